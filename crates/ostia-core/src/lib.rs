@@ -1,1 +1,27 @@
+//! The nouns every part of Ostia shares, and the traits that other crates implement.
+//!
+//! What comes in: nothing. What goes out: plain types. What must not be here: HTTP, SQL, configuration formats.
 
+mod clock;
+mod identity;
+mod ids;
+mod ledger;
+mod limiter;
+mod receipt;
+mod secret;
+mod store;
+
+pub use clock::{Clock, ManualClock, SystemClock};
+pub use identity::Identity;
+pub use ids::RequestId;
+pub use ledger::{LedgerRow, Outcome, Phase, Usage, UsageSource};
+pub use limiter::{
+    Ask, Candidate, Denial, DenialReason, EndpointHold, Grant, Level, Limiter, Reserving, Standing,
+    UserHold, UserLimits,
+};
+pub use receipt::{Facts, Journal, JournalFull, Observer, Opening, Receipt, Slot};
+pub use secret::Secret;
+pub use store::{ApiKey, NewApiKey, Store, StoreError, UsageQuery, UsageRow};
+
+/// A boxed future, for the few calls that cross a trait object.
+pub type BoxFuture<'a, T> = std::pin::Pin<Box<dyn Future<Output = T> + Send + 'a>>;

@@ -1,0 +1,45 @@
+use std::sync::Arc;
+
+/// Who is calling, as an identity provider or a key says it. Only `identify` turns it into a principal.
+///
+/// All texts may be empty, none is absent: `/whoami` shows them as they are.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Identity {
+    /// The ledger's `user_id`: unique within the gateway. Issuer and subject together, never an e-mail address alone.
+    pub user_id: Arc<str>,
+    pub name: Arc<str>,
+    /// `name@domain`; rules on domains look at what follows the one `@`.
+    pub username: Arc<str>,
+    pub idp_id: Arc<str>,
+    pub idp_name: Arc<str>,
+    /// Which kind of provider vouched: `api_key`, `globus`, `introspection`, `oidc`, `none`.
+    pub auth_service: Arc<str>,
+    /// Lower case; `None` fails every domain rule.
+    pub domain: Option<Arc<str>>,
+    pub groups: Arc<[Arc<str>]>,
+    pub key_id: Option<Arc<str>>,
+    /// May call `/admin/*`.
+    pub admin: bool,
+}
+
+impl Identity {
+    /// What follows the one `@` of a username, in lower case. No `@`, two of them, or nothing behind it: no domain.
+    pub fn domain_of(username: &str) -> Option<Arc<str>> {
+        let (name, domain) = username.split_once('@')?;
+        let sound = !name.is_empty() && !domain.is_empty() && !domain.contains('@');
+        sound.then(|| domain.to_lowercase().into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Identity;
+
+    #[test]
+    fn a_domain_follows_the_one_at_sign() {
+        assert_eq!(Identity::domain_of("a@Lab.ORG").as_deref(), Some("lab.org"));
+        for none in ["a", "a@", "@lab.org", "a@b@c", ""] {
+            assert_eq!(Identity::domain_of(none), None, "{none}");
+        }
+    }
+}

@@ -1,0 +1,106 @@
+use std::sync::Arc;
+
+use crate::{BoxFuture, LedgerRow};
+
+/// Why the store could not answer. The text is for the log, never for a caller.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The database cannot be reached or is too slow; trying again may help.
+    #[error("store unavailable: {0}")]
+    Unavailable(String),
+    /// The schema is not this binary's, or a statement is wrong; trying again does not help.
+    #[error("store error: {0}")]
+    Broken(String),
+}
+
+/// An API key as the store knows it: the key itself is not there, only its hash.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApiKey {
+    pub id: Arc<str>,
+    pub username: Arc<str>,
+    pub groups: Arc<[Arc<str>]>,
+    pub label: Arc<str>,
+    pub admin: bool,
+    /// Unix microseconds.
+    pub created_at: i64,
+    pub expires_at: Option<i64>,
+    pub revoked_at: Option<i64>,
+    pub last_used_at: Option<i64>,
+}
+
+/// What `key create` writes.
+#[derive(Debug, Clone)]
+pub struct NewApiKey {
+    pub id: String,
+    /// SHA-256 of the whole key.
+    pub hash: [u8; 32],
+    pub username: String,
+    pub groups: Vec<String>,
+    pub label: String,
+    pub admin: bool,
+    pub created_at: i64,
+    pub expires_at: Option<i64>,
+}
+
+/// What `ostia usage` asks for. `by` holds column names from `user, model, cluster, day`.
+#[derive(Debug, Clone)]
+pub struct UsageQuery {
+    /// Unix microseconds; rows that started earlier do not count.
+    pub since: i64,
+    pub by: Vec<String>,
+}
+
+/// One line of a usage report: `keys` in the order of `UsageQuery::by`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UsageRow {
+    pub keys: Vec<String>,
+    pub requests: u64,
+    pub ok: u64,
+    pub errors: u64,
+    pub prompt_tokens: u64,
+    pub completion_tokens: u64,
+    pub total_tokens: u64,
+}
+
+/// Everything Ostia keeps in a database. One implementation a database, in `ostia-store`.
+pub trait Store: Send + Sync + 'static {
+    /// Writes final rows in one transaction; an id that is there already is left alone. Gives how many were new.
+    fn insert_rows<'a>(
+        &'a self,
+        rows: &'a [LedgerRow<'a>],
+    ) -> BoxFuture<'a, Result<u64, StoreError>>;
+
+    /// The key with this SHA-256, revoked and expired ones included.
+    fn key_by_hash<'a>(
+        &'a self,
+        hash: &'a [u8; 32],
+    ) -> BoxFuture<'a, Result<Option<ApiKey>, StoreError>>;
+
+    fn create_key<'a>(&'a self, key: &'a NewApiKey) -> BoxFuture<'a, Result<(), StoreError>>;
+
+    fn list_keys(&self) -> BoxFuture<'_, Result<Vec<ApiKey>, StoreError>>;
+
+    /// Sets the expiry of a key that is not revoked: the old key of a rotation, or a shorter life. `false`: no such key.
+    fn expire_key<'a>(
+        &'a self,
+        id: &'a str,
+        expires_at: i64,
+    ) -> BoxFuture<'a, Result<bool, StoreError>>;
+
+    /// `false`: no such key, or revoked before.
+    fn revoke_key<'a>(&'a self, id: &'a str, now: i64) -> BoxFuture<'a, Result<bool, StoreError>>;
+
+    /// Notes the last use of keys, in batches and never on a request's path.
+    fn touch_keys<'a>(
+        &'a self,
+        used: &'a [(Arc<str>, i64)],
+    ) -> BoxFuture<'a, Result<(), StoreError>>;
+
+    fn usage<'a>(
+        &'a self,
+        query: &'a UsageQuery,
+    ) -> BoxFuture<'a, Result<Vec<UsageRow>, StoreError>>;
+
+    /// A cheap question that shows whether the database answers.
+    fn ping(&self) -> BoxFuture<'_, Result<(), StoreError>>;
+}

@@ -1,0 +1,99 @@
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::{Access, Target};
+use crate::fleet::EndpointState;
+
+/// A cluster as its fixture describes it.
+#[derive(Debug)]
+pub struct Cluster {
+    pub name: Arc<str>,
+    pub frameworks: Vec<Arc<str>>,
+    /// Exact names (`chat/completions`); `audio/*` matches one more segment.
+    pub openai_endpoints: Vec<Box<str>>,
+    pub access: Access,
+    pub adapter: ClusterAdapterName,
+    /// The fixture's `config`, whole.
+    pub config: Value,
+}
+
+/// Which cluster adapter a fixture asks for, after `[adapters]` was applied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ClusterAdapterName {
+    Static,
+    StatusUrl,
+    /// Known by name, not served by this version.
+    Unavailable(Box<str>),
+    /// `script:PATH`, or a name registered from Rust.
+    Custom(Box<str>),
+}
+
+/// Which endpoint adapter a fixture asks for, after `[adapters]` was applied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AdapterName {
+    DirectApi,
+    /// `script:PATH`, or a name registered from Rust.
+    Custom(Box<str>),
+}
+
+/// Whether a deployment takes requests at all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Serving {
+    Yes,
+    /// A fault of its own entry (503 `endpoint_disabled`); the text is for the log and `check`.
+    Disabled(Box<str>),
+    /// One of FIRST's adapters that is not served yet (503 `adapter_unavailable`).
+    AdapterUnavailable(Box<str>),
+}
+
+/// One entry of the endpoints fixture: one model on one framework of one cluster, behind one URL.
+#[derive(Debug)]
+pub struct Deployment {
+    /// Position in [`super::Catalog::deployments`]; parts that belong to a snapshot are kept in vectors by it.
+    pub index: usize,
+    /// The endpoint's identity: unique, and kept over reloads.
+    pub slug: Arc<str>,
+    pub cluster: Arc<Cluster>,
+    pub framework: Arc<str>,
+    /// The canonical name that users ask for.
+    pub model: Arc<str>,
+    /// The name that the backend gets.
+    pub upstream_model: Arc<str>,
+    pub aliases: Vec<Box<str>>,
+    pub access: Access,
+    /// Tokens a minute; 0 is off.
+    pub tpm_model: u64,
+    pub tpm_user: u64,
+    /// 0 is off.
+    pub max_in_flight: u32,
+    /// A higher number is used only when the lower has none ready.
+    pub priority: i64,
+    pub weight: u32,
+    /// Whether routes without a cluster in their path may use it.
+    pub federated: bool,
+    pub adapter: AdapterName,
+    pub require_running: bool,
+    /// A model that a fresh listing does not name is refused too.
+    pub require_listed: bool,
+    pub target: Target,
+    /// The fixture's `config`, whole.
+    pub config: Value,
+    pub serving: Serving,
+    pub state: Arc<EndpointState>,
+}
+
+impl Cluster {
+    /// Whether `openai_endpoints` lists this api (`chat/completions`, `audio/speech`, ...).
+    pub fn serves_api(&self, api: &str) -> bool {
+        self.openai_endpoints
+            .iter()
+            .any(|listed| match listed.strip_suffix("/*") {
+                Some(family) => api
+                    .strip_prefix(family)
+                    .and_then(|rest| rest.strip_prefix('/'))
+                    .is_some_and(|last| !last.is_empty() && !last.contains('/')),
+                None => **listed == *api,
+            })
+    }
+}

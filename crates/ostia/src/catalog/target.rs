@@ -1,0 +1,101 @@
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ostia_core::Secret;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Scheme {
+    Http,
+    Https,
+}
+
+/// Where a backend listens.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Origin {
+    pub scheme: Scheme,
+    /// Lower case; an IPv6 address without brackets.
+    pub host: Arc<str>,
+    pub port: u16,
+}
+
+/// How a backend is called: everything of `config` that the direct API acts on. `None` timeouts are off.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    pub origin: Origin,
+    /// What stands before `/{api}`: "" or `/v1`, never with a trailing slash.
+    pub base_path: Box<str>,
+    /// Kept on every call, without `?`.
+    pub query: Option<Box<str>>,
+    /// api -> path from the host's root, instead of `base_path/{api}`.
+    pub paths: BTreeMap<String, String>,
+    pub key: Option<Secret<String>>,
+    pub timeouts: Timeouts,
+    pub pool_idle_timeout: Option<Duration>,
+    pub tls: Tls,
+    pub proxy: Proxy,
+    /// `true`: HTTP/2 is spoken even without TLS; else only where ALPN agrees on it.
+    pub http2: bool,
+    pub inject_usage: bool,
+    /// Whether streams of this backend end with their dialect's terminal event.
+    pub done_marker: bool,
+    pub forward_headers: Vec<http::HeaderName>,
+    /// Hosts besides the origin's that an adapter may name.
+    pub allowed_hosts: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timeouts {
+    pub connect: Option<Duration>,
+    pub response_header: Option<Duration>,
+    pub stream_idle: Option<Duration>,
+    pub total: Option<Duration>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Tls {
+    pub ca_cert_path: Option<PathBuf>,
+    pub client_cert_path: Option<PathBuf>,
+    pub client_key_path: Option<PathBuf>,
+    /// `true`: the certificate's name is not compared; the chain is still checked, against `ca_cert_path`.
+    pub skip_host_check: bool,
+}
+
+/// Which proxy stands between. URLs may hold a password.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Proxy {
+    #[default]
+    None,
+    /// `http://[user:password@]host:port`
+    Url(Secret<String>),
+}
+
+impl Target {
+    /// Path and query of a call to `api` (`chat/completions`).
+    pub fn path_and_query(&self, api: &str) -> String {
+        let path = match self.paths.get(api) {
+            Some(path) => path.clone(),
+            None => format!("{}/{api}", self.base_path),
+        };
+        match &self.query {
+            Some(query) => format!("{path}?{query}"),
+            None => path,
+        }
+    }
+}
+
+impl Origin {
+    /// `host` or `host:port`, as the `Host` header wants it (RFC 9110 section 7.2).
+    pub fn authority(&self) -> String {
+        let host = if self.host.contains(':') {
+            format!("[{}]", self.host)
+        } else {
+            self.host.to_string()
+        };
+        match (self.scheme, self.port) {
+            (Scheme::Http, 80) | (Scheme::Https, 443) => host,
+            (_, port) => format!("{host}:{port}"),
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! The one table from causes to answers.

@@ -1,0 +1,7 @@
+//! In: what `admit`, `account`, `cluster` and probes see of each endpoint.
+//! Out: one [`EndpointState`] per endpoint identity, for `rank`, lists and metrics; it survives a reload.
+//! Not here: configuration, decisions.
+
+mod state;
+
+pub use state::{EndpointState, Fleet, ModelState};

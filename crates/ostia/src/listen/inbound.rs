@@ -1,0 +1,61 @@
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use http::{Response, request};
+use hyper::body::Incoming;
+use ostia_core::RequestId;
+
+use super::Wire;
+
+/// A request whose head has arrived and is sound. The body is still in the socket.
+pub struct Inbound {
+    pub id: RequestId,
+    /// The caller's own `X-Request-Id` or `X-Client-Request-Id`, if it was printable ASCII of at most 128 characters.
+    pub client_request_id: Option<Arc<str>>,
+    pub head: request::Parts,
+    pub body: Incoming,
+    /// The socket's other end; loopback for a Unix socket.
+    pub peer_ip: IpAddr,
+    /// The right-most hop that is no trusted proxy.
+    pub origin_ip: IpAddr,
+    pub received: Instant,
+    pub received_unix_micros: i64,
+    pub wire: Arc<Wire>,
+}
+
+/// Why a request is refused before anybody looked at who sent it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Rejection {
+    #[error("the Host header is missing, repeated, malformed or not the request target's")]
+    BadHost,
+    #[error("the request target is longer than {0} bytes")]
+    UriTooLong(usize),
+    #[error("the method is not supported")]
+    MethodNotAllowed,
+    #[error("the request's framing is ambiguous")]
+    BadFraming,
+    #[error("Expect holds something other than 100-continue")]
+    ExpectationFailed,
+}
+
+/// A body that cannot be completed. On HTTP/2 hyper answers it with RST_STREAM; on HTTP/1 use [`Wire::cut`] instead,
+/// because hyper would drop what it still holds.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("the answer is broken off")]
+pub struct BodyBroken;
+
+/// What stands behind the listener.
+pub trait Handler: Send + Sync + 'static {
+    type Body: http_body::Body<Data = Bytes, Error = BodyBroken> + Send + 'static;
+
+    /// Answers a sound request. Dropped when the client goes away.
+    fn handle(
+        self: Arc<Self>,
+        inbound: Inbound,
+    ) -> impl Future<Output = Response<Self::Body>> + Send;
+
+    /// The answer to a request that never became an [`Inbound`].
+    fn reject(&self, id: RequestId, rejection: Rejection) -> Response<Self::Body>;
+}

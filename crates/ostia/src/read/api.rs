@@ -1,0 +1,95 @@
+/// The error and usage shapes of an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Dialect {
+    /// `chat/completions` and everything that has no shape of its own.
+    OpenAi,
+    /// `responses`
+    Responses,
+    /// `messages`
+    Anthropic,
+}
+
+/// What is asked of a model: the path behind `/v1/`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Api {
+    ChatCompletions,
+    Completions,
+    Embeddings,
+    Responses,
+    Messages,
+    MessagesCountTokens,
+    Rerank,
+    Score,
+    Tokenize,
+    Detokenize,
+    AudioSpeech,
+    AudioTranscriptions,
+    AudioTranslations,
+    ImagesGenerations,
+    ImagesEdits,
+    ImagesVariations,
+}
+
+impl Api {
+    pub const ALL: [Self; 16] = [
+        Self::ChatCompletions,
+        Self::Completions,
+        Self::Embeddings,
+        Self::Responses,
+        Self::Messages,
+        Self::MessagesCountTokens,
+        Self::Rerank,
+        Self::Score,
+        Self::Tokenize,
+        Self::Detokenize,
+        Self::AudioSpeech,
+        Self::AudioTranscriptions,
+        Self::AudioTranslations,
+        Self::ImagesGenerations,
+        Self::ImagesEdits,
+        Self::ImagesVariations,
+    ];
+
+    /// The name in paths, in `openai_endpoints` and in the ledger.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ChatCompletions => "chat/completions",
+            Self::Completions => "completions",
+            Self::Embeddings => "embeddings",
+            Self::Responses => "responses",
+            Self::Messages => "messages",
+            Self::MessagesCountTokens => "messages/count_tokens",
+            Self::Rerank => "rerank",
+            Self::Score => "score",
+            Self::Tokenize => "tokenize",
+            Self::Detokenize => "detokenize",
+            Self::AudioSpeech => "audio/speech",
+            Self::AudioTranscriptions => "audio/transcriptions",
+            Self::AudioTranslations => "audio/translations",
+            Self::ImagesGenerations => "images/generations",
+            Self::ImagesEdits => "images/edits",
+            Self::ImagesVariations => "images/variations",
+        }
+    }
+
+    pub const fn dialect(self) -> Dialect {
+        match self {
+            Self::Responses => Dialect::Responses,
+            Self::Messages | Self::MessagesCountTokens => Dialect::Anthropic,
+            _ => Dialect::OpenAi,
+        }
+    }
+
+    /// `multipart/form-data` is read on these only.
+    pub const fn takes_forms(self) -> bool {
+        matches!(
+            self,
+            Self::AudioSpeech
+                | Self::AudioTranscriptions
+                | Self::AudioTranslations
+                | Self::ImagesGenerations
+                | Self::ImagesEdits
+                | Self::ImagesVariations
+        )
+    }
+}

@@ -1,0 +1,54 @@
+use std::ops::Range;
+
+use bytes::Bytes;
+
+use super::{Api, Reserved};
+
+/// A body that was read and scanned. Ranges are byte positions in `body`.
+#[derive(Debug)]
+pub struct Call {
+    pub api: Api,
+    /// The decoded value of `model`.
+    pub model: Box<str>,
+    pub stream: bool,
+    /// The client's own cap on output tokens, times `n`; `None` if it named none.
+    pub output_cap: Option<u64>,
+    /// Estimate of the prompt's tokens (a quarter of its text's bytes; a token id counts as one).
+    pub prompt_estimate: u64,
+    /// Whether the client asked for a usage chunk itself (`stream_options.include_usage`).
+    pub wants_usage: bool,
+    pub body: Bytes,
+    pub form: Form,
+    pub splices: Splices,
+    /// The share of the global body budget; given back when the call is dropped.
+    pub reserved: Reserved,
+}
+
+/// How the body is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    Json,
+    Multipart,
+}
+
+/// Where the gateway may have to change the body.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Splices {
+    /// The value of `model`: with its quotes in JSON, the bare text of the part in a form.
+    pub model: Range<usize>,
+    pub stream_options: StreamOptions,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StreamOptions {
+    /// Not there: `"stream_options":{...},` may be inserted here, right behind the opening brace of the body.
+    Absent { insert_at: usize },
+    /// `null`: this value may be replaced whole.
+    Null { value: Range<usize> },
+    /// An object without `include_usage`: insert right behind its opening brace. `empty`: no comma is due.
+    Object { insert_at: usize, empty: bool },
+    /// An object with `include_usage`: its value.
+    IncludeUsage { value: Range<usize> },
+    /// Something else: the backend's business, nothing is spliced.
+    Foreign,
+}

@@ -1,0 +1,14 @@
+//! Where background work starts: the one caller of `tokio::spawn`.
+
+use tokio::task::JoinHandle;
+
+/// Starts work beside the requests. Nothing between a client's socket and a backend's goes through here:
+/// such work must die with its request.
+#[expect(clippy::disallowed_methods, reason = "this is the wrapper")]
+pub fn spawn<F>(work: F) -> JoinHandle<F::Output>
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    tokio::spawn(work)
+}
