@@ -59,6 +59,9 @@ pub struct EndpointHold {
 pub struct Standing {
     pub requests: Option<Level>,
     pub tokens: Option<Level>,
+    /// Tokens counted in the present minute: of all users of the endpoint, and of this user on it.
+    pub model_tokens_used: u64,
+    pub user_tokens_used: u64,
 }
 
 /// One limit: its size, what is left of it, and how long until it is whole again.

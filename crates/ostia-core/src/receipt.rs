@@ -41,7 +41,7 @@ pub struct Opening {
     /// When the head had arrived.
     pub received: Instant,
     pub received_unix_micros: i64,
-    pub api: &'static str,
+    pub api: Cow<'static, str>,
     pub stream: bool,
     pub cluster: Arc<str>,
     pub framework: Arc<str>,
@@ -149,6 +149,16 @@ impl Receipt {
         self.slot.is_none()
     }
 
+    /// Closes a request that nobody finished: the client went away, or the process is giving up.
+    pub fn abandon(&mut self) {
+        let outcome = if self.shutting_down.load(Ordering::Relaxed) {
+            Outcome::Interrupted
+        } else {
+            Outcome::ClientClosed
+        };
+        self.close(outcome);
+    }
+
     /// Writes the final record. A second call does nothing.
     pub fn close(&mut self, outcome: Outcome) {
         let Some(slot) = self.slot.take() else { return };
@@ -162,19 +172,7 @@ impl Receipt {
 
 impl Drop for Receipt {
     fn drop(&mut self) {
-        if self.is_closed() {
-            return;
-        }
-        let backend_saw_it = !matches!(self.facts.phase, Phase::Connecting | Phase::Queued);
-        if self.facts.usage.source == UsageSource::None && backend_saw_it {
-            self.facts.usage = self.opening.estimate(0);
-        }
-        let outcome = if self.shutting_down.load(Ordering::Relaxed) {
-            Outcome::Interrupted
-        } else {
-            Outcome::ClientClosed
-        };
-        self.close(outcome);
+        self.abandon();
     }
 }
 
@@ -213,7 +211,7 @@ impl Opening {
             framework: Cow::Borrowed(&self.framework),
             model: Cow::Borrowed(&self.model),
             endpoint_slug: Cow::Borrowed(&self.endpoint_slug),
-            api: Cow::Borrowed(self.api),
+            api: Cow::Borrowed(&self.api),
             stream: self.stream,
             http_status: facts.http_status,
             outcome,

@@ -30,6 +30,7 @@ pub mod rank;
 pub mod read;
 pub mod relay;
 pub mod resolve;
+pub mod routes;
 pub mod runtime;
 pub mod telemetry;
 pub mod upstream;

@@ -1,1 +1,111 @@
-//! The spine.
+//! The spine: calls the rooms in the order of a request's way, and decides nothing itself.
+
+use std::sync::Arc;
+
+use http::Response;
+use ostia_core::UserLimits;
+
+use crate::account::{Visit, close_refused, moved_to};
+use crate::admit::{Admission, admit};
+use crate::app::{Gateway, Snapshot};
+use crate::authorize::authorize;
+use crate::endpoint::adapt;
+use crate::error::{Refusal, limit_headers};
+use crate::identify::Principal;
+use crate::listen::Inbound;
+use crate::rank::rank;
+use crate::read::{Call, read};
+use crate::relay::{self, ClientBody, InFlight};
+use crate::resolve::{Address, resolve};
+use crate::upstream;
+
+/// Answers an inference request of a caller who has signed in.
+///
+/// Dropped at any point (the client went away), it leaves nothing behind but its row.
+pub async fn infer(
+    gateway: &Gateway,
+    mut inbound: Inbound,
+    principal: Principal,
+    address: &Address<'_>,
+) -> Result<Response<ClientBody>, Refusal> {
+    let snapshot = gateway.snapshot();
+    let mut visit = Visit::begin(&gateway.books(), &inbound, &principal, address.api);
+    let admitted = enter(gateway, &snapshot, &mut inbound, &principal, address, &mut visit).await;
+    let (call, admission) = match admitted {
+        Ok(admitted) => admitted,
+        Err(refusal) => return Err(visit.refused(refusal)),
+    };
+    let standing = admission.standing();
+    let receipt = visit.open(&admission)?;
+    let answer = dispatch(gateway, &snapshot, &inbound, &principal, &call, admission, receipt);
+    let mut response = answer.await?;
+    response.headers_mut().extend(limit_headers(&standing));
+    Ok(response)
+}
+
+/// From the body in the socket to the right to send it on.
+async fn enter(
+    gateway: &Gateway,
+    snapshot: &Snapshot,
+    inbound: &mut Inbound,
+    principal: &Principal,
+    address: &Address<'_>,
+    visit: &mut Visit,
+) -> Result<(Call, Admission), Refusal> {
+    let limits = &gateway.settings().limits;
+    let call = read(inbound, address.api, gateway.read_limits(), gateway.body_budget()).await?;
+    visit.learn(&call);
+    let pool = resolve(&snapshot.catalog, address, &call.model);
+    let permit = authorize(principal, pool, &snapshot.notices)?;
+    visit.found(permit.model());
+    let ranked = rank(permit)?;
+    let user_limits = UserLimits {
+        requests_per_second: limits.requests_per_second_per_user,
+        max_in_flight: limits.max_in_flight_per_user,
+    };
+    let tokens = call.tokens_to_reserve(limits.default_output_tokens);
+    let admission = admit(gateway.limiter(), principal, user_limits, ranked, tokens).await?;
+    Ok((call, admission))
+}
+
+/// Sends it, moves on where that is safe, and relays the answer.
+async fn dispatch(
+    gateway: &Gateway,
+    snapshot: &Arc<Snapshot>,
+    inbound: &Inbound,
+    principal: &Principal,
+    call: &Call,
+    mut admission: Admission,
+    mut receipt: ostia_core::Receipt,
+) -> Result<Response<ClientBody>, Refusal> {
+    gateway.retries().earn();
+    let answer = loop {
+        let adapted = adapt(
+            &snapshot.adapters,
+            &admission,
+            principal,
+            call,
+            inbound.id,
+            &inbound.head.headers,
+        );
+        let outgoing = match adapted.await {
+            Ok(outgoing) => outgoing,
+            Err(error) => return Err(close_refused(receipt, error.into())),
+        };
+        admission.dispatched();
+        let sent = upstream::send(&snapshot.upstreams, &admission, &mut receipt, outgoing);
+        let failure = match sent.await {
+            Ok(answer) => break answer,
+            Err(failure) => failure,
+        };
+        match admission.next(failure.retry_safe, gateway.retries()).await {
+            Some(next) => {
+                moved_to(&mut receipt, &next);
+                admission = next;
+            }
+            None => return Err(close_refused(receipt, failure.into())),
+        }
+    };
+    let context = gateway.relay_context(inbound, call, &admission);
+    relay::begin(answer, InFlight::new(receipt, admission), context).await
+}

@@ -1,1 +1,7 @@
-//! (beside the path)
+//! In: requests on the admin listener. Out: health, metrics, and what operators may change.
+//! Here: routes of the admin listener; it is a listener like the public one, with its own small limits.
+//! Not here: anything users call.
+
+mod server;
+
+pub use server::serve;

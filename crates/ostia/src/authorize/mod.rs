@@ -1,1 +1,9 @@
-//! (room)
+//! In: a [`crate::identify::Principal`] and a [`crate::resolve::Pool`]. Out: [`Permit`]: the allowed deployments, never none.
+//! Here: the one rule of groups and domains, for every route, and the order in which refusals are told.
+//! Not here: I/O, load, limits.
+
+mod permit;
+mod rule;
+
+pub use permit::{Denied, Notices, Permit, authorize};
+pub use rule::{may_see, may_use, permits};

@@ -2,6 +2,12 @@
 //! Here: the trait that sites implement, the direct API, header rules, splices.
 //! Not here: limits, permissions, sockets.
 
+mod adapter;
+mod adapters;
 mod outgoing;
+mod prepare;
 
+pub use adapter::{AdapterError, EndpointAdapter, RequestContext};
+pub use adapters::{Adapters, adapt};
 pub use outgoing::Outgoing;
+pub use prepare::injects_usage;

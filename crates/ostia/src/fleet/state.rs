@@ -1,6 +1,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
+use ostia_core::{LedgerRow, Observer, Outcome};
 use parking_lot::Mutex;
 
 /// What a cluster says of a model.
@@ -13,11 +15,30 @@ pub enum ModelState {
     Unknown,
 }
 
-/// How one endpoint is doing.
+/// How one endpoint is doing. All of it is counters: written from many tasks, read without a lock.
 #[derive(Debug)]
 pub struct EndpointState {
     slug: Arc<str>,
+    in_flight: AtomicU32,
+    model_state: AtomicU8,
+    draining: AtomicBool,
+    /// Failures since the last success, for the breaker.
+    failures: AtomicU32,
+    counts: [AtomicU64; OUTCOMES.len()],
+    prompt_tokens: AtomicU64,
+    completion_tokens: AtomicU64,
+    duration_ms: AtomicU64,
 }
+
+/// The order of [`EndpointState::outcomes`].
+const OUTCOMES: [Outcome; 6] = [
+    Outcome::Ok,
+    Outcome::ClientClosed,
+    Outcome::UpstreamError,
+    Outcome::UpstreamTimeout,
+    Outcome::Rejected,
+    Outcome::Interrupted,
+];
 
 /// All endpoint states by slug.
 #[derive(Debug, Default)]
@@ -34,14 +55,128 @@ impl Fleet {
             .or_insert_with(|| Arc::new(EndpointState::new(Arc::clone(slug))));
         Arc::clone(state)
     }
+
+    /// Every endpoint that was ever served, in no order.
+    pub fn all(&self) -> Vec<Arc<EndpointState>> {
+        self.states.lock().values().cloned().collect()
+    }
 }
 
 impl EndpointState {
     fn new(slug: Arc<str>) -> Self {
-        Self { slug }
+        Self {
+            slug,
+            in_flight: AtomicU32::new(0),
+            model_state: AtomicU8::new(ModelState::Unknown as u8),
+            draining: AtomicBool::new(false),
+            failures: AtomicU32::new(0),
+            counts: Default::default(),
+            prompt_tokens: AtomicU64::new(0),
+            completion_tokens: AtomicU64::new(0),
+            duration_ms: AtomicU64::new(0),
+        }
     }
 
     pub fn slug(&self) -> &Arc<str> {
         &self.slug
+    }
+
+    /// A lease on the endpoint begins.
+    pub fn begin(&self) {
+        self.in_flight.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A lease on the endpoint ends.
+    pub fn end(&self) {
+        self.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    pub fn in_flight(&self) -> u32 {
+        self.in_flight.load(Ordering::Relaxed)
+    }
+
+    pub fn model_state(&self) -> ModelState {
+        match self.model_state.load(Ordering::Relaxed) {
+            0 => ModelState::Running,
+            1 => ModelState::Starting,
+            2 => ModelState::Queued,
+            3 => ModelState::Stopped,
+            _ => ModelState::Unknown,
+        }
+    }
+
+    pub fn set_model_state(&self, state: ModelState) {
+        self.model_state.store(state as u8, Ordering::Relaxed);
+    }
+
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    pub fn set_draining(&self, draining: bool) {
+        self.draining.store(draining, Ordering::Relaxed);
+    }
+
+    /// Failures of the backend in a row, up to now.
+    pub fn consecutive_failures(&self) -> u32 {
+        self.failures.load(Ordering::Relaxed)
+    }
+
+    /// Notes an attempt that failed on the backend's account.
+    pub fn failed(&self) {
+        self.failures.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Closed requests by outcome.
+    pub fn outcomes(&self) -> impl Iterator<Item = (Outcome, u64)> {
+        OUTCOMES
+            .into_iter()
+            .zip(&self.counts)
+            .map(|(outcome, count)| (outcome, count.load(Ordering::Relaxed)))
+    }
+
+    /// (prompt, completion) tokens of closed requests.
+    pub fn tokens(&self) -> (u64, u64) {
+        (
+            self.prompt_tokens.load(Ordering::Relaxed),
+            self.completion_tokens.load(Ordering::Relaxed),
+        )
+    }
+
+    /// Milliseconds of all closed requests together.
+    pub fn duration_ms(&self) -> u64 {
+        self.duration_ms.load(Ordering::Relaxed)
+    }
+}
+
+impl Observer for EndpointState {
+    fn closed(&self, row: &LedgerRow<'_>) {
+        let at = OUTCOMES.iter().position(|outcome| *outcome == row.outcome);
+        if let Some(count) = at.and_then(|at| self.counts.get(at)) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+        self.prompt_tokens
+            .fetch_add(row.usage.prompt_tokens, Ordering::Relaxed);
+        self.completion_tokens
+            .fetch_add(row.usage.completion_tokens, Ordering::Relaxed);
+        self.duration_ms
+            .fetch_add(row.duration_ms, Ordering::Relaxed);
+        match row.outcome {
+            Outcome::Ok => self.failures.store(0, Ordering::Relaxed),
+            Outcome::UpstreamError | Outcome::UpstreamTimeout => self.failed(),
+            Outcome::ClientClosed | Outcome::Rejected | Outcome::Interrupted => {}
+        }
+    }
+}
+
+impl ModelState {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Starting => "starting",
+            Self::Queued => "queued",
+            Self::Stopped => "stopped",
+            Self::Unknown => "unknown",
+        }
     }
 }

@@ -1,1 +1,8 @@
-//! (beside the path)
+//! In: a [`crate::identify::Principal`] and a catalog. Out: JSON lists of what this caller may see: whoami, endpoints, models.
+//! Here: shapes of lists. Not here: any rule of its own: everything is filtered by `authorize`.
+
+mod list_endpoints;
+mod whoami;
+
+pub use list_endpoints::list_endpoints;
+pub use whoami::whoami;

@@ -1,1 +1,6 @@
-//! (room)
+//! In: a [`crate::authorize::Permit`]. Out: [`Ranked`]: allowed endpoints that take requests, best first.
+//! Here: readiness, priority, load; reads `fleet`. Pure: reserves nothing. Not here: limits, permissions.
+
+mod order;
+
+pub use order::{NotServing, Ranked, rank};

@@ -1,1 +1,23 @@
-//! (room)
+//! In: an [`crate::upstream::Answer`] and the [`InFlight`] request it answers. Out: the client's response, whose body owns the receipt.
+//! Here: what an answer's head means, whole SSE events, the usage meter, keep-alive comments, broken ends.
+//! Not here: retries, limits, texts of errors (that is `error`). Bytes pass as they came.
+
+mod backend_error;
+mod begin;
+mod body;
+mod bulk;
+mod context;
+mod head;
+mod in_flight;
+mod meter;
+mod pace;
+mod sse;
+mod stream;
+mod usage;
+mod usage_search;
+
+pub use backend_error::{BackendRefusal, RefusalText};
+pub use begin::{RelayError, begin};
+pub use body::ClientBody;
+pub use context::Context;
+pub use in_flight::InFlight;

@@ -1,0 +1,149 @@
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use ostia_core::{
+    Clock, Facts, Journal, JournalFull, Observer, Opening, Outcome, Phase, Receipt,
+};
+
+use crate::admit::Admission;
+use crate::error::Refusal;
+use crate::identify::Principal;
+use crate::listen::Inbound;
+use crate::read::Call;
+
+/// What every request needs to be written down.
+#[derive(Clone)]
+pub struct Books {
+    pub journal: Arc<dyn Journal>,
+    pub clock: Arc<dyn Clock>,
+    /// Set when the process gives up on what still runs.
+    pub shutting_down: Arc<AtomicBool>,
+}
+
+/// A request that passed sign-in and has not reached a backend yet. It leaves one row: as a refusal, as a hang-up, or,
+/// once [`Visit::open`] has turned it into a receipt, as that.
+pub struct Visit {
+    books: Books,
+    opening: Option<Opening>,
+    phase: Phase,
+}
+
+impl Visit {
+    pub fn begin(books: &Books, inbound: &Inbound, principal: &Principal, api: &str) -> Self {
+        let nothing: Arc<str> = "".into();
+        let opening = Opening {
+            request_id: inbound.id,
+            client_request_id: inbound.client_request_id.clone(),
+            identity: Arc::clone(principal.identity()),
+            origin_ip: inbound.origin_ip,
+            received: inbound.received,
+            received_unix_micros: inbound.received_unix_micros,
+            api: Cow::Owned(api.to_owned()),
+            stream: false,
+            cluster: Arc::clone(&nothing),
+            framework: Arc::clone(&nothing),
+            model: Arc::clone(&nothing),
+            endpoint_slug: nothing,
+            request_bytes: 0,
+            prompt_estimate: 0,
+        };
+        Self {
+            books: books.clone(),
+            opening: Some(opening),
+            phase: Phase::ReadingBody,
+        }
+    }
+
+    /// The body was read.
+    pub fn learn(&mut self, call: &Call) {
+        self.phase = Phase::Queued;
+        if let Some(opening) = &mut self.opening {
+            opening.stream = call.stream;
+            opening.request_bytes = call.body.len() as u64;
+            opening.prompt_estimate = call.prompt_estimate;
+        }
+    }
+
+    /// The model exists for this caller. Before that its name is only what somebody typed, and is not written down.
+    pub fn found(&mut self, model: &Arc<str>) {
+        if let Some(opening) = &mut self.opening {
+            opening.model = Arc::clone(model);
+        }
+    }
+
+    /// Writes the row of a refusal.
+    pub fn refused(mut self, refusal: Refusal) -> Refusal {
+        let facts = Facts {
+            http_status: refusal.status.as_u16(),
+            error_code: refusal.code.clone(),
+            phase: self.phase,
+            ..Facts::default()
+        };
+        self.write(&facts, refusal.outcome);
+        refusal
+    }
+
+    /// Writes the `started` record: from here on the request may reach a backend.
+    pub fn open(mut self, admission: &Admission) -> Result<Receipt, JournalFull> {
+        let deployment = admission.deployment();
+        let Some(mut opening) = self.opening.take() else {
+            return Err(JournalFull);
+        };
+        opening.cluster = Arc::clone(&deployment.cluster.name);
+        opening.framework = Arc::clone(&deployment.framework);
+        opening.endpoint_slug = Arc::clone(&deployment.slug);
+        let mut receipt = Receipt::open(
+            &*self.books.journal,
+            Arc::clone(&self.books.clock),
+            Arc::clone(&self.books.shutting_down),
+            Some(Arc::clone(&deployment.state) as Arc<dyn Observer>),
+            opening,
+        )?;
+        let now = self.books.clock.now();
+        receipt.facts.queued = now.saturating_duration_since(receipt.opening().received);
+        Ok(receipt)
+    }
+
+    fn write(&mut self, facts: &Facts, outcome: Outcome) {
+        if let Some(opening) = self.opening.take() {
+            let row = opening.row(facts, outcome, self.books.clock.now());
+            self.books.journal.rejected(&row);
+        }
+    }
+}
+
+/// The client went away before anything was decided.
+impl Drop for Visit {
+    fn drop(&mut self) {
+        let facts = Facts {
+            phase: self.phase,
+            ..Facts::default()
+        };
+        let outcome = if self.books.shutting_down.load(Ordering::Relaxed) {
+            Outcome::Interrupted
+        } else {
+            Outcome::ClientClosed
+        };
+        self.write(&facts, outcome);
+    }
+}
+
+/// The request moved on to another endpoint after a failure.
+pub fn moved_to(receipt: &mut Receipt, admission: &Admission) {
+    let deployment = admission.deployment();
+    receipt.moved_to(
+        &deployment.cluster.name,
+        &deployment.framework,
+        &deployment.slug,
+        Some(Arc::clone(&deployment.state) as Arc<dyn Observer>),
+    );
+}
+
+/// Ends a request that got no answer from any backend.
+pub fn close_refused(mut receipt: Receipt, refusal: Refusal) -> Refusal {
+    receipt.facts.http_status = refusal.status.as_u16();
+    receipt.facts.error_code = refusal.code.clone();
+    receipt.close(refusal.outcome);
+    refusal
+}

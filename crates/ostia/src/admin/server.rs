@@ -1,0 +1,105 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderValue, Method, Response, StatusCode, header};
+use ostia_core::RequestId;
+use serde_json::json;
+
+use crate::app::Gateway;
+use crate::error::Refusal;
+use crate::listen::{self, Connections, Handler, Inbound, Listener, Rejection, Stage};
+use crate::read::Dialect;
+use crate::relay::ClientBody;
+use crate::telemetry::metrics_text;
+
+const MAX_CONNECTIONS: usize = 256;
+/// A store that answers later than this is not ready.
+const PATIENCE: Duration = Duration::from_secs(2);
+const METRICS_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+struct Admin {
+    gateway: Arc<Gateway>,
+    public: Arc<Connections>,
+}
+
+/// Serves until its task is stopped: it has to answer while the public side drains.
+pub async fn serve(listener: Listener, gateway: Arc<Gateway>, public: Arc<Connections>) {
+    let options = listen::Options {
+        max_connections: MAX_CONNECTIONS,
+        connections: Arc::default(),
+        trusted_proxies: Vec::new(),
+        ..listen::Options::new(&gateway.settings().server, None)
+    };
+    let clock = gateway.clock();
+    let admin = Arc::new(Admin { gateway, public });
+    listen::serve(listener, options, admin, listen::Drain::new(), clock).await;
+}
+
+impl Admin {
+    async fn answer(&self, inbound: &Inbound) -> Result<Response<ClientBody>, Refusal> {
+        if !matches!(inbound.head.method, Method::GET | Method::HEAD) {
+            return Err(Refusal::method_not_allowed("GET, HEAD"));
+        }
+        match inbound.head.uri.path() {
+            "/health/live" => Ok(json_answer(StatusCode::OK, &json!({"status": "ok"}))),
+            "/health/ready" => Ok(self.ready().await),
+            "/metrics" => Ok(self.metrics()),
+            _ => Err(Refusal::not_found()),
+        }
+    }
+
+    /// 503 while the gateway drains, or while its store does not answer.
+    async fn ready(&self) -> Response<ClientBody> {
+        let ping = tokio::time::timeout(PATIENCE, self.gateway.store().ping()).await;
+        let store_up = matches!(ping, Ok(Ok(())));
+        let draining = self.gateway.drain().stage() != Stage::Serving;
+        let status = if store_up && !draining {
+            StatusCode::OK
+        } else {
+            StatusCode::SERVICE_UNAVAILABLE
+        };
+        let word = |good: bool, yes: &'static str, no: &'static str| if good { yes } else { no };
+        let body = json!({
+            "status": word(status == StatusCode::OK, "ok", "unavailable"),
+            "db": word(store_up, "up", "down"),
+            "draining": draining,
+        });
+        json_answer(status, &body)
+    }
+
+    fn metrics(&self) -> Response<ClientBody> {
+        let mut response = Response::new(ClientBody::whole(metrics_text(
+            &self.gateway,
+            &self.public,
+        )));
+        response
+            .headers_mut()
+            .insert(header::CONTENT_TYPE, HeaderValue::from_static(METRICS_TYPE));
+        response
+    }
+}
+
+impl Handler for Admin {
+    type Body = ClientBody;
+
+    async fn handle(self: Arc<Self>, inbound: Inbound) -> Response<ClientBody> {
+        match self.answer(&inbound).await {
+            Ok(response) => response,
+            Err(refusal) => refusal.into_response(Dialect::OpenAi),
+        }
+    }
+
+    fn reject(&self, _: RequestId, rejection: Rejection) -> Response<ClientBody> {
+        Refusal::from(rejection).into_response(Dialect::OpenAi)
+    }
+}
+
+fn json_answer(status: StatusCode, value: &serde_json::Value) -> Response<ClientBody> {
+    let mut response = Response::new(ClientBody::whole(value.to_string()));
+    *response.status_mut() = status;
+    response.headers_mut().insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/json"),
+    );
+    response
+}

@@ -1,0 +1,207 @@
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use arc_swap::ArcSwap;
+use http::{HeaderValue, Method, Response, header};
+use ostia_core::{Clock, Limiter, RequestId, Store};
+use serde_json::{Value, json};
+
+use super::Snapshot;
+use crate::account::{Books, Ledger};
+use crate::admit::{Admission, RetryBudget};
+use crate::config::Settings;
+use crate::endpoint::injects_usage;
+use crate::error::Refusal;
+use crate::fleet::Fleet;
+use crate::identify::{Identify, Principal};
+use crate::listen::{Drain, Handler, Inbound, Rejection};
+use crate::models::{list_endpoints, whoami};
+use crate::pipeline;
+use crate::read::{Budget, Call, Dialect, ReadLimits};
+use crate::relay::{self, ClientBody};
+use crate::routes::Route;
+
+/// A gateway at work: the parts that requests use.
+pub struct Gateway {
+    pub(super) settings: Settings,
+    pub(super) snapshot: ArcSwap<Snapshot>,
+    pub(super) fleet: Arc<Fleet>,
+    pub(super) identify: Identify,
+    pub(super) limiter: Arc<dyn Limiter>,
+    pub(super) retries: RetryBudget,
+    pub(super) body_budget: Arc<Budget>,
+    pub(super) read_limits: ReadLimits,
+    pub(super) ledger: Arc<Ledger>,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) shutting_down: Arc<AtomicBool>,
+    pub(super) drain: Drain,
+}
+
+impl Gateway {
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.snapshot.load_full()
+    }
+
+    pub fn fleet(&self) -> &Fleet {
+        &self.fleet
+    }
+
+    pub fn limiter(&self) -> &Arc<dyn Limiter> {
+        &self.limiter
+    }
+
+    pub fn retries(&self) -> &RetryBudget {
+        &self.retries
+    }
+
+    pub fn body_budget(&self) -> &Arc<Budget> {
+        &self.body_budget
+    }
+
+    pub fn read_limits(&self) -> &ReadLimits {
+        &self.read_limits
+    }
+
+    pub fn ledger(&self) -> &Arc<Ledger> {
+        &self.ledger
+    }
+
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
+    pub fn clock(&self) -> Arc<dyn Clock> {
+        Arc::clone(&self.clock)
+    }
+
+    pub fn drain(&self) -> &Drain {
+        &self.drain
+    }
+
+    /// What a request needs to be written down.
+    pub fn books(&self) -> Books {
+        Books {
+            journal: Arc::clone(&self.ledger) as _,
+            clock: Arc::clone(&self.clock),
+            shutting_down: Arc::clone(&self.shutting_down),
+        }
+    }
+
+    /// What the relay needs for one answer.
+    pub(crate) fn relay_context(
+        &self,
+        inbound: &Inbound,
+        call: &Call,
+        admission: &Admission,
+    ) -> relay::Context {
+        let deployment = Arc::clone(admission.deployment());
+        let standing = admission.standing();
+        let timeouts = deployment.target.timeouts;
+        relay::Context {
+            clock: Arc::clone(&self.clock),
+            wire: Arc::clone(&inbound.wire),
+            http2: inbound.head.version == http::Version::HTTP_2,
+            api: call.api.clone(),
+            stream: call.stream,
+            hide_usage: injects_usage(&deployment, call),
+            show_backend_limits: standing.requests.is_none() && standing.tokens.is_none(),
+            idle_timeout: timeouts.stream_idle,
+            deadline: timeouts.total.map(|total| inbound.received + total),
+            keepalive: self.settings.upstream.keepalive_comment,
+            deployment,
+        }
+    }
+
+    async fn answer(&self, inbound: Inbound) -> Response<ClientBody> {
+        let path = inbound.head.uri.path().to_owned();
+        let route = Route::find(&path, &self.settings.server.base_path);
+        let dialect = route.as_ref().map_or(Dialect::OpenAi, Route::dialect);
+        let id = inbound.id;
+        match self.serve_route(inbound, route).await {
+            Ok(response) => response,
+            Err(refusal) => {
+                log_refusal(id, &refusal);
+                refusal.into_response(dialect)
+            }
+        }
+    }
+
+    async fn serve_route(
+        &self,
+        inbound: Inbound,
+        route: Option<Route<'_>>,
+    ) -> Result<Response<ClientBody>, Refusal> {
+        let Some(route) = route else {
+            return Err(Refusal::not_found());
+        };
+        let method = inbound.head.method.clone();
+        if route.is_open() {
+            return match route.answers(&method) {
+                true => Ok(json_answer(&json!({"status": "ok"}))),
+                false => Err(Refusal::method_not_allowed(route.allow())),
+            };
+        }
+        let principal = self.identify.identify(&inbound.head).await?;
+        if !route.answers(&method) {
+            return Err(Refusal::method_not_allowed(route.allow()));
+        }
+        match route {
+            Route::Inference(address) => {
+                debug_assert_eq!(method, Method::POST);
+                pipeline::infer(self, inbound, principal, &address).await
+            }
+            Route::NotServed => Err(Refusal::not_implemented()),
+            listing => Ok(json_answer(&self.list(&listing, &principal))),
+        }
+    }
+
+    fn list(&self, route: &Route<'_>, principal: &Principal) -> Value {
+        let snapshot = self.snapshot();
+        match route {
+            Route::ListEndpoints => {
+                list_endpoints(&snapshot.catalog, principal, &self.settings.server.base_path)
+            }
+            _ => whoami(principal),
+        }
+    }
+}
+
+impl Handler for Gateway {
+    type Body = ClientBody;
+
+    async fn handle(self: Arc<Self>, inbound: Inbound) -> Response<ClientBody> {
+        self.answer(inbound).await
+    }
+
+    fn reject(&self, id: RequestId, rejection: Rejection) -> Response<ClientBody> {
+        let refusal = Refusal::from(rejection);
+        log_refusal(id, &refusal);
+        refusal.into_response(Dialect::OpenAi)
+    }
+}
+
+/// The private side of a refusal: once, with the request id.
+fn log_refusal(id: RequestId, refusal: &Refusal) {
+    let (status, code) = (refusal.status.as_u16(), &*refusal.code);
+    let detail = refusal.detail.as_deref().unwrap_or_default();
+    match refusal.blame {
+        crate::error::Blame::Client => {
+            tracing::debug!(request_id = %id, status, code, detail, "refused");
+        }
+        _ => tracing::warn!(request_id = %id, status, code, detail, "failed"),
+    }
+}
+
+fn json_answer(value: &Value) -> Response<ClientBody> {
+    let mut response = Response::new(ClientBody::whole(value.to_string()));
+    response.headers_mut().insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/json"),
+    );
+    response
+}

@@ -1,0 +1,125 @@
+use std::sync::Arc;
+
+use super::{may_see, may_use};
+use crate::catalog::{Cluster, Deployment};
+use crate::identify::Principal;
+use crate::resolve::{Place, Pool};
+
+/// The deployments that a caller may use for a call. Only [`authorize`] makes one, and it is never empty.
+#[derive(Debug)]
+pub struct Permit {
+    model: Arc<str>,
+    deployments: Vec<Arc<Deployment>>,
+}
+
+/// Why there is no permit, in the order in which callers are told.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Denied {
+    /// There is none of that name, or the caller may not know of it.
+    #[error("cluster not found")]
+    ClusterNotFound,
+    #[error("cluster under maintenance: {0}")]
+    Maintenance(Arc<str>),
+    #[error("framework not supported")]
+    UnsupportedFramework,
+    #[error("api not supported")]
+    UnsupportedApi,
+    /// There is none of that name, or the caller may not know of it.
+    #[error("model not found")]
+    ModelNotFound,
+}
+
+/// Tells which clusters take no requests for now, and what users are told.
+pub trait Notices {
+    fn notice(&self, cluster: &str) -> Option<Arc<str>>;
+}
+
+/// Keeps what the caller may use. Refusals come in the contract's order: cluster, maintenance, framework, api, model.
+pub fn authorize(
+    principal: &Principal,
+    pool: Pool,
+    notices: &impl Notices,
+) -> Result<Permit, Denied> {
+    match &pool.place {
+        Place::Everywhere => everywhere(principal, pool, notices),
+        Place::Named { cluster: None, .. } => Err(Denied::ClusterNotFound),
+        Place::Named {
+            cluster: Some(cluster),
+            has_framework,
+        } => {
+            check_cluster(principal, cluster, *has_framework, &pool.api, notices)?;
+            permit(pool.model, permitted(principal, pool.deployments))
+        }
+    }
+}
+
+fn check_cluster(
+    principal: &Principal,
+    cluster: &Cluster,
+    has_framework: bool,
+    api: &str,
+    notices: &impl Notices,
+) -> Result<(), Denied> {
+    if !may_see(cluster, principal) {
+        return Err(Denied::ClusterNotFound);
+    }
+    if let Some(text) = notices.notice(&cluster.name) {
+        return Err(Denied::Maintenance(text));
+    }
+    if !has_framework {
+        return Err(Denied::UnsupportedFramework);
+    }
+    if !cluster.serves_api(api) {
+        return Err(Denied::UnsupportedApi);
+    }
+    Ok(())
+}
+
+/// On routes without a cluster only permitted deployments count, so that the others cannot be told from absent ones.
+fn everywhere(
+    principal: &Principal,
+    pool: Pool,
+    notices: &impl Notices,
+) -> Result<Permit, Denied> {
+    let mut deployments = permitted(principal, pool.deployments);
+    if deployments.is_empty() {
+        return Err(Denied::ModelNotFound);
+    }
+    deployments.retain(|deployment| deployment.cluster.serves_api(&pool.api));
+    if deployments.is_empty() {
+        return Err(Denied::UnsupportedApi);
+    }
+    let mut first_notice = None;
+    deployments.retain(|deployment| {
+        let notice = notices.notice(&deployment.cluster.name);
+        let open = notice.is_none();
+        first_notice = first_notice.take().or(notice);
+        open
+    });
+    match first_notice {
+        Some(text) if deployments.is_empty() => Err(Denied::Maintenance(text)),
+        _ => permit(pool.model, deployments),
+    }
+}
+
+fn permitted(principal: &Principal, mut deployments: Vec<Arc<Deployment>>) -> Vec<Arc<Deployment>> {
+    deployments.retain(|deployment| may_use(deployment, principal));
+    deployments
+}
+
+fn permit(model: Arc<str>, deployments: Vec<Arc<Deployment>>) -> Result<Permit, Denied> {
+    if deployments.is_empty() {
+        return Err(Denied::ModelNotFound);
+    }
+    Ok(Permit { model, deployments })
+}
+
+impl Permit {
+    pub fn model(&self) -> &Arc<str> {
+        &self.model
+    }
+
+    pub fn into_deployments(self) -> Vec<Arc<Deployment>> {
+        self.deployments
+    }
+}

@@ -1,0 +1,93 @@
+use bytes::{Bytes, BytesMut};
+use http::{HeaderValue, StatusCode};
+use http_body::Body;
+use http_body_util::BodyExt;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::catalog::Target;
+use crate::upstream::BodyError;
+
+/// A longer body is no error message.
+const LONGEST: usize = 64 * 1024;
+
+/// A backend's refusal, as far as a client may see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BackendRefusal {
+    pub status: StatusCode,
+    pub retry_after: Option<HeaderValue>,
+    pub text: RefusalText,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RefusalText {
+    /// In OpenAI's shape already: passed byte for byte.
+    Whole(Bytes),
+    /// A bare message (`"error": "..."`, FastAPI's `detail`): to be put in our shape.
+    Message(String),
+    /// Nothing that may be shown.
+    Withheld,
+}
+
+#[derive(Deserialize)]
+struct ErrorBody<'a> {
+    #[serde(default, borrow)]
+    error: Option<&'a RawValue>,
+    #[serde(default, borrow)]
+    detail: Option<&'a RawValue>,
+}
+
+/// Reads a refusal's body, at most 64 KiB of it.
+pub(super) async fn read_text<B>(mut body: B, target: &Target) -> RefusalText
+where
+    B: Body<Data = Bytes, Error = BodyError> + Unpin,
+{
+    let mut bytes = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let Ok(frame) = frame else {
+            return RefusalText::Withheld;
+        };
+        if let Some(data) = frame.data_ref() {
+            bytes.extend_from_slice(data);
+        }
+        if bytes.len() > LONGEST {
+            return RefusalText::Withheld;
+        }
+    }
+    judge(bytes.freeze(), target)
+}
+
+fn judge(body: Bytes, target: &Target) -> RefusalText {
+    let is_object = body.trim_ascii_start().starts_with(b"{");
+    let Ok(parsed) = serde_json::from_slice::<ErrorBody<'_>>(&body) else {
+        return RefusalText::Withheld;
+    };
+    if !is_object || tells_too_much(&body, target) {
+        return RefusalText::Withheld;
+    }
+    let told = match (parsed.error, parsed.detail) {
+        (Some(error), _) if error.get().starts_with('{') => return RefusalText::Whole(body),
+        (Some(error), _) if error.get().starts_with('"') => error,
+        (_, Some(detail)) => detail,
+        _ => return RefusalText::Withheld,
+    };
+    let message = serde_json::from_str::<String>(told.get());
+    let message = message.unwrap_or_else(|_| told.get().to_owned());
+    if tells_too_much(message.as_bytes(), target) {
+        return RefusalText::Withheld;
+    }
+    RefusalText::Message(message)
+}
+
+/// Whether a text holds the endpoint's key or its host, written plainly or in JSON escapes.
+fn tells_too_much(text: &[u8], target: &Target) -> bool {
+    let decoded = serde_json::from_slice::<serde_json::Value>(text)
+        .map(|value| value.to_string())
+        .unwrap_or_default();
+    let holds = |secret: &str| {
+        !secret.is_empty()
+            && (memchr::memmem::find(text, secret.as_bytes()).is_some()
+                || memchr::memmem::find(decoded.as_bytes(), secret.as_bytes()).is_some())
+    };
+    holds(&target.origin.host) || target.key.as_ref().is_some_and(|key| holds(key.expose()))
+}

@@ -1,0 +1,130 @@
+use std::future::poll_fn;
+
+use bytes::Bytes;
+use http::{Response, StatusCode, response};
+
+use super::backend_error::read_text;
+use super::bulk::{BulkBody, Collected};
+use super::head::{Meaning, add_stream_headers, client_headers, meaning, retry_after};
+use super::meter::read_answer;
+use super::stream::StreamBody;
+use super::{BackendRefusal, ClientBody, Context, InFlight};
+use crate::error::{Fault, Refusal};
+use crate::upstream::{Answer, UpstreamBody};
+
+/// Why an answer cannot be relayed. Nothing was sent to the client yet.
+#[derive(Debug, PartialEq, Eq)]
+pub enum RelayError {
+    /// The answer broke, stalled, or was not what it had to be.
+    Fault(Fault),
+    /// The backend's own refusal.
+    Backend(BackendRefusal),
+    /// The backend refused the gateway's key.
+    KeyRefused(StatusCode),
+    /// A status that clients must not see.
+    Unusable(StatusCode),
+}
+
+/// Turns a backend's answer into the client's. The head is held back until there is something behind it, so that what
+/// fails before is a plain error; the row of a failed request is written here.
+pub async fn begin(
+    answer: Answer<UpstreamBody>,
+    mut in_flight: InFlight,
+    context: Context,
+) -> Result<Response<ClientBody>, Refusal> {
+    let Answer { head, body, .. } = answer;
+    in_flight.receipt.facts.upstream_status = head.status.as_u16();
+    match meaning(&head, &context) {
+        Meaning::Events => begin_stream(head, body, in_flight, context).await,
+        Meaning::Bulk { json_due } => begin_bulk(head, body, in_flight, context, json_due).await,
+        Meaning::Refusal => {
+            let refusal = BackendRefusal {
+                status: head.status,
+                retry_after: retry_after(&head),
+                text: read_refusal(body, &context).await,
+            };
+            Err(end(&mut in_flight, RelayError::Backend(refusal)))
+        }
+        Meaning::KeyRefused => Err(end(&mut in_flight, RelayError::KeyRefused(head.status))),
+        Meaning::Unusable => Err(end(&mut in_flight, RelayError::Unusable(head.status))),
+    }
+}
+
+async fn begin_stream(
+    head: response::Parts,
+    body: UpstreamBody,
+    in_flight: InFlight,
+    context: Context,
+) -> Result<Response<ClientBody>, Refusal> {
+    let mut headers = client_headers(&head.headers, &context);
+    add_stream_headers(&mut headers);
+    let mut stream = Box::new(StreamBody::new(body, in_flight, context));
+    if let Err(fault) = poll_fn(|task| stream.poll_hold(task)).await {
+        return Err(end(stream.in_flight(), RelayError::Fault(fault)));
+    }
+    stream.begun(head.status.as_u16());
+    Ok(respond(head.status, headers, ClientBody::Stream(stream)))
+}
+
+async fn begin_bulk(
+    head: response::Parts,
+    body: UpstreamBody,
+    in_flight: InFlight,
+    context: Context,
+    json_due: bool,
+) -> Result<Response<ClientBody>, Refusal> {
+    let headers = client_headers(&head.headers, &context);
+    let mut bulk = Box::new(BulkBody::new(body, in_flight, context));
+    let collected = poll_fn(|task| bulk.poll_collect(task)).await;
+    bulk.begun(head.status.as_u16());
+    let whole = match collected {
+        Ok(Collected::Whole(whole)) => whole,
+        Ok(Collected::Begun) => return Ok(respond(head.status, headers, ClientBody::Bulk(bulk))),
+        Err(fault) => return Err(end(bulk.in_flight(), RelayError::Fault(fault))),
+    };
+    let reading = read_answer(&whole);
+    let unsound = reading.as_ref().is_none_or(|reading| reading.is_error);
+    if json_due && unsound {
+        let fault = if whole.is_empty() {
+            Fault::Empty
+        } else {
+            Fault::NotJson
+        };
+        return Err(end(bulk.in_flight(), RelayError::Fault(fault)));
+    }
+    bulk.finish_whole(whole.len() as u64, reading.and_then(|reading| reading.usage));
+    Ok(respond(head.status, headers, ClientBody::whole(whole)))
+}
+
+/// A refusal's text is not worth waiting for as long as an answer is.
+async fn read_refusal(body: UpstreamBody, context: &Context) -> super::RefusalText {
+    const PATIENCE: std::time::Duration = std::time::Duration::from_secs(5);
+    let reading = read_text(body, &context.deployment.target);
+    tokio::time::timeout(PATIENCE, reading)
+        .await
+        .unwrap_or(super::RefusalText::Withheld)
+}
+
+fn respond(status: StatusCode, headers: http::HeaderMap, body: ClientBody) -> Response<ClientBody> {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    response
+}
+
+fn end(in_flight: &mut InFlight, error: RelayError) -> Refusal {
+    let refusal = Refusal::from(error);
+    in_flight.fail(
+        refusal.outcome,
+        refusal.status.as_u16(),
+        refusal.code.clone(),
+    );
+    refusal
+}
+
+impl ClientBody {
+    /// No body at all.
+    pub fn empty() -> Self {
+        Self::whole(Bytes::new())
+    }
+}

@@ -1,0 +1,250 @@
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::task::{Context as TaskContext, Poll};
+
+use bytes::{Bytes, BytesMut};
+use http_body::{Body, Frame, SizeHint};
+use ostia_core::{Outcome, Phase, Usage, UsageSource};
+
+use super::meter::read_answer;
+use super::pace::{Due, Pace};
+use super::usage_search::UsageSearch;
+use super::{Context, InFlight};
+use crate::error::Fault;
+use crate::listen::BodyBroken;
+use crate::upstream::BodyError;
+
+/// An answer of at most this size is held until it is whole: a failure before that is a plain error.
+const WHOLE: usize = 256 * 1024;
+
+/// What became of the first part of an answer.
+pub(super) enum Collected {
+    Whole(Bytes),
+    /// Larger than is held.
+    Begun,
+}
+
+/// An answer that is not a stream of events.
+pub(super) struct BulkBody<B> {
+    backend: Option<B>,
+    in_flight: InFlight,
+    context: Context,
+    pace: Pace,
+    ready: VecDeque<Bytes>,
+    collected: usize,
+    passed: u64,
+    /// Bytes that the backend still owes, where it said how many.
+    remaining: Option<u64>,
+    /// The `content-length` for the client.
+    length: Option<u64>,
+    search: UsageSearch,
+    broken: bool,
+}
+
+impl<B> BulkBody<B>
+where
+    B: Body<Data = Bytes, Error = BodyError> + Unpin,
+{
+    pub(super) fn new(backend: B, in_flight: InFlight, context: Context) -> Self {
+        let length = backend.size_hint().exact();
+        let now = context.clock.now();
+        Self {
+            backend: Some(backend),
+            in_flight,
+            pace: Pace::new(now, context.idle_timeout, None, context.deadline),
+            context,
+            ready: VecDeque::new(),
+            collected: 0,
+            passed: 0,
+            remaining: length,
+            length,
+            search: UsageSearch::default(),
+            broken: false,
+        }
+    }
+
+    /// The head is about to leave.
+    pub(super) fn begun(&mut self, status: u16) {
+        let now = self.context.clock.now();
+        let facts = &mut self.in_flight.receipt.facts;
+        facts.http_status = status;
+        facts.first_byte.get_or_insert(now);
+    }
+
+    pub(super) fn in_flight(&mut self) -> &mut InFlight {
+        &mut self.in_flight
+    }
+
+    /// Takes the answer in until it is whole, or too large to be held.
+    pub(super) fn poll_collect(
+        &mut self,
+        task: &mut TaskContext<'_>,
+    ) -> Poll<Result<Collected, Fault>> {
+        while self.collected <= WHOLE {
+            match std::task::ready!(self.poll_backend(task))? {
+                Some(data) => {
+                    self.collected += data.len();
+                    self.ready.push_back(data);
+                }
+                None => return Poll::Ready(Ok(Collected::Whole(self.join()))),
+            }
+        }
+        Poll::Ready(Ok(Collected::Begun))
+    }
+
+    /// The answer is whole and sound: writes the row. Call it before the bytes are handed over.
+    pub(super) fn finish_whole(&mut self, body_length: u64, usage: Option<Usage>) {
+        self.finish(body_length, usage);
+    }
+
+    fn poll_backend(&mut self, task: &mut TaskContext<'_>) -> Poll<Result<Option<Bytes>, Fault>> {
+        loop {
+            let Some(backend) = &mut self.backend else {
+                return Poll::Ready(Ok(None));
+            };
+            match Pin::new(backend).poll_frame(task) {
+                Poll::Ready(Some(Ok(frame))) => {
+                    if let Ok(data) = frame.into_data() {
+                        self.pace.heard(self.context.clock.now());
+                        self.remaining = self
+                            .remaining
+                            .map(|left| left.saturating_sub(data.len() as u64));
+                        return Poll::Ready(Ok(Some(data)));
+                    }
+                }
+                Poll::Ready(Some(Err(error))) => {
+                    self.backend = None;
+                    return Poll::Ready(Err(error.into()));
+                }
+                Poll::Ready(None) => {
+                    self.backend = None;
+                    return Poll::Ready(Ok(None));
+                }
+                Poll::Pending => break,
+            }
+        }
+        match self.pace.poll(task, self.context.clock.now()) {
+            Some(Due::Total) => Poll::Ready(Err(Fault::TotalTimeout)),
+            Some(_) => Poll::Ready(Err(Fault::IdleTimeout)),
+            None => Poll::Pending,
+        }
+    }
+
+    fn join(&mut self) -> Bytes {
+        if self.ready.len() == 1
+            && let Some(only) = self.ready.pop_front()
+        {
+            return only;
+        }
+        let mut whole = BytesMut::with_capacity(self.collected);
+        for piece in self.ready.drain(..) {
+            whole.extend_from_slice(&piece);
+        }
+        whole.freeze()
+    }
+
+    fn finish(&mut self, response_bytes: u64, usage: Option<Usage>) {
+        let estimate = self.in_flight.receipt.opening().estimate(0);
+        let facts = &mut self.in_flight.receipt.facts;
+        facts.phase = Phase::Done;
+        facts.response_bytes = response_bytes;
+        facts.usage = usage.unwrap_or(estimate);
+        self.in_flight.finish(Outcome::Ok);
+    }
+
+    /// Writes the row before the last bytes leave, where their number is known; before the end otherwise.
+    fn pass(&mut self, data: Bytes) -> Bytes {
+        self.search.push(&data);
+        self.passed += data.len() as u64;
+        let backend_done = self.remaining == Some(0) || (self.length.is_none() && self.backend.is_none());
+        if self.ready.is_empty() && backend_done {
+            self.finish(self.passed, self.search.usage());
+        }
+        data
+    }
+
+    /// Nothing can be said in such a body, so the connection just breaks.
+    fn break_off(&mut self, fault: Fault) {
+        self.broken = true;
+        self.backend = None;
+        if !self.in_flight.receipt.is_closed() {
+            let usage = self.search.usage().map(|usage| Usage {
+                source: UsageSource::Estimated,
+                ..usage
+            });
+            let estimate = self.in_flight.receipt.opening().estimate(0);
+            let facts = &mut self.in_flight.receipt.facts;
+            facts.phase = Phase::Streaming;
+            facts.response_bytes = self.passed;
+            facts.error_code = fault.code().into();
+            facts.usage = usage.unwrap_or(estimate);
+            self.in_flight.finish(fault.outcome());
+        }
+    }
+}
+
+impl<B> Body for BulkBody<B>
+where
+    B: Body<Data = Bytes, Error = BodyError> + Unpin,
+{
+    type Data = Bytes;
+    type Error = BodyBroken;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        task: &mut TaskContext<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyBroken>>> {
+        let this = &mut *self;
+        if let Some(data) = this.ready.pop_front() {
+            return Poll::Ready(Some(Ok(Frame::data(this.pass(data)))));
+        }
+        if !this.broken && this.context.wire.is_given_up() && !this.in_flight.receipt.is_closed() {
+            this.break_off(Fault::ShuttingDown);
+        }
+        if this.broken {
+            if this.context.http2 {
+                return Poll::Ready(Some(Err(BodyBroken)));
+            }
+            this.context.wire.cut();
+            return Poll::Pending;
+        }
+        match std::task::ready!(this.poll_backend(task)) {
+            Ok(Some(data)) => Poll::Ready(Some(Ok(Frame::data(this.pass(data))))),
+            Ok(None) => {
+                if !this.in_flight.receipt.is_closed() {
+                    this.finish(this.passed, this.search.usage());
+                }
+                Poll::Ready(None)
+            }
+            Err(fault) => {
+                this.break_off(fault);
+                task.waker().wake_by_ref();
+                Poll::Pending
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.ready.is_empty() && !self.broken && self.in_flight.receipt.is_closed() && self.remaining == Some(0)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.length
+            .map_or_else(SizeHint::default, |length| SizeHint::with_exact(length - self.passed))
+    }
+}
+
+impl<B> Drop for BulkBody<B> {
+    fn drop(&mut self) {
+        if self.in_flight.receipt.is_closed() {
+            return;
+        }
+        let estimate = self.in_flight.receipt.opening().estimate(0);
+        let facts = &mut self.in_flight.receipt.facts;
+        facts.response_bytes = self.passed;
+        if self.passed > 0 {
+            facts.phase = Phase::Streaming;
+            facts.usage = estimate;
+        }
+    }
+}

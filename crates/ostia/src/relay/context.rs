@@ -1,0 +1,31 @@
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ostia_core::Clock;
+
+use crate::catalog::Deployment;
+use crate::listen::Wire;
+use crate::read::Api;
+
+/// What the relay has to know of the request and of the backend.
+#[derive(Clone)]
+pub struct Context {
+    pub clock: Arc<dyn Clock>,
+    pub wire: Arc<Wire>,
+    /// Whether the client speaks HTTP/2, where a broken end is a stream error.
+    pub http2: bool,
+    pub api: Api,
+    /// Whether the client was promised a stream.
+    pub stream: bool,
+    /// A usage chunk was asked for that the client did not want: hide it.
+    pub hide_usage: bool,
+    /// The backend's own `x-ratelimit-*` may be shown, because no limit of ours holds.
+    pub show_backend_limits: bool,
+    pub deployment: Arc<Deployment>,
+    /// Longest silence of the backend.
+    pub idle_timeout: Option<Duration>,
+    /// When the whole exchange must be over.
+    pub deadline: Option<Instant>,
+    /// How long the client may hear nothing.
+    pub keepalive: Option<Duration>,
+}

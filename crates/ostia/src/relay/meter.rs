@@ -1,0 +1,232 @@
+use std::borrow::Cow;
+
+use memchr::memmem::Finder;
+use ostia_core::Usage;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::sse::data_of;
+use super::usage::UsageShape;
+use crate::read::{Api, Dialect};
+
+/// What becomes of an event.
+#[derive(Debug, PartialEq, Eq, Clone, Copy)]
+pub(super) enum Seen {
+    Forward,
+    /// A usage chunk that only the gateway asked for.
+    Hide,
+    /// The dialect's last event: `[DONE]`, `message_stop`, `response.completed`.
+    Terminal,
+}
+
+/// Reads usage as the bytes pass, and counts what comes in case the backend never says.
+#[derive(Debug)]
+pub(super) struct Meter {
+    dialect: Dialect,
+    hide_usage: bool,
+    usage: Option<Usage>,
+    /// Events that carried content: at least a token each.
+    events: u64,
+    bytes: u64,
+    shortest: u64,
+    failed: bool,
+}
+
+/// The few members of an answer or an event that the gateway looks at.
+#[derive(Deserialize)]
+struct Probe<'a> {
+    #[serde(default, borrow)]
+    choices: Option<&'a RawValue>,
+    #[serde(default, borrow)]
+    usage: Option<&'a RawValue>,
+    #[serde(default, borrow)]
+    error: Option<&'a RawValue>,
+    /// Anthropic's `message_start`.
+    #[serde(default, borrow)]
+    message: Option<&'a RawValue>,
+    /// Responses' `response.completed` and the like.
+    #[serde(default, borrow)]
+    response: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct Nested<'a> {
+    #[serde(default, borrow)]
+    usage: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct Typed<'a> {
+    #[serde(rename = "type", default, borrow)]
+    kind: Cow<'a, str>,
+}
+
+/// What a whole JSON answer says.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Reading {
+    pub(super) usage: Option<Usage>,
+    /// The answer is an error object, whatever its status says.
+    pub(super) is_error: bool,
+}
+
+impl Meter {
+    pub(super) fn new(api: Api, hide_usage: bool) -> Self {
+        Self {
+            dialect: api.dialect(),
+            hide_usage,
+            usage: None,
+            events: 0,
+            bytes: 0,
+            shortest: u64::MAX,
+            failed: false,
+        }
+    }
+
+    /// Looks at one whole event.
+    pub(super) fn event(&mut self, event: &[u8]) -> Seen {
+        let data = data_of(event);
+        if data.is_empty() {
+            return Seen::Forward;
+        }
+        if is_done(&data) {
+            return Seen::Terminal;
+        }
+        if self.dialect != Dialect::OpenAi {
+            return self.typed_event(&data);
+        }
+        if contains(&data, br#""usage""#) && self.probe(&data) {
+            return Seen::Hide;
+        }
+        if contains(&data, br#""error""#) {
+            self.failed |= is_error(&data);
+        }
+        self.count(data.len());
+        Seen::Forward
+    }
+
+    /// Takes the usage of an event; `true` if the event is nothing but usage and the client did not ask for it.
+    fn probe(&mut self, data: &[u8]) -> bool {
+        let Ok(probe) = serde_json::from_slice::<Probe<'_>>(data) else {
+            return false;
+        };
+        for usage in [
+            probe.usage,
+            nested(probe.message),
+            nested(probe.response),
+        ]
+        .into_iter()
+        .flatten()
+        {
+            self.take(usage);
+        }
+        let bare = probe.choices.is_some_and(|choices| is_empty_list(choices.get()));
+        let object = probe.usage.is_some_and(|usage| usage.get().starts_with('{'));
+        self.hide_usage && bare && object
+    }
+
+    fn typed_event(&mut self, data: &[u8]) -> Seen {
+        if contains(data, br#""usage""#) {
+            self.probe(data);
+        }
+        let kind = serde_json::from_slice::<Typed<'_>>(data)
+            .map(|typed| typed.kind)
+            .unwrap_or_default();
+        match &*kind {
+            "message_stop" | "response.completed" | "response.incomplete" => Seen::Terminal,
+            "response.failed" => {
+                self.failed = true;
+                Seen::Terminal
+            }
+            "error" => {
+                self.failed = true;
+                Seen::Forward
+            }
+            "content_block_delta" => {
+                self.count(data.len());
+                Seen::Forward
+            }
+            kind if kind.ends_with(".delta") => {
+                self.count(data.len());
+                Seen::Forward
+            }
+            _ => Seen::Forward,
+        }
+    }
+
+    fn take(&mut self, usage: &RawValue) {
+        if let Ok(shape) = serde_json::from_str::<UsageShape>(usage.get()) {
+            self.usage = shape.read(self.usage).or(self.usage);
+        }
+    }
+
+    fn count(&mut self, length: usize) {
+        let length = length as u64;
+        self.events += 1;
+        self.bytes += length;
+        self.shortest = self.shortest.min(length);
+    }
+
+    /// Part of an event too long to be looked at.
+    pub(super) fn part(&mut self, length: usize) {
+        self.count(length);
+    }
+
+    /// The backend's own word, the last one that made sense.
+    pub(super) fn usage(&self) -> Option<Usage> {
+        self.usage
+    }
+
+    /// Output tokens seen so far, at least: one an event, or a quarter of the bytes that events have over the shortest
+    /// one (whose length is mostly envelope).
+    pub(super) fn counted(&self) -> u64 {
+        let envelope = self.shortest.saturating_mul(self.events);
+        self.events.max(self.bytes.saturating_sub(envelope) / 4)
+    }
+
+    /// The backend reported an error in the stream.
+    pub(super) fn failed(&self) -> bool {
+        self.failed
+    }
+}
+
+/// Reads a whole JSON answer; `None` if it is no JSON object.
+pub(super) fn read_answer(body: &[u8]) -> Option<Reading> {
+    let probe = serde_json::from_slice::<Probe<'_>>(body).ok()?;
+    if !body.trim_ascii_start().starts_with(b"{") {
+        return None;
+    }
+    let usage = probe
+        .usage
+        .and_then(|usage| serde_json::from_str::<UsageShape>(usage.get()).ok())
+        .and_then(|shape| shape.read(None));
+    let is_error = probe.error.is_some_and(|error| error.get() != "null") && probe.choices.is_none() && probe.usage.is_none();
+    Some(Reading { usage, is_error })
+}
+
+/// `[DONE]`, with any white space around it.
+pub(super) fn is_done(data: &[u8]) -> bool {
+    data.trim_ascii() == b"[DONE]"
+}
+
+fn is_error(data: &[u8]) -> bool {
+    serde_json::from_slice::<Probe<'_>>(data).is_ok_and(|probe| {
+        probe.choices.is_none() && probe.error.is_some_and(|error| error.get() != "null")
+    })
+}
+
+fn nested(value: Option<&RawValue>) -> Option<&RawValue> {
+    serde_json::from_str::<Nested<'_>>(value?.get()).ok()?.usage
+}
+
+fn is_empty_list(json: &str) -> bool {
+    json.strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'))
+        .is_some_and(|inner| inner.trim_ascii().is_empty())
+}
+
+fn contains(haystack: &[u8], needle: &'static [u8]) -> bool {
+    Finder::new(needle).find(haystack).is_some()
+}
+
+#[cfg(test)]
+mod tests;

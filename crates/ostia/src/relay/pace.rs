@@ -1,0 +1,98 @@
+use std::pin::Pin;
+use std::task::{Context as TaskContext, Poll};
+use std::time::{Duration, Instant};
+
+use tokio::time::Sleep;
+
+/// What has come due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Due {
+    /// The backend was silent for too long.
+    Idle,
+    /// The whole exchange took too long.
+    Total,
+    /// The client has heard nothing for a while.
+    Keepalive,
+    /// The backend said its last word and still holds the stream open.
+    Grace,
+}
+
+/// All the timers of one answer behind one sleep, which is only armed anew when it fires.
+pub(super) struct Pace {
+    pub(super) idle: Option<Duration>,
+    pub(super) keepalive: Option<Duration>,
+    pub(super) total: Option<Instant>,
+    pub(super) grace: Option<Instant>,
+    heard: Instant,
+    sent: Instant,
+    sleep: Pin<Box<Sleep>>,
+    /// Whether `sleep` is set and has not fired.
+    armed_for: Option<Instant>,
+}
+
+impl Pace {
+    pub(super) fn new(
+        now: Instant,
+        idle: Option<Duration>,
+        keepalive: Option<Duration>,
+        total: Option<Instant>,
+    ) -> Self {
+        Self {
+            idle,
+            keepalive,
+            total,
+            grace: None,
+            heard: now,
+            sent: now,
+            sleep: Box::pin(tokio::time::sleep(Duration::ZERO)),
+            armed_for: None,
+        }
+    }
+
+    /// The backend sent something.
+    pub(super) fn heard(&mut self, now: Instant) {
+        self.heard = now;
+    }
+
+    /// The client was sent something.
+    pub(super) fn sent(&mut self, now: Instant) {
+        self.sent = now;
+    }
+
+    /// Tells what is due, or sees to it that the task wakes when something will be.
+    pub(super) fn poll(&mut self, task: &mut TaskContext<'_>, now: Instant) -> Option<Due> {
+        loop {
+            let (at, due) = self.next()?;
+            if at <= now {
+                return Some(due);
+            }
+            if self.armed_for.is_none_or(|armed| armed > at) {
+                self.sleep
+                    .as_mut()
+                    .reset(tokio::time::Instant::now() + (at - now));
+                self.armed_for = Some(at);
+            }
+            match self.sleep.as_mut().poll(task) {
+                Poll::Pending => return None,
+                // It was armed for a moment that has since been put off, or the two clocks differ by a little.
+                Poll::Ready(()) if self.armed_for == Some(at) => return Some(due),
+                Poll::Ready(()) => self.armed_for = None,
+            }
+        }
+    }
+
+    fn next(&self) -> Option<(Instant, Due)> {
+        [
+            (self.grace, Due::Grace),
+            (self.total, Due::Total),
+            (self.idle.map(|idle| self.heard + idle), Due::Idle),
+            (
+                self.keepalive.map(|pause| self.sent + pause),
+                Due::Keepalive,
+            ),
+        ]
+        .into_iter()
+        .filter_map(|(at, due)| at.map(|at| (at, due)))
+        .min_by_key(|(at, _)| *at)
+    }
+}

@@ -1,0 +1,159 @@
+//! Where one server-sent event ends and the next begins (WHATWG HTML, section 9.2.6).
+
+use bytes::{Bytes, BytesMut};
+use memchr::memchr2;
+
+/// A longer event passes in parts.
+pub(super) const LONGEST_EVENT: usize = 256 * 1024;
+
+/// Cuts a byte stream into whole events, whatever pieces it arrives in. Nothing is lost or changed.
+#[derive(Debug, Default)]
+pub(super) struct Splitter {
+    /// Bytes of the event that has begun and is not finished.
+    tail: BytesMut,
+    scanner: Scanner,
+    /// Part of the present event has been passed on already.
+    in_parts: bool,
+}
+
+/// What a push completed.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Piece {
+    /// One whole event with the blank line that ends it.
+    Event(Bytes),
+    /// Part of an event that is too long to be held.
+    Part(Bytes),
+}
+
+#[derive(Debug)]
+struct Scanner {
+    /// How much of the present event was looked at.
+    scanned: usize,
+    /// No byte of the present line was seen yet.
+    line_empty: bool,
+    /// The byte before was a CR: an LF that follows belongs to the same line end.
+    after_cr: bool,
+}
+
+impl Splitter {
+    /// Takes the next bytes and gives what they complete, in order.
+    pub(super) fn push(&mut self, chunk: Bytes, mut give: impl FnMut(Piece)) {
+        if self.tail.is_empty() {
+            let mut rest = chunk;
+            while let Some(end) = self.scanner.event_end(&rest) {
+                give(self.piece(rest.split_to(end)));
+            }
+            self.tail.extend_from_slice(&rest);
+        } else {
+            self.tail.extend_from_slice(&chunk);
+            while let Some(end) = self.scanner.event_end(&self.tail) {
+                let event = self.tail.split_to(end).freeze();
+                give(self.piece(event));
+            }
+        }
+        if self.tail.len() > LONGEST_EVENT {
+            self.in_parts = true;
+            self.scanner.scanned = 0;
+            give(Piece::Part(self.tail.split().freeze()));
+        }
+    }
+
+    /// What is left of an event that was never finished.
+    pub(super) fn take_tail(&mut self) -> Bytes {
+        self.scanner = Scanner::default();
+        self.tail.split().freeze()
+    }
+
+    /// Whether a line may be put in here without touching an event.
+    pub(super) fn at_boundary(&self) -> bool {
+        self.tail.is_empty() && !self.in_parts && !self.scanner.after_cr
+    }
+
+    /// Whether the client has seen the beginning of an event and not its end.
+    pub(super) fn is_in_parts(&self) -> bool {
+        self.in_parts
+    }
+
+    fn piece(&mut self, bytes: Bytes) -> Piece {
+        if std::mem::take(&mut self.in_parts) {
+            Piece::Part(bytes)
+        } else {
+            Piece::Event(bytes)
+        }
+    }
+}
+
+impl Default for Scanner {
+    fn default() -> Self {
+        Self {
+            scanned: 0,
+            line_empty: true,
+            after_cr: false,
+        }
+    }
+}
+
+impl Scanner {
+    /// The length of the first event of `buffer`, if its blank line is there.
+    fn event_end(&mut self, buffer: &[u8]) -> Option<usize> {
+        let mut at = self.scanned;
+        loop {
+            if std::mem::take(&mut self.after_cr) && buffer.get(at) == Some(&b'\n') {
+                at += 1;
+            } else if at >= buffer.len() {
+                // Nothing was read behind the CR, so the question stays open.
+                self.after_cr = at > 0 && buffer.get(at - 1) == Some(&b'\r');
+            }
+            let Some(offset) = memchr2(b'\n', b'\r', buffer.get(at..).unwrap_or_default()) else {
+                self.line_empty &= at >= buffer.len();
+                self.scanned = buffer.len();
+                return None;
+            };
+            let blank = self.line_empty && offset == 0;
+            at += offset + 1;
+            self.line_empty = true;
+            self.after_cr = buffer.get(at - 1) == Some(&b'\r');
+            if !blank {
+                continue;
+            }
+            if self.after_cr && buffer.get(at) == Some(&b'\n') {
+                self.after_cr = false;
+                at += 1;
+            }
+            self.scanned = 0;
+            return Some(at);
+        }
+    }
+}
+
+/// The data of one event: the values of its `data` lines, joined by LF. Borrowed where there is one line.
+pub(super) fn data_of(event: &[u8]) -> std::borrow::Cow<'_, [u8]> {
+    let mut lines = lines(event).filter_map(data_line);
+    let first = lines.next().unwrap_or_default();
+    let Some(second) = lines.next() else {
+        return first.into();
+    };
+    let mut joined = first.to_vec();
+    for line in std::iter::once(second).chain(lines) {
+        joined.push(b'\n');
+        joined.extend_from_slice(line);
+    }
+    joined.into()
+}
+
+fn data_line(line: &[u8]) -> Option<&[u8]> {
+    let rest = line.strip_prefix(b"data")?;
+    match rest.strip_prefix(b":") {
+        Some(value) => Some(value.strip_prefix(b" ").unwrap_or(value)),
+        None => rest.is_empty().then_some(rest),
+    }
+}
+
+fn lines(event: &[u8]) -> impl Iterator<Item = &[u8]> {
+    event
+        .split(|byte| matches!(byte, b'\n' | b'\r'))
+        .filter(|line| !line.is_empty())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,126 @@
+use super::{LONGEST_EVENT, Piece, Splitter, data_of};
+use bytes::Bytes;
+use proptest::prelude::*;
+
+/// Events by the letter of the specification: byte by byte, slow, over the whole text at once.
+fn reference(text: &[u8]) -> (Vec<Vec<u8>>, Vec<u8>) {
+    let mut events = Vec::new();
+    let mut event = Vec::new();
+    let mut line_empty = true;
+    let mut at = 0;
+    while at < text.len() {
+        let byte = text[at];
+        event.push(byte);
+        at += 1;
+        if byte != b'\n' && byte != b'\r' {
+            line_empty = false;
+            continue;
+        }
+        if byte == b'\r' && text.get(at) == Some(&b'\n') {
+            event.push(b'\n');
+            at += 1;
+        }
+        if line_empty {
+            events.push(std::mem::take(&mut event));
+        }
+        line_empty = true;
+    }
+    (events, event)
+}
+
+fn split(pieces: &[&[u8]]) -> (Vec<Vec<u8>>, Vec<u8>) {
+    let mut splitter = Splitter::default();
+    let mut events = Vec::new();
+    for piece in pieces {
+        splitter.push(Bytes::copy_from_slice(piece), |piece| match piece {
+            Piece::Event(event) | Piece::Part(event) => events.push(event.to_vec()),
+        });
+    }
+    (events, splitter.take_tail().to_vec())
+}
+
+fn text() -> impl Strategy<Value = Vec<u8>> {
+    let word = prop_oneof![
+        Just("data: {\"a\":1}".to_owned()),
+        Just("data:x".to_owned()),
+        Just(": ping".to_owned()),
+        Just("id: 7".to_owned()),
+        Just("é".to_owned()),
+        Just("\n".to_owned()),
+        Just("\r".to_owned()),
+        Just("\r\n".to_owned()),
+        Just("\n\n".to_owned()),
+        Just("\r\n\r\n".to_owned()),
+    ];
+    prop::collection::vec(word, 0..40).prop_map(|words| words.concat().into_bytes())
+}
+
+proptest! {
+    #[test]
+    fn whole_texts_split_as_the_reference_says(text in text()) {
+        prop_assert_eq!(split(&[&text]), reference(&text));
+    }
+
+    /// A blank line's CR may be told before its LF is seen; apart from that one byte, cuts change nothing.
+    #[test]
+    fn cuts_change_nothing(text in text(), cuts in prop::collection::vec(0usize..400, 0..20)) {
+        let mut cuts: Vec<usize> = cuts.into_iter().map(|cut| cut.min(text.len())).collect();
+        cuts.push(0);
+        cuts.push(text.len());
+        cuts.sort_unstable();
+        let pieces: Vec<&[u8]> = cuts.windows(2).map(|pair| &text[pair[0]..pair[1]]).collect();
+        let (events, tail) = split(&pieces);
+        let joined: Vec<u8> = events.iter().flatten().chain(&tail).copied().collect();
+        prop_assert_eq!(&joined, &text);
+        let (expected, rest) = reference(&text);
+        let data = |events: &[Vec<u8>]| events.iter().map(|event| data_of(event).into_owned()).collect::<Vec<_>>();
+        prop_assert_eq!(data(&events), data(&expected));
+        prop_assert_eq!(data_of(&tail), data_of(&rest));
+    }
+}
+
+#[test]
+fn a_cut_between_cr_and_lf_is_no_boundary() {
+    let mut splitter = Splitter::default();
+    let mut count = 0;
+    splitter.push(Bytes::from_static(b"data: 1\r\n\r"), |_| count += 1);
+    assert_eq!(count, 1);
+    assert!(!splitter.at_boundary());
+    splitter.push(Bytes::from_static(b"\n"), |_| count += 1);
+    assert_eq!(count, 1, "the LF closes nothing new");
+    splitter.push(Bytes::from_static(b"data: 2\n\n"), |_| count += 1);
+    assert_eq!(count, 2);
+    assert!(splitter.at_boundary());
+}
+
+#[test]
+fn a_long_event_passes_in_parts() {
+    let mut splitter = Splitter::default();
+    let mut parts = Vec::new();
+    let long = vec![b'x'; LONGEST_EVENT];
+    let mut total = 0;
+    for piece in [b"data: ".as_slice(), &long, &long, b"y\n", b"\n", b"data: 1\n\n"] {
+        total += piece.len();
+        splitter.push(Bytes::copy_from_slice(piece), |piece| parts.push(piece));
+    }
+    let bytes: usize = parts
+        .iter()
+        .map(|piece| match piece {
+            Piece::Event(bytes) | Piece::Part(bytes) => bytes.len(),
+        })
+        .sum();
+    assert_eq!(bytes, total);
+    assert_eq!(
+        parts.last(),
+        Some(&Piece::Event(Bytes::from_static(b"data: 1\n\n")))
+    );
+    let whole = parts.iter().filter(|piece| matches!(piece, Piece::Event(_)));
+    assert_eq!(whole.count(), 1);
+}
+
+#[test]
+fn data_lines_are_joined() {
+    assert_eq!(&*data_of(b"data: a\ndata:b\r\nid: 1\ndata\n\n"), b"a\nb\n");
+    assert_eq!(&*data_of(b": comment\n\n"), b"");
+    assert_eq!(&*data_of(b"data: [DONE]\n\n"), b"[DONE]");
+}

@@ -1,0 +1,368 @@
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::task::{Context as TaskContext, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Body, Frame};
+use ostia_core::{Outcome, Phase, Usage, UsageSource};
+
+use super::head::has_terminal_event;
+use super::meter::{Meter, Seen, is_done};
+use super::pace::{Due, Pace};
+use super::sse::{Piece, Splitter, data_of};
+use super::{Context, InFlight};
+use crate::error::{Fault, broken_stream_event};
+use crate::listen::BodyBroken;
+use crate::upstream::BodyError;
+
+/// How long the last event waits for the end of the backend's message, so that both leave in one write and what
+/// comes behind it still counts.
+const GRACE: Duration = Duration::from_millis(20);
+/// HTTP/2: how long the error event has to leave before the stream is reset.
+const RESET_AFTER: Duration = Duration::from_millis(50);
+/// Events that are there already are written together, up to so many bytes.
+const BATCH: usize = 64 * 1024;
+/// One line, no blank one: a blank line would make some clients dispatch an empty event.
+const KEEPALIVE: Bytes = Bytes::from_static(b": keep-alive\n");
+
+/// A stream of server-sent events on its way to the client.
+pub(super) struct StreamBody<B> {
+    backend: Option<B>,
+    splitter: Splitter,
+    meter: Meter,
+    in_flight: InFlight,
+    context: Context,
+    pace: Pace,
+    ready: VecDeque<Bytes>,
+    /// The terminal event and what came behind it, while the end of the backend's message is awaited.
+    held: Vec<Bytes>,
+    state: State,
+    passed: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Relaying,
+    /// The terminal event was passed on and the row is written; what still comes is only relayed.
+    Trailing,
+    /// The row is written and the backend's message is at its end.
+    Ended,
+    /// The error event is on its way; then the connection breaks.
+    Breaking,
+}
+
+enum Pull {
+    Progress,
+    Pending,
+    Fault(Fault),
+}
+
+impl<B> StreamBody<B>
+where
+    B: Body<Data = Bytes, Error = BodyError> + Unpin,
+{
+    pub(super) fn new(backend: B, in_flight: InFlight, context: Context) -> Self {
+        let now = context.clock.now();
+        let pace = Pace::new(now, context.idle_timeout, context.keepalive, context.deadline);
+        Self {
+            meter: Meter::new(context.api.clone(), context.hide_usage),
+            backend: Some(backend),
+            splitter: Splitter::default(),
+            in_flight,
+            pace,
+            context,
+            ready: VecDeque::new(),
+            held: Vec::new(),
+            state: State::Relaying,
+            passed: 0,
+        }
+    }
+
+    /// Waits until there is something to send, so that a failure before that is still a plain error.
+    pub(super) fn poll_hold(&mut self, task: &mut TaskContext<'_>) -> Poll<Result<(), Fault>> {
+        while self.ready.is_empty() && self.state == State::Relaying {
+            match self.pull(task) {
+                Pull::Progress => {}
+                Pull::Pending => return Poll::Pending,
+                Pull::Fault(fault) => return Poll::Ready(Err(fault)),
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// The head is about to leave.
+    pub(super) fn begun(&mut self, status: u16) {
+        let now = self.context.clock.now();
+        let facts = &mut self.in_flight.receipt.facts;
+        facts.http_status = status;
+        facts.first_byte.get_or_insert(now);
+    }
+
+    pub(super) fn in_flight(&mut self) -> &mut InFlight {
+        &mut self.in_flight
+    }
+
+    fn pull(&mut self, task: &mut TaskContext<'_>) -> Pull {
+        let now = self.context.clock.now();
+        let mut taken = 0;
+        while taken < BATCH {
+            let Some(backend) = &mut self.backend else {
+                break;
+            };
+            match Pin::new(backend).poll_frame(task) {
+                Poll::Pending => break,
+                Poll::Ready(Some(Ok(frame))) => {
+                    self.pace.heard(now);
+                    if let Ok(data) = frame.into_data() {
+                        taken += data.len();
+                        self.take(data);
+                    }
+                }
+                Poll::Ready(Some(Err(error))) => return self.broken(error),
+                Poll::Ready(None) => return self.backend_ended(),
+            }
+        }
+        if taken > 0 && !self.ready.is_empty() {
+            self.pace.sent(now);
+            return Pull::Progress;
+        }
+        match self.pace.poll(task, now) {
+            // The batch was full, so the backend may have more without telling.
+            None if taken >= BATCH => Pull::Progress,
+            None => Pull::Pending,
+            Some(Due::Idle) => Pull::Fault(Fault::IdleTimeout),
+            Some(Due::Total) => Pull::Fault(Fault::TotalTimeout),
+            Some(Due::Grace) => {
+                self.pass_terminal();
+                Pull::Progress
+            }
+            Some(Due::Keepalive) => {
+                self.pace.sent(now);
+                if self.splitter.at_boundary() && self.held.is_empty() {
+                    self.ready.push_back(KEEPALIVE);
+                }
+                Pull::Progress
+            }
+        }
+    }
+
+    fn take(&mut self, data: Bytes) {
+        if self.state != State::Relaying {
+            self.ready.push_back(data);
+            return;
+        }
+        let mut splitter = std::mem::take(&mut self.splitter);
+        splitter.push(data, |piece| self.place(piece));
+        self.splitter = splitter;
+    }
+
+    fn place(&mut self, piece: Piece) {
+        let event = match piece {
+            Piece::Part(bytes) => {
+                self.meter.part(bytes.len());
+                return self.forward(bytes);
+            }
+            Piece::Event(event) => event,
+        };
+        match self.meter.event(&event) {
+            Seen::Hide => {}
+            Seen::Forward => self.forward(event),
+            Seen::Terminal => {
+                if self.held.is_empty() {
+                    self.pace.grace = Some(self.context.clock.now() + GRACE);
+                }
+                self.held.push(event);
+            }
+        }
+    }
+
+    fn forward(&mut self, bytes: Bytes) {
+        if self.held.is_empty() {
+            self.ready.push_back(bytes);
+        } else {
+            self.held.push(bytes);
+        }
+    }
+
+    fn backend_ended(&mut self) -> Pull {
+        let tail = self.splitter.take_tail();
+        let nothing = self.passed == 0 && self.ready.is_empty() && self.held.is_empty();
+        if nothing && tail.is_empty() && self.state == State::Relaying {
+            return Pull::Fault(Fault::Empty);
+        }
+        self.backend = None;
+        if self.state == State::Trailing {
+            self.state = State::Ended;
+            return Pull::Progress;
+        }
+        let mut complete = !self.held.is_empty() || !self.marker_due();
+        if !tail.is_empty() {
+            complete |= is_done(&data_of(&tail));
+            if self.meter.event(&tail) != Seen::Hide {
+                self.forward(tail);
+            }
+        }
+        self.ready.extend(self.held.drain(..));
+        if complete {
+            self.finish_whole();
+        } else {
+            self.finish(Outcome::UpstreamError, Phase::Truncated, "truncated");
+        }
+        self.state = State::Ended;
+        Pull::Progress
+    }
+
+    fn marker_due(&self) -> bool {
+        self.context.deployment.target.done_marker && has_terminal_event(&self.context.api)
+    }
+
+    /// The backend's message is broken. Behind the terminal event that harms nobody: the answer was whole.
+    fn broken(&mut self, error: BodyError) -> Pull {
+        self.backend = None;
+        if self.state == State::Trailing {
+            self.state = State::Ended;
+            return Pull::Progress;
+        }
+        if self.held.is_empty() {
+            return Pull::Fault(error.into());
+        }
+        self.pass_terminal();
+        self.state = State::Ended;
+        Pull::Progress
+    }
+
+    fn pass_terminal(&mut self) {
+        self.pace.grace = None;
+        self.ready.extend(self.held.drain(..));
+        let tail = self.splitter.take_tail();
+        if !tail.is_empty() {
+            self.ready.push_back(tail);
+        }
+        self.finish_whole();
+        self.state = State::Trailing;
+    }
+
+    /// The row is written before the bytes that complete the message are handed over.
+    fn finish_whole(&mut self) {
+        if self.meter.failed() {
+            self.finish(Outcome::UpstreamError, Phase::Streaming, "upstream_error");
+        } else {
+            self.finish(Outcome::Ok, Phase::Done, "");
+        }
+    }
+
+    fn finish(&mut self, outcome: Outcome, phase: Phase, code: &'static str) {
+        let pending: usize = self.ready.iter().map(Bytes::len).sum();
+        let facts = &mut self.in_flight.receipt.facts;
+        facts.phase = phase;
+        facts.error_code = code.into();
+        facts.response_bytes = self.passed + pending as u64;
+        facts.usage = self.usage(outcome == Outcome::Ok);
+        self.in_flight.finish(outcome);
+    }
+
+    /// All whole events so far, then the error event, then a message that does not end properly.
+    fn break_off(&mut self, fault: Fault) {
+        self.backend = None;
+        self.splitter.take_tail();
+        if self.splitter.is_in_parts() {
+            self.ready.push_back(Bytes::from_static(b"\n\n"));
+        }
+        self.ready
+            .push_back(broken_stream_event(self.context.api.dialect(), fault));
+        self.finish(fault.outcome(), Phase::Streaming, fault.code());
+        self.state = State::Breaking;
+        let now = self.context.clock.now();
+        self.pace = Pace::new(now, None, None, None);
+    }
+
+    fn break_connection(&mut self, task: &mut TaskContext<'_>) -> Poll<BodyBroken> {
+        if !self.context.http2 {
+            self.context.wire.cut();
+            return Poll::Pending;
+        }
+        let now = self.context.clock.now();
+        let at = *self.pace.grace.get_or_insert(now + RESET_AFTER);
+        if at <= now || self.pace.poll(task, now).is_some() {
+            return Poll::Ready(BodyBroken);
+        }
+        Poll::Pending
+    }
+}
+
+impl<B> StreamBody<B> {
+    fn usage(&self, whole: bool) -> Usage {
+        let counted = self.meter.counted();
+        match self.meter.usage() {
+            Some(usage) if whole => usage,
+            Some(usage) => {
+                let completion_tokens = usage.completion_tokens.max(counted);
+                Usage {
+                    completion_tokens,
+                    total_tokens: usage.prompt_tokens + completion_tokens,
+                    source: UsageSource::Estimated,
+                    ..usage
+                }
+            }
+            None => self.in_flight.receipt.opening().estimate(counted),
+        }
+    }
+}
+
+impl<B> Body for StreamBody<B>
+where
+    B: Body<Data = Bytes, Error = BodyError> + Unpin,
+{
+    type Data = Bytes;
+    type Error = BodyBroken;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        task: &mut TaskContext<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyBroken>>> {
+        let this = &mut *self;
+        loop {
+            if let Some(bytes) = this.ready.pop_front() {
+                this.passed += bytes.len() as u64;
+                return Poll::Ready(Some(Ok(Frame::data(bytes))));
+            }
+            if this.state == State::Ended {
+                return Poll::Ready(None);
+            }
+            if this.state == State::Breaking {
+                return this.break_connection(task).map(|broken| Some(Err(broken)));
+            }
+            if this.context.wire.is_given_up() && this.state == State::Relaying {
+                this.break_off(Fault::ShuttingDown);
+                continue;
+            }
+            match this.pull(task) {
+                Pull::Progress => {}
+                Pull::Pending => return Poll::Pending,
+                Pull::Fault(fault) if this.state == State::Relaying => this.break_off(fault),
+                Pull::Fault(_) => {
+                    this.backend = None;
+                    this.state = State::Ended;
+                }
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.ready.is_empty() && self.state == State::Ended
+    }
+}
+
+impl<B> Drop for StreamBody<B> {
+    fn drop(&mut self) {
+        if self.in_flight.receipt.is_closed() {
+            return;
+        }
+        let usage = self.usage(false);
+        let facts = &mut self.in_flight.receipt.facts;
+        facts.response_bytes = self.passed;
+        facts.phase = Phase::Streaming;
+        facts.usage = usage;
+    }
+}

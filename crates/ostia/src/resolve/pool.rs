@@ -1,0 +1,52 @@
+use std::sync::Arc;
+
+use super::Address;
+use crate::catalog::{Catalog, Cluster, Deployment};
+
+/// What stands behind a path and a model's name, whoever asks.
+#[derive(Debug)]
+pub struct Pool {
+    pub(crate) model: Arc<str>,
+    pub(crate) deployments: Vec<Arc<Deployment>>,
+    pub(crate) place: Place,
+    pub(crate) api: Box<str>,
+}
+
+/// What the path said of clusters.
+#[derive(Debug)]
+pub(crate) enum Place {
+    Everywhere,
+    /// The cluster in the path, if there is one of that name, and whether it lists the path's framework.
+    Named {
+        cluster: Option<Arc<Cluster>>,
+        has_framework: bool,
+    },
+}
+
+/// Looks a model up by its exact name or an alias. No I/O.
+pub fn resolve(catalog: &Catalog, address: &Address<'_>, model: &str) -> Pool {
+    let found = catalog.lookup(address.scope(), model);
+    let (model, deployments) = found.map_or_else(
+        || (Arc::from(""), Vec::new()),
+        |(model, deployments)| (model, deployments.to_vec()),
+    );
+    let place = match address.scope {
+        None => Place::Everywhere,
+        Some((cluster, framework)) => {
+            let cluster = catalog.cluster(cluster).cloned();
+            let has_framework = cluster
+                .as_ref()
+                .is_some_and(|cluster| cluster.frameworks.iter().any(|name| **name == *framework));
+            Place::Named {
+                cluster,
+                has_framework,
+            }
+        }
+    };
+    Pool {
+        model,
+        deployments,
+        place,
+        api: address.api.into(),
+    }
+}

@@ -1,0 +1,78 @@
+use std::sync::Arc;
+
+use ostia_core::{Clock, Phase, Receipt};
+
+use super::client::Client;
+use super::resolver::Resolver;
+use super::{Answer, Failure, FailureKind, UpstreamBody};
+use crate::admit::Admission;
+use crate::catalog::Catalog;
+use crate::endpoint::Outgoing;
+
+/// The clients of one catalog, by the deployments' index.
+#[derive(Default)]
+pub struct Upstreams {
+    clients: Vec<Option<Arc<Client>>>,
+}
+
+impl Upstreams {
+    /// A deployment whose TLS files or proxy cannot be used gets no client: one ERROR line, and 502 for its callers.
+    pub fn build(catalog: &Catalog, resolver: &Arc<Resolver>, clock: &Arc<dyn Clock>) -> Self {
+        let clients = catalog
+            .deployments()
+            .iter()
+            .map(|deployment| {
+                let client =
+                    Client::new(&deployment.target, Arc::clone(resolver), Arc::clone(clock));
+                match client {
+                    Ok(client) => Some(Arc::new(client)),
+                    Err(error) => {
+                        tracing::error!(endpoint = &*deployment.slug, %error, "the endpoint cannot be called");
+                        None
+                    }
+                }
+            })
+            .collect();
+        Self { clients }
+    }
+
+    /// Closes connections that were idle for too long.
+    pub fn sweep(&self) {
+        for client in self.clients.iter().flatten() {
+            client.sweep();
+        }
+    }
+
+    pub fn client(&self, index: usize) -> Option<&Arc<Client>> {
+        self.clients.get(index)?.as_ref()
+    }
+}
+
+/// Sends a request to the leased endpoint. Without an admission and a receipt nothing is sent: the one says that the
+/// caller may, the other that it is written down.
+pub async fn send(
+    upstreams: &Upstreams,
+    admission: &Admission,
+    receipt: &mut Receipt,
+    outgoing: Outgoing,
+) -> Result<Answer<UpstreamBody>, Failure> {
+    receipt.facts.phase = Phase::Connecting;
+    let Some(client) = upstreams.client(admission.deployment().index) else {
+        return Err(Failure {
+            kind: FailureKind::Unreachable,
+            phase: Phase::Connecting,
+            bytes_sent: false,
+            retry_safe: true,
+            sends: 0,
+            detail: "the endpoint has no usable client".to_owned(),
+        });
+    };
+    let facts = &mut receipt.facts;
+    let sent = client.send(outgoing, &mut |phase| facts.phase = phase).await;
+    let sends = match &sent {
+        Ok(answer) => answer.sends,
+        Err(failure) => failure.sends.max(1),
+    };
+    receipt.facts.attempts += sends;
+    sent
+}
