@@ -1,4 +1,4 @@
-//! One target, one round: every case in turn.
+//! One round: every case, through every target in turn.
 
 use super::Site;
 use super::process::{hold, load};
@@ -59,25 +59,37 @@ const CASES: [Case; 6] = [
     },
 ];
 
-pub async fn round(site: &Site, kind: Kind, results: &mut Results) -> Result<()> {
-    if kind != Kind::Direct {
-        // A process of its own for each memory figure: an allocator keeps what the case before it needed.
-        let running = fresh(site, kind, results).await?;
-        let idle = memory(site, &running, &[]).await?;
-        results.add(kind, Metric::IdleMib, idle);
-        drop(running);
+/// Case by case, not target by target: what is compared is then measured within seconds, and a neighbour that is
+/// busy for a minute slows all of them.
+pub async fn round(site: &Site, kinds: &[Kind], results: &mut Results) -> Result<()> {
+    let mut targets = Vec::new();
+    for &kind in kinds {
+        let failed = |error| format!("{kind}: {error}");
+        targets.push((kind, start(site, kind, results).await.map_err(failed)?));
     }
-    let running = fresh(site, kind, results).await?;
-    if kind != Kind::Direct {
-        site.mock.stream_as(u64::MAX, 1000).await?;
-        let open = memory(site, &running, &["--stream"]).await?;
-        results.add(kind, Metric::OpenMib, open);
-    }
-    site.mock.stream_as(CHUNKS, 0).await?;
     for case in &CASES {
-        measure(site, kind, &running, case, results).await?;
+        for (kind, running) in &targets {
+            measure(site, *kind, running, case, results).await?;
+        }
     }
     Ok(())
+}
+
+/// Measures memory, which needs fresh processes (an allocator keeps what it once needed), and leaves one running.
+async fn start(site: &Site, kind: Kind, results: &mut Results) -> Result<Running> {
+    if kind == Kind::Direct {
+        return fresh(site, kind, results).await;
+    }
+    let running = fresh(site, kind, results).await?;
+    let idle = memory(site, &running, &[]).await?;
+    results.add(kind, Metric::IdleMib, idle);
+    drop(running);
+    let running = fresh(site, kind, results).await?;
+    site.mock.stream_as(u64::MAX, 1000).await?;
+    let open = memory(site, &running, &["--stream"]).await?;
+    results.add(kind, Metric::OpenMib, open);
+    site.mock.stream_as(CHUNKS, 0).await?;
+    Ok(running)
 }
 
 /// A target that has just started and has seen each kind of request a few times.

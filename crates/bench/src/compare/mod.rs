@@ -3,12 +3,14 @@
 mod cases;
 mod config;
 mod document;
+mod machine;
 mod process;
 mod results;
 mod table;
 mod target;
 
 use crate::Result;
+use machine::Machine;
 use process::{Cores, Mock};
 use results::Results;
 use std::path::PathBuf;
@@ -16,7 +18,7 @@ use target::Kind;
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// What to measure, in this order in each round
+    /// What to measure, in this order in each case of each round
     #[arg(
         long,
         value_delimiter = ',',
@@ -69,16 +71,17 @@ pub async fn run(args: Args) -> Result<()> {
         folder: tempfile::Builder::new().prefix("bench-").tempdir()?,
     };
     let mut results = Results::default();
-    let caption = table::caption(&args.targets, &site, args.rounds);
+    let machine = Machine::now();
     for round in 1..=args.rounds {
-        for kind in &args.targets {
-            eprintln!("round {round} of {}: {kind}", args.rounds);
-            cases::round(&site, *kind, &mut results)
-                .await
-                .map_err(|error| format!("{kind}: {error}"))?;
-        }
+        eprintln!("round {round} of {}", args.rounds);
+        cases::round(&site, &args.targets, &mut results).await?;
     }
-    let table = format!("{caption}\n\n{}", table::markdown(&args.targets, &results));
+    let caption = table::caption(&args.targets, &site, args.rounds);
+    let table = format!(
+        "{caption} {}\n\n{}",
+        machine.since(),
+        table::markdown(&args.targets, &results)
+    );
     println!("{table}");
     if let Some(file) = args.json {
         std::fs::write(file, format!("{:#}\n", results.json()))?;

@@ -54,18 +54,47 @@ impl Results {
         median(self.figures.get(&(kind, metric))?)
     }
 
-    /// What a proxy adds to a direct call: round by round, since both halves of a round saw the same machine.
+    /// How many times nginx's figure, round by round: the halves of a round saw the same machine, whereas two
+    /// medians may come from different rounds.
+    pub fn ratio(&self, kind: Kind, metric: Metric) -> Option<f64> {
+        let own = self.compared(kind, metric)?;
+        let nginx = self.figures.get(&(Kind::Nginx, metric))?;
+        let ratios: Vec<f64> = own
+            .iter()
+            .zip(nginx)
+            .map(|(own, nginx)| own / nginx)
+            .collect();
+        median(&ratios).filter(|ratio| ratio.is_finite())
+    }
+
+    /// What a proxy adds to a direct call, round by round.
     pub fn added(&self, kind: Kind, metric: Metric) -> Option<f64> {
-        let (proxied, direct) = (
+        let (own, direct) = (
             self.figures.get(&(kind, metric))?,
             self.figures.get(&(Kind::Direct, metric))?,
         );
-        let added: Vec<f64> = proxied
+        let added: Vec<f64> = own
             .iter()
             .zip(direct)
-            .map(|(proxied, direct)| proxied - direct)
+            .map(|(own, direct)| own - direct)
             .collect();
         median(&added)
+    }
+
+    /// Of the medians: in one noisy round nginx may seem to add nothing, and a ratio to nothing says nothing.
+    pub fn added_ratio(&self, kind: Kind, metric: Metric) -> Option<f64> {
+        self.compared(kind, metric)?;
+        let nginx = self
+            .added(Kind::Nginx, metric)
+            .filter(|nginx| *nginx > 0.0)?;
+        Some(self.added(kind, metric)? / nginx)
+    }
+
+    /// nginx and the mock have nothing to be compared with.
+    fn compared(&self, kind: Kind, metric: Metric) -> Option<&Vec<f64>> {
+        self.figures
+            .get(&(kind, metric))
+            .filter(|_| !matches!(kind, Kind::Nginx | Kind::Direct))
     }
 
     pub fn json(&self) -> Value {
@@ -90,6 +119,18 @@ mod tests {
         assert_eq!(results.added(Kind::Nginx, Metric::P50At1000), Some(60.0));
         assert_eq!(results.median(Kind::Nginx, Metric::P50At1000), Some(400.0));
         assert_eq!(results.added(Kind::Ostia, Metric::P50At1000), None);
+    }
+
+    #[test]
+    fn ratios_are_medians_of_the_ratios_of_each_round() {
+        let mut results = Results::default();
+        for (nginx, ostia) in [(10.0, 20.0), (40.0, 120.0), (20.0, 80.0)] {
+            results.add(Kind::Nginx, Metric::Plain, nginx);
+            results.add(Kind::Ostia, Metric::Plain, ostia);
+        }
+        assert_eq!(results.ratio(Kind::Ostia, Metric::Plain), Some(3.0));
+        assert_eq!(results.ratio(Kind::Nginx, Metric::Plain), None);
+        assert_eq!(results.added_ratio(Kind::Ostia, Metric::Plain), None);
     }
 
     #[test]

@@ -32,17 +32,12 @@ fn name(kind: Kind) -> String {
 }
 
 fn row(kind: Kind, results: &Results) -> Vec<String> {
-    let cell = |metric| {
-        with_ratio(
-            results.median(kind, metric),
-            reference(kind, results.median(Kind::Nginx, metric)),
-        )
-    };
+    let cell = |metric| with_ratio(results.median(kind, metric), results.ratio(kind, metric));
     let added = |p50, p99| {
         let of = |metric| {
             with_ratio(
                 results.added(kind, metric),
-                reference(kind, results.added(Kind::Nginx, metric)),
+                results.added_ratio(kind, metric),
             )
         };
         match kind {
@@ -64,37 +59,28 @@ fn row(kind: Kind, results: &Results) -> Vec<String> {
     ]
 }
 
-/// nginx and the mock have nothing to be compared with.
-fn reference(kind: Kind, nginx: Option<f64>) -> Option<f64> {
-    nginx.filter(|_| !matches!(kind, Kind::Nginx | Kind::Direct))
-}
-
-/// "22.6 (2.00)": the figure, and how many times nginx's it is. A ratio to nothing or less says nothing.
-fn with_ratio(value: Option<f64>, nginx: Option<f64>) -> String {
+/// "22.6 (2.00)": the figure, and how many times nginx's it is.
+fn with_ratio(value: Option<f64>, ratio: Option<f64>) -> String {
     let Some(value) = value else {
         return "–".into();
     };
     let digits = if value.abs() < 100.0 { 1 } else { 0 };
-    match nginx.filter(|nginx| *nginx > 0.0) {
-        Some(nginx) => format!("{value:.digits$} ({:.2})", value / nginx),
+    match ratio {
+        Some(ratio) => format!("{value:.digits$} ({ratio:.2})"),
         None => format!("{value:.digits$}"),
     }
 }
 
-/// What was measured, where, and how busy the machine was: without it no figure can be judged.
+/// What was measured and how.
 pub fn caption(kinds: &[Kind], site: &Site, rounds: u32) -> String {
     let versions: Vec<String> = kinds
         .iter()
         .filter_map(|kind| version(*kind, site))
         .collect();
-    let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
-    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
     format!(
-        "{}. {rounds} interleaved rounds of {} s a case, medians; {}, {cores} cores, load average {} at the start. In brackets: times nginx.",
+        "{}. {rounds} interleaved rounds of {} s a case, medians; in brackets: times nginx.",
         versions.join(", "),
         site.seconds,
-        std::env::consts::ARCH,
-        load.split(' ').next().unwrap_or("unknown"),
     )
 }
 
@@ -125,9 +111,8 @@ mod tests {
 
     #[test]
     fn cells_hold_figure_and_ratio() {
-        assert_eq!(with_ratio(Some(22.6), Some(11.3)), "22.6 (2.00)");
+        assert_eq!(with_ratio(Some(22.6), Some(2.0)), "22.6 (2.00)");
         assert_eq!(with_ratio(Some(1234.5), None), "1234");
-        assert_eq!(with_ratio(Some(5.0), Some(-1.0)), "5.0");
         assert_eq!(with_ratio(None, Some(1.0)), "–");
     }
 
