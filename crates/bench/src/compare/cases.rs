@@ -13,8 +13,24 @@ const CHUNKS: u64 = 64;
 /// Work that a proxy put off (a ledger, a log) counts too: its CPU time is read only after this pause.
 const SETTLE: Duration = Duration::from_secs(1);
 
+#[derive(clap::ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Name {
+    Plain,
+    Stream,
+    #[value(name = "32k")]
+    Prompt32k,
+    #[value(name = "1m")]
+    Prompt1m,
+    #[value(name = "1000")]
+    Rate1000,
+    #[value(name = "5000")]
+    Rate5000,
+    /// Open streams and idle connections
+    Memory,
+}
+
 struct Case {
-    name: &'static str,
+    name: Name,
     args: &'static [&'static str],
     measures: Measures,
 }
@@ -28,32 +44,32 @@ enum Measures {
 
 const CASES: [Case; 6] = [
     Case {
-        name: "plain",
+        name: Name::Plain,
         args: &["-c16"],
         measures: Measures::Cpu(Metric::Plain, Some(Metric::PerSecond)),
     },
     Case {
-        name: "stream",
+        name: Name::Stream,
         args: &["-c16", "--stream"],
         measures: Measures::Cpu(Metric::Stream, None),
     },
     Case {
-        name: "32 KB",
+        name: Name::Prompt32k,
         args: &["-c16", "--prompt=32k"],
         measures: Measures::Cpu(Metric::Prompt32k, None),
     },
     Case {
-        name: "1 MB",
+        name: Name::Prompt1m,
         args: &["-c4", "--prompt=1m"],
         measures: Measures::Cpu(Metric::Prompt1m, None),
     },
     Case {
-        name: "1,000/s",
+        name: Name::Rate1000,
         args: &["-c32", "--rate=1000"],
         measures: Measures::Latency(Metric::P50At1000, Metric::P99At1000),
     },
     Case {
-        name: "5,000/s",
+        name: Name::Rate5000,
         args: &["-c64", "--rate=5000"],
         measures: Measures::Latency(Metric::P50At5000, Metric::P99At5000),
     },
@@ -67,7 +83,7 @@ pub async fn round(site: &Site, kinds: &[Kind], results: &mut Results) -> Result
         let failed = |error| format!("{kind}: {error}");
         targets.push((kind, start(site, kind, results).await.map_err(failed)?));
     }
-    for case in &CASES {
+    for case in CASES.iter().filter(|case| site.cases.contains(&case.name)) {
         for (kind, running) in &targets {
             measure(site, *kind, running, case, results).await?;
         }
@@ -77,7 +93,7 @@ pub async fn round(site: &Site, kinds: &[Kind], results: &mut Results) -> Result
 
 /// Measures memory, which needs fresh processes (an allocator keeps what it once needed), and leaves one running.
 async fn start(site: &Site, kind: Kind, results: &mut Results) -> Result<Running> {
-    if kind == Kind::Direct {
+    if kind == Kind::Direct || !site.cases.contains(&Name::Memory) {
         return fresh(site, kind, results).await;
     }
     let running = fresh(site, kind, results).await?;
@@ -139,7 +155,8 @@ async fn measure(
     args.push(format!("--seconds={}", site.seconds));
     let before = Usage::of(pid)?;
     let report = load(&site.cores, &running.target, &args).await?;
-    results.check(kind, case.name, &report);
+    let name = format!("{:?}", case.name);
+    results.check(kind, &name, &report);
     let requests = report["requests"].as_f64().unwrap_or_default();
     match &case.measures {
         Measures::Cpu(cpu, per_second) => {
@@ -161,6 +178,6 @@ async fn measure(
             }
         }
     }
-    results.keep(kind, case.name, report);
+    results.keep(kind, &name, report);
     Ok(())
 }

@@ -25,6 +25,13 @@ pub struct Args {
         default_value = "direct,nginx,haproxy,ostia"
     )]
     targets: Vec<Kind>,
+    /// Which cases; what is left out shows as a dash
+    #[arg(
+        long,
+        value_delimiter = ',',
+        default_value = "plain,stream,32k,1m,1000,5000,memory"
+    )]
+    cases: Vec<cases::Name>,
     #[arg(long, default_value_t = 3)]
     rounds: u32,
     /// Length of each case
@@ -55,6 +62,7 @@ pub struct Site {
     mock: Mock,
     cores: Cores,
     ostia: PathBuf,
+    cases: Vec<cases::Name>,
     seconds: f64,
     /// Configurations, stores and logs; removed at the end.
     folder: tempfile::TempDir,
@@ -67,6 +75,7 @@ pub async fn run(args: Args) -> Result<()> {
         mock: Mock::start(&cores).await?,
         cores,
         ostia: std::path::absolute(&args.ostia)?,
+        cases: args.cases,
         seconds,
         folder: tempfile::Builder::new().prefix("bench-").tempdir()?,
     };
