@@ -1,1 +1,94 @@
-fn main() {}
+//! Measures Ostia next to other proxies, in ratios of one run: machines are shared and noisy.
+//!
+//! `mock` is the upstream, `load` and `hold` are the clients, `cpu` reads what a process tree used,
+//! and `compare` runs them all against each proxy in turn and prints one table.
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a command-line tool: results go to stdout, progress to stderr"
+)]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "real time is what this tool measures"
+)]
+
+mod compare;
+mod cpu;
+mod load;
+mod mock;
+mod sse;
+mod stats;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// Every failure of this tool ends in one line for its user; nothing matches on a kind.
+type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+#[derive(Parser)]
+#[command(
+    name = "bench",
+    about = "Mock upstream, load generator and comparison of proxies"
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// An OpenAI-compatible upstream that is never the bottleneck
+    Mock(mock::Args),
+    /// Send requests, closed loop or at a fixed rate; prints JSON
+    Load(load::Args),
+    /// Open many streams (or idle connections) and keep them open until killed
+    Hold(load::hold::Args),
+    /// CPU time and resident memory of a process and its children
+    Cpu(cpu::Args),
+    /// Measure proxies next to each other and print a table of ratios to nginx
+    Compare(compare::Args),
+}
+
+fn main() -> ExitCode {
+    match run(Cli::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// One thread for everything: each part is pinned to one core, and a second thread would only move work about.
+fn run(command: Command) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build_local(Default::default())?;
+    runtime.block_on(async {
+        match command {
+            Command::Mock(args) => mock::run(args).await,
+            Command::Load(args) => load::run(args).await,
+            Command::Hold(args) => load::hold::run(args).await,
+            Command::Cpu(args) => cpu::run(args).await,
+            Command::Compare(args) => {
+                // Dropping the comparison stops every process that it started.
+                tokio::select! {
+                    result = compare::run(args) => result,
+                    signal = stop_signal() => Err(format!("stopped by {}", signal?).into()),
+                }
+            }
+        }
+    })
+}
+
+async fn stop_signal() -> Result<&'static str> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut interrupt, mut terminate) = (
+        signal(SignalKind::interrupt())?,
+        signal(SignalKind::terminate())?,
+    );
+    Ok(tokio::select! {
+        _ = interrupt.recv() => "SIGINT",
+        _ = terminate.recv() => "SIGTERM",
+    })
+}

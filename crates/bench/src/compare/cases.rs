@@ -1,0 +1,183 @@
+//! One round: every case, through every target in turn.
+
+use super::Site;
+use super::process::{hold, load};
+use super::results::{Metric, Results};
+use super::target::{Kind, Running, launch};
+use crate::Result;
+use crate::cpu::Usage;
+use std::time::Duration;
+
+/// Chunks of a measured stream.
+const CHUNKS: u64 = 64;
+/// Work that a proxy put off (a ledger, a log) counts too: its CPU time is read only after this pause.
+const SETTLE: Duration = Duration::from_secs(1);
+
+#[derive(clap::ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Name {
+    Plain,
+    Stream,
+    #[value(name = "32k")]
+    Prompt32k,
+    #[value(name = "1m")]
+    Prompt1m,
+    #[value(name = "1000")]
+    Rate1000,
+    #[value(name = "5000")]
+    Rate5000,
+    /// Open streams and idle connections
+    Memory,
+}
+
+struct Case {
+    name: Name,
+    args: &'static [&'static str],
+    measures: Measures,
+}
+
+enum Measures {
+    /// CPU time a request, and requests a second where that is wanted.
+    Cpu(Metric, Option<Metric>),
+    /// Median and 99th percentile of the total latency.
+    Latency(Metric, Metric),
+}
+
+const CASES: [Case; 6] = [
+    Case {
+        name: Name::Plain,
+        args: &["-c16"],
+        measures: Measures::Cpu(Metric::Plain, Some(Metric::PerSecond)),
+    },
+    Case {
+        name: Name::Stream,
+        args: &["-c16", "--stream"],
+        measures: Measures::Cpu(Metric::Stream, None),
+    },
+    Case {
+        name: Name::Prompt32k,
+        args: &["-c16", "--prompt=32k"],
+        measures: Measures::Cpu(Metric::Prompt32k, None),
+    },
+    Case {
+        name: Name::Prompt1m,
+        args: &["-c4", "--prompt=1m"],
+        measures: Measures::Cpu(Metric::Prompt1m, None),
+    },
+    Case {
+        name: Name::Rate1000,
+        args: &["-c32", "--rate=1000"],
+        measures: Measures::Latency(Metric::P50At1000, Metric::P99At1000),
+    },
+    Case {
+        name: Name::Rate5000,
+        args: &["-c64", "--rate=5000"],
+        measures: Measures::Latency(Metric::P50At5000, Metric::P99At5000),
+    },
+];
+
+/// Case by case, not target by target: what is compared is then measured within seconds, and a neighbour that is
+/// busy for a minute slows all of them.
+pub async fn round(site: &Site, kinds: &[Kind], results: &mut Results) -> Result<()> {
+    let mut targets = Vec::new();
+    for &kind in kinds {
+        let failed = |error| format!("{kind}: {error}");
+        targets.push((kind, start(site, kind, results).await.map_err(failed)?));
+    }
+    for case in CASES.iter().filter(|case| site.cases.contains(&case.name)) {
+        for (kind, running) in &targets {
+            measure(site, *kind, running, case, results).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Measures memory, which needs fresh processes (an allocator keeps what it once needed), and leaves one running.
+async fn start(site: &Site, kind: Kind, results: &mut Results) -> Result<Running> {
+    if kind == Kind::Direct || !site.cases.contains(&Name::Memory) {
+        return fresh(site, kind, results).await;
+    }
+    let running = fresh(site, kind, results).await?;
+    let idle = memory(site, &running, &[]).await?;
+    results.add(kind, Metric::IdleMib, idle);
+    drop(running);
+    let running = fresh(site, kind, results).await?;
+    site.mock.stream_as(u64::MAX, 1000).await?;
+    let open = memory(site, &running, &["--stream"]).await?;
+    results.add(kind, Metric::OpenMib, open);
+    site.mock.stream_as(CHUNKS, 0).await?;
+    Ok(running)
+}
+
+/// A target that has just started and has seen each kind of request a few times.
+async fn fresh(site: &Site, kind: Kind, results: &mut Results) -> Result<Running> {
+    let running = launch(site, kind).await?;
+    if kind != Kind::Direct {
+        results.add(
+            kind,
+            Metric::FirstAnswerMs,
+            running.started_in.as_secs_f64() * 1e3,
+        );
+    }
+    site.mock.stream_as(CHUNKS, 0).await?;
+    for extra in [&[][..], &["--stream".to_owned()][..]] {
+        let args = [&["-c4".to_owned(), "--count=50".to_owned()][..], extra].concat();
+        let report = load(&site.cores, &running.target, &args).await?;
+        results.check(kind, "warm-up", &report);
+    }
+    Ok(running)
+}
+
+/// MiB that a thousand connections add.
+async fn memory(site: &Site, running: &Running, args: &[&str]) -> Result<f64> {
+    let Some(process) = &running.process else {
+        return Err("has no process".into());
+    };
+    let rest = Usage::of(process.pid)?.rss_kib;
+    let clients = hold(&site.cores, &running.target, args).await?;
+    // A chunk or two on each stream, and whatever is allocated only then.
+    tokio::time::sleep(SETTLE * 2).await;
+    let full = Usage::of(process.pid)?.rss_kib;
+    drop(clients);
+    tokio::time::sleep(SETTLE / 2).await;
+    Ok(full.saturating_sub(rest) as f64 / 1024.0)
+}
+
+async fn measure(
+    site: &Site,
+    kind: Kind,
+    running: &Running,
+    case: &Case,
+    results: &mut Results,
+) -> Result<()> {
+    // Without a proxy, what is measured is the mock: a check that it is not the bottleneck.
+    let pid = running.process.as_ref().unwrap_or(&site.mock.process).pid;
+    let mut args: Vec<String> = case.args.iter().map(|arg| (*arg).into()).collect();
+    args.push(format!("--seconds={}", site.seconds));
+    let before = Usage::of(pid)?;
+    let report = load(&site.cores, &running.target, &args).await?;
+    let name = format!("{:?}", case.name);
+    results.check(kind, &name, &report);
+    let requests = report["requests"].as_f64().unwrap_or_default();
+    match &case.measures {
+        Measures::Cpu(cpu, per_second) => {
+            tokio::time::sleep(SETTLE).await;
+            let micros = Usage::of(pid)?.since(&before) as f64 / 1e3;
+            if requests > 0.0 {
+                results.add(kind, *cpu, micros / requests);
+            }
+            let rate = per_second.zip(report["per_second"].as_f64());
+            rate.into_iter()
+                .for_each(|(metric, rate)| results.add(kind, metric, rate));
+        }
+        Measures::Latency(p50, p99) => {
+            for (metric, share) in [(p50, "p50"), (p99, "p99")] {
+                let micros = report["latency_us"][share].as_f64();
+                micros
+                    .into_iter()
+                    .for_each(|micros| results.add(kind, *metric, micros));
+            }
+        }
+    }
+    results.keep(kind, &name, report);
+    Ok(())
+}

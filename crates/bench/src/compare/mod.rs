@@ -1,0 +1,110 @@
+//! Proxies next to each other: the same load through each in turn, round after round, medians.
+
+mod cases;
+mod config;
+mod document;
+mod machine;
+mod process;
+mod results;
+mod table;
+mod target;
+
+use crate::Result;
+use machine::Machine;
+use process::{Cores, Mock};
+use results::Results;
+use std::path::PathBuf;
+use target::Kind;
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// What to measure, in this order in each case of each round
+    #[arg(
+        long,
+        value_delimiter = ',',
+        default_value = "direct,nginx,haproxy,ostia"
+    )]
+    targets: Vec<Kind>,
+    /// Which cases; what is left out shows as a dash
+    #[arg(
+        long,
+        value_delimiter = ',',
+        default_value = "plain,stream,32k,1m,1000,5000,memory"
+    )]
+    cases: Vec<cases::Name>,
+    #[arg(long, default_value_t = 3)]
+    rounds: u32,
+    /// Length of each case
+    #[arg(long, default_value_t = 3.0)]
+    seconds: f64,
+    /// Half a second a case: a look, not a result
+    #[arg(long)]
+    quick: bool,
+    /// Put the table between the markers of this document
+    #[arg(long, num_args = 0..=1, default_missing_value = "docs/PERFORMANCE.md", value_name = "FILE")]
+    write: Option<PathBuf>,
+    /// Keep every figure of every round in this file
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// The ostia program
+    #[arg(long, default_value = "target/release/ostia", overrides_with = "ostia")]
+    ostia: PathBuf,
+    /// Core of the mock and the load generator
+    #[arg(long, default_value_t = 0)]
+    load_core: usize,
+    /// Core of the measured proxy, alone
+    #[arg(long, default_value_t = 1)]
+    proxy_core: usize,
+}
+
+/// What every case needs to know.
+pub struct Site {
+    mock: Mock,
+    cores: Cores,
+    ostia: PathBuf,
+    cases: Vec<cases::Name>,
+    seconds: f64,
+    /// Configurations, stores and logs; removed at the end.
+    folder: tempfile::TempDir,
+}
+
+pub async fn run(args: Args) -> Result<()> {
+    let cores = Cores::choose(args.load_core, args.proxy_core);
+    let seconds = if args.quick { 0.5 } else { args.seconds };
+    let site = Site {
+        mock: Mock::start(&cores).await?,
+        cores,
+        ostia: std::path::absolute(&args.ostia)?,
+        cases: args.cases,
+        seconds,
+        folder: tempfile::Builder::new().prefix("bench-").tempdir()?,
+    };
+    let mut results = Results::default();
+    let machine = Machine::now();
+    for round in 1..=args.rounds {
+        eprintln!("round {round} of {}", args.rounds);
+        cases::round(&site, &args.targets, &mut results).await?;
+    }
+    let caption = table::caption(&args.targets, &site, args.rounds);
+    let table = format!(
+        "{caption} {}\n\n{}",
+        machine.since(),
+        table::markdown(&args.targets, &results)
+    );
+    println!("{table}");
+    if let Some(file) = args.json {
+        std::fs::write(file, format!("{:#}\n", results.json()))?;
+    }
+    if !results.problems.is_empty() {
+        // A proxy that drops requests is cheap; its figures belong in no document.
+        return Err(format!(
+            "not every request was answered:\n  {}",
+            results.problems.join("\n  ")
+        )
+        .into());
+    }
+    match args.write {
+        Some(file) => document::update(&file, &table),
+        None => Ok(()),
+    }
+}

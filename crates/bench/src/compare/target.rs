@@ -1,0 +1,195 @@
+//! What is measured: nothing in between, a known proxy, or Ostia.
+
+use super::Site;
+use super::config;
+use super::process::Process;
+use crate::Result;
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::client::conn::http1;
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
+use hyper::http::request::Builder;
+use hyper::{Request, StatusCode};
+use hyper_util::rt::TokioIo;
+use std::fmt;
+use std::fs::{self, File};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::process::Command;
+
+/// How long a proxy may take until it answers.
+const START: Duration = Duration::from_secs(20);
+/// The key that nginx and HAProxy compare the header with.
+const KEY: &str = "bench-0123456789abcdef0123456789abcdef";
+
+#[derive(clap::ValueEnum, Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    Direct,
+    Nginx,
+    Haproxy,
+    Ostia,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Self::Direct => "direct",
+            Self::Nginx => "nginx",
+            Self::Haproxy => "HAProxy",
+            Self::Ostia => "Ostia",
+        })
+    }
+}
+
+/// Where requests go, and with which credential.
+pub struct Target {
+    pub addr: SocketAddr,
+    key: Option<String>,
+}
+
+/// A target that answers, with the process to measure.
+pub struct Running {
+    pub target: Target,
+    pub process: Option<Process>,
+    /// From start to first answer.
+    pub started_in: Duration,
+}
+
+impl Target {
+    pub fn new(addr: SocketAddr, key: Option<String>) -> Self {
+        Self { addr, key }
+    }
+
+    /// Arguments of `bench load` and `bench hold`.
+    pub fn args(&self) -> Vec<String> {
+        let mut args = vec![self.addr.to_string()];
+        args.extend(
+            self.key
+                .iter()
+                .map(|key| format!("--header=authorization: Bearer {key}")),
+        );
+        args
+    }
+
+    pub async fn get(&self, path: &str) -> Result<()> {
+        self.call(Request::get(path), "").await
+    }
+
+    /// One small inference call.
+    pub async fn ask(&self) -> Result<()> {
+        let body = r#"{"model":"bench-model","messages":[{"role":"user","content":"Hello"}]}"#;
+        let request =
+            Request::post("/v1/chat/completions").header(CONTENT_TYPE, "application/json");
+        self.call(request, body).await
+    }
+
+    /// Any 200 will do; the answer's body is dropped with the connection.
+    async fn call(&self, mut request: Builder, body: &'static str) -> Result<()> {
+        let stream = TcpStream::connect(self.addr).await?;
+        let (mut sender, driver) = http1::handshake(TokioIo::new(stream)).await?;
+        tokio::task::spawn_local(driver);
+        request = request.header(HOST, self.addr.to_string());
+        if let Some(key) = &self.key {
+            request = request.header(AUTHORIZATION, format!("Bearer {key}"));
+        }
+        let request = request.body(Full::new(Bytes::from_static(body.as_bytes())))?;
+        match sender.send_request(request).await?.status() {
+            StatusCode::OK => Ok(()),
+            status => Err(format!("status {}", status.as_u16()).into()),
+        }
+    }
+}
+
+/// Starts a target in a folder of its own and waits until it answers.
+pub async fn launch(site: &Site, kind: Kind) -> Result<Running> {
+    if kind == Kind::Direct {
+        return Ok(Running {
+            target: Target::new(site.mock.addr, None),
+            process: None,
+            started_in: Duration::ZERO,
+        });
+    }
+    let addr = free().await?;
+    let folder = site.folder.path().join(kind.to_string());
+    fs::create_dir_all(&folder)?;
+    let (mut command, key) = match kind {
+        Kind::Direct => return Err("has no process".into()),
+        Kind::Nginx => (nginx(site, &folder, addr)?, KEY.into()),
+        Kind::Haproxy => (haproxy(site, &folder, addr)?, KEY.into()),
+        Kind::Ostia => ostia(site, &folder, addr).await?,
+    };
+    let log = folder.join("log");
+    command.stdout(Stdio::null()).stderr(File::create(&log)?);
+    let start = Instant::now();
+    let mut process = Process::start(command)?;
+    let target = Target::new(addr, Some(key));
+    loop {
+        let answer = target.ask().await;
+        if answer.is_ok() {
+            return Ok(Running {
+                target,
+                process: Some(process),
+                started_in: start.elapsed(),
+            });
+        }
+        if process.ended() || start.elapsed() > START {
+            let said = fs::read_to_string(&log).unwrap_or_default();
+            return Err(format!("does not answer ({answer:?}):\n{said}").into());
+        }
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+async fn free() -> Result<SocketAddr> {
+    Ok(TcpListener::bind("127.0.0.1:0").await?.local_addr()?)
+}
+
+fn nginx(site: &Site, folder: &Path, addr: SocketAddr) -> Result<Command> {
+    let file = folder.join("nginx.conf");
+    fs::write(&file, config::nginx(folder, addr, site.mock.addr, KEY))?;
+    let mut command = site.cores.proxy("nginx");
+    command.args(["-e", "stderr", "-c"]).arg(file);
+    Ok(command)
+}
+
+fn haproxy(site: &Site, folder: &Path, addr: SocketAddr) -> Result<Command> {
+    let file = folder.join("haproxy.cfg");
+    fs::write(&file, config::haproxy(addr, site.mock.addr, KEY))?;
+    let mut command = site.cores.proxy("haproxy");
+    command.args(["-db", "-q", "-f"]).arg(file);
+    Ok(command)
+}
+
+/// The store stays from round to round, as it does from restart to restart; the key is made once for each start.
+async fn ostia(site: &Site, folder: &Path, addr: SocketAddr) -> Result<(Command, String)> {
+    let file = folder.join("ostia.toml");
+    fs::write(&file, config::ostia(addr, free().await?))?;
+    fs::write(folder.join("clusters.json"), config::CLUSTERS)?;
+    fs::write(
+        folder.join("endpoints.json"),
+        config::endpoints(site.mock.addr),
+    )?;
+    let mut create = site.cores.load(&site.ostia);
+    create
+        .args([
+            "key",
+            "create",
+            "--user",
+            "bench@example.org",
+            "--json",
+            "--config",
+        ])
+        .arg(&file);
+    let made = create.kill_on_drop(true).output().await?;
+    let key = serde_json::from_slice::<serde_json::Value>(&made.stdout)
+        .ok()
+        .and_then(|made| Some(made["key"].as_str()?.to_owned()));
+    let key =
+        key.ok_or_else(|| format!("made no key: {}", String::from_utf8_lossy(&made.stderr)))?;
+    let mut command = site.cores.proxy(&site.ostia);
+    command.args(["serve", "--config"]).arg(file);
+    Ok((command, key))
+}

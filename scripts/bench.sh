@@ -1,0 +1,40 @@
+#!/bin/sh
+# Measures Ostia next to nginx and HAProxy and prints a table; docs/PERFORMANCE.md says how to read it.
+# All arguments go to `bench compare`:
+#   scripts/bench.sh --quick
+#   scripts/bench.sh --cases plain,stream --targets nginx,ostia --rounds 9 --seconds 1
+#   scripts/bench.sh --write
+set -eu
+cd "$(dirname "$0")/.."
+PATH=$PATH:/usr/sbin:/usr/local/sbin
+export PATH
+
+missing=
+for program in nginx haproxy; do
+    command -v "$program" >/dev/null || missing="$missing $program"
+done
+if [ -n "$missing" ]; then
+    sudo=
+    [ "$(id -u)" -eq 0 ] || sudo=sudo
+    $sudo apt-get update -qq
+    # shellcheck disable=SC2086
+    $sudo env RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $missing
+    # The packages may have started servers of their own, which would share the measured core.
+    # shellcheck disable=SC2086
+    $sudo systemctl disable --now $missing >/dev/null 2>&1 || true
+fi
+
+target=${CARGO_TARGET_DIR:-target}
+cargo build --release --quiet -p bench
+# Ostia is built only if it will be measured, and no other program is named for it.
+case " $* " in
+*" --ostia"* | *" --help "* | *" -h "*) build=no ;;
+*--targets*ostia*) build=yes ;;
+*--targets*) build=no ;;
+*) build=yes ;;
+esac
+if [ "$build" = yes ]; then
+    cargo build --release --quiet -p ostia-cli
+fi
+# exec: a signal then reaches the comparison itself, which stops what it started.
+exec "$target/release/bench" compare --ostia "$target/release/ostia" "$@"
