@@ -5,6 +5,7 @@
 mod api;
 mod budget;
 mod call;
+pub mod scan;
 
 pub use api::{Api, Dialect};
 pub use budget::{Budget, Reserved};
