@@ -50,6 +50,11 @@ impl Api {
         Self::ImagesVariations,
     ];
 
+    /// The api that a path behind `/v1/` names.
+    pub fn parse(path: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|api| api.as_str() == path)
+    }
+
     /// The name in paths, in `openai_endpoints` and in the ledger.
     pub const fn as_str(self) -> &'static str {
         match self {

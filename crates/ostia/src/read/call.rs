@@ -17,6 +17,8 @@ pub struct Call {
     pub prompt_estimate: u64,
     /// Whether the client asked for a usage chunk itself (`stream_options.include_usage`).
     pub wants_usage: bool,
+    /// The response that a `responses` call continues; whoever made it must be the caller.
+    pub previous_response_id: Option<Box<str>>,
     pub body: Bytes,
     pub form: Form,
     pub splices: Splices,

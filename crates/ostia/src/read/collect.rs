@@ -1,0 +1,354 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::Body;
+use tokio::time::{Instant, timeout_at};
+
+use super::{Budget, ReadError, Reserved};
+
+/// What one request's body may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReadLimits {
+    pub max_body_bytes: u64,
+    /// Each such period must bring [`LEAST_PROGRESS`] bytes or the body's end; zero is off.
+    pub body_idle_timeout: Duration,
+}
+
+/// A client that sends less than this in a whole idle period counts as silent: one byte now and then would hold its
+/// memory for ever.
+pub const LEAST_PROGRESS: u64 = 4096;
+
+/// A body is given this much memory before it has shown that it needs it, whatever it announces.
+const FIRST_STEP: usize = 64 * 1024;
+
+/// Bytes that arrived so far: one frame as it came, or several in one buffer.
+struct Gathered {
+    first: Bytes,
+    buffer: Vec<u8>,
+    reserved: Reserved,
+}
+
+/// When the client must have made progress.
+struct IdleTimer {
+    period: Duration,
+    deadline: Option<Instant>,
+    progress: u64,
+}
+
+/// Reads a body to its end. Trailers are dropped. Cancel-safe: what was gathered goes with the future.
+///
+/// `announced` is the `Content-Length`; it is checked and used to size the buffer, and never trusted.
+pub(super) async fn collect<B>(
+    mut body: B,
+    announced: Option<u64>,
+    limits: &ReadLimits,
+    budget: &Arc<Budget>,
+) -> Result<(Bytes, Reserved), ReadError>
+where
+    B: Body<Data = Bytes> + Unpin,
+{
+    let limit = limits.max_body_bytes;
+    let announced = announced.unwrap_or(0).max(body.size_hint().lower());
+    if announced > limit {
+        return Err(ReadError::TooLarge { limit });
+    }
+    let mut gathered = Gathered {
+        first: Bytes::new(),
+        buffer: Vec::new(),
+        reserved: budget.reserve(0).ok_or(ReadError::Busy)?,
+    };
+    let mut timer = IdleTimer::start(limits.body_idle_timeout);
+    while let Some(data) = timer.next_frame(&mut body).await? {
+        let length = gathered.len() as u64 + data.len() as u64;
+        if length > limit {
+            return Err(ReadError::TooLarge { limit });
+        }
+        timer.note(data.len() as u64);
+        // The announced length bounds growth, so that a body that keeps its word is not copied into a larger buffer.
+        let ceiling = if length <= announced {
+            announced
+        } else {
+            limit
+        };
+        gathered.add(data, ceiling)?;
+        if body.is_end_stream() {
+            break;
+        }
+    }
+    Ok(gathered.finish())
+}
+
+impl IdleTimer {
+    fn start(period: Duration) -> Self {
+        let deadline = (!period.is_zero()).then(|| Instant::now() + period);
+        Self {
+            period,
+            deadline,
+            progress: 0,
+        }
+    }
+
+    async fn next_frame<B>(&self, body: &mut B) -> Result<Option<Bytes>, ReadError>
+    where
+        B: Body<Data = Bytes> + Unpin,
+    {
+        loop {
+            let frame =
+                std::future::poll_fn(|context| std::pin::Pin::new(&mut *body).poll_frame(context));
+            let frame = match self.deadline {
+                Some(deadline) => timeout_at(deadline, frame)
+                    .await
+                    .map_err(|_| ReadError::Timeout)?,
+                None => frame.await,
+            };
+            match frame {
+                None => return Ok(None),
+                Some(Err(_)) => return Err(ReadError::Incomplete),
+                Some(Ok(frame)) => {
+                    if let Ok(data) = frame.into_data() {
+                        return Ok(Some(data));
+                    }
+                }
+            }
+        }
+    }
+
+    fn note(&mut self, bytes: u64) {
+        self.progress += bytes;
+        if self.progress >= LEAST_PROGRESS {
+            *self = Self::start(self.period);
+        }
+    }
+}
+
+impl Gathered {
+    fn len(&self) -> usize {
+        self.first.len() + self.buffer.len()
+    }
+
+    fn add(&mut self, data: Bytes, ceiling: u64) -> Result<(), ReadError> {
+        if self.len() == 0 {
+            self.take(data.len())?;
+            self.first = data;
+            return Ok(());
+        }
+        self.grow_to(self.len() + data.len(), ceiling)?;
+        let first = std::mem::take(&mut self.first);
+        self.buffer.extend_from_slice(&first);
+        self.buffer.extend_from_slice(&data);
+        Ok(())
+    }
+
+    /// Makes room for `needed` bytes in all, doubling up to `ceiling`.
+    fn grow_to(&mut self, needed: usize, ceiling: u64) -> Result<(), ReadError> {
+        let capacity = self.buffer.capacity();
+        if needed <= capacity {
+            return Ok(());
+        }
+        let ceiling = usize::try_from(ceiling).unwrap_or(usize::MAX);
+        let target = (capacity * 2).max(FIRST_STEP).min(ceiling).max(needed);
+        self.take(target - capacity.max(self.first.len()))?;
+        self.buffer.reserve_exact(target - self.buffer.len());
+        Ok(())
+    }
+
+    fn take(&mut self, bytes: usize) -> Result<(), ReadError> {
+        match self.reserved.grow(bytes as u64) {
+            true => Ok(()),
+            false => Err(ReadError::Busy),
+        }
+    }
+
+    fn finish(self) -> (Bytes, Reserved) {
+        let bytes = match self.buffer.is_empty() {
+            true => self.first,
+            false => Bytes::from(self.buffer),
+        };
+        (bytes, self.reserved)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
+
+    use http::HeaderMap;
+    use http_body::{Frame, SizeHint};
+
+    use super::*;
+
+    /// Yields what it was given; stays pending once `silent` and empty.
+    #[derive(Default)]
+    struct Script {
+        frames: VecDeque<Result<Frame<Bytes>, ()>>,
+        silent: bool,
+        hint: u64,
+        polled: usize,
+    }
+
+    impl Body for Script {
+        type Data = Bytes;
+        type Error = ();
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, ()>>> {
+            self.polled += 1;
+            match self.frames.pop_front() {
+                None if self.silent => Poll::Pending,
+                frame => Poll::Ready(frame),
+            }
+        }
+
+        fn size_hint(&self) -> SizeHint {
+            let mut hint = SizeHint::new();
+            hint.set_lower(self.hint);
+            hint
+        }
+    }
+
+    fn script(frames: &[&[u8]]) -> Script {
+        let frame = |data: &&[u8]| Ok(Frame::data(Bytes::copy_from_slice(data)));
+        Script {
+            frames: frames.iter().map(frame).collect(),
+            ..Script::default()
+        }
+    }
+
+    const LIMITS: ReadLimits = ReadLimits {
+        max_body_bytes: 1_000_000,
+        body_idle_timeout: Duration::from_secs(30),
+    };
+
+    async fn gather(
+        body: &mut Script,
+        announced: Option<u64>,
+        budget: u64,
+    ) -> Result<(Bytes, u64), ReadError> {
+        let budget = Budget::new(budget);
+        let result = collect(body, announced, &LIMITS, &budget).await;
+        let result = result.map(|(bytes, reserved)| {
+            let used = budget.used();
+            drop(reserved);
+            (bytes, used)
+        });
+        assert_eq!(budget.used(), 0);
+        result
+    }
+
+    fn run<T>(future: impl Future<Output = T>) -> T {
+        tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .unwrap()
+            .block_on(future)
+    }
+
+    #[test]
+    fn one_frame_is_not_copied() {
+        let data = Bytes::from_static(b"{\"model\":\"m\"}");
+        let mut body = script(&[]);
+        body.frames.push_back(Ok(Frame::data(data.clone())));
+        let (bytes, used) = run(gather(&mut body, None, 100)).unwrap();
+        assert_eq!(bytes.as_ptr(), data.as_ptr());
+        assert_eq!((bytes, used), (data, 13));
+    }
+
+    #[test]
+    fn frames_are_joined_and_trailers_dropped() {
+        let mut body = script(&[b"", b"ab", b"", b"cde", b"f"]);
+        body.frames.push_back(Ok(Frame::trailers(HeaderMap::new())));
+        let (bytes, used) = run(gather(&mut body, None, 1 << 20)).unwrap();
+        assert_eq!(bytes, "abcdef");
+        assert_eq!(used, FIRST_STEP as u64);
+        let (bytes, used) = run(gather(&mut script(&[b"ab", b"cd"]), Some(4), 4)).unwrap();
+        assert_eq!((&bytes[..], used), (b"abcd".as_slice(), 4));
+        assert_eq!(run(gather(&mut script(&[]), None, 0)).unwrap().0, "");
+    }
+
+    #[test]
+    fn an_announced_length_is_not_allocated_before_it_arrives() {
+        let mut body = script(&[b"a", b"b"]);
+        let (_, used) = run(gather(&mut body, Some(900_000), 1 << 20)).unwrap();
+        assert_eq!(used, FIRST_STEP as u64);
+    }
+
+    #[test]
+    fn large_bodies_come_out_whole_and_within_twice_their_size() {
+        let data: Vec<u8> = (0..700_000_u32).map(|at| at as u8).collect();
+        for (step, announced) in [(1_000, None), (65_536, Some(700_000)), (333, Some(700_000))] {
+            let frames: Vec<_> = data.chunks(step).collect();
+            let (bytes, used) = run(gather(&mut script(&frames), announced, 2_000_000)).unwrap();
+            assert!(bytes == data);
+            assert!(used <= announced.unwrap_or(2 * 700_000), "{used}");
+        }
+    }
+
+    #[test]
+    fn too_large_is_said_before_or_as_soon_as_it_shows() {
+        let too_large = Err(ReadError::TooLarge { limit: 1_000_000 });
+        let mut body = script(&[b"a"]);
+        assert_eq!(run(gather(&mut body, Some(1_000_001), 1 << 30)), too_large);
+        assert_eq!(body.polled, 0);
+        body.hint = 1_000_001;
+        assert_eq!(run(gather(&mut body, None, 1 << 30)), too_large);
+        assert_eq!(body.polled, 0);
+
+        let chunk = vec![0; 100_000];
+        let mut body = script(&[chunk.as_slice(); 20]);
+        assert_eq!(run(gather(&mut body, None, 1 << 30)), too_large);
+        assert_eq!(body.polled, 11);
+
+        let frames = [chunk.as_slice(); 10];
+        assert!(run(gather(&mut script(&frames), None, 1 << 30)).is_ok());
+    }
+
+    #[test]
+    fn a_spent_budget_refuses() {
+        let busy = Err(ReadError::Busy);
+        assert_eq!(run(gather(&mut script(&[b"abc"]), None, 2)), busy);
+        assert_eq!(run(gather(&mut script(&[b"abc", b"d"]), None, 100)), busy);
+    }
+
+    #[test]
+    fn silence_ends_the_wait() {
+        let limits = ReadLimits {
+            body_idle_timeout: Duration::from_millis(1),
+            ..LIMITS
+        };
+        let budget = Budget::new(100);
+        let mut body = script(&[b"a"]);
+        body.silent = true;
+        let result = run(collect(&mut body, None, &limits, &budget));
+        assert_eq!(result.map(|_| ()), Err(ReadError::Timeout));
+        assert_eq!(budget.used(), 0);
+    }
+
+    #[test]
+    fn only_real_progress_moves_the_deadline() {
+        run(async {
+            let mut timer = IdleTimer::start(Duration::from_secs(5));
+            let first = timer.deadline;
+            timer.note(LEAST_PROGRESS - 1);
+            assert_eq!(timer.deadline, first);
+            timer.note(1);
+            assert!(timer.deadline > first);
+            assert_eq!(timer.progress, 0);
+            assert_eq!(IdleTimer::start(Duration::ZERO).deadline, None);
+        });
+    }
+
+    #[test]
+    fn a_broken_body_is_incomplete() {
+        let mut body = script(&[b"a"]);
+        body.frames.push_back(Err(()));
+        assert_eq!(
+            run(gather(&mut body, None, 100)),
+            Err(ReadError::Incomplete)
+        );
+    }
+}

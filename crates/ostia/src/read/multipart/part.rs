@@ -1,0 +1,105 @@
+use std::borrow::Cow;
+use std::ops::Range;
+
+use memchr::memmem;
+
+use super::Invalid;
+use super::parameters::{Parameters, behind_essence, is_token};
+
+/// One part of a form.
+pub(super) struct Part<'a> {
+    pub(super) name: Cow<'a, [u8]>,
+    /// Neither a file nor encoded.
+    pub(super) is_text: bool,
+    pub(super) value: Range<usize>,
+}
+
+const LONGEST_HEADERS: usize = 16 * 1024;
+
+impl<'a> Part<'a> {
+    /// Reads a part's headers; `range` is what stands between two delimiters.
+    pub(super) fn of(body: &'a [u8], range: Range<usize>) -> Result<Self, Invalid> {
+        let part = &body[range.clone()];
+        let length = memmem::find(part, b"\r\n\r\n")
+            .filter(|length| *length <= LONGEST_HEADERS)
+            .ok_or_else(|| Invalid::form("a part's headers do not end"))?;
+        let mut disposition = None;
+        let mut plain = true;
+        for line in Lines(Some(&part[..length])) {
+            let (name, value) = header(line)?;
+            if name.eq_ignore_ascii_case(b"content-disposition") {
+                if disposition.replace(value).is_some() {
+                    return Err(Invalid::form("a part has two Content-Disposition headers"));
+                }
+            } else if name.eq_ignore_ascii_case(b"content-transfer-encoding") {
+                plain &= [b"7bit".as_slice(), b"8bit", b"binary"]
+                    .iter()
+                    .any(|coding| value.eq_ignore_ascii_case(coding));
+            }
+        }
+        let disposition =
+            disposition.ok_or_else(|| Invalid::form("a part has no Content-Disposition"))?;
+        let (name, is_file) = named(disposition)?;
+        Ok(Self {
+            name,
+            is_text: plain && !is_file,
+            value: range.start + length + 4..range.end,
+        })
+    }
+}
+
+/// What stands between CRLFs.
+struct Lines<'a>(Option<&'a [u8]>);
+
+impl<'a> Iterator for Lines<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let rest = self.0?;
+        let end = memmem::find(rest, b"\r\n");
+        self.0 = end.map(|end| &rest[end + 2..]);
+        Some(&rest[..end.unwrap_or(rest.len())])
+    }
+}
+
+fn header(line: &[u8]) -> Result<(&[u8], &[u8]), Invalid> {
+    let malformed = || Invalid::form("a part's header is malformed");
+    let colon = memchr::memchr(b':', line).ok_or_else(malformed)?;
+    let (name, value) = (&line[..colon], &line[colon + 1..]);
+    let sound = !name.is_empty()
+        && name.iter().all(is_token)
+        && !value.iter().any(|byte| matches!(byte, b'\r' | b'\n' | 0));
+    match sound {
+        true => Ok((name, value.trim_ascii())),
+        false => Err(malformed()),
+    }
+}
+
+/// The part's name, and whether it is a file.
+fn named(disposition: &[u8]) -> Result<(Cow<'_, [u8]>, bool), Invalid> {
+    let parameters = behind_essence(disposition);
+    let essence = &disposition[..disposition.len() - parameters.len()];
+    if !essence.trim_ascii_end().eq_ignore_ascii_case(b"form-data") {
+        return Err(Invalid::form(
+            "a part's Content-Disposition is not form-data",
+        ));
+    }
+    let mut found = None;
+    let mut is_file = false;
+    for parameter in Parameters::of(parameters) {
+        let parameter = parameter?;
+        match &*parameter.name.to_ascii_lowercase() {
+            b"name" if found.is_some() => return Err(Invalid::form("a part has two names")),
+            b"name" => found = Some(parameter.value),
+            b"filename" => is_file = true,
+            other if other.starts_with(b"filename*") => is_file = true,
+            // RFC 7578, section 4.2 rules it out, and some parsers decode it all the same.
+            other if other.starts_with(b"name*") => {
+                return Err(Invalid::form("a part's name is encoded"));
+            }
+            _ => {}
+        }
+    }
+    let name = found.ok_or_else(|| Invalid::form("a part has no name"))?;
+    Ok((name, is_file))
+}

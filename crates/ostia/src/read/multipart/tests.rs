@@ -1,0 +1,178 @@
+use proptest::prelude::*;
+
+use super::*;
+
+const BOUNDARY: &[u8] = b"xYz";
+
+fn text(name: &str, value: &str) -> String {
+    format!("--xYz\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")
+}
+
+fn scan(body: &str) -> Result<FormFields, Invalid> {
+    scan_form(body.as_bytes(), BOUNDARY)
+}
+
+fn scan_parts(parts: &[String]) -> Result<FormFields, Invalid> {
+    scan(&format!("{}--xYz--\r\n", parts.concat()))
+}
+
+fn model_in(body: &str) -> Option<&str> {
+    let range = scan(body).unwrap().model?;
+    Some(&body[range])
+}
+
+#[test]
+fn finds_what_a_client_library_writes() {
+    let body = "--xYz\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.mp3\"\r\n\
+                Content-Type: audio/mpeg\r\n\r\n\x00\x01--xYz not at a line's start\r\n\r\n\
+                --xYz\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\nopenai/whisper\r\n\
+                --xYz\r\ncontent-disposition:form-data;name=stream\r\n\r\ntrue\r\n\
+                --xYz\r\nContent-Disposition: form-data; name=\"prompt\"\r\n\r\nhello\r\n--xYz--\r\n";
+    assert_eq!(model_in(body), Some("openai/whisper"));
+    let fields = scan(body).unwrap();
+    assert!(fields.stream);
+    assert_eq!(fields.text_bytes, 5);
+}
+
+#[test]
+fn values_keep_line_breaks_and_may_be_empty() {
+    let body = format!("{}--xYz--", text("model", "a\r\nb\r\n"));
+    assert_eq!(model_in(&body), Some("a\r\nb\r\n"));
+    let body = format!(
+        "\r\n{}--xYz  \r\n{}--xYz--\r\n \r\n",
+        text("a", "b"),
+        &text("model", "")[7..]
+    );
+    assert_eq!(model_in(&body), Some(""));
+}
+
+#[test]
+fn a_second_model_is_refused_in_every_spelling() {
+    for spelling in [
+        "name=\"model\"",
+        "name=model",
+        "NAME=\"model\"",
+        "name=\"mod\\el\"",
+        "name*=utf-8''model",
+        "name*0=\"mo\"; name*1=\"del\"",
+        "filename=\"x\"; name=\"model\"",
+        "name=\"x\"; name=\"model\"",
+    ] {
+        let second = format!("--xYz\r\nContent-Disposition: form-data; {spelling}\r\n\r\nb\r\n");
+        assert!(
+            scan_parts(&[text("model", "a"), second.clone()]).is_err(),
+            "{spelling}"
+        );
+        assert!(
+            scan_parts(&[second, text("model", "a")]).is_err(),
+            "{spelling}"
+        );
+    }
+}
+
+#[test]
+fn a_model_must_be_plain_text() {
+    for headers in [
+        "Content-Disposition: form-data; name=\"model\"; filename=\"m\"",
+        "Content-Disposition: form-data; name=\"model\"; filename*=utf-8''m",
+        "Content-Disposition: form-data; name=\"model\"\r\nContent-Transfer-Encoding: base64",
+    ] {
+        let error = scan_parts(&[format!("--xYz\r\n{headers}\r\n\r\na\r\n")]).unwrap_err();
+        assert_eq!(error.param, Some("model"), "{headers}");
+    }
+    let plain = "--xYz\r\nContent-Disposition: form-data; name=\"model\"\r\n\
+                 Content-Transfer-Encoding: 8bit\r\n\r\na\r\n";
+    assert!(scan_parts(&[plain.to_owned()]).is_ok());
+}
+
+#[test]
+fn what_parsers_read_differently_is_refused() {
+    let good = text("model", "a");
+    for body in [
+        String::new(),
+        "--xYz--".replace("xYz", "other"),
+        good.clone(),
+        format!("hello\r\n{good}--xYz--"),
+        format!("{good}--xYz--\r\n{good}"),
+        format!("{good}--xYz--x"),
+        format!("{}--xYz--", good.replace("\r\n", "\n")),
+        format!("{}--xYz--", text("file", "a\n--xYz\nb")),
+        format!("{}--xYz--", text("file", "a\r--xYz\rb")),
+        format!("{}--xYz--", text("file", "a\r\n--xYzz\r\nb")),
+        "--xYz\r\n--xYz--".to_owned(),
+        "--xYz\r\n\r\nvalue\r\n--xYz--".to_owned(),
+        "--xYz\r\nContent-Disposition: form-data; name=\"model\"\r\n--xYz--".to_owned(),
+        "--xYz\r\nContent-Disposition: form-data\r\n\r\na\r\n--xYz--".to_owned(),
+        "--xYz\r\nContent-Disposition: attachment; name=\"model\"\r\n\r\na\r\n--xYz--".to_owned(),
+        "--xYz\r\nContent-Disposition: form-data;\r\n name=\"model\"\r\n\r\na\r\n--xYz--"
+            .to_owned(),
+        "--xYz\r\nContent-Disposition : form-data; name=\"model\"\r\n\r\na\r\n--xYz--".to_owned(),
+        "--xYz\r\nA: b\nContent-Disposition: form-data; name=\"model\"\r\n\r\na\r\n--xYz--"
+            .to_owned(),
+        format!("--xYz\r\nA: {}\r\n\r\n\r\n--xYz--", "a".repeat(LONG)),
+    ] {
+        assert!(scan(&body).is_err(), "{body}");
+    }
+}
+
+const LONG: usize = 17 * 1024;
+
+#[test]
+fn boundaries() {
+    let of = |value: &str| boundary_of(value.as_bytes()).ok();
+    let some = |text: &str| Some(text.as_bytes().into());
+    assert_eq!(of("multipart/form-data; boundary=abc"), some("abc"));
+    assert_eq!(
+        of("multipart/form-data; charset=utf-8; Boundary=\"a b;c\""),
+        some("a b;c")
+    );
+    for value in [
+        "multipart/form-data",
+        "multipart/form-data; boundary=",
+        "multipart/form-data; boundary=\"\"",
+        "multipart/form-data; boundary=a; boundary=b",
+        "multipart/form-data; boundary*=utf-8''a",
+        "multipart/form-data; boundary=\"a \"",
+        "multipart/form-data; boundary=a b",
+    ] {
+        assert_eq!(of(value), None, "{value}");
+    }
+    assert!(of(&format!("multipart/form-data; boundary={}", "a".repeat(70))).is_some());
+    assert!(of(&format!("multipart/form-data; boundary={}", "a".repeat(71))).is_none());
+}
+
+proptest! {
+    #[test]
+    fn finds_the_model_among_any_parts(
+        before in prop::collection::vec(("[a-ln-z]{1,6}", "[ -~\r\n]{0,30}"), 0..4),
+        model in "[ -~]{0,20}",
+        after in prop::collection::vec(("[a-ln-z]{1,6}", "[ -~\r\n]{0,30}"), 0..4),
+    ) {
+        let write = |parts: &[(String, String)]| -> String {
+            parts.iter().map(|(name, value)| text(name, value)).collect()
+        };
+        let head = format!("{}{}", write(&before), text("model", ""));
+        let start = head.len() - 2;
+        let body = format!("{}{model}\r\n{}--xYz--\r\n", &head[..start], write(&after));
+        // A value that happens to hold the boundary at a line's start is refused.
+        prop_assume!(body.matches("--xYz").count() == before.len() + after.len() + 2);
+        prop_assert_eq!(scan(&body).unwrap().model, Some(start..start + model.len()));
+    }
+
+    #[test]
+    fn never_panics(
+        pieces in prop::collection::vec(prop::sample::select(vec![
+            "--xYz", "--", "\r\n", "\r", "\n", "\r\n\r\n", "Content-Disposition: form-data", "; name=",
+            "\"model\"", "; ", "\"", "\\", "=", ":", "a", "\0", " ", "filename=",
+        ]), 0..30),
+        bytes in prop::collection::vec(any::<u8>(), 0..40),
+    ) {
+        let body = pieces.concat();
+        if let Ok(fields) = scan(&body) {
+            prop_assert!(fields.model.is_none_or(|range| range.end <= body.len()));
+        }
+        let _ = scan_form(&bytes, &bytes[..bytes.len().min(2)]);
+        let _ = boundary_of(&bytes);
+        let _ = boundary_of(body.as_bytes());
+    }
+}

@@ -1,0 +1,328 @@
+use std::borrow::Cow;
+use std::fmt;
+use std::ops::Range;
+
+use super::Fault;
+use super::lexeme::RawString;
+
+/// A top-level key that the gateway acts on. It may stand only once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Key {
+    Model,
+    Stream,
+    StreamOptions,
+    MaxTokens,
+    MaxCompletionTokens,
+    MaxOutputTokens,
+    N,
+    BestOf,
+    Messages,
+    Prompt,
+    PromptEmbeds,
+    Input,
+    PreviousResponseId,
+}
+
+/// What a scan found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fields<'a> {
+    text: &'a str,
+    /// Right behind the body's opening brace.
+    pub behind_brace: usize,
+    slots: [Option<Slot>; Key::ALL.len()],
+    /// The last `include_usage` directly inside `stream_options`, when that is an object.
+    pub(super) include_usage: Option<Slot>,
+    pub prompt: PromptSize,
+}
+
+/// One control key's value.
+#[derive(Debug, Clone, Copy)]
+pub struct Value<'a> {
+    text: &'a str,
+    slot: Slot,
+}
+
+/// What a JSON value is. An empty array is a kind of its own, because no api takes one for a prompt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Null,
+    False,
+    True,
+    /// A number without fraction and exponent.
+    Integer,
+    Fraction,
+    String,
+    EmptyArray,
+    Array,
+    Object,
+}
+
+/// A value's kind, and what is in it two levels down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shape {
+    pub kind: Kind,
+    pub elements: usize,
+    pub(super) element_kinds: Kinds,
+    pub(super) inner_kinds: Kinds,
+}
+
+/// A set of [`Kind`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Kinds(u16);
+
+/// How much prompt the prompt-bearing fields hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct PromptSize {
+    /// Bytes of string values, as written.
+    pub text_bytes: u64,
+    /// Integers: token ids.
+    pub token_ids: u64,
+    /// Images, sounds and files inside the JSON.
+    pub media: u64,
+}
+
+/// What a top-level key is to the scan.
+pub(super) enum Field {
+    Control(Key),
+    /// Counts as prompt, and nothing else.
+    Prompt,
+    Other,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Slot {
+    pub start: usize,
+    pub end: usize,
+    pub shape: Shape,
+}
+
+impl Key {
+    pub const ALL: [Self; 13] = [
+        Self::Model,
+        Self::Stream,
+        Self::StreamOptions,
+        Self::MaxTokens,
+        Self::MaxCompletionTokens,
+        Self::MaxOutputTokens,
+        Self::N,
+        Self::BestOf,
+        Self::Messages,
+        Self::Prompt,
+        Self::PromptEmbeds,
+        Self::Input,
+        Self::PreviousResponseId,
+    ];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Model => "model",
+            Self::Stream => "stream",
+            Self::StreamOptions => "stream_options",
+            Self::MaxTokens => "max_tokens",
+            Self::MaxCompletionTokens => "max_completion_tokens",
+            Self::MaxOutputTokens => "max_output_tokens",
+            Self::N => "n",
+            Self::BestOf => "best_of",
+            Self::Messages => "messages",
+            Self::Prompt => "prompt",
+            Self::PromptEmbeds => "prompt_embeds",
+            Self::Input => "input",
+            Self::PreviousResponseId => "previous_response_id",
+        }
+    }
+
+    pub(super) const fn bears_prompt(self) -> bool {
+        matches!(
+            self,
+            Self::Messages | Self::Prompt | Self::PromptEmbeds | Self::Input
+        )
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(self.as_str())
+    }
+}
+
+impl Field {
+    pub(super) fn of(key: RawString<'_>) -> Result<Self, Fault> {
+        let mut buffer = [0; 32];
+        Ok(match key.ascii(&mut buffer) {
+            b"model" => Self::Control(Key::Model),
+            b"stream" => Self::Control(Key::Stream),
+            b"stream_options" => Self::Control(Key::StreamOptions),
+            b"max_tokens" => Self::Control(Key::MaxTokens),
+            b"max_completion_tokens" => Self::Control(Key::MaxCompletionTokens),
+            b"max_output_tokens" => Self::Control(Key::MaxOutputTokens),
+            b"n" => Self::Control(Key::N),
+            b"best_of" => Self::Control(Key::BestOf),
+            b"messages" => Self::Control(Key::Messages),
+            b"prompt" => Self::Control(Key::Prompt),
+            b"prompt_embeds" => Self::Control(Key::PromptEmbeds),
+            b"input" => Self::Control(Key::Input),
+            b"previous_response_id" => Self::Control(Key::PreviousResponseId),
+            b"system" | b"instructions" | b"tools" | b"functions" | b"query" | b"documents"
+            | b"text_1" | b"text_2" => Self::Prompt,
+            other if other.eq_ignore_ascii_case(b"model") => {
+                return Err(Fault::OtherCase(Key::Model));
+            }
+            _ => Self::Other,
+        })
+    }
+}
+
+impl<'a> Fields<'a> {
+    pub(super) fn new(text: &'a str, behind_brace: usize) -> Self {
+        Self {
+            text,
+            behind_brace,
+            slots: [None; Key::ALL.len()],
+            include_usage: None,
+            prompt: PromptSize::default(),
+        }
+    }
+
+    pub fn get(&self, key: Key) -> Option<Value<'a>> {
+        let text = self.text;
+        self.slots[key as usize].map(|slot| Value { text, slot })
+    }
+
+    /// Like [`Self::get`], where `null` says the same as nothing.
+    pub fn given(&self, key: Key) -> Option<Value<'a>> {
+        self.get(key).filter(|value| value.kind() != Kind::Null)
+    }
+
+    /// `include_usage` inside `stream_options`.
+    pub fn include_usage(&self) -> Option<Value<'a>> {
+        let text = self.text;
+        self.include_usage.map(|slot| Value { text, slot })
+    }
+
+    pub(super) fn put(&mut self, key: Key, range: Range<usize>, shape: Shape) {
+        self.slots[key as usize] = Some(Slot {
+            start: range.start,
+            end: range.end,
+            shape,
+        });
+    }
+}
+
+impl<'a> Value<'a> {
+    pub fn kind(&self) -> Kind {
+        self.slot.shape.kind
+    }
+
+    pub fn shape(&self) -> Shape {
+        self.slot.shape
+    }
+
+    /// The value as written, a string with its quotes.
+    pub fn raw(&self) -> &'a str {
+        &self.text[self.range()]
+    }
+
+    /// Where it stands in the body.
+    pub fn range(&self) -> Range<usize> {
+        self.slot.start..self.slot.end
+    }
+
+    /// A string's decoded text; `None` for other kinds and for lone surrogates, which no text can hold.
+    pub fn as_str(&self) -> Option<Cow<'a, str>> {
+        if self.kind() != Kind::String {
+            return None;
+        }
+        let raw = self.raw();
+        let inner = &raw[1..raw.len() - 1];
+        match memchr::memchr(b'\\', inner.as_bytes()) {
+            None => Some(Cow::Borrowed(inner)),
+            Some(_) => serde_json::from_str(raw).ok().map(Cow::Owned),
+        }
+    }
+
+    /// A non-negative integer; `None` for everything else.
+    pub fn as_u64(&self) -> Option<u64> {
+        match self.kind() {
+            Kind::Integer => self.raw().parse().ok(),
+            _ => None,
+        }
+    }
+}
+
+impl Kind {
+    /// With its article, for messages.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Null => "null",
+            Self::False | Self::True => "a boolean",
+            Self::Integer => "an integer",
+            Self::Fraction => "a decimal",
+            Self::String => "a string",
+            Self::EmptyArray => "an empty array",
+            Self::Array => "an array",
+            Self::Object => "an object",
+        }
+    }
+}
+
+impl Shape {
+    pub(super) fn of(kind: Kind) -> Self {
+        Self {
+            kind,
+            elements: 0,
+            element_kinds: Kinds::default(),
+            inner_kinds: Kinds::default(),
+        }
+    }
+
+    /// A non-empty array of nothing but objects.
+    pub fn is_objects(&self) -> bool {
+        self.kind == Kind::Array && self.element_kinds.is_only(Kind::Object)
+    }
+
+    /// How many prompts a string, an array of strings, of integers (one prompt), or of non-empty arrays of integers
+    /// is; `None` for anything else, mixed and empty arrays included.
+    pub fn prompts(&self) -> Option<u64> {
+        let elements = self.element_kinds;
+        match self.kind {
+            Kind::String => Some(1),
+            Kind::Array if elements.is_only(Kind::Integer) => Some(1),
+            Kind::Array if elements.is_only(Kind::String) => Some(self.elements as u64),
+            Kind::Array
+                if elements.is_only(Kind::Array) && self.inner_kinds.is_only(Kind::Integer) =>
+            {
+                Some(self.elements as u64)
+            }
+            _ => None,
+        }
+    }
+}
+
+impl Kinds {
+    pub(super) fn add(&mut self, kind: Kind) {
+        self.0 |= 1 << kind as u16;
+    }
+
+    fn is_only(self, kind: Kind) -> bool {
+        self.0 == 1 << kind as u16
+    }
+}
+
+impl PromptSize {
+    /// What a data URL counts, whatever its length: near what vision models take for an image.
+    const TOKENS_PER_MEDIUM: u64 = 1024;
+
+    /// At least 1.
+    pub fn estimated_tokens(&self) -> u64 {
+        let media = self.media.saturating_mul(Self::TOKENS_PER_MEDIUM);
+        (self.text_bytes.div_ceil(4) + self.token_ids)
+            .saturating_add(media)
+            .max(1)
+    }
+
+    pub(super) fn add(&mut self, other: &Self) {
+        self.text_bytes += other.text_bytes;
+        self.token_ids += other.token_ids;
+        self.media += other.media;
+    }
+}

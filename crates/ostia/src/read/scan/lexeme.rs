@@ -1,0 +1,247 @@
+use memchr::memchr2;
+
+use super::fields::Kind;
+use super::{Fault, ScanError};
+
+/// A position in a body, and the tokens that can be read from there.
+pub(super) struct Scanner<'a> {
+    pub(super) body: &'a [u8],
+    pub(super) at: usize,
+}
+
+/// What stands between a string's quotes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct RawString<'a> {
+    pub(super) inner: &'a [u8],
+    pub(super) escaped: bool,
+}
+
+impl<'a> Scanner<'a> {
+    pub(super) fn new(body: &'a [u8]) -> Self {
+        Self { body, at: 0 }
+    }
+
+    pub(super) fn peek(&self) -> Option<u8> {
+        self.body.get(self.at).copied()
+    }
+
+    pub(super) fn eat(&mut self, byte: u8) -> bool {
+        let found = self.peek() == Some(byte);
+        self.at += usize::from(found);
+        found
+    }
+
+    pub(super) fn fault(&self, fault: Fault) -> ScanError {
+        fault.at(self.at)
+    }
+
+    pub(super) fn skip_space(&mut self) {
+        while let Some(b' ' | b'\t' | b'\n' | b'\r') = self.peek() {
+            self.at += 1;
+        }
+    }
+
+    /// A comma and the space behind it.
+    pub(super) fn comma(&mut self, expected: &'static str) -> Result<(), ScanError> {
+        if !self.eat(b',') {
+            return Err(self.fault(Fault::Expected(expected)));
+        }
+        self.skip_space();
+        Ok(())
+    }
+
+    /// A key, its colon, and the space up to its value.
+    pub(super) fn key(&mut self) -> Result<RawString<'a>, ScanError> {
+        if self.peek() != Some(b'"') {
+            return Err(self.fault(Fault::Expected("a key in double quotes")));
+        }
+        let key = self.string()?;
+        self.skip_space();
+        if !self.eat(b':') {
+            return Err(self.fault(Fault::Expected("':'")));
+        }
+        self.skip_space();
+        Ok(key)
+    }
+
+    /// A string whose opening quote is here.
+    pub(super) fn string(&mut self) -> Result<RawString<'a>, ScanError> {
+        let start = self.at + 1;
+        self.at = start;
+        let mut escaped = false;
+        loop {
+            self.skip_plain()?;
+            if self.eat(b'"') {
+                break;
+            }
+            escaped = true;
+            self.escape()?;
+        }
+        Ok(RawString {
+            inner: &self.body[start..self.at - 1],
+            escaped,
+        })
+    }
+
+    /// A number whose first byte is here (RFC 8259, section 6).
+    pub(super) fn number(&mut self) -> Result<Kind, ScanError> {
+        self.eat(b'-');
+        if !self.eat(b'0') {
+            self.digits()?;
+        }
+        let mut kind = Kind::Integer;
+        if self.eat(b'.') {
+            kind = Kind::Fraction;
+            self.digits()?;
+        }
+        if self.eat(b'e') || self.eat(b'E') {
+            kind = Kind::Fraction;
+            let _sign = self.eat(b'+') || self.eat(b'-');
+            self.digits()?;
+        }
+        Ok(kind)
+    }
+
+    pub(super) fn literal(&mut self, word: &'static str, kind: Kind) -> Result<Kind, ScanError> {
+        if !self.body[self.at..].starts_with(word.as_bytes()) {
+            return Err(self.fault(Fault::Expected("a value")));
+        }
+        self.at += word.len();
+        Ok(kind)
+    }
+
+    fn digits(&mut self) -> Result<(), ScanError> {
+        let start = self.at;
+        while let Some(b'0'..=b'9') = self.peek() {
+            self.at += 1;
+        }
+        match self.at > start {
+            true => Ok(()),
+            false => Err(self.fault(Fault::Expected("a digit"))),
+        }
+    }
+
+    /// Moves to the next quote or backslash. Most strings are shorter than what a call to memchr costs, so the first
+    /// bytes are looked at in words.
+    fn skip_plain(&mut self) -> Result<(), ScanError> {
+        for _ in 0..4 {
+            let Some(word) = self.body[self.at..].first_chunk() else {
+                return self.skip_plain_bytes();
+            };
+            let specials = specials_in(u64::from_le_bytes(*word));
+            if specials != 0 {
+                self.at += specials.trailing_zeros() as usize / 8;
+                return self.refuse_control();
+            }
+            self.at += 8;
+        }
+        let rest = &self.body[self.at..];
+        let length = memchr2(b'"', b'\\', rest).unwrap_or(rest.len());
+        // No early exit: this way it compiles to vector instructions.
+        if rest[..length]
+            .iter()
+            .fold(false, |found, byte| found | (*byte < b' '))
+        {
+            return self.skip_plain_bytes();
+        }
+        self.at += length;
+        self.refuse_control()
+    }
+
+    fn skip_plain_bytes(&mut self) -> Result<(), ScanError> {
+        while let Some(byte) = self.peek()
+            && byte >= b' '
+            && byte != b'"'
+            && byte != b'\\'
+        {
+            self.at += 1;
+        }
+        self.refuse_control()
+    }
+
+    fn refuse_control(&self) -> Result<(), ScanError> {
+        match self.peek() {
+            None => Err(self.fault(Fault::Expected("'\"' at the end of a string"))),
+            Some(byte) if byte < b' ' => Err(self.fault(Fault::ControlCharacter)),
+            Some(_) => Ok(()),
+        }
+    }
+
+    /// An escape whose backslash is here. Whether surrogates come in pairs is not looked at: that is the business of
+    /// whoever needs the text.
+    fn escape(&mut self) -> Result<(), ScanError> {
+        let digits = match self.body.get(self.at + 1) {
+            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => 0,
+            Some(b'u') => 4,
+            _ => return Err(self.fault(Fault::Escape)),
+        };
+        let start = self.at + 2;
+        match self.body.get(start..start + digits) {
+            Some(hex) if hex.iter().all(u8::is_ascii_hexdigit) => {
+                self.at = start + digits;
+                Ok(())
+            }
+            _ => Err(self.fault(Fault::Escape)),
+        }
+    }
+}
+
+impl<'a> RawString<'a> {
+    /// The decoded text if it is ASCII and fits the buffer. Otherwise the bytes as written: no key that the gateway
+    /// knows is longer than the buffer, is not ASCII, or holds a backslash.
+    pub(super) fn ascii<'b>(&self, buffer: &'b mut [u8; 32]) -> &'b [u8]
+    where
+        'a: 'b,
+    {
+        match self.escaped {
+            false => self.inner,
+            true => self.decode(buffer).unwrap_or(self.inner),
+        }
+    }
+
+    fn decode<'b>(&self, buffer: &'b mut [u8; 32]) -> Option<&'b [u8]> {
+        let mut length = 0;
+        let mut at = 0;
+        while let Some(byte) = self.inner.get(at) {
+            let (decoded, width) = match byte {
+                b'\\' => decode_escape(&self.inner[at..])?,
+                plain => (*plain, 1),
+            };
+            *buffer.get_mut(length)? = decoded;
+            length += 1;
+            at += width;
+        }
+        Some(&buffer[..length])
+    }
+}
+
+/// The ASCII character that a valid escape stands for, and the escape's length.
+fn decode_escape(escape: &[u8]) -> Option<(u8, usize)> {
+    let short = match escape.get(1)? {
+        b'b' => 0x08,
+        b'f' => 0x0c,
+        b'n' => b'\n',
+        b'r' => b'\r',
+        b't' => b'\t',
+        b'u' => {
+            let hex = std::str::from_utf8(escape.get(2..6)?).ok()?;
+            let unit = u8::try_from(u16::from_str_radix(hex, 16).ok()?).ok()?;
+            return unit.is_ascii().then_some((unit, 6));
+        }
+        itself => *itself,
+    };
+    Some((short, 2))
+}
+
+/// The high bit of each byte that is a quote, a backslash or below space. Bytes above the first such byte may be
+/// marked wrongly, because borrows run upwards: only the lowest mark may be used.
+fn specials_in(word: u64) -> u64 {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGH: u64 = 0x8080_8080_8080_8080;
+    let quotes = word ^ (ONES * b'"' as u64);
+    let backslashes = word ^ (ONES * b'\\' as u64);
+    let control = word.wrapping_sub(ONES * b' ' as u64) & !word;
+    let quote = quotes.wrapping_sub(ONES) & !quotes;
+    let backslash = backslashes.wrapping_sub(ONES) & !backslashes;
+    (control | quote | backslash) & HIGH
+}

@@ -1,0 +1,135 @@
+//! In: a body's bytes. Out: [`Fields`]: where the top-level keys that the gateway acts on are, and how much prompt there is.
+//! Here: all of RFC 8259, in one pass that always goes to the end, because backends take the last of two equal keys.
+//! Not here: what a key means to an api, defaults, messages for callers.
+
+mod fields;
+mod lexeme;
+#[cfg(test)]
+mod reference;
+mod tally;
+mod walk;
+
+pub use fields::{Fields, Key, Kind, Shape, Value};
+
+use fields::Field;
+use lexeme::Scanner;
+use tally::{IncludeUsage, Tally};
+
+/// Containers that may be open at once, the body's own object among them.
+pub const MAX_DEPTH: usize = 256;
+
+/// Where a body stops being what it has to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{fault} at byte {offset}")]
+pub struct ScanError {
+    pub offset: usize,
+    pub fault: Fault,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    #[error("byte order mark")]
+    ByteOrderMark,
+    #[error("invalid UTF-8")]
+    NotUtf8,
+    #[error("expected an object")]
+    NotAnObject,
+    #[error("expected {0}")]
+    Expected(&'static str),
+    #[error("unescaped control character")]
+    ControlCharacter,
+    #[error("invalid escape")]
+    Escape,
+    #[error("nested deeper than {MAX_DEPTH} levels")]
+    TooDeep,
+    #[error("the key '{0}' repeated")]
+    Repeated(Key),
+    /// `Model`: Go's `encoding/json` compares keys without case, and would take it for `model`.
+    #[error("the key '{0}' in another case")]
+    OtherCase(Key),
+}
+
+/// Validates a whole body and finds its control keys, written with escapes or without.
+pub fn scan(body: &[u8]) -> Result<Fields<'_>, ScanError> {
+    if body.starts_with(b"\xef\xbb\xbf") {
+        return Err(Fault::ByteOrderMark.at(0));
+    }
+    let text = std::str::from_utf8(body).map_err(|error| Fault::NotUtf8.at(error.valid_up_to()))?;
+    let mut scanner = Scanner::new(body);
+    scanner.skip_space();
+    if !scanner.eat(b'{') {
+        return Err(scanner.fault(Fault::NotAnObject));
+    }
+    let mut fields = Fields::new(text, scanner.at);
+    scanner.skip_space();
+    if !scanner.eat(b'}') {
+        scan_members(&mut scanner, &mut fields)?;
+    }
+    scanner.skip_space();
+    match scanner.at == body.len() {
+        true => Ok(fields),
+        false => Err(scanner.fault(Fault::Expected("nothing behind the object"))),
+    }
+}
+
+fn scan_members<'a>(scanner: &mut Scanner<'a>, fields: &mut Fields<'a>) -> Result<(), ScanError> {
+    loop {
+        let key_at = scanner.at;
+        let field = Field::of(scanner.key()?).map_err(|fault| fault.at(key_at))?;
+        if let Field::Control(key) = field
+            && fields.get(key).is_some()
+        {
+            return Err(Fault::Repeated(key).at(key_at));
+        }
+        scan_field(scanner, field, fields)?;
+        scanner.skip_space();
+        if scanner.eat(b'}') {
+            return Ok(());
+        }
+        scanner.comma("',' or '}'")?;
+    }
+}
+
+fn scan_field(
+    scanner: &mut Scanner<'_>,
+    field: Field,
+    fields: &mut Fields<'_>,
+) -> Result<(), ScanError> {
+    let start = scanner.at;
+    match field {
+        Field::Other => {
+            scanner.value(&mut ())?;
+        }
+        Field::Prompt => {
+            let mut tally = Tally::default();
+            scanner.value(&mut tally)?;
+            fields.prompt.add(&tally.prompt);
+        }
+        Field::Control(Key::StreamOptions) => {
+            let mut include_usage = IncludeUsage::default();
+            let kind = scanner.value(&mut include_usage)?;
+            fields.put(Key::StreamOptions, start..scanner.at, Shape::of(kind));
+            fields.include_usage = include_usage.found;
+        }
+        Field::Control(key) if key.bears_prompt() => {
+            let mut tally = Tally::of(key);
+            scanner.value(&mut tally)?;
+            fields.prompt.add(&tally.prompt);
+            fields.put(key, start..scanner.at, tally.shape);
+        }
+        Field::Control(key) => {
+            let kind = scanner.value(&mut ())?;
+            fields.put(key, start..scanner.at, Shape::of(kind));
+        }
+    }
+    Ok(())
+}
+
+impl Fault {
+    fn at(self, offset: usize) -> ScanError {
+        ScanError {
+            offset,
+            fault: self,
+        }
+    }
+}

@@ -1,0 +1,88 @@
+use std::ops::Range;
+
+use bytes::Bytes;
+
+use super::{Api, Call, Form, StreamOptions};
+
+/// New bytes in the place of old ones; an empty range inserts.
+struct Edit {
+    place: Range<usize>,
+    new: Bytes,
+}
+
+impl Call {
+    /// The body to send, in order: slices of the client's own bytes, and between them what has to differ.
+    ///
+    /// `upstream_model` takes the place of the client's model unless it says the same already. `inject_usage` (the
+    /// endpoint's setting) asks the backend for a usage chunk where [`Call::injects_usage`] holds.
+    pub fn pieces(&self, upstream_model: Option<&str>, inject_usage: bool) -> Vec<Bytes> {
+        let mut edits = [
+            upstream_model.and_then(|model| self.model_edit(model)),
+            (inject_usage && self.injects_usage())
+                .then(|| self.usage_edit())
+                .flatten(),
+        ];
+        edits.sort_by_key(|edit| edit.as_ref().map(|edit| edit.place.start));
+        let mut pieces = Vec::with_capacity(5);
+        let mut at = 0;
+        for edit in edits.into_iter().flatten() {
+            pieces.push(self.body.slice(at..edit.place.start));
+            pieces.push(edit.new);
+            at = edit.place.end;
+        }
+        pieces.push(self.body.slice(at..));
+        pieces.retain(|piece| !piece.is_empty());
+        pieces
+    }
+
+    /// Whether a usage chunk would come only because the gateway asked for it, and has to be hidden from the client.
+    pub fn injects_usage(&self) -> bool {
+        self.stream
+            && !self.wants_usage
+            && self.form == Form::Json
+            && matches!(self.api, Api::ChatCompletions | Api::Completions)
+            && self.splices.stream_options != StreamOptions::Foreign
+    }
+
+    fn model_edit(&self, model: &str) -> Option<Edit> {
+        if *self.model == *model {
+            return None;
+        }
+        let new = match self.form {
+            Form::Json => serde_json::Value::from(model).to_string(),
+            Form::Multipart => model.to_owned(),
+        };
+        Some(Edit {
+            place: self.splices.model.clone(),
+            new: new.into(),
+        })
+    }
+
+    fn usage_edit(&self) -> Option<Edit> {
+        let insert = |at: usize, new: &'static str| Edit {
+            place: at..at,
+            new: Bytes::from_static(new.as_bytes()),
+        };
+        let replace = |place: &Range<usize>, new: &'static str| Edit {
+            place: place.clone(),
+            new: Bytes::from_static(new.as_bytes()),
+        };
+        Some(match &self.splices.stream_options {
+            // The body holds a model, so something follows the comma.
+            StreamOptions::Absent { insert_at } => {
+                insert(*insert_at, r#""stream_options":{"include_usage":true},"#)
+            }
+            StreamOptions::Null { value } => replace(value, r#"{"include_usage":true}"#),
+            StreamOptions::Object {
+                insert_at,
+                empty: true,
+            } => insert(*insert_at, r#""include_usage":true"#),
+            StreamOptions::Object {
+                insert_at,
+                empty: false,
+            } => insert(*insert_at, r#""include_usage":true,"#),
+            StreamOptions::IncludeUsage { value } => replace(value, "true"),
+            StreamOptions::Foreign => return None,
+        })
+    }
+}

@@ -1,0 +1,496 @@
+use std::time::Duration;
+
+use http::HeaderValue;
+use http::header::CONTENT_TYPE;
+use http_body_util::Full;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::*;
+
+const LIMITS: ReadLimits = ReadLimits {
+    max_body_bytes: 1 << 20,
+    body_idle_timeout: Duration::from_secs(10),
+};
+
+fn read_as(api: Api, content_type: &str, body: &str) -> Result<Call, ReadError> {
+    let mut headers = HeaderMap::new();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_str(content_type).unwrap());
+    let body = Full::new(Bytes::copy_from_slice(body.as_bytes()));
+    tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .unwrap()
+        .block_on(read(&headers, body, api, &LIMITS, &Budget::new(1 << 20)))
+}
+
+fn read_json(api: Api, body: &str) -> Result<Call, ReadError> {
+    read_as(api, "application/json", body)
+}
+
+/// A call whose body is `model` and these further members.
+fn call(api: Api, members: &str) -> Call {
+    read_json(api, &format!("{{\"model\":\"m\",{members}}}")).unwrap()
+}
+
+fn refusal(api: Api, body: &str) -> (&'static str, Option<&'static str>) {
+    match read_json(api, body) {
+        Err(ReadError::Invalid(invalid)) => (invalid.code, invalid.param),
+        other => panic!("{body}: {other:?}"),
+    }
+}
+
+fn joined(pieces: &[Bytes]) -> String {
+    String::from_utf8(pieces.concat()).unwrap()
+}
+
+#[test]
+fn apis_are_parsed_by_their_whole_path() {
+    for api in Api::ALL {
+        assert_eq!(Api::parse(api.as_str()), Some(api));
+    }
+    for path in [
+        "",
+        "chat",
+        "Chat/Completions",
+        "chat/completions/",
+        "models",
+        "batches",
+    ] {
+        assert_eq!(Api::parse(path), None, "{path}");
+    }
+}
+
+#[test]
+fn bodies_that_are_no_json_object() {
+    for body in [
+        "",
+        "[]",
+        "null",
+        "{",
+        "\u{feff}{}",
+        "{\"a\":NaN}",
+        "{} {}",
+        "model=m",
+    ] {
+        assert_eq!(
+            refusal(Api::ChatCompletions, body),
+            ("invalid_json", None),
+            "{body}"
+        );
+    }
+}
+
+#[test]
+fn a_model_is_needed_everywhere() {
+    for api in Api::ALL {
+        for body in [
+            "{}",
+            "{\"model\":\"\"}",
+            "{\"model\":null}",
+            "{\"model\":7}",
+            "{\"model\":[\"m\"]}",
+        ] {
+            assert_eq!(
+                refusal(api, body),
+                ("missing_model", Some("model")),
+                "{api:?} {body}"
+            );
+        }
+    }
+    assert_eq!(
+        refusal(Api::Rerank, "{\"model\":\"\\ud800\"}"),
+        ("invalid_value", Some("model"))
+    );
+    let call = read_json(Api::Rerank, "{\"mod\\u0065l\": \"a\\/b\\u00e9\"}").unwrap();
+    assert_eq!(&*call.model, "a/bé");
+}
+
+#[test]
+fn repeated_control_keys_name_themselves() {
+    for (members, param) in [
+        ("\"mod\\u0065l\":\"b\"", "model"),
+        ("\"n\":1,\"n\":1", "n"),
+        ("\"stream\":true,\"str\\u0065am\":false", "stream"),
+        ("\"input\":1,\"input\":2", "input"),
+    ] {
+        let body = format!("{{\"model\":\"a\",{members}}}");
+        assert_eq!(
+            refusal(Api::Rerank, &body),
+            ("invalid_value", Some(param)),
+            "{body}"
+        );
+    }
+}
+
+#[test]
+fn stream_is_a_boolean() {
+    for value in ["null", "1", "\"true\"", "[]", "{}"] {
+        let body = format!("{{\"model\":\"m\",\"stream\":{value}}}");
+        assert_eq!(
+            refusal(Api::Responses, &body),
+            ("invalid_value", Some("stream")),
+            "{body}"
+        );
+    }
+    assert!(call(Api::Responses, "\"stream\":true").stream);
+    assert!(!call(Api::Responses, "\"stream\":false").stream);
+}
+
+#[test]
+fn chat_needs_messages() {
+    let refusal = |members: &str| {
+        refusal(
+            Api::ChatCompletions,
+            &format!("{{\"model\":\"m\"{members}}}"),
+        )
+    };
+    assert_eq!(
+        refusal(""),
+        ("missing_required_parameter", Some("messages"))
+    );
+    for value in ["null", "[]", "{}", "\"hi\"", "[\"hi\"]", "[{},1]", "[[]]"] {
+        let found = refusal(&format!(",\"messages\":{value}"));
+        assert_eq!(found, ("invalid_value", Some("messages")), "{value}");
+    }
+    call(Api::ChatCompletions, "\"messages\":[{}]");
+}
+
+#[test]
+fn prompts_and_inputs_are_text_or_tokens() {
+    for (api, name) in [(Api::Completions, "prompt"), (Api::Embeddings, "input")] {
+        for value in ["\"a\"", "\"\"", "[\"a\",\"b\"]", "[1,2]", "[[1],[2,3]]"] {
+            call(api, &format!("\"{name}\":{value}"));
+        }
+        for value in [
+            "1",
+            "true",
+            "{}",
+            "[]",
+            "[[]]",
+            "[\"a\",1]",
+            "[1.5]",
+            "[null]",
+            "[[1],[]]",
+            "[[1],2]",
+            "[[\"a\"]]",
+            "[{}]",
+        ] {
+            let body = format!("{{\"model\":\"m\",\"{name}\":{value}}}");
+            assert_eq!(refusal(api, &body), ("invalid_value", Some(name)), "{body}");
+        }
+        for body in [
+            format!("{{\"model\":\"m\",\"{name}\":null}}"),
+            "{\"model\":\"m\"}".to_owned(),
+        ] {
+            assert_eq!(
+                refusal(api, &body),
+                ("missing_required_parameter", Some(name)),
+                "{body}"
+            );
+        }
+    }
+    call(Api::Completions, "\"prompt_embeds\":\"AAAA\"");
+    call(
+        Api::Completions,
+        "\"prompt\":null,\"prompt_embeds\":[\"AAAA\"]",
+    );
+    call(Api::Embeddings, "\"messages\":[]");
+}
+
+#[test]
+fn what_is_the_backends_business_passes() {
+    call(
+        Api::ChatCompletions,
+        "\"messages\":[{\"role\":7}],\"max_tokens\":\"x\",\"n\":-1,\"temperature\":1e400,\"user\":\"\\ud800\",\"x\":1,\"x\":2",
+    );
+    call(Api::Messages, "\"messages\":7,\"max_tokens\":null");
+    call(Api::Rerank, "\"query\":[],\"documents\":{}");
+}
+
+#[test]
+fn output_caps() {
+    let chat = |members: &str| {
+        call(
+            Api::ChatCompletions,
+            &format!("\"messages\":[{{}}]{members}"),
+        )
+        .output_cap
+    };
+    assert_eq!(chat(""), None);
+    assert_eq!(chat(",\"max_tokens\":5"), Some(5));
+    assert_eq!(
+        chat(",\"max_tokens\":5,\"max_completion_tokens\":7,\"n\":3"),
+        Some(21)
+    );
+    assert_eq!(
+        chat(",\"max_tokens\":5,\"max_completion_tokens\":null,\"n\":0"),
+        Some(5)
+    );
+    assert_eq!(
+        chat(",\"max_tokens\":5,\"max_completion_tokens\":\"7\""),
+        None
+    );
+    assert_eq!(chat(",\"max_tokens\":-5"), None);
+    assert_eq!(
+        chat(",\"max_tokens\":18446744073709551615,\"n\":2"),
+        Some(u64::MAX)
+    );
+
+    let text =
+        |members: &str| call(Api::Completions, &format!("\"max_tokens\":10,{members}")).output_cap;
+    assert_eq!(text("\"prompt\":\"a\""), Some(10));
+    assert_eq!(text("\"prompt\":[1,2,3],\"n\":2"), Some(20));
+    assert_eq!(
+        text("\"prompt\":[\"a\",\"b\"],\"n\":2,\"best_of\":4"),
+        Some(80)
+    );
+    assert_eq!(text("\"prompt\":[[1],[2],[3]]"), Some(30));
+    assert_eq!(text("\"prompt_embeds\":[\"a\",\"b\"]"), Some(20));
+
+    assert_eq!(call(Api::Embeddings, "\"input\":\"a\"").output_cap, Some(0));
+    assert_eq!(
+        call(Api::Responses, "\"max_output_tokens\":9").output_cap,
+        Some(9)
+    );
+    assert_eq!(
+        call(Api::Messages, "\"max_tokens\":8,\"n\":2").output_cap,
+        Some(8)
+    );
+    assert_eq!(
+        call(Api::MessagesCountTokens, "\"max_tokens\":8").output_cap,
+        Some(0)
+    );
+    assert_eq!(call(Api::Score, "\"text_1\":\"a\"").output_cap, Some(0));
+    assert_eq!(call(Api::AudioSpeech, "\"input\":\"a\"").output_cap, None);
+}
+
+#[test]
+fn prompt_estimates() {
+    let estimate = |api, members: &str| call(api, members).prompt_estimate;
+    assert_eq!(estimate(Api::Rerank, "\"x\":\"not a prompt\""), 1);
+    assert_eq!(estimate(Api::Completions, "\"prompt\":\"123456789\""), 3);
+    assert_eq!(estimate(Api::Completions, "\"prompt\":[5,6,7]"), 3);
+    assert_eq!(estimate(Api::Embeddings, "\"input\":[[5,6],[7]]"), 3);
+    let message = "\"messages\":[{\"role\":\"user\",\"content\":\"12345678\"}]";
+    assert_eq!(estimate(Api::ChatCompletions, message), 3);
+    assert_eq!(
+        estimate(Api::Messages, &format!("{message},\"system\":\"1234\"")),
+        4
+    );
+    let image =
+        "\"messages\":[{\"url\":\"data:image/png;base64,AAAA\",\"text\":\"data: is prose\"}]";
+    assert_eq!(estimate(Api::ChatCompletions, image), 1024 + 4);
+    let long = "A".repeat(8192);
+    let source = format!("\"messages\":[{{\"data\":\"{long}\",\"text\":\"{long}\"}}]");
+    assert_eq!(estimate(Api::Messages, &source), 1024 + 2048);
+}
+
+#[test]
+fn responses_name_what_they_continue() {
+    let previous = |members: &str| call(Api::Responses, members).previous_response_id;
+    assert_eq!(
+        previous("\"previous_response_id\":\"resp_\\u0031\"").as_deref(),
+        Some("resp_1")
+    );
+    assert_eq!(previous("\"previous_response_id\":null"), None);
+    assert_eq!(
+        refusal(
+            Api::Responses,
+            "{\"model\":\"m\",\"previous_response_id\":1}"
+        ),
+        ("invalid_value", Some("previous_response_id"))
+    );
+}
+
+#[test]
+fn usage_is_asked_for_once_and_only_where_it_streams() {
+    let sent = |api, body: &str| joined(&read_json(api, body).unwrap().pieces(None, true));
+    let chat = |members: &str| {
+        let body = format!("{{\"model\":\"m\",\"messages\":[{{}}]{members}}}");
+        sent(Api::ChatCompletions, &body)[28..].to_owned()
+    };
+    assert_eq!(chat(",\"stream\":false"), ",\"stream\":false}");
+    assert_eq!(
+        sent(
+            Api::Completions,
+            " { \"stream\":true,\"model\":\"m\",\"prompt\":\"\"}"
+        ),
+        " {\"stream_options\":{\"include_usage\":true}, \"stream\":true,\"model\":\"m\",\"prompt\":\"\"}"
+    );
+    let streamed = |options: &str| chat(&format!(",\"stream\":true,\"stream_options\":{options}"));
+    let expected = |options: &str| format!(",\"stream\":true,\"stream_options\":{options}}}");
+    for (options, changed) in [
+        ("null", "{\"include_usage\":true}"),
+        ("{}", "{\"include_usage\":true}"),
+        ("{ }", "{\"include_usage\":true }"),
+        ("{ \"a\":1}", "{\"include_usage\":true, \"a\":1}"),
+        ("{\"include_usage\":false}", "{\"include_usage\":true}"),
+        (
+            "{\"include_usage\" : null,\"a\":1}",
+            "{\"include_usage\" : true,\"a\":1}",
+        ),
+        (
+            "{\"include_usage\":true,\"include_usag\\u0065\":false}",
+            "{\"include_usage\":true,\"include_usag\\u0065\":true}",
+        ),
+        ("{\"include_usage\":true}", "{\"include_usage\":true}"),
+        ("{\"include_usage\":1}", "{\"include_usage\":1}"),
+        (
+            "{\"include_usage\":{\"a\":[1]}}",
+            "{\"include_usage\":{\"a\":[1]}}",
+        ),
+        ("[]", "[]"),
+    ] {
+        assert_eq!(streamed(options), expected(changed), "{options}");
+    }
+    let responses = "{\"model\":\"m\",\"stream\":true}";
+    assert_eq!(sent(Api::Responses, responses), responses);
+}
+
+#[test]
+fn what_the_client_asked_for_is_not_hidden() {
+    let injects = |options: &str| {
+        let call = call(
+            Api::Completions,
+            &format!("\"prompt\":\"\",\"stream\":true{options}"),
+        );
+        (call.injects_usage(), call.wants_usage)
+    };
+    assert_eq!(injects(""), (true, false));
+    assert_eq!(
+        injects(",\"stream_options\":{\"include_usage\":true}"),
+        (false, true)
+    );
+    assert_eq!(
+        injects(",\"stream_options\":{\"include_usage\":1}"),
+        (false, true)
+    );
+    assert_eq!(injects(",\"stream_options\":7"), (false, false));
+}
+
+#[test]
+fn an_unchanged_body_is_one_piece_and_no_copy() {
+    let call = call(Api::Embeddings, "\"input\":\"a\"");
+    let pieces = call.pieces(Some("m"), true);
+    assert_eq!(pieces.len(), 1);
+    assert_eq!(pieces[0].as_ptr(), call.body.as_ptr());
+}
+
+#[test]
+fn forms_are_read_and_spliced() {
+    let form = |model: &str| {
+        format!(
+            "--B\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\n{model}\r\n\
+             --B\r\nContent-Disposition: form-data; name=\"stream\"\r\n\r\ntrue\r\n--B--\r\n"
+        )
+    };
+    let content_type = "multipart/form-data; boundary=B";
+    let read = |model: &str| read_as(Api::AudioTranscriptions, content_type, &form(model));
+    let call = read("whisper").unwrap();
+    assert_eq!(
+        (&*call.model, call.stream, call.form),
+        ("whisper", true, Form::Multipart)
+    );
+    assert_eq!(joined(&call.pieces(Some("a\"b"), true)), form("a\"b"));
+    assert_eq!(joined(&call.pieces(None, true)), form("whisper"));
+    assert!(read(&"m".repeat(1024)).is_ok());
+    assert_eq!(read(&"m".repeat(1025)).unwrap_err().param(), Some("model"));
+    assert_eq!(read("").unwrap_err().code(), "missing_model");
+    assert!(matches!(
+        read_as(Api::ChatCompletions, content_type, &form("m")),
+        Err(ReadError::UnsupportedType(_))
+    ));
+}
+
+fn any_json() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        "[a-z\"\\\\\n\u{e9}]{0,8}".prop_map(Value::from),
+    ];
+    leaf.prop_recursive(3, 20, 4, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+            prop::collection::vec(("[a-z]{1,6}", inner), 0..4)
+                .prop_map(|members| Value::Object(members.into_iter().collect())),
+        ]
+    })
+}
+
+fn any_stream_options() -> impl Strategy<Value = Option<Value>> {
+    let include_usage = prop_oneof![Just(Value::Null), any::<bool>().prop_map(Value::from)];
+    prop_oneof![
+        Just(None),
+        Just(Some(Value::Null)),
+        Just(Some(json!({}))),
+        any_json().prop_map(|value| Some(json!({"a": value}))),
+        (any_json(), include_usage)
+            .prop_map(|(value, usage)| Some(json!({"a": value, "include_usage": usage}))),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn pieces_change_what_they_should_and_nothing_else(
+        before in prop::collection::vec(("x[a-z]{1,4}", any_json()), 0..3),
+        after in prop::collection::vec(("y[a-z]{1,4}", any_json()), 0..3),
+        model in "[a-z\"\\\\\n\u{e9}]{1,8}",
+        upstream in proptest::option::of("[a-z\"\\\\\n\u{e9}]{1,8}"),
+        stream: bool,
+        options in any_stream_options(),
+        pretty: bool,
+        inject: bool,
+    ) {
+        let mut body = serde_json::Map::new();
+        body.extend(before);
+        if stream {
+            body.insert("stream".to_owned(), true.into());
+        }
+        body.insert("model".to_owned(), model.clone().into());
+        if let Some(options) = &options {
+            body.insert("stream_options".to_owned(), options.clone());
+        }
+        body.insert("messages".to_owned(), json!([{"content": "hi"}]));
+        body.extend(after);
+        let body = Value::Object(body);
+        let text = if pretty { serde_json::to_string_pretty(&body) } else { serde_json::to_string(&body) };
+        let call = read_json(Api::ChatCompletions, &text.unwrap()).unwrap();
+        let pieces = call.pieces(upstream.as_deref(), inject);
+
+        let mut expected = body;
+        if let Some(upstream) = &upstream {
+            expected["model"] = upstream.clone().into();
+        }
+        if inject && stream {
+            if !expected["stream_options"].is_object() {
+                expected["stream_options"] = json!({});
+            }
+            expected["stream_options"]["include_usage"] = true.into();
+        }
+        let sent: Value = serde_json::from_slice(&pieces.concat()).unwrap();
+        prop_assert_eq!(sent, expected);
+
+        // What is not new is a slice of the body, and the slices leave out nothing but what was replaced.
+        let start = call.body.as_ptr() as usize;
+        let mut kept = 0;
+        for piece in &pieces {
+            let at = piece.as_ptr() as usize;
+            if (start..start + call.body.len()).contains(&at) {
+                kept += piece.len();
+            }
+        }
+        let mut replaced = 0;
+        if upstream.as_ref().is_some_and(|upstream| *upstream != model) {
+            replaced += call.splices.model.len();
+        }
+        if inject
+            && call.injects_usage()
+            && let StreamOptions::Null { value } | StreamOptions::IncludeUsage { value } = &call.splices.stream_options
+        {
+            replaced += value.len();
+        }
+        prop_assert_eq!(kept + replaced, call.body.len());
+    }
+}
