@@ -1,6 +1,6 @@
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{Response, request};
@@ -16,6 +16,8 @@ pub struct Inbound {
     pub client_request_id: Option<Arc<str>>,
     pub head: request::Parts,
     pub body: Incoming,
+    /// The longest silence while the body arrives; zero is no limit. Kept by whoever reads `body`.
+    pub body_idle_timeout: Duration,
     /// The socket's other end; loopback for a Unix socket.
     pub peer_ip: IpAddr,
     /// The right-most hop that is no trusted proxy.
@@ -30,6 +32,8 @@ pub struct Inbound {
 pub enum Rejection {
     #[error("the Host header is missing, repeated, malformed or not the request target's")]
     BadHost,
+    #[error("the request target has a form that this method does not take")]
+    BadTarget,
     #[error("the request target is longer than {0} bytes")]
     UriTooLong(usize),
     #[error("the method is not supported")]
@@ -40,8 +44,8 @@ pub enum Rejection {
     ExpectationFailed,
 }
 
-/// A body that cannot be completed. On HTTP/2 hyper answers it with RST_STREAM; on HTTP/1 use [`Wire::cut`] instead,
-/// because hyper would drop what it still holds.
+/// A body that cannot be completed. Yielding it does what [`Wire::cut`] does: hyper itself would drop what it still
+/// holds, so the listener turns it into a cut.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
 #[error("the answer is broken off")]
 pub struct BodyBroken;

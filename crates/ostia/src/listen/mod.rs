@@ -2,8 +2,30 @@
 //! Here: the accept loop, TLS, caps, timers of head, body and write, framing and Host rules, request ids, drain.
 //! Not here: who is calling, what the body means, what an error looks like ([`Handler::reject`] says that).
 
+mod accept;
+mod answer;
+mod connection;
+mod drain;
+mod exchange;
+mod framing;
+mod head;
+mod http2;
 mod inbound;
+mod options;
+mod origin;
+mod socket;
+mod stall;
+#[cfg(test)]
+mod tests;
+mod tls;
+mod traffic;
+mod transport;
 mod wire;
 
+pub use accept::{Listener, serve};
+pub use drain::{Drain, Stage};
 pub use inbound::{BodyBroken, Handler, Inbound, Rejection};
+pub use options::{Connections, Options};
+pub use origin::origin_ip;
+pub use tls::{Tls, TlsError};
 pub use wire::Wire;

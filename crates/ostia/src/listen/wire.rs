@@ -1,15 +1,23 @@
+use std::future::poll_fn;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
 
-/// What an answer's body and its connection's socket tell each other.
+/// What an answer's body and its connection's socket tell each other. One for each connection on HTTP/1, one for each
+/// stream on HTTP/2.
 #[derive(Debug, Default)]
 pub struct Wire {
     cut: AtomicBool,
     give_up: AtomicBool,
+    broken: AtomicBool,
 }
 
 impl Wire {
-    /// Body to socket (HTTP/1): once everything written so far is flushed, end the connection without completing the
-    /// message. The body stays `Pending` from here on.
+    /// Body to socket: the message ends here, unfinished. Everything yielded so far, a frame yielded by the same poll
+    /// included, is written first; then HTTP/1 closes the connection without the last chunk and HTTP/2 resets the
+    /// stream. To be called by the body's own `poll_frame`, which stays `Pending` from then on.
+    ///
+    /// Called in the poll that yields the last frame, nothing of it is lost on HTTP/2 either; called in a later one, a
+    /// peer whose window is full has 50 ms to open it.
     pub fn cut(&self) {
         self.cut.store(true, Ordering::Release);
     }
@@ -25,5 +33,25 @@ impl Wire {
 
     pub fn is_given_up(&self) -> bool {
         self.give_up.load(Ordering::Acquire)
+    }
+
+    /// Resolves when the drain limit has passed, for `select!` beside a slow wait. Keeps no waker: the listener polls
+    /// every request and every body of the connection once after [`Wire::give_up`], so it must not be awaited in another
+    /// task, nor inside a combinator that polls its parts only when they are woken.
+    pub async fn given_up(&self) {
+        poll_fn(|_| match self.is_given_up() {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        })
+        .await;
+    }
+
+    /// The body has handed over its last frame; the socket may end the connection at its next complete flush.
+    pub(super) fn break_off(&self) {
+        self.broken.store(true, Ordering::Release);
+    }
+
+    pub(super) fn is_broken(&self) -> bool {
+        self.broken.load(Ordering::Acquire)
     }
 }

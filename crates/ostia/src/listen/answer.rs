@@ -1,0 +1,191 @@
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use pin_project_lite::pin_project;
+use tokio::time::{Sleep, sleep};
+
+use super::http2::Flow;
+use super::traffic::Traffic;
+use super::{BodyBroken, Wire};
+
+/// For a last frame that a full window may hold back, see [`Wire::cut`].
+const WINDOW_GRACE: Duration = Duration::from_millis(50);
+
+pin_project! {
+    /// A handler's body on its way to hyper: gives a broken end the same meaning on both protocols.
+    pub(super) struct AnswerBody<B> {
+        #[pin]
+        body: B,
+        wire: Arc<Wire>,
+        stream: Option<Box<Stream>>,
+    }
+}
+
+/// What HTTP/2 needs beside.
+struct Stream {
+    flow: Arc<Flow>,
+    traffic: Arc<Traffic>,
+    /// The last byte before a cut. hyper sends it only when the peer's window holds everything before it.
+    tail: Option<Bytes>,
+    /// The end was marked by its last byte.
+    is_exact: bool,
+    breaking: Option<Breaking>,
+}
+
+struct Breaking {
+    after: u64,
+    grace: Option<Pin<Box<Sleep>>>,
+}
+
+impl<B> AnswerBody<B> {
+    pub fn http1(body: B, wire: Arc<Wire>) -> Self {
+        Self {
+            body,
+            wire,
+            stream: None,
+        }
+    }
+
+    pub fn http2(body: B, wire: Arc<Wire>, flow: Arc<Flow>, traffic: Arc<Traffic>) -> Self {
+        let stream = Stream {
+            flow,
+            traffic,
+            tail: None,
+            is_exact: false,
+            breaking: None,
+        };
+        Self {
+            body,
+            wire,
+            stream: Some(Box::new(stream)),
+        }
+    }
+}
+
+type Polled = Poll<Option<Result<Frame<Bytes>, BodyBroken>>>;
+
+impl<B> Body for AnswerBody<B>
+where
+    B: Body<Data = Bytes, Error = BodyBroken>,
+{
+    type Data = Bytes;
+    type Error = BodyBroken;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Polled {
+        let this = self.project();
+        let Some(stream) = this.stream else {
+            return poll_http1(this.body, this.wire, cx);
+        };
+        let polled = stream.poll(this.body, this.wire, cx);
+        stream.flow.note(&polled);
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        !self.wire.is_cut() && self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// hyper polls the socket's flush after every `Pending`, and there the connection ends.
+fn poll_http1<B>(body: Pin<&mut B>, wire: &Wire, cx: &mut Context<'_>) -> Polled
+where
+    B: Body<Data = Bytes, Error = BodyBroken>,
+{
+    if wire.is_broken() {
+        return Poll::Pending;
+    }
+    match poll_until_cut(body, wire, cx) {
+        Poll::Ready(Some(Err(BodyBroken))) => {
+            wire.break_off();
+            Poll::Pending
+        }
+        other => other,
+    }
+}
+
+/// `Err` once the body has handed over everything and wants to be broken off, in whichever way it says so.
+fn poll_until_cut<B>(body: Pin<&mut B>, wire: &Wire, cx: &mut Context<'_>) -> Polled
+where
+    B: Body<Data = Bytes, Error = BodyBroken>,
+{
+    match body.poll_frame(cx) {
+        Poll::Ready(Some(Err(BodyBroken))) => {
+            wire.cut();
+            Poll::Ready(Some(Err(BodyBroken)))
+        }
+        Poll::Ready(None) | Poll::Pending if wire.is_cut() => Poll::Ready(Some(Err(BodyBroken))),
+        other => other,
+    }
+}
+
+impl Stream {
+    fn poll<B>(&mut self, body: Pin<&mut B>, wire: &Wire, cx: &mut Context<'_>) -> Polled
+    where
+        B: Body<Data = Bytes, Error = BodyBroken>,
+    {
+        if let Some(tail) = self.tail.take() {
+            return Poll::Ready(Some(Ok(Frame::data(tail))));
+        }
+        if self.breaking.is_none() {
+            match poll_until_cut(body, wire, cx) {
+                Poll::Ready(Some(Ok(frame))) if wire.is_cut() => {
+                    return Poll::Ready(Some(Ok(self.split(frame))));
+                }
+                Poll::Ready(Some(Err(BodyBroken))) => {
+                    self.breaking = Some(self.begin_breaking());
+                }
+                other => return other,
+            }
+        }
+        ready!(self.poll_broken(cx));
+        Poll::Ready(Some(Err(BodyBroken)))
+    }
+
+    /// Keeps the last byte of the last frame back for the next poll.
+    fn split(&mut self, frame: Frame<Bytes>) -> Frame<Bytes> {
+        match frame.into_data() {
+            Ok(mut data) if !data.is_empty() => {
+                self.is_exact = true;
+                let last = data.split_off(data.len() - 1);
+                if data.is_empty() {
+                    return Frame::data(last);
+                }
+                self.tail = Some(last);
+                Frame::data(data)
+            }
+            Ok(empty) => Frame::data(empty),
+            Err(trailers) => trailers,
+        }
+    }
+
+    fn begin_breaking(&self) -> Breaking {
+        Breaking {
+            after: self.traffic.settled(),
+            grace: (!self.is_exact).then(|| Box::pin(sleep(WINDOW_GRACE))),
+        }
+    }
+
+    /// Ready when what was yielded is with the kernel: a reset drops what h2 still holds.
+    fn poll_broken(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(breaking) = &mut self.breaking else {
+            return Poll::Ready(());
+        };
+        if let Some(grace) = &mut breaking.grace {
+            ready!(grace.as_mut().poll(cx));
+            breaking.grace = None;
+        }
+        if self.traffic.settled() > breaking.after {
+            return Poll::Ready(());
+        }
+        self.traffic.wake_when_settled(cx.waker().clone());
+        Poll::Pending
+    }
+}

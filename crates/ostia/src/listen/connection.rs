@@ -1,0 +1,300 @@
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::server::conn::{http1, http2};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use ostia_core::Clock;
+use tokio::io::AsyncReadExt;
+use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout_at};
+
+use super::drain::{Stage, StageWatch};
+use super::exchange::{Exchanges, Protocol};
+use super::http2::{StreamQueue, Streams, builder};
+use super::socket::{LINGER_TIME, Socket};
+use super::traffic::Traffic;
+use super::transport::{Plain, Transport};
+use super::{Drain, Handler, Options, Wire};
+
+/// RFC 9113 section 3.4.
+const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+const MAX_HEAD_BYTES: usize = 64 * 1024;
+const MAX_BUFFER_BYTES: usize = 128 * 1024;
+/// Stands for "no limit" where a timer wants a number.
+const FOREVER: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
+
+/// What all connections of one listener use.
+pub(super) struct Shared<H> {
+    pub handler: Arc<H>,
+    pub options: Options,
+    pub drain: Drain,
+    pub clock: Arc<dyn Clock>,
+    pub http1: http1::Builder,
+}
+
+impl<H: Handler> Shared<H> {
+    pub fn new(handler: Arc<H>, options: Options, drain: Drain, clock: Arc<dyn Clock>) -> Self {
+        let mut http1 = http1::Builder::new();
+        let timeout = Some(options.header_timeout).filter(|timeout| !timeout.is_zero());
+        http1
+            .timer(TokioTimer::new())
+            .header_read_timeout(timeout)
+            .half_close(false)
+            .keep_alive(true)
+            .max_header_size(MAX_HEAD_BYTES)
+            .max_buf_size(MAX_BUFFER_BYTES);
+        Self {
+            handler,
+            options,
+            drain,
+            clock,
+            http1,
+        }
+    }
+
+    fn header_deadline(&self) -> Instant {
+        let limit = self.options.header_timeout;
+        Instant::now() + if limit.is_zero() { FOREVER } else { limit }
+    }
+}
+
+/// Serves one accepted socket to its end.
+pub(super) async fn serve_connection<H: Handler>(
+    plain: Plain,
+    peer_ip: IpAddr,
+    shared: Arc<Shared<H>>,
+) {
+    let deadline = shared.header_deadline();
+    let mut stage = shared.drain.watch();
+    let spoken = tokio::select! {
+        biased;
+        spoken = timeout_at(deadline, establish(plain, &shared.options)) => spoken,
+        // A request may be on its way on a connection that was just made.
+        () = drained_for(&mut stage, LINGER_TIME) => return,
+    };
+    let Ok(Some(spoken)) = spoken else {
+        tracing::debug!(%peer_ip, "connection ended before a request");
+        return;
+    };
+    let traffic = Arc::<Traffic>::default();
+    let socket = Socket::new(
+        spoken.transport,
+        spoken.ahead,
+        Arc::clone(&traffic),
+        shared.options.write_idle_timeout,
+    );
+    let exchanges = |protocol| Exchanges {
+        shared: Arc::clone(&shared),
+        peer_ip,
+        traffic: Arc::clone(&traffic),
+        protocol,
+    };
+    let result = match spoken.is_http2 {
+        true => {
+            let queue = StreamQueue::new(shared.options.write_idle_timeout);
+            let exchanges = exchanges(Protocol::Http2(queue.clone()));
+            let conn = builder(queue.clone()).serve_connection(TokioIo::new(socket), exchanges);
+            let conn = Http2 {
+                conn: Box::pin(conn),
+                streams: Streams::new(queue),
+                traffic: Arc::clone(&traffic),
+                last_seen: (0, 0),
+                is_finishing: false,
+            };
+            drive(conn, stage, deadline, &shared.options).await
+        }
+        false => {
+            let wire = Arc::<Wire>::default();
+            let socket = socket.http1(Arc::clone(&wire));
+            let exchanges = exchanges(Protocol::Http1(Arc::clone(&wire)));
+            let conn = shared
+                .http1
+                .serve_connection(TokioIo::new(socket), exchanges);
+            let conn = Http1 {
+                conn: Box::pin(conn),
+                wire,
+                traffic: Arc::clone(&traffic),
+            };
+            drive(conn, stage, deadline, &shared.options).await
+        }
+    };
+    if let Err(error) = result {
+        tracing::debug!(%peer_ip, %error, requests = traffic.requests(), "connection ended");
+    }
+}
+
+async fn drained_for(stage: &mut StageWatch, time: Duration) {
+    stage.reached(Stage::Draining).await;
+    sleep(time).await;
+}
+
+struct Spoken {
+    transport: Transport,
+    ahead: Bytes,
+    is_http2: bool,
+}
+
+/// Finds out what the client speaks: by ALPN under TLS, else by HTTP/2's preface ("prior knowledge").
+async fn establish(mut plain: Plain, options: &Options) -> Option<Spoken> {
+    if let Some(tls) = &options.tls {
+        let stream = tls.acceptor().accept(plain).await.ok()?;
+        return Some(Spoken {
+            is_http2: stream.get_ref().1.alpn_protocol() == Some(b"h2"),
+            transport: Transport::Tls(Box::new(stream)),
+            ahead: Bytes::new(),
+        });
+    }
+    let mut ahead = Vec::with_capacity(HTTP2_PREFACE.len());
+    while HTTP2_PREFACE.starts_with(&ahead) && ahead.len() < HTTP2_PREFACE.len() {
+        let mut chunk = [0; HTTP2_PREFACE.len()];
+        let room = HTTP2_PREFACE.len() - ahead.len();
+        match plain.read(&mut chunk[..room]).await {
+            Ok(0) | Err(_) => return None,
+            Ok(read) => ahead.extend_from_slice(&chunk[..read]),
+        }
+    }
+    Some(Spoken {
+        is_http2: ahead == HTTP2_PREFACE,
+        transport: Transport::Plain(plain),
+        ahead: Bytes::from(ahead),
+    })
+}
+
+/// A connection of either protocol, as its driver sees it.
+trait Driven: Future<Output = hyper::Result<()>> + Unpin {
+    /// Answer what is under way, take no more.
+    fn finish(&mut self);
+
+    /// Tell every body that it has to end.
+    fn give_up(&mut self);
+
+    /// Asked when the header timeout has passed since the start, then as often as the last answer wants.
+    fn check(&mut self) -> Check;
+}
+
+enum Check {
+    Again,
+    Never,
+    Close,
+}
+
+async fn drive(
+    mut conn: impl Driven,
+    mut stage: StageWatch,
+    first_head: Instant,
+    options: &Options,
+) -> hyper::Result<()> {
+    let mut seen = Stage::Serving;
+    let mut timer: Pin<Box<Sleep>> = Box::pin(sleep_until(first_head));
+    let mut is_timed = true;
+    loop {
+        tokio::select! {
+            biased;
+            result = &mut conn => return result,
+            now = stage.after(seen) => {
+                seen = now;
+                conn.finish();
+                if now == Stage::GivingUp {
+                    conn.give_up();
+                    timer.as_mut().reset(Instant::now() + options.give_up_grace);
+                    is_timed = true;
+                }
+            }
+            () = &mut timer, if is_timed => {
+                if seen == Stage::GivingUp {
+                    return Ok(());
+                }
+                match conn.check() {
+                    Check::Again => timer.as_mut().reset(Instant::now() + options.header_timeout),
+                    Check::Never => is_timed = false,
+                    Check::Close => return Ok(()),
+                }
+            }
+        }
+    }
+}
+
+struct Http1<H: Handler> {
+    conn: Pin<Box<http1::Connection<TokioIo<Socket>, Exchanges<H>>>>,
+    wire: Arc<Wire>,
+    traffic: Arc<Traffic>,
+}
+
+impl<H: Handler> Future for Http1<H> {
+    type Output = hyper::Result<()>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.conn.as_mut().poll(cx)
+    }
+}
+
+impl<H: Handler> Driven for Http1<H> {
+    fn finish(&mut self) {
+        self.conn.as_mut().graceful_shutdown();
+    }
+
+    fn give_up(&mut self) {
+        self.wire.give_up();
+    }
+
+    /// hyper times every head by itself, but the first one's time began before hyper.
+    fn check(&mut self) -> Check {
+        match self.traffic.requests() {
+            0 => Check::Close,
+            _ => Check::Never,
+        }
+    }
+}
+
+type Http2Connection<H> = http2::Connection<TokioIo<Socket>, Exchanges<H>, StreamQueue>;
+
+struct Http2<H: Handler> {
+    conn: Pin<Box<Http2Connection<H>>>,
+    streams: Streams,
+    traffic: Arc<Traffic>,
+    /// Requests and bytes written at the last check.
+    last_seen: (u64, u64),
+    is_finishing: bool,
+}
+
+impl<H: Handler> Future for Http2<H> {
+    type Output = hyper::Result<()>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        if let Poll::Ready(result) = this.conn.as_mut().poll(cx) {
+            return Poll::Ready(result);
+        }
+        this.traffic.settle();
+        this.streams.poll_abused(cx).map(Ok)
+    }
+}
+
+impl<H: Handler> Driven for Http2<H> {
+    fn finish(&mut self) {
+        self.is_finishing = true;
+        self.conn.as_mut().graceful_shutdown();
+    }
+
+    fn give_up(&mut self) {
+        self.streams.give_up();
+    }
+
+    /// Idle for one whole interval: GOAWAY; for another: closed, whatever the peer has not taken by then.
+    fn check(&mut self) -> Check {
+        let seen = (self.traffic.requests(), self.traffic.written());
+        let was_idle = self.streams.are_idle() && seen == self.last_seen;
+        self.last_seen = seen;
+        match (was_idle, self.is_finishing, seen.0) {
+            (_, _, 0) | (true, true, _) => Check::Close,
+            (true, false, _) => {
+                self.finish();
+                Check::Again
+            }
+            (false, _, _) => Check::Again,
+        }
+    }
+}

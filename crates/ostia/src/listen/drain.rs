@@ -1,0 +1,102 @@
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+/// How far the shutdown has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stage {
+    Serving,
+    /// Nothing is accepted; idle connections are closed; answers say `Connection: close`, HTTP/2 GOAWAY.
+    Draining,
+    /// The drain limit has passed: bodies end honestly ([`super::Wire::give_up`]), then connections are dropped.
+    GivingUp,
+}
+
+/// The shutdown's one lever, shared by the application and its listeners. Stages only go forward.
+#[derive(Debug, Clone)]
+pub struct Drain {
+    stage: Arc<watch::Sender<Stage>>,
+}
+
+impl Default for Drain {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Drain {
+    pub fn new() -> Self {
+        Self {
+            stage: Arc::new(watch::Sender::new(Stage::Serving)),
+        }
+    }
+
+    pub fn begin(&self) {
+        self.advance(Stage::Draining);
+    }
+
+    pub fn give_up(&self) {
+        self.advance(Stage::GivingUp);
+    }
+
+    pub fn stage(&self) -> Stage {
+        *self.stage.borrow()
+    }
+
+    /// Resolves once the shutdown has come to `stage` or further.
+    pub async fn reached(&self, stage: Stage) {
+        self.watch().reached(stage).await;
+    }
+
+    pub(super) fn watch(&self) -> StageWatch {
+        StageWatch(self.stage.subscribe())
+    }
+
+    fn advance(&self, to: Stage) {
+        self.stage.send_if_modified(|stage| {
+            let further = *stage < to;
+            if further {
+                *stage = to;
+            }
+            further
+        });
+    }
+}
+
+pub(super) struct StageWatch(watch::Receiver<Stage>);
+
+impl StageWatch {
+    pub async fn reached(&mut self, stage: Stage) {
+        self.until(|now| now >= stage).await;
+    }
+
+    /// The first stage beyond `seen`.
+    pub async fn after(&mut self, seen: Stage) -> Stage {
+        self.until(|now| now > seen).await
+    }
+
+    async fn until(&mut self, reached: impl Fn(Stage) -> bool) -> Stage {
+        let stage = self.0.wait_for(|now| reached(*now)).await.map(|now| *now);
+        match stage {
+            Ok(stage) => stage,
+            // Nobody is left who could drain.
+            Err(_) => std::future::pending().await,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Drain, Stage};
+
+    #[tokio::test]
+    async fn stages_only_go_forward() {
+        let drain = Drain::new();
+        assert_eq!(drain.stage(), Stage::Serving);
+        drain.give_up();
+        drain.begin();
+        assert_eq!(drain.stage(), Stage::GivingUp);
+        drain.reached(Stage::Draining).await;
+        assert_eq!(drain.watch().after(Stage::Draining).await, Stage::GivingUp);
+    }
+}

@@ -1,0 +1,160 @@
+use std::convert::Infallible;
+use std::future::poll_fn;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Poll;
+
+use http::header::{CONNECTION, TRANSFER_ENCODING};
+use http::{HeaderName, HeaderValue, Request, Response, Version, request};
+use http_body::Body;
+use hyper::body::Incoming;
+use hyper::service::Service;
+use hyper::upgrade::OnUpgrade;
+use ostia_core::RequestId;
+
+use super::answer::AnswerBody;
+use super::connection::Shared;
+use super::head;
+use super::http2::{StreamParts, StreamQueue};
+use super::traffic::Traffic;
+use super::{Handler, Inbound, Rejection, Wire, origin_ip};
+
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const X_CLIENT_REQUEST_ID: HeaderName = HeaderName::from_static("x-client-request-id");
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+
+/// One connection's requests, each from a parsed head to an answer.
+pub(super) struct Exchanges<H> {
+    pub shared: Arc<Shared<H>>,
+    pub peer_ip: IpAddr,
+    pub traffic: Arc<Traffic>,
+    pub protocol: Protocol,
+}
+
+pub(super) enum Protocol {
+    Http1(Arc<Wire>),
+    Http2(StreamQueue),
+}
+
+type Answer<H> = Response<AnswerBody<<H as Handler>::Body>>;
+
+impl<H: Handler> Service<Request<Incoming>> for Exchanges<H> {
+    type Response = Answer<H>;
+    type Error = Infallible;
+    /// Boxed, so that an idle connection holds no room for a request.
+    type Future = Pin<Box<dyn Future<Output = Result<Answer<H>, Infallible>> + Send>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        let has_odd_framing = self.traffic.request();
+        let clock = &self.shared.clock;
+        let received_unix_micros = clock.unix_micros();
+        let (mut head, body) = request.into_parts();
+        // Nothing is ever upgraded: no handler may find the means to.
+        head.extensions.remove::<OnUpgrade>();
+        let (stream, wire) = match &self.protocol {
+            Protocol::Http1(wire) => (None, Arc::clone(wire)),
+            Protocol::Http2(queue) => {
+                let parts = queue.announce();
+                let wire = Arc::clone(&parts.wire);
+                (Some(parts), wire)
+            }
+        };
+        let rejection = match has_odd_framing {
+            true => Some(Rejection::BadFraming),
+            false => head::check(&head).err(),
+        };
+        let exchange = Exchange {
+            is_http1: head.version <= Version::HTTP_11,
+            has_body: !body.is_end_stream(),
+            has_transfer_encoding: head.headers.contains_key(TRANSFER_ENCODING),
+            rejection,
+            stream,
+            traffic: Arc::clone(&self.traffic),
+        };
+        let inbound = Inbound {
+            id: RequestId::at(received_unix_micros),
+            client_request_id: head::client_request_id(&head.headers),
+            origin_ip: self.origin_ip(&head),
+            head,
+            body,
+            body_idle_timeout: self.shared.options.body_idle_timeout,
+            peer_ip: self.peer_ip,
+            received: clock.now(),
+            received_unix_micros,
+            wire,
+        };
+        let handler = Arc::clone(&self.shared.handler);
+        Box::pin(async move { Ok(exchange.run(handler, inbound).await) })
+    }
+}
+
+impl<H: Handler> Exchanges<H> {
+    fn origin_ip(&self, head: &request::Parts) -> IpAddr {
+        let lines = head.headers.get_all(X_FORWARDED_FOR);
+        let trusted = &self.shared.options.trusted_proxies;
+        origin_ip(self.peer_ip, lines.iter(), trusted)
+    }
+}
+
+struct Exchange {
+    is_http1: bool,
+    has_body: bool,
+    has_transfer_encoding: bool,
+    rejection: Option<Rejection>,
+    stream: Option<StreamParts>,
+    traffic: Arc<Traffic>,
+}
+
+impl Exchange {
+    async fn run<H: Handler>(self, handler: Arc<H>, inbound: Inbound) -> Answer<H> {
+        let id = inbound.id;
+        let client_id = inbound.client_request_id.clone();
+        let wire = Arc::clone(&inbound.wire);
+        let mut response = match self.rejection {
+            Some(rejection) => {
+                drop(inbound);
+                handler.reject(id, rejection)
+            }
+            None => handler.handle(inbound).await,
+        };
+        self.mark(&mut response, id, client_id.as_deref());
+        if self.is_http1 && self.has_body && !response.status().is_success() {
+            let_go_of_body().await;
+        }
+        let Some(stream) = self.stream else {
+            return response.map(|body| AnswerBody::http1(body, wire));
+        };
+        stream.flow.answered();
+        response.map(|body| AnswerBody::http2(body, wire, stream.flow, self.traffic))
+    }
+
+    fn mark<B>(&self, response: &mut Response<B>, id: RequestId, client_id: Option<&str>) {
+        let headers = response.headers_mut();
+        if let Ok(id) = HeaderValue::from_str(id.encode(&mut [0; 36])) {
+            headers.insert(X_REQUEST_ID, id);
+        }
+        if let Some(Ok(id)) = client_id.map(HeaderValue::from_str) {
+            headers.insert(X_CLIENT_REQUEST_ID, id);
+        }
+        // After a conflict between the two lengths nobody knows where the next request begins (RFC 9112 section 6.1),
+        // and hyper shows no conflict.
+        if self.is_http1 && (self.has_transfer_encoding || self.rejection.is_some()) {
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+    }
+}
+
+/// Lets hyper see, before it writes the head, that nobody reads the request's body: it takes what is there, or else says
+/// `Connection: close`.
+async fn let_go_of_body() {
+    let mut has_yielded = false;
+    poll_fn(|cx| {
+        if std::mem::replace(&mut has_yielded, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}

@@ -1,0 +1,178 @@
+//! A second look at the raw bytes of HTTP/1 requests, for the one thing that hyper hides: it merges repeated
+//! Content-Length lines into one. Read by whoever stands before us with other eyes, such a request smuggles another.
+
+/// Longer than any Content-Length line that could be right.
+const KEPT_LINE_BYTES: usize = 64;
+
+/// Follows one connection's requests and counts their heads.
+pub(super) struct Framing {
+    at: At,
+    heads: u64,
+    line: Vec<u8>,
+    lengths: u32,
+    length: u64,
+    has_transfer_encoding: bool,
+}
+
+enum At {
+    RequestLine,
+    HeaderLine,
+    /// So many bytes of a body are still to come.
+    Body(u64),
+    /// Nothing after this is read as a request: the connection ends with the one that is under way.
+    Off,
+}
+
+impl Framing {
+    pub fn new() -> Self {
+        Self {
+            at: At::RequestLine,
+            heads: 0,
+            line: Vec::new(),
+            lengths: 0,
+            length: 0,
+            has_transfer_encoding: false,
+        }
+    }
+
+    /// Takes the next bytes from the socket. Gives the number, counted from 1, of a head with several Content-Lengths;
+    /// nothing is looked at after it.
+    pub fn read(&mut self, mut bytes: &[u8]) -> Option<u64> {
+        while !bytes.is_empty() {
+            match self.at {
+                At::Off => return None,
+                At::Body(left) => {
+                    let here = bytes.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+                    bytes = &bytes[here..];
+                    self.at = match left - here as u64 {
+                        0 => At::RequestLine,
+                        left => At::Body(left),
+                    };
+                }
+                At::RequestLine | At::HeaderLine => {
+                    let end = memchr::memchr(b'\n', bytes);
+                    let (part, rest) = match end {
+                        Some(end) => (&bytes[..end], &bytes[end + 1..]),
+                        None => (bytes, &bytes[bytes.len()..]),
+                    };
+                    self.keep(part);
+                    bytes = rest;
+                    if end.is_some() && self.end_line() {
+                        return Some(self.heads);
+                    }
+                }
+            }
+        }
+        None
+    }
+
+    fn keep(&mut self, part: &[u8]) {
+        let room = KEPT_LINE_BYTES.saturating_sub(self.line.len());
+        self.line.extend_from_slice(&part[..part.len().min(room)]);
+    }
+
+    /// True at the end of a head with several Content-Lengths.
+    fn end_line(&mut self) -> bool {
+        let line = std::mem::take(&mut self.line);
+        let text = line.strip_suffix(b"\r").unwrap_or(&line);
+        let odd = match (&self.at, text.is_empty()) {
+            // Empty lines before a request are skipped (RFC 9112 section 2.2).
+            (At::RequestLine, true) => false,
+            (At::RequestLine, false) => {
+                self.at = At::HeaderLine;
+                false
+            }
+            (_, false) => {
+                self.note_header(text);
+                false
+            }
+            (_, true) => self.end_head(),
+        };
+        self.line = line;
+        self.line.clear();
+        odd
+    }
+
+    fn note_header(&mut self, line: &[u8]) {
+        let Some(colon) = memchr::memchr(b':', line) else {
+            return;
+        };
+        let (name, value) = (&line[..colon], &line[colon + 1..]);
+        if name.eq_ignore_ascii_case(b"transfer-encoding") {
+            self.has_transfer_encoding = true;
+        }
+        if name.eq_ignore_ascii_case(b"content-length") {
+            self.lengths += 1;
+            // What is no number is refused by hyper, and the connection ends.
+            self.length = std::str::from_utf8(value)
+                .ok()
+                .and_then(|value| value.trim().parse().ok())
+                .unwrap_or(0);
+        }
+    }
+
+    fn end_head(&mut self) -> bool {
+        self.heads += 1;
+        let odd = self.lengths > 1;
+        self.at = match (odd || self.has_transfer_encoding, self.length) {
+            (true, _) => At::Off,
+            (false, 0) => At::RequestLine,
+            (false, length) => At::Body(length),
+        };
+        self.lengths = 0;
+        self.length = 0;
+        odd
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Framing;
+
+    fn first_odd(bytes: &[u8], step: usize) -> Option<u64> {
+        let mut framing = Framing::new();
+        bytes.chunks(step).find_map(|part| framing.read(part))
+    }
+
+    #[track_caller]
+    fn check(requests: &str, expected: Option<u64>) {
+        for step in 1..=requests.len() {
+            assert_eq!(first_odd(requests.as_bytes(), step), expected, "{step}");
+        }
+    }
+
+    const GET: &str = "GET / HTTP/1.1\r\nhost: a\r\n\r\n";
+    const POST: &str = "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\n\r\n\r\n\n";
+    const TWICE: &str =
+        "\r\nPOST / HTTP/1.1\r\nContent-Length:5\r\nhost: a\r\ncontent-LENGTH: \t5\r\n\r\nhello";
+
+    #[test]
+    fn repeated_lengths_are_found_in_any_head() {
+        check(TWICE, Some(1));
+        check(&format!("{GET}{POST}{TWICE}"), Some(3));
+        check(&TWICE.replace("\r\n", "\n"), Some(1));
+    }
+
+    #[test]
+    fn sound_requests_pass() {
+        check(&format!("{GET}{POST}{POST}{GET}"), None);
+        let long = format!(
+            "GET /{} HTTP/1.1\r\nx: {}\r\ncontent-length-x: 1\r\ncontent-length: 0\r\n\r\n{POST}",
+            "p".repeat(90),
+            "content-length: 1".repeat(9)
+        );
+        check(&long, None);
+    }
+
+    #[test]
+    fn bodies_are_not_heads() {
+        let inner = "x\r\ncontent-length: 1\r\ncontent-length: 1\r\n\r\n";
+        let post = format!(
+            "POST / HTTP/1.1\r\ncontent-length: {}\r\n\r\n{inner}{GET}",
+            inner.len()
+        );
+        check(&post, None);
+        let chunked = format!("POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n{TWICE}");
+        check(&chunked, None);
+    }
+}

@@ -1,0 +1,202 @@
+//! HTTP/2 with its streams in the connection's own task: a connection that goes takes its requests with it, and nothing
+//! between the client's socket and a backend's is spawned.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use http_body::Frame;
+use hyper::rt::Executor;
+use hyper::server::conn::http2;
+use hyper_util::rt::TokioTimer;
+use parking_lot::Mutex;
+
+use super::stall::Stall;
+use super::{BodyBroken, Wire};
+
+/// Requests given up by the client before their answer, more than those answered, after which the connection is closed:
+/// "rapid reset" (CVE-2023-44487) is cheap for the client and dear for us.
+const MAX_ABANDONED: u32 = 200;
+
+const MAX_STREAMS: u32 = 256;
+const STREAM_WINDOW: u32 = 128 * 1024;
+const CONNECTION_WINDOW: u32 = 1024 * 1024;
+const SEND_BUFFER: usize = 32 * 1024;
+const MAX_HEADER_LIST: u32 = 64 * 1024;
+const PING_INTERVAL: Duration = Duration::from_secs(20);
+
+pub(super) fn builder(queue: StreamQueue) -> http2::Builder<StreamQueue> {
+    let mut builder = http2::Builder::new(queue);
+    builder
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(MAX_STREAMS)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_send_buf_size(SEND_BUFFER)
+        .max_header_list_size(MAX_HEADER_LIST)
+        .max_local_error_reset_streams(128)
+        .keep_alive_interval(PING_INTERVAL)
+        .keep_alive_timeout(PING_INTERVAL);
+    builder
+}
+
+/// What an answer's body tells about the peer's appetite.
+#[derive(Debug, Default)]
+pub(super) struct Flow {
+    polls: AtomicU64,
+    has_yielded: AtomicBool,
+    answered: AtomicBool,
+}
+
+impl Flow {
+    /// Called after every poll of the body. hyper asks for more only when the peer has taken what it got, so a body
+    /// that stays in the state "has yielded" waits for the peer.
+    pub fn note<D>(&self, polled: &Poll<Option<Result<Frame<D>, BodyBroken>>>) {
+        self.polls.fetch_add(1, Relaxed);
+        self.has_yielded.store(polled.is_ready(), Relaxed);
+    }
+
+    pub fn answered(&self) {
+        self.answered.store(true, Relaxed);
+    }
+}
+
+/// One stream's shared parts, made when its request arrives.
+#[derive(Clone, Default)]
+pub(super) struct StreamParts {
+    pub wire: Arc<Wire>,
+    pub flow: Arc<Flow>,
+}
+
+/// Where hyper puts the work of each stream. hyper calls the service and then hands over the work of the same request,
+/// which is how a stream's parts find their work.
+#[derive(Clone)]
+pub(super) struct StreamQueue {
+    queue: Arc<Mutex<Queue>>,
+    write_idle_timeout: Duration,
+}
+
+#[derive(Default)]
+struct Queue {
+    announced: Option<StreamParts>,
+    started: Vec<Stream>,
+}
+
+impl StreamQueue {
+    pub fn new(write_idle_timeout: Duration) -> Self {
+        Self {
+            queue: Arc::default(),
+            write_idle_timeout,
+        }
+    }
+
+    pub fn announce(&self) -> StreamParts {
+        let parts = StreamParts::default();
+        self.queue.lock().announced = Some(parts.clone());
+        parts
+    }
+
+    fn take_started(&self) -> Vec<Stream> {
+        std::mem::take(&mut self.queue.lock().started)
+    }
+}
+
+impl<F> Executor<F> for StreamQueue
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    fn execute(&self, work: F) {
+        let mut queue = self.queue.lock();
+        let parts = queue.announced.take().unwrap_or_default();
+        queue.started.push(Stream {
+            work: Box::pin(work),
+            parts,
+            polls: 0,
+            stall: Stall::new(self.write_idle_timeout),
+        });
+    }
+}
+
+/// Gives whether the request was answered.
+struct Stream {
+    work: Pin<Box<dyn Future<Output = ()> + Send>>,
+    parts: StreamParts,
+    polls: u64,
+    stall: Stall,
+}
+
+impl Future for Stream {
+    type Output = bool;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<bool> {
+        let this = &mut *self;
+        let is_done = this.work.as_mut().poll(cx).is_ready();
+        let flow = &this.parts.flow;
+        let polls = flow.polls.load(Relaxed);
+        let waits_for_peer = flow.has_yielded.load(Relaxed);
+        if polls != this.polls || !waits_for_peer {
+            this.polls = polls;
+            this.stall.progress();
+        }
+        if is_done || (waits_for_peer && this.stall.poll_elapsed(cx).is_ready()) {
+            return Poll::Ready(flow.answered.load(Relaxed));
+        }
+        Poll::Pending
+    }
+}
+
+/// The streams of one connection.
+pub(super) struct Streams {
+    queue: StreamQueue,
+    running: FuturesUnordered<Stream>,
+    abandoned: u32,
+    is_given_up: bool,
+}
+
+impl Streams {
+    pub fn new(queue: StreamQueue) -> Self {
+        Self {
+            queue,
+            running: FuturesUnordered::new(),
+            abandoned: 0,
+            is_given_up: false,
+        }
+    }
+
+    pub fn are_idle(&self) -> bool {
+        self.running.is_empty()
+    }
+
+    /// Tells every stream and makes sure that each is polled once more.
+    pub fn give_up(&mut self) {
+        self.is_given_up = true;
+        for stream in std::mem::take(&mut self.running) {
+            stream.parts.wire.give_up();
+            self.running.push(stream);
+        }
+    }
+
+    /// Drives the streams as far as they go. Ready if the client abuses resets.
+    pub fn poll_abused(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        for stream in self.queue.take_started() {
+            if self.is_given_up {
+                stream.parts.wire.give_up();
+            }
+            self.running.push(stream);
+        }
+        while let Poll::Ready(Some(answered)) = self.running.poll_next_unpin(cx) {
+            self.abandoned = match answered {
+                true => self.abandoned.saturating_sub(1),
+                false => self.abandoned + 1,
+            };
+            if self.abandoned > MAX_ABANDONED {
+                return Poll::Ready(());
+            }
+        }
+        Poll::Pending
+    }
+}

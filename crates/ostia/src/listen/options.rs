@@ -1,0 +1,100 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use ipnet::IpNet;
+use tokio::sync::Notify;
+
+use super::Tls;
+use crate::config::Server;
+
+/// How long an answer may take to end honestly once the drain limit has passed.
+const GIVE_UP_GRACE: Duration = Duration::from_secs(2);
+
+/// What one listener is told. A duration of zero is no limit.
+#[derive(Clone)]
+pub struct Options {
+    /// More are answered 503 (closed at once under TLS) when they are accepted.
+    pub max_connections: usize,
+    /// For TLS and the first head together, and for each later head with the idle time before it.
+    pub header_timeout: Duration,
+    /// Handed on as [`super::Inbound::body_idle_timeout`].
+    pub body_idle_timeout: Duration,
+    /// How long the client may take none of the bytes that wait for it.
+    pub write_idle_timeout: Duration,
+    /// Between [`super::Drain::give_up`] and the end of whatever is still open.
+    pub give_up_grace: Duration,
+    /// Peers whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<IpNet>,
+    pub tls: Option<Arc<Tls>>,
+    pub connections: Arc<Connections>,
+}
+
+impl Options {
+    pub fn new(server: &Server, tls: Option<Arc<Tls>>) -> Self {
+        Self {
+            max_connections: server.max_connections,
+            header_timeout: server.header_timeout,
+            body_idle_timeout: server.body_idle_timeout,
+            write_idle_timeout: server.write_idle_timeout,
+            give_up_grace: GIVE_UP_GRACE,
+            trusted_proxies: server.trusted_proxies.clone(),
+            tls,
+            connections: Arc::default(),
+        }
+    }
+}
+
+/// Counts for metrics, and what [`super::serve`] waits for at its end.
+#[derive(Debug, Default)]
+pub struct Connections {
+    open: AtomicUsize,
+    refused: AtomicU64,
+    ended: Notify,
+}
+
+impl Connections {
+    pub fn open(&self) -> usize {
+        self.open.load(Ordering::Acquire)
+    }
+
+    /// Refused because `max_connections` were open.
+    pub fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn refuse(&self) {
+        self.refused.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts one more connection until the value is dropped; `None` when `limit` are open.
+    pub(super) fn enter(self: &Arc<Self>, limit: usize) -> Option<Open> {
+        self.open
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |open| {
+                (open < limit).then_some(open + 1)
+            })
+            .is_ok()
+            .then(|| Open(Arc::clone(self)))
+    }
+
+    pub(super) async fn none_left(&self) {
+        loop {
+            let mut ended = std::pin::pin!(self.ended.notified());
+            ended.as_mut().enable();
+            if self.open() == 0 {
+                return;
+            }
+            ended.await;
+        }
+    }
+}
+
+/// One open connection.
+pub(super) struct Open(Arc<Connections>);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::AcqRel);
+        self.0.ended.notify_waiters();
+    }
+}

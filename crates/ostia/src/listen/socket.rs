@@ -1,0 +1,219 @@
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::{Buf, Bytes};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Sleep, sleep};
+
+use super::Wire;
+use super::framing::Framing;
+use super::stall::Stall;
+use super::traffic::Traffic;
+use super::transport::Transport;
+
+/// After our side is closed: so much of what the client still sends is read, for so long.
+const LINGER_BYTES: usize = 64 * 1024;
+pub(super) const LINGER_TIME: Duration = Duration::from_millis(200);
+
+/// What hyper reads and writes. Ends answers that are cut, closes connections whose client takes nothing, and closes
+/// politely: a close while the client still sends would be a reset, which can destroy the answer on its way.
+pub(super) struct Socket {
+    transport: Transport,
+    /// Read ahead to tell the protocol; given out first.
+    ahead: Bytes,
+    traffic: Arc<Traffic>,
+    stall: Stall,
+    http1: Option<Http1>,
+    peer_closed: bool,
+    closing: Option<Closing>,
+}
+
+struct Http1 {
+    wire: Arc<Wire>,
+    framing: Framing,
+}
+
+enum Closing {
+    Shutting,
+    Lingering { left: usize, until: Pin<Box<Sleep>> },
+}
+
+impl Socket {
+    pub fn new(
+        transport: Transport,
+        ahead: Bytes,
+        traffic: Arc<Traffic>,
+        write_idle_timeout: Duration,
+    ) -> Self {
+        Self {
+            transport,
+            ahead,
+            traffic,
+            stall: Stall::new(write_idle_timeout),
+            http1: None,
+            peer_closed: false,
+            closing: None,
+        }
+    }
+
+    /// Obeys [`Wire::cut`] and watches the requests' framing.
+    pub fn http1(mut self, wire: Arc<Wire>) -> Self {
+        let mut framing = Framing::new();
+        note_framing(&mut framing, &self.ahead, &self.traffic);
+        self.http1 = Some(Http1 { wire, framing });
+        self
+    }
+
+    fn is_cut(&self) -> bool {
+        self.http1
+            .as_ref()
+            .is_some_and(|http1| http1.wire.is_broken())
+    }
+
+    /// Passes on what a write or flush gave, unless the client has taken nothing for too long.
+    fn watch<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        result: Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        self.traffic.set_blocked(result.is_pending());
+        if result.is_ready() {
+            self.stall.progress();
+            return result;
+        }
+        ready!(self.stall.poll_elapsed(cx));
+        Poll::Ready(Err(io::Error::new(
+            io::ErrorKind::TimedOut,
+            "the client takes nothing",
+        )))
+    }
+
+    /// Ends an answer that is cut. Below TLS, without its close_notify: the truncation must be visible.
+    fn poll_break(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.closing.is_none() {
+            ready!(self.transport.raw().poll_shutdown(cx))?;
+            self.closing = Some(Closing::linger());
+        }
+        ready!(self.poll_linger(cx));
+        Poll::Ready(Err(io::Error::new(
+            io::ErrorKind::ConnectionAborted,
+            "the answer was cut",
+        )))
+    }
+
+    fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(Closing::Lingering { left, until }) = &mut self.closing else {
+            return Poll::Ready(());
+        };
+        while !self.peer_closed {
+            if until.as_mut().poll(cx).is_ready() {
+                break;
+            }
+            if *left == 0 {
+                return Poll::Pending;
+            }
+            let mut scratch = [0; 4096];
+            let mut buf = ReadBuf::new(&mut scratch);
+            let result = ready!(self.transport.raw().poll_read(cx, &mut buf));
+            self.peer_closed = result.is_err() || buf.filled().is_empty();
+            *left = left.saturating_sub(buf.filled().len());
+        }
+        Poll::Ready(())
+    }
+}
+
+impl Closing {
+    fn linger() -> Self {
+        Self::Lingering {
+            left: LINGER_BYTES,
+            until: Box::pin(sleep(LINGER_TIME)),
+        }
+    }
+}
+
+fn note_framing(framing: &mut Framing, bytes: &[u8], traffic: &Traffic) {
+    if let Some(number) = framing.read(bytes) {
+        traffic.odd_head(number);
+    }
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        if this.ahead.has_remaining() {
+            let here = this.ahead.len().min(buf.remaining());
+            buf.put_slice(&this.ahead.split_to(here));
+            return Poll::Ready(Ok(()));
+        }
+        if this.closing.is_some() {
+            // What arrives now is for `poll_linger`.
+            return Poll::Pending;
+        }
+        let (before, has_room) = (buf.filled().len(), buf.remaining() > 0);
+        ready!(Pin::new(&mut this.transport).poll_read(cx, buf))?;
+        let fresh = &buf.filled()[before..];
+        this.peer_closed |= fresh.is_empty() && has_room;
+        if let Some(http1) = &mut this.http1 {
+            note_framing(&mut http1.framing, fresh, &this.traffic);
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let result = Pin::new(&mut self.transport).poll_write(cx, buf);
+        if let Poll::Ready(Ok(bytes)) = &result {
+            self.traffic.wrote(*bytes);
+        }
+        self.watch(cx, result)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let result = Pin::new(&mut self.transport).poll_write_vectored(cx, bufs);
+        if let Poll::Ready(Ok(bytes)) = &result {
+            self.traffic.wrote(*bytes);
+        }
+        self.watch(cx, result)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.transport.is_write_vectored()
+    }
+
+    /// hyper calls this only when its own buffer is empty: whatever was yielded before a cut is with the kernel.
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let result = Pin::new(&mut self.transport).poll_flush(cx);
+        ready!(self.watch(cx, result))?;
+        match self.is_cut() {
+            true => self.poll_break(cx),
+            false => Poll::Ready(Ok(())),
+        }
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !matches!(self.closing, Some(Closing::Lingering { .. })) {
+            self.closing = Some(Closing::Shutting);
+            let result = Pin::new(&mut self.transport).poll_shutdown(cx);
+            ready!(self.watch(cx, result))?;
+            self.closing = Some(Closing::linger());
+        }
+        ready!(self.poll_linger(cx));
+        Poll::Ready(Ok(()))
+    }
+}

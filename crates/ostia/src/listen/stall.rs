@@ -1,0 +1,79 @@
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::time::{Instant, Sleep, sleep_until};
+
+/// A timer for "no progress since": made on the first stall and moved only when it fires, so that progress costs one
+/// store and no timer work.
+pub(super) struct Stall {
+    limit: Duration,
+    deadline: Option<Instant>,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl Stall {
+    /// A limit of zero never fires.
+    pub fn new(limit: Duration) -> Self {
+        Self {
+            limit,
+            deadline: None,
+            timer: None,
+        }
+    }
+
+    pub fn progress(&mut self) {
+        self.deadline = None;
+    }
+
+    /// Ready when `limit` has passed since the first call after the last [`Stall::progress`].
+    pub fn poll_elapsed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.limit.is_zero() {
+            return Poll::Pending;
+        }
+        let deadline = *self
+            .deadline
+            .get_or_insert_with(|| Instant::now() + self.limit);
+        let timer = self
+            .timer
+            .get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+        loop {
+            ready!(timer.as_mut().poll(cx));
+            if timer.deadline() >= deadline {
+                return Poll::Ready(());
+            }
+            timer.as_mut().reset(deadline);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::task::Poll;
+    use std::time::Duration;
+
+    use tokio::time::Instant;
+
+    use super::Stall;
+
+    #[tokio::test]
+    async fn every_stall_has_its_own_deadline() {
+        let limit = Duration::from_millis(20);
+        let mut stall = Stall::new(limit);
+        for _ in 0..3 {
+            let start = Instant::now();
+            stall.progress();
+            poll_fn(|cx| stall.poll_elapsed(cx)).await;
+            assert!(start.elapsed() >= limit);
+        }
+    }
+
+    #[tokio::test]
+    async fn zero_is_no_limit() {
+        let mut stall = Stall::new(Duration::ZERO);
+        let polled = poll_fn(|cx| Poll::Ready(stall.poll_elapsed(cx))).await;
+        assert!(polled.is_pending());
+        assert!(stall.timer.is_none());
+    }
+}

@@ -1,0 +1,67 @@
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::task::Waker;
+
+use parking_lot::Mutex;
+
+/// What a connection's socket, its requests and its driver know of each other. All of them run in one task; the
+/// atomics are there because the task moves between threads.
+#[derive(Debug, Default)]
+pub(super) struct Traffic {
+    requests: AtomicU64,
+    odd_head: AtomicU64,
+    written: AtomicU64,
+    blocked: AtomicBool,
+    settled: AtomicU64,
+    settle_waiters: Mutex<Vec<Waker>>,
+}
+
+impl Traffic {
+    /// Counts a request; true if the raw bytes of its head, or of an earlier one, were odd.
+    pub fn request(&self) -> bool {
+        let number = self.requests.fetch_add(1, Relaxed) + 1;
+        let odd = self.odd_head.load(Relaxed);
+        odd != 0 && number >= odd
+    }
+
+    pub fn requests(&self) -> u64 {
+        self.requests.load(Relaxed)
+    }
+
+    /// The head with this number, counted from 1, must be refused.
+    pub fn odd_head(&self, number: u64) {
+        self.odd_head.store(number, Relaxed);
+    }
+
+    pub fn wrote(&self, bytes: usize) {
+        self.written.fetch_add(bytes as u64, Relaxed);
+    }
+
+    /// Bytes that the socket took.
+    pub fn written(&self) -> u64 {
+        self.written.load(Relaxed)
+    }
+
+    pub fn set_blocked(&self, blocked: bool) {
+        self.blocked.store(blocked, Relaxed);
+    }
+
+    /// The driver has polled an HTTP/2 connection to the end: unless the socket is full, every frame for which the peer
+    /// has a window is written.
+    pub fn settle(&self) {
+        if self.blocked.load(Relaxed) {
+            return;
+        }
+        self.settled.fetch_add(1, Relaxed);
+        for waker in std::mem::take(&mut *self.settle_waiters.lock()) {
+            waker.wake();
+        }
+    }
+
+    pub fn settled(&self) -> u64 {
+        self.settled.load(Relaxed)
+    }
+
+    pub fn wake_when_settled(&self, waker: Waker) {
+        self.settle_waiters.lock().push(waker);
+    }
+}
