@@ -78,7 +78,7 @@ impl<'a> Route<'a> {
     /// The dialect in which errors are told.
     pub fn dialect(&self) -> Dialect {
         match self {
-            Self::Inference(address) => Api::parse(address.api).map_or(Dialect::OpenAi, |api| api.dialect()),
+            Self::Inference(address) => Api::parse(address.api).dialect(),
             _ => Dialect::OpenAi,
         }
     }

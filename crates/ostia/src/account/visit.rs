@@ -1,4 +1,3 @@
-use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -39,7 +38,7 @@ impl Visit {
             origin_ip: inbound.origin_ip,
             received: inbound.received,
             received_unix_micros: inbound.received_unix_micros,
-            api: Cow::Owned(api.to_owned()),
+            api: api.into(),
             stream: false,
             cluster: Arc::clone(&nothing),
             framework: Arc::clone(&nothing),

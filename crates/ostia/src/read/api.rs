@@ -10,7 +10,7 @@ pub enum Dialect {
 }
 
 /// What is asked of a model: the path behind `/v1/`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Api {
     ChatCompletions,
     Completions,
@@ -28,10 +28,13 @@ pub enum Api {
     ImagesGenerations,
     ImagesEdits,
     ImagesVariations,
+    /// Anything else that a cluster lists: a JSON body with a `model`, passed on as it is.
+    Other(Box<str>),
 }
 
 impl Api {
-    pub const ALL: [Self; 16] = [
+    /// Those that have a name of their own.
+    pub const KNOWN: [Self; 16] = [
         Self::ChatCompletions,
         Self::Completions,
         Self::Embeddings,
@@ -51,13 +54,18 @@ impl Api {
     ];
 
     /// The api that a path behind `/v1/` names.
-    pub fn parse(path: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|api| api.as_str() == path)
+    pub fn parse(path: &str) -> Self {
+        Self::KNOWN
+            .into_iter()
+            .find(|api| api.as_str() == path)
+            .unwrap_or_else(|| Self::Other(path.into()))
     }
 
+
     /// The name in paths, in `openai_endpoints` and in the ledger.
-    pub const fn as_str(self) -> &'static str {
+    pub fn as_str(&self) -> &str {
         match self {
+            Self::Other(name) => name,
             Self::ChatCompletions => "chat/completions",
             Self::Completions => "completions",
             Self::Embeddings => "embeddings",
@@ -77,7 +85,7 @@ impl Api {
         }
     }
 
-    pub const fn dialect(self) -> Dialect {
+    pub const fn dialect(&self) -> Dialect {
         match self {
             Self::Responses => Dialect::Responses,
             Self::Messages | Self::MessagesCountTokens => Dialect::Anthropic,
@@ -86,15 +94,8 @@ impl Api {
     }
 
     /// `multipart/form-data` is read on these only.
-    pub const fn takes_forms(self) -> bool {
-        matches!(
-            self,
-            Self::AudioSpeech
-                | Self::AudioTranscriptions
-                | Self::AudioTranslations
-                | Self::ImagesGenerations
-                | Self::ImagesEdits
-                | Self::ImagesVariations
-        )
+    pub fn takes_forms(&self) -> bool {
+        let name = self.as_str();
+        name.starts_with("audio/") || name.starts_with("images/")
     }
 }

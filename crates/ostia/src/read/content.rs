@@ -12,7 +12,7 @@ pub(super) enum Content {
 }
 
 /// Reads `Content-Type` and `Content-Encoding`. Curl's own types count as JSON, because people forget the header.
-pub(super) fn content_of(headers: &HeaderMap, api: Api) -> Result<Content, ReadError> {
+pub(super) fn content_of(headers: &HeaderMap, api: &Api) -> Result<Content, ReadError> {
     let encoded = headers
         .get_all(CONTENT_ENCODING)
         .iter()
@@ -65,7 +65,7 @@ mod tests {
 
     use super::*;
 
-    fn of(content_type: Option<&str>, api: Api) -> Result<Content, ReadError> {
+    fn of(content_type: Option<&str>, api: &Api) -> Result<Content, ReadError> {
         let mut headers = HeaderMap::new();
         if let Some(value) = content_type {
             headers.insert(CONTENT_TYPE, HeaderValue::from_str(value).unwrap());

@@ -4,7 +4,7 @@ use super::facts::{Facts, cap};
 use super::scan::{Fields, Key};
 use super::{Api, Invalid};
 
-pub(super) fn facts(fields: &Fields<'_>, api: Api) -> Result<Facts, Invalid> {
+pub(super) fn facts(fields: &Fields<'_>, api: &Api) -> Result<Facts, Invalid> {
     let output_cap = match api {
         Api::MessagesCountTokens => Some(0),
         _ => cap(fields, Key::MaxTokens),

@@ -53,13 +53,13 @@ pub async fn read<B>(
 where
     B: Body<Data = Bytes> + Unpin,
 {
-    let content = content::content_of(headers, api)?;
+    let content = content::content_of(headers, &api)?;
     let announced = content::announced_length(headers);
     let (body, reserved) = collect::collect(body, announced, limits, budget).await?;
     let (form, facts) = match content {
         Content::Json => (
             Form::Json,
-            json_facts(&scan::scan(&body).map_err(Invalid::from)?, api)?,
+            json_facts(&scan::scan(&body).map_err(Invalid::from)?, &api)?,
         ),
         Content::Multipart { boundary } => {
             let fields = multipart::scan_form(&body, &boundary)?;
@@ -84,7 +84,7 @@ where
     })
 }
 
-fn json_facts(fields: &Fields<'_>, api: Api) -> Result<Facts, Invalid> {
+fn json_facts(fields: &Fields<'_>, api: &Api) -> Result<Facts, Invalid> {
     match api {
         Api::ChatCompletions => chat::facts(fields),
         Api::Completions => completions::facts(fields),
