@@ -14,7 +14,7 @@ use crate::error::{Refusal, limit_headers};
 use crate::identify::Principal;
 use crate::listen::Inbound;
 use crate::rank::rank;
-use crate::read::{Call, read};
+use crate::read::{Api, Call, read};
 use crate::relay::{self, ClientBody, InFlight};
 use crate::resolve::{Address, resolve};
 use crate::upstream;
@@ -30,14 +30,24 @@ pub async fn infer(
 ) -> Result<Response<ClientBody>, Refusal> {
     let snapshot = gateway.snapshot();
     let mut visit = Visit::begin(&gateway.books(), &inbound, &principal, address.api);
-    let admitted = enter(gateway, &snapshot, &mut inbound, &principal, address, &mut visit).await;
+    let admitted = enter(
+        gateway,
+        &snapshot,
+        &mut inbound,
+        &principal,
+        address,
+        &mut visit,
+    )
+    .await;
     let (call, admission) = match admitted {
         Ok(admitted) => admitted,
         Err(refusal) => return Err(visit.refused(refusal)),
     };
     let standing = admission.standing();
     let receipt = visit.open(&admission)?;
-    let answer = dispatch(gateway, &snapshot, &inbound, &principal, &call, admission, receipt);
+    let answer = dispatch(
+        gateway, &snapshot, &inbound, &principal, &call, admission, receipt,
+    );
     let mut response = answer.await?;
     response.headers_mut().extend(limit_headers(&standing));
     Ok(response)
@@ -53,7 +63,14 @@ async fn enter(
     visit: &mut Visit,
 ) -> Result<(Call, Admission), Refusal> {
     let limits = &gateway.settings().limits;
-    let call = read(inbound, address.api, gateway.read_limits(), gateway.body_budget()).await?;
+    let call = read(
+        &inbound.head.headers,
+        &mut inbound.body,
+        Api::parse(address.api),
+        gateway.read_limits(),
+        gateway.body_budget(),
+    )
+    .await?;
     visit.learn(&call);
     let pool = resolve(&snapshot.catalog, address, &call.model);
     let permit = authorize(principal, pool, &snapshot.notices)?;

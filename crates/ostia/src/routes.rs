@@ -102,24 +102,52 @@ mod tests {
 
     #[test]
     fn every_route_is_there_with_and_without_the_base_path() {
-        for path in ["/health", "/whoami", "/list-endpoints", "/v1/chat/completions", "/c/f/v1/embeddings"] {
+        for path in [
+            "/health",
+            "/whoami",
+            "/list-endpoints",
+            "/v1/chat/completions",
+            "/c/f/v1/embeddings",
+        ] {
             let bare = Route::find(path, "/resource_server").unwrap();
             let prefixed = format!("/resource_server{path}");
-            assert_eq!(Route::find(&prefixed, "/resource_server"), Some(bare), "{path}");
+            assert_eq!(
+                Route::find(&prefixed, "/resource_server"),
+                Some(bare),
+                "{path}"
+            );
         }
     }
 
     #[test]
     fn reserved_apis_are_never_inference() {
-        for path in ["/v1/files", "/v1/batches/b1", "/v1/models", "/c/f/v1/files", "/v1/responses/r1", "/v1/threads/t/runs"] {
+        for path in [
+            "/v1/files",
+            "/v1/batches/b1",
+            "/v1/models",
+            "/c/f/v1/files",
+            "/v1/responses/r1",
+            "/v1/threads/t/runs",
+        ] {
             assert_eq!(Route::find(path, ""), Some(Route::NotServed), "{path}");
         }
-        assert!(matches!(Route::find("/v1/responses", ""), Some(Route::Inference(_))));
+        assert!(matches!(
+            Route::find("/v1/responses", ""),
+            Some(Route::Inference(_))
+        ));
     }
 
     #[test]
     fn siblings_of_routes_are_nothing() {
-        for path in ["//v1/models", "/health/", "/Health", "/resource_serverhealth", "/v1/../health", "/%68ealth", ""] {
+        for path in [
+            "//v1/models",
+            "/health/",
+            "/Health",
+            "/resource_serverhealth",
+            "/v1/../health",
+            "/%68ealth",
+            "",
+        ] {
             assert_eq!(Route::find(path, "/resource_server"), None, "{path}");
         }
     }

@@ -1,9 +1,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use ostia_core::{
-    Clock, Facts, Journal, JournalFull, Observer, Opening, Outcome, Phase, Receipt,
-};
+use ostia_core::{Clock, Facts, Journal, JournalFull, Observer, Opening, Outcome, Phase, Receipt};
 
 use crate::admit::Admission;
 use crate::error::Refusal;

@@ -68,10 +68,8 @@ impl Admin {
     }
 
     fn metrics(&self) -> Response<ClientBody> {
-        let mut response = Response::new(ClientBody::whole(metrics_text(
-            &self.gateway,
-            &self.public,
-        )));
+        let mut response =
+            Response::new(ClientBody::whole(metrics_text(&self.gateway, &self.public)));
         response
             .headers_mut()
             .insert(header::CONTENT_TYPE, HeaderValue::from_static(METRICS_TYPE));

@@ -85,7 +85,10 @@ impl LocalLimiter {
 
     /// How many users have an entry.
     pub fn tracked_users(&self) -> usize {
-        self.users.iter().map(|shard| shard.lock().users.len()).sum()
+        self.users
+            .iter()
+            .map(|shard| shard.lock().users.len())
+            .sum()
     }
 
     fn tick(&self, ticks: Ticks) -> u64 {
@@ -100,9 +103,7 @@ impl LocalLimiter {
         let whole = ticks
             .length
             .saturating_mul(u32::try_from(count).unwrap_or(u32::MAX));
-        whole.saturating_sub(Duration::from_nanos(
-            u64::try_from(into_tick).unwrap_or(0),
-        ))
+        whole.saturating_sub(Duration::from_nanos(u64::try_from(into_tick).unwrap_or(0)))
     }
 
     fn shard(&self, user: &str) -> &Mutex<Shard> {
@@ -168,7 +169,9 @@ impl LocalLimiter {
         let user_limited = candidate.tpm_user != 0;
         let mut unlimited = Window::default();
         let user_tokens = if user_limited {
-            user.tokens.entry(Arc::clone(candidate.endpoint)).or_default()
+            user.tokens
+                .entry(Arc::clone(candidate.endpoint))
+                .or_default()
         } else {
             &mut unlimited
         };
@@ -204,7 +207,10 @@ impl LocalLimiter {
         ];
         Ok(Standing {
             requests: None,
-            tokens: levels.into_iter().flatten().min_by_key(|level| level.remaining),
+            tokens: levels
+                .into_iter()
+                .flatten()
+                .min_by_key(|level| level.remaining),
             model_tokens_used: endpoint.tokens.total(),
             user_tokens_used: user_tokens.total(),
         })
@@ -309,7 +315,11 @@ fn milder(before: Option<Denial>, this: Denial) -> Denial {
         _ => 2,
     };
     let key = |denial: &Denial| (order(denial.reason), denial.retry_after);
-    if key(&this) < key(&before) { this } else { before }
+    if key(&this) < key(&before) {
+        this
+    } else {
+        before
+    }
 }
 
 impl Limiter for LocalLimiter {

@@ -163,9 +163,11 @@ impl Gateway {
     fn list(&self, route: &Route<'_>, principal: &Principal) -> Value {
         let snapshot = self.snapshot();
         match route {
-            Route::ListEndpoints => {
-                list_endpoints(&snapshot.catalog, principal, &self.settings.server.base_path)
-            }
+            Route::ListEndpoints => list_endpoints(
+                &snapshot.catalog,
+                principal,
+                &self.settings.server.base_path,
+            ),
             _ => whoami(principal),
         }
     }

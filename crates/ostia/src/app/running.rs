@@ -142,8 +142,8 @@ fn build(parts: Parts, api_keys: &Arc<ApiKeys>) -> Result<Gateway, StartError> {
     let resolver = Arc::new(Resolver::new(Arc::clone(&clock)));
     let snapshot = Snapshot::build(catalog, &settings.maintenance, &resolver, &clock);
     let (providers, open) = providers(&settings, api_keys)?;
-    let limiter =
-        limiter.unwrap_or_else(|| Arc::new(LocalLimiter::new(Arc::clone(&clock))) as Arc<dyn Limiter>);
+    let limiter = limiter
+        .unwrap_or_else(|| Arc::new(LocalLimiter::new(Arc::clone(&clock))) as Arc<dyn Limiter>);
     Ok(Gateway {
         snapshot: ArcSwap::from_pointee(snapshot),
         fleet,

@@ -76,11 +76,7 @@ fn check_cluster(
 }
 
 /// On routes without a cluster only permitted deployments count, so that the others cannot be told from absent ones.
-fn everywhere(
-    principal: &Principal,
-    pool: Pool,
-    notices: &impl Notices,
-) -> Result<Permit, Denied> {
+fn everywhere(principal: &Principal, pool: Pool, notices: &impl Notices) -> Result<Permit, Denied> {
     let mut deployments = permitted(principal, pool.deployments);
     if deployments.is_empty() {
         return Err(Denied::ModelNotFound);

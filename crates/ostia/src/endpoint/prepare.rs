@@ -6,7 +6,7 @@ use ostia_core::RequestId;
 
 use super::Outgoing;
 use crate::catalog::Deployment;
-use crate::read::{Api, Call, Form};
+use crate::read::{Call, Form};
 
 /// The client's headers that backends get, besides `content-type` and an endpoint's `forward_headers`.
 const PASSED: [HeaderName; 7] = [
@@ -49,7 +49,7 @@ impl Constants {
             origin: None,
             path_and_query: target.path_and_query(call.api.as_str()),
             headers: self.headers(deployment, call, id, client),
-            body: call.pieces(upstream_model, injects_usage(deployment, call)),
+            body: call.pieces(upstream_model, target.inject_usage),
             timeouts: target.timeouts,
             stream: call.stream,
         }
@@ -85,8 +85,7 @@ impl Constants {
 
 /// Whether this call is sent with `stream_options.include_usage` although the client did not ask for it.
 pub fn injects_usage(deployment: &Deployment, call: &Call) -> bool {
-    let speaks_of_usage = matches!(call.api, Api::ChatCompletions | Api::Completions);
-    call.stream && !call.wants_usage && deployment.target.inject_usage && speaks_of_usage
+    deployment.target.inject_usage && call.injects_usage()
 }
 
 /// A body that was read as JSON is sent as JSON, whatever bare curl called it.

@@ -39,11 +39,15 @@ impl Fault {
 
     pub const fn message(self) -> &'static str {
         match self {
-            Self::Closed => "The model's server closed the connection before the answer was complete.",
+            Self::Closed => {
+                "The model's server closed the connection before the answer was complete."
+            }
             Self::Invalid => "The model's server sent an answer that is not valid HTTP.",
             Self::Empty => "The model's server sent an empty answer.",
             Self::NotJson => "The model's server sent an answer that is not what was asked for.",
-            Self::IdleTimeout => "The model's server stopped sending before the answer was complete.",
+            Self::IdleTimeout => {
+                "The model's server stopped sending before the answer was complete."
+            }
             Self::TotalTimeout => "The answer took longer than is allowed.",
             Self::ShuttingDown => "The gateway is being stopped; please send the request again.",
         }

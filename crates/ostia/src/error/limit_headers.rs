@@ -55,7 +55,14 @@ mod tests {
 
     #[test]
     fn durations_are_spelt_as_openai_spells_them() {
-        for (millis, text) in [(0, "0ms"), (850, "850ms"), (1_000, "1s"), (1_001, "2s"), (360_000, "6m0s"), (61_000, "1m1s")] {
+        for (millis, text) in [
+            (0, "0ms"),
+            (850, "850ms"),
+            (1_000, "1s"),
+            (1_001, "2s"),
+            (360_000, "6m0s"),
+            (61_000, "1m1s"),
+        ] {
             assert_eq!(spell(Duration::from_millis(millis)), text);
         }
     }

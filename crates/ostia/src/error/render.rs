@@ -54,7 +54,8 @@ pub fn broken_stream_event(dialect: Dialect, fault: Fault) -> Bytes {
     };
     let text = match dialect {
         Dialect::OpenAi => {
-            let error = json!({"error": {"message": message, "type": kind, "param": null, "code": code}});
+            let error =
+                json!({"error": {"message": message, "type": kind, "param": null, "code": code}});
             format!("data: {error}\n\n")
         }
         Dialect::Responses => {

@@ -24,6 +24,7 @@ impl From<Rejection> for Refusal {
     fn from(rejection: Rejection) -> Self {
         let (status, code) = match rejection {
             Rejection::BadHost => (StatusCode::BAD_REQUEST, "invalid_host"),
+            Rejection::BadTarget => (StatusCode::BAD_REQUEST, "invalid_target"),
             Rejection::BadFraming => (StatusCode::BAD_REQUEST, "invalid_framing"),
             Rejection::UriTooLong(_) => (StatusCode::URI_TOO_LONG, "uri_too_long"),
             Rejection::ExpectationFailed => (StatusCode::EXPECTATION_FAILED, "expectation_failed"),
@@ -89,7 +90,9 @@ impl From<SignInError> for Refusal {
                 "Only 'Authorization: Bearer ...' is understood.",
                 r#"Bearer realm="ostia""#,
             ),
-            SignInError::InvalidKey => invalid_token("invalid_api_key", "The key or token is not valid."),
+            SignInError::InvalidKey => {
+                invalid_token("invalid_api_key", "The key or token is not valid.")
+            }
             SignInError::Expired => invalid_token("token_expired", "The key or token has expired."),
             SignInError::Reauthenticate(text) => invalid_token("reauthentication_required", text),
             SignInError::PolicyDenied(text) => {
@@ -122,7 +125,11 @@ fn invalid_token(
     code: &'static str,
     message: impl Into<std::borrow::Cow<'static, str>>,
 ) -> Refusal {
-    unauthorized(code, message, r#"Bearer realm="ostia", error="invalid_token""#)
+    unauthorized(
+        code,
+        message,
+        r#"Bearer realm="ostia", error="invalid_token""#,
+    )
 }
 
 fn store_unavailable() -> Refusal {
@@ -138,7 +145,9 @@ impl From<ReadError> for Refusal {
     fn from(error: ReadError) -> Self {
         let status = match &error {
             ReadError::Invalid(_) | ReadError::Incomplete => StatusCode::BAD_REQUEST,
-            ReadError::UnsupportedType(_) | ReadError::Encoded => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            ReadError::UnsupportedType(_) | ReadError::Encoded => {
+                StatusCode::UNSUPPORTED_MEDIA_TYPE
+            }
             ReadError::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             ReadError::Timeout => StatusCode::REQUEST_TIMEOUT,
             ReadError::Busy => {
@@ -237,7 +246,10 @@ impl From<Refused> for Refusal {
             }
             DenialReason::Unavailable => return store_unavailable(),
         };
-        if matches!(refused.reason, DenialReason::Tokens | DenialReason::TooLarge) {
+        if matches!(
+            refused.reason,
+            DenialReason::Tokens | DenialReason::TooLarge
+        ) {
             refusal.info = Some(json!({
                 "global_model_usage": refused.standing.model_tokens_used,
                 "user_model_usage": refused.standing.user_tokens_used,
@@ -334,10 +346,22 @@ fn from_fault(fault: Fault) -> Refusal {
 
 fn from_backend(backend: BackendRefusal) -> Refusal {
     let (code, message) = match backend.status.as_u16() {
-        404 => ("model_not_found", "The model's server does not know what was asked for."),
-        413 => ("request_too_large", "The request is too large for the model's server."),
-        429 => ("rate_limit_exceeded", "The model's server has too many requests."),
-        503 => ("no_healthy_backend", "The model's server is overloaded or not ready."),
+        404 => (
+            "model_not_found",
+            "The model's server does not know what was asked for.",
+        ),
+        413 => (
+            "request_too_large",
+            "The request is too large for the model's server.",
+        ),
+        429 => (
+            "rate_limit_exceeded",
+            "The model's server has too many requests.",
+        ),
+        503 => (
+            "no_healthy_backend",
+            "The model's server is overloaded or not ready.",
+        ),
         _ => ("invalid_value", "The model's server refused the request."),
     };
     let mut refusal = Refusal::upstream(backend.status, code, message, Outcome::UpstreamError);

@@ -96,7 +96,9 @@ impl Cache {
                 Ok(verified)
             }
             Err(error) if error.is_outage() => {
-                let stale = stale.filter(|stale| now < stale.usable_until).ok_or(error)?;
+                let stale = stale
+                    .filter(|stale| now < stale.usable_until)
+                    .ok_or(error)?;
                 let verified = Arc::clone(&stale.verified);
                 let _ = guard.insert(Arc::new(Entry {
                     verified: Arc::clone(&verified),

@@ -87,17 +87,41 @@ mod tests {
         assert_eq!(read(&[]), Err(SignInError::Missing));
         assert_eq!(read(&[("authorization", b"bearer K")]), ok("K"));
         assert_eq!(read(&[("authorization", b"BEARER  K")]), ok("K"));
-        assert_eq!(read(&[("authorization", b"Bearer")]), Err(SignInError::Malformed));
-        assert_eq!(read(&[("authorization", b"Bearer a b")]), Err(SignInError::Malformed));
-        assert_eq!(read(&[("authorization", b"Basic x")]), Err(SignInError::UnsupportedScheme));
-        assert_eq!(read(&[("authorization", "Bearer é".as_bytes())]), Err(SignInError::InvalidKey));
-        let two: &[(&str, &[u8])] = &[("authorization", b"Bearer a"), ("authorization", b"Bearer a")];
+        assert_eq!(
+            read(&[("authorization", b"Bearer")]),
+            Err(SignInError::Malformed)
+        );
+        assert_eq!(
+            read(&[("authorization", b"Bearer a b")]),
+            Err(SignInError::Malformed)
+        );
+        assert_eq!(
+            read(&[("authorization", b"Basic x")]),
+            Err(SignInError::UnsupportedScheme)
+        );
+        assert_eq!(
+            read(&[("authorization", "Bearer é".as_bytes())]),
+            Err(SignInError::InvalidKey)
+        );
+        let two: &[(&str, &[u8])] = &[
+            ("authorization", b"Bearer a"),
+            ("authorization", b"Bearer a"),
+        ];
         assert_eq!(read(two), Err(SignInError::TwoCredentials));
         assert_eq!(read(&[("x-api-key", b"K")]), ok("K"));
         assert_eq!(read(&[("api-key", b"K")]), ok("K"));
-        assert_eq!(read(&[("authorization", b"Basic x"), ("x-api-key", b"K")]), Err(SignInError::UnsupportedScheme));
-        assert_eq!(read(&[("authorization", &[b'B'; 20_000])]), Err(SignInError::UnsupportedScheme));
+        assert_eq!(
+            read(&[("authorization", b"Basic x"), ("x-api-key", b"K")]),
+            Err(SignInError::UnsupportedScheme)
+        );
+        assert_eq!(
+            read(&[("authorization", &[b'B'; 20_000])]),
+            Err(SignInError::UnsupportedScheme)
+        );
         let long = [b"Bearer ".as_slice(), &[b'k'; 20_000]].concat();
-        assert_eq!(read(&[("authorization", &long)]), Err(SignInError::InvalidKey));
+        assert_eq!(
+            read(&[("authorization", &long)]),
+            Err(SignInError::InvalidKey)
+        );
     }
 }

@@ -92,13 +92,29 @@ mod tests {
 
     #[test]
     fn only_what_is_plainly_local_is_let_in() {
-        for host in ["localhost", "LOCALHOST:8000", "127.0.0.1:8000", "[::1]:8000", "127.9.9.9"] {
+        for host in [
+            "localhost",
+            "LOCALHOST:8000",
+            "127.0.0.1:8000",
+            "[::1]:8000",
+            "127.9.9.9",
+        ] {
             assert!(admitted(host, None), "{host}");
         }
-        for host in ["example.org", "10.0.0.1", "localhost.example.org", "[::2]:80"] {
+        for host in [
+            "example.org",
+            "10.0.0.1",
+            "localhost.example.org",
+            "[::2]:80",
+        ] {
             assert!(!admitted(host, None), "{host}");
         }
-        for header in ["forwarded", "x-forwarded-for", "x-real-ip", "x-forwarded-prefix"] {
+        for header in [
+            "forwarded",
+            "x-forwarded-for",
+            "x-real-ip",
+            "x-forwarded-prefix",
+        ] {
             assert!(!admitted("localhost", Some(header)), "{header}");
         }
     }

@@ -61,7 +61,6 @@ impl Api {
             .unwrap_or_else(|| Self::Other(path.into()))
     }
 
-
     /// The name in paths, in `openai_endpoints` and in the ledger.
     pub fn as_str(&self) -> &str {
         match self {

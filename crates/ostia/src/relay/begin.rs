@@ -92,7 +92,10 @@ async fn begin_bulk(
         };
         return Err(end(bulk.in_flight(), RelayError::Fault(fault)));
     }
-    bulk.finish_whole(whole.len() as u64, reading.and_then(|reading| reading.usage));
+    bulk.finish_whole(
+        whole.len() as u64,
+        reading.and_then(|reading| reading.usage),
+    );
     Ok(respond(head.status, headers, ClientBody::whole(whole)))
 }
 

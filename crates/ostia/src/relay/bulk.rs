@@ -156,7 +156,8 @@ where
     fn pass(&mut self, data: Bytes) -> Bytes {
         self.search.push(&data);
         self.passed += data.len() as u64;
-        let backend_done = self.remaining == Some(0) || (self.length.is_none() && self.backend.is_none());
+        let backend_done =
+            self.remaining == Some(0) || (self.length.is_none() && self.backend.is_none());
         if self.ready.is_empty() && backend_done {
             self.finish(self.passed, self.search.usage());
         }
@@ -225,12 +226,16 @@ where
     }
 
     fn is_end_stream(&self) -> bool {
-        self.ready.is_empty() && !self.broken && self.in_flight.receipt.is_closed() && self.remaining == Some(0)
+        self.ready.is_empty()
+            && !self.broken
+            && self.in_flight.receipt.is_closed()
+            && self.remaining == Some(0)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.length
-            .map_or_else(SizeHint::default, |length| SizeHint::with_exact(length - self.passed))
+        self.length.map_or_else(SizeHint::default, |length| {
+            SizeHint::with_exact(length - self.passed)
+        })
     }
 }
 

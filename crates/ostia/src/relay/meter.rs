@@ -109,18 +109,18 @@ impl Meter {
         let Ok(probe) = serde_json::from_slice::<Probe<'_>>(data) else {
             return false;
         };
-        for usage in [
-            probe.usage,
-            nested(probe.message),
-            nested(probe.response),
-        ]
-        .into_iter()
-        .flatten()
+        for usage in [probe.usage, nested(probe.message), nested(probe.response)]
+            .into_iter()
+            .flatten()
         {
             self.take(usage);
         }
-        let bare = probe.choices.is_some_and(|choices| is_empty_list(choices.get()));
-        let object = probe.usage.is_some_and(|usage| usage.get().starts_with('{'));
+        let bare = probe
+            .choices
+            .is_some_and(|choices| is_empty_list(choices.get()));
+        let object = probe
+            .usage
+            .is_some_and(|usage| usage.get().starts_with('{'));
         self.hide_usage && bare && object
     }
 
@@ -199,7 +199,9 @@ pub(super) fn read_answer(body: &[u8]) -> Option<Reading> {
         .usage
         .and_then(|usage| serde_json::from_str::<UsageShape>(usage.get()).ok())
         .and_then(|shape| shape.read(None));
-    let is_error = probe.error.is_some_and(|error| error.get() != "null") && probe.choices.is_none() && probe.usage.is_none();
+    let is_error = probe.error.is_some_and(|error| error.get() != "null")
+        && probe.choices.is_none()
+        && probe.usage.is_none();
     Some(Reading { usage, is_error })
 }
 

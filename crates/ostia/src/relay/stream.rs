@@ -64,7 +64,12 @@ where
 {
     pub(super) fn new(backend: B, in_flight: InFlight, context: Context) -> Self {
         let now = context.clock.now();
-        let pace = Pace::new(now, context.idle_timeout, context.keepalive, context.deadline);
+        let pace = Pace::new(
+            now,
+            context.idle_timeout,
+            context.keepalive,
+            context.deadline,
+        );
         Self {
             meter: Meter::new(context.api.clone(), context.hide_usage),
             backend: Some(backend),
@@ -254,11 +259,12 @@ where
 
     fn finish(&mut self, outcome: Outcome, phase: Phase, code: &'static str) {
         let pending: usize = self.ready.iter().map(Bytes::len).sum();
+        let usage = self.usage(outcome == Outcome::Ok);
         let facts = &mut self.in_flight.receipt.facts;
         facts.phase = phase;
         facts.error_code = code.into();
         facts.response_bytes = self.passed + pending as u64;
-        facts.usage = self.usage(outcome == Outcome::Ok);
+        facts.usage = usage;
         self.in_flight.finish(outcome);
     }
 

@@ -204,7 +204,13 @@ mod tests {
         serde_json::from_str::<UsageShape>(json).ok()?.read(None)
     }
 
-    fn usage(prompt: u64, completion: u64, total: u64, cached: u64, reasoning: u64) -> Option<Usage> {
+    fn usage(
+        prompt: u64,
+        completion: u64,
+        total: u64,
+        cached: u64,
+        reasoning: u64,
+    ) -> Option<Usage> {
         Some(Usage {
             prompt_tokens: prompt,
             completion_tokens: completion,
@@ -218,8 +224,14 @@ mod tests {
     #[test]
     fn every_dialect_is_read() {
         let cases = [
-            (r#"{"prompt_tokens":5,"completion_tokens":7,"total_tokens":12}"#, usage(5, 7, 12, 0, 0)),
-            (r#"{"prompt_tokens":5,"total_tokens":5}"#, usage(5, 0, 5, 0, 0)),
+            (
+                r#"{"prompt_tokens":5,"completion_tokens":7,"total_tokens":12}"#,
+                usage(5, 7, 12, 0, 0),
+            ),
+            (
+                r#"{"prompt_tokens":5,"total_tokens":5}"#,
+                usage(5, 0, 5, 0, 0),
+            ),
             (
                 r#"{"prompt_tokens":5,"completion_tokens":7,"prompt_tokens_details":{"cached_tokens":4},"completion_tokens_details":{"reasoning_tokens":3,"x":[1]}}"#,
                 usage(5, 7, 12, 4, 3),
@@ -232,7 +244,10 @@ mod tests {
                 r#"{"input_tokens":5,"cache_read_input_tokens":100,"cache_creation_input_tokens":10,"output_tokens":7}"#,
                 usage(115, 7, 122, 100, 0),
             ),
-            (r#"{"prompt_tokens":5,"completion_tokens":7,"prompt_tokens_details":null,"completion_tokens_details":"x"}"#, usage(5, 7, 12, 0, 0)),
+            (
+                r#"{"prompt_tokens":5,"completion_tokens":7,"prompt_tokens_details":null,"completion_tokens_details":"x"}"#,
+                usage(5, 7, 12, 0, 0),
+            ),
         ];
         for (json, expected) in cases {
             assert_eq!(read(json), expected, "{json}");

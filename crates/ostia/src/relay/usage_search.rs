@@ -57,7 +57,11 @@ impl UsageSearch {
     }
 
     fn read(&mut self, end: usize) {
-        let value = self.window.get(..end).unwrap_or_default().trim_ascii_start();
+        let value = self
+            .window
+            .get(..end)
+            .unwrap_or_default()
+            .trim_ascii_start();
         let value = value.strip_prefix(b":").unwrap_or(value);
         if let Ok(shape) = serde_json::from_slice::<UsageShape>(value) {
             self.usage = shape.read(None).or(self.usage);

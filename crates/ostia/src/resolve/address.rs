@@ -24,7 +24,9 @@ impl<'a> Address<'a> {
         let sound = |segment: &str| {
             !segment.is_empty() && segment != "." && segment != ".." && !segment.contains('%')
         };
-        let names = scope.into_iter().flat_map(|(cluster, framework)| [cluster, framework]);
+        let names = scope
+            .into_iter()
+            .flat_map(|(cluster, framework)| [cluster, framework]);
         names
             .chain(api.split('/'))
             .all(sound)

@@ -52,21 +52,39 @@ impl Scrape {
         encoder: &mut DescriptorEncoder<'_>,
         endpoints: &[Arc<EndpointState>],
     ) -> fmt::Result {
-        each(encoder, endpoints, "endpoint_in_flight", "Requests on the endpoint now", |state| {
-            vec![("", ConstGauge::new(u64::from(state.in_flight())))]
-        })?;
-        each(encoder, endpoints, "requests", "Requests that ended, by outcome", |state| {
-            state
-                .outcomes()
-                .map(|(outcome, count)| (outcome.as_str(), ConstCounter::new(count)))
-                .collect()
-        })?;
-        each(encoder, endpoints, "prompt_tokens", "Prompt tokens", |state| {
-            vec![("", ConstCounter::new(state.tokens().0))]
-        })?;
-        each(encoder, endpoints, "completion_tokens", "Completion tokens", |state| {
-            vec![("", ConstCounter::new(state.tokens().1))]
-        })?;
+        each(
+            encoder,
+            endpoints,
+            "endpoint_in_flight",
+            "Requests on the endpoint now",
+            |state| vec![("", ConstGauge::new(u64::from(state.in_flight())))],
+        )?;
+        each(
+            encoder,
+            endpoints,
+            "requests",
+            "Requests that ended, by outcome",
+            |state| {
+                state
+                    .outcomes()
+                    .map(|(outcome, count)| (outcome.as_str(), ConstCounter::new(count)))
+                    .collect()
+            },
+        )?;
+        each(
+            encoder,
+            endpoints,
+            "prompt_tokens",
+            "Prompt tokens",
+            |state| vec![("", ConstCounter::new(state.tokens().0))],
+        )?;
+        each(
+            encoder,
+            endpoints,
+            "completion_tokens",
+            "Completion tokens",
+            |state| vec![("", ConstCounter::new(state.tokens().1))],
+        )?;
         each(
             encoder,
             endpoints,
@@ -80,19 +98,55 @@ impl Scrape {
         let ledger = self.gateway.ledger().stats();
         let generation = self.gateway.snapshot().catalog.generation;
         for (name, help, value) in [
-            ("connections", "Open client connections", self.public.open() as u64),
-            ("request_body_bytes", "Bytes of request bodies in flight", self.gateway.body_budget().used()),
-            ("ledger_open_receipts", "Requests that are written down and not over", ledger.open_receipts),
-            ("ledger_pending_bytes", "Journal bytes that the store does not have yet", ledger.pending_bytes),
-            ("catalog_generation", "Readings of the configuration", generation),
+            (
+                "connections",
+                "Open client connections",
+                self.public.open() as u64,
+            ),
+            (
+                "request_body_bytes",
+                "Bytes of request bodies in flight",
+                self.gateway.body_budget().used(),
+            ),
+            (
+                "ledger_open_receipts",
+                "Requests that are written down and not over",
+                ledger.open_receipts as u64,
+            ),
+            (
+                "ledger_pending_bytes",
+                "Journal bytes that the store does not have yet",
+                ledger.pending_bytes,
+            ),
+            (
+                "catalog_generation",
+                "Readings of the configuration",
+                generation,
+            ),
         ] {
             one(encoder, name, help, &ConstGauge::new(value))?;
         }
         for (name, help, value) in [
-            ("connections_refused", "Connections refused for their number", self.public.refused()),
-            ("ledger_refused", "Requests refused because the journal was full", ledger.refused_started),
-            ("ledger_lost_rejections", "Rows of refused requests that found no room", ledger.lost_rejected),
-            ("ledger_folded_rejections", "Refused requests that share a row with others", ledger.folded_rejected),
+            (
+                "connections_refused",
+                "Connections refused for their number",
+                self.public.refused(),
+            ),
+            (
+                "ledger_refused",
+                "Requests refused because the journal was full",
+                ledger.refused_started,
+            ),
+            (
+                "ledger_lost_rejections",
+                "Rows of refused requests that found no room",
+                ledger.lost_rejected,
+            ),
+            (
+                "ledger_folded_rejections",
+                "Refused requests that share a row with others",
+                ledger.folded,
+            ),
         ] {
             one(encoder, name, help, &ConstCounter::new(value))?;
         }

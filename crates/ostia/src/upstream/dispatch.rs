@@ -68,7 +68,9 @@ pub async fn send(
         });
     };
     let facts = &mut receipt.facts;
-    let sent = client.send(outgoing, &mut |phase| facts.phase = phase).await;
+    let sent = client
+        .send(outgoing, &mut |phase| facts.phase = phase)
+        .await;
     let sends = match &sent {
         Ok(answer) => answer.sends,
         Err(failure) => failure.sends.max(1),

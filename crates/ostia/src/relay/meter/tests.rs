@@ -14,7 +14,10 @@ fn usage(prompt: u64, completion: u64) -> Usage {
 
 fn run(api: Api, hide: bool, events: &[&str]) -> (Meter, Vec<Seen>) {
     let mut meter = Meter::new(api, hide);
-    let seen = events.iter().map(|event| meter.event(event.as_bytes())).collect();
+    let seen = events
+        .iter()
+        .map(|event| meter.event(event.as_bytes()))
+        .collect();
     (meter, seen)
 }
 
@@ -58,7 +61,11 @@ fn the_last_usage_that_makes_sense_counts() {
 
 #[test]
 fn done_is_terminal_with_spaces_and_without() {
-    for event in ["data: [DONE]\n\n", "data:[DONE]\r\n\r\n", "data:  [DONE] \n\n"] {
+    for event in [
+        "data: [DONE]\n\n",
+        "data:[DONE]\r\n\r\n",
+        "data:  [DONE] \n\n",
+    ] {
         let (_, seen) = run(Api::ChatCompletions, false, &[event]);
         assert_eq!(seen, [Seen::Terminal], "{event:?}");
     }
@@ -106,14 +113,19 @@ fn an_error_in_the_stream_is_noticed() {
     let (meter, _) = run(
         Api::ChatCompletions,
         false,
-        &["data: {\"choices\":[],\"error\":null}\n\n", "data: {\"choices\":[{\"text\":\"\\\"error\\\"\"}]}\n\n"],
+        &[
+            "data: {\"choices\":[],\"error\":null}\n\n",
+            "data: {\"choices\":[{\"text\":\"\\\"error\\\"\"}]}\n\n",
+        ],
     );
     assert!(!meter.failed());
 }
 
 #[test]
 fn output_is_counted_in_case_the_backend_never_says() {
-    let event = |text: &str| format!("data: {{\"choices\":[{{\"delta\":{{\"content\":\"{text}\"}}}}]}}\n\n");
+    let event = |text: &str| {
+        format!("data: {{\"choices\":[{{\"delta\":{{\"content\":\"{text}\"}}}}]}}\n\n")
+    };
     let (short, long) = (event("a"), event(&"a".repeat(401)));
     let (meter, _) = run(Api::ChatCompletions, false, &[&short, &short, &short]);
     assert_eq!(meter.counted(), 3);
@@ -123,7 +135,8 @@ fn output_is_counted_in_case_the_backend_never_says() {
 
 #[test]
 fn a_whole_answer_is_read() {
-    let reading = read_answer(br#" {"choices":[],"usage":{"prompt_tokens":1,"completion_tokens":2}}"#);
+    let reading =
+        read_answer(br#" {"choices":[],"usage":{"prompt_tokens":1,"completion_tokens":2}}"#);
     assert_eq!(
         reading,
         Some(Reading {

@@ -99,7 +99,14 @@ fn a_long_event_passes_in_parts() {
     let mut parts = Vec::new();
     let long = vec![b'x'; LONGEST_EVENT];
     let mut total = 0;
-    for piece in [b"data: ".as_slice(), &long, &long, b"y\n", b"\n", b"data: 1\n\n"] {
+    for piece in [
+        b"data: ".as_slice(),
+        &long,
+        &long,
+        b"y\n",
+        b"\n",
+        b"data: 1\n\n",
+    ] {
         total += piece.len();
         splitter.push(Bytes::copy_from_slice(piece), |piece| parts.push(piece));
     }
@@ -114,7 +121,9 @@ fn a_long_event_passes_in_parts() {
         parts.last(),
         Some(&Piece::Event(Bytes::from_static(b"data: 1\n\n")))
     );
-    let whole = parts.iter().filter(|piece| matches!(piece, Piece::Event(_)));
+    let whole = parts
+        .iter()
+        .filter(|piece| matches!(piece, Piece::Event(_)));
     assert_eq!(whole.count(), 1);
 }
 
