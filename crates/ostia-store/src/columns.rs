@@ -1,0 +1,77 @@
+//! How a ledger row's values fit into a database's columns: the same rules for every database.
+
+use std::borrow::Cow;
+
+use ostia_core::LedgerRow;
+
+/// The end of the year 9999: the last moment that every database's date functions can show.
+const LAST_MICROS: i64 = 253_402_300_799_999_999;
+const DAY_MICROS: i64 = 86_400_000_000;
+
+/// Counters are unsigned here and signed in databases; what does not fit is as large as it can be.
+pub(crate) fn count(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+/// A stamp between 1970 and 9999.
+pub(crate) fn stamp(micros: i64) -> i64 {
+    micros.clamp(0, LAST_MICROS)
+}
+
+/// Days since 1970-01-01, in UTC.
+pub(crate) fn day(micros: i64) -> i64 {
+    stamp(micros) / DAY_MICROS
+}
+
+pub(crate) const fn first_micros(day: i64) -> i64 {
+    day.saturating_mul(DAY_MICROS)
+}
+
+/// `2026-11-23` for a count of days since 1970-01-01.
+pub(crate) fn date(day: i64) -> String {
+    jiff::Span::new()
+        .try_days(day)
+        .and_then(|days| jiff::civil::date(1970, 1, 1).checked_add(days))
+        .map_or_else(|_| day.to_string(), |date| date.to_string())
+}
+
+/// PostgreSQL's text holds no NUL, and SQLite's functions stop at one.
+pub(crate) fn text(value: &str) -> Cow<'_, str> {
+    if value.contains('\0') {
+        Cow::Owned(value.replace('\0', "\u{fffd}"))
+    } else {
+        Cow::Borrowed(value)
+    }
+}
+
+/// Who a usage report names: people know usernames, and not every provider gives one.
+pub(crate) fn reported_user<'a>(row: &'a LedgerRow<'_>) -> &'a str {
+    if row.username.is_empty() {
+        &row.user_id
+    } else {
+        &row.username
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{count, date, day, stamp, text};
+
+    #[test]
+    fn values_beyond_a_column_are_cut_to_it() {
+        assert_eq!(count(u64::MAX), i64::MAX);
+        assert_eq!(count(7), 7);
+        assert_eq!(stamp(-1), 0);
+        assert_eq!(text("a\0b"), "a\u{fffd}b");
+        assert_eq!(date(day(i64::MAX)), "9999-12-31");
+    }
+
+    #[test]
+    fn days_begin_at_midnight_utc() {
+        let noon = 1_795_435_200_000_000;
+        assert_eq!(date(day(noon)), "2026-11-23");
+        assert_eq!(date(0), "1970-01-01");
+        assert_eq!(day(super::DAY_MICROS - 1), 0);
+        assert_eq!(day(super::DAY_MICROS), 1);
+    }
+}

@@ -1,0 +1,183 @@
+//! In: a path, ledger rows, keys, questions. Out: what the SQLite file says.
+//! Here: opening the file, migrations, one writer and a few readers.
+//! Not here: anything another database would do the same way (`columns`, `tally`).
+
+mod failure;
+mod keys;
+mod rows;
+mod usage;
+
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ostia_core::{
+    ApiKey, BoxFuture, LedgerRow, NewApiKey, Store, StoreError, UsageQuery, UsageRow,
+};
+use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{ConnectOptions, Connection, SqliteConnection, SqlitePool};
+
+use failure::{broken, failed};
+
+static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
+
+/// How long a statement waits for another process that holds the file's lock.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
+const READERS: u32 = 4;
+
+/// A ledger in one SQLite file, in write-ahead mode.
+///
+/// SQLite has one writer at a time: a pool of one connection queues writes fairly, where several would spin on its lock.
+pub struct SqliteStore {
+    writer: SqlitePool,
+    readers: SqlitePool,
+}
+
+impl SqliteStore {
+    /// Opens or creates (mode 0600) the file at `path` and brings its schema up to date.
+    ///
+    /// # Errors
+    ///
+    /// `Broken` if the folder is missing, the file is no SQLite database, or its schema is newer than this binary's.
+    pub async fn open(path: &str) -> Result<Self, StoreError> {
+        create_file(path)?;
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .busy_timeout(BUSY_TIMEOUT)
+            .journal_mode(SqliteJournalMode::Wal)
+            // A commit must be on disk before the journal forgets its rows.
+            .synchronous(SqliteSynchronous::Full)
+            .disable_statement_logging();
+        let writer = pool(1)
+            .connect_with(options.clone())
+            .await
+            .map_err(failed)?;
+        let mut connection = writer.acquire().await.map_err(failed)?;
+        migrate(&mut connection).await?;
+        drop(connection);
+        let readers = pool(READERS).connect_lazy_with(options.pragma("query_only", "ON"));
+        Ok(Self { writer, readers })
+    }
+}
+
+fn pool(connections: u32) -> SqlitePoolOptions {
+    SqlitePoolOptions::new()
+        .max_connections(connections)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .idle_timeout(None)
+        .max_lifetime(None)
+}
+
+/// SQLite would create the file with the umask's mode; its `-wal` and `-shm` files take the mode of the file.
+fn create_file(path: &str) -> Result<(), StoreError> {
+    if path.is_empty() || path.starts_with(':') || path.contains(['?', '\0']) {
+        return Err(broken(
+            "store.url: expected sqlite://PATH, a file without options",
+        ));
+    }
+    let folder = match Path::new(path).parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    if !folder.is_dir() {
+        return Err(broken(format!(
+            "store.url: the folder {} does not exist",
+            folder.display()
+        )));
+    }
+    OpenOptions::new()
+        .create(true)
+        .append(true)
+        .mode(0o600)
+        .open(path)
+        .map(drop)
+        .map_err(|error| StoreError::Unavailable(format!("{path}: {error}")))
+}
+
+/// All pending migrations in one transaction, which begins by taking the write lock: a crash leaves the old schema, and of
+/// two processes that start together one waits for the other.
+async fn migrate(connection: &mut SqliteConnection) -> Result<(), StoreError> {
+    let mut transaction = connection
+        .begin_with("BEGIN IMMEDIATE")
+        .await
+        .map_err(failed)?;
+    let latest = MIGRATIONS.iter().map(|one| one.version).max().unwrap_or(0);
+    MIGRATIONS
+        .run_direct(None, &mut *transaction, false)
+        .await
+        .map_err(|error| match error {
+            MigrateError::VersionMissing(version) if version > latest => broken(format!(
+                "the database has schema {version}, this ostia knows {latest}: use the newer ostia that wrote it"
+            )),
+            MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => failed(error),
+            other => broken(other.to_string()),
+        })?;
+    transaction.commit().await.map_err(failed)
+}
+
+impl Store for SqliteStore {
+    fn insert_rows<'a>(
+        &'a self,
+        rows: &'a [LedgerRow<'a>],
+    ) -> BoxFuture<'a, Result<u64, StoreError>> {
+        Box::pin(async move { rows::insert(&self.writer, rows).await.map_err(failed) })
+    }
+
+    fn key_by_hash<'a>(
+        &'a self,
+        hash: &'a [u8; 32],
+    ) -> BoxFuture<'a, Result<Option<ApiKey>, StoreError>> {
+        Box::pin(keys::by_hash(&self.readers, hash))
+    }
+
+    fn create_key<'a>(&'a self, key: &'a NewApiKey) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(keys::create(&self.writer, key))
+    }
+
+    fn list_keys(&self) -> BoxFuture<'_, Result<Vec<ApiKey>, StoreError>> {
+        Box::pin(keys::list(&self.readers))
+    }
+
+    fn expire_key<'a>(
+        &'a self,
+        id: &'a str,
+        expires_at: i64,
+    ) -> BoxFuture<'a, Result<bool, StoreError>> {
+        Box::pin(keys::expire(&self.writer, id, expires_at))
+    }
+
+    fn revoke_key<'a>(&'a self, id: &'a str, now: i64) -> BoxFuture<'a, Result<bool, StoreError>> {
+        Box::pin(keys::revoke(&self.writer, id, now))
+    }
+
+    fn touch_keys<'a>(
+        &'a self,
+        used: &'a [(Arc<str>, i64)],
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(async move { keys::touch(&self.writer, used).await.map_err(failed) })
+    }
+
+    fn usage<'a>(
+        &'a self,
+        query: &'a UsageQuery,
+    ) -> BoxFuture<'a, Result<Vec<UsageRow>, StoreError>> {
+        Box::pin(usage::report(&self.readers, query))
+    }
+
+    fn ping(&self) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(async move {
+            sqlx::query("SELECT 1 FROM ledger LIMIT 1")
+                .fetch_optional(&self.readers)
+                .await
+                .map(drop)
+                .map_err(failed)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,277 @@
+//! What every store must do, told once and run on each database.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use ostia_core::{
+    LedgerRow, NewApiKey, Outcome, Phase, RequestId, Store, StoreError, Usage, UsageQuery,
+    UsageRow, UsageSource,
+};
+
+/// 2026-11-23T12:00:00Z.
+pub(crate) const NOON: i64 = 1_795_435_200_000_000;
+const HOUR: i64 = 3_600_000_000;
+const DAY: i64 = 24 * HOUR;
+
+/// Expects an empty store.
+pub(crate) async fn run(store: &dyn Store) {
+    store.ping().await.unwrap();
+    rows_count_once(store).await;
+    reports_are_exact_at_any_moment(store).await;
+    absurd_rows_are_kept(store).await;
+    keys_live_and_end(store).await;
+    key_ids_and_hashes_are_unique(store).await;
+}
+
+pub(crate) fn row(user: &str, started_at: i64, tokens: u64) -> LedgerRow<'_> {
+    LedgerRow {
+        request_id: RequestId::at(started_at),
+        client_request_id: Cow::Borrowed(""),
+        started_at,
+        finished_at: started_at.saturating_add(1_500_000),
+        user_id: Cow::Borrowed(user),
+        username: Cow::Owned(format!("{user}@lab.org")),
+        name: Cow::Borrowed("Some One"),
+        auth_service: Cow::Borrowed("api_key"),
+        idp: Cow::Borrowed("lab.org"),
+        domain: Cow::Borrowed("lab.org"),
+        group_id: Cow::Borrowed(""),
+        key_id: Cow::Borrowed("k1"),
+        project: Cow::Borrowed(""),
+        cluster: Cow::Borrowed("sophia"),
+        framework: Cow::Borrowed("vllm"),
+        model: Cow::Borrowed("m"),
+        endpoint_slug: Cow::Borrowed("sophia-vllm-m"),
+        api: Cow::Borrowed("chat/completions"),
+        stream: true,
+        http_status: 200,
+        outcome: Outcome::Ok,
+        phase: Phase::Done,
+        error_code: Cow::Borrowed(""),
+        usage: Usage {
+            prompt_tokens: tokens,
+            completion_tokens: 2 * tokens,
+            total_tokens: 3 * tokens,
+            cached_tokens: 0,
+            reasoning_tokens: 0,
+            source: UsageSource::Upstream,
+        },
+        ttft_ms: Some(20),
+        duration_ms: 1_500,
+        queue_ms: 0,
+        request_bytes: 300,
+        response_bytes: 4_000,
+        upstream_status: 200,
+        attempts: 1,
+        origin_ip: Cow::Borrowed("192.0.2.7"),
+        count: 1,
+    }
+}
+
+async fn usage(store: &dyn Store, since: i64, by: &[&str]) -> Vec<UsageRow> {
+    let query = UsageQuery {
+        since,
+        by: by.iter().map(|&name| name.to_owned()).collect(),
+    };
+    store.usage(&query).await.unwrap()
+}
+
+fn line(keys: &[&str], counts: [u64; 3], prompt_tokens: u64) -> UsageRow {
+    UsageRow {
+        keys: keys.iter().map(|&key| key.to_owned()).collect(),
+        requests: counts[0],
+        ok: counts[1],
+        errors: counts[2],
+        prompt_tokens,
+        completion_tokens: 2 * prompt_tokens,
+        total_tokens: 3 * prompt_tokens,
+    }
+}
+
+/// 200 rows are several statements; a repeated batch, and an id twice in one batch, change nothing.
+async fn rows_count_once(store: &dyn Store) {
+    assert_eq!(store.insert_rows(&[]).await.unwrap(), 0);
+    assert_eq!(usage(store, 0, &[]).await, [line(&[], [0, 0, 0], 0)]);
+    assert_eq!(usage(store, 0, &["user"]).await, []);
+
+    let mut rows: Vec<_> = (0..200)
+        .map(|n| row(if n % 2 == 0 { "ann" } else { "bob" }, NOON + n, 10))
+        .collect();
+    assert_eq!(store.insert_rows(&rows).await.unwrap(), 200);
+    assert_eq!(store.insert_rows(&rows).await.unwrap(), 0);
+    rows.push(row("bob", NOON + 200, 1));
+    rows.push(rows[200].clone());
+    assert_eq!(store.insert_rows(&rows).await.unwrap(), 1);
+    let expected = [
+        line(&["ann@lab.org"], [100, 100, 0], 1_000),
+        line(&["bob@lab.org"], [101, 101, 0], 1_001),
+    ];
+    assert_eq!(usage(store, 0, &["user"]).await, expected);
+}
+
+async fn reports_are_exact_at_any_moment(store: &dyn Store) {
+    let midnight = NOON + 10 * DAY + 12 * HOUR;
+    let mut rows: Vec<_> = [-2 * HOUR, -HOUR, -1, 0, HOUR, DAY]
+        .map(|offset| row("cid", midnight + offset, 1))
+        .into();
+    for row in &mut rows {
+        row.cluster = Cow::Borrowed("polaris");
+    }
+    rows[1].outcome = Outcome::ClientClosed;
+    rows[3].outcome = Outcome::Rejected;
+    rows[3].count = 40;
+    rows[3].usage = Usage::default();
+    rows[4].username = Cow::Borrowed("");
+    assert_eq!(store.insert_rows(&rows).await.unwrap(), 6);
+
+    let by = ["day", "cluster", "user"];
+    let first = |counts, tokens| line(&["2026-12-03", "polaris", "cid@lab.org"], counts, tokens);
+    let rest = [
+        line(&["2026-12-04", "polaris", "cid"], [1, 1, 0], 1),
+        line(&["2026-12-04", "polaris", "cid@lab.org"], [40, 0, 40], 0),
+        line(&["2026-12-05", "polaris", "cid@lab.org"], [1, 1, 0], 1),
+    ];
+    for (since, before) in [
+        (midnight - 12 * HOUR, vec![first([3, 2, 0], 3)]),
+        (midnight - HOUR, vec![first([2, 1, 0], 2)]),
+        (midnight - HOUR + 1, vec![first([1, 1, 0], 1)]),
+        (midnight - 1, vec![first([1, 1, 0], 1)]),
+        (midnight, vec![]),
+    ] {
+        let expected: Vec<_> = before.into_iter().chain(rest.clone()).collect();
+        let got = usage(store, since, &by).await;
+        let got: Vec<_> = got
+            .into_iter()
+            .filter(|line| line.keys[1] == "polaris")
+            .collect();
+        assert_eq!(got, expected, "since {since}");
+    }
+    let query = UsageQuery {
+        since: 0,
+        by: vec!["user; DROP TABLE ledger".into()],
+    };
+    assert!(matches!(
+        store.usage(&query).await,
+        Err(StoreError::Broken(_))
+    ));
+}
+
+/// Whatever a backend or a client says, a row goes in, and reports still answer.
+async fn absurd_rows_are_kept(store: &dyn Store) {
+    let before = usage(store, 0, &[]).await[0].requests;
+    let mut rows = [
+        row("d\0an", i64::MAX, u64::MAX / 4),
+        row("", -5, 7),
+        row("dan", i64::MAX, 0),
+    ];
+    for row in &mut rows {
+        row.model = Cow::Borrowed("nul\0model");
+        row.client_request_id = Cow::Borrowed("\0\u{1f600}'\"; --");
+        row.duration_ms = u64::MAX;
+        row.ttft_ms = Some(u64::MAX);
+        row.attempts = u32::MAX;
+        row.count = u32::MAX;
+    }
+    rows[2].usage.total_tokens = u64::MAX;
+    rows[2].usage.completion_tokens = u64::MAX;
+    assert_eq!(store.insert_rows(&rows).await.unwrap(), 3);
+    let total = usage(store, 0, &[]).await[0].clone();
+    assert_eq!(total.requests, before + 3 * u64::from(u32::MAX));
+    assert!(total.total_tokens >= i64::MAX as u64);
+    let models = usage(store, 0, &["model", "day"]).await;
+    assert!(
+        models
+            .iter()
+            .any(|line| line.keys == ["nul\u{fffd}model", "1970-01-01"])
+    );
+    assert!(
+        models
+            .iter()
+            .any(|line| line.keys == ["nul\u{fffd}model", "9999-12-31"])
+    );
+}
+
+fn new_key(id: &str, hash: u8) -> NewApiKey {
+    NewApiKey {
+        id: id.into(),
+        hash: [hash; 32],
+        username: "ann@lab.org".into(),
+        groups: vec!["g1".into(), "with, comma \"and quote\"".into()],
+        label: "laptop".into(),
+        admin: hash % 2 == 1,
+        created_at: NOON + i64::from(hash),
+        expires_at: Some(NOON + DAY),
+    }
+}
+
+async fn keys_live_and_end(store: &dyn Store) {
+    assert_eq!(store.list_keys().await.unwrap(), []);
+    assert_eq!(store.key_by_hash(&[1; 32]).await.unwrap(), None);
+    store.create_key(&new_key("b", 1)).await.unwrap();
+    store.create_key(&new_key("a", 2)).await.unwrap();
+
+    let key = store.key_by_hash(&[1; 32]).await.unwrap().unwrap();
+    assert_eq!(
+        (&*key.id, &*key.username, &*key.label),
+        ("b", "ann@lab.org", "laptop")
+    );
+    assert_eq!(key.groups.len(), 2);
+    assert_eq!(&*key.groups[1], "with, comma \"and quote\"");
+    assert!(key.admin);
+    assert_eq!(
+        (key.created_at, key.expires_at),
+        (NOON + 1, Some(NOON + DAY))
+    );
+    assert_eq!((key.revoked_at, key.last_used_at), (None, None));
+
+    assert!(store.expire_key("b", NOON + HOUR).await.unwrap());
+    assert!(
+        store.expire_key("b", NOON + 9 * DAY).await.unwrap(),
+        "there, but never prolonged"
+    );
+    let used: [(Arc<str>, i64); 3] = [
+        ("b".into(), NOON + 9),
+        ("b".into(), NOON + 5),
+        ("gone".into(), 1),
+    ];
+    store.touch_keys(&used).await.unwrap();
+    store.touch_keys(&[]).await.unwrap();
+    assert!(store.revoke_key("b", NOON + 2 * HOUR).await.unwrap());
+    assert!(
+        !store.revoke_key("b", NOON + 3 * HOUR).await.unwrap(),
+        "revoked before"
+    );
+    assert!(
+        !store.expire_key("b", NOON).await.unwrap(),
+        "revoked before"
+    );
+    assert!(!store.revoke_key("nobody", NOON).await.unwrap());
+    assert!(!store.expire_key("nobody", NOON).await.unwrap());
+
+    let key = store.key_by_hash(&[1; 32]).await.unwrap().unwrap();
+    assert_eq!(key.expires_at, Some(NOON + HOUR));
+    assert_eq!(key.revoked_at, Some(NOON + 2 * HOUR));
+    assert_eq!(key.last_used_at, Some(NOON + 9));
+    let listed = store.list_keys().await.unwrap();
+    let ids: Vec<_> = listed.iter().map(|key| &*key.id).collect();
+    assert_eq!(ids, ["b", "a"], "oldest first");
+    assert_eq!(listed[0], key);
+}
+
+async fn key_ids_and_hashes_are_unique(store: &dyn Store) {
+    for twin in [new_key("a", 9), new_key("c", 2)] {
+        assert!(matches!(
+            store.create_key(&twin).await,
+            Err(StoreError::Broken(_))
+        ));
+    }
+    assert_eq!(store.list_keys().await.unwrap().len(), 2);
+    let mut forever = new_key("d", 4);
+    forever.expires_at = None;
+    store.create_key(&forever).await.unwrap();
+    let key = store.key_by_hash(&[4; 32]).await.unwrap().unwrap();
+    assert_eq!(key.expires_at, None);
+    assert!(store.expire_key("d", NOON).await.unwrap());
+    let key = store.key_by_hash(&[4; 32]).await.unwrap().unwrap();
+    assert_eq!(key.expires_at, Some(NOON));
+}
