@@ -1,0 +1,257 @@
+//! Brings what the journal's files hold to the store, and gives the files back.
+
+use std::collections::HashSet;
+use std::io;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use ostia_core::{LedgerRow, RequestId, Store, StoreError};
+use tokio::sync::watch;
+
+use super::journal::{Journal, Left};
+use super::record;
+use super::tail::Tail;
+use super::usage_event;
+
+const INSERT_TIMEOUT: Duration = Duration::from_secs(30);
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// Why rows could not be brought to the store; they stay in the journal.
+#[derive(Debug, thiserror::Error)]
+enum Hindrance {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("the store did not answer in {INSERT_TIMEOUT:?}")]
+    Slow,
+    #[error("reading the journal: {0}")]
+    Disk(#[from] io::Error),
+}
+
+pub(super) struct Carrier {
+    journal: Arc<Journal>,
+    store: Arc<dyn Store>,
+    /// Oldest first.
+    tails: Vec<Tail>,
+    buffer: Vec<u8>,
+    /// Final rows that came from memory, as the disk had failed: their `started` records are not interrupted.
+    rescued: HashSet<RequestId>,
+    pause: Duration,
+    /// The last flush that was asked for, and the last that is done.
+    asked: watch::Receiver<u64>,
+    done: watch::Sender<u64>,
+}
+
+impl Carrier {
+    pub(super) fn new(
+        journal: Arc<Journal>,
+        store: Arc<dyn Store>,
+        left: Vec<Left>,
+        asked: watch::Receiver<u64>,
+        done: watch::Sender<u64>,
+    ) -> Self {
+        let tails = left
+            .into_iter()
+            .map(|(segment, committed)| Tail::new(segment, committed))
+            .collect();
+        Self {
+            journal,
+            store,
+            tails,
+            buffer: Vec::new(),
+            rescued: HashSet::new(),
+            pause: FIRST_PAUSE,
+            asked,
+            done,
+        }
+    }
+
+    /// Never ends. May be dropped at any await: positions move only after commits.
+    pub(super) async fn run(&mut self) {
+        loop {
+            let asked = *self.asked.borrow_and_update();
+            if asked > *self.done.borrow() {
+                self.journal.write_folds(true);
+            }
+            let wait = match self.pass().await {
+                Ok(()) => {
+                    self.note_success();
+                    self.done.send_replace(asked);
+                    self.journal.options.poll
+                }
+                Err(hindrance) => self.note_failure(&hindrance),
+            };
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                _ = self.asked.changed() => {}
+            }
+        }
+    }
+
+    /// Brings everything that was written before the call to the store.
+    async fn pass(&mut self) -> Result<(), Hindrance> {
+        let fresh = self.journal.take_fresh();
+        self.tails
+            .extend(fresh.into_iter().map(|segment| Tail::new(segment, 0)));
+        for tail in &mut self.tails {
+            tail.complete = tail.segment.is_complete();
+        }
+        self.carry_stranded().await?;
+        let mut trouble = None;
+        let mut index = 0;
+        while index < self.tails.len() {
+            match self.carry(index).await {
+                Ok(ControlFlow::Break(())) => {
+                    self.tails.remove(index);
+                    continue;
+                }
+                Ok(ControlFlow::Continue(())) => {}
+                // One file that cannot be read must not hold up the others.
+                Err(Hindrance::Disk(error)) => trouble = Some(Hindrance::Disk(error)),
+                Err(hindrance) => return Err(hindrance),
+            }
+            index += 1;
+        }
+        self.measure();
+        trouble.map_or(Ok(()), Err)
+    }
+
+    /// Final rows that the disk did not take. They are nowhere but in memory.
+    async fn carry_stranded(&mut self) -> Result<(), Hindrance> {
+        let records = self.journal.stranded.lock().clone();
+        if records.is_empty() {
+            return Ok(());
+        }
+        let rows: Vec<_> = records
+            .iter()
+            .filter_map(|record| record::decode(record::body(record)))
+            .collect();
+        insert(&*self.store, &rows).await?;
+        self.rescued.extend(rows.iter().map(|row| row.request_id));
+        self.journal.stranded.lock().drain(..records.len());
+        Ok(())
+    }
+
+    /// Reads one tail to its present end. `Break`: the segment is finished and gone.
+    async fn carry(&mut self, index: usize) -> Result<ControlFlow<()>, Hindrance> {
+        let Some(tail) = self.tails.get_mut(index) else {
+            return Ok(ControlFlow::Continue(()));
+        };
+        let end = tail.segment.len()?;
+        while tail.position() < end {
+            let batch = tail.read(&mut self.buffer)?;
+            if batch.next() == tail.position() {
+                break;
+            }
+            insert(&*self.store, &batch.rows).await?;
+            let now = Some(self.journal.clock.unix_micros());
+            interrupt(&*self.store, tail, batch.abandoned(), now).await?;
+            let read = batch.into_read();
+            tail.commit(read)?;
+        }
+        if !tail.complete {
+            return Ok(ControlFlow::Continue(()));
+        }
+        self.finish(index).await?;
+        Ok(ControlFlow::Break(()))
+    }
+
+    /// The segment was read to its end and nobody writes to it: who is still open was interrupted.
+    async fn finish(&mut self, index: usize) -> Result<(), Hindrance> {
+        let Some(tail) = self.tails.get_mut(index) else {
+            return Ok(());
+        };
+        let rescued: Vec<_> = tail.open().filter(|id| self.rescued.remove(id)).collect();
+        for id in rescued {
+            tail.forget(id);
+        }
+        loop {
+            let open = tail.some_open();
+            if open.is_empty() {
+                break;
+            }
+            interrupt(&*self.store, tail, &open, None).await?;
+            for (id, _) in open {
+                tail.forget(id);
+            }
+        }
+        if !tail.is_readable() {
+            self.journal
+                .counters
+                .unreadable
+                .fetch_add(1, Ordering::Relaxed);
+            tracing::error!(path = %tail.segment.path().display(), "the journal holds records that cannot be read; the file is kept");
+        }
+        Ok(self.journal.remove(&tail.segment, tail.is_readable())?)
+    }
+
+    fn measure(&self) {
+        let pending = self.tails.iter().map(|tail| {
+            let end = tail.segment.len().unwrap_or(0);
+            end.saturating_sub(tail.position())
+        });
+        let counters = &self.journal.counters;
+        counters
+            .pending_bytes
+            .store(pending.sum(), Ordering::Relaxed);
+    }
+
+    fn note_success(&mut self) {
+        self.pause = FIRST_PAUSE;
+        if self
+            .journal
+            .counters
+            .store_down
+            .swap(false, Ordering::Relaxed)
+        {
+            tracing::info!("the ledger is written again");
+        }
+    }
+
+    /// How long to wait before the next attempt.
+    fn note_failure(&mut self, hindrance: &Hindrance) -> Duration {
+        if !self
+            .journal
+            .counters
+            .store_down
+            .swap(true, Ordering::Relaxed)
+        {
+            tracing::error!(error = %hindrance, "the ledger cannot be written; rows wait in the journal");
+        }
+        let pause = self.pause;
+        self.pause = (pause * 2).min(LONGEST_PAUSE);
+        pause
+    }
+}
+
+async fn insert(store: &dyn Store, rows: &[LedgerRow<'_>]) -> Result<(), Hindrance> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    match tokio::time::timeout(INSERT_TIMEOUT, store.insert_rows(rows)).await {
+        Ok(inserted) => inserted?,
+        Err(_) => return Err(Hindrance::Slow),
+    };
+    rows.iter().for_each(usage_event::emit);
+    Ok(())
+}
+
+/// Rows for requests that nobody will finish, from their `started` records.
+async fn interrupt(
+    store: &dyn Store,
+    tail: &Tail,
+    requests: &[(RequestId, u64)],
+    now: Option<i64>,
+) -> Result<(), Hindrance> {
+    if requests.is_empty() {
+        return Ok(());
+    }
+    let records = tail.started(requests.iter().map(|&(_, at)| at))?;
+    let rows: Vec<_> = records
+        .iter()
+        .filter_map(|record| tail.interrupted(record, now))
+        .collect();
+    insert(store, &rows).await
+}

@@ -1,0 +1,231 @@
+//! Reading one segment behind its writers: rows for the store, and who is still open.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::Arc;
+
+use ostia_core::{LedgerRow, Outcome, RequestId};
+
+use super::record::{self, Kind, Record, Step};
+use super::segment::{HEADER, Segment};
+
+/// Rows of one transaction.
+const BATCH: usize = 500;
+const WINDOW: usize = 256 << 10;
+const LARGEST: usize = record::HEAD + record::MAX_LEN;
+
+pub(super) struct Tail {
+    pub(super) segment: Arc<Segment>,
+    /// All before it is in the store, or needs not be.
+    position: u64,
+    /// Rows before it were in the store when this process began.
+    committed: u64,
+    /// Where the `started` record of each request without a final record is.
+    open: HashMap<RequestId, u64>,
+    /// The latest moment that any record names.
+    latest: i64,
+    /// Nothing is written any more. Asked before reading: what was written until then will be read.
+    pub(super) complete: bool,
+    unreadable: u64,
+}
+
+/// What was read of a segment, not yet in the store.
+pub(super) struct Batch<'b> {
+    pub(super) rows: Vec<LedgerRow<'b>>,
+    /// Requests that need no `interrupted` row once this batch is in the store.
+    closed: Vec<RequestId>,
+    /// Requests that were abandoned: where their `started` records are.
+    abandoned: Vec<(RequestId, u64)>,
+    next: u64,
+    unreadable: u64,
+}
+
+impl Tail {
+    pub(super) fn new(segment: Arc<Segment>, committed: u64) -> Self {
+        Self {
+            segment,
+            position: HEADER as u64,
+            committed,
+            open: HashMap::new(),
+            latest: 0,
+            complete: false,
+            unreadable: 0,
+        }
+    }
+
+    pub(super) const fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// Whether every record could be read.
+    pub(super) const fn is_readable(&self) -> bool {
+        self.unreadable == 0
+    }
+
+    pub(super) fn open(&self) -> impl Iterator<Item = RequestId> {
+        self.open.keys().copied()
+    }
+
+    pub(super) fn forget(&mut self, id: RequestId) {
+        self.open.remove(&id);
+    }
+
+    /// Decodes the next records into rows that borrow `buffer`. Reading the same batch again gives the same.
+    pub(super) fn read<'b>(&mut self, buffer: &'b mut Vec<u8>) -> io::Result<Batch<'b>> {
+        buffer.resize(WINDOW, 0);
+        let filled = self.segment.read_at(buffer, self.position)?;
+        let bytes = &buffer[..filled];
+        let mut batch = Batch {
+            rows: Vec::new(),
+            closed: Vec::new(),
+            abandoned: Vec::new(),
+            next: self.position,
+            unreadable: 0,
+        };
+        let mut at = 0;
+        while batch.rows.len() + batch.abandoned.len() < BATCH {
+            match record::parse(&bytes[at..], self.segment.salt()) {
+                Step::Record(record, len) => {
+                    self.take(&record, self.position + at as u64, &mut batch);
+                    at += len;
+                }
+                step => match self.skip(&bytes[at..], filled == WINDOW, &step) {
+                    Some(skipped) => at += skipped,
+                    None => break,
+                },
+            }
+        }
+        batch.next = self.position + at as u64;
+        Ok(batch)
+    }
+
+    /// How far to go on behind bytes that are no record; `None`: nothing more for now.
+    fn skip(&self, bytes: &[u8], more_follow: bool, step: &Step<'_>) -> Option<usize> {
+        if more_follow && bytes.len() < LARGEST {
+            return None;
+        }
+        let may_still_come = matches!(step, Step::Unfinished);
+        if bytes.is_empty() || (may_still_come && !self.complete && !self.segment.is_torn()) {
+            return None;
+        }
+        let next = record::resume(bytes, self.segment.salt());
+        match next {
+            None if more_follow => Some(bytes.len() - LARGEST + 1),
+            found => found,
+        }
+    }
+
+    fn take<'b>(&mut self, record: &Record<'b>, at: u64, batch: &mut Batch<'b>) {
+        let known = match record.kind {
+            Some(Kind::Abandoned) => record::decode_abandoned(record.body).map(|id| {
+                if let (Some(&started), true) = (self.open.get(&id), at >= self.committed) {
+                    batch.abandoned.push((id, started));
+                }
+                batch.closed.push(id);
+            }),
+            Some(kind) => {
+                record::decode(record.body).map(|row| self.take_row(kind, row, at, batch))
+            }
+            None => None,
+        };
+        if known.is_none() {
+            batch.unreadable += 1;
+        }
+    }
+
+    fn take_row<'b>(&mut self, kind: Kind, row: LedgerRow<'b>, at: u64, batch: &mut Batch<'b>) {
+        self.latest = self.latest.max(row.finished_at);
+        match kind {
+            Kind::Started => {
+                self.open.insert(row.request_id, at);
+                return;
+            }
+            Kind::Final => batch.closed.push(row.request_id),
+            Kind::Rejected | Kind::Abandoned => {}
+        }
+        if at >= self.committed {
+            batch.rows.push(row);
+        }
+    }
+
+    /// The batch is in the store.
+    pub(super) fn commit(&mut self, read: Read) -> io::Result<()> {
+        for id in &read.closed {
+            self.open.remove(id);
+        }
+        self.unreadable += read.unreadable;
+        self.position = read.next;
+        if self.position <= self.committed {
+            return Ok(());
+        }
+        self.committed = self.position;
+        self.segment.commit(self.position)
+    }
+
+    /// The records of requests that will have no final record, as they are in the file: `interrupted` makes rows of them.
+    pub(super) fn started(&self, at: impl IntoIterator<Item = u64>) -> io::Result<Vec<Vec<u8>>> {
+        at.into_iter()
+            .map(|at| {
+                let mut bytes = vec![0; LARGEST];
+                let filled = self.segment.read_at(&mut bytes, at)?;
+                bytes.truncate(filled);
+                Ok(bytes)
+            })
+            .collect()
+    }
+
+    /// Where the records of up to a batch of open requests are.
+    pub(super) fn some_open(&self) -> Vec<(RequestId, u64)> {
+        self.open
+            .iter()
+            .take(BATCH)
+            .map(|(&id, &at)| (id, at))
+            .collect()
+    }
+
+    /// A row for a request that nobody will finish, from its `started` record.
+    pub(super) fn interrupted<'b>(
+        &self,
+        bytes: &'b [u8],
+        now: Option<i64>,
+    ) -> Option<LedgerRow<'b>> {
+        let Step::Record(record, _) = record::parse(bytes, self.segment.salt()) else {
+            return None;
+        };
+        let row = record::decode(record.body)?;
+        // When the process died is not known; its last sign of life is.
+        let finished_at = now.unwrap_or(self.latest).max(row.started_at);
+        let micros = finished_at.saturating_sub(row.started_at);
+        Some(LedgerRow {
+            outcome: Outcome::Interrupted,
+            finished_at,
+            duration_ms: u64::try_from(micros / 1_000).unwrap_or(0),
+            ..row
+        })
+    }
+}
+
+/// A batch without what it borrows.
+pub(super) struct Read {
+    closed: Vec<RequestId>,
+    next: u64,
+    unreadable: u64,
+}
+
+impl<'b> Batch<'b> {
+    pub(super) fn abandoned(&self) -> &[(RequestId, u64)] {
+        &self.abandoned
+    }
+
+    pub(super) const fn next(&self) -> u64 {
+        self.next
+    }
+
+    pub(super) fn into_read(self) -> Read {
+        Read {
+            closed: self.closed,
+            next: self.next,
+            unreadable: self.unreadable,
+        }
+    }
+}
