@@ -3,5 +3,29 @@
 //! Here: connections, pools, DNS, TLS, proxies, timeouts. Not here: limits, permissions, what the bytes mean.
 
 mod answer;
+mod body;
+mod client;
+mod connect;
+mod fetch;
+mod gate;
+mod http2;
+mod link;
+mod message;
+mod pool;
+mod proxy;
+mod resolver;
+mod socket;
+#[cfg(test)]
+mod tests;
+mod tls;
+mod trouble;
 
 pub use answer::{Answer, BodyError, Failure, FailureKind};
+pub use body::UpstreamBody;
+pub(crate) use client::Progress;
+pub use client::{Client, ClientError};
+pub use fetch::FetchError;
+pub use pool::Stats;
+pub use proxy::ProxyError;
+pub use resolver::Resolver;
+pub use tls::TlsError;

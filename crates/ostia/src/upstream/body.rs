@@ -1,0 +1,128 @@
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+
+use super::BodyError;
+use super::http2::LanePlace;
+use super::link::Link;
+use super::pool::{Busy, Pool};
+use super::trouble::body_error_of;
+
+/// An answer's body. It holds the connection: dropped early it closes it (HTTP/1) or resets its stream (HTTP/2), so the
+/// backend learns at once that nobody reads on. Read to its end, the connection goes back to the pool, before the last
+/// bytes are handed out where the length was announced.
+///
+/// Yields data frames only; what a backend says in trailers ends here.
+pub struct UpstreamBody {
+    incoming: Incoming,
+    hold: Hold,
+}
+
+enum Hold {
+    Link {
+        link: Box<Link>,
+        /// Where it goes afterwards; `None` if it must not serve again.
+        home: Option<Arc<Pool>>,
+        busy: Busy,
+    },
+    Lane {
+        _place: LanePlace,
+        _busy: Busy,
+    },
+    /// The body has ended, well or not.
+    Nothing,
+}
+
+impl UpstreamBody {
+    pub(super) fn on_link(
+        incoming: Incoming,
+        link: Box<Link>,
+        home: Option<Arc<Pool>>,
+        busy: Busy,
+    ) -> Self {
+        let mut body = Self {
+            incoming,
+            hold: Hold::Link { link, home, busy },
+        };
+        if body.incoming.is_end_stream() {
+            body.finish();
+        }
+        body
+    }
+
+    pub(super) fn on_lane(incoming: Incoming, place: LanePlace, busy: Busy) -> Self {
+        Self {
+            incoming,
+            hold: Hold::Lane {
+                _place: place,
+                _busy: busy,
+            },
+        }
+    }
+
+    /// The message is whole: gives the connection back if it can serve again.
+    fn finish(&mut self) {
+        let hold = std::mem::replace(&mut self.hold, Hold::Nothing);
+        if let Hold::Link {
+            mut link,
+            home,
+            busy,
+        } = hold
+        {
+            drop(busy);
+            if let Some(home) = home
+                && link.is_idle()
+            {
+                home.put(link);
+            }
+        }
+    }
+}
+
+impl Body for UpstreamBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = self.get_mut();
+        loop {
+            let polled = match &mut this.hold {
+                Hold::Link { link, .. } => link.poll_body(cx, &mut this.incoming),
+                Hold::Lane { .. } => Pin::new(&mut this.incoming).poll_frame(cx),
+                Hold::Nothing => return Poll::Ready(None),
+            };
+            match ready!(polled) {
+                Some(Ok(frame)) if frame.is_data() => {
+                    if this.incoming.is_end_stream() {
+                        this.finish();
+                    }
+                    return Poll::Ready(Some(Ok(frame)));
+                }
+                Some(Ok(_trailers)) => {}
+                Some(Err(error)) => {
+                    this.hold = Hold::Nothing;
+                    return Poll::Ready(Some(Err(body_error_of(&error))));
+                }
+                None => {
+                    this.finish();
+                    return Poll::Ready(None);
+                }
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(self.hold, Hold::Nothing) || self.incoming.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming.size_hint()
+    }
+}

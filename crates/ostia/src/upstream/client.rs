@@ -1,0 +1,396 @@
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::response::Parts;
+use http::{Method, StatusCode};
+use ostia_core::{Clock, Phase};
+use parking_lot::Mutex;
+
+use super::connect::{ConnectError, Connector};
+use super::http2::{Lane, Shared};
+use super::link::Link;
+use super::message::{Message, Place, Unwritable};
+use super::pool::{Busy, Channel, Gauges, Pool, Stats};
+use super::proxy::ProxyError;
+use super::resolver::Resolver;
+use super::tls::TlsError;
+use super::trouble::{Trouble, chain};
+use super::{Answer, Failure, FailureKind, UpstreamBody};
+use crate::catalog::{Origin, Target, Timeouts};
+use crate::endpoint::Outgoing;
+
+/// Calls one deployment's backend over connections that it keeps.
+///
+/// Made once per deployment and reading of the files; it reads the TLS files when it is made.
+pub struct Client {
+    connector: Connector,
+    pool: Arc<Pool>,
+    /// Hosts that an adapter named instead of the deployment's own.
+    others: Mutex<HashMap<Origin, Arc<Pool>>>,
+    pool_idle_timeout: Option<Duration>,
+    pub(super) timeouts: Timeouts,
+    clock: Arc<dyn Clock>,
+    gauges: Arc<Gauges>,
+}
+
+/// Why a deployment cannot be called at all.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    #[error(transparent)]
+    Proxy(#[from] ProxyError),
+    #[error("the backend's host cannot stand in a URL")]
+    Host,
+}
+
+/// Told when a call enters `Connecting` and `WaitingHeaders` (the latter once bytes have begun to leave).
+pub(crate) type Progress<'a> = &'a mut (dyn FnMut(Phase) + Send);
+
+impl Client {
+    pub fn new(
+        target: &Target,
+        resolver: Arc<Resolver>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, ClientError> {
+        let connector = Connector::new(target, resolver)?;
+        let gauges = Arc::<Gauges>::default();
+        let pool = Self::new_pool(
+            &connector,
+            &target.origin,
+            target.pool_idle_timeout,
+            &clock,
+            &gauges,
+        )
+        .map_err(|Unwritable| ClientError::Host)?;
+        Ok(Self {
+            connector,
+            pool,
+            others: Mutex::default(),
+            pool_idle_timeout: target.pool_idle_timeout,
+            timeouts: target.timeouts,
+            clock,
+            gauges,
+        })
+    }
+
+    /// Sends a request and waits for the head of its answer. Dropped, it closes the connection it waits on.
+    ///
+    /// A reused connection that turns out dead is replaced by a new one once; no other call is ever sent twice.
+    pub(crate) async fn send(
+        &self,
+        outgoing: Outgoing,
+        progress: Progress<'_>,
+    ) -> Result<Answer<UpstreamBody>, Failure> {
+        let pool = self.pool_of(outgoing.origin.as_ref())?;
+        let message = Message::new(
+            Method::POST,
+            outgoing.path_and_query,
+            outgoing.headers,
+            outgoing.body,
+        )?;
+        self.dispatch(pool, message, outgoing.timeouts, progress)
+            .await
+    }
+
+    /// Closes connections that were idle too long or that their peer has closed. Cheap; for once a second or so.
+    pub fn sweep(&self) {
+        self.pool.sweep();
+        let others: Vec<_> = self.others.lock().values().map(Arc::clone).collect();
+        for pool in &others {
+            pool.sweep();
+        }
+        drop(others);
+        self.others
+            .lock()
+            .retain(|_, pool| pool.idle() > 0 || Arc::strong_count(pool) > 1);
+    }
+
+    pub fn stats(&self) -> Stats {
+        let others: usize = self.others.lock().values().map(|pool| pool.idle()).sum();
+        self.gauges.stats(self.pool.idle() + others)
+    }
+
+    pub(super) fn own_pool(&self) -> Arc<Pool> {
+        Arc::clone(&self.pool)
+    }
+
+    pub(super) async fn dispatch(
+        &self,
+        pool: Arc<Pool>,
+        message: Message,
+        timeouts: Timeouts,
+        progress: Progress<'_>,
+    ) -> Result<Answer<UpstreamBody>, Failure> {
+        let mut call = Call {
+            pool,
+            timeouts,
+            progress,
+            sends: 0,
+        };
+        while call.sends == 0
+            && let Some(channel) = call.pool.take()
+        {
+            match call.attempt(channel, message.clone(), true).await {
+                Ok(answer) => return Ok(answer),
+                Err(trouble) if trouble.silent || !trouble.written => {}
+                Err(trouble) => return Err(call.failure(trouble)),
+            }
+        }
+        let channel = self.open(&mut call).await?;
+        match call.attempt(channel, message, false).await {
+            Ok(answer) => Ok(answer),
+            Err(trouble) => Err(call.failure(trouble)),
+        }
+    }
+
+    async fn open(&self, call: &mut Call<'_>) -> Result<Channel, Failure> {
+        if call.sends == 0 {
+            (call.progress)(Phase::Connecting);
+        }
+        let opened = within(call.timeouts.connect, self.open_channel(&call.pool)).await;
+        let error = match opened {
+            Some(Ok(channel)) => return Ok(channel),
+            Some(Err(error)) => error,
+            None => ConnectError {
+                kind: FailureKind::Timeout,
+                detail: "no connection in time".to_owned(),
+            },
+        };
+        Err(Failure {
+            kind: error.kind,
+            phase: Phase::Connecting,
+            bytes_sent: call.sends > 0,
+            // What was sent before went into a connection that was dead already.
+            retry_safe: true,
+            sends: call.sends,
+            detail: error.detail,
+        })
+    }
+
+    async fn open_channel(&self, pool: &Arc<Pool>) -> Result<Channel, ConnectError> {
+        if !pool.shares.load(Ordering::Relaxed) {
+            return self.connect(pool).await;
+        }
+        // Requests that come while a shared connection is opened wait for that one.
+        let _opening = pool.opening.lock().await;
+        match pool.enter() {
+            Some(lane) => Ok(Channel::Shared(lane)),
+            None => self.connect(pool).await,
+        }
+    }
+
+    async fn connect(&self, pool: &Arc<Pool>) -> Result<Channel, ConnectError> {
+        let failed = |error: hyper::Error| ConnectError {
+            kind: FailureKind::Closed,
+            detail: chain(&error),
+        };
+        let connected = self.connector.connect(&pool.origin).await?;
+        let open = self.gauges.opened();
+        if !connected.http2 {
+            pool.shares.store(false, Ordering::Relaxed);
+            let link = Link::open(connected.socket, open).await.map_err(failed)?;
+            return Ok(Channel::Own(link));
+        }
+        let now = self.clock.now();
+        let mut shared = Shared::open(connected.socket, open, now)
+            .await
+            .map_err(failed)?;
+        let lane = shared.enter(now).ok_or_else(|| ConnectError {
+            kind: FailureKind::Closed,
+            detail: "the connection was closed at once".to_owned(),
+        })?;
+        pool.share(shared);
+        Ok(Channel::Shared(lane))
+    }
+
+    fn pool_of(&self, origin: Option<&Origin>) -> Result<Arc<Pool>, Failure> {
+        let origin = match origin {
+            Some(other) if *other != self.pool.origin => other,
+            _ => return Ok(Arc::clone(&self.pool)),
+        };
+        let mut others = self.others.lock();
+        if let Some(pool) = others.get(origin) {
+            return Ok(Arc::clone(pool));
+        }
+        let pool = Self::new_pool(
+            &self.connector,
+            origin,
+            self.pool_idle_timeout,
+            &self.clock,
+            &self.gauges,
+        )?;
+        others.insert(origin.clone(), Arc::clone(&pool));
+        Ok(pool)
+    }
+
+    fn new_pool(
+        connector: &Connector,
+        origin: &Origin,
+        idle_timeout: Option<Duration>,
+        clock: &Arc<dyn Clock>,
+        gauges: &Arc<Gauges>,
+    ) -> Result<Arc<Pool>, Unwritable> {
+        let proxy = connector.forwarding_proxy(origin);
+        let place = Place::new(origin, proxy.map(|proxy| proxy.authorization.clone()))?;
+        Ok(Pool::new(
+            origin.clone(),
+            place,
+            idle_timeout,
+            Arc::clone(clock),
+            Arc::clone(gauges),
+            connector.http2_without_tls(origin),
+        ))
+    }
+}
+
+/// One call on its way.
+struct Call<'a> {
+    pool: Arc<Pool>,
+    timeouts: Timeouts,
+    progress: Progress<'a>,
+    /// How often the request was written to a socket.
+    sends: u32,
+}
+
+impl Call<'_> {
+    async fn attempt(
+        &mut self,
+        channel: Channel,
+        message: Message,
+        reused: bool,
+    ) -> Result<Answer<UpstreamBody>, Trouble> {
+        let busy = self.pool.gauges.busy();
+        let exchanged = match channel {
+            Channel::Own(link) => self.on_link(link, message, busy, reused).await,
+            Channel::Shared(lane) => self.on_lane(lane, message, busy).await,
+        };
+        if !matches!(&exchanged, Err(trouble) if !trouble.written) {
+            self.sends += 1;
+        }
+        let (head, body) = exchanged?;
+        Ok(Answer {
+            head,
+            body,
+            sends: self.sends,
+        })
+    }
+
+    async fn on_link(
+        &mut self,
+        mut link: Box<Link>,
+        message: Message,
+        busy: Busy,
+        reused: bool,
+    ) -> Result<(Parts, UpstreamBody), Trouble> {
+        let request = message.into_http1(&self.pool.place)?;
+        let mut begun = || (self.progress)(Phase::WaitingHeaders);
+        let answer = link
+            .exchange(request, self.timeouts.response_header, &mut begun)
+            .await?;
+        let (mut head, body) = answer.into_parts();
+        if reused && is_farewell(&head) {
+            return Err(Trouble {
+                kind: FailureKind::Closed,
+                detail: "the backend closed an idle connection with a 408".to_owned(),
+                written: true,
+                silent: true,
+            });
+        }
+        let home = (!drop_second_length(&mut head)).then(|| Arc::clone(&self.pool));
+        Ok((head, UpstreamBody::on_link(body, link, home, busy)))
+    }
+
+    async fn on_lane(
+        &mut self,
+        mut lane: Lane,
+        message: Message,
+        busy: Busy,
+    ) -> Result<(Parts, UpstreamBody), Trouble> {
+        let request = message.into_http2(&self.pool.place)?;
+        let mut begun = || (self.progress)(Phase::WaitingHeaders);
+        let answer = lane
+            .exchange(request, self.timeouts.response_header, &mut begun)
+            .await;
+        match answer {
+            Ok(answer) => {
+                let (head, body) = answer.into_parts();
+                Ok((head, UpstreamBody::on_lane(body, lane.into_place(), busy)))
+            }
+            Err(trouble) => {
+                // A connection that is dead, or silent for as long as anyone would wait, gets no more requests.
+                if trouble.silent || !trouble.written || trouble.kind == FailureKind::Timeout {
+                    self.pool.retire(&lane);
+                }
+                Err(trouble)
+            }
+        }
+    }
+
+    fn failure(&self, trouble: Trouble) -> Failure {
+        let bytes_sent = self.sends > 0;
+        Failure {
+            kind: trouble.kind,
+            phase: if bytes_sent {
+                Phase::WaitingHeaders
+            } else {
+                Phase::Connecting
+            },
+            bytes_sent,
+            retry_safe: !trouble.written,
+            sends: self.sends,
+            detail: trouble.detail,
+        }
+    }
+}
+
+/// Some servers end an idle connection with a 408 instead of silence, and it may cross with a request
+/// (RFC 9110 section 15.5.9).
+fn is_farewell(head: &Parts) -> bool {
+    head.status == StatusCode::REQUEST_TIMEOUT
+        && head
+            .headers
+            .get(CONNECTION)
+            .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"close"))
+}
+
+/// Content-Length beside Transfer-Encoding counts for nothing, must not be passed on, and makes what follows on the
+/// connection doubtful (RFC 9112 section 6.3). Whether it was so.
+fn drop_second_length(head: &mut Parts) -> bool {
+    head.headers.contains_key(TRANSFER_ENCODING) && head.headers.remove(CONTENT_LENGTH).is_some()
+}
+
+impl From<Unwritable> for Trouble {
+    fn from(error: Unwritable) -> Self {
+        Self {
+            kind: FailureKind::Invalid,
+            detail: error.to_string(),
+            written: false,
+            silent: false,
+        }
+    }
+}
+
+impl From<Unwritable> for Failure {
+    fn from(error: Unwritable) -> Self {
+        Self {
+            kind: FailureKind::Invalid,
+            phase: Phase::Connecting,
+            bytes_sent: false,
+            retry_safe: false,
+            sends: 0,
+            detail: error.to_string(),
+        }
+    }
+}
+
+/// `future`, given up after `limit`.
+pub(super) async fn within<F: Future>(limit: Option<Duration>, future: F) -> Option<F::Output> {
+    match limit {
+        Some(limit) => tokio::time::timeout(limit, future).await.ok(),
+        None => Some(future.await),
+    }
+}

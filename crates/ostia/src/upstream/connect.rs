@@ -1,0 +1,202 @@
+use std::io;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use rustls_pki_types::ServerName;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+use super::client::ClientError;
+use super::proxy::HttpProxy;
+use super::resolver::Resolver;
+use super::socket::{Socket, Stream};
+use super::{FailureKind, tls};
+use crate::catalog::{Origin, Proxy, Scheme, Target};
+
+/// How long one address is tried before the next one is tried beside it (RFC 8305 section 5).
+const HEAD_START: Duration = Duration::from_millis(250);
+const KEEPALIVE: Duration = Duration::from_secs(60);
+
+/// Opens connections the way one deployment wants them.
+pub(super) struct Connector {
+    resolver: Arc<Resolver>,
+    tls: Option<TlsConnector>,
+    proxy: Option<HttpProxy>,
+    http2: bool,
+}
+
+/// A connection, and what is spoken on it.
+pub(super) struct Connected {
+    pub(super) socket: Socket,
+    pub(super) http2: bool,
+}
+
+/// Why there is no connection.
+#[derive(Debug)]
+pub(super) struct ConnectError {
+    pub(super) kind: FailureKind,
+    pub(super) detail: String,
+}
+
+impl ConnectError {
+    fn unreachable(detail: String) -> Self {
+        Self {
+            kind: FailureKind::Unreachable,
+            detail,
+        }
+    }
+
+    fn tls(detail: String) -> Self {
+        Self {
+            kind: FailureKind::Tls,
+            detail,
+        }
+    }
+
+    pub(super) fn proxy(detail: String) -> Self {
+        Self::unreachable(format!("the proxy: {detail}"))
+    }
+}
+
+impl Connector {
+    pub(super) fn new(target: &Target, resolver: Arc<Resolver>) -> Result<Self, ClientError> {
+        let tls = match target.origin.scheme {
+            Scheme::Https => Some(TlsConnector::from(tls::client_config(&target.tls)?)),
+            Scheme::Http => None,
+        };
+        let proxy = match &target.proxy {
+            Proxy::None => None,
+            Proxy::Url(url) => Some(HttpProxy::parse(url)?),
+        };
+        Ok(Self {
+            resolver,
+            tls,
+            proxy,
+            http2: target.http2,
+        })
+    }
+
+    /// The proxy that must see whole URLs because requests pass it in clear.
+    pub(super) fn forwarding_proxy(&self, origin: &Origin) -> Option<&HttpProxy> {
+        self.proxy.as_ref().filter(|_| !self.tunnels(origin))
+    }
+
+    pub(super) fn http2_without_tls(&self, origin: &Origin) -> bool {
+        self.http2 && origin.scheme == Scheme::Http
+    }
+
+    pub(super) async fn connect(&self, origin: &Origin) -> Result<Connected, ConnectError> {
+        let stream = match &self.proxy {
+            None => self.dial(&origin.host, origin.port).await?,
+            Some(proxy) => {
+                let mut stream = self.dial(&proxy.host, proxy.port).await?;
+                if self.tunnels(origin) {
+                    proxy.tunnel(&mut stream, &tunnel_end(origin)).await?;
+                }
+                stream
+            }
+        };
+        match origin.scheme {
+            Scheme::Http => Ok(Connected {
+                socket: Socket::new(Stream::Plain(stream)),
+                http2: self.http2,
+            }),
+            Scheme::Https => self.handshake(origin, stream).await,
+        }
+    }
+
+    /// HTTP/2 in clear is tunnelled as well: forwarding proxies speak HTTP/1.
+    fn tunnels(&self, origin: &Origin) -> bool {
+        origin.scheme == Scheme::Https || self.http2
+    }
+
+    async fn dial(&self, host: &str, port: u16) -> Result<TcpStream, ConnectError> {
+        let addresses = self
+            .resolver
+            .resolve(host)
+            .await
+            .map_err(|error| ConnectError::unreachable(format!("{host}: {error}")))?;
+        let stream = race(&addresses, port)
+            .await
+            .map_err(|error| ConnectError::unreachable(format!("{host}:{port}: {error}")))?;
+        // Either option only makes things better: a socket that cannot have them still works.
+        let _ = stream.set_nodelay(true);
+        let keepalive = socket2::TcpKeepalive::new().with_time(KEEPALIVE);
+        let _ = socket2::SockRef::from(&stream).set_tcp_keepalive(&keepalive);
+        Ok(stream)
+    }
+
+    async fn handshake(
+        &self,
+        origin: &Origin,
+        stream: TcpStream,
+    ) -> Result<Connected, ConnectError> {
+        let host = origin.host.trim_end_matches('.').to_owned();
+        let tls = self
+            .tls
+            .as_ref()
+            .ok_or_else(|| ConnectError::tls("TLS is not set up for this endpoint".to_owned()))?;
+        let name = ServerName::try_from(host)
+            .map_err(|_| ConnectError::tls(format!("{}: not a name for TLS", origin.host)))?;
+        let stream = tls
+            .connect(name, stream)
+            .await
+            .map_err(|error| ConnectError::tls(format!("{}: {error}", origin.host)))?;
+        let http2 = match stream.get_ref().1.alpn_protocol() {
+            Some(agreed) => agreed == b"h2",
+            None => self.http2,
+        };
+        Ok(Connected {
+            socket: Socket::new(Stream::Tls(Box::new(stream))),
+            http2,
+        })
+    }
+}
+
+/// `host:port`, always with the port: CONNECT has no default (RFC 9110 section 9.3.6).
+fn tunnel_end(origin: &Origin) -> String {
+    if origin.host.contains(':') {
+        format!("[{}]:{}", origin.host, origin.port)
+    } else {
+        format!("{}:{}", origin.host, origin.port)
+    }
+}
+
+/// The first connection that any of the addresses gives; each has a head start on the next.
+async fn race(addresses: &[IpAddr], port: u16) -> io::Result<TcpStream> {
+    let mut waiting = addresses.iter();
+    let mut attempts = FuturesUnordered::new();
+    let mut failed = io::Error::from(io::ErrorKind::AddrNotAvailable);
+    loop {
+        if let Some(address) = waiting.next() {
+            attempts.push(TcpStream::connect((*address, port)));
+        }
+        tokio::select! {
+            attempt = attempts.next() => match attempt {
+                Some(Ok(stream)) => return Ok(stream),
+                Some(Err(error)) => failed = error,
+                None => return Err(failed),
+            },
+            () = tokio::time::sleep(HEAD_START), if waiting.len() > 0 => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_dead_address_does_not_hide_a_living_one() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        // Nothing listens on the other loopback addresses.
+        let addresses = ["127.0.0.2", "127.0.0.3", "127.0.0.1"].map(|ip| ip.parse().unwrap());
+        let stream = race(&addresses, port).await.unwrap();
+        assert_eq!(stream.peer_addr().unwrap().port(), port);
+        assert!(race(&addresses[..2], port).await.is_err());
+        assert!(race(&[], port).await.is_err());
+    }
+}

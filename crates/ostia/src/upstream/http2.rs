@@ -1,0 +1,166 @@
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioIo, TokioTimer};
+
+use super::FailureKind;
+use super::client::within;
+use super::message::OutBody;
+use super::pool::Open;
+use super::socket::{Socket, Traffic};
+use super::trouble::{Trouble, chain, kind_of};
+
+/// Streams on one connection; RFC 9113 section 5.1.2 asks peers to allow at least as many.
+const STREAMS: usize = 100;
+/// How much of an answer may lie here unread.
+const STREAM_WINDOW: u32 = 128 * 1024;
+/// Room for every stream's window, so that slow readers do not hold up the others.
+const CONNECTION_WINDOW: u32 = STREAM_WINDOW * 100;
+const PING_INTERVAL: Duration = Duration::from_secs(15);
+const PING_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// An HTTP/2 connection that requests share. The one kind whose driver is a task of its own.
+pub(super) struct Shared {
+    sender: http2::SendRequest<OutBody>,
+    traffic: Arc<Traffic>,
+    streams: Arc<AtomicUsize>,
+    last_used: Instant,
+}
+
+/// One request's place on a shared connection.
+pub(super) struct Lane {
+    sender: http2::SendRequest<OutBody>,
+    traffic: Arc<Traffic>,
+    place: LanePlace,
+}
+
+/// Counts a stream until it is dropped.
+pub(super) struct LanePlace(Arc<AtomicUsize>);
+
+impl Drop for LanePlace {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Shared {
+    pub(super) async fn open(
+        socket: Socket,
+        open: Open,
+        now: Instant,
+    ) -> Result<Self, hyper::Error> {
+        let traffic = socket.traffic();
+        let (sender, connection) = http2::Builder::new(Background)
+            .timer(TokioTimer::new())
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .keep_alive_interval(PING_INTERVAL)
+            .keep_alive_timeout(PING_TIMEOUT)
+            .handshake(TokioIo::new(socket))
+            .await?;
+        drop(crate::runtime::spawn(async move {
+            let _open = open;
+            if let Err(error) = connection.await {
+                tracing::debug!(error = %chain(&error), "an HTTP/2 connection ended");
+            }
+        }));
+        Ok(Self {
+            sender,
+            traffic,
+            streams: Arc::default(),
+            last_used: now,
+        })
+    }
+
+    /// A place for one more request, unless the connection is full or gone.
+    pub(super) fn enter(&mut self, now: Instant) -> Option<Lane> {
+        if self.sender.is_closed() || self.streams.load(Ordering::Relaxed) >= STREAMS {
+            return None;
+        }
+        self.last_used = now;
+        self.streams.fetch_add(1, Ordering::Relaxed);
+        Some(Lane {
+            sender: self.sender.clone(),
+            traffic: Arc::clone(&self.traffic),
+            place: LanePlace(Arc::clone(&self.streams)),
+        })
+    }
+
+    pub(super) fn is_in_use(&self) -> bool {
+        self.streams.load(Ordering::Relaxed) > 0
+    }
+
+    /// Whether it can be let go: closed, or unused for longer than `idle`.
+    pub(super) fn is_spent(&mut self, now: Instant, idle: Option<Duration>) -> bool {
+        if self.is_in_use() {
+            self.last_used = now;
+        }
+        self.sender.is_closed() || idle.is_some_and(|idle| now >= self.last_used + idle)
+    }
+
+    pub(super) fn carries(&self, lane: &Lane) -> bool {
+        Arc::ptr_eq(&self.streams, &lane.place.0)
+    }
+}
+
+impl Lane {
+    /// As `Link::exchange`. Bytes are counted for the whole connection here, so `written` is true as soon as hyper
+    /// has taken the request.
+    pub(super) async fn exchange(
+        &mut self,
+        mut request: Request<OutBody>,
+        patience: Option<Duration>,
+        begun: &mut (dyn FnMut() + Send),
+    ) -> Result<Response<Incoming>, Trouble> {
+        let waiting = request.body_mut().gauge();
+        let read = self.traffic.read();
+        let mut reply = pin!(self.sender.try_send_request(request));
+        begun();
+        loop {
+            let before = self.traffic.written();
+            match within(patience, reply.as_mut()).await {
+                Some(Ok(answer)) => return Ok(answer),
+                Some(Err(mut refused)) => {
+                    return Err(Trouble {
+                        kind: kind_of(refused.error()),
+                        detail: chain(refused.error()),
+                        written: refused.take_message().is_none(),
+                        silent: self.traffic.has_ended() && self.traffic.read() == read,
+                    });
+                }
+                None if waiting.load(Ordering::Relaxed) > 0 && self.traffic.written() != before => {
+                }
+                None => {
+                    return Err(Trouble {
+                        kind: FailureKind::Timeout,
+                        detail: "no head of an answer in time".to_owned(),
+                        written: true,
+                        silent: false,
+                    });
+                }
+            }
+        }
+    }
+
+    pub(super) fn into_place(self) -> LanePlace {
+        self.place
+    }
+}
+
+/// Where hyper starts the tasks of a shared connection.
+#[derive(Clone, Copy)]
+struct Background;
+
+impl<F> hyper::rt::Executor<F> for Background
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    fn execute(&self, work: F) {
+        drop(crate::runtime::spawn(work));
+    }
+}

@@ -1,0 +1,205 @@
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body::{Body, Frame};
+use hyper::body::Incoming;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use tokio::time::{Instant, Sleep};
+
+use super::FailureKind;
+use super::gate::Gate;
+use super::message::OutBody;
+use super::pool::Open;
+use super::socket::{Socket, Traffic};
+use super::trouble::{Trouble, chain, kind_of};
+
+/// A longer head ends the connection, and no more than this of an answer is read ahead of its reader.
+const BUFFER: usize = 128 * 1024;
+
+/// An HTTP/1.1 connection, driven by whoever holds it and by nobody else: dropped, it is closed.
+pub(super) struct Link {
+    sender: http1::SendRequest<OutBody>,
+    /// `None` once it has ended.
+    connection: Option<http1::Connection<TokioIo<Socket>, OutBody>>,
+    traffic: Arc<Traffic>,
+    gate: Arc<Gate>,
+    waker: Waker,
+    _open: Open,
+}
+
+impl Link {
+    pub(super) async fn open(socket: Socket, open: Open) -> Result<Box<Self>, hyper::Error> {
+        let traffic = socket.traffic();
+        let (sender, connection) = http1::Builder::new()
+            .max_buf_size(BUFFER)
+            .handshake(TokioIo::new(socket))
+            .await?;
+        let gate = Arc::<Gate>::default();
+        Ok(Box::new(Self {
+            sender,
+            connection: Some(connection),
+            traffic,
+            waker: gate.waker(),
+            gate,
+            _open: open,
+        }))
+    }
+
+    /// Sends a request and waits for the answer's head. `patience` counts from the last byte of the request that
+    /// left; `begun` is called when the first one has.
+    ///
+    /// What the peer said while the connection was idle (its end, mostly) is read before anything is written.
+    pub(super) async fn exchange(
+        &mut self,
+        request: Request<OutBody>,
+        patience: Option<Duration>,
+        begun: &mut (dyn FnMut() + Send),
+    ) -> Result<Response<Incoming>, Trouble> {
+        self.traffic.head_awaited();
+        let (read, written) = (self.traffic.read(), self.traffic.written());
+        // The reply must not be held back by tokio's budget: nobody would wake it.
+        let reply = tokio::task::unconstrained(self.sender.try_send_request(request));
+        let mut reply = pin!(reply);
+        let mut stall = pin!(Stall::new(patience, written));
+        let mut told = false;
+        let outcome = std::future::poll_fn(|cx| {
+            if let Poll::Ready(reply) = self.poll_with(cx, |cx| reply.as_mut().poll(cx)) {
+                return Poll::Ready(Some(reply));
+            }
+            let now_written = self.traffic.written();
+            if now_written != written && !told {
+                told = true;
+                begun();
+            }
+            stall.as_mut().poll(cx, now_written).map(|()| None)
+        })
+        .await;
+        let written = self.traffic.written() != written;
+        let answered = self.traffic.read() != read;
+        let (kind, detail) = match outcome {
+            Some(Ok(answer)) if answer.status() == StatusCode::SWITCHING_PROTOCOLS => {
+                (FailureKind::Invalid, "an unasked 101".to_owned())
+            }
+            Some(Ok(answer)) => {
+                self.traffic.head_came();
+                return Ok(answer);
+            }
+            Some(Err(refused)) => (kind_of(refused.error()), chain(refused.error())),
+            None => (
+                FailureKind::Timeout,
+                "no head of an answer in time".to_owned(),
+            ),
+        };
+        Err(Trouble {
+            silent: kind == FailureKind::Closed && !answered,
+            kind,
+            detail,
+            written,
+        })
+    }
+
+    /// The next frame of the answer that this connection carries.
+    pub(super) fn poll_body(
+        &mut self,
+        cx: &mut Context<'_>,
+        body: &mut Incoming,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        self.poll_with(cx, |cx| Pin::new(&mut *body).poll_frame(cx))
+    }
+
+    /// Whether another request can be sent: both messages were whole and neither side wants to close.
+    pub(super) fn is_idle(&mut self) -> bool {
+        if !self.sender.is_ready() {
+            self.drive();
+        }
+        self.connection.is_some() && self.sender.is_ready()
+    }
+
+    /// Looks whether the peer has closed an idle connection.
+    pub(super) fn is_alive(&mut self) -> bool {
+        self.drive();
+        self.connection.is_some()
+    }
+
+    /// Called before the connection waits in the pool.
+    pub(super) fn rest(&self) {
+        self.gate.forget();
+    }
+
+    /// Polls the connection and then what it feeds. The inner context wakes nobody: all that happens there happens
+    /// because the connection was polled.
+    fn poll_with<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut fed: impl FnMut(&mut Context<'_>) -> Poll<T>,
+    ) -> Poll<T> {
+        // A second round is for what the two had to say to each other. More could spin: with this task's budget spent,
+        // tokio's sockets wake at once and stay pending.
+        for _ in 0..2 {
+            self.gate.shut(cx);
+            self.drive();
+            let polled = fed(&mut Context::from_waker(Waker::noop()));
+            let woken = self.gate.open();
+            if polled.is_ready() || !woken {
+                return polled;
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// An ended connection is dropped at once, which tells the other ends of its channels.
+    fn drive(&mut self) {
+        if let Some(connection) = &mut self.connection
+            && Pin::new(connection)
+                .poll(&mut Context::from_waker(&self.waker))
+                .is_ready()
+        {
+            self.connection = None;
+        }
+    }
+}
+
+pin_project_lite::pin_project! {
+    /// Runs out when nothing was written for `patience`.
+    struct Stall {
+        patience: Option<Duration>,
+        written: u64,
+        #[pin]
+        timer: Option<Sleep>,
+    }
+}
+
+impl Stall {
+    fn new(patience: Option<Duration>, written: u64) -> Self {
+        Self {
+            patience,
+            written,
+            timer: None,
+        }
+    }
+
+    /// Armed once for a request that leaves in one write, and moved only while a long one still goes out.
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>, written: u64) -> Poll<()> {
+        let mut this = self.project();
+        let Some(patience) = *this.patience else {
+            return Poll::Pending;
+        };
+        let moved = *this.written != written;
+        *this.written = written;
+        match this.timer.as_mut().as_pin_mut() {
+            None => this.timer.set(Some(tokio::time::sleep(patience))),
+            Some(timer) if moved => timer.reset(Instant::now() + patience),
+            Some(_) => {}
+        }
+        match this.timer.as_pin_mut() {
+            Some(timer) => timer.poll(cx),
+            None => Poll::Pending,
+        }
+    }
+}

@@ -1,0 +1,205 @@
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use http::{HeaderValue, Uri};
+use ostia_core::Secret;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+
+use super::connect::ConnectError;
+
+/// A proxy's answer to CONNECT is a status line and a few headers.
+const ANSWER_LIMIT: usize = 8 * 1024;
+
+/// What is wrong with a proxy's URL. Never the URL itself: it may hold a password.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ProxyError {
+    #[error("the proxy's URL must be http://[user:password@]host:port")]
+    Url,
+    #[error(
+        "the proxy's user or password is not percent-encoded UTF-8 or holds control characters"
+    )]
+    Credentials,
+}
+
+/// An HTTP proxy between the gateway and a backend.
+pub(super) struct HttpProxy {
+    pub(super) host: Box<str>,
+    pub(super) port: u16,
+    /// `Proxy-Authorization`; marked sensitive, so that no Debug output shows it.
+    pub(super) authorization: Option<HeaderValue>,
+}
+
+impl HttpProxy {
+    pub(super) fn parse(url: &Secret<String>) -> Result<Self, ProxyError> {
+        let uri: Uri = url.expose().parse().map_err(|_| ProxyError::Url)?;
+        let authority = uri.authority().ok_or(ProxyError::Url)?;
+        if uri.scheme_str() != Some("http") || authority.host().is_empty() {
+            return Err(ProxyError::Url);
+        }
+        let host = authority.host();
+        let host = host
+            .strip_prefix('[')
+            .and_then(|host| host.strip_suffix(']'))
+            .unwrap_or(host);
+        let authorization = match authority.as_str().rsplit_once('@') {
+            Some((user, _)) => Some(basic(user)?),
+            None => None,
+        };
+        Ok(Self {
+            host: host.into(),
+            port: authority.port_u16().unwrap_or(80),
+            authorization,
+        })
+    }
+
+    /// Asks for a tunnel to `authority` (`host:port`). Afterwards the connection is the backend's.
+    pub(super) async fn tunnel<S>(
+        &self,
+        stream: &mut S,
+        authority: &str,
+    ) -> Result<(), ConnectError>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let mut request =
+            format!("CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n").into_bytes();
+        if let Some(authorization) = &self.authorization {
+            request.extend_from_slice(b"Proxy-Authorization: ");
+            request.extend_from_slice(authorization.as_bytes());
+            request.extend_from_slice(b"\r\n");
+        }
+        request.extend_from_slice(b"\r\n");
+        stream
+            .write_all(&request)
+            .await
+            .map_err(|error| ConnectError::proxy(error.to_string()))?;
+        match read_status(stream).await? {
+            200..=299 => Ok(()),
+            status => Err(ConnectError::proxy(format!("it answered {status}"))),
+        }
+    }
+}
+
+/// `user:password`, percent-encoded, as a header's value (RFC 7617).
+fn basic(user: &str) -> Result<HeaderValue, ProxyError> {
+    let (name, password) = user.split_once(':').unwrap_or((user, ""));
+    let plain = format!("{}:{}", decode(name)?, decode(password)?);
+    let mut value = HeaderValue::try_from(format!("Basic {}", STANDARD.encode(plain)))
+        .map_err(|_| ProxyError::Credentials)?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+fn decode(text: &str) -> Result<String, ProxyError> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&byte, tail)) = rest.split_first() {
+        rest = tail;
+        if byte != b'%' {
+            bytes.push(byte);
+            continue;
+        }
+        let digits = rest.get(..2).ok_or(ProxyError::Credentials)?;
+        let decoded = hex::decode(digits).map_err(|_| ProxyError::Credentials)?;
+        bytes.extend(decoded);
+        rest = &rest[2..];
+    }
+    let text = String::from_utf8(bytes).map_err(|_| ProxyError::Credentials)?;
+    if text.chars().any(char::is_control) {
+        return Err(ProxyError::Credentials);
+    }
+    Ok(text)
+}
+
+/// The status of the answer to CONNECT. Nothing may follow its head: behind it the backend is silent until spoken to.
+async fn read_status<S>(stream: &mut S) -> Result<u16, ConnectError>
+where
+    S: AsyncRead + Unpin,
+{
+    let mut answer = Vec::with_capacity(256);
+    loop {
+        if let Some(end) = memchr::memmem::find(&answer, b"\r\n\r\n") {
+            let status = status_of(&answer);
+            return match status {
+                Some(200..=299) if end + 4 < answer.len() => Err(ConnectError::proxy(
+                    "bytes came before the tunnel was used".to_owned(),
+                )),
+                Some(status) => Ok(status),
+                None => Err(ConnectError::proxy("its answer is not HTTP".to_owned())),
+            };
+        }
+        if answer.len() >= ANSWER_LIMIT {
+            return Err(ConnectError::proxy("its answer does not end".to_owned()));
+        }
+        let read = stream
+            .read_buf(&mut answer)
+            .await
+            .map_err(|error| ConnectError::proxy(error.to_string()))?;
+        if read == 0 {
+            return Err(ConnectError::proxy("it closed the connection".to_owned()));
+        }
+    }
+}
+
+fn status_of(answer: &[u8]) -> Option<u16> {
+    let rest = answer.strip_prefix(b"HTTP/1.")?;
+    let digits = rest.get(1..5)?.strip_prefix(b" ")?;
+    std::str::from_utf8(digits).ok()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(url: &str) -> Result<HttpProxy, ProxyError> {
+        HttpProxy::parse(&Secret::new(url.to_owned()))
+    }
+
+    #[test]
+    fn urls() {
+        let proxy = parse("http://proxy.site:3128/").unwrap();
+        assert_eq!((&*proxy.host, proxy.port), ("proxy.site", 3128));
+        assert!(proxy.authorization.is_none());
+        assert_eq!(parse("http://proxy").unwrap().port, 80);
+        assert_eq!(&*parse("http://[::1]:8080").unwrap().host, "::1");
+        for bad in [
+            "https://proxy:1",
+            "socks5://proxy:1",
+            "proxy:3128",
+            "",
+            "http://",
+        ] {
+            assert!(parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn credentials_are_decoded_and_hidden() {
+        let proxy = parse("http://us%65r:p%40ss%3Aword@proxy:1").unwrap();
+        let value = proxy.authorization.unwrap();
+        assert_eq!(
+            value,
+            format!("Basic {}", STANDARD.encode("user:p@ss:word"))
+        );
+        assert!(value.is_sensitive());
+        for bad in ["http://u:%0d%0a@p:1", "http://u:%4@p:1", "http://u:%ff@p:1"] {
+            assert_eq!(parse(bad).err(), Some(ProxyError::Credentials), "{bad}");
+        }
+    }
+
+    #[tokio::test]
+    async fn answers() {
+        for (answer, wanted) in [
+            ("HTTP/1.1 200 OK\r\n\r\n", Some(200)),
+            ("HTTP/1.0 200\r\nVia: x\r\n\r\n", Some(200)),
+            ("HTTP/1.1 407 No\r\n\r\nbody", Some(407)),
+            ("HTTP/1.1 200 OK\r\n\r\nearly", None),
+            ("HTTP/1.1 20", None),
+            ("SSH-2.0-x\r\n\r\n", None),
+        ] {
+            let mut bytes = answer.as_bytes();
+            assert_eq!(read_status(&mut bytes).await.ok(), wanted, "{answer}");
+        }
+        let endless = vec![b'a'; 2 * ANSWER_LIMIT];
+        assert!(read_status(&mut &endless[..]).await.is_err());
+    }
+}

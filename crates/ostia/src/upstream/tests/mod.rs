@@ -1,0 +1,117 @@
+//! The client against raw sockets that do what a script says.
+
+mod backend;
+mod cancel;
+mod http1;
+mod http2;
+mod reuse;
+mod tls;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http_body_util::BodyExt;
+use ostia_core::{Clock, ManualClock, Phase};
+
+use self::backend::Backend;
+use super::{Answer, BodyError, Client, Failure, Resolver, UpstreamBody};
+use crate::catalog::{Origin, Proxy, Scheme, Target, Timeouts, Tls};
+use crate::endpoint::Outgoing;
+
+const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+
+/// Timeouts that no test that passes ever sees.
+const NEVER: Timeouts = Timeouts {
+    connect: Some(Duration::from_secs(30)),
+    response_header: Some(Duration::from_secs(30)),
+    stream_idle: Some(Duration::from_secs(30)),
+    total: None,
+};
+
+fn target(scheme: Scheme, host: &str, port: u16) -> Target {
+    Target {
+        origin: Origin {
+            scheme,
+            host: host.into(),
+            port,
+        },
+        base_path: "/v1".into(),
+        query: None,
+        paths: Default::default(),
+        key: None,
+        timeouts: NEVER,
+        pool_idle_timeout: Some(Duration::from_secs(4)),
+        tls: Tls::default(),
+        proxy: Proxy::None,
+        http2: false,
+        inject_usage: true,
+        done_marker: true,
+        forward_headers: Vec::new(),
+        allowed_hosts: Vec::new(),
+    }
+}
+
+fn plain(backend: &Backend) -> Target {
+    target(Scheme::Http, "127.0.0.1", backend.port)
+}
+
+/// A client whose clock stands still, and which knows `model.test` to be this machine.
+fn client(target: &Target) -> Client {
+    client_at(target, Arc::new(ManualClock::at(0)))
+}
+
+fn client_at(target: &Target, clock: Arc<ManualClock>) -> Client {
+    let clock: Arc<dyn Clock> = clock;
+    let resolver = Arc::new(Resolver::new(Arc::clone(&clock)));
+    resolver.preset("model.test", &["127.0.0.1".parse().unwrap()]);
+    Client::new(target, resolver, clock).unwrap()
+}
+
+fn outgoing(pieces: &[&'static str]) -> Outgoing {
+    let mut headers = HeaderMap::new();
+    headers.insert("content-type", "application/json".parse().unwrap());
+    Outgoing {
+        origin: None,
+        path_and_query: "/v1/chat/completions".to_owned(),
+        headers,
+        body: pieces
+            .iter()
+            .map(|piece| Bytes::from_static(piece.as_bytes()))
+            .collect(),
+        timeouts: NEVER,
+        stream: false,
+    }
+}
+
+async fn send(client: &Client) -> Result<Answer<UpstreamBody>, Failure> {
+    client.send(outgoing(&["{}"]), &mut |_| {}).await
+}
+
+/// One whole call: status, body, sends.
+async fn call(client: &Client) -> (u16, Bytes, u32) {
+    let answer = send(client).await.unwrap();
+    let (status, sends) = (answer.head.status.as_u16(), answer.sends);
+    (status, read(answer.body).await.unwrap(), sends)
+}
+
+async fn read(body: UpstreamBody) -> Result<Bytes, BodyError> {
+    Ok(body.collect().await?.to_bytes())
+}
+
+/// A call that must fail, with the phases it went through.
+async fn fail(client: &Client, outgoing: Outgoing) -> (Failure, Vec<Phase>) {
+    let mut phases = Vec::new();
+    let result = client.send(outgoing, &mut |phase| phases.push(phase)).await;
+    match result {
+        Ok(answer) => panic!("an answer: {:?}", answer.head),
+        Err(failure) => (failure, phases),
+    }
+}
+
+/// A test that hangs has failed.
+async fn soon<F: Future>(work: F) -> F::Output {
+    let limit = Duration::from_secs(20);
+    tokio::time::timeout(limit, work).await.expect("it hangs")
+}

@@ -1,0 +1,70 @@
+use std::error::Error;
+use std::io;
+
+use super::{BodyError, FailureKind};
+
+/// How one try on one connection went wrong.
+pub(super) struct Trouble {
+    pub(super) kind: FailureKind,
+    pub(super) detail: String,
+    /// Whether any byte of the request may have left.
+    pub(super) written: bool,
+    /// The connection ended and not a byte came back: if it had been idle before, it was dead already.
+    pub(super) silent: bool,
+}
+
+/// What an error before an answer's head means.
+pub(super) fn kind_of(error: &hyper::Error) -> FailureKind {
+    if error.is_parse() {
+        return FailureKind::Invalid;
+    }
+    match io_cause(error) {
+        Some(cause)
+            if cause
+                .get_ref()
+                .is_some_and(|inner| inner.is::<rustls::Error>()) =>
+        {
+            FailureKind::Tls
+        }
+        Some(cause) if cause.kind() == io::ErrorKind::InvalidData => FailureKind::Invalid,
+        _ => FailureKind::Closed,
+    }
+}
+
+/// What an error within an answer's body means.
+pub(super) fn body_error_of(error: &hyper::Error) -> BodyError {
+    let broken = io_cause(error).is_some_and(|cause| {
+        matches!(
+            cause.kind(),
+            io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput
+        )
+    });
+    if broken || error.is_parse() {
+        BodyError::Invalid
+    } else {
+        BodyError::Closed
+    }
+}
+
+/// An error with all its causes, for the log.
+pub(super) fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(next) = cause {
+        text.push_str(": ");
+        text.push_str(&next.to_string());
+        cause = next.source();
+    }
+    text
+}
+
+fn io_cause<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a io::Error> {
+    let mut cause = error.source();
+    while let Some(next) = cause {
+        if let Some(found) = next.downcast_ref() {
+            return Some(found);
+        }
+        cause = next.source();
+    }
+    None
+}
