@@ -65,7 +65,7 @@ where
                     endless: false,
                     events,
                 };
-                std::future::pending::<()>().await;
+                return std::future::pending().await;
             }
             let endless = length == 7;
             Ok::<_, Infallible>(Response::new(Answer {
