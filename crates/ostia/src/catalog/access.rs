@@ -11,4 +11,12 @@ impl Access {
     pub const fn is_open(&self) -> bool {
         self.groups.is_none() && self.domains.is_none()
     }
+
+    /// Rules that nobody can meet: what stands in for rules that could not be read.
+    pub fn nobody() -> Self {
+        Self {
+            groups: Some(Box::default()),
+            domains: Some(Box::default()),
+        }
+    }
 }

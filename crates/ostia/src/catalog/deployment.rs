@@ -14,8 +14,19 @@ pub struct Cluster {
     pub openai_endpoints: Vec<Box<str>>,
     pub access: Access,
     pub adapter: ClusterAdapterName,
+    /// Where `status_url` points; there if and only if the adapter asks for one.
+    pub status: Option<StatusSource>,
     /// The fixture's `config`, whole.
     pub config: Value,
+}
+
+/// Where a cluster's state is asked for, and how.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StatusSource {
+    /// Origin, TLS, proxy and timeouts of the call; no key.
+    pub target: Target,
+    /// What is asked for there.
+    pub path_and_query: String,
 }
 
 /// Which cluster adapter a fixture asks for, after `[adapters]` was applied.
@@ -81,6 +92,13 @@ pub struct Deployment {
     pub config: Value,
     pub serving: Serving,
     pub state: Arc<EndpointState>,
+}
+
+impl Deployment {
+    /// Whether its cluster lists its framework; if not, it is on no route.
+    pub fn framework_listed(&self) -> bool {
+        self.cluster.frameworks.contains(&self.framework)
+    }
 }
 
 impl Cluster {

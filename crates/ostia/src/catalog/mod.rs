@@ -5,9 +5,13 @@
 mod access;
 mod deployment;
 mod index;
+mod slug;
 mod target;
+mod url;
 
 pub use access::Access;
-pub use deployment::{AdapterName, Cluster, ClusterAdapterName, Deployment, Serving};
+pub use deployment::{AdapterName, Cluster, ClusterAdapterName, Deployment, Serving, StatusSource};
 pub use index::{Catalog, Scope};
+pub use slug::slug;
 pub use target::{Origin, Proxy, Scheme, Target, Timeouts, Tls};
+pub use url::{ApiUrl, HttpUrl, UrlFault};
