@@ -2,6 +2,35 @@
 //! Out: [`Settings`] and a [`crate::catalog::Catalog`], or every mistake with file, line and column.
 //! Not here: sockets, databases, anything that changes after start.
 
+mod dotenv;
+mod environment;
+mod json;
+mod memory;
+mod problem;
+mod python;
+mod raw;
+mod section;
+mod sections;
 mod settings;
+mod source;
+mod tls_files;
+mod units;
 
+pub use environment::Environment;
+pub use problem::{Place, Problem, Reach, Severity};
 pub use settings::*;
+
+/// First path segments that are the gateway's own.
+const RESERVED_CLUSTERS: [&str; 11] = [
+    "v1",
+    "health",
+    "status",
+    "whoami",
+    "list-endpoints",
+    "docs",
+    "admin",
+    "api",
+    "data",
+    "metrics",
+    "resource_server",
+];

@@ -1,0 +1,64 @@
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+
+use super::dotenv;
+use super::problem::{Place, Report};
+use super::source::{Source, Unread};
+
+/// Environment variables as a value: those of the process and of `--env-file`, which win. The process's own
+/// environment is never changed, because every thread reads it.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Environment {
+    variables: BTreeMap<String, String>,
+}
+
+impl Environment {
+    /// The process's variables. One that is not UTF-8 is left out.
+    pub fn of_process() -> Self {
+        std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .collect()
+    }
+
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.variables.get(name).map(String::as_str)
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.variables
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
+    /// These variables with those of dotenv files over them; a later file wins over an earlier one.
+    pub(super) fn with_files(&self, files: &[PathBuf], report: &Report) -> Self {
+        let mut all = self.clone();
+        for path in files {
+            match Source::read(path, report) {
+                Ok(source) => dotenv::read(&source, &mut all.variables, report),
+                Err(Unread::Missing) => report.fatal(
+                    Place::whole(&path.display().to_string()),
+                    "does not exist, but --env-file names it",
+                ),
+                Err(Unread::Reported) => {}
+            }
+        }
+        all
+    }
+}
+
+impl FromIterator<(String, String)> for Environment {
+    fn from_iter<I: IntoIterator<Item = (String, String)>>(variables: I) -> Self {
+        Self {
+            variables: variables.into_iter().collect(),
+        }
+    }
+}
+
+/// Values may be secrets.
+impl fmt::Debug for Environment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.variables.keys()).finish()
+    }
+}

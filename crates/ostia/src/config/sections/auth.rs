@@ -1,0 +1,230 @@
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::super::section::{Reading, Section, Text};
+use super::super::settings::{
+    Auth, Globus, Introspection, ListenAddress, Oidc, Provider, Settings,
+};
+use crate::catalog::{HttpUrl, Scheme};
+
+const PROVIDERS: [(&str, Provider); 5] = [
+    ("api_key", Provider::ApiKey),
+    ("globus", Provider::Globus),
+    ("introspection", Provider::Introspection),
+    ("oidc", Provider::Oidc),
+    ("none", Provider::None),
+];
+
+pub(super) fn read(root: &mut Section<'_, '_>, reading: &Reading<'_>) -> Auth {
+    let mut section = root.section("auth");
+    let list = section.list("providers", &["api_key"]);
+    let auth = Auth {
+        providers: providers(list, reading),
+        globus: read_globus(section.section("globus")),
+        introspection: read_introspection(section.section("introspection")),
+        oidc: read_oidc(section.section("oidc")),
+    };
+    section.finish();
+    check_globus(&auth, reading);
+    check_introspection(&auth, reading);
+    check_oidc(&auth, reading);
+    auth
+}
+
+fn providers(list: Vec<Text>, reading: &Reading<'_>) -> Vec<Provider> {
+    if list.is_empty() {
+        let text = "is empty: list at least one of api_key, globus, introspection, oidc, none";
+        reading.fatal("auth.providers", text);
+    }
+    let mut providers = Vec::new();
+    for text in list {
+        match PROVIDERS.iter().find(|(name, _)| *name == text.value) {
+            Some((_, provider)) if providers.contains(provider) => {}
+            Some((_, provider)) => providers.push(*provider),
+            None => {
+                let shown = text.shown();
+                let fault = format!(
+                    "`auth.providers`: {shown} is no provider; known: api_key, globus, introspection, oidc, none"
+                );
+                reading.report.fatal(text.place, &fault);
+            }
+        }
+    }
+    if providers.contains(&Provider::None) && providers.len() > 1 {
+        let text = "lists \"none\" beside others: \"none\" lets everyone in, so it stands alone";
+        reading.fatal("auth.providers", text);
+    }
+    providers
+}
+
+/// Provider `none` admits whoever reaches the port, so only this machine may reach it.
+pub(super) fn check_none(settings: &Settings, reading: &Reading<'_>) {
+    if !settings.auth.providers.contains(&Provider::None) {
+        return;
+    }
+    let server = &settings.server;
+    let loopback =
+        matches!(&server.listen, ListenAddress::Tcp(address) if address.ip().is_loopback());
+    if !loopback {
+        let text = "must be a loopback address such as \"127.0.0.1:8000\" while `auth.providers` is \"none\"";
+        reading.fatal("server.listen", text);
+    }
+    if !server.trusted_proxies.is_empty() {
+        let text = "must be empty while `auth.providers` is \"none\": behind a proxy everyone would be let in";
+        reading.fatal("server.trusted_proxies", text);
+    }
+}
+
+fn read_globus(mut section: Section<'_, '_>) -> Globus {
+    let globus = Globus {
+        client_id: section.text("client_id", ""),
+        client_secret: section.secret("client_secret", ""),
+        policies: section.texts("policies", &[]),
+        required_groups: section.texts("required_groups", &[]),
+        idp_domains: lower(section.texts("idp_domains", &[])),
+        groups_per_domain: section
+            .section("groups_per_domain")
+            .into_lists()
+            .into_iter()
+            .map(|(domain, groups)| {
+                let groups = groups.into_iter().map(|group| group.value).collect();
+                (domain.to_lowercase(), groups)
+            })
+            .collect(),
+        service_usernames: section.texts("service_usernames", &[]),
+        auth_url: section.text("auth_url", "https://auth.globus.org"),
+        groups_url: section.text("groups_url", "https://groups.api.globus.org"),
+        cache_ttl: section.duration_or_zero("cache_ttl", Duration::from_secs(60)),
+        groups_ttl: section.duration_or_zero("groups_ttl", Duration::from_secs(600)),
+    };
+    section.finish();
+    globus
+}
+
+fn check_globus(auth: &Auth, reading: &Reading<'_>) {
+    let globus = &auth.globus;
+    if !listed(auth, Provider::Globus, "globus", reading) {
+        return;
+    }
+    need("auth.globus.client_id", &globus.client_id, reading);
+    need(
+        "auth.globus.client_secret",
+        globus.client_secret.expose(),
+        reading,
+    );
+    check_provider_url("auth.globus.auth_url", &globus.auth_url, reading);
+    check_provider_url("auth.globus.groups_url", &globus.groups_url, reading);
+    for (domain, groups) in &globus.groups_per_domain {
+        if groups.is_empty() {
+            let key = format!("auth.globus.groups_per_domain.{domain}");
+            reading.fatal(
+                &key,
+                "is empty: list at least one group, or remove the line",
+            );
+        }
+    }
+}
+
+fn read_introspection(mut section: Section<'_, '_>) -> Introspection {
+    let introspection = Introspection {
+        url: section.text("url", ""),
+        client_id: section.text("client_id", ""),
+        client_secret: section.secret("client_secret", ""),
+        audience: section.text("audience", ""),
+        scope: section.text("scope", ""),
+        claims: claims(&mut section),
+    };
+    section.finish();
+    introspection
+}
+
+fn check_introspection(auth: &Auth, reading: &Reading<'_>) {
+    let introspection = &auth.introspection;
+    if !listed(auth, Provider::Introspection, "introspection", reading) {
+        return;
+    }
+    need(
+        "auth.introspection.client_id",
+        &introspection.client_id,
+        reading,
+    );
+    let secret = introspection.client_secret.expose();
+    need("auth.introspection.client_secret", secret, reading);
+    if need("auth.introspection.url", &introspection.url, reading) {
+        check_provider_url("auth.introspection.url", &introspection.url, reading);
+    }
+}
+
+fn read_oidc(mut section: Section<'_, '_>) -> Oidc {
+    let oidc = Oidc {
+        issuer: section.text("issuer", ""),
+        audience: section.text("audience", ""),
+        claims: claims(&mut section),
+    };
+    section.finish();
+    oidc
+}
+
+fn check_oidc(auth: &Auth, reading: &Reading<'_>) {
+    if !listed(auth, Provider::Oidc, "oidc", reading) {
+        return;
+    }
+    // Without an audience, a token made for any other service of the same issuer would open this one.
+    need("auth.oidc.audience", &auth.oidc.audience, reading);
+    if need("auth.oidc.issuer", &auth.oidc.issuer, reading) {
+        check_provider_url("auth.oidc.issuer", &auth.oidc.issuer, reading);
+    }
+}
+
+fn claims(section: &mut Section<'_, '_>) -> BTreeMap<String, String> {
+    section
+        .text_map("claims")
+        .into_iter()
+        .map(|(word, claim)| (word, claim.value))
+        .collect()
+}
+
+fn lower(texts: Vec<String>) -> Vec<String> {
+    texts.iter().map(|text| text.to_lowercase()).collect()
+}
+
+/// Whether a provider is in use. A section for one that is not gets a warning: it protects nothing.
+fn listed(auth: &Auth, provider: Provider, name: &str, reading: &Reading<'_>) -> bool {
+    let listed = auth.providers.contains(&provider);
+    let key = format!("auth.{name}");
+    if !listed && reading.places.borrow().contains_key(&key) {
+        let text = format!("has no effect: add \"{name}\" to `auth.providers`");
+        reading.warning(&key, &text);
+    }
+    listed
+}
+
+fn need(key: &str, value: &str, reading: &Reading<'_>) -> bool {
+    if value.trim().is_empty() {
+        let provider = key.split('.').nth(1).unwrap_or("");
+        let text = format!("is missing or empty; provider \"{provider}\" needs it");
+        reading.fatal(key, &text);
+        return false;
+    }
+    true
+}
+
+/// An identity provider decides who comes in, so nobody between may be able to answer for it.
+fn check_provider_url(key: &str, url: &str, reading: &Reading<'_>) {
+    match HttpUrl::parse(url) {
+        Err(fault) => reading.fatal(key, &fault.to_string()),
+        Ok(url) if url.userinfo => reading.fatal(key, "holds a user name or password: remove it"),
+        Ok(url) if url.origin.scheme == Scheme::Http && !is_loopback(&url.origin.host) => {
+            reading.fatal(key, "must be https:// (plain http:// is for loopback only)");
+        }
+        Ok(_) => {}
+    }
+}
+
+fn is_loopback(host: &str) -> bool {
+    host == "localhost"
+        || host
+            .parse::<IpAddr>()
+            .is_ok_and(|address| address.is_loopback())
+}

@@ -1,0 +1,99 @@
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::super::section::{Reading, Section, Text, quoted};
+use super::super::settings::{CatalogSettings, Fixtures, MaintenanceSource};
+use crate::catalog::HttpUrl;
+
+pub(super) fn read_fixtures(root: &mut Section<'_, '_>) -> Fixtures {
+    let mut section = root.section("fixtures");
+    let fixtures = Fixtures {
+        clusters: section.path("clusters", "fixtures/clusters.json"),
+        endpoints: section.path("endpoints", "fixtures/endpoints.json"),
+    };
+    section.finish();
+    fixtures
+}
+
+pub(super) fn read_adapters(root: &mut Section<'_, '_>) -> BTreeMap<String, String> {
+    plain(root.text_map("adapters"))
+}
+
+pub(super) fn read_catalog(root: &mut Section<'_, '_>) -> CatalogSettings {
+    let mut section = root.section("catalog");
+    let match_slug = section.parse("match", false, "\"exact\" or \"slug\"", |text| match text {
+        "exact" => Ok(false),
+        "slug" => Ok(true),
+        _ => Err(quoted(text)),
+    });
+    let settings = CatalogSettings {
+        match_slug,
+        model_details_keys: section.texts("model_details_keys", &[]),
+        aliases: plain(section.text_map("aliases")),
+    };
+    section.finish();
+    settings
+}
+
+type Maintenance = (
+    BTreeMap<String, String>,
+    BTreeMap<String, MaintenanceSource>,
+);
+
+pub(super) fn read_maintenance(root: &mut Section<'_, '_>, reading: &Reading<'_>) -> Maintenance {
+    let mut section = root.section("maintenance");
+    // A cluster may be called "source" too: it has a text, not a section.
+    let sources = section
+        .section_if_table("source")
+        .map_or_else(BTreeMap::new, |section| {
+            section
+                .into_sections()
+                .into_iter()
+                .map(|(cluster, section)| {
+                    let source = read_source(&cluster, section, reading);
+                    (cluster, source)
+                })
+                .collect()
+        });
+    (plain(section.into_texts()), sources)
+}
+
+fn read_source(
+    cluster: &str,
+    mut section: Section<'_, '_>,
+    reading: &Reading<'_>,
+) -> MaintenanceSource {
+    let source = MaintenanceSource {
+        url: section.text("url", ""),
+        field: section.text("field", "current_status"),
+        down: section.texts("down", &["down"]),
+        interval: section.duration("interval", Duration::from_secs(60)),
+    };
+    section.finish();
+    let key = format!("maintenance.source.{cluster}");
+    if source.url.is_empty() {
+        reading.fatal(&key, "needs a `url`");
+    } else if let Err(fault) = HttpUrl::parse(&source.url) {
+        reading.fatal(&format!("{key}.url"), &fault.to_string());
+    }
+    if source.down.is_empty() {
+        reading.fatal(
+            &format!("{key}.down"),
+            "is empty: nothing would ever count as down",
+        );
+    }
+    source
+}
+
+fn plain(texts: BTreeMap<String, Text>) -> BTreeMap<String, String> {
+    texts
+        .into_iter()
+        .map(|(key, text)| (key, text.value))
+        .collect()
+}
+
+/// Where a fixture file that nobody named would be.
+pub(in super::super) fn is_default(fixture: &PathBuf, reading: &Reading<'_>, key: &str) -> bool {
+    reading.place(key).position.is_none() && !fixture.exists()
+}

@@ -1,0 +1,289 @@
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use ipnet::IpNet;
+use ostia_core::Secret;
+
+use super::super::memory;
+use super::super::section::{Reading, Section, Text, quoted};
+use super::super::settings::{JournalSettings, ListenAddress, Server, StoreSettings, Telemetry};
+use super::super::tls_files::check_certificates;
+use crate::catalog::HttpUrl;
+
+/// Buffered bodies where the machine does not say how much memory it has.
+const FALLBACK_BUFFERED: u64 = 256 << 20;
+
+pub(super) fn read_server(root: &mut Section<'_, '_>, reading: &Reading<'_>) -> Server {
+    let mut section = root.section("server");
+    let max_body_bytes = section.size("max_body_bytes", 32 << 20);
+    let server = Server {
+        listen: listen(&mut section, "listen", 8000, reading),
+        admin_listen: listen(&mut section, "admin_listen", 8001, reading),
+        base_path: section.parse(
+            "base_path",
+            "/resource_server".to_owned(),
+            "a path such as \"/resource_server\", or \"\"",
+            base_path,
+        ),
+        max_body_bytes,
+        max_buffered_bytes: section.size("max_buffered_bytes", default_buffered(max_body_bytes)),
+        header_timeout: section.duration("header_timeout", Duration::from_secs(10)),
+        body_idle_timeout: section.duration("body_idle_timeout", Duration::from_secs(30)),
+        write_idle_timeout: section.duration("write_idle_timeout", Duration::from_secs(60)),
+        max_connections: section.number("max_connections", 10_000, 1, 10_000_000),
+        drain_timeout: section.duration_or_zero("drain_timeout", Duration::from_secs(120)),
+        trusted_proxies: trusted_proxies(section.list("trusted_proxies", &[]), reading),
+        cors_origins: cors_origins(section.list("cors_origins", &[]), reading),
+        tls_cert: section.optional_file("tls_cert"),
+        tls_key: section.optional_file("tls_key"),
+        state_dir: section.path("state_dir", "."),
+    };
+    section.finish();
+    check_server(&server, reading);
+    server
+}
+
+fn default_buffered(max_body_bytes: u64) -> u64 {
+    memory::available()
+        .map_or(FALLBACK_BUFFERED, |bytes| bytes / 4)
+        .max(max_body_bytes)
+}
+
+fn check_server(server: &Server, reading: &Reading<'_>) {
+    if server.max_buffered_bytes < server.max_body_bytes {
+        let text =
+            "is less than `server.max_body_bytes`: no request of that size could ever be read";
+        reading.fatal("server.max_buffered_bytes", text);
+    }
+    if server.listen == server.admin_listen && !is_port_zero(&server.listen) {
+        let text = "is the same address as `server.listen`: give it another port";
+        reading.fatal("server.admin_listen", text);
+    }
+    match (&server.tls_cert, &server.tls_key) {
+        (Some(_), None) => reading.fatal("server.tls_cert", "needs `server.tls_key` beside it"),
+        (None, Some(_)) => reading.fatal("server.tls_key", "needs `server.tls_cert` beside it"),
+        (Some(cert), Some(_)) => {
+            if let Err(fault) = check_certificates(cert) {
+                reading.fatal("server.tls_cert", &fault);
+            }
+        }
+        (None, None) => {}
+    }
+}
+
+const fn is_port_zero(address: &ListenAddress) -> bool {
+    matches!(address, ListenAddress::Tcp(address) if address.port() == 0)
+}
+
+fn listen(
+    section: &mut Section<'_, '_>,
+    key: &'static str,
+    default_port: u16,
+    reading: &Reading<'_>,
+) -> ListenAddress {
+    let default = SocketAddr::from((Ipv4Addr::LOCALHOST, default_port));
+    let wanted = "an address such as \"127.0.0.1:8000\", \"[::]:8000\" or \"unix:/path\"";
+    section.parse(key, ListenAddress::Tcp(default), wanted, |text| {
+        listen_address(text, reading)
+    })
+}
+
+fn listen_address(text: &str, reading: &Reading<'_>) -> Result<ListenAddress, String> {
+    if let Some(path) = text.strip_prefix("unix:") {
+        return if path.is_empty() {
+            Err("no path behind `unix:`".to_owned())
+        } else {
+            Ok(ListenAddress::Unix(reading.path(path)))
+        };
+    }
+    let numeric = text.replacen("localhost:", "127.0.0.1:", 1);
+    match numeric.parse() {
+        Ok(address) => Ok(ListenAddress::Tcp(address)),
+        Err(_) if text.starts_with(':') => Err(format!("write `0.0.0.0{text}` for all addresses")),
+        Err(_) => Err(quoted(text)),
+    }
+}
+
+fn base_path(text: &str) -> Result<String, String> {
+    let path = text.strip_suffix('/').unwrap_or(text);
+    let segment_sound = |segment: &str| {
+        !matches!(segment, "" | "." | "..")
+            && segment.bytes().all(|byte| {
+                byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~')
+            })
+    };
+    let sound = path.is_empty()
+        || path
+            .strip_prefix('/')
+            .is_some_and(|rest| rest.split('/').all(segment_sound));
+    if !sound {
+        return Err(quoted(text));
+    }
+    let first = path.split('/').nth(1).unwrap_or("");
+    if first != "resource_server" && super::super::RESERVED_CLUSTERS.contains(&first) {
+        return Err(format!("`/{first}` is one of the gateway's own routes"));
+    }
+    Ok(path.to_owned())
+}
+
+fn trusted_proxies(list: Vec<Text>, reading: &Reading<'_>) -> Vec<IpNet> {
+    let mut networks = Vec::new();
+    for text in list {
+        let network = text.value.parse::<IpNet>();
+        match network.or_else(|_| text.value.parse::<IpAddr>().map(IpNet::from)) {
+            Ok(network) if network.prefix_len() == 0 => reading.report.fatal(
+                text.place,
+                "`server.trusted_proxies` would believe everyone's X-Forwarded-For: name the proxies' own addresses",
+            ),
+            Ok(network) => networks.push(network),
+            Err(_) => {
+                let shown = text.shown();
+                reading.report.fatal(
+                    text.place,
+                    &format!("`server.trusted_proxies`: {shown} is no address and no network such as 10.0.0.0/8"),
+                );
+            }
+        }
+    }
+    networks
+}
+
+fn cors_origins(list: Vec<Text>, reading: &Reading<'_>) -> Vec<String> {
+    let mut origins = Vec::new();
+    for text in list {
+        let sound = text.value == "*"
+            || HttpUrl::parse(&text.value)
+                .is_ok_and(|url| url.path.is_empty() && url.query.is_none() && !url.userinfo);
+        if sound {
+            origins.push(text.value);
+            continue;
+        }
+        let shown = text.shown();
+        let fault = format!(
+            "`server.cors_origins`: {shown} is no origin: write `https://host` without a path or slash behind it"
+        );
+        reading.report.fatal(text.place, &fault);
+    }
+    origins
+}
+
+pub(super) fn read_store(root: &mut Section<'_, '_>, reading: &Reading<'_>) -> StoreSettings {
+    let mut section = root.section("store");
+    let url = section.text("url", "sqlite://ostia.db");
+    section.finish();
+    match store_url(&url, &reading.folder) {
+        Some(url) => StoreSettings {
+            url: Secret::new(url),
+        },
+        None => {
+            let text = "must begin with sqlite:// (and a path) or postgres:// (and a host)";
+            reading.fatal("store.url", text);
+            StoreSettings {
+                url: Secret::new(url),
+            }
+        }
+    }
+}
+
+/// The store's URL with an absolute path, so that it means the same in whatever folder the process runs.
+fn store_url(url: &str, folder: &Path) -> Option<String> {
+    if let Some(rest) = url
+        .strip_prefix("postgres://")
+        .or_else(|| url.strip_prefix("postgresql://"))
+    {
+        return (!rest.is_empty()).then(|| format!("postgres://{rest}"));
+    }
+    let rest = url.strip_prefix("sqlite://")?;
+    let (path, query) = match rest.split_once('?') {
+        Some((path, query)) => (path, format!("?{query}")),
+        None => (rest, String::new()),
+    };
+    if path.is_empty() || path == ":memory:" {
+        return (path == ":memory:").then(|| url.to_owned());
+    }
+    let path = std::path::absolute(folder.join(path)).ok()?;
+    Some(format!("sqlite://{}{query}", path.display()))
+}
+
+pub(super) fn read_journal(root: &mut Section<'_, '_>) -> JournalSettings {
+    let mut section = root.section("journal");
+    let fsync = section.duration_or_off("fsync", Duration::from_secs(1));
+    section.finish();
+    JournalSettings { fsync }
+}
+
+pub(super) fn read_telemetry(root: &mut Section<'_, '_>, reading: &Reading<'_>) -> Telemetry {
+    let mut section = root.section("telemetry");
+    let telemetry = Telemetry {
+        otlp_endpoint: section.text("otlp_endpoint", ""),
+        log_prompts: section.flag("log_prompts", false),
+    };
+    section.finish();
+    if !telemetry.otlp_endpoint.is_empty()
+        && let Err(fault) = HttpUrl::parse(&telemetry.otlp_endpoint)
+    {
+        reading.fatal("telemetry.otlp_endpoint", &fault.to_string());
+    }
+    telemetry
+}
+
+/// Folders and files that only the process itself should be given, in absolute form.
+pub(in super::super) fn absolute(path: PathBuf) -> PathBuf {
+    std::path::absolute(&path).unwrap_or(path)
+}
+
+/// The first segment of `base_path`, which no cluster may be named after.
+pub(in super::super) fn first_segments(base_path: &str) -> BTreeSet<&str> {
+    base_path
+        .split('/')
+        .filter(|part| !part.is_empty())
+        .take(1)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::{base_path, store_url};
+
+    #[test]
+    fn base_paths() {
+        for (text, path) in [
+            ("", ""),
+            ("/", ""),
+            ("/a/", "/a"),
+            ("/a/b.c", "/a/b.c"),
+            ("/resource_server", "/resource_server"),
+        ] {
+            assert_eq!(base_path(text).as_deref(), Ok(path), "{text}");
+        }
+        for bad in [
+            "a", "//", "/a//b", "/../a", "/a b", "/a?b", "/v1", "/admin/x",
+        ] {
+            assert!(base_path(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn store_urls_are_made_absolute() {
+        let folder = Path::new("/etc/ostia");
+        for (text, url) in [
+            ("sqlite://ostia.db", Some("sqlite:///etc/ostia/ostia.db")),
+            (
+                "sqlite:///var/x.db?mode=rwc",
+                Some("sqlite:///var/x.db?mode=rwc"),
+            ),
+            ("sqlite://:memory:", Some("sqlite://:memory:")),
+            ("postgresql://u:p@h/db", Some("postgres://u:p@h/db")),
+            ("postgres://", None),
+            ("sqlite://", None),
+            ("mysql://h/db", None),
+            ("ostia.db", None),
+        ] {
+            assert_eq!(store_url(text, folder).as_deref(), url, "{text}");
+        }
+    }
+}

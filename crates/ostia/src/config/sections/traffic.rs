@@ -1,0 +1,73 @@
+use std::time::Duration;
+
+use http::HeaderName;
+use ostia_core::Secret;
+
+use super::super::section::{Reading, Section};
+use super::super::settings::{Limits, Routing, Upstream};
+
+pub(super) fn read_limits(root: &mut Section<'_, '_>, reading: &Reading<'_>) -> Limits {
+    let mut section = root.section("limits");
+    let shared = section.secret("shared", "");
+    let limits = Limits {
+        requests_per_second_per_user: section.number(
+            "requests_per_second_per_user",
+            10,
+            0,
+            u32::MAX,
+        ),
+        max_in_flight_per_user: section.number("max_in_flight_per_user", 0, 0, u32::MAX),
+        tpm_model: section.number("tpm_model", 100_000, 0, u64::MAX),
+        tpm_user: section.number("tpm_user", 60_000, 0, u64::MAX),
+        default_output_tokens: section.number("default_output_tokens", 1024, 0, u64::MAX),
+        shared: (!shared.expose().is_empty()).then_some(shared),
+    };
+    section.finish();
+    let is_redis = |url: &Secret<String>| {
+        ["redis://", "rediss://"].iter().any(|scheme| {
+            url.expose()
+                .strip_prefix(scheme)
+                .is_some_and(|rest| !rest.is_empty())
+        })
+    };
+    if limits.shared.as_ref().is_some_and(|url| !is_redis(url)) {
+        reading.fatal(
+            "limits.shared",
+            "must begin with redis:// or rediss://, or be \"\"",
+        );
+    }
+    limits
+}
+
+pub(super) fn read_routing(root: &mut Section<'_, '_>, reading: &Reading<'_>) -> Routing {
+    let mut section = root.section("routing");
+    let list = section.list("session_headers", &["X-Session-ID", "X-ALCF-Session-ID"]);
+    section.finish();
+    let mut session_headers = Vec::new();
+    for text in list {
+        if let Ok(name) = HeaderName::from_bytes(text.value.as_bytes()) {
+            session_headers.push(name);
+            continue;
+        }
+        let shown = text.shown();
+        let fault = format!("`routing.session_headers`: {shown} is no header name");
+        reading.report.fatal(text.place, &fault);
+    }
+    Routing { session_headers }
+}
+
+pub(super) fn read_upstream(root: &mut Section<'_, '_>) -> Upstream {
+    let mut section = root.section("upstream");
+    let minutes = |minutes: u64| Duration::from_secs(minutes * 60);
+    let upstream = Upstream {
+        connect_timeout: section.duration_or_off("connect_timeout", Duration::from_secs(5)),
+        response_header_timeout: section.duration_or_off("response_header_timeout", minutes(10)),
+        stream_idle_timeout: section.duration_or_off("stream_idle_timeout", minutes(10)),
+        total_timeout: section.duration_or_off("total_timeout", minutes(60)),
+        pool_idle_timeout: section.duration_or_off("pool_idle_timeout", Duration::from_secs(4)),
+        keepalive_comment: section.duration_or_off("keepalive_comment", Duration::from_secs(15)),
+        retry_budget_percent: section.number("retry_budget_percent", 20, 0, 100),
+    };
+    section.finish();
+    upstream
+}

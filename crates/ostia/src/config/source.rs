@@ -1,0 +1,105 @@
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::problem::{Place, Report};
+
+/// The text of a file, and how to speak of positions in it.
+#[derive(Debug)]
+pub(super) struct Source {
+    pub name: Arc<str>,
+    pub path: PathBuf,
+    pub text: String,
+}
+
+/// Larger files are a mistake: reading them would take the memory of a small machine.
+const MAX_BYTES: u64 = 64 << 20;
+
+/// Why there is no [`Source`].
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Unread {
+    Missing,
+    /// Already reported.
+    Reported,
+}
+
+impl Source {
+    /// Reads a UTF-8 file; a byte order mark is skipped.
+    pub fn read(path: &Path, report: &Report) -> Result<Self, Unread> {
+        let name: Arc<str> = path.display().to_string().into();
+        let bytes = match read_limited(path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Err(Unread::Missing);
+            }
+            Err(error) => {
+                report.fatal(Place::whole(&name), &format!("cannot be read: {error}"));
+                return Err(Unread::Reported);
+            }
+        };
+        Self::from_bytes(name, path, bytes, report)
+    }
+
+    pub fn from_bytes(
+        name: Arc<str>,
+        path: &Path,
+        bytes: Vec<u8>,
+        report: &Report,
+    ) -> Result<Self, Unread> {
+        let path = path.to_owned();
+        let mut text = match String::from_utf8(bytes) {
+            Ok(text) => text,
+            Err(error) => {
+                let sound = error.utf8_error().valid_up_to();
+                let mut bytes = error.into_bytes();
+                bytes.truncate(sound);
+                let text = String::from_utf8(bytes).unwrap_or_default();
+                let source = Self { name, path, text };
+                report.fatal(
+                    source.place(sound),
+                    "this byte is not UTF-8: save the file as UTF-8",
+                );
+                return Err(Unread::Reported);
+            }
+        };
+        if text.starts_with('\u{feff}') {
+            text.remove(0);
+        }
+        Ok(Self { name, path, text })
+    }
+
+    /// Line and column of a byte offset.
+    pub fn place(&self, offset: usize) -> Place {
+        let before = self.text.get(..offset).unwrap_or(&self.text);
+        let line = before.bytes().filter(|byte| *byte == b'\n').count() + 1;
+        let last = before.rsplit('\n').next().unwrap_or("");
+        Place {
+            source: Arc::clone(&self.name),
+            position: Some((line, last.chars().count() + 1)),
+        }
+    }
+}
+
+fn read_limited(path: &Path) -> std::io::Result<Vec<u8>> {
+    use std::io::Read as _;
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)?
+        .take(MAX_BYTES + 1)
+        .read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX_BYTES {
+        return Err(std::io::Error::other("it is larger than 64 MiB"));
+    }
+    Ok(bytes)
+}
+
+/// A path as it stands in a file: relative ones begin at that file's folder.
+pub(super) fn resolve_path(folder: &Path, path: &str) -> PathBuf {
+    if folder.as_os_str() == "." {
+        return PathBuf::from(path);
+    }
+    folder.join(path)
+}
+
+/// Says why a file cannot be used, if so.
+pub(super) fn check_readable(path: &Path) -> Result<Vec<u8>, String> {
+    read_limited(path).map_err(|error| format!("`{}` cannot be read: {error}", path.display()))
+}
