@@ -21,9 +21,11 @@ mod segment;
 mod slot;
 mod tail;
 mod usage_event;
+mod visit;
 
 #[cfg(test)]
 mod tests;
 
 pub use ledger::{Ledger, Stats};
 pub use options::{LedgerError, Options};
+pub use visit::{Books, Visit, close_refused, moved_to};
