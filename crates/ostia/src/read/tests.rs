@@ -177,7 +177,11 @@ fn prompts_and_inputs_are_text_or_tokens() {
             "[{}]",
         ] {
             let body = format!("{{\"model\":\"m\",\"{name}\":{value}}}");
-            assert_eq!(refusal(api.clone(), &body), ("invalid_value", Some(name)), "{body}");
+            assert_eq!(
+                refusal(api.clone(), &body),
+                ("invalid_value", Some(name)),
+                "{body}"
+            );
         }
         for body in [
             format!("{{\"model\":\"m\",\"{name}\":null}}"),
