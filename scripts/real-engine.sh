@@ -25,6 +25,9 @@ while [ $# -gt 0 ]; do
   shift
 done
 
+# llama-server also closes the connection after each streamed answer without saying so, and a client
+# that reuses it at once fails now and then: seen directly with openai_node. Through Ostia it must not be.
+#
 # This template does not make llama-server force a call.
 engine_lacks="chat.tools_required"
 # llama-server accepts any model name and an empty conversation; these are the gateway's promises.
@@ -57,8 +60,8 @@ start() { # LOG COMMAND...
 }
 
 ready() { # NAME URL: the process started last answers there
-  local tries
-  for tries in $(seq 300); do
+  local _
+  for _ in $(seq 300); do
     curl -sf -o "$work/health" "$2" && return
     kill -0 "${pids[-1]}" 2>/dev/null || break
     sleep 0.1

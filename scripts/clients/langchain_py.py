@@ -39,7 +39,7 @@ def _():
 @check("batch")
 def _():
     answers = model().batch([TEXT] * 4)
-    assert len({a.response_metadata["id"] if "id" in a.response_metadata else a.id for a in answers}) == 4
+    assert len({a.response_metadata.get("id", a.id) for a in answers}) == 4
 
 
 @check("bind_tools")

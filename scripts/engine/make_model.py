@@ -8,6 +8,7 @@ random model loops on newlines inside JSON grammars, and such requests never fin
 usage: make_model.py OUT.gguf
 """
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import gguf
@@ -40,7 +41,7 @@ def train_bpe(text: str, letters: dict[int, str]) -> list[tuple[str, str]]:
     for _ in range(MERGES):
         pairs: dict[tuple[str, str], int] = {}
         for word in words:
-            for pair in zip(word, word[1:]):
+            for pair in pairwise(word):
                 pairs[pair] = pairs.get(pair, 0) + 1
         if not pairs:
             break
