@@ -43,9 +43,11 @@ fi
 
 work=$(mktemp -d)
 pids=()
+client_pid=
 cleanup() {
   trap - EXIT
-  [ ${#pids[@]} -eq 0 ] || { kill "${pids[@]}" || true; wait "${pids[@]}" || true; } 2>/dev/null
+  # shellcheck disable=SC2086 # empty when no client runs
+  [ ${#pids[@]} -eq 0 ] || { kill $client_pid "${pids[@]}" || true; wait || true; } 2>/dev/null
   rm -rf "$work"
 }
 trap cleanup EXIT
@@ -91,12 +93,18 @@ engine chat "$chat_port" --alias tiny --jinja -np 4 -c 16384 -t 2 -n 256
 engine embed "$embed_port" --alias tiny-embed --embedding --pooling mean -c 4096 -t 1
 
 run_clients() { # direct|ostia
-  local client
+  local client result
   mkdir -p "$work/results/$1"
   for client in $clients; do
+    result=$work/results/$1/$client
     echo "== $client, $1"
-    # Its exit code says less than its lines, which compare.py reads.
-    timeout 300 scripts/clients/run.sh "$client" 2>&1 | tee "$work/results/$1/$client" | grep -v '^ok ' || true
+    # In the background, because bash runs a trap only between commands; and its exit code says
+    # less than its lines, which compare.py reads.
+    timeout 300 scripts/clients/run.sh "$client" >"$result" 2>&1 &
+    client_pid=$!
+    wait "$client_pid" || true
+    client_pid=
+    grep -v '^ok ' "$result" || true
   done
 }
 
