@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::FutureExt;
 use ostia_core::{Clock, RequestId};
 use rustix::io::Errno;
 use tokio::net::{TcpListener, TcpSocket, UnixListener, UnixStream};
+use tokio::time::timeout;
 
 use super::connection::{Shared, serve_connection};
 use super::drain::Stage;
@@ -19,6 +19,8 @@ use crate::config::ListenAddress;
 use crate::runtime;
 
 const BACKLOG: u32 = 4096;
+/// For connections that the kernel had made when the shutdown began: closing the listener resets them.
+const BACKLOG_TIME: Duration = Duration::from_millis(50);
 /// Given back to the rest of the process (the admin listener, the log) while descriptors are short.
 const RESERVED_DESCRIPTORS: usize = 8;
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
@@ -132,9 +134,8 @@ pub async fn serve<H: Handler>(
             () = doorman.take_one() => {}
         }
     }
-    while let Some(Ok((socket, peer_ip))) = doorman.listener.accept().now_or_never() {
-        doorman.admit(socket, peer_ip);
-    }
+    // Elapsing is how this ends.
+    let _ = timeout(BACKLOG_TIME, doorman.empty_backlog()).await;
     drop(doorman);
     connections.none_left().await;
 }
@@ -175,6 +176,12 @@ impl<H: Handler> Doorman<H> {
             }
             // The client was faster than us, or a signal was.
             Err(error) => tracing::debug!(%error, "accept failed"),
+        }
+    }
+
+    async fn empty_backlog(&self) {
+        while let Ok((socket, peer_ip)) = self.listener.accept().await {
+            self.admit(socket, peer_ip);
         }
     }
 
