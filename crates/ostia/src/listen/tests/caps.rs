@@ -23,8 +23,7 @@ async fn one_connection_too_many_is_refused() {
         client.get("/").await;
         client.read_until("/ 0").await;
     }
-    let mut third = gateway.connect().await;
-    let bytes = third.read_all().await;
+    let bytes = gateway.talk("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
     assert_eq!(status(&bytes), 503);
     assert!(text(&bytes).contains("\r\nx-request-id: "));
     assert!(text(&bytes).contains("\r\nretry-after: 1\r\n"));

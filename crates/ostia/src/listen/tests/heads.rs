@@ -56,6 +56,31 @@ async fn too_many_or_too_long_headers_are_431() {
             .talk(format!("GET / HTTP/1.1\r\nhost: a\r\n{fields}\r\n"))
             .await;
         assert_eq!(status(&bytes), 431);
+        assert!(header(&text(&bytes), "x-request-id").is_some());
+    }
+}
+
+/// hyper answers these by itself.
+#[tokio::test]
+async fn answers_to_what_cannot_be_parsed_have_an_id_too() {
+    let gateway = Gateway::start(options(), echo).await;
+    let sound = "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\n\r\nhi";
+    for before in ["", sound] {
+        let mut client = gateway.connect().await;
+        client.send(before).await;
+        if !before.is_empty() {
+            client.read_until("/ 2").await;
+        }
+        client.send("G\0T / HTTP/1.1\r\n\r\n").await;
+        let bytes = client.read_all().await;
+        let answer = text(&bytes);
+        assert!(
+            answer.starts_with("HTTP/1.1 400 Bad Request\r\n"),
+            "{answer}"
+        );
+        let id = header(&answer, "x-request-id").expect("an id");
+        id.parse::<RequestId>().unwrap();
+        assert!(answer.ends_with("\r\n\r\n"), "{answer}");
     }
 }
 

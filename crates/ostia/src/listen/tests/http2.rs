@@ -135,8 +135,11 @@ async fn a_marked_end_is_not_lost_behind_a_small_window() {
     })
     .await;
     let mut client = Http2Client::connect(&gateway, 1000).await;
-    for _ in 0..20 {
-        check_cut(client.get("/").await, 30_020).await;
+    for _ in 0..5 {
+        let response = client.get("/").await;
+        // Longer than the listener would wait if it did not know.
+        tokio::time::sleep(SHORT).await;
+        check_cut(response, 30_020).await;
     }
 }
 
@@ -224,6 +227,23 @@ async fn a_reset_drops_the_request() {
     let response = client.get("/").await;
     drop(response);
     next(&mut drops).await;
+}
+
+#[tokio::test]
+async fn a_panic_ends_one_stream() {
+    let gateway = Gateway::start(options(), |inbound: Inbound| async {
+        assert_ne!(inbound.head.uri.path(), "/panic", "as the test wants it");
+        echo(inbound).await
+    })
+    .await;
+    let mut client = Http2Client::connect(&gateway, 65_535).await;
+    assert!(
+        client
+            .send(Request::get("http://a/panic"), "")
+            .await
+            .is_err()
+    );
+    assert_eq!(client.get("/").await.status(), StatusCode::OK);
 }
 
 #[tokio::test]
