@@ -203,3 +203,35 @@ impl Stall {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn deadline(stall: &mut Pin<&mut Stall>, written: u64) -> Option<Instant> {
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(stall.as_mut().poll(&mut cx, written).is_pending());
+        let timer = stall.as_mut().project().timer;
+        timer.as_ref().as_pin_ref().map(|timer| timer.deadline())
+    }
+
+    fn next_instant() {
+        let now = Instant::now();
+        while Instant::now() == now {}
+    }
+
+    #[tokio::test]
+    async fn the_wait_for_the_head_begins_with_the_last_byte_written() {
+        let mut stall = pin!(Stall::new(Some(Duration::from_secs(60)), 0));
+        let first = deadline(&mut stall, 100);
+        next_instant();
+        assert_eq!(deadline(&mut stall, 100), first);
+        let moved = deadline(&mut stall, 101);
+        assert!(moved > first);
+        next_instant();
+        assert_eq!(deadline(&mut stall, 101), moved);
+
+        let mut endless = pin!(Stall::new(None, 0));
+        assert_eq!(deadline(&mut endless, 100), None);
+    }
+}

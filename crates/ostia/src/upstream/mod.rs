@@ -23,7 +23,6 @@ mod trouble;
 
 pub use answer::{Answer, BodyError, Failure, FailureKind};
 pub use body::UpstreamBody;
-pub(crate) use client::Progress;
 pub use client::{Client, ClientError};
 pub use dispatch::{Upstreams, send};
 pub use fetch::FetchError;
