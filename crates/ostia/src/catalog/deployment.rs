@@ -14,7 +14,7 @@ pub struct Cluster {
     pub openai_endpoints: Vec<Box<str>>,
     pub access: Access,
     pub adapter: ClusterAdapterName,
-    /// Where `status_url` points; there if and only if the adapter asks for one.
+    /// Where `status_url` points, if the adapter asks for one and it could be read.
     pub status: Option<StatusSource>,
     /// The fixture's `config`, whole.
     pub config: Value,
