@@ -39,3 +39,6 @@ const RESERVED_CLUSTERS: [&str; 11] = [
     "metrics",
     "resource_server",
 ];
+
+#[cfg(test)]
+mod tests;

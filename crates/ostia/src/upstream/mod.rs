@@ -4,6 +4,7 @@
 
 mod answer;
 mod body;
+mod call;
 mod client;
 mod connect;
 mod dispatch;

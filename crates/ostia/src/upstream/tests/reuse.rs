@@ -33,6 +33,21 @@ async fn a_hundred_calls_need_one_connection() {
 }
 
 #[tokio::test]
+async fn a_call_is_polled_once_to_send_and_once_to_answer() {
+    let backend = Backend::answering(OK).await;
+    let client = client(&plain(&backend));
+    soon(call(&client)).await;
+    let mut polls = 0;
+    let mut reused = std::pin::pin!(call(&client));
+    let counted = std::future::poll_fn(|cx| {
+        polls += 1;
+        reused.as_mut().poll(cx)
+    });
+    assert_eq!(counted.await.0, 200);
+    assert_eq!(polls, 2);
+}
+
+#[tokio::test]
 async fn connections_that_cannot_serve_again_do_not() {
     let cases = [
         "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok",
