@@ -105,7 +105,11 @@ impl Cluster {
     /// Whether `openai_endpoints` lists this api (`chat/completions`, `audio/speech`, ...). Who serves `messages` counts
     /// their tokens too.
     pub fn serves_api(&self, api: &str) -> bool {
-        let api = if api == "messages/count_tokens" { "messages" } else { api };
+        let api = if api == "messages/count_tokens" {
+            "messages"
+        } else {
+            api
+        };
         self.openai_endpoints
             .iter()
             .any(|listed| match listed.strip_suffix("/*") {
