@@ -22,7 +22,14 @@ pub struct Canary {
 /// Everything that was written: logs, metrics, error bodies, files.
 #[derive(Debug, Clone, Default)]
 pub struct Sinks {
-    texts: Arc<Mutex<Vec<(String, Vec<u8>)>>>,
+    texts: Arc<Mutex<Vec<Text>>>,
+}
+
+/// What was written to one place.
+#[derive(Debug)]
+struct Text {
+    place: String,
+    bytes: Vec<u8>,
 }
 
 /// A place that writes into [`Sinks`], for log subscribers.
@@ -88,7 +95,10 @@ impl Sinks {
     }
 
     pub fn add(&self, place: &str, text: impl Into<Vec<u8>>) {
-        self.texts.lock().push((place.to_owned(), text.into()));
+        self.texts.lock().push(Text {
+            place: place.to_owned(),
+            bytes: text.into(),
+        });
     }
 
     /// Adds every file below `folder` as it is now: databases, journals, sockets' neighbours.
@@ -108,7 +118,10 @@ impl Sinks {
     /// A writer whose text is searched too.
     pub fn writer(&self, place: &str) -> SinkWriter {
         let mut texts = self.texts.lock();
-        texts.push((place.to_owned(), Vec::new()));
+        texts.push(Text {
+            place: place.to_owned(),
+            bytes: Vec::new(),
+        });
         SinkWriter {
             sinks: self.clone(),
             place: texts.len() - 1,
@@ -120,10 +133,10 @@ impl Sinks {
         let texts = self.texts.lock();
         let mut leaks = Vec::new();
         for canary in canaries {
-            for (place, text) in &*texts {
-                if let Some(at) = canary.find(text) {
+            for Text { place, bytes } in &*texts {
+                if let Some(at) = canary.find(bytes) {
                     let before =
-                        String::from_utf8_lossy(&text[at.saturating_sub(80)..at]).into_owned();
+                        String::from_utf8_lossy(&bytes[at.saturating_sub(80)..at]).into_owned();
                     leaks.push(format!("{} in {place}, behind {before:?}", canary.label));
                 }
             }
@@ -138,10 +151,22 @@ impl Sinks {
     }
 }
 
+impl SinkWriter {
+    /// Bytes written so far.
+    pub fn length(&self) -> usize {
+        self.sinks.texts.lock()[self.place].bytes.len()
+    }
+
+    /// What was written behind the first `from` bytes.
+    pub fn since(&self, from: usize) -> Vec<u8> {
+        self.sinks.texts.lock()[self.place].bytes[from..].to_vec()
+    }
+}
+
 impl io::Write for SinkWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.sinks.texts.lock()[self.place]
-            .1
+            .bytes
             .extend_from_slice(bytes);
         Ok(bytes.len())
     }

@@ -6,6 +6,7 @@
 //! - [`chaos`]: a TCP proxy that can be told to fail while it runs
 //! - [`ports`]: addresses that refuse or never answer
 //! - [`canary`]: unique secrets, and a search for them in everything that was written
+//! - [`gateway`]: a gateway under test, and what must hold after every test
 //! - [`gate`]: how a test holds something back instead of sleeping
 //!
 //! All of it is test code: what goes wrong in the rig panics with a message that says what was awaited.
@@ -20,6 +21,7 @@ pub mod canary;
 pub mod chaos;
 pub mod client;
 pub mod gate;
+pub mod gateway;
 pub mod patience;
 pub mod ports;
 pub mod wire;
