@@ -1,1 +1,27 @@
+//! Everything a test needs around a gateway: a backend that misbehaves on demand, a client that can be rude,
+//! a network that fails when told to, and secrets that show where they leak.
+//!
+//! - [`backend`]: a scripted inference server over a raw socket, which records all it sees
+//! - [`client`]: a raw HTTP/1.1 client and a reference reader for event streams
+//! - [`chaos`]: a TCP proxy that can be told to fail while it runs
+//! - [`ports`]: addresses that refuse or never answer
+//! - [`canary`]: unique secrets, and a search for them in everything that was written
+//! - [`gateway`]: a gateway under test, and what must hold after every test
+//! - [`gate`]: how a test holds something back instead of sleeping
+//!
+//! All of it is test code: what goes wrong in the rig panics with a message that says what was awaited.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "this crate is test code: a broken rig must stop the test at once"
+)]
 
+pub mod backend;
+pub mod canary;
+pub mod chaos;
+pub mod client;
+pub mod gate;
+pub mod gateway;
+pub mod patience;
+pub mod ports;
+pub mod wire;

@@ -11,7 +11,7 @@ use ostia_core::{LedgerRow, RequestId, Store, StoreError};
 use tokio::sync::watch;
 
 use super::journal::{Journal, Left};
-use super::record::{self, Step};
+use super::record;
 use super::tail::Tail;
 use super::usage_event;
 
@@ -99,21 +99,28 @@ impl Carrier {
             tail.complete = tail.segment.is_complete();
         }
         self.carry_stranded().await?;
+        let mut trouble = None;
         let mut index = 0;
         while index < self.tails.len() {
-            match self.carry(index).await? {
-                ControlFlow::Continue(()) => index += 1,
-                ControlFlow::Break(()) => {
+            match self.carry(index).await {
+                Ok(ControlFlow::Break(())) => {
                     self.tails.remove(index);
+                    continue;
                 }
+                Ok(ControlFlow::Continue(())) => {}
+                // One file that cannot be read must not hold up the others.
+                Err(Hindrance::Disk(error)) => trouble = Some(Hindrance::Disk(error)),
+                Err(hindrance) => return Err(hindrance),
             }
+            index += 1;
         }
-        self.measure()
+        self.measure();
+        trouble.map_or(Ok(()), Err)
     }
 
     /// Final rows that the disk did not take. They are nowhere but in memory.
     async fn carry_stranded(&mut self) -> Result<(), Hindrance> {
-        let records = std::mem::take(&mut *self.journal.stranded.lock());
+        let records = self.journal.stranded.lock().clone();
         if records.is_empty() {
             return Ok(());
         }
@@ -121,13 +128,10 @@ impl Carrier {
             .iter()
             .filter_map(|record| record::decode(record::body(record)))
             .collect();
-        let brought = insert(&*self.store, &rows).await;
-        if brought.is_ok() {
-            self.rescued.extend(rows.iter().map(|row| row.request_id));
-        } else {
-            self.journal.stranded.lock().extend(records);
-        }
-        brought
+        insert(&*self.store, &rows).await?;
+        self.rescued.extend(rows.iter().map(|row| row.request_id));
+        self.journal.stranded.lock().drain(..records.len());
+        Ok(())
     }
 
     /// Reads one tail to its present end. `Break`: the segment is finished and gone.
@@ -183,16 +187,15 @@ impl Carrier {
         Ok(self.journal.remove(&tail.segment, tail.is_readable())?)
     }
 
-    fn measure(&self) -> Result<(), Hindrance> {
-        let mut pending = 0;
-        for tail in &self.tails {
-            pending += tail.segment.len()?.saturating_sub(tail.position());
-        }
-        self.journal
-            .counters
+    fn measure(&self) {
+        let pending = self.tails.iter().map(|tail| {
+            let end = tail.segment.len().unwrap_or(0);
+            end.saturating_sub(tail.position())
+        });
+        let counters = &self.journal.counters;
+        counters
             .pending_bytes
-            .store(pending, Ordering::Relaxed);
-        Ok(())
+            .store(pending.sum(), Ordering::Relaxed);
     }
 
     fn note_success(&mut self) {

@@ -126,19 +126,18 @@ impl Journal {
     }
 
     pub(super) fn reject(&self, row: &LedgerRow<'_>) {
-        let fate = self.folds.weigh(row, self.second());
-        if let Some(due) = match fate {
+        let due = match self.folds.weigh(row, self.second()) {
             Fate::Write(due) => {
                 self.write_rejected(row);
                 due
             }
             Fate::Folded(due) => {
-                self.counters
-                    .folded
-                    .fetch_add(u64::from(row.count), Ordering::Relaxed);
+                let count = u64::from(row.count);
+                self.counters.folded.fetch_add(count, Ordering::Relaxed);
                 due
             }
-        } {
+        };
+        if let Some(due) = due {
             self.write_folded(&due);
         }
     }
@@ -182,7 +181,7 @@ impl Journal {
 
     /// A segment that promised `bytes`: the active one, or the next.
     fn enter(&self, bytes: usize) -> Option<Arc<Segment>> {
-        // Twice, as another thread may fill the next one at once.
+        // More than once, as another thread may fill the next one at once.
         for _ in 0..3 {
             let active = self.active.load();
             match &*active {
@@ -266,13 +265,24 @@ impl Journal {
 
     /// All of a segment is in the store. One with records that nobody could read is kept under another name.
     pub(super) fn remove(&self, segment: &Segment, readable: bool) -> io::Result<()> {
-        if readable {
-            std::fs::remove_file(segment.path())?;
+        let path = segment.path();
+        let done = if readable {
+            std::fs::remove_file(path)
         } else {
-            std::fs::rename(segment.path(), segment.path().with_extension("unread"))?;
+            std::fs::rename(path, path.with_extension("unread"))
+        };
+        match done {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
         }
         self.files.fetch_sub(1, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// From now on the active segment's disk takes no byte.
+    #[cfg(test)]
+    pub(super) fn fail_active(&self) {
+        self.active.load_full().unwrap().fail();
     }
 
     pub(super) fn segments(&self) -> usize {

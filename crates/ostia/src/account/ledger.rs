@@ -89,6 +89,11 @@ impl Ledger {
         matches!(tokio::time::timeout(limit, flushed).await, Ok(Ok(_)))
     }
 
+    #[cfg(test)]
+    pub(super) fn journal(&self) -> &Journal {
+        &self.journal
+    }
+
     pub fn stats(&self) -> Stats {
         let counters = &self.journal.counters;
         Stats {

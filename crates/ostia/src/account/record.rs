@@ -204,3 +204,166 @@ pub(super) fn with_buffer<T>(work: impl FnOnce(&mut Vec<u8>) -> T) -> T {
     let _ = BUFFER.try_with(|home| home.set(buffer));
     done
 }
+
+#[cfg(test)]
+mod tests {
+    use std::borrow::Cow;
+
+    use ostia_core::{LedgerRow, RequestId};
+    use proptest::prelude::*;
+
+    use super::super::tests::{answered, row};
+    use super::{
+        GROWTH, HEAD, Kind, MAX_LEN, Step, body, decode, encode, encode_final, parse, resume, seal,
+    };
+
+    const SALT: u32 = 0x0571_a0b1;
+
+    fn sealed(kind: Kind, row: &LedgerRow<'_>) -> Vec<u8> {
+        let mut record = Vec::new();
+        encode(&mut record, kind, row).unwrap();
+        seal(&mut record, SALT);
+        record
+    }
+
+    #[test]
+    fn a_record_is_read_as_it_was_written() {
+        let row = answered(&row("ann", 5), 70);
+        let record = sealed(Kind::Final, &row);
+        let Step::Record(read, len) = parse(&record, SALT) else {
+            panic!("no record");
+        };
+        assert_eq!((read.kind, len), (Some(Kind::Final), record.len()));
+        assert_eq!(decode(read.body), Some(row));
+        assert_eq!(parse(&record, SALT + 1), Step::Torn);
+        for cut in 0..record.len() {
+            assert_eq!(parse(&record[..cut], SALT), Step::Unfinished);
+        }
+        for at in 0..record.len() {
+            let mut damaged = record.clone();
+            damaged[at] ^= 0x10;
+            assert!(
+                !matches!(parse(&damaged, SALT), Step::Record(..)),
+                "byte {at}"
+            );
+        }
+    }
+
+    /// Files outlive the binary that wrote them. If this fails, `VERSION` must grow and the old layout still be read.
+    #[test]
+    fn the_layout_of_version_1_stands() {
+        let mut row = answered(&row("ann", 5), 70);
+        row.request_id = RequestId::from_bytes([7; 16]);
+        row.ttft_ms = Some(300);
+        let record = sealed(Kind::Final, &row);
+        assert_eq!(super::VERSION, 1);
+        let expected = "10070707070707070707070707070707070080c081d58abcb00680d2f5d68abcb00603616e6e0b616e6e406c61622e6f726708536f6d65204f6e65076170695f6b6579076c61622e6f7267076c61622e6f726700026b310006736f7068696104766c6c6d016d0d736f706869612d766c6c6d2d6d10636861742f636f6d706c6574696f6e7301c80100060005004600000001ac02d00f00ac0200c80101093139322e302e322e3701";
+        assert_eq!(hex::encode(body(&record)), expected);
+    }
+
+    #[test]
+    fn texts_are_cut_at_a_character() {
+        let mut row = row("ann", 5);
+        row.error_code = Cow::Owned("\u{e9}".repeat(50) + "x");
+        row.client_request_id = Cow::Owned("x".to_owned() + &"\u{1f600}".repeat(50));
+        let record = sealed(Kind::Rejected, &row);
+        let read = decode(body(&record)).unwrap();
+        assert_eq!(read.error_code, "\u{e9}".repeat(32));
+        assert_eq!(
+            read.client_request_id,
+            "x".to_owned() + &"\u{1f600}".repeat(31)
+        );
+    }
+
+    /// A text of a torn record that looks like a record is none: its writer does not know the salt.
+    #[test]
+    fn a_forged_record_is_not_found() {
+        let mut forged = sealed(Kind::Final, &row("mallory", 1_000));
+        seal(&mut forged, 0);
+        let real = sealed(Kind::Final, &row("ann", 1));
+        let bytes = [&[9, 9, 9], &forged[..], &real].concat();
+        assert_eq!(resume(&bytes, SALT), Some(3 + forged.len()));
+        assert_eq!(resume(&bytes[..3 + forged.len()], SALT), None);
+    }
+
+    fn any_row() -> impl Strategy<Value = LedgerRow<'static>> {
+        let text = (any::<char>(), 0..1_200_usize)
+            .prop_map(|(one, times)| String::from(one).repeat(times));
+        let texts = prop::collection::vec(text, 17);
+        (texts, any::<[u64; 10]>(), any::<[i64; 2]>()).prop_map(|(texts, numbers, times)| {
+            let text = |index: usize| Cow::Owned(texts[index].clone());
+            let mut row = LedgerRow {
+                client_request_id: text(0),
+                user_id: text(1),
+                username: text(2),
+                name: text(3),
+                auth_service: text(4),
+                idp: text(5),
+                domain: text(6),
+                group_id: text(7),
+                key_id: text(8),
+                project: text(9),
+                cluster: text(10),
+                framework: text(11),
+                model: text(12),
+                endpoint_slug: text(13),
+                api: text(14),
+                error_code: text(15),
+                origin_ip: text(16),
+                ..row("", numbers[0])
+            };
+            row.started_at = times[0];
+            row.finished_at = times[1];
+            row.usage.prompt_tokens = numbers[1];
+            row.usage.completion_tokens = numbers[2];
+            row.usage.total_tokens = numbers[3];
+            row.usage.cached_tokens = numbers[4];
+            row.usage.reasoning_tokens = numbers[5];
+            row.duration_ms = numbers[6];
+            row.queue_ms = numbers[7];
+            row.request_bytes = numbers[8];
+            row.response_bytes = numbers[9];
+            row
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        /// What `started` reserves is enough for any final record; one that differs only where it may is not cut.
+        #[test]
+        fn a_final_record_fits_its_reserve(started in any_row(), other in any_row()) {
+            let mut record = Vec::new();
+            encode(&mut record, Kind::Started, &started).unwrap();
+            prop_assert!(record.len() <= HEAD + MAX_LEN);
+            let reserve = record.len() + GROWTH;
+
+            encode_final(&mut record, &other, reserve).unwrap();
+            prop_assert!(record.len() <= reserve);
+
+            let expected = LedgerRow {
+                cluster: other.cluster.clone(),
+                framework: other.framework.clone(),
+                endpoint_slug: other.endpoint_slug.clone(),
+                error_code: other.error_code.clone(),
+                finished_at: other.finished_at,
+                usage: other.usage,
+                duration_ms: other.duration_ms,
+                queue_ms: other.queue_ms,
+                response_bytes: other.response_bytes,
+                ..started
+            };
+            let mut whole = Vec::new();
+            encode(&mut whole, Kind::Final, &expected).unwrap();
+            encode_final(&mut record, &expected, reserve).unwrap();
+            prop_assert_eq!(whole, record);
+        }
+
+        #[test]
+        fn the_next_record_is_found_behind_any_bytes(torn in prop::collection::vec(any::<u8>(), 1..400)) {
+            let record = sealed(Kind::Final, &row("ann", 1));
+            let bytes = [&torn[..], &record].concat();
+            prop_assert_eq!(resume(&bytes, SALT), Some(torn.len()));
+        }
+    }
+}

@@ -36,6 +36,8 @@ pub(super) struct Segment {
     sealed: AtomicBool,
     torn: AtomicBool,
     unsynced: AtomicBool,
+    #[cfg(test)]
+    failing: AtomicBool,
 }
 
 impl Segment {
@@ -119,6 +121,8 @@ impl Segment {
             sealed: AtomicBool::new(false),
             torn: AtomicBool::new(false),
             unsynced: AtomicBool::new(true),
+            #[cfg(test)]
+            failing: AtomicBool::new(false),
         }
     }
 
@@ -164,6 +168,10 @@ impl Segment {
     /// The record is not there. Part of it may be: readers look for the next one behind it.
     pub(super) fn append(&self, bytes: &mut [u8]) -> io::Result<()> {
         record::seal(bytes, self.salt);
+        #[cfg(test)]
+        if self.failing.load(Ordering::SeqCst) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
         let written = loop {
             match (&self.appender).write(bytes) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -216,6 +224,12 @@ impl Segment {
     pub(super) fn commit(&self, position: u64) -> io::Result<()> {
         self.file
             .write_all_at(&position.to_le_bytes(), COMMITTED_AT)
+    }
+
+    /// From now on the disk takes no byte.
+    #[cfg(test)]
+    pub(super) fn fail(&self) {
+        self.failing.store(true, Ordering::SeqCst);
     }
 
     pub(super) fn sync(&self) -> io::Result<()> {

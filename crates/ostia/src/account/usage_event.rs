@@ -1,6 +1,7 @@
 use ostia_core::LedgerRow;
 
-/// The ledger's columns as one event: what log pipelines read instead of the database.
+/// The ledger's columns as one event: what log pipelines read instead of the database. A column without a value
+/// (`ttft_ms`) is left out.
 pub(super) fn emit(row: &LedgerRow<'_>) {
     tracing::info!(
         target: "ostia::usage",
@@ -76,7 +77,8 @@ mod tests {
             .flatten_event(true)
             .with_writer(move || writer.clone())
             .finish();
-        let row = row("ann", 7);
+        let mut row = row("ann", 7);
+        row.ttft_ms = Some(12);
         tracing::subscriber::with_default(subscriber, || emit(&row));
 
         let bytes = sink.0.lock().unwrap().clone();
@@ -87,6 +89,7 @@ mod tests {
         assert_eq!(event["request_id"], row.request_id.to_string());
         assert_eq!(event["total_tokens"], 7);
         assert_eq!(event["stream"], true);
+        assert_eq!(event["ttft_ms"], 12);
         let columns = "request_id, client_request_id, started_at, finished_at, user_id, username, auth_service, idp, \
              domain, group_id, key_id, project, cluster, framework, model, endpoint_slug, api, stream, http_status, \
              outcome, phase, error_code, prompt_tokens, completion_tokens, total_tokens, cached_tokens, \

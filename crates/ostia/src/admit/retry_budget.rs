@@ -4,33 +4,35 @@ use std::time::Instant;
 use ostia_core::Clock;
 use parking_lot::Mutex;
 
+/// One retry, in the hundredths that a percentage earns.
+const RETRY: u64 = 100;
 /// Retries a second that are always allowed.
-const FLOOR_PER_SECOND: f64 = 10.0;
-/// The balance never grows beyond so many seconds' worth of the floor, nor so many retries saved up.
-const LARGEST: f64 = 100.0;
+const FLOOR: u64 = 10 * RETRY;
+/// No more than so many retries are saved up.
+const LARGEST: u64 = 100 * RETRY;
 
 /// How many retries the gateway may add to the load: a share of the requests, and a few a second on top.
 pub struct RetryBudget {
-    share: f64,
+    percent: u64,
     clock: Arc<dyn Clock>,
     state: Mutex<State>,
 }
 
 struct State {
     /// Saved up by requests.
-    earned: f64,
+    earned: u64,
     /// Refilled by time.
-    floor: f64,
+    floor: u64,
     at: Instant,
 }
 
 impl RetryBudget {
     pub fn new(percent: u32, clock: Arc<dyn Clock>) -> Self {
         Self {
-            share: f64::from(percent) / 100.0,
+            percent: u64::from(percent),
             state: Mutex::new(State {
-                earned: 0.0,
-                floor: FLOOR_PER_SECOND,
+                earned: 0,
+                floor: FLOOR,
                 at: clock.now(),
             }),
             clock,
@@ -40,23 +42,28 @@ impl RetryBudget {
     /// A request that may be retried begins.
     pub fn earn(&self) {
         let mut state = self.state.lock();
-        state.earned = (state.earned + self.share).min(LARGEST);
+        state.earned = (state.earned + self.percent).min(LARGEST);
     }
 
     /// Takes one retry, if there is one.
     pub fn take(&self) -> bool {
         let now = self.clock.now();
         let mut state = self.state.lock();
-        let gained = now.saturating_duration_since(state.at).as_secs_f64() * FLOOR_PER_SECOND;
-        state.floor = (state.floor + gained).min(FLOOR_PER_SECOND);
-        state.at = now;
-        if state.earned >= 1.0 {
-            state.earned -= 1.0;
-            return true;
+        let waited = now.saturating_duration_since(state.at).as_millis();
+        let gained = u64::try_from(waited)
+            .unwrap_or(u64::MAX)
+            .saturating_mul(FLOOR)
+            / 1_000;
+        if gained > 0 {
+            state.floor = state.floor.saturating_add(gained).min(FLOOR);
+            state.at = now;
         }
-        if state.floor >= 1.0 {
-            state.floor -= 1.0;
-            return true;
+        let State { earned, floor, .. } = &mut *state;
+        for balance in [earned, floor] {
+            if *balance >= RETRY {
+                *balance -= RETRY;
+                return true;
+            }
         }
         false
     }

@@ -14,7 +14,7 @@ pub struct Cluster {
     pub openai_endpoints: Vec<Box<str>>,
     pub access: Access,
     pub adapter: ClusterAdapterName,
-    /// Where `status_url` points; there if and only if the adapter asks for one.
+    /// Where `status_url` points, if the adapter asks for one and it could be read.
     pub status: Option<StatusSource>,
     /// The fixture's `config`, whole.
     pub config: Value,
@@ -102,8 +102,14 @@ impl Deployment {
 }
 
 impl Cluster {
-    /// Whether `openai_endpoints` lists this api (`chat/completions`, `audio/speech`, ...).
+    /// Whether `openai_endpoints` lists this api (`chat/completions`, `audio/speech`, ...). Who serves `messages` counts
+    /// their tokens too.
     pub fn serves_api(&self, api: &str) -> bool {
+        let api = if api == "messages/count_tokens" {
+            "messages"
+        } else {
+            api
+        };
         self.openai_endpoints
             .iter()
             .any(|listed| match listed.strip_suffix("/*") {

@@ -4,7 +4,9 @@
 
 mod dotenv;
 mod environment;
+mod fixture;
 mod json;
+mod load;
 mod memory;
 mod problem;
 mod python;
@@ -13,12 +15,15 @@ mod section;
 mod sections;
 mod settings;
 mod source;
+mod table;
 mod tls_files;
 mod units;
 
 pub use environment::Environment;
+pub use load::{Loaded, Sources, load};
 pub use problem::{Place, Problem, Reach, Severity};
 pub use settings::*;
+pub use table::{report, table};
 
 /// First path segments that are the gateway's own.
 const RESERVED_CLUSTERS: [&str; 11] = [
@@ -34,3 +39,6 @@ const RESERVED_CLUSTERS: [&str; 11] = [
     "metrics",
     "resource_server",
 ];
+
+#[cfg(test)]
+mod tests;

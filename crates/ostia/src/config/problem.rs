@@ -75,6 +75,11 @@ impl Report {
             .any(|problem| problem.severity == Severity::Error)
     }
 
+    pub fn has_fatal(&self) -> bool {
+        let problems = self.problems.borrow();
+        problems.iter().any(|problem| problem.scope == Reach::Fatal)
+    }
+
     pub fn into_problems(self) -> Vec<Problem> {
         self.problems.into_inner()
     }

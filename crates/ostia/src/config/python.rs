@@ -390,7 +390,7 @@ mod tests {
         assert!(parse(&nested(32)).is_ok());
         assert!(parse(&nested(33)).unwrap_err().text.contains("32 levels"));
         assert!(parse(&"(".repeat(60_000)).is_err());
-        let long = |bytes| format!("'{}'", "a".repeat(bytes - 2));
+        let long = |bytes: usize| format!("'{}'", "a".repeat(bytes - 2));
         assert!(parse(&long(64 << 10)).is_ok());
         assert!(
             parse(&long((64 << 10) + 1))

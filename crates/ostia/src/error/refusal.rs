@@ -112,7 +112,6 @@ pub(super) fn kind_of(status: StatusCode) -> &'static str {
         401 => "authentication_error",
         403 => "permission_error",
         429 => "rate_limit_error",
-        500 => "server_error",
         501 => "invalid_request_error",
         502 => "upstream_error",
         503 => "overloaded_error",

@@ -6,10 +6,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::FutureExt;
 use ostia_core::{Clock, RequestId};
 use rustix::io::Errno;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, copy, sink};
 use tokio::net::{TcpListener, TcpSocket, UnixListener, UnixStream};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
 
 use super::connection::{Shared, serve_connection};
 use super::drain::Stage;
@@ -18,7 +20,13 @@ use super::{Drain, Handler, Options};
 use crate::config::ListenAddress;
 use crate::runtime;
 
+/// Connections over the cap that are told so at one time.
+const MAX_REFUSALS: usize = 64;
+const REFUSAL_BYTES: u64 = 64 * 1024;
+const REFUSAL_TIME: Duration = Duration::from_millis(200);
 const BACKLOG: u32 = 4096;
+/// For connections that the kernel had made when the shutdown began: closing the listener resets them.
+const BACKLOG_TIME: Duration = Duration::from_millis(50);
 /// Given back to the rest of the process (the admin listener, the log) while descriptors are short.
 const RESERVED_DESCRIPTORS: usize = 8;
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
@@ -132,9 +140,8 @@ pub async fn serve<H: Handler>(
             () = doorman.take_one() => {}
         }
     }
-    while let Some(Ok((socket, peer_ip))) = doorman.listener.accept().now_or_never() {
-        doorman.admit(socket, peer_ip);
-    }
+    // Elapsing is how this ends.
+    let _ = timeout(BACKLOG_TIME, doorman.empty_backlog()).await;
     drop(doorman);
     connections.none_left().await;
 }
@@ -144,6 +151,7 @@ struct Doorman<H> {
     shared: Arc<Shared<H>>,
     reserve: Vec<File>,
     pause: Duration,
+    refusals: Arc<Semaphore>,
 }
 
 impl<H: Handler> Doorman<H> {
@@ -153,6 +161,7 @@ impl<H: Handler> Doorman<H> {
             shared,
             reserve: Vec::with_capacity(RESERVED_DESCRIPTORS),
             pause: FIRST_PAUSE,
+            refusals: Arc::new(Semaphore::new(MAX_REFUSALS)),
         };
         doorman.refill_reserve();
         doorman
@@ -178,19 +187,39 @@ impl<H: Handler> Doorman<H> {
         }
     }
 
+    async fn empty_backlog(&self) {
+        while let Ok((socket, peer_ip)) = self.listener.accept().await {
+            self.admit(socket, peer_ip);
+        }
+    }
+
     fn admit(&self, socket: Plain, peer_ip: IpAddr) {
         let options = &self.shared.options;
         let Some(open) = options.connections.enter(options.max_connections) else {
             options.connections.refuse();
-            if options.tls.is_none() {
-                refuse(&socket, self.shared.clock.unix_micros());
-            }
+            self.refuse(socket);
             return;
         };
         let shared = Arc::clone(&self.shared);
         runtime::spawn(async move {
             serve_connection(socket, peer_ip, shared).await;
             drop(open);
+        });
+    }
+
+    /// Answers one connection too many, unless many of them are being answered already.
+    fn refuse(&self, socket: Plain) {
+        if self.shared.options.tls.is_some() {
+            return;
+        }
+        let Ok(permit) = Arc::clone(&self.refusals).try_acquire_owned() else {
+            return;
+        };
+        let id = RequestId::at(self.shared.clock.unix_micros());
+        runtime::spawn(async move {
+            // Whoever cannot be answered in time sees the close.
+            let _ = timeout(REFUSAL_TIME, answer_busy(socket, id)).await;
+            drop(permit);
         });
     }
 
@@ -222,12 +251,14 @@ fn is_exhaustion(error: &io::Error) -> bool {
     )
 }
 
-/// The answer to one connection too many, as far as the socket takes it at once.
-fn refuse(socket: &Plain, unix_micros: i64) {
-    let id = RequestId::at(unix_micros);
+async fn answer_busy(mut socket: Plain, id: RequestId) -> io::Result<()> {
     let answer = format!(
-        "HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\ncontent-length: 0\r\nretry-after: 1\r\nx-request-id: {id}\r\n\r\n"
+        "HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\ncontent-length: 0\r\n\
+         retry-after: 1\r\nx-request-id: {id}\r\n\r\n"
     );
-    // Whoever cannot be answered sees the close.
-    let _ = socket.try_write(answer.as_bytes());
+    socket.write_all(answer.as_bytes()).await?;
+    socket.shutdown().await?;
+    // Closing with the request unread would be a reset, which can overtake the answer.
+    copy(&mut socket.take(REFUSAL_BYTES), &mut sink()).await?;
+    Ok(())
 }

@@ -22,6 +22,16 @@ pin_project! {
         body: B,
         wire: Arc<Wire>,
         stream: Option<Box<Stream>>,
+        ending: Ending,
+    }
+}
+
+/// Goes with a request and then with its answer; tells when hyper has no more of it to wait for.
+pub(super) struct Ending(pub Arc<Traffic>);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.0.end();
     }
 }
 
@@ -42,18 +52,19 @@ struct Breaking {
 }
 
 impl<B> AnswerBody<B> {
-    pub fn http1(body: B, wire: Arc<Wire>) -> Self {
+    pub fn http1(body: B, wire: Arc<Wire>, ending: Ending) -> Self {
         Self {
             body,
             wire,
             stream: None,
+            ending,
         }
     }
 
-    pub fn http2(body: B, wire: Arc<Wire>, flow: Arc<Flow>, traffic: Arc<Traffic>) -> Self {
+    pub fn http2(body: B, wire: Arc<Wire>, flow: Arc<Flow>, ending: Ending) -> Self {
         let stream = Stream {
             flow,
-            traffic,
+            traffic: Arc::clone(&ending.0),
             tail: None,
             is_exact: false,
             breaking: None,
@@ -62,6 +73,7 @@ impl<B> AnswerBody<B> {
             body,
             wire,
             stream: Some(Box::new(stream)),
+            ending,
         }
     }
 }

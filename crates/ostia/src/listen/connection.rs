@@ -108,7 +108,7 @@ pub(super) async fn serve_connection<H: Handler>(
         }
         false => {
             let wire = Arc::<Wire>::default();
-            let socket = socket.http1(Arc::clone(&wire));
+            let socket = socket.http1(Arc::clone(&wire), Arc::clone(&shared.clock));
             let exchanges = exchanges(Protocol::Http1(Arc::clone(&wire)));
             let conn = shared
                 .http1

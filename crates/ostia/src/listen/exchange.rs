@@ -13,14 +13,14 @@ use hyper::service::Service;
 use hyper::upgrade::OnUpgrade;
 use ostia_core::RequestId;
 
-use super::answer::AnswerBody;
+use super::answer::{AnswerBody, Ending};
 use super::connection::Shared;
 use super::head;
 use super::http2::{StreamParts, StreamQueue};
 use super::traffic::Traffic;
 use super::{Handler, Inbound, Rejection, Wire, origin_ip};
 
-const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const X_CLIENT_REQUEST_ID: HeaderName = HeaderName::from_static("x-client-request-id");
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
@@ -70,7 +70,7 @@ impl<H: Handler> Service<Request<Incoming>> for Exchanges<H> {
             has_transfer_encoding: head.headers.contains_key(TRANSFER_ENCODING),
             rejection,
             stream,
-            traffic: Arc::clone(&self.traffic),
+            ending: Ending(Arc::clone(&self.traffic)),
         };
         let inbound = Inbound {
             id: RequestId::at(received_unix_micros),
@@ -103,7 +103,7 @@ struct Exchange {
     has_transfer_encoding: bool,
     rejection: Option<Rejection>,
     stream: Option<StreamParts>,
-    traffic: Arc<Traffic>,
+    ending: Ending,
 }
 
 impl Exchange {
@@ -123,10 +123,10 @@ impl Exchange {
             let_go_of_body().await;
         }
         let Some(stream) = self.stream else {
-            return response.map(|body| AnswerBody::http1(body, wire));
+            return response.map(|body| AnswerBody::http1(body, wire, self.ending));
         };
         stream.flow.answered();
-        response.map(|body| AnswerBody::http2(body, wire, stream.flow, self.traffic))
+        response.map(|body| AnswerBody::http2(body, wire, stream.flow, self.ending))
     }
 
     fn mark<B>(&self, response: &mut Response<B>, id: RequestId, client_id: Option<&str>) {

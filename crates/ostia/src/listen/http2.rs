@@ -1,6 +1,7 @@
 //! HTTP/2 with its streams in the connection's own task: a connection that goes takes its requests with it, and nothing
 //! between the client's socket and a backend's is spawned.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -134,7 +135,9 @@ impl Future for Stream {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<bool> {
         let this = &mut *self;
-        let is_done = this.work.as_mut().poll(cx).is_ready();
+        // A request that panics ends its own stream: the connection's others run in the same task.
+        let work = AssertUnwindSafe(|| this.work.as_mut().poll(cx));
+        let is_done = !catch_unwind(work).is_ok_and(|polled| polled.is_pending());
         let flow = &this.parts.flow;
         let polls = flow.polls.load(Relaxed);
         let waits_for_peer = flow.has_yielded.load(Relaxed);

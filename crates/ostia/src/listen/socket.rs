@@ -5,10 +5,12 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
+use ostia_core::{Clock, RequestId};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
 use super::Wire;
+use super::exchange::X_REQUEST_ID;
 use super::framing::Framing;
 use super::stall::Stall;
 use super::traffic::Traffic;
@@ -34,6 +36,9 @@ pub(super) struct Socket {
 struct Http1 {
     wire: Arc<Wire>,
     framing: Framing,
+    clock: Arc<dyn Clock>,
+    /// hyper's answer to what it could not parse, with an id put in.
+    own_answer: Bytes,
 }
 
 enum Closing {
@@ -59,11 +64,16 @@ impl Socket {
         }
     }
 
-    /// Obeys [`Wire::cut`] and watches the requests' framing.
-    pub fn http1(mut self, wire: Arc<Wire>) -> Self {
+    /// Obeys [`Wire::cut`], watches the requests' framing, gives hyper's own answers an id.
+    pub fn http1(mut self, wire: Arc<Wire>, clock: Arc<dyn Clock>) -> Self {
         let mut framing = Framing::new();
         note_framing(&mut framing, &self.ahead, &self.traffic);
-        self.http1 = Some(Http1 { wire, framing });
+        self.http1 = Some(Http1 {
+            wire,
+            framing,
+            clock,
+            own_answer: Bytes::new(),
+        });
         self
     }
 
@@ -71,6 +81,40 @@ impl Socket {
         self.http1
             .as_ref()
             .is_some_and(|http1| http1.wire.is_broken())
+    }
+
+    /// Takes an answer that hyper makes by itself, for a head that it cannot parse: the one kind that no handler marks.
+    fn take_own_answer(&mut self, bytes: &[u8]) -> bool {
+        let Some(http1) = &mut self.http1 else {
+            return false;
+        };
+        if !self.traffic.is_quiet() || !bytes.starts_with(b"HTTP/1.") {
+            return false;
+        }
+        let Some(end) = memchr::memchr(b'\n', bytes) else {
+            return false;
+        };
+        let id = RequestId::at(http1.clock.unix_micros());
+        let id = format!("{X_REQUEST_ID}: {id}\r\n");
+        http1.own_answer = [&bytes[..=end], id.as_bytes(), &bytes[end + 1..]]
+            .concat()
+            .into();
+        true
+    }
+
+    fn poll_own_answer(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while let Some(http1) = self.http1.as_mut().filter(|it| !it.own_answer.is_empty()) {
+            let transport = Pin::new(&mut self.transport);
+            let written = match transport.poll_write(cx, &http1.own_answer) {
+                Poll::Ready(Ok(0)) => Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                other => other,
+            };
+            if let Poll::Ready(Ok(bytes)) = &written {
+                http1.own_answer.advance(*bytes);
+            }
+            ready!(self.watch(cx, written))?;
+        }
+        Poll::Ready(Ok(()))
     }
 
     /// Passes on what a write or flush gave, unless the client has taken nothing for too long.
@@ -173,6 +217,9 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
+        if self.take_own_answer(buf) {
+            return Poll::Ready(Ok(buf.len()));
+        }
         let result = Pin::new(&mut self.transport).poll_write(cx, buf);
         if let Poll::Ready(Ok(bytes)) = &result {
             self.traffic.wrote(*bytes);
@@ -185,6 +232,11 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        if let [only] = bufs
+            && self.take_own_answer(only)
+        {
+            return Poll::Ready(Ok(only.len()));
+        }
         let result = Pin::new(&mut self.transport).poll_write_vectored(cx, bufs);
         if let Poll::Ready(Ok(bytes)) = &result {
             self.traffic.wrote(*bytes);
@@ -198,8 +250,10 @@ impl AsyncWrite for Socket {
 
     /// hyper calls this only when its own buffer is empty: whatever was yielded before a cut is with the kernel.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_own_answer(cx))?;
         let result = Pin::new(&mut self.transport).poll_flush(cx);
         ready!(self.watch(cx, result))?;
+        self.traffic.flushed();
         match self.is_cut() {
             true => self.poll_break(cx),
             false => Poll::Ready(Ok(())),

@@ -9,6 +9,8 @@ use parking_lot::Mutex;
 pub(super) struct Traffic {
     requests: AtomicU64,
     odd_head: AtomicU64,
+    ended: AtomicU64,
+    is_quiet: AtomicBool,
     written: AtomicU64,
     blocked: AtomicBool,
     settled: AtomicU64,
@@ -25,6 +27,26 @@ impl Traffic {
 
     pub fn requests(&self) -> u64 {
         self.requests.load(Relaxed)
+    }
+
+    /// The answer of one more request is with hyper to its end, or will never be.
+    pub fn end(&self) {
+        self.is_quiet.store(false, Relaxed);
+        self.ended.fetch_add(1, Relaxed);
+    }
+
+    /// Everything is flushed.
+    pub fn flushed(&self) {
+        self.is_quiet.store(self.is_all_ended(), Relaxed);
+    }
+
+    /// No request waits for its answer or for a part of it: what is written now is hyper's own.
+    pub fn is_quiet(&self) -> bool {
+        self.is_all_ended() && (self.requests() == 0 || self.is_quiet.load(Relaxed))
+    }
+
+    fn is_all_ended(&self) -> bool {
+        self.ended.load(Relaxed) == self.requests()
     }
 
     /// The head with this number, counted from 1, must be refused.

@@ -12,16 +12,6 @@ pub(super) enum Plain {
     Unix(UnixStream),
 }
 
-impl Plain {
-    /// Writes what the socket takes at once.
-    pub fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
-        match self {
-            Self::Tcp(socket) => socket.try_write(bytes),
-            Self::Unix(socket) => socket.try_write(bytes),
-        }
-    }
-}
-
 /// What HTTP is spoken over. An enum and not a type parameter: hyper's connections are compiled once.
 pub(super) enum Transport {
     Plain(Plain),

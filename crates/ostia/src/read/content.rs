@@ -86,7 +86,7 @@ mod tests {
             Some("application/x-www-form-urlencoded"),
         ] {
             assert_eq!(
-                of(name, Api::ChatCompletions),
+                of(name, &Api::ChatCompletions),
                 Ok(Content::Json),
                 "{name:?}"
             );
@@ -97,17 +97,17 @@ mod tests {
     fn forms_only_where_an_api_takes_them() {
         let form = Some("multipart/form-data; boundary=x");
         assert!(matches!(
-            of(form, Api::ChatCompletions),
+            of(form, &Api::ChatCompletions),
             Err(ReadError::UnsupportedType(_))
         ));
         assert_eq!(
-            of(form, Api::AudioTranscriptions),
+            of(form, &Api::AudioTranscriptions),
             Ok(Content::Multipart {
                 boundary: b"x".as_slice().into()
             })
         );
         assert!(matches!(
-            of(Some("multipart/form-data"), Api::ImagesEdits),
+            of(Some("multipart/form-data"), &Api::ImagesEdits),
             Err(ReadError::Invalid(_))
         ));
     }
@@ -123,7 +123,7 @@ mod tests {
         ] {
             assert!(
                 matches!(
-                    of(Some(name), Api::AudioSpeech),
+                    of(Some(name), &Api::AudioSpeech),
                     Err(ReadError::UnsupportedType(_))
                 ),
                 "{name}"
@@ -132,7 +132,7 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.append(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.append(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        assert!(content_of(&headers, Api::Embeddings).is_err());
+        assert!(content_of(&headers, &Api::Embeddings).is_err());
     }
 
     #[test]
@@ -146,7 +146,7 @@ mod tests {
         ] {
             let mut headers = HeaderMap::new();
             headers.insert(CONTENT_ENCODING, HeaderValue::from_str(value).unwrap());
-            let found = content_of(&headers, Api::Completions);
+            let found = content_of(&headers, &Api::Completions);
             assert_eq!(found.is_ok(), fine, "{value}");
         }
     }

@@ -46,8 +46,8 @@ fn joined(pieces: &[Bytes]) -> String {
 
 #[test]
 fn apis_are_parsed_by_their_whole_path() {
-    for api in Api::ALL {
-        assert_eq!(Api::parse(api.as_str()), Some(api));
+    for api in Api::KNOWN {
+        assert_eq!(Api::parse(api.as_str()), api);
     }
     for path in [
         "",
@@ -57,7 +57,7 @@ fn apis_are_parsed_by_their_whole_path() {
         "models",
         "batches",
     ] {
-        assert_eq!(Api::parse(path), None, "{path}");
+        assert_eq!(Api::parse(path), Api::Other(path.into()), "{path}");
     }
 }
 
@@ -83,7 +83,7 @@ fn bodies_that_are_no_json_object() {
 
 #[test]
 fn a_model_is_needed_everywhere() {
-    for api in Api::ALL {
+    for api in Api::KNOWN {
         for body in [
             "{}",
             "{\"model\":\"\"}",
@@ -92,7 +92,7 @@ fn a_model_is_needed_everywhere() {
             "{\"model\":[\"m\"]}",
         ] {
             assert_eq!(
-                refusal(api, body),
+                refusal(api.clone(), body),
                 ("missing_model", Some("model")),
                 "{api:?} {body}"
             );
@@ -160,7 +160,7 @@ fn chat_needs_messages() {
 fn prompts_and_inputs_are_text_or_tokens() {
     for (api, name) in [(Api::Completions, "prompt"), (Api::Embeddings, "input")] {
         for value in ["\"a\"", "\"\"", "[\"a\",\"b\"]", "[1,2]", "[[1],[2,3]]"] {
-            call(api, &format!("\"{name}\":{value}"));
+            call(api.clone(), &format!("\"{name}\":{value}"));
         }
         for value in [
             "1",
@@ -177,14 +177,18 @@ fn prompts_and_inputs_are_text_or_tokens() {
             "[{}]",
         ] {
             let body = format!("{{\"model\":\"m\",\"{name}\":{value}}}");
-            assert_eq!(refusal(api, &body), ("invalid_value", Some(name)), "{body}");
+            assert_eq!(
+                refusal(api.clone(), &body),
+                ("invalid_value", Some(name)),
+                "{body}"
+            );
         }
         for body in [
             format!("{{\"model\":\"m\",\"{name}\":null}}"),
             "{\"model\":\"m\"}".to_owned(),
         ] {
             assert_eq!(
-                refusal(api, &body),
+                refusal(api.clone(), &body),
                 ("missing_required_parameter", Some(name)),
                 "{body}"
             );

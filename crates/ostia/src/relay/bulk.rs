@@ -6,7 +6,6 @@ use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
 use ostia_core::{Outcome, Phase, Usage, UsageSource};
 
-use super::meter::read_answer;
 use super::pace::{Due, Pace};
 use super::usage_search::UsageSearch;
 use super::{Context, InFlight};

@@ -98,14 +98,16 @@ impl Scanner {
     fn event_end(&mut self, buffer: &[u8]) -> Option<usize> {
         let mut at = self.scanned;
         loop {
-            if std::mem::take(&mut self.after_cr) && buffer.get(at) == Some(&b'\n') {
+            let Some(rest) = buffer.get(at..).filter(|rest| !rest.is_empty()) else {
+                self.scanned = buffer.len();
+                return None;
+            };
+            if std::mem::take(&mut self.after_cr) && rest.first() == Some(&b'\n') {
                 at += 1;
-            } else if at >= buffer.len() {
-                // Nothing was read behind the CR, so the question stays open.
-                self.after_cr = at > 0 && buffer.get(at - 1) == Some(&b'\r');
+                continue;
             }
-            let Some(offset) = memchr2(b'\n', b'\r', buffer.get(at..).unwrap_or_default()) else {
-                self.line_empty &= at >= buffer.len();
+            let Some(offset) = memchr2(b'\n', b'\r', rest) else {
+                self.line_empty = false;
                 self.scanned = buffer.len();
                 return None;
             };

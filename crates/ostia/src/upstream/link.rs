@@ -203,3 +203,85 @@ impl Stall {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use http::{HeaderMap, Method};
+    use http_body_util::BodyExt;
+
+    use super::super::message::{Message, Place};
+    use super::super::pool::Gauges;
+    use super::super::socket::Stream;
+    use super::*;
+    use crate::catalog::{Origin, Scheme};
+
+    /// The runtime learns that there is something to read only when it looks; until then a write may already fail.
+    #[tokio::test]
+    async fn an_answer_that_waits_is_read_though_the_request_cannot_be_written() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        // Nothing is awaited here, so the runtime does not look.
+        let (mut peer, _) = listener.accept().unwrap();
+        peer.write_all(b"HTTP/1.1 413 Too Big\r\ncontent-length: 3\r\n\r\nbig")
+            .unwrap();
+        socket2::SockRef::from(&peer)
+            .set_linger(Some(Duration::ZERO))
+            .unwrap();
+        drop(peer);
+
+        let origin = Origin {
+            scheme: Scheme::Http,
+            host: "127.0.0.1".into(),
+            port: address.port(),
+        };
+        let body = vec![Bytes::from(vec![b'x'; 100_000])];
+        let request = Message::new(Method::POST, "/".to_owned(), HeaderMap::new(), body)
+            .unwrap()
+            .into_http1(&Place::new(&origin, None).unwrap())
+            .unwrap();
+        let open = Arc::<Gauges>::default().opened();
+        let mut link = Link::open(Socket::new(Stream::Plain(stream)), open)
+            .await
+            .unwrap();
+        let answer = link
+            .exchange(request, Some(Duration::from_secs(20)), &mut || {})
+            .await;
+        let answer = answer.map_err(|trouble| trouble.detail).unwrap();
+        assert_eq!(answer.status(), 413);
+        let mut body = answer.into_body();
+        let frame = std::future::poll_fn(|cx| link.poll_body(cx, &mut body)).await;
+        assert_eq!(frame.unwrap().unwrap().into_data().unwrap(), "big");
+        assert!(body.is_end_stream() || body.frame().await.is_none());
+        assert!(!link.is_idle());
+    }
+
+    fn deadline(stall: &mut Pin<&mut Stall>, written: u64) -> Option<Instant> {
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(stall.as_mut().poll(&mut cx, written).is_pending());
+        let timer = stall.as_mut().project().timer;
+        timer.as_ref().as_pin_ref().map(|timer| timer.deadline())
+    }
+
+    fn next_instant() {
+        let now = Instant::now();
+        while Instant::now() == now {}
+    }
+
+    #[tokio::test]
+    async fn the_wait_for_the_head_begins_with_the_last_byte_written() {
+        let mut stall = pin!(Stall::new(Some(Duration::from_secs(60)), 0));
+        let first = deadline(&mut stall, 100);
+        next_instant();
+        assert_eq!(deadline(&mut stall, 100), first);
+        let moved = deadline(&mut stall, 101);
+        assert!(moved > first);
+        next_instant();
+        assert_eq!(deadline(&mut stall, 101), moved);
+
+        let mut endless = pin!(Stall::new(None, 0));
+        assert_eq!(deadline(&mut endless, 100), None);
+    }
+}

@@ -4,6 +4,7 @@
 
 mod answer;
 mod body;
+mod call;
 mod client;
 mod connect;
 mod dispatch;
@@ -23,7 +24,6 @@ mod trouble;
 
 pub use answer::{Answer, BodyError, Failure, FailureKind};
 pub use body::UpstreamBody;
-pub(crate) use client::Progress;
 pub use client::{Client, ClientError};
 pub use dispatch::{Upstreams, send};
 pub use fetch::FetchError;

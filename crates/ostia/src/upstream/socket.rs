@@ -59,9 +59,9 @@ impl Traffic {
         self.read_limit.store(0, Ordering::Relaxed);
     }
 
-    fn may_read(&self) -> bool {
+    fn has_read_too_much(&self) -> bool {
         let limit = self.read_limit.load(Ordering::Relaxed);
-        limit == 0 || self.read() < limit
+        limit != 0 && self.read() > limit
     }
 
     fn add_read(&self, bytes: usize) {
@@ -120,12 +120,6 @@ impl AsyncRead for Socket {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if !this.traffic.may_read() {
-            return Poll::Ready(Err(io::Error::new(
-                io::ErrorKind::InvalidData,
-                "the answer's head does not end",
-            )));
-        }
         let before = buf.filled().len();
         let result = match &mut this.stream {
             Stream::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
@@ -135,6 +129,12 @@ impl AsyncRead for Socket {
         this.traffic.add_read(bytes);
         if result.is_ready() && bytes == 0 && buf.remaining() > 0 {
             this.traffic.ended.store(true, Ordering::Relaxed);
+        }
+        if this.traffic.has_read_too_much() {
+            return Poll::Ready(Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "the answer's head does not end",
+            )));
         }
         result
     }

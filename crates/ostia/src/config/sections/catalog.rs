@@ -1,5 +1,4 @@
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use super::super::section::{Reading, Section, Text, quoted};
@@ -91,9 +90,4 @@ fn plain(texts: BTreeMap<String, Text>) -> BTreeMap<String, String> {
         .into_iter()
         .map(|(key, text)| (key, text.value))
         .collect()
-}
-
-/// Where a fixture file that nobody named would be.
-pub(in super::super) fn is_default(fixture: &PathBuf, reading: &Reading<'_>, key: &str) -> bool {
-    reading.place(key).position.is_none() && !fixture.exists()
 }

@@ -1,6 +1,5 @@
-use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -227,20 +226,6 @@ pub(super) fn read_telemetry(root: &mut Section<'_, '_>, reading: &Reading<'_>) 
         reading.fatal("telemetry.otlp_endpoint", &fault.to_string());
     }
     telemetry
-}
-
-/// Folders and files that only the process itself should be given, in absolute form.
-pub(in super::super) fn absolute(path: PathBuf) -> PathBuf {
-    std::path::absolute(&path).unwrap_or(path)
-}
-
-/// The first segment of `base_path`, which no cluster may be named after.
-pub(in super::super) fn first_segments(base_path: &str) -> BTreeSet<&str> {
-    base_path
-        .split('/')
-        .filter(|part| !part.is_empty())
-        .take(1)
-        .collect()
 }
 
 #[cfg(test)]

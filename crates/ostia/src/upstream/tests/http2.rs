@@ -65,7 +65,7 @@ where
                     endless: false,
                     events,
                 };
-                std::future::pending::<()>().await;
+                return std::future::pending().await;
             }
             let endless = length == 7;
             Ok::<_, Infallible>(Response::new(Answer {
@@ -216,4 +216,17 @@ async fn a_hundred_and_one_streams_need_two_connections() {
     assert_eq!(backend.accepted(), 2);
     drop(open);
     assert_eq!(client.stats().in_use, 0);
+}
+
+#[tokio::test]
+async fn a_body_of_eight_megabytes_arrives_whole() {
+    let (backend, mut seen) = cleartext().await;
+    let mut target = plain(&backend);
+    target.http2 = true;
+    let client = client(&target);
+    let mut request = outgoing(&["{"]);
+    request.body.push(vec![b' '; 8_000_000].into());
+    let answer = soon(client.send(request, &mut |_| {})).await.unwrap();
+    assert_eq!(read(answer.body).await.unwrap(), "ok");
+    assert!(seen.recv().await.unwrap().ends_with(" 8000001"));
 }

@@ -1,0 +1,95 @@
+//! What must be zero when nothing is going on, read from `/metrics`.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::client::{RawClient, Request};
+use crate::patience::within;
+
+/// Gauges that count what a request holds. Every series of each must come back to zero.
+const HELD: [&str; 3] = [
+    "ostia_endpoint_in_flight",
+    "ostia_ledger_open_receipts",
+    "ostia_request_body_bytes",
+];
+
+/// Waits until nothing is held, and gives the text in which that stood.
+pub async fn at_rest(admin: SocketAddr) -> String {
+    let mut last = String::new();
+    let waiting = async {
+        loop {
+            last = scrape(admin).await;
+            if held(&last).is_empty() {
+                return;
+            }
+            // Metrics can only be asked, not awaited.
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    match tokio::time::timeout(crate::patience::PATIENCE, waiting).await {
+        Ok(()) => last,
+        Err(_) => panic!("still held at rest: {:?}", held(&last)),
+    }
+}
+
+/// All metrics as text.
+pub async fn scrape(admin: SocketAddr) -> String {
+    let asking = async {
+        RawClient::connect(admin)
+            .await
+            .call(&Request::get("/metrics").header("Connection", "close"))
+            .await
+    };
+    let answer = within(|| "metrics".to_owned(), asking).await;
+    assert_eq!(answer.status(), 200, "{}", answer.text());
+    answer.text()
+}
+
+/// Sum of all series of a metric; `None` if there is none.
+pub fn sum(metrics: &str, name: &str) -> Option<f64> {
+    let values: Vec<f64> = series(metrics)
+        .filter(|(named, _)| named.split('{').next() == Some(name))
+        .map(|(_, value)| value)
+        .collect();
+    (!values.is_empty()).then(|| values.iter().sum())
+}
+
+/// Series of held things that are not zero; a missing gauge counts, or a rename would switch the check off.
+fn held(metrics: &str) -> Vec<String> {
+    let mut held = Vec::new();
+    for name in HELD {
+        match sum(metrics, name) {
+            Some(0.0) => {}
+            other => held.push(format!("{name} {other:?}")),
+        }
+    }
+    held
+}
+
+fn series(metrics: &str) -> impl Iterator<Item = (&str, f64)> {
+    let lines = metrics.lines().filter(|line| !line.starts_with('#'));
+    lines.filter_map(|line| {
+        let (name, value) = line.rsplit_once(' ')?;
+        Some((name, value.parse().ok()?))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{held, sum};
+
+    #[test]
+    fn what_is_held_or_missing_is_named() {
+        let rest = "# TYPE ostia_endpoint_in_flight gauge\nostia_endpoint_in_flight{endpoint=\"a b\"} 0\n\
+                    ostia_ledger_open_receipts 0\nostia_request_body_bytes 0\n# EOF\n";
+        assert_eq!(held(rest), Vec::<String>::new());
+        let busy = rest
+            .replace(
+                "in_flight{endpoint=\"a b\"} 0",
+                "in_flight{endpoint=\"a b\"} 2",
+            )
+            .replace("ostia_request_body_bytes", "renamed");
+        assert_eq!(held(&busy).len(), 2);
+        assert_eq!(sum(&busy, "ostia_endpoint_in_flight"), Some(2.0));
+    }
+}

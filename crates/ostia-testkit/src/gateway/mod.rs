@@ -1,0 +1,214 @@
+//! In: an installation ([`Site`]) and fake backends.
+//! Out: a gateway that listens, and after the test the proof that its books are right and nothing leaked.
+//! Not here: how a gateway is started; whatever can be started is a [`Subject`].
+
+mod audit;
+pub mod gauges;
+mod log;
+mod rows;
+mod site;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use ostia_core::BoxFuture;
+use serde_json::{Value, json};
+
+use crate::backend::FakeBackend;
+use crate::canary::Sinks;
+use crate::client::{Answer, RawClient, Request};
+use crate::patience::within;
+
+pub use audit::audit;
+pub use log::Log;
+pub use rows::{Row, read_rows};
+pub use site::{BACKEND_KEY_VARIABLE, CLUSTER, Endpoint, FRAMEWORK, Secrets, Site, USER};
+
+/// A running gateway, within this process or as a process of its own.
+pub trait Subject: Send + Sync {
+    fn address(&self) -> SocketAddr;
+
+    fn admin_address(&self) -> SocketAddr;
+
+    /// What it still holds, where that is not in its metrics; asked only when nothing is going on.
+    fn held(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// What it wrote to its log since it started.
+    fn log(&self) -> Vec<u8>;
+
+    /// Ends in an orderly way: drained, rows in the database.
+    fn stop(self: Box<Self>) -> BoxFuture<'static, ()>;
+}
+
+/// A gateway under test. Ends with [`TestGateway::finish`], which checks what must hold after every test.
+pub struct TestGateway {
+    site: Site,
+    subject: Option<Box<dyn Subject>>,
+    /// What clients were sent: holds no secret.
+    answers: Sinks,
+    /// What administrators may read: holds no prompt either.
+    inside: Sinks,
+}
+
+impl TestGateway {
+    /// Takes over a gateway that was started from `site`.
+    pub fn around(site: Site, subject: impl Subject + 'static) -> Self {
+        Self {
+            site,
+            subject: Some(Box::new(subject)),
+            answers: Sinks::new(),
+            inside: Sinks::new(),
+        }
+    }
+
+    pub const fn site(&self) -> &Site {
+        &self.site
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.subject().address()
+    }
+
+    pub fn admin_address(&self) -> SocketAddr {
+        self.subject().admin_address()
+    }
+
+    pub async fn client(&self) -> RawClient {
+        RawClient::connect(self.address()).await
+    }
+
+    /// A signed-in request; a prompt that must not turn up anywhere is in it.
+    pub fn request(&self, api: &str, model: &str, more: &Value) -> Request {
+        let prompt = self.site.secrets.prompt.secret();
+        let mut body = match api {
+            "completions" => json!({"model": model, "prompt": prompt}),
+            "embeddings" | "responses" => json!({"model": model, "input": prompt}),
+            _ => {
+                json!({"model": model, "max_tokens": 64, "messages": [{"role": "user", "content": prompt}]})
+            }
+        };
+        for (key, value) in more.as_object().into_iter().flatten() {
+            body[key] = value.clone();
+        }
+        Request::post(&format!("/v1/{api}"))
+            .bearer(&self.site.secrets.client_bearer())
+            .json(&body)
+    }
+
+    pub fn chat(&self, model: &str) -> Request {
+        self.request("chat/completions", model, &json!({}))
+    }
+
+    pub fn chat_stream(&self, model: &str) -> Request {
+        self.request("chat/completions", model, &json!({"stream": true}))
+    }
+
+    /// Sends a request on a connection of its own.
+    pub async fn call(&self, request: &Request) -> Answer {
+        let answer = self.client().await.call(request).await;
+        self.note(&answer);
+        answer
+    }
+
+    /// Has an answer searched for secrets at the end, as [`TestGateway::call`] does by itself.
+    pub fn note(&self, answer: &Answer) {
+        self.answers
+            .add("an answer's head", answer.head.raw.to_vec());
+        self.answers.add("an answer's body", answer.body.to_vec());
+        if answer.status() >= 400 {
+            self.inside.add("an error's body", answer.body.to_vec());
+        }
+    }
+
+    /// The rows that have reached the database so far.
+    pub async fn rows(&self) -> Vec<Row> {
+        read_rows(&self.site.database_path()).await
+    }
+
+    /// Waits for the row of the request that `answer` belongs to.
+    pub async fn row_of(&self, answer: &Answer) -> Row {
+        let id = answer
+            .header("x-request-id")
+            .expect("every answer has an id")
+            .to_owned();
+        let searching = async {
+            loop {
+                let rows = self.rows().await;
+                if let Some(row) = rows.into_iter().find(|row| row.request_id == id) {
+                    return row;
+                }
+                // The journal is carried to the database beside the requests; that can only be asked.
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        within(|| format!("a row for {id}"), searching).await
+    }
+
+    /// Waits for rest, stops the gateway, and checks what must hold after every test: nothing held, exactly one row for
+    /// each request that a backend saw, the tokens that were reported, no secret anywhere. Gives all rows.
+    pub async fn finish(mut self, backends: &[&FakeBackend]) -> Vec<Row> {
+        for backend in backends {
+            backend.idle().await;
+        }
+        let metrics = gauges::at_rest(self.admin_address()).await;
+        self.inside.add("/metrics", metrics);
+        let held = self.subject().held();
+        assert!(held.is_empty(), "still held at rest: {held:?}");
+
+        let subject = self.subject.take().expect("a running gateway");
+        self.inside.add("the log", subject.log());
+        within(|| "the gateway to stop".to_owned(), subject.stop()).await;
+
+        let rows = self.rows().await;
+        let records: Vec<_> = backends
+            .iter()
+            .flat_map(|backend| backend.records())
+            .collect();
+        let breaches = audit(&records, &rows);
+        assert!(
+            breaches.is_empty(),
+            "the books are wrong:\n{}",
+            breaches.join("\n")
+        );
+        self.assert_no_leak(&records);
+        rows
+    }
+
+    fn assert_no_leak(&self, records: &[crate::backend::Record]) {
+        let Secrets {
+            client_key,
+            backend_key,
+            prompt,
+        } = self.site.secrets.clone();
+        self.inside.add_folder(self.site.folder());
+        self.inside
+            .assert_clean(&[client_key.clone(), backend_key.clone(), prompt]);
+        self.answers
+            .assert_clean(&[client_key.clone(), backend_key]);
+        let upstream = Sinks::new();
+        for record in records {
+            upstream.add("what a backend was sent", record.received.head.raw.to_vec());
+            upstream.add("what a backend was sent", record.received.body.to_vec());
+        }
+        upstream.assert_clean(&[client_key]);
+    }
+
+    fn subject(&self) -> &dyn Subject {
+        self.subject.as_deref().expect("a running gateway")
+    }
+}
+
+impl Drop for TestGateway {
+    fn drop(&mut self) {
+        let forgotten = self.subject.is_some() && !std::thread::panicking();
+        assert!(
+            !forgotten,
+            "a test must end with TestGateway::finish, which checks the books"
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,8 @@
+use ostia::authorize::Permit;
+
+fn main() {
+    let _ = Permit {
+        model: "m".into(),
+        deployments: Vec::new(),
+    };
+}

@@ -1,0 +1,345 @@
+//! A crash is a copy of the folder at some moment: SIGKILL keeps what was written, and nothing else.
+
+use std::collections::HashSet;
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use ostia_core::{Journal, Outcome};
+use tempfile::TempDir;
+
+use super::super::{Ledger, LedgerError, record};
+use super::{NOON, Rig, answered, flushed, refusal, row, small};
+
+pub(super) fn copy(folder: &Path) -> TempDir {
+    let copied = TempDir::new().unwrap();
+    for path in segments(folder) {
+        // The ledger may delete one meanwhile: then its rows are in the store.
+        if let Ok(bytes) = fs::read(&path) {
+            fs::write(copied.path().join(path.file_name().unwrap()), bytes).unwrap();
+        }
+    }
+    copied
+}
+
+pub(super) fn segments(folder: &Path) -> Vec<PathBuf> {
+    let mut paths: Vec<_> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|end| end == "seg"))
+        .collect();
+    paths.sort();
+    paths
+}
+
+#[tokio::test]
+async fn a_torn_tail_costs_only_itself_at_every_byte() {
+    let rig = Rig::new();
+    rig.store.set_down(true);
+    let ledger = rig.open(small());
+    let file = &segments(rig.folder.path())[0];
+    let len = || fs::metadata(file).unwrap().len() as usize;
+    let (first, second) = (row("ann", 1), row("bob", 2));
+    let slot = ledger.started(&first).unwrap();
+    let first_started = len();
+    let other = ledger.started(&second).unwrap();
+    let second_started = len();
+    other.finished(&answered(&second, 20));
+    let second_final = len();
+    slot.finished(&answered(&first, 10));
+    let bytes = fs::read(file).unwrap();
+
+    for cut in 0..=bytes.len() {
+        let rig = Rig::new();
+        fs::write(
+            rig.folder.path().join("00000000000000000007.seg"),
+            &bytes[..cut],
+        )
+        .unwrap();
+        let ledger = rig.open(small());
+        flushed(&ledger).await;
+        let mut expected = Vec::new();
+        if cut >= first_started {
+            let whole = cut == bytes.len();
+            expected.push((
+                first.request_id,
+                if whole {
+                    Outcome::Ok
+                } else {
+                    Outcome::Interrupted
+                },
+            ));
+        }
+        if cut >= second_started {
+            let whole = cut >= second_final;
+            expected.push((
+                second.request_id,
+                if whole {
+                    Outcome::Ok
+                } else {
+                    Outcome::Interrupted
+                },
+            ));
+        }
+        assert_eq!(
+            rig.store.outcomes(),
+            expected.into_iter().collect(),
+            "cut at {cut}"
+        );
+        let left = segments(rig.folder.path());
+        assert!(
+            !left
+                .iter()
+                .any(|path| path.ends_with("00000000000000000007.seg"))
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_interrupted_row_ends_with_the_last_sign_of_life() {
+    let rig = Rig::new();
+    let ledger = rig.open(small());
+    let (open, done) = (row("ann", 5), row("bob", 1));
+    let slot = ledger.started(&open).unwrap();
+    ledger.started(&done).unwrap().finished(&answered(&done, 1));
+    drop(ledger);
+    let copied = copy(rig.folder.path());
+    let ledger = rig.open_at(copied.path(), small()).unwrap();
+    flushed(&ledger).await;
+    let kept = rig.store.row(open.request_id).unwrap();
+    assert_eq!((kept.outcome, kept.tokens), (Outcome::Interrupted, 5));
+    assert_eq!(
+        (kept.finished_at, kept.duration_ms),
+        (NOON + 2_000_000, 2_000)
+    );
+    drop(slot);
+}
+
+/// Also when the first process died between its commit and the note of it.
+#[tokio::test]
+async fn a_folder_may_be_brought_any_number_of_times() {
+    let rig = Rig::new();
+    let ledger = rig.open(small());
+    let _open: Vec<_> = (0..40)
+        .map(|_| ledger.started(&row("ann", 1)).unwrap())
+        .collect();
+    for _ in 0..40 {
+        let row = row("bob", 1);
+        ledger.started(&row).unwrap().finished(&answered(&row, 3));
+    }
+    rig.store.lose_answer.store(true, Ordering::SeqCst);
+    flushed(&ledger).await;
+    drop(ledger);
+    let before = rig.store.outcomes();
+    assert_eq!(before.len(), 40);
+    for _ in 0..2 {
+        let copied = copy(rig.folder.path());
+        flushed(&rig.open_at(copied.path(), small()).unwrap()).await;
+        for (id, outcome) in &before {
+            assert_eq!(rig.store.row(*id).unwrap().outcome, *outcome);
+        }
+        assert_eq!(rig.store.len(), 80);
+    }
+}
+
+#[tokio::test]
+async fn rows_in_the_store_are_not_brought_again() {
+    let rig = Rig::new();
+    let ledger = rig.open(small());
+    let (early, late) = (row("ann", 1), row("bob", 2));
+    let slot = ledger.started(&late).unwrap();
+    ledger
+        .started(&early)
+        .unwrap()
+        .finished(&answered(&early, 1));
+    flushed(&ledger).await;
+    assert_eq!(rig.store.brought.load(Ordering::SeqCst), 1);
+    drop(ledger);
+    slot.finished(&answered(&late, 2));
+    drop(slot);
+
+    let ledger = rig.open(small());
+    flushed(&ledger).await;
+    assert_eq!(rig.store.brought.load(Ordering::SeqCst), 2);
+    assert_eq!(rig.store.row(late.request_id).unwrap().outcome, Outcome::Ok);
+}
+
+#[tokio::test]
+async fn recovery_waits_for_the_store() {
+    let rig = Rig::new();
+    rig.store.set_down(true);
+    let ledger = rig.open(small());
+    let (old, new) = (row("ann", 1), row("bob", 2));
+    let slot = ledger.started(&old).unwrap();
+    drop(ledger);
+    let copied = copy(rig.folder.path());
+    let ledger = rig.open_at(copied.path(), small()).unwrap();
+    ledger.started(&new).unwrap().finished(&answered(&new, 9));
+    assert!(!ledger.flush(std::time::Duration::from_millis(20)).await);
+    assert_eq!(rig.store.len(), 0);
+    assert!(ledger.stats().store_down);
+
+    rig.store.set_down(false);
+    flushed(&ledger).await;
+    assert!(!ledger.stats().store_down);
+    let expected = [
+        (old.request_id, Outcome::Interrupted),
+        (new.request_id, Outcome::Ok),
+    ];
+    assert_eq!(rig.store.outcomes(), expected.into());
+    drop(slot);
+}
+
+/// The copy is taken while threads write: whatever had returned by then is in it.
+#[tokio::test]
+async fn a_crash_under_load_keeps_what_was_written() {
+    let rig = Rig::new();
+    let ledger = rig.open(super::Options {
+        max_segments: 10_000,
+        ..small()
+    });
+    let stop = AtomicBool::new(false);
+    let acknowledged = parking_lot::Mutex::new((HashSet::new(), HashSet::new()));
+    let copies = std::thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                while !stop.load(Ordering::Relaxed) {
+                    let row = row("ann", 1);
+                    let slot = ledger.started(&row).unwrap();
+                    acknowledged.lock().0.insert(row.request_id);
+                    slot.finished(&answered(&row, 2));
+                    acknowledged.lock().1.insert(row.request_id);
+                }
+            });
+        }
+        let copies: Vec<_> = (0..5)
+            .map(|_| {
+                let known = acknowledged.lock().clone();
+                let copied = copy(rig.folder.path());
+                (known, copied, rig.store.fork())
+            })
+            .collect();
+        stop.store(true, Ordering::Relaxed);
+        copies
+    });
+    for ((started, finished), copied, store) in copies {
+        let store = std::sync::Arc::new(store);
+        let again = Ledger::open(copied.path(), small(), store.clone(), rig.clock.clone());
+        flushed(&again.unwrap()).await;
+        let outcomes = store.outcomes();
+        assert!(started.iter().all(|id| outcomes.contains_key(id)));
+        assert!(finished.iter().all(|id| outcomes[id] == Outcome::Ok));
+    }
+}
+
+#[tokio::test]
+async fn damage_in_the_middle_hides_nothing_behind_it() {
+    let rig = Rig::new();
+    rig.store.set_down(true);
+    let ledger = rig.open(small());
+    let file = segments(rig.folder.path())[0].clone();
+    let mut appender = OpenOptions::new().append(true).open(&file).unwrap();
+    let mut kept = Vec::new();
+    // Half a record whose length covers what follows, text, zeros.
+    let half = [&200_u32.to_le_bytes()[..], &[7; 90]].concat();
+    for damage in [&half[..], b"not a record at all", &[0; 600]] {
+        let row = row("ann", 1);
+        ledger.started(&row).unwrap().finished(&answered(&row, 4));
+        kept.push((row.request_id, Outcome::Ok));
+        appender.write_all(damage).unwrap();
+    }
+    let last = row("bob", 1);
+    let slot = ledger.started(&last).unwrap();
+    kept.push((last.request_id, Outcome::Interrupted));
+    drop(ledger);
+    let copied = copy(rig.folder.path());
+    rig.store.set_down(false);
+    flushed(&rig.open_at(copied.path(), small()).unwrap()).await;
+    assert_eq!(rig.store.outcomes(), kept.into_iter().collect());
+    drop(slot);
+}
+
+#[tokio::test]
+async fn a_record_of_unknown_kind_keeps_its_file() {
+    let rig = Rig::new();
+    rig.store.set_down(true);
+    let ledger = rig.open(small());
+    let row = row("ann", 1);
+    ledger.started(&row).unwrap().finished(&answered(&row, 4));
+    drop(ledger);
+    let file = segments(rig.folder.path())[0].clone();
+    let bytes = fs::read(&file).unwrap();
+    let mut unknown = vec![0; record::HEAD];
+    unknown.extend_from_slice(&[record::VERSION + 1, 1, 0xff]);
+    record::seal(&mut unknown, crc32c::crc32c(&bytes[16..24]));
+    OpenOptions::new()
+        .append(true)
+        .open(&file)
+        .unwrap()
+        .write_all(&unknown)
+        .unwrap();
+
+    rig.store.set_down(false);
+    let ledger = rig.open(small());
+    flushed(&ledger).await;
+    assert_eq!(rig.store.row(row.request_id).unwrap().outcome, Outcome::Ok);
+    assert!(!file.exists());
+    assert!(file.with_extension("unread").exists());
+    assert_eq!(ledger.stats().unreadable_segments, 1);
+}
+
+#[test]
+fn the_folder_belongs_to_one_process() {
+    let rig = Rig::new();
+    let folder = rig.folder.path().join("state/journal");
+    let ledger = rig.open_at(&folder, small()).unwrap();
+    let second = rig.open_at(&folder, small()).err().unwrap();
+    assert!(matches!(&second, LedgerError::InUse { path } if *path == folder));
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&folder), 0o700);
+    assert_eq!(mode(&segments(&folder)[0]), 0o600);
+    drop(ledger);
+    rig.open_at(&folder, small()).unwrap();
+}
+
+#[test]
+fn a_foreign_or_newer_file_is_refused_and_left_alone() {
+    let rig = Rig::new();
+    drop(rig.open(small()));
+    let file = segments(rig.folder.path())[0].clone();
+    let change = |bytes: &[u8], at: u64| {
+        let file = OpenOptions::new().write(true).open(&file).unwrap();
+        file.write_all_at(bytes, at).unwrap();
+    };
+    change(&2_u32.to_le_bytes(), 8);
+    let refused = rig.open_at(rig.folder.path(), small()).err().unwrap();
+    assert!(
+        matches!(refused, LedgerError::Newer { version: 2, .. }),
+        "{refused}"
+    );
+    change(b"MZ", 0);
+    let refused = rig.open_at(rig.folder.path(), small()).err().unwrap();
+    assert!(matches!(refused, LedgerError::Foreign { .. }), "{refused}");
+    assert!(file.exists());
+}
+
+/// A committed position from a damaged header must not hide rows.
+#[tokio::test]
+async fn an_impossible_position_is_ignored() {
+    let rig = Rig::new();
+    rig.store.set_down(true);
+    let ledger = rig.open(small());
+    let refused = refusal("ann", "requests");
+    ledger.rejected(&refused);
+    drop(ledger);
+    let file = OpenOptions::new()
+        .write(true)
+        .open(&segments(rig.folder.path())[0])
+        .unwrap();
+    file.write_all_at(&u64::MAX.to_le_bytes(), 24).unwrap();
+    rig.store.set_down(false);
+    flushed(&rig.open(small())).await;
+    assert_eq!(rig.store.len(), 1);
+}

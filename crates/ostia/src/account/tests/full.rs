@@ -1,0 +1,133 @@
+//! A full or failing disk, and a store that stays away: new requests are refused, final records never are.
+
+use std::borrow::Cow;
+
+use ostia_core::{Journal, JournalFull, LedgerRow, Outcome, Phase, Usage};
+
+use super::super::segment::LEAST_BYTES;
+use super::{Rig, answered, flushed, refusal, row, small};
+
+/// The largest final record: another endpoint, an error, numbers at their widest, and texts that should not have changed.
+fn largest<'a>(row: &LedgerRow<'a>) -> LedgerRow<'a> {
+    let long = || Cow::Owned("\u{1f600}".repeat(5_000));
+    LedgerRow {
+        cluster: long(),
+        framework: long(),
+        endpoint_slug: long(),
+        error_code: long(),
+        user_id: long(),
+        username: long(),
+        name: long(),
+        model: long(),
+        client_request_id: long(),
+        http_status: u16::MAX,
+        upstream_status: u16::MAX,
+        phase: Phase::Truncated,
+        outcome: Outcome::UpstreamTimeout,
+        finished_at: i64::MAX,
+        usage: Usage {
+            prompt_tokens: u64::MAX,
+            completion_tokens: u64::MAX,
+            total_tokens: u64::MAX,
+            cached_tokens: u64::MAX,
+            reasoning_tokens: u64::MAX,
+            ..row.usage
+        },
+        ttft_ms: Some(u64::MAX),
+        duration_ms: u64::MAX,
+        queue_ms: u64::MAX,
+        request_bytes: u64::MAX,
+        response_bytes: u64::MAX,
+        attempts: u32::MAX,
+        ..row.clone()
+    }
+}
+
+#[tokio::test]
+async fn a_full_journal_takes_every_final_record() {
+    let rig = Rig::new();
+    rig.store.set_down(true);
+    let ledger = rig.open(small());
+    let mut open = Vec::new();
+    loop {
+        let row = row("ann", 1);
+        match ledger.started(&row) {
+            Ok(slot) => open.push((slot, row)),
+            // The spare segment is made in the background: full is when the last one is in use.
+            Err(JournalFull) if ledger.stats().segments == small().max_segments => break,
+            Err(JournalFull) => std::thread::yield_now(),
+        }
+    }
+    assert!(open.len() > 40, "{} requests fit", open.len());
+    // Whatever room is left is eaten by refusals.
+    for n in 0..2_000 {
+        ledger.rejected(&refusal(&n.to_string(), "requests"));
+    }
+    assert!(ledger.stats().lost_rejected > 0);
+    for (slot, row) in &open {
+        slot.finished(&largest(row));
+    }
+    assert!(
+        ledger.journal().stranded.lock().is_empty(),
+        "all fit into their segments"
+    );
+    for path in super::crash::segments(rig.folder.path()) {
+        assert!(path.metadata().unwrap().len() <= LEAST_BYTES);
+    }
+
+    rig.store.set_down(false);
+    flushed(&ledger).await;
+    for (_, row) in &open {
+        assert_eq!(
+            rig.store.row(row.request_id).unwrap().outcome,
+            Outcome::UpstreamTimeout
+        );
+    }
+    let row = row("bob", 1);
+    ledger.started(&row).unwrap().finished(&answered(&row, 1));
+    flushed(&ledger).await;
+    assert!(rig.store.row(row.request_id).is_some());
+    assert_eq!(ledger.stats().open_receipts, 0);
+}
+
+#[tokio::test]
+async fn a_failing_disk_refuses_one_request_and_goes_on_elsewhere() {
+    let rig = Rig::new();
+    let ledger = rig.open(small());
+    ledger.journal().fail_active();
+    let refused = row("ann", 1);
+    assert!(ledger.started(&refused).is_err());
+    assert_eq!(ledger.stats().refused_started, 1);
+    let next = row("ann", 1);
+    ledger.started(&next).unwrap().finished(&answered(&next, 1));
+    ledger.journal().fail_active();
+    ledger.rejected(&refusal("bob", "tokens"));
+    assert_eq!(ledger.stats().lost_rejected, 1);
+    flushed(&ledger).await;
+    assert_eq!(
+        rig.store.outcomes(),
+        [(next.request_id, Outcome::Ok)].into()
+    );
+    assert_eq!(ledger.stats().open_receipts, 0);
+}
+
+#[tokio::test]
+async fn a_final_record_that_the_disk_refuses_is_kept_in_memory() {
+    let rig = Rig::new();
+    rig.store.set_down(true);
+    let ledger = rig.open(small());
+    let rows = [row("ann", 1), row("bob", 2)];
+    let slots = [0, 1].map(|n| ledger.started(&rows[n]).unwrap());
+    ledger.journal().fail_active();
+    slots[0].finished(&answered(&rows[0], 10));
+    drop(slots);
+    assert_eq!(ledger.stats().open_receipts, 0);
+    rig.store.set_down(false);
+    flushed(&ledger).await;
+    let expected = [
+        (rows[0].request_id, Outcome::Ok),
+        (rows[1].request_id, Outcome::Interrupted),
+    ];
+    assert_eq!(rig.store.outcomes(), expected.into());
+    assert_eq!(rig.store.row(rows[0].request_id).unwrap().tokens, 10);
+}

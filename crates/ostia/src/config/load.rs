@@ -1,0 +1,159 @@
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use super::environment::Environment;
+use super::fixture::{self, Context};
+use super::problem::{Place, Problem, Reach, Report, Severity};
+use super::raw::{self, Table};
+use super::section::{Reading, folder_of};
+use super::sections;
+use super::settings::Settings;
+use super::source::{Source, Unread};
+use crate::catalog::Catalog;
+use crate::fleet::Fleet;
+
+/// What there is to read.
+#[derive(Debug, Clone, Default)]
+pub struct Sources {
+    /// `--config` or `OSTIA_CONFIG`: must exist. `None`: `ostia.toml` in the current folder, which may be absent.
+    pub config: Option<PathBuf>,
+    /// `--env-file`, in order; a later one wins, and all win over `environment`.
+    pub env_files: Vec<PathBuf>,
+    /// The process's variables.
+    pub environment: Environment,
+    /// Names of adapters registered from Rust.
+    pub registered_adapters: Vec<String>,
+}
+
+/// Everything that one reading of the files gave.
+#[derive(Debug)]
+pub struct Loaded {
+    /// `None` if anything in `ostia.toml` is wrong.
+    pub settings: Option<Settings>,
+    /// What is sound in the fixtures; faulty endpoints are in it as disabled.
+    pub catalog: Catalog,
+    /// In the order of the files: all mistakes of all of them.
+    pub problems: Vec<Problem>,
+    /// The environment that was used, with `env_files` in it.
+    pub environment: Environment,
+    /// Every file that was read or looked for; a change of any may change the outcome.
+    pub files: Vec<PathBuf>,
+}
+
+const DEFAULT_PATH: &str = "ostia.toml";
+
+/// Reads all files. Never fails: what is wrong is in `problems`.
+pub fn load(sources: &Sources, fleet: &Fleet) -> Loaded {
+    let report = Report::default();
+    let environment = sources.environment.with_files(&sources.env_files, &report);
+    let path = config_path(sources, &environment);
+    let (table, file, parsed) = read_file(path.as_deref(), &environment, &report);
+    // Of a file with a syntax error, what follows from the error would only hide it.
+    let unheard = Report::default();
+    let reading = Reading {
+        environment: &environment,
+        folder: folder_of(path.as_deref().unwrap_or(Path::new(DEFAULT_PATH))),
+        file,
+        report: if parsed { &report } else { &unheard },
+        places: RefCell::default(),
+        files: RefCell::default(),
+    };
+    let settings = sections::read(&reading, table);
+    let settings_sound = parsed && !report.has_errors();
+    let context = Context {
+        settings: &settings,
+        reading: &reading,
+        environment: &environment,
+        registered: &sources.registered_adapters,
+        fleet,
+        report: &report,
+        files: RefCell::default(),
+    };
+    fixture::check_adapters(&context);
+    let read = fixture::read(&context);
+    let aliases = &settings.catalog.aliases;
+    let match_slug = settings.catalog.match_slug;
+    let catalog = Catalog::build(read.clusters, read.deployments, aliases, match_slug);
+    let mut files = vec![path.unwrap_or_else(|| DEFAULT_PATH.into())];
+    files.extend(sources.env_files.iter().cloned());
+    files.extend(context.files.into_inner());
+    files.extend(reading.files.into_inner());
+    files.dedup();
+    Loaded {
+        settings: settings_sound.then_some(settings),
+        catalog,
+        problems: in_order(report.into_problems()),
+        environment,
+        files,
+    }
+}
+
+impl Loaded {
+    /// Whether nothing may start: an error that reaches beyond its entry, or with `strict` any error.
+    pub fn fatal(&self, strict: bool) -> bool {
+        self.settings.is_none()
+            || self
+                .errors()
+                .any(|problem| strict || problem.scope == Reach::Fatal)
+    }
+
+    /// What `check` exits 78 for.
+    pub fn errors(&self) -> impl Iterator<Item = &Problem> {
+        self.problems
+            .iter()
+            .filter(|problem| problem.severity == Severity::Error)
+    }
+}
+
+/// An empty `OSTIA_CONFIG` names nothing.
+fn config_path(sources: &Sources, environment: &Environment) -> Option<PathBuf> {
+    let from_environment = || {
+        environment
+            .get("OSTIA_CONFIG")
+            .filter(|path| !path.is_empty())
+    };
+    sources
+        .config
+        .clone()
+        .or_else(|| from_environment().map(PathBuf::from))
+}
+
+/// The file's table with the environment's overrides, how to speak of the file, and whether it could be parsed.
+fn read_file(
+    path: Option<&Path>,
+    environment: &Environment,
+    report: &Report,
+) -> (Table, Place, bool) {
+    let wanted = path.unwrap_or(Path::new(DEFAULT_PATH));
+    let file = Place::whole(&wanted.display().to_string());
+    let (mut table, parsed) = match Source::read(wanted, report) {
+        Ok(source) => raw::parse(&source, report),
+        Err(Unread::Missing) if path.is_some() => {
+            report.fatal(
+                file.clone(),
+                "does not exist, but --config or OSTIA_CONFIG names it",
+            );
+            (Table::new(), false)
+        }
+        Err(Unread::Missing) => (Table::new(), true),
+        Err(Unread::Reported) => (Table::new(), false),
+    };
+    raw::override_from(environment, &mut table, report);
+    (table, file, parsed)
+}
+
+/// Sorts by file, in the order in which files were first spoken of, and by place in it.
+fn in_order(mut problems: Vec<Problem>) -> Vec<Problem> {
+    let mut order = BTreeMap::new();
+    for problem in &problems {
+        let next = order.len();
+        order.entry(problem.place.source.clone()).or_insert(next);
+    }
+    problems.sort_by_key(|problem| {
+        let file = order.get(&problem.place.source).copied();
+        (file, problem.place.position)
+    });
+    problems.dedup();
+    problems
+}

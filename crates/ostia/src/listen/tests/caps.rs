@@ -1,0 +1,83 @@
+//! How many connections, and over which sockets.
+
+use std::sync::Arc;
+
+use ostia_core::SystemClock;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
+
+use super::super::{Drain, Listener, Options, serve};
+use super::{Acting, Gateway, echo, options, status, text};
+use crate::config::ListenAddress;
+use crate::runtime;
+
+#[tokio::test]
+async fn one_connection_too_many_is_refused() {
+    let options = Options {
+        max_connections: 2,
+        ..options()
+    };
+    let gateway = Gateway::start(options, echo).await;
+    let (mut first, mut second) = (gateway.connect().await, gateway.connect().await);
+    for client in [&mut first, &mut second] {
+        client.get("/").await;
+        client.read_until("/ 0").await;
+    }
+    let bytes = gateway.talk("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    assert_eq!(status(&bytes), 503);
+    assert!(text(&bytes).contains("\r\nx-request-id: "));
+    assert!(text(&bytes).contains("\r\nretry-after: 1\r\n"));
+    assert_eq!(gateway.connections.refused(), 1);
+    assert_eq!(gateway.connections.open(), 2);
+
+    drop((first, second));
+    gateway.until_none_is_open().await;
+    let bytes = gateway
+        .talk("GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
+        .await;
+    assert_eq!(status(&bytes), 200);
+}
+
+#[tokio::test]
+async fn a_unix_socket_serves_and_goes_with_its_listener() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ostia.sock");
+    let address = ListenAddress::Unix(path.clone());
+    // Left behind by a process that was killed.
+    drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+    let listener = Listener::bind(&address).await.unwrap();
+    assert!(Listener::bind(&address).await.is_err());
+
+    let drain = Drain::new();
+    let serving = runtime::spawn(serve(
+        listener,
+        options(),
+        Arc::new(Acting(|inbound: super::Inbound| async {
+            assert!(inbound.peer_ip.is_loopback());
+            echo(inbound).await
+        })),
+        drain.clone(),
+        Arc::new(SystemClock),
+    ));
+    let mut client = UnixStream::connect(&path).await.unwrap();
+    client
+        .write_all(b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
+        .await
+        .unwrap();
+    let mut bytes = Vec::new();
+    client.read_to_end(&mut bytes).await.unwrap();
+    assert_eq!(status(&bytes), 200);
+    drain.begin();
+    serving.await.unwrap();
+    assert!(!path.exists());
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_socket_is_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("precious");
+    std::fs::write(&path, "data").unwrap();
+    let bound = Listener::bind(&ListenAddress::Unix(path.clone())).await;
+    assert!(bound.is_err());
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "data");
+}

@@ -1,0 +1,177 @@
+//! Clients that are slow on purpose (R14), and clients that go away.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Response;
+use http_body_util::BodyExt;
+use tokio::io::AsyncWriteExt;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use super::super::{Inbound, Options};
+use super::{Gateway, Guard, TestBody, echo, next, options, text};
+
+const SHORT: Duration = Duration::from_millis(200);
+
+fn short_headers() -> Options {
+    Options {
+        header_timeout: SHORT,
+        ..options()
+    }
+}
+
+#[tokio::test]
+async fn heads_have_to_come_in_time() {
+    let gateway = Gateway::start(short_headers(), echo).await;
+    for start in ["", "P", "PRI * HTTP/2.0\r\n", "GET / HTTP/1.1\r\nhost:"] {
+        let begun = Instant::now();
+        let mut client = gateway.connect().await;
+        client.send(start).await;
+        assert_eq!(text(&client.read_all().await), "", "{start:?}");
+        assert!(begun.elapsed() >= SHORT, "{start:?}");
+    }
+}
+
+/// A byte now and then buys no time.
+#[tokio::test]
+async fn a_dripping_head_is_closed() {
+    let gateway = Gateway::start(short_headers(), echo).await;
+    let mut client = gateway.connect().await;
+    let (mut read, mut write) = client.0.split();
+    let dripping = async {
+        loop {
+            if write.write_all(b"G").await.is_err() {
+                return;
+            }
+            tokio::time::sleep(SHORT / 8).await;
+        }
+    };
+    let mut end = Vec::new();
+    tokio::select! {
+        () = dripping => {}
+        _ = tokio::io::AsyncReadExt::read_to_end(&mut read, &mut end) => {}
+    }
+    gateway.until_none_is_open().await;
+}
+
+#[tokio::test]
+async fn an_idle_connection_is_closed_after_its_answer() {
+    let gateway = Gateway::start(short_headers(), echo).await;
+    let mut client = gateway.connect().await;
+    client.get("/").await;
+    client.read_until("/ 0").await;
+    let begun = Instant::now();
+    assert_eq!(text(&client.read_all().await), "");
+    assert!(begun.elapsed() >= SHORT / 2);
+}
+
+/// The header timer is no timer of bodies or answers.
+#[tokio::test]
+async fn a_slow_body_and_a_slow_answer_outlast_the_header_timeout() {
+    let gateway = Gateway::start(short_headers(), |inbound: Inbound| async {
+        let body = inbound.body.collect().await.unwrap().to_bytes();
+        tokio::time::sleep(SHORT * 3).await;
+        super::answer(200, format!("late {}", body.len()))
+    })
+    .await;
+    let mut client = gateway.connect().await;
+    client
+        .send("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\nhe")
+        .await;
+    tokio::time::sleep(SHORT * 3).await;
+    client.send("llo").await;
+    client.read_until("late 5").await;
+}
+
+#[tokio::test]
+async fn who_reads_nothing_is_closed() {
+    let options = Options {
+        write_idle_timeout: SHORT,
+        ..options()
+    };
+    let (dropped, mut drops) = mpsc::unbounded_channel();
+    let gateway = Gateway::start(options, move |_: Inbound| {
+        let body = TestBody::endless(Bytes::from_static(&[b'x'; 50_000])).telling(dropped.clone());
+        async { Response::new(body) }
+    })
+    .await;
+    let mut client = gateway.connect().await;
+    client.get("/").await;
+    next(&mut drops).await;
+    gateway.until_none_is_open().await;
+}
+
+/// A pause of the body is not the client's fault.
+#[tokio::test]
+async fn a_silent_body_is_no_write_stall() {
+    let options = Options {
+        write_idle_timeout: SHORT,
+        ..options()
+    };
+    let (more, rest) = mpsc::unbounded_channel::<Bytes>();
+    let rest = std::sync::Mutex::new(Some(rest));
+    let gateway = Gateway::start(options, move |_: Inbound| {
+        let mut rest = rest.lock().unwrap().take().unwrap();
+        let body = TestBody::new(move |cx| {
+            rest.poll_recv(cx)
+                .map(|data| data.map(|data| Ok(http_body::Frame::data(data))))
+        });
+        async { Response::new(body) }
+    })
+    .await;
+    let mut client = gateway.connect().await;
+    client.get("/").await;
+    more.send(Bytes::from_static(b"first")).unwrap();
+    client.read_until("first").await;
+    tokio::time::sleep(SHORT * 3).await;
+    more.send(Bytes::from_static(b"second")).unwrap();
+    client.read_until("second").await;
+    drop(more);
+    client.read_until("0\r\n\r\n").await;
+}
+
+#[tokio::test]
+async fn a_client_that_goes_takes_its_request_along() {
+    let (started, mut starts) = mpsc::unbounded_channel();
+    let (dropped, mut drops) = mpsc::unbounded_channel();
+    let gateway = Gateway::start(options(), move |_: Inbound| {
+        started.send(()).ok();
+        let guard = Guard(dropped.clone());
+        async move {
+            std::future::pending::<()>().await;
+            drop(guard);
+            super::answer(200, "")
+        }
+    })
+    .await;
+    for is_half_close in [false, true] {
+        let mut client = gateway.connect().await;
+        client.get("/").await;
+        next(&mut starts).await;
+        if is_half_close {
+            client.0.shutdown().await.unwrap();
+            next(&mut drops).await;
+        } else {
+            drop(client);
+            next(&mut drops).await;
+        }
+    }
+    gateway.until_none_is_open().await;
+}
+
+#[tokio::test]
+async fn a_client_that_goes_drops_the_answers_body() {
+    let (dropped, mut drops) = mpsc::unbounded_channel();
+    let gateway = Gateway::start(options(), move |_: Inbound| {
+        let body = TestBody::silent().telling(dropped.clone());
+        async { Response::new(body) }
+    })
+    .await;
+    let mut client = gateway.connect().await;
+    client.get("/").await;
+    client.read_until("\r\n\r\n").await;
+    drop(client);
+    next(&mut drops).await;
+    gateway.until_none_is_open().await;
+}

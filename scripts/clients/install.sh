@@ -1,0 +1,37 @@
+#!/usr/bin/env bash
+# Installs the client libraries under target/clients; what is there already, in these versions, stays.
+set -euo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+clients=$(cd "$here/../.." && pwd)/target/clients
+mkdir -p "$clients"
+
+# The list that a folder was installed from is copied into it last: it is there only if all went well.
+installed() { cmp -s "$1" "$2/installed"; }
+
+venv() { # NAME: from requirements-NAME.txt
+  local list="$here/requirements-$1.txt" dir="$clients/$1"
+  installed "$list" "$dir" && return
+  echo "installing Python clients: $1" >&2
+  rm -rf "$dir"
+  python3 -m venv "$dir"
+  # The pip that comes with older Pythons searches for minutes where a current one does not.
+  "$dir/bin/pip" install --quiet --disable-pip-version-check --upgrade pip
+  "$dir/bin/pip" install --quiet --disable-pip-version-check -r "$list"
+  cp "$list" "$dir/installed"
+}
+
+node_packages() {
+  local list="$here/package.json" dir="$clients/node"
+  installed "$list" "$dir" && return
+  echo "installing Node clients" >&2
+  rm -rf "$dir"
+  mkdir -p "$dir"
+  cp "$list" "$dir/"
+  (cd "$dir" && npm install --ignore-scripts --no-package-lock --no-audit --no-fund --loglevel=error >&2)
+  cp "$list" "$dir/installed"
+}
+
+venv openai
+venv openai-1
+venv rest
+node_packages

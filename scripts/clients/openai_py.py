@@ -1,0 +1,279 @@
+"""The official Python client, current and 1.x: the same calls must work in both."""
+import asyncio
+import base64
+import json
+import uuid
+
+import openai
+
+from checks import (
+    API_KEY, BASE_URL, EMBED_BASE_URL, EMBED_MODEL, MODEL, PROMPT, VERDICT_SCHEMA, WEATHER_TOOL,
+    assert_verdict, check, raises, run,
+)
+
+# No retries: a check must see the first answer.
+options = {"api_key": API_KEY, "max_retries": 0, "timeout": 60}
+client = openai.OpenAI(base_url=BASE_URL, **options)
+embedder = openai.OpenAI(base_url=EMBED_BASE_URL, **options)
+chat = client.chat.completions
+SHORT = {"model": MODEL, "max_tokens": 16}
+ENDS = ("stop", "length", "tool_calls")
+
+
+def assert_usage(usage):
+    assert usage.prompt_tokens > 0 and usage.completion_tokens > 0, usage
+    assert usage.total_tokens == usage.prompt_tokens + usage.completion_tokens, usage
+
+
+@check("models.list")
+def _():
+    listed = client.models.list()
+    assert listed.object == "list" and MODEL in [m.id for m in listed.data], listed
+
+
+@check("models.retrieve")
+def _():
+    assert client.models.retrieve(MODEL).id == MODEL
+
+
+@check("chat.plain")
+def _():
+    answer = chat.create(messages=PROMPT, **SHORT)
+    assert answer.object == "chat.completion" and answer.id
+    assert isinstance(answer.choices[0].message.content, str)
+    assert answer.choices[0].finish_reason in ENDS
+    assert_usage(answer.usage)
+
+
+@check("chat.unknown_fields")
+def _():
+    # Engines have parameters of their own; they must reach the engine, not be refused.
+    chat.create(messages=PROMPT, extra_body={"top_k": 5, "x_unknown": {"a": [1]}}, **SHORT)
+
+
+@check("chat.n")
+def _():
+    answer = chat.create(messages=PROMPT, n=2, **SHORT)
+    assert [c.index for c in answer.choices] == [0, 1], answer
+
+
+@check("chat.logprobs")
+def _():
+    answer = chat.create(messages=PROMPT, logprobs=True, top_logprobs=2, **SHORT)
+    assert answer.choices[0].logprobs.content[0].logprob <= 0
+
+
+@check("chat.stream")
+def _():
+    chunks = list(chat.create(messages=PROMPT, stream=True, **SHORT))
+    assert len({c.id for c in chunks}) == 1
+    assert chunks[0].choices[0].delta.role == "assistant"
+    # A client that did not ask for usage must not get its chunk: many index choices[0] blindly.
+    assert all(c.choices and c.usage is None for c in chunks)
+    assert chunks[-1].choices[0].finish_reason in ENDS
+
+
+@check("chat.stream_usage")
+def _():
+    stream = chat.create(messages=PROMPT, stream=True, stream_options={"include_usage": True}, **SHORT)
+    chunks = list(stream)
+    assert chunks[-1].choices == []
+    assert_usage(chunks[-1].usage)
+    assert all(c.usage is None for c in chunks[:-1])
+
+
+def assert_tool_calls(calls):
+    for call in calls:
+        assert call["id"] and call["name"] == "get_weather", call
+        json.loads(call["arguments"])
+
+
+@check("chat.tools")
+def _():
+    answer = chat.create(model=MODEL, messages=PROMPT, max_tokens=64, tools=[WEATHER_TOOL], tool_choice="auto")
+    choice = answer.choices[0]
+    calls = choice.message.tool_calls or []
+    assert calls or isinstance(choice.message.content, str)
+    if choice.finish_reason != "length":
+        assert_tool_calls([{"id": c.id, **c.function.model_dump()} for c in calls])
+
+
+@check("chat.tools_stream")
+def _():
+    calls, end = {}, None
+    for chunk in chat.create(model=MODEL, messages=PROMPT, max_tokens=64, tools=[WEATHER_TOOL], stream=True):
+        choice = chunk.choices[0]
+        end = choice.finish_reason or end
+        for part in choice.delta.tool_calls or []:
+            call = calls.setdefault(part.index, {"id": "", "name": "", "arguments": ""})
+            call["id"] += part.id or ""
+            call["name"] += part.function.name or ""
+            call["arguments"] += part.function.arguments or ""
+    assert end in ENDS
+    if end != "length":
+        assert_tool_calls(calls.values())
+
+
+@check("chat.tools_required")
+def _():
+    answer = chat.create(model=MODEL, messages=PROMPT, max_tokens=256, tools=[WEATHER_TOOL], tool_choice="required")
+    calls = answer.choices[0].message.tool_calls
+    assert calls
+    assert_tool_calls([{"id": c.id, **c.function.model_dump()} for c in calls])
+
+
+@check("chat.tool_result")
+def _():
+    call = {"id": "call_1", "type": "function", "function": {"name": "get_weather", "arguments": '{"city": "Ostia"}'}}
+    messages = [
+        *PROMPT,
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "call_1", "content": "warm"},
+    ]
+    assert chat.create(messages=messages, tools=[WEATHER_TOOL], **SHORT).choices
+
+
+@check("chat.json_schema")
+def _():
+    schema = {"name": "verdict", "strict": True, "schema": VERDICT_SCHEMA}
+    answer = chat.create(
+        model=MODEL, messages=PROMPT, max_tokens=128,
+        response_format={"type": "json_schema", "json_schema": schema},
+    )
+    assert_verdict(answer.choices[0].message.content)
+
+
+@check("completions.plain")
+def _():
+    answer = client.completions.create(prompt="The harbour", **SHORT)
+    assert answer.object == "text_completion" and isinstance(answer.choices[0].text, str)
+    assert_usage(answer.usage)
+
+
+@check("completions.list")
+def _():
+    answer = client.completions.create(prompt=["The harbour", "The wind"], **SHORT)
+    assert sorted(c.index for c in answer.choices) == [0, 1]
+
+
+@check("completions.stream")
+def _():
+    chunks = list(client.completions.create(prompt="The harbour", stream=True, **SHORT))
+    assert chunks[-1].choices[0].finish_reason in ENDS
+
+
+@check("embeddings.float")
+def _():
+    answer = embedder.embeddings.create(model=EMBED_MODEL, input=["one", "two"], encoding_format="float")
+    assert [d.index for d in answer.data] == [0, 1]
+    assert all(isinstance(x, float) for d in answer.data for x in d.embedding)
+    assert answer.usage.prompt_tokens > 0
+
+
+@check("embeddings.base64")
+def _():
+    answer = embedder.embeddings.create(model=EMBED_MODEL, input="one", encoding_format="base64")
+    raw = base64.b64decode(answer.data[0].embedding, validate=True)
+    assert raw and len(raw) % 4 == 0
+
+
+@check("embeddings.default")
+def _():
+    # The client asks for base64 on its own and decodes it.
+    answer = embedder.embeddings.create(model=EMBED_MODEL, input="one")
+    assert all(isinstance(x, float) for x in answer.data[0].embedding)
+
+
+@check("responses.plain")
+def _():
+    answer = client.responses.create(model=MODEL, input="Hello", max_output_tokens=16)
+    assert answer.object == "response" and isinstance(answer.output_text, str)
+    assert answer.usage.input_tokens > 0 and answer.usage.output_tokens > 0
+
+
+@check("responses.stream")
+def _():
+    events = list(client.responses.create(model=MODEL, input="Hello", max_output_tokens=16, stream=True))
+    assert events[0].type == "response.created"
+    assert events[-1].type in ("response.completed", "response.incomplete")
+    assert events[-1].response.usage.output_tokens > 0
+
+
+@check("errors.bad_key")
+def _():
+    stranger = client.with_options(api_key="sk-not-a-key")
+    error = raises(openai.AuthenticationError, lambda: stranger.chat.completions.create(messages=PROMPT, **SHORT))
+    assert error.status_code == 401 and error.body["message"], error.body
+
+
+@check("errors.bad_key_stream")
+def _():
+    stranger = client.with_options(api_key="sk-not-a-key")
+    raises(
+        openai.AuthenticationError,
+        lambda: stranger.chat.completions.create(messages=PROMPT, stream=True, **SHORT),
+    )
+
+
+@check("errors.unknown_model")
+def _():
+    error = raises(openai.NotFoundError, lambda: chat.create(model="no-such-model", messages=PROMPT))
+    assert error.code == "model_not_found", error.body
+
+
+@check("errors.bad_params")
+def _():
+    error = raises(openai.BadRequestError, lambda: chat.create(messages=[], **SHORT))
+    assert error.type == "invalid_request_error", error.body
+
+
+@check("raw.headers")
+def _():
+    raw = chat.with_raw_response.create(messages=PROMPT, **SHORT)
+    assert raw.status_code == 200
+    assert raw.headers["content-type"].split(";")[0] == "application/json"
+    assert raw.parse().choices
+
+
+@check("raw.stream_headers")
+def _():
+    with chat.with_streaming_response.create(messages=PROMPT, stream=True, **SHORT) as raw:
+        assert raw.headers["content-type"].split(";")[0] == "text/event-stream"
+        lines = [line for line in raw.iter_lines() if line]
+    assert lines[-1] == "data: [DONE]", lines[-1]
+
+
+@check("raw.request_id")
+def _():
+    ids = {chat.with_raw_response.create(messages=PROMPT, **SHORT).headers["x-request-id"] for _ in range(2)}
+    assert len(ids) == 2
+    assert all(uuid.UUID(i) for i in ids)
+
+
+@check("parallel.50")
+def _():
+    asyncio.run(parallel(50))
+
+
+async def parallel(count):
+    async with openai.AsyncOpenAI(base_url=BASE_URL, **options) as many:
+
+        async def plain():
+            answer = await many.chat.completions.create(messages=PROMPT, **SHORT)
+            assert_usage(answer.usage)
+            return answer.id
+
+        async def streamed():
+            stream = await many.chat.completions.create(
+                messages=PROMPT, stream=True, stream_options={"include_usage": True}, **SHORT
+            )
+            chunks = [chunk async for chunk in stream]
+            assert_usage(chunks[-1].usage)
+            assert len({c.id for c in chunks}) == 1, "two answers in one stream"
+            return chunks[0].id
+
+        ids = await asyncio.gather(*(streamed() if n % 2 else plain() for n in range(count)))
+    assert len(set(ids)) == count, f"{len(set(ids))} distinct ids"
+
+
+run("openai")

@@ -1,0 +1,21 @@
+#!/usr/bin/env bash
+# Runs one client's checks: run.sh CLIENT, or run.sh --list. See checks.py for the environment it reads.
+set -euo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+clients=$(cd "$here/../.." && pwd)/target/clients
+
+python() { exec "$clients/$1/bin/python" "$here/$2.py"; }
+node_script() {
+  # Node looks for packages beside the script, so the script goes to the packages.
+  cp "$here/checks.mjs" "$here/$1.mjs" "$clients/node/"
+  exec node "$clients/node/$1.mjs"
+}
+
+case "${1:-}" in
+  --list) echo openai_py openai_py_1 anthropic_py langchain_py litellm_py llm_cli openai_node anthropic_node ai_sdk ;;
+  openai_py) python openai openai_py ;;
+  openai_py_1) python openai-1 openai_py ;;
+  anthropic_py | langchain_py | litellm_py | llm_cli) python rest "$1" ;;
+  openai_node | anthropic_node | ai_sdk) node_script "$1" ;;
+  *) echo "usage: run.sh CLIENT | --list" >&2; exit 64 ;;
+esac

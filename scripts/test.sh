@@ -1,0 +1,8 @@
+#!/usr/bin/env bash
+# Installs what the tests need and is missing, then runs every test. Servers are started on free ports in temporary
+# folders by the tests themselves and stopped with them.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+# The front of the tests: everything in Rust. --workspace, because `cargo test` alone takes the default member only.
+cargo test --workspace --locked "$@"
