@@ -56,7 +56,9 @@ impl Write for Escaped<'_> {
         if self.cut {
             return Ok(());
         }
-        let fitting = text.get(..text.floor_char_boundary(self.room)).unwrap_or("");
+        let fitting = text
+            .get(..text.floor_char_boundary(self.room))
+            .unwrap_or("");
         self.room -= fitting.len();
         self.cut = fitting.len() < text.len();
         let mut copied = 0;

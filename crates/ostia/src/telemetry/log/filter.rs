@@ -10,7 +10,9 @@ const PER_REQUEST: [&str; 2] = [access::TARGET, "ostia::usage"];
 
 /// A text of `OSTIA_LOG` that cannot be read.
 #[derive(Debug, thiserror::Error)]
-#[error("OSTIA_LOG: `{text}` cannot be read: write a level (`debug`), or levels by target (`info,ostia::relay=trace`)")]
+#[error(
+    "OSTIA_LOG: `{text}` cannot be read: write a level (`debug`), or levels by target (`info,ostia::relay=trace`)"
+)]
 pub struct FilterError {
     text: String,
 }

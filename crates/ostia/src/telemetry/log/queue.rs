@@ -64,8 +64,7 @@ impl Queue {
         self.end();
         let mut state = self.state.lock();
         let unfinished = |state: &mut State| !state.done;
-        self.finished
-            .wait_while_for(&mut state, unfinished, LAST);
+        self.finished.wait_while_for(&mut state, unfinished, LAST);
     }
 
     /// Writes until the queue is closed. Errors of `out` lose lines and nothing else.
