@@ -1,5 +1,4 @@
-use super::{CLUSTERS, ENDPOINTS, Folder, assert_problem};
-use crate::catalog::Serving;
+use super::{Folder, assert_problem};
 
 /// The fields of one cluster, where the problem stands (behind `clusters.json`), a piece of its text.
 const BAD_CLUSTERS: &[(&str, &str, &str)] = &[

@@ -1,5 +1,6 @@
 mod bad_fixtures;
 mod bad_settings;
+mod entries;
 mod good;
 mod hostile;
 
