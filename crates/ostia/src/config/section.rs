@@ -252,17 +252,13 @@ impl<'a, 'r> Section<'a, 'r> {
         self.reading.path(&path)
     }
 
-    /// A path to a file that must be readable; "" is none.
+    /// A path to a file; "" is none.
     pub fn optional_file(&mut self, key: &'static str) -> Option<PathBuf> {
         let path = self.text(key, "");
         if path.is_empty() {
             return None;
         }
         let path = self.reading.path(&path);
-        if let Err(fault) = check_readable(&path) {
-            self.reading
-                .fatal(&self.dotted(key), &format!("names a file: {fault}"));
-        }
         self.reading.files.borrow_mut().push(path.clone());
         Some(path)
     }
