@@ -6,10 +6,10 @@ use super::environment::Environment;
 use super::fixture::{self, Context};
 use super::problem::{Place, Problem, Reach, Report, Severity};
 use super::raw::{self, Table};
-use super::section::{Reading, folder_of};
+use super::section::Reading;
 use super::sections;
 use super::settings::Settings;
-use super::source::{Source, Unread};
+use super::source::{Source, Unread, folder_of};
 use crate::catalog::Catalog;
 use crate::fleet::Fleet;
 
