@@ -4,6 +4,7 @@
 
 mod audit;
 pub mod gauges;
+mod keys;
 mod log;
 mod rows;
 mod site;
@@ -149,7 +150,12 @@ impl TestGateway {
 
     /// Waits for rest, stops the gateway, and checks what must hold after every test: nothing held, exactly one row for
     /// each request that a backend saw, the tokens that were reported, no secret anywhere. Gives all rows.
-    pub async fn finish(mut self, backends: &[&FakeBackend]) -> Vec<Row> {
+    pub async fn finish(self, backends: &[&FakeBackend]) -> Vec<Row> {
+        self.finish_keeping(backends).await.0
+    }
+
+    /// The same, and hands back the installation: its folder lives as long as it does.
+    pub async fn finish_keeping(mut self, backends: &[&FakeBackend]) -> (Vec<Row>, Site) {
         for backend in backends {
             backend.idle().await;
         }
@@ -174,7 +180,7 @@ impl TestGateway {
             breaches.join("\n")
         );
         self.assert_no_leak(&records);
-        rows
+        (rows, std::mem::take(&mut self.site))
     }
 
     fn assert_no_leak(&self, records: &[crate::backend::Record]) {
