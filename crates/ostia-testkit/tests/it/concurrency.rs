@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use ostia_testkit::backend::{Break, FakeBackend, Script};
+use ostia_testkit::backend::{Break, FakeBackend, Script, Step};
 use ostia_testkit::client::{Ended, HangUp, RawClient, Reading};
 use ostia_testkit::gate::Gate;
 use ostia_testkit::gateway::{Endpoint, Site, TestGateway, gauges};
@@ -83,7 +83,16 @@ async fn streams(
 
 /// A stream whose first event comes at once and whose end has to be asked for.
 fn held(gate: &Gate) -> Script {
-    Script::completion().gate_end(gate)
+    let chunk = |event: &str| format!("{:x}\r\n{event}\r\n", event.len());
+    let first = chunk("data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"x\"}}]}\n\n");
+    let head =
+        "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
+    let last = chunk("data: [DONE]\n\n");
+    Script::steps([
+        Step::Write(format!("{head}{first}").into()),
+        Step::Pass(gate.clone()),
+        Step::Write(format!("{last}0\r\n\r\n").into()),
+    ])
 }
 
 async fn begun(gateway: &TestGateway, model: &str) -> (RawClient, Reading) {
