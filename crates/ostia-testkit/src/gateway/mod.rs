@@ -6,6 +6,7 @@ mod audit;
 pub mod gauges;
 mod keys;
 mod log;
+mod process;
 mod rows;
 mod site;
 mod start;
@@ -23,6 +24,7 @@ use crate::patience::within;
 
 pub use audit::audit;
 pub use log::Log;
+pub use process::Process;
 pub use rows::{Row, read_rows};
 pub use site::{BACKEND_KEY_VARIABLE, CLUSTER, Endpoint, FRAMEWORK, Secrets, Site, USER};
 
