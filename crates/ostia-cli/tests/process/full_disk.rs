@@ -79,7 +79,6 @@ async fn without_room_requests_are_refused_and_with_room_they_are_served_again()
     for _ in 0..20 {
         assert_eq!(gateway.call(&gateway.chat("m")).await.status(), 200);
     }
-    std::fs::write("/tmp/books-full.log", process.log_text()).unwrap();
     drop(process);
     let (rows, site) = gateway.finish_keeping(&[&backend]).await;
     assert_eq!(
