@@ -149,7 +149,9 @@ fn store_unavailable() -> Refusal {
 impl From<ReadError> for Refusal {
     fn from(error: ReadError) -> Self {
         let status = match &error {
-            ReadError::Invalid(_) | ReadError::Incomplete => StatusCode::BAD_REQUEST,
+            ReadError::Invalid(_) | ReadError::Incomplete | ReadError::HungUp => {
+                StatusCode::BAD_REQUEST
+            }
             ReadError::UnsupportedType(_) | ReadError::Encoded => {
                 StatusCode::UNSUPPORTED_MEDIA_TYPE
             }
@@ -164,7 +166,10 @@ impl From<ReadError> for Refusal {
                 .with_retry_after(Duration::from_secs(1));
             }
         };
-        let refusal = Self::client(status, error.code(), error.to_string());
+        let mut refusal = Self::client(status, error.code(), error.to_string());
+        if error == ReadError::HungUp {
+            refusal.outcome = Outcome::ClientClosed;
+        }
         match error.param() {
             Some(param) => refusal.with_param(param),
             None => refusal,
