@@ -131,7 +131,7 @@ fn build(parts: Parts, api_keys: &Arc<ApiKeys>) -> Result<Gateway, StartError> {
         limiter,
     } = parts;
     let ledger = Ledger::open(
-        &settings.server.state_dir,
+        &settings.server.state_dir.join("journal"),
         crate::account::Options {
             fsync: settings.journal.fsync,
             ..Default::default()
