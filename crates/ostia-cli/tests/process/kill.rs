@@ -36,8 +36,7 @@ fn stuck() -> Script {
             return Script::silent();
         }
         let event = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"x\"}}]}\n\n";
-        let head =
-            "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
+        let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
         let begun = format!("{head}{:x}\r\n{event}\r\n", event.len());
         Script::steps([Step::Write(begun.into()), Step::Silence])
     })

@@ -14,4 +14,5 @@ mod origin;
 mod pages;
 mod rate;
 mod sign_in;
+mod store_faults;
 mod tokens;
