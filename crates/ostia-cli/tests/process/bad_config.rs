@@ -31,9 +31,9 @@ const BAD: &[(&str, &str, &str, &[&str])] = &[
     ),
     (
         "ostia.toml",
-        "tpm_user = 0",
-        "tpm_user = \"canary-that-nobody-may-read-0123456789\"",
-        &["ostia.toml:", "tpm_user"],
+        "[limits]",
+        "[auth.globus]\nclient_secret = [\"canary-that-nobody-may-read-0123456789\"]\n[limits]",
+        &["ostia.toml:", "client_secret"],
     ),
     (
         "ostia.toml",
