@@ -5,6 +5,7 @@
     reason = "what fails here fails a test, helpers of tests included"
 )]
 
+mod bad_config;
 mod books;
 mod full_disk;
 mod kill;

@@ -30,6 +30,7 @@ mod rate;
 mod refusals;
 mod reuse;
 mod sign_in;
+mod store_faults;
 mod tokens;
 mod usage;
 mod volume;
