@@ -113,10 +113,6 @@ impl Client {
         self.gauges.stats(self.pool.idle() + others)
     }
 
-    pub(super) fn own_pool(&self) -> Arc<Pool> {
-        Arc::clone(&self.pool)
-    }
-
     pub(super) async fn dispatch(
         &self,
         pool: Arc<Pool>,
@@ -206,7 +202,7 @@ impl Client {
         Ok(Channel::Shared(lane))
     }
 
-    fn pool_of(&self, origin: Option<&Origin>) -> Result<Arc<Pool>, Failure> {
+    pub(super) fn pool_of(&self, origin: Option<&Origin>) -> Result<Arc<Pool>, Failure> {
         let origin = match origin {
             Some(other) if *other != self.pool.origin => other,
             _ => return Ok(Arc::clone(&self.pool)),
