@@ -29,10 +29,6 @@ impl Edits {
         self.fields.push((name.to_owned(), value));
     }
 
-    pub fn touches(&self, name: &str) -> bool {
-        self.fields.iter().any(|(known, _)| known == name)
-    }
-
     /// A field as it stands with the edits.
     pub fn field(&self, original: &[u8], name: &str) -> Option<Value> {
         if let Some((_, value)) = self.fields.iter().find(|(known, _)| known == name) {
