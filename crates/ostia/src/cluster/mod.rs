@@ -19,7 +19,7 @@ mod slurm;
 mod static_state;
 mod status_url;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod watch;
 
 pub use adapter::{ClusterAdapter, ClusterContext, JobsError};

@@ -113,7 +113,7 @@ impl Watch {
     async fn ask(&self) {
         let _end = RefreshEnds(self);
         // Adapters have their own limit; this one is for those that do not keep it.
-        let limit = time_limit(self.context.config()) + Duration::from_secs(1);
+        let limit = time_limit(self.context.config()).mul_f64(1.1);
         let asking = AssertUnwindSafe(self.adapter.jobs(&self.context)).catch_unwind();
         let answer = match tokio::time::timeout(limit, asking).await {
             Ok(Ok(answer)) => answer,

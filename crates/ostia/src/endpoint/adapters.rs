@@ -42,6 +42,7 @@ struct Custom {
     http: Http,
     cache: Arc<Cache>,
     observer: Arc<dyn Observer>,
+    time_limit: Duration,
 }
 
 /// What adapters are built with.
@@ -106,6 +107,7 @@ impl Workshop<'_> {
             adapter,
             http,
             cache: Arc::clone(self.cache),
+            time_limit: HOOK_TIMEOUT,
         })
     }
 
@@ -172,11 +174,11 @@ impl Custom {
             }
         };
         let hook = AssertUnwindSafe(hook).catch_unwind();
-        match tokio::time::timeout(HOOK_TIMEOUT, hook).await {
+        match tokio::time::timeout(self.time_limit, hook).await {
             Ok(Ok(done)) => done?,
             Ok(Err(_)) => return Err(AdapterError::Failed("the adapter panicked".to_owned())),
             Err(_) => {
-                let why = format!("the adapter took longer than {HOOK_TIMEOUT:?}");
+                let why = format!("the adapter took longer than {:?}", self.time_limit);
                 return Err(AdapterError::Failed(why));
             }
         }
