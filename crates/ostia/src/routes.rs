@@ -13,9 +13,13 @@ pub enum Route<'a> {
     Whoami,
     ListEndpoints,
     /// What runs, waits and stands still on a cluster.
-    Jobs { cluster: &'a str },
+    Jobs {
+        cluster: &'a str,
+    },
     /// A cluster's models with their details.
-    ClusterModels { cluster: &'a str },
+    ClusterModels {
+        cluster: &'a str,
+    },
     /// Inference on a cluster's framework, or on any deployment of the model.
     Inference(Address<'a>),
     /// An API that would mix users' data behind one key, or is not served yet.

@@ -16,7 +16,8 @@ impl ClusterAdapter for CustomCluster {
         }
         let page = page.json()?;
         let models = page["models"].as_array();
-        let models = models.ok_or_else(|| JobsError::new("The site's status page has no models."))?;
+        let models =
+            models.ok_or_else(|| JobsError::new("The site's status page has no models."))?;
         let mut jobs = Jobs::default();
         for model in models {
             let job = Job::of(model["name"].as_str()).with("Description", model["note"].clone());

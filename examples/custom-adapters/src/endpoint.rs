@@ -11,7 +11,10 @@ impl EndpointAdapter for CustomEndpoint {
         check_status(ctx).await?;
         ctx.set_field("stream", ctx.call.stream);
         ctx.remove_field("api_port");
-        ctx.log(&format!("calling {} (stream={})", ctx.deployment.model, ctx.call.stream));
+        ctx.log(&format!(
+            "calling {} (stream={})",
+            ctx.deployment.model, ctx.call.stream
+        ));
         Ok(())
     }
 }

@@ -6,7 +6,9 @@ use ostia::config::{Environment, Sources};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .init();
     let sources = Sources {
         environment: Environment::of_process(),
         ..Sources::default()

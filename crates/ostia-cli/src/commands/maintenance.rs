@@ -31,7 +31,9 @@ impl Maintenance {
         let folder = state_dir(&loaded)?;
         let unwritten = |error| {
             let folder = folder.display();
-            Failure::other(format!("the notices in {folder} cannot be changed: {error}"))
+            Failure::other(format!(
+                "the notices in {folder} cannot be changed: {error}"
+            ))
         };
         match self {
             Self::Set { cluster, text } => {
@@ -68,5 +70,7 @@ fn check_cluster(loaded: &Loaded, cluster: &str) -> Result<(), Failure> {
     let clusters = loaded.catalog.clusters().iter();
     let known: Vec<&str> = clusters.map(|cluster| &*cluster.name).collect();
     let known = known.join(", ");
-    Err(Failure::usage(format!("there is no cluster `{cluster}`; known: {known}")))
+    Err(Failure::usage(format!(
+        "there is no cluster `{cluster}`; known: {known}"
+    )))
 }

@@ -57,7 +57,9 @@ impl Command {
     pub fn log_level(&self) -> Option<Level> {
         match self {
             Self::Serve(_) => Some(Level::INFO),
-            Self::Check(_) | Self::Key(_) | Self::Maintenance(_) | Self::Usage(_) => Some(Level::WARN),
+            Self::Check(_) | Self::Key(_) | Self::Maintenance(_) | Self::Usage(_) => {
+                Some(Level::WARN)
+            }
             Self::Slug(_) | Self::Completions(_) | Self::Man(_) => None,
         }
     }

@@ -1,3 +1,4 @@
 //! Whole-gateway tests: a real gateway between a raw client and scripted backends.
 
+mod adapters;
 mod baseline;

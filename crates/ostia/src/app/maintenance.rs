@@ -91,7 +91,11 @@ impl LiveNotices {
         let status = match asking.await {
             Ok((code, page)) if code.is_success() => status_in(&page, &source.field),
             Ok((code, _)) => {
-                tracing::warn!(cluster, status = code.as_u16(), "the maintenance source failed");
+                tracing::warn!(
+                    cluster,
+                    status = code.as_u16(),
+                    "the maintenance source failed"
+                );
                 None
             }
             Err(error) => {
@@ -235,7 +239,10 @@ mod tests {
         // Another process, later.
         let later = LiveNotices::default();
         later.refresh(folder.path());
-        assert_eq!(later.set.load().get("b").map(|text| &**text), Some("set too"));
+        assert_eq!(
+            later.set.load().get("b").map(|text| &**text),
+            Some("set too")
+        );
 
         assert!(clear_notice(folder.path(), "a").unwrap());
         assert!(!clear_notice(folder.path(), "a").unwrap());

@@ -133,11 +133,7 @@ impl Running {
     }
 }
 
-fn build(
-    parts: Parts,
-    registry: Registry,
-    api_keys: &Arc<ApiKeys>,
-) -> Result<Gateway, StartError> {
+fn build(parts: Parts, registry: Registry, api_keys: &Arc<ApiKeys>) -> Result<Gateway, StartError> {
     let Parts {
         settings,
         catalog,

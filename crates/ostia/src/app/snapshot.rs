@@ -40,13 +40,14 @@ impl Snapshot {
             let client = upstreams.client(deployment.index)?;
             Some(Arc::clone(client) as Arc<dyn Ask>)
         };
-        let ask = |target: &Target| match Client::new(target, Arc::clone(resolver), Arc::clone(clock)) {
-            Ok(client) => Some(Arc::new(client) as Arc<dyn Ask>),
-            Err(error) => {
-                tracing::error!(%error, "a cluster's status page cannot be asked");
-                None
-            }
-        };
+        let ask =
+            |target: &Target| match Client::new(target, Arc::clone(resolver), Arc::clone(clock)) {
+                Ok(client) => Some(Arc::new(client) as Arc<dyn Ask>),
+                Err(error) => {
+                    tracing::error!(%error, "a cluster's status page cannot be asked");
+                    None
+                }
+            };
         let adapters = Adapters::build(
             &catalog,
             &endpoint::Workshop {

@@ -97,7 +97,8 @@ impl JobsError {
     }
 
     pub(super) fn timeout() -> Self {
-        Self::new("The cluster's state did not come in time.").with_status(StatusCode::GATEWAY_TIMEOUT)
+        Self::new("The cluster's state did not come in time.")
+            .with_status(StatusCode::GATEWAY_TIMEOUT)
     }
 
     /// Takes out every word that holds a URL or the host of the cluster's source.

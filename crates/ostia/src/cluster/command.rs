@@ -37,7 +37,11 @@ async fn run_to_end(options: &SchedulerOptions) -> Result<Vec<u8>, JobsError> {
     command
         .args(options.command.iter().skip(1))
         .env_clear()
-        .envs(PASSED.iter().filter_map(|name| Some((name, std::env::var_os(name)?))))
+        .envs(
+            PASSED
+                .iter()
+                .filter_map(|name| Some((name, std::env::var_os(name)?))),
+        )
         .env("LC_ALL", "C")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -56,7 +60,10 @@ async fn run_to_end(options: &SchedulerOptions) -> Result<Vec<u8>, JobsError> {
     if output.len() as u64 > MAX_OUTPUT {
         return Err(failed(format!("it wrote more than {MAX_OUTPUT} bytes")));
     }
-    let status = child.wait().await.map_err(|error| failed(error.to_string()))?;
+    let status = child
+        .wait()
+        .await
+        .map_err(|error| failed(error.to_string()))?;
     if !status.success() {
         let complaint = complaint.unwrap_or_default();
         let complaint = String::from_utf8_lossy(&complaint);

@@ -129,5 +129,6 @@ pub(super) fn split_names(joined: &str) -> Vec<String> {
 }
 
 fn wrong(detail: &str) -> JobsError {
-    JobsError::new("The cluster's state came in a shape that is not understood.").with_detail(detail)
+    JobsError::new("The cluster's state came in a shape that is not understood.")
+        .with_detail(detail)
 }

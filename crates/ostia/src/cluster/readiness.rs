@@ -15,7 +15,10 @@ pub(super) struct Readiness {
 
 impl Readiness {
     pub fn of(deployment: &Arc<Deployment>, http: Http) -> Option<Self> {
-        let url = deployment.config.get("readiness_url").and_then(Value::as_str)?;
+        let url = deployment
+            .config
+            .get("readiness_url")
+            .and_then(Value::as_str)?;
         Some(Self {
             deployment: Arc::clone(deployment),
             http,

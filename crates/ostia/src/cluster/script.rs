@@ -89,7 +89,9 @@ impl Scene {
 
     fn status_page(&mut self) -> Outcome<Dynamic> {
         let source = self.0.cluster.status.as_ref();
-        let path = source.map_or("/", |source| &source.path_and_query).to_owned();
+        let path = source
+            .map_or("/", |source| &source.path_and_query)
+            .to_owned();
         self.http_get(&path)
     }
 

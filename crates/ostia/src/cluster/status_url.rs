@@ -66,7 +66,10 @@ fn read_entry(entry: &Map<String, Value>, jobs: &mut Jobs) {
     if models.is_empty() {
         return;
     }
-    let status = entry.get("status").and_then(Value::as_str).unwrap_or("Unknown");
+    let status = entry
+        .get("status")
+        .and_then(Value::as_str)
+        .unwrap_or("Unknown");
     let (list, shown) = if status.eq_ignore_ascii_case("live") {
         (&mut jobs.running, "running".to_owned())
     } else if status.eq_ignore_ascii_case("stopped") {

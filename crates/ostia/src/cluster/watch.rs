@@ -233,7 +233,12 @@ impl super::Job {
     pub fn is_of(&self, deployment: &Deployment) -> bool {
         let framework = self.framework.as_deref();
         let elsewhere = framework.is_some_and(|name| {
-            name != &*deployment.framework && deployment.cluster.frameworks.iter().any(|known| **known == *name)
+            name != &*deployment.framework
+                && deployment
+                    .cluster
+                    .frameworks
+                    .iter()
+                    .any(|known| **known == *name)
         });
         !elsewhere && self.models.iter().any(|name| serves_name(deployment, name))
     }

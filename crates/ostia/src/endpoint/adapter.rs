@@ -43,7 +43,10 @@ pub trait EndpointAdapter: Send + Sync + 'static {
     }
 
     /// Runs instead of `on_request` for a client that asked for a stream.
-    async fn on_stream_request(&self, context: &mut RequestContext<'_>) -> Result<(), AdapterError> {
+    async fn on_stream_request(
+        &self,
+        context: &mut RequestContext<'_>,
+    ) -> Result<(), AdapterError> {
         self.on_request(context).await
     }
 

@@ -80,7 +80,10 @@ impl Adapters {
             custom.adapter.on_response(&context);
         }));
         if seen.is_err() {
-            tracing::error!(endpoint = &*deployment.slug, "the adapter's on_response panicked");
+            tracing::error!(
+                endpoint = &*deployment.slug,
+                "the adapter's on_response panicked"
+            );
         }
     }
 
@@ -164,8 +167,14 @@ impl Custom {
         call: &Call,
         outgoing: Outgoing,
     ) -> Result<Outgoing, AdapterError> {
-        let mut context =
-            RequestContext::new(principal, deployment, call, &self.http, &self.cache, outgoing);
+        let mut context = RequestContext::new(
+            principal,
+            deployment,
+            call,
+            &self.http,
+            &self.cache,
+            outgoing,
+        );
         let hook = async {
             if call.stream {
                 self.adapter.on_stream_request(&mut context).await

@@ -13,9 +13,9 @@ mod outgoing;
 mod prepare;
 mod script;
 
-pub use ask::{Ask, AskError, Http, Question, REPLY_LIMIT, Reach, Reply};
 pub use adapter::{AdapterError, DirectApi, EndpointAdapter, ResponseContext};
 pub use adapters::{Adapters, EndpointAdapters, HOOK_TIMEOUT, Workshop, adapt};
+pub use ask::{Ask, AskError, Http, Question, REPLY_LIMIT, Reach, Reply};
 pub use cache::Cache;
 pub use context::RequestContext;
 pub use outgoing::{Outgoing, Promise};

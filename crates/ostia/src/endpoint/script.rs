@@ -12,9 +12,7 @@ use serde_json::{Value, json};
 
 use super::ask::{AskError, Http, Reply};
 use super::edits::Edits;
-use super::{
-    AdapterError, Cache, EndpointAdapter, RequestContext, ResponseContext,
-};
+use super::{AdapterError, Cache, EndpointAdapter, RequestContext, ResponseContext};
 use crate::catalog::Deployment;
 use crate::read::Form;
 use crate::runtime::spawn;

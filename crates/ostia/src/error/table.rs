@@ -253,8 +253,12 @@ fn not_running(
         message.push_str(&format!(" It is expected to start in about {minutes} min."));
     }
     let wait = starts_in.unwrap_or(NOT_RUNNING);
-    Refusal::gateway(StatusCode::SERVICE_UNAVAILABLE, "model_not_running", message)
-        .with_retry_after(wait)
+    Refusal::gateway(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "model_not_running",
+        message,
+    )
+    .with_retry_after(wait)
 }
 
 impl From<JobsError> for Refusal {

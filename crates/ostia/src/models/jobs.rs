@@ -74,6 +74,7 @@ impl<'a> Audience<'a> {
     fn show(&self, lists: &mut Lists<'a>, list: &'static str, job: &'a Job) {
         let (mut shown, mut disabled, mut hidden) = (Vec::new(), Vec::new(), Vec::new());
         let mut framework = None;
+        let mut renames = Vec::new();
         for name in &job.models {
             let mut behind = self
                 .visible
@@ -86,6 +87,9 @@ impl<'a> Audience<'a> {
             };
             framework.get_or_insert(&*first.framework);
             let public = public_name(first, name);
+            if public != name {
+                renames.push((name.as_str(), public));
+            }
             if behind.any(|deployment| deployment.serving == Serving::Yes) {
                 shown.push(public);
             } else {
@@ -95,9 +99,12 @@ impl<'a> Audience<'a> {
         let framework = job.framework.as_deref().or(framework).unwrap_or("");
         if !shown.is_empty() {
             let mut entry = self.entry(&shown, framework);
-            let kept = job.shown.iter().filter(|(_, value)| !mentions(value, &hidden));
+            let kept = job
+                .shown
+                .iter()
+                .filter(|(_, value)| !mentions(value, &hidden));
             for (key, value) in kept {
-                entry.entry(key).or_insert_with(|| value.clone());
+                entry.entry(key).or_insert_with(|| renamed(value, &renames));
             }
             lists.push(list, entry, &shown);
         }
@@ -185,6 +192,20 @@ fn public_name<'a>(deployment: &'a Deployment, name: &'a str) -> &'a str {
         name
     } else {
         &deployment.model
+    }
+}
+
+fn renamed(value: &Value, renames: &[(&str, &str)]) -> Value {
+    match value {
+        Value::String(text) => {
+            let text = renames
+                .iter()
+                .fold(text.clone(), |text, (private, public)| {
+                    text.replace(private, public)
+                });
+            Value::String(text)
+        }
+        other => other.clone(),
     }
 }
 

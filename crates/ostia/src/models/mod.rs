@@ -9,6 +9,6 @@ mod whoami;
 
 pub use cluster_models::cluster_models;
 pub use jobs::Audience;
-pub use query::query_value;
 pub use list_endpoints::list_endpoints;
+pub use query::query_value;
 pub use whoami::whoami;

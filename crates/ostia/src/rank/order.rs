@@ -46,7 +46,10 @@ pub fn rank(permit: Permit, now: i64) -> Result<Ranked, NotServing> {
         let Some(fault) = fault_of(deployment, now) else {
             return true;
         };
-        if nearest.as_ref().is_none_or(|known| fault.distance() < known.distance()) {
+        if nearest
+            .as_ref()
+            .is_none_or(|known| fault.distance() < known.distance())
+        {
             nearest = Some(fault);
         }
         false

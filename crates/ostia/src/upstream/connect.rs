@@ -91,7 +91,10 @@ impl Connector {
 
     pub(super) async fn connect(&self, origin: &Origin) -> Result<Connected, ConnectError> {
         let stream = match &self.proxy {
-            None => self.dial(&origin.host, origin.port, *origin == self.own).await?,
+            None => {
+                self.dial(&origin.host, origin.port, *origin == self.own)
+                    .await?
+            }
             Some(proxy) => {
                 let mut stream = self.dial(&proxy.host, proxy.port, true).await?;
                 if self.tunnels(origin) {

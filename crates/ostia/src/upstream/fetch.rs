@@ -3,8 +3,8 @@ use http::{HeaderMap, Method, StatusCode};
 use http_body_util::BodyExt;
 use ostia_core::BoxFuture;
 
-use super::client::{Client, within};
 use super::FailureKind;
+use super::client::{Client, within};
 use super::message::Message;
 use super::{BodyError, Failure, UpstreamBody};
 use crate::endpoint::{Ask, AskError, Question, Reply};

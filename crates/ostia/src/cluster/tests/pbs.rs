@@ -88,7 +88,12 @@ fn without_jobs_the_key_may_be_missing() {
     let deployments = deployments(&["m"]);
     let config = json!({});
     let mapping = Mapping::new(&config, &deployments);
-    for text in ["", "{}", "qstat: cannot connect to server", "{\"Jobs\": []}"] {
+    for text in [
+        "",
+        "{}",
+        "qstat: cannot connect to server",
+        "{\"Jobs\": []}",
+    ] {
         let read = read(text.as_bytes(), &mapping, NOW, &TimeZone::UTC);
         assert!(read.is_err(), "{text}");
     }

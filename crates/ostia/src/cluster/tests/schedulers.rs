@@ -10,10 +10,10 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::{catalog, names, pbs, slurm};
+use crate::catalog::ClusterAdapterName;
 use crate::cluster::pbs::Pbs;
 use crate::cluster::slurm::Slurm;
 use crate::cluster::{ClusterAdapter, ClusterContext, Jobs, JobsError, check_config};
-use crate::catalog::ClusterAdapterName;
 use crate::endpoint::Cache;
 
 /// A folder with a program that does what this shell script says.
@@ -89,10 +89,18 @@ async fn commands_that_fail_hang_or_write_without_end() {
         ("exec sleep 1000", 504),
         ("exec cat /dev/zero", 500),
     ] {
-        let limit = if status == 504 { quick.clone() } else { json!({}) };
+        let limit = if status == 504 {
+            quick.clone()
+        } else {
+            json!({})
+        };
         let folder = program("squeue", script);
         let error = ask(Slurm, folder.path(), limit).await.unwrap_err();
-        assert_eq!(error.status, StatusCode::from_u16(status).unwrap(), "{script}");
+        assert_eq!(
+            error.status,
+            StatusCode::from_u16(status).unwrap(),
+            "{script}"
+        );
         assert!(!error.message.contains("secret-host"), "{error:?}");
     }
     let empty = tempfile::tempdir().unwrap();
@@ -101,7 +109,10 @@ async fn commands_that_fail_hang_or_write_without_end() {
 
 #[tokio::test]
 async fn the_gateways_secrets_are_not_in_the_commands_environment() {
-    let folder = program("squeue", "env > \"$(dirname \"$0\")/env\"; echo '{\"jobs\": []}'");
+    let folder = program(
+        "squeue",
+        "env > \"$(dirname \"$0\")/env\"; echo '{\"jobs\": []}'",
+    );
     ask(Slurm, folder.path(), json!({})).await.unwrap();
     let seen = std::fs::read_to_string(folder.path().join("env")).unwrap();
     assert!(!seen.contains("CARGO"), "{seen}");
@@ -116,5 +127,8 @@ fn a_missing_command_is_found_by_check() {
     let fault = check_config(&pbs, &config(folder.path())).unwrap_err();
     assert!(fault.contains("`qstat`"), "{fault}");
     assert!(check_config(&slurm, &json!({"command": 7})).is_err());
-    assert_eq!(check_config(&slurm, &json!({"slurmrestd_url": "http://s:6820/x"})), Ok(()));
+    assert_eq!(
+        check_config(&slurm, &json!({"slurmrestd_url": "http://s:6820/x"})),
+        Ok(())
+    );
 }

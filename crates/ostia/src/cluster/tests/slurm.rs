@@ -69,7 +69,10 @@ fn the_listing_of_21_08() {
     // Job 13 has the higher priority, though nobody here may know of it.
     assert_eq!(jobs.queued[0].shown["Queue Position"], 2);
     assert_eq!(jobs.queued[0].expected_start, Some(NOW + 600));
-    assert_eq!(jobs.queued[0].shown["Expected Start"], "2023-11-14T22:23:20Z");
+    assert_eq!(
+        jobs.queued[0].shown["Expected Start"],
+        "2023-11-14T22:23:20Z"
+    );
     assert_eq!(names(&jobs.others), ["held"]);
     assert!(jobs.complete && jobs.stopped.is_empty());
     assert!(!format!("{jobs:?}").contains("hidden"));
@@ -100,7 +103,11 @@ fn names_of_jobs_and_models() {
         ("serve-", "", vec![]),
         ("serve-same", "", vec!["a/same", "b/same"]),
         ("nightly", "", vec!["small"]),
-        ("nightly", "run; ostia:org/Big-70B; prod", vec!["org/Big-70B"]),
+        (
+            "nightly",
+            "run; ostia:org/Big-70B; prod",
+            vec!["org/Big-70B"],
+        ),
         ("serve-small", "ostia:", vec!["small"]),
         ("other", "ostia: small", vec![]),
     ] {

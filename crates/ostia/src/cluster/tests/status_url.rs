@@ -31,7 +31,10 @@ fn an_entry_stands_for_its_experts_or_else_for_its_model() {
 
 #[test]
 fn a_list_of_names_is_all_live() {
-    assert_eq!(names(&jobs(&json!({"models": ["a", "b"]})).running), ["a", "b"]);
+    assert_eq!(
+        names(&jobs(&json!({"models": ["a", "b"]})).running),
+        ["a", "b"]
+    );
     assert_eq!(jobs(&json!({"models": []})), Jobs::default());
     assert!(read(br#"{"models": [1]}"#).is_err());
 }
@@ -59,7 +62,16 @@ fn private_values_reach_nobody() {
 
 #[test]
 fn other_shapes_are_an_error_with_500() {
-    for page in ["", "nothing", "[1]", "{\"a\": 1}", "3", "null", "{\"a\":", "\"text\""] {
+    for page in [
+        "",
+        "nothing",
+        "[1]",
+        "{\"a\": 1}",
+        "3",
+        "null",
+        "{\"a\":",
+        "\"text\"",
+    ] {
         let error = read(page.as_bytes()).unwrap_err();
         assert_eq!(error.status, StatusCode::INTERNAL_SERVER_ERROR, "{page}");
         assert_eq!(error.code, "failed_to_get_cluster_jobs");

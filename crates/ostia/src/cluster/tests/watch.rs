@@ -41,7 +41,10 @@ struct Rig {
     catalog: Catalog,
 }
 
-fn watch_with(adapter: impl ClusterAdapter, seconds: f64) -> (Arc<Watch>, Arc<ManualClock>, Catalog) {
+fn watch_with(
+    adapter: impl ClusterAdapter,
+    seconds: f64,
+) -> (Arc<Watch>, Arc<ManualClock>, Catalog) {
     let kind = json!({"cluster_adapter": "own", "config": {"api_request_timeout": seconds}});
     let endpoints = [
         json!({"model": "a"}),
@@ -57,7 +60,11 @@ fn watch_with(adapter: impl ClusterAdapter, seconds: f64) -> (Arc<Watch>, Arc<Ma
         cache: Arc::new(Cache::new(Arc::clone(&as_clock))),
         clock: as_clock,
     };
-    (Arc::new(Watch::new(context, Arc::new(adapter))), clock, catalog)
+    (
+        Arc::new(Watch::new(context, Arc::new(adapter))),
+        clock,
+        catalog,
+    )
 }
 
 fn rig() -> Rig {
@@ -139,20 +146,28 @@ async fn what_is_old_is_served_while_one_refresh_runs() {
     }
     assert_eq!(rig.asked(), 2);
     rig.answers(Ok(running("b-on-disk")));
-    rig.until(|rig| rig.states()[1] == ModelState::Running).await;
+    rig.until(|rig| rig.states()[1] == ModelState::Running)
+        .await;
     rig.until(|rig| !rig.watch.is_due()).await;
     let reading = rig.watch.current().await.unwrap();
-    assert_eq!((reading.stale, &*reading.jobs), (None, &running("b-on-disk")));
+    assert_eq!(
+        (reading.stale, &*reading.jobs),
+        (None, &running("b-on-disk"))
+    );
     assert_eq!(rig.states(), [ModelState::Unknown, ModelState::Running]);
 }
 
 #[tokio::test]
 async fn a_failure_stands_for_less_and_hides_nothing_that_was_known() {
     let rig = rig();
-    let failure = JobsError::new("see http://10.0.0.1/status for more").with_status(StatusCode::BAD_GATEWAY);
+    let failure =
+        JobsError::new("see http://10.0.0.1/status for more").with_status(StatusCode::BAD_GATEWAY);
     rig.answers(Err(failure));
     let error = rig.watch.current().await.unwrap_err();
-    assert_eq!((error.status, &*error.message), (StatusCode::BAD_GATEWAY, "see [...] for more"));
+    assert_eq!(
+        (error.status, &*error.message),
+        (StatusCode::BAD_GATEWAY, "see [...] for more")
+    );
     assert!(rig.watch.current().await.is_err());
     assert_eq!(rig.asked(), 1);
 
@@ -164,7 +179,10 @@ async fn a_failure_stands_for_less_and_hides_nothing_that_was_known() {
     rig.watch.current().await.unwrap();
     rig.until(|rig| !rig.watch.is_due()).await;
     let reading = rig.watch.current().await.unwrap();
-    assert_eq!((reading.stale, &*reading.jobs), (Some(Duration::from_secs(100)), &running("a")));
+    assert_eq!(
+        (reading.stale, &*reading.jobs),
+        (Some(Duration::from_secs(100)), &running("a"))
+    );
     assert_eq!(rig.asked(), 3);
     // Inference goes on by what was last known.
     assert_eq!(rig.states()[0], ModelState::Running);
@@ -185,7 +203,10 @@ async fn a_source_that_knows_all_says_stopped_by_silence() {
     rig.watch.current().await.unwrap();
     assert_eq!(rig.states(), [ModelState::Queued, ModelState::Stopped]);
     let state = &rig.catalog.deployments()[0].state;
-    assert_eq!((state.expected_start(), state.is_unlisted()), (Some(7), false));
+    assert_eq!(
+        (state.expected_start(), state.is_unlisted()),
+        (Some(7), false)
+    );
     assert!(rig.catalog.deployments()[1].state.is_unlisted());
 }
 

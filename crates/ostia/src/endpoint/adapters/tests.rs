@@ -34,9 +34,15 @@ async fn call(body: &Value) -> Call {
     };
     let body = Full::new(Bytes::from(body.to_string()));
     let budget = Budget::new(1 << 20);
-    read(&HeaderMap::new(), body, Api::ChatCompletions, &limits, &budget)
-        .await
-        .unwrap()
+    read(
+        &HeaderMap::new(),
+        body,
+        Api::ChatCompletions,
+        &limits,
+        &budget,
+    )
+    .await
+    .unwrap()
 }
 
 fn deployment() -> Arc<Deployment> {
@@ -82,7 +88,9 @@ async fn run(
     let id = RequestId::at(0);
     let outgoing = Constants::of(deployment).prepare(deployment, &call, id, &HeaderMap::new());
     let custom = custom(adapter, deployment, &Arc::default());
-    custom.run(&Identity::default(), deployment, &call, outgoing).await
+    custom
+        .run(&Identity::default(), deployment, &call, outgoing)
+        .await
 }
 
 async fn run_script(text: &str, more: &Value) -> Result<Outgoing, AdapterError> {
@@ -119,9 +127,12 @@ async fn run_rust(change: Change, more: &Value) -> Result<Outgoing, AdapterError
 
 #[tokio::test]
 async fn an_adapter_that_changes_nothing_leaves_the_clients_bytes() {
-    let untouched = run_rust(|_| Ok(()), &json!({"stream": true})).await.unwrap();
-    let direct = run(Arc::new(super::super::DirectApi), &deployment(), &json!({"stream": true}));
-    assert_eq!(untouched.body, direct.await.unwrap().body);
+    let untouched = run_rust(|_| Ok(()), &json!({"stream": true}))
+        .await
+        .unwrap();
+    let direct = Arc::new(super::super::DirectApi);
+    let direct = run(direct, &deployment(), &json!({"stream": true})).await;
+    assert_eq!(untouched.body, direct.unwrap().body);
     assert!(untouched.body.len() > 1, "spliced, not written anew");
     let script = run_script("fn on_request(ctx) {}", &json!({"stream": true})).await;
     assert_eq!(untouched.body, script.unwrap().body);
@@ -129,16 +140,17 @@ async fn an_adapter_that_changes_nothing_leaves_the_clients_bytes() {
 
 #[tokio::test]
 async fn edited_bodies_still_get_the_backends_model_and_the_usage_chunk() {
+    let asked = json!({"stream": true, "api_port": 7});
     let rust = run_rust(
         |context| {
             context.set_field("temperature", context.config()["temperature"].clone());
             context.remove_field("api_port");
             Ok(())
         },
-        &json!({"stream": true, "api_port": 7}),
+        &asked,
     );
     let text = "fn on_stream_request(ctx) { ctx.set(\"temperature\", ctx.config.temperature); ctx.remove(\"api_port\"); }";
-    let script = run_script(text, &json!({"stream": true, "api_port": 7}));
+    let script = run_script(text, &asked);
     for outgoing in [rust.await.unwrap(), script.await.unwrap()] {
         let expected = json!({
             "model": "on-disk", "messages": [{"role": "user", "content": "hi"}], "stream": true,
@@ -175,7 +187,13 @@ async fn a_stream_may_be_turned_off_but_not_on() {
         Ok(())
     };
     failed(run_rust(on, &json!({})).await);
-    failed(run_script("fn on_request(ctx) { ctx.set(\"stream\", true); }", &json!({})).await);
+    failed(
+        run_script(
+            "fn on_request(ctx) { ctx.set(\"stream\", true); }",
+            &json!({}),
+        )
+        .await,
+    );
     let nonsense: Change = |context| {
         context.set_field("stream", 1);
         Ok(())
@@ -233,8 +251,16 @@ async fn headers_and_time_are_the_adapters_to_set_but_not_the_gateways_own_heade
     };
     let outgoing = run_rust(change, &json!({})).await.unwrap();
     assert_eq!(outgoing.headers["x-site"], "a");
-    assert_eq!(outgoing.promise().timeouts.stream_idle, Some(Duration::from_secs(3)));
-    for (name, value) in [("host", "evil"), ("content-length", "3"), ("x y", "a"), ("x", "a\r\nb: c")] {
+    assert_eq!(
+        outgoing.promise().timeouts.stream_idle,
+        Some(Duration::from_secs(3))
+    );
+    for (name, value) in [
+        ("host", "evil"),
+        ("content-length", "3"),
+        ("x y", "a"),
+        ("x", "a\r\nb: c"),
+    ] {
         let text = format!("fn on_request(ctx) {{ ctx.set_header({name:?}, {value:?}); }}");
         failed(run_script(&text, &json!({})).await);
     }
@@ -243,11 +269,8 @@ async fn headers_and_time_are_the_adapters_to_set_but_not_the_gateways_own_heade
 #[tokio::test]
 async fn refusals_are_told_as_written() {
     let refusal = AdapterError::refusal(503, "down for now", "site_down");
-    let rust = run_rust(
-        |_| Err(AdapterError::refusal(503, "down for now", "site_down")),
-        &json!({}),
-    );
-    assert_eq!(rust.await.unwrap_err(), refusal);
+    let refuse: Change = |_| Err(AdapterError::refusal(503, "down for now", "site_down"));
+    assert_eq!(run_rust(refuse, &json!({})).await.unwrap_err(), refusal);
     let text = "fn on_request(ctx) { refuse(503, \"down for now\", \"site_down\"); }";
     assert_eq!(run_script(text, &json!({})).await.unwrap_err(), refusal);
     let odd = AdapterError::refusal(200, "?", "?");
@@ -268,10 +291,12 @@ async fn panics_hangs_and_loops_end_their_own_request() {
     assert!(why.contains("panicked"), "{why}");
     let deployment = deployment();
     let body = call(&json!({"model": "m", "messages": [{}]})).await;
-    let outgoing = Constants::of(&deployment).prepare(&deployment, &body, RequestId::at(0), &HeaderMap::new());
+    let outgoing =
+        Constants::of(&deployment).prepare(&deployment, &body, RequestId::at(0), &HeaderMap::new());
     let mut custom = custom(Arc::new(Hangs), &deployment, &Arc::default());
     custom.time_limit = Duration::from_millis(10);
-    let hung = custom.run(&Identity::default(), &deployment, &body, outgoing);
+    let nobody = Identity::default();
+    let hung = custom.run(&nobody, &deployment, &body, outgoing);
     failed(hung.await);
     let why = failed(run_script("fn on_request(ctx) {\n  loop {}\n}", &json!({})).await);
     assert!(why.starts_with("a.rhai:2:"), "{why}");
@@ -293,9 +318,16 @@ async fn scripts_ask_over_http_within_reach_only() {
     let outgoing = run(adapter, &deployment, &json!({})).await.unwrap();
     assert_eq!(body_of(&outgoing)["seen"], json!(["queued", 1, "m", "", 1]));
     let asked = page.0.lock();
-    assert_eq!((asked.len(), &asked[0].method, &*asked[0].path_and_query), (1, &Method::GET, "/status"));
+    assert_eq!(
+        (asked.len(), &asked[0].method, &*asked[0].path_and_query),
+        (1, &Method::GET, "/status")
+    );
     drop(asked);
-    for url in ["http://evil.example/", "https://gpu.example/", "file:///etc/passwd"] {
+    for url in [
+        "http://evil.example/",
+        "https://gpu.example/",
+        "file:///etc/passwd",
+    ] {
         let text = format!("fn on_request(ctx) {{ ctx.http_get(\"{url}\"); }}");
         let adapter = script(&text, &deployment, &page);
         failed(run(adapter, &deployment, &json!({})).await);
