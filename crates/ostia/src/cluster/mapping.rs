@@ -17,7 +17,7 @@ pub fn serves_name(deployment: &Deployment, name: &str) -> bool {
 /// 1. a comment (or, for PBS, the variable `OSTIA_MODELS`) with `ostia:NAME[,NAME...]` up to the next space;
 /// 2. `config.jobs`: `{"job name": "model"}` or `{"job name": ["model", ...]}`;
 /// 3. the job's name without `config.job_name_prefix`, where that is a model's name, what follows its last `/`, or
-///    the slug of either, in any case.
+///    the slug of either (with `/` left out or written as `-`), in any case.
 pub(super) struct Mapping<'a> {
     config: &'a Value,
     deployments: &'a [Arc<Deployment>],
@@ -71,8 +71,14 @@ impl<'a> Mapping<'a> {
 fn is_meant(model: &str, name: &str) -> bool {
     let model = model.to_lowercase();
     let last = model.rsplit('/').next().unwrap_or(&model);
-    !name.is_empty()
-        && (model == name || last == name || slugify(&model) == name || slugify(last) == name)
+    let forms = [
+        model.clone(),
+        last.to_owned(),
+        slugify(&model),
+        slugify(&model.replace('/', "-")),
+        slugify(last),
+    ];
+    !name.is_empty() && forms.iter().any(|form| form == name)
 }
 
 fn marked(comment: &str) -> Option<Vec<String>> {

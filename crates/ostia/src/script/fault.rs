@@ -51,7 +51,7 @@ impl ScriptError {
 }
 
 impl Thrown {
-    pub(super) fn of(path: &str, error: EvalAltResult) -> Self {
+    pub(super) fn of(path: &str, hook: &str, error: EvalAltResult) -> Self {
         let mut position = error.position();
         let mut error = error;
         // What went wrong stands innermost, below the calls that led there.
@@ -80,10 +80,15 @@ impl Thrown {
             };
         }
         error.set_position(Position::NONE);
+        let position = place(position);
         Self::Fault(ScriptError {
             path: path.to_owned(),
-            position: place(position),
-            text: error.to_string(),
+            // Limits of the sandbox do not always have a place.
+            text: match position {
+                Some(_) => error.to_string(),
+                None => format!("in `{hook}`: {error}"),
+            },
+            position,
         })
     }
 }

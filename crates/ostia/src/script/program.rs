@@ -71,7 +71,7 @@ impl Program {
         let options = CallFnOptions::new().eval_ast(true).rewind_scope(true);
         engine
             .call_fn_with_options::<Dynamic>(options, &mut Scope::new(), &self.ast, hook, arguments)
-            .map_err(|error| Thrown::of(&self.path, *error))
+            .map_err(|error| Thrown::of(&self.path, hook, *error))
     }
 }
 

@@ -99,6 +99,7 @@ fn names_of_jobs_and_models() {
         ("serve-big-70b", "", vec!["org/Big-70B"]),
         ("serve-ORG/BIG-70B", "", vec!["org/Big-70B"]),
         ("serve-orgbig-70b", "", vec!["org/Big-70B"]),
+        ("serve-org-big-70b", "", vec!["org/Big-70B"]),
         ("big-70b", "", vec![]),
         ("serve-", "", vec![]),
         ("serve-same", "", vec!["a/same", "b/same"]),
