@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use async_trait::async_trait;
 use ostia::app::{Gateway, clear_notice, set_notice};
 use ostia::endpoint::{AdapterError, EndpointAdapter, RequestContext, ResponseContext};
-use ostia_core::LedgerRow;
+use ostia_core::{Clock as _, LedgerRow, SystemClock};
 use ostia_testkit::backend::{FakeBackend, Script};
 use ostia_testkit::client::{Answer, Request};
 use ostia_testkit::gateway::{CLUSTER, Endpoint, Site, TestGateway};
@@ -412,4 +412,53 @@ async fn every_hook_runs_once_a_request() {
         .each_ref()
         .map(|count| count.load(Ordering::SeqCst));
     assert_eq!(counts, [2, 2, 2]);
+}
+
+#[tokio::test]
+async fn a_queued_model_is_refused_until_its_expected_start() {
+    let (backend, slurm) = (FakeBackend::start().await, FakeBackend::start().await);
+    let start = SystemClock.unix_micros() / 1_000_000 + 900;
+    let jobs = json!({"jobs": [
+        {"name": "m", "job_state": ["PENDING"], "partition": "gpu", "job_id": 7,
+         "start_time": {"set": true, "infinite": false, "number": start}},
+    ]});
+    slurm.on_path("/slurm/v0.0.40/jobs/", Script::json(200, &jobs));
+    let url = format!("{}/slurm/v0.0.40/jobs/", slurm.base_url());
+    let config =
+        json!({"slurmrestd_url": url, "slurm_user": "svc", "api_key_env_name": "SLURM_JWT"});
+    let running = json!(true);
+    let site = Site::new()
+        .variable("SLURM_JWT", "token-of-slurm")
+        .endpoint(Endpoint::of("m", &backend).config("require_running", running.clone()))
+        .endpoint(Endpoint::of("n", &backend).config("require_running", running))
+        .cluster(CLUSTER, "cluster_adapter", json!("slurm"))
+        .cluster(CLUSTER, "config", config);
+    let gateway = TestGateway::start(site).await;
+    let seen = &slurm.records()[0].received;
+    assert_eq!(seen.header("x-slurm-user-name"), Some("svc"));
+    assert_eq!(seen.header("x-slurm-user-token"), Some("token-of-slurm"));
+    assert_eq!(seen.header("authorization"), None);
+
+    let answer = gateway.call(&gateway.chat("m")).await;
+    assert_eq!(
+        answer.error_code().as_deref(),
+        Some("model_not_running"),
+        "{}",
+        answer.text()
+    );
+    let wait: u64 = answer.header("retry-after").unwrap().parse().unwrap();
+    assert!((600..=900).contains(&wait), "{wait}");
+    let answer = gateway.call(&gateway.chat("n")).await;
+    assert_eq!(
+        answer.error_code().as_deref(),
+        Some("model_not_running"),
+        "{}",
+        answer.text()
+    );
+    assert!(answer.text().contains("stopped"), "{}", answer.text());
+    let jobs = get(&gateway, "/lab/jobs").await.json();
+    assert_eq!(jobs["queued"][0]["Queue Position"], 1);
+    assert_eq!(jobs["stopped"][0]["Models"], "n");
+    gateway.finish(&[&backend]).await;
+    assert_eq!(backend.records().len(), 0);
 }

@@ -148,7 +148,11 @@ impl<'a> RequestContext<'a> {
         if let Err(error) = super::Reach::of(&self.deployment.target).check(&url.origin) {
             return self.fail(format!("set_api_url: {error}"));
         }
-        let mut path = format!("{}/{}", url.base_path, self.call.api.as_str());
+        let api = self.call.api.as_str();
+        let mut path = match self.deployment.target.paths.get(api) {
+            Some(path) => path.clone(),
+            None => format!("{}/{api}", url.base_path),
+        };
         if let Some(query) = &url.query {
             path = format!("{path}?{query}");
         }
