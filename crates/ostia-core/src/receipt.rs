@@ -61,6 +61,8 @@ pub struct Receipt {
     /// Set when the process gives up on what still runs: an unclosed receipt is then `interrupted`.
     shutting_down: Arc<AtomicBool>,
     observer: Option<Arc<dyn Observer>>,
+    /// Whoever else wants to know how it ended.
+    witness: Option<Arc<dyn Observer>>,
     opening: Opening,
     pub facts: Facts,
 }
@@ -117,6 +119,7 @@ impl Receipt {
             clock,
             shutting_down,
             observer,
+            witness: None,
             facts: Facts::default(),
             opening,
         })
@@ -144,6 +147,11 @@ impl Receipt {
         self.observer = observer;
     }
 
+    /// Has somebody besides the endpoint's own observer told how the request ends, in the place of whoever was before.
+    pub fn tell(&mut self, witness: Option<Arc<dyn Observer>>) {
+        self.witness = witness;
+    }
+
     pub fn is_closed(&self) -> bool {
         self.slot.is_none()
     }
@@ -163,7 +171,7 @@ impl Receipt {
         let Some(slot) = self.slot.take() else { return };
         let row = self.opening.row(&self.facts, outcome, self.clock.now());
         slot.finished(&row);
-        if let Some(observer) = &self.observer {
+        for observer in self.observer.iter().chain(&self.witness) {
             observer.closed(&row);
         }
     }

@@ -1,11 +1,17 @@
 //! Puts the parts together: what a running gateway is made of, and how it starts and stops.
 
 mod gateway;
+mod maintenance;
 mod parts;
+mod registry;
 mod running;
 mod snapshot;
+mod workbench;
 
 pub use gateway::Gateway;
+pub use maintenance::{LiveNotices, Notices, clear_notice, read_notices, set_notice};
 pub use parts::{Parts, StartError};
+pub use registry::{BuildError, Builder, Registry};
 pub use running::Running;
-pub use snapshot::{Notices, Snapshot};
+pub use snapshot::Snapshot;
+pub use workbench::Workbench;

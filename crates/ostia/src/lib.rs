@@ -32,5 +32,6 @@ pub mod relay;
 pub mod resolve;
 pub mod routes;
 pub mod runtime;
+pub mod script;
 pub mod telemetry;
 pub mod upstream;

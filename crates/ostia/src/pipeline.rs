@@ -82,7 +82,7 @@ async fn enter(
     let pool = resolve(&snapshot.catalog, address, &call.model);
     let permit = authorize(principal, pool, &snapshot.notices)?;
     visit.found(permit.model());
-    let ranked = rank(permit)?;
+    let ranked = rank(permit, gateway.clock().unix_micros())?;
     let user_limits = UserLimits {
         requests_per_second: limits.requests_per_second_per_user,
         max_in_flight: limits.max_in_flight_per_user,
@@ -103,9 +103,11 @@ async fn dispatch(
     mut receipt: ostia_core::Receipt,
 ) -> Result<Response<ClientBody>, Refusal> {
     gateway.retries().earn();
-    let answer = loop {
+    let adapters = &snapshot.adapters;
+    let (answer, promise) = loop {
+        receipt.tell(adapters.observer(admission.deployment()));
         let adapted = adapt(
-            &snapshot.adapters,
+            adapters,
             &admission,
             principal,
             call,
@@ -116,10 +118,11 @@ async fn dispatch(
             Ok(outgoing) => outgoing,
             Err(error) => return Err(close_refused(receipt, error.into())),
         };
+        let promise = outgoing.promise();
         admission.dispatched();
         let sent = upstream::send(&snapshot.upstreams, &admission, &mut receipt, outgoing);
         let failure = match sent.await {
-            Ok(answer) => break answer,
+            Ok(answer) => break (answer, promise),
             Err(failure) => failure,
         };
         match admission.next(failure.retry_safe, gateway.retries()).await {
@@ -130,6 +133,7 @@ async fn dispatch(
             None => return Err(close_refused(receipt, failure.into())),
         }
     };
-    let context = gateway.relay_context(inbound, call, &admission);
+    adapters.answered(admission.deployment(), principal, &answer.head);
+    let context = gateway.relay_context(inbound, call, &admission, &promise);
     relay::begin(answer, InFlight::new(receipt, admission), context).await
 }

@@ -12,6 +12,14 @@ pub enum Route<'a> {
     Health,
     Whoami,
     ListEndpoints,
+    /// What runs, waits and stands still on a cluster.
+    Jobs {
+        cluster: &'a str,
+    },
+    /// A cluster's models with their details.
+    ClusterModels {
+        cluster: &'a str,
+    },
     /// Inference on a cluster's framework, or on any deployment of the model.
     Inference(Address<'a>),
     /// An API that would mix users' data behind one key, or is not served yet.
@@ -41,7 +49,18 @@ impl<'a> Route<'a> {
             "/health" => Some(Self::Health),
             "/whoami" => Some(Self::Whoami),
             "/list-endpoints" => Some(Self::ListEndpoints),
-            _ => Address::parse(bare).map(Self::of_address),
+            _ => Self::of_cluster(bare).or_else(|| Address::parse(bare).map(Self::of_address)),
+        }
+    }
+
+    /// `/{cluster}/jobs` and `/{cluster}/models`. No cluster is called `v1`.
+    fn of_cluster(path: &'a str) -> Option<Self> {
+        let (cluster, list) = path.strip_prefix('/')?.split_once('/')?;
+        let sound = !matches!(cluster, "" | "v1" | "." | "..") && !cluster.contains('%');
+        match list {
+            "jobs" if sound => Some(Self::Jobs { cluster }),
+            "models" if sound => Some(Self::ClusterModels { cluster }),
+            _ => None,
         }
     }
 
@@ -89,6 +108,8 @@ impl<'a> Route<'a> {
             Self::Health => "/health",
             Self::Whoami => "/whoami",
             Self::ListEndpoints => "/list-endpoints",
+            Self::Jobs { .. } => "/{cluster}/jobs",
+            Self::ClusterModels { .. } => "/{cluster}/models",
             Self::Inference(Address { scope: None, .. }) => "/v1/{api}",
             Self::Inference(_) => "/{cluster}/{framework}/v1/{api}",
             Self::NotServed => "not_served",
@@ -108,6 +129,8 @@ mod tests {
             "/list-endpoints",
             "/v1/chat/completions",
             "/c/f/v1/embeddings",
+            "/c/jobs",
+            "/c/models",
         ] {
             let bare = Route::find(path, "/resource_server").unwrap();
             let prefixed = format!("/resource_server{path}");
@@ -146,6 +169,10 @@ mod tests {
             "/resource_serverhealth",
             "/v1/../health",
             "/%68ealth",
+            "/c/jobs/",
+            "/%63/jobs",
+            "/../jobs",
+            "//jobs",
             "",
         ] {
             assert_eq!(Route::find(path, "/resource_server"), None, "{path}");

@@ -12,3 +12,11 @@ where
 {
     tokio::spawn(work)
 }
+
+/// Runs work that blocks its thread on threads of its own. Once begun it goes on to its end, even if nobody waits.
+pub fn spawn_blocking<T>(work: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T>
+where
+    T: Send + 'static,
+{
+    tokio::task::spawn_blocking(work)
+}

@@ -5,6 +5,7 @@ mod check;
 mod completions;
 mod key;
 mod load;
+mod maintenance;
 mod man;
 mod serve;
 mod slug;
@@ -27,6 +28,9 @@ pub enum Command {
     /// Make, list and revoke API keys
     #[command(subcommand)]
     Key(key::Key),
+    /// Tell users that a cluster is under maintenance, or no longer
+    #[command(subcommand)]
+    Maintenance(maintenance::Maintenance),
     /// Report requests and tokens
     Usage(usage::Usage),
     /// Print a script that completes commands in a shell
@@ -42,6 +46,7 @@ impl Command {
             Self::Check(check) => check.run(global),
             Self::Slug(slug) => slug.run(),
             Self::Key(key) => key.run(global),
+            Self::Maintenance(maintenance) => maintenance.run(global),
             Self::Usage(usage) => usage.run(global),
             Self::Completions(completions) => completions.run(),
             Self::Man(man) => man.run(),
@@ -52,7 +57,9 @@ impl Command {
     pub fn log_level(&self) -> Option<Level> {
         match self {
             Self::Serve(_) => Some(Level::INFO),
-            Self::Check(_) | Self::Key(_) | Self::Usage(_) => Some(Level::WARN),
+            Self::Check(_) | Self::Key(_) | Self::Maintenance(_) | Self::Usage(_) => {
+                Some(Level::WARN)
+            }
             Self::Slug(_) | Self::Completions(_) | Self::Man(_) => None,
         }
     }

@@ -7,6 +7,7 @@
 
 mod check;
 mod key;
+mod maintenance;
 mod serve;
 mod site;
 mod usage;

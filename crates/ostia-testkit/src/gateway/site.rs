@@ -291,7 +291,7 @@ mod tests {
         let endpoints = read("endpoints.json");
         assert_eq!(endpoints[1]["fields"]["config"]["max_in_flight"], 2);
         assert_eq!(endpoints[0]["fields"]["config"]["api_url"], url);
-        let all = std::fs::read_to_string(site.config_path()).unwrap() + &endpoints.to_string();
+        let all = std::fs::read_to_string(site.config_path()).unwrap() + &*endpoints.to_string();
         assert_eq!(site.secrets.backend_key.find(all.as_bytes()), None);
     }
 }

@@ -2,8 +2,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use ostia::admit::LocalLimiter;
-use ostia::app::{Parts, Running};
-use ostia::config::{Sources, load};
+use ostia::app::{Builder, Gateway, Parts, Running};
+use ostia::config::Sources;
 use ostia::fleet::Fleet;
 use ostia::identify::hash_key;
 use ostia_core::{BoxFuture, Clock, NewApiKey, Store, SystemClock};
@@ -23,12 +23,21 @@ impl TestGateway {
         Self::start_at(site, Arc::new(SystemClock)).await
     }
 
+    /// The same with adapters that are written in Rust.
+    pub async fn start_with(site: Site, builder: Builder) -> Self {
+        Self::start_all(site, Arc::new(SystemClock), builder).await
+    }
+
     /// The same with a clock that the test moves.
     pub async fn start_at(site: Site, clock: Arc<dyn Clock>) -> Self {
+        Self::start_all(site, clock, Gateway::builder()).await
+    }
+
+    async fn start_all(site: Site, clock: Arc<dyn Clock>, builder: Builder) -> Self {
         let log = Log::capture();
         let store = site.prepare(&*clock).await;
         let fleet = Arc::new(Fleet::default());
-        let loaded = load(&sources(&site), &fleet);
+        let loaded = builder.load(&sources(&site), &fleet);
         assert!(!loaded.fatal(site.is_strict()), "{:#?}", loaded.problems);
         let limiter = Arc::new(LocalLimiter::new(Arc::clone(&clock)));
         let parts = Parts {
@@ -39,7 +48,9 @@ impl TestGateway {
             clock,
             limiter: Some(Arc::clone(&limiter) as _),
         };
-        let running = Running::start(parts).await.unwrap();
+        let running = Running::start_with(parts, builder.registry().clone())
+            .await
+            .unwrap();
         let subject = InProcess {
             running,
             limiter,

@@ -4,6 +4,7 @@
     reason = "test code: what goes wrong must stop the test at once"
 )]
 
+mod adapters;
 mod baseline;
 mod before_start;
 mod bodies;

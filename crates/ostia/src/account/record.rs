@@ -265,13 +265,13 @@ mod tests {
     fn texts_are_cut_at_a_character() {
         let mut row = row("ann", 5);
         row.error_code = Cow::Owned("\u{e9}".repeat(50) + "x");
-        row.client_request_id = Cow::Owned("x".to_owned() + &"\u{1f600}".repeat(50));
+        row.client_request_id = Cow::Owned("x".to_owned() + &*"\u{1f600}".repeat(50));
         let record = sealed(Kind::Rejected, &row);
         let read = decode(body(&record)).unwrap();
         assert_eq!(read.error_code, "\u{e9}".repeat(32));
         assert_eq!(
             read.client_request_id,
-            "x".to_owned() + &"\u{1f600}".repeat(31)
+            "x".to_owned() + &*"\u{1f600}".repeat(31)
         );
     }
 

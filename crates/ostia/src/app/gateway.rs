@@ -6,16 +6,17 @@ use http::{HeaderValue, Response, header};
 use ostia_core::{Clock, Limiter, RequestId, Store};
 use serde_json::{Value, json};
 
-use super::Snapshot;
+use super::{Snapshot, Workbench};
 use crate::account::{Books, Ledger};
 use crate::admit::{Admission, RetryBudget};
+use crate::authorize::{Denied, Notices as _};
 use crate::config::Settings;
-use crate::endpoint::injects_usage;
+use crate::endpoint::{Promise, injects_usage};
 use crate::error::Refusal;
 use crate::fleet::Fleet;
 use crate::identify::{Identify, Principal};
 use crate::listen::{Drain, Handler, Inbound, Rejection};
-use crate::models::{list_endpoints, whoami};
+use crate::models::{Audience, cluster_models, list_endpoints, query_value, whoami};
 use crate::pipeline;
 use crate::read::{Budget, Call, Dialect, ReadLimits};
 use crate::relay::{self, ClientBody};
@@ -26,6 +27,7 @@ use crate::telemetry::AccessLog;
 pub struct Gateway {
     pub(super) settings: Settings,
     pub(super) snapshot: ArcSwap<Snapshot>,
+    pub(super) workbench: Workbench,
     pub(super) fleet: Arc<Fleet>,
     pub(super) identify: Identify,
     pub(super) limiter: Arc<dyn Limiter>,
@@ -99,16 +101,17 @@ impl Gateway {
         inbound: &Inbound,
         call: &Call,
         admission: &Admission,
+        sent: &Promise,
     ) -> relay::Context {
         let deployment = Arc::clone(admission.deployment());
         let standing = admission.standing();
-        let timeouts = deployment.target.timeouts;
+        let timeouts = sent.timeouts;
         relay::Context {
             clock: Arc::clone(&self.clock),
             wire: Arc::clone(&inbound.wire),
             api: call.api.clone(),
-            stream: call.stream,
-            hide_usage: injects_usage(&deployment, call),
+            stream: sent.stream,
+            hide_usage: sent.stream && injects_usage(&deployment, call),
             show_backend_limits: standing.requests.is_none() && standing.tokens.is_none(),
             idle_timeout: timeouts.stream_idle,
             deadline: timeouts.total.map(|total| inbound.received + total),
@@ -162,8 +165,56 @@ impl Gateway {
         match route {
             Route::Inference(address) => pipeline::infer(self, inbound, principal, &address).await,
             Route::NotServed => Err(Refusal::not_implemented()),
+            Route::Jobs { cluster } => self.jobs(cluster, &principal).await,
+            Route::ClusterModels { cluster } => {
+                let query = inbound.head.uri.query().unwrap_or("");
+                self.cluster_models(cluster, query, &principal)
+            }
             listing => Ok(json_answer(&self.list(&listing, &principal))),
         }
+    }
+
+    /// `GET /{cluster}/jobs`
+    async fn jobs(
+        &self,
+        name: &str,
+        principal: &Principal,
+    ) -> Result<Response<ClientBody>, Refusal> {
+        let snapshot = self.snapshot();
+        let cluster = snapshot.visible_cluster(name, principal)?;
+        let deployments = snapshot.catalog.of_cluster(name);
+        let audience = Audience::new(cluster, deployments, principal);
+        if let Some(text) = snapshot.notices.notice(name) {
+            return Ok(json_answer(&audience.under_maintenance(&text)));
+        }
+        let watch = snapshot
+            .clusters
+            .watch(name)
+            .ok_or(Denied::ClusterNotFound)?;
+        let reading = watch.current().await?;
+        Ok(json_answer(&audience.jobs(&reading.jobs, reading.stale)))
+    }
+
+    /// `GET /{cluster}/models[?model_id=M]`
+    fn cluster_models(
+        &self,
+        name: &str,
+        query: &str,
+        principal: &Principal,
+    ) -> Result<Response<ClientBody>, Refusal> {
+        let snapshot = self.snapshot();
+        snapshot.visible_cluster(name, principal)?;
+        let wanted = query_value(query, "model_id");
+        let models = cluster_models(
+            snapshot.catalog.of_cluster(name),
+            principal,
+            wanted.as_deref(),
+            &self.settings.catalog.model_details_keys,
+        );
+        if wanted.is_some() && models.is_empty() {
+            return Err(Denied::ModelNotFound.into());
+        }
+        Ok(json_answer(&Value::Array(models)))
     }
 
     fn list(&self, route: &Route<'_>, principal: &Principal) -> Value {

@@ -4,22 +4,28 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use futures_util::future::join_all;
 use ostia_core::Limiter;
 use tokio::task::JoinHandle;
 
-use super::{Gateway, Parts, Snapshot, StartError};
+use super::maintenance::client_of;
+use super::{Gateway, Parts, Registry, Snapshot, StartError, Workbench};
 use crate::account::Ledger;
 use crate::admin;
 use crate::admit::{LocalLimiter, RetryBudget};
-use crate::config::{ListenAddress, Provider, Settings};
+use crate::config::{ListenAddress, MaintenanceSource, Provider, Settings};
 use crate::identify::{ApiKeys, Authenticator, Identify, Open};
 use crate::listen::{self, Connections, Drain, Listener, Tls};
 use crate::read::{Budget, ReadLimits};
 use crate::runtime::spawn;
-use crate::upstream::Resolver;
+use crate::upstream::Client;
 
 /// How often idle connections are looked through.
 const SWEEP: Duration = Duration::from_secs(1);
+/// How often clusters are looked through for one that is due, and `ostia maintenance` is looked for.
+const POLL: Duration = Duration::from_secs(1);
+/// How long the start waits for what clusters say.
+const FIRST_LOOK: Duration = Duration::from_secs(3);
 /// How often the last use of keys is written down.
 const TOUCH: Duration = Duration::from_secs(30);
 /// How long the ledger may take at the end to carry its last rows to the store. What is left waits in the journal.
@@ -38,12 +44,17 @@ pub struct Running {
 impl Running {
     /// Opens the ledger (which recovers what an earlier process left), binds both listeners and serves.
     pub async fn start(parts: Parts) -> Result<Self, StartError> {
+        Self::start_with(parts, Registry::default()).await
+    }
+
+    /// The same with adapters that are written in Rust.
+    pub async fn start_with(parts: Parts, registry: Registry) -> Result<Self, StartError> {
         let settings = parts.settings.clone();
         let api_keys = Arc::new(ApiKeys::new(
             Arc::clone(&parts.store),
             Arc::clone(&parts.clock),
         ));
-        let gateway = Arc::new(build(parts, &api_keys)?);
+        let gateway = Arc::new(build(parts, registry, &api_keys)?);
         let listener = bind(&settings.server.listen).await?;
         let admin_listener = bind(&settings.server.admin_listen).await?;
         let tls = match (&settings.server.tls_cert, &settings.server.tls_key) {
@@ -53,7 +64,8 @@ impl Running {
         let options = listen::Options::new(&settings.server, tls);
         let connections = Arc::clone(&options.connections);
         let (address, admin_address) = (listener.local_address(), admin_listener.local_address());
-        let beside = vec![
+        let mut beside = watch(&gateway).await;
+        beside.extend([
             spawn(sweep(Arc::clone(&gateway))),
             spawn(touch_keys(api_keys)),
             spawn(admin::serve(
@@ -61,7 +73,7 @@ impl Running {
                 Arc::clone(&gateway),
                 Arc::clone(&connections),
             )),
-        ];
+        ]);
         let serving = listen::serve(
             listener,
             options,
@@ -121,7 +133,7 @@ impl Running {
     }
 }
 
-fn build(parts: Parts, api_keys: &Arc<ApiKeys>) -> Result<Gateway, StartError> {
+fn build(parts: Parts, registry: Registry, api_keys: &Arc<ApiKeys>) -> Result<Gateway, StartError> {
     let Parts {
         settings,
         catalog,
@@ -139,13 +151,15 @@ fn build(parts: Parts, api_keys: &Arc<ApiKeys>) -> Result<Gateway, StartError> {
         Arc::clone(&store),
         Arc::clone(&clock),
     )?;
-    let resolver = Arc::new(Resolver::new(Arc::clone(&clock)));
-    let snapshot = Snapshot::build(catalog, &settings.maintenance, &resolver, &clock);
+    let workbench = Workbench::new(registry, Arc::clone(&clock));
+    workbench.live_notices.refresh(&settings.server.state_dir);
+    let snapshot = Snapshot::build(catalog, &settings.maintenance, &workbench, None);
     let (providers, open) = providers(&settings, api_keys)?;
     let limiter = limiter
         .unwrap_or_else(|| Arc::new(LocalLimiter::new(Arc::clone(&clock))) as Arc<dyn Limiter>);
     Ok(Gateway {
         snapshot: ArcSwap::from_pointee(snapshot),
+        workbench,
         fleet,
         identify: Identify::new(providers, open, Arc::clone(&clock)),
         limiter,
@@ -191,6 +205,76 @@ async fn bind(address: &ListenAddress) -> Result<Listener, StartError> {
             },
             source,
         })
+}
+
+/// Asks clusters, readiness URLs and maintenance sources once, so that the first requests find something known, and
+/// keeps asking in the background. A source that is dead holds the start up for [`FIRST_LOOK`] and no longer.
+async fn watch(gateway: &Arc<Gateway>) -> Vec<JoinHandle<()>> {
+    let sources: Vec<_> = gateway
+        .settings
+        .maintenance_sources
+        .iter()
+        .filter_map(|(cluster, source)| {
+            let bench = &gateway.workbench;
+            let client = client_of(source, &bench.resolver, &bench.clock)?;
+            Some((cluster.clone(), source.clone(), client))
+        })
+        .collect();
+    let snapshot = gateway.snapshot();
+    let notices = &gateway.workbench.live_notices;
+    let asking = join_all(
+        sources
+            .iter()
+            .map(|(cluster, source, client)| notices.ask(cluster, source, client)),
+    );
+    let first = async { tokio::join!(snapshot.clusters.first_look(FIRST_LOOK), asking) };
+    // What did not answer by then is not known, and changes nothing.
+    let _ = tokio::time::timeout(FIRST_LOOK, first).await;
+    let mut tasks = vec![
+        spawn(poll_clusters(Arc::clone(gateway))),
+        spawn(poll_readiness(Arc::clone(gateway))),
+    ];
+    for (cluster, source, client) in sources {
+        tasks.push(spawn(poll_maintenance(
+            Arc::clone(gateway),
+            cluster,
+            source,
+            client,
+        )));
+    }
+    tasks
+}
+
+async fn poll_clusters(gateway: Arc<Gateway>) {
+    loop {
+        tokio::time::sleep(POLL).await;
+        gateway.snapshot().clusters.poll();
+        let notices = &gateway.workbench.live_notices;
+        notices.refresh(&gateway.settings.server.state_dir);
+    }
+}
+
+async fn poll_readiness(gateway: Arc<Gateway>) {
+    loop {
+        let snapshot = gateway.snapshot();
+        let interval = snapshot.clusters.readiness_interval();
+        tokio::time::sleep(interval.unwrap_or(POLL)).await;
+        snapshot.clusters.look_at_readiness().await;
+    }
+}
+
+async fn poll_maintenance(
+    gateway: Arc<Gateway>,
+    cluster: String,
+    source: MaintenanceSource,
+    client: Client,
+) {
+    loop {
+        tokio::time::sleep(source.interval).await;
+        let notices = &gateway.workbench.live_notices;
+        notices.ask(&cluster, &source, &client).await;
+        client.sweep();
+    }
 }
 
 async fn sweep(gateway: Arc<Gateway>) {

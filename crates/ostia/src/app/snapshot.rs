@@ -1,56 +1,92 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use ostia_core::Clock;
-
-use crate::authorize;
-use crate::catalog::Catalog;
-use crate::endpoint::Adapters;
-use crate::upstream::{Resolver, Upstreams};
+use super::{Notices, Workbench};
+use crate::authorize::{Denied, may_see};
+use crate::catalog::{Catalog, Cluster, Deployment, Target};
+use crate::cluster::{self, Clusters};
+use crate::endpoint::{self, Adapters, Ask};
+use crate::identify::Principal;
+use crate::script::Scripts;
+use crate::upstream::{Client, Upstreams};
 
 /// Everything that one reading of the files gives. Replaced whole; a request keeps the one it began with.
 pub struct Snapshot {
     pub catalog: Catalog,
     pub adapters: Adapters,
     pub upstreams: Upstreams,
+    pub clusters: Clusters,
     pub notices: Notices,
 }
 
-/// What users are told of clusters under maintenance.
-#[derive(Debug, Default)]
-pub struct Notices {
-    configured: BTreeMap<String, Arc<str>>,
-}
-
 impl Snapshot {
-    /// `maintenance`: cluster to text.
+    /// `maintenance`: cluster to text. `earlier`: what is replaced; clusters that did not change keep what they know.
     pub fn build(
         catalog: Catalog,
         maintenance: &BTreeMap<String, String>,
-        resolver: &Arc<Resolver>,
-        clock: &Arc<dyn Clock>,
+        bench: &Workbench,
+        earlier: Option<&Self>,
     ) -> Self {
+        let Workbench {
+            registry,
+            resolver,
+            clock,
+            cache,
+            live_notices,
+        } = bench;
+        let upstreams = Upstreams::build(&catalog, resolver, clock);
+        let scripts = Scripts::default();
+        let ask_backend = |deployment: &Deployment| {
+            let client = upstreams.client(deployment.index)?;
+            Some(Arc::clone(client) as Arc<dyn Ask>)
+        };
+        let ask =
+            |target: &Target| match Client::new(target, Arc::clone(resolver), Arc::clone(clock)) {
+                Ok(client) => Some(Arc::new(client) as Arc<dyn Ask>),
+                Err(error) => {
+                    tracing::error!(%error, "a cluster's status page cannot be asked");
+                    None
+                }
+            };
+        let adapters = Adapters::build(
+            &catalog,
+            &endpoint::Workshop {
+                registered: &registry.endpoints,
+                scripts: &scripts,
+                cache,
+                ask: &ask_backend,
+            },
+        );
+        let clusters = Clusters::build(
+            &catalog,
+            &cluster::Workshop {
+                registered: &registry.clusters,
+                scripts: &scripts,
+                cache,
+                clock,
+                ask: &ask,
+                ask_backend: &ask_backend,
+            },
+            earlier.map(|earlier| &earlier.clusters),
+        );
         Self {
-            adapters: Adapters::build(&catalog),
-            upstreams: Upstreams::build(&catalog, resolver, clock),
-            notices: Notices::new(maintenance),
+            adapters,
+            clusters,
+            notices: Notices::new(maintenance, Arc::clone(live_notices)),
+            upstreams,
             catalog,
         }
     }
-}
 
-impl Notices {
-    fn new(configured: &BTreeMap<String, String>) -> Self {
-        let configured = configured
-            .iter()
-            .map(|(cluster, text)| (cluster.clone(), Arc::from(text.as_str())))
-            .collect();
-        Self { configured }
-    }
-}
-
-impl authorize::Notices for Notices {
-    fn notice(&self, cluster: &str) -> Option<Arc<str>> {
-        self.configured.get(cluster).cloned()
+    /// A cluster that exists for this caller.
+    pub fn visible_cluster(
+        &self,
+        name: &str,
+        principal: &Principal,
+    ) -> Result<&Arc<Cluster>, Denied> {
+        self.catalog
+            .cluster(name)
+            .filter(|cluster| may_see(cluster, principal))
+            .ok_or(Denied::ClusterNotFound)
     }
 }

@@ -34,6 +34,10 @@ pub struct StatusSource {
 pub enum ClusterAdapterName {
     Static,
     StatusUrl,
+    /// Asks each backend for its models and health.
+    OpenAiModels,
+    Slurm,
+    Pbs,
     /// Known by name, not served by this version.
     Unavailable(Box<str>),
     /// `script:PATH`, or a name registered from Rust.

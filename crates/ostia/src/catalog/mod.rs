@@ -13,5 +13,6 @@ pub use access::Access;
 pub use deployment::{AdapterName, Cluster, ClusterAdapterName, Deployment, Serving, StatusSource};
 pub use index::{Catalog, Scope};
 pub use slug::slug;
-pub use target::{Origin, Proxy, Scheme, Target, Timeouts, Tls};
+pub(crate) use slug::slugify;
+pub use target::{Origin, Proxy, Scheme, Target, Timeouts, Tls, is_link_local};
 pub use url::{ApiUrl, HttpUrl, UrlFault};

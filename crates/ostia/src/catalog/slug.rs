@@ -7,7 +7,7 @@ pub fn slug(cluster: &str, framework: &str, model: &str) -> String {
 
 /// Django's `slugify` with `allow_unicode=False`: NFKD reduced to ASCII, lower case, without what is neither
 /// word, space nor hyphen; runs of spaces and hyphens become one hyphen; none of `-_` at the ends.
-pub(super) fn slugify(text: &str) -> String {
+pub(crate) fn slugify(text: &str) -> String {
     let mut slug = String::with_capacity(text.len());
     let mut gap = false;
     for character in text.nfkd().filter(char::is_ascii) {

@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -85,7 +86,20 @@ impl Target {
     }
 }
 
+/// Where clouds answer with their machines' credentials: no adapter may call there.
+pub fn is_link_local(address: IpAddr) -> bool {
+    match address.to_canonical() {
+        IpAddr::V4(address) => address.is_link_local(),
+        IpAddr::V6(address) => address.is_unicast_link_local(),
+    }
+}
+
 impl Origin {
+    /// Whether the host is a link-local address (RFC 3927, RFC 4291 section 2.5.6), written as IPv6 or not.
+    pub fn is_link_local(&self) -> bool {
+        self.host.parse().is_ok_and(is_link_local)
+    }
+
     /// `host` or `host:port`, as the `Host` header wants it (RFC 9110 section 7.2).
     pub fn authority(&self) -> String {
         let host = if self.host.contains(':') {

@@ -1,2 +1,30 @@
+//! (beside the path)
 //! In: what schedulers and status pages say. Out: jobs of a cluster, model states for `fleet`.
 //! Here: one file per source, and the cache before them. Not here: principals: what is cached is shared.
+//!
+//! To add a source: 1. a file with an implementation of [`ClusterAdapter`]; 2. a variant of
+//! `catalog::ClusterAdapterName` and its name in `config/fixture/adapter.rs`; 3. an arm in `clusters.rs`.
+
+mod adapter;
+mod clusters;
+mod command;
+mod jobs;
+mod mapping;
+mod openai_models;
+mod options;
+mod pbs;
+mod readiness;
+mod script;
+mod slurm;
+mod static_state;
+mod status_url;
+#[cfg(test)]
+pub(crate) mod tests;
+mod watch;
+
+pub use adapter::{ClusterAdapter, ClusterContext, JobsError};
+pub use clusters::{ClusterAdapters, Clusters, Workshop};
+pub use jobs::{Job, Jobs};
+pub use mapping::serves_name;
+pub use options::check_config;
+pub use watch::{Reading, Watch};

@@ -386,7 +386,7 @@ mod tests {
 
     #[test]
     fn bounds() {
-        let nested = |depth| "[".repeat(depth) + &"]".repeat(depth);
+        let nested = |depth| "[".repeat(depth) + &*"]".repeat(depth);
         assert!(parse(&nested(32)).is_ok());
         assert!(parse(&nested(33)).unwrap_err().text.contains("32 levels"));
         assert!(parse(&"(".repeat(60_000)).is_err());

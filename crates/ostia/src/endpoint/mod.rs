@@ -4,10 +4,20 @@
 
 mod adapter;
 mod adapters;
+mod ask;
+mod cache;
+mod context;
+mod edits;
+
 mod outgoing;
 mod prepare;
+mod script;
 
-pub use adapter::{AdapterError, EndpointAdapter, RequestContext};
-pub use adapters::{Adapters, adapt};
-pub use outgoing::Outgoing;
+pub use adapter::{AdapterError, DirectApi, EndpointAdapter, ResponseContext};
+pub use adapters::{Adapters, EndpointAdapters, HOOK_TIMEOUT, Workshop, adapt};
+pub use ask::{Ask, AskError, Http, Question, REPLY_LIMIT, Reach, Reply};
+pub use cache::Cache;
+pub use context::RequestContext;
+pub use outgoing::{Outgoing, Promise};
 pub use prepare::injects_usage;
+pub(crate) use script::reply_to_dynamic;

@@ -24,3 +24,20 @@ impl Outgoing {
         self.body.iter().map(|piece| piece.len() as u64).sum()
     }
 }
+
+/// What of an [`Outgoing`] holds for the answer, once it was sent.
+#[derive(Debug, Clone, Copy)]
+pub struct Promise {
+    /// Whether the client gets a stream.
+    pub stream: bool,
+    pub timeouts: Timeouts,
+}
+
+impl Outgoing {
+    pub fn promise(&self) -> Promise {
+        Promise {
+            stream: self.stream,
+            timeouts: self.timeouts,
+        }
+    }
+}

@@ -8,7 +8,9 @@ use serde_json::json;
 use super::{Fault, Refusal};
 use crate::admit::Refused;
 use crate::authorize::Denied;
+use crate::cluster::JobsError;
 use crate::endpoint::AdapterError;
+use crate::fleet::ModelState;
 use crate::identify::SignInError;
 use crate::listen::Rejection;
 use crate::rank::NotServing;
@@ -18,6 +20,8 @@ use crate::upstream::{Failure, FailureKind};
 
 /// How long a caller should wait where nothing better is known.
 const SHORTLY: Duration = Duration::from_secs(5);
+/// A model that is started by a scheduler is not there before its state is asked for again.
+const NOT_RUNNING: Duration = Duration::from_secs(60);
 /// SDKs give up at once on anything above two minutes.
 const LONGEST_WAIT: Duration = Duration::from_secs(120);
 
@@ -215,6 +219,12 @@ impl From<Denied> for Refusal {
 impl From<NotServing> for Refusal {
     fn from(reason: NotServing) -> Self {
         let (code, message) = match reason {
+            NotServing::NotRunning {
+                model,
+                state,
+                unlisted,
+                starts_in,
+            } => return not_running(&model, state, unlisted, starts_in),
             NotServing::Disabled => (
                 "endpoint_disabled",
                 "The model's endpoint is disabled; the gateway's operators can tell why.",
@@ -229,6 +239,50 @@ impl From<NotServing> for Refusal {
             ),
         };
         Self::gateway(StatusCode::SERVICE_UNAVAILABLE, code, message).with_retry_after(SHORTLY)
+    }
+}
+
+fn not_running(
+    model: &str,
+    state: ModelState,
+    unlisted: bool,
+    starts_in: Option<Duration>,
+) -> Refusal {
+    let mut message = if unlisted {
+        format!("The model '{model}' is not currently running: its cluster does not list it.")
+    } else {
+        let state = state.as_str();
+        format!("The model '{model}' is not currently running: its state is '{state}'.")
+    };
+    if let Some(wait) = starts_in {
+        let minutes = wait.as_secs().div_ceil(60).max(1);
+        message.push_str(&format!(" It is expected to start in about {minutes} min."));
+    }
+    let wait = starts_in.unwrap_or(NOT_RUNNING);
+    Refusal::gateway(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "model_not_running",
+        message,
+    )
+    .with_retry_after(wait)
+}
+
+impl From<JobsError> for Refusal {
+    fn from(error: JobsError) -> Self {
+        let blame = if error.status.is_client_error() {
+            Self::client
+        } else {
+            Self::gateway
+        };
+        let mut refusal = blame(error.status, JobsError::CODE, error.message);
+        if !error.code.is_empty() {
+            refusal.code = error.code.into();
+        }
+        let refusal = refusal.with_detail(error.detail);
+        match error.status {
+            StatusCode::SERVICE_UNAVAILABLE => refusal.with_retry_after(SHORTLY),
+            _ => refusal,
+        }
     }
 }
 
@@ -289,7 +343,10 @@ impl From<AdapterError> for Refusal {
             } => {
                 let mut refusal = Self::client(status, "adapter_refused", message);
                 refusal.code = code.into();
-                refusal
+                match status {
+                    StatusCode::SERVICE_UNAVAILABLE => refusal.with_retry_after(SHORTLY),
+                    _ => refusal,
+                }
             }
             AdapterError::Failed(detail) => Self::gateway(
                 StatusCode::INTERNAL_SERVER_ERROR,

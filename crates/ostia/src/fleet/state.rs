@@ -1,6 +1,6 @@
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use ostia_core::{LedgerRow, Observer, Outcome};
 use parking_lot::Mutex;
@@ -21,6 +21,12 @@ pub struct EndpointState {
     slug: Arc<str>,
     in_flight: AtomicU32,
     model_state: AtomicU8,
+    /// Unix seconds; 0 is not known.
+    expected_start: AtomicI64,
+    /// A fresh listing of the cluster does not name the model.
+    unlisted: AtomicBool,
+    /// What a readiness URL last said, as a [`ModelState`]; `Unknown` where there is none.
+    readiness: AtomicU8,
     draining: AtomicBool,
     /// Failures since the last success, for the breaker.
     failures: AtomicU32,
@@ -68,6 +74,9 @@ impl EndpointState {
             slug,
             in_flight: AtomicU32::new(0),
             model_state: AtomicU8::new(ModelState::Unknown as u8),
+            expected_start: AtomicI64::new(0),
+            unlisted: AtomicBool::new(false),
+            readiness: AtomicU8::new(ModelState::Unknown as u8),
             draining: AtomicBool::new(false),
             failures: AtomicU32::new(0),
             counts: Default::default(),
@@ -96,13 +105,38 @@ impl EndpointState {
     }
 
     pub fn model_state(&self) -> ModelState {
-        match self.model_state.load(Ordering::Relaxed) {
-            0 => ModelState::Running,
-            1 => ModelState::Starting,
-            2 => ModelState::Queued,
-            3 => ModelState::Stopped,
-            _ => ModelState::Unknown,
+        ModelState::of(self.model_state.load(Ordering::Relaxed))
+    }
+
+    /// When the scheduler expects a model that does not run to start, in Unix seconds.
+    pub fn expected_start(&self) -> Option<i64> {
+        match self.expected_start.load(Ordering::Relaxed) {
+            0 => None,
+            at => Some(at),
         }
+    }
+
+    pub fn set_expected_start(&self, unix_seconds: Option<i64>) {
+        let at = unix_seconds.unwrap_or(0);
+        self.expected_start.store(at, Ordering::Relaxed);
+    }
+
+    /// Whether a fresh listing of the cluster does not name the model.
+    pub fn is_unlisted(&self) -> bool {
+        self.unlisted.load(Ordering::Relaxed)
+    }
+
+    pub fn set_unlisted(&self, unlisted: bool) {
+        self.unlisted.store(unlisted, Ordering::Relaxed);
+    }
+
+    /// What the endpoint's readiness URL last said.
+    pub fn readiness(&self) -> ModelState {
+        ModelState::of(self.readiness.load(Ordering::Relaxed))
+    }
+
+    pub fn set_readiness(&self, state: ModelState) {
+        self.readiness.store(state as u8, Ordering::Relaxed);
     }
 
     pub fn set_model_state(&self, state: ModelState) {
@@ -170,6 +204,16 @@ impl Observer for EndpointState {
 }
 
 impl ModelState {
+    const fn of(number: u8) -> Self {
+        match number {
+            0 => Self::Running,
+            1 => Self::Starting,
+            2 => Self::Queued,
+            3 => Self::Stopped,
+            _ => Self::Unknown,
+        }
+    }
+
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Running => "running",

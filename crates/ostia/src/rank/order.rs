@@ -1,8 +1,10 @@
 use std::cmp::Reverse;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::authorize::Permit;
 use crate::catalog::{Deployment, Serving};
+use crate::fleet::ModelState;
 
 /// So many failures in a row move an endpoint behind its peers.
 const SUSPECT_AFTER: u32 = 5;
@@ -14,8 +16,18 @@ pub struct Ranked {
 }
 
 /// Why none of the permitted endpoints takes requests.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotServing {
+    /// The endpoint's entry asks for a model that runs, and it does not.
+    #[error("the model does not run: {}", .state.as_str())]
+    NotRunning {
+        model: Arc<str>,
+        state: ModelState,
+        /// A fresh listing of the cluster does not name it.
+        unlisted: bool,
+        /// Until the scheduler expects it to start.
+        starts_in: Option<Duration>,
+    },
     #[error("the endpoint's entry has a fault")]
     Disabled,
     #[error("the endpoint's adapter is not served by this version")]
@@ -25,12 +37,25 @@ pub enum NotServing {
 }
 
 /// Lower `priority` first, endpoints that failed lately behind their peers, then the least loaded for its weight.
-pub fn rank(permit: Permit) -> Result<Ranked, NotServing> {
+///
+/// `now`: Unix microseconds. Of endpoints that all do not serve, the one that is nearest to it is told of.
+pub fn rank(permit: Permit, now: i64) -> Result<Ranked, NotServing> {
     let mut candidates = permit.into_deployments();
-    let fault = candidates.first().map(|first| fault_of(first));
-    candidates.retain(|deployment| fault_of(deployment).is_none());
+    let mut nearest: Option<NotServing> = None;
+    candidates.retain(|deployment| {
+        let Some(fault) = fault_of(deployment, now) else {
+            return true;
+        };
+        if nearest
+            .as_ref()
+            .is_none_or(|known| fault.distance() < known.distance())
+        {
+            nearest = Some(fault);
+        }
+        false
+    });
     if candidates.is_empty() {
-        return Err(fault.flatten().unwrap_or(NotServing::NoneReady));
+        return Err(nearest.unwrap_or(NotServing::NoneReady));
     }
     if candidates.len() > 1 {
         candidates.sort_by_cached_key(|deployment| preference(deployment));
@@ -44,13 +69,61 @@ impl Ranked {
     }
 }
 
-fn fault_of(deployment: &Deployment) -> Option<NotServing> {
+impl NotServing {
+    /// How far the endpoint is from serving.
+    fn distance(&self) -> (u8, Duration) {
+        match self {
+            Self::NotRunning {
+                state, starts_in, ..
+            } => {
+                let kind = match state {
+                    ModelState::Running | ModelState::Starting => 0,
+                    ModelState::Queued => 1,
+                    ModelState::Stopped | ModelState::Unknown => 2,
+                };
+                (kind, starts_in.unwrap_or(Duration::MAX))
+            }
+            Self::NoneReady => (3, Duration::ZERO),
+            Self::AdapterUnavailable => (4, Duration::ZERO),
+            Self::Disabled => (5, Duration::ZERO),
+        }
+    }
+}
+
+fn fault_of(deployment: &Deployment, now: i64) -> Option<NotServing> {
     match &deployment.serving {
         Serving::Disabled(_) => Some(NotServing::Disabled),
         Serving::AdapterUnavailable(_) => Some(NotServing::AdapterUnavailable),
         Serving::Yes if deployment.state.is_draining() => Some(NotServing::NoneReady),
-        Serving::Yes => None,
+        Serving::Yes => not_running(deployment, now),
     }
+}
+
+/// What is not known refuses nobody: a dead source of states must not stop inference.
+fn not_running(deployment: &Deployment, now: i64) -> Option<NotServing> {
+    let live = &deployment.state;
+    let waits = |state| {
+        use ModelState::{Queued, Starting, Stopped};
+        matches!(state, Starting | Queued | Stopped)
+    };
+    let unlisted = deployment.require_listed && live.is_unlisted();
+    let state = if deployment.require_running && (waits(live.model_state()) || unlisted) {
+        live.model_state()
+    } else if waits(live.readiness()) {
+        live.readiness()
+    } else {
+        return None;
+    };
+    let starts_in = live.expected_start().and_then(|at| {
+        let seconds = at.checked_sub(now / 1_000_000)?;
+        u64::try_from(seconds).ok().map(Duration::from_secs)
+    });
+    Some(NotServing::NotRunning {
+        model: Arc::clone(&deployment.model),
+        state,
+        unlisted,
+        starts_in: starts_in.filter(|_| state != ModelState::Stopped),
+    })
 }
 
 fn preference(deployment: &Deployment) -> (i64, bool, u64, Reverse<u32>) {

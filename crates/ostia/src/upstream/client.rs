@@ -117,10 +117,6 @@ impl Client {
         self.clock.now()
     }
 
-    pub(super) fn own_pool(&self) -> Arc<Pool> {
-        Arc::clone(&self.pool)
-    }
-
     pub(super) async fn dispatch(
         &self,
         pool: Arc<Pool>,
@@ -210,7 +206,7 @@ impl Client {
         Ok(Channel::Shared(lane))
     }
 
-    fn pool_of(&self, origin: Option<&Origin>) -> Result<Arc<Pool>, Failure> {
+    pub(super) fn pool_of(&self, origin: Option<&Origin>) -> Result<Arc<Pool>, Failure> {
         let origin = match origin {
             Some(other) if *other != self.pool.origin => other,
             _ => return Ok(Arc::clone(&self.pool)),

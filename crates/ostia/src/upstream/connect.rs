@@ -13,7 +13,7 @@ use super::proxy::HttpProxy;
 use super::resolver::Resolver;
 use super::socket::{Socket, Stream};
 use super::{FailureKind, tls};
-use crate::catalog::{Origin, Proxy, Scheme, Target};
+use crate::catalog::{Origin, Proxy, Scheme, Target, is_link_local};
 
 /// How long one address is tried before the next one is tried beside it (RFC 8305 section 5).
 const HEAD_START: Duration = Duration::from_millis(250);
@@ -21,6 +21,7 @@ const KEEPALIVE: Duration = Duration::from_secs(60);
 
 /// Opens connections the way one deployment wants them.
 pub(super) struct Connector {
+    own: Origin,
     resolver: Arc<Resolver>,
     tls: Option<TlsConnector>,
     proxy: Option<HttpProxy>,
@@ -71,6 +72,7 @@ impl Connector {
             Proxy::Url(url) => Some(HttpProxy::parse(url)?),
         };
         Ok(Self {
+            own: target.origin.clone(),
             resolver,
             tls,
             proxy,
@@ -89,9 +91,12 @@ impl Connector {
 
     pub(super) async fn connect(&self, origin: &Origin) -> Result<Connected, ConnectError> {
         let stream = match &self.proxy {
-            None => self.dial(&origin.host, origin.port).await?,
+            None => {
+                self.dial(&origin.host, origin.port, *origin == self.own)
+                    .await?
+            }
             Some(proxy) => {
-                let mut stream = self.dial(&proxy.host, proxy.port).await?;
+                let mut stream = self.dial(&proxy.host, proxy.port, true).await?;
                 if self.tunnels(origin) {
                     proxy.tunnel(&mut stream, &tunnel_end(origin)).await?;
                 }
@@ -112,12 +117,23 @@ impl Connector {
         origin.scheme == Scheme::Https || self.http2
     }
 
-    async fn dial(&self, host: &str, port: u16) -> Result<TcpStream, ConnectError> {
+    /// `configured`: the host stands in the site's files. One that an adapter named may not lead to a link-local
+    /// address, whatever its name is.
+    async fn dial(
+        &self,
+        host: &str,
+        port: u16,
+        configured: bool,
+    ) -> Result<TcpStream, ConnectError> {
         let addresses = self
             .resolver
             .resolve(host)
             .await
             .map_err(|error| ConnectError::unreachable(format!("{host}: {error}")))?;
+        if !configured && addresses.iter().any(|address| is_link_local(*address)) {
+            let detail = format!("{host}: leads to a link-local address");
+            return Err(ConnectError::unreachable(detail));
+        }
         let stream = race(&addresses, port)
             .await
             .map_err(|error| ConnectError::unreachable(format!("{host}:{port}: {error}")))?;

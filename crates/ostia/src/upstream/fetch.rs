@@ -1,10 +1,13 @@
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Method, StatusCode};
 use http_body_util::BodyExt;
+use ostia_core::BoxFuture;
 
+use super::FailureKind;
 use super::client::{Client, within};
 use super::message::Message;
 use super::{BodyError, Failure, UpstreamBody};
+use crate::endpoint::{Ask, AskError, Question, Reply};
 
 /// Why a small question to a backend has no answer.
 #[derive(Debug, thiserror::Error)]
@@ -31,14 +34,55 @@ impl Client {
         headers: HeaderMap,
         limit: usize,
     ) -> Result<(StatusCode, Bytes), FetchError> {
-        let message = Message::new(Method::GET, path_and_query.to_owned(), headers, Vec::new())
-            .map_err(|error| FetchError::Failed(error.into()))?;
+        let question = Question {
+            method: Method::GET,
+            origin: None,
+            path_and_query: path_and_query.to_owned(),
+            headers,
+            body: Bytes::new(),
+            limit,
+        };
+        let reply = self.fetch(question).await?;
+        Ok((reply.status, reply.body))
+    }
+
+    async fn fetch(&self, question: Question) -> Result<Reply, FetchError> {
+        let pool = self
+            .pool_of(question.origin.as_ref())
+            .map_err(FetchError::Failed)?;
+        let message = Message::new(
+            question.method,
+            question.path_and_query,
+            question.headers,
+            vec![question.body],
+        )
+        .map_err(|error| FetchError::Failed(error.into()))?;
         let answer = self
-            .dispatch(self.own_pool(), message, self.timeouts, &mut |_| {})
+            .dispatch(pool, message, self.timeouts, &mut |_| {})
             .await
             .map_err(FetchError::Failed)?;
-        let body = within(self.timeouts.stream_idle, collect(answer.body, limit)).await;
-        Ok((answer.head.status, body.ok_or(FetchError::Timeout)??))
+        let reading = collect(answer.body, question.limit);
+        let body = within(self.timeouts.stream_idle, reading).await;
+        Ok(Reply {
+            status: answer.head.status,
+            body: body.ok_or(FetchError::Timeout)??,
+        })
+    }
+}
+
+impl Ask for Client {
+    fn ask(&self, question: Question) -> BoxFuture<'_, Result<Reply, AskError>> {
+        Box::pin(async move { self.fetch(question).await.map_err(AskError::from) })
+    }
+}
+
+impl From<FetchError> for AskError {
+    fn from(error: FetchError) -> Self {
+        match error {
+            FetchError::Timeout => Self::Timeout,
+            FetchError::Failed(failure) if failure.kind == FailureKind::Timeout => Self::Timeout,
+            other => Self::Failed(other.to_string()),
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-use super::{Folder, assert_problem};
+use super::{ENDPOINTS, Folder, assert_problem};
 
 /// The fields of one cluster, where the problem stands (behind `clusters.json`), a piece of its text.
 const BAD_CLUSTERS: &[(&str, &str, &str)] = &[
@@ -421,5 +421,80 @@ fn every_mistake_of_an_endpoint_has_its_place() {
             fields,
         );
         assert!(!problems.concat().contains("hunter2"), "{problems:#?}");
+    }
+}
+
+#[test]
+fn scripts_are_compiled_and_their_mistakes_have_a_line() {
+    let entry = |adapter: &str| {
+        ENDPOINTS.replace(
+            "\"config\"",
+            &format!("\"endpoint_adapter\": \"{adapter}\", \"config\""),
+        )
+    };
+    let folder = Folder::new()
+        .file("adapters/bad.rhai", "fn on_request(ctx) {\n  let = 1;\n}")
+        .file(
+            "fixtures/endpoints.json",
+            entry("script:../adapters/bad.rhai"),
+        );
+    let problems = folder.problems();
+    assert_problem(
+        &problems,
+        "fixtures/endpoints.json:",
+        "adapters/bad.rhai:2:",
+        "a syntax error",
+    );
+
+    let folder = Folder::new()
+        .file("adapters/jobs.rhai", "fn jobs(ctx) { #{} }")
+        .file(
+            "ostia.toml",
+            "[adapters]\n\"my.Own\" = \"script:adapters/jobs.rhai\"",
+        )
+        .file("fixtures/endpoints.json", entry("my.Own"));
+    let problems = folder.problems();
+    assert_problem(
+        &problems,
+        "fixtures/endpoints.json:",
+        "on_request",
+        "a script for clusters",
+    );
+
+    let folder = Folder::new()
+        .file("adapters/good.rhai", "fn on_request(ctx) {}")
+        .file(
+            "ostia.toml",
+            "[adapters]\n\"my.Own\" = \"script:adapters/good.rhai\"",
+        )
+        .file("fixtures/endpoints.json", entry("my.Own"));
+    assert_eq!(folder.problems(), [""; 0]);
+}
+
+#[test]
+fn readiness_urls_are_within_reach() {
+    let url = |url: &str| {
+        ENDPOINTS.replace(
+            "\"api_url\"",
+            &format!("\"readiness_url\": \"{url}\", \"api_url\""),
+        )
+    };
+    for bad in [
+        "http://elsewhere/",
+        "https://127.0.0.1:9/",
+        "http://a:b@127.0.0.1/",
+        "nonsense",
+    ] {
+        let folder = Folder::new().file("fixtures/endpoints.json", url(bad));
+        assert_problem(
+            &folder.problems(),
+            "fixtures/endpoints.json:",
+            "readiness_url",
+            bad,
+        );
+    }
+    for good in ["/health", "http://127.0.0.1:10/ready"] {
+        let folder = Folder::new().file("fixtures/endpoints.json", url(good));
+        assert_eq!(folder.problems(), [""; 0], "{good}");
     }
 }

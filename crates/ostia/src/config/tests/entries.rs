@@ -431,8 +431,8 @@ fn adapters_by_name() {
         "ostia.toml",
         "[adapters]\n\"site.Script\" = \"script:adapters/own.rhai\"\n\"site.Plain\" = \"direct_api\"",
     )
-    .file("adapters/own.rhai", "")
-    .file("fixtures/local.rhai", "");
+    .file("adapters/own.rhai", "fn on_request(ctx) {}")
+    .file("fixtures/local.rhai", "fn on_complete(row) {}");
     let loaded = folder.load();
     let problems = folder.shown(&loaded);
     assert_eq!(problems.len(), 1, "{problems:#?}");

@@ -1,0 +1,76 @@
+//! `ostia maintenance`: works beside a running gateway, which sees the change within a second, and survives restarts.
+
+use std::path::PathBuf;
+
+use clap::Subcommand;
+use ostia::app::{clear_notice, set_notice};
+use ostia::config::Loaded;
+use ostia::fleet::Fleet;
+
+use super::load::load;
+use crate::arguments::Global;
+use crate::failure::Failure;
+use crate::output::{note, print};
+
+#[derive(Debug, Subcommand)]
+pub enum Maintenance {
+    /// Answer all requests to a cluster with 503 and this text
+    Set {
+        cluster: String,
+        /// What users are told
+        #[arg(value_parser = clap::builder::NonEmptyStringValueParser::new())]
+        text: String,
+    },
+    /// Serve the cluster again; a text in ostia.toml and a status source still hold
+    Clear { cluster: String },
+}
+
+impl Maintenance {
+    pub fn run(&self, global: &Global) -> Result<(), Failure> {
+        let loaded = load(global, None, &Fleet::default());
+        let folder = state_dir(&loaded)?;
+        let unwritten = |error| {
+            let folder = folder.display();
+            Failure::other(format!(
+                "the notices in {folder} cannot be changed: {error}"
+            ))
+        };
+        match self {
+            Self::Set { cluster, text } => {
+                check_cluster(&loaded, cluster)?;
+                set_notice(&folder, cluster, text).map_err(unwritten)?;
+                print(&format!("{cluster} is under maintenance\n"))
+            }
+            Self::Clear { cluster } => {
+                let text = match clear_notice(&folder, cluster).map_err(unwritten)? {
+                    true => format!("{cluster} is no longer under maintenance\n"),
+                    false => format!("{cluster} had no notice\n"),
+                };
+                print(&text)
+            }
+        }
+    }
+}
+
+fn state_dir(loaded: &Loaded) -> Result<PathBuf, Failure> {
+    if let Some(settings) = &loaded.settings {
+        return Ok(settings.server.state_dir.clone());
+    }
+    for problem in loaded.errors() {
+        note(&problem.to_string());
+    }
+    let text = "the configuration has errors: `ostia check` shows all of them";
+    Err(Failure::config(text))
+}
+
+fn check_cluster(loaded: &Loaded, cluster: &str) -> Result<(), Failure> {
+    if loaded.catalog.cluster(cluster).is_some() {
+        return Ok(());
+    }
+    let clusters = loaded.catalog.clusters().iter();
+    let known: Vec<&str> = clusters.map(|cluster| &*cluster.name).collect();
+    let known = known.join(", ");
+    Err(Failure::usage(format!(
+        "there is no cluster `{cluster}`; known: {known}"
+    )))
+}

@@ -1,0 +1,179 @@
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures_util::future::join_all;
+use http::StatusCode;
+use ostia_core::Clock;
+
+use super::openai_models::OpenAiModels;
+use super::options::time_limit;
+use super::pbs::Pbs;
+use super::readiness::Readiness;
+use super::script::ScriptCluster;
+use super::slurm::Slurm;
+use super::static_state::Static;
+use super::status_url::StatusUrl;
+use super::{ClusterAdapter, ClusterContext, Jobs, JobsError, Watch};
+use crate::catalog::{Catalog, Cluster, ClusterAdapterName, Deployment, Target};
+use crate::endpoint::{Ask, Cache, Http};
+use crate::script::Scripts;
+
+/// Cluster adapters that are written in Rust, by the name that fixtures use.
+pub type ClusterAdapters = BTreeMap<String, Arc<dyn ClusterAdapter>>;
+
+/// How often readiness URLs are asked.
+const READINESS: Duration = Duration::from_secs(5);
+/// How long readiness has to answer: less than the next question is away.
+const READINESS_LIMIT: Duration = Duration::from_secs(3);
+
+/// The clusters of one catalog, each with what is known of its jobs.
+#[derive(Default)]
+pub struct Clusters {
+    watches: HashMap<Arc<str>, Arc<Watch>>,
+    readiness: Vec<Readiness>,
+}
+
+/// What clusters are built with.
+pub struct Workshop<'a> {
+    pub registered: &'a ClusterAdapters,
+    pub scripts: &'a Scripts,
+    pub cache: &'a Arc<Cache>,
+    pub clock: &'a Arc<dyn Clock>,
+    /// An HTTP client for a target; `None` where it has no usable one.
+    pub ask: &'a dyn Fn(&Target) -> Option<Arc<dyn Ask>>,
+    /// The HTTP client of a deployment's backend.
+    pub ask_backend: &'a dyn Fn(&Deployment) -> Option<Arc<dyn Ask>>,
+}
+
+impl Clusters {
+    /// `earlier`: what an earlier reading of the files had; clusters that did not change keep what they know.
+    pub fn build(catalog: &Catalog, workshop: &Workshop<'_>, earlier: Option<&Self>) -> Self {
+        let watches = catalog.clusters().iter().map(|cluster| {
+            let deployments = catalog.of_cluster(&cluster.name).to_vec();
+            let watch = Watch::new(
+                workshop.context(cluster, deployments.clone()),
+                workshop.adapter(cluster, &deployments),
+            );
+            if let Some(known) = earlier.and_then(|earlier| earlier.watch(&cluster.name))
+                && known.cluster().adapter == cluster.adapter
+                && known.cluster().config == cluster.config
+            {
+                watch.inherit(known);
+            }
+            (Arc::clone(&cluster.name), Arc::new(watch))
+        });
+        let readiness = catalog.deployments().iter().filter_map(|deployment| {
+            let http = workshop.http_of(deployment, READINESS_LIMIT);
+            Readiness::of(deployment, http)
+        });
+        Self {
+            watches: watches.collect(),
+            readiness: readiness.collect(),
+        }
+    }
+
+    pub fn watch(&self, cluster: &str) -> Option<&Arc<Watch>> {
+        self.watches.get(cluster)
+    }
+
+    /// Starts a question to every source that is due for one.
+    pub fn poll(&self) {
+        for watch in self.watches.values().filter(|watch| watch.is_due()) {
+            watch.refresh();
+        }
+    }
+
+    /// Asks every source that nothing is known of yet, and waits for the answers, but not longer than `limit`.
+    pub async fn first_look(&self, limit: Duration) {
+        let asking = join_all(self.watches.values().map(|watch| watch.current()));
+        let looking = self.look_at_readiness();
+        // Whatever does not answer by then is unknown, which refuses nobody.
+        let _ = tokio::time::timeout(limit, async { tokio::join!(asking, looking) }).await;
+    }
+
+    /// Asks all readiness URLs at once.
+    pub async fn look_at_readiness(&self) {
+        join_all(self.readiness.iter().map(Readiness::look)).await;
+    }
+
+    /// How long to wait between two rounds of [`Clusters::look_at_readiness`]; `None`: there is nothing to ask.
+    pub fn readiness_interval(&self) -> Option<Duration> {
+        (!self.readiness.is_empty()).then_some(READINESS)
+    }
+}
+
+impl Workshop<'_> {
+    fn context(&self, cluster: &Arc<Cluster>, deployments: Vec<Arc<Deployment>>) -> ClusterContext {
+        let http = cluster.status.as_ref().map(|source| {
+            let limit = time_limit(&cluster.config);
+            Http::new((self.ask)(&source.target), &source.target, limit)
+        });
+        ClusterContext {
+            cluster: Arc::clone(cluster),
+            deployments,
+            http,
+            cache: Arc::clone(self.cache),
+            clock: Arc::clone(self.clock),
+        }
+    }
+
+    fn http_of(&self, deployment: &Deployment, limit: Duration) -> Http {
+        Http::new((self.ask_backend)(deployment), &deployment.target, limit)
+    }
+
+    fn adapter(
+        &self,
+        cluster: &Cluster,
+        deployments: &[Arc<Deployment>],
+    ) -> Arc<dyn ClusterAdapter> {
+        match &cluster.adapter {
+            ClusterAdapterName::Static => Arc::new(Static),
+            ClusterAdapterName::StatusUrl => Arc::new(StatusUrl),
+            ClusterAdapterName::OpenAiModels => {
+                let limit = time_limit(&cluster.config);
+                let backends = deployments.iter().map(|deployment| {
+                    let http = self.http_of(deployment, limit / 2);
+                    (Arc::clone(&deployment.slug), http)
+                });
+                Arc::new(OpenAiModels::new(backends.collect()))
+            }
+            ClusterAdapterName::Slurm => Arc::new(Slurm),
+            ClusterAdapterName::Pbs => Arc::new(Pbs),
+            ClusterAdapterName::Unavailable(name) => Arc::new(Absent(
+                JobsError::new("The cluster's jobs are not known: its adapter is not served yet.")
+                    .with_status(StatusCode::SERVICE_UNAVAILABLE)
+                    .with_detail(name.to_string()),
+            )),
+            ClusterAdapterName::Custom(name) => self.custom(name),
+        }
+    }
+
+    fn custom(&self, name: &str) -> Arc<dyn ClusterAdapter> {
+        if let Some(adapter) = self.registered.get(name) {
+            return Arc::clone(adapter);
+        }
+        let absent = |detail: String| {
+            let error = JobsError::new("The cluster's adapter failed.").with_detail(detail);
+            Arc::new(Absent(error)) as Arc<dyn ClusterAdapter>
+        };
+        match name.strip_prefix("script:") {
+            None => absent(format!("no adapter `{name}` is registered")),
+            Some(path) => match self.scripts.load(path) {
+                Ok(program) => Arc::new(ScriptCluster::new(program)),
+                Err(error) => absent(error.to_string()),
+            },
+        }
+    }
+}
+
+/// Stands in for an adapter that cannot be had.
+struct Absent(JobsError);
+
+#[async_trait]
+impl ClusterAdapter for Absent {
+    async fn jobs(&self, _: &ClusterContext) -> Result<Jobs, JobsError> {
+        Err(self.0.clone())
+    }
+}

@@ -1,0 +1,86 @@
+use std::process::Stdio;
+
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::process::Command;
+
+use super::JobsError;
+use super::options::SchedulerOptions;
+
+/// A big machine's queue is a few tens of MiB.
+const MAX_OUTPUT: u64 = 64 << 20;
+const MAX_COMPLAINT: u64 = 4 << 10;
+
+/// Variables that schedulers' commands need. The gateway's others, backend keys among them, are none of their business.
+const PASSED: [&str; 10] = [
+    "PATH",
+    "HOME",
+    "USER",
+    "LOGNAME",
+    "TZ",
+    "SLURM_CONF",
+    "PBS_CONF_FILE",
+    "PBS_SERVER",
+    "KRB5CCNAME",
+    "LD_LIBRARY_PATH",
+];
+
+/// Runs a command and gives what it wrote. It is killed when it takes too long or writes too much.
+pub(super) async fn run(options: &SchedulerOptions) -> Result<Vec<u8>, JobsError> {
+    tokio::time::timeout(options.time_limit, run_to_end(options))
+        .await
+        .unwrap_or_else(|_| Err(JobsError::timeout()))
+}
+
+async fn run_to_end(options: &SchedulerOptions) -> Result<Vec<u8>, JobsError> {
+    let program = options.find_program().map_err(failed)?;
+    let mut command = Command::new(program);
+    command
+        .args(options.command.iter().skip(1))
+        .env_clear()
+        .envs(
+            PASSED
+                .iter()
+                .filter_map(|name| Some((name, std::env::var_os(name)?))),
+        )
+        .env("LC_ALL", "C")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
+    if let Some(path) = &options.path {
+        let inherited = std::env::var("PATH").unwrap_or_default();
+        command.env("PATH", format!("{path}:{inherited}"));
+    }
+    let mut child = command.spawn().map_err(|error| failed(error.to_string()))?;
+    let (output, complaint) = tokio::join!(
+        read(child.stdout.take(), MAX_OUTPUT),
+        read(child.stderr.take(), MAX_COMPLAINT),
+    );
+    let output = output.map_err(|error| failed(error.to_string()))?;
+    if output.len() as u64 > MAX_OUTPUT {
+        return Err(failed(format!("it wrote more than {MAX_OUTPUT} bytes")));
+    }
+    let status = child
+        .wait()
+        .await
+        .map_err(|error| failed(error.to_string()))?;
+    if !status.success() {
+        let complaint = complaint.unwrap_or_default();
+        let complaint = String::from_utf8_lossy(&complaint);
+        return Err(failed(format!("{status}: {}", complaint.trim())));
+    }
+    Ok(output)
+}
+
+/// Reads up to one byte more than `most`; what follows is dropped with the pipe.
+async fn read(pipe: Option<impl AsyncRead + Unpin>, most: u64) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    if let Some(pipe) = pipe {
+        pipe.take(most + 1).read_to_end(&mut bytes).await?;
+    }
+    Ok(bytes)
+}
+
+fn failed(detail: String) -> JobsError {
+    JobsError::new("The cluster's scheduler could not be asked.").with_detail(detail)
+}

@@ -1,0 +1,134 @@
+use serde_json::{Map, Value};
+
+use super::JobsError;
+use crate::fleet::ModelState;
+
+/// The jobs of a whole cluster, by what they are doing.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Jobs {
+    pub running: Vec<Job>,
+    pub queued: Vec<Job>,
+    pub stopped: Vec<Job>,
+    pub others: Vec<Job>,
+    pub private_batch_running: Vec<Job>,
+    pub private_batch_queued: Vec<Job>,
+    /// The source knows of everything that runs: a model without a job is stopped, not unknown.
+    pub complete: bool,
+}
+
+/// A job, and the models that it serves.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Job {
+    pub models: Vec<String>,
+    /// `None`: the framework of the models' endpoints.
+    pub framework: Option<String>,
+    /// Shown to users under these keys.
+    pub shown: Map<String, Value>,
+    /// Has its place already, and is not ready yet.
+    pub starting: bool,
+    /// Unix seconds, for a job that waits.
+    pub expected_start: Option<i64>,
+}
+
+impl Job {
+    pub fn of<I>(models: I) -> Self
+    where
+        I: IntoIterator,
+        I::Item: Into<String>,
+    {
+        Self {
+            models: models.into_iter().map(Into::into).collect(),
+            ..Self::default()
+        }
+    }
+
+    /// Shows one more thing to users.
+    pub fn with(mut self, key: &str, value: impl Into<Value>) -> Self {
+        self.shown.insert(key.to_owned(), value.into());
+        self
+    }
+}
+
+impl Jobs {
+    /// Every list with the state that its jobs' models are in.
+    pub fn lists(&self) -> [(&'static str, &[Job], ModelState); 6] {
+        use ModelState::{Queued, Running, Stopped, Unknown};
+        [
+            ("running", &self.running, Running),
+            ("queued", &self.queued, Queued),
+            ("stopped", &self.stopped, Stopped),
+            ("others", &self.others, Unknown),
+            (
+                "private_batch_running",
+                &self.private_batch_running,
+                Unknown,
+            ),
+            ("private_batch_queued", &self.private_batch_queued, Unknown),
+        ]
+    }
+
+    /// Reads the shape that `GET /{cluster}/jobs` has, as scripts and FIRST's adapters build it: lists of objects with
+    /// `Models` (comma-joined) or `models` (a list), `Framework`, and whatever is to be shown.
+    pub fn from_value(value: &Value) -> Result<Self, JobsError> {
+        let lists = value
+            .as_object()
+            .ok_or_else(|| wrong("the adapter gave no object with lists of jobs"))?;
+        let list = |name: &str| match lists.get(name) {
+            None | Some(Value::Null) => Ok(Vec::new()),
+            Some(Value::Array(jobs)) => jobs.iter().map(read_job).collect(),
+            Some(_) => Err(wrong(&format!("`{name}` is no list"))),
+        };
+        Ok(Self {
+            running: list("running")?,
+            queued: list("queued")?,
+            stopped: list("stopped")?,
+            others: list("others")?,
+            private_batch_running: list("private_batch_running")?,
+            private_batch_queued: list("private_batch_queued")?,
+            complete: lists.get("complete") == Some(&Value::Bool(true)),
+        })
+    }
+}
+
+fn read_job(value: &Value) -> Result<Job, JobsError> {
+    let mut shown = value
+        .as_object()
+        .cloned()
+        .ok_or_else(|| wrong("a job is no object"))?;
+    let models = match shown.remove("Models").or_else(|| shown.remove("models")) {
+        Some(Value::String(joined)) => split_names(&joined),
+        Some(Value::Array(names)) => names
+            .iter()
+            .filter_map(|name| name.as_str().map(str::to_owned))
+            .collect(),
+        _ => return Err(wrong("a job has no `Models`")),
+    };
+    let framework = ["Framework", "framework"]
+        .into_iter()
+        .find_map(|key| shown.remove(key));
+    shown.remove("Cluster");
+    Ok(Job {
+        models,
+        framework: framework.and_then(|value| value.as_str().map(str::to_owned)),
+        starting: shown.remove("starting") == Some(Value::Bool(true)),
+        expected_start: shown
+            .remove("expected_start")
+            .and_then(|value| value.as_i64()),
+        shown,
+    })
+}
+
+/// Names with commas between, as `Models` joins them.
+pub(super) fn split_names(joined: &str) -> Vec<String> {
+    joined
+        .split(',')
+        .map(str::trim)
+        .filter(|name| !name.is_empty())
+        .map(str::to_owned)
+        .collect()
+}
+
+fn wrong(detail: &str) -> JobsError {
+    JobsError::new("The cluster's state came in a shape that is not understood.")
+        .with_detail(detail)
+}

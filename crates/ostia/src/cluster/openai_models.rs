@@ -1,0 +1,108 @@
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use futures_util::stream::{self, StreamExt};
+use serde_json::Value;
+
+use super::{ClusterAdapter, ClusterContext, Job, Jobs, JobsError};
+use crate::catalog::{Deployment, Serving};
+use crate::endpoint::Http;
+use crate::fleet::ModelState;
+
+/// Asks every backend of the cluster for `/v1/models` and `/health`. A backend that does not answer is stopped; it never
+/// makes the others unknown.
+pub(super) struct OpenAiModels {
+    /// By the deployment's slug.
+    backends: HashMap<Arc<str>, Http>,
+}
+
+/// Backends that are asked at once.
+const AT_ONCE: usize = 16;
+
+impl OpenAiModels {
+    pub fn new(backends: HashMap<Arc<str>, Http>) -> Self {
+        Self { backends }
+    }
+}
+
+#[async_trait]
+impl ClusterAdapter for OpenAiModels {
+    async fn jobs(&self, context: &ClusterContext) -> Result<Jobs, JobsError> {
+        // Owned by the stream: what borrows from the context would not do over the awaits.
+        let asked: Vec<(Arc<Deployment>, Option<Http>)> = context
+            .deployments
+            .iter()
+            .map(|deployment| {
+                let http = self.backends.get(&deployment.slug).cloned();
+                (Arc::clone(deployment), http)
+            })
+            .collect();
+        let states: Vec<_> = stream::iter(asked)
+            .map(|(deployment, http)| async move {
+                let state = match http {
+                    Some(http) if deployment.serving == Serving::Yes => {
+                        state_of(&deployment, &http).await
+                    }
+                    _ => ModelState::Stopped,
+                };
+                (deployment, state)
+            })
+            .buffered(AT_ONCE)
+            .collect()
+            .await;
+        Ok(sort(states))
+    }
+}
+
+fn sort(states: Vec<(Arc<Deployment>, ModelState)>) -> Jobs {
+    let mut jobs = Jobs::default();
+    for (deployment, state) in states {
+        let job = Job {
+            framework: Some(deployment.framework.to_string()),
+            starting: state == ModelState::Starting,
+            ..Job::of([&*deployment.model])
+        };
+        let job = job.with("Model Status", state.as_str());
+        match state {
+            ModelState::Running => jobs.running.push(job),
+            ModelState::Starting | ModelState::Queued => jobs.queued.push(job),
+            ModelState::Stopped => jobs.stopped.push(job),
+            ModelState::Unknown => jobs.others.push(job),
+        }
+    }
+    jobs
+}
+
+/// vLLM, SGLang and llama.cpp answer `/health` with 503 while a model loads. Who has no `/health` is judged by the list.
+async fn state_of(deployment: &Deployment, http: &Http) -> ModelState {
+    let base = &deployment.target.base_path;
+    let root = base.strip_suffix("/v1").unwrap_or(base);
+    match http.get(&format!("{root}/health")).await {
+        Err(_) => return ModelState::Stopped,
+        Ok(health) if health.status == http::StatusCode::SERVICE_UNAVAILABLE => {
+            return ModelState::Starting;
+        }
+        Ok(_) => {}
+    }
+    let Ok(models) = http.clone().with_key().get(&format!("{base}/models")).await else {
+        return ModelState::Stopped;
+    };
+    if !models.status.is_success() {
+        return ModelState::Unknown;
+    }
+    match models.json().ok().and_then(|list| names(&list, deployment)) {
+        Some(true) => ModelState::Running,
+        Some(false) => ModelState::Stopped,
+        None => ModelState::Unknown,
+    }
+}
+
+/// Whether an OpenAI list holds the deployment's model; `None`: it is no such list.
+fn names(list: &Value, deployment: &Deployment) -> Option<bool> {
+    let models = list.get("data")?.as_array()?;
+    Some(models.iter().any(|model| {
+        let id = model.get("id").and_then(Value::as_str);
+        id.is_some_and(|id| *id == *deployment.upstream_model || *id == *deployment.model)
+    }))
+}

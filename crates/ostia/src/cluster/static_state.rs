@@ -1,0 +1,31 @@
+use async_trait::async_trait;
+
+use super::{ClusterAdapter, ClusterContext, Job, Jobs, JobsError};
+use crate::catalog::Serving;
+
+/// Asks nobody: what is served runs, what is disabled is stopped.
+pub(super) struct Static;
+
+#[async_trait]
+impl ClusterAdapter for Static {
+    async fn jobs(&self, context: &ClusterContext) -> Result<Jobs, JobsError> {
+        let mut jobs = Jobs::default();
+        for deployment in &context.deployments {
+            let serving = deployment.serving == Serving::Yes;
+            let job = Job {
+                framework: Some(deployment.framework.to_string()),
+                ..Job::of([&*deployment.model])
+            };
+            let (list, state) = if serving {
+                (&mut jobs.running, "running")
+            } else {
+                (&mut jobs.stopped, "stopped")
+            };
+            let job = job.with("Model Status", state);
+            if !list.contains(&job) {
+                list.push(job);
+            }
+        }
+        Ok(jobs)
+    }
+}

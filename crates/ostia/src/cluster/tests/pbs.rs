@@ -1,0 +1,100 @@
+use jiff::tz::TimeZone;
+use serde_json::{Value, json};
+
+use super::{deployments, names};
+use crate::cluster::Jobs;
+use crate::cluster::mapping::Mapping;
+use crate::cluster::pbs::read;
+
+const NOW: i64 = 1_700_000_000;
+
+/// PBS Professional 19.2: times as text.
+pub(super) fn pbs_19() -> Value {
+    json!({
+        "timestamp": 1_700_000_000, "pbs_version": "19.2.8.20200925072630", "pbs_server": "pbs-01",
+        "Jobs": {
+            "101.pbs-01": {
+                "Job_Name": "small", "Job_Owner": "svc@login", "job_state": "R", "queue": "prod",
+                "comment": "Job run at Tue Nov 14 at 20:13 on (x3001:ncpus=64)", "qtime": "Tue Nov 14 20:00:00 2023",
+                "Variable_List": {"PBS_O_HOME": "/home/svc", "API_KEY": "hidden"}, "exec_host": "x3001/0*64",
+            },
+            "103.pbs-01": {
+                "Job_Name": "STDIN", "job_state": "Q", "queue": "prod", "qtime": "Tue Nov 14 22:10:00 2023",
+                "comment": "Not Running: Insufficient amount of resource: ncpus",
+                "estimated": {"exec_vnode": "(x3002:ncpus=64)", "start_time": "Tue Nov 14 23:13:20 2023"},
+                "Variable_List": {"OSTIA_MODELS": "org/Big-70B,other"},
+            },
+            "102.pbs-01": {
+                "Job_Name": "nobodys", "job_state": "Q", "queue": "prod", "qtime": "Tue Nov 14 22:00:00 2023",
+            },
+            "100.pbs-01": {"Job_Name": "gone", "job_state": "F", "queue": "prod"},
+        },
+    })
+}
+
+/// OpenPBS 23.06: seconds as numbers, names of digits unquoted.
+pub(super) fn openpbs_23() -> Value {
+    json!({
+        "timestamp": 1_700_000_000, "pbs_version": "23.06.06", "pbs_server": "pbs",
+        "Jobs": {
+            "1[].pbs": {"Job_Name": 70, "job_state": "B", "queue": "gpu", "qtime": NOW - 50, "array": true},
+            "2.pbs": {"Job_Name": "small", "job_state": "H", "queue": "gpu", "qtime": NOW - 40},
+            "3.pbs": {"Job_Name": "other", "job_state": "Q", "queue": "gpu", "qtime": NOW - 30,
+                       "estimated": {"start_time": NOW + 120}},
+            "4.pbs": {"Job_Name": "gone", "job_state": "E", "queue": "gpu"},
+            "5.pbs": {"Job_Name": "org-big-70b", "job_state": "S", "queue": "gpu"},
+        },
+    })
+}
+
+fn jobs(listing: &str) -> Jobs {
+    let deployments = deployments(&["org/Big-70B", "small", "other", "gone", "70"]);
+    let config = json!({});
+    let mapping = Mapping::new(&config, &deployments);
+    read(listing.as_bytes(), &mapping, NOW, &TimeZone::UTC).unwrap()
+}
+
+#[test]
+fn the_listing_of_19() {
+    let jobs = jobs(&pbs_19().to_string());
+    assert_eq!(names(&jobs.running), ["small"]);
+    assert_eq!(names(&jobs.queued), ["org/Big-70B,other"]);
+    assert_eq!(jobs.queued[0].shown["Queue Position"], 2);
+    assert_eq!(jobs.queued[0].expected_start, Some(NOW + 3600));
+    assert!(jobs.others.is_empty() && jobs.complete);
+    assert!(!format!("{jobs:?}").contains("hidden"));
+}
+
+#[test]
+fn the_listing_of_23() {
+    let jobs = jobs(&openpbs_23().to_string());
+    assert_eq!(names(&jobs.running), ["70"]);
+    assert_eq!(names(&jobs.queued), ["small", "other"]);
+    assert_eq!(jobs.queued[0].expected_start, None);
+    assert_eq!(jobs.queued[1].expected_start, Some(NOW + 120));
+    assert_eq!(names(&jobs.others), ["gone", "org/Big-70B"]);
+}
+
+#[test]
+fn control_characters_that_pbs_writes_as_they_are() {
+    let text = pbs_19().to_string().replace("Job run at", "Job\trun\nat");
+    assert_eq!(names(&jobs(&text).running), ["small"]);
+}
+
+#[test]
+fn without_jobs_the_key_may_be_missing() {
+    let none = jobs(r#"{"timestamp": 1, "pbs_version": "20.0.1", "pbs_server": "s"}"#);
+    assert!(none.complete && none.running.is_empty());
+    let deployments = deployments(&["m"]);
+    let config = json!({});
+    let mapping = Mapping::new(&config, &deployments);
+    for text in [
+        "",
+        "{}",
+        "qstat: cannot connect to server",
+        "{\"Jobs\": []}",
+    ] {
+        let read = read(text.as_bytes(), &mapping, NOW, &TimeZone::UTC);
+        assert!(read.is_err(), "{text}");
+    }
+}

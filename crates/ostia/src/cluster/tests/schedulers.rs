@@ -1,0 +1,134 @@
+//! The commands themselves: programs of the right name in a folder that `command_path` names.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use http::StatusCode;
+use ostia_core::{Clock, ManualClock};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::{catalog, names, pbs, slurm};
+use crate::catalog::ClusterAdapterName;
+use crate::cluster::pbs::Pbs;
+use crate::cluster::slurm::Slurm;
+use crate::cluster::{ClusterAdapter, ClusterContext, Jobs, JobsError, check_config};
+use crate::endpoint::Cache;
+
+/// A folder with a program that does what this shell script says.
+fn program(name: &str, script: &str) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(name);
+    std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    folder
+}
+
+/// A folder with a program that prints `listing` if it is called with exactly these words.
+fn printing(name: &str, words: &str, listing: &Value) -> TempDir {
+    let script = format!("[ \"$*\" = \"{words}\" ] || exit 3\ncat \"$(dirname \"$0\")/listing\"");
+    let folder = program(name, &script);
+    std::fs::write(folder.path().join("listing"), listing.to_string()).unwrap();
+    folder
+}
+
+async fn ask(adapter: impl ClusterAdapter, path: &Path, more: Value) -> Result<Jobs, JobsError> {
+    let mut config = more;
+    config["command_path"] = json!(path.display().to_string());
+    let kind = json!({"cluster_adapter": "static", "config": config});
+    let models = ["org/Big-70B", "small", "other"];
+    let endpoints: Vec<_> = models.iter().map(|model| json!({"model": model})).collect();
+    let catalog = catalog(&kind, &endpoints);
+    let clock: Arc<dyn Clock> = Arc::new(ManualClock::at(1_700_000_000_000_000));
+    let context = ClusterContext {
+        cluster: Arc::clone(&catalog.clusters()[0]),
+        deployments: catalog.deployments().to_vec(),
+        http: None,
+        cache: Arc::new(Cache::new(Arc::clone(&clock))),
+        clock,
+    };
+    adapter.jobs(&context).await
+}
+
+#[tokio::test]
+async fn squeue_of_two_versions() {
+    for (listing, queued) in [
+        (slurm::slurm_21_08(), vec!["small,other"]),
+        (slurm::slurm_23_11(), vec!["small", "other"]),
+    ] {
+        let folder = printing("squeue", "--json", &listing);
+        let jobs = ask(Slurm, folder.path(), json!({})).await.unwrap();
+        assert_eq!(names(&jobs.running), ["org/Big-70B"]);
+        assert_eq!(names(&jobs.queued), queued);
+    }
+}
+
+#[tokio::test]
+async fn qstat_of_two_versions() {
+    for (listing, running) in [(pbs::pbs_19(), vec!["small"]), (pbs::openpbs_23(), vec![])] {
+        let folder = printing("qstat", "-f -F json", &listing);
+        let jobs = ask(Pbs, folder.path(), json!({})).await.unwrap();
+        assert_eq!(names(&jobs.running), running);
+    }
+}
+
+#[tokio::test]
+async fn a_command_of_the_sites_own() {
+    let folder = printing("mysqueue", "--json --me", &slurm::slurm_23_11());
+    let config = json!({"command": "mysqueue --json --me"});
+    assert!(ask(Slurm, folder.path(), config).await.is_ok());
+}
+
+#[tokio::test]
+async fn commands_that_fail_hang_or_write_without_end() {
+    let quick = json!({"api_request_timeout": 0.2});
+    for (script, status) in [
+        ("echo secret-host is down >&2; exit 1", 500),
+        ("echo not json", 500),
+        ("exec sleep 1000", 504),
+        ("exec cat /dev/zero", 500),
+    ] {
+        let limit = if status == 504 {
+            quick.clone()
+        } else {
+            json!({})
+        };
+        let folder = program("squeue", script);
+        let error = ask(Slurm, folder.path(), limit).await.unwrap_err();
+        assert_eq!(
+            error.status,
+            StatusCode::from_u16(status).unwrap(),
+            "{script}"
+        );
+        assert!(!error.message.contains("secret-host"), "{error:?}");
+    }
+    let empty = tempfile::tempdir().unwrap();
+    assert!(ask(Slurm, empty.path(), json!({})).await.is_err());
+}
+
+#[tokio::test]
+async fn the_gateways_secrets_are_not_in_the_commands_environment() {
+    let folder = program(
+        "squeue",
+        "env > \"$(dirname \"$0\")/env\"; echo '{\"jobs\": []}'",
+    );
+    ask(Slurm, folder.path(), json!({})).await.unwrap();
+    let seen = std::fs::read_to_string(folder.path().join("env")).unwrap();
+    assert!(!seen.contains("CARGO"), "{seen}");
+}
+
+#[test]
+fn a_missing_command_is_found_by_check() {
+    let folder = program("squeue", "exit 0");
+    let config = |path: &Path| json!({"command_path": path.display().to_string()});
+    let (slurm, pbs) = (ClusterAdapterName::Slurm, ClusterAdapterName::Pbs);
+    assert_eq!(check_config(&slurm, &config(folder.path())), Ok(()));
+    let fault = check_config(&pbs, &config(folder.path())).unwrap_err();
+    assert!(fault.contains("`qstat`"), "{fault}");
+    assert!(check_config(&slurm, &json!({"command": 7})).is_err());
+    assert_eq!(
+        check_config(&slurm, &json!({"slurmrestd_url": "http://s:6820/x"})),
+        Ok(())
+    );
+}

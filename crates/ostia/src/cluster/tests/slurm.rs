@@ -1,0 +1,129 @@
+use serde_json::{Value, json};
+
+use super::{deployments, names};
+use crate::cluster::Jobs;
+use crate::cluster::mapping::Mapping;
+use crate::cluster::slurm::read;
+
+const NOW: i64 = 1_700_000_000;
+
+/// Slurm 21.08, data parser v0.0.37: plain words and numbers.
+pub(super) fn slurm_21_08() -> Value {
+    let job = |id: u32, name: &str, comment: &str, state: &str, start: i64, priority: u32| {
+        json!({
+            "account": "ai", "admin_comment": "", "array_job_id": 0, "batch_host": "gpu01", "comment": comment,
+            "job_id": id, "job_state": state, "name": name, "nodes": "gpu01", "partition": "gpu",
+            "priority": priority, "start_time": start, "state_reason": "None", "user_name": "svc",
+            "command": "/lus/svc/run.sh --api-key hidden",
+        })
+    };
+    json!({
+        "meta": {"plugin": {"type": "openapi/v0.0.37", "name": "Slurm OpenAPI v0.0.37"},
+                 "Slurm": {"version": {"major": 21, "micro": 8, "minor": 8}, "release": "21.08.8"}},
+        "errors": [],
+        "jobs": [
+            job(11, "org-big-70b", "", "RUNNING", NOW - 60, 100),
+            job(12, "anything", "ostia:small,other prod", "PENDING", NOW + 600, 50),
+            job(13, "someone-elses", "", "PENDING", 0, 90),
+            job(14, "gone", "ostia:gone", "COMPLETED", NOW - 9000, 1),
+            job(15, "held", "ostia:held", "SUSPENDED", NOW - 9000, 1),
+        ],
+    })
+}
+
+/// Slurm 23.11 and later, data parser v0.0.40: lists of states, numbers that may be unset.
+pub(super) fn slurm_23_11() -> Value {
+    let number = |set: bool, number: i64| json!({"set": set, "infinite": false, "number": number});
+    let job = |id: u32, name: &str, comment: &str, state: &[&str], start: Value, priority: i64| {
+        json!({
+            "account": "ai", "admin_comment": "", "comment": comment, "job_id": id, "job_state": state,
+            "name": name, "partition": "gpu", "priority": number(true, priority), "start_time": start,
+            "time_limit": number(true, 240), "user_name": "svc", "job_resources": {"nodes": {"count": 1}},
+        })
+    };
+    json!({
+        "jobs": [
+            job(21, "org-big-70b", "", &["RUNNING"], number(true, NOW - 60), 1),
+            job(22, "small", "", &["RUNNING", "CONFIGURING"], number(true, NOW - 5), 1),
+            job(23, "other", "", &["PENDING"], number(false, 0), 70),
+            job(24, "x", "", &["PENDING"], number(true, NOW + 60), 80),
+            job(25, "held", "", &["CANCELLED"], number(true, NOW - 60), 1),
+        ],
+        "last_backfill": number(true, NOW), "last_update": number(true, NOW),
+        "meta": {"plugin": {"data_parser": "data_parser/v0.0.40"}, "slurm": {"version": {"major": "23"}}},
+        "errors": [], "warnings": [],
+    })
+}
+
+fn jobs(listing: &Value, config: &Value) -> Jobs {
+    let deployments = deployments(&["org/Big-70B", "small", "other", "gone", "held"]);
+    let mapping = Mapping::new(config, &deployments);
+    read(listing.to_string().as_bytes(), &mapping, NOW).unwrap()
+}
+
+#[test]
+fn the_listing_of_21_08() {
+    let jobs = jobs(&slurm_21_08(), &json!({}));
+    assert_eq!(names(&jobs.running), ["org/Big-70B"]);
+    assert_eq!(names(&jobs.queued), ["small,other"]);
+    // Job 13 has the higher priority, though nobody here may know of it.
+    assert_eq!(jobs.queued[0].shown["Queue Position"], 2);
+    assert_eq!(jobs.queued[0].expected_start, Some(NOW + 600));
+    assert_eq!(
+        jobs.queued[0].shown["Expected Start"],
+        "2023-11-14T22:23:20Z"
+    );
+    assert_eq!(names(&jobs.others), ["held"]);
+    assert!(jobs.complete && jobs.stopped.is_empty());
+    assert!(!format!("{jobs:?}").contains("hidden"));
+}
+
+#[test]
+fn the_listing_of_23_11() {
+    let jobs = jobs(&slurm_23_11(), &json!({"jobs": {"x": ["held", "gone"]}}));
+    assert_eq!(names(&jobs.running), ["org/Big-70B"]);
+    assert_eq!(names(&jobs.queued), ["small", "other", "held,gone"]);
+    assert!(jobs.queued[0].starting);
+    assert_eq!(jobs.queued[1].expected_start, None);
+    assert_eq!(jobs.queued[1].shown["Queue Position"], 2);
+    assert_eq!(jobs.queued[2].expected_start, Some(NOW + 60));
+    assert!(jobs.others.is_empty());
+}
+
+#[test]
+fn names_of_jobs_and_models() {
+    let deployments = deployments(&["org/Big-70B", "small", "a/same", "b/same"]);
+    let config = json!({"job_name_prefix": "serve-", "jobs": {"nightly": "small"}});
+    let mapping = Mapping::new(&config, &deployments);
+    for (job, comment, models) in [
+        ("serve-big-70b", "", vec!["org/Big-70B"]),
+        ("serve-ORG/BIG-70B", "", vec!["org/Big-70B"]),
+        ("serve-orgbig-70b", "", vec!["org/Big-70B"]),
+        ("serve-org-big-70b", "", vec!["org/Big-70B"]),
+        ("big-70b", "", vec![]),
+        ("serve-", "", vec![]),
+        ("serve-same", "", vec!["a/same", "b/same"]),
+        ("nightly", "", vec!["small"]),
+        (
+            "nightly",
+            "run; ostia:org/Big-70B; prod",
+            vec!["org/Big-70B"],
+        ),
+        ("serve-small", "ostia:", vec!["small"]),
+        ("other", "ostia: small", vec![]),
+    ] {
+        assert_eq!(mapping.models(job, &[comment]), models, "{job} {comment}");
+    }
+}
+
+#[test]
+fn what_is_no_listing_is_an_error() {
+    let deployments = deployments(&["m"]);
+    let config = json!({});
+    let mapping = Mapping::new(&config, &deployments);
+    for text in ["", "{}", "[]", "{\"jobs\": 3}", "slurm_load_jobs error"] {
+        assert!(read(text.as_bytes(), &mapping, NOW).is_err(), "{text}");
+    }
+    let empty = read(b"{\"jobs\": []}", &mapping, NOW).unwrap();
+    assert!(empty.complete && empty.running.is_empty());
+}

@@ -1,0 +1,219 @@
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ostia_core::Identity;
+use serde_json::{Map, Value, json};
+
+use crate::authorize::may_use;
+use crate::catalog::{Cluster, Deployment, Serving};
+use crate::cluster::{Job, Jobs, serves_name};
+
+/// Who asks for a cluster's jobs, and what of it they may use.
+pub struct Audience<'a> {
+    cluster: &'a Cluster,
+    /// What the caller may use.
+    visible: Vec<&'a Arc<Deployment>>,
+}
+
+/// The lists as they are answered, and the names in those that are counted.
+#[derive(Default)]
+struct Lists<'a> {
+    entries: Map<String, Value>,
+    all: BTreeSet<&'a str>,
+    live: BTreeSet<&'a str>,
+    stopped: BTreeSet<&'a str>,
+}
+
+impl<'a> Audience<'a> {
+    pub fn new(
+        cluster: &'a Cluster,
+        deployments: &'a [Arc<Deployment>],
+        identity: &Identity,
+    ) -> Self {
+        let visible = deployments
+            .iter()
+            .filter(|deployment| may_use(deployment, identity));
+        Self {
+            cluster,
+            visible: visible.collect(),
+        }
+    }
+
+    /// `GET /{cluster}/jobs`: jobs cut to the models that the caller may use. `stale`: how old they are, where they
+    /// should be newer.
+    pub fn jobs(&self, jobs: &'a Jobs, stale: Option<Duration>) -> Value {
+        let mut lists = Lists::new();
+        for (list, jobs, _) in jobs.lists() {
+            for job in jobs {
+                self.show(&mut lists, list, job);
+            }
+        }
+        if jobs.complete {
+            self.show_jobless(&mut lists, jobs);
+        }
+        let mut answer = lists.into_answer(self.cluster);
+        if let Some(stale) = stale {
+            answer["cluster_status"]["stale_seconds"] = json!(stale.as_secs());
+        }
+        answer
+    }
+
+    /// A cluster under maintenance runs nothing.
+    pub fn under_maintenance(&self, text: &str) -> Value {
+        let mut lists = Lists::new();
+        for deployment in &self.visible {
+            self.show_stopped(&mut lists, deployment);
+        }
+        let mut answer = lists.into_answer(self.cluster);
+        answer["cluster_status"]["maintenance"] = json!(text);
+        answer
+    }
+
+    /// What is visible of a job. Models whose endpoints are all disabled do not run, whatever the source says.
+    fn show(&self, lists: &mut Lists<'a>, list: &'static str, job: &'a Job) {
+        let (mut shown, mut disabled, mut hidden) = (Vec::new(), Vec::new(), Vec::new());
+        let mut framework = None;
+        let mut renames = Vec::new();
+        for name in &job.models {
+            let mut behind = self
+                .visible
+                .iter()
+                .filter(|deployment| job.is_of(deployment) && serves_name(deployment, name))
+                .peekable();
+            let Some(first) = behind.peek() else {
+                hidden.push(name.as_str());
+                continue;
+            };
+            framework.get_or_insert(&*first.framework);
+            let public = public_name(first, name);
+            if public != name {
+                renames.push((name.as_str(), public));
+            }
+            if behind.any(|deployment| deployment.serving == Serving::Yes) {
+                shown.push(public);
+            } else {
+                disabled.push(public);
+            }
+        }
+        let framework = job.framework.as_deref().or(framework).unwrap_or("");
+        if !shown.is_empty() {
+            let mut entry = self.entry(&shown, framework);
+            let kept = job
+                .shown
+                .iter()
+                .filter(|(_, value)| !mentions(value, &hidden));
+            for (key, value) in kept {
+                entry.entry(key).or_insert_with(|| renamed(value, &renames));
+            }
+            lists.push(list, entry, &shown);
+        }
+        if !disabled.is_empty() {
+            let mut entry = self.entry(&disabled, framework);
+            entry.insert("Model Status".to_owned(), json!("stopped"));
+            lists.push("stopped", entry, &disabled);
+        }
+    }
+
+    /// A source that knows of everything that runs says by its silence that the rest is stopped.
+    fn show_jobless(&self, lists: &mut Lists<'a>, jobs: &Jobs) {
+        for deployment in &self.visible {
+            let has_job = jobs
+                .lists()
+                .iter()
+                .flat_map(|(_, jobs, _)| *jobs)
+                .any(|job| job.is_of(deployment));
+            if !has_job {
+                self.show_stopped(lists, deployment);
+            }
+        }
+    }
+
+    fn show_stopped(&self, lists: &mut Lists<'a>, deployment: &'a Deployment) {
+        let names = [&*deployment.model];
+        let mut entry = self.entry(&names, &deployment.framework);
+        entry.insert("Model Status".to_owned(), json!("stopped"));
+        let entry = Value::Object(entry);
+        let known = lists.entries["stopped"].as_array();
+        if known.is_none_or(|known| !known.contains(&entry))
+            && let Value::Object(entry) = entry
+        {
+            lists.push("stopped", entry, &names);
+        }
+    }
+
+    fn entry(&self, models: &[&str], framework: &str) -> Map<String, Value> {
+        let mut entry = Map::new();
+        entry.insert("Models".to_owned(), json!(models.join(",")));
+        entry.insert("Framework".to_owned(), json!(framework));
+        entry.insert("Cluster".to_owned(), json!(self.cluster.name));
+        entry
+    }
+}
+
+impl<'a> Lists<'a> {
+    /// All lists are there, even if empty.
+    fn new() -> Self {
+        let names = Jobs::default().lists().map(|(name, ..)| name.to_owned());
+        Self {
+            entries: names.into_iter().map(|name| (name, json!([]))).collect(),
+            ..Self::default()
+        }
+    }
+
+    fn push(&mut self, list: &str, entry: Map<String, Value>, models: &[&'a str]) {
+        if let Some(Value::Array(entries)) = self.entries.get_mut(list) {
+            entries.push(Value::Object(entry));
+        }
+        self.all.extend(models);
+        match list {
+            "running" => self.live.extend(models),
+            "stopped" => self.stopped.extend(models),
+            _ => {}
+        }
+    }
+
+    fn into_answer(self, cluster: &Cluster) -> Value {
+        let stopped = self.stopped.difference(&self.live).count();
+        let mut answer = Value::Object(self.entries);
+        answer["cluster_status"] = json!({
+            "cluster": cluster.name,
+            "total_models": self.all.len(),
+            "live_models": self.live.len(),
+            "stopped_models": stopped,
+        });
+        answer
+    }
+}
+
+/// The backend's own name for a model is not for users, unless it is one of theirs too.
+fn public_name<'a>(deployment: &'a Deployment, name: &'a str) -> &'a str {
+    if deployment.aliases.iter().any(|alias| **alias == *name) {
+        name
+    } else {
+        &deployment.model
+    }
+}
+
+fn renamed(value: &Value, renames: &[(&str, &str)]) -> Value {
+    match value {
+        Value::String(text) => {
+            let text = renames
+                .iter()
+                .fold(text.clone(), |text, (private, public)| {
+                    text.replace(private, public)
+                });
+            Value::String(text)
+        }
+        other => other.clone(),
+    }
+}
+
+fn mentions(value: &Value, hidden: &[&str]) -> bool {
+    match value {
+        Value::String(text) => hidden.iter().any(|name| text.contains(name)),
+        Value::Array(values) => values.iter().any(|value| mentions(value, hidden)),
+        Value::Object(values) => values.values().any(|value| mentions(value, hidden)),
+        _ => false,
+    }
+}

@@ -1,0 +1,16 @@
+//! (beside the path)
+//! In: the text of a script in Rhai. Out: a compiled [`Program`], and what its functions gave, refused or did wrong.
+//! Here: the sandbox: operations, depth, sizes and time are bounded, there are no files, no modules, no `eval`.
+//! Not here: what hooks see and may do (that is `endpoint` and `cluster`).
+
+mod engine;
+mod fault;
+mod pool;
+mod program;
+mod scripts;
+
+pub use engine::engine;
+pub use fault::{ScriptError, Thrown};
+pub use pool::on_pool;
+pub use program::{HOOKS, Program};
+pub use scripts::Scripts;

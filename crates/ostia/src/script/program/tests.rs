@@ -1,0 +1,116 @@
+use super::*;
+use crate::script::engine;
+
+fn call(text: &str) -> Result<Dynamic, Thrown> {
+    let text = format!("fn on_request(ctx) {{ {text} }}");
+    Program::compile("a.rhai", &text)
+        .unwrap()
+        .call(&engine(), "on_request", (1_i64,))
+}
+
+fn fault(text: &str) -> ScriptError {
+    match call(text) {
+        Err(Thrown::Fault(error)) => error,
+        other => panic!("{text}: {other:?}"),
+    }
+}
+
+#[test]
+fn mistakes_are_told_with_file_and_line() {
+    let broken = Program::compile("adapters/a.rhai", "fn on_request(ctx) {\n  let = 3;\n}");
+    let error = broken.unwrap_err().to_string();
+    assert!(error.starts_with("adapters/a.rhai:2:7: "), "{error}");
+
+    let program = Program::compile(
+        "adapters/a.rhai",
+        "fn deep(x) {\n  x.nothing_of_the_kind()\n}\nfn on_request(ctx) {\n  deep(ctx)\n}",
+    );
+    let thrown = program
+        .unwrap()
+        .call(&engine(), "on_request", (1_i64,))
+        .unwrap_err();
+    let Thrown::Fault(error) = thrown else {
+        panic!("{thrown:?}");
+    };
+    assert!(
+        error.to_string().starts_with("adapters/a.rhai:2:"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_script_must_have_a_hook_that_takes_what_it_is_given() {
+    assert!(Program::compile("a.rhai", "fn other(ctx) {}").is_err());
+    assert!(Program::compile("a.rhai", "fn on_request() {}").is_err());
+    assert!(Program::compile("a.rhai", "fn jobs(ctx) { #{} }").is_ok());
+}
+
+#[test]
+fn loops_bombs_and_depths_end() {
+    for text in [
+        "loop {}",
+        "let x = \"a\"; loop { x += x; }",
+        "let x = []; loop { x.push(x); }",
+        "let x = []; x.pad(1000000000, 1);",
+        "let x = \"\"; x.pad(1000000000, \"x\");",
+        "let x = #{}; let n = 0; loop { x[n.to_string()] = x; n += 1; }",
+        "let x = blob(4000000000, 1);",
+        "sleep(1000000)",
+        "sleep(1e6)",
+    ] {
+        fault(text);
+    }
+    let recursive = Program::compile("a.rhai", "fn on_request(ctx) { on_request(ctx) }").unwrap();
+    assert!(recursive.call(&engine(), "on_request", (1_i64,)).is_err());
+}
+
+#[test]
+fn there_are_no_files_no_modules_and_no_eval() {
+    for text in [
+        "eval(\"1\")",
+        "import \"os\" as os;",
+        "open_file(\"/etc/passwd\")",
+        "let f = Fn(\"eval\"); f.call(\"1\")",
+    ] {
+        let whole = format!("fn on_request(ctx) {{ {text} }}");
+        let Ok(program) = Program::compile("a.rhai", &whole) else {
+            continue;
+        };
+        let ran = program.call(&engine(), "on_request", (1_i64,));
+        assert!(ran.is_err(), "{text}: {ran:?}");
+    }
+}
+
+#[test]
+fn a_refusal_keeps_its_words() {
+    let refusal = |status, code: &str| Thrown::Refusal {
+        status,
+        message: "not now".to_owned(),
+        code: code.to_owned(),
+    };
+    assert_eq!(
+        call("refuse(503, \"not now\", \"not_live\")").unwrap_err(),
+        refusal(503, "not_live")
+    );
+    assert_eq!(
+        call("refuse(-1, \"not now\")").unwrap_err(),
+        refusal(500, "adapter_refused")
+    );
+    // Thrown from within a function too.
+    let program = Program::compile(
+        "a.rhai",
+        "fn judge() { refuse(503, \"not now\", \"not_live\") } fn on_request(ctx) { judge() }",
+    );
+    let thrown = program.unwrap().call(&engine(), "on_request", (1_i64,));
+    assert_eq!(thrown.unwrap_err(), refusal(503, "not_live"));
+}
+
+#[test]
+fn constants_of_the_file_are_there() {
+    let program = Program::compile(
+        "a.rhai",
+        "const LIMIT = 7; fn on_request(ctx) { global::LIMIT + ctx }",
+    );
+    let value = program.unwrap().call(&engine(), "on_request", (1_i64,));
+    assert_eq!(value.unwrap().as_int().unwrap(), 8);
+}
