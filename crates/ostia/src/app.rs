@@ -1,6 +1,7 @@
 //! Puts the parts together: what a running gateway is made of, and how it starts and stops.
 
 mod gateway;
+mod identity_web;
 mod parts;
 mod running;
 mod snapshot;

@@ -13,7 +13,7 @@ use crate::config::Settings;
 use crate::endpoint::injects_usage;
 use crate::error::Refusal;
 use crate::fleet::Fleet;
-use crate::identify::{Identify, Principal};
+use crate::identify::{Identify, Principal, Sender};
 use crate::listen::{Drain, Handler, Inbound, Rejection};
 use crate::models::{list_endpoints, whoami};
 use crate::pipeline;
@@ -45,6 +45,10 @@ impl Gateway {
 
     pub fn snapshot(&self) -> Arc<Snapshot> {
         self.snapshot.load_full()
+    }
+
+    pub fn identify(&self) -> &Identify {
+        &self.identify
     }
 
     pub fn fleet(&self) -> &Fleet {
@@ -146,7 +150,11 @@ impl Gateway {
                 false => Err(Refusal::method_not_allowed(route.allow())),
             };
         }
-        let principal = self.identify.identify(&inbound.head).await?;
+        let sender = Sender {
+            peer_ip: inbound.peer_ip,
+            origin_ip: inbound.origin_ip,
+        };
+        let principal = self.identify.identify(&inbound.head, sender).await?;
         if !route.answers(&method) {
             return Err(Refusal::method_not_allowed(route.allow()));
         }

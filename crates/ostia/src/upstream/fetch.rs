@@ -1,4 +1,5 @@
 use bytes::{Bytes, BytesMut};
+use http::response::Parts;
 use http::{HeaderMap, Method, StatusCode};
 use http_body_util::BodyExt;
 
@@ -31,14 +32,35 @@ impl Client {
         headers: HeaderMap,
         limit: usize,
     ) -> Result<(StatusCode, Bytes), FetchError> {
-        let message = Message::new(Method::GET, path_and_query.to_owned(), headers, Vec::new())
-            .map_err(|error| FetchError::Failed(error.into()))?;
+        let (head, body) = self
+            .fetch(Method::GET, path_and_query, headers, None, limit)
+            .await?;
+        Ok((head.status, body))
+    }
+
+    /// The same with a body or without, and with the answer's headers. Sent once on a new connection; a reused one that
+    /// turns out dead is replaced.
+    pub async fn fetch(
+        &self,
+        method: Method,
+        path_and_query: &str,
+        headers: HeaderMap,
+        body: Option<Bytes>,
+        limit: usize,
+    ) -> Result<(Parts, Bytes), FetchError> {
+        let message = Message::new(
+            method,
+            path_and_query.to_owned(),
+            headers,
+            body.into_iter().collect(),
+        )
+        .map_err(|error| FetchError::Failed(error.into()))?;
         let answer = self
             .dispatch(self.own_pool(), message, self.timeouts, &mut |_| {})
             .await
             .map_err(FetchError::Failed)?;
         let body = within(self.timeouts.stream_idle, collect(answer.body, limit)).await;
-        Ok((answer.head.status, body.ok_or(FetchError::Timeout)??))
+        Ok((answer.head, body.ok_or(FetchError::Timeout)??))
     }
 }
 
