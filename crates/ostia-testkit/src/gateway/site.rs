@@ -23,6 +23,7 @@ pub struct Site {
     endpoints: Vec<Endpoint>,
     settings: toml::Table,
     variables: BTreeMap<String, String>,
+    guarded: Vec<Canary>,
     pub secrets: Secrets,
 }
 
@@ -127,6 +128,7 @@ impl Site {
             endpoints: Vec::new(),
             settings: toml::Table::new(),
             variables: BTreeMap::from([(BACKEND_KEY_VARIABLE.to_owned(), backend_key)]),
+            guarded: Vec::new(),
             secrets,
         };
         site.settings(
@@ -199,6 +201,17 @@ impl Site {
     pub fn variable(mut self, name: &str, value: &str) -> Self {
         self.variables.insert(name.to_owned(), value.to_owned());
         self
+    }
+
+    /// One more secret that must not be found anywhere at the end.
+    #[must_use]
+    pub fn guard(mut self, secret: &Canary) -> Self {
+        self.guarded.push(secret.clone());
+        self
+    }
+
+    pub(super) fn guarded(&self) -> &[Canary] {
+        &self.guarded
     }
 
     pub const fn variables(&self) -> &BTreeMap<String, String> {

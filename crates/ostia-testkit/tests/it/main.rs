@@ -1,3 +1,5 @@
 //! Whole-gateway tests: a real gateway between a raw client and scripted backends.
 
 mod baseline;
+mod identity;
+mod policy_matrix;
