@@ -3,6 +3,7 @@
 
 mod check;
 mod completions;
+mod explain;
 mod key;
 mod load;
 mod man;
@@ -24,9 +25,11 @@ pub enum Command {
     Check(check::Check),
     /// Print the slug of an endpoint
     Slug(slug::Slug),
-    /// Make, list and revoke API keys
+    /// Make, list, rotate and revoke API keys
     #[command(subcommand)]
     Key(key::Key),
+    /// Show whether a user may use a model, and which rule decides
+    Explain(explain::Explain),
     /// Report requests and tokens
     Usage(usage::Usage),
     /// Print a script that completes commands in a shell
@@ -42,6 +45,7 @@ impl Command {
             Self::Check(check) => check.run(global),
             Self::Slug(slug) => slug.run(),
             Self::Key(key) => key.run(global),
+            Self::Explain(explain) => explain.run(global),
             Self::Usage(usage) => usage.run(global),
             Self::Completions(completions) => completions.run(),
             Self::Man(man) => man.run(),
@@ -52,7 +56,7 @@ impl Command {
     pub fn log_level(&self) -> Option<Level> {
         match self {
             Self::Serve(_) => Some(Level::INFO),
-            Self::Check(_) | Self::Key(_) | Self::Usage(_) => Some(Level::WARN),
+            Self::Check(_) | Self::Explain(_) | Self::Key(_) | Self::Usage(_) => Some(Level::WARN),
             Self::Slug(_) | Self::Completions(_) | Self::Man(_) => None,
         }
     }

@@ -6,6 +6,7 @@
 )]
 
 mod check;
+mod explain;
 mod key;
 mod serve;
 mod site;
