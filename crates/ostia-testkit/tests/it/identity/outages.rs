@@ -3,6 +3,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use ostia_testkit::backend::Script;
 use ostia_testkit::gate::Gate;
+use ostia_testkit::gateway::gauges;
 use ostia_testkit::idp::{Mood, Signing};
 use ostia_testkit::patience::within;
 
@@ -140,6 +141,12 @@ async fn a_flood_of_bad_tokens_stops_at_the_door() {
     assert_eq!(seen, expected.into());
     assert_eq!(idp.calls().len(), 31);
     assert_eq!(gateway.call(&whoami("ann")).await.status(), 200);
+    // Every one is counted; the log holds a bounded number, with an address and no credential.
+    let metrics = gauges::scrape(gateway.admin_address()).await;
+    for (reason, count) in [("invalid_api_key", 30), ("too_many_failures", 170)] {
+        let line = format!("ostia_sign_ins_failed_total{{reason=\"{reason}\"}} {count}");
+        assert!(metrics.contains(&line), "{metrics}");
+    }
     // Behind a local proxy that nobody told us of, all callers share the address: the limit would hit them all.
     let proxied = whoami("bad-again").header("x-forwarded-for", "192.0.2.1");
     assert_eq!(gateway.call(&proxied).await.status(), 401);
