@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use arc_swap::ArcSwap;
-use http::{HeaderValue, Method, Response, header};
+use http::{HeaderValue, Response, header};
 use ostia_core::{Clock, Limiter, RequestId, Store};
 use serde_json::{Value, json};
 
@@ -20,6 +20,7 @@ use crate::pipeline;
 use crate::read::{Budget, Call, Dialect, ReadLimits};
 use crate::relay::{self, ClientBody};
 use crate::routes::Route;
+use crate::telemetry::AccessLog;
 
 /// A gateway at work: the parts that requests use.
 pub struct Gateway {
@@ -124,21 +125,29 @@ impl Gateway {
     async fn answer(&self, inbound: Inbound) -> Response<ClientBody> {
         let path = inbound.head.uri.path().to_owned();
         let route = Route::find(&path, &self.settings.server.base_path);
+        let name = route.as_ref().map_or("none", Route::name);
         let dialect = route.as_ref().map_or(Dialect::OpenAi, Route::dialect);
-        let id = inbound.id;
-        match self.serve_route(inbound, route).await {
-            Ok(response) => response,
-            Err(refusal) => {
-                log_refusal(id, &refusal);
-                refusal.into_response(dialect)
-            }
-        }
+        let (id, wire) = (inbound.id, Arc::clone(&inbound.wire));
+        let mut access =
+            AccessLog::begin(id, name, inbound.origin_ip, inbound.received, &self.clock);
+        let served = tokio::select! {
+            biased;
+            served = self.serve_route(inbound, route, &mut access) => served,
+            () = wire.given_up() => Err(Refusal::shutting_down()),
+        };
+        let response = served.unwrap_or_else(|refusal| {
+            log_refusal(id, &refusal);
+            refusal.into_response(dialect)
+        });
+        access.status(response.status());
+        response.map(|body| body.logged(access))
     }
 
     async fn serve_route(
         &self,
         inbound: Inbound,
         route: Option<Route<'_>>,
+        access: &mut AccessLog,
     ) -> Result<Response<ClientBody>, Refusal> {
         let Some(route) = route else {
             return Err(Refusal::not_found());
@@ -155,14 +164,12 @@ impl Gateway {
             origin_ip: inbound.origin_ip,
         };
         let principal = self.identify.identify(&inbound.head, sender).await?;
+        access.user(&principal.user_id);
         if !route.answers(&method) {
             return Err(Refusal::method_not_allowed(route.allow()));
         }
         match route {
-            Route::Inference(address) => {
-                debug_assert_eq!(method, Method::POST);
-                pipeline::infer(self, inbound, principal, &address).await
-            }
+            Route::Inference(address) => pipeline::infer(self, inbound, principal, &address).await,
             Route::NotServed => Err(Refusal::not_implemented()),
             listing => Ok(json_answer(&self.list(&listing, &principal))),
         }

@@ -54,6 +54,11 @@ impl Refusal {
         .with_header("allow", HeaderValue::from_static(allow))
     }
 
+    /// The drain limit has passed and there is no answer yet.
+    pub fn shutting_down() -> Self {
+        from_fault(Fault::ShuttingDown).with_retry_after(SHORTLY)
+    }
+
     pub fn not_implemented() -> Self {
         Self::client(
             StatusCode::NOT_IMPLEMENTED,
