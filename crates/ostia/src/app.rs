@@ -7,6 +7,7 @@ mod running;
 mod snapshot;
 
 pub use gateway::Gateway;
+pub use identity_web::IdentityWeb;
 pub use parts::{Parts, StartError};
 pub use running::Running;
 pub use snapshot::{Notices, Snapshot};

@@ -6,6 +6,7 @@ mod completions;
 mod explain;
 mod key;
 mod load;
+mod login;
 mod man;
 mod serve;
 mod slug;
@@ -32,6 +33,14 @@ pub enum Command {
     Explain(explain::Explain),
     /// Report requests and tokens
     Usage(usage::Usage),
+    /// Sign in with Globus or OpenID Connect, for `ostia token`
+    Login(login::Login),
+    /// Print a token for OPENAI_API_KEY, refreshed if need be
+    Token(login::Token),
+    /// Show who the gateway takes you for
+    Whoami(login::Whoami),
+    /// Forget the token, and end it at the issuer
+    Logout(login::Logout),
     /// Print a script that completes commands in a shell
     Completions(completions::Completions),
     /// Print a manual page in roff
@@ -47,6 +56,10 @@ impl Command {
             Self::Key(key) => key.run(global),
             Self::Explain(explain) => explain.run(global),
             Self::Usage(usage) => usage.run(global),
+            Self::Login(login) => login.run(),
+            Self::Token(token) => token.run(),
+            Self::Whoami(whoami) => whoami.run(),
+            Self::Logout(logout) => logout.run(),
             Self::Completions(completions) => completions.run(),
             Self::Man(man) => man.run(),
         }
@@ -57,7 +70,13 @@ impl Command {
         match self {
             Self::Serve(_) => Some(Level::INFO),
             Self::Check(_) | Self::Explain(_) | Self::Key(_) | Self::Usage(_) => Some(Level::WARN),
-            Self::Slug(_) | Self::Completions(_) | Self::Man(_) => None,
+            Self::Slug(_)
+            | Self::Login(_)
+            | Self::Token(_)
+            | Self::Whoami(_)
+            | Self::Logout(_)
+            | Self::Completions(_)
+            | Self::Man(_) => None,
         }
     }
 }

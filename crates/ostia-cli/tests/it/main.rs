@@ -8,6 +8,7 @@
 mod check;
 mod explain;
 mod key;
+mod login;
 mod serve;
 mod site;
 mod usage;

@@ -3,8 +3,8 @@ use base64::engine::general_purpose::STANDARD;
 use ostia_core::{Clock, SystemClock};
 use serde_json::{Value, json};
 
-use super::CLIENT_ID;
 use super::state::{Call, State};
+use super::{CLIENT_ID, people};
 
 const DEPENDENT: &str = "urn:globus:auth:grant_type:dependent_token";
 
@@ -17,6 +17,10 @@ pub(super) fn answer(state: &State, call: &Call) -> (u16, Value) {
         ("POST", "/introspect") => guarded(state, call, introspect),
         ("GET", "/.well-known/openid-configuration") => (200, discovery(state)),
         ("GET", "/jwks") => (200, state.minter.jwks()),
+        ("GET", "/authorize") => people::authorize(state, call),
+        ("POST", "/device") => people::device(state),
+        ("POST", "/token") => people::token(state, call),
+        ("POST", "/revoke") => people::revoke(state, call),
         _ => (404, json!({"error": "not_found"})),
     }
 }
@@ -94,7 +98,8 @@ fn discovery(state: &State) -> Value {
     let base = state.read(|inner| inner.base_url.clone());
     json!({
         "issuer": base, "jwks_uri": format!("{base}/jwks"), "authorization_endpoint": format!("{base}/authorize"),
-        "token_endpoint": format!("{base}/token"), "response_types_supported": ["code"], "subject_types_supported": ["public"],
+        "token_endpoint": format!("{base}/token"), "device_authorization_endpoint": format!("{base}/device"),
+        "revocation_endpoint": format!("{base}/revoke"), "response_types_supported": ["code"], "subject_types_supported": ["public"],
         "id_token_signing_alg_values_supported": ["RS256", "ES256"],
     })
 }

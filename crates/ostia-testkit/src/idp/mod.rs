@@ -6,6 +6,7 @@ mod answers;
 mod form;
 mod globus;
 mod mint;
+mod people;
 mod server;
 mod state;
 
@@ -93,6 +94,11 @@ impl FakeIdp {
             "iss": self.base_url(), "aud": audience, "sub": subject, "iat": now_seconds, "exp": now_seconds + 300,
             "preferred_username": format!("{subject}@example.org"), "name": subject,
         })
+    }
+
+    /// The user types the device's code in, and agrees.
+    pub fn approve_device(&self) {
+        self.state.change(|inner| inner.logins.approved = true);
     }
 
     /// All calls so far.

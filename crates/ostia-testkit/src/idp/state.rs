@@ -6,6 +6,7 @@ use parking_lot::Mutex;
 use serde_json::Value;
 use tokio::sync::watch;
 
+use super::people::Logins;
 use super::{Form, GlobusUser, Minter};
 use crate::canary::Canary;
 use crate::patience::within;
@@ -60,6 +61,7 @@ pub(super) struct Inner {
     pub(super) introspected: BTreeMap<String, Value>,
     /// Tokens for Globus Groups, and whose they are.
     pub(super) dependent: BTreeMap<String, GlobusUser>,
+    pub(super) logins: Logins,
     pub(super) calls: Vec<Call>,
     at_once: usize,
     pub(super) most_at_once: usize,

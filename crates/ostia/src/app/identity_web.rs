@@ -19,7 +19,7 @@ const ANSWER: Duration = Duration::from_secs(4);
 const IDLE: Duration = Duration::from_secs(15);
 
 /// Identity calls over the same client as backends: one TLS stack, one resolver, no redirects.
-pub(super) struct IdentityWeb {
+pub struct IdentityWeb {
     clients: Mutex<HashMap<Origin, Arc<Client>>>,
     resolver: Arc<Resolver>,
     clock: Arc<dyn Clock>,
@@ -32,6 +32,11 @@ impl IdentityWeb {
             resolver,
             clock,
         }
+    }
+
+    /// With a resolver of its own: for commands that serve nothing.
+    pub fn standalone(clock: Arc<dyn Clock>) -> Self {
+        Self::new(Arc::new(Resolver::new(Arc::clone(&clock))), clock)
     }
 
     async fn fetch(&self, request: WebRequest) -> Result<WebAnswer, WebFault> {

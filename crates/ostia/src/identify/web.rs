@@ -44,7 +44,7 @@ pub enum WebFault {
 }
 
 impl WebRequest {
-    pub(super) fn get(url: HttpUrl) -> Self {
+    pub fn get(url: HttpUrl) -> Self {
         Self {
             url,
             form: None,
@@ -53,7 +53,7 @@ impl WebRequest {
     }
 
     /// Fields in the order given.
-    pub(super) fn post(url: HttpUrl, fields: &[(&str, &str)]) -> Self {
+    pub fn post(url: HttpUrl, fields: &[(&str, &str)]) -> Self {
         let form: Vec<String> = fields
             .iter()
             .map(|(name, value)| format!("{name}={}", form_encode(value)))
@@ -65,14 +65,14 @@ impl WebRequest {
         }
     }
 
-    pub(super) fn authorized(mut self, value: Secret<String>) -> Self {
+    pub fn authorized(mut self, value: Secret<String>) -> Self {
         self.authorization = Some(value);
         self
     }
 }
 
 /// `application/x-www-form-urlencoded` (WHATWG URL section 5.2).
-pub(super) fn form_encode(text: &str) -> String {
+pub fn form_encode(text: &str) -> String {
     use std::fmt::Write;
     let mut encoded = String::with_capacity(text.len());
     for byte in text.bytes() {

@@ -100,8 +100,8 @@ impl Scrape {
         let help = "Requests whose sender could not sign in, by reason";
         let mut family = encoder.encode_descriptor("sign_ins_failed", help, None, kind)?;
         for (reason, count) in self.gateway.identify().failures() {
-            let sample = family.encode_family(&[("reason", reason)])?;
-            ConstCounter::new(count).encode(sample)?;
+            let label = [("reason", reason)];
+            ConstCounter::new(count).encode(family.encode_family(&label)?)?;
         }
         Ok(())
     }
