@@ -6,3 +6,6 @@ cd "$(dirname "$0")/.."
 
 # The front of the tests: everything in Rust. --workspace, because `cargo test` alone takes the default member only.
 cargo test --workspace --locked "$@"
+
+# The fake identity provider, before the real Globus client.
+scripts/identity/check.sh

@@ -37,6 +37,10 @@ impl Failure {
         Self { exit, text }
     }
 
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
     pub fn exit(&self) -> ExitCode {
         ExitCode::from(self.exit as u8)
     }

@@ -5,6 +5,7 @@
 //! - [`client`]: a raw HTTP/1.1 client and a reference reader for event streams
 //! - [`chaos`]: a TCP proxy that can be told to fail while it runs
 //! - [`ports`]: addresses that refuse or never answer
+//! - [`idp`]: an identity provider: Globus, introspection and OpenID Connect
 //! - [`canary`]: unique secrets, and a search for them in everything that was written
 //! - [`gateway`]: a gateway under test, and what must hold after every test
 //! - [`gate`]: how a test holds something back instead of sleeping
@@ -22,6 +23,7 @@ pub mod chaos;
 pub mod client;
 pub mod gate;
 pub mod gateway;
+pub mod idp;
 pub mod patience;
 pub mod ports;
 pub mod wire;

@@ -1,6 +1,7 @@
 //! Puts the parts together: what a running gateway is made of, and how it starts and stops.
 
 mod gateway;
+mod identity_web;
 mod maintenance;
 mod parts;
 mod registry;
@@ -9,6 +10,7 @@ mod snapshot;
 mod workbench;
 
 pub use gateway::Gateway;
+pub use identity_web::IdentityWeb;
 pub use maintenance::{LiveNotices, Notices, clear_notice, read_notices, set_notice};
 pub use parts::{Parts, StartError};
 pub use registry::{BuildError, Builder, Registry};

@@ -3,8 +3,10 @@
 
 mod check;
 mod completions;
+mod explain;
 mod key;
 mod load;
+mod login;
 mod maintenance;
 mod man;
 mod serve;
@@ -25,14 +27,24 @@ pub enum Command {
     Check(check::Check),
     /// Print the slug of an endpoint
     Slug(slug::Slug),
-    /// Make, list and revoke API keys
+    /// Make, list, rotate and revoke API keys
     #[command(subcommand)]
     Key(key::Key),
     /// Tell users that a cluster is under maintenance, or no longer
     #[command(subcommand)]
     Maintenance(maintenance::Maintenance),
+    /// Show whether a user may use a model, and which rule decides
+    Explain(explain::Explain),
     /// Report requests and tokens
     Usage(usage::Usage),
+    /// Sign in with Globus or OpenID Connect, for `ostia token`
+    Login(login::Login),
+    /// Print a token for OPENAI_API_KEY, refreshed if need be
+    Token(login::Token),
+    /// Show who the gateway takes you for
+    Whoami(login::Whoami),
+    /// Forget the token, and end it at the issuer
+    Logout(login::Logout),
     /// Print a script that completes commands in a shell
     Completions(completions::Completions),
     /// Print a manual page in roff
@@ -47,7 +59,12 @@ impl Command {
             Self::Slug(slug) => slug.run(),
             Self::Key(key) => key.run(global),
             Self::Maintenance(maintenance) => maintenance.run(global),
+            Self::Explain(explain) => explain.run(global),
             Self::Usage(usage) => usage.run(global),
+            Self::Login(login) => login.run(),
+            Self::Token(token) => token.run(),
+            Self::Whoami(whoami) => whoami.run(),
+            Self::Logout(logout) => logout.run(),
             Self::Completions(completions) => completions.run(),
             Self::Man(man) => man.run(),
         }
@@ -57,10 +74,18 @@ impl Command {
     pub fn log_level(&self) -> Option<Level> {
         match self {
             Self::Serve(_) => Some(Level::INFO),
-            Self::Check(_) | Self::Key(_) | Self::Maintenance(_) | Self::Usage(_) => {
-                Some(Level::WARN)
-            }
-            Self::Slug(_) | Self::Completions(_) | Self::Man(_) => None,
+            Self::Check(_)
+            | Self::Explain(_)
+            | Self::Key(_)
+            | Self::Maintenance(_)
+            | Self::Usage(_) => Some(Level::WARN),
+            Self::Slug(_)
+            | Self::Login(_)
+            | Self::Token(_)
+            | Self::Whoami(_)
+            | Self::Logout(_)
+            | Self::Completions(_)
+            | Self::Man(_) => None,
         }
     }
 }

@@ -131,3 +131,63 @@ fn an_unsound_configuration_ends_with_78() {
     assert!(ended.stderr.contains("ostia.toml:3:"), "{}", ended.stderr);
     assert_eq!(site.names(), ["ostia.toml"]);
 }
+
+#[test]
+fn a_rotated_key_has_a_successor_and_an_end() {
+    let site = Site::empty();
+    let made = site.json(&[
+        "key",
+        "create",
+        "--user",
+        "ann@lab.org",
+        "--group",
+        "g1",
+        "--label",
+        "laptop",
+        "--admin",
+        "--expires",
+        "30d",
+        "--json",
+    ]);
+    let old = made["id"].as_str().unwrap();
+    let new = site.json(&["key", "rotate", old, "--overlap", "1h", "--json"]);
+    assert_eq!(
+        (&new["user"], &new["groups"]),
+        (&json!("ann@lab.org"), &json!(["g1"]))
+    );
+    assert_eq!(new["replaces"], made["id"]);
+    assert!(new["id"] != made["id"] && new["key"] != made["key"]);
+    // As long a life as the old one had; the old one ends with the overlap.
+    assert!(new["expires_at"].as_str() >= made["expires_at"].as_str());
+    let keys = site.json(&["key", "list", "--json"]);
+    let key = |id: &Value| {
+        keys.as_array()
+            .unwrap()
+            .iter()
+            .find(|key| key["id"] == *id)
+            .unwrap()
+    };
+    assert_eq!(
+        (&key(&new["id"])["label"], &key(&new["id"])["admin"]),
+        (&json!("laptop"), &json!(true))
+    );
+    assert_eq!(key(&made["id"])["expires_at"], new["old_expires_at"]);
+    assert!(new["old_expires_at"].as_str() < made["expires_at"].as_str());
+    assert_eq!(
+        states(&site)
+            .iter()
+            .filter(|(_, state)| state == "active")
+            .count(),
+        2
+    );
+
+    // A long overlap does not prolong a key.
+    let again = site.json(&["key", "rotate", old, "--overlap", "365d", "--json"]);
+    assert_eq!(again["old_expires_at"], new["old_expires_at"]);
+
+    site.run(&["key", "revoke", old]);
+    for id in [old, "key_none"] {
+        let ended = site.run(&["key", "rotate", id]);
+        assert_eq!((ended.code, &*ended.stdout), (Some(1), ""), "{ended:?}");
+    }
+}

@@ -6,7 +6,9 @@
 )]
 
 mod check;
+mod explain;
 mod key;
+mod login;
 mod maintenance;
 mod serve;
 mod site;

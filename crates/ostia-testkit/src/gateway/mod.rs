@@ -196,12 +196,16 @@ impl TestGateway {
             .assert_clean(&[client_key.clone(), backend_key.clone(), prompt]);
         self.answers
             .assert_clean(&[client_key.clone(), backend_key]);
+        for sinks in [&self.inside, &self.answers] {
+            sinks.assert_clean(self.site.guarded());
+        }
         let upstream = Sinks::new();
         for record in records {
             upstream.add("what a backend was sent", record.received.head.raw.to_vec());
             upstream.add("what a backend was sent", record.received.body.to_vec());
         }
         upstream.assert_clean(&[client_key]);
+        upstream.assert_clean(self.site.guarded());
     }
 
     fn subject(&self) -> &dyn Subject {

@@ -24,6 +24,7 @@ pub struct Site {
     settings: toml::Table,
     variables: BTreeMap<String, String>,
     faults_allowed: bool,
+    guarded: Vec<Canary>,
     pub secrets: Secrets,
 }
 
@@ -129,6 +130,7 @@ impl Site {
             settings: toml::Table::new(),
             variables: BTreeMap::from([(BACKEND_KEY_VARIABLE.to_owned(), backend_key)]),
             faults_allowed: false,
+            guarded: Vec::new(),
             secrets,
         };
         site.settings(
@@ -212,6 +214,17 @@ impl Site {
 
     pub(super) const fn is_strict(&self) -> bool {
         !self.faults_allowed
+    }
+
+    /// One more secret that must not be found anywhere at the end.
+    #[must_use]
+    pub fn guard(mut self, secret: &Canary) -> Self {
+        self.guarded.push(secret.clone());
+        self
+    }
+
+    pub(super) fn guarded(&self) -> &[Canary] {
+        &self.guarded
     }
 
     pub const fn variables(&self) -> &BTreeMap<String, String> {

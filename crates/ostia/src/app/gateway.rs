@@ -14,7 +14,7 @@ use crate::config::Settings;
 use crate::endpoint::{Promise, injects_usage};
 use crate::error::Refusal;
 use crate::fleet::Fleet;
-use crate::identify::{Identify, Principal};
+use crate::identify::{Identify, Principal, Sender};
 use crate::listen::{Drain, Handler, Inbound, Rejection};
 use crate::models::{Audience, cluster_models, list_endpoints, query_value, whoami};
 use crate::pipeline;
@@ -48,6 +48,10 @@ impl Gateway {
 
     pub fn snapshot(&self) -> Arc<Snapshot> {
         self.snapshot.load_full()
+    }
+
+    pub fn identify(&self) -> &Identify {
+        &self.identify
     }
 
     pub fn fleet(&self) -> &Fleet {
@@ -157,7 +161,11 @@ impl Gateway {
                 false => Err(Refusal::method_not_allowed(route.allow())),
             };
         }
-        let principal = self.identify.identify(&inbound.head).await?;
+        let sender = Sender {
+            peer_ip: inbound.peer_ip,
+            origin_ip: inbound.origin_ip,
+        };
+        let principal = self.identify.identify(&inbound.head, sender).await?;
         access.user(&principal.user_id);
         if !route.answers(&method) {
             return Err(Refusal::method_not_allowed(route.allow()));

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use ostia_core::{Clock, Limiter, Store};
 
 use crate::account::LedgerError;
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, UrlFault};
 use crate::config::Settings;
 use crate::fleet::Fleet;
 
@@ -31,6 +31,6 @@ pub enum StartError {
     Tls(#[from] crate::listen::TlsError),
     #[error(transparent)]
     Ledger(#[from] LedgerError),
-    #[error("provider {0} is not served yet")]
-    Provider(&'static str),
+    #[error("provider {0} cannot be used: its URL {1}")]
+    Provider(&'static str, UrlFault),
 }

@@ -5,20 +5,22 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use futures_util::future::join_all;
-use ostia_core::Limiter;
+use ostia_core::{Clock, Limiter};
 use tokio::task::JoinHandle;
 
+use super::identity_web::IdentityWeb;
 use super::maintenance::client_of;
 use super::{Gateway, Parts, Registry, Snapshot, StartError, Workbench};
 use crate::account::Ledger;
 use crate::admin;
 use crate::admit::{LocalLimiter, RetryBudget};
 use crate::config::{ListenAddress, MaintenanceSource, Provider, Settings};
-use crate::identify::{ApiKeys, Authenticator, Identify, Open};
+use crate::identify::{ApiKeys, Authenticator, Globus, Identify, Introspection, Oidc, Open, Web};
 use crate::listen::{self, Connections, Drain, Listener, Tls};
 use crate::read::{Budget, ReadLimits};
 use crate::runtime::spawn;
 use crate::upstream::Client;
+use crate::upstream::Resolver;
 
 /// How often idle connections are looked through.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -154,14 +156,20 @@ fn build(parts: Parts, registry: Registry, api_keys: &Arc<ApiKeys>) -> Result<Ga
     let workbench = Workbench::new(registry, Arc::clone(&clock));
     workbench.live_notices.refresh(&settings.server.state_dir);
     let snapshot = Snapshot::build(catalog, &settings.maintenance, &workbench, None);
-    let (providers, open) = providers(&settings, api_keys)?;
+    let resolver = Arc::new(Resolver::new(Arc::clone(&clock)));
+    let (providers, open) = providers(&settings, api_keys, &resolver, &clock)?;
     let limiter = limiter
         .unwrap_or_else(|| Arc::new(LocalLimiter::new(Arc::clone(&clock))) as Arc<dyn Limiter>);
     Ok(Gateway {
         snapshot: ArcSwap::from_pointee(snapshot),
         workbench,
         fleet,
-        identify: Identify::new(providers, open, Arc::clone(&clock)),
+        identify: Identify::new(
+            providers,
+            open,
+            !settings.server.trusted_proxies.is_empty(),
+            Arc::clone(&clock),
+        ),
         limiter,
         retries: RetryBudget::new(settings.upstream.retry_budget_percent, Arc::clone(&clock)),
         body_budget: Budget::new(settings.server.max_buffered_bytes),
@@ -180,19 +188,41 @@ fn build(parts: Parts, registry: Registry, api_keys: &Arc<ApiKeys>) -> Result<Ga
 
 type Providers = (Vec<Arc<dyn Authenticator>>, Option<Open>);
 
-fn providers(settings: &Settings, api_keys: &Arc<ApiKeys>) -> Result<Providers, StartError> {
+/// The providers in the order in which they are asked whether a credential is theirs: those with a shape of their own
+/// first, then the one that takes what is left.
+fn providers(
+    settings: &Settings,
+    api_keys: &Arc<ApiKeys>,
+    resolver: &Arc<Resolver>,
+    clock: &Arc<dyn Clock>,
+) -> Result<Providers, StartError> {
+    let auth = &settings.auth;
+    let listed = |provider| auth.providers.contains(&provider);
+    let web: Arc<dyn Web> = Arc::new(IdentityWeb::new(Arc::clone(resolver), Arc::clone(clock)));
     let mut providers: Vec<Arc<dyn Authenticator>> = Vec::new();
-    let mut open = None;
-    for provider in &settings.auth.providers {
-        match provider {
-            Provider::ApiKey => providers.push(Arc::clone(api_keys) as _),
-            Provider::None => open = Some(Open::default()),
-            Provider::Globus => return Err(StartError::Provider("globus")),
-            Provider::Introspection => return Err(StartError::Provider("introspection")),
-            Provider::Oidc => return Err(StartError::Provider("oidc")),
-        }
+    if listed(Provider::ApiKey) {
+        providers.push(Arc::clone(api_keys) as _);
     }
-    Ok((providers, open))
+    if listed(Provider::Oidc) {
+        let oidc = Oidc::new(&auth.oidc, Arc::clone(&web), Arc::clone(clock));
+        providers.push(Arc::new(
+            oidc.map_err(|fault| StartError::Provider("oidc", fault))?,
+        ));
+    }
+    if listed(Provider::Globus) {
+        let beside = listed(Provider::Introspection);
+        let globus = Globus::new(&auth.globus, beside, &web, Arc::clone(clock));
+        providers.push(Arc::new(
+            globus.map_err(|fault| StartError::Provider("globus", fault))?,
+        ));
+    }
+    if listed(Provider::Introspection) {
+        let server = Introspection::new(&auth.introspection, web, Arc::clone(clock));
+        providers.push(Arc::new(
+            server.map_err(|fault| StartError::Provider("introspection", fault))?,
+        ));
+    }
+    Ok((providers, listed(Provider::None).then(Open::default)))
 }
 
 async fn bind(address: &ListenAddress) -> Result<Listener, StartError> {

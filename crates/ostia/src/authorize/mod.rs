@@ -6,4 +6,4 @@ mod permit;
 mod rule;
 
 pub use permit::{Denied, Notices, Permit, authorize};
-pub use rule::{may_see, may_use, permits};
+pub use rule::{Broken, broken, may_see, may_use, permits};

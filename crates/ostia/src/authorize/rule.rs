@@ -2,21 +2,35 @@ use ostia_core::Identity;
 
 use crate::catalog::{Access, Cluster, Deployment};
 
+/// The first part of a rule that does not hold, with what would have met it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Broken<'a> {
+    /// At least one of these groups is needed.
+    Groups(&'a [Box<str>]),
+    /// The username's domain must be one of these.
+    Domains(&'a [Box<str>]),
+}
+
 /// The one rule: at least one of the groups, and one of the domains. What is not restricted is open.
 pub fn permits(access: &Access, identity: &Identity) -> bool {
-    let group_holds = access.groups.as_ref().is_none_or(|allowed| {
-        identity
-            .groups
-            .iter()
-            .any(|group| allowed.iter().any(|wanted| **wanted == **group))
-    });
-    let domain_holds = access.domains.as_ref().is_none_or(|allowed| {
-        identity
-            .domain
-            .as_deref()
-            .is_some_and(|domain| allowed.iter().any(|wanted| **wanted == *domain))
-    });
-    group_holds && domain_holds
+    broken(access, identity).is_none()
+}
+
+/// Why [`permits`] says no: for operators, never for callers.
+pub fn broken<'a>(access: &'a Access, identity: &Identity) -> Option<Broken<'a>> {
+    let in_group = |allowed: &[Box<str>]| {
+        let mut held = identity.groups.iter();
+        held.any(|group| allowed.iter().any(|wanted| **wanted == **group))
+    };
+    let of_domain = |allowed: &[Box<str>]| {
+        let domain = identity.domain.as_deref();
+        domain.is_some_and(|domain| allowed.iter().any(|wanted| **wanted == *domain))
+    };
+    match (&access.groups, &access.domains) {
+        (Some(groups), _) if !in_group(groups) => Some(Broken::Groups(groups)),
+        (_, Some(domains)) if !of_domain(domains) => Some(Broken::Domains(domains)),
+        _ => None,
+    }
 }
 
 /// Whether a cluster exists for this caller.

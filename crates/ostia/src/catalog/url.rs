@@ -87,6 +87,15 @@ impl HttpUrl {
         })
     }
 
+    /// `https://host:port`, without what follows.
+    pub fn base(&self) -> String {
+        let scheme = match self.origin.scheme {
+            Scheme::Http => "http",
+            Scheme::Https => "https",
+        };
+        format!("{scheme}://{}", self.origin.authority())
+    }
+
     /// Path and query as a request line wants them (RFC 9112 section 3.2.1).
     pub fn path_and_query(&self) -> String {
         let path = if self.path.is_empty() {

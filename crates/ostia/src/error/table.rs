@@ -111,6 +111,12 @@ impl From<SignInError> for Refusal {
             SignInError::NotLocal(text) => {
                 Self::client(StatusCode::FORBIDDEN, "policy_denied", text)
             }
+            SignInError::TooManyFailures(wait) => Self::client(
+                StatusCode::TOO_MANY_REQUESTS,
+                "too_many_failed_sign_ins",
+                "Too many keys or tokens from your address were not valid. Wait, then try again with a valid one.",
+            )
+            .with_retry_after(wait.min(LONGEST_WAIT)),
             SignInError::IdentityUnavailable => Self::gateway(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "identity_unavailable",

@@ -93,6 +93,10 @@ impl Authenticator for ApiKeys {
     fn verify<'a>(&'a self, token: &'a str) -> BoxFuture<'a, Result<Verified, SignInError>> {
         Box::pin(self.check(token))
     }
+
+    fn outage(&self) -> SignInError {
+        SignInError::StoreUnavailable
+    }
 }
 
 fn identity_of(key: ApiKey) -> Identity {

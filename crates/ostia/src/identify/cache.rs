@@ -1,121 +1,242 @@
+use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use ostia_core::{BoxFuture, Clock};
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, Shared};
+use ostia_core::Clock;
+use parking_lot::Mutex;
 use quick_cache::sync::Cache as QuickCache;
 
-use super::{SignInError, Verified};
+use super::{Authenticator, SignInError, Verified};
+use crate::runtime::spawn;
 
 const GOOD: usize = 100_000;
 const BAD: usize = 10_000;
 /// How long a refusal is remembered.
-const NEGATIVE_TTL: Duration = Duration::from_secs(5);
-/// How soon a provider that did not answer is asked again.
+const NEGATIVE_TTL: Duration = Duration::from_secs(10);
+/// How soon a provider that did not answer is asked again for somebody who may go on meanwhile.
 const RETRY_OUTAGE: Duration = Duration::from_secs(1);
+/// How long a caller waits for a provider. The question goes on without them, so the next try finds its answer.
+const PATIENCE: Duration = Duration::from_millis(1_800);
+/// Questions under way at once. Providers admit far fewer; the rest wait for them.
+const FLIGHTS: usize = 4_096;
 
-/// What providers said, by the SHA-256 of the whole credential. Refusals live apart, so that a flood of bad
-/// credentials cannot push good ones out; outages are not remembered as refusals.
+/// The SHA-256 of the whole credential. It stands for the issuer too: which provider is asked follows from the credential.
+pub(super) type Hash = [u8; 32];
+
+/// What providers said. Refusals live apart, so that a flood of bad credentials cannot push good ones out; outages are not
+/// remembered as refusals.
 pub(super) struct Cache {
-    good: QuickCache<[u8; 32], Arc<Entry>>,
-    bad: QuickCache<[u8; 32], (Instant, SignInError)>,
+    good: QuickCache<Hash, Arc<Entry>>,
+    bad: QuickCache<Hash, (Instant, SignInError)>,
+    flights: Mutex<HashMap<Hash, Flight>>,
+    /// Counts purges: an answer to a question from before one is not kept.
+    generation: AtomicU64,
+    next_flight: AtomicU64,
     clock: Arc<dyn Clock>,
+}
+
+/// What is known of a credential without asking.
+pub(super) enum Known {
+    Good(Arc<Verified>),
+    /// Good, but it is time to ask again; nobody waits for that.
+    Ageing(Arc<Verified>),
+    Bad(SignInError),
+    Nothing,
 }
 
 struct Entry {
     verified: Arc<Verified>,
+    renew_at: Instant,
     fresh_until: Instant,
     usable_until: Instant,
 }
+
+/// One question to a provider, awaited by many.
+#[derive(Clone)]
+struct Flight {
+    number: u64,
+    answer: Shared<BoxFuture<'static, Answer>>,
+}
+
+type Answer = Result<Arc<Verified>, SignInError>;
 
 impl Cache {
     pub(super) fn new(clock: Arc<dyn Clock>) -> Self {
         Self {
             good: QuickCache::new(GOOD),
             bad: QuickCache::new(BAD),
+            flights: Mutex::default(),
+            generation: AtomicU64::new(0),
+            next_flight: AtomicU64::new(0),
             clock,
         }
     }
 
-    /// The cached answer, or the provider's. Many callers with one credential ask once.
-    pub(super) async fn lookup<'a, F>(
-        &self,
-        hash: [u8; 32],
-        ask: F,
-    ) -> Result<Arc<Verified>, SignInError>
-    where
-        F: FnOnce() -> BoxFuture<'a, Result<Verified, SignInError>>,
-    {
-        let stale = match self.good.get(&hash) {
-            Some(entry) if self.clock.now() < entry.fresh_until => {
-                return Ok(Arc::clone(&entry.verified));
-            }
-            other => other,
-        };
-        if let Some((until, error)) = self.bad.get(&hash)
-            && self.clock.now() < until
+    pub(super) fn known(&self, hash: &Hash) -> Known {
+        let now = self.clock.now();
+        if let Some(entry) = self.good.get(hash)
+            && now < entry.fresh_until
         {
-            return Err(error);
+            let verified = Arc::clone(&entry.verified);
+            return match now < entry.renew_at {
+                true => Known::Good(verified),
+                false => Known::Ageing(verified),
+            };
         }
-        if let Some(stale) = &stale {
-            // Only the entry that was seen is dropped: another caller may have renewed it by now.
-            self.good
-                .remove_if(&hash, |entry| Arc::ptr_eq(entry, stale));
+        match self.bad.get(hash) {
+            Some((until, error)) if now < until => Known::Bad(error),
+            _ => Known::Nothing,
         }
-        self.ask_once(hash, stale, ask).await
     }
 
-    async fn ask_once<'a, F>(
-        &self,
-        hash: [u8; 32],
-        stale: Option<Arc<Entry>>,
-        ask: F,
-    ) -> Result<Arc<Verified>, SignInError>
-    where
-        F: FnOnce() -> BoxFuture<'a, Result<Verified, SignInError>>,
-    {
-        let guard = match self.good.get_value_or_guard_async(&hash).await {
-            Ok(entry) => return Ok(Arc::clone(&entry.verified)),
-            Err(guard) => guard,
+    /// The provider's answer. Many callers with one credential ask once; one that leaves stops nothing.
+    pub(super) async fn ask(
+        self: &Arc<Self>,
+        hash: Hash,
+        provider: &Arc<dyn Authenticator>,
+        token: &str,
+    ) -> Answer {
+        let Some(flight) = self.fly(hash, provider, token) else {
+            return Err(provider.outage());
         };
-        if let Some((until, error)) = self.bad.get(&hash)
-            && self.clock.now() < until
-        {
-            return Err(error);
+        match tokio::time::timeout(PATIENCE, flight.answer).await {
+            Ok(answer) => answer,
+            Err(_) => self.usable(&hash).ok_or_else(|| provider.outage()),
         }
+    }
+
+    /// Asks again without waiting.
+    pub(super) fn renew(
+        self: &Arc<Self>,
+        hash: Hash,
+        provider: &Arc<dyn Authenticator>,
+        token: &str,
+    ) {
+        drop(self.fly(hash, provider, token));
+    }
+
+    pub(super) fn purge(&self) {
+        self.generation.fetch_add(1, Ordering::SeqCst);
+        self.flights.lock().clear();
+        self.good.clear();
+        self.bad.clear();
+    }
+
+    fn fly(
+        self: &Arc<Self>,
+        hash: Hash,
+        provider: &Arc<dyn Authenticator>,
+        token: &str,
+    ) -> Option<Flight> {
+        let mut flights = self.flights.lock();
+        if let Some(flight) = flights.get(&hash) {
+            return Some(flight.clone());
+        }
+        if flights.len() >= FLIGHTS {
+            return None;
+        }
+        let number = self.next_flight.fetch_add(1, Ordering::Relaxed);
+        let landing = Landing {
+            cache: Arc::clone(self),
+            hash,
+            number,
+            generation: self.generation.load(Ordering::SeqCst),
+        };
+        let (provider, token) = (Arc::clone(provider), token.to_owned());
+        let outage = provider.outage();
+        // Beside the request, so that one caller's hang-up does not lose the answer for all others. The task cannot end
+        // before its flight is in the map: it needs the same lock.
+        let task = spawn(async move { landing.settle(provider.verify(&token).await) });
+        let answer = task
+            .map(move |ended| ended.unwrap_or(Err(outage)))
+            .boxed()
+            .shared();
+        let flight = Flight { number, answer };
+        flights.insert(hash, flight.clone());
+        Some(flight)
+    }
+
+    fn usable(&self, hash: &Hash) -> Option<Arc<Verified>> {
+        let entry = self.good.get(hash)?;
+        (self.clock.now() < entry.usable_until).then(|| Arc::clone(&entry.verified))
+    }
+
+    fn accept(&self, hash: Hash, verified: Verified) -> Arc<Verified> {
         let now = self.clock.now();
-        match ask().await {
-            Ok(verified) => {
-                let entry = Entry {
-                    fresh_until: now + verified.fresh_for,
-                    usable_until: now + verified.usable_for,
-                    verified: Arc::new(verified),
-                };
-                let verified = Arc::clone(&entry.verified);
-                // Err: the entry was purged meanwhile; the answer holds for this request all the same.
-                let _ = guard.insert(Arc::new(entry));
-                Ok(verified)
-            }
-            Err(error) if error.is_outage() => {
-                let stale = stale
-                    .filter(|stale| now < stale.usable_until)
-                    .ok_or(error)?;
-                let verified = Arc::clone(&stale.verified);
-                let _ = guard.insert(Arc::new(Entry {
-                    verified: Arc::clone(&verified),
-                    fresh_until: now + RETRY_OUTAGE,
-                    usable_until: stale.usable_until,
-                }));
-                Ok(verified)
-            }
+        let verified = Arc::new(verified);
+        let entry = Entry {
+            renew_at: now + verified.fresh_for * 3 / 4,
+            fresh_until: now + verified.fresh_for,
+            usable_until: now + verified.usable_for.max(verified.fresh_for),
+            verified: Arc::clone(&verified),
+        };
+        self.bad.remove(&hash);
+        self.good.insert(hash, Arc::new(entry));
+        verified
+    }
+
+    fn refuse(&self, hash: Hash, error: &SignInError) {
+        self.good.remove(&hash);
+        let until = self.clock.now() + NEGATIVE_TTL;
+        self.bad.insert(hash, (until, error.clone()));
+    }
+
+    /// The provider did not answer: whoever may go on does, and it is asked again soon.
+    fn outlast(&self, hash: Hash) -> Option<Arc<Verified>> {
+        let entry = self.good.get(&hash)?;
+        let now = self.clock.now();
+        if now >= entry.usable_until {
+            self.good.remove(&hash);
+            return None;
+        }
+        let again = (now + RETRY_OUTAGE).min(entry.usable_until);
+        let kept = Entry {
+            renew_at: again,
+            fresh_until: again.max(entry.fresh_until),
+            usable_until: entry.usable_until,
+            verified: Arc::clone(&entry.verified),
+        };
+        self.good.insert(hash, Arc::new(kept));
+        Some(Arc::clone(&entry.verified))
+    }
+}
+
+/// Takes a flight off the map, however its task ends.
+struct Landing {
+    cache: Arc<Cache>,
+    hash: Hash,
+    number: u64,
+    generation: u64,
+}
+
+impl Landing {
+    fn settle(&self, outcome: Result<Verified, SignInError>) -> Answer {
+        let cache = &self.cache;
+        if cache.generation.load(Ordering::SeqCst) != self.generation {
+            return outcome.map(Arc::new);
+        }
+        match outcome {
+            Ok(verified) => Ok(cache.accept(self.hash, verified)),
+            Err(error) if error.is_outage() => cache.outlast(self.hash).ok_or(error),
             Err(error) => {
-                self.bad.insert(hash, (now + NEGATIVE_TTL, error.clone()));
+                cache.refuse(self.hash, &error);
                 Err(error)
             }
         }
     }
+}
 
-    pub(super) fn purge(&self) {
-        self.good.clear();
-        self.bad.clear();
+impl Drop for Landing {
+    fn drop(&mut self) {
+        let mut flights = self.cache.flights.lock();
+        if flights
+            .get(&self.hash)
+            .is_some_and(|flight| flight.number == self.number)
+        {
+            flights.remove(&self.hash);
+        }
     }
 }

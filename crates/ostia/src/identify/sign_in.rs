@@ -4,8 +4,10 @@ use std::time::Duration;
 use http::request;
 use ostia_core::{BoxFuture, Clock, Identity};
 
-use super::cache::Cache;
-use super::{Credential, Open, Principal, hash_key};
+use super::audit::Audit;
+use super::cache::{Cache, Hash, Known};
+use super::peers::{Peer, Peers};
+use super::{Credential, Open, Principal, Sender, hash_key};
 
 /// Why a caller cannot sign in.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -31,6 +33,9 @@ pub enum SignInError {
     /// With `none`, a request that came through a proxy or for another host.
     #[error("{0}")]
     NotLocal(&'static str),
+    /// Too many bad credentials came from the caller's address; an unknown one is looked at again after this long.
+    #[error("too many bad credentials from this address")]
+    TooManyFailures(Duration),
     /// The identity provider does not answer. Never taken for a denial.
     #[error("the identity provider is unavailable")]
     IdentityUnavailable,
@@ -43,6 +48,11 @@ impl SignInError {
     /// Whether asking again may give another answer at once: such answers are not remembered.
     pub const fn is_outage(&self) -> bool {
         matches!(self, Self::IdentityUnavailable | Self::StoreUnavailable)
+    }
+
+    /// Whether somebody who guesses would get this answer.
+    const fn is_guess(&self) -> bool {
+        matches!(self, Self::InvalidKey | Self::Expired)
     }
 }
 
@@ -65,57 +75,136 @@ pub trait Authenticator: Send + Sync + 'static {
 
     /// Asks the provider. Called only for credentials that are not cached, and once for many at a time.
     fn verify<'a>(&'a self, token: &'a str) -> BoxFuture<'a, Result<Verified, SignInError>>;
+
+    /// What a caller is told who has waited too long for an answer.
+    fn outage(&self) -> SignInError {
+        SignInError::IdentityUnavailable
+    }
+
+    /// Forgets what it remembers of users.
+    fn purge(&self) {}
 }
 
 /// The door: everything that is needed to turn a head into a principal.
 pub struct Identify {
+    /// In the order in which they are asked whether a credential is theirs.
     providers: Vec<Arc<dyn Authenticator>>,
     open: Option<Open>,
-    cache: Cache,
+    cache: Arc<Cache>,
+    peers: Peers,
+    audit: Audit,
     clock: Arc<dyn Clock>,
 }
 
 impl Identify {
     /// With `open`, everybody local is let in and no credential is looked at; `providers` is empty then.
+    /// `trusted_proxies`: whether any proxy's word on addresses is believed.
     pub fn new(
         providers: Vec<Arc<dyn Authenticator>>,
         open: Option<Open>,
+        trusted_proxies: bool,
         clock: Arc<dyn Clock>,
     ) -> Self {
         Self {
             providers,
             open,
-            cache: Cache::new(Arc::clone(&clock)),
+            cache: Arc::new(Cache::new(Arc::clone(&clock))),
+            peers: Peers::new(trusted_proxies, Arc::clone(&clock)),
+            audit: Audit::new(Arc::clone(&clock)),
             clock,
         }
     }
 
-    pub async fn identify(&self, head: &request::Parts) -> Result<Principal, SignInError> {
-        if let Some(open) = &self.open {
-            return open.admit(head).map(Principal::new);
+    pub async fn identify(
+        &self,
+        head: &request::Parts,
+        sender: Sender,
+    ) -> Result<Principal, SignInError> {
+        let mut hash = None;
+        let found = self.find(head, sender, &mut hash).await;
+        if let Err(error) = &found {
+            self.audit.failed(error, sender.origin_ip, hash.as_ref());
         }
-        let credential = Credential::from_headers(&head.headers)?;
-        let token = credential.token();
-        let provider = self
-            .providers
-            .iter()
-            .find(|provider| provider.recognises(token))
-            .ok_or(SignInError::InvalidKey)?;
-        let verified = self
-            .cache
-            .lookup(hash_key(token), || provider.verify(token))
-            .await?;
-        if verified
-            .expires_at
-            .is_some_and(|at| at <= self.clock.unix_micros())
-        {
-            return Err(SignInError::Expired);
-        }
-        Ok(Principal::new(Arc::clone(&verified.identity)))
+        found.map(Principal::new)
     }
 
     /// Forgets everything that providers said.
     pub fn purge(&self) {
         self.cache.purge();
+        for provider in &self.providers {
+            provider.purge();
+        }
+    }
+
+    /// Failed sign-ins since the start, by reason: few reasons, all known beforehand.
+    pub fn failures(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
+        self.audit.counts()
+    }
+
+    async fn find(
+        &self,
+        head: &request::Parts,
+        sender: Sender,
+        shown: &mut Option<Hash>,
+    ) -> Result<Arc<Identity>, SignInError> {
+        if let Some(open) = &self.open {
+            return open.admit(head);
+        }
+        let token = Credential::from_headers(&head.headers)?.token();
+        let hash = *shown.insert(hash_key(token));
+        let verified = match self.cache.known(&hash) {
+            Known::Good(verified) => verified,
+            Known::Ageing(verified) => {
+                if let Some(provider) = self.provider_of(token) {
+                    self.cache.renew(hash, provider, token);
+                }
+                verified
+            }
+            Known::Bad(error) => {
+                let peer = self.peers.peer(&head.headers, sender);
+                return Err(self.refuse_again(peer, error));
+            }
+            Known::Nothing => {
+                let peer = self.peers.peer(&head.headers, sender);
+                self.ask(peer, hash, token).await?
+            }
+        };
+        let now = self.clock.unix_micros();
+        if verified.expires_at.is_some_and(|at| at <= now) {
+            return Err(SignInError::Expired);
+        }
+        Ok(Arc::clone(&verified.identity))
+    }
+
+    /// Nobody guesses beyond the limit, and a provider is not asked on their behalf.
+    async fn ask(&self, peer: Peer, hash: Hash, token: &str) -> Result<Arc<Verified>, SignInError> {
+        if let Some(wait) = self.peers.barred(peer) {
+            return Err(SignInError::TooManyFailures(wait));
+        }
+        let answer = match self.provider_of(token) {
+            Some(provider) => self.cache.ask(hash, provider, token).await,
+            None => Err(SignInError::InvalidKey),
+        };
+        if answer.as_ref().is_err_and(SignInError::is_guess) {
+            self.peers.guessed(peer);
+        }
+        answer
+    }
+
+    fn refuse_again(&self, peer: Peer, error: SignInError) -> SignInError {
+        if !error.is_guess() {
+            return error;
+        }
+        if let Some(wait) = self.peers.barred_repeat(peer) {
+            return SignInError::TooManyFailures(wait);
+        }
+        self.peers.repeated(peer);
+        error
+    }
+
+    fn provider_of(&self, token: &str) -> Option<&Arc<dyn Authenticator>> {
+        self.providers
+            .iter()
+            .find(|provider| provider.recognises(token))
     }
 }

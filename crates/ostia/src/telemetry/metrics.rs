@@ -42,6 +42,7 @@ impl Collector for Scrape {
         let mut endpoints = self.gateway.fleet().all();
         endpoints.sort_by(|a, b| a.slug().cmp(b.slug()));
         self.endpoints(&mut encoder, &endpoints)?;
+        self.sign_ins(&mut encoder)?;
         self.process(&mut encoder)
     }
 }
@@ -92,6 +93,17 @@ impl Scrape {
             "Milliseconds of all requests together",
             |state| vec![("", ConstCounter::new(state.duration_ms()))],
         )
+    }
+
+    fn sign_ins(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let kind = ConstCounter::new(0_u64).metric_type();
+        let help = "Requests whose sender could not sign in, by reason";
+        let mut family = encoder.encode_descriptor("sign_ins_failed", help, None, kind)?;
+        for (reason, count) in self.gateway.identify().failures() {
+            let label = [("reason", reason)];
+            ConstCounter::new(count).encode(family.encode_family(&label)?)?;
+        }
+        Ok(())
     }
 
     fn process(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {

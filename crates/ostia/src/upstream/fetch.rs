@@ -1,4 +1,5 @@
 use bytes::{Bytes, BytesMut};
+use http::response::Parts;
 use http::{HeaderMap, Method, StatusCode};
 use http_body_util::BodyExt;
 use ostia_core::BoxFuture;
@@ -34,27 +35,43 @@ impl Client {
         headers: HeaderMap,
         limit: usize,
     ) -> Result<(StatusCode, Bytes), FetchError> {
+        let (head, body) = self
+            .fetch(Method::GET, path_and_query, headers, None, limit)
+            .await?;
+        Ok((head.status, body))
+    }
+
+    /// The same with a body or without, and with the answer's headers. Sent once on a new connection; a reused one that
+    /// turns out dead is replaced.
+    pub async fn fetch(
+        &self,
+        method: Method,
+        path_and_query: &str,
+        headers: HeaderMap,
+        body: Option<Bytes>,
+        limit: usize,
+    ) -> Result<(Parts, Bytes), FetchError> {
         let question = Question {
-            method: Method::GET,
+            method,
             origin: None,
             path_and_query: path_and_query.to_owned(),
             headers,
-            body: Bytes::new(),
+            body: body.unwrap_or_default(),
             limit,
         };
-        let reply = self.fetch(question).await?;
-        Ok((reply.status, reply.body))
+        self.exchange(question).await
     }
 
-    async fn fetch(&self, question: Question) -> Result<Reply, FetchError> {
+    async fn exchange(&self, question: Question) -> Result<(Parts, Bytes), FetchError> {
         let pool = self
             .pool_of(question.origin.as_ref())
             .map_err(FetchError::Failed)?;
+        let body = Some(question.body).filter(|body| !body.is_empty());
         let message = Message::new(
             question.method,
             question.path_and_query,
             question.headers,
-            vec![question.body],
+            body.into_iter().collect(),
         )
         .map_err(|error| FetchError::Failed(error.into()))?;
         let answer = self
@@ -63,16 +80,19 @@ impl Client {
             .map_err(FetchError::Failed)?;
         let reading = collect(answer.body, question.limit);
         let body = within(self.timeouts.stream_idle, reading).await;
-        Ok(Reply {
-            status: answer.head.status,
-            body: body.ok_or(FetchError::Timeout)??,
-        })
+        Ok((answer.head, body.ok_or(FetchError::Timeout)??))
     }
 }
 
 impl Ask for Client {
     fn ask(&self, question: Question) -> BoxFuture<'_, Result<Reply, AskError>> {
-        Box::pin(async move { self.fetch(question).await.map_err(AskError::from) })
+        Box::pin(async move {
+            let (head, body) = self.exchange(question).await?;
+            Ok(Reply {
+                status: head.status,
+                body,
+            })
+        })
     }
 }
 

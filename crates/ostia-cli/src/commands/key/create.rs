@@ -39,9 +39,6 @@ pub struct Create {
 impl Create {
     pub async fn run(&self, global: &Global) -> Result<(), Failure> {
         let store = open_store(global).await?;
-        let no_randomness = |error: getrandom::Error| {
-            Failure::other(format!("the system has no randomness: {error}"))
-        };
         let key = generate_key().map_err(no_randomness)?;
         let new = self.describe(new_id().map_err(no_randomness)?, hash_key(key.expose()));
         store
@@ -80,7 +77,11 @@ impl Create {
     }
 }
 
-fn as_json(new: &NewApiKey, key: &str) -> Value {
+pub(super) fn no_randomness(error: getrandom::Error) -> Failure {
+    Failure::other(format!("the system has no randomness: {error}"))
+}
+
+pub(super) fn as_json(new: &NewApiKey, key: &str) -> Value {
     json!({
         "id": new.id,
         "key": key,
@@ -90,7 +91,7 @@ fn as_json(new: &NewApiKey, key: &str) -> Value {
     })
 }
 
-fn describe(new: &NewApiKey) -> String {
+pub(super) fn describe(new: &NewApiKey) -> String {
     let admin = if new.admin { ", an admin key" } else { "" };
     let end = new.expires_at.map_or("never".to_owned(), rfc3339);
     format!(
@@ -100,11 +101,11 @@ fn describe(new: &NewApiKey) -> String {
 }
 
 /// Up, so that what is shown is what holds.
-fn whole_second(micros: i64) -> i64 {
+pub(super) fn whole_second(micros: i64) -> i64 {
     micros.saturating_add(999_999) / 1_000_000 * 1_000_000
 }
 
-fn new_id() -> Result<String, getrandom::Error> {
+pub(super) fn new_id() -> Result<String, getrandom::Error> {
     let mut random = [0_u8; ID_CHARACTERS];
     getrandom::fill(&mut random)?;
     let characters = random.map(|byte| char::from(ALPHABET[usize::from(byte % 32)]));

@@ -3,6 +3,7 @@
 mod create;
 mod list;
 mod revoke;
+mod rotate;
 
 use clap::Subcommand;
 use jiff::Timestamp;
@@ -19,6 +20,8 @@ pub enum Key {
     List(list::List),
     /// Refuse a key from now on
     Revoke(revoke::Revoke),
+    /// Make a key in another's place, and let the old one end
+    Rotate(rotate::Rotate),
 }
 
 impl Key {
@@ -27,6 +30,7 @@ impl Key {
             Self::Create(create) => runtime::run(create.run(global)),
             Self::List(list) => runtime::run(list.run(global)),
             Self::Revoke(revoke) => runtime::run(revoke.run(global)),
+            Self::Rotate(rotate) => runtime::run(rotate.run(global)),
         }
     }
 }

@@ -1,0 +1,99 @@
+use clap::Args;
+use ostia::identify::{generate_key, hash_key};
+use ostia_core::{ApiKey, Clock as _, NewApiKey, Store, SystemClock};
+
+use super::create::{as_json, describe, new_id, no_randomness, whole_second};
+use super::rfc3339;
+use crate::arguments::Global;
+use crate::commands::load::open_store;
+use crate::failure::{Failure, chain};
+use crate::output::{note, write};
+use crate::span::Span;
+
+#[derive(Debug, Args)]
+pub struct Rotate {
+    /// As `ostia key list` shows it
+    id: String,
+    /// How long the old key goes on beside the new one
+    #[arg(long, value_name = "24h", default_value = "24h")]
+    overlap: Span,
+    /// When the new key ends, from now; if left out, it gets as long a life as the old one had
+    #[arg(long, value_name = "30d")]
+    expires: Option<Span>,
+    /// Print {"id","key","user","groups","expires_at","replaces","old_expires_at"}
+    #[arg(long)]
+    json: bool,
+}
+
+impl Rotate {
+    /// The new key is made before the old one gets its end: whatever fails between, nobody is locked out.
+    pub async fn run(&self, global: &Global) -> Result<(), Failure> {
+        let store = open_store(global).await?;
+        let now = SystemClock.unix_micros();
+        let old = self.find(&*store, now).await?;
+        let key = generate_key().map_err(no_randomness)?;
+        let new = self.describe(&old, now, hash_key(key.expose()))?;
+        let failed = |error| Failure::other(format!("the key was not rotated: {}", chain(&error)));
+        store.create_key(&new).await.map_err(failed)?;
+        let end = whole_second(now + self.overlap.micros());
+        let end = old.expires_at.map_or(end, |before| before.min(end));
+        let (id, replaces) = (&new.id, &old.id);
+        let ended = store.expire_key(replaces, end).await;
+        if !matches!(ended, Ok(true)) {
+            note(&format!(
+                "The old key {replaces} could not be given an end: `ostia key revoke {replaces}` once the new one is in use."
+            ));
+        }
+        tracing::info!(target: "ostia::audit", kind = "key_rotated", key_id = id.as_str(), replaces = &**replaces, "key rotated");
+        let shown = if self.json {
+            let mut shown = as_json(&new, key.expose());
+            shown["replaces"] = (&**replaces).into();
+            shown["old_expires_at"] = rfc3339(end).into();
+            format!("{shown}\n")
+        } else {
+            note(&format!("The old key {replaces} ends at {}.", rfc3339(end)));
+            note(&describe(&new));
+            format!("{}\n", key.expose())
+        };
+        write(&shown).map_err(|error| {
+            Failure::other(format!(
+                "the key was made and could not be shown ({error}): `ostia key revoke {id}`, and make another"
+            ))
+        })
+    }
+
+    async fn find(&self, store: &dyn Store, now: i64) -> Result<ApiKey, Failure> {
+        let keys = store.list_keys().await;
+        let keys = keys.map_err(|error| Failure::other(chain(&error)))?;
+        let shown = self.id.escape_debug();
+        let Some(old) = keys.into_iter().find(|key| *key.id == *self.id) else {
+            return Err(Failure::other(format!(
+                "there is no key `{shown}`: `ostia key list` shows the ids"
+            )));
+        };
+        let over = old.revoked_at.is_some() || old.expires_at.is_some_and(|end| end <= now);
+        if over {
+            return Err(Failure::other(format!(
+                "key `{shown}` is revoked or has expired: make a new one with `ostia key create`"
+            )));
+        }
+        Ok(old)
+    }
+
+    fn describe(&self, old: &ApiKey, now: i64, hash: [u8; 32]) -> Result<NewApiKey, Failure> {
+        let life = match self.expires {
+            Some(span) => Some(span.micros()),
+            None => old.expires_at.map(|end| end - old.created_at),
+        };
+        Ok(NewApiKey {
+            id: new_id().map_err(no_randomness)?,
+            hash,
+            username: old.username.to_string(),
+            groups: old.groups.iter().map(ToString::to_string).collect(),
+            label: old.label.to_string(),
+            admin: old.admin,
+            created_at: now,
+            expires_at: life.map(|life| whole_second(now.saturating_add(life))),
+        })
+    }
+}

@@ -1,0 +1,132 @@
+//! The authorization code grant with PKCE (RFC 7636), as far as all ways of getting the code share it.
+
+use std::io::BufRead as _;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use ostia::identify::{Web, form_encode, hash_key};
+use serde_json::Value;
+
+use super::authority::{Authority, Grant};
+use crate::failure::Failure;
+use crate::output::note;
+
+/// One try: its secret, and the word that its answer must bring back.
+pub(super) struct Try {
+    verifier: String,
+    pub(super) state: String,
+    redirect: String,
+}
+
+impl Try {
+    pub(super) fn new(redirect: &str) -> Result<Self, Failure> {
+        Ok(Self {
+            verifier: random()?,
+            state: random()?,
+            redirect: redirect.to_owned(),
+        })
+    }
+
+    /// Where the browser is sent.
+    pub(super) fn address(
+        &self,
+        authority: &Authority,
+        ask: &Grant<'_>,
+    ) -> Result<String, Failure> {
+        let door = authority
+            .authorize
+            .as_ref()
+            .ok_or_else(|| Failure::other("the issuer has no authorization endpoint"))?;
+        let challenge = challenge(&self.verifier);
+        let mut fields = vec![
+            ("response_type", "code"),
+            ("client_id", ask.client_id),
+            ("redirect_uri", &self.redirect),
+            ("scope", ask.scope),
+            ("state", &self.state),
+            ("code_challenge", &challenge),
+            ("code_challenge_method", "S256"),
+            // Globus's word for a refresh token; others go by the scope offline_access.
+            ("access_type", "offline"),
+        ];
+        if ask.force {
+            fields.push(("prompt", "login"));
+        }
+        let query: Vec<String> = fields
+            .iter()
+            .map(|(name, value)| format!("{name}={}", form_encode(value)))
+            .collect();
+        let start = format!("{}{}", door.base(), door.path_and_query());
+        let joint = if door.query.is_some() { '&' } else { '?' };
+        Ok(format!("{start}{joint}{}", query.join("&")))
+    }
+
+    pub(super) async fn redeem(
+        &self,
+        web: &dyn Web,
+        authority: &Authority,
+        ask: &Grant<'_>,
+        code: &str,
+    ) -> Result<Value, Failure> {
+        let fields = [
+            ("grant_type", "authorization_code"),
+            ("code", code),
+            ("redirect_uri", &*self.redirect),
+            ("client_id", ask.client_id),
+            ("code_verifier", &*self.verifier),
+        ];
+        authority.tokens(web, &fields).await
+    }
+}
+
+/// The issuer shows the code, and the user pastes it: no redirect, so no state comes back; PKCE binds the code to us.
+pub(super) async fn sign_in(
+    web: &dyn Web,
+    authority: &Authority,
+    ask: &Grant<'_>,
+    page: &str,
+) -> Result<Value, Failure> {
+    let this = Try::new(page)?;
+    note("Open this address in a browser, sign in, and paste the code it shows:");
+    note(&this.address(authority, ask)?);
+    let mut line = String::new();
+    std::io::stdin()
+        .lock()
+        .read_line(&mut line)
+        .map_err(|error| Failure::other(format!("stdin: {error}")))?;
+    let code = line.trim();
+    if code.is_empty() {
+        return Err(Failure::other("no code was pasted"));
+    }
+    this.redeem(web, authority, ask, code).await
+}
+
+/// `S256` of RFC 7636 section 4.2.
+fn challenge(verifier: &str) -> String {
+    URL_SAFE_NO_PAD.encode(hash_key(verifier))
+}
+
+/// 256 bits, in 43 characters that stand in URLs as they are.
+fn random() -> Result<String, Failure> {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes)
+        .map_err(|error| Failure::other(format!("the system has no randomness: {error}")))?;
+    Ok(URL_SAFE_NO_PAD.encode(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{challenge, random};
+
+    /// The example of RFC 7636, appendix B.
+    #[test]
+    fn the_challenge_is_the_rfc_s() {
+        let verifier = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
+        assert_eq!(
+            challenge(verifier),
+            "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"
+        );
+        let (one, two) = (random().unwrap(), random().unwrap());
+        assert!(one != two && one.len() == 43);
+    }
+}

@@ -1,0 +1,224 @@
+//! `ostia login`, `token`, `whoami`, `logout`: a person's own token, for `OPENAI_API_KEY=$(ostia token)`.
+
+mod authority;
+mod code;
+mod device;
+mod file;
+mod loopback;
+mod token;
+
+use std::sync::Arc;
+
+use clap::{Args, ValueEnum};
+use ostia::app::IdentityWeb;
+use ostia::catalog::HttpUrl;
+use ostia::identify::{Web, WebAnswer, WebRequest};
+use ostia_core::{Clock as _, Secret, SystemClock};
+use serde_json::Value;
+
+use crate::failure::Failure;
+use crate::output::{note, print};
+use crate::runtime;
+
+use authority::{Authority, Grant};
+use file::{Saved, TokenFile};
+
+pub use token::Token;
+
+/// Globus shows the code on a page of its own instead of sending the browser back.
+const GLOBUS: &str = "https://auth.globus.org";
+const GLOBUS_CODE_PAGE: &str = "https://auth.globus.org/v2/web/auth-code";
+
+/// What is given once is remembered: the next `ostia login` needs no words.
+#[derive(Debug, Args)]
+pub struct Login {
+    /// Who signs people in; `globus`, or the issuer's URL
+    #[arg(long, env = "OSTIA_LOGIN_ISSUER", value_name = "URL")]
+    issuer: Option<String>,
+    /// The id of this client (a public one, without a secret), as the issuer's operators gave it
+    #[arg(long, env = "OSTIA_LOGIN_CLIENT_ID", value_name = "ID")]
+    client_id: Option<String>,
+    /// What to ask for, with spaces between
+    #[arg(long, env = "OSTIA_LOGIN_SCOPE", value_name = "SCOPES")]
+    scope: Option<String>,
+    /// The gateway, for `ostia whoami`
+    #[arg(long, env = "OSTIA_URL", value_name = "URL")]
+    url: Option<String>,
+    /// How the browser's answer comes back; by default what the issuer offers and this machine can do
+    #[arg(long)]
+    way: Option<Way>,
+    /// Sign in anew even if the issuer remembers a session
+    #[arg(long)]
+    force: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Way {
+    /// A browser on this machine
+    Loopback,
+    /// A browser anywhere: a short code is typed there
+    Device,
+    /// A browser anywhere: a long code is pasted here
+    Code,
+}
+
+#[derive(Debug, Args)]
+pub struct Whoami {
+    /// The gateway; by default the one named at `ostia login`
+    #[arg(long, env = "OSTIA_URL", value_name = "URL")]
+    url: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct Logout {}
+
+impl Login {
+    pub fn run(&self) -> Result<(), Failure> {
+        runtime::run(self.sign_in())
+    }
+
+    async fn sign_in(&self) -> Result<(), Failure> {
+        let file = TokenFile::find()?;
+        let _lock = file.lock()?;
+        let before = file.read()?;
+        let known = |given: &Option<String>, saved: fn(&Saved) -> &String, name: &str| {
+            let saved = before.as_ref().map(saved).filter(|text| !text.is_empty());
+            let found = given.as_ref().or(saved).cloned();
+            found.ok_or_else(|| Failure::usage(format!("--{name} is needed the first time")))
+        };
+        let issuer = match known(&self.issuer, |saved| &saved.issuer, "issuer")? {
+            name if name == "globus" => GLOBUS.to_owned(),
+            url => url,
+        };
+        let client_id = known(&self.client_id, |saved| &saved.client_id, "client-id")?;
+        let scope = known(&self.scope, |saved| &saved.scope, "scope")
+            .unwrap_or_else(|_| "openid profile email offline_access".to_owned());
+        let url = known(&self.url, |saved| &saved.url, "url").unwrap_or_default();
+
+        let web = web();
+        let authority = Authority::discover(&*web, &issuer).await?;
+        let ask = Grant {
+            client_id: &client_id,
+            scope: &scope,
+            force: self.force,
+        };
+        let answer = match self.way(&authority)? {
+            Way::Device => device::sign_in(&*web, &authority, &ask).await?,
+            Way::Code => code::sign_in(&*web, &authority, &ask, GLOBUS_CODE_PAGE).await?,
+            Way::Loopback => loopback::sign_in(&*web, &authority, &ask).await?,
+        };
+        let mut saved = Saved {
+            issuer,
+            client_id,
+            scope,
+            url,
+            ..Saved::default()
+        };
+        saved.take(&answer, SystemClock.unix_micros())?;
+        file.write(&saved)?;
+        note("Signed in. `ostia token` prints a token for OPENAI_API_KEY.");
+        Ok(())
+    }
+
+    fn way(&self, authority: &Authority) -> Result<Way, Failure> {
+        let way = match self.way {
+            Some(way) => way,
+            None if authority.issuer == GLOBUS => Way::Code,
+            // Over ssh the browser is on another machine.
+            None if authority.device.is_some() && std::env::var_os("SSH_CONNECTION").is_some() => {
+                Way::Device
+            }
+            None => Way::Loopback,
+        };
+        if way == Way::Code && authority.issuer != GLOBUS {
+            return Err(Failure::usage("--way code is for Globus only"));
+        }
+        Ok(way)
+    }
+}
+
+impl Whoami {
+    pub fn run(&self) -> Result<(), Failure> {
+        runtime::run(self.ask())
+    }
+
+    async fn ask(&self) -> Result<(), Failure> {
+        let file = TokenFile::find()?;
+        let saved = token::current(&file).await?;
+        let url = match &self.url {
+            Some(url) => url.clone(),
+            None if !saved.url.is_empty() => saved.url.clone(),
+            None => return Err(Failure::usage("name the gateway with --url or OSTIA_URL")),
+        };
+        let address = parse(&format!("{}/whoami", url.trim_end_matches('/')))?;
+        let bearer = Secret::new(format!("Bearer {}", saved.access_token.expose()));
+        let answer = call(&*web(), WebRequest::get(address).authorized(bearer)).await?;
+        let shown = json_of(&answer)?;
+        if answer.status.is_success() {
+            return print(&format!("{shown:#}\n"));
+        }
+        let message = shown["error"]["message"]
+            .as_str()
+            .unwrap_or("no reason given");
+        Err(Failure::other(format!(
+            "the gateway answers {}: {message}",
+            answer.status.as_u16()
+        )))
+    }
+}
+
+impl Logout {
+    /// The file goes first: whatever the issuer says, nobody is signed in here any more.
+    pub fn run(&self) -> Result<(), Failure> {
+        runtime::run(async {
+            let file = TokenFile::find()?;
+            let _lock = file.lock()?;
+            let Some(saved) = file.read()? else {
+                note("Nobody is signed in.");
+                return Ok(());
+            };
+            file.remove()?;
+            if authority::revoke(&*web(), &saved).await.is_err() {
+                note("Signed out here. The issuer could not be told: its token ends by itself.");
+            } else {
+                note("Signed out.");
+            }
+            Ok(())
+        })
+    }
+}
+
+fn web() -> Arc<dyn Web> {
+    Arc::new(IdentityWeb::standalone(Arc::new(SystemClock)))
+}
+
+/// Tokens travel over TLS only, but for this machine itself.
+fn parse(text: &str) -> Result<HttpUrl, Failure> {
+    let shown = text.escape_debug();
+    let url = HttpUrl::parse(text).map_err(|fault| Failure::usage(format!("`{shown}` {fault}")))?;
+    let host = &*url.origin.host;
+    let here = host == "localhost"
+        || host
+            .parse::<std::net::IpAddr>()
+            .is_ok_and(|address| address.is_loopback());
+    if url.origin.scheme == ostia::catalog::Scheme::Http && !here {
+        return Err(Failure::usage(format!(
+            "`{shown}` must be https:// (plain http:// is for loopback only)"
+        )));
+    }
+    Ok(url)
+}
+
+async fn call(web: &dyn Web, request: WebRequest) -> Result<WebAnswer, Failure> {
+    let host = request.url.origin.host.clone();
+    web.call(request)
+        .await
+        .map_err(|fault| Failure::other(format!("{host}: {fault}")))
+}
+
+fn json_of(answer: &WebAnswer) -> Result<Value, Failure> {
+    serde_json::from_slice(&answer.body).map_err(|_| {
+        let status = answer.status.as_u16();
+        Failure::other(format!("the answer ({status}) is no JSON"))
+    })
+}

@@ -1,0 +1,172 @@
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use ostia_testkit::client::{RawClient, Request};
+use ostia_testkit::idp::{CLIENT_ID, FakeIdp};
+use tempfile::TempDir;
+
+/// A person with a home folder, and an issuer.
+struct Person {
+    home: TempDir,
+    idp: FakeIdp,
+}
+
+impl Person {
+    async fn new() -> Self {
+        Self {
+            home: tempfile::tempdir().unwrap(),
+            idp: FakeIdp::start().await,
+        }
+    }
+
+    fn ostia(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ostia"));
+        command
+            .args(words)
+            .env_clear()
+            .env("HOME", self.home.path());
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        command
+    }
+
+    fn login(&self, way: &str) -> Child {
+        let issuer = self.idp.base_url();
+        let words = [
+            "login",
+            "--issuer",
+            &issuer,
+            "--client-id",
+            CLIENT_ID,
+            "--way",
+            way,
+        ];
+        self.ostia(&words).spawn().unwrap()
+    }
+
+    /// Runs to the end, beside the issuer: exit code and stdout.
+    async fn run(&self, words: &[&str]) -> (Option<i32>, String) {
+        let mut command = self.ostia(words);
+        let ended = tokio::task::spawn_blocking(move || command.output().unwrap());
+        let ended = ended.await.unwrap();
+        (
+            ended.status.code(),
+            String::from_utf8(ended.stdout).unwrap(),
+        )
+    }
+
+    fn file(&self) -> std::path::PathBuf {
+        self.home.path().join(".config/ostia/login.json")
+    }
+
+    async fn browse(&self, address: &str) -> serde_json::Value {
+        let target = address.strip_prefix(&self.idp.base_url()).unwrap();
+        let mut client = RawClient::connect(self.idp.address()).await;
+        client.call(&Request::get(target)).await.json()
+    }
+}
+
+/// The first line of stderr that holds `part`, and the reader for what follows.
+async fn line_with(child: &mut Child, part: &'static str) -> String {
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    let find = move || {
+        let found = lines.find(|line| line.as_ref().is_ok_and(|line| line.contains(part)));
+        // Whoever writes on must find a reader.
+        std::thread::spawn(move || lines.for_each(drop));
+        found.unwrap().unwrap()
+    };
+    tokio::task::spawn_blocking(find).await.unwrap()
+}
+
+async fn end(mut child: Child) -> Option<i32> {
+    let waiting = tokio::task::spawn_blocking(move || {
+        let code = child.wait().unwrap().code();
+        let mut rest = String::new();
+        child
+            .stdout
+            .take()
+            .unwrap()
+            .read_to_string(&mut rest)
+            .unwrap();
+        assert_eq!(rest, "");
+        code
+    });
+    waiting.await.unwrap()
+}
+
+async fn get(address: &str) -> u16 {
+    let rest = address.strip_prefix("http://").unwrap();
+    let (host, target) = rest.split_at(rest.find('/').unwrap());
+    let mut client = RawClient::connect(host.parse().unwrap()).await;
+    client.call(&Request::get(target)).await.status()
+}
+
+fn mode(path: &Path) -> u32 {
+    path.metadata().unwrap().permissions().mode() & 0o777
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_browser_on_this_machine_signs_in() {
+    let person = Person::new().await;
+    assert_eq!(person.run(&["token"]).await, (Some(1), String::new()));
+    let mut login = person.login("loopback");
+    let address = line_with(&mut login, "/authorize?").await;
+    let location = person.browse(&address).await["location"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    // Another's answer is nobody's, and the right one still counts after it.
+    let (callback, _) = location.split_once('?').unwrap();
+    assert_eq!(
+        get(&format!("{callback}?code=stolen&state=guess")).await,
+        404
+    );
+    assert_eq!(get(&location).await, 200);
+    assert_eq!(end(login).await, Some(0));
+    assert_eq!(
+        (mode(&person.file()), mode(person.file().parent().unwrap())),
+        (0o600, 0o700)
+    );
+
+    // The issuer's tokens are short: each use refreshes, and a refresh token works once.
+    let (code, first) = person.run(&["token"]).await;
+    assert!(code == Some(0) && first.starts_with("access-"), "{first}");
+    let (_, second) = person.run(&["token"]).await;
+    assert!(second.starts_with("access-") && first != second, "{second}");
+
+    assert_eq!(person.run(&["logout"]).await, (Some(0), String::new()));
+    assert!(!person.file().exists());
+    assert!(person.idp.calls_to("/revoke") >= 1);
+    assert_eq!(person.run(&["token"]).await.0, Some(1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_browser_elsewhere_signs_in() {
+    let person = Person::new().await;
+    let mut login = person.login("device");
+    let line = line_with(&mut login, "ABCD-EFGH").await;
+    assert!(line.contains("/pair"), "{line}");
+    // Discovery, the code, and a poll that finds nothing yet.
+    person.idp.reached(3).await;
+    person.idp.approve_device();
+    assert_eq!(end(login).await, Some(0));
+    assert!(person.run(&["token"]).await.1.starts_with("access-"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tokens_do_not_travel_in_clear() {
+    let person = Person::new().await;
+    let words = [
+        "login",
+        "--issuer",
+        "http://idp.example",
+        "--client-id",
+        "c",
+    ];
+    assert_eq!(person.run(&words).await.0, Some(64));
+    assert_eq!(person.run(&["login"]).await.0, Some(64));
+}

@@ -1,0 +1,114 @@
+//! Provider `globus`: Globus Auth and Globus Groups.
+
+mod calls;
+mod rules;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ostia_core::{BoxFuture, Clock, Identity};
+use quick_cache::sync::Cache as QuickCache;
+
+use self::calls::Calls;
+use self::rules::Rules;
+use super::introspection::is_foreign_to_globus;
+use super::{Authenticator, SignInError, Verified, Web, hash_key, is_token};
+use crate::catalog::UrlFault;
+use crate::config;
+
+/// Tokens whose groups are remembered.
+const REMEMBERED: usize = 100_000;
+
+pub(super) type Groups = Arc<[Arc<str>]>;
+
+/// Asks Globus who holds a token and which groups they are in, and applies the site's rules.
+///
+/// A token made for another service fails at the dependent grant, which Globus gives only to the service a token is for.
+pub struct Globus {
+    calls: Calls,
+    rules: Rules,
+    cache_ttl: Duration,
+    groups_ttl: Duration,
+    /// By the token's hash: what Globus says are the groups of all identities linked to the token's.
+    groups: QuickCache<[u8; 32], (Instant, Groups)>,
+    /// Whether provider `introspection` is there for what Globus does not make.
+    beside_introspection: bool,
+    clock: Arc<dyn Clock>,
+}
+
+impl Globus {
+    pub fn new(
+        settings: &config::Globus,
+        beside_introspection: bool,
+        web: &Arc<dyn Web>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, UrlFault> {
+        Ok(Self {
+            calls: Calls::new(settings, web, &clock)?,
+            rules: Rules::new(settings),
+            cache_ttl: settings.cache_ttl,
+            groups_ttl: settings.groups_ttl,
+            groups: QuickCache::new(REMEMBERED),
+            beside_introspection,
+            clock,
+        })
+    }
+
+    /// The order is the order in which callers are told: the token, its policies, who signed in, their groups.
+    async fn check(&self, token: &str) -> Result<Verified, SignInError> {
+        let said = self.calls.introspect(token, self.rules.policies()).await?;
+        let now = self.clock.unix_micros().div_euclid(1_000_000);
+        let lifetime = self.rules.token(&said, now)?;
+        let person = self.rules.person(&said)?;
+        let groups = self.groups_of(token).await?;
+        self.rules.admit(&person, &groups)?;
+        let identity = Identity {
+            user_id: person.id,
+            name: person.name,
+            domain: Identity::domain_of(&person.username),
+            username: person.username,
+            idp_id: person.idp_id,
+            idp_name: person.idp_name,
+            auth_service: "globus".into(),
+            groups,
+            key_id: None,
+            admin: false,
+        };
+        Ok(Verified {
+            identity: Arc::new(identity),
+            expires_at: Some(lifetime.micros()),
+            fresh_for: self.cache_ttl,
+            usable_for: self.cache_ttl,
+        })
+    }
+
+    async fn groups_of(&self, token: &str) -> Result<Groups, SignInError> {
+        let hash = hash_key(token);
+        let now = self.clock.now();
+        if let Some((until, groups)) = self.groups.get(&hash)
+            && now < until
+        {
+            return Ok(groups);
+        }
+        let groups = self.calls.groups(token).await?;
+        let until = now + self.groups_ttl;
+        self.groups.insert(hash, (until, Arc::clone(&groups)));
+        Ok(groups)
+    }
+}
+
+impl Authenticator for Globus {
+    fn recognises(&self, token: &str) -> bool {
+        is_token(token) && !(self.beside_introspection && is_foreign_to_globus(token))
+    }
+
+    fn verify<'a>(&'a self, token: &'a str) -> BoxFuture<'a, Result<Verified, SignInError>> {
+        Box::pin(self.check(token))
+    }
+
+    fn purge(&self) {
+        self.groups.clear();
+    }
+}

@@ -1,0 +1,186 @@
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwapOption;
+use ostia_core::{BoxFuture, Clock};
+use serde_json::Value;
+use tokio::sync::Mutex;
+
+use super::channel::Channel;
+use super::claims::{ClaimMap, Lifetime, is_for};
+use super::jwt::{Jwt, Key, issuer_of};
+use super::web::below;
+use super::{Authenticator, SignInError, Verified, Web, WebRequest};
+use crate::catalog::{HttpUrl, Scheme, UrlFault};
+use crate::config;
+
+/// How long an answer is believed.
+const FRESH: Duration = Duration::from_secs(60);
+/// How long the issuer's keys are used before they are read again.
+const KEYS_FRESH: Duration = Duration::from_secs(600);
+/// How long they are used while the issuer does not answer.
+const KEYS_USABLE: Duration = Duration::from_secs(3_600);
+/// A key nobody knows makes us read the set again, but not more often than this, whoever sends how many.
+const REFETCH: Duration = Duration::from_secs(60);
+/// After a failed reading those who waited for it fail with it.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// Provider `oidc`: JWTs of one issuer, checked against its published keys.
+pub struct Oidc {
+    channel: Channel,
+    issuer: String,
+    discovery: HttpUrl,
+    audience: String,
+    claims: ClaimMap,
+    keys: ArcSwapOption<KeySet>,
+    reading: Mutex<Reading>,
+    clock: Arc<dyn Clock>,
+}
+
+struct KeySet {
+    keys: Vec<Key>,
+    read_at: Instant,
+}
+
+#[derive(Default)]
+struct Reading {
+    tried_at: Option<Instant>,
+}
+
+impl Oidc {
+    pub fn new(
+        settings: &config::Oidc,
+        web: Arc<dyn Web>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, UrlFault> {
+        let base = HttpUrl::parse(&settings.issuer)?;
+        Ok(Self {
+            channel: Channel::new("oidc", web, Arc::clone(&clock)),
+            issuer: settings.issuer.clone(),
+            // OpenID Connect Discovery section 4.
+            discovery: below(&base, "/.well-known/openid-configuration"),
+            audience: settings.audience.clone(),
+            claims: ClaimMap::new(&settings.claims),
+            keys: ArcSwapOption::empty(),
+            reading: Mutex::default(),
+            clock,
+        })
+    }
+
+    async fn check(&self, token: &str) -> Result<Verified, SignInError> {
+        let jwt = Jwt::parse(token).ok_or(SignInError::InvalidKey)?;
+        let set = self.keys_for(&jwt).await?;
+        let signed = Key::choose(&set.keys, &jwt).is_some_and(|key| key.signed(&jwt));
+        if !signed {
+            return Err(SignInError::InvalidKey);
+        }
+        self.judge(&jwt.claims)
+    }
+
+    fn judge(&self, claims: &Value) -> Result<Verified, SignInError> {
+        let ours = claims.get("iss").and_then(Value::as_str) == Some(&*self.issuer);
+        let bound = claims.get("cnf").is_some_and(|cnf| !cnf.is_null());
+        if !ours || bound || !is_for(claims, &self.audience) {
+            return Err(SignInError::InvalidKey);
+        }
+        let now = self.clock.unix_micros().div_euclid(1_000_000);
+        let lifetime = Lifetime::of(claims, now)?;
+        let identity = self.claims.identity(claims, &self.issuer, "oidc")?;
+        Ok(Verified {
+            identity: Arc::new(identity),
+            expires_at: Some(lifetime.micros()),
+            fresh_for: FRESH,
+            usable_for: FRESH,
+        })
+    }
+
+    /// The issuer's keys, read again if they are old or do not have what the token names.
+    async fn keys_for(&self, jwt: &Jwt<'_>) -> Result<Arc<KeySet>, SignInError> {
+        if let Some(set) = self.serving(jwt, KEYS_FRESH) {
+            return Ok(set);
+        }
+        let mut reading = self.reading.lock().await;
+        if let Some(set) = self.serving(jwt, KEYS_FRESH) {
+            return Ok(set);
+        }
+        let now = self.clock.now();
+        let held = self.keys.load_full();
+        let pause = if held.is_some() { REFETCH } else { RETRY };
+        let early = reading
+            .tried_at
+            .is_some_and(|tried| now.duration_since(tried) < pause);
+        if !early {
+            reading.tried_at = Some(now);
+            match self.read_keys().await {
+                Ok(keys) => {
+                    let read_at = self.clock.now();
+                    let set = Arc::new(KeySet { keys, read_at });
+                    self.keys.store(Some(Arc::clone(&set)));
+                    return Ok(set);
+                }
+                Err(error) => tracing::debug!(%error, "the issuer's keys cannot be read"),
+            }
+        }
+        if let Some(set) = self.serving(jwt, KEYS_USABLE) {
+            return Ok(set);
+        }
+        // With keys that were read lately the token is bad; without, nobody can say.
+        match held {
+            Some(set) if now.duration_since(set.read_at) < REFETCH => Err(SignInError::InvalidKey),
+            _ => Err(SignInError::IdentityUnavailable),
+        }
+    }
+
+    /// The keys held, if they are young enough and one of them is the token's.
+    fn serving(&self, jwt: &Jwt<'_>, age: Duration) -> Option<Arc<KeySet>> {
+        let set = self.keys.load_full()?;
+        let young = self.clock.now().duration_since(set.read_at) < age;
+        (young && Key::choose(&set.keys, jwt).is_some()).then_some(set)
+    }
+
+    async fn read_keys(&self) -> Result<Vec<Key>, SignInError> {
+        let about = self.fetch(self.discovery.clone()).await?;
+        // Discovery section 4.3: it must be the issuer that was asked for.
+        if about.get("issuer").and_then(Value::as_str) != Some(&*self.issuer) {
+            tracing::error!(
+                issuer = self.issuer,
+                "the discovery document is another issuer's"
+            );
+            return Err(SignInError::IdentityUnavailable);
+        }
+        let address = about.get("jwks_uri").and_then(Value::as_str);
+        let address = address
+            .and_then(|text| HttpUrl::parse(text).ok())
+            .filter(|url| !url.userinfo)
+            .filter(|url| self.may_fetch(url));
+        let Some(address) = address else {
+            tracing::error!(issuer = self.issuer, "jwks_uri is missing or not https");
+            return Err(SignInError::IdentityUnavailable);
+        };
+        let set = self.fetch(address).await?;
+        Key::read_set(&set).ok_or(SignInError::IdentityUnavailable)
+    }
+
+    /// Keys come over TLS, or from where the issuer itself stands.
+    fn may_fetch(&self, url: &HttpUrl) -> bool {
+        url.origin.scheme == Scheme::Https || url.origin == self.discovery.origin
+    }
+
+    async fn fetch(&self, url: HttpUrl) -> Result<Value, SignInError> {
+        let said = self.channel.ask(WebRequest::get(url)).await?;
+        if said.status.is_success() {
+            return Ok(said.json);
+        }
+        Err(SignInError::IdentityUnavailable)
+    }
+}
+
+impl Authenticator for Oidc {
+    fn recognises(&self, token: &str) -> bool {
+        issuer_of(token).is_some_and(|issuer| issuer == self.issuer)
+    }
+
+    fn verify<'a>(&'a self, token: &'a str) -> BoxFuture<'a, Result<Verified, SignInError>> {
+        Box::pin(self.check(token))
+    }
+}

@@ -1,0 +1,180 @@
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use http::HeaderMap;
+use ostia_core::Clock;
+use parking_lot::Mutex;
+use quick_cache::sync::Cache as QuickCache;
+
+/// Bad credentials one peer may try in a window before it has to wait.
+const GUESSES: u32 = 30;
+const WINDOW: Duration = Duration::from_secs(60);
+/// Peers that are remembered.
+const PEERS: usize = 16_384;
+
+/// Where a request comes from, as `listen` says it.
+#[derive(Debug, Clone, Copy)]
+pub struct Sender {
+    /// The socket's other end.
+    pub peer_ip: IpAddr,
+    /// The right-most hop that is no trusted proxy.
+    pub origin_ip: IpAddr,
+}
+
+/// Slows down whoever guesses. It stands between a credential nobody knows and the provider, so callers whose credential
+/// is cached never meet it, even behind an address that guesses.
+pub(super) struct Peers {
+    seen: QuickCache<u128, Arc<Mutex<Window>>>,
+    /// Without trusted proxies everybody behind a local proxy has one address.
+    spare_proxied_loopback: bool,
+    clock: Arc<dyn Clock>,
+}
+
+struct Window {
+    since: Instant,
+    /// Credentials that a provider, or their shape, showed to be bad.
+    guesses: u32,
+    /// Those that were known to be bad already: somebody's expired token in a loop. They hold up nobody else.
+    repeats: u32,
+}
+
+/// One peer, if limits apply to it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Peer(Option<u128>);
+
+impl Peers {
+    pub(super) fn new(trusted_proxies: bool, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            seen: QuickCache::new(PEERS),
+            spare_proxied_loopback: !trusted_proxies,
+            clock,
+        }
+    }
+
+    pub(super) fn peer(&self, headers: &HeaderMap, sender: Sender) -> Peer {
+        let proxied = self.spare_proxied_loopback
+            && sender.peer_ip.to_canonical().is_loopback()
+            && headers.contains_key("x-forwarded-for");
+        Peer((!proxied).then(|| network(sender.origin_ip)))
+    }
+
+    /// How long a peer has to wait until an unknown credential of its is looked at.
+    pub(super) fn barred(&self, peer: Peer) -> Option<Duration> {
+        self.wait(peer, |window| window.guesses)
+    }
+
+    /// The same for a credential that is known to be bad.
+    pub(super) fn barred_repeat(&self, peer: Peer) -> Option<Duration> {
+        self.wait(peer, |window| window.guesses.saturating_add(window.repeats))
+    }
+
+    pub(super) fn guessed(&self, peer: Peer) {
+        self.count(peer, |window| &mut window.guesses);
+    }
+
+    pub(super) fn repeated(&self, peer: Peer) {
+        self.count(peer, |window| &mut window.repeats);
+    }
+
+    fn wait(&self, peer: Peer, count: impl Fn(&Window) -> u32) -> Option<Duration> {
+        let window = self.seen.get(&peer.0?)?;
+        let window = window.lock();
+        let end = window.since + WINDOW;
+        let left = end.checked_duration_since(self.clock.now())?;
+        (count(&window) >= GUESSES && !left.is_zero()).then_some(left)
+    }
+
+    fn count(&self, peer: Peer, field: impl Fn(&mut Window) -> &mut u32) {
+        let Some(key) = peer.0 else { return };
+        let now = self.clock.now();
+        let fresh = || Window {
+            since: now,
+            guesses: 0,
+            repeats: 0,
+        };
+        let made = self
+            .seen
+            .get_or_insert_with::<_, std::convert::Infallible>(&key, || {
+                Ok(Arc::new(Mutex::new(fresh())))
+            });
+        let Ok(window) = made;
+        let mut window = window.lock();
+        if now >= window.since + WINDOW {
+            *window = fresh();
+        }
+        let count = field(&mut window);
+        *count = count.saturating_add(1);
+    }
+}
+
+/// An IPv6 customer has at least a /64, so addresses within one are one peer.
+fn network(ip: IpAddr) -> u128 {
+    match ip.to_canonical() {
+        IpAddr::V4(ip) => u128::from(ip.to_bits()),
+        IpAddr::V6(ip) => ip.to_bits() & !u128::from(u64::MAX),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ostia_core::ManualClock;
+
+    fn sender(ip: &str) -> Sender {
+        let ip = ip.parse().unwrap();
+        Sender {
+            peer_ip: ip,
+            origin_ip: ip,
+        }
+    }
+
+    fn forwarded() -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        headers.insert("x-forwarded-for", "1.2.3.4".parse().unwrap());
+        headers
+    }
+
+    #[test]
+    fn a_guesser_waits_and_its_neighbours_do_not() {
+        let clock = Arc::new(ManualClock::at(0));
+        let peers = Peers::new(false, Arc::clone(&clock) as _);
+        let peer = |ip| peers.peer(&HeaderMap::new(), sender(ip));
+        for _ in 0..GUESSES {
+            assert_eq!(peers.barred(peer("2001:db8::1")), None);
+            peers.guessed(peer("2001:db8::1"));
+        }
+        assert_eq!(peers.barred(peer("2001:db8::ffff")), Some(WINDOW));
+        assert_eq!(peers.barred(peer("2001:db8:0:1::1")), None);
+        assert_eq!(peers.barred(peer("192.0.2.1")), None);
+        clock.advance(WINDOW);
+        assert_eq!(peers.barred(peer("2001:db8::1")), None);
+    }
+
+    #[test]
+    fn an_old_token_in_a_loop_bars_only_itself() {
+        let peers = Peers::new(false, Arc::new(ManualClock::at(0)));
+        let peer = peers.peer(&HeaderMap::new(), sender("192.0.2.1"));
+        for _ in 0..GUESSES {
+            peers.repeated(peer);
+        }
+        assert!(peers.barred_repeat(peer).is_some());
+        assert_eq!(peers.barred(peer), None);
+    }
+
+    #[test]
+    fn everybody_behind_an_unknown_local_proxy_is_not_one_peer() {
+        let clock = || Arc::new(ManualClock::at(0)) as Arc<dyn Clock>;
+        let without = Peers::new(false, clock());
+        assert!(without.peer(&forwarded(), sender("127.0.0.1")).0.is_none());
+        assert!(
+            without
+                .peer(&HeaderMap::new(), sender("127.0.0.1"))
+                .0
+                .is_some()
+        );
+        assert!(without.peer(&forwarded(), sender("192.0.2.1")).0.is_some());
+        let with = Peers::new(true, clock());
+        assert!(with.peer(&forwarded(), sender("127.0.0.1")).0.is_some());
+    }
+}

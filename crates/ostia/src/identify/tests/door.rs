@@ -1,0 +1,275 @@
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use serde_json::json;
+
+use super::*;
+use crate::identify::Introspection;
+
+/// Knows tokens that begin with `good`; each is its own user.
+fn by_token(request: &WebRequest) -> Result<WebAnswer, WebFault> {
+    let token = field(request, "token").unwrap();
+    match token.starts_with("good") {
+        true => answer(
+            200,
+            &json!({"active": true, "sub": format!("{:x}", crc(&token)), "exp": NOW + 300, "aud": "ostia", "scope": "inference"}),
+        ),
+        false => answer(200, &json!({"active": false})),
+    }
+}
+
+fn crc(token: &str) -> u32 {
+    crc32c::crc32c(token.as_bytes())
+}
+
+fn down(_: &WebRequest) -> Result<WebAnswer, WebFault> {
+    Err(WebFault::Unreachable("refused".to_owned()))
+}
+
+fn rig() -> (Arc<FakeWeb>, Arc<ManualClock>, Identify) {
+    let (web, clock) = (FakeWeb::new(by_token), clock());
+    let provider =
+        Introspection::new(&settings(), Arc::clone(&web) as _, Arc::clone(&clock) as _).unwrap();
+    let door = door(provider, &clock);
+    (web, clock, door)
+}
+
+async fn settle() {
+    for _ in 0..200 {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// R22: the whole credential counts.
+#[tokio::test]
+async fn tokens_that_begin_alike_are_different_users() {
+    let (web, _, door) = rig();
+    for shared in [20, 64, 500] {
+        let prefix = format!("good{}", "x".repeat(shared));
+        let (ann, bob) = (format!("{prefix}a"), format!("{prefix}b"));
+        let turns = (0..1_000).map(|turn| {
+            let token = if turn % 2 == 0 { &ann } else { &bob };
+            let door = &door;
+            async move {
+                let user = sign_in(door, token).await.unwrap();
+                assert_eq!(
+                    *user.user_id,
+                    format!("https://idp.example/introspect#{:x}", crc(token))
+                );
+            }
+        });
+        join_all(turns).await;
+    }
+    assert_eq!(web.count(), 6);
+    assert_eq!(sign_in(&door, "bad-x").await, Err(SignInError::InvalidKey));
+}
+
+/// R23: one question for many, and a cap on the questions.
+#[tokio::test]
+async fn many_first_uses_ask_once_and_many_tokens_wait_their_turn() {
+    let (web, _, door) = rig();
+    web.hold();
+    let all = join_all((0..500).map(|_| sign_in(&door, "good")));
+    let (users, ()) = tokio::join!(all, async {
+        settle().await;
+        web.release();
+    });
+    assert!(users.iter().all(Result::is_ok));
+    assert_eq!(web.count(), 1);
+
+    let tokens: Vec<_> = (0..500).map(|n| format!("good{n}")).collect();
+    let users = join_all(tokens.iter().map(|token| sign_in(&door, token))).await;
+    assert!(users.iter().all(Result::is_ok));
+    assert_eq!(web.count(), 501);
+    assert!(web.most_running.load(Ordering::SeqCst) <= 32);
+}
+
+#[tokio::test]
+async fn one_failure_is_everybodys_failure() {
+    let (web, _, door) = rig();
+    web.now(down);
+    let all = join_all((0..100).map(|_| sign_in(&door, "good"))).await;
+    assert!(
+        all.iter()
+            .all(|one| *one == Err(SignInError::IdentityUnavailable))
+    );
+    assert_eq!(web.count(), 1);
+}
+
+/// R71: an outage is nobody's denial.
+#[tokio::test]
+async fn cached_users_outlast_an_outage_and_the_first_call_after_it_succeeds() {
+    let (web, clock, door) = rig();
+    assert!(sign_in(&door, "good1").await.is_ok());
+    web.now(down);
+    clock.advance(Duration::from_secs(59));
+    assert!(sign_in(&door, "good1").await.is_ok());
+    settle().await;
+    clock.advance(Duration::from_millis(999));
+    assert!(sign_in(&door, "good1").await.is_ok());
+    settle().await;
+    clock.advance(Duration::from_secs(1));
+    assert_eq!(
+        sign_in(&door, "good1").await,
+        Err(SignInError::IdentityUnavailable)
+    );
+    assert_eq!(
+        sign_in(&door, "good2").await,
+        Err(SignInError::IdentityUnavailable)
+    );
+    web.now(by_token);
+    assert!(sign_in(&door, "good1").await.is_ok());
+    assert!(sign_in(&door, "good2").await.is_ok());
+}
+
+/// R72: a provider that fails is left alone but for one question.
+#[tokio::test]
+async fn an_open_breaker_lets_one_probe_through() {
+    let (web, clock, door) = rig();
+    web.now(down);
+    for n in 0..50 {
+        assert_eq!(
+            sign_in(&door, &format!("good{n}")).await,
+            Err(SignInError::IdentityUnavailable)
+        );
+    }
+    assert_eq!(web.count(), 5);
+    clock.advance(Duration::from_millis(500));
+    web.now(by_token);
+    web.hold();
+    let tokens: Vec<_> = (0..100).map(|n| format!("good{n}")).collect();
+    let all = join_all(tokens.iter().map(|token| sign_in(&door, token)));
+    let (answers, ()) = tokio::join!(all, async {
+        settle().await;
+        assert_eq!(web.count(), 6);
+        web.release();
+    });
+    assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 1);
+    assert!(sign_in(&door, "good99").await.is_ok());
+}
+
+/// R24: a revoked token is refused within the time an answer is believed, and at once after a purge.
+#[tokio::test]
+async fn revocation_shows_within_a_minute_or_at_once() {
+    let (web, clock, door) = rig();
+    assert!(sign_in(&door, "good").await.is_ok());
+    web.now(|_| answer(200, &json!({"active": false})));
+    clock.advance(Duration::from_secs(44));
+    assert!(sign_in(&door, "good").await.is_ok());
+    assert_eq!(web.count(), 1);
+    // From three quarters on it is asked beside the request, so whoever uses a token all the time never waits.
+    clock.advance(Duration::from_secs(1));
+    assert!(sign_in(&door, "good").await.is_ok());
+    settle().await;
+    assert_eq!(sign_in(&door, "good").await, Err(SignInError::InvalidKey));
+    assert_eq!(web.count(), 2);
+
+    let (web, _, door) = rig();
+    assert!(sign_in(&door, "good").await.is_ok());
+    web.now(|_| answer(200, &json!({"active": false})));
+    door.purge();
+    assert_eq!(sign_in(&door, "good").await, Err(SignInError::InvalidKey));
+}
+
+#[tokio::test]
+async fn an_answer_from_before_a_purge_is_not_kept() {
+    let (web, _, door) = rig();
+    web.hold();
+    let asked = sign_in(&door, "good");
+    let (asked, ()) = tokio::join!(asked, async {
+        settle().await;
+        door.purge();
+        web.release();
+    });
+    assert!(asked.is_ok());
+    web.now(|_| answer(200, &json!({"active": false})));
+    assert_eq!(sign_in(&door, "good").await, Err(SignInError::InvalidKey));
+}
+
+#[tokio::test]
+async fn nothing_is_believed_beyond_its_expiry() {
+    let (_, clock, door) = rig();
+    clock.advance(Duration::from_secs(290));
+    assert!(sign_in(&door, "good").await.is_ok());
+    clock.advance(Duration::from_secs(9));
+    assert!(sign_in(&door, "good").await.is_ok());
+    clock.advance(Duration::from_secs(1));
+    assert_eq!(sign_in(&door, "good").await, Err(SignInError::Expired));
+}
+
+/// R26: who guesses is stopped before the provider, and hurts nobody else.
+#[tokio::test]
+async fn guesses_stop_at_the_door_and_evict_nothing() {
+    let (web, clock, door) = rig();
+    assert!(sign_in(&door, "good").await.is_ok());
+    let mut barred = 0;
+    for n in 0..200 {
+        match sign_in(&door, &format!("bad{n}")).await {
+            Err(SignInError::InvalidKey) => assert_eq!(barred, 0),
+            Err(SignInError::TooManyFailures(wait)) => {
+                assert!(wait <= Duration::from_secs(60));
+                barred += 1;
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!((web.count(), barred), (31, 170));
+    // Cached users of the same address go on; new ones of another address come in; the address recovers.
+    assert!(sign_in(&door, "good").await.is_ok());
+    assert!(
+        door.identify(&head("good2"), from("192.0.2.2"))
+            .await
+            .is_ok()
+    );
+    assert!(matches!(
+        sign_in(&door, "good3").await,
+        Err(SignInError::TooManyFailures(_))
+    ));
+    clock.advance(Duration::from_secs(60));
+    assert!(sign_in(&door, "good3").await.is_ok());
+    // R25: every failure is counted.
+    let failures: u64 = door.failures().map(|(_, count)| count).sum();
+    assert_eq!(failures, 201);
+}
+
+#[tokio::test]
+async fn a_bad_token_in_a_loop_is_asked_about_once_in_a_while() {
+    let (web, clock, door) = rig();
+    for _ in 0..10 {
+        assert_eq!(sign_in(&door, "bad").await, Err(SignInError::InvalidKey));
+    }
+    assert_eq!(web.count(), 1);
+    clock.advance(Duration::from_secs(10));
+    assert_eq!(sign_in(&door, "bad").await, Err(SignInError::InvalidKey));
+    assert_eq!(web.count(), 2);
+    // Told to slow down in the end, while others of the address still sign in.
+    for _ in 0..40 {
+        sign_in(&door, "bad").await.unwrap_err();
+    }
+    assert!(matches!(
+        sign_in(&door, "bad").await,
+        Err(SignInError::TooManyFailures(_))
+    ));
+    assert!(sign_in(&door, "good").await.is_ok());
+    assert_eq!(web.count(), 3);
+}
+
+/// A caller that leaves does not lose the answer for the others.
+#[tokio::test]
+async fn a_caller_that_leaves_stops_nothing() {
+    let (web, _, door) = rig();
+    web.hold();
+    {
+        let asked = sign_in(&door, "good");
+        tokio::pin!(asked);
+        let pending = |cx: &mut Context<'_>| Poll::Ready(asked.as_mut().poll(cx).is_pending());
+        assert!(std::future::poll_fn(pending).await);
+        settle().await;
+    }
+    web.release();
+    settle().await;
+    web.now(down);
+    assert!(sign_in(&door, "good").await.is_ok());
+    assert_eq!(web.count(), 1);
+}

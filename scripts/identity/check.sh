@@ -1,0 +1,19 @@
+#!/usr/bin/env bash
+# Has the real Globus client sign in at the fake identity provider that the tests use: so that the fake is no mirror of
+# our own idea of Globus. Keeps a Python environment under the target folder; without a package index and without one
+# from before, it says so and lets the other tests stand.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+target=${CARGO_TARGET_DIR:-target}
+venv=$target/venv-globus
+want=globus-sdk==4.9.1
+if ! "$venv/bin/python" -c 'import globus_sdk' 2>/dev/null; then
+    python3 -m venv "$venv"
+    if ! "$venv/bin/pip" install --quiet --disable-pip-version-check "$want"; then
+        echo "scripts/identity/check.sh: skipped, $want cannot be installed here" >&2
+        exit 0
+    fi
+fi
+cargo build --quiet --locked -p ostia-testkit --example fake_idp
+"$venv/bin/python" scripts/identity/globus_sdk_check.py "$target/debug/examples/fake_idp"
