@@ -8,6 +8,7 @@ mod baseline;
 mod before_start;
 mod broken_ends;
 mod common;
+mod event_streams;
 mod fidelity;
 mod hang_ups;
 mod headers;
