@@ -143,7 +143,7 @@ async fn addresses_where_nobody_answers() {
         .endpoint(Endpoint::new("deaf", &url("http", deaf.address())))
         .endpoint(Endpoint::new("tls", &url("https", no_tls.address())))
         .endpoint(Endpoint::new("nowhere", "http://no-such-host.invalid/v1"))
-        .settings("[upstream]\nconnect_timeout = \"80ms\"");
+        .settings("[upstream]\nconnect_timeout = \"300ms\"");
     let gateway = TestGateway::start(site).await;
     for (model, status, kind, code) in [
         ("closed", 502, "upstream_error", "upstream_unreachable"),
@@ -216,4 +216,35 @@ async fn a_plain_answer_that_stalls_is_a_504() {
     );
     backend.aborts(2).await;
     gateway.finish(&[&backend]).await;
+}
+
+#[tokio::test]
+async fn what_failed_costs_no_tokens() {
+    // Room for one reservation at a time: a second would be refused if the first were not given back.
+    let (backend, gateway) = rig_with("[limits]\ntpm_user = 1000\ntpm_model = 1000").await;
+    let more = json!({"max_tokens": 700});
+    for script in [
+        Script::reset(),
+        Script::html(500),
+        Script::error(429, "later"),
+        Script::empty(),
+    ] {
+        for stream in [true, false] {
+            let mut more = more.clone();
+            more["stream"] = stream.into();
+            backend.next(script.clone());
+            let answer = gateway
+                .call(&gateway.request("chat/completions", "m", &more))
+                .await;
+            assert_ne!(answer.error_code().as_deref(), Some("tokens"), "{script:?}");
+            assert!(answer.status() >= 429, "{}", answer.text());
+        }
+    }
+    let answer = gateway
+        .call(&gateway.request("chat/completions", "m", &more))
+        .await;
+    assert_eq!(answer.status(), 200, "{}", answer.text());
+    assert_eq!(answer.header("x-ratelimit-limit-tokens"), Some("1000"));
+    let rows = gateway.finish(&[&backend]).await;
+    assert_eq!(rows.iter().map(|row| row.total_tokens).sum::<u64>(), 14);
 }

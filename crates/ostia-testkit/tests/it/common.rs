@@ -1,7 +1,7 @@
 //! What several subjects share: rigs, events with known bytes, the contract's error shape.
 
-use ostia_testkit::backend::FakeBackend;
-use ostia_testkit::client::Answer;
+use ostia_testkit::backend::{FakeBackend, Script};
+use ostia_testkit::client::{Answer, RawClient, Request};
 use ostia_testkit::gateway::{Row, Site, TestGateway};
 use serde_json::{Value, json};
 
@@ -90,4 +90,18 @@ pub fn assert_says_nothing_internal(text: &str, what: &str) {
 /// `outcome`, `phase`, `error_code` of a row.
 pub fn told(row: &Row) -> (&str, &str, &str) {
     (&row.outcome, &row.phase, &row.error_code)
+}
+
+/// What the same backend answers when it is asked without a gateway.
+pub async fn directly(script: &Script, request: &Request) -> Answer {
+    let backend = FakeBackend::start().await;
+    backend.otherwise(script.clone());
+    RawClient::connect(backend.address())
+        .await
+        .call(request)
+        .await
+}
+
+pub fn asks_for_usage() -> Value {
+    json!({"stream": true, "stream_options": {"include_usage": true}})
 }

@@ -126,13 +126,13 @@ async fn a_reset_stream_ends_the_backends_work_and_no_others() {
     let staying = ostia::runtime::spawn(staying);
     backend.requests(1).await;
     for number in 1..=20 {
-        backend.next(Script::completion().gate_events(&gate));
         if number % 2 == 0 {
-            // Before the answer's head.
+            backend.next(Script::completion().gate_head(&gate));
             let waiting = ostia::runtime::spawn(sender.send_request(request(&gateway, false)));
             backend.requests(number + 1).await;
             waiting.abort();
         } else {
+            backend.next(Script::completion().gate_events(&gate));
             gate.release(1);
             let answer = sender.send_request(request(&gateway, true)).await.unwrap();
             let mut body = answer.into_body();

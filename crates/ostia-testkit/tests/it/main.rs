@@ -14,6 +14,7 @@ mod common;
 mod concurrency;
 mod desync;
 mod disabled;
+mod event_streams;
 mod fidelity;
 mod hang_ups;
 mod headers;

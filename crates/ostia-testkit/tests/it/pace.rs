@@ -1,18 +1,19 @@
 //! Time within a stream: silences, drips, comments that keep the line open (R48, R49).
 
-use ostia_testkit::backend::{Break, Cuts, FakeBackend, Script};
+use bytes::Bytes;
+use ostia_testkit::backend::{Break, Cuts, FakeBackend, Script, Step};
 use ostia_testkit::client::{Ended, RawClient, Reading};
 use ostia_testkit::gate::Gate;
 use ostia_testkit::gateway::TestGateway;
 
-use crate::common::{DONE, chat_event, chat_events, chat_stream_of, rig_with, told};
+use crate::common::{DONE, assert_error, chat_event, chat_events, chat_stream_of, rig_with, told};
 
 const COMMENT: &str = ": keep-alive\n";
 const OFTEN: &str = "[upstream]\nkeepalive_comment = \"15ms\"";
 
 #[tokio::test]
 async fn a_stream_that_stalls_ends_broken_at_the_idle_timeout() {
-    let (backend, gateway) = rig_with("[upstream]\nstream_idle_timeout = \"60ms\"").await;
+    let (backend, gateway) = rig_with("[upstream]\nstream_idle_timeout = \"200ms\"").await;
     backend.otherwise(Script::events(chat_stream_of(4)).break_after(2, Break::Stall));
     let answer = gateway.call(&gateway.chat_stream("m")).await;
     assert!(answer.text().starts_with(&chat_events(2).concat()));
@@ -30,33 +31,47 @@ async fn a_stream_that_stalls_ends_broken_at_the_idle_timeout() {
     assert!(rows[0].tokens.completion >= 2);
 }
 
+/// A stream of the same chunk again and again, each after a release.
+fn drip(chunk: &str, gate: &Gate) -> Script {
+    let head =
+        "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
+    let drop = Bytes::from(format!("{:x}\r\n{chunk}\r\n", chunk.len()));
+    let drops = (0..50_000).flat_map(|_| [Step::Pass(gate.clone()), Step::Write(drop.clone())]);
+    Script::steps(std::iter::once(Step::Write(head.into())).chain(drops))
+}
+
+const SOON_OVER: &str = "[upstream]\nstream_idle_timeout = \"20s\"\ntotal_timeout = \"500ms\"";
+
 #[tokio::test]
-async fn a_stream_that_drips_for_ever_ends_at_the_total_timeout() {
-    let settings = "[upstream]\nstream_idle_timeout = \"20s\"\ntotal_timeout = \"150ms\"";
-    let (backend, gateway) = rig_with(settings).await;
+async fn an_event_that_drips_for_ever_is_a_504_at_the_total_timeout() {
+    let (backend, gateway) = rig_with(SOON_OVER).await;
     let gate = Gate::closed();
-    let long = chat_event(&"x".repeat(100_000));
-    backend.next(
-        Script::events([long])
-            .cut_body(Cuts::Every(1))
-            .gate_events(&gate),
-    );
-    backend.next(Script::completion().chunks(100_000).gate_events(&gate));
-    // A byte at a time within one event, then an event at a time.
+    backend.next(drip("x", &gate));
     let mut client = gateway.client().await;
     client.send(gateway.chat_stream("m").bytes()).await;
-    let drip = async {
+    let mut released = 0;
+    let dripping = async {
         loop {
             gate.release(1);
-            tokio::task::yield_now().await;
+            released += 1;
+            gate.reached(released).await;
         }
     };
     let answer = tokio::select! {
         answer = client.answer() => answer,
-        () = drip => unreachable!(),
+        () = dripping => unreachable!(),
     };
-    assert_eq!(answer.error_code().as_deref(), Some("upstream_timeout"));
-    assert_eq!(answer.status(), 504);
+    assert_error(&answer, 504, "timeout_error", "upstream_timeout", "a drip");
+    backend.aborts(1).await;
+    let rows = gateway.finish(&[&backend]).await;
+    assert_eq!(told(&rows[0]).0, "upstream_timeout");
+}
+
+#[tokio::test]
+async fn a_stream_that_drips_for_ever_ends_broken_at_the_total_timeout() {
+    let (backend, gateway) = rig_with(SOON_OVER).await;
+    let gate = Gate::closed();
+    backend.next(drip(&chat_event("x"), &gate));
     let mut client = gateway.client().await;
     client.send(gateway.chat_stream("m").bytes()).await;
     gate.release(1);
@@ -74,10 +89,12 @@ async fn a_stream_that_drips_for_ever_ends_at_the_total_timeout() {
     };
     assert_eq!(ended, Ended::Fin);
     assert!(String::from_utf8_lossy(&last).contains("upstream_timeout"));
-    backend.aborts(2).await;
-    for row in gateway.finish(&[&backend]).await {
-        assert_eq!(row.outcome, "upstream_timeout");
-    }
+    backend.aborts(1).await;
+    let rows = gateway.finish(&[&backend]).await;
+    assert_eq!(
+        told(&rows[0]),
+        ("upstream_timeout", "streaming", "upstream_timeout")
+    );
 }
 
 /// Reads until `count` more comments have come, and adds all that came to `text`.

@@ -96,3 +96,48 @@ impl Pace {
         .min_by_key(|(at, _)| *at)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::task::{Context, Waker};
+
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn due(pace: &mut Pace, now: Instant) -> Option<Due> {
+        pace.poll(&mut Context::from_waker(Waker::noop()), now)
+    }
+
+    #[tokio::test]
+    async fn a_word_of_the_backend_puts_the_idle_timeout_off_and_not_the_total() {
+        let start = tokio::time::Instant::now().into_std();
+        let total = Some(start + 100 * SECOND);
+        let mut pace = Pace::new(start, Some(5 * SECOND), None, total);
+        for pause in 1..=20 {
+            let now = start + pause * 49 * SECOND / 10;
+            assert_eq!(due(&mut pace, now), None, "{pause}");
+            pace.heard(now);
+        }
+        assert_eq!(due(&mut pace, start + 100 * SECOND), Some(Due::Total));
+        let mut pace = Pace::new(start, Some(5 * SECOND), None, total);
+        pace.heard(start + SECOND);
+        assert_eq!(due(&mut pace, start + 5 * SECOND), None);
+        assert_eq!(due(&mut pace, start + 6 * SECOND), Some(Due::Idle));
+    }
+
+    #[tokio::test]
+    async fn comments_count_from_what_the_client_heard_last() {
+        let start = tokio::time::Instant::now().into_std();
+        let mut pace = Pace::new(start, Some(60 * SECOND), Some(15 * SECOND), None);
+        assert_eq!(due(&mut pace, start + 14 * SECOND), None);
+        pace.sent(start + 14 * SECOND);
+        assert_eq!(due(&mut pace, start + 28 * SECOND), None);
+        assert_eq!(due(&mut pace, start + 29 * SECOND), Some(Due::Keepalive));
+        pace.grace = Some(start + 29 * SECOND);
+        assert!(matches!(
+            due(&mut pace, start + 29 * SECOND),
+            Some(Due::Grace | Due::Keepalive)
+        ));
+    }
+}
