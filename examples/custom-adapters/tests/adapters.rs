@@ -1,5 +1,4 @@
 //! Both examples, in Rust and as scripts: the same tests.
-#![expect(clippy::unwrap_used, reason = "what fails here fails a test")]
 
 use std::path::Path;
 
