@@ -2,6 +2,7 @@
 //! Here: opening the file, migrations, one writer and a few readers.
 //! Not here: anything another database would do the same way (`columns`, `tally`).
 
+mod bulk;
 mod failure;
 mod keys;
 mod rows;
@@ -28,6 +29,8 @@ static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
 const READERS: u32 = 4;
+/// Negative: KiB, not pages. The inner pages of the ledger's trees stay in memory.
+const WRITER_CACHE_KIB: &str = "-16384";
 
 /// A ledger in one SQLite file, in write-ahead mode.
 ///
@@ -52,10 +55,12 @@ impl SqliteStore {
             // A commit must be on disk before the journal forgets its rows.
             .synchronous(SqliteSynchronous::Full)
             .disable_statement_logging();
-        let writer = pool(1)
-            .connect_with(options.clone())
-            .await
-            .map_err(failed)?;
+        let writing = options
+            .clone()
+            // Statements over many rows keep an undo log, by default in a temporary file.
+            .pragma("temp_store", "MEMORY")
+            .pragma("cache_size", WRITER_CACHE_KIB);
+        let writer = pool(1).connect_with(writing).await.map_err(failed)?;
         let mut connection = writer.acquire().await.map_err(failed)?;
         migrate(&mut connection).await?;
         drop(connection);
@@ -67,6 +72,12 @@ impl SqliteStore {
 fn pool(connections: u32) -> SqlitePoolOptions {
     SqlitePoolOptions::new()
         .max_connections(connections)
+        // A disk that fails or is full makes SQLite end a transaction by itself; sqlx's own ROLLBACK fails then, and the
+        // connection would count as within that transaction for ever, unable to begin another.
+        .before_acquire(|connection, _| {
+            let usable = !connection.is_in_transaction();
+            Box::pin(async move { Ok(usable) })
+        })
         .acquire_timeout(ACQUIRE_TIMEOUT)
         .idle_timeout(None)
         .max_lifetime(None)

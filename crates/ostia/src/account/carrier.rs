@@ -74,7 +74,10 @@ impl Carrier {
             if asked > *self.done.borrow() {
                 self.journal.write_folds(true);
             }
-            let wait = match self.pass().await {
+            let passed = self.pass().await;
+            // Of most interest while the store is down.
+            self.measure();
+            let wait = match passed {
                 Ok(()) => {
                     self.note_success();
                     self.done.send_replace(asked);
@@ -113,7 +116,6 @@ impl Carrier {
             }
             index += 1;
         }
-        self.measure();
         trouble.map_or(Ok(()), Err)
     }
 

@@ -20,6 +20,10 @@ use super::record::{self, Kind};
 use super::segment::{HEADER, Segment};
 use super::slot::OpenSlot;
 
+const SEGMENT: &str = "seg";
+/// A file that holds what nobody could read, kept for a person to look at.
+const UNREAD: &str = "unread";
+
 /// How many segments may be filled by others while one request looks for room.
 const ATTEMPTS: usize = 100;
 
@@ -78,6 +82,9 @@ impl Journal {
         let mut next = 0;
         for (number, path) in numbered(folder).map_err(|error| in_folder(folder, error))? {
             next = number + 1;
+            if path.extension().is_some_and(|end| end == UNREAD) {
+                continue;
+            }
             match Segment::recover(&path)? {
                 Some((segment, committed)) => left.push((Arc::new(segment), committed)),
                 None => discard(&path).map_err(|error| in_folder(&path, error))?,
@@ -237,7 +244,7 @@ impl Journal {
         if self.files.load(Ordering::Relaxed) >= self.options.max_segments {
             return;
         }
-        let path = self.folder.join(format!("{:020}.seg", rotation.next));
+        let path = self.folder.join(format!("{:020}.{SEGMENT}", rotation.next));
         rotation.next += 1;
         match Segment::create(&path, self.options.segment_bytes) {
             Ok(segment) => {
@@ -272,7 +279,7 @@ impl Journal {
         let done = if readable {
             std::fs::remove_file(path)
         } else {
-            std::fs::rename(path, path.with_extension("unread"))
+            std::fs::rename(path, path.with_extension(UNREAD))
         };
         match done {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -330,17 +337,19 @@ fn discard(path: &Path) -> io::Result<()> {
         return std::fs::remove_file(path);
     }
     tracing::error!(path = %path.display(), "the journal lost a file's beginning; the file is kept");
-    std::fs::rename(path, path.with_extension("unread"))
+    std::fs::rename(path, path.with_extension(UNREAD))
 }
 
-/// The segments of a folder, oldest first.
+/// The segments of a folder, oldest first, and the unread files, whose numbers are not used again.
 fn numbered(folder: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder)? {
         let path = entry?.path();
-        let number = path
-            .file_name()
-            .and_then(|name| name.to_str()?.strip_suffix(".seg")?.parse::<u64>().ok());
+        let number = path.file_name().and_then(|name| {
+            let (number, end) = name.to_str()?.split_once('.')?;
+            let ours = end == SEGMENT || end == UNREAD;
+            number.parse::<u64>().ok().filter(|_| ours)
+        });
         found.extend(number.map(|number| (number, path)));
     }
     found.sort_unstable();

@@ -13,7 +13,7 @@ use super::journal::Journal;
 use super::options::{LedgerError, Options};
 
 /// How many polls pass before the next attempt to make a segment on a disk that had no room.
-const POLLS_BETWEEN_ATTEMPTS: u32 = 10;
+const POLLS_BETWEEN_ATTEMPTS: u32 = 5;
 
 /// The journal of one state folder, and the thread that brings it to the store.
 ///

@@ -20,7 +20,7 @@ impl Default for Options {
         Self {
             segment_bytes: 64 << 20,
             max_segments: 64,
-            poll: Duration::from_millis(50),
+            poll: Duration::from_millis(100),
             fsync: None,
         }
     }

@@ -109,7 +109,6 @@ impl Gateway {
         relay::Context {
             clock: Arc::clone(&self.clock),
             wire: Arc::clone(&inbound.wire),
-            http2: inbound.head.version == http::Version::HTTP_2,
             api: call.api.clone(),
             stream: sent.stream,
             hide_usage: sent.stream && injects_usage(&deployment, call),

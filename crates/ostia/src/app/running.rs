@@ -143,7 +143,7 @@ fn build(parts: Parts, registry: Registry, api_keys: &Arc<ApiKeys>) -> Result<Ga
         limiter,
     } = parts;
     let ledger = Ledger::open(
-        &settings.server.state_dir,
+        &settings.server.state_dir.join("journal"),
         crate::account::Options {
             fsync: settings.journal.fsync,
             ..Default::default()

@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use http::header::RETRY_AFTER;
 use http::{HeaderValue, StatusCode};
 use ostia_core::{DenialReason, JournalFull, Outcome};
 use serde_json::json;
@@ -153,7 +154,9 @@ fn store_unavailable() -> Refusal {
 impl From<ReadError> for Refusal {
     fn from(error: ReadError) -> Self {
         let status = match &error {
-            ReadError::Invalid(_) | ReadError::Incomplete => StatusCode::BAD_REQUEST,
+            ReadError::Invalid(_) | ReadError::Incomplete | ReadError::HungUp => {
+                StatusCode::BAD_REQUEST
+            }
             ReadError::UnsupportedType(_) | ReadError::Encoded => {
                 StatusCode::UNSUPPORTED_MEDIA_TYPE
             }
@@ -168,7 +171,10 @@ impl From<ReadError> for Refusal {
                 .with_retry_after(Duration::from_secs(1));
             }
         };
-        let refusal = Self::client(status, error.code(), error.to_string());
+        let mut refusal = Self::client(status, error.code(), error.to_string());
+        if error == ReadError::HungUp {
+            refusal.outcome = Outcome::ClientClosed;
+        }
         match error.param() {
             Some(param) => refusal.with_param(param),
             None => refusal,
@@ -432,12 +438,12 @@ fn from_backend(backend: BackendRefusal) -> Refusal {
         RefusalText::Message(text) => refusal.message = text.into(),
         RefusalText::Withheld => {}
     }
-    match backend.retry_after {
-        Some(value) => refusal.with_header("retry-after", value),
-        None if backend.status == StatusCode::SERVICE_UNAVAILABLE => {
-            refusal.with_retry_after(SHORTLY)
-        }
-        None => refusal,
+    let wait_is_due = matches!(backend.status.as_u16(), 429 | 503);
+    let wait_is_told = backend.headers.iter().any(|(name, _)| *name == RETRY_AFTER);
+    refusal.headers = backend.headers;
+    match wait_is_due && !wait_is_told {
+        true => refusal.with_retry_after(SHORTLY),
+        false => refusal,
     }
 }
 

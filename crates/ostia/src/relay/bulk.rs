@@ -194,9 +194,6 @@ where
             this.break_off(Fault::ShuttingDown);
         }
         if this.broken {
-            if this.context.http2 {
-                return Poll::Ready(Some(Err(BodyBroken)));
-            }
             this.context.wire.cut();
             return Poll::Pending;
         }
@@ -238,9 +235,7 @@ impl<B> Drop for BulkBody<B> {
         let estimate = self.in_flight.receipt.opening().estimate(0);
         let facts = &mut self.in_flight.receipt.facts;
         facts.response_bytes = self.passed;
-        if self.passed > 0 {
-            facts.phase = Phase::Streaming;
-            facts.usage = estimate;
-        }
+        facts.phase = Phase::Streaming;
+        facts.usage = estimate;
     }
 }

@@ -290,6 +290,14 @@ async fn a_record_of_unknown_kind_keeps_its_file() {
     assert!(!file.exists());
     assert!(file.with_extension("unread").exists());
     assert_eq!(ledger.stats().unreadable_segments, 1);
+
+    // A later segment must not take its name, and then its place.
+    drop(ledger);
+    for path in segments(rig.folder.path()) {
+        fs::remove_file(path).unwrap();
+    }
+    drop(rig.open(small()));
+    assert!(segments(rig.folder.path())[0] > file);
 }
 
 #[test]
