@@ -176,7 +176,9 @@ impl Gateway {
             Route::Jobs { cluster } => self.jobs(cluster, &principal).await,
             Route::ClusterModels { cluster } => {
                 let query = inbound.head.uri.query().unwrap_or("");
-                self.cluster_models(cluster, query, &principal)
+                Ok(json_answer(
+                    &self.cluster_models(cluster, query, &principal)?,
+                ))
             }
             listing => Ok(json_answer(&self.list(&listing, &principal))),
         }
@@ -209,7 +211,7 @@ impl Gateway {
         name: &str,
         query: &str,
         principal: &Principal,
-    ) -> Result<Response<ClientBody>, Refusal> {
+    ) -> Result<Value, Denied> {
         let snapshot = self.snapshot();
         snapshot.visible_cluster(name, principal)?;
         let wanted = query_value(query, "model_id");
@@ -220,9 +222,9 @@ impl Gateway {
             &self.settings.catalog.model_details_keys,
         );
         if wanted.is_some() && models.is_empty() {
-            return Err(Denied::ModelNotFound.into());
+            return Err(Denied::ModelNotFound);
         }
-        Ok(json_answer(&Value::Array(models)))
+        Ok(Value::Array(models))
     }
 
     fn list(&self, route: &Route<'_>, principal: &Principal) -> Value {

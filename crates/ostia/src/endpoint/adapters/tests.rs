@@ -318,13 +318,11 @@ async fn scripts_ask_over_http_within_reach_only() {
     let adapter = script(text, &deployment, &page);
     let outgoing = run(adapter, &deployment, &json!({})).await.unwrap();
     assert_eq!(body_of(&outgoing)["seen"], json!(["queued", 1, "m", "", 1]));
-    {
-        let asked = page.0.lock();
-        assert_eq!(
-            (asked.len(), &asked[0].method, &*asked[0].path_and_query),
-            (1, &Method::GET, "/status")
-        );
-    }
+    let asked = std::mem::take(&mut *page.0.lock());
+    assert_eq!(
+        (asked.len(), &asked[0].method, &*asked[0].path_and_query),
+        (1, &Method::GET, "/status")
+    );
     for url in [
         "http://evil.example/",
         "https://gpu.example/",
@@ -334,7 +332,7 @@ async fn scripts_ask_over_http_within_reach_only() {
         let adapter = script(&text, &deployment, &page);
         failed(run(adapter, &deployment, &json!({})).await);
     }
-    assert_eq!(page.0.lock().len(), 1);
+    assert_eq!(page.0.lock().len(), 0);
 }
 
 #[test]
