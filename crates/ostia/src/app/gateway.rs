@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use arc_swap::ArcSwap;
-use http::{HeaderValue, Method, Response, header};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use ostia_core::{Clock, Limiter, RequestId, Store};
 use serde_json::{Value, json};
 
@@ -12,20 +12,25 @@ use crate::admit::{Admission, RetryBudget};
 use crate::config::Settings;
 use crate::endpoint::injects_usage;
 use crate::error::Refusal;
-use crate::fleet::Fleet;
+use crate::fleet::{Fleet, Responses};
 use crate::identify::{Identify, Principal};
 use crate::listen::{Drain, Handler, Inbound, Rejection};
-use crate::models::{list_endpoints, whoami};
+use crate::models::{Models, list_endpoints, status, whoami};
 use crate::pipeline;
 use crate::read::{Budget, Call, Dialect, ReadLimits};
 use crate::relay::{self, ClientBody};
-use crate::routes::Route;
+use crate::resolve::Address;
+use crate::routes::{self, Cors, Lost, Route};
 
 /// A gateway at work: the parts that requests use.
 pub struct Gateway {
     pub(super) settings: Settings,
     pub(super) snapshot: ArcSwap<Snapshot>,
     pub(super) fleet: Arc<Fleet>,
+    pub(super) responses: Arc<Responses>,
+    pub(super) cors: Cors,
+    /// Unix seconds.
+    pub(super) started: i64,
     pub(super) identify: Identify,
     pub(super) limiter: Arc<dyn Limiter>,
     pub(super) retries: RetryBudget,
@@ -49,6 +54,11 @@ impl Gateway {
 
     pub fn fleet(&self) -> &Fleet {
         &self.fleet
+    }
+
+    /// Who made which response.
+    pub fn responses(&self) -> &Responses {
+        &self.responses
     }
 
     pub fn limiter(&self) -> &Arc<dyn Limiter> {
@@ -108,6 +118,7 @@ impl Gateway {
             http2: inbound.head.version == http::Version::HTTP_2,
             api: call.api.clone(),
             stream: call.stream,
+            responses: Arc::clone(&self.responses),
             hide_usage: injects_usage(&deployment, call),
             show_backend_limits: standing.requests.is_none() && standing.tokens.is_none(),
             idle_timeout: timeouts.stream_idle,
@@ -118,58 +129,80 @@ impl Gateway {
     }
 
     async fn answer(&self, inbound: Inbound) -> Response<ClientBody> {
+        if self.cors.is_preflight(&inbound.head) {
+            return empty_answer(self.cors.preflight(&inbound.head.headers));
+        }
+        let cors = self.cors.answer(&inbound.head.headers);
         let path = inbound.head.uri.path().to_owned();
-        let route = Route::find(&path, &self.settings.server.base_path);
-        let dialect = route.as_ref().map_or(Dialect::OpenAi, Route::dialect);
+        let base_path = &self.settings.server.base_path;
+        let route = Route::find(&inbound.head.method, &path, base_path);
         let id = inbound.id;
-        match self.serve_route(inbound, route).await {
+        let mut response = match self.serve_route(inbound, route).await {
             Ok(response) => response,
             Err(refusal) => {
                 log_refusal(id, &refusal);
-                refusal.into_response(dialect)
+                refusal.into_response(routes::dialect_of(&path, base_path))
             }
-        }
+        };
+        response.headers_mut().extend(cors);
+        response
     }
 
     async fn serve_route(
         &self,
         inbound: Inbound,
-        route: Option<Route<'_>>,
+        route: Result<Route<'_>, Lost>,
     ) -> Result<Response<ClientBody>, Refusal> {
-        let Some(route) = route else {
-            return Err(Refusal::not_found());
+        let route = match route {
+            Ok(route) if route.is_open() => return Ok(self.serve_open(&route)),
+            Err(Lost::NoPath) => return Err(Refusal::not_found()),
+            Err(Lost::NoMethod { allow, open: true }) => {
+                return Err(Refusal::method_not_allowed(&allow));
+            }
+            closed => closed,
         };
-        let method = inbound.head.method.clone();
-        if route.is_open() {
-            return match route.answers(&method) {
-                true => Ok(json_answer(&json!({"status": "ok"}))),
-                false => Err(Refusal::method_not_allowed(route.allow())),
-            };
-        }
         let principal = self.identify.identify(&inbound.head).await?;
-        if !route.answers(&method) {
-            return Err(Refusal::method_not_allowed(route.allow()));
-        }
         match route {
-            Route::Inference(address) => {
-                debug_assert_eq!(method, Method::POST);
+            Ok(Route::Inference(address)) => {
                 pipeline::infer(self, inbound, principal, &address).await
             }
-            Route::NotServed => Err(Refusal::not_implemented()),
-            listing => Ok(json_answer(&self.list(&listing, &principal))),
+            Ok(listing) => Ok(json_answer(&self.list(&listing, &principal)?)),
+            Err(Lost::NoMethod { allow, .. }) => Err(Refusal::method_not_allowed(&allow)),
+            Err(Lost::NoPath) => Err(Refusal::not_found()),
         }
     }
 
-    fn list(&self, route: &Route<'_>, principal: &Principal) -> Value {
-        let snapshot = self.snapshot();
+    /// What everybody may read.
+    fn serve_open(&self, route: &Route<'_>) -> Response<ClientBody> {
+        let base_path = &self.settings.server.base_path;
         match route {
-            Route::ListEndpoints => list_endpoints(
-                &snapshot.catalog,
-                principal,
-                &self.settings.server.base_path,
-            ),
-            _ => whoami(principal),
+            Route::Docs => page_answer(routes::page(base_path)),
+            Route::OpenApi => json_answer(&routes::openapi(base_path)),
+            Route::Status => {
+                let snapshot = self.snapshot();
+                json_answer(&status(&snapshot.catalog, &snapshot.notices))
+            }
+            _ => json_answer(&json!({"status": "ok"})),
         }
+    }
+
+    /// What a caller may see of the catalog and of itself.
+    fn list(&self, route: &Route<'_>, principal: &Principal) -> Result<Value, Refusal> {
+        let snapshot = self.snapshot();
+        let models = Models {
+            catalog: &snapshot.catalog,
+            notices: &snapshot.notices,
+            identity: principal,
+            created: self.started,
+        };
+        let base_path = &self.settings.server.base_path;
+        Ok(match route {
+            Route::Whoami => whoami(principal),
+            Route::ListEndpoints => list_endpoints(&snapshot.catalog, principal, base_path),
+            Route::Models(scope) => models.list(scope_of(*scope))?,
+            Route::Model(scope, id) => models.find(scope_of(*scope), id)?,
+            _ => return Err(Refusal::not_implemented()),
+        })
     }
 }
 
@@ -197,6 +230,39 @@ fn log_refusal(id: RequestId, refusal: &Refusal) {
         }
         _ => tracing::warn!(request_id = %id, status, code, detail, "failed"),
     }
+}
+
+fn scope_of(scope: routes::Scope<'_>) -> crate::catalog::Scope<'_> {
+    Address {
+        scope,
+        api: "models",
+    }
+    .scope()
+}
+
+fn empty_answer(headers: HeaderMap) -> Response<ClientBody> {
+    let mut response = Response::new(ClientBody::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    *response.headers_mut() = headers;
+    response
+}
+
+fn page_answer(page: String) -> Response<ClientBody> {
+    let mut response = Response::new(ClientBody::whole(page));
+    for (name, value) in [
+        (header::CONTENT_TYPE, "text/html; charset=utf-8"),
+        (
+            header::CONTENT_SECURITY_POLICY,
+            routes::CONTENT_SECURITY_POLICY,
+        ),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::REFERRER_POLICY, "no-referrer"),
+    ] {
+        response
+            .headers_mut()
+            .insert(name, HeaderValue::from_static(value));
+    }
+    response
 }
 
 fn json_answer(value: &Value) -> Response<ClientBody> {

@@ -12,9 +12,11 @@ use crate::account::Ledger;
 use crate::admin;
 use crate::admit::{LocalLimiter, RetryBudget};
 use crate::config::{ListenAddress, Provider, Settings};
+use crate::fleet::Responses;
 use crate::identify::{ApiKeys, Authenticator, Identify, Open};
 use crate::listen::{self, Connections, Drain, Listener, Tls};
 use crate::read::{Budget, ReadLimits};
+use crate::routes::Cors;
 use crate::runtime::spawn;
 use crate::upstream::Resolver;
 
@@ -147,6 +149,9 @@ fn build(parts: Parts, api_keys: &Arc<ApiKeys>) -> Result<Gateway, StartError> {
     Ok(Gateway {
         snapshot: ArcSwap::from_pointee(snapshot),
         fleet,
+        responses: Arc::new(Responses::new(Arc::clone(&clock))),
+        cors: Cors::new(&settings.server.cors_origins),
+        started: clock.unix_micros() / 1_000_000,
         identify: Identify::new(providers, open, Arc::clone(&clock)),
         limiter,
         retries: RetryBudget::new(settings.upstream.retry_budget_percent, Arc::clone(&clock)),

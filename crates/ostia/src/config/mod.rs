@@ -26,7 +26,7 @@ pub use settings::*;
 pub use table::{report, table};
 
 /// First path segments that are the gateway's own.
-const RESERVED_CLUSTERS: [&str; 11] = [
+pub(crate) const RESERVED_CLUSTERS: [&str; 11] = [
     "v1",
     "health",
     "status",

@@ -2,7 +2,12 @@
 //! Here: shapes of lists. Not here: any rule of its own: everything is filtered by `authorize`.
 
 mod list_endpoints;
+mod openai;
+mod state;
+mod status;
 mod whoami;
 
 pub use list_endpoints::list_endpoints;
+pub use openai::Models;
+pub use status::status;
 pub use whoami::whoami;
