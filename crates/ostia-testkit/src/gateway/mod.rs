@@ -7,6 +7,7 @@ pub mod gauges;
 mod log;
 mod rows;
 mod site;
+mod start;
 
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -16,7 +16,6 @@ use super::tail::Tail;
 use super::usage_event;
 
 const INSERT_TIMEOUT: Duration = Duration::from_secs(30);
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// Why rows could not be brought to the store; they stay in the journal.
@@ -62,7 +61,7 @@ impl Carrier {
             tails,
             buffer: Vec::new(),
             rescued: HashSet::new(),
-            pause: FIRST_PAUSE,
+            pause: Duration::ZERO,
             asked,
             done,
         }
@@ -199,7 +198,7 @@ impl Carrier {
     }
 
     fn note_success(&mut self) {
-        self.pause = FIRST_PAUSE;
+        self.pause = Duration::ZERO;
         if self
             .journal
             .counters
@@ -220,9 +219,9 @@ impl Carrier {
         {
             tracing::error!(error = %hindrance, "the ledger cannot be written; rows wait in the journal");
         }
-        let pause = self.pause;
-        self.pause = (pause * 2).min(LONGEST_PAUSE);
-        pause
+        let least = self.journal.options.poll;
+        self.pause = (self.pause * 2).clamp(least, LONGEST_PAUSE.max(least));
+        self.pause
     }
 }
 

@@ -17,8 +17,11 @@ use rustix::io::Errno;
 use super::fold::{Fate, Folded, Folds};
 use super::options::{LedgerError, Options};
 use super::record::{self, Kind};
-use super::segment::Segment;
+use super::segment::{HEADER, Segment};
 use super::slot::OpenSlot;
+
+/// How many segments may be filled by others while one request looks for room.
+const ATTEMPTS: usize = 100;
 
 pub(super) struct Journal {
     pub(super) options: Options,
@@ -77,7 +80,7 @@ impl Journal {
             next = number + 1;
             match Segment::recover(&path)? {
                 Some((segment, committed)) => left.push((Arc::new(segment), committed)),
-                None => std::fs::remove_file(&path).map_err(|error| in_folder(&path, error))?,
+                None => discard(&path).map_err(|error| in_folder(&path, error))?,
             }
         }
         let journal = Self {
@@ -181,8 +184,8 @@ impl Journal {
 
     /// A segment that promised `bytes`: the active one, or the next.
     fn enter(&self, bytes: usize) -> Option<Arc<Segment>> {
-        // More than once, as another thread may fill the next one at once.
-        for _ in 0..3 {
+        // More than once, as others may fill the next one before this thread is there.
+        for _ in 0..ATTEMPTS {
             let active = self.active.load();
             match &*active {
                 Some(segment) if segment.enter(bytes) => return Some(Arc::clone(segment)),
@@ -319,6 +322,15 @@ fn in_folder(path: &Path, source: io::Error) -> LedgerError {
         path: path.to_owned(),
         source,
     }
+}
+
+/// A file without a header: its process died before it wrote a record, or a power cut took the blocks.
+fn discard(path: &Path) -> io::Result<()> {
+    if std::fs::metadata(path)?.len() <= HEADER as u64 {
+        return std::fs::remove_file(path);
+    }
+    tracing::error!(path = %path.display(), "the journal lost a file's beginning; the file is kept");
+    std::fs::rename(path, path.with_extension("unread"))
 }
 
 /// The segments of a folder, oldest first.

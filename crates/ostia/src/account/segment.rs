@@ -71,7 +71,7 @@ impl Segment {
     }
 
     /// A file that an earlier process left: it takes no more records. With it, how far its rows are in the store already.
-    /// `None`: that process died before it wrote a record.
+    /// `None`: the file has no header.
     pub(super) fn recover(path: &Path) -> Result<Option<(Self, u64)>, LedgerError> {
         let failed = |source| LedgerError::Folder {
             path: path.to_owned(),
@@ -90,6 +90,10 @@ impl Segment {
         file.read_exact(&mut header).map_err(failed)?;
         let (start, salt, committed) = (&header[..8], &header[16..24], &header[24..]);
         let version = u32::from_le_bytes([header[8], header[9], header[10], header[11]]);
+        // Blocks that a power cut took read as zeros.
+        if header == [0; HEADER] {
+            return Ok(None);
+        }
         if start != MAGIC {
             return Err(LedgerError::Foreign {
                 path: path.to_owned(),

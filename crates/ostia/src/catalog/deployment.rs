@@ -1,3 +1,4 @@
+use std::fmt;
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -6,7 +7,6 @@ use super::{Access, Target};
 use crate::fleet::EndpointState;
 
 /// A cluster as its fixture describes it.
-#[derive(Debug)]
 pub struct Cluster {
     pub name: Arc<str>,
     pub frameworks: Vec<Arc<str>>,
@@ -59,7 +59,6 @@ pub enum Serving {
 }
 
 /// One entry of the endpoints fixture: one model on one framework of one cluster, behind one URL.
-#[derive(Debug)]
 pub struct Deployment {
     /// Position in [`super::Catalog::deployments`]; parts that belong to a snapshot are kept in vectors by it.
     pub index: usize,
@@ -119,5 +118,33 @@ impl Cluster {
                     .is_some_and(|last| !last.is_empty() && !last.contains('/')),
                 None => **listed == *api,
             })
+    }
+}
+
+/// Without `config`, which may hold what the site keeps secret.
+impl fmt::Debug for Cluster {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cluster")
+            .field("name", &self.name)
+            .field("frameworks", &self.frameworks)
+            .field("access", &self.access)
+            .field("adapter", &self.adapter)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Without `config`, which may hold what the site keeps secret.
+impl fmt::Debug for Deployment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Deployment")
+            .field("slug", &self.slug)
+            .field("cluster", &self.cluster.name)
+            .field("framework", &self.framework)
+            .field("model", &self.model)
+            .field("access", &self.access)
+            .field("adapter", &self.adapter)
+            .field("target", &self.target)
+            .field("serving", &self.serving)
+            .finish_non_exhaustive()
     }
 }

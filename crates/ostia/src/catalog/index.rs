@@ -226,3 +226,219 @@ impl Names {
         self.canonical.get(model).map_or(&[], Vec::as_slice)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
+    use serde_json::Value;
+
+    use super::{Catalog, Scope};
+    use crate::catalog::{
+        Access, AdapterName, Cluster, ClusterAdapterName, Deployment, HttpUrl, Proxy, Serving,
+        Target, Timeouts, Tls, slug,
+    };
+    use crate::fleet::Fleet;
+
+    fn cluster(name: &str) -> Arc<Cluster> {
+        Arc::new(Cluster {
+            name: name.into(),
+            frameworks: vec!["f".into()],
+            openai_endpoints: vec!["chat/completions".into()],
+            access: Access::default(),
+            adapter: ClusterAdapterName::Static,
+            status: None,
+            config: Value::Null,
+        })
+    }
+
+    fn target() -> Target {
+        Target {
+            origin: HttpUrl::parse("http://127.0.0.1").unwrap().origin,
+            base_path: "".into(),
+            query: None,
+            paths: BTreeMap::new(),
+            key: None,
+            timeouts: Timeouts {
+                connect: None,
+                response_header: None,
+                stream_idle: None,
+                total: None,
+            },
+            pool_idle_timeout: None,
+            tls: Tls::default(),
+            proxy: Proxy::None,
+            http2: false,
+            inject_usage: true,
+            done_marker: true,
+            forward_headers: Vec::new(),
+            allowed_hosts: Vec::new(),
+        }
+    }
+
+    fn deployment(cluster: &Arc<Cluster>, model: &str, aliases: &[&str]) -> Deployment {
+        let slug: Arc<str> = slug(&cluster.name, "f", model).into();
+        Deployment {
+            index: 0,
+            state: Fleet::default().endpoint(&slug),
+            slug,
+            cluster: Arc::clone(cluster),
+            framework: "f".into(),
+            model: model.into(),
+            upstream_model: model.into(),
+            aliases: aliases.iter().map(|alias| (*alias).into()).collect(),
+            access: Access::default(),
+            tpm_model: 0,
+            tpm_user: 0,
+            max_in_flight: 0,
+            priority: 0,
+            weight: 1,
+            federated: true,
+            adapter: AdapterName::DirectApi,
+            require_running: false,
+            require_listed: false,
+            target: target(),
+            config: Value::Null,
+            serving: Serving::Yes,
+        }
+    }
+
+    fn found(catalog: &Catalog, scope: Scope<'_>, name: &str) -> Option<String> {
+        let (model, deployments) = catalog.lookup(scope, name)?;
+        assert!(deployments.iter().all(|it| it.model == model));
+        assert!(!deployments.is_empty());
+        Some(model.to_string())
+    }
+
+    fn build(names: &[(&str, &[&str])], aliases: &[(&str, &str)], match_slug: bool) -> Catalog {
+        let cluster = cluster("c");
+        let deployments = names
+            .iter()
+            .map(|(model, aliases)| deployment(&cluster, model, aliases))
+            .collect();
+        let aliases = aliases
+            .iter()
+            .map(|(alias, model)| ((*alias).to_owned(), (*model).to_owned()))
+            .collect();
+        Catalog::build(vec![cluster], deployments, &aliases, match_slug)
+    }
+
+    const FRAMEWORK: Scope<'static> = Scope::Framework {
+        cluster: "c",
+        framework: "f",
+    };
+
+    #[test]
+    fn names_are_matched_exactly() {
+        let catalog = build(
+            &[("org/Model-3.1", &["small"])],
+            &[("tiny", "org/Model-3.1")],
+            false,
+        );
+        for scope in [Scope::Everywhere, FRAMEWORK] {
+            for name in ["org/Model-3.1", "small", "tiny"] {
+                assert_eq!(
+                    found(&catalog, scope, name).as_deref(),
+                    Some("org/Model-3.1"),
+                    "{name}"
+                );
+            }
+            for stranger in [
+                "org/model-3.1",
+                "org/Model-3.1 ",
+                " org/Model-3.1",
+                "orgModel-3.1",
+                "org/Model-31",
+                "org/M\u{43e}del-3.1",
+                "org/Model-3.1\0",
+                "orgmodel-31",
+                "Small",
+                "",
+                &"x".repeat(10_000),
+            ] {
+                assert_eq!(found(&catalog, scope, stranger), None, "{stranger:?}");
+            }
+        }
+        for (cluster, framework) in [("d", "f"), ("c", "g"), ("C", "f"), ("", "")] {
+            let scope = Scope::Framework { cluster, framework };
+            assert_eq!(found(&catalog, scope, "small"), None);
+            assert_eq!(catalog.models(scope).count(), 0);
+        }
+    }
+
+    #[test]
+    fn slugs_match_after_exact_names_and_only_where_they_are_unique() {
+        let names: [(&str, &[&str]); 5] = [
+            ("org/Model-3.1", &["other"]),
+            ("a.b", &[]),
+            ("ab", &[]),
+            ("模型", &[]),
+            ("OTHER", &[]),
+        ];
+        let catalog = build(&names, &[], true);
+        for (name, model) in [
+            ("ORG/model 3.1", Some("org/Model-3.1")),
+            ("orgmodel-31", Some("org/Model-3.1")),
+            ("ab", Some("ab")),
+            ("a.b", Some("a.b")),
+            ("AB", None),
+            ("模型", Some("模型")),
+            ("型模", None),
+            ("///", None),
+            ("other", Some("org/Model-3.1")),
+            ("Other", Some("OTHER")),
+        ] {
+            assert_eq!(found(&catalog, FRAMEWORK, name).as_deref(), model, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_canonical_name_wins_over_an_alias_and_an_ambiguous_alias_is_nobodys() {
+        let names: [(&str, &[&str]); 2] = [("A", &["B", "x"]), ("B", &["x", "y"])];
+        let catalog = build(&names, &[("y", "A"), ("z", "nothing")], false);
+        assert_eq!(found(&catalog, FRAMEWORK, "B").as_deref(), Some("B"));
+        for nobodys in ["x", "y", "z"] {
+            assert_eq!(found(&catalog, FRAMEWORK, nobodys), None, "{nobodys}");
+        }
+    }
+
+    #[test]
+    fn ten_thousand_endpoints() {
+        let clusters: Vec<_> = (0..10).map(|n| cluster(&format!("c{n}"))).collect();
+        let deployments = (0..10_000)
+            .map(|n| {
+                deployment(
+                    &clusters[n % 10],
+                    &format!("model-{n}"),
+                    &[&format!("alias-{n}")],
+                )
+            })
+            .collect();
+        let catalog = Catalog::build(clusters, deployments, &BTreeMap::new(), true);
+        for n in (0..10_000).step_by(97) {
+            let model = format!("model-{n}");
+            let name = format!("c{}", n % 10);
+            let scope = Scope::Framework {
+                cluster: &name,
+                framework: "f",
+            };
+            for asked in [model.clone(), format!("alias-{n}"), format!("MODEL {n}")] {
+                assert_eq!(
+                    found(&catalog, Scope::Everywhere, &asked),
+                    Some(model.clone())
+                );
+                assert_eq!(found(&catalog, scope, &asked), Some(model.clone()));
+            }
+            let by_slug = catalog.deployment(&slug(&name, "f", &model)).unwrap();
+            assert_eq!(by_slug.index, n);
+            assert_eq!(catalog.deployments()[n].model, by_slug.model);
+        }
+        assert_eq!(catalog.of_cluster("c3").len(), 1_000);
+        let models: Vec<_> = catalog
+            .models(Scope::Everywhere)
+            .map(|(name, _)| name)
+            .collect();
+        assert!(models.is_sorted() && models.len() == 10_000);
+    }
+}

@@ -1,4 +1,4 @@
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -6,10 +6,10 @@ use super::environment::Environment;
 use super::fixture::{self, Context};
 use super::problem::{Place, Problem, Reach, Report, Severity};
 use super::raw::{self, Table};
-use super::section::{Reading, folder_of};
+use super::section::Reading;
 use super::sections;
 use super::settings::Settings;
-use super::source::{Source, Unread};
+use super::source::{Source, Unread, folder_of};
 use crate::catalog::Catalog;
 use crate::fleet::Fleet;
 
@@ -60,7 +60,7 @@ pub fn load(sources: &Sources, fleet: &Fleet) -> Loaded {
         files: RefCell::default(),
     };
     let settings = sections::read(&reading, table);
-    let settings_sound = parsed && !report.has_errors();
+    let settings_sound = parsed && !report.has_fatal();
     let context = Context {
         settings: &settings,
         reading: &reading,
@@ -69,6 +69,7 @@ pub fn load(sources: &Sources, fleet: &Fleet) -> Loaded {
         fleet,
         report: &report,
         files: RefCell::default(),
+        complete: Cell::new(true),
     };
     fixture::check_adapters(&context);
     let read = fixture::read(&context);

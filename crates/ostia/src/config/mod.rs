@@ -18,6 +18,7 @@ mod source;
 mod table;
 mod tls_files;
 mod units;
+mod words;
 
 pub use environment::Environment;
 pub use load::{Loaded, Sources, load};

@@ -68,13 +68,6 @@ impl Report {
         self.add(Severity::Info, Reach::Entry, place, text);
     }
 
-    pub fn has_errors(&self) -> bool {
-        let problems = self.problems.borrow();
-        problems
-            .iter()
-            .any(|problem| problem.severity == Severity::Error)
-    }
-
     pub fn has_fatal(&self) -> bool {
         let problems = self.problems.borrow();
         problems.iter().any(|problem| problem.scope == Reach::Fatal)

@@ -4,7 +4,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt::Display;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use super::problem::{Place, Report};
 use super::raw::{Item, Raw, Table};
 use super::source::{check_readable, resolve_path};
 use super::units;
+use super::words::nearest;
 use ostia_core::Secret;
 
 /// What every section is read with.
@@ -252,17 +253,13 @@ impl<'a, 'r> Section<'a, 'r> {
         self.reading.path(&path)
     }
 
-    /// A path to a file that must be readable; "" is none.
+    /// A path to a file; "" is none.
     pub fn optional_file(&mut self, key: &'static str) -> Option<PathBuf> {
         let path = self.text(key, "");
         if path.is_empty() {
             return None;
         }
         let path = self.reading.path(&path);
-        if let Err(fault) = check_readable(&path) {
-            self.reading
-                .fatal(&self.dotted(key), &format!("names a file: {fault}"));
-        }
         self.reading.files.borrow_mut().push(path.clone());
         Some(path)
     }
@@ -434,54 +431,5 @@ const fn kind(raw: &Raw) -> &'static str {
         Raw::List(_) => "a list",
         Raw::Table(_) => "a section",
         Raw::Other => "a date, or a number beyond 64 bits",
-    }
-}
-
-/// The known word that is at most two slips away.
-pub(super) fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
-    known
-        .iter()
-        .map(|candidate| (distance(word, candidate), *candidate))
-        .filter(|(slips, candidate)| *slips <= 2 && *slips < candidate.len())
-        .min()
-        .map(|(_, candidate)| candidate)
-}
-
-/// Levenshtein's distance in bytes; words are short.
-fn distance(a: &str, b: &str) -> usize {
-    if a.len().abs_diff(b.len()) > 2 {
-        return usize::MAX;
-    }
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.bytes().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
-        for (j, y) in b.bytes().enumerate() {
-            let next = (diagonal + usize::from(x != y))
-                .min(row[j] + 1)
-                .min(row[j + 1] + 1);
-            diagonal = std::mem::replace(&mut row[j + 1], next);
-        }
-    }
-    row[b.len()]
-}
-
-/// The folder that a file stands in.
-pub(super) fn folder_of(file: &Path) -> PathBuf {
-    match file.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
-        _ => PathBuf::from("."),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::nearest;
-
-    #[test]
-    fn slips_are_recognised() {
-        let known = ["listen", "admin_listen", "tpm_user"];
-        assert_eq!(nearest("lisen", &known), Some("listen"));
-        assert_eq!(nearest("tpm_usr", &known), Some("tpm_user"));
-        assert_eq!(nearest("colour", &known), None);
     }
 }

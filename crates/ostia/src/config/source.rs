@@ -103,3 +103,11 @@ pub(super) fn resolve_path(folder: &Path, path: &str) -> PathBuf {
 pub(super) fn check_readable(path: &Path) -> Result<Vec<u8>, String> {
     read_limited(path).map_err(|error| format!("`{}` cannot be read: {error}", path.display()))
 }
+
+/// The folder that a file stands in.
+pub(super) fn folder_of(file: &Path) -> PathBuf {
+    match file.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
+        _ => PathBuf::from("."),
+    }
+}

@@ -96,28 +96,14 @@ pub(super) async fn serve_connection<H: Handler>(
         true => {
             let queue = StreamQueue::new(shared.options.write_idle_timeout);
             let exchanges = exchanges(Protocol::Http2(queue.clone()));
-            let conn = builder(queue.clone()).serve_connection(TokioIo::new(socket), exchanges);
-            let conn = Http2 {
-                conn: Box::pin(conn),
-                streams: Streams::new(queue),
-                traffic: Arc::clone(&traffic),
-                last_seen: (0, 0),
-                is_finishing: false,
-            };
+            let conn = Http2::new(socket, queue, exchanges);
             drive(conn, stage, deadline, &shared.options).await
         }
         false => {
             let wire = Arc::<Wire>::default();
             let socket = socket.http1(Arc::clone(&wire), Arc::clone(&shared.clock));
             let exchanges = exchanges(Protocol::Http1(Arc::clone(&wire)));
-            let conn = shared
-                .http1
-                .serve_connection(TokioIo::new(socket), exchanges);
-            let conn = Http1 {
-                conn: Box::pin(conn),
-                wire,
-                traffic: Arc::clone(&traffic),
-            };
+            let conn = Http1::new(socket, wire, exchanges);
             drive(conn, stage, deadline, &shared.options).await
         }
     };
@@ -140,7 +126,8 @@ struct Spoken {
 /// Finds out what the client speaks: by ALPN under TLS, else by HTTP/2's preface ("prior knowledge").
 async fn establish(mut plain: Plain, options: &Options) -> Option<Spoken> {
     if let Some(tls) = &options.tls {
-        let stream = tls.acceptor().accept(plain).await.ok()?;
+        // Boxed: the connection's task would keep the handshake's room to its end.
+        let stream = Box::pin(tls.acceptor().accept(plain)).await.ok()?;
         return Some(Spoken {
             is_http2: stream.get_ref().1.alpn_protocol() == Some(b"h2"),
             transport: Transport::Tls(Box::new(stream)),
@@ -223,6 +210,21 @@ struct Http1<H: Handler> {
     traffic: Arc<Traffic>,
 }
 
+impl<H: Handler> Http1<H> {
+    fn new(socket: Socket, wire: Arc<Wire>, exchanges: Exchanges<H>) -> Self {
+        let shared = Arc::clone(&exchanges.shared);
+        Self {
+            wire,
+            traffic: Arc::clone(&exchanges.traffic),
+            conn: Box::pin(
+                shared
+                    .http1
+                    .serve_connection(TokioIo::new(socket), exchanges),
+            ),
+        }
+    }
+}
+
 impl<H: Handler> Future for Http1<H> {
     type Output = hyper::Result<()>;
 
@@ -258,6 +260,20 @@ struct Http2<H: Handler> {
     /// Requests and bytes written at the last check.
     last_seen: (u64, u64),
     is_finishing: bool,
+}
+
+impl<H: Handler> Http2<H> {
+    fn new(socket: Socket, queue: StreamQueue, exchanges: Exchanges<H>) -> Self {
+        let traffic = Arc::clone(&exchanges.traffic);
+        let conn = builder(queue.clone()).serve_connection(TokioIo::new(socket), exchanges);
+        Self {
+            conn: Box::pin(conn),
+            streams: Streams::new(queue),
+            traffic,
+            last_seen: (0, 0),
+            is_finishing: false,
+        }
+    }
 }
 
 impl<H: Handler> Future for Http2<H> {

@@ -59,11 +59,15 @@ async fn begin_stream(
 ) -> Result<Response<ClientBody>, Refusal> {
     let mut headers = client_headers(&head.headers, &context);
     add_stream_headers(&mut headers);
-    let mut stream = Box::new(StreamBody::new(body, in_flight, context));
+    let mut stream = Box::new(StreamBody::new(
+        head.status.as_u16(),
+        body,
+        in_flight,
+        context,
+    ));
     if let Err(fault) = poll_fn(|task| stream.poll_hold(task)).await {
         return Err(end(stream.in_flight(), RelayError::Fault(fault)));
     }
-    stream.begun(head.status.as_u16());
     Ok(respond(head.status, headers, ClientBody::Stream(stream)))
 }
 
@@ -75,11 +79,12 @@ async fn begin_bulk(
     form: Form,
 ) -> Result<Response<ClientBody>, Refusal> {
     let headers = client_headers(&head.headers, &context);
+    let clock = Arc::clone(&context.clock);
     let responses = Arc::clone(&context.responses);
     let holds = form != Form::Any { waits: false };
     let mut bulk = Box::new(BulkBody::new(body, in_flight, context, holds));
     let collected = poll_fn(|task| bulk.poll_collect(task)).await;
-    bulk.begun(head.status.as_u16());
+    bulk.in_flight().begun(head.status.as_u16(), clock.now());
     let whole = match collected {
         Ok(Collected::Whole(whole)) => whole,
         Ok(Collected::Begun) => return Ok(respond(head.status, headers, ClientBody::Bulk(bulk))),

@@ -66,14 +66,6 @@ where
         }
     }
 
-    /// The head is about to leave.
-    pub(super) fn begun(&mut self, status: u16) {
-        let now = self.context.clock.now();
-        let facts = &mut self.in_flight.receipt.facts;
-        facts.http_status = status;
-        facts.first_byte.get_or_insert(now);
-    }
-
     pub(super) fn in_flight(&mut self) -> &mut InFlight {
         &mut self.in_flight
     }

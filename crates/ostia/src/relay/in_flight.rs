@@ -1,4 +1,5 @@
 use std::borrow::Cow;
+use std::time::Instant;
 
 use ostia_core::{Outcome, Receipt, UsageSource};
 
@@ -18,6 +19,15 @@ impl InFlight {
 
     pub fn admission(&self) -> &Admission {
         &self.admission
+    }
+
+    /// The client is told this status; the first bytes are there. Later calls change nothing.
+    pub(super) fn begun(&mut self, status: u16, now: Instant) {
+        let facts = &mut self.receipt.facts;
+        if facts.first_byte.is_none() {
+            facts.http_status = status;
+            facts.first_byte = Some(now);
+        }
     }
 
     /// Writes how it ended and turns the reservation into what was used. A second call does nothing.

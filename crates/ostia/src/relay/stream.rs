@@ -38,6 +38,7 @@ pub(super) struct StreamBody<B> {
     /// The terminal event and what came behind it, while the end of the backend's message is awaited.
     held: Vec<Bytes>,
     state: State,
+    status: u16,
     passed: u64,
     /// Events that came so far.
     events: u64,
@@ -64,7 +65,8 @@ impl<B> StreamBody<B>
 where
     B: Body<Data = Bytes, Error = BodyError> + Unpin,
 {
-    pub(super) fn new(backend: B, in_flight: InFlight, context: Context) -> Self {
+    /// `status`: what the client is told once there is something to send.
+    pub(super) fn new(status: u16, backend: B, in_flight: InFlight, context: Context) -> Self {
         let now = context.clock.now();
         let pace = Pace::new(
             now,
@@ -82,6 +84,7 @@ where
             ready: VecDeque::new(),
             held: Vec::new(),
             state: State::Relaying,
+            status,
             passed: 0,
             events: 0,
         }
@@ -93,18 +96,11 @@ where
             match self.pull(task) {
                 Pull::Progress => {}
                 Pull::Pending => return Poll::Pending,
-                Pull::Fault(fault) => return Poll::Ready(Err(fault)),
+                Pull::Fault(fault) if self.ready.is_empty() => return Poll::Ready(Err(fault)),
+                Pull::Fault(fault) => self.break_off(fault),
             }
         }
         Poll::Ready(Ok(()))
-    }
-
-    /// The head is about to leave.
-    pub(super) fn begun(&mut self, status: u16) {
-        let now = self.context.clock.now();
-        let facts = &mut self.in_flight.receipt.facts;
-        facts.http_status = status;
-        facts.first_byte.get_or_insert(now);
     }
 
     pub(super) fn in_flight(&mut self) -> &mut InFlight {
@@ -132,6 +128,7 @@ where
             }
         }
         if taken > 0 && !self.ready.is_empty() {
+            self.in_flight.begun(self.status, now);
             self.pace.sent(now);
             return Pull::Progress;
         }
@@ -146,6 +143,7 @@ where
                 Pull::Progress
             }
             Some(Due::Keepalive) => {
+                self.in_flight.begun(self.status, now);
                 self.pace.sent(now);
                 if self.splitter.at_boundary() && self.held.is_empty() {
                     self.ready.push_back(KEEPALIVE);
@@ -267,6 +265,7 @@ where
 
     fn finish(&mut self, outcome: Outcome, phase: Phase, code: &'static str) {
         let pending: usize = self.ready.iter().map(Bytes::len).sum();
+        self.in_flight.begun(self.status, self.context.clock.now());
         let usage = self.usage(outcome == Outcome::Ok);
         let facts = &mut self.in_flight.receipt.facts;
         facts.phase = phase;

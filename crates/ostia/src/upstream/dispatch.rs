@@ -50,6 +50,40 @@ impl Upstreams {
 
 /// Sends a request to the leased endpoint. Without an admission and a receipt nothing is sent: the one says that the
 /// caller may, the other that it is written down.
+///
+/// ```no_run
+/// use ostia::{admit::Admission, endpoint::Outgoing, upstream::{Upstreams, send}};
+/// use ostia_core::Receipt;
+///
+/// async fn go(all: &Upstreams, admission: &Admission, receipt: &mut Receipt, outgoing: Outgoing) {
+///     let _ = send(all, admission, receipt, outgoing).await;
+/// }
+/// ```
+///
+/// Neither can be left out:
+///
+/// ```compile_fail,E0061
+/// use ostia::{admit::Admission, endpoint::Outgoing, upstream::{Upstreams, send}};
+///
+/// async fn go(all: &Upstreams, admission: &Admission, outgoing: Outgoing) {
+///     let _ = send(all, admission, outgoing).await;
+/// }
+/// ```
+///
+/// ```compile_fail,E0061
+/// use ostia::{endpoint::Outgoing, upstream::{Upstreams, send}};
+/// use ostia_core::Receipt;
+///
+/// async fn go(all: &Upstreams, receipt: &mut Receipt, outgoing: Outgoing) {
+///     let _ = send(all, receipt, outgoing).await;
+/// }
+/// ```
+///
+/// And an earlier stage's value cannot be made by hand:
+///
+/// ```compile_fail,E0451
+/// let permit = ostia::authorize::Permit { model: "m".into(), deployments: Vec::new() };
+/// ```
 pub async fn send(
     upstreams: &Upstreams,
     admission: &Admission,

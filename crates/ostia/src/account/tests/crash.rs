@@ -179,7 +179,9 @@ async fn recovery_waits_for_the_store() {
     ledger.started(&new).unwrap().finished(&answered(&new, 9));
     assert!(!ledger.flush(std::time::Duration::from_millis(20)).await);
     assert_eq!(rig.store.len(), 0);
-    assert!(ledger.stats().store_down);
+    while !ledger.stats().store_down {
+        tokio::task::yield_now().await;
+    }
 
     rig.store.set_down(false);
     flushed(&ledger).await;
@@ -323,6 +325,18 @@ fn a_foreign_or_newer_file_is_refused_and_left_alone() {
     let refused = rig.open_at(rig.folder.path(), small()).err().unwrap();
     assert!(matches!(refused, LedgerError::Foreign { .. }), "{refused}");
     assert!(file.exists());
+}
+
+#[tokio::test]
+async fn a_file_that_a_power_cut_emptied_does_not_stop_the_next_start() {
+    let rig = Rig::new();
+    let file = |name: &str| rig.folder.path().join(name);
+    fs::write(file("1.seg"), [0; 32]).unwrap();
+    fs::write(file("2.seg"), [0; 4_096]).unwrap();
+    fs::write(file("3.seg"), "").unwrap();
+    flushed(&rig.open(small())).await;
+    assert!(!file("1.seg").exists() && !file("3.seg").exists());
+    assert!(file("2.unread").exists());
 }
 
 /// A committed position from a damaged header must not hide rows.

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::fs::OpenOptions;
 use std::io::Write;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use ostia_core::{Journal, LedgerRow, Outcome, RequestId, Slot};
@@ -12,6 +13,7 @@ use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
 use super::super::Ledger;
+use super::super::segment::HEADER;
 use super::crash::{copy, segments};
 use super::{LIMIT, Rig, answered, refusal, row, small};
 
@@ -117,7 +119,9 @@ impl Machine {
     fn crash(&mut self, torn: &[u8]) {
         let lost = self.ledger.stats().lost_rejected;
         let copied = copy(self.folder.path());
-        if let Some(last) = segments(copied.path()).last() {
+        // Not to one that was just being made: it has no header, and so no record.
+        let begun = |path: &PathBuf| path.metadata().unwrap().len() >= HEADER as u64;
+        if let Some(last) = segments(copied.path()).into_iter().rfind(begun) {
             let mut file = OpenOptions::new().append(true).open(last).unwrap();
             file.write_all(torn).unwrap();
         }

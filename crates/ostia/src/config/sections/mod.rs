@@ -1,4 +1,6 @@
-//! In: the tree of `ostia.toml`. Out: [`Settings`], with the contract's defaults. One file per group of sections.
+//! In: the tree of `ostia.toml`, whose values know where they stand.
+//! Out: [`Settings`] with every default filled in. One file per group of sections.
+//! Not here: fixtures.
 
 mod auth;
 mod catalog;

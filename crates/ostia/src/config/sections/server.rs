@@ -8,7 +8,7 @@ use ostia_core::Secret;
 use super::super::memory;
 use super::super::section::{Reading, Section, Text, quoted};
 use super::super::settings::{JournalSettings, ListenAddress, Server, StoreSettings, Telemetry};
-use super::super::tls_files::check_certificates;
+use super::super::tls_files::{check_certificates, check_key};
 use crate::catalog::HttpUrl;
 
 /// Buffered bodies where the machine does not say how much memory it has.
@@ -60,15 +60,17 @@ fn check_server(server: &Server, reading: &Reading<'_>) {
         let text = "is the same address as `server.listen`: give it another port";
         reading.fatal("server.admin_listen", text);
     }
-    match (&server.tls_cert, &server.tls_key) {
+    let (cert, key) = (&server.tls_cert, &server.tls_key);
+    if let Some(Err(fault)) = cert.as_deref().map(check_certificates) {
+        reading.fatal("server.tls_cert", &format!("names a file: {fault}"));
+    }
+    if let Some(Err(fault)) = key.as_deref().map(check_key) {
+        reading.fatal("server.tls_key", &format!("names a file: {fault}"));
+    }
+    match (cert, key) {
         (Some(_), None) => reading.fatal("server.tls_cert", "needs `server.tls_key` beside it"),
         (None, Some(_)) => reading.fatal("server.tls_key", "needs `server.tls_cert` beside it"),
-        (Some(cert), Some(_)) => {
-            if let Err(fault) = check_certificates(cert) {
-                reading.fatal("server.tls_cert", &fault);
-            }
-        }
-        (None, None) => {}
+        _ => {}
     }
 }
 

@@ -1,1 +1,287 @@
+use std::path::Path;
+use std::time::Duration;
 
+use super::super::{ListenAddress, Loaded, Provider, Sources, load, report, table};
+use super::{Folder, assert_problem};
+use crate::catalog::{Scope, Serving};
+use crate::fleet::Fleet;
+
+#[test]
+fn an_empty_file_is_all_defaults() {
+    let folder = Folder::new();
+    let loaded = folder.load();
+    assert_eq!(folder.shown(&loaded), Vec::<String>::new());
+    assert!(!loaded.fatal(true));
+    let settings = loaded.settings.unwrap();
+    let server = &settings.server;
+    assert_eq!(
+        server.listen,
+        ListenAddress::Tcp("127.0.0.1:8000".parse().unwrap())
+    );
+    assert_eq!(
+        server.admin_listen,
+        ListenAddress::Tcp("127.0.0.1:8001".parse().unwrap())
+    );
+    assert_eq!(server.base_path, "/resource_server");
+    assert_eq!(server.max_body_bytes, 33_554_432);
+    assert!(server.max_buffered_bytes >= server.max_body_bytes);
+    assert_eq!(server.header_timeout, Duration::from_secs(10));
+    assert_eq!(server.drain_timeout, Duration::from_secs(120));
+    assert_eq!(settings.auth.providers, [Provider::ApiKey]);
+    assert_eq!(settings.limits.requests_per_second_per_user, 10);
+    assert_eq!(
+        (settings.limits.tpm_model, settings.limits.tpm_user),
+        (100_000, 60_000)
+    );
+    assert_eq!(settings.limits.default_output_tokens, 1024);
+    assert!(settings.limits.shared.is_none());
+    assert_eq!(
+        settings.upstream.total_timeout,
+        Some(Duration::from_secs(3600))
+    );
+    assert_eq!(
+        settings.upstream.pool_idle_timeout,
+        Some(Duration::from_secs(4))
+    );
+    assert_eq!(
+        settings.routing.session_headers,
+        ["x-session-id", "x-alcf-session-id"]
+    );
+    assert!(!settings.catalog.match_slug);
+    let store = format!("sqlite://{}/ostia.db", folder.path().display());
+    assert_eq!(settings.store.url.expose(), &store);
+}
+
+#[test]
+fn no_file_at_all_is_fine_but_serves_nothing() {
+    let loaded = load(&Sources::default(), &Fleet::default());
+    assert!(loaded.settings.is_some());
+    assert!(loaded.fatal(false));
+    let problems: Vec<_> = loaded.problems.iter().map(ToString::to_string).collect();
+    assert_problem(
+        &problems,
+        "fixtures/clusters.json: warning",
+        "does not exist",
+        "",
+    );
+    assert_problem(
+        &problems,
+        "fixtures/clusters.json: error",
+        "nothing would be served",
+        "",
+    );
+}
+
+#[test]
+fn values_from_everywhere() {
+    let mut folder = Folder::new()
+        .file(
+            "ostia.toml",
+            r#"
+            [server]
+            listen = "[::1]:9000"
+            base_path = "/"
+            max_body_bytes = "1MiB"
+            trusted_proxies = "10.0.0.0/8, 192.168.1.1"
+            header_timeout = 5
+            [store]
+            url = "env:STORE_URL"
+            [auth]
+            providers = ["api_key", "globus"]
+            [auth.globus]
+            client_id = "env:GLOBUS_ID"
+            client_secret = "file:secrets/globus"
+            idp_domains = """
+            Lab.org
+            other.org"""
+            groups_per_domain = { "Lab.org" = ["g1", "g2"] }
+            [limits]
+            tpm_user = "env:TPM"
+            [upstream]
+            total_timeout = "0"
+            keepalive_comment = 0
+            [maintenance]
+            c = "closed until noon"
+            source = "text"
+            [catalog.aliases]
+            "small" = "M"
+            [journal]
+            fsync = "0"
+            "#,
+        )
+        .file("secrets/globus", "hunter2\n")
+        .file("one.env", "STORE_URL=sqlite://one.db\nTPM=1\n")
+        .file("two.env", "STORE_URL='postgres://u:hunter3@h/db'\n")
+        .variable("GLOBUS_ID", "id")
+        .variable("TPM", "5")
+        .variable("OSTIA_SERVER__LISTEN", "127.0.0.1:9001")
+        .variable("OSTIA_CATALOG__MATCH", "slug")
+        .variable("OSTIA_SERVER__CORS_ORIGINS", "https://a.org https://b.org");
+    folder.env_files = vec!["one.env", "two.env"];
+    let loaded = folder.load();
+    let problems = folder.shown(&loaded);
+    assert_problem(
+        &problems,
+        "ostia.toml:26:22: warning",
+        "`source` is no cluster",
+        "",
+    );
+    assert_eq!(problems.len(), 1, "{problems:#?}");
+    let shown = format!("{loaded:?}");
+    assert!(!shown.contains("hunter2") && !shown.contains("hunter3"));
+    let settings = loaded.settings.unwrap();
+    assert_eq!(
+        settings.server.listen,
+        ListenAddress::Tcp("127.0.0.1:9001".parse().unwrap())
+    );
+    assert_eq!(settings.server.base_path, "");
+    assert_eq!(settings.server.max_body_bytes, 1 << 20);
+    assert_eq!(settings.server.trusted_proxies.len(), 2);
+    assert_eq!(settings.server.header_timeout, Duration::from_secs(5));
+    assert_eq!(
+        settings.server.cors_origins,
+        ["https://a.org", "https://b.org"]
+    );
+    assert_eq!(settings.store.url.expose(), "postgres://u:hunter3@h/db");
+    assert_eq!(settings.auth.globus.client_id, "id");
+    assert_eq!(settings.auth.globus.client_secret.expose(), "hunter2");
+    assert_eq!(settings.auth.globus.idp_domains, ["lab.org", "other.org"]);
+    assert_eq!(
+        settings.auth.globus.groups_per_domain["lab.org"],
+        ["g1", "g2"]
+    );
+    assert_eq!(settings.limits.tpm_user, 1);
+    assert_eq!(settings.upstream.total_timeout, None);
+    assert_eq!(settings.upstream.keepalive_comment, None);
+    assert_eq!(settings.journal.fsync, None);
+    assert_eq!(settings.maintenance["c"], "closed until noon");
+    assert!(settings.catalog.match_slug);
+    assert!(loaded.catalog.lookup(Scope::Everywhere, "small").is_some());
+    for name in [
+        "one.env",
+        "two.env",
+        "secrets/globus",
+        "ostia.toml",
+        "fixtures/clusters.json",
+    ] {
+        assert!(loaded.files.contains(&folder.path().join(name)), "{name}");
+    }
+}
+
+fn example(keys: &[(&str, &str)]) -> Loaded {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures");
+    let mut environment: Vec<(String, String)> = vec![
+        (
+            "OSTIA_FIXTURES__CLUSTERS".into(),
+            root.join("clusters.json").display().to_string(),
+        ),
+        (
+            "OSTIA_FIXTURES__ENDPOINTS".into(),
+            root.join("endpoints.json").display().to_string(),
+        ),
+    ];
+    environment.extend(
+        keys.iter()
+            .map(|(name, value)| ((*name).into(), (*value).into())),
+    );
+    let sources = Sources {
+        environment: environment.into_iter().collect(),
+        ..Sources::default()
+    };
+    load(&sources, &Fleet::default())
+}
+
+const KEYS: [(&str, &str); 2] = [
+    ("HARBOR_API_KEY", "hunter2"),
+    ("LIGHTHOUSE_API_KEY", "hunter3"),
+];
+
+#[test]
+fn the_worked_example_is_sound_once_its_variables_are_set() {
+    let loaded = example(&KEYS);
+    assert_eq!(loaded.problems, []);
+    assert!(!loaded.fatal(true));
+    let (model, deployments) = loaded
+        .catalog
+        .lookup(Scope::Everywhere, "llama-70b")
+        .unwrap();
+    assert_eq!(&*model, "meta-llama/Meta-Llama-3.1-70B-Instruct");
+    assert_eq!(deployments.len(), 3);
+    assert_eq!(&*deployments[1].upstream_model, "llama-3.1-70b");
+    let lighthouse = &deployments[2];
+    assert!(lighthouse.require_running && lighthouse.require_listed);
+    assert_eq!(lighthouse.priority, 1);
+    assert_eq!(
+        lighthouse.target.path_and_query("chat/completions"),
+        "/llama/chat/completions?api-version=2"
+    );
+    assert_eq!(
+        lighthouse.target.timeouts.stream_idle,
+        Some(Duration::from_secs(120))
+    );
+    assert_eq!(lighthouse.target.key.as_ref().unwrap().expose(), "hunter3");
+    let status = lighthouse.cluster.status.as_ref().unwrap();
+    assert_eq!(status.path_and_query, "/lighthouse");
+    assert_eq!(status.target.timeouts.total, Some(Duration::from_secs(10)));
+    assert!(!format!("{loaded:?}").contains("hunter"));
+}
+
+#[test]
+fn a_variable_that_is_not_set_disables_its_endpoints_only() {
+    let loaded = example(&KEYS[..1]);
+    let problems: Vec<_> = loaded.problems.iter().map(ToString::to_string).collect();
+    assert_eq!(problems.len(), 1);
+    assert!(
+        problems[0].contains("endpoints.json:59:29: error"),
+        "{problems:?}"
+    );
+    assert!(
+        problems[0].contains("`LIGHTHOUSE_API_KEY`, which is not set"),
+        "{problems:?}"
+    );
+    assert!(!loaded.fatal(false) && loaded.fatal(true));
+    let serving = |index: usize| &loaded.catalog.deployments()[index].serving;
+    assert_eq!(serving(0), &Serving::Yes);
+    assert!(matches!(serving(3), Serving::Disabled(why) if why.contains("LIGHTHOUSE_API_KEY")));
+}
+
+#[test]
+fn the_table_shows_what_would_be_called() {
+    let loaded = example(&KEYS);
+    let text = table(&loaded.catalog);
+    let lines: Vec<_> = text.lines().collect();
+    assert_eq!(lines.len(), 1 + 5 + 5 + 5 + 2);
+    assert!(lines[0].starts_with("CLUSTER"));
+    for piece in [
+        "https://gpu1.lab.example/v1/chat/completions ",
+        "200000 tpm, 60000 tpm a user, 64 in flight  open ",
+        "http://127.0.0.1:7997/chat/completions ",
+        "direct_api (running only)",
+        "restricted",
+        "https://models.lab.example/llama/chat/completions ",
+    ] {
+        assert!(text.contains(piece), "{piece}\n{text}");
+    }
+    assert!(!text.contains("api-version") && !text.contains("hunter"));
+    let json = report(&loaded);
+    assert_eq!(json["ok"], true);
+    assert_eq!(json["problems"], serde_json::json!([]));
+    let endpoint = &json["endpoints"][3];
+    assert_eq!(
+        endpoint["endpoint_slug"],
+        "lighthouse-api-meta-llamameta-llama-31-70b-instruct"
+    );
+    assert_eq!(
+        endpoint["urls"]["chat/completions"],
+        "https://models.lab.example/llama/chat/completions"
+    );
+    assert_eq!(endpoint["restricted"], true);
+    assert_eq!(endpoint["state"], "served");
+
+    let json = report(&example(&KEYS[..1]));
+    assert_eq!(json["ok"], false);
+    assert_eq!(json["problems"][0]["line"], 59);
+    assert_eq!(json["problems"][0]["scope"], "entry");
+    assert_eq!(json["endpoints"][3]["state"], "disabled");
+    assert_eq!(json["endpoints"][3]["urls"], serde_json::json!({}));
+}

@@ -1,5 +1,10 @@
+//! In: folders with files as sites have them, sound and broken.
+//! Out: what `load` makes of them.
+//! Not here: parsers by themselves; their tests stand beside them.
+
 mod bad_fixtures;
 mod bad_settings;
+mod entries;
 mod good;
 mod hostile;
 

@@ -1,0 +1,40 @@
+//! `ostia check`: what would be served, and what is wrong.
+
+mod listing;
+
+use clap::Args;
+use ostia::fleet::Fleet;
+
+use super::load::load;
+use crate::arguments::Global;
+use crate::failure::Failure;
+use crate::output::{note, print};
+
+#[derive(Debug, Args)]
+pub struct Check {
+    /// Print one object that holds endpoints and problems
+    #[arg(long)]
+    json: bool,
+}
+
+impl Check {
+    pub fn run(&self, global: &Global) -> Result<(), Failure> {
+        let loaded = load(global, None, &Fleet::default());
+        let errors = loaded.errors().count();
+        if self.json {
+            print(&listing::json(&loaded))?;
+        } else {
+            for problem in &loaded.problems {
+                note(&problem.to_string());
+            }
+            print(&listing::table(&loaded.catalog))?;
+        }
+        match errors {
+            0 if loaded.settings.is_some() => Ok(()),
+            1 => Err(Failure::config("1 error in the configuration")),
+            many => Err(Failure::config(format!(
+                "{many} errors in the configuration"
+            ))),
+        }
+    }
+}

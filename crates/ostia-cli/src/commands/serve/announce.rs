@@ -1,0 +1,57 @@
+//! What a gateway says of itself to its log and to systemd. Without systemd nothing is said there, and nothing fails.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use ostia::app::Running;
+use ostia::catalog::Serving;
+use ostia::config::ListenAddress;
+use sd_notify::NotifyState;
+
+/// Beyond the drain: cutting off what is left, and the last rows' way to the store.
+const AFTER_DRAIN: Duration = Duration::from_secs(30);
+
+pub(super) fn ready(running: &Running) {
+    let server = &running.gateway().settings().server;
+    let snapshot = running.gateway().snapshot();
+    let deployments = snapshot.catalog.deployments();
+    let served = |deployment: &&std::sync::Arc<ostia::catalog::Deployment>| {
+        deployment.serving == Serving::Yes && deployment.framework_listed()
+    };
+    tracing::info!(
+        listen = shown(&server.listen, running.address()),
+        admin = shown(&server.admin_listen, running.admin_address()),
+        endpoints = deployments.iter().filter(served).count(),
+        version = env!("CARGO_PKG_VERSION"),
+        "ostia listens"
+    );
+    notify(&[NotifyState::Ready]);
+}
+
+pub(super) fn stopping(running: &Running, signal: &str) {
+    let limit = running.gateway().settings().server.drain_timeout;
+    let longest = u32::try_from((limit + AFTER_DRAIN).as_micros()).unwrap_or(u32::MAX);
+    tracing::info!(
+        signal,
+        limit_seconds = limit.as_secs(),
+        "stopping: nothing new is accepted, running requests are answered; a second signal cuts them short"
+    );
+    notify(&[
+        NotifyState::Stopping,
+        NotifyState::ExtendTimeoutUsec(longest),
+    ]);
+}
+
+fn shown(configured: &ListenAddress, bound: Option<SocketAddr>) -> String {
+    match (configured, bound) {
+        (_, Some(address)) => address.to_string(),
+        (ListenAddress::Tcp(address), None) => address.to_string(),
+        (ListenAddress::Unix(path), None) => format!("unix:{}", path.display()),
+    }
+}
+
+fn notify(state: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(state) {
+        tracing::debug!(%error, "systemd was not told");
+    }
+}

@@ -1,0 +1,22 @@
+use clap::Args;
+
+use crate::failure::Failure;
+use crate::output::print;
+
+/// Names that begin with `-` are taken as they are; put `--` before a name that is an option, such as `--help`.
+#[derive(Debug, Args)]
+pub struct Slug {
+    #[arg(allow_hyphen_values = true)]
+    cluster: String,
+    #[arg(allow_hyphen_values = true)]
+    framework: String,
+    #[arg(allow_hyphen_values = true)]
+    model: String,
+}
+
+impl Slug {
+    pub fn run(&self) -> Result<(), Failure> {
+        let slug = ostia::catalog::slug(&self.cluster, &self.framework, &self.model);
+        print(&format!("{slug}\n"))
+    }
+}

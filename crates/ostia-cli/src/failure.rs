@@ -1,0 +1,82 @@
+use std::error::Error;
+use std::process::ExitCode;
+
+use crate::commands::Command;
+use crate::output;
+
+/// Why a command ends otherwise than well. The codes are those of `sysexits.h`, and part of what Ostia promises.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    Other = 1,
+    Usage = 64,
+    Config = 78,
+}
+
+/// One line that says what is wrong and what to do; nothing if it was said already.
+#[derive(Debug)]
+pub struct Failure {
+    exit: Exit,
+    text: String,
+}
+
+impl Failure {
+    pub fn usage(text: impl Into<String>) -> Self {
+        Self::new(Exit::Usage, text)
+    }
+
+    pub fn config(text: impl Into<String>) -> Self {
+        Self::new(Exit::Config, text)
+    }
+
+    pub fn other(text: impl Into<String>) -> Self {
+        Self::new(Exit::Other, text)
+    }
+
+    fn new(exit: Exit, text: impl Into<String>) -> Self {
+        let text = text.into();
+        Self { exit, text }
+    }
+
+    pub fn exit(&self) -> ExitCode {
+        ExitCode::from(self.exit as u8)
+    }
+
+    /// A gateway's stderr is its log, which machines read; the other commands speak to people.
+    pub fn report(&self, command: &Command) {
+        if self.text.is_empty() {
+            return;
+        }
+        match command {
+            Command::Serve(_) => tracing::error!("{}", self.text),
+            _ => output::note(&format!("error: {}", self.text)),
+        }
+    }
+}
+
+/// An error's text with those of its causes that are not in it already.
+pub fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let more = error.to_string();
+        if !text.contains(&more) {
+            text.push_str(": ");
+            text.push_str(&more);
+        }
+        cause = error.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::chain;
+
+    #[test]
+    fn causes_are_told_once() {
+        let inner = io::Error::other("disk full");
+        assert_eq!(chain(&io::Error::other(inner)), "disk full");
+    }
+}

@@ -1,0 +1,12 @@
+use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
+
+/// Keys and prompts are in this process's memory: no core file, and no other process of the same user may look into it.
+/// Where the system refuses, the process works all the same.
+pub fn keep_memory_private() {
+    let none = Rlimit {
+        current: Some(0),
+        maximum: Some(0),
+    };
+    let _ = setrlimit(Resource::Core, none);
+    let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
+}

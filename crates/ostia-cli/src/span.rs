@@ -1,0 +1,151 @@
+use std::str::FromStr;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+
+/// A length of time as people write it: `30d`, `12h`, `90m`, `45s`, `2w`. Never zero.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Span(Duration);
+
+/// A moment in the past: so long ago, or the beginning of a day in UTC, or a point in time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Since {
+    Ago(Span),
+    /// Unix microseconds.
+    At(i64),
+}
+
+/// Longer than anything that is meant, and short enough to be added to any date.
+const LONGEST: Duration = Duration::from_secs(100 * 365 * 86_400);
+
+impl Span {
+    pub fn micros(self) -> i64 {
+        i64::try_from(self.0.as_micros()).unwrap_or(i64::MAX)
+    }
+}
+
+impl Since {
+    /// Unix microseconds.
+    pub fn before(self, now: i64) -> i64 {
+        match self {
+            Self::Ago(span) => now.saturating_sub(span.micros()),
+            Self::At(moment) => moment,
+        }
+    }
+}
+
+impl FromStr for Span {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let fault = || "write a number and a unit: 45s, 90m, 12h, 30d, 2w".to_owned();
+        let (last, unit) = text.char_indices().last().ok_or_else(fault)?;
+        let seconds: u64 = match unit {
+            's' => 1,
+            'm' => 60,
+            'h' => 3_600,
+            'd' => 86_400,
+            'w' => 7 * 86_400,
+            _ => return Err(fault()),
+        };
+        let number = &text[..last];
+        if number.is_empty() || !number.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(fault());
+        }
+        let whole = number
+            .parse::<u64>()
+            .ok()
+            .and_then(|number| number.checked_mul(seconds));
+        match whole.map(Duration::from_secs) {
+            Some(Duration::ZERO) => Err("it is no time at all".to_owned()),
+            Some(span) if span <= LONGEST => Ok(Self(span)),
+            _ => Err("it is longer than 100 years".to_owned()),
+        }
+    }
+}
+
+impl FromStr for Since {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Ok(span) = text.parse() {
+            return Ok(Self::Ago(span));
+        }
+        if let Ok(moment) = text.parse::<Timestamp>() {
+            return Ok(Self::At(moment.as_microsecond()));
+        }
+        // jiff would take the date of a longer text and leave the rest.
+        let midnight = (text.len() == "2026-01-31".len())
+            .then(|| text.parse::<Date>().ok())
+            .flatten()
+            .and_then(|date| date.to_zoned(TimeZone::UTC).ok());
+        match midnight {
+            Some(midnight) => Ok(Self::At(midnight.timestamp().as_microsecond())),
+            None => Err("write 7d, 12h or 30m, or a date such as 2026-01-31".to_owned()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Since, Span};
+
+    #[test]
+    fn spans() {
+        for (text, seconds) in [
+            ("45s", 45),
+            ("90m", 5_400),
+            ("12h", 43_200),
+            ("30d", 2_592_000),
+            ("2w", 1_209_600),
+        ] {
+            let span: Span = text.parse().unwrap();
+            assert_eq!(span.micros(), seconds * 1_000_000, "{text}");
+        }
+        for wrong in [
+            "",
+            "d",
+            "30",
+            "0d",
+            "-1d",
+            "+1d",
+            "1.5d",
+            "1d2h",
+            "30 d",
+            " 30d",
+            "1y",
+            "3é",
+            "99999999999999999999d",
+            "36501d",
+        ] {
+            assert!(wrong.parse::<Span>().is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn moments() {
+        let now = 1_795_392_000_000_000;
+        for (text, expected) in [
+            ("7d", now - 7 * 86_400_000_000),
+            ("30m", now - 1_800_000_000),
+            ("2026-11-22", now - 86_400_000_000),
+            ("2026-11-22T12:00:00Z", now - 43_200_000_000),
+            ("2026-11-22T12:00:00+01:00", now - 46_800_000_000),
+        ] {
+            let since: Since = text.parse().unwrap();
+            assert_eq!(since.before(now), expected, "{text}");
+        }
+        for wrong in [
+            "",
+            "yesterday",
+            "2026-13-01",
+            "2026-02-30",
+            "20261122",
+            "2026-11-22 noon",
+        ] {
+            assert!(wrong.parse::<Since>().is_err(), "{wrong:?}");
+        }
+    }
+}

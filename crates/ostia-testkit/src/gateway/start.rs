@@ -1,0 +1,104 @@
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use ostia::admit::LocalLimiter;
+use ostia::app::{Parts, Running};
+use ostia::config::{Sources, load};
+use ostia::fleet::Fleet;
+use ostia::identify::hash_key;
+use ostia_core::{BoxFuture, Clock, NewApiKey, Store, SystemClock};
+
+use super::{Log, Site, Subject, TestGateway, USER};
+
+/// The whole gateway within the test's process.
+struct InProcess {
+    running: Running,
+    limiter: Arc<LocalLimiter>,
+    log: Log,
+}
+
+impl TestGateway {
+    /// Starts a gateway from what `site` says, and makes its client's key.
+    pub async fn start(site: Site) -> Self {
+        Self::start_at(site, Arc::new(SystemClock)).await
+    }
+
+    /// The same with a clock that the test moves.
+    pub async fn start_at(site: Site, clock: Arc<dyn Clock>) -> Self {
+        let log = Log::capture();
+        site.write();
+        let url = format!("sqlite://{}", site.database_path().display());
+        let store = ostia_store::open(&url).await.unwrap();
+        create_key(&site, &*store, &*clock).await;
+        let fleet = Arc::new(Fleet::default());
+        let loaded = load(&sources(&site), &fleet);
+        assert!(!loaded.fatal(true), "{:#?}", loaded.problems);
+        let limiter = Arc::new(LocalLimiter::new(Arc::clone(&clock)));
+        let parts = Parts {
+            settings: loaded.settings.expect("sound settings"),
+            catalog: loaded.catalog,
+            fleet,
+            store,
+            clock,
+            limiter: Some(Arc::clone(&limiter) as _),
+        };
+        let running = Running::start(parts).await.unwrap();
+        let subject = InProcess {
+            running,
+            limiter,
+            log,
+        };
+        Self::around(site, subject)
+    }
+}
+
+impl Subject for InProcess {
+    fn address(&self) -> SocketAddr {
+        self.running.address().expect("a TCP listener")
+    }
+
+    fn admin_address(&self) -> SocketAddr {
+        self.running.admin_address().expect("a TCP listener")
+    }
+
+    fn held(&self) -> Vec<String> {
+        match self.limiter.in_flight() {
+            0 => Vec::new(),
+            held => vec![format!("{held} of the limiter's slots")],
+        }
+    }
+
+    fn log(&self) -> Vec<u8> {
+        self.log.bytes()
+    }
+
+    fn stop(self: Box<Self>) -> BoxFuture<'static, ()> {
+        Box::pin(async move {
+            self.running.shut_down(std::future::pending()).await;
+        })
+    }
+}
+
+/// The site's variables only: what the test's own process has must change nothing.
+fn sources(site: &Site) -> Sources {
+    let variables = site.variables().clone();
+    Sources {
+        config: Some(site.config_path()),
+        environment: variables.into_iter().collect(),
+        ..Sources::default()
+    }
+}
+
+async fn create_key(site: &Site, store: &dyn Store, clock: &dyn Clock) {
+    let key = NewApiKey {
+        id: "key-of-tester".to_owned(),
+        hash: hash_key(&site.secrets.client_bearer()),
+        username: USER.to_owned(),
+        groups: Vec::new(),
+        label: "tests".to_owned(),
+        admin: false,
+        created_at: clock.unix_micros(),
+        expires_at: None,
+    };
+    store.create_key(&key).await.unwrap();
+}

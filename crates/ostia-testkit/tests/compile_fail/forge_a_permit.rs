@@ -1,8 +1,0 @@
-use ostia::authorize::Permit;
-
-fn main() {
-    let _ = Permit {
-        model: "m".into(),
-        deployments: Vec::new(),
-    };
-}

@@ -1,0 +1,188 @@
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use http::StatusCode;
+use ostia_core::{Clock, RequestId};
+
+pub(super) const TARGET: &str = "ostia::access";
+/// nginx's word for a caller who left before there was an answer.
+const CLIENT_CLOSED: u16 = 499;
+
+/// One request as the access log shows it.
+#[derive(Debug, Clone, Copy)]
+pub struct Access<'a> {
+    pub request_id: RequestId,
+    /// The route's name, not the path: paths are of the caller's making.
+    pub route: &'a str,
+    pub status: u16,
+    /// "" before sign-in.
+    pub user_id: &'a str,
+    pub origin_ip: IpAddr,
+    pub duration: Duration,
+}
+
+/// Emits the `access` event. Costs a comparison where the filter does not show it.
+pub fn log_access(access: &Access<'_>) {
+    tracing::info!(
+        target: TARGET,
+        request_id = %access.request_id,
+        route = access.route,
+        status = access.status,
+        user_id = access.user_id,
+        origin_ip = %access.origin_ip,
+        duration_ms = u64::try_from(access.duration.as_millis()).unwrap_or(u64::MAX),
+        "access"
+    );
+}
+
+/// Goes with a request and, when it is dropped, emits its `access` event: keep it in the answer's body. Holds nothing and
+/// allocates nothing where the filter does not show such events.
+pub struct AccessLog(Option<Box<Open>>);
+
+struct Open {
+    request_id: RequestId,
+    route: &'static str,
+    status: u16,
+    user_id: Option<Arc<str>>,
+    origin_ip: IpAddr,
+    received: Instant,
+    clock: Arc<dyn Clock>,
+}
+
+impl AccessLog {
+    /// `route` is [`crate::routes::Route::name`], or `none`.
+    pub fn begin(
+        request_id: RequestId,
+        route: &'static str,
+        origin_ip: IpAddr,
+        received: Instant,
+        clock: &Arc<dyn Clock>,
+    ) -> Self {
+        if !tracing::enabled!(target: TARGET, tracing::Level::INFO) {
+            return Self(None);
+        }
+        Self(Some(Box::new(Open {
+            request_id,
+            route,
+            status: CLIENT_CLOSED,
+            user_id: None,
+            origin_ip,
+            received,
+            clock: Arc::clone(clock),
+        })))
+    }
+
+    /// Who asks, once that is known.
+    pub fn user(&mut self, user_id: &Arc<str>) {
+        if let Some(open) = &mut self.0 {
+            open.user_id = Some(Arc::clone(user_id));
+        }
+    }
+
+    /// The answer's status. Without it the event says 499: nobody was there to answer.
+    pub fn status(&mut self, status: StatusCode) {
+        if let Some(open) = &mut self.0 {
+            open.status = status.as_u16();
+        }
+    }
+}
+
+impl Drop for AccessLog {
+    fn drop(&mut self) {
+        let Some(open) = self.0.take() else {
+            return;
+        };
+        log_access(&Access {
+            request_id: open.request_id,
+            route: open.route,
+            status: open.status,
+            user_id: open.user_id.as_deref().unwrap_or_default(),
+            origin_ip: open.origin_ip,
+            duration: open.clock.now().saturating_duration_since(open.received),
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::net::{IpAddr, Ipv4Addr};
+    use std::sync::{Arc, Mutex};
+    use std::time::Duration;
+
+    use http::StatusCode;
+    use ostia_core::{Clock, ManualClock, RequestId};
+    use serde_json::{Value, json};
+
+    use super::AccessLog;
+
+    #[derive(Clone, Default)]
+    struct Sink(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Sink {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn events(level: tracing::Level, log: impl FnOnce()) -> Vec<Value> {
+        let sink = Sink::default();
+        let writer = sink.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .json()
+            .flatten_event(true)
+            .without_time()
+            .with_max_level(level)
+            .with_writer(move || writer.clone())
+            .finish();
+        tracing::subscriber::with_default(subscriber, log);
+        let bytes = sink.0.lock().unwrap().clone();
+        let text = String::from_utf8(bytes).unwrap();
+        text.lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
+    }
+
+    fn visit(answer: impl FnOnce(&mut AccessLog)) {
+        let manual = Arc::new(ManualClock::at(1_795_392_000_000_000));
+        let clock: Arc<dyn Clock> = manual.clone();
+        let origin = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        let id = RequestId::from_bytes([7; 16]);
+        let mut log = AccessLog::begin(id, "/whoami", origin, clock.now(), &clock);
+        answer(&mut log);
+        manual.advance(Duration::from_millis(12));
+    }
+
+    #[test]
+    fn the_event_comes_when_the_answer_ends() {
+        let seen = events(tracing::Level::INFO, || {
+            visit(|log| {
+                log.user(&"ann@lab.org".into());
+                log.status(StatusCode::OK);
+            });
+            visit(|_| {});
+        });
+        let expected = |status: u16, user: &str| {
+            json!({
+                "level": "INFO", "target": "ostia::access", "message": "access",
+                "request_id": "07070707-0707-0707-0707-070707070707", "route": "/whoami",
+                "status": status, "user_id": user, "origin_ip": "127.0.0.1", "duration_ms": 12,
+            })
+        };
+        assert_eq!(seen, [expected(200, "ann@lab.org"), expected(499, "")]);
+    }
+
+    #[test]
+    fn nothing_is_kept_where_nobody_reads_it() {
+        let seen = events(tracing::Level::WARN, || {
+            visit(|log| assert!(log.0.is_none()));
+        });
+        assert_eq!(seen, Vec::<Value>::new());
+    }
+}

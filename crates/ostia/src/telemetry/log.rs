@@ -1,0 +1,95 @@
+//! What the process says on stderr: one line an event, JSON or text.
+//!
+//! Whatever is in an event's fields, it stays one line: control characters and those that turn the direction of text are
+//! escaped. Lines go through a bounded queue, so that a slow terminal, a full disk or a closed pipe never holds up a
+//! request: what finds no room is dropped and counted.
+
+mod escape;
+mod filter;
+mod json;
+mod layer;
+mod line;
+mod panics;
+mod queue;
+mod text;
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use ostia_core::SystemClock;
+use tracing::Level;
+use tracing::subscriber::SetGlobalDefaultError;
+use tracing_subscriber::layer::SubscriberExt as _;
+
+pub use filter::FilterError;
+use layer::LineLayer;
+use queue::Queue;
+
+/// Lines that found no room, or could not be written, since the process began.
+static LOST: AtomicU64 = AtomicU64::new(0);
+
+/// How a line looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// `access` and `usage` events are shown at `debug` only.
+    Text { colors: bool },
+    /// `access` and `usage` events are shown at `info`.
+    Json,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    #[error(transparent)]
+    Filter(#[from] FilterError),
+    #[error("the log's thread cannot be started: {0}")]
+    Thread(io::Error),
+    #[error("logs are set up already")]
+    Twice(#[from] SetGlobalDefaultError),
+}
+
+/// Keeps the log's thread. Dropping it writes what is still queued, for two seconds at the most.
+#[must_use = "dropping it ends the log"]
+pub struct LogGuard {
+    queue: Arc<Queue>,
+}
+
+/// Sends the process's events, and its panics, to stderr.
+///
+/// `directives` is the text of `OSTIA_LOG`: `debug`, or `info,ostia::relay=trace`; without a level of its own it changes
+/// single targets only and the rest stays at `level`. Other crates' events are shown up to `info` unless they are named,
+/// because what they trace includes headers.
+///
+/// # Errors
+///
+/// The directives cannot be read, or this was called before.
+pub fn init(
+    format: LogFormat,
+    directives: Option<&str>,
+    level: Level,
+) -> Result<LogGuard, LogError> {
+    let filter = filter::parse(directives.unwrap_or_default(), level, format)?;
+    let queue = Arc::new(Queue::default());
+    let layer = LineLayer::new(format, Arc::clone(&queue), Box::new(SystemClock));
+    tracing::subscriber::set_global_default(
+        tracing_subscriber::registry().with(filter).with(layer),
+    )?;
+    let writer = Arc::clone(&queue);
+    std::thread::Builder::new()
+        .name("log".into())
+        .spawn(move || writer.write_to(&mut io::stderr()))
+        .map_err(LogError::Thread)?;
+    panics::log_panics();
+    Ok(LogGuard { queue })
+}
+
+/// Lines that were lost since the process began, for metrics.
+pub fn lost_lines() -> u64 {
+    LOST.load(Ordering::Relaxed)
+}
+
+impl Drop for LogGuard {
+    fn drop(&mut self) {
+        self.queue.close();
+    }
+}
