@@ -6,3 +6,9 @@ cd "$(dirname "$0")/.."
 
 # The front of the tests: everything in Rust. --workspace, because `cargo test` alone takes the default member only.
 cargo test --workspace --locked "$@"
+
+# Real client libraries against the simulated backend. A run of chosen Rust tests leaves them out.
+if [ $# -eq 0 ]; then
+  scripts/clients/install.sh
+  scripts/demo-clients.sh
+fi
