@@ -1,3 +1,4 @@
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, ValueEnum};
@@ -36,11 +37,41 @@ pub enum Format {
     Json,
 }
 
+impl Arguments {
+    /// Reads the process's words, its own name first.
+    pub fn read(words: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
+        Self::try_parse_from(gather_env_files(words))
+    }
+}
+
+/// Puts all `--env-file` to the front, in their order. Of an option that stands before and after a command clap keeps
+/// only what stands after it, and a file of variables would be lost without a word.
+fn gather_env_files(words: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
+    let mut words = words.into_iter();
+    let mut front: Vec<OsString> = words.next().into_iter().collect();
+    let mut rest = Vec::new();
+    while let Some(word) = words.next() {
+        if word == "--" {
+            rest.push(word);
+            break;
+        }
+        if word == "--env-file" {
+            front.push(word);
+            front.extend(words.next());
+        } else if word.as_encoded_bytes().starts_with(b"--env-file=") {
+            front.push(word);
+        } else {
+            rest.push(word);
+        }
+    }
+    front.into_iter().chain(rest).chain(words).collect()
+}
+
 #[cfg(test)]
 mod tests {
-    use clap::{CommandFactory as _, Parser as _};
+    use clap::CommandFactory as _;
 
-    use super::Arguments;
+    use super::{Arguments, OsString, PathBuf};
 
     #[test]
     fn the_command_line_is_consistent() {
@@ -53,13 +84,21 @@ mod tests {
         let between = "ostia --env-file 1 key --config a.toml --env-file 2 --log-format json list";
         let after = "ostia key list --config a.toml --env-file 1 --env-file 2 --log-format json";
         for line in [before, between, after] {
-            let arguments = Arguments::try_parse_from(line.split(' ')).unwrap();
-            let global = arguments.global;
+            let global = read(line).unwrap().global;
             assert_eq!(global.config.unwrap().to_str(), Some("a.toml"), "{line}");
             assert!(global.log_format.is_some(), "{line}");
-            if line != between {
-                assert_eq!(global.env_files.len(), 2, "{line}");
-            }
+            assert_eq!(global.env_files, ["1", "2"].map(PathBuf::from), "{line}");
         }
+    }
+
+    #[test]
+    fn words_after_two_hyphens_are_no_options() {
+        let arguments = read("ostia slug --env-file=1 -- --env-file 2 3").unwrap();
+        assert_eq!(arguments.global.env_files, [PathBuf::from("1")]);
+        assert!(read("ostia key list --env-file").is_err());
+    }
+
+    fn read(line: &str) -> Result<Arguments, clap::Error> {
+        Arguments::read(line.split(' ').map(OsString::from))
     }
 }

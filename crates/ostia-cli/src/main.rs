@@ -13,8 +13,6 @@ mod table;
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
-
 use arguments::Arguments;
 use failure::Failure;
 
@@ -23,7 +21,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     hardening::keep_memory_private();
-    match Arguments::try_parse() {
+    match Arguments::read(std::env::args_os()) {
         Ok(arguments) => {
             run(&arguments).map_or_else(|failure| failure.exit(), |()| ExitCode::SUCCESS)
         }

@@ -78,8 +78,8 @@ mod tests {
         table.row(["é", "12", ""]);
         table.row(["line\n\u{1b}[31m", "3", "x"]);
         let expected = "\
-NAME               COUNT  NOTE
-é                     12
+NAME              COUNT  NOTE
+é                    12
 line\\n\\u{1b}[31m      3  x
 ";
         assert_eq!(table.render(), expected);

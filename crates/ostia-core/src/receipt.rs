@@ -105,8 +105,10 @@ impl Receipt {
         observer: Option<Arc<dyn Observer>>,
         opening: Opening,
     ) -> Result<Self, JournalFull> {
+        // What the row says if nothing more is ever written: it may have reached the backend.
         let facts = Facts {
             usage: opening.estimate(0),
+            attempts: 1,
             ..Facts::default()
         };
         let slot = journal.started(&opening.row(&facts, Outcome::Interrupted, opening.received))?;
@@ -115,10 +117,7 @@ impl Receipt {
             clock,
             shutting_down,
             observer,
-            facts: Facts {
-                usage: Usage::default(),
-                ..facts
-            },
+            facts: Facts::default(),
             opening,
         })
     }

@@ -48,9 +48,16 @@ pub async fn infer(
     let answer = dispatch(
         gateway, &snapshot, &inbound, &principal, &call, admission, receipt,
     );
-    let mut response = answer.await?;
-    response.headers_mut().extend(limit_headers(&standing));
-    Ok(response)
+    match answer.await {
+        Ok(mut response) => {
+            response.headers_mut().extend(limit_headers(&standing));
+            Ok(response)
+        }
+        Err(mut refusal) => {
+            refusal.headers.extend(limit_headers(&standing));
+            Err(refusal)
+        }
+    }
 }
 
 /// From the body in the socket to the right to send it on.

@@ -92,6 +92,27 @@ impl<'a> Route<'a> {
         })
     }
 
+    /// The name in logs and metrics: few, and none of a caller's making.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Health => "/health",
+            Self::Status => "/status",
+            Self::OpenApi => "/openapi.json",
+            Self::Docs => "/docs",
+            Self::Whoami => "/whoami",
+            Self::ListEndpoints => "/list-endpoints",
+            Self::Models(None) => "/v1/models",
+            Self::Models(Some(_)) => "/{cluster}/{framework}/v1/models",
+            Self::Model(None, _) => "/v1/models/{id}",
+            Self::Model(Some(_), _) => "/{cluster}/{framework}/v1/models/{id}",
+            Self::Jobs(_) => "/{cluster}/jobs",
+            Self::ClusterModels(_) => "/{cluster}/models",
+            Self::Inference(Address { scope: None, .. }) => "/v1/{api}",
+            Self::Inference(_) => "/{cluster}/{framework}/v1/{api}",
+            Self::NotServed => "not_served",
+        }
+    }
+
     /// Open to everybody, without signing in.
     pub const fn is_open(&self) -> bool {
         matches!(

@@ -67,6 +67,12 @@ impl SqliteStore {
 fn pool(connections: u32) -> SqlitePoolOptions {
     SqlitePoolOptions::new()
         .max_connections(connections)
+        // A disk that fails or is full makes SQLite end a transaction by itself; sqlx's own ROLLBACK fails then, and the
+        // connection would count as within that transaction for ever, unable to begin another.
+        .before_acquire(|connection, _| {
+            let usable = !connection.is_in_transaction();
+            Box::pin(async move { Ok(usable) })
+        })
         .acquire_timeout(ACQUIRE_TIMEOUT)
         .idle_timeout(None)
         .max_lifetime(None)

@@ -83,6 +83,13 @@ impl RawClient {
         Self { wire }
     }
 
+    /// The same for a peer that may be gone.
+    pub async fn try_connect(address: SocketAddr) -> Option<Self> {
+        let connecting = Wire::connect(address);
+        let wire = within(|| format!("a connection to {address}"), connecting).await;
+        wire.ok().map(|wire| Self { wire })
+    }
+
     /// A client that lets the peer send little ahead: a slow reader, together with [`Self::take`].
     pub async fn connect_narrow(address: SocketAddr) -> Self {
         let socket = TcpSocket::new_v4().unwrap();

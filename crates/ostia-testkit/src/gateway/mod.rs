@@ -4,7 +4,9 @@
 
 mod audit;
 pub mod gauges;
+mod keys;
 mod log;
+mod process;
 mod rows;
 mod site;
 mod start;
@@ -22,6 +24,7 @@ use crate::patience::within;
 
 pub use audit::audit;
 pub use log::Log;
+pub use process::Process;
 pub use rows::{Row, read_rows};
 pub use site::{BACKEND_KEY_VARIABLE, CLUSTER, Endpoint, FRAMEWORK, Secrets, Site, USER};
 
@@ -149,7 +152,12 @@ impl TestGateway {
 
     /// Waits for rest, stops the gateway, and checks what must hold after every test: nothing held, exactly one row for
     /// each request that a backend saw, the tokens that were reported, no secret anywhere. Gives all rows.
-    pub async fn finish(mut self, backends: &[&FakeBackend]) -> Vec<Row> {
+    pub async fn finish(self, backends: &[&FakeBackend]) -> Vec<Row> {
+        self.finish_keeping(backends).await.0
+    }
+
+    /// The same, and hands back the installation: its folder lives as long as it does.
+    pub async fn finish_keeping(mut self, backends: &[&FakeBackend]) -> (Vec<Row>, Site) {
         for backend in backends {
             backend.idle().await;
         }
@@ -174,7 +182,7 @@ impl TestGateway {
             breaches.join("\n")
         );
         self.assert_no_leak(&records);
-        rows
+        (rows, std::mem::take(&mut self.site))
     }
 
     fn assert_no_leak(&self, records: &[crate::backend::Record]) {

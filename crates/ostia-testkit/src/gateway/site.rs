@@ -23,6 +23,7 @@ pub struct Site {
     endpoints: Vec<Endpoint>,
     settings: toml::Table,
     variables: BTreeMap<String, String>,
+    faults_allowed: bool,
     pub secrets: Secrets,
 }
 
@@ -127,6 +128,7 @@ impl Site {
             endpoints: Vec::new(),
             settings: toml::Table::new(),
             variables: BTreeMap::from([(BACKEND_KEY_VARIABLE.to_owned(), backend_key)]),
+            faults_allowed: false,
             secrets,
         };
         site.settings(
@@ -199,6 +201,17 @@ impl Site {
     pub fn variable(mut self, name: &str, value: &str) -> Self {
         self.variables.insert(name.to_owned(), value.to_owned());
         self
+    }
+
+    /// Starts although entries have faults, as `serve` does without `--strict`.
+    #[must_use]
+    pub const fn with_faults(mut self) -> Self {
+        self.faults_allowed = true;
+        self
+    }
+
+    pub(super) const fn is_strict(&self) -> bool {
+        !self.faults_allowed
     }
 
     pub const fn variables(&self) -> &BTreeMap<String, String> {

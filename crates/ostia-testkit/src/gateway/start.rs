@@ -26,13 +26,10 @@ impl TestGateway {
     /// The same with a clock that the test moves.
     pub async fn start_at(site: Site, clock: Arc<dyn Clock>) -> Self {
         let log = Log::capture();
-        site.write();
-        let url = format!("sqlite://{}", site.database_path().display());
-        let store = ostia_store::open(&url).await.unwrap();
-        create_key(&site, &*store, &*clock).await;
+        let store = site.prepare(&*clock).await;
         let fleet = Arc::new(Fleet::default());
         let loaded = load(&sources(&site), &fleet);
-        assert!(!loaded.fatal(true), "{:#?}", loaded.problems);
+        assert!(!loaded.fatal(site.is_strict()), "{:#?}", loaded.problems);
         let limiter = Arc::new(LocalLimiter::new(Arc::clone(&clock)));
         let parts = Parts {
             settings: loaded.settings.expect("sound settings"),
@@ -89,16 +86,23 @@ fn sources(site: &Site) -> Sources {
     }
 }
 
-async fn create_key(site: &Site, store: &dyn Store, clock: &dyn Clock) {
-    let key = NewApiKey {
-        id: "key-of-tester".to_owned(),
-        hash: hash_key(&site.secrets.client_bearer()),
-        username: USER.to_owned(),
-        groups: Vec::new(),
-        label: "tests".to_owned(),
-        admin: false,
-        created_at: clock.unix_micros(),
-        expires_at: None,
-    };
-    store.create_key(&key).await.unwrap();
+impl Site {
+    /// Writes the files, makes the database, and in it the client's key.
+    pub async fn prepare(&self, clock: &dyn Clock) -> Arc<dyn Store> {
+        self.write();
+        let url = format!("sqlite://{}", self.database_path().display());
+        let store = ostia_store::open(&url).await.unwrap();
+        let key = NewApiKey {
+            id: "key-of-tester".to_owned(),
+            hash: hash_key(&self.secrets.client_bearer()),
+            username: USER.to_owned(),
+            groups: Vec::new(),
+            label: "tests".to_owned(),
+            admin: false,
+            created_at: clock.unix_micros(),
+            expires_at: None,
+        };
+        store.create_key(&key).await.unwrap();
+        store
+    }
 }

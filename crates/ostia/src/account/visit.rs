@@ -69,8 +69,11 @@ impl Visit {
         }
     }
 
-    /// Writes the row of a refusal.
+    /// Writes the row of a refusal. Where the client has gone, nobody was refused: that row is written on drop.
     pub fn refused(mut self, refusal: Refusal) -> Refusal {
+        if refusal.outcome == Outcome::ClientClosed {
+            return refusal;
+        }
         let facts = Facts {
             http_status: refusal.status.as_u16(),
             error_code: refusal.code.clone(),

@@ -102,18 +102,19 @@ impl Admission {
         Some(self)
     }
 
-    /// The request is over: the reservation becomes what it really used.
+    /// The request is over: the reservation becomes what it really used, and the caller's place is free. Later calls
+    /// change nothing.
     pub fn settle(&mut self, used_tokens: u64) {
         self.lease.settle(used_tokens);
+        if let Some(hold) = self.user.take() {
+            self.limiter.release_user(hold, !self.dispatched);
+        }
     }
 }
 
 impl Drop for Admission {
     fn drop(&mut self) {
-        self.lease.settle(0);
-        if let Some(hold) = self.user.take() {
-            self.limiter.release_user(hold, !self.dispatched);
-        }
+        self.settle(0);
     }
 }
 

@@ -263,7 +263,8 @@ impl LocalLimiter {
         for (index, candidate) in ask.candidates.iter().enumerate() {
             let standing = match self.try_candidate(user, candidate, ask.tokens, token_now) {
                 Ok(standing) => standing,
-                Err(this) => {
+                Err(mut this) => {
+                    this.standing.requests = self.request_level(user, limits, rate_now);
                     denial = Some(milder(denial, this));
                     continue;
                 }

@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use arc_swap::ArcSwap;
-use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use http::{HeaderValue, Response, StatusCode, header};
 use ostia_core::{Clock, Limiter, RequestId, Store};
 use serde_json::{Value, json};
 
@@ -21,6 +21,7 @@ use crate::read::{Budget, Call, Dialect, ReadLimits};
 use crate::relay::{self, ClientBody};
 use crate::resolve::Address;
 use crate::routes::{self, Cors, Lost, Route};
+use crate::telemetry::AccessLog;
 
 /// A gateway at work: the parts that requests use.
 pub struct Gateway {
@@ -129,29 +130,41 @@ impl Gateway {
     }
 
     async fn answer(&self, inbound: Inbound) -> Response<ClientBody> {
-        if self.cors.is_preflight(&inbound.head) {
-            return empty_answer(self.cors.preflight(&inbound.head.headers));
-        }
-        let cors = self.cors.answer(&inbound.head.headers);
+        let preflight = self.cors.is_preflight(&inbound.head);
+        let cors = match preflight {
+            true => self.cors.preflight(&inbound.head.headers),
+            false => self.cors.answer(&inbound.head.headers),
+        };
         let path = inbound.head.uri.path().to_owned();
         let base_path = &self.settings.server.base_path;
         let route = Route::find(&inbound.head.method, &path, base_path);
-        let id = inbound.id;
-        let mut response = match self.serve_route(inbound, route).await {
-            Ok(response) => response,
-            Err(refusal) => {
-                log_refusal(id, &refusal);
-                refusal.into_response(routes::dialect_of(&path, base_path))
-            }
+        let name = match preflight {
+            true => "preflight",
+            false => route.as_ref().map_or("none", Route::name),
         };
+        let (id, wire) = (inbound.id, Arc::clone(&inbound.wire));
+        let mut access =
+            AccessLog::begin(id, name, inbound.origin_ip, inbound.received, &self.clock);
+        let served = tokio::select! {
+            biased;
+            () = std::future::ready(()), if preflight => Ok(empty_answer()),
+            served = self.serve_route(inbound, route, &mut access) => served,
+            () = wire.given_up() => Err(Refusal::shutting_down()),
+        };
+        let mut response = served.unwrap_or_else(|refusal| {
+            log_refusal(id, &refusal);
+            refusal.into_response(routes::dialect_of(&path, base_path))
+        });
         response.headers_mut().extend(cors);
-        response
+        access.status(response.status());
+        response.map(|body| body.logged(access))
     }
 
     async fn serve_route(
         &self,
         inbound: Inbound,
         route: Result<Route<'_>, Lost>,
+        access: &mut AccessLog,
     ) -> Result<Response<ClientBody>, Refusal> {
         let route = match route {
             Ok(route) if route.is_open() => return Ok(self.serve_open(&route)),
@@ -162,6 +175,7 @@ impl Gateway {
             closed => closed,
         };
         let principal = self.identify.identify(&inbound.head).await?;
+        access.user(&principal.user_id);
         match route {
             Ok(Route::Inference(address)) => {
                 pipeline::infer(self, inbound, principal, &address).await
@@ -240,10 +254,9 @@ fn scope_of(scope: routes::Scope<'_>) -> crate::catalog::Scope<'_> {
     .scope()
 }
 
-fn empty_answer(headers: HeaderMap) -> Response<ClientBody> {
+fn empty_answer() -> Response<ClientBody> {
     let mut response = Response::new(ClientBody::empty());
     *response.status_mut() = StatusCode::NO_CONTENT;
-    *response.headers_mut() = headers;
     response
 }
 

@@ -68,6 +68,11 @@ impl Refusal {
         }
     }
 
+    /// The drain limit has passed and there is no answer yet.
+    pub fn shutting_down() -> Self {
+        from_fault(Fault::ShuttingDown).with_retry_after(SHORTLY)
+    }
+
     pub fn not_implemented() -> Self {
         Self::client(
             StatusCode::NOT_IMPLEMENTED,
@@ -158,7 +163,9 @@ fn store_unavailable() -> Refusal {
 impl From<ReadError> for Refusal {
     fn from(error: ReadError) -> Self {
         let status = match &error {
-            ReadError::Invalid(_) | ReadError::Incomplete => StatusCode::BAD_REQUEST,
+            ReadError::Invalid(_) | ReadError::Incomplete | ReadError::HungUp => {
+                StatusCode::BAD_REQUEST
+            }
             ReadError::UnsupportedType(_) | ReadError::Encoded => {
                 StatusCode::UNSUPPORTED_MEDIA_TYPE
             }
@@ -173,7 +180,10 @@ impl From<ReadError> for Refusal {
                 .with_retry_after(Duration::from_secs(1));
             }
         };
-        let refusal = Self::client(status, error.code(), error.to_string());
+        let mut refusal = Self::client(status, error.code(), error.to_string());
+        if error == ReadError::HungUp {
+            refusal.outcome = Outcome::ClientClosed;
+        }
         match error.param() {
             Some(param) => refusal.with_param(param),
             None => refusal,

@@ -1,3 +1,6 @@
+use std::any::Any;
+use std::error::Error as _;
+use std::io::{self, ErrorKind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -46,7 +49,7 @@ pub(super) async fn collect<B>(
     budget: &Arc<Budget>,
 ) -> Result<(Bytes, Reserved), ReadError>
 where
-    B: Body<Data = Bytes> + Unpin,
+    B: Body<Data = Bytes, Error: 'static> + Unpin,
 {
     let limit = limits.max_body_bytes;
     let announced = announced.unwrap_or(0).max(body.size_hint().lower());
@@ -91,7 +94,7 @@ impl IdleTimer {
 
     async fn next_frame<B>(&self, body: &mut B) -> Result<Option<Bytes>, ReadError>
     where
-        B: Body<Data = Bytes> + Unpin,
+        B: Body<Data = Bytes, Error: 'static> + Unpin,
     {
         loop {
             let frame =
@@ -104,7 +107,7 @@ impl IdleTimer {
             };
             match frame {
                 None => return Ok(None),
-                Some(Err(_)) => return Err(ReadError::Incomplete),
+                Some(Err(error)) => return Err(judge(&error)),
                 Some(Ok(frame)) => {
                     if let Ok(data) = frame.into_data() {
                         return Ok(Some(data));
@@ -120,6 +123,31 @@ impl IdleTimer {
             *self = Self::start(self.period);
         }
     }
+}
+
+/// Whether the client went away or sent something that is no body.
+fn judge(error: &dyn Any) -> ReadError {
+    let hung_up = error.downcast_ref::<hyper::Error>().is_some_and(|error| {
+        error.is_incomplete_message() || error.is_closed() || is_end(error.source())
+    });
+    match hung_up {
+        true => ReadError::HungUp,
+        false => ReadError::Incomplete,
+    }
+}
+
+/// A socket that ended, or, where the source is no I/O error, a stream of HTTP/2 that was reset.
+fn is_end(source: Option<&(dyn std::error::Error + 'static)>) -> bool {
+    let Some(source) = source else { return false };
+    source.downcast_ref::<io::Error>().is_none_or(|error| {
+        matches!(
+            error.kind(),
+            ErrorKind::UnexpectedEof
+                | ErrorKind::ConnectionReset
+                | ErrorKind::ConnectionAborted
+                | ErrorKind::BrokenPipe
+        )
+    })
 }
 
 impl Gathered {

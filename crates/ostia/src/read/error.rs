@@ -21,10 +21,12 @@ pub enum ReadError {
     /// 408, then close: the client stopped sending.
     #[error("The request body did not arrive in time.")]
     Timeout,
-    /// 400, then close: the body ended before its announced end, or its framing broke. Most often nobody is left to
-    /// read the answer.
+    /// 400, then close: the body's framing broke.
     #[error("The request body ended before it was complete.")]
     Incomplete,
+    /// The client went away before the body's end: nobody is left to read an answer.
+    #[error("The request body ended before it was complete.")]
+    HungUp,
 }
 
 /// A body that says something the gateway cannot act on.
@@ -47,7 +49,7 @@ impl ReadError {
             Self::TooLarge { .. } => "request_too_large",
             Self::Busy => "gateway_busy",
             Self::Timeout => "request_timeout",
-            Self::Incomplete => "incomplete_body",
+            Self::Incomplete | Self::HungUp => "incomplete_body",
         }
     }
 

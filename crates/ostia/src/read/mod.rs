@@ -51,7 +51,7 @@ pub async fn read<B>(
     budget: &Arc<Budget>,
 ) -> Result<Call, ReadError>
 where
-    B: Body<Data = Bytes> + Unpin,
+    B: Body<Data = Bytes, Error: 'static> + Unpin,
 {
     let content = content::content_of(headers, &api)?;
     let announced = content::announced_length(headers);

@@ -1,7 +1,6 @@
 use std::future::poll_fn;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use http::{Response, StatusCode, response};
 
 use super::backend_error::read_text;
@@ -68,7 +67,7 @@ async fn begin_stream(
     if let Err(fault) = poll_fn(|task| stream.poll_hold(task)).await {
         return Err(end(stream.in_flight(), RelayError::Fault(fault)));
     }
-    Ok(respond(head.status, headers, ClientBody::Stream(stream)))
+    Ok(respond(head.status, headers, ClientBody::stream(stream)))
 }
 
 async fn begin_bulk(
@@ -87,7 +86,7 @@ async fn begin_bulk(
     bulk.in_flight().begun(head.status.as_u16(), clock.now());
     let whole = match collected {
         Ok(Collected::Whole(whole)) => whole,
-        Ok(Collected::Begun) => return Ok(respond(head.status, headers, ClientBody::Bulk(bulk))),
+        Ok(Collected::Begun) => return Ok(respond(head.status, headers, ClientBody::bulk(bulk))),
         Err(fault) => return Err(end(bulk.in_flight(), RelayError::Fault(fault))),
     };
     let reading = read_answer(&whole);
@@ -139,11 +138,4 @@ fn end(in_flight: &mut InFlight, error: RelayError) -> Refusal {
         refusal.code.clone(),
     );
     refusal
-}
-
-impl ClientBody {
-    /// No body at all.
-    pub fn empty() -> Self {
-        Self::whole(Bytes::new())
-    }
 }

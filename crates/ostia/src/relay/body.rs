@@ -7,21 +7,54 @@ use http_body::{Body, Frame, SizeHint};
 use super::bulk::BulkBody;
 use super::stream::StreamBody;
 use crate::listen::BodyBroken;
+use crate::telemetry::AccessLog;
 use crate::upstream::UpstreamBody;
 
 /// The body of every answer that leaves the gateway.
-pub enum ClientBody {
+pub struct ClientBody {
+    source: Source,
+    /// Dropped with the body: the `access` event tells how long the whole answer took.
+    access: Option<AccessLog>,
+}
+
+enum Source {
     Whole(Option<Bytes>),
-    #[expect(private_interfaces, reason = "made by the relay alone")]
     Bulk(Box<BulkBody<UpstreamBody>>),
-    #[expect(private_interfaces, reason = "made by the relay alone")]
     Stream(Box<StreamBody<UpstreamBody>>),
 }
 
 impl ClientBody {
     pub fn whole(bytes: impl Into<Bytes>) -> Self {
         let bytes = bytes.into();
-        Self::Whole((!bytes.is_empty()).then_some(bytes))
+        Source::Whole((!bytes.is_empty()).then_some(bytes)).into()
+    }
+
+    /// No body at all.
+    pub fn empty() -> Self {
+        Source::Whole(None).into()
+    }
+
+    pub(super) fn bulk(body: Box<BulkBody<UpstreamBody>>) -> Self {
+        Source::Bulk(body).into()
+    }
+
+    pub(super) fn stream(body: Box<StreamBody<UpstreamBody>>) -> Self {
+        Source::Stream(body).into()
+    }
+
+    /// Lets the access event wait for the end of the body.
+    pub fn logged(mut self, access: AccessLog) -> Self {
+        self.access = Some(access);
+        self
+    }
+}
+
+impl From<Source> for ClientBody {
+    fn from(source: Source) -> Self {
+        Self {
+            source,
+            access: None,
+        }
     }
 }
 
@@ -33,28 +66,28 @@ impl Body for ClientBody {
         mut self: Pin<&mut Self>,
         task: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyBroken>>> {
-        match &mut *self {
-            Self::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Self::Bulk(body) => Pin::new(&mut **body).poll_frame(task),
-            Self::Stream(body) => Pin::new(&mut **body).poll_frame(task),
+        match &mut self.source {
+            Source::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Source::Bulk(body) => Pin::new(&mut **body).poll_frame(task),
+            Source::Stream(body) => Pin::new(&mut **body).poll_frame(task),
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        match self {
-            Self::Whole(bytes) => bytes.is_none(),
-            Self::Bulk(body) => body.is_end_stream(),
-            Self::Stream(body) => body.is_end_stream(),
+        match &self.source {
+            Source::Whole(bytes) => bytes.is_none(),
+            Source::Bulk(body) => body.is_end_stream(),
+            Source::Stream(body) => body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
-        match self {
-            Self::Whole(bytes) => {
+        match &self.source {
+            Source::Whole(bytes) => {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
             }
-            Self::Bulk(body) => body.size_hint(),
-            Self::Stream(_) => SizeHint::default(),
+            Source::Bulk(body) => body.size_hint(),
+            Source::Stream(_) => SizeHint::default(),
         }
     }
 }

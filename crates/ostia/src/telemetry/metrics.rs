@@ -133,6 +133,11 @@ impl Scrape {
                 self.public.refused(),
             ),
             (
+                "log_lines_lost",
+                "Log lines dropped because standard error was not read",
+                crate::telemetry::log::lost_lines(),
+            ),
+            (
                 "ledger_refused",
                 "Requests refused because the journal was full",
                 ledger.refused_started,

@@ -102,13 +102,20 @@ pub async fn send(
         });
     };
     let facts = &mut receipt.facts;
-    let sent = client
-        .send(outgoing, &mut |phase| facts.phase = phase)
-        .await;
+    let before = facts.attempts;
+    // Counted as it goes: whoever hangs up meanwhile leaves a row that knows of the backend.
+    facts.attempts = before + 1;
+    let mut begun = 0;
+    let mut progress = |phase| {
+        facts.phase = phase;
+        begun += u32::from(phase == Phase::WaitingHeaders);
+        facts.attempts = before + begun.max(1);
+    };
+    let sent = client.send(outgoing, &mut progress).await;
     let sends = match &sent {
         Ok(answer) => answer.sends,
-        Err(failure) => failure.sends.max(1),
+        Err(failure) => failure.sends,
     };
-    receipt.facts.attempts += sends;
+    receipt.facts.attempts = before + sends.max(1);
     sent
 }

@@ -127,9 +127,9 @@ bo@lab.org,,2,1,0,30,12,42
     #[test]
     fn the_table_is_aligned() {
         let expected = "\
-USER         MODEL        REQUESTS  OK  ERRORS  PROMPT_TOKENS  COMPLETION_TOKENS  TOTAL_TOKENS
+USER         MODEL      REQUESTS  OK  ERRORS  PROMPT_TOKENS  COMPLETION_TOKENS  TOTAL_TOKENS
 ann@lab.org  a, \"b\"\\nc        10   1       0             30                 12            42
-bo@lab.org   -                   2   1       0             30                 12            42
+bo@lab.org   -                 2   1       0             30                 12            42
 ";
         assert_eq!(table(&BY, &rows()), expected);
     }

@@ -83,11 +83,6 @@ const BAD_CLUSTERS: &[(&str, &str, &str)] = &[
         "never relayed",
     ),
     (
-        r#""cluster_name": "c", "frameworks": ["f"], "openai_endpoints": ["chat/completion"]"#,
-        ":3:64: warning",
-        "does not relay",
-    ),
-    (
         r#""cluster_name": "c", "frameworks": ["f"], "openai_endpoints": [], "cluster_adapter": "my.Own""#,
         ":3:86: error",
         r#"[adapters] "my.Own" = "script:"#,
@@ -306,11 +301,6 @@ const BAD_ENDPOINTS: &[(&str, &str, &str)] = &[
         r#""config": {"api_url": "http://h", "paths": {"tokenize": "tokenize"}}"#,
         ":4:57: error",
         "a path from the host's root",
-    ),
-    (
-        r#""config": {"api_url": "http://h", "paths": {"tokenise": "/t"}}"#,
-        ":4:45: warning",
-        "does not relay",
     ),
     (
         r#""config": {"api_url": "http://h", "weight": 0}"#,

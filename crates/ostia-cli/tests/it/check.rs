@@ -1,0 +1,62 @@
+use serde_json::json;
+
+use super::site::Site;
+
+#[test]
+fn what_would_be_served_is_shown_without_the_query() {
+    let site = Site::new();
+    let ended = site.run(&["check"]);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    for shown in [
+        "sophia-vllm-orgmodel",
+        "org/model",
+        "served",
+        "http://127.0.0.1:9/v1/chat/completions",
+        "http://127.0.0.1:9/v1/embeddings",
+    ] {
+        assert!(ended.stdout.contains(shown), "{shown}: {}", ended.stdout);
+    }
+    assert!(!ended.stdout.contains("canary"), "{}", ended.stdout);
+
+    let all = site.json(&["check", "--json"]);
+    assert_eq!(all["ok"], true);
+    assert_eq!(all["endpoints"][0]["endpoint_slug"], "sophia-vllm-orgmodel");
+    let urls = json!({
+        "chat/completions": "http://127.0.0.1:9/v1/chat/completions",
+        "embeddings": "http://127.0.0.1:9/v1/embeddings",
+    });
+    assert_eq!(all["endpoints"][0]["urls"], urls);
+    assert_eq!(
+        site.names(),
+        ["clusters.json", "endpoints.json", "ostia.toml", "state"]
+    );
+}
+
+#[test]
+fn every_problem_has_its_place_and_the_exit_code_is_78() {
+    let site = Site::new();
+    let fixtures = "clusters = \"clusters.json\"\nendpoints = \"endpoints.json\"\n";
+    let text =
+        format!("[server]\ncolour = 1\n[fixtures]\n{fixtures}[auth]\nproviders = [\"magic\"]\n");
+    site.write("ostia.toml", &text);
+    site.write(
+        "clusters.json",
+        "[{\"model\": \"resource_server_async.cluster\",\n \"fields\": }]",
+    );
+    let ended = site.run(&["check"]);
+    assert_eq!(ended.code, Some(78), "{ended:?}");
+    for place in ["ostia.toml:2:1", "ostia.toml:7:", "clusters.json:2:"] {
+        assert!(ended.stderr.contains(place), "{place}: {}", ended.stderr);
+    }
+    let ended = site.run(&["check", "--json"]);
+    assert_eq!(ended.code, Some(78));
+    let all: serde_json::Value = serde_json::from_str(&ended.stdout).unwrap();
+    assert_eq!(all["ok"], false);
+    let problems = all["problems"].as_array().unwrap();
+    assert!(
+        problems
+            .iter()
+            .any(|one| one["line"] == 2 && one["column"] == 1),
+        "{problems:?}"
+    );
+}

@@ -1,0 +1,13 @@
+//! The binary as people and scripts see it: words in; output, exit code and log out.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "what fails here fails a test, helpers of tests included"
+)]
+
+mod check;
+mod key;
+mod serve;
+mod site;
+mod usage;
+mod words;

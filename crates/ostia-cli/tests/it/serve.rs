@@ -1,0 +1,124 @@
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+
+use rustix::process::Signal;
+
+use super::site::Site;
+
+/// The whole answer to a GET on a connection of its own.
+fn answer(address: &str, path: &str, key: &str) -> String {
+    let mut socket = TcpStream::connect(address).unwrap();
+    let credentials = match key {
+        "" => String::new(),
+        key => format!("Authorization: Bearer {key}\r\n"),
+    };
+    let head =
+        format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n{credentials}\r\n");
+    socket.write_all(head.as_bytes()).unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+fn ok(answer: &str) -> bool {
+    answer.starts_with("HTTP/1.1 200 ")
+}
+
+#[test]
+fn it_serves_takes_new_keys_and_ends_with_0() {
+    let site = Site::new();
+    let gateway = site.serve(&[]);
+    let ready = gateway.event("ostia listens");
+    assert_eq!(ready["endpoints"], 1);
+    let address = ready["listen"].as_str().unwrap();
+    let admin = ready["admin"].as_str().unwrap();
+    assert!(ok(&answer(address, "/health", "")));
+    assert!(ok(&answer(admin, "/health/ready", "")));
+
+    let made = site.json(&["key", "create", "--user", "ann@lab.org", "--json"]);
+    let key = made["key"].as_str().unwrap();
+    let whoami = answer(address, "/whoami", key);
+    assert!(ok(&whoami) && whoami.contains("ann@lab.org"), "{whoami}");
+    assert!(answer(address, "/whoami", "").starts_with("HTTP/1.1 401 "));
+
+    gateway.signal(Signal::HUP);
+    gateway.event("SIGHUP");
+    gateway.signal(Signal::USR1);
+    gateway.signal(Signal::PIPE);
+    assert!(ok(&answer(address, "/health", "")));
+    gateway.signal(Signal::TERM);
+    gateway.event("stopping");
+    assert_eq!(gateway.code(), Some(0));
+}
+
+#[test]
+fn the_listen_option_wins_over_file_and_variables() {
+    let site = Site::new();
+    let reserved = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = reserved.local_addr().unwrap();
+    site.write("vars", &format!("OSTIA_SERVER__LISTEN={taken}\n"));
+    let gateway = site.serve(&["--env-file", "vars", "--listen", "127.0.0.1:0"]);
+    let ready = gateway.event("ostia listens");
+    assert_ne!(ready["listen"], taken.to_string());
+    gateway.signal(Signal::INT);
+    assert_eq!(gateway.code(), Some(0));
+}
+
+#[test]
+fn a_port_in_use_is_named() {
+    let site = Site::new();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let ended = site.run(&["serve", "--listen", &address]);
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    let last: serde_json::Value =
+        serde_json::from_str(ended.stderr.lines().last().unwrap()).unwrap();
+    assert_eq!(last["level"], "ERROR");
+    assert!(
+        last["message"].as_str().unwrap().contains(&address),
+        "{last}"
+    );
+    assert_eq!(ended.stdout, "");
+}
+
+#[test]
+fn an_unsound_configuration_starts_nothing() {
+    for (text, place) in [
+        ("[server]\ncolour = 1\n", "ostia.toml:2:1"),
+        ("[server\n", "ostia.toml:1:"),
+        ("[fixtures]\nclusters = \"none.json\"\n", "none.json"),
+    ] {
+        let site = Site::new();
+        site.write("ostia.toml", text);
+        let ended = site.run(&["serve"]);
+        assert_eq!(ended.code, Some(78), "{text}: {ended:?}");
+        assert!(ended.stderr.contains(place), "{text}: {}", ended.stderr);
+        // Neither the ledger's database nor its journal was made: it came nowhere near a socket.
+        assert!(!site.path("ostia.db").exists(), "{text}");
+        assert_eq!(
+            std::fs::read_dir(site.path("state")).unwrap().count(),
+            0,
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn a_faulty_entry_stops_a_strict_start_only() {
+    let site = Site::new();
+    let endpoints = std::fs::read_to_string(site.path("endpoints.json")).unwrap();
+    let mut list: serde_json::Value = serde_json::from_str(&endpoints).unwrap();
+    let mut other = list[0].clone();
+    other["fields"]["model"] = "other".into();
+    other["fields"]["config"]["api_key_env_name"] = "NOWHERE_SET".into();
+    list.as_array_mut().unwrap().push(other);
+    site.write("endpoints.json", &list.to_string());
+
+    let strict = site.run(&["serve", "--strict"]);
+    assert_eq!(strict.code, Some(78), "{strict:?}");
+    assert!(strict.stderr.contains("NOWHERE_SET"), "{}", strict.stderr);
+    let gateway = site.serve(&[]);
+    assert_eq!(gateway.event("ostia listens")["endpoints"], 1);
+    gateway.signal(Signal::TERM);
+    assert_eq!(gateway.code(), Some(0));
+}

@@ -1,0 +1,90 @@
+//! A disk without room: what cannot be written down is not sent (R91).
+
+use std::sync::Arc;
+
+use ostia_core::{BoxFuture, SystemClock};
+use ostia_testkit::backend::{FakeBackend, Script};
+use ostia_testkit::gate::Gate;
+use ostia_testkit::gateway::{Process, Site, Subject, TestGateway};
+use ostia_testkit::patience::within;
+
+use crate::binary;
+use crate::books::assert_sound;
+
+/// The test keeps a hand on the process that the gateway under test owns.
+struct Held(Arc<Process>);
+
+impl Subject for Held {
+    fn address(&self) -> std::net::SocketAddr {
+        self.0.address()
+    }
+
+    fn admin_address(&self) -> std::net::SocketAddr {
+        self.0.admin_address()
+    }
+
+    fn log(&self) -> Vec<u8> {
+        self.0.log()
+    }
+
+    fn stop(self: Box<Self>) -> BoxFuture<'static, ()> {
+        let process = Arc::into_inner(self.0).unwrap();
+        Box::new(process).stop()
+    }
+}
+
+#[tokio::test]
+async fn without_room_requests_are_refused_and_with_room_they_are_served_again() {
+    let backend = FakeBackend::start().await;
+    let site = Site::new().model("m", &backend);
+    site.prepare(&SystemClock).await;
+    let process = Arc::new(Process::start(binary(), &site).await);
+    let gateway = TestGateway::around(site, Held(Arc::clone(&process)));
+    assert_eq!(gateway.call(&gateway.chat("m")).await.status(), 200);
+
+    // One is on its way when the room ends.
+    let gate = Gate::closed();
+    backend.next(Script::completion().gate_head(&gate));
+    let mut early = gateway.client().await;
+    early.send(gateway.chat("m").bytes()).await;
+    gate.reached(1).await;
+
+    process.limit_files(Some(0));
+    for _ in 0..20 {
+        let answer = gateway.call(&gateway.chat("m")).await;
+        assert_eq!(
+            (answer.status(), answer.error_code().as_deref()),
+            (503, Some("store_unavailable")),
+            "{}",
+            answer.text()
+        );
+        assert!(answer.header("retry-after").is_some());
+    }
+    assert_eq!(
+        backend.records().len(),
+        2,
+        "what cannot be written down is not sent"
+    );
+    gate.open();
+    assert_eq!(early.answer().await.status(), 200);
+
+    process.limit_files(None);
+    // It finds out by itself that there is room again, and there is no other sign of it.
+    let recovering = async {
+        while gateway.call(&gateway.chat("m")).await.status() != 200 {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    };
+    within(|| "the gateway to serve again".to_owned(), recovering).await;
+    for _ in 0..20 {
+        assert_eq!(gateway.call(&gateway.chat("m")).await.status(), 200);
+    }
+    drop(process);
+    let (rows, site) = gateway.finish_keeping(&[&backend]).await;
+    assert_eq!(
+        rows.iter().filter(|row| row.outcome == "ok").count(),
+        23,
+        "{rows:#?}"
+    );
+    assert_sound(&site.database_path()).await;
+}

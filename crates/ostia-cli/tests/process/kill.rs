@@ -1,0 +1,203 @@
+//! SIGKILL at any moment: every request that reached the backend has exactly one final row after the next start (R88).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use ostia_core::SystemClock;
+use ostia_testkit::backend::{FakeBackend, Script, Step};
+use ostia_testkit::client::{Ended, RawClient, Request};
+use ostia_testkit::gateway::{Process, Row, Site, Subject, TestGateway};
+
+use crate::binary;
+use crate::books::{assert_sound, one};
+
+/// Clients that ask as fast as they are answered.
+const CLIENTS: usize = 12;
+/// So many of them are stuck in an answer that does not end.
+const STUCK: usize = 4;
+
+/// `scripts/stress.sh kill` sets more.
+fn kills() -> usize {
+    let wanted = std::env::var("OSTIA_TEST_KILLS").ok();
+    wanted.and_then(|count| count.parse().ok()).unwrap_or(5)
+}
+
+fn random_below(bound: u64) -> u64 {
+    let mut bytes = [0; 8];
+    getrandom::fill(&mut bytes).unwrap();
+    u64::from_le_bytes(bytes) % bound
+}
+
+/// The head of an answer, an event of a stream, and then nothing until somebody goes.
+fn stuck() -> Script {
+    Script::by(|request| {
+        if !request.wants_stream() {
+            return Script::silent();
+        }
+        let event = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"x\"}}]}\n\n";
+        let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
+        let begun = format!("{head}{:x}\r\n{event}\r\n", event.len());
+        Script::steps([Step::Write(begun.into()), Step::Silence])
+    })
+}
+
+/// Asks until the gateway is gone. Gives the ids of the answers that it had whole.
+async fn client(gateway: &Process, requests: &[Request; 2], seed: usize) -> Vec<String> {
+    let mut whole = Vec::new();
+    let Some(mut client) = RawClient::try_connect(gateway.address()).await else {
+        return whole;
+    };
+    for number in seed.. {
+        let stream = number % 2 == 1;
+        client.send(requests[usize::from(stream)].bytes()).await;
+        let Ok(reading) = client.begin().await else {
+            break;
+        };
+        assert_eq!(reading.status(), 200);
+        let answer = client.rest(reading).await;
+        if answer.ended != Ended::Complete {
+            break;
+        }
+        assert_eq!(
+            answer.text().ends_with("data: [DONE]\n\n"),
+            stream,
+            "{}",
+            answer.text()
+        );
+        whole.push(answer.header("x-request-id").unwrap().to_owned());
+    }
+    whole
+}
+
+/// One life of the gateway: under load from its first moment, and killed in the midst of it.
+async fn life(site: &Site, backend: &FakeBackend, requests: &[Request; 2]) -> Vec<String> {
+    let seen = backend.records().len();
+    for _ in 0..STUCK {
+        backend.next(stuck());
+    }
+    let gateway = Process::start(binary(), site).await;
+    let killing = async {
+        let work = usize::try_from(random_below(400)).unwrap();
+        backend.requests(seen + STUCK + 1 + work).await;
+        // Anywhere between two requests: no wait for anything, but a moment nobody chose.
+        tokio::time::sleep(Duration::from_micros(random_below(5_000))).await;
+        gateway.kill();
+    };
+    let clients = join_all((0..CLIENTS).map(|seed| client(&gateway, requests, seed)));
+    let (whole, ()) = tokio::join!(clients, killing);
+    whole.concat()
+}
+
+#[tokio::test]
+async fn after_any_kill_the_books_are_right() {
+    let backend = FakeBackend::start().await;
+    backend.otherwise(Script::completion().chunks(5));
+    let site = Site::new().model("m", &backend);
+    site.prepare(&SystemClock).await;
+    let requests = requests(&site);
+    let mut whole = Vec::new();
+    let kills = kills();
+    for kill in 0..kills {
+        whole.extend(life(&site, &backend, &requests).await);
+        if kill % 3 == 2 {
+            // Once more, while it takes up what it left behind.
+            let starting = Process::spawn(binary(), &site);
+            tokio::time::sleep(Duration::from_micros(random_below(60_000))).await;
+            starting.kill();
+        }
+    }
+    backend.idle().await;
+    let process = Process::start(binary(), &site).await;
+    let gateway = TestGateway::around(site, process);
+    assert_eq!(gateway.call(&gateway.chat("m")).await.status(), 200);
+    let (rows, site) = gateway.finish_keeping(&[&backend]).await;
+
+    let seen: BTreeSet<String> = backend
+        .records()
+        .iter()
+        .map(|record| record.received.request_id().unwrap().to_owned())
+        .collect();
+    let by_id: BTreeMap<&str, &Row> = rows.iter().map(|row| (&*row.request_id, row)).collect();
+    assert_eq!(by_id.len(), rows.len(), "an id has two rows");
+    let missing: Vec<&String> = seen
+        .iter()
+        .filter(|id| !by_id.contains_key(&***id))
+        .collect();
+    assert!(
+        missing.is_empty(),
+        "reached the backend and have no row: {missing:?}"
+    );
+    for id in &whole {
+        assert_eq!(by_id[&**id].outcome, "ok", "the client had all of {id}");
+    }
+    assert_sums(&backend, &rows, &site).await;
+    report(kills, &seen, &whole, &rows);
+}
+
+/// The tokens of the rows that are `ok` are those that the backend reported for them, and interrupted ones are estimates.
+async fn assert_sums(backend: &FakeBackend, rows: &[Row], site: &Site) {
+    let reported: BTreeMap<String, u64> = backend
+        .records()
+        .iter()
+        .filter_map(|record| {
+            Some((
+                record.received.request_id()?.to_owned(),
+                record.reported?.total(),
+            ))
+        })
+        .collect();
+    let ok: Vec<&Row> = rows.iter().filter(|row| row.outcome == "ok").collect();
+    let said: u64 = ok.iter().map(|row| reported[&row.request_id]).sum();
+    let counted: i64 = one(
+        &site.database_path(),
+        "SELECT sum(total_tokens) FROM ledger WHERE outcome = 'ok'",
+    )
+    .await;
+    assert_eq!(u64::try_from(counted).unwrap(), said);
+    for row in rows.iter().filter(|row| row.outcome == "interrupted") {
+        assert_eq!(
+            (&*row.usage_source, &*row.model),
+            ("estimated", "m"),
+            "{row:?}"
+        );
+        assert!(
+            row.tokens.prompt > 0 && row.finished_at >= row.started_at,
+            "{row:?}"
+        );
+    }
+    assert_sound(&site.database_path()).await;
+}
+
+#[expect(clippy::print_stderr, reason = "figures of a stress run")]
+fn report(kills: usize, seen: &BTreeSet<String>, whole: &[String], rows: &[Row]) {
+    let mut outcomes: BTreeMap<&str, usize> = BTreeMap::new();
+    for row in rows {
+        *outcomes.entry(&row.outcome).or_default() += 1;
+    }
+    let missing = seen
+        .iter()
+        .filter(|id| rows.iter().all(|row| row.request_id != **id))
+        .count();
+    eprintln!(
+        "{kills} SIGKILLs under load, {} more while starting: {} requests reached the backend, {} rows {outcomes:?}, {missing} missing, \
+         {} answers were whole at the client and all of them are ok",
+        kills / 3,
+        seen.len(),
+        rows.len(),
+        whole.len(),
+    );
+}
+
+fn requests(site: &Site) -> [Request; 2] {
+    let bearer = site.secrets.client_bearer();
+    [false, true].map(|stream| {
+        let body = serde_json::json!({
+            "model": "m", "stream": stream,
+            "messages": [{"role": "user", "content": site.secrets.prompt.secret()}],
+        });
+        Request::post("/v1/chat/completions")
+            .bearer(&bearer)
+            .json(&body)
+    })
+}

@@ -1,0 +1,18 @@
+//! The binary under load, and what is in its books when it was killed, or when its disk was full.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "what fails here fails a test, helpers of tests included"
+)]
+
+mod books;
+mod full_disk;
+mod kill;
+mod second;
+
+use std::path::Path;
+
+/// The binary that these tests were built with.
+fn binary() -> &'static Path {
+    Path::new(env!("CARGO_BIN_EXE_ostia"))
+}

@@ -1,0 +1,26 @@
+use ostia::identify::hash_key;
+use ostia_core::NewApiKey;
+
+use super::TestGateway;
+use crate::canary::Canary;
+
+impl TestGateway {
+    /// Makes a key for another user, as `ostia key create` would beside a running gateway. Gives the whole key.
+    pub async fn key_for(&self, username: &str, groups: &[&str]) -> String {
+        let key = format!("sk-ostia-{}", Canary::new("").secret());
+        let url = format!("sqlite://{}", self.site().database_path().display());
+        let store = ostia_store::open(&url).await.unwrap();
+        let new = NewApiKey {
+            id: format!("key-of-{username}"),
+            hash: hash_key(&key),
+            username: username.to_owned(),
+            groups: groups.iter().map(|&group| group.to_owned()).collect(),
+            label: username.to_owned(),
+            admin: false,
+            created_at: 0,
+            expires_at: None,
+        };
+        store.create_key(&new).await.unwrap();
+        key
+    }
+}

@@ -1,0 +1,255 @@
+//! What the tables hold: every column of the contract, rows of refusals and of early hang-ups, the users.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use ostia_testkit::backend::{FakeBackend, Script};
+use ostia_testkit::client::HangUp;
+use ostia_testkit::gate::Gate;
+use ostia_testkit::gateway::{Site, TestGateway, USER};
+use serde_json::{Value, json};
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{Column, ConnectOptions, Connection, Row, ValueRef};
+
+pub type Table = Vec<BTreeMap<String, Value>>;
+
+/// A table as SQLite has it: integers, texts and NULLs are told apart.
+pub async fn table(database: &Path, name: &str) -> Table {
+    let options = SqliteConnectOptions::new()
+        .filename(database)
+        .disable_statement_logging();
+    let mut connection = options.connect().await.unwrap();
+    let rows = sqlx::query(sqlx::AssertSqlSafe(format!("SELECT * FROM {name}")));
+    let rows = rows.fetch_all(&mut connection).await.unwrap();
+    connection.close().await.unwrap();
+    let value = |row: &sqlx::sqlite::SqliteRow, at: usize| {
+        if row.try_get_raw(at).unwrap().is_null() {
+            return Value::Null;
+        }
+        row.try_get::<i64, _>(at)
+            .map_or_else(|_| json!(row.get::<String, _>(at)), |number| json!(number))
+    };
+    rows.iter()
+        .map(|row| {
+            row.columns()
+                .iter()
+                .enumerate()
+                .map(|(at, column)| (column.name().to_owned(), value(row, at)))
+                .collect()
+        })
+        .collect()
+}
+
+/// The contract's columns, in its order.
+const COLUMNS: &str = "request_id, client_request_id, started_at, finished_at, user_id, username, auth_service, idp, domain, \
+    group_id, key_id, project, cluster, framework, model, endpoint_slug, api, stream, http_status, outcome, phase, error_code, \
+    prompt_tokens, completion_tokens, total_tokens, cached_tokens, reasoning_tokens, usage_source, ttft_ms, duration_ms, queue_ms, \
+    request_bytes, response_bytes, upstream_status, attempts, origin_ip";
+
+const TEXTS: &str = "request_id, client_request_id, user_id, username, auth_service, idp, domain, group_id, key_id, project, \
+    cluster, framework, model, endpoint_slug, api, outcome, phase, error_code, usage_source, origin_ip";
+
+fn assert_shape(row: &BTreeMap<String, Value>) {
+    for column in COLUMNS.split(", ") {
+        let value = row
+            .get(column)
+            .unwrap_or_else(|| panic!("no column {column}"));
+        let right = match column {
+            "ttft_ms" => value.is_null() || value.is_i64(),
+            _ if TEXTS.split(", ").any(|text| text == column) => value.is_string(),
+            _ => value.as_i64().is_some_and(|number| number >= 0),
+        };
+        assert!(right, "{column} is {value}");
+    }
+}
+
+#[tokio::test]
+async fn a_row_says_everything_that_the_contract_names() {
+    let backend = FakeBackend::start().await;
+    let gateway = TestGateway::start(Site::new().model("Org/m", &backend)).await;
+    backend.otherwise(Script::completion().prompt_tokens(11, 4));
+    let request = gateway
+        .chat_stream("Org/m")
+        .header("X-Request-Id", "mine-1");
+    let answer = gateway.call(&request).await;
+    assert_eq!(answer.header("x-client-request-id"), Some("mine-1"));
+    let id = answer.header("x-request-id").unwrap().to_owned();
+    let seen = backend.records().remove(0).received;
+    assert_eq!(seen.request_id(), Some(&*id));
+    assert_eq!(seen.header("x-client-request-id"), None);
+    let (_, site) = gateway.finish_keeping(&[&backend]).await;
+    let database = site.database_path();
+    let rows = table(&database, "ledger").await;
+    let [row] = &rows[..] else {
+        panic!("{rows:#?}")
+    };
+    assert_shape(row);
+    let expected = json!({
+        "request_id": id, "client_request_id": "mine-1", "user_id": USER, "username": USER, "auth_service": "api_key",
+        "idp": "example.org", "domain": "example.org", "key_id": "key-of-tester", "group_id": "", "project": "", "cluster": "lab",
+        "framework": "vllm", "model": "Org/m", "endpoint_slug": "lab-vllm-orgm", "api": "chat/completions", "stream": 1,
+        "http_status": 200, "outcome": "ok", "phase": "done", "error_code": "", "prompt_tokens": 11, "completion_tokens": 3,
+        "total_tokens": 14, "cached_tokens": 4, "reasoning_tokens": 0, "usage_source": "upstream", "upstream_status": 200,
+        "attempts": 1, "origin_ip": "127.0.0.1", "count": 1, "response_bytes": answer.body.len(),
+    });
+    for (column, value) in expected.as_object().unwrap() {
+        assert_eq!(&row[column], value, "{column}");
+    }
+    let (started, finished) = (
+        row["started_at"].as_i64().unwrap(),
+        row["finished_at"].as_i64().unwrap(),
+    );
+    // Microseconds: between 2020 and 2100.
+    assert!(
+        (1_577_836_800_000_000..4_102_444_800_000_000).contains(&started),
+        "{started}"
+    );
+    assert_eq!(
+        (finished - started) / 1000,
+        row["duration_ms"].as_i64().unwrap()
+    );
+    assert!(row["ttft_ms"].as_i64().unwrap() <= row["duration_ms"].as_i64().unwrap());
+    let users = table(&database, "users").await;
+    let user = json!({"id": USER, "username": USER, "name": "tests", "idp": "example.org", "last_seen": started});
+    assert_eq!(users, [serde_json::from_value(user).unwrap()]);
+    let days = table(&database, "usage_by_day").await;
+    assert_eq!(
+        (
+            &days[0]["total_tokens"],
+            &days[0]["ok"],
+            &days[0]["requests"]
+        ),
+        (&json!(14), &json!(1), &json!(1))
+    );
+}
+
+#[tokio::test]
+async fn refusals_leave_rows_that_name_nothing_they_should_not() {
+    let backend = FakeBackend::start().await;
+    let gateway = TestGateway::start(Site::new().model("m", &backend)).await;
+    let bearer = gateway.site().secrets.client_bearer();
+    let typed = json!({"model": "a-name-that-somebody-typed", "messages": [{"role": "user", "content": "x"}]});
+    let cases = [
+        (
+            gateway.chat("a-name-that-somebody-typed"),
+            404,
+            "model_not_found",
+        ),
+        (
+            ostia_testkit::client::Request::post("/nowhere/vllm/v1/chat/completions")
+                .bearer(&bearer)
+                .json(&typed),
+            404,
+            "cluster_not_found",
+        ),
+        (
+            ostia_testkit::client::Request::post("/lab/typed/v1/chat/completions")
+                .bearer(&bearer)
+                .json(&typed),
+            400,
+            "unsupported_framework",
+        ),
+        (gateway.chat("m").body("{"), 400, "invalid_json"),
+        (
+            gateway.chat("m").header("Content-Encoding", "gzip"),
+            415,
+            "unsupported_media_type",
+        ),
+    ];
+    for (request, status, code) in &cases {
+        let answer = gateway.call(request).await;
+        assert_eq!(
+            (answer.status(), answer.error_code().as_deref()),
+            (*status, Some(*code))
+        );
+        gateway.row_of(&answer).await;
+    }
+    let (_, site) = gateway.finish_keeping(&[&backend]).await;
+    let database = site.database_path();
+    let rows = table(&database, "ledger").await;
+    assert_eq!(rows.len(), cases.len());
+    for row in &rows {
+        assert_shape(row);
+        let text = format!("{row:?}");
+        assert!(!text.contains("typed"), "{text}");
+        let none = json!({"outcome": "rejected", "model": "", "cluster": "", "framework": "", "endpoint_slug": "", "attempts": 0,
+            "upstream_status": 0, "total_tokens": 0, "usage_source": "none", "ttft_ms": null, "username": USER});
+        for (column, value) in none.as_object().unwrap() {
+            assert_eq!(&row[column], value, "{column} of {text}");
+        }
+    }
+    let mut codes: Vec<_> = rows
+        .iter()
+        .map(|row| {
+            (
+                row["http_status"].as_i64().unwrap(),
+                row["error_code"].as_str().unwrap(),
+            )
+        })
+        .collect();
+    codes.sort_unstable();
+    assert_eq!(
+        codes,
+        [
+            (400, "invalid_json"),
+            (400, "unsupported_framework"),
+            (404, "cluster_not_found"),
+            (404, "model_not_found"),
+            (415, "unsupported_media_type")
+        ]
+    );
+}
+
+/// The gateway asks for the body, and the client leaves instead.
+#[tokio::test]
+async fn hang_ups_before_the_body_and_before_the_head_leave_rows() {
+    let backend = FakeBackend::start().await;
+    let gateway = TestGateway::start(Site::new().model("m", &backend)).await;
+    for how in [HangUp::Fin, HangUp::Reset] {
+        let mut client = gateway.client().await;
+        client
+            .send(gateway.chat("m").header("Expect", "100-continue").head())
+            .await;
+        assert_eq!(client.take(25).await, "HTTP/1.1 100 Continue\r\n\r\n");
+        client.hang_up(how).await;
+
+        let gate = Gate::closed();
+        backend.next(Script::completion().gate_head(&gate));
+        let seen = backend.records().len();
+        let mut client = gateway.client().await;
+        client.send(gateway.chat("m").bytes()).await;
+        backend.requests(seen + 1).await;
+        client.hang_up(how).await;
+        backend.idle().await;
+    }
+    let (_, site) = gateway.finish_keeping(&[&backend]).await;
+    let database = site.database_path();
+    let rows = table(&database, "ledger").await;
+    let mut phases: Vec<_> = rows
+        .iter()
+        .map(|row| {
+            (
+                row["phase"].as_str().unwrap(),
+                row["model"].as_str().unwrap(),
+                row["attempts"].as_i64().unwrap(),
+            )
+        })
+        .collect();
+    phases.sort_unstable();
+    assert_eq!(
+        phases,
+        [
+            ("reading_body", "", 0),
+            ("reading_body", "", 0),
+            ("waiting_headers", "m", 1),
+            ("waiting_headers", "m", 1)
+        ]
+    );
+    for row in &rows {
+        assert_shape(row);
+        assert_eq!(
+            (&row["outcome"], &row["http_status"], &row["ttft_ms"]),
+            (&json!("client_closed"), &json!(499), &Value::Null)
+        );
+    }
+}
