@@ -3,6 +3,7 @@
 
 mod check;
 mod completions;
+mod import;
 mod key;
 mod load;
 mod man;
@@ -27,6 +28,9 @@ pub enum Command {
     /// Make, list and revoke API keys
     #[command(subcommand)]
     Key(key::Key),
+    /// Take over an installation of another gateway
+    #[command(subcommand)]
+    Import(import::Import),
     /// Report requests and tokens
     Usage(usage::Usage),
     /// Print a script that completes commands in a shell
@@ -42,6 +46,7 @@ impl Command {
             Self::Check(check) => check.run(global),
             Self::Slug(slug) => slug.run(),
             Self::Key(key) => key.run(global),
+            Self::Import(import) => import.run(global),
             Self::Usage(usage) => usage.run(global),
             Self::Completions(completions) => completions.run(),
             Self::Man(man) => man.run(),
@@ -53,7 +58,7 @@ impl Command {
         match self {
             Self::Serve(_) => Some(Level::INFO),
             Self::Check(_) | Self::Key(_) | Self::Usage(_) => Some(Level::WARN),
-            Self::Slug(_) | Self::Completions(_) | Self::Man(_) => None,
+            Self::Slug(_) | Self::Import(_) | Self::Completions(_) | Self::Man(_) => None,
         }
     }
 }

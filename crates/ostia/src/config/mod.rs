@@ -5,6 +5,7 @@
 mod dotenv;
 mod environment;
 mod fixture;
+mod import;
 mod json;
 mod load;
 mod memory;
@@ -21,6 +22,7 @@ mod units;
 mod words;
 
 pub use environment::Environment;
+pub use import::{ImportError, Imported, import_first};
 pub use load::{Loaded, Sources, load};
 pub use problem::{Place, Problem, Reach, Severity};
 pub use settings::*;
