@@ -82,7 +82,8 @@ async fn enter(
     let pool = resolve(&snapshot.catalog, address, &call.model);
     let permit = authorize(principal, pool, &snapshot.notices)?;
     visit.found(permit.model());
-    let permit = continued(gateway, principal, &call, permit)?;
+    let permit = continued(gateway, principal, &call, permit)
+        .ok_or_else(Refusal::previous_response_not_found)?;
     let ranked = rank(permit)?;
     let user_limits = UserLimits {
         requests_per_second: limits.requests_per_second_per_user,
@@ -99,15 +100,14 @@ fn continued(
     principal: &Principal,
     call: &Call,
     permit: Permit,
-) -> Result<Permit, Refusal> {
+) -> Option<Permit> {
     let Some(previous) = &call.previous_response_id else {
-        return Ok(permit);
+        return Some(permit);
     };
     gateway
         .responses()
         .endpoint_of(previous, &principal.user_id)
         .and_then(|endpoint| permit.only(&endpoint))
-        .ok_or_else(Refusal::previous_response_not_found)
 }
 
 /// Sends it, moves on where that is safe, and relays the answer.

@@ -1,19 +1,37 @@
 //! Whole-gateway tests: a real gateway between a raw client and scripted backends.
+#![expect(
+    clippy::unwrap_used,
+    reason = "test code: what goes wrong must stop the test at once"
+)]
 
 mod baseline;
+mod before_start;
 mod bodies;
+mod broken_ends;
 mod checks;
+mod common;
 mod concurrency;
 mod desync;
 mod dialects;
 mod disabled;
+mod fidelity;
+mod hang_ups;
+mod headers;
 mod heads;
+mod http2;
+mod interim;
 mod ledger;
 mod metering;
 mod names;
 mod origin;
+mod pace;
 mod pages;
+mod pressure;
 mod rate;
+mod refusals;
+mod reuse;
 mod routes;
 mod sign_in;
 mod tokens;
+mod usage;
+mod volume;

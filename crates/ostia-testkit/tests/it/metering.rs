@@ -100,9 +100,9 @@ async fn who_does_not_ask_for_usage_sees_none_and_all_else_as_it_was() {
             let without: Vec<String> = with
                 .iter()
                 .filter(|event| !usage(event))
-                .map(bare)
+                .map(|event| bare(event))
                 .collect();
-            let seen: Vec<String> = events(&unasked).iter().map(bare).collect();
+            let seen: Vec<String> = events(&unasked).iter().map(|event| bare(event)).collect();
             assert_eq!(seen, without, "{api} {options}");
             assert!(!unasked.text().contains("usage"), "{}", unasked.text());
         }
@@ -111,9 +111,9 @@ async fn who_does_not_ask_for_usage_sees_none_and_all_else_as_it_was() {
 }
 
 /// An event without `"usage":null`, which backends add to every chunk when usage was asked for, and without its id.
-fn bare(event: &String) -> String {
+fn bare(event: &str) -> String {
     let Ok(mut value) = serde_json::from_str::<Value>(event) else {
-        return event.clone();
+        return event.to_owned();
     };
     if let Some(fields) = value.as_object_mut() {
         fields.remove("id");

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::Snapshot;
 use crate::account::{Books, Ledger};
 use crate::admit::{Admission, RetryBudget};
+use crate::authorize::Denied;
 use crate::config::Settings;
 use crate::endpoint::injects_usage;
 use crate::error::Refusal;
@@ -116,7 +117,6 @@ impl Gateway {
         relay::Context {
             clock: Arc::clone(&self.clock),
             wire: Arc::clone(&inbound.wire),
-            http2: inbound.head.version == http::Version::HTTP_2,
             api: call.api.clone(),
             stream: call.stream,
             responses: Arc::clone(&self.responses),
@@ -180,6 +180,9 @@ impl Gateway {
             Ok(Route::Inference(address)) => {
                 pipeline::infer(self, inbound, principal, &address).await
             }
+            Ok(Route::NotServed | Route::Jobs(_) | Route::ClusterModels(_)) => {
+                Err(Refusal::not_implemented())
+            }
             Ok(listing) => Ok(json_answer(&self.list(&listing, &principal)?)),
             Err(Lost::NoMethod { allow, .. }) => Err(Refusal::method_not_allowed(&allow)),
             Err(Lost::NoPath) => Err(Refusal::not_found()),
@@ -201,7 +204,7 @@ impl Gateway {
     }
 
     /// What a caller may see of the catalog and of itself.
-    fn list(&self, route: &Route<'_>, principal: &Principal) -> Result<Value, Refusal> {
+    fn list(&self, route: &Route<'_>, principal: &Principal) -> Result<Value, Denied> {
         let snapshot = self.snapshot();
         let models = Models {
             catalog: &snapshot.catalog,
@@ -211,11 +214,10 @@ impl Gateway {
         };
         let base_path = &self.settings.server.base_path;
         Ok(match route {
-            Route::Whoami => whoami(principal),
             Route::ListEndpoints => list_endpoints(&snapshot.catalog, principal, base_path),
             Route::Models(scope) => models.list(scope_of(*scope))?,
             Route::Model(scope, id) => models.find(scope_of(*scope), id)?,
-            _ => return Err(Refusal::not_implemented()),
+            _ => whoami(principal),
         })
     }
 }

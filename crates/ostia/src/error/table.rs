@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use http::header::RETRY_AFTER;
 use http::{HeaderValue, StatusCode};
 use ostia_core::{DenialReason, JournalFull, Outcome};
 use serde_json::json;
@@ -394,12 +395,12 @@ fn from_backend(backend: BackendRefusal) -> Refusal {
         RefusalText::Message(text) => refusal.message = text.into(),
         RefusalText::Withheld => {}
     }
-    match backend.retry_after {
-        Some(value) => refusal.with_header("retry-after", value),
-        None if backend.status == StatusCode::SERVICE_UNAVAILABLE => {
-            refusal.with_retry_after(SHORTLY)
-        }
-        None => refusal,
+    let wait_is_due = matches!(backend.status.as_u16(), 429 | 503);
+    let wait_is_told = backend.headers.iter().any(|(name, _)| *name == RETRY_AFTER);
+    refusal.headers = backend.headers;
+    match wait_is_due && !wait_is_told {
+        true => refusal.with_retry_after(SHORTLY),
+        false => refusal,
     }
 }
 

@@ -1,5 +1,5 @@
 use bytes::{Bytes, BytesMut};
-use http::{HeaderValue, StatusCode};
+use http::{HeaderName, HeaderValue, StatusCode};
 use http_body::Body;
 use http_body_util::BodyExt;
 use serde::Deserialize;
@@ -15,7 +15,8 @@ const LONGEST: usize = 64 * 1024;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BackendRefusal {
     pub status: StatusCode,
-    pub retry_after: Option<HeaderValue>,
+    /// `Retry-After`, and the backend's limits where none of ours hold.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
     pub text: RefusalText,
 }
 
@@ -62,7 +63,15 @@ fn judge(body: Bytes, target: &Target) -> RefusalText {
     let Ok(parsed) = serde_json::from_slice::<ErrorBody<'_>>(&body) else {
         return RefusalText::Withheld;
     };
-    if !is_object || tells_too_much(&body, target) {
+    // What cannot be decoded as a whole may hide anything in escapes.
+    let Ok(decoded) = serde_json::from_slice::<serde_json::Value>(&body) else {
+        return RefusalText::Withheld;
+    };
+    if !is_object
+        || [&*body, decoded.to_string().as_bytes()]
+            .into_iter()
+            .any(|text| tells_too_much(text, target))
+    {
         return RefusalText::Withheld;
     }
     let told = match (parsed.error, parsed.detail) {
@@ -79,15 +88,12 @@ fn judge(body: Bytes, target: &Target) -> RefusalText {
     RefusalText::Message(message)
 }
 
-/// Whether a text holds the endpoint's key or its host, written plainly or in JSON escapes.
+/// Whether a text holds the endpoint's key or its host, in whichever case.
 fn tells_too_much(text: &[u8], target: &Target) -> bool {
-    let decoded = serde_json::from_slice::<serde_json::Value>(text)
-        .map(|value| value.to_string())
-        .unwrap_or_default();
+    let text = text.to_ascii_lowercase();
     let holds = |secret: &str| {
-        !secret.is_empty()
-            && (memchr::memmem::find(text, secret.as_bytes()).is_some()
-                || memchr::memmem::find(decoded.as_bytes(), secret.as_bytes()).is_some())
+        let secret = secret.to_ascii_lowercase();
+        !secret.is_empty() && memchr::memmem::find(&text, secret.as_bytes()).is_some()
     };
     holds(&target.origin.host) || target.key.as_ref().is_some_and(|key| holds(key.expose()))
 }

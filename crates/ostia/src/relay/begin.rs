@@ -5,7 +5,7 @@ use http::{Response, StatusCode, response};
 
 use super::backend_error::read_text;
 use super::bulk::{BulkBody, Collected};
-use super::head::{Form, Meaning, add_stream_headers, client_headers, meaning, retry_after};
+use super::head::{Form, Meaning, add_stream_headers, client_headers, meaning, refusal_headers};
 use super::meter::{is_json, read_answer};
 use super::stream::StreamBody;
 use super::{BackendRefusal, ClientBody, Context, InFlight};
@@ -40,7 +40,7 @@ pub async fn begin(
         Meaning::Refusal => {
             let refusal = BackendRefusal {
                 status: head.status,
-                retry_after: retry_after(&head),
+                headers: refusal_headers(&head.headers, &context),
                 text: read_refusal(body, &context).await,
             };
             Err(end(&mut in_flight, RelayError::Backend(refusal)))

@@ -198,9 +198,6 @@ where
             this.break_off(Fault::ShuttingDown);
         }
         if this.broken {
-            if this.context.http2 {
-                return Poll::Ready(Some(Err(BodyBroken)));
-            }
             this.context.wire.cut();
             return Poll::Pending;
         }
@@ -252,9 +249,7 @@ impl<B> Drop for BulkBody<B> {
         let estimate = self.estimate();
         let facts = &mut self.in_flight.receipt.facts;
         facts.response_bytes = self.passed;
-        if self.passed > 0 {
-            facts.phase = Phase::Streaming;
-            facts.usage = estimate;
-        }
+        facts.phase = Phase::Streaming;
+        facts.usage = estimate;
     }
 }

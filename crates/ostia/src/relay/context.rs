@@ -13,8 +13,6 @@ use crate::read::Api;
 pub struct Context {
     pub clock: Arc<dyn Clock>,
     pub wire: Arc<Wire>,
-    /// Whether the client speaks HTTP/2, where a broken end is a stream error.
-    pub http2: bool,
     pub api: Api,
     /// Whether the client was promised a stream.
     pub stream: bool,

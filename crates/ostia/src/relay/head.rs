@@ -1,4 +1,4 @@
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, response};
+use http::{HeaderMap, HeaderName, HeaderValue, header, response};
 
 use super::Context;
 use crate::read::{Api, Dialect};
@@ -60,12 +60,8 @@ pub(super) fn client_headers(backend: &HeaderMap, context: &Context) -> HeaderMa
             headers.insert(name, value.clone());
         }
     }
-    if context.show_backend_limits {
-        for (name, value) in backend {
-            if name.as_str().starts_with("x-ratelimit-") {
-                headers.append(name.clone(), value.clone());
-            }
-        }
+    for (name, value) in backend_limits(backend, context) {
+        headers.append(name, value);
     }
     headers
 }
@@ -79,14 +75,29 @@ pub(super) fn add_stream_headers(headers: &mut HeaderMap) {
     );
 }
 
-/// `Retry-After` as the backend sent it.
-pub(super) fn retry_after(head: &response::Parts) -> Option<HeaderValue> {
-    matches!(
-        head.status,
-        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE
-    )
-    .then(|| head.headers.get(header::RETRY_AFTER).cloned())
-    .flatten()
+/// The headers that clients get of a backend's refusal.
+pub(super) fn refusal_headers(
+    backend: &HeaderMap,
+    context: &Context,
+) -> Vec<(HeaderName, HeaderValue)> {
+    let retry_after = backend.get(header::RETRY_AFTER);
+    retry_after
+        .map(|value| (header::RETRY_AFTER, value.clone()))
+        .into_iter()
+        .chain(backend_limits(backend, context))
+        .collect()
+}
+
+/// The backend's own limits, which would contradict ours.
+fn backend_limits(
+    backend: &HeaderMap,
+    context: &Context,
+) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
+    let is_shown = context.show_backend_limits;
+    backend
+        .iter()
+        .filter(move |(name, _)| is_shown && name.as_str().starts_with("x-ratelimit-"))
+        .map(|(name, value)| (name.clone(), value.clone()))
 }
 
 /// Whether a stream of this api ends with an event that says so.

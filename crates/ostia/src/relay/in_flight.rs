@@ -21,13 +21,15 @@ impl InFlight {
         &self.admission
     }
 
-    /// The client is told this status; the first bytes are there. Later calls change nothing.
+    /// The client is told this status.
+    pub(super) fn told(&mut self, status: u16) {
+        self.receipt.facts.http_status = status;
+    }
+
+    /// The client is told this status, and the first bytes of the answer are there. The time of the first call counts.
     pub(super) fn begun(&mut self, status: u16, now: Instant) {
-        let facts = &mut self.receipt.facts;
-        if facts.first_byte.is_none() {
-            facts.http_status = status;
-            facts.first_byte = Some(now);
-        }
+        self.told(status);
+        self.receipt.facts.first_byte.get_or_insert(now);
     }
 
     /// Writes how it ended and turns the reservation into what was used. A second call does nothing.

@@ -11,12 +11,17 @@ use super::usage::UsageShape;
 use super::usage_search::UsageSearch;
 use crate::read::{Api, Dialect};
 
+/// May stand before the first event of a stream.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
 /// What becomes of an event.
 #[derive(Debug, PartialEq, Eq, Clone, Copy)]
 pub(super) enum Seen {
     Forward,
     /// A usage chunk that only the gateway asked for.
     Hide,
+    /// A usage chunk of its own: `[DONE]` follows.
+    LastUsage,
     /// The dialect's last event: `[DONE]`, `message_stop`, `response.completed`.
     Terminal,
 }
@@ -107,6 +112,7 @@ impl Meter {
 
     /// Looks at one whole event.
     pub(super) fn event(&mut self, event: &[u8]) -> Seen {
+        let event = event.strip_prefix(BYTE_ORDER_MARK).unwrap_or(event);
         let data = data_of(event);
         if data.is_empty() {
             return Seen::Forward;
@@ -114,11 +120,18 @@ impl Meter {
         if is_done(&data) {
             return Seen::Terminal;
         }
+        // An event that is no object tells nothing, and would pass for one with members in order.
+        if !data.starts_with(b"{") {
+            return Seen::Forward;
+        }
         if self.dialect != Dialect::OpenAi {
             return self.typed_event(&data);
         }
         if contains(&data, br#""usage""#) && self.probe(&data) {
-            return Seen::Hide;
+            return match self.hide_usage {
+                true => Seen::Hide,
+                false => Seen::LastUsage,
+            };
         }
         if contains(&data, br#""error""#) {
             self.failed |= is_error(&data);
@@ -127,7 +140,7 @@ impl Meter {
         Seen::Forward
     }
 
-    /// Takes the usage of an event; `true` if the event is nothing but usage and the client did not ask for it.
+    /// Takes the usage of an event; `true` if the event is nothing but usage.
     fn probe(&mut self, data: &[u8]) -> bool {
         let Ok(probe) = serde_json::from_slice::<Probe<'_>>(data) else {
             return false;
@@ -144,7 +157,7 @@ impl Meter {
         let object = probe
             .usage
             .is_some_and(|usage| usage.get().starts_with('{'));
-        self.hide_usage && bare && object
+        bare && object
     }
 
     fn typed_event(&mut self, data: &[u8]) -> Seen {
@@ -181,7 +194,7 @@ impl Meter {
     }
 
     fn take(&mut self, usage: &RawValue) {
-        if let Ok(shape) = serde_json::from_str::<UsageShape>(usage.get()) {
+        if let Some(shape) = UsageShape::parse(usage.get()) {
             self.usage = shape.read(self.usage).or(self.usage);
         }
     }
@@ -234,7 +247,7 @@ pub(super) fn read_answer(body: &[u8]) -> Option<Reading> {
     }
     let usage = probe
         .usage
-        .and_then(|usage| serde_json::from_str::<UsageShape>(usage.get()).ok())
+        .and_then(|usage| UsageShape::parse(usage.get()))
         .and_then(|shape| shape.read(None));
     let response_id = response_id(body);
     // A response that failed says so in a member of its own.

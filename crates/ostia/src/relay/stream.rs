@@ -1,7 +1,7 @@
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::task::{Context as TaskContext, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http_body::{Body, Frame};
@@ -19,8 +19,6 @@ use crate::upstream::BodyError;
 /// How long the last event waits for the end of the backend's message, so that both leave in one write and what
 /// comes behind it still counts.
 const GRACE: Duration = Duration::from_millis(20);
-/// HTTP/2: how long the error event has to leave before the stream is reset.
-const RESET_AFTER: Duration = Duration::from_millis(50);
 /// Events that are there already are written together, up to so many bytes.
 const BATCH: usize = 64 * 1024;
 /// One line, no blank one: a blank line would make some clients dispatch an empty event.
@@ -35,8 +33,10 @@ pub(super) struct StreamBody<B> {
     context: Context,
     pace: Pace,
     ready: VecDeque<Bytes>,
-    /// The terminal event and what came behind it, while the end of the backend's message is awaited.
+    /// The last usage, the terminal event and what came behind it, while the end of the backend's message is awaited.
     held: Vec<Bytes>,
+    /// The terminal event came.
+    terminal: bool,
     state: State,
     status: u16,
     passed: u64,
@@ -83,6 +83,7 @@ where
             context,
             ready: VecDeque::new(),
             held: Vec::new(),
+            terminal: false,
             state: State::Relaying,
             status,
             passed: 0,
@@ -120,7 +121,7 @@ where
                     self.pace.heard(now);
                     if let Ok(data) = frame.into_data() {
                         taken += data.len();
-                        self.take(data);
+                        self.take(data, now);
                     }
                 }
                 Poll::Ready(Some(Err(error))) => return self.broken(error),
@@ -128,7 +129,6 @@ where
             }
         }
         if taken > 0 && !self.ready.is_empty() {
-            self.in_flight.begun(self.status, now);
             self.pace.sent(now);
             return Pull::Progress;
         }
@@ -139,11 +139,11 @@ where
             Some(Due::Idle) => Pull::Fault(Fault::IdleTimeout),
             Some(Due::Total) => Pull::Fault(Fault::TotalTimeout),
             Some(Due::Grace) => {
-                self.pass_terminal();
+                self.pass_held();
                 Pull::Progress
             }
             Some(Due::Keepalive) => {
-                self.in_flight.begun(self.status, now);
+                self.in_flight.told(self.status);
                 self.pace.sent(now);
                 if self.splitter.at_boundary() && self.held.is_empty() {
                     self.ready.push_back(KEEPALIVE);
@@ -153,17 +153,18 @@ where
         }
     }
 
-    fn take(&mut self, data: Bytes) {
+    fn take(&mut self, data: Bytes, now: Instant) {
         if self.state != State::Relaying {
             self.ready.push_back(data);
             return;
         }
         let mut splitter = std::mem::take(&mut self.splitter);
-        splitter.push(data, |piece| self.place(piece));
+        splitter.push(data, |piece| self.place(piece, now));
         self.splitter = splitter;
     }
 
-    fn place(&mut self, piece: Piece) {
+    fn place(&mut self, piece: Piece, now: Instant) {
+        self.in_flight.begun(self.status, now);
         let event = match piece {
             Piece::Part(bytes) => {
                 self.meter.part(&bytes);
@@ -179,13 +180,20 @@ where
         match seen {
             Seen::Hide => {}
             Seen::Forward => self.forward(event),
+            Seen::LastUsage => self.hold(event),
             Seen::Terminal => {
-                if self.held.is_empty() {
-                    self.pace.grace = Some(self.context.clock.now() + GRACE);
-                }
-                self.held.push(event);
+                self.terminal = true;
+                self.hold(event);
             }
         }
+    }
+
+    /// Keeps an event back that others will follow at once, so that a client that leaves with it has had everything.
+    fn hold(&mut self, event: Bytes) {
+        if self.held.is_empty() {
+            self.pace.grace = Some(self.context.clock.now() + GRACE);
+        }
+        self.held.push(event);
     }
 
     fn forward(&mut self, bytes: Bytes) {
@@ -207,7 +215,7 @@ where
             self.state = State::Ended;
             return Pull::Progress;
         }
-        let mut complete = !self.held.is_empty() || !self.marker_due();
+        let mut complete = self.terminal || !self.marker_due();
         if !tail.is_empty() {
             complete |= is_done(&data_of(&tail));
             if self.meter.event(&tail) != Seen::Hide {
@@ -235,17 +243,22 @@ where
             self.state = State::Ended;
             return Pull::Progress;
         }
-        if self.held.is_empty() {
+        let whole = self.terminal;
+        self.pass_held();
+        if !whole {
             return Pull::Fault(error.into());
         }
-        self.pass_terminal();
         self.state = State::Ended;
         Pull::Progress
     }
 
-    fn pass_terminal(&mut self) {
+    /// The end of the backend's message lets itself be waited for.
+    fn pass_held(&mut self) {
         self.pace.grace = None;
         self.ready.extend(self.held.drain(..));
+        if !self.terminal {
+            return;
+        }
         let tail = self.splitter.take_tail();
         if !tail.is_empty() {
             self.ready.push_back(tail);
@@ -265,7 +278,7 @@ where
 
     fn finish(&mut self, outcome: Outcome, phase: Phase, code: &'static str) {
         let pending: usize = self.ready.iter().map(Bytes::len).sum();
-        self.in_flight.begun(self.status, self.context.clock.now());
+        self.in_flight.told(self.status);
         let usage = self.usage(outcome == Outcome::Ok);
         let facts = &mut self.in_flight.receipt.facts;
         facts.phase = phase;
@@ -278,6 +291,7 @@ where
     /// All whole events so far, then the error event, then a message that does not end properly.
     fn break_off(&mut self, fault: Fault) {
         self.backend = None;
+        self.ready.extend(self.held.drain(..));
         self.splitter.take_tail();
         if self.splitter.is_in_parts() {
             self.ready.push_back(Bytes::from_static(b"\n\n"));
@@ -289,21 +303,6 @@ where
         ));
         self.finish(fault.outcome(), Phase::Streaming, fault.code());
         self.state = State::Breaking;
-        let now = self.context.clock.now();
-        self.pace = Pace::new(now, None, None, None);
-    }
-
-    fn break_connection(&mut self, task: &mut TaskContext<'_>) -> Poll<BodyBroken> {
-        if !self.context.http2 {
-            self.context.wire.cut();
-            return Poll::Pending;
-        }
-        let now = self.context.clock.now();
-        let at = *self.pace.grace.get_or_insert(now + RESET_AFTER);
-        if at <= now || self.pace.poll(task, now).is_some() {
-            return Poll::Ready(BodyBroken);
-        }
-        Poll::Pending
     }
 }
 
@@ -341,13 +340,15 @@ where
         loop {
             if let Some(bytes) = this.ready.pop_front() {
                 this.passed += bytes.len() as u64;
+                if this.ready.is_empty() && this.state == State::Breaking {
+                    this.context.wire.cut();
+                }
                 return Poll::Ready(Some(Ok(Frame::data(bytes))));
             }
-            if this.state == State::Ended {
-                return Poll::Ready(None);
-            }
-            if this.state == State::Breaking {
-                return this.break_connection(task).map(|broken| Some(Err(broken)));
+            match this.state {
+                State::Ended => return Poll::Ready(None),
+                State::Breaking => return Poll::Pending,
+                State::Relaying | State::Trailing => {}
             }
             if this.context.wire.is_given_up() && this.state == State::Relaying {
                 this.break_off(Fault::ShuttingDown);

@@ -51,6 +51,13 @@ enum Count {
 }
 
 impl UsageShape {
+    /// Reads a JSON object; `None` if it is none.
+    pub(super) fn parse(json: &str) -> Option<Self> {
+        // serde would take a list for the members in order.
+        let is_object = json.trim_start().starts_with('{');
+        is_object.then(|| serde_json::from_str(json).ok()).flatten()
+    }
+
     /// What it says, on top of what was known before (Anthropic tells prompt and output in different events).
     /// `None` if any count in it is nonsense, or if it says nothing.
     pub(super) fn read(&self, before: Option<Usage>) -> Option<Usage> {

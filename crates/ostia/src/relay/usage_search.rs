@@ -63,7 +63,8 @@ impl UsageSearch {
             .unwrap_or_default()
             .trim_ascii_start();
         let value = value.strip_prefix(b":").unwrap_or(value);
-        if let Ok(shape) = serde_json::from_slice::<UsageShape>(value) {
+        let text = std::str::from_utf8(value).unwrap_or_default();
+        if let Some(shape) = UsageShape::parse(text) {
             self.usage = shape.read(None).or(self.usage);
         }
     }

@@ -1,7 +1,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::Method;
 use ostia_core::{Clock, Phase};
@@ -111,6 +111,10 @@ impl Client {
     pub fn stats(&self) -> Stats {
         let others: usize = self.others.lock().values().map(|pool| pool.idle()).sum();
         self.gauges.stats(self.pool.idle() + others)
+    }
+
+    pub(super) fn now(&self) -> Instant {
+        self.clock.now()
     }
 
     pub(super) fn own_pool(&self) -> Arc<Pool> {

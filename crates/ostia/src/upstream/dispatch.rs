@@ -1,8 +1,8 @@
 use std::sync::Arc;
 
-use ostia_core::{Clock, Phase, Receipt};
+use ostia_core::{Clock, Facts, Phase, Receipt};
 
-use super::client::Client;
+use super::client::{Client, within};
 use super::resolver::Resolver;
 use super::{Answer, Failure, FailureKind, UpstreamBody};
 use crate::admit::Admission;
@@ -101,8 +101,15 @@ pub async fn send(
             detail: "the endpoint has no usable client".to_owned(),
         });
     };
+    let before = receipt.facts.attempts;
+    let age = client
+        .now()
+        .saturating_duration_since(receipt.opening().received);
+    let left = outgoing
+        .timeouts
+        .total
+        .map(|total| total.saturating_sub(age));
     let facts = &mut receipt.facts;
-    let before = facts.attempts;
     // Counted as it goes: whoever hangs up meanwhile leaves a row that knows of the backend.
     facts.attempts = before + 1;
     let mut begun = 0;
@@ -111,11 +118,25 @@ pub async fn send(
         begun += u32::from(phase == Phase::WaitingHeaders);
         facts.attempts = before + begun.max(1);
     };
-    let sent = client.send(outgoing, &mut progress).await;
+    let sent = within(left, client.send(outgoing, &mut progress)).await;
+    let sent = sent.unwrap_or_else(|| Err(out_of_time(&receipt.facts, before)));
     let sends = match &sent {
         Ok(answer) => answer.sends,
         Err(failure) => failure.sends,
     };
     receipt.facts.attempts = before + sends.max(1);
     sent
+}
+
+/// The time for the whole exchange is over before its answer began.
+fn out_of_time(facts: &Facts, attempts_before: u32) -> Failure {
+    let sends = facts.attempts - attempts_before;
+    Failure {
+        kind: FailureKind::Timeout,
+        phase: facts.phase,
+        bytes_sent: sends > 0,
+        retry_safe: false,
+        sends,
+        detail: "no head of an answer within the total timeout".to_owned(),
+    }
 }

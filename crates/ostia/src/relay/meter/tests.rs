@@ -24,7 +24,7 @@ fn run(api: Api, hide: bool, events: &[&str]) -> (Meter, Vec<Seen>) {
 #[test]
 fn a_usage_chunk_is_hidden_only_if_we_asked_for_it() {
     let chunk = "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":4,\"total_tokens\":7}}\n\n";
-    for (hide, expected) in [(true, Seen::Hide), (false, Seen::Forward)] {
+    for (hide, expected) in [(true, Seen::Hide), (false, Seen::LastUsage)] {
         let (meter, seen) = run(Api::ChatCompletions, hide, &[chunk]);
         assert_eq!(seen, [expected]);
         assert_eq!(meter.usage(), Some(usage(3, 4)));

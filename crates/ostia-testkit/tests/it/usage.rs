@@ -1,0 +1,121 @@
+//! What the ledger says of tokens, whatever a backend says of them (R51).
+
+use ostia_testkit::backend::{Script, UsageShape};
+use ostia_testkit::client::Ended;
+use ostia_testkit::gateway::Row;
+use serde_json::{Value, json};
+
+use crate::common::rig;
+
+const STREAMED: [&str; 4] = ["chat/completions", "completions", "messages", "responses"];
+
+fn odd() -> Vec<UsageShape> {
+    let values = [
+        Value::Null,
+        json!("lots"),
+        json!([1, 2]),
+        json!({}),
+        json!({"prompt_tokens": -1, "completion_tokens": 3, "input_tokens": -1, "output_tokens": 3}),
+        json!({"prompt_tokens": 11, "completion_tokens": 1_u64 << 63, "input_tokens": 11, "output_tokens": 1_u64 << 63}),
+        json!({"prompt_tokens": "11", "completion_tokens": "3", "input_tokens": "11", "output_tokens": "3"}),
+        json!({"prompt_tokens": 1e300, "completion_tokens": 3, "input_tokens": 1e300, "output_tokens": 3}),
+    ];
+    values.map(UsageShape::Odd).into()
+}
+
+fn reported(row: &Row) -> (u64, u64, u64, &str) {
+    let tokens = row.tokens;
+    (
+        tokens.prompt,
+        tokens.completion,
+        row.total_tokens,
+        &row.usage_source,
+    )
+}
+
+#[tokio::test]
+async fn the_last_sound_usage_counts_wherever_it_stands() {
+    let (backend, gateway) = rig().await;
+    let shapes = [
+        UsageShape::AsAsked,
+        UsageShape::Always,
+        UsageShape::Twice,
+        UsageShape::EveryChunk,
+        UsageShape::WithFinish,
+        UsageShape::AfterDone,
+    ];
+    for shape in shapes {
+        for api in STREAMED {
+            backend.next(
+                Script::completion()
+                    .usage(shape.clone())
+                    .prompt_tokens(11, 4),
+            );
+            let request = gateway.request(api, "m", &json!({"stream": true}));
+            let answer = gateway.call(&request).await;
+            assert_eq!(answer.ended, Ended::Complete, "{api} {shape:?}");
+        }
+    }
+    for row in gateway.finish(&[&backend]).await {
+        assert_eq!(reported(&row), (11, 3, 14, "upstream"), "{row:?}");
+        assert_eq!(row.tokens.cached, 4, "{row:?}");
+    }
+}
+
+#[tokio::test]
+async fn nonsense_is_passed_on_and_not_believed() {
+    let (backend, gateway) = rig().await;
+    let mut shapes = odd();
+    shapes.push(UsageShape::Absent);
+    for shape in &shapes {
+        for api in STREAMED {
+            for stream in [true, false] {
+                backend.next(Script::completion().usage(shape.clone()));
+                let request = gateway.request(api, "m", &json!({"stream": stream}));
+                let answer = gateway.call(&request).await;
+                assert_eq!(
+                    (answer.status(), &answer.ended),
+                    (200, &Ended::Complete),
+                    "{api} {shape:?}"
+                );
+            }
+        }
+    }
+    for row in gateway.finish(&[&backend]).await {
+        assert_eq!(row.outcome, "ok", "{row:?}");
+        // Anthropic tells the prompt first, and soundly.
+        let told_before = row.api == "messages" && row.stream;
+        assert!(row.usage_source == "estimated" || told_before, "{row:?}");
+        assert!(
+            row.tokens.prompt > 0 && row.total_tokens < 1 << 20,
+            "{row:?}"
+        );
+        assert!(
+            !row.stream || row.tokens.completion >= 3 || told_before,
+            "{row:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn the_same_prompt_costs_the_same_streamed_or_not_asked_or_not() {
+    let (backend, gateway) = rig().await;
+    for api in STREAMED {
+        for more in [
+            json!({}),
+            json!({"stream": true}),
+            json!({"stream": true, "stream_options": {"include_usage": true}}),
+            json!({"stream": true, "stream_options": {"include_usage": false}}),
+            json!({"stream": true, "stream_options": null}),
+        ] {
+            let answer = gateway.call(&gateway.request(api, "m", &more)).await;
+            assert_eq!(answer.status(), 200, "{api} {more}: {}", answer.text());
+            let asked = more["stream_options"]["include_usage"] == true;
+            let hidden = more["stream"] == true && api.ends_with("completions") && !asked;
+            assert_eq!(answer.text().contains("\"usage\""), !hidden, "{api} {more}");
+        }
+    }
+    for row in gateway.finish(&[&backend]).await {
+        assert_eq!(reported(&row), (11, 3, 14, "upstream"), "{row:?}");
+    }
+}
