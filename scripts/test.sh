@@ -9,3 +9,9 @@ cargo test --workspace --locked "$@"
 
 # The fake identity provider, before the real Globus client.
 scripts/identity/check.sh
+
+# Real client libraries against the simulated backend. A run of chosen Rust tests leaves them out.
+if [ $# -eq 0 ]; then
+  scripts/clients/install.sh
+  scripts/demo-clients.sh
+fi

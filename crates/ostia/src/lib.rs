@@ -19,6 +19,7 @@ pub mod authorize;
 pub mod catalog;
 pub mod cluster;
 pub mod config;
+pub mod demo;
 pub mod endpoint;
 pub mod error;
 pub mod fleet;

@@ -8,7 +8,7 @@ use ostia_core::UserLimits;
 use crate::account::{Visit, close_refused, moved_to};
 use crate::admit::{Admission, admit};
 use crate::app::{Gateway, Snapshot};
-use crate::authorize::authorize;
+use crate::authorize::{Permit, authorize};
 use crate::endpoint::adapt;
 use crate::error::{Refusal, limit_headers};
 use crate::identify::Principal;
@@ -82,6 +82,8 @@ async fn enter(
     let pool = resolve(&snapshot.catalog, address, &call.model);
     let permit = authorize(principal, pool, &snapshot.notices)?;
     visit.found(permit.model());
+    let permit = continued(gateway, principal, &call, permit)
+        .ok_or_else(Refusal::previous_response_not_found)?;
     let ranked = rank(permit, gateway.clock().unix_micros())?;
     let user_limits = UserLimits {
         requests_per_second: limits.requests_per_second_per_user,
@@ -90,6 +92,22 @@ async fn enter(
     let tokens = call.tokens_to_reserve(limits.default_output_tokens);
     let admission = admit(gateway.limiter(), principal, user_limits, ranked, tokens).await?;
     Ok((call, admission))
+}
+
+/// A call that continues a response goes to the endpoint that made it for the same user, or nowhere.
+fn continued(
+    gateway: &Gateway,
+    principal: &Principal,
+    call: &Call,
+    permit: Permit,
+) -> Option<Permit> {
+    let Some(previous) = &call.previous_response_id else {
+        return Some(permit);
+    };
+    gateway
+        .responses()
+        .endpoint_of(previous, &principal.user_id)
+        .and_then(|endpoint| permit.only(&endpoint))
 }
 
 /// Sends it, moves on where that is safe, and relays the answer.

@@ -1,181 +1,158 @@
-//! In: a path. Out: [`Route`], what it stands for. Here: the one table of public routes.
-//! Not here: what the routes do, who may use them.
+//! In: a method and a path. Out: [`Route`], what they stand for, or [`Lost`].
+//! Here: the one table of public routes ([`ROUTES`]), which the OpenAPI document and the page of routes are made of;
+//! what browsers of other origins may do. Not here: what the routes do, who may use them.
+
+mod cors;
+mod openapi;
+mod page;
+mod pattern;
+mod table;
+#[cfg(test)]
+mod tests;
+
+use std::borrow::Cow;
 
 use http::Method;
 
+pub use cors::Cors;
+pub use openapi::openapi;
+pub use page::{CONTENT_SECURITY_POLICY, page};
+pub use table::{Entry, Kind, ROUTES};
+
 use crate::read::{Api, Dialect};
 use crate::resolve::Address;
+use pattern::Captures;
+
+/// A cluster and one of its frameworks, as a path names them.
+pub type Scope<'a> = Option<(&'a str, &'a str)>;
 
 /// What a path stands for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Route<'a> {
     Health,
+    Status,
+    OpenApi,
+    Docs,
     Whoami,
     ListEndpoints,
-    /// What runs, waits and stands still on a cluster.
-    Jobs {
-        cluster: &'a str,
-    },
-    /// A cluster's models with their details.
-    ClusterModels {
-        cluster: &'a str,
-    },
+    /// The models of a framework, or of all.
+    Models(Scope<'a>),
+    /// One of them, by its decoded name.
+    Model(Scope<'a>, Cow<'a, str>),
+    /// What a cluster's scheduler says.
+    Jobs(&'a str),
+    /// The models of a cluster with their limits.
+    ClusterModels(&'a str),
     /// Inference on a cluster's framework, or on any deployment of the model.
     Inference(Address<'a>),
     /// An API that would mix users' data behind one key, or is not served yet.
     NotServed,
 }
 
-/// APIs that are never relayed, even if a cluster lists them.
-const RESERVED: [&str; 8] = [
-    "models",
-    "batches",
-    "files",
-    "fine_tuning",
-    "assistants",
-    "threads",
-    "vector_stores",
-    "usage",
-];
+/// Why a request has no route.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Lost {
+    NoPath,
+    /// The path answers other methods: `allow` lists them. `open`: that may be told to anybody.
+    NoMethod {
+        allow: String,
+        open: bool,
+    },
+}
 
 impl<'a> Route<'a> {
     /// Finds the route of a path, with or without the base path.
-    pub fn find(path: &'a str, base_path: &str) -> Option<Self> {
-        let bare = path
-            .strip_prefix(base_path)
-            .filter(|rest| rest.starts_with('/'))
-            .unwrap_or(path);
-        match bare {
-            "/health" => Some(Self::Health),
-            "/whoami" => Some(Self::Whoami),
-            "/list-endpoints" => Some(Self::ListEndpoints),
-            _ => Self::of_cluster(bare).or_else(|| Address::parse(bare).map(Self::of_address)),
+    pub fn find(method: &Method, path: &'a str, base_path: &str) -> Result<Self, Lost> {
+        let path = without_base(path, base_path);
+        for entry in &ROUTES {
+            if entry.answers(method)
+                && let Some(captures) = Captures::of(entry.pattern, path)
+                && let Some(route) = Self::of(entry.kind, captures, path)
+            {
+                return Ok(route);
+            }
         }
+        Err(lost(path))
     }
 
-    /// `/{cluster}/jobs` and `/{cluster}/models`. No cluster is called `v1`.
-    fn of_cluster(path: &'a str) -> Option<Self> {
-        let (cluster, list) = path.strip_prefix('/')?.split_once('/')?;
-        let sound = !matches!(cluster, "" | "v1" | "." | "..") && !cluster.contains('%');
-        match list {
-            "jobs" if sound => Some(Self::Jobs { cluster }),
-            "models" if sound => Some(Self::ClusterModels { cluster }),
-            _ => None,
-        }
-    }
-
-    fn of_address(address: Address<'a>) -> Self {
-        let family = address.api.split('/').next().unwrap_or_default();
-        let stored_response = address.api.starts_with("responses/");
-        if RESERVED.contains(&family) || stored_response {
-            Self::NotServed
-        } else {
-            Self::Inference(address)
-        }
-    }
-
-    /// Open to everybody, without signing in.
-    pub fn is_open(&self) -> bool {
-        matches!(self, Self::Health)
-    }
-
-    /// The methods it answers, for `Allow`.
-    pub fn allow(&self) -> &'static str {
-        match self {
-            Self::Inference(_) => "POST",
-            Self::NotServed => "GET, POST, DELETE",
-            _ => "GET, HEAD",
-        }
-    }
-
-    pub fn answers(&self, method: &Method) -> bool {
-        self.allow()
-            .split(", ")
-            .any(|allowed| allowed == method.as_str())
-    }
-
-    /// The dialect in which errors are told.
-    pub fn dialect(&self) -> Dialect {
-        match self {
-            Self::Inference(address) => Api::parse(address.api).dialect(),
-            _ => Dialect::OpenAi,
-        }
+    fn of(kind: Kind, captures: Captures<'a>, path: &'a str) -> Option<Self> {
+        Some(match kind {
+            Kind::Health => Self::Health,
+            Kind::Status => Self::Status,
+            Kind::OpenApi => Self::OpenApi,
+            Kind::Docs => Self::Docs,
+            Kind::Whoami => Self::Whoami,
+            Kind::ListEndpoints => Self::ListEndpoints,
+            Kind::Models => Self::Models(captures.scope()),
+            Kind::Model => Self::Model(captures.scope(), pattern::decode(captures.rest)?),
+            Kind::Jobs => Self::Jobs(captures.cluster),
+            Kind::ClusterModels => Self::ClusterModels(captures.cluster),
+            Kind::Inference => Self::Inference(Address::parse(path)?),
+            Kind::NotServed => Self::NotServed,
+        })
     }
 
     /// The name in logs and metrics: few, and none of a caller's making.
-    pub fn name(&self) -> &'static str {
+    pub const fn name(&self) -> &'static str {
         match self {
             Self::Health => "/health",
+            Self::Status => "/status",
+            Self::OpenApi => "/openapi.json",
+            Self::Docs => "/docs",
             Self::Whoami => "/whoami",
             Self::ListEndpoints => "/list-endpoints",
-            Self::Jobs { .. } => "/{cluster}/jobs",
-            Self::ClusterModels { .. } => "/{cluster}/models",
+            Self::Models(None) => "/v1/models",
+            Self::Models(Some(_)) => "/{cluster}/{framework}/v1/models",
+            Self::Model(None, _) => "/v1/models/{id}",
+            Self::Model(Some(_), _) => "/{cluster}/{framework}/v1/models/{id}",
+            Self::Jobs(_) => "/{cluster}/jobs",
+            Self::ClusterModels(_) => "/{cluster}/models",
             Self::Inference(Address { scope: None, .. }) => "/v1/{api}",
             Self::Inference(_) => "/{cluster}/{framework}/v1/{api}",
             Self::NotServed => "not_served",
         }
     }
+
+    /// Open to everybody, without signing in.
+    pub const fn is_open(&self) -> bool {
+        matches!(
+            self,
+            Self::Health | Self::Status | Self::OpenApi | Self::Docs
+        )
+    }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::Route;
+/// The dialect in which errors on a path are told, whatever else is wrong with the request.
+pub fn dialect_of(path: &str, base_path: &str) -> Dialect {
+    Address::parse(without_base(path, base_path))
+        .map_or(Dialect::OpenAi, |address| Api::parse(address.api).dialect())
+}
 
-    #[test]
-    fn every_route_is_there_with_and_without_the_base_path() {
-        for path in [
-            "/health",
-            "/whoami",
-            "/list-endpoints",
-            "/v1/chat/completions",
-            "/c/f/v1/embeddings",
-            "/c/jobs",
-            "/c/models",
-        ] {
-            let bare = Route::find(path, "/resource_server").unwrap();
-            let prefixed = format!("/resource_server{path}");
-            assert_eq!(
-                Route::find(&prefixed, "/resource_server"),
-                Some(bare),
-                "{path}"
-            );
+fn without_base<'a>(path: &'a str, base_path: &str) -> &'a str {
+    path.strip_prefix(base_path)
+        .filter(|rest| rest.starts_with('/'))
+        .unwrap_or(path)
+}
+
+fn lost(path: &str) -> Lost {
+    let mut methods: Vec<&str> = Vec::new();
+    let mut open = false;
+    for entry in &ROUTES {
+        let route = Captures::of(entry.pattern, path)
+            .and_then(|captures| Route::of(entry.kind, captures, path));
+        let Some(route) = route else { continue };
+        open |= route.is_open();
+        for method in entry.methods {
+            if !methods.contains(method) {
+                methods.push(method);
+            }
         }
     }
-
-    #[test]
-    fn reserved_apis_are_never_inference() {
-        for path in [
-            "/v1/files",
-            "/v1/batches/b1",
-            "/v1/models",
-            "/c/f/v1/files",
-            "/v1/responses/r1",
-            "/v1/threads/t/runs",
-        ] {
-            assert_eq!(Route::find(path, ""), Some(Route::NotServed), "{path}");
-        }
-        assert!(matches!(
-            Route::find("/v1/responses", ""),
-            Some(Route::Inference(_))
-        ));
+    if methods.is_empty() {
+        return Lost::NoPath;
     }
-
-    #[test]
-    fn siblings_of_routes_are_nothing() {
-        for path in [
-            "//v1/models",
-            "/health/",
-            "/Health",
-            "/resource_serverhealth",
-            "/v1/../health",
-            "/%68ealth",
-            "/c/jobs/",
-            "/%63/jobs",
-            "/../jobs",
-            "//jobs",
-            "",
-        ] {
-            assert_eq!(Route::find(path, "/resource_server"), None, "{path}");
-        }
+    Lost::NoMethod {
+        allow: methods.join(", "),
+        open,
     }
 }

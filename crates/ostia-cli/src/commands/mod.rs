@@ -4,6 +4,7 @@
 mod check;
 mod completions;
 mod explain;
+mod import;
 mod key;
 mod load;
 mod login;
@@ -35,6 +36,9 @@ pub enum Command {
     Maintenance(maintenance::Maintenance),
     /// Show whether a user may use a model, and which rule decides
     Explain(explain::Explain),
+    /// Take over an installation of another gateway
+    #[command(subcommand)]
+    Import(import::Import),
     /// Report requests and tokens
     Usage(usage::Usage),
     /// Sign in with Globus or OpenID Connect, for `ostia token`
@@ -60,6 +64,7 @@ impl Command {
             Self::Key(key) => key.run(global),
             Self::Maintenance(maintenance) => maintenance.run(global),
             Self::Explain(explain) => explain.run(global),
+            Self::Import(import) => import.run(global),
             Self::Usage(usage) => usage.run(global),
             Self::Login(login) => login.run(),
             Self::Token(token) => token.run(),
@@ -80,6 +85,7 @@ impl Command {
             | Self::Maintenance(_)
             | Self::Usage(_) => Some(Level::WARN),
             Self::Slug(_)
+            | Self::Import(_)
             | Self::Login(_)
             | Self::Token(_)
             | Self::Whoami(_)

@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use arc_swap::ArcSwap;
-use http::{HeaderValue, Response, header};
+use http::{HeaderValue, Response, StatusCode, header};
 use ostia_core::{Clock, Limiter, RequestId, Store};
 use serde_json::{Value, json};
 
@@ -13,14 +13,17 @@ use crate::authorize::{Denied, Notices as _};
 use crate::config::Settings;
 use crate::endpoint::{Promise, injects_usage};
 use crate::error::Refusal;
-use crate::fleet::Fleet;
+use crate::fleet::{Fleet, Responses};
 use crate::identify::{Identify, Principal, Sender};
 use crate::listen::{Drain, Handler, Inbound, Rejection};
-use crate::models::{Audience, cluster_models, list_endpoints, query_value, whoami};
+use crate::models::{
+    Audience, Models, cluster_models, list_endpoints, query_value, status, whoami,
+};
 use crate::pipeline;
 use crate::read::{Budget, Call, Dialect, ReadLimits};
 use crate::relay::{self, ClientBody};
-use crate::routes::Route;
+use crate::resolve::Address;
+use crate::routes::{self, Cors, Lost, Route};
 use crate::telemetry::AccessLog;
 
 /// A gateway at work: the parts that requests use.
@@ -29,6 +32,10 @@ pub struct Gateway {
     pub(super) snapshot: ArcSwap<Snapshot>,
     pub(super) workbench: Workbench,
     pub(super) fleet: Arc<Fleet>,
+    pub(super) responses: Arc<Responses>,
+    pub(super) cors: Cors,
+    /// Unix seconds.
+    pub(super) started: i64,
     pub(super) identify: Identify,
     pub(super) limiter: Arc<dyn Limiter>,
     pub(super) retries: RetryBudget,
@@ -56,6 +63,11 @@ impl Gateway {
 
     pub fn fleet(&self) -> &Fleet {
         &self.fleet
+    }
+
+    /// Who made which response.
+    pub fn responses(&self) -> &Responses {
+        &self.responses
     }
 
     pub fn limiter(&self) -> &Arc<dyn Limiter> {
@@ -115,6 +127,7 @@ impl Gateway {
             wire: Arc::clone(&inbound.wire),
             api: call.api.clone(),
             stream: sent.stream,
+            responses: Arc::clone(&self.responses),
             hide_usage: sent.stream && injects_usage(&deployment, call),
             show_backend_limits: standing.requests.is_none() && standing.tokens.is_none(),
             idle_timeout: timeouts.stream_idle,
@@ -125,22 +138,32 @@ impl Gateway {
     }
 
     async fn answer(&self, inbound: Inbound) -> Response<ClientBody> {
+        let preflight = self.cors.is_preflight(&inbound.head);
+        let cors = match preflight {
+            true => self.cors.preflight(&inbound.head.headers),
+            false => self.cors.answer(&inbound.head.headers),
+        };
         let path = inbound.head.uri.path().to_owned();
-        let route = Route::find(&path, &self.settings.server.base_path);
-        let name = route.as_ref().map_or("none", Route::name);
-        let dialect = route.as_ref().map_or(Dialect::OpenAi, Route::dialect);
+        let base_path = &self.settings.server.base_path;
+        let route = Route::find(&inbound.head.method, &path, base_path);
+        let name = match preflight {
+            true => "preflight",
+            false => route.as_ref().map_or("none", Route::name),
+        };
         let (id, wire) = (inbound.id, Arc::clone(&inbound.wire));
         let mut access =
             AccessLog::begin(id, name, inbound.origin_ip, inbound.received, &self.clock);
         let served = tokio::select! {
             biased;
+            () = std::future::ready(()), if preflight => Ok(empty_answer()),
             served = self.serve_route(inbound, route, &mut access) => served,
             () = wire.given_up() => Err(Refusal::shutting_down()),
         };
-        let response = served.unwrap_or_else(|refusal| {
+        let mut response = served.unwrap_or_else(|refusal| {
             log_refusal(id, &refusal);
-            refusal.into_response(dialect)
+            refusal.into_response(routes::dialect_of(&path, base_path))
         });
+        response.headers_mut().extend(cors);
         access.status(response.status());
         response.map(|body| body.logged(access))
     }
@@ -148,39 +171,37 @@ impl Gateway {
     async fn serve_route(
         &self,
         inbound: Inbound,
-        route: Option<Route<'_>>,
+        route: Result<Route<'_>, Lost>,
         access: &mut AccessLog,
     ) -> Result<Response<ClientBody>, Refusal> {
-        let Some(route) = route else {
-            return Err(Refusal::not_found());
+        let route = match route {
+            Ok(route) if route.is_open() => return Ok(self.serve_open(&route)),
+            Err(Lost::NoPath) => return Err(Refusal::not_found()),
+            Err(Lost::NoMethod { allow, open: true }) => {
+                return Err(Refusal::method_not_allowed(&allow));
+            }
+            closed => closed,
         };
-        let method = inbound.head.method.clone();
-        if route.is_open() {
-            return match route.answers(&method) {
-                true => Ok(json_answer(&json!({"status": "ok"}))),
-                false => Err(Refusal::method_not_allowed(route.allow())),
-            };
-        }
         let sender = Sender {
             peer_ip: inbound.peer_ip,
             origin_ip: inbound.origin_ip,
         };
         let principal = self.identify.identify(&inbound.head, sender).await?;
         access.user(&principal.user_id);
-        if !route.answers(&method) {
-            return Err(Refusal::method_not_allowed(route.allow()));
-        }
         match route {
-            Route::Inference(address) => pipeline::infer(self, inbound, principal, &address).await,
-            Route::NotServed => Err(Refusal::not_implemented()),
-            Route::Jobs { cluster } => self.jobs(cluster, &principal).await,
-            Route::ClusterModels { cluster } => {
-                let query = inbound.head.uri.query().unwrap_or("");
-                Ok(json_answer(
-                    &self.cluster_models(cluster, query, &principal)?,
-                ))
+            Ok(Route::Inference(address)) => {
+                pipeline::infer(self, inbound, principal, &address).await
             }
-            listing => Ok(json_answer(&self.list(&listing, &principal))),
+            Ok(Route::NotServed) => Err(Refusal::not_implemented()),
+            Ok(Route::Jobs(cluster)) => self.jobs(cluster, &principal).await,
+            Ok(Route::ClusterModels(cluster)) => {
+                let query = inbound.head.uri.query().unwrap_or("");
+                let models = self.cluster_models(cluster, query, &principal)?;
+                Ok(json_answer(&models))
+            }
+            Ok(listing) => Ok(json_answer(&self.list(&listing, &principal)?)),
+            Err(Lost::NoMethod { allow, .. }) => Err(Refusal::method_not_allowed(&allow)),
+            Err(Lost::NoPath) => Err(Refusal::not_found()),
         }
     }
 
@@ -227,16 +248,36 @@ impl Gateway {
         Ok(Value::Array(models))
     }
 
-    fn list(&self, route: &Route<'_>, principal: &Principal) -> Value {
-        let snapshot = self.snapshot();
+    /// What everybody may read.
+    fn serve_open(&self, route: &Route<'_>) -> Response<ClientBody> {
+        let base_path = &self.settings.server.base_path;
         match route {
-            Route::ListEndpoints => list_endpoints(
-                &snapshot.catalog,
-                principal,
-                &self.settings.server.base_path,
-            ),
-            _ => whoami(principal),
+            Route::Docs => page_answer(routes::page(base_path)),
+            Route::OpenApi => json_answer(&routes::openapi(base_path)),
+            Route::Status => {
+                let snapshot = self.snapshot();
+                json_answer(&status(&snapshot.catalog, &snapshot.notices))
+            }
+            _ => json_answer(&json!({"status": "ok"})),
         }
+    }
+
+    /// What a caller may see of the catalog and of itself.
+    fn list(&self, route: &Route<'_>, principal: &Principal) -> Result<Value, Denied> {
+        let snapshot = self.snapshot();
+        let models = Models {
+            catalog: &snapshot.catalog,
+            notices: &snapshot.notices,
+            identity: principal,
+            created: self.started,
+        };
+        let base_path = &self.settings.server.base_path;
+        Ok(match route {
+            Route::ListEndpoints => list_endpoints(&snapshot.catalog, principal, base_path),
+            Route::Models(scope) => models.list(scope_of(*scope))?,
+            Route::Model(scope, id) => models.find(scope_of(*scope), id)?,
+            _ => whoami(principal),
+        })
     }
 }
 
@@ -264,6 +305,38 @@ fn log_refusal(id: RequestId, refusal: &Refusal) {
         }
         _ => tracing::warn!(request_id = %id, status, code, detail, "failed"),
     }
+}
+
+fn scope_of(scope: routes::Scope<'_>) -> crate::catalog::Scope<'_> {
+    Address {
+        scope,
+        api: "models",
+    }
+    .scope()
+}
+
+fn empty_answer() -> Response<ClientBody> {
+    let mut response = Response::new(ClientBody::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response
+}
+
+fn page_answer(page: String) -> Response<ClientBody> {
+    let mut response = Response::new(ClientBody::whole(page));
+    for (name, value) in [
+        (header::CONTENT_TYPE, "text/html; charset=utf-8"),
+        (
+            header::CONTENT_SECURITY_POLICY,
+            routes::CONTENT_SECURITY_POLICY,
+        ),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::REFERRER_POLICY, "no-referrer"),
+    ] {
+        response
+            .headers_mut()
+            .insert(name, HeaderValue::from_static(value));
+    }
+    response
 }
 
 fn json_answer(value: &Value) -> Response<ClientBody> {

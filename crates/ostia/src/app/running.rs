@@ -15,9 +15,11 @@ use crate::account::Ledger;
 use crate::admin;
 use crate::admit::{LocalLimiter, RetryBudget};
 use crate::config::{ListenAddress, MaintenanceSource, Provider, Settings};
+use crate::fleet::Responses;
 use crate::identify::{ApiKeys, Authenticator, Globus, Identify, Introspection, Oidc, Open, Web};
 use crate::listen::{self, Connections, Drain, Listener, Tls};
 use crate::read::{Budget, ReadLimits};
+use crate::routes::Cors;
 use crate::runtime::spawn;
 use crate::upstream::Client;
 use crate::upstream::Resolver;
@@ -164,6 +166,9 @@ fn build(parts: Parts, registry: Registry, api_keys: &Arc<ApiKeys>) -> Result<Ga
         snapshot: ArcSwap::from_pointee(snapshot),
         workbench,
         fleet,
+        responses: Arc::new(Responses::new(Arc::clone(&clock))),
+        cors: Cors::new(&settings.server.cors_origins),
+        started: clock.unix_micros() / 1_000_000,
         identify: Identify::new(
             providers,
             open,

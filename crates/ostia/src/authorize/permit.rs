@@ -115,6 +115,13 @@ impl Permit {
         &self.model
     }
 
+    /// Keeps one endpoint alone: the one that holds what the call continues. `None`: it is not among them.
+    pub fn only(mut self, slug: &str) -> Option<Self> {
+        self.deployments
+            .retain(|deployment| *deployment.slug == *slug);
+        (!self.deployments.is_empty()).then_some(self)
+    }
+
     pub fn into_deployments(self) -> Vec<Arc<Deployment>> {
         self.deployments
     }

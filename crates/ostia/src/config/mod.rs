@@ -5,6 +5,7 @@
 mod dotenv;
 mod environment;
 mod fixture;
+mod import;
 mod json;
 mod load;
 mod memory;
@@ -21,13 +22,14 @@ mod units;
 mod words;
 
 pub use environment::Environment;
+pub use import::{ImportError, Imported, import_first};
 pub use load::{Loaded, Sources, load};
 pub use problem::{Place, Problem, Reach, Severity};
 pub use settings::*;
 pub use table::{report, table};
 
 /// First path segments that are the gateway's own.
-const RESERVED_CLUSTERS: [&str; 11] = [
+pub(crate) const RESERVED_CLUSTERS: [&str; 11] = [
     "v1",
     "health",
     "status",

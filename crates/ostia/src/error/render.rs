@@ -9,10 +9,11 @@ use crate::relay::ClientBody;
 impl Refusal {
     /// The answer in the client's dialect.
     pub fn into_response(self, dialect: Dialect) -> Response<ClientBody> {
-        let body = self
-            .body
-            .clone()
-            .unwrap_or_else(|| Bytes::from(self.to_json(dialect).to_string()));
+        let body = match &self.body {
+            Some(body) if dialect == Dialect::Anthropic => self.in_anthropics_words(body),
+            Some(body) => body.clone(),
+            None => self.to_json(dialect).to_string().into(),
+        };
         let mut response = Response::new(ClientBody::whole(body));
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
@@ -24,6 +25,32 @@ impl Refusal {
             headers.append(name, value);
         }
         response
+    }
+
+    /// A backend's error as Anthropic's clients read it: unchanged if it has that shape already, else with what it says
+    /// in ours.
+    fn in_anthropics_words(&self, body: &Bytes) -> Bytes {
+        let mut error: Value = serde_json::from_slice(body).unwrap_or_default();
+        let has_word = error["error"]["type"]
+            .as_str()
+            .is_some_and(|kind| ANTHROPIC_KINDS.contains(&kind));
+        if error["type"] == "error" && has_word {
+            return body.clone();
+        }
+        let Some(inner) = error["error"].as_object_mut() else {
+            return self.to_json(Dialect::Anthropic).to_string().into();
+        };
+        if !has_word {
+            inner.insert(
+                "type".to_owned(),
+                anthropic_kind(self.status.as_u16()).into(),
+            );
+        }
+        if !inner.get("message").is_some_and(Value::is_string) {
+            inner.insert("message".to_owned(), self.message.as_ref().into());
+        }
+        error["type"] = "error".into();
+        error.to_string().into()
     }
 
     fn to_json(&self, dialect: Dialect) -> Value {
@@ -45,7 +72,9 @@ impl Refusal {
 }
 
 /// The event that ends a broken stream, in the words of the client's dialect.
-pub fn broken_stream_event(dialect: Dialect, fault: Fault) -> Bytes {
+///
+/// `events`: how many came before it, which `responses` counts.
+pub fn broken_stream_event(dialect: Dialect, fault: Fault, events: u64) -> Bytes {
     let (code, message) = (fault.code(), fault.message());
     let kind = match fault {
         Fault::IdleTimeout | Fault::TotalTimeout => "timeout_error",
@@ -59,7 +88,11 @@ pub fn broken_stream_event(dialect: Dialect, fault: Fault) -> Bytes {
             format!("data: {error}\n\n")
         }
         Dialect::Responses => {
-            let error = json!({"type": "error", "code": code, "message": message, "param": null});
+            // The reference has the members at the top, the API itself sends `error`, which is what SDKs raise for.
+            let error = json!({
+                "type": "error", "code": code, "message": message, "param": null, "sequence_number": events,
+                "error": {"type": kind, "code": code, "message": message, "param": null},
+            });
             format!("event: error\ndata: {error}\n\n")
         }
         Dialect::Anthropic => {
@@ -71,6 +104,20 @@ pub fn broken_stream_event(dialect: Dialect, fault: Fault) -> Bytes {
 }
 
 /// Anthropic's words for `error.type` (API reference, "Errors").
+const ANTHROPIC_KINDS: [&str; 10] = [
+    "invalid_request_error",
+    "authentication_error",
+    "billing_error",
+    "permission_error",
+    "not_found_error",
+    "request_too_large",
+    "rate_limit_error",
+    "api_error",
+    "timeout_error",
+    "overloaded_error",
+];
+
+/// The word for a status.
 fn anthropic_kind(status: u16) -> &'static str {
     match status {
         401 => "authentication_error",
@@ -82,5 +129,85 @@ fn anthropic_kind(status: u16) -> &'static str {
         504 => "timeout_error",
         400..=499 => "invalid_request_error",
         _ => "api_error",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use http::StatusCode;
+    use serde_json::{Value, json};
+
+    use super::broken_stream_event;
+    use crate::error::{Fault, Refusal};
+    use crate::read::Dialect;
+
+    fn relayed(status: u16, body: &Value) -> Value {
+        let status = StatusCode::from_u16(status).unwrap();
+        let refusal = Refusal::client(status, "invalid_value", "The server refused.");
+        let bytes = refusal.in_anthropics_words(&Bytes::from(body.to_string()));
+        serde_json::from_slice(&bytes).unwrap()
+    }
+
+    #[test]
+    fn anthropics_own_errors_pass_byte_for_byte() {
+        let body = Bytes::from_static(
+            br#"{ "type":"error", "error":{"type":"overloaded_error","message":"x"},"request_id":"r" }"#,
+        );
+        let refusal = Refusal::client(StatusCode::BAD_REQUEST, "invalid_value", "no");
+        assert_eq!(refusal.in_anthropics_words(&body), body);
+    }
+
+    #[test]
+    fn other_errors_are_told_in_anthropics_words() {
+        for (status, kind, word) in [
+            (400, "BadRequestError", "invalid_request_error"),
+            (404, "NotFoundError", "not_found_error"),
+            (413, "x", "request_too_large"),
+            (429, "rate_limit_error", "rate_limit_error"),
+            (503, "ServiceUnavailable", "overloaded_error"),
+        ] {
+            let openai =
+                json!({"error": {"message": "too long", "type": kind, "code": 400, "param": null}});
+            let told = relayed(status, &openai);
+            assert_eq!(told["type"], "error");
+            assert_eq!(told["error"]["type"], word, "{status}");
+            assert_eq!(told["error"]["message"], "too long");
+            assert_eq!(told["error"]["code"], 400);
+        }
+        let silent = relayed(400, &json!({"error": {}}));
+        assert_eq!(silent["error"]["message"], "The server refused.");
+    }
+
+    #[test]
+    fn the_last_event_speaks_the_dialect() {
+        let event = |dialect| {
+            let bytes = broken_stream_event(dialect, Fault::Closed, 7);
+            let text = String::from_utf8(bytes.to_vec()).unwrap();
+            let (head, data) = text.split_once("data: ").unwrap();
+            assert!(data.ends_with("\n\n"));
+            (
+                head.to_owned(),
+                serde_json::from_str::<Value>(data).unwrap(),
+            )
+        };
+        let (head, openai) = event(Dialect::OpenAi);
+        assert_eq!(
+            (&*head, &openai["error"]["code"]),
+            ("", &json!("upstream_closed"))
+        );
+        let (head, anthropic) = event(Dialect::Anthropic);
+        assert_eq!(
+            (&*head, &anthropic["type"]),
+            ("event: error\n", &json!("error"))
+        );
+        assert_eq!(anthropic["error"]["type"], "api_error");
+        let (head, responses) = event(Dialect::Responses);
+        assert_eq!(
+            (&*head, &responses["type"]),
+            ("event: error\n", &json!("error"))
+        );
+        assert_eq!(responses["sequence_number"], 7);
+        assert_eq!(responses["code"], responses["error"]["code"]);
     }
 }

@@ -50,13 +50,27 @@ impl Refusal {
         )
     }
 
-    pub fn method_not_allowed(allow: &'static str) -> Self {
+    /// The response that a call continues: made by somebody else, by another endpoint, or too long ago.
+    pub fn previous_response_not_found() -> Self {
         Self::client(
+            StatusCode::BAD_REQUEST,
+            "previous_response_not_found",
+            "The previous response is not known here: it must be one that you made through the same model's endpoint, \
+             not long ago. Send the whole conversation as 'input' instead.",
+        )
+        .with_param("previous_response_id")
+    }
+
+    pub fn method_not_allowed(allow: &str) -> Self {
+        let refusal = Self::client(
             StatusCode::METHOD_NOT_ALLOWED,
             "method_not_allowed",
             "This path does not answer this method.",
-        )
-        .with_header("allow", HeaderValue::from_static(allow))
+        );
+        match HeaderValue::try_from(allow) {
+            Ok(allow) => refusal.with_header("allow", allow),
+            Err(_) => refusal,
+        }
     }
 
     /// The drain limit has passed and there is no answer yet.

@@ -4,11 +4,16 @@
 mod cluster_models;
 mod jobs;
 mod list_endpoints;
+mod openai;
 mod query;
+mod state;
+mod status;
 mod whoami;
 
 pub use cluster_models::cluster_models;
 pub use jobs::Audience;
 pub use list_endpoints::list_endpoints;
+pub use openai::Models;
 pub use query::query_value;
+pub use status::status;
 pub use whoami::whoami;

@@ -92,6 +92,19 @@ impl Api {
         }
     }
 
+    /// Whether a model runs for it. Counting or splitting a text uses no tokens.
+    pub const fn runs_a_model(&self) -> bool {
+        !matches!(
+            self,
+            Self::MessagesCountTokens | Self::Tokenize | Self::Detokenize
+        )
+    }
+
+    /// Sounds and pictures go out as whatever they are, and their bytes say nothing of tokens.
+    pub fn answers_with_media(&self) -> bool {
+        self.takes_forms()
+    }
+
     /// `multipart/form-data` is read on these only.
     pub fn takes_forms(&self) -> bool {
         let name = self.as_str();

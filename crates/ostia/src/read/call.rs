@@ -59,6 +59,9 @@ impl Call {
     /// What a limit of tokens a minute has to keep free for this call: the prompt's estimate and the most it may
     /// generate. `default_output` stands in where the client named no cap.
     pub fn tokens_to_reserve(&self, default_output: u64) -> u64 {
+        if !self.api.runs_a_model() {
+            return 0;
+        }
         let output = match self.api {
             Api::ChatCompletions | Api::Completions | Api::Responses | Api::Messages => {
                 self.output_cap.unwrap_or(default_output)

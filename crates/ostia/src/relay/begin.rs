@@ -5,8 +5,8 @@ use http::{Response, StatusCode, response};
 
 use super::backend_error::read_text;
 use super::bulk::{BulkBody, Collected};
-use super::head::{Meaning, add_stream_headers, client_headers, meaning, refusal_headers};
-use super::meter::read_answer;
+use super::head::{Form, Meaning, add_stream_headers, client_headers, meaning, refusal_headers};
+use super::meter::{is_json, read_answer};
 use super::stream::StreamBody;
 use super::{BackendRefusal, ClientBody, Context, InFlight};
 use crate::error::{Fault, Refusal};
@@ -36,7 +36,7 @@ pub async fn begin(
     in_flight.receipt.facts.upstream_status = head.status.as_u16();
     match meaning(&head, &context) {
         Meaning::Events => begin_stream(head, body, in_flight, context).await,
-        Meaning::Bulk { json_due } => begin_bulk(head, body, in_flight, context, json_due).await,
+        Meaning::Bulk(form) => begin_bulk(head, body, in_flight, context, form).await,
         Meaning::Refusal => {
             let refusal = BackendRefusal {
                 status: head.status,
@@ -75,11 +75,13 @@ async fn begin_bulk(
     body: UpstreamBody,
     in_flight: InFlight,
     context: Context,
-    json_due: bool,
+    form: Form,
 ) -> Result<Response<ClientBody>, Refusal> {
     let headers = client_headers(&head.headers, &context);
     let clock = Arc::clone(&context.clock);
-    let mut bulk = Box::new(BulkBody::new(body, in_flight, context));
+    let responses = Arc::clone(&context.responses);
+    let holds = form != Form::Any { waits: false };
+    let mut bulk = Box::new(BulkBody::new(body, in_flight, context, holds));
     let collected = poll_fn(|task| bulk.poll_collect(task)).await;
     bulk.in_flight().begun(head.status.as_u16(), clock.now());
     let whole = match collected {
@@ -88,8 +90,15 @@ async fn begin_bulk(
         Err(fault) => return Err(end(bulk.in_flight(), RelayError::Fault(fault))),
     };
     let reading = read_answer(&whole);
-    let unsound = reading.as_ref().is_none_or(|reading| reading.is_error);
-    if json_due && unsound {
+    let sound = match form {
+        Form::Object => reading.as_ref().is_some_and(|reading| !reading.is_error),
+        Form::Json => match &reading {
+            Some(reading) => !reading.is_error,
+            None => is_json(&whole),
+        },
+        Form::Any { .. } => true,
+    };
+    if !sound {
         let fault = if whole.is_empty() {
             Fault::Empty
         } else {
@@ -97,10 +106,11 @@ async fn begin_bulk(
         };
         return Err(end(bulk.in_flight(), RelayError::Fault(fault)));
     }
-    bulk.finish_whole(
-        whole.len() as u64,
-        reading.and_then(|reading| reading.usage),
-    );
+    let reading = reading.unwrap_or_default();
+    if let Some(id) = &reading.response_id {
+        bulk.in_flight().note_response(&responses, id);
+    }
+    bulk.finish_whole(whole.len() as u64, reading.usage);
     Ok(respond(head.status, headers, ClientBody::whole(whole)))
 }
 

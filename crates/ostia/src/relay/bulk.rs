@@ -31,6 +31,8 @@ pub(super) struct BulkBody<B> {
     pace: Pace,
     ready: VecDeque<Bytes>,
     collected: usize,
+    /// How much may be held until the answer is whole.
+    holds: usize,
     passed: u64,
     /// Bytes that the backend still owes, where it said how many.
     remaining: Option<u64>,
@@ -44,7 +46,8 @@ impl<B> BulkBody<B>
 where
     B: Body<Data = Bytes, Error = BodyError> + Unpin,
 {
-    pub(super) fn new(backend: B, in_flight: InFlight, context: Context) -> Self {
+    /// `holds`: the answer may wait until it is whole, if it is small.
+    pub(super) fn new(backend: B, in_flight: InFlight, context: Context, holds: bool) -> Self {
         let length = backend.size_hint().exact();
         let now = context.clock.now();
         Self {
@@ -54,6 +57,7 @@ where
             context,
             ready: VecDeque::new(),
             collected: 0,
+            holds: if holds { WHOLE } else { 0 },
             passed: 0,
             remaining: length,
             length,
@@ -71,7 +75,7 @@ where
         &mut self,
         task: &mut TaskContext<'_>,
     ) -> Poll<Result<Collected, Fault>> {
-        while self.collected <= WHOLE {
+        while self.collected <= self.holds {
             match std::task::ready!(self.poll_backend(task))? {
                 Some(data) => {
                     self.collected += data.len();
@@ -135,7 +139,7 @@ where
     }
 
     fn finish(&mut self, response_bytes: u64, usage: Option<Usage>) {
-        let estimate = self.in_flight.receipt.opening().estimate(0);
+        let estimate = self.estimate();
         let facts = &mut self.in_flight.receipt.facts;
         facts.phase = Phase::Done;
         facts.response_bytes = response_bytes;
@@ -164,7 +168,7 @@ where
                 source: UsageSource::Estimated,
                 ..usage
             });
-            let estimate = self.in_flight.receipt.opening().estimate(0);
+            let estimate = self.estimate();
             let facts = &mut self.in_flight.receipt.facts;
             facts.phase = Phase::Streaming;
             facts.response_bytes = self.passed;
@@ -227,12 +231,22 @@ where
     }
 }
 
+impl<B> BulkBody<B> {
+    /// What is written down where the backend does not say.
+    fn estimate(&self) -> Usage {
+        match self.context.api.runs_a_model() {
+            true => self.in_flight.receipt.opening().estimate(0),
+            false => Usage::default(),
+        }
+    }
+}
+
 impl<B> Drop for BulkBody<B> {
     fn drop(&mut self) {
         if self.in_flight.receipt.is_closed() {
             return;
         }
-        let estimate = self.in_flight.receipt.opening().estimate(0);
+        let estimate = self.estimate();
         let facts = &mut self.in_flight.receipt.facts;
         facts.response_bytes = self.passed;
         facts.phase = Phase::Streaming;

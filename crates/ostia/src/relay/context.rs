@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 use ostia_core::Clock;
 
 use crate::catalog::Deployment;
+use crate::fleet::Responses;
 use crate::listen::Wire;
 use crate::read::Api;
 
@@ -19,6 +20,8 @@ pub struct Context {
     pub hide_usage: bool,
     /// The backend's own `x-ratelimit-*` may be shown, because no limit of ours holds.
     pub show_backend_limits: bool,
+    /// Where ids of responses are noted with who made them.
+    pub responses: Arc<Responses>,
     pub deployment: Arc<Deployment>,
     /// Longest silence of the backend.
     pub idle_timeout: Option<Duration>,

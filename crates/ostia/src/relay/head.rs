@@ -8,8 +8,8 @@ use crate::read::{Api, Dialect};
 pub(super) enum Meaning {
     /// 2xx, server-sent events.
     Events,
-    /// 2xx, anything else. `json_due`: it must be one JSON object.
-    Bulk { json_due: bool },
+    /// 2xx, anything else.
+    Bulk(Form),
     /// A refusal that the client may see.
     Refusal,
     /// The gateway's own key was refused.
@@ -18,16 +18,28 @@ pub(super) enum Meaning {
     Unusable,
 }
 
+/// What an answer that is no stream has to be.
+#[derive(Debug, PartialEq, Eq, Clone, Copy)]
+pub(super) enum Form {
+    /// One JSON object.
+    Object,
+    /// JSON.
+    Json,
+    /// Whatever it is. `waits`: it may be held until it is whole.
+    Any { waits: bool },
+}
+
 /// Reads the status and the content type.
 pub(super) fn meaning(head: &response::Parts, context: &Context) -> Meaning {
     match head.status.as_u16() {
-        200..=299 if context.stream && is_events(&head.headers) => Meaning::Events,
-        200..=299 if !context.stream && is_events(&head.headers) && json_due(&context.api) => {
-            Meaning::Unusable
+        // Speech is asked for as events by another word than `stream`.
+        200..=299 if is_events(&head.headers) => {
+            match context.stream || context.api.answers_with_media() {
+                true => Meaning::Events,
+                false => Meaning::Unusable,
+            }
         }
-        200..=299 => Meaning::Bulk {
-            json_due: json_due(&context.api) && !is_encoded(&head.headers),
-        },
+        200..=299 => Meaning::Bulk(form(&head.headers, &context.api)),
         400 | 404 | 409 | 413 | 422 | 429 | 503 => Meaning::Refusal,
         401 | 403 => Meaning::KeyRefused,
         _ => Meaning::Unusable,
@@ -107,8 +119,23 @@ fn is_encoded(headers: &HeaderMap) -> bool {
         .is_some_and(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity"))
 }
 
-/// Speech, transcripts and pictures come as they like; everything else answers in JSON.
-fn json_due(api: &Api) -> bool {
-    let name = api.as_str();
-    !name.starts_with("audio/") && !name.starts_with("images/")
+/// Speech, transcripts and pictures come as they like; everything else answers in JSON. A sound that is made while it is
+/// sent must not wait for its end.
+fn form(headers: &HeaderMap, api: &Api) -> Form {
+    if api.answers_with_media() {
+        let waits = is_json(headers) || headers.contains_key(header::CONTENT_LENGTH);
+        return Form::Any { waits };
+    }
+    match api {
+        _ if is_encoded(headers) => Form::Any { waits: true },
+        Api::Rerank | Api::Score | Api::Tokenize | Api::Detokenize | Api::Other(_) => Form::Json,
+        _ => Form::Object,
+    }
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .is_some_and(|kind| kind.to_ascii_lowercase().contains("json"))
 }

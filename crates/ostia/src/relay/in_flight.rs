@@ -4,6 +4,7 @@ use std::time::Instant;
 use ostia_core::{Outcome, Receipt, UsageSource};
 
 use crate::admit::Admission;
+use crate::fleet::Responses;
 
 /// A request that was sent: its receipt and its admission end together, however it ends.
 pub struct InFlight {
@@ -45,6 +46,12 @@ impl InFlight {
         self.receipt.facts.http_status = http_status;
         self.receipt.facts.error_code = code.into();
         self.finish(outcome);
+    }
+
+    /// Writes down that this caller made a response, so that nobody else can continue it.
+    pub fn note_response(&self, responses: &Responses, id: &str) {
+        let opening = self.receipt.opening();
+        responses.note(id, &opening.identity.user_id, &opening.endpoint_slug);
     }
 
     fn settle(&mut self) {

@@ -3,10 +3,12 @@ use std::borrow::Cow;
 use memchr::memmem::Finder;
 use ostia_core::Usage;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
 use super::sse::data_of;
 use super::usage::UsageShape;
+use super::usage_search::UsageSearch;
 use crate::read::{Api, Dialect};
 
 /// May stand before the first event of a stream.
@@ -35,6 +37,11 @@ pub(super) struct Meter {
     bytes: u64,
     shortest: u64,
     failed: bool,
+    /// Whether what comes is text, whose length says how many tokens it has.
+    counts: bool,
+    /// Finds usage in events that are too long to be looked at whole.
+    search: UsageSearch,
+    response_id: Option<Box<str>>,
 }
 
 /// The few members of an answer or an event that the gateway looks at.
@@ -60,6 +67,17 @@ struct Nested<'a> {
     usage: Option<&'a RawValue>,
 }
 
+/// A response object, or the event that holds one.
+#[derive(Deserialize)]
+struct Identified<'a> {
+    #[serde(default, borrow)]
+    object: Option<Cow<'a, str>>,
+    #[serde(default, borrow)]
+    id: Option<Cow<'a, str>>,
+    #[serde(default, borrow)]
+    response: Option<&'a RawValue>,
+}
+
 #[derive(Deserialize)]
 struct Typed<'a> {
     #[serde(rename = "type", default, borrow)]
@@ -72,6 +90,8 @@ pub(super) struct Reading {
     pub(super) usage: Option<Usage>,
     /// The answer is an error object, whatever its status says.
     pub(super) is_error: bool,
+    /// The id of a response object.
+    pub(super) response_id: Option<String>,
 }
 
 impl Meter {
@@ -84,6 +104,9 @@ impl Meter {
             bytes: 0,
             shortest: u64::MAX,
             failed: false,
+            counts: !api.answers_with_media(),
+            search: UsageSearch::default(),
+            response_id: None,
         }
     }
 
@@ -145,6 +168,10 @@ impl Meter {
             .map(|typed| typed.kind)
             .unwrap_or_default();
         match &*kind {
+            "response.created" => {
+                self.response_id = id_in_event(data);
+                Seen::Forward
+            }
             "message_stop" | "response.completed" | "response.incomplete" => Seen::Terminal,
             "response.failed" => {
                 self.failed = true;
@@ -173,6 +200,9 @@ impl Meter {
     }
 
     fn count(&mut self, length: usize) {
+        if !self.counts {
+            return;
+        }
         let length = length as u64;
         self.events += 1;
         self.bytes += length;
@@ -180,8 +210,15 @@ impl Meter {
     }
 
     /// Part of an event too long to be looked at.
-    pub(super) fn part(&mut self, length: usize) {
-        self.count(length);
+    pub(super) fn part(&mut self, part: &[u8]) {
+        self.search.push(part);
+        self.usage = self.search.usage().or(self.usage);
+        self.count(part.len());
+    }
+
+    /// The id of the response that has begun, once.
+    pub(super) fn take_response_id(&mut self) -> Option<Box<str>> {
+        self.response_id.take()
     }
 
     /// The backend's own word, the last one that made sense.
@@ -212,10 +249,33 @@ pub(super) fn read_answer(body: &[u8]) -> Option<Reading> {
         .usage
         .and_then(|usage| UsageShape::parse(usage.get()))
         .and_then(|shape| shape.read(None));
+    let response_id = response_id(body);
+    // A response that failed says so in a member of its own.
     let is_error = probe.error.is_some_and(|error| error.get() != "null")
         && probe.choices.is_none()
-        && probe.usage.is_none();
-    Some(Reading { usage, is_error })
+        && probe.usage.is_none()
+        && response_id.is_none();
+    Some(Reading {
+        usage,
+        is_error,
+        response_id,
+    })
+}
+
+/// Whether it is JSON at all.
+pub(super) fn is_json(body: &[u8]) -> bool {
+    serde_json::from_slice::<IgnoredAny>(body).is_ok()
+}
+
+fn response_id(object: &[u8]) -> Option<String> {
+    let found = serde_json::from_slice::<Identified<'_>>(object).ok()?;
+    let is_response = found.object.is_some_and(|object| object == "response");
+    found.id.filter(|_| is_response).map(Cow::into_owned)
+}
+
+fn id_in_event(event: &[u8]) -> Option<Box<str>> {
+    let event = serde_json::from_slice::<Identified<'_>>(event).ok()?;
+    response_id(event.response?.get().as_bytes()).map(Into::into)
 }
 
 /// `[DONE]`, with any white space around it.

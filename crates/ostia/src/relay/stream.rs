@@ -40,6 +40,8 @@ pub(super) struct StreamBody<B> {
     state: State,
     status: u16,
     passed: u64,
+    /// Events that came so far.
+    events: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,6 +87,7 @@ where
             state: State::Relaying,
             status,
             passed: 0,
+            events: 0,
         }
     }
 
@@ -164,12 +167,17 @@ where
         self.in_flight.begun(self.status, now);
         let event = match piece {
             Piece::Part(bytes) => {
-                self.meter.part(bytes.len());
+                self.meter.part(&bytes);
                 return self.forward(bytes);
             }
             Piece::Event(event) => event,
         };
-        match self.meter.event(&event) {
+        self.events += 1;
+        let seen = self.meter.event(&event);
+        if let Some(id) = self.meter.take_response_id() {
+            self.in_flight.note_response(&self.context.responses, &id);
+        }
+        match seen {
             Seen::Hide => {}
             Seen::Forward => self.forward(event),
             Seen::LastUsage => self.hold(event),
@@ -288,8 +296,11 @@ where
         if self.splitter.is_in_parts() {
             self.ready.push_back(Bytes::from_static(b"\n\n"));
         }
-        self.ready
-            .push_back(broken_stream_event(self.context.api.dialect(), fault));
+        self.ready.push_back(broken_stream_event(
+            self.context.api.dialect(),
+            fault,
+            self.events,
+        ));
         self.finish(fault.outcome(), Phase::Streaming, fault.code());
         self.state = State::Breaking;
     }

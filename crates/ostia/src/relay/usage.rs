@@ -74,7 +74,10 @@ impl UsageShape {
             return None;
         }
         let before = before.unwrap_or_default();
-        let prompt = self.prompt_tokens.or(self.whole_input());
+        let prompt = self
+            .prompt_tokens
+            .or(self.whole_input())
+            .or(self.bare_total());
         let completion = self.completion_tokens.or(self.output_tokens);
         let prompt_tokens = prompt.known().unwrap_or(before.prompt_tokens);
         let completion_tokens = completion.known().unwrap_or(before.completion_tokens);
@@ -96,6 +99,14 @@ impl UsageShape {
             reasoning_tokens: reasoning.known().unwrap_or(before.reasoning_tokens),
             source: UsageSource::Upstream,
         })
+    }
+
+    /// Rerankers and embedders that say nothing but `total_tokens` have read so many.
+    fn bare_total(&self) -> Count {
+        match self.completion_tokens.or(self.output_tokens) {
+            Count::Absent => self.total_tokens,
+            _ => Count::Absent,
+        }
     }
 
     /// Anthropic's `input_tokens` leaves out what was read from or written to its cache.
@@ -235,6 +246,11 @@ mod tests {
                 r#"{"prompt_tokens":5,"completion_tokens":7,"total_tokens":12}"#,
                 usage(5, 7, 12, 0, 0),
             ),
+            (r#"{"total_tokens":9}"#, usage(9, 0, 9, 0, 0)),
+            (
+                r#"{"type":"tokens","input_tokens":14,"input_token_details":{"audio_tokens":10},"output_tokens":45,"total_tokens":59}"#,
+                usage(14, 45, 59, 0, 0),
+            ),
             (
                 r#"{"prompt_tokens":5,"total_tokens":5}"#,
                 usage(5, 0, 5, 0, 0),
@@ -265,6 +281,7 @@ mod tests {
     fn nonsense_is_no_usage() {
         for json in [
             "{}",
+            r#"{"type":"duration","seconds":3}"#,
             r#"{"prompt_tokens":null}"#,
             r#"{"prompt_tokens":-1,"completion_tokens":7}"#,
             r#"{"prompt_tokens":9223372036854775808,"completion_tokens":7}"#,

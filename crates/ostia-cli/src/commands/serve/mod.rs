@@ -1,6 +1,7 @@
 //! `ostia serve`: from the configuration to a gateway that listens, and to its end.
 
 mod announce;
+mod demo;
 mod signals;
 
 use std::net::SocketAddr;
@@ -16,6 +17,7 @@ use super::load::{load, store};
 use crate::arguments::Global;
 use crate::failure::{Failure, chain};
 use crate::runtime;
+use demo::Demo;
 use signals::Signals;
 
 #[derive(Debug, Args)]
@@ -26,6 +28,12 @@ pub struct Serve {
     /// Start only if the configuration has no error at all
     #[arg(long)]
     strict: bool,
+    /// Try it out: a simulated model, a temporary store and one key; nothing else is read or needed
+    #[arg(long, conflicts_with = "strict")]
+    demo: bool,
+    /// How fast the simulated model writes; 0 is without waiting
+    #[arg(long, requires = "demo", value_name = "N", default_value_t = 25)]
+    demo_tokens_per_second: u32,
 }
 
 impl Serve {
@@ -36,7 +44,10 @@ impl Serve {
     async fn serve(&self, global: &Global) -> Result<(), Failure> {
         let mut signals = Signals::listen()
             .map_err(|error| Failure::other(format!("signals cannot be handled: {error}")))?;
-        let parts = self.parts(global).await?;
+        let (demo, parts) = match self.demo {
+            true => self.demo_parts(global).await?,
+            false => (None, self.parts(global).await?),
+        };
         let running = tokio::select! {
             biased;
             signal = signals.stop() => {
@@ -46,6 +57,9 @@ impl Serve {
             running = Running::start(parts) => running.map_err(|error| not_started(&error))?,
         };
         announce::ready(&running);
+        if let Some(demo) = &demo {
+            demo.announce(&running)?;
+        }
         let signal = signals.stop().await;
         announce::stopping(&running, signal);
         let in_time = running
@@ -61,6 +75,17 @@ impl Serve {
         Err(Failure::other(
             "stopped before all requests were answered: the rest was cut off, and is in the ledger as interrupted",
         ))
+    }
+
+    async fn demo_parts(&self, global: &Global) -> Result<(Option<Demo>, Parts), Failure> {
+        if global.config.is_some() || !global.env_files.is_empty() {
+            return Err(Failure::usage(
+                "--demo reads no files: leave out --config and --env-file, or --demo",
+            ));
+        }
+        let (demo, parts) =
+            Demo::start(self.listen.as_deref(), self.demo_tokens_per_second).await?;
+        Ok((Some(demo), parts))
     }
 
     /// Everything that can be wrong before a socket is opened.

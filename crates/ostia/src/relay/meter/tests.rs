@@ -141,7 +141,8 @@ fn a_whole_answer_is_read() {
         reading,
         Some(Reading {
             usage: Some(usage(1, 2)),
-            is_error: false
+            is_error: false,
+            response_id: None,
         })
     );
     assert!(read_answer(br#"{"error":{"message":"no"}}"#).is_some_and(|reading| reading.is_error));
@@ -149,4 +150,29 @@ fn a_whole_answer_is_read() {
     for none in ["", "[]", "null", "5", "<html>", "{", "{} x"] {
         assert_eq!(read_answer(none.as_bytes()), None, "{none}");
     }
+}
+
+#[test]
+fn responses_are_identified_plain_and_streamed() {
+    let plain = br#"{"id":"resp_1","object":"response","status":"failed","error":{"code":"x"},"output":[],"usage":null}"#;
+    let reading = read_answer(plain).unwrap();
+    assert_eq!(reading.response_id.as_deref(), Some("resp_1"));
+    assert!(!reading.is_error);
+    let chat = br#"{"id":"chatcmpl-1","object":"chat.completion","choices":[]}"#;
+    assert_eq!(read_answer(chat).unwrap().response_id, None);
+
+    let created = "event: response.created\ndata: {\"type\":\"response.created\",\"response\":{\"id\":\"resp_2\",\"object\":\"response\"}}\n\n";
+    let (mut meter, _) = run(Api::Responses, false, &[created]);
+    assert_eq!(meter.take_response_id().as_deref(), Some("resp_2"));
+    assert_eq!(meter.take_response_id(), None);
+}
+
+#[test]
+fn usage_is_found_in_an_event_too_long_to_be_held() {
+    let mut meter = Meter::new(Api::ImagesGenerations, false);
+    meter.part(b"data: {\"type\":\"image_generation.completed\",\"b64_json\":\"AAAA");
+    meter.part(b"AAAA\",\"usage\":{\"input_tokens\":9,\"output_");
+    meter.part(b"tokens\":4}}\n\n");
+    assert_eq!(meter.usage(), Some(usage(9, 4)));
+    assert_eq!(meter.counted(), 0);
 }

@@ -1,0 +1,97 @@
+//! `ostia import first`: from a FIRST installation to an `ostia.toml`.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand};
+use ostia::config::{ImportError, Imported, import_first};
+
+use crate::arguments::Global;
+use crate::failure::{Failure, chain};
+use crate::output::{note, print};
+
+#[derive(Debug, Subcommand)]
+pub enum Import {
+    /// Write an ostia.toml from FIRST's fixtures and variables, and say what is not carried over and why
+    First(First),
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "The variables are read from --env-file, by default .env, where their secrets stay. The file that is \
+                  written is the one that --config names, by default ostia.toml; one that is there is not touched."
+)]
+pub struct First {
+    /// The folder of FIRST's fixtures, or one file of `manage.py dumpdata`
+    #[arg(long, value_name = "DIR", default_value = "fixtures")]
+    fixtures: PathBuf,
+}
+
+impl Import {
+    pub fn run(&self, global: &Global) -> Result<(), Failure> {
+        let Self::First(first) = self;
+        first.run(global)
+    }
+}
+
+impl First {
+    fn run(&self, global: &Global) -> Result<(), Failure> {
+        let target = global
+            .config
+            .clone()
+            .unwrap_or_else(|| PathBuf::from("ostia.toml"));
+        let usual = Path::new(".env");
+        let env_files = match &*global.env_files {
+            [] if usual.is_file() => vec![usual.to_owned()],
+            given => given.to_vec(),
+        };
+        let imported = import_first(&self.fixtures, &env_files, &target).map_err(refused)?;
+        for problem in &imported.problems {
+            note(&problem.to_string());
+        }
+        write_new(&target, &imported.toml)?;
+        print(&told(&imported, &target, &env_files))
+    }
+}
+
+fn refused(error: ImportError) -> Failure {
+    Failure::config(format!("nothing was written: {}", chain(&error)))
+}
+
+fn write_new(target: &Path, text: &str) -> Result<(), Failure> {
+    let shown = target.display();
+    let file = std::fs::File::create_new(target);
+    let mut file = file.map_err(|error| match error.kind() {
+        std::io::ErrorKind::AlreadyExists => Failure::usage(format!(
+            "{shown} is there already and is not touched: name another with --config"
+        )),
+        _ => Failure::other(format!("{shown}: {error}")),
+    })?;
+    file.write_all(text.as_bytes())
+        .map_err(|error| Failure::other(format!("{shown}: {error}")))
+}
+
+fn told(imported: &Imported, target: &Path, env_files: &[PathBuf]) -> String {
+    let mut text = String::new();
+    let mut list = |title: &str, lines: &[(String, String)]| {
+        if lines.is_empty() {
+            return;
+        }
+        text.push_str(&format!("{title}\n"));
+        for (name, what) in lines {
+            text.push_str(&format!("  {name}: {what}\n"));
+        }
+        text.push('\n');
+    };
+    list("Carried over, variable and key:", &imported.carried);
+    list("Not carried over, variable and why:", &imported.left);
+    let mut options = format!("--config {}", target.display());
+    for file in env_files {
+        options.push_str(&format!(" --env-file {}", file.display()));
+    }
+    text.push_str(&format!(
+        "Written: {}. Next: ostia check {options}\n",
+        target.display()
+    ));
+    text
+}

@@ -1,0 +1,147 @@
+//! `ostia serve --demo`: an installation in a temporary folder around a simulated backend.
+
+use std::net::TcpListener;
+use std::sync::Arc;
+
+use ostia::app::{Parts, Running};
+use ostia::config::{Environment, Loaded, Sources};
+use ostia::demo::{self, MODELS, Pace, write_site};
+use ostia::fleet::Fleet;
+use ostia::identify::{generate_key, hash_key};
+use ostia_core::{Clock as _, NewApiKey, Secret, Store, SystemClock};
+use tempfile::TempDir;
+
+use crate::commands::load::store;
+use crate::failure::{Failure, chain};
+use crate::output::print;
+
+const LISTEN: &str = "OSTIA_SERVER__LISTEN";
+const USUAL: &str = "127.0.0.1:8000";
+const USER: &str = "demo@localhost";
+
+/// What has to live as long as the gateway.
+pub(super) struct Demo {
+    key: Secret<String>,
+    _backend: demo::Demo,
+    _folder: TempDir,
+}
+
+impl Demo {
+    /// The parts of a gateway, read from files like any other's. The process's variables do not count.
+    pub(super) async fn start(
+        listen: Option<&str>,
+        tokens_per_second: u32,
+    ) -> Result<(Self, Parts), Failure> {
+        let clock: Arc<SystemClock> = Arc::default();
+        let pace = Pace::tokens_per_second(tokens_per_second);
+        let failed = |what: &str, error: &dyn std::error::Error| {
+            Failure::other(format!("{what}: {}", chain(error)))
+        };
+        let folder = tempfile::Builder::new()
+            .prefix("ostia-demo-")
+            .tempdir()
+            .map_err(|error| failed("no temporary folder", &error))?;
+        let backend = demo::Demo::start(pace, Arc::<SystemClock>::clone(&clock))
+            .await
+            .map_err(|error| failed("the simulated backend does not start", &error))?;
+        let config = write_site(&backend, folder.path())
+            .map_err(|error| failed("the temporary folder cannot be written", &error))?;
+        let listen = listen.map_or_else(free_address, str::to_owned);
+        let sources = Sources {
+            config: Some(config),
+            environment: Environment::from_iter([(LISTEN.to_owned(), listen)]),
+            ..Sources::default()
+        };
+        let fleet = Arc::<Fleet>::default();
+        let Loaded {
+            settings, catalog, ..
+        } = ostia::config::load(&sources, &fleet);
+        let settings = settings.ok_or_else(|| Failure::config("--listen cannot be used"))?;
+        let store = store(settings.store.url.expose()).await?;
+        let key = make_key(&*store).await?;
+        let demo = Self {
+            key,
+            _backend: backend,
+            _folder: folder,
+        };
+        let parts = Parts {
+            settings,
+            catalog,
+            fleet,
+            store,
+            clock,
+            limiter: None,
+        };
+        Ok((demo, parts))
+    }
+
+    /// What to paste, on stdout.
+    pub(super) fn announce(&self, running: &Running) -> Result<(), Failure> {
+        match running.address() {
+            Some(address) => print(&hints(&format!("http://{address}"), self.key.expose())),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The usual port, or, if somebody has it, any.
+fn free_address() -> String {
+    match TcpListener::bind(USUAL) {
+        Ok(_) => USUAL.to_owned(),
+        Err(_) => "127.0.0.1:0".to_owned(),
+    }
+}
+
+async fn make_key(store: &dyn Store) -> Result<Secret<String>, Failure> {
+    let key = generate_key()
+        .map_err(|error| Failure::other(format!("the system has no randomness: {error}")))?;
+    let new = NewApiKey {
+        id: "key_demo".to_owned(),
+        hash: hash_key(key.expose()),
+        username: USER.to_owned(),
+        groups: Vec::new(),
+        label: "demo".to_owned(),
+        admin: false,
+        created_at: SystemClock.unix_micros(),
+        expires_at: None,
+    };
+    store
+        .create_key(&new)
+        .await
+        .map_err(|error| Failure::other(format!("the key was not made: {}", chain(&error))))?;
+    Ok(key)
+}
+
+fn hints(url: &str, key: &str) -> String {
+    let model = demo::MODEL;
+    let mut text = format!(
+        r#"Ostia serves a simulated model on {url}; all of it is gone when you press Ctrl-C.
+
+curl {url}/v1/chat/completions -H "Authorization: Bearer {key}" -d '{{"model": "{model}", "messages": [{{"role": "user", "content": "Hello"}}]}}'
+
+With an OpenAI client (add "stream": true above to see tokens come one by one):
+
+export OPENAI_BASE_URL={url}/v1 OPENAI_API_KEY={key}
+python3 -c 'from openai import OpenAI; print(OpenAI().chat.completions.create(model="{model}", messages=[{{"role": "user", "content": "Hello"}}]).choices[0].message.content)'
+
+Models:
+"#
+    );
+    for model in &MODELS {
+        text.push_str(&format!("  {:<22} {}\n", model.name, model.what));
+    }
+    text.push_str(&format!("Routes: {url}/docs\n"));
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::hints;
+
+    #[test]
+    fn the_curl_line_is_one_line_with_the_key_in_it() {
+        let text = hints("http://127.0.0.1:1", "sk-ostia-x");
+        let line = text.lines().find(|line| line.starts_with("curl ")).unwrap();
+        assert!(line.contains("Bearer sk-ostia-x\"") && line.ends_with("}'"));
+    }
+}

@@ -1,0 +1,128 @@
+use serde_json::Value;
+
+/// Nobody waits for more.
+const MOST_TOKENS: u64 = 100_000;
+const MOST_CHOICES: u64 = 16;
+
+/// What a request asks for, in whichever dialect.
+#[derive(Debug, Clone)]
+pub(super) struct Ask {
+    pub(super) model: String,
+    pub(super) stream: bool,
+    pub(super) include_usage: bool,
+    pub(super) most_tokens: Option<usize>,
+    pub(super) choices: usize,
+    pub(super) logprobs: Option<usize>,
+    /// The last thing that somebody said.
+    pub(super) last_text: String,
+    pub(super) prompt_tokens: usize,
+    /// The tool that must be called, and the schema of its arguments.
+    pub(super) tool: Option<(String, Value)>,
+    /// What the answer must look like.
+    pub(super) schema: Option<Value>,
+    pub(super) body: Value,
+}
+
+impl Ask {
+    pub(super) fn read(body: Value) -> Self {
+        let number = |key: &str| body[key].as_u64();
+        let most_tokens = number("max_completion_tokens")
+            .or(number("max_tokens"))
+            .or(number("max_output_tokens"));
+        let mut texts = Vec::new();
+        for key in ["system", "instructions", "messages", "prompt", "input"] {
+            collect(&body[key], &mut texts);
+        }
+        Self {
+            model: body["model"].as_str().unwrap_or_default().to_owned(),
+            stream: body["stream"] == true,
+            include_usage: body["stream_options"]["include_usage"] == true,
+            most_tokens: most_tokens.map(|most| most.min(MOST_TOKENS) as usize),
+            choices: number("n").unwrap_or(1).clamp(1, MOST_CHOICES) as usize,
+            logprobs: logprobs(&body),
+            prompt_tokens: texts.iter().map(|text| count(text)).sum::<usize>().max(1),
+            last_text: texts.pop().unwrap_or_default(),
+            tool: demanded_tool(&body),
+            schema: schema(&body),
+            body,
+        }
+    }
+}
+
+/// Tokens of a text: its words.
+pub(super) fn count(text: &str) -> usize {
+    text.split_whitespace().count()
+}
+
+/// Every text in messages, parts and lists of them; a number is a token id.
+fn collect(value: &Value, texts: &mut Vec<String>) {
+    match value {
+        Value::String(text) => texts.push(text.clone()),
+        Value::Number(id) => texts.push(id.to_string()),
+        Value::Array(items) => items.iter().for_each(|item| collect(item, texts)),
+        Value::Object(part) => {
+            for key in ["content", "text", "output"] {
+                if let Some(inner) = part.get(key) {
+                    collect(inner, texts);
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+fn logprobs(body: &Value) -> Option<usize> {
+    match &body["logprobs"] {
+        Value::Bool(true) => Some(body["top_logprobs"].as_u64().unwrap_or(0).min(20) as usize),
+        Value::Number(count) => Some(count.as_u64().unwrap_or(0).min(20) as usize),
+        _ => None,
+    }
+}
+
+/// Chat wraps a tool in `function`, the other dialects do not; the names of the schema differ too.
+fn demanded_tool(body: &Value) -> Option<(String, Value)> {
+    let choice = &body["tool_choice"];
+    let wanted = choice["function"]["name"]
+        .as_str()
+        .or(choice["name"].as_str());
+    let any = choice == "required" || matches!(choice["type"].as_str(), Some("any" | "required"));
+    if wanted.is_none() && !any {
+        return None;
+    }
+    let bare = |tool: &Value| match tool.get("function") {
+        Some(function) => function.clone(),
+        None => tool.clone(),
+    };
+    let tools = body["tools"].as_array()?.iter().map(bare);
+    let mut fitting = tools.filter(|tool| wanted.is_none_or(|name| tool["name"] == name));
+    let tool = fitting.find(|tool| tool["name"].is_string())?;
+    let schema = ["parameters", "input_schema"]
+        .iter()
+        .find_map(|key| tool.get(*key));
+    let schema = schema.cloned().unwrap_or(Value::Null);
+    Some((tool["name"].as_str()?.to_owned(), schema))
+}
+
+/// `response_format` of chat, `text.format` of responses, `output_config.format` of messages.
+fn schema(body: &Value) -> Option<Value> {
+    let formats = [
+        &body["response_format"],
+        &body["text"]["format"],
+        &body["output_config"]["format"],
+        &body["output_format"],
+    ];
+    let format = formats.into_iter().find(|format| format.is_object())?;
+    match format["type"].as_str()? {
+        "json_schema" => {
+            let nested = &format["json_schema"]["schema"];
+            let schema = if nested.is_object() {
+                nested
+            } else {
+                &format["schema"]
+            };
+            Some(schema.clone())
+        }
+        "json_object" => Some(serde_json::json!({"const": {"demo": true}})),
+        _ => None,
+    }
+}

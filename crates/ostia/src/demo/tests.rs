@@ -1,0 +1,203 @@
+use std::sync::Arc;
+
+use ostia_core::SystemClock;
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::{Demo, MODELS, Pace, write_site};
+use crate::config::{Environment, Sources, load};
+use crate::fleet::Fleet;
+
+async fn demo() -> Demo {
+    Demo::start(Pace::NONE, Arc::new(SystemClock))
+        .await
+        .unwrap()
+}
+
+/// The whole answer, head and body, as text.
+async fn post(demo: &Demo, api: &str, body: &Value) -> String {
+    let mut socket = TcpStream::connect(demo.address).await.unwrap();
+    let body = body.to_string();
+    let request = format!(
+        "POST /v1/{api} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
+        demo.address,
+        body.len()
+    );
+    socket.write_all(request.as_bytes()).await.unwrap();
+    let mut text = Vec::new();
+    socket.read_to_end(&mut text).await.unwrap();
+    String::from_utf8(text).unwrap()
+}
+
+async fn json(demo: &Demo, api: &str, body: Value) -> Value {
+    let answer = post(demo, api, &body).await;
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("HTTP/1.1 200"), "{answer}");
+    serde_json::from_str(body).unwrap()
+}
+
+fn chat(more: Value) -> Value {
+    let mut body =
+        json!({"model": "demo", "messages": [{"role": "user", "content": "Hello there"}]});
+    for (key, value) in more.as_object().unwrap() {
+        body[key] = value.clone();
+    }
+    body
+}
+
+#[tokio::test]
+async fn the_site_loads_without_a_word() {
+    let demo = demo().await;
+    let folder = tempfile::tempdir().unwrap();
+    let sources = Sources {
+        config: Some(write_site(&demo, folder.path()).unwrap()),
+        environment: Environment::default(),
+        ..Sources::default()
+    };
+    let loaded = load(&sources, &Fleet::default());
+    assert!(loaded.problems.is_empty(), "{:?}", loaded.problems);
+    assert_eq!(loaded.catalog.deployments().len(), MODELS.len());
+}
+
+#[tokio::test]
+async fn max_tokens_n_and_logprobs_are_kept() {
+    let demo = demo().await;
+    let asked = json!({"max_tokens": 3, "n": 2, "logprobs": true, "top_logprobs": 2});
+    let answer = json(&demo, "chat/completions", chat(asked)).await;
+    assert_eq!(answer["choices"][1]["index"], 1);
+    assert_eq!(answer["choices"][0]["finish_reason"], "length");
+    assert_eq!(answer["usage"]["completion_tokens"], 6);
+    assert_eq!(answer["usage"]["prompt_tokens"], 2);
+    let tokens = &answer["choices"][0]["logprobs"]["content"];
+    assert_eq!(tokens.as_array().unwrap().len(), 3);
+    assert_eq!(tokens[0]["top_logprobs"].as_array().unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn tools_are_called_where_that_is_demanded() {
+    let demo = demo().await;
+    let schema =
+        json!({"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]});
+    let function = json!({"name": "weather", "parameters": schema});
+    let tools = json!([{"type": "function", "function": function}]);
+    let auto = json(&demo, "chat/completions", chat(json!({"tools": tools}))).await;
+    assert!(auto["choices"][0]["message"]["content"].is_string());
+    let named = json!({"type": "function", "function": {"name": "weather"}});
+    for choice in [json!("required"), named] {
+        let body = chat(json!({"tools": tools, "tool_choice": choice}));
+        let answer = json(&demo, "chat/completions", body).await;
+        let call = &answer["choices"][0]["message"]["tool_calls"][0]["function"];
+        assert_eq!(call["name"], "weather");
+        assert_eq!(call["arguments"], r#"{"city":"demo"}"#);
+        assert_eq!(answer["choices"][0]["finish_reason"], "tool_calls");
+    }
+    let anthropic = chat(json!({
+        "tools": [{"name": "weather", "input_schema": schema}], "tool_choice": {"type": "any"},
+    }));
+    let message = json(&demo, "messages", anthropic).await;
+    assert_eq!(message["content"][0]["input"]["city"], "demo");
+    let response = json!({
+        "model": "demo", "input": "Hello", "tool_choice": "required",
+        "tools": [{"type": "function", "name": "weather", "parameters": schema}],
+    });
+    let response = json(&demo, "responses", response).await;
+    assert_eq!(response["output"][0]["type"], "function_call");
+}
+
+#[tokio::test]
+async fn structured_output_fits_its_schema() {
+    let demo = demo().await;
+    let schema =
+        json!({"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]});
+    let format = json!({"type": "json_schema", "json_schema": {"name": "x", "schema": schema}});
+    let answer = json(
+        &demo,
+        "chat/completions",
+        chat(json!({"response_format": format})),
+    )
+    .await;
+    assert_eq!(answer["choices"][0]["message"]["content"], r#"{"a":0}"#);
+}
+
+#[tokio::test]
+async fn streams_say_the_same_as_plain_answers() {
+    let demo = demo().await;
+    let data = |text: &str| -> Vec<Value> {
+        let lines = text.lines().filter_map(|line| line.strip_prefix("data: "));
+        lines
+            .filter_map(|line| serde_json::from_str(line).ok())
+            .collect()
+    };
+    let body = chat(json!({"stream": true, "stream_options": {"include_usage": true}}));
+    let text = post(&demo, "chat/completions", &body).await;
+    assert!(text.contains("data: [DONE]"));
+    let chunks = data(&text);
+    let said: String = chunks
+        .iter()
+        .filter_map(|chunk| chunk["choices"][0]["delta"]["content"].as_str())
+        .collect();
+    let plain = json(&demo, "chat/completions", chat(json!({}))).await;
+    assert_eq!(plain["choices"][0]["message"]["content"], said);
+    assert_eq!(chunks.last().unwrap()["usage"], plain["usage"]);
+
+    let responses = post(
+        &demo,
+        "responses",
+        &json!({"model": "demo", "input": "x", "stream": true}),
+    )
+    .await;
+    let events = data(&responses);
+    let numbers: Vec<u64> = events
+        .iter()
+        .map(|event| event["sequence_number"].as_u64().unwrap())
+        .collect();
+    assert_eq!(numbers, (0..events.len() as u64).collect::<Vec<_>>());
+    assert_eq!(events.last().unwrap()["type"], "response.completed");
+    let messages = post(
+        &demo,
+        "messages",
+        &chat(json!({"stream": true, "max_tokens": 4})),
+    )
+    .await;
+    let events = data(&messages);
+    assert_eq!(events[events.len() - 2]["usage"]["output_tokens"], 4);
+    assert_eq!(events.last().unwrap()["type"], "message_stop");
+}
+
+#[tokio::test]
+async fn embeddings_come_as_floats_and_as_base64() {
+    let demo = demo().await;
+    let ask = |more: Value| json(&demo, "embeddings", more);
+    let floats = ask(json!({"model": "demo", "input": ["one", "two"], "dimensions": 8})).await;
+    assert_eq!(floats["data"][1]["embedding"].as_array().unwrap().len(), 8);
+    let text = ask(json!({"model": "demo", "input": [1, 2, 3], "encoding_format": "base64"})).await;
+    assert_eq!(text["data"].as_array().unwrap().len(), 1);
+    assert!(text["data"][0]["embedding"].is_string());
+}
+
+#[tokio::test]
+async fn faults_come_by_the_models_name() {
+    let demo = demo().await;
+    let ask = async |model: &str, stream: bool| {
+        let body = chat(json!({"model": model, "stream": stream}));
+        post(&demo, "chat/completions", &body).await
+    };
+    assert!(ask("nobody", false).await.starts_with("HTTP/1.1 404"));
+    let limited = ask("demo-rate-limited", true).await;
+    assert!(limited.starts_with("HTTP/1.1 429") && limited.contains("retry-after: 2"));
+    assert!(
+        ask("demo-error-500", false)
+            .await
+            .starts_with("HTTP/1.1 500")
+    );
+    let broken = ask("demo-broken-stream", true).await;
+    assert!(
+        broken.contains("data: {") && !broken.contains("[DONE]") && !broken.ends_with("0\r\n\r\n")
+    );
+    assert!(
+        ask("demo-error-in-stream", true)
+            .await
+            .contains(r#""error":{"#)
+    );
+}

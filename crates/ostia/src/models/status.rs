@@ -1,0 +1,19 @@
+use serde_json::{Map, Value};
+
+use crate::authorize::Notices;
+use crate::catalog::Catalog;
+
+/// `GET /status`: whether each cluster that is open to all takes requests. Of the others nobody learns here that they
+/// are there.
+pub fn status(catalog: &Catalog, notices: &impl Notices) -> Value {
+    let clusters: Map<String, Value> = catalog
+        .clusters()
+        .iter()
+        .filter(|cluster| cluster.access.is_open())
+        .map(|cluster| {
+            let up = notices.notice(&cluster.name).is_none();
+            (cluster.name.to_string(), up.into())
+        })
+        .collect();
+    Value::Object(clusters)
+}

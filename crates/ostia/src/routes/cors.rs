@@ -1,0 +1,182 @@
+use http::header::{
+    ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
+    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE,
+    ACCESS_CONTROL_REQUEST_HEADERS, ACCESS_CONTROL_REQUEST_METHOD, ORIGIN, VARY,
+};
+use http::{HeaderMap, HeaderValue, Method, request};
+
+/// The headers of ours that a script may read.
+const EXPOSED: HeaderValue = HeaderValue::from_static(
+    "x-request-id, x-client-request-id, retry-after, x-should-retry, www-authenticate, openai-processing-ms, \
+     x-ratelimit-limit-requests, x-ratelimit-remaining-requests, x-ratelimit-reset-requests, \
+     x-ratelimit-limit-tokens, x-ratelimit-remaining-tokens, x-ratelimit-reset-tokens",
+);
+const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, OPTIONS");
+/// How long a browser may remember a preflight's answer, in seconds.
+const REMEMBERED: HeaderValue = HeaderValue::from_static("600");
+
+/// Which pages in browsers may call the gateway (`cors_origins`; the Fetch standard, section 3.2).
+#[derive(Debug, Clone, Default)]
+pub struct Cors {
+    origins: Vec<String>,
+    any: bool,
+}
+
+impl Cors {
+    pub fn new(origins: &[String]) -> Self {
+        Self {
+            any: origins.iter().any(|origin| origin == "*"),
+            origins: origins.to_vec(),
+        }
+    }
+
+    /// Whether a request only asks what would be allowed. Such requests carry no credentials.
+    pub fn is_preflight(&self, head: &request::Parts) -> bool {
+        !self.origins.is_empty()
+            && head.method == Method::OPTIONS
+            && head.headers.contains_key(ORIGIN)
+            && head.headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD)
+    }
+
+    /// The headers of the answer to a preflight; to a strange origin they allow nothing.
+    pub fn preflight(&self, asked: &HeaderMap) -> HeaderMap {
+        let mut headers = self.answer(asked);
+        if headers.contains_key(ACCESS_CONTROL_ALLOW_ORIGIN) {
+            headers.remove(ACCESS_CONTROL_EXPOSE_HEADERS);
+            headers.insert(ACCESS_CONTROL_ALLOW_METHODS, METHODS);
+            headers.insert(ACCESS_CONTROL_MAX_AGE, REMEMBERED);
+            // SDKs send a dozen headers of their own; none of those that we read means anything by itself.
+            if let Some(names) = asked.get(ACCESS_CONTROL_REQUEST_HEADERS) {
+                headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, names.clone());
+            }
+            headers.append(
+                VARY,
+                HeaderValue::from_static("access-control-request-headers"),
+            );
+        }
+        headers
+    }
+
+    /// The headers that every other answer gets besides its own. Named origins may send credentials of the browser
+    /// (client certificates); with `*` no origin may.
+    pub fn answer(&self, asked: &HeaderMap) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        if self.origins.is_empty() {
+            return headers;
+        }
+        let origin = asked.get(ORIGIN);
+        let named = origin.filter(|origin| {
+            self.origins
+                .iter()
+                .any(|known| known.as_bytes() == origin.as_bytes())
+        });
+        headers.insert(VARY, HeaderValue::from_static("origin"));
+        let allowed = match (named, origin) {
+            (Some(origin), _) => {
+                headers.insert(
+                    ACCESS_CONTROL_ALLOW_CREDENTIALS,
+                    HeaderValue::from_static("true"),
+                );
+                origin.clone()
+            }
+            (None, Some(_)) if self.any => HeaderValue::from_static("*"),
+            _ => return headers,
+        };
+        headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, allowed);
+        headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
+        headers
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::header::ACCESS_CONTROL_ALLOW_ORIGIN;
+    use http::{HeaderMap, HeaderValue, Request};
+
+    use super::Cors;
+
+    fn cors(origins: &[&str]) -> Cors {
+        let origins: Vec<String> = origins.iter().map(|&origin| origin.to_owned()).collect();
+        Cors::new(&origins)
+    }
+
+    fn from(origin: &str) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        headers.insert("origin", HeaderValue::from_str(origin).unwrap());
+        headers.insert(
+            "access-control-request-headers",
+            HeaderValue::from_static("authorization, x-stainless-os"),
+        );
+        headers
+    }
+
+    fn allowed(cors: &Cors, origin: &str) -> Option<String> {
+        let headers = cors.answer(&from(origin));
+        Some(
+            headers
+                .get(ACCESS_CONTROL_ALLOW_ORIGIN)?
+                .to_str()
+                .unwrap()
+                .to_owned(),
+        )
+    }
+
+    #[test]
+    fn only_listed_origins_byte_for_byte() {
+        let cors = cors(&["https://chat.lab.org", "http://localhost:3000"]);
+        for origin in ["https://chat.lab.org", "http://localhost:3000"] {
+            assert_eq!(allowed(&cors, origin).as_deref(), Some(origin));
+        }
+        for origin in [
+            "https://chat.lab.org.evil.org",
+            "http://chat.lab.org",
+            "https://CHAT.lab.org",
+            "https://chat.lab.org:443",
+            "null",
+            "*",
+        ] {
+            assert_eq!(allowed(&cors, origin), None, "{origin}");
+        }
+        assert!(cors.answer(&HeaderMap::new()).contains_key("vary"));
+    }
+
+    #[test]
+    fn a_star_never_comes_with_credentials() {
+        let star = cors(&["*"]).answer(&from("https://anywhere.org"));
+        assert_eq!(star["access-control-allow-origin"], "*");
+        assert!(!star.contains_key("access-control-allow-credentials"));
+        let named = cors(&["*", "https://a.org"]).answer(&from("https://a.org"));
+        assert_eq!(named["access-control-allow-origin"], "https://a.org");
+        assert_eq!(named["access-control-allow-credentials"], "true");
+    }
+
+    #[test]
+    fn a_preflight_asks_for_a_method_from_an_origin() {
+        let ask = |method: &str, asks: bool| {
+            let mut request = Request::builder().method(method).uri("/v1/models");
+            request = request.header("origin", "https://a.org");
+            if asks {
+                request = request.header("access-control-request-method", "POST");
+            }
+            request.body(()).unwrap().into_parts().0
+        };
+        let listed = cors(&["https://a.org"]);
+        assert!(listed.is_preflight(&ask("OPTIONS", true)));
+        assert!(!listed.is_preflight(&ask("OPTIONS", false)));
+        assert!(!listed.is_preflight(&ask("POST", true)));
+        assert!(!cors(&[]).is_preflight(&ask("OPTIONS", true)));
+
+        let headers = listed.preflight(&from("https://a.org"));
+        assert_eq!(
+            headers["access-control-allow-headers"],
+            "authorization, x-stainless-os"
+        );
+        let strange = listed.preflight(&from("https://b.org"));
+        assert!(!strange.contains_key("access-control-allow-methods"));
+    }
+
+    #[test]
+    fn switched_off_nothing_is_said() {
+        assert!(cors(&[]).answer(&from("https://a.org")).is_empty());
+    }
+}

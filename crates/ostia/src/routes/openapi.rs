@@ -1,0 +1,133 @@
+use serde_json::{Map, Value, json};
+
+use super::table::{Entry, Kind, ROUTES};
+use crate::read::Api;
+
+/// The OpenAPI 3.1 document of [`ROUTES`]. What is not served is not in it.
+pub fn openapi(base_path: &str) -> Value {
+    let mut paths = Map::new();
+    for entry in &ROUTES {
+        match entry.kind {
+            Kind::NotServed => {}
+            Kind::Inference => {
+                for api in &Api::KNOWN {
+                    let path = entry.pattern.replace("{*api}", api.as_str());
+                    paths.insert(path, json!({"post": inference(entry, api)}));
+                }
+            }
+            _ => {
+                let path = entry.pattern.replace("{*", "{");
+                paths.insert(path, json!({"get": listing(entry)}));
+            }
+        }
+    }
+    let mut servers = vec![json!({"url": "/"})];
+    if !base_path.is_empty() {
+        servers.insert(0, json!({"url": base_path}));
+    }
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Ostia",
+            "version": env!("CARGO_PKG_VERSION"),
+            "description": "An inference gateway with the OpenAI API. What the models themselves take and give is in \
+                            the reference of the API whose path is called; unknown fields reach the model's server.",
+        },
+        "servers": servers,
+        "security": [{"bearer": []}, {"x-api-key": []}],
+        "paths": paths,
+        "components": {
+            "securitySchemes": {
+                "bearer": {"type": "http", "scheme": "bearer"},
+                "x-api-key": {"type": "apiKey", "in": "header", "name": "x-api-key"},
+            },
+            "schemas": {"Error": error_schema()},
+            "responses": {"Error": {
+                "description": "An error. Its code says what to do; Retry-After says when.",
+                "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}},
+            }},
+        },
+    })
+}
+
+fn listing(entry: &Entry) -> Value {
+    let kind = match entry.kind {
+        Kind::Docs => "text/html",
+        _ => "application/json",
+    };
+    let mut operation = json!({
+        "summary": entry.summary,
+        "operationId": operation_id(entry.pattern),
+        "parameters": parameters(entry),
+        "responses": {"200": {"description": "OK", "content": {kind: {}}}},
+    });
+    if entry.open {
+        operation["security"] = json!([]);
+    } else {
+        operation["responses"]["default"] = json!({"$ref": "#/components/responses/Error"});
+    }
+    operation
+}
+
+fn inference(entry: &Entry, api: &Api) -> Value {
+    let schema = json!({
+        "type": "object", "required": ["model"], "additionalProperties": true,
+        "properties": {"model": {"type": "string"}, "stream": {"type": "boolean", "default": false}},
+    });
+    let mut content = json!({"application/json": {"schema": schema}});
+    if api.takes_forms() {
+        content["multipart/form-data"] = json!({"schema": {
+            "type": "object", "required": ["model"], "additionalProperties": true,
+            "properties": {"model": {"type": "string"}},
+        }});
+    }
+    json!({
+        "summary": format!("{}: {}", api.as_str(), entry.summary),
+        "operationId": operation_id(&entry.pattern.replace("{*api}", api.as_str())),
+        "parameters": parameters(entry),
+        "requestBody": {"required": true, "content": content},
+        "responses": {
+            "200": {
+                "description": "The model's answer, as its server gave it; with `stream` an event stream.",
+                "content": {"application/json": {}, "text/event-stream": {}},
+            },
+            "default": {"$ref": "#/components/responses/Error"},
+        },
+    })
+}
+
+fn parameters(entry: &Entry) -> Vec<Value> {
+    let in_path = entry
+        .pattern
+        .split('/')
+        .filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'))
+        .map(|name| name.trim_start_matches('*'))
+        .filter(|name| *name != "api")
+        .map(|name| json!({"name": name, "in": "path", "required": true, "schema": {"type": "string"}}));
+    let mut parameters: Vec<Value> = in_path.collect();
+    if entry.kind == Kind::ClusterModels {
+        parameters.push(json!({"name": "model_id", "in": "query", "schema": {"type": "string"}}));
+    }
+    parameters
+}
+
+fn operation_id(pattern: &str) -> String {
+    let words = pattern.split(|at: char| !at.is_ascii_alphanumeric());
+    let words: Vec<&str> = words.filter(|word| !word.is_empty()).collect();
+    words.join("_")
+}
+
+fn error_schema() -> Value {
+    json!({
+        "type": "object", "required": ["error"],
+        "properties": {"error": {
+            "type": "object", "required": ["message", "type", "param", "code"],
+            "properties": {
+                "message": {"type": "string"},
+                "type": {"type": "string"},
+                "param": {"type": ["string", "null"]},
+                "code": {"type": "string"},
+            },
+        }},
+    })
+}
