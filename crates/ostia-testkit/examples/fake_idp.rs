@@ -1,6 +1,9 @@
 //! The fake identity provider as a process, for clients that are not written in Rust: prints where it listens and what it
 //! wants to be told, as one line of JSON, and serves until its stdin ends.
-#![expect(clippy::expect_used, reason = "a small program: what fails here ends it")]
+#![expect(
+    clippy::expect_used,
+    reason = "a small program: what fails here ends it"
+)]
 
 use std::io::{Read, Write};
 

@@ -1,7 +1,10 @@
 //! Figures on signing in: what a cached credential costs, and what an outage of the provider costs whom. Prints Markdown.
 //!
 //! `cargo run --release -p ostia-testkit --example identity_figures`
-#![expect(clippy::expect_used, reason = "a small program: what fails here ends it")]
+#![expect(
+    clippy::expect_used,
+    reason = "a small program: what fails here ends it"
+)]
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
