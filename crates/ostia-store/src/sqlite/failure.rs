@@ -13,17 +13,22 @@ pub(crate) fn failed(error: sqlx::Error) -> StoreError {
         | sqlx::Error::PoolTimedOut
         | sqlx::Error::PoolClosed
         | sqlx::Error::WorkerCrashed => StoreError::Unavailable(text),
-        sqlx::Error::Database(ref inner) => {
-            let code = inner.code().and_then(|code| code.parse::<i32>().ok());
-            // The low byte of an extended code is the primary one.
-            if code.is_some_and(|code| PASSING.contains(&(code & 0xff))) {
-                StoreError::Unavailable(text)
-            } else {
-                StoreError::Broken(text)
-            }
+        _ if primary_code(&error).is_some_and(|code| PASSING.contains(&code)) => {
+            StoreError::Unavailable(text)
         }
         _ => StoreError::Broken(text),
     }
+}
+
+/// Whether another connection holds the lock that was wanted.
+pub(crate) fn busy(error: &sqlx::Error) -> bool {
+    primary_code(error) == Some(5)
+}
+
+fn primary_code(error: &sqlx::Error) -> Option<i32> {
+    let code: i32 = error.as_database_error()?.code()?.parse().ok()?;
+    // The low byte of an extended code is the primary one.
+    Some(code & 0xff)
 }
 
 pub(crate) fn broken(text: impl Into<String>) -> StoreError {

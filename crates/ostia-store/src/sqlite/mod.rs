@@ -9,6 +9,7 @@ mod rows;
 mod usage;
 
 use std::fs::OpenOptions;
+use std::io::ErrorKind;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -20,13 +21,15 @@ use ostia_core::{
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection, SqliteConnection, SqlitePool};
+use tokio::time::{Instant, sleep};
 
-use failure::{broken, failed};
+use failure::{broken, busy, failed};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 
 /// How long a statement waits for another process that holds the file's lock.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+const BUSY_PAUSE: Duration = Duration::from_millis(10);
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
 const READERS: u32 = 4;
 /// Negative: KiB, not pages. The inner pages of the ledger's trees stay in memory.
@@ -60,12 +63,27 @@ impl SqliteStore {
             // Statements over many rows keep an undo log, by default in a temporary file.
             .pragma("temp_store", "MEMORY")
             .pragma("cache_size", WRITER_CACHE_KIB);
-        let writer = pool(1).connect_with(writing).await.map_err(failed)?;
+        let writer = connect(pool(1), writing).await.map_err(failed)?;
         let mut connection = writer.acquire().await.map_err(failed)?;
         migrate(&mut connection).await?;
         drop(connection);
         let readers = pool(READERS).connect_lazy_with(options.pragma("query_only", "ON"));
         Ok(Self { writer, readers })
+    }
+}
+
+/// SQLite asks no busy handler while it turns a new file to write-ahead mode (<https://www.sqlite.org/rescode.html#busy>):
+/// of several that open it at once, one wins and the others come again.
+async fn connect(
+    pool: SqlitePoolOptions,
+    options: SqliteConnectOptions,
+) -> Result<SqlitePool, sqlx::Error> {
+    let patience = Instant::now() + BUSY_TIMEOUT;
+    loop {
+        match pool.clone().connect_with(options.clone()).await {
+            Err(error) if busy(&error) && Instant::now() < patience => sleep(BUSY_PAUSE).await,
+            outcome => return outcome,
+        }
     }
 }
 
@@ -100,13 +118,18 @@ fn create_file(path: &str) -> Result<(), StoreError> {
             folder.display()
         )));
     }
-    OpenOptions::new()
-        .create(true)
+    // Never opened when it is there: closing it would drop every lock that this process has on it (POSIX, fcntl).
+    let created = OpenOptions::new()
+        .create_new(true)
         .append(true)
         .mode(0o600)
-        .open(path)
-        .map(drop)
-        .map_err(|error| StoreError::Unavailable(format!("{path}: {error}")))
+        .open(path);
+    match created {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => {
+            Err(StoreError::Unavailable(format!("{path}: {error}")))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// All pending migrations in one transaction, which begins by taking the write lock: a crash leaves the old schema, and of

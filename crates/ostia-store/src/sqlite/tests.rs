@@ -173,17 +173,19 @@ async fn a_newer_schema_is_refused_and_left_alone() {
 
 #[tokio::test]
 async fn several_may_open_a_new_file_at_once() {
-    let folder = TempDir::new().unwrap();
-    let path = path(&folder);
-    let opened = tokio::join!(
-        SqliteStore::open(&path),
-        SqliteStore::open(&path),
-        SqliteStore::open(&path),
-    );
-    let stores = [opened.0.unwrap(), opened.1.unwrap(), opened.2.unwrap()];
-    let rows = [row("ann", NOON, 1)];
-    for (store, new) in stores.iter().zip([1, 0, 0]) {
-        assert_eq!(store.insert_rows(&rows).await.unwrap(), new);
+    for _ in 0..20 {
+        let folder = TempDir::new().unwrap();
+        let path = path(&folder);
+        let opened = tokio::join!(
+            SqliteStore::open(&path),
+            SqliteStore::open(&path),
+            SqliteStore::open(&path),
+        );
+        let stores = [opened.0.unwrap(), opened.1.unwrap(), opened.2.unwrap()];
+        let rows = [row("ann", NOON, 1)];
+        for (store, new) in stores.iter().zip([1, 0, 0]) {
+            assert_eq!(store.insert_rows(&rows).await.unwrap(), new);
+        }
     }
 }
 
