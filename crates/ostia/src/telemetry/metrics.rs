@@ -42,7 +42,7 @@ impl Collector for Scrape {
         let mut endpoints = self.gateway.fleet().all();
         endpoints.sort_by(|a, b| a.slug().cmp(b.slug()));
         self.endpoints(&mut encoder, &endpoints)?;
-        self.sign_ins(&mut encoder)?;
+        self.audits(&mut encoder)?;
         self.process(&mut encoder)
     }
 }
@@ -95,15 +95,29 @@ impl Scrape {
         )
     }
 
-    fn sign_ins(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let kind = ConstCounter::new(0_u64).metric_type();
-        let help = "Requests whose sender could not sign in, by reason";
-        let mut family = encoder.encode_descriptor("sign_ins_failed", help, None, kind)?;
-        for (reason, count) in self.gateway.identify().failures() {
-            let label = [("reason", reason)];
-            ConstCounter::new(count).encode(family.encode_family(&label)?)?;
-        }
-        Ok(())
+    /// What the audit log tells of, counted whole.
+    fn audits(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        counts(
+            encoder,
+            "sign_ins_failed",
+            "Requests whose sender could not sign in, by reason",
+            "reason",
+            self.gateway.identify().failures(),
+        )?;
+        counts(
+            encoder,
+            "denials",
+            "Requests for what is there but not for their sender",
+            "what",
+            self.gateway.denials().counts(),
+        )?;
+        counts(
+            encoder,
+            "key_changes",
+            "Changes of API keys, as seen in the database",
+            "kind",
+            self.gateway.key_watch().counts(),
+        )
     }
 
     fn process(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
@@ -178,6 +192,22 @@ fn one(
     metric: &impl EncodeMetric,
 ) -> fmt::Result {
     metric.encode(encoder.encode_descriptor(name, help, None, metric.metric_type())?)
+}
+
+/// One family of counters with one label.
+fn counts(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    label: &str,
+    counts: impl Iterator<Item = (&'static str, u64)>,
+) -> fmt::Result {
+    let kind = ConstCounter::new(0_u64).metric_type();
+    let mut family = encoder.encode_descriptor(name, help, None, kind)?;
+    for (word, count) in counts {
+        ConstCounter::new(count).encode(family.encode_family(&[(label, word)])?)?;
+    }
+    Ok(())
 }
 
 /// One family: a sample an endpoint, and an outcome where the texts are not empty.
