@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
 
 use ostia_testkit::backend::{FakeBackend, Script};
 use ostia_testkit::client::HangUp;
@@ -10,6 +12,8 @@ use ostia_testkit::gateway::{Site, TestGateway, USER};
 use serde_json::{Value, json};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{Column, ConnectOptions, Connection, Row, ValueRef};
+
+use crate::rate::clock;
 
 pub type Table = Vec<BTreeMap<String, Value>>;
 
@@ -120,6 +124,32 @@ async fn a_row_says_everything_that_the_contract_names() {
             &days[0]["requests"]
         ),
         (&json!(14), &json!(1), &json!(1))
+    );
+}
+
+#[tokio::test]
+async fn a_slow_client_is_no_queue() {
+    let backend = FakeBackend::start().await;
+    backend.otherwise(Script::completion());
+    let clock = clock();
+    let site = Site::new().model("m", &backend);
+    let gateway = TestGateway::start_at(site, Arc::clone(&clock) as _).await;
+    let request = gateway.chat("m").header("Expect", "100-continue");
+    let mut client = gateway.client().await;
+    client.send(request.head()).await;
+    assert_eq!(client.take(25).await, "HTTP/1.1 100 Continue\r\n\r\n");
+    clock.advance(Duration::from_secs(7));
+    client
+        .send(request.bytes().slice(request.head().len()..))
+        .await;
+    let answer = client.answer().await;
+    gateway.note(&answer);
+    assert_eq!(answer.status(), 200);
+    let (_, site) = gateway.finish_keeping(&[&backend]).await;
+    let rows = table(&site.database_path(), "ledger").await;
+    assert_eq!(
+        (&rows[0]["duration_ms"], &rows[0]["queue_ms"]),
+        (&json!(7_000), &json!(0))
     );
 }
 

@@ -1,5 +1,6 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use ostia_core::{Clock, Facts, Journal, JournalFull, Observer, Opening, Outcome, Phase, Receipt};
 
@@ -24,6 +25,8 @@ pub struct Visit {
     books: Books,
     opening: Option<Opening>,
     phase: Phase,
+    /// When the body had been read: from then on a request can only wait for its turn.
+    read: Instant,
 }
 
 impl Visit {
@@ -49,12 +52,14 @@ impl Visit {
             books: books.clone(),
             opening: Some(opening),
             phase: Phase::ReadingBody,
+            read: inbound.received,
         }
     }
 
     /// The body was read.
     pub fn learn(&mut self, call: &Call) {
         self.phase = Phase::Queued;
+        self.read = self.books.clock.now();
         if let Some(opening) = &mut self.opening {
             opening.stream = call.stream;
             opening.request_bytes = call.body.len() as u64;
@@ -100,8 +105,7 @@ impl Visit {
             Some(Arc::clone(&deployment.state) as Arc<dyn Observer>),
             opening,
         )?;
-        let now = self.books.clock.now();
-        receipt.facts.queued = now.saturating_duration_since(receipt.opening().received);
+        receipt.facts.queued = self.books.clock.now().saturating_duration_since(self.read);
         Ok(receipt)
     }
 
