@@ -8,7 +8,7 @@ use std::time::Duration;
 use ostia_testkit::backend::{FakeBackend, Script};
 use ostia_testkit::client::HangUp;
 use ostia_testkit::gate::Gate;
-use ostia_testkit::gateway::{Site, TestGateway, USER};
+use ostia_testkit::gateway::{Endpoint, Site, TestGateway, USER};
 use serde_json::{Value, json};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{Column, ConnectOptions, Connection, Row, ValueRef};
@@ -124,6 +124,44 @@ async fn a_row_says_everything_that_the_contract_names() {
             &days[0]["requests"]
         ),
         (&json!(14), &json!(1), &json!(1))
+    );
+}
+
+#[tokio::test]
+async fn a_refusal_by_a_limit_names_what_it_was_for_as_far_as_that_is_known() {
+    let backend = FakeBackend::start().await;
+    backend.otherwise(Script::completion());
+    let two = |cluster: &str| {
+        Endpoint::of("m", &backend)
+            .on(cluster, "vllm")
+            .field("tpm_user", json!(1))
+    };
+    let site = Site::new().endpoint(two("lab")).endpoint(two("annex"));
+    let gateway = TestGateway::start(site).await;
+    let body = json!({"model": "m", "messages": [{"role": "user", "content": "x"}]});
+    let bearer = gateway.site().secrets.client_bearer();
+    for path in ["/v1/chat/completions", "/annex/vllm/v1/chat/completions"] {
+        let request = ostia_testkit::client::Request::post(path);
+        let answer = gateway.call(&request.bearer(&bearer).json(&body)).await;
+        assert_eq!(answer.status(), 429);
+        gateway.row_of(&answer).await;
+    }
+    let (_, site) = gateway.finish_keeping(&[&backend]).await;
+    let rows = table(&site.database_path(), "ledger").await;
+    let mut named: Vec<_> = rows
+        .iter()
+        .map(|row| {
+            ["model", "cluster", "framework", "endpoint_slug"]
+                .map(|column| row[column].as_str().unwrap())
+        })
+        .collect();
+    named.sort_unstable();
+    assert_eq!(
+        named,
+        [
+            ["m", "", "vllm", ""],
+            ["m", "annex", "vllm", "annex-vllm-m"]
+        ]
     );
 }
 

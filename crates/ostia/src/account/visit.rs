@@ -5,6 +5,7 @@ use std::time::Instant;
 use ostia_core::{Clock, Facts, Journal, JournalFull, Observer, Opening, Outcome, Phase, Receipt};
 
 use crate::admit::Admission;
+use crate::authorize::Permit;
 use crate::error::Refusal;
 use crate::identify::Principal;
 use crate::listen::Inbound;
@@ -67,10 +68,22 @@ impl Visit {
         }
     }
 
-    /// The model exists for this caller. Before that its name is only what somebody typed, and is not written down.
-    pub fn found(&mut self, model: &Arc<str>) {
-        if let Some(opening) = &mut self.opening {
-            opening.model = Arc::clone(model);
+    /// The model exists for this caller, and the cluster if the path named one. Before that their names are only what
+    /// somebody typed, and are not written down.
+    pub fn found(&mut self, permit: &Permit) {
+        let Some(opening) = &mut self.opening else {
+            return;
+        };
+        opening.model = Arc::clone(permit.model());
+        let places = [
+            (&mut opening.cluster, permit.shared(|one| &one.cluster.name)),
+            (&mut opening.framework, permit.shared(|one| &one.framework)),
+            (&mut opening.endpoint_slug, permit.shared(|one| &one.slug)),
+        ];
+        for (place, shared) in places {
+            if let Some(name) = shared {
+                *place = Arc::clone(name);
+            }
         }
     }
 
