@@ -219,7 +219,7 @@ async fn the_gateway_knows_who_signed_in() {
     let gateway = site.serve(&[]);
     let url = format!(
         "http://{}",
-        gateway.event("listening")["address"].as_str().unwrap()
+        gateway.event("ostia listens")["listen"].as_str().unwrap()
     );
     for n in 0..20 {
         let said = serde_json::json!({"active": true, "sub": "ann", "username": "ann@lab.org", "exp": 4_000_000_000_u64});
