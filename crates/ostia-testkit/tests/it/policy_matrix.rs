@@ -318,11 +318,16 @@ async fn check_one(
     may: bool,
     sees: bool,
 ) {
-    let scoped =
-        |cluster: &str, model: &str| format!("{base}/{cluster}/{FRAMEWORK}/v1/models/{model}");
-    let queried = |cluster: &str, model: &str| format!("{base}/{cluster}/models?model_id={model}");
-    let routes: [&dyn Fn(&str, &str) -> String; 2] = [&scoped, &queried];
-    for route in routes {
+    for route in [
+        "/{cluster}/{framework}/v1/models/{model}",
+        "/{cluster}/models?model_id={model}",
+    ] {
+        let route = |cluster: &str, model: &str| {
+            let path = route
+                .replace("{cluster}", cluster)
+                .replace("{framework}", FRAMEWORK);
+            format!("{base}{}", path.replace("{model}", model))
+        };
         let absent = match sees {
             true => route(&cluster(c), "no-such-model"),
             false => route("cluster9", name),
