@@ -7,6 +7,7 @@ mod environment;
 mod fixture;
 mod import;
 mod json;
+mod keys;
 mod load;
 mod memory;
 mod problem;
@@ -23,6 +24,7 @@ mod words;
 
 pub use environment::Environment;
 pub use import::{ImportError, Imported, import_first};
+pub use keys::{SettingKey, setting_keys};
 pub use load::{Loaded, Sources, load};
 pub use problem::{Place, Problem, Reach, Severity};
 pub use settings::*;

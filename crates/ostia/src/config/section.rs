@@ -9,6 +9,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::environment::Environment;
+use super::keys::{SettingKey, show_duration, show_list, show_size, show_text};
 use super::problem::{Place, Report};
 use super::raw::{Item, Raw, Table};
 use super::source::{check_readable, resolve_path};
@@ -27,6 +28,8 @@ pub(super) struct Reading<'a> {
     pub places: RefCell<BTreeMap<String, Place>>,
     /// Files that values named.
     pub files: RefCell<Vec<PathBuf>>,
+    /// What was asked for, in this order.
+    pub keys: RefCell<Vec<SettingKey>>,
 }
 
 pub(super) struct Section<'a, 'r> {
@@ -111,6 +114,17 @@ impl<'a, 'r> Section<'a, 'r> {
         }
     }
 
+    /// Writes down what is asked for, before it is asked for.
+    fn record(&self, key: &str, accepts: &str, default: String, meaning: &'static str) {
+        let key = SettingKey {
+            name: self.dotted(key),
+            accepts: accepts.to_owned(),
+            default,
+            meaning,
+        };
+        self.reading.keys.borrow_mut().push(key);
+    }
+
     fn take(&mut self, key: &'static str) -> Option<Item> {
         self.known.push(key);
         let item = self.table.remove(key)?;
@@ -173,37 +187,56 @@ impl<'a, 'r> Section<'a, 'r> {
         }
     }
 
-    pub fn text(&mut self, key: &'static str, default: &str) -> String {
+    pub fn text(&mut self, key: &'static str, default: &str, meaning: &'static str) -> String {
+        self.record(key, "text", show_text(default), meaning);
+        self.plain_text(key, default)
+    }
+
+    fn plain_text(&mut self, key: &'static str, default: &str) -> String {
         self.text_of(key, TEXT)
             .map_or_else(|| default.to_owned(), |text| text.value)
     }
 
-    pub fn secret(&mut self, key: &'static str, default: &str) -> Secret<String> {
-        Secret::new(self.text(key, default))
+    /// A text that is never shown; by default there is none.
+    pub fn secret(&mut self, key: &'static str, meaning: &'static str) -> Secret<String> {
+        self.record(key, "secret text", show_text(""), meaning);
+        Secret::new(self.plain_text(key, ""))
     }
 
+    /// `shown` is the default as one would write it.
     pub fn parse<T>(
         &mut self,
         key: &'static str,
-        default: T,
+        (default, shown): (T, &str),
         wanted: &str,
+        meaning: &'static str,
         parse: impl FnOnce(&str) -> Result<T, String>,
     ) -> T {
+        self.record(key, wanted, shown.to_owned(), meaning);
         self.parsed(key, wanted, parse).unwrap_or(default)
     }
 
-    pub fn flag(&mut self, key: &'static str, default: bool) -> bool {
-        self.parse(key, default, "true or false", |text| {
+    pub fn flag(&mut self, key: &'static str, default: bool, meaning: &'static str) -> bool {
+        let shown = default.to_string();
+        let wanted = "true or false";
+        self.parse(key, (default, &shown), wanted, meaning, |text| {
             text.parse().map_err(|_| quoted(text))
         })
     }
 
-    pub fn number<T>(&mut self, key: &'static str, default: T, least: T, most: T) -> T
+    pub fn number<T>(
+        &mut self,
+        key: &'static str,
+        default: T,
+        (least, most): (T, T),
+        meaning: &'static str,
+    ) -> T
     where
         T: FromStr + PartialOrd + Display + Copy,
     {
+        let shown = default.to_string();
         let wanted = format!("a whole number from {least} to {most}");
-        self.parse(key, default, &wanted, |text| {
+        self.parse(key, (default, &shown), &wanted, meaning, |text| {
             text.trim()
                 .parse()
                 .ok()
@@ -212,21 +245,36 @@ impl<'a, 'r> Section<'a, 'r> {
         })
     }
 
-    pub fn size(&mut self, key: &'static str, default: u64) -> u64 {
-        self.parse(
-            key,
-            default,
-            "a size greater than 0",
-            |text| match units::size(text)? {
+    pub fn size(&mut self, key: &'static str, default: u64, meaning: &'static str) -> u64 {
+        self.size_or(key, (default, &show_size(default)), meaning)
+    }
+
+    /// A size whose default depends on the machine; `shown` says how.
+    pub fn size_or(
+        &mut self,
+        key: &'static str,
+        default: (u64, &str),
+        meaning: &'static str,
+    ) -> u64 {
+        let wanted = "a size greater than 0";
+        self.parse(key, default, wanted, meaning, |text| {
+            match units::size(text)? {
                 0 => Err(quoted(text)),
                 bytes => Ok(bytes),
-            },
-        )
+            }
+        })
     }
 
     /// A duration that cannot be 0.
-    pub fn duration(&mut self, key: &'static str, default: Duration) -> Duration {
-        self.parse(key, default, "a duration greater than 0", |text| {
+    pub fn duration(
+        &mut self,
+        key: &'static str,
+        default: Duration,
+        meaning: &'static str,
+    ) -> Duration {
+        let shown = show_duration(default);
+        let wanted = "a duration greater than 0";
+        self.parse(key, (default, &shown), wanted, meaning, |text| {
             let duration = units::duration(text)?;
             (!duration.is_zero())
                 .then_some(duration)
@@ -235,18 +283,34 @@ impl<'a, 'r> Section<'a, 'r> {
     }
 
     /// A duration where 0 has a meaning of its own.
-    pub fn duration_or_zero(&mut self, key: &'static str, default: Duration) -> Duration {
-        self.parse(key, default, "a duration", units::duration)
+    pub fn duration_or_zero(
+        &mut self,
+        key: &'static str,
+        default: Duration,
+        meaning: &'static str,
+    ) -> Duration {
+        let shown = show_duration(default);
+        let default = (default, shown.as_str());
+        self.parse(key, default, "a duration", meaning, units::duration)
     }
 
     /// A duration; "0" is off.
-    pub fn duration_or_off(&mut self, key: &'static str, default: Duration) -> Option<Duration> {
-        let duration = self.duration_or_zero(key, default);
+    pub fn duration_or_off(
+        &mut self,
+        key: &'static str,
+        default: Duration,
+        meaning: &'static str,
+    ) -> Option<Duration> {
+        let shown = show_duration(default);
+        let wanted = "a duration, or \"0\" for off";
+        let default = (default, shown.as_str());
+        let duration = self.parse(key, default, wanted, meaning, units::duration);
         (!duration.is_zero()).then_some(duration)
     }
 
-    pub fn path(&mut self, key: &'static str, default: &str) -> PathBuf {
-        let path = self.text(key, default);
+    pub fn path(&mut self, key: &'static str, default: &str, meaning: &'static str) -> PathBuf {
+        self.record(key, "path", show_text(default), meaning);
+        let path = self.plain_text(key, default);
         if path.is_empty() {
             self.reading.fatal(&self.dotted(key), "is empty");
         }
@@ -254,8 +318,9 @@ impl<'a, 'r> Section<'a, 'r> {
     }
 
     /// A path to a file; "" is none.
-    pub fn optional_file(&mut self, key: &'static str) -> Option<PathBuf> {
-        let path = self.text(key, "");
+    pub fn optional_file(&mut self, key: &'static str, meaning: &'static str) -> Option<PathBuf> {
+        self.record(key, "path of a file", show_text(""), meaning);
+        let path = self.plain_text(key, "");
         if path.is_empty() {
             return None;
         }
@@ -265,7 +330,13 @@ impl<'a, 'r> Section<'a, 'r> {
     }
 
     /// A list: an array of texts, or one text with commas, spaces or lines between.
-    pub fn list(&mut self, key: &'static str, default: &[&str]) -> Vec<Text> {
+    pub fn list(
+        &mut self,
+        key: &'static str,
+        default: &[&str],
+        meaning: &'static str,
+    ) -> Vec<Text> {
+        self.record(key, "list of texts", show_list(default), meaning);
         let Some(item) = self.take(key) else {
             let place = &self.reading.file;
             return default
@@ -276,8 +347,13 @@ impl<'a, 'r> Section<'a, 'r> {
         self.list_of(key, item)
     }
 
-    pub fn texts(&mut self, key: &'static str, default: &[&str]) -> Vec<String> {
-        let list = self.list(key, default);
+    pub fn texts(
+        &mut self,
+        key: &'static str,
+        default: &[&str],
+        meaning: &'static str,
+    ) -> Vec<String> {
+        let list = self.list(key, default, meaning);
         list.into_iter().map(|text| text.value).collect()
     }
 
@@ -310,7 +386,8 @@ impl<'a, 'r> Section<'a, 'r> {
     }
 
     /// A section inside this one; empty if absent.
-    pub fn section(&mut self, key: &'static str) -> Self {
+    pub fn section(&mut self, key: &'static str, meaning: &'static str) -> Self {
+        self.record(key, SettingKey::SECTION, String::new(), meaning);
         let table = match self.take(key) {
             None => Table::new(),
             Some(Item {
@@ -328,8 +405,8 @@ impl<'a, 'r> Section<'a, 'r> {
     }
 
     /// A section whose keys are the site's own names, with texts.
-    pub fn text_map(&mut self, key: &'static str) -> BTreeMap<String, Text> {
-        self.section(key).into_texts()
+    pub fn text_map(&mut self, key: &'static str, meaning: &'static str) -> BTreeMap<String, Text> {
+        self.section(key, meaning).into_texts()
     }
 
     /// All keys as texts.
@@ -353,13 +430,14 @@ impl<'a, 'r> Section<'a, 'r> {
         lists.collect()
     }
 
-    /// All keys as sections.
-    pub fn into_sections(self) -> Vec<(String, Self)> {
+    /// All keys as sections, for which `meaning` says what each is.
+    pub fn into_sections(self, meaning: &'static str) -> Vec<(String, Self)> {
         let mut sections = Vec::new();
         for (key, item) in &self.table {
             self.remember(key, &item.place);
             match &item.raw {
                 Raw::Table(table) => {
+                    self.record(key, SettingKey::SECTION, String::new(), meaning);
                     let section = Section::new(self.reading, self.dotted(key), table.clone());
                     sections.push((key.clone(), section));
                 }
@@ -373,9 +451,9 @@ impl<'a, 'r> Section<'a, 'r> {
     }
 
     /// Takes `key` out if it is a section, and leaves it where it is otherwise.
-    pub fn section_if_table(&mut self, key: &'static str) -> Option<Self> {
+    pub fn section_if_table(&mut self, key: &'static str, meaning: &'static str) -> Option<Self> {
         let is_table = matches!(self.table.get(key)?.raw, Raw::Table(_));
-        is_table.then(|| self.section(key))
+        is_table.then(|| self.section(key, meaning))
     }
 
     fn remember(&self, key: &str, place: &Place) {
