@@ -33,6 +33,30 @@ fn what_would_be_served_is_shown_without_the_query() {
 }
 
 #[test]
+fn why_an_endpoint_is_disabled_stands_among_the_problems_and_not_in_the_table() {
+    let site = Site::new();
+    site.write(
+        "endpoints.json",
+        r#"[{"model": "resource_server_async.endpoint", "pk": 1, "fields": {
+            "cluster": "sophia", "framework": "vllm", "model": "org/model",
+            "config": {"api_url": "http://127.0.0.1:9/v1"}}},
+           {"model": "resource_server_async.endpoint", "pk": 2, "fields": {
+            "cluster": "sophia", "framework": "vllm", "model": "org/other",
+            "config": {"api_url": "http://127.0.0.1:9/v1", "api_key_env_name": "NOT_SET"}}}]"#,
+    );
+    let ended = site.run(&["check"]);
+    assert_eq!(ended.code, Some(78), "{ended:?}");
+    assert!(ended.stderr.contains("NOT_SET"), "{}", ended.stderr);
+    let line = ended
+        .stdout
+        .lines()
+        .find(|line| line.contains("org/other"))
+        .unwrap();
+    let cells: Vec<&str> = line.split_whitespace().collect();
+    assert_eq!(cells[4..], ["disabled", "-", "-"], "{line}");
+}
+
+#[test]
 fn every_problem_has_its_place_and_the_exit_code_is_78() {
     let site = Site::new();
     let fixtures = "clusters = \"clusters.json\"\nendpoints = \"endpoints.json\"\n";

@@ -16,33 +16,36 @@ const FALLBACK_BUFFERED: u64 = 256 << 20;
 
 pub(super) fn read_server(root: &mut Section<'_, '_>, reading: &Reading<'_>) -> Server {
     let mut section = root.section("server", "Where requests are taken, and how much of them.");
+    let listen = read_listen(
+        &mut section,
+        "listen",
+        8000,
+        "Where users call: an address with a port, or a Unix socket.",
+        reading,
+    );
+    let admin_listen = read_listen(
+        &mut section,
+        "admin_listen",
+        8001,
+        "Where health and metrics are, without a key: never an address that users reach.",
+        reading,
+    );
+    let base_path = section.parse(
+        "base_path",
+        ("/resource_server".to_owned(), "\"/resource_server\""),
+        "a path such as \"/resource_server\", or \"\"",
+        "Every public route exists with this before it, and without.",
+        base_path,
+    );
     let max_body_bytes = section.size(
         "max_body_bytes",
         32 << 20,
         "The largest request body; a larger one is 413.",
     );
     let server = Server {
-        listen: listen(
-            &mut section,
-            "listen",
-            8000,
-            "Where users call: an address with a port, or a Unix socket.",
-            reading,
-        ),
-        admin_listen: listen(
-            &mut section,
-            "admin_listen",
-            8001,
-            "Where health and metrics are, without a key: never an address that users reach.",
-            reading,
-        ),
-        base_path: section.parse(
-            "base_path",
-            ("/resource_server".to_owned(), "\"/resource_server\""),
-            "a path such as \"/resource_server\", or \"\"",
-            "Every public route exists with this before it, and without.",
-            base_path,
-        ),
+        listen,
+        admin_listen,
+        base_path,
         max_body_bytes,
         max_buffered_bytes: section.size_or(
             "max_buffered_bytes",
@@ -144,7 +147,7 @@ const fn is_port_zero(address: &ListenAddress) -> bool {
     matches!(address, ListenAddress::Tcp(address) if address.port() == 0)
 }
 
-fn listen(
+fn read_listen(
     section: &mut Section<'_, '_>,
     key: &'static str,
     default_port: u16,
@@ -244,7 +247,7 @@ pub(super) fn read_store(root: &mut Section<'_, '_>, reading: &Reading<'_>) -> S
     let url = section.text(
         "url",
         "sqlite://ostia.db",
-        "`sqlite://PATH`, or `postgres://...` where this version was built with it; may hold a password.",
+        "`sqlite://PATH`. `postgres://...` is accepted here, and not served yet: the start says so.",
     );
     section.finish();
     match store_url(&url, &reading.folder) {
