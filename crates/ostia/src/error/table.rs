@@ -46,7 +46,7 @@ impl Refusal {
         Self::client(
             StatusCode::NOT_FOUND,
             "not_found",
-            "There is nothing at this path.",
+            "There is nothing at this path. Inference is under '/v1' and '/{cluster}/{framework}/v1'; '/docs' lists all paths.",
         )
     }
 
