@@ -9,6 +9,8 @@ mod limit_headers;
 mod refusal;
 mod render;
 mod table;
+#[cfg(test)]
+mod tests;
 
 pub use codes::{ERROR_CODES, ErrorCode};
 pub use fault::Fault;

@@ -74,6 +74,15 @@ impl Refusal {
         self
     }
 
+    /// Says in the detail at which endpoint it happened.
+    pub fn at(self, slug: &str) -> Self {
+        let detail = match &self.detail {
+            Some(detail) => format!("endpoint {slug}: {detail}"),
+            None => format!("endpoint {slug}"),
+        };
+        self.with_detail(detail)
+    }
+
     pub fn with_header(mut self, name: &'static str, value: HeaderValue) -> Self {
         self.headers.push((HeaderName::from_static(name), value));
         self

@@ -452,7 +452,8 @@ fn from_backend(backend: BackendRefusal) -> Refusal {
         ),
         _ => ("invalid_value", "The model's server refused the request."),
     };
-    let mut refusal = Refusal::upstream(backend.status, code, message, Outcome::UpstreamError);
+    let mut refusal = Refusal::upstream(backend.status, code, message, Outcome::UpstreamError)
+        .with_detail(told(&backend));
     match backend.text {
         RefusalText::Whole(body) => refusal.body = Some(body),
         RefusalText::Message(text) => refusal.message = text.into(),
@@ -464,6 +465,19 @@ fn from_backend(backend: BackendRefusal) -> Refusal {
     match wait_is_due && !wait_is_told {
         true => refusal.with_retry_after(SHORTLY),
         false => refusal,
+    }
+}
+
+/// For the log. A 404 that is no error in OpenAI's shape comes from a web server that has nothing at this path.
+fn told(backend: &BackendRefusal) -> String {
+    let status = backend.status;
+    match backend.text {
+        RefusalText::Message(_) | RefusalText::Withheld if status == StatusCode::NOT_FOUND => {
+            format!(
+                "the backend answered {status}, not in the words of an inference API: is the path of api_url right? `ostia check` shows what is called"
+            )
+        }
+        _ => format!("the backend answered {status}"),
     }
 }
 

@@ -38,9 +38,11 @@ enum Read {
     Endpoint(fn(&EndpointState) -> u64),
     /// One number an endpoint and outcome.
     Outcomes,
-    /// One number a reason.
-    Reasons,
+    /// One number a word of this label.
+    Words([&'static str; 1], fn(&Scrape) -> Words),
 }
+
+type Words = Vec<(&'static str, u64)>;
 
 /// Every metric, in the order of the scrape. The page docs/reference/metrics.md is made of it.
 pub static FAMILIES: [Family; 16] = [
@@ -74,12 +76,12 @@ pub static FAMILIES: [Family; 16] = [
         "Milliseconds of all requests together",
         EndpointState::duration_ms,
     ),
-    Family {
-        name: "sign_ins_failed",
-        kind: FamilyKind::Counter,
-        help: "Requests whose sender could not sign in, by reason",
-        read: Read::Reasons,
-    },
+    words(
+        "sign_ins_failed",
+        "Requests whose sender could not sign in, by reason",
+        "reason",
+        |scrape| scrape.gateway.identify().failures().collect(),
+    ),
     one(
         FamilyKind::Gauge,
         "connections",
@@ -154,12 +156,12 @@ impl Family {
         format!("{PREFIX}_{}{ending}", self.name)
     }
 
-    pub const fn labels(&self) -> &'static [&'static str] {
-        match self.read {
+    pub const fn labels(&self) -> &[&'static str] {
+        match &self.read {
             Read::One(_) => &[],
             Read::Endpoint(_) => &["endpoint"],
             Read::Outcomes => &["endpoint", "outcome"],
-            Read::Reasons => &["reason"],
+            Read::Words(label, _) => label,
         }
     }
 }
@@ -231,9 +233,9 @@ impl Scrape {
                     }
                 }
             }
-            Read::Reasons => {
-                for (reason, count) in self.gateway.identify().failures() {
-                    labelled(&mut out, family, &[reason], count)?;
+            Read::Words(_, read) => {
+                for (word, count) in read(self) {
+                    labelled(&mut out, family, &[word], count)?;
                 }
             }
         }
@@ -257,6 +259,21 @@ fn encode(kind: FamilyKind, value: u64, out: MetricEncoder<'_>) -> fmt::Result {
     match kind {
         FamilyKind::Counter => ConstCounter::new(value).encode(out),
         FamilyKind::Gauge => ConstGauge::new(value).encode(out),
+    }
+}
+
+/// Counters with one label of few words.
+const fn words(
+    name: &'static str,
+    help: &'static str,
+    label: &'static str,
+    read: fn(&Scrape) -> Words,
+) -> Family {
+    Family {
+        name,
+        kind: FamilyKind::Counter,
+        help,
+        read: Read::Words([label], read),
     }
 }
 
