@@ -47,7 +47,7 @@ const fn code(
 }
 
 /// By status, the smaller ones first.
-pub const ERROR_CODES: [ErrorCode; 50] = [
+pub const ERROR_CODES: [ErrorCode; 51] = [
     code(
         "invalid_json",
         &[400],
@@ -72,7 +72,7 @@ pub const ERROR_CODES: [ErrorCode; 50] = [
     code(
         "invalid_value",
         &[400, 409, 422],
-        "A value that the gateway must understand is not of its kind, a control key stands twice, or a backend refused the request without saying why.",
+        "A value that the gateway must understand is not of its kind, a control key stands twice, `responses` reach for a stored conversation or item, or a backend refused the request without saying why.",
         "Mend what `param` and the message name.",
         "If the row's `upstream_status` is set, the backend refused: its own log says why.",
     ),
@@ -258,6 +258,13 @@ pub const ERROR_CODES: [ErrorCode; 50] = [
         "The backend has too many requests, and said nothing usable itself.",
         "Wait as long as `Retry-After` says.",
         "The limits of the backend's own key.",
+    ),
+    code(
+        "internal_error",
+        &[500],
+        "A fault of the gateway itself.",
+        "Tell the operators the `x-request-id`.",
+        "The log line with that request id, and the one before it, which says where in the code; please report it.",
     ),
     code(
         "adapter_error",

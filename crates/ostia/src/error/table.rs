@@ -50,6 +50,15 @@ impl Refusal {
         )
     }
 
+    /// What nobody foresaw. What it was is in the log already.
+    pub fn internal_error() -> Self {
+        Self::gateway(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "internal_error",
+            "The gateway failed in a way that it should not.",
+        )
+    }
+
     /// The response that a call continues: made by somebody else, by another endpoint, or too long ago.
     pub fn previous_response_not_found() -> Self {
         Self::client(
