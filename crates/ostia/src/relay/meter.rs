@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
+use super::answer::Answer;
 use super::sse::data_of;
 use super::usage::UsageShape;
 use super::usage_search::UsageSearch;
@@ -241,20 +242,21 @@ impl Meter {
 
 /// Reads a whole JSON answer; `None` if it is no JSON object.
 pub(super) fn read_answer(body: &[u8]) -> Option<Reading> {
-    let probe = serde_json::from_slice::<Probe<'_>>(body).ok()?;
-    if !body.trim_ascii_start().starts_with(b"{") {
-        return None;
-    }
-    let usage = probe
+    let answer = serde_json::from_slice::<Answer<'_>>(body).ok()?;
+    let usage = answer
         .usage
         .and_then(|usage| UsageShape::parse(usage.get()))
         .and_then(|shape| shape.read(None));
-    let response_id = response_id(body);
+    let is_response = answer
+        .object
+        .is_some_and(|object| object.get() == r#""response""#);
+    let response_id = answer
+        .id
+        .filter(|_| is_response)
+        .and_then(|id| serde_json::from_str(id.get()).ok());
     // A response that failed says so in a member of its own.
-    let is_error = probe.error.is_some_and(|error| error.get() != "null")
-        && probe.choices.is_none()
-        && probe.usage.is_none()
-        && response_id.is_none();
+    let is_error =
+        answer.has_error && !answer.has_choices && answer.usage.is_none() && response_id.is_none();
     Some(Reading {
         usage,
         is_error,
