@@ -170,6 +170,7 @@ async fn whole() -> Rounds {
         }
         rounds.push(costs);
     }
+    gateway.finish(&[&backend]).await;
     rounds.split_off(1)
 }
 
