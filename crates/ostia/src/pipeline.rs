@@ -73,7 +73,7 @@ async fn enter(
     visit.learn(&call);
     let pool = resolve(&snapshot.catalog, address, &call.model);
     let permit = authorize(principal, pool, &snapshot.notices)?;
-    visit.found(permit.model());
+    visit.found(&permit);
     let permit = continued(gateway, principal, &call, permit)
         .ok_or_else(Refusal::previous_response_not_found)?;
     let ranked = rank(permit, gateway.clock().unix_micros())?;

@@ -1,4 +1,5 @@
 use std::borrow::Cow;
+use std::sync::LazyLock;
 
 use memchr::memmem::Finder;
 use ostia_core::Usage;
@@ -128,13 +129,13 @@ impl Meter {
         if self.dialect != Dialect::OpenAi {
             return self.typed_event(&data);
         }
-        if contains(&data, br#""usage""#) && self.probe(&data) {
+        if names_usage(&data) && self.probe(&data) {
             return match self.hide_usage {
                 true => Seen::Hide,
                 false => Seen::LastUsage,
             };
         }
-        if contains(&data, br#""error""#) {
+        if names_error(&data) {
             self.failed |= is_error(&data);
         }
         self.count(data.len());
@@ -162,7 +163,7 @@ impl Meter {
     }
 
     fn typed_event(&mut self, data: &[u8]) -> Seen {
-        if contains(data, br#""usage""#) {
+        if names_usage(data) {
             self.probe(data);
         }
         let kind = serde_json::from_slice::<Typed<'_>>(data)
@@ -301,8 +302,14 @@ fn is_empty_list(json: &str) -> bool {
         .is_some_and(|inner| inner.trim_ascii().is_empty())
 }
 
-fn contains(haystack: &[u8], needle: &'static [u8]) -> bool {
-    Finder::new(needle).find(haystack).is_some()
+fn names_usage(data: &[u8]) -> bool {
+    static USAGE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(br#""usage""#));
+    USAGE.find(data).is_some()
+}
+
+fn names_error(data: &[u8]) -> bool {
+    static ERROR: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(br#""error""#));
+    ERROR.find(data).is_some()
 }
 
 #[cfg(test)]
