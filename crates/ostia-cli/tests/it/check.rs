@@ -84,3 +84,37 @@ fn every_problem_has_its_place_and_the_exit_code_is_78() {
         "{problems:?}"
     );
 }
+
+#[test]
+fn the_state_is_one_word_and_its_reason_a_problem_above() {
+    let site = Site::new();
+    let config =
+        json!({"api_url": "http://127.0.0.1:9/v1", "api_key_env_name": "NOT_SET_ANYWHERE"});
+    let fields =
+        json!({"cluster": "sophia", "framework": "vllm", "model": "org/model", "config": config});
+    let entry = json!([{"model": "resource_server_async.endpoint", "fields": fields}]);
+    site.write("endpoints.json", &entry.to_string());
+    let ended = site.run(&["check"]);
+    assert_eq!(ended.code, Some(78), "{ended:?}");
+    assert!(ended.stderr.contains("NOT_SET_ANYWHERE"), "{ended:?}");
+    assert!(ended.stdout.contains("disabled"), "{ended:?}");
+    assert!(!ended.stdout.contains("NOT_SET_ANYWHERE"), "{ended:?}");
+}
+
+#[test]
+fn a_schedulers_command_is_looked_for_on_the_path() {
+    let site = Site::new();
+    let fields = json!({
+        "cluster_name": "sophia", "frameworks": ["vllm"], "openai_endpoints": ["chat/completions"],
+        "cluster_adapter": "slurm",
+    });
+    let entry = json!([{"model": "resource_server_async.cluster", "fields": fields}]);
+    site.write("clusters.json", &entry.to_string());
+    site.write("squeue", "#!/bin/sh\n");
+    let folder = site.path("").display().to_string();
+    let found = site.run_with(&[("PATH", &folder)], &["check"]);
+    assert_eq!(found.code, Some(0), "{found:?}");
+    let missing = site.run_with(&[("PATH", "/nowhere")], &["check"]);
+    assert_eq!(missing.code, Some(78), "{missing:?}");
+    assert!(missing.stderr.contains("`squeue`"), "{missing:?}");
+}

@@ -241,6 +241,7 @@ impl Gateway {
         let models = cluster_models(
             snapshot.catalog.of_cluster(name),
             principal,
+            &snapshot.notices,
             wanted.as_deref(),
             &self.settings.catalog.model_details_keys,
         );

@@ -298,17 +298,18 @@ fn not_running(
 
 impl From<JobsError> for Refusal {
     fn from(error: JobsError) -> Self {
-        let blame = if error.status.is_client_error() {
+        let status = refusing(error.status);
+        let blame = if status.is_client_error() {
             Self::client
         } else {
             Self::gateway
         };
-        let mut refusal = blame(error.status, JobsError::CODE, error.message);
+        let mut refusal = blame(status, JobsError::CODE, error.message);
         if !error.code.is_empty() {
             refusal.code = error.code.into();
         }
         let refusal = refusal.with_detail(error.detail);
-        match error.status {
+        match status {
             StatusCode::SERVICE_UNAVAILABLE => refusal.with_retry_after(SHORTLY),
             _ => refusal,
         }
@@ -370,6 +371,7 @@ impl From<AdapterError> for Refusal {
                 message,
                 code,
             } => {
+                let status = refusing(status);
                 let mut refusal = Self::client(status, "adapter_refused", message);
                 refusal.code = code.into();
                 match status {
@@ -384,6 +386,15 @@ impl From<AdapterError> for Refusal {
             )
             .with_detail(detail),
         }
+    }
+}
+
+/// An adapter's own status, where that is one of an error.
+fn refusing(status: StatusCode) -> StatusCode {
+    if status.is_client_error() || status.is_server_error() {
+        status
+    } else {
+        StatusCode::INTERNAL_SERVER_ERROR
     }
 }
 
