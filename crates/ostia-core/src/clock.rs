@@ -1,4 +1,4 @@
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// Where every part of Ostia reads the time, so that tests can move it.
@@ -35,7 +35,7 @@ impl Clock for SystemClock {
 #[derive(Debug)]
 pub struct ManualClock {
     start: Instant,
-    wall_micros: i64,
+    wall_micros: AtomicI64,
     moved_nanos: AtomicU64,
 }
 
@@ -44,7 +44,7 @@ impl ManualClock {
     pub fn at(wall_micros: i64) -> Self {
         Self {
             start: SystemClock.now(),
-            wall_micros,
+            wall_micros: AtomicI64::new(wall_micros),
             moved_nanos: AtomicU64::new(0),
         }
     }
@@ -52,6 +52,11 @@ impl ManualClock {
     pub fn advance(&self, by: Duration) {
         let nanos = u64::try_from(by.as_nanos()).unwrap_or(u64::MAX);
         self.moved_nanos.fetch_add(nanos, Ordering::SeqCst);
+    }
+
+    /// Sets the wall clock alone, as an administrator or NTP does: by so many microseconds, forward or back.
+    pub fn jump_wall(&self, by_micros: i64) {
+        self.wall_micros.fetch_add(by_micros, Ordering::SeqCst);
     }
 
     fn moved(&self) -> Duration {
@@ -65,6 +70,7 @@ impl Clock for ManualClock {
     }
 
     fn unix_micros(&self) -> i64 {
-        self.wall_micros + i64::try_from(self.moved().as_micros()).unwrap_or(i64::MAX)
+        self.wall_micros.load(Ordering::SeqCst)
+            + i64::try_from(self.moved().as_micros()).unwrap_or(i64::MAX)
     }
 }

@@ -8,7 +8,7 @@ use ostia_core::UserLimits;
 use crate::account::{Visit, close_refused, moved_to};
 use crate::admit::{Admission, admit};
 use crate::app::{Gateway, Snapshot};
-use crate::authorize::{Permit, authorize};
+use crate::authorize::{Permit, Wanted, authorize};
 use crate::endpoint::adapt;
 use crate::error::{Refusal, limit_headers};
 use crate::identify::Principal;
@@ -72,7 +72,12 @@ async fn enter(
     .await?;
     visit.learn(&call);
     let pool = resolve(&snapshot.catalog, address, &call.model);
-    let permit = authorize(principal, pool, &snapshot.notices)?;
+    let permit = authorize(principal, pool, &snapshot.notices).map_err(|denied| {
+        let wanted = Wanted::Model(address.scope(), &call.model);
+        gateway
+            .denials()
+            .note(denied, wanted, &snapshot.catalog, principal, inbound.id)
+    })?;
     visit.found(&permit);
     let permit = continued(gateway, principal, &call, permit)
         .ok_or_else(Refusal::previous_response_not_found)?;

@@ -6,7 +6,7 @@ use clap::Args;
 use ostia::authorize::{Broken, broken, may_use};
 use ostia::catalog::{Catalog, Deployment, Scope, Serving};
 use ostia::fleet::Fleet;
-use ostia_core::Identity;
+use ostia_core::{Clock as _, Identity, SystemClock};
 use serde_json::{Value, json};
 
 use super::load::{load, store};
@@ -79,9 +79,11 @@ impl Explain {
             note(&format!("warning: API keys cannot be looked at: {error}"));
             Vec::new()
         });
+        let now = SystemClock.unix_micros();
         let mut cases: Vec<Case> = Vec::new();
         for key in keys {
-            let theirs = *key.username == *self.user && key.revoked_at.is_none();
+            let over = key.revoked_at.is_some() || key.expires_at.is_some_and(|end| end <= now);
+            let theirs = *key.username == *self.user && !over;
             let known = cases.iter().any(|case| case.identity.groups == key.groups);
             if theirs && !known {
                 cases.push(self.case(format!("of key {}", key.id), key.groups));

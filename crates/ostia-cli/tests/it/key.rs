@@ -191,3 +191,38 @@ fn a_rotated_key_has_a_successor_and_an_end() {
         assert_eq!((ended.code, &*ended.stdout), (Some(1), ""), "{ended:?}");
     }
 }
+
+/// Who makes, rotates and revokes keys is told on the log of the command, and by a gateway on the same database.
+#[test]
+fn changes_of_keys_are_written_down() {
+    let site = Site::new();
+    let audit = |ended: &super::site::Ended| -> Vec<Value> {
+        let events = ended
+            .stderr
+            .lines()
+            .filter_map(|line| serde_json::from_str(line).ok());
+        events
+            .filter(|event: &Value| event["target"] == "ostia::audit")
+            .collect()
+    };
+    let made = site.run(&["key", "create", "--user", "ann@lab.org", "--json"]);
+    let key: Value = serde_json::from_str(&made.stdout).unwrap();
+    let (id, secret) = (key["id"].as_str().unwrap(), key["key"].as_str().unwrap());
+    let rotated = site.run(&["key", "rotate", id, "--json"]);
+    let revoked = site.run(&["key", "revoke", id]);
+    for (ended, kind) in [
+        (&made, "key_created"),
+        (&rotated, "key_rotated"),
+        (&revoked, "key_revoked"),
+    ] {
+        let events = audit(ended);
+        assert_eq!(events.len(), 1, "{ended:?}");
+        assert_eq!(events[0]["kind"], kind);
+        assert!(
+            events[0]["uid"].is_number() && !ended.stderr.contains(secret),
+            "{ended:?}"
+        );
+    }
+    // A second revocation changes nothing.
+    assert!(audit(&site.run(&["key", "revoke", id])).is_empty());
+}

@@ -1,10 +1,10 @@
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use ostia_testkit::client::{RawClient, Request};
-use ostia_testkit::idp::{CLIENT_ID, FakeIdp};
+use ostia_testkit::idp::{CLIENT_ID, FakeIdp, Mood};
 use tempfile::TempDir;
 
 /// A person with a home folder, and an issuer.
@@ -155,6 +155,99 @@ async fn a_browser_elsewhere_signs_in() {
     person.idp.approve_device();
     assert_eq!(end(login).await, Some(0));
     assert!(person.run(&["token"]).await.1.starts_with("access-"));
+}
+
+/// Globus shows a code on a page of its own, and the user pastes it.
+#[tokio::test(flavor = "multi_thread")]
+async fn globus_s_code_is_pasted() {
+    let person = Person::new().await;
+    let words = [
+        "login",
+        "--issuer",
+        "globus",
+        "--client-id",
+        CLIENT_ID,
+        "--scope",
+        "https://gw/all",
+    ];
+    let mut command = person.ostia(&words);
+    command
+        .env("GLOBUS_SDK_SERVICE_URL_AUTH", person.idp.base_url())
+        .stdin(Stdio::piped());
+    let mut login = command.spawn().unwrap();
+    let address = line_with(&mut login, "/authorize?").await;
+    assert!(
+        address.contains("auth-code") && address.contains("code_challenge_method=S256"),
+        "{address}"
+    );
+    let location = person.browse(&address).await["location"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let (_, code) = location.split_once("code=").unwrap();
+    let code = code.split('&').next().unwrap();
+    let mut stdin = login.stdin.take().unwrap();
+    stdin.write_all(format!("  {code}\n").as_bytes()).unwrap();
+    assert_eq!(end(login).await, Some(0));
+    assert!(person.run(&["token"]).await.1.starts_with("access-"));
+    // The code alone is worth nothing: whoever redeems it must know what the challenge was made of.
+    let exchange = person
+        .idp
+        .calls()
+        .into_iter()
+        .find(|call| call.path == "/token")
+        .unwrap();
+    assert_eq!(exchange.form.get("code_verifier").map(str::len), Some(43));
+    // Another issuer has no such page.
+    assert_eq!(end(person.login("code")).await, Some(64));
+}
+
+/// Who is signed in asks a gateway who that is, and is signed out in the end, whatever the issuer says.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_gateway_knows_who_signed_in() {
+    let person = Person::new().await;
+    let site = super::site::Site::new();
+    let base = person.idp.base_url();
+    let secret = person.idp.secret().secret();
+    let settings = format!(
+        "[server]\nlisten = \"127.0.0.1:0\"\nadmin_listen = \"127.0.0.1:0\"\nstate_dir = \"state\"\n\
+         [fixtures]\nclusters = \"clusters.json\"\nendpoints = \"endpoints.json\"\n\
+         [auth]\nproviders = [\"introspection\"]\n[auth.introspection]\nurl = \"{base}/introspect\"\n\
+         client_id = \"{CLIENT_ID}\"\nclient_secret = \"{secret}\"\n"
+    );
+    site.write("ostia.toml", &settings);
+    let gateway = site.serve(&[]);
+    let url = format!(
+        "http://{}",
+        gateway.event("ostia listens")["listen"].as_str().unwrap()
+    );
+    for n in 0..20 {
+        let said = serde_json::json!({"active": true, "sub": "ann", "username": "ann@lab.org", "exp": 4_000_000_000_u64});
+        person.idp.introspected(&format!("access-{n}"), said);
+    }
+    let login = person.login("device");
+    person.idp.approve_device();
+    assert_eq!(end(login).await, Some(0));
+    let (code, shown) = person.run(&["whoami", "--url", &url]).await;
+    assert_eq!(code, Some(0));
+    let me: serde_json::Value = serde_json::from_str(&shown).unwrap();
+    assert_eq!(me["username"], "ann@lab.org");
+    // Not named anywhere.
+    assert_eq!(person.run(&["whoami"]).await.0, Some(64));
+    person.idp.revoke_all();
+    assert_eq!(person.run(&["whoami", "--url", &url]).await.0, Some(1));
+
+    person.idp.be(Mood::Status(503));
+    let mut command = person.ostia(&["logout"]);
+    let ended = tokio::task::spawn_blocking(move || command.output().unwrap())
+        .await
+        .unwrap();
+    let told = String::from_utf8(ended.stderr).unwrap();
+    assert!(
+        ended.status.success() && told.contains("could not be told"),
+        "{told}"
+    );
+    assert!(!person.file().exists());
 }
 
 #[tokio::test(flavor = "multi_thread")]

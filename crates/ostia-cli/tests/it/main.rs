@@ -12,6 +12,7 @@ mod key;
 mod login;
 mod maintenance;
 mod serve;
+mod sign_in_guide;
 mod site;
 mod usage;
 mod words;

@@ -30,7 +30,7 @@ fn ask(gateway: &TestGateway, path: &str, model: &str) -> Request {
 }
 
 /// Everything but what differs between any two answers.
-fn essence(answer: &Answer) -> (String, Vec<(String, String)>, Vec<u8>) {
+pub fn essence(answer: &Answer) -> (String, Vec<(String, String)>, Vec<u8>) {
     let fields = answer
         .head
         .fields

@@ -1,14 +1,20 @@
 //! Who may use what: every user before every rule, on every route, against one table of a few lines (R30, R31).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ostia_core::{Clock, SystemClock};
 use ostia_testkit::backend::FakeBackend;
-use ostia_testkit::client::Request;
-use ostia_testkit::gateway::{Endpoint, FRAMEWORK, Site, TestGateway};
+use ostia_testkit::client::{Answer, RawClient, Request};
+use ostia_testkit::gateway::{Endpoint, FRAMEWORK, Row, Site, TestGateway, gauges};
 use ostia_testkit::idp::{CLIENT_ID, FakeIdp};
 use serde_json::{Value, json};
 
+use crate::names::essence;
+
+/// Every route is there twice.
+const BASES: [&str; 2] = ["", "/resource_server"];
+/// A model that every cluster has, under another rule on each.
+const SHARED: &str = "shared";
 const APIS: [&str; 5] = [
     "chat/completions",
     "completions",
@@ -86,27 +92,51 @@ fn model(cluster: usize, endpoint: usize) -> String {
     format!("model-{cluster}-{endpoint}")
 }
 
+/// The rule of an endpoint: that of its number, or for the shared model one that differs from its cluster's.
+fn rule_of(cluster: usize, endpoint: Option<usize>) -> Rule {
+    RULES[endpoint.unwrap_or((cluster + 2) % RULES.len())]
+}
+
+/// All endpoints: cluster, model, and its number; `None` is the shared one.
+fn endpoints() -> Vec<(usize, String, Option<usize>)> {
+    let numbers = || (0..RULES.len()).map(Some).chain([None]);
+    let all = (0..RULES.len()).flat_map(|c| numbers().map(move |e| (c, e)));
+    all.map(|(c, e)| (c, e.map_or(SHARED.to_owned(), |e| model(c, e)), e))
+        .collect()
+}
+
+/// Cluster to models, by the reference.
+fn permitted(user: &User) -> BTreeMap<String, BTreeSet<String>> {
+    let mut permitted = BTreeMap::new();
+    for (c, name, e) in endpoints() {
+        if RULES[c].admits(user) {
+            let models: &mut BTreeSet<String> = permitted.entry(cluster(c)).or_default();
+            if rule_of(c, e).admits(user) {
+                models.insert(name);
+            }
+        }
+    }
+    permitted
+}
+
 async fn rig(users: &[User]) -> (FakeIdp, FakeBackend, TestGateway) {
     let (idp, backend) = (FakeIdp::start().await, FakeBackend::start().await);
     let mut site = Site::new().settings(&format!(
         "[auth]\nproviders = [\"introspection\"]\n[auth.introspection]\nurl = \"{}/introspect\"\nclient_id = \"{CLIENT_ID}\"\nclient_secret = \"env:IDP_SECRET\"",
         idp.base_url()
     ));
-    for (c, on_cluster) in RULES.iter().enumerate() {
-        for (e, on_endpoint) in RULES.iter().enumerate() {
-            let endpoint = Endpoint::of(&model(c, e), &backend)
-                .on(&cluster(c), FRAMEWORK)
-                .field("allowed_globus_groups", json!(on_endpoint.groups))
-                .field("allowed_domains", json!(on_endpoint.domains));
-            site = site.endpoint(endpoint);
-        }
+    for (c, name, e) in endpoints() {
+        let rule = rule_of(c, e);
+        let endpoint = Endpoint::of(&name, &backend)
+            .on(&cluster(c), FRAMEWORK)
+            .field("allowed_globus_groups", json!(rule.groups))
+            .field("allowed_domains", json!(rule.domains));
+        site = site.endpoint(endpoint);
+    }
+    for (c, rule) in RULES.iter().enumerate() {
         site = site
-            .cluster(
-                &cluster(c),
-                "allowed_globus_groups",
-                json!(on_cluster.groups),
-            )
-            .cluster(&cluster(c), "allowed_domains", json!(on_cluster.domains));
+            .cluster(&cluster(c), "allowed_globus_groups", json!(rule.groups))
+            .cluster(&cluster(c), "allowed_domains", json!(rule.domains));
     }
     for user in users {
         let name = match user.domain {
@@ -132,130 +162,251 @@ fn body(api: &str, model: &str) -> Value {
     }
 }
 
-/// Status, code and all bytes of an answer's body that are no completion.
-type Seen = (u16, String, Option<String>);
+/// Status, and of a refusal everything that a caller can look at.
+type Seen = (u16, Option<(String, Vec<(String, String)>, Vec<u8>)>);
 
 struct Caller<'a> {
-    gateway: &'a TestGateway,
-    client: ostia_testkit::client::RawClient,
+    client: RawClient,
+    user: &'a User,
 }
 
 impl Caller<'_> {
-    async fn post(&mut self, user: &User, path: &str, api: &str, model: &str) -> Seen {
-        let request = Request::post(path)
-            .bearer(&user.token)
-            .json(&body(api, model));
-        let answer = self.client.call(&request).await;
-        self.gateway.note(&answer);
-        let refused = (answer.status() >= 400).then(|| answer.text());
-        (
-            answer.status(),
-            answer.error_code().unwrap_or_default(),
-            refused,
-        )
+    async fn ask(&mut self, request: Request) -> Answer {
+        self.client.call(&request.bearer(&self.user.token)).await
+    }
+
+    async fn post(&mut self, path: &str, api: &str, model: &str) -> Seen {
+        let answer = self.ask(Request::post(path).json(&body(api, model))).await;
+        seen(&answer)
+    }
+
+    async fn get(&mut self, path: &str) -> Answer {
+        self.ask(Request::get(path)).await
     }
 }
 
+fn seen(answer: &Answer) -> Seen {
+    let refused = (answer.status() >= 400).then(|| essence(answer));
+    (answer.status(), refused)
+}
+
+/// Each request is let in by the reference or gets, to the byte, what a request for nothing gets. What reached a backend
+/// was an endpoint that the user may use, and what was denied is counted, each once.
 #[tokio::test]
-async fn every_route_decides_alike() {
+async fn every_inference_route_decides_alike() {
     let users = users();
     let (_idp, backend, gateway) = rig(&users).await;
-    let mut caller = Caller {
-        gateway: &gateway,
-        client: gateway.client().await,
-    };
+    let mut denied: BTreeMap<&str, u64> = BTreeMap::new();
     let mut decisions = 0;
     for user in &users {
-        assert_eq!(
-            listed(&gateway, user).await,
-            permitted(user),
-            "list-endpoints of {}",
-            user.token
-        );
-        for api in APIS {
-            let nowhere = caller
-                .post(
-                    user,
-                    &format!("/cluster9/{FRAMEWORK}/v1/{api}"),
-                    api,
-                    "model",
-                )
-                .await;
-            let nothing = caller
-                .post(user, &format!("/v1/{api}"), api, "no-such-model")
-                .await;
-            assert_eq!((nowhere.0, &*nowhere.1), (404, "cluster_not_found"));
-            assert_eq!((nothing.0, &*nothing.1), (404, "model_not_found"));
-            for (c, on_cluster) in RULES.iter().enumerate() {
-                for (e, on_endpoint) in RULES.iter().enumerate() {
-                    let may = (on_cluster.admits(user), on_endpoint.admits(user));
-                    let scoped_path = format!("/{}/{FRAMEWORK}/v1/{api}", cluster(c));
-                    let scoped = caller.post(user, &scoped_path, api, &model(c, e)).await;
-                    let bare = caller
-                        .post(user, &format!("/v1/{api}"), api, &model(c, e))
-                        .await;
+        let may = permitted(user);
+        let may_anywhere: BTreeSet<&String> = may.values().flatten().collect();
+        let client = gateway.client().await;
+        let mut caller = Caller { client, user };
+        for base in BASES {
+            for api in APIS {
+                let nowhere = format!("{base}/cluster9/{FRAMEWORK}/v1/{api}");
+                let nowhere = caller.post(&nowhere, api, "model").await;
+                let everywhere = format!("{base}/v1/{api}");
+                let nothing = caller.post(&everywhere, api, "no-such-model").await;
+                assert_eq!((nowhere.0, nothing.0), (404, 404));
+                for (c, name, _) in endpoints() {
+                    let scoped = format!("{base}/{}/{FRAMEWORK}/v1/{api}", cluster(c));
+                    let scoped = caller.post(&scoped, api, &name).await;
+                    let bare = caller.post(&everywhere, api, &name).await;
                     let what = format!(
-                        "{} ({:?} {}) {api} {}",
-                        user.token,
-                        user.groups,
-                        user.domain,
-                        model(c, e)
+                        "{} {:?} {}: {base} {api} {c} {name}",
+                        user.token, user.groups, user.domain
                     );
-                    match may {
-                        (true, true) => assert_eq!((scoped.0, bare.0), (200, 200), "{what}"),
-                        // What is forbidden looks to the byte like what is not there.
-                        (false, _) => assert_eq!((&scoped, &bare), (&nowhere, &nothing), "{what}"),
-                        (true, false) => {
-                            assert_eq!((&scoped, &bare), (&nothing, &nothing), "{what}")
+                    match may.get(&cluster(c)) {
+                        None => {
+                            *denied.entry("cluster").or_default() += 1;
+                            assert_eq!(scoped, nowhere, "{what}");
                         }
+                        Some(models) if models.contains(&name) => {
+                            assert_eq!(scoped.0, 200, "{what}")
+                        }
+                        Some(_) => {
+                            *denied.entry("model").or_default() += 1;
+                            assert_eq!(scoped, nothing, "{what}");
+                        }
+                    }
+                    if may_anywhere.contains(&name) {
+                        assert_eq!(bare.0, 200, "{what}");
+                    } else {
+                        *denied.entry("model").or_default() += 1;
+                        assert_eq!(bare, nothing, "{what}");
                     }
                     decisions += 2;
                 }
             }
         }
     }
-    assert_eq!(decisions, 9 * 25 * 5 * 2);
-    drop(caller);
+    assert_eq!(decisions, 9 * 2 * 5 * 30 * 2);
+    let metrics = gauges::scrape(gateway.admin_address()).await;
+    for (what, count) in denied {
+        let line = format!("ostia_denials_total{{what=\"{what}\"}} {count}\n");
+        assert!(metrics.contains(&line), "{line}{metrics}");
+    }
+    for row in gateway.finish(&[&backend]).await {
+        assert!(was_permitted(&users, &row), "{row:?}");
+    }
+}
+
+/// Whether a request that was answered went where its user may go.
+fn was_permitted(users: &[User], row: &Row) -> bool {
+    let name = row.username.split('@').next().unwrap();
+    let user = users.iter().find(|user| user.token == name).unwrap();
+    let slug = |c: usize| format!("{}-{FRAMEWORK}-{}", cluster(c), row.model);
+    let c = (0..RULES.len()).find(|c| slug(*c) == row.endpoint_slug);
+    row.outcome != "ok" || c.is_some_and(|c| permitted(user)[&cluster(c)].contains(&row.model))
+}
+
+/// Every list holds what the reference permits, and every single thing that it does not is, to the byte, nothing.
+#[tokio::test]
+async fn every_list_decides_alike() {
+    let users = users();
+    let (_idp, backend, gateway) = rig(&users).await;
+    for user in &users {
+        let client = gateway.client().await;
+        let mut caller = Caller { client, user };
+        let may = permitted(user);
+        let anywhere: BTreeSet<String> = may.values().flatten().cloned().collect();
+        for base in BASES {
+            let listed = caller.get(&format!("{base}/list-endpoints")).await.json();
+            assert_eq!(endpoints_of(&listed), may, "{base} {}", user.token);
+            assert_eq!(
+                ids(&caller.get(&format!("{base}/v1/models")).await),
+                anywhere
+            );
+            let nothing = seen(&caller.get(&format!("{base}/v1/models/no-such-model")).await);
+            for (c, name, _) in endpoints() {
+                let one = caller.get(&format!("{base}/v1/models/{name}")).await;
+                alike(&one, anywhere.contains(&name), &nothing);
+                let of_cluster = may
+                    .get(&cluster(c))
+                    .is_some_and(|models| models.contains(&name));
+                check_one(
+                    &mut caller,
+                    base,
+                    c,
+                    &name,
+                    of_cluster,
+                    may.contains_key(&cluster(c)),
+                )
+                .await;
+            }
+            for c in 0..RULES.len() {
+                check_lists(&mut caller, base, c, may.get(&cluster(c))).await;
+            }
+        }
+    }
+    // What is open to all is told to all; of the others nobody learns here that they are there.
+    for base in BASES {
+        let open = gateway.call(&Request::get(&format!("{base}/status"))).await;
+        assert_eq!(open.json(), json!({"cluster0": true}));
+    }
     gateway.finish(&[&backend]).await;
 }
 
-/// Cluster to models, by the reference.
-fn permitted(user: &User) -> BTreeMap<String, Vec<String>> {
-    let clusters = RULES
+/// One model of a cluster, on the routes that name both.
+async fn check_one(
+    caller: &mut Caller<'_>,
+    base: &str,
+    c: usize,
+    name: &str,
+    may: bool,
+    sees: bool,
+) {
+    for route in [
+        "/{cluster}/{framework}/v1/models/{model}",
+        "/{cluster}/models?model_id={model}",
+    ] {
+        let route = |cluster: &str, model: &str| {
+            let path = route
+                .replace("{cluster}", cluster)
+                .replace("{framework}", FRAMEWORK);
+            format!("{base}{}", path.replace("{model}", model))
+        };
+        let absent = match sees {
+            true => route(&cluster(c), "no-such-model"),
+            false => route("cluster9", name),
+        };
+        let absent = seen(&caller.get(&absent).await);
+        let one = caller.get(&route(&cluster(c), name)).await;
+        alike(&one, may, &absent);
+    }
+}
+
+/// The lists of a cluster; `None`: it must not be there.
+async fn check_lists(
+    caller: &mut Caller<'_>,
+    base: &str,
+    c: usize,
+    may: Option<&BTreeSet<String>>,
+) {
+    for list in [
+        format!("{FRAMEWORK}/v1/models"),
+        "models".to_owned(),
+        "jobs".to_owned(),
+    ] {
+        let absent = seen(&caller.get(&format!("{base}/cluster9/{list}")).await);
+        let answer = caller.get(&format!("{base}/{}/{list}", cluster(c))).await;
+        alike(&answer, may.is_some(), &absent);
+        let Some(may) = may else { continue };
+        let shown = match &*list {
+            "jobs" => job_models(&answer.json()),
+            _ => ids(&answer),
+        };
+        assert_eq!(&shown, may, "{} {base} {c} {list}", caller.user.token);
+    }
+}
+
+#[track_caller]
+fn alike(answer: &Answer, may: bool, absent: &Seen) {
+    assert_eq!(absent.0, 404);
+    match may {
+        true => assert_eq!(answer.status(), 200, "{}", answer.text()),
+        false => assert_eq!(&seen(answer), absent),
+    }
+}
+
+/// The ids of OpenAI's list, or of a bare array.
+fn ids(answer: &Answer) -> BTreeSet<String> {
+    let all = answer.json();
+    let entries = all.as_array().or_else(|| all["data"].as_array()).unwrap();
+    let ids = entries
         .iter()
-        .enumerate()
-        .filter(|(_, rule)| rule.admits(user));
-    clusters
-        .map(|(c, _)| {
-            let endpoints = RULES
-                .iter()
-                .enumerate()
-                .filter(|(_, rule)| rule.admits(user));
-            (cluster(c), endpoints.map(|(e, _)| model(c, e)).collect())
-        })
-        .collect()
+        .map(|one| one["id"].as_str().unwrap().to_owned());
+    ids.collect()
+}
+
+/// Models of all lists, and a look at the counts.
+fn job_models(jobs: &Value) -> BTreeSet<String> {
+    let lists = jobs
+        .as_object()
+        .unwrap()
+        .values()
+        .filter_map(Value::as_array);
+    let models: BTreeSet<String> = lists
+        .flatten()
+        .flat_map(|job| job["Models"].as_str().unwrap().split(','))
+        .map(str::to_owned)
+        .collect();
+    assert_eq!(jobs["cluster_status"]["total_models"], models.len());
+    models
 }
 
 /// Cluster to models, by `/list-endpoints`.
-async fn listed(gateway: &TestGateway, user: &User) -> BTreeMap<String, Vec<String>> {
-    let answer = gateway
-        .call(&Request::get("/list-endpoints").bearer(&user.token))
-        .await;
-    assert_eq!(answer.status(), 200, "{}", answer.text());
-    let all = answer.json()["clusters"].as_object().unwrap().clone();
-    all.into_iter()
-        .map(|(name, cluster)| {
-            let models = cluster["frameworks"][FRAMEWORK]["models"]
-                .as_array()
-                .cloned()
-                .unwrap_or_default();
-            (
-                name,
-                models
-                    .iter()
-                    .map(|one| one.as_str().unwrap().to_owned())
-                    .collect(),
-            )
-        })
-        .collect()
+fn endpoints_of(listed: &Value) -> BTreeMap<String, BTreeSet<String>> {
+    let all = listed["clusters"].as_object().unwrap().iter();
+    all.map(|(name, cluster)| {
+        let frameworks = cluster["frameworks"].as_object().unwrap();
+        let models = frameworks
+            .values()
+            .flat_map(|one| one["models"].as_array().unwrap());
+        let models = models.map(|one| one.as_str().unwrap().to_owned());
+        (name.clone(), models.collect())
+    })
+    .collect()
 }

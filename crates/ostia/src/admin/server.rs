@@ -7,6 +7,7 @@ use serde_json::json;
 
 use crate::app::Gateway;
 use crate::error::Refusal;
+use crate::identify::{Principal, Sender};
 use crate::listen::{self, Connections, Handler, Inbound, Listener, Rejection, Stage};
 use crate::read::Dialect;
 use crate::relay::ClientBody;
@@ -37,15 +38,58 @@ pub async fn serve(listener: Listener, gateway: Arc<Gateway>, public: Arc<Connec
 
 impl Admin {
     async fn answer(&self, inbound: &Inbound) -> Result<Response<ClientBody>, Refusal> {
-        if !matches!(inbound.head.method, Method::GET | Method::HEAD) {
-            return Err(Refusal::method_not_allowed("GET, HEAD"));
+        let path = inbound.head.uri.path();
+        if path == "/admin/purge" {
+            return self.purge(inbound).await;
         }
-        match inbound.head.uri.path() {
+        if !matches!(inbound.head.method, Method::GET | Method::HEAD) {
+            let known = matches!(path, "/health/live" | "/health/ready" | "/metrics");
+            return Err(match known {
+                true => Refusal::method_not_allowed("GET, HEAD"),
+                false => Refusal::not_found(),
+            });
+        }
+        match path {
             "/health/live" => Ok(json_answer(StatusCode::OK, &json!({"status": "ok"}))),
             "/health/ready" => Ok(self.ready().await),
             "/metrics" => Ok(self.metrics()),
             _ => Err(Refusal::not_found()),
         }
+    }
+
+    /// Forgets what providers said of callers, so that a right that was taken away is gone at once.
+    async fn purge(&self, inbound: &Inbound) -> Result<Response<ClientBody>, Refusal> {
+        if inbound.head.method != Method::POST {
+            return Err(Refusal::method_not_allowed("POST"));
+        }
+        let administrator = self.administrator(inbound).await?;
+        self.gateway.identify().purge();
+        tracing::info!(
+            target: "ostia::audit",
+            kind = "purged",
+            request_id = %inbound.id,
+            username = &*administrator.username,
+            "what is known of callers was forgotten"
+        );
+        Ok(json_answer(StatusCode::OK, &json!({"status": "ok"})))
+    }
+
+    /// Whoever shows a key that was made with `--admin`.
+    async fn administrator(&self, inbound: &Inbound) -> Result<Principal, Refusal> {
+        let sender = Sender {
+            peer_ip: inbound.peer_ip,
+            origin_ip: inbound.origin_ip,
+        };
+        let identify = self.gateway.identify();
+        let principal = identify.identify(&inbound.head, sender).await?;
+        if principal.admin {
+            return Ok(principal);
+        }
+        Err(Refusal::client(
+            StatusCode::FORBIDDEN,
+            "policy_denied",
+            "This needs an admin key (`ostia key create --admin`).",
+        ))
     }
 
     /// 503 while the gateway drains, or while its store does not answer.

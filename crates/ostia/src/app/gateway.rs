@@ -11,12 +11,12 @@ use serde_json::{Value, json};
 use super::{Snapshot, Workbench};
 use crate::account::{Books, Ledger};
 use crate::admit::{Admission, RetryBudget};
-use crate::authorize::{Denied, Notices as _};
+use crate::authorize::{Denials, Denied, Notices as _, Wanted};
 use crate::config::Settings;
 use crate::endpoint::{Promise, injects_usage};
 use crate::error::Refusal;
 use crate::fleet::{Fleet, Responses};
-use crate::identify::{Identify, Principal, Sender};
+use crate::identify::{Identify, KeyWatch, Principal, Sender};
 use crate::listen::{Drain, Handler, Inbound, Rejection};
 use crate::models::{
     Audience, Models, cluster_models, list_endpoints, query_value, status, whoami,
@@ -39,6 +39,8 @@ pub struct Gateway {
     /// Unix seconds.
     pub(super) started: i64,
     pub(super) identify: Identify,
+    pub(super) key_watch: Arc<KeyWatch>,
+    pub(super) denials: Denials,
     pub(super) limiter: Arc<dyn Limiter>,
     pub(super) retries: RetryBudget,
     pub(super) body_budget: Arc<Budget>,
@@ -61,6 +63,16 @@ impl Gateway {
 
     pub fn identify(&self) -> &Identify {
         &self.identify
+    }
+
+    /// What became of keys since the start.
+    pub fn key_watch(&self) -> &KeyWatch {
+        &self.key_watch
+    }
+
+    /// Who was refused what is there.
+    pub fn denials(&self) -> &Denials {
+        &self.denials
     }
 
     pub fn fleet(&self) -> &Fleet {
@@ -195,13 +207,13 @@ impl Gateway {
                 pipeline::infer(self, inbound, &principal, &address).await
             }
             Ok(Route::NotServed) => Err(Refusal::not_implemented()),
-            Ok(Route::Jobs(cluster)) => self.jobs(cluster, &principal).await,
+            Ok(Route::Jobs(cluster)) => self.jobs(cluster, &principal, inbound.id).await,
             Ok(Route::ClusterModels(cluster)) => {
                 let query = inbound.head.uri.query().unwrap_or("");
-                let models = self.cluster_models(cluster, query, &principal)?;
+                let models = self.cluster_models(cluster, query, &principal, inbound.id)?;
                 Ok(json_answer(&models))
             }
-            Ok(listing) => Ok(json_answer(&self.list(&listing, &principal)?)),
+            Ok(listing) => Ok(json_answer(&self.list(&listing, &principal, inbound.id)?)),
             Err(Lost::NoMethod { allow, .. }) => Err(Refusal::method_not_allowed(&allow)),
             Err(Lost::NoPath) => Err(Refusal::not_found()),
         }
@@ -212,9 +224,15 @@ impl Gateway {
         &self,
         name: &str,
         principal: &Principal,
+        id: RequestId,
     ) -> Result<Response<ClientBody>, Refusal> {
         let snapshot = self.snapshot();
-        let cluster = snapshot.visible_cluster(name, principal)?;
+        let refuse = |denied| {
+            let wanted = Wanted::Cluster(name);
+            self.denials
+                .note(denied, wanted, &snapshot.catalog, principal, id)
+        };
+        let cluster = snapshot.visible_cluster(name, principal).map_err(refuse)?;
         let deployments = snapshot.catalog.of_cluster(name);
         let audience = Audience::new(cluster, deployments, principal);
         if let Some(text) = snapshot.notices.notice(name) {
@@ -234,10 +252,16 @@ impl Gateway {
         name: &str,
         query: &str,
         principal: &Principal,
+        id: RequestId,
     ) -> Result<Value, Denied> {
         let snapshot = self.snapshot();
-        snapshot.visible_cluster(name, principal)?;
         let wanted = query_value(query, "model_id");
+        let refuse = |denied| {
+            let wanted = Wanted::ModelOf(name, wanted.as_deref().unwrap_or_default());
+            self.denials
+                .note(denied, wanted, &snapshot.catalog, principal, id)
+        };
+        snapshot.visible_cluster(name, principal).map_err(refuse)?;
         let models = cluster_models(
             snapshot.catalog.of_cluster(name),
             principal,
@@ -246,7 +270,7 @@ impl Gateway {
             &self.settings.catalog.model_details_keys,
         );
         if wanted.is_some() && models.is_empty() {
-            return Err(Denied::ModelNotFound);
+            return Err(refuse(Denied::ModelNotFound));
         }
         Ok(Value::Array(models))
     }
@@ -266,8 +290,18 @@ impl Gateway {
     }
 
     /// What a caller may see of the catalog and of itself.
-    fn list(&self, route: &Route<'_>, principal: &Principal) -> Result<Value, Denied> {
+    fn list(
+        &self,
+        route: &Route<'_>,
+        principal: &Principal,
+        id: RequestId,
+    ) -> Result<Value, Denied> {
         let snapshot = self.snapshot();
+        let refuse = |scope, name| {
+            let wanted = Wanted::Model(scope_of(scope), name);
+            let (denials, catalog) = (&self.denials, &snapshot.catalog);
+            move |denied| denials.note(denied, wanted, catalog, principal, id)
+        };
         let models = Models {
             catalog: &snapshot.catalog,
             notices: &snapshot.notices,
@@ -277,8 +311,10 @@ impl Gateway {
         let base_path = &self.settings.server.base_path;
         Ok(match route {
             Route::ListEndpoints => list_endpoints(&snapshot.catalog, principal, base_path),
-            Route::Models(scope) => models.list(scope_of(*scope))?,
-            Route::Model(scope, id) => models.find(scope_of(*scope), id)?,
+            Route::Models(scope) => models.list(scope_of(*scope)).map_err(refuse(*scope, ""))?,
+            Route::Model(scope, name) => models
+                .find(scope_of(*scope), name)
+                .map_err(refuse(*scope, name))?,
             _ => whoami(principal),
         })
     }

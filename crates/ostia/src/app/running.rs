@@ -14,9 +14,12 @@ use super::{Gateway, Parts, Registry, Snapshot, StartError, Workbench};
 use crate::account::Ledger;
 use crate::admin;
 use crate::admit::{LocalLimiter, RetryBudget};
+use crate::authorize::Denials;
 use crate::config::{ListenAddress, MaintenanceSource, Provider, Settings};
 use crate::fleet::Responses;
-use crate::identify::{ApiKeys, Authenticator, Globus, Identify, Introspection, Oidc, Open, Web};
+use crate::identify::{
+    ApiKeys, Authenticator, Globus, Identify, Introspection, KeyWatch, Oidc, Open, Web,
+};
 use crate::listen::{self, Connections, Drain, Listener, Tls};
 use crate::read::{Budget, ReadLimits};
 use crate::routes::Cors;
@@ -32,6 +35,8 @@ const POLL: Duration = Duration::from_secs(1);
 const FIRST_LOOK: Duration = Duration::from_secs(3);
 /// How often the last use of keys is written down.
 const TOUCH: Duration = Duration::from_secs(30);
+/// How often it is looked for changes of keys, for the audit log.
+const KEY_LOOK: Duration = Duration::from_secs(10);
 /// How long the ledger may take at the end to carry its last rows to the store. What is left waits in the journal.
 const LAST_FLUSH: Duration = Duration::from_secs(10);
 
@@ -72,6 +77,7 @@ impl Running {
         beside.extend([
             spawn(sweep(Arc::clone(&gateway))),
             spawn(touch_keys(api_keys)),
+            spawn(watch_keys(Arc::clone(&gateway.key_watch))),
             spawn(admin::serve(
                 admin_listener,
                 Arc::clone(&gateway),
@@ -175,6 +181,8 @@ fn build(parts: Parts, registry: Registry, api_keys: &Arc<ApiKeys>) -> Result<Ga
             !settings.server.trusted_proxies.is_empty(),
             Arc::clone(&clock),
         ),
+        key_watch: Arc::new(KeyWatch::new(Arc::clone(&store), Arc::clone(&clock))),
+        denials: Denials::new(Arc::clone(&clock)),
         limiter,
         retries: RetryBudget::new(settings.upstream.retry_budget_percent, Arc::clone(&clock)),
         body_budget: Budget::new(settings.server.max_buffered_bytes),
@@ -325,5 +333,14 @@ async fn touch_keys(api_keys: Arc<ApiKeys>) {
         if let Err(error) = api_keys.flush_last_used().await {
             tracing::warn!(%error, "the last use of keys could not be written down");
         }
+    }
+}
+
+async fn watch_keys(watch: Arc<KeyWatch>) {
+    loop {
+        if let Err(error) = watch.look().await {
+            tracing::warn!(%error, "keys could not be looked at for changes");
+        }
+        tokio::time::sleep(KEY_LOOK).await;
     }
 }

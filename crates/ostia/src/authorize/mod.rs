@@ -1,9 +1,11 @@
 //! In: a [`crate::identify::Principal`] and a [`crate::resolve::Pool`]. Out: [`Permit`]: the allowed deployments, never none.
 //! Here: the one rule of groups and domains, for every route, and the order in which refusals are told.
-//! Not here: I/O, load, limits.
+//! Not here: load, limits, and I/O but for the audit log.
 
+mod denials;
 mod permit;
 mod rule;
 
+pub use denials::{Denials, Wanted};
 pub use permit::{Denied, Notices, Permit, authorize};
 pub use rule::{Broken, broken, may_see, may_use, permits};

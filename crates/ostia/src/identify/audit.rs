@@ -1,16 +1,9 @@
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
 
 use ostia_core::Clock;
-use parking_lot::Mutex;
 
-use super::SignInError;
-
-/// Events of one reason in a second; the rest is counted and told with the next one.
-const EVENTS: u32 = 10;
-const SECOND: Duration = Duration::from_secs(1);
+use super::{Pace, SignInError};
 
 /// Why sign-ins failed, by name. The order is that of `index`.
 const REASONS: [&str; 12] = [
@@ -31,28 +24,14 @@ const REASONS: [&str; 12] = [
 /// Writes down failed sign-ins: every one is counted, and a bounded number a second becomes an event of target
 /// `ostia::audit`. Of a credential it shows eight hexadecimal digits of its hash, of a caller the address.
 pub(super) struct Audit {
-    counts: [AtomicU64; REASONS.len()],
-    pace: Mutex<[Pace; REASONS.len()]>,
+    paces: [Pace; REASONS.len()],
     clock: Arc<dyn Clock>,
-}
-
-#[derive(Clone, Copy)]
-struct Pace {
-    since: Instant,
-    told: u32,
-    untold: u64,
 }
 
 impl Audit {
     pub(super) fn new(clock: Arc<dyn Clock>) -> Self {
-        let pace = Pace {
-            since: clock.now(),
-            told: 0,
-            untold: 0,
-        };
         Self {
-            counts: Default::default(),
-            pace: Mutex::new([pace; REASONS.len()]),
+            paces: Default::default(),
             clock,
         }
     }
@@ -64,8 +43,7 @@ impl Audit {
         credential: Option<&[u8; 32]>,
     ) {
         let index = index(error);
-        self.counts[index].fetch_add(1, Ordering::Relaxed);
-        let Some(untold) = self.turn(index) else {
+        let Some(untold) = self.paces[index].count(&*self.clock) else {
             return;
         };
         let credential = credential.map(|hash| hex::encode(&hash[..4]));
@@ -82,27 +60,7 @@ impl Audit {
 
     /// Failed sign-ins since the start, by reason.
     pub(super) fn counts(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
-        let counts = self
-            .counts
-            .iter()
-            .map(|count| count.load(Ordering::Relaxed));
-        REASONS.into_iter().zip(counts)
-    }
-
-    /// Whether an event may be written now, and how many were not since the last one.
-    fn turn(&self, index: usize) -> Option<u64> {
-        let now = self.clock.now();
-        let pace = &mut self.pace.lock()[index];
-        if now.duration_since(pace.since) >= SECOND {
-            pace.since = now;
-            pace.told = 0;
-        }
-        if pace.told >= EVENTS {
-            pace.untold += 1;
-            return None;
-        }
-        pace.told += 1;
-        Some(std::mem::take(&mut pace.untold))
+        REASONS.into_iter().zip(self.paces.iter().map(Pace::total))
     }
 }
 
@@ -129,18 +87,15 @@ mod tests {
     use ostia_core::ManualClock;
 
     #[test]
-    fn all_are_counted_and_few_are_told() {
-        let clock = Arc::new(ManualClock::at(0));
-        let audit = Audit::new(Arc::clone(&clock) as _);
-        let told = (0..1_000).filter(|_| audit.turn(4).is_some()).count();
-        assert_eq!(told, 10);
-        clock.advance(SECOND);
-        assert_eq!(audit.turn(4), Some(990));
+    fn failures_are_counted_by_reason() {
+        let audit = Audit::new(Arc::new(ManualClock::at(0)));
         let origin = "192.0.2.1".parse().unwrap();
         for _ in 0..1_000 {
             audit.failed(&SignInError::InvalidKey, origin, None);
         }
+        audit.failed(&SignInError::Missing, origin, None);
         let counted: Vec<_> = audit.counts().filter(|(_, count)| *count > 0).collect();
-        assert_eq!(counted, [("invalid_api_key", 1_000)]);
+        let expected = [("missing_credentials", 1), ("invalid_api_key", 1_000)];
+        assert_eq!(counted, expected);
     }
 }

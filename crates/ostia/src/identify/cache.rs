@@ -9,6 +9,7 @@ use ostia_core::Clock;
 use parking_lot::Mutex;
 use quick_cache::sync::Cache as QuickCache;
 
+use super::peers::Ticket;
 use super::{Authenticator, SignInError, Verified};
 use crate::runtime::spawn;
 
@@ -18,8 +19,6 @@ const BAD: usize = 10_000;
 const NEGATIVE_TTL: Duration = Duration::from_secs(10);
 /// How soon a provider that did not answer is asked again for somebody who may go on meanwhile.
 const RETRY_OUTAGE: Duration = Duration::from_secs(1);
-/// How long a caller waits for a provider. The question goes on without them, so the next try finds its answer.
-const PATIENCE: Duration = Duration::from_millis(1_800);
 /// Questions under way at once. Providers admit far fewer; the rest wait for them.
 const FLIGHTS: usize = 4_096;
 
@@ -56,12 +55,12 @@ struct Entry {
 
 /// One question to a provider, awaited by many.
 #[derive(Clone)]
-struct Flight {
+pub(super) struct Flight {
     number: u64,
-    answer: Shared<BoxFuture<'static, Answer>>,
+    pub(super) answer: Shared<BoxFuture<'static, Answer>>,
 }
 
-type Answer = Result<Arc<Verified>, SignInError>;
+pub(super) type Answer = Result<Arc<Verified>, SignInError>;
 
 impl Cache {
     pub(super) fn new(clock: Arc<dyn Clock>) -> Self {
@@ -92,20 +91,9 @@ impl Cache {
         }
     }
 
-    /// The provider's answer. Many callers with one credential ask once; one that leaves stops nothing.
-    pub(super) async fn ask(
-        self: &Arc<Self>,
-        hash: Hash,
-        provider: &Arc<dyn Authenticator>,
-        token: &str,
-    ) -> Answer {
-        let Some(flight) = self.fly(hash, provider, token) else {
-            return Err(provider.outage());
-        };
-        match tokio::time::timeout(PATIENCE, flight.answer).await {
-            Ok(answer) => answer,
-            Err(_) => self.usable(&hash).ok_or_else(|| provider.outage()),
-        }
+    /// The question about a credential that is under way already.
+    pub(super) fn flight(&self, hash: &Hash) -> Option<Flight> {
+        self.flights.lock().get(hash).cloned()
     }
 
     /// Asks again without waiting.
@@ -115,7 +103,7 @@ impl Cache {
         provider: &Arc<dyn Authenticator>,
         token: &str,
     ) {
-        drop(self.fly(hash, provider, token));
+        drop(self.fly(hash, provider, token, None));
     }
 
     pub(super) fn purge(&self) {
@@ -125,11 +113,14 @@ impl Cache {
         self.bad.clear();
     }
 
-    fn fly(
+    /// Asks the provider, or joins whoever asks it: many callers with one credential ask once, and one that leaves stops
+    /// nothing. `None`: too many questions are under way.
+    pub(super) fn fly(
         self: &Arc<Self>,
         hash: Hash,
         provider: &Arc<dyn Authenticator>,
         token: &str,
+        ticket: Option<Ticket>,
     ) -> Option<Flight> {
         let mut flights = self.flights.lock();
         if let Some(flight) = flights.get(&hash) {
@@ -139,8 +130,9 @@ impl Cache {
             return None;
         }
         let number = self.next_flight.fetch_add(1, Ordering::Relaxed);
-        let landing = Landing {
+        let mut landing = Landing {
             cache: Arc::clone(self),
+            ticket,
             hash,
             number,
             generation: self.generation.load(Ordering::SeqCst),
@@ -159,7 +151,8 @@ impl Cache {
         Some(flight)
     }
 
-    fn usable(&self, hash: &Hash) -> Option<Arc<Verified>> {
+    /// What may be believed while a provider does not answer.
+    pub(super) fn usable(&self, hash: &Hash) -> Option<Arc<Verified>> {
         let entry = self.good.get(hash)?;
         (self.clock.now() < entry.usable_until).then(|| Arc::clone(&entry.verified))
     }
@@ -210,11 +203,18 @@ struct Landing {
     hash: Hash,
     number: u64,
     generation: u64,
+    /// Of the peer that asked first.
+    ticket: Option<Ticket>,
 }
 
 impl Landing {
-    fn settle(&self, outcome: Result<Verified, SignInError>) -> Answer {
+    fn settle(&mut self, outcome: Result<Verified, SignInError>) -> Answer {
         let cache = &self.cache;
+        if outcome.as_ref().is_err_and(SignInError::is_guess)
+            && let Some(ticket) = self.ticket.take()
+        {
+            ticket.spend();
+        }
         if cache.generation.load(Ordering::SeqCst) != self.generation {
             return outcome.map(Arc::new);
         }

@@ -99,9 +99,13 @@ impl<'a> Jwt<'a> {
 }
 
 impl Key {
-    /// Reads a JWK set (RFC 7517 section 5). Keys that are not understood, or not for signatures, are left out.
+    /// Reads a JWK set (RFC 7517 section 5). Keys that are not understood, or not for signatures, are left out. `None`: it
+    /// is no set, or an empty one, which no issuer that works has.
     pub(super) fn read_set(set: &Value) -> Option<Vec<Self>> {
         let keys = set.get("keys")?.as_array()?;
+        if keys.is_empty() {
+            return None;
+        }
         Some(keys.iter().take(MOST_KEYS).filter_map(Self::read).collect())
     }
 

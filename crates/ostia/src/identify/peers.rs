@@ -6,9 +6,11 @@ use http::HeaderMap;
 use ostia_core::Clock;
 use parking_lot::Mutex;
 use quick_cache::sync::Cache as QuickCache;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Bad credentials one peer may try in a window before it has to wait.
 const GUESSES: u32 = 30;
+const PLACES: usize = GUESSES as usize;
 const WINDOW: Duration = Duration::from_secs(60);
 /// Peers that are remembered.
 const PEERS: usize = 16_384;
@@ -37,6 +39,16 @@ struct Window {
     guesses: u32,
     /// Those that were known to be bad already: somebody's expired token in a loop. They hold up nobody else.
     repeats: u32,
+    /// One for each guess that is left. Whoever asks a provider holds one until the answer is there, so that many guesses at
+    /// once are no more than many in a row.
+    places: Arc<Semaphore>,
+}
+
+/// The right of a peer to have a provider asked about one credential that nobody knows. It belongs to the question, not to
+/// the caller: who hangs up has guessed all the same.
+pub(super) struct Ticket {
+    held: Option<(Arc<Mutex<Window>>, OwnedSemaphorePermit)>,
+    clock: Arc<dyn Clock>,
 }
 
 /// One peer, if limits apply to it.
@@ -69,12 +81,36 @@ impl Peers {
         self.wait(peer, |window| window.guesses.saturating_add(window.repeats))
     }
 
+    /// Waits for one of the peer's places; `Err`: how long to stay away.
+    pub(super) async fn enter(&self, peer: Peer) -> Result<Ticket, Duration> {
+        let clock = Arc::clone(&self.clock);
+        let Some(window) = self.window(peer) else {
+            return Ok(Ticket { held: None, clock });
+        };
+        let places = window.lock().now(self.clock.now()).places();
+        match places.acquire_owned().await {
+            Ok(place) => Ok(Ticket {
+                held: Some((window, place)),
+                clock,
+            }),
+            // Closed by the last guess of the window.
+            Err(_) => Err(self.barred(peer).unwrap_or(WINDOW)),
+        }
+    }
+
+    /// A credential that no provider had to be asked about.
     pub(super) fn guessed(&self, peer: Peer) {
-        self.count(peer, |window| &mut window.guesses);
+        if let Some(window) = self.window(peer) {
+            let mut window = window.lock();
+            window.now(self.clock.now()).guess();
+            window.places.forget_permits(1);
+        }
     }
 
     pub(super) fn repeated(&self, peer: Peer) {
-        self.count(peer, |window| &mut window.repeats);
+        if let Some(window) = self.window(peer) {
+            window.lock().now(self.clock.now()).repeat();
+        }
     }
 
     fn wait(&self, peer: Peer, count: impl Fn(&Window) -> u32) -> Option<Duration> {
@@ -85,26 +121,61 @@ impl Peers {
         (count(&window) >= GUESSES && !left.is_zero()).then_some(left)
     }
 
-    fn count(&self, peer: Peer, field: impl Fn(&mut Window) -> &mut u32) {
-        let Some(key) = peer.0 else { return };
-        let now = self.clock.now();
-        let fresh = || Window {
+    fn window(&self, peer: Peer) -> Option<Arc<Mutex<Window>>> {
+        let made = self
+            .seen
+            .get_or_insert_with::<_, std::convert::Infallible>(&peer.0?, || {
+                Ok(Arc::new(Mutex::new(Window::begin(self.clock.now()))))
+            });
+        let Ok(window) = made;
+        Some(window)
+    }
+}
+
+impl Window {
+    fn begin(now: Instant) -> Self {
+        Self {
             since: now,
             guesses: 0,
             repeats: 0,
-        };
-        let made = self
-            .seen
-            .get_or_insert_with::<_, std::convert::Infallible>(&key, || {
-                Ok(Arc::new(Mutex::new(fresh())))
-            });
-        let Ok(window) = made;
-        let mut window = window.lock();
-        if now >= window.since + WINDOW {
-            *window = fresh();
+            places: Arc::new(Semaphore::new(PLACES)),
         }
-        let count = field(&mut window);
-        *count = count.saturating_add(1);
+    }
+
+    /// The window of this moment. It begins with its first guess.
+    fn now(&mut self, now: Instant) -> &mut Self {
+        let untouched = self.guesses == 0 && self.repeats == 0;
+        if untouched {
+            self.since = now;
+        } else if now >= self.since + WINDOW {
+            *self = Self::begin(now);
+        }
+        self
+    }
+
+    fn places(&self) -> Arc<Semaphore> {
+        Arc::clone(&self.places)
+    }
+
+    fn guess(&mut self) {
+        self.guesses = self.guesses.saturating_add(1);
+        if self.guesses >= GUESSES {
+            self.places.close();
+        }
+    }
+
+    fn repeat(&mut self) {
+        self.repeats = self.repeats.saturating_add(1);
+    }
+}
+
+impl Ticket {
+    /// The provider said that it was a guess.
+    pub(super) fn spend(self) {
+        if let Some((window, place)) = self.held {
+            place.forget();
+            window.lock().now(self.clock.now()).guess();
+        }
     }
 }
 

@@ -5,9 +5,12 @@ use http::request;
 use ostia_core::{BoxFuture, Clock, Identity};
 
 use super::audit::Audit;
-use super::cache::{Cache, Hash, Known};
+use super::cache::{Answer, Cache, Hash, Known};
 use super::peers::{Peer, Peers};
 use super::{Credential, Open, Principal, Sender, hash_key};
+
+/// How long a caller waits for a provider. The question goes on without them, so the next try finds its answer.
+const PATIENCE: Duration = Duration::from_millis(1_800);
 
 /// Why a caller cannot sign in.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -51,7 +54,7 @@ impl SignInError {
     }
 
     /// Whether somebody who guesses would get this answer.
-    const fn is_guess(&self) -> bool {
+    pub(super) const fn is_guess(&self) -> bool {
         matches!(self, Self::InvalidKey | Self::Expired)
     }
 }
@@ -177,18 +180,44 @@ impl Identify {
     }
 
     /// Nobody guesses beyond the limit, and a provider is not asked on their behalf.
-    async fn ask(&self, peer: Peer, hash: Hash, token: &str) -> Result<Arc<Verified>, SignInError> {
+    async fn ask(&self, peer: Peer, hash: Hash, token: &str) -> Answer {
         if let Some(wait) = self.peers.barred(peer) {
             return Err(SignInError::TooManyFailures(wait));
         }
-        let answer = match self.provider_of(token) {
-            Some(provider) => self.cache.ask(hash, provider, token).await,
-            None => Err(SignInError::InvalidKey),
-        };
-        if answer.as_ref().is_err_and(SignInError::is_guess) {
+        let Some(provider) = self.provider_of(token) else {
             self.peers.guessed(peer);
+            return Err(SignInError::InvalidKey);
+        };
+        let asking = self.ask_provider(peer, hash, provider, token);
+        match tokio::time::timeout(PATIENCE, asking).await {
+            Ok(answer) => answer,
+            Err(_) => self.cache.usable(&hash).ok_or_else(|| provider.outage()),
         }
-        answer
+    }
+
+    /// The first with a credential asks; those who come meanwhile wait with it. A bad one is one guess, however many show
+    /// it at once.
+    async fn ask_provider(
+        &self,
+        peer: Peer,
+        hash: Hash,
+        provider: &Arc<dyn Authenticator>,
+        token: &str,
+    ) -> Answer {
+        if let Some(flight) = self.cache.flight(&hash) {
+            return flight.answer.await;
+        }
+        let entered = self.peers.enter(peer).await;
+        let ticket = entered.map_err(SignInError::TooManyFailures)?;
+        match self.cache.known(&hash) {
+            Known::Good(verified) | Known::Ageing(verified) => return Ok(verified),
+            Known::Bad(error) => return Err(error),
+            Known::Nothing => {}
+        }
+        match self.cache.fly(hash, provider, token, Some(ticket)) {
+            Some(flight) => flight.answer.await,
+            None => Err(provider.outage()),
+        }
     }
 
     fn refuse_again(&self, peer: Peer, error: SignInError) -> SignInError {

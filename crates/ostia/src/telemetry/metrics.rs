@@ -45,7 +45,7 @@ enum Read {
 type Words = Vec<(&'static str, u64)>;
 
 /// Every metric, in the order of the scrape. The page docs/reference/metrics.md is made of it.
-pub static FAMILIES: [Family; 16] = [
+pub static FAMILIES: [Family; 18] = [
     endpoint(
         FamilyKind::Gauge,
         "endpoint_in_flight",
@@ -81,6 +81,18 @@ pub static FAMILIES: [Family; 16] = [
         "Requests whose sender could not sign in, by reason",
         "reason",
         |scrape| scrape.gateway.identify().failures().collect(),
+    ),
+    words(
+        "denials",
+        "Requests for what is there but not for their sender",
+        "what",
+        |scrape| scrape.gateway.denials().counts().collect(),
+    ),
+    words(
+        "key_changes",
+        "Changes of API keys, as seen in the database",
+        "kind",
+        |scrape| scrape.gateway.key_watch().counts().collect(),
     ),
     one(
         FamilyKind::Gauge,

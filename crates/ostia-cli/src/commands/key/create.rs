@@ -3,7 +3,7 @@ use ostia::identify::{generate_key, hash_key};
 use ostia_core::{Clock as _, Identity, NewApiKey, SystemClock};
 use serde_json::{Value, json};
 
-use super::rfc3339;
+use super::{audit, rfc3339};
 use crate::arguments::Global;
 use crate::commands::load::open_store;
 use crate::failure::{Failure, chain};
@@ -45,6 +45,7 @@ impl Create {
             .create_key(&new)
             .await
             .map_err(|error| Failure::other(format!("the key was not made: {}", chain(&error))))?;
+        audit("key_created", &new.id, &new.username, "");
         let shown = match self.json {
             true => format!("{}\n", as_json(&new, key.expose())),
             false => {

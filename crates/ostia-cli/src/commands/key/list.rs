@@ -50,7 +50,7 @@ impl List {
 
 fn state(key: &ApiKey, now: i64) -> &'static str {
     let past = |moment: Option<i64>| moment.is_some_and(|moment| moment <= now);
-    match (past(key.revoked_at), past(key.expires_at)) {
+    match (key.revoked_at.is_some(), past(key.expires_at)) {
         (true, _) => "revoked",
         (_, true) => "expired",
         _ => "active",

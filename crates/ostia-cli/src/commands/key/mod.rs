@@ -40,3 +40,9 @@ fn rfc3339(unix_micros: i64) -> String {
     let time = Timestamp::from_microsecond(unix_micros).unwrap_or(Timestamp::UNIX_EPOCH);
     format!("{time:.0}")
 }
+
+/// Tells the log who made, revoked or rotated a key. A running gateway sees the change by itself and tells of it too.
+fn audit(kind: &'static str, key_id: &str, username: &str, replaces: &str) {
+    let uid = rustix::process::getuid().as_raw();
+    tracing::info!(target: "ostia::audit", kind, key_id, username, replaces, uid, "a key was changed");
+}

@@ -1,6 +1,7 @@
 use clap::Args;
 use ostia_core::{Clock as _, SystemClock};
 
+use super::audit;
 use crate::arguments::Global;
 use crate::commands::load::open_store;
 use crate::failure::{Failure, chain};
@@ -19,6 +20,7 @@ impl Revoke {
         let store = open_store(global).await?;
         let now = SystemClock.unix_micros();
         if store.revoke_key(id, now).await.map_err(failed)? {
+            audit("key_revoked", id, "", "");
             note(&format!(
                 "Key {id} is revoked; a running gateway refuses it within a second."
             ));

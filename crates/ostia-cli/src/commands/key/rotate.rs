@@ -3,7 +3,7 @@ use ostia::identify::{generate_key, hash_key};
 use ostia_core::{ApiKey, Clock as _, NewApiKey, Store, SystemClock};
 
 use super::create::{as_json, describe, new_id, no_randomness, whole_second};
-use super::rfc3339;
+use super::{audit, rfc3339};
 use crate::arguments::Global;
 use crate::commands::load::open_store;
 use crate::failure::{Failure, chain};
@@ -44,7 +44,7 @@ impl Rotate {
                 "The old key {replaces} could not be given an end: `ostia key revoke {replaces}` once the new one is in use."
             ));
         }
-        tracing::info!(target: "ostia::audit", kind = "key_rotated", key_id = id.as_str(), replaces = &**replaces, "key rotated");
+        audit("key_rotated", id, &new.username, replaces);
         let shown = if self.json {
             let mut shown = as_json(&new, key.expose());
             shown["replaces"] = (&**replaces).into();

@@ -75,14 +75,21 @@ pub(super) async fn revoke(web: &dyn Web, saved: &Saved) -> Result<(), Failure> 
         return Err(Failure::other("the issuer has no revocation endpoint"));
     };
     let tokens = saved.refresh_token.iter().chain([&saved.access_token]);
+    let mut refused = None;
     for token in tokens {
         let fields = [
             ("token", token.expose().as_str()),
             ("client_id", &saved.client_id),
         ];
-        call(web, WebRequest::post(door.clone(), &fields)).await?;
+        let answer = call(web, WebRequest::post(door.clone(), &fields)).await?;
+        if !answer.status.is_success() {
+            refused = Some(answer.status.as_u16());
+        }
     }
-    Ok(())
+    match refused {
+        None => Ok(()),
+        Some(status) => Err(Failure::other(format!("the issuer answers {status}"))),
+    }
 }
 
 fn told(answer: &WebAnswer) -> Result<Value, Failure> {

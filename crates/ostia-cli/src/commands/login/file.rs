@@ -32,6 +32,7 @@ pub(super) struct Saved {
 impl Saved {
     /// Takes over what a token endpoint said (RFC 6749 section 5.1). A refresh token that is not replaced stays.
     pub(super) fn take(&mut self, said: &Value, now_micros: i64) -> Result<(), Failure> {
+        let said = self.ours(said);
         let access = said["access_token"]
             .as_str()
             .filter(|token| !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic()));
@@ -50,6 +51,23 @@ impl Saved {
         self.expires_at =
             life.map(|seconds| now_micros.saturating_add(seconds.saturating_mul(1_000_000)));
         Ok(())
+    }
+
+    /// Globus gives one token for each service that is asked for, the first on top and the others in `other_tokens`, in an
+    /// order of its own. Ours has the first scope that is not about the person alone.
+    fn ours<'a>(&self, said: &'a Value) -> &'a Value {
+        const PERSONAL: [&str; 4] = ["openid", "profile", "email", "offline_access"];
+        let mut asked = self.scope.split_whitespace();
+        let Some(wanted) = asked.find(|scope| !PERSONAL.contains(scope)) else {
+            return said;
+        };
+        let has = |token: &&Value| {
+            let scopes = token["scope"].as_str().unwrap_or_default();
+            scopes.split_whitespace().any(|scope| scope == wanted)
+        };
+        let others = said["other_tokens"].as_array();
+        let mut all = std::iter::once(said).chain(others.into_iter().flatten());
+        all.find(has).unwrap_or(said)
     }
 
     fn to_json(&self) -> Value {
@@ -192,6 +210,36 @@ mod tests {
         assert!(!format!("{saved:?}").contains("\"a\""));
         file.remove().unwrap();
         assert_eq!(file.read().unwrap(), None);
+    }
+
+    #[test]
+    fn of_several_tokens_the_gateway_s_is_taken() {
+        let gateway = json!({"access_token": "ours", "refresh_token": "r", "scope": "https://gw/all", "expires_in": 60});
+        let other = json!({"access_token": "theirs", "scope": "openid email", "expires_in": 9});
+        let with = |mut first: Value, others: Value| {
+            first["other_tokens"] = others;
+            first
+        };
+        for said in [
+            with(gateway.clone(), json!([other])),
+            with(other.clone(), json!([other, gateway])),
+            gateway.clone(),
+        ] {
+            let mut saved = Saved {
+                scope: "openid email https://gw/all".to_owned(),
+                ..Saved::default()
+            };
+            saved.take(&said, 0).unwrap();
+            assert_eq!(saved.access_token.expose(), "ours", "{said}");
+            assert_eq!(saved.expires_at, Some(60_000_000));
+        }
+        // An issuer that names no scopes has granted what was asked for (RFC 6749 section 5.1).
+        let mut saved = Saved {
+            scope: "https://gw/all".to_owned(),
+            ..Saved::default()
+        };
+        saved.take(&json!({"access_token": "a"}), 0).unwrap();
+        assert_eq!(saved.access_token.expose(), "a");
     }
 
     #[test]

@@ -25,9 +25,9 @@ use file::{Saved, TokenFile};
 
 pub use token::Token;
 
-/// Globus shows the code on a page of its own instead of sending the browser back.
 const GLOBUS: &str = "https://auth.globus.org";
-const GLOBUS_CODE_PAGE: &str = "https://auth.globus.org/v2/web/auth-code";
+/// Where Globus's own clients look for another address of Globus Auth.
+const GLOBUS_VARIABLE: &str = "GLOBUS_SDK_SERVICE_URL_AUTH";
 
 /// What is given once is remembered: the next `ostia login` needs no words.
 #[derive(Debug, Args)]
@@ -87,7 +87,7 @@ impl Login {
             found.ok_or_else(|| Failure::usage(format!("--{name} is needed the first time")))
         };
         let issuer = match known(&self.issuer, |saved| &saved.issuer, "issuer")? {
-            name if name == "globus" => GLOBUS.to_owned(),
+            name if name == "globus" => globus(),
             url => url,
         };
         let client_id = known(&self.client_id, |saved| &saved.client_id, "client-id")?;
@@ -104,7 +104,11 @@ impl Login {
         };
         let answer = match self.way(&authority)? {
             Way::Device => device::sign_in(&*web, &authority, &ask).await?,
-            Way::Code => code::sign_in(&*web, &authority, &ask, GLOBUS_CODE_PAGE).await?,
+            Way::Code => {
+                // Globus shows the code on a page of its own instead of sending the browser back.
+                let page = format!("{issuer}/v2/web/auth-code");
+                code::sign_in(&*web, &authority, &ask, &page).await?
+            }
             Way::Loopback => loopback::sign_in(&*web, &authority, &ask).await?,
         };
         let mut saved = Saved {
@@ -123,14 +127,14 @@ impl Login {
     fn way(&self, authority: &Authority) -> Result<Way, Failure> {
         let way = match self.way {
             Some(way) => way,
-            None if authority.issuer == GLOBUS => Way::Code,
+            None if authority.issuer == globus() => Way::Code,
             // Over ssh the browser is on another machine.
             None if authority.device.is_some() && std::env::var_os("SSH_CONNECTION").is_some() => {
                 Way::Device
             }
             None => Way::Loopback,
         };
-        if way == Way::Code && authority.issuer != GLOBUS {
+        if way == Way::Code && authority.issuer != globus() {
             return Err(Failure::usage("--way code is for Globus only"));
         }
         Ok(way)
@@ -186,6 +190,11 @@ impl Logout {
             Ok(())
         })
     }
+}
+
+fn globus() -> String {
+    let address = std::env::var(GLOBUS_VARIABLE).unwrap_or_else(|_| GLOBUS.to_owned());
+    address.trim_end_matches('/').to_owned()
 }
 
 fn web() -> Arc<dyn Web> {

@@ -1,6 +1,7 @@
 //! Signing in through identity providers, over the wire.
 
 mod globus;
+mod keys;
 mod oidc;
 mod outages;
 

@@ -6,6 +6,7 @@ mod rules;
 mod tests;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use ostia_core::{BoxFuture, Clock, Identity};
@@ -33,6 +34,8 @@ pub struct Globus {
     groups_ttl: Duration,
     /// By the token's hash: what Globus says are the groups of all identities linked to the token's.
     groups: QuickCache<[u8; 32], (Instant, Groups)>,
+    /// Counts purges: groups that were asked for before one are not kept.
+    generation: AtomicU64,
     /// Whether provider `introspection` is there for what Globus does not make.
     beside_introspection: bool,
     clock: Arc<dyn Clock>,
@@ -51,6 +54,7 @@ impl Globus {
             cache_ttl: settings.cache_ttl,
             groups_ttl: settings.groups_ttl,
             groups: QuickCache::new(REMEMBERED),
+            generation: AtomicU64::new(0),
             beside_introspection,
             clock,
         })
@@ -92,9 +96,12 @@ impl Globus {
         {
             return Ok(groups);
         }
+        let generation = self.generation.load(Ordering::SeqCst);
         let groups = self.calls.groups(token).await?;
-        let until = now + self.groups_ttl;
-        self.groups.insert(hash, (until, Arc::clone(&groups)));
+        if generation == self.generation.load(Ordering::SeqCst) {
+            let until = now + self.groups_ttl;
+            self.groups.insert(hash, (until, Arc::clone(&groups)));
+        }
         Ok(groups)
     }
 }
@@ -109,6 +116,7 @@ impl Authenticator for Globus {
     }
 
     fn purge(&self) {
+        self.generation.fetch_add(1, Ordering::SeqCst);
         self.groups.clear();
     }
 }

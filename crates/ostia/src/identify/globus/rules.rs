@@ -96,10 +96,15 @@ impl Rules {
         })
     }
 
-    /// Each policy must have been evaluated, and met.
+    /// Each policy must have been evaluated, and met; what Globus evaluated besides must be met too.
     fn check_policies(&self, said: &Value) -> Result<(), SignInError> {
-        let met = |policy: &String| said["policy_evaluations"][policy]["evaluation"] == true;
-        if self.policies.iter().all(met) {
+        let evaluations = said["policy_evaluations"].as_object();
+        let met = |evaluation: &Value| evaluation["evaluation"] == true;
+        let all_met = |all: &serde_json::Map<String, Value>| {
+            let asked = |policy: &String| all.contains_key(policy);
+            self.policies.iter().all(asked) && all.values().all(met)
+        };
+        if self.policies.is_empty() || evaluations.is_some_and(all_met) {
             return Ok(());
         }
         Err(SignInError::Reauthenticate(format!(

@@ -40,7 +40,7 @@ fn session() -> Value {
             detail("id", "second", "ann@Uni.edu"), detail("sub", "third", "ann@lab.org"),
         ],
         "session_info": {"session_id": "s", "authentications": {
-            "primary": {"idp": "idp-primary", "auth_time": 1}, "unknown": {}, "second": {"auth_time": 2}, "third": {},
+            "unknown": {}, "primary": {"idp": "idp-primary", "auth_time": 1}, "second": {"auth_time": 9}, "third": {"auth_time": 2},
         }},
         "policy_evaluations": {"p1": {"evaluation": true}, "p2": {"evaluation": true}},
     })
@@ -67,6 +67,10 @@ fn the_first_authorised_sign_in_of_the_session_is_the_user() {
         (&*found.name, &*found.idp_id, &*found.idp_name),
         ("Name second", "idp-second", "IdP second")
     );
+    // In the order of the session: neither of the alphabet, nor of the identities, nor of the time.
+    let turned = json!({"third": {"auth_time": 2}, "second": {"auth_time": 9}});
+    let turned = with(&["session_info", "authentications"], turned);
+    assert_eq!(person(&turned).as_deref(), Ok("third"));
     // An identity that is linked but did not sign in counts for nothing.
     let alone = with(&["session_info", "authentications"], json!({"primary": {}}));
     let Err(SignInError::PolicyDenied(text)) = person(&alone) else {
@@ -120,6 +124,11 @@ fn every_policy_must_have_been_met() {
         json!({"p1": {"evaluation": true}, "p2": {"evaluation": false}}),
         json!({"p1": {"evaluation": true}, "p2": {"evaluation": "true"}}),
         json!({"p1": {"evaluation": true}, "p3": {"evaluation": true}}),
+        json!({"p1": {"evaluation": true}, "p2": {"evaluation": true}, "p3": {"evaluation": false}}),
+        json!({"p1": {"evaluation": true}, "p2": {"evaluation": true}, "p3": {}}),
+        json!({"p1": {"evaluation": true}, "p2": true}),
+        json!([true, true]),
+        json!("p1,p2"),
     ] {
         let said = with(&["policy_evaluations"], evaluations.clone());
         assert!(
@@ -127,6 +136,9 @@ fn every_policy_must_have_been_met() {
             "{evaluations}"
         );
     }
+    let more =
+        json!({"p3": {"evaluation": true}, "p2": {"evaluation": true}, "p1": {"evaluation": true}});
+    assert!(person(&with(&["policy_evaluations"], more)).is_ok());
     // Told before the question who it is.
     let mut both = with(&["policy_evaluations"], json!({}));
     both["session_info"] = json!({});
@@ -244,6 +256,66 @@ async fn the_calls_are_those_of_the_sdk() {
     assert!(calls[2].form.is_none() && field(&calls[1], "scope").is_none());
 }
 
+/// An identity has its id under `sub`, under `id`, or under both; another's id in one of them is not believed twice.
+#[test]
+fn identities_are_found_by_either_name_of_the_id() {
+    let detail = |id: Value| {
+        let mut detail = json!({"username": "ann@lab.org", "name": "Ann"});
+        for (field, value) in id.as_object().unwrap() {
+            detail[field] = value.clone();
+        }
+        let mut said = with(&["session_info", "authentications"], json!({"i": {}}));
+        said["identity_set_detail"] = json!([detail]);
+        person(&said)
+    };
+    for id in [
+        json!({"sub": "i"}),
+        json!({"id": "i"}),
+        json!({"sub": "i", "id": "i"}),
+    ] {
+        assert_eq!(detail(id.clone()).as_deref(), Ok("i"), "{id}");
+    }
+    for id in [
+        json!({}),
+        json!({"sub": null}),
+        json!({"sub": "j", "id": 7}),
+        json!({"sub": ["i"]}),
+        json!({"uuid": "i"}),
+    ] {
+        assert!(
+            matches!(detail(id.clone()), Err(SignInError::PolicyDenied(_))),
+            "{id}"
+        );
+    }
+    // Details that are none.
+    for details in [json!(null), json!({}), json!("i"), json!(["i", null, 7])] {
+        let mut said = with(&["session_info", "authentications"], json!({"i": {}}));
+        said["identity_set_detail"] = details.clone();
+        assert!(
+            matches!(person(&said), Err(SignInError::PolicyDenied(_))),
+            "{details}"
+        );
+    }
+}
+
+/// What Globus learnt before a purge is not kept after it.
+#[tokio::test]
+async fn groups_that_were_asked_for_before_a_purge_are_not_kept() {
+    let (web, clock) = (FakeWeb::new(globus_site), clock());
+    let provider = Arc::new(provider(&web, &clock));
+    let purging = Arc::clone(&provider);
+    web.now(move |request| {
+        if *request.url.path == *"/v2/groups/my_groups" {
+            purging.purge();
+        }
+        globus_site(request)
+    });
+    provider.verify("Agtoken").await.unwrap();
+    web.now(globus_site);
+    provider.verify("Agtoken").await.unwrap();
+    assert_eq!(web.count(), 6);
+}
+
 #[tokio::test]
 async fn groups_live_longer_than_the_token_s_answer() {
     let (web, clock) = (FakeWeb::new(globus_site), clock());
@@ -292,10 +364,14 @@ async fn trouble_with_groups_denies_nobody_and_admits_nobody() {
         outcome(groups, 200, json!({})).await,
         Err(SignInError::IdentityUnavailable)
     );
-    assert_eq!(
-        outcome(token, 200, json!({})).await,
-        Err(SignInError::IdentityUnavailable)
-    );
+    // An object, as other grants answer, is no list of tokens: nobody loses their groups over it.
+    let object = json!({"resource_server": "groups.api.globus.org", "access_token": "x", "other_tokens": []});
+    for answer in [json!({}), object, json!(null), json!("x")] {
+        assert_eq!(
+            outcome(token, 200, answer).await,
+            Err(SignInError::IdentityUnavailable)
+        );
+    }
     assert_eq!(
         outcome(
             token,

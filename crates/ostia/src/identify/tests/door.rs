@@ -233,6 +233,60 @@ async fn guesses_stop_at_the_door_and_evict_nothing() {
     assert_eq!(failures, 201);
 }
 
+/// R26: many guesses at once are no more than many in a row, and hanging up is no way around the count.
+#[tokio::test]
+async fn guesses_at_once_and_guesses_without_waiting_are_counted_too() {
+    let (web, _, door) = rig();
+    let tokens: Vec<_> = (0..500).map(|n| format!("bad{n}")).collect();
+    let answers = join_all(tokens.iter().map(|token| sign_in(&door, token))).await;
+    let told = |error: &SignInError| {
+        answers
+            .iter()
+            .filter(|one| one.as_ref() == Err(error))
+            .count()
+    };
+    assert_eq!((told(&SignInError::InvalidKey), web.count()), (30, 30));
+    let barred = |answer: &Result<_, _>| matches!(answer, Err(SignInError::TooManyFailures(_)));
+    assert_eq!(answers.iter().filter(|one| barred(one)).count(), 470);
+
+    let (web, _, door) = rig();
+    web.hold();
+    for token in &tokens {
+        let asked = sign_in(&door, token);
+        tokio::pin!(asked);
+        let begin = |cx: &mut Context<'_>| Poll::Ready(asked.as_mut().poll(cx).is_ready());
+        std::future::poll_fn(begin).await;
+    }
+    web.release();
+    settle().await;
+    assert_eq!(web.count(), 30);
+    assert!(barred(&sign_in(&door, "good").await));
+    assert_eq!(web.count(), 30);
+}
+
+/// Somebody's expired token in a program with many workers is one guess, not one a worker.
+#[tokio::test]
+async fn one_bad_token_many_times_at_once_is_one_guess() {
+    let (web, _, door) = rig();
+    let all = join_all((0..500).map(|_| sign_in(&door, "bad"))).await;
+    assert!(all.iter().all(|one| *one == Err(SignInError::InvalidKey)));
+    assert!(sign_in(&door, "good").await.is_ok());
+    assert_eq!(web.count(), 2);
+}
+
+/// Good credentials that are new take turns and are not turned away, however many come from one address.
+#[tokio::test]
+async fn a_class_that_signs_in_at_once_is_no_flood() {
+    let (web, _, door) = rig();
+    for n in 0..29 {
+        sign_in(&door, &format!("bad{n}")).await.unwrap_err();
+    }
+    let tokens: Vec<_> = (0..200).map(|n| format!("good{n}")).collect();
+    let users = join_all(tokens.iter().map(|token| sign_in(&door, token))).await;
+    assert!(users.iter().all(Result::is_ok));
+    assert_eq!(web.most_running.load(Ordering::SeqCst), 1);
+}
+
 #[tokio::test]
 async fn a_bad_token_in_a_loop_is_asked_about_once_in_a_while() {
     let (web, clock, door) = rig();
@@ -253,6 +307,33 @@ async fn a_bad_token_in_a_loop_is_asked_about_once_in_a_while() {
     ));
     assert!(sign_in(&door, "good").await.is_ok());
     assert_eq!(web.count(), 3);
+}
+
+#[tokio::test]
+async fn a_token_that_becomes_active_again_is_let_in() {
+    let (web, clock, door) = rig();
+    web.now(|_| answer(200, &json!({"active": false})));
+    assert_eq!(sign_in(&door, "good").await, Err(SignInError::InvalidKey));
+    web.now(by_token);
+    assert_eq!(sign_in(&door, "good").await, Err(SignInError::InvalidKey));
+    clock.advance(Duration::from_secs(10));
+    assert!(sign_in(&door, "good").await.is_ok());
+}
+
+/// Lifetimes go by the monotonic clock, expiry by the wall's: a jump of the wall prolongs nothing and locks nobody out.
+#[tokio::test]
+async fn clock_jumps_prolong_nothing() {
+    let (web, clock, door) = rig();
+    assert!(sign_in(&door, "good").await.is_ok());
+    clock.jump_wall(-3_600_000_000);
+    clock.advance(Duration::from_secs(60));
+    web.now(|_| answer(200, &json!({"active": false})));
+    assert_eq!(sign_in(&door, "good").await, Err(SignInError::InvalidKey));
+    web.now(by_token);
+    clock.advance(Duration::from_secs(10));
+    assert!(sign_in(&door, "good").await.is_ok());
+    clock.jump_wall(7_200_000_000);
+    assert_eq!(sign_in(&door, "good").await, Err(SignInError::Expired));
 }
 
 /// A caller that leaves does not lose the answer for the others.

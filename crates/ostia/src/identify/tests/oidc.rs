@@ -310,6 +310,22 @@ async fn unknown_key_ids_do_not_reach_the_issuer() {
     assert_eq!(web.count(), 4);
 }
 
+/// An issuer that shows no keys for a while has not revoked anything: those that were read go on.
+#[tokio::test]
+async fn an_empty_key_set_takes_nothing_back() {
+    let issuer = Issuer::new("k1");
+    let (web, clock, door) = rig(vec![issuer.jwk()]);
+    assert!(
+        sign_in(&door, &issuer.token(json!({"sub": "s1"})))
+            .await
+            .is_ok()
+    );
+    web.now(published(vec![]));
+    clock.advance(Duration::from_secs(601));
+    let later = issuer.token(json!({"sub": "s2", "exp": NOW + 9_000}));
+    assert!(sign_in(&door, &later).await.is_ok());
+}
+
 /// R70: an issuer that is away at the start, and later.
 #[tokio::test]
 async fn an_issuer_that_is_away_denies_nobody() {
@@ -352,6 +368,22 @@ async fn lying_issuers_open_nothing() {
         let outcome = sign_in(&door, &issuer.token(json!({}))).await;
         assert_eq!(outcome, Err(SignInError::IdentityUnavailable), "{shown}");
         assert_eq!(web.count(), 1, "{shown}");
+    }
+    for set in [
+        json!({"keys": []}),
+        json!({"keys": {}}),
+        json!({}),
+        json!([]),
+    ] {
+        let (web, _, door) = rig(vec![]);
+        let shown = set.to_string();
+        let discovery = published(vec![]);
+        web.now(move |request| match &*request.url.path {
+            "/jwks" => answer(200, &set),
+            _ => discovery(request),
+        });
+        let outcome = sign_in(&door, &issuer.token(json!({}))).await;
+        assert_eq!(outcome, Err(SignInError::IdentityUnavailable), "{shown}");
     }
     // Ten thousand keys are looked at as far as is sensible.
     let many = (0..10_000)

@@ -29,10 +29,13 @@ pub(super) fn parse(
             text: text.escape_debug().to_string(),
         })?,
     };
+    // Who changed what is told even by commands that otherwise tell of trouble only.
+    let audit = asked.default_level().unwrap_or(LevelFilter::INFO);
     let level = asked.default_level().unwrap_or(level.into());
     let mut filter = Targets::new()
         .with_default(level.min(LevelFilter::INFO))
         .with_target("ostia", level)
+        .with_target("ostia::audit", audit)
         .with_targets(asked.iter());
     if matches!(format, LogFormat::Json) {
         return Ok(filter);
@@ -75,6 +78,16 @@ mod tests {
             let off = format!("{target}=off");
             check(LogFormat::Json, &off, target, Level::INFO, false);
         }
+    }
+
+    #[test]
+    fn audit_events_are_told_by_quiet_commands_too() {
+        let shown = |directives: &str| {
+            let filter = parse(directives, Level::WARN, TEXT).unwrap();
+            filter.would_enable("ostia::audit", &Level::INFO)
+        };
+        assert!(shown("") && shown("ostia::store=debug") && shown("debug"));
+        assert!(!shown("warn") && !shown("ostia::audit=off"));
     }
 
     #[test]

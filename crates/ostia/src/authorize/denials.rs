@@ -1,0 +1,132 @@
+use std::sync::Arc;
+
+use ostia_core::{Clock, RequestId};
+
+use super::{Broken, Denied, broken};
+use crate::catalog::{Catalog, Cluster, Deployment, Scope};
+use crate::identify::{Pace, Principal};
+
+const WHAT: [&str; 2] = ["cluster", "model"];
+
+/// What a refused request asked for.
+#[derive(Debug, Clone, Copy)]
+pub enum Wanted<'a> {
+    Cluster(&'a str),
+    /// A model by the name in the request.
+    Model(Scope<'a>, &'a str),
+    /// A model of any framework of a cluster.
+    ModelOf(&'a str, &'a str),
+}
+
+/// Writes down who was refused what is there but not theirs: each is counted, and a bounded number a second becomes an
+/// event of target `ostia::audit`. What does not exist is no denial; the caller cannot tell one from the other.
+pub struct Denials {
+    paces: [Pace; WHAT.len()],
+    clock: Arc<dyn Clock>,
+}
+
+/// The thing that its rule hides.
+struct Hidden<'a> {
+    cluster: &'a Cluster,
+    deployment: Option<&'a Deployment>,
+    rule: Broken<'a>,
+}
+
+impl Denials {
+    pub fn new(clock: Arc<dyn Clock>) -> Self {
+        Self {
+            paces: Default::default(),
+            clock,
+        }
+    }
+
+    /// Gives the refusal back, so that it stands in the way of an error.
+    pub fn note(
+        &self,
+        denied: Denied,
+        wanted: Wanted<'_>,
+        catalog: &Catalog,
+        principal: &Principal,
+        id: RequestId,
+    ) -> Denied {
+        if let Some(hidden) = hidden(&denied, wanted, catalog, principal) {
+            self.tell(&hidden, principal, id);
+        }
+        denied
+    }
+
+    /// Denials since the start, by what was asked for.
+    pub fn counts(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
+        WHAT.into_iter().zip(self.paces.iter().map(Pace::total))
+    }
+
+    fn tell(&self, hidden: &Hidden<'_>, principal: &Principal, id: RequestId) {
+        let what = usize::from(hidden.deployment.is_some());
+        let Some(untold) = self.paces[what].count(&*self.clock) else {
+            return;
+        };
+        tracing::info!(
+            target: "ostia::audit",
+            kind = "denied",
+            request_id = %id,
+            what = WHAT[what],
+            user_id = &*principal.user_id,
+            username = &*principal.username,
+            cluster = &*hidden.cluster.name,
+            endpoint = hidden.deployment.map_or("", |deployment| &*deployment.slug),
+            rule = match hidden.rule {
+                Broken::Groups(_) => "allowed_globus_groups",
+                Broken::Domains(_) => "allowed_domains",
+            },
+            untold,
+            "refused by a rule"
+        );
+    }
+}
+
+fn hidden<'a>(
+    denied: &Denied,
+    wanted: Wanted<'_>,
+    catalog: &'a Catalog,
+    principal: &Principal,
+) -> Option<Hidden<'a>> {
+    match denied {
+        Denied::ClusterNotFound => {
+            let (Wanted::Cluster(name)
+            | Wanted::ModelOf(name, _)
+            | Wanted::Model(Scope::Framework { cluster: name, .. }, _)) = wanted
+            else {
+                return None;
+            };
+            let cluster = catalog.cluster(name)?;
+            Some(Hidden {
+                rule: broken(&cluster.access, principal)?,
+                cluster,
+                deployment: None,
+            })
+        }
+        Denied::ModelNotFound => hidden_model(deployment(wanted, catalog)?, principal),
+        _ => None,
+    }
+}
+
+fn hidden_model<'a>(deployment: &'a Deployment, principal: &Principal) -> Option<Hidden<'a>> {
+    let cluster = &deployment.cluster;
+    let rule = broken(&cluster.access, principal).or_else(|| broken(&deployment.access, principal));
+    Some(Hidden {
+        cluster,
+        deployment: Some(deployment),
+        rule: rule?,
+    })
+}
+
+fn deployment<'a>(wanted: Wanted<'_>, catalog: &'a Catalog) -> Option<&'a Deployment> {
+    let found = match wanted {
+        Wanted::Cluster(_) => None,
+        Wanted::Model(scope, name) => catalog.lookup(scope, name)?.1.first(),
+        Wanted::ModelOf(cluster, name) => catalog.of_cluster(cluster).iter().find(|deployment| {
+            *deployment.model == *name || deployment.aliases.iter().any(|alias| **alias == *name)
+        }),
+    };
+    found.map(|deployment| &**deployment)
+}
