@@ -8,7 +8,11 @@ use crate::commands::Command;
 /// An inference gateway for OpenAI-compatible backends.
 #[derive(Debug, Parser)]
 #[command(name = "ostia", version, max_term_width = 100)]
-#[command(after_help = "Exit codes: 0 clean, 64 usage, 78 configuration, 1 anything else.")]
+#[command(after_help = "\
+Nothing at hand? `ostia serve --demo` needs no file and no key.
+With fixtures: `ostia check`, `ostia key create --user you@example.org`, `ostia serve`.
+
+Exit codes: 0 clean, 64 usage, 78 configuration, 1 anything else.")]
 pub struct Arguments {
     #[command(flatten)]
     pub global: Global,

@@ -7,6 +7,8 @@ mod commands;
 mod failure;
 mod hardening;
 mod output;
+#[cfg(test)]
+mod reference;
 mod runtime;
 mod span;
 mod table;

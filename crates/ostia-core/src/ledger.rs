@@ -16,6 +16,15 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// Of a request that nobody finished: the client went away, unless it is the gateway that gives up or fails.
+    pub fn unfinished(shutting_down: bool) -> Self {
+        if shutting_down || std::thread::panicking() {
+            Self::Interrupted
+        } else {
+            Self::ClientClosed
+        }
+    }
+
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Ok => "ok",
@@ -140,4 +149,33 @@ pub struct LedgerRow<'a> {
     pub origin_ip: Cow<'a, str>,
     /// How many refusals this row stands for; 1 but for folded `rejected` rows.
     pub count: u32,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use super::Outcome;
+
+    struct Guard<'a>(&'a mut Option<Outcome>);
+
+    impl Drop for Guard<'_> {
+        fn drop(&mut self) {
+            *self.0 = Some(Outcome::unfinished(false));
+        }
+    }
+
+    #[test]
+    fn who_hung_up_is_told_from_a_gateway_that_failed() {
+        let mut seen = None;
+        drop(Guard(&mut seen));
+        assert_eq!(seen, Some(Outcome::ClientClosed));
+        let failed = catch_unwind(AssertUnwindSafe(|| {
+            let _guard = Guard(&mut seen);
+            panic!();
+        }));
+        assert!(failed.is_err());
+        assert_eq!(seen, Some(Outcome::Interrupted));
+        assert_eq!(Outcome::unfinished(true), Outcome::Interrupted);
+    }
 }

@@ -156,14 +156,11 @@ impl Receipt {
         self.slot.is_none()
     }
 
-    /// Closes a request that nobody finished: the client went away, or the process is giving up.
+    /// Closes a request that nobody finished.
     pub fn abandon(&mut self) {
-        let outcome = if self.shutting_down.load(Ordering::Relaxed) {
-            Outcome::Interrupted
-        } else {
-            Outcome::ClientClosed
-        };
-        self.close(outcome);
+        self.close(Outcome::unfinished(
+            self.shutting_down.load(Ordering::Relaxed),
+        ));
     }
 
     /// Writes the final record. A second call does nothing.

@@ -131,7 +131,10 @@ async fn dispatch(
         );
         let outgoing = match adapted.await {
             Ok(outgoing) => outgoing,
-            Err(error) => return Err(close_refused(receipt, error.into())),
+            Err(error) => {
+                let refusal = Refusal::from(error).at(&admission.deployment().slug);
+                return Err(close_refused(receipt, refusal));
+            }
         };
         let promise = outgoing.promise();
         admission.dispatched();
@@ -140,15 +143,22 @@ async fn dispatch(
             Ok(answer) => break (answer, promise),
             Err(failure) => failure,
         };
+        let slug = Arc::clone(&admission.deployment().slug);
         match admission.next(failure.retry_safe, gateway.retries()).await {
             Some(next) => {
                 moved_to(&mut receipt, &next);
                 admission = next;
             }
-            None => return Err(close_refused(receipt, failure.into())),
+            None => {
+                let refusal = Refusal::from(failure).at(&slug);
+                return Err(close_refused(receipt, refusal));
+            }
         }
     };
     adapters.answered(admission.deployment(), principal, &answer.head);
     let context = gateway.relay_context(inbound, call, &admission, &promise);
-    relay::begin(answer, InFlight::new(receipt, admission), context).await
+    let slug = Arc::clone(&admission.deployment().slug);
+    relay::begin(answer, InFlight::new(receipt, admission), context)
+        .await
+        .map_err(|refusal| refusal.at(&slug))
 }

@@ -16,13 +16,17 @@ use crate::output::{note, print};
 pub enum Maintenance {
     /// Answer all requests to a cluster with 503 and this text
     Set {
+        /// Its name, as in `cluster_name`
         cluster: String,
         /// What users are told
         #[arg(value_parser = clap::builder::NonEmptyStringValueParser::new())]
         text: String,
     },
     /// Serve the cluster again; a text in ostia.toml and a status source still hold
-    Clear { cluster: String },
+    Clear {
+        /// Its name, as in `cluster_name`
+        cluster: String,
+    },
 }
 
 impl Maintenance {

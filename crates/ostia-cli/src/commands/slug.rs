@@ -6,10 +6,13 @@ use crate::output::print;
 /// Names that begin with `-` are taken as they are; put `--` before a name that is an option, such as `--help`.
 #[derive(Debug, Args)]
 pub struct Slug {
+    /// As in `cluster_name`
     #[arg(allow_hyphen_values = true)]
     cluster: String,
+    /// As in `framework`
     #[arg(allow_hyphen_values = true)]
     framework: String,
+    /// As in `model`
     #[arg(allow_hyphen_values = true)]
     model: String,
 }

@@ -33,6 +33,30 @@ fn what_would_be_served_is_shown_without_the_query() {
 }
 
 #[test]
+fn why_an_endpoint_is_disabled_stands_among_the_problems_and_not_in_the_table() {
+    let site = Site::new();
+    site.write(
+        "endpoints.json",
+        r#"[{"model": "resource_server_async.endpoint", "pk": 1, "fields": {
+            "cluster": "sophia", "framework": "vllm", "model": "org/model",
+            "config": {"api_url": "http://127.0.0.1:9/v1"}}},
+           {"model": "resource_server_async.endpoint", "pk": 2, "fields": {
+            "cluster": "sophia", "framework": "vllm", "model": "org/other",
+            "config": {"api_url": "http://127.0.0.1:9/v1", "api_key_env_name": "NOT_SET"}}}]"#,
+    );
+    let ended = site.run(&["check"]);
+    assert_eq!(ended.code, Some(78), "{ended:?}");
+    assert!(ended.stderr.contains("NOT_SET"), "{}", ended.stderr);
+    let line = ended
+        .stdout
+        .lines()
+        .find(|line| line.contains("org/other"))
+        .unwrap();
+    let cells: Vec<&str> = line.split_whitespace().collect();
+    assert_eq!(cells[4..], ["disabled", "-", "-"], "{line}");
+}
+
+#[test]
 fn every_problem_has_its_place_and_the_exit_code_is_78() {
     let site = Site::new();
     let fixtures = "clusters = \"clusters.json\"\nendpoints = \"endpoints.json\"\n";
@@ -59,4 +83,38 @@ fn every_problem_has_its_place_and_the_exit_code_is_78() {
             .any(|one| one["line"] == 2 && one["column"] == 1),
         "{problems:?}"
     );
+}
+
+#[test]
+fn the_state_is_one_word_and_its_reason_a_problem_above() {
+    let site = Site::new();
+    let config =
+        json!({"api_url": "http://127.0.0.1:9/v1", "api_key_env_name": "NOT_SET_ANYWHERE"});
+    let fields =
+        json!({"cluster": "sophia", "framework": "vllm", "model": "org/model", "config": config});
+    let entry = json!([{"model": "resource_server_async.endpoint", "fields": fields}]);
+    site.write("endpoints.json", &entry.to_string());
+    let ended = site.run(&["check"]);
+    assert_eq!(ended.code, Some(78), "{ended:?}");
+    assert!(ended.stderr.contains("NOT_SET_ANYWHERE"), "{ended:?}");
+    assert!(ended.stdout.contains("disabled"), "{ended:?}");
+    assert!(!ended.stdout.contains("NOT_SET_ANYWHERE"), "{ended:?}");
+}
+
+#[test]
+fn a_schedulers_command_is_looked_for_on_the_path() {
+    let site = Site::new();
+    let fields = json!({
+        "cluster_name": "sophia", "frameworks": ["vllm"], "openai_endpoints": ["chat/completions"],
+        "cluster_adapter": "slurm",
+    });
+    let entry = json!([{"model": "resource_server_async.cluster", "fields": fields}]);
+    site.write("clusters.json", &entry.to_string());
+    site.write("squeue", "#!/bin/sh\n");
+    let folder = site.path("").display().to_string();
+    let found = site.run_with(&[("PATH", &folder)], &["check"]);
+    assert_eq!(found.code, Some(0), "{found:?}");
+    let missing = site.run_with(&[("PATH", "/nowhere")], &["check"]);
+    assert_eq!(missing.code, Some(78), "{missing:?}");
+    assert!(missing.stderr.contains("`squeue`"), "{missing:?}");
 }

@@ -7,6 +7,7 @@
 
 mod check;
 mod explain;
+mod guide;
 mod key;
 mod login;
 mod maintenance;

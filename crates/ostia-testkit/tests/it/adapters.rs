@@ -1,5 +1,10 @@
 //! What clusters say, what adapters may do, and maintenance: over the whole gateway.
 
+mod documented;
+mod hooks;
+mod listings;
+mod upkeep;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 

@@ -137,11 +137,7 @@ impl Drop for Visit {
             phase: self.phase,
             ..Facts::default()
         };
-        let outcome = if self.books.shutting_down.load(Ordering::Relaxed) {
-            Outcome::Interrupted
-        } else {
-            Outcome::ClientClosed
-        };
+        let outcome = Outcome::unfinished(self.books.shutting_down.load(Ordering::Relaxed));
         self.write(&facts, outcome);
     }
 }

@@ -1,7 +1,9 @@
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use arc_swap::ArcSwap;
+use futures_util::FutureExt as _;
 use http::{HeaderValue, Response, StatusCode, header};
 use ostia_core::{Clock, Limiter, RequestId, Store};
 use serde_json::{Value, json};
@@ -263,6 +265,7 @@ impl Gateway {
         let models = cluster_models(
             snapshot.catalog.of_cluster(name),
             principal,
+            &snapshot.notices,
             wanted.as_deref(),
             &self.settings.catalog.model_details_keys,
         );
@@ -321,7 +324,13 @@ impl Handler for Gateway {
     type Body = ClientBody;
 
     async fn handle(self: Arc<Self>, mut inbound: Inbound) -> Response<ClientBody> {
-        self.answer(&mut inbound).await
+        let answered = guarded(self.answer(&mut inbound)).await;
+        answered.unwrap_or_else(|refusal| {
+            log_refusal(inbound.id, &refusal);
+            let base_path = &self.settings.server.base_path;
+            let dialect = routes::dialect_of(inbound.head.uri.path(), base_path);
+            refusal.into_response(dialect)
+        })
     }
 
     fn reject(&self, id: RequestId, rejection: Rejection) -> Response<ClientBody> {
@@ -329,6 +338,12 @@ impl Handler for Gateway {
         log_refusal(id, &refusal);
         refusal.into_response(Dialect::OpenAi)
     }
+}
+
+/// A fault of ours that stops a request is told like any other, and is that request's alone.
+fn guarded<T>(work: impl Future<Output = T>) -> impl Future<Output = Result<T, Refusal>> {
+    let work = AssertUnwindSafe(work).catch_unwind();
+    work.map(|outcome| outcome.map_err(|_| Refusal::internal_error()))
 }
 
 /// The private side of a refusal: once, with the request id.
@@ -382,4 +397,22 @@ fn json_answer(value: &Value) -> Response<ClientBody> {
         HeaderValue::from_static("application/json"),
     );
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::guarded;
+
+    #[tokio::test]
+    async fn a_panic_becomes_an_error_of_the_gateway_s_own() {
+        let refusal = guarded(async { panic!("private") }).await.map(|(): ()| ());
+        let refusal = refusal.unwrap_err();
+        assert_eq!(
+            (refusal.status.as_u16(), &*refusal.code),
+            (500, "internal_error")
+        );
+        assert_eq!(refusal.kind, "server_error");
+        assert!(!refusal.message.contains("private"));
+        assert_eq!(guarded(async { 7 }).await.unwrap(), 7);
+    }
 }

@@ -102,6 +102,13 @@ impl Deployment {
     pub fn framework_listed(&self) -> bool {
         self.cluster.frameworks.contains(&self.framework)
     }
+
+    /// Whether its entry names a URL that says if it is ready.
+    pub fn has_readiness(&self) -> bool {
+        self.config
+            .get("readiness_url")
+            .is_some_and(|url| url.is_string())
+    }
 }
 
 impl Cluster {

@@ -58,6 +58,7 @@ impl Clusters {
             );
             if let Some(known) = earlier.and_then(|earlier| earlier.watch(&cluster.name))
                 && known.cluster().adapter == cluster.adapter
+                && cluster.adapter != ClusterAdapterName::Static
                 && known.cluster().config == cluster.config
             {
                 watch.inherit(known);

@@ -7,7 +7,7 @@ use super::JobsError;
 use super::options::SchedulerOptions;
 
 /// A big machine's queue is a few tens of MiB.
-const MAX_OUTPUT: u64 = 64 << 20;
+pub(super) const MAX_OUTPUT: u64 = 64 << 20;
 const MAX_COMPLAINT: u64 = 4 << 10;
 
 /// Variables that schedulers' commands need. The gateway's others, backend keys among them, are none of their business.

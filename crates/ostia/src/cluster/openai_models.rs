@@ -5,20 +5,21 @@ use async_trait::async_trait;
 use futures_util::stream::{self, StreamExt};
 use serde_json::Value;
 
+use super::options::time_limit;
 use super::{ClusterAdapter, ClusterContext, Job, Jobs, JobsError};
 use crate::catalog::{Deployment, Serving};
-use crate::endpoint::Http;
+use crate::endpoint::{AskError, Http};
 use crate::fleet::ModelState;
 
-/// Asks every backend of the cluster for `/v1/models` and `/health`. A backend that does not answer is stopped; it never
-/// makes the others unknown.
+/// Asks every backend of the cluster for `/v1/models` and `/health`. A backend that cannot be connected to is stopped; one
+/// that takes too long is unknown, because it may only be busy. Neither makes the others unknown.
 pub(super) struct OpenAiModels {
     /// By the deployment's slug.
     backends: HashMap<Arc<str>, Http>,
 }
 
 /// Backends that are asked at once.
-const AT_ONCE: usize = 16;
+const AT_ONCE: usize = 64;
 
 impl OpenAiModels {
     pub fn new(backends: HashMap<Arc<str>, Http>) -> Self {
@@ -38,11 +39,15 @@ impl ClusterAdapter for OpenAiModels {
                 (Arc::clone(deployment), http)
             })
             .collect();
+        // Those whose turn did not come by then are unknown.
+        let give_up = tokio::time::Instant::now() + time_limit(context.config());
         let states: Vec<_> = stream::iter(asked)
             .map(|(deployment, http)| async move {
                 let state = match http {
                     Some(http) if deployment.serving == Serving::Yes => {
-                        state_of(&deployment, &http).await
+                        let asking = state_of(&deployment, &http);
+                        let state = tokio::time::timeout_at(give_up, asking).await;
+                        state.unwrap_or(ModelState::Unknown)
                     }
                     _ => ModelState::Stopped,
                 };
@@ -79,14 +84,18 @@ async fn state_of(deployment: &Deployment, http: &Http) -> ModelState {
     let base = &deployment.target.base_path;
     let root = base.strip_suffix("/v1").unwrap_or(base);
     match http.get(&format!("{root}/health")).await {
+        Err(AskError::Timeout) => return ModelState::Unknown,
         Err(_) => return ModelState::Stopped,
         Ok(health) if health.status == http::StatusCode::SERVICE_UNAVAILABLE => {
             return ModelState::Starting;
         }
         Ok(_) => {}
     }
-    let Ok(models) = http.clone().with_key().get(&format!("{base}/models")).await else {
-        return ModelState::Stopped;
+    let asking = http.clone().with_key();
+    let models = match asking.get(&format!("{base}/models")).await {
+        Ok(models) => models,
+        Err(AskError::Timeout) => return ModelState::Unknown,
+        Err(_) => return ModelState::Stopped,
     };
     if !models.status.is_success() {
         return ModelState::Unknown;

@@ -9,8 +9,8 @@ use rhai::{Array, Dynamic, Engine, EvalAltResult};
 
 use super::options::time_limit;
 use super::{ClusterAdapter, ClusterContext, Jobs, JobsError};
-use crate::endpoint::{Http, reply_to_dynamic};
-use crate::script::{Program, Thrown, on_pool};
+use crate::endpoint::{Http, in_time, reply_to_dynamic};
+use crate::script::{Program, Thrown, logged, on_pool};
 
 pub(super) struct ScriptCluster {
     program: Arc<Program>,
@@ -65,7 +65,9 @@ impl ClusterAdapter for ScriptCluster {
                 message,
                 code,
             })) => Err(JobsError::new(message)
-                .with_status(StatusCode::from_u16(status).unwrap_or_default())
+                .with_status(
+                    StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
+                )
                 .with_code(code)),
             Some(Err(Thrown::Fault(error))) => Err(failed(&error.to_string())),
             None => Err(failed("the script got no thread, or panicked")),
@@ -84,7 +86,7 @@ impl Scene {
     }
 
     fn http_get(&mut self, url: &str) -> Outcome<Dynamic> {
-        reply_to_dynamic(self.0.runtime.block_on(self.http()?.get(url)))
+        reply_to_dynamic(self.0.runtime.block_on(in_time(self.http()?).get(url)))
     }
 
     fn status_page(&mut self) -> Outcome<Dynamic> {
@@ -132,7 +134,7 @@ fn engine() -> &'static Engine {
             .register_fn("cache_get", Scene::cache_get)
             .register_fn("cache_set", Scene::cache_set)
             .register_fn("log", |scene: &mut Scene, text: &str| {
-                tracing::info!(cluster = &*scene.0.cluster.name, "{text}");
+                tracing::info!(cluster = &*scene.0.cluster.name, "{}", logged(text));
             });
         engine
     })

@@ -5,7 +5,7 @@ use http::{HeaderName, HeaderValue};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::command::run;
+use super::command::{MAX_OUTPUT, run};
 use super::mapping::Mapping;
 use super::options::SchedulerOptions;
 use super::{ClusterAdapter, ClusterContext, Job, Jobs, JobsError};
@@ -52,7 +52,8 @@ async fn ask_slurmrestd(context: &ClusterContext) -> Result<Vec<u8>, JobsError> 
         token.set_sensitive(true);
         http = http.with_header(USER_TOKEN, token);
     }
-    let reply = http.get(&source.path_and_query).await?;
+    let longest = usize::try_from(MAX_OUTPUT).unwrap_or(usize::MAX);
+    let reply = http.up_to(longest).get(&source.path_and_query).await?;
     if !reply.status.is_success() {
         return Err(wrong(&format!("slurmrestd answered {}", reply.status)));
     }
@@ -62,6 +63,9 @@ async fn ask_slurmrestd(context: &ClusterContext) -> Result<Vec<u8>, JobsError> 
 #[derive(Deserialize)]
 struct Listing {
     jobs: Vec<SlurmJob>,
+    /// Why jobs are missing: the daemon answers 200, and `squeue` ends well, though the controller did not answer.
+    #[serde(default)]
+    errors: Vec<Value>,
 }
 
 /// What is used of a job, in all data parsers since v0.0.36 (Slurm 20.11).
@@ -98,9 +102,14 @@ enum State {
 pub(super) fn read(output: &[u8], mapping: &Mapping<'_>, now: i64) -> Result<Jobs, JobsError> {
     let listing: Listing =
         serde_json::from_slice(output).map_err(|error| wrong(&error.to_string()))?;
+    if listing.jobs.is_empty()
+        && let Some(error) = listing.errors.first()
+    {
+        return Err(wrong(&format!("Slurm says: {error}")));
+    }
     let positions = positions(&listing.jobs);
     let mut jobs = Jobs {
-        complete: true,
+        complete: listing.errors.is_empty(),
         ..Jobs::default()
     };
     for (index, found) in listing.jobs.iter().enumerate() {

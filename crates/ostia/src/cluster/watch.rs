@@ -25,6 +25,8 @@ pub struct Watch {
     adapter: Arc<dyn ClusterAdapter>,
     known: Mutex<Known>,
     refreshing: AtomicBool,
+    /// What is known was learnt for other endpoints than these.
+    outgrown: AtomicBool,
     refreshed: Notify,
 }
 
@@ -57,6 +59,7 @@ impl Watch {
             adapter,
             known: Mutex::default(),
             refreshing: AtomicBool::new(false),
+            outgrown: AtomicBool::new(false),
             refreshed: Notify::new(),
         }
     }
@@ -76,6 +79,14 @@ impl Watch {
             self.apply(jobs);
         }
         *self.known.lock() = known;
+        let endpoints = |watch: &Self| -> Vec<_> {
+            let deployments = watch.context.deployments.iter();
+            deployments
+                .map(|it| (Arc::clone(&it.slug), it.serving == Serving::Yes))
+                .collect()
+        };
+        let outgrown = endpoints(self) != endpoints(earlier);
+        self.outgrown.store(outgrown, Ordering::Relaxed);
     }
 
     /// The cluster's jobs: at once if anything is known, however old; else after the one question that is under way.
@@ -99,12 +110,13 @@ impl Watch {
 
     /// Whether the source should be asked.
     pub(super) fn is_due(&self) -> bool {
-        matches!(self.look(), Look::Due(_) | Look::Nothing)
+        self.outgrown.load(Ordering::Relaxed) || matches!(self.look(), Look::Due(_) | Look::Nothing)
     }
 
     /// Asks the source in the background, unless that is going on already.
     pub(super) fn refresh(self: &Arc<Self>) {
         if !self.refreshing.swap(true, Ordering::AcqRel) {
+            self.outgrown.store(false, Ordering::Relaxed);
             let this = Arc::clone(self);
             spawn(async move { this.ask().await });
         }

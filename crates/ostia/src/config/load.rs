@@ -58,6 +58,7 @@ pub fn load(sources: &Sources, fleet: &Fleet) -> Loaded {
         report: if parsed { &report } else { &unheard },
         places: RefCell::default(),
         files: RefCell::default(),
+        keys: RefCell::default(),
     };
     let settings = sections::read(&reading, table);
     let settings_sound = parsed && !report.has_fatal();

@@ -7,6 +7,7 @@ mod environment;
 mod fixture;
 mod import;
 mod json;
+mod keys;
 mod load;
 mod memory;
 mod problem;
@@ -22,7 +23,12 @@ mod units;
 mod words;
 
 pub use environment::Environment;
-pub use import::{ImportError, Imported, import_first};
+pub use fixture::{
+    CLUSTER_CONFIG_KEYS, CLUSTER_KEYS, CONNECTION_KEYS, ENDPOINT_CONFIG_KEYS, ENDPOINT_KEYS,
+    FixtureKey,
+};
+pub use import::{FirstVariable, ImportError, Imported, first_variables, import_first};
+pub use keys::{SettingKey, setting_keys};
 pub use load::{Loaded, Sources, load};
 pub use problem::{Place, Problem, Reach, Severity};
 pub use settings::*;

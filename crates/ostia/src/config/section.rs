@@ -1,20 +1,19 @@
 //! Reading one `[section]`: typed values with defaults, a problem for each that is wrong, and for each key that is
 //! not known.
 
+mod values;
+
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::fmt::Display;
 use std::path::PathBuf;
-use std::str::FromStr;
-use std::time::Duration;
 
 use super::environment::Environment;
+use super::keys::{SettingKey, show_list};
 use super::problem::{Place, Report};
 use super::raw::{Item, Raw, Table};
 use super::source::{check_readable, resolve_path};
 use super::units;
 use super::words::nearest;
-use ostia_core::Secret;
 
 /// What every section is read with.
 pub(super) struct Reading<'a> {
@@ -27,6 +26,8 @@ pub(super) struct Reading<'a> {
     pub places: RefCell<BTreeMap<String, Place>>,
     /// Files that values named.
     pub files: RefCell<Vec<PathBuf>>,
+    /// What was asked for, in this order.
+    pub keys: RefCell<Vec<SettingKey>>,
 }
 
 pub(super) struct Section<'a, 'r> {
@@ -111,6 +112,17 @@ impl<'a, 'r> Section<'a, 'r> {
         }
     }
 
+    /// Writes down what is asked for, before it is asked for.
+    fn record(&self, key: &str, accepts: &str, default: String, meaning: &'static str) {
+        let key = SettingKey {
+            name: self.dotted(key),
+            accepts: accepts.to_owned(),
+            default,
+            meaning,
+        };
+        self.reading.keys.borrow_mut().push(key);
+    }
+
     fn take(&mut self, key: &'static str) -> Option<Item> {
         self.known.push(key);
         let item = self.table.remove(key)?;
@@ -173,99 +185,14 @@ impl<'a, 'r> Section<'a, 'r> {
         }
     }
 
-    pub fn text(&mut self, key: &'static str, default: &str) -> String {
-        self.text_of(key, TEXT)
-            .map_or_else(|| default.to_owned(), |text| text.value)
-    }
-
-    pub fn secret(&mut self, key: &'static str, default: &str) -> Secret<String> {
-        Secret::new(self.text(key, default))
-    }
-
-    pub fn parse<T>(
+    /// A list: an array of texts, or one text with commas, spaces or lines between.
+    pub fn list(
         &mut self,
         key: &'static str,
-        default: T,
-        wanted: &str,
-        parse: impl FnOnce(&str) -> Result<T, String>,
-    ) -> T {
-        self.parsed(key, wanted, parse).unwrap_or(default)
-    }
-
-    pub fn flag(&mut self, key: &'static str, default: bool) -> bool {
-        self.parse(key, default, "true or false", |text| {
-            text.parse().map_err(|_| quoted(text))
-        })
-    }
-
-    pub fn number<T>(&mut self, key: &'static str, default: T, least: T, most: T) -> T
-    where
-        T: FromStr + PartialOrd + Display + Copy,
-    {
-        let wanted = format!("a whole number from {least} to {most}");
-        self.parse(key, default, &wanted, |text| {
-            text.trim()
-                .parse()
-                .ok()
-                .filter(|number| *number >= least && *number <= most)
-                .ok_or_else(|| quoted(text))
-        })
-    }
-
-    pub fn size(&mut self, key: &'static str, default: u64) -> u64 {
-        self.parse(
-            key,
-            default,
-            "a size greater than 0",
-            |text| match units::size(text)? {
-                0 => Err(quoted(text)),
-                bytes => Ok(bytes),
-            },
-        )
-    }
-
-    /// A duration that cannot be 0.
-    pub fn duration(&mut self, key: &'static str, default: Duration) -> Duration {
-        self.parse(key, default, "a duration greater than 0", |text| {
-            let duration = units::duration(text)?;
-            (!duration.is_zero())
-                .then_some(duration)
-                .ok_or_else(|| quoted(text))
-        })
-    }
-
-    /// A duration where 0 has a meaning of its own.
-    pub fn duration_or_zero(&mut self, key: &'static str, default: Duration) -> Duration {
-        self.parse(key, default, "a duration", units::duration)
-    }
-
-    /// A duration; "0" is off.
-    pub fn duration_or_off(&mut self, key: &'static str, default: Duration) -> Option<Duration> {
-        let duration = self.duration_or_zero(key, default);
-        (!duration.is_zero()).then_some(duration)
-    }
-
-    pub fn path(&mut self, key: &'static str, default: &str) -> PathBuf {
-        let path = self.text(key, default);
-        if path.is_empty() {
-            self.reading.fatal(&self.dotted(key), "is empty");
-        }
-        self.reading.path(&path)
-    }
-
-    /// A path to a file; "" is none.
-    pub fn optional_file(&mut self, key: &'static str) -> Option<PathBuf> {
-        let path = self.text(key, "");
-        if path.is_empty() {
-            return None;
-        }
-        let path = self.reading.path(&path);
-        self.reading.files.borrow_mut().push(path.clone());
-        Some(path)
-    }
-
-    /// A list: an array of texts, or one text with commas, spaces or lines between.
-    pub fn list(&mut self, key: &'static str, default: &[&str]) -> Vec<Text> {
+        default: &[&str],
+        meaning: &'static str,
+    ) -> Vec<Text> {
+        self.record(key, "list of texts", show_list(default), meaning);
         let Some(item) = self.take(key) else {
             let place = &self.reading.file;
             return default
@@ -276,8 +203,13 @@ impl<'a, 'r> Section<'a, 'r> {
         self.list_of(key, item)
     }
 
-    pub fn texts(&mut self, key: &'static str, default: &[&str]) -> Vec<String> {
-        let list = self.list(key, default);
+    pub fn texts(
+        &mut self,
+        key: &'static str,
+        default: &[&str],
+        meaning: &'static str,
+    ) -> Vec<String> {
+        let list = self.list(key, default, meaning);
         list.into_iter().map(|text| text.value).collect()
     }
 
@@ -310,7 +242,8 @@ impl<'a, 'r> Section<'a, 'r> {
     }
 
     /// A section inside this one; empty if absent.
-    pub fn section(&mut self, key: &'static str) -> Self {
+    pub fn section(&mut self, key: &'static str, meaning: &'static str) -> Self {
+        self.record(key, SettingKey::SECTION, String::new(), meaning);
         let table = match self.take(key) {
             None => Table::new(),
             Some(Item {
@@ -328,8 +261,8 @@ impl<'a, 'r> Section<'a, 'r> {
     }
 
     /// A section whose keys are the site's own names, with texts.
-    pub fn text_map(&mut self, key: &'static str) -> BTreeMap<String, Text> {
-        self.section(key).into_texts()
+    pub fn text_map(&mut self, key: &'static str, meaning: &'static str) -> BTreeMap<String, Text> {
+        self.section(key, meaning).into_texts()
     }
 
     /// All keys as texts.
@@ -353,13 +286,14 @@ impl<'a, 'r> Section<'a, 'r> {
         lists.collect()
     }
 
-    /// All keys as sections.
-    pub fn into_sections(self) -> Vec<(String, Self)> {
+    /// All keys as sections, for which `meaning` says what each is.
+    pub fn into_sections(self, meaning: &'static str) -> Vec<(String, Self)> {
         let mut sections = Vec::new();
         for (key, item) in &self.table {
             self.remember(key, &item.place);
             match &item.raw {
                 Raw::Table(table) => {
+                    self.record(key, SettingKey::SECTION, String::new(), meaning);
                     let section = Section::new(self.reading, self.dotted(key), table.clone());
                     sections.push((key.clone(), section));
                 }
@@ -373,9 +307,9 @@ impl<'a, 'r> Section<'a, 'r> {
     }
 
     /// Takes `key` out if it is a section, and leaves it where it is otherwise.
-    pub fn section_if_table(&mut self, key: &'static str) -> Option<Self> {
+    pub fn section_if_table(&mut self, key: &'static str, meaning: &'static str) -> Option<Self> {
         let is_table = matches!(self.table.get(key)?.raw, Raw::Table(_));
-        is_table.then(|| self.section(key))
+        is_table.then(|| self.section(key, meaning))
     }
 
     fn remember(&self, key: &str, place: &Place) {

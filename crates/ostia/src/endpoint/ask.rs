@@ -97,6 +97,7 @@ pub struct Http {
     send_key: bool,
     headers: HeaderMap,
     time_limit: Duration,
+    limit: usize,
 }
 
 /// No status page is as long as this.
@@ -120,6 +121,7 @@ impl Http {
             send_key: false,
             headers: HeaderMap::new(),
             time_limit,
+            limit: REPLY_LIMIT,
         }
     }
 
@@ -138,6 +140,12 @@ impl Http {
     /// The same, with no more time than this for an answer.
     pub fn within(mut self, limit: Duration) -> Self {
         self.time_limit = self.time_limit.min(limit);
+        self
+    }
+
+    /// The same, which reads answers of so many bytes.
+    pub fn up_to(mut self, bytes: usize) -> Self {
+        self.limit = bytes;
         self
     }
 
@@ -167,7 +175,7 @@ impl Http {
             path_and_query,
             headers,
             body,
-            limit: REPLY_LIMIT,
+            limit: self.limit,
         };
         let ask = self
             .ask

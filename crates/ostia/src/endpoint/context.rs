@@ -27,6 +27,7 @@ pub struct RequestContext<'a> {
     fault: Option<AdapterError>,
 }
 
+const LONGEST_SILENCE: Duration = Duration::from_secs(24 * 60 * 60);
 /// Headers that the gateway writes itself.
 const OWN_HEADERS: [&str; 11] = [
     "host",
@@ -132,8 +133,9 @@ impl<'a> RequestContext<'a> {
         Ok(())
     }
 
-    /// The longest silence of the backend, for this request only.
+    /// The longest silence of the backend, for this request only; more than a day is a day. `total_timeout` holds still.
     pub fn set_timeout(&mut self, silence: Duration) {
+        let silence = silence.min(LONGEST_SILENCE);
         self.outgoing.timeouts.response_header = Some(silence);
         self.outgoing.timeouts.stream_idle = Some(silence);
     }

@@ -8,7 +8,6 @@ mod ask;
 mod cache;
 mod context;
 mod edits;
-
 mod outgoing;
 mod prepare;
 mod script;
@@ -20,4 +19,4 @@ pub use cache::Cache;
 pub use context::RequestContext;
 pub use outgoing::{Outgoing, Promise};
 pub use prepare::injects_usage;
-pub(crate) use script::reply_to_dynamic;
+pub(crate) use script::{in_time, reply_to_dynamic};

@@ -11,15 +11,18 @@ use rhai::{Dynamic, Engine, EvalAltResult, ImmutableString};
 use serde_json::{Value, json};
 
 use super::ask::{AskError, Http, Reply};
+use super::cache::weight;
 use super::edits::Edits;
 use super::{AdapterError, Cache, EndpointAdapter, RequestContext, ResponseContext};
 use crate::catalog::Deployment;
 use crate::read::Form;
 use crate::runtime::spawn;
-use crate::script::{Program, Thrown, on_pool};
+use crate::script::{Program, Thrown, logged, on_pool, time_left};
 
 /// A script's own time, HTTP included; less than a hook has, so that its fault says why.
 const SCRIPT_TIMEOUT: Duration = Duration::from_secs(5);
+/// All that a script may put into one request.
+const MAX_CHANGES: usize = 64 << 20;
 
 pub(super) struct ScriptEndpoint {
     program: Arc<Program>,
@@ -50,6 +53,8 @@ struct Changes {
     api_url: Option<String>,
     headers: Vec<(String, String)>,
     timeout: Option<Duration>,
+    /// Bytes of everything that was ever set.
+    weight: usize,
 }
 
 type Outcome<T> = Result<T, Box<EvalAltResult>>;
@@ -231,7 +236,9 @@ impl Scene {
 
     fn set_field(&mut self, name: &str, value: Dynamic) -> Outcome<()> {
         let value: Value = from_dynamic(&value)?;
-        self.0.changes.lock().edits.set(name, Some(value));
+        let mut changes = self.0.changes.lock();
+        changes.charge(name.len() + weight(&value))?;
+        changes.edits.set(name, Some(value));
         Ok(())
     }
 
@@ -240,7 +247,9 @@ impl Scene {
             Ok(text) => bytes::Bytes::from(text.to_string()),
             Err(_) => from_dynamic::<Value>(&body)?.to_string().into(),
         };
-        self.0.changes.lock().edits.body = Some(bytes);
+        let mut changes = self.0.changes.lock();
+        changes.charge(bytes.len())?;
+        changes.edits.body = Some(bytes);
         Ok(())
     }
 
@@ -263,13 +272,17 @@ impl Scene {
 
     fn http_get(&mut self, url: &str) -> Outcome<Dynamic> {
         let facts = &self.0;
-        reply_to_dynamic(facts.runtime.block_on(facts.http.get(url)))
+        reply_to_dynamic(facts.runtime.block_on(in_time(&facts.http).get(url)))
     }
 
     fn http_post(&mut self, url: &str, body: Dynamic) -> Outcome<Dynamic> {
         let facts = &self.0;
         let body: Value = from_dynamic(&body)?;
-        reply_to_dynamic(facts.runtime.block_on(facts.http.post(url, &body)))
+        reply_to_dynamic(
+            facts
+                .runtime
+                .block_on(in_time(&facts.http).post(url, &body)),
+        )
     }
 
     fn cache_get(&mut self, key: &str) -> Outcome<Dynamic> {
@@ -285,6 +298,22 @@ impl Scene {
         self.0.cache.set(key, value, keep);
         Ok(())
     }
+}
+
+impl Changes {
+    /// Counts what is about to be kept beside the script's own values, whose sizes its engine looks at.
+    fn charge(&mut self, bytes: usize) -> Outcome<()> {
+        self.weight = self.weight.saturating_add(bytes);
+        if self.weight > MAX_CHANGES {
+            return Err("the changes to the request are too large".into());
+        }
+        Ok(())
+    }
+}
+
+/// The same client with no more time than the script has left.
+pub(crate) fn in_time(http: &Http) -> Http {
+    http.clone().within(time_left().unwrap_or(SCRIPT_TIMEOUT))
 }
 
 /// `#{status, body, json}`; `json` is `()` where the body is none.
@@ -312,7 +341,7 @@ fn engine() -> &'static Engine {
             .register_fn("cache_get", Scene::cache_get)
             .register_fn("cache_set", Scene::cache_set)
             .register_fn("log", |scene: &mut Scene, text: &str| {
-                tracing::info!(endpoint = &*scene.0.deployment.slug, "{text}");
+                tracing::info!(endpoint = &*scene.0.deployment.slug, "{}", logged(text));
             });
         engine
     })
@@ -350,7 +379,10 @@ fn register_changes(engine: &mut Engine) {
     engine
         .register_fn("set", Scene::set_field)
         .register_fn("remove", |scene: &mut Scene, name: &str| {
-            scene.0.changes.lock().edits.set(name, None);
+            let mut changes = scene.0.changes.lock();
+            changes.charge(name.len())?;
+            changes.edits.set(name, None);
+            Ok::<_, Box<EvalAltResult>>(())
         })
         .register_fn("set_body", Scene::set_body)
         .register_fn("set_api_url", |scene: &mut Scene, url: &str| {
@@ -360,7 +392,10 @@ fn register_changes(engine: &mut Engine) {
             "set_header",
             |scene: &mut Scene, name: &str, value: &str| {
                 let header = (name.to_owned(), value.to_owned());
-                scene.0.changes.lock().headers.push(header);
+                let mut changes = scene.0.changes.lock();
+                changes.charge(name.len() + value.len())?;
+                changes.headers.push(header);
+                Ok::<_, Box<EvalAltResult>>(())
             },
         )
         .register_fn("set_timeout", |scene: &mut Scene, seconds: i64| {

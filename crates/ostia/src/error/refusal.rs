@@ -5,6 +5,8 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode};
 use ostia_core::Outcome;
 
+use super::codes::is_known;
+
 /// Who has to change something so that it does not happen again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Blame {
@@ -72,6 +74,15 @@ impl Refusal {
         self
     }
 
+    /// Says in the detail at which endpoint it happened.
+    pub fn at(self, slug: &str) -> Self {
+        let detail = match &self.detail {
+            Some(detail) => format!("endpoint {slug}: {detail}"),
+            None => format!("endpoint {slug}"),
+        };
+        self.with_detail(detail)
+    }
+
     pub fn with_header(mut self, name: &'static str, value: HeaderValue) -> Self {
         self.headers.push((HeaderName::from_static(name), value));
         self
@@ -90,9 +101,13 @@ impl Refusal {
         outcome: Outcome,
         blame: Blame,
     ) -> Self {
+        debug_assert!(
+            is_known(code, status.as_u16()),
+            "{code} with status {status} is missing in error/codes.rs"
+        );
         Self {
             status,
-            kind: kind_of(status),
+            kind: kind_of(status.as_u16()),
             code: Cow::Borrowed(code),
             message: message.into(),
             param: None,
@@ -107,8 +122,8 @@ impl Refusal {
 }
 
 /// The contract's table of error types.
-pub(super) fn kind_of(status: StatusCode) -> &'static str {
-    match status.as_u16() {
+pub(super) const fn kind_of(status: u16) -> &'static str {
+    match status {
         401 => "authentication_error",
         403 => "permission_error",
         429 => "rate_limit_error",

@@ -144,7 +144,12 @@ mod tests {
 
     fn relayed(status: u16, body: &Value) -> Value {
         let status = StatusCode::from_u16(status).unwrap();
-        let refusal = Refusal::client(status, "invalid_value", "The server refused.");
+        let mut refusal = Refusal::client(
+            StatusCode::BAD_REQUEST,
+            "invalid_value",
+            "The server refused.",
+        );
+        refusal.status = status;
         let bytes = refusal.in_anthropics_words(&Bytes::from(body.to_string()));
         serde_json::from_slice(&bytes).unwrap()
     }

@@ -46,7 +46,16 @@ impl Refusal {
         Self::client(
             StatusCode::NOT_FOUND,
             "not_found",
-            "There is nothing at this path.",
+            "There is nothing at this path. Inference is under '/v1' and '/{cluster}/{framework}/v1'; '/docs' lists all paths.",
+        )
+    }
+
+    /// What nobody foresaw. What it was is in the log already.
+    pub fn internal_error() -> Self {
+        Self::gateway(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "internal_error",
+            "The gateway failed in a way that it should not.",
         )
     }
 
@@ -289,17 +298,18 @@ fn not_running(
 
 impl From<JobsError> for Refusal {
     fn from(error: JobsError) -> Self {
-        let blame = if error.status.is_client_error() {
+        let status = refusing(error.status);
+        let blame = if status.is_client_error() {
             Self::client
         } else {
             Self::gateway
         };
-        let mut refusal = blame(error.status, JobsError::CODE, error.message);
+        let mut refusal = blame(status, JobsError::CODE, error.message);
         if !error.code.is_empty() {
             refusal.code = error.code.into();
         }
         let refusal = refusal.with_detail(error.detail);
-        match error.status {
+        match status {
             StatusCode::SERVICE_UNAVAILABLE => refusal.with_retry_after(SHORTLY),
             _ => refusal,
         }
@@ -361,6 +371,7 @@ impl From<AdapterError> for Refusal {
                 message,
                 code,
             } => {
+                let status = refusing(status);
                 let mut refusal = Self::client(status, "adapter_refused", message);
                 refusal.code = code.into();
                 match status {
@@ -375,6 +386,15 @@ impl From<AdapterError> for Refusal {
             )
             .with_detail(detail),
         }
+    }
+}
+
+/// An adapter's own status, where that is one of an error.
+fn refusing(status: StatusCode) -> StatusCode {
+    if status.is_client_error() || status.is_server_error() {
+        status
+    } else {
+        StatusCode::INTERNAL_SERVER_ERROR
     }
 }
 
@@ -452,7 +472,8 @@ fn from_backend(backend: BackendRefusal) -> Refusal {
         ),
         _ => ("invalid_value", "The model's server refused the request."),
     };
-    let mut refusal = Refusal::upstream(backend.status, code, message, Outcome::UpstreamError);
+    let mut refusal = Refusal::upstream(backend.status, code, message, Outcome::UpstreamError)
+        .with_detail(told(&backend));
     match backend.text {
         RefusalText::Whole(body) => refusal.body = Some(body),
         RefusalText::Message(text) => refusal.message = text.into(),
@@ -464,6 +485,19 @@ fn from_backend(backend: BackendRefusal) -> Refusal {
     match wait_is_due && !wait_is_told {
         true => refusal.with_retry_after(SHORTLY),
         false => refusal,
+    }
+}
+
+/// For the log. A 404 that is no error in OpenAI's shape comes from a web server that has nothing at this path.
+fn told(backend: &BackendRefusal) -> String {
+    let status = backend.status;
+    match backend.text {
+        RefusalText::Message(_) | RefusalText::Withheld if status == StatusCode::NOT_FOUND => {
+            format!(
+                "the backend answered {status}, not in the words of an inference API: is the path of api_url right? `ostia check` shows what is called"
+            )
+        }
+        _ => format!("the backend answered {status}"),
     }
 }
 

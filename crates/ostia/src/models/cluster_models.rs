@@ -3,15 +3,16 @@ use std::sync::Arc;
 use ostia_core::Identity;
 use serde_json::{Map, Value, json};
 
-use crate::authorize::may_use;
-use crate::catalog::{Deployment, Serving};
-use crate::fleet::ModelState;
+use super::state::best_state;
+use crate::authorize::{Notices, may_use};
+use crate::catalog::Deployment;
 
 /// `GET /{cluster}/models`: what the caller may use of a cluster, by lower-cased name; replicas are one entry.
 /// `wanted`: only this model, by its name or an alias. `details`: keys of the endpoint's config that are shown.
 pub fn cluster_models(
     deployments: &[Arc<Deployment>],
     identity: &Identity,
+    notices: &impl Notices,
     wanted: Option<&str>,
     details: &[String],
 ) -> Vec<Value> {
@@ -42,11 +43,15 @@ pub fn cluster_models(
     });
     groups
         .iter()
-        .filter_map(|group| entry(group, details))
+        .filter_map(|group| entry(group, notices, details))
         .collect()
 }
 
-fn entry(replicas: &[&Arc<Deployment>], details: &[String]) -> Option<Value> {
+fn entry(
+    replicas: &[&Arc<Deployment>],
+    notices: &impl Notices,
+    details: &[String],
+) -> Option<Value> {
     let first = replicas.first()?;
     let mut entry = Map::new();
     entry.insert("id".to_owned(), json!(first.model));
@@ -67,23 +72,7 @@ fn entry(replicas: &[&Arc<Deployment>], details: &[String]) -> Option<Value> {
             entry.insert(key.to_owned(), json!(limit));
         }
     }
-    entry.insert("state".to_owned(), json!(best_state(replicas).as_str()));
+    let state = best_state(replicas, notices).as_str();
+    entry.insert("state".to_owned(), json!(state));
     Some(Value::Object(entry))
-}
-
-/// The state of the replica that is nearest to serving.
-fn best_state(replicas: &[&Arc<Deployment>]) -> ModelState {
-    use ModelState::{Queued, Running, Starting, Stopped, Unknown};
-    let states: Vec<ModelState> = replicas.iter().map(|replica| state_of(replica)).collect();
-    [Running, Starting, Queued, Unknown, Stopped]
-        .into_iter()
-        .find(|state| states.contains(state))
-        .unwrap_or(Unknown)
-}
-
-fn state_of(deployment: &Deployment) -> ModelState {
-    match deployment.serving {
-        Serving::Yes => deployment.state.model_state(),
-        Serving::Disabled(_) | Serving::AdapterUnavailable(_) => ModelState::Stopped,
-    }
 }

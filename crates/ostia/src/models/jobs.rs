@@ -201,7 +201,7 @@ fn renamed(value: &Value, renames: &[(&str, &str)]) -> Value {
             let text = renames
                 .iter()
                 .fold(text.clone(), |text, (private, public)| {
-                    text.replace(private, public)
+                    rename(&text, private, public)
                 });
             Value::String(text)
         }
@@ -211,9 +211,61 @@ fn renamed(value: &Value, renames: &[(&str, &str)]) -> Value {
 
 fn mentions(value: &Value, hidden: &[&str]) -> bool {
     match value {
-        Value::String(text) => hidden.iter().any(|name| text.contains(name)),
+        Value::String(text) => hidden
+            .iter()
+            .any(|name| places(text, name).next().is_some()),
         Value::Array(values) => values.iter().any(|value| mentions(value, hidden)),
         Value::Object(values) => values.values().any(|value| mentions(value, hidden)),
         _ => false,
+    }
+}
+
+fn rename(text: &str, private: &str, public: &str) -> String {
+    let mut renamed = String::with_capacity(text.len());
+    let mut rest = 0;
+    for at in places(text, private) {
+        renamed.push_str(text.get(rest..at).unwrap_or_default());
+        renamed.push_str(public);
+        rest = at + private.len();
+    }
+    renamed + text.get(rest..).unwrap_or_default()
+}
+
+/// Where a name stands in a text, as a word and not as a part of one.
+fn places<'a>(text: &'a str, name: &'a str) -> impl Iterator<Item = usize> {
+    let whole = move |at: usize| {
+        let before = text.get(..at).and_then(|before| before.chars().next_back());
+        let after = text
+            .get(at + name.len()..)
+            .and_then(|after| after.chars().next());
+        ![before, after]
+            .into_iter()
+            .flatten()
+            .any(char::is_alphanumeric)
+    };
+    text.match_indices(name)
+        .map(|(at, _)| at)
+        .filter(move |at| !name.is_empty() && whole(*at))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::{mentions, rename};
+
+    #[test]
+    fn names_are_words_of_a_text_and_not_parts_of_words() {
+        for (text, renamed) in [
+            ("m - a small model (m)", "org/m - a small model (org/m)"),
+            ("mm", "mm"),
+            ("m", "org/m"),
+            ("\u{e4}m m\u{e4} m.", "\u{e4}m m\u{e4} org/m."),
+            ("", ""),
+        ] {
+            assert_eq!(rename(text, "m", "org/m"), renamed, "{text}");
+        }
+        assert!(mentions(&json!([{"a": "up and hidden."}]), &["hidden"]));
+        assert!(!mentions(&json!({"Model Status": "running"}), &["run", ""]));
     }
 }

@@ -5,14 +5,23 @@ use crate::catalog::{ClusterAdapterName, Deployment, Serving};
 use crate::fleet::ModelState;
 
 /// What a list says of a deployment: a disabled one, and one of a cluster under maintenance, is stopped; where no
-/// scheduler is asked, what is configured runs.
+/// scheduler is asked, what is configured runs, unless its readiness URL says otherwise.
 pub(super) fn state_of(deployment: &Deployment, notices: &impl Notices) -> ModelState {
     let takes_requests =
         deployment.serving == Serving::Yes && notices.notice(&deployment.cluster.name).is_none();
-    match deployment.cluster.adapter {
-        _ if !takes_requests => ModelState::Stopped,
+    let by_cluster = match deployment.cluster.adapter {
+        _ if !takes_requests => return ModelState::Stopped,
         ClusterAdapterName::Static => ModelState::Running,
         _ => deployment.state.model_state(),
+    };
+    let readiness = match deployment.has_readiness() {
+        true => deployment.state.readiness(),
+        false => ModelState::Unknown,
+    };
+    match (by_cluster, readiness) {
+        (by_cluster, ModelState::Unknown) => by_cluster,
+        (ModelState::Unknown | ModelState::Running, readiness) => readiness,
+        (waits, _) => waits,
     }
 }
 

@@ -1,12 +1,8 @@
-use std::cell::RefCell;
-use std::sync::Arc;
-use std::time::Instant;
-
-use ostia_core::Clock;
 use rhai::packages::{Package, StandardPackage};
-use rhai::{Dynamic, Engine, EvalAltResult, Position};
+use rhai::{Dynamic, Engine, EvalAltResult, ImmutableString, Position};
 
 use super::fault::Refused;
+use super::watch::stop_reason;
 
 /// About 50 ms of work. A hook that only looks and decides needs a few dozen.
 const MAX_OPERATIONS: u64 = 1_000_000;
@@ -15,16 +11,13 @@ const MAX_VARIABLES: usize = 64;
 /// Of one value with everything in it.
 const MAX_STRING: usize = 4 << 20;
 const MAX_ITEMS: usize = 100_000;
-/// How many operations pass between two looks at the clock.
-const LOOK_EVERY: u64 = 256;
-
-thread_local! {
-    /// When the script that runs on this thread has to end.
-    static DEADLINE: RefCell<Option<(Arc<dyn Clock>, Instant)>> = const { RefCell::new(None) };
-}
+/// How many operations pass between two looks at the clock. One may make 4 MiB.
+const LOOK_EVERY: u64 = 8;
+/// What `print` and `ctx.log` write of one text.
+const LOGGED: usize = 4096;
 
 /// An engine with the limits of the sandbox and the functions that every script has: the standard package without
-/// `sleep`, and `refuse(status, message[, code])`.
+/// what could hold or fill the machine within one operation, and `refuse(status, message[, code])`.
 pub fn engine() -> Engine {
     let mut engine = Engine::new_raw();
     StandardPackage::new().register_into_engine(&mut engine);
@@ -39,17 +32,26 @@ pub fn engine() -> Engine {
         .set_max_array_size(MAX_ITEMS)
         .set_max_map_size(MAX_ITEMS)
         .disable_symbol("eval")
-        .disable_symbol("import");
+        .disable_symbol("import")
+        // A function that is curried with itself doubles, and counts as nothing.
+        .disable_symbol("curry");
     engine.on_progress(|operations| {
-        let late = operations % LOOK_EVERY == 0 && past_deadline();
-        late.then(|| Dynamic::from("it took too long"))
+        let reason = (operations % LOOK_EVERY == 0).then(stop_reason).flatten();
+        reason.map(Dynamic::from)
     });
-    engine.on_print(|text| tracing::info!("{text}"));
+    engine.on_print(|text| tracing::info!("{}", logged(text)));
     engine.on_debug(|text, source, position| {
+        let text = logged(text);
         tracing::debug!(script = source.unwrap_or(""), %position, "{text}");
     });
     engine.register_fn("sleep", |_: i64| no_sleep());
     engine.register_fn("sleep", |_: f64| no_sleep());
+    engine.register_fn("replace", replace).register_fn(
+        "replace",
+        |text: &mut ImmutableString, find: char, with: &str| {
+            replace(text, find.encode_utf8(&mut [0; 4]), with)
+        },
+    );
     engine.register_fn("refuse", |status: i64, message: &str| {
         refuse(status, message, "adapter_refused")
     });
@@ -57,24 +59,21 @@ pub fn engine() -> Engine {
     engine
 }
 
-/// Runs `work` with a time by which scripts on this thread are stopped.
-pub(super) fn with_deadline<T>(
-    clock: &Arc<dyn Clock>,
-    deadline: Instant,
-    work: impl FnOnce() -> T,
-) -> T {
-    DEADLINE.set(Some((Arc::clone(clock), deadline)));
-    let done = work();
-    DEADLINE.set(None);
-    done
+/// As much of a text as goes into the log.
+pub fn logged(text: &str) -> &str {
+    text.get(..text.floor_char_boundary(LOGGED)).unwrap_or(text)
 }
 
-fn past_deadline() -> bool {
-    DEADLINE.with_borrow(|deadline| {
-        deadline
-            .as_ref()
-            .is_some_and(|(clock, deadline)| clock.now() >= *deadline)
-    })
+/// The standard package's own looks at the length only after it has made the text.
+fn replace(text: &mut ImmutableString, find: &str, with: &str) -> Result<(), Box<EvalAltResult>> {
+    let found = text.matches(find).count();
+    let kept = text.len().saturating_sub(found.saturating_mul(find.len()));
+    if kept.saturating_add(found.saturating_mul(with.len())) > MAX_STRING {
+        let what = "Length of string".to_owned();
+        return Err(EvalAltResult::ErrorDataTooLarge(what, Position::NONE).into());
+    }
+    *text = text.replace(find, with).into();
+    Ok(())
 }
 
 fn no_sleep() -> Result<(), Box<EvalAltResult>> {

@@ -81,12 +81,19 @@ impl Thrown {
         }
         error.set_position(Position::NONE);
         let position = place(position);
+        let what = match &error {
+            EvalAltResult::ErrorTerminated(reason, _) => match reason.clone().into_string() {
+                Ok(reason) => format!("stopped: {reason}"),
+                Err(_) => error.to_string(),
+            },
+            other => other.to_string(),
+        };
         Self::Fault(ScriptError {
             path: path.to_owned(),
             // Limits of the sandbox do not always have a place.
             text: match position {
-                Some(_) => error.to_string(),
-                None => format!("in `{hook}`: {error}"),
+                Some(_) => what,
+                None => format!("in `{hook}`: {what}"),
             },
             position,
         })

@@ -1,6 +1,6 @@
 //! (beside the path)
 //! In: the text of a script in Rhai. Out: a compiled [`Program`], and what its functions gave, refused or did wrong.
-//! Here: the sandbox: operations, depth, sizes and time are bounded, there are no files, no modules, no `eval`.
+//! Here: the sandbox: operations, depth, sizes, memory and time are bounded, there are no files, no modules, no `eval`.
 //! Not here: what hooks see and may do (that is `endpoint` and `cluster`).
 
 mod engine;
@@ -8,9 +8,11 @@ mod fault;
 mod pool;
 mod program;
 mod scripts;
+mod watch;
 
-pub use engine::engine;
+pub use engine::{engine, logged};
 pub use fault::{ScriptError, Thrown};
 pub use pool::on_pool;
 pub use program::{HOOKS, Program};
 pub use scripts::Scripts;
+pub use watch::time_left;

@@ -6,4 +6,4 @@ pub mod log;
 mod metrics;
 
 pub use access::{Access, AccessLog, log_access};
-pub use metrics::metrics_text;
+pub use metrics::{FAMILIES, Family, FamilyKind, metrics_text};

@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use crate::table::Table;
 
-/// A line for each API of each endpoint.
+/// A line for each API of each endpoint. Why one is not served is among the problems that are printed before it.
 pub(super) fn table(catalog: &Catalog) -> String {
     let mut table = Table::new(&[
         "ENDPOINT",
@@ -16,17 +16,13 @@ pub(super) fn table(catalog: &Catalog) -> String {
         "URL",
     ]);
     for deployment in catalog.deployments() {
-        let (word, reason) = state(deployment);
-        let shown = match reason {
-            Some(reason) => format!("{word} ({reason})"),
-            None => word.to_owned(),
-        };
+        let (state, _) = state(deployment);
         let named = [
             &*deployment.slug,
             &*deployment.model,
             &*deployment.cluster.name,
             &*deployment.framework,
-            &shown,
+            state,
         ];
         let urls = urls(deployment);
         if urls.is_empty() {
@@ -97,8 +93,12 @@ fn state(deployment: &Deployment) -> (&'static str, Option<&str>) {
     }
 }
 
-/// Each API that the cluster lists with the URL that would be called, without query: it may hold a key.
+/// Each API that the cluster lists with the URL that would be called, without query: it may hold a key. Empty where
+/// nothing would be called.
 fn urls(deployment: &Deployment) -> Vec<(String, String)> {
+    if deployment.serving != Serving::Yes {
+        return Vec::new();
+    }
     let origin = &deployment.target.origin;
     let scheme = match origin.scheme {
         Scheme::Http => "http",

@@ -132,6 +132,9 @@ fn warn_of_what_is_not_served(settings: &Settings) {
     if !settings.telemetry.otlp_endpoint.is_empty() {
         tracing::warn!("telemetry.otlp_endpoint is not served yet: no traces are sent");
     }
+    if settings.telemetry.log_prompts {
+        tracing::warn!("telemetry.log_prompts is not served yet: prompts are never logged");
+    }
 }
 
 fn not_started(error: &StartError) -> Failure {

@@ -25,6 +25,7 @@ pub struct Usage {
         default_value = "user,model"
     )]
     by: Vec<By>,
+    /// How the lines are written
     #[arg(long, default_value = "table")]
     format: Format,
 }

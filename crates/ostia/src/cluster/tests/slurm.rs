@@ -127,3 +127,20 @@ fn what_is_no_listing_is_an_error() {
     let empty = read(b"{\"jobs\": []}", &mapping, NOW).unwrap();
     assert!(empty.complete && empty.running.is_empty());
 }
+
+#[test]
+fn a_controller_that_does_not_answer_stops_no_model() {
+    let deployments = deployments(&["m"]);
+    let config = json!({});
+    let mapping = Mapping::new(&config, &deployments);
+    let errors = json!([{"description": "Unable to contact slurm controller (connect failure)", "error_number": 1007}]);
+    let nothing = json!({"jobs": [], "errors": errors});
+    let error = read(nothing.to_string().as_bytes(), &mapping, NOW).unwrap_err();
+    assert!(error.detail.contains("controller"), "{error:?}");
+    assert!(!error.message.contains("controller"), "{error:?}");
+    // What was told holds; what was not is not known.
+    let some = json!({"jobs": [{"name": "m", "job_state": "RUNNING"}], "errors": errors});
+    let jobs = read(some.to_string().as_bytes(), &mapping, NOW).unwrap();
+    assert_eq!(names(&jobs.running), ["m"]);
+    assert!(!jobs.complete);
+}

@@ -45,14 +45,25 @@ fn watch_with(
     adapter: impl ClusterAdapter,
     seconds: f64,
 ) -> (Arc<Watch>, Arc<ManualClock>, Catalog) {
+    let clock = Arc::new(ManualClock::at(0));
+    let (watch, catalog) = watch_at(adapter, seconds, &clock, &[]);
+    (watch, clock, catalog)
+}
+
+/// `more`: endpoints beside the usual two.
+fn watch_at(
+    adapter: impl ClusterAdapter,
+    seconds: f64,
+    clock: &Arc<ManualClock>,
+    more: &[serde_json::Value],
+) -> (Arc<Watch>, Catalog) {
     let kind = json!({"cluster_adapter": "own", "config": {"api_request_timeout": seconds}});
-    let endpoints = [
+    let usual = [
         json!({"model": "a"}),
         json!({"model": "b", "config": {"api_url": "http://127.0.0.1:9", "upstream_model": "b-on-disk"}}),
     ];
-    let catalog = catalog(&kind, &endpoints);
-    let clock = Arc::new(ManualClock::at(0));
-    let as_clock: Arc<dyn Clock> = Arc::clone(&clock) as _;
+    let catalog = catalog(&kind, &[&usual[..], more].concat());
+    let as_clock: Arc<dyn Clock> = Arc::clone(clock) as _;
     let context = ClusterContext {
         cluster: Arc::clone(&catalog.clusters()[0]),
         deployments: catalog.deployments().to_vec(),
@@ -60,11 +71,7 @@ fn watch_with(
         cache: Arc::new(Cache::new(Arc::clone(&as_clock))),
         clock: as_clock,
     };
-    (
-        Arc::new(Watch::new(context, Arc::new(adapter))),
-        clock,
-        catalog,
-    )
+    (Arc::new(Watch::new(context, Arc::new(adapter))), catalog)
 }
 
 fn rig() -> Rig {
@@ -208,6 +215,29 @@ async fn a_source_that_knows_all_says_stopped_by_silence() {
         (Some(7), false)
     );
     assert!(rig.catalog.deployments()[1].state.is_unlisted());
+}
+
+#[tokio::test]
+async fn a_later_reading_of_the_files_goes_on_and_asks_for_what_is_new() {
+    let rig = rig();
+    rig.answers(Ok(running("a")));
+    rig.watch.current().await.unwrap();
+    let source = || Shared(Arc::clone(&rig.source));
+    let (same, _catalog) = watch_at(source(), 30.0, &rig.clock, &[]);
+    same.inherit(&rig.watch);
+    assert!(!same.is_due());
+    let more = [json!({"model": "new"})];
+    let (grown, catalog) = watch_at(source(), 30.0, &rig.clock, &more);
+    grown.inherit(&rig.watch);
+    assert!(grown.is_due());
+    assert_eq!(grown.current().await.unwrap().stale, None);
+    rig.answers(Ok(running("new")));
+    grown.refresh();
+    let state = &catalog.deployments()[2].state;
+    rig.until(|_| state.model_state() == ModelState::Running)
+        .await;
+    rig.until(|_| !grown.is_due()).await;
+    assert_eq!(rig.asked(), 2);
 }
 
 struct Panics;

@@ -14,6 +14,7 @@ use super::problem::{Problem, Reach, Report};
 use super::python;
 use super::source::Source;
 use variables::{Fate, fate_of};
+pub use variables::{FirstVariable, first_variables};
 
 /// What was made of an installation.
 #[derive(Debug)]

@@ -161,6 +161,41 @@ const FAMILIES: [(&str, &str); 6] = [
     ("SOPHIA_QSTAT_", GLOBUS_COMPUTE),
 ];
 
+/// A variable of FIRST and what becomes of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FirstVariable {
+    /// With `*` at its end, all that begin so.
+    pub name: String,
+    /// The key that has its value now.
+    pub key: Option<&'static str>,
+    /// Why there is no key; "" where there is one.
+    pub why: &'static str,
+}
+
+/// Every variable of FIRST that is known here.
+pub fn first_variables() -> Vec<FirstVariable> {
+    let mut variables: Vec<FirstVariable> = FATES
+        .iter()
+        .map(|(name, fate)| {
+            let (key, why) = match fate {
+                Fate::Carried(key, _) => (Some(*key), ""),
+                Fate::Left(why) => (None, *why),
+            };
+            FirstVariable {
+                name: (*name).to_owned(),
+                key,
+                why,
+            }
+        })
+        .collect();
+    variables.extend(FAMILIES.iter().map(|(begins, why)| FirstVariable {
+        name: format!("{begins}*"),
+        key: None,
+        why,
+    }));
+    variables
+}
+
 pub(super) fn fate_of(name: &str) -> Fate {
     if let Some((_, fate)) = FATES.iter().find(|(known, _)| *known == name) {
         return match fate {

@@ -17,13 +17,17 @@ const PROVIDERS: [(&str, Provider); 5] = [
 ];
 
 pub(super) fn read(root: &mut Section<'_, '_>, reading: &Reading<'_>) -> Auth {
-    let mut section = root.section("auth");
-    let list = section.list("providers", &["api_key"]);
+    let mut section = root.section("auth", "Who vouches for callers; see sign-in.md.");
+    let list = section.list(
+        "providers",
+        &["api_key"],
+        "Any of `api_key`, `globus`, `introspection`, `oidc`; or `none` alone, which admits whoever reaches the loopback port.",
+    );
     let auth = Auth {
         providers: providers(list, reading),
-        globus: read_globus(section.section("globus")),
-        introspection: read_introspection(section.section("introspection")),
-        oidc: read_oidc(section.section("oidc")),
+        globus: read_globus(section.section("globus", "Globus Auth.")),
+        introspection: read_introspection(section.section("introspection", "RFC 7662.")),
+        oidc: read_oidc(section.section("oidc", "OpenID Connect: JWT access tokens.")),
     };
     section.finish();
     check_globus(&auth, reading);
@@ -78,13 +82,32 @@ pub(super) fn check_none(settings: &Settings, reading: &Reading<'_>) {
 
 fn read_globus(mut section: Section<'_, '_>) -> Globus {
     let globus = Globus {
-        client_id: section.text("client_id", ""),
-        client_secret: section.secret("client_secret", ""),
-        policies: section.texts("policies", &[]),
-        required_groups: section.texts("required_groups", &[]),
-        idp_domains: lower(section.texts("idp_domains", &[])),
+        client_id: section.text(
+            "client_id",
+            "",
+            "The service's own client, registered with Globus Auth; required.",
+        ),
+        client_secret: section.secret("client_secret", "Its secret; required."),
+        policies: section.texts(
+            "policies",
+            &[],
+            "High-assurance policies, by UUID: all must be met.",
+        ),
+        required_groups: section.texts(
+            "required_groups",
+            &[],
+            "Groups, by UUID: a user must be in one of them.",
+        ),
+        idp_domains: lower(section.texts(
+            "idp_domains",
+            &[],
+            "Who signs in must have a username of one of these domains.",
+        )),
         groups_per_domain: section
-            .section("groups_per_domain")
+            .section(
+                "groups_per_domain",
+                "`\"uni.edu\" = [\"uuid\"]`: users of that domain must be in one of these groups.",
+            )
             .into_lists()
             .into_iter()
             .map(|(domain, groups)| {
@@ -92,11 +115,27 @@ fn read_globus(mut section: Section<'_, '_>) -> Globus {
                 (domain.to_lowercase(), groups)
             })
             .collect(),
-        service_usernames: section.texts("service_usernames", &[]),
-        auth_url: section.text("auth_url", "https://auth.globus.org"),
-        groups_url: section.text("groups_url", "https://groups.api.globus.org"),
-        cache_ttl: section.duration_or_zero("cache_ttl", Duration::from_secs(60)),
-        groups_ttl: section.duration_or_zero("groups_ttl", Duration::from_secs(600)),
+        service_usernames: section.texts(
+            "service_usernames",
+            &[],
+            "Accounts of programs: policies and domains do not apply to them, groups do.",
+        ),
+        auth_url: section.text("auth_url", "https://auth.globus.org", "Globus Auth."),
+        groups_url: section.text(
+            "groups_url",
+            "https://groups.api.globus.org",
+            "Globus Groups.",
+        ),
+        cache_ttl: section.duration_or_zero(
+            "cache_ttl",
+            Duration::from_secs(60),
+            "How long a good token is believed without asking again; never past its expiry.",
+        ),
+        groups_ttl: section.duration_or_zero(
+            "groups_ttl",
+            Duration::from_secs(600),
+            "How long a user's groups are believed.",
+        ),
     };
     section.finish();
     globus
@@ -128,11 +167,19 @@ fn check_globus(auth: &Auth, reading: &Reading<'_>) {
 
 fn read_introspection(mut section: Section<'_, '_>) -> Introspection {
     let introspection = Introspection {
-        url: section.text("url", ""),
-        client_id: section.text("client_id", ""),
-        client_secret: section.secret("client_secret", ""),
-        audience: section.text("audience", ""),
-        scope: section.text("scope", ""),
+        url: section.text("url", "", "The introspection endpoint; required."),
+        client_id: section.text(
+            "client_id",
+            "",
+            "The gateway's name there (HTTP Basic); required.",
+        ),
+        client_secret: section.secret("client_secret", "Its secret; required."),
+        audience: section.text("audience", "", "If set, a token's `aud` must name it."),
+        scope: section.text(
+            "scope",
+            "",
+            "If set, a token must have been granted all of these, with spaces between.",
+        ),
         claims: claims(&mut section),
     };
     section.finish();
@@ -158,8 +205,12 @@ fn check_introspection(auth: &Auth, reading: &Reading<'_>) {
 
 fn read_oidc(mut section: Section<'_, '_>) -> Oidc {
     let oidc = Oidc {
-        issuer: section.text("issuer", ""),
-        audience: section.text("audience", ""),
+        issuer: section.text(
+            "issuer",
+            "",
+            "A token's `iss`, to the letter; keys come from its discovery document. Required.",
+        ),
+        audience: section.text("audience", "", "A token's `aud` must name it; required."),
         claims: claims(&mut section),
     };
     section.finish();
@@ -179,7 +230,10 @@ fn check_oidc(auth: &Auth, reading: &Reading<'_>) {
 
 fn claims(section: &mut Section<'_, '_>) -> BTreeMap<String, String> {
     section
-        .text_map("claims")
+        .text_map(
+            "claims",
+            "`username = \"preferred_username\"`: the provider's claim for our word (`username`, `domain`, `name`, `groups`, `idp_name`).",
+        )
         .into_iter()
         .map(|(word, claim)| (word, claim.value))
         .collect()

@@ -6,30 +6,54 @@ use super::super::settings::{CatalogSettings, Fixtures, MaintenanceSource};
 use crate::catalog::HttpUrl;
 
 pub(super) fn read_fixtures(root: &mut Section<'_, '_>) -> Fixtures {
-    let mut section = root.section("fixtures");
+    let mut section = root.section("fixtures", "The two files that say what is served.");
     let fixtures = Fixtures {
-        clusters: section.path("clusters", "fixtures/clusters.json"),
-        endpoints: section.path("endpoints", "fixtures/endpoints.json"),
+        clusters: section.path(
+            "clusters",
+            "fixtures/clusters.json",
+            "Clusters; may hold endpoints as well.",
+        ),
+        endpoints: section.path(
+            "endpoints",
+            "fixtures/endpoints.json",
+            "Endpoints; may hold clusters as well.",
+        ),
     };
     section.finish();
     fixtures
 }
 
 pub(super) fn read_adapters(root: &mut Section<'_, '_>) -> BTreeMap<String, String> {
-    plain(root.text_map("adapters"))
+    plain(root.text_map(
+        "adapters",
+        "Gives a name that fixtures use its meaning here: `\"my_app.custom.CustomEndpoint\" = \"script:adapters/custom.rhai\"`.",
+    ))
 }
 
 pub(super) fn read_catalog(root: &mut Section<'_, '_>) -> CatalogSettings {
-    let mut section = root.section("catalog");
-    let match_slug = section.parse("match", false, "\"exact\" or \"slug\"", |text| match text {
-        "exact" => Ok(false),
-        "slug" => Ok(true),
-        _ => Err(quoted(text)),
-    });
+    let mut section = root.section("catalog", "How models are named.");
+    let match_slug = section.parse(
+        "match",
+        (false, "\"exact\""),
+        "\"exact\" or \"slug\"",
+        "\"slug\": after an exact miss, the slug of the lower-cased name is looked up, as FIRST does; it counts where it names one endpoint.",
+        |text| match text {
+            "exact" => Ok(false),
+            "slug" => Ok(true),
+            _ => Err(quoted(text)),
+        },
+    );
     let settings = CatalogSettings {
         match_slug,
-        model_details_keys: section.texts("model_details_keys", &[]),
-        aliases: plain(section.text_map("aliases")),
+        model_details_keys: section.texts(
+            "model_details_keys",
+            &[],
+            "Keys of an endpoint's `config` that `GET /{cluster}/models` shows.",
+        ),
+        aliases: plain(section.text_map(
+            "aliases",
+            "`\"other-name\" = \"Canonical/Name\"`: further names of a model, on every cluster.",
+        )),
     };
     section.finish();
     settings
@@ -41,13 +65,16 @@ type Maintenance = (
 );
 
 pub(super) fn read_maintenance(root: &mut Section<'_, '_>, reading: &Reading<'_>) -> Maintenance {
-    let mut section = root.section("maintenance");
+    let mut section = root.section(
+        "maintenance",
+        "`CLUSTER = \"text shown to users\"`: its inference answers 503 with that text.",
+    );
     // A cluster may be called "source" too: it has a text, not a section.
     let sources = section
-        .section_if_table("source")
+        .section_if_table("source", "Pages that say whether a cluster is up.")
         .map_or_else(BTreeMap::new, |section| {
             section
-                .into_sections()
+                .into_sections("One cluster's page; while it cannot be reached nothing changes.")
                 .into_iter()
                 .map(|(cluster, section)| {
                     let source = read_source(&cluster, section, reading);
@@ -64,10 +91,22 @@ fn read_source(
     reading: &Reading<'_>,
 ) -> MaintenanceSource {
     let source = MaintenanceSource {
-        url: section.text("url", ""),
-        field: section.text("field", "current_status"),
-        down: section.texts("down", &["down"]),
-        interval: section.duration("interval", Duration::from_secs(60)),
+        url: section.text("url", "", "The page, JSON; required."),
+        field: section.text(
+            "field",
+            "current_status",
+            "The field of the page that tells the state.",
+        ),
+        down: section.texts(
+            "down",
+            &["down"],
+            "The field's values that mean maintenance.",
+        ),
+        interval: section.duration(
+            "interval",
+            Duration::from_secs(60),
+            "How often the page is asked.",
+        ),
     };
     section.finish();
     let key = format!("maintenance.source.{cluster}");

@@ -15,29 +15,98 @@ use crate::catalog::HttpUrl;
 const FALLBACK_BUFFERED: u64 = 256 << 20;
 
 pub(super) fn read_server(root: &mut Section<'_, '_>, reading: &Reading<'_>) -> Server {
-    let mut section = root.section("server");
-    let max_body_bytes = section.size("max_body_bytes", 32 << 20);
+    let mut section = root.section("server", "Where requests are taken, and how much of them.");
+    let listen = read_listen(
+        &mut section,
+        "listen",
+        8000,
+        "Where users call: an address with a port, or a Unix socket.",
+        reading,
+    );
+    let admin_listen = read_listen(
+        &mut section,
+        "admin_listen",
+        8001,
+        "Where health and metrics are, without a key: never an address that users reach.",
+        reading,
+    );
+    let base_path = section.parse(
+        "base_path",
+        ("/resource_server".to_owned(), "\"/resource_server\""),
+        "a path such as \"/resource_server\", or \"\"",
+        "Every public route exists with this before it, and without.",
+        base_path,
+    );
+    let max_body_bytes = section.size(
+        "max_body_bytes",
+        32 << 20,
+        "The largest request body; a larger one is 413.",
+    );
     let server = Server {
-        listen: listen(&mut section, "listen", 8000, reading),
-        admin_listen: listen(&mut section, "admin_listen", 8001, reading),
-        base_path: section.parse(
-            "base_path",
-            "/resource_server".to_owned(),
-            "a path such as \"/resource_server\", or \"\"",
-            base_path,
-        ),
+        listen,
+        admin_listen,
+        base_path,
         max_body_bytes,
-        max_buffered_bytes: section.size("max_buffered_bytes", default_buffered(max_body_bytes)),
-        header_timeout: section.duration("header_timeout", Duration::from_secs(10)),
-        body_idle_timeout: section.duration("body_idle_timeout", Duration::from_secs(30)),
-        write_idle_timeout: section.duration("write_idle_timeout", Duration::from_secs(60)),
-        max_connections: section.number("max_connections", 10_000, 1, 10_000_000),
-        drain_timeout: section.duration_or_zero("drain_timeout", Duration::from_secs(120)),
-        trusted_proxies: trusted_proxies(section.list("trusted_proxies", &[]), reading),
-        cors_origins: cors_origins(section.list("cors_origins", &[]), reading),
-        tls_cert: section.optional_file("tls_cert"),
-        tls_key: section.optional_file("tls_key"),
-        state_dir: section.path("state_dir", "."),
+        max_buffered_bytes: section.size_or(
+            "max_buffered_bytes",
+            (
+                default_buffered(max_body_bytes),
+                "a quarter of the machine's (or container's) memory",
+            ),
+            "One budget for all request bodies in flight; beyond it 503 `gateway_busy`.",
+        ),
+        header_timeout: section.duration(
+            "header_timeout",
+            Duration::from_secs(10),
+            "For TLS and a request's head, and for the idle time before the next head of a kept connection.",
+        ),
+        body_idle_timeout: section.duration(
+            "body_idle_timeout",
+            Duration::from_secs(30),
+            "In each such time at least 4 KiB of a request body must come (or its end); else 408.",
+        ),
+        write_idle_timeout: section.duration(
+            "write_idle_timeout",
+            Duration::from_secs(60),
+            "How long a client may take nothing of its answer before the connection is cut.",
+        ),
+        max_connections: section.number(
+            "max_connections",
+            10_000,
+            (1, 10_000_000),
+            "Client connections at a time; more are answered 503, or closed at once under TLS.",
+        ),
+        drain_timeout: section.duration_or_zero(
+            "drain_timeout",
+            Duration::from_secs(120),
+            "How long running requests may go on after SIGTERM; \"0\" cuts them at once.",
+        ),
+        trusted_proxies: trusted_proxies(
+            section.list(
+                "trusted_proxies",
+                &[],
+                "Addresses and networks (CIDR) whose X-Forwarded-For is believed.",
+            ),
+            reading,
+        ),
+        cors_origins: cors_origins(
+            section.list(
+                "cors_origins",
+                &[],
+                "Origins whose pages may call from a browser, such as \"https://chat.example\"; \"*\" is every one.",
+            ),
+            reading,
+        ),
+        tls_cert: section.optional_file(
+            "tls_cert",
+            "Certificate chain in PEM: `listen` speaks TLS then. Needs `tls_key`.",
+        ),
+        tls_key: section.optional_file("tls_key", "The certificate's private key in PEM."),
+        state_dir: section.path(
+            "state_dir",
+            ".",
+            "The folder of the journal and of maintenance notices; one running gateway each.",
+        ),
     };
     section.finish();
     check_server(&server, reading);
@@ -78,15 +147,18 @@ const fn is_port_zero(address: &ListenAddress) -> bool {
     matches!(address, ListenAddress::Tcp(address) if address.port() == 0)
 }
 
-fn listen(
+fn read_listen(
     section: &mut Section<'_, '_>,
     key: &'static str,
     default_port: u16,
+    meaning: &'static str,
     reading: &Reading<'_>,
 ) -> ListenAddress {
     let default = SocketAddr::from((Ipv4Addr::LOCALHOST, default_port));
     let wanted = "an address such as \"127.0.0.1:8000\", \"[::]:8000\" or \"unix:/path\"";
-    section.parse(key, ListenAddress::Tcp(default), wanted, |text| {
+    let shown = format!("\"{default}\"");
+    let default = (ListenAddress::Tcp(default), shown.as_str());
+    section.parse(key, default, wanted, meaning, |text| {
         listen_address(text, reading)
     })
 }
@@ -171,8 +243,12 @@ fn cors_origins(list: Vec<Text>, reading: &Reading<'_>) -> Vec<String> {
 }
 
 pub(super) fn read_store(root: &mut Section<'_, '_>, reading: &Reading<'_>) -> StoreSettings {
-    let mut section = root.section("store");
-    let url = section.text("url", "sqlite://ostia.db");
+    let mut section = root.section("store", "Where keys, users and the ledger are kept.");
+    let url = section.text(
+        "url",
+        "sqlite://ostia.db",
+        "`sqlite://PATH`. `postgres://...` is accepted here, and not served yet: the start says so.",
+    );
     section.finish();
     match store_url(&url, &reading.folder) {
         Some(url) => StoreSettings {
@@ -209,17 +285,32 @@ fn store_url(url: &str, folder: &Path) -> Option<String> {
 }
 
 pub(super) fn read_journal(root: &mut Section<'_, '_>) -> JournalSettings {
-    let mut section = root.section("journal");
-    let fsync = section.duration_or_off("fsync", Duration::from_secs(1));
+    let mut section = root.section(
+        "journal",
+        "The files in `state_dir` that every request is written to before it reaches a backend.",
+    );
+    let fsync = section.duration_or_off(
+        "fsync",
+        Duration::from_secs(1),
+        "How often the journal is synced to the disk: what a loss of power may cost. Off leaves it to the kernel.",
+    );
     section.finish();
     JournalSettings { fsync }
 }
 
 pub(super) fn read_telemetry(root: &mut Section<'_, '_>, reading: &Reading<'_>) -> Telemetry {
-    let mut section = root.section("telemetry");
+    let mut section = root.section("telemetry", "Traces.");
     let telemetry = Telemetry {
-        otlp_endpoint: section.text("otlp_endpoint", ""),
-        log_prompts: section.flag("log_prompts", false),
+        otlp_endpoint: section.text(
+            "otlp_endpoint",
+            "",
+            "Accepted, not served yet: a warning at start.",
+        ),
+        log_prompts: section.flag(
+            "log_prompts",
+            false,
+            "Accepted, not served yet: prompts are never logged.",
+        ),
     };
     section.finish();
     if !telemetry.otlp_endpoint.is_empty()

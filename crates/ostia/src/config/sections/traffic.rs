@@ -7,19 +7,45 @@ use super::super::section::{Reading, Section};
 use super::super::settings::{Limits, Routing, Upstream};
 
 pub(super) fn read_limits(root: &mut Section<'_, '_>, reading: &Reading<'_>) -> Limits {
-    let mut section = root.section("limits");
-    let shared = section.secret("shared", "");
+    let mut section = root.section(
+        "limits",
+        "What one user and one endpoint may have; endpoints may say otherwise in their fixture.",
+    );
+    let shared = section.secret(
+        "shared",
+        "Accepted (`redis://...`), not served yet: limits hold in each process alone.",
+    );
     let limits = Limits {
         requests_per_second_per_user: section.number(
             "requests_per_second_per_user",
             10,
-            0,
-            u32::MAX,
+            (0, u32::MAX),
+            "Inference requests of one user in a second; 0 is off. Beyond it 429 `requests`.",
         ),
-        max_in_flight_per_user: section.number("max_in_flight_per_user", 0, 0, u32::MAX),
-        tpm_model: section.number("tpm_model", 100_000, 0, u64::MAX),
-        tpm_user: section.number("tpm_user", 60_000, 0, u64::MAX),
-        default_output_tokens: section.number("default_output_tokens", 1024, 0, u64::MAX),
+        max_in_flight_per_user: section.number(
+            "max_in_flight_per_user",
+            0,
+            (0, u32::MAX),
+            "Inference requests of one user at a time; 0 is off. Beyond it 429 `concurrency`.",
+        ),
+        tpm_model: section.number(
+            "tpm_model",
+            100_000,
+            (0, u64::MAX),
+            "Tokens a minute of one endpoint, for endpoints that do not say; 0 is off. Beyond it 429 `tokens`.",
+        ),
+        tpm_user: section.number(
+            "tpm_user",
+            60_000,
+            (0, u64::MAX),
+            "Tokens a minute of one user on one endpoint, for endpoints that do not say; 0 is off.",
+        ),
+        default_output_tokens: section.number(
+            "default_output_tokens",
+            1024,
+            (0, u64::MAX),
+            "Output tokens reserved for a request that names no cap of its own; what is not used is given back.",
+        ),
         shared: (!shared.expose().is_empty()).then_some(shared),
     };
     section.finish();
@@ -40,8 +66,12 @@ pub(super) fn read_limits(root: &mut Section<'_, '_>, reading: &Reading<'_>) -> 
 }
 
 pub(super) fn read_routing(root: &mut Section<'_, '_>, reading: &Reading<'_>) -> Routing {
-    let mut section = root.section("routing");
-    let list = section.list("session_headers", &["X-Session-ID", "X-ALCF-Session-ID"]);
+    let mut section = root.section("routing", "How a deployment is chosen.");
+    let list = section.list(
+        "session_headers",
+        &["X-Session-ID", "X-ALCF-Session-ID"],
+        "Accepted, not served yet: requests of one session are not kept on one backend.",
+    );
     section.finish();
     let mut session_headers = Vec::new();
     for text in list {
@@ -57,16 +87,45 @@ pub(super) fn read_routing(root: &mut Section<'_, '_>, reading: &Reading<'_>) ->
 }
 
 pub(super) fn read_upstream(root: &mut Section<'_, '_>) -> Upstream {
-    let mut section = root.section("upstream");
+    let mut section = root.section("upstream", "How backends are called.");
     let minutes = |minutes: u64| Duration::from_secs(minutes * 60);
     let upstream = Upstream {
-        connect_timeout: section.duration_or_off("connect_timeout", Duration::from_secs(5)),
-        response_header_timeout: section.duration_or_off("response_header_timeout", minutes(10)),
-        stream_idle_timeout: section.duration_or_off("stream_idle_timeout", minutes(10)),
-        total_timeout: section.duration_or_off("total_timeout", minutes(60)),
-        pool_idle_timeout: section.duration_or_off("pool_idle_timeout", Duration::from_secs(4)),
-        keepalive_comment: section.duration_or_off("keepalive_comment", Duration::from_secs(15)),
-        retry_budget_percent: section.number("retry_budget_percent", 20, 0, 100),
+        connect_timeout: section.duration_or_off(
+            "connect_timeout",
+            Duration::from_secs(5),
+            "For the connection to a backend, TLS included.",
+        ),
+        response_header_timeout: section.duration_or_off(
+            "response_header_timeout",
+            minutes(10),
+            "Until the head of the answer; for answers that are no stream that is nearly the whole work.",
+        ),
+        stream_idle_timeout: section.duration_or_off(
+            "stream_idle_timeout",
+            minutes(10),
+            "The longest silence within an answer.",
+        ),
+        total_timeout: section.duration_or_off(
+            "total_timeout",
+            minutes(60),
+            "For the whole answer.",
+        ),
+        pool_idle_timeout: section.duration_or_off(
+            "pool_idle_timeout",
+            Duration::from_secs(4),
+            "How long an idle connection is kept; less than the backend keeps it (uvicorn: 5 s).",
+        ),
+        keepalive_comment: section.duration_or_off(
+            "keepalive_comment",
+            Duration::from_secs(15),
+            "A comment line is sent to the client in a stream that was silent so long.",
+        ),
+        retry_budget_percent: section.number(
+            "retry_budget_percent",
+            20,
+            (0, 100),
+            "Retries on another deployment, as a share of requests; 0 is none.",
+        ),
     };
     section.finish();
     upstream

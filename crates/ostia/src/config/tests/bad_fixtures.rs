@@ -442,7 +442,7 @@ fn scripts_are_compiled_and_their_mistakes_have_a_line() {
     assert_problem(
         &problems,
         "fixtures/endpoints.json:",
-        "adapters/bad.rhai:2:",
+        "adapters/bad.rhai:2:7: ",
         "a syntax error",
     );
 

@@ -304,6 +304,35 @@ async fn panics_hangs_and_loops_end_their_own_request() {
 }
 
 #[tokio::test]
+async fn what_a_script_puts_into_a_request_is_bounded() {
+    for change in [
+        "ctx.set(\"k\" + n, s)",
+        "ctx.set_header(\"x-k\" + n, s)",
+        "ctx.set_body(s)",
+    ] {
+        let text = format!(
+            "fn on_request(ctx) {{ let s = \"\"; s.pad(4000000, \"x\"); let n = 0; loop {{ n += 1; {change}; }} }}"
+        );
+        let why = failed(run_script(&text, &json!({})).await);
+        assert!(why.contains("too large"), "{change}: {why}");
+    }
+}
+
+#[tokio::test]
+async fn a_time_without_end_is_a_day() {
+    let change: Change = |context| {
+        context.set_timeout(Duration::MAX);
+        Ok(())
+    };
+    let text = "fn on_request(ctx) { ctx.set_timeout(9223372036854775807); }";
+    let script = run_script(text, &json!({})).await.unwrap();
+    for outgoing in [run_rust(change, &json!({})).await.unwrap(), script] {
+        let day = Some(Duration::from_secs(24 * 60 * 60));
+        assert_eq!(outgoing.promise().timeouts.stream_idle, day);
+    }
+}
+
+#[tokio::test]
 async fn scripts_ask_over_http_within_reach_only() {
     let deployment = deployment();
     deployment.state.set_model_state(ModelState::Queued);

@@ -1,5 +1,9 @@
+use std::time::Duration;
+
+use ostia_core::{Clock, SystemClock};
+
 use super::*;
-use crate::script::engine;
+use crate::script::{engine, on_pool};
 
 fn call(text: &str) -> Result<Dynamic, Thrown> {
     let text = format!("fn on_request(ctx) {{ {text} }}");
@@ -55,6 +59,9 @@ fn loops_bombs_and_depths_end() {
         "let x = \"\"; x.pad(1000000000, \"x\");",
         "let x = #{}; let n = 0; loop { x[n.to_string()] = x; n += 1; }",
         "let x = blob(4000000000, 1);",
+        // Every letter by 100,000 others, within one operation.
+        "let x = \"\"; x.pad(100000, \"x\"); let y = x; x.replace(\"x\", y);",
+        "let x = \"\"; x.pad(100000, \"x\"); let y = x; x.replace('x', y);",
         "sleep(1000000)",
         "sleep(1e6)",
     ] {
@@ -62,6 +69,47 @@ fn loops_bombs_and_depths_end() {
     }
     let recursive = Program::compile("a.rhai", "fn on_request(ctx) { on_request(ctx) }").unwrap();
     assert!(recursive.call(&engine(), "on_request", (1_i64,)).is_err());
+}
+
+#[tokio::test]
+async fn what_grows_beside_its_values_ends_too() {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    for text in [
+        // Values that no variable holds yet.
+        "let s = \"\"; s.pad(4000000, \"x\"); let a = []; a.pad(90000, 0); a.map(|x| { let q = s; q.pop(); q + \"y\" })",
+        // Closures within closures: dropping them takes a stack as deep as they are.
+        "let f = |x| x; loop { let g = f; f = |y| g.call(y); }",
+        "let x = []; loop { x = [take(x)]; }",
+        "let x = #{}; loop { x = #{a: take(x)}; }",
+    ] {
+        let whole = format!("fn on_request(ctx) {{ {text} }}");
+        let program = Program::compile("a.rhai", &whole).unwrap();
+        let ran = on_pool(&clock, Duration::from_secs(3), move || {
+            program.call(&engine(), "on_request", (1_i64,)).map(drop)
+        });
+        assert!(matches!(ran.await, Some(Err(Thrown::Fault(_)))), "{text}");
+    }
+    let doubles = "fn on_request(ctx) { let f = |x| x; loop { f = f.curry(f); } }";
+    assert!(Program::compile("a.rhai", doubles).is_err());
+}
+
+#[tokio::test]
+async fn the_fault_says_what_was_too_much() {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let program = Program::compile("a.rhai", "fn on_request(ctx) { loop {} }").unwrap();
+    let ran = on_pool(&clock, Duration::ZERO, move || {
+        program.call(&engine(), "on_request", (1_i64,)).map(drop)
+    });
+    // No time at all may also mean: no thread in time.
+    if let Some(Err(Thrown::Fault(error))) = ran.await {
+        assert!(error.to_string().contains("it took too long"), "{error}");
+    }
+}
+
+#[test]
+fn texts_are_replaced_as_ever() {
+    let text = "let x = \"h\u{e9}llo\"; x.replace(\"l\", \"LL\"); x.replace('o', \"\"); x.replace(\"h\", 'j'); x";
+    assert_eq!(call(text).unwrap().into_string().unwrap(), "j\u{e9}LLLL");
 }
 
 #[test]

@@ -1,0 +1,30 @@
+use ostia::telemetry::{FAMILIES, FamilyKind};
+
+use super::{code, head, table};
+
+const INTRODUCTION: &str = "\
+`GET /metrics` on the admin listener (`server.admin_listen`), as OpenMetrics text. Labels never name users: `endpoint` is
+the endpoint's slug, `outcome` and `reason` are fixed words. Counters start anew with the process; a metric of endpoints
+is there once an endpoint is.
+";
+
+pub(super) fn page() -> String {
+    let rows: Vec<Vec<String>> = FAMILIES
+        .iter()
+        .map(|family| {
+            let kind = match family.kind {
+                FamilyKind::Counter => "counter",
+                FamilyKind::Gauge => "gauge",
+            };
+            let labels: Vec<String> = family.labels().iter().map(|label| code(label)).collect();
+            vec![
+                code(&family.full_name()),
+                kind.to_owned(),
+                labels.join(", "),
+                family.help.to_owned(),
+            ]
+        })
+        .collect();
+    let table = table(&["metric", "type", "labels", "meaning"], &rows);
+    format!("{}{table}", head("Metrics", INTRODUCTION))
+}

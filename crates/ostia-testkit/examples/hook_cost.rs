@@ -1,0 +1,235 @@
+//! What a hook that does nothing costs, in CPU microseconds a request: alone, and over the whole gateway. Prints Markdown.
+//!
+//! `cargo run --release -p ostia-testkit --example hook_cost`
+//!
+//! Every round measures all three, one after the other; shown are the medians of what a hook adds within a round, and
+//! between which values the middle half of the rounds lie. CPU time is that of this process: over the whole gateway the
+//! client and the backend are in it, so that only the differences mean something.
+#![expect(
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "a measurement that people run and read"
+)]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::HeaderMap;
+use http_body_util::Full;
+use ostia::admit::{Admission, LocalLimiter, admit};
+use ostia::app::{Builder, Gateway, Snapshot, Workbench};
+use ostia::authorize::authorize;
+use ostia::config::Sources;
+use ostia::endpoint::{AdapterError, EndpointAdapter, RequestContext, adapt};
+use ostia::fleet::Fleet;
+use ostia::identify::{Identify, Open, Principal, Sender};
+use ostia::rank::rank;
+use ostia::read::{Api, Budget, Call, ReadLimits, read};
+use ostia::resolve::{Address, resolve};
+use ostia_core::{Clock, Limiter, RequestId, SystemClock, UserLimits};
+use ostia_testkit::backend::FakeBackend;
+use ostia_testkit::gateway::{CLUSTER, Endpoint, Site, TestGateway};
+use serde_json::json;
+
+const MODELS: [&str; 3] = ["direct", "rust", "script"];
+const ROUNDS: usize = 15;
+const ALONE: usize = 10_000;
+const WHOLE: usize = 1_000;
+
+struct NoOp;
+
+#[async_trait]
+impl EndpointAdapter for NoOp {
+    async fn on_request(&self, _: &mut RequestContext<'_>) -> Result<(), AdapterError> {
+        Ok(())
+    }
+}
+
+fn main() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    println!("| hook that does nothing | alone | middle half | whole gateway | middle half |");
+    println!("|---|---|---|---|---|");
+    let (alone, whole) = runtime.block_on(async { (alone().await, whole().await) });
+    for (at, kind) in ["none (`direct_api`)", "in Rust", "script"]
+        .iter()
+        .enumerate()
+    {
+        println!("| {kind} | {} | {} |", shown(&alone, at), shown(&whole, at));
+    }
+}
+
+/// Rounds of CPU microseconds a request, by [`MODELS`].
+type Rounds = Vec<[f64; 3]>;
+
+/// For the first its own cost, for the others what they add to it.
+fn shown(rounds: &Rounds, at: usize) -> String {
+    let mut costs: Vec<f64> = rounds
+        .iter()
+        .map(|costs| {
+            if at == 0 {
+                costs[0]
+            } else {
+                costs[at] - costs[0]
+            }
+        })
+        .collect();
+    costs.sort_by(f64::total_cmp);
+    let quarter = costs.len() / 4;
+    let sign = if at == 0 { "" } else { "+" };
+    let (middle, low, high) = (
+        costs[costs.len() / 2],
+        costs[quarter],
+        costs[costs.len() - 1 - quarter],
+    );
+    format!("{sign}{middle:.2} | {low:.2} to {high:.2}")
+}
+
+fn site(backend: &FakeBackend) -> (Site, Builder) {
+    let site = Site::new();
+    fs::write(site.folder().join("noop.rhai"), "fn on_request(ctx) {}").expect("a script");
+    let adapters = ["direct_api", "noop.Rust", "script:noop.rhai"];
+    let site = MODELS
+        .iter()
+        .zip(adapters)
+        .fold(site, |site, (model, adapter)| {
+            site.endpoint(Endpoint::of(model, backend).field("endpoint_adapter", json!(adapter)))
+        });
+    let builder = Gateway::builder().endpoint_adapter("noop.Rust", NoOp);
+    (site, builder)
+}
+
+/// From an admitted call to the request that would be sent.
+async fn alone() -> Rounds {
+    let backend = FakeBackend::start().await;
+    let (site, builder) = site(&backend);
+    site.write();
+    let sources = Sources {
+        config: Some(site.config_path()),
+        environment: site.variables().clone().into_iter().collect(),
+        ..Sources::default()
+    };
+    let loaded = builder.load(&sources, &Fleet::default());
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let bench = Workbench::new(builder.registry().clone(), Arc::clone(&clock));
+    let snapshot = Snapshot::build(loaded.catalog, &BTreeMap::new(), &bench, None);
+    let principal = anybody(&clock).await;
+    let mut cases = Vec::new();
+    for model in MODELS {
+        let admission = admission(&snapshot, &principal, model, &clock).await;
+        cases.push((admission, call(model).await));
+    }
+    let (id, headers) = (RequestId::at(0), HeaderMap::new());
+    let mut rounds = Rounds::new();
+    for _ in 0..=ROUNDS {
+        let mut costs = [0.0; 3];
+        for ((admission, call), cost) in cases.iter().zip(&mut costs) {
+            let before = cpu_micros();
+            for _ in 0..ALONE {
+                adapt(
+                    &snapshot.adapters,
+                    admission,
+                    &principal,
+                    call,
+                    id,
+                    &headers,
+                )
+                .await
+                .expect("a request");
+            }
+            *cost = (cpu_micros() - before) / ALONE as f64;
+        }
+        rounds.push(costs);
+    }
+    rounds.split_off(1)
+}
+
+/// From the client's bytes to the client's answer, one request after the other.
+async fn whole() -> Rounds {
+    let backend = FakeBackend::start().await;
+    let (site, builder) = site(&backend);
+    let gateway = TestGateway::start_with(site, builder).await;
+    let mut client = gateway.client().await;
+    let mut rounds = Rounds::new();
+    for _ in 0..=ROUNDS {
+        let mut costs = [0.0; 3];
+        for (model, cost) in MODELS.iter().zip(&mut costs) {
+            let request = gateway.chat(model);
+            let before = cpu_micros();
+            for _ in 0..WHOLE {
+                assert_eq!(client.call(&request).await.status(), 200);
+            }
+            *cost = (cpu_micros() - before) / WHOLE as f64;
+        }
+        rounds.push(costs);
+    }
+    gateway.finish(&[&backend]).await;
+    rounds.split_off(1)
+}
+
+async fn anybody(clock: &Arc<dyn Clock>) -> Principal {
+    let identify = Identify::new(Vec::new(), Some(Open::default()), false, Arc::clone(clock));
+    let here = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    let sender = Sender {
+        peer_ip: here,
+        origin_ip: here,
+    };
+    let head = http::Request::builder()
+        .header("host", "localhost")
+        .body(());
+    let (head, ()) = head.expect("a request").into_parts();
+    identify.identify(&head, sender).await.expect("anybody")
+}
+
+async fn call(model: &str) -> Call {
+    let body = json!({"model": model, "messages": [{"role": "user", "content": "hello"}]});
+    let limits = ReadLimits {
+        max_body_bytes: 1 << 20,
+        body_idle_timeout: Duration::from_secs(10),
+    };
+    let body = Full::new(Bytes::from(body.to_string()));
+    let api = Api::parse("chat/completions");
+    read(&HeaderMap::new(), body, api, &limits, &Budget::new(1 << 20))
+        .await
+        .expect("a call")
+}
+
+async fn admission(
+    snapshot: &Snapshot,
+    principal: &Principal,
+    model: &str,
+    clock: &Arc<dyn Clock>,
+) -> Admission {
+    let address = Address {
+        scope: Some((CLUSTER, "vllm")),
+        api: "chat/completions",
+    };
+    let pool = resolve(&snapshot.catalog, &address, model);
+    let permit = authorize(principal, pool, &snapshot.notices).expect("a permit");
+    let ranked = rank(permit, clock.unix_micros()).expect("an endpoint");
+    let limiter: Arc<dyn Limiter> = Arc::new(LocalLimiter::new(Arc::clone(clock)));
+    let none = UserLimits {
+        requests_per_second: 0,
+        max_in_flight: 0,
+    };
+    admit(&limiter, principal, none, ranked, 0)
+        .await
+        .expect("an admission")
+}
+
+/// Microseconds that this process's threads were on a CPU (schedstat in the kernel's documentation).
+fn cpu_micros() -> f64 {
+    let threads = fs::read_dir("/proc/self/task").expect("/proc");
+    let nanos = threads.flatten().filter_map(|thread| {
+        let text = fs::read_to_string(thread.path().join("schedstat")).ok()?;
+        text.split_whitespace().next()?.parse::<f64>().ok()
+    });
+    nanos.sum::<f64>() / 1e3
+}
