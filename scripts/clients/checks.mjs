@@ -10,7 +10,6 @@ export const API_KEY = process.env.API_KEY;
 export const MODEL = process.env.MODEL;
 export const EMBED_MODEL = process.env.EMBED_MODEL ?? MODEL;
 export const EMBED_BASE_URL = trimmed(process.env.EMBED_BASE_URL ?? BASE_URL);
-export const ANTHROPIC_AUTH = process.env.ANTHROPIC_AUTH ?? "x-api-key";
 const SKIP = new Set((process.env.SKIP ?? "").split(/[\s,]+/));
 
 export const TEXT = "What is the weather in the harbour?";
@@ -24,6 +23,12 @@ export const WEATHER_PARAMETERS = {
 export const WEATHER_TOOL = {
   type: "function",
   function: { name: "get_weather", parameters: WEATHER_PARAMETERS, strict: true },
+};
+export const VERDICT_SCHEMA = {
+  type: "object",
+  properties: { colour: { type: "string", enum: ["red", "green", "blue"] }, certain: { type: "boolean" } },
+  required: ["colour", "certain"],
+  additionalProperties: false,
 };
 export const VERDICT = z.object({ colour: z.enum(["red", "green", "blue"]), certain: z.boolean() });
 

@@ -16,7 +16,6 @@ API_KEY = os.environ["API_KEY"]
 MODEL = os.environ["MODEL"]
 EMBED_MODEL = os.environ.get("EMBED_MODEL", MODEL)
 EMBED_BASE_URL = os.environ.get("EMBED_BASE_URL", BASE_URL).rstrip("/")
-ANTHROPIC_AUTH = os.environ.get("ANTHROPIC_AUTH", "x-api-key")  # or "bearer": not every engine reads both
 SKIP = set(os.environ.get("SKIP", "").replace(",", " ").split())
 
 PROMPT = [{"role": "user", "content": "What is the weather in the harbour?"}]
