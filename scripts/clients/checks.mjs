@@ -72,6 +72,15 @@ function version(name) {
   return "unknown";
 }
 
+// Without a timer, Node would end silently when only a promise that never settles is left.
+function settled(promise) {
+  let timer;
+  const late = new Promise((_, reject) => {
+    timer = setTimeout(() => reject(new Error("not settled after 100 s")), 100_000);
+  });
+  return Promise.race([promise, late]).finally(() => clearTimeout(timer));
+}
+
 export async function run(name) {
   console.log(`# ${name} ${version(name)}`);
   let [passed, failed, skipped] = [0, 0, 0];
@@ -82,7 +91,7 @@ export async function run(name) {
       continue;
     }
     try {
-      await call();
+      await settled(call());
       passed += 1;
       console.log(`ok ${check}`);
     } catch (error) {

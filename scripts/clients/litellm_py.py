@@ -123,17 +123,17 @@ def _():
     assert MODEL in models, models
 
 
-@check("anthropic.plain")
+@check("messages_api.plain")
 def _():
     assert_answer(litellm.completion(**ANTHROPIC))
 
 
-@check("anthropic.stream")
+@check("messages_api.stream")
 def _():
     assert_answer(joined(litellm.completion(**ANTHROPIC, stream=True)))
 
 
-@check("anthropic.errors")
+@check("messages_api.errors")
 def _():
     raises(litellm.AuthenticationError, lambda: litellm.completion(**ANTHROPIC | {"api_key": "sk-not-a-key"}))
     raises(litellm.NotFoundError, lambda: litellm.completion(**ANTHROPIC | {"model": "anthropic/no-such-model"}))
