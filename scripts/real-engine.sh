@@ -155,7 +155,7 @@ if [ -z "$direct_only" ]; then
     python3 -c 'import json, sys; print(json.load(sys.stdin)["key"])')
   gateway=http://127.0.0.1:$listen_port
   if [ -n "$reconnect" ]; then
-    API_KEY=$user_key BASE_URL=$gateway/v1 python3 scripts/engine/reconnect.py 2000
+    API_KEY=$user_key BASE_URL=$gateway/v1 python3 scripts/engine/reconnect.py 2000 "$work/ostia.db"
     exit
   fi
   for route in "${routes[@]}"; do

@@ -62,10 +62,17 @@ def section(engine: str, version: str, rows: list[tuple], notes: list[str]) -> s
     if notes:
         lines += ["", *(f"- {note}" for note in notes)]
     both, direct = skips.reasons(engine, "ostia"), skips.reasons(engine, "direct")
-    lines += ["", "Skipped everywhere:", "", *(f"- `{name}`: {why}" for name, why in both.items())]
-    lines += ["", "Skipped directly only, because it is the gateway's promise:", ""]
-    lines += [f"- `{name}`: {why}" for name, why in direct.items() if name not in both]
+    lines += ["", "Skipped everywhere:", "", *listed(both)]
+    lines += ["", "Skipped directly only, because the gateway promises it and the engine does not:", ""]
+    lines += listed({name: why for name, why in direct.items() if name not in both})
     return "\n".join(lines)
+
+
+def listed(reasons: dict[str, str]) -> list[str]:
+    names: dict[str, list[str]] = {}
+    for name, why in reasons.items():
+        names.setdefault(why, []).append(f"`{name}`")
+    return [f"- {', '.join(group)}: {why}" for why, group in names.items()]
 
 
 def write(engine: str, text: str) -> None:

@@ -1,6 +1,7 @@
 """Short requests one after another, with random pauses: how many fail because a connection had been closed.
 
-usage: reconnect.py COUNT   reads BASE_URL, API_KEY, MODEL; exit code 1 if one failed
+usage: reconnect.py COUNT LEDGER   reads BASE_URL, API_KEY, MODEL; exit code 1 if one failed
+LEDGER is the gateway's SQLite file; it tells how many requests the gateway had to send again.
 
 Half are streamed: after a streamed answer llama-server closes the connection without saying so. Most pauses are
 short; now and then one is as long as an idle connection may live in the gateway or the engine.
@@ -9,6 +10,7 @@ import http.client
 import json
 import os
 import random
+import sqlite3
 import sys
 import time
 from urllib.parse import urlsplit
@@ -35,7 +37,12 @@ def ask(stream: bool) -> None:
         raise ValueError(f"{answer.status} {text[-200:]}")
 
 
-def main(count: int) -> int:
+def sent_again(ledger: str) -> int:
+    with sqlite3.connect(ledger) as rows:
+        return rows.execute("select count(*) from ledger where attempts > 1").fetchone()[0]
+
+
+def main(count: int, ledger: str) -> int:
     failures = []
     for n in range(count):
         try:
@@ -43,9 +50,10 @@ def main(count: int) -> int:
         except (OSError, http.client.HTTPException, ValueError) as error:
             failures.append(f"request {n}: {type(error).__name__}: {error}")
         time.sleep(pause(n))
-    print(*failures[:10], f"{count} requests, {len(failures)} failed", sep="\n")
+    time.sleep(2)  # the ledger is written in batches
+    print(*failures[:10], f"{count} requests, {len(failures)} failed, {sent_again(ledger)} sent again", sep="\n")
     return int(bool(failures))
 
 
 if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1])))
+    sys.exit(main(int(sys.argv[1]), sys.argv[2]))

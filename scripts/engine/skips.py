@@ -16,9 +16,20 @@ GATEWAY_PROMISES = {
 ANYWHERE = {
     "faults": "engines do not fail on request; `scripts/demo-clients.sh` checks these",
 }
+# Each client names its checks in its own words.
+FORCED_TOOLS = (
+    "chat.tools_required", "chat.tools_required_stream", "responses.tools_required", "responses.tools_required_stream",
+    "messages.tools_forced", "messages.tools_forced_stream", "messages.tools_required", "bind_tools_forced",
+    "responses_tools_forced", "tools_required", "tools_required_stream", "tools_round_trip",
+)
+RESPONSES_JSON = (
+    "responses.json_schema", "responses.json_schema_stream", "responses_structured", "responses.object",
+)
 # What one engine cannot do: skipped on both sides.
 ENGINES: dict[str, dict[str, str]] = {
-    "llama": {},
+    "llama": dict.fromkeys(FORCED_TOOLS, "with this model's template llama-server forces no call")
+    | dict.fromkeys(RESPONSES_JSON, "llama-server does not read `text.format`")
+    | {"responses.conversation": "llama-server wants more of an assistant's turn than the API does"},
     "vllm": {
         "messages.tools_required": "the AI SDK sends no `strict` there, and without it vLLM forces no valid arguments",
     },
