@@ -77,7 +77,7 @@ check("responses.generate", async () => {
   assert(answer.usage.outputTokens > 0);
 });
 
-check("responses.stream", async () => {
+check("responses.stream_typed", async () => {
   const answer = streamText({ ...SHORT, model: responses });
   const types = (await collect(answer.fullStream)).map((part) => part.type);
   assert(!types.includes("error"), `${types}`);

@@ -25,11 +25,16 @@ FORCED_TOOLS = (
 RESPONSES_JSON = (
     "responses.json_schema", "responses.json_schema_stream", "responses_structured", "responses.object",
 )
+MESSAGES_JSON = ("messages.json_schema", "messages.json_schema_stream")
 # What one engine cannot do: skipped on both sides.
 ENGINES: dict[str, dict[str, str]] = {
     "llama": dict.fromkeys(FORCED_TOOLS, "with this model's template llama-server forces no call")
     | dict.fromkeys(RESPONSES_JSON, "llama-server does not read `text.format`")
-    | {"responses.conversation": "llama-server wants more of an assistant's turn than the API does"},
+    | dict.fromkeys(MESSAGES_JSON, "llama-server does not read `output_config`")
+    | {
+        "responses.conversation": "llama-server wants more of an assistant's turn than the API does",
+        "responses.stream_typed": "llama-server's events lack fields that the AI SDK insists on",
+    },
     "vllm": {
         "messages.tools_required": "the AI SDK sends no `strict` there, and without it vLLM forces no valid arguments",
     },
