@@ -2,6 +2,7 @@
 //!
 //! What comes in: nothing. What goes out: plain types. What must not be here: HTTP, SQL, configuration formats.
 
+mod address;
 mod clock;
 mod identity;
 mod ids;
@@ -11,6 +12,7 @@ mod receipt;
 mod secret;
 mod store;
 
+pub use address::ip_text;
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use identity::Identity;
 pub use ids::RequestId;

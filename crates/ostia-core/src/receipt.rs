@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::{Clock, Identity, LedgerRow, Outcome, Phase, RequestId, Usage, UsageSource};
+use crate::{Clock, Identity, LedgerRow, Outcome, Phase, RequestId, Usage, UsageSource, ip_text};
 
 /// The journal has no room for a request's final record, so the request may not start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -232,7 +232,7 @@ impl Opening {
             response_bytes: facts.response_bytes,
             upstream_status: facts.upstream_status,
             attempts: facts.attempts,
-            origin_ip: Cow::Owned(self.origin_ip.to_string()),
+            origin_ip: Cow::Owned(ip_text(self.origin_ip)),
             count: 1,
         }
     }

@@ -24,21 +24,13 @@ use crate::upstream;
 /// Dropped at any point (the client went away), it leaves nothing behind but its row.
 pub async fn infer(
     gateway: &Gateway,
-    mut inbound: Inbound,
-    principal: Principal,
+    inbound: &mut Inbound,
+    principal: &Principal,
     address: &Address<'_>,
 ) -> Result<Response<ClientBody>, Refusal> {
     let snapshot = gateway.snapshot();
-    let mut visit = Visit::begin(&gateway.books(), &inbound, &principal, address.api);
-    let admitted = enter(
-        gateway,
-        &snapshot,
-        &mut inbound,
-        &principal,
-        address,
-        &mut visit,
-    )
-    .await;
+    let mut visit = Visit::begin(&gateway.books(), inbound, principal, address.api);
+    let admitted = enter(gateway, &snapshot, inbound, principal, address, &mut visit).await;
     let (call, admission) = match admitted {
         Ok(admitted) => admitted,
         Err(refusal) => return Err(visit.refused(refusal)),
@@ -46,7 +38,7 @@ pub async fn infer(
     let standing = admission.standing();
     let receipt = visit.open(&admission)?;
     let answer = dispatch(
-        gateway, &snapshot, &inbound, &principal, &call, admission, receipt,
+        gateway, &snapshot, inbound, principal, &call, admission, receipt,
     );
     match answer.await {
         Ok(mut response) => {
@@ -81,7 +73,7 @@ async fn enter(
     visit.learn(&call);
     let pool = resolve(&snapshot.catalog, address, &call.model);
     let permit = authorize(principal, pool, &snapshot.notices)?;
-    visit.found(permit.model());
+    visit.found(&permit);
     let permit = continued(gateway, principal, &call, permit)
         .ok_or_else(Refusal::previous_response_not_found)?;
     let ranked = rank(permit, gateway.clock().unix_micros())?;

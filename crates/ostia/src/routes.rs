@@ -11,6 +11,7 @@ mod table;
 mod tests;
 
 use std::borrow::Cow;
+use std::sync::LazyLock;
 
 use http::Method;
 
@@ -21,7 +22,7 @@ pub use table::{Entry, Kind, ROUTES};
 
 use crate::read::{Api, Dialect};
 use crate::resolve::Address;
-use pattern::Captures;
+use pattern::{Captures, Pattern, Segments};
 
 /// A cluster and one of its frameworks, as a path names them.
 pub type Scope<'a> = Option<(&'a str, &'a str)>;
@@ -60,19 +61,30 @@ pub enum Lost {
     },
 }
 
+/// The patterns of [`ROUTES`], in its order.
+static PATTERNS: LazyLock<Vec<Pattern>> = LazyLock::new(|| {
+    ROUTES
+        .iter()
+        .map(|entry| Pattern::of(entry.pattern))
+        .collect()
+});
+
 impl<'a> Route<'a> {
     /// Finds the route of a path, with or without the base path.
     pub fn find(method: &Method, path: &'a str, base_path: &str) -> Result<Self, Lost> {
         let path = without_base(path, base_path);
-        for entry in &ROUTES {
-            if entry.answers(method)
-                && let Some(captures) = Captures::of(entry.pattern, path)
+        let Some(segments) = Segments::of(path) else {
+            return Err(Lost::NoPath);
+        };
+        for (entry, pattern) in ROUTES.iter().zip(&*PATTERNS) {
+            if let Some(captures) = pattern.captures(&segments)
+                && entry.answers(method)
                 && let Some(route) = Self::of(entry.kind, captures, path)
             {
                 return Ok(route);
             }
         }
-        Err(lost(path))
+        Err(lost(path, &segments))
     }
 
     fn of(kind: Kind, captures: Captures<'a>, path: &'a str) -> Option<Self> {
@@ -134,11 +146,12 @@ fn without_base<'a>(path: &'a str, base_path: &str) -> &'a str {
         .unwrap_or(path)
 }
 
-fn lost(path: &str) -> Lost {
+fn lost(path: &str, segments: &Segments<'_>) -> Lost {
     let mut methods: Vec<&str> = Vec::new();
     let mut open = false;
-    for entry in &ROUTES {
-        let route = Captures::of(entry.pattern, path)
+    for (entry, pattern) in ROUTES.iter().zip(&*PATTERNS) {
+        let route = pattern
+            .captures(segments)
             .and_then(|captures| Route::of(entry.kind, captures, path));
         let Some(route) = route else { continue };
         open |= route.is_open();

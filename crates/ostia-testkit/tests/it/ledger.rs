@@ -2,14 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
 
 use ostia_testkit::backend::{FakeBackend, Script};
 use ostia_testkit::client::HangUp;
 use ostia_testkit::gate::Gate;
-use ostia_testkit::gateway::{Site, TestGateway, USER};
+use ostia_testkit::gateway::{Endpoint, Site, TestGateway, USER};
 use serde_json::{Value, json};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{Column, ConnectOptions, Connection, Row, ValueRef};
+
+use crate::rate::clock;
 
 pub type Table = Vec<BTreeMap<String, Value>>;
 
@@ -120,6 +124,70 @@ async fn a_row_says_everything_that_the_contract_names() {
             &days[0]["requests"]
         ),
         (&json!(14), &json!(1), &json!(1))
+    );
+}
+
+#[tokio::test]
+async fn a_refusal_by_a_limit_names_what_it_was_for_as_far_as_that_is_known() {
+    let backend = FakeBackend::start().await;
+    backend.otherwise(Script::completion());
+    let two = |cluster: &str| {
+        Endpoint::of("m", &backend)
+            .on(cluster, "vllm")
+            .field("tpm_user", json!(1))
+    };
+    let site = Site::new().endpoint(two("lab")).endpoint(two("annex"));
+    let gateway = TestGateway::start(site).await;
+    let body = json!({"model": "m", "messages": [{"role": "user", "content": "x"}]});
+    let bearer = gateway.site().secrets.client_bearer();
+    for path in ["/v1/chat/completions", "/annex/vllm/v1/chat/completions"] {
+        let request = ostia_testkit::client::Request::post(path);
+        let answer = gateway.call(&request.bearer(&bearer).json(&body)).await;
+        assert_eq!(answer.status(), 429);
+        gateway.row_of(&answer).await;
+    }
+    let (_, site) = gateway.finish_keeping(&[&backend]).await;
+    let rows = table(&site.database_path(), "ledger").await;
+    let mut named: Vec<_> = rows
+        .iter()
+        .map(|row| {
+            ["model", "cluster", "framework", "endpoint_slug"]
+                .map(|column| row[column].as_str().unwrap())
+        })
+        .collect();
+    named.sort_unstable();
+    assert_eq!(
+        named,
+        [
+            ["m", "", "vllm", ""],
+            ["m", "annex", "vllm", "annex-vllm-m"]
+        ]
+    );
+}
+
+#[tokio::test]
+async fn a_slow_client_is_no_queue() {
+    let backend = FakeBackend::start().await;
+    backend.otherwise(Script::completion());
+    let clock = clock();
+    let site = Site::new().model("m", &backend);
+    let gateway = TestGateway::start_at(site, Arc::clone(&clock) as _).await;
+    let request = gateway.chat("m").header("Expect", "100-continue");
+    let mut client = gateway.client().await;
+    client.send(request.head()).await;
+    assert_eq!(client.take(25).await, "HTTP/1.1 100 Continue\r\n\r\n");
+    clock.advance(Duration::from_secs(7));
+    client
+        .send(request.bytes().slice(request.head().len()..))
+        .await;
+    let answer = client.answer().await;
+    gateway.note(&answer);
+    assert_eq!(answer.status(), 200);
+    let (_, site) = gateway.finish_keeping(&[&backend]).await;
+    let rows = table(&site.database_path(), "ledger").await;
+    assert_eq!(
+        (&rows[0]["duration_ms"], &rows[0]["queue_ms"]),
+        (&json!(7_000), &json!(0))
     );
 }
 

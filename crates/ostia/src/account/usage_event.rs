@@ -3,9 +3,10 @@ use ostia_core::LedgerRow;
 /// The ledger's columns as one event: what log pipelines read instead of the database. A column without a value
 /// (`ttft_ms`) is left out.
 pub(super) fn emit(row: &LedgerRow<'_>) {
+    let mut request_id = [0; 36];
     tracing::info!(
         target: "ostia::usage",
-        request_id = %row.request_id,
+        request_id = row.request_id.encode(&mut request_id),
         client_request_id = &*row.client_request_id,
         started_at = row.started_at,
         finished_at = row.finished_at,

@@ -1,9 +1,11 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use ostia_core::{Clock, Facts, Journal, JournalFull, Observer, Opening, Outcome, Phase, Receipt};
 
 use crate::admit::Admission;
+use crate::authorize::Permit;
 use crate::error::Refusal;
 use crate::identify::Principal;
 use crate::listen::Inbound;
@@ -24,6 +26,8 @@ pub struct Visit {
     books: Books,
     opening: Option<Opening>,
     phase: Phase,
+    /// When the body had been read: from then on a request can only wait for its turn.
+    read: Instant,
 }
 
 impl Visit {
@@ -49,12 +53,14 @@ impl Visit {
             books: books.clone(),
             opening: Some(opening),
             phase: Phase::ReadingBody,
+            read: inbound.received,
         }
     }
 
     /// The body was read.
     pub fn learn(&mut self, call: &Call) {
         self.phase = Phase::Queued;
+        self.read = self.books.clock.now();
         if let Some(opening) = &mut self.opening {
             opening.stream = call.stream;
             opening.request_bytes = call.body.len() as u64;
@@ -62,10 +68,22 @@ impl Visit {
         }
     }
 
-    /// The model exists for this caller. Before that its name is only what somebody typed, and is not written down.
-    pub fn found(&mut self, model: &Arc<str>) {
-        if let Some(opening) = &mut self.opening {
-            opening.model = Arc::clone(model);
+    /// The model exists for this caller, and the cluster if the path named one. Before that their names are only what
+    /// somebody typed, and are not written down.
+    pub fn found(&mut self, permit: &Permit) {
+        let Some(opening) = &mut self.opening else {
+            return;
+        };
+        opening.model = Arc::clone(permit.model());
+        let places = [
+            (&mut opening.cluster, permit.shared(|one| &one.cluster.name)),
+            (&mut opening.framework, permit.shared(|one| &one.framework)),
+            (&mut opening.endpoint_slug, permit.shared(|one| &one.slug)),
+        ];
+        for (place, shared) in places {
+            if let Some(name) = shared {
+                *place = Arc::clone(name);
+            }
         }
     }
 
@@ -100,8 +118,7 @@ impl Visit {
             Some(Arc::clone(&deployment.state) as Arc<dyn Observer>),
             opening,
         )?;
-        let now = self.books.clock.now();
-        receipt.facts.queued = now.saturating_duration_since(receipt.opening().received);
+        receipt.facts.queued = self.books.clock.now().saturating_duration_since(self.read);
         Ok(receipt)
     }
 

@@ -137,7 +137,7 @@ impl Gateway {
         }
     }
 
-    async fn answer(&self, inbound: Inbound) -> Response<ClientBody> {
+    async fn answer(&self, inbound: &mut Inbound) -> Response<ClientBody> {
         let preflight = self.cors.is_preflight(&inbound.head);
         let cors = match preflight {
             true => self.cors.preflight(&inbound.head.headers),
@@ -170,7 +170,7 @@ impl Gateway {
 
     async fn serve_route(
         &self,
-        inbound: Inbound,
+        inbound: &mut Inbound,
         route: Result<Route<'_>, Lost>,
         access: &mut AccessLog,
     ) -> Result<Response<ClientBody>, Refusal> {
@@ -190,7 +190,7 @@ impl Gateway {
         access.user(&principal.user_id);
         match route {
             Ok(Route::Inference(address)) => {
-                pipeline::infer(self, inbound, principal, &address).await
+                pipeline::infer(self, inbound, &principal, &address).await
             }
             Ok(Route::NotServed) => Err(Refusal::not_implemented()),
             Ok(Route::Jobs(cluster)) => self.jobs(cluster, &principal).await,
@@ -284,8 +284,8 @@ impl Gateway {
 impl Handler for Gateway {
     type Body = ClientBody;
 
-    async fn handle(self: Arc<Self>, inbound: Inbound) -> Response<ClientBody> {
-        self.answer(inbound).await
+    async fn handle(self: Arc<Self>, mut inbound: Inbound) -> Response<ClientBody> {
+        self.answer(&mut inbound).await
     }
 
     fn reject(&self, id: RequestId, rejection: Rejection) -> Response<ClientBody> {

@@ -115,6 +115,16 @@ impl Permit {
         &self.model
     }
 
+    /// What of a deployment all that are left have in common: its cluster's name, its framework, its slug.
+    pub fn shared<'a>(
+        &'a self,
+        of: impl Fn(&'a Deployment) -> &'a Arc<str>,
+    ) -> Option<&'a Arc<str>> {
+        let mut all = self.deployments.iter().map(|deployment| of(deployment));
+        let first = all.next()?;
+        all.all(|other| other == first).then_some(first)
+    }
+
     /// Keeps one endpoint alone: the one that holds what the call continues. `None`: it is not among them.
     pub fn only(mut self, slug: &str) -> Option<Self> {
         self.deployments

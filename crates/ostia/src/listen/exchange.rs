@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
 
+use futures_util::FutureExt as _;
 use http::header::{CONNECTION, TRANSFER_ENCODING};
 use http::{HeaderName, HeaderValue, Request, Response, Version, request};
 use http_body::Body;
@@ -85,7 +86,7 @@ impl<H: Handler> Service<Request<Incoming>> for Exchanges<H> {
             wire,
         };
         let handler = Arc::clone(&self.shared.handler);
-        Box::pin(async move { Ok(exchange.run(handler, inbound).await) })
+        Box::pin(exchange.run(handler, inbound).map(Ok))
     }
 }
 

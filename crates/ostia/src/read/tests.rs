@@ -308,6 +308,45 @@ fn responses_name_what_they_continue() {
 }
 
 #[test]
+fn responses_reach_for_nothing_that_was_stored_under_the_backend_s_key() {
+    for (members, param) in [
+        (r#""conversation":"conv_1""#, "conversation"),
+        (r#""conversation":{"id":"conv_1"}"#, "conversation"),
+        (r#""convers\u0061tion":"conv_1""#, "conversation"),
+        (
+            r#""input":[{"type":"item_reference","id":"msg_1"}]"#,
+            "input",
+        ),
+        (
+            r#""input":["x",{"id":"msg_1","t\u0079pe":"item\u005freference"}]"#,
+            "input",
+        ),
+        (r#""input":[{"id":"msg_1"}]"#, "input"),
+        (r#""input":[{"id":"msg_1","type":null}]"#, "input"),
+        (
+            r#""input":[{"type":"message","id":"msg_1","type":"item_reference"}]"#,
+            "input",
+        ),
+    ] {
+        let body = format!("{{\"model\":\"m\",{members}}}");
+        assert_eq!(
+            refusal(Api::Responses, &body),
+            ("invalid_value", Some(param)),
+            "{members}"
+        );
+    }
+    for members in [
+        r#""conversation":null"#,
+        r#""input":"item_reference""#,
+        r#""input":[{"role":"user","content":"{\"type\":\"item_reference\"}"}]"#,
+        r#""input":[{"role":"assistant","id":"msg_1","content":[]},{"type":"function_call_output","call_id":"c","output":""}]"#,
+        r#""input":[]"#,
+    ] {
+        call(Api::Responses, members);
+    }
+}
+
+#[test]
 fn usage_is_asked_for_once_and_only_where_it_streams() {
     let sent = |api, body: &str| joined(&read_json(api, body).unwrap().pieces(None, true));
     let chat = |members: &str| {

@@ -1,4 +1,5 @@
 use std::borrow::Cow;
+use std::sync::LazyLock;
 
 use memchr::memmem::Finder;
 use ostia_core::Usage;
@@ -6,6 +7,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
+use super::answer::Answer;
 use super::sse::data_of;
 use super::usage::UsageShape;
 use super::usage_search::UsageSearch;
@@ -127,13 +129,13 @@ impl Meter {
         if self.dialect != Dialect::OpenAi {
             return self.typed_event(&data);
         }
-        if contains(&data, br#""usage""#) && self.probe(&data) {
+        if names_usage(&data) && self.probe(&data) {
             return match self.hide_usage {
                 true => Seen::Hide,
                 false => Seen::LastUsage,
             };
         }
-        if contains(&data, br#""error""#) {
+        if names_error(&data) {
             self.failed |= is_error(&data);
         }
         self.count(data.len());
@@ -161,7 +163,7 @@ impl Meter {
     }
 
     fn typed_event(&mut self, data: &[u8]) -> Seen {
-        if contains(data, br#""usage""#) {
+        if names_usage(data) {
             self.probe(data);
         }
         let kind = serde_json::from_slice::<Typed<'_>>(data)
@@ -241,20 +243,21 @@ impl Meter {
 
 /// Reads a whole JSON answer; `None` if it is no JSON object.
 pub(super) fn read_answer(body: &[u8]) -> Option<Reading> {
-    let probe = serde_json::from_slice::<Probe<'_>>(body).ok()?;
-    if !body.trim_ascii_start().starts_with(b"{") {
-        return None;
-    }
-    let usage = probe
+    let answer = serde_json::from_slice::<Answer<'_>>(body).ok()?;
+    let usage = answer
         .usage
         .and_then(|usage| UsageShape::parse(usage.get()))
         .and_then(|shape| shape.read(None));
-    let response_id = response_id(body);
+    let is_response = answer
+        .object
+        .is_some_and(|object| object.get() == r#""response""#);
+    let response_id = answer
+        .id
+        .filter(|_| is_response)
+        .and_then(|id| serde_json::from_str(id.get()).ok());
     // A response that failed says so in a member of its own.
-    let is_error = probe.error.is_some_and(|error| error.get() != "null")
-        && probe.choices.is_none()
-        && probe.usage.is_none()
-        && response_id.is_none();
+    let is_error =
+        answer.has_error && !answer.has_choices && answer.usage.is_none() && response_id.is_none();
     Some(Reading {
         usage,
         is_error,
@@ -299,8 +302,14 @@ fn is_empty_list(json: &str) -> bool {
         .is_some_and(|inner| inner.trim_ascii().is_empty())
 }
 
-fn contains(haystack: &[u8], needle: &'static [u8]) -> bool {
-    Finder::new(needle).find(haystack).is_some()
+fn names_usage(data: &[u8]) -> bool {
+    static USAGE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(br#""usage""#));
+    USAGE.find(data).is_some()
+}
+
+fn names_error(data: &[u8]) -> bool {
+    static ERROR: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(br#""error""#));
+    ERROR.find(data).is_some()
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //! Here: what an answer's head means, whole SSE events, the usage meter, keep-alive comments, broken ends.
 //! Not here: retries, limits, texts of errors (that is `error`). Bytes pass as they came.
 
+mod answer;
 mod backend_error;
 mod begin;
 mod body;

@@ -151,10 +151,19 @@ fn data_line(line: &[u8]) -> Option<&[u8]> {
     }
 }
 
-fn lines(event: &[u8]) -> impl Iterator<Item = &[u8]> {
-    event
-        .split(|byte| matches!(byte, b'\n' | b'\r'))
-        .filter(|line| !line.is_empty())
+/// The lines that are not empty.
+fn lines(mut event: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::from_fn(move || {
+        while !event.is_empty() {
+            let end = memchr2(b'\n', b'\r', event).unwrap_or(event.len());
+            let line = &event[..end];
+            event = event.get(end + 1..).unwrap_or_default();
+            if !line.is_empty() {
+                return Some(line);
+            }
+        }
+        None
+    })
 }
 
 #[cfg(test)]

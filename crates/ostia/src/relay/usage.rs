@@ -189,28 +189,71 @@ impl<'de> Visitor<'de> for CountVisitor {
 
 impl<'de> Deserialize<'de> for Details {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum Any {
-            Object {
-                #[serde(default)]
-                cached_tokens: Count,
-                #[serde(default)]
-                reasoning_tokens: Count,
-            },
-            Other(IgnoredAny),
-        }
-        Ok(match Any::deserialize(deserializer)? {
-            Any::Object {
-                cached_tokens,
-                reasoning_tokens,
-            } => Self {
-                cached_tokens,
-                reasoning_tokens,
-            },
-            Any::Other(_) => Self::default(),
-        })
+        deserializer.deserialize_any(DetailsVisitor)
     }
+}
+
+/// Takes an object's counts; of anything else, nothing.
+struct DetailsVisitor;
+
+impl<'de> Visitor<'de> for DetailsVisitor {
+    type Value = Details;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("anything")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Details, A::Error> {
+        let mut details = Details::default();
+        while let Some(name) = map.next_key::<Member>()? {
+            match name {
+                Member::CachedTokens => details.cached_tokens = map.next_value()?,
+                Member::ReasoningTokens => details.reasoning_tokens = map.next_value()?,
+                Member::Other => {
+                    map.next_value::<IgnoredAny>()?;
+                }
+            }
+        }
+        Ok(details)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Details, A::Error> {
+        while seq.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Details::default())
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Details, E> {
+        Ok(Details::default())
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Details, E> {
+        Ok(Details::default())
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Details, E> {
+        Ok(Details::default())
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Details, E> {
+        Ok(Details::default())
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<Details, E> {
+        Ok(Details::default())
+    }
+
+    fn visit_unit<E>(self) -> Result<Details, E> {
+        Ok(Details::default())
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(field_identifier, rename_all = "snake_case")]
+enum Member {
+    CachedTokens,
+    ReasoningTokens,
+    #[serde(other)]
+    Other,
 }
 
 #[cfg(test)]

@@ -14,46 +14,102 @@ pub(super) struct Captures<'a> {
 }
 
 impl<'a> Captures<'a> {
-    /// `None`: the path does not fit. Nothing is normalised: an empty segment, `.`, `..` and `%` fit nothing but
-    /// `{*name}`.
-    pub(super) fn of(pattern: &str, path: &'a str) -> Option<Self> {
-        let mut captures = Self::default();
-        let mut rest = Some(path.strip_prefix('/')?);
-        for part in pattern.strip_prefix('/')?.split('/') {
-            let left = rest?;
-            if part.starts_with("{*") {
-                captures.rest = left;
-                return (!left.is_empty()).then_some(captures);
-            }
-            let (segment, after) = match left.split_once('/') {
-                Some((segment, after)) => (segment, Some(after)),
-                None => (left, None),
-            };
-            if !captures.take(part, segment) {
-                return None;
-            }
-            rest = after;
-        }
-        rest.is_none().then_some(captures)
-    }
-
     pub(super) fn scope(&self) -> Scope<'a> {
         (!self.cluster.is_empty()).then_some((self.cluster, self.framework))
     }
+}
 
-    fn take(&mut self, part: &str, segment: &'a str) -> bool {
-        match part {
-            "{cluster}" => {
-                self.cluster = segment;
-                sound(segment) && !RESERVED_CLUSTERS.contains(&segment)
+/// No pattern has more segments.
+const MOST: usize = 5;
+
+/// A path taken apart, once for all patterns. Nothing is normalised.
+pub(super) struct Segments<'a> {
+    /// The first ones, each with what is left of the path from there on.
+    first: [(&'a str, &'a str); MOST],
+    /// How many there are; one more than `MOST` stands for all beyond.
+    count: usize,
+    /// The first may be a cluster's name, the second a framework's.
+    names_cluster: bool,
+    names_framework: bool,
+}
+
+impl<'a> Segments<'a> {
+    pub(super) fn of(path: &'a str) -> Option<Self> {
+        let mut first = [("", ""); MOST];
+        let mut count = 0;
+        let mut left = Some(path.strip_prefix('/')?);
+        while let Some(tail) = left {
+            let slash = memchr::memchr(b'/', tail.as_bytes());
+            let segment = slash.map_or(tail, |at| &tail[..at]);
+            left = slash.map(|at| &tail[at + 1..]);
+            count += 1;
+            match first.get_mut(count - 1) {
+                Some(place) => *place = (segment, tail),
+                None => break,
             }
-            "{framework}" => {
-                self.framework = segment;
-                sound(segment)
-            }
-            "{reserved}" => RESERVED.contains(&segment),
-            literal => literal == segment,
         }
+        let [(cluster, _), (framework, _), ..] = first;
+        Some(Self {
+            first,
+            count,
+            names_cluster: sound(cluster) && !RESERVED_CLUSTERS.contains(&cluster),
+            names_framework: sound(framework),
+        })
+    }
+}
+
+/// A route's pattern, read once.
+pub(super) struct Pattern(Vec<Part>);
+
+enum Part {
+    Literal(&'static str),
+    Cluster,
+    Framework,
+    Reserved,
+    Rest,
+}
+
+impl Pattern {
+    pub(super) fn of(pattern: &'static str) -> Self {
+        let parts = pattern.split('/').skip(1).map(|part| match part {
+            "{cluster}" => Part::Cluster,
+            "{framework}" => Part::Framework,
+            "{reserved}" => Part::Reserved,
+            rest if rest.starts_with("{*") => Part::Rest,
+            literal => Part::Literal(literal),
+        });
+        Self(parts.collect())
+    }
+
+    /// `None`: the path does not fit. An empty segment, `.`, `..` and `%` fit nothing but `{*name}`.
+    pub(super) fn captures<'a>(&self, path: &Segments<'a>) -> Option<Captures<'a>> {
+        let open_ended = matches!(self.0.last(), Some(Part::Rest));
+        if path.count != self.0.len() && !(open_ended && path.count > self.0.len()) {
+            return None;
+        }
+        let mut captures = Captures::default();
+        for (part, &(segment, tail)) in self.0.iter().zip(&path.first) {
+            let fits = match part {
+                Part::Literal(literal) => literal == &segment,
+                Part::Cluster => {
+                    captures.cluster = segment;
+                    path.names_cluster
+                }
+                Part::Framework => {
+                    captures.framework = segment;
+                    path.names_framework
+                }
+                Part::Reserved => RESERVED.contains(&segment),
+                Part::Rest => {
+                    captures.rest = tail;
+                    !tail.is_empty()
+                }
+            };
+            if !fits {
+                return None;
+            }
+        }
+        Some(captures)
     }
 }
 
@@ -87,12 +143,14 @@ pub(super) fn decode(text: &str) -> Option<Cow<'_, str>> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Captures, decode};
+    use super::super::ROUTES;
+    use super::{Pattern, Segments, decode};
 
     #[test]
     fn segments_and_the_rest() {
         let of = |pattern, path| {
-            Captures::of(pattern, path).map(|found| (found.cluster, found.framework, found.rest))
+            let found = Pattern::of(pattern).captures(&Segments::of(path)?)?;
+            Some((found.cluster, found.framework, found.rest))
         };
         let scoped = "/{cluster}/{framework}/v1/models/{*id}";
         assert_eq!(of(scoped, "/c/f/v1/models/a/b"), Some(("c", "f", "a/b")));
@@ -108,8 +166,20 @@ mod tests {
         ] {
             assert_eq!(of(scoped, path), None, "{path}");
         }
+        assert_eq!(
+            of(scoped, "/c/f/v1/models/a/b/c/d//"),
+            Some(("c", "f", "a/b/c/d//"))
+        );
+        assert_eq!(of("/v1/{*api}", "/v1/a"), Some(("", "", "a")));
         assert_eq!(of("/v1/{reserved}", "/v1/files"), Some(("", "", "")));
         assert_eq!(of("/v1/{reserved}", "/v1/embeddings"), None);
+    }
+
+    #[test]
+    fn no_pattern_is_longer_than_what_is_kept_of_a_path() {
+        for entry in &ROUTES {
+            assert!(Pattern::of(entry.pattern).0.len() <= super::MOST);
+        }
     }
 
     #[test]

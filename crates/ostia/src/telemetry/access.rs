@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::StatusCode;
-use ostia_core::{Clock, RequestId};
+use ostia_core::{Clock, RequestId, ip_text};
 
 pub(super) const TARGET: &str = "ostia::access";
 /// nginx's word for a caller who left before there was an answer.
@@ -24,13 +24,14 @@ pub struct Access<'a> {
 
 /// Emits the `access` event. Costs a comparison where the filter does not show it.
 pub fn log_access(access: &Access<'_>) {
+    let mut request_id = [0; 36];
     tracing::info!(
         target: TARGET,
-        request_id = %access.request_id,
+        request_id = access.request_id.encode(&mut request_id),
         route = access.route,
         status = access.status,
         user_id = access.user_id,
-        origin_ip = %access.origin_ip,
+        origin_ip = ip_text(access.origin_ip),
         duration_ms = u64::try_from(access.duration.as_millis()).unwrap_or(u64::MAX),
         "access"
     );

@@ -3,6 +3,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt as _;
 use http::Method;
 use ostia_core::{Clock, Phase};
 use parking_lot::Mutex;
@@ -139,6 +140,15 @@ impl Client {
                 Err(trouble) => return Err(call.failure(trouble)),
             }
         }
+        // Boxed, because it is rare: within the future of every request it would be moved with it.
+        Box::pin(self.send_on_new(call, message)).await
+    }
+
+    async fn send_on_new(
+        &self,
+        mut call: Call<'_>,
+        message: Message,
+    ) -> Result<Answer<UpstreamBody>, Failure> {
         let channel = self.open(&mut call).await?;
         match call.attempt(channel, message, false).await {
             Ok(answer) => Ok(answer),
@@ -247,9 +257,11 @@ impl Client {
 }
 
 /// `future`, given up after `limit`.
-pub(super) async fn within<F: Future>(limit: Option<Duration>, future: F) -> Option<F::Output> {
-    match limit {
-        Some(limit) => tokio::time::timeout(limit, future).await.ok(),
-        None => Some(future.await),
-    }
+///
+/// No `async fn`: that would hold the future twice.
+pub(super) fn within<F: Future>(
+    limit: Option<Duration>,
+    future: F,
+) -> impl Future<Output = Option<F::Output>> {
+    tokio::time::timeout(limit.unwrap_or(Duration::MAX), future).map(Result::ok)
 }

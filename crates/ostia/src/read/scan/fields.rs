@@ -21,6 +21,7 @@ pub enum Key {
     PromptEmbeds,
     Input,
     PreviousResponseId,
+    Conversation,
 }
 
 /// What a scan found.
@@ -97,7 +98,7 @@ pub(super) struct Slot {
 }
 
 impl Key {
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Model,
         Self::Stream,
         Self::StreamOptions,
@@ -111,6 +112,7 @@ impl Key {
         Self::PromptEmbeds,
         Self::Input,
         Self::PreviousResponseId,
+        Self::Conversation,
     ];
 
     pub const fn as_str(self) -> &'static str {
@@ -128,6 +130,7 @@ impl Key {
             Self::PromptEmbeds => "prompt_embeds",
             Self::Input => "input",
             Self::PreviousResponseId => "previous_response_id",
+            Self::Conversation => "conversation",
         }
     }
 
@@ -162,6 +165,7 @@ impl Field {
             b"prompt_embeds" => Self::Control(Key::PromptEmbeds),
             b"input" => Self::Control(Key::Input),
             b"previous_response_id" => Self::Control(Key::PreviousResponseId),
+            b"conversation" => Self::Control(Key::Conversation),
             b"system" | b"instructions" | b"tools" | b"functions" | b"query" | b"documents"
             | b"text_1" | b"text_2" => Self::Prompt,
             other if other.eq_ignore_ascii_case(b"model") => {

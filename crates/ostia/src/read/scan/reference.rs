@@ -233,7 +233,7 @@ fn key_token() -> impl Strategy<Value = String> {
     prop_oneof![
         8 => prop::sample::select(vec![
             "model", "stream", "stream_options", "max_tokens", "n", "best_of", "messages",
-            "prompt", "prompt_embeds", "input", "previous_response_id", "include_usage", "system",
+            "prompt", "prompt_embeds", "input", "previous_response_id", "conversation", "include_usage", "system",
             "data", "content", "temperature", "mod\\u0065l", "\\u0069nclude_usage", "Model",
         ])
         .prop_map(|key| format!("\"{key}\"")),

@@ -147,6 +147,8 @@ fn a_whole_answer_is_read() {
     );
     assert!(read_answer(br#"{"error":{"message":"no"}}"#).is_some_and(|reading| reading.is_error));
     assert!(read_answer(br#"{"error":null,"output":[]}"#).is_some_and(|reading| !reading.is_error));
+    let twice = br#"{"usage":{"prompt_tokens":9,"completion_tokens":9},"id":1,"id":2,"usage":{"prompt_tokens":1,"completion_tokens":2}}"#;
+    assert_eq!(read_answer(twice).unwrap().usage, Some(usage(1, 2)));
     for none in ["", "[]", "null", "5", "<html>", "{", "{} x"] {
         assert_eq!(read_answer(none.as_bytes()), None, "{none}");
     }

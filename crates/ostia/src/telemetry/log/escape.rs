@@ -33,6 +33,13 @@ impl<'a> Escaped<'a> {
         }
     }
 
+    fn end(&mut self) -> fmt::Result {
+        if self.cut {
+            self.line.push_str(CUT);
+        }
+        Ok(())
+    }
+
     fn escape(&mut self, character: char) -> fmt::Result {
         let short = match character {
             '\n' => Some("\\n"),
@@ -61,6 +68,10 @@ impl Write for Escaped<'_> {
             .unwrap_or("");
         self.room -= fitting.len();
         self.cut = fitting.len() < text.len();
+        if fitting.bytes().all(is_plain) {
+            self.line.push_str(fitting);
+            return self.end();
+        }
         let mut copied = 0;
         for (at, character) in fitting.char_indices() {
             if !needs_escape(character, self.style) {
@@ -71,10 +82,7 @@ impl Write for Escaped<'_> {
             copied = at + character.len_utf8();
         }
         self.line.push_str(&fitting[copied..]);
-        if self.cut {
-            self.line.push_str(CUT);
-        }
-        Ok(())
+        self.end()
     }
 }
 
@@ -90,6 +98,11 @@ pub(super) const fn is_unsafe(character: char) -> bool {
             | '\u{2028}'..='\u{202e}'
             | '\u{2066}'..='\u{2069}'
     )
+}
+
+/// Printable ASCII that stands for itself in every style: what most texts are made of.
+const fn is_plain(byte: u8) -> bool {
+    matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\'
 }
 
 const fn needs_escape(character: char, style: Style) -> bool {

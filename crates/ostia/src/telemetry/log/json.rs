@@ -15,12 +15,11 @@ pub(super) fn push_event(line: &mut String, unix_micros: i64, event: &Event<'_>)
     let metadata = event.metadata();
     line.push_str("{\"timestamp\":\"");
     push_time(line, unix_micros);
-    let _ = write!(
-        line,
-        "\",\"level\":\"{}\",\"target\":\"{}\"",
-        metadata.level(),
-        metadata.target()
-    );
+    line.push_str("\",\"level\":\"");
+    line.push_str(metadata.level().as_str());
+    line.push_str("\",\"target\":\"");
+    line.push_str(metadata.target());
+    line.push('"');
     event.record(&mut Fields { line });
     line.push('}');
 }
@@ -32,62 +31,69 @@ struct Fields<'a> {
 impl Fields<'_> {
     fn name(&mut self, field: &Field) {
         let name = field_name(field.name());
-        let prefix = if OWN.contains(&name) { "field_" } else { "" };
-        let _ = write!(self.line, ",\"{prefix}{name}\":");
+        self.line.push_str(",\"");
+        if OWN.contains(&name) {
+            self.line.push_str("field_");
+        }
+        self.line.push_str(name);
+        self.line.push_str("\":");
     }
 
-    fn text(&mut self, field: &Field, text: fmt::Arguments<'_>) {
+    fn text(&mut self, field: &Field, write: impl FnOnce(&mut Escaped<'_>) -> fmt::Result) {
         self.name(field);
         self.line.push('"');
-        let _ = Escaped::new(self.line, Style::Json).write_fmt(text);
+        let _ = write(&mut Escaped::new(self.line, Style::Json));
         self.line.push('"');
     }
 
-    fn number(&mut self, field: &Field, number: impl fmt::Display) {
+    fn integer(&mut self, field: &Field, number: impl itoa::Integer) {
         self.name(field);
-        let _ = write!(self.line, "{number}");
+        self.line.push_str(itoa::Buffer::new().format(number));
     }
 }
 
+/// Texts and integers, which nearly all fields are, go around the machinery of `fmt`.
 impl Visit for Fields<'_> {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.text(field, format_args!("{value:?}"));
+        self.text(field, |text| write!(text, "{value:?}"));
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.text(field, format_args!("{value}"));
+        self.text(field, |text| text.write_str(value));
     }
 
     fn record_error(&mut self, field: &Field, value: &(dyn Error + 'static)) {
-        self.text(field, format_args!("{}", Chain(value)));
+        self.text(field, |text| write!(text, "{}", Chain(value)));
     }
 
     fn record_bool(&mut self, field: &Field, value: bool) {
-        self.number(field, value);
+        self.name(field);
+        self.line.push_str(if value { "true" } else { "false" });
     }
 
     fn record_i64(&mut self, field: &Field, value: i64) {
-        self.number(field, value);
+        self.integer(field, value);
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
-        self.number(field, value);
+        self.integer(field, value);
     }
 
     fn record_i128(&mut self, field: &Field, value: i128) {
-        self.number(field, value);
+        self.integer(field, value);
     }
 
     fn record_u128(&mut self, field: &Field, value: u128) {
-        self.number(field, value);
+        self.integer(field, value);
     }
 
     fn record_f64(&mut self, field: &Field, value: f64) {
         // JSON has no word for the others.
         if value.is_finite() {
-            self.number(field, value);
+            self.name(field);
+            let _ = write!(self.line, "{value}");
         } else {
-            self.text(field, format_args!("{value}"));
+            self.text(field, |text| write!(text, "{value}"));
         }
     }
 }
