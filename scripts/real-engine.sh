@@ -72,7 +72,7 @@ start() { # LOG COMMAND...
 ready() { # NAME URL SECONDS: the process started last answers there
   local _
   for _ in $(seq $(($3 * 10))); do
-    curl -sf -o "$work/health" "$2" && return
+    curl -sf --max-time 5 -o "$work/health" "$2" && return
     kill -0 "${pids[-1]}" 2>/dev/null || break
     sleep 0.1
   done
@@ -81,7 +81,8 @@ ready() { # NAME URL SECONDS: the process started last answers there
   exit 1
 }
 
-# All sockets open at once, so that no port comes twice.
+# All sockets open at once, so that no port comes twice. Everything listens before the first client starts: its
+# connections take ports too.
 read -r chat_port embed_port listen_port admin_port < <(python3 -c '
 import socket
 sockets = [socket.socket() for _ in range(4)]
@@ -125,6 +126,16 @@ case "$engine" in
 esac
 llama embed "$embed_port" --alias tiny-embed --embedding --pooling mean -c 4096 -t 1
 
+gateway=http://127.0.0.1:$listen_port
+if [ -z "$direct_only" ]; then
+  config=$work/ostia.toml
+  python3 scripts/engine/fixtures.py "$work" "$listen_port" "$admin_port" "$chat_port" "$embed_port" REAL_ENGINE_KEY "$engine"
+  start ostia.log env REAL_ENGINE_KEY="$engine_key" "$ostia" serve --config "$config"
+  ready ostia "$gateway/health" 60
+  user_key=$("$ostia" key create --user tester@example.org --json --config "$config" |
+    python3 -c 'import json, sys; print(json.load(sys.stdin)["key"])')
+fi
+
 run_clients() { # FOLDER: of results
   local client result
   mkdir -p "$work/results/$1"
@@ -143,22 +154,13 @@ run_clients() { # FOLDER: of results
 }
 
 export MODEL=tiny EMBED_MODEL=tiny-embed
-[ -n "$reconnect" ] || API_KEY=$engine_key BASE_URL=http://127.0.0.1:$chat_port/v1 \
-  EMBED_BASE_URL=http://127.0.0.1:$embed_port/v1 SKIP=$(python3 scripts/engine/skips.py "$engine" direct) \
-  run_clients direct
-
+if [ -n "$reconnect" ]; then
+  API_KEY=$user_key BASE_URL=$gateway/v1 python3 scripts/engine/reconnect.py 2000 "$work/ostia.db"
+  exit
+fi
+API_KEY=$engine_key BASE_URL=http://127.0.0.1:$chat_port/v1 EMBED_BASE_URL=http://127.0.0.1:$embed_port/v1 \
+  SKIP=$(python3 scripts/engine/skips.py "$engine" direct) run_clients direct
 if [ -z "$direct_only" ]; then
-  config=$work/ostia.toml
-  python3 scripts/engine/fixtures.py "$work" "$listen_port" "$admin_port" "$chat_port" "$embed_port" REAL_ENGINE_KEY "$engine"
-  start ostia.log env REAL_ENGINE_KEY="$engine_key" "$ostia" serve --config "$config"
-  ready ostia "http://127.0.0.1:$listen_port/health" 60
-  user_key=$("$ostia" key create --user tester@example.org --json --config "$config" |
-    python3 -c 'import json, sys; print(json.load(sys.stdin)["key"])')
-  gateway=http://127.0.0.1:$listen_port
-  if [ -n "$reconnect" ]; then
-    API_KEY=$user_key BASE_URL=$gateway/v1 python3 scripts/engine/reconnect.py 2000 "$work/ostia.db"
-    exit
-  fi
   for route in "${routes[@]}"; do
     API_KEY=$user_key BASE_URL=$gateway$route EMBED_BASE_URL=$gateway$route \
       SKIP=$(python3 scripts/engine/skips.py "$engine" ostia) run_clients "ostia${route//\//:}"
