@@ -51,7 +51,8 @@ for name in $clients; do
   wait "$client" || code=$?
   client=
   echo "== $name"
-  grep -v '^ok ' "$work/result" || true
+  grep -E '^(# |FAIL |[0-9]+ passed)' "$work/result" || true
+  grep -qE '^[0-9]+ passed' "$work/result" || tail -n 20 "$work/result"
   [ "$code" -eq 0 ] || failed="$failed $name"
 done
 [ -z "$failed" ] || {

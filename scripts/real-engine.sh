@@ -1,39 +1,47 @@
 #!/usr/bin/env bash
-# A real engine (llama-server, a tiny model) and real clients, first directly, then through Ostia:
-# whatever passes directly must pass through Ostia.
+# A real engine with a tiny model, and real clients, first directly, then through Ostia: whatever passes directly
+# must pass through Ostia. docs/conformance.md holds the outcome.
 #
-#   scripts/real-engine.sh [--build-only] [--direct-only] [--clients "openai_py ai_sdk"] [--path /v1]
+#   scripts/real-engine.sh [--engine llama|vllm] [--clients "openai_py ai_sdk"] [--path /v1] [--write]
+#   scripts/real-engine.sh --build-only | --direct-only | --reconnect
 #
-# --path is the route that clients use, e.g. /resource_server/real/llama-cpp/v1.
-# OSTIA_BIN names a binary to use instead of building one.
+# --path is the route that clients use, e.g. /resource_server/real/llama/v1; may be repeated; without it, /v1 and
+# the engine's own are taken. --write puts the table into docs/conformance.md. --reconnect sends 2,000 short requests
+# with random pauses instead: an engine closes idle connections when it likes, and no client may notice.
+# Exit code 69: the engine cannot be had on this machine. OSTIA_BIN names a binary to use instead of building one.
 set -euo pipefail
 top=$(cd "$(dirname "$0")/.." && pwd)
 cd "$top"
 
+engine=llama
 clients=$(scripts/clients/run.sh --list)
-route=/v1
+routes=()
 direct_only=
 build_only=
+write=
+reconnect=
 while [ $# -gt 0 ]; do
   case "$1" in
+    --engine) engine=${2:?}; shift ;;
     --build-only) build_only=1 ;;
     --direct-only) direct_only=1 ;;
+    --reconnect) reconnect=1 ;;
+    --write) write=--write ;;
     --clients) clients=${2:?}; shift ;;
-    --path) route=${2:?}; shift ;;
-    *) sed -n '2,9s/^# \{0,1\}//p' "$0" >&2; exit 64 ;;
+    --path) routes+=("${2:?}"); shift ;;
+    *) engine= ;;
   esac
   shift
 done
+case "$engine" in
+  llama | vllm) ;;
+  *) sed -n '2,12s/^# \{0,1\}//p' "$0" >&2; exit 64 ;;
+esac
+[ ${#routes[@]} -gt 0 ] || routes=(/v1 "/resource_server/real/$engine/v1")
 
-# llama-server also closes the connection after each streamed answer without saying so, and a client
-# that reuses it at once fails now and then: seen directly with openai_node. Through Ostia it must not be.
-#
-# This template does not make llama-server force a call.
-engine_lacks="chat.tools_required"
-# llama-server accepts any model name and an empty conversation; these are the gateway's promises.
-gateway_promises="models.retrieve errors.unknown_model errors.bad_params raw.request_id"
-
+# Both engines need what it makes: embeddings always come from llama-server.
 scripts/engine/build.sh
+[ "$engine" != vllm ] || scripts/engine/install-vllm.sh
 [ -z "$build_only" ] || exit 0
 scripts/clients/install.sh
 ostia=${OSTIA_BIN:-${CARGO_TARGET_DIR:-target}/release/ostia}
@@ -61,10 +69,10 @@ start() { # LOG COMMAND...
   pids+=($!)
 }
 
-ready() { # NAME URL: the process started last answers there
+ready() { # NAME URL SECONDS: the process started last answers there
   local _
-  for _ in $(seq 300); do
-    curl -sf -o "$work/health" "$2" && return
+  for _ in $(seq $(($3 * 10))); do
+    curl -sf --max-time 5 -o "$work/health" "$2" && return
     kill -0 "${pids[-1]}" 2>/dev/null || break
     sleep 0.1
   done
@@ -73,7 +81,8 @@ ready() { # NAME URL: the process started last answers there
   exit 1
 }
 
-# All sockets open at once, so that no port comes twice.
+# All sockets open at once, so that no port comes twice. Everything listens before the first client starts: its
+# connections take ports too.
 read -r chat_port embed_port listen_port admin_port < <(python3 -c '
 import socket
 sockets = [socket.socket() for _ in range(4)]
@@ -81,18 +90,53 @@ for s in sockets: s.bind(("127.0.0.1", 0))
 print(*(s.getsockname()[1] for s in sockets))')
 engine_key=$(python3 -c 'import secrets; print("sk-engine-" + secrets.token_hex(16))')
 
-engine() { # LOG PORT ARGS...
-  local log=$1 port=$2
+llama() { # NAME PORT ARGS...
+  local name=$1 port=$2
   shift 2
-  start "$log.log" env LLAMA_API_KEY="$engine_key" target/engine/llama-server -m target/engine/tiny.gguf \
+  start "$name.log" env LLAMA_API_KEY="$engine_key" target/engine/llama-server -m target/engine/tiny.gguf \
     --host 127.0.0.1 --port "$port" "$@"
-  ready "$log" "http://127.0.0.1:$port/health"
+  ready "$name" "http://127.0.0.1:$port/health" 60
 }
-# -n: a client that sets no limit gets an answer that ends.
-engine chat "$chat_port" --alias tiny --jinja -np 4 -c 16384 -t 2 -n 256
-engine embed "$embed_port" --alias tiny-embed --embedding --pooling mean -c 4096 -t 1
 
-run_clients() { # direct|ostia
+vllm() { # PORT
+  start chat.log env VLLM_API_KEY="$engine_key" VLLM_HOST_IP=127.0.0.1 HF_HUB_OFFLINE=1 VLLM_NO_USAGE_STATS=1 \
+    VLLM_CPU_KVCACHE_SPACE=1 VLLM_CPU_OMP_THREADS_BIND=nobind OMP_NUM_THREADS=1 \
+    target/engine/vllm/bin/python target/engine/vllm/bin/vllm serve target/engine/tiny \
+    --host 127.0.0.1 --port "$1" --served-model-name tiny --dtype float32 --enforce-eager \
+    --max-model-len 4096 --max-num-seqs 64 --override-generation-config '{"max_new_tokens": 256}' \
+    --enable-auto-tool-choice --tool-call-parser hermes --enable-request-id-headers \
+    --structured-outputs-config '{"backend": "xgrammar", "disable_any_whitespace": true}'
+  ready chat "http://127.0.0.1:$1/health" 600
+  # Its first answer with log probabilities takes half a minute.
+  curl -sf -o "$work/warm-up" "http://127.0.0.1:$1/v1/chat/completions" -H "authorization: Bearer $engine_key" \
+    -H "content-type: application/json" \
+    -d '{"model": "tiny", "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 4, "logprobs": true}'
+}
+
+# A client that sets no limit gets an answer that ends: -n here, max_new_tokens there.
+case "$engine" in
+  llama)
+    llama chat "$chat_port" --alias tiny --jinja -np 4 -c 16384 -t 2 -n 256
+    version="llama-server of llama-cpp-python $(readlink target/engine/llama-server | sed 's/.*-//')"
+    ;;
+  vllm)
+    vllm "$chat_port"
+    version="vLLM $(sed -n 's/^vllm-cpu==//p' scripts/engine/requirements-vllm.txt) on CPU"
+    ;;
+esac
+llama embed "$embed_port" --alias tiny-embed --embedding --pooling mean -c 4096 -t 1
+
+gateway=http://127.0.0.1:$listen_port
+if [ -z "$direct_only" ]; then
+  config=$work/ostia.toml
+  python3 scripts/engine/fixtures.py "$work" "$listen_port" "$admin_port" "$chat_port" "$embed_port" REAL_ENGINE_KEY "$engine"
+  start ostia.log env REAL_ENGINE_KEY="$engine_key" "$ostia" serve --config "$config"
+  ready ostia "$gateway/health" 60
+  user_key=$("$ostia" key create --user tester@example.org --json --config "$config" |
+    python3 -c 'import json, sys; print(json.load(sys.stdin)["key"])')
+fi
+
+run_clients() { # FOLDER: of results
   local client result
   mkdir -p "$work/results/$1"
   for client in $clients; do
@@ -100,32 +144,32 @@ run_clients() { # direct|ostia
     echo "== $client, $1"
     # In the background, because bash runs a trap only between commands; and its exit code says
     # less than its lines, which compare.py reads.
-    timeout 300 scripts/clients/run.sh "$client" >"$result" 2>&1 &
+    timeout 600 scripts/clients/run.sh "$client" >"$result" 2>&1 &
     client_pid=$!
     wait "$client_pid" || true
     client_pid=
-    grep -v '^ok ' "$result" || true
+    grep -E '^(# |FAIL |[0-9]+ passed)' "$result" || true
+    grep -qE '^[0-9]+ passed' "$result" || tail -n 20 "$result"
   done
 }
 
 export MODEL=tiny EMBED_MODEL=tiny-embed
+if [ -n "$reconnect" ]; then
+  API_KEY=$user_key BASE_URL=$gateway/v1 python3 scripts/engine/reconnect.py 2000 "$work/ostia.db"
+  exit
+fi
 API_KEY=$engine_key BASE_URL=http://127.0.0.1:$chat_port/v1 EMBED_BASE_URL=http://127.0.0.1:$embed_port/v1 \
-  SKIP="$engine_lacks $gateway_promises" run_clients direct
-
+  SKIP=$(python3 scripts/engine/skips.py "$engine" direct) run_clients direct
 if [ -z "$direct_only" ]; then
-  config=$work/ostia.toml
-  python3 scripts/engine/fixtures.py "$work" "$listen_port" "$admin_port" "$chat_port" "$embed_port" REAL_ENGINE_KEY
-  start ostia.log env REAL_ENGINE_KEY="$engine_key" "$ostia" serve --config "$config"
-  ready ostia "http://127.0.0.1:$listen_port/health"
-  user_key=$("$ostia" key create --user tester@example.org --json --config "$config" |
-    python3 -c 'import json, sys; print(json.load(sys.stdin)["key"])')
-  gateway=http://127.0.0.1:$listen_port$route
-  API_KEY=$user_key BASE_URL=$gateway EMBED_BASE_URL=$gateway SKIP=$engine_lacks run_clients ostia
+  for route in "${routes[@]}"; do
+    API_KEY=$user_key BASE_URL=$gateway$route EMBED_BASE_URL=$gateway$route \
+      SKIP=$(python3 scripts/engine/skips.py "$engine" ostia) run_clients "ostia${route//\//:}"
+  done
 fi
 
 echo
-# shellcheck disable=SC2086 # a list of words
-python3 scripts/engine/compare.py "$work/results" $clients || {
+# shellcheck disable=SC2086 # lists of words
+python3 scripts/engine/compare.py $write "$engine" "$version" "$work/results" $clients || {
   [ ! -f "$work/ostia.log" ] || { echo "-- the end of Ostia's log:"; grep -vE '"(access|usage)"' "$work/ostia.log" | tail -30; }
   exit 1
 }

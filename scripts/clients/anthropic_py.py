@@ -3,11 +3,16 @@ import asyncio
 
 import anthropic
 
-from checks import API_KEY, MODEL, PROMPT, ROOT_URL, WEATHER_PARAMETERS, check, raises, run
+from checks import (
+    API_KEY, MODEL, PROMPT, ROOT_URL, VERDICT_SCHEMA, WEATHER_PARAMETERS,
+    assert_distinct, assert_verdict, check, raises, run,
+)
 
-options = {"base_url": ROOT_URL, "max_retries": 0, "timeout": 60}
-client = anthropic.Anthropic(api_key=API_KEY, **options)  # sends x-api-key
-TOOL = {"name": "get_weather", "description": "The weather of a city", "input_schema": WEATHER_PARAMETERS}
+options = {"base_url": ROOT_URL, "max_retries": 0, "timeout": 60, "api_key": API_KEY}
+client = anthropic.Anthropic(**options)
+TOOL = {"name": "get_weather", "description": "The weather of a city", "input_schema": WEATHER_PARAMETERS, "strict": True}
+FORCED = {"tools": [TOOL], "tool_choice": {"type": "tool", "name": "get_weather"}, "max_tokens": 256}
+VERDICT = {"output_config": {"format": {"type": "json_schema", "schema": VERDICT_SCHEMA}}, "max_tokens": 128}
 SHORT = {"model": MODEL, "max_tokens": 16, "messages": PROMPT}
 ENDS = ("end_turn", "max_tokens", "stop_sequence", "tool_use")
 
@@ -24,10 +29,17 @@ def _():
     assert_message(client.messages.create(**SHORT))
 
 
-@check("messages.bearer")
+@check("messages.auth_token")
 def _():
-    bearer = anthropic.Anthropic(auth_token=API_KEY, api_key=None, **options)
+    bearer = anthropic.Anthropic(**options | {"auth_token": API_KEY, "api_key": None})
     assert_message(bearer.messages.create(**SHORT))
+
+
+@check("messages.x_api_key")
+def _():
+    # What the client sent before version 2.
+    header = {"x-api-key": API_KEY, "authorization": anthropic.Omit()}
+    assert_message(client.with_options(default_headers=header).messages.create(**SHORT))
 
 
 @check("messages.system")
@@ -59,6 +71,35 @@ def _():
         assert_message(stream.get_final_message())
 
 
+def assert_call(message):
+    call = next(block for block in message.content if block.type == "tool_use")
+    assert message.stop_reason == "tool_use" and call.id and call.name == "get_weather", message
+    assert set(call.input) == {"city"}, call
+
+
+@check("messages.tools_forced")
+def _():
+    assert_call(client.messages.create(**SHORT | FORCED))
+
+
+@check("messages.tools_forced_stream")
+def _():
+    with client.messages.stream(**SHORT | FORCED) as stream:
+        assert_call(stream.get_final_message())
+
+
+@check("messages.json_schema")
+def _():
+    message = client.messages.create(**SHORT | VERDICT)
+    assert_verdict("".join(block.text for block in message.content if block.type == "text"))
+
+
+@check("messages.json_schema_stream")
+def _():
+    with client.messages.stream(**SHORT | VERDICT) as stream:
+        assert_verdict("".join(stream.text_stream))
+
+
 @check("messages.tool_result")
 def _():
     messages = [
@@ -76,24 +117,80 @@ def _():
     assert client.messages.count_tokens(model=MODEL, messages=PROMPT).input_tokens > 0
 
 
+@check("models.list")
+def _():
+    assert MODEL in [model.id for model in client.models.list()]
+
+
+@check("models.retrieve")
+def _():
+    assert client.models.retrieve(MODEL).id == MODEL
+
+
+def fails_with(kind, status, word, call):
+    error = raises(kind, call)
+    assert error.status_code == status and error.body["type"] == "error", error.body
+    assert error.body["error"]["type"] == word and error.body["error"]["message"], error.body
+    return error
+
+
 @check("errors.bad_key")
 def _():
-    stranger = anthropic.Anthropic(api_key="sk-not-a-key", **options)
-    error = raises(anthropic.AuthenticationError, lambda: stranger.messages.create(**SHORT))
-    assert error.body["error"]["type"] == "authentication_error", error.body
+    stranger = anthropic.Anthropic(**options | {"api_key": "sk-not-a-key"})
+    for stream in (False, True):
+        fails_with(
+            anthropic.AuthenticationError, 401, "authentication_error",
+            lambda: stranger.messages.create(**SHORT, stream=stream),
+        )
 
 
 @check("errors.unknown_model")
 def _():
-    error = raises(anthropic.NotFoundError, lambda: client.messages.create(**SHORT | {"model": "no-such-model"}))
-    assert error.body["type"] == "error" and error.body["error"]["type"] == "not_found_error", error.body
+    unknown = {"model": "no-such-model", "messages": PROMPT}
+    for call in (
+        lambda: client.messages.create(**unknown, max_tokens=16),
+        lambda: client.messages.create(**unknown, max_tokens=16, stream=True),
+        lambda: client.messages.count_tokens(**unknown),
+    ):
+        fails_with(anthropic.NotFoundError, 404, "not_found_error", call)
 
 
 @check("errors.bad_params")
 def _():
     body = {"model": MODEL, "max_tokens": 16, "messages": PROMPT, "stream": "yes"}
-    error = raises(anthropic.BadRequestError, lambda: client.post("/v1/messages", body=body, cast_to=object))
-    assert error.body["type"] == "error" and error.body["error"]["type"] == "invalid_request_error", error.body
+    fails_with(
+        anthropic.BadRequestError, 400, "invalid_request_error",
+        lambda: client.post("/v1/messages", body=body, cast_to=object),
+    )
+
+
+@check("faults.statuses")
+def _():
+    def fault(model, kind, status, word):
+        for stream in (False, True):
+            call = {"model": model, "max_tokens": 16, "messages": PROMPT, "stream": stream}
+            error = fails_with(kind, status, word, lambda: client.messages.create(**call))
+        return error
+
+    fault("demo-error-400", anthropic.BadRequestError, 400, "invalid_request_error")
+    limited = fault("demo-rate-limited", anthropic.RateLimitError, 429, "rate_limit_error")
+    assert int(limited.response.headers["retry-after"]) > 0
+    fault("demo-error-401", anthropic.InternalServerError, 502, "api_error")
+    fault("demo-error-500", anthropic.InternalServerError, 502, "api_error")
+    fault("demo-error-503", anthropic.InternalServerError, 503, "overloaded_error")
+
+
+@check("faults.broken_stream")
+def _():
+    events = []
+
+    def read():
+        with client.messages.stream(**SHORT | {"model": "demo-broken-stream", "max_tokens": 100}) as stream:
+            events.extend(stream)
+
+    error = raises(anthropic.APIStatusError, read)
+    assert error.body["error"]["type"] == "api_error", error.body
+    assert events and events[-1].type != "message_stop"
 
 
 @check("parallel.50")
@@ -102,7 +199,7 @@ def _():
 
 
 async def parallel(count):
-    async with anthropic.AsyncAnthropic(api_key=API_KEY, **options) as many:
+    async with anthropic.AsyncAnthropic(**options) as many:
 
         async def plain():
             return await many.messages.create(**SHORT)
@@ -114,7 +211,7 @@ async def parallel(count):
         messages = await asyncio.gather(*(streamed() if n % 2 else plain() for n in range(count)))
     for message in messages:
         assert_message(message)
-    assert len({m.id for m in messages}) == count
+    assert_distinct([message.id for message in messages], count)
 
 
 run("anthropic")

@@ -1,5 +1,6 @@
 """LiteLLM as a library, with its OpenAI and its Anthropic dialect."""
 import asyncio
+import json
 import os
 
 # Otherwise the import fetches a price list from the network.
@@ -9,12 +10,20 @@ import litellm
 
 from checks import (
     API_KEY, BASE_URL, EMBED_BASE_URL, EMBED_MODEL, MODEL, PROMPT, ROOT_URL, VERDICT_SCHEMA, WEATHER_TOOL,
-    assert_verdict, check, raises, run,
+    assert_distinct, assert_verdict, check, raises, run,
 )
 
 litellm.suppress_debug_info = True
 OPENAI = {"api_base": BASE_URL, "api_key": API_KEY, "timeout": 60, "max_retries": 0}
 CHAT = {"model": f"openai/{MODEL}", "messages": PROMPT, "max_tokens": 16, **OPENAI}
+ANTHROPIC = {
+    "model": f"anthropic/{MODEL}", "messages": PROMPT, "max_tokens": 16,
+    "api_base": ROOT_URL, "api_key": API_KEY, "timeout": 60, "max_retries": 0,
+}
+VERDICT_FORMAT = {
+    "type": "json_schema",
+    "json_schema": {"name": "verdict", "strict": True, "schema": VERDICT_SCHEMA},
+}
 
 
 def assert_answer(answer):
@@ -38,13 +47,51 @@ def _():
     assert_answer(litellm.completion(**CHAT | {"max_tokens": 64}, tools=[WEATHER_TOOL], tool_choice="auto"))
 
 
+def joined(stream):
+    return litellm.stream_chunk_builder(list(stream), messages=PROMPT)
+
+
+def assert_call(answer):
+    call = answer.choices[0].message.tool_calls[0]
+    assert call.id and call.function.name == "get_weather", call
+    assert set(json.loads(call.function.arguments)) == {"city"}, call
+
+
+@check("tools_stream")
+def _():
+    assert_answer(joined(litellm.completion(
+        **CHAT | {"max_tokens": 64}, tools=[WEATHER_TOOL], stream=True, stream_options={"include_usage": True}
+    )))
+
+
+@check("tools_required")
+def _():
+    forced = CHAT | {"max_tokens": 256, "tools": [WEATHER_TOOL], "tool_choice": "required"}
+    assert_call(litellm.completion(**forced))
+    assert_call(joined(litellm.completion(**forced, stream=True)))
+
+
+@check("tool_result")
+def _():
+    call = {"id": "call_1", "type": "function", "function": {"name": "get_weather", "arguments": '{"city": "Ostia"}'}}
+    messages = [
+        *PROMPT,
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "call_1", "content": "warm"},
+    ]
+    assert_answer(litellm.completion(**CHAT | {"messages": messages}, tools=[WEATHER_TOOL]))
+
+
 @check("json_schema")
 def _():
-    schema = {"name": "verdict", "strict": True, "schema": VERDICT_SCHEMA}
-    answer = litellm.completion(
-        **CHAT | {"max_tokens": 128}, response_format={"type": "json_schema", "json_schema": schema}
-    )
+    answer = litellm.completion(**CHAT | {"max_tokens": 128}, response_format=VERDICT_FORMAT)
     assert_verdict(answer.choices[0].message.content)
+
+
+@check("json_schema_stream")
+def _():
+    stream = litellm.completion(**CHAT | {"max_tokens": 128}, response_format=VERDICT_FORMAT, stream=True)
+    assert_verdict("".join(chunk.choices[0].delta.content or "" for chunk in stream))
 
 
 @check("text_completion")
@@ -59,12 +106,37 @@ def _():
     assert answer.usage.output_tokens > 0
 
 
-@check("anthropic")
+@check("responses_stream")
 def _():
-    answer = litellm.completion(
-        model=f"anthropic/{MODEL}", messages=PROMPT, max_tokens=16, api_base=ROOT_URL, api_key=API_KEY, timeout=60
+    events = list(litellm.responses(
+        model=f"openai/{MODEL}", input="Hello", max_output_tokens=16, stream=True, **OPENAI
+    ))
+    assert events[-1].type in ("response.completed", "response.incomplete"), events[-1]
+    assert events[-1].response.usage.output_tokens > 0
+
+
+@check("models")
+def _():
+    models = litellm.get_valid_models(
+        check_provider_endpoint=True, custom_llm_provider="openai", api_key=API_KEY, api_base=BASE_URL
     )
-    assert_answer(answer)
+    assert MODEL in models, models
+
+
+@check("messages_api.plain")
+def _():
+    assert_answer(litellm.completion(**ANTHROPIC))
+
+
+@check("messages_api.stream")
+def _():
+    assert_answer(joined(litellm.completion(**ANTHROPIC, stream=True)))
+
+
+@check("messages_api.errors")
+def _():
+    raises(litellm.AuthenticationError, lambda: litellm.completion(**ANTHROPIC | {"api_key": "sk-not-a-key"}))
+    raises(litellm.NotFoundError, lambda: litellm.completion(**ANTHROPIC | {"model": "anthropic/no-such-model"}))
 
 
 @check("embedding")
@@ -78,12 +150,41 @@ def _():
 
 @check("errors.bad_key")
 def _():
-    raises(litellm.AuthenticationError, lambda: litellm.completion(**CHAT | {"api_key": "sk-not-a-key"}))
+    stranger = CHAT | {"api_key": "sk-not-a-key"}
+    raises(litellm.AuthenticationError, lambda: litellm.completion(**stranger))
+    raises(litellm.AuthenticationError, lambda: list(litellm.completion(**stranger, stream=True)))
 
 
 @check("errors.unknown_model")
 def _():
-    raises(litellm.NotFoundError, lambda: litellm.completion(**CHAT | {"model": "openai/no-such-model"}))
+    unknown = {"model": "openai/no-such-model"}
+    raises(litellm.NotFoundError, lambda: litellm.completion(**CHAT | unknown))
+    raises(litellm.NotFoundError, lambda: list(litellm.completion(**CHAT | unknown, stream=True)))
+    raises(litellm.NotFoundError, lambda: litellm.embedding(**unknown, **OPENAI | {"api_base": EMBED_BASE_URL}, input=["one"]))
+    raises(litellm.NotFoundError, lambda: litellm.responses(**unknown, **OPENAI, input="Hello"))
+
+
+@check("errors.bad_params")
+def _():
+    raises(litellm.BadRequestError, lambda: litellm.completion(**CHAT | {"messages": []}))
+
+
+@check("faults.statuses")
+def _():
+    def fault(model, kind):
+        raises(kind, lambda: litellm.completion(**CHAT | {"model": f"openai/{model}"}))
+
+    fault("demo-error-400", litellm.BadRequestError)
+    fault("demo-rate-limited", litellm.RateLimitError)
+    fault("demo-error-500", litellm.BadGatewayError)
+    fault("demo-error-503", litellm.ServiceUnavailableError)
+
+
+@check("faults.broken_stream")
+def _():
+    for name in ("demo-broken-stream", "demo-error-in-stream"):
+        request = CHAT | {"model": f"openai/{name}", "max_tokens": 100, "stream": True}
+        raises(Exception, lambda: list(litellm.completion(**request)))
 
 
 @check("parallel.50")
@@ -98,7 +199,7 @@ def _():
     answers = asyncio.run(many())
     for answer in answers:
         assert_answer(answer)
-    assert len({a.id for a in answers}) == 50
+    assert_distinct([answer.id for answer in answers], 50)
 
 
 run("litellm")

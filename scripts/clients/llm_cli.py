@@ -1,4 +1,5 @@
 """The `llm` command line program, as a person would use it: one process a check."""
+import asyncio
 import json
 import os
 import subprocess
@@ -6,7 +7,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from checks import API_KEY, BASE_URL, MODEL, VERDICT_SCHEMA, assert_verdict, check, run
+from checks import API_KEY, BASE_URL, MODEL, VERDICT_SCHEMA, assert_distinct, assert_verdict, check, run
 
 home = tempfile.TemporaryDirectory()
 LLM = str(Path(sys.executable).with_name("llm"))
@@ -19,6 +20,9 @@ Path(home.name, "keys.json").write_text(json.dumps({"gateway": API_KEY}))
 Path(home.name, "extra-openai-models.yaml").write_text(json.dumps([
     {"model_id": "here", **common},
     {"model_id": "nowhere", **common, "model_name": "no-such-model"},
+    {"model_id": "here-responses", **common, "responses": True},
+    {"model_id": "rate-limited", **common, "model_name": "demo-rate-limited"},
+    {"model_id": "broken", **common, "model_name": "demo-broken-stream"},
     {"model_id": "here-completion", **server, "model_name": MODEL, "completion": True},
 ]))
 
@@ -27,8 +31,8 @@ def llm(*words):
     return subprocess.run([LLM, *words], env=ENV, capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL)
 
 
-def ask(*words):
-    done = llm("prompt", "What is the weather?", "-m", "here", "-o", "max_tokens", "16", *words)
+def ask(*words, model="here"):
+    done = llm("prompt", "What is the weather?", "-m", model, "-o", "max_tokens", "16", *words)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -77,6 +81,17 @@ def _():
     ask("-T", "llm_time")
 
 
+@check("schema_no_stream")
+def _():
+    assert_verdict(ask("--no-stream", "--schema", json.dumps(VERDICT_SCHEMA), "-o", "max_tokens", "128"))
+
+
+@check("responses")
+def _():
+    ask("--no-stream", model="here-responses")
+    ask(model="here-responses")
+
+
 @check("completion")
 def _():
     done = llm("prompt", "Hello", "-m", "here-completion", "-o", "max_tokens", "16")
@@ -91,8 +106,40 @@ def _():
 
 @check("errors.unknown_model")
 def _():
-    done = llm("prompt", "Hello", "-m", "nowhere")
-    assert done.returncode != 0 and "404" in done.stderr, done.stderr
+    for words in ([], ["--no-stream"]):
+        done = llm("prompt", "Hello", "-m", "nowhere", *words)
+        assert done.returncode != 0 and "404" in done.stderr, done.stderr
+
+
+@check("faults.rate_limited")
+def _():
+    done = llm("prompt", "Hello", "-m", "rate-limited")
+    assert done.returncode != 0 and "429" in done.stderr, done.stderr
+
+
+@check("faults.broken_stream")
+def _():
+    done = llm("prompt", "Hello", "-m", "broken")
+    assert done.returncode != 0 and done.stdout, (done.returncode, done.stdout, done.stderr)
+
+
+@check("parallel.50")
+def _():
+    # Fifty processes would measure Python's start, so: the program's own library, in one.
+    os.environ["LLM_USER_PATH"] = home.name
+    import llm as library
+
+    async def one(streamed):
+        model = library.get_async_model("here")
+        answer = model.prompt("What is the weather?", max_tokens=16, stream=streamed)
+        assert isinstance(await answer.text(), str)
+        assert (await answer.usage()).output > 0
+        return answer.response_json["id"]
+
+    async def many():
+        return await asyncio.gather(*(one(bool(n % 2)) for n in range(50)))
+
+    assert_distinct(asyncio.run(many()), 50)
 
 
 run("llm")

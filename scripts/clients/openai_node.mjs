@@ -1,8 +1,9 @@
 // The official Node client.
 import assert from "node:assert/strict";
 import OpenAI from "openai";
+import { zodResponseFormat, zodTextFormat } from "openai/helpers/zod";
 import {
-  API_KEY, BASE_URL, EMBED_BASE_URL, EMBED_MODEL, MODEL, PROMPT, WEATHER_PARAMETERS,
+  API_KEY, BASE_URL, EMBED_BASE_URL, EMBED_MODEL, MODEL, PROMPT, VERDICT, WEATHER_PARAMETERS, WEATHER_TOOL,
   check, collect, distinctIds, rejects, run,
 } from "./checks.mjs";
 
@@ -12,7 +13,11 @@ const stranger = new OpenAI({ baseURL: BASE_URL, ...options, apiKey: "sk-not-a-k
 const embedder = new OpenAI({ baseURL: EMBED_BASE_URL, ...options });
 const SHORT = { model: MODEL, messages: PROMPT, max_tokens: 16 };
 const ENDS = ["stop", "length", "tool_calls"];
-const tools = [{ type: "function", function: { name: "get_weather", parameters: WEATHER_PARAMETERS } }];
+const tools = [WEATHER_TOOL];
+const FORCED = { ...SHORT, max_tokens: 256, tools, tool_choice: "required" };
+const ANSWER = { model: MODEL, input: "Hello", max_output_tokens: 16 };
+const ANSWER_TOOL = { type: "function", name: "get_weather", parameters: WEATHER_PARAMETERS, strict: true };
+const ANSWER_FORCED = { ...ANSWER, max_output_tokens: 256, tools: [ANSWER_TOOL], tool_choice: "required" };
 
 check("models.list", async () => {
   const ids = (await collect(client.models.list())).map((m) => m.id);
@@ -62,6 +67,60 @@ check("chat.tools", async () => {
   for (const call of answer.choices[0].message.tool_calls ?? []) assert.equal(call.function.name, "get_weather");
 });
 
+// The one call of a stream, put together.
+async function assembled(stream) {
+  const call = { id: "", name: "", arguments: "" };
+  for await (const chunk of stream) {
+    for (const part of chunk.choices[0].delta.tool_calls ?? []) {
+      call.id += part.id ?? "";
+      call.name += part.function?.name ?? "";
+      call.arguments += part.function?.arguments ?? "";
+    }
+  }
+  return call;
+}
+
+function assertCall({ id, name, arguments: text }) {
+  assert(id);
+  assert.equal(name, "get_weather");
+  assert.deepEqual(Object.keys(JSON.parse(text)), ["city"]);
+}
+
+check("chat.tools_stream", async () => {
+  const stream = await client.chat.completions.create({ ...SHORT, max_tokens: 64, tools, stream: true });
+  assert(["", "get_weather"].includes((await assembled(stream)).name));
+});
+
+check("chat.tools_required", async () => {
+  const [call] = (await client.chat.completions.create(FORCED)).choices[0].message.tool_calls;
+  assertCall({ id: call.id, ...call.function });
+});
+
+check("chat.tools_required_stream", async () =>
+  assertCall(await assembled(await client.chat.completions.create({ ...FORCED, stream: true }))));
+
+check("chat.tool_result", async () => {
+  const call = { id: "call_1", type: "function", function: { name: "get_weather", arguments: '{"city": "Ostia"}' } };
+  const messages = [
+    ...PROMPT,
+    { role: "assistant", content: null, tool_calls: [call] },
+    { role: "tool", tool_call_id: "call_1", content: "warm" },
+  ];
+  assert((await client.chat.completions.create({ ...SHORT, messages, tools })).id);
+});
+
+const verdict = { ...SHORT, max_tokens: 128, response_format: zodResponseFormat(VERDICT, "verdict") };
+
+check("chat.json_schema", async () => {
+  const answer = await client.chat.completions.parse(verdict);
+  VERDICT.parse(answer.choices[0].message.parsed);
+});
+
+check("chat.json_schema_stream", async () => {
+  const answer = await client.chat.completions.stream(verdict).finalChatCompletion();
+  VERDICT.parse(answer.choices[0].message.parsed);
+});
+
 check("completions.plain", async () => {
   const answer = await client.completions.create({ model: MODEL, prompt: "Hello", max_tokens: 16 });
   assert.equal(typeof answer.choices[0].text, "string");
@@ -74,27 +133,76 @@ check("embeddings.default", async () => {
 });
 
 check("responses.plain", async () => {
-  const answer = await client.responses.create({ model: MODEL, input: "Hello", max_output_tokens: 16 });
+  const answer = await client.responses.create(ANSWER);
   assert.equal(typeof answer.output_text, "string");
+  assert(answer.usage.output_tokens > 0);
 });
 
 check("responses.stream", async () => {
-  const request = { model: MODEL, input: "Hello", max_output_tokens: 16, stream: true };
-  const types = (await collect(await client.responses.create(request))).map((e) => e.type);
+  const types = (await collect(await client.responses.create({ ...ANSWER, stream: true }))).map((e) => e.type);
   assert.equal(types[0], "response.created");
   assert(["response.completed", "response.incomplete"].includes(types.at(-1)), types.at(-1));
 });
 
-check("errors.bad_key", () => rejects(OpenAI.AuthenticationError, () => stranger.chat.completions.create(SHORT)));
+const assertAnswerCall = (answer) => {
+  const call = answer.output.find((item) => item.type === "function_call");
+  assertCall({ id: call.call_id, ...call });
+};
+
+check("responses.tools_required", async () => assertAnswerCall(await client.responses.create(ANSWER_FORCED)));
+
+check("responses.tools_required_stream", async () =>
+  assertAnswerCall(await client.responses.stream(ANSWER_FORCED).finalResponse()));
+
+const answerVerdict = { ...ANSWER, max_output_tokens: 128, text: { format: zodTextFormat(VERDICT, "verdict") } };
+
+check("responses.json_schema", async () =>
+  VERDICT.parse((await client.responses.parse(answerVerdict)).output_parsed));
+
+check("responses.json_schema_stream", async () =>
+  VERDICT.parse((await client.responses.stream(answerVerdict).finalResponse()).output_parsed));
+
+check("errors.bad_key", async () => {
+  for (const stream of [false, true]) {
+    await rejects(OpenAI.AuthenticationError, () => stranger.chat.completions.create({ ...SHORT, stream }));
+  }
+});
 
 check("errors.unknown_model", async () => {
-  const request = { ...SHORT, model: "no-such-model" };
-  const error = await rejects(OpenAI.NotFoundError, () => client.chat.completions.create(request));
-  assert.equal(error.code, "model_not_found");
+  const model = "no-such-model";
+  const calls = [
+    () => client.chat.completions.create({ ...SHORT, model }),
+    () => client.chat.completions.create({ ...SHORT, model, stream: true }),
+    () => client.responses.create({ ...ANSWER, model, stream: true }),
+    () => embedder.embeddings.create({ model, input: "one" }),
+    () => client.models.retrieve(model),
+  ];
+  for (const call of calls) assert.equal((await rejects(OpenAI.NotFoundError, call)).code, "model_not_found");
 });
 
 check("errors.bad_params", () =>
   rejects(OpenAI.BadRequestError, () => client.chat.completions.create({ ...SHORT, messages: [] })));
+
+check("faults.statuses", async () => {
+  for (const stream of [false, true]) {
+    const fault = (kind, model) => rejects(kind, () => client.chat.completions.create({ ...SHORT, model, stream }));
+    assert.equal((await fault(OpenAI.BadRequestError, "demo-error-400")).code, "context_length_exceeded");
+    assert(Number((await fault(OpenAI.RateLimitError, "demo-rate-limited")).headers.get("retry-after")) > 0);
+    assert.equal((await fault(OpenAI.InternalServerError, "demo-error-500")).status, 502);
+    assert.equal((await fault(OpenAI.InternalServerError, "demo-error-503")).status, 503);
+  }
+});
+
+check("faults.broken_stream", async () => {
+  for (const model of ["demo-broken-stream", "demo-error-in-stream"]) {
+    const chunks = [];
+    const error = await rejects(OpenAI.APIError, async () => {
+      const stream = await client.chat.completions.create({ ...SHORT, max_tokens: 100, model, stream: true });
+      for await (const chunk of stream) chunks.push(chunk);
+    });
+    assert(chunks.length > 0 && error.message);
+  }
+});
 
 check("raw.request_id", async () => {
   const { request_id } = await client.chat.completions.create(SHORT).withResponse();

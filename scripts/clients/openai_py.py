@@ -4,11 +4,14 @@ import base64
 import json
 import uuid
 
+from typing import Literal
+
 import openai
+from pydantic import BaseModel
 
 from checks import (
-    API_KEY, BASE_URL, EMBED_BASE_URL, EMBED_MODEL, MODEL, PROMPT, VERDICT_SCHEMA, WEATHER_TOOL,
-    assert_verdict, check, raises, run,
+    API_KEY, BASE_URL, EMBED_BASE_URL, EMBED_MODEL, MODEL, PROMPT, VERDICT_SCHEMA, WEATHER_PARAMETERS, WEATHER_TOOL,
+    assert_distinct, assert_verdict, check, raises, run,
 )
 
 # No retries: a check must see the first answer.
@@ -18,6 +21,15 @@ embedder = openai.OpenAI(base_url=EMBED_BASE_URL, **options)
 chat = client.chat.completions
 SHORT = {"model": MODEL, "max_tokens": 16}
 ENDS = ("stop", "length", "tool_calls")
+VERDICT_FORMAT = {
+    "type": "json_schema",
+    "json_schema": {"name": "verdict", "strict": True, "schema": VERDICT_SCHEMA},
+}
+
+
+class Verdict(BaseModel):
+    colour: Literal["red", "green", "blue"]
+    certain: bool
 
 
 def assert_usage(usage):
@@ -82,10 +94,32 @@ def _():
     assert all(c.usage is None for c in chunks[:-1])
 
 
+@check("chat.stream_helper")
+def _():
+    with chat.stream(messages=PROMPT, **SHORT) as stream:
+        texts = [event.delta for event in stream if event.type == "content.delta"]
+        answer = stream.current_completion_snapshot
+    assert answer.choices[0].message.content == "".join(texts)
+
+
 def assert_tool_calls(calls):
     for call in calls:
         assert call["id"] and call["name"] == "get_weather", call
         json.loads(call["arguments"])
+
+
+def assembled(stream):
+    """The calls of a stream, put together, and its finish reason."""
+    calls, end = {}, None
+    for chunk in stream:
+        choice = chunk.choices[0]
+        end = choice.finish_reason or end
+        for part in choice.delta.tool_calls or []:
+            call = calls.setdefault(part.index, {"id": "", "name": "", "arguments": ""})
+            call["id"] += part.id or ""
+            call["name"] += part.function.name or ""
+            call["arguments"] += part.function.arguments or ""
+    return list(calls.values()), end
 
 
 @check("chat.tools")
@@ -100,18 +134,12 @@ def _():
 
 @check("chat.tools_stream")
 def _():
-    calls, end = {}, None
-    for chunk in chat.create(model=MODEL, messages=PROMPT, max_tokens=64, tools=[WEATHER_TOOL], stream=True):
-        choice = chunk.choices[0]
-        end = choice.finish_reason or end
-        for part in choice.delta.tool_calls or []:
-            call = calls.setdefault(part.index, {"id": "", "name": "", "arguments": ""})
-            call["id"] += part.id or ""
-            call["name"] += part.function.name or ""
-            call["arguments"] += part.function.arguments or ""
+    calls, end = assembled(
+        chat.create(model=MODEL, messages=PROMPT, max_tokens=64, tools=[WEATHER_TOOL], stream=True)
+    )
     assert end in ENDS
     if end != "length":
-        assert_tool_calls(calls.values())
+        assert_tool_calls(calls)
 
 
 @check("chat.tools_required")
@@ -120,6 +148,16 @@ def _():
     calls = answer.choices[0].message.tool_calls
     assert calls
     assert_tool_calls([{"id": c.id, **c.function.model_dump()} for c in calls])
+
+
+@check("chat.tools_required_stream")
+def _():
+    calls, end = assembled(chat.create(
+        model=MODEL, messages=PROMPT, max_tokens=256, tools=[WEATHER_TOOL], tool_choice="required", stream=True
+    ))
+    assert calls and end in ENDS
+    assert_tool_calls(calls)
+    assert set(json.loads(calls[0]["arguments"])) == {"city"}, calls
 
 
 @check("chat.tool_result")
@@ -135,12 +173,27 @@ def _():
 
 @check("chat.json_schema")
 def _():
-    schema = {"name": "verdict", "strict": True, "schema": VERDICT_SCHEMA}
-    answer = chat.create(
-        model=MODEL, messages=PROMPT, max_tokens=128,
-        response_format={"type": "json_schema", "json_schema": schema},
-    )
+    answer = chat.create(model=MODEL, messages=PROMPT, max_tokens=128, response_format=VERDICT_FORMAT)
     assert_verdict(answer.choices[0].message.content)
+
+
+@check("chat.json_schema_stream")
+def _():
+    stream = chat.create(model=MODEL, messages=PROMPT, max_tokens=128, response_format=VERDICT_FORMAT, stream=True)
+    assert_verdict("".join(chunk.choices[0].delta.content or "" for chunk in stream))
+
+
+@check("chat.parse")
+def _():
+    answer = chat.parse(model=MODEL, messages=PROMPT, max_tokens=128, response_format=Verdict)
+    assert isinstance(answer.choices[0].message.parsed, Verdict)
+
+
+@check("chat.parse_stream")
+def _():
+    with chat.stream(model=MODEL, messages=PROMPT, max_tokens=128, response_format=Verdict) as stream:
+        answer = stream.get_final_completion()
+    assert isinstance(answer.choices[0].message.parsed, Verdict)
 
 
 @check("completions.plain")
@@ -184,6 +237,12 @@ def _():
     assert all(isinstance(x, float) for x in answer.data[0].embedding)
 
 
+@check("embeddings.tokens")
+def _():
+    answer = embedder.embeddings.create(model=EMBED_MODEL, input=[[5, 6, 7], [8, 9]], encoding_format="float")
+    assert len(answer.data) == 2
+
+
 @check("responses.plain")
 def _():
     answer = client.responses.create(model=MODEL, input="Hello", max_output_tokens=16)
@@ -197,6 +256,71 @@ def _():
     assert events[0].type == "response.created"
     assert events[-1].type in ("response.completed", "response.incomplete")
     assert events[-1].response.usage.output_tokens > 0
+
+
+@check("responses.conversation")
+def _():
+    said = [*PROMPT, {"role": "assistant", "content": "Warm."}, {"role": "user", "content": "And tomorrow?"}]
+    answer = client.responses.create(model=MODEL, instructions="Be brief.", input=said, max_output_tokens=16)
+    assert answer.usage.total_tokens == answer.usage.input_tokens + answer.usage.output_tokens, answer.usage
+
+
+RESPONSES_TOOL = {"type": "function", "name": "get_weather", "parameters": WEATHER_PARAMETERS, "strict": True}
+RESPONSES_FORMAT = {"format": {"type": "json_schema", "name": "verdict", "strict": True, "schema": VERDICT_SCHEMA}}
+
+
+def assert_call(answer):
+    call = next(item for item in answer.output if item.type == "function_call")
+    assert call.name == "get_weather" and call.call_id, call
+    assert set(json.loads(call.arguments)) == {"city"}, call
+
+
+@check("responses.tools")
+def _():
+    request = {"model": MODEL, "input": "Hello", "max_output_tokens": 64, "tools": [RESPONSES_TOOL]}
+    assert client.responses.create(**request).output is not None
+    types = [event.type for event in client.responses.create(**request, stream=True)]
+    assert types[-1] in ("response.completed", "response.incomplete"), types
+
+
+@check("responses.tools_required")
+def _():
+    assert_call(client.responses.create(
+        model=MODEL, input="Hello", max_output_tokens=256, tools=[RESPONSES_TOOL], tool_choice="required"
+    ))
+
+
+@check("responses.tools_required_stream")
+def _():
+    events = list(client.responses.create(
+        model=MODEL, input="Hello", max_output_tokens=256, tools=[RESPONSES_TOOL], tool_choice="required", stream=True
+    ))
+    assert_call(events[-1].response)
+    parts = [e.delta for e in events if e.type == "response.function_call_arguments.delta"]
+    assert set(json.loads("".join(parts))) == {"city"}, parts
+
+
+@check("responses.json_schema")
+def _():
+    answer = client.responses.create(model=MODEL, input="Hello", max_output_tokens=128, text=RESPONSES_FORMAT)
+    assert_verdict(answer.output_text)
+
+
+@check("responses.json_schema_stream")
+def _():
+    stream = client.responses.create(
+        model=MODEL, input="Hello", max_output_tokens=128, text=RESPONSES_FORMAT, stream=True
+    )
+    assert_verdict("".join(e.delta for e in stream if e.type == "response.output_text.delta"))
+
+
+@check("responses.unknown_previous")
+def _():
+    # Somebody else's response, or one that nobody ever made: never the engine's to decide.
+    raises(
+        openai.BadRequestError,
+        lambda: client.responses.create(model=MODEL, input="Hello", previous_response_id="resp_unknown"),
+    )
 
 
 @check("errors.bad_key")
@@ -221,10 +345,87 @@ def _():
     assert error.code == "model_not_found", error.body
 
 
+@check("errors.unknown_model_everywhere")
+def _():
+    unknown = "no-such-model"
+    calls = [
+        lambda: chat.create(model=unknown, messages=PROMPT, stream=True),
+        lambda: client.completions.create(model=unknown, prompt="Hello"),
+        lambda: embedder.embeddings.create(model=unknown, input="one"),
+        lambda: client.responses.create(model=unknown, input="Hello"),
+        lambda: client.responses.create(model=unknown, input="Hello", stream=True),
+        lambda: client.models.retrieve(unknown),
+    ]
+    for call in calls:
+        error = raises(openai.NotFoundError, call)
+        assert error.code == "model_not_found", error.body
+
+
 @check("errors.bad_params")
 def _():
     error = raises(openai.BadRequestError, lambda: chat.create(messages=[], **SHORT))
     assert error.type == "invalid_request_error", error.body
+
+
+@check("errors.param")
+def _():
+    error = raises(openai.BadRequestError, lambda: client.post("/chat/completions", cast_to=object, body={
+        "model": MODEL, "messages": PROMPT, "stream": "yes",
+    }))
+    assert error.param == "stream" and error.code == "invalid_value", error.body
+
+
+@check("errors.not_served")
+def _():
+    # What would mix users' data behind one key of the engine.
+    error = raises(openai.InternalServerError, lambda: client.files.list())
+    assert error.status_code == 501 and error.code == "not_implemented", error.body
+
+
+def fails_with(kind, status, code, **call):
+    error = raises(kind, lambda: list(chat.create(messages=PROMPT, **call)))
+    assert (error.status_code, error.code) == (status, code), (error.status_code, error.body)
+    return error
+
+
+@check("faults.statuses")
+def _():
+    for stream in (False, True):
+        fails_with(openai.BadRequestError, 400, "context_length_exceeded", model="demo-error-400", stream=stream)
+        fails_with(openai.UnprocessableEntityError, 422, "invalid_value", model="demo-error-422", stream=stream)
+        limited = fails_with(openai.RateLimitError, 429, "rate_limit_exceeded", model="demo-rate-limited", stream=stream)
+        assert int(limited.response.headers["retry-after"]) > 0
+        # The gateway's key was refused: not the caller's fault, so no 401.
+        fails_with(openai.InternalServerError, 502, "upstream_auth", model="demo-error-401", stream=stream)
+        failed = raises(openai.InternalServerError, lambda: chat.create(messages=PROMPT, model="demo-error-500"))
+        assert failed.status_code == 502 and "worker.py" not in str(failed.body), failed.body
+        busy = raises(openai.InternalServerError, lambda: chat.create(messages=PROMPT, model="demo-error-503"))
+        assert busy.status_code == 503 and busy.response.headers["retry-after"]
+    fails_with(openai.InternalServerError, 502, "upstream_invalid", model="demo-html")
+    fails_with(openai.InternalServerError, 504, "upstream_timeout", model="demo-silent")
+
+
+@check("faults.broken_stream")
+def _():
+    for model in ("demo-broken-stream", "demo-error-in-stream"):
+        received = []
+
+        def read():
+            received.extend(chat.create(messages=PROMPT, model=model, stream=True))
+
+        error = raises(openai.APIError, read)
+        assert received and not isinstance(error, openai.APIStatusError), error
+
+
+@check("faults.broken_stream_responses")
+def _():
+    events = []
+
+    def read():
+        events.extend(client.responses.create(model="demo-broken-stream", input="Hello", stream=True))
+
+    raises(openai.APIError, read)
+    assert events and events[-1].type != "response.completed"
 
 
 @check("raw.headers")
@@ -273,7 +474,25 @@ async def parallel(count):
             return chunks[0].id
 
         ids = await asyncio.gather(*(streamed() if n % 2 else plain() for n in range(count)))
-    assert len(set(ids)) == count, f"{len(set(ids))} distinct ids"
+    assert_distinct(ids, count)
+
+
+@check("parallel.50_responses")
+def _():
+    asyncio.run(parallel_responses(50))
+
+
+async def parallel_responses(count):
+    request = {"model": MODEL, "input": "Hello", "max_output_tokens": 16}
+    async with openai.AsyncOpenAI(base_url=BASE_URL, **options) as many:
+
+        async def one(streamed):
+            if not streamed:
+                return (await many.responses.create(**request)).id
+            events = [event async for event in await many.responses.create(**request, stream=True)]
+            return events[-1].response.id
+
+        assert_distinct(await asyncio.gather(*(one(n % 2) for n in range(count))), count)
 
 
 run("openai")

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Builds llama-server and the tiny model under target/engine, once: about ten minutes on two cores.
+# Builds llama-server and the tiny model (for it: tiny.gguf, for vLLM: tiny/) under target/engine, once: about
+# ten minutes on two cores.
 # Needs a C++ compiler and Python; all else comes as Python packages.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
@@ -37,7 +38,8 @@ build_server() {
 make_model() {
   [ -x model-venv/bin/python ] || python3 -m venv model-venv
   model-venv/bin/pip install --quiet --disable-pip-version-check -r "$here/requirements-model.txt"
-  model-venv/bin/python "$here/make_model.py" tiny.gguf.part
+  model-venv/bin/python "$here/make_model.py" gguf tiny.gguf.part
+  model-venv/bin/python "$here/make_model.py" safetensors tiny
   mv tiny.gguf.part tiny.gguf
 }
 
@@ -46,6 +48,6 @@ if [ ! -x "llama-server-$parcel" ]; then
   build_server
 fi
 ln -sf "llama-server-$parcel" llama-server
-if [ ! tiny.gguf -nt "$here/make_model.py" ] || [ ! tiny.gguf -nt "$here/chat_template.jinja" ]; then
-  make_model
-fi
+for source in make_model.py tiny_model.py chat_template.jinja requirements-model.txt; do
+  [ tiny.gguf -nt "$here/$source" ] || { make_model; break; }
+done

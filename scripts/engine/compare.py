@@ -4,56 +4,97 @@ A check that fails through Ostia counts against it unless it failed directly too
 skipped directly counts: that is a promise of the gateway's own. One that passed directly and
 was not heard of again (a client that crashed) counts as failed.
 
-usage: compare.py RESULTS_DIR CLIENT...   reads RESULTS_DIR/{direct,ostia}/CLIENT; without ostia/, shows direct alone
+usage: compare.py [--write] ENGINE VERSION RESULTS_DIR CLIENT...
+reads RESULTS_DIR/{direct,ostia:...}/CLIENT; --write puts the table into docs/conformance.md
 """
 import re
 import sys
 from pathlib import Path
 
+import skips
+
+DOCUMENT = Path(__file__).parents[2] / "docs/conformance.md"
+
 
 def read(path: Path) -> dict:
     text = path.read_text() if path.exists() else ""
     version = re.search(r"^# (.+)$", text, re.M)
-    skipped = re.search(r"(\d+) skipped$", text, re.M)
     return {
         "version": version[1] if version else "did not start",
         "ok": set(re.findall(r"^ok (\S+)$", text, re.M)),
         "fail": set(re.findall(r"^FAIL (\S+):", text, re.M)),
-        "finished": bool(skipped),
-        "skipped": skipped[1] if skipped else "?",
+        "skip": set(re.findall(r"^skip (\S+)$", text, re.M)),
+        "finished": bool(re.search(r"\d+ skipped$", text, re.M)),
     }
 
 
 def cell(result: dict) -> str:
     end = "" if result["finished"] else " did not finish"
-    return f"{len(result['ok'])}/{len(result['fail'])} ({result['skipped']} skipped){end}"
+    return f"{len(result['ok'])} / {len(result['fail'])} / {len(result['skip'])}{end}"
 
 
-def main(results: Path, clients: list[str]) -> int:
-    through = (results / "ostia").is_dir()
-    rows = [("client", "version", "direct pass/fail", *(["through Ostia"] if through else []))]
+def compare(results: Path, clients: list[str]) -> tuple[list[tuple], list[str], bool]:
+    """The table, what there is to say about it, and whether something is wrong."""
+    ways = sorted(path.name for path in results.glob("ostia:*"))
+    names = [way.removeprefix("ostia").replace(":", "/") for way in ways]
+    rows = [("client", "version", "direct", *(f"Ostia, {name}" for name in names))]
     notes, bad = [], False
     for client in clients:
         direct = read(results / "direct" / client)
-        row = [client, direct["version"], cell(direct)]
+        through = {way: read(results / way / client) for way in ways}
+        rows.append((client, direct["version"], cell(direct), *(cell(result) for result in through.values())))
         if not direct["ok"] or not direct["finished"]:
             notes.append(f"{client}: did not finish directly, so it says nothing about Ostia")
             bad = True
         notes += [f"{client} {name}: fails directly" for name in sorted(direct["fail"])]
-        bad |= not through and bool(direct["fail"])
-        if through:
-            ostia = read(results / "ostia" / client)
-            row.append(cell(ostia))
+        bad |= not ways and bool(direct["fail"])
+        for way, ostia in through.items():
             lost = sorted((ostia["fail"] | direct["ok"]) - ostia["ok"] - direct["fail"])
-            notes += [f"{client} {name}: FAILS THROUGH OSTIA" for name in lost]
+            notes += [f"{client} {name}: FAILS THROUGH OSTIA ({way})" for name in lost]
             bad |= bool(lost) or not ostia["finished"]
-        rows.append(tuple(row))
+    return rows, notes, bad
+
+
+def section(engine: str, version: str, rows: list[tuple], notes: list[str]) -> str:
+    lines = [f"**{version}**: passed / failed / skipped.", ""]
+    lines += ["| " + " | ".join(row) + " |" for row in rows]
+    lines.insert(3, "|" + "---|" * len(rows[0]))
+    if notes:
+        lines += ["", *(f"- {note}" for note in notes)]
+    both, direct = skips.reasons(engine, "ostia"), skips.reasons(engine, "direct")
+    lines += ["", "Skipped everywhere:", "", *listed(both)]
+    lines += ["", "Skipped directly only, because the gateway promises it and the engine does not:", ""]
+    lines += listed({name: why for name, why in direct.items() if name not in both})
+    return "\n".join(lines)
+
+
+def listed(reasons: dict[str, str]) -> list[str]:
+    names: dict[str, list[str]] = {}
+    for name, why in reasons.items():
+        names.setdefault(why, []).append(f"`{name}`")
+    return [f"- {', '.join(group)}: {why}" for why, group in names.items()]
+
+
+def write(engine: str, text: str) -> None:
+    begin, end = f"<!-- {engine}:begin -->", f"<!-- {engine}:end -->"
+    before, _, rest = DOCUMENT.read_text().partition(begin)
+    _, found, after = rest.partition(end)
+    if not found:
+        sys.exit(f"{DOCUMENT.name} lacks {begin} or {end}")
+    DOCUMENT.write_text(f"{before}{begin}\n\n{text}\n\n{end}{after}")
+
+
+def main(engine: str, version: str, results: Path, clients: list[str], writes: bool) -> int:
+    rows, notes, bad = compare(results, clients)
     widths = [max(len(row[n]) for row in rows) for n in range(len(rows[0]))]
     for row in rows:
         print("  ".join(text.ljust(width) for text, width in zip(row, widths)).rstrip())
-    print("\n".join(notes))
+    print(*notes, sep="\n")
+    if writes:
+        write(engine, section(engine, version, rows, notes))
     return int(bad)
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1]), sys.argv[2:]))
+    words = [word for word in sys.argv[1:] if word != "--write"]
+    sys.exit(main(words[0], words[1], Path(words[2]), words[3:], len(words) < len(sys.argv) - 1))

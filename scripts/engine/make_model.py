@@ -1,136 +1,141 @@
-"""Writes a tiny Llama with random weights as a GGUF: half a megabyte, no download, no torch.
+"""Writes the tiny model in an engine's form: one file for llama-server, a folder for vLLM.
 
-Its text is nonsense, but sane nonsense: printable, and it ends. The trick is that
-residual dimension 0 is a constant (the embedding column is fixed and nothing
-writes to it), so column 0 of the output matrix is a bias for each token. Without it a
-random model loops on newlines inside JSON grammars, and such requests never finish.
-
-usage: make_model.py OUT.gguf
+usage: make_model.py gguf OUT.gguf | make_model.py safetensors OUT_FOLDER
 """
+import json
 import sys
-from itertools import pairwise
 from pathlib import Path
 
-import gguf
 import numpy as np
 
-HIDDEN, LAYERS, HEADS, KV_HEADS, FFN, CONTEXT = 64, 2, 4, 2, 128, 4096
-MERGES = 160
-SPECIALS = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+import tiny_model as tiny
 
-TEXT = """The harbour mouth was where every cargo was checked, weighed and sent on.
-You are a helpful assistant. You may call one or more functions to help the user.
-{"name": "get_weather", "arguments": {"city": "Ostia", "unit": "celsius"}}
-What is the weather in the harbour today? The ships are in, and the wind is warm.
-system user assistant tool true false null 0123456789"""
-
-
-def byte_letters() -> dict[int, str]:
-    """GPT-2's printable stand-in for each byte."""
-    plain = [*range(33, 127), *range(161, 173), *range(174, 256)]
-    others = [b for b in range(256) if b not in plain]
-    return {b: chr(b) for b in plain} | {b: chr(256 + n) for n, b in enumerate(others)}
-
-
-def train_bpe(text: str, letters: dict[int, str]) -> list[tuple[str, str]]:
-    """The most frequent pair, again and again; ties go to the smaller, so that every run agrees."""
-    words = []
-    for n, word in enumerate(text.split()):
-        words.append([letters[b] for b in ((" " if n else "") + word).encode()])
-    merges = []
-    for _ in range(MERGES):
-        pairs: dict[tuple[str, str], int] = {}
-        for word in words:
-            for pair in pairwise(word):
-                pairs[pair] = pairs.get(pair, 0) + 1
-        if not pairs:
-            break
-        best = min(pairs, key=lambda pair: (-pairs[pair], pair))
-        merges.append(best)
-        for word in words:
-            i = 0
-            while i + 1 < len(word):
-                if (word[i], word[i + 1]) == best:
-                    word[i : i + 2] = ["".join(best)]
-                i += 1
-    return merges
+GGUF_PARTS = {
+    "input_layernorm": "attn_norm",
+    "post_attention_layernorm": "ffn_norm",
+    "self_attn.q_proj": "attn_q",
+    "self_attn.k_proj": "attn_k",
+    "self_attn.v_proj": "attn_v",
+    "self_attn.o_proj": "attn_output",
+    "mlp.gate_proj": "ffn_gate",
+    "mlp.up_proj": "ffn_up",
+    "mlp.down_proj": "ffn_down",
+}
+GGUF_NAMES = {
+    "model.embed_tokens": "token_embd",
+    "lm_head": "output",
+    "model.norm": "output_norm",
+    **{f"model.layers.{n}.{hf}": f"blk.{n}.{part}" for n in range(tiny.LAYERS) for hf, part in GGUF_PARTS.items()},
+}
 
 
-def token_bias(token: str, printable: set[str]) -> float:
-    if token == "<|im_end|>":
-        return 0.3  # answers end
-    if token in SPECIALS or not set(token) <= printable:
-        return -8.0  # control characters, newlines and halves of UTF-8 never come first
-    if token == '"':
-        return 0.2  # JSON strings end
-    return 0.0
+def interleaved(tensor: np.ndarray, heads: int) -> np.ndarray:
+    """llama.cpp turns neighbouring rows of q and k together, Hugging Face rows half a head apart."""
+    rows, columns = tensor.shape
+    halves = tensor.reshape(heads, 2, rows // heads // 2, columns)
+    return np.ascontiguousarray(halves.swapaxes(1, 2)).reshape(rows, columns)
 
 
-def weights(rng: np.random.Generator, bias: np.ndarray):
-    def matrix(rows: int, columns: int, scale: float = 1.0) -> np.ndarray:
-        return (rng.standard_normal((rows, columns)) * scale / np.sqrt(columns)).astype(np.float32)
+def write_gguf(out: Path) -> None:
+    import gguf
 
-    def keeps_constant(rows: int, columns: int) -> np.ndarray:
-        out = matrix(rows, columns)
-        out[0] = 0  # row 0 writes to residual dimension 0
-        return out
-
-    vocabulary, kv = len(bias), HIDDEN // HEADS * KV_HEADS
-    embedding = rng.standard_normal((vocabulary, HIDDEN)).astype(np.float32)
-    embedding[:, 0] = 4.0
-    output = matrix(vocabulary, HIDDEN, scale=2.0)
-    output[:, 0] = bias * 4.0
-    yield "token_embd.weight", embedding
-    yield "output.weight", output
-    yield "output_norm.weight", np.ones(HIDDEN, np.float32)
-    for n in range(LAYERS):
-        yield f"blk.{n}.attn_norm.weight", np.ones(HIDDEN, np.float32)
-        yield f"blk.{n}.ffn_norm.weight", np.ones(HIDDEN, np.float32)
-        yield f"blk.{n}.attn_q.weight", matrix(HIDDEN, HIDDEN)
-        yield f"blk.{n}.attn_k.weight", matrix(kv, HIDDEN)
-        yield f"blk.{n}.attn_v.weight", matrix(kv, HIDDEN)
-        yield f"blk.{n}.attn_output.weight", keeps_constant(HIDDEN, HIDDEN)
-        yield f"blk.{n}.ffn_gate.weight", matrix(FFN, HIDDEN)
-        yield f"blk.{n}.ffn_up.weight", matrix(FFN, HIDDEN)
-        yield f"blk.{n}.ffn_down.weight", keeps_constant(HIDDEN, FFN)
-
-
-def main(out: Path) -> None:
-    letters = byte_letters()
-    merges = train_bpe(TEXT, letters)
-    tokens = [*letters.values(), *("".join(pair) for pair in merges), *SPECIALS]
-    printable = {letters[b] for b in range(32, 127)}
-    bias = np.array([token_bias(token, printable) for token in tokens])
-    types = [gguf.TokenType.CONTROL if t in SPECIALS else gguf.TokenType.NORMAL for t in tokens]
-
+    types = [gguf.TokenType.CONTROL if t in tiny.SPECIALS else gguf.TokenType.NORMAL for t in tiny.TOKENS]
     writer = gguf.GGUFWriter(out, "llama")
     writer.add_name("tiny")
-    writer.add_context_length(CONTEXT)
-    writer.add_embedding_length(HIDDEN)
-    writer.add_block_count(LAYERS)
-    writer.add_feed_forward_length(FFN)
-    writer.add_head_count(HEADS)
-    writer.add_head_count_kv(KV_HEADS)
-    writer.add_rope_dimension_count(HIDDEN // HEADS)
-    writer.add_layer_norm_rms_eps(1e-5)
-    writer.add_vocab_size(len(tokens))
+    writer.add_context_length(tiny.CONTEXT)
+    writer.add_embedding_length(tiny.HIDDEN)
+    writer.add_block_count(tiny.LAYERS)
+    writer.add_feed_forward_length(tiny.FFN)
+    writer.add_head_count(tiny.HEADS)
+    writer.add_head_count_kv(tiny.KV_HEADS)
+    writer.add_rope_dimension_count(tiny.HIDDEN // tiny.HEADS)
+    writer.add_rope_freq_base(tiny.ROPE_BASE)
+    writer.add_layer_norm_rms_eps(tiny.NORM_EPS)
+    writer.add_vocab_size(len(tiny.TOKENS))
     writer.add_file_type(gguf.LlamaFileType.ALL_F32)
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre("gpt-2")
-    writer.add_token_list(tokens)
+    writer.add_token_list(tiny.TOKENS)
     writer.add_token_types(types)
-    writer.add_token_merges([" ".join(pair) for pair in merges])
-    writer.add_bos_token_id(tokens.index("<|endoftext|>"))
-    writer.add_eos_token_id(tokens.index("<|im_end|>"))
+    writer.add_token_merges([" ".join(pair) for pair in tiny.MERGE_LIST])
+    writer.add_bos_token_id(tiny.BOS)
+    writer.add_eos_token_id(tiny.EOS)
     writer.add_add_bos_token(False)
-    writer.add_chat_template(Path(__file__).with_name("chat_template.jinja").read_text())
-    for name, tensor in weights(np.random.default_rng(7), bias):
-        writer.add_tensor(name, tensor)
+    writer.add_chat_template(tiny.TEMPLATE)
+    heads = {"q_proj": tiny.HEADS, "k_proj": tiny.KV_HEADS}
+    for name, tensor in tiny.tensors():
+        stem = name.removesuffix(".weight")
+        turned = heads.get(stem.rpartition(".")[2])
+        writer.add_tensor(f"{GGUF_NAMES[stem]}.weight", interleaved(tensor, turned) if turned else tensor)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
 
 
+def tokenizer() -> dict:
+    byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": False, "use_regex": True}
+    flags = {"special": True, "single_word": False, "lstrip": False, "rstrip": False, "normalized": False}
+    return {
+        "version": "1.0",
+        "truncation": None,
+        "padding": None,
+        "added_tokens": [{"id": tiny.TOKENS.index(token), "content": token, **flags} for token in tiny.SPECIALS],
+        "normalizer": None,
+        "pre_tokenizer": byte_level,
+        "post_processor": byte_level,
+        "decoder": byte_level,
+        "model": {
+            "type": "BPE",
+            "vocab": {token: n for n, token in enumerate(tiny.TOKENS)},
+            "merges": tiny.MERGE_LIST,
+        },
+    }
+
+
+def write_safetensors(folder: Path) -> None:
+    from safetensors.numpy import save_file
+
+    ends = {"bos_token_id": tiny.BOS, "eos_token_id": tiny.EOS, "pad_token_id": tiny.BOS}
+    documents = {
+        "config.json": {
+            "architectures": ["LlamaForCausalLM"],
+            "model_type": "llama",
+            "hidden_size": tiny.HIDDEN,
+            "intermediate_size": tiny.FFN,
+            "num_hidden_layers": tiny.LAYERS,
+            "num_attention_heads": tiny.HEADS,
+            "num_key_value_heads": tiny.KV_HEADS,
+            "head_dim": tiny.HIDDEN // tiny.HEADS,
+            "hidden_act": "silu",
+            "max_position_embeddings": tiny.CONTEXT,
+            "rms_norm_eps": tiny.NORM_EPS,
+            "rope_theta": tiny.ROPE_BASE,
+            "vocab_size": len(tiny.TOKENS),
+            "tie_word_embeddings": False,
+            "dtype": "float32",
+            **ends,
+        },
+        "generation_config.json": ends,
+        "tokenizer.json": tokenizer(),
+        "tokenizer_config.json": {
+            "tokenizer_class": "PreTrainedTokenizerFast",
+            "bos_token": "<|endoftext|>",
+            "eos_token": "<|im_end|>",
+            "pad_token": "<|endoftext|>",
+            "model_max_length": tiny.CONTEXT,
+            "clean_up_tokenization_spaces": False,
+            "chat_template": tiny.TEMPLATE,
+        },
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in documents.items():
+        (folder / name).write_text(json.dumps(content, indent=1))
+    save_file(dict(tiny.tensors()), folder / "model.safetensors", metadata={"format": "pt"})
+
+
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    forms = {"gguf": write_gguf, "safetensors": write_safetensors}
+    if len(sys.argv) != 3 or sys.argv[1] not in forms:
+        sys.exit(__doc__)
+    forms[sys.argv[1]](Path(sys.argv[2]))
