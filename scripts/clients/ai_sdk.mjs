@@ -146,6 +146,11 @@ check("faults.broken_stream", async () => {
   }
 });
 
+check("faults.halting", async () => {
+  const answer = streamText({ ...SHORT, maxOutputTokens: 100, model: provider("demo-halting") });
+  assert((await answer.text).length > 0 && (await answer.finishReason) !== "error");
+});
+
 check("parallel.50", () =>
   distinctIds(50, async (n) => {
     if (n % 2 === 0) return (await generateText(SHORT)).response.id;

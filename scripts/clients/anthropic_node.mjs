@@ -119,6 +119,11 @@ check("faults.broken_stream", async () => {
   assert(events.length > 0 && events.at(-1).type !== "message_stop");
 });
 
+check("faults.halting", async () => {
+  const message = await client.messages.stream({ ...SHORT, max_tokens: 100, model: "demo-halting" }).finalMessage();
+  assert(message.stop_reason);
+});
+
 check("parallel.50", () =>
   distinctIds(50, async (n) => {
     const message = n % 2 ? await client.messages.stream(SHORT).finalMessage() : await client.messages.create(SHORT);

@@ -193,6 +193,12 @@ def _():
     assert events and events[-1].type != "message_stop"
 
 
+@check("faults.halting")
+def _():
+    with client.messages.stream(**SHORT | {"model": "demo-halting", "max_tokens": 100}) as stream:
+        assert stream.get_final_message().stop_reason
+
+
 @check("parallel.50")
 def _():
     asyncio.run(parallel(50))

@@ -204,6 +204,12 @@ check("faults.broken_stream", async () => {
   }
 });
 
+check("faults.halting", async () => {
+  const call = { ...SHORT, max_tokens: 100, model: "demo-halting", stream: true };
+  const chunks = await collect(await client.chat.completions.create(call));
+  assert(chunks.findLast((chunk) => chunk.choices.length).choices[0].finish_reason);
+});
+
 check("raw.request_id", async () => {
   const { request_id } = await client.chat.completions.create(SHORT).withResponse();
   assert(request_id);

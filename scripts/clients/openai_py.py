@@ -2,6 +2,7 @@
 import asyncio
 import base64
 import json
+import urllib.request
 import uuid
 
 from typing import Literal
@@ -426,6 +427,22 @@ def _():
 
     raises(openai.APIError, read)
     assert events and events[-1].type != "response.completed"
+
+
+@check("faults.halting")
+def _():
+    # Silent for three seconds, twice: comments keep the connection open, and no client sees them.
+    call = {"messages": PROMPT, "model": "demo-halting", "stream": True}
+    chunks = list(chat.create(**call))
+    assert "".join(c.choices[0].delta.content or "" for c in chunks if c.choices)
+    assert [c.choices[0].finish_reason for c in chunks if c.choices][-1] in ENDS
+    headers = {"Authorization": f"Bearer {API_KEY}", "Content-Type": "application/json"}
+    request = urllib.request.Request(f"{BASE_URL}/chat/completions", json.dumps(call).encode(), headers)
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        lines = answer.read().decode().split("\n")[:-1]
+    before = [lines[i - 1] for i, line in enumerate(lines) if i and line == ": keep-alive"]
+    assert lines.count(": keep-alive") >= 4 and set(before) <= {"", ": keep-alive"}, lines
+    assert lines[-2:] == ["data: [DONE]", ""], lines[-4:]
 
 
 @check("raw.headers")

@@ -22,6 +22,8 @@ pub(super) enum Fault {
     None,
     /// Waits before the first token.
     Slow(Duration),
+    /// Waits as long before the first token and again in the middle.
+    Halting(Duration),
     /// Never answers.
     Silent,
     /// Breaks the connection in the middle.
@@ -37,13 +39,18 @@ pub(super) enum Fault {
 const PATIENCE: u32 = 60;
 
 /// Every model, the sound ones first.
-pub const MODELS: [Model; 14] = [
+pub const MODELS: [Model; 15] = [
     model(MODEL, "answers every API", Fault::None),
     model("demo-embedding", "the same, for embeddings", Fault::None),
     model(
         "demo-slow",
         "its first token comes after five seconds",
         Fault::Slow(Duration::from_secs(5)),
+    ),
+    model(
+        "demo-halting",
+        "is silent for three seconds before its first token, and again in the middle",
+        Fault::Halting(Duration::from_secs(3)),
     ),
     Model {
         patience_seconds: 2,

@@ -159,6 +159,7 @@ impl Server {
         let (first, fault) = match faults::fault_of(&ask.model) {
             None => return error(StatusCode::NOT_FOUND),
             Some(Fault::Slow(wait)) => (wait, Fault::None),
+            Some(Fault::Halting(wait)) => (wait, Fault::Halting(wait)),
             Some(fault) => (first, fault),
         };
         match fault {
@@ -215,10 +216,11 @@ impl Server {
             _ => {}
         }
         let mut wait = first;
-        let pieces = events.into_iter().map(|event| Piece {
-            wait: match event.paced {
-                true => std::mem::replace(&mut wait, self.pace.between_tokens),
-                false => Duration::ZERO,
+        let pieces = events.into_iter().enumerate().map(|(index, event)| Piece {
+            wait: match (event.paced, fault) {
+                (_, Fault::Halting(pause)) if index == EVENTS_BEFORE_BREAK => pause,
+                (true, _) => std::mem::replace(&mut wait, self.pace.between_tokens),
+                (false, _) => Duration::ZERO,
             },
             bytes: Bytes::from(event.text),
         });

@@ -22,6 +22,9 @@ providers = ["api_key"]
 requests_per_second_per_user = 1000
 tpm_model = 100000000
 tpm_user = 100000000
+# Soon, so that demo-slow and demo-halting show them.
+[upstream]
+keepalive_comment = "1s"
 "#;
 const CLUSTER: &str = "demo";
 const FRAMEWORK: &str = "simulated";
