@@ -109,14 +109,14 @@ check("faults.statuses", async () => {
 });
 
 check("faults.broken_stream", async () => {
-  const events = [];
-  await rejects(Anthropic.APIError, async () => {
-    const stream = await client.messages.create({
-      ...SHORT, max_tokens: 100, model: "demo-broken-stream", stream: true,
+  for (const model of ["demo-broken-stream", "demo-error-in-stream"]) {
+    const events = [];
+    await rejects(Anthropic.APIError, async () => {
+      const stream = await client.messages.create({ ...SHORT, max_tokens: 100, model, stream: true });
+      for await (const event of stream) events.push(event);
     });
-    for await (const event of stream) events.push(event);
-  });
-  assert(events.length > 0 && events.at(-1).type !== "message_stop");
+    assert(events.length > 0 && events.at(-1).type !== "message_stop");
+  }
 });
 
 check("faults.halting", async () => {

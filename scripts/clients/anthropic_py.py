@@ -182,15 +182,16 @@ def _():
 
 @check("faults.broken_stream")
 def _():
-    events = []
+    for model in ("demo-broken-stream", "demo-error-in-stream"):
+        events = []
 
-    def read():
-        with client.messages.stream(**SHORT | {"model": "demo-broken-stream", "max_tokens": 100}) as stream:
-            events.extend(stream)
+        def read():
+            with client.messages.stream(**SHORT | {"model": model, "max_tokens": 100}) as stream:
+                events.extend(stream)
 
-    error = raises(anthropic.APIStatusError, read)
-    assert error.body["error"]["type"] == "api_error", error.body
-    assert events and events[-1].type != "message_stop"
+        error = raises(anthropic.APIStatusError, read)
+        assert error.body["error"]["type"] == "api_error", error.body
+        assert events and events[-1].type != "message_stop"
 
 
 @check("faults.halting")

@@ -11,6 +11,7 @@ mod guide;
 mod key;
 mod login;
 mod maintenance;
+mod schedulers;
 mod serve;
 mod sign_in_guide;
 mod site;

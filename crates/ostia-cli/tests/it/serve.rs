@@ -6,7 +6,7 @@ use rustix::process::Signal;
 use super::site::Site;
 
 /// The whole answer to a GET on a connection of its own.
-fn answer(address: &str, path: &str, key: &str) -> String {
+pub fn answer(address: &str, path: &str, key: &str) -> String {
     let mut socket = TcpStream::connect(address).unwrap();
     let credentials = match key {
         "" => String::new(),

@@ -90,8 +90,13 @@ impl Site {
     }
 
     pub fn serve(&self, words: &[&str]) -> Gateway {
+        self.serve_with(&[], words)
+    }
+
+    pub fn serve_with(&self, variables: &[(&str, &str)], words: &[&str]) -> Gateway {
         let words: Vec<&str> = ["serve"].iter().chain(words).copied().collect();
         let mut child = command(self.folder.path(), &words)
+            .envs(variables.iter().copied())
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();

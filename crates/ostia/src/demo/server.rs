@@ -120,6 +120,21 @@ impl Api {
         }
     }
 
+    /// How a stream of this API says that it failed.
+    fn failure(self) -> Vec<Event> {
+        let body = faults::body_of(StatusCode::INTERNAL_SERVER_ERROR);
+        let message = &body["error"]["message"];
+        match self {
+            Self::Messages => vec![Event::typed(
+                &json!({"type": "error", "error": {"type": "api_error", "message": message}}),
+            )],
+            Self::Responses => vec![Event::typed(
+                &json!({"type": "error", "code": "server_error", "message": message, "param": null}),
+            )],
+            _ => vec![Event::data(&body), Event::done()],
+        }
+    }
+
     /// `None`: this API has no streams.
     fn events(self, ask: &Ask, output: &Output, stamp: &Stamp) -> Option<Vec<Event>> {
         match self {
@@ -181,7 +196,7 @@ impl Server {
         let stamp = self.stamp();
         let events = ask.stream.then(|| api.events(ask, &output, &stamp));
         if let Some(events) = events.flatten() {
-            return self.stream(events, first, fault);
+            return self.stream(api, events, first, fault);
         }
         sleep(first).await;
         let body = api.plain(ask, &output, &stamp);
@@ -201,18 +216,20 @@ impl Server {
         )
     }
 
-    fn stream(&self, mut events: Vec<Event>, first: Duration, fault: Fault) -> Response<PacedBody> {
+    fn stream(
+        &self,
+        api: Api,
+        mut events: Vec<Event>,
+        first: Duration,
+        fault: Fault,
+    ) -> Response<PacedBody> {
         let mut end = BodyEnd::Complete;
         if matches!(fault, Fault::Broken | Fault::ErrorInStream) {
             events.truncate(EVENTS_BEFORE_BREAK);
         }
         match fault {
             Fault::Broken => end = BodyEnd::Broken,
-            Fault::ErrorInStream => {
-                let body = faults::body_of(StatusCode::INTERNAL_SERVER_ERROR);
-                events.push(Event::data(&body));
-                events.push(Event::done());
-            }
+            Fault::ErrorInStream => events.extend(api.failure()),
             _ => {}
         }
         let mut wait = first;
