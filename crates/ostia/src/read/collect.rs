@@ -32,6 +32,14 @@ struct Gathered {
     reserved: Reserved,
 }
 
+/// How the buffer grows. What arrived is copied at each step; room that no byte has come to costs a share of the budget
+/// but no memory.
+#[derive(Clone, Copy)]
+struct Growth {
+    factor: usize,
+    ceiling: u64,
+}
+
 /// When the client must have made progress.
 struct IdleTimer {
     period: Duration,
@@ -68,13 +76,11 @@ where
             return Err(ReadError::TooLarge { limit });
         }
         timer.note(data.len() as u64);
-        // The announced length bounds growth, so that a body that keeps its word is not copied into a larger buffer.
-        let ceiling = if length <= announced {
-            announced
-        } else {
-            limit
+        let growth = match length <= announced {
+            true => Growth::to(announced),
+            false => Growth::beyond(limit),
         };
-        gathered.add(data, ceiling)?;
+        gathered.add(data, growth)?;
         if body.is_end_stream() {
             break;
         }
@@ -150,32 +156,52 @@ fn is_end(source: Option<&(dyn std::error::Error + 'static)>) -> bool {
     })
 }
 
+impl Growth {
+    /// The end is known, so that large steps cannot lead far beyond it.
+    fn to(announced: u64) -> Self {
+        Self {
+            factor: 4,
+            ceiling: announced,
+        }
+    }
+
+    fn beyond(limit: u64) -> Self {
+        Self {
+            factor: 2,
+            ceiling: limit,
+        }
+    }
+}
+
 impl Gathered {
     fn len(&self) -> usize {
         self.first.len() + self.buffer.len()
     }
 
-    fn add(&mut self, data: Bytes, ceiling: u64) -> Result<(), ReadError> {
+    fn add(&mut self, data: Bytes, growth: Growth) -> Result<(), ReadError> {
         if self.len() == 0 {
             self.take(data.len())?;
             self.first = data;
             return Ok(());
         }
-        self.grow_to(self.len() + data.len(), ceiling)?;
+        self.grow_to(self.len() + data.len(), growth)?;
         let first = std::mem::take(&mut self.first);
         self.buffer.extend_from_slice(&first);
         self.buffer.extend_from_slice(&data);
         Ok(())
     }
 
-    /// Makes room for `needed` bytes in all, doubling up to `ceiling`.
-    fn grow_to(&mut self, needed: usize, ceiling: u64) -> Result<(), ReadError> {
+    /// Makes room for `needed` bytes in all.
+    fn grow_to(&mut self, needed: usize, growth: Growth) -> Result<(), ReadError> {
         let capacity = self.buffer.capacity();
         if needed <= capacity {
             return Ok(());
         }
-        let ceiling = usize::try_from(ceiling).unwrap_or(usize::MAX);
-        let target = (capacity * 2).max(FIRST_STEP).min(ceiling).max(needed);
+        let ceiling = usize::try_from(growth.ceiling).unwrap_or(usize::MAX);
+        let target = (capacity * growth.factor)
+            .max(FIRST_STEP)
+            .min(ceiling)
+            .max(needed);
         self.take(target - capacity.max(self.first.len()))?;
         self.buffer.reserve_exact(target - self.buffer.len());
         Ok(())

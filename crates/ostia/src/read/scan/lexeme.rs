@@ -1,5 +1,3 @@
-use memchr::memchr2;
-
 use super::fields::Kind;
 use super::{Fault, ScanError};
 
@@ -121,45 +119,39 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Moves to the next quote or backslash. Most strings are shorter than what a call to memchr costs, so the first
-    /// bytes are looked at in words.
+    /// Moves to the next quote or backslash. Most strings are short, so the first bytes are looked at in words; escapes in
+    /// long ones come often, so the rest is looked at in blocks, which need no call and no set-up.
     fn skip_plain(&mut self) -> Result<(), ScanError> {
-        for _ in 0..4 {
-            let Some(word) = self.body[self.at..].first_chunk() else {
+        for _ in 0..2 {
+            if self.skip_word() != Some(8) {
                 return self.skip_plain_bytes();
-            };
-            let specials = specials_in(u64::from_le_bytes(*word));
-            if specials != 0 {
-                self.at += specials.trailing_zeros() as usize / 8;
-                return self.refuse_control();
             }
-            self.at += 8;
         }
-        let rest = &self.body[self.at..];
-        let length = memchr2(b'"', b'\\', rest).unwrap_or(rest.len());
-        // No early exit: this way it compiles to vector instructions.
-        if rest[..length]
-            .iter()
-            .fold(false, |found, byte| found | (*byte < b' '))
+        // No early exit within a block: this way it compiles to vector instructions.
+        while let Some(block) = self.body[self.at..].first_chunk::<16>()
+            && !block
+                .iter()
+                .fold(false, |found, &byte| found | is_special(byte))
         {
-            return self.skip_plain_bytes();
+            self.at += block.len();
         }
-        self.at += length;
-        self.refuse_control()
+        while self.skip_word() == Some(8) {}
+        self.skip_plain_bytes()
+    }
+
+    /// Moves over the plain bytes of the next eight and says how many there were; `None`: no eight are left.
+    fn skip_word(&mut self) -> Option<usize> {
+        let word = self.body[self.at..].first_chunk()?;
+        let specials = specials_in(u64::from_le_bytes(*word));
+        let plain = specials.trailing_zeros() as usize / 8;
+        self.at += plain;
+        Some(plain)
     }
 
     fn skip_plain_bytes(&mut self) -> Result<(), ScanError> {
-        while let Some(byte) = self.peek()
-            && byte >= b' '
-            && byte != b'"'
-            && byte != b'\\'
-        {
+        while self.peek().is_some_and(|byte| !is_special(byte)) {
             self.at += 1;
         }
-        self.refuse_control()
-    }
-
-    fn refuse_control(&self) -> Result<(), ScanError> {
         match self.peek() {
             None => Err(self.fault(Fault::Expected("'\"' at the end of a string"))),
             Some(byte) if byte < b' ' => Err(self.fault(Fault::ControlCharacter)),
@@ -177,7 +169,7 @@ impl<'a> Scanner<'a> {
         };
         let start = self.at + 2;
         match self.body.get(start..start + digits) {
-            Some(hex) if hex.iter().all(u8::is_ascii_hexdigit) => {
+            Some(hex) if hex.iter().all(|&byte| IS_HEX[usize::from(byte)]) => {
                 self.at = start + digits;
                 Ok(())
             }
@@ -231,6 +223,21 @@ fn decode_escape(escape: &[u8]) -> Option<(u8, usize)> {
         itself => *itself,
     };
     Some((short, 2))
+}
+
+/// A look-up: comparisons with ranges are mispredicted as often as the digits change.
+static IS_HEX: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < table.len() {
+        table[byte] = (byte as u8).is_ascii_hexdigit();
+        byte += 1;
+    }
+    table
+};
+
+fn is_special(byte: u8) -> bool {
+    byte < b' ' || byte == b'"' || byte == b'\\'
 }
 
 /// The high bit of each byte that is a quote, a backslash or below space. Bytes above the first such byte may be
