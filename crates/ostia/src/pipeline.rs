@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use http::Response;
-use ostia_core::UserLimits;
+use ostia_core::{Standing, UserLimits};
 
 use crate::account::{Visit, close_refused, moved_to};
 use crate::admit::{Admission, admit};
 use crate::app::{Gateway, Snapshot};
-use crate::authorize::{Permit, Wanted, authorize};
+use crate::authorize::{Wanted, authorize};
 use crate::endpoint::adapt;
 use crate::error::{Refusal, limit_headers};
 use crate::identify::Principal;
@@ -35,12 +35,16 @@ pub async fn infer(
         Ok(admitted) => admitted,
         Err(refusal) => return Err(visit.refused(refusal)),
     };
-    let standing = admission.standing();
+    let mut standing = admission.standing();
     let receipt = visit.open(&admission)?;
-    let answer = dispatch(
-        gateway, &snapshot, inbound, principal, &call, admission, receipt,
-    );
-    match answer.await {
+    let request = Request {
+        gateway,
+        snapshot: &snapshot,
+        inbound,
+        principal,
+        call: &call,
+    };
+    match dispatch(request, admission, receipt, &mut standing).await {
         Ok(mut response) => {
             response.headers_mut().extend(limit_headers(&standing));
             Ok(response)
@@ -79,7 +83,12 @@ async fn enter(
             .note(denied, wanted, &snapshot.catalog, principal, inbound.id)
     })?;
     visit.found(&permit);
-    let permit = continued(gateway, principal, &call, permit)
+    let permit = permit
+        .continuing(
+            call.previous_response_id.as_deref(),
+            principal,
+            gateway.responses(),
+        )
         .ok_or_else(Refusal::previous_response_not_found)?;
     let ranked = rank(permit, gateway.clock().unix_micros())?;
     let user_limits = UserLimits {
@@ -91,32 +100,29 @@ async fn enter(
     Ok((call, admission))
 }
 
-/// A call that continues a response goes to the endpoint that made it for the same user, or nowhere.
-fn continued(
-    gateway: &Gateway,
-    principal: &Principal,
-    call: &Call,
-    permit: Permit,
-) -> Option<Permit> {
-    let Some(previous) = &call.previous_response_id else {
-        return Some(permit);
-    };
-    gateway
-        .responses()
-        .endpoint_of(previous, &principal.user_id)
-        .and_then(|endpoint| permit.only(&endpoint))
+/// What is read and known of a request that may be sent.
+struct Request<'a> {
+    gateway: &'a Gateway,
+    snapshot: &'a Snapshot,
+    inbound: &'a Inbound,
+    principal: &'a Principal,
+    call: &'a Call,
 }
 
-/// Sends it, moves on where that is safe, and relays the answer.
+/// Sends it, moves on where that is safe, and relays the answer. `standing` is left as the last endpoint's limits have it.
 async fn dispatch(
-    gateway: &Gateway,
-    snapshot: &Arc<Snapshot>,
-    inbound: &Inbound,
-    principal: &Principal,
-    call: &Call,
+    request: Request<'_>,
     mut admission: Admission,
     mut receipt: ostia_core::Receipt,
+    standing: &mut Standing,
 ) -> Result<Response<ClientBody>, Refusal> {
+    let Request {
+        gateway,
+        snapshot,
+        inbound,
+        principal,
+        call,
+    } = request;
     gateway.retries().earn();
     let adapters = &snapshot.adapters;
     let (answer, promise) = loop {
@@ -144,9 +150,12 @@ async fn dispatch(
             Err(failure) => failure,
         };
         let slug = Arc::clone(&admission.deployment().slug);
-        match admission.next(failure.retry_safe, gateway.retries()).await {
+        let now = gateway.clock().unix_micros();
+        let next = admission.next(failure.retry_safe, gateway.retries(), now);
+        match next.await {
             Some(next) => {
                 moved_to(&mut receipt, &next);
+                *standing = next.standing();
                 admission = next;
             }
             None => {

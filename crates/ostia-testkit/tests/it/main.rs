@@ -33,6 +33,7 @@ mod policy_matrix;
 mod pressure;
 mod rate;
 mod refusals;
+mod replicas;
 mod reuse;
 mod routes;
 mod sign_in;

@@ -50,6 +50,7 @@ pub async fn admit(
     ranked: Ranked,
     tokens: u64,
 ) -> Result<Admission, Refused> {
+    let now = ranked.at();
     let mut candidates = ranked.into_candidates();
     let user_id = Arc::clone(&principal.user_id);
     let grant = reserve(limiter, &user_id, Some(limits), tokens, &candidates).await?;
@@ -57,7 +58,7 @@ pub async fn admit(
     Ok(Admission {
         limiter: Arc::clone(limiter),
         user: grant.user,
-        lease: Lease::new(Arc::clone(limiter), chosen, grant.endpoint),
+        lease: Lease::new(Arc::clone(limiter), chosen, grant.endpoint, now),
         untried: candidates,
         user_id,
         tokens,
@@ -82,9 +83,11 @@ impl Admission {
     }
 
     /// After a failure on the leased endpoint: gives its part back and leases the next untried candidate; the user's
-    /// part is kept, so a retry is charged once. `None` if there is no other, no room on it, or no retry left.
-    pub async fn next(mut self, retry_safe: bool, budget: &RetryBudget) -> Option<Self> {
-        self.lease.deployment.state.failed();
+    /// part is kept, so a retry is charged once. `None` if there is no other, no room on it, or no retry left: the endpoint
+    /// then learns of its failure from the request's receipt.
+    ///
+    /// `now`: Unix microseconds.
+    pub async fn next(mut self, retry_safe: bool, budget: &RetryBudget, now: i64) -> Option<Self> {
         if !retry_safe || self.untried.is_empty() || !budget.take() {
             return None;
         }
@@ -97,8 +100,13 @@ impl Admission {
             &self.untried,
         );
         let grant = reserving.await.ok()?;
+        self.lease.deployment.state.breaker().failed(now);
         let chosen = self.untried.remove(grant.candidate);
-        self.lease = Lease::new(Arc::clone(&self.limiter), chosen, grant.endpoint);
+        self.lease = Lease::new(Arc::clone(&self.limiter), chosen, grant.endpoint, now);
+        self.standing = Standing {
+            requests: self.standing.requests,
+            ..grant.standing
+        };
         Some(self)
     }
 
@@ -119,8 +127,13 @@ impl Drop for Admission {
 }
 
 impl Lease {
-    fn new(limiter: Arc<dyn Limiter>, deployment: Arc<Deployment>, hold: EndpointHold) -> Self {
-        deployment.state.begin();
+    fn new(
+        limiter: Arc<dyn Limiter>,
+        deployment: Arc<Deployment>,
+        hold: EndpointHold,
+        now: i64,
+    ) -> Self {
+        deployment.state.begin(now);
         Self {
             deployment,
             limiter,

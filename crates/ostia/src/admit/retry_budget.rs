@@ -1,5 +1,5 @@
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ostia_core::Clock;
 use parking_lot::Mutex;
@@ -56,7 +56,8 @@ impl RetryBudget {
             / 1_000;
         if gained > 0 {
             state.floor = state.floor.saturating_add(gained).min(FLOOR);
-            state.at = now;
+            // What was not enough for a hundredth of a retry counts on.
+            state.at += Duration::from_millis(gained.saturating_mul(1_000) / FLOOR);
         }
         let State { earned, floor, .. } = &mut *state;
         for balance in [earned, floor] {
@@ -86,5 +87,17 @@ mod tests {
         assert_eq!(takes(), 10);
         clock.advance(Duration::from_secs(60));
         assert_eq!(takes(), 10, "the floor is not saved up");
+    }
+
+    #[test]
+    fn no_part_of_the_time_is_lost() {
+        let clock = Arc::new(ManualClock::at(0));
+        let budget = RetryBudget::new(0, clock.clone());
+        while budget.take() {}
+        let taken = (0..1_000).filter(|_| {
+            clock.advance(Duration::from_micros(1_900));
+            budget.take()
+        });
+        assert_eq!(taken.count(), 19);
     }
 }

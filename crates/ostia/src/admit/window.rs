@@ -43,9 +43,10 @@ impl Window {
             return;
         }
         self.total = self.total.saturating_add(amount);
-        match self.counted.back_mut() {
-            Some((tick, counted)) if *tick >= now => *counted = counted.saturating_add(amount),
-            _ => self.counted.push_back((now, amount)),
+        // Others may have counted later ticks already, where this one was taken before a lock.
+        match self.counted.binary_search_by_key(&now, |&(tick, _)| tick) {
+            Ok(at) => self.counted[at].1 = self.counted[at].1.saturating_add(amount),
+            Err(at) => self.counted.insert(at, (now, amount)),
         }
     }
 
@@ -123,6 +124,17 @@ mod tests {
                 prop_assert!(sum <= limit);
             }
         }
+    }
+
+    #[test]
+    fn what_was_counted_late_can_be_taken_back() {
+        let mut window = Window::default();
+        window.add(11, 5);
+        window.add(10, 7);
+        assert_eq!(window.take_back(10, 7), 7);
+        assert_eq!(window.total(), 5);
+        window.expire(11 + SPAN, SPAN);
+        assert_eq!(window.take_back(11, 5), 5);
     }
 
     #[test]

@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use super::{may_see, may_use};
 use crate::catalog::{Cluster, Deployment};
+use crate::fleet::Responses;
 use crate::identify::Principal;
 use crate::resolve::{Place, Pool};
 
@@ -125,8 +126,21 @@ impl Permit {
         all.all(|other| other == first).then_some(first)
     }
 
-    /// Keeps one endpoint alone: the one that holds what the call continues. `None`: it is not among them.
-    pub fn only(mut self, slug: &str) -> Option<Self> {
+    /// A call that continues a response goes to the endpoint that made it for the same caller, or nowhere.
+    pub fn continuing(
+        self,
+        previous: Option<&str>,
+        principal: &Principal,
+        made: &Responses,
+    ) -> Option<Self> {
+        let Some(previous) = previous else {
+            return Some(self);
+        };
+        let endpoint = made.endpoint_of(previous, &principal.user_id)?;
+        self.only(&endpoint)
+    }
+
+    fn only(mut self, slug: &str) -> Option<Self> {
         self.deployments
             .retain(|deployment| *deployment.slug == *slug);
         (!self.deployments.is_empty()).then_some(self)

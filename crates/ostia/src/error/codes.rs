@@ -327,7 +327,7 @@ pub const ERROR_CODES: [ErrorCode; 51] = [
         &[503],
         "No deployment of the model takes requests, or the backend said 503.",
         "Wait as long as `Retry-After` says.",
-        "`ostia_requests_total` by outcome; five failures in a row take a deployment out for a while.",
+        "`ostia_requests_total` by outcome; after five failures in a row a deployment stands behind its peers, and one request finds out every ten seconds.",
     ),
     code(
         "model_not_running",

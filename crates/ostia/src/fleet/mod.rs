@@ -2,8 +2,10 @@
 //! Out: one [`EndpointState`] per endpoint identity, for `rank`, lists and metrics, and [`Responses`]; both survive a reload.
 //! Not here: configuration, decisions.
 
+mod breaker;
 mod responses;
 mod state;
 
+pub use breaker::Breaker;
 pub use responses::Responses;
 pub use state::{EndpointState, Fleet, ModelState};

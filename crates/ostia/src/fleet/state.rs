@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicU64, O
 use ostia_core::{LedgerRow, Observer, Outcome};
 use parking_lot::Mutex;
 
+use super::Breaker;
+
 /// What a cluster says of a model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ModelState {
@@ -28,8 +30,7 @@ pub struct EndpointState {
     /// What a readiness URL last said, as a [`ModelState`]; `Unknown` where there is none.
     readiness: AtomicU8,
     draining: AtomicBool,
-    /// Failures since the last success, for the breaker.
-    failures: AtomicU32,
+    breaker: Breaker,
     counts: [AtomicU64; OUTCOMES.len()],
     prompt_tokens: AtomicU64,
     completion_tokens: AtomicU64,
@@ -78,7 +79,7 @@ impl EndpointState {
             unlisted: AtomicBool::new(false),
             readiness: AtomicU8::new(ModelState::Unknown as u8),
             draining: AtomicBool::new(false),
-            failures: AtomicU32::new(0),
+            breaker: Breaker::default(),
             counts: Default::default(),
             prompt_tokens: AtomicU64::new(0),
             completion_tokens: AtomicU64::new(0),
@@ -90,9 +91,10 @@ impl EndpointState {
         &self.slug
     }
 
-    /// A lease on the endpoint begins.
-    pub fn begin(&self) {
+    /// A lease on the endpoint begins. `now`: Unix microseconds.
+    pub fn begin(&self, now: i64) {
         self.in_flight.fetch_add(1, Ordering::Relaxed);
+        self.breaker.sent(now);
     }
 
     /// A lease on the endpoint ends.
@@ -151,14 +153,8 @@ impl EndpointState {
         self.draining.store(draining, Ordering::Relaxed);
     }
 
-    /// Failures of the backend in a row, up to now.
-    pub fn consecutive_failures(&self) -> u32 {
-        self.failures.load(Ordering::Relaxed)
-    }
-
-    /// Notes an attempt that failed on the backend's account.
-    pub fn failed(&self) {
-        self.failures.fetch_add(1, Ordering::Relaxed);
+    pub fn breaker(&self) -> &Breaker {
+        &self.breaker
     }
 
     /// Closed requests by outcome.
@@ -196,11 +192,19 @@ impl Observer for EndpointState {
         self.duration_ms
             .fetch_add(row.duration_ms, Ordering::Relaxed);
         match row.outcome {
-            Outcome::Ok => self.failures.store(0, Ordering::Relaxed),
-            Outcome::UpstreamError | Outcome::UpstreamTimeout => self.failed(),
-            Outcome::ClientClosed | Outcome::Rejected | Outcome::Interrupted => {}
+            Outcome::Ok => self.breaker.succeeded(),
+            Outcome::UpstreamError | Outcome::UpstreamTimeout if is_own_fault(row) => {
+                self.breaker.failed(row.finished_at);
+            }
+            _ => {}
         }
     }
+}
+
+/// What a backend refuses for the request's sake says nothing of the backend: a caller with too long a prompt must not
+/// turn others away from it.
+fn is_own_fault(row: &LedgerRow<'_>) -> bool {
+    !matches!(row.upstream_status, 400 | 404 | 409 | 413 | 422 | 429)
 }
 
 impl ModelState {

@@ -6,13 +6,11 @@ use crate::authorize::Permit;
 use crate::catalog::{Deployment, Serving};
 use crate::fleet::ModelState;
 
-/// So many failures in a row move an endpoint behind its peers.
-const SUSPECT_AFTER: u32 = 5;
-
 /// Endpoints in order of preference. Only [`rank`] makes one, and it is never empty.
 #[derive(Debug)]
 pub struct Ranked {
     candidates: Vec<Arc<Deployment>>,
+    at: i64,
 }
 
 /// Why none of the permitted endpoints takes requests.
@@ -58,12 +56,20 @@ pub fn rank(permit: Permit, now: i64) -> Result<Ranked, NotServing> {
         return Err(nearest.unwrap_or(NotServing::NoneReady));
     }
     if candidates.len() > 1 {
-        candidates.sort_by_cached_key(|deployment| preference(deployment));
+        candidates.sort_by_cached_key(|deployment| preference(deployment, now));
     }
-    Ok(Ranked { candidates })
+    Ok(Ranked {
+        candidates,
+        at: now,
+    })
 }
 
 impl Ranked {
+    /// When it was ranked, in Unix microseconds.
+    pub fn at(&self) -> i64 {
+        self.at
+    }
+
     pub fn into_candidates(self) -> Vec<Arc<Deployment>> {
         self.candidates
     }
@@ -126,8 +132,8 @@ fn not_running(deployment: &Deployment, now: i64) -> Option<NotServing> {
     })
 }
 
-fn preference(deployment: &Deployment) -> (i64, bool, u64, Reverse<u32>) {
-    let suspect = deployment.state.consecutive_failures() >= SUSPECT_AFTER;
+fn preference(deployment: &Deployment, now: i64) -> (i64, bool, u64, Reverse<u32>) {
+    let suspect = deployment.state.breaker().is_suspect(now);
     let weight = u64::from(deployment.weight.max(1));
     let load = (u64::from(deployment.state.in_flight()) + 1) * 1_000 / weight;
     (
