@@ -3,6 +3,7 @@
 mod gateway;
 mod identity_web;
 mod maintenance;
+mod pages;
 mod parts;
 mod registry;
 mod running;
@@ -12,6 +13,7 @@ mod workbench;
 pub use gateway::Gateway;
 pub use identity_web::IdentityWeb;
 pub use maintenance::{LiveNotices, Notices, clear_notice, read_notices, set_notice};
+pub(crate) use pages::json_answer;
 pub use parts::{Parts, StartError};
 pub use registry::{BuildError, Builder, Registry};
 pub use running::Running;

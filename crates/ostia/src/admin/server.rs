@@ -5,7 +5,7 @@ use http::{HeaderValue, Method, Response, StatusCode, header};
 use ostia_core::RequestId;
 use serde_json::json;
 
-use crate::app::Gateway;
+use crate::app::{Gateway, json_answer};
 use crate::error::Refusal;
 use crate::identify::{Principal, Sender};
 use crate::listen::{self, Connections, Handler, Inbound, Listener, Rejection, Stage};
@@ -134,14 +134,4 @@ impl Handler for Admin {
     fn reject(&self, _: RequestId, rejection: Rejection) -> Response<ClientBody> {
         Refusal::from(rejection).into_response(Dialect::OpenAi)
     }
-}
-
-fn json_answer(status: StatusCode, value: &serde_json::Value) -> Response<ClientBody> {
-    let mut response = Response::new(ClientBody::whole(value.to_string()));
-    *response.status_mut() = status;
-    response.headers_mut().insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static("application/json"),
-    );
-    response
 }

@@ -4,27 +4,23 @@ use std::sync::atomic::AtomicBool;
 
 use arc_swap::ArcSwap;
 use futures_util::FutureExt as _;
-use http::{HeaderValue, Response, StatusCode, header};
+use http::{Response, StatusCode};
 use ostia_core::{Clock, Limiter, RequestId, Store};
-use serde_json::{Value, json};
 
+use super::pages::{empty_answer, json_answer};
 use super::{Snapshot, Workbench};
 use crate::account::{Books, Ledger};
 use crate::admit::{Admission, RetryBudget};
-use crate::authorize::{Denials, Denied, Notices as _, Wanted};
+use crate::authorize::Denials;
 use crate::config::Settings;
 use crate::endpoint::{Promise, injects_usage};
 use crate::error::Refusal;
 use crate::fleet::{Fleet, Responses};
-use crate::identify::{Identify, KeyWatch, Principal, Sender};
+use crate::identify::{Identify, KeyWatch, Sender};
 use crate::listen::{Drain, Handler, Inbound, Rejection};
-use crate::models::{
-    Audience, Models, cluster_models, list_endpoints, query_value, status, whoami,
-};
 use crate::pipeline;
 use crate::read::{Budget, Call, Dialect, ReadLimits};
 use crate::relay::{self, ClientBody};
-use crate::resolve::Address;
 use crate::routes::{self, Cors, Lost, Route};
 use crate::telemetry::AccessLog;
 
@@ -211,112 +207,15 @@ impl Gateway {
             Ok(Route::ClusterModels(cluster)) => {
                 let query = inbound.head.uri.query().unwrap_or("");
                 let models = self.cluster_models(cluster, query, &principal, inbound.id)?;
-                Ok(json_answer(&models))
+                Ok(json_answer(StatusCode::OK, &models))
             }
-            Ok(listing) => Ok(json_answer(&self.list(&listing, &principal, inbound.id)?)),
+            Ok(listing) => Ok(json_answer(
+                StatusCode::OK,
+                &self.list(&listing, &principal, inbound.id)?,
+            )),
             Err(Lost::NoMethod { allow, .. }) => Err(Refusal::method_not_allowed(&allow)),
             Err(Lost::NoPath) => Err(Refusal::not_found()),
         }
-    }
-
-    /// `GET /{cluster}/jobs`
-    async fn jobs(
-        &self,
-        name: &str,
-        principal: &Principal,
-        id: RequestId,
-    ) -> Result<Response<ClientBody>, Refusal> {
-        let snapshot = self.snapshot();
-        let refuse = |denied| {
-            let wanted = Wanted::Cluster(name);
-            self.denials
-                .note(denied, wanted, &snapshot.catalog, principal, id)
-        };
-        let cluster = snapshot.visible_cluster(name, principal).map_err(refuse)?;
-        let deployments = snapshot.catalog.of_cluster(name);
-        let audience = Audience::new(cluster, deployments, principal);
-        if let Some(text) = snapshot.notices.notice(name) {
-            return Ok(json_answer(&audience.under_maintenance(&text)));
-        }
-        let watch = snapshot
-            .clusters
-            .watch(name)
-            .ok_or(Denied::ClusterNotFound)?;
-        let reading = watch.current().await?;
-        Ok(json_answer(&audience.jobs(&reading.jobs, reading.stale)))
-    }
-
-    /// `GET /{cluster}/models[?model_id=M]`
-    fn cluster_models(
-        &self,
-        name: &str,
-        query: &str,
-        principal: &Principal,
-        id: RequestId,
-    ) -> Result<Value, Denied> {
-        let snapshot = self.snapshot();
-        let wanted = query_value(query, "model_id");
-        let refuse = |denied| {
-            let wanted = Wanted::ModelOf(name, wanted.as_deref().unwrap_or_default());
-            self.denials
-                .note(denied, wanted, &snapshot.catalog, principal, id)
-        };
-        snapshot.visible_cluster(name, principal).map_err(refuse)?;
-        let models = cluster_models(
-            snapshot.catalog.of_cluster(name),
-            principal,
-            &snapshot.notices,
-            wanted.as_deref(),
-            &self.settings.catalog.model_details_keys,
-        );
-        if wanted.is_some() && models.is_empty() {
-            return Err(refuse(Denied::ModelNotFound));
-        }
-        Ok(Value::Array(models))
-    }
-
-    /// What everybody may read.
-    fn serve_open(&self, route: &Route<'_>) -> Response<ClientBody> {
-        let base_path = &self.settings.server.base_path;
-        match route {
-            Route::Docs => page_answer(routes::page(base_path)),
-            Route::OpenApi => json_answer(&routes::openapi(base_path)),
-            Route::Status => {
-                let snapshot = self.snapshot();
-                json_answer(&status(&snapshot.catalog, &snapshot.notices))
-            }
-            _ => json_answer(&json!({"status": "ok"})),
-        }
-    }
-
-    /// What a caller may see of the catalog and of itself.
-    fn list(
-        &self,
-        route: &Route<'_>,
-        principal: &Principal,
-        id: RequestId,
-    ) -> Result<Value, Denied> {
-        let snapshot = self.snapshot();
-        let refuse = |scope, name| {
-            let wanted = Wanted::Model(scope_of(scope), name);
-            let (denials, catalog) = (&self.denials, &snapshot.catalog);
-            move |denied| denials.note(denied, wanted, catalog, principal, id)
-        };
-        let models = Models {
-            catalog: &snapshot.catalog,
-            notices: &snapshot.notices,
-            identity: principal,
-            created: self.started,
-        };
-        let base_path = &self.settings.server.base_path;
-        Ok(match route {
-            Route::ListEndpoints => list_endpoints(&snapshot.catalog, principal, base_path),
-            Route::Models(scope) => models.list(scope_of(*scope)).map_err(refuse(*scope, ""))?,
-            Route::Model(scope, name) => models
-                .find(scope_of(*scope), name)
-                .map_err(refuse(*scope, name))?,
-            _ => whoami(principal),
-        })
     }
 }
 
@@ -356,47 +255,6 @@ fn log_refusal(id: RequestId, refusal: &Refusal) {
         }
         _ => tracing::warn!(request_id = %id, status, code, detail, "failed"),
     }
-}
-
-fn scope_of(scope: routes::Scope<'_>) -> crate::catalog::Scope<'_> {
-    Address {
-        scope,
-        api: "models",
-    }
-    .scope()
-}
-
-fn empty_answer() -> Response<ClientBody> {
-    let mut response = Response::new(ClientBody::empty());
-    *response.status_mut() = StatusCode::NO_CONTENT;
-    response
-}
-
-fn page_answer(page: String) -> Response<ClientBody> {
-    let mut response = Response::new(ClientBody::whole(page));
-    for (name, value) in [
-        (header::CONTENT_TYPE, "text/html; charset=utf-8"),
-        (
-            header::CONTENT_SECURITY_POLICY,
-            routes::CONTENT_SECURITY_POLICY,
-        ),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (header::REFERRER_POLICY, "no-referrer"),
-    ] {
-        response
-            .headers_mut()
-            .insert(name, HeaderValue::from_static(value));
-    }
-    response
-}
-
-fn json_answer(value: &Value) -> Response<ClientBody> {
-    let mut response = Response::new(ClientBody::whole(value.to_string()));
-    response.headers_mut().insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static("application/json"),
-    );
-    response
 }
 
 #[cfg(test)]
