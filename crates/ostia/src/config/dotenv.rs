@@ -73,12 +73,18 @@ impl Reader<'_> {
             });
         }
         self.at += 1;
+        let behind_sign = self.at;
         self.skip_blanks();
         let value = match self.peek() {
             Some(quote @ ('\'' | '"')) => {
                 let value = self.quoted(quote)?;
                 self.end_of_line()?;
                 value
+            }
+            // A comment has a blank before it: `A= # none`, but `A=#1` is a value.
+            Some('#') if self.at > behind_sign => {
+                self.skip_line();
+                String::new()
             }
             _ => self.bare(),
         };
@@ -104,7 +110,7 @@ impl Reader<'_> {
         let comment = line
             .match_indices('#')
             .map(|(at, _)| at)
-            .find(|at| *at == 0 || line[..*at].ends_with(char::is_whitespace));
+            .find(|at| line[..*at].ends_with(char::is_whitespace));
         line[..comment.unwrap_or(line.len())].trim_end().to_owned()
     }
 
@@ -233,7 +239,7 @@ mod tests {
     #[test]
     fn what_sites_write() {
         let text = "# c\nA=1\nexport B = two words # c\nC=\"x\ny\"  # c\nD='it\\'s \\n'\nE=\nF=a#b\nG=pa$$word\r\n\
-                    H=\"a\\tb\\\\\"\nI=${A}-${NOPE:-def}-${HOME}-${open\nexport=x\nJ\n  K=\"{\\\"a\\\": 1}\"\nL= # c\nHOME=/h";
+                    H=\"a\\tb\\\\\"\nI=${A}-${NOPE:-def}-${HOME}-${open\nexport=x\nJ\n  K=\"{\\\"a\\\": 1}\"\nL= # c\nM=#1#2 # c\nHOME=/h";
         let (variables, problems) = read(text);
         assert_eq!(problems, Vec::<String>::new());
         for (name, value) in [
@@ -249,6 +255,7 @@ mod tests {
             ("export", "x"),
             ("K", "{\"a\": 1}"),
             ("L", ""),
+            ("M", "#1#2"),
             ("HOME", "/h"),
         ] {
             assert_eq!(
