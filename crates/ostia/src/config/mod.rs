@@ -17,7 +17,6 @@ mod section;
 mod sections;
 mod settings;
 mod source;
-mod table;
 mod tls_files;
 mod units;
 mod words;
@@ -32,7 +31,6 @@ pub use keys::{SettingKey, setting_keys};
 pub use load::{Loaded, Sources, load};
 pub use problem::{Place, Problem, Reach, Severity};
 pub use settings::*;
-pub use table::{report, table};
 
 /// First path segments that are the gateway's own.
 pub(crate) const RESERVED_CLUSTERS: [&str; 11] = [

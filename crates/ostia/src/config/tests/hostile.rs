@@ -36,8 +36,6 @@ proptest! {
             .file("fixtures/clusters.json", bytes)
             .file("fixtures/endpoints.json", "[]");
         let loaded = folder.load();
-        super::super::table(&loaded.catalog);
-        super::super::report(&loaded);
         for problem in &loaded.problems {
             prop_assert!(!problem.to_string().contains(char::is_control));
         }
