@@ -10,7 +10,7 @@ use serde_json::Value;
 use toml::{Table, Value as Toml};
 
 use super::environment::Environment;
-use super::problem::{Problem, Reach, Report};
+use super::problem::{Place, Problem, Reach, Report};
 use super::python;
 use super::source::Source;
 use variables::{Fate, fate_of};
@@ -25,7 +25,7 @@ pub struct Imported {
     pub carried: Vec<(String, String)>,
     /// Variable, and why it is not carried over.
     pub left: Vec<(String, String)>,
-    /// Faults of the files of variables, each with its place.
+    /// Faults of the files of variables, each with its place, and what the new file opens that was shut.
     pub problems: Vec<Problem>,
 }
 
@@ -42,6 +42,10 @@ pub enum ImportError {
     File(Problem),
 }
 
+const DOMAINS: &str = "AUTHORIZED_IDP_DOMAINS";
+const NO_DOMAINS: &str = "is empty or missing: FIRST lets nobody in then, but Ostia everybody whom policies and groups allow; \
+     list the domains in `auth.globus.idp_domains`";
+
 /// Reads what FIRST was run with. `fixtures` is the folder of its fixtures, or a dump of its database; `target` is where
 /// the new file will stand.
 pub fn import_first(
@@ -51,6 +55,10 @@ pub fn import_first(
 ) -> Result<Imported, ImportError> {
     let report = Report::default();
     let environment = Environment::default().with_files(env_files, &report);
+    let has_globus = is_set(&environment, "GLOBUS_APPLICATION_ID");
+    if has_globus && !is_set(&environment, DOMAINS) {
+        report.warning(Place::whole(DOMAINS), NO_DOMAINS);
+    }
     let problems = report.into_problems();
     if let Some(fatal) = problems
         .iter()
@@ -82,9 +90,6 @@ pub fn import_first(
             }
         }
     }
-    let has_globus = environment
-        .get("GLOBUS_APPLICATION_ID")
-        .is_some_and(|id| !id.trim().is_empty());
     let provider = if has_globus { "globus" } else { "api_key" };
     draft.set("auth.providers", vec![Toml::from(provider)]);
     Ok(Imported {
@@ -93,6 +98,11 @@ pub fn import_first(
         left,
         problems,
     })
+}
+
+fn is_set(environment: &Environment, name: &str) -> bool {
+    let value = environment.get(name);
+    value.is_some_and(|value| !value.trim().is_empty())
 }
 
 /// Keys with dots, in the order in which the file shows sections.

@@ -1,7 +1,7 @@
 use std::path::{Path, PathBuf};
 
 use super::{ImportError, Imported, import_first};
-use crate::config::{Provider, Sources, load};
+use crate::config::{Provider, Severity, Sources, load};
 use crate::fleet::Fleet;
 
 const CLUSTERS: &str = r#"[{"model": "resource_server_async.cluster", "pk": 1, "fields": {
@@ -122,6 +122,30 @@ fn a_dump_of_the_database_is_pointed_at_as_it_is() {
         assert!(loaded.errors().next().is_none(), "{:?}", loaded.problems);
         assert_eq!(loaded.catalog.deployments().len(), 1);
         assert_eq!(loaded.settings.unwrap().auth.providers, [Provider::ApiKey]);
+    }
+}
+
+/// FIRST admits nobody without domains; here an empty list admits every domain.
+#[test]
+fn what_would_be_open_here_and_is_shut_there_is_told() {
+    for (line, told) in [
+        ("GLOBUS_APPLICATION_ID=id", true),
+        (
+            "GLOBUS_APPLICATION_ID=id\nAUTHORIZED_IDP_DOMAINS=\"\n\"",
+            true,
+        ),
+        (
+            "GLOBUS_APPLICATION_ID=id\nAUTHORIZED_IDP_DOMAINS=lab.org",
+            false,
+        ),
+        ("AUTHORIZED_IDP_DOMAINS=", false),
+    ] {
+        let folder = installation(&[("fixtures/dump.json", CLUSTERS), (".env", line)]);
+        let imported = import(folder.path(), "fixtures").unwrap();
+        let warned = imported.problems.iter().any(|problem| {
+            problem.severity == Severity::Warning && problem.text.contains("idp_domains")
+        });
+        assert_eq!(warned, told, "{line}: {:?}", imported.problems);
     }
 }
 

@@ -67,7 +67,7 @@ type Maintenance = (
 pub(super) fn read_maintenance(root: &mut Section<'_, '_>, reading: &Reading<'_>) -> Maintenance {
     let mut section = root.section(
         "maintenance",
-        "`CLUSTER = \"text shown to users\"`: its inference answers 503 with that text.",
+        "`CLUSTER = \"text shown to users\"`: its inference answers 503 with that text; \"\" is none.",
     );
     // A cluster may be called "source" too: it has a text, not a section.
     let sources = section
@@ -82,7 +82,9 @@ pub(super) fn read_maintenance(root: &mut Section<'_, '_>, reading: &Reading<'_>
                 })
                 .collect()
         });
-    (plain(section.into_texts()), sources)
+    let mut texts = plain(section.into_texts());
+    texts.retain(|_, text| !text.trim().is_empty());
+    (texts, sources)
 }
 
 fn read_source(

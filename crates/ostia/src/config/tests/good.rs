@@ -1,7 +1,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::super::{ListenAddress, Loaded, Provider, Sources, load, report, table};
+use super::super::{ListenAddress, Loaded, Provider, Sources, load};
 use super::{Folder, assert_problem};
 use crate::catalog::{Scope, Serving};
 use crate::fleet::Fleet;
@@ -103,6 +103,7 @@ fn values_from_everywhere() {
             [maintenance]
             c = "closed until noon"
             source = "text"
+            d = "env:NOTICE"
             [catalog.aliases]
             "small" = "M"
             [journal]
@@ -114,6 +115,7 @@ fn values_from_everywhere() {
         .file("two.env", "STORE_URL='postgres://u:hunter3@h/db'\n")
         .variable("GLOBUS_ID", "id")
         .variable("TPM", "5")
+        .variable("NOTICE", "")
         .variable("OSTIA_SERVER__LISTEN", "127.0.0.1:9001")
         .variable("OSTIA_CATALOG__MATCH", "slug")
         .variable("OSTIA_SERVER__CORS_ORIGINS", "https://a.org https://b.org");
@@ -155,6 +157,7 @@ fn values_from_everywhere() {
     assert_eq!(settings.upstream.keepalive_comment, None);
     assert_eq!(settings.journal.fsync, None);
     assert_eq!(settings.maintenance["c"], "closed until noon");
+    assert_eq!(settings.maintenance.get("d"), None);
     assert!(settings.catalog.match_slug);
     assert!(loaded.catalog.lookup(Scope::Everywhere, "small").is_some());
     for name in [
@@ -243,45 +246,4 @@ fn a_variable_that_is_not_set_disables_its_endpoints_only() {
     let serving = |index: usize| &loaded.catalog.deployments()[index].serving;
     assert_eq!(serving(0), &Serving::Yes);
     assert!(matches!(serving(3), Serving::Disabled(why) if why.contains("LIGHTHOUSE_API_KEY")));
-}
-
-#[test]
-fn the_table_shows_what_would_be_called() {
-    let loaded = example(&KEYS);
-    let text = table(&loaded.catalog);
-    let lines: Vec<_> = text.lines().collect();
-    assert_eq!(lines.len(), 1 + 5 + 5 + 5 + 2);
-    assert!(lines[0].starts_with("CLUSTER"));
-    for piece in [
-        "https://gpu1.lab.example/v1/chat/completions ",
-        "200000 tpm, 60000 tpm a user, 64 in flight  open ",
-        "http://127.0.0.1:7997/chat/completions ",
-        "direct_api (running only)",
-        "restricted",
-        "https://models.lab.example/llama/chat/completions ",
-    ] {
-        assert!(text.contains(piece), "{piece}\n{text}");
-    }
-    assert!(!text.contains("api-version") && !text.contains("hunter"));
-    let json = report(&loaded);
-    assert_eq!(json["ok"], true);
-    assert_eq!(json["problems"], serde_json::json!([]));
-    let endpoint = &json["endpoints"][3];
-    assert_eq!(
-        endpoint["endpoint_slug"],
-        "lighthouse-api-meta-llamameta-llama-31-70b-instruct"
-    );
-    assert_eq!(
-        endpoint["urls"]["chat/completions"],
-        "https://models.lab.example/llama/chat/completions"
-    );
-    assert_eq!(endpoint["restricted"], true);
-    assert_eq!(endpoint["state"], "served");
-
-    let json = report(&example(&KEYS[..1]));
-    assert_eq!(json["ok"], false);
-    assert_eq!(json["problems"][0]["line"], 59);
-    assert_eq!(json["problems"][0]["scope"], "entry");
-    assert_eq!(json["endpoints"][3]["state"], "disabled");
-    assert_eq!(json["endpoints"][3]["urls"], serde_json::json!({}));
 }
