@@ -1,5 +1,6 @@
 //! `ostia.toml` and the `OSTIA_SECTION__KEY` variables as one tree whose every value knows where it stands.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -42,11 +43,24 @@ pub(super) fn parse(source: &Source, report: &Report) -> (Table, bool) {
         // One slip makes the parser stumble several times over the same line.
         let line = place.position.map(|(line, _)| line);
         if line != last_line {
-            report.fatal(place, &format!("not valid TOML: {}", error.message()));
+            report.fatal(
+                place,
+                &format!("not valid TOML: {}", advice(error.message())),
+            );
         }
         last_line = line;
     }
     (convert_table(table.get_ref(), source), errors.is_empty())
+}
+
+/// The parser takes what begins like a number for one: an address, a version, a word such as `none`.
+fn advice(message: &str) -> Cow<'_, str> {
+    match message {
+        "invalid float, expected nothing" | "invalid float, expected `nan`" => {
+            "no number; a text stands in quotes: \"...\"".into()
+        }
+        message => message.into(),
+    }
 }
 
 fn convert_table(table: &DeTable<'_>, source: &Source) -> Table {

@@ -9,6 +9,11 @@ const BAD: &[(&str, &str, &str)] = &[
     ),
     ("listen = = 1", "ostia.toml:1:10: error", "not valid TOML"),
     (
+        "[server]\nlisten = 127.0.0.1:8000",
+        "ostia.toml:2:15: error",
+        "a text stands in quotes",
+    ),
+    (
         "[server]\nlisten = \"127.0.0.1:1\n",
         "ostia.toml:2:",
         "not valid TOML",
