@@ -7,13 +7,19 @@ use super::site::Site;
 
 /// The whole answer to a GET on a connection of its own.
 pub fn answer(address: &str, path: &str, key: &str) -> String {
+    answer_with(address, path, key, "")
+}
+
+/// As [`answer`]; `more` are further lines of the head.
+fn answer_with(address: &str, path: &str, key: &str, more: &str) -> String {
     let mut socket = TcpStream::connect(address).unwrap();
     let credentials = match key {
         "" => String::new(),
         key => format!("Authorization: Bearer {key}\r\n"),
     };
-    let head =
-        format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n{credentials}\r\n");
+    let head = format!(
+        "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n{credentials}{more}\r\n"
+    );
     socket.write_all(head.as_bytes()).unwrap();
     let mut answer = String::new();
     socket.read_to_string(&mut answer).unwrap();
@@ -61,6 +67,29 @@ fn the_listen_option_wins_over_file_and_variables() {
     let ready = gateway.event("ostia listens");
     assert_ne!(ready["listen"], taken.to_string());
     gateway.signal(Signal::INT);
+    assert_eq!(gateway.code(), Some(0));
+}
+
+#[test]
+fn a_local_proxy_that_is_not_trusted_is_told_of_once() {
+    let site = Site::new();
+    let gateway = site.serve(&[]);
+    let ready = gateway.event("ostia listens");
+    let address = ready["listen"].as_str().unwrap();
+    for _ in 0..3 {
+        let more = "X-Forwarded-For: 192.0.2.7\r\n";
+        let refused = answer_with(address, "/whoami", "", more);
+        assert!(refused.starts_with("HTTP/1.1 401 "), "{refused}");
+    }
+    gateway.signal(Signal::TERM);
+    let warnings: Vec<_> = gateway
+        .events_until("stopped")
+        .into_iter()
+        .filter(|event| event["level"] == "WARN")
+        .collect();
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    let text = warnings[0]["message"].as_str().unwrap();
+    assert!(text.contains("trusted_proxies = [\"127.0.0.1\"]"), "{text}");
     assert_eq!(gateway.code(), Some(0));
 }
 

@@ -116,11 +116,19 @@ impl Site {
 impl Gateway {
     /// The next event with this message. Every line before it must be JSON too.
     pub fn event(&self, message: &str) -> Value {
+        self.events_until(message).pop().unwrap()
+    }
+
+    /// All events up to the next with this message.
+    pub fn events_until(&self, message: &str) -> Vec<Value> {
+        let mut events = Vec::new();
         loop {
             let line = self.log.recv_timeout(PATIENCE).unwrap();
             let event: Value = serde_json::from_str(&line).unwrap();
-            if event["message"].as_str().unwrap().starts_with(message) {
-                return event;
+            let found = event["message"].as_str().unwrap().starts_with(message);
+            events.push(event);
+            if found {
+                return events;
             }
         }
     }

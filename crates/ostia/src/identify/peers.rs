@@ -1,5 +1,6 @@
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use http::HeaderMap;
@@ -30,6 +31,8 @@ pub(super) struct Peers {
     seen: QuickCache<u128, Arc<Mutex<Window>>>,
     /// Without trusted proxies everybody behind a local proxy has one address.
     spare_proxied_loopback: bool,
+    /// Whether the log was told of the local proxy.
+    warned: AtomicBool,
     clock: Arc<dyn Clock>,
 }
 
@@ -60,15 +63,37 @@ impl Peers {
         Self {
             seen: QuickCache::new(PEERS),
             spare_proxied_loopback: !trusted_proxies,
+            warned: AtomicBool::new(false),
             clock,
         }
     }
 
     pub(super) fn peer(&self, headers: &HeaderMap, sender: Sender) -> Peer {
-        let proxied = self.spare_proxied_loopback
-            && sender.peer_ip.to_canonical().is_loopback()
-            && headers.contains_key("x-forwarded-for");
+        let proxied = self.is_proxied_loopback(headers, sender);
         Peer((!proxied).then(|| network(sender.origin_ip)))
+    }
+
+    /// Tells the log, once, of a local proxy that is not trusted: every caller behind it has its address.
+    pub(super) fn notice_proxy(&self, headers: &HeaderMap, sender: Sender) {
+        if self.warned.load(Ordering::Relaxed)
+            || !self.is_proxied_loopback(headers, sender)
+            || self.warned.swap(true, Ordering::Relaxed)
+        {
+            return;
+        }
+        tracing::warn!(
+            peer_ip = %sender.peer_ip,
+            "a request from this machine has X-Forwarded-For, which is not believed, so that all callers behind that proxy \
+             have one address and limits by address do not apply to them; add to ostia.toml, below [server]: \
+             trusted_proxies = [\"{}\"]",
+            sender.peer_ip.to_canonical()
+        );
+    }
+
+    fn is_proxied_loopback(&self, headers: &HeaderMap, sender: Sender) -> bool {
+        self.spare_proxied_loopback
+            && sender.peer_ip.to_canonical().is_loopback()
+            && headers.contains_key("x-forwarded-for")
     }
 
     /// How long a peer has to wait until an unknown credential of its is looked at.

@@ -153,6 +153,7 @@ impl Identify {
         if let Some(open) = &self.open {
             return open.admit(head);
         }
+        self.peers.notice_proxy(&head.headers, sender);
         let token = Credential::from_headers(&head.headers)?.token();
         let hash = *shown.insert(hash_key(token));
         let verified = match self.cache.known(&hash) {
