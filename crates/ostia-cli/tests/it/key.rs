@@ -119,6 +119,16 @@ fn a_database_that_cannot_be_opened_is_one_line() {
     assert_eq!(ended.code, Some(1));
     assert_eq!(ended.stderr.lines().count(), 1, "{}", ended.stderr);
     assert!(ended.stderr.contains("missing"), "{}", ended.stderr);
+    site.write(
+        "notes.txt",
+        "no database, but long enough to have a header that could be one's",
+    );
+    let ended = site.run_with(
+        &[("OSTIA_STORE__URL", "sqlite://notes.txt")],
+        &["key", "list"],
+    );
+    assert_eq!(ended.code, Some(1));
+    assert!(ended.stderr.contains("notes.txt: "), "{}", ended.stderr);
 }
 
 #[test]

@@ -63,12 +63,22 @@ impl SqliteStore {
             // Statements over many rows keep an undo log, by default in a temporary file.
             .pragma("temp_store", "MEMORY")
             .pragma("cache_size", WRITER_CACHE_KIB);
-        let writer = connect(pool(1), writing).await.map_err(failed)?;
+        let writer = connect(pool(1), writing).await.map_err(failed);
+        let writer = writer.map_err(|error| about(path, error))?;
         let mut connection = writer.acquire().await.map_err(failed)?;
-        migrate(&mut connection).await?;
+        let migrated = migrate(&mut connection).await;
+        migrated.map_err(|error| about(path, error))?;
         drop(connection);
         let readers = pool(READERS).connect_lazy_with(options.pragma("query_only", "ON"));
         Ok(Self { writer, readers })
+    }
+}
+
+/// SQLite's own texts do not say which file they mean.
+fn about(path: &str, error: StoreError) -> StoreError {
+    match error {
+        StoreError::Unavailable(text) => StoreError::Unavailable(format!("{path}: {text}")),
+        StoreError::Broken(text) => StoreError::Broken(format!("{path}: {text}")),
     }
 }
 

@@ -255,7 +255,7 @@ pub(super) fn read_store(root: &mut Section<'_, '_>, reading: &Reading<'_>) -> S
             url: Secret::new(url),
         },
         None => {
-            let text = "must begin with sqlite:// (and a path) or postgres:// (and a host)";
+            let text = "must be sqlite:// and the path of a file, without options, or postgres:// and a host";
             reading.fatal("store.url", text);
             StoreSettings {
                 url: Secret::new(url),
@@ -272,16 +272,13 @@ fn store_url(url: &str, folder: &Path) -> Option<String> {
     {
         return (!rest.is_empty()).then(|| format!("postgres://{rest}"));
     }
-    let rest = url.strip_prefix("sqlite://")?;
-    let (path, query) = match rest.split_once('?') {
-        Some((path, query)) => (path, format!("?{query}")),
-        None => (rest, String::new()),
-    };
-    if path.is_empty() || path == ":memory:" {
-        return (path == ":memory:").then(|| url.to_owned());
+    // A ledger in memory would be another one for `ostia key` and `ostia usage`.
+    let path = url.strip_prefix("sqlite://")?;
+    if path.is_empty() || path.starts_with(':') || path.contains('?') {
+        return None;
     }
     let path = std::path::absolute(folder.join(path)).ok()?;
-    Some(format!("sqlite://{}{query}", path.display()))
+    Some(format!("sqlite://{}", path.display()))
 }
 
 pub(super) fn read_journal(root: &mut Section<'_, '_>) -> JournalSettings {
@@ -350,11 +347,9 @@ mod tests {
         let folder = Path::new("/etc/ostia");
         for (text, url) in [
             ("sqlite://ostia.db", Some("sqlite:///etc/ostia/ostia.db")),
-            (
-                "sqlite:///var/x.db?mode=rwc",
-                Some("sqlite:///var/x.db?mode=rwc"),
-            ),
-            ("sqlite://:memory:", Some("sqlite://:memory:")),
+            ("sqlite:///var/x.db", Some("sqlite:///var/x.db")),
+            ("sqlite:///var/x.db?mode=rwc", None),
+            ("sqlite://:memory:", None),
             ("postgresql://u:p@h/db", Some("postgres://u:p@h/db")),
             ("postgres://", None),
             ("sqlite://", None),
