@@ -4,7 +4,8 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
-use ostia::config::{ImportError, Imported, import_first};
+use ostia::config::{Environment, ImportError, Imported, Problem, Sources, import_first};
+use ostia::fleet::Fleet;
 
 use crate::arguments::Global;
 use crate::failure::{Failure, chain};
@@ -50,8 +51,29 @@ impl First {
             note(&problem.to_string());
         }
         write_new(&target, &imported.toml)?;
+        if env_files.is_empty() {
+            note(
+                "There is no .env here, so that only the fixtures were looked at; --env-file names another.",
+            );
+        }
+        for problem in problems_of(&target, &env_files) {
+            if !imported.problems.contains(&problem) {
+                note(&problem.to_string());
+            }
+        }
         print(&told(&imported, &target, &env_files))
     }
+}
+
+/// What of the fixtures is not served as it was, and why.
+fn problems_of(target: &Path, env_files: &[PathBuf]) -> Vec<Problem> {
+    let sources = Sources {
+        config: Some(target.to_owned()),
+        env_files: env_files.to_vec(),
+        environment: Environment::of_process(),
+        registered_adapters: Vec::new(),
+    };
+    ostia::config::load(&sources, &Fleet::default()).problems
 }
 
 fn refused(error: ImportError) -> Failure {

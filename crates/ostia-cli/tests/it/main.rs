@@ -8,6 +8,7 @@
 mod check;
 mod explain;
 mod guide;
+mod import;
 mod key;
 mod login;
 mod maintenance;
