@@ -1,5 +1,7 @@
 use std::path::Path;
 
+use rustls::RootCertStore;
+use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
@@ -7,26 +9,59 @@ use super::source::check_readable;
 
 /// Says why a file is no PEM file with at least one certificate.
 pub(super) fn check_certificates(path: &Path) -> Result<(), String> {
-    let bytes = check_readable(path)?;
-    let mut found = 0;
-    for certificate in CertificateDer::pem_slice_iter(&bytes) {
-        certificate.map_err(|_| format!("`{}` is not sound PEM", path.display()))?;
-        found += 1;
+    certificates(path).map(drop)
+}
+
+/// Says why a file is no PEM file with certificates that others can be checked against.
+pub(super) fn check_authorities(path: &Path) -> Result<(), String> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(path)? {
+        roots
+            .add(certificate)
+            .map_err(|error| format!("`{}` cannot be trusted: {error}", path.display()))?;
     }
-    match found {
-        0 => Err(format!("`{}` holds no PEM certificate", path.display())),
-        _ => Ok(()),
-    }
+    Ok(())
 }
 
 /// Says why a file is no PEM file with a private key.
 pub(super) fn check_key(path: &Path) -> Result<(), String> {
-    let bytes = check_readable(path)?;
-    match PrivateKeyDer::from_pem_slice(&bytes) {
+    key(path).map(drop)
+}
+
+/// Says why a certificate and a key, each sound, are no pair. Of files that are not sound it says nothing.
+pub(super) fn check_pair(cert: &Path, key_path: &Path) -> Result<(), String> {
+    let (Ok(chain), Ok(key)) = (certificates(cert), key(key_path)) else {
+        return Ok(());
+    };
+    let provider = rustls::crypto::ring::default_provider();
+    match CertifiedKey::from_der(chain, key, &provider) {
         Ok(_) => Ok(()),
-        Err(_) => Err(format!(
-            "`{}` holds no PEM private key (without a passphrase)",
-            path.display()
+        Err(error) => Err(format!(
+            "`{}` is not the key of the certificate in `{}`: {error}",
+            key_path.display(),
+            cert.display()
         )),
     }
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    let bytes = check_readable(path)?;
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
+    match found {
+        Err(_) => Err(format!("`{}` is not sound PEM", path.display())),
+        Ok(found) if found.is_empty() => {
+            Err(format!("`{}` holds no PEM certificate", path.display()))
+        }
+        Ok(found) => Ok(found),
+    }
+}
+
+fn key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
+    let bytes = check_readable(path)?;
+    PrivateKeyDer::from_pem_slice(&bytes).map_err(|_| {
+        format!(
+            "`{}` holds no PEM private key (without a passphrase)",
+            path.display()
+        )
+    })
 }

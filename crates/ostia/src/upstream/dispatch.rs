@@ -6,7 +6,7 @@ use super::client::{Client, within};
 use super::resolver::Resolver;
 use super::{Answer, Failure, FailureKind, UpstreamBody};
 use crate::admit::Admission;
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, Serving};
 use crate::endpoint::Outgoing;
 
 /// The clients of one catalog, by the deployments' index.
@@ -16,12 +16,16 @@ pub struct Upstreams {
 }
 
 impl Upstreams {
-    /// A deployment whose TLS files or proxy cannot be used gets no client: one ERROR line, and 502 for its callers.
+    /// A deployment whose TLS files or proxy cannot be used gets no client: one ERROR line, and 502 for its callers. One
+    /// that is not served needs none, and had its line.
     pub fn build(catalog: &Catalog, resolver: &Arc<Resolver>, clock: &Arc<dyn Clock>) -> Self {
         let clients = catalog
             .deployments()
             .iter()
             .map(|deployment| {
+                if deployment.serving != Serving::Yes {
+                    return None;
+                }
                 let client =
                     Client::new(&deployment.target, Arc::clone(resolver), Arc::clone(clock));
                 match client {

@@ -8,7 +8,7 @@ use ostia_core::Secret;
 use super::super::memory;
 use super::super::section::{Reading, Section, Text, quoted};
 use super::super::settings::{JournalSettings, ListenAddress, Server, StoreSettings, Telemetry};
-use super::super::tls_files::{check_certificates, check_key};
+use super::super::tls_files::{check_certificates, check_key, check_pair};
 use crate::catalog::HttpUrl;
 
 /// Buffered bodies where the machine does not say how much memory it has.
@@ -139,7 +139,12 @@ fn check_server(server: &Server, reading: &Reading<'_>) {
     match (cert, key) {
         (Some(_), None) => reading.fatal("server.tls_cert", "needs `server.tls_key` beside it"),
         (None, Some(_)) => reading.fatal("server.tls_key", "needs `server.tls_cert` beside it"),
-        _ => {}
+        (Some(cert), Some(key)) => {
+            if let Err(fault) = check_pair(cert, key) {
+                reading.fatal("server.tls_key", &format!("names a file: {fault}"));
+            }
+        }
+        (None, None) => {}
     }
 }
 

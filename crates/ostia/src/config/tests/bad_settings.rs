@@ -245,6 +245,11 @@ const BAD: &[(&str, &str, &str)] = &[
         "needs a `url`",
     ),
     (
+        "[maintenance.source.c]\nurl = \"http://u:hunter2@h\"",
+        "ostia.toml:2:7: error",
+        "user name or password",
+    ),
+    (
         "[maintenance.source.c]\nurl = \"ftp://h\"",
         "ostia.toml:2:7: error",
         "http://",

@@ -7,6 +7,7 @@ mod bad_settings;
 mod entries;
 mod good;
 mod hostile;
+mod tls;
 
 use std::path::Path;
 
