@@ -56,22 +56,23 @@ impl First {
                 "There is no .env here, so that only the fixtures were looked at; --env-file names another.",
             );
         }
-        for problem in problems_of(&target, &env_files) {
-            if !imported.problems.contains(&problem) {
-                note(&problem.to_string());
-            }
+        for problem in problems_of(&target, &imported.variables) {
+            note(&problem.to_string());
         }
         print(&told(&imported, &target, &env_files))
     }
 }
 
 /// What of the fixtures is not served as it was, and why.
-fn problems_of(target: &Path, env_files: &[PathBuf]) -> Vec<Problem> {
+fn problems_of(target: &Path, variables: &Environment) -> Vec<Problem> {
+    let process = Environment::of_process();
+    let all = process.iter().chain(variables.iter());
     let sources = Sources {
         config: Some(target.to_owned()),
-        env_files: env_files.to_vec(),
-        environment: Environment::of_process(),
-        registered_adapters: Vec::new(),
+        environment: all
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect(),
+        ..Sources::default()
     };
     ostia::config::load(&sources, &Fleet::default()).problems
 }

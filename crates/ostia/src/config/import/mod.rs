@@ -27,6 +27,8 @@ pub struct Imported {
     pub left: Vec<(String, String)>,
     /// Faults of the files of variables, each with its place, and what the new file opens that was shut.
     pub problems: Vec<Problem>,
+    /// What the files of variables say. They are read once: one may be a pipe.
+    pub variables: Environment,
 }
 
 /// Why nothing may be written: a rule that cannot be read must not be lost.
@@ -97,6 +99,7 @@ pub fn import_first(
         carried,
         left,
         problems,
+        variables: environment,
     })
 }
 
