@@ -39,11 +39,7 @@ const NAMED_BY_SITES: &str = "[maintenance.source.CLUSTER]\nurl = \"https://stat
 pub fn setting_keys() -> Vec<SettingKey> {
     let report = Report::default();
     let environment = Environment::default();
-    let source = Source {
-        name: "".into(),
-        path: PathBuf::new(),
-        text: NAMED_BY_SITES.to_owned(),
-    };
+    let source = Source::new("".into(), PathBuf::new(), NAMED_BY_SITES.to_owned());
     let (table, _) = raw::parse(&source, &report);
     let reading = Reading {
         environment: &environment,

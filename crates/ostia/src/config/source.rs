@@ -1,5 +1,5 @@
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use super::problem::{Place, Report};
 
@@ -9,7 +9,19 @@ pub(super) struct Source {
     pub name: Arc<str>,
     pub path: PathBuf,
     pub text: String,
+    marks: OnceLock<Vec<Mark>>,
 }
+
+/// Where an offset stands: a place is counted from the mark before it, not from the file's beginning. A dump of a
+/// database is one line of megabytes, and each of its entries has several places.
+#[derive(Debug, Clone, Copy)]
+struct Mark {
+    offset: usize,
+    line: usize,
+    column: usize,
+}
+
+const BETWEEN_MARKS: usize = 1 << 10;
 
 /// Larger files are a mistake: reading them would take the memory of a small machine.
 const MAX_BYTES: u64 = 64 << 20;
@@ -53,7 +65,7 @@ impl Source {
                 let mut bytes = error.into_bytes();
                 bytes.truncate(sound);
                 let text = String::from_utf8(bytes).unwrap_or_default();
-                let source = Self { name, path, text };
+                let source = Self::new(name, path, text);
                 report.fatal(
                     source.place(sound),
                     "this byte is not UTF-8: save the file as UTF-8",
@@ -64,19 +76,63 @@ impl Source {
         if text.starts_with('\u{feff}') {
             text.remove(0);
         }
-        Ok(Self { name, path, text })
+        Ok(Self::new(name, path, text))
+    }
+
+    pub const fn new(name: Arc<str>, path: PathBuf, text: String) -> Self {
+        Self {
+            name,
+            path,
+            text,
+            marks: OnceLock::new(),
+        }
     }
 
     /// Line and column of a byte offset.
     pub fn place(&self, offset: usize) -> Place {
-        let before = self.text.get(..offset).unwrap_or(&self.text);
-        let line = before.bytes().filter(|byte| *byte == b'\n').count() + 1;
-        let last = before.rsplit('\n').next().unwrap_or("");
+        let marks = self.marks.get_or_init(|| marks(&self.text));
+        let before = marks.partition_point(|mark| mark.offset <= offset);
+        let mut mark = marks[..before].last().copied().unwrap_or(Mark::START);
+        let rest = self.text.get(mark.offset..offset);
+        let rest = rest.or_else(|| self.text.get(mark.offset..)).unwrap_or("");
+        rest.chars().for_each(|character| mark.pass(character));
         Place {
             source: Arc::clone(&self.name),
-            position: Some((line, last.chars().count() + 1)),
+            position: Some((mark.line, mark.column)),
         }
     }
+}
+
+impl Mark {
+    const START: Self = Self {
+        offset: 0,
+        line: 1,
+        column: 1,
+    };
+
+    const fn pass(&mut self, character: char) {
+        self.offset += character.len_utf8();
+        if character == '\n' {
+            self.line += 1;
+            self.column = 1;
+        } else {
+            self.column += 1;
+        }
+    }
+}
+
+fn marks(text: &str) -> Vec<Mark> {
+    let mut marks = Vec::with_capacity(text.len() / BETWEEN_MARKS + 1);
+    let mut here = Mark::START;
+    let mut due = 0;
+    for character in text.chars() {
+        if here.offset >= due {
+            marks.push(here);
+            due = here.offset + BETWEEN_MARKS;
+        }
+        here.pass(character);
+    }
+    marks
 }
 
 fn read_limited(path: &Path) -> std::io::Result<Vec<u8>> {
@@ -109,5 +165,33 @@ pub(super) fn folder_of(file: &Path) -> PathBuf {
     match file.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
         _ => PathBuf::from("."),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_where_they_would_be_counted_from_the_beginning() {
+        let lines = "é, \u{1f600}, a\n".repeat(400);
+        let one_line = "ü{},".repeat(1_500);
+        for text in [
+            "",
+            "a",
+            "\n\n",
+            &lines,
+            &one_line,
+            &format!("{one_line}{lines}\n"),
+        ] {
+            let source = Source::new("f".into(), PathBuf::new(), text.to_owned());
+            for (offset, _) in text.char_indices().chain([(text.len(), ' ')]) {
+                let before = &text[..offset];
+                let line = before.matches('\n').count() + 1;
+                let last = before.rsplit('\n').next().unwrap();
+                let expected = Some((line, last.chars().count() + 1));
+                assert_eq!(source.place(offset).position, expected, "{offset}");
+            }
+        }
     }
 }
