@@ -96,7 +96,11 @@ impl<'a> Route<'a> {
             Kind::Whoami => Self::Whoami,
             Kind::ListEndpoints => Self::ListEndpoints,
             Kind::Models => Self::Models(captures.scope()),
-            Kind::Model => Self::Model(captures.scope(), pattern::decode(captures.rest)?),
+            // What is no encoding names no model.
+            Kind::Model => Self::Model(
+                captures.scope(),
+                pattern::decode(captures.rest).unwrap_or(captures.rest.into()),
+            ),
             Kind::Jobs => Self::Jobs(captures.cluster),
             Kind::ClusterModels => Self::ClusterModels(captures.cluster),
             Kind::Inference => Self::Inference(Address::parse(path)?),

@@ -97,6 +97,7 @@ impl Site {
         let words: Vec<&str> = ["serve"].iter().chain(words).copied().collect();
         let mut child = command(self.folder.path(), &words)
             .envs(variables.iter().copied())
+            .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();

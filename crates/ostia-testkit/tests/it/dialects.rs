@@ -285,6 +285,37 @@ async fn forms_go_on_byte_for_byte_and_their_usage_counts() {
     assert_eq!(tokens(&rows[2]), (14, 45, 59, "upstream"));
 }
 
+/// Media pass as they are, but an empty or broken answer that calls itself JSON is no picture, and a proxy's page no sound.
+#[tokio::test]
+async fn where_media_answer_in_json_it_has_to_be_json() {
+    let (backend, gateway) = rig().await;
+    let page =
+        |kind: &str, body: &str| Script::raw(200, body.to_owned()).header("content-type", kind);
+    let failed = json!({"error": {"message": "out of memory", "type": "server_error"}});
+    for (script, status) in [
+        (page("application/json", ""), 502),
+        (page("Application/JSON; charset=utf-8", "{\"data\":["), 502),
+        (page("text/html; charset=utf-8", "<html>busy</html>"), 502),
+        (Script::json(200, &failed), 502),
+        (Script::json(200, &json!({"data": []})), 200),
+        (page("application/x-ndjson", "{}\n{}\n"), 200),
+        // A transcript of silence.
+        (page("text/plain", ""), 200),
+        (page("image/png", "\u{1}"), 200),
+    ] {
+        backend.otherwise(script);
+        for api in ["images/generations", "audio/speech", "audio/transcriptions"] {
+            let answer = gateway
+                .call(&gateway.request(api, "m", &json!({"prompt": "x"})))
+                .await;
+            assert_eq!(answer.status(), status, "{api}: {}", answer.text());
+        }
+    }
+    let rows = gateway.finish(&[&backend]).await;
+    let failed = rows.iter().filter(|row| row.outcome == "upstream_error");
+    assert_eq!(failed.count(), 12);
+}
+
 #[tokio::test]
 async fn a_sound_is_heard_while_it_is_made() {
     let (backend, gateway) = rig().await;

@@ -132,6 +132,8 @@ impl Running {
             () = tokio::time::sleep(limit) => false,
             () = hurry => false,
         };
+        // Connections on which nothing is asked are no requests, however they end.
+        let is_cut = !in_time && self.gateway.ledger.stats().open_receipts > 0;
         if !in_time {
             self.gateway.shutting_down.store(true, Ordering::Relaxed);
             drain.give_up();
@@ -142,7 +144,7 @@ impl Running {
             task.abort();
         }
         self.gateway.ledger.flush(LAST_FLUSH).await;
-        in_time
+        !is_cut
     }
 }
 

@@ -16,7 +16,7 @@ pub(super) struct Ask {
     /// The last thing that somebody said.
     pub(super) last_text: String,
     pub(super) prompt_tokens: usize,
-    /// The tool that must be called, and the schema of its arguments.
+    /// The tool to call, and the schema of its arguments.
     pub(super) tool: Option<(String, Value)>,
     /// What the answer must look like.
     pub(super) schema: Option<Value>,
@@ -33,6 +33,8 @@ impl Ask {
         for key in ["system", "instructions", "messages", "prompt", "input"] {
             collect(&body[key], &mut texts);
         }
+        let prompt_tokens = texts.iter().map(|text| count(text)).sum::<usize>().max(1);
+        let last_text = texts.pop().unwrap_or_default();
         Self {
             model: body["model"].as_str().unwrap_or_default().to_owned(),
             stream: body["stream"] == true,
@@ -40,9 +42,9 @@ impl Ask {
             most_tokens: most_tokens.map(|most| most.min(MOST_TOKENS) as usize),
             choices: number("n").unwrap_or(1).clamp(1, MOST_CHOICES) as usize,
             logprobs: logprobs(&body),
-            prompt_tokens: texts.iter().map(|text| count(text)).sum::<usize>().max(1),
-            last_text: texts.pop().unwrap_or_default(),
-            tool: demanded_tool(&body),
+            prompt_tokens,
+            tool: tool(&body, &last_text),
+            last_text,
             schema: schema(&body),
             body,
         }
@@ -79,14 +81,17 @@ fn logprobs(body: &Value) -> Option<usize> {
     }
 }
 
-/// Chat wraps a tool in `function`, the other dialects do not; the names of the schema differ too.
-fn demanded_tool(body: &Value) -> Option<(String, Value)> {
+/// The tool that must be called; where that is left to the model, one whose name the user mentions. Chat wraps a tool in
+/// `function`, the other dialects do not; the names of the schema differ too.
+fn tool(body: &Value, said: &str) -> Option<(String, Value)> {
     let choice = &body["tool_choice"];
     let wanted = choice["function"]["name"]
         .as_str()
         .or(choice["name"].as_str());
-    let any = choice == "required" || matches!(choice["type"].as_str(), Some("any" | "required"));
-    if wanted.is_none() && !any {
+    let word = choice.as_str().or(choice["type"].as_str());
+    let is_free = wanted.is_none() && matches!(word, None | Some("auto"));
+    let any = matches!(word, Some("any" | "required"));
+    if wanted.is_none() && !any && !(is_free && user_speaks(body)) {
         return None;
     }
     let bare = |tool: &Value| match tool.get("function") {
@@ -95,12 +100,40 @@ fn demanded_tool(body: &Value) -> Option<(String, Value)> {
     };
     let tools = body["tools"].as_array()?.iter().map(bare);
     let mut fitting = tools.filter(|tool| wanted.is_none_or(|name| tool["name"] == name));
-    let tool = fitting.find(|tool| tool["name"].is_string())?;
+    let tool = fitting.find(|tool| match tool["name"].as_str() {
+        Some(name) => !is_free || mentions(said, name),
+        None => false,
+    })?;
     let schema = ["parameters", "input_schema"]
         .iter()
         .find_map(|key| tool.get(*key));
     let schema = schema.cloned().unwrap_or(Value::Null);
     Some((tool["name"].as_str()?.to_owned(), schema))
+}
+
+/// Whether the last word is the user's, and not a tool's.
+fn user_speaks(body: &Value) -> bool {
+    let turns = [&body["messages"], &body["input"]];
+    let Some(last) = turns.iter().find_map(|turns| turns.as_array()?.last()) else {
+        return body["input"].is_string();
+    };
+    let parts = last["content"].as_array();
+    let has_result =
+        parts.is_some_and(|parts| parts.iter().any(|part| part["type"] == "tool_result"));
+    last["role"] == "user" && !has_result
+}
+
+/// Whether a text has a word of a tool's name in it, other than `get` and its like: "weather" of `get_weather`.
+fn mentions(text: &str, name: &str) -> bool {
+    const LEAST: usize = 4;
+    let words = |text: &str| -> Vec<String> {
+        let words = text.split(|at: char| !at.is_alphanumeric());
+        words.map(str::to_lowercase).collect()
+    };
+    let said = words(text);
+    words(name)
+        .iter()
+        .any(|word| word.len() >= LEAST && said.contains(word))
 }
 
 /// `response_format` of chat, `text.format` of responses, `output_config.format` of messages.

@@ -105,6 +105,52 @@ async fn tools_are_called_where_that_is_demanded() {
     assert_eq!(response["output"][0]["type"], "function_call");
 }
 
+/// So that an agent's round trip can be tried without forcing anything.
+#[tokio::test]
+async fn a_tool_that_the_user_mentions_is_called_once() {
+    let demo = demo().await;
+    let asks = json!([{"role": "user", "content": "What is the weather in Ostia?"}]);
+    let function = json!({"name": "get_weather", "parameters": {"type": "object"}});
+    let request = |more: Value| {
+        let mut body =
+            chat(json!({"messages": asks, "tools": [{"type": "function", "function": function}]}));
+        for (key, value) in more.as_object().unwrap() {
+            body[key] = value.clone();
+        }
+        body
+    };
+    let called = async |api: &str, body: Value| {
+        let answer = json(&demo, api, body).await.to_string();
+        // Responses tell again which tools there were.
+        ["tool_calls\":[", "tool_use\"", "\"function_call\""]
+            .iter()
+            .any(|call| answer.contains(call))
+    };
+    assert!(called("chat/completions", request(json!({}))).await);
+    assert!(called("chat/completions", request(json!({"tool_choice": "auto"}))).await);
+    assert!(!called("chat/completions", request(json!({"tool_choice": "none"}))).await);
+    let small_talk = json!({"messages": [{"role": "user", "content": "Will you get on?"}]});
+    assert!(!called("chat/completions", request(small_talk)).await);
+    let result = json!({"role": "tool", "tool_call_id": "c", "content": "the weather is warm"});
+    let told = json!({"messages": [asks[0], result]});
+    assert!(!called("chat/completions", request(told)).await);
+
+    let tools = json!([{"name": "get_weather", "input_schema": {"type": "object"}}]);
+    assert!(called("messages", request(json!({"tools": tools}))).await);
+    let result =
+        json!([{"type": "tool_result", "tool_use_id": "c", "content": "the weather is warm"}]);
+    let told = json!({"messages": [asks[0], {"role": "user", "content": result}], "tools": tools});
+    assert!(!called("messages", request(told)).await);
+
+    let tools = json!([{"type": "function", "name": "get_weather", "parameters": {}}]);
+    let spoken = json!({"model": "demo", "input": "Weather, please", "tools": tools});
+    assert!(called("responses", spoken).await);
+    let result =
+        json!({"type": "function_call_output", "call_id": "c", "output": "the weather is warm"});
+    let told = json!({"model": "demo", "input": [asks[0], result], "tools": tools});
+    assert!(!called("responses", told).await);
+}
+
 #[tokio::test]
 async fn structured_output_fits_its_schema() {
     let demo = demo().await;

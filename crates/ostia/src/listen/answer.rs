@@ -12,8 +12,9 @@ use super::http2::Flow;
 use super::traffic::Traffic;
 use super::{BodyBroken, Wire};
 
-/// For a last frame that a full window may hold back, see [`Wire::cut`].
-const WINDOW_GRACE: Duration = Duration::from_millis(50);
+/// Between the last frame and the reset. A full window may hold the frame back, see [`Wire::cut`]; and a client that gets
+/// both at once may throw away what it has not read yet, as curl does.
+const RESET_GRACE: Duration = Duration::from_millis(50);
 
 pin_project! {
     /// A handler's body on its way to hyper: gives a broken end the same meaning on both protocols.
@@ -41,8 +42,6 @@ struct Stream {
     traffic: Arc<Traffic>,
     /// The last byte before a cut. hyper sends it only when the peer's window holds everything before it.
     tail: Option<Bytes>,
-    /// The end was marked by its last byte.
-    is_exact: bool,
     breaking: Option<Breaking>,
 }
 
@@ -66,7 +65,6 @@ impl<B> AnswerBody<B> {
             flow,
             traffic: Arc::clone(&ending.0),
             tail: None,
-            is_exact: false,
             breaking: None,
         };
         Self {
@@ -165,7 +163,6 @@ impl Stream {
     fn split(&mut self, frame: Frame<Bytes>) -> Frame<Bytes> {
         match frame.into_data() {
             Ok(mut data) if !data.is_empty() => {
-                self.is_exact = true;
                 let last = data.split_off(data.len() - 1);
                 if data.is_empty() {
                     return Frame::data(last);
@@ -181,7 +178,7 @@ impl Stream {
     fn begin_breaking(&self) -> Breaking {
         Breaking {
             after: self.traffic.settled(),
-            grace: (!self.is_exact).then(|| Box::pin(sleep(WINDOW_GRACE))),
+            grace: Some(Box::pin(sleep(RESET_GRACE))),
         }
     }
 
@@ -199,5 +196,59 @@ impl Stream {
         }
         self.traffic.wake_when_settled(cx.waker().clone());
         Poll::Pending
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use tokio::time::Instant;
+
+    use super::*;
+
+    /// Says that it breaks in the poll that yields its one frame.
+    struct Breaks {
+        wire: Arc<Wire>,
+        frame: Option<Bytes>,
+    }
+
+    impl Body for Breaks {
+        type Data = Bytes;
+        type Error = BodyBroken;
+
+        fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Polled {
+            self.wire.cut();
+            let frame = self.frame.take().map(|frame| Ok(Frame::data(frame)));
+            frame.map_or(Poll::Pending, |frame| Poll::Ready(Some(frame)))
+        }
+    }
+
+    #[tokio::test]
+    async fn a_reset_leaves_the_client_time_to_read_what_came_before() {
+        let (wire, traffic) = (Arc::<Wire>::default(), Arc::<Traffic>::default());
+        let body = Breaks {
+            wire: Arc::clone(&wire),
+            frame: Some(Bytes::from_static(b"end")),
+        };
+        let ending = Ending(Arc::clone(&traffic));
+        let mut body = Box::pin(AnswerBody::http2(body, wire, Arc::default(), ending));
+        let begun = Instant::now();
+        let mut came = Vec::new();
+        let end = loop {
+            let frame = poll_fn(|cx| {
+                let polled = body.as_mut().poll_frame(cx);
+                // The connection writes at once.
+                traffic.settle();
+                polled
+            });
+            match frame.await {
+                Some(Ok(frame)) => came.extend_from_slice(frame.data_ref().unwrap()),
+                end => break end,
+            }
+        };
+        assert!(matches!(end, Some(Err(BodyBroken))));
+        assert_eq!(came, b"end");
+        assert!(begun.elapsed() >= RESET_GRACE);
     }
 }

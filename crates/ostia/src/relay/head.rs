@@ -106,11 +106,7 @@ pub(super) fn has_terminal_event(api: &Api) -> bool {
 }
 
 fn is_events(headers: &HeaderMap) -> bool {
-    headers
-        .get(header::CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok())
-        .and_then(|value| value.split(';').next())
-        .is_some_and(|kind| kind.trim().eq_ignore_ascii_case("text/event-stream"))
+    essence(headers).eq_ignore_ascii_case("text/event-stream")
 }
 
 fn is_encoded(headers: &HeaderMap) -> bool {
@@ -119,23 +115,37 @@ fn is_encoded(headers: &HeaderMap) -> bool {
         .is_some_and(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity"))
 }
 
-/// Speech, transcripts and pictures come as they like; everything else answers in JSON. A sound that is made while it is
-/// sent must not wait for its end.
+/// Speech, transcripts and pictures come as they say they are; everything else answers in JSON. A sound that is made while
+/// it is sent must not wait for its end.
 fn form(headers: &HeaderMap, api: &Api) -> Form {
-    if api.answers_with_media() {
-        let waits = is_json(headers) || headers.contains_key(header::CONTENT_LENGTH);
-        return Form::Any { waits };
-    }
     match api {
         _ if is_encoded(headers) => Form::Any { waits: true },
-        Api::Rerank | Api::Score | Api::Tokenize | Api::Detokenize | Api::Other(_) => Form::Json,
-        _ => Form::Object,
+        api if api.answers_with_media() && is_media(headers) => Form::Any {
+            waits: headers.contains_key(header::CONTENT_LENGTH),
+        },
+        Api::ChatCompletions
+        | Api::Completions
+        | Api::Embeddings
+        | Api::Responses
+        | Api::Messages
+        | Api::MessagesCountTokens => Form::Object,
+        _ => Form::Json,
     }
 }
 
-fn is_json(headers: &HeaderMap) -> bool {
+/// What calls itself JSON has to be it, and a page in HTML is some proxy's.
+fn is_media(headers: &HeaderMap) -> bool {
+    let kind = essence(headers);
+    !["application/json", "text/html"]
+        .iter()
+        .any(|other| kind.eq_ignore_ascii_case(other))
+}
+
+/// The content type without its parameters.
+fn essence(headers: &HeaderMap) -> &str {
     headers
         .get(header::CONTENT_TYPE)
         .and_then(|value| value.to_str().ok())
-        .is_some_and(|kind| kind.to_ascii_lowercase().contains("json"))
+        .and_then(|value| value.split(';').next())
+        .map_or("", str::trim)
 }

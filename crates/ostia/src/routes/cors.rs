@@ -26,7 +26,7 @@ impl Cors {
     pub fn new(origins: &[String]) -> Self {
         Self {
             any: origins.iter().any(|origin| origin == "*"),
-            origins: origins.to_vec(),
+            origins: origins.iter().map(|origin| as_sent(origin)).collect(),
         }
     }
 
@@ -88,6 +88,16 @@ impl Cors {
     }
 }
 
+/// An origin as browsers write it: in lower case, without the scheme's own port (the HTML standard, "origin").
+fn as_sent(origin: &str) -> String {
+    let origin = origin.to_ascii_lowercase();
+    let own_port = match origin.starts_with("https:") {
+        true => ":443",
+        false => ":80",
+    };
+    origin.strip_suffix(own_port).unwrap_or(&origin).to_owned()
+}
+
 #[cfg(test)]
 mod tests {
     use http::header::ACCESS_CONTROL_ALLOW_ORIGIN;
@@ -138,6 +148,23 @@ mod tests {
             assert_eq!(allowed(&cors, origin), None, "{origin}");
         }
         assert!(cors.answer(&HeaderMap::new()).contains_key("vary"));
+    }
+
+    #[test]
+    fn an_origin_may_be_written_otherwise_than_browsers_do() {
+        let cors = cors(&[
+            "https://Chat.Lab.org:443",
+            "http://lab.org:80",
+            "https://lab.org:80",
+        ]);
+        for origin in [
+            "https://chat.lab.org",
+            "http://lab.org",
+            "https://lab.org:80",
+        ] {
+            assert_eq!(allowed(&cors, origin).as_deref(), Some(origin));
+        }
+        assert_eq!(allowed(&cors, "https://lab.org"), None);
     }
 
     #[test]

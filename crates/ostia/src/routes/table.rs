@@ -91,9 +91,6 @@ pub const ROUTES: [Entry; 24] = [
     not_served("/{cluster}/{framework}/v1/{reserved}/{*rest}"),
     not_served("/{cluster}/{framework}/v1/responses/{*id}"),
     not_served("/data/{*rest}"),
-    not_served("/{cluster}/sam3service/process"),
-    not_served("/{cluster}/sam3service/tasks"),
-    not_served("/{cluster}/sam3service/tasks/{*id}"),
     Entry {
         methods: POST,
         pattern: "/v1/{*api}",
@@ -108,6 +105,10 @@ pub const ROUTES: [Entry; 24] = [
         open: false,
         summary: "On that cluster and framework",
     },
+    not_served("/{cluster}/sam3service/{*rest}"),
+    not_served("/{cluster}/dinov3service/{*rest}"),
+    // Triton's own protocol (KServe v2).
+    not_served("/{cluster}/{framework}/v2/{*rest}"),
 ];
 
 impl Entry {

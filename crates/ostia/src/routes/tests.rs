@@ -64,6 +64,9 @@ fn reserved_apis_are_never_inference() {
         "/v1/threads/t/runs",
         "/data/staging",
         "/sophia/sam3service/process",
+        "/sophia/sam3service/tasks/t1",
+        "/sophia/dinov3service/process",
+        "/sophia/triton/v2/models/m/infer",
     ] {
         let route = Route::find(&Method::POST, path, "");
         assert_eq!(route, Ok(Route::NotServed), "{path}");
@@ -95,6 +98,11 @@ fn a_models_name_may_hold_slashes_however_they_are_written() {
         };
         assert_eq!(id, "meta-llama/Llama");
     }
+    for odd in ["%", "%zz", "%ff", "50%"] {
+        let path = format!("/v1/models/{odd}");
+        let route = Route::find(&Method::GET, &path, BASE);
+        assert_eq!(route, Ok(Route::Model(None, odd.into())));
+    }
     let scoped = Route::find(&Method::GET, "/c/f/v1/models/a/b", BASE);
     assert_eq!(scoped, Ok(Route::Model(Some(("c", "f")), "a/b".into())));
 }
@@ -109,7 +117,6 @@ fn siblings_of_routes_are_nothing() {
         "/v1/../health",
         "/%68ealth",
         "/v1/models/",
-        "/v1/models/%zz",
         "/v1",
         "*",
         "",

@@ -1,9 +1,12 @@
 //! `ostia serve --demo`: an installation in a temporary folder around a simulated backend.
 
-use std::net::TcpListener;
+use std::io;
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 
-use ostia::app::{Parts, Running};
+use ostia::app::{Parts, Running, StartError};
 use ostia::config::{Environment, Loaded, Sources};
 use ostia::demo::{self, MODELS, Pace, write_site};
 use ostia::fleet::Fleet;
@@ -11,12 +14,14 @@ use ostia::identify::{generate_key, hash_key};
 use ostia_core::{Clock as _, NewApiKey, Secret, Store, SystemClock};
 use tempfile::TempDir;
 
+use super::not_started;
 use crate::commands::load::store;
 use crate::failure::{Failure, chain};
 use crate::output::print;
 
 const LISTEN: &str = "OSTIA_SERVER__LISTEN";
 const USUAL: &str = "127.0.0.1:8000";
+const ANY: &str = "127.0.0.1:0";
 const USER: &str = "demo@localhost";
 
 /// What has to live as long as the gateway.
@@ -24,14 +29,32 @@ pub(super) struct Demo {
     key: Secret<String>,
     _backend: demo::Demo,
     _folder: TempDir,
+    _cleaner: Option<Child>,
 }
 
 impl Demo {
-    /// The parts of a gateway, read from files like any other's. The process's variables do not count.
+    /// On the address that was asked for; else on the usual one, or, if somebody has that, on any.
     pub(super) async fn start(
         listen: Option<&str>,
         tokens_per_second: u32,
-    ) -> Result<(Self, Parts), Failure> {
+    ) -> Result<(Self, Running), Failure> {
+        if listen.is_some_and(|listen| listen.starts_with("unix:")) {
+            return Err(Failure::usage(
+                "--demo prints lines to paste, which need a port: --listen 127.0.0.1:8000",
+            ));
+        }
+        let (demo, parts) = Self::prepare(listen.unwrap_or(USUAL), tokens_per_second).await?;
+        match Running::start(parts).await {
+            Err(StartError::Listen { .. }) if listen.is_none() => drop(demo),
+            started => return Ok((demo, started.map_err(|error| not_started(&error))?)),
+        }
+        let (demo, parts) = Self::prepare(ANY, tokens_per_second).await?;
+        let running = Running::start(parts).await;
+        Ok((demo, running.map_err(|error| not_started(&error))?))
+    }
+
+    /// The parts of a gateway, read from files like any other's. The process's variables do not count.
+    async fn prepare(listen: &str, tokens_per_second: u32) -> Result<(Self, Parts), Failure> {
         let clock: Arc<SystemClock> = Arc::default();
         let pace = Pace::tokens_per_second(tokens_per_second);
         let failed = |what: &str, error: &dyn std::error::Error| {
@@ -46,10 +69,9 @@ impl Demo {
             .map_err(|error| failed("the simulated backend does not start", &error))?;
         let config = write_site(&backend, folder.path())
             .map_err(|error| failed("the temporary folder cannot be written", &error))?;
-        let listen = listen.map_or_else(free_address, str::to_owned);
         let sources = Sources {
             config: Some(config),
-            environment: Environment::from_iter([(LISTEN.to_owned(), listen)]),
+            environment: Environment::from_iter([(LISTEN.to_owned(), listen.to_owned())]),
             ..Sources::default()
         };
         let fleet = Arc::<Fleet>::default();
@@ -62,6 +84,7 @@ impl Demo {
         let demo = Self {
             key,
             _backend: backend,
+            _cleaner: remove_when_killed(folder.path()).ok(),
             _folder: folder,
         };
         let parts = Parts {
@@ -84,12 +107,18 @@ impl Demo {
     }
 }
 
-/// The usual port, or, if somebody has it, any.
-fn free_address() -> String {
-    match TcpListener::bind(USUAL) {
-        Ok(_) => USUAL.to_owned(),
-        Err(_) => "127.0.0.1:0".to_owned(),
-    }
+/// A killed process removes nothing, so a shell does: its input ends when this process does, however that comes. It is in
+/// a group of its own, where Ctrl-C does not reach it.
+fn remove_when_killed(folder: &Path) -> io::Result<Child> {
+    Command::new("/bin/sh")
+        .args(["-c", "read -r line; exec rm -rf -- \"$1\"", "ostia-demo"])
+        .arg(folder)
+        .env_clear()
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .process_group(0)
+        .spawn()
 }
 
 async fn make_key(store: &dyn Store) -> Result<Secret<String>, Failure> {

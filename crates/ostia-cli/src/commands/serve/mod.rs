@@ -44,17 +44,13 @@ impl Serve {
     async fn serve(&self, global: &Global) -> Result<(), Failure> {
         let mut signals = Signals::listen()
             .map_err(|error| Failure::other(format!("signals cannot be handled: {error}")))?;
-        let (demo, parts) = match self.demo {
-            true => self.demo_parts(global).await?,
-            false => (None, self.parts(global).await?),
-        };
-        let running = tokio::select! {
+        let (demo, running) = tokio::select! {
             biased;
             signal = signals.stop() => {
                 tracing::info!(signal, "stopped before anything was served");
                 return Ok(());
             }
-            running = Running::start(parts) => running.map_err(|error| not_started(&error))?,
+            started = self.start(global) => started?,
         };
         announce::ready(&running);
         if let Some(demo) = &demo {
@@ -77,15 +73,20 @@ impl Serve {
         ))
     }
 
-    async fn demo_parts(&self, global: &Global) -> Result<(Option<Demo>, Parts), Failure> {
+    async fn start(&self, global: &Global) -> Result<(Option<Demo>, Running), Failure> {
+        if !self.demo {
+            let parts = self.parts(global).await?;
+            let running = Running::start(parts).await;
+            return Ok((None, running.map_err(|error| not_started(&error))?));
+        }
         if global.config.is_some() || !global.env_files.is_empty() {
             return Err(Failure::usage(
                 "--demo reads no files: leave out --config and --env-file, or --demo",
             ));
         }
-        let (demo, parts) =
+        let (demo, running) =
             Demo::start(self.listen.as_deref(), self.demo_tokens_per_second).await?;
-        Ok((Some(demo), parts))
+        Ok((Some(demo), running))
     }
 
     /// Everything that can be wrong before a socket is opened.

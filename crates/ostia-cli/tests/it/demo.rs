@@ -1,0 +1,85 @@
+//! `ostia serve --demo` as a process: what it prints, where it listens, what it leaves.
+
+use std::path::Path;
+use std::time::Duration;
+
+use rustix::process::Signal;
+
+use super::serve::answer;
+use super::site::{Gateway, Site, ostia};
+
+fn demo(site: &Site) -> Gateway {
+    let folder = site.path("tmp");
+    std::fs::create_dir_all(&folder).unwrap();
+    site.serve_with(&[("TMPDIR", folder.to_str().unwrap())], &["--demo"])
+}
+
+fn is_empty(folder: &Path) -> bool {
+    std::fs::read_dir(folder).unwrap().next().is_none()
+}
+
+#[test]
+fn whoever_comes_second_gets_another_port() {
+    let site = Site::empty();
+    // All at once, so that they meet at the usual port.
+    let demos: Vec<Gateway> = (0..3).map(|_| demo(&site)).collect();
+    let mut addresses: Vec<String> = demos
+        .iter()
+        .map(|demo| demo.event("ostia listens")["listen"].to_string())
+        .collect();
+    for address in &addresses {
+        let health = answer(address.trim_matches('"'), "/health", "");
+        assert!(health.starts_with("HTTP/1.1 200 "), "{health}");
+    }
+    addresses.sort();
+    addresses.dedup();
+    assert_eq!(addresses.len(), 3);
+    for demo in demos {
+        demo.signal(Signal::INT);
+        assert_eq!(demo.code(), Some(0));
+    }
+    assert!(is_empty(&site.path("tmp")));
+}
+
+#[test]
+fn it_leaves_nothing_behind_even_when_it_is_killed() {
+    let site = Site::empty();
+    for signal in [Signal::TERM, Signal::INT, Signal::HUP, Signal::KILL] {
+        let demo = demo(&site);
+        demo.event("ostia listens");
+        assert!(!is_empty(&site.path("tmp")));
+        demo.signal(signal);
+        if signal == Signal::HUP {
+            demo.signal(Signal::TERM);
+        }
+        let expected = (signal != Signal::KILL).then_some(0);
+        assert_eq!(demo.code(), expected);
+        // After a kill a shell has to notice first; a minute is far longer than that takes.
+        for _ in 0..6_000 {
+            if is_empty(&site.path("tmp")) {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        assert!(is_empty(&site.path("tmp")), "{signal:?}");
+    }
+}
+
+#[test]
+fn a_second_signal_cuts_nothing_where_nothing_runs() {
+    let site = Site::empty();
+    for _ in 0..5 {
+        let demo = demo(&site);
+        demo.event("ostia listens");
+        demo.signal(Signal::TERM);
+        demo.signal(Signal::INT);
+        assert_eq!(demo.code(), Some(0));
+    }
+}
+
+#[test]
+fn a_socket_that_nothing_can_be_pasted_for_is_refused() {
+    let ended = ostia(&["serve", "--demo", "--listen", "unix:socket"]);
+    assert_eq!(ended.code, Some(64), "{ended:?}");
+    assert!(ended.stderr.contains("--listen"), "{}", ended.stderr);
+}
