@@ -18,8 +18,8 @@ pub use identity::Identity;
 pub use ids::RequestId;
 pub use ledger::{LedgerRow, Outcome, Phase, Usage, UsageSource};
 pub use limiter::{
-    Ask, Candidate, Denial, DenialReason, EndpointHold, Grant, Level, Limiter, Reserving, Standing,
-    UserHold, UserLimits,
+    Ask, Candidate, Cost, Denial, DenialReason, EndpointHold, Grant, Level, Limiter, Reserving,
+    Standing, UserHold, UserLimits,
 };
 pub use receipt::{Facts, Journal, JournalFull, Observer, Opening, Receipt, Slot};
 pub use secret::Secret;

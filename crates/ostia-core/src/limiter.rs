@@ -10,10 +10,19 @@ pub struct Ask<'a> {
     pub user: &'a Arc<str>,
     /// The user's own limits; `None` on a retry, where the user's part is held already.
     pub user_limits: Option<UserLimits>,
-    /// Estimate of prompt plus output.
-    pub tokens: u64,
+    pub cost: Cost,
     /// In order of preference; the first with room is taken.
     pub candidates: &'a [Candidate<'a>],
+}
+
+/// Tokens that a request may use up.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Cost {
+    /// The prompt's estimate and the cap that the caller named: reserved whole or not at all.
+    pub named: u64,
+    /// What is likely to come on top where the caller named no cap: as much of it is reserved as there is room for. A
+    /// guess refuses nobody.
+    pub guessed: u64,
 }
 
 /// Limits that hold for a user over all endpoints.

@@ -31,7 +31,7 @@ use ostia::identify::{Identify, Open, Principal, Sender};
 use ostia::rank::rank;
 use ostia::read::{Api, Budget, Call, ReadLimits, read};
 use ostia::resolve::{Address, resolve};
-use ostia_core::{Clock, Limiter, RequestId, SystemClock, UserLimits};
+use ostia_core::{Clock, Cost, Limiter, RequestId, SystemClock, UserLimits};
 use ostia_testkit::backend::FakeBackend;
 use ostia_testkit::gateway::{CLUSTER, Endpoint, Site, TestGateway};
 use serde_json::json;
@@ -220,7 +220,7 @@ async fn admission(
         requests_per_second: 0,
         max_in_flight: 0,
     };
-    admit(&limiter, principal, none, ranked, 0)
+    admit(&limiter, principal, none, ranked, Cost::default())
         .await
         .expect("an admission")
 }

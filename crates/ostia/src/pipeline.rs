@@ -95,8 +95,8 @@ async fn enter(
         requests_per_second: limits.requests_per_second_per_user,
         max_in_flight: limits.max_in_flight_per_user,
     };
-    let tokens = call.tokens_to_reserve(limits.default_output_tokens);
-    let admission = admit(gateway.limiter(), principal, user_limits, ranked, tokens).await?;
+    let cost = call.cost(limits.default_output_tokens);
+    let admission = admit(gateway.limiter(), principal, user_limits, ranked, cost).await?;
     Ok((call, admission))
 }
 

@@ -76,15 +76,21 @@ impl<'a> Route<'a> {
         let Some(segments) = Segments::of(path) else {
             return Err(Lost::NoPath);
         };
+        let mut others = Others::default();
         for (entry, pattern) in ROUTES.iter().zip(&*PATTERNS) {
-            if let Some(captures) = pattern.captures(&segments)
-                && entry.answers(method)
-                && let Some(route) = Self::of(entry.kind, captures, path)
-            {
+            let route = pattern
+                .captures(&segments)
+                .and_then(|captures| Self::of(entry.kind, captures, path));
+            let Some(route) = route else { continue };
+            if entry.answers(method) {
                 return Ok(route);
             }
+            others.note(entry, &route);
+            if matches!(route, Self::Models(_) | Self::Model(..)) {
+                break;
+            }
         }
-        Err(lost(path, &segments))
+        Err(others.lost())
     }
 
     fn of(kind: Kind, captures: Captures<'a>, path: &'a str) -> Option<Self> {
@@ -150,26 +156,30 @@ fn without_base<'a>(path: &'a str, base_path: &str) -> &'a str {
         .unwrap_or(path)
 }
 
-fn lost(path: &str, segments: &Segments<'_>) -> Lost {
-    let mut methods: Vec<&str> = Vec::new();
-    let mut open = false;
-    for (entry, pattern) in ROUTES.iter().zip(&*PATTERNS) {
-        let route = pattern
-            .captures(segments)
-            .and_then(|captures| Route::of(entry.kind, captures, path));
-        let Some(route) = route else { continue };
-        open |= route.is_open();
+/// The methods that a path answers while another one is asked for.
+#[derive(Default)]
+struct Others {
+    methods: Vec<&'static str>,
+    open: bool,
+}
+
+impl Others {
+    fn note(&mut self, entry: &Entry, route: &Route<'_>) {
+        self.open |= route.is_open();
         for method in entry.methods {
-            if !methods.contains(method) {
-                methods.push(method);
+            if !self.methods.contains(method) {
+                self.methods.push(method);
             }
         }
     }
-    if methods.is_empty() {
-        return Lost::NoPath;
-    }
-    Lost::NoMethod {
-        allow: methods.join(", "),
-        open,
+
+    fn lost(self) -> Lost {
+        match self.methods.is_empty() {
+            true => Lost::NoPath,
+            false => Lost::NoMethod {
+                allow: self.methods.join(", "),
+                open: self.open,
+            },
+        }
     }
 }

@@ -205,8 +205,13 @@ impl Script {
         self
     }
 
+    /// One more header line; a content type takes the place of the one before.
     #[must_use]
     pub fn header(mut self, name: &str, value: &str) -> Self {
+        if name.eq_ignore_ascii_case("content-type") {
+            self.headers
+                .retain(|(other, _)| !other.eq_ignore_ascii_case(name));
+        }
         self.headers.push((name.to_owned(), value.to_owned()));
         self
     }

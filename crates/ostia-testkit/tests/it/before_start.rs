@@ -248,3 +248,25 @@ async fn what_failed_costs_no_tokens() {
     let rows = gateway.finish(&[&backend]).await;
     assert_eq!(rows.iter().map(|row| row.total_tokens).sum::<u64>(), 14);
 }
+
+/// An answer too large to be held is judged by how it begins.
+#[tokio::test]
+async fn a_large_page_is_no_answer() {
+    let (backend, gateway) = rig().await;
+    for streamed in [false, true] {
+        let page = format!("<html>{}", "x".repeat(400_000));
+        backend.next(Script::raw(200, page).header("content-type", "text/html"));
+        let request = match streamed {
+            true => gateway.chat_stream("m"),
+            false => gateway.chat("m"),
+        };
+        let answer = gateway.call(&request).await;
+        assert_error(&answer, 502, "upstream_error", "upstream_invalid", "a page");
+    }
+    for row in gateway.finish(&[&backend]).await {
+        assert_eq!(
+            (&*row.outcome, &*row.usage_source),
+            ("upstream_error", "none")
+        );
+    }
+}

@@ -2,9 +2,10 @@
 
 use ostia_testkit::backend::{Cuts, LineEnding, Script};
 use ostia_testkit::client::Ended;
+use ostia_testkit::gate::Gate;
 use ostia_testkit::gateway::Row;
 
-use crate::common::{DONE, asks_for_usage, chat_event, chat_stream_of, directly, rig};
+use crate::common::{DONE, asks_for_usage, chat_event, chat_stream_of, directly, rig, rig_with};
 
 #[tokio::test]
 async fn the_whole_grammar_of_event_streams_passes_and_is_understood() {
@@ -137,4 +138,35 @@ async fn a_line_of_megabytes_passes() {
     }
     let estimated = |row: &Row| row.outcome == "ok" && row.usage_source == "estimated";
     assert!(gateway.finish(&[&backend]).await.iter().all(estimated));
+}
+
+/// Nothing can be read in a compressed stream and nothing put into it: it passes as it comes, and is whole when it ends.
+#[tokio::test]
+async fn a_compressed_stream_passes_untouched() {
+    let (backend, gateway) = rig_with("[upstream]\nkeepalive_comment = \"50ms\"").await;
+    let gate = Gate::closed();
+    let pieces: [&[u8]; 3] = [b"\x1f\x8b\x08 not", b" an\n\nevent", b" at all"];
+    let script = Script::events(pieces)
+        .header("content-encoding", "gzip")
+        .gate_events(&gate);
+    backend.next(script);
+    let mut client = gateway.client().await;
+    client.send(gateway.chat_stream("m").bytes()).await;
+    gate.release(1);
+    let mut reading = client.begin().await.unwrap();
+    let first = client.piece(&mut reading).await.unwrap().unwrap();
+    assert_eq!(first, pieces[0]);
+    // Long enough for a comment, were there to be one.
+    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    gate.open();
+    let answer = client.rest(reading).await;
+    assert_eq!(answer.body, pieces[1..].concat());
+    assert_eq!(answer.ended, Ended::Complete);
+    assert_eq!(answer.header("content-encoding"), Some("gzip"));
+    assert_eq!(answer.header("x-accel-buffering"), Some("no"));
+    let row = &gateway.finish(&[&backend]).await[0];
+    assert_eq!(
+        (&*row.outcome, &*row.phase, &*row.usage_source),
+        ("ok", "done", "estimated")
+    );
 }

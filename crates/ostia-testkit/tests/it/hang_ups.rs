@@ -126,8 +126,7 @@ async fn in_mid_stream_what_was_sent_is_counted() {
 async fn in_the_middle_of_a_plain_answer() {
     let (backend, gateway) = rig().await;
     let piece = vec![b'x'; 300_000];
-    let head =
-        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 400000\r\n\r\n";
+    let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 400000\r\n\r\n{\"id\":\"";
     for (number, how) in WAYS.into_iter().enumerate() {
         backend.next(Script::steps([
             Step::Write(head.into()),

@@ -180,3 +180,28 @@ async fn a_stream_says_that_nobody_may_hold_it_back() {
     }
     gateway.finish(&[&backend]).await;
 }
+
+/// RFC 9110 section 7.6.1: what Connection names was meant for the gateway, whatever list it stands on besides.
+#[tokio::test]
+async fn what_connection_names_goes_no_further() {
+    let backend = FakeBackend::start().await;
+    let endpoint = Endpoint::of("m", &backend).config("forward_headers", json!(["X-Site-Tag"]));
+    let gateway = TestGateway::start(Site::new().endpoint(endpoint)).await;
+    let request = gateway
+        .chat("m")
+        .header("User-Agent", "a/1")
+        .header("X-Site-Tag", "blue")
+        .header("traceparent", "kept")
+        .header("Connection", "x-site-tag, Authorization")
+        .header("Connection", "User-Agent, content-type, keep-alive");
+    let answer = gateway.call(&request).await;
+    assert_eq!(answer.status(), 200, "{}", answer.text());
+    let names = sent(&backend.requests(1).await[0].received);
+    for gone in ["user-agent", "x-site-tag", "connection"] {
+        assert!(!names.contains(gone), "{gone}: {names:?}");
+    }
+    for kept in ["authorization", "content-type", "traceparent"] {
+        assert!(names.contains(kept), "{kept}: {names:?}");
+    }
+    gateway.finish(&[&backend]).await;
+}

@@ -37,7 +37,6 @@ async fn a_backend_is_held_back_by_a_client_that_does_not_read() {
         .framing(ScriptFraming::Chunked);
     let plain = Script::repeated(vec![b'x'; 1 << 16], OFFERED >> 16);
     let speech = gateway.request("audio/speech", "m", &json!({"input": "x"}));
-    // The last content type given counts; the first is the script's own.
     let cases = [(plain, speech), (stream, gateway.chat_stream("m"))];
     for (number, (script, request)) in cases.into_iter().enumerate() {
         backend.next(script);
@@ -56,7 +55,7 @@ async fn a_backend_is_held_back_by_a_client_that_does_not_read() {
     }
     let rows = gateway.finish(&[&backend]).await;
     let left = rows.iter().filter(|row| row.outcome == "client_closed");
-    assert_eq!(left.count(), 2);
+    assert_eq!(left.count(), 2, "{rows:?}");
 }
 
 #[tokio::test]

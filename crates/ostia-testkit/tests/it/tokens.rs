@@ -233,3 +233,33 @@ async fn failures_give_their_tokens_back() {
     );
     gateway.finish(&[&backend]).await;
 }
+
+/// What nobody capped is a guess, and a guess refuses nobody: it takes what room there is, and gives back what was not
+/// used.
+#[tokio::test]
+async fn a_request_without_a_cap_fits_into_a_limit_smaller_than_the_guess() {
+    for limit in ["tpm_user", "tpm_model"] {
+        let (backend, gateway, _) = rig(limit, 500).await;
+        let gate = Gate::closed();
+        backend.next(Script::completion().prompt_tokens(17, 0).gate_head(&gate));
+        backend.otherwise(Script::completion().prompt_tokens(17, 0));
+        let uncapped = json!({"max_tokens": null});
+        let request = gateway.request("chat/completions", "m", &uncapped);
+        let (first, second) = tokio::join!(gateway.call(&request), async {
+            gate.reached(1).await;
+            let second = gateway.call(&request).await;
+            gate.open();
+            second
+        });
+        assert_eq!((first.status(), left(&first)), (200, 0));
+        assert_eq!(second.status(), 429, "all of it is reserved");
+        assert_eq!(second.header("x-should-retry"), None);
+        let (mut passed, mut answer) = (1, gateway.call(&request).await);
+        while answer.status() == 200 {
+            passed += 1;
+            answer = gateway.call(&request).await;
+        }
+        assert!((20..=25).contains(&passed), "{passed} of 20 tokens each");
+        gateway.finish(&[&backend]).await;
+    }
+}

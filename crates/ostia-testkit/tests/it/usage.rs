@@ -119,3 +119,27 @@ async fn the_same_prompt_costs_the_same_streamed_or_not_asked_or_not() {
         assert_eq!(reported(&row), (11, 3, 14, "upstream"), "{row:?}");
     }
 }
+
+/// A plain answer that says nothing of usage is measured by its text, held or not.
+#[tokio::test]
+async fn plain_answers_without_usage_are_estimated_by_their_text() {
+    let (backend, gateway) = rig().await;
+    for length in [400, 400_000] {
+        let choice =
+            json!({"index": 0, "message": {"role": "assistant", "content": "x".repeat(length)}});
+        let answer = json!({"id": "c", "object": "chat.completion", "choices": [choice]});
+        backend.next(Script::json(200, &answer));
+        let answer = gateway.call(&gateway.chat("m")).await;
+        assert_eq!(answer.ended, Ended::Complete);
+    }
+    let rows = gateway.finish(&[&backend]).await;
+    for (row, least) in rows.iter().zip([100, 100_000]) {
+        let completion = row.tokens.completion;
+        assert!(
+            (least..least + 50).contains(&completion),
+            "{least}: {row:?}"
+        );
+        assert_eq!((&*row.outcome, &*row.usage_source), ("ok", "estimated"));
+        assert_eq!(row.total_tokens, row.tokens.prompt + completion);
+    }
+}

@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ostia_core::{
-    Ask, Candidate, Denial, DenialReason, EndpointHold, Grant, Limiter, Reserving, Standing,
+    Ask, Candidate, Cost, Denial, DenialReason, EndpointHold, Grant, Limiter, Reserving, Standing,
     UserHold, UserLimits,
 };
 
@@ -37,23 +37,23 @@ pub struct Admission {
     /// Candidates not tried yet, in order of preference.
     untried: Vec<Arc<Deployment>>,
     user_id: Arc<str>,
-    tokens: u64,
+    cost: Cost,
     standing: Standing,
     dispatched: bool,
 }
 
-/// Reserves everything the request needs on the first candidate with room. `tokens`: estimate of prompt plus output.
+/// Reserves everything the request needs on the first candidate with room.
 pub async fn admit(
     limiter: &Arc<dyn Limiter>,
     principal: &Principal,
     limits: UserLimits,
     ranked: Ranked,
-    tokens: u64,
+    cost: Cost,
 ) -> Result<Admission, Refused> {
     let now = ranked.at();
     let mut candidates = ranked.into_candidates();
     let user_id = Arc::clone(&principal.user_id);
-    let grant = reserve(limiter, &user_id, Some(limits), tokens, &candidates).await?;
+    let grant = reserve(limiter, &user_id, Some(limits), cost, &candidates).await?;
     let chosen = candidates.remove(grant.candidate);
     Ok(Admission {
         limiter: Arc::clone(limiter),
@@ -61,7 +61,7 @@ pub async fn admit(
         lease: Lease::new(Arc::clone(limiter), chosen, grant.endpoint, now),
         untried: candidates,
         user_id,
-        tokens,
+        cost,
         standing: grant.standing,
         dispatched: false,
     })
@@ -92,13 +92,7 @@ impl Admission {
             return None;
         }
         self.lease.settle(0);
-        let reserving = reserve(
-            &self.limiter,
-            &self.user_id,
-            None,
-            self.tokens,
-            &self.untried,
-        );
+        let reserving = reserve(&self.limiter, &self.user_id, None, self.cost, &self.untried);
         let grant = reserving.await.ok()?;
         self.lease.deployment.state.breaker().failed(now);
         let chosen = self.untried.remove(grant.candidate);
@@ -159,7 +153,7 @@ async fn reserve(
     limiter: &Arc<dyn Limiter>,
     user: &Arc<str>,
     user_limits: Option<UserLimits>,
-    tokens: u64,
+    cost: Cost,
     deployments: &[Arc<Deployment>],
 ) -> Result<Grant, Refused> {
     let candidates: Vec<Candidate<'_>> = deployments
@@ -174,7 +168,7 @@ async fn reserve(
     let reserving = limiter.reserve(&Ask {
         user,
         user_limits,
-        tokens,
+        cost,
         candidates: &candidates,
     });
     let answer = match reserving {

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ostia_core::{
-    Ask, Candidate, Clock, Denial, DenialReason, EndpointHold, Grant, Level, Limiter, Reserving,
-    Standing, UserHold, UserLimits,
+    Ask, Candidate, Clock, Cost, Denial, DenialReason, EndpointHold, Grant, Level, Limiter,
+    Reserving, Standing, UserHold, UserLimits,
 };
 use parking_lot::Mutex;
 
@@ -155,14 +155,14 @@ impl LocalLimiter {
         })
     }
 
-    /// Takes the endpoint's part if all of it is there.
+    /// Takes the endpoint's part if all of it is there. Gives the tokens that it took too.
     fn try_candidate(
         &self,
         user: &mut User,
         candidate: &Candidate<'_>,
-        tokens: u64,
+        cost: Cost,
         now: u64,
-    ) -> Result<Standing, Denial> {
+    ) -> Result<(Standing, u64), Denial> {
         let endpoint = self.endpoint(candidate.endpoint);
         let mut endpoint = endpoint.lock();
         endpoint.tokens.expire(now, TOKEN_TICKS.span);
@@ -176,16 +176,20 @@ impl LocalLimiter {
             &mut unlimited
         };
         user_tokens.expire(now, TOKEN_TICKS.span);
+        let mut tokens = cost.named.saturating_add(cost.guessed);
         for (window, limit) in [
             (&*user_tokens, candidate.tpm_user),
             (&endpoint.tokens, candidate.tpm_model),
         ] {
-            self.check_tokens(window, limit, tokens, now)
+            self.check_tokens(window, limit, cost.named, now)
                 .map_err(|mut denial| {
                     denial.standing.model_tokens_used = endpoint.tokens.total();
                     denial.standing.user_tokens_used = user_tokens.total();
                     denial
                 })?;
+            if limit != 0 {
+                tokens = tokens.min(limit.saturating_sub(window.total()));
+            }
         }
         if candidate.max_in_flight != 0 && endpoint.in_flight >= candidate.max_in_flight {
             return Err(Denial {
@@ -205,7 +209,7 @@ impl LocalLimiter {
             self.token_level(user_tokens, candidate.tpm_user, now),
             self.token_level(&endpoint.tokens, candidate.tpm_model, now),
         ];
-        Ok(Standing {
+        let standing = Standing {
             requests: None,
             tokens: levels
                 .into_iter()
@@ -213,7 +217,8 @@ impl LocalLimiter {
                 .min_by_key(|level| level.remaining),
             model_tokens_used: endpoint.tokens.total(),
             user_tokens_used: user_tokens.total(),
-        })
+        };
+        Ok((standing, tokens))
     }
 
     fn check_tokens(
@@ -261,8 +266,9 @@ impl LocalLimiter {
         }
         let mut denial: Option<Denial> = None;
         for (index, candidate) in ask.candidates.iter().enumerate() {
-            let standing = match self.try_candidate(user, candidate, ask.tokens, token_now) {
-                Ok(standing) => standing,
+            let taken = self.try_candidate(user, candidate, ask.cost, token_now);
+            let (standing, tokens) = match taken {
+                Ok(taken) => taken,
                 Err(mut this) => {
                     this.standing.requests = self.request_level(user, limits, rate_now);
                     denial = Some(milder(denial, this));
@@ -287,7 +293,7 @@ impl LocalLimiter {
                     user: Arc::clone(ask.user),
                     endpoint: Arc::clone(candidate.endpoint),
                     tick: token_now,
-                    tokens: ask.tokens,
+                    tokens,
                     tpm_model: candidate.tpm_model,
                     tpm_user: candidate.tpm_user,
                 },

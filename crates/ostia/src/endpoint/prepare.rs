@@ -1,6 +1,6 @@
 use http::header::{
-    ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue,
-    USER_AGENT,
+    ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONNECTION, CONTENT_TYPE, HeaderMap, HeaderName,
+    HeaderValue, USER_AGENT,
 };
 use ostia_core::RequestId;
 
@@ -65,7 +65,11 @@ impl Constants {
         let mut headers = HeaderMap::with_capacity(12);
         headers.insert(CONTENT_TYPE, content_type(call, client));
         let forwarded = deployment.target.forward_headers.iter();
+        let hops = named_in_connection(client);
         for name in PASSED.iter().chain(forwarded) {
+            if hops.contains(name) {
+                continue;
+            }
             for value in client.get_all(name) {
                 headers.append(name.clone(), value.clone());
             }
@@ -81,6 +85,19 @@ impl Constants {
         }
         headers
     }
+}
+
+/// What the client meant for us alone (RFC 9110 section 7.6.1).
+fn named_in_connection(client: &HeaderMap) -> Vec<HeaderName> {
+    client
+        .get_all(CONNECTION)
+        .iter()
+        .filter_map(|line| line.to_str().ok())
+        .flat_map(|line| line.split(','))
+        .map(str::trim)
+        .filter(|option| !option.eq_ignore_ascii_case("keep-alive"))
+        .filter_map(|option| option.parse().ok())
+        .collect()
 }
 
 /// Whether this call is sent with `stream_options.include_usage` although the client did not ask for it.

@@ -100,6 +100,14 @@ impl Api {
         )
     }
 
+    /// Its answer is text that the model makes, so output tokens can be estimated from what came.
+    pub const fn generates_text(&self) -> bool {
+        matches!(
+            self,
+            Self::ChatCompletions | Self::Completions | Self::Responses | Self::Messages
+        )
+    }
+
     /// Sounds and pictures go out as whatever they are, and their bytes say nothing of tokens.
     pub fn answers_with_media(&self) -> bool {
         self.takes_forms()

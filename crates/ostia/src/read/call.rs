@@ -1,6 +1,7 @@
 use std::ops::Range;
 
 use bytes::Bytes;
+use ostia_core::Cost;
 
 use super::{Api, Reserved};
 
@@ -57,17 +58,19 @@ pub enum StreamOptions {
 
 impl Call {
     /// What a limit of tokens a minute has to keep free for this call: the prompt's estimate and the most it may
-    /// generate. `default_output` stands in where the client named no cap.
-    pub fn tokens_to_reserve(&self, default_output: u64) -> u64 {
+    /// generate. `default_output` is the guess where the client named no cap.
+    pub fn cost(&self, default_output: u64) -> Cost {
         if !self.api.runs_a_model() {
-            return 0;
+            return Cost::default();
         }
-        let output = match self.api {
-            Api::ChatCompletions | Api::Completions | Api::Responses | Api::Messages => {
-                self.output_cap.unwrap_or(default_output)
-            }
-            _ => 0,
+        let (cap, guessed) = match (self.api.generates_text(), self.output_cap) {
+            (true, Some(cap)) => (cap, 0),
+            (true, None) => (0, default_output),
+            (false, _) => (0, 0),
         };
-        self.prompt_estimate.saturating_add(output)
+        Cost {
+            named: self.prompt_estimate.saturating_add(cap),
+            guessed,
+        }
     }
 }

@@ -5,9 +5,10 @@ use http::{Response, StatusCode, response};
 
 use super::backend_error::read_text;
 use super::bulk::{BulkBody, Collected};
-use super::head::{Form, Meaning, add_stream_headers, client_headers, meaning, refusal_headers};
+use super::head::{Form, Meaning, client_headers, meaning, refusal_headers};
 use super::meter::{is_json, read_answer};
 use super::stream::StreamBody;
+use super::text_length;
 use super::{BackendRefusal, ClientBody, Context, InFlight};
 use crate::error::{Fault, Refusal};
 use crate::upstream::{Answer, UpstreamBody};
@@ -56,8 +57,7 @@ async fn begin_stream(
     in_flight: InFlight,
     context: Context,
 ) -> Result<Response<ClientBody>, Refusal> {
-    let mut headers = client_headers(&head.headers, &context);
-    add_stream_headers(&mut headers);
+    let headers = client_headers(&head.headers, &context);
     let mut stream = Box::new(StreamBody::new(
         head.status.as_u16(),
         body,
@@ -80,13 +80,20 @@ async fn begin_bulk(
     let headers = client_headers(&head.headers, &context);
     let clock = Arc::clone(&context.clock);
     let responses = Arc::clone(&context.responses);
+    let generates_text = context.api.generates_text();
     let holds = form != Form::Any { waits: false };
     let mut bulk = Box::new(BulkBody::new(body, in_flight, context, holds));
     let collected = poll_fn(|task| bulk.poll_collect(task)).await;
     bulk.in_flight().begun(head.status.as_u16(), clock.now());
     let whole = match collected {
         Ok(Collected::Whole(whole)) => whole,
-        Ok(Collected::Begun) => return Ok(respond(head.status, headers, ClientBody::bulk(bulk))),
+        Ok(Collected::Begun) if matches!(form, Form::Any { .. }) || bulk.begins_as_json() => {
+            return Ok(respond(head.status, headers, ClientBody::bulk(bulk)));
+        }
+        Ok(Collected::Begun) => {
+            let error = RelayError::Fault(Fault::NotJson);
+            return Err(end(bulk.in_flight(), error));
+        }
         Err(fault) => return Err(end(bulk.in_flight(), RelayError::Fault(fault))),
     };
     let reading = read_answer(&whole);
@@ -110,7 +117,11 @@ async fn begin_bulk(
     if let Some(id) = &reading.response_id {
         bulk.in_flight().note_response(&responses, id);
     }
-    bulk.finish_whole(whole.len() as u64, reading.usage);
+    let counted = match reading.usage {
+        None if generates_text => text_length::count_tokens(&whole),
+        _ => 0,
+    };
+    bulk.finish_whole(whole.len() as u64, reading.usage, counted);
     Ok(respond(head.status, headers, ClientBody::whole(whole)))
 }
 

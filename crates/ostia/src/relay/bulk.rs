@@ -87,9 +87,19 @@ where
         Poll::Ready(Ok(Collected::Begun))
     }
 
-    /// The answer is whole and sound: writes the row. Call it before the bytes are handed over.
-    pub(super) fn finish_whole(&mut self, body_length: u64, usage: Option<Usage>) {
-        self.finish(body_length, usage);
+    /// The answer is whole and sound: writes the row. Call it before the bytes are handed over. `counted`: output
+    /// tokens, for the case that the backend does not say.
+    pub(super) fn finish_whole(&mut self, length: u64, usage: Option<Usage>, counted: u64) {
+        let usage = usage.unwrap_or_else(|| self.estimate(counted));
+        self.finish(length, usage);
+    }
+
+    /// Whether what came so far can be the beginning of JSON that is not small.
+    pub(super) fn begins_as_json(&self) -> bool {
+        let mut bytes = self.ready.iter().flatten();
+        bytes
+            .find(|byte| !byte.is_ascii_whitespace())
+            .is_some_and(|first| matches!(first, b'{' | b'['))
     }
 
     fn poll_backend(&mut self, task: &mut TaskContext<'_>) -> Poll<Result<Option<Bytes>, Fault>> {
@@ -138,13 +148,18 @@ where
         whole.freeze()
     }
 
-    fn finish(&mut self, response_bytes: u64, usage: Option<Usage>) {
-        let estimate = self.estimate();
+    fn finish(&mut self, response_bytes: u64, usage: Usage) {
         let facts = &mut self.in_flight.receipt.facts;
         facts.phase = Phase::Done;
         facts.response_bytes = response_bytes;
-        facts.usage = usage.unwrap_or(estimate);
+        facts.usage = usage;
         self.in_flight.finish(Outcome::Ok);
+    }
+
+    fn finish_large(&mut self) {
+        let usage = self.search.usage();
+        let usage = usage.unwrap_or_else(|| self.estimate(self.counted()));
+        self.finish(self.passed, usage);
     }
 
     /// Writes the row before the last bytes leave, where their number is known; before the end otherwise.
@@ -154,7 +169,7 @@ where
         let backend_done =
             self.remaining == Some(0) || (self.length.is_none() && self.backend.is_none());
         if self.ready.is_empty() && backend_done {
-            self.finish(self.passed, self.search.usage());
+            self.finish_large();
         }
         data
     }
@@ -168,7 +183,7 @@ where
                 source: UsageSource::Estimated,
                 ..usage
             });
-            let estimate = self.estimate();
+            let estimate = self.estimate(self.counted());
             let facts = &mut self.in_flight.receipt.facts;
             facts.phase = Phase::Streaming;
             facts.response_bytes = self.passed;
@@ -205,7 +220,7 @@ where
             Ok(Some(data)) => Poll::Ready(Some(Ok(Frame::data(this.pass(data))))),
             Ok(None) => {
                 if !this.in_flight.receipt.is_closed() {
-                    this.finish(this.passed, this.search.usage());
+                    this.finish_large();
                 }
                 Poll::Ready(None)
             }
@@ -233,10 +248,18 @@ where
 
 impl<B> BulkBody<B> {
     /// What is written down where the backend does not say.
-    fn estimate(&self) -> Usage {
+    fn estimate(&self, counted: u64) -> Usage {
         match self.context.api.runs_a_model() {
-            true => self.in_flight.receipt.opening().estimate(0),
+            true => self.in_flight.receipt.opening().estimate(counted),
             false => Usage::default(),
+        }
+    }
+
+    /// Output tokens by the bytes that came, of an answer that was not looked at whole.
+    fn counted(&self) -> u64 {
+        match self.context.api.generates_text() {
+            true => self.passed.max(self.collected as u64) / 4,
+            false => 0,
         }
     }
 }
@@ -246,7 +269,7 @@ impl<B> Drop for BulkBody<B> {
         if self.in_flight.receipt.is_closed() {
             return;
         }
-        let estimate = self.estimate();
+        let estimate = self.estimate(self.counted());
         let facts = &mut self.in_flight.receipt.facts;
         facts.response_bytes = self.passed;
         facts.phase = Phase::Streaming;

@@ -34,9 +34,12 @@ pub(super) fn meaning(head: &response::Parts, context: &Context) -> Meaning {
     match head.status.as_u16() {
         // Speech is asked for as events by another word than `stream`.
         200..=299 if is_events(&head.headers) => {
-            match context.stream || context.api.answers_with_media() {
-                true => Meaning::Events,
-                false => Meaning::Unusable,
+            let asked = context.stream || context.api.answers_with_media();
+            match (asked, is_encoded(&head.headers)) {
+                (false, _) => Meaning::Unusable,
+                (true, false) => Meaning::Events,
+                // Nothing can be read in it, and nothing put into it.
+                (true, true) => Meaning::Bulk(Form::Any { waits: false }),
             }
         }
         200..=299 => Meaning::Bulk(form(&head.headers, &context.api)),
@@ -63,11 +66,14 @@ pub(super) fn client_headers(backend: &HeaderMap, context: &Context) -> HeaderMa
     for (name, value) in backend_limits(backend, context) {
         headers.append(name, value);
     }
+    if is_events(backend) {
+        add_stream_headers(&mut headers);
+    }
     headers
 }
 
 /// What a stream's head says besides: no cache and no proxy may hold it back.
-pub(super) fn add_stream_headers(headers: &mut HeaderMap) {
+fn add_stream_headers(headers: &mut HeaderMap) {
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     headers.insert(
         HeaderName::from_static("x-accel-buffering"),

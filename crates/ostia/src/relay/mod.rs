@@ -14,6 +14,7 @@ mod meter;
 mod pace;
 mod sse;
 mod stream;
+mod text_length;
 mod usage;
 mod usage_search;
 

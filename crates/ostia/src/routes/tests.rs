@@ -55,10 +55,7 @@ fn reserved_apis_are_never_inference() {
     for path in [
         "/v1/files",
         "/v1/batches/b1",
-        "/v1/models",
-        "/v1/models/m",
         "/c/f/v1/files",
-        "/c/f/v1/models",
         "/v1/responses/r1",
         "/v1/responses/r1/cancel",
         "/v1/threads/t/runs",
@@ -84,6 +81,22 @@ fn reserved_apis_are_never_inference() {
         inference("/c/sam3service/v1/embeddings"),
         Ok(Route::Inference(_))
     ));
+}
+
+#[test]
+fn lists_of_models_are_only_read() {
+    for path in [
+        "/v1/models",
+        "/v1/models/m",
+        "/c/f/v1/models",
+        "/c/f/v1/models/m",
+    ] {
+        for method in [Method::POST, Method::PUT, Method::DELETE] {
+            let lost = Route::find(&method, path, "");
+            let allow = "GET, HEAD".to_owned();
+            assert_eq!(lost, Err(Lost::NoMethod { allow, open: false }), "{path}");
+        }
+    }
 }
 
 #[test]

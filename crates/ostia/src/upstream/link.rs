@@ -80,6 +80,9 @@ impl Link {
         })
         .await;
         let written = self.traffic.written() != written;
+        if written && !told {
+            begun();
+        }
         let answered = self.traffic.read() != read;
         let (kind, detail) = match outcome {
             Some(Ok(answer)) if answer.status() == StatusCode::SWITCHING_PROTOCOLS => {
@@ -206,7 +209,7 @@ impl Stall {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
+    use std::io::{Read, Write};
 
     use http::{HeaderMap, Method};
     use http_body_util::BodyExt;
@@ -256,6 +259,44 @@ mod tests {
         assert_eq!(frame.unwrap().unwrap().into_data().unwrap(), "big");
         assert!(body.is_end_stream() || body.frame().await.is_none());
         assert!(!link.is_idle());
+    }
+
+    /// Write and answer may fall into one poll: with a peer so near and a body so long, they do now and then.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn an_answer_at_once_tells_that_the_request_had_begun() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        std::thread::spawn(move || {
+            for peer in listener.incoming() {
+                let mut peer = peer.unwrap();
+                peer.read_exact(&mut [0]).unwrap();
+                peer.write_all(b"HTTP/1.1 500 No\r\ncontent-length: 0\r\n\r\n")
+                    .unwrap();
+                let _ = std::io::copy(&mut peer, &mut std::io::sink());
+            }
+        });
+        let origin = Origin {
+            scheme: Scheme::Http,
+            host: "127.0.0.1".into(),
+            port: address.port(),
+        };
+        let body = Bytes::from(vec![b'x'; 200_000]);
+        for _ in 0..200 {
+            let stream = tokio::net::TcpStream::connect(address).await.unwrap();
+            let open = Arc::<Gauges>::default().opened();
+            let mut link = Link::open(Socket::new(Stream::Plain(stream)), open)
+                .await
+                .unwrap();
+            let body = vec![body.clone()];
+            let request = Message::new(Method::POST, "/".to_owned(), HeaderMap::new(), body)
+                .unwrap()
+                .into_http1(&Place::new(&origin, None).unwrap())
+                .unwrap();
+            let mut told = 0;
+            let answer = link.exchange(request, None, &mut || told += 1).await;
+            let answer = answer.map_err(|trouble| trouble.detail).unwrap();
+            assert_eq!((answer.status().as_u16(), told), (500, 1));
+        }
     }
 
     fn deadline(stall: &mut Pin<&mut Stall>, written: u64) -> Option<Instant> {

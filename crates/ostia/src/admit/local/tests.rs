@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ostia_core::{
-    Ask, Candidate, Denial, DenialReason, Grant, Limiter, ManualClock, Reserving, UserLimits,
+    Ask, Candidate, Cost, Denial, DenialReason, Grant, Limiter, ManualClock, Reserving, UserLimits,
 };
 use proptest::prelude::*;
 
@@ -38,6 +38,17 @@ impl Rig {
         tokens: u64,
         limits: Limits,
     ) -> Result<Grant, Denial> {
+        self.ask_more(user, endpoints, (tokens, 0), limits)
+    }
+
+    /// What is named and what is guessed.
+    fn ask_more(
+        &self,
+        user: &str,
+        endpoints: &[&str],
+        (tokens, guessed): (u64, u64),
+        limits: Limits,
+    ) -> Result<Grant, Denial> {
         let user: Arc<str> = user.into();
         let names: Vec<Arc<str>> = endpoints.iter().map(|name| Arc::from(*name)).collect();
         let candidates: Vec<Candidate<'_>> = names
@@ -55,7 +66,10 @@ impl Rig {
                 requests_per_second: limits.rate,
                 max_in_flight: limits.user_in_flight,
             }),
-            tokens,
+            cost: Cost {
+                named: tokens,
+                guessed,
+            },
             candidates: &candidates,
         };
         match self.limiter.reserve(&ask) {
@@ -74,6 +88,27 @@ impl Rig {
 
 fn reason(answer: Result<Grant, Denial>) -> DenialReason {
     answer.expect_err("a denial").reason
+}
+
+#[test]
+fn a_guess_takes_the_room_there_is_and_refuses_nobody() {
+    let rig = rig();
+    let limits = Limits {
+        tpm_user: 100,
+        tpm_model: 80,
+        ..Limits::default()
+    };
+    let first = rig.ask_more("u", &["e"], (10, 1_000), limits).unwrap();
+    assert_eq!(first.endpoint.tokens, 80);
+    let denied = rig.ask_more("u", &["e"], (10, 1_000), limits).unwrap_err();
+    assert_eq!(denied.reason, DenialReason::Tokens);
+    rig.limiter.settle(first.endpoint, 30);
+    let second = rig.ask_more("u", &["e"], (10, 20), limits).unwrap();
+    assert_eq!(second.endpoint.tokens, 30);
+    let third = rig.ask_more("u", &["e"], (10, 20), limits).unwrap();
+    assert_eq!(third.endpoint.tokens, 20);
+    let none = rig.ask_more("u", &["e"], (10, u64::MAX), Limits::default());
+    assert_eq!(none.unwrap().endpoint.tokens, u64::MAX);
 }
 
 #[test]

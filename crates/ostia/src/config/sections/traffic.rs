@@ -44,7 +44,7 @@ pub(super) fn read_limits(root: &mut Section<'_, '_>, reading: &Reading<'_>) -> 
             "default_output_tokens",
             1024,
             (0, u64::MAX),
-            "Output tokens reserved for a request that names no cap of its own; what is not used is given back.",
+            "Output tokens reserved for a request that names no cap of its own, as far as the limits have room; what is not used is given back.",
         ),
         shared: (!shared.expose().is_empty()).then_some(shared),
     };
