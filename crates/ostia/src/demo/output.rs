@@ -7,6 +7,8 @@ use super::schema::smallest;
 const JSON_TOKEN: usize = 4;
 /// Of what was said, so much is quoted.
 const QUOTED_WORDS: usize = 12;
+/// Of a word; what is one word may be a megabyte of base64, and an answer may be asked for a thousand times.
+const QUOTED_LETTERS: usize = 200;
 
 /// What the simulated model says: one piece a token.
 #[derive(Debug, Clone)]
@@ -77,7 +79,10 @@ fn arguments(schema: &Value) -> Value {
 }
 
 fn reply(said: &str) -> String {
-    let quoted: Vec<&str> = said.split_whitespace().take(QUOTED_WORDS).collect();
+    let words = said.split_whitespace().take(QUOTED_WORDS);
+    let quoted: Vec<String> = words
+        .map(|word| word.chars().take(QUOTED_LETTERS).collect())
+        .collect();
     format!(
         "You said: \"{}\". I am the simulated model of ostia serve --demo: I understand nothing, but what I write has the \
          shape, the pace and the token counts of a real answer.",

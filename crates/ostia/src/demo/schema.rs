@@ -1,20 +1,25 @@
 //! The smallest value that a simple JSON Schema accepts.
 
+use std::cell::Cell;
+
 use serde_json::{Map, Value, json};
 
 /// Schemas that refer to themselves end here.
 const DEEPEST: usize = 16;
+/// So do those that ask for lists of lists of lists.
+const MOST_VALUES: usize = 10_000;
 
 /// `null` for what it does not understand.
 pub(super) fn smallest(schema: &Value) -> Value {
-    value(schema, schema, 0)
+    value(schema, schema, 0, &Cell::new(0))
 }
 
-fn value(schema: &Value, root: &Value, depth: usize) -> Value {
-    if depth > DEEPEST {
+fn value(schema: &Value, root: &Value, depth: usize, made: &Cell<usize>) -> Value {
+    made.set(made.get() + 1);
+    if depth > DEEPEST || made.get() > MOST_VALUES {
         return Value::Null;
     }
-    let inner = |schema: &Value| value(schema, root, depth + 1);
+    let inner = |schema: &Value| value(schema, root, depth + 1, made);
     if let Some(reference) = schema["$ref"].as_str() {
         let target = reference.strip_prefix('#').and_then(|at| root.pointer(at));
         return target.map_or(Value::Null, inner);
@@ -141,5 +146,12 @@ mod tests {
         let endless =
             json!({"type": "object", "required": ["next"], "properties": {"next": {"$ref": "#"}}});
         assert!(smallest(&endless).is_object());
+    }
+
+    #[test]
+    fn lists_of_lists_of_lists_end() {
+        let list = json!({"type": "array", "minItems": 64, "items": {"$ref": "#"}});
+        let text = smallest(&list).to_string();
+        assert!(text.len() < 1_000_000, "{}", text.len());
     }
 }

@@ -252,10 +252,18 @@ pub(super) fn read_store(root: &mut Section<'_, '_>, reading: &Reading<'_>) -> S
     let url = section.text(
         "url",
         "sqlite://ostia.db",
-        "`sqlite://PATH`. `postgres://...` is accepted here, and not served yet: the start says so.",
+        "`sqlite://PATH`. `postgres://...` is not served yet: an error.",
     );
     section.finish();
     match store_url(&url, &reading.folder) {
+        Some(url) if url.starts_with("postgres:") => {
+            let text =
+                "PostgreSQL is not served by this version: write sqlite:// and the path of a file";
+            reading.fatal("store.url", text);
+            StoreSettings {
+                url: Secret::new(url),
+            }
+        }
         Some(url) => StoreSettings {
             url: Secret::new(url),
         },

@@ -265,6 +265,11 @@ const BAD: &[(&str, &str, &str)] = &[
         "sqlite://",
     ),
     (
+        "[store]\nurl = \"postgres://u:hunter2@h/db\"",
+        "ostia.toml:2:7: error",
+        "PostgreSQL is not served",
+    ),
+    (
         "[auth]\nproviders = []",
         "ostia.toml:2:13: error",
         "is empty",

@@ -112,7 +112,7 @@ fn values_from_everywhere() {
         )
         .file("secrets/globus", "hunter2\n")
         .file("one.env", "STORE_URL=sqlite://one.db\nTPM=1\n")
-        .file("two.env", "STORE_URL='postgres://u:hunter3@h/db'\n")
+        .file("two.env", "STORE_URL='sqlite:///srv/hunter3.db'\n")
         .variable("GLOBUS_ID", "id")
         .variable("TPM", "5")
         .variable("NOTICE", "")
@@ -144,7 +144,7 @@ fn values_from_everywhere() {
         settings.server.cors_origins,
         ["https://a.org", "https://b.org"]
     );
-    assert_eq!(settings.store.url.expose(), "postgres://u:hunter3@h/db");
+    assert_eq!(settings.store.url.expose(), "sqlite:///srv/hunter3.db");
     assert_eq!(settings.auth.globus.client_id, "id");
     assert_eq!(settings.auth.globus.client_secret.expose(), "hunter2");
     assert_eq!(settings.auth.globus.idp_domains, ["lab.org", "other.org"]);
