@@ -165,15 +165,15 @@ where
 
     fn place(&mut self, piece: Piece, now: Instant) {
         self.in_flight.begun(self.status, now);
-        let event = match piece {
+        let (seen, event) = match piece {
             Piece::Part(bytes) => {
                 self.meter.part(&bytes);
                 return self.forward(bytes);
             }
-            Piece::Event(event) => event,
+            Piece::LastPart(bytes) => (self.meter.last_part(&bytes), bytes),
+            Piece::Event(event) => (self.meter.event(&event), event),
         };
         self.events += 1;
-        let seen = self.meter.event(&event);
         if let Some(id) = self.meter.take_response_id() {
             self.in_flight.note_response(&self.context.responses, &id);
         }
@@ -216,11 +216,14 @@ where
             return Pull::Progress;
         }
         let mut complete = self.terminal || !self.marker_due();
-        if !tail.is_empty() {
+        let seen = if self.splitter.is_in_parts() {
+            self.meter.last_part(&tail)
+        } else {
             complete |= is_done(&data_of(&tail));
-            if self.meter.event(&tail) != Seen::Hide {
-                self.forward(tail);
-            }
+            self.meter.event(&tail)
+        };
+        if !tail.is_empty() && seen != Seen::Hide {
+            self.forward(tail);
         }
         self.ready.extend(self.held.drain(..));
         if complete {
