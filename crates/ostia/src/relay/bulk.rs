@@ -86,6 +86,7 @@ where
                 None => return Poll::Ready(Ok(Collected::Whole(self.join()))),
             }
         }
+        self.context.bind_wire();
         Poll::Ready(Ok(Collected::Begun))
     }
 
@@ -156,6 +157,7 @@ where
         facts.response_bytes = response_bytes;
         facts.usage = usage;
         self.in_flight.finish(Outcome::Ok);
+        self.context.free_wire();
     }
 
     fn finish_large(&mut self) {
@@ -184,6 +186,7 @@ where
     fn break_off(&mut self, fault: Fault) {
         self.broken = true;
         self.backend = None;
+        self.context.free_wire();
         if !self.in_flight.receipt.is_closed() {
             let estimate = self.estimate(self.counted());
             let facts = &mut self.in_flight.receipt.facts;

@@ -101,6 +101,9 @@ where
                 Pull::Fault(fault) => self.break_off(fault),
             }
         }
+        if self.state == State::Relaying {
+            self.context.bind_wire();
+        }
         Poll::Ready(Ok(()))
     }
 
@@ -267,6 +270,8 @@ where
             self.ready.push_back(tail);
         }
         self.finish_whole();
+        // The backend may go on for ever.
+        self.context.bind_wire();
         self.state = State::Trailing;
     }
 
@@ -289,6 +294,7 @@ where
         facts.response_bytes = self.passed + pending as u64;
         facts.usage = usage;
         self.in_flight.finish(outcome);
+        self.context.free_wire();
     }
 
     /// All whole events so far, then the error event, then a message that does not end properly.
