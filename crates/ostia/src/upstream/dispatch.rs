@@ -99,7 +99,6 @@ pub async fn send(
         return Err(Failure {
             kind: FailureKind::Unreachable,
             phase: Phase::Connecting,
-            bytes_sent: false,
             retry_safe: true,
             sends: 0,
             detail: "the endpoint has no usable client".to_owned(),
@@ -138,7 +137,6 @@ fn out_of_time(facts: &Facts, attempts_before: u32) -> Failure {
     Failure {
         kind: FailureKind::Timeout,
         phase: facts.phase,
-        bytes_sent: sends > 0,
         retry_safe: false,
         sends,
         detail: "no head of an answer within the total timeout".to_owned(),
