@@ -4,7 +4,7 @@ use ostia_core::{Clock, Facts, Phase, Receipt};
 
 use super::client::{Client, within};
 use super::resolver::Resolver;
-use super::{Answer, Failure, FailureKind, UpstreamBody};
+use super::{Answer, Failure, FailureKind, Stats, UpstreamBody};
 use crate::admit::Admission;
 use crate::catalog::{Catalog, Serving};
 use crate::endpoint::Outgoing;
@@ -45,6 +45,19 @@ impl Upstreams {
         for client in self.clients.iter().flatten() {
             client.sweep();
         }
+    }
+
+    /// What the connections of all of them do right now.
+    pub fn stats(&self) -> Stats {
+        let mut all = Stats::default();
+        for client in self.clients.iter().flatten() {
+            let stats = client.stats();
+            all.open += stats.open;
+            all.idle += stats.idle;
+            all.in_use += stats.in_use;
+            all.opened_total += stats.opened_total;
+        }
+        all
     }
 
     pub fn client(&self, index: usize) -> Option<&Arc<Client>> {
