@@ -7,7 +7,8 @@ use crate::client::{RawClient, Request};
 use crate::patience::within;
 
 /// Gauges that count what a request holds. Every series of each must come back to zero.
-const HELD: [&str; 3] = [
+const HELD: [&str; 4] = [
+    "ostia_backend_connections_in_use",
     "ostia_endpoint_in_flight",
     "ostia_ledger_open_receipts",
     "ostia_request_body_bytes",
@@ -81,7 +82,7 @@ mod tests {
     #[test]
     fn what_is_held_or_missing_is_named() {
         let rest = "# TYPE ostia_endpoint_in_flight gauge\nostia_endpoint_in_flight{endpoint=\"a b\"} 0\n\
-                    ostia_ledger_open_receipts 0\nostia_request_body_bytes 0\n# EOF\n";
+                    ostia_backend_connections_in_use 0\nostia_ledger_open_receipts 0\nostia_request_body_bytes 0\n# EOF\n";
         assert_eq!(held(rest), Vec::<String>::new());
         let busy = rest
             .replace(

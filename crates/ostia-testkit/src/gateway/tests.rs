@@ -19,7 +19,7 @@ struct StandIn {
 impl StandIn {
     async fn start() -> Self {
         let admin = FakeBackend::start().await;
-        let gauges = "ostia_endpoint_in_flight{endpoint=\"e\"} 0\nostia_ledger_open_receipts 0\nostia_request_body_bytes 0\n";
+        let gauges = "ostia_backend_connections_in_use 0\nostia_endpoint_in_flight{endpoint=\"e\"} 0\nostia_ledger_open_receipts 0\nostia_request_body_bytes 0\n";
         admin.otherwise(Script::raw(200, gauges));
         Self {
             front: Arc::new(FakeBackend::start().await),

@@ -65,6 +65,10 @@ const ODD: &[&str] = &[
     "content-length: $n\ncontent-length: $n\n\n$b",
     "content-length: $n\ncontent-length: 6\n\n$b",
     "content-length: 0\nContent-Length: $n\n\n$b",
+    concat!(
+        "content-length: 00000000000000000000000000000000",
+        "0000000000000000000000000000000000000000$n\n\n$b"
+    ),
     "content-length : $n\n\n$b",
     "content-length\n: $n\n\n$b",
     "x: y\n content-length: $n\n\n$b",

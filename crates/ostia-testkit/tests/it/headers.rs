@@ -60,7 +60,14 @@ const KEPT_HERE: [(&str, &str); 18] = [
 #[tokio::test]
 async fn the_backend_gets_the_listed_headers_and_no_others() {
     let backend = FakeBackend::start().await;
-    let endpoint = Endpoint::of("m", &backend).config("forward_headers", json!(["X-Site-Tag"]));
+    let forwarded = json!([
+        "X-Site-Tag",
+        "x-site-tag",
+        "Content-Type",
+        "Accept",
+        "X-Request-Id"
+    ]);
+    let endpoint = Endpoint::of("m", &backend).config("forward_headers", forwarded);
     let gateway = TestGateway::start(Site::new().endpoint(endpoint)).await;
     let mut request = gateway.chat("m");
     for (name, value) in ALLOWED.iter().chain(&KEPT_HERE) {
@@ -87,6 +94,13 @@ async fn the_backend_gets_the_listed_headers_and_no_others() {
         "accept-encoding",
     ]);
     assert_eq!(sent(received), expected);
+    for name in expected {
+        let given = ALLOWED
+            .iter()
+            .filter(|given| given.0.eq_ignore_ascii_case(&name));
+        let given = given.count().max(1);
+        assert_eq!(received.head.fields.all(&name).count(), given, "{name}");
+    }
     for (name, value) in ALLOWED {
         assert!(
             received.head.fields.all(name).any(|sent| sent == value),

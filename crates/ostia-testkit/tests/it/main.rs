@@ -15,6 +15,7 @@ mod concurrency;
 mod desync;
 mod dialects;
 mod disabled;
+mod echoes;
 mod event_streams;
 mod fidelity;
 mod hang_ups;

@@ -144,6 +144,8 @@ async fn the_admin_listener_tells_health_and_figures_and_relays_nothing() {
         "ostia_prompt_tokens_total",
         "ostia_completion_tokens_total",
         "ostia_connections",
+        "ostia_backend_connections",
+        "ostia_backend_connections_idle",
     ] {
         assert!(
             gauges::sum(&metrics, name).is_some(),

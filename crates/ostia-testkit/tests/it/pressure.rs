@@ -5,7 +5,7 @@ use ostia_testkit::client::{Ended, HangUp, RawClient};
 use ostia_testkit::gateway::TestGateway;
 use serde_json::json;
 
-use crate::common::{assert_error, chat_event, rig};
+use crate::common::{assert_error, chat_event, rig, rig_with, told};
 
 const MEGABYTE: u64 = 1 << 20;
 /// What two pairs of kernel buffers and the gateway hold together, at most; Linux lets a loopback buffer grow to 6 MiB.
@@ -56,6 +56,37 @@ async fn a_backend_is_held_back_by_a_client_that_does_not_read() {
     let rows = gateway.finish(&[&backend]).await;
     let left = rows.iter().filter(|row| row.outcome == "client_closed");
     assert_eq!(left.count(), 2, "{rows:?}");
+}
+
+/// Each read puts the write-idle limit off; the slot must come back all the same.
+#[tokio::test]
+async fn a_client_that_reads_a_little_now_and_then_is_cut_off_at_the_total_timeout() {
+    let (backend, gateway) = rig_with("[upstream]\ntotal_timeout = \"500ms\"").await;
+    let stream = Script::repeated(chat_event(&"x".repeat(1 << 16)), u64::MAX)
+        .header("content-type", "text/event-stream")
+        .framing(ScriptFraming::Chunked);
+    let plain = Script::repeated(vec![b'x'; 1 << 16], u64::MAX).framing(ScriptFraming::Chunked);
+    let speech = gateway.request("audio/speech", "m", &json!({"input": "x"}));
+    let cases = [(plain, speech), (stream, gateway.chat_stream("m"))];
+    for (number, (script, request)) in cases.into_iter().enumerate() {
+        backend.next(script);
+        let mut client = RawClient::connect_narrow(gateway.address()).await;
+        client.send(request.bytes()).await;
+        let sipping = async {
+            while !client.take(1 << 14).await.is_empty() {
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            }
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            () = sipping => {}
+            _ = backend.aborts(number + 1) => {}
+        }
+    }
+    for row in gateway.finish(&[&backend]).await {
+        assert_eq!(told(&row), ("client_closed", "streaming", ""));
+        assert!(row.response_bytes > 0);
+    }
 }
 
 #[tokio::test]

@@ -105,7 +105,6 @@ fn options() -> listen::Options {
     listen::Options {
         max_connections: 10_000,
         header_timeout: Duration::from_secs(60),
-        body_idle_timeout: Duration::from_secs(10),
         write_idle_timeout: Duration::from_secs(60),
         give_up_grace: Duration::ZERO,
         trusted_proxies: Vec::new(),

@@ -19,12 +19,6 @@ pub struct Outgoing {
     pub stream: bool,
 }
 
-impl Outgoing {
-    pub fn body_length(&self) -> u64 {
-        self.body.iter().map(|piece| piece.len() as u64).sum()
-    }
-}
-
 /// What of an [`Outgoing`] holds for the answer, once it was sent.
 #[derive(Debug, Clone, Copy)]
 pub struct Promise {

@@ -23,6 +23,8 @@ const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// What is the same for every request to an endpoint.
 pub(super) struct Constants {
     authorization: Option<HeaderValue>,
+    /// The client's headers that this backend gets, each once.
+    passed: Vec<HeaderName>,
 }
 
 impl Constants {
@@ -32,7 +34,16 @@ impl Constants {
             value.set_sensitive(true);
             Some(value)
         });
-        Self { authorization }
+        let mut passed = PASSED.to_vec();
+        for name in &deployment.target.forward_headers {
+            if ![CONTENT_TYPE, X_REQUEST_ID].contains(name) && !passed.contains(name) {
+                passed.push(name.clone());
+            }
+        }
+        Self {
+            authorization,
+            passed,
+        }
     }
 
     /// The direct API: the client's body with the least changes, the allowed headers, the endpoint's own key.
@@ -48,25 +59,18 @@ impl Constants {
         Outgoing {
             origin: None,
             path_and_query: target.path_and_query(call.api.as_str()),
-            headers: self.headers(deployment, call, id, client),
+            headers: self.headers(call, id, client),
             body: call.pieces(upstream_model, target.inject_usage),
             timeouts: target.timeouts,
             stream: call.stream,
         }
     }
 
-    fn headers(
-        &self,
-        deployment: &Deployment,
-        call: &Call,
-        id: RequestId,
-        client: &HeaderMap,
-    ) -> HeaderMap {
+    fn headers(&self, call: &Call, id: RequestId, client: &HeaderMap) -> HeaderMap {
         let mut headers = HeaderMap::with_capacity(12);
         headers.insert(CONTENT_TYPE, content_type(call, client));
-        let forwarded = deployment.target.forward_headers.iter();
         let hops = named_in_connection(client);
-        for name in PASSED.iter().chain(forwarded) {
+        for name in &self.passed {
             if hops.contains(name) {
                 continue;
             }
@@ -79,7 +83,6 @@ impl Constants {
         if let Ok(value) = HeaderValue::from_str(id.encode(&mut buffer)) {
             headers.insert(X_REQUEST_ID, value);
         }
-        headers.remove(AUTHORIZATION);
         if let Some(value) = &self.authorization {
             headers.insert(AUTHORIZATION, value.clone());
         }

@@ -54,7 +54,10 @@ impl<H: Handler> Service<Request<Incoming>> for Exchanges<H> {
         // Nothing is ever upgraded: no handler may find the means to.
         head.extensions.remove::<OnUpgrade>();
         let (stream, wire) = match &self.protocol {
-            Protocol::Http1(wire) => (None, Arc::clone(wire)),
+            Protocol::Http1(wire) => {
+                wire.end_within(None);
+                (None, Arc::clone(wire))
+            }
             Protocol::Http2(queue) => {
                 let parts = queue.announce();
                 let wire = Arc::clone(&parts.wire);
@@ -79,7 +82,6 @@ impl<H: Handler> Service<Request<Incoming>> for Exchanges<H> {
             origin_ip: self.origin_ip(&head),
             head,
             body,
-            body_idle_timeout: self.shared.options.body_idle_timeout,
             peer_ip: self.peer_ip,
             received: clock.now(),
             received_unix_micros,

@@ -145,7 +145,8 @@ impl Future for Stream {
             this.polls = polls;
             this.stall.progress();
         }
-        if is_done || (waits_for_peer && this.stall.poll_elapsed(cx).is_ready()) {
+        let end = this.parts.wire.end();
+        if is_done || (waits_for_peer && this.stall.poll_elapsed(end, cx).is_ready()) {
             return Poll::Ready(flow.answered.load(Relaxed));
         }
         Poll::Pending

@@ -1,6 +1,6 @@
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use http::{Response, request};
@@ -16,8 +16,6 @@ pub struct Inbound {
     pub client_request_id: Option<Arc<str>>,
     pub head: request::Parts,
     pub body: Incoming,
-    /// The longest silence while the body arrives; zero is no limit. Kept by whoever reads `body`.
-    pub body_idle_timeout: Duration,
     /// The socket's other end; loopback for a Unix socket.
     pub peer_ip: IpAddr,
     /// The right-most hop that is no trusted proxy.

@@ -18,8 +18,6 @@ pub struct Options {
     pub max_connections: usize,
     /// For TLS and the first head together, and for each later head with the idle time before it.
     pub header_timeout: Duration,
-    /// Handed on as [`super::Inbound::body_idle_timeout`].
-    pub body_idle_timeout: Duration,
     /// How long the client may take none of the bytes that wait for it.
     pub write_idle_timeout: Duration,
     /// Between [`super::Drain::give_up`] and the end of whatever is still open.
@@ -35,7 +33,6 @@ impl Options {
         Self {
             max_connections: server.max_connections,
             header_timeout: server.header_timeout,
-            body_idle_timeout: server.body_idle_timeout,
             write_idle_timeout: server.write_idle_timeout,
             give_up_grace: GIVE_UP_GRACE,
             trusted_proxies: server.trusted_proxies.clone(),

@@ -117,7 +117,7 @@ impl Socket {
         Poll::Ready(Ok(()))
     }
 
-    /// Passes on what a write or flush gave, unless the client has taken nothing for too long.
+    /// Passes on what a write or flush gave, unless the client has taken nothing for too long or the answer's time is over.
     fn watch<T>(
         &mut self,
         cx: &mut Context<'_>,
@@ -128,10 +128,11 @@ impl Socket {
             self.stall.progress();
             return result;
         }
-        ready!(self.stall.poll_elapsed(cx));
+        let end = self.http1.as_ref().and_then(|http1| http1.wire.end());
+        ready!(self.stall.poll_elapsed(end, cx));
         Poll::Ready(Err(io::Error::new(
             io::ErrorKind::TimedOut,
-            "the client takes nothing",
+            "the client takes nothing, or too little",
         )))
     }
 

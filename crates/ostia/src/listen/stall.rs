@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
-/// A timer for "no progress since": made on the first stall and moved only when it fires, so that progress costs one
-/// store and no timer work.
+/// A timer for "no progress since": made on the first stall and moved only when it fires (or for an earlier end), so that
+/// progress costs one store and no timer work.
 pub(super) struct Stall {
     limit: Duration,
     deadline: Option<Instant>,
@@ -26,17 +26,21 @@ impl Stall {
         self.deadline = None;
     }
 
-    /// Ready when `limit` has passed since the first call after the last [`Stall::progress`].
-    pub fn poll_elapsed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.limit.is_zero() {
-            return Poll::Pending;
+    /// Ready when `limit` has passed since the first call after the last [`Stall::progress`], and at `end`, which a little
+    /// progress now and then does not put off.
+    pub fn poll_elapsed(&mut self, end: Option<Instant>, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.limit.is_zero() && self.deadline.is_none() {
+            self.deadline = Some(Instant::now() + self.limit);
         }
-        let deadline = *self
-            .deadline
-            .get_or_insert_with(|| Instant::now() + self.limit);
+        let Some(deadline) = self.deadline.into_iter().chain(end).min() else {
+            return Poll::Pending;
+        };
         let timer = self
             .timer
             .get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+        if timer.deadline() > deadline {
+            timer.as_mut().reset(deadline);
+        }
         loop {
             ready!(timer.as_mut().poll(cx));
             if timer.deadline() >= deadline {
@@ -64,7 +68,7 @@ mod tests {
         for _ in 0..3 {
             let start = Instant::now();
             stall.progress();
-            poll_fn(|cx| stall.poll_elapsed(cx)).await;
+            poll_fn(|cx| stall.poll_elapsed(None, cx)).await;
             assert!(start.elapsed() >= limit);
         }
     }
@@ -72,8 +76,21 @@ mod tests {
     #[tokio::test]
     async fn zero_is_no_limit() {
         let mut stall = Stall::new(Duration::ZERO);
-        let polled = poll_fn(|cx| Poll::Ready(stall.poll_elapsed(cx))).await;
+        let polled = poll_fn(|cx| Poll::Ready(stall.poll_elapsed(None, cx))).await;
         assert!(polled.is_pending());
         assert!(stall.timer.is_none());
+    }
+
+    #[tokio::test]
+    async fn progress_does_not_put_the_end_off() {
+        let end = Instant::now() + Duration::from_millis(20);
+        for limit in [Duration::ZERO, Duration::from_secs(60)] {
+            let mut stall = Stall::new(limit);
+            let polled = poll_fn(|cx| Poll::Ready(stall.poll_elapsed(None, cx))).await;
+            assert!(polled.is_pending());
+            stall.progress();
+            poll_fn(|cx| stall.poll_elapsed(Some(end), cx)).await;
+            assert!(Instant::now() >= end);
+        }
     }
 }

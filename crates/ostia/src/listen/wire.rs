@@ -1,6 +1,10 @@
 use std::future::poll_fn;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::time::Instant;
 
 /// What an answer's body and its connection's socket tell each other. One for each connection on HTTP/1, one for each
 /// stream on HTTP/2.
@@ -9,6 +13,7 @@ pub struct Wire {
     cut: AtomicBool,
     give_up: AtomicBool,
     broken: AtomicBool,
+    end: Mutex<Option<Instant>>,
 }
 
 impl Wire {
@@ -24,6 +29,16 @@ impl Wire {
 
     pub fn is_cut(&self) -> bool {
         self.cut.load(Ordering::Acquire)
+    }
+
+    /// Body to socket: the answer has so much time left. Where it passes while bytes wait for the client, nobody asks the
+    /// body for more, so the connection (on HTTP/2: the stream) is closed there. Holds until the next request.
+    pub fn end_within(&self, time: Option<Duration>) {
+        *self.end.lock() = time.and_then(|time| Instant::now().checked_add(time));
+    }
+
+    pub(super) fn end(&self) -> Option<Instant> {
+        *self.end.lock()
     }
 
     /// Listener to body: the drain limit has passed; send what an honest broken end needs, then [`Wire::cut`].

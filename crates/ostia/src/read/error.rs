@@ -60,11 +60,6 @@ impl ReadError {
             _ => None,
         }
     }
-
-    /// Whether bytes of the body may still be in the socket, so that the connection cannot serve another request.
-    pub fn leaves_body_unread(&self) -> bool {
-        !matches!(self, Self::Invalid(_))
-    }
 }
 
 impl Invalid {

@@ -83,11 +83,11 @@ async fn begin_bulk(
     let generates_text = context.api.generates_text();
     let holds = form != Form::Any { waits: false };
     let mut bulk = Box::new(BulkBody::new(body, in_flight, context, holds));
-    let collected = poll_fn(|task| bulk.poll_collect(task)).await;
-    bulk.in_flight().begun(head.status.as_u16(), clock.now());
-    let whole = match collected {
+    let status = head.status.as_u16();
+    let whole = match poll_fn(|task| bulk.poll_collect(task)).await {
         Ok(Collected::Whole(whole)) => whole,
         Ok(Collected::Begun) if matches!(form, Form::Any { .. }) || bulk.begins_as_json() => {
+            bulk.in_flight().begun(status, clock.now());
             return Ok(respond(head.status, headers, ClientBody::bulk(bulk)));
         }
         Ok(Collected::Begun) => {
@@ -113,6 +113,7 @@ async fn begin_bulk(
         };
         return Err(end(bulk.in_flight(), RelayError::Fault(fault)));
     }
+    bulk.in_flight().begun(status, clock.now());
     let reading = reading.unwrap_or_default();
     if let Some(id) = &reading.response_id {
         bulk.in_flight().note_response(&responses, id);

@@ -4,10 +4,11 @@ use std::task::{Context as TaskContext, Poll};
 
 use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
-use ostia_core::{Outcome, Phase, Usage, UsageSource};
+use ostia_core::{Outcome, Phase, Usage};
 
+use super::digest::Digest;
+use super::meter::read_answer;
 use super::pace::{Due, Pace};
-use super::usage_search::UsageSearch;
 use super::{Context, InFlight};
 use crate::error::Fault;
 use crate::listen::BodyBroken;
@@ -38,7 +39,8 @@ pub(super) struct BulkBody<B> {
     remaining: Option<u64>,
     /// The `content-length` for the client.
     length: Option<u64>,
-    search: UsageSearch,
+    /// Of what passed: it is too large to be looked at whole.
+    digest: Digest,
     broken: bool,
 }
 
@@ -61,7 +63,7 @@ where
             passed: 0,
             remaining: length,
             length,
-            search: UsageSearch::default(),
+            digest: Digest::default(),
             broken: false,
         }
     }
@@ -84,6 +86,7 @@ where
                 None => return Poll::Ready(Ok(Collected::Whole(self.join()))),
             }
         }
+        self.context.bind_wire();
         Poll::Ready(Ok(Collected::Begun))
     }
 
@@ -154,17 +157,22 @@ where
         facts.response_bytes = response_bytes;
         facts.usage = usage;
         self.in_flight.finish(Outcome::Ok);
+        self.context.free_wire();
     }
 
     fn finish_large(&mut self) {
-        let usage = self.search.usage();
+        let reading = read_answer(self.digest.json()).unwrap_or_default();
+        if let Some(id) = &reading.response_id {
+            self.in_flight.note_response(&self.context.responses, id);
+        }
+        let usage = reading.usage;
         let usage = usage.unwrap_or_else(|| self.estimate(self.counted()));
         self.finish(self.passed, usage);
     }
 
     /// Writes the row before the last bytes leave, where their number is known; before the end otherwise.
     fn pass(&mut self, data: Bytes) -> Bytes {
-        self.search.push(&data);
+        self.digest.push(&data);
         self.passed += data.len() as u64;
         let backend_done =
             self.remaining == Some(0) || (self.length.is_none() && self.backend.is_none());
@@ -178,17 +186,14 @@ where
     fn break_off(&mut self, fault: Fault) {
         self.broken = true;
         self.backend = None;
+        self.context.free_wire();
         if !self.in_flight.receipt.is_closed() {
-            let usage = self.search.usage().map(|usage| Usage {
-                source: UsageSource::Estimated,
-                ..usage
-            });
             let estimate = self.estimate(self.counted());
             let facts = &mut self.in_flight.receipt.facts;
             facts.phase = Phase::Streaming;
             facts.response_bytes = self.passed;
             facts.error_code = fault.code().into();
-            facts.usage = usage.unwrap_or(estimate);
+            facts.usage = estimate;
             self.in_flight.finish(fault.outcome());
         }
     }

@@ -30,3 +30,19 @@ pub struct Context {
     /// How long the client may hear nothing.
     pub keepalive: Option<Duration>,
 }
+
+impl Context {
+    /// The answer has begun. A client that takes it slowly keeps its body from being asked, so the deadline is handed to
+    /// where it can fire.
+    pub(super) fn bind_wire(&self) {
+        let left = self
+            .deadline
+            .map(|deadline| deadline.saturating_duration_since(self.clock.now()));
+        self.wire.end_within(left);
+    }
+
+    /// The row is written: a client may take what is left of the answer at its own pace.
+    pub(super) fn free_wire(&self) {
+        self.wire.end_within(None);
+    }
+}

@@ -17,10 +17,6 @@ impl InFlight {
         Self { receipt, admission }
     }
 
-    pub fn admission(&self) -> &Admission {
-        &self.admission
-    }
-
     /// The client is told this status.
     pub(super) fn told(&mut self, status: u16) {
         self.receipt.facts.http_status = status;

@@ -8,9 +8,9 @@ use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
 use super::answer::Answer;
+use super::long_event::LongEvent;
 use super::sse::data_of;
 use super::usage::UsageShape;
-use super::usage_search::UsageSearch;
 use crate::read::{Api, Dialect};
 
 /// May stand before the first event of a stream.
@@ -41,8 +41,8 @@ pub(super) struct Meter {
     failed: bool,
     /// Whether what comes is text, whose length says how many tokens it has.
     counts: bool,
-    /// Finds usage in events that are too long to be looked at whole.
-    search: UsageSearch,
+    /// The event that passes in parts.
+    long: LongEvent,
     response_id: Option<Box<str>>,
 }
 
@@ -107,38 +107,56 @@ impl Meter {
             shortest: u64::MAX,
             failed: false,
             counts: !api.answers_with_media(),
-            search: UsageSearch::default(),
+            long: LongEvent::default(),
             response_id: None,
         }
     }
 
     /// Looks at one whole event.
     pub(super) fn event(&mut self, event: &[u8]) -> Seen {
-        let event = event.strip_prefix(BYTE_ORDER_MARK).unwrap_or(event);
-        let data = data_of(event);
-        if data.is_empty() {
-            return Seen::Forward;
-        }
+        let data = data_of(without_mark(event));
         if is_done(&data) {
             return Seen::Terminal;
         }
+        self.data(&data, data.len())
+    }
+
+    /// Takes part of an event that is too long to be looked at whole.
+    pub(super) fn part(&mut self, part: &[u8]) {
+        self.long.push(without_mark(part));
+    }
+
+    /// Takes the last part of such an event and looks at what it was.
+    pub(super) fn last_part(&mut self, part: &[u8]) -> Seen {
+        let mut long = std::mem::take(&mut self.long);
+        long.push(part);
+        let (data, length) = long.data();
+        match self.data(data, length) {
+            // Its beginning has been passed on.
+            Seen::Hide => Seen::LastUsage,
+            seen => seen,
+        }
+    }
+
+    /// `length` is the event's own where `data` is a digest.
+    fn data(&mut self, data: &[u8], length: usize) -> Seen {
         // An event that is no object tells nothing, and would pass for one with members in order.
         if !data.starts_with(b"{") {
             return Seen::Forward;
         }
         if self.dialect != Dialect::OpenAi {
-            return self.typed_event(&data);
+            return self.typed_event(data, length);
         }
-        if names_usage(&data) && self.probe(&data) {
+        if names_usage(data) && self.probe(data) {
             return match self.hide_usage {
                 true => Seen::Hide,
                 false => Seen::LastUsage,
             };
         }
-        if names_error(&data) {
-            self.failed |= is_error(&data);
+        if names_error(data) {
+            self.failed |= is_error(data);
         }
-        self.count(data.len());
+        self.count(length);
         Seen::Forward
     }
 
@@ -162,7 +180,7 @@ impl Meter {
         bare && object
     }
 
-    fn typed_event(&mut self, data: &[u8]) -> Seen {
+    fn typed_event(&mut self, data: &[u8], length: usize) -> Seen {
         if names_usage(data) {
             self.probe(data);
         }
@@ -184,11 +202,11 @@ impl Meter {
                 Seen::Forward
             }
             "content_block_delta" => {
-                self.count(data.len());
+                self.count(length);
                 Seen::Forward
             }
             kind if kind.ends_with(".delta") => {
-                self.count(data.len());
+                self.count(length);
                 Seen::Forward
             }
             _ => Seen::Forward,
@@ -209,13 +227,6 @@ impl Meter {
         self.events += 1;
         self.bytes += length;
         self.shortest = self.shortest.min(length);
-    }
-
-    /// Part of an event too long to be looked at.
-    pub(super) fn part(&mut self, part: &[u8]) {
-        self.search.push(part);
-        self.usage = self.search.usage().or(self.usage);
-        self.count(part.len());
     }
 
     /// The id of the response that has begun, once.
@@ -279,6 +290,10 @@ fn response_id(object: &[u8]) -> Option<String> {
 fn id_in_event(event: &[u8]) -> Option<Box<str>> {
     let event = serde_json::from_slice::<Identified<'_>>(event).ok()?;
     response_id(event.response?.get().as_bytes()).map(Into::into)
+}
+
+fn without_mark(event: &[u8]) -> &[u8] {
+    event.strip_prefix(BYTE_ORDER_MARK).unwrap_or(event)
 }
 
 /// `[DONE]`, with any white space around it.

@@ -8,15 +8,16 @@ mod begin;
 mod body;
 mod bulk;
 mod context;
+mod digest;
 mod head;
 mod in_flight;
+mod long_event;
 mod meter;
 mod pace;
 mod sse;
 mod stream;
 mod text_length;
 mod usage;
-mod usage_search;
 
 pub use backend_error::{BackendRefusal, RefusalText};
 pub use begin::{RelayError, begin};

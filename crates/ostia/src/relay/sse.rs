@@ -21,8 +21,10 @@ pub(super) struct Splitter {
 pub(super) enum Piece {
     /// One whole event with the blank line that ends it.
     Event(Bytes),
-    /// Part of an event that is too long to be held.
+    /// Part of an event that is too long to be held, or the LF that completes what was given up to its CR.
     Part(Bytes),
+    /// The last part of such an event, with its blank line.
+    LastPart(Bytes),
 }
 
 #[derive(Debug)]
@@ -37,7 +39,12 @@ struct Scanner {
 
 impl Splitter {
     /// Takes the next bytes and gives what they complete, in order.
-    pub(super) fn push(&mut self, chunk: Bytes, mut give: impl FnMut(Piece)) {
+    pub(super) fn push(&mut self, mut chunk: Bytes, mut give: impl FnMut(Piece)) {
+        // Nothing can follow within this line end: kept back, it would keep comments from a place that is free.
+        if self.tail.is_empty() && self.scanner.after_cr && chunk.starts_with(b"\n") {
+            self.scanner.after_cr = false;
+            give(Piece::Part(chunk.split_to(1)));
+        }
         if self.tail.is_empty() {
             let mut rest = chunk;
             while let Some(end) = self.scanner.event_end(&rest) {
@@ -76,7 +83,7 @@ impl Splitter {
 
     fn piece(&mut self, bytes: Bytes) -> Piece {
         if std::mem::take(&mut self.in_parts) {
-            Piece::Part(bytes)
+            Piece::LastPart(bytes)
         } else {
             Piece::Event(bytes)
         }

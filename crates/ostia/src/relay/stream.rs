@@ -101,6 +101,9 @@ where
                 Pull::Fault(fault) => self.break_off(fault),
             }
         }
+        if self.state == State::Relaying {
+            self.context.bind_wire();
+        }
         Poll::Ready(Ok(()))
     }
 
@@ -165,15 +168,15 @@ where
 
     fn place(&mut self, piece: Piece, now: Instant) {
         self.in_flight.begun(self.status, now);
-        let event = match piece {
+        let (seen, event) = match piece {
             Piece::Part(bytes) => {
                 self.meter.part(&bytes);
                 return self.forward(bytes);
             }
-            Piece::Event(event) => event,
+            Piece::LastPart(bytes) => (self.meter.last_part(&bytes), bytes),
+            Piece::Event(event) => (self.meter.event(&event), event),
         };
         self.events += 1;
-        let seen = self.meter.event(&event);
         if let Some(id) = self.meter.take_response_id() {
             self.in_flight.note_response(&self.context.responses, &id);
         }
@@ -216,11 +219,14 @@ where
             return Pull::Progress;
         }
         let mut complete = self.terminal || !self.marker_due();
-        if !tail.is_empty() {
+        let seen = if self.splitter.is_in_parts() {
+            self.meter.last_part(&tail)
+        } else {
             complete |= is_done(&data_of(&tail));
-            if self.meter.event(&tail) != Seen::Hide {
-                self.forward(tail);
-            }
+            self.meter.event(&tail)
+        };
+        if !tail.is_empty() && seen != Seen::Hide {
+            self.forward(tail);
         }
         self.ready.extend(self.held.drain(..));
         if complete {
@@ -264,6 +270,8 @@ where
             self.ready.push_back(tail);
         }
         self.finish_whole();
+        // The backend may go on for ever.
+        self.context.bind_wire();
         self.state = State::Trailing;
     }
 
@@ -286,6 +294,7 @@ where
         facts.response_bytes = self.passed + pending as u64;
         facts.usage = usage;
         self.in_flight.finish(outcome);
+        self.context.free_wire();
     }
 
     /// All whole events so far, then the error event, then a message that does not end properly.

@@ -45,7 +45,7 @@ enum Read {
 type Words = Vec<(&'static str, u64)>;
 
 /// Every metric, in the order of the scrape. The page docs/reference/metrics.md is made of it.
-pub static FAMILIES: [Family; 18] = [
+pub static FAMILIES: [Family; 22] = [
     endpoint(
         FamilyKind::Gauge,
         "endpoint_in_flight",
@@ -99,6 +99,30 @@ pub static FAMILIES: [Family; 18] = [
         "connections",
         "Open client connections",
         |scrape| scrape.public.open() as u64,
+    ),
+    one(
+        FamilyKind::Gauge,
+        "backend_connections",
+        "Open connections to backends",
+        |scrape| scrape.gateway.snapshot().upstreams.stats().open as u64,
+    ),
+    one(
+        FamilyKind::Gauge,
+        "backend_connections_idle",
+        "Connections to backends that serve no request",
+        |scrape| scrape.gateway.snapshot().upstreams.stats().idle as u64,
+    ),
+    one(
+        FamilyKind::Gauge,
+        "backend_connections_in_use",
+        "Requests that hold a connection to a backend, or a stream on one",
+        |scrape| scrape.gateway.snapshot().upstreams.stats().in_use as u64,
+    ),
+    one(
+        FamilyKind::Counter,
+        "backend_connections_opened",
+        "Connections opened to backends",
+        |scrape| scrape.gateway.snapshot().upstreams.stats().opened_total,
     ),
     one(
         FamilyKind::Gauge,

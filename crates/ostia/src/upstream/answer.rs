@@ -14,10 +14,9 @@ pub struct Answer<B> {
 pub struct Failure {
     pub kind: FailureKind,
     pub phase: Phase,
-    /// Whether any byte of the request may have reached the backend.
-    pub bytes_sent: bool,
     /// Whether another endpoint may be tried without the risk of doing the work twice.
     pub retry_safe: bool,
+    /// How often bytes of the request may have reached the backend.
     pub sends: u32,
     pub detail: String,
 }

@@ -99,15 +99,13 @@ impl Call<'_> {
     }
 
     pub(super) fn failure(&self, trouble: Trouble) -> Failure {
-        let bytes_sent = self.sends > 0;
         Failure {
             kind: trouble.kind,
-            phase: if bytes_sent {
+            phase: if self.sends > 0 {
                 Phase::WaitingHeaders
             } else {
                 Phase::Connecting
             },
-            bytes_sent,
             retry_safe: !trouble.written,
             sends: self.sends,
             detail: trouble.detail,
@@ -147,7 +145,6 @@ impl From<Unwritable> for Failure {
         Self {
             kind: FailureKind::Invalid,
             phase: Phase::Connecting,
-            bytes_sent: false,
             retry_safe: false,
             sends: 0,
             detail: error.to_string(),

@@ -172,7 +172,6 @@ impl Client {
         Err(Failure {
             kind: error.kind,
             phase: Phase::Connecting,
-            bytes_sent: call.sends > 0,
             // What was sent before went into a connection that was dead already.
             retry_safe: true,
             sends: call.sends,

@@ -4,7 +4,7 @@ use ostia_core::{Clock, Facts, Phase, Receipt};
 
 use super::client::{Client, within};
 use super::resolver::Resolver;
-use super::{Answer, Failure, FailureKind, UpstreamBody};
+use super::{Answer, Failure, FailureKind, Stats, UpstreamBody};
 use crate::admit::Admission;
 use crate::catalog::{Catalog, Serving};
 use crate::endpoint::Outgoing;
@@ -45,6 +45,19 @@ impl Upstreams {
         for client in self.clients.iter().flatten() {
             client.sweep();
         }
+    }
+
+    /// What the connections of all of them do right now.
+    pub fn stats(&self) -> Stats {
+        let mut all = Stats::default();
+        for client in self.clients.iter().flatten() {
+            let stats = client.stats();
+            all.open += stats.open;
+            all.idle += stats.idle;
+            all.in_use += stats.in_use;
+            all.opened_total += stats.opened_total;
+        }
+        all
     }
 
     pub fn client(&self, index: usize) -> Option<&Arc<Client>> {
@@ -99,7 +112,6 @@ pub async fn send(
         return Err(Failure {
             kind: FailureKind::Unreachable,
             phase: Phase::Connecting,
-            bytes_sent: false,
             retry_safe: true,
             sends: 0,
             detail: "the endpoint has no usable client".to_owned(),
@@ -138,7 +150,6 @@ fn out_of_time(facts: &Facts, attempts_before: u32) -> Failure {
     Failure {
         kind: FailureKind::Timeout,
         phase: facts.phase,
-        bytes_sent: sends > 0,
         retry_safe: false,
         sends,
         detail: "no head of an answer within the total timeout".to_owned(),

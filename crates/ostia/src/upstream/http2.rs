@@ -1,8 +1,11 @@
-use std::pin::pin;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use futures_util::task::AtomicWaker;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::client::conn::http2;
@@ -15,8 +18,10 @@ use super::pool::Open;
 use super::socket::{Socket, Traffic};
 use super::trouble::{Trouble, chain, kind_of};
 
-/// Streams on one connection; RFC 9113 section 5.1.2 asks peers to allow at least as many.
+/// Streams on one connection, if the peer takes so many: what is beyond its number would wait within hyper.
 const STREAMS: usize = 100;
+/// Stands for the peer's number of streams until it has said one.
+const UNSAID: usize = usize::MAX - 1;
 /// How much of an answer may lie here unread.
 const STREAM_WINDOW: u32 = 128 * 1024;
 /// Room for every stream's window, so that slow readers do not hold up the others.
@@ -29,6 +34,7 @@ pub(super) struct Shared {
     sender: http2::SendRequest<OutBody>,
     traffic: Arc<Traffic>,
     streams: Arc<AtomicUsize>,
+    limit: Arc<AtomicUsize>,
     last_used: Instant,
 }
 
@@ -55,31 +61,53 @@ impl Shared {
         now: Instant,
     ) -> Result<Self, hyper::Error> {
         let traffic = socket.traffic();
-        let (sender, connection) = http2::Builder::new(Background)
+        let steps = Arc::<AtomicWaker>::default();
+        let (sender, mut connection) = http2::Builder::new(Background(Arc::clone(&steps)))
             .timer(TokioTimer::new())
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
             .keep_alive_interval(PING_INTERVAL)
             .keep_alive_timeout(PING_TIMEOUT)
+            .initial_max_send_streams(UNSAID)
             .handshake(TokioIo::new(socket))
             .await?;
-        drop(crate::runtime::spawn(async move {
+        // The first frame of a peer says how many streams it takes (RFC 9113 section 3.4). hyper does not wait for it.
+        let has_ended = poll_fn(|task| {
+            steps.register(task.waker());
+            match Pin::new(&mut connection).poll(task) {
+                Poll::Ready(ended) => Poll::Ready(ended.map(|()| true)),
+                Poll::Pending if connection.current_max_send_streams() == UNSAID => Poll::Pending,
+                Poll::Pending => Poll::Ready(Ok(false)),
+            }
+        })
+        .await?;
+        let limit = Arc::new(AtomicUsize::new(connection.current_max_send_streams()));
+        let told = Arc::clone(&limit);
+        let driving = async move {
             let _open = open;
-            if let Err(error) = connection.await {
+            let driven = poll_fn(|task| {
+                let polled = Pin::new(&mut connection).poll(task);
+                told.store(connection.current_max_send_streams(), Ordering::Relaxed);
+                polled
+            });
+            if !has_ended && let Err(error) = driven.await {
                 tracing::debug!(error = %chain(&error), "an HTTP/2 connection ended");
             }
-        }));
+        };
+        drop(crate::runtime::spawn(driving));
         Ok(Self {
             sender,
             traffic,
             streams: Arc::default(),
+            limit,
             last_used: now,
         })
     }
 
     /// A place for one more request, unless the connection is full or gone.
     pub(super) fn enter(&mut self, now: Instant) -> Option<Lane> {
-        if self.sender.is_closed() || self.streams.load(Ordering::Relaxed) >= STREAMS {
+        let limit = self.limit.load(Ordering::Relaxed).clamp(1, STREAMS);
+        if self.sender.is_closed() || self.streams.load(Ordering::Relaxed) >= limit {
             return None;
         }
         self.last_used = now;
@@ -152,15 +180,25 @@ impl Lane {
     }
 }
 
-/// Where hyper starts the tasks of a shared connection.
-#[derive(Clone, Copy)]
-struct Background;
+/// Where hyper starts the tasks of a shared connection. Wakes after every step of one: what a connection has learnt from
+/// its peer, hyper tells nobody.
+#[derive(Clone)]
+struct Background(Arc<AtomicWaker>);
 
 impl<F> hyper::rt::Executor<F> for Background
 where
     F: Future<Output = ()> + Send + 'static,
 {
     fn execute(&self, work: F) {
-        drop(crate::runtime::spawn(work));
+        let steps = Arc::clone(&self.0);
+        drop(crate::runtime::spawn(async move {
+            let mut work = pin!(work);
+            poll_fn(|task| {
+                let polled = work.as_mut().poll(task);
+                steps.wake();
+                polled
+            })
+            .await;
+        }));
     }
 }

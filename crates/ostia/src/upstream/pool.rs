@@ -13,6 +13,8 @@ use crate::catalog::Origin;
 
 /// Idle connections kept for one origin.
 const IDLE: usize = 1024;
+/// Idle connections looked at while requests wait for the lock.
+const SWEPT_AT_ONCE: usize = 16;
 
 /// The connections to one origin of one deployment that wait for a request, last used first.
 pub(super) struct Pool {
@@ -140,18 +142,8 @@ impl Pool {
     /// Closes what waited too long and what the other side has closed.
     pub(super) fn sweep(&self) {
         let now = self.clock.now();
-        let mut gone = Vec::new();
-        {
-            let mut idle = self.idle.lock();
-            for mut waiting in std::mem::take(&mut *idle) {
-                if self.is_stale(&waiting, now) || !waiting.link.is_alive() {
-                    gone.push(waiting);
-                } else {
-                    idle.push_back(waiting);
-                }
-            }
-        }
-        drop(gone);
+        let mut alive = 0;
+        while self.sweep_some(&mut alive, now) {}
         let spent: Vec<_> = {
             let mut shared = self.shared.lock();
             shared
@@ -159,6 +151,25 @@ impl Pool {
                 .collect()
         };
         drop(spent);
+    }
+
+    /// Looks at a few idle connections from the one at `alive` on; `false` behind the last. Requests can have the lock in
+    /// between, and no connection is away from them while it is looked at: they would open another.
+    fn sweep_some(&self, alive: &mut usize, now: Instant) -> bool {
+        // Dropped behind the lock: closing sockets is for when that is free.
+        let mut gone = Vec::new();
+        let mut idle = self.idle.lock();
+        for _ in 0..SWEPT_AT_ONCE {
+            let Some(waiting) = idle.get_mut(*alive) else {
+                return false;
+            };
+            if self.is_stale(waiting, now) || !waiting.link.is_alive() {
+                gone.extend(idle.remove(*alive));
+            } else {
+                *alive += 1;
+            }
+        }
+        true
     }
 
     /// Connections that serve nobody.

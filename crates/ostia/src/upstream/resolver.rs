@@ -1,4 +1,5 @@
 use std::collections::HashMap;
+use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -6,10 +7,14 @@ use std::time::{Duration, Instant};
 use ostia_core::Clock;
 use parking_lot::Mutex;
 
+use super::client::within;
+
 const FRESH: Duration = Duration::from_secs(30);
 const FAILED: Duration = Duration::from_secs(1);
 /// How long addresses outlive a name service that no longer answers.
 const STALE: Duration = Duration::from_secs(300);
+/// How long a lookup may take where older addresses are at hand.
+const PATIENCE: Duration = Duration::from_secs(1);
 /// Names come from fixtures and from adapters within `allowed_hosts`; more than this is a loop somewhere.
 const NAMES: usize = 4096;
 
@@ -59,12 +64,11 @@ impl Resolver {
         if let Some(answer) = name.fresh(self.clock.now()) {
             return answer;
         }
-        let found = tokio::net::lookup_host((host, 0)).await;
-        let found = match found {
-            Ok(addresses) => take_turns(addresses.map(|address| address.ip())),
-            Err(error) => Err(NoAddress(error.to_string().into())),
+        let lookup = async {
+            let addresses = tokio::net::lookup_host((host, 0)).await?;
+            Ok(addresses.map(|address| address.ip()).collect())
         };
-        name.learn(found, self.clock.now())
+        name.ask(lookup, &*self.clock).await
     }
 
     fn name(&self, host: &str) -> Arc<Name> {
@@ -97,20 +101,41 @@ impl Name {
             .map(|known| known.answer.clone())
     }
 
+    /// Addresses to fall back on.
+    fn stale(&self, now: Instant) -> Option<Arc<[IpAddr]>> {
+        let known = self.known.lock();
+        let known = known.as_ref().filter(|known| now < known.learnt + STALE)?;
+        known.answer.as_ref().ok().map(Arc::clone)
+    }
+
+    /// A name service that says nothing is waited for by whoever has nothing else; with something to fall back on, it must
+    /// not use up the time there is for the connection.
+    async fn ask(
+        &self,
+        lookup: impl Future<Output = io::Result<Vec<IpAddr>>>,
+        clock: &dyn Clock,
+    ) -> Result<Arc<[IpAddr]>, NoAddress> {
+        let limit = self.stale(clock.now()).map(|_| PATIENCE);
+        let found = match within(limit, lookup).await {
+            Some(Ok(addresses)) => take_turns(addresses.into_iter()),
+            Some(Err(error)) => Err(NoAddress(error.to_string().into())),
+            None => Err(NoAddress("the name service does not answer".into())),
+        };
+        self.learn(found, clock.now())
+    }
+
     /// A failure does not push out addresses that were good a moment ago.
     fn learn(
         &self,
         found: Result<Arc<[IpAddr]>, NoAddress>,
         now: Instant,
     ) -> Result<Arc<[IpAddr]>, NoAddress> {
-        let mut known = self.known.lock();
         let lifetime = if found.is_ok() { FRESH } else { FAILED };
-        if let (Err(_), Some(old)) = (&found, known.as_mut())
-            && old.answer.is_ok()
-            && now < old.learnt + STALE
-        {
+        let stale = self.stale(now);
+        let mut known = self.known.lock();
+        if let (Err(_), Some(old), Some(stale)) = (&found, known.as_mut(), stale) {
             old.ask_again = now + lifetime;
-            return old.answer.clone();
+            return Ok(stale);
         }
         *known = Some(Known {
             answer: found.clone(),
@@ -186,6 +211,26 @@ mod tests {
         clock.advance(STALE);
         assert!(name.learn(failed(), clock.now()).is_err());
         assert!(matches!(name.fresh(clock.now()), Some(Err(_))));
+    }
+
+    #[tokio::test]
+    async fn a_silent_name_service_leaves_time_for_addresses_that_were_good() {
+        let clock = ManualClock::at(0);
+        let name = Name::default();
+        let good = [ip("10.0.0.1")];
+        let first = name.ask(async { Ok(good.to_vec()) }, &clock).await;
+        assert_eq!(*first.unwrap(), good);
+        clock.advance(FRESH);
+        let silent = std::future::pending();
+        // Less than the default `connect_timeout`.
+        let asked = within(Some(Duration::from_secs(4)), name.ask(silent, &clock)).await;
+        assert_eq!(*asked.unwrap().unwrap(), good);
+        assert!(name.fresh(clock.now()).is_some());
+
+        clock.advance(STALE);
+        let silent = std::future::pending();
+        let asked = within(Some(2 * PATIENCE), name.ask(silent, &clock)).await;
+        assert!(asked.is_none(), "there is nothing to fall back on");
     }
 
     #[tokio::test]

@@ -108,7 +108,7 @@ pub(super) fn read_upstream(root: &mut Section<'_, '_>) -> Upstream {
         total_timeout: section.duration_or_off(
             "total_timeout",
             minutes(60),
-            "For the whole answer.",
+            "For the whole answer, however slowly the client takes it.",
         ),
         pool_idle_timeout: section.duration_or_off(
             "pool_idle_timeout",

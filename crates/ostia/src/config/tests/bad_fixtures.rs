@@ -288,6 +288,11 @@ const BAD_ENDPOINTS: &[(&str, &str, &str)] = &[
         "never sent on",
     ),
     (
+        r#""config": {"api_url": "http://h", "forward_headers": ["x", "X-Client-Request-Id"]}"#,
+        ":4:60: error",
+        "never sent on",
+    ),
+    (
         r#""config": {"api_url": "http://h", "forward_headers": ["a b"]}"#,
         ":4:55: error",
         "no header name",

@@ -62,6 +62,10 @@ const ODD: &[&str] = &[
     "content-length: 0\nContent-Length: 5\n\nhello",
     "content-length: 5\nx: y\nCONTENT-LENGTH:5\n\nhello",
     "content-length : 5\n\nhello",
+    concat!(
+        "content-length: 00000000000000000000000000000000",
+        "000000000000000000000000000000000000000005\n\nhello"
+    ),
     "content-length\n: 5\n\nhello",
     "x: y\n content-length: 5\n\nhello",
     "x: y\n\tfolded\ncontent-length: 5\n\nhello",

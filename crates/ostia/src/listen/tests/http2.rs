@@ -195,6 +195,36 @@ async fn a_stream_whose_window_stays_shut_ends() {
 }
 
 #[tokio::test]
+async fn a_stream_that_is_taken_slowly_ends_when_its_time_is_over() {
+    let (dropped, mut drops) = mpsc::unbounded_channel();
+    let gateway = Gateway::start(options(), move |inbound: Inbound| {
+        let dropped = dropped.clone();
+        async move {
+            if inbound.head.uri.path() != "/limited" {
+                return echo(inbound).await;
+            }
+            inbound.wire.end_within(Some(SHORT));
+            Response::new(TestBody::endless(Bytes::from_static(&[b'x'; 5000])).telling(dropped))
+        }
+    })
+    .await;
+    let mut client = Http2Client::connect(&gateway, 20_000).await;
+    let mut body = client.get("/limited").await.into_body();
+    let sipping = async {
+        while let Some(Ok(frame)) = body.frame().await {
+            assert!(frame.is_data());
+            tokio::time::sleep(SHORT / 8).await;
+        }
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        () = sipping => {}
+        () = next(&mut drops) => {}
+    }
+    assert_eq!(client.get("/").await.status(), StatusCode::OK);
+}
+
+#[tokio::test]
 async fn a_silent_stream_is_no_stall() {
     let options = Options {
         write_idle_timeout: SHORT,

@@ -148,7 +148,6 @@ fn options() -> Options {
     Options {
         max_connections: 1000,
         header_timeout: PATIENCE,
-        body_idle_timeout: PATIENCE,
         write_idle_timeout: PATIENCE,
         give_up_grace: PATIENCE,
         trusted_proxies: Vec::new(),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::Response;
 use http_body_util::BodyExt;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
@@ -100,6 +100,52 @@ async fn who_reads_nothing_is_closed() {
     client.get("/").await;
     next(&mut drops).await;
     gateway.until_none_is_open().await;
+}
+
+#[tokio::test]
+async fn who_reads_a_little_now_and_then_is_closed_when_the_answers_time_is_over() {
+    let (dropped, mut drops) = mpsc::unbounded_channel();
+    let gateway = Gateway::start(options(), move |inbound: Inbound| {
+        inbound.wire.end_within(Some(SHORT));
+        let body = TestBody::endless(Bytes::from_static(&[b'x'; 50_000])).telling(dropped.clone());
+        async { Response::new(body) }
+    })
+    .await;
+    let mut client = gateway.connect().await;
+    client.get("/").await;
+    let sipping = async {
+        let mut part = [0; 64 * 1024];
+        while client.0.read(&mut part).await.is_ok_and(|read| read > 0) {
+            tokio::time::sleep(SHORT / 8).await;
+        }
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        () = sipping => {}
+        () = next(&mut drops) => {}
+    }
+    gateway.until_none_is_open().await;
+}
+
+#[tokio::test]
+async fn the_time_of_one_answer_is_not_the_next_ones() {
+    const SIZE: usize = 20 << 20;
+    let gateway = Gateway::start(options(), |inbound: Inbound| async move {
+        if inbound.head.uri.path() == "/big" {
+            return super::answer(200, vec![b'x'; SIZE]);
+        }
+        inbound.wire.end_within(Some(SHORT));
+        super::answer(200, "small")
+    })
+    .await;
+    let mut client = gateway.connect().await;
+    client.get("/small").await;
+    client.read_until("small").await;
+    client
+        .send("GET /big HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
+        .await;
+    tokio::time::sleep(SHORT * 2).await;
+    assert!(client.read_all().await.len() > SIZE);
 }
 
 /// A pause of the body is not the client's fault.

@@ -169,12 +169,131 @@ fn responses_are_identified_plain_and_streamed() {
     assert_eq!(meter.take_response_id(), None);
 }
 
+/// The events in the order of members that OpenAI's API, vLLM and Anthropic give, with something long in them.
+fn long_events() -> [(Api, String, Seen, Option<Usage>, u64); 9] {
+    let long = "\\\"usage\\\":{} ".repeat(30_000);
+    let used = r#""usage":{"input_tokens":10,"output_tokens":5,"total_tokens":15}"#;
+    let event = |data: String| format!("event: x\ndata: {data}\n\n");
+    [
+        (
+            Api::Responses,
+            event(format!(
+                r#"{{"type":"response.completed","response":{{"id":"resp_3","object":"response","instructions":"{long}","output":[{{"text":"{long}"}}],"tools":[{{"usage":{{"input_tokens":1}}}}],{used},"metadata":{{}}}}}}"#
+            )),
+            Seen::Terminal,
+            Some(usage(10, 5)),
+            0,
+        ),
+        (
+            Api::Responses,
+            event(format!(
+                r#"{{"response":{{"id":"resp_3",{used},"instructions":"{long}"}},"sequence_number":9,"type":"response.incomplete"}}"#
+            )),
+            Seen::Terminal,
+            Some(usage(10, 5)),
+            0,
+        ),
+        (
+            Api::Responses,
+            event(format!(
+                r#"{{"type":"response.output_text.delta","delta":"{long}"}}"#
+            )),
+            Seen::Forward,
+            None,
+            1,
+        ),
+        (
+            Api::Responses,
+            event(format!(
+                r#"{{"type":"response.output_text.done","text":"{long}"}}"#
+            )),
+            Seen::Forward,
+            None,
+            0,
+        ),
+        (
+            Api::Messages,
+            event(format!(
+                r#"{{"type":"message_start","message":{{"content":[],"x":"{long}","usage":{{"input_tokens":10,"output_tokens":5}}}}}}"#
+            )),
+            Seen::Forward,
+            Some(usage(10, 5)),
+            0,
+        ),
+        (
+            Api::ChatCompletions,
+            event(format!(
+                r#"{{"choices":[{{"delta":{{"content":"{long}"}}}}],"usage":{{"prompt_tokens":10,"completion_tokens":5}}}}"#
+            )),
+            Seen::Forward,
+            Some(usage(10, 5)),
+            1,
+        ),
+        (
+            Api::ChatCompletions,
+            event(format!(
+                r#"{{"choices":[],"x":"{long}","usage":{{"prompt_tokens":10,"completion_tokens":5}}}}"#
+            )),
+            Seen::LastUsage,
+            Some(usage(10, 5)),
+            0,
+        ),
+        (
+            Api::ImagesGenerations,
+            event(format!(
+                r#"{{"type":"image_generation.completed","b64_json":"{long}",{used}}}"#
+            )),
+            Seen::Forward,
+            Some(usage(10, 5)),
+            0,
+        ),
+        (Api::ChatCompletions, event(long), Seen::Forward, None, 0),
+    ]
+}
+
 #[test]
-fn usage_is_found_in_an_event_too_long_to_be_held() {
-    let mut meter = Meter::new(Api::ImagesGenerations, false);
-    meter.part(b"data: {\"type\":\"image_generation.completed\",\"b64_json\":\"AAAA");
-    meter.part(b"AAAA\",\"usage\":{\"input_tokens\":9,\"output_");
-    meter.part(b"tokens\":4}}\n\n");
-    assert_eq!(meter.usage(), Some(usage(9, 4)));
-    assert_eq!(meter.counted(), 0);
+fn an_event_in_parts_tells_the_same_as_a_whole_one() {
+    for (api, event, expected, used, counted) in long_events() {
+        let bytes = event.as_bytes();
+        let (whole, seen) = run(api.clone(), false, &[&event]);
+        assert_eq!((seen[0], whole.usage()), (expected, used), "{api:?}");
+        assert_eq!(whole.counted(), counted, "{api:?}");
+        for cut in [
+            1,
+            7,
+            8,
+            40,
+            bytes.len() / 2,
+            bytes.len() - 30,
+            bytes.len() - 1,
+        ] {
+            let mut meter = Meter::new(api.clone(), true);
+            meter.part(&bytes[..cut]);
+            assert_eq!(meter.last_part(&bytes[cut..]), expected, "{api:?} {cut}");
+            assert_eq!(meter.usage(), used, "{api:?} {cut}");
+            assert_eq!(meter.counted(), counted, "{api:?} {cut}");
+            assert_eq!(meter.event(b"data: [DONE]\n\n"), Seen::Terminal);
+        }
+    }
+}
+
+#[test]
+fn a_response_that_begins_with_a_long_echo_is_identified() {
+    let long = "x".repeat(300_000);
+    for created in [
+        format!(
+            "data: {{\"type\":\"response.created\",\"response\":{{\"id\":\"resp_3\",\"object\":\"response\",\"instructions\":\"{long}\"}}}}\n\n"
+        ),
+        format!(
+            "data: {{\"response\":{{\"id\":\"resp_3\",\"instructions\":\"{long}\",\"object\":\"response\"}},\"type\":\"response.created\"}}\n\n"
+        ),
+    ] {
+        let mut meter = Meter::new(Api::Responses, false);
+        meter.part(&created.as_bytes()[..200_000]);
+        assert_eq!(
+            meter.last_part(&created.as_bytes()[200_000..]),
+            Seen::Forward
+        );
+        assert_eq!(meter.take_response_id().as_deref(), Some("resp_3"));
+    }
 }

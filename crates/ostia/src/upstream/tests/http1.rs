@@ -192,7 +192,7 @@ async fn what_is_not_http_is_invalid() {
         let client = client(&plain(&backend));
         let (failure, _) = soon(fail(&client, outgoing(&["{}"]))).await;
         assert_eq!(failure.kind, FailureKind::Invalid, "{}", failure.detail);
-        assert!(failure.bytes_sent && !failure.retry_safe);
+        assert!(failure.sends > 0 && !failure.retry_safe);
         assert_eq!(failure.phase, Phase::WaitingHeaders);
         assert_eq!(client.stats().open, 0);
     }
@@ -232,7 +232,7 @@ async fn refused_is_unreachable_and_safe_to_retry() {
     let (failure, phases) = soon(fail(&client, outgoing(&["{}"]))).await;
     assert_eq!(failure.kind, FailureKind::Unreachable);
     assert_eq!(failure.phase, Phase::Connecting);
-    assert!(!failure.bytes_sent && failure.retry_safe);
+    assert!(failure.sends == 0 && failure.retry_safe);
     assert_eq!(failure.sends, 0);
     assert_eq!(phases, [Phase::Connecting]);
 }
@@ -252,7 +252,7 @@ async fn a_fresh_connection_that_is_closed_is_not_tried_again() {
     let client = client(&plain(&backend));
     let (failure, phases) = soon(fail(&client, outgoing(&["{}"]))).await;
     assert_eq!(failure.kind, FailureKind::Closed);
-    assert!(failure.bytes_sent && !failure.retry_safe);
+    assert!(failure.sends > 0 && !failure.retry_safe);
     assert_eq!(failure.sends, 1);
     assert_eq!(phases, [Phase::Connecting, Phase::WaitingHeaders]);
     assert_eq!(requests.load(Ordering::SeqCst), 1);
@@ -276,7 +276,7 @@ async fn a_backend_that_never_answers_times_out_and_loses_its_connection() {
     let (failure, phases) = soon(fail(&client, request)).await;
     assert_eq!(failure.kind, FailureKind::Timeout);
     assert_eq!(failure.phase, Phase::WaitingHeaders);
-    assert!(failure.bytes_sent && !failure.retry_safe);
+    assert!(failure.sends > 0 && !failure.retry_safe);
     assert_eq!(phases, [Phase::Connecting, Phase::WaitingHeaders]);
     soon(ended.recv()).await.unwrap();
     assert_eq!(
@@ -410,7 +410,7 @@ async fn paths_that_no_request_line_can_hold_are_refused_before_anything_is_sent
     request.path_and_query = "/v1 x\r\n".to_owned();
     let (failure, _) = soon(fail(&client, request)).await;
     assert_eq!(failure.kind, FailureKind::Invalid);
-    assert!(!failure.bytes_sent);
+    assert!(failure.sends == 0);
     assert_eq!(backend.accepted(), 0);
 }
 

@@ -47,7 +47,7 @@ impl Drop for Answer {
     }
 }
 
-async fn serve<S>(socket: S, events: Events)
+async fn serve<S>(socket: S, events: Events, streams: u32)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -76,13 +76,18 @@ where
         }
     });
     let _ = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
+        .max_concurrent_streams(streams)
         .serve_connection(TokioIo::new(socket), service)
         .await;
 }
 
 async fn cleartext() -> (Backend, mpsc::UnboundedReceiver<String>) {
+    cleartext_up_to(200).await
+}
+
+async fn cleartext_up_to(streams: u32) -> (Backend, mpsc::UnboundedReceiver<String>) {
     let (events, seen) = mpsc::unbounded_channel();
-    let backend = Backend::start(move |_, peer| serve(peer.socket, events.clone())).await;
+    let backend = Backend::start(move |_, peer| serve(peer.socket, events.clone(), streams)).await;
     (backend, seen)
 }
 
@@ -110,7 +115,7 @@ async fn alpn_decides_over_tls() {
     let (events, _seen) = mpsc::unbounded_channel();
     let backend = Backend::start(move |_, peer| {
         let (acceptor, events) = (acceptor.clone(), events.clone());
-        async move { serve(acceptor.accept(peer.socket).await.unwrap(), events).await }
+        async move { serve(acceptor.accept(peer.socket).await.unwrap(), events, 200).await }
     })
     .await;
     let client = client(&authority.target(&backend));
@@ -182,7 +187,7 @@ async fn a_dead_shared_connection_is_replaced() {
         let (events, mut killed) = (events.clone(), killed.clone());
         async move {
             tokio::select! {
-                () = serve(peer.socket, events) => {}
+                () = serve(peer.socket, events, 200) => {}
                 _ = killed.wait_for(|killed| *killed), if number == 0 => {}
             }
         }
@@ -216,6 +221,22 @@ async fn a_hundred_and_one_streams_need_two_connections() {
     assert_eq!(backend.accepted(), 2);
     drop(open);
     assert_eq!(client.stats().in_use, 0);
+}
+
+#[tokio::test]
+async fn no_request_waits_for_a_stream_that_the_peer_does_not_allow() {
+    let (backend, _seen) = cleartext_up_to(2).await;
+    let mut target = plain(&backend);
+    target.http2 = true;
+    let client = client(&target);
+    let held = (0..5).map(|_| async {
+        let answer = client.send(outgoing(&["{\"a\":1}"]), &mut |_| {}).await;
+        answer.unwrap().body
+    });
+    let held = soon(futures_util::future::join_all(held)).await;
+    assert_eq!(client.stats().in_use, 5);
+    assert_eq!(backend.accepted(), 3);
+    drop(held);
 }
 
 #[tokio::test]

@@ -126,7 +126,7 @@ async fn another_authority_is_not() {
         target.tls.skip_host_check = skip;
         let (failure, phases) = soon(fail(&client(&target), outgoing(&["{}"]))).await;
         assert_eq!(failure.kind, FailureKind::Tls);
-        assert!(!failure.bytes_sent && failure.retry_safe);
+        assert!(failure.sends == 0 && failure.retry_safe);
         assert_eq!(phases, [Phase::Connecting]);
     }
 }
@@ -178,7 +178,7 @@ async fn a_handshake_that_never_ends_times_out() {
     let (failure, _) = soon(fail(&client, request)).await;
     assert_eq!(failure.kind, FailureKind::Timeout);
     assert_eq!(failure.phase, Phase::Connecting);
-    assert!(!failure.bytes_sent && failure.retry_safe);
+    assert!(failure.sends == 0 && failure.retry_safe);
 }
 
 #[test]
@@ -264,6 +264,6 @@ async fn a_proxy_that_refuses_makes_the_backend_unreachable() {
     target.proxy = Proxy::Url(Secret::new(url));
     let (failure, _) = soon(fail(&client(&target), outgoing(&["{}"]))).await;
     assert_eq!(failure.kind, FailureKind::Unreachable);
-    assert!(failure.retry_safe && !failure.bytes_sent);
+    assert!(failure.retry_safe && failure.sends == 0);
     assert!(failure.detail.contains("407") && !failure.detail.contains("secret"));
 }
