@@ -186,9 +186,12 @@ async fn keep_synced(journal: &Journal) {
         tokio::time::sleep(interval).await;
         let segments = journal.live();
         let syncing = tokio::task::spawn_blocking(move || {
-            let faults = segments.iter().filter_map(|segment| segment.sync().err());
+            let mut fault = None;
             // One segment's trouble does not keep the others unsynced.
-            faults.last()
+            for segment in segments {
+                fault = segment.sync().err().or(fault);
+            }
+            fault
         });
         let Ok(fault) = syncing.await else { continue };
         match &fault {
