@@ -29,6 +29,14 @@ impl Identity {
         let sound = !name.is_empty() && !domain.is_empty() && !domain.contains('@');
         sound.then(|| domain.to_lowercase().into())
     }
+
+    /// A group as it is compared, whoever wrote it: UUIDs in lower case (RFC 9562 section 4), names as they are.
+    pub fn group(text: &str) -> String {
+        match uuid::Uuid::try_parse(text) {
+            Ok(_) => text.to_ascii_lowercase(),
+            Err(_) => text.to_owned(),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -41,5 +49,12 @@ mod tests {
         for none in ["a", "a@", "@lab.org", "a@b@c", ""] {
             assert_eq!(Identity::domain_of(none), None, "{none}");
         }
+    }
+
+    #[test]
+    fn groups_are_uuids_in_any_case_or_names() {
+        let group = Identity::group("05D1C5A4-0FF0-11EF-9C26-6BEDA4A3F1CB");
+        assert_eq!(group, "05d1c5a4-0ff0-11ef-9c26-6beda4a3f1cb");
+        assert_eq!(Identity::group("Physics"), "Physics");
     }
 }

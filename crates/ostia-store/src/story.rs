@@ -196,7 +196,10 @@ fn new_key(id: &str, hash: u8) -> NewApiKey {
         id: id.into(),
         hash: [hash; 32],
         username: "ann@lab.org".into(),
-        groups: vec!["g1".into(), "with, comma \"and quote\"".into()],
+        groups: vec![
+            "05D1C5A4-0FF0-11EF-9C26-6BEDA4A3F1CB".into(),
+            "with, comma \"and quote\"".into(),
+        ],
         label: "laptop".into(),
         admin: hash % 2 == 1,
         created_at: NOON + i64::from(hash),
@@ -216,6 +219,7 @@ async fn keys_live_and_end(store: &dyn Store) {
         ("b", "ann@lab.org", "laptop")
     );
     assert_eq!(key.groups.len(), 2);
+    assert_eq!(&*key.groups[0], "05d1c5a4-0ff0-11ef-9c26-6beda4a3f1cb");
     assert_eq!(&*key.groups[1], "with, comma \"and quote\"");
     assert!(key.admin);
     assert_eq!(

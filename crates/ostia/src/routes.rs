@@ -14,6 +14,7 @@ use std::borrow::Cow;
 use std::sync::LazyLock;
 
 use http::Method;
+use ostia_core::percent_decode;
 
 pub use cors::Cors;
 pub use openapi::openapi;
@@ -105,7 +106,7 @@ impl<'a> Route<'a> {
             // What is no encoding names no model.
             Kind::Model => Self::Model(
                 captures.scope(),
-                pattern::decode(captures.rest).unwrap_or(captures.rest.into()),
+                percent_decode(captures.rest).unwrap_or(captures.rest.into()),
             ),
             Kind::Jobs => Self::Jobs(captures.cluster),
             Kind::ClusterModels => Self::ClusterModels(captures.cluster),

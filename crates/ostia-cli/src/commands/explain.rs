@@ -66,7 +66,7 @@ impl Explain {
         let given: Vec<Arc<str>> = self
             .groups
             .iter()
-            .map(|group| group.as_str().into())
+            .map(|group| Identity::group(group).into())
             .collect();
         if !given.is_empty() {
             return Ok(vec![self.case("as given".to_owned(), given.into())]);

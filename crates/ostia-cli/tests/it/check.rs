@@ -1,3 +1,5 @@
+use std::os::unix::fs::PermissionsExt as _;
+
 use serde_json::json;
 
 use super::site::Site;
@@ -111,6 +113,8 @@ fn a_schedulers_command_is_looked_for_on_the_path() {
     let entry = json!([{"model": "resource_server_async.cluster", "fields": fields}]);
     site.write("clusters.json", &entry.to_string());
     site.write("squeue", "#!/bin/sh\n");
+    let program = site.path("squeue");
+    std::fs::set_permissions(program, std::fs::Permissions::from_mode(0o755)).unwrap();
     let folder = site.path("").display().to_string();
     let found = site.run_with(&[("PATH", &folder)], &["check"]);
     assert_eq!(found.code, Some(0), "{found:?}");

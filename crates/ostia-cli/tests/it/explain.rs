@@ -13,7 +13,7 @@ fn site() -> Site {
         "allowed_domains": ["lab.org"],
     });
     let endpoint = json!({
-        "cluster": "sophia", "framework": "vllm", "model": "org/model", "allowed_globus_groups": ["g1", "g2"],
+        "cluster": "sophia", "framework": "vllm", "model": "org/model", "allowed_globus_groups": ["g1", "g2", "05D1C5A4-0FF0-11EF-9C26-6BEDA4A3F1CB"],
         "config": {"api_url": "http://127.0.0.1:9/v1"},
     });
     site.write("clusters.json", &fixture("cluster", cluster));
@@ -41,7 +41,7 @@ fn the_decision_and_its_rule_are_shown() {
     );
     let refused = explain("ann@lab.org", &[]);
     assert!(
-        refused.contains("allowed_globus_groups needs one of: g1, g2"),
+        refused.contains("allowed_globus_groups needs one of: g1, g2, 05d1c5a4-"),
         "{refused}"
     );
     let allowed = explain("ann@lab.org", &["--group", "g2"]);
@@ -77,4 +77,30 @@ fn the_decision_and_its_rule_are_shown() {
         ended.stdout.contains("no endpoint has this model"),
         "{ended:?}"
     );
+}
+
+/// Groups are UUIDs, which people copy in either case.
+#[test]
+fn a_group_is_the_same_in_upper_case() {
+    let site = site();
+    let mut words = vec!["key", "create", "--user", "eve@lab.org", "--json"];
+    for group in [
+        "g9",
+        "05d1c5a4-0FF0-11ef-9c26-6beda4a3f1cb",
+        "g9",
+        "05D1C5A4-0FF0-11EF-9C26-6BEDA4A3F1CB",
+    ] {
+        words.extend(["--group", group]);
+    }
+    let made = site.json(&words);
+    assert_eq!(
+        made["groups"],
+        json!(["g9", "05d1c5a4-0ff0-11ef-9c26-6beda4a3f1cb"])
+    );
+    let by_key = ["explain", "--user", "eve@lab.org", "--model", "org/model"];
+    let as_given = [&by_key[..], &["--group", words[8]]].concat();
+    for words in [&by_key[..], &as_given] {
+        let ended = site.run(words);
+        assert!(ended.stdout.contains("/v1  allowed"), "{ended:?}");
+    }
 }

@@ -1,4 +1,5 @@
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -236,6 +237,26 @@ async fn the_gateway_knows_who_signed_in() {
     assert_eq!(person.run(&["whoami"]).await.0, Some(64));
     person.idp.revoke_all();
     assert_eq!(person.run(&["whoami", "--url", &url]).await.0, Some(1));
+
+    // What a gateway says is text to show, not to obey.
+    let hostile = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", hostile.local_addr().unwrap());
+    let answering = std::thread::spawn(move || {
+        let (mut peer, _) = hostile.accept().unwrap();
+        let mut head = [0; 4_096];
+        assert!(peer.read(&mut head).unwrap() > 0);
+        let body = r#"{"error": {"message": "\u001b[31mgo away"}}"#;
+        let length = body.len();
+        let head = format!("HTTP/1.1 403 Forbidden\r\ncontent-length: {length}\r\n\r\n");
+        peer.write_all((head + body).as_bytes()).unwrap();
+    });
+    let mut command = person.ostia(&["whoami", "--url", &url]);
+    let ended = tokio::task::spawn_blocking(move || command.output().unwrap())
+        .await
+        .unwrap();
+    answering.join().unwrap();
+    let told = String::from_utf8(ended.stderr).unwrap();
+    assert!(told.contains(r"\u{1b}[31mgo away"), "{told}");
 
     person.idp.be(Mood::Status(503));
     let mut command = person.ostia(&["logout"]);

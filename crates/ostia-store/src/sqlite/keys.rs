@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ostia_core::{ApiKey, NewApiKey, StoreError};
+use ostia_core::{ApiKey, Identity, NewApiKey, StoreError};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqlitePool};
 
@@ -112,7 +112,7 @@ fn api_key(row: &SqliteRow) -> Result<ApiKey, StoreError> {
     let groups: Vec<Arc<str>> = serde_json::from_str::<Vec<String>>(&groups)
         .map_err(|error| broken(format!("api_keys.groups of key {id}: {error}")))?
         .into_iter()
-        .map(Arc::from)
+        .map(|group| Identity::group(&group).into())
         .collect();
     Ok(ApiKey {
         id: id.into(),

@@ -15,7 +15,7 @@ async fn open(database: &Path) -> SqliteConnection {
     options.disable_statement_logging().connect().await.unwrap()
 }
 
-async fn run(database: &Path, statement: &str) {
+pub async fn run(database: &Path, statement: &str) {
     let mut connection = open(database).await;
     let statement = sqlx::AssertSqlSafe(statement.to_owned());
     sqlx::query(statement)

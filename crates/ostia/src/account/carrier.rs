@@ -155,14 +155,14 @@ impl Carrier {
         if !tail.complete {
             return Ok(ControlFlow::Continue(()));
         }
-        self.finish(index).await?;
-        Ok(ControlFlow::Break(()))
+        self.finish(index).await
     }
 
-    /// The segment was read to its end and nobody writes to it: who is still open was interrupted.
-    async fn finish(&mut self, index: usize) -> Result<(), Hindrance> {
+    /// The segment was read to its end and nobody writes to it: who is still open was interrupted. A file that the disk does
+    /// not give back holds up nothing: its rows are in the store.
+    async fn finish(&mut self, index: usize) -> Result<ControlFlow<()>, Hindrance> {
         let Some(tail) = self.tails.get_mut(index) else {
-            return Ok(());
+            return Ok(ControlFlow::Continue(()));
         };
         let rescued: Vec<_> = tail.open().filter(|id| self.rescued.remove(id)).collect();
         for id in rescued {
@@ -178,14 +178,21 @@ impl Carrier {
                 tail.forget(id);
             }
         }
-        if !tail.is_readable() {
-            self.journal
-                .counters
-                .unreadable
-                .fetch_add(1, Ordering::Relaxed);
-            tracing::error!(path = %tail.segment.path().display(), "the journal holds records that cannot be read; the file is kept");
+        let first_time = !std::mem::replace(&mut tail.finished, true);
+        let path = tail.segment.path().display();
+        if first_time && !tail.is_readable() {
+            let unreadable = &self.journal.counters.unreadable;
+            unreadable.fetch_add(1, Ordering::Relaxed);
+            tracing::error!(%path, "the journal holds records that cannot be read; the file is kept");
         }
-        Ok(self.journal.remove(&tail.segment, tail.is_readable())?)
+        match self.journal.remove(&tail.segment, tail.is_readable()) {
+            Ok(()) => return Ok(ControlFlow::Break(())),
+            Err(error) if first_time => {
+                tracing::error!(%path, %error, "a finished file of the journal cannot be removed; it is tried again");
+            }
+            Err(_) => {}
+        }
+        Ok(ControlFlow::Continue(()))
     }
 
     fn measure(&self) {

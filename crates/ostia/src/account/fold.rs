@@ -1,14 +1,14 @@
-//! Refusals beyond ten a second per user and error code become one row a second that says how many they were.
+//! Refusals beyond ten a second per user, outcome and error code become one row a second that says how many they were.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 
-use ostia_core::LedgerRow;
+use ostia_core::{LedgerRow, Outcome};
 use parking_lot::Mutex;
 
 use super::record::{self, Kind};
 
-/// Rows of their own that one user and error code gets in one second.
+/// Rows of their own that one user, outcome and error code gets in one second.
 const WHOLE_ROWS: u32 = 10;
 const SHARDS: usize = 16;
 
@@ -24,8 +24,9 @@ pub(super) struct Folds {
     hasher: RandomState,
 }
 
-/// The current second of one user and error code.
+/// The current second of one user, outcome and error code: a caller who hung up and one who was cut off both have no code.
 struct Window {
+    outcome: Outcome,
     error_code: Box<str>,
     second: u64,
     written: u32,
@@ -42,9 +43,6 @@ pub(super) struct Folded {
 impl Folds {
     /// `second`: of a clock that never goes back.
     pub(super) fn weigh(&self, row: &LedgerRow<'_>, second: u64) -> Fate {
-        if row.attempts > 0 || row.upstream_status > 0 {
-            return Fate::Write(None);
-        }
         let shard = self.hasher.hash_one(&*row.user_id) as usize % SHARDS;
         let mut users = self.shards[shard].lock();
         if !users.contains_key(&*row.user_id) {
@@ -53,11 +51,11 @@ impl Folds {
         let Some(windows) = users.get_mut(&*row.user_id) else {
             return Fate::Write(None);
         };
-        let known = windows
-            .iter()
-            .position(|window| *window.error_code == *row.error_code);
+        let known = windows.iter().position(|window| {
+            window.outcome == row.outcome && *window.error_code == *row.error_code
+        });
         let index = known.unwrap_or_else(|| {
-            windows.push(Window::new(&row.error_code, second));
+            windows.push(Window::new(row, second));
             windows.len() - 1
         });
         windows[index].weigh(row, second)
@@ -84,9 +82,10 @@ impl Folds {
 }
 
 impl Window {
-    fn new(error_code: &str, second: u64) -> Self {
+    fn new(row: &LedgerRow<'_>, second: u64) -> Self {
         Self {
-            error_code: error_code.into(),
+            outcome: row.outcome,
+            error_code: Box::from(&*row.error_code),
             second,
             written: 0,
             folded: None,

@@ -148,6 +148,7 @@ fn start(
                             _ = stopped.wait_for(|&stopped| stopped) => {}
                             () = carrier.run() => {}
                             () = tend(&journal) => {}
+                            () = keep_synced(&journal) => {}
                         }
                     });
                 };
@@ -161,9 +162,8 @@ fn start(
         })
 }
 
-/// What must go on while the store is slow: a spare segment, folded rows, syncing.
-async fn tend(journal: &Arc<Journal>) {
-    let mut synced = journal.clock.now();
+/// What must go on while the store is slow: a spare segment, folded rows.
+async fn tend(journal: &Journal) {
     let mut polls = 0;
     loop {
         tokio::time::sleep(journal.options.poll).await;
@@ -173,23 +173,34 @@ async fn tend(journal: &Arc<Journal>) {
         } else if !journal.provide() {
             polls = POLLS_BETWEEN_ATTEMPTS;
         }
-        let now = journal.clock.now();
-        let due = journal
-            .options
-            .fsync
-            .is_some_and(|interval| now.saturating_duration_since(synced) >= interval);
-        if due {
-            synced = now;
-            sync(journal).await;
-        }
     }
 }
 
-async fn sync(journal: &Arc<Journal>) {
-    let segments = journal.live();
-    let synced =
-        tokio::task::spawn_blocking(move || segments.iter().try_for_each(|segment| segment.sync()));
-    if let Ok(Err(error)) = synced.await {
-        tracing::error!(%error, "the journal could not be synced to its disk");
+/// Apart from everything else: a disk may take minutes over one call.
+async fn keep_synced(journal: &Journal) {
+    let Some(interval) = journal.options.fsync else {
+        return std::future::pending().await;
+    };
+    let mut failing = false;
+    loop {
+        tokio::time::sleep(interval).await;
+        let segments = journal.live();
+        let syncing = tokio::task::spawn_blocking(move || {
+            let mut fault = None;
+            // One segment's trouble does not keep the others unsynced.
+            for segment in segments {
+                fault = segment.sync().err().or(fault);
+            }
+            fault
+        });
+        let Ok(fault) = syncing.await else { continue };
+        match &fault {
+            Some(error) if !failing => {
+                tracing::error!(%error, "the journal cannot be synced to its disk; it is tried again");
+            }
+            None if failing => tracing::info!("the journal is synced again"),
+            _ => {}
+        }
+        failing = fault.is_some();
     }
 }

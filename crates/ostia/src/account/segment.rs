@@ -38,6 +38,8 @@ pub(super) struct Segment {
     unsynced: AtomicBool,
     #[cfg(test)]
     failing: AtomicBool,
+    #[cfg(test)]
+    pub(super) hanging: AtomicBool,
 }
 
 impl Segment {
@@ -127,6 +129,8 @@ impl Segment {
             unsynced: AtomicBool::new(true),
             #[cfg(test)]
             failing: AtomicBool::new(false),
+            #[cfg(test)]
+            hanging: AtomicBool::new(false),
         }
     }
 
@@ -236,11 +240,32 @@ impl Segment {
         self.failing.store(true, Ordering::SeqCst);
     }
 
+    #[cfg(test)]
+    pub(super) fn is_synced(&self) -> bool {
+        !self.unsynced.load(Ordering::Relaxed)
+    }
+
     pub(super) fn sync(&self) -> io::Result<()> {
-        if self.unsynced.swap(false, Ordering::Relaxed) {
-            self.appender.sync_data()?;
+        // Cleared first, so that a record that comes meanwhile is synced the next time.
+        if self.unsynced.swap(false, Ordering::Relaxed)
+            && let Err(error) = self.sync_data()
+        {
+            self.unsynced.store(true, Ordering::Relaxed);
+            return Err(error);
         }
         Ok(())
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        #[cfg(test)]
+        if self.failing.load(Ordering::SeqCst) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        #[cfg(test)]
+        while self.hanging.load(Ordering::SeqCst) {
+            std::thread::yield_now();
+        }
+        self.appender.sync_data()
     }
 }
 

@@ -26,6 +26,8 @@ pub(super) struct Tail {
     latest: i64,
     /// Nothing is written any more. Asked before reading: what was written until then will be read.
     pub(super) complete: bool,
+    /// All of it is in the store, and only its file is left.
+    pub(super) finished: bool,
     unreadable: u64,
 }
 
@@ -49,6 +51,7 @@ impl Tail {
             open: HashMap::new(),
             latest: 0,
             complete: false,
+            finished: false,
             unreadable: 0,
         }
     }

@@ -1,4 +1,4 @@
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,9 +8,9 @@ use http::{HeaderMap, HeaderValue, Method};
 use ostia_core::{BoxFuture, Clock};
 use parking_lot::Mutex;
 
-use crate::catalog::{Origin, Proxy, Target, Timeouts, Tls};
+use crate::catalog::{Origin, Target, Timeouts};
 use crate::identify::{Web, WebAnswer, WebFault, WebRequest};
-use crate::upstream::{Client, FailureKind, FetchError, Resolver};
+use crate::upstream::{Client, Clients, FailureKind, FetchError};
 
 /// An identity provider's answer beyond this is an attack or a mistake.
 const LONGEST_ANSWER: usize = 1024 * 1024;
@@ -20,23 +20,21 @@ const IDLE: Duration = Duration::from_secs(15);
 
 /// Identity calls over the same client as backends: one TLS stack, one resolver, no redirects.
 pub struct IdentityWeb {
-    clients: Mutex<HashMap<Origin, Arc<Client>>>,
-    resolver: Arc<Resolver>,
-    clock: Arc<dyn Clock>,
+    made: Mutex<HashMap<Origin, Arc<Client>>>,
+    clients: Arc<Clients>,
 }
 
 impl IdentityWeb {
-    pub(super) fn new(resolver: Arc<Resolver>, clock: Arc<dyn Clock>) -> Self {
+    pub(super) fn new(clients: Arc<Clients>) -> Self {
         Self {
-            clients: Mutex::default(),
-            resolver,
-            clock,
+            made: Mutex::default(),
+            clients,
         }
     }
 
-    /// With a resolver of its own: for commands that serve nothing.
+    /// For commands that serve nothing.
     pub fn standalone(clock: Arc<dyn Clock>) -> Self {
-        Self::new(Arc::new(Resolver::new(Arc::clone(&clock))), clock)
+        Self::new(Arc::new(Clients::new(clock)))
     }
 
     async fn fetch(&self, request: WebRequest) -> Result<WebAnswer, WebFault> {
@@ -60,18 +58,13 @@ impl IdentityWeb {
     }
 
     fn client(&self, origin: &Origin) -> Result<Arc<Client>, WebFault> {
-        let mut clients = self.clients.lock();
-        if let Some(client) = clients.get(origin) {
+        let mut made = self.made.lock();
+        if let Some(client) = made.get(origin) {
             return Ok(Arc::clone(client));
         }
-        let client = Client::new(
-            &target(origin),
-            Arc::clone(&self.resolver),
-            Arc::clone(&self.clock),
-        )
-        .map_err(|error| WebFault::Unreachable(error.to_string()))?;
-        let client = Arc::new(client);
-        clients.insert(origin.clone(), Arc::clone(&client));
+        let client = self.clients.client(&target(origin));
+        let client = client.map_err(|error| WebFault::Unreachable(error.to_string()))?;
+        made.insert(origin.clone(), Arc::clone(&client));
         Ok(client)
     }
 }
@@ -105,26 +98,15 @@ fn write(request: WebRequest) -> Result<(Method, HeaderMap, Option<Bytes>), WebF
 }
 
 fn target(origin: &Origin) -> Target {
+    let timeouts = Timeouts {
+        connect: Some(CONNECT),
+        response_header: Some(ANSWER),
+        stream_idle: Some(ANSWER),
+        total: None,
+    };
     Target {
-        origin: origin.clone(),
-        base_path: "".into(),
-        query: None,
-        paths: BTreeMap::new(),
-        key: None,
-        timeouts: Timeouts {
-            connect: Some(CONNECT),
-            response_header: Some(ANSWER),
-            stream_idle: Some(ANSWER),
-            total: None,
-        },
         pool_idle_timeout: Some(IDLE),
-        tls: Tls::default(),
-        proxy: Proxy::None,
-        http2: false,
-        inject_usage: false,
-        done_marker: true,
-        forward_headers: Vec::new(),
-        allowed_hosts: Vec::new(),
+        ..Target::plain(origin.clone(), timeouts)
     }
 }
 

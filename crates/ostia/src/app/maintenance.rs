@@ -9,15 +9,14 @@ use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
 use http::HeaderMap;
-use ostia_core::Clock;
 use parking_lot::Mutex;
 use rustix::fs::{FlockOperation, flock};
 use serde_json::Value;
 
 use crate::authorize;
-use crate::catalog::{HttpUrl, Proxy, Target, Timeouts, Tls};
+use crate::catalog::{HttpUrl, Target, Timeouts};
 use crate::config::MaintenanceSource;
-use crate::upstream::{Client, Resolver};
+use crate::upstream::{Client, Clients};
 
 /// Cluster to text.
 type Texts = BTreeMap<String, Arc<str>>;
@@ -40,8 +39,16 @@ pub struct LiveNotices {
     set: ArcSwap<Texts>,
     /// By `[maintenance.source.*]`.
     sources: ArcSwap<Texts>,
-    /// The file's time and size when it was last read.
-    seen: Mutex<Option<(SystemTime, u64)>>,
+    seen: Mutex<Seen>,
+}
+
+/// The last look at the file.
+#[derive(Debug, Default)]
+struct Seen {
+    /// Its time and size when it was last read.
+    stamp: Option<(SystemTime, u64)>,
+    /// Why it could not be read, as the log has it.
+    fault: Option<String>,
 }
 
 impl Notices {
@@ -64,22 +71,28 @@ impl authorize::Notices for Notices {
 }
 
 impl LiveNotices {
-    /// Reads what `ostia maintenance` wrote, if it changed.
+    /// Reads what `ostia maintenance` wrote, if it changed. Blocks its thread as long as the disk does.
     pub fn refresh(&self, state_dir: &Path) {
         let path = state_dir.join(FILE);
         let stamp = fs::metadata(&path)
             .ok()
             .and_then(|meta| Some((meta.modified().ok()?, meta.len())));
         let mut seen = self.seen.lock();
-        if *seen == stamp {
+        if seen.stamp == stamp {
             return;
         }
         match read_notices(state_dir) {
             Ok(notices) => {
                 self.set.store(Arc::new(texts(&notices)));
-                *seen = stamp;
+                *seen = Seen { stamp, fault: None };
             }
-            Err(error) => tracing::error!(%error, "{} cannot be read", path.display()),
+            Err(error) => {
+                let fault = Some(error.to_string());
+                if seen.fault != fault {
+                    tracing::error!(%error, "{} cannot be read", path.display());
+                    seen.fault = fault;
+                }
+            }
         }
     }
 
@@ -122,35 +135,17 @@ impl LiveNotices {
 }
 
 /// The client of a source; `None` if its URL is none or TLS cannot be set up.
-pub fn client_of(
-    source: &MaintenanceSource,
-    resolver: &Arc<Resolver>,
-    clock: &Arc<dyn Clock>,
-) -> Option<Client> {
+pub fn client_of(source: &MaintenanceSource, clients: &Clients) -> Option<Arc<Client>> {
     let url = HttpUrl::parse(&source.url).ok()?;
     let limit = Some(PATIENCE);
-    let target = Target {
-        origin: url.origin,
-        base_path: "".into(),
-        query: None,
-        paths: BTreeMap::new(),
-        key: None,
-        timeouts: Timeouts {
-            connect: limit,
-            response_header: limit,
-            stream_idle: limit,
-            total: limit,
-        },
-        pool_idle_timeout: Some(Duration::from_secs(4)),
-        tls: Tls::default(),
-        proxy: Proxy::None,
-        http2: false,
-        inject_usage: false,
-        done_marker: false,
-        forward_headers: Vec::new(),
-        allowed_hosts: Vec::new(),
+    let timeouts = Timeouts {
+        connect: limit,
+        response_header: limit,
+        stream_idle: limit,
+        total: limit,
     };
-    Client::new(&target, Arc::clone(resolver), Arc::clone(clock))
+    clients
+        .client(&Target::plain(url.origin, timeouts))
         .map_err(|error| tracing::error!(%error, "a maintenance source cannot be asked"))
         .ok()
 }
@@ -260,6 +255,16 @@ mod tests {
         fs::write(folder.path().join(FILE), "{ not json, and longer").unwrap();
         live.refresh(folder.path());
         assert!(live.set.load().contains_key("a"));
+        // One line in the log for as long as it is the same fault.
+        let fault = || live.seen.lock().fault.clone();
+        let first = fault();
+        assert!(first.is_some());
+        live.refresh(folder.path());
+        assert_eq!(fault(), first);
+        clear_notice(folder.path(), "a").unwrap_err();
+        fs::remove_file(folder.path().join(FILE)).unwrap();
+        live.refresh(folder.path());
+        assert_eq!((fault(), live.set.load().len()), (None, 0));
     }
 
     #[test]

@@ -42,6 +42,7 @@ impl Registry {
     pub fn names(&self) -> Vec<String> {
         let mut names: Vec<String> = self.endpoints.keys().cloned().collect();
         names.extend(self.clusters.keys().cloned());
+        names.sort_unstable();
         names.dedup();
         names
     }

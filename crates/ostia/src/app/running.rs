@@ -23,9 +23,8 @@ use crate::identify::{
 use crate::listen::{self, Connections, Drain, Listener, Tls};
 use crate::read::{Budget, ReadLimits};
 use crate::routes::Cors;
-use crate::runtime::spawn;
-use crate::upstream::Client;
-use crate::upstream::Resolver;
+use crate::runtime::{spawn, spawn_blocking};
+use crate::upstream::{Client, Clients};
 
 /// How often idle connections are looked through.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -37,7 +36,8 @@ const FIRST_LOOK: Duration = Duration::from_secs(3);
 const TOUCH: Duration = Duration::from_secs(30);
 /// How often it is looked for changes of keys, for the audit log.
 const KEY_LOOK: Duration = Duration::from_secs(10);
-/// How long the ledger may take at the end to carry its last rows to the store. What is left waits in the journal.
+/// How long the ledger may take at the end to carry its last rows to the store. What is left waits in the journal. The last
+/// use of keys has as long.
 const LAST_FLUSH: Duration = Duration::from_secs(10);
 
 /// A gateway that listens. Dropping it does not stop it: call [`Running::shut_down`].
@@ -46,6 +46,7 @@ pub struct Running {
     address: Option<SocketAddr>,
     admin_address: Option<SocketAddr>,
     connections: Arc<Connections>,
+    api_keys: Arc<ApiKeys>,
     listener: JoinHandle<()>,
     beside: Vec<JoinHandle<()>>,
 }
@@ -76,7 +77,7 @@ impl Running {
         let mut beside = watch(&gateway).await;
         beside.extend([
             spawn(sweep(Arc::clone(&gateway))),
-            spawn(touch_keys(api_keys)),
+            spawn(touch_keys(Arc::clone(&api_keys))),
             spawn(watch_keys(
                 Arc::clone(&gateway.key_watch),
                 Arc::clone(&gateway.clock),
@@ -100,6 +101,7 @@ impl Running {
             address,
             admin_address,
             connections,
+            api_keys,
             beside,
         })
     }
@@ -143,7 +145,11 @@ impl Running {
         for task in &self.beside {
             task.abort();
         }
-        self.gateway.ledger.flush(LAST_FLUSH).await;
+        let touching = tokio::time::timeout(LAST_FLUSH, self.api_keys.flush_last_used());
+        let (touched, _) = tokio::join!(touching, self.gateway.ledger.flush(LAST_FLUSH));
+        if !matches!(touched, Ok(Ok(()))) {
+            tracing::warn!("the last use of keys could not be written down");
+        }
         !is_cut
     }
 }
@@ -169,8 +175,7 @@ fn build(parts: Parts, registry: Registry, api_keys: &Arc<ApiKeys>) -> Result<Ga
     let workbench = Workbench::new(registry, Arc::clone(&clock));
     workbench.live_notices.refresh(&settings.server.state_dir);
     let snapshot = Snapshot::build(catalog, &settings.maintenance, &workbench, None);
-    let resolver = Arc::new(Resolver::new(Arc::clone(&clock)));
-    let (providers, open) = providers(&settings, api_keys, &resolver, &clock)?;
+    let (providers, open) = providers(&settings, api_keys, &workbench.clients, &clock)?;
     let limiter = limiter
         .unwrap_or_else(|| Arc::new(LocalLimiter::new(Arc::clone(&clock))) as Arc<dyn Limiter>);
     Ok(Gateway {
@@ -211,12 +216,12 @@ type Providers = (Vec<Arc<dyn Authenticator>>, Option<Open>);
 fn providers(
     settings: &Settings,
     api_keys: &Arc<ApiKeys>,
-    resolver: &Arc<Resolver>,
+    clients: &Arc<Clients>,
     clock: &Arc<dyn Clock>,
 ) -> Result<Providers, StartError> {
     let auth = &settings.auth;
     let listed = |provider| auth.providers.contains(&provider);
-    let web: Arc<dyn Web> = Arc::new(IdentityWeb::new(Arc::clone(resolver), Arc::clone(clock)));
+    let web: Arc<dyn Web> = Arc::new(IdentityWeb::new(Arc::clone(clients)));
     let mut providers: Vec<Arc<dyn Authenticator>> = Vec::new();
     if listed(Provider::ApiKey) {
         providers.push(Arc::clone(api_keys) as _);
@@ -263,8 +268,7 @@ async fn watch(gateway: &Arc<Gateway>) -> Vec<JoinHandle<()>> {
         .maintenance_sources
         .iter()
         .filter_map(|(cluster, source)| {
-            let bench = &gateway.workbench;
-            let client = client_of(source, &bench.resolver, &bench.clock)?;
+            let client = client_of(source, &gateway.workbench.clients)?;
             Some((cluster.clone(), source.clone(), client))
         })
         .collect();
@@ -280,6 +284,7 @@ async fn watch(gateway: &Arc<Gateway>) -> Vec<JoinHandle<()>> {
     let _ = tokio::time::timeout(FIRST_LOOK, first).await;
     let mut tasks = vec![
         spawn(poll_clusters(Arc::clone(gateway))),
+        spawn(poll_notices(Arc::clone(gateway))),
         spawn(poll_readiness(Arc::clone(gateway))),
     ];
     for (cluster, source, client) in sources {
@@ -297,8 +302,16 @@ async fn poll_clusters(gateway: Arc<Gateway>) {
     loop {
         tokio::time::sleep(POLL).await;
         gateway.snapshot().clusters.poll();
-        let notices = &gateway.workbench.live_notices;
-        notices.refresh(&gateway.settings.server.state_dir);
+    }
+}
+
+async fn poll_notices(gateway: Arc<Gateway>) {
+    loop {
+        tokio::time::sleep(POLL).await;
+        let notices = Arc::clone(&gateway.workbench.live_notices);
+        let folder = gateway.settings.server.state_dir.clone();
+        // A panic in it was logged where it happened; the next look is in a second.
+        let _ = spawn_blocking(move || notices.refresh(&folder)).await;
     }
 }
 
@@ -315,20 +328,19 @@ async fn poll_maintenance(
     gateway: Arc<Gateway>,
     cluster: String,
     source: MaintenanceSource,
-    client: Client,
+    client: Arc<Client>,
 ) {
     loop {
         tokio::time::sleep(source.interval).await;
         let notices = &gateway.workbench.live_notices;
         notices.ask(&cluster, &source, &client).await;
-        client.sweep();
     }
 }
 
 async fn sweep(gateway: Arc<Gateway>) {
     loop {
         tokio::time::sleep(SWEEP).await;
-        gateway.snapshot().upstreams.sweep();
+        gateway.workbench.clients.sweep();
     }
 }
 

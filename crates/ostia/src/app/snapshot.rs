@@ -8,7 +8,7 @@ use crate::cluster::{self, Clusters};
 use crate::endpoint::{self, Adapters, Ask};
 use crate::identify::Principal;
 use crate::script::Scripts;
-use crate::upstream::{Client, Upstreams};
+use crate::upstream::Upstreams;
 
 /// Everything that one reading of the files gives. Replaced whole; a request keeps the one it began with.
 pub struct Snapshot {
@@ -29,25 +29,24 @@ impl Snapshot {
     ) -> Self {
         let Workbench {
             registry,
-            resolver,
+            clients,
             clock,
             cache,
             live_notices,
         } = bench;
-        let upstreams = Upstreams::build(&catalog, resolver, clock);
+        let upstreams = Upstreams::build(&catalog, clients);
         let scripts = Scripts::default();
         let ask_backend = |deployment: &Deployment| {
             let client = upstreams.client(deployment.index)?;
             Some(Arc::clone(client) as Arc<dyn Ask>)
         };
-        let ask =
-            |target: &Target| match Client::new(target, Arc::clone(resolver), Arc::clone(clock)) {
-                Ok(client) => Some(Arc::new(client) as Arc<dyn Ask>),
-                Err(error) => {
-                    tracing::error!(%error, "a cluster's status page cannot be asked");
-                    None
-                }
-            };
+        let ask = |target: &Target| match clients.client(target) {
+            Ok(client) => Some(client as Arc<dyn Ask>),
+            Err(error) => {
+                tracing::error!(%error, "a cluster's status page cannot be asked");
+                None
+            }
+        };
         let adapters = Adapters::build(
             &catalog,
             &endpoint::Workshop {

@@ -5,12 +5,12 @@ use ostia_core::Clock;
 use super::Registry;
 use super::maintenance::LiveNotices;
 use crate::endpoint::Cache;
-use crate::upstream::Resolver;
+use crate::upstream::Clients;
 
 /// What every snapshot is built with, and what outlives them.
 pub struct Workbench {
     pub registry: Registry,
-    pub resolver: Arc<Resolver>,
+    pub clients: Arc<Clients>,
     pub clock: Arc<dyn Clock>,
     pub cache: Arc<Cache>,
     pub live_notices: Arc<LiveNotices>,
@@ -20,7 +20,7 @@ impl Workbench {
     pub fn new(registry: Registry, clock: Arc<dyn Clock>) -> Self {
         Self {
             registry,
-            resolver: Arc::new(Resolver::new(Arc::clone(&clock))),
+            clients: Arc::new(Clients::new(Arc::clone(&clock))),
             cache: Arc::new(Cache::new(Arc::clone(&clock))),
             live_notices: Arc::default(),
             clock,

@@ -4,7 +4,8 @@ use ostia_core::{Clock, RequestId};
 
 use super::{Broken, Denied, broken};
 use crate::catalog::{Catalog, Cluster, Deployment, Scope};
-use crate::identify::{Pace, Principal};
+use crate::identify::Principal;
+use crate::telemetry::Pace;
 
 const WHAT: [&str; 2] = ["cluster", "model"];
 

@@ -1,5 +1,6 @@
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -16,6 +17,8 @@ pub struct Cluster {
     pub adapter: ClusterAdapterName,
     /// Where `status_url` points, if the adapter asks for one and it could be read.
     pub status: Option<StatusSource>,
+    /// How long whatever tells the cluster's states has for an answer: `config.api_request_timeout`, never 0 and bounded.
+    pub patience: Duration,
     /// The fixture's `config`, whole.
     pub config: Value,
 }

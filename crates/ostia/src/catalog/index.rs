@@ -231,6 +231,7 @@ impl Names {
 mod tests {
     use std::collections::BTreeMap;
     use std::sync::Arc;
+    use std::time::Duration;
 
     use serde_json::Value;
 
@@ -249,6 +250,7 @@ mod tests {
             access: Access::default(),
             adapter: ClusterAdapterName::Static,
             status: None,
+            patience: Duration::ZERO,
             config: Value::Null,
         })
     }

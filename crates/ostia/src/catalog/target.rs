@@ -73,6 +73,26 @@ pub enum Proxy {
 }
 
 impl Target {
+    /// With nothing but its origin and its timeouts out of the ordinary.
+    pub fn plain(origin: Origin, timeouts: Timeouts) -> Self {
+        Self {
+            origin,
+            base_path: "".into(),
+            query: None,
+            paths: BTreeMap::new(),
+            key: None,
+            timeouts,
+            pool_idle_timeout: Some(Duration::from_secs(4)),
+            tls: Tls::default(),
+            proxy: Proxy::None,
+            http2: false,
+            inject_usage: true,
+            done_marker: true,
+            forward_headers: Vec::new(),
+            allowed_hosts: Vec::new(),
+        }
+    }
+
     /// Path and query of a call to `api` (`chat/completions`).
     pub fn path_and_query(&self, api: &str) -> String {
         let path = match self.paths.get(api) {

@@ -63,6 +63,15 @@ const TAILS: [&str; 11] = [
 ];
 
 impl HttpUrl {
+    /// The same without a user name or password, which would be sent nowhere and shown in many places.
+    pub fn parse_bare(text: &str) -> Result<Self, UrlFault> {
+        let url = Self::parse(text)?;
+        if url.userinfo {
+            return Err(UrlFault::Userinfo);
+        }
+        Ok(url)
+    }
+
     pub fn parse(text: &str) -> Result<Self, UrlFault> {
         let (scheme, rest) = split_scheme(text)?;
         if rest.contains('#') {
@@ -112,10 +121,7 @@ impl HttpUrl {
 
 impl ApiUrl {
     pub fn parse(text: &str) -> Result<Self, UrlFault> {
-        let url = HttpUrl::parse(text)?;
-        if url.userinfo {
-            return Err(UrlFault::Userinfo);
-        }
+        let url = HttpUrl::parse_bare(text)?;
         let path = url.path.strip_suffix('/').unwrap_or(&url.path);
         let (base_path, cut) = cut_tail(path);
         Ok(Self {

@@ -6,8 +6,10 @@ use ostia_core::Clock;
 use serde_json::Value;
 
 use super::Jobs;
+use super::mapping::Mapping;
 use crate::catalog::{Cluster, Deployment};
 use crate::endpoint::{AskError, Cache, Http};
+use crate::runtime::spawn_blocking;
 
 /// What a cluster adapter works with. It knows no principal: what it gives is shared by all of them.
 pub struct ClusterContext {
@@ -57,6 +59,19 @@ impl ClusterContext {
             return Err(JobsError::new(text));
         };
         Ok(http.get(&source.path_and_query).await?)
+    }
+
+    /// Reads a listing of a big machine's queue where the time that takes holds up no request.
+    pub(super) async fn read(
+        &self,
+        read: impl FnOnce(&Mapping<'_>) -> Result<Jobs, JobsError> + Send + 'static,
+    ) -> Result<Jobs, JobsError> {
+        let cluster = Arc::clone(&self.cluster);
+        let deployments = self.deployments.clone();
+        let reading = spawn_blocking(move || read(&Mapping::new(&cluster.config, &deployments)));
+        reading.await.unwrap_or_else(|_| {
+            Err(JobsError::new("The cluster's adapter failed.").with_detail("it panicked"))
+        })
     }
 
     /// Writes a line to the gateway's log, with the cluster's name.

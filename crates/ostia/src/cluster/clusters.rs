@@ -8,7 +8,6 @@ use http::StatusCode;
 use ostia_core::Clock;
 
 use super::openai_models::OpenAiModels;
-use super::options::time_limit;
 use super::pbs::Pbs;
 use super::readiness::Readiness;
 use super::script::ScriptCluster;
@@ -107,10 +106,10 @@ impl Clusters {
 
 impl Workshop<'_> {
     fn context(&self, cluster: &Arc<Cluster>, deployments: Vec<Arc<Deployment>>) -> ClusterContext {
-        let http = cluster.status.as_ref().map(|source| {
-            let limit = time_limit(&cluster.config);
-            Http::new((self.ask)(&source.target), &source.target, limit)
-        });
+        let http = cluster
+            .status
+            .as_ref()
+            .map(|source| Http::new((self.ask)(&source.target), &source.target, cluster.patience));
         ClusterContext {
             cluster: Arc::clone(cluster),
             deployments,
@@ -133,9 +132,8 @@ impl Workshop<'_> {
             ClusterAdapterName::Static => Arc::new(Static),
             ClusterAdapterName::StatusUrl => Arc::new(StatusUrl),
             ClusterAdapterName::OpenAiModels => {
-                let limit = time_limit(&cluster.config);
                 let backends = deployments.iter().map(|deployment| {
-                    let http = self.http_of(deployment, limit / 2);
+                    let http = self.http_of(deployment, cluster.patience / 2);
                     (Arc::clone(&deployment.slug), http)
                 });
                 Arc::new(OpenAiModels::new(backends.collect()))

@@ -1,4 +1,5 @@
 use std::process::Stdio;
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::Command;
@@ -11,8 +12,7 @@ pub(super) const MAX_OUTPUT: u64 = 64 << 20;
 const MAX_COMPLAINT: u64 = 4 << 10;
 
 /// Variables that schedulers' commands need. The gateway's others, backend keys among them, are none of their business.
-const PASSED: [&str; 10] = [
-    "PATH",
+const PASSED: [&str; 9] = [
     "HOME",
     "USER",
     "LOGNAME",
@@ -24,9 +24,9 @@ const PASSED: [&str; 10] = [
     "LD_LIBRARY_PATH",
 ];
 
-/// Runs a command and gives what it wrote. It is killed when it takes too long or writes too much.
-pub(super) async fn run(options: &SchedulerOptions) -> Result<Vec<u8>, JobsError> {
-    tokio::time::timeout(options.time_limit, run_to_end(options))
+/// Runs a command and gives what it wrote. It is killed when it takes longer than `limit` or writes too much.
+pub(super) async fn run(options: &SchedulerOptions, limit: Duration) -> Result<Vec<u8>, JobsError> {
+    tokio::time::timeout(limit, run_to_end(options))
         .await
         .unwrap_or_else(|_| Err(JobsError::timeout()))
 }
@@ -42,19 +42,16 @@ async fn run_to_end(options: &SchedulerOptions) -> Result<Vec<u8>, JobsError> {
                 .iter()
                 .filter_map(|name| Some((name, std::env::var_os(name)?))),
         )
+        .env("PATH", &options.path)
         .env("LC_ALL", "C")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .kill_on_drop(true);
-    if let Some(path) = &options.path {
-        let inherited = std::env::var("PATH").unwrap_or_default();
-        command.env("PATH", format!("{path}:{inherited}"));
-    }
     let mut child = command.spawn().map_err(|error| failed(error.to_string()))?;
     let (output, complaint) = tokio::join!(
         read(child.stdout.take(), MAX_OUTPUT),
-        read(child.stderr.take(), MAX_COMPLAINT),
+        read_and_drain(child.stderr.take(), MAX_COMPLAINT),
     );
     let output = output.map_err(|error| failed(error.to_string()))?;
     if output.len() as u64 > MAX_OUTPUT {
@@ -77,6 +74,19 @@ async fn read(pipe: Option<impl AsyncRead + Unpin>, most: u64) -> std::io::Resul
     let mut bytes = Vec::new();
     if let Some(pipe) = pipe {
         pipe.take(most + 1).read_to_end(&mut bytes).await?;
+    }
+    Ok(bytes)
+}
+
+/// Reads the beginning and takes the rest too: a program that complains a lot must not die of a closed pipe.
+async fn read_and_drain(
+    pipe: Option<impl AsyncRead + Unpin>,
+    most: u64,
+) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    if let Some(mut pipe) = pipe {
+        (&mut pipe).take(most).read_to_end(&mut bytes).await?;
+        tokio::io::copy(&mut pipe, &mut tokio::io::sink()).await?;
     }
     Ok(bytes)
 }

@@ -5,7 +5,6 @@ use async_trait::async_trait;
 use futures_util::stream::{self, StreamExt};
 use serde_json::Value;
 
-use super::options::time_limit;
 use super::{ClusterAdapter, ClusterContext, Job, Jobs, JobsError};
 use crate::catalog::{Deployment, Serving};
 use crate::endpoint::{AskError, Http};
@@ -40,7 +39,7 @@ impl ClusterAdapter for OpenAiModels {
             })
             .collect();
         // Those whose turn did not come by then are unknown.
-        let give_up = tokio::time::Instant::now() + time_limit(context.config());
+        let give_up = tokio::time::Instant::now() + context.cluster.patience;
         let states: Vec<_> = stream::iter(asked)
             .map(|(deployment, http)| async move {
                 let state = match http {

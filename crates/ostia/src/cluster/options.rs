@@ -1,5 +1,6 @@
-use std::path::PathBuf;
-use std::time::Duration;
+use std::ffi::OsString;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
@@ -10,12 +11,10 @@ use crate::catalog::ClusterAdapterName;
 pub(super) struct SchedulerOptions {
     /// The program and what it is given.
     pub command: Vec<String>,
-    /// Where the program is looked for: `command_path`, folders with `:` between; else the gateway's own PATH.
-    pub path: Option<String>,
-    pub time_limit: Duration,
+    /// Where the program is looked for, and its own PATH: the folders of `command_path` (with `:` between), then those of
+    /// the gateway's PATH.
+    pub path: OsString,
 }
-
-const TIME_LIMIT: Duration = Duration::from_secs(10);
 
 /// Says what is wrong with a cluster's `config` for the adapter that it names.
 pub fn check_config(adapter: &ClusterAdapterName, config: &Value) -> Result<(), String> {
@@ -54,11 +53,7 @@ impl SchedulerOptions {
         }
         Ok(Self {
             command,
-            path: config
-                .get("command_path")
-                .and_then(Value::as_str)
-                .map(str::to_owned),
-            time_limit: time_limit(config),
+            path: path(config.get("command_path").and_then(Value::as_str)),
         })
     }
 
@@ -68,25 +63,27 @@ impl SchedulerOptions {
         if name.contains('/') {
             return Ok(PathBuf::from(name));
         }
-        let folders = match &self.path {
-            Some(path) => path.clone(),
-            None => std::env::var("PATH").unwrap_or_default(),
-        };
-        std::env::split_paths(&folders)
+        std::env::split_paths(&self.path)
             .map(|folder| folder.join(name))
-            .find(|file| file.is_file())
+            .find(|file| is_program(file))
             .ok_or_else(|| {
                 format!("the command `{name}` is not on the PATH; say where in `command_path`")
             })
     }
 }
 
-/// `api_request_timeout`, as for status pages.
-pub(super) fn time_limit(config: &Value) -> Duration {
-    config
-        .get("api_request_timeout")
-        .and_then(Value::as_f64)
-        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
-        .filter(|limit| !limit.is_zero())
-        .unwrap_or(TIME_LIMIT)
+fn path(first: Option<&str>) -> OsString {
+    let inherited = std::env::var_os("PATH").unwrap_or_default();
+    let Some(first) = first.filter(|first| !first.is_empty()) else {
+        return inherited;
+    };
+    let mut path = OsString::from(first);
+    path.push(":");
+    path.push(inherited);
+    path
+}
+
+fn is_program(file: &Path) -> bool {
+    file.metadata()
+        .is_ok_and(|about| about.is_file() && about.permissions().mode() & 0o111 != 0)
 }

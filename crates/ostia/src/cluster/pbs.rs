@@ -18,10 +18,11 @@ impl ClusterAdapter for Pbs {
     async fn jobs(&self, context: &ClusterContext) -> Result<Jobs, JobsError> {
         let options = SchedulerOptions::read(context.config(), &["qstat", "-f", "-F", "json"])
             .map_err(|fault| wrong(&fault))?;
-        let output = run(&options).await?;
+        let output = run(&options, context.cluster.patience).await?;
         let now = context.clock.unix_micros() / 1_000_000;
-        let mapping = Mapping::new(context.config(), &context.deployments);
-        read(&output, &mapping, now, &TimeZone::system())
+        context
+            .read(move |mapping| read(&output, mapping, now, &TimeZone::system()))
+            .await
     }
 }
 

@@ -7,7 +7,6 @@ use http::StatusCode;
 use rhai::serde::{from_dynamic, to_dynamic};
 use rhai::{Array, Dynamic, Engine, EvalAltResult};
 
-use super::options::time_limit;
 use super::{ClusterAdapter, ClusterContext, Jobs, JobsError};
 use crate::endpoint::{Http, in_time, reply_to_dynamic};
 use crate::script::{Program, Thrown, logged, on_pool};
@@ -39,7 +38,7 @@ impl ScriptCluster {
 #[async_trait]
 impl ClusterAdapter for ScriptCluster {
     async fn jobs(&self, context: &ClusterContext) -> Result<Jobs, JobsError> {
-        let limit = time_limit(context.config());
+        let limit = context.cluster.patience;
         let scene = Scene(Arc::new(Facts {
             cluster: Arc::clone(&context.cluster),
             models: context

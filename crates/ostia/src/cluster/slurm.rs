@@ -1,6 +1,7 @@
 use std::collections::HashMap;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
 use serde::Deserialize;
 use serde_json::Value;
@@ -25,19 +26,17 @@ impl ClusterAdapter for Slurm {
             None => {
                 let options = SchedulerOptions::read(context.config(), &["squeue", "--json"])
                     .map_err(|fault| wrong(&fault))?;
-                run(&options).await?
+                Bytes::from(run(&options, context.cluster.patience).await?)
             }
         };
         let now = context.clock.unix_micros() / 1_000_000;
-        read(
-            &output,
-            &Mapping::new(context.config(), &context.deployments),
-            now,
-        )
+        context
+            .read(move |mapping| read(&output, mapping, now))
+            .await
     }
 }
 
-async fn ask_slurmrestd(context: &ClusterContext) -> Result<Vec<u8>, JobsError> {
+async fn ask_slurmrestd(context: &ClusterContext) -> Result<Bytes, JobsError> {
     let source = context.cluster.status.as_ref().zip(context.http.clone());
     let Some((source, mut http)) = source else {
         return Err(wrong("there is no usable HTTP client"));
@@ -57,7 +56,7 @@ async fn ask_slurmrestd(context: &ClusterContext) -> Result<Vec<u8>, JobsError> 
     if !reply.status.is_success() {
         return Err(wrong(&format!("slurmrestd answered {}", reply.status)));
     }
-    Ok(reply.body.to_vec())
+    Ok(reply.body)
 }
 
 #[derive(Deserialize)]

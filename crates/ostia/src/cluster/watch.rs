@@ -8,7 +8,6 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::mapping::serves_name;
-use super::options::time_limit;
 use super::{ClusterAdapter, ClusterContext, Jobs, JobsError};
 use crate::catalog::{Deployment, Serving};
 use crate::fleet::ModelState;
@@ -18,12 +17,15 @@ use crate::runtime::spawn;
 const FRESH: Duration = Duration::from_secs(60);
 /// How long a failure stands before the source is asked again.
 const FAILED: Duration = Duration::from_secs(10);
+/// How long a source may be silent until what it said of models no longer refuses anybody.
+const BELIEVED: Duration = Duration::from_secs(300);
 
 /// One cluster's adapter, and what it last said.
 pub struct Watch {
     context: ClusterContext,
     adapter: Arc<dyn ClusterAdapter>,
     known: Mutex<Known>,
+    began: Instant,
     refreshing: AtomicBool,
     /// What is known was learnt for other endpoints than these.
     outgrown: AtomicBool,
@@ -55,6 +57,7 @@ enum Look {
 impl Watch {
     pub(super) fn new(context: ClusterContext, adapter: Arc<dyn ClusterAdapter>) -> Self {
         Self {
+            began: context.clock.now(),
             context,
             adapter,
             known: Mutex::default(),
@@ -77,6 +80,9 @@ impl Watch {
         let known = earlier.known.lock().clone();
         if let Some((jobs, _)) = &known.jobs {
             self.apply(jobs);
+        }
+        if known.failure.is_some() {
+            self.doubt(&known);
         }
         *self.known.lock() = known;
         let endpoints = |watch: &Self| -> Vec<_> {
@@ -125,7 +131,7 @@ impl Watch {
     async fn ask(&self) {
         let _end = RefreshEnds(self);
         // Adapters have their own limit; this one is for those that do not keep it.
-        let limit = time_limit(self.context.config()).mul_f64(1.1);
+        let limit = self.context.cluster.patience.mul_f64(1.1);
         let asking = AssertUnwindSafe(self.adapter.jobs(&self.context)).catch_unwind();
         let answer = match tokio::time::timeout(limit, asking).await {
             Ok(Ok(answer)) => answer,
@@ -151,13 +157,26 @@ impl Watch {
                 let cluster = &*self.context.cluster.name;
                 let detail = &*error.detail;
                 tracing::warn!(cluster, detail, "the cluster's state is not known: {error}");
-                // A listing that is no longer fresh refuses nobody whom it did not name.
-                for deployment in &self.context.deployments {
-                    deployment.state.set_unlisted(false);
-                }
                 let status = self.context.cluster.status.as_ref();
                 let host = status.map(|source| &*source.target.origin.host);
-                self.known.lock().failure = Some((error.scrubbed(host), now));
+                let mut known = self.known.lock();
+                known.failure = Some((error.scrubbed(host), now));
+                self.doubt(&known);
+            }
+        }
+    }
+
+    /// The source does not answer. A listing that is no longer fresh refuses nobody whom it did not name, and an old one
+    /// nobody at all: a dead source of states must not stop inference.
+    fn doubt(&self, known: &Known) {
+        let heard = known.jobs.as_ref().map_or(self.began, |(_, at)| *at);
+        let silent = self.context.clock.now().saturating_duration_since(heard);
+        for deployment in &self.context.deployments {
+            let state = &deployment.state;
+            state.set_unlisted(false);
+            if silent >= BELIEVED && deployment.serving == Serving::Yes {
+                state.set_model_state(ModelState::Unknown);
+                state.set_expected_start(None);
             }
         }
     }

@@ -81,6 +81,7 @@ pub fn load(sources: &Sources, fleet: &Fleet) -> Loaded {
     files.extend(sources.env_files.iter().cloned());
     files.extend(context.files.into_inner());
     files.extend(reading.files.into_inner());
+    files.sort_unstable();
     files.dedup();
     Loaded {
         settings: settings_sound.then_some(settings),

@@ -50,13 +50,24 @@ impl ApiKeys {
         }
     }
 
-    /// Writes down when keys were last used. Called now and then from beside the path.
+    /// Writes down when keys were last used. Called now and then from beside the path. What the store did not take, or what
+    /// nobody waited for, is told with the next call.
     pub async fn flush_last_used(&self) -> Result<(), StoreError> {
-        let used: Vec<_> = self.used.lock().drain().collect();
-        if used.is_empty() {
+        let told: Vec<_> = {
+            let used = self.used.lock();
+            used.iter().map(|(id, at)| (Arc::clone(id), *at)).collect()
+        };
+        if told.is_empty() {
             return Ok(());
         }
-        self.store.touch_keys(&used).await
+        self.store.touch_keys(&told).await?;
+        let mut used = self.used.lock();
+        for (id, at) in told {
+            if used.get(&id) == Some(&at) {
+                used.remove(&id);
+            }
+        }
+        Ok(())
     }
 
     async fn check(&self, token: &str) -> Result<Verified, SignInError> {

@@ -3,7 +3,8 @@ use std::sync::Arc;
 
 use ostia_core::Clock;
 
-use super::{Pace, SignInError};
+use super::SignInError;
+use crate::telemetry::Pace;
 
 /// Why sign-ins failed, by name. The order is that of `index`.
 const REASONS: [&str; 12] = [

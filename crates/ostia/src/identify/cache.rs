@@ -46,6 +46,15 @@ pub(super) enum Known {
     Nothing,
 }
 
+/// What a credential was when it was last asked about, if that is remembered; it need not be believed any more.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Met {
+    Never,
+    Bad,
+    /// A provider knew it, whether or not its holder was let in.
+    Real,
+}
+
 struct Entry {
     verified: Arc<Verified>,
     renew_at: Instant,
@@ -88,6 +97,15 @@ impl Cache {
         match self.bad.get(hash) {
             Some((until, error)) if now < until => Known::Bad(error),
             _ => Known::Nothing,
+        }
+    }
+
+    pub(super) fn met(&self, hash: &Hash) -> Met {
+        match self.bad.peek(hash) {
+            Some((_, error)) if error.is_bad() => Met::Bad,
+            Some(_) => Met::Real,
+            None if self.good.peek(hash).is_some() => Met::Real,
+            None => Met::Never,
         }
     }
 
@@ -171,7 +189,7 @@ impl Cache {
         verified
     }
 
-    fn refuse(&self, hash: Hash, error: &SignInError) {
+    pub(super) fn refuse(&self, hash: Hash, error: &SignInError) {
         self.good.remove(&hash);
         let until = self.clock.now() + NEGATIVE_TTL;
         self.bad.insert(hash, (until, error.clone()));
@@ -182,7 +200,6 @@ impl Cache {
         let entry = self.good.get(&hash)?;
         let now = self.clock.now();
         if now >= entry.usable_until {
-            self.good.remove(&hash);
             return None;
         }
         let again = (now + RETRY_OUTAGE).min(entry.usable_until);
@@ -210,22 +227,32 @@ struct Landing {
 impl Landing {
     fn settle(&mut self, outcome: Result<Verified, SignInError>) -> Answer {
         let cache = &self.cache;
-        if outcome.as_ref().is_err_and(SignInError::is_guess)
+        if let Err(error) = &outcome
             && let Some(ticket) = self.ticket.take()
         {
-            ticket.spend();
+            if error.is_guess() {
+                ticket.spend();
+            } else if error.is_bad() {
+                ticket.repeat();
+            }
         }
         if cache.generation.load(Ordering::SeqCst) != self.generation {
             return outcome.map(Arc::new);
         }
-        match outcome {
+        let answer = match outcome {
             Ok(verified) => Ok(cache.accept(self.hash, verified)),
             Err(error) if error.is_outage() => cache.outlast(self.hash).ok_or(error),
             Err(error) => {
                 cache.refuse(self.hash, &error);
                 Err(error)
             }
+        };
+        // A purge counts before it clears: one that this look misses clears what was just put there.
+        if cache.generation.load(Ordering::SeqCst) != self.generation {
+            cache.good.remove(&self.hash);
+            cache.bad.remove(&self.hash);
         }
+        answer
     }
 }
 
@@ -237,6 +264,61 @@ impl Drop for Landing {
             .is_some_and(|flight| flight.number == self.number)
         {
             flights.remove(&self.hash);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ostia_core::{Identity, ManualClock};
+    use std::sync::OnceLock;
+
+    /// Purges whenever somebody looks at it.
+    struct PurgingClock {
+        cache: OnceLock<Arc<Cache>>,
+        hands: ManualClock,
+    }
+
+    impl Clock for PurgingClock {
+        fn now(&self) -> Instant {
+            if let Some(cache) = self.cache.get() {
+                cache.purge();
+            }
+            self.hands.now()
+        }
+
+        fn unix_micros(&self) -> i64 {
+            self.hands.unix_micros()
+        }
+    }
+
+    #[test]
+    fn a_purge_in_the_middle_of_keeping_an_answer_is_not_lost() {
+        let verified = Verified {
+            identity: Arc::new(Identity::default()),
+            expires_at: None,
+            fresh_for: NEGATIVE_TTL,
+            usable_for: NEGATIVE_TTL,
+        };
+        let hash = [7; 32];
+        for outcome in [Ok(verified), Err(SignInError::InvalidKey)] {
+            let clock = Arc::new(PurgingClock {
+                cache: OnceLock::new(),
+                hands: ManualClock::at(0),
+            });
+            let cache = Arc::new(Cache::new(Arc::clone(&clock) as _));
+            let mut landing = Landing {
+                cache: Arc::clone(&cache),
+                hash,
+                number: 0,
+                generation: 0,
+                ticket: None,
+            };
+            assert!(clock.cache.set(Arc::clone(&cache)).is_ok());
+            let answered = landing.settle(outcome.clone());
+            assert_eq!(answered.is_ok(), outcome.is_ok());
+            assert!(cache.met(&hash) == Met::Never);
         }
     }
 }

@@ -101,7 +101,7 @@ impl ClaimMap {
             None => &[],
         };
         let groups = entries.iter().filter_map(text).take(MOST_GROUPS);
-        groups.map(Arc::from).collect()
+        groups.map(|group| Identity::group(group).into()).collect()
     }
 
     fn named<'a>(&self, claims: &'a Value, word: &str, default: &str) -> Option<&'a str> {
@@ -199,14 +199,14 @@ mod tests {
 
     #[test]
     fn a_user_is_issuer_and_subject() {
-        let claims = json!({"sub": "s1", "preferred_username": "Ann@Lab.ORG", "name": "Ann", "groups": ["a", 7, "b"]});
+        let claims = json!({"sub": "s1", "preferred_username": "Ann@Lab.ORG", "name": "Ann", "groups": ["A", 7, "05D1C5A4-0FF0-11EF-9C26-6BEDA4A3F1CB"]});
         let ann = identity(&[], claims).unwrap();
         assert_eq!(&*ann.user_id, "https://idp.example/realm#s1");
         assert_eq!((&*ann.username, &*ann.name), ("Ann@Lab.ORG", "Ann"));
         assert_eq!(ann.domain.as_deref(), Some("lab.org"));
         assert_eq!(
             ann.groups.iter().map(|g| &**g).collect::<Vec<_>>(),
-            ["a", "b"]
+            ["A", "05d1c5a4-0ff0-11ef-9c26-6beda4a3f1cb"]
         );
         assert_eq!(&*ann.idp_name, "idp.example");
     }

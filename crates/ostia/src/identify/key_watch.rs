@@ -4,7 +4,7 @@ use std::sync::Arc;
 use ostia_core::{ApiKey, Clock, Store, StoreError};
 use parking_lot::Mutex;
 
-use super::Pace;
+use crate::telemetry::Pace;
 
 /// What can happen to a key, by name. A rotation is a key made and another's end changed.
 const KINDS: [&str; 3] = ["key_created", "key_revoked", "key_expiry_changed"];

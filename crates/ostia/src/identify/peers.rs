@@ -25,8 +25,8 @@ pub struct Sender {
     pub origin_ip: IpAddr,
 }
 
-/// Slows down whoever guesses. It stands between a credential nobody knows and the provider, so callers whose credential
-/// is cached never meet it, even behind an address that guesses.
+/// Slows down whoever guesses. It stands between a credential nobody has met and the provider, so callers whose credential
+/// was good when it was last asked about never meet it, even behind an address that guesses.
 pub(super) struct Peers {
     seen: QuickCache<u128, Arc<Mutex<Window>>>,
     /// Without trusted proxies everybody behind a local proxy has one address.
@@ -40,7 +40,8 @@ struct Window {
     since: Instant,
     /// Credentials that a provider, or their shape, showed to be bad.
     guesses: u32,
-    /// Those that were known to be bad already: somebody's expired token in a loop. They hold up nobody else.
+    /// Those that were known to be bad already, and those that have expired: somebody's old token in a loop. They hold up
+    /// nobody else.
     repeats: u32,
     /// One for each guess that is left. Whoever asks a provider holds one until the answer is there, so that many guesses at
     /// once are no more than many in a row.
@@ -200,6 +201,13 @@ impl Ticket {
         if let Some((window, place)) = self.held {
             place.forget();
             window.lock().now(self.clock.now()).guess();
+        }
+    }
+
+    /// The provider knew it, and does not take it any more.
+    pub(super) fn repeat(self) {
+        if let Some((window, _)) = self.held {
+            window.lock().now(self.clock.now()).repeat();
         }
     }
 }

@@ -5,7 +5,7 @@ use http::request;
 use ostia_core::{BoxFuture, Clock, Identity};
 
 use super::audit::Audit;
-use super::cache::{Answer, Cache, Hash, Known};
+use super::cache::{Answer, Cache, Hash, Known, Met};
 use super::peers::{Peer, Peers};
 use super::{Credential, Open, Principal, Sender, hash_key};
 
@@ -53,8 +53,13 @@ impl SignInError {
         matches!(self, Self::IdentityUnavailable | Self::StoreUnavailable)
     }
 
-    /// Whether somebody who guesses would get this answer.
+    /// Whether somebody who guesses would get this answer. Nobody guesses what has merely expired: it was good once.
     pub(super) const fn is_guess(&self) -> bool {
+        matches!(self, Self::InvalidKey)
+    }
+
+    /// Whether showing the credential again and again is held against it.
+    pub(super) const fn is_bad(&self) -> bool {
         matches!(self, Self::InvalidKey | Self::Expired)
     }
 }
@@ -180,16 +185,30 @@ impl Identify {
         Ok(Arc::clone(&verified.identity))
     }
 
-    /// Nobody guesses beyond the limit, and a provider is not asked on their behalf.
+    /// Nobody guesses beyond the limit, and a provider is not asked on their behalf. A credential that was met before is no
+    /// new guess: what others at the address do does not hold it up.
     async fn ask(&self, peer: Peer, hash: Hash, token: &str) -> Answer {
-        if let Some(wait) = self.peers.barred(peer) {
+        let met = self.cache.met(&hash);
+        let wait = match met {
+            Met::Never => self.peers.barred(peer),
+            Met::Bad => self.peers.barred_repeat(peer),
+            Met::Real => None,
+        };
+        if let Some(wait) = wait {
             return Err(SignInError::TooManyFailures(wait));
         }
+        if met == Met::Bad {
+            self.peers.repeated(peer);
+        }
+        let guesser = (met == Met::Never).then_some(peer);
         let Some(provider) = self.provider_of(token) else {
-            self.peers.guessed(peer);
+            if let Some(peer) = guesser {
+                self.peers.guessed(peer);
+            }
+            self.cache.refuse(hash, &SignInError::InvalidKey);
             return Err(SignInError::InvalidKey);
         };
-        let asking = self.ask_provider(peer, hash, provider, token);
+        let asking = self.ask_provider(guesser, hash, provider, token);
         match tokio::time::timeout(PATIENCE, asking).await {
             Ok(answer) => answer,
             Err(_) => self.cache.usable(&hash).ok_or_else(|| provider.outage()),
@@ -200,7 +219,7 @@ impl Identify {
     /// it at once.
     async fn ask_provider(
         &self,
-        peer: Peer,
+        guesser: Option<Peer>,
         hash: Hash,
         provider: &Arc<dyn Authenticator>,
         token: &str,
@@ -208,21 +227,26 @@ impl Identify {
         if let Some(flight) = self.cache.flight(&hash) {
             return flight.answer.await;
         }
-        let entered = self.peers.enter(peer).await;
-        let ticket = entered.map_err(SignInError::TooManyFailures)?;
+        let ticket = match guesser {
+            Some(peer) => {
+                let entered = self.peers.enter(peer).await;
+                Some(entered.map_err(SignInError::TooManyFailures)?)
+            }
+            None => None,
+        };
         match self.cache.known(&hash) {
             Known::Good(verified) | Known::Ageing(verified) => return Ok(verified),
             Known::Bad(error) => return Err(error),
             Known::Nothing => {}
         }
-        match self.cache.fly(hash, provider, token, Some(ticket)) {
+        match self.cache.fly(hash, provider, token, ticket) {
             Some(flight) => flight.answer.await,
             None => Err(provider.outage()),
         }
     }
 
     fn refuse_again(&self, peer: Peer, error: SignInError) -> SignInError {
-        if !error.is_guess() {
+        if !error.is_bad() {
             return error;
         }
         if let Some(wait) = self.peers.barred_repeat(peer) {

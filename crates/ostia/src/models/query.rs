@@ -1,36 +1,20 @@
-/// The first value of a key in a query (`application/x-www-form-urlencoded`); `None` where there is none, or where it is
-/// no UTF-8.
+use ostia_core::percent_decode;
+
+/// The first value of a key in a query (`application/x-www-form-urlencoded`); `None` where there is none. What cannot be
+/// decoded stands for itself.
 pub fn query_value(query: &str, key: &str) -> Option<String> {
     query.split('&').find_map(|pair| {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        if decode(name)? != key {
-            return None;
-        }
-        decode(value)
+        (decode(name) == key).then(|| decode(value))
     })
 }
 
-fn decode(text: &str) -> Option<String> {
-    let bytes = text.as_bytes();
-    let mut decoded = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    while let Some(byte) = bytes.get(at) {
-        let hex = (*byte == b'%')
-            .then(|| text.get(at + 1..at + 3))
-            .flatten()
-            .and_then(|digits| u8::from_str_radix(digits, 16).ok());
-        match hex {
-            Some(byte) => {
-                decoded.push(byte);
-                at += 3;
-            }
-            None => {
-                decoded.push(if *byte == b'+' { b' ' } else { *byte });
-                at += 1;
-            }
-        }
+fn decode(text: &str) -> String {
+    let text = text.replace('+', " ");
+    match percent_decode(&text) {
+        Some(decoded) => decoded.into_owned(),
+        None => text,
     }
-    String::from_utf8(decoded).ok()
 }
 
 #[cfg(test)]
@@ -47,7 +31,8 @@ mod tests {
             ("model%5Fid=a", Some("a")),
             ("model_id=%zz%4", Some("%zz%4")),
             ("model_id", Some("")),
-            ("model_id=%ff", None),
+            ("model_id=%ff", Some("%ff")),
+            ("model_id=%+5", Some("% 5")),
             ("other=1", None),
             ("", None),
         ] {

@@ -1,5 +1,3 @@
-use std::borrow::Cow;
-
 use super::Scope;
 use super::table::RESERVED;
 use crate::config::RESERVED_CLUSTERS;
@@ -117,34 +115,10 @@ fn sound(segment: &str) -> bool {
     !segment.is_empty() && segment != "." && segment != ".." && !segment.contains('%')
 }
 
-/// Undoes percent-encoding, once (RFC 3986, section 2.1). `None` for what is no UTF-8, or no encoding.
-pub(super) fn decode(text: &str) -> Option<Cow<'_, str>> {
-    if !text.contains('%') {
-        return Some(Cow::Borrowed(text));
-    }
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let [first, tail @ ..] = rest {
-        if *first != b'%' {
-            bytes.push(*first);
-            rest = tail;
-            continue;
-        }
-        let digits = std::str::from_utf8(tail.get(..2)?).ok()?;
-        // from_str_radix would take a sign.
-        if !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
-            return None;
-        }
-        bytes.push(u8::from_str_radix(digits, 16).ok()?);
-        rest = tail.get(2..)?;
-    }
-    String::from_utf8(bytes).ok().map(Cow::Owned)
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::ROUTES;
-    use super::{Pattern, Segments, decode};
+    use super::{Pattern, Segments};
 
     #[test]
     fn segments_and_the_rest() {
@@ -179,23 +153,6 @@ mod tests {
     fn no_pattern_is_longer_than_what_is_kept_of_a_path() {
         for entry in &ROUTES {
             assert!(Pattern::of(entry.pattern).0.len() <= super::MOST);
-        }
-    }
-
-    #[test]
-    fn encoded_names_are_decoded_once() {
-        for (text, decoded) in [
-            ("plain/name", Some("plain/name")),
-            ("meta-llama%2FLlama", Some("meta-llama/Llama")),
-            ("a%252Fb", Some("a%2Fb")),
-            ("caf%C3%A9", Some("café")),
-            ("%FF", None),
-            ("%", None),
-            ("%2", None),
-            ("%+1", None),
-            ("%zz", None),
-        ] {
-            assert_eq!(decode(text).as_deref(), decoded, "{text}");
         }
     }
 }

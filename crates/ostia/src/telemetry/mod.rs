@@ -4,6 +4,8 @@
 mod access;
 pub mod log;
 mod metrics;
+mod pace;
 
 pub use access::{Access, AccessLog, log_access};
 pub use metrics::{FAMILIES, Family, FamilyKind, metrics_text};
+pub use pace::Pace;

@@ -51,7 +51,7 @@ pub enum ClientError {
 pub(crate) type Progress<'a> = &'a mut (dyn FnMut(Phase) + Send);
 
 impl Client {
-    pub fn new(
+    pub(super) fn new(
         target: &Target,
         resolver: Arc<Resolver>,
         clock: Arc<dyn Clock>,

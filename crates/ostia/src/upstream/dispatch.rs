@@ -1,9 +1,9 @@
 use std::sync::Arc;
 
-use ostia_core::{Clock, Facts, Phase, Receipt};
+use ostia_core::{Facts, Phase, Receipt};
 
 use super::client::{Client, within};
-use super::resolver::Resolver;
+use super::clients::Clients;
 use super::{Answer, Failure, FailureKind, Stats, UpstreamBody};
 use crate::admit::Admission;
 use crate::catalog::{Catalog, Serving};
@@ -18,7 +18,7 @@ pub struct Upstreams {
 impl Upstreams {
     /// A deployment whose TLS files or proxy cannot be used gets no client: one ERROR line, and 502 for its callers. One
     /// that is not served needs none, and had its line.
-    pub fn build(catalog: &Catalog, resolver: &Arc<Resolver>, clock: &Arc<dyn Clock>) -> Self {
+    pub fn build(catalog: &Catalog, clients: &Clients) -> Self {
         let clients = catalog
             .deployments()
             .iter()
@@ -26,25 +26,15 @@ impl Upstreams {
                 if deployment.serving != Serving::Yes {
                     return None;
                 }
-                let client =
-                    Client::new(&deployment.target, Arc::clone(resolver), Arc::clone(clock));
-                match client {
-                    Ok(client) => Some(Arc::new(client)),
-                    Err(error) => {
+                let client = clients.client(&deployment.target);
+                client
+                    .map_err(|error| {
                         tracing::error!(endpoint = &*deployment.slug, %error, "the endpoint cannot be called");
-                        None
-                    }
-                }
+                    })
+                    .ok()
             })
             .collect();
         Self { clients }
-    }
-
-    /// Closes connections that were idle for too long.
-    pub fn sweep(&self) {
-        for client in self.clients.iter().flatten() {
-            client.sweep();
-        }
     }
 
     /// What the connections of all of them do right now.

@@ -1,7 +1,9 @@
+use std::borrow::Cow;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::{HeaderValue, Uri};
-use ostia_core::Secret;
+use ostia_core::{Secret, percent_decode};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::connect::ConnectError;
@@ -89,25 +91,10 @@ fn basic(user: &str) -> Result<HeaderValue, ProxyError> {
     Ok(value)
 }
 
-fn decode(text: &str) -> Result<String, ProxyError> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&byte, tail)) = rest.split_first() {
-        rest = tail;
-        if byte != b'%' {
-            bytes.push(byte);
-            continue;
-        }
-        let digits = rest.get(..2).ok_or(ProxyError::Credentials)?;
-        let decoded = hex::decode(digits).map_err(|_| ProxyError::Credentials)?;
-        bytes.extend(decoded);
-        rest = &rest[2..];
-    }
-    let text = String::from_utf8(bytes).map_err(|_| ProxyError::Credentials)?;
-    if text.chars().any(char::is_control) {
-        return Err(ProxyError::Credentials);
-    }
-    Ok(text)
+fn decode(text: &str) -> Result<Cow<'_, str>, ProxyError> {
+    percent_decode(text)
+        .filter(|text| !text.chars().any(char::is_control))
+        .ok_or(ProxyError::Credentials)
 }
 
 /// The status of the answer to CONNECT. Nothing may follow its head: behind it the backend is silent until spoken to.

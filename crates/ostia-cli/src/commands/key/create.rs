@@ -63,8 +63,12 @@ impl Create {
 
     fn describe(&self, id: String, hash: [u8; 32]) -> NewApiKey {
         let now = SystemClock.unix_micros();
-        let mut groups = self.groups.clone();
-        groups.dedup();
+        let mut groups: Vec<String> = Vec::new();
+        for group in self.groups.iter().map(|group| Identity::group(group)) {
+            if !groups.contains(&group) {
+                groups.push(group);
+            }
+        }
         NewApiKey {
             id,
             hash,

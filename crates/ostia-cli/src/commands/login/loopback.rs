@@ -1,8 +1,10 @@
 //! The browser on this machine brings the code back to a port that only this try listens on (RFC 8252 section 7.3).
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use ostia::identify::Web;
+use ostia_core::percent_decode;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -104,7 +106,8 @@ fn visit(head: &str, state: &str) -> Visit {
     let field = |name: &str| {
         let mut fields = query.split('&').filter_map(|field| field.split_once('='));
         let found = fields.find(|(found, _)| *found == name);
-        found.and_then(|(_, value)| decode(value))
+        let value = found?.1.replace('+', " ");
+        percent_decode(&value).map(Cow::into_owned)
     };
     if field("state").as_deref() != Some(state) {
         return Visit::Stranger;
@@ -114,25 +117,6 @@ fn visit(head: &str, state: &str) -> Visit {
         (Some(code), None) if !code.is_empty() => Visit::Code(code),
         _ => Visit::Stranger,
     }
-}
-
-/// Undoes percent-encoding; `None` where it is none.
-fn decode(text: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let [byte, after @ ..] = rest {
-        rest = after;
-        match byte {
-            b'%' => {
-                let digits = std::str::from_utf8(after.get(..2)?).ok()?;
-                bytes.push(u8::from_str_radix(digits, 16).ok()?);
-                rest = after.get(2..)?;
-            }
-            b'+' => bytes.push(b' '),
-            other => bytes.push(*other),
-        }
-    }
-    String::from_utf8(bytes).ok()
 }
 
 #[cfg(test)]

@@ -163,7 +163,8 @@ impl Whoami {
         }
         let message = shown["error"]["message"]
             .as_str()
-            .unwrap_or("no reason given");
+            .unwrap_or("no reason given")
+            .escape_debug();
         Err(Failure::other(format!(
             "the gateway answers {}: {message}",
             answer.status.as_u16()

@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use ostia::identify::hash_key;
+use ostia::identify::{ApiKeys, Authenticator as _, hash_key};
 use ostia_core::{ManualClock, NewApiKey, Store};
 use ostia_testkit::client::RawClient;
 use ostia_testkit::gateway::gauges;
 
 use super::*;
+use crate::store_faults::run;
 
 const NOON: i64 = 1_800_000_000_000_000;
 
@@ -46,6 +47,35 @@ async fn outcome(gateway: &TestGateway, id: &str) -> (u16, String) {
         200 => (200, answer.json()["name"].as_str().unwrap().to_owned()),
         _ => refusal(&answer),
     }
+}
+
+#[tokio::test]
+async fn the_last_use_of_a_key_is_written_down_at_the_end() {
+    let (store, _, backend, gateway) = rig().await;
+    store.create_key(&key("used", None, false)).await.unwrap();
+    assert_eq!(outcome(&gateway, "used").await.0, 200);
+    let (_, _site) = gateway.finish_keeping(&[&backend]).await;
+    let keys = store.list_keys().await.unwrap();
+    let used = keys.iter().find(|key| &*key.id == "used").unwrap();
+    assert_eq!(used.last_used_at, Some(NOON));
+}
+
+/// What the store did not take is told with the next call.
+#[tokio::test]
+async fn the_last_use_of_a_key_outlasts_an_outage() {
+    let (store, clock, backend, gateway) = rig().await;
+    store.create_key(&key("used", None, false)).await.unwrap();
+    let api_keys = ApiKeys::new(Arc::clone(&store), clock);
+    api_keys.verify(&bearer("used")).await.unwrap();
+    let database = gateway.site().database_path();
+    run(&database, "ALTER TABLE api_keys RENAME TO away").await;
+    api_keys.flush_last_used().await.unwrap_err();
+    run(&database, "ALTER TABLE away RENAME TO api_keys").await;
+    api_keys.flush_last_used().await.unwrap();
+    let keys = store.list_keys().await.unwrap();
+    let used = keys.iter().find(|key| &*key.id == "used").unwrap();
+    assert_eq!(used.last_used_at, Some(NOON));
+    gateway.finish(&[&backend]).await;
 }
 
 #[tokio::test]

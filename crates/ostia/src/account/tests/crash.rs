@@ -263,6 +263,15 @@ async fn damage_in_the_middle_hides_nothing_behind_it() {
     drop(slot);
 }
 
+/// A sound record that only a later ostia can read.
+fn unknown_record(file: &Path) -> Vec<u8> {
+    let bytes = fs::read(file).unwrap();
+    let mut unknown = vec![0; record::HEAD];
+    unknown.extend_from_slice(&[record::VERSION + 1, 1, 0xff]);
+    record::seal(&mut unknown, crc32c::crc32c(&bytes[16..24]));
+    unknown
+}
+
 #[tokio::test]
 async fn a_record_of_unknown_kind_keeps_its_file() {
     let rig = Rig::new();
@@ -272,16 +281,9 @@ async fn a_record_of_unknown_kind_keeps_its_file() {
     ledger.started(&row).unwrap().finished(&answered(&row, 4));
     drop(ledger);
     let file = segments(rig.folder.path())[0].clone();
-    let bytes = fs::read(&file).unwrap();
-    let mut unknown = vec![0; record::HEAD];
-    unknown.extend_from_slice(&[record::VERSION + 1, 1, 0xff]);
-    record::seal(&mut unknown, crc32c::crc32c(&bytes[16..24]));
-    OpenOptions::new()
-        .append(true)
-        .open(&file)
-        .unwrap()
-        .write_all(&unknown)
-        .unwrap();
+    let unknown = unknown_record(&file);
+    let mut appender = OpenOptions::new().append(true).open(&file).unwrap();
+    appender.write_all(&unknown).unwrap();
 
     rig.store.set_down(false);
     let ledger = rig.open(small());
@@ -298,6 +300,37 @@ async fn a_record_of_unknown_kind_keeps_its_file() {
     }
     drop(rig.open(small()));
     assert!(segments(rig.folder.path())[0] > file);
+}
+
+/// Its rows are in the store, so nothing waits for it, and it is told of once.
+#[tokio::test]
+async fn a_file_that_cannot_be_given_back_holds_up_nothing() {
+    let rig = Rig::new();
+    rig.store.set_down(true);
+    let ledger = rig.open(small());
+    let row = row("ann", 1);
+    ledger.started(&row).unwrap().finished(&answered(&row, 4));
+    drop(ledger);
+    let file = segments(rig.folder.path())[0].clone();
+    let unknown = unknown_record(&file);
+    let mut appender = OpenOptions::new().append(true).open(&file).unwrap();
+    appender.write_all(&unknown).unwrap();
+    // A file cannot take a folder's place.
+    let place = file.with_extension("unread");
+    fs::create_dir(&place).unwrap();
+
+    rig.store.set_down(false);
+    let ledger = rig.open(small());
+    for _ in 0..3 {
+        flushed(&ledger).await;
+    }
+    let stats = ledger.stats();
+    assert_eq!((stats.unreadable_segments, stats.store_down), (1, false));
+    assert!(file.exists());
+    fs::remove_dir(&place).unwrap();
+    flushed(&ledger).await;
+    assert!(!file.exists() && place.is_file());
+    assert_eq!(ledger.stats().unreadable_segments, 1);
 }
 
 #[test]

@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use ostia_core::{
@@ -15,6 +16,7 @@ use ostia_core::{
 use tempfile::TempDir;
 
 use self::store::MemoryStore;
+use super::segment::Segment;
 use super::{Ledger, LedgerError, Options, Stats};
 
 pub(super) const NOON: i64 = 1_795_435_200_000_000;
@@ -217,17 +219,22 @@ async fn refusals_beyond_ten_a_second_become_one_row() {
     assert_eq!(ledger.stats().lost_rejected, 0);
 }
 
+/// Who hung up and who was cut off both have no error code.
 #[tokio::test]
-async fn what_reached_a_backend_is_never_folded() {
+async fn rows_of_different_outcomes_are_not_folded_together() {
     let rig = Rig::new();
     let ledger = rig.open(small());
-    for _ in 0..30 {
-        let mut row = refusal("ann", "requests");
-        row.attempts = 1;
-        ledger.rejected(&row);
+    let outcomes = [Outcome::ClientClosed, Outcome::Interrupted];
+    for outcome in outcomes.into_iter().cycle().take(24) {
+        ledger.rejected(&LedgerRow {
+            outcome,
+            ..refusal("ann", "")
+        });
     }
     flushed(&ledger).await;
-    assert_eq!(rig.store.counts("ann", "requests"), [1; 30]);
+    for outcome in outcomes {
+        assert_eq!(rig.store.total(outcome), 12);
+    }
 }
 
 #[tokio::test]
@@ -283,4 +290,50 @@ async fn synced_segments_hold_the_same_rows() {
     ledger.started(&row).unwrap().finished(&answered(&row, 9));
     flushed(&ledger).await;
     assert_eq!(rig.store.tokens(), HashMap::from([(row.request_id, 9)]));
+}
+
+/// What a disk did not take once is not taken for synced.
+#[test]
+fn a_sync_that_failed_is_tried_again() {
+    let rig = Rig::new();
+    let segment = Segment::create(&rig.folder.path().join("1.seg"), 0).unwrap();
+    segment.sync().unwrap();
+    segment.sync().unwrap();
+    let segment = Segment::create(&rig.folder.path().join("2.seg"), 0).unwrap();
+    segment.fail();
+    for _ in 0..3 {
+        assert!(segment.sync().is_err());
+    }
+}
+
+struct Hang(Arc<Segment>);
+
+impl Drop for Hang {
+    fn drop(&mut self) {
+        self.0.hanging.store(false, Ordering::SeqCst);
+    }
+}
+
+/// Files and folded rows go on while the disk takes its time over a sync.
+#[tokio::test]
+async fn a_sync_that_hangs_stops_nothing_else() {
+    let rig = Rig::new();
+    let ledger = rig.open(Options {
+        fsync: Some(Duration::ZERO),
+        ..small()
+    });
+    let hang = Hang(ledger.journal().live()[0].clone());
+    hang.0.hanging.store(true, Ordering::SeqCst);
+    ledger.rejected(&refusal("bob", "requests"));
+    // Taken for synced by who hangs over it.
+    while !hang.0.is_synced() {
+        tokio::task::yield_now().await;
+    }
+    for _ in 0..12 {
+        ledger.rejected(&refusal("ann", "requests"));
+    }
+    rig.clock.advance(Duration::from_secs(1));
+    while rig.store.counts("ann", "requests").len() < 11 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
 }

@@ -68,6 +68,13 @@ impl MemoryStore {
             .collect()
     }
 
+    /// How many requests ended so, folded ones included.
+    pub(super) fn total(&self, outcome: Outcome) -> u32 {
+        let rows = self.rows.lock();
+        let ended_so = rows.values().filter(|row| row.outcome == outcome);
+        ended_so.map(|row| row.count).sum()
+    }
+
     fn map<T>(&self, of: impl Fn(&Kept) -> T) -> HashMap<RequestId, T> {
         let rows = self.rows.lock();
         rows.iter().map(|(&id, row)| (id, of(row))).collect()

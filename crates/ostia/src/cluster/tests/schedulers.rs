@@ -36,19 +36,22 @@ fn printing(name: &str, words: &str, listing: &Value) -> TempDir {
 async fn ask(adapter: impl ClusterAdapter, path: &Path, more: Value) -> Result<Jobs, JobsError> {
     let mut config = more;
     config["command_path"] = json!(path.display().to_string());
-    let kind = json!({"cluster_adapter": "static", "config": config});
+    adapter.jobs(&context(config)).await
+}
+
+fn context(config: Value) -> ClusterContext {
+    let kind = json!({"cluster_adapter": "own", "config": config});
     let models = ["org/Big-70B", "small", "other"];
     let endpoints: Vec<_> = models.iter().map(|model| json!({"model": model})).collect();
     let catalog = catalog(&kind, &endpoints);
     let clock: Arc<dyn Clock> = Arc::new(ManualClock::at(1_700_000_000_000_000));
-    let context = ClusterContext {
+    ClusterContext {
         cluster: Arc::clone(&catalog.clusters()[0]),
         deployments: catalog.deployments().to_vec(),
         http: None,
         cache: Arc::new(Cache::new(Arc::clone(&clock))),
         clock,
-    };
-    adapter.jobs(&context).await
+    }
 }
 
 #[tokio::test]
@@ -108,6 +111,31 @@ async fn commands_that_fail_hang_or_write_without_end() {
 }
 
 #[tokio::test]
+async fn a_command_may_complain_a_lot_and_succeed() {
+    let script = "i=0; while [ $i -lt 3000 ]; do echo \"squeue: warning: node$i does not answer\" >&2; i=$((i+1)); done\n\
+                  echo '{\"jobs\": []}'";
+    let folder = program("squeue", script);
+    assert_eq!(
+        ask(Slurm, folder.path(), json!({})).await.map(|_| ()),
+        Ok(())
+    );
+}
+
+/// A listing may be 64 MiB: whoever shares the thread with its question goes on meanwhile.
+#[tokio::test]
+async fn a_listing_is_read_where_it_holds_up_nobody() {
+    let (tell, told) = std::sync::mpsc::channel();
+    let context = context(json!({}));
+    let reading = context.read(move |_| {
+        told.recv_timeout(std::time::Duration::from_secs(20))
+            .map(|()| Jobs::default())
+            .map_err(|_| JobsError::new("nobody else had a turn"))
+    });
+    let (read, _) = tokio::join!(reading, async { tell.send(()) });
+    assert_eq!(read, Ok(Jobs::default()));
+}
+
+#[tokio::test]
 async fn the_gateways_secrets_are_not_in_the_commands_environment() {
     let folder = program(
         "squeue",
@@ -124,8 +152,14 @@ fn a_missing_command_is_found_by_check() {
     let config = |path: &Path| json!({"command_path": path.display().to_string()});
     let (slurm, pbs) = (ClusterAdapterName::Slurm, ClusterAdapterName::Pbs);
     assert_eq!(check_config(&slurm, &config(folder.path())), Ok(()));
+    let qstat = folder.path().join("qstat");
+    std::fs::write(&qstat, "#!/bin/sh\n").unwrap();
+    std::fs::set_permissions(&qstat, std::fs::Permissions::from_mode(0o644)).unwrap();
     let fault = check_config(&pbs, &config(folder.path())).unwrap_err();
     assert!(fault.contains("`qstat`"), "{fault}");
+    // `command_path` is put before the PATH, not in its place.
+    let elsewhere = json!({"command_path": folder.path().display().to_string(), "command": "cat"});
+    assert_eq!(check_config(&slurm, &elsewhere), Ok(()));
     assert!(check_config(&slurm, &json!({"command": 7})).is_err());
     assert_eq!(
         check_config(&slurm, &json!({"slurmrestd_url": "http://s:6820/x"})),

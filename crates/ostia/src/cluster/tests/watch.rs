@@ -217,6 +217,39 @@ async fn a_source_that_knows_all_says_stopped_by_silence() {
     assert!(rig.catalog.deployments()[1].state.is_unlisted());
 }
 
+/// A dead source of states must not stop inference.
+#[tokio::test]
+async fn what_a_dead_source_said_long_ago_refuses_nobody() {
+    let rig = rig();
+    rig.answers(Ok(Jobs {
+        complete: true,
+        ..running("a")
+    }));
+    rig.watch.current().await.unwrap();
+    assert_eq!(rig.states(), [ModelState::Running, ModelState::Stopped]);
+    let fails_at = async |seconds| {
+        rig.clock.advance(Duration::from_secs(seconds));
+        rig.answers(Err(JobsError::new("down")));
+        rig.watch.current().await.unwrap();
+        rig.until(|rig| !rig.watch.is_due()).await;
+    };
+    fails_at(299).await;
+    assert_eq!(rig.states(), [ModelState::Running, ModelState::Stopped]);
+    fails_at(10).await;
+    assert_eq!(rig.states(), [ModelState::Unknown, ModelState::Unknown]);
+    // Nor does a reload bring it back, and the list of jobs goes on.
+    let (same, catalog) = watch_at(Shared(Arc::clone(&rig.source)), 30.0, &rig.clock, &[]);
+    same.inherit(&rig.watch);
+    for deployment in catalog.deployments() {
+        assert_eq!(deployment.state.model_state(), ModelState::Unknown);
+        assert!(!deployment.state.is_unlisted());
+    }
+    assert_eq!(
+        same.current().await.unwrap().stale,
+        Some(Duration::from_secs(309))
+    );
+}
+
 #[tokio::test]
 async fn a_later_reading_of_the_files_goes_on_and_asks_for_what_is_new() {
     let rig = rig();

@@ -2,6 +2,8 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use ostia_core::Identity;
+
 use super::super::section::{Reading, Section, Text};
 use super::super::settings::{
     Auth, Globus, Introspection, ListenAddress, Oidc, Provider, Settings,
@@ -88,16 +90,16 @@ fn read_globus(mut section: Section<'_, '_>) -> Globus {
             "The service's own client, registered with Globus Auth; required.",
         ),
         client_secret: section.secret("client_secret", "Its secret; required."),
-        policies: section.texts(
+        policies: uuids(section.texts(
             "policies",
             &[],
             "High-assurance policies, by UUID: all must be met.",
-        ),
-        required_groups: section.texts(
+        )),
+        required_groups: uuids(section.texts(
             "required_groups",
             &[],
             "Groups, by UUID: a user must be in one of them.",
-        ),
+        )),
         idp_domains: lower(section.texts(
             "idp_domains",
             &[],
@@ -112,7 +114,7 @@ fn read_globus(mut section: Section<'_, '_>) -> Globus {
             .into_iter()
             .map(|(domain, groups)| {
                 let groups = groups.into_iter().map(|group| group.value).collect();
-                (domain.to_lowercase(), groups)
+                (domain.to_lowercase(), uuids(groups))
             })
             .collect(),
         service_usernames: section.texts(
@@ -243,6 +245,10 @@ fn lower(texts: Vec<String>) -> Vec<String> {
     texts.iter().map(|text| text.to_lowercase()).collect()
 }
 
+fn uuids(texts: Vec<String>) -> Vec<String> {
+    texts.iter().map(|text| Identity::group(text)).collect()
+}
+
 /// Whether a provider is in use. A section for one that is not gets a warning: it protects nothing.
 fn listed(auth: &Auth, provider: Provider, name: &str, reading: &Reading<'_>) -> bool {
     let listed = auth.providers.contains(&provider);
@@ -266,9 +272,8 @@ fn need(key: &str, value: &str, reading: &Reading<'_>) -> bool {
 
 /// An identity provider decides who comes in, so nobody between may be able to answer for it.
 fn check_provider_url(key: &str, url: &str, reading: &Reading<'_>) {
-    match HttpUrl::parse(url) {
+    match HttpUrl::parse_bare(url) {
         Err(fault) => reading.fatal(key, &fault.to_string()),
-        Ok(url) if url.userinfo => reading.fatal(key, "holds a user name or password: remove it"),
         Ok(url) if url.origin.scheme == Scheme::Http && !is_loopback(&url.origin.host) => {
             reading.fatal(key, "must be https:// (plain http:// is for loopback only)");
         }

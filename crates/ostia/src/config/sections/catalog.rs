@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use super::super::section::{Reading, Section, Text, quoted};
 use super::super::settings::{CatalogSettings, Fixtures, MaintenanceSource};
-use crate::catalog::{HttpUrl, UrlFault};
+use crate::catalog::HttpUrl;
 
 pub(super) fn read_fixtures(root: &mut Section<'_, '_>) -> Fixtures {
     let mut section = root.section("fixtures", "The two files that say what is served.");
@@ -112,14 +112,10 @@ fn read_source(
     };
     section.finish();
     let key = format!("maintenance.source.{cluster}");
-    match HttpUrl::parse(&source.url) {
-        _ if source.url.is_empty() => reading.fatal(&key, "needs a `url`"),
-        // It would not be sent.
-        Ok(url) if url.userinfo => {
-            reading.fatal(&format!("{key}.url"), &UrlFault::Userinfo.to_string());
-        }
-        Err(fault) => reading.fatal(&format!("{key}.url"), &fault.to_string()),
-        Ok(_) => {}
+    if source.url.is_empty() {
+        reading.fatal(&key, "needs a `url`");
+    } else if let Err(fault) = HttpUrl::parse_bare(&source.url) {
+        reading.fatal(&format!("{key}.url"), &fault.to_string());
     }
     if source.down.is_empty() {
         reading.fatal(

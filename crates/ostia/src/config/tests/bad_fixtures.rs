@@ -103,6 +103,16 @@ const BAD_CLUSTERS: &[(&str, &str, &str)] = &[
         "user name or password",
     ),
     (
+        r#""cluster_name": "c", "frameworks": ["f"], "openai_endpoints": [], "cluster_adapter": "openai_models", "config": {"api_request_timeout": 301}"#,
+        ":3:137: warning",
+        "300 seconds",
+    ),
+    (
+        r#""cluster_name": "c", "frameworks": ["f"], "openai_endpoints": [], "cluster_adapter": "openai_models", "config": {"api_request_timeout": -1}"#,
+        ":3:137: error",
+        "seconds",
+    ),
+    (
         r#""cluster_name": "c", "frameworks": ["f"], "openai_endpoints": [], "allowed_domains": ["@lab.org"]"#,
         ":3:87: error",
         "with an `@`",

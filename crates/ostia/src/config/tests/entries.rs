@@ -373,11 +373,13 @@ fn rules_that_cannot_be_read_let_nobody_in() {
         let loaded = folder(&[endpoint("c", "M", &format!("{open}{URL}"))]).load();
         assert!(loaded.catalog.deployments()[0].access.is_open(), "{open}");
     }
-    let text =
-        format!(r#", "allowed_globus_groups": "g1, g2", "allowed_domains": ["Lab.ORG"]{URL}"#);
+    let text = format!(
+        r#", "allowed_globus_groups": "G1, 05D1C5A4-0FF0-11EF-9C26-6BEDA4A3F1CB", "allowed_domains": ["Lab.ORG"]{URL}"#
+    );
     let loaded = folder(&[endpoint("c", "M", &text)]).load();
     let access = &loaded.catalog.deployments()[0].access;
-    assert_eq!(access.groups.as_deref().unwrap().len(), 2);
+    let groups: Vec<&str> = access.groups.iter().flatten().map(AsRef::as_ref).collect();
+    assert_eq!(groups, ["G1", "05d1c5a4-0ff0-11ef-9c26-6beda4a3f1cb"]);
     assert_eq!(&*access.domains.as_deref().unwrap()[0], "lab.org");
 }
 
@@ -608,6 +610,29 @@ fn everything_that_config_may_say() {
     assert!(deployment.require_running && !deployment.require_listed);
     assert_eq!(deployment.config["own"]["deep"][0], 1);
     assert!(loaded.catalog.lookup(IN_C, "m").is_some());
+}
+
+#[test]
+fn how_long_a_cluster_has_for_an_answer_is_bounded() {
+    for (said, seconds) in [("", 10.0), ("0", 10.0), ("0.5", 0.5), ("1e9", 300.0)] {
+        let said = match said {
+            "" => String::new(),
+            said => format!(r#", "api_request_timeout": {said}"#),
+        };
+        let more = format!(
+            r#", "cluster_adapter": "status_url", "config": {{"status_url": "http://127.0.0.1:9/s"{said}}}"#
+        );
+        let folder = Folder::new().file("fixtures/clusters.json", list(&[cluster("c", &more)]));
+        let loaded = folder.load();
+        let cluster = loaded.catalog.cluster("c").unwrap();
+        let patience = Duration::from_secs_f64(seconds);
+        assert_eq!(cluster.patience, patience, "{said}");
+        let timeouts = &cluster.status.as_ref().unwrap().target.timeouts;
+        assert_eq!(
+            (timeouts.response_header, timeouts.total),
+            (Some(patience), Some(patience))
+        );
+    }
 }
 
 #[test]

@@ -94,7 +94,9 @@ fn values_from_everywhere() {
             idp_domains = """
             Lab.org
             other.org"""
-            groups_per_domain = { "Lab.org" = ["g1", "g2"] }
+            groups_per_domain = { "Lab.org" = ["g1", "05D1C5A4-0FF0-11EF-9C26-6BEDA4A3F1CB"] }
+            required_groups = "05D1C5A4-0FF0-11EF-9C26-6BEDA4A3F1CB"
+            policies = "05D1C5A4-0FF0-11EF-9C26-6BEDA4A3F1CC"
             [limits]
             tpm_user = "env:TPM"
             [upstream]
@@ -124,7 +126,7 @@ fn values_from_everywhere() {
     let problems = folder.shown(&loaded);
     assert_problem(
         &problems,
-        "ostia.toml:26:22: warning",
+        "ostia.toml:28:22: warning",
         "`source` is no cluster",
         "",
     );
@@ -149,8 +151,16 @@ fn values_from_everywhere() {
     assert_eq!(settings.auth.globus.client_secret.expose(), "hunter2");
     assert_eq!(settings.auth.globus.idp_domains, ["lab.org", "other.org"]);
     assert_eq!(
+        settings.auth.globus.required_groups,
+        ["05d1c5a4-0ff0-11ef-9c26-6beda4a3f1cb"]
+    );
+    assert_eq!(
+        settings.auth.globus.policies,
+        ["05d1c5a4-0ff0-11ef-9c26-6beda4a3f1cc"]
+    );
+    assert_eq!(
         settings.auth.globus.groups_per_domain["lab.org"],
-        ["g1", "g2"]
+        ["g1", "05d1c5a4-0ff0-11ef-9c26-6beda4a3f1cb"]
     );
     assert_eq!(settings.limits.tpm_user, 1);
     assert_eq!(settings.upstream.total_timeout, None);

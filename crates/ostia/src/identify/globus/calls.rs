@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use http::StatusCode;
-use ostia_core::{Clock, Secret};
+use ostia_core::{Clock, Identity, Secret};
 use serde_json::Value;
 
 use super::Groups;
@@ -128,7 +128,7 @@ fn active_groups(groups: &[Value]) -> Groups {
         };
         group.get("id").filter(|_| active).and_then(text)
     });
-    ids.map(Arc::from).collect()
+    ids.map(|id| Identity::group(id).into()).collect()
 }
 
 fn sendable(token: &str) -> bool {

@@ -24,6 +24,13 @@ const REMEMBERED: usize = 100_000;
 
 pub(super) type Groups = Arc<[Arc<str>]>;
 
+#[derive(Clone)]
+struct Remembered {
+    groups: Groups,
+    until: Instant,
+    generation: u64,
+}
+
 /// Asks Globus who holds a token and which groups they are in, and applies the site's rules.
 ///
 /// A token made for another service fails at the dependent grant, which Globus gives only to the service a token is for.
@@ -33,8 +40,8 @@ pub struct Globus {
     cache_ttl: Duration,
     groups_ttl: Duration,
     /// By the token's hash: what Globus says are the groups of all identities linked to the token's.
-    groups: QuickCache<[u8; 32], (Instant, Groups)>,
-    /// Counts purges: groups that were asked for before one are not kept.
+    groups: QuickCache<[u8; 32], Remembered>,
+    /// Counts purges: groups that were asked for before one are not believed.
     generation: AtomicU64,
     /// Whether provider `introspection` is there for what Globus does not make.
     beside_introspection: bool,
@@ -91,17 +98,20 @@ impl Globus {
     async fn groups_of(&self, token: &str) -> Result<Groups, SignInError> {
         let hash = hash_key(token);
         let now = self.clock.now();
-        if let Some((until, groups)) = self.groups.get(&hash)
-            && now < until
-        {
-            return Ok(groups);
-        }
         let generation = self.generation.load(Ordering::SeqCst);
-        let groups = self.calls.groups(token).await?;
-        if generation == self.generation.load(Ordering::SeqCst) {
-            let until = now + self.groups_ttl;
-            self.groups.insert(hash, (until, Arc::clone(&groups)));
+        if let Some(known) = self.groups.get(&hash)
+            && known.generation == generation
+            && now < known.until
+        {
+            return Ok(known.groups);
         }
+        let groups = self.calls.groups(token).await?;
+        let remembered = Remembered {
+            groups: Arc::clone(&groups),
+            until: now + self.groups_ttl,
+            generation,
+        };
+        self.groups.insert(hash, remembered);
         Ok(groups)
     }
 }

@@ -188,9 +188,8 @@ fn person_of(id: &str, detail: &Value) -> Option<Person> {
     })
 }
 
-/// Ids are UUIDs, in whichever case somebody typed them.
 fn any(wanted: &[String], held: &[Arc<str>]) -> bool {
     wanted
         .iter()
-        .any(|one| held.iter().any(|group| group.eq_ignore_ascii_case(one)))
+        .any(|one| held.iter().any(|group| **group == **one))
 }

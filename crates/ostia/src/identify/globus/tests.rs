@@ -177,7 +177,7 @@ fn groups_are_required_of_all_and_by_domain() {
         let groups: Vec<Arc<str>> = groups.iter().map(|one| (*one).into()).collect();
         rules.admit(&ann(domain), &groups)
     };
-    assert_eq!(admit("lab.org", &["b"]), Ok(()));
+    assert_eq!(admit("lab.org", &["B"]), Ok(()));
     assert_eq!(admit("Uni.EDU", &["A", "C"]), Ok(()));
     for (domain, groups, needed) in [
         ("lab.org", &[][..], "A, B"),
@@ -209,7 +209,7 @@ fn globus_site(request: &WebRequest) -> Result<WebAnswer, WebFault> {
             200,
             &json!([
                 {"id": "g1", "name": "one"},
-                {"id": "g2", "my_memberships": [{"status": "invited"}, {"status": "active"}]},
+                {"id": "05D1C5A4-0FF0-11EF-9C26-6BEDA4A3F1CB", "my_memberships": [{"status": "invited"}, {"status": "active"}]},
                 {"id": "g3", "my_memberships": [{"status": "invited"}]},
             ]),
         ),
@@ -233,7 +233,7 @@ async fn the_calls_are_those_of_the_sdk() {
     );
     assert_eq!(
         user.groups.iter().map(|one| &**one).collect::<Vec<_>>(),
-        ["g1", "g2"]
+        ["g1", "05d1c5a4-0ff0-11ef-9c26-6beda4a3f1cb"]
     );
     assert_eq!(verified.expires_at, Some((NOW + 3_600) * 1_000_000));
     let calls = web.calls();

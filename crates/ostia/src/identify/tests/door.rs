@@ -23,6 +23,10 @@ fn crc(token: &str) -> u32 {
     crc32c::crc32c(token.as_bytes())
 }
 
+fn barred(answer: &Result<Arc<Identity>, SignInError>) -> bool {
+    matches!(answer, Err(SignInError::TooManyFailures(_)))
+}
+
 fn down(_: &WebRequest) -> Result<WebAnswer, WebFault> {
     Err(WebFault::Unreachable("refused".to_owned()))
 }
@@ -233,6 +237,82 @@ async fn guesses_stop_at_the_door_and_evict_nothing() {
     assert_eq!(failures, 201);
 }
 
+/// What others at the address do bars nobody whose credential was good when it was last asked about, however long ago.
+#[tokio::test]
+async fn guesses_do_not_bar_who_was_let_in_before() {
+    let (web, clock, door) = rig();
+    assert!(sign_in(&door, "good").await.is_ok());
+    clock.advance(Duration::from_secs(3_000));
+    web.now(|request| match field(request, "token").as_deref() {
+        Some("good") => answer(
+            200,
+            &json!({"active": true, "sub": "ann", "exp": NOW + 9_000, "aud": "ostia", "scope": "inference"}),
+        ),
+        _ => answer(200, &json!({"active": false})),
+    });
+    for n in 0..31 {
+        sign_in(&door, &format!("bad{n}")).await.unwrap_err();
+    }
+    assert!(barred(&sign_in(&door, "good2").await));
+    assert!(sign_in(&door, "good").await.is_ok());
+}
+
+/// Five programs that go on with tokens that are no longer good are five guesses, not thirty a minute.
+#[tokio::test]
+async fn old_tokens_in_loops_bar_only_themselves() {
+    for (token, said) in [
+        ("old", json!({"active": false})),
+        (
+            "expired",
+            json!({"active": true, "sub": "ann", "exp": NOW - 60, "aud": "ostia", "scope": "inference"}),
+        ),
+    ] {
+        let (web, clock, door) = rig();
+        web.now(move |request| match field(request, "token").as_deref() {
+            Some("good") => by_token(request),
+            _ => answer(200, &said),
+        });
+        for round in 0..6 {
+            if round > 0 {
+                clock.advance(Duration::from_secs(10));
+            }
+            for n in 0..5 {
+                sign_in(&door, &format!("{token}{n}")).await.unwrap_err();
+            }
+            assert_eq!(web.count(), 5 * (round + 1), "{token}");
+        }
+        assert!(sign_in(&door, "good").await.is_ok(), "{token}");
+    }
+}
+
+/// Nobody guesses a token that was good once.
+#[tokio::test]
+async fn expired_tokens_bar_only_themselves() {
+    let (_, clock, door) = rig();
+    clock.jump_wall(301_000_000);
+    for n in 0..31 {
+        let told = sign_in(&door, &format!("good{n}")).await;
+        assert_eq!(told, Err(SignInError::Expired));
+    }
+    clock.jump_wall(-301_000_000);
+    assert!(sign_in(&door, "good").await.is_ok());
+}
+
+/// A credential of no provider's shape is a guess too, and one guess however often it is shown.
+#[tokio::test]
+async fn a_key_of_another_service_in_a_loop_bars_only_itself() {
+    let (web, _, door) = rig();
+    for _ in 0..40 {
+        sign_in(&door, "what=is=this").await.unwrap_err();
+    }
+    assert!(sign_in(&door, "good").await.is_ok());
+    for n in 0..31 {
+        sign_in(&door, &format!("what=is={n}")).await.unwrap_err();
+    }
+    assert!(barred(&sign_in(&door, "good2").await));
+    assert_eq!(web.count(), 1);
+}
+
 /// R26: many guesses at once are no more than many in a row, and hanging up is no way around the count.
 #[tokio::test]
 async fn guesses_at_once_and_guesses_without_waiting_are_counted_too() {
@@ -246,7 +326,6 @@ async fn guesses_at_once_and_guesses_without_waiting_are_counted_too() {
             .count()
     };
     assert_eq!((told(&SignInError::InvalidKey), web.count()), (30, 30));
-    let barred = |answer: &Result<_, _>| matches!(answer, Err(SignInError::TooManyFailures(_)));
     assert_eq!(answers.iter().filter(|one| barred(one)).count(), 470);
 
     let (web, _, door) = rig();

@@ -16,7 +16,8 @@ use http_body_util::BodyExt;
 use ostia_core::{Clock, ManualClock, Phase};
 
 use self::backend::Backend;
-use super::{Answer, BodyError, Client, Failure, Resolver, UpstreamBody};
+use super::resolver::Resolver;
+use super::{Answer, BodyError, Client, Failure, UpstreamBody};
 use crate::catalog::{Origin, Proxy, Scheme, Target, Timeouts, Tls};
 use crate::endpoint::Outgoing;
 

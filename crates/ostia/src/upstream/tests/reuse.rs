@@ -5,7 +5,7 @@ use http_body_util::BodyExt;
 use ostia_core::{ManualClock, Phase};
 use tokio::sync::Semaphore;
 
-use super::super::FailureKind;
+use super::super::{Clients, FailureKind};
 use super::backend::Backend;
 use super::{OK, call, client, client_at, fail, outgoing, plain, read, send, soon};
 
@@ -222,6 +222,22 @@ async fn connections_that_idled_too_long_are_not_used() {
 
     clock.advance(Duration::from_secs(4));
     client.sweep();
+    assert_eq!(client.stats().open, 0);
+}
+
+/// Whoever is called once an hour holds no socket for that hour, whichever room made the client.
+#[tokio::test]
+async fn every_client_is_swept() {
+    let backend = Backend::answering(OK).await;
+    let clock = Arc::new(ManualClock::at(0));
+    let clients = Clients::new(Arc::clone(&clock) as _);
+    let client = clients.client(&plain(&backend)).unwrap();
+    soon(call(&client)).await;
+    drop(clients.client(&plain(&backend)).unwrap());
+    clients.sweep();
+    assert_eq!(client.stats().open, 1);
+    clock.advance(Duration::from_secs(4));
+    clients.sweep();
     assert_eq!(client.stats().open, 0);
 }
 
