@@ -11,6 +11,7 @@ mod snapshot;
 mod workbench;
 
 pub use gateway::Gateway;
+pub(crate) use gateway::{NO_ROUTE, begin_access, logged};
 pub use identity_web::IdentityWeb;
 pub use maintenance::{LiveNotices, Notices, clear_notice, read_notices, set_notice};
 pub(crate) use pages::json_answer;

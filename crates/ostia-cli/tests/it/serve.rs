@@ -151,3 +151,33 @@ fn a_faulty_entry_stops_a_strict_start_only() {
     gateway.signal(Signal::TERM);
     assert_eq!(gateway.code(), Some(0));
 }
+
+#[test]
+fn every_request_has_an_access_event_whatever_became_of_it() {
+    let site = Site::new();
+    let gateway = site.serve(&[]);
+    let ready = gateway.event("ostia listens");
+    let address = ready["listen"].as_str().unwrap();
+    let admin = ready["admin"].as_str().unwrap();
+    for (address, path, more, route, status) in [
+        (address, "/health", "", "/health", 200),
+        (address, "/whoami", "", "/whoami", 401),
+        (address, "/nowhere/at/all", "", "none", 404),
+        (address, "/health", "Host: two\r\n", "none", 400),
+        (admin, "/metrics", "", "/metrics", 200),
+        (admin, "/nowhere", "", "none", 404),
+        (admin, "/metrics", "Host: two\r\n", "none", 400),
+    ] {
+        answer_with(address, path, "", more);
+        let event = gateway.event("access");
+        assert_eq!(
+            (&event["route"], &event["status"]),
+            (&route.into(), &status.into())
+        );
+        for member in ["request_id", "user_id", "origin_ip", "duration"] {
+            assert!(!event[member].is_null(), "{path}: {event}");
+        }
+    }
+    gateway.signal(Signal::TERM);
+    assert_eq!(gateway.code(), Some(0));
+}

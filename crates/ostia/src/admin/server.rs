@@ -2,10 +2,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderValue, Method, Response, StatusCode, header};
-use ostia_core::RequestId;
 use serde_json::json;
 
-use crate::app::{Gateway, json_answer};
+use crate::app::{Gateway, NO_ROUTE, begin_access, json_answer, logged};
 use crate::error::Refusal;
 use crate::identify::{Principal, Sender};
 use crate::listen::{self, Connections, Handler, Inbound, Listener, Rejection, Stage};
@@ -17,6 +16,8 @@ const MAX_CONNECTIONS: usize = 256;
 /// A store that answers later than this is not ready.
 const PATIENCE: Duration = Duration::from_secs(2);
 const METRICS_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+const ROUTES: [&str; 4] = ["/health/live", "/health/ready", "/metrics", "/admin/purge"];
 
 struct Admin {
     gateway: Arc<Gateway>,
@@ -125,13 +126,20 @@ impl Handler for Admin {
     type Body = ClientBody;
 
     async fn handle(self: Arc<Self>, inbound: Inbound) -> Response<ClientBody> {
-        match self.answer(&inbound).await {
-            Ok(response) => response,
-            Err(refusal) => refusal.into_response(Dialect::OpenAi),
-        }
+        // What a caller made up is not logged.
+        let path = inbound.head.uri.path();
+        let route = ROUTES.into_iter().find(|route| *route == path);
+        let access = begin_access(&inbound, route.unwrap_or(NO_ROUTE), &self.gateway.clock());
+        let answered = self.answer(&inbound).await;
+        let response = answered.unwrap_or_else(|refusal| refusal.into_response(Dialect::OpenAi));
+        logged(response, access)
     }
 
-    fn reject(&self, _: RequestId, rejection: Rejection) -> Response<ClientBody> {
-        Refusal::from(rejection).into_response(Dialect::OpenAi)
+    fn reject(&self, inbound: Inbound, rejection: Rejection) -> Response<ClientBody> {
+        let access = begin_access(&inbound, NO_ROUTE, &self.gateway.clock());
+        logged(
+            Refusal::from(rejection).into_response(Dialect::OpenAi),
+            access,
+        )
     }
 }

@@ -158,11 +158,10 @@ impl Gateway {
         let route = Route::find(&inbound.head.method, &path, base_path);
         let name = match preflight {
             true => "preflight",
-            false => route.as_ref().map_or("none", Route::name),
+            false => route.as_ref().map_or(NO_ROUTE, Route::name),
         };
         let (id, wire) = (inbound.id, Arc::clone(&inbound.wire));
-        let mut access =
-            AccessLog::begin(id, name, inbound.origin_ip, inbound.received, &self.clock);
+        let mut access = begin_access(inbound, name, &self.clock);
         let served = tokio::select! {
             biased;
             () = std::future::ready(()), if preflight => Ok(empty_answer()),
@@ -174,8 +173,7 @@ impl Gateway {
             refusal.into_response(routes::dialect_of(&path, base_path))
         });
         response.headers_mut().extend(cors);
-        access.status(response.status());
-        response.map(|body| body.logged(access))
+        logged(response, access)
     }
 
     async fn serve_route(
@@ -232,11 +230,38 @@ impl Handler for Gateway {
         })
     }
 
-    fn reject(&self, id: RequestId, rejection: Rejection) -> Response<ClientBody> {
+    fn reject(&self, inbound: Inbound, rejection: Rejection) -> Response<ClientBody> {
         let refusal = Refusal::from(rejection);
-        log_refusal(id, &refusal);
-        refusal.into_response(Dialect::OpenAi)
+        log_refusal(inbound.id, &refusal);
+        let access = begin_access(&inbound, NO_ROUTE, &self.clock);
+        logged(refusal.into_response(Dialect::OpenAi), access)
     }
+}
+
+/// The route of a request that has none, in the access log.
+pub(crate) const NO_ROUTE: &str = "none";
+
+pub(crate) fn begin_access(
+    inbound: &Inbound,
+    route: &'static str,
+    clock: &Arc<dyn Clock>,
+) -> AccessLog {
+    let Inbound {
+        id,
+        origin_ip,
+        received,
+        ..
+    } = *inbound;
+    AccessLog::begin(id, route, origin_ip, received, clock)
+}
+
+/// The access event comes with the answer's end.
+pub(crate) fn logged(
+    response: Response<ClientBody>,
+    mut access: AccessLog,
+) -> Response<ClientBody> {
+    access.status(response.status());
+    response.map(|body| body.logged(access))
 }
 
 /// A fault of ours that stops a request is told like any other, and is that request's alone.

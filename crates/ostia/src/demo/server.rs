@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderValue, Method, Response, StatusCode, header};
 use http_body_util::{BodyExt, Limited};
-use ostia_core::{Clock, RequestId};
+use ostia_core::Clock;
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
@@ -274,7 +274,7 @@ impl Handler for Server {
         self.answer(inbound).await
     }
 
-    fn reject(&self, _: RequestId, _: Rejection) -> Response<PacedBody> {
+    fn reject(&self, _: Inbound, _: Rejection) -> Response<PacedBody> {
         error(StatusCode::BAD_REQUEST)
     }
 }

@@ -115,10 +115,7 @@ impl Exchange {
         let client_id = inbound.client_request_id.clone();
         let wire = Arc::clone(&inbound.wire);
         let mut response = match self.rejection {
-            Some(rejection) => {
-                drop(inbound);
-                handler.reject(id, rejection)
-            }
+            Some(rejection) => handler.reject(inbound, rejection),
             None => handler.handle(inbound).await,
         };
         self.mark(&mut response, id, client_id.as_deref());

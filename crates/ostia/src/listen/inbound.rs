@@ -58,6 +58,6 @@ pub trait Handler: Send + Sync + 'static {
         inbound: Inbound,
     ) -> impl Future<Output = Response<Self::Body>> + Send;
 
-    /// The answer to a request that never became an [`Inbound`].
-    fn reject(&self, id: RequestId, rejection: Rejection) -> Response<Self::Body>;
+    /// The answer to a request that is not sound, at once.
+    fn reject(&self, inbound: Inbound, rejection: Rejection) -> Response<Self::Body>;
 }

@@ -20,7 +20,7 @@ use bytes::Bytes;
 use http::{Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
-use ostia_core::{RequestId, SystemClock};
+use ostia_core::SystemClock;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
@@ -116,7 +116,7 @@ where
         (self.0)(inbound).await
     }
 
-    fn reject(&self, _: RequestId, rejection: Rejection) -> Response<TestBody> {
+    fn reject(&self, _: Inbound, rejection: Rejection) -> Response<TestBody> {
         let status = match rejection {
             Rejection::UriTooLong(_) => 414,
             Rejection::MethodNotAllowed => 405,
