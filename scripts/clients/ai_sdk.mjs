@@ -46,7 +46,7 @@ check("tools_stream", async () => {
   assert(!types.includes("error"), `${types}`);
 });
 
-const FORCED = { tools, toolChoice: "required", maxOutputTokens: 256 };
+const FORCED = { tools, toolChoice: "required", maxOutputTokens: 1024 };
 function assertCall([call]) {
   assert.equal(call.toolName, "get_weather");
   assert.deepEqual(Object.keys(call.input), ["city"]);

@@ -10,7 +10,7 @@ const options = { baseURL: ROOT_URL, maxRetries: 0, timeout: 60_000 };
 const client = new Anthropic({ apiKey: API_KEY, ...options });
 const SHORT = { model: MODEL, max_tokens: 16, messages: PROMPT };
 const tools = [{ name: "get_weather", input_schema: WEATHER_PARAMETERS, strict: true }];
-const FORCED = { ...SHORT, max_tokens: 256, tools, tool_choice: { type: "tool", name: "get_weather" } };
+const FORCED = { ...SHORT, max_tokens: 1024, tools, tool_choice: { type: "tool", name: "get_weather" } };
 const JSON_OUT = {
   ...SHORT, max_tokens: 128, output_config: { format: { type: "json_schema", schema: VERDICT_SCHEMA } },
 };

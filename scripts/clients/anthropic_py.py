@@ -11,7 +11,7 @@ from checks import (
 options = {"base_url": ROOT_URL, "max_retries": 0, "timeout": 60, "api_key": API_KEY}
 client = anthropic.Anthropic(**options)
 TOOL = {"name": "get_weather", "description": "The weather of a city", "input_schema": WEATHER_PARAMETERS, "strict": True}
-FORCED = {"tools": [TOOL], "tool_choice": {"type": "tool", "name": "get_weather"}, "max_tokens": 256}
+FORCED = {"tools": [TOOL], "tool_choice": {"type": "tool", "name": "get_weather"}, "max_tokens": 1024}
 VERDICT = {"output_config": {"format": {"type": "json_schema", "schema": VERDICT_SCHEMA}}, "max_tokens": 128}
 SHORT = {"model": MODEL, "max_tokens": 16, "messages": PROMPT}
 ENDS = ("end_turn", "max_tokens", "stop_sequence", "tool_use")

@@ -67,7 +67,7 @@ def _():
 
 @check("bind_tools_forced")
 def _():
-    forced = model(max_tokens=256).bind_tools([WEATHER_TOOL], tool_choice="required")
+    forced = model(max_tokens=1024).bind_tools([WEATHER_TOOL], tool_choice="required")
     assert_call(forced.invoke(TEXT))
     assert_call(joined(forced.stream(TEXT)))
 
@@ -111,7 +111,7 @@ def _():
 
 @check("responses_tools_forced")
 def _():
-    asker = model(max_tokens=256, use_responses_api=True)
+    asker = model(max_tokens=1024, use_responses_api=True)
     assert_call(asker.bind_tools([WEATHER_TOOL], tool_choice="required").invoke(TEXT))
 
 

@@ -66,7 +66,7 @@ def _():
 
 @check("tools_required")
 def _():
-    forced = CHAT | {"max_tokens": 256, "tools": [WEATHER_TOOL], "tool_choice": "required"}
+    forced = CHAT | {"max_tokens": 1024, "tools": [WEATHER_TOOL], "tool_choice": "required"}
     assert_call(litellm.completion(**forced))
     assert_call(joined(litellm.completion(**forced, stream=True)))
 

@@ -14,10 +14,10 @@ const embedder = new OpenAI({ baseURL: EMBED_BASE_URL, ...options });
 const SHORT = { model: MODEL, messages: PROMPT, max_tokens: 16 };
 const ENDS = ["stop", "length", "tool_calls"];
 const tools = [WEATHER_TOOL];
-const FORCED = { ...SHORT, max_tokens: 256, tools, tool_choice: "required" };
+const FORCED = { ...SHORT, max_tokens: 1024, tools, tool_choice: "required" };
 const ANSWER = { model: MODEL, input: "Hello", max_output_tokens: 16 };
 const ANSWER_TOOL = { type: "function", name: "get_weather", parameters: WEATHER_PARAMETERS, strict: true };
-const ANSWER_FORCED = { ...ANSWER, max_output_tokens: 256, tools: [ANSWER_TOOL], tool_choice: "required" };
+const ANSWER_FORCED = { ...ANSWER, max_output_tokens: 1024, tools: [ANSWER_TOOL], tool_choice: "required" };
 
 check("models.list", async () => {
   const ids = (await collect(client.models.list())).map((m) => m.id);

@@ -145,7 +145,7 @@ def _():
 
 @check("chat.tools_required")
 def _():
-    answer = chat.create(model=MODEL, messages=PROMPT, max_tokens=256, tools=[WEATHER_TOOL], tool_choice="required")
+    answer = chat.create(model=MODEL, messages=PROMPT, max_tokens=1024, tools=[WEATHER_TOOL], tool_choice="required")
     calls = answer.choices[0].message.tool_calls
     assert calls
     assert_tool_calls([{"id": c.id, **c.function.model_dump()} for c in calls])
@@ -154,7 +154,7 @@ def _():
 @check("chat.tools_required_stream")
 def _():
     calls, end = assembled(chat.create(
-        model=MODEL, messages=PROMPT, max_tokens=256, tools=[WEATHER_TOOL], tool_choice="required", stream=True
+        model=MODEL, messages=PROMPT, max_tokens=1024, tools=[WEATHER_TOOL], tool_choice="required", stream=True
     ))
     assert calls and end in ENDS
     assert_tool_calls(calls)
@@ -287,14 +287,14 @@ def _():
 @check("responses.tools_required")
 def _():
     assert_call(client.responses.create(
-        model=MODEL, input="Hello", max_output_tokens=256, tools=[RESPONSES_TOOL], tool_choice="required"
+        model=MODEL, input="Hello", max_output_tokens=1024, tools=[RESPONSES_TOOL], tool_choice="required"
     ))
 
 
 @check("responses.tools_required_stream")
 def _():
     events = list(client.responses.create(
-        model=MODEL, input="Hello", max_output_tokens=256, tools=[RESPONSES_TOOL], tool_choice="required", stream=True
+        model=MODEL, input="Hello", max_output_tokens=1024, tools=[RESPONSES_TOOL], tool_choice="required", stream=True
     ))
     assert_call(events[-1].response)
     parts = [e.delta for e in events if e.type == "response.function_call_arguments.delta"]
