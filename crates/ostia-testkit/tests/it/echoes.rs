@@ -61,9 +61,15 @@ async fn a_response_that_gives_a_long_prompt_back_is_read_to_its_usage() {
                 .header("content-type", "application/json")
                 .cut_body(cuts);
             backend.next(plain);
-            gateway
+            let answer = gateway
                 .call(&gateway.request("responses", "m", &json!({})))
                 .await;
+            assert_eq!(answer.ended, Ended::Complete, "{plain_id}");
+            assert!(
+                answer.body == response(&plain_id, last).as_bytes(),
+                "{plain_id}: {}",
+                answer.text().chars().take(500).collect::<String>()
+            );
             for id in [id, plain_id] {
                 backend.next(
                     Script::raw(200, response("x", last))

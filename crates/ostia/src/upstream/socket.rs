@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
-/// Bytes that may come before an answer's head is whole, interim (1xx) heads included. Above the read buffer's size, so
-/// that a long head with the body's beginning behind it fits.
+/// Bytes that may come before an answer's head is whole, interim (1xx) heads included. Above what hyper takes for a head,
+/// which is also all that it reads before it hands the head over.
 const BEFORE_HEAD: u64 = 192 * 1024;
 
 /// A connection to a backend or a proxy, counted.
@@ -30,7 +30,7 @@ pub(super) enum Stream {
 pub(super) struct Traffic {
     read: AtomicU64,
     written: AtomicU64,
-    /// `read` may not pass this; 0 is no limit.
+    /// `read` does not pass this; 0 is no limit.
     read_limit: AtomicU64,
     ended: AtomicBool,
 }
@@ -49,7 +49,8 @@ impl Traffic {
         self.ended.load(Ordering::Relaxed)
     }
 
-    /// Until [`Traffic::head_came`], what may be read is bounded: endless heads and endless 1xx end.
+    /// Until [`Traffic::head_came`], what may be read is bounded: endless heads and endless 1xx end. One read never passes the
+    /// bound: it may bring the head, and with it much of the body.
     pub(super) fn head_awaited(&self) {
         let limit = self.read() + BEFORE_HEAD;
         self.read_limit.store(limit, Ordering::Relaxed);
@@ -59,9 +60,12 @@ impl Traffic {
         self.read_limit.store(0, Ordering::Relaxed);
     }
 
-    fn has_read_too_much(&self) -> bool {
-        let limit = self.read_limit.load(Ordering::Relaxed);
-        limit != 0 && self.read() > limit
+    /// How much may be read now.
+    fn room(&self) -> u64 {
+        match self.read_limit.load(Ordering::Relaxed) {
+            0 => u64::MAX,
+            limit => limit.saturating_sub(self.read()),
+        }
     }
 
     fn add_read(&self, bytes: usize) {
@@ -120,21 +124,22 @@ impl AsyncRead for Socket {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        let room = this.traffic.room();
+        if room == 0 {
+            return Poll::Ready(Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "the answer's head does not end",
+            )));
+        }
         let before = buf.filled().len();
         let result = match &mut this.stream {
-            Stream::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
-            Stream::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
+            Stream::Plain(stream) => Pin::new(&mut stream.take(room)).poll_read(cx, buf),
+            Stream::Tls(stream) => Pin::new(&mut stream.take(room)).poll_read(cx, buf),
         };
         let bytes = buf.filled().len() - before;
         this.traffic.add_read(bytes);
         if result.is_ready() && bytes == 0 && buf.remaining() > 0 {
             this.traffic.ended.store(true, Ordering::Relaxed);
-        }
-        if this.traffic.has_read_too_much() {
-            return Poll::Ready(Err(io::Error::new(
-                io::ErrorKind::InvalidData,
-                "the answer's head does not end",
-            )));
         }
         result
     }
@@ -194,5 +199,33 @@ impl AsyncWrite for Socket {
             Stream::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
             Stream::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_read_that_brings_the_head_may_bring_much_of_the_body() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let stream = TcpStream::connect(address).await.unwrap();
+        let (mut peer, _) = listener.accept().unwrap();
+        std::io::Write::write_all(&mut peer, b"ab").unwrap();
+        let mut socket = Socket::new(Stream::Plain(stream));
+        let traffic = socket.traffic();
+        traffic.head_awaited();
+        traffic.add_read(usize::try_from(BEFORE_HEAD).unwrap() - 1);
+        // However large the buffer is, what came with the head is no fault.
+        let mut buffer = [0; 2];
+        assert_eq!(socket.read(&mut buffer).await.unwrap(), 1);
+        let error = socket.read(&mut buffer).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+        traffic.head_came();
+        assert_eq!(socket.read(&mut buffer).await.unwrap(), 1);
+        assert_eq!(buffer[0], b'b');
     }
 }
