@@ -23,7 +23,7 @@ pub use limiter::{
     Standing, UserHold, UserLimits,
 };
 pub use percent::percent_decode;
-pub use receipt::{Facts, Journal, JournalFull, Observer, Opening, Receipt, Slot};
+pub use receipt::{Facts, Journal, JournalFull, Observer, Opening, Receipt, Slot, Unwritten};
 pub use secret::Secret;
 pub use store::{ApiKey, NewApiKey, Store, StoreError, UsageQuery, UsageRow};
 

@@ -1,29 +1,37 @@
 use std::borrow::Cow;
+use std::future::poll_fn;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use crate::{Clock, Identity, LedgerRow, Outcome, Phase, RequestId, Usage, UsageSource, ip_text};
 
-/// The journal has no room for a request's final record, so the request may not start.
+/// The journal has no room for a request's final record, or its disk does not answer: the request may not start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the journal is full or cannot be written")]
 pub struct JournalFull;
 
-/// Where receipts are written before anything is in a database. None of its calls waits.
+/// Where receipts are written before anything is in a database. Its calls hand records in and never wait for a disk.
 pub trait Journal: Send + Sync + 'static {
-    /// Writes down that a request is about to reach a backend, and keeps room for its final record.
-    fn started(&self, row: &LedgerRow<'_>) -> Result<Arc<dyn Slot>, JournalFull>;
+    /// Hands in the record of a request that is about to reach a backend. It may do so once [`Slot::poll_written`] says
+    /// that the record is written and that there is room for the final one.
+    fn started(&self, row: &LedgerRow<'_>) -> Box<dyn Slot>;
 
-    /// Writes a row that reached no backend. Rows may be folded (`count`) or, when there is no room, only counted.
+    /// Hands in a row that reached no backend. Rows may be folded (`count`) or, when there is no room, only counted.
     fn rejected(&self, row: &LedgerRow<'_>);
 }
 
-/// The room that `Journal::started` kept.
+/// The place of one request in the journal. A request that is not finished when its slot is dropped is `interrupted`.
 pub trait Slot: Send + Sync + 'static {
-    /// Writes the final record. Called exactly once for each `started`.
+    /// Hands in the final record; only the first call counts. Of a request whose `started` record was not written yet
+    /// (or never will be), it is a row that reached no backend.
     fn finished(&self, row: &LedgerRow<'_>);
+
+    /// Ready when the record that was handed in last is written, or was waited for long enough: a `started` record is
+    /// then refused; a final one is kept, and the answer may go on.
+    fn poll_written(&self, task: &mut Context<'_>) -> Poll<Result<(), JournalFull>>;
 }
 
 /// Told about every receipt that closes, for metrics and the endpoint's health. Must not wait.
@@ -56,7 +64,8 @@ pub struct Opening {
 ///
 /// Exactly one final record: by `close`, or by `Drop` if nobody closed it.
 pub struct Receipt {
-    slot: Option<Arc<dyn Slot>>,
+    slot: Box<dyn Slot>,
+    state: State,
     clock: Arc<dyn Clock>,
     /// Set when the process gives up on what still runs: an unclosed receipt is then `interrupted`.
     shutting_down: Arc<AtomicBool>,
@@ -66,6 +75,18 @@ pub struct Receipt {
     opening: Opening,
     pub facts: Facts,
 }
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Open,
+    /// The final record was handed in.
+    Closed,
+    /// It is written, or was waited for long enough.
+    Written,
+}
+
+/// A request that the journal did not take: it may not reach a backend.
+pub struct Unwritten(Receipt);
 
 /// What is learnt while the request runs.
 #[derive(Debug, Clone)]
@@ -99,30 +120,42 @@ impl Default for Facts {
 }
 
 impl Receipt {
-    /// Writes the `started` record. Call it before the first attempt to reach a backend.
-    pub fn open(
+    /// Writes the `started` record, and waits until it is written. Call it before the first attempt to reach a backend.
+    /// Whoever leaves meanwhile leaves a row that knows of no attempt.
+    pub async fn open(
         journal: &dyn Journal,
         clock: Arc<dyn Clock>,
         shutting_down: Arc<AtomicBool>,
         observer: Option<Arc<dyn Observer>>,
         opening: Opening,
-    ) -> Result<Self, JournalFull> {
+    ) -> Result<Self, Unwritten> {
         // What the row says if nothing more is ever written: it may have reached the backend.
         let facts = Facts {
             usage: opening.estimate(0),
             attempts: 1,
             ..Facts::default()
         };
-        let slot = journal.started(&opening.row(&facts, Outcome::Interrupted, opening.received))?;
-        Ok(Self {
-            slot: Some(slot),
+        let slot = journal.started(&opening.row(&facts, Outcome::Interrupted, opening.received));
+        let mut receipt = Self {
+            slot,
+            state: State::Open,
             clock,
             shutting_down,
             observer,
             witness: None,
-            facts: Facts::default(),
+            facts: Facts {
+                phase: Phase::Queued,
+                ..Facts::default()
+            },
             opening,
-        })
+        };
+        match poll_fn(|task| receipt.slot.poll_written(task)).await {
+            Ok(()) => {
+                receipt.facts.phase = Phase::Connecting;
+                Ok(receipt)
+            }
+            Err(JournalFull) => Err(Unwritten(receipt)),
+        }
     }
 
     pub fn request_id(&self) -> RequestId {
@@ -153,7 +186,7 @@ impl Receipt {
     }
 
     pub fn is_closed(&self) -> bool {
-        self.slot.is_none()
+        self.state != State::Open
     }
 
     /// Closes a request that nobody finished.
@@ -163,14 +196,43 @@ impl Receipt {
         ));
     }
 
-    /// Writes the final record. A second call does nothing.
+    /// Hands in the final record. A second call does nothing.
     pub fn close(&mut self, outcome: Outcome) {
-        let Some(slot) = self.slot.take() else { return };
+        if self.is_closed() {
+            return;
+        }
+        self.state = State::Closed;
         let row = self.opening.row(&self.facts, outcome, self.clock.now());
-        slot.finished(&row);
+        self.slot.finished(&row);
         for observer in self.observer.iter().chain(&self.witness) {
             observer.closed(&row);
         }
+    }
+
+    /// Ready when the final record is written: before that the client must not have the whole answer, or a SIGKILL would
+    /// leave a row that denies it. A disk that hangs is waited for no longer than [`Slot::poll_written`] says. Ready too
+    /// while the receipt is open.
+    pub fn poll_settled(&mut self, task: &mut Context<'_>) -> Poll<()> {
+        if self.state == State::Closed {
+            // Whatever became of it, the journal keeps it.
+            let _ = std::task::ready!(self.slot.poll_written(task));
+            self.state = State::Written;
+        }
+        Poll::Ready(())
+    }
+
+    pub async fn settled(&mut self) {
+        poll_fn(|task| self.poll_settled(task)).await;
+    }
+}
+
+impl Unwritten {
+    /// Its row says how the caller was refused.
+    pub fn refuse(self, outcome: Outcome, http_status: u16, error_code: Cow<'static, str>) {
+        let Self(mut receipt) = self;
+        receipt.facts.http_status = http_status;
+        receipt.facts.error_code = error_code;
+        receipt.close(outcome);
     }
 }
 

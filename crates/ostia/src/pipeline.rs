@@ -36,7 +36,7 @@ pub async fn infer(
         Err(refusal) => return Err(visit.refused(refusal)),
     };
     let mut standing = admission.standing();
-    let receipt = visit.open(&admission)?;
+    let receipt = visit.open(&admission).await?;
     let request = Request {
         gateway,
         snapshot: &snapshot,
@@ -139,7 +139,7 @@ async fn dispatch(
             Ok(outgoing) => outgoing,
             Err(error) => {
                 let refusal = Refusal::from(error).at(&admission.deployment().slug);
-                return Err(close_refused(receipt, refusal));
+                return Err(close_refused(receipt, refusal).await);
             }
         };
         let promise = outgoing.promise();
@@ -160,7 +160,7 @@ async fn dispatch(
             }
             None => {
                 let refusal = Refusal::from(failure).at(&slug);
-                return Err(close_refused(receipt, refusal));
+                return Err(close_refused(receipt, refusal).await);
             }
         }
     };

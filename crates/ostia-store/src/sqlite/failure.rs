@@ -25,6 +25,12 @@ pub(crate) fn busy(error: &sqlx::Error) -> bool {
     primary_code(error) == Some(5)
 }
 
+/// Whether the connection is no good any more, though its file may be: one that was opened while the file system took no
+/// writes stays read-only for ever, and after a fault of the disk (IOERR, FULL, CANTOPEN) nothing it has open is to be trusted.
+pub(crate) fn spoils(error: &sqlx::Error) -> bool {
+    primary_code(error).is_some_and(|code| matches!(code, 8 | 10 | 13 | 14))
+}
+
 fn primary_code(error: &sqlx::Error) -> Option<i32> {
     let code: i32 = error.as_database_error()?.code()?.parse().ok()?;
     // The low byte of an extended code is the primary one.

@@ -19,6 +19,7 @@ mod echoes;
 mod event_streams;
 mod fidelity;
 mod hang_ups;
+mod hanging_disk;
 mod headers;
 mod heads;
 mod http2;

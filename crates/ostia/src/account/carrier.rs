@@ -9,8 +9,10 @@ use std::time::Duration;
 
 use ostia_core::{LedgerRow, RequestId, Store, StoreError};
 use tokio::sync::watch;
+use tokio::time::timeout;
 
-use super::journal::{Journal, Left};
+use super::folder::Left;
+use super::journal::Journal;
 use super::record;
 use super::tail::Tail;
 use super::usage_event;
@@ -71,17 +73,23 @@ impl Carrier {
     pub(super) async fn run(&mut self) {
         loop {
             let asked = *self.asked.borrow_and_update();
-            if asked > *self.done.borrow() {
+            let is_asked = asked > *self.done.borrow();
+            if is_asked {
                 self.journal.write_folds(true);
             }
+            let poll = self.journal.options.poll;
+            // What waits for a disk that hangs holds up nothing that is written.
+            let drained = !is_asked || timeout(poll, self.journal.queue.drained()).await.is_ok();
             let passed = self.pass().await;
             // Of most interest while the store is down.
             self.measure();
             let wait = match passed {
                 Ok(()) => {
                     self.note_success();
-                    self.done.send_replace(asked);
-                    self.journal.options.poll
+                    if drained {
+                        self.done.send_replace(asked);
+                    }
+                    poll
                 }
                 Err(hindrance) => self.note_failure(&hindrance),
             };
@@ -94,7 +102,7 @@ impl Carrier {
 
     /// Brings everything that was written before the call to the store.
     async fn pass(&mut self) -> Result<(), Hindrance> {
-        let fresh = self.journal.take_fresh();
+        let fresh = self.journal.folder.take_fresh();
         self.tails
             .extend(fresh.into_iter().map(|segment| Tail::new(segment, 0)));
         for tail in &mut self.tails {
@@ -149,8 +157,9 @@ impl Carrier {
             insert(&*self.store, &batch.rows).await?;
             let now = Some(self.journal.clock.unix_micros());
             interrupt(&*self.store, tail, batch.abandoned(), now).await?;
-            let read = batch.into_read();
+            let (unreadable, read) = (batch.unreadable(), batch.into_read());
             tail.commit(read)?;
+            note_unreadable(&self.journal, tail, unreadable);
         }
         if !tail.complete {
             return Ok(ControlFlow::Continue(()));
@@ -178,14 +187,21 @@ impl Carrier {
                 tail.forget(id);
             }
         }
+        if !tail.finished {
+            let rest = tail.count_rest(tail.segment.len()?)?;
+            note_unreadable(&self.journal, tail, rest);
+        }
         let first_time = !std::mem::replace(&mut tail.finished, true);
-        let path = tail.segment.path().display();
         if first_time && !tail.is_readable() {
             let unreadable = &self.journal.counters.unreadable;
             unreadable.fetch_add(1, Ordering::Relaxed);
-            tracing::error!(%path, "the journal holds records that cannot be read; the file is kept");
         }
-        match self.journal.remove(&tail.segment, tail.is_readable()) {
+        let path = tail.segment.path().display();
+        match self
+            .journal
+            .folder
+            .remove(&tail.segment, tail.is_readable())
+        {
             Ok(()) => return Ok(ControlFlow::Break(())),
             Err(error) if first_time => {
                 tracing::error!(%path, %error, "a finished file of the journal cannot be removed; it is tried again");
@@ -238,12 +254,22 @@ async fn insert(store: &dyn Store, rows: &[LedgerRow<'_>]) -> Result<(), Hindran
     if rows.is_empty() {
         return Ok(());
     }
-    match tokio::time::timeout(INSERT_TIMEOUT, store.insert_rows(rows)).await {
+    match timeout(INSERT_TIMEOUT, store.insert_rows(rows)).await {
         Ok(inserted) => inserted?,
         Err(_) => return Err(Hindrance::Slow),
     };
     rows.iter().for_each(usage_event::emit);
     Ok(())
+}
+
+/// `bytes` of the journal are damaged, as by a power cut, or a newer ostia's. What they held is nowhere else.
+fn note_unreadable(journal: &Journal, tail: &Tail, bytes: u64) {
+    if bytes > 0 {
+        let counted = &journal.counters.unreadable_bytes;
+        counted.fetch_add(bytes, Ordering::Relaxed);
+        let path = tail.segment.path().display();
+        tracing::error!(%path, bytes, "a part of the journal cannot be read: rows may be missing; the file will be kept");
+    }
 }
 
 /// Rows for requests that nobody will finish, from their `started` records.

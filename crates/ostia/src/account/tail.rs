@@ -28,6 +28,7 @@ pub(super) struct Tail {
     pub(super) complete: bool,
     /// All of it is in the store, and only its file is left.
     pub(super) finished: bool,
+    /// Bytes that hold rows nobody can read.
     unreadable: u64,
 }
 
@@ -60,9 +61,24 @@ impl Tail {
         self.position
     }
 
-    /// Whether every record could be read.
+    /// Whether all of it could be read.
     pub(super) const fn is_readable(&self) -> bool {
         self.unreadable == 0
+    }
+
+    /// The segment was read to its end, `end`. Gives how much is left that nobody can read. The beginning of a record does
+    /// not count: its process died over it, and nobody was told that it is written.
+    pub(super) fn count_rest(&mut self, end: u64) -> io::Result<u64> {
+        let mut rest = vec![0; LARGEST];
+        let filled = self.segment.read_at(&mut rest, self.position)?;
+        let step = record::parse(&rest[..filled], self.segment.salt());
+        let left = usize::try_from(end.saturating_sub(self.position)).unwrap_or(usize::MAX);
+        let lost = match step {
+            Step::Unfinished => 0,
+            Step::Record(..) | Step::Torn => self.lost(self.position, left),
+        };
+        self.unreadable += lost;
+        Ok(lost)
     }
 
     pub(super) fn open(&self) -> impl Iterator<Item = RequestId> {
@@ -89,11 +105,16 @@ impl Tail {
         while batch.rows.len() + batch.abandoned.len() < BATCH {
             match record::parse(&bytes[at..], self.segment.salt()) {
                 Step::Record(record, len) => {
-                    self.take(&record, self.position + at as u64, &mut batch);
+                    if !self.take(&record, self.position + at as u64, &mut batch) {
+                        batch.unreadable += len as u64;
+                    }
                     at += len;
                 }
                 step => match self.skip(&bytes[at..], filled == WINDOW, &step) {
-                    Some(skipped) => at += skipped,
+                    Some(skipped) => {
+                        batch.unreadable += self.lost(self.position + at as u64, skipped);
+                        at += skipped;
+                    }
                     None => break,
                 },
             }
@@ -118,7 +139,18 @@ impl Tail {
         }
     }
 
-    fn take<'b>(&mut self, record: &Record<'b>, at: u64, batch: &mut Batch<'b>) {
+    /// Of `skipped` bytes, those that may have held rows which are not in the store. A record that this process could not
+    /// write whole is not lost: it was refused, or is kept in memory.
+    fn lost(&self, at: u64, skipped: usize) -> u64 {
+        let end = at + skipped as u64;
+        match self.segment.is_torn() {
+            true => 0,
+            false => end.saturating_sub(at.max(self.committed)),
+        }
+    }
+
+    /// `false`: nobody can read it.
+    fn take<'b>(&mut self, record: &Record<'b>, at: u64, batch: &mut Batch<'b>) -> bool {
         let known = match record.kind {
             Some(Kind::Abandoned) => record::decode_abandoned(record.body).map(|id| {
                 if let (Some(&started), true) = (self.open.get(&id), at >= self.committed) {
@@ -131,9 +163,7 @@ impl Tail {
             }
             None => None,
         };
-        if known.is_none() {
-            batch.unreadable += 1;
-        }
+        known.is_some()
     }
 
     fn take_row<'b>(&mut self, kind: Kind, row: LedgerRow<'b>, at: u64, batch: &mut Batch<'b>) {
@@ -222,6 +252,11 @@ impl<'b> Batch<'b> {
 
     pub(super) const fn next(&self) -> u64 {
         self.next
+    }
+
+    /// Bytes that nobody can read and that may have held rows.
+    pub(super) const fn unreadable(&self) -> u64 {
+        self.unreadable
     }
 
     pub(super) fn into_read(self) -> Read {

@@ -103,21 +103,30 @@ impl Visit {
     }
 
     /// Writes the `started` record: from here on the request may reach a backend.
-    pub fn open(mut self, admission: &Admission) -> Result<Receipt, JournalFull> {
+    pub async fn open(mut self, admission: &Admission) -> Result<Receipt, Refusal> {
         let deployment = admission.deployment();
         let Some(mut opening) = self.opening.take() else {
-            return Err(JournalFull);
+            return Err(JournalFull.into());
         };
         opening.cluster = Arc::clone(&deployment.cluster.name);
         opening.framework = Arc::clone(&deployment.framework);
         opening.endpoint_slug = Arc::clone(&deployment.slug);
-        let mut receipt = Receipt::open(
+        let opened = Receipt::open(
             &*self.books.journal,
             Arc::clone(&self.books.clock),
             Arc::clone(&self.books.shutting_down),
             Some(Arc::clone(&deployment.state) as Arc<dyn Observer>),
             opening,
-        )?;
+        );
+        let mut receipt = opened.await.map_err(|unwritten| {
+            let refusal = Refusal::from(JournalFull);
+            unwritten.refuse(
+                refusal.outcome,
+                refusal.status.as_u16(),
+                refusal.code.clone(),
+            );
+            refusal
+        })?;
         receipt.facts.queued = self.books.clock.now().saturating_duration_since(self.read);
         Ok(receipt)
     }
@@ -154,9 +163,10 @@ pub fn moved_to(receipt: &mut Receipt, admission: &Admission) {
 }
 
 /// Ends a request that got no answer from any backend.
-pub fn close_refused(mut receipt: Receipt, refusal: Refusal) -> Refusal {
+pub async fn close_refused(mut receipt: Receipt, refusal: Refusal) -> Refusal {
     receipt.facts.http_status = refusal.status.as_u16();
     receipt.facts.error_code = refusal.code.clone();
     receipt.close(refusal.outcome);
+    receipt.settled().await;
     refusal
 }

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use ostia_core::{Clock, Limiter, Store};
 
-use crate::account::LedgerError;
+use crate::account::{Disk, LedgerError};
 use crate::catalog::{Catalog, UrlFault};
 use crate::config::Settings;
 use crate::fleet::Fleet;
@@ -17,6 +17,8 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     /// `None`: limits are counted in this process.
     pub limiter: Option<Arc<dyn Limiter>>,
+    /// Where the journal is written; `None`: the machine's.
+    pub disk: Option<Arc<dyn Disk>>,
 }
 
 /// Why a gateway did not start.

@@ -108,6 +108,7 @@ impl Builder {
             store,
             clock,
             limiter: None,
+            disk: None,
         };
         Ok(Running::start_with(parts, self.registry).await?)
     }

@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 use super::identity_web::IdentityWeb;
 use super::maintenance::client_of;
 use super::{Gateway, Parts, Registry, Snapshot, StartError, Workbench};
-use crate::account::Ledger;
+use crate::account::{self, Ledger};
 use crate::admin;
 use crate::admit::{LocalLimiter, RetryBudget};
 use crate::authorize::Denials;
@@ -162,12 +162,15 @@ fn build(parts: Parts, registry: Registry, api_keys: &Arc<ApiKeys>) -> Result<Ga
         store,
         clock,
         limiter,
+        disk,
     } = parts;
+    let options = account::Options::default();
     let ledger = Ledger::open(
         &settings.server.state_dir.join("journal"),
-        crate::account::Options {
+        account::Options {
             fsync: settings.journal.fsync,
-            ..Default::default()
+            disk: disk.unwrap_or(options.disk),
+            ..options
         },
         Arc::clone(&store),
         Arc::clone(&clock),

@@ -374,7 +374,7 @@ pub const ERROR_CODES: [ErrorCode; 51] = [
     code(
         "store_unavailable",
         &[503],
-        "The database does not answer, or the journal is full.",
+        "The database or the journal's disk does not answer, or the journal is full.",
         "Wait as long as `Retry-After` says.",
         "`store.url`; the disk of `state_dir`; `ostia_ledger_pending_bytes`.",
     ),

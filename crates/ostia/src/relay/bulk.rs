@@ -31,6 +31,8 @@ pub(super) struct BulkBody<B> {
     context: Context,
     pace: Pace,
     ready: VecDeque<Bytes>,
+    /// The last part, while its row is written.
+    last: Option<Bytes>,
     collected: usize,
     /// How much may be held until the answer is whole.
     holds: usize,
@@ -58,6 +60,7 @@ where
             pace: Pace::new(now, context.idle_timeout, None, context.deadline),
             context,
             ready: VecDeque::new(),
+            last: None,
             collected: 0,
             holds: if holds { WHOLE } else { 0 },
             passed: 0,
@@ -90,7 +93,7 @@ where
         Poll::Ready(Ok(Collected::Begun))
     }
 
-    /// The answer is whole and sound: writes the row. Call it before the bytes are handed over. `counted`: output
+    /// The answer is whole and sound: hands in the row. Call it before the bytes are handed over. `counted`: output
     /// tokens, for the case that the backend does not say.
     pub(super) fn finish_whole(&mut self, length: u64, usage: Option<Usage>, counted: u64) {
         let usage = usage.unwrap_or_else(|| self.estimate(counted));
@@ -170,16 +173,18 @@ where
         self.finish(self.passed, usage);
     }
 
-    /// Writes the row before the last bytes leave, where their number is known; before the end otherwise.
-    fn pass(&mut self, data: Bytes) -> Bytes {
+    /// Hands in the row before the last bytes leave, where their number is known; before the end otherwise.
+    fn pass(&mut self, data: Bytes) -> Option<Bytes> {
         self.digest.push(&data);
         self.passed += data.len() as u64;
         let backend_done =
             self.remaining == Some(0) || (self.length.is_none() && self.backend.is_none());
         if self.ready.is_empty() && backend_done {
             self.finish_large();
+            self.last = Some(data);
+            return None;
         }
-        data
+        Some(data)
     }
 
     /// Nothing can be said in such a body, so the connection just breaks.
@@ -211,34 +216,48 @@ where
         task: &mut TaskContext<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyBroken>>> {
         let this = &mut *self;
-        if let Some(data) = this.ready.pop_front() {
-            return Poll::Ready(Some(Ok(Frame::data(this.pass(data)))));
-        }
-        if !this.broken && this.context.wire.is_given_up() && !this.in_flight.receipt.is_closed() {
-            this.break_off(Fault::ShuttingDown);
-        }
-        if this.broken {
-            this.context.wire.cut();
-            return Poll::Pending;
-        }
-        match std::task::ready!(this.poll_backend(task)) {
-            Ok(Some(data)) => Poll::Ready(Some(Ok(Frame::data(this.pass(data))))),
-            Ok(None) => {
-                if !this.in_flight.receipt.is_closed() {
-                    this.finish_large();
-                }
-                Poll::Ready(None)
+        loop {
+            std::task::ready!(this.in_flight.poll_settled(task));
+            if let Some(last) = this.last.take() {
+                return Poll::Ready(Some(Ok(Frame::data(last))));
             }
-            Err(fault) => {
-                this.break_off(fault);
-                task.waker().wake_by_ref();
-                Poll::Pending
+            if this.ready.is_empty()
+                && !this.broken
+                && this.context.wire.is_given_up()
+                && !this.in_flight.receipt.is_closed()
+            {
+                this.break_off(Fault::ShuttingDown);
+                continue;
+            }
+            if this.broken {
+                this.context.wire.cut();
+                return Poll::Pending;
+            }
+            let data = match this.ready.pop_front() {
+                Some(data) => Some(data),
+                None => match std::task::ready!(this.poll_backend(task)) {
+                    Ok(data) => data,
+                    Err(fault) => {
+                        this.break_off(fault);
+                        continue;
+                    }
+                },
+            };
+            match data {
+                Some(data) => {
+                    if let Some(data) = this.pass(data) {
+                        return Poll::Ready(Some(Ok(Frame::data(data))));
+                    }
+                }
+                None if this.in_flight.receipt.is_closed() => return Poll::Ready(None),
+                None => this.finish_large(),
             }
         }
     }
 
     fn is_end_stream(&self) -> bool {
         self.ready.is_empty()
+            && self.last.is_none()
             && !self.broken
             && self.in_flight.receipt.is_closed()
             && self.remaining == Some(0)

@@ -1,4 +1,6 @@
 use std::borrow::Cow;
+use std::future::poll_fn;
+use std::task::{Context, Poll};
 use std::time::Instant;
 
 use ostia_core::{Outcome, Receipt, UsageSource};
@@ -28,7 +30,7 @@ impl InFlight {
         self.receipt.facts.first_byte.get_or_insert(now);
     }
 
-    /// Writes how it ended and turns the reservation into what was used. A second call does nothing.
+    /// Hands in how it ended and turns the reservation into what was used. A second call does nothing.
     pub fn finish(&mut self, outcome: Outcome) {
         if self.receipt.is_closed() {
             return;
@@ -42,6 +44,15 @@ impl InFlight {
         self.receipt.facts.http_status = http_status;
         self.receipt.facts.error_code = code.into();
         self.finish(outcome);
+    }
+
+    /// Ready once its row is written, if it has ended: the bytes that complete the answer wait for that.
+    pub(super) fn poll_settled(&mut self, task: &mut Context<'_>) -> Poll<()> {
+        self.receipt.poll_settled(task)
+    }
+
+    pub(super) async fn settled(&mut self) {
+        poll_fn(|task| self.poll_settled(task)).await;
     }
 
     /// Writes down that this caller made a response, so that nobody else can continue it.

@@ -275,7 +275,7 @@ where
         self.state = State::Trailing;
     }
 
-    /// The row is written before the bytes that complete the message are handed over.
+    /// The row is handed in before the bytes that complete the message are handed over, which wait for it.
     fn finish_whole(&mut self) {
         if self.meter.failed() {
             self.finish(Outcome::UpstreamError, Phase::Streaming, "upstream_error");
@@ -347,6 +347,8 @@ where
     ) -> Poll<Option<Result<Frame<Bytes>, BodyBroken>>> {
         let this = &mut *self;
         loop {
+            // What completes the answer is in `ready` when its row is handed in.
+            std::task::ready!(this.in_flight.poll_settled(task));
             if let Some(bytes) = this.ready.pop_front() {
                 this.passed += bytes.len() as u64;
                 if this.ready.is_empty() && this.state == State::Breaking {

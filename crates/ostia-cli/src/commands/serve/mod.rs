@@ -111,6 +111,7 @@ impl Serve {
             store,
             clock: Arc::new(SystemClock),
             limiter: None,
+            disk: None,
         })
     }
 }

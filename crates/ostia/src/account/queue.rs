@@ -1,0 +1,335 @@
+//! Records on their way from requests to the thread that writes them. Nothing here waits for a disk, and everything is
+//! behind one lock that is held for no longer than it takes to copy a record.
+//!
+//! What waits is bounded: `started` records and refusals by `MOST_BYTES`, final records by the requests that were let in.
+
+mod place;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use ostia_core::JournalFull;
+use parking_lot::{Condvar, Mutex};
+use slab::Slab;
+use tokio::sync::watch;
+
+use super::segment::Segment;
+use place::{Phase, Place};
+
+/// How long a request waits for the disk: for its `started` record, before it is refused; for its final one, before its
+/// answer goes on without.
+pub(super) const PATIENCE: Duration = Duration::from_secs(2);
+/// With so much in memory no request is let in, and refusals are only counted.
+const MOST_BYTES: usize = 4 << 20;
+
+#[derive(Default)]
+pub(super) struct Queue {
+    state: Mutex<State>,
+    /// Wakes the writer.
+    handed_in: Condvar,
+    /// The writer has ended: whoever hands in a record has to write it.
+    is_abandoned: AtomicBool,
+    /// Requests that were not let in.
+    refused: AtomicU64,
+}
+
+#[derive(Default)]
+struct State {
+    waiting: Batch,
+    places: Slab<Place>,
+    /// When the writer took what it has in hand, and how many bytes that is.
+    writing: Option<(Instant, usize)>,
+    /// Records are numbered: the last that was handed in, the last that the writer took, the last that it is done with.
+    last: u64,
+    taken: u64,
+    done: watch::Sender<u64>,
+    closed: bool,
+}
+
+/// Records in the order in which they were handed in.
+#[derive(Default)]
+pub(super) struct Batch {
+    /// One behind the other, without checksums.
+    pub(super) bytes: Vec<u8>,
+    pub(super) entries: Vec<Entry>,
+}
+
+pub(super) struct Entry {
+    pub(super) what: What,
+    pub(super) len: usize,
+    /// Where it belongs: of a final record, the segment that has its `started` record; of others, what the writer chose.
+    pub(super) home: Option<Arc<Segment>>,
+    pub(super) is_written: bool,
+}
+
+/// `key` is the request's place; `reserve` are the bytes that are kept for its final record.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum What {
+    Started {
+        key: usize,
+        reserve: usize,
+    },
+    Final {
+        key: usize,
+        reserve: usize,
+    },
+    /// A row that stands for so many refusals.
+    Rejected(u32),
+}
+
+/// What became of a final record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Finish {
+    Queued,
+    /// No `started` record was written, and none will be: the row is one of a refusal.
+    NeverStarted,
+}
+
+impl Queue {
+    /// Hands in a `started` record; gives the request's place. `None`: too much waits already.
+    pub(super) fn start(&self, record: &[u8], reserve: usize, now: Instant) -> Option<usize> {
+        let mut state = self.state.lock();
+        if state.is_full() {
+            return None;
+        }
+        let key = state.places.insert(Place::starting(reserve, now));
+        state.push(What::Started { key, reserve }, record);
+        self.wake_writer(state);
+        Some(key)
+    }
+
+    /// The place of a request that cannot be written down.
+    pub(super) fn refuse(&self, now: Instant) -> usize {
+        self.refused.fetch_add(1, Ordering::Relaxed);
+        self.state.lock().places.insert(Place::refused(now))
+    }
+
+    /// Hands in a final record.
+    pub(super) fn finish(&self, key: usize, record: &[u8], now: Instant) -> Finish {
+        let mut state = self.state.lock();
+        let finish = state.finish(key, record, now);
+        self.wake_writer(state);
+        finish
+    }
+
+    /// The request has gone.
+    pub(super) fn release(&self, key: usize) {
+        let mut state = self.state.lock();
+        match state.places.get_mut(key) {
+            Some(place) if place.phase == Phase::Ending => place.orphan = true,
+            _ => drop(state.places.try_remove(key)),
+        }
+    }
+
+    /// Hands in a refusal's row. `false`: too much waits already.
+    pub(super) fn reject(&self, record: &[u8], count: u32) -> bool {
+        let mut state = self.state.lock();
+        let fits = !state.is_full();
+        if fits {
+            state.push(What::Rejected(count), record);
+            self.wake_writer(state);
+        }
+        fits
+    }
+
+    pub(super) fn poll(&self, key: usize, task: &mut Context<'_>) -> Poll<Result<(), JournalFull>> {
+        let mut state = self.state.lock();
+        match state.places.get_mut(key) {
+            Some(place) => place.poll(task),
+            None => Poll::Ready(Err(JournalFull)),
+        }
+    }
+
+    /// Waits for records and puts them into `batch`, which has to be empty. `false`: the queue is closed and empty.
+    pub(super) fn take(&self, batch: &mut Batch, now: impl FnOnce() -> Instant) -> bool {
+        let mut state = self.state.lock();
+        while state.waiting.entries.is_empty() {
+            if state.closed {
+                self.is_abandoned.store(true, Ordering::Relaxed);
+                return false;
+            }
+            self.handed_in.wait(&mut state);
+        }
+        std::mem::swap(&mut state.waiting, batch);
+        state.taken = state.last;
+        state.writing = Some((now(), batch.bytes.len()));
+        for entry in &mut batch.entries {
+            state.hand_over(entry);
+        }
+        true
+    }
+
+    /// The writer is done with `batch`, and empties it.
+    pub(super) fn complete(&self, batch: &mut Batch) {
+        let mut wakers = Vec::with_capacity(batch.entries.len());
+        batch.bytes.clear();
+        let mut state = self.state.lock();
+        state.writing = None;
+        for entry in batch.entries.drain(..) {
+            match entry.what {
+                What::Started { key, .. } => {
+                    if let Some(place) = state.places.get_mut(key) {
+                        let refused = place.started(entry.home);
+                        self.refused
+                            .fetch_add(u64::from(refused), Ordering::Relaxed);
+                        wakers.extend(place.waker.take());
+                    }
+                }
+                What::Final { key, .. } => wakers.extend(state.ended(key)),
+                What::Rejected(_) => {}
+            }
+        }
+        state.done.send_replace(state.taken);
+        drop(state);
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// Whoever has waited for long enough need not wait any more.
+    pub(super) fn expire(&self, now: Instant) {
+        let mut wakers = Vec::new();
+        let mut state = self.state.lock();
+        if state.writing.is_none() && state.waiting.entries.is_empty() {
+            return;
+        }
+        for (_, place) in &mut state.places {
+            if place.expire(now) {
+                let refused = place.phase != Phase::Ending;
+                self.refused
+                    .fetch_add(u64::from(refused), Ordering::Relaxed);
+                wakers.extend(place.waker.take());
+            }
+        }
+        drop(state);
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// Whether the writer has been at one batch for longer than anybody waits.
+    pub(super) fn hangs(&self, now: Instant) -> bool {
+        self.state.lock().hangs(now)
+    }
+
+    /// Bytes of records that are nowhere but in memory.
+    pub(super) fn waiting_bytes(&self) -> usize {
+        let state = self.state.lock();
+        state.waiting.bytes.len() + state.writing.map_or(0, |(_, bytes)| bytes)
+    }
+
+    /// Waits until the writer is done with all that was handed in before the call.
+    pub(super) async fn drained(&self) {
+        let (last, mut done) = {
+            let state = self.state.lock();
+            (state.last, state.done.subscribe())
+        };
+        // Its sender lives as long as the queue.
+        let _ = done.wait_for(|&done| done >= last).await;
+    }
+
+    /// Lets the writer end once nothing is left.
+    pub(super) fn close(&self) {
+        self.state.lock().closed = true;
+        self.handed_in.notify_one();
+    }
+
+    /// Requests that were not let in so far.
+    pub(super) fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn is_abandoned(&self) -> bool {
+        self.is_abandoned.load(Ordering::Relaxed)
+    }
+
+    fn wake_writer(&self, state: parking_lot::MutexGuard<'_, State>) {
+        drop(state);
+        self.handed_in.notify_one();
+    }
+}
+
+impl State {
+    fn is_full(&self) -> bool {
+        self.waiting.bytes.len() >= MOST_BYTES
+    }
+
+    fn hangs(&self, now: Instant) -> bool {
+        self.writing
+            .is_some_and(|(since, _)| now.saturating_duration_since(since) >= PATIENCE)
+    }
+
+    fn push(&mut self, what: What, record: &[u8]) {
+        self.last += 1;
+        self.waiting.bytes.extend_from_slice(record);
+        self.waiting.entries.push(Entry {
+            what,
+            len: record.len(),
+            home: None,
+            is_written: false,
+        });
+    }
+
+    fn finish(&mut self, key: usize, record: &[u8], now: Instant) -> Finish {
+        let hangs = self.hangs(now);
+        let Some(place) = self.places.get_mut(key) else {
+            return Finish::NeverStarted;
+        };
+        let before = place.end(now, hangs);
+        match before {
+            Phase::Refused => return Finish::NeverStarted,
+            Phase::Starting { taken: false } => {
+                self.withdraw(key);
+                return Finish::NeverStarted;
+            }
+            Phase::Ending | Phase::Ended => {}
+            Phase::Starting { taken: true } | Phase::Open => {
+                let reserve = place.reserve;
+                self.push(What::Final { key, reserve }, record);
+            }
+        }
+        Finish::Queued
+    }
+
+    /// Takes a `started` record back that the writer does not have yet.
+    fn withdraw(&mut self, key: usize) {
+        let mut begin = 0;
+        let found = self.waiting.entries.iter().position(|entry| {
+            let is_it = matches!(entry.what, What::Started { key: one, .. } if one == key);
+            begin += if is_it { 0 } else { entry.len };
+            is_it
+        });
+        let Some(at) = found else { return };
+        let entry = self.waiting.entries.remove(at);
+        self.waiting.bytes.drain(begin..begin + entry.len);
+        if self.waiting.entries.is_empty() {
+            // Nobody will be done with the last one, as nobody will take it.
+            self.taken = self.last;
+            if self.writing.is_none() {
+                self.done.send_replace(self.taken);
+            }
+        }
+    }
+
+    /// The writer takes a record.
+    fn hand_over(&mut self, entry: &mut Entry) {
+        let (What::Started { key, .. } | What::Final { key, .. }) = entry.what else {
+            return;
+        };
+        let Some(place) = self.places.get_mut(key) else {
+            return;
+        };
+        match entry.what {
+            What::Final { .. } => entry.home = place.segment.take(),
+            _ => place.phase = Phase::Starting { taken: true },
+        }
+    }
+
+    /// A final record is written, or kept where it is not lost.
+    fn ended(&mut self, key: usize) -> Option<Waker> {
+        let place = self.places.get_mut(key)?;
+        place.phase = Phase::Ended;
+        if place.orphan {
+            return self.places.try_remove(key)?.waker;
+        }
+        place.waker.take()
+    }
+}

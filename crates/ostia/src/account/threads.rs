@@ -1,0 +1,160 @@
+//! The ledger's threads. Each waits for something else: the writer for the disk, the carrier for the store, and the one
+//! for the upkeep for nothing but time.
+
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::watch;
+
+use super::carrier::Carrier;
+use super::journal::Journal;
+
+/// How many polls pass before the next attempt to make a segment on a disk that had no room.
+const POLLS_BETWEEN_ATTEMPTS: u32 = 5;
+/// How long the threads may take to end. A disk that hangs keeps them for ever.
+const LAST: Duration = Duration::from_secs(5);
+
+/// Ends all of them when it is dropped.
+pub(super) struct Threads {
+    journal: Arc<Journal>,
+    stop: watch::Sender<bool>,
+    /// Disconnected once all have ended. The lock is for `Sync` alone.
+    ended: Mutex<Receiver<()>>,
+}
+
+pub(super) fn start(journal: &Arc<Journal>, mut carrier: Carrier) -> io::Result<Threads> {
+    let (running, ended) = channel();
+    let (stop, stopped) = watch::channel(false);
+    let threads = Threads {
+        journal: Arc::clone(journal),
+        stop,
+        ended: Mutex::new(ended),
+    };
+    let writing = Arc::clone(journal);
+    spawn("ostia-journal", running.clone(), move || {
+        while writing.write_next() {}
+    })?;
+    // Runtimes of their own: the store's connections are driven even when all workers are busy with requests.
+    let (runtime, mut stopping) = (runtime()?, stopped.clone());
+    spawn("ostia-ledger", running.clone(), move || {
+        runtime.block_on(async {
+            tokio::select! {
+                _ = stopping.wait_for(|&stop| stop) => {}
+                () = carrier.run() => {}
+            }
+        });
+    })?;
+    let (upkeep, mut runtime, mut stopping) =
+        (Arc::clone(journal), Some(self::runtime()?), stopped);
+    spawn("ostia-upkeep", running, move || {
+        if let Some(runtime) = &runtime {
+            runtime.block_on(async {
+                tokio::select! {
+                    _ = stopping.wait_for(|&stop| stop) => {}
+                    () = keep_time(&upkeep) => {}
+                    () = keep_spare(&upkeep) => {}
+                    () = keep_synced(&upkeep) => {}
+                }
+            });
+        }
+        // Waits for no disk.
+        runtime
+            .take()
+            .into_iter()
+            .for_each(Runtime::shutdown_background);
+    })?;
+    Ok(threads)
+}
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        self.stop.send_replace(true);
+        self.journal.queue.close();
+        if self.ended.get_mut().recv_timeout(LAST) == Err(RecvTimeoutError::Timeout) {
+            tracing::error!("the journal's disk does not answer: what it does not have is lost");
+        }
+    }
+}
+
+fn runtime() -> io::Result<Runtime> {
+    Builder::new_current_thread().enable_all().build()
+}
+
+/// A thread that starts its work anew after a panic.
+fn spawn(
+    name: &'static str,
+    running: Sender<()>,
+    mut work: impl FnMut() + Send + 'static,
+) -> io::Result<()> {
+    let thread = thread::Builder::new().name(name.to_owned());
+    thread.spawn(move || {
+        // Positions move only after commits: starting over loses nothing.
+        while catch_unwind(AssertUnwindSafe(&mut work)).is_err() {
+            tracing::error!(name, "a thread of the ledger panicked; it goes on");
+            thread::sleep(Duration::from_secs(1));
+        }
+        // Whoever sees the threads ended finds the folder free.
+        drop(work);
+        drop(running);
+    })?;
+    Ok(())
+}
+
+/// Nothing here touches the disk or the store.
+async fn keep_time(journal: &Journal) {
+    loop {
+        tokio::time::sleep(journal.options.poll).await;
+        journal.watch_disk();
+        journal.write_folds(false);
+    }
+}
+
+/// Sees to it that there is a segment before it is needed. A disk may take minutes over it.
+async fn keep_spare(journal: &Arc<Journal>) {
+    loop {
+        tokio::time::sleep(journal.options.poll).await;
+        if journal.folder.has_spare() {
+            continue;
+        }
+        let providing = Arc::clone(journal);
+        let provided = tokio::task::spawn_blocking(move || providing.folder.provide()).await;
+        if !provided.unwrap_or(false) {
+            tokio::time::sleep(journal.options.poll * POLLS_BETWEEN_ATTEMPTS).await;
+        }
+    }
+}
+
+/// Apart from everything else: a disk may take minutes over one call.
+async fn keep_synced(journal: &Journal) {
+    let Some(interval) = journal.options.fsync else {
+        return std::future::pending().await;
+    };
+    let mut failing = false;
+    loop {
+        tokio::time::sleep(interval).await;
+        let segments = journal.folder.live();
+        let syncing = tokio::task::spawn_blocking(move || {
+            let mut fault = None;
+            // One segment's trouble does not keep the others unsynced.
+            for segment in segments {
+                fault = segment.sync().err().or(fault);
+            }
+            fault
+        });
+        let Ok(fault) = syncing.await else { continue };
+        match &fault {
+            Some(error) if !failing => {
+                tracing::error!(%error, "the journal cannot be synced to its disk; it is tried again");
+            }
+            None if failing => tracing::info!("the journal is synced again"),
+            _ => {}
+        }
+        failing = fault.is_some();
+    }
+}
