@@ -4,12 +4,13 @@ use std::fs::{DirBuilder, File};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
+use tokio::sync::Notify;
 
 use super::disk::Disk;
 use super::options::{LedgerError, Options};
@@ -28,7 +29,8 @@ pub(super) struct Folder {
     _lock: File,
     /// Held while a file is made, which the disk may take its time over: for the ledger's threads only.
     rotation: Mutex<Rotation>,
-    has_spare: AtomicBool,
+    /// The spare segment was taken.
+    taken: Notify,
     /// Segment files in the folder.
     files: AtomicUsize,
 }
@@ -74,7 +76,7 @@ impl Folder {
                 next,
                 ..Rotation::default()
             }),
-            has_spare: AtomicBool::new(false),
+            taken: Notify::new(),
             files: AtomicUsize::new(left.len()),
         };
         Ok((folder, left))
@@ -86,19 +88,20 @@ impl Folder {
         if rotation.spare.is_none() && !rotation.blocked {
             self.create(&mut rotation);
         }
-        let next = rotation.spare.take()?;
-        self.has_spare.store(false, Ordering::Relaxed);
+        let next = rotation.spare.take();
+        self.taken.notify_one();
+        let next = next?;
         rotation.fresh.push(Arc::clone(&next));
         Some(next)
     }
 
-    /// Makes the spare segment, if it is missing and allowed. `false`: it could not be made.
+    /// Makes the spare segment, if it is missing. `false`: there is still none.
     pub(super) fn provide(&self) -> bool {
         let mut rotation = self.rotation.lock();
         if rotation.spare.is_none() {
             self.create(&mut rotation);
         }
-        !rotation.blocked
+        rotation.spare.is_some()
     }
 
     fn create(&self, rotation: &mut Rotation) {
@@ -113,7 +116,6 @@ impl Folder {
                 rotation.live.retain(|live| live.strong_count() > 0);
                 rotation.live.push(Arc::downgrade(&segment));
                 rotation.spare = Some(segment);
-                self.has_spare.store(true, Ordering::Relaxed);
                 rotation.blocked = false;
                 self.files.fetch_add(1, Ordering::Relaxed);
             }
@@ -125,8 +127,9 @@ impl Folder {
         }
     }
 
-    pub(super) fn has_spare(&self) -> bool {
-        self.has_spare.load(Ordering::Relaxed)
+    /// Waits until there may be no spare segment.
+    pub(super) async fn wanted(&self) {
+        self.taken.notified().await;
     }
 
     pub(super) fn take_fresh(&self) -> Vec<Arc<Segment>> {

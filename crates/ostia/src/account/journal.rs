@@ -21,7 +21,7 @@ pub(super) struct Journal {
     pub(super) clock: Arc<dyn Clock>,
     opened: Instant,
     pub(super) folder: Folder,
-    pub(super) queue: Queue,
+    pub(super) queue: Arc<Queue>,
     pub(super) writer: Mutex<Writer>,
     folds: Folds,
     /// Final records that a failing disk did not take.
@@ -55,7 +55,7 @@ impl Journal {
             opened: clock.now(),
             clock,
             folder,
-            queue: Queue::default(),
+            queue: Arc::default(),
             writer: Mutex::new(writer),
             folds: Folds::default(),
             stranded: Mutex::default(),

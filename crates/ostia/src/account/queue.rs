@@ -3,6 +3,7 @@
 //!
 //! What waits is bounded: `started` records and refusals by `MOST_BYTES`, final records by the requests that were let in.
 
+mod kick;
 mod place;
 
 use std::sync::Arc;
@@ -11,11 +12,12 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use ostia_core::JournalFull;
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use slab::Slab;
 use tokio::sync::watch;
 
 use super::segment::Segment;
+use kick::kick_soon;
 use place::{Phase, Place};
 
 /// How long a request waits for the disk: for its `started` record, before it is refused; for its final one, before its
@@ -23,12 +25,14 @@ use place::{Phase, Place};
 pub(super) const PATIENCE: Duration = Duration::from_secs(2);
 /// With so much in memory no request is let in, and refusals are only counted.
 const MOST_BYTES: usize = 4 << 20;
+/// So many records are worth waking the writer for at once.
+const FULL_BATCH: usize = 32;
 
 #[derive(Default)]
 pub(super) struct Queue {
     state: Mutex<State>,
     /// Wakes the writer.
-    handed_in: Condvar,
+    work: Condvar,
     /// The writer has ended: whoever hands in a record has to write it.
     is_abandoned: AtomicBool,
     /// Requests that were not let in.
@@ -45,6 +49,8 @@ struct State {
     last: u64,
     taken: u64,
     done: watch::Sender<u64>,
+    /// Somebody will wake the writer.
+    kicked: bool,
     closed: bool,
 }
 
@@ -89,14 +95,19 @@ pub(super) enum Finish {
 
 impl Queue {
     /// Hands in a `started` record; gives the request's place. `None`: too much waits already.
-    pub(super) fn start(&self, record: &[u8], reserve: usize, now: Instant) -> Option<usize> {
+    pub(super) fn start(
+        self: &Arc<Self>,
+        record: &[u8],
+        reserve: usize,
+        now: Instant,
+    ) -> Option<usize> {
         let mut state = self.state.lock();
         if state.is_full() {
             return None;
         }
         let key = state.places.insert(Place::starting(reserve, now));
         state.push(What::Started { key, reserve }, record);
-        self.wake_writer(state);
+        self.handed_in(state);
         Some(key)
     }
 
@@ -107,10 +118,10 @@ impl Queue {
     }
 
     /// Hands in a final record.
-    pub(super) fn finish(&self, key: usize, record: &[u8], now: Instant) -> Finish {
+    pub(super) fn finish(self: &Arc<Self>, key: usize, record: &[u8], now: Instant) -> Finish {
         let mut state = self.state.lock();
         let finish = state.finish(key, record, now);
-        self.wake_writer(state);
+        self.handed_in(state);
         finish
     }
 
@@ -124,12 +135,12 @@ impl Queue {
     }
 
     /// Hands in a refusal's row. `false`: too much waits already.
-    pub(super) fn reject(&self, record: &[u8], count: u32) -> bool {
+    pub(super) fn reject(self: &Arc<Self>, record: &[u8], count: u32) -> bool {
         let mut state = self.state.lock();
         let fits = !state.is_full();
         if fits {
             state.push(What::Rejected(count), record);
-            self.wake_writer(state);
+            self.handed_in(state);
         }
         fits
     }
@@ -150,7 +161,7 @@ impl Queue {
                 self.is_abandoned.store(true, Ordering::Relaxed);
                 return false;
             }
-            self.handed_in.wait(&mut state);
+            self.work.wait(&mut state);
         }
         std::mem::swap(&mut state.waiting, batch);
         state.taken = state.last;
@@ -229,7 +240,7 @@ impl Queue {
     /// Lets the writer end once nothing is left.
     pub(super) fn close(&self) {
         self.state.lock().closed = true;
-        self.handed_in.notify_one();
+        self.work.notify_one();
     }
 
     /// Requests that were not let in so far.
@@ -241,9 +252,23 @@ impl Queue {
         self.is_abandoned.load(Ordering::Relaxed)
     }
 
-    fn wake_writer(&self, state: parking_lot::MutexGuard<'_, State>) {
+    /// A record came: somebody has to wake the writer, unless it is at work and will look again by itself.
+    fn handed_in(self: &Arc<Self>, mut state: MutexGuard<'_, State>) {
+        let is_full = state.waiting.entries.len() >= FULL_BATCH;
+        if state.writing.is_some() || (state.kicked && !is_full) {
+            return;
+        }
+        state.kicked = true;
         drop(state);
-        self.handed_in.notify_one();
+        match is_full {
+            true => self.wake_writer(),
+            false => kick_soon(self),
+        }
+    }
+
+    fn wake_writer(&self) {
+        self.state.lock().kicked = false;
+        self.work.notify_one();
     }
 }
 

@@ -15,8 +15,11 @@ use tokio::sync::watch;
 use super::carrier::Carrier;
 use super::journal::Journal;
 
-/// How many polls pass before the next attempt to make a segment on a disk that had no room.
+/// How many polls pass before the next attempt to make a segment where there was no room.
 const POLLS_BETWEEN_ATTEMPTS: u32 = 5;
+/// How much the carrier, and with it SQLite's thread, gives way to requests on a busy core. Much more, and it would not keep
+/// up with a core that is busy for hours.
+const NICENESS: i32 = 5;
 /// How long the threads may take to end. A disk that hangs keeps them for ever.
 const LAST: Duration = Duration::from_secs(5);
 
@@ -43,6 +46,8 @@ pub(super) fn start(journal: &Arc<Journal>, mut carrier: Carrier) -> io::Result<
     // Runtimes of their own: the store's connections are driven even when all workers are busy with requests.
     let (runtime, mut stopping) = (runtime()?, stopped.clone());
     spawn("ostia-ledger", running.clone(), move || {
+        // A kernel that refuses leaves it as it is.
+        let _ = rustix::process::nice(NICENESS);
         runtime.block_on(async {
             tokio::select! {
                 _ = stopping.wait_for(|&stop| stop) => {}
@@ -118,16 +123,17 @@ async fn keep_time(journal: &Journal) {
 /// Sees to it that there is a segment before it is needed. A disk may take minutes over it.
 async fn keep_spare(journal: &Arc<Journal>) {
     loop {
-        tokio::time::sleep(journal.options.poll).await;
-        if journal.folder.has_spare() {
-            continue;
-        }
-        let providing = Arc::clone(journal);
-        let provided = tokio::task::spawn_blocking(move || providing.folder.provide()).await;
-        if !provided.unwrap_or(false) {
+        journal.folder.wanted().await;
+        while !provide(journal).await {
             tokio::time::sleep(journal.options.poll * POLLS_BETWEEN_ATTEMPTS).await;
         }
     }
+}
+
+async fn provide(journal: &Arc<Journal>) -> bool {
+    let journal = Arc::clone(journal);
+    let providing = tokio::task::spawn_blocking(move || journal.folder.provide());
+    providing.await.unwrap_or(false)
 }
 
 /// Apart from everything else: a disk may take minutes over one call.

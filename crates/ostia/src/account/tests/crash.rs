@@ -35,7 +35,7 @@ pub(super) fn segments(folder: &Path) -> Vec<PathBuf> {
     paths
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_torn_tail_costs_only_itself_at_every_byte() {
     let rig = Rig::new();
     rig.store.set_down(true);
@@ -98,7 +98,7 @@ async fn a_torn_tail_costs_only_itself_at_every_byte() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn an_interrupted_row_ends_with_the_last_sign_of_life() {
     let rig = Rig::new();
     let ledger = rig.open(small());
@@ -119,7 +119,7 @@ async fn an_interrupted_row_ends_with_the_last_sign_of_life() {
 }
 
 /// Also when the first process died between its commit and the note of it.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_folder_may_be_brought_any_number_of_times() {
     let rig = Rig::new();
     let ledger = rig.open(small());
@@ -143,7 +143,7 @@ async fn a_folder_may_be_brought_any_number_of_times() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn rows_in_the_store_are_not_brought_again() {
     let rig = Rig::new();
     let ledger = rig.open(small());
@@ -162,7 +162,7 @@ async fn rows_in_the_store_are_not_brought_again() {
     assert_eq!(rig.store.row(late.request_id).unwrap().outcome, Outcome::Ok);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn recovery_waits_for_the_store() {
     let rig = Rig::new();
     rig.store.set_down(true);
@@ -191,7 +191,7 @@ async fn recovery_waits_for_the_store() {
 }
 
 /// The copy is taken while threads write: whatever had returned by then is in it.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_crash_under_load_keeps_what_was_written() {
     let rig = Rig::new();
     let ledger = rig.open(super::Options {
@@ -232,7 +232,7 @@ async fn a_crash_under_load_keeps_what_was_written() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn damage_in_the_middle_hides_nothing_behind_it() {
     let rig = Rig::new();
     rig.store.set_down(true);
@@ -272,7 +272,7 @@ async fn damage_in_the_middle_hides_nothing_behind_it() {
 
 /// What a power cut may leave: a block of the file reads as zeros. Rows before and behind it are kept, those in it are
 /// counted, and whoever looks for them finds the file.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_block_of_zeros_costs_only_what_was_in_it() {
     const BLOCK: usize = 4_096;
     let rig = Rig::new();
@@ -324,7 +324,7 @@ fn unknown_record(file: &Path) -> Vec<u8> {
     unknown
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_record_of_unknown_kind_keeps_its_file() {
     let rig = Rig::new();
     rig.store.set_down(true);
@@ -355,7 +355,7 @@ async fn a_record_of_unknown_kind_keeps_its_file() {
 }
 
 /// Its rows are in the store, so nothing waits for it, and it is told of once.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_file_that_cannot_be_given_back_holds_up_nothing() {
     let rig = Rig::new();
     rig.store.set_down(true);
@@ -420,7 +420,7 @@ fn a_foreign_or_newer_file_is_refused_and_left_alone() {
     assert!(file.exists());
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_file_that_a_power_cut_emptied_does_not_stop_the_next_start() {
     let rig = Rig::new();
     let file = |name: &str| rig.folder.path().join(name);
@@ -433,7 +433,7 @@ async fn a_file_that_a_power_cut_emptied_does_not_stop_the_next_start() {
 }
 
 /// A committed position from a damaged header must not hide rows.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn an_impossible_position_is_ignored() {
     let rig = Rig::new();
     rig.store.set_down(true);

@@ -31,7 +31,7 @@ pub(super) enum Call {
 }
 
 /// The disk answers again when this is dropped.
-pub(super) struct Hang(Arc<TestDisk>);
+pub(super) struct Hang(Arc<TestDisk>, Call);
 
 impl TestDisk {
     /// A full disk takes no record and cannot be synced. New files are made.
@@ -41,7 +41,7 @@ impl TestDisk {
 
     pub(super) fn hang(self: &Arc<Self>, call: Call) -> Hang {
         self.state.lock().hanging.push(call);
-        Hang(Arc::clone(self))
+        Hang(Arc::clone(self), call)
     }
 
     /// Waits until such a call hangs.
@@ -49,11 +49,6 @@ impl TestDisk {
         let mut state = self.state.lock();
         self.changed
             .wait_while(&mut state, |state| !state.inside.contains(&call));
-    }
-
-    /// Whether such a call hangs now.
-    pub(super) fn hangs(&self, call: Call) -> bool {
-        self.state.lock().inside.contains(&call)
     }
 
     /// How often records were written.
@@ -99,7 +94,7 @@ impl Disk for TestDisk {
 
 impl Drop for Hang {
     fn drop(&mut self) {
-        self.0.state.lock().hanging.clear();
+        self.0.state.lock().hanging.retain(|call| *call != self.1);
         self.0.changed.notify_all();
     }
 }

@@ -43,7 +43,7 @@ fn largest<'a>(row: &LedgerRow<'a>) -> LedgerRow<'a> {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_full_journal_takes_every_final_record() {
     let rig = Rig::new();
     rig.store.set_down(true);
@@ -93,7 +93,7 @@ async fn a_full_journal_takes_every_final_record() {
     assert_eq!(ledger.stats().open_receipts, 0);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_failing_disk_refuses_one_request_and_goes_on_elsewhere() {
     let rig = Rig::new();
     let ledger = rig.open(small());
@@ -118,7 +118,7 @@ async fn a_failing_disk_refuses_one_request_and_goes_on_elsewhere() {
     assert_eq!(ledger.stats().open_receipts, 0);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_final_record_that_the_disk_refuses_is_kept_in_memory() {
     let rig = Rig::new();
     rig.store.set_down(true);

@@ -1,10 +1,12 @@
 //! A disk that does not answer: what needs it waits for a bounded time and in bounded memory, and nothing is lost but by a
 //! SIGKILL meanwhile.
 
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use ostia_core::{Journal, JournalFull, LedgerRow, Outcome, Slot};
 
 use super::super::Ledger;
@@ -39,6 +41,23 @@ fn pass(rig: &Rig, ledger: &Ledger, time: Duration) {
     ledger.journal().watch_disk();
 }
 
+/// Waking the writer costs more than a record does.
+#[tokio::test]
+async fn records_of_one_moment_are_written_together() {
+    let (rig, ledger) = rig();
+    let requests = join_all((0..10).map(async |_| {
+        let row = row("ann", 1);
+        let slot = ledger.started(&row);
+        let started = poll_fn(|task| slot.poll_written(task)).await;
+        slot.finished(&answered(&row, 1));
+        (started, poll_fn(|task| slot.poll_written(task)).await)
+    }));
+    assert_eq!(requests.await, [(Ok(()), Ok(())); 10]);
+    assert_eq!(rig.disk.writes(), 2);
+    flushed(&ledger).await;
+    assert_eq!(rig.store.len(), 10);
+}
+
 /// What the gateway writes of a request that the journal did not take.
 fn unavailable<'a>(row: &LedgerRow<'a>) -> LedgerRow<'a> {
     LedgerRow {
@@ -47,7 +66,7 @@ fn unavailable<'a>(row: &LedgerRow<'a>) -> LedgerRow<'a> {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn requests_are_refused_after_two_seconds_and_leave_one_row_each() {
     let (rig, ledger) = rig();
     let (hang, in_hand, first) = hang(&rig, &ledger);
@@ -79,7 +98,7 @@ async fn requests_are_refused_after_two_seconds_and_leave_one_row_each() {
     finish(&*start(&ledger, &next), &answered(&next, 1));
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_disk_that_answers_in_time_refuses_nobody() {
     let (rig, ledger) = rig();
     let (hang, in_hand, first) = hang(&rig, &ledger);
@@ -96,7 +115,7 @@ async fn a_disk_that_answers_in_time_refuses_nobody() {
     assert_eq!(ledger.stats().refused_started, 0);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn final_records_wait_in_memory_and_their_answers_no_longer_than_two_seconds() {
     let (rig, ledger) = rig();
     let rows = ["ann", "bob", "cid"].map(|user| row(user, 1));
@@ -141,7 +160,7 @@ async fn final_records_wait_in_memory_and_their_answers_no_longer_than_two_secon
 }
 
 /// The client hangs up while its request waits for the disk: the request reached no backend.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn who_leaves_while_the_disk_hangs_leaves_one_row() {
     let (rig, ledger) = rig();
     let (hang, in_hand, first) = hang(&rig, &ledger);
@@ -163,7 +182,7 @@ async fn who_leaves_while_the_disk_hangs_leaves_one_row() {
     assert_eq!(ledger.stats().open_receipts, 0);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn what_waits_is_bounded_and_takes_every_final_record() {
     const MOST: usize = 4 << 20;
     let rig = Rig::new();
@@ -209,48 +228,37 @@ async fn what_waits_is_bounded_and_takes_every_final_record() {
     }
 }
 
-/// A disk may take minutes over a new file too.
-#[tokio::test]
+/// A disk may take minutes over a new file too. The thread that makes one in advance and the one that writes both wait for it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_disk_that_makes_no_file_refuses_requests_and_takes_final_records() {
-    let rig = Rig::new();
-    // Nobody makes a file in advance.
-    let ledger = rig.open(super::Options {
-        poll: Duration::from_secs(3_600),
-        ..small()
-    });
+    // As many as two files do not hold.
+    const MANY: usize = 60;
+    let (rig, ledger) = rig();
     let early = row("ann", 1);
     let slot = start(&ledger, &early);
-    let hang = rig.disk.hang(Call::Reserve);
-    let mut more = Vec::new();
-    let late = loop {
-        let row = row("bob", 1);
-        let slot = ledger.started(&row);
-        let done = loop {
-            match poll(&*slot) {
-                Poll::Pending if !rig.disk.hangs(Call::Reserve) => std::thread::yield_now(),
-                done => break done,
-            }
-        };
-        match done {
-            Poll::Ready(done) => assert_eq!(done, Ok(())),
-            Poll::Pending => break slot,
-        }
-        more.push((slot, row));
-    };
+    let (hang, in_hand, _) = hang(&rig, &ledger);
+    let rows: Vec<_> = (0..MANY).map(|_| row("bob", 1)).collect();
+    let late: Vec<_> = rows.iter().map(|row| ledger.started(row)).collect();
+    let reserving = rig.disk.hang(Call::Reserve);
+    drop(hang);
+    assert_eq!(written(&*in_hand), Ok(()));
+    rig.disk.reached(Call::Reserve);
+
     pass(&rig, &ledger, PATIENCE);
-    assert_eq!(poll(&*late), Poll::Ready(Err(JournalFull)));
+    for (late, row) in late.iter().zip(&rows) {
+        assert_eq!(poll(&**late), Poll::Ready(Err(JournalFull)));
+        late.finished(&unavailable(row));
+    }
     slot.finished(&answered(&early, 9));
     assert_eq!(poll(&*slot), Poll::Ready(Ok(())));
-    drop(hang);
-    for (slot, row) in &more {
-        finish(&**slot, &answered(row, 1));
-    }
+    drop((late, in_hand));
+    drop(reserving);
     flushed(&ledger).await;
     assert_eq!(rig.store.row(early.request_id).unwrap().tokens, 9);
-    assert_eq!(rig.store.len(), more.len() + 1);
+    assert_eq!(rig.store.total(Outcome::Rejected) as usize, MANY);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn what_waited_together_is_written_together() {
     let (rig, ledger) = rig();
     let (hang, in_hand, _) = hang(&rig, &ledger);
@@ -268,7 +276,7 @@ async fn what_waited_together_is_written_together() {
     drop(in_hand);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_flush_says_that_the_disk_did_not_take_everything() {
     let (rig, ledger) = rig();
     let done = row("ann", 1);
@@ -284,7 +292,7 @@ async fn a_flush_says_that_the_disk_did_not_take_everything() {
     drop(in_hand);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn what_was_handed_in_is_written_before_the_ledger_ends() {
     let (rig, ledger) = rig();
     rig.store.set_down(true);

@@ -181,7 +181,7 @@ async fn flushed(ledger: &Ledger) {
     assert!(ledger.flush(LIMIT).await);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn every_row_arrives() {
     let rig = Rig::new();
     let ledger = rig.open(small());
@@ -219,7 +219,7 @@ async fn every_row_arrives() {
     );
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_slot_that_is_dropped_is_an_interrupted_row() {
     let rig = Rig::new();
     let ledger = rig.open(small());
@@ -235,7 +235,7 @@ async fn a_slot_that_is_dropped_is_an_interrupted_row() {
     assert_eq!(ledger.stats().open_receipts, 0);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn refusals_beyond_ten_a_second_become_one_row() {
     let rig = Rig::new();
     let ledger = rig.open(small());
@@ -267,7 +267,7 @@ async fn refusals_beyond_ten_a_second_become_one_row() {
 }
 
 /// Who hung up and who was cut off both have no error code.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn rows_of_different_outcomes_are_not_folded_together() {
     let rig = Rig::new();
     let ledger = rig.open(small());
@@ -284,7 +284,7 @@ async fn rows_of_different_outcomes_are_not_folded_together() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn many_threads_lose_nothing() {
     const THREADS: u64 = 8;
     const EACH: u64 = 400;
@@ -326,7 +326,7 @@ async fn many_threads_lose_nothing() {
     );
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn synced_segments_hold_the_same_rows() {
     let rig = Rig::new();
     let ledger = rig.open(Options {
@@ -358,7 +358,7 @@ fn a_sync_that_failed_is_tried_again() {
 }
 
 /// Files and folded rows go on while the disk takes its time over a sync.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_sync_that_hangs_stops_nothing_else() {
     let rig = Rig::new();
     let ledger = rig.open(Options {
