@@ -136,24 +136,18 @@ impl Receipt {
             ..Facts::default()
         };
         let slot = journal.started(&opening.row(&facts, Outcome::Interrupted, opening.received));
-        let mut receipt = Self {
+        let receipt = Self {
             slot,
             state: State::Open,
             clock,
             shutting_down,
             observer,
             witness: None,
-            facts: Facts {
-                phase: Phase::Queued,
-                ..Facts::default()
-            },
+            facts: Facts::default(),
             opening,
         };
         match poll_fn(|task| receipt.slot.poll_written(task)).await {
-            Ok(()) => {
-                receipt.facts.phase = Phase::Connecting;
-                Ok(receipt)
-            }
+            Ok(()) => Ok(receipt),
             Err(JournalFull) => Err(Unwritten(receipt)),
         }
     }

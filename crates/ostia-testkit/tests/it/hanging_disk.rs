@@ -109,7 +109,7 @@ async fn streams_flow_and_new_requests_are_refused_after_two_seconds() {
         (503, "store_unavailable")
     );
     for row in [rejected, left] {
-        assert_eq!((row.attempts, &*row.phase), (0, "queued"), "{row:?}");
+        assert_eq!((row.attempts, &*row.phase), (0, "connecting"), "{row:?}");
     }
 }
 

@@ -40,25 +40,23 @@ pub(super) fn start(journal: &Arc<Journal>, mut carrier: Carrier) -> io::Result<
         ended: Mutex::new(ended),
     };
     let writing = Arc::clone(journal);
-    spawn("ostia-journal", running.clone(), move || {
+    spawn("ostia-journal", 0, running.clone(), move || {
         while writing.write_next() {}
     })?;
     // Runtimes of their own: the store's connections are driven even when all workers are busy with requests.
-    let (runtime, mut stopping) = (runtime()?, stopped.clone());
-    spawn("ostia-ledger", running.clone(), move || {
-        // A kernel that refuses leaves it as it is.
-        let _ = rustix::process::nice(NICENESS);
-        runtime.block_on(async {
+    let (carrying, mut stopping) = (runtime()?, stopped.clone());
+    spawn("ostia-ledger", NICENESS, running.clone(), move || {
+        carrying.block_on(async {
             tokio::select! {
                 _ = stopping.wait_for(|&stop| stop) => {}
                 () = carrier.run() => {}
             }
         });
     })?;
-    let (upkeep, mut runtime, mut stopping) =
-        (Arc::clone(journal), Some(self::runtime()?), stopped);
-    spawn("ostia-upkeep", running, move || {
-        if let Some(runtime) = &runtime {
+    let (upkeep, mut stopping) = (Arc::clone(journal), stopped);
+    let mut keeping = Some(runtime()?);
+    spawn("ostia-upkeep", 0, running, move || {
+        if let Some(runtime) = &keeping {
             runtime.block_on(async {
                 tokio::select! {
                     _ = stopping.wait_for(|&stop| stop) => {}
@@ -68,11 +66,10 @@ pub(super) fn start(journal: &Arc<Journal>, mut carrier: Carrier) -> io::Result<
                 }
             });
         }
-        // Waits for no disk.
-        runtime
-            .take()
-            .into_iter()
-            .for_each(Runtime::shutdown_background);
+        // What a disk still has in hand uses the folder.
+        if let Some(runtime) = keeping.take() {
+            runtime.shutdown_timeout(LAST);
+        }
     })?;
     Ok(threads)
 }
@@ -94,11 +91,14 @@ fn runtime() -> io::Result<Runtime> {
 /// A thread that starts its work anew after a panic.
 fn spawn(
     name: &'static str,
+    niceness: i32,
     running: Sender<()>,
     mut work: impl FnMut() + Send + 'static,
 ) -> io::Result<()> {
     let thread = thread::Builder::new().name(name.to_owned());
     thread.spawn(move || {
+        // A kernel that refuses leaves it as it is.
+        let _ = rustix::process::nice(niceness);
         // Positions move only after commits: starting over loses nothing.
         while catch_unwind(AssertUnwindSafe(&mut work)).is_err() {
             tracing::error!(name, "a thread of the ledger panicked; it goes on");
