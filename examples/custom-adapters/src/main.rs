@@ -1,8 +1,8 @@
 //! A gateway with this site's adapters. Reads what `ostia serve` reads.
 
 use custom_adapters::{CustomCluster, CustomEndpoint};
-use ostia::app::Gateway;
 use ostia::config::{Environment, Sources};
+use ostia::gateway::Gateway;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use custom_adapters::{CustomCluster, CustomEndpoint};
-use ostia::app::Gateway;
+use ostia::gateway::Gateway;
 use ostia_testkit::backend::{FakeBackend, Script};
 use ostia_testkit::client::{Answer, Request};
 use ostia_testkit::gateway::{CLUSTER, Endpoint, Site, TestGateway};

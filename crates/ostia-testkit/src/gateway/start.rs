@@ -2,9 +2,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use ostia::admit::LocalLimiter;
-use ostia::app::{Builder, Gateway, Parts, Running};
+use ostia::boot::{Builder, Parts, Running};
 use ostia::config::Sources;
 use ostia::fleet::Fleet;
+use ostia::gateway::Gateway;
 use ostia::identify::hash_key;
 use ostia_core::{BoxFuture, Clock, NewApiKey, Store, SystemClock};
 

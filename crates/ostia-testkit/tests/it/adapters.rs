@@ -9,8 +9,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
-use ostia::app::{Gateway, clear_notice, set_notice};
-use ostia::endpoint::{AdapterError, EndpointAdapter, RequestContext, ResponseContext};
+use ostia::backend::{AdapterError, EndpointAdapter, RequestContext, ResponseContext};
+use ostia::gateway::Gateway;
+use ostia::live::{clear_notice, set_notice};
 use ostia_core::{Clock as _, LedgerRow, SystemClock};
 use ostia_testkit::backend::{FakeBackend, Script};
 use ostia_testkit::client::{Answer, Request};

@@ -6,10 +6,10 @@ use ostia_core::{Clock, Facts, Journal, JournalFull, Observer, Opening, Outcome,
 
 use crate::admit::Admission;
 use crate::authorize::Permit;
-use crate::error::Refusal;
 use crate::identify::Principal;
 use crate::listen::Inbound;
 use crate::read::Call;
+use crate::refusal::Refusal;
 
 /// What every request needs to be written down.
 #[derive(Clone)]

@@ -4,13 +4,14 @@ use std::time::Duration;
 use http::{HeaderValue, Method, Response, StatusCode, header};
 use serde_json::json;
 
-use crate::app::{Gateway, NO_ROUTE, begin_access, json_answer, logged};
-use crate::error::Refusal;
+use crate::admin::metrics_text;
+use crate::dialect::Dialect;
+use crate::gateway::json_answer;
+use crate::gateway::{Gateway, NO_ROUTE, begin_access, logged};
 use crate::identify::{Principal, Sender};
 use crate::listen::{self, Connections, Handler, Inbound, Listener, Rejection, Stage};
-use crate::read::Dialect;
+use crate::refusal::Refusal;
 use crate::relay::ClientBody;
-use crate::telemetry::metrics_text;
 
 const MAX_CONNECTIONS: usize = 256;
 /// A store that answers later than this is not ready.

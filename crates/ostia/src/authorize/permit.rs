@@ -2,8 +2,8 @@ use std::sync::Arc;
 
 use super::{may_see, may_use};
 use crate::catalog::{Cluster, Deployment};
-use crate::fleet::Responses;
 use crate::identify::Principal;
+use crate::ownership::Responses;
 use crate::resolve::{Place, Pool};
 
 /// The deployments that a caller may use for a call. Only [`authorize`] makes one, and it is never empty.

@@ -3,8 +3,8 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::catalog::Deployment;
-use crate::endpoint::Http;
 use crate::fleet::ModelState;
+use crate::upstream::Http;
 
 /// An endpoint's `config.readiness_url`: 2xx is ready, 503 is starting, everything else and silence is stopped.
 pub(super) struct Readiness {

@@ -8,8 +8,9 @@ use rhai::serde::{from_dynamic, to_dynamic};
 use rhai::{Array, Dynamic, Engine, EvalAltResult};
 
 use super::{ClusterAdapter, ClusterContext, Jobs, JobsError};
-use crate::endpoint::{Http, in_time, reply_to_dynamic};
+use crate::backend::{in_time, reply_to_dynamic};
 use crate::script::{Program, Thrown, logged, on_pool};
+use crate::upstream::Http;
 
 pub(super) struct ScriptCluster {
     program: Arc<Program>,
@@ -23,7 +24,7 @@ struct Facts {
     cluster: Arc<crate::catalog::Cluster>,
     models: Vec<Arc<str>>,
     http: Option<Http>,
-    cache: Arc<crate::endpoint::Cache>,
+    cache: Arc<crate::cache::Cache>,
     runtime: tokio::runtime::Handle,
 }
 

@@ -8,10 +8,10 @@ use super::problem::{Place, Problem, Reach, Report, Severity};
 use super::raw::{self, Table};
 use super::section::Reading;
 use super::sections;
-use super::settings::Settings;
 use super::source::{Source, Unread, folder_of};
 use crate::catalog::Catalog;
 use crate::fleet::Fleet;
+use crate::settings::Settings;
 
 /// What there is to read.
 #[derive(Debug, Clone, Default)]

@@ -1,5 +1,5 @@
 //! In: the bytes of `ostia.toml`, of the two fixture files and the environment.
-//! Out: [`Settings`] and a [`crate::catalog::Catalog`], or every mistake with file, line and column.
+//! Out: [`crate::settings::Settings`] and a [`crate::catalog::Catalog`], or every mistake with file, line and column.
 //! Not here: sockets, databases, anything that changes after start.
 
 mod dotenv;
@@ -15,7 +15,6 @@ mod python;
 mod raw;
 mod section;
 mod sections;
-mod settings;
 mod source;
 mod tls_files;
 mod units;
@@ -30,22 +29,6 @@ pub use import::{FirstVariable, ImportError, Imported, first_variables, import_f
 pub use keys::{SettingKey, setting_keys};
 pub use load::{Loaded, Sources, load};
 pub use problem::{Place, Problem, Reach, Severity};
-pub use settings::*;
-
-/// First path segments that are the gateway's own.
-pub(crate) const RESERVED_CLUSTERS: [&str; 11] = [
-    "v1",
-    "health",
-    "status",
-    "whoami",
-    "list-endpoints",
-    "docs",
-    "admin",
-    "api",
-    "data",
-    "metrics",
-    "resource_server",
-];
 
 #[cfg(test)]
 mod tests;

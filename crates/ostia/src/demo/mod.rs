@@ -25,9 +25,9 @@ use std::time::Duration;
 use ostia_core::Clock;
 use tokio::task::JoinHandle;
 
-use crate::config::ListenAddress;
 use crate::listen::{self, Drain, Listener};
 use crate::runtime::spawn;
+use crate::settings::ListenAddress;
 use server::Server;
 
 pub use faults::MODELS;

@@ -12,7 +12,7 @@ use super::claims::{ClaimMap, Lifetime, is_for};
 use super::web::form_encode;
 use super::{Authenticator, SignInError, Verified, Web, WebRequest, is_token, jwt};
 use crate::catalog::{HttpUrl, UrlFault};
-use crate::config;
+use crate::settings;
 
 /// How long an answer is believed.
 const FRESH: Duration = Duration::from_secs(60);
@@ -32,7 +32,7 @@ pub struct Introspection {
 
 impl Introspection {
     pub fn new(
-        settings: &config::Introspection,
+        settings: &settings::Introspection,
         web: Arc<dyn Web>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, UrlFault> {

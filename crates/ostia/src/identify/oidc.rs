@@ -12,7 +12,7 @@ use super::jwt::{Jwt, Key, issuer_of};
 use super::web::below;
 use super::{Authenticator, SignInError, Verified, Web, WebRequest};
 use crate::catalog::{HttpUrl, Scheme, UrlFault};
-use crate::config;
+use crate::settings;
 
 /// How long an answer is believed.
 const FRESH: Duration = Duration::from_secs(60);
@@ -49,7 +49,7 @@ struct Reading {
 
 impl Oidc {
     pub fn new(
-        settings: &config::Oidc,
+        settings: &settings::Oidc,
         web: Arc<dyn Web>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, UrlFault> {

@@ -17,8 +17,8 @@ use super::connection::{Shared, serve_connection};
 use super::drain::Stage;
 use super::transport::Plain;
 use super::{Drain, Handler, Options};
-use crate::config::ListenAddress;
 use crate::runtime;
+use crate::settings::ListenAddress;
 
 /// Connections over the cap that are told so at one time.
 const MAX_REFUSALS: usize = 64;

@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use tokio::sync::Notify;
 
 use super::Tls;
-use crate::config::Server;
+use crate::settings::Server;
 
 /// How long an answer may take to end honestly once the drain limit has passed.
 const GIVE_UP_GRACE: Duration = Duration::from_secs(2);

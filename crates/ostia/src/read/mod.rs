@@ -2,7 +2,6 @@
 //! Out: [`Call`]: the body's bytes and the few facts the gateway acts on, found in one scan. Or a [`ReadError`].
 //! Not here: whether the model exists, who may use it, what it costs.
 
-mod api;
 mod budget;
 mod call;
 mod chat;
@@ -28,7 +27,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http_body::Body;
 
-pub use api::{Api, Dialect};
+use crate::dialect::Api;
 pub use budget::{Budget, Reserved};
 pub use call::{Call, Form, Splices, StreamOptions};
 pub use collect::{LEAST_PROGRESS, ReadLimits};

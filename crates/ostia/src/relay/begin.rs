@@ -10,7 +10,7 @@ use super::meter::{is_json, read_answer};
 use super::stream::StreamBody;
 use super::text_length;
 use super::{BackendRefusal, ClientBody, Context, InFlight};
-use crate::error::{Fault, Refusal};
+use crate::refusal::{Fault, Refusal};
 use crate::upstream::{Answer, UpstreamBody};
 
 /// Why an answer cannot be relayed. Nothing was sent to the client yet.

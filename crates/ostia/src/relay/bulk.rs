@@ -10,8 +10,8 @@ use super::digest::Digest;
 use super::meter::read_answer;
 use super::pace::{Due, Pace};
 use super::{Context, InFlight};
-use crate::error::Fault;
 use crate::listen::BodyBroken;
+use crate::refusal::Fault;
 use crate::upstream::BodyError;
 
 /// An answer of at most this size is held until it is whole: a failure before that is a plain error.

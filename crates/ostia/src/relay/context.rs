@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 use ostia_core::Clock;
 
 use crate::catalog::Deployment;
-use crate::fleet::Responses;
+use crate::dialect::Api;
 use crate::listen::Wire;
-use crate::read::Api;
+use crate::ownership::Responses;
 
 /// What the relay has to know of the request and of the backend.
 #[derive(Clone)]

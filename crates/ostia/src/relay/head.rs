@@ -1,7 +1,7 @@
 use http::{HeaderMap, HeaderName, HeaderValue, header, response};
 
 use super::Context;
-use crate::read::{Api, Dialect};
+use crate::dialect::{Api, Dialect};
 
 /// What an answer's head promises.
 #[derive(Debug, PartialEq, Eq)]

@@ -4,7 +4,7 @@ use std::time::Instant;
 use ostia_core::{Outcome, Receipt, UsageSource};
 
 use crate::admit::Admission;
-use crate::fleet::Responses;
+use crate::ownership::Responses;
 
 /// A request that was sent: its receipt and its admission end together, however it ends.
 pub struct InFlight {

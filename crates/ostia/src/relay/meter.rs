@@ -11,7 +11,7 @@ use super::answer::Answer;
 use super::long_event::LongEvent;
 use super::sse::data_of;
 use super::usage::UsageShape;
-use crate::read::{Api, Dialect};
+use crate::dialect::{Api, Dialect};
 
 /// May stand before the first event of a stream.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";

@@ -12,8 +12,9 @@ use super::meter::{Meter, Seen, is_done};
 use super::pace::{Due, Pace};
 use super::sse::{Piece, Splitter, data_of};
 use super::{Context, InFlight};
-use crate::error::{Fault, broken_stream_event};
+use crate::dialect::broken_stream_event;
 use crate::listen::BodyBroken;
+use crate::refusal::Fault;
 use crate::upstream::BodyError;
 
 /// How long the last event waits for the end of the backend's message, so that both leave in one write and what

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
-use super::Address;
 use crate::catalog::{Catalog, Cluster, Deployment};
+use crate::routes::Address;
 
 /// What stands behind a path and a model's name, whoever asks.
 #[derive(Debug)]

@@ -1,7 +1,7 @@
 use serde_json::{Map, Value, json};
 
 use super::table::{Entry, Kind, ROUTES};
-use crate::read::Api;
+use crate::dialect::Api;
 
 /// The OpenAPI 3.1 document of [`ROUTES`]. What is not served is not in it.
 pub fn openapi(base_path: &str) -> Value {

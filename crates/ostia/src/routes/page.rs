@@ -1,7 +1,7 @@
 use std::fmt::Write as _;
 
 use super::table::{Entry, Kind, ROUTES};
-use crate::read::Api;
+use crate::dialect::Api;
 
 /// Nothing is loaded from anywhere and nothing runs. The hash is that of [`STYLE`].
 pub const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; \

@@ -1,6 +1,6 @@
 use super::Scope;
 use super::table::RESERVED;
-use crate::config::RESERVED_CLUSTERS;
+use crate::routes::RESERVED_CLUSTERS;
 
 /// What a path has in the places that a pattern leaves open; empty where it leaves none.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 use http::Method;
 
 use super::{Lost, ROUTES, Route, dialect_of, openapi};
-use crate::read::Dialect;
+use crate::dialect::Dialect;
 
 const BASE: &str = "/resource_server";
 

@@ -20,7 +20,7 @@ use super::tls::TlsError;
 use super::trouble::chain;
 use super::{Answer, Failure, FailureKind, UpstreamBody};
 use crate::catalog::{Origin, Target, Timeouts};
-use crate::endpoint::Outgoing;
+use crate::upstream::Outgoing;
 
 /// Calls one deployment's backend over connections that it keeps.
 ///

@@ -7,7 +7,7 @@ use super::clients::Clients;
 use super::{Answer, Failure, FailureKind, Stats, UpstreamBody};
 use crate::admit::Admission;
 use crate::catalog::{Catalog, Serving};
-use crate::endpoint::Outgoing;
+use crate::upstream::Outgoing;
 
 /// The clients of one catalog, by the deployments' index.
 #[derive(Default)]

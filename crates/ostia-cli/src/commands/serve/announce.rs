@@ -3,9 +3,9 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use ostia::app::Running;
+use ostia::boot::Running;
 use ostia::catalog::Serving;
-use ostia::config::ListenAddress;
+use ostia::settings::ListenAddress;
 use sd_notify::NotifyState;
 
 /// Beyond the drain: cutting off what is left, and the last rows' way to the store.

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 
-use ostia::app::{Parts, Running, StartError};
+use ostia::boot::{Parts, Running, StartError};
 use ostia::config::{Environment, Loaded, Sources};
 use ostia::demo::{self, MODELS, Pace, write_site};
 use ostia::fleet::Fleet;

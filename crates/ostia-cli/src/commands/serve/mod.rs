@@ -8,9 +8,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use clap::Args;
-use ostia::app::{Parts, Running, StartError};
-use ostia::config::{Loaded, Settings, Severity};
+use ostia::boot::{Parts, Running, StartError};
+use ostia::config::{Loaded, Severity};
 use ostia::fleet::Fleet;
+use ostia::settings::Settings;
 use ostia_core::SystemClock;
 
 use super::load::{load, store};

@@ -1,8 +1,8 @@
 //! What docs/adapters.md prints: every example does what stands beside it.
 
-use ostia::app::Gateway;
 use ostia::config::Sources;
 use ostia::fleet::Fleet;
+use ostia::gateway::Gateway;
 use ostia_testkit::backend::{FakeBackend, Script};
 use ostia_testkit::gateway::{CLUSTER, Endpoint, Site, TestGateway};
 use serde_json::{Value, json};

@@ -10,11 +10,11 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::{catalog, names, pbs, slurm};
+use crate::cache::Cache;
 use crate::catalog::ClusterAdapterName;
 use crate::cluster::pbs::Pbs;
 use crate::cluster::slurm::Slurm;
 use crate::cluster::{ClusterAdapter, ClusterContext, Jobs, JobsError, check_config};
-use crate::endpoint::Cache;
 
 /// A folder with a program that does what this shell script says.
 fn program(name: &str, script: &str) -> TempDir {

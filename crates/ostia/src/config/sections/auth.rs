@@ -5,10 +5,8 @@ use std::time::Duration;
 use ostia_core::Identity;
 
 use super::super::section::{Reading, Section, Text};
-use super::super::settings::{
-    Auth, Globus, Introspection, ListenAddress, Oidc, Provider, Settings,
-};
 use crate::catalog::{HttpUrl, Scheme};
+use crate::settings::{Auth, Globus, Introspection, ListenAddress, Oidc, Provider, Settings};
 
 const PROVIDERS: [(&str, Provider); 5] = [
     ("api_key", Provider::ApiKey),

@@ -2,8 +2,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::super::section::{Reading, Section, Text, quoted};
-use super::super::settings::{CatalogSettings, Fixtures, MaintenanceSource};
 use crate::catalog::HttpUrl;
+use crate::settings::{CatalogSettings, Fixtures, MaintenanceSource};
 
 pub(super) fn read_fixtures(root: &mut Section<'_, '_>) -> Fixtures {
     let mut section = root.section("fixtures", "The two files that say what is served.");

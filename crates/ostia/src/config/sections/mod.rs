@@ -9,7 +9,7 @@ mod traffic;
 
 use super::raw::Table;
 use super::section::{Reading, Section};
-use super::settings::Settings;
+use crate::settings::Settings;
 
 /// Reads every section. What is wrong is reported and stands at its default in the result.
 pub(super) fn read(reading: &Reading<'_>, table: Table) -> Settings {

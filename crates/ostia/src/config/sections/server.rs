@@ -7,9 +7,9 @@ use ostia_core::Secret;
 
 use super::super::memory;
 use super::super::section::{Reading, Section, Text, quoted};
-use super::super::settings::{JournalSettings, ListenAddress, Server, StoreSettings, Telemetry};
 use super::super::tls_files::{check_certificates, check_key, check_pair};
 use crate::catalog::HttpUrl;
+use crate::settings::{JournalSettings, ListenAddress, Server, StoreSettings, Telemetry};
 
 /// Buffered bodies where the machine does not say how much memory it has.
 const FALLBACK_BUFFERED: u64 = 256 << 20;
@@ -200,7 +200,7 @@ fn base_path(text: &str) -> Result<String, String> {
         return Err(quoted(text));
     }
     let first = path.split('/').nth(1).unwrap_or("");
-    if first != "resource_server" && super::super::RESERVED_CLUSTERS.contains(&first) {
+    if first != "resource_server" && crate::routes::RESERVED_CLUSTERS.contains(&first) {
         return Err(format!("`/{first}` is one of the gateway's own routes"));
     }
     Ok(path.to_owned())

@@ -4,7 +4,7 @@ use http::HeaderName;
 use ostia_core::Secret;
 
 use super::super::section::{Reading, Section};
-use super::super::settings::{Limits, Routing, Upstream};
+use crate::settings::{Limits, Routing, Upstream};
 
 pub(super) fn read_limits(root: &mut Section<'_, '_>, reading: &Reading<'_>) -> Limits {
     let mut section = root.section(

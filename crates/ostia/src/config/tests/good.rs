@@ -1,10 +1,11 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::super::{ListenAddress, Loaded, Provider, Sources, load};
+use super::super::{Loaded, Sources, load};
 use super::{Folder, assert_problem};
 use crate::catalog::{Scope, Serving};
 use crate::fleet::Fleet;
+use crate::settings::{ListenAddress, Provider};
 
 #[test]
 fn an_empty_file_is_all_defaults() {

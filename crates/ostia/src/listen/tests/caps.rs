@@ -8,8 +8,8 @@ use tokio::net::UnixStream;
 
 use super::super::{Drain, Listener, Options, serve};
 use super::{Acting, Gateway, echo, options, status, text};
-use crate::config::ListenAddress;
 use crate::runtime;
+use crate::settings::ListenAddress;
 
 #[tokio::test]
 async fn one_connection_too_many_is_refused() {

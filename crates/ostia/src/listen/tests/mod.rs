@@ -30,8 +30,8 @@ use tokio::time::timeout;
 use super::{
     BodyBroken, Connections, Drain, Handler, Inbound, Listener, Options, Rejection, serve,
 };
-use crate::config::ListenAddress;
 use crate::runtime;
+use crate::settings::ListenAddress;
 
 /// How long a test waits for something that is sure to come.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -1,5 +1,5 @@
 use super::{Meter, Reading, Seen, read_answer};
-use crate::read::Api;
+use crate::dialect::Api;
 use ostia_core::{Usage, UsageSource};
 
 fn usage(prompt: u64, completion: u64) -> Usage {

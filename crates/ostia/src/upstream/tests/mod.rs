@@ -19,7 +19,7 @@ use self::backend::Backend;
 use super::resolver::Resolver;
 use super::{Answer, BodyError, Client, Failure, UpstreamBody};
 use crate::catalog::{Origin, Proxy, Scheme, Target, Timeouts, Tls};
-use crate::endpoint::Outgoing;
+use crate::upstream::Outgoing;
 
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 

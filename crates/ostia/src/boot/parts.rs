@@ -1,0 +1,36 @@
+use std::sync::Arc;
+
+use ostia_core::{Clock, Limiter, Store};
+
+use crate::account::LedgerError;
+use crate::catalog::{Catalog, UrlFault};
+use crate::fleet::Fleet;
+use crate::settings::Settings;
+
+/// What a gateway is started from. The binary picks the concrete parts.
+pub struct Parts {
+    pub settings: Settings,
+    pub catalog: Catalog,
+    /// The fleet that `catalog` was read with.
+    pub fleet: Arc<Fleet>,
+    pub store: Arc<dyn Store>,
+    pub clock: Arc<dyn Clock>,
+    /// `None`: limits are counted in this process.
+    pub limiter: Option<Arc<dyn Limiter>>,
+}
+
+/// Why a gateway did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        address: String,
+        source: std::io::Error,
+    },
+    #[error(transparent)]
+    Tls(#[from] crate::listen::TlsError),
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    #[error("provider {0} cannot be used: its URL {1}")]
+    Provider(&'static str, UrlFault),
+}

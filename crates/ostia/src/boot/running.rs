@@ -1,0 +1,366 @@
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use futures_util::future::join_all;
+use ostia_core::{Clock, Limiter};
+use tokio::task::JoinHandle;
+
+use super::{Parts, StartError};
+use crate::account::Ledger;
+use crate::admin;
+use crate::admit::{LocalLimiter, RetryBudget};
+use crate::authorize::Denials;
+use crate::gateway::Gateway;
+use crate::identify::{
+    ApiKeys, Authenticator, Globus, Identify, Introspection, KeyWatch, Oidc, Open, Web,
+};
+use crate::listen::{self, Connections, Drain, Listener, Tls};
+use crate::live::{IdentityWeb, Registry, Snapshot, Workbench, client_of};
+use crate::ownership::Responses;
+use crate::read::{Budget, ReadLimits};
+use crate::routes::Cors;
+use crate::runtime::{spawn, spawn_blocking};
+use crate::settings::{ListenAddress, MaintenanceSource, Provider, Settings};
+use crate::upstream::{Client, Clients};
+
+/// How often idle connections are looked through.
+const SWEEP: Duration = Duration::from_secs(1);
+/// How often clusters are looked through for one that is due, and `ostia maintenance` is looked for.
+const POLL: Duration = Duration::from_secs(1);
+/// How long the start waits for what clusters say.
+const FIRST_LOOK: Duration = Duration::from_secs(3);
+/// How often the last use of keys is written down.
+const TOUCH: Duration = Duration::from_secs(30);
+/// How often it is looked for changes of keys, for the audit log.
+const KEY_LOOK: Duration = Duration::from_secs(10);
+/// How long the ledger may take at the end to carry its last rows to the store. What is left waits in the journal. The last
+/// use of keys has as long.
+const LAST_FLUSH: Duration = Duration::from_secs(10);
+
+/// A gateway that listens. Dropping it does not stop it: call [`Running::shut_down`].
+pub struct Running {
+    gateway: Arc<Gateway>,
+    address: Option<SocketAddr>,
+    admin_address: Option<SocketAddr>,
+    connections: Arc<Connections>,
+    api_keys: Arc<ApiKeys>,
+    listener: JoinHandle<()>,
+    beside: Vec<JoinHandle<()>>,
+}
+
+impl Running {
+    /// Opens the ledger (which recovers what an earlier process left), binds both listeners and serves.
+    pub async fn start(parts: Parts) -> Result<Self, StartError> {
+        Self::start_with(parts, Registry::default()).await
+    }
+
+    /// The same with adapters that are written in Rust.
+    pub async fn start_with(parts: Parts, registry: Registry) -> Result<Self, StartError> {
+        let settings = parts.settings.clone();
+        let api_keys = Arc::new(ApiKeys::new(
+            Arc::clone(&parts.store),
+            Arc::clone(&parts.clock),
+        ));
+        let gateway = Arc::new(build(parts, registry, &api_keys)?);
+        let listener = bind(&settings.server.listen).await?;
+        let admin_listener = bind(&settings.server.admin_listen).await?;
+        let tls = match (&settings.server.tls_cert, &settings.server.tls_key) {
+            (Some(cert), Some(key)) => Some(Arc::new(Tls::load(cert, key)?)),
+            _ => None,
+        };
+        let options = listen::Options::new(&settings.server, tls);
+        let connections = Arc::clone(&options.connections);
+        let (address, admin_address) = (listener.local_address(), admin_listener.local_address());
+        let mut beside = watch(&gateway).await;
+        beside.extend([
+            spawn(sweep(Arc::clone(&gateway))),
+            spawn(touch_keys(Arc::clone(&api_keys))),
+            spawn(watch_keys(
+                Arc::clone(&gateway.key_watch),
+                Arc::clone(&gateway.clock),
+            )),
+            spawn(admin::serve(
+                admin_listener,
+                Arc::clone(&gateway),
+                Arc::clone(&connections),
+            )),
+        ]);
+        let serving = listen::serve(
+            listener,
+            options,
+            Arc::clone(&gateway),
+            gateway.drain.clone(),
+            Arc::clone(&gateway.clock),
+        );
+        Ok(Self {
+            listener: spawn(serving),
+            gateway,
+            address,
+            admin_address,
+            connections,
+            api_keys,
+            beside,
+        })
+    }
+
+    pub fn gateway(&self) -> &Arc<Gateway> {
+        &self.gateway
+    }
+
+    /// Where the public listener is bound; `None` for a Unix socket.
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.address
+    }
+
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.admin_address
+    }
+
+    pub fn connections(&self) -> &Connections {
+        &self.connections
+    }
+
+    /// Stops accepting, lets requests finish for `drain_timeout` (or until `hurry` resolves), ends the rest honestly,
+    /// and carries the last rows to the store. `true`: nothing had to be cut off.
+    pub async fn shut_down(mut self, hurry: impl Future<Output = ()>) -> bool {
+        let drain = &self.gateway.drain;
+        drain.begin();
+        let limit = self.gateway.settings.server.drain_timeout;
+        let in_time = tokio::select! {
+            _ = &mut self.listener => true,
+            () = tokio::time::sleep(limit) => false,
+            () = hurry => false,
+        };
+        // Connections on which nothing is asked are no requests, however they end.
+        let is_cut = !in_time && self.gateway.ledger.stats().open_receipts > 0;
+        if !in_time {
+            self.gateway.shutting_down.store(true, Ordering::Relaxed);
+            drain.give_up();
+            // The listener drops what is left after its own grace.
+            let _ = (&mut self.listener).await;
+        }
+        for task in &self.beside {
+            task.abort();
+        }
+        let touching = tokio::time::timeout(LAST_FLUSH, self.api_keys.flush_last_used());
+        let (touched, _) = tokio::join!(touching, self.gateway.ledger.flush(LAST_FLUSH));
+        if !matches!(touched, Ok(Ok(()))) {
+            tracing::warn!("the last use of keys could not be written down");
+        }
+        !is_cut
+    }
+}
+
+fn build(parts: Parts, registry: Registry, api_keys: &Arc<ApiKeys>) -> Result<Gateway, StartError> {
+    let Parts {
+        settings,
+        catalog,
+        fleet,
+        store,
+        clock,
+        limiter,
+    } = parts;
+    let ledger = Ledger::open(
+        &settings.server.state_dir.join("journal"),
+        crate::account::Options {
+            fsync: settings.journal.fsync,
+            ..Default::default()
+        },
+        Arc::clone(&store),
+        Arc::clone(&clock),
+    )?;
+    let workbench = Workbench::new(registry, Arc::clone(&clock));
+    workbench.live_notices.refresh(&settings.server.state_dir);
+    let snapshot = Snapshot::build(catalog, &settings.maintenance, &workbench, None);
+    let (providers, open) = providers(&settings, api_keys, &workbench.clients, &clock)?;
+    let limiter = limiter
+        .unwrap_or_else(|| Arc::new(LocalLimiter::new(Arc::clone(&clock))) as Arc<dyn Limiter>);
+    Ok(Gateway {
+        snapshot: ArcSwap::from_pointee(snapshot),
+        workbench,
+        fleet,
+        responses: Arc::new(Responses::new(Arc::clone(&clock))),
+        cors: Cors::new(&settings.server.cors_origins),
+        started: clock.unix_micros() / 1_000_000,
+        identify: Identify::new(
+            providers,
+            open,
+            !settings.server.trusted_proxies.is_empty(),
+            Arc::clone(&clock),
+        ),
+        key_watch: Arc::new(KeyWatch::new(Arc::clone(&store), Arc::clone(&clock))),
+        denials: Denials::new(Arc::clone(&clock)),
+        limiter,
+        retries: RetryBudget::new(settings.upstream.retry_budget_percent, Arc::clone(&clock)),
+        body_budget: Budget::new(settings.server.max_buffered_bytes),
+        read_limits: ReadLimits {
+            max_body_bytes: settings.server.max_body_bytes,
+            body_idle_timeout: settings.server.body_idle_timeout,
+        },
+        ledger,
+        store,
+        clock,
+        shutting_down: Arc::new(AtomicBool::new(false)),
+        drain: Drain::new(),
+        settings,
+    })
+}
+
+type Providers = (Vec<Arc<dyn Authenticator>>, Option<Open>);
+
+/// The providers in the order in which they are asked whether a credential is theirs: those with a shape of their own
+/// first, then the one that takes what is left.
+fn providers(
+    settings: &Settings,
+    api_keys: &Arc<ApiKeys>,
+    clients: &Arc<Clients>,
+    clock: &Arc<dyn Clock>,
+) -> Result<Providers, StartError> {
+    let auth = &settings.auth;
+    let listed = |provider| auth.providers.contains(&provider);
+    let web: Arc<dyn Web> = Arc::new(IdentityWeb::new(Arc::clone(clients)));
+    let mut providers: Vec<Arc<dyn Authenticator>> = Vec::new();
+    if listed(Provider::ApiKey) {
+        providers.push(Arc::clone(api_keys) as _);
+    }
+    if listed(Provider::Oidc) {
+        let oidc = Oidc::new(&auth.oidc, Arc::clone(&web), Arc::clone(clock));
+        providers.push(Arc::new(
+            oidc.map_err(|fault| StartError::Provider("oidc", fault))?,
+        ));
+    }
+    if listed(Provider::Globus) {
+        let beside = listed(Provider::Introspection);
+        let globus = Globus::new(&auth.globus, beside, &web, Arc::clone(clock));
+        providers.push(Arc::new(
+            globus.map_err(|fault| StartError::Provider("globus", fault))?,
+        ));
+    }
+    if listed(Provider::Introspection) {
+        let server = Introspection::new(&auth.introspection, web, Arc::clone(clock));
+        providers.push(Arc::new(
+            server.map_err(|fault| StartError::Provider("introspection", fault))?,
+        ));
+    }
+    Ok((providers, listed(Provider::None).then(Open::default)))
+}
+
+async fn bind(address: &ListenAddress) -> Result<Listener, StartError> {
+    Listener::bind(address)
+        .await
+        .map_err(|source| StartError::Listen {
+            address: match address {
+                ListenAddress::Tcp(address) => address.to_string(),
+                ListenAddress::Unix(path) => format!("unix:{}", path.display()),
+            },
+            source,
+        })
+}
+
+/// Asks clusters, readiness URLs and maintenance sources once, so that the first requests find something known, and
+/// keeps asking in the background. A source that is dead holds the start up for [`FIRST_LOOK`] and no longer.
+async fn watch(gateway: &Arc<Gateway>) -> Vec<JoinHandle<()>> {
+    let sources: Vec<_> = gateway
+        .settings
+        .maintenance_sources
+        .iter()
+        .filter_map(|(cluster, source)| {
+            let client = client_of(source, &gateway.workbench.clients)?;
+            Some((cluster.clone(), source.clone(), client))
+        })
+        .collect();
+    let snapshot = gateway.snapshot();
+    let notices = &gateway.workbench.live_notices;
+    let asking = join_all(
+        sources
+            .iter()
+            .map(|(cluster, source, client)| notices.ask(cluster, source, client)),
+    );
+    let first = async { tokio::join!(snapshot.clusters.first_look(FIRST_LOOK), asking) };
+    // What did not answer by then is not known, and changes nothing.
+    let _ = tokio::time::timeout(FIRST_LOOK, first).await;
+    let mut tasks = vec![
+        spawn(poll_clusters(Arc::clone(gateway))),
+        spawn(poll_notices(Arc::clone(gateway))),
+        spawn(poll_readiness(Arc::clone(gateway))),
+    ];
+    for (cluster, source, client) in sources {
+        tasks.push(spawn(poll_maintenance(
+            Arc::clone(gateway),
+            cluster,
+            source,
+            client,
+        )));
+    }
+    tasks
+}
+
+async fn poll_clusters(gateway: Arc<Gateway>) {
+    loop {
+        tokio::time::sleep(POLL).await;
+        gateway.snapshot().clusters.poll();
+    }
+}
+
+async fn poll_notices(gateway: Arc<Gateway>) {
+    loop {
+        tokio::time::sleep(POLL).await;
+        let notices = Arc::clone(&gateway.workbench.live_notices);
+        let folder = gateway.settings.server.state_dir.clone();
+        // A panic in it was logged where it happened; the next look is in a second.
+        let _ = spawn_blocking(move || notices.refresh(&folder)).await;
+    }
+}
+
+async fn poll_readiness(gateway: Arc<Gateway>) {
+    loop {
+        let snapshot = gateway.snapshot();
+        let interval = snapshot.clusters.readiness_interval();
+        tokio::time::sleep(interval.unwrap_or(POLL)).await;
+        snapshot.clusters.look_at_readiness().await;
+    }
+}
+
+async fn poll_maintenance(
+    gateway: Arc<Gateway>,
+    cluster: String,
+    source: MaintenanceSource,
+    client: Arc<Client>,
+) {
+    loop {
+        tokio::time::sleep(source.interval).await;
+        let notices = &gateway.workbench.live_notices;
+        notices.ask(&cluster, &source, &client).await;
+    }
+}
+
+async fn sweep(gateway: Arc<Gateway>) {
+    loop {
+        tokio::time::sleep(SWEEP).await;
+        gateway.workbench.clients.sweep();
+    }
+}
+
+async fn touch_keys(api_keys: Arc<ApiKeys>) {
+    loop {
+        tokio::time::sleep(TOUCH).await;
+        if let Err(error) = api_keys.flush_last_used().await {
+            tracing::warn!(%error, "the last use of keys could not be written down");
+        }
+    }
+}
+
+async fn watch_keys(watch: Arc<KeyWatch>, clock: Arc<dyn Clock>) {
+    loop {
+        let begun = clock.now();
+        if let Err(error) = watch.look().await {
+            tracing::warn!(%error, "keys could not be looked at for changes");
+        }
+        // However many keys there are, looking takes at most a hundredth of the time.
+        let took = clock.now().saturating_duration_since(begun);
+        tokio::time::sleep(KEY_LOOK.max(took * 100)).await;
+    }
+}

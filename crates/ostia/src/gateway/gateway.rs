@@ -1,0 +1,144 @@
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use arc_swap::ArcSwap;
+use ostia_core::{Clock, Limiter, Store};
+
+use crate::account::{Books, Ledger};
+use crate::admit::{Admission, RetryBudget};
+use crate::authorize::Denials;
+use crate::backend::injects_usage;
+use crate::fleet::Fleet;
+use crate::identify::{Identify, KeyWatch};
+use crate::listen::{Drain, Inbound};
+use crate::live::{Snapshot, Workbench};
+use crate::ownership::Responses;
+use crate::read::{Budget, Call, ReadLimits};
+use crate::relay;
+use crate::routes::Cors;
+use crate::settings::Settings;
+use crate::upstream::Promise;
+
+/// A gateway at work: the parts that requests use.
+pub struct Gateway {
+    pub(crate) settings: Settings,
+    pub(crate) snapshot: ArcSwap<Snapshot>,
+    pub(crate) workbench: Workbench,
+    pub(crate) fleet: Arc<Fleet>,
+    pub(crate) responses: Arc<Responses>,
+    pub(crate) cors: Cors,
+    /// Unix seconds.
+    pub(crate) started: i64,
+    pub(crate) identify: Identify,
+    pub(crate) key_watch: Arc<KeyWatch>,
+    pub(crate) denials: Denials,
+    pub(crate) limiter: Arc<dyn Limiter>,
+    pub(crate) retries: RetryBudget,
+    pub(crate) body_budget: Arc<Budget>,
+    pub(crate) read_limits: ReadLimits,
+    pub(crate) ledger: Arc<Ledger>,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) shutting_down: Arc<AtomicBool>,
+    pub(crate) drain: Drain,
+}
+
+impl Gateway {
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.snapshot.load_full()
+    }
+
+    pub fn identify(&self) -> &Identify {
+        &self.identify
+    }
+
+    /// What became of keys since the start.
+    pub fn key_watch(&self) -> &KeyWatch {
+        &self.key_watch
+    }
+
+    /// Who was refused what is there.
+    pub fn denials(&self) -> &Denials {
+        &self.denials
+    }
+
+    pub fn fleet(&self) -> &Fleet {
+        &self.fleet
+    }
+
+    /// Who made which response.
+    pub fn responses(&self) -> &Responses {
+        &self.responses
+    }
+
+    pub fn limiter(&self) -> &Arc<dyn Limiter> {
+        &self.limiter
+    }
+
+    pub fn retries(&self) -> &RetryBudget {
+        &self.retries
+    }
+
+    pub fn body_budget(&self) -> &Arc<Budget> {
+        &self.body_budget
+    }
+
+    pub fn read_limits(&self) -> &ReadLimits {
+        &self.read_limits
+    }
+
+    pub fn ledger(&self) -> &Arc<Ledger> {
+        &self.ledger
+    }
+
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
+    pub fn clock(&self) -> Arc<dyn Clock> {
+        Arc::clone(&self.clock)
+    }
+
+    pub fn drain(&self) -> &Drain {
+        &self.drain
+    }
+
+    /// What a request needs to be written down.
+    pub fn books(&self) -> Books {
+        Books {
+            journal: Arc::clone(&self.ledger) as _,
+            clock: Arc::clone(&self.clock),
+            shutting_down: Arc::clone(&self.shutting_down),
+        }
+    }
+
+    /// What the relay needs for one answer.
+    pub(crate) fn relay_context(
+        &self,
+        inbound: &Inbound,
+        call: &Call,
+        admission: &Admission,
+        sent: &Promise,
+    ) -> relay::Context {
+        let deployment = Arc::clone(admission.deployment());
+        let standing = admission.standing();
+        let timeouts = sent.timeouts;
+        relay::Context {
+            clock: Arc::clone(&self.clock),
+            wire: Arc::clone(&inbound.wire),
+            api: call.api.clone(),
+            stream: sent.stream,
+            responses: Arc::clone(&self.responses),
+            hide_usage: sent.stream && injects_usage(&deployment, call),
+            show_backend_limits: standing.requests.is_none() && standing.tokens.is_none(),
+            idle_timeout: timeouts.stream_idle,
+            deadline: timeouts.total.map(|total| inbound.received + total),
+            keepalive: self.settings.upstream.keepalive_comment,
+            deployment,
+        }
+    }
+}

@@ -1,0 +1,48 @@
+use std::sync::Arc;
+
+use ostia_core::Clock;
+
+use super::LiveNotices;
+use crate::backend::EndpointAdapters;
+use crate::cache::Cache;
+use crate::cluster::ClusterAdapters;
+use crate::upstream::Clients;
+
+/// Adapters that are written in Rust, by the names that fixtures and `[adapters]` use.
+#[derive(Default, Clone)]
+pub struct Registry {
+    pub endpoints: EndpointAdapters,
+    pub clusters: ClusterAdapters,
+}
+
+/// What every snapshot is built with, and what outlives them.
+pub struct Workbench {
+    pub registry: Registry,
+    pub clients: Arc<Clients>,
+    pub clock: Arc<dyn Clock>,
+    pub cache: Arc<Cache>,
+    pub live_notices: Arc<LiveNotices>,
+}
+
+impl Workbench {
+    pub fn new(registry: Registry, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            registry,
+            clients: Arc::new(Clients::new(Arc::clone(&clock))),
+            cache: Arc::new(Cache::new(Arc::clone(&clock))),
+            live_notices: Arc::default(),
+            clock,
+        }
+    }
+}
+
+impl Registry {
+    /// For [`Sources::registered_adapters`].
+    pub fn names(&self) -> Vec<String> {
+        let mut names: Vec<String> = self.endpoints.keys().cloned().collect();
+        names.extend(self.clusters.keys().cloned());
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+}
