@@ -21,7 +21,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body_util::Full;
-use ostia::admit::{Admission, LocalLimiter, admit};
+use ostia::admit::{Admission, Admitter, RetryBudget};
 use ostia::authorize::authorize;
 use ostia::backend::{AdapterError, EndpointAdapter, RequestContext, adapt};
 use ostia::boot::Builder;
@@ -35,7 +35,8 @@ use ostia::rank::rank;
 use ostia::read::{Budget, Call, ReadLimits, read};
 use ostia::resolve::resolve;
 use ostia::routes::Address;
-use ostia_core::{Clock, Cost, Limiter, RequestId, SystemClock, UserLimits};
+use ostia::settings::Limits;
+use ostia_core::{Clock, Cost, RequestId, SystemClock};
 use ostia_testkit::backend::FakeBackend;
 use ostia_testkit::gateway::{CLUSTER, Endpoint, Site, TestGateway};
 use serde_json::json;
@@ -122,13 +123,14 @@ async fn alone() -> Rounds {
         ..Sources::default()
     };
     let loaded = builder.load(&sources, &Fleet::default());
+    let limits = loaded.settings.expect("sound settings").limits;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let bench = Workbench::new(builder.registry().clone(), Arc::clone(&clock));
     let snapshot = Snapshot::build(loaded.catalog, &BTreeMap::new(), &bench, None);
     let principal = anybody(&clock).await;
     let mut cases = Vec::new();
     for model in MODELS {
-        let admission = admission(&snapshot, &principal, model, &clock).await;
+        let admission = admission(&snapshot, &principal, model, &limits, &clock).await;
         cases.push((admission, call(model).await));
     }
     let (id, headers) = (RequestId::at(0), HeaderMap::new());
@@ -140,7 +142,7 @@ async fn alone() -> Rounds {
             for _ in 0..ALONE.1 {
                 adapt(
                     &snapshot.adapters,
-                    admission,
+                    admission.deployment(),
                     &principal,
                     call,
                     id,
@@ -210,6 +212,7 @@ async fn admission(
     snapshot: &Snapshot,
     principal: &Principal,
     model: &str,
+    limits: &Limits,
     clock: &Arc<dyn Clock>,
 ) -> Admission {
     let address = Address {
@@ -219,12 +222,10 @@ async fn admission(
     let pool = resolve(&snapshot.catalog, &address, model);
     let permit = authorize(principal, pool, &snapshot.notices).expect("a permit");
     let ranked = rank(permit, clock.unix_micros()).expect("an endpoint");
-    let limiter: Arc<dyn Limiter> = Arc::new(LocalLimiter::new(Arc::clone(clock)));
-    let none = UserLimits {
-        requests_per_second: 0,
-        max_in_flight: 0,
-    };
-    admit(&limiter, principal, none, ranked, Cost::default())
+    let budget = RetryBudget::new(0, Arc::clone(clock));
+    let admitter = Admitter::new(None, budget, Duration::ZERO, Arc::clone(clock));
+    admitter
+        .enter(ranked, principal, limits, Cost::default())
         .await
         .expect("an admission")
 }

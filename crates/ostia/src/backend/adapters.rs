@@ -11,7 +11,6 @@ use ostia_core::{LedgerRow, Observer, RequestId};
 use super::prepare::Constants;
 use super::script::ScriptEndpoint;
 use super::{AdapterError, EndpointAdapter, RequestContext, ResponseContext};
-use crate::admit::Admission;
 use crate::cache::Cache;
 use crate::catalog::{AdapterName, Catalog, Deployment};
 use crate::identify::Principal;
@@ -138,13 +137,12 @@ impl Workshop<'_> {
 /// Makes the request that the leased endpoint will get.
 pub async fn adapt(
     adapters: &Adapters,
-    admission: &Admission,
+    deployment: &Arc<Deployment>,
     principal: &Principal,
     call: &Call,
     id: RequestId,
     client_headers: &HeaderMap,
 ) -> Result<Outgoing, AdapterError> {
-    let deployment = admission.deployment();
     let entry = adapters
         .entries
         .get(deployment.index)

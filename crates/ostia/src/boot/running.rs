@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use futures_util::future::join_all;
-use ostia_core::{Clock, Limiter};
+use ostia_core::Clock;
 use tokio::task::JoinHandle;
 
 use super::{Parts, StartError};
 use crate::account::Ledger;
 use crate::admin;
-use crate::admit::{LocalLimiter, RetryBudget};
+use crate::admit::{Admitter, RetryBudget};
 use crate::authorize::Denials;
 use crate::gateway::Gateway;
 use crate::identify::{
@@ -145,6 +145,7 @@ impl Running {
         for task in &self.beside {
             task.abort();
         }
+        self.gateway.admitter.shutdown().await;
         let touching = tokio::time::timeout(LAST_FLUSH, self.api_keys.flush_last_used());
         let (touched, _) = tokio::join!(touching, self.gateway.ledger.flush(LAST_FLUSH));
         if !matches!(touched, Ok(Ok(()))) {
@@ -176,8 +177,8 @@ fn build(parts: Parts, registry: Registry, api_keys: &Arc<ApiKeys>) -> Result<Ga
     workbench.live_notices.refresh(&settings.server.state_dir);
     let snapshot = Snapshot::build(catalog, &settings.maintenance, &workbench, None);
     let (providers, open) = providers(&settings, api_keys, &workbench.clients, &clock)?;
-    let limiter = limiter
-        .unwrap_or_else(|| Arc::new(LocalLimiter::new(Arc::clone(&clock))) as Arc<dyn Limiter>);
+    let retries = RetryBudget::new(settings.upstream.retry_budget_percent, Arc::clone(&clock));
+    let admitter = Admitter::new(limiter, retries, Duration::ZERO, Arc::clone(&clock));
     Ok(Gateway {
         snapshot: ArcSwap::from_pointee(snapshot),
         workbench,
@@ -193,8 +194,7 @@ fn build(parts: Parts, registry: Registry, api_keys: &Arc<ApiKeys>) -> Result<Ga
         ),
         key_watch: Arc::new(KeyWatch::new(Arc::clone(&store), Arc::clone(&clock))),
         denials: Denials::new(Arc::clone(&clock)),
-        limiter,
-        retries: RetryBudget::new(settings.upstream.retry_budget_percent, Arc::clone(&clock)),
+        admitter,
         body_budget: Budget::new(settings.server.max_buffered_bytes),
         read_limits: ReadLimits {
             max_body_bytes: settings.server.max_body_bytes,

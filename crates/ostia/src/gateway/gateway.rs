@@ -2,10 +2,10 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use arc_swap::ArcSwap;
-use ostia_core::{Clock, Limiter, Store};
+use ostia_core::{Clock, Store};
 
 use crate::account::{Books, Ledger};
-use crate::admit::{Admission, RetryBudget};
+use crate::admit::{Admitter, Attempt};
 use crate::authorize::Denials;
 use crate::backend::injects_usage;
 use crate::fleet::Fleet;
@@ -32,8 +32,7 @@ pub struct Gateway {
     pub(crate) identify: Identify,
     pub(crate) key_watch: Arc<KeyWatch>,
     pub(crate) denials: Denials,
-    pub(crate) limiter: Arc<dyn Limiter>,
-    pub(crate) retries: RetryBudget,
+    pub(crate) admitter: Admitter,
     pub(crate) body_budget: Arc<Budget>,
     pub(crate) read_limits: ReadLimits,
     pub(crate) ledger: Arc<Ledger>,
@@ -75,12 +74,8 @@ impl Gateway {
         &self.responses
     }
 
-    pub fn limiter(&self) -> &Arc<dyn Limiter> {
-        &self.limiter
-    }
-
-    pub fn retries(&self) -> &RetryBudget {
-        &self.retries
+    pub fn admitter(&self) -> &Admitter {
+        &self.admitter
     }
 
     pub fn body_budget(&self) -> &Arc<Budget> {
@@ -121,11 +116,11 @@ impl Gateway {
         &self,
         inbound: &Inbound,
         call: &Call,
-        admission: &Admission,
+        attempt: &Attempt,
         sent: &Promise,
     ) -> relay::Context {
-        let deployment = Arc::clone(admission.deployment());
-        let standing = admission.standing();
+        let deployment = Arc::clone(attempt.deployment());
+        let standing = attempt.standing();
         let timeouts = sent.timeouts;
         relay::Context {
             clock: Arc::clone(&self.clock),
@@ -134,7 +129,7 @@ impl Gateway {
             stream: sent.stream,
             responses: Arc::clone(&self.responses),
             hide_usage: sent.stream && injects_usage(&deployment, call),
-            show_backend_limits: standing.requests.is_none() && standing.tokens.is_none(),
+            show_backend_limits: standing.requests().is_none() && standing.tokens().is_none(),
             idle_timeout: timeouts.stream_idle,
             deadline: timeouts.total.map(|total| inbound.received + total),
             keepalive: self.settings.upstream.keepalive_comment,

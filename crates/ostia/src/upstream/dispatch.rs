@@ -1,11 +1,11 @@
 use std::sync::Arc;
 
-use ostia_core::{Facts, Phase, Receipt};
+use ostia_core::{Facts, Phase};
 
 use super::client::{Client, within};
 use super::clients::Clients;
 use super::{Answer, Failure, FailureKind, Stats, UpstreamBody};
-use crate::admit::Admission;
+use crate::admit::Attempt;
 use crate::catalog::{Catalog, Serving};
 use crate::upstream::Outgoing;
 
@@ -55,34 +55,34 @@ impl Upstreams {
     }
 }
 
-/// Sends a request to the leased endpoint. Without an admission and a receipt nothing is sent: the one says that the
-/// caller may, the other that it is written down.
+/// Sends a request to the leased endpoint. Without an attempt nothing is sent: it proves that the caller may, and that it
+/// is written down.
 ///
 /// ```no_run
-/// use ostia::{admit::Admission, endpoint::Outgoing, upstream::{Upstreams, send}};
-/// use ostia_core::Receipt;
+/// use ostia::{admit::Attempt, upstream::{Outgoing, Upstreams, send}};
 ///
-/// async fn go(all: &Upstreams, admission: &Admission, receipt: &mut Receipt, outgoing: Outgoing) {
-///     let _ = send(all, admission, receipt, outgoing).await;
+/// async fn go(all: &Upstreams, attempt: &mut Attempt, outgoing: Outgoing) {
+///     let _ = send(all, attempt, outgoing).await;
 /// }
 /// ```
 ///
-/// Neither can be left out:
+/// It cannot be left out:
 ///
 /// ```compile_fail,E0061
-/// use ostia::{admit::Admission, endpoint::Outgoing, upstream::{Upstreams, send}};
+/// use ostia::upstream::{Outgoing, Upstreams, send};
 ///
-/// async fn go(all: &Upstreams, admission: &Admission, outgoing: Outgoing) {
+/// async fn go(all: &Upstreams, outgoing: Outgoing) {
+///     let _ = send(all, outgoing).await;
+/// }
+/// ```
+///
+/// An admission alone is none, as nothing is written down yet:
+///
+/// ```compile_fail,E0308
+/// use ostia::{admit::Admission, upstream::{Outgoing, Upstreams, send}};
+///
+/// async fn go(all: &Upstreams, admission: &mut Admission, outgoing: Outgoing) {
 ///     let _ = send(all, admission, outgoing).await;
-/// }
-/// ```
-///
-/// ```compile_fail,E0061
-/// use ostia::{endpoint::Outgoing, upstream::{Upstreams, send}};
-/// use ostia_core::Receipt;
-///
-/// async fn go(all: &Upstreams, receipt: &mut Receipt, outgoing: Outgoing) {
-///     let _ = send(all, receipt, outgoing).await;
 /// }
 /// ```
 ///
@@ -93,12 +93,14 @@ impl Upstreams {
 /// ```
 pub async fn send(
     upstreams: &Upstreams,
-    admission: &Admission,
-    receipt: &mut Receipt,
+    attempt: &mut Attempt,
     outgoing: Outgoing,
 ) -> Result<Answer<UpstreamBody>, Failure> {
+    attempt.sent();
+    let client = upstreams.client(attempt.deployment().index);
+    let receipt = attempt.receipt_mut();
     receipt.facts.phase = Phase::Connecting;
-    let Some(client) = upstreams.client(admission.deployment().index) else {
+    let Some(client) = client else {
         return Err(Failure {
             kind: FailureKind::Unreachable,
             phase: Phase::Connecting,
