@@ -108,6 +108,10 @@ impl Admitter {
         }
     }
 
+    pub fn retry_percent(&self, percent: u32) {
+        self.0.retries.set_percent(percent);
+    }
+
     /// How many requests wait for a place.
     pub fn waiting(&self) -> usize {
         self.0.queues.waiting()

@@ -20,7 +20,7 @@ impl Handler for Gateway {
         let answered = guarded(around(&self, &mut inbound)).await;
         answered.unwrap_or_else(|refusal| {
             log_refusal(inbound.id, &refusal);
-            let base_path = &self.settings.server.base_path;
+            let base_path = &self.live().settings.server.base_path;
             let dialect = routes::dialect_of(inbound.head.uri.path(), base_path);
             refusal.into_response(dialect)
         })
@@ -37,13 +37,14 @@ impl Handler for Gateway {
 /// What stands around every answer: the route's name in the access event, what browsers of other origins may do, and the
 /// end that the process itself may put to it.
 async fn around(gateway: &Gateway, inbound: &mut Inbound) -> Response<ClientBody> {
-    let preflight = gateway.cors.is_preflight(&inbound.head);
+    let live = gateway.live();
+    let preflight = live.cors.is_preflight(&inbound.head);
     let cors = match preflight {
-        true => gateway.cors.preflight(&inbound.head.headers),
-        false => gateway.cors.answer(&inbound.head.headers),
+        true => live.cors.preflight(&inbound.head.headers),
+        false => live.cors.answer(&inbound.head.headers),
     };
     let path = inbound.head.uri.path().to_owned();
-    let base_path = &gateway.settings.server.base_path;
+    let base_path = &live.settings.server.base_path;
     let route = Route::find(&inbound.head.method, &path, base_path);
     let name = match preflight {
         true => "preflight",
@@ -54,7 +55,7 @@ async fn around(gateway: &Gateway, inbound: &mut Inbound) -> Response<ClientBody
     let served = tokio::select! {
         biased;
         () = std::future::ready(()), if preflight => Ok(empty_answer()),
-        served = answer(gateway, inbound, route, &mut access) => served,
+        served = answer(gateway, &live, inbound, route, &mut access) => served,
         () = wire.given_up() => Err(Refusal::shutting_down()),
     };
     let mut response = served.unwrap_or_else(|refusal| {

@@ -19,7 +19,7 @@ use crate::errors::limit_headers;
 use crate::gateway::Gateway;
 use crate::identify::{Principal, Sender};
 use crate::listen::Inbound;
-use crate::live::Snapshot;
+use crate::live::Live;
 use crate::rank::rank;
 use crate::read::{Call, read};
 use crate::refusal::Refusal;
@@ -32,12 +32,13 @@ use crate::upstream;
 /// Answers any request to the public listener. `route` is what its path stands for.
 async fn answer(
     gateway: &Gateway,
+    live: &Live,
     inbound: &mut Inbound,
     route: Result<Route<'_>, Lost>,
     access: &mut AccessLog,
 ) -> Result<Response<ClientBody>, Refusal> {
     let route = match route {
-        Ok(route) if route.is_open() => return Ok(lists::open(gateway, &route)),
+        Ok(route) if route.is_open() => return Ok(lists::open(live, &route)),
         Err(Lost::NoPath) => return Err(Refusal::not_found()),
         Err(Lost::NoMethod { allow, open: true }) => {
             return Err(Refusal::method_not_allowed(&allow));
@@ -48,11 +49,11 @@ async fn answer(
         peer_ip: inbound.peer_ip,
         origin_ip: inbound.origin_ip,
     };
-    let principal = gateway.identify().identify(&inbound.head, sender).await?;
+    let principal = live.identify.identify(&inbound.head, sender).await?;
     access.user(&principal.user_id);
     match route {
-        Ok(Route::Inference(address)) => infer(gateway, inbound, &principal, &address).await,
-        Ok(list) => lists::answer(gateway, inbound, &principal, &list).await,
+        Ok(Route::Inference(address)) => infer(gateway, live, inbound, &principal, &address).await,
+        Ok(list) => lists::answer(gateway, live, inbound, &principal, &list).await,
         Err(Lost::NoMethod { allow, .. }) => Err(Refusal::method_not_allowed(&allow)),
         Err(Lost::NoPath) => Err(Refusal::not_found()),
     }
@@ -63,25 +64,25 @@ async fn answer(
 /// Dropped at any point (the client went away), it leaves nothing behind but its row.
 async fn infer(
     gateway: &Gateway,
+    live: &Live,
     inbound: &mut Inbound,
     principal: &Principal,
     address: &Address<'_>,
 ) -> Result<Response<ClientBody>, Refusal> {
-    let snapshot = gateway.snapshot();
     let mut visit = Visit::begin(&gateway.books(), inbound, principal, address.api);
-    let admitted = enter(gateway, &snapshot, inbound, principal, address, &mut visit).await;
+    let admitted = enter(gateway, live, inbound, principal, address, &mut visit).await;
     let (call, admission) = match admitted {
         Ok(admitted) => admitted,
         Err(refusal) => return Err(visit.refused(refusal)),
     };
     let attempt = visit.open(admission)?;
-    dispatch(gateway, &snapshot, inbound, principal, &call, attempt).await
+    dispatch(gateway, live, inbound, principal, &call, attempt).await
 }
 
 /// From the body in the socket to the right to send it on.
 async fn enter(
     gateway: &Gateway,
-    snapshot: &Snapshot,
+    live: &Live,
     inbound: &mut Inbound,
     principal: &Principal,
     address: &Address<'_>,
@@ -93,17 +94,17 @@ async fn enter(
         headers,
         body,
         api,
-        gateway.read_limits(),
+        &live.read_limits(),
         gateway.body_budget(),
     )
     .await?;
     visit.learn(&call);
-    let pool = resolve(&snapshot.catalog, address, &call.model);
-    let permit = authorize(principal, pool, &snapshot.notices).map_err(|denied| {
+    let pool = resolve(&live.catalog, address, &call.model);
+    let permit = authorize(principal, pool, &live.notices).map_err(|denied| {
         let wanted = Wanted::Model(address.scope(), &call.model);
         gateway
             .denials()
-            .note(denied, wanted, &snapshot.catalog, principal, inbound.id)
+            .note(denied, wanted, &live.catalog, principal, inbound.id)
     })?;
     visit.found(&permit);
     let previous = call.previous_response_id.as_deref();
@@ -111,7 +112,7 @@ async fn enter(
         .continuing(previous, principal, gateway.responses())
         .ok_or_else(Refusal::previous_response_not_found)?;
     let ranked = rank(permit, gateway.clock().unix_micros())?;
-    let limits = &gateway.settings().limits;
+    let limits = &live.settings.limits;
     let cost: Cost = call.cost(limits.default_output_tokens);
     let admission = gateway
         .admitter()
@@ -123,14 +124,14 @@ async fn enter(
 /// Sends it, moves on where that is safe, and relays the answer.
 async fn dispatch(
     gateway: &Gateway,
-    snapshot: &Snapshot,
+    live: &Live,
     inbound: &Inbound,
     principal: &Principal,
     call: &Call,
     mut attempt: Attempt,
 ) -> Result<Response<ClientBody>, Refusal> {
-    let adapters = &snapshot.adapters;
-    let limits = &gateway.settings().limits;
+    let adapters = &live.adapters;
+    let limits = &live.settings.limits;
     gateway.admitter().begin();
     let (answer, promise) = loop {
         let witness = adapters.observer(attempt.deployment());
@@ -142,7 +143,7 @@ async fn dispatch(
             Err(error) => return Err(refuse(attempt.unanswered(), error.into())),
         };
         let promise = outgoing.promise();
-        match upstream::send(&snapshot.upstreams, &mut attempt, outgoing).await {
+        match upstream::send(&live.upstreams, &mut attempt, outgoing).await {
             Ok(answer) => break (answer, promise),
             Err(failure) => {
                 let next = attempt.failed(failure.retry_safe, limits).await;
@@ -151,7 +152,7 @@ async fn dispatch(
         }
     };
     adapters.answered(attempt.deployment(), principal, &answer.head);
-    let context = gateway.relay_context(inbound, call, &attempt, &promise);
+    let context = gateway.relay_context(live, inbound, call, &attempt, &promise);
     let (slug, standing) = (
         Arc::clone(&attempt.deployment().slug),
         attempt.standing().clone(),
