@@ -8,7 +8,6 @@ mod identity;
 mod ids;
 mod ledger;
 mod limiter;
-mod percent;
 mod receipt;
 mod secret;
 mod store;
@@ -22,7 +21,6 @@ pub use limiter::{
     Ask, Candidate, Cost, Denial, DenialReason, EndpointHold, Grant, Level, Limiter, Reserving,
     Standing, UserHold, UserLimits,
 };
-pub use percent::percent_decode;
 pub use receipt::{Facts, Journal, JournalFull, Observer, Opening, Receipt, Slot};
 pub use secret::Secret;
 pub use store::{ApiKey, NewApiKey, Store, StoreError, UsageQuery, UsageRow};

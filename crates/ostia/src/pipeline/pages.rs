@@ -7,9 +7,7 @@ use serde_json::{Value, json};
 use crate::authorize::{Denied, Notices as _, Wanted};
 use crate::gateway::{Gateway, json_answer, page_answer};
 use crate::identify::Principal;
-use crate::listings::{
-    Audience, Models, cluster_models, list_endpoints, query_value, status, whoami,
-};
+use crate::listings::{Audience, Models, cluster_models, list_endpoints, status, whoami};
 use crate::refusal::Refusal;
 use crate::relay::ClientBody;
 use crate::routes::Address;
@@ -58,7 +56,8 @@ impl Gateway {
         id: RequestId,
     ) -> Result<Value, Denied> {
         let snapshot = self.snapshot();
-        let wanted = query_value(query, "model_id");
+        let wanted = form_urlencoded::parse(query.as_bytes())
+            .find_map(|(name, value)| (name == "model_id").then_some(value));
         let refuse = |denied| {
             let wanted = Wanted::ModelOf(name, wanted.as_deref().unwrap_or_default());
             self.denials
