@@ -50,7 +50,6 @@ pub async fn admit(
     ranked: Ranked,
     cost: Cost,
 ) -> Result<Admission, Refused> {
-    let now = ranked.at();
     let mut candidates = ranked.into_candidates();
     let user_id = Arc::clone(&principal.user_id);
     let grant = reserve(limiter, &user_id, Some(limits), cost, &candidates).await?;
@@ -58,7 +57,7 @@ pub async fn admit(
     Ok(Admission {
         limiter: Arc::clone(limiter),
         user: grant.user,
-        lease: Lease::new(Arc::clone(limiter), chosen, grant.endpoint, now),
+        lease: Lease::new(Arc::clone(limiter), chosen, grant.endpoint),
         untried: candidates,
         user_id,
         cost,
@@ -85,18 +84,16 @@ impl Admission {
     /// After a failure on the leased endpoint: gives its part back and leases the next untried candidate; the user's
     /// part is kept, so a retry is charged once. `None` if there is no other, no room on it, or no retry left: the endpoint
     /// then learns of its failure from the request's receipt.
-    ///
-    /// `now`: Unix microseconds.
-    pub async fn next(mut self, retry_safe: bool, budget: &RetryBudget, now: i64) -> Option<Self> {
+    pub async fn next(mut self, retry_safe: bool, budget: &RetryBudget) -> Option<Self> {
         if !retry_safe || self.untried.is_empty() || !budget.take() {
             return None;
         }
         self.lease.settle(0);
         let reserving = reserve(&self.limiter, &self.user_id, None, self.cost, &self.untried);
         let grant = reserving.await.ok()?;
-        self.lease.deployment.state.breaker().failed(now);
+        self.lease.deployment.state.breaker().failed();
         let chosen = self.untried.remove(grant.candidate);
-        self.lease = Lease::new(Arc::clone(&self.limiter), chosen, grant.endpoint, now);
+        self.lease = Lease::new(Arc::clone(&self.limiter), chosen, grant.endpoint);
         self.standing = Standing {
             requests: self.standing.requests,
             ..grant.standing
@@ -121,13 +118,8 @@ impl Drop for Admission {
 }
 
 impl Lease {
-    fn new(
-        limiter: Arc<dyn Limiter>,
-        deployment: Arc<Deployment>,
-        hold: EndpointHold,
-        now: i64,
-    ) -> Self {
-        deployment.state.begin(now);
+    fn new(limiter: Arc<dyn Limiter>, deployment: Arc<Deployment>, hold: EndpointHold) -> Self {
+        deployment.state.begin();
         Self {
             deployment,
             limiter,

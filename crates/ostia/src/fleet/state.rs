@@ -1,8 +1,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
 
-use ostia_core::{LedgerRow, Observer, Outcome};
+use ostia_core::{Clock, LedgerRow, Observer, Outcome, SystemClock};
 use parking_lot::Mutex;
 
 use super::Breaker;
@@ -47,19 +48,37 @@ const OUTCOMES: [Outcome; 6] = [
     Outcome::Interrupted,
 ];
 
+/// For how long an endpoint that failed again and again stands behind its peers, and for how long they wait for the
+/// request that finds out how it is.
+const REST: Duration = Duration::from_secs(10);
+
 /// All endpoint states by slug.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Fleet {
     states: Mutex<HashMap<Arc<str>, Arc<EndpointState>>>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Default for Fleet {
+    fn default() -> Self {
+        Self::new(Arc::new(SystemClock))
+    }
 }
 
 impl Fleet {
+    pub fn new(clock: Arc<dyn Clock>) -> Self {
+        Self {
+            states: Mutex::default(),
+            clock,
+        }
+    }
+
     /// The state of an endpoint, made on first use and the same ever after.
     pub fn endpoint(&self, slug: &Arc<str>) -> Arc<EndpointState> {
         let mut states = self.states.lock();
         let state = states
             .entry(Arc::clone(slug))
-            .or_insert_with(|| Arc::new(EndpointState::new(Arc::clone(slug))));
+            .or_insert_with(|| Arc::new(EndpointState::new(Arc::clone(slug), &self.clock)));
         Arc::clone(state)
     }
 
@@ -70,7 +89,7 @@ impl Fleet {
 }
 
 impl EndpointState {
-    fn new(slug: Arc<str>) -> Self {
+    fn new(slug: Arc<str>, clock: &Arc<dyn Clock>) -> Self {
         Self {
             slug,
             in_flight: AtomicU32::new(0),
@@ -79,7 +98,7 @@ impl EndpointState {
             unlisted: AtomicBool::new(false),
             readiness: AtomicU8::new(ModelState::Unknown as u8),
             draining: AtomicBool::new(false),
-            breaker: Breaker::default(),
+            breaker: Breaker::new(REST, REST, Arc::clone(clock)),
             counts: Default::default(),
             prompt_tokens: AtomicU64::new(0),
             completion_tokens: AtomicU64::new(0),
@@ -91,10 +110,11 @@ impl EndpointState {
         &self.slug
     }
 
-    /// A lease on the endpoint begins. `now`: Unix microseconds.
-    pub fn begin(&self, now: i64) {
+    /// A lease on the endpoint begins. Its breaker never refuses one: the only endpoint there is gets its requests all the
+    /// same.
+    pub fn begin(&self) {
         self.in_flight.fetch_add(1, Ordering::Relaxed);
-        self.breaker.sent(now);
+        self.breaker.admit();
     }
 
     /// A lease on the endpoint ends.
@@ -194,7 +214,7 @@ impl Observer for EndpointState {
         match row.outcome {
             Outcome::Ok => self.breaker.succeeded(),
             Outcome::UpstreamError | Outcome::UpstreamTimeout if is_own_fault(row) => {
-                self.breaker.failed(row.finished_at);
+                self.breaker.failed();
             }
             _ => {}
         }

@@ -7,7 +7,6 @@
 
 mod api_key;
 mod audit;
-mod breaker;
 mod cache;
 mod channel;
 mod claims;

@@ -159,8 +159,7 @@ async fn dispatch(
             Err(failure) => failure,
         };
         let slug = Arc::clone(&admission.deployment().slug);
-        let now = gateway.clock().unix_micros();
-        let next = admission.next(failure.retry_safe, gateway.retries(), now);
+        let next = admission.next(failure.retry_safe, gateway.retries());
         match next.await {
             Some(next) => {
                 moved_to(&mut receipt, &next);

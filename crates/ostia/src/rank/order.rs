@@ -10,7 +10,6 @@ use crate::fleet::ModelState;
 #[derive(Debug)]
 pub struct Ranked {
     candidates: Vec<Arc<Deployment>>,
-    at: i64,
 }
 
 /// Why none of the permitted endpoints takes requests.
@@ -56,20 +55,12 @@ pub fn rank(permit: Permit, now: i64) -> Result<Ranked, NotServing> {
         return Err(nearest.unwrap_or(NotServing::NoneReady));
     }
     if candidates.len() > 1 {
-        candidates.sort_by_cached_key(|deployment| preference(deployment, now));
+        candidates.sort_by_cached_key(|deployment| preference(deployment));
     }
-    Ok(Ranked {
-        candidates,
-        at: now,
-    })
+    Ok(Ranked { candidates })
 }
 
 impl Ranked {
-    /// When it was ranked, in Unix microseconds.
-    pub fn at(&self) -> i64 {
-        self.at
-    }
-
     pub fn into_candidates(self) -> Vec<Arc<Deployment>> {
         self.candidates
     }
@@ -132,8 +123,8 @@ fn not_running(deployment: &Deployment, now: i64) -> Option<NotServing> {
     })
 }
 
-fn preference(deployment: &Deployment, now: i64) -> (i64, bool, u64, Reverse<u32>) {
-    let suspect = deployment.state.breaker().is_suspect(now);
+fn preference(deployment: &Deployment) -> (i64, bool, u64, Reverse<u32>) {
+    let suspect = deployment.state.breaker().is_open();
     let weight = u64::from(deployment.weight.max(1));
     let load = (u64::from(deployment.state.in_flight()) + 1) * 1_000 / weight;
     (
