@@ -8,7 +8,6 @@ mod identity;
 mod ids;
 mod ledger;
 mod limiter;
-mod percent;
 mod receipt;
 mod secret;
 mod store;
@@ -22,7 +21,6 @@ pub use limiter::{
     Ask, Claim, Cost, Denial, Grant, Hold, Level, Limiter, Measure, Reserving, Return, Scope,
     Standing, Subject, Taken,
 };
-pub use percent::percent_decode;
 pub use receipt::{Facts, Journal, JournalFull, Observer, Opening, Receipt, Slot};
 pub use secret::Secret;
 pub use store::{ApiKey, NewApiKey, Store, StoreError, UsageQuery, UsageRow};

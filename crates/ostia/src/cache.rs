@@ -1,25 +1,18 @@
 //! In: what adapters want to remember. Out: [`Cache`], a small memory that all of them share.
 //! Here: bounds and expiry. Not here: what is remembered, and why.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ostia_core::Clock;
-use parking_lot::Mutex;
+use quick_cache::Weighter;
+use quick_cache::sync::Cache as QuickCache;
 use serde_json::Value;
 
 /// A small memory that all adapters share: so many entries of so many bytes, each for so long.
 pub struct Cache {
-    entries: Mutex<Entries>,
+    entries: QuickCache<Box<str>, Arc<Entry>, Bytes>,
     clock: Arc<dyn Clock>,
-}
-
-#[derive(Default)]
-struct Entries {
-    by_key: HashMap<Box<str>, Entry>,
-    /// Bytes of all of them.
-    weight: usize,
 }
 
 struct Entry {
@@ -28,16 +21,23 @@ struct Entry {
     weight: usize,
 }
 
-const MOST_ENTRIES: usize = 4096;
+#[derive(Clone)]
+struct Bytes;
+
 const MOST_BYTES: usize = 32 << 20;
+const MOST_ENTRIES: usize = 4096;
 /// Heavier entries are not kept.
 const HEAVIEST: usize = 1 << 20;
+/// Lighter entries count as much as this, so that there are never more than [`MOST_ENTRIES`].
+const LIGHTEST: usize = MOST_BYTES / MOST_ENTRIES;
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl Cache {
     pub fn new(clock: Arc<dyn Clock>) -> Self {
+        // As few as these are expected, so that there is one shard: in a part of many, no heavy entry would find room.
+        let expected = MOST_BYTES / HEAVIEST;
         Self {
-            entries: Mutex::default(),
+            entries: QuickCache::with_weighter(expected, MOST_BYTES as u64, Bytes),
             clock,
         }
     }
@@ -49,61 +49,31 @@ impl Cache {
 
     pub fn get(&self, key: &str) -> Option<Value> {
         let now = self.clock.now();
-        let entries = self.entries.lock();
-        let entry = entries.by_key.get(key).filter(|entry| entry.until > now)?;
+        let entry = self.entries.get(key).filter(|entry| entry.until > now)?;
         Some(entry.value.clone())
     }
 
     /// Keeps a value of at most 1 MiB for at most a day; a larger one only takes the earlier one's place away. Full,
-    /// it forgets what has expired, and if that is not enough, what would expire first.
+    /// it forgets what nobody asks for.
     pub fn set(&self, key: &str, value: Value, keep: Duration) {
-        let now = self.clock.now();
         let weight = key.len() + weight(&value);
-        let mut entries = self.entries.lock();
-        entries.remove(key);
         if weight > HEAVIEST {
+            self.entries.remove(key);
             return;
         }
-        if !entries.have_room(weight) {
-            entries.forget_expired(now);
-        }
-        while !entries.have_room(weight) {
-            entries.forget_first();
-        }
-        let until = now + keep.min(LONGEST);
-        entries.weight += weight;
-        entries.by_key.insert(
-            key.into(),
-            Entry {
-                value,
-                until,
-                weight,
-            },
-        );
+        let until = self.clock.now() + keep.min(LONGEST);
+        let entry = Entry {
+            value,
+            until,
+            weight: weight.max(LIGHTEST),
+        };
+        self.entries.insert(key.into(), Arc::new(entry));
     }
 }
 
-impl Entries {
-    fn have_room(&self, weight: usize) -> bool {
-        self.by_key.len() < MOST_ENTRIES && self.weight + weight <= MOST_BYTES
-    }
-
-    fn remove(&mut self, key: &str) {
-        if let Some(gone) = self.by_key.remove(key) {
-            self.weight -= gone.weight;
-        }
-    }
-
-    fn forget_expired(&mut self, now: Instant) {
-        self.by_key.retain(|_, entry| entry.until > now);
-        self.weight = self.by_key.values().map(|entry| entry.weight).sum();
-    }
-
-    fn forget_first(&mut self) {
-        let first = self.by_key.iter().min_by_key(|(_, entry)| entry.until);
-        if let Some(key) = first.map(|(key, _)| key.clone()) {
-            self.remove(&key);
-        }
+impl Weighter<Box<str>, Arc<Entry>> for Bytes {
+    fn weight(&self, _: &Box<str>, entry: &Arc<Entry>) -> u64 {
+        entry.weight as u64
     }
 }
 
@@ -126,54 +96,55 @@ mod tests {
     use super::*;
     use ostia_core::ManualClock;
 
-    #[test]
-    fn entries_expire_and_never_grow_beyond_their_number() {
+    fn rig() -> (Arc<ManualClock>, Cache) {
         let clock = Arc::new(ManualClock::at(0));
         let cache = Cache::new(Arc::clone(&clock) as _);
+        (clock, cache)
+    }
+
+    #[test]
+    fn entries_expire_and_never_grow_beyond_their_number() {
+        let (clock, cache) = rig();
         cache.set("a", Value::from(1), Duration::from_secs(10));
         assert_eq!(cache.get("a"), Some(Value::from(1)));
         clock.advance(Duration::from_secs(10));
         assert_eq!(cache.get("a"), None);
+        // For ever is a day.
+        cache.set("a", Value::from(2), Duration::MAX);
+        clock.advance(LONGEST - Duration::from_secs(1));
+        assert_eq!(cache.get("a"), Some(Value::from(2)));
+        clock.advance(Duration::from_secs(1));
+        assert_eq!(cache.get("a"), None);
 
-        for number in 0..MOST_ENTRIES + 10 {
-            let keep = Duration::from_secs(100 + number as u64);
-            cache.set(&number.to_string(), Value::Null, keep);
+        for number in 0..2 * MOST_ENTRIES {
+            let key = number.to_string();
+            cache.set(&key, Value::Null, Duration::from_secs(100));
+            assert!(cache.get(&key).is_some(), "{key}");
         }
-        assert_eq!(cache.entries.lock().by_key.len(), MOST_ENTRIES);
-        assert_eq!(cache.get("0"), None);
-        assert!(cache.get(&(MOST_ENTRIES + 9).to_string()).is_some());
+        assert_eq!(cache.entries.len(), MOST_ENTRIES);
     }
 
     #[test]
     fn entries_never_hold_more_than_their_bytes() {
-        let clock = Arc::new(ManualClock::at(0));
-        let cache = Cache::new(Arc::clone(&clock) as _);
+        let (_, cache) = rig();
         let minute = Duration::from_secs(60);
         cache.set("a", Value::from("small"), minute);
         cache.set("a", Value::from("x".repeat(HEAVIEST)), minute);
         assert_eq!(cache.get("a"), None, "neither too large nor out of date");
         let half = Value::from("x".repeat(HEAVIEST / 2));
+        let whole = Value::from("x".repeat(HEAVIEST - 100));
         for number in 0..200 {
-            cache.set(&number.to_string(), half.clone(), minute);
-            clock.advance(Duration::from_millis(1));
+            let value = if number % 3 == 0 { &whole } else { &half };
+            let key = number.to_string();
+            cache.set(&key, value.clone(), minute);
+            assert!(cache.get(&key).is_some(), "{key}");
         }
-        let held: usize = cache
-            .entries
-            .lock()
-            .by_key
-            .values()
-            .map(|it| it.weight)
-            .sum();
-        assert_eq!(held, cache.entries.lock().weight);
+        let entries = cache.entries.iter();
+        let held: usize = entries.map(|(_, entry)| entry.weight).sum();
         assert!(
             (MOST_BYTES - HEAVIEST..=MOST_BYTES).contains(&held),
             "{held}"
         );
-        assert_eq!(cache.get("0"), None);
-        assert!(cache.get("199").is_some());
-        // For ever is a day.
-        cache.set("b", Value::from(1), Duration::MAX);
-        clock.advance(LONGEST - Duration::from_secs(1));
-        assert_eq!(cache.get("b"), Some(Value::from(1)));
+        assert_eq!(cache.entries.num_shards(), 1);
     }
 }

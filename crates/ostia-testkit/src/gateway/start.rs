@@ -37,7 +37,7 @@ impl TestGateway {
     async fn start_all(site: Site, clock: Arc<dyn Clock>, builder: Builder) -> Self {
         let log = Log::capture();
         let store = site.prepare(&*clock).await;
-        let fleet = Arc::new(Fleet::default());
+        let fleet = Arc::new(Fleet::new(Arc::clone(&clock)));
         let loaded = builder.load(&sources(&site), &fleet);
         assert!(!loaded.fatal(site.is_strict()), "{:#?}", loaded.problems);
         let limiter = Arc::new(LocalLimiter::new(Arc::clone(&clock)));

@@ -91,13 +91,22 @@ async fn jobs_are_cut_to_what_the_caller_may_use() {
             expected.map(|(id, state)| (json!(id), json!(state)))
         )
     );
-    let one = get(&gateway, "/lab/models?model_id=wait").await.json();
     let expected = json!([{"id": "wait", "object": "model", "cluster": "lab", "framework": "vllm",
                            "upstream_model": "wait-on-disk", "state": "queued"}]);
-    assert_eq!(one, expected);
+    for query in [
+        "model_id=wait",
+        "x=1&model_id=%77ait",
+        "model%5Fid=wait&model_id=none",
+    ] {
+        let path = format!("/lab/models?{query}");
+        assert_eq!(get(&gateway, &path).await.json(), expected, "{query}");
+    }
     for path in [
         "/lab/models?model_id=hidden",
         "/lab/models?model_id=none",
+        "/lab/models?model_id=wait+",
+        "/lab/models?model_id=%zz%4%ff",
+        "/lab/models?model_id",
         "/none/jobs",
         "/none/models",
     ] {

@@ -65,7 +65,8 @@ impl Builder {
         S: FnOnce(String) -> F,
         F: Future<Output = Result<Arc<dyn Store>, ostia_core::StoreError>>,
     {
-        let fleet = Arc::new(Fleet::default());
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let fleet = Arc::new(Fleet::new(Arc::clone(&clock)));
         let loaded = self.load(sources, &fleet);
         for problem in &loaded.problems {
             tracing::warn!("{problem}");
@@ -84,7 +85,6 @@ impl Builder {
         let store = open_store(url)
             .await
             .map_err(|error| BuildError::Config(error.to_string()))?;
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let parts = Parts {
             settings,
             catalog: loaded.catalog,

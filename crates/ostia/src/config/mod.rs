@@ -29,6 +29,7 @@ pub use import::{FirstVariable, ImportError, Imported, first_variables, import_f
 pub use keys::{SettingKey, setting_keys};
 pub use load::{Loaded, Sources, load};
 pub use problem::{Place, Problem, Reach, Severity};
+pub use units::duration;
 
 #[cfg(test)]
 mod tests;

@@ -5,4 +5,5 @@
 mod breaker;
 mod state;
 
+pub use breaker::Breaker;
 pub use state::{EndpointState, Fleet, ModelState, Place};

@@ -1,7 +1,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::Duration;
 
 use ostia_core::{Clock, LedgerRow, Observer, Outcome, SystemClock};
 use parking_lot::Mutex;
@@ -21,7 +21,6 @@ pub enum ModelState {
 /// How one endpoint is doing. All of it is counters: written from many tasks, read without a lock.
 pub struct EndpointState {
     slug: Arc<str>,
-    time: Time,
     in_flight: AtomicU32,
     model_state: AtomicU8,
     /// Unix seconds; 0 is not known.
@@ -51,16 +50,13 @@ const OUTCOMES: [Outcome; 6] = [
 /// One request's place on an endpoint. Given back on drop.
 pub struct Place(Arc<EndpointState>);
 
-/// Monotonic time since the fleet was made.
-#[derive(Clone)]
-struct Time {
-    clock: Arc<dyn Clock>,
-    origin: Instant,
-}
+/// For how long an endpoint that failed again and again stands behind its peers, and for how long they wait for the
+/// request that finds out how it is.
+const REST: Duration = Duration::from_secs(10);
 
 /// All endpoint states by slug.
 pub struct Fleet {
-    time: Time,
+    clock: Arc<dyn Clock>,
     states: Mutex<HashMap<Arc<str>, Arc<EndpointState>>>,
 }
 
@@ -72,9 +68,8 @@ impl Default for Fleet {
 
 impl Fleet {
     pub fn new(clock: Arc<dyn Clock>) -> Self {
-        let origin = clock.now();
         Self {
-            time: Time { clock, origin },
+            clock,
             states: Mutex::default(),
         }
     }
@@ -82,9 +77,12 @@ impl Fleet {
     /// The state of an endpoint, made on first use and the same ever after.
     pub fn endpoint(&self, slug: &Arc<str>) -> Arc<EndpointState> {
         let mut states = self.states.lock();
-        let state = states
-            .entry(Arc::clone(slug))
-            .or_insert_with(|| Arc::new(EndpointState::new(Arc::clone(slug), self.time.clone())));
+        let state = states.entry(Arc::clone(slug)).or_insert_with(|| {
+            Arc::new(EndpointState::new(
+                Arc::clone(slug),
+                Arc::clone(&self.clock),
+            ))
+        });
         Arc::clone(state)
     }
 
@@ -102,17 +100,16 @@ impl Fleet {
 }
 
 impl EndpointState {
-    fn new(slug: Arc<str>, time: Time) -> Self {
+    fn new(slug: Arc<str>, clock: Arc<dyn Clock>) -> Self {
         Self {
             slug,
-            time,
             in_flight: AtomicU32::new(0),
             model_state: AtomicU8::new(ModelState::Unknown as u8),
             expected_start: AtomicI64::new(0),
             unlisted: AtomicBool::new(false),
             readiness: AtomicU8::new(ModelState::Unknown as u8),
             draining: AtomicBool::new(false),
-            breaker: Breaker::default(),
+            breaker: Breaker::new(REST, REST, clock),
             counts: Default::default(),
             prompt_tokens: AtomicU64::new(0),
             completion_tokens: AtomicU64::new(0),
@@ -136,17 +133,18 @@ impl EndpointState {
 
     /// A request is sent to it.
     pub fn sent(&self) {
-        self.breaker.sent(self.time.now());
+        // Others that were asked before it failed too, so it is asked even while it rests.
+        self.breaker.admit();
     }
 
     /// A request failed there and moved on.
     pub fn failed(&self) {
-        self.breaker.failed(self.time.now());
+        self.breaker.failed();
     }
 
     /// Whether it failed so often lately that others are asked before it.
     pub fn is_suspect(&self) -> bool {
-        self.breaker.is_suspect(self.time.now())
+        self.breaker.is_open()
     }
 
     pub fn in_flight(&self) -> u32 {
@@ -225,14 +223,6 @@ impl EndpointState {
 impl Drop for Place {
     fn drop(&mut self) {
         self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-impl Time {
-    /// Microseconds.
-    fn now(&self) -> u64 {
-        let since = self.clock.now().saturating_duration_since(self.origin);
-        u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
     }
 }
 

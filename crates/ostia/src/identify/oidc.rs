@@ -70,11 +70,11 @@ impl Oidc {
     async fn check(&self, token: &str) -> Result<Verified, SignInError> {
         let jwt = Jwt::parse(token).ok_or(SignInError::InvalidKey)?;
         let set = self.keys_for(&jwt).await?;
-        let signed = Key::choose(&set.keys, &jwt).is_some_and(|key| key.signed(&jwt));
-        if !signed {
-            return Err(SignInError::InvalidKey);
-        }
-        self.judge(&jwt.claims)
+        let key = Key::choose(&set.keys, &jwt);
+        let claims = key
+            .and_then(|key| key.open(&jwt))
+            .ok_or(SignInError::InvalidKey)?;
+        self.judge(&claims)
     }
 
     fn judge(&self, claims: &Value) -> Result<Verified, SignInError> {

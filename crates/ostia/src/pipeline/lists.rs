@@ -8,9 +8,7 @@ use crate::authorize::{Denied, Notices as _, Wanted};
 use crate::gateway::{Gateway, json_answer, page_answer};
 use crate::identify::Principal;
 use crate::listen::Inbound;
-use crate::listings::{
-    Audience, Models, cluster_models, list_endpoints, query_value, status, whoami,
-};
+use crate::listings::{Audience, Models, cluster_models, list_endpoints, status, whoami};
 use crate::live::Live;
 use crate::refusal::Refusal;
 use crate::relay::ClientBody;
@@ -78,7 +76,8 @@ fn models_of_cluster(
     principal: &Principal,
     id: RequestId,
 ) -> Result<Value, Denied> {
-    let wanted = query_value(query, "model_id");
+    let wanted = form_urlencoded::parse(query.as_bytes())
+        .find_map(|(name, value)| (name == "model_id").then_some(value));
     let refuse = |denied| {
         let wanted = Wanted::ModelOf(name, wanted.as_deref().unwrap_or_default());
         gateway

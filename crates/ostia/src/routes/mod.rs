@@ -15,7 +15,7 @@ use std::borrow::Cow;
 use std::sync::LazyLock;
 
 use http::Method;
-use ostia_core::percent_decode;
+use percent_encoding::percent_decode_str;
 
 pub use address::Address;
 pub use cors::Cors;
@@ -119,10 +119,12 @@ impl<'a> Route<'a> {
             Kind::Whoami => Self::Whoami,
             Kind::ListEndpoints => Self::ListEndpoints,
             Kind::Models => Self::Models(captures.scope()),
-            // What is no encoding names no model.
+            // What decodes to no text names no model.
             Kind::Model => Self::Model(
                 captures.scope(),
-                percent_decode(captures.rest).unwrap_or(captures.rest.into()),
+                percent_decode_str(captures.rest)
+                    .decode_utf8()
+                    .unwrap_or(captures.rest.into()),
             ),
             Kind::Jobs => Self::Jobs(captures.cluster),
             Kind::ClusterModels => Self::ClusterModels(captures.cluster),

@@ -50,6 +50,18 @@ pub enum Fault {
 }
 
 /// Validates a whole body and finds its control keys, written with escapes or without.
+///
+/// Why not serde_json: microseconds of CPU a body, without escapes and with one in 60 bytes (release build, median of nine;
+/// nothing is allocated here, 11 KB at the most there).
+///
+/// | body | here | `RawValue` at each level | one visitor over the prompt |
+/// | --- | --- | --- | --- |
+/// | 256 B | 0.5, 0.5 | 0.9, 0.9 | 0.5, 0.6 |
+/// | 32 KB | 8, 20 | 30, 45 | 9, 23 |
+/// | 1 MB | 250, 600 | 920, 1390 | 400, 540 |
+///
+/// `RawValue`s give the same answers and read each level again below it. A visitor costs about as much as this, but refuses
+/// what must pass (`1e400`, lone surrogates, more than 127 levels) and counts the prompt decoded.
 pub fn scan(body: &[u8]) -> Result<Fields<'_>, ScanError> {
     if body.starts_with(b"\xef\xbb\xbf") {
         return Err(Fault::ByteOrderMark.at(0));
