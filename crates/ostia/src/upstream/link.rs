@@ -137,7 +137,8 @@ impl Stall {
         }
     }
 
-    /// Armed once for a request that leaves in one write, and moved only while a long one still goes out.
+    /// Armed once for a request that leaves in one write, and moved only while a long one still goes out. To arm it
+    /// anew in every poll would touch the timer wheel for each of them.
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>, written: u64) -> Poll<()> {
         let mut this = self.project();
         let Some(patience) = *this.patience else {

@@ -332,17 +332,37 @@ fn an_answer_passes_a_write_that_waits_and_not_one_that_fails() {
     }
 }
 
+/// Polls as a task does that has used up its turn.
+async fn polled_without_budget(rig: &mut Rig, reply: &mut Reply) -> Poll<Sent> {
+    std::future::poll_fn(|cx| {
+        while let Poll::Ready(step) = poll_proceed(cx) {
+            step.made_progress();
+        }
+        Poll::Ready(rig.poll(reply))
+    })
+    .await
+}
+
 #[tokio::test]
 async fn a_reply_is_not_held_back_by_the_tasks_budget() {
     let mut rig = Rig::new();
     let mut reply = rig.send(&["{}"]);
     assert!(rig.poll(&mut reply).is_pending());
     rig.socket.say(OK);
-    let polled = std::future::poll_fn(|cx| {
-        while let Poll::Ready(step) = poll_proceed(cx) {
-            step.made_progress();
-        }
-        Poll::Ready(rig.poll(&mut reply))
-    });
-    assert!(matches!(polled.await, Poll::Ready(Ok(_))));
+    let polled = polled_without_budget(&mut rig, &mut reply).await;
+    assert!(matches!(polled, Poll::Ready(Ok(_))));
+}
+
+#[tokio::test]
+async fn a_request_that_the_budget_held_back_wakes_its_task_and_leaves_no_sign_of_readiness() {
+    let mut rig = Rig::new();
+    let mut reply = rig.send(&["{}"]);
+    let polled = polled_without_budget(&mut rig, &mut reply).await;
+    assert!(polled.is_pending());
+    assert_eq!(rig.socket.written(), "");
+    tokio::task::yield_now().await;
+    assert!(rig.wakes.count() > 0);
+    assert!(rig.poll(&mut reply).is_pending());
+    assert!(rig.socket.written().ends_with("{}"));
+    assert!(!rig.driven.is_idle());
 }

@@ -143,8 +143,9 @@ fn the_work_of_a_request_follows_its_call() {
 fn a_body_is_asked_again_when_the_peer_has_taken_of_the_frame_before() {
     let appetite = Arc::<Appetite>::default();
     let noting = Arc::clone(&appetite);
+    let mut frames = ["ten bytes."; 5].iter();
     let mut served = Served::new(10, move || {
-        let polled = data("ten bytes.");
+        let polled = frames.next().map_or(Poll::Pending, |frame| data(*frame));
         noting.note(&polled);
         polled
     });
