@@ -88,8 +88,9 @@ impl<T> Drop for UntilTaken<T> {
 /// Resolves in the first poll of its connection in which `holds`. Keeps no waker: to be awaited by the request itself or
 /// asked by its body, not in another task, nor in a combinator that polls only those of its parts that were woken.
 ///
-/// Each poll of a connection polls its request's future, or else its body unless the buffer is full
-/// (`proto/h1/dispatch.rs`, `poll_write`: `poll_msg`, `poll_frame`). On HTTP/2 `listen` does the same by itself.
+/// Each poll of a connection polls its request's future, or else its body unless the buffer is full: of a client that takes
+/// nothing only the socket hears (`proto/h1/dispatch.rs`, `poll_write`: `poll_msg`, `can_buffer_body`, `poll_frame`). On
+/// HTTP/2 `listen` polls the streams by itself.
 pub async fn seen_at_next_poll(holds: impl Fn() -> bool) {
     std::future::poll_fn(|_| match holds() {
         true => Poll::Ready(()),

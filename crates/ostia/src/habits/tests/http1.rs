@@ -271,6 +271,32 @@ fn each_poll_of_a_connection_polls_its_request_and_its_body() {
     }
 }
 
+#[test]
+fn a_body_is_not_asked_while_the_buffer_is_full() {
+    const FRAMES: usize = 100;
+    let polls = Arc::<AtomicUsize>::default();
+    let socket = Socket::default();
+    socket.set_room(Some(0));
+    socket.say(GET);
+    let counted = Arc::clone(&polls);
+    let mut connection = serve(&socket, move |_| {
+        let counted = Arc::clone(&counted);
+        let body = script(move || match counted.fetch_add(1, Relaxed) {
+            0..FRAMES => data("some text"),
+            _ => Poll::Ready(None),
+        });
+        async { Response::new(body) }
+    });
+    assert!(poll(&mut connection).is_pending());
+    let asked = polls.load(Relaxed);
+    assert!(asked < FRAMES);
+    assert!(poll(&mut connection).is_pending());
+    assert_eq!(polls.load(Relaxed), asked);
+    socket.set_room(None);
+    assert!(poll(&mut connection).is_pending());
+    assert_eq!(polls.load(Relaxed), FRAMES + 1);
+}
+
 /// A timer whose time a test sets.
 #[derive(Clone)]
 struct Clock(Arc<Mutex<Instant>>);
