@@ -26,6 +26,7 @@ pub mod dialect;
 pub mod errors;
 pub mod fleet;
 pub mod gateway;
+mod habits;
 pub mod identify;
 pub mod listen;
 pub mod listings;

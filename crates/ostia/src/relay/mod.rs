@@ -9,6 +9,7 @@ mod body;
 mod bulk;
 mod context;
 mod digest;
+mod disclosure;
 mod head;
 mod in_flight;
 mod long_event;

@@ -137,7 +137,7 @@ where
             return Pull::Progress;
         }
         match self.pace.poll(task, now) {
-            // The batch was full, so the backend may have more without telling.
+            // The batch was full, so the backend was not asked until it had nothing and wakes nobody for what it has.
             None if taken >= BATCH => Pull::Progress,
             None => Pull::Pending,
             Some(Due::Idle) => Pull::Fault(Fault::IdleTimeout),
@@ -259,7 +259,10 @@ where
         Pull::Progress
     }
 
-    /// The end of the backend's message lets itself be waited for.
+    /// Hands the held events over though the backend's message has not ended, because its end takes too long or broke.
+    ///
+    /// With the terminal event among them the answer is whole for the client, so its row is written now: the client may
+    /// leave on that event, and what the backend still says cannot change what was used.
     fn pass_held(&mut self) {
         self.pace.grace = None;
         self.ready.extend(self.held.drain(..));
@@ -271,7 +274,7 @@ where
             self.ready.push_back(tail);
         }
         self.finish_whole();
-        // The backend may go on for ever.
+        // The row is closed, but the backend may go on for ever and the client take it slowly: the socket minds the time.
         self.context.bind_wire();
         self.state = State::Trailing;
     }
@@ -350,6 +353,7 @@ where
         loop {
             if let Some(bytes) = this.ready.pop_front() {
                 this.passed += bytes.len() as u64;
+                // With the last frame and not after it: over HTTP/2 it is then not lost behind a full window.
                 if this.ready.is_empty() && this.state == State::Breaking {
                     this.context.wire.cut();
                 }

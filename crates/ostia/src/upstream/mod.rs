@@ -11,7 +11,6 @@ mod clients;
 mod connect;
 mod dispatch;
 mod fetch;
-mod gate;
 mod http2;
 mod link;
 mod message;
