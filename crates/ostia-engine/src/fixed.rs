@@ -5,7 +5,7 @@ use bytes::Bytes;
 use http::{Method, Request, Response};
 use http_body_util::BodyExt;
 use hyper::body::Body;
-use memchr::memmem;
+use memchr::memmem::Finder;
 use serde_json::json;
 
 use crate::body::{AnswerBody, Piece};
@@ -26,6 +26,7 @@ const APIS: [Api; 5] = [
 pub struct Fixed {
     models: Bytes,
     answers: Vec<(Api, Prepared)>,
+    flags: Flags,
 }
 
 /// The answers of one API, each with its tokens.
@@ -41,6 +42,11 @@ struct Stream {
 }
 
 /// What a request wants, found without parsing its body: a parser would be the dearer half of an answer.
+struct Flags {
+    stream: Finder<'static>,
+    usage: Finder<'static>,
+}
+
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Wants {
     stream: bool,
@@ -54,6 +60,7 @@ impl Fixed {
         Self {
             models: models([model], Stamp::default().created).to_string().into(),
             answers: APIS.into_iter().map(prepare).collect(),
+            flags: Flags::default(),
         }
     }
 
@@ -70,7 +77,7 @@ impl Fixed {
         let Some((_, prepared)) = self.answers.iter().find(|(one, _)| Some(*one) == api) else {
             return (not_found(), 0);
         };
-        let wants = read(body).await;
+        let wants = self.flags.of(body).await;
         let Some(stream) = prepared.stream.as_ref().filter(|_| wants.stream) else {
             let (body, tokens) = &prepared.plain;
             return (json_answer(body.clone()), *tokens);
@@ -129,60 +136,100 @@ fn paced(events: Vec<Event>, between: Duration) -> Arc<[Piece]> {
     pieces.collect()
 }
 
-impl Wants {
+impl Default for Flags {
+    fn default() -> Self {
+        Self {
+            stream: Finder::new(br#""stream""#),
+            usage: Finder::new(br#""include_usage""#),
+        }
+    }
+}
+
+impl Flags {
+    /// Reads a body to its end and looks at its two ends: that is where clients and proxies put the flags, and a
+    /// megabyte of prompt between them should cost nothing.
+    async fn of(&self, mut body: impl Body<Data = Bytes> + Unpin) -> Wants {
+        let (mut head, mut tail) = (Bytes::new(), Bytes::new());
+        while let Some(Ok(frame)) = body.frame().await {
+            let Ok(data) = frame.into_data() else {
+                continue;
+            };
+            // A flag may lie across two frames, if one of them is short.
+            match head.len() < END {
+                true => head = joined(head, data),
+                false if data.len() < END => tail = last(joined(tail, data)),
+                false => tail = data,
+            }
+        }
+        let first = self.find(&head[..head.len().min(END)]);
+        if tail.is_empty() && head.len() <= END {
+            return first;
+        }
+        let tail = if tail.is_empty() { head } else { tail };
+        let other = self.find(&last(tail));
+        Wants {
+            stream: first.stream || other.stream,
+            usage: first.usage || other.usage,
+        }
+    }
+
     /// Quotes inside a prompt are escaped, so a key with plain quotes is a real key.
-    fn find(body: &[u8]) -> Self {
-        Self {
-            stream: is_true(body, br#""stream""#),
-            usage: is_true(body, br#""include_usage""#),
-        }
-    }
-
-    fn or(self, other: Self) -> Self {
-        Self {
-            stream: self.stream || other.stream,
-            usage: self.usage || other.usage,
+    fn find(&self, body: &[u8]) -> Wants {
+        Wants {
+            stream: is_true(&self.stream, body),
+            usage: is_true(&self.usage, body),
         }
     }
 }
 
-fn is_true(body: &[u8], key: &[u8]) -> bool {
-    let Some(at) = memmem::find(body, key) else {
-        return false;
-    };
-    let Some(value) = body[at + key.len()..].trim_ascii_start().strip_prefix(b":") else {
-        return false;
-    };
-    value.trim_ascii_start().starts_with(b"true")
+fn joined(one: Bytes, other: Bytes) -> Bytes {
+    match one.is_empty() {
+        true => other,
+        false => [one, other].concat().into(),
+    }
 }
 
-/// Reads a body to its end, keeping only its two ends: that is where clients and proxies put the flags, and a megabyte
-/// of prompt between them should cost nothing.
-async fn read(mut body: impl Body<Data = Bytes> + Unpin) -> Wants {
-    let (mut head, mut tail) = (Vec::new(), Bytes::new());
-    while let Some(Ok(frame)) = body.frame().await {
-        let Ok(data) = frame.into_data() else {
-            continue;
-        };
-        let room = END.saturating_sub(head.len()).min(data.len());
-        head.extend_from_slice(&data[..room]);
-        // The flags may lie across two frames only if the last one is tiny: then both are kept.
-        tail = match data.len() < 256 && !tail.is_empty() {
-            true => [tail.as_ref(), data.as_ref()].concat().into(),
-            false => data,
-        };
-    }
-    let tail = &tail[tail.len().saturating_sub(END)..];
-    Wants::find(&head).or(Wants::find(tail))
+fn last(bytes: Bytes) -> Bytes {
+    bytes.slice(bytes.len().saturating_sub(END)..)
+}
+
+fn is_true(key: &Finder<'_>, body: &[u8]) -> bool {
+    let Some(at) = key.find(body) else {
+        return false;
+    };
+    let behind = &body[at + key.needle().len()..];
+    let value = behind.trim_ascii_start().strip_prefix(b":");
+    value.is_some_and(|value| value.trim_ascii_start().starts_with(b"true"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    #[tokio::test]
+    async fn flags_are_found_at_both_ends_however_a_body_is_cut() {
+        let flag = r#""stream":true"#;
+        let long = "x".repeat(20_000);
+        for text in [
+            format!("{{{flag},\"p\":\"{long}\"}}"),
+            format!("{{\"p\":\"{long}\",{flag}}}"),
+        ] {
+            for size in [7, 300, 5_000, 30_000] {
+                let pieces = text.as_bytes().chunks(size).map(|piece| Piece {
+                    wait: Duration::ZERO,
+                    bytes: Bytes::copy_from_slice(piece),
+                });
+                let wants = Flags::default()
+                    .of(AnswerBody::paced(pieces.collect()))
+                    .await;
+                assert!(wants.stream && !wants.usage, "pieces of {size}");
+            }
+        }
+    }
+
     #[test]
     fn flags_are_found_with_any_spacing_and_not_inside_a_prompt() {
-        let wants = |body: &str| Wants::find(body.as_bytes());
+        let wants = |body: &str| Flags::default().find(body.as_bytes());
         assert_eq!(
             wants(r#"{"stream":true}"#),
             Wants {
