@@ -1,4 +1,4 @@
-use std::fmt;
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep_until};
 
 /// The body of an answer.
 pub enum AnswerBody {
@@ -20,9 +20,10 @@ pub struct Paced {
     pieces: Arc<[Piece]>,
     next: usize,
     is_broken: bool,
-    /// Whether the wait for the next piece is over.
-    waited: bool,
-    timer: Option<Timer>,
+    wait: Wait,
+    /// When the last piece that waited was due: a slow client delays no later piece.
+    due: Instant,
+    sleep: Option<Pin<Box<Sleep>>>,
 }
 
 /// Bytes, and how long to wait before they are sent.
@@ -32,111 +33,80 @@ pub(crate) struct Piece {
     pub(crate) bytes: Bytes,
 }
 
-/// Deadlines that follow each other, so that a slow client delays no later piece.
-struct Timer {
-    sleep: Pin<Box<Sleep>>,
-    is_armed: bool,
+/// What comes before the next piece, or before the end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wait {
+    Nothing,
+    /// One turn of the loop: an engine writes each token by itself, whereas hyper joins what is ready at once into a few
+    /// large writes.
+    Turn,
+    Sleep,
 }
-
-/// The answer ends here, in the middle: the connection closes without the end of its message.
-#[derive(Debug, Clone, Copy)]
-pub struct Broken;
-
-impl fmt::Display for Broken {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("broken on purpose")
-    }
-}
-
-impl std::error::Error for Broken {}
 
 impl AnswerBody {
     pub(crate) fn whole(bytes: impl Into<Bytes>) -> Self {
         Self::Whole(Some(bytes.into()))
     }
 
-    pub(crate) fn paced(pieces: Arc<[Piece]>) -> Self {
-        Self::Paced(Paced {
+    /// `is_broken`: behind the last piece the connection closes, without the end of the message.
+    pub(crate) fn paced(pieces: Arc<[Piece]>, is_broken: bool) -> Self {
+        let mut paced = Paced {
             pieces,
             next: 0,
-            is_broken: false,
-            waited: false,
-            timer: None,
-        })
-    }
-
-    /// The same pieces, and no end.
-    pub(crate) fn broken(pieces: Arc<[Piece]>) -> Self {
-        let mut body = Self::paced(pieces);
-        if let Self::Paced(paced) = &mut body {
-            paced.is_broken = true;
-        }
-        body
+            is_broken,
+            wait: Wait::Nothing,
+            due: Instant::now(),
+            sleep: None,
+        };
+        paced.prepare(Wait::Nothing);
+        Self::Paced(paced)
     }
 }
 
 impl Paced {
-    fn poll(&mut self, task: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
-        ready!(self.poll_wait(task));
-        self.waited = false;
-        let piece = self.pieces.get(self.next);
+    fn poll(&mut self, task: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        match (self.wait, &mut self.sleep) {
+            (Wait::Turn, _) => {
+                self.wait = Wait::Nothing;
+                task.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            (Wait::Sleep, Some(sleep)) => ready!(sleep.as_mut().poll(task)),
+            _ => {}
+        }
+        let piece = self.pieces.get(self.next).map(|piece| piece.bytes.clone());
         self.next += 1;
+        self.prepare(Wait::Turn);
         Poll::Ready(match piece {
-            Some(piece) => Some(Ok(Frame::data(piece.bytes.clone()))),
-            None if self.is_broken => Some(Err(Broken)),
+            Some(bytes) => Some(Ok(Frame::data(bytes))),
+            None if self.is_broken => Some(Err(io::ErrorKind::ConnectionAborted.into())),
             None => None,
         })
     }
 
-    /// Waits before each piece and before the end, if only for one turn of the loop: an engine writes each token by
-    /// itself, whereas hyper joins what is ready at once into a few large writes.
-    fn poll_wait(&mut self, task: &mut Context<'_>) -> Poll<()> {
-        if self.waited || self.next > self.pieces.len() {
-            return Poll::Ready(());
-        }
+    fn prepare(&mut self, least: Wait) {
         let wait = self.pieces.get(self.next).map(|piece| piece.wait);
-        match wait.filter(|wait| !wait.is_zero()) {
-            Some(wait) => ready!(self.timer.get_or_insert_with(Timer::now).poll(wait, task)),
-            None if self.next == 0 => {}
-            None => {
-                self.waited = true;
-                task.waker().wake_by_ref();
-                return Poll::Pending;
-            }
+        let Some(wait) = wait.filter(|wait| !wait.is_zero()) else {
+            self.wait = least;
+            return;
+        };
+        self.due += wait;
+        self.wait = Wait::Sleep;
+        match &mut self.sleep {
+            Some(sleep) => sleep.as_mut().reset(self.due),
+            None => self.sleep = Some(Box::pin(sleep_until(self.due))),
         }
-        self.waited = true;
-        Poll::Ready(())
-    }
-}
-
-impl Timer {
-    fn now() -> Self {
-        Self {
-            sleep: Box::pin(sleep(Duration::ZERO)),
-            is_armed: false,
-        }
-    }
-
-    fn poll(&mut self, wait: Duration, task: &mut Context<'_>) -> Poll<()> {
-        if !self.is_armed {
-            let due = self.sleep.deadline() + wait;
-            self.sleep.as_mut().reset(due);
-            self.is_armed = true;
-        }
-        ready!(self.sleep.as_mut().poll(task));
-        self.is_armed = false;
-        Poll::Ready(())
     }
 }
 
 impl Body for AnswerBody {
     type Data = Bytes;
-    type Error = Broken;
+    type Error = io::Error;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         task: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         match self.get_mut() {
             Self::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Self::Paced(paced) => paced.poll(task),

@@ -108,7 +108,8 @@ impl Engine {
             wait: Duration::ZERO,
             bytes: body.slice(..1),
         };
-        respond("application/json", AnswerBody::broken(Arc::new([half])))
+        let body = AnswerBody::paced(Arc::new([half]), true);
+        respond("application/json", body)
     }
 
     fn stream(
@@ -134,10 +135,7 @@ impl Engine {
             },
             bytes: event.bytes,
         });
-        let body = match fault {
-            Fault::Broken => AnswerBody::broken(pieces.collect()),
-            _ => AnswerBody::paced(pieces.collect()),
-        };
+        let body = AnswerBody::paced(pieces.collect(), fault == Fault::Broken);
         respond("text/event-stream; charset=utf-8", body)
     }
 

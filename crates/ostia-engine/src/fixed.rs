@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,7 +12,7 @@ use crate::body::{AnswerBody, Piece};
 use crate::engine::{json_answer, not_found, respond};
 use crate::{Api, Ask, Event, Output, Stamp, Turn, models};
 
-/// Where flags are looked for, from either end of a body.
+/// Flags are looked for in so many bytes at either end of a body.
 const END: usize = 4096;
 const APIS: [Api; 5] = [
     Api::Chat,
@@ -21,46 +21,49 @@ const APIS: [Api; 5] = [
     Api::Responses,
     Api::Messages,
 ];
+static STREAM: LazyLock<Finder> = LazyLock::new(|| Finder::new(br#""stream""#));
+static INCLUDE_USAGE: LazyLock<Finder> = LazyLock::new(|| Finder::new(br#""include_usage""#));
 
 /// Gives the same answers again and again, rendered once: what a request costs is then the server and nothing else.
 pub struct Fixed {
     models: Bytes,
     answers: Vec<(Api, Prepared)>,
-    flags: Flags,
+    stream_tokens: u64,
 }
 
-/// The answers of one API, each with its tokens.
 struct Prepared {
-    plain: (Bytes, u64),
-    stream: Option<Stream>,
-}
-
-struct Stream {
-    silent: Arc<[Piece]>,
-    with_usage: Arc<[Piece]>,
-    tokens: u64,
-}
-
-/// What a request wants, found without parsing its body: a parser would be the dearer half of an answer.
-struct Flags {
-    stream: Finder<'static>,
-    usage: Finder<'static>,
-}
-
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct Wants {
-    stream: bool,
-    usage: bool,
+    plain: Event,
+    /// Without and with usage.
+    streams: Option<[Arc<[Piece]>; 2]>,
 }
 
 impl Fixed {
     /// Says `plain` or `streamed` in the name of `model`, with so long between the tokens of a stream.
     pub fn new(model: &str, plain: &Output, streamed: &Output, between: Duration) -> Self {
-        let prepare = |api| (api, Prepared::new(api, model, plain, streamed, between));
+        let stamp = Stamp::default();
+        let ask = |usage: bool| {
+            let options = json!({"include_usage": usage});
+            Ask::read(json!({"model": model, "input": "fixed", "stream_options": options}))
+        };
+        let (without, with) = (ask(false), ask(true));
+        let turn = |ask, output| Turn {
+            ask,
+            output,
+            stamp: &stamp,
+        };
+        let prepare = |api| {
+            let stream = |ask| Some(paced(turn(ask, streamed).events(api)?, between));
+            let streams = stream(&without).zip(stream(&with));
+            let prepared = Prepared {
+                plain: turn(&without, plain).plain(api),
+                streams: streams.map(|(without, with)| [without, with]),
+            };
+            (api, prepared)
+        };
         Self {
-            models: models([model], Stamp::default().created).to_string().into(),
+            models: models([model], stamp.created).to_string().into(),
             answers: APIS.into_iter().map(prepare).collect(),
-            flags: Flags::default(),
+            stream_tokens: streamed.prompt_tokens + streamed.pieces.len() as u64,
         }
     }
 
@@ -77,51 +80,18 @@ impl Fixed {
         let Some((_, prepared)) = self.answers.iter().find(|(one, _)| Some(*one) == api) else {
             return (not_found(), 0);
         };
-        let wants = self.flags.of(body).await;
-        let Some(stream) = prepared.stream.as_ref().filter(|_| wants.stream) else {
-            let (body, tokens) = &prepared.plain;
-            return (json_answer(body.clone()), *tokens);
+        let ends = ends(body).await;
+        let Some(streams) = prepared
+            .streams
+            .as_ref()
+            .filter(|_| is_true(&STREAM, &ends))
+        else {
+            let Event { bytes, usage, .. } = prepared.plain.clone();
+            return (json_answer(bytes), usage.map_or(0, |usage| usage.total()));
         };
-        let pieces = match wants.usage {
-            true => &stream.with_usage,
-            false => &stream.silent,
-        };
-        let body = AnswerBody::paced(Arc::clone(pieces));
-        (respond("text/event-stream", body), stream.tokens)
-    }
-}
-
-impl Prepared {
-    fn new(api: Api, model: &str, plain: &Output, streamed: &Output, between: Duration) -> Self {
-        let stamp = Stamp::default();
-        let render = |output, usage: bool| {
-            let ask = Ask::read(json!({
-                "model": model, "input": "fixed", "stream_options": {"include_usage": usage},
-            }));
-            let turn = Turn {
-                ask: &ask,
-                output,
-                stamp: &stamp,
-            };
-            (turn.plain(api), turn.events(api))
-        };
-        let (plain, _) = render(plain, false);
-        let stream = |usage| {
-            render(streamed, usage)
-                .1
-                .map(|events| paced(events, between))
-        };
-        let tokens = streamed.prompt_tokens + streamed.pieces.len() as u64;
-        Self {
-            plain: (plain.bytes, plain.usage.map_or(0, |usage| usage.total())),
-            stream: stream(false)
-                .zip(stream(true))
-                .map(|(silent, with_usage)| Stream {
-                    silent,
-                    with_usage,
-                    tokens,
-                }),
-        }
+        let pieces = &streams[usize::from(is_true(&INCLUDE_USAGE, &ends))];
+        let body = AnswerBody::paced(Arc::clone(pieces), false);
+        (respond("text/event-stream", body), self.stream_tokens)
     }
 }
 
@@ -136,69 +106,29 @@ fn paced(events: Vec<Event>, between: Duration) -> Arc<[Piece]> {
     pieces.collect()
 }
 
-impl Default for Flags {
-    fn default() -> Self {
-        Self {
-            stream: Finder::new(br#""stream""#),
-            usage: Finder::new(br#""include_usage""#),
+/// Reads a body to its end and keeps its two ends: that is where clients and proxies put the flags, and a megabyte of
+/// prompt between them should cost nothing, least of all a parser's work.
+async fn ends(mut body: impl Body<Data = Bytes> + Unpin) -> Vec<u8> {
+    let mut kept = Vec::new();
+    while let Some(Ok(frame)) = body.frame().await {
+        let data = frame.into_data().unwrap_or_default();
+        let room = END.saturating_sub(kept.len()).min(data.len());
+        let (first, rest) = data.split_at(room);
+        kept.extend_from_slice(first);
+        kept.extend_from_slice(&rest[rest.len().saturating_sub(END)..]);
+        if kept.len() > 2 * END {
+            kept.drain(END..kept.len() - END);
         }
     }
+    kept
 }
 
-impl Flags {
-    /// Reads a body to its end and looks at its two ends: that is where clients and proxies put the flags, and a
-    /// megabyte of prompt between them should cost nothing.
-    async fn of(&self, mut body: impl Body<Data = Bytes> + Unpin) -> Wants {
-        let (mut head, mut tail) = (Bytes::new(), Bytes::new());
-        while let Some(Ok(frame)) = body.frame().await {
-            let Ok(data) = frame.into_data() else {
-                continue;
-            };
-            // A flag may lie across two frames, if one of them is short.
-            match head.len() < END {
-                true => head = joined(head, data),
-                false if data.len() < END => tail = last(joined(tail, data)),
-                false => tail = data,
-            }
-        }
-        let first = self.find(&head[..head.len().min(END)]);
-        if tail.is_empty() && head.len() <= END {
-            return first;
-        }
-        let tail = if tail.is_empty() { head } else { tail };
-        let other = self.find(&last(tail));
-        Wants {
-            stream: first.stream || other.stream,
-            usage: first.usage || other.usage,
-        }
-    }
-
-    /// Quotes inside a prompt are escaped, so a key with plain quotes is a real key.
-    fn find(&self, body: &[u8]) -> Wants {
-        Wants {
-            stream: is_true(&self.stream, body),
-            usage: is_true(&self.usage, body),
-        }
-    }
-}
-
-fn joined(one: Bytes, other: Bytes) -> Bytes {
-    match one.is_empty() {
-        true => other,
-        false => [one, other].concat().into(),
-    }
-}
-
-fn last(bytes: Bytes) -> Bytes {
-    bytes.slice(bytes.len().saturating_sub(END)..)
-}
-
+/// Quotes inside a prompt are escaped, so a key with plain quotes is a real key.
 fn is_true(key: &Finder<'_>, body: &[u8]) -> bool {
-    let Some(at) = key.find(body) else {
-        return false;
-    };
-    let behind = &body[at + key.needle().len()..];
-    let value = behind.trim_ascii_start().strip_prefix(b":");
+    let value = key.find(body).and_then(|at| {
+        let behind = body[at + key.needle().len()..].trim_ascii_start();
+        behind.strip_prefix(b":")
+    });
     value.is_some_and(|value| value.trim_ascii_start().starts_with(b"true"))
 }
 
@@ -219,26 +149,20 @@ mod tests {
                     wait: Duration::ZERO,
                     bytes: Bytes::copy_from_slice(piece),
                 });
-                let wants = Flags::default()
-                    .of(AnswerBody::paced(pieces.collect()))
-                    .await;
-                assert!(wants.stream && !wants.usage, "pieces of {size}");
+                let ends = ends(AnswerBody::paced(pieces.collect(), false)).await;
+                assert!(is_true(&STREAM, &ends), "pieces of {size}");
+                assert!(!is_true(&INCLUDE_USAGE, &ends) && ends.len() <= 2 * END);
             }
         }
     }
 
     #[test]
     fn flags_are_found_with_any_spacing_and_not_inside_a_prompt() {
-        let wants = |body: &str| Flags::default().find(body.as_bytes());
-        assert_eq!(
-            wants(r#"{"stream":true}"#),
-            Wants {
-                stream: true,
-                usage: false
-            }
-        );
-        assert!(wants(r#"{"stream" : true,"stream_options":{"include_usage": true}}"#).usage);
-        assert!(!wants(r#"{"stream":false,"stream_options":{}}"#).stream);
-        assert!(!wants(r#"{"content":"say \"stream\":true"}"#).stream);
+        let stream = |body: &str| is_true(&STREAM, body.as_bytes());
+        assert!(stream(r#"{"stream":true}"#) && stream(r#"{"stream" : true}"#));
+        assert!(!stream(r#"{"stream":false,"stream_options":{}}"#));
+        assert!(!stream(r#"{"content":"say \"stream\":true"}"#));
+        let usage = r#"{"stream":true,"stream_options":{"include_usage": true}}"#;
+        assert!(stream(usage) && is_true(&INCLUDE_USAGE, usage.as_bytes()));
     }
 }

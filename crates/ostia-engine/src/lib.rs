@@ -22,7 +22,7 @@ mod tests;
 mod usage;
 
 pub use ask::Ask;
-pub use body::{AnswerBody, Broken};
+pub use body::AnswerBody;
 pub use engine::{Engine, json_answer};
 pub use fault::Fault;
 pub use fixed::Fixed;

@@ -19,7 +19,6 @@ pub struct Output {
     pub end: End,
     pub prompt_tokens: u64,
     pub cached_tokens: u64,
-    pub reasoning_tokens: u64,
     pub usage: UsageShape,
 }
 

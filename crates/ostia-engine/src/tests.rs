@@ -266,7 +266,7 @@ async fn fixed() -> Running {
     let fixed = Arc::new(Fixed::new("m", &said(3), &said(64), Duration::ZERO));
     let answer = move |request| {
         let fixed = Arc::clone(&fixed);
-        async move { Ok::<_, Broken>(fixed.answer(request).await.0) }
+        async move { Ok::<_, std::io::Error>(fixed.answer(request).await.0) }
     };
     run(|listener| serve(listener, answer)).await
 }

@@ -47,7 +47,7 @@ impl Tokens {
     }
 
     /// The usage object of an API.
-    pub(crate) fn told(self, api: Api) -> Value {
+    pub(crate) fn json(self, api: Api) -> Value {
         let (prompt, completion, total) = (self.prompt, self.completion, self.total());
         let (cached, reasoning) = (self.cached, self.reasoning);
         match api {
@@ -68,12 +68,5 @@ impl Tokens {
                 "completion_tokens_details": {"reasoning_tokens": reasoning},
             }),
         }
-    }
-}
-
-impl UsageShape {
-    /// Whether the last that is reported is true.
-    pub(crate) const fn is_sound(&self) -> bool {
-        !matches!(self, Self::Absent | Self::Odd(_))
     }
 }

@@ -2,11 +2,12 @@
 
 use serde_json::{Value, json};
 
-use super::Turn;
 use super::openai::Shape;
+use super::{Api, Turn};
 use crate::End;
 
 pub(super) const SHAPE: Shape = Shape {
+    api: Api::Chat,
     prefix: "chatcmpl",
     object: "chat.completion",
     chunk: "chat.completion.chunk",

@@ -21,8 +21,9 @@ pub(super) fn plain(turn: &Turn<'_>) -> Value {
 pub(super) fn events(turn: &Turn<'_>) -> Vec<Event> {
     let output = turn.output;
     let mut start = message(turn, Vec::new(), None);
-    if output.usage.is_sound() {
-        start["usage"] = turn.tokens_after(Api::Messages, 0).told(Api::Messages);
+    let usage = turn.true_usage(Api::Messages);
+    if usage.is_some() {
+        start["usage"] = turn.tokens_after(Api::Messages, 0).json(Api::Messages);
     }
     let block = match &output.tool {
         None => json!({"type": "text", "text": ""}),
@@ -45,7 +46,6 @@ pub(super) fn events(turn: &Turn<'_>) -> Vec<Event> {
     let delta = json!({"stop_reason": stop_reason(turn), "stop_sequence": null});
     let mut end = json!({"type": "message_delta", "delta": delta});
     turn.tell_usage(&mut end, json!({"output_tokens": output.pieces.len()}));
-    let usage = output.usage.is_sound().then(|| turn.tokens(Api::Messages));
     events.extend([
         Event::typed(&json!({"type": "content_block_stop", "index": 0})),
         Event::typed(&end).usage(usage),

@@ -111,20 +111,20 @@ impl Turn<'_> {
         };
         let tokens = self.tokens(api);
         if api != Api::CountTokens {
-            self.tell_usage(&mut body, tokens.told(api));
+            self.tell_usage(&mut body, tokens.json(api));
         }
         Event {
             bytes: body.to_string().into(),
             tokens: tokens.completion,
-            usage: self.output.usage.is_sound().then_some(tokens),
+            usage: self.true_usage(api),
         }
     }
 
     /// The answer as a stream; `None` where the API has none.
     pub fn events(&self, api: Api) -> Option<Vec<Event>> {
         match api {
-            Api::Chat => Some(openai::events(self, api, &chat::SHAPE)),
-            Api::Completions => Some(openai::events(self, api, &completions::SHAPE)),
+            Api::Chat => Some(openai::events(self, &chat::SHAPE)),
+            Api::Completions => Some(openai::events(self, &completions::SHAPE)),
             Api::Responses => Some(responses::events(self)),
             Api::Messages => Some(messages::events(self)),
             Api::Embeddings | Api::CountTokens => None,
@@ -146,8 +146,14 @@ impl Turn<'_> {
             prompt: self.output.prompt_tokens,
             completion: (pieces * answers) as u64,
             cached: self.output.cached_tokens,
-            reasoning: self.output.reasoning_tokens,
+            reasoning: 0,
         }
+    }
+
+    /// The usage that is reported in the end, if it is true.
+    fn true_usage(&self, api: Api) -> Option<Tokens> {
+        let is_true = !matches!(self.output.usage, UsageShape::Absent | UsageShape::Odd(_));
+        is_true.then(|| self.tokens(api))
     }
 
     /// Puts usage where it belongs, right or as ordered.

@@ -7,6 +7,7 @@ use crate::{Tokens, UsageShape};
 
 /// How the two differ.
 pub(super) struct Shape {
+    pub(super) api: Api,
     pub(super) prefix: &'static str,
     pub(super) object: &'static str,
     pub(super) chunk: &'static str,
@@ -21,15 +22,17 @@ pub(super) fn plain(turn: &Turn<'_>, shape: &Shape) -> Value {
     envelope(turn, shape, shape.object, choices.collect())
 }
 
-pub(super) fn events(turn: &Turn<'_>, api: Api, shape: &Shape) -> Vec<Event> {
+pub(super) fn events(turn: &Turn<'_>, shape: &Shape) -> Vec<Event> {
+    let api = shape.api;
     let choices = turn.ask.choices;
     let told = &turn.output.usage;
     let chunk = |choices: Vec<Value>, usage: Option<Tokens>| {
         let mut chunk = envelope(turn, shape, shape.chunk, choices);
         if let Some(tokens) = usage {
-            chunk["usage"] = tokens.told(api);
+            turn.tell_usage(&mut chunk, tokens.json(api));
         }
-        Event::data(&chunk).usage(usage)
+        let is_true = turn.true_usage(api).is_some();
+        Event::data(&chunk).usage(usage.filter(|_| is_true))
     };
     let mut events = Vec::new();
     for at in 0..turn.output.pieces.len() {
@@ -48,16 +51,16 @@ pub(super) fn events(turn: &Turn<'_>, api: Api, shape: &Shape) -> Vec<Event> {
         events.push(chunk(vec![end], with_finish.then_some(right)));
     }
     let usage = |tokens: Tokens| chunk(Vec::new(), Some(tokens));
-    match told {
-        UsageShape::AsAsked if turn.ask.include_usage => events.push(usage(right)),
-        UsageShape::Always => events.push(usage(right)),
-        UsageShape::Twice => events.extend([usage(turn.tokens_after(api, 1)), usage(right)]),
-        UsageShape::Odd(odd) => {
-            let mut chunk = envelope(turn, shape, shape.chunk, Vec::new());
-            chunk["usage"] = odd.clone();
-            events.push(Event::data(&chunk));
-        }
-        _ => {}
+    if *told == UsageShape::Twice {
+        events.push(usage(turn.tokens_after(api, 1)));
+    }
+    let has_own_chunk = match told {
+        UsageShape::AsAsked => turn.ask.include_usage,
+        UsageShape::Always | UsageShape::Twice | UsageShape::Odd(_) => true,
+        _ => false,
+    };
+    if has_own_chunk {
+        events.push(usage(right));
     }
     events.push(Event::done());
     if *told == UsageShape::AfterDone {

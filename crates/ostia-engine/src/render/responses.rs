@@ -20,8 +20,8 @@ pub(super) fn plain(turn: &Turn<'_>) -> Value {
 pub(super) fn events(turn: &Turn<'_>) -> Vec<Event> {
     let begun = envelope(turn);
     let mut whole = plain(turn);
-    let usage = turn.tokens(Api::Responses);
-    turn.tell_usage(&mut whole, usage.told(Api::Responses));
+    let usage = turn.tokens(Api::Responses).json(Api::Responses);
+    turn.tell_usage(&mut whole, usage);
     let status = whole["status"].as_str().unwrap_or("completed");
     let last = format!("response.{status}");
     let first = [
@@ -40,7 +40,7 @@ pub(super) fn events(turn: &Turn<'_>) -> Vec<Event> {
     let all = first.into_iter().chain(middle).chain(end);
     let mut events: Vec<Event> = all.enumerate().map(numbered).collect();
     if let Some(last) = events.last_mut() {
-        last.usage = turn.output.usage.is_sound().then_some(usage);
+        last.usage = turn.true_usage(Api::Responses);
     }
     events
 }
