@@ -26,35 +26,37 @@ pub enum Fault {
 
 /// The body that goes with a status, as engines write them.
 pub(crate) fn body_of(status: StatusCode) -> Value {
-    let openai = |message: &str, kind: &str, code: Value| json!({"error": {"message": message, "type": kind, "param": null, "code": code}});
-    match status.as_u16() {
-        400 => openai(
-            "This model's maximum context length is 8 tokens. Please reduce the length of the messages.",
+    let (kind, code, message) = match status.as_u16() {
+        422 => {
+            let missing =
+                json!({"loc": ["body", "messages"], "msg": "field required", "type": "missing"});
+            return json!({"detail": [missing]});
+        }
+        400 => (
             "BadRequestError",
             json!("context_length_exceeded"),
+            "This model's maximum context length is 8 tokens. Please reduce the length of the messages.",
         ),
-        404 => openai(
-            "The model does not exist.",
+        404 => (
             "NotFoundError",
             json!("model_not_found"),
+            "The model does not exist.",
         ),
-        422 => {
-            json!({"detail": [{"loc": ["body", "messages"], "msg": "field required", "type": "missing"}]})
-        }
-        429 => openai(
-            "Too many requests. Please try again in two seconds.",
+        429 => (
             "rate_limit_error",
             json!("rate_limit_exceeded"),
+            "Too many requests. Please try again in two seconds.",
         ),
-        503 => openai(
-            "The engine is overloaded.",
+        503 => (
             "ServiceUnavailableError",
             json!(503),
+            "The engine is overloaded.",
         ),
-        _ => openai(
-            "Internal error at /opt/engine/worker.py:42",
+        other => (
             "InternalServerError",
-            json!(status.as_u16()),
+            json!(other),
+            "Internal error at /opt/engine/worker.py:42",
         ),
-    }
+    };
+    json!({"error": {"message": message, "type": kind, "param": null, "code": code}})
 }
