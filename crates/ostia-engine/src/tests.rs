@@ -1,22 +1,49 @@
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ostia_core::SystemClock;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
 
-use super::{Demo, MODELS, Pace, write_site};
-use crate::config::{Environment, Sources, load};
-use crate::fleet::Fleet;
+use super::*;
 
-async fn demo() -> Demo {
-    Demo::start(Pace::NONE, Arc::new(SystemClock))
-        .await
-        .unwrap()
+const MODELS: [(&str, Fault); 5] = [
+    ("demo", Fault::None),
+    ("limited", Fault::Status(429)),
+    ("failing", Fault::Status(500)),
+    ("broken", Fault::Broken),
+    ("error-in-stream", Fault::ErrorInStream),
+];
+
+/// At work until it is dropped.
+struct Running {
+    address: SocketAddr,
+    _server: JoinSet<()>,
+}
+
+async fn run<F: Future<Output = ()> + Send + 'static>(
+    serving: impl FnOnce(TcpListener) -> F,
+) -> Running {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut server = JoinSet::new();
+    server.spawn(serving(listener));
+    Running {
+        address,
+        _server: server,
+    }
+}
+
+async fn demo() -> Running {
+    let engine = Engine::new(MODELS, Pace::NONE, Arc::new(SystemClock));
+    run(|listener| engine.serve(listener)).await
 }
 
 /// The whole answer, head and body, as text.
-async fn post(demo: &Demo, api: &str, body: &Value) -> String {
+async fn post(demo: &Running, api: &str, body: &Value) -> String {
     let mut socket = TcpStream::connect(demo.address).await.unwrap();
     let body = body.to_string();
     let request = format!(
@@ -30,7 +57,7 @@ async fn post(demo: &Demo, api: &str, body: &Value) -> String {
     String::from_utf8(text).unwrap()
 }
 
-async fn json(demo: &Demo, api: &str, body: Value) -> Value {
+async fn json(demo: &Running, api: &str, body: Value) -> Value {
     let answer = post(demo, api, &body).await;
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
     assert!(head.starts_with("HTTP/1.1 200"), "{answer}");
@@ -44,20 +71,6 @@ fn chat(more: Value) -> Value {
         body[key] = value.clone();
     }
     body
-}
-
-#[tokio::test]
-async fn the_site_loads_without_a_word() {
-    let demo = demo().await;
-    let folder = tempfile::tempdir().unwrap();
-    let sources = Sources {
-        config: Some(write_site(&demo, folder.path()).unwrap()),
-        environment: Environment::default(),
-        ..Sources::default()
-    };
-    let loaded = load(&sources, &Fleet::default());
-    assert!(loaded.problems.is_empty(), "{:?}", loaded.problems);
-    assert_eq!(loaded.catalog.deployments().len(), MODELS.len());
 }
 
 #[tokio::test]
@@ -230,20 +243,111 @@ async fn faults_come_by_the_models_name() {
         post(&demo, "chat/completions", &body).await
     };
     assert!(ask("nobody", false).await.starts_with("HTTP/1.1 404"));
-    let limited = ask("demo-rate-limited", true).await;
+    let limited = ask("limited", true).await;
     assert!(limited.starts_with("HTTP/1.1 429") && limited.contains("retry-after: 2"));
-    assert!(
-        ask("demo-error-500", false)
-            .await
-            .starts_with("HTTP/1.1 500")
-    );
-    let broken = ask("demo-broken-stream", true).await;
+    assert!(ask("failing", false).await.starts_with("HTTP/1.1 500"));
+    let broken = ask("broken", true).await;
     assert!(
         broken.contains("data: {") && !broken.contains("[DONE]") && !broken.ends_with("0\r\n\r\n")
     );
+    assert!(ask("error-in-stream", true).await.contains(r#""error":{"#));
+}
+
+fn said(pieces: usize) -> Output {
+    Output {
+        pieces: (0..pieces).map(|n| format!("t{n} ")).collect(),
+        prompt_tokens: 9,
+        cached_tokens: 2,
+        ..Output::default()
+    }
+}
+
+async fn fixed() -> Running {
+    let fixed = Arc::new(Fixed::new("m", &said(3), &said(64), Duration::ZERO));
+    let answer = move |request| {
+        let fixed = Arc::clone(&fixed);
+        async move { Ok::<_, std::io::Error>(fixed.answer(request).await.0) }
+    };
+    run(|listener| serve(listener, answer)).await
+}
+
+#[tokio::test]
+async fn fixed_answers_are_whole_in_every_dialect() {
+    let fixed = fixed().await;
+    for api in ["chat/completions", "completions", "responses", "messages"] {
+        for usage in [false, true] {
+            let ask = json!({"stream": true, "stream_options": {"include_usage": usage}});
+            let stream = post(&fixed, api, &ask).await;
+            let tokens: Vec<_> = (0..64)
+                .map(|n| stream.find(&format!("\"t{n} \"")))
+                .collect();
+            assert!(
+                tokens.iter().all(Option::is_some) && tokens.is_sorted(),
+                "{api}: {stream}"
+            );
+            // A chunk each, and so a write each.
+            assert!(
+                stream.matches("\r\ndata: ").count() + stream.matches("\r\nevent: ").count() >= 66
+            );
+            assert!(stream.ends_with("\r\n0\r\n\r\n"));
+            if api.ends_with("completions") {
+                assert_eq!(stream.contains("\"completion_tokens\":64"), usage, "{api}");
+                assert_eq!(stream.matches("[DONE]").count(), 1);
+            }
+        }
+        let plain = json(&fixed, api, json!({"model": "any"})).await;
+        let usage = plain["usage"].as_object().unwrap();
+        assert!(usage.values().any(|count| count == 3), "{api}: {plain}");
+        assert!(plain.to_string().contains("t0 t1 t2 "));
+    }
+    let vectors = json(&fixed, "embeddings", json!({"stream": true})).await;
+    assert_eq!(vectors["usage"]["total_tokens"], 9);
     assert!(
-        ask("demo-error-in-stream", true)
+        post(&fixed, "elsewhere", &json!({}))
             .await
-            .contains(r#""error":{"#)
+            .starts_with("HTTP/1.1 404")
     );
+}
+
+/// The flags of a large body are found at either of its ends.
+#[tokio::test]
+async fn fixed_answers_read_over_a_long_prompt() {
+    let fixed = fixed().await;
+    let long = "x".repeat(1 << 20);
+    for body in [
+        json!({"stream": true, "input": long}),
+        json!({"input": long, "stream": true}),
+    ] {
+        let answer = post(&fixed, "chat/completions", &body).await;
+        assert!(answer.contains("text/event-stream"));
+    }
+}
+
+#[tokio::test]
+async fn what_breaks_ends_without_its_end() {
+    let demo = demo().await;
+    for stream in [false, true] {
+        let body = chat(json!({"model": "broken", "stream": stream}));
+        let answer = post(&demo, "chat/completions", &body).await;
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        assert!(
+            answer.contains('{') && !answer.ends_with("0\r\n\r\n"),
+            "{answer}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn models_are_listed() {
+    let engine = demo().await;
+    for server in [&engine, &fixed().await] {
+        let mut socket = TcpStream::connect(server.address).await.unwrap();
+        let request = "GET /v1/models HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n";
+        socket.write_all(request.as_bytes()).await.unwrap();
+        let mut text = String::new();
+        socket.read_to_string(&mut text).await.unwrap();
+        let (_, body) = text.split_once("\r\n\r\n").unwrap();
+        let list: Value = serde_json::from_str(body).unwrap();
+        assert!(list["data"][0]["id"].is_string(), "{list}");
+    }
 }

@@ -4,11 +4,13 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use super::ask::Ask;
+use super::Turn;
 
 const DIMENSIONS: u64 = 64;
 
-pub(super) fn plain(ask: &Ask) -> Value {
+/// Without usage.
+pub(super) fn plain(turn: &Turn<'_>) -> Value {
+    let ask = turn.ask;
     let input = &ask.body["input"];
     let single = [input.clone()];
     let inputs: &[Value] = match input {
@@ -30,10 +32,7 @@ pub(super) fn plain(ask: &Ask) -> Value {
             json!({"object": "embedding", "index": index, "embedding": embedding})
         })
         .collect();
-    json!({
-        "object": "list", "data": data, "model": ask.model,
-        "usage": {"prompt_tokens": ask.prompt_tokens, "total_tokens": ask.prompt_tokens},
-    })
+    json!({"object": "list", "data": data, "model": ask.model})
 }
 
 /// Little-endian floats, as OpenAI's clients read them.

@@ -3,28 +3,30 @@ use serde_json::Value;
 /// Nobody waits for more.
 const MOST_TOKENS: u64 = 100_000;
 const MOST_CHOICES: u64 = 16;
+const MOST_PROMPTS: usize = 64;
 
 /// What a request asks for, in whichever dialect.
 #[derive(Debug, Clone)]
-pub(super) struct Ask {
-    pub(super) model: String,
-    pub(super) stream: bool,
-    pub(super) include_usage: bool,
-    pub(super) most_tokens: Option<usize>,
-    pub(super) choices: usize,
-    pub(super) logprobs: Option<usize>,
+pub struct Ask {
+    pub model: String,
+    pub stream: bool,
+    pub(crate) include_usage: bool,
+    pub(crate) most_tokens: Option<usize>,
+    /// Answers that are wanted: each prompt of `completions` is answered `n` times.
+    pub(crate) choices: usize,
+    pub(crate) logprobs: Option<usize>,
     /// The last thing that somebody said.
-    pub(super) last_text: String,
-    pub(super) prompt_tokens: usize,
+    pub(crate) last_text: String,
+    pub(crate) prompt_tokens: u64,
     /// The tool to call, and the schema of its arguments.
-    pub(super) tool: Option<(String, Value)>,
+    pub(crate) tool: Option<(String, Value)>,
     /// What the answer must look like.
-    pub(super) schema: Option<Value>,
-    pub(super) body: Value,
+    pub(crate) schema: Option<Value>,
+    pub body: Value,
 }
 
 impl Ask {
-    pub(super) fn read(body: Value) -> Self {
+    pub fn read(body: Value) -> Self {
         let number = |key: &str| body[key].as_u64();
         let most_tokens = number("max_completion_tokens")
             .or(number("max_tokens"))
@@ -33,16 +35,16 @@ impl Ask {
         for key in ["system", "instructions", "messages", "prompt", "input"] {
             collect(&body[key], &mut texts);
         }
-        let prompt_tokens = texts.iter().map(|text| count(text)).sum::<usize>().max(1);
+        let words: usize = texts.iter().map(|text| count(text)).sum();
         let last_text = texts.pop().unwrap_or_default();
         Self {
             model: body["model"].as_str().unwrap_or_default().to_owned(),
             stream: body["stream"] == true,
             include_usage: body["stream_options"]["include_usage"] == true,
             most_tokens: most_tokens.map(|most| most.min(MOST_TOKENS) as usize),
-            choices: number("n").unwrap_or(1).clamp(1, MOST_CHOICES) as usize,
+            choices: prompts(&body) * number("n").unwrap_or(1).clamp(1, MOST_CHOICES) as usize,
             logprobs: logprobs(&body),
-            prompt_tokens,
+            prompt_tokens: words.max(1) as u64,
             tool: tool(&body, &last_text),
             last_text,
             schema: schema(&body),
@@ -52,7 +54,7 @@ impl Ask {
 }
 
 /// Tokens of a text: its words.
-pub(super) fn count(text: &str) -> usize {
+fn count(text: &str) -> usize {
     text.split_whitespace().count()
 }
 
@@ -70,6 +72,15 @@ fn collect(value: &Value, texts: &mut Vec<String>) {
             }
         }
         _ => {}
+    }
+}
+
+fn prompts(body: &Value) -> usize {
+    match &body["prompt"] {
+        Value::Array(prompts) if prompts.iter().all(|prompt| !prompt.is_number()) => {
+            prompts.len().clamp(1, MOST_PROMPTS)
+        }
+        _ => 1,
     }
 }
 

@@ -1,7 +1,7 @@
 use serde_json::{Value, json};
 
-use super::ask::Ask;
-use super::schema::smallest;
+use crate::schema::smallest;
+use crate::{Ask, UsageShape};
 
 /// Characters of JSON that count as a token.
 const JSON_TOKEN: usize = 4;
@@ -10,25 +10,29 @@ const QUOTED_WORDS: usize = 12;
 /// Of a word; what is one word may be a megabyte of base64, and an answer may be asked for a thousand times.
 const QUOTED_LETTERS: usize = 200;
 
-/// What the simulated model says: one piece a token.
-#[derive(Debug, Clone)]
-pub(super) struct Output {
-    pub(super) pieces: Vec<String>,
+/// What a model says: one piece a token.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Output {
+    pub pieces: Vec<String>,
     /// The pieces are the arguments of a call of this tool.
-    pub(super) tool: Option<String>,
-    pub(super) end: End,
-    pub(super) prompt_tokens: usize,
+    pub tool: Option<String>,
+    pub end: End,
+    pub prompt_tokens: u64,
+    pub cached_tokens: u64,
+    pub usage: UsageShape,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum End {
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum End {
+    #[default]
     Stop,
     Length,
     Tool,
 }
 
 impl Output {
-    pub(super) fn of(ask: &Ask) -> Self {
+    /// What the simulated model finds to say.
+    pub fn of(ask: &Ask) -> Self {
         let (mut pieces, tool) = match (&ask.tool, &ask.schema) {
             (Some((name, schema)), _) => (json_pieces(&arguments(schema)), Some(name.clone())),
             (None, Some(schema)) => (json_pieces(&smallest(schema)), None),
@@ -46,28 +50,12 @@ impl Output {
             tool,
             end,
             prompt_tokens: ask.prompt_tokens,
+            ..Self::default()
         }
     }
 
-    pub(super) fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         self.pieces.concat()
-    }
-
-    /// Counts for so many choices.
-    pub(super) fn completion_tokens(&self, choices: usize) -> usize {
-        self.pieces.len() * choices
-    }
-
-    /// OpenAI's usage object.
-    pub(super) fn usage(&self, choices: usize) -> Value {
-        let completion = self.completion_tokens(choices);
-        json!({
-            "prompt_tokens": self.prompt_tokens,
-            "completion_tokens": completion,
-            "total_tokens": self.prompt_tokens + completion,
-            "prompt_tokens_details": {"cached_tokens": 0},
-            "completion_tokens_details": {"reasoning_tokens": 0},
-        })
     }
 }
 

@@ -10,7 +10,7 @@ const DEEPEST: usize = 16;
 const MOST_VALUES: usize = 10_000;
 
 /// `null` for what it does not understand.
-pub(super) fn smallest(schema: &Value) -> Value {
+pub(crate) fn smallest(schema: &Value) -> Value {
     value(schema, schema, 0, &Cell::new(0))
 }
 
