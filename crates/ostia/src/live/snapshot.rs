@@ -3,19 +3,17 @@ use std::sync::Arc;
 
 use super::{Notices, Workbench};
 use crate::authorize::{Denied, may_see};
-use crate::backend::{self, Adapters};
+use crate::backend::{self, Backends};
 use crate::catalog::{Catalog, Cluster, Deployment, Target};
 use crate::cluster::{self, Clusters};
 use crate::identify::Principal;
 use crate::script::Scripts;
 use crate::upstream::Ask;
-use crate::upstream::Upstreams;
 
 /// Everything that one reading of the files gives. Replaced whole; a request keeps the one it began with.
 pub struct Snapshot {
     pub catalog: Catalog,
-    pub adapters: Adapters,
-    pub upstreams: Upstreams,
+    pub backends: Backends,
     pub clusters: Clusters,
     pub notices: Notices,
 }
@@ -35,12 +33,7 @@ impl Snapshot {
             cache,
             live_notices,
         } = bench;
-        let upstreams = Upstreams::build(&catalog, clients);
         let scripts = Scripts::default();
-        let ask_backend = |deployment: &Deployment| {
-            let client = upstreams.client(deployment.index)?;
-            Some(Arc::clone(client) as Arc<dyn Ask>)
-        };
         let ask = |target: &Target| match clients.client(target) {
             Ok(client) => Some(client as Arc<dyn Ask>),
             Err(error) => {
@@ -48,15 +41,16 @@ impl Snapshot {
                 None
             }
         };
-        let adapters = Adapters::build(
+        let backends = Backends::build(
             &catalog,
             &backend::Workshop {
-                registered: &registry.endpoints,
+                registry: &registry.backends,
                 scripts: &scripts,
                 cache,
-                ask: &ask_backend,
+                clients,
             },
         );
+        let ask_backend = |deployment: &Deployment| backends.client(deployment);
         let clusters = Clusters::build(
             &catalog,
             &cluster::Workshop {
@@ -70,10 +64,9 @@ impl Snapshot {
             earlier.map(|earlier| &earlier.clusters),
         );
         Self {
-            adapters,
             clusters,
             notices: Notices::new(maintenance, Arc::clone(live_notices)),
-            upstreams,
+            backends,
             catalog,
         }
     }

@@ -13,7 +13,7 @@ use ostia_core::{Standing, UserLimits};
 use crate::account::{Visit, close_refused, moved_to};
 use crate::admit::{Admission, admit};
 use crate::authorize::{Wanted, authorize};
-use crate::backend::adapt;
+use crate::backend;
 use crate::dialect::Api;
 use crate::errors::limit_headers;
 use crate::gateway::Gateway;
@@ -21,12 +21,11 @@ use crate::identify::Principal;
 use crate::listen::Inbound;
 use crate::live::Snapshot;
 use crate::rank::rank;
-use crate::read::{Call, read};
+use crate::read::{Call, read, session};
 use crate::refusal::Refusal;
 use crate::relay::{self, ClientBody, InFlight};
 use crate::resolve::resolve;
 use crate::routes::Address;
-use crate::upstream;
 
 /// Answers an inference request of a caller who has signed in.
 ///
@@ -75,7 +74,11 @@ async fn enter(
     visit: &mut Visit,
 ) -> Result<(Call, Admission), Refusal> {
     let limits = &gateway.settings().limits;
-    let call = read(
+    let session = session(
+        &inbound.head.headers,
+        &gateway.settings().routing.session_headers,
+    )?;
+    let mut call = read(
         &inbound.head.headers,
         &mut inbound.body,
         Api::parse(address.api),
@@ -83,6 +86,7 @@ async fn enter(
         gateway.body_budget(),
     )
     .await?;
+    call.session = session;
     visit.learn(&call);
     let pool = resolve(&snapshot.catalog, address, &call.model);
     let permit = authorize(principal, pool, &snapshot.notices).map_err(|denied| {
@@ -133,34 +137,23 @@ async fn dispatch(
         call,
     } = request;
     gateway.retries().earn();
-    let adapters = &snapshot.adapters;
-    let (answer, promise) = loop {
-        receipt.tell(adapters.observer(admission.deployment()));
-        let adapted = adapt(
-            adapters,
-            &admission,
-            principal,
-            call,
-            inbound.id,
-            &inbound.head.headers,
-        );
-        let outgoing = match adapted.await {
-            Ok(outgoing) => outgoing,
-            Err(error) => {
-                let refusal = Refusal::from(error).at(&admission.deployment().slug);
-                return Err(close_refused(receipt, refusal));
-            }
-        };
-        let promise = outgoing.promise();
-        admission.dispatched();
-        let sent = upstream::send(&snapshot.upstreams, &admission, &mut receipt, outgoing);
-        let failure = match sent.await {
-            Ok(answer) => break (answer, promise),
+    let request = backend::Request {
+        principal,
+        call,
+        id: inbound.id,
+        headers: &inbound.head.headers,
+    };
+    let answer = loop {
+        let called = snapshot
+            .backends
+            .call(&mut admission, &mut receipt, request);
+        let failure = match called.await {
+            Ok(answer) => break answer,
             Err(failure) => failure,
         };
         let slug = Arc::clone(&admission.deployment().slug);
         let now = gateway.clock().unix_micros();
-        let next = admission.next(failure.retry_safe, gateway.retries(), now);
+        let next = admission.next(failure.retry_safe(), gateway.retries(), now);
         match next.await {
             Some(next) => {
                 moved_to(&mut receipt, &next);
@@ -173,8 +166,7 @@ async fn dispatch(
             }
         }
     };
-    adapters.answered(admission.deployment(), principal, &answer.head);
-    let context = gateway.relay_context(inbound, call, &admission, &promise);
+    let context = gateway.relay_context(inbound, call, &admission, &answer.promise);
     let slug = Arc::clone(&admission.deployment().slug);
     relay::begin(answer, InFlight::new(receipt, admission), context)
         .await
