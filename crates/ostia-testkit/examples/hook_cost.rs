@@ -23,7 +23,7 @@ use http::HeaderMap;
 use http_body_util::Full;
 use ostia::admit::{Admission, LocalLimiter, admit};
 use ostia::authorize::authorize;
-use ostia::backend::{AdapterError, EndpointAdapter, RequestContext, adapt};
+use ostia::backend::{AdapterError, EndpointAdapter, Request, RequestContext};
 use ostia::boot::Builder;
 use ostia::config::Sources;
 use ostia::dialect::Api;
@@ -138,16 +138,14 @@ async fn alone() -> Rounds {
         for ((admission, call), cost) in cases.iter().zip(&mut costs) {
             let before = cpu_micros();
             for _ in 0..ALONE.1 {
-                adapt(
-                    &snapshot.adapters,
-                    admission,
-                    &principal,
+                let request = Request {
+                    principal: &principal,
                     call,
                     id,
-                    &headers,
-                )
-                .await
-                .expect("a request");
+                    headers: &headers,
+                };
+                let prepared = snapshot.backends.prepare(admission, request);
+                prepared.await.expect("a request");
             }
             *cost = (cpu_micros() - before) / ALONE.1 as f64;
         }

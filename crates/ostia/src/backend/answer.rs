@@ -5,6 +5,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode, response};
 use http_body::{Body, Frame, SizeHint};
+use http_body_util::{BodyExt, Full};
 use ostia_core::Phase;
 
 use super::AdapterError;
@@ -39,6 +40,11 @@ pub enum AnswerBody {
 }
 
 impl AnswerBody {
+    /// All of it at once.
+    pub fn whole(bytes: impl Into<Bytes>) -> Self {
+        Self::new(Full::new(bytes.into()).map_err(|never| match never {}))
+    }
+
     /// The body of a backend that is called some other way. A panic in it breaks this answer and no other.
     pub fn new(body: impl Body<Data = Bytes, Error = BodyError> + Send + 'static) -> Self {
         Self::Other(Box::pin(body))

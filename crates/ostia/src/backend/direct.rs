@@ -1,5 +1,5 @@
+use async_trait::async_trait;
 use http::Response;
-use ostia_core::BoxFuture;
 
 use super::{AnswerBody, Backend, Entry, Exchange, Failure};
 
@@ -10,16 +10,14 @@ use super::{AnswerBody, Backend, Entry, Exchange, Failure};
 #[derive(Debug, Default, Clone, Copy)]
 pub struct DirectApi;
 
+#[async_trait]
 impl Backend for DirectApi {
     fn open(_: &mut Entry<'_>) -> Option<Self> {
         Some(Self)
     }
 
     /// The registry's own is called without this box.
-    fn call<'a>(
-        &'a self,
-        exchange: Exchange<'a>,
-    ) -> BoxFuture<'a, Result<Response<AnswerBody>, Failure>> {
-        Box::pin(exchange.direct())
+    async fn call(&self, exchange: Exchange<'_>) -> Result<Response<AnswerBody>, Failure> {
+        exchange.direct().await
     }
 }

@@ -26,7 +26,8 @@ mod registry;
 mod response;
 mod script;
 
-use ostia_core::BoxFuture;
+use async_trait::async_trait;
+use http::Response;
 
 pub use answer::{Answer, AnswerBody, Failure};
 pub use backends::{Backends, Request, Workshop};
@@ -43,6 +44,7 @@ pub use response::ResponseContext;
 pub(crate) use script::{faults as script_faults, in_time, reply_to_dynamic};
 
 /// What answers for an endpoint.
+#[async_trait]
 pub trait Backend: Send + Sync + 'static {
     /// Makes one of an endpoint's entry, whose whole `config` it sees. Mistakes in the keys that are its own go to
     /// [`Entry::error`], which tells them with their place. `None` only after an error.
@@ -54,8 +56,5 @@ pub trait Backend: Send + Sync + 'static {
 
     /// Gets the answer to one request. Dropping what this gives, or the answer's body, must end the work: the client
     /// has gone away then.
-    fn call<'a>(
-        &'a self,
-        exchange: Exchange<'a>,
-    ) -> BoxFuture<'a, Result<http::Response<AnswerBody>, Failure>>;
+    async fn call(&self, exchange: Exchange<'_>) -> Result<Response<AnswerBody>, Failure>;
 }

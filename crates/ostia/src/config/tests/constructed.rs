@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use ostia_core::BoxFuture;
+use async_trait::async_trait;
+use http::Response;
 
 use super::{Folder, assert_problem};
 use crate::backend::{AnswerBody, Backend, EndpointAdapter, Entry, Exchange, Failure, Registry};
@@ -11,6 +12,7 @@ use crate::catalog::{HooksName, Serving};
 /// Reads `config.echo`.
 struct Echo;
 
+#[async_trait]
 impl Backend for Echo {
     fn open(entry: &mut Entry<'_>) -> Option<Self> {
         entry.only("/echo", &["words", "a/b"]);
@@ -21,11 +23,8 @@ impl Backend for Echo {
         words.map(|_| Self)
     }
 
-    fn call<'a>(
-        &'a self,
-        exchange: Exchange<'a>,
-    ) -> BoxFuture<'a, Result<http::Response<AnswerBody>, Failure>> {
-        Box::pin(exchange.direct())
+    async fn call(&self, exchange: Exchange<'_>) -> Result<Response<AnswerBody>, Failure> {
+        exchange.direct().await
     }
 }
 
