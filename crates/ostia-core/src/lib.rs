@@ -19,8 +19,8 @@ pub use identity::Identity;
 pub use ids::RequestId;
 pub use ledger::{LedgerRow, Outcome, Phase, Usage, UsageSource};
 pub use limiter::{
-    Ask, Candidate, Cost, Denial, DenialReason, EndpointHold, Grant, Level, Limiter, Reserving,
-    Standing, UserHold, UserLimits,
+    Ask, Claim, Cost, Denial, Grant, Hold, Level, Limiter, Measure, Reserving, Return, Scope,
+    Standing, Subject, Taken,
 };
 pub use percent::percent_decode;
 pub use receipt::{Facts, Journal, JournalFull, Observer, Opening, Receipt, Slot};

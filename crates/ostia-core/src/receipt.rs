@@ -152,6 +152,16 @@ impl Receipt {
         self.witness = witness;
     }
 
+    pub fn usage(&self) -> Usage {
+        self.facts.usage
+    }
+
+    /// What the client is told instead of an answer.
+    pub fn refused(&mut self, http_status: u16, code: Cow<'static, str>) {
+        self.facts.http_status = http_status;
+        self.facts.error_code = code;
+    }
+
     pub fn is_closed(&self) -> bool {
         self.slot.is_none()
     }

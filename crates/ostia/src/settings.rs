@@ -10,7 +10,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use ostia_core::Secret;
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
     pub server: Server,
     pub fixtures: Fixtures,
@@ -35,7 +35,7 @@ pub enum ListenAddress {
     Unix(PathBuf),
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Server {
     pub listen: ListenAddress,
     pub admin_listen: ListenAddress,
@@ -56,13 +56,13 @@ pub struct Server {
     pub state_dir: PathBuf,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Fixtures {
     pub clusters: PathBuf,
     pub endpoints: PathBuf,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct CatalogSettings {
     /// `match = "slug"`: after an exact miss, look up the slug of the lower-cased name.
     pub match_slug: bool,
@@ -71,7 +71,7 @@ pub struct CatalogSettings {
     pub aliases: BTreeMap<String, String>,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct MaintenanceSource {
     pub url: String,
     pub field: String,
@@ -79,7 +79,7 @@ pub struct MaintenanceSource {
     pub interval: Duration,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct StoreSettings {
     /// `sqlite://PATH` (absolute by now) or `postgres://...`; a password may be in it.
     pub url: Secret<String>,
@@ -94,7 +94,7 @@ pub enum Provider {
     None,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Auth {
     /// Never empty; `None` stands alone.
     pub providers: Vec<Provider>,
@@ -103,7 +103,7 @@ pub struct Auth {
     pub oidc: Oidc,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Globus {
     pub client_id: String,
     pub client_secret: Secret<String>,
@@ -118,7 +118,7 @@ pub struct Globus {
     pub groups_ttl: Duration,
 }
 
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Introspection {
     pub url: String,
     pub client_id: String,
@@ -129,14 +129,14 @@ pub struct Introspection {
     pub claims: BTreeMap<String, String>,
 }
 
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Oidc {
     pub issuer: String,
     pub audience: String,
     pub claims: BTreeMap<String, String>,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Limits {
     pub requests_per_second_per_user: u32,
     pub max_in_flight_per_user: u32,
@@ -147,13 +147,13 @@ pub struct Limits {
     pub shared: Option<Secret<String>>,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Routing {
     pub session_headers: Vec<http::HeaderName>,
 }
 
 /// `None`: off.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Upstream {
     pub connect_timeout: Option<Duration>,
     pub response_header_timeout: Option<Duration>,
@@ -164,14 +164,33 @@ pub struct Upstream {
     pub retry_budget_percent: u32,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct JournalSettings {
     /// How often segments are synced to disk; `None`: left to the kernel.
     pub fsync: Option<Duration>,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Telemetry {
     pub otlp_endpoint: String,
     pub log_prompts: bool,
+}
+
+impl Settings {
+    /// What differs from `other` and cannot change while the process runs, by its keys.
+    pub fn needs_restart(&self, other: &Self) -> Vec<&'static str> {
+        let (here, there) = (&self.server, &other.server);
+        let differs = [
+            ("server.listen", here.listen != there.listen),
+            (
+                "server.admin_listen",
+                here.admin_listen != there.admin_listen,
+            ),
+            ("server.state_dir", here.state_dir != there.state_dir),
+            ("store", self.store != other.store),
+            ("journal", self.journal != other.journal),
+        ];
+        let differing = differs.into_iter().filter(|(_, differs)| *differs);
+        differing.map(|(key, _)| key).collect()
+    }
 }

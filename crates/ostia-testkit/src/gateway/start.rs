@@ -71,10 +71,17 @@ impl Subject for InProcess {
     }
 
     fn held(&self) -> Vec<String> {
-        match self.limiter.in_flight() {
-            0 => Vec::new(),
-            held => vec![format!("{held} of the limiter's slots")],
-        }
+        let gateway = self.running.gateway();
+        let states = gateway.fleet().all();
+        let in_flight = states.iter().map(|state| u64::from(state.in_flight()));
+        let counts = [
+            (self.limiter.in_flight(), "of the limiter's slots"),
+            (in_flight.sum(), "places on endpoints"),
+            (gateway.admitter().waiting() as u64, "waiters"),
+        ];
+        let held = counts.iter().filter(|(count, _)| *count != 0);
+        held.map(|(count, what)| format!("{count} {what}"))
+            .collect()
     }
 
     fn log(&self) -> Vec<u8> {

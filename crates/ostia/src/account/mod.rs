@@ -28,4 +28,4 @@ mod tests;
 
 pub use ledger::{Ledger, Stats};
 pub use options::{LedgerError, Options};
-pub use visit::{Books, Visit, close_refused, moved_to};
+pub use visit::{Books, Visit};

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use ostia_core::{Clock, Facts, Journal, JournalFull, Observer, Opening, Outcome, Phase, Receipt};
 
-use crate::admit::Admission;
+use crate::admit::{Admission, Attempt};
 use crate::authorize::Permit;
 use crate::identify::Principal;
 use crate::listen::Inbound;
@@ -103,7 +103,7 @@ impl Visit {
     }
 
     /// Writes the `started` record: from here on the request may reach a backend.
-    pub fn open(mut self, admission: &Admission) -> Result<Receipt, JournalFull> {
+    pub fn open(mut self, admission: Admission) -> Result<Attempt, JournalFull> {
         let deployment = admission.deployment();
         let Some(mut opening) = self.opening.take() else {
             return Err(JournalFull);
@@ -119,7 +119,7 @@ impl Visit {
             opening,
         )?;
         receipt.facts.queued = self.books.clock.now().saturating_duration_since(self.read);
-        Ok(receipt)
+        Ok(admission.recorded(receipt))
     }
 
     fn write(&mut self, facts: &Facts, outcome: Outcome) {
@@ -140,23 +140,4 @@ impl Drop for Visit {
         let outcome = Outcome::unfinished(self.books.shutting_down.load(Ordering::Relaxed));
         self.write(&facts, outcome);
     }
-}
-
-/// The request moved on to another endpoint after a failure.
-pub fn moved_to(receipt: &mut Receipt, admission: &Admission) {
-    let deployment = admission.deployment();
-    receipt.moved_to(
-        &deployment.cluster.name,
-        &deployment.framework,
-        &deployment.slug,
-        Some(Arc::clone(&deployment.state) as Arc<dyn Observer>),
-    );
-}
-
-/// Ends a request that got no answer from any backend.
-pub fn close_refused(mut receipt: Receipt, refusal: Refusal) -> Refusal {
-    receipt.facts.http_status = refusal.status.as_u16();
-    receipt.facts.error_code = refusal.code.clone();
-    receipt.close(refusal.outcome);
-    refusal
 }

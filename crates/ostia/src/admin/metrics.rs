@@ -80,7 +80,7 @@ pub static FAMILIES: [Family; 22] = [
         "sign_ins_failed",
         "Requests whose sender could not sign in, by reason",
         "reason",
-        |scrape| scrape.gateway.identify().failures().collect(),
+        |scrape| scrape.gateway.live().identify.failures().collect(),
     ),
     words(
         "denials",
@@ -104,25 +104,25 @@ pub static FAMILIES: [Family; 22] = [
         FamilyKind::Gauge,
         "backend_connections",
         "Open connections to backends",
-        |scrape| scrape.gateway.snapshot().backends.stats().open as u64,
+        |scrape| scrape.gateway.live().backends.stats().open as u64,
     ),
     one(
         FamilyKind::Gauge,
         "backend_connections_idle",
         "Connections to backends that serve no request",
-        |scrape| scrape.gateway.snapshot().backends.stats().idle as u64,
+        |scrape| scrape.gateway.live().backends.stats().idle as u64,
     ),
     one(
         FamilyKind::Gauge,
         "backend_connections_in_use",
         "Requests that hold a connection to a backend, or a stream on one",
-        |scrape| scrape.gateway.snapshot().backends.stats().in_use as u64,
+        |scrape| scrape.gateway.live().backends.stats().in_use as u64,
     ),
     one(
         FamilyKind::Counter,
         "backend_connections_opened",
         "Connections opened to backends",
-        |scrape| scrape.gateway.snapshot().backends.stats().opened_total,
+        |scrape| scrape.gateway.live().backends.stats().opened_total,
     ),
     one(
         FamilyKind::Gauge,
@@ -146,7 +146,7 @@ pub static FAMILIES: [Family; 22] = [
         FamilyKind::Gauge,
         "catalog_generation",
         "Readings of the configuration",
-        |scrape| scrape.gateway.snapshot().catalog.generation,
+        |scrape| scrape.gateway.live().generation,
     ),
     one(
         FamilyKind::Counter,

@@ -31,11 +31,18 @@ pub async fn serve(listener: Listener, gateway: Arc<Gateway>, public: Arc<Connec
         max_connections: MAX_CONNECTIONS,
         connections: Arc::default(),
         trusted_proxies: Vec::new(),
-        ..listen::Options::new(&gateway.settings().server, None)
+        ..listen::Options::new(&gateway.live().settings.server, None)
     };
     let clock = gateway.clock();
     let admin = Arc::new(Admin { gateway, public });
-    listen::serve(listener, options, admin, listen::Drain::new(), clock).await;
+    listen::serve(
+        listener,
+        options.swappable(),
+        admin,
+        listen::Drain::new(),
+        clock,
+    )
+    .await;
 }
 
 impl Admin {
@@ -65,7 +72,7 @@ impl Admin {
             return Err(Refusal::method_not_allowed("POST"));
         }
         let administrator = self.administrator(inbound).await?;
-        self.gateway.identify().purge();
+        self.gateway.live().identify.purge();
         tracing::info!(
             target: "ostia::audit",
             kind = "purged",
@@ -82,7 +89,7 @@ impl Admin {
             peer_ip: inbound.peer_ip,
             origin_ip: inbound.origin_ip,
         };
-        let identify = self.gateway.identify();
+        let identify = Arc::clone(&self.gateway.live().identify);
         let principal = identify.identify(&inbound.head, sender).await?;
         if principal.admin {
             return Ok(principal);

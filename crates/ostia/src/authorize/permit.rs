@@ -146,7 +146,8 @@ impl Permit {
         (!self.deployments.is_empty()).then_some(self)
     }
 
-    pub fn into_deployments(self) -> Vec<Arc<Deployment>> {
-        self.deployments
+    /// Never none.
+    pub fn deployments(&self) -> &[Arc<Deployment>] {
+        &self.deployments
     }
 }

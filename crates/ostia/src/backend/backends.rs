@@ -1,3 +1,4 @@
+use std::collections::HashSet;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
@@ -15,7 +16,7 @@ use super::{
     AdapterError, Answer, AnswerBody, EndpointAdapter, Entry, Exchange, Failure, Registry,
     RequestContext,
 };
-use crate::admit::Admission;
+use crate::admit::Attempt;
 use crate::cache::Cache;
 use crate::catalog::{Catalog, Deployment, HooksName, Serving};
 use crate::identify::Principal;
@@ -72,7 +73,10 @@ impl Backends {
     /// What the connections of all of them do right now.
     pub fn stats(&self) -> Stats {
         let mut all = Stats::default();
-        for client in self.places.iter().filter_map(|place| place.client.as_ref()) {
+        let mut seen = HashSet::new();
+        let clients = self.places.iter().filter_map(|place| place.client.as_ref());
+        // Equal targets share a client.
+        for client in clients.filter(|client| seen.insert(Arc::as_ptr(client))) {
             let stats = client.stats();
             all.open += stats.open;
             all.idle += stats.idle;
@@ -88,34 +92,34 @@ impl Backends {
         Some(Arc::clone(client) as _)
     }
 
-    /// Has the leased endpoint answer. Without an admission and a receipt nothing is sent: the one says that the caller
-    /// may, the other that it is written down.
+    /// Has the leased endpoint answer. Without an attempt nothing is sent: it proves that the caller may, and that it is
+    /// written down.
     ///
     /// ```no_run
-    /// use ostia::{admit::Admission, backend::{Backends, Request}};
-    /// use ostia_core::Receipt;
+    /// use ostia::{admit::Attempt, backend::{Backends, Request}};
     ///
-    /// async fn go(all: &Backends, mut admission: Admission, receipt: &mut Receipt, request: Request<'_>) {
-    ///     let _ = all.call(&mut admission, receipt, request).await;
+    /// async fn go(all: &Backends, attempt: &mut Attempt, request: Request<'_>) {
+    ///     let _ = all.call(attempt, request).await;
     /// }
     /// ```
     ///
-    /// Neither can be left out:
-    ///
-    /// ```compile_fail,E0061
-    /// use ostia::{admit::Admission, backend::{Backends, Request}};
-    ///
-    /// async fn go(all: &Backends, mut admission: Admission, request: Request<'_>) {
-    ///     let _ = all.call(&mut admission, request).await;
-    /// }
-    /// ```
+    /// It cannot be left out:
     ///
     /// ```compile_fail,E0061
     /// use ostia::backend::{Backends, Request};
-    /// use ostia_core::Receipt;
     ///
-    /// async fn go(all: &Backends, receipt: &mut Receipt, request: Request<'_>) {
-    ///     let _ = all.call(receipt, request).await;
+    /// async fn go(all: &Backends, request: Request<'_>) {
+    ///     let _ = all.call(request).await;
+    /// }
+    /// ```
+    ///
+    /// An admission alone is none, as nothing is written down yet:
+    ///
+    /// ```compile_fail,E0308
+    /// use ostia::{admit::Admission, backend::{Backends, Request}};
+    ///
+    /// async fn go(all: &Backends, admission: &mut Admission, request: Request<'_>) {
+    ///     let _ = all.call(admission, request).await;
     /// }
     /// ```
     ///
@@ -126,21 +130,20 @@ impl Backends {
     /// ```
     pub async fn call(
         &self,
-        admission: &mut Admission,
-        receipt: &mut Receipt,
+        attempt: &mut Attempt,
         request: Request<'_>,
     ) -> Result<Answer, Failure> {
-        let deployment = Arc::clone(admission.deployment());
+        let deployment = Arc::clone(attempt.deployment());
         let place = self.place(&deployment)?;
-        receipt.tell(
-            place
-                .hooked
-                .as_ref()
-                .map(|hooked| Arc::clone(&hooked.observer)),
-        );
+        let witness = place
+            .hooked
+            .as_ref()
+            .map(|hooked| Arc::clone(&hooked.observer));
+        attempt.receipt_mut().tell(witness);
         let outgoing = place.prepare(&deployment, request).await?;
         let promise = outgoing.promise();
-        admission.dispatched();
+        attempt.sent();
+        let receipt = attempt.receipt_mut();
         let age = self
             .clock
             .now()
@@ -182,10 +185,9 @@ impl Backends {
     /// The request that the leased endpoint would get, its hooks run.
     pub async fn prepare(
         &self,
-        admission: &Admission,
+        deployment: &Arc<Deployment>,
         request: Request<'_>,
     ) -> Result<Outgoing, AdapterError> {
-        let deployment = admission.deployment();
         self.place(deployment)?.prepare(deployment, request).await
     }
 

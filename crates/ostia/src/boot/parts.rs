@@ -3,8 +3,9 @@ use std::sync::Arc;
 use ostia_core::{Clock, Limiter, Store};
 
 use crate::account::LedgerError;
-use crate::catalog::{Catalog, UrlFault};
+use crate::catalog::Catalog;
 use crate::fleet::Fleet;
+use crate::live::Unusable;
 use crate::settings::Settings;
 
 /// What a gateway is started from. The binary picks the concrete parts.
@@ -28,9 +29,7 @@ pub enum StartError {
         source: std::io::Error,
     },
     #[error(transparent)]
-    Tls(#[from] crate::listen::TlsError),
-    #[error(transparent)]
     Ledger(#[from] LedgerError),
-    #[error("provider {0} cannot be used: its URL {1}")]
-    Provider(&'static str, UrlFault),
+    #[error(transparent)]
+    Unusable(#[from] Unusable),
 }

@@ -1,30 +1,28 @@
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use futures_util::future::join_all;
-use ostia_core::{Clock, Limiter};
+use ostia_core::Clock;
+use parking_lot::Mutex;
 use tokio::task::JoinHandle;
 
 use super::{Parts, StartError};
 use crate::account::Ledger;
 use crate::admin;
-use crate::admit::{LocalLimiter, RetryBudget};
+use crate::admit::{Admitter, RetryBudget};
 use crate::authorize::Denials;
 use crate::gateway::Gateway;
-use crate::identify::{
-    ApiKeys, Authenticator, Globus, Identify, Introspection, KeyWatch, Oidc, Open, Web,
-};
-use crate::listen::{self, Connections, Drain, Listener, Tls};
-use crate::live::{IdentityWeb, Registry, Snapshot, Workbench, client_of};
+use crate::identify::{ApiKeys, KeyWatch};
+use crate::listen::{self, Connections, Drain, Listener};
+use crate::live::{Live, Registry, Workbench};
 use crate::ownership::Responses;
-use crate::read::{Budget, ReadLimits};
-use crate::routes::Cors;
+use crate::read::Budget;
 use crate::runtime::{spawn, spawn_blocking};
-use crate::settings::{ListenAddress, MaintenanceSource, Provider, Settings};
-use crate::upstream::{Client, Clients};
+use crate::settings::{ListenAddress, MaintenanceSource};
 
 /// How often idle connections are looked through.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -59,20 +57,12 @@ impl Running {
 
     /// The same with adapters that are written in Rust.
     pub async fn start_with(parts: Parts, registry: Registry) -> Result<Self, StartError> {
-        let settings = parts.settings.clone();
-        let api_keys = Arc::new(ApiKeys::new(
-            Arc::clone(&parts.store),
-            Arc::clone(&parts.clock),
-        ));
-        let gateway = Arc::new(build(parts, registry, &api_keys)?);
-        let listener = bind(&settings.server.listen).await?;
-        let admin_listener = bind(&settings.server.admin_listen).await?;
-        let tls = match (&settings.server.tls_cert, &settings.server.tls_key) {
-            (Some(cert), Some(key)) => Some(Arc::new(Tls::load(cert, key)?)),
-            _ => None,
-        };
-        let options = listen::Options::new(&settings.server, tls);
-        let connections = Arc::clone(&options.connections);
+        let gateway = Arc::new(build(parts, registry)?);
+        let live = gateway.live();
+        let listener = bind(&live.settings.server.listen).await?;
+        let admin_listener = bind(&live.settings.server.admin_listen).await?;
+        let connections = Arc::clone(&gateway.options.load().connections);
+        let api_keys = Arc::clone(&gateway.workbench.api_keys);
         let (address, admin_address) = (listener.local_address(), admin_listener.local_address());
         let mut beside = watch(&gateway).await;
         beside.extend([
@@ -90,7 +80,7 @@ impl Running {
         ]);
         let serving = listen::serve(
             listener,
-            options,
+            Arc::clone(&gateway.options),
             Arc::clone(&gateway),
             gateway.drain.clone(),
             Arc::clone(&gateway.clock),
@@ -128,7 +118,7 @@ impl Running {
     pub async fn shut_down(mut self, hurry: impl Future<Output = ()>) -> bool {
         let drain = &self.gateway.drain;
         drain.begin();
-        let limit = self.gateway.settings.server.drain_timeout;
+        let limit = self.gateway.live().settings.server.drain_timeout;
         let in_time = tokio::select! {
             _ = &mut self.listener => true,
             () = tokio::time::sleep(limit) => false,
@@ -145,6 +135,7 @@ impl Running {
         for task in &self.beside {
             task.abort();
         }
+        self.gateway.admitter.shutdown().await;
         let touching = tokio::time::timeout(LAST_FLUSH, self.api_keys.flush_last_used());
         let (touched, _) = tokio::join!(touching, self.gateway.ledger.flush(LAST_FLUSH));
         if !matches!(touched, Ok(Ok(()))) {
@@ -154,7 +145,7 @@ impl Running {
     }
 }
 
-fn build(parts: Parts, registry: Registry, api_keys: &Arc<ApiKeys>) -> Result<Gateway, StartError> {
+fn build(parts: Parts, registry: Registry) -> Result<Gateway, StartError> {
     let Parts {
         settings,
         catalog,
@@ -172,80 +163,32 @@ fn build(parts: Parts, registry: Registry, api_keys: &Arc<ApiKeys>) -> Result<Ga
         Arc::clone(&store),
         Arc::clone(&clock),
     )?;
-    let workbench = Workbench::new(registry, Arc::clone(&clock));
+    let workbench = Workbench::new(registry, Arc::clone(&store), Arc::clone(&clock));
     workbench.live_notices.refresh(&settings.server.state_dir);
-    let snapshot = Snapshot::build(catalog, &settings.maintenance, &workbench, None);
-    let (providers, open) = providers(&settings, api_keys, &workbench.clients, &clock)?;
-    let limiter = limiter
-        .unwrap_or_else(|| Arc::new(LocalLimiter::new(Arc::clone(&clock))) as Arc<dyn Limiter>);
+    let live = Live::build(settings, catalog, &workbench, None)?;
+    let retries = RetryBudget::new(
+        live.settings.upstream.retry_budget_percent,
+        Arc::clone(&clock),
+    );
+    let options = listen::Options::new(&live.settings.server, live.tls.clone());
     Ok(Gateway {
-        snapshot: ArcSwap::from_pointee(snapshot),
+        body_budget: Budget::new(live.settings.server.max_buffered_bytes),
+        options: options.swappable(),
+        live: ArcSwap::from_pointee(live),
         workbench,
         fleet,
         responses: Arc::new(Responses::new(Arc::clone(&clock))),
-        cors: Cors::new(&settings.server.cors_origins),
         started: clock.unix_micros() / 1_000_000,
-        identify: Identify::new(
-            providers,
-            open,
-            !settings.server.trusted_proxies.is_empty(),
-            Arc::clone(&clock),
-        ),
         key_watch: Arc::new(KeyWatch::new(Arc::clone(&store), Arc::clone(&clock))),
         denials: Denials::new(Arc::clone(&clock)),
-        limiter,
-        retries: RetryBudget::new(settings.upstream.retry_budget_percent, Arc::clone(&clock)),
-        body_budget: Budget::new(settings.server.max_buffered_bytes),
-        read_limits: ReadLimits {
-            max_body_bytes: settings.server.max_body_bytes,
-            body_idle_timeout: settings.server.body_idle_timeout,
-        },
+        admitter: Admitter::new(limiter, retries, Duration::ZERO, Arc::clone(&clock)),
         ledger,
         store,
         clock,
         shutting_down: Arc::new(AtomicBool::new(false)),
         drain: Drain::new(),
-        settings,
+        replacing: Mutex::default(),
     })
-}
-
-type Providers = (Vec<Arc<dyn Authenticator>>, Option<Open>);
-
-/// The providers in the order in which they are asked whether a credential is theirs: those with a shape of their own
-/// first, then the one that takes what is left.
-fn providers(
-    settings: &Settings,
-    api_keys: &Arc<ApiKeys>,
-    clients: &Arc<Clients>,
-    clock: &Arc<dyn Clock>,
-) -> Result<Providers, StartError> {
-    let auth = &settings.auth;
-    let listed = |provider| auth.providers.contains(&provider);
-    let web: Arc<dyn Web> = Arc::new(IdentityWeb::new(Arc::clone(clients)));
-    let mut providers: Vec<Arc<dyn Authenticator>> = Vec::new();
-    if listed(Provider::ApiKey) {
-        providers.push(Arc::clone(api_keys) as _);
-    }
-    if listed(Provider::Oidc) {
-        let oidc = Oidc::new(&auth.oidc, Arc::clone(&web), Arc::clone(clock));
-        providers.push(Arc::new(
-            oidc.map_err(|fault| StartError::Provider("oidc", fault))?,
-        ));
-    }
-    if listed(Provider::Globus) {
-        let beside = listed(Provider::Introspection);
-        let globus = Globus::new(&auth.globus, beside, &web, Arc::clone(clock));
-        providers.push(Arc::new(
-            globus.map_err(|fault| StartError::Provider("globus", fault))?,
-        ));
-    }
-    if listed(Provider::Introspection) {
-        let server = Introspection::new(&auth.introspection, web, Arc::clone(clock));
-        providers.push(Arc::new(
-            server.map_err(|fault| StartError::Provider("introspection", fault))?,
-        ));
-    }
-    Ok((providers, listed(Provider::None).then(Open::default)))
 }
 
 async fn bind(address: &ListenAddress) -> Result<Listener, StartError> {
@@ -263,45 +206,24 @@ async fn bind(address: &ListenAddress) -> Result<Listener, StartError> {
 /// Asks clusters, readiness URLs and maintenance sources once, so that the first requests find something known, and
 /// keeps asking in the background. A source that is dead holds the start up for [`FIRST_LOOK`] and no longer.
 async fn watch(gateway: &Arc<Gateway>) -> Vec<JoinHandle<()>> {
-    let sources: Vec<_> = gateway
-        .settings
-        .maintenance_sources
-        .iter()
-        .filter_map(|(cluster, source)| {
-            let client = client_of(source, &gateway.workbench.clients)?;
-            Some((cluster.clone(), source.clone(), client))
-        })
-        .collect();
-    let snapshot = gateway.snapshot();
-    let notices = &gateway.workbench.live_notices;
-    let asking = join_all(
-        sources
-            .iter()
-            .map(|(cluster, source, client)| notices.ask(cluster, source, client)),
-    );
-    let first = async { tokio::join!(snapshot.clusters.first_look(FIRST_LOOK), asking) };
+    let live = gateway.live();
+    let sources = live.settings.maintenance_sources.iter();
+    let asking = join_all(sources.map(|(cluster, source)| ask_source(gateway, cluster, source)));
+    let first = async { tokio::join!(live.clusters.first_look(FIRST_LOOK), asking) };
     // What did not answer by then is not known, and changes nothing.
     let _ = tokio::time::timeout(FIRST_LOOK, first).await;
-    let mut tasks = vec![
+    vec![
         spawn(poll_clusters(Arc::clone(gateway))),
         spawn(poll_notices(Arc::clone(gateway))),
         spawn(poll_readiness(Arc::clone(gateway))),
-    ];
-    for (cluster, source, client) in sources {
-        tasks.push(spawn(poll_maintenance(
-            Arc::clone(gateway),
-            cluster,
-            source,
-            client,
-        )));
-    }
-    tasks
+        spawn(poll_sources(Arc::clone(gateway))),
+    ]
 }
 
 async fn poll_clusters(gateway: Arc<Gateway>) {
     loop {
         tokio::time::sleep(POLL).await;
-        gateway.snapshot().clusters.poll();
+        gateway.live().clusters.poll();
     }
 }
 
@@ -309,7 +231,7 @@ async fn poll_notices(gateway: Arc<Gateway>) {
     loop {
         tokio::time::sleep(POLL).await;
         let notices = Arc::clone(&gateway.workbench.live_notices);
-        let folder = gateway.settings.server.state_dir.clone();
+        let folder = gateway.live().settings.server.state_dir.clone();
         // A panic in it was logged where it happened; the next look is in a second.
         let _ = spawn_blocking(move || notices.refresh(&folder)).await;
     }
@@ -317,24 +239,40 @@ async fn poll_notices(gateway: Arc<Gateway>) {
 
 async fn poll_readiness(gateway: Arc<Gateway>) {
     loop {
-        let snapshot = gateway.snapshot();
-        let interval = snapshot.clusters.readiness_interval();
+        let interval = gateway.live().clusters.readiness_interval();
         tokio::time::sleep(interval.unwrap_or(POLL)).await;
-        snapshot.clusters.look_at_readiness().await;
+        gateway.live().clusters.look_at_readiness().await;
     }
 }
 
-async fn poll_maintenance(
-    gateway: Arc<Gateway>,
-    cluster: String,
-    source: MaintenanceSource,
-    client: Arc<Client>,
-) {
+/// Asks each maintenance source that is listed now as often as it says.
+async fn poll_sources(gateway: Arc<Gateway>) {
+    let mut asked: HashMap<String, Instant> = HashMap::new();
     loop {
-        tokio::time::sleep(source.interval).await;
-        let notices = &gateway.workbench.live_notices;
-        notices.ask(&cluster, &source, &client).await;
+        tokio::time::sleep(POLL).await;
+        let live = gateway.live();
+        let sources = &live.settings.maintenance_sources;
+        let now = gateway.clock.now();
+        asked.retain(|cluster, _| sources.contains_key(cluster));
+        for (cluster, source) in sources {
+            let last = asked.entry(cluster.clone()).or_insert(now);
+            if now.saturating_duration_since(*last) < source.interval {
+                continue;
+            }
+            *last = now;
+            let (gateway, cluster, source) =
+                (Arc::clone(&gateway), cluster.clone(), source.clone());
+            // One that hangs holds up no other; each question ends by itself.
+            spawn(async move { ask_source(&gateway, &cluster, &source).await });
+        }
     }
+}
+
+async fn ask_source(gateway: &Gateway, cluster: &str, source: &MaintenanceSource) {
+    let notices = &gateway.workbench.live_notices;
+    notices
+        .ask(cluster, source, &gateway.workbench.clients)
+        .await;
 }
 
 async fn sweep(gateway: Arc<Gateway>) {

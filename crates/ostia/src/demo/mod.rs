@@ -82,7 +82,7 @@ impl Demo {
             .local_address()
             .ok_or_else(|| io::Error::other("the listener has no address"))?;
         let server = Arc::new(Server::new(pace, Arc::clone(&clock)));
-        let serving = listen::serve(listener, options(), server, Drain::new(), clock);
+        let serving = listen::serve(listener, options().swappable(), server, Drain::new(), clock);
         Ok(Self {
             address,
             serving: spawn(serving),

@@ -6,10 +6,10 @@ use ostia_core::{Level, Standing};
 /// `x-ratelimit-{limit,remaining,reset}-{requests,tokens}` (OpenAI's rate limit guide), where such limits hold.
 pub fn limit_headers(standing: &Standing) -> Vec<(HeaderName, HeaderValue)> {
     let mut headers = Vec::new();
-    if let Some(level) = standing.requests {
+    if let Some(level) = standing.requests() {
         push(&mut headers, REQUESTS, level);
     }
-    if let Some(level) = standing.tokens {
+    if let Some(level) = standing.tokens() {
         push(&mut headers, TOKENS, level);
     }
     headers
@@ -26,10 +26,10 @@ const TOKENS: [HeaderName; 3] = [
     HeaderName::from_static("x-ratelimit-reset-tokens"),
 ];
 
-fn push(headers: &mut Vec<(HeaderName, HeaderValue)>, names: [HeaderName; 3], level: Level) {
+fn push(headers: &mut Vec<(HeaderName, HeaderValue)>, names: [HeaderName; 3], level: &Level) {
     let [limit, remaining, reset] = names;
     headers.push((limit, HeaderValue::from(level.limit)));
-    headers.push((remaining, HeaderValue::from(level.remaining)));
+    headers.push((remaining, HeaderValue::from(level.remaining())));
     if let Ok(value) = HeaderValue::try_from(spell(level.reset)) {
         headers.push((reset, value));
     }

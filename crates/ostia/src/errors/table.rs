@@ -2,10 +2,10 @@ use std::time::Duration;
 
 use http::header::RETRY_AFTER;
 use http::{HeaderValue, StatusCode};
-use ostia_core::{DenialReason, JournalFull, Outcome};
+use ostia_core::{JournalFull, Measure, Outcome, Scope};
 use serde_json::json;
 
-use crate::admit::Refused;
+use crate::admit::{Refused, Shortage};
 use crate::authorize::Denied;
 use crate::backend::{self, AdapterError};
 use crate::cluster::JobsError;
@@ -319,19 +319,9 @@ impl From<JobsError> for Refusal {
 impl From<Refused> for Refusal {
     fn from(refused: Refused) -> Self {
         let wait = refused.retry_after.min(LONGEST_WAIT);
-        let limited = |code, message: &'static str| {
-            Self::client(StatusCode::TOO_MANY_REQUESTS, code, message).with_retry_after(wait)
-        };
-        let mut refusal = match refused.reason {
-            DenialReason::Requests => limited("requests", "You send more requests a second than allowed."),
-            DenialReason::Concurrency => limited("concurrency", "You have as many requests in flight as allowed."),
-            DenialReason::Tokens => limited("tokens", "Tokens/minute limit exceeded."),
-            DenialReason::TooLarge => limited(
-                "tokens",
-                "The request needs more tokens (prompt plus max_tokens) than the limit of tokens a minute allows at all: lower max_tokens or shorten the prompt.",
-            )
-            .with_header("x-should-retry", HeaderValue::from_static("false")),
-            DenialReason::EndpointsFull => {
+        let (measure, too_large) = match refused.shortage {
+            Shortage::NotServing(fault) => return fault.into(),
+            Shortage::EndpointsFull => {
                 return Self::gateway(
                     StatusCode::SERVICE_UNAVAILABLE,
                     "queue_full",
@@ -339,21 +329,44 @@ impl From<Refused> for Refusal {
                 )
                 .with_retry_after(wait);
             }
-            DenialReason::Unavailable => return store_unavailable(),
+            Shortage::Limit {
+                measure, too_large, ..
+            } => (measure, too_large),
         };
-        if matches!(
-            refused.reason,
-            DenialReason::Tokens | DenialReason::TooLarge
-        ) {
+        let (code, message) = limited(measure, too_large);
+        let mut refusal =
+            Self::client(StatusCode::TOO_MANY_REQUESTS, code, message).with_retry_after(wait);
+        if too_large || measure == Measure::Balance {
+            refusal = refusal.with_header("x-should-retry", HeaderValue::from_static("false"));
+        }
+        if measure == Measure::Tokens {
+            let used = |scope| refused.standing.used(scope, Measure::Tokens);
             refusal.info = Some(json!({
-                "global_model_usage": refused.standing.model_tokens_used,
-                "user_model_usage": refused.standing.user_tokens_used,
+                "global_model_usage": used(Scope::Endpoint),
+                "user_model_usage": used(Scope::UserEndpoint),
             }));
         }
         for (name, value) in super::limit_headers(&refused.standing) {
             refusal.headers.push((name, value));
         }
         refusal
+    }
+}
+
+/// The code and the message for a limit without room.
+const fn limited(measure: Measure, too_large: bool) -> (&'static str, &'static str) {
+    match measure {
+        Measure::Requests => ("requests", "You send more requests a second than allowed."),
+        Measure::InFlight => (
+            "concurrency",
+            "You have as many requests in flight as allowed.",
+        ),
+        Measure::Balance => ("budget_exceeded", "The budget for this is used up."),
+        Measure::Tokens if too_large => (
+            "tokens",
+            "The request needs more tokens (prompt plus max_tokens) than the limit of tokens a minute allows at all: lower max_tokens or shorten the prompt.",
+        ),
+        Measure::Tokens => ("tokens", "Tokens/minute limit exceeded."),
     }
 }
 

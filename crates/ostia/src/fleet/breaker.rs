@@ -1,31 +1,31 @@
-use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// So many failures in a row make an endpoint suspect.
 const SUSPECT_AFTER: u32 = 5;
 /// For so long after the last of them, in microseconds; then one request may find out.
-const REST: i64 = 10_000_000;
+const REST: u64 = 10_000_000;
 
 /// Whether an endpoint failed so often lately that others are asked before it. It never takes an endpoint out: the only
 /// one there is gets its requests all the same.
 ///
-/// All times are Unix microseconds. Written from many tasks, read without a lock.
+/// All times are microseconds of the fleet's monotonic clock. Written from many tasks, read without a lock.
 #[derive(Debug, Default)]
 pub struct Breaker {
     /// Failures since the last success.
     failures: AtomicU32,
     /// Until when a suspect endpoint rests.
-    rests_until: AtomicI64,
+    rests_until: AtomicU64,
 }
 
 impl Breaker {
-    pub fn is_suspect(&self, now: i64) -> bool {
+    pub fn is_suspect(&self, now: u64) -> bool {
         self.failures.load(Ordering::Relaxed) >= SUSPECT_AFTER
             && now < self.rests_until.load(Ordering::Relaxed)
     }
 
     /// A request is sent. The first one after the rest finds out how the endpoint is; it rests on for all others until that
     /// is known.
-    pub fn sent(&self, now: i64) {
+    pub fn sent(&self, now: u64) {
         if self.failures.load(Ordering::Relaxed) >= SUSPECT_AFTER && !self.is_suspect(now) {
             self.rest(now);
         }
@@ -37,7 +37,7 @@ impl Breaker {
     }
 
     /// A request failed on the endpoint's account.
-    pub fn failed(&self, now: i64) {
+    pub fn failed(&self, now: u64) {
         // Beyond the threshold the number says nothing more, and it must not run over.
         let _ = self
             .failures
@@ -47,7 +47,7 @@ impl Breaker {
         self.rest(now);
     }
 
-    fn rest(&self, now: i64) {
+    fn rest(&self, now: u64) {
         self.rests_until
             .fetch_max(now.saturating_add(REST), Ordering::Relaxed);
     }
@@ -57,7 +57,7 @@ impl Breaker {
 mod tests {
     use super::{Breaker, REST, SUSPECT_AFTER};
 
-    fn tripped(now: i64) -> Breaker {
+    fn tripped(now: u64) -> Breaker {
         let breaker = Breaker::default();
         for _ in 0..SUSPECT_AFTER {
             assert!(!breaker.is_suspect(now));

@@ -5,5 +5,4 @@
 mod breaker;
 mod state;
 
-pub use breaker::Breaker;
-pub use state::{EndpointState, Fleet, ModelState};
+pub use state::{EndpointState, Fleet, ModelState, Place};

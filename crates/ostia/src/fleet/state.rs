@@ -1,11 +1,12 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::time::Instant;
 
-use ostia_core::{LedgerRow, Observer, Outcome};
+use ostia_core::{Clock, LedgerRow, Observer, Outcome, SystemClock};
 use parking_lot::Mutex;
 
-use super::Breaker;
+use super::breaker::Breaker;
 
 /// What a cluster says of a model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,9 +19,9 @@ pub enum ModelState {
 }
 
 /// How one endpoint is doing. All of it is counters: written from many tasks, read without a lock.
-#[derive(Debug)]
 pub struct EndpointState {
     slug: Arc<str>,
+    time: Time,
     in_flight: AtomicU32,
     model_state: AtomicU8,
     /// Unix seconds; 0 is not known.
@@ -47,32 +48,64 @@ const OUTCOMES: [Outcome; 6] = [
     Outcome::Interrupted,
 ];
 
+/// One request's place on an endpoint. Given back on drop.
+pub struct Place(Arc<EndpointState>);
+
+/// Monotonic time since the fleet was made.
+#[derive(Clone)]
+struct Time {
+    clock: Arc<dyn Clock>,
+    origin: Instant,
+}
+
 /// All endpoint states by slug.
-#[derive(Debug, Default)]
 pub struct Fleet {
+    time: Time,
     states: Mutex<HashMap<Arc<str>, Arc<EndpointState>>>,
 }
 
+impl Default for Fleet {
+    fn default() -> Self {
+        Self::new(Arc::new(SystemClock))
+    }
+}
+
 impl Fleet {
+    pub fn new(clock: Arc<dyn Clock>) -> Self {
+        let origin = clock.now();
+        Self {
+            time: Time { clock, origin },
+            states: Mutex::default(),
+        }
+    }
+
     /// The state of an endpoint, made on first use and the same ever after.
     pub fn endpoint(&self, slug: &Arc<str>) -> Arc<EndpointState> {
         let mut states = self.states.lock();
         let state = states
             .entry(Arc::clone(slug))
-            .or_insert_with(|| Arc::new(EndpointState::new(Arc::clone(slug))));
+            .or_insert_with(|| Arc::new(EndpointState::new(Arc::clone(slug), self.time.clone())));
         Arc::clone(state)
     }
 
-    /// Every endpoint that was ever served, in no order.
+    /// Forgets endpoints that no catalog and no request holds any more.
+    pub fn shrink(&self) {
+        self.states
+            .lock()
+            .retain(|_, state| Arc::strong_count(state) > 1);
+    }
+
+    /// Every endpoint that is served, or was when a request that still runs began; in no order.
     pub fn all(&self) -> Vec<Arc<EndpointState>> {
         self.states.lock().values().cloned().collect()
     }
 }
 
 impl EndpointState {
-    fn new(slug: Arc<str>) -> Self {
+    fn new(slug: Arc<str>, time: Time) -> Self {
         Self {
             slug,
+            time,
             in_flight: AtomicU32::new(0),
             model_state: AtomicU8::new(ModelState::Unknown as u8),
             expected_start: AtomicI64::new(0),
@@ -91,15 +124,29 @@ impl EndpointState {
         &self.slug
     }
 
-    /// A lease on the endpoint begins. `now`: Unix microseconds.
-    pub fn begin(&self, now: i64) {
-        self.in_flight.fetch_add(1, Ordering::Relaxed);
-        self.breaker.sent(now);
+    /// Takes one of `most` places, 0 for any number of them. The one count of what runs on the endpoint.
+    pub fn take_place(self: &Arc<Self>, most: u32) -> Option<Place> {
+        let taken = self
+            .in_flight
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |taken| {
+                (most == 0 || taken < most).then_some(taken + 1)
+            });
+        taken.is_ok().then(|| Place(Arc::clone(self)))
     }
 
-    /// A lease on the endpoint ends.
-    pub fn end(&self) {
-        self.in_flight.fetch_sub(1, Ordering::Relaxed);
+    /// A request is sent to it.
+    pub fn sent(&self) {
+        self.breaker.sent(self.time.now());
+    }
+
+    /// A request failed there and moved on.
+    pub fn failed(&self) {
+        self.breaker.failed(self.time.now());
+    }
+
+    /// Whether it failed so often lately that others are asked before it.
+    pub fn is_suspect(&self) -> bool {
+        self.breaker.is_suspect(self.time.now())
     }
 
     pub fn in_flight(&self) -> u32 {
@@ -153,10 +200,6 @@ impl EndpointState {
         self.draining.store(draining, Ordering::Relaxed);
     }
 
-    pub fn breaker(&self) -> &Breaker {
-        &self.breaker
-    }
-
     /// Closed requests by outcome.
     pub fn outcomes(&self) -> impl Iterator<Item = (Outcome, u64)> {
         OUTCOMES
@@ -179,6 +222,29 @@ impl EndpointState {
     }
 }
 
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Time {
+    /// Microseconds.
+    fn now(&self) -> u64 {
+        let since = self.clock.now().saturating_duration_since(self.origin);
+        u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+    }
+}
+
+impl std::fmt::Debug for EndpointState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("EndpointState")
+            .field("slug", &self.slug)
+            .field("in_flight", &self.in_flight)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Observer for EndpointState {
     fn closed(&self, row: &LedgerRow<'_>) {
         let at = OUTCOMES.iter().position(|outcome| *outcome == row.outcome);
@@ -194,7 +260,7 @@ impl Observer for EndpointState {
         match row.outcome {
             Outcome::Ok => self.breaker.succeeded(),
             Outcome::UpstreamError | Outcome::UpstreamTimeout if is_own_fault(row) => {
-                self.breaker.failed(row.finished_at);
+                self.failed();
             }
             _ => {}
         }

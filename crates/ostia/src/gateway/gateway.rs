@@ -2,58 +2,71 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use arc_swap::ArcSwap;
-use ostia_core::{Clock, Limiter, Store};
+use ostia_core::{Clock, Store};
+use parking_lot::Mutex;
 
 use crate::account::{Books, Ledger};
-use crate::admit::{Admission, RetryBudget};
+use crate::admit::{Admitter, Attempt};
 use crate::authorize::Denials;
 use crate::backend::injects_usage;
+use crate::catalog::Catalog;
 use crate::fleet::Fleet;
-use crate::identify::{Identify, KeyWatch};
-use crate::listen::{Drain, Inbound};
-use crate::live::{Snapshot, Workbench};
+use crate::identify::KeyWatch;
+use crate::listen::{Drain, Inbound, Options};
+use crate::live::{Live, Unusable, Workbench};
 use crate::ownership::Responses;
-use crate::read::{Budget, Call, ReadLimits};
+use crate::read::{Budget, Call};
 use crate::relay;
-use crate::routes::Cors;
 use crate::settings::Settings;
 use crate::upstream::Promise;
 
 /// A gateway at work: the parts that requests use.
 pub struct Gateway {
-    pub(crate) settings: Settings,
-    pub(crate) snapshot: ArcSwap<Snapshot>,
+    pub(crate) live: ArcSwap<Live>,
+    /// Of the public listener.
+    pub(crate) options: Arc<ArcSwap<Options>>,
     pub(crate) workbench: Workbench,
     pub(crate) fleet: Arc<Fleet>,
     pub(crate) responses: Arc<Responses>,
-    pub(crate) cors: Cors,
     /// Unix seconds.
     pub(crate) started: i64,
-    pub(crate) identify: Identify,
     pub(crate) key_watch: Arc<KeyWatch>,
     pub(crate) denials: Denials,
-    pub(crate) limiter: Arc<dyn Limiter>,
-    pub(crate) retries: RetryBudget,
+    pub(crate) admitter: Admitter,
     pub(crate) body_budget: Arc<Budget>,
-    pub(crate) read_limits: ReadLimits,
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) shutting_down: Arc<AtomicBool>,
     pub(crate) drain: Drain,
+    pub(crate) replacing: Mutex<()>,
 }
 
 impl Gateway {
-    pub fn settings(&self) -> &Settings {
-        &self.settings
+    /// What is served now. Whoever does something in several steps takes it once.
+    pub fn live(&self) -> Arc<Live> {
+        self.live.load_full()
     }
 
-    pub fn snapshot(&self) -> Arc<Snapshot> {
-        self.snapshot.load_full()
-    }
-
-    pub fn identify(&self) -> &Identify {
-        &self.identify
+    /// Serves another reading of the files from now on: all of it or, where it cannot be served, nothing. Requests that run
+    /// go on with what they began with.
+    pub fn replace(&self, settings: Settings, catalog: Catalog) -> Result<u64, Unusable> {
+        let _one_at_a_time = self.replacing.lock();
+        let live = Live::build(settings, catalog, &self.workbench, Some(&self.live()))?;
+        let generation = live.generation;
+        let connections = Arc::clone(&self.options.load().connections);
+        let options = Options {
+            connections,
+            ..Options::new(&live.settings.server, live.tls.clone())
+        };
+        self.options.store(Arc::new(options));
+        self.body_budget
+            .resize(live.settings.server.max_buffered_bytes);
+        self.admitter
+            .retry_percent(live.settings.upstream.retry_budget_percent);
+        self.live.store(Arc::new(live));
+        self.fleet.shrink();
+        Ok(generation)
     }
 
     /// What became of keys since the start.
@@ -75,20 +88,12 @@ impl Gateway {
         &self.responses
     }
 
-    pub fn limiter(&self) -> &Arc<dyn Limiter> {
-        &self.limiter
-    }
-
-    pub fn retries(&self) -> &RetryBudget {
-        &self.retries
+    pub fn admitter(&self) -> &Admitter {
+        &self.admitter
     }
 
     pub fn body_budget(&self) -> &Arc<Budget> {
         &self.body_budget
-    }
-
-    pub fn read_limits(&self) -> &ReadLimits {
-        &self.read_limits
     }
 
     pub fn ledger(&self) -> &Arc<Ledger> {
@@ -119,13 +124,14 @@ impl Gateway {
     /// What the relay needs for one answer.
     pub(crate) fn relay_context(
         &self,
+        live: &Live,
         inbound: &Inbound,
         call: &Call,
-        admission: &Admission,
+        attempt: &Attempt,
         sent: &Promise,
     ) -> relay::Context {
-        let deployment = Arc::clone(admission.deployment());
-        let standing = admission.standing();
+        let deployment = Arc::clone(attempt.deployment());
+        let standing = attempt.standing();
         let timeouts = sent.timeouts;
         relay::Context {
             clock: Arc::clone(&self.clock),
@@ -134,10 +140,10 @@ impl Gateway {
             stream: sent.stream,
             responses: Arc::clone(&self.responses),
             hide_usage: sent.stream && injects_usage(&deployment, call),
-            show_backend_limits: standing.requests.is_none() && standing.tokens.is_none(),
+            show_backend_limits: standing.requests().is_none() && standing.tokens().is_none(),
             idle_timeout: timeouts.stream_idle,
             deadline: timeouts.total.map(|total| inbound.received + total),
-            keepalive: self.settings.upstream.keepalive_comment,
+            keepalive: live.settings.upstream.keepalive_comment,
             deployment,
         }
     }

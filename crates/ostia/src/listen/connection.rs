@@ -29,14 +29,19 @@ const FOREVER: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 /// What all connections of one listener use.
 pub(super) struct Shared<H> {
     pub handler: Arc<H>,
-    pub options: Options,
+    pub options: Arc<Options>,
     pub drain: Drain,
     pub clock: Arc<dyn Clock>,
     pub http1: http1::Builder,
 }
 
 impl<H: Handler> Shared<H> {
-    pub fn new(handler: Arc<H>, options: Options, drain: Drain, clock: Arc<dyn Clock>) -> Self {
+    pub fn new(
+        handler: Arc<H>,
+        options: Arc<Options>,
+        drain: Drain,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
         let mut http1 = http1::Builder::new();
         let timeout = Some(options.header_timeout).filter(|timeout| !timeout.is_zero());
         http1
@@ -53,6 +58,13 @@ impl<H: Handler> Shared<H> {
             clock,
             http1,
         }
+    }
+
+    /// The same under other options.
+    pub fn with(&self, options: Arc<Options>) -> Self {
+        let handler = Arc::clone(&self.handler);
+        let clock = Arc::clone(&self.clock);
+        Self::new(handler, options, self.drain.clone(), clock)
     }
 
     fn header_deadline(&self) -> Instant {

@@ -16,7 +16,7 @@ use serde_json::Value;
 use crate::authorize;
 use crate::catalog::{HttpUrl, Target, Timeouts};
 use crate::settings::MaintenanceSource;
-use crate::upstream::{Client, Clients};
+use crate::upstream::Clients;
 
 /// Cluster to text.
 type Texts = BTreeMap<String, Arc<str>>;
@@ -96,10 +96,35 @@ impl LiveNotices {
         }
     }
 
+    /// Forgets what sources said that are none any more.
+    pub(super) fn keep_sources(&self, sources: &BTreeMap<String, MaintenanceSource>) {
+        self.sources.rcu(|texts| {
+            let mut texts = Texts::clone(texts);
+            texts.retain(|cluster, _| sources.contains_key(cluster));
+            texts
+        });
+    }
+
     /// Asks a source once. One that does not answer as it should changes nothing.
-    pub async fn ask(&self, cluster: &str, source: &MaintenanceSource, client: &Client) {
-        let path = HttpUrl::parse(&source.url).map(|url| url.path_and_query());
-        let Ok(path) = path else { return };
+    pub async fn ask(&self, cluster: &str, source: &MaintenanceSource, clients: &Clients) {
+        let Ok(url) = HttpUrl::parse(&source.url) else {
+            return;
+        };
+        let path = url.path_and_query();
+        let limit = Some(PATIENCE);
+        let timeouts = Timeouts {
+            connect: limit,
+            response_header: limit,
+            stream_idle: limit,
+            total: limit,
+        };
+        let client = match clients.client(&Target::plain(url.origin, timeouts)) {
+            Ok(client) => client,
+            Err(error) => {
+                tracing::error!(cluster, %error, "the maintenance source cannot be asked");
+                return;
+            }
+        };
         let asking = client.get(&path, HeaderMap::new(), LONGEST_PAGE);
         let status = match asking.await {
             Ok((code, page)) if code.is_success() => status_in(&page, &source.field),
@@ -132,22 +157,6 @@ impl LiveNotices {
             texts
         });
     }
-}
-
-/// The client of a source; `None` if its URL is none or TLS cannot be set up.
-pub fn client_of(source: &MaintenanceSource, clients: &Clients) -> Option<Arc<Client>> {
-    let url = HttpUrl::parse(&source.url).ok()?;
-    let limit = Some(PATIENCE);
-    let timeouts = Timeouts {
-        connect: limit,
-        response_header: limit,
-        stream_idle: limit,
-        total: limit,
-    };
-    clients
-        .client(&Target::plain(url.origin, timeouts))
-        .map_err(|error| tracing::error!(%error, "a maintenance source cannot be asked"))
-        .ok()
 }
 
 /// `field`: a key, or keys with dots between.

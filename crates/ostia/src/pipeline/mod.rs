@@ -1,174 +1,177 @@
 //! In: a request whose head is sound, and the [`Gateway`]. Out: its answer.
-//! Here: the spine: it calls the rooms in the order of a request's way.
+//! Here: the spine. Read [`answer`], then [`infer`]: everything that happens to a request, in the order in which it happens.
 //! Not here: decisions of rooms, parts that requests share.
 
-mod front;
-mod pages;
+mod edge;
+mod lists;
 
 use std::sync::Arc;
 
 use http::Response;
-use ostia_core::{Standing, UserLimits};
+use ostia_core::Cost;
 
-use crate::account::{Visit, close_refused, moved_to};
-use crate::admit::{Admission, admit};
+use crate::account::Visit;
+use crate::admit::{Admission, Attempt, Unanswered};
 use crate::authorize::{Wanted, authorize};
 use crate::backend;
 use crate::dialect::Api;
 use crate::errors::limit_headers;
 use crate::gateway::Gateway;
-use crate::identify::Principal;
+use crate::identify::{Principal, Sender};
 use crate::listen::Inbound;
-use crate::live::Snapshot;
+use crate::live::Live;
 use crate::rank::rank;
 use crate::read::{Call, read, session};
 use crate::refusal::Refusal;
 use crate::relay::{self, ClientBody, InFlight};
 use crate::resolve::resolve;
-use crate::routes::Address;
+use crate::routes::{Address, Lost, Route};
+use crate::telemetry::AccessLog;
+
+/// Answers any request to the public listener. `route` is what its path stands for.
+async fn answer(
+    gateway: &Gateway,
+    live: &Live,
+    inbound: &mut Inbound,
+    route: Result<Route<'_>, Lost>,
+    access: &mut AccessLog,
+) -> Result<Response<ClientBody>, Refusal> {
+    let route = match route {
+        Ok(route) if route.is_open() => return Ok(lists::open(live, &route)),
+        Err(Lost::NoPath) => return Err(Refusal::not_found()),
+        Err(Lost::NoMethod { allow, open: true }) => {
+            return Err(Refusal::method_not_allowed(&allow));
+        }
+        closed => closed,
+    };
+    let sender = Sender {
+        peer_ip: inbound.peer_ip,
+        origin_ip: inbound.origin_ip,
+    };
+    let principal = live.identify.identify(&inbound.head, sender).await?;
+    access.user(&principal.user_id);
+    match route {
+        Ok(Route::Inference(address)) => infer(gateway, live, inbound, &principal, &address).await,
+        Ok(list) => lists::answer(gateway, live, inbound, &principal, &list).await,
+        Err(Lost::NoMethod { allow, .. }) => Err(Refusal::method_not_allowed(&allow)),
+        Err(Lost::NoPath) => Err(Refusal::not_found()),
+    }
+}
 
 /// Answers an inference request of a caller who has signed in.
 ///
 /// Dropped at any point (the client went away), it leaves nothing behind but its row.
-pub async fn infer(
+async fn infer(
     gateway: &Gateway,
+    live: &Live,
     inbound: &mut Inbound,
     principal: &Principal,
     address: &Address<'_>,
 ) -> Result<Response<ClientBody>, Refusal> {
-    let snapshot = gateway.snapshot();
     let mut visit = Visit::begin(&gateway.books(), inbound, principal, address.api);
-    let admitted = enter(gateway, &snapshot, inbound, principal, address, &mut visit).await;
+    let admitted = enter(gateway, live, inbound, principal, address, &mut visit).await;
     let (call, admission) = match admitted {
         Ok(admitted) => admitted,
         Err(refusal) => return Err(visit.refused(refusal)),
     };
-    let mut standing = admission.standing();
-    let receipt = visit.open(&admission)?;
-    let request = Request {
-        gateway,
-        snapshot: &snapshot,
-        inbound,
-        principal,
-        call: &call,
-    };
-    match dispatch(request, admission, receipt, &mut standing).await {
-        Ok(mut response) => {
-            response.headers_mut().extend(limit_headers(&standing));
-            Ok(response)
-        }
-        Err(mut refusal) => {
-            refusal.headers.extend(limit_headers(&standing));
-            Err(refusal)
-        }
-    }
+    let attempt = visit.open(admission)?;
+    dispatch(gateway, live, inbound, principal, &call, attempt).await
 }
 
 /// From the body in the socket to the right to send it on.
 async fn enter(
     gateway: &Gateway,
-    snapshot: &Snapshot,
+    live: &Live,
     inbound: &mut Inbound,
     principal: &Principal,
     address: &Address<'_>,
     visit: &mut Visit,
 ) -> Result<(Call, Admission), Refusal> {
-    let limits = &gateway.settings().limits;
-    let session = session(
-        &inbound.head.headers,
-        &gateway.settings().routing.session_headers,
-    )?;
+    let api = Api::parse(address.api);
+    let (headers, body) = (&inbound.head.headers, &mut inbound.body);
+    let session = session(headers, &live.settings.routing.session_headers)?;
     let mut call = read(
-        &inbound.head.headers,
-        &mut inbound.body,
-        Api::parse(address.api),
-        gateway.read_limits(),
+        headers,
+        body,
+        api,
+        &live.read_limits(),
         gateway.body_budget(),
     )
     .await?;
     call.session = session;
     visit.learn(&call);
-    let pool = resolve(&snapshot.catalog, address, &call.model);
-    let permit = authorize(principal, pool, &snapshot.notices).map_err(|denied| {
+    let pool = resolve(&live.catalog, address, &call.model);
+    let permit = authorize(principal, pool, &live.notices).map_err(|denied| {
         let wanted = Wanted::Model(address.scope(), &call.model);
         gateway
             .denials()
-            .note(denied, wanted, &snapshot.catalog, principal, inbound.id)
+            .note(denied, wanted, &live.catalog, principal, inbound.id)
     })?;
     visit.found(&permit);
+    let previous = call.previous_response_id.as_deref();
     let permit = permit
-        .continuing(
-            call.previous_response_id.as_deref(),
-            principal,
-            gateway.responses(),
-        )
+        .continuing(previous, principal, gateway.responses())
         .ok_or_else(Refusal::previous_response_not_found)?;
     let ranked = rank(permit, gateway.clock().unix_micros())?;
-    let user_limits = UserLimits {
-        requests_per_second: limits.requests_per_second_per_user,
-        max_in_flight: limits.max_in_flight_per_user,
-    };
-    let cost = call.cost(limits.default_output_tokens);
-    let admission = admit(gateway.limiter(), principal, user_limits, ranked, cost).await?;
+    let limits = &live.settings.limits;
+    let cost: Cost = call.cost(limits.default_output_tokens);
+    let admission = gateway
+        .admitter()
+        .enter(ranked, principal, limits, cost)
+        .await?;
     Ok((call, admission))
 }
 
-/// What is read and known of a request that may be sent.
-struct Request<'a> {
-    gateway: &'a Gateway,
-    snapshot: &'a Snapshot,
-    inbound: &'a Inbound,
-    principal: &'a Principal,
-    call: &'a Call,
-}
-
-/// Sends it, moves on where that is safe, and relays the answer. `standing` is left as the last endpoint's limits have it.
+/// Sends it, moves on where that is safe, and relays the answer.
 async fn dispatch(
-    request: Request<'_>,
-    mut admission: Admission,
-    mut receipt: ostia_core::Receipt,
-    standing: &mut Standing,
+    gateway: &Gateway,
+    live: &Live,
+    inbound: &Inbound,
+    principal: &Principal,
+    call: &Call,
+    mut attempt: Attempt,
 ) -> Result<Response<ClientBody>, Refusal> {
-    let Request {
-        gateway,
-        snapshot,
-        inbound,
-        principal,
-        call,
-    } = request;
-    gateway.retries().earn();
+    let limits = &live.settings.limits;
     let request = backend::Request {
         principal,
         call,
         id: inbound.id,
         headers: &inbound.head.headers,
     };
+    gateway.admitter().begin();
     let answer = loop {
-        let called = snapshot
-            .backends
-            .call(&mut admission, &mut receipt, request);
-        let failure = match called.await {
+        match live.backends.call(&mut attempt, request).await {
             Ok(answer) => break answer,
-            Err(failure) => failure,
-        };
-        let slug = Arc::clone(&admission.deployment().slug);
-        let now = gateway.clock().unix_micros();
-        let next = admission.next(failure.retry_safe(), gateway.retries(), now);
-        match next.await {
-            Some(next) => {
-                moved_to(&mut receipt, &next);
-                *standing = next.standing();
-                admission = next;
-            }
-            None => {
-                let refusal = Refusal::from(failure).at(&slug);
-                return Err(close_refused(receipt, refusal));
+            Err(failure) => {
+                let next = attempt.failed(failure.retry_safe(), limits).await;
+                attempt = next.map_err(|last| refuse(last, failure.into()))?;
             }
         }
     };
-    let context = gateway.relay_context(inbound, call, &admission, &answer.promise);
-    let slug = Arc::clone(&admission.deployment().slug);
-    relay::begin(answer, InFlight::new(receipt, admission), context)
-        .await
-        .map_err(|refusal| refusal.at(&slug))
+    let context = gateway.relay_context(live, inbound, call, &attempt, &answer.promise);
+    let (slug, standing) = (
+        Arc::clone(&attempt.deployment().slug),
+        attempt.standing().clone(),
+    );
+    let limits = limit_headers(&standing);
+    match relay::begin(answer, InFlight::new(attempt), context).await {
+        Ok(mut response) => {
+            response.headers_mut().extend(limits);
+            Ok(response)
+        }
+        Err(refusal) => Err(refusal.at(&slug).with_headers(limits)),
+    }
+}
+
+/// Ends a request that no backend answered.
+fn refuse(unanswered: Unanswered, refusal: Refusal) -> Refusal {
+    let refusal = refusal
+        .at(&unanswered.deployment().slug)
+        .with_headers(limit_headers(unanswered.standing()));
+    unanswered.close(
+        refusal.status.as_u16(),
+        refusal.code.clone(),
+        refusal.outcome,
+    );
+    refusal
 }

@@ -88,6 +88,11 @@ impl Refusal {
         self
     }
 
+    pub fn with_headers(mut self, headers: Vec<(HeaderName, HeaderValue)>) -> Self {
+        self.headers.extend(headers);
+        self
+    }
+
     /// Whole seconds, at least 1 (RFC 9110 section 10.2.3).
     pub fn with_retry_after(self, wait: Duration) -> Self {
         let whole = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);

@@ -152,7 +152,7 @@ where
     }
 
     fn finish(&mut self, response_bytes: u64, usage: Usage) {
-        let facts = &mut self.in_flight.receipt.facts;
+        let facts = &mut self.in_flight.receipt_mut().facts;
         facts.phase = Phase::Done;
         facts.response_bytes = response_bytes;
         facts.usage = usage;
@@ -187,9 +187,9 @@ where
         self.broken = true;
         self.backend = None;
         self.context.free_wire();
-        if !self.in_flight.receipt.is_closed() {
+        if !self.in_flight.receipt().is_closed() {
             let estimate = self.estimate(self.counted());
-            let facts = &mut self.in_flight.receipt.facts;
+            let facts = &mut self.in_flight.receipt_mut().facts;
             facts.phase = Phase::Streaming;
             facts.response_bytes = self.passed;
             facts.error_code = fault.code().into();
@@ -214,7 +214,8 @@ where
         if let Some(data) = this.ready.pop_front() {
             return Poll::Ready(Some(Ok(Frame::data(this.pass(data)))));
         }
-        if !this.broken && this.context.wire.is_given_up() && !this.in_flight.receipt.is_closed() {
+        if !this.broken && this.context.wire.is_given_up() && !this.in_flight.receipt().is_closed()
+        {
             this.break_off(Fault::ShuttingDown);
         }
         if this.broken {
@@ -224,7 +225,7 @@ where
         match std::task::ready!(this.poll_backend(task)) {
             Ok(Some(data)) => Poll::Ready(Some(Ok(Frame::data(this.pass(data))))),
             Ok(None) => {
-                if !this.in_flight.receipt.is_closed() {
+                if !this.in_flight.receipt().is_closed() {
                     this.finish_large();
                 }
                 Poll::Ready(None)
@@ -240,7 +241,7 @@ where
     fn is_end_stream(&self) -> bool {
         self.ready.is_empty()
             && !self.broken
-            && self.in_flight.receipt.is_closed()
+            && self.in_flight.receipt().is_closed()
             && self.remaining == Some(0)
     }
 
@@ -255,7 +256,7 @@ impl<B> BulkBody<B> {
     /// What is written down where the backend does not say.
     fn estimate(&self, counted: u64) -> Usage {
         match self.context.api.runs_a_model() {
-            true => self.in_flight.receipt.opening().estimate(counted),
+            true => self.in_flight.receipt().opening().estimate(counted),
             false => Usage::default(),
         }
     }
@@ -271,11 +272,11 @@ impl<B> BulkBody<B> {
 
 impl<B> Drop for BulkBody<B> {
     fn drop(&mut self) {
-        if self.in_flight.receipt.is_closed() {
+        if self.in_flight.receipt().is_closed() {
             return;
         }
         let estimate = self.estimate(self.counted());
-        let facts = &mut self.in_flight.receipt.facts;
+        let facts = &mut self.in_flight.receipt_mut().facts;
         facts.response_bytes = self.passed;
         facts.phase = Phase::Streaming;
         facts.usage = estimate;

@@ -289,7 +289,7 @@ where
         let pending: usize = self.ready.iter().map(Bytes::len).sum();
         self.in_flight.told(self.status);
         let usage = self.usage(outcome == Outcome::Ok);
-        let facts = &mut self.in_flight.receipt.facts;
+        let facts = &mut self.in_flight.receipt_mut().facts;
         facts.phase = phase;
         facts.error_code = code.into();
         facts.response_bytes = self.passed + pending as u64;
@@ -330,7 +330,7 @@ impl<B> StreamBody<B> {
                     ..usage
                 }
             }
-            None => self.in_flight.receipt.opening().estimate(counted),
+            None => self.in_flight.receipt().opening().estimate(counted),
         }
     }
 }
@@ -383,11 +383,11 @@ where
 
 impl<B> Drop for StreamBody<B> {
     fn drop(&mut self) {
-        if self.in_flight.receipt.is_closed() {
+        if self.in_flight.receipt().is_closed() {
             return;
         }
         let usage = self.usage(false);
-        let facts = &mut self.in_flight.receipt.facts;
+        let facts = &mut self.in_flight.receipt_mut().facts;
         facts.response_bytes = self.passed;
         facts.phase = Phase::Streaming;
         facts.usage = usage;

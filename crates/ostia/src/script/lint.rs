@@ -3,7 +3,7 @@
 use std::any::TypeId;
 use std::collections::HashSet;
 
-use rhai::{AST, ASTNode, Dynamic, Engine, Expr, FnCallExpr, FuncMetadata, Position, Stmt};
+use rhai::{AST, ASTNode, Dynamic, Engine, Expr, FnCallExpr, FnPtr, FuncMetadata, Position, Stmt};
 
 use super::fault::{ScriptError, place};
 
@@ -77,7 +77,12 @@ pub(super) fn uncalled(ast: &AST) -> Vec<String> {
             ) => {
                 named.insert(call.name.to_string());
             }
-            // `Fn("name")`
+            // `Fn("name")` becomes a constant where it can.
+            Some(ASTNode::Expr(Expr::DynamicConstant(value, _))) => {
+                if let Some(pointer) = value.read_lock::<FnPtr>() {
+                    named.insert(pointer.fn_name().to_owned());
+                }
+            }
             Some(ASTNode::Expr(Expr::StringConstant(text, _))) => {
                 named.insert(text.to_string());
             }

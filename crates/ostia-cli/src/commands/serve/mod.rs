@@ -145,7 +145,7 @@ fn not_started(error: &StartError) -> Failure {
         StartError::Listen { .. } => Failure::other(format!(
             "{text}: stop what is there, or choose another address (server.listen or --listen; server.admin_listen)"
         )),
-        StartError::Tls(_) | StartError::Provider(..) => Failure::config(text),
+        StartError::Unusable(_) => Failure::config(text),
         StartError::Ledger(_) => {
             Failure::other(format!("{text} (the folder is in server.state_dir)"))
         }

@@ -52,60 +52,71 @@ fn folder(fields: &str) -> Folder {
     .file("fixtures/endpoints.json", entry)
 }
 
+/// Where a piece of an entry's own line stands.
+fn place(fields: &str, piece: &str) -> String {
+    let column = fields.find(piece).unwrap() + 1;
+    format!("fixtures/endpoints.json:3:{column}")
+}
+
 #[test]
 fn mistakes_have_their_place_and_disable_the_entry() {
-    let place = "fixtures/endpoints.json";
+    // With what the mistake begins at.
     for (fields, at, piece) in [
         (
             r#""endpoint_adapter": "site.Echo", "config": {"echo": {"words": "x"}}"#,
-            ":3:65: error",
+            "\"x\"",
             "endpoint `c-f-m`: `config.echo.words` must be a whole number from 0",
         ),
         (
             r#""endpoint_adapter": "site.Echo", "config": {"echo": {"word/s": 1}}"#,
-            ":3:66: error",
+            "1}}",
             "`config.echo.word~1s` is not known; known: words, a/b",
         ),
         (
             r#""endpoint_adapter": "site.Echo", "config": {"echo": 7}"#,
-            ":3:54: error",
+            "7}",
             "`config.echo` must be an object",
         ),
         (
             r#""endpoint_adapter": "site.Echo", "config": {}"#,
-            ":3:44: error",
+            "{}",
             "`config.echo.words` is missing",
         ),
         (
             r#""endpoint_adapter": "site.Tenants", "config": {"api_url": "http://h/v1", "tenants": [1]}"#,
-            ":3:86: error",
+            "1]",
             "`config.tenants.0` must be a text",
         ),
         (
             r#""endpoint_adapter": "site.Tenants", "config": {"backend": "site.Ecko", "tenants": ["a"]}"#,
-            ":3:59: error",
+            "\"site.Ecko\"",
             "`config.backend` names no backend; known: direct_api, site.Echo",
         ),
         (
             r#""endpoint_adapter": "site.Tenants", "config": {"backend": "site.Echo", "tenants": ["a"]}"#,
-            ":3:47: error",
+            "{\"backend\"",
             "`config.echo.words` is missing",
         ),
         (
             r#""config": {"api_url": "http://h/v1", "secrets": ["UNSET_VARIABLE"]}"#,
-            ":3:50: error",
+            "\"UNSET",
             "`config.secrets` names the environment variable `UNSET_VARIABLE`, which is not set",
         ),
         (
             r#""config": {"api_url": "http://h/v1", "secrets": ["sk-of-somebody-9f8e7d6c5b4a"]}"#,
-            ":3:50: error",
+            "\"sk-of",
             "must be the name of an environment variable, not the key itself",
         ),
     ] {
         let folder = folder(fields);
         let loaded = folder.load();
         let problems = folder.shown(&loaded);
-        assert_problem(&problems, &format!("{place}{at}"), piece, fields);
+        assert_problem(
+            &problems,
+            &format!("{}: error", place(fields, at)),
+            piece,
+            fields,
+        );
         assert!(
             !format!("{problems:?}").contains("9f8e7d6c"),
             "{problems:?}"
@@ -116,12 +127,11 @@ fn mistakes_have_their_place_and_disable_the_entry() {
             "{fields}: {serving:?}"
         );
     }
-    let folder = folder(
-        r#""endpoint_adapter": "site.Tenants", "config": {"api_url": "http://h/v1", "tenants": []}"#,
-    );
+    let fields = r#""endpoint_adapter": "site.Tenants", "config": {"api_url": "http://h/v1", "tenants": []}"#;
+    let folder = folder(fields);
     assert_problem(
         &folder.problems(),
-        "fixtures/endpoints.json:3:85: warning",
+        &format!("{}: warning", place(fields, "[]}")),
         "is empty",
         "",
     );

@@ -51,7 +51,7 @@ async fn a_unix_socket_serves_and_goes_with_its_listener() {
     let drain = Drain::new();
     let serving = runtime::spawn(serve(
         listener,
-        options(),
+        options().swappable(),
         Arc::new(Acting(|inbound: super::Inbound| async {
             assert!(inbound.peer_ip.is_loopback());
             echo(inbound).await

@@ -178,7 +178,7 @@ impl Gateway {
             connections,
             served: runtime::spawn(serve(
                 listener,
-                options,
+                options.swappable(),
                 Arc::new(Acting(act)),
                 drain,
                 Arc::new(SystemClock),

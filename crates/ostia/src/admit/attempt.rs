@@ -1,0 +1,120 @@
+use std::sync::Arc;
+
+use ostia_core::{Observer, Receipt, Standing, UsageSource};
+
+use super::Admission;
+use crate::catalog::Deployment;
+use crate::settings::Limits;
+
+/// One request on its way to one endpoint: the lease, the receipt and the standing, together to the end.
+///
+/// However it ends, the receipt is closed and everything reserved is settled: by [`Attempt::close`], or by `Drop`.
+pub struct Attempt {
+    receipt: Receipt,
+    admission: Admission,
+}
+
+/// An attempt that failed, and after which none follows. It is told to the caller: [`Unanswered::close`].
+pub struct Unanswered(Attempt);
+
+impl Attempt {
+    pub(super) fn new(admission: Admission, receipt: Receipt) -> Self {
+        Self { receipt, admission }
+    }
+
+    pub fn deployment(&self) -> &Arc<Deployment> {
+        self.admission.deployment()
+    }
+
+    pub fn standing(&self) -> &Standing {
+        self.admission.standing()
+    }
+
+    pub fn receipt(&self) -> &Receipt {
+        &self.receipt
+    }
+
+    pub fn receipt_mut(&mut self) -> &mut Receipt {
+        &mut self.receipt
+    }
+
+    /// The backend gets the request now.
+    pub fn sent(&mut self) {
+        self.admission.sent();
+    }
+
+    /// The next attempt, on an endpoint that was not tried yet, or the end: where another try is not safe, no retry is
+    /// left, or no other endpoint has room. A limit of the failed endpoint gets its part back, the user is charged once.
+    pub async fn failed(mut self, retry_safe: bool, limits: &Limits) -> Result<Self, Unanswered> {
+        let admission = &mut self.admission;
+        if !retry_safe || !admission.has_others() || !admission.shared.retries().take() {
+            return Err(Unanswered(self));
+        }
+        if admission.move_on(limits).await.is_err() {
+            return Err(Unanswered(self));
+        }
+        let deployment = admission.deployment();
+        self.receipt.moved_to(
+            &deployment.cluster.name,
+            &deployment.framework,
+            &deployment.slug,
+            Some(Arc::clone(&deployment.state) as Arc<dyn Observer>),
+        );
+        Ok(self)
+    }
+
+    /// Nothing was, or will be, answered by a backend.
+    pub fn unanswered(self) -> Unanswered {
+        Unanswered(self)
+    }
+
+    pub fn is_closed(&self) -> bool {
+        self.receipt.is_closed()
+    }
+
+    /// Writes how it ended and turns the reservation into what was used. A second call does nothing.
+    pub fn close(&mut self, outcome: ostia_core::Outcome) {
+        if !self.receipt.is_closed() {
+            self.receipt.close(outcome);
+            self.settle();
+        }
+    }
+
+    fn settle(&mut self) {
+        let usage = self.receipt.usage();
+        self.admission.settle(match usage.source {
+            UsageSource::None => 0,
+            UsageSource::Upstream | UsageSource::Estimated => usage.total_tokens,
+        });
+    }
+}
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        if !self.receipt.is_closed() {
+            self.receipt.abandon();
+            self.settle();
+        }
+    }
+}
+
+impl Unanswered {
+    pub fn standing(&self) -> &Standing {
+        self.0.standing()
+    }
+
+    pub fn deployment(&self) -> &Arc<Deployment> {
+        self.0.deployment()
+    }
+
+    /// Writes down what the caller is told.
+    pub fn close(
+        mut self,
+        status: u16,
+        code: std::borrow::Cow<'static, str>,
+        outcome: ostia_core::Outcome,
+    ) {
+        self.0.receipt.refused(status, code);
+        self.0.close(outcome);
+    }
+}
