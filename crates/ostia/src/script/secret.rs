@@ -1,3 +1,5 @@
+use std::fmt;
+
 use ostia_core::Secret;
 use rhai::{Dynamic, Engine, EvalAltResult};
 
@@ -33,6 +35,12 @@ pub fn text_of(value: &Dynamic) -> Result<(String, bool), Box<EvalAltResult>> {
     Ok((text.to_string(), false))
 }
 
+impl fmt::Display for SecretText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 pub(super) fn register(engine: &mut Engine) {
     engine
         .register_type_with_name::<SecretText>("Secret")
@@ -42,6 +50,6 @@ pub(super) fn register(engine: &mut Engine) {
         .register_fn("+", |secret: SecretText, after: &str| {
             secret.between("", after)
         })
-        .register_fn("to_string", |secret: &mut SecretText| secret.0.to_string())
-        .register_fn("to_debug", |secret: &mut SecretText| secret.0.to_string());
+        .register_fn("to_string", |secret: &mut SecretText| secret.to_string())
+        .register_fn("to_debug", |secret: &mut SecretText| secret.to_string());
 }

@@ -248,6 +248,9 @@ pub(super) fn register(engine: &mut Engine) {
         .register_fn("cache_set", Scene::cache_set)
         .register_fn("log", |scene: &mut Scene, text: &str| {
             tracing::info!(endpoint = &*scene.0.deployment.slug, "{}", logged(text));
+        })
+        .register_fn("log", |scene: &mut Scene, secret: SecretText| {
+            tracing::info!(endpoint = &*scene.0.deployment.slug, "{secret}");
         });
 }
 
