@@ -44,6 +44,7 @@ impl Exchange<'_> {
             ..
         } = self;
         let Some(client) = client else {
+            track.unsent();
             return Err(Failure::broken(
                 FailureKind::Unreachable,
                 Phase::Connecting,
@@ -82,6 +83,11 @@ impl<'a> Track<'a> {
         self.begun += u32::from(phase == Phase::WaitingHeaders);
         self.receipt.facts.phase = phase;
         self.receipt.facts.attempts = self.before + self.begun.max(1);
+    }
+
+    /// Nobody could be called.
+    fn unsent(&mut self) {
+        self.receipt.facts.attempts = self.before;
     }
 
     /// How often bytes of the request left, when it is over.
