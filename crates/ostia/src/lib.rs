@@ -5,7 +5,7 @@
 //! A request goes one way, and [`pipeline`] is the one place that sees all of it:
 //!
 //! ```text
-//! listen -> identify -> read -> resolve -> authorize -> rank -> admit -> backend -> upstream -> relay -> account
+//! listen -> identify -> read -> resolve -> authorize -> rank -> admit -> backend -> relay -> account
 //! ```
 //!
 //! Beside the path: [`catalog`] (what is served), [`fleet`] (how it is doing), [`cluster`] (what schedulers say),

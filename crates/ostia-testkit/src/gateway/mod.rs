@@ -175,7 +175,9 @@ impl TestGateway {
             .iter()
             .flat_map(|backend| backend.records())
             .collect();
-        let breaches = audit(&records, &rows);
+        let mut called = rows.clone();
+        called.retain(|row| !self.site.is_answered_within(&row.model));
+        let breaches = audit(&records, &called);
         assert!(
             breaches.is_empty(),
             "the books are wrong:\n{}",

@@ -3,12 +3,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
-use ostia_core::Identity;
-use serde_json::{Value, json};
+use ostia_core::{Identity, RequestId, Secret};
+use serde_json::Value;
 
 use super::AdapterError;
+use super::draft::Draft;
 use super::edits::Edits;
-use super::prepare::injects_usage;
+use super::headers::{is_never_forwarded, may_be_sent};
+use super::hooked::Hooked;
 use crate::cache::Cache;
 use crate::catalog::{ApiUrl, Deployment};
 use crate::fleet::ModelState;
@@ -20,6 +22,7 @@ pub struct RequestContext<'a> {
     pub principal: &'a Identity,
     pub deployment: &'a Arc<Deployment>,
     pub call: &'a Call,
+    caller: Caller<'a>,
     http: &'a Http,
     cache: &'a Arc<Cache>,
     /// As the direct API would send it.
@@ -30,36 +33,30 @@ pub struct RequestContext<'a> {
 }
 
 const LONGEST_SILENCE: Duration = Duration::from_secs(24 * 60 * 60);
-/// Headers that the gateway writes itself.
-const OWN_HEADERS: [&str; 11] = [
-    "host",
-    "connection",
-    "content-length",
-    "transfer-encoding",
-    "te",
-    "trailer",
-    "upgrade",
-    "expect",
-    "keep-alive",
-    "accept-encoding",
-    "x-request-id",
-];
+
+/// Who sent a request, as far as adapters may know.
+#[derive(Clone, Copy)]
+pub(super) struct Caller<'a> {
+    pub principal: &'a Identity,
+    pub id: RequestId,
+    pub headers: &'a HeaderMap,
+}
 
 impl<'a> RequestContext<'a> {
     pub(super) fn new(
-        principal: &'a Identity,
+        caller: Caller<'a>,
         deployment: &'a Arc<Deployment>,
         call: &'a Call,
-        http: &'a Http,
-        cache: &'a Arc<Cache>,
+        hooked: &'a Hooked,
         outgoing: Outgoing,
     ) -> Self {
         Self {
-            principal,
+            principal: caller.principal,
             deployment,
             call,
-            http,
-            cache,
+            caller,
+            http: &hooked.http,
+            cache: &hooked.cache,
             outgoing,
             edits: Edits::default(),
             fault: None,
@@ -76,7 +73,37 @@ impl<'a> RequestContext<'a> {
         self.deployment.state.model_state()
     }
 
-    /// HTTP to the endpoint's own host and its `allowed_hosts`, with its TLS, proxy and timeouts.
+    /// The gateway's id of the request, which the backend gets and the ledger keeps.
+    pub fn request_id(&self) -> RequestId {
+        self.caller.id
+    }
+
+    /// The id of the caller's session: the first of `routing.session_headers` that it sent.
+    pub fn session(&self) -> Option<&'a str> {
+        self.call.session.as_deref()
+    }
+
+    /// A header of the caller's, with any that `forward_headers` may name: never its credentials.
+    pub fn header(&self, name: &str) -> Option<&'a HeaderValue> {
+        visible(self.caller.headers, name)
+    }
+
+    /// All of them.
+    pub(super) fn visible_headers(&self) -> HeaderMap {
+        let headers = self.caller.headers.iter();
+        headers
+            .filter(|(name, _)| !is_never_forwarded(name))
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect()
+    }
+
+    /// The value of an environment variable that `config.secrets` lists.
+    pub fn secret(&self, name: &str) -> Option<&'a Secret<String>> {
+        self.deployment.secrets.get(name)
+    }
+
+    /// HTTP to the endpoint's own host and its `allowed_hosts`, with its TLS, proxy and timeouts; with the endpoint's
+    /// own key after `http().clone().with_key()`.
     pub fn http(&self) -> &'a Http {
         self.http
     }
@@ -122,10 +149,17 @@ impl<'a> RequestContext<'a> {
         &self.outgoing.headers
     }
 
+    /// The body as the backend will get it if nothing of it is changed any more: what a signature is made over.
+    pub fn final_body(&self) -> Result<Bytes, AdapterError> {
+        self.draft()
+            .render(self.edits.clone())
+            .map(|written| written.body())
+    }
+
     pub fn set_header(&mut self, name: &str, value: &str) -> Result<(), AdapterError> {
         let parsed = HeaderName::from_bytes(name.as_bytes())
             .ok()
-            .filter(|name| !OWN_HEADERS.contains(&name.as_str()))
+            .filter(may_be_sent)
             .zip(HeaderValue::from_str(value).ok());
         let Some((name, mut value)) = parsed else {
             return self.fail(format!("the header `{name}` may not be set to that"));
@@ -133,6 +167,17 @@ impl<'a> RequestContext<'a> {
         value.set_sensitive(name == http::header::AUTHORIZATION);
         self.outgoing.headers.insert(name, value);
         Ok(())
+    }
+
+    /// The backend does not get this header; the endpoint's own key is in `authorization`.
+    pub fn remove_header(&mut self, name: &str) -> Result<(), AdapterError> {
+        match HeaderName::from_bytes(name.as_bytes()) {
+            Ok(name) if may_be_sent(&name) => {
+                self.outgoing.headers.remove(name);
+                Ok(())
+            }
+            _ => self.fail(format!("the header `{name}` may not be removed")),
+        }
     }
 
     /// The longest silence of the backend, for this request only; more than a day is a day. `total_timeout` holds still.
@@ -179,75 +224,19 @@ impl<'a> RequestContext<'a> {
         if self.edits.is_empty() {
             return Ok(self.outgoing);
         }
-        let body = match self.call.form {
-            Form::Json => self.edited_json()?,
-            Form::Multipart if self.edits.fields.is_empty() => {
-                self.edits.body.take().unwrap_or_default()
-            }
-            Form::Multipart => {
-                let why = "the fields of a form cannot be changed one by one";
-                return Err(AdapterError::Failed(why.to_owned()));
-            }
-        };
-        self.outgoing.body = vec![body];
+        let written = self.draft().render(std::mem::take(&mut self.edits))?;
+        self.outgoing.stream = written.stream;
+        self.outgoing.body = written.pieces;
         Ok(self.outgoing)
     }
 
-    fn edited_json(&mut self) -> Result<Bytes, AdapterError> {
-        self.judge_stream()?;
-        // Where the adapter left the client's model, the backend gets the name it knows.
-        let named = self.field("model");
-        if named.as_ref().and_then(Value::as_str) == Some(&*self.call.model) {
-            self.set_field("model", &*self.deployment.upstream_model);
-        }
-        if self.outgoing.stream && injects_usage(self.deployment, self.call) {
-            self.ask_for_usage();
-        }
-        if !self.outgoing.stream && self.call.stream {
-            // Backends refuse these options on an answer that is no stream.
-            self.remove_field("stream_options");
-        }
-        let text = self
-            .edits
-            .apply(&self.call.body)
-            .map_err(AdapterError::Failed)?;
-        Ok(text.into())
+    pub(super) fn draft(&self) -> Draft {
+        Draft::of(self.call, self.deployment, &self.outgoing)
     }
+}
 
-    /// A client that asked for a stream may be given a whole answer; one that did not cannot be given a stream.
-    fn judge_stream(&mut self) -> Result<(), AdapterError> {
-        let stream = match self.field("stream") {
-            None | Some(Value::Null) => false,
-            Some(Value::Bool(stream)) => stream,
-            Some(_) => {
-                let why = "the field `stream` was set to something that is no boolean";
-                return Err(AdapterError::Failed(why.to_owned()));
-            }
-        };
-        if stream && !self.call.stream {
-            let why = "`stream` was turned on for a client that did not ask for it";
-            return Err(AdapterError::Failed(why.to_owned()));
-        }
-        self.outgoing.stream = stream;
-        Ok(())
-    }
-
-    fn ask_for_usage(&mut self) {
-        let options = match self.field("stream_options") {
-            Some(Value::Object(mut options)) => {
-                options
-                    .entry("include_usage")
-                    .and_modify(|value| {
-                        if value.is_null() || *value == Value::Bool(false) {
-                            *value = Value::Bool(true);
-                        }
-                    })
-                    .or_insert(Value::Bool(true));
-                Value::Object(options)
-            }
-            None | Some(Value::Null) => json!({"include_usage": true}),
-            Some(_) => return,
-        };
-        self.set_field("stream_options", options);
-    }
+/// A header of the caller's that adapters may see.
+pub(super) fn visible<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a HeaderValue> {
+    let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
+    headers.get(&name).filter(|_| !is_never_forwarded(&name))
 }

@@ -8,7 +8,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 /// What an adapter changed of a body. Fields that it did not touch keep their bytes.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(super) struct Edits {
     /// In the place of the client's.
     pub body: Option<Bytes>,

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use ostia_core::{Clock, Store, SystemClock};
 
 use super::{Parts, Running, StartError};
-use crate::backend::EndpointAdapter;
+use crate::backend::{Backend, EndpointAdapter};
 use crate::cluster::ClusterAdapter;
 use crate::config::{Loaded, Sources, load};
 use crate::fleet::Fleet;
@@ -33,10 +33,16 @@ impl Gateway {
 }
 
 impl Builder {
-    /// Serves endpoints whose `endpoint_adapter` is `name`. A later one of the same name takes its place.
+    /// Puts hooks around endpoints whose `endpoint_adapter` is `name`. A later one of the same name takes its place.
     pub fn endpoint_adapter(mut self, name: &str, adapter: impl EndpointAdapter) -> Self {
-        let adapter: Arc<dyn EndpointAdapter> = Arc::new(adapter);
-        self.registry.endpoints.insert(name.to_owned(), adapter);
+        self.registry.backends.add_hooks(name, Arc::new(adapter));
+        self
+    }
+
+    /// Has endpoints answered by this kind of backend whose `endpoint_adapter` or, around which hooks stand, whose
+    /// `config.backend` is `name`.
+    pub fn backend<B: Backend>(mut self, name: &str) -> Self {
+        self.registry.backends.add_backend::<B>(name);
         self
     }
 
@@ -54,7 +60,9 @@ impl Builder {
     /// Reads all files, with the registered names known.
     pub fn load(&self, sources: &Sources, fleet: &Fleet) -> Loaded {
         let mut sources = sources.clone();
-        sources.registered_adapters.extend(self.registry.names());
+        sources.backends = self.registry.backends.clone();
+        let clusters = self.registry.clusters.keys().cloned();
+        sources.registered_clusters.extend(clusters);
         load(&sources, fleet)
     }
 

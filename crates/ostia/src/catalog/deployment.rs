@@ -1,7 +1,9 @@
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ostia_core::Secret;
 use serde_json::Value;
 
 use super::{Access, Target};
@@ -47,12 +49,13 @@ pub enum ClusterAdapterName {
     Custom(Box<str>),
 }
 
-/// Which endpoint adapter a fixture asks for, after `[adapters]` was applied.
+/// Which hooks stand around an endpoint's backend, after `[adapters]` was applied.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum AdapterName {
-    DirectApi,
-    /// `script:PATH`, or a name registered from Rust.
-    Custom(Box<str>),
+pub enum HooksName {
+    /// With the file's path.
+    Script(Box<str>),
+    /// By the name under which they were registered from Rust.
+    Registered(Box<str>),
 }
 
 /// Whether a deployment takes requests at all.
@@ -89,7 +92,12 @@ pub struct Deployment {
     pub weight: u32,
     /// Whether routes without a cluster in their path may use it.
     pub federated: bool,
-    pub adapter: AdapterName,
+    /// The kind of its backend, by its name in the registry.
+    pub kind: Box<str>,
+    /// What stands around its backend.
+    pub hooks: Option<HooksName>,
+    /// Values of the environment variables that `config.secrets` lists, for adapters.
+    pub secrets: BTreeMap<Box<str>, Secret<String>>,
     pub require_running: bool,
     /// A model that a fresh listing does not name is refused too.
     pub require_listed: bool,
@@ -156,7 +164,8 @@ impl fmt::Debug for Deployment {
             .field("framework", &self.framework)
             .field("model", &self.model)
             .field("access", &self.access)
-            .field("adapter", &self.adapter)
+            .field("kind", &self.kind)
+            .field("hooks", &self.hooks)
             .field("target", &self.target)
             .field("serving", &self.serving)
             .finish_non_exhaustive()

@@ -237,8 +237,8 @@ mod tests {
 
     use super::{Catalog, Scope};
     use crate::catalog::{
-        Access, AdapterName, Cluster, ClusterAdapterName, Deployment, HttpUrl, Proxy, Serving,
-        Target, Timeouts, Tls, slug,
+        Access, Cluster, ClusterAdapterName, Deployment, HttpUrl, Proxy, Serving, Target, Timeouts,
+        Tls, slug,
     };
     use crate::fleet::Fleet;
 
@@ -297,7 +297,9 @@ mod tests {
             priority: 0,
             weight: 1,
             federated: true,
-            adapter: AdapterName::DirectApi,
+            kind: "direct_api".into(),
+            hooks: None,
+            secrets: Default::default(),
             require_running: false,
             require_listed: false,
             target: target(),

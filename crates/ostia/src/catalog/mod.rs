@@ -10,7 +10,7 @@ mod target;
 mod url;
 
 pub use access::Access;
-pub use deployment::{AdapterName, Cluster, ClusterAdapterName, Deployment, Serving, StatusSource};
+pub use deployment::{Cluster, ClusterAdapterName, Deployment, HooksName, Serving, StatusSource};
 pub use index::{Catalog, Scope};
 pub use slug::slug;
 pub(crate) use slug::slugify;

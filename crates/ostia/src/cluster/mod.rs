@@ -27,4 +27,5 @@ pub use clusters::{ClusterAdapters, Clusters, Workshop};
 pub use jobs::{Job, Jobs};
 pub use mapping::serves_name;
 pub use options::check_config;
+pub(crate) use script::faults as script_faults;
 pub use watch::{Reading, Watch};

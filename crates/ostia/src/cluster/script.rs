@@ -1,5 +1,6 @@
 //! A cluster adapter that is a script with a function `jobs(ctx)`.
 
+use std::any::TypeId;
 use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
@@ -9,7 +10,7 @@ use rhai::{Array, Dynamic, Engine, EvalAltResult};
 
 use super::{ClusterAdapter, ClusterContext, Jobs, JobsError};
 use crate::backend::{in_time, reply_to_dynamic};
-use crate::script::{Program, Thrown, logged, on_pool};
+use crate::script::{Program, ScriptError, Thrown, logged, on_pool};
 use crate::upstream::Http;
 
 pub(super) struct ScriptCluster {
@@ -73,6 +74,11 @@ impl ClusterAdapter for ScriptCluster {
             None => Err(failed("the script got no thread, or panicked")),
         }
     }
+}
+
+/// What is surely wrong with a script for clusters.
+pub(crate) fn faults(program: &Program) -> Vec<ScriptError> {
+    program.faults(engine(), &[("jobs", Some(TypeId::of::<Scene>()))])
 }
 
 fn failed(detail: &str) -> JobsError {

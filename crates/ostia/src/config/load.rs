@@ -9,6 +9,7 @@ use super::raw::{self, Table};
 use super::section::Reading;
 use super::sections;
 use super::source::{Source, Unread, folder_of};
+use crate::backend::Registry;
 use crate::catalog::Catalog;
 use crate::fleet::Fleet;
 use crate::settings::Settings;
@@ -22,8 +23,10 @@ pub struct Sources {
     pub env_files: Vec<PathBuf>,
     /// The process's variables.
     pub environment: Environment,
-    /// Names of adapters registered from Rust.
-    pub registered_adapters: Vec<String>,
+    /// What the names of backends and their hooks stand for.
+    pub backends: Registry,
+    /// Names of cluster adapters registered from Rust.
+    pub registered_clusters: Vec<String>,
 }
 
 /// Everything that one reading of the files gave.
@@ -66,7 +69,8 @@ pub fn load(sources: &Sources, fleet: &Fleet) -> Loaded {
         settings: &settings,
         reading: &reading,
         environment: &environment,
-        registered: &sources.registered_adapters,
+        backends: &sources.backends,
+        clusters: &sources.registered_clusters,
         fleet,
         report: &report,
         files: RefCell::default(),

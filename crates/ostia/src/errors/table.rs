@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::admit::{Refused, Shortage};
 use crate::authorize::Denied;
-use crate::backend::AdapterError;
+use crate::backend::{self, AdapterError};
 use crate::cluster::JobsError;
 use crate::fleet::ModelState;
 use crate::identify::SignInError;
@@ -408,6 +408,15 @@ fn refusing(status: StatusCode) -> StatusCode {
         status
     } else {
         StatusCode::INTERNAL_SERVER_ERROR
+    }
+}
+
+impl From<backend::Failure> for Refusal {
+    fn from(failure: backend::Failure) -> Self {
+        match failure {
+            backend::Failure::Refused(error) => error.into(),
+            backend::Failure::Broken(failure) => failure.into(),
+        }
     }
 }
 

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use super::{Notices, Workbench};
 use crate::authorize::{Denied, may_see};
-use crate::backend::{self, Adapters};
+use crate::backend::{self, Backends};
 use crate::catalog::{Catalog, Cluster, Deployment, Target, UrlFault};
 use crate::cluster::{self, Clusters};
 use crate::identify::{Identify, Principal};
@@ -12,7 +12,6 @@ use crate::routes::Cors;
 use crate::script::Scripts;
 use crate::settings::Settings;
 use crate::upstream::Ask;
-use crate::upstream::Upstreams;
 
 /// Everything that a reload can change. Replaced whole: a request begins and goes on with the one it found.
 pub struct Live {
@@ -20,8 +19,7 @@ pub struct Live {
     pub generation: u64,
     pub settings: Settings,
     pub catalog: Catalog,
-    pub adapters: Adapters,
-    pub upstreams: Upstreams,
+    pub backends: Backends,
     pub clusters: Clusters,
     pub notices: Notices,
     pub identify: Arc<Identify>,
@@ -70,12 +68,7 @@ impl Live {
             ..
         } = bench;
         live_notices.keep_sources(&settings.maintenance_sources);
-        let upstreams = Upstreams::build(&catalog, clients);
         let scripts = Scripts::default();
-        let ask_backend = |deployment: &Deployment| {
-            let client = upstreams.client(deployment.index)?;
-            Some(Arc::clone(client) as Arc<dyn Ask>)
-        };
         let ask = |target: &Target| match clients.client(target) {
             Ok(client) => Some(client as Arc<dyn Ask>),
             Err(error) => {
@@ -83,15 +76,16 @@ impl Live {
                 None
             }
         };
-        let adapters = Adapters::build(
+        let backends = Backends::build(
             &catalog,
             &backend::Workshop {
-                registered: &registry.endpoints,
+                registry: &registry.backends,
                 scripts: &scripts,
                 cache,
-                ask: &ask_backend,
+                clients,
             },
         );
+        let ask_backend = |deployment: &Deployment| backends.client(deployment);
         let clusters = Clusters::build(
             &catalog,
             &cluster::Workshop {
@@ -110,8 +104,7 @@ impl Live {
             cors: Cors::new(&settings.server.cors_origins),
             settings,
             catalog,
-            adapters,
-            upstreams,
+            backends,
             clusters,
             identify,
             tls,

@@ -3,16 +3,17 @@ use std::sync::Arc;
 use ostia_core::{Clock, Store};
 
 use super::LiveNotices;
-use crate::backend::EndpointAdapters;
+use crate::backend;
 use crate::cache::Cache;
 use crate::cluster::ClusterAdapters;
 use crate::identify::ApiKeys;
 use crate::upstream::Clients;
 
-/// Adapters that are written in Rust, by the names that fixtures and `[adapters]` use.
+/// What the names that fixtures and `[adapters]` use stand for.
 #[derive(Default, Clone)]
 pub struct Registry {
-    pub endpoints: EndpointAdapters,
+    pub backends: backend::Registry,
+    /// Those written in Rust.
     pub clusters: ClusterAdapters,
 }
 
@@ -36,16 +37,5 @@ impl Workbench {
             api_keys: Arc::new(ApiKeys::new(store, Arc::clone(&clock))),
             clock,
         }
-    }
-}
-
-impl Registry {
-    /// For [`Sources::registered_adapters`].
-    pub fn names(&self) -> Vec<String> {
-        let mut names: Vec<String> = self.endpoints.keys().cloned().collect();
-        names.extend(self.clusters.keys().cloned());
-        names.sort_unstable();
-        names.dedup();
-        names
     }
 }

@@ -13,7 +13,7 @@ use ostia_core::Cost;
 use crate::account::Visit;
 use crate::admit::{Admission, Attempt, Unanswered};
 use crate::authorize::{Wanted, authorize};
-use crate::backend::adapt;
+use crate::backend;
 use crate::dialect::Api;
 use crate::errors::limit_headers;
 use crate::gateway::Gateway;
@@ -21,13 +21,12 @@ use crate::identify::{Principal, Sender};
 use crate::listen::Inbound;
 use crate::live::Live;
 use crate::rank::rank;
-use crate::read::{Call, read};
+use crate::read::{Call, read, session};
 use crate::refusal::Refusal;
 use crate::relay::{self, ClientBody, InFlight};
 use crate::resolve::resolve;
 use crate::routes::{Address, Lost, Route};
 use crate::telemetry::AccessLog;
-use crate::upstream;
 
 /// Answers any request to the public listener. `route` is what its path stands for.
 async fn answer(
@@ -90,7 +89,8 @@ async fn enter(
 ) -> Result<(Call, Admission), Refusal> {
     let api = Api::parse(address.api);
     let (headers, body) = (&inbound.head.headers, &mut inbound.body);
-    let call = read(
+    let session = session(headers, &live.settings.routing.session_headers)?;
+    let mut call = read(
         headers,
         body,
         api,
@@ -98,6 +98,7 @@ async fn enter(
         gateway.body_budget(),
     )
     .await?;
+    call.session = session;
     visit.learn(&call);
     let pool = resolve(&live.catalog, address, &call.model);
     let permit = authorize(principal, pool, &live.notices).map_err(|denied| {
@@ -130,29 +131,24 @@ async fn dispatch(
     call: &Call,
     mut attempt: Attempt,
 ) -> Result<Response<ClientBody>, Refusal> {
-    let adapters = &live.adapters;
     let limits = &live.settings.limits;
+    let request = backend::Request {
+        principal,
+        call,
+        id: inbound.id,
+        headers: &inbound.head.headers,
+    };
     gateway.admitter().begin();
-    let (answer, promise) = loop {
-        let witness = adapters.observer(attempt.deployment());
-        attempt.receipt_mut().tell(witness);
-        let (id, headers) = (inbound.id, &inbound.head.headers);
-        let adapted = adapt(adapters, attempt.deployment(), principal, call, id, headers).await;
-        let outgoing = match adapted {
-            Ok(outgoing) => outgoing,
-            Err(error) => return Err(refuse(attempt.unanswered(), error.into())),
-        };
-        let promise = outgoing.promise();
-        match upstream::send(&live.upstreams, &mut attempt, outgoing).await {
-            Ok(answer) => break (answer, promise),
+    let answer = loop {
+        match live.backends.call(&mut attempt, request).await {
+            Ok(answer) => break answer,
             Err(failure) => {
-                let next = attempt.failed(failure.retry_safe, limits).await;
+                let next = attempt.failed(failure.retry_safe(), limits).await;
                 attempt = next.map_err(|last| refuse(last, failure.into()))?;
             }
         }
     };
-    adapters.answered(attempt.deployment(), principal, &answer.head);
-    let context = gateway.relay_context(live, inbound, call, &attempt, &promise);
+    let context = gateway.relay_context(live, inbound, call, &attempt, &answer.promise);
     let (slug, standing) = (
         Arc::clone(&attempt.deployment().slug),
         attempt.standing().clone(),

@@ -1,4 +1,5 @@
 use std::ops::Range;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use ostia_core::Cost;
@@ -20,6 +21,8 @@ pub struct Call {
     pub wants_usage: bool,
     /// The response that a `responses` call continues; whoever made it must be the caller.
     pub previous_response_id: Option<Box<str>>,
+    /// The caller's session, where its headers name one.
+    pub session: Option<Arc<str>>,
     pub body: Bytes,
     pub form: Form,
     pub splices: Splices,

@@ -17,6 +17,7 @@ mod multipart;
 mod passthrough;
 mod responses;
 pub mod scan;
+mod session;
 mod splice;
 #[cfg(test)]
 mod tests;
@@ -32,6 +33,7 @@ pub use budget::{Budget, Reserved};
 pub use call::{Call, Form, Splices, StreamOptions};
 pub use collect::{LEAST_PROGRESS, ReadLimits};
 pub use error::{Invalid, ReadError};
+pub use session::session;
 
 use content::Content;
 use facts::Facts;
@@ -73,6 +75,7 @@ where
         prompt_estimate: facts.prompt_estimate,
         wants_usage: facts.wants_usage,
         previous_response_id: facts.previous_response_id,
+        session: None,
         form,
         splices: Splices {
             model: facts.model_at,

@@ -1,6 +1,7 @@
 use std::future::poll_fn;
 use std::sync::Arc;
 
+use http::header::CONTENT_TYPE;
 use http::{Response, StatusCode, response};
 
 use super::backend_error::read_text;
@@ -10,8 +11,8 @@ use super::meter::{is_json, read_answer};
 use super::stream::StreamBody;
 use super::text_length;
 use super::{BackendRefusal, ClientBody, Context, InFlight};
+use crate::backend::{Answer, AnswerBody};
 use crate::refusal::{Fault, Refusal};
-use crate::upstream::{Answer, UpstreamBody};
 
 /// Why an answer cannot be relayed. Nothing was sent to the client yet.
 #[derive(Debug, PartialEq, Eq)]
@@ -29,12 +30,43 @@ pub enum RelayError {
 /// Turns a backend's answer into the client's. The head is held back until there is something behind it, so that what
 /// fails before is a plain error; the row of a failed request is written here.
 pub async fn begin(
-    answer: Answer<UpstreamBody>,
+    answer: Answer,
     mut in_flight: InFlight,
     context: Context,
 ) -> Result<Response<ClientBody>, Refusal> {
-    let Answer { head, body, .. } = answer;
-    in_flight.receipt_mut().facts.upstream_status = head.status.as_u16();
+    let Answer {
+        head,
+        body,
+        status,
+        shown,
+        ..
+    } = answer;
+    in_flight.receipt_mut().facts.upstream_status = status.as_u16();
+    match relay(head, body, in_flight, context).await {
+        Ok(mut response) => {
+            response.headers_mut().extend(shown);
+            Ok(response)
+        }
+        Err(mut refusal) => {
+            // An error is JSON, whatever the answer was.
+            let shown = shown
+                .into_iter()
+                .filter_map(|(name, value)| Some((name?, value)));
+            for (name, value) in shown.filter(|(name, _)| *name != CONTENT_TYPE) {
+                refusal.headers.retain(|(known, _)| *known != name);
+                refusal.headers.push((name, value));
+            }
+            Err(refusal)
+        }
+    }
+}
+
+async fn relay(
+    head: response::Parts,
+    body: AnswerBody,
+    mut in_flight: InFlight,
+    context: Context,
+) -> Result<Response<ClientBody>, Refusal> {
     match meaning(&head, &context) {
         Meaning::Events => begin_stream(head, body, in_flight, context).await,
         Meaning::Bulk(form) => begin_bulk(head, body, in_flight, context, form).await,
@@ -53,7 +85,7 @@ pub async fn begin(
 
 async fn begin_stream(
     head: response::Parts,
-    body: UpstreamBody,
+    body: AnswerBody,
     in_flight: InFlight,
     context: Context,
 ) -> Result<Response<ClientBody>, Refusal> {
@@ -72,7 +104,7 @@ async fn begin_stream(
 
 async fn begin_bulk(
     head: response::Parts,
-    body: UpstreamBody,
+    body: AnswerBody,
     in_flight: InFlight,
     context: Context,
     form: Form,
@@ -127,7 +159,7 @@ async fn begin_bulk(
 }
 
 /// A refusal's text is not worth waiting for as long as an answer is.
-async fn read_refusal(body: UpstreamBody, context: &Context) -> super::RefusalText {
+async fn read_refusal(body: AnswerBody, context: &Context) -> super::RefusalText {
     const PATIENCE: std::time::Duration = std::time::Duration::from_secs(5);
     let reading = read_text(body, &context.deployment.target);
     tokio::time::timeout(PATIENCE, reading)

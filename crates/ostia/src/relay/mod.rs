@@ -1,4 +1,4 @@
-//! In: an [`crate::upstream::Answer`] and the [`InFlight`] request it answers. Out: the client's response, whose body owns the receipt.
+//! In: an [`crate::backend::Answer`] and the [`InFlight`] request it answers. Out: the client's response, whose body owns the receipt.
 //! Here: what an answer's head means, whole SSE events, the usage meter, keep-alive comments, broken ends.
 //! Not here: retries, limits, texts of errors (that is `error`). Bytes pass as they came.
 

@@ -161,7 +161,9 @@ impl Http {
     async fn call(&self, method: Method, url: &str, body: Bytes) -> Result<Reply, AskError> {
         let (origin, path_and_query) = self.address(url)?;
         let mut headers = self.headers.clone();
-        headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+        headers
+            .entry(ACCEPT)
+            .or_insert(HeaderValue::from_static("application/json"));
         if method == Method::POST {
             headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         }

@@ -1,4 +1,4 @@
-//! In: an `Admission`, a `Receipt` and an [`Outgoing`].
+//! In: an [`Outgoing`].
 //! Out: [`Answer`] (head and byte stream) or [`Failure`] (how far it came, whether another try is safe).
 //! Here: connections, pools, DNS, TLS, proxies, timeouts. Not here: limits, permissions, what the bytes mean.
 
@@ -9,7 +9,6 @@ mod call;
 mod client;
 mod clients;
 mod connect;
-mod dispatch;
 mod fetch;
 mod http2;
 mod link;
@@ -27,9 +26,9 @@ mod trouble;
 pub use answer::{Answer, BodyError, Failure, FailureKind};
 pub use ask::{Ask, AskError, Http, Question, REPLY_LIMIT, Reach, Reply};
 pub use body::UpstreamBody;
+pub(crate) use client::within;
 pub use client::{Client, ClientError};
 pub use clients::Clients;
-pub use dispatch::{Upstreams, send};
 pub use fetch::FetchError;
 pub use outgoing::{Outgoing, Promise};
 pub use pool::Stats;

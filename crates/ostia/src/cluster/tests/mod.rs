@@ -40,7 +40,7 @@ pub(crate) fn catalog(cluster: &Value, endpoints: &[Value]) -> Catalog {
     write("ostia.toml", settings.to_owned());
     let sources = Sources {
         config: Some(folder.path().join("ostia.toml")),
-        registered_adapters: vec!["own".to_owned()],
+        registered_clusters: vec!["own".to_owned()],
         ..Sources::default()
     };
     let loaded = load(&sources, &Fleet::default());

@@ -70,7 +70,7 @@ pub(super) fn read_routing(root: &mut Section<'_, '_>, reading: &Reading<'_>) ->
     let list = section.list(
         "session_headers",
         &["X-Session-ID", "X-ALCF-Session-ID"],
-        "Accepted, not served yet: requests of one session are not kept on one backend.",
+        "The first that is sent names the caller's session, for adapters; at most 128 visible ASCII characters. Requests of one session are not kept on one backend yet.",
     );
     section.finish();
     let mut session_headers = Vec::new();

@@ -1,7 +1,9 @@
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::{CLUSTERS, Folder, assert_problem};
-use crate::catalog::{AdapterName, Catalog, ClusterAdapterName, Proxy, Scope, Serving};
+use crate::backend::{EndpointAdapter, Registry};
+use crate::catalog::{Catalog, ClusterAdapterName, HooksName, Proxy, Scope, Serving};
 
 fn cluster(name: &str, more: &str) -> String {
     format!(
@@ -500,8 +502,12 @@ fn aliases_that_clash() {
 fn adapters_by_name() {
     let metis = "resource_server_async.endpoints.metis.MetisEndpoint";
     let with = |name: &str| format!(r#", "endpoint_adapter": "{name}"{URL}"#);
+    struct Own;
+    impl EndpointAdapter for Own {}
+    let mut backends = Registry::default();
+    backends.add_hooks("site.Own", Arc::new(Own));
     let folder = Folder {
-        registered: vec!["site.Own".into()],
+        backends,
         ..folder(&[
             endpoint("c", "A", &with(metis)),
             endpoint("c", "B", &with("site.Own")),
@@ -521,20 +527,29 @@ fn adapters_by_name() {
     let problems = folder.shown(&loaded);
     assert_eq!(problems.len(), 1, "{problems:#?}");
     assert!(!loaded.fatal(true));
-    let custom = |index: usize| match &loaded.catalog.deployments()[index].adapter {
-        AdapterName::Custom(name) => name.replace(&format!("{}/", folder.path().display()), ""),
-        AdapterName::DirectApi => "direct_api".to_owned(),
+    let hooks = |index: usize| match &loaded.catalog.deployments()[index].hooks {
+        Some(HooksName::Script(path)) => {
+            path.replace(&format!("{}/", folder.path().display()), "script:")
+        }
+        Some(HooksName::Registered(name)) => name.to_string(),
+        None => "none".to_owned(),
     };
-    let names: Vec<_> = (0..5).map(custom).collect();
+    let names: Vec<_> = (0..5).map(hooks).collect();
     assert_eq!(
         names,
         [
-            "direct_api",
+            "none",
             "site.Own",
             "script:adapters/own.rhai",
             "script:fixtures/local.rhai",
-            "direct_api"
+            "none"
         ]
+    );
+    let kinds = loaded.catalog.deployments().iter();
+    assert!(
+        kinds
+            .map(|deployment| &*deployment.kind)
+            .all(|kind| kind == "direct_api")
     );
     assert!(loaded.catalog.deployments()[0].require_listed);
     assert!(!loaded.catalog.deployments()[4].require_running);

@@ -4,6 +4,7 @@
 
 mod bad_fixtures;
 mod bad_settings;
+mod constructed;
 mod entries;
 mod good;
 mod hostile;
@@ -14,6 +15,7 @@ use std::path::Path;
 use tempfile::TempDir;
 
 use super::{Environment, Loaded, Sources, load};
+use crate::backend::Registry;
 use crate::fleet::Fleet;
 
 pub(super) const CLUSTERS: &str = r#"[{"model": "resource_server_async.cluster", "pk": 1, "fields": {
@@ -27,7 +29,7 @@ pub(super) struct Folder {
     folder: TempDir,
     pub environment: Vec<(String, String)>,
     pub env_files: Vec<&'static str>,
-    pub registered: Vec<String>,
+    pub backends: Registry,
 }
 
 impl Folder {
@@ -36,7 +38,7 @@ impl Folder {
             folder: tempfile::tempdir().unwrap(),
             environment: Vec::new(),
             env_files: Vec::new(),
-            registered: Vec::new(),
+            backends: Registry::default(),
         };
         folder
             .file("ostia.toml", "")
@@ -74,7 +76,8 @@ impl Folder {
                 .map(|name| self.path().join(name))
                 .collect(),
             environment: self.environment.iter().cloned().collect::<Environment>(),
-            registered_adapters: self.registered.clone(),
+            backends: self.backends.clone(),
+            registered_clusters: Vec::new(),
         };
         load(&sources, &Fleet::default())
     }

@@ -3,17 +3,20 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderMap, Method};
 use http_body_util::Full;
-use ostia_core::{BoxFuture, Clock, Facts, Identity, Opening, Outcome, SystemClock};
+use ostia_core::{BoxFuture, Clock, Facts, Opening, Outcome, RequestId, SystemClock};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 
+use super::super::context::Caller;
+use super::super::prepare::Constants;
+use super::super::script::ScriptHooks;
 use super::*;
 use crate::cluster::tests::catalog;
 use crate::dialect::Api;
 use crate::fleet::ModelState;
-use crate::read::{Budget, ReadLimits, read};
+use crate::read::{Budget, Call, ReadLimits, read};
 use crate::script::Program;
-use crate::upstream::{AskError, Question, Reply};
+use crate::upstream::{Ask, AskError, Question, Reply};
 
 /// Answers every question, and remembers it.
 #[derive(Default)]
@@ -55,24 +58,21 @@ fn deployment() -> Arc<Deployment> {
     Arc::clone(&catalog.deployments()[0])
 }
 
-fn custom(adapter: Arc<dyn EndpointAdapter>, deployment: &Deployment, page: &Arc<Page>) -> Custom {
+/// Changes nothing.
+struct Nothing;
+
+impl EndpointAdapter for Nothing {}
+
+fn hooked(hooks: Arc<dyn EndpointAdapter>, deployment: &Deployment, page: &Arc<Page>) -> Hooked {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let ask = Arc::clone(page) as Arc<dyn Ask>;
-    Custom {
-        observer: Arc::new(Completion(Arc::clone(&adapter))),
-        adapter,
-        http: Http::new(Some(ask), &deployment.target, HOOK_TIMEOUT),
-        cache: Arc::new(Cache::new(clock)),
-        time_limit: HOOK_TIMEOUT,
-    }
+    let http = Http::new(Some(ask), &deployment.target, HOOK_TIMEOUT);
+    Hooked::new(hooks, http, Arc::new(Cache::new(clock)))
 }
 
-fn script(text: &str, deployment: &Deployment, page: &Arc<Page>) -> Arc<dyn EndpointAdapter> {
-    let program = Program::compile("a.rhai", text).unwrap();
-    let http = custom(Arc::new(super::super::DirectApi), deployment, page).http;
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let cache = Arc::new(Cache::new(clock));
-    Arc::new(ScriptEndpoint::new(Arc::new(program), http, cache))
+fn script(text: &str) -> Arc<dyn EndpointAdapter> {
+    let program = Program::compile("a.rhai", text).unwrap_or_else(|error| panic!("{error}"));
+    Arc::new(ScriptHooks::new(Arc::new(program), Arc::new(SystemClock)))
 }
 
 /// Runs an adapter on a chat request with these further members.
@@ -81,23 +81,43 @@ async fn run(
     deployment: &Arc<Deployment>,
     more: &Value,
 ) -> Result<Outgoing, AdapterError> {
+    let hooked = hooked(adapter, deployment, &Arc::default());
+    run_hooked(&hooked, deployment, more).await
+}
+
+async fn run_hooked(
+    hooked: &Hooked,
+    deployment: &Arc<Deployment>,
+    more: &Value,
+) -> Result<Outgoing, AdapterError> {
     let mut body = json!({"model": "m", "messages": [{"role": "user", "content": "hi"}]});
     for (key, value) in more.as_object().into_iter().flatten() {
         body[key] = value.clone();
     }
-    let call = call(&body).await;
-    let id = RequestId::at(0);
-    let outgoing = Constants::of(deployment).prepare(deployment, &call, id, &HeaderMap::new());
-    let custom = custom(adapter, deployment, &Arc::default());
-    custom
-        .run(&Identity::default(), deployment, &call, outgoing)
-        .await
+    let mut call = call(&body).await;
+    call.session = Some("session-7".into());
+    let headers = [
+        ("authorization", "Bearer of-the-caller"),
+        ("x-tenant", "physics"),
+        ("user-agent", "tests"),
+    ];
+    let headers: HeaderMap = headers
+        .iter()
+        .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()))
+        .collect();
+    let caller = Caller {
+        principal: &Identity::default(),
+        id: RequestId::at(0),
+        headers: &headers,
+    };
+    let outgoing = Constants::of(deployment).prepare(deployment, &call, caller.id, &headers);
+    let context = RequestContext::new(caller, deployment, &call, hooked, outgoing);
+    hooked.before(context).await
 }
 
 async fn run_script(text: &str, more: &Value) -> Result<Outgoing, AdapterError> {
     let deployment = deployment();
-    let adapter = script(text, &deployment, &Arc::default());
-    run(adapter, &deployment, more).await
+    run(script(text), &deployment, more).await
 }
 
 fn body_of(outgoing: &Outgoing) -> Value {
@@ -131,8 +151,7 @@ async fn an_adapter_that_changes_nothing_leaves_the_clients_bytes() {
     let untouched = run_rust(|_| Ok(()), &json!({"stream": true}))
         .await
         .unwrap();
-    let direct = Arc::new(super::super::DirectApi);
-    let direct = run(direct, &deployment(), &json!({"stream": true})).await;
+    let direct = run(Arc::new(Nothing), &deployment(), &json!({"stream": true})).await;
     assert_eq!(untouched.body, direct.unwrap().body);
     assert!(untouched.body.len() > 1, "spliced, not written anew");
     let script = run_script("fn on_request(ctx) {}", &json!({"stream": true})).await;
@@ -291,14 +310,9 @@ async fn panics_hangs_and_loops_end_their_own_request() {
     let why = failed(run_rust(|_| panic!("as asked"), &json!({})).await);
     assert!(why.contains("panicked"), "{why}");
     let deployment = deployment();
-    let body = call(&json!({"model": "m", "messages": [{}]})).await;
-    let outgoing =
-        Constants::of(&deployment).prepare(&deployment, &body, RequestId::at(0), &HeaderMap::new());
-    let mut custom = custom(Arc::new(Hangs), &deployment, &Arc::default());
-    custom.time_limit = Duration::from_millis(10);
-    let nobody = Identity::default();
-    let hung = custom.run(&nobody, &deployment, &body, outgoing);
-    failed(hung.await);
+    let mut hooked = hooked(Arc::new(Hangs), &deployment, &Arc::default());
+    hooked.time_limit = Duration::from_millis(10);
+    failed(run_hooked(&hooked, &deployment, &json!({})).await);
     let why = failed(run_script("fn on_request(ctx) {\n  loop {}\n}", &json!({})).await);
     assert!(why.starts_with("a.rhai"), "{why}");
     assert!(why.contains("on_request") || why.contains(":2:"), "{why}");
@@ -345,8 +359,8 @@ async fn scripts_ask_over_http_within_reach_only() {
             ctx.cache_set("k", #{n: 1}, 60);
             ctx.set("seen", [ctx.model_state(), ctx.cache_get("k").n, ctx.model, ctx.user.username, ctx.get("messages").len]);
         }"#;
-    let adapter = script(text, &deployment, &page);
-    let outgoing = run(adapter, &deployment, &json!({})).await.unwrap();
+    let asks = hooked(script(text), &deployment, &page);
+    let outgoing = run_hooked(&asks, &deployment, &json!({})).await.unwrap();
     assert_eq!(body_of(&outgoing)["seen"], json!(["queued", 1, "m", "", 1]));
     let asked = std::mem::take(&mut *page.0.lock());
     assert_eq!(
@@ -359,8 +373,8 @@ async fn scripts_ask_over_http_within_reach_only() {
         "file:///etc/passwd",
     ] {
         let text = format!("fn on_request(ctx) {{ ctx.http_get(\"{url}\"); }}");
-        let adapter = script(&text, &deployment, &page);
-        failed(run(adapter, &deployment, &json!({})).await);
+        let asks = hooked(script(&text), &deployment, &page);
+        failed(run_hooked(&asks, &deployment, &json!({})).await);
     }
     assert_eq!(page.0.lock().len(), 0);
 }
@@ -393,4 +407,127 @@ fn a_panic_in_on_complete_goes_no_further() {
     let facts = Facts::default();
     let row = opening.row(&facts, Outcome::Ok, received);
     Completion(Arc::new(Panics)).closed(&row);
+}
+
+#[tokio::test]
+async fn hooks_see_what_they_may_of_the_caller() {
+    let nothing = json!({});
+    let rust = run_rust(
+        |context| {
+            let header = |name| {
+                let value = context.header(name).map(|value| value.to_str().unwrap());
+                Value::from(value)
+            };
+            let seen = [
+                header("X-Tenant"),
+                header("user-agent"),
+                header("authorization"),
+                header("x-none"),
+                header("no name"),
+                context.session().into(),
+                context.request_id().to_string().into(),
+            ];
+            context.set_field("seen", seen.to_vec());
+            Ok(())
+        },
+        &nothing,
+    );
+    let script = run_script(
+        r#"fn on_request(ctx) {
+            ctx.set("seen", [ctx.header("X-Tenant"), ctx.header("user-agent"), ctx.header("authorization"),
+                             ctx.header("x-none"), ctx.header("no name"), ctx.session, ctx.request_id]);
+        }"#,
+        &nothing,
+    );
+    let id = RequestId::at(0).to_string();
+    for outgoing in [rust.await.unwrap(), script.await.unwrap()] {
+        let seen = &body_of(&outgoing)["seen"];
+        assert_eq!(
+            seen.as_array().unwrap()[..6],
+            json!(["physics", "tests", null, null, null, "session-7"])
+                .as_array()
+                .unwrap()[..]
+        );
+        assert_eq!(seen[6].as_str().unwrap().len(), id.len());
+    }
+}
+
+#[tokio::test]
+async fn a_signature_is_made_over_what_is_sent_in_the_end() {
+    let stream = json!({"stream": true});
+    let rust = run_rust(
+        |context| {
+            context.set_field("temperature", 0);
+            let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, b"key");
+            let tag = ring::hmac::sign(&key, &context.final_body()?);
+            context.remove_header("user-agent")?;
+            context.set_header("x-signature", &hex::encode(tag))
+        },
+        &stream,
+    );
+    let script = run_script(
+        r#"fn on_request(ctx) {
+            ctx.set("temperature", 0);
+            ctx.remove_header("user-agent");
+            ctx.set_header("x-signature", hex(hmac_sha256("key", ctx.final_body())));
+        }"#,
+        &stream,
+    );
+    for outgoing in [rust.await.unwrap(), script.await.unwrap()] {
+        let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, b"key");
+        let tag = hex::decode(outgoing.headers["x-signature"].to_str().unwrap()).unwrap();
+        let body = outgoing.body.concat();
+        ring::hmac::verify(&key, &body, &tag).unwrap();
+        assert_eq!(body_of(&outgoing)["model"], "on-disk");
+        assert_eq!(body_of(&outgoing)["stream_options"]["include_usage"], true);
+        assert_eq!(outgoing.headers.get("user-agent"), None);
+    }
+    // Without edits it is the client's bytes with their splices.
+    let text =
+        "fn on_request(ctx) { ctx.set_header(\"x-length\", ctx.final_body().len().to_string()); }";
+    let outgoing = run_script(text, &json!({})).await.unwrap();
+    assert!(outgoing.body.len() > 1, "spliced, not written anew");
+    let length = outgoing.body.concat().len().to_string();
+    assert_eq!(outgoing.headers["x-length"], *length);
+    for name in ["host", "x-request-id", "content-length", "x y"] {
+        let text = format!("fn on_request(ctx) {{ ctx.remove_header({name:?}); }}");
+        failed(run_script(&text, &json!({})).await);
+    }
+}
+
+#[tokio::test]
+async fn scripts_ask_with_headers_and_with_the_endpoints_key_if_they_say_so() {
+    let deployment = deployment();
+    let page = Arc::<Page>::default();
+    let text = r#"
+        fn on_request(ctx) {
+            ctx.http_get("/plain");
+            ctx.http_get("/own", #{with_key: true, headers: #{"x-a": "b"}});
+            ctx.http_post("http://other.example/x", #{n: 1}, #{with_key: true, headers: #{accept: "text/plain"}});
+        }"#;
+    let mut asks = hooked(script(text), &deployment, &page);
+    let mut target = deployment.target.clone();
+    target.key = Some(ostia_core::Secret::new("k".to_owned()));
+    asks.http = Http::new(Some(Arc::clone(&page) as _), &target, HOOK_TIMEOUT);
+    run_hooked(&asks, &deployment, &json!({})).await.unwrap();
+    let asked = std::mem::take(&mut *page.0.lock());
+    let header = |at: usize, name: &str| {
+        let value = asked[at].headers.get(name);
+        value.map(|value| value.to_str().unwrap().to_owned())
+    };
+    assert_eq!(header(0, "authorization"), None);
+    assert_eq!(header(1, "authorization").as_deref(), Some("Bearer k"));
+    assert_eq!(header(1, "x-a").as_deref(), Some("b"));
+    assert_eq!(header(2, "authorization"), None, "another host");
+    assert_eq!(header(2, "accept").as_deref(), Some("text/plain"));
+    for options in [
+        "#{with_keys: true}",
+        "#{headers: 1}",
+        "#{headers: #{\"x y\": \"z\"}}",
+    ] {
+        let text = format!("fn on_request(ctx) {{ ctx.http_get(\"/\", {options}); }}");
+        let asks = hooked(script(&text), &deployment, &page);
+        failed(run_hooked(&asks, &deployment, &json!({})).await);
+    }
+    assert_eq!(page.0.lock().len(), 0);
 }

@@ -1,9 +1,8 @@
 use async_trait::async_trait;
-use http::{HeaderMap, StatusCode};
-use ostia_core::{Identity, LedgerRow};
+use http::StatusCode;
+use ostia_core::LedgerRow;
 
-use super::RequestContext;
-use crate::catalog::Deployment;
+use super::{Entry, RequestContext, ResponseContext};
 
 /// Why an adapter did not let a request go on.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -20,22 +19,18 @@ pub enum AdapterError {
     Failed(String),
 }
 
-/// The head of a backend's answer, and whose it is.
-#[derive(Debug, Clone, Copy)]
-pub struct ResponseContext<'a> {
-    pub principal: &'a Identity,
-    pub deployment: &'a Deployment,
-    pub status: StatusCode,
-    pub headers: &'a HeaderMap,
-}
-
-/// What a site may do with requests to an endpoint. Every method has a default that does nothing, which is
-/// [`DirectApi`]; returning `Ok` goes on to the backend, where FIRST's adapters called their parent.
+/// What a site may do with requests to an endpoint, whatever backend answers them: a decorator around it. Every method
+/// has a default that does nothing; returning `Ok` goes on to the backend, where FIRST's adapters called their parent.
 ///
 /// To add one: implement it, register it by name (`Gateway::builder().endpoint_adapter(...)`), and put that name into
 /// the fixture's `endpoint_adapter` or into `[adapters]`. Hooks must not block their thread: what waits, awaits.
 #[async_trait]
 pub trait EndpointAdapter: Send + Sync + 'static {
+    /// Reports what is wrong with an entry's `config`, at every reading of the files.
+    fn check(&self, entry: &mut Entry<'_>) {
+        let _ = entry;
+    }
+
     /// Runs for a client that did not ask for a stream.
     async fn on_request(&self, context: &mut RequestContext<'_>) -> Result<(), AdapterError> {
         let _ = context;
@@ -50,8 +45,8 @@ pub trait EndpointAdapter: Send + Sync + 'static {
         self.on_request(context).await
     }
 
-    /// Sees the head of the backend's answer. Must not wait.
-    fn on_response(&self, context: &ResponseContext<'_>) {
+    /// Sees the head of the backend's answer and may change it. The client waits for it.
+    async fn on_response(&self, context: &mut ResponseContext<'_>) {
         let _ = context;
     }
 
@@ -60,12 +55,6 @@ pub trait EndpointAdapter: Send + Sync + 'static {
         let _ = row;
     }
 }
-
-/// The request as it is: what every adapter falls back to, and the parent of those that wrap it.
-#[derive(Debug, Default, Clone, Copy)]
-pub struct DirectApi;
-
-impl EndpointAdapter for DirectApi {}
 
 impl AdapterError {
     /// A refusal with the caller's text. A status outside 400..=599 becomes 500.
