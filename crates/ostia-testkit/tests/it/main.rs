@@ -5,6 +5,7 @@
 )]
 
 mod adapters;
+mod azure;
 mod baseline;
 mod before_start;
 mod bodies;

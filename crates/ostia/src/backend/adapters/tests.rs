@@ -8,10 +8,12 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::catalog::Scope;
 use crate::cluster::tests::catalog;
 use crate::dialect::Api;
 use crate::fleet::ModelState;
 use crate::read::{Budget, ReadLimits, read};
+use crate::routes::Address;
 use crate::script::Program;
 use crate::upstream::{AskError, Question, Reply};
 
@@ -35,15 +37,14 @@ async fn call(body: &Value) -> Call {
     };
     let body = Full::new(Bytes::from(body.to_string()));
     let budget = Budget::new(1 << 20);
-    read(
-        &HeaderMap::new(),
-        body,
-        Api::ChatCompletions,
-        &limits,
-        &budget,
-    )
-    .await
-    .unwrap()
+    let address = Address {
+        scope: Scope::Everywhere,
+        api: Api::parse("chat/completions"),
+        model: None,
+    };
+    read(&HeaderMap::new(), body, &address, &limits, &budget)
+        .await
+        .unwrap()
 }
 
 fn deployment() -> Arc<Deployment> {
