@@ -2,7 +2,8 @@ use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName};
 
-use super::{Invalid, ReadError};
+use super::ReadError;
+use crate::dialect::Invalid;
 
 const LONGEST: usize = 128;
 
