@@ -42,7 +42,11 @@ fn check(sound: &Path, folder: &Path) -> String {
     for file in settings {
         let sources = Sources {
             config: Some(site.path().join(file.file_name().unwrap())),
-            env_files: variables.exists().then(|| variables.clone()).into_iter().collect(),
+            env_files: variables
+                .exists()
+                .then(|| variables.clone())
+                .into_iter()
+                .collect(),
             ..Sources::default()
         };
         let loaded = load(&sources, &Fleet::default());

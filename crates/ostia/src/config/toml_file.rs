@@ -1,41 +1,22 @@
-//! `ostia.toml` and the `OSTIA_SECTION__KEY` variables as one tree whose every value knows where it stands.
+//! `ostia.toml` and the `OSTIA_SECTION__KEY` variables as one tree.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
+use serde_json::Number;
 use toml::de::{DeTable, DeValue};
 
 use super::environment::Environment;
-use super::problem::{Place, Report};
+use super::problem::Report;
 use super::source::Source;
-
-pub(super) type Table = BTreeMap<String, Item>;
-
-#[derive(Debug, Clone, PartialEq)]
-pub(super) enum Raw {
-    Text(String),
-    Integer(i64),
-    Float(f64),
-    Bool(bool),
-    List(Vec<Item>),
-    Table(Table),
-    /// A date or time, which no key takes, or a number beyond 64 bits.
-    Other,
-}
-
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Item {
-    pub raw: Raw,
-    pub place: Place,
-    pub key_place: Place,
-}
+use super::tree::{At, Member, Node, Value};
 
 /// Variables that override keys begin so; the rest is `SECTION__KEY` in upper case.
 const PREFIX: &str = "OSTIA_";
 
 /// Parses the file. Syntax errors are reported; what could be read all the same is in the table.
-pub(super) fn parse(source: &Source, report: &Report) -> (Table, bool) {
+pub(super) fn parse(source: &Arc<Source>, report: &Report) -> (Vec<Member>, bool) {
     let (table, errors) = DeTable::parse_recoverable(&source.text);
     let mut last_line = None;
     for error in &errors {
@@ -50,7 +31,8 @@ pub(super) fn parse(source: &Source, report: &Report) -> (Table, bool) {
         }
         last_line = line;
     }
-    (convert_table(table.get_ref(), source), errors.is_empty())
+    let whole = At::whole(Arc::clone(source));
+    (convert_table(table.get_ref(), &whole), errors.is_empty())
 }
 
 /// The parser takes what begins like a number for one: an address, a version, a word such as `none`.
@@ -63,63 +45,58 @@ fn advice(message: &str) -> Cow<'_, str> {
     }
 }
 
-fn convert_table(table: &DeTable<'_>, source: &Source) -> Table {
+fn convert_table(table: &DeTable<'_>, whole: &At) -> Vec<Member> {
     table
         .iter()
-        .map(|(key, value)| {
-            let item = Item {
-                raw: convert(value.get_ref(), source),
-                place: source.place(value.span().start),
-                key_place: source.place(key.span().start),
-            };
-            (key.get_ref().to_string(), item)
+        .map(|(key, value)| Member {
+            key: key.get_ref().to_string(),
+            key_at: whole.inside(key.span().start),
+            node: Node::new(
+                whole.inside(value.span().start),
+                convert(value.get_ref(), whole),
+            ),
         })
         .collect()
 }
 
-fn convert(value: &DeValue<'_>, source: &Source) -> Raw {
+fn convert(value: &DeValue<'_>, whole: &At) -> Value {
     match value {
-        DeValue::String(text) => Raw::Text(text.to_string()),
-        DeValue::Integer(number) => {
-            i64::from_str_radix(number.as_str(), number.radix()).map_or(Raw::Other, Raw::Integer)
+        DeValue::String(text) => Value::Text(text.to_string()),
+        DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix())
+            .map_or(Value::Odd, |number| Value::Number(number.into())),
+        DeValue::Float(number) => {
+            let number = number.as_str().parse().ok().and_then(Number::from_f64);
+            number.map_or(Value::Odd, Value::Number)
         }
-        DeValue::Float(number) => number.as_str().parse().map_or(Raw::Other, Raw::Float),
-        DeValue::Boolean(flag) => Raw::Bool(*flag),
-        DeValue::Datetime(_) => Raw::Other,
-        DeValue::Array(items) => Raw::List(
-            items
-                .iter()
-                .map(|item| {
-                    let place = source.place(item.span().start);
-                    Item {
-                        raw: convert(item.get_ref(), source),
-                        key_place: place.clone(),
-                        place,
-                    }
-                })
-                .collect(),
-        ),
-        DeValue::Table(table) => Raw::Table(convert_table(table, source)),
+        DeValue::Boolean(flag) => Value::Bool(*flag),
+        DeValue::Datetime(_) => Value::Odd,
+        DeValue::Array(items) => {
+            let items = items.iter().map(|item| {
+                let at = whole.inside(item.span().start);
+                Node::new(at, convert(item.get_ref(), whole))
+            });
+            Value::List(items.collect())
+        }
+        DeValue::Table(table) => Value::Map(convert_table(table, whole)),
     }
 }
 
-/// Puts `OSTIA_SECTION__KEY` variables over the file's values. Variables without `__` are not about keys.
-pub(super) fn override_from(environment: &Environment, table: &mut Table, report: &Report) {
+/// Puts `OSTIA_SECTION__KEY` variables over the values of the file at `path`. Variables without `__` are not about keys.
+pub(super) fn override_from(
+    environment: &Environment,
+    path: &Path,
+    table: &mut Vec<Member>,
+    report: &Report,
+) {
     for (name, value) in environment.iter() {
-        let Some(path) = name.strip_prefix(PREFIX).filter(|rest| rest.contains("__")) else {
+        let Some(keys) = name.strip_prefix(PREFIX).filter(|rest| rest.contains("__")) else {
             continue;
         };
-        let keys: Vec<String> = path.split("__").map(str::to_lowercase).collect();
-        let place = Place {
-            source: Arc::from(name),
-            position: None,
-        };
-        let item = Item {
-            raw: Raw::Text(value.to_owned()),
-            key_place: place.clone(),
-            place: place.clone(),
-        };
-        if !insert(table, &keys, item) {
+        let keys: Vec<String> = keys.split("__").map(str::to_lowercase).collect();
+        let source = Source::settings(name.into(), path.to_owned(), String::new());
+        let at = At::whole(Arc::new(source));
+        let place = at.place();
+        if !insert(table, &keys, Node::new(at, Value::Text(value.to_owned()))) {
             let text =
                 "names a key inside a value that is no section; variables are OSTIA_SECTION__KEY";
             report.fatal(place, text);
@@ -127,27 +104,35 @@ pub(super) fn override_from(environment: &Environment, table: &mut Table, report
     }
 }
 
-fn insert(table: &mut Table, keys: &[String], item: Item) -> bool {
-    match keys {
-        [] => false,
-        [key] => match table.get(key) {
-            Some(Item {
-                raw: Raw::Table(_), ..
-            }) => false,
+fn insert(table: &mut Vec<Member>, keys: &[String], node: Node) -> bool {
+    let [key, rest @ ..] = keys else { return false };
+    let known = table.iter().position(|member| member.key == *key);
+    let Some(index) = known else {
+        let mut made = Node::new(node.at.clone(), Value::Map(Vec::new()));
+        let key_at = node.at.clone();
+        let fits = match &mut made.value {
+            Value::Map(inner) if !rest.is_empty() => insert(inner, rest, node),
             _ => {
-                table.insert(key.clone(), item);
+                made = node;
                 true
             }
-        },
-        [key, rest @ ..] => {
-            let section = table.entry(key.clone()).or_insert_with(|| Item {
-                raw: Raw::Table(Table::new()),
-                ..item.clone()
-            });
-            match &mut section.raw {
-                Raw::Table(inner) => insert(inner, rest, item),
-                _ => false,
-            }
+        };
+        table.push(Member {
+            key: key.clone(),
+            key_at,
+            node: made,
+        });
+        return fits;
+    };
+    let member = &mut table[index];
+    match &mut member.node.value {
+        Value::Map(_) if rest.is_empty() => false,
+        Value::Map(inner) => insert(inner, rest, node),
+        _ if rest.is_empty() => {
+            member.key_at = node.at.clone();
+            member.node = node;
+            true
         }
+        _ => false,
     }
 }

@@ -27,7 +27,12 @@ use crate::dialect::{Api, Dialect};
 use pattern::{Captures, Pattern, Segments};
 
 /// First path segments that are the gateway's own.
-pub(crate) const RESERVED_CLUSTERS: [&str; 11] = [
+pub(crate) const RESERVED_CLUSTERS: [&str; 16] = [
+    "openai",
+    "ui",
+    "oauth",
+    "models",
+    "login",
     "v1",
     "health",
     "status",
