@@ -6,7 +6,7 @@ use std::time::Duration;
 use ostia_core::Secret;
 use serde_json::Value;
 
-use super::{Access, Target};
+use super::{Access, Scheduler, Target};
 use crate::fleet::EndpointState;
 
 /// A cluster as its fixture describes it.
@@ -21,6 +21,7 @@ pub struct Cluster {
     pub status: Option<StatusSource>,
     /// How long whatever tells the cluster's states has for an answer: `config.api_request_timeout`, never 0 and bounded.
     pub patience: Duration,
+    pub scheduler: Scheduler,
     /// The fixture's `config`, whole.
     pub config: Value,
 }
@@ -101,6 +102,8 @@ pub struct Deployment {
     pub require_running: bool,
     /// A model that a fresh listing does not name is refused too.
     pub require_listed: bool,
+    /// A path on the backend's host, or a URL, that says whether it is ready.
+    pub readiness_url: Option<Box<str>>,
     pub target: Target,
     /// The fixture's `config`, whole.
     pub config: Value,
@@ -112,13 +115,6 @@ impl Deployment {
     /// Whether its cluster lists its framework; if not, it is on no route.
     pub fn framework_listed(&self) -> bool {
         self.cluster.frameworks.contains(&self.framework)
-    }
-
-    /// Whether its entry names a URL that says if it is ready.
-    pub fn has_readiness(&self) -> bool {
-        self.config
-            .get("readiness_url")
-            .is_some_and(|url| url.is_string())
     }
 }
 

@@ -237,8 +237,8 @@ mod tests {
 
     use super::{Catalog, Scope};
     use crate::catalog::{
-        Access, Cluster, ClusterAdapterName, Deployment, HttpUrl, Proxy, Serving, Target, Timeouts,
-        Tls, slug,
+        Access, Cluster, ClusterAdapterName, Deployment, HttpUrl, Proxy, Scheduler, Serving,
+        Target, Timeouts, Tls, slug,
     };
     use crate::fleet::Fleet;
 
@@ -251,6 +251,7 @@ mod tests {
             adapter: ClusterAdapterName::Static,
             status: None,
             patience: Duration::ZERO,
+            scheduler: Scheduler::default(),
             config: Value::Null,
         })
     }
@@ -302,6 +303,7 @@ mod tests {
             secrets: Default::default(),
             require_running: false,
             require_listed: false,
+            readiness_url: None,
             target: target(),
             config: Value::Null,
             serving: Serving::Yes,

@@ -69,7 +69,7 @@ impl ClusterContext {
     ) -> Result<Jobs, JobsError> {
         let cluster = Arc::clone(&self.cluster);
         let deployments = self.deployments.clone();
-        let reading = spawn_blocking(move || read(&Mapping::new(&cluster.config, &deployments)));
+        let reading = spawn_blocking(move || read(&Mapping::new(&cluster.scheduler, &deployments)));
         reading.await.unwrap_or_else(|_| {
             Err(JobsError::new("The cluster's adapter failed.").with_detail("it panicked"))
         })

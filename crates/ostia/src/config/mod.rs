@@ -12,11 +12,12 @@ mod load;
 mod memory;
 mod problem;
 mod python;
-mod raw;
-mod section;
+mod reader;
 mod sections;
 mod source;
 mod tls_files;
+mod toml_file;
+mod tree;
 mod units;
 mod words;
 

@@ -14,7 +14,7 @@ pub(super) fn state_of(deployment: &Deployment, notices: &impl Notices) -> Model
         ClusterAdapterName::Static => ModelState::Running,
         _ => deployment.state.model_state(),
     };
-    let readiness = match deployment.has_readiness() {
+    let readiness = match deployment.readiness_url.is_some() {
         true => deployment.state.readiness(),
         false => ModelState::Unknown,
     };

@@ -129,7 +129,7 @@ fn not_running(deployment: &Deployment, now: i64) -> Option<NotServing> {
     let unlisted = deployment.require_listed && live.is_unlisted();
     let state = if deployment.require_running && (waits(live.model_state()) || unlisted) {
         live.model_state()
-    } else if waits(live.readiness()) && deployment.has_readiness() {
+    } else if waits(live.readiness()) && deployment.readiness_url.is_some() {
         live.readiness()
     } else {
         return None;

@@ -28,8 +28,12 @@ use address::decoded;
 use pattern::{Captures, Pattern, Segments};
 
 /// First path segments that are the gateway's own.
-pub(crate) const RESERVED_CLUSTERS: [&str; 12] = [
+pub(crate) const RESERVED_CLUSTERS: [&str; 16] = [
     "openai",
+    "ui",
+    "oauth",
+    "models",
+    "login",
     "v1",
     "health",
     "status",

@@ -1,13 +1,12 @@
 //! In: folders with files as sites have them, sound and broken.
 //! Out: what `load` makes of them.
-//! Not here: parsers by themselves; their tests stand beside them.
+//! Not here: parsers by themselves, whose tests stand beside them; what is said of mistakes (`tests/mistakes`).
 
-mod bad_fixtures;
-mod bad_settings;
 mod constructed;
 mod entries;
 mod good;
 mod hostile;
+mod missing;
 mod tls;
 
 use std::path::Path;
