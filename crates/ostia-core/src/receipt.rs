@@ -41,7 +41,7 @@ pub struct Opening {
     /// When the head had arrived.
     pub received: Instant,
     pub received_unix_micros: i64,
-    pub api: Box<str>,
+    pub api: Cow<'static, str>,
     pub stream: bool,
     pub cluster: Arc<str>,
     pub framework: Arc<str>,

@@ -24,6 +24,7 @@ use ostia::admit::{Admission, Admitter, RetryBudget};
 use ostia::authorize::authorize;
 use ostia::backend::{AdapterError, EndpointAdapter, Request, RequestContext};
 use ostia::boot::Builder;
+use ostia::catalog::Scope;
 use ostia::config::Sources;
 use ostia::dialect::Api;
 use ostia::fleet::Fleet;
@@ -191,6 +192,17 @@ async fn anybody(clock: &Arc<dyn Clock>) -> Principal {
     identify.identify(&head, sender).await.expect("anybody")
 }
 
+fn address() -> Address<'static> {
+    Address {
+        scope: Scope::Framework {
+            cluster: CLUSTER,
+            framework: "vllm",
+        },
+        api: Api::parse("chat/completions"),
+        model: None,
+    }
+}
+
 async fn call(model: &str) -> Call {
     let body = json!({"model": model, "messages": [{"role": "user", "content": "hello"}]});
     let limits = ReadLimits {
@@ -198,10 +210,15 @@ async fn call(model: &str) -> Call {
         body_idle_timeout: Duration::from_secs(10),
     };
     let body = Full::new(Bytes::from(body.to_string()));
-    let api = Api::parse("chat/completions");
-    read(&HeaderMap::new(), body, api, &limits, &Budget::new(1 << 20))
-        .await
-        .expect("a call")
+    read(
+        &HeaderMap::new(),
+        body,
+        &address(),
+        &limits,
+        &Budget::new(1 << 20),
+    )
+    .await
+    .expect("a call")
 }
 
 async fn admission(
@@ -210,11 +227,7 @@ async fn admission(
     model: &str,
     clock: &Arc<dyn Clock>,
 ) -> Admission {
-    let address = Address {
-        scope: Some((CLUSTER, "vllm")),
-        api: "chat/completions",
-    };
-    let pool = resolve(&live.catalog, &address, model);
+    let pool = resolve(&live.catalog, &address(), model);
     let permit = authorize(principal, pool, &live.notices).expect("a permit");
     let ranked = rank(permit, clock.unix_micros()).expect("an endpoint");
     let budget = RetryBudget::new(0, Arc::clone(clock));

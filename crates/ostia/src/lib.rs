@@ -40,6 +40,7 @@ pub mod relay;
 pub mod resolve;
 pub mod routes;
 pub mod runtime;
+pub mod scan;
 pub mod script;
 pub mod settings;
 pub mod telemetry;

@@ -5,6 +5,7 @@
 )]
 
 mod adapters;
+mod azure;
 mod backends;
 mod baseline;
 mod before_start;

@@ -6,6 +6,7 @@ use ostia_core::{Clock, Facts, Journal, JournalFull, Observer, Opening, Outcome,
 
 use crate::admit::{Admission, Attempt};
 use crate::authorize::Permit;
+use crate::dialect::Api;
 use crate::identify::Principal;
 use crate::listen::Inbound;
 use crate::read::Call;
@@ -31,7 +32,7 @@ pub struct Visit {
 }
 
 impl Visit {
-    pub fn begin(books: &Books, inbound: &Inbound, principal: &Principal, api: &str) -> Self {
+    pub fn begin(books: &Books, inbound: &Inbound, principal: &Principal, api: &Api) -> Self {
         let nothing: Arc<str> = "".into();
         let opening = Opening {
             request_id: inbound.id,
@@ -40,7 +41,7 @@ impl Visit {
             origin_ip: inbound.origin_ip,
             received: inbound.received,
             received_unix_micros: inbound.received_unix_micros,
-            api: api.into(),
+            api: api.name(),
             stream: false,
             cluster: Arc::clone(&nothing),
             framework: Arc::clone(&nothing),

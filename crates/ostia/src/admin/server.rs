@@ -5,7 +5,7 @@ use http::{HeaderValue, Method, Response, StatusCode, header};
 use serde_json::json;
 
 use crate::admin::metrics_text;
-use crate::dialect::Dialect;
+use crate::dialect::PLAIN;
 use crate::gateway::json_answer;
 use crate::gateway::{Gateway, NO_ROUTE, begin_access, logged};
 use crate::identify::{Principal, Sender};
@@ -139,15 +139,12 @@ impl Handler for Admin {
         let route = ROUTES.into_iter().find(|route| *route == path);
         let access = begin_access(&inbound, route.unwrap_or(NO_ROUTE), &self.gateway.clock());
         let answered = self.answer(&inbound).await;
-        let response = answered.unwrap_or_else(|refusal| refusal.into_response(Dialect::OpenAi));
+        let response = answered.unwrap_or_else(|refusal| refusal.into_response(PLAIN));
         logged(response, access)
     }
 
     fn reject(&self, inbound: Inbound, rejection: Rejection) -> Response<ClientBody> {
         let access = begin_access(&inbound, NO_ROUTE, &self.gateway.clock());
-        logged(
-            Refusal::from(rejection).into_response(Dialect::OpenAi),
-            access,
-        )
+        logged(Refusal::from(rejection).into_response(PLAIN), access)
     }
 }

@@ -48,7 +48,13 @@ pub fn authorize(
             cluster: Some(cluster),
             has_framework,
         } => {
-            check_cluster(principal, cluster, *has_framework, &pool.api, notices)?;
+            check_cluster(
+                principal,
+                cluster,
+                *has_framework,
+                pool.api.as_str(),
+                notices,
+            )?;
             permit(pool.model, permitted(principal, pool.deployments))
         }
     }
@@ -82,7 +88,7 @@ fn everywhere(principal: &Principal, pool: Pool, notices: &impl Notices) -> Resu
     if deployments.is_empty() {
         return Err(Denied::ModelNotFound);
     }
-    deployments.retain(|deployment| deployment.cluster.serves_api(&pool.api));
+    deployments.retain(|deployment| deployment.cluster.serves_api(pool.api.as_str()));
     if deployments.is_empty() {
         return Err(Denied::UnsupportedApi);
     }

@@ -5,7 +5,7 @@ use super::slug::slugify;
 use super::{Cluster, Deployment};
 
 /// Which deployments a path speaks of.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope<'a> {
     /// `/v1/...`: every federated deployment.
     Everywhere,

@@ -1,121 +1,146 @@
-/// The error and usage shapes of an answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Dialect {
-    /// `chat/completions` and everything that has no shape of its own.
-    OpenAi,
-    /// `responses`
-    Responses,
-    /// `messages`
-    Anthropic,
+use std::borrow::Cow;
+
+use super::{DIALECTS, Dialect, PLAIN, pass_through};
+
+/// One API of a dialect, as a table has it.
+#[derive(Debug)]
+pub struct Service {
+    /// The path behind `/v1/`; also its name in `openai_endpoints` and in the ledger.
+    pub name: &'static str,
+    pub answers: Answers,
+    /// Whether a model runs for it. Counting or splitting a text uses no tokens.
+    pub runs_a_model: bool,
+    /// Whether its answer is text that the model makes, so that output tokens can be estimated from what came.
+    pub generates_text: bool,
+    /// Whether an `api_url` that ends in it names this one API of a server, not the server's base.
+    pub is_url_tail: bool,
 }
 
-/// What is asked of a model: the path behind `/v1/`.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Api {
-    ChatCompletions,
-    Completions,
-    Embeddings,
-    Responses,
-    Messages,
-    MessagesCountTokens,
-    Rerank,
-    Score,
-    Tokenize,
-    Detokenize,
-    AudioSpeech,
-    AudioTranscriptions,
-    AudioTranslations,
-    ImagesGenerations,
-    ImagesEdits,
-    ImagesVariations,
-    /// Anything else that a cluster lists: a JSON body with a `model`, passed on as it is.
-    Other(Box<str>),
+/// What an answer that is no stream has to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answers {
+    /// One JSON object.
+    Object,
+    /// JSON.
+    Json,
+    /// Sounds, pictures, transcripts: what they say they are. Their bytes say nothing of tokens, and requests may be
+    /// `multipart/form-data`.
+    Media,
+}
+
+/// What is asked of a model.
+#[derive(Debug, Clone)]
+pub struct Api {
+    name: Cow<'static, str>,
+    service: &'static Service,
+    dialect: &'static dyn Dialect,
+}
+
+impl Service {
+    /// Most APIs: a model runs, and its answer is no text.
+    pub const fn new(name: &'static str, answers: Answers) -> Self {
+        Self {
+            name,
+            answers,
+            runs_a_model: true,
+            generates_text: false,
+            is_url_tail: true,
+        }
+    }
+
+    pub const fn of_text(name: &'static str) -> Self {
+        Self {
+            generates_text: true,
+            ..Self::new(name, Answers::Object)
+        }
+    }
+
+    pub const fn without_model(self) -> Self {
+        Self {
+            runs_a_model: false,
+            is_url_tail: false,
+            ..self
+        }
+    }
 }
 
 impl Api {
-    /// Those that have a name of their own.
-    pub const KNOWN: [Self; 16] = [
-        Self::ChatCompletions,
-        Self::Completions,
-        Self::Embeddings,
-        Self::Responses,
-        Self::Messages,
-        Self::MessagesCountTokens,
-        Self::Rerank,
-        Self::Score,
-        Self::Tokenize,
-        Self::Detokenize,
-        Self::AudioSpeech,
-        Self::AudioTranscriptions,
-        Self::AudioTranslations,
-        Self::ImagesGenerations,
-        Self::ImagesEdits,
-        Self::ImagesVariations,
-    ];
+    /// Those that have a line in a dialect's table.
+    pub fn known() -> impl Iterator<Item = Self> {
+        DIALECTS.iter().flat_map(|dialect| {
+            let services = dialect.services().iter();
+            services.map(|service| Self {
+                name: Cow::Borrowed(service.name),
+                service,
+                dialect: *dialect,
+            })
+        })
+    }
 
-    /// The api that a path behind `/v1/` names.
+    /// The API that a path behind `/v1/` names. One that no table has is passed on as it is.
     pub fn parse(path: &str) -> Self {
-        Self::KNOWN
-            .into_iter()
-            .find(|api| api.as_str() == path)
-            .unwrap_or_else(|| Self::Other(path.into()))
+        Self::known()
+            .find(|api| api.name == path)
+            .unwrap_or_else(|| Self {
+                name: Cow::Owned(path.to_owned()),
+                service: pass_through::unlisted(path),
+                dialect: PLAIN,
+            })
     }
 
-    /// The name in paths, in `openai_endpoints` and in the ledger.
     pub fn as_str(&self) -> &str {
-        match self {
-            Self::Other(name) => name,
-            Self::ChatCompletions => "chat/completions",
-            Self::Completions => "completions",
-            Self::Embeddings => "embeddings",
-            Self::Responses => "responses",
-            Self::Messages => "messages",
-            Self::MessagesCountTokens => "messages/count_tokens",
-            Self::Rerank => "rerank",
-            Self::Score => "score",
-            Self::Tokenize => "tokenize",
-            Self::Detokenize => "detokenize",
-            Self::AudioSpeech => "audio/speech",
-            Self::AudioTranscriptions => "audio/transcriptions",
-            Self::AudioTranslations => "audio/translations",
-            Self::ImagesGenerations => "images/generations",
-            Self::ImagesEdits => "images/edits",
-            Self::ImagesVariations => "images/variations",
-        }
+        &self.name
     }
 
-    pub const fn dialect(&self) -> Dialect {
-        match self {
-            Self::Responses => Dialect::Responses,
-            Self::Messages | Self::MessagesCountTokens => Dialect::Anthropic,
-            _ => Dialect::OpenAi,
-        }
+    /// The name, without a copy where a table has it.
+    pub fn name(&self) -> Cow<'static, str> {
+        self.name.clone()
     }
 
-    /// Whether a model runs for it. Counting or splitting a text uses no tokens.
-    pub const fn runs_a_model(&self) -> bool {
-        !matches!(
-            self,
-            Self::MessagesCountTokens | Self::Tokenize | Self::Detokenize
-        )
+    pub fn dialect(&self) -> &'static dyn Dialect {
+        self.dialect
     }
 
-    /// Its answer is text that the model makes, so output tokens can be estimated from what came.
-    pub const fn generates_text(&self) -> bool {
-        matches!(
-            self,
-            Self::ChatCompletions | Self::Completions | Self::Responses | Self::Messages
-        )
+    pub fn answers(&self) -> Answers {
+        self.service.answers
     }
 
-    /// Sounds and pictures go out as whatever they are, and their bytes say nothing of tokens.
+    pub fn runs_a_model(&self) -> bool {
+        self.service.runs_a_model
+    }
+
+    pub fn generates_text(&self) -> bool {
+        self.service.generates_text
+    }
+
     pub fn answers_with_media(&self) -> bool {
-        self.takes_forms()
+        self.service.answers == Answers::Media
     }
 
     /// `multipart/form-data` is read on these only.
     pub fn takes_forms(&self) -> bool {
-        let name = self.as_str();
-        name.starts_with("audio/") || name.starts_with("images/")
+        self.service.answers == Answers::Media
     }
+}
+
+/// APIs are their names.
+impl PartialEq for Api {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
+impl Eq for Api {}
+
+/// The API at the end of a path, the longest that there is, and what stands before it.
+pub fn url_tail(path: &str) -> Option<(&str, &'static str)> {
+    DIALECTS
+        .iter()
+        .flat_map(|dialect| dialect.services())
+        .filter(|service| service.is_url_tail)
+        .filter_map(|service| {
+            let base = path.strip_suffix(service.name)?.strip_suffix('/')?;
+            Some((base, service.name))
+        })
+        .max_by_key(|(_, name)| name.len())
 }

@@ -137,6 +137,7 @@ impl Gateway {
             clock: Arc::clone(&self.clock),
             wire: Arc::clone(&inbound.wire),
             api: call.api.clone(),
+            choices: call.choices,
             stream: sent.stream,
             responses: Arc::clone(&self.responses),
             hide_usage: sent.stream && injects_usage(&deployment, call),

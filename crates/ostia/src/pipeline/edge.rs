@@ -6,22 +6,26 @@ use http::Response;
 use ostia_core::RequestId;
 
 use super::answer;
-use crate::dialect::Dialect;
+use crate::dialect::{Dialect, PLAIN};
 use crate::gateway::{Gateway, NO_ROUTE, begin_access, empty_answer, logged};
 use crate::listen::{Handler, Inbound, Rejection};
+use crate::live::Live;
 use crate::refusal::{Blame, Refusal};
 use crate::relay::ClientBody;
-use crate::routes::{self, Route};
+use crate::routes::{Lost, Route};
 
 impl Handler for Gateway {
     type Body = ClientBody;
 
     async fn handle(self: Arc<Self>, mut inbound: Inbound) -> Response<ClientBody> {
-        let answered = guarded(around(&self, &mut inbound)).await;
+        let path = inbound.head.uri.path().to_owned();
+        let live = self.live();
+        let base_path = &live.settings.server.base_path;
+        let route = Route::find(&inbound.head.method, &path, base_path);
+        let dialect = route.as_ref().map_or_else(Lost::dialect, Route::dialect);
+        let answered = guarded(around(&self, &live, &mut inbound, route, dialect)).await;
         answered.unwrap_or_else(|refusal| {
             log_refusal(inbound.id, &refusal);
-            let base_path = &self.live().settings.server.base_path;
-            let dialect = routes::dialect_of(inbound.head.uri.path(), base_path);
             refusal.into_response(dialect)
         })
     }
@@ -30,22 +34,24 @@ impl Handler for Gateway {
         let refusal = Refusal::from(rejection);
         log_refusal(inbound.id, &refusal);
         let access = begin_access(&inbound, NO_ROUTE, &self.clock);
-        logged(refusal.into_response(Dialect::OpenAi), access)
+        logged(refusal.into_response(PLAIN), access)
     }
 }
 
 /// What stands around every answer: the route's name in the access event, what browsers of other origins may do, and the
 /// end that the process itself may put to it.
-async fn around(gateway: &Gateway, inbound: &mut Inbound) -> Response<ClientBody> {
-    let live = gateway.live();
+async fn around(
+    gateway: &Gateway,
+    live: &Live,
+    inbound: &mut Inbound,
+    route: Result<Route<'_>, Lost>,
+    dialect: &dyn Dialect,
+) -> Response<ClientBody> {
     let preflight = live.cors.is_preflight(&inbound.head);
     let cors = match preflight {
         true => live.cors.preflight(&inbound.head.headers),
         false => live.cors.answer(&inbound.head.headers),
     };
-    let path = inbound.head.uri.path().to_owned();
-    let base_path = &live.settings.server.base_path;
-    let route = Route::find(&inbound.head.method, &path, base_path);
     let name = match preflight {
         true => "preflight",
         false => route.as_ref().map_or(NO_ROUTE, Route::name),
@@ -55,12 +61,12 @@ async fn around(gateway: &Gateway, inbound: &mut Inbound) -> Response<ClientBody
     let served = tokio::select! {
         biased;
         () = std::future::ready(()), if preflight => Ok(empty_answer()),
-        served = answer(gateway, &live, inbound, route, &mut access) => served,
+        served = answer(gateway, live, inbound, route, &mut access) => served,
         () = wire.given_up() => Err(Refusal::shutting_down()),
     };
     let mut response = served.unwrap_or_else(|refusal| {
         log_refusal(id, &refusal);
-        refusal.into_response(routes::dialect_of(&path, base_path))
+        refusal.into_response(dialect)
     });
     response.headers_mut().extend(cors);
     logged(response, access)

@@ -12,7 +12,6 @@ use crate::listings::{Audience, Models, cluster_models, list_endpoints, status, 
 use crate::live::Live;
 use crate::refusal::Refusal;
 use crate::relay::ClientBody;
-use crate::routes::Address;
 use crate::routes::{self, Route};
 
 /// Answers a route of somebody who has signed in, that is not inference.
@@ -118,7 +117,7 @@ fn list(
     id: RequestId,
 ) -> Result<Value, Denied> {
     let refuse = |scope, name| {
-        let wanted = Wanted::Model(scope_of(scope), name);
+        let wanted = Wanted::Model(scope, name);
         let (denials, catalog) = (&gateway.denials, &live.catalog);
         move |denied| denials.note(denied, wanted, catalog, principal, id)
     };
@@ -131,18 +130,8 @@ fn list(
     let base_path = &live.settings.server.base_path;
     Ok(match route {
         Route::ListEndpoints => list_endpoints(&live.catalog, principal, base_path),
-        Route::Models(scope) => models.list(scope_of(*scope)).map_err(refuse(*scope, ""))?,
-        Route::Model(scope, name) => models
-            .find(scope_of(*scope), name)
-            .map_err(refuse(*scope, name))?,
+        Route::Models(scope) => models.list(*scope).map_err(refuse(*scope, ""))?,
+        Route::Model(scope, name) => models.find(*scope, name).map_err(refuse(*scope, name))?,
         _ => whoami(principal),
     })
-}
-
-fn scope_of(scope: routes::Scope<'_>) -> crate::catalog::Scope<'_> {
-    Address {
-        scope,
-        api: "models",
-    }
-    .scope()
 }

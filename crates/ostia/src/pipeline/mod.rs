@@ -14,7 +14,6 @@ use crate::account::Visit;
 use crate::admit::{Admission, Attempt, Unanswered};
 use crate::authorize::{Wanted, authorize};
 use crate::backend;
-use crate::dialect::Api;
 use crate::errors::limit_headers;
 use crate::gateway::Gateway;
 use crate::identify::{Principal, Sender};
@@ -39,7 +38,9 @@ async fn answer(
     let route = match route {
         Ok(route) if route.is_open() => return Ok(lists::open(live, &route)),
         Err(Lost::NoPath) => return Err(Refusal::not_found()),
-        Err(Lost::NoMethod { allow, open: true }) => {
+        Err(Lost::NoMethod {
+            allow, open: true, ..
+        }) => {
             return Err(Refusal::method_not_allowed(&allow));
         }
         closed => closed,
@@ -68,7 +69,7 @@ async fn infer(
     principal: &Principal,
     address: &Address<'_>,
 ) -> Result<Response<ClientBody>, Refusal> {
-    let mut visit = Visit::begin(&gateway.books(), inbound, principal, address.api);
+    let mut visit = Visit::begin(&gateway.books(), inbound, principal, &address.api);
     let admitted = enter(gateway, live, inbound, principal, address, &mut visit).await;
     let (call, admission) = match admitted {
         Ok(admitted) => admitted,
@@ -87,13 +88,12 @@ async fn enter(
     address: &Address<'_>,
     visit: &mut Visit,
 ) -> Result<(Call, Admission), Refusal> {
-    let api = Api::parse(address.api);
     let (headers, body) = (&inbound.head.headers, &mut inbound.body);
     let session = session(headers, &live.settings.routing.session_headers)?;
     let mut call = read(
         headers,
         body,
-        api,
+        address,
         &live.read_limits(),
         gateway.body_budget(),
     )
@@ -102,7 +102,7 @@ async fn enter(
     visit.learn(&call);
     let pool = resolve(&live.catalog, address, &call.model);
     let permit = authorize(principal, pool, &live.notices).map_err(|denied| {
-        let wanted = Wanted::Model(address.scope(), &call.model);
+        let wanted = Wanted::Model(address.scope, &call.model);
         gateway
             .denials()
             .note(denied, wanted, &live.catalog, principal, inbound.id)

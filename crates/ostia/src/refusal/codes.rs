@@ -47,7 +47,7 @@ const fn code(
 }
 
 /// By status, the smaller ones first.
-pub const ERROR_CODES: [ErrorCode; 51] = [
+pub const ERROR_CODES: [ErrorCode; 52] = [
     code(
         "invalid_json",
         &[400],
@@ -321,6 +321,13 @@ pub const ERROR_CODES: [ErrorCode; 51] = [
         "The backend closed the connection before the answer was complete; in a stream, as its last event.",
         "Send the request again.",
         "The backend's log: it was stopped, or ran out of memory.",
+    ),
+    code(
+        "truncated",
+        &[502],
+        "The backend ended a stream before the answer was whole, as if that were its end; in a stream, as its last event.",
+        "Send the request again.",
+        "The backend's log: it may have died. If its streams end without `[DONE]` or a `finish_reason`: `\"done_marker\": false`.",
     ),
     code(
         "no_healthy_backend",

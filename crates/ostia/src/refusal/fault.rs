@@ -5,6 +5,10 @@ use ostia_core::Outcome;
 pub enum Fault {
     /// The backend closed the connection before the answer was whole.
     Closed,
+    /// The stream ended before the event that ends a whole one.
+    Truncated,
+    /// The answer says that it is still being made.
+    Unfinished,
     /// The backend's framing is broken.
     Invalid,
     /// A 200 with nothing behind it.
@@ -20,7 +24,12 @@ pub enum Fault {
 impl Fault {
     pub const fn outcome(self) -> Outcome {
         match self {
-            Self::Closed | Self::Invalid | Self::Empty | Self::NotJson => Outcome::UpstreamError,
+            Self::Closed
+            | Self::Truncated
+            | Self::Unfinished
+            | Self::Invalid
+            | Self::Empty
+            | Self::NotJson => Outcome::UpstreamError,
             Self::IdleTimeout | Self::TotalTimeout => Outcome::UpstreamTimeout,
             Self::ShuttingDown => Outcome::Interrupted,
         }
@@ -29,7 +38,8 @@ impl Fault {
     pub const fn code(self) -> &'static str {
         match self {
             Self::Closed => "upstream_closed",
-            Self::Invalid | Self::Empty | Self::NotJson => "upstream_invalid",
+            Self::Truncated => "truncated",
+            Self::Unfinished | Self::Invalid | Self::Empty | Self::NotJson => "upstream_invalid",
             Self::IdleTimeout | Self::TotalTimeout => "upstream_timeout",
             Self::ShuttingDown => "shutting_down",
         }
@@ -40,6 +50,10 @@ impl Fault {
             Self::Closed => {
                 "The model's server closed the connection before the answer was complete."
             }
+            Self::Truncated => {
+                "The model's server ended the stream before the answer was complete (connection error)."
+            }
+            Self::Unfinished => "The model's server sent an answer that is not finished.",
             Self::Invalid => "The model's server sent an answer that is not valid HTTP.",
             Self::Empty => "The model's server sent an empty answer.",
             Self::NotJson => "The model's server sent an answer that is not what was asked for.",

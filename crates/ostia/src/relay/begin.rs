@@ -7,11 +7,10 @@ use http::{Response, StatusCode, response};
 use super::backend_error::read_text;
 use super::bulk::{BulkBody, Collected};
 use super::head::{Form, Meaning, client_headers, meaning, refusal_headers};
-use super::meter::{is_json, read_answer};
 use super::stream::StreamBody;
-use super::text_length;
 use super::{BackendRefusal, ClientBody, Context, InFlight};
 use crate::backend::{Answer, AnswerBody};
+use crate::dialect::{Reading, is_json, read_answer};
 use crate::refusal::{Fault, Refusal};
 
 /// Why an answer cannot be relayed. Nothing was sent to the client yet.
@@ -112,7 +111,7 @@ async fn begin_bulk(
     let headers = client_headers(&head.headers, &context);
     let clock = Arc::clone(&context.clock);
     let responses = Arc::clone(&context.responses);
-    let generates_text = context.api.generates_text();
+    let dialect = context.api.dialect();
     let holds = form != Form::Any { waits: false };
     let mut bulk = Box::new(BulkBody::new(body, in_flight, context, holds));
     let status = head.status.as_u16();
@@ -128,21 +127,8 @@ async fn begin_bulk(
         }
         Err(fault) => return Err(end(bulk.in_flight(), RelayError::Fault(fault))),
     };
-    let reading = read_answer(&whole);
-    let sound = match form {
-        Form::Object => reading.as_ref().is_some_and(|reading| !reading.is_error),
-        Form::Json => match &reading {
-            Some(reading) => !reading.is_error,
-            None => is_json(&whole),
-        },
-        Form::Any { .. } => true,
-    };
-    if !sound {
-        let fault = if whole.is_empty() {
-            Fault::Empty
-        } else {
-            Fault::NotJson
-        };
+    let reading = read_answer(dialect, &whole);
+    if let Some(fault) = fault_of(form, &whole, reading.as_ref()) {
         return Err(end(bulk.in_flight(), RelayError::Fault(fault)));
     }
     bulk.in_flight().begun(status, clock.now());
@@ -150,12 +136,29 @@ async fn begin_bulk(
     if let Some(id) = &reading.response_id {
         bulk.in_flight().note_response(&responses, id);
     }
-    let counted = match reading.usage {
-        None if generates_text => text_length::count_tokens(&whole),
-        _ => 0,
+    let counted = match reading.usage.tells_output() {
+        true => 0,
+        false => dialect.count_text(&whole),
     };
-    bulk.finish_whole(whole.len() as u64, reading.usage, counted);
+    bulk.finish_whole(whole.len() as u64, &reading.usage, counted);
     Ok(respond(head.status, headers, ClientBody::whole(whole)))
+}
+
+/// What is wrong with a whole answer that had to be of this form.
+fn fault_of(form: Form, whole: &[u8], reading: Option<&Reading>) -> Option<Fault> {
+    let sound = match (form, reading) {
+        (Form::Any { .. }, _) => true,
+        (_, Some(reading)) => !reading.is_error,
+        (Form::Json, None) => is_json(whole),
+        (Form::Object, None) => false,
+    };
+    match sound {
+        true => reading
+            .is_some_and(|reading| reading.unfinished)
+            .then_some(Fault::Unfinished),
+        false if whole.is_empty() => Some(Fault::Empty),
+        false => Some(Fault::NotJson),
+    }
 }
 
 /// A refusal's text is not worth waiting for as long as an answer is.

@@ -6,10 +6,9 @@ use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
 use ostia_core::{Outcome, Phase, Usage};
 
-use super::digest::Digest;
-use super::meter::read_answer;
 use super::pace::{Due, Pace};
 use super::{Context, InFlight};
+use crate::dialect::{Counters, Digest, read_answer};
 use crate::listen::BodyBroken;
 use crate::refusal::Fault;
 use crate::upstream::BodyError;
@@ -92,8 +91,8 @@ where
 
     /// The answer is whole and sound: writes the row. Call it before the bytes are handed over. `counted`: output
     /// tokens, for the case that the backend does not say.
-    pub(super) fn finish_whole(&mut self, length: u64, usage: Option<Usage>, counted: u64) {
-        let usage = usage.unwrap_or_else(|| self.estimate(counted));
+    pub(super) fn finish_whole(&mut self, length: u64, told: &Counters, counted: u64) {
+        let usage = self.used(told, counted);
         self.finish(length, usage);
     }
 
@@ -161,13 +160,16 @@ where
     }
 
     fn finish_large(&mut self) {
-        let reading = read_answer(self.digest.json()).unwrap_or_default();
+        let dialect = self.context.api.dialect();
+        let reading = read_answer(dialect, self.digest.json()).unwrap_or_default();
         if let Some(id) = &reading.response_id {
             self.in_flight.note_response(&self.context.responses, id);
         }
-        let usage = reading.usage;
-        let usage = usage.unwrap_or_else(|| self.estimate(self.counted()));
-        self.finish(self.passed, usage);
+        let usage = self.used(&reading.usage, self.counted());
+        match reading.unfinished {
+            true => self.fail(Fault::Unfinished, usage),
+            false => self.finish(self.passed, usage),
+        }
     }
 
     /// Writes the row before the last bytes leave, where their number is known; before the end otherwise.
@@ -189,13 +191,18 @@ where
         self.context.free_wire();
         if !self.in_flight.receipt().is_closed() {
             let estimate = self.estimate(self.counted());
-            let facts = &mut self.in_flight.receipt_mut().facts;
-            facts.phase = Phase::Streaming;
-            facts.response_bytes = self.passed;
-            facts.error_code = fault.code().into();
-            facts.usage = estimate;
-            self.in_flight.finish(fault.outcome());
+            self.fail(fault, estimate);
         }
+    }
+
+    fn fail(&mut self, fault: Fault, usage: Usage) {
+        let facts = &mut self.in_flight.receipt_mut().facts;
+        facts.phase = Phase::Streaming;
+        facts.response_bytes = self.passed;
+        facts.error_code = fault.code().into();
+        facts.usage = usage;
+        self.in_flight.finish(fault.outcome());
+        self.context.free_wire();
     }
 }
 
@@ -253,6 +260,11 @@ where
 }
 
 impl<B> BulkBody<B> {
+    fn used(&self, told: &Counters, counted: u64) -> Usage {
+        let estimate = self.estimate(counted);
+        told.usage(estimate).unwrap_or(estimate)
+    }
+
     /// What is written down where the backend does not say.
     fn estimate(&self, counted: u64) -> Usage {
         match self.context.api.runs_a_model() {

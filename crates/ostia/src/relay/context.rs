@@ -14,6 +14,8 @@ pub struct Context {
     pub clock: Arc<dyn Clock>,
     pub wire: Arc<Wire>,
     pub api: Api,
+    /// How many answers the client asked for.
+    pub choices: u64,
     /// Whether the client was promised a stream.
     pub stream: bool,
     /// A usage chunk was asked for that the client did not want: hide it.

@@ -5,14 +5,12 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http_body::{Body, Frame};
-use ostia_core::{Outcome, Phase, Usage, UsageSource};
+use ostia_core::{Outcome, Phase, Usage};
 
-use super::head::has_terminal_event;
-use super::meter::{Meter, Seen, is_done};
 use super::pace::{Due, Pace};
-use super::sse::{Piece, Splitter, data_of};
+use super::sse::{Piece, Splitter};
 use super::{Context, InFlight};
-use crate::dialect::broken_stream_event;
+use crate::dialect::{Meter, Seen};
 use crate::listen::BodyBroken;
 use crate::refusal::Fault;
 use crate::upstream::BodyError;
@@ -76,7 +74,7 @@ where
             context.deadline,
         );
         Self {
-            meter: Meter::new(context.api.clone(), context.hide_usage),
+            meter: Meter::new(&context.api, context.hide_usage, context.choices),
             backend: Some(backend),
             splitter: Splitter::default(),
             in_flight,
@@ -126,6 +124,10 @@ where
                     if let Ok(data) = frame.into_data() {
                         taken += data.len();
                         self.take(data, now);
+                        if self.terminal && !self.meter.said_something() {
+                            self.held.clear();
+                            return Pull::Fault(Fault::Empty);
+                        }
                     }
                 }
                 Poll::Ready(Some(Err(error))) => return self.broken(error),
@@ -219,28 +221,27 @@ where
             self.state = State::Ended;
             return Pull::Progress;
         }
-        let mut complete = self.terminal || !self.marker_due();
         let seen = if self.splitter.is_in_parts() {
             self.meter.last_part(&tail)
         } else {
-            complete |= is_done(&data_of(&tail));
             self.meter.event(&tail)
         };
+        self.terminal |= seen == Seen::Terminal;
+        if self.marker_due() && !self.terminal && !self.meter.is_over() {
+            return Pull::Fault(Fault::Truncated);
+        }
         if !tail.is_empty() && seen != Seen::Hide {
             self.forward(tail);
         }
         self.ready.extend(self.held.drain(..));
-        if complete {
-            self.finish_whole();
-        } else {
-            self.finish(Outcome::UpstreamError, Phase::Truncated, "truncated");
-        }
+        self.finish_whole();
         self.state = State::Ended;
         Pull::Progress
     }
 
     fn marker_due(&self) -> bool {
-        self.context.deployment.target.done_marker && has_terminal_event(&self.context.api)
+        self.context.deployment.target.done_marker
+            && self.context.api.dialect().has_terminal_event()
     }
 
     /// The backend's message is broken. Behind the terminal event that harms nobody: the answer was whole.
@@ -291,7 +292,7 @@ where
     fn finish(&mut self, outcome: Outcome, phase: Phase, code: &'static str) {
         let pending: usize = self.ready.iter().map(Bytes::len).sum();
         self.in_flight.told(self.status);
-        let usage = self.usage(outcome == Outcome::Ok);
+        let usage = self.usage(outcome == Outcome::Ok || self.terminal);
         let facts = &mut self.in_flight.receipt_mut().facts;
         facts.phase = phase;
         facts.error_code = code.into();
@@ -309,32 +310,21 @@ where
         if self.splitter.is_in_parts() {
             self.ready.push_back(Bytes::from_static(b"\n\n"));
         }
-        self.ready.push_back(broken_stream_event(
-            self.context.api.dialect(),
-            fault,
-            self.events,
-        ));
-        self.finish(fault.outcome(), Phase::Streaming, fault.code());
+        let dialect = self.context.api.dialect();
+        self.ready.push_back(dialect.broken_end(fault, self.events));
+        let phase = match fault {
+            Fault::Truncated => Phase::Truncated,
+            _ => Phase::Streaming,
+        };
+        self.finish(fault.outcome(), phase, fault.code());
         self.state = State::Breaking;
     }
 }
 
 impl<B> StreamBody<B> {
     fn usage(&self, whole: bool) -> Usage {
-        let counted = self.meter.counted();
-        match self.meter.usage() {
-            Some(usage) if whole => usage,
-            Some(usage) => {
-                let completion_tokens = usage.completion_tokens.max(counted);
-                Usage {
-                    completion_tokens,
-                    total_tokens: usage.prompt_tokens + completion_tokens,
-                    source: UsageSource::Estimated,
-                    ..usage
-                }
-            }
-            None => self.in_flight.receipt().opening().estimate(counted),
-        }
+        let opening = self.in_flight.receipt().opening();
+        self.meter.used(whole, |counted| opening.estimate(counted))
     }
 }
 

@@ -1,77 +1,33 @@
-use crate::catalog::Scope;
+use std::borrow::Cow;
 
-/// An inference path, taken apart: `/v1/{api}` or `/{cluster}/{framework}/v1/{api}`.
+use percent_encoding::percent_decode_str;
+
+use super::pattern::{Captures, sound};
+use crate::catalog::Scope;
+use crate::dialect::Api;
+
+/// An inference path, taken apart.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Address<'a> {
-    pub scope: Option<(&'a str, &'a str)>,
-    /// What stands behind `/v1/`: `chat/completions`, `audio/speech`, ...
-    pub api: &'a str,
+    pub scope: Scope<'a>,
+    pub api: Api,
+    /// The model, where the path names it; else the body does.
+    pub model: Option<Cow<'a, str>>,
 }
 
 impl<'a> Address<'a> {
-    /// Takes a path without base path. Nothing is decoded or normalised: a path with an empty segment, `.`, `..` or
-    /// `%` names nothing.
-    pub fn parse(path: &'a str) -> Option<Self> {
-        let rest = path.strip_prefix('/')?;
-        let (scope, api) = match rest.strip_prefix("v1/") {
-            Some(api) => (None, api),
-            None => {
-                let (cluster, rest) = rest.split_once('/')?;
-                let (framework, rest) = rest.split_once('/')?;
-                (Some((cluster, framework)), rest.strip_prefix("v1/")?)
-            }
-        };
-        let sound = |segment: &str| {
-            !segment.is_empty() && segment != "." && segment != ".." && !segment.contains('%')
-        };
-        let names = scope
-            .into_iter()
-            .flat_map(|(cluster, framework)| [cluster, framework]);
-        names
-            .chain(api.split('/'))
-            .all(sound)
-            .then_some(Self { scope, api })
-    }
-
-    pub fn scope(&self) -> Scope<'a> {
-        match self.scope {
-            None => Scope::Everywhere,
-            Some((cluster, framework)) => Scope::Framework { cluster, framework },
-        }
+    /// Nothing of an API's name is decoded or normalised: one with an empty segment, `.`, `..` or `%` is none.
+    pub(super) fn of(captures: &Captures<'a>) -> Option<Self> {
+        captures.rest.split('/').all(sound).then(|| Self {
+            scope: captures.scope(),
+            api: Api::parse(captures.rest),
+            model: captures.model.map(decoded),
+        })
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::Address;
-
-    #[test]
-    fn paths_name_a_scope_and_an_api() {
-        let address = Address::parse("/v1/chat/completions").unwrap();
-        assert_eq!((address.scope, address.api), (None, "chat/completions"));
-        let address = Address::parse("/sophia/vllm/v1/embeddings").unwrap();
-        assert_eq!(address.scope, Some(("sophia", "vllm")));
-        assert_eq!(address.api, "embeddings");
-    }
-
-    #[test]
-    fn odd_paths_name_nothing() {
-        for path in [
-            "",
-            "/",
-            "/v1",
-            "/v1/",
-            "//v1/chat/completions",
-            "/v1//chat/completions",
-            "/v1/../admin",
-            "/v1/./chat",
-            "/v1/chat%2fcompletions",
-            "/v1/chat/completions/",
-            "/a/v1/chat/completions",
-            "/a//v1/chat/completions",
-            "/a/b/c/v1/chat/completions",
-        ] {
-            assert_eq!(Address::parse(path), None, "{path}");
-        }
-    }
+/// A model's name in a path. What decodes to no text names no model, and is kept as it stands.
+pub(super) fn decoded(name: &str) -> Cow<'_, str> {
+    let decoded = percent_decode_str(name).decode_utf8();
+    decoded.unwrap_or(name.into())
 }

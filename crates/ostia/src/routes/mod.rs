@@ -15,7 +15,6 @@ use std::borrow::Cow;
 use std::sync::LazyLock;
 
 use http::Method;
-use percent_encoding::percent_decode_str;
 
 pub use address::Address;
 pub use cors::Cors;
@@ -23,11 +22,14 @@ pub use openapi::openapi;
 pub use page::{CONTENT_SECURITY_POLICY, page};
 pub use table::{Entry, Kind, ROUTES};
 
-use crate::dialect::{Api, Dialect};
+use crate::catalog::Scope;
+use crate::dialect::{Dialect, PLAIN};
+use address::decoded;
 use pattern::{Captures, Pattern, Segments};
 
 /// First path segments that are the gateway's own.
-pub(crate) const RESERVED_CLUSTERS: [&str; 11] = [
+pub(crate) const RESERVED_CLUSTERS: [&str; 12] = [
+    "openai",
     "v1",
     "health",
     "status",
@@ -40,9 +42,6 @@ pub(crate) const RESERVED_CLUSTERS: [&str; 11] = [
     "metrics",
     "resource_server",
 ];
-
-/// A cluster and one of its frameworks, as a path names them.
-pub type Scope<'a> = Option<(&'a str, &'a str)>;
 
 /// What a path stands for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,13 +67,14 @@ pub enum Route<'a> {
 }
 
 /// Why a request has no route.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub enum Lost {
     NoPath,
     /// The path answers other methods: `allow` lists them. `open`: that may be told to anybody.
     NoMethod {
         allow: String,
         open: bool,
+        dialect: &'static dyn Dialect,
     },
 }
 
@@ -97,7 +97,7 @@ impl<'a> Route<'a> {
         for (entry, pattern) in ROUTES.iter().zip(&*PATTERNS) {
             let route = pattern
                 .captures(&segments)
-                .and_then(|captures| Self::of(entry.kind, captures, path));
+                .and_then(|captures| Self::of(entry.kind, &captures));
             let Some(route) = route else { continue };
             if entry.answers(method) {
                 return Ok(route);
@@ -110,7 +110,7 @@ impl<'a> Route<'a> {
         Err(others.lost())
     }
 
-    fn of(kind: Kind, captures: Captures<'a>, path: &'a str) -> Option<Self> {
+    fn of(kind: Kind, captures: &Captures<'a>) -> Option<Self> {
         Some(match kind {
             Kind::Health => Self::Health,
             Kind::Status => Self::Status,
@@ -119,16 +119,10 @@ impl<'a> Route<'a> {
             Kind::Whoami => Self::Whoami,
             Kind::ListEndpoints => Self::ListEndpoints,
             Kind::Models => Self::Models(captures.scope()),
-            // What decodes to no text names no model.
-            Kind::Model => Self::Model(
-                captures.scope(),
-                percent_decode_str(captures.rest)
-                    .decode_utf8()
-                    .unwrap_or(captures.rest.into()),
-            ),
+            Kind::Model => Self::Model(captures.scope(), decoded(captures.rest)),
             Kind::Jobs => Self::Jobs(captures.cluster),
             Kind::ClusterModels => Self::ClusterModels(captures.cluster),
-            Kind::Inference => Self::Inference(Address::parse(path)?),
+            Kind::Inference => Self::Inference(Address::of(captures)?),
             Kind::NotServed => Self::NotServed,
         })
     }
@@ -142,15 +136,27 @@ impl<'a> Route<'a> {
             Self::Docs => "/docs",
             Self::Whoami => "/whoami",
             Self::ListEndpoints => "/list-endpoints",
-            Self::Models(None) => "/v1/models",
-            Self::Models(Some(_)) => "/{cluster}/{framework}/v1/models",
-            Self::Model(None, _) => "/v1/models/{id}",
-            Self::Model(Some(_), _) => "/{cluster}/{framework}/v1/models/{id}",
+            Self::Models(Scope::Everywhere) => "/v1/models",
+            Self::Models(_) => "/{cluster}/{framework}/v1/models",
+            Self::Model(Scope::Everywhere, _) => "/v1/models/{id}",
+            Self::Model(..) => "/{cluster}/{framework}/v1/models/{id}",
             Self::Jobs(_) => "/{cluster}/jobs",
             Self::ClusterModels(_) => "/{cluster}/models",
-            Self::Inference(Address { scope: None, .. }) => "/v1/{api}",
+            Self::Inference(Address { model: Some(_), .. }) => "/openai/deployments/{model}/{api}",
+            Self::Inference(Address {
+                scope: Scope::Everywhere,
+                ..
+            }) => "/v1/{api}",
             Self::Inference(_) => "/{cluster}/{framework}/v1/{api}",
             Self::NotServed => "not_served",
+        }
+    }
+
+    /// The dialect in which errors are told, whatever is wrong with the request.
+    pub fn dialect(&self) -> &'static dyn Dialect {
+        match self {
+            Self::Inference(address) => address.api.dialect(),
+            _ => PLAIN,
         }
     }
 
@@ -163,10 +169,14 @@ impl<'a> Route<'a> {
     }
 }
 
-/// The dialect in which errors on a path are told, whatever else is wrong with the request.
-pub fn dialect_of(path: &str, base_path: &str) -> Dialect {
-    Address::parse(without_base(path, base_path))
-        .map_or(Dialect::OpenAi, |address| Api::parse(address.api).dialect())
+impl Lost {
+    /// As [`Route::dialect`].
+    pub fn dialect(&self) -> &'static dyn Dialect {
+        match self {
+            Self::NoPath => PLAIN,
+            Self::NoMethod { dialect, .. } => *dialect,
+        }
+    }
 }
 
 fn without_base<'a>(path: &'a str, base_path: &str) -> &'a str {
@@ -180,11 +190,13 @@ fn without_base<'a>(path: &'a str, base_path: &str) -> &'a str {
 struct Others {
     methods: Vec<&'static str>,
     open: bool,
+    dialect: Option<&'static dyn Dialect>,
 }
 
 impl Others {
     fn note(&mut self, entry: &Entry, route: &Route<'_>) {
         self.open |= route.is_open();
+        self.dialect.get_or_insert(route.dialect());
         for method in entry.methods {
             if !self.methods.contains(method) {
                 self.methods.push(method);
@@ -198,6 +210,7 @@ impl Others {
             false => Lost::NoMethod {
                 allow: self.methods.join(", "),
                 open: self.open,
+                dialect: self.dialect.unwrap_or(PLAIN),
             },
         }
     }

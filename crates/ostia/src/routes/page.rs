@@ -21,7 +21,7 @@ pub fn page(base_path: &str) -> String {
         push_row(&mut rows, entry);
     }
     let mut apis = String::new();
-    for api in &Api::KNOWN {
+    for api in Api::known() {
         let _ = write!(apis, "<code>{}</code> ", escaped(api.as_str()));
     }
     let base = escaped(base_path);

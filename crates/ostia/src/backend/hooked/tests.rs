@@ -11,10 +11,12 @@ use super::super::context::Caller;
 use super::super::prepare::Constants;
 use super::super::script::ScriptHooks;
 use super::*;
+use crate::catalog::Scope;
 use crate::cluster::tests::catalog;
 use crate::dialect::Api;
 use crate::fleet::ModelState;
 use crate::read::{Budget, Call, ReadLimits, read};
+use crate::routes::Address;
 use crate::script::Program;
 use crate::upstream::{Ask, AskError, Question, Reply};
 
@@ -38,15 +40,14 @@ async fn call(body: &Value) -> Call {
     };
     let body = Full::new(Bytes::from(body.to_string()));
     let budget = Budget::new(1 << 20);
-    read(
-        &HeaderMap::new(),
-        body,
-        Api::ChatCompletions,
-        &limits,
-        &budget,
-    )
-    .await
-    .unwrap()
+    let address = Address {
+        scope: Scope::Everywhere,
+        api: Api::parse("chat/completions"),
+        model: None,
+    };
+    read(&HeaderMap::new(), body, &address, &limits, &budget)
+        .await
+        .unwrap()
 }
 
 fn deployment() -> Arc<Deployment> {

@@ -1,28 +1,40 @@
+use std::borrow::Cow;
 use std::fmt;
 
 use serde::Deserialize;
-use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 /// Bytes of the strings in what a model made: members' values, not their names. For answers that say nothing of usage.
 #[derive(Debug, Default)]
-pub(super) struct TextLength(u64);
+struct TextLength(u64);
 
-/// Where the dialects put what the model made.
-#[derive(Deserialize)]
-struct Made {
-    #[serde(default)]
-    choices: TextLength,
-    #[serde(default)]
-    output: TextLength,
-    #[serde(default)]
-    content: TextLength,
+/// Looks for one member of an object.
+struct Within<'a>(&'a str);
+
+/// Output tokens of a whole JSON answer: a quarter of the bytes of the text in this member.
+pub(super) fn count_tokens(answer: &[u8], member: &str) -> u64 {
+    let mut json = serde_json::Deserializer::from_slice(answer);
+    let length = json.deserialize_map(Within(member)).unwrap_or_default();
+    length.div_ceil(4)
 }
 
-/// Output tokens of a whole JSON answer: a quarter of its text's bytes.
-pub(super) fn count_tokens(answer: &[u8]) -> u64 {
-    serde_json::from_slice::<Made>(answer)
-        .map(|made| (made.choices.0 + made.output.0 + made.content.0).div_ceil(4))
-        .unwrap_or_default()
+impl<'de> Visitor<'de> for Within<'_> {
+    type Value = u64;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<u64, A::Error> {
+        let mut length = 0;
+        while let Some(name) = map.next_key::<Cow<'de, str>>()? {
+            match *name == *self.0 {
+                true => length = map.next_value::<TextLength>()?.0,
+                false => drop(map.next_value::<IgnoredAny>()?),
+            }
+        }
+        Ok(length)
+    }
 }
 
 impl<'de> Deserialize<'de> for TextLength {
@@ -88,29 +100,34 @@ mod tests {
     #[test]
     fn text_counts_in_every_dialect_and_nothing_else_does() {
         let text = "x".repeat(400);
-        for (answer, least) in [
+        for (member, answer, least) in [
             (
+                "choices",
                 format!(
                     r#"{{"id":"{text}","choices":[{{"index":0,"message":{{"content":"{text}","x":null}}}}]}}"#
                 ),
                 100,
             ),
             (
+                "choices",
                 format!(r#"{{"choices":[{{"text":"{text}","logprobs":[1,-2,0.5,true]}}]}}"#),
                 100,
             ),
             (
+                "output",
                 format!(r#"{{"output":[{{"content":[{{"text":"{text}"}}]}}]}}"#),
                 100,
             ),
             (
+                "content",
                 format!(r#"{{"type":"message","content":[{{"text":"{text}"}}]}}"#),
                 100,
             ),
-            (r#"{"data":[{"embedding":[0.5]}]}"#.to_owned(), 0),
-            ("<html>".to_owned(), 0),
+            ("choices", r#"{"data":["text"]}"#.to_owned(), 0),
+            ("choices", "<html>".to_owned(), 0),
+            ("choices", "[]".to_owned(), 0),
         ] {
-            assert_eq!(count_tokens(answer.as_bytes()), least, "{answer}");
+            assert_eq!(count_tokens(answer.as_bytes(), member), least, "{answer}");
         }
     }
 }

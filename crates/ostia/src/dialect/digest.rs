@@ -11,7 +11,7 @@ const LONGEST: usize = 64 * 1024;
 /// text of long strings, the elements of arrays (one `0` stands for them) and the members of deep objects. So what is
 /// too large to be held is read by the code that reads everything else.
 #[derive(Debug, Default)]
-pub(super) struct Digest {
+pub struct Digest {
     json: Vec<u8>,
     at: At,
     /// How many objects are open.
@@ -41,7 +41,7 @@ struct Skipped {
 
 impl Digest {
     /// Takes the next piece of the object.
-    pub(super) fn push(&mut self, mut piece: &[u8]) {
+    pub fn push(&mut self, mut piece: &[u8]) {
         while !piece.is_empty() {
             let taken = match (self.at, self.skipped) {
                 (At::Off, _) => return,
@@ -57,7 +57,7 @@ impl Digest {
     }
 
     /// JSON if what came was a whole object.
-    pub(super) fn json(&self) -> &[u8] {
+    pub fn json(&self) -> &[u8] {
         &self.json
     }
 

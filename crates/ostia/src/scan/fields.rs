@@ -1,28 +1,7 @@
 use std::borrow::Cow;
-use std::fmt;
 use std::ops::Range;
 
-use super::Fault;
-use super::lexeme::RawString;
-
-/// A top-level key that the gateway acts on. It may stand only once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Key {
-    Model,
-    Stream,
-    StreamOptions,
-    MaxTokens,
-    MaxCompletionTokens,
-    MaxOutputTokens,
-    N,
-    BestOf,
-    Messages,
-    Prompt,
-    PromptEmbeds,
-    Input,
-    PreviousResponseId,
-    Conversation,
-}
+use super::Key;
 
 /// What a scan found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,9 +9,10 @@ pub struct Fields<'a> {
     text: &'a str,
     /// Right behind the body's opening brace.
     pub behind_brace: usize,
-    slots: [Option<Slot>; Key::ALL.len()],
-    /// The last `include_usage` directly inside `stream_options`, when that is an object.
-    pub(super) include_usage: Option<Slot>,
+    /// In the order of the body.
+    found: Vec<(&'static str, Slot)>,
+    /// The last member of the name that [`Key::holding`] asks for, directly inside that key's object.
+    pub(super) held: Option<Slot>,
     pub prompt: PromptSize,
 }
 
@@ -82,14 +62,6 @@ pub struct PromptSize {
     pub media: u64,
 }
 
-/// What a top-level key is to the scan.
-pub(super) enum Field {
-    Control(Key),
-    /// Counts as prompt, and nothing else.
-    Prompt,
-    Other,
-}
-
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Slot {
     pub start: usize,
@@ -97,99 +69,23 @@ pub(super) struct Slot {
     pub shape: Shape,
 }
 
-impl Key {
-    pub const ALL: [Self; 14] = [
-        Self::Model,
-        Self::Stream,
-        Self::StreamOptions,
-        Self::MaxTokens,
-        Self::MaxCompletionTokens,
-        Self::MaxOutputTokens,
-        Self::N,
-        Self::BestOf,
-        Self::Messages,
-        Self::Prompt,
-        Self::PromptEmbeds,
-        Self::Input,
-        Self::PreviousResponseId,
-        Self::Conversation,
-    ];
-
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Model => "model",
-            Self::Stream => "stream",
-            Self::StreamOptions => "stream_options",
-            Self::MaxTokens => "max_tokens",
-            Self::MaxCompletionTokens => "max_completion_tokens",
-            Self::MaxOutputTokens => "max_output_tokens",
-            Self::N => "n",
-            Self::BestOf => "best_of",
-            Self::Messages => "messages",
-            Self::Prompt => "prompt",
-            Self::PromptEmbeds => "prompt_embeds",
-            Self::Input => "input",
-            Self::PreviousResponseId => "previous_response_id",
-            Self::Conversation => "conversation",
-        }
-    }
-
-    pub(super) const fn bears_prompt(self) -> bool {
-        matches!(
-            self,
-            Self::Messages | Self::Prompt | Self::PromptEmbeds | Self::Input
-        )
-    }
-}
-
-impl fmt::Display for Key {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(self.as_str())
-    }
-}
-
-impl Field {
-    pub(super) fn of(key: RawString<'_>) -> Result<Self, Fault> {
-        let mut buffer = [0; 32];
-        Ok(match key.ascii(&mut buffer) {
-            b"model" => Self::Control(Key::Model),
-            b"stream" => Self::Control(Key::Stream),
-            b"stream_options" => Self::Control(Key::StreamOptions),
-            b"max_tokens" => Self::Control(Key::MaxTokens),
-            b"max_completion_tokens" => Self::Control(Key::MaxCompletionTokens),
-            b"max_output_tokens" => Self::Control(Key::MaxOutputTokens),
-            b"n" => Self::Control(Key::N),
-            b"best_of" => Self::Control(Key::BestOf),
-            b"messages" => Self::Control(Key::Messages),
-            b"prompt" => Self::Control(Key::Prompt),
-            b"prompt_embeds" => Self::Control(Key::PromptEmbeds),
-            b"input" => Self::Control(Key::Input),
-            b"previous_response_id" => Self::Control(Key::PreviousResponseId),
-            b"conversation" => Self::Control(Key::Conversation),
-            b"system" | b"instructions" | b"tools" | b"functions" | b"query" | b"documents"
-            | b"text_1" | b"text_2" => Self::Prompt,
-            other if other.eq_ignore_ascii_case(b"model") => {
-                return Err(Fault::OtherCase(Key::Model));
-            }
-            _ => Self::Other,
-        })
-    }
-}
-
 impl<'a> Fields<'a> {
     pub(super) fn new(text: &'a str, behind_brace: usize) -> Self {
         Self {
             text,
             behind_brace,
-            slots: [None; Key::ALL.len()],
-            include_usage: None,
+            found: Vec::with_capacity(8),
+            held: None,
             prompt: PromptSize::default(),
         }
     }
 
     pub fn get(&self, key: Key) -> Option<Value<'a>> {
         let text = self.text;
-        self.slots[key as usize].map(|slot| Value { text, slot })
+        let mut found = self.found.iter();
+        found
+            .find(|(name, _)| *name == key.name())
+            .map(|&(_, slot)| Value { text, slot })
     }
 
     /// Like [`Self::get`], where `null` says the same as nothing.
@@ -197,18 +93,19 @@ impl<'a> Fields<'a> {
         self.get(key).filter(|value| value.kind() != Kind::Null)
     }
 
-    /// `include_usage` inside `stream_options`.
-    pub fn include_usage(&self) -> Option<Value<'a>> {
+    /// The member that [`Key::holding`] asks for.
+    pub fn held(&self) -> Option<Value<'a>> {
         let text = self.text;
-        self.include_usage.map(|slot| Value { text, slot })
+        self.held.map(|slot| Value { text, slot })
     }
 
     pub(super) fn put(&mut self, key: Key, range: Range<usize>, shape: Shape) {
-        self.slots[key as usize] = Some(Slot {
+        let slot = Slot {
             start: range.start,
             end: range.end,
             shape,
-        });
+        };
+        self.found.push((key.name(), slot));
     }
 }
 
@@ -241,14 +138,6 @@ impl<'a> Value<'a> {
         match memchr::memchr(b'\\', inner.as_bytes()) {
             None => Some(Cow::Borrowed(inner)),
             Some(_) => serde_json::from_str(raw).ok().map(Cow::Owned),
-        }
-    }
-
-    /// A non-negative integer; `None` for everything else.
-    pub fn as_u64(&self) -> Option<u64> {
-        match self.kind() {
-            Kind::Integer => self.raw().parse().ok(),
-            _ => None,
         }
     }
 }

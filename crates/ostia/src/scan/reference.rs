@@ -7,10 +7,30 @@ use proptest::prelude::*;
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::fields::{Field, Fields, Key, Kind, Shape, Slot};
+use super::fields::{Fields, Kind, Shape, Slot};
+use super::keys::{Key, Keys, Role};
 use super::lexeme::RawString;
 use super::tally::count_string;
-use super::{Fault, MAX_DEPTH, scan};
+use super::{Fault, MAX_DEPTH, ScanError};
+
+const MODEL: Key = Key::new("model");
+const N: Key = Key::new("n");
+
+static KEYS: Keys = Keys::of(&[
+    &[MODEL, N, Key::new("stream"), Key::new("max_tokens")],
+    &[
+        Key::holding("stream_options", "include_usage"),
+        Key::prompt("messages"),
+        Key::prompt("prompt"),
+        Key::prompt("input"),
+        Key::tensors("prompt_embeds"),
+        Key::counted("system"),
+    ],
+]);
+
+fn scan(body: &[u8]) -> Result<Fields<'_>, ScanError> {
+    super::scan(body, &KEYS)
+}
 
 struct Members<'a>(Vec<(&'a RawValue, &'a RawValue)>);
 struct Elements<'a>(Vec<&'a RawValue>);
@@ -25,25 +45,24 @@ pub fn reference_scan(body: &[u8]) -> Option<Fields<'_>> {
         }
         let range = range_in(text, value.get());
         let mut shape = shape_of(value.get());
-        match Field::of(raw_string(key.get())).ok()? {
-            Field::Other => {}
-            Field::Prompt => count(value.get(), &mut fields, false, false),
-            Field::Control(key) if fields.get(key).is_some() => return None,
-            Field::Control(key) => {
-                match key {
-                    Key::Messages | Key::Prompt | Key::Input => {
-                        count(value.get(), &mut fields, false, false);
-                    }
-                    Key::PromptEmbeds => count(value.get(), &mut fields, false, true),
-                    Key::StreamOptions => fields.include_usage = include_usage(text, value.get()),
-                    _ => {}
-                }
-                if !key.bears_prompt() {
-                    shape = Shape::of(shape.kind);
-                }
-                fields.put(key, range, shape);
+        let Some(key) = KEYS.find(raw_string(key.get())).ok()? else {
+            continue;
+        };
+        match key.role() {
+            Role::Counted => {
+                count(value.get(), &mut fields, false, false);
+                continue;
             }
+            _ if fields.get(key).is_some() => return None,
+            Role::Prompt => count(value.get(), &mut fields, false, false),
+            Role::Tensors => count(value.get(), &mut fields, false, true),
+            Role::Holding(name) => fields.held = member(text, value.get(), name),
+            Role::Plain => {}
         }
+        if !matches!(key.role(), Role::Prompt | Role::Tensors) {
+            shape = Shape::of(shape.kind);
+        }
+        fields.put(key, range, shape);
     }
     Some(fields)
 }
@@ -138,13 +157,13 @@ fn count(value: &str, fields: &mut Fields<'_>, media_key: bool, only_media: bool
     }
 }
 
-fn include_usage(text: &str, value: &str) -> Option<Slot> {
+fn member(text: &str, value: &str, name: &str) -> Option<Slot> {
     if !value.starts_with('{') {
         return None;
     }
     let (_, last) = members(value)
         .into_iter()
-        .rfind(|(key, _)| decoded(key).as_deref() == Some("include_usage"))?;
+        .rfind(|(key, _)| decoded(key).as_deref() == Some(name))?;
     let range = range_in(text, last);
     Some(Slot {
         start: range.start,
@@ -234,7 +253,8 @@ fn key_token() -> impl Strategy<Value = String> {
         8 => prop::sample::select(vec![
             "model", "stream", "stream_options", "max_tokens", "n", "best_of", "messages",
             "prompt", "prompt_embeds", "input", "previous_response_id", "conversation", "include_usage", "system",
-            "data", "content", "temperature", "mod\\u0065l", "\\u0069nclude_usage", "Model",
+            "data", "content", "temperature", "mod\\u0065l", "\\u0069nclude_usage", "Model", "\u{17f}tream",
+            "\\u004d\\u006fdel", "max_to\u{212a}ens", "\u{17f}ystem", "n\u{e9}",
         ])
         .prop_map(|key| format!("\"{key}\"")),
         1 => string_token(),
@@ -372,16 +392,46 @@ fn faults_say_where() {
     assert_eq!(fault(b"{\"a\":1} x").1, 8);
     assert_eq!(
         fault(b"{\"model\":\"a\",\"mod\\u0065l\":\"b\"}"),
-        (Fault::Repeated(Key::Model), 13)
+        (Fault::Repeated(MODEL), 13)
     );
     assert_eq!(
         fault(b"{\"model\":\"a\",\"MODEL\":\"b\"}"),
-        (Fault::OtherCase(Key::Model), 13)
+        (Fault::OtherLetters(MODEL), 13)
     );
     assert_eq!(
         fault(b"{\"n\":1,\"x\":2,\"n\":1}"),
-        (Fault::Repeated(Key::N), 13)
+        (Fault::Repeated(N), 13)
     );
+}
+
+#[test]
+fn keys_fold_as_go_folds_them() {
+    for key in [
+        "MODEL",
+        "mode\\u004c",
+        "\u{17f}tream",
+        "\\u017fTREAM",
+        "\\u017Ftream",
+        "max_to\u{212a}ens",
+        "max_to\\u212aens",
+        "N",
+    ] {
+        let body = format!("{{\"{key}\":1}}");
+        let found = scan(body.as_bytes()).map_err(|error| error.fault);
+        assert!(matches!(found, Err(Fault::OtherLetters(_))), "{key}");
+    }
+    // None of these is a key to anybody.
+    for key in [
+        "m\u{f6}del",
+        "\u{131}nput",
+        "mode\\u006",
+        "\\ud800n",
+        "modelſ",
+    ] {
+        let body = format!("{{\"{key}\":1}}");
+        let found = scan(body.as_bytes()).map_err(|error| error.fault);
+        assert!(!matches!(found, Err(Fault::OtherLetters(_))), "{key}");
+    }
 }
 
 #[test]
@@ -391,7 +441,8 @@ fn what_the_gateway_does_not_act_on_passes() {
         "{\"a\":\"\\ud800\"}",
         "{\"mod\\ud800el\":1}",
         "{\"a\":1,\"a\":2}",
-        "{\"Stream\":1}",
+        "{\"Temperature\":1}",
+        "{\"system\":1,\"system\":2,\"SYSTEM\":3}",
         " {} ",
     ] {
         assert!(scan(body.as_bytes()).is_ok(), "{body}");

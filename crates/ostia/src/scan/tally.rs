@@ -1,4 +1,5 @@
-use super::fields::{Key, Kind, PromptSize, Shape, Slot};
+use super::fields::{Kind, PromptSize, Shape, Slot};
+use super::keys::Role;
 use super::lexeme::RawString;
 use super::walk::Observe;
 
@@ -12,10 +13,10 @@ pub(super) struct Tally {
     media_key: bool,
 }
 
-/// Finds the last `include_usage` directly inside an object.
-#[derive(Default)]
-pub(super) struct IncludeUsage {
+/// Finds the last member of a name directly inside an object.
+pub(super) struct Member {
     pub(super) found: Option<Slot>,
+    name: &'static str,
     awaited: bool,
 }
 
@@ -23,19 +24,23 @@ pub(super) struct IncludeUsage {
 const SHORTEST_MEDIUM: usize = 4096;
 
 impl Tally {
-    pub(super) fn of(key: Key) -> Self {
+    pub(super) fn of(role: Role) -> Self {
         Self {
             shape: Shape::of(Kind::Null),
             prompt: PromptSize::default(),
-            only_media: key == Key::PromptEmbeds,
+            only_media: role == Role::Tensors,
             media_key: false,
         }
     }
 }
 
-impl Default for Tally {
-    fn default() -> Self {
-        Self::of(Key::Prompt)
+impl Member {
+    pub(super) fn of(name: &'static str) -> Self {
+        Self {
+            found: None,
+            name,
+            awaited: false,
+        }
     }
 }
 
@@ -64,10 +69,10 @@ impl Observe for Tally {
     }
 }
 
-impl Observe for IncludeUsage {
+impl Observe for Member {
     fn key(&mut self, depth: usize, key: RawString<'_>) {
         if depth == 1 {
-            self.awaited = key.ascii(&mut [0; 32]) == b"include_usage";
+            self.awaited = key.ascii(&mut [0; 32]) == self.name.as_bytes();
         }
     }
 

@@ -192,23 +192,50 @@ impl<'a> RawString<'a> {
     }
 
     fn decode<'b>(&self, buffer: &'b mut [u8; 32]) -> Option<&'b [u8]> {
+        self.map_into(buffer, |unit| unit.try_into().ok().filter(u8::is_ascii))
+    }
+
+    /// The text as Go's `encoding/json` folds it before it compares keys (`foldName`): in lower case, with `\u{17f}` as `s`
+    /// and the Kelvin sign as `k`. `None` if it does not fold to ASCII, or does not fit.
+    pub(super) fn folded<'b>(&self, buffer: &'b mut [u8; 32]) -> Option<&'b [u8]> {
+        // Six bytes are the longest way to write one character.
+        if self.inner.len() > 6 * buffer.len() {
+            return None;
+        }
+        self.map_into(buffer, |unit| match unit {
+            0x17f => Some(b's'),
+            0x212a => Some(b'k'),
+            other => {
+                let byte = u8::try_from(other).ok().filter(u8::is_ascii)?;
+                Some(byte.to_ascii_lowercase())
+            }
+        })
+    }
+
+    /// Each character, escapes decoded, as `byte_of` makes a byte of it. `None` if one has none, or if they do not fit.
+    fn map_into<'b>(
+        &self,
+        buffer: &'b mut [u8; 32],
+        byte_of: impl Fn(u32) -> Option<u8>,
+    ) -> Option<&'b [u8]> {
+        let text = std::str::from_utf8(self.inner).ok()?;
+        let mut rest = text.chars();
         let mut length = 0;
-        let mut at = 0;
-        while let Some(byte) = self.inner.get(at) {
-            let (decoded, width) = match byte {
-                b'\\' => decode_escape(&self.inner[at..])?,
-                plain => (*plain, 1),
+        while let Some(plain) = rest.clone().next() {
+            let (unit, width) = match plain {
+                '\\' => decode_escape(rest.as_str().as_bytes())?,
+                plain => (plain.into(), plain.len_utf8()),
             };
-            *buffer.get_mut(length)? = decoded;
+            *buffer.get_mut(length)? = byte_of(unit)?;
             length += 1;
-            at += width;
+            rest = rest.as_str().get(width..)?.chars();
         }
         Some(&buffer[..length])
     }
 }
 
-/// The ASCII character that a valid escape stands for, and the escape's length.
-fn decode_escape(escape: &[u8]) -> Option<(u8, usize)> {
+/// The UTF-16 code unit that a valid escape stands for, and the escape's length.
+fn decode_escape(escape: &[u8]) -> Option<(u32, usize)> {
     let short = match escape.get(1)? {
         b'b' => 0x08,
         b'f' => 0x0c,
@@ -217,12 +244,11 @@ fn decode_escape(escape: &[u8]) -> Option<(u8, usize)> {
         b't' => b'\t',
         b'u' => {
             let hex = std::str::from_utf8(escape.get(2..6)?).ok()?;
-            let unit = u8::try_from(u16::from_str_radix(hex, 16).ok()?).ok()?;
-            return unit.is_ascii().then_some((unit, 6));
+            return Some((u32::from_str_radix(hex, 16).ok()?, 6));
         }
         itself => *itself,
     };
-    Some((short, 2))
+    Some((short.into(), 2))
 }
 
 /// A look-up: comparisons with ranges are mispredicted as often as the digits change.
