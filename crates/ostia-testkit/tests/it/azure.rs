@@ -103,7 +103,7 @@ async fn what_is_not_there_or_not_allowed_is_refused_as_elsewhere() {
         ("secret/chat/completions", 404, "model_not_found"),
         ("Org%2FModel-1%20/chat/completions", 404, "model_not_found"),
         ("%zz/chat/completions", 404, "model_not_found"),
-        ("Org%2FModel-1/completions", 400, "unsupported_endpoint"),
+        ("Org%2FModel-1/rerank", 400, "unsupported_endpoint"),
         ("Org%2FModel-1/files", 501, "not_implemented"),
         ("Org%2FModel-1/responses/r1", 501, "not_implemented"),
         ("Org%2FModel-1/../chat/completions", 404, "not_found"),

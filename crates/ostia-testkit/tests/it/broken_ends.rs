@@ -207,7 +207,7 @@ async fn a_clean_end_without_a_terminal_event_is_broken_unless_the_answer_was_wh
     );
     let rows = gateway.finish(&[&backend]).await;
     let truncated = ("upstream_error", "truncated", "truncated");
-    let ok = ("ok", "", "done");
+    let ok = ("ok", "done", "");
     let expected = [truncated, truncated, ok, truncated, ok];
     assert_eq!(rows.iter().map(told).collect::<Vec<_>>(), expected);
 }
