@@ -26,9 +26,8 @@ impl<'a> Address<'a> {
     }
 }
 
-/// A model's name in a path. What is no encoding names no model, and is kept as it stands.
+/// A model's name in a path. What decodes to no text names no model, and is kept as it stands.
 pub(super) fn decoded(name: &str) -> Cow<'_, str> {
-    percent_decode_str(name)
-        .decode_utf8()
-        .unwrap_or(name.into())
+    let decoded = percent_decode_str(name).decode_utf8();
+    decoded.unwrap_or(name.into())
 }
