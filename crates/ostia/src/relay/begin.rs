@@ -34,7 +34,7 @@ pub async fn begin(
     context: Context,
 ) -> Result<Response<ClientBody>, Refusal> {
     let Answer { head, body, .. } = answer;
-    in_flight.receipt.facts.upstream_status = head.status.as_u16();
+    in_flight.receipt.answered(head.status.as_u16());
     match meaning(&head, &context) {
         Meaning::Events => begin_stream(head, body, in_flight, context).await,
         Meaning::Bulk(form) => begin_bulk(head, body, in_flight, context, form).await,

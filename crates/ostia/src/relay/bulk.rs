@@ -152,10 +152,8 @@ where
     }
 
     fn finish(&mut self, response_bytes: u64, usage: Usage) {
-        let facts = &mut self.in_flight.receipt.facts;
-        facts.phase = Phase::Done;
-        facts.response_bytes = response_bytes;
-        facts.usage = usage;
+        let receipt = &mut self.in_flight.receipt;
+        receipt.relayed(Phase::Done, response_bytes, usage);
         self.in_flight.finish(Outcome::Ok);
         self.context.free_wire();
     }
@@ -189,11 +187,9 @@ where
         self.context.free_wire();
         if !self.in_flight.receipt.is_closed() {
             let estimate = self.estimate(self.counted());
-            let facts = &mut self.in_flight.receipt.facts;
-            facts.phase = Phase::Streaming;
-            facts.response_bytes = self.passed;
-            facts.error_code = fault.code().into();
-            facts.usage = estimate;
+            let receipt = &mut self.in_flight.receipt;
+            receipt.relayed(Phase::Streaming, self.passed, estimate);
+            receipt.code(fault.code());
             self.in_flight.finish(fault.outcome());
         }
     }
@@ -255,7 +251,7 @@ impl<B> BulkBody<B> {
     /// What is written down where the backend does not say.
     fn estimate(&self, counted: u64) -> Usage {
         match self.context.api.runs_a_model() {
-            true => self.in_flight.receipt.opening().estimate(counted),
+            true => self.in_flight.receipt.estimate(counted),
             false => Usage::default(),
         }
     }
@@ -275,9 +271,7 @@ impl<B> Drop for BulkBody<B> {
             return;
         }
         let estimate = self.estimate(self.counted());
-        let facts = &mut self.in_flight.receipt.facts;
-        facts.response_bytes = self.passed;
-        facts.phase = Phase::Streaming;
-        facts.usage = estimate;
+        let receipt = &mut self.in_flight.receipt;
+        receipt.relayed(Phase::Streaming, self.passed, estimate);
     }
 }

@@ -19,13 +19,13 @@ impl InFlight {
 
     /// The client is told this status.
     pub(super) fn told(&mut self, status: u16) {
-        self.receipt.facts.http_status = status;
+        self.receipt.told(status);
     }
 
     /// The client is told this status, and the first bytes of the answer are there. The time of the first call counts.
     pub(super) fn begun(&mut self, status: u16, now: Instant) {
         self.told(status);
-        self.receipt.facts.first_byte.get_or_insert(now);
+        self.receipt.first_byte(now);
     }
 
     /// Writes how it ended and turns the reservation into what was used. A second call does nothing.
@@ -39,19 +39,19 @@ impl InFlight {
 
     /// Ends it with an error of ours or the backend's: what the client is told, and nothing used.
     pub fn fail(&mut self, outcome: Outcome, http_status: u16, code: impl Into<Cow<'static, str>>) {
-        self.receipt.facts.http_status = http_status;
-        self.receipt.facts.error_code = code.into();
+        self.receipt.told(http_status);
+        self.receipt.code(code);
         self.finish(outcome);
     }
 
     /// Writes down that this caller made a response, so that nobody else can continue it.
     pub fn note_response(&self, responses: &Responses, id: &str) {
-        let opening = self.receipt.opening();
-        responses.note(id, &opening.identity.user_id, &opening.endpoint_slug);
+        let owner = &self.receipt.identity().user_id;
+        responses.note(id, owner, self.receipt.endpoint_slug());
     }
 
     fn settle(&mut self) {
-        let usage = self.receipt.facts.usage;
+        let usage = self.receipt.usage();
         let used = match usage.source {
             UsageSource::None => 0,
             UsageSource::Upstream | UsageSource::Estimated => usage.total_tokens,

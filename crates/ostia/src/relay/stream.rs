@@ -288,11 +288,9 @@ where
         let pending: usize = self.ready.iter().map(Bytes::len).sum();
         self.in_flight.told(self.status);
         let usage = self.usage(outcome == Outcome::Ok);
-        let facts = &mut self.in_flight.receipt.facts;
-        facts.phase = phase;
-        facts.error_code = code.into();
-        facts.response_bytes = self.passed + pending as u64;
-        facts.usage = usage;
+        let receipt = &mut self.in_flight.receipt;
+        receipt.relayed(phase, self.passed + pending as u64, usage);
+        receipt.code(code);
         self.in_flight.finish(outcome);
         self.context.free_wire();
     }
@@ -329,7 +327,7 @@ impl<B> StreamBody<B> {
                     ..usage
                 }
             }
-            None => self.in_flight.receipt.opening().estimate(counted),
+            None => self.in_flight.receipt.estimate(counted),
         }
     }
 }
@@ -386,9 +384,7 @@ impl<B> Drop for StreamBody<B> {
             return;
         }
         let usage = self.usage(false);
-        let facts = &mut self.in_flight.receipt.facts;
-        facts.response_bytes = self.passed;
-        facts.phase = Phase::Streaming;
-        facts.usage = usage;
+        let receipt = &mut self.in_flight.receipt;
+        receipt.relayed(Phase::Streaming, self.passed, usage);
     }
 }

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use ostia_core::{Facts, Phase, Receipt};
+use ostia_core::{Phase, Receipt, Sending};
 
 use super::client::{Client, within};
 use super::clients::Clients;
@@ -97,7 +97,7 @@ pub async fn send(
     receipt: &mut Receipt,
     outgoing: Outgoing,
 ) -> Result<Answer<UpstreamBody>, Failure> {
-    receipt.facts.phase = Phase::Connecting;
+    receipt.connecting();
     let Some(client) = upstreams.client(admission.deployment().index) else {
         return Err(Failure {
             kind: FailureKind::Unreachable,
@@ -107,41 +107,29 @@ pub async fn send(
             detail: "the endpoint has no usable client".to_owned(),
         });
     };
-    let before = receipt.facts.attempts;
-    let age = client
-        .now()
-        .saturating_duration_since(receipt.opening().received);
+    let age = client.now().saturating_duration_since(receipt.received());
     let left = outgoing
         .timeouts
         .total
         .map(|total| total.saturating_sub(age));
-    let facts = &mut receipt.facts;
-    // Counted as it goes: whoever hangs up meanwhile leaves a row that knows of the backend.
-    facts.attempts = before + 1;
-    let mut begun = 0;
-    let mut progress = |phase| {
-        facts.phase = phase;
-        begun += u32::from(phase == Phase::WaitingHeaders);
-        facts.attempts = before + begun.max(1);
-    };
+    let mut sending = receipt.sending();
+    let mut progress = |phase| sending.reached(phase);
     let sent = within(left, client.send(outgoing, &mut progress)).await;
-    let sent = sent.unwrap_or_else(|| Err(out_of_time(&receipt.facts, before)));
-    let sends = match &sent {
+    let sent = sent.unwrap_or_else(|| Err(out_of_time(&sending)));
+    sending.sent(match &sent {
         Ok(answer) => answer.sends,
         Err(failure) => failure.sends,
-    };
-    receipt.facts.attempts = before + sends.max(1);
+    });
     sent
 }
 
 /// The time for the whole exchange is over before its answer began.
-fn out_of_time(facts: &Facts, attempts_before: u32) -> Failure {
-    let sends = facts.attempts - attempts_before;
+fn out_of_time(sending: &Sending<'_>) -> Failure {
     Failure {
         kind: FailureKind::Timeout,
-        phase: facts.phase,
+        phase: sending.phase(),
         retry_safe: false,
-        sends,
+        sends: sending.sends(),
         detail: "no head of an answer within the total timeout".to_owned(),
     }
 }
