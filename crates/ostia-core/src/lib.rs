@@ -3,25 +3,29 @@
 //! What comes in: nothing. What goes out: plain types. What must not be here: HTTP, SQL, configuration formats.
 
 mod address;
+mod books;
 mod clock;
 mod identity;
 mod ids;
 mod ledger;
 mod limiter;
-mod receipt;
 mod secret;
 mod store;
 
 pub use address::ip_text;
+pub use books::{
+    Arrival, Books, Journal, JournalFull, Observer, Opening, Place, Receipt, Sending, Slot,
+};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use identity::Identity;
 pub use ids::RequestId;
-pub use ledger::{LedgerRow, Outcome, Phase, Usage, UsageSource};
+pub use ledger::{
+    Column, ColumnSink, Held, Kind, LedgerRow, Outcome, Phase, Usage, UsageSource, Value,
+};
 pub use limiter::{
     Ask, Claim, Cost, Denial, Grant, Hold, Level, Limiter, Measure, Reserving, Return, Scope,
     Standing, Subject, Taken,
 };
-pub use receipt::{Facts, Journal, JournalFull, Observer, Opening, Receipt, Slot};
 pub use secret::Secret;
 pub use store::{ApiKey, NewApiKey, Store, StoreError, UsageQuery, UsageRow};
 

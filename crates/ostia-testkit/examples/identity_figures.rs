@@ -103,6 +103,7 @@ async fn api_keys(folder: &std::path::Path) -> Door {
             username: format!("user{n}@lab.org"),
             groups: Vec::new(),
             label: String::new(),
+            project: String::new(),
             admin: false,
             created_at: 0,
             expires_at: None,

@@ -117,6 +117,7 @@ impl Site {
             username: USER.to_owned(),
             groups: Vec::new(),
             label: "tests".to_owned(),
+            project: String::new(),
             admin: false,
             created_at: clock.unix_micros(),
             expires_at: None,

@@ -127,7 +127,7 @@ impl Carrier {
         }
         let rows: Vec<_> = records
             .iter()
-            .filter_map(|record| record::decode(record::body(record)))
+            .filter_map(|record| record::decode(record))
             .collect();
         insert(&*self.store, &rows).await?;
         self.rescued.extend(rows.iter().map(|row| row.request_id));
@@ -183,7 +183,11 @@ impl Carrier {
         if first_time && !tail.is_readable() {
             let unreadable = &self.journal.counters.unreadable;
             unreadable.fetch_add(1, Ordering::Relaxed);
-            tracing::error!(%path, "the journal holds records that cannot be read; the file is kept");
+            let records = match tail.newer() {
+                Some(version) => format!("records of version {version}, of a newer ostia"),
+                None => "records that cannot be read".to_owned(),
+            };
+            tracing::error!(%path, "the journal holds {records}; the file is kept");
         }
         match self.journal.remove(&tail.segment, tail.is_readable()) {
             Ok(()) => return Ok(ControlFlow::Break(())),

@@ -116,7 +116,7 @@ impl Journal {
         row: &LedgerRow<'_>,
     ) -> Result<Arc<OpenSlot>, JournalFull> {
         let slot = record::with_buffer(|buffer| {
-            record::encode(buffer, Kind::Started, row).ok()?;
+            record::encode(buffer, Kind::Started, row);
             let reserve = buffer.len() + record::GROWTH;
             let segment = self.enter(buffer.len() + reserve)?;
             if segment.append(buffer).is_ok() {
@@ -169,7 +169,7 @@ impl Journal {
 
     fn write_rejected(&self, row: &LedgerRow<'_>) {
         let written = record::with_buffer(|buffer| {
-            record::encode(buffer, Kind::Rejected, row).ok()?;
+            record::encode(buffer, Kind::Rejected, row);
             let segment = self.enter(buffer.len())?;
             let written = segment.append(buffer);
             if written.is_err() {

@@ -12,6 +12,7 @@
 //! same files back. Recovery is no special case: what an earlier process left behind are files that are read to their end.
 
 mod carrier;
+mod fields;
 mod fold;
 mod journal;
 mod ledger;
@@ -28,4 +29,5 @@ mod tests;
 
 pub use ledger::{Ledger, Stats};
 pub use options::{LedgerError, Options};
-pub use visit::{Books, Visit};
+pub use ostia_core::Books;
+pub use visit::Visit;

@@ -16,7 +16,8 @@ use super::options::LedgerError;
 use super::record;
 
 const MAGIC: [u8; 8] = *b"ostialog";
-const FORMAT: u32 = 1;
+/// Of its records, or of older ones.
+const FORMAT: u32 = record::VERSION as u32;
 pub(super) const HEADER: usize = 32;
 const COMMITTED_AT: u64 = 24;
 /// A smaller segment is not worth a file.
@@ -101,7 +102,7 @@ impl Segment {
                 path: path.to_owned(),
             });
         }
-        if version != FORMAT {
+        if version > FORMAT {
             return Err(LedgerError::Newer {
                 path: path.to_owned(),
                 version,

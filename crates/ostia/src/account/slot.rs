@@ -55,9 +55,7 @@ impl Slot for OpenSlot {
             return;
         }
         record::with_buffer(|buffer| {
-            if record::encode_final(buffer, row, self.reserve).is_err() {
-                record::encode_abandoned(buffer, self.request_id);
-            }
+            record::encode_final(buffer, row, self.reserve);
             if let Err(error) = self.append(buffer) {
                 tracing::error!(request_id = %self.request_id, %error, "the journal's disk failed: a final row is kept in memory");
                 self.segment.seal();

@@ -28,7 +28,15 @@ pub(super) struct Tail {
     pub(super) complete: bool,
     /// All of it is in the store, and only its file is left.
     pub(super) finished: bool,
-    unreadable: u64,
+    unreadable: Unreadable,
+}
+
+/// Records that this ostia cannot read.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Unreadable {
+    records: u64,
+    /// The newest version among them, where that is newer than this ostia's.
+    newer: Option<u8>,
 }
 
 /// What was read of a segment, not yet in the store.
@@ -39,7 +47,7 @@ pub(super) struct Batch<'b> {
     /// Requests that were abandoned: where their `started` records are.
     abandoned: Vec<(RequestId, u64)>,
     next: u64,
-    unreadable: u64,
+    unreadable: Unreadable,
 }
 
 impl Tail {
@@ -52,7 +60,7 @@ impl Tail {
             latest: 0,
             complete: false,
             finished: false,
-            unreadable: 0,
+            unreadable: Unreadable::default(),
         }
     }
 
@@ -62,7 +70,12 @@ impl Tail {
 
     /// Whether every record could be read.
     pub(super) const fn is_readable(&self) -> bool {
-        self.unreadable == 0
+        self.unreadable.records == 0
+    }
+
+    /// The version of records that are newer than this ostia.
+    pub(super) const fn newer(&self) -> Option<u8> {
+        self.unreadable.newer
     }
 
     pub(super) fn open(&self) -> impl Iterator<Item = RequestId> {
@@ -83,7 +96,7 @@ impl Tail {
             closed: Vec::new(),
             abandoned: Vec::new(),
             next: self.position,
-            unreadable: 0,
+            unreadable: Unreadable::default(),
         };
         let mut at = 0;
         while batch.rows.len() + batch.abandoned.len() < BATCH {
@@ -120,19 +133,17 @@ impl Tail {
 
     fn take<'b>(&mut self, record: &Record<'b>, at: u64, batch: &mut Batch<'b>) {
         let known = match record.kind {
-            Some(Kind::Abandoned) => record::decode_abandoned(record.body).map(|id| {
+            Some(Kind::Abandoned) => record.abandoned().map(|id| {
                 if let (Some(&started), true) = (self.open.get(&id), at >= self.committed) {
                     batch.abandoned.push((id, started));
                 }
                 batch.closed.push(id);
             }),
-            Some(kind) => {
-                record::decode(record.body).map(|row| self.take_row(kind, row, at, batch))
-            }
+            Some(kind) => record.row().map(|row| self.take_row(kind, row, at, batch)),
             None => None,
         };
         if known.is_none() {
-            batch.unreadable += 1;
+            batch.unreadable.note(record);
         }
     }
 
@@ -156,7 +167,8 @@ impl Tail {
         for id in &read.closed {
             self.open.remove(id);
         }
-        self.unreadable += read.unreadable;
+        self.unreadable.records += read.unreadable.records;
+        self.unreadable.newer = self.unreadable.newer.max(read.unreadable.newer);
         self.position = read.next;
         if self.position <= self.committed {
             return Ok(());
@@ -195,7 +207,7 @@ impl Tail {
         let Step::Record(record, _) = record::parse(bytes, self.segment.salt()) else {
             return None;
         };
-        let row = record::decode(record.body)?;
+        let row = record.row()?;
         // When the process died is not known; its last sign of life is.
         let finished_at = now.unwrap_or(self.latest).max(row.started_at);
         let micros = finished_at.saturating_sub(row.started_at);
@@ -212,7 +224,15 @@ impl Tail {
 pub(super) struct Read {
     closed: Vec<RequestId>,
     next: u64,
-    unreadable: u64,
+    unreadable: Unreadable,
+}
+
+impl Unreadable {
+    fn note(&mut self, record: &Record<'_>) {
+        self.records += 1;
+        let newer = (record.version > record::VERSION).then_some(record.version);
+        self.newer = self.newer.max(newer);
+    }
 }
 
 impl<'b> Batch<'b> {

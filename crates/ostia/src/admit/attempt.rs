@@ -1,8 +1,9 @@
 use std::sync::Arc;
 
-use ostia_core::{Observer, Receipt, Standing, UsageSource};
+use ostia_core::{Identity, Observer, Place, Receipt, Standing, UsageSource};
 
 use super::Admission;
+use crate::authorize::entry_group;
 use crate::catalog::Deployment;
 use crate::settings::Limits;
 
@@ -54,12 +55,9 @@ impl Attempt {
             return Err(Unanswered(self));
         }
         let deployment = admission.deployment();
-        self.receipt.moved_to(
-            &deployment.cluster.name,
-            &deployment.framework,
-            &deployment.slug,
-            Some(Arc::clone(&deployment.state) as Arc<dyn Observer>),
-        );
+        let place = place_of(deployment, self.receipt.identity());
+        let observer = Arc::clone(&deployment.state) as Arc<dyn Observer>;
+        self.receipt.moved_to(place, observer);
         Ok(self)
     }
 
@@ -114,7 +112,18 @@ impl Unanswered {
         code: std::borrow::Cow<'static, str>,
         outcome: ostia_core::Outcome,
     ) {
-        self.0.receipt.refused(status, code);
+        self.0.receipt.told(status);
+        self.0.receipt.code(code);
         self.0.close(outcome);
+    }
+}
+
+/// What a row says of where a request goes, and by which of the caller's groups.
+pub(crate) fn place_of(deployment: &Deployment, who: &Identity) -> Place {
+    Place {
+        cluster: Arc::clone(&deployment.cluster.name),
+        framework: Arc::clone(&deployment.framework),
+        endpoint_slug: Arc::clone(&deployment.slug),
+        group_id: entry_group(deployment, who).map_or_else(Arc::default, Arc::clone),
     }
 }

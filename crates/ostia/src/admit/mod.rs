@@ -18,6 +18,7 @@ mod window;
 
 pub use admission::Admission;
 pub use admitter::Admitter;
+pub(crate) use attempt::place_of;
 pub use attempt::{Attempt, Unanswered};
 pub use local::LocalLimiter;
 pub use refused::{Refused, Shortage};

@@ -122,11 +122,8 @@ impl Permit {
         &self.model
     }
 
-    /// What of a deployment all that are left have in common: its cluster's name, its framework, its slug.
-    pub fn shared<'a>(
-        &'a self,
-        of: impl Fn(&'a Deployment) -> &'a Arc<str>,
-    ) -> Option<&'a Arc<str>> {
+    /// What all deployments that are left have in common: the cluster's name, the framework, the slug.
+    pub fn shared<'a, T: PartialEq>(&'a self, of: impl Fn(&'a Deployment) -> T) -> Option<T> {
         let mut all = self.deployments.iter().map(|deployment| of(deployment));
         let first = all.next()?;
         all.all(|other| other == first).then_some(first)

@@ -7,7 +7,6 @@ use http::{HeaderMap, Response};
 use ostia_core::{Clock, Phase, Receipt, RequestId};
 
 use super::context::Caller;
-use super::exchange::Track;
 use super::hooked::{Broken, HOOK_TIMEOUT, Hooked};
 use super::prepare::Constants;
 use super::registry::Kind;
@@ -147,25 +146,23 @@ impl Backends {
         let age = self
             .clock
             .now()
-            .saturating_duration_since(receipt.opening().received);
+            .saturating_duration_since(receipt.received());
         let left = promise
             .timeouts
             .total
             .map(|total| total.saturating_sub(age));
+        receipt.connecting();
         let exchange = Exchange {
             principal: request.principal,
             deployment: &deployment,
             call: request.call,
             outgoing,
             client: place.client.as_deref(),
-            track: Track::begin(receipt),
+            sending: receipt.sending(),
         };
         let sent = within(left, place.send(exchange)).await;
         let response = sent.unwrap_or_else(|| Err(out_of_time(receipt)))?;
-        if receipt.facts.phase == Phase::Connecting {
-            // An answer is the proof that the request was seen.
-            receipt.facts.phase = Phase::WaitingHeaders;
-        }
+        receipt.seen();
         let (head, body) = response.into_parts();
         let mut answer = Answer {
             status: head.status,
@@ -253,7 +250,7 @@ impl Place {
 fn out_of_time(receipt: &Receipt) -> Failure {
     Failure::broken(
         FailureKind::Timeout,
-        receipt.facts.phase,
+        receipt.phase(),
         false,
         "no head of an answer within the total timeout",
     )

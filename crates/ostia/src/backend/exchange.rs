@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use http::Response;
-use ostia_core::{Identity, Phase, Receipt};
+use ostia_core::{Identity, Phase, Sending};
 
 use super::{AnswerBody, Failure};
 use crate::catalog::Deployment;
@@ -17,22 +17,15 @@ pub struct Exchange<'a> {
     /// What is to be sent: as the direct API would, with the changes of hooks in it.
     pub outgoing: Outgoing,
     pub(super) client: Option<&'a Client>,
-    pub(super) track: Track<'a>,
-}
-
-/// What the ledger learns of a request on its way: how far it came, and how often a backend may have seen it.
-pub(super) struct Track<'a> {
-    receipt: &'a mut Receipt,
-    /// Attempts before this call.
-    before: u32,
-    begun: u32,
+    /// What the ledger learns of it.
+    pub(super) sending: Sending<'a>,
 }
 
 impl Exchange<'_> {
     /// The backend is about to see the request. Whatever fails from here on may have done the work, and is counted; a
     /// caller that hangs up leaves a row that knows of the backend.
     pub fn sending(&mut self) {
-        self.track.enter(Phase::WaitingHeaders);
+        self.sending.reached(Phase::WaitingHeaders);
     }
 
     /// The answer of the direct API to `outgoing`: over the endpoint's own connections, with its TLS, proxy and timeouts.
@@ -40,11 +33,11 @@ impl Exchange<'_> {
         let Self {
             outgoing,
             client,
-            mut track,
+            mut sending,
             ..
         } = self;
         let Some(client) = client else {
-            track.unsent();
+            sending.unsent();
             return Err(Failure::broken(
                 FailureKind::Unreachable,
                 Phase::Connecting,
@@ -52,46 +45,16 @@ impl Exchange<'_> {
                 "the endpoint has no usable client",
             ));
         };
-        let sent = client.send(outgoing, &mut |phase| track.enter(phase)).await;
+        let sent = client.send(outgoing, &mut |phase| sending.reached(phase)).await;
         match sent {
             Ok(upstream::Answer { head, body, sends }) => {
-                track.sent(sends);
+                sending.sent(sends);
                 Ok(Response::from_parts(head, AnswerBody::Http(body)))
             }
             Err(failure) => {
-                track.sent(failure.sends);
+                sending.sent(failure.sends);
                 Err(Failure::Broken(failure))
             }
         }
-    }
-}
-
-impl<'a> Track<'a> {
-    /// A call begins. It counts at once: whoever hangs up meanwhile leaves a row that knows of the backend.
-    pub(super) fn begin(receipt: &'a mut Receipt) -> Self {
-        let before = receipt.facts.attempts;
-        receipt.facts.phase = Phase::Connecting;
-        receipt.facts.attempts = before + 1;
-        Self {
-            receipt,
-            before,
-            begun: 0,
-        }
-    }
-
-    fn enter(&mut self, phase: Phase) {
-        self.begun += u32::from(phase == Phase::WaitingHeaders);
-        self.receipt.facts.phase = phase;
-        self.receipt.facts.attempts = self.before + self.begun.max(1);
-    }
-
-    /// Nobody could be called.
-    fn unsent(&mut self) {
-        self.receipt.facts.attempts = self.before;
-    }
-
-    /// How often bytes of the request left, when it is over.
-    fn sent(&mut self, sends: u32) {
-        self.receipt.facts.attempts = self.before + sends.max(1);
     }
 }

@@ -31,21 +31,11 @@ pub struct EndpointState {
     readiness: AtomicU8,
     draining: AtomicBool,
     breaker: Breaker,
-    counts: [AtomicU64; OUTCOMES.len()],
+    counts: [AtomicU64; Outcome::ALL.len()],
     prompt_tokens: AtomicU64,
     completion_tokens: AtomicU64,
     duration_ms: AtomicU64,
 }
-
-/// The order of [`EndpointState::outcomes`].
-const OUTCOMES: [Outcome; 6] = [
-    Outcome::Ok,
-    Outcome::ClientClosed,
-    Outcome::UpstreamError,
-    Outcome::UpstreamTimeout,
-    Outcome::Rejected,
-    Outcome::Interrupted,
-];
 
 /// One request's place on an endpoint. Given back on drop.
 pub struct Place(Arc<EndpointState>);
@@ -200,10 +190,10 @@ impl EndpointState {
 
     /// Closed requests by outcome.
     pub fn outcomes(&self) -> impl Iterator<Item = (Outcome, u64)> {
-        OUTCOMES
-            .into_iter()
+        Outcome::ALL
+            .iter()
             .zip(&self.counts)
-            .map(|(outcome, count)| (outcome, count.load(Ordering::Relaxed)))
+            .map(|(&outcome, count)| (outcome, count.load(Ordering::Relaxed)))
     }
 
     /// (prompt, completion) tokens of closed requests.
@@ -237,14 +227,13 @@ impl std::fmt::Debug for EndpointState {
 
 impl Observer for EndpointState {
     fn closed(&self, row: &LedgerRow<'_>) {
-        let at = OUTCOMES.iter().position(|outcome| *outcome == row.outcome);
-        if let Some(count) = at.and_then(|at| self.counts.get(at)) {
+        if let Some(count) = self.counts.get(row.outcome as usize) {
             count.fetch_add(1, Ordering::Relaxed);
         }
         self.prompt_tokens
-            .fetch_add(row.usage.prompt_tokens, Ordering::Relaxed);
+            .fetch_add(row.prompt_tokens, Ordering::Relaxed);
         self.completion_tokens
-            .fetch_add(row.usage.completion_tokens, Ordering::Relaxed);
+            .fetch_add(row.completion_tokens, Ordering::Relaxed);
         self.duration_ms
             .fetch_add(row.duration_ms, Ordering::Relaxed);
         match row.outcome {

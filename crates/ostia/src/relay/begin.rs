@@ -40,7 +40,7 @@ pub async fn begin(
         shown,
         ..
     } = answer;
-    in_flight.receipt_mut().facts.upstream_status = status.as_u16();
+    in_flight.receipt_mut().answered(status.as_u16());
     match relay(head, body, in_flight, context).await {
         Ok(mut response) => {
             response.headers_mut().extend(shown);

@@ -151,10 +151,8 @@ where
     }
 
     fn finish(&mut self, response_bytes: u64, usage: Usage) {
-        let facts = &mut self.in_flight.receipt_mut().facts;
-        facts.phase = Phase::Done;
-        facts.response_bytes = response_bytes;
-        facts.usage = usage;
+        let receipt = self.in_flight.receipt_mut();
+        receipt.relayed(Phase::Done, response_bytes, usage);
         self.in_flight.finish(Outcome::Ok);
         self.context.free_wire();
     }
@@ -196,11 +194,9 @@ where
     }
 
     fn fail(&mut self, fault: Fault, usage: Usage) {
-        let facts = &mut self.in_flight.receipt_mut().facts;
-        facts.phase = Phase::Streaming;
-        facts.response_bytes = self.passed;
-        facts.error_code = fault.code().into();
-        facts.usage = usage;
+        let receipt = self.in_flight.receipt_mut();
+        receipt.relayed(Phase::Streaming, self.passed, usage);
+        receipt.code(fault.code());
         self.in_flight.finish(fault.outcome());
         self.context.free_wire();
     }
@@ -268,7 +264,7 @@ impl<B> BulkBody<B> {
     /// What is written down where the backend does not say.
     fn estimate(&self, counted: u64) -> Usage {
         match self.context.api.runs_a_model() {
-            true => self.in_flight.receipt().opening().estimate(counted),
+            true => self.in_flight.receipt().estimate(counted),
             false => Usage::default(),
         }
     }
@@ -288,9 +284,7 @@ impl<B> Drop for BulkBody<B> {
             return;
         }
         let estimate = self.estimate(self.counted());
-        let facts = &mut self.in_flight.receipt_mut().facts;
-        facts.response_bytes = self.passed;
-        facts.phase = Phase::Streaming;
-        facts.usage = estimate;
+        let receipt = self.in_flight.receipt_mut();
+        receipt.relayed(Phase::Streaming, self.passed, estimate);
     }
 }

@@ -24,13 +24,13 @@ impl InFlight {
 
     /// The client is told this status.
     pub(super) fn told(&mut self, status: u16) {
-        self.receipt_mut().facts.http_status = status;
+        self.receipt_mut().told(status);
     }
 
     /// The client is told this status, and the first bytes of the answer are there. The time of the first call counts.
     pub(super) fn begun(&mut self, status: u16, now: Instant) {
         self.told(status);
-        self.receipt_mut().facts.first_byte.get_or_insert(now);
+        self.receipt_mut().first_byte(now);
     }
 
     /// Writes how it ended and turns the reservation into what was used. A second call does nothing.
@@ -40,13 +40,14 @@ impl InFlight {
 
     /// Ends it with an error of ours or the backend's: what the client is told, and nothing used.
     pub fn fail(&mut self, outcome: Outcome, http_status: u16, code: impl Into<Cow<'static, str>>) {
-        self.receipt_mut().refused(http_status, code.into());
+        self.receipt_mut().told(http_status);
+        self.receipt_mut().code(code);
         self.finish(outcome);
     }
 
     /// Writes down that this caller made a response, so that nobody else can continue it.
     pub fn note_response(&self, responses: &Responses, id: &str) {
-        let opening = self.receipt().opening();
-        responses.note(id, &opening.identity.user_id, &opening.endpoint_slug);
+        let receipt = self.receipt();
+        responses.note(id, &receipt.identity().user_id, receipt.endpoint_slug());
     }
 }

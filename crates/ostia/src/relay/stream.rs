@@ -293,11 +293,9 @@ where
         let pending: usize = self.ready.iter().map(Bytes::len).sum();
         self.in_flight.told(self.status);
         let usage = self.usage(outcome == Outcome::Ok || self.terminal);
-        let facts = &mut self.in_flight.receipt_mut().facts;
-        facts.phase = phase;
-        facts.error_code = code.into();
-        facts.response_bytes = self.passed + pending as u64;
-        facts.usage = usage;
+        let receipt = self.in_flight.receipt_mut();
+        receipt.relayed(phase, self.passed + pending as u64, usage);
+        receipt.code(code);
         self.in_flight.finish(outcome);
         self.context.free_wire();
     }
@@ -323,8 +321,8 @@ where
 
 impl<B> StreamBody<B> {
     fn usage(&self, whole: bool) -> Usage {
-        let opening = self.in_flight.receipt().opening();
-        self.meter.used(whole, |counted| opening.estimate(counted))
+        let receipt = self.in_flight.receipt();
+        self.meter.used(whole, |counted| receipt.estimate(counted))
     }
 }
 
@@ -381,9 +379,7 @@ impl<B> Drop for StreamBody<B> {
             return;
         }
         let usage = self.usage(false);
-        let facts = &mut self.in_flight.receipt_mut().facts;
-        facts.response_bytes = self.passed;
-        facts.phase = Phase::Streaming;
-        facts.usage = usage;
+        let receipt = self.in_flight.receipt_mut();
+        receipt.relayed(Phase::Streaming, self.passed, usage);
     }
 }

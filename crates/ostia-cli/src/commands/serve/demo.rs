@@ -130,6 +130,7 @@ async fn make_key(store: &dyn Store) -> Result<Secret<String>, Failure> {
         username: USER.to_owned(),
         groups: Vec::new(),
         label: "demo".to_owned(),
+        project: String::new(),
         admin: false,
         created_at: SystemClock.unix_micros(),
         expires_at: None,

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderMap, Method};
 use http_body_util::Full;
-use ostia_core::{BoxFuture, Clock, Facts, Opening, Outcome, RequestId, SystemClock};
+use ostia_core::{BoxFuture, Clock, Identity, RequestId, SystemClock};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 
@@ -388,26 +388,7 @@ fn a_panic_in_on_complete_goes_no_further() {
             panic!("as asked");
         }
     }
-    let received = SystemClock.now();
-    let opening = Opening {
-        request_id: RequestId::at(0),
-        client_request_id: None,
-        identity: Arc::default(),
-        origin_ip: std::net::Ipv4Addr::LOCALHOST.into(),
-        received,
-        received_unix_micros: 0,
-        api: "".into(),
-        stream: false,
-        cluster: "".into(),
-        framework: "".into(),
-        model: "".into(),
-        endpoint_slug: "".into(),
-        request_bytes: 0,
-        prompt_estimate: 0,
-    };
-    let facts = Facts::default();
-    let row = opening.row(&facts, Outcome::Ok, received);
-    Completion(Arc::new(Panics)).closed(&row);
+    Completion(Arc::new(Panics)).closed(&LedgerRow::default());
 }
 
 #[tokio::test]

@@ -119,8 +119,8 @@ impl EndpointAdapter for ScriptHooks {
                 "status": row.http_status,
                 "outcome": row.outcome.as_str(),
                 "error_code": row.error_code,
-                "prompt_tokens": row.usage.prompt_tokens,
-                "completion_tokens": row.usage.completion_tokens,
+                "prompt_tokens": row.prompt_tokens,
+                "completion_tokens": row.completion_tokens,
                 "duration_ms": row.duration_ms,
             }),
         );

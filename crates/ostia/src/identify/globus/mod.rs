@@ -85,6 +85,7 @@ impl Globus {
             auth_service: "globus".into(),
             groups,
             key_id: None,
+            project: Arc::default(),
             admin: false,
         };
         Ok(Verified {

@@ -1,0 +1,206 @@
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use super::{Arrival, Books, Journal, JournalFull, Observer, Opening, Place, Slot};
+use crate::{
+    Clock, Identity, LedgerRow, ManualClock, Outcome, Phase, RequestId, Usage, UsageSource,
+};
+
+/// What was written down: the kind of record, and of its row what these tests ask about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Written(&'static str, Outcome, Phase, u16, u64, u32);
+
+#[derive(Default)]
+struct Page(Mutex<Vec<Written>>);
+
+impl Page {
+    fn note(&self, kind: &'static str, row: &LedgerRow<'_>) {
+        self.0.lock().push(Written(
+            kind,
+            row.outcome,
+            row.phase,
+            row.http_status,
+            row.total_tokens,
+            row.attempts,
+        ));
+    }
+}
+
+#[derive(Clone, Default)]
+struct Book(Arc<Page>, Arc<AtomicBool>);
+
+impl Journal for Book {
+    fn started(&self, row: &LedgerRow<'_>) -> Result<Arc<dyn Slot>, JournalFull> {
+        if self.1.load(Ordering::Relaxed) {
+            return Err(JournalFull);
+        }
+        self.0.note("started", row);
+        Ok(Arc::clone(&self.0) as Arc<dyn Slot>)
+    }
+
+    fn rejected(&self, row: &LedgerRow<'_>) {
+        self.0.note("rejected", row);
+    }
+}
+
+impl Slot for Page {
+    fn finished(&self, row: &LedgerRow<'_>) {
+        self.note("finished", row);
+    }
+}
+
+/// Tells under which name it was told, and at which endpoint.
+struct Told(Arc<Mutex<Vec<String>>>, &'static str);
+
+impl Observer for Told {
+    fn closed(&self, row: &LedgerRow<'_>) {
+        let text = format!("{} {} {}", self.1, row.endpoint_slug, row.group_id);
+        self.0.lock().push(text);
+    }
+}
+
+struct Rig {
+    book: Book,
+    clock: Arc<ManualClock>,
+    shutting_down: Arc<AtomicBool>,
+    told: Arc<Mutex<Vec<String>>>,
+}
+
+impl Rig {
+    fn new() -> Self {
+        Self {
+            book: Book::default(),
+            clock: Arc::new(ManualClock::at(0)),
+            shutting_down: Arc::default(),
+            told: Arc::default(),
+        }
+    }
+
+    fn begin(&self) -> Opening {
+        let books = Books {
+            journal: Arc::new(self.book.clone()),
+            clock: self.clock.clone(),
+            shutting_down: self.shutting_down.clone(),
+        };
+        let arrival = Arrival {
+            request_id: RequestId::at(0),
+            client_request_id: None,
+            identity: Arc::new(Identity::default()),
+            origin_ip: Ipv4Addr::LOCALHOST.into(),
+            received: self.clock.now(),
+            received_unix_micros: 0,
+            api: "chat/completions".into(),
+        };
+        let mut opening = Opening::begin(books, arrival);
+        self.clock.advance(Duration::from_secs(1));
+        opening.read(true, 300, 40);
+        opening
+    }
+
+    fn observer(&self, name: &'static str) -> Arc<dyn Observer> {
+        Arc::new(Told(self.told.clone(), name))
+    }
+
+    fn written(&self) -> Vec<Written> {
+        self.book.0.0.lock().clone()
+    }
+}
+
+fn place(slug: &str, group: &str) -> Place {
+    Place {
+        endpoint_slug: slug.into(),
+        group_id: group.into(),
+        ..Place::default()
+    }
+}
+
+const STARTED: Written = Written(
+    "started",
+    Outcome::Interrupted,
+    Phase::Connecting,
+    499,
+    40,
+    1,
+);
+
+#[test]
+fn a_request_that_reached_no_backend_leaves_one_row() {
+    let rig = Rig::new();
+    rig.begin().refused(Outcome::Rejected, 429, "tokens".into());
+    drop(rig.begin());
+    rig.shutting_down.store(true, Ordering::Relaxed);
+    drop(rig.begin());
+    let row = |outcome, status| Written("rejected", outcome, Phase::Queued, status, 0, 0);
+    let expected = [
+        row(Outcome::Rejected, 429),
+        row(Outcome::ClientClosed, 499),
+        row(Outcome::Interrupted, 499),
+    ];
+    assert_eq!(rig.written(), expected);
+    assert_eq!(*rig.told.lock(), [""; 0], "no endpoint had to do with it");
+}
+
+#[test]
+fn a_full_journal_lets_nobody_in_and_takes_no_row() {
+    let rig = Rig::new();
+    rig.book.1.store(true, Ordering::Relaxed);
+    let opened = rig.begin().open(Place::default(), rig.observer("one"));
+    assert_eq!(opened.err(), Some(JournalFull));
+    assert_eq!(rig.written(), []);
+}
+
+#[test]
+fn a_receipt_that_nobody_closes_writes_what_was_learnt() {
+    let rig = Rig::new();
+    let opened = rig.begin().open(Place::default(), rig.observer("one"));
+    let mut receipt = opened.unwrap();
+    receipt.connecting();
+    receipt.sending().reached(Phase::WaitingHeaders);
+    drop(receipt);
+    let expected = Written(
+        "finished",
+        Outcome::ClientClosed,
+        Phase::WaitingHeaders,
+        499,
+        0,
+        1,
+    );
+    assert_eq!(rig.written(), [STARTED, expected]);
+}
+
+#[test]
+fn the_final_record_is_written_once_and_told_where_it_ended() {
+    let rig = Rig::new();
+    let opened = rig.begin().open(place("one", "g1"), rig.observer("first"));
+    let mut receipt = opened.unwrap();
+    receipt.tell(Some(rig.observer("witness")));
+    receipt.sending().sent(1);
+    receipt.moved_to(place("two", "g2"), rig.observer("second"));
+    let mut sending = receipt.sending();
+    sending.reached(Phase::WaitingHeaders);
+    sending.reached(Phase::WaitingHeaders);
+    assert_eq!(
+        (sending.sends(), sending.phase()),
+        (2, Phase::WaitingHeaders)
+    );
+    sending.sent(2);
+    receipt.answered(200);
+    receipt.told(200);
+    let usage = Usage {
+        total_tokens: 90,
+        source: UsageSource::Upstream,
+        ..Usage::default()
+    };
+    receipt.relayed(Phase::Done, 4_000, usage);
+    receipt.close(Outcome::Ok);
+    assert!(receipt.is_closed());
+    receipt.close(Outcome::Interrupted);
+    drop(receipt);
+    let expected = Written("finished", Outcome::Ok, Phase::Done, 200, 90, 3);
+    assert_eq!(rig.written(), [STARTED, expected]);
+    assert_eq!(*rig.told.lock(), ["second two g2", "witness two g2"]);
+}
