@@ -45,7 +45,9 @@ impl Exchange<'_> {
                 "the endpoint has no usable client",
             ));
         };
-        let sent = client.send(outgoing, &mut |phase| sending.reached(phase)).await;
+        let sent = client
+            .send(outgoing, &mut |phase| sending.reached(phase))
+            .await;
         match sent {
             Ok(upstream::Answer { head, body, sends }) => {
                 sending.sent(sends);
