@@ -108,6 +108,7 @@ pub struct Standing {
 }
 
 /// Room was found and taken.
+#[derive(Debug)]
 pub struct Grant {
     pub hold: Hold,
     pub standing: Standing,
@@ -210,6 +211,15 @@ impl Hold {
                 sent: self.sent,
             });
         }
+    }
+}
+
+impl std::fmt::Debug for Hold {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Hold")
+            .field("taken", &self.taken)
+            .field("sent", &self.sent)
+            .finish_non_exhaustive()
     }
 }
 

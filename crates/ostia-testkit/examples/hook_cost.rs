@@ -20,7 +20,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body_util::Full;
-use ostia::admit::{Admission, Admitter, RetryBudget};
+use ostia::admit::{Admission, Admitter, Patience, RetryBudget};
 use ostia::authorize::authorize;
 use ostia::backend::{AdapterError, EndpointAdapter, Request, RequestContext};
 use ostia::boot::Builder;
@@ -231,7 +231,7 @@ async fn admission(
     let permit = authorize(principal, pool, &live.notices).expect("a permit");
     let ranked = rank(permit, clock.unix_micros()).expect("an endpoint");
     let budget = RetryBudget::new(0, Arc::clone(clock));
-    let admitter = Admitter::new(None, budget, Duration::ZERO, Arc::clone(clock));
+    let admitter = Admitter::new(None, budget, Patience::default(), Arc::clone(clock));
     admitter
         .enter(ranked, principal, &live.settings.limits, Cost::default())
         .await

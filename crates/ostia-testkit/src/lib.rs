@@ -9,6 +9,7 @@
 //! - [`idp`]: an identity provider: Globus, introspection and OpenID Connect
 //! - [`canary`]: unique secrets, and a search for them in everything that was written
 //! - [`gateway`]: a gateway under test, and what must hold after every test
+//! - [`limiter`]: a limiter that answers late or never
 //! - [`gate`]: how a test holds something back instead of sleeping
 //!
 //! All of it is test code: what goes wrong in the rig panics with a message that says what was awaited.
@@ -26,6 +27,7 @@ pub mod echo;
 pub mod gate;
 pub mod gateway;
 pub mod idp;
+pub mod limiter;
 pub mod patience;
 pub mod ports;
 pub mod wire;

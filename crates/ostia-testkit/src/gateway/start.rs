@@ -7,6 +7,7 @@ use ostia::config::Sources;
 use ostia::fleet::Fleet;
 use ostia::gateway::Gateway;
 use ostia::identify::hash_key;
+use ostia::live::Unusable;
 use ostia_core::{BoxFuture, Clock, NewApiKey, Store, SystemClock};
 
 use super::{Log, Site, Subject, TestGateway, USER};
@@ -15,6 +16,7 @@ use super::{Log, Site, Subject, TestGateway, USER};
 struct InProcess {
     running: Running,
     limiter: Arc<LocalLimiter>,
+    builder: Builder,
     log: Log,
 }
 
@@ -55,6 +57,7 @@ impl TestGateway {
         let subject = InProcess {
             running,
             limiter,
+            builder,
             log,
         };
         Self::around(site, subject)
@@ -82,6 +85,17 @@ impl Subject for InProcess {
         let held = counts.iter().filter(|(count, _)| *count != 0);
         held.map(|(count, what)| format!("{count} {what}"))
             .collect()
+    }
+
+    fn gateway(&self) -> Option<&Arc<Gateway>> {
+        Some(self.running.gateway())
+    }
+
+    fn reload(&self, site: &Site) -> Option<Result<u64, Unusable>> {
+        let gateway = self.running.gateway();
+        let loaded = self.builder.load(&sources(site), gateway.fleet());
+        let settings = loaded.settings.expect("sound settings");
+        Some(gateway.replace(settings, loaded.catalog))
     }
 
     fn log(&self) -> Vec<u8> {

@@ -5,6 +5,7 @@
 )]
 
 mod adapters;
+mod admission;
 mod azure;
 mod backends;
 mod baseline;
@@ -36,6 +37,7 @@ mod policy_matrix;
 mod pressure;
 mod rate;
 mod refusals;
+mod reload;
 mod replicas;
 mod reuse;
 mod routes;

@@ -11,10 +11,17 @@ use crate::identify::Principal;
 use crate::rank::Ranked;
 use crate::settings::Limits;
 
-/// How long a limiter that is far away has for its answer. After that limits are held in this process.
-const LIMITER_PATIENCE: Duration = Duration::from_millis(50);
 /// What a caller is told to wait for where only the end of another request helps.
 const SHORTLY: Duration = Duration::from_secs(1);
+
+/// How long a request waits before it is let in.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// For a shortage that will pass; zero refuses at once.
+    pub queue: Duration,
+    /// For the answer of a limiter that is far away. After that limits are held in this process.
+    pub limiter: Duration,
+}
 
 /// Lets requests in, moves them on after a failure, and out. It owns the limiter and the queues.
 #[derive(Clone)]
@@ -27,8 +34,17 @@ pub(super) struct Shared {
     fallback: Arc<dyn Limiter>,
     queues: Queues,
     retries: RetryBudget,
-    /// How long a shortage that will pass is waited for; zero refuses at once.
-    patience: Duration,
+    patience: Patience,
+}
+
+impl Default for Patience {
+    /// Nobody waits for a place, and a limiter has 50 ms.
+    fn default() -> Self {
+        Self {
+            queue: Duration::ZERO,
+            limiter: Duration::from_millis(50),
+        }
+    }
 }
 
 impl Admitter {
@@ -36,7 +52,7 @@ impl Admitter {
     pub fn new(
         limiter: Option<Arc<dyn Limiter>>,
         retries: RetryBudget,
-        patience: Duration,
+        patience: Patience,
         clock: Arc<dyn Clock>,
     ) -> Self {
         let fallback: Arc<dyn Limiter> = Arc::new(LocalLimiter::new(Arc::clone(&clock)));
@@ -61,7 +77,7 @@ impl Admitter {
     ) -> Result<Admission, Refused> {
         let shared = &self.0;
         let identity = principal.identity();
-        let deadline = shared.clock.now() + shared.patience;
+        let deadline = shared.clock.now() + shared.patience.queue;
         let mut seat: Option<Seat<'_>> = None;
         if shared.queues.is_waited_for(ranked.model()) {
             seat = Some(shared.queues.join(ranked.model(), &identity.user_id));
@@ -183,7 +199,9 @@ impl Shared {
     async fn reserve(&self, ask: Ask) -> Result<Grant, Refused> {
         let answer = match Arc::clone(&self.limiter).reserve(&ask) {
             Reserving::Now(answer) => Some(answer),
-            Reserving::Later(answer) => tokio::time::timeout(LIMITER_PATIENCE, answer).await.ok(),
+            Reserving::Later(answer) => tokio::time::timeout(self.patience.limiter, answer)
+                .await
+                .ok(),
         };
         let answer = match answer {
             Some(answer) => answer,

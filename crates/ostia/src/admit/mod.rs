@@ -17,7 +17,7 @@ mod retry_budget;
 mod window;
 
 pub use admission::Admission;
-pub use admitter::Admitter;
+pub use admitter::{Admitter, Patience};
 pub(crate) use attempt::place_of;
 pub use attempt::{Attempt, Unanswered};
 pub use local::LocalLimiter;

@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 use super::{Parts, StartError};
 use crate::account::Ledger;
 use crate::admin;
-use crate::admit::{Admitter, RetryBudget};
+use crate::admit::{Admitter, Patience, RetryBudget};
 use crate::authorize::Denials;
 use crate::gateway::Gateway;
 use crate::identify::{ApiKeys, KeyWatch};
@@ -181,7 +181,7 @@ fn build(parts: Parts, registry: Registry) -> Result<Gateway, StartError> {
         started: clock.unix_micros() / 1_000_000,
         key_watch: Arc::new(KeyWatch::new(Arc::clone(&store), Arc::clone(&clock))),
         denials: Denials::new(Arc::clone(&clock)),
-        admitter: Admitter::new(limiter, retries, Duration::ZERO, Arc::clone(&clock)),
+        admitter: Admitter::new(limiter, retries, Patience::default(), Arc::clone(&clock)),
         ledger,
         store,
         clock,

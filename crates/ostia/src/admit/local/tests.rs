@@ -103,7 +103,7 @@ fn reserved(grant: &Grant) -> u64 {
 }
 
 fn measure(answer: Result<Grant, Denial>) -> (Measure, bool) {
-    let denial = answer.err().expect("a denial");
+    let denial = answer.expect_err("a denial");
     (denial.measure, denial.too_large)
 }
 
@@ -115,22 +115,19 @@ fn a_guess_takes_the_room_there_is_and_refuses_nobody() {
         tpm_model: 80,
         ..Limits::default()
     };
-    let first = rig
-        .ask_more("u", "e", (10, 1_000), limits)
-        .ok()
-        .expect("room");
+    let first = rig.ask_more("u", "e", (10, 1_000), limits).expect("room");
     assert_eq!(reserved(&first), 80);
     assert_eq!(
         measure(rig.ask_more("u", "e", (10, 1_000), limits)),
         (Measure::Tokens, false)
     );
     give_back(first, 30, true);
-    let second = rig.ask_more("u", "e", (10, 20), limits).ok().expect("room");
+    let second = rig.ask_more("u", "e", (10, 20), limits).expect("room");
     assert_eq!(reserved(&second), 30);
-    let third = rig.ask_more("u", "e", (10, 20), limits).ok().expect("room");
+    let third = rig.ask_more("u", "e", (10, 20), limits).expect("room");
     assert_eq!(reserved(&third), 20);
     let none = rig.ask_more("u", "e", (10, u64::MAX), Limits::default());
-    assert!(none.ok().expect("room").hold.taken().is_empty());
+    assert!(none.expect("room").hold.taken().is_empty());
 }
 
 #[test]
@@ -183,9 +180,9 @@ fn a_caller_who_waits_as_long_as_it_is_told_gets_in() {
         ..Limits::default()
     };
     rig.clock.advance(Duration::from_millis(1_700));
-    let _held = rig.ask("u", "e", 80, limits).ok().expect("room");
+    let _held = rig.ask("u", "e", 80, limits).expect("room");
     rig.clock.advance(Duration::from_millis(20_300));
-    let denial = rig.ask("u", "e", 80, limits).err().expect("no room");
+    let denial = rig.ask("u", "e", 80, limits).expect_err("no room");
     assert_eq!(denial.measure, Measure::Tokens);
     rig.clock
         .advance(denial.retry_after - Duration::from_millis(1));
@@ -194,9 +191,7 @@ fn a_caller_who_waits_as_long_as_it_is_told_gets_in() {
         (Measure::Tokens, false)
     );
     rig.clock.advance(Duration::from_millis(1));
-    rig.ask("u", "e", 80, limits)
-        .ok()
-        .expect("the wait was exact");
+    rig.ask("u", "e", 80, limits).expect("the wait was exact");
 }
 
 #[test]
@@ -214,10 +209,7 @@ fn refusals_are_free() {
         );
     }
     for _ in 0..5 {
-        let grant = rig
-            .ask("u", "e", 1, tight)
-            .ok()
-            .expect("nothing was charged");
+        let grant = rig.ask("u", "e", 1, tight).expect("nothing was charged");
         give_back(grant, 1, true);
     }
     assert_eq!(
@@ -234,10 +226,10 @@ fn an_undone_request_was_never_counted() {
         ..Limits::default()
     };
     for _ in 0..10 {
-        let grant = rig.ask("u", "e", 1, limits).ok().expect("room");
+        let grant = rig.ask("u", "e", 1, limits).expect("room");
         give_back(grant, 0, false);
     }
-    let grant = rig.ask("u", "e", 1, limits).ok().expect("room");
+    let grant = rig.ask("u", "e", 1, limits).expect("room");
     give_back(grant, 1, true);
     assert_eq!(
         measure(rig.ask("u", "e", 1, limits)),
@@ -256,7 +248,7 @@ fn a_hold_that_is_lost_gives_itself_back() {
         balance: 10,
     };
     for _ in 0..3 {
-        let grant = rig.ask("u", "e", 10, limits).ok().expect("room");
+        let grant = rig.ask("u", "e", 10, limits).expect("room");
         let (endpoint, user) = grant.hold.split(Scope::is_of_endpoint);
         drop(user);
         let denied = measure(rig.ask("u", "e", 10, limits));
@@ -273,12 +265,11 @@ fn what_was_used_beyond_the_reservation_is_owed() {
         tpm_user: 100,
         ..Limits::default()
     };
-    let grant = rig.ask("u", "e", 10, limits).ok().expect("room");
+    let grant = rig.ask("u", "e", 10, limits).expect("room");
     give_back(grant, 150, true);
     let denial = rig
         .ask("u", "e", 1, limits)
-        .err()
-        .expect("150 of 100 are used");
+        .expect_err("150 of 100 are used");
     let used = denial.standing.used(Scope::UserEndpoint, Measure::Tokens);
     assert_eq!(used, 150);
     rig.clock.advance(denial.retry_after);
@@ -292,7 +283,7 @@ fn a_balance_does_not_come_back_with_time() {
         balance: 100,
         ..Limits::default()
     };
-    let grant = rig.ask("u", "e", 80, limits).ok().expect("room");
+    let grant = rig.ask("u", "e", 80, limits).expect("room");
     give_back(grant, 60, true);
     rig.clock.advance(Duration::from_secs(1_000_000));
     let denied = measure(rig.ask("u", "e", 41, limits));
@@ -309,10 +300,7 @@ fn idle_users_are_forgotten() {
         ..Limits::default()
     };
     for user in 0..10_000 {
-        let grant = rig
-            .ask(&format!("u{user}"), "e", 1, limits)
-            .ok()
-            .expect("room");
+        let grant = rig.ask(&format!("u{user}"), "e", 1, limits).expect("room");
         give_back(grant, 1, true);
     }
     rig.clock.advance(Duration::from_secs(120));
