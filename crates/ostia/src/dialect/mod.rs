@@ -8,7 +8,8 @@
 //!    for. Whatever it shares with OpenAI's the trait's defaults do; `messages.rs` shows one that shares nothing.
 //! 2. Name it below: `mod NAME;` and a line in [`DIALECTS`], before `PassThrough`.
 //! 3. Test it in its own file; a whole request belongs in `ostia-testkit/tests/it/dialects.rs`.
-//! 4. Name its APIs in docs/guide.md. The OpenAPI document, the page of routes and what `api_url` may end in follow.
+//! 4. Name its APIs in docs/guide.md. The OpenAPI document (accept its snapshot in `routes`), the page of routes and what
+//!    `api_url` may end in follow.
 
 mod answer;
 mod api;
