@@ -17,11 +17,16 @@ fn echo(model: &str, config: Value) -> Endpoint {
         .config("echo", config)
 }
 
+/// For a site whose requests all end in the echo.
 async fn start(site: Site) -> TestGateway {
+    start_beside_http(site.answered_within("m")).await
+}
+
+async fn start_beside_http(site: Site) -> TestGateway {
     let builder = Gateway::builder()
         .backend::<Echo>("test.Echo")
         .endpoint_adapter("test.Hooks", Hooks);
-    TestGateway::start_with(site.answered_within("m"), builder).await
+    TestGateway::start_with(site, builder).await
 }
 
 fn assert_metered(row: &Row, status: u16, words: u64) {
@@ -85,7 +90,7 @@ async fn a_failure_that_is_safe_moves_on_to_a_replica_over_http() {
     let second = Endpoint::of("m", &backend)
         .field("endpoint_slug", json!("second"))
         .config("priority", json!(1));
-    let gateway = start(Site::new().endpoint(first).endpoint(second)).await;
+    let gateway = start_beside_http(Site::new().endpoint(first).endpoint(second)).await;
     assert_eq!(gateway.call(&gateway.chat("m")).await.status(), 200);
     let rows = gateway.finish(&[&backend]).await;
     assert_eq!((&*rows[0].endpoint_slug, rows[0].attempts), ("second", 2));
