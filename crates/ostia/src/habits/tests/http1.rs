@@ -344,7 +344,9 @@ fn every_head_is_timed_from_the_end_of_the_answer_before() {
         Poll::Ready(Err(error)) => error.is_timeout(),
         _ => false,
     };
-    let clock = Clock(Arc::new(Mutex::new(Instant::now())));
+    let clock = Clock(Arc::new(Mutex::new(ostia_core::Clock::now(
+        &ostia_core::SystemClock,
+    ))));
     let mut builder = Builder::new();
     time_heads(&mut builder, clock.clone(), Some(LIMIT));
 

@@ -111,8 +111,11 @@ impl Served {
 
 #[test]
 fn the_work_of_a_request_follows_its_call() {
+    /// The place where work is handed over, and what was found there.
+    type Found = (Handover<u32>, Vec<Option<u32>>);
+
     #[derive(Clone, Default)]
-    struct Taker(Arc<Mutex<(Handover<u32>, Vec<Option<u32>>)>>);
+    struct Taker(Arc<Mutex<Found>>);
 
     impl<F> Executor<F> for Taker {
         fn execute(&self, _: F) {

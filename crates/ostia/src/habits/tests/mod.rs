@@ -251,7 +251,9 @@ fn poll<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
     Pin::new(future).poll(&mut Context::from_waker(Waker::noop()))
 }
 
+type Framed<B> = Option<Result<Frame<<B as Body>::Data>, <B as Body>::Error>>;
+
 /// The next frame of a body, if it is there.
-fn frame<B: Body + Unpin>(body: &mut B) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+fn frame<B: Body + Unpin>(body: &mut B) -> Poll<Framed<B>> {
     Pin::new(body).poll_frame(&mut Context::from_waker(Waker::noop()))
 }
