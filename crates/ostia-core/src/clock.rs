@@ -1,9 +1,8 @@
-use std::fmt::Debug;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// Where every part of Ostia reads the time, so that tests can move it.
-pub trait Clock: Debug + Send + Sync + 'static {
+pub trait Clock: Send + Sync + 'static {
     /// Monotonic time: limits, timeouts, expiry of caches.
     fn now(&self) -> Instant;
     /// Wall time in microseconds since the Unix epoch: ledger stamps and token expiry only.

@@ -237,8 +237,8 @@ mod tests {
 
     use super::{Catalog, Scope};
     use crate::catalog::{
-        Access, Cluster, ClusterAdapterName, Deployment, HttpUrl, Proxy, Scheduler, Serving,
-        Target, Timeouts, Tls, slug,
+        Access, Cluster, ClusterAdapterName, Deployment, HttpUrl, Scheduler, Serving, Target,
+        Timeouts, slug,
     };
     use crate::fleet::Fleet;
 
@@ -257,27 +257,8 @@ mod tests {
     }
 
     fn target() -> Target {
-        Target {
-            origin: HttpUrl::parse("http://127.0.0.1").unwrap().origin,
-            base_path: "".into(),
-            query: None,
-            paths: BTreeMap::new(),
-            key: None,
-            timeouts: Timeouts {
-                connect: None,
-                response_header: None,
-                stream_idle: None,
-                total: None,
-            },
-            pool_idle_timeout: None,
-            tls: Tls::default(),
-            proxy: Proxy::None,
-            http2: false,
-            inject_usage: true,
-            done_marker: true,
-            forward_headers: Vec::new(),
-            allowed_hosts: Vec::new(),
-        }
+        let origin = HttpUrl::parse("http://127.0.0.1").unwrap().origin;
+        Target::plain(origin, Timeouts::default())
     }
 
     fn deployment(cluster: &Arc<Cluster>, model: &str, aliases: &[&str]) -> Deployment {

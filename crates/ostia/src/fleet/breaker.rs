@@ -11,7 +11,6 @@ const FAILURES: u32 = 5;
 /// Whoever asks decides what "alone" means: an endpoint is asked after its peers, an identity provider not at all.
 ///
 /// Written from many tasks, read without a lock.
-#[derive(Debug)]
 pub struct Breaker {
     rest: Duration,
     /// For how long the others wait for the call that finds out, if it does not end.

@@ -280,12 +280,6 @@ mod tests {
         hands: ManualClock,
     }
 
-    impl std::fmt::Debug for PurgingClock {
-        fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-            out.write_str("PurgingClock")
-        }
-    }
-
     impl Clock for PurgingClock {
         fn now(&self) -> Instant {
             if let Some(cache) = self.cache.get() {

@@ -1,4 +1,7 @@
+use std::borrow::Cow;
 use std::net::IpAddr;
+
+use percent_encoding::percent_decode;
 
 use crate::catalog::Target;
 
@@ -18,23 +21,10 @@ pub(super) fn tells_too_much(text: &[u8], target: &Target) -> bool {
 
 /// The text decoded and in lower case, if anything in it was encoded.
 fn percent_decoded(text: &[u8]) -> Option<Vec<u8>> {
-    let mut decoded = Vec::with_capacity(text.len());
-    let mut rest = text;
-    while let [first, tail @ ..] = rest {
-        let escaped = match (first, tail) {
-            (b'%', [high, low, ..]) => hex_digit(*high).zip(hex_digit(*low)),
-            _ => None,
-        };
-        decoded.push(escaped.map_or(*first, |(high, low)| high << 4 | low));
-        rest = if escaped.is_some() { &tail[2..] } else { tail };
+    match percent_decode(text).into() {
+        Cow::Owned(decoded) => Some(decoded.to_ascii_lowercase()),
+        Cow::Borrowed(_) => None,
     }
-    decoded.make_ascii_lowercase();
-    (decoded.len() < text.len()).then_some(decoded)
-}
-
-fn hex_digit(byte: u8) -> Option<u8> {
-    let digit = char::from(byte).to_digit(16)?;
-    u8::try_from(digit).ok()
 }
 
 fn holds_key(text: &[u8], target: &Target) -> bool {
@@ -131,40 +121,23 @@ fn number_at(text: &[u8]) -> Option<u16> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use ostia_core::Secret;
 
     use super::*;
-    use crate::catalog::{Origin, Proxy, Scheme, Timeouts, Tls};
+    use crate::catalog::{Origin, Scheme, Timeouts};
 
     const KEY: &str = "sk-Ab/C+9=";
 
     fn target(host: &str) -> Target {
+        let origin = Origin {
+            scheme: Scheme::Http,
+            host: host.into(),
+            port: 8000,
+        };
         Target {
-            origin: Origin {
-                scheme: Scheme::Http,
-                host: host.into(),
-                port: 8000,
-            },
             base_path: "/v1".into(),
-            query: None,
-            paths: BTreeMap::new(),
             key: Some(Secret::new(KEY.to_owned())),
-            timeouts: Timeouts {
-                connect: None,
-                response_header: None,
-                stream_idle: None,
-                total: None,
-            },
-            pool_idle_timeout: None,
-            tls: Tls::default(),
-            proxy: Proxy::None,
-            http2: false,
-            inject_usage: true,
-            done_marker: true,
-            forward_headers: Vec::new(),
-            allowed_hosts: Vec::new(),
+            ..Target::plain(origin, Timeouts::default())
         }
     }
 
