@@ -85,10 +85,7 @@ impl Admin {
 
     /// Whoever shows a key that was made with `--admin`.
     async fn administrator(&self, inbound: &Inbound) -> Result<Principal, Refusal> {
-        let sender = Sender {
-            peer_ip: inbound.peer_ip,
-            origin_ip: inbound.origin_ip,
-        };
+        let sender = Sender::of(inbound);
         let identify = Arc::clone(&self.gateway.live().identify);
         let principal = identify.identify(&inbound.head, sender).await?;
         if principal.admin {

@@ -6,7 +6,9 @@ use http::Response;
 use ostia_core::RequestId;
 
 use super::answer;
+use crate::admit::Unanswered;
 use crate::dialect::{Dialect, PLAIN};
+use crate::errors::limit_headers;
 use crate::gateway::{Gateway, NO_ROUTE, begin_access, empty_answer, logged};
 use crate::listen::{Handler, Inbound, Rejection};
 use crate::live::Live;
@@ -76,6 +78,19 @@ async fn around(
 fn guarded<T>(work: impl Future<Output = T>) -> impl Future<Output = Result<T, Refusal>> {
     let work = AssertUnwindSafe(work).catch_unwind();
     work.map(|outcome| outcome.map_err(|_| Refusal::internal_error()))
+}
+
+/// Ends a request that no backend answered.
+pub(super) fn refuse(unanswered: Unanswered, refusal: Refusal) -> Refusal {
+    let refusal = refusal
+        .at(&unanswered.deployment().slug)
+        .with_headers(limit_headers(unanswered.standing()));
+    unanswered.close(
+        refusal.status.as_u16(),
+        refusal.code.clone(),
+        refusal.outcome,
+    );
+    refusal
 }
 
 /// The private side of a refusal: once, with the request id.

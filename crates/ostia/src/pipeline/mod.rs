@@ -8,10 +8,10 @@ mod lists;
 use std::sync::Arc;
 
 use http::Response;
-use ostia_core::Cost;
 
+use self::edge::refuse;
 use crate::account::Visit;
-use crate::admit::{Admission, Attempt, Unanswered};
+use crate::admit::{Admission, Attempt};
 use crate::authorize::{Wanted, authorize};
 use crate::backend;
 use crate::errors::limit_headers;
@@ -45,11 +45,8 @@ async fn answer(
         }
         closed => closed,
     };
-    let sender = Sender {
-        peer_ip: inbound.peer_ip,
-        origin_ip: inbound.origin_ip,
-    };
-    let principal = live.identify.identify(&inbound.head, sender).await?;
+    let identifying = live.identify.identify(&inbound.head, Sender::of(inbound));
+    let principal = identifying.await?;
     access.user(&principal.user_id);
     match route {
         Ok(Route::Inference(address)) => infer(gateway, live, inbound, &principal, &address).await,
@@ -114,7 +111,7 @@ async fn enter(
         .ok_or_else(Refusal::previous_response_not_found)?;
     let ranked = rank(permit, gateway.clock().unix_micros())?;
     let limits = &live.settings.limits;
-    let cost: Cost = call.cost(limits.default_output_tokens);
+    let cost = call.cost(limits.default_output_tokens);
     let admission = gateway
         .admitter()
         .enter(ranked, principal, limits, cost)
@@ -149,11 +146,8 @@ async fn dispatch(
         }
     };
     let context = gateway.relay_context(live, inbound, call, &attempt, &answer.promise);
-    let (slug, standing) = (
-        Arc::clone(&attempt.deployment().slug),
-        attempt.standing().clone(),
-    );
-    let limits = limit_headers(&standing);
+    let slug = Arc::clone(&attempt.deployment().slug);
+    let limits = limit_headers(attempt.standing());
     match relay::begin(answer, InFlight::new(attempt), context).await {
         Ok(mut response) => {
             response.headers_mut().extend(limits);
@@ -161,17 +155,4 @@ async fn dispatch(
         }
         Err(refusal) => Err(refusal.at(&slug).with_headers(limits)),
     }
-}
-
-/// Ends a request that no backend answered.
-fn refuse(unanswered: Unanswered, refusal: Refusal) -> Refusal {
-    let refusal = refusal
-        .at(&unanswered.deployment().slug)
-        .with_headers(limit_headers(unanswered.standing()));
-    unanswered.close(
-        refusal.status.as_u16(),
-        refusal.code.clone(),
-        refusal.outcome,
-    );
-    refusal
 }
