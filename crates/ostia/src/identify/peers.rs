@@ -10,6 +10,7 @@ use quick_cache::sync::Cache as QuickCache;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::listen::Inbound;
+
 /// Bad credentials one peer may try in a window before it has to wait.
 const GUESSES: u32 = 30;
 const PLACES: usize = GUESSES as usize;
