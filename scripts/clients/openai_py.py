@@ -6,6 +6,7 @@ import urllib.request
 import uuid
 
 from typing import Literal
+from urllib.parse import urljoin
 
 import openai
 from pydantic import BaseModel
@@ -381,6 +382,39 @@ def _():
     # What would mix users' data behind one key of the engine.
     error = raises(openai.InternalServerError, lambda: client.files.list())
     assert error.status_code == 501 and error.code == "not_implemented", error.body
+
+
+# Azure's form: the client puts the model into the path and the key into `api-key`.
+def azure(key=API_KEY):
+    return openai.AzureOpenAI(
+        azure_endpoint=urljoin(BASE_URL, "/"), api_version="2024-10-21", **{**options, "api_key": key}
+    )
+
+
+@check("azure.chat")
+def _():
+    answer = azure().chat.completions.create(messages=PROMPT, **SHORT)
+    assert answer.choices[0].finish_reason in ENDS
+    assert_usage(answer.usage)
+
+
+@check("azure.stream")
+def _():
+    chunks = list(azure().chat.completions.create(messages=PROMPT, stream=True, **SHORT))
+    assert chunks[-1].choices[0].finish_reason in ENDS
+
+
+@check("azure.embeddings")
+def _():
+    assert azure().embeddings.create(model=EMBED_MODEL, input=["one", "two"]).data[1].index == 1
+
+
+@check("azure.errors")
+def _():
+    unknown = lambda: azure().chat.completions.create(model="no-such-model", messages=PROMPT)
+    assert raises(openai.NotFoundError, unknown).code == "model_not_found"
+    stranger = azure("sk-not-a-key").chat.completions
+    raises(openai.AuthenticationError, lambda: stranger.create(messages=PROMPT, **SHORT))
 
 
 def fails_with(kind, status, code, **call):

@@ -10,6 +10,7 @@ GATEWAY_PROMISES = {
     "responses.unknown_previous": "engines answer 404, or know no stored responses",
     "errors": "engines have codes and words of their own, and accept much",
     "messages_api.errors": "the same, in Anthropic's words",
+    "azure": "engines have none of Azure's paths",
     "raw.request_id": "not every engine sends an id",
 }
 # What no engine does on request: skipped on both sides.

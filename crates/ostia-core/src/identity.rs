@@ -18,6 +18,8 @@ pub struct Identity {
     pub domain: Option<Arc<str>>,
     pub groups: Arc<[Arc<str>]>,
     pub key_id: Option<Arc<str>>,
+    /// What the key is for, of the projects that the site counts by.
+    pub project: Arc<str>,
     /// May call `/admin/*`.
     pub admin: bool,
 }

@@ -3,27 +3,29 @@
 //! What comes in: nothing. What goes out: plain types. What must not be here: HTTP, SQL, configuration formats.
 
 mod address;
+mod books;
 mod clock;
 mod identity;
 mod ids;
 mod ledger;
 mod limiter;
-mod percent;
-mod receipt;
 mod secret;
 mod store;
 
 pub use address::ip_text;
+pub use books::{
+    Arrival, Books, JournalFull, Observer, Opening, Place, Receipt, Recorder, Sending, Slot,
+};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use identity::Identity;
 pub use ids::RequestId;
-pub use ledger::{LedgerRow, Outcome, Phase, Usage, UsageSource};
-pub use limiter::{
-    Ask, Candidate, Cost, Denial, DenialReason, EndpointHold, Grant, Level, Limiter, Reserving,
-    Standing, UserHold, UserLimits,
+pub use ledger::{
+    Column, ColumnSink, Held, Kind, LedgerRow, Outcome, Phase, Usage, UsageSource, Value,
 };
-pub use percent::percent_decode;
-pub use receipt::{Facts, Journal, JournalFull, Observer, Opening, Receipt, Slot, Unwritten};
+pub use limiter::{
+    Ask, Claim, Cost, Denial, Grant, Hold, Level, Limiter, Measure, Reserving, Return, Scope,
+    Standing, Subject, Taken,
+};
 pub use secret::Secret;
 pub use store::{ApiKey, NewApiKey, Store, StoreError, UsageQuery, UsageRow};
 

@@ -3,16 +3,46 @@ use std::time::Duration;
 
 use crate::BoxFuture;
 
-/// One all-or-nothing question: may this user spend these tokens on one of these endpoints, now?
-/// A limit of 0 is no limit.
-#[derive(Debug, Clone)]
-pub struct Ask<'a> {
-    pub user: &'a Arc<str>,
-    /// The user's own limits; `None` on a retry, where the user's part is held already.
-    pub user_limits: Option<UserLimits>,
-    pub cost: Cost,
-    /// In order of preference; the first with room is taken.
-    pub candidates: &'a [Candidate<'a>],
+/// For whom a limit counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Scope {
+    User,
+    /// One user on one endpoint.
+    UserEndpoint,
+    /// All users of an endpoint together.
+    Endpoint,
+    Group,
+    Project,
+    Key,
+}
+
+/// What a limit counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Measure {
+    /// Requests in any second.
+    Requests,
+    /// Tokens in any minute. What a request used beyond its reservation is owed: it counts, even past the limit.
+    Tokens,
+    /// Requests that run at the same time.
+    InFlight,
+    /// Tokens altogether; nothing comes back with time.
+    Balance,
+}
+
+/// Whose counter it is.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Subject {
+    One(Arc<str>),
+    Pair(Arc<str>, Arc<str>),
+}
+
+/// One limit that a request has to fit under. A limit of 0 is none: leave it out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    pub scope: Scope,
+    pub measure: Measure,
+    pub subject: Subject,
+    pub most: u64,
 }
 
 /// Tokens that a request may use up.
@@ -25,94 +55,72 @@ pub struct Cost {
     pub guessed: u64,
 }
 
-/// Limits that hold for a user over all endpoints.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct UserLimits {
-    pub requests_per_second: u32,
-    pub max_in_flight: u32,
+/// One all-or-nothing question: does this request fit under all of these limits now?
+#[derive(Debug, Clone)]
+pub struct Ask {
+    /// The first one that has no room is the one that the caller is told of.
+    pub claims: Vec<Claim>,
+    pub cost: Cost,
 }
 
-/// One endpoint that may be taken, with its limits.
-#[derive(Debug, Clone, Copy)]
-pub struct Candidate<'a> {
-    pub endpoint: &'a Arc<str>,
-    /// Tokens a minute, for all users of the endpoint together.
-    pub tpm_model: u64,
-    /// Tokens a minute, for this user on this endpoint.
-    pub tpm_user: u64,
-    pub max_in_flight: u32,
-}
-
-/// The user's part of a grant: one request counted in the rate, one in flight.
+/// What was taken of one limit.
 #[derive(Debug)]
-pub struct UserHold {
-    pub user: Arc<str>,
-    /// When the request was counted, in the limiter's own ticks.
+pub struct Taken {
+    pub claim: Claim,
+    /// When it was counted, in the limiter's own ticks.
     pub tick: u64,
-    pub counted: bool,
+    /// Requests or tokens.
+    pub amount: u64,
 }
 
-/// The endpoint's part of a grant: reserved tokens, one in flight.
+/// What was taken, until it is given back: by [`Hold::settle`], or by `Drop` wherever the hold is lost.
+pub struct Hold {
+    limiter: Arc<dyn Limiter>,
+    taken: Vec<Taken>,
+    sent: bool,
+}
+
+/// A hold that ended.
 #[derive(Debug)]
-pub struct EndpointHold {
-    pub user: Arc<str>,
-    pub endpoint: Arc<str>,
-    pub tick: u64,
-    pub tokens: u64,
-    pub tpm_model: u64,
-    pub tpm_user: u64,
+pub struct Return {
+    pub taken: Vec<Taken>,
+    /// What was really used.
+    pub used_tokens: u64,
+    /// A request that reached no backend is not counted in any rate.
+    pub sent: bool,
 }
 
-/// What the `x-ratelimit-*` headers say. `None`: no such limit.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Standing {
-    pub requests: Option<Level>,
-    pub tokens: Option<Level>,
-    /// Tokens counted in the present minute: of all users of the endpoint, and of this user on it.
-    pub model_tokens_used: u64,
-    pub user_tokens_used: u64,
-}
-
-/// One limit: its size, what is left of it, and how long until it is whole again.
+/// How one limit stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Level {
+    pub scope: Scope,
+    pub measure: Measure,
     pub limit: u64,
-    pub remaining: u64,
+    pub used: u64,
+    /// Until nothing is counted any more, if nothing is added.
     pub reset: Duration,
+}
+
+/// How the limits of a request stand, for `x-ratelimit-*` and error texts.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Standing {
+    pub levels: Vec<Level>,
 }
 
 /// Room was found and taken.
 #[derive(Debug)]
 pub struct Grant {
-    /// `None` where the question did not ask for it.
-    pub user: Option<UserHold>,
-    pub endpoint: EndpointHold,
-    /// Index into `Ask::candidates`.
-    pub candidate: usize,
+    pub hold: Hold,
     pub standing: Standing,
 }
 
-/// Which limit stood in the way.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DenialReason {
-    /// Requests a second of the user.
-    Requests,
-    /// Requests in flight of the user.
-    Concurrency,
-    /// Tokens a minute, of the user or the model.
-    Tokens,
-    /// More tokens in one request than the limit will ever allow.
-    TooLarge,
-    /// Every candidate that had tokens left was at its number of requests in flight.
-    EndpointsFull,
-    /// The shared state cannot be reached and the declared mode is to refuse.
-    Unavailable,
-}
-
 /// Nothing was taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Denial {
-    pub reason: DenialReason,
+    pub scope: Scope,
+    pub measure: Measure,
+    /// More tokens in one request than the limit will ever allow.
+    pub too_large: bool,
     /// The earliest time at which the same question can succeed, if nobody else asks.
     pub retry_after: Duration,
     pub standing: Standing,
@@ -121,19 +129,140 @@ pub struct Denial {
 /// An answer that is there, or one that another machine has to give.
 pub enum Reserving {
     Now(Result<Grant, Denial>),
+    /// Dropped before it is done, it leaves nothing behind: a grant that nobody takes gives itself back.
     Later(BoxFuture<'static, Result<Grant, Denial>>),
 }
 
-/// Keeps count of requests, tokens and requests in flight.
-///
-/// `reserve` is all or nothing. Every hold that it gave comes back exactly once, through one of the other calls;
-/// these neither wait nor fail.
+/// Keeps count under limits, in this process or elsewhere.
 pub trait Limiter: Send + Sync + 'static {
-    fn reserve(&self, ask: &Ask<'_>) -> Reserving;
+    /// Takes what is asked of every limit, or of none.
+    fn reserve(self: Arc<Self>, ask: &Ask) -> Reserving;
 
-    /// The request ended: one fewer in flight. `undo`: it never reached a backend, so it is not counted in the rate either.
-    fn release_user(&self, hold: UserHold, undo: bool);
+    /// Called once for every hold, by the hold itself. Neither waits nor fails.
+    fn give_back(&self, back: Return);
 
-    /// The endpoint is done with it: the reservation becomes what was really used (0 gives all of it back).
-    fn settle(&self, hold: EndpointHold, used_tokens: u64);
+    /// The process ends: what is still to be told to others is told. Nothing is asked afterwards.
+    fn shutdown(&self) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::ready(()))
+    }
+}
+
+impl Scope {
+    /// Whether another endpoint has another counter.
+    pub const fn is_of_endpoint(self) -> bool {
+        matches!(self, Self::UserEndpoint | Self::Endpoint)
+    }
+}
+
+impl Subject {
+    /// The name by which counters that are asked for together are kept together.
+    pub fn first(&self) -> &str {
+        match self {
+            Self::One(name) | Self::Pair(name, _) => name,
+        }
+    }
+}
+
+impl Cost {
+    pub const fn total(self) -> u64 {
+        self.named.saturating_add(self.guessed)
+    }
+}
+
+impl Hold {
+    pub fn new(limiter: Arc<dyn Limiter>, taken: Vec<Taken>) -> Self {
+        Self {
+            limiter,
+            taken,
+            sent: false,
+        }
+    }
+
+    pub fn taken(&self) -> &[Taken] {
+        &self.taken
+    }
+
+    /// Those of its parts that `is_wanted`, and the others.
+    pub fn split(mut self, is_wanted: impl Fn(Scope) -> bool) -> (Self, Self) {
+        let taken = std::mem::take(&mut self.taken);
+        let (wanted, others) = taken
+            .into_iter()
+            .partition(|taken| is_wanted(taken.claim.scope));
+        let part = |taken| Self {
+            limiter: Arc::clone(&self.limiter),
+            taken,
+            sent: self.sent,
+        };
+        (part(wanted), part(others))
+    }
+
+    /// From here on the request counts in every rate, however it ends.
+    pub fn sent(&mut self) {
+        self.sent = true;
+    }
+
+    /// The reservation becomes what was really used. A second call does nothing.
+    pub fn settle(&mut self, used_tokens: u64) {
+        let taken = std::mem::take(&mut self.taken);
+        if !taken.is_empty() {
+            self.limiter.give_back(Return {
+                taken,
+                used_tokens,
+                sent: self.sent,
+            });
+        }
+    }
+}
+
+impl std::fmt::Debug for Hold {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Hold")
+            .field("taken", &self.taken)
+            .field("sent", &self.sent)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.settle(0);
+    }
+}
+
+impl Level {
+    pub const fn remaining(&self) -> u64 {
+        self.limit.saturating_sub(self.used)
+    }
+}
+
+impl Standing {
+    /// The tightest limit of requests a second.
+    pub fn requests(&self) -> Option<&Level> {
+        self.tightest(|measure| measure == Measure::Requests)
+    }
+
+    /// The tightest limit of tokens.
+    pub fn tokens(&self) -> Option<&Level> {
+        self.tightest(|measure| matches!(measure, Measure::Tokens | Measure::Balance))
+    }
+
+    /// What is counted of one limit; 0 where there is none.
+    pub fn used(&self, scope: Scope, measure: Measure) -> u64 {
+        let mut levels = self.levels.iter();
+        let level = levels.find(|level| level.scope == scope && level.measure == measure);
+        level.map_or(0, |level| level.used)
+    }
+
+    /// The request moved on: limits of its endpoint are now `other`'s.
+    pub fn moved_to(&mut self, other: Self) {
+        self.levels.retain(|level| !level.scope.is_of_endpoint());
+        let theirs = other.levels.into_iter();
+        self.levels
+            .extend(theirs.filter(|level| level.scope.is_of_endpoint()));
+    }
+
+    fn tightest(&self, is_wanted: impl Fn(Measure) -> bool) -> Option<&Level> {
+        let levels = self.levels.iter().filter(|level| is_wanted(level.measure));
+        levels.min_by_key(|level| level.remaining())
+    }
 }

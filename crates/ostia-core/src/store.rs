@@ -20,6 +20,7 @@ pub struct ApiKey {
     pub username: Arc<str>,
     pub groups: Arc<[Arc<str>]>,
     pub label: Arc<str>,
+    pub project: Arc<str>,
     pub admin: bool,
     /// Unix microseconds.
     pub created_at: i64,
@@ -37,6 +38,8 @@ pub struct NewApiKey {
     pub username: String,
     pub groups: Vec<String>,
     pub label: String,
+    /// Empty: none.
+    pub project: String,
     pub admin: bool,
     pub created_at: i64,
     pub expires_at: Option<i64>,

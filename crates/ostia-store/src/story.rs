@@ -4,8 +4,8 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use ostia_core::{
-    LedgerRow, NewApiKey, Outcome, Phase, RequestId, Store, StoreError, Usage, UsageQuery,
-    UsageRow, UsageSource,
+    LedgerRow, NewApiKey, Outcome, Phase, RequestId, Store, StoreError, UsageQuery, UsageRow,
+    UsageSource,
 };
 
 /// 2026-11-23T12:00:00Z.
@@ -26,7 +26,6 @@ pub(crate) async fn run(store: &dyn Store) {
 pub(crate) fn row(user: &str, started_at: i64, tokens: u64) -> LedgerRow<'_> {
     LedgerRow {
         request_id: RequestId::at(started_at),
-        client_request_id: Cow::Borrowed(""),
         started_at,
         finished_at: started_at.saturating_add(1_500_000),
         user_id: Cow::Borrowed(user),
@@ -35,9 +34,7 @@ pub(crate) fn row(user: &str, started_at: i64, tokens: u64) -> LedgerRow<'_> {
         auth_service: Cow::Borrowed("api_key"),
         idp: Cow::Borrowed("lab.org"),
         domain: Cow::Borrowed("lab.org"),
-        group_id: Cow::Borrowed(""),
         key_id: Cow::Borrowed("k1"),
-        project: Cow::Borrowed(""),
         cluster: Cow::Borrowed("sophia"),
         framework: Cow::Borrowed("vllm"),
         model: Cow::Borrowed("m"),
@@ -47,24 +44,19 @@ pub(crate) fn row(user: &str, started_at: i64, tokens: u64) -> LedgerRow<'_> {
         http_status: 200,
         outcome: Outcome::Ok,
         phase: Phase::Done,
-        error_code: Cow::Borrowed(""),
-        usage: Usage {
-            prompt_tokens: tokens,
-            completion_tokens: 2 * tokens,
-            total_tokens: 3 * tokens,
-            cached_tokens: 0,
-            reasoning_tokens: 0,
-            source: UsageSource::Upstream,
-        },
+        prompt_tokens: tokens,
+        completion_tokens: 2 * tokens,
+        total_tokens: 3 * tokens,
+        usage_source: UsageSource::Upstream,
         ttft_ms: Some(20),
         duration_ms: 1_500,
-        queue_ms: 0,
         request_bytes: 300,
         response_bytes: 4_000,
         upstream_status: 200,
         attempts: 1,
         origin_ip: Cow::Borrowed("192.0.2.7"),
         count: 1,
+        ..LedgerRow::default()
     }
 }
 
@@ -120,7 +112,9 @@ async fn reports_are_exact_at_any_moment(store: &dyn Store) {
     rows[1].outcome = Outcome::ClientClosed;
     rows[3].outcome = Outcome::Rejected;
     rows[3].count = 40;
-    rows[3].usage = Usage::default();
+    rows[3].prompt_tokens = 0;
+    rows[3].completion_tokens = 0;
+    rows[3].total_tokens = 0;
     rows[4].username = Cow::Borrowed("");
     assert_eq!(store.insert_rows(&rows).await.unwrap(), 6);
 
@@ -172,8 +166,8 @@ async fn absurd_rows_are_kept(store: &dyn Store) {
         row.attempts = u32::MAX;
         row.count = u32::MAX;
     }
-    rows[2].usage.total_tokens = u64::MAX;
-    rows[2].usage.completion_tokens = u64::MAX;
+    rows[2].total_tokens = u64::MAX;
+    rows[2].completion_tokens = u64::MAX;
     assert_eq!(store.insert_rows(&rows).await.unwrap(), 3);
     let total = usage(store, 0, &[]).await[0].clone();
     assert_eq!(total.requests, before + 3 * u64::from(u32::MAX));
@@ -201,6 +195,7 @@ fn new_key(id: &str, hash: u8) -> NewApiKey {
             "with, comma \"and quote\"".into(),
         ],
         label: "laptop".into(),
+        project: "fusion".into(),
         admin: hash % 2 == 1,
         created_at: NOON + i64::from(hash),
         expires_at: Some(NOON + DAY),
@@ -215,8 +210,8 @@ async fn keys_live_and_end(store: &dyn Store) {
 
     let key = store.key_by_hash(&[1; 32]).await.unwrap().unwrap();
     assert_eq!(
-        (&*key.id, &*key.username, &*key.label),
-        ("b", "ann@lab.org", "laptop")
+        (&*key.id, &*key.username, &*key.label, &*key.project),
+        ("b", "ann@lab.org", "laptop", "fusion")
     );
     assert_eq!(key.groups.len(), 2);
     assert_eq!(&*key.groups[0], "05d1c5a4-0ff0-11ef-9c26-6beda4a3f1cb");

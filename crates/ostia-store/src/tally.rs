@@ -60,12 +60,9 @@ impl Sums {
             (&mut self.requests, requests),
             (&mut self.ok, ok),
             (&mut self.errors, errors),
-            (&mut self.prompt_tokens, count(row.usage.prompt_tokens)),
-            (
-                &mut self.completion_tokens,
-                count(row.usage.completion_tokens),
-            ),
-            (&mut self.total_tokens, count(row.usage.total_tokens)),
+            (&mut self.prompt_tokens, count(row.prompt_tokens)),
+            (&mut self.completion_tokens, count(row.completion_tokens)),
+            (&mut self.total_tokens, count(row.total_tokens)),
         ] {
             *sum = sum.saturating_add(more);
         }

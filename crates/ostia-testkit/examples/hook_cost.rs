@@ -11,7 +11,6 @@
     reason = "a measurement that people run and read"
 )]
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -21,17 +20,22 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body_util::Full;
-use ostia::admit::{Admission, LocalLimiter, admit};
-use ostia::app::{Builder, Gateway, Snapshot, Workbench};
+use ostia::admit::{Admission, Admitter, Patience, RetryBudget};
 use ostia::authorize::authorize;
+use ostia::backend::{AdapterError, EndpointAdapter, Request, RequestContext};
+use ostia::boot::Builder;
+use ostia::catalog::Scope;
 use ostia::config::Sources;
-use ostia::endpoint::{AdapterError, EndpointAdapter, RequestContext, adapt};
+use ostia::dialect::Api;
 use ostia::fleet::Fleet;
+use ostia::gateway::Gateway;
 use ostia::identify::{Identify, Open, Principal, Sender};
+use ostia::live::{Live, Workbench};
 use ostia::rank::rank;
-use ostia::read::{Api, Budget, Call, ReadLimits, read};
-use ostia::resolve::{Address, resolve};
-use ostia_core::{Clock, Cost, Limiter, RequestId, SystemClock, UserLimits};
+use ostia::read::{Budget, Call, ReadLimits, read};
+use ostia::resolve::resolve;
+use ostia::routes::Address;
+use ostia_core::{Clock, Cost, RequestId, SystemClock};
 use ostia_testkit::backend::FakeBackend;
 use ostia_testkit::gateway::{CLUSTER, Endpoint, Site, TestGateway};
 use serde_json::json;
@@ -111,20 +115,21 @@ fn site(backend: &FakeBackend) -> (Site, Builder) {
 async fn alone() -> Rounds {
     let backend = FakeBackend::start().await;
     let (site, builder) = site(&backend);
-    site.write();
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let store = site.prepare(&*clock).await;
     let sources = Sources {
         config: Some(site.config_path()),
         environment: site.variables().clone().into_iter().collect(),
         ..Sources::default()
     };
     let loaded = builder.load(&sources, &Fleet::default());
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let bench = Workbench::new(builder.registry().clone(), Arc::clone(&clock));
-    let snapshot = Snapshot::build(loaded.catalog, &BTreeMap::new(), &bench, None);
+    let settings = loaded.settings.expect("sound settings");
+    let bench = Workbench::new(builder.registry().clone(), store, Arc::clone(&clock));
+    let live = Live::build(settings, loaded.catalog, &bench, None).expect("what can be served");
     let principal = anybody(&clock).await;
     let mut cases = Vec::new();
     for model in MODELS {
-        let admission = admission(&snapshot, &principal, model, &clock).await;
+        let admission = admission(&live, &principal, model, &clock).await;
         cases.push((admission, call(model).await));
     }
     let (id, headers) = (RequestId::at(0), HeaderMap::new());
@@ -134,16 +139,14 @@ async fn alone() -> Rounds {
         for ((admission, call), cost) in cases.iter().zip(&mut costs) {
             let before = cpu_micros();
             for _ in 0..ALONE.1 {
-                adapt(
-                    &snapshot.adapters,
-                    admission,
-                    &principal,
+                let request = Request {
+                    principal: &principal,
                     call,
                     id,
-                    &headers,
-                )
-                .await
-                .expect("a request");
+                    headers: &headers,
+                };
+                let prepared = live.backends.prepare(admission.deployment(), request);
+                prepared.await.expect("a request");
             }
             *cost = (cpu_micros() - before) / ALONE.1 as f64;
         }
@@ -189,6 +192,17 @@ async fn anybody(clock: &Arc<dyn Clock>) -> Principal {
     identify.identify(&head, sender).await.expect("anybody")
 }
 
+fn address() -> Address<'static> {
+    Address {
+        scope: Scope::Framework {
+            cluster: CLUSTER,
+            framework: "vllm",
+        },
+        api: Api::parse("chat/completions"),
+        model: None,
+    }
+}
+
 async fn call(model: &str) -> Call {
     let body = json!({"model": model, "messages": [{"role": "user", "content": "hello"}]});
     let limits = ReadLimits {
@@ -196,31 +210,30 @@ async fn call(model: &str) -> Call {
         body_idle_timeout: Duration::from_secs(10),
     };
     let body = Full::new(Bytes::from(body.to_string()));
-    let api = Api::parse("chat/completions");
-    read(&HeaderMap::new(), body, api, &limits, &Budget::new(1 << 20))
-        .await
-        .expect("a call")
+    read(
+        &HeaderMap::new(),
+        body,
+        &address(),
+        &limits,
+        &Budget::new(1 << 20),
+    )
+    .await
+    .expect("a call")
 }
 
 async fn admission(
-    snapshot: &Snapshot,
+    live: &Live,
     principal: &Principal,
     model: &str,
     clock: &Arc<dyn Clock>,
 ) -> Admission {
-    let address = Address {
-        scope: Some((CLUSTER, "vllm")),
-        api: "chat/completions",
-    };
-    let pool = resolve(&snapshot.catalog, &address, model);
-    let permit = authorize(principal, pool, &snapshot.notices).expect("a permit");
+    let pool = resolve(&live.catalog, &address(), model);
+    let permit = authorize(principal, pool, &live.notices).expect("a permit");
     let ranked = rank(permit, clock.unix_micros()).expect("an endpoint");
-    let limiter: Arc<dyn Limiter> = Arc::new(LocalLimiter::new(Arc::clone(clock)));
-    let none = UserLimits {
-        requests_per_second: 0,
-        max_in_flight: 0,
-    };
-    admit(&limiter, principal, none, ranked, Cost::default())
+    let budget = RetryBudget::new(0, Arc::clone(clock));
+    let admitter = Admitter::new(None, budget, Patience::default(), Arc::clone(clock));
+    admitter
+        .enter(ranked, principal, &live.settings.limits, Cost::default())
         .await
         .expect("an admission")
 }

@@ -12,12 +12,12 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use http::{Request as Head, request};
-use ostia::app::IdentityWeb;
-use ostia::config;
 use ostia::identify::{
     ApiKeys, Authenticator, Globus, Identify, Introspection, KEY_PREFIX, Oidc, Sender, Web,
     hash_key,
 };
+use ostia::live::IdentityWeb;
+use ostia::settings;
 use ostia_core::{Clock, NewApiKey, Secret, SystemClock};
 use ostia_testkit::backend::{FakeBackend, Script};
 use ostia_testkit::client::Request;
@@ -103,6 +103,7 @@ async fn api_keys(folder: &std::path::Path) -> Door {
             username: format!("user{n}@lab.org"),
             groups: Vec::new(),
             label: String::new(),
+            project: String::new(),
             admin: false,
             created_at: 0,
             expires_at: None,
@@ -114,7 +115,7 @@ async fn api_keys(folder: &std::path::Path) -> Door {
 }
 
 fn oidc(idp: &FakeIdp) -> Door {
-    let settings = config::Oidc {
+    let settings = settings::Oidc {
         issuer: idp.base_url(),
         audience: "ostia".to_owned(),
         claims: BTreeMap::new(),
@@ -130,7 +131,7 @@ fn oidc(idp: &FakeIdp) -> Door {
 }
 
 fn introspection(idp: &FakeIdp) -> Door {
-    let settings = config::Introspection {
+    let settings = settings::Introspection {
         url: format!("{}/introspect", idp.base_url()),
         client_id: CLIENT_ID.to_owned(),
         client_secret: Secret::new(idp.secret().secret().to_owned()),
@@ -151,7 +152,7 @@ fn introspection(idp: &FakeIdp) -> Door {
 }
 
 fn globus(idp: &FakeIdp) -> Door {
-    let settings = config::Globus {
+    let settings = settings::Globus {
         client_id: CLIENT_ID.to_owned(),
         client_secret: Secret::new(idp.secret().secret().to_owned()),
         policies: Vec::new(),

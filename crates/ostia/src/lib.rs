@@ -5,34 +5,43 @@
 //! A request goes one way, and [`pipeline`] is the one place that sees all of it:
 //!
 //! ```text
-//! listen -> identify -> read -> resolve -> authorize -> rank -> admit -> endpoint -> upstream -> relay -> account
+//! listen -> identify -> read -> resolve -> authorize -> rank -> admit -> backend -> relay -> account
 //! ```
 //!
 //! Beside the path: [`catalog`] (what is served), [`fleet`] (how it is doing), [`cluster`] (what schedulers say),
-//! [`config`], [`models`] (lists for users), [`admin`], [`telemetry`]. [`app`] puts the parts together.
+//! [`config`], [`listings`] (lists for users), [`admin`], [`telemetry`]. [`boot`] puts the parts together.
 
 pub mod account;
 pub mod admin;
 pub mod admit;
-pub mod app;
 pub mod authorize;
+pub mod backend;
+pub mod boot;
+pub mod cache;
 pub mod catalog;
 pub mod cluster;
 pub mod config;
 pub mod demo;
-pub mod endpoint;
-pub mod error;
+pub mod dialect;
+pub mod errors;
 pub mod fleet;
+pub mod gateway;
+mod habits;
 pub mod identify;
 pub mod listen;
-pub mod models;
+pub mod listings;
+pub mod live;
+pub mod ownership;
 pub mod pipeline;
 pub mod rank;
 pub mod read;
+pub mod refusal;
 pub mod relay;
 pub mod resolve;
 pub mod routes;
 pub mod runtime;
+pub mod scan;
 pub mod script;
+pub mod settings;
 pub mod telemetry;
 pub mod upstream;

@@ -1,4 +1,5 @@
-//! Where background work starts: the one caller of `tokio::spawn`.
+//! In: background work. Out: its handle.
+//! Here: the one caller of `tokio::spawn`. Not here: anything between a client's socket and a backend's.
 
 use tokio::task::JoinHandle;
 

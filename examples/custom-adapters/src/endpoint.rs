@@ -1,5 +1,5 @@
 use async_trait::async_trait;
-use ostia::endpoint::{AdapterError, EndpointAdapter, RequestContext};
+use ostia::backend::{AdapterError, EndpointAdapter, RequestContext};
 
 /// Checks that the model is up, forces a whole answer or a stream as the caller asked, takes an internal field out of
 /// the body, logs, and goes on to the backend.

@@ -1,8 +1,8 @@
 //! A gateway with this site's adapters. Reads what `ostia serve` reads.
 
-use custom_adapters::{CustomCluster, CustomEndpoint};
-use ostia::app::Gateway;
+use custom_adapters::{CustomCluster, CustomEndpoint, Greeter};
 use ostia::config::{Environment, Sources};
+use ostia::gateway::Gateway;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -15,6 +15,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     let running = Gateway::builder()
         .endpoint_adapter("my_site.adapters.CustomEndpoint", CustomEndpoint)
+        .backend::<Greeter>("my_site.backends.Greeter")
         .cluster_adapter("my_site.adapters.CustomCluster", CustomCluster)
         .start(&sources, async |url| ostia_store::open(&url).await)
         .await?;

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use custom_adapters::{CustomCluster, CustomEndpoint};
-use ostia::app::Gateway;
+use custom_adapters::{CustomCluster, CustomEndpoint, Greeter};
+use ostia::gateway::Gateway;
 use ostia_testkit::backend::{FakeBackend, Script};
 use ostia_testkit::client::{Answer, Request};
 use ostia_testkit::gateway::{CLUSTER, Endpoint, Site, TestGateway};
@@ -186,4 +186,23 @@ async fn errors_of_the_clusters_page_have_a_code_and_stop_no_inference() {
             gateway.finish(&[&backend]).await;
         }
     }
+}
+
+#[tokio::test]
+async fn the_greeter_answers_by_itself() {
+    let greeter = |model: &str| {
+        Endpoint::new(model, "http://nobody.invalid/v1")
+            .field("endpoint_adapter", json!("my_site.backends.Greeter"))
+    };
+    let word = json!({"word": "Salve"});
+    let site = Site::new()
+        .endpoint(greeter("m").config("greeter", word))
+        .answered_within("m");
+    let builder = Gateway::builder().backend::<Greeter>("my_site.backends.Greeter");
+    let gateway = TestGateway::start_with(site, builder).await;
+    let answer = gateway.call(&gateway.chat("m")).await;
+    assert_eq!(answer.status(), 200, "{}", answer.text());
+    assert_eq!(answer.json()["choices"][0]["message"]["content"], "Salve");
+    let rows = gateway.finish(&[]).await;
+    assert_eq!((rows.len(), &*rows[0].outcome), (1, "ok"));
 }

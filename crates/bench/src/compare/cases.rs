@@ -10,6 +10,8 @@ use std::time::Duration;
 
 /// Chunks of a measured stream.
 const CHUNKS: u64 = 64;
+/// Chunks, a second each, of a stream that has to stay open.
+const OPEN_CHUNKS: u64 = 600;
 /// Work that a proxy put off (a ledger, a log) counts too: its CPU time is read only after this pause.
 const SETTLE: Duration = Duration::from_secs(1);
 
@@ -101,7 +103,7 @@ async fn start(site: &Site, kind: Kind, results: &mut Results) -> Result<Running
     results.add(kind, Metric::IdleMib, idle);
     drop(running);
     let running = fresh(site, kind, results).await?;
-    site.mock.stream_as(u64::MAX, 1000).await?;
+    site.mock.stream_as(OPEN_CHUNKS, 1000).await?;
     let open = memory(site, &running, &["--stream"]).await?;
     results.add(kind, Metric::OpenMib, open);
     site.mock.stream_as(CHUNKS, 0).await?;

@@ -16,7 +16,7 @@ pub fn load(global: &Global, listen: Option<&str>, fleet: &Fleet) -> Loaded {
         config: global.config.clone(),
         env_files: global.env_files.clone(),
         environment: with_listen(&Environment::of_process(), listen),
-        registered_adapters: Vec::new(),
+        ..Sources::default()
     };
     let loaded = ostia::config::load(&sources, fleet);
     if listen.is_none() || loaded.environment.get(LISTEN) == listen || loaded.settings.is_none() {

@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use clap::Subcommand;
-use ostia::app::{clear_notice, set_notice};
 use ostia::config::Loaded;
 use ostia::fleet::Fleet;
+use ostia::live::{clear_notice, set_notice};
 
 use super::load::load;
 use crate::arguments::Global;

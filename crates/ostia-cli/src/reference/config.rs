@@ -19,8 +19,12 @@ otherwise; an unknown key is an error. Relative paths are relative to the file.
 const FIXTURES: &str = "
 # Fixture entries
 
-A fixture file is a list of `{\"model\": KIND, \"pk\": 1, \"fields\": {...}}`. An unknown key in `fields` is a warning; `config`
-may hold anything. `null` is the same as absent.
+A fixture file is a list of `{\"model\": KIND, \"pk\": 1, \"fields\": {...}}`. An unknown key in `fields` is a warning, one that
+begins with `allowed_` an error; `config` may hold anything but rules (`allowed_...`, `tpm_...`), which hold in `fields`
+only. A key that stands twice is a warning, a rule that does an error. `null` is the same as absent.
+
+The same entries may stand in `ostia.toml`, as `[[clusters]]` and `[[endpoints]]`: there the keys of `fields` and those of
+`config` stand side by side, and values may be `\"env:NAME\"` or `\"file:PATH\"`.
 ";
 
 pub(super) fn page() -> String {

@@ -1,4 +1,4 @@
-use ostia::error::{ERROR_CODES, ErrorCode};
+use ostia::refusal::{ERROR_CODES, ErrorCode};
 
 use super::{code, head, table};
 

@@ -1,4 +1,4 @@
-use ostia::telemetry::{FAMILIES, FamilyKind};
+use ostia::admin::{FAMILIES, FamilyKind};
 
 use super::{code, head, table};
 

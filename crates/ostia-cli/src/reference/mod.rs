@@ -1,5 +1,5 @@
 //! In: the tables that the program itself runs on (settings, fixture keys, clap's commands, metrics, error codes,
-//! routes). Out: the pages in docs/reference, and a test that fails where a page is not what the tables give.
+//! routes, columns of the ledger). Out: the pages in docs/reference, and a test that fails where a page is not what the tables give.
 //! Not here: text that is not in those tables, apart from each page's first lines.
 //!
 //! `OSTIA_BLESS=1 cargo test -p ostia-cli reference` writes the pages anew.
@@ -7,6 +7,7 @@
 mod cli;
 mod config;
 mod errors;
+mod ledger;
 mod metrics;
 mod routes;
 mod variables;
@@ -32,6 +33,11 @@ fn the_page_of_metrics_is_current() {
 #[test]
 fn the_page_of_error_codes_is_current() {
     compare("errors.md", &errors::page());
+}
+
+#[test]
+fn the_page_of_the_ledger_is_current() {
+    compare("ledger.md", &ledger::page());
 }
 
 #[test]

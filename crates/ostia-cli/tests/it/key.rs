@@ -26,10 +26,16 @@ fn a_key_is_made_listed_and_revoked() {
         "g2",
         "--expires",
         "30d",
+        "--project",
+        "fusion",
         "--json",
     ]);
     let names: Vec<&String> = made.as_object().unwrap().keys().collect();
-    assert_eq!(names, ["id", "key", "user", "groups", "expires_at"]);
+    assert_eq!(
+        names,
+        ["id", "key", "user", "groups", "project", "expires_at"]
+    );
+    assert_eq!(made["project"], "fusion");
     assert_eq!(made["user"], "ann@lab.org");
     assert_eq!(made["groups"], json!(["g1", "g2"]));
     let end = made["expires_at"].as_str().unwrap();
@@ -40,7 +46,9 @@ fn a_key_is_made_listed_and_revoked() {
 
     let listed = site.run(&["key", "list"]).stdout;
     assert!(
-        listed.contains(id) && listed.contains("ann@lab.org") && listed.contains("g1,g2"),
+        [id, "ann@lab.org", "g1,g2", "fusion"]
+            .iter()
+            .all(|part| listed.contains(part)),
         "{listed}"
     );
     assert!(!listed.contains(key));
@@ -154,6 +162,8 @@ fn a_rotated_key_has_a_successor_and_an_end() {
         "g1",
         "--label",
         "laptop",
+        "--project",
+        "fusion",
         "--admin",
         "--expires",
         "30d",
@@ -162,8 +172,8 @@ fn a_rotated_key_has_a_successor_and_an_end() {
     let old = made["id"].as_str().unwrap();
     let new = site.json(&["key", "rotate", old, "--overlap", "1h", "--json"]);
     assert_eq!(
-        (&new["user"], &new["groups"]),
-        (&json!("ann@lab.org"), &json!(["g1"]))
+        (&new["user"], &new["groups"], &new["project"]),
+        (&json!("ann@lab.org"), &json!(["g1"]), &json!("fusion"))
     );
     assert_eq!(new["replaces"], made["id"]);
     assert!(new["id"] != made["id"] && new["key"] != made["key"]);

@@ -1,5 +1,6 @@
 //! Statements over many rows at a time: a trip to SQLite's thread costs more than a row.
 
+use std::borrow::Cow;
 use std::sync::OnceLock;
 
 use sqlx::query::Query;
@@ -13,14 +14,14 @@ pub(super) type Statement<'q> = Query<'q, Sqlite, SqliteArguments>;
 
 /// `head VALUES (?, ...), (?, ...) tail`.
 pub(super) struct Bulk {
-    head: &'static str,
+    head: Cow<'static, str>,
     columns: usize,
     tail: &'static str,
     texts: [OnceLock<String>; SIZES.len()],
 }
 
 impl Bulk {
-    pub(super) const fn new(head: &'static str, columns: usize, tail: &'static str) -> Self {
+    pub(super) const fn new(head: Cow<'static, str>, columns: usize, tail: &'static str) -> Self {
         Self {
             head,
             columns,

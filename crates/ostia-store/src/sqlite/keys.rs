@@ -11,16 +11,16 @@ use super::writer::Writer;
 use crate::columns::text;
 
 const SELECT_BY_HASH: &str = "
-    SELECT id, username, groups, label, admin, created_at, expires_at, revoked_at, last_used_at
+    SELECT id, username, groups, label, project, admin, created_at, expires_at, revoked_at, last_used_at
     FROM api_keys WHERE hash = ?";
 
 const SELECT_ALL: &str = "
-    SELECT id, username, groups, label, admin, created_at, expires_at, revoked_at, last_used_at
+    SELECT id, username, groups, label, project, admin, created_at, expires_at, revoked_at, last_used_at
     FROM api_keys ORDER BY created_at, id";
 
 const INSERT: &str = "
-    INSERT INTO api_keys (id, hash, username, groups, label, admin, created_at, expires_at)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?)";
+    INSERT INTO api_keys (id, hash, username, groups, label, project, admin, created_at, expires_at)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)";
 
 pub(super) async fn by_hash(
     readers: &SqlitePool,
@@ -51,6 +51,7 @@ pub(super) async fn create(writer: &Writer, key: &NewApiKey) -> Result<(), Store
         .bind(text(&key.username))
         .bind(groups)
         .bind(text(&key.label))
+        .bind(text(&key.project))
         .bind(key.admin)
         .bind(key.created_at)
         .bind(key.expires_at)
@@ -120,6 +121,7 @@ fn api_key(row: &SqliteRow) -> Result<ApiKey, StoreError> {
         username: shared(row, "username")?,
         groups: groups.into(),
         label: shared(row, "label")?,
+        project: shared(row, "project")?,
         admin: row.try_get("admin").map_err(failed)?,
         created_at: row.try_get("created_at").map_err(failed)?,
         expires_at: row.try_get("expires_at").map_err(failed)?,

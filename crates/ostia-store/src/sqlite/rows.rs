@@ -1,24 +1,31 @@
 //! Ledger rows into the ledger, and what they add to users and to the roll-up, in one transaction.
 
-use ostia_core::LedgerRow;
+use std::borrow::Cow;
+use std::sync::LazyLock;
+
+use ostia_core::{Column, LedgerRow, Value};
 use sqlx::{Connection, SqliteConnection};
 
 use super::bulk::{Bulk, Statement};
 use crate::columns::{count, stamp, text};
 use crate::tally::{Key, Sums, Tally};
 
-static INSERT: Bulk = Bulk::new(
-    "INSERT INTO ledger (request_id, client_request_id, started_at, finished_at, user_id, username, auth_service, idp, \
-     domain, group_id, key_id, project, cluster, framework, model, endpoint_slug, api, stream, http_status, outcome, \
-     phase, error_code, prompt_tokens, completion_tokens, total_tokens, cached_tokens, reasoning_tokens, usage_source, \
-     ttft_ms, duration_ms, queue_ms, request_bytes, response_bytes, upstream_status, attempts, origin_ip, count)",
-    37,
-    "ON CONFLICT (request_id) DO NOTHING",
-);
+/// A column of the table in `ostia_core::ledger` each.
+static INSERT: LazyLock<Bulk> = LazyLock::new(|| {
+    let names: Vec<_> = Column::LEDGER.iter().map(|column| column.name).collect();
+    let head = format!("INSERT INTO ledger ({})", names.join(", "));
+    Bulk::new(
+        Cow::Owned(head),
+        names.len(),
+        "ON CONFLICT (request_id) DO NOTHING",
+    )
+});
 
 static ADD_USAGE: Bulk = Bulk::new(
-    "INSERT INTO usage_by_day (day, user, model, cluster, requests, ok, errors, prompt_tokens, completion_tokens, \
-     total_tokens)",
+    Cow::Borrowed(
+        "INSERT INTO usage_by_day (day, user, model, cluster, requests, ok, errors, prompt_tokens, completion_tokens, \
+         total_tokens)",
+    ),
     10,
     "ON CONFLICT (day, user, model, cluster) DO UPDATE SET
         requests = min(requests + excluded.requests, 9223372036854775807),
@@ -30,7 +37,7 @@ static ADD_USAGE: Bulk = Bulk::new(
 );
 
 static SEE_USER: Bulk = Bulk::new(
-    "INSERT INTO users (id, username, name, idp, last_seen)",
+    Cow::Borrowed("INSERT INTO users (id, username, name, idp, last_seen)"),
     5,
     "ON CONFLICT (id) DO UPDATE SET
         username = excluded.username, name = excluded.name, idp = excluded.idp, last_seen = excluded.last_seen
@@ -120,43 +127,14 @@ fn bind_user<'q>(statement: Statement<'q>, row: &&LedgerRow<'_>) -> Statement<'q
 
 /// In the order of `INSERT`.
 fn bind_row<'q>(statement: Statement<'q>, row: &LedgerRow<'_>) -> Statement<'q> {
-    let mut id = [0; 36];
-    statement
-        .bind(row.request_id.encode(&mut id))
-        .bind(text(&row.client_request_id))
-        .bind(stamp(row.started_at))
-        .bind(stamp(row.finished_at))
-        .bind(text(&row.user_id))
-        .bind(text(&row.username))
-        .bind(text(&row.auth_service))
-        .bind(text(&row.idp))
-        .bind(text(&row.domain))
-        .bind(text(&row.group_id))
-        .bind(text(&row.key_id))
-        .bind(text(&row.project))
-        .bind(text(&row.cluster))
-        .bind(text(&row.framework))
-        .bind(text(&row.model))
-        .bind(text(&row.endpoint_slug))
-        .bind(text(&row.api))
-        .bind(row.stream)
-        .bind(row.http_status)
-        .bind(row.outcome.as_str())
-        .bind(row.phase.as_str())
-        .bind(text(&row.error_code))
-        .bind(count(row.usage.prompt_tokens))
-        .bind(count(row.usage.completion_tokens))
-        .bind(count(row.usage.total_tokens))
-        .bind(count(row.usage.cached_tokens))
-        .bind(count(row.usage.reasoning_tokens))
-        .bind(row.usage.source.as_str())
-        .bind(row.ttft_ms.map(count))
-        .bind(count(row.duration_ms))
-        .bind(count(row.queue_ms))
-        .bind(count(row.request_bytes))
-        .bind(count(row.response_bytes))
-        .bind(row.upstream_status)
-        .bind(row.attempts)
-        .bind(text(&row.origin_ip))
-        .bind(row.count)
+    let columns = Column::LEDGER.iter().zip(row.values());
+    columns.fold(statement, |statement, (_, value)| match value {
+        Value::Id(id) => statement.bind(id.to_string()),
+        Value::Text(held) => statement.bind(text(held)),
+        Value::Stamp(micros) => statement.bind(stamp(micros)),
+        Value::Flag(flag) => statement.bind(flag),
+        Value::Number(number) => statement.bind(count(number)),
+        Value::Word { text, .. } => statement.bind(text),
+        Value::Absent => statement.bind(None::<i64>),
+    })
 }

@@ -1,11 +1,14 @@
+use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use ostia_core::{Store, StoreError};
-use sqlx::Row;
+use ostia_core::{Column, Kind, LedgerRow, RequestId, Store, StoreError, Value};
+use sqlx::migrate::Migrator;
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{ConnectOptions, Connection, Row};
 use tempfile::TempDir;
 
-use super::SqliteStore;
+use super::{MIGRATIONS, SqliteStore, create_file};
 use crate::story::{self, NOON, row};
 
 fn path(folder: &TempDir) -> String {
@@ -21,61 +24,110 @@ async fn sqlite_lives_the_story() {
     story::run(&*store).await;
 }
 
+/// A table after all migrations: each column's name with its type and whether it must have a value.
+async fn schema(store: &SqliteStore, table: &str) -> BTreeMap<String, (String, bool)> {
+    let columns: Vec<(String, String, bool)> =
+        sqlx::query_as("SELECT name, type, \"notnull\" FROM pragma_table_info(?)")
+            .bind(table)
+            .fetch_all(&store.readers)
+            .await
+            .unwrap();
+    let columns = columns.into_iter();
+    columns
+        .map(|(name, kind, needed)| (name, (kind, needed)))
+        .collect()
+}
+
+/// Each column of the table in `ostia_core` has its migration, and no migration makes one that is not there.
 #[tokio::test]
-async fn the_ledger_has_the_contract_s_columns() {
+async fn the_schema_has_the_ledger_s_columns() {
     let folder = TempDir::new().unwrap();
     let store = SqliteStore::open(&path(&folder)).await.unwrap();
-    let mut first = row("ann", NOON, 10);
-    first.ttft_ms = None;
-    store.insert_rows(&[first.clone()]).await.unwrap();
+    let expected = Column::LEDGER.iter().map(|column| {
+        let (kind, needed) = match column.kind {
+            Kind::Id | Kind::Text | Kind::Word(_) => ("TEXT", true),
+            Kind::Stamp | Kind::Flag | Kind::Number => ("INTEGER", true),
+            Kind::MaybeNumber => ("INTEGER", false),
+        };
+        (column.name.to_owned(), (kind.to_owned(), needed))
+    });
+    assert_eq!(schema(&store, "ledger").await, expected.collect());
+}
 
-    let found = sqlx::query("SELECT * FROM ledger")
-        .fetch_one(&store.readers)
+/// A value that no other column has.
+fn sample(column: &Column) -> Value<'static> {
+    let number = column.number;
+    match column.kind {
+        Kind::Id => Value::Id(RequestId::at(NOON)),
+        Kind::Text => Value::Text(column.name),
+        Kind::Stamp => Value::Stamp(NOON + i64::from(number)),
+        Kind::Flag => Value::Flag(true),
+        Kind::Number | Kind::MaybeNumber => Value::Number(number.into()),
+        Kind::Word(words) => Value::word(words, 1),
+    }
+}
+
+#[tokio::test]
+async fn each_value_is_in_its_column() {
+    let folder = TempDir::new().unwrap();
+    let store = SqliteStore::open(&path(&folder)).await.unwrap();
+    let mut full = LedgerRow::default();
+    for column in Column::ALL {
+        assert!(full.set(column.number, sample(column)));
+    }
+    let bare = LedgerRow {
+        request_id: RequestId::at(NOON),
+        ..LedgerRow::default()
+    };
+    let rows = [full, bare];
+    assert_eq!(store.insert_rows(&rows).await.unwrap(), 2);
+    for row in &rows {
+        let found = sqlx::query("SELECT * FROM ledger WHERE request_id = ?")
+            .bind(row.request_id.to_string())
+            .fetch_one(&store.readers)
+            .await
+            .unwrap();
+        for (column, value) in Column::LEDGER.iter().zip(row.values()) {
+            let name = column.name;
+            let (text, number) = match value {
+                Value::Id(id) => (Some(id.to_string()), None),
+                Value::Text(text) | Value::Word { text, .. } => (Some(text.to_owned()), None),
+                Value::Stamp(micros) => (None, Some(micros)),
+                Value::Flag(flag) => (None, Some(flag.into())),
+                Value::Number(number) => (None, Some(number.cast_signed())),
+                Value::Absent => (None, None),
+            };
+            match text {
+                Some(text) => assert_eq!(found.get::<String, _>(name), text, "{name}"),
+                None => assert_eq!(found.get::<Option<i64>, _>(name), number, "{name}"),
+            }
+        }
+    }
+}
+
+/// Keys that were made before keys had projects.
+#[tokio::test]
+async fn a_database_of_the_first_schema_is_carried_over() {
+    let folder = TempDir::new().unwrap();
+    create_file(&path(&folder)).unwrap();
+    let options = SqliteConnectOptions::new().filename(path(&folder));
+    let mut connection = options.connect().await.unwrap();
+    let first = MIGRATIONS.iter().next().unwrap();
+    let mut only_first = Migrator::DEFAULT;
+    only_first.migrations = vec![first.clone()].into();
+    only_first
+        .run_direct(None, &mut connection, false)
         .await
         .unwrap();
-    let names: Vec<_> = sqlx::Row::columns(&found)
-        .iter()
-        .map(sqlx::Column::name)
-        .collect();
-    assert_eq!(
-        names.join(", "),
-        "request_id, client_request_id, started_at, finished_at, user_id, username, auth_service, idp, domain, \
-         group_id, key_id, project, cluster, framework, model, endpoint_slug, api, stream, http_status, outcome, phase, \
-         error_code, prompt_tokens, completion_tokens, total_tokens, cached_tokens, reasoning_tokens, usage_source, \
-         ttft_ms, duration_ms, queue_ms, request_bytes, response_bytes, upstream_status, attempts, origin_ip, count"
-    );
-    let text = |name: &str| found.get::<String, _>(name);
-    let number = |name: &str| found.get::<Option<i64>, _>(name);
-    assert_eq!(text("request_id"), first.request_id.to_string());
-    assert_eq!(number("started_at"), Some(NOON));
-    assert_eq!(number("finished_at"), Some(NOON + 1_500_000));
-    assert_eq!(
-        (text("outcome"), text("phase")),
-        ("ok".into(), "done".into())
-    );
-    assert_eq!(
-        (text("api"), text("model")),
-        ("chat/completions".into(), "m".into())
-    );
-    assert_eq!(
-        (text("usage_source"), text("origin_ip")),
-        ("upstream".into(), "192.0.2.7".into())
-    );
-    assert_eq!(number("stream"), Some(1));
-    assert_eq!(number("ttft_ms"), None);
-    assert_eq!(
-        (number("http_status"), number("upstream_status")),
-        (Some(200), Some(200))
-    );
-    assert_eq!(
-        (number("prompt_tokens"), number("total_tokens")),
-        (Some(10), Some(30))
-    );
-    assert_eq!(
-        (number("request_bytes"), number("response_bytes")),
-        (Some(300), Some(4_000))
-    );
-    assert_eq!((number("attempts"), number("count")), (Some(1), Some(1)));
+    sqlx::query("INSERT INTO api_keys (id, hash, username, groups, label, admin, created_at) VALUES ('a', x'00', 'ann@lab.org', '[]', '', 0, 1)")
+        .execute(&mut connection)
+        .await
+        .unwrap();
+    connection.close().await.unwrap();
+
+    let store = SqliteStore::open(&path(&folder)).await.unwrap();
+    let keys = store.list_keys().await.unwrap();
+    assert_eq!((&*keys[0].id, &*keys[0].project), ("a", ""));
 }
 
 #[tokio::test]

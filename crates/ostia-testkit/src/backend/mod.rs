@@ -1,6 +1,6 @@
 //! In: connections of a gateway (or of any HTTP/1.1 client) on a loopback port.
 //! Out: answers by script, faults included, and a record of everything that was seen.
-//! Not here: knowledge of the gateway, TLS, HTTP/2.
+//! Not here: what sound answers look like (`ostia-engine` renders them), knowledge of the gateway, TLS, HTTP/2.
 //!
 //! ```no_run
 //! # async fn example() {
@@ -15,7 +15,6 @@
 //! # }
 //! ```
 
-mod completion;
 mod connection;
 mod faults;
 mod listener;
@@ -31,9 +30,9 @@ mod tests;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-pub use completion::{Completion, UsageShape};
+pub use ostia_engine::{Tokens, UsageShape};
 pub use received::Received;
-pub use record::{Counts, Ending, Record, Tokens};
+pub use record::{Counts, Ending, Record};
 pub use script::{Break, Cuts, LineEnding, Script, ScriptFraming, Step};
 
 use listener::Listener;

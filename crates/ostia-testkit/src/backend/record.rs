@@ -1,30 +1,8 @@
 use std::time::Instant;
 
+use ostia_engine::Tokens;
+
 use super::Received;
-
-/// Token counts as the backend reports them.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Tokens {
-    pub prompt: u64,
-    pub completion: u64,
-    pub cached: u64,
-    pub reasoning: u64,
-}
-
-impl Tokens {
-    pub const fn new(prompt: u64, completion: u64) -> Self {
-        Self {
-            prompt,
-            completion,
-            cached: 0,
-            reasoning: 0,
-        }
-    }
-
-    pub const fn total(&self) -> u64 {
-        self.prompt + self.completion
-    }
-}
 
 /// How the backend's part in a request ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,10 +1,10 @@
 //! From a script and a request to the steps on the connection.
 
 use bytes::{Bytes, BytesMut};
+use ostia_engine::{Api, Ask, Event, Output, Stamp, Tokens, Turn};
 
-use super::completion::Event;
 use super::script::{Answer, Break, Cuts, LineEnding, ScriptFraming, Step};
-use super::{Received, Script, Tokens};
+use super::{Received, Script};
 
 /// What to do on the connection, and whether it is kept afterwards.
 pub(super) struct Plan {
@@ -49,16 +49,11 @@ struct Rendering<'a> {
 
 impl<'a> Rendering<'a> {
     fn new(script: &'a Script, request: &Received) -> Self {
-        let stream = match &script.answer {
-            Answer::Completion(_) => request.wants_stream(),
-            answer => matches!(answer, Answer::Events(_)),
-        };
-        let mut events = match &script.answer {
-            Answer::Completion(completion) if stream => completion.events(request),
-            Answer::Completion(completion) => vec![completion.plain(request)],
-            Answer::Events(events) => events.iter().cloned().map(verbatim).collect(),
-            Answer::Body(body) => vec![verbatim(body.clone())],
-            _ => Vec::new(),
+        let (mut events, stream) = match &script.answer {
+            Answer::Completion(output) => completion(output, request),
+            Answer::Events(events) => (events.iter().cloned().map(Event::from).collect(), true),
+            Answer::Body(body) => (vec![Event::from(body.clone())], false),
+            _ => (Vec::new(), false),
         };
         if stream {
             dress(&mut events, script);
@@ -199,10 +194,19 @@ impl<'a> Rendering<'a> {
     }
 }
 
-fn verbatim(bytes: Bytes) -> Event {
-    Event {
-        bytes,
-        ..Event::default()
+/// A model's answer in the shape of whichever API was called, and whether it is a stream.
+fn completion(output: &Output, request: &Received) -> (Vec<Event>, bool) {
+    let mut ask = Ask::read(request.json());
+    ask.model = request.model().unwrap_or_default();
+    let turn = Turn {
+        ask: &ask,
+        output,
+        stamp: &Stamp::default(),
+    };
+    let api = Api::of(request.path()).unwrap_or(Api::Chat);
+    match ask.stream.then(|| turn.events(api)).flatten() {
+        Some(events) => (events, true),
+        None => (vec![turn.plain(api)], false),
     }
 }
 

@@ -2,10 +2,10 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use ostia_engine::{Output, Tokens, UsageShape};
 use serde_json::Value;
 
-use super::completion::Completion;
-use super::{Received, Tokens, UsageShape};
+use super::Received;
 use crate::gate::Gate;
 
 /// How one request is answered, byte by byte if need be. Without anything said: as a sound model server would.
@@ -33,7 +33,7 @@ pub struct Script {
 #[derive(Clone)]
 pub(super) enum Answer {
     /// A stream if the request asks for one, plain JSON otherwise.
-    Completion(Completion),
+    Completion(Output),
     /// An event stream, whatever was asked.
     Events(Vec<Bytes>),
     Body(Bytes),
@@ -117,7 +117,12 @@ impl Default for Script {
 impl Script {
     /// A sound answer of three pieces of text, streamed if the request asks for a stream.
     pub fn completion() -> Self {
-        Self::new(Answer::Completion(Completion::default()))
+        let output = Output {
+            pieces: pieces(3),
+            prompt_tokens: 11,
+            ..Output::default()
+        };
+        Self::new(Answer::Completion(output))
     }
 
     /// An event stream of exactly these events, whatever was asked. Each counts as an event of its own.
@@ -175,27 +180,27 @@ impl Script {
     /// `chunks` pieces of text, a token each. For completions only, as are `text`, `tokens` and `usage`.
     #[must_use]
     pub fn chunks(self, chunks: usize) -> Self {
-        self.text(Completion::of_chunks(chunks).pieces)
+        self.text(pieces(chunks))
     }
 
     #[must_use]
     pub fn text(mut self, pieces: impl IntoIterator<Item = impl Into<String>>) -> Self {
-        self.completion_mut().pieces = pieces.into_iter().map(Into::into).collect();
+        self.output_mut().pieces = pieces.into_iter().map(Into::into).collect();
         self
     }
 
     /// Counts of the prompt; those of the answer are its pieces.
     #[must_use]
     pub fn prompt_tokens(mut self, prompt: u64, cached: u64) -> Self {
-        let completion = self.completion_mut();
-        completion.prompt_tokens = prompt;
-        completion.cached_tokens = cached;
+        let output = self.output_mut();
+        output.prompt_tokens = prompt;
+        output.cached_tokens = cached;
         self
     }
 
     #[must_use]
     pub fn usage(mut self, shape: UsageShape) -> Self {
-        self.completion_mut().usage = shape;
+        self.output_mut().usage = shape;
         self
     }
 
@@ -311,12 +316,17 @@ impl Script {
         self
     }
 
-    fn completion_mut(&mut self) -> &mut Completion {
+    fn output_mut(&mut self) -> &mut Output {
         match &mut self.answer {
-            Answer::Completion(completion) => completion,
+            Answer::Completion(output) => output,
             other => panic!("only a completion has text and usage, not {other:?}"),
         }
     }
+}
+
+/// Pieces of text, no two alike.
+fn pieces(count: usize) -> Vec<String> {
+    (0..count).map(|n| format!("piece{n} ")).collect()
 }
 
 impl fmt::Debug for Answer {

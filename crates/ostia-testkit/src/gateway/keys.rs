@@ -7,6 +7,11 @@ use crate::canary::Canary;
 impl TestGateway {
     /// Makes a key for another user, as `ostia key create` would beside a running gateway. Gives the whole key.
     pub async fn key_for(&self, username: &str, groups: &[&str]) -> String {
+        self.key_in(username, groups, "").await
+    }
+
+    /// The same, for a project.
+    pub async fn key_in(&self, username: &str, groups: &[&str], project: &str) -> String {
         let key = format!("sk-ostia-{}", Canary::new("").secret());
         let url = format!("sqlite://{}", self.site().database_path().display());
         let store = ostia_store::open(&url).await.unwrap();
@@ -16,6 +21,7 @@ impl TestGateway {
             username: username.to_owned(),
             groups: groups.iter().map(|&group| group.to_owned()).collect(),
             label: username.to_owned(),
+            project: project.to_owned(),
             admin: false,
             created_at: 0,
             expires_at: None,

@@ -12,8 +12,11 @@ mod site;
 mod start;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
+use ostia::gateway::Gateway;
+use ostia::live::Unusable;
 use ostia_core::BoxFuture;
 use serde_json::{Value, json};
 
@@ -37,6 +40,17 @@ pub trait Subject: Send + Sync {
     /// What it still holds, where that is not in its metrics; asked only when nothing is going on.
     fn held(&self) -> Vec<String> {
         Vec::new()
+    }
+
+    /// The gateway itself, where it runs in this process.
+    fn gateway(&self) -> Option<&Arc<Gateway>> {
+        None
+    }
+
+    /// Reads the installation's files again, where it runs in this process. The generation that is served then.
+    fn reload(&self, site: &Site) -> Option<Result<u64, Unusable>> {
+        let _ = site;
+        None
     }
 
     /// What it wrote to its log since it started.
@@ -77,6 +91,17 @@ impl TestGateway {
 
     pub fn admin_address(&self) -> SocketAddr {
         self.subject().admin_address()
+    }
+
+    /// Of a gateway in this process.
+    pub fn gateway(&self) -> &Arc<Gateway> {
+        self.subject().gateway().expect("a gateway in this process")
+    }
+
+    /// Serves the installation's files as they are now. Of a gateway in this process.
+    pub fn reload(&self) -> Result<u64, Unusable> {
+        let reloaded = self.subject().reload(&self.site);
+        reloaded.expect("a gateway in this process")
     }
 
     pub async fn client(&self) -> RawClient {
@@ -175,7 +200,9 @@ impl TestGateway {
             .iter()
             .flat_map(|backend| backend.records())
             .collect();
-        let breaches = audit(&records, &rows);
+        let mut called = rows.clone();
+        called.retain(|row| !self.site.is_answered_within(&row.model));
+        let breaches = audit(&records, &called);
         assert!(
             breaches.is_empty(),
             "the books are wrong:\n{}",

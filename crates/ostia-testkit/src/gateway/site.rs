@@ -25,6 +25,7 @@ pub struct Site {
     variables: BTreeMap<String, String>,
     faults_allowed: bool,
     guarded: Vec<Canary>,
+    answered_within: Vec<String>,
     pub secrets: Secrets,
 }
 
@@ -131,6 +132,7 @@ impl Site {
             variables: BTreeMap::from([(BACKEND_KEY_VARIABLE.to_owned(), backend_key)]),
             faults_allowed: false,
             guarded: Vec::new(),
+            answered_within: Vec::new(),
             secrets,
         };
         site.settings(
@@ -221,6 +223,17 @@ impl Site {
     pub fn guard(mut self, secret: &Canary) -> Self {
         self.guarded.push(secret.clone());
         self
+    }
+
+    /// No fake backend answers for this model: its rows are for the test itself to judge.
+    #[must_use]
+    pub fn answered_within(mut self, model: &str) -> Self {
+        self.answered_within.push(model.to_owned());
+        self
+    }
+
+    pub(super) fn is_answered_within(&self, model: &str) -> bool {
+        self.answered_within.iter().any(|known| known == model)
     }
 
     pub(super) fn guarded(&self) -> &[Canary] {

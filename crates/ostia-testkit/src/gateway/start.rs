@@ -3,10 +3,12 @@ use std::sync::Arc;
 
 use ostia::account::Disk;
 use ostia::admit::LocalLimiter;
-use ostia::app::{Builder, Gateway, Parts, Running};
+use ostia::boot::{Builder, Parts, Running};
 use ostia::config::Sources;
 use ostia::fleet::Fleet;
+use ostia::gateway::Gateway;
 use ostia::identify::hash_key;
+use ostia::live::Unusable;
 use ostia_core::{BoxFuture, Clock, NewApiKey, Store, SystemClock};
 
 use super::{Log, Site, Subject, TestGateway, USER};
@@ -15,6 +17,7 @@ use super::{Log, Site, Subject, TestGateway, USER};
 struct InProcess {
     running: Running,
     limiter: Arc<LocalLimiter>,
+    builder: Builder,
     log: Log,
 }
 
@@ -47,7 +50,7 @@ impl TestGateway {
     ) -> Self {
         let log = Log::capture();
         let store = site.prepare(&*clock).await;
-        let fleet = Arc::new(Fleet::default());
+        let fleet = Arc::new(Fleet::new(Arc::clone(&clock)));
         let loaded = builder.load(&sources(&site), &fleet);
         assert!(!loaded.fatal(site.is_strict()), "{:#?}", loaded.problems);
         let limiter = Arc::new(LocalLimiter::new(Arc::clone(&clock)));
@@ -66,6 +69,7 @@ impl TestGateway {
         let subject = InProcess {
             running,
             limiter,
+            builder,
             log,
         };
         Self::around(site, subject)
@@ -82,10 +86,28 @@ impl Subject for InProcess {
     }
 
     fn held(&self) -> Vec<String> {
-        match self.limiter.in_flight() {
-            0 => Vec::new(),
-            held => vec![format!("{held} of the limiter's slots")],
-        }
+        let gateway = self.running.gateway();
+        let states = gateway.fleet().all();
+        let in_flight = states.iter().map(|state| u64::from(state.in_flight()));
+        let counts = [
+            (self.limiter.in_flight(), "of the limiter's slots"),
+            (in_flight.sum(), "places on endpoints"),
+            (gateway.admitter().waiting() as u64, "waiters"),
+        ];
+        let held = counts.iter().filter(|(count, _)| *count != 0);
+        held.map(|(count, what)| format!("{count} {what}"))
+            .collect()
+    }
+
+    fn gateway(&self) -> Option<&Arc<Gateway>> {
+        Some(self.running.gateway())
+    }
+
+    fn reload(&self, site: &Site) -> Option<Result<u64, Unusable>> {
+        let gateway = self.running.gateway();
+        let loaded = self.builder.load(&sources(site), gateway.fleet());
+        let settings = loaded.settings.expect("sound settings");
+        Some(gateway.replace(settings, loaded.catalog))
     }
 
     fn log(&self) -> Vec<u8> {
@@ -121,6 +143,7 @@ impl Site {
             username: USER.to_owned(),
             groups: Vec::new(),
             label: "tests".to_owned(),
+            project: String::new(),
             admin: false,
             created_at: clock.unix_micros(),
             expires_at: None,

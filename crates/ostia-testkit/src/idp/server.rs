@@ -8,11 +8,9 @@ use http::{Request, Response};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::{Frame, Incoming};
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::task::{JoinHandle, JoinSet};
+use ostia_engine::serve;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
 
 use super::answers;
 use super::form::Form;
@@ -36,26 +34,10 @@ impl std::error::Error for HangUp {}
 pub(super) async fn start(state: Arc<State>) -> (SocketAddr, JoinHandle<()>) {
     let listener = TcpListener::bind(loopback(0)).await.unwrap();
     let address = listener.local_addr().unwrap();
-    (address, ostia::runtime::spawn(accept(listener, state)))
-}
-
-async fn accept(listener: TcpListener, state: Arc<State>) {
-    // Dropped with this task, and all connections with it.
-    let mut connections = JoinSet::new();
-    loop {
-        let (stream, _) = listener.accept().await.unwrap();
-        stream.set_nodelay(true).unwrap();
-        connections.spawn(serve(stream, Arc::clone(&state)));
-        while connections.try_join_next().is_some() {}
-    }
-}
-
-async fn serve(stream: TcpStream, state: Arc<State>) {
-    let service = service_fn(|request| respond(request, Arc::clone(&state)));
-    // A caller that goes away is no failure of the rig.
-    let _ = http1::Builder::new()
-        .serve_connection(TokioIo::new(stream), service)
-        .await;
+    let serving = serve(listener, move |request| {
+        respond(request, Arc::clone(&state))
+    });
+    (address, ostia::runtime::spawn(serving))
 }
 
 async fn respond(request: Request<Incoming>, state: Arc<State>) -> Result<Response<Body>, HangUp> {

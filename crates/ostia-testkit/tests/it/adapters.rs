@@ -1,6 +1,7 @@
 //! What clusters say, what adapters may do, and maintenance: over the whole gateway.
 
 mod documented;
+mod head;
 mod hooks;
 mod listings;
 mod upkeep;
@@ -9,8 +10,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
-use ostia::app::{Gateway, clear_notice, set_notice};
-use ostia::endpoint::{AdapterError, EndpointAdapter, RequestContext, ResponseContext};
+use ostia::backend::{AdapterError, EndpointAdapter, RequestContext, ResponseContext};
+use ostia::gateway::Gateway;
+use ostia::live::{clear_notice, set_notice};
 use ostia_core::{Clock as _, LedgerRow, SystemClock};
 use ostia_testkit::backend::{FakeBackend, Script};
 use ostia_testkit::client::{Answer, Request};
@@ -90,13 +92,22 @@ async fn jobs_are_cut_to_what_the_caller_may_use() {
             expected.map(|(id, state)| (json!(id), json!(state)))
         )
     );
-    let one = get(&gateway, "/lab/models?model_id=wait").await.json();
     let expected = json!([{"id": "wait", "object": "model", "cluster": "lab", "framework": "vllm",
                            "upstream_model": "wait-on-disk", "state": "queued"}]);
-    assert_eq!(one, expected);
+    for query in [
+        "model_id=wait",
+        "x=1&model_id=%77ait",
+        "model%5Fid=wait&model_id=none",
+    ] {
+        let path = format!("/lab/models?{query}");
+        assert_eq!(get(&gateway, &path).await.json(), expected, "{query}");
+    }
     for path in [
         "/lab/models?model_id=hidden",
         "/lab/models?model_id=none",
+        "/lab/models?model_id=wait+",
+        "/lab/models?model_id=%zz%4%ff",
+        "/lab/models?model_id",
         "/none/jobs",
         "/none/models",
     ] {
@@ -318,7 +329,7 @@ async fn a_script_that_misbehaves_ends_its_own_request() {
     let cases = [
         "loop {}".to_owned(),
         "let x = \"aaaaaaaa\"; loop { x += x; }".to_owned(),
-        "ctx.nothing()".to_owned(),
+        "ctx.get(1)".to_owned(),
         "ctx.set(\"stream\", true)".to_owned(),
         format!("ctx.set_api_url(\"{elsewhere}\")"),
         format!("ctx.http_get(\"{elsewhere}/key\")"),
@@ -390,8 +401,8 @@ impl EndpointAdapter for Watching {
         Ok(())
     }
 
-    fn on_response(&self, context: &ResponseContext<'_>) {
-        assert_eq!(context.status, 200);
+    async fn on_response(&self, context: &mut ResponseContext<'_>) {
+        assert_eq!(context.status(), 200);
         self.0[1].fetch_add(1, Ordering::SeqCst);
     }
 

@@ -6,7 +6,7 @@ use ostia_testkit::gate::Gate;
 use ostia_testkit::gateway::TestGateway;
 use serde_json::{Value, json};
 
-use crate::common::{DONE, assert_error, chat_event, chat_stream_of, rig, told};
+use crate::common::{DONE, assert_error, chat_event, chat_events, chat_stream_of, rig, told};
 
 const ENDINGS: [Break; 4] = [
     Break::Reset,
@@ -169,18 +169,98 @@ async fn each_dialect_has_its_own_error_event() {
     gateway.finish(&[&backend]).await;
 }
 
+/// An answer's last chunk.
+fn finish(index: u64) -> String {
+    let choice = json!({"index": index, "delta": {}, "finish_reason": "stop"});
+    format!("data: {}\n\n", json!({"choices": [choice]}))
+}
+
 #[tokio::test]
-async fn a_stream_that_ends_without_its_terminal_event_is_passed_and_noted() {
+async fn a_clean_end_without_a_terminal_event_is_broken_unless_the_answer_was_whole() {
     let (backend, gateway) = rig().await;
-    let mut events = chat_stream_of(3);
-    events.pop();
+    let events = chat_events(3);
     let answer = call(&gateway, &backend, Script::events(events.clone())).await;
+    assert_broken(&answer, &events, "truncated", "no finish_reason");
+    // A backend that dies under `connection: close`, in the middle of an event.
+    let cut = format!("{}data: {{\"choices\":[{{\"del", events.concat());
+    let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n";
+    let script = Script::steps([Step::Write(format!("{head}{cut}").into())]).close();
+    let answer = call(&gateway, &backend, script).await;
+    assert_broken(&answer, &events, "truncated", "connection: close");
+
+    let whole = [events.clone(), vec![finish(0)]].concat();
+    let answer = call(&gateway, &backend, Script::events(whole.clone())).await;
     assert_eq!(
         (answer.text(), &answer.ended),
-        (events.concat(), &Ended::Complete)
+        (whole.concat(), &Ended::Complete)
+    );
+    let two = gateway.request("chat/completions", "m", &json!({"stream": true, "n": 2}));
+    backend.next(Script::events(whole.clone()));
+    let answer = gateway.call(&two).await;
+    assert_broken(&answer, &whole, "truncated", "one of two");
+    let both = [whole, vec![finish(1)]].concat();
+    backend.next(Script::events(both.clone()));
+    let answer = gateway.call(&two).await;
+    assert_eq!(
+        (answer.text(), &answer.ended),
+        (both.concat(), &Ended::Complete)
     );
     let rows = gateway.finish(&[&backend]).await;
-    assert_eq!(told(&rows[0]), ("upstream_error", "truncated", "truncated"));
+    let truncated = ("upstream_error", "truncated", "truncated");
+    let ok = ("ok", "done", "");
+    let expected = [truncated, truncated, ok, truncated, ok];
+    assert_eq!(rows.iter().map(told).collect::<Vec<_>>(), expected);
+}
+
+#[tokio::test]
+async fn the_other_dialects_know_a_whole_answer_too() {
+    let (backend, gateway) = rig().await;
+    let event = |data: Value| {
+        format!(
+            "event: {}\ndata: {data}\n\n",
+            data["type"].as_str().unwrap()
+        )
+    };
+    let delta = event(json!({"type": "content_block_delta", "delta": {"text": "hi"}}));
+    let stop = event(json!({"type": "message_delta", "delta": {"stop_reason": "end_turn"}}));
+    let begun =
+        event(json!({"type": "response.in_progress", "response": {"status": "in_progress"}}));
+    for (api, events, whole) in [
+        ("messages", vec![delta.clone(), stop], true),
+        ("messages", vec![delta], false),
+        ("responses", vec![begun], false),
+    ] {
+        backend.next(Script::events(events));
+        let answer = gateway
+            .call(&gateway.request(api, "m", &json!({"stream": true})))
+            .await;
+        let last = answer.events().pop().unwrap();
+        assert_eq!(
+            (last.name == "error", answer.ended == Ended::Complete),
+            (!whole, whole),
+            "{api}"
+        );
+    }
+    let rows = gateway.finish(&[&backend]).await;
+    let phases: Vec<_> = rows
+        .iter()
+        .map(|row| (&*row.outcome, &*row.phase))
+        .collect();
+    let truncated = ("upstream_error", "truncated");
+    assert_eq!(phases, [("ok", "done"), truncated, truncated]);
+}
+
+#[tokio::test]
+async fn an_end_alone_or_an_error_is_no_answer() {
+    let (backend, gateway) = rig().await;
+    let answer = call(&gateway, &backend, Script::events([DONE])).await;
+    assert_error(&answer, 502, "upstream_error", "upstream_invalid", "[DONE]");
+    let error = "data: {\"object\":\"error\",\"message\":\"no\",\"code\":500}\n\n";
+    let answer = call(&gateway, &backend, Script::events([error, DONE])).await;
+    assert_eq!(answer.text(), format!("{error}{DONE}"));
+    let rows = gateway.finish(&[&backend]).await;
+    let outcomes: Vec<_> = rows.iter().map(|row| &*row.outcome).collect();
+    assert_eq!(outcomes, ["upstream_error", "upstream_error"]);
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ostia_testkit::backend::{FakeBackend, Script};
-use ostia_testkit::client::HangUp;
+use ostia_testkit::client::{HangUp, Request};
 use ostia_testkit::gate::Gate;
 use ostia_testkit::gateway::{Endpoint, Site, TestGateway, USER};
 use serde_json::{Value, json};
@@ -127,6 +127,56 @@ async fn a_row_says_everything_that_the_contract_names() {
     );
 }
 
+/// The group that let the caller in, and the project of their key: on answers and on refusals.
+#[tokio::test]
+async fn a_row_names_the_group_and_the_project() {
+    const GROUPS: &str = "allowed_globus_groups";
+    let backend = FakeBackend::start().await;
+    backend.otherwise(Script::completion());
+    let endpoint = |model: &str, cluster: &str| Endpoint::of(model, &backend).on(cluster, "vllm");
+    let site = Site::new()
+        .endpoint(endpoint("open", "lab"))
+        .endpoint(endpoint("own", "lab").field(GROUPS, json!(["g9", "g1", "g2"])))
+        .endpoint(endpoint("cluster", "guarded"))
+        .endpoint(endpoint("both", "guarded").field(GROUPS, json!(["g1"])))
+        .endpoint(
+            endpoint("limited", "lab")
+                .field(GROUPS, json!(["g1"]))
+                .field("tpm_user", json!(1)),
+        )
+        .cluster("guarded", GROUPS, json!(["g3", "g2"]));
+    let gateway = TestGateway::start(site).await;
+    let key = gateway.key_in("ann@lab.org", &["g2", "g1"], "fusion").await;
+    for (model, status) in [
+        ("open", 200),
+        ("own", 200),
+        ("cluster", 200),
+        ("both", 200),
+        ("limited", 429),
+    ] {
+        let body = json!({"model": model, "messages": [{"role": "user", "content": "x"}]});
+        let request = Request::post("/v1/chat/completions").bearer(&key);
+        let answer = gateway.call(&request.json(&body)).await;
+        assert_eq!(answer.status(), status, "{model}");
+        gateway.row_of(&answer).await;
+    }
+    let (_, site) = gateway.finish_keeping(&[&backend]).await;
+    let rows = table(&site.database_path(), "ledger").await;
+    let mut named: Vec<_> = rows
+        .iter()
+        .map(|row| ["model", "group_id", "project"].map(|column| row[column].as_str().unwrap()))
+        .collect();
+    named.sort_unstable();
+    let expected = [
+        ["both", "g1", "fusion"],
+        ["cluster", "g2", "fusion"],
+        ["limited", "g1", "fusion"],
+        ["open", "", "fusion"],
+        ["own", "g1", "fusion"],
+    ];
+    assert_eq!(named, expected);
+}
+
 #[tokio::test]
 async fn a_refusal_by_a_limit_names_what_it_was_for_as_far_as_that_is_known() {
     let backend = FakeBackend::start().await;
@@ -141,7 +191,7 @@ async fn a_refusal_by_a_limit_names_what_it_was_for_as_far_as_that_is_known() {
     let body = json!({"model": "m", "messages": [{"role": "user", "content": "x"}]});
     let bearer = gateway.site().secrets.client_bearer();
     for path in ["/v1/chat/completions", "/annex/vllm/v1/chat/completions"] {
-        let request = ostia_testkit::client::Request::post(path);
+        let request = Request::post(path);
         let answer = gateway.call(&request.bearer(&bearer).json(&body)).await;
         assert_eq!(answer.status(), 429);
         gateway.row_of(&answer).await;
@@ -204,14 +254,14 @@ async fn refusals_leave_rows_that_name_nothing_they_should_not() {
             "model_not_found",
         ),
         (
-            ostia_testkit::client::Request::post("/nowhere/vllm/v1/chat/completions")
+            Request::post("/nowhere/vllm/v1/chat/completions")
                 .bearer(&bearer)
                 .json(&typed),
             404,
             "cluster_not_found",
         ),
         (
-            ostia_testkit::client::Request::post("/lab/typed/v1/chat/completions")
+            Request::post("/lab/typed/v1/chat/completions")
                 .bearer(&bearer)
                 .json(&typed),
             400,

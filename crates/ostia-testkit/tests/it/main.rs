@@ -5,6 +5,9 @@
 )]
 
 mod adapters;
+mod admission;
+mod azure;
+mod backends;
 mod baseline;
 mod before_start;
 mod bodies;
@@ -35,6 +38,7 @@ mod policy_matrix;
 mod pressure;
 mod rate;
 mod refusals;
+mod reload;
 mod replicas;
 mod reuse;
 mod routes;

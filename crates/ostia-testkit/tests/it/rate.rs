@@ -34,12 +34,7 @@ fn number(answer: &Answer, name: &str) -> u64 {
 
 /// `850ms`, `1s`, `6m0s`.
 pub fn duration(spelt: &str) -> Duration {
-    if let Some(millis) = spelt.strip_suffix("ms") {
-        return Duration::from_millis(millis.parse().unwrap());
-    }
-    let (minutes, seconds) = spelt.split_once('m').unwrap_or(("0", spelt));
-    let seconds: u64 = seconds.strip_suffix('s').unwrap().parse().unwrap();
-    Duration::from_secs(minutes.parse::<u64>().unwrap() * 60 + seconds)
+    ostia::config::duration(spelt).unwrap()
 }
 
 #[tokio::test]

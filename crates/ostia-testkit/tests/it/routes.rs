@@ -202,6 +202,7 @@ async fn second_user(gateway: &TestGateway) -> String {
         username: "second@example.org".to_owned(),
         groups: Vec::new(),
         label: String::new(),
+        project: String::new(),
         admin: false,
         created_at: SystemClock.unix_micros(),
         expires_at: None,

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::io;
 use std::ops::ControlFlow;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -12,9 +13,9 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::folder::Left;
-use super::journal::Journal;
+use super::journal::{Counters, Journal};
 use super::record;
-use super::tail::Tail;
+use super::tail::{Tail, Unreadable};
 use super::usage_event;
 
 const INSERT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -135,7 +136,7 @@ impl Carrier {
         }
         let rows: Vec<_> = records
             .iter()
-            .filter_map(|record| record::decode(record::body(record)))
+            .filter_map(|record| record::decode(record))
             .collect();
         insert(&*self.store, &rows).await?;
         self.rescued.extend(rows.iter().map(|row| row.request_id));
@@ -157,9 +158,8 @@ impl Carrier {
             insert(&*self.store, &batch.rows).await?;
             let now = Some(self.journal.clock.unix_micros());
             interrupt(&*self.store, tail, batch.abandoned(), now).await?;
-            let (unreadable, read) = (batch.unreadable(), batch.into_read());
+            let read = batch.into_read();
             tail.commit(read)?;
-            note_unreadable(&self.journal, tail, unreadable);
         }
         if !tail.complete {
             return Ok(ControlFlow::Continue(()));
@@ -187,21 +187,18 @@ impl Carrier {
                 tail.forget(id);
             }
         }
-        if !tail.finished {
-            let rest = tail.count_rest(tail.segment.len()?)?;
-            note_unreadable(&self.journal, tail, rest);
-        }
-        let first_time = !std::mem::replace(&mut tail.finished, true);
-        if first_time && !tail.is_readable() {
-            let unreadable = &self.journal.counters.unreadable;
-            unreadable.fetch_add(1, Ordering::Relaxed);
+        let first_time = !tail.finished;
+        if first_time {
+            tail.count_rest(tail.segment.len()?)?;
+            tail.finished = true;
+            if !tail.is_readable() {
+                let path = tail.segment.path();
+                note_unreadable(&self.journal.counters, path, tail.unreadable());
+            }
         }
         let path = tail.segment.path().display();
-        match self
-            .journal
-            .folder
-            .remove(&tail.segment, tail.is_readable())
-        {
+        let folder = &self.journal.folder;
+        match folder.remove(&tail.segment, tail.is_readable()) {
             Ok(()) => return Ok(ControlFlow::Break(())),
             Err(error) if first_time => {
                 tracing::error!(%path, %error, "a finished file of the journal cannot be removed; it is tried again");
@@ -262,14 +259,17 @@ async fn insert(store: &dyn Store, rows: &[LedgerRow<'_>]) -> Result<(), Hindran
     Ok(())
 }
 
-/// `bytes` of the journal are damaged, as by a power cut, or a newer ostia's. What they held is nowhere else.
-fn note_unreadable(journal: &Journal, tail: &Tail, bytes: u64) {
-    if bytes > 0 {
-        let counted = &journal.counters.unreadable_bytes;
-        counted.fetch_add(bytes, Ordering::Relaxed);
-        let path = tail.segment.path().display();
-        tracing::error!(%path, bytes, "a part of the journal cannot be read: rows may be missing; the file will be kept");
-    }
+/// Part of a segment is damaged, as by a power cut, or a newer ostia's. The rows in it are nowhere else.
+fn note_unreadable(counters: &Counters, path: &Path, unreadable: Unreadable) {
+    counters.unreadable.fetch_add(1, Ordering::Relaxed);
+    let counted = &counters.unreadable_bytes;
+    counted.fetch_add(unreadable.bytes, Ordering::Relaxed);
+    let (path, bytes) = (path.display(), unreadable.bytes);
+    let records = match unreadable.newer {
+        Some(version) => format!("records of version {version}, of a newer ostia"),
+        None => "records that cannot be read".to_owned(),
+    };
+    tracing::error!(%path, bytes, "the journal holds {records}: their rows are missing; the file is kept");
 }
 
 /// Rows for requests that nobody will finish, from their `started` records.

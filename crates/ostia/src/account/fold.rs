@@ -105,24 +105,21 @@ impl Window {
         }
         match &mut self.folded {
             Some(folded) => folded.add(row),
-            None => match Folded::new(row) {
-                Some(folded) => self.folded = Some(folded),
-                None => return Fate::Write(due),
-            },
+            None => self.folded = Some(Folded::new(row)),
         }
         Fate::Folded(due)
     }
 }
 
 impl Folded {
-    fn new(row: &LedgerRow<'_>) -> Option<Self> {
+    fn new(row: &LedgerRow<'_>) -> Self {
         let mut record = Vec::new();
-        record::encode(&mut record, Kind::Rejected, row).ok()?;
-        Some(Self {
+        record::encode(&mut record, Kind::Rejected, row);
+        Self {
             record,
             count: row.count,
             finished_at: row.finished_at,
-        })
+        }
     }
 
     fn add(&mut self, row: &LedgerRow<'_>) {
@@ -136,7 +133,7 @@ impl Folded {
 
     /// The first refusal, standing for all.
     pub(super) fn row(&self) -> Option<LedgerRow<'_>> {
-        let row = record::decode(record::body(&self.record))?;
+        let row = record::decode(&self.record)?;
         Some(LedgerRow {
             count: self.count,
             finished_at: self.finished_at,

@@ -67,7 +67,7 @@ impl Journal {
     pub(super) fn start(self: &Arc<Self>, row: &LedgerRow<'_>) -> OpenSlot {
         let now = self.clock.now();
         let place = record::with_buffer(|buffer| {
-            record::encode(buffer, Kind::Started, row).ok()?;
+            record::encode(buffer, Kind::Started, row);
             let reserve = buffer.len() + record::GROWTH;
             Some((self.queue.start(buffer, reserve, now)?, reserve))
         });
@@ -117,8 +117,8 @@ impl Journal {
 
     fn write_rejected(&self, row: &LedgerRow<'_>) {
         let handed_in = record::with_buffer(|buffer| {
-            record::encode(buffer, Kind::Rejected, row).is_ok()
-                && self.queue.reject(buffer, row.count)
+            record::encode(buffer, Kind::Rejected, row);
+            self.queue.reject(buffer, row.count)
         });
         if !handed_in {
             self.lose(row.count);

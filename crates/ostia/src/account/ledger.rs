@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use ostia_core::{Clock, LedgerRow, Slot, Store};
+use ostia_core::{Clock, LedgerRow, Recorder, Slot, Store};
 use tokio::sync::watch;
 
 use super::carrier::Carrier;
@@ -108,7 +108,7 @@ impl Ledger {
     }
 }
 
-impl ostia_core::Journal for Ledger {
+impl Recorder for Ledger {
     fn started(&self, row: &LedgerRow<'_>) -> Box<dyn Slot> {
         Box::new(self.journal.start(row))
     }

@@ -14,6 +14,7 @@
 
 mod carrier;
 mod disk;
+mod fields;
 mod fold;
 mod folder;
 mod journal;
@@ -35,4 +36,5 @@ mod tests;
 pub use disk::{Disk, LocalDisk};
 pub use ledger::{Ledger, Stats};
 pub use options::{LedgerError, Options};
-pub use visit::{Books, Visit, close_refused, moved_to};
+pub use ostia_core::Books;
+pub use visit::Visit;

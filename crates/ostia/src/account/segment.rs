@@ -12,9 +12,11 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use super::disk::{Disk, LEAST_BYTES};
 use super::options::LedgerError;
+use super::record;
 
 pub(super) const MAGIC: [u8; 8] = *b"ostialog";
-const FORMAT: u32 = 1;
+/// Of its records, or of older ones.
+const FORMAT: u32 = record::VERSION as u32;
 pub(super) const HEADER: usize = 32;
 const COMMITTED_AT: u64 = 24;
 
@@ -100,7 +102,7 @@ impl Segment {
                 path: path.to_owned(),
             });
         }
-        if version != FORMAT {
+        if version > FORMAT {
             return Err(LedgerError::Newer {
                 path: path.to_owned(),
                 version,

@@ -41,9 +41,7 @@ impl Slot for OpenSlot {
             return;
         }
         let started = record::with_buffer(|buffer| {
-            if record::encode_final(buffer, row, self.reserve).is_err() {
-                record::encode_abandoned(buffer, self.request_id);
-            }
+            record::encode_final(buffer, row, self.reserve);
             self.journal.finish(self.key, buffer)
         });
         if !started {

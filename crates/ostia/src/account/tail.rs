@@ -28,8 +28,16 @@ pub(super) struct Tail {
     pub(super) complete: bool,
     /// All of it is in the store, and only its file is left.
     pub(super) finished: bool,
-    /// Bytes that hold rows nobody can read.
-    unreadable: u64,
+    unreadable: Unreadable,
+}
+
+/// What this ostia cannot read of a segment.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Unreadable {
+    /// Bytes that may have held rows.
+    pub(super) bytes: u64,
+    /// The newest version among its records, where that is newer than this ostia's.
+    pub(super) newer: Option<u8>,
 }
 
 /// What was read of a segment, not yet in the store.
@@ -40,7 +48,7 @@ pub(super) struct Batch<'b> {
     /// Requests that were abandoned: where their `started` records are.
     abandoned: Vec<(RequestId, u64)>,
     next: u64,
-    unreadable: u64,
+    unreadable: Unreadable,
 }
 
 impl Tail {
@@ -53,7 +61,7 @@ impl Tail {
             latest: 0,
             complete: false,
             finished: false,
-            unreadable: 0,
+            unreadable: Unreadable::default(),
         }
     }
 
@@ -63,12 +71,16 @@ impl Tail {
 
     /// Whether all of it could be read.
     pub(super) const fn is_readable(&self) -> bool {
-        self.unreadable == 0
+        self.unreadable.bytes == 0
     }
 
-    /// The segment was read to its end, `end`. Gives how much is left that nobody can read. The beginning of a record does
-    /// not count: its process died over it, and nobody was told that it is written.
-    pub(super) fn count_rest(&mut self, end: u64) -> io::Result<u64> {
+    pub(super) const fn unreadable(&self) -> Unreadable {
+        self.unreadable
+    }
+
+    /// The segment was read to its end, `end`: counts what is left and cannot be read. The beginning of a record does not
+    /// count: its process died over it, and nobody was told that it is written.
+    pub(super) fn count_rest(&mut self, end: u64) -> io::Result<()> {
         let mut rest = vec![0; LARGEST];
         let filled = self.segment.read_at(&mut rest, self.position)?;
         let step = record::parse(&rest[..filled], self.segment.salt());
@@ -77,8 +89,8 @@ impl Tail {
             Step::Unfinished => 0,
             Step::Record(..) | Step::Torn => self.lost(self.position, left),
         };
-        self.unreadable += lost;
-        Ok(lost)
+        self.unreadable.bytes += lost;
+        Ok(())
     }
 
     pub(super) fn open(&self) -> impl Iterator<Item = RequestId> {
@@ -99,20 +111,20 @@ impl Tail {
             closed: Vec::new(),
             abandoned: Vec::new(),
             next: self.position,
-            unreadable: 0,
+            unreadable: Unreadable::default(),
         };
         let mut at = 0;
         while batch.rows.len() + batch.abandoned.len() < BATCH {
             match record::parse(&bytes[at..], self.segment.salt()) {
                 Step::Record(record, len) => {
                     if !self.take(&record, self.position + at as u64, &mut batch) {
-                        batch.unreadable += len as u64;
+                        batch.unreadable.note(&record, len);
                     }
                     at += len;
                 }
                 step => match self.skip(&bytes[at..], filled == WINDOW, &step) {
                     Some(skipped) => {
-                        batch.unreadable += self.lost(self.position + at as u64, skipped);
+                        batch.unreadable.bytes += self.lost(self.position + at as u64, skipped);
                         at += skipped;
                     }
                     None => break,
@@ -152,15 +164,13 @@ impl Tail {
     /// `false`: nobody can read it.
     fn take<'b>(&mut self, record: &Record<'b>, at: u64, batch: &mut Batch<'b>) -> bool {
         let known = match record.kind {
-            Some(Kind::Abandoned) => record::decode_abandoned(record.body).map(|id| {
+            Some(Kind::Abandoned) => record.abandoned().map(|id| {
                 if let (Some(&started), true) = (self.open.get(&id), at >= self.committed) {
                     batch.abandoned.push((id, started));
                 }
                 batch.closed.push(id);
             }),
-            Some(kind) => {
-                record::decode(record.body).map(|row| self.take_row(kind, row, at, batch))
-            }
+            Some(kind) => record.row().map(|row| self.take_row(kind, row, at, batch)),
             None => None,
         };
         known.is_some()
@@ -186,7 +196,8 @@ impl Tail {
         for id in &read.closed {
             self.open.remove(id);
         }
-        self.unreadable += read.unreadable;
+        self.unreadable.bytes += read.unreadable.bytes;
+        self.unreadable.newer = self.unreadable.newer.max(read.unreadable.newer);
         self.position = read.next;
         if self.position <= self.committed {
             return Ok(());
@@ -225,7 +236,7 @@ impl Tail {
         let Step::Record(record, _) = record::parse(bytes, self.segment.salt()) else {
             return None;
         };
-        let row = record::decode(record.body)?;
+        let row = record.row()?;
         // When the process died is not known; its last sign of life is.
         let finished_at = now.unwrap_or(self.latest).max(row.started_at);
         let micros = finished_at.saturating_sub(row.started_at);
@@ -242,7 +253,15 @@ impl Tail {
 pub(super) struct Read {
     closed: Vec<RequestId>,
     next: u64,
-    unreadable: u64,
+    unreadable: Unreadable,
+}
+
+impl Unreadable {
+    fn note(&mut self, record: &Record<'_>, len: usize) {
+        self.bytes += len as u64;
+        let newer = (record.version > record::VERSION).then_some(record.version);
+        self.newer = self.newer.max(newer);
+    }
 }
 
 impl<'b> Batch<'b> {
@@ -252,11 +271,6 @@ impl<'b> Batch<'b> {
 
     pub(super) const fn next(&self) -> u64 {
         self.next
-    }
-
-    /// Bytes that nobody can read and that may have held rows.
-    pub(super) const fn unreadable(&self) -> u64 {
-        self.unreadable
     }
 
     pub(super) fn into_read(self) -> Read {

@@ -1,56 +1,26 @@
-use ostia_core::LedgerRow;
+use ostia_core::{Held as _, LedgerRow};
 
 /// The ledger's columns as one event: what log pipelines read instead of the database. A column without a value
 /// (`ttft_ms`) is left out.
 pub(super) fn emit(row: &LedgerRow<'_>) {
-    let mut request_id = [0; 36];
-    tracing::info!(
-        target: "ostia::usage",
-        request_id = row.request_id.encode(&mut request_id),
-        client_request_id = &*row.client_request_id,
-        started_at = row.started_at,
-        finished_at = row.finished_at,
-        user_id = &*row.user_id,
-        username = &*row.username,
-        auth_service = &*row.auth_service,
-        idp = &*row.idp,
-        domain = &*row.domain,
-        group_id = &*row.group_id,
-        key_id = &*row.key_id,
-        project = &*row.project,
-        cluster = &*row.cluster,
-        framework = &*row.framework,
-        model = &*row.model,
-        endpoint_slug = &*row.endpoint_slug,
-        api = &*row.api,
-        stream = row.stream,
-        http_status = row.http_status,
-        outcome = row.outcome.as_str(),
-        phase = row.phase.as_str(),
-        error_code = &*row.error_code,
-        prompt_tokens = row.usage.prompt_tokens,
-        completion_tokens = row.usage.completion_tokens,
-        total_tokens = row.usage.total_tokens,
-        cached_tokens = row.usage.cached_tokens,
-        reasoning_tokens = row.usage.reasoning_tokens,
-        usage_source = row.usage.source.as_str(),
-        ttft_ms = row.ttft_ms,
-        duration_ms = row.duration_ms,
-        queue_ms = row.queue_ms,
-        request_bytes = row.request_bytes,
-        response_bytes = row.response_bytes,
-        upstream_status = row.upstream_status,
-        attempts = row.attempts,
-        origin_ip = &*row.origin_ip,
-        count = row.count,
-        "usage"
-    );
+    macro_rules! tell {
+        (
+            ledger { $($number:literal $name:ident: $held:ty $([$($bound:tt)+])?, $meaning:literal;)+ }
+            beside { $($beside:tt)+ }
+        ) => {
+            tracing::info!(target: "ostia::usage", $($name = row.$name.plain(),)+ "usage")
+        };
+    }
+    ostia_core::ledger_columns!(tell);
 }
 
 #[cfg(test)]
 mod tests {
     use std::io;
     use std::sync::{Arc, Mutex};
+
+    use ostia_core::{Column, Value};
+    use serde_json::json;
 
     use super::super::tests::row;
     use super::emit;
@@ -69,8 +39,19 @@ mod tests {
         }
     }
 
+    fn as_json(value: Value<'_>) -> serde_json::Value {
+        match value {
+            Value::Id(id) => json!(id.to_string()),
+            Value::Text(text) | Value::Word { text, .. } => json!(text),
+            Value::Stamp(micros) => json!(micros),
+            Value::Flag(flag) => json!(flag),
+            Value::Number(number) => json!(number),
+            Value::Absent => json!(null),
+        }
+    }
+
     #[test]
-    fn the_event_has_the_ledger_s_columns() {
+    fn the_event_has_the_ledger_s_columns_in_their_order() {
         let sink = Sink::default();
         let writer = sink.clone();
         let subscriber = tracing_subscriber::fmt()
@@ -87,17 +68,14 @@ mod tests {
         let event = event.as_object().unwrap();
         assert_eq!(event["target"], "ostia::usage");
         assert_eq!(event["message"], "usage");
-        assert_eq!(event["request_id"], row.request_id.to_string());
         assert_eq!(event["total_tokens"], 7);
-        assert_eq!(event["stream"], true);
-        assert_eq!(event["ttft_ms"], 12);
-        let columns = "request_id, client_request_id, started_at, finished_at, user_id, username, auth_service, idp, \
-             domain, group_id, key_id, project, cluster, framework, model, endpoint_slug, api, stream, http_status, \
-             outcome, phase, error_code, prompt_tokens, completion_tokens, total_tokens, cached_tokens, \
-             reasoning_tokens, usage_source, ttft_ms, duration_ms, queue_ms, request_bytes, response_bytes, \
-             upstream_status, attempts, origin_ip, count";
-        for column in columns.split(", ") {
-            assert!(event.contains_key(column), "{column}");
+        let names: Vec<_> = event.keys().map(String::as_str).collect();
+        let first = names.iter().position(|name| *name == "request_id").unwrap();
+        for ((column, value), name) in Column::LEDGER.iter().zip(row.values()).zip(&names[first..])
+        {
+            assert_eq!(column.name, *name);
+            assert_eq!(event[*name], as_json(value), "{name}");
         }
+        assert!(!event.contains_key("name"), "it is no column");
     }
 }

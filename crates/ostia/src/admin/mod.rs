@@ -2,6 +2,8 @@
 //! Here: routes of the admin listener; it is a listener like the public one, with its own small limits.
 //! Not here: anything users call.
 
+mod metrics;
 mod server;
 
+pub use metrics::{FAMILIES, Family, FamilyKind, metrics_text};
 pub use server::serve;

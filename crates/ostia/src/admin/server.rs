@@ -4,13 +4,14 @@ use std::time::Duration;
 use http::{HeaderValue, Method, Response, StatusCode, header};
 use serde_json::json;
 
-use crate::app::{Gateway, NO_ROUTE, begin_access, json_answer, logged};
-use crate::error::Refusal;
+use crate::admin::metrics_text;
+use crate::dialect::PLAIN;
+use crate::gateway::json_answer;
+use crate::gateway::{Gateway, NO_ROUTE, begin_access, logged};
 use crate::identify::{Principal, Sender};
 use crate::listen::{self, Connections, Handler, Inbound, Listener, Rejection, Stage};
-use crate::read::Dialect;
+use crate::refusal::Refusal;
 use crate::relay::ClientBody;
-use crate::telemetry::metrics_text;
 
 const MAX_CONNECTIONS: usize = 256;
 /// A store that answers later than this is not ready.
@@ -30,11 +31,18 @@ pub async fn serve(listener: Listener, gateway: Arc<Gateway>, public: Arc<Connec
         max_connections: MAX_CONNECTIONS,
         connections: Arc::default(),
         trusted_proxies: Vec::new(),
-        ..listen::Options::new(&gateway.settings().server, None)
+        ..listen::Options::new(&gateway.live().settings.server, None)
     };
     let clock = gateway.clock();
     let admin = Arc::new(Admin { gateway, public });
-    listen::serve(listener, options, admin, listen::Drain::new(), clock).await;
+    listen::serve(
+        listener,
+        options.swappable(),
+        admin,
+        listen::Drain::new(),
+        clock,
+    )
+    .await;
 }
 
 impl Admin {
@@ -64,7 +72,7 @@ impl Admin {
             return Err(Refusal::method_not_allowed("POST"));
         }
         let administrator = self.administrator(inbound).await?;
-        self.gateway.identify().purge();
+        self.gateway.live().identify.purge();
         tracing::info!(
             target: "ostia::audit",
             kind = "purged",
@@ -77,11 +85,8 @@ impl Admin {
 
     /// Whoever shows a key that was made with `--admin`.
     async fn administrator(&self, inbound: &Inbound) -> Result<Principal, Refusal> {
-        let sender = Sender {
-            peer_ip: inbound.peer_ip,
-            origin_ip: inbound.origin_ip,
-        };
-        let identify = self.gateway.identify();
+        let sender = Sender::of(inbound);
+        let identify = Arc::clone(&self.gateway.live().identify);
         let principal = identify.identify(&inbound.head, sender).await?;
         if principal.admin {
             return Ok(principal);
@@ -131,15 +136,12 @@ impl Handler for Admin {
         let route = ROUTES.into_iter().find(|route| *route == path);
         let access = begin_access(&inbound, route.unwrap_or(NO_ROUTE), &self.gateway.clock());
         let answered = self.answer(&inbound).await;
-        let response = answered.unwrap_or_else(|refusal| refusal.into_response(Dialect::OpenAi));
+        let response = answered.unwrap_or_else(|refusal| refusal.into_response(PLAIN));
         logged(response, access)
     }
 
     fn reject(&self, inbound: Inbound, rejection: Rejection) -> Response<ClientBody> {
         let access = begin_access(&inbound, NO_ROUTE, &self.gateway.clock());
-        logged(
-            Refusal::from(rejection).into_response(Dialect::OpenAi),
-            access,
-        )
+        logged(Refusal::from(rejection).into_response(PLAIN), access)
     }
 }

@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use ostia_core::Clock;
@@ -13,7 +14,7 @@ const LARGEST: u64 = 100 * RETRY;
 
 /// How many retries the gateway may add to the load: a share of the requests, and a few a second on top.
 pub struct RetryBudget {
-    percent: u64,
+    percent: AtomicU64,
     clock: Arc<dyn Clock>,
     state: Mutex<State>,
 }
@@ -29,7 +30,7 @@ struct State {
 impl RetryBudget {
     pub fn new(percent: u32, clock: Arc<dyn Clock>) -> Self {
         Self {
-            percent: u64::from(percent),
+            percent: AtomicU64::new(percent.into()),
             state: Mutex::new(State {
                 earned: 0,
                 floor: FLOOR,
@@ -39,10 +40,15 @@ impl RetryBudget {
         }
     }
 
+    pub fn set_percent(&self, percent: u32) {
+        self.percent.store(percent.into(), Ordering::Relaxed);
+    }
+
     /// A request that may be retried begins.
     pub fn earn(&self) {
+        let percent = self.percent.load(Ordering::Relaxed);
         let mut state = self.state.lock();
-        state.earned = (state.earned + self.percent).min(LARGEST);
+        state.earned = (state.earned + percent).min(LARGEST);
     }
 
     /// Takes one retry, if there is one.

@@ -8,4 +8,4 @@ mod rule;
 
 pub use denials::{Denials, Wanted};
 pub use permit::{Denied, Notices, Permit, authorize};
-pub use rule::{Broken, broken, may_see, may_use, permits};
+pub use rule::{Broken, broken, entry_group, may_see, may_use, permits};

@@ -2,8 +2,8 @@ use std::sync::Arc;
 
 use super::{may_see, may_use};
 use crate::catalog::{Cluster, Deployment};
-use crate::fleet::Responses;
 use crate::identify::Principal;
+use crate::ownership::Responses;
 use crate::resolve::{Place, Pool};
 
 /// The deployments that a caller may use for a call. Only [`authorize`] makes one, and it is never empty.
@@ -48,7 +48,13 @@ pub fn authorize(
             cluster: Some(cluster),
             has_framework,
         } => {
-            check_cluster(principal, cluster, *has_framework, &pool.api, notices)?;
+            check_cluster(
+                principal,
+                cluster,
+                *has_framework,
+                pool.api.as_str(),
+                notices,
+            )?;
             permit(pool.model, permitted(principal, pool.deployments))
         }
     }
@@ -82,7 +88,7 @@ fn everywhere(principal: &Principal, pool: Pool, notices: &impl Notices) -> Resu
     if deployments.is_empty() {
         return Err(Denied::ModelNotFound);
     }
-    deployments.retain(|deployment| deployment.cluster.serves_api(&pool.api));
+    deployments.retain(|deployment| deployment.cluster.serves_api(pool.api.as_str()));
     if deployments.is_empty() {
         return Err(Denied::UnsupportedApi);
     }
@@ -116,11 +122,8 @@ impl Permit {
         &self.model
     }
 
-    /// What of a deployment all that are left have in common: its cluster's name, its framework, its slug.
-    pub fn shared<'a>(
-        &'a self,
-        of: impl Fn(&'a Deployment) -> &'a Arc<str>,
-    ) -> Option<&'a Arc<str>> {
+    /// What all deployments that are left have in common: the cluster's name, the framework, the slug.
+    pub fn shared<'a, T: PartialEq>(&'a self, of: impl Fn(&'a Deployment) -> T) -> Option<T> {
         let mut all = self.deployments.iter().map(|deployment| of(deployment));
         let first = all.next()?;
         all.all(|other| other == first).then_some(first)
@@ -146,7 +149,8 @@ impl Permit {
         (!self.deployments.is_empty()).then_some(self)
     }
 
-    pub fn into_deployments(self) -> Vec<Arc<Deployment>> {
-        self.deployments
+    /// Never none.
+    pub fn deployments(&self) -> &[Arc<Deployment>] {
+        &self.deployments
     }
 }

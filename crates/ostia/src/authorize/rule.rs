@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use ostia_core::Identity;
 
 use crate::catalog::{Access, Cluster, Deployment};
@@ -41,6 +43,17 @@ pub fn may_see(cluster: &Cluster, identity: &Identity) -> bool {
 /// Whether a deployment exists for this caller: the rules of its cluster and its own must both hold.
 pub fn may_use(deployment: &Deployment, identity: &Identity) -> bool {
     may_see(&deployment.cluster, identity) && permits(&deployment.access, identity)
+}
+
+/// The group that lets this caller in: of the deployment's groups, or of its cluster's if it has none, the first that
+/// they are in. `None` where no rule asks for a group.
+pub fn entry_group<'a>(deployment: &Deployment, identity: &'a Identity) -> Option<&'a Arc<str>> {
+    let own = deployment.access.groups.as_deref();
+    let allowed = own.or(deployment.cluster.access.groups.as_deref())?;
+    allowed.iter().find_map(|wanted| {
+        let mut held = identity.groups.iter();
+        held.find(|group| ***group == **wanted)
+    })
 }
 
 #[cfg(test)]

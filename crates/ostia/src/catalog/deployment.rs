@@ -1,10 +1,12 @@
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ostia_core::Secret;
 use serde_json::Value;
 
-use super::{Access, Target};
+use super::{Access, Scheduler, Target};
 use crate::fleet::EndpointState;
 
 /// A cluster as its fixture describes it.
@@ -19,6 +21,7 @@ pub struct Cluster {
     pub status: Option<StatusSource>,
     /// How long whatever tells the cluster's states has for an answer: `config.api_request_timeout`, never 0 and bounded.
     pub patience: Duration,
+    pub scheduler: Scheduler,
     /// The fixture's `config`, whole.
     pub config: Value,
 }
@@ -47,12 +50,13 @@ pub enum ClusterAdapterName {
     Custom(Box<str>),
 }
 
-/// Which endpoint adapter a fixture asks for, after `[adapters]` was applied.
+/// Which hooks stand around an endpoint's backend, after `[adapters]` was applied.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum AdapterName {
-    DirectApi,
-    /// `script:PATH`, or a name registered from Rust.
-    Custom(Box<str>),
+pub enum HooksName {
+    /// With the file's path.
+    Script(Box<str>),
+    /// By the name under which they were registered from Rust.
+    Registered(Box<str>),
 }
 
 /// Whether a deployment takes requests at all.
@@ -89,10 +93,17 @@ pub struct Deployment {
     pub weight: u32,
     /// Whether routes without a cluster in their path may use it.
     pub federated: bool,
-    pub adapter: AdapterName,
+    /// The kind of its backend, by its name in the registry.
+    pub kind: Box<str>,
+    /// What stands around its backend.
+    pub hooks: Option<HooksName>,
+    /// Values of the environment variables that `config.secrets` lists, for adapters.
+    pub secrets: BTreeMap<Box<str>, Secret<String>>,
     pub require_running: bool,
     /// A model that a fresh listing does not name is refused too.
     pub require_listed: bool,
+    /// A path on the backend's host, or a URL, that says whether it is ready.
+    pub readiness_url: Option<Box<str>>,
     pub target: Target,
     /// The fixture's `config`, whole.
     pub config: Value,
@@ -104,13 +115,6 @@ impl Deployment {
     /// Whether its cluster lists its framework; if not, it is on no route.
     pub fn framework_listed(&self) -> bool {
         self.cluster.frameworks.contains(&self.framework)
-    }
-
-    /// Whether its entry names a URL that says if it is ready.
-    pub fn has_readiness(&self) -> bool {
-        self.config
-            .get("readiness_url")
-            .is_some_and(|url| url.is_string())
     }
 }
 
@@ -156,7 +160,8 @@ impl fmt::Debug for Deployment {
             .field("framework", &self.framework)
             .field("model", &self.model)
             .field("access", &self.access)
-            .field("adapter", &self.adapter)
+            .field("kind", &self.kind)
+            .field("hooks", &self.hooks)
             .field("target", &self.target)
             .field("serving", &self.serving)
             .finish_non_exhaustive()

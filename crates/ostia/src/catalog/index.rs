@@ -5,7 +5,7 @@ use super::slug::slugify;
 use super::{Cluster, Deployment};
 
 /// Which deployments a path speaks of.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope<'a> {
     /// `/v1/...`: every federated deployment.
     Everywhere,
@@ -237,8 +237,8 @@ mod tests {
 
     use super::{Catalog, Scope};
     use crate::catalog::{
-        Access, AdapterName, Cluster, ClusterAdapterName, Deployment, HttpUrl, Proxy, Serving,
-        Target, Timeouts, Tls, slug,
+        Access, Cluster, ClusterAdapterName, Deployment, HttpUrl, Scheduler, Serving, Target,
+        Timeouts, slug,
     };
     use crate::fleet::Fleet;
 
@@ -251,32 +251,14 @@ mod tests {
             adapter: ClusterAdapterName::Static,
             status: None,
             patience: Duration::ZERO,
+            scheduler: Scheduler::default(),
             config: Value::Null,
         })
     }
 
     fn target() -> Target {
-        Target {
-            origin: HttpUrl::parse("http://127.0.0.1").unwrap().origin,
-            base_path: "".into(),
-            query: None,
-            paths: BTreeMap::new(),
-            key: None,
-            timeouts: Timeouts {
-                connect: None,
-                response_header: None,
-                stream_idle: None,
-                total: None,
-            },
-            pool_idle_timeout: None,
-            tls: Tls::default(),
-            proxy: Proxy::None,
-            http2: false,
-            inject_usage: true,
-            done_marker: true,
-            forward_headers: Vec::new(),
-            allowed_hosts: Vec::new(),
-        }
+        let origin = HttpUrl::parse("http://127.0.0.1").unwrap().origin;
+        Target::plain(origin, Timeouts::default())
     }
 
     fn deployment(cluster: &Arc<Cluster>, model: &str, aliases: &[&str]) -> Deployment {
@@ -297,9 +279,12 @@ mod tests {
             priority: 0,
             weight: 1,
             federated: true,
-            adapter: AdapterName::DirectApi,
+            kind: "direct_api".into(),
+            hooks: None,
+            secrets: Default::default(),
             require_running: false,
             require_listed: false,
+            readiness_url: None,
             target: target(),
             config: Value::Null,
             serving: Serving::Yes,

@@ -5,13 +5,15 @@
 mod access;
 mod deployment;
 mod index;
+mod scheduler;
 mod slug;
 mod target;
 mod url;
 
 pub use access::Access;
-pub use deployment::{AdapterName, Cluster, ClusterAdapterName, Deployment, Serving, StatusSource};
+pub use deployment::{Cluster, ClusterAdapterName, Deployment, HooksName, Serving, StatusSource};
 pub use index::{Catalog, Scope};
+pub use scheduler::Scheduler;
 pub use slug::slug;
 pub(crate) use slug::slugify;
 pub use target::{Origin, Proxy, Scheme, Target, Timeouts, Tls, is_link_local};

@@ -46,7 +46,7 @@ pub struct Target {
     pub allowed_hosts: Vec<String>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Timeouts {
     pub connect: Option<Duration>,
     pub response_header: Option<Duration>,

@@ -2,6 +2,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use super::{Origin, Scheme};
+use crate::dialect::url_tail;
 
 /// An absolute `http` or `https` URL in its parts. Nothing is decoded, nothing is inserted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,21 +47,6 @@ pub enum UrlFault {
     #[error("holds a user name or password: remove it")]
     Userinfo,
 }
-
-/// Tails of a whole endpoint URL, longest first.
-const TAILS: [&str; 11] = [
-    "audio/transcriptions",
-    "images/generations",
-    "audio/translations",
-    "chat/completions",
-    "audio/speech",
-    "completions",
-    "embeddings",
-    "responses",
-    "messages",
-    "rerank",
-    "score",
-];
 
 impl HttpUrl {
     /// The same without a user name or password, which would be sent nowhere and shown in many places.
@@ -123,24 +109,14 @@ impl ApiUrl {
     pub fn parse(text: &str) -> Result<Self, UrlFault> {
         let url = HttpUrl::parse_bare(text)?;
         let path = url.path.strip_suffix('/').unwrap_or(&url.path);
-        let (base_path, cut) = cut_tail(path);
+        let tail = url_tail(path);
         Ok(Self {
             origin: url.origin,
-            base_path: base_path.into(),
+            base_path: tail.map_or(path, |(base, _)| base).into(),
             query: url.query,
-            cut,
+            cut: tail.map(|(_, api)| api),
         })
     }
-}
-
-fn cut_tail(path: &str) -> (&str, Option<&'static str>) {
-    TAILS
-        .iter()
-        .find_map(|tail| {
-            let base = path.strip_suffix(tail)?.strip_suffix('/')?;
-            Some((base, Some(*tail)))
-        })
-        .unwrap_or((path, None))
 }
 
 fn split_scheme(text: &str) -> Result<(Scheme, &str), UrlFault> {

@@ -7,9 +7,10 @@ use serde_json::Value;
 
 use super::Jobs;
 use super::mapping::Mapping;
+use crate::cache::Cache;
 use crate::catalog::{Cluster, Deployment};
-use crate::endpoint::{AskError, Cache, Http};
 use crate::runtime::spawn_blocking;
+use crate::upstream::{AskError, Http};
 
 /// What a cluster adapter works with. It knows no principal: what it gives is shared by all of them.
 pub struct ClusterContext {
@@ -52,7 +53,7 @@ impl ClusterContext {
     }
 
     /// GETs `config.status_url`.
-    pub async fn status_page(&self) -> Result<crate::endpoint::Reply, JobsError> {
+    pub async fn status_page(&self) -> Result<crate::upstream::Reply, JobsError> {
         let source = self.cluster.status.as_ref().zip(self.http.as_ref());
         let Some((source, http)) = source else {
             let text = "The cluster's entry names no usable status page.";
@@ -68,7 +69,7 @@ impl ClusterContext {
     ) -> Result<Jobs, JobsError> {
         let cluster = Arc::clone(&self.cluster);
         let deployments = self.deployments.clone();
-        let reading = spawn_blocking(move || read(&Mapping::new(&cluster.config, &deployments)));
+        let reading = spawn_blocking(move || read(&Mapping::new(&cluster.scheduler, &deployments)));
         reading.await.unwrap_or_else(|_| {
             Err(JobsError::new("The cluster's adapter failed.").with_detail("it panicked"))
         })

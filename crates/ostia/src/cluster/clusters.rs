@@ -15,9 +15,10 @@ use super::slurm::Slurm;
 use super::static_state::Static;
 use super::status_url::StatusUrl;
 use super::{ClusterAdapter, ClusterContext, Jobs, JobsError, Watch};
+use crate::cache::Cache;
 use crate::catalog::{Catalog, Cluster, ClusterAdapterName, Deployment, Target};
-use crate::endpoint::{Ask, Cache, Http};
 use crate::script::Scripts;
+use crate::upstream::{Ask, Http};
 
 /// Cluster adapters that are written in Rust, by the name that fixtures use.
 pub type ClusterAdapters = BTreeMap<String, Arc<dyn ClusterAdapter>>;

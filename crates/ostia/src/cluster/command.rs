@@ -5,7 +5,7 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::Command;
 
 use super::JobsError;
-use super::options::SchedulerOptions;
+use crate::catalog::Scheduler;
 
 /// A big machine's queue is a few tens of MiB.
 pub(super) const MAX_OUTPUT: u64 = 64 << 20;
@@ -25,24 +25,24 @@ const PASSED: [&str; 9] = [
 ];
 
 /// Runs a command and gives what it wrote. It is killed when it takes longer than `limit` or writes too much.
-pub(super) async fn run(options: &SchedulerOptions, limit: Duration) -> Result<Vec<u8>, JobsError> {
-    tokio::time::timeout(limit, run_to_end(options))
+pub(super) async fn run(scheduler: &Scheduler, limit: Duration) -> Result<Vec<u8>, JobsError> {
+    tokio::time::timeout(limit, run_to_end(scheduler))
         .await
         .unwrap_or_else(|_| Err(JobsError::timeout()))
 }
 
-async fn run_to_end(options: &SchedulerOptions) -> Result<Vec<u8>, JobsError> {
-    let program = options.find_program().map_err(failed)?;
+async fn run_to_end(scheduler: &Scheduler) -> Result<Vec<u8>, JobsError> {
+    let program = scheduler.find_program().map_err(failed)?;
     let mut command = Command::new(program);
     command
-        .args(options.command.iter().skip(1))
+        .args(scheduler.command.iter().skip(1))
         .env_clear()
         .envs(
             PASSED
                 .iter()
                 .filter_map(|name| Some((name, std::env::var_os(name)?))),
         )
-        .env("PATH", &options.path)
+        .env("PATH", scheduler.path())
         .env("LC_ALL", "C")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

@@ -1,9 +1,7 @@
 use std::sync::Arc;
 
-use serde_json::Value;
-
 use super::jobs::split_names;
-use crate::catalog::{Deployment, slugify};
+use crate::catalog::{Deployment, Scheduler, slugify};
 
 /// Whether a name that a source uses stands for this deployment's model.
 pub fn serves_name(deployment: &Deployment, name: &str) -> bool {
@@ -19,16 +17,16 @@ pub fn serves_name(deployment: &Deployment, name: &str) -> bool {
 /// 3. the job's name without `config.job_name_prefix`, where that is a model's name, what follows its last `/`, or
 ///    the slug of either (with `/` left out or written as `-`), in any case.
 pub(super) struct Mapping<'a> {
-    config: &'a Value,
+    scheduler: &'a Scheduler,
     deployments: &'a [Arc<Deployment>],
 }
 
 const MARK: &str = "ostia:";
 
 impl<'a> Mapping<'a> {
-    pub fn new(config: &'a Value, deployments: &'a [Arc<Deployment>]) -> Self {
+    pub fn new(scheduler: &'a Scheduler, deployments: &'a [Arc<Deployment>]) -> Self {
         Self {
-            config,
+            scheduler,
             deployments,
         }
     }
@@ -39,20 +37,14 @@ impl<'a> Mapping<'a> {
         if let Some(models) = marked {
             return models;
         }
-        match self.config.get("jobs").and_then(|jobs| jobs.get(job_name)) {
-            Some(Value::String(model)) => return vec![model.clone()],
-            Some(Value::Array(models)) => {
-                let names = models.iter().filter_map(Value::as_str);
-                return names.map(str::to_owned).collect();
-            }
-            _ => {}
+        match self.scheduler.jobs.get(job_name) {
+            Some(models) => models.clone(),
+            None => self.by_name(job_name),
         }
-        self.by_name(job_name)
     }
 
     fn by_name(&self, job_name: &str) -> Vec<String> {
-        let prefix = self.config.get("job_name_prefix").and_then(Value::as_str);
-        let Some(name) = job_name.strip_prefix(prefix.unwrap_or("")) else {
+        let Some(name) = job_name.strip_prefix(self.scheduler.job_name_prefix.as_str()) else {
             return Vec::new();
         };
         let name = name.to_lowercase();

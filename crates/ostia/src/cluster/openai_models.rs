@@ -7,8 +7,8 @@ use serde_json::Value;
 
 use super::{ClusterAdapter, ClusterContext, Job, Jobs, JobsError};
 use crate::catalog::{Deployment, Serving};
-use crate::endpoint::{AskError, Http};
 use crate::fleet::ModelState;
+use crate::upstream::{AskError, Http};
 
 /// Asks every backend of the cluster for `/v1/models` and `/health`. A backend that cannot be connected to is stopped; one
 /// that takes too long is unknown, because it may only be busy. Neither makes the others unknown.

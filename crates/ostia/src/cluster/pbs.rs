@@ -7,7 +7,6 @@ use serde_json::{Map, Value};
 
 use super::command::run;
 use super::mapping::Mapping;
-use super::options::SchedulerOptions;
 use super::{ClusterAdapter, ClusterContext, Job, Jobs, JobsError};
 
 /// The queue of PBS Pro and OpenPBS: `qstat -f -F json`.
@@ -16,9 +15,8 @@ pub(super) struct Pbs;
 #[async_trait]
 impl ClusterAdapter for Pbs {
     async fn jobs(&self, context: &ClusterContext) -> Result<Jobs, JobsError> {
-        let options = SchedulerOptions::read(context.config(), &["qstat", "-f", "-F", "json"])
-            .map_err(|fault| wrong(&fault))?;
-        let output = run(&options, context.cluster.patience).await?;
+        let cluster = &context.cluster;
+        let output = run(&cluster.scheduler, cluster.patience).await?;
         let now = context.clock.unix_micros() / 1_000_000;
         context
             .read(move |mapping| read(&output, mapping, now, &TimeZone::system()))

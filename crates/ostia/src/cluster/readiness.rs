@@ -1,28 +1,23 @@
 use std::sync::Arc;
 
-use serde_json::Value;
-
 use crate::catalog::Deployment;
-use crate::endpoint::Http;
 use crate::fleet::ModelState;
+use crate::upstream::Http;
 
 /// An endpoint's `config.readiness_url`: 2xx is ready, 503 is starting, everything else and silence is stopped.
 pub(super) struct Readiness {
     deployment: Arc<Deployment>,
     http: Http,
-    url: String,
+    url: Box<str>,
 }
 
 impl Readiness {
     pub fn of(deployment: &Arc<Deployment>, http: Http) -> Option<Self> {
-        let url = deployment
-            .config
-            .get("readiness_url")
-            .and_then(Value::as_str)?;
+        let url = deployment.readiness_url.clone()?;
         Some(Self {
             deployment: Arc::clone(deployment),
             http,
-            url: url.to_owned(),
+            url,
         })
     }
 

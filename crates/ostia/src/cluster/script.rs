@@ -1,5 +1,6 @@
 //! A cluster adapter that is a script with a function `jobs(ctx)`.
 
+use std::any::TypeId;
 use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
@@ -8,8 +9,9 @@ use rhai::serde::{from_dynamic, to_dynamic};
 use rhai::{Array, Dynamic, Engine, EvalAltResult};
 
 use super::{ClusterAdapter, ClusterContext, Jobs, JobsError};
-use crate::endpoint::{Http, in_time, reply_to_dynamic};
-use crate::script::{Program, Thrown, logged, on_pool};
+use crate::backend::{in_time, reply_to_dynamic};
+use crate::script::{Program, ScriptError, Thrown, logged, on_pool};
+use crate::upstream::Http;
 
 pub(super) struct ScriptCluster {
     program: Arc<Program>,
@@ -23,7 +25,7 @@ struct Facts {
     cluster: Arc<crate::catalog::Cluster>,
     models: Vec<Arc<str>>,
     http: Option<Http>,
-    cache: Arc<crate::endpoint::Cache>,
+    cache: Arc<crate::cache::Cache>,
     runtime: tokio::runtime::Handle,
 }
 
@@ -72,6 +74,11 @@ impl ClusterAdapter for ScriptCluster {
             None => Err(failed("the script got no thread, or panicked")),
         }
     }
+}
+
+/// What is surely wrong with a script for clusters.
+pub(crate) fn faults(program: &Program) -> Vec<ScriptError> {
+    program.faults(engine(), &[("jobs", Some(TypeId::of::<Scene>()))])
 }
 
 fn failed(detail: &str) -> JobsError {

@@ -8,7 +8,6 @@ use serde_json::Value;
 
 use super::command::{MAX_OUTPUT, run};
 use super::mapping::Mapping;
-use super::options::SchedulerOptions;
 use super::{ClusterAdapter, ClusterContext, Job, Jobs, JobsError};
 
 /// Slurm's queue: `squeue --json`, or slurmrestd where `config.slurmrestd_url` names its `/slurm/vX/jobs/`.
@@ -24,9 +23,8 @@ impl ClusterAdapter for Slurm {
         let output = match &context.cluster.status {
             Some(_) => ask_slurmrestd(context).await?,
             None => {
-                let options = SchedulerOptions::read(context.config(), &["squeue", "--json"])
-                    .map_err(|fault| wrong(&fault))?;
-                Bytes::from(run(&options, context.cluster.patience).await?)
+                let cluster = &context.cluster;
+                Bytes::from(run(&cluster.scheduler, cluster.patience).await?)
             }
         };
         let now = context.clock.unix_micros() / 1_000_000;
@@ -41,9 +39,8 @@ async fn ask_slurmrestd(context: &ClusterContext) -> Result<Bytes, JobsError> {
     let Some((source, mut http)) = source else {
         return Err(wrong("there is no usable HTTP client"));
     };
-    let user = context.config().get("slurm_user").and_then(Value::as_str);
-    if let Some(user) = user.and_then(|user| HeaderValue::from_str(user).ok()) {
-        http = http.with_header(USER_NAME, user);
+    if let Some(user) = &context.cluster.scheduler.user {
+        http = http.with_header(USER_NAME, user.clone());
     }
     if let Some(key) = &source.target.key
         && let Ok(mut token) = HeaderValue::from_str(key.expose())

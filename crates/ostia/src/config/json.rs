@@ -1,42 +1,12 @@
 //! JSON (RFC 8259) as a tree whose every value knows where it stands, with sentences for the usual slips.
 
-use serde_json::{Number, Value};
-
-/// A value and the byte offset where it begins.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Node {
-    pub at: usize,
-    pub json: Json,
-}
-
-#[derive(Debug, Clone, PartialEq)]
-pub(super) enum Json {
-    Null,
-    Bool(bool),
-    Number(Number),
-    Text(String),
-    List(Vec<Node>),
-    Object(Vec<Member>),
-}
-
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Member {
-    pub key: String,
-    pub key_at: usize,
-    pub node: Node,
-}
-
-/// What is wrong, and the byte offset where.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Fault {
-    pub at: usize,
-    pub text: String,
-}
+use super::tree::{At, Fault, Member, Node, Value};
 
 const MAX_DEPTH: usize = 128;
 
-pub(super) fn parse(text: &str) -> Result<Node, Fault> {
-    let mut parser = Parser { text, at: 0 };
+/// `base`: where the text stands.
+pub(super) fn parse(text: &str, base: &At) -> Result<Node, Fault> {
+    let mut parser = Parser { text, base, at: 0 };
     let node = parser.value(MAX_DEPTH)?;
     parser.skip_space();
     match parser.peek() {
@@ -51,6 +21,7 @@ pub(super) fn parse(text: &str) -> Result<Node, Fault> {
 
 struct Parser<'a> {
     text: &'a str,
+    base: &'a At,
     at: usize,
 }
 
@@ -61,15 +32,15 @@ impl Parser<'_> {
         if depth == 0 {
             return Err(self.fault("nested deeper than 128 levels"));
         }
-        let json = match self.peek() {
+        let value = match self.peek() {
             Some('{') => self.object(depth)?,
             Some('[') => self.list(depth)?,
-            Some('"') => Json::Text(self.string()?),
+            Some('"') => Value::Text(self.string()?),
             Some('-' | '+' | '.' | '0'..='9') => self.number()?,
             Some(next) if next.is_alphabetic() => self.word()?,
             other => return Err(self.no_value(other)),
         };
-        Ok(Node { at, json })
+        Ok(Node::new(self.base.inside(at), value))
     }
 
     fn no_value(&self, next: Option<char>) -> Fault {
@@ -83,29 +54,29 @@ impl Parser<'_> {
         }
     }
 
-    fn list(&mut self, depth: usize) -> Result<Json, Fault> {
+    fn list(&mut self, depth: usize) -> Result<Value, Fault> {
         let opened = self.at;
         let mut items = Vec::new();
         self.at += 1;
         while !self.closes(']', opened, !items.is_empty())? {
             items.push(self.value(depth - 1)?);
         }
-        Ok(Json::List(items))
+        Ok(Value::List(items))
     }
 
-    fn object(&mut self, depth: usize) -> Result<Json, Fault> {
+    fn object(&mut self, depth: usize) -> Result<Value, Fault> {
         let opened = self.at;
         let mut members = Vec::new();
         self.at += 1;
         while !self.closes('}', opened, !members.is_empty())? {
             members.push(self.member(depth)?);
         }
-        Ok(Json::Object(members))
+        Ok(Value::Map(members))
     }
 
     fn member(&mut self, depth: usize) -> Result<Member, Fault> {
         self.skip_space();
-        let key_at = self.at;
+        let key_at = self.base.inside(self.at);
         match self.peek() {
             Some('"') => {}
             Some('\'') => return Err(self.fault("keys stand in double quotes: \"...\", not '...'")),
@@ -198,26 +169,26 @@ impl Parser<'_> {
         })
     }
 
-    fn number(&mut self) -> Result<Json, Fault> {
+    fn number(&mut self) -> Result<Value, Fault> {
         let start = self.at;
         self.skip_while(|next| {
             next.is_ascii_alphanumeric() || matches!(next, '+' | '-' | '.' | '_')
         });
         let token = self.text.get(start..self.at).unwrap_or("");
-        serde_json::from_str(token).map(Json::Number).map_err(|_| Fault {
+        serde_json::from_str(token).map(Value::Number).map_err(|_| Fault {
             at: start,
             text: "not a number as JSON writes it (no leading zeros, `+` or `_`; digits on both sides of the point)"
                 .to_owned(),
         })
     }
 
-    fn word(&mut self) -> Result<Json, Fault> {
+    fn word(&mut self) -> Result<Value, Fault> {
         let start = self.at;
         self.skip_while(|next| next.is_alphanumeric() || next == '_');
         let text = match self.text.get(start..self.at).unwrap_or("") {
-            "null" => return Ok(Json::Null),
-            "true" => return Ok(Json::Bool(true)),
-            "false" => return Ok(Json::Bool(false)),
+            "null" => return Ok(Value::Null),
+            "true" => return Ok(Value::Bool(true)),
+            "false" => return Ok(Value::Bool(false)),
             "True" => "JSON writes `true`, not `True`",
             "False" => "JSON writes `false`, not `False`",
             "None" => "JSON writes `null`, not `None`",
@@ -252,84 +223,28 @@ impl Parser<'_> {
     }
 }
 
-impl Node {
-    /// The value without positions. Of a key that stands twice the last holds, as Python reads it.
-    pub fn to_value(&self) -> Value {
-        match &self.json {
-            Json::Null => Value::Null,
-            Json::Bool(flag) => Value::Bool(*flag),
-            Json::Number(number) => Value::Number(number.clone()),
-            Json::Text(text) => Value::String(text.clone()),
-            Json::List(items) => items.iter().map(Self::to_value).collect(),
-            Json::Object(members) => Value::Object(
-                members
-                    .iter()
-                    .map(|member| (member.key.clone(), member.node.to_value()))
-                    .collect(),
-            ),
-        }
-    }
-
-    /// A tree that stands at one place as a whole.
-    pub fn from_value(value: Value, at: usize) -> Self {
-        let json = match value {
-            Value::Null => Json::Null,
-            Value::Bool(flag) => Json::Bool(flag),
-            Value::Number(number) => Json::Number(number),
-            Value::String(text) => Json::Text(text),
-            Value::Array(items) => Json::List(
-                items
-                    .into_iter()
-                    .map(|item| Self::from_value(item, at))
-                    .collect(),
-            ),
-            Value::Object(members) => Json::Object(
-                members
-                    .into_iter()
-                    .map(|(key, value)| Member {
-                        key,
-                        key_at: at,
-                        node: Self::from_value(value, at),
-                    })
-                    .collect(),
-            ),
-        };
-        Self { at, json }
-    }
-
-    /// How deep lists and objects are nested.
-    pub fn depth(&self) -> usize {
-        match &self.json {
-            Json::List(items) => 1 + items.iter().map(Self::depth).max().unwrap_or(0),
-            Json::Object(members) => {
-                1 + members
-                    .iter()
-                    .map(|member| member.node.depth())
-                    .max()
-                    .unwrap_or(0)
-            }
-            _ => 0,
-        }
-    }
-
-    pub const fn kind(&self) -> &'static str {
-        match &self.json {
-            Json::Null => "null",
-            Json::Bool(_) => "true or false",
-            Json::Number(_) => "a number",
-            Json::Text(_) => "a text",
-            Json::List(_) => "a list",
-            Json::Object(_) => "an object",
-        }
-    }
-}
-
 #[cfg(test)]
 pub(super) mod tests {
     use proptest::prelude::*;
     use serde_json::Value;
 
-    use super::parse;
+    use std::path::PathBuf;
+    use std::sync::Arc;
+
+    use super::super::source::Source;
+    use super::super::tree::{At, Fault, Node};
+
+    pub(in super::super) fn anywhere() -> At {
+        At::whole(Arc::new(Source::new(
+            "f".into(),
+            PathBuf::new(),
+            String::new(),
+        )))
+    }
+
+    fn parse(text: &str) -> Result<Node, Fault> {
+        super::parse(text, &anywhere())
+    }
 
     #[test]
     fn slips_are_named_where_they_are() {

@@ -1,16 +1,17 @@
 //! What may stand in `ostia.toml`: every section and key as the code asks for it, with its default and meaning. The
 //! page docs/reference/config.md is made of this.
 
-use std::cell::RefCell;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::environment::Environment;
-use super::problem::{Place, Report};
-use super::raw;
-use super::section::Reading;
+use super::problem::Report;
+use super::reader::Reading;
 use super::sections;
 use super::source::Source;
+use super::toml_file;
+use super::tree::At;
 
 /// A section or key, recorded when it was asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,18 +40,11 @@ const NAMED_BY_SITES: &str = "[maintenance.source.CLUSTER]\nurl = \"https://stat
 pub fn setting_keys() -> Vec<SettingKey> {
     let report = Report::default();
     let environment = Environment::default();
-    let source = Source::new("".into(), PathBuf::new(), NAMED_BY_SITES.to_owned());
-    let (table, _) = raw::parse(&source, &report);
-    let reading = Reading {
-        environment: &environment,
-        folder: Path::new("").to_owned(),
-        file: Place::whole(""),
-        report: &report,
-        places: RefCell::default(),
-        files: RefCell::default(),
-        keys: RefCell::default(),
-    };
-    sections::read(&reading, table);
+    let source = Source::settings("".into(), PathBuf::new(), NAMED_BY_SITES.to_owned());
+    let source = Arc::new(source);
+    let (table, _) = toml_file::parse(&source, &report);
+    let reading = Reading::new(&environment, At::whole(source), PathBuf::new(), &report);
+    sections::read(&reading, &table);
     reading.keys.into_inner()
 }
 

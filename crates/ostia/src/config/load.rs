@@ -1,17 +1,20 @@
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::environment::Environment;
 use super::fixture::{self, Context};
 use super::problem::{Place, Problem, Reach, Report, Severity};
-use super::raw::{self, Table};
-use super::section::Reading;
+use super::reader::Reading;
 use super::sections;
-use super::settings::Settings;
 use super::source::{Source, Unread, folder_of};
+use super::toml_file;
+use super::tree::{At, Member};
+use crate::backend::Registry;
 use crate::catalog::Catalog;
 use crate::fleet::Fleet;
+use crate::settings::Settings;
 
 /// What there is to read.
 #[derive(Debug, Clone, Default)]
@@ -22,8 +25,10 @@ pub struct Sources {
     pub env_files: Vec<PathBuf>,
     /// The process's variables.
     pub environment: Environment,
-    /// Names of adapters registered from Rust.
-    pub registered_adapters: Vec<String>,
+    /// What the names of backends and their hooks stand for.
+    pub backends: Registry,
+    /// Names of cluster adapters registered from Rust.
+    pub registered_clusters: Vec<String>,
 }
 
 /// Everything that one reading of the files gave.
@@ -49,37 +54,29 @@ pub fn load(sources: &Sources, fleet: &Fleet) -> Loaded {
     let environment = sources.environment.with_files(&sources.env_files, &report);
     let path = config_path(sources, &environment);
     let (table, file, parsed) = read_file(path.as_deref(), &environment, &report);
+    let folder = folder_of(&file.source.path);
     // Of a file with a syntax error, what follows from the error would only hide it.
     let unheard = Report::default();
-    let reading = Reading {
-        environment: &environment,
-        folder: folder_of(path.as_deref().unwrap_or(Path::new(DEFAULT_PATH))),
-        file,
-        report: if parsed { &report } else { &unheard },
-        places: RefCell::default(),
-        files: RefCell::default(),
-        keys: RefCell::default(),
-    };
-    let settings = sections::read(&reading, table);
+    let heard = if parsed { &report } else { &unheard };
+    let reading = Reading::new(&environment, file, folder, heard);
+    let (settings, listed) = sections::read(&reading, &table);
     let settings_sound = parsed && !report.has_fatal();
     let context = Context {
         settings: &settings,
         reading: &reading,
-        environment: &environment,
-        registered: &sources.registered_adapters,
+        backends: &sources.backends,
+        clusters: &sources.registered_clusters,
         fleet,
         report: &report,
-        files: RefCell::default(),
         complete: Cell::new(true),
     };
     fixture::check_adapters(&context);
-    let read = fixture::read(&context);
+    let read = fixture::read(&listed, &context);
     let aliases = &settings.catalog.aliases;
     let match_slug = settings.catalog.match_slug;
     let catalog = Catalog::build(read.clusters, read.deployments, aliases, match_slug);
     let mut files = vec![path.unwrap_or_else(|| DEFAULT_PATH.into())];
     files.extend(sources.env_files.iter().cloned());
-    files.extend(context.files.into_inner());
     files.extend(reading.files.into_inner());
     files.sort_unstable();
     files.dedup();
@@ -127,23 +124,26 @@ fn read_file(
     path: Option<&Path>,
     environment: &Environment,
     report: &Report,
-) -> (Table, Place, bool) {
+) -> (Vec<Member>, At, bool) {
     let wanted = path.unwrap_or(Path::new(DEFAULT_PATH));
-    let file = Place::whole(&wanted.display().to_string());
-    let (mut table, parsed) = match Source::read(wanted, report) {
-        Ok(source) => raw::parse(&source, report),
-        Err(Unread::Missing) if path.is_some() => {
-            report.fatal(
-                file.clone(),
-                "does not exist, but --config or OSTIA_CONFIG names it",
-            );
-            (Table::new(), false)
-        }
-        Err(Unread::Missing) => (Table::new(), true),
-        Err(Unread::Reported) => (Table::new(), false),
-    };
-    raw::override_from(environment, &mut table, report);
-    (table, file, parsed)
+    let read = Source::read(wanted, report);
+    let found = read.is_ok();
+    let missing = matches!(read, Err(Unread::Missing));
+    let name = wanted.display().to_string();
+    let text = read.map_or_else(|_| String::new(), |source| source.text);
+    let source = Arc::new(Source::settings(
+        name.as_str().into(),
+        wanted.to_owned(),
+        text,
+    ));
+    let (mut table, parsed) = toml_file::parse(&source, report);
+    if missing && path.is_some() {
+        let text = "does not exist, but --config or OSTIA_CONFIG names it";
+        report.fatal(Place::whole(&name), text);
+    }
+    toml_file::override_from(environment, wanted, &mut table, report);
+    let sound = found || (missing && path.is_none());
+    (table, At::whole(source), parsed && sound)
 }
 
 /// Sorts by file, in the order in which files were first spoken of, and by place in it.

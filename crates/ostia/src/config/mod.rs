@@ -1,5 +1,5 @@
 //! In: the bytes of `ostia.toml`, of the two fixture files and the environment.
-//! Out: [`Settings`] and a [`crate::catalog::Catalog`], or every mistake with file, line and column.
+//! Out: [`crate::settings::Settings`] and a [`crate::catalog::Catalog`], or every mistake with file, line and column.
 //! Not here: sockets, databases, anything that changes after start.
 
 mod dotenv;
@@ -12,12 +12,12 @@ mod load;
 mod memory;
 mod problem;
 mod python;
-mod raw;
-mod section;
+mod reader;
 mod sections;
-mod settings;
 mod source;
 mod tls_files;
+mod toml_file;
+mod tree;
 mod units;
 mod words;
 
@@ -30,22 +30,7 @@ pub use import::{FirstVariable, ImportError, Imported, first_variables, import_f
 pub use keys::{SettingKey, setting_keys};
 pub use load::{Loaded, Sources, load};
 pub use problem::{Place, Problem, Reach, Severity};
-pub use settings::*;
-
-/// First path segments that are the gateway's own.
-pub(crate) const RESERVED_CLUSTERS: [&str; 11] = [
-    "v1",
-    "health",
-    "status",
-    "whoami",
-    "list-endpoints",
-    "docs",
-    "admin",
-    "api",
-    "data",
-    "metrics",
-    "resource_server",
-];
+pub use units::duration;
 
 #[cfg(test)]
 mod tests;

@@ -1,8 +1,8 @@
 //! Python literals as `repr` writes them: what FIRST's `config` columns hold. Nothing is evaluated.
 
-use serde_json::{Map, Number, Value};
+use serde_json::Number;
 
-use super::json::Fault;
+use super::tree::{At, Fault, Member, Node, Value};
 
 /// Deeper nesting than this is refused, so that hostile text cannot exhaust the stack.
 pub(super) const MAX_DEPTH: usize = 32;
@@ -10,8 +10,9 @@ pub(super) const MAX_DEPTH: usize = 32;
 pub(super) const MAX_BYTES: usize = 64 << 10;
 
 /// Reads a dict, list, tuple, text, number, `True`, `False` or `None`. Tuples become lists.
-pub(super) fn parse(text: &str) -> Result<Value, Fault> {
-    let mut parser = Parser { text, at: 0 };
+/// `base`: where the text stands.
+pub(super) fn parse(text: &str, base: &At) -> Result<Node, Fault> {
+    let mut parser = Parser { text, base, at: 0 };
     if text.len() > MAX_BYTES {
         return Err(parser.fault("longer than 64 KiB"));
     }
@@ -25,22 +26,25 @@ pub(super) fn parse(text: &str) -> Result<Value, Fault> {
 
 struct Parser<'a> {
     text: &'a str,
+    base: &'a At,
     at: usize,
 }
 
 impl Parser<'_> {
-    fn value(&mut self, depth: usize) -> Result<Value, Fault> {
+    fn value(&mut self, depth: usize) -> Result<Node, Fault> {
         self.skip_space();
-        match self.peek() {
+        let at = self.base.inside(self.at);
+        let value = match self.peek() {
             Some('{') => self.dict(self.deeper(depth)?),
             Some('[') => self.list(self.deeper(depth)?),
             Some('(') => self.tuple(self.deeper(depth)?),
-            Some('\'' | '"') => self.strings().map(Value::String),
+            Some('\'' | '"') => self.strings().map(Value::Text),
             Some('-' | '+' | '.' | '0'..='9') => self.number(),
             Some(next) if next.is_alphabetic() || next == '_' => self.word(),
             Some(_) => Err(self.fault("expected a value")),
             None => Err(self.fault("the text ends where a value is due")),
-        }
+        };
+        Ok(Node::new(at, value?))
     }
 
     fn deeper(&self, depth: usize) -> Result<usize, Fault> {
@@ -50,14 +54,18 @@ impl Parser<'_> {
     }
 
     fn dict(&mut self, depth: usize) -> Result<Value, Fault> {
-        let mut members = Map::new();
+        let mut members = Vec::new();
         self.at += 1;
         while !self.closes('}', !members.is_empty())? {
             self.skip_space();
             if !matches!(self.peek(), Some('\'' | '"' | 'u' | 'U')) {
                 return Err(self.fault("expected a key in quotes"));
             }
-            let Value::String(key) = self.value(depth)? else {
+            let Node {
+                at: key_at,
+                value: Value::Text(key),
+            } = self.value(depth)?
+            else {
                 return Err(self.fault("keys must be texts"));
             };
             self.skip_space();
@@ -65,10 +73,10 @@ impl Parser<'_> {
                 return Err(self.fault("expected `:` (sets are not read)"));
             }
             self.at += 1;
-            let value = self.value(depth)?;
-            members.insert(key, value);
+            let node = self.value(depth)?;
+            members.push(Member { key, key_at, node });
         }
-        Ok(Value::Object(members))
+        Ok(Value::Map(members))
     }
 
     fn list(&mut self, depth: usize) -> Result<Value, Fault> {
@@ -77,7 +85,7 @@ impl Parser<'_> {
         while !self.closes(']', !items.is_empty())? {
             items.push(self.value(depth)?);
         }
-        Ok(Value::Array(items))
+        Ok(Value::List(items))
     }
 
     /// `()`, `(a,)` and `(a, b)` are tuples; `(a)` is just `a`.
@@ -91,10 +99,10 @@ impl Parser<'_> {
             comma |= self.peek() == Some(',');
         }
         match items.pop() {
-            Some(only) if items.is_empty() && !comma => Ok(only),
+            Some(only) if items.is_empty() && !comma => Ok(only.value),
             last => {
                 items.extend(last);
-                Ok(Value::Array(items))
+                Ok(Value::List(items))
             }
         }
     }
@@ -238,7 +246,7 @@ impl Parser<'_> {
             "False" | "false" => Ok(Value::Bool(false)),
             "None" | "null" => Ok(Value::Null),
             "u" | "U" if matches!(self.peek(), Some('\'' | '"')) => {
-                self.strings().map(Value::String)
+                self.strings().map(Value::Text)
             }
             _ => Err(Fault {
                 at: start,
@@ -309,7 +317,12 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::super::json;
-    use super::parse;
+    use super::super::json::tests::anywhere;
+    use super::super::tree::Fault;
+
+    fn parse(text: &str) -> Result<Value, Fault> {
+        super::parse(text, &anywhere()).map(|node| node.to_value())
+    }
 
     #[test]
     fn what_python_writes() {

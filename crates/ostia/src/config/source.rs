@@ -9,6 +9,8 @@ pub(super) struct Source {
     pub name: Arc<str>,
     pub path: PathBuf,
     pub text: String,
+    /// `ostia.toml`, or a variable over it: `env:NAME` and `file:PATH` are followed, and a text may stand for a number.
+    pub is_settings: bool,
     marks: OnceLock<Vec<Mark>>,
 }
 
@@ -79,12 +81,21 @@ impl Source {
         Ok(Self::new(name, path, text))
     }
 
-    pub const fn new(name: Arc<str>, path: PathBuf, text: String) -> Self {
+    pub fn new(name: Arc<str>, path: PathBuf, text: String) -> Self {
         Self {
             name,
             path,
             text,
+            is_settings: false,
             marks: OnceLock::new(),
+        }
+    }
+
+    /// As [`Source::new`], for what stands in `ostia.toml` or over it.
+    pub fn settings(name: Arc<str>, path: PathBuf, text: String) -> Self {
+        Self {
+            is_settings: true,
+            ..Self::new(name, path, text)
         }
     }
 

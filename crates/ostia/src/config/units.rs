@@ -1,40 +1,33 @@
 use std::time::Duration;
 
-/// Reads `10s`, `250ms`, `1h30m`; a bare number is seconds.
-pub(super) fn duration(text: &str) -> Result<Duration, String> {
-    let fault = || format!("`{text}` is no duration: write `250ms`, `10s`, `5m`, `1h` or `1d`");
-    let mut rest = text.trim();
-    if rest.is_empty() {
-        return Err(fault());
-    }
-    let mut total = Duration::ZERO;
-    while !rest.is_empty() {
-        let (number, after) = leading_number(rest).ok_or_else(fault)?;
-        let end = after
-            .find(|next: char| !next.is_ascii_alphabetic())
-            .unwrap_or(after.len());
-        let (unit, after) = after.split_at(end);
-        let part = match unit {
-            "ms" => Duration::from_millis(number),
-            "s" => Duration::from_secs(number),
-            "" if after.is_empty() && total.is_zero() => Duration::from_secs(number),
-            "m" => times(number, 60).ok_or_else(fault)?,
-            "h" => times(number, 3_600).ok_or_else(fault)?,
-            "d" => times(number, 86_400).ok_or_else(fault)?,
-            _ => return Err(fault()),
-        };
-        total = total.checked_add(part).ok_or_else(fault)?;
-        rest = after.trim_start();
-    }
-    // Timers add durations to "now": a century keeps that from overflowing.
-    if total > Duration::from_secs(100 * 365 * 86_400) {
-        return Err(format!("`{text}` is longer than 100 years"));
-    }
-    Ok(total)
-}
+use jiff::SpanRelativeTo;
+use jiff::fmt::friendly::SpanParser;
 
-fn times(number: u64, seconds: u64) -> Option<Duration> {
-    number.checked_mul(seconds).map(Duration::from_secs)
+/// Timers add durations to "now": a century keeps that from overflowing.
+const LONGEST: Duration = Duration::from_secs(100 * 365 * 86_400);
+
+/// Reads `250ms`, `10s`, `1h30m`, `7d`, `2w`; a bare number is seconds. A day has 24 hours.
+///
+/// # Errors
+///
+/// It is no such text, or longer than 100 years.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    let text = text.trim();
+    let read = match text.parse().map(Duration::from_secs) {
+        Ok(seconds) => Some(seconds),
+        Err(_) => SpanParser::new()
+            .parse_span(text)
+            .and_then(|span| span.to_duration(SpanRelativeTo::days_are_24_hours()))
+            .and_then(Duration::try_from)
+            .ok(),
+    };
+    match read {
+        Some(duration) if duration <= LONGEST => Ok(duration),
+        Some(_) => Err(format!("`{text}` is longer than 100 years")),
+        None => Err(format!(
+            "`{text}` is no duration: write `250ms`, `10s`, `5m`, `1h` or `1d`"
+        )),
+    }
 }
 
 /// Reads a number of bytes: `33554432`, `32MiB`, `64KB`.
@@ -85,7 +78,10 @@ mod tests {
             ("1m", 60_000),
             ("1h30m", 5_400_000),
             ("1h 30m", 5_400_000),
+            ("1.5s", 1_500),
             ("2d", 172_800_000),
+            ("2w", 1_209_600_000),
+            ("36500d", 3_153_600_000_000),
         ] {
             assert_eq!(duration(text), Ok(Duration::from_millis(millis)), "{text}");
         }
@@ -93,9 +89,14 @@ mod tests {
             "",
             "s",
             "-1s",
-            "1.5s",
+            "-1",
+            "1s ago",
             "10 parsecs",
             "1m30",
+            "1mo",
+            "1y",
+            "3é",
+            "36501d",
             "99999999999999999999s",
             "99999999999999999d",
         ] {

@@ -56,3 +56,31 @@ pub fn write_site(demo: &Demo, folder: &Path) -> io::Result<PathBuf> {
     )?;
     Ok(config)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use ostia_core::SystemClock;
+
+    use super::*;
+    use crate::config::{Environment, Sources, load};
+    use crate::demo::Pace;
+    use crate::fleet::Fleet;
+
+    #[tokio::test]
+    async fn the_site_loads_without_a_word() {
+        let demo = Demo::start(Pace::NONE, Arc::new(SystemClock))
+            .await
+            .unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let sources = Sources {
+            config: Some(write_site(&demo, folder.path()).unwrap()),
+            environment: Environment::default(),
+            ..Sources::default()
+        };
+        let loaded = load(&sources, &Fleet::default());
+        assert!(loaded.problems.is_empty(), "{:?}", loaded.problems);
+        assert_eq!(loaded.catalog.deployments().len(), MODELS.len());
+    }
+}

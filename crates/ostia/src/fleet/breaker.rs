@@ -1,107 +1,159 @@
-use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
-/// So many failures in a row make an endpoint suspect.
-const SUSPECT_AFTER: u32 = 5;
-/// For so long after the last of them, in microseconds; then one request may find out.
-const REST: i64 = 10_000_000;
+use ostia_core::Clock;
 
-/// Whether an endpoint failed so often lately that others are asked before it. It never takes an endpoint out: the only
-/// one there is gets its requests all the same.
+/// So many failures in a row, and a rest begins.
+const FAILURES: u32 = 5;
+
+/// Whether something failed so often lately that it should be left alone for a while; then one call finds out how it is.
+/// Whoever asks decides what "alone" means: an endpoint is asked after its peers, an identity provider not at all.
 ///
-/// All times are Unix microseconds. Written from many tasks, read without a lock.
-#[derive(Debug, Default)]
+/// Written from many tasks, read without a lock.
 pub struct Breaker {
+    rest: Duration,
+    /// For how long the others wait for the call that finds out, if it does not end.
+    patience: Duration,
+    clock: Arc<dyn Clock>,
+    epoch: Instant,
     /// Failures since the last success.
     failures: AtomicU32,
-    /// Until when a suspect endpoint rests.
-    rests_until: AtomicI64,
+    /// Nanoseconds since `epoch`.
+    rests_until: AtomicU64,
 }
 
 impl Breaker {
-    pub fn is_suspect(&self, now: i64) -> bool {
-        self.failures.load(Ordering::Relaxed) >= SUSPECT_AFTER
-            && now < self.rests_until.load(Ordering::Relaxed)
-    }
-
-    /// A request is sent. The first one after the rest finds out how the endpoint is; it rests on for all others until that
-    /// is known.
-    pub fn sent(&self, now: i64) {
-        if self.failures.load(Ordering::Relaxed) >= SUSPECT_AFTER && !self.is_suspect(now) {
-            self.rest(now);
+    pub fn new(rest: Duration, patience: Duration, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            rest,
+            patience,
+            epoch: clock.now(),
+            clock,
+            failures: AtomicU32::new(0),
+            rests_until: AtomicU64::new(0),
         }
     }
 
-    /// The endpoint did its part.
+    /// Whether it rests. Changes nothing.
+    pub fn is_open(&self) -> bool {
+        self.has_failed() && self.after(Duration::ZERO) < self.rests_until.load(Ordering::Relaxed)
+    }
+
+    /// Whether a call may be made. Of those who ask after the rest the first one finds out; for the others it rests on
+    /// until that is known.
+    pub fn admit(&self) -> bool {
+        if !self.has_failed() {
+            return true;
+        }
+        let until = self.rests_until.load(Ordering::Relaxed);
+        if self.after(Duration::ZERO) < until {
+            return false;
+        }
+        let rests_on = self.after(self.patience);
+        self.rests_until
+            .compare_exchange(until, rests_on, Ordering::Relaxed, Ordering::Relaxed)
+            .is_ok()
+    }
+
     pub fn succeeded(&self) {
         self.failures.store(0, Ordering::Relaxed);
     }
 
-    /// A request failed on the endpoint's account.
-    pub fn failed(&self, now: i64) {
+    pub fn failed(&self) {
+        let until = self.after(self.rest);
+        self.rests_until.store(until, Ordering::Relaxed);
         // Beyond the threshold the number says nothing more, and it must not run over.
         let _ = self
             .failures
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |failures| {
-                (failures < SUSPECT_AFTER).then_some(failures + 1)
+                (failures < FAILURES).then_some(failures + 1)
             });
-        self.rest(now);
     }
 
-    fn rest(&self, now: i64) {
-        self.rests_until
-            .fetch_max(now.saturating_add(REST), Ordering::Relaxed);
+    fn has_failed(&self) -> bool {
+        self.failures.load(Ordering::Relaxed) >= FAILURES
+    }
+
+    fn after(&self, time: Duration) -> u64 {
+        let at = self.clock.now().saturating_duration_since(self.epoch) + time;
+        u64::try_from(at.as_nanos()).unwrap_or(u64::MAX)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Breaker, REST, SUSPECT_AFTER};
+    use super::*;
+    use ostia_core::ManualClock;
 
-    fn tripped(now: i64) -> Breaker {
-        let breaker = Breaker::default();
-        for _ in 0..SUSPECT_AFTER {
-            assert!(!breaker.is_suspect(now));
-            breaker.failed(now);
+    const REST: Duration = Duration::from_secs(1);
+    const PATIENCE: Duration = Duration::from_secs(7);
+    const MOMENT: Duration = Duration::from_nanos(1);
+
+    fn closed() -> (Arc<ManualClock>, Breaker) {
+        let clock = Arc::new(ManualClock::at(0));
+        let breaker = Breaker::new(REST, PATIENCE, Arc::clone(&clock) as _);
+        (clock, breaker)
+    }
+
+    fn open() -> (Arc<ManualClock>, Breaker) {
+        let (clock, breaker) = closed();
+        for _ in 0..FAILURES {
+            assert!(breaker.admit() && !breaker.is_open());
+            breaker.failed();
         }
-        assert!(breaker.is_suspect(now));
-        breaker
+        assert!(breaker.is_open() && !breaker.admit());
+        (clock, breaker)
     }
 
     #[test]
     fn failures_in_a_row_count_and_a_success_forgets_them() {
-        let breaker = Breaker::default();
+        let (_, breaker) = closed();
         for _ in 0..10 {
-            (1..SUSPECT_AFTER).for_each(|_| breaker.failed(7));
-            assert!(!breaker.is_suspect(7));
+            (1..FAILURES).for_each(|_| breaker.failed());
+            assert!(breaker.admit() && !breaker.is_open());
             breaker.succeeded();
         }
-        let breaker = tripped(7);
+        let (_, breaker) = open();
         breaker.succeeded();
-        assert!(!breaker.is_suspect(7));
+        assert!(breaker.admit() && !breaker.is_open());
     }
 
     #[test]
-    fn after_its_rest_one_request_finds_out() {
-        let breaker = tripped(0);
-        assert!(breaker.is_suspect(REST - 1));
-        breaker.sent(REST - 1);
-        assert!(
-            !breaker.is_suspect(REST),
-            "who is sent there anyway changes nothing"
-        );
-        breaker.sent(REST);
-        assert!(breaker.is_suspect(REST), "the others wait for the one");
-        breaker.failed(REST + 5);
-        assert!(breaker.is_suspect(2 * REST + 4));
-        breaker.sent(2 * REST + 5);
+    fn after_its_rest_one_call_finds_out() {
+        let (clock, breaker) = open();
+        clock.advance(REST - MOMENT);
+        assert!(!breaker.admit() && breaker.is_open());
+        clock.advance(MOMENT);
+        assert!(!breaker.is_open());
+        assert!(breaker.admit());
+        clock.advance(PATIENCE - MOMENT);
+        assert!(breaker.is_open() && !breaker.admit(), "the others wait");
+        breaker.failed();
+        clock.advance(REST - MOMENT);
+        assert!(breaker.is_open());
+        clock.advance(MOMENT);
+        assert!(breaker.admit() && breaker.is_open());
         breaker.succeeded();
-        assert!(!breaker.is_suspect(2 * REST + 5));
+        assert!(breaker.admit() && breaker.admit() && !breaker.is_open());
     }
 
     #[test]
-    fn who_finds_out_and_never_answers_does_not_block_the_next() {
-        let breaker = tripped(0);
-        breaker.sent(REST);
-        assert!(!breaker.is_suspect(2 * REST));
+    fn a_call_that_never_ends_does_not_block_the_next() {
+        let (clock, breaker) = open();
+        clock.advance(REST);
+        assert!(breaker.admit() && !breaker.admit());
+        clock.advance(PATIENCE);
+        assert!(breaker.admit() && !breaker.admit());
+    }
+
+    #[test]
+    fn a_step_of_the_wall_clock_neither_lengthens_nor_ends_a_rest() {
+        let (clock, breaker) = open();
+        clock.jump_wall(3_600_000_000);
+        assert!(breaker.is_open());
+        clock.jump_wall(-7_200_000_000);
+        clock.advance(REST);
+        assert!(breaker.admit());
     }
 }

@@ -1,11 +1,9 @@
-//! In: what `admit`, `account`, `cluster` and probes see of each endpoint, and `relay` of responses.
-//! Out: one [`EndpointState`] per endpoint identity, for `rank`, lists and metrics, and [`Responses`]; both survive a reload.
+//! In: what `admit`, `account`, `cluster` and probes see of each endpoint.
+//! Out: one [`EndpointState`] per endpoint identity, for `rank`, lists and metrics; it survives a reload.
 //! Not here: configuration, decisions.
 
 mod breaker;
-mod responses;
 mod state;
 
 pub use breaker::Breaker;
-pub use responses::Responses;
-pub use state::{EndpointState, Fleet, ModelState};
+pub use state::{EndpointState, Fleet, ModelState, Place};

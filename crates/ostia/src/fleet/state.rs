@@ -1,11 +1,12 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
 
-use ostia_core::{LedgerRow, Observer, Outcome};
+use ostia_core::{Clock, LedgerRow, Observer, Outcome, SystemClock};
 use parking_lot::Mutex;
 
-use super::Breaker;
+use super::breaker::Breaker;
 
 /// What a cluster says of a model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,7 +19,6 @@ pub enum ModelState {
 }
 
 /// How one endpoint is doing. All of it is counters: written from many tasks, read without a lock.
-#[derive(Debug)]
 pub struct EndpointState {
     slug: Arc<str>,
     in_flight: AtomicU32,
@@ -31,46 +31,66 @@ pub struct EndpointState {
     readiness: AtomicU8,
     draining: AtomicBool,
     breaker: Breaker,
-    counts: [AtomicU64; OUTCOMES.len()],
+    counts: [AtomicU64; Outcome::ALL.len()],
     prompt_tokens: AtomicU64,
     completion_tokens: AtomicU64,
     duration_ms: AtomicU64,
 }
 
-/// The order of [`EndpointState::outcomes`].
-const OUTCOMES: [Outcome; 6] = [
-    Outcome::Ok,
-    Outcome::ClientClosed,
-    Outcome::UpstreamError,
-    Outcome::UpstreamTimeout,
-    Outcome::Rejected,
-    Outcome::Interrupted,
-];
+/// One request's place on an endpoint. Given back on drop.
+pub struct Place(Arc<EndpointState>);
+
+/// For how long an endpoint that failed again and again stands behind its peers, and for how long they wait for the
+/// request that finds out how it is.
+const REST: Duration = Duration::from_secs(10);
 
 /// All endpoint states by slug.
-#[derive(Debug, Default)]
 pub struct Fleet {
+    clock: Arc<dyn Clock>,
     states: Mutex<HashMap<Arc<str>, Arc<EndpointState>>>,
 }
 
+impl Default for Fleet {
+    fn default() -> Self {
+        Self::new(Arc::new(SystemClock))
+    }
+}
+
 impl Fleet {
+    pub fn new(clock: Arc<dyn Clock>) -> Self {
+        Self {
+            clock,
+            states: Mutex::default(),
+        }
+    }
+
     /// The state of an endpoint, made on first use and the same ever after.
     pub fn endpoint(&self, slug: &Arc<str>) -> Arc<EndpointState> {
         let mut states = self.states.lock();
-        let state = states
-            .entry(Arc::clone(slug))
-            .or_insert_with(|| Arc::new(EndpointState::new(Arc::clone(slug))));
+        let state = states.entry(Arc::clone(slug)).or_insert_with(|| {
+            Arc::new(EndpointState::new(
+                Arc::clone(slug),
+                Arc::clone(&self.clock),
+            ))
+        });
         Arc::clone(state)
     }
 
-    /// Every endpoint that was ever served, in no order.
+    /// Forgets endpoints that no catalog and no request holds any more.
+    pub fn shrink(&self) {
+        self.states
+            .lock()
+            .retain(|_, state| Arc::strong_count(state) > 1);
+    }
+
+    /// Every endpoint that is served, or was when a request that still runs began; in no order.
     pub fn all(&self) -> Vec<Arc<EndpointState>> {
         self.states.lock().values().cloned().collect()
     }
 }
 
 impl EndpointState {
-    fn new(slug: Arc<str>) -> Self {
+    fn new(slug: Arc<str>, clock: Arc<dyn Clock>) -> Self {
         Self {
             slug,
             in_flight: AtomicU32::new(0),
@@ -79,7 +99,7 @@ impl EndpointState {
             unlisted: AtomicBool::new(false),
             readiness: AtomicU8::new(ModelState::Unknown as u8),
             draining: AtomicBool::new(false),
-            breaker: Breaker::default(),
+            breaker: Breaker::new(REST, REST, clock),
             counts: Default::default(),
             prompt_tokens: AtomicU64::new(0),
             completion_tokens: AtomicU64::new(0),
@@ -91,15 +111,30 @@ impl EndpointState {
         &self.slug
     }
 
-    /// A lease on the endpoint begins. `now`: Unix microseconds.
-    pub fn begin(&self, now: i64) {
-        self.in_flight.fetch_add(1, Ordering::Relaxed);
-        self.breaker.sent(now);
+    /// Takes one of `most` places, 0 for any number of them. The one count of what runs on the endpoint.
+    pub fn take_place(self: &Arc<Self>, most: u32) -> Option<Place> {
+        let taken = self
+            .in_flight
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |taken| {
+                (most == 0 || taken < most).then_some(taken + 1)
+            });
+        taken.is_ok().then(|| Place(Arc::clone(self)))
     }
 
-    /// A lease on the endpoint ends.
-    pub fn end(&self) {
-        self.in_flight.fetch_sub(1, Ordering::Relaxed);
+    /// A request is sent to it.
+    pub fn sent(&self) {
+        // Others that were asked before it failed too, so it is asked even while it rests.
+        self.breaker.admit();
+    }
+
+    /// A request failed there and moved on.
+    pub fn failed(&self) {
+        self.breaker.failed();
+    }
+
+    /// Whether it failed so often lately that others are asked before it.
+    pub fn is_suspect(&self) -> bool {
+        self.breaker.is_open()
     }
 
     pub fn in_flight(&self) -> u32 {
@@ -153,16 +188,12 @@ impl EndpointState {
         self.draining.store(draining, Ordering::Relaxed);
     }
 
-    pub fn breaker(&self) -> &Breaker {
-        &self.breaker
-    }
-
     /// Closed requests by outcome.
     pub fn outcomes(&self) -> impl Iterator<Item = (Outcome, u64)> {
-        OUTCOMES
-            .into_iter()
+        Outcome::ALL
+            .iter()
             .zip(&self.counts)
-            .map(|(outcome, count)| (outcome, count.load(Ordering::Relaxed)))
+            .map(|(&outcome, count)| (outcome, count.load(Ordering::Relaxed)))
     }
 
     /// (prompt, completion) tokens of closed requests.
@@ -179,22 +210,36 @@ impl EndpointState {
     }
 }
 
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl std::fmt::Debug for EndpointState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("EndpointState")
+            .field("slug", &self.slug)
+            .field("in_flight", &self.in_flight)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Observer for EndpointState {
     fn closed(&self, row: &LedgerRow<'_>) {
-        let at = OUTCOMES.iter().position(|outcome| *outcome == row.outcome);
-        if let Some(count) = at.and_then(|at| self.counts.get(at)) {
+        if let Some(count) = self.counts.get(row.outcome as usize) {
             count.fetch_add(1, Ordering::Relaxed);
         }
         self.prompt_tokens
-            .fetch_add(row.usage.prompt_tokens, Ordering::Relaxed);
+            .fetch_add(row.prompt_tokens, Ordering::Relaxed);
         self.completion_tokens
-            .fetch_add(row.usage.completion_tokens, Ordering::Relaxed);
+            .fetch_add(row.completion_tokens, Ordering::Relaxed);
         self.duration_ms
             .fetch_add(row.duration_ms, Ordering::Relaxed);
         match row.outcome {
             Outcome::Ok => self.breaker.succeeded(),
             Outcome::UpstreamError | Outcome::UpstreamTimeout if is_own_fault(row) => {
-                self.breaker.failed(row.finished_at);
+                self.failed();
             }
             _ => {}
         }

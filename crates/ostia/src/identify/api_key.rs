@@ -124,6 +124,7 @@ fn identity_of(key: ApiKey) -> Identity {
         domain,
         groups: key.groups,
         key_id: Some(key.id),
+        project: key.project,
         admin: key.admin,
     }
 }

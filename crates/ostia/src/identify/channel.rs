@@ -7,13 +7,17 @@ use ostia_core::Clock;
 use serde_json::Value;
 use tokio::sync::Semaphore;
 
-use super::breaker::Breaker;
 use super::{SignInError, Web, WebAnswer, WebFault, WebRequest};
+use crate::fleet::Breaker;
 
 /// Calls to one provider at a time: a flood of strangers must not take every socket.
 const CONCURRENT: usize = 32;
 /// How long a call waits for one of those places.
 const QUEUE: Duration = Duration::from_millis(1_500);
+/// How long a provider that fails again and again is not called. Short: the first caller after a recovery should come in.
+const REST: Duration = Duration::from_millis(500);
+/// For the one call that finds out; longer than it and its retry can take.
+const PATIENCE: Duration = Duration::from_secs(15);
 
 /// The way to one identity provider: a bulkhead, a breaker, one retry, JSON.
 pub(super) struct Channel {
@@ -37,7 +41,7 @@ impl Channel {
             web,
             provider,
             places: Semaphore::new(CONCURRENT),
-            breaker: Breaker::new(clock),
+            breaker: Breaker::new(REST, PATIENCE, clock),
             failures: AtomicU64::new(0),
         }
     }
@@ -46,27 +50,27 @@ impl Channel {
     /// 5xx, a 200 that is no JSON. 4xx are answers.
     pub(super) async fn ask(&self, request: WebRequest) -> Result<Said, SignInError> {
         // Those who would wait in vain are told at once.
-        if self.breaker.is_shut() {
+        if self.breaker.is_open() {
             return Err(SignInError::IdentityUnavailable);
         }
         let place = tokio::time::timeout(QUEUE, self.places.acquire()).await;
         let Ok(Ok(_place)) = place else {
             return Err(SignInError::IdentityUnavailable);
         };
-        let Some(attempt) = self.breaker.admit() else {
+        if !self.breaker.admit() {
             return Err(SignInError::IdentityUnavailable);
-        };
+        }
         let mut said = self.call(request.clone()).await;
         if matches!(&said, Err(fault) if fault.worth_a_retry()) {
             said = self.call(request).await;
         }
         match said {
             Ok(said) => {
-                attempt.succeeded();
+                self.breaker.succeeded();
                 Ok(said)
             }
             Err(fault) => {
-                attempt.failed();
+                self.breaker.failed();
                 self.log(&fault);
                 Err(SignInError::IdentityUnavailable)
             }

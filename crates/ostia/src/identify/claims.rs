@@ -62,6 +62,7 @@ impl ClaimMap {
             domain,
             groups: self.groups(claims),
             key_id: None,
+            project: Arc::default(),
             admin: false,
         })
     }

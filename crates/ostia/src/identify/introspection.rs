@@ -9,10 +9,9 @@ use serde_json::Value;
 
 use super::channel::Channel;
 use super::claims::{ClaimMap, Lifetime, is_for};
-use super::web::form_encode;
 use super::{Authenticator, SignInError, Verified, Web, WebRequest, is_token, jwt};
 use crate::catalog::{HttpUrl, UrlFault};
-use crate::config;
+use crate::settings;
 
 /// How long an answer is believed.
 const FRESH: Duration = Duration::from_secs(60);
@@ -32,13 +31,15 @@ pub struct Introspection {
 
 impl Introspection {
     pub fn new(
-        settings: &config::Introspection,
+        settings: &settings::Introspection,
         web: Arc<dyn Web>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, UrlFault> {
         // RFC 6749 section 2.3.1: both are form-encoded before they are joined.
-        let id = form_encode(&settings.client_id);
-        let secret = form_encode(settings.client_secret.expose());
+        let encode =
+            |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
+        let id = encode(&settings.client_id);
+        let secret = encode(settings.client_secret.expose());
         Ok(Self {
             channel: Channel::new("introspection", web, Arc::clone(&clock)),
             url: HttpUrl::parse(&settings.url)?,

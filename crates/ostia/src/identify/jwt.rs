@@ -1,100 +1,51 @@
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use ring::signature::{self, RsaPublicKeyComponents, UnparsedPublicKey};
+use std::sync::Once;
+
+use jsonwebtoken::crypto::{CryptoProvider, JwtVerifier, KeyUtils};
+use jsonwebtoken::dangerous::insecure_decode_claims;
+use jsonwebtoken::errors::ErrorKind;
+use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyOperations, PublicKeyUse};
+use jsonwebtoken::signature::{Error, Verifier};
+use jsonwebtoken::{
+    Algorithm, AlgorithmFamily, DecodingKey, DecodingKeyKind, Header, Validation, decode,
+    decode_header,
+};
+use ring::signature::{self, RsaPublicKeyComponents, UnparsedPublicKey, VerificationAlgorithm};
+use serde::Deserialize as _;
 use serde_json::Value;
-
-/// Signature algorithms (RFC 7518 section 3.1, RFC 8037). All need a public key: nobody can confuse one with a secret, and
-/// `none` is not there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Algorithm {
-    Rs256,
-    Rs384,
-    Rs512,
-    Ps256,
-    Es256,
-    Es384,
-    EdDsa,
-}
-
-const NAMES: [(&str, Algorithm); 7] = [
-    ("RS256", Algorithm::Rs256),
-    ("RS384", Algorithm::Rs384),
-    ("RS512", Algorithm::Rs512),
-    ("PS256", Algorithm::Ps256),
-    ("ES256", Algorithm::Es256),
-    ("ES384", Algorithm::Es384),
-    ("EdDSA", Algorithm::EdDsa),
-];
-
-const RSA: &[Algorithm] = &[
-    Algorithm::Rs256,
-    Algorithm::Rs384,
-    Algorithm::Rs512,
-    Algorithm::Ps256,
-];
 
 /// Keys that are looked at in a set; more are no set but an attack.
 const MOST_KEYS: usize = 100;
 
-/// A token taken apart. Nothing in it is believed before [`Key::signed`] says so.
+/// A token and what it says of its signature. Its claims come out of [`Key::open`] only.
 pub(super) struct Jwt<'a> {
-    pub(super) algorithm: Algorithm,
-    pub(super) kid: Option<String>,
-    pub(super) claims: Value,
-    signed: &'a str,
-    signature: Vec<u8>,
+    token: &'a str,
+    header: Header,
 }
 
-/// A public key of the issuer, and what it may be used for.
+/// A public key of the issuer, and what it may be used for. Secrets are none of these: nobody can confuse one with a
+/// public key, and `none` is no algorithm.
 pub(super) struct Key {
     kid: Option<String>,
     algorithms: Vec<Algorithm>,
-    material: Material,
-}
-
-enum Material {
-    Rsa {
-        n: Vec<u8>,
-        e: Vec<u8>,
-    },
-    /// A curve's point, or an Ed25519 key.
-    Point(Vec<u8>),
+    material: DecodingKey,
 }
 
 /// What a token says of its issuer; unproven, good for choosing who is to prove it.
 pub(super) fn issuer_of(token: &str) -> Option<String> {
-    let [_, claims, _] = parts(token)?;
-    let claims: Value = serde_json::from_slice(&decode(claims)?).ok()?;
+    let claims: Value = insecure_decode_claims(token).ok()?;
     claims.get("iss")?.as_str().map(str::to_owned)
 }
 
 impl<'a> Jwt<'a> {
-    /// Reads a compact JWS (RFC 7515 section 7.1) that claims to be an access token. What RFC 8725 warns of is refused here:
-    /// unknown algorithms, keys or key addresses within the token, extensions nobody understands, tokens of another kind.
+    /// Reads the head of a compact JWS (RFC 7515 section 7.1) that claims to be an access token. What RFC 8725 warns of is
+    /// refused here: unknown algorithms, keys or key addresses within the token, extensions nobody understands, tokens of
+    /// another kind.
     pub(super) fn parse(token: &'a str) -> Option<Self> {
-        let [header, claims, sealed] = parts(token)?;
-        let signed = &token[..header.len() + 1 + claims.len()];
-        let header: Value = serde_json::from_slice(&decode(header)?).ok()?;
-        let header = header.as_object()?;
-        let brings_a_key = ["jwk", "jku", "x5u"]
-            .iter()
-            .any(|name| header.contains_key(*name));
-        if brings_a_key || header.contains_key("crit") || !is_access_type(header.get("typ")) {
-            return None;
-        }
-        let kid = match header.get("kid") {
-            None => None,
-            Some(kid) => Some(kid.as_str().filter(|kid| kid.len() <= 256)?.to_owned()),
-        };
-        let claims: Value = serde_json::from_slice(&decode(claims)?).ok()?;
-        (claims.is_object() && !is_id_token(&claims)).then_some(())?;
-        Some(Self {
-            algorithm: algorithm(header.get("alg")?.as_str()?)?,
-            kid,
-            claims,
-            signed,
-            signature: decode(sealed)?,
-        })
+        let header = decode_header(token).ok()?;
+        let brings_a_key = header.jwk.is_some() || header.jku.is_some() || header.x5u.is_some();
+        let kid_is_short = header.kid.as_ref().is_none_or(|kid| kid.len() <= 256);
+        let sound = !brings_a_key && kid_is_short && header.crit.is_none();
+        (sound && is_access_type(header.typ.as_deref())).then_some(Self { token, header })
     }
 }
 
@@ -111,114 +62,119 @@ impl Key {
 
     /// The one key that a token means: by `kid`, or without one the only key for its algorithm.
     pub(super) fn choose<'k>(keys: &'k [Self], jwt: &Jwt<'_>) -> Option<&'k Self> {
-        let mut fitting = keys.iter().filter(|key| {
-            key.algorithms.contains(&jwt.algorithm) && (jwt.kid.is_none() || key.kid == jwt.kid)
-        });
+        let Header { alg, kid, .. } = &jwt.header;
+        let mut fitting = keys
+            .iter()
+            .filter(|key| key.algorithms.contains(alg) && (kid.is_none() || key.kid == *kid));
         match (fitting.next(), fitting.next()) {
             (Some(key), None) => Some(key),
             _ => None,
         }
     }
 
-    /// Whether this key made the token's signature.
-    pub(super) fn signed(&self, jwt: &Jwt<'_>) -> bool {
-        if !self.algorithms.contains(&jwt.algorithm) {
-            return false;
-        }
-        let (message, sealed) = (jwt.signed.as_bytes(), &jwt.signature);
-        let verified = match &self.material {
-            Material::Rsa { n, e } => {
-                let parameters = match jwt.algorithm {
-                    Algorithm::Rs256 => &signature::RSA_PKCS1_2048_8192_SHA256,
-                    Algorithm::Rs384 => &signature::RSA_PKCS1_2048_8192_SHA384,
-                    Algorithm::Rs512 => &signature::RSA_PKCS1_2048_8192_SHA512,
-                    Algorithm::Ps256 => &signature::RSA_PSS_2048_8192_SHA256,
-                    _ => return false,
-                };
-                RsaPublicKeyComponents { n, e }.verify(parameters, message, sealed)
-            }
-            Material::Point(point) => {
-                let kind: &dyn signature::VerificationAlgorithm = match jwt.algorithm {
-                    Algorithm::Es256 => &signature::ECDSA_P256_SHA256_FIXED,
-                    Algorithm::Es384 => &signature::ECDSA_P384_SHA384_FIXED,
-                    Algorithm::EdDsa => &signature::ED25519,
-                    _ => return false,
-                };
-                UnparsedPublicKey::new(kind, point).verify(message, sealed)
-            }
-        };
-        verified.is_ok()
+    /// The token's claims, if this key signed them and they are an access token's. When it holds and for whom is judged by
+    /// who asks: the crate reads the system's clock, and takes a list for `iss`.
+    pub(super) fn open(&self, jwt: &Jwt<'_>) -> Option<Value> {
+        let mut rules = Validation::new(jwt.header.alg);
+        rules.algorithms.clone_from(&self.algorithms);
+        rules.required_spec_claims.clear();
+        rules.validate_exp = false;
+        rules.validate_aud = false;
+        install_ring();
+        let claims: Value = decode(jwt.token, &self.material, &rules).ok()?.claims;
+        (claims.is_object() && !is_id_token(&claims)).then_some(claims)
     }
 
     fn read(jwk: &Value) -> Option<Self> {
-        let word = |name: &str| jwk.get(name).and_then(Value::as_str);
-        let number = |name: &str| {
-            word(name)
-                .and_then(decode)
-                .filter(|bytes| !bytes.is_empty())
+        let jwk = Jwk::deserialize(jwk).ok()?;
+        let may_verify = match (&jwk.common.public_key_use, &jwk.common.key_operations) {
+            (Some(purpose), _) if *purpose != PublicKeyUse::Signature => false,
+            (_, Some(uses)) => uses.contains(&KeyOperations::Verify),
+            _ => true,
         };
-        if word("use").is_some_and(|purpose| purpose != "sig") || !may_verify(jwk) {
-            return None;
-        }
-        let (allowed, material): (&[Algorithm], _) = match (word("kty")?, word("crv")) {
-            ("RSA", _) => (
-                RSA,
-                Material::Rsa {
-                    n: number("n")?,
-                    e: number("e")?,
-                },
-            ),
-            ("EC", Some("P-256")) => (&[Algorithm::Es256], point(number("x")?, number("y")?, 32)?),
-            ("EC", Some("P-384")) => (&[Algorithm::Es384], point(number("x")?, number("y")?, 48)?),
-            ("OKP", Some("Ed25519")) => (&[Algorithm::EdDsa], Material::Point(number("x")?)),
+        let allowed = match &jwk.algorithm {
+            _ if !may_verify => return None,
+            AlgorithmParameters::RSA(_) => AlgorithmFamily::Rsa.algorithms(),
+            AlgorithmParameters::EllipticCurve(key) => match key.curve {
+                EllipticCurve::P256 => &[Algorithm::ES256],
+                EllipticCurve::P384 => &[Algorithm::ES384],
+                _ => return None,
+            },
+            AlgorithmParameters::OctetKeyPair(_) => AlgorithmFamily::Ed.algorithms(),
             _ => return None,
         };
-        let algorithms = match word("alg") {
+        let algorithms = match jwk.common.key_algorithm {
             None => allowed.to_vec(),
-            Some(name) => vec![algorithm(name).filter(|one| allowed.contains(one))?],
+            Some(name) => vec![Algorithm::try_from(name).ok()?],
         };
-        Some(Self {
-            kid: word("kid").map(str::to_owned),
+        let fitting = algorithms.iter().all(|one| allowed.contains(one));
+        fitting.then_some(Self {
             algorithms,
-            material,
+            material: DecodingKey::from_jwk(&jwk).ok()?,
+            kid: jwk.common.key_id,
         })
     }
 }
 
-fn may_verify(jwk: &Value) -> bool {
-    match jwk.get("key_ops").and_then(Value::as_array) {
-        Some(uses) => uses.iter().any(|one| one.as_str() == Some("verify")),
-        None => true,
+/// The crate asks one provider in the whole process. If a site has installed one, it serves as well.
+fn install_ring() {
+    static RING: CryptoProvider = CryptoProvider {
+        signer_factory: |_, _| Err(ErrorKind::UnsupportedAlgorithm.into()),
+        verifier_factory: |algorithm, key| {
+            let (algorithm, key) = (*algorithm, key.clone());
+            Ok(Box::new(Ring { algorithm, key }))
+        },
+        key_utils: KeyUtils::new_unimplemented(),
+    };
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let _ = RING.install_default();
+    });
+}
+
+struct Ring {
+    algorithm: Algorithm,
+    key: DecodingKey,
+}
+
+impl JwtVerifier for Ring {
+    fn algorithm(&self) -> Algorithm {
+        self.algorithm
     }
 }
 
-/// An uncompressed point (SEC 1 section 2.3.3).
-fn point(x: Vec<u8>, y: Vec<u8>, size: usize) -> Option<Material> {
-    (x.len() == size && y.len() == size).then(|| Material::Point([vec![4], x, y].concat()))
-}
-
-fn parts(token: &str) -> Option<[&str; 3]> {
-    let mut parts = token.split('.');
-    let three = [parts.next()?, parts.next()?, parts.next()?];
-    parts.next().is_none().then_some(three)
-}
-
-fn decode(part: &str) -> Option<Vec<u8>> {
-    URL_SAFE_NO_PAD.decode(part).ok()
-}
-
-fn algorithm(name: &str) -> Option<Algorithm> {
-    NAMES
-        .iter()
-        .find_map(|(known, algorithm)| (*known == name).then_some(*algorithm))
+impl Verifier<Vec<u8>> for Ring {
+    fn verify(&self, message: &[u8], sealed: &Vec<u8>) -> Result<(), Error> {
+        let verified = match self.key.kind() {
+            DecodingKeyKind::RsaModulusExponent { n, e } => {
+                let parameters = match self.algorithm {
+                    Algorithm::RS256 => &signature::RSA_PKCS1_2048_8192_SHA256,
+                    Algorithm::RS384 => &signature::RSA_PKCS1_2048_8192_SHA384,
+                    Algorithm::RS512 => &signature::RSA_PKCS1_2048_8192_SHA512,
+                    Algorithm::PS256 => &signature::RSA_PSS_2048_8192_SHA256,
+                    Algorithm::PS384 => &signature::RSA_PSS_2048_8192_SHA384,
+                    Algorithm::PS512 => &signature::RSA_PSS_2048_8192_SHA512,
+                    _ => return Err(Error::new()),
+                };
+                RsaPublicKeyComponents { n, e }.verify(parameters, message, sealed)
+            }
+            DecodingKeyKind::SecretOrDer(point) => {
+                let kind: &dyn VerificationAlgorithm = match self.algorithm {
+                    Algorithm::ES256 => &signature::ECDSA_P256_SHA256_FIXED,
+                    Algorithm::ES384 => &signature::ECDSA_P384_SHA384_FIXED,
+                    Algorithm::EdDSA => &signature::ED25519,
+                    _ => return Err(Error::new()),
+                };
+                UnparsedPublicKey::new(kind, point).verify(message, sealed)
+            }
+        };
+        verified.map_err(|_| Error::new())
+    }
 }
 
 /// RFC 9068 section 2.1; many issuers still say `JWT`, or nothing.
-fn is_access_type(kind: Option<&Value>) -> bool {
+fn is_access_type(kind: Option<&str>) -> bool {
     let Some(kind) = kind else { return true };
-    let Some(kind) = kind.as_str() else {
-        return false;
-    };
     let kind = kind.to_ascii_lowercase();
     let kind = kind.strip_prefix("application/").unwrap_or(&kind);
     matches!(kind, "jwt" | "at+jwt")

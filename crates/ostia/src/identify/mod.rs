@@ -7,7 +7,6 @@
 
 mod api_key;
 mod audit;
-mod breaker;
 mod cache;
 mod channel;
 mod claims;
@@ -35,7 +34,7 @@ pub use open::Open;
 pub use peers::Sender;
 pub use principal::Principal;
 pub use sign_in::{Authenticator, Identify, SignInError, Verified};
-pub use web::{Web, WebAnswer, WebFault, WebRequest, form_encode};
+pub use web::{Web, WebAnswer, WebFault, WebRequest};
 
 /// Whether a text can be a bearer token at all (`b64token`, RFC 6750 section 2.1). Nothing else is sent to a provider.
 fn is_token(text: &str) -> bool {

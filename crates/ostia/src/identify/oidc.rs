@@ -12,7 +12,7 @@ use super::jwt::{Jwt, Key, issuer_of};
 use super::web::below;
 use super::{Authenticator, SignInError, Verified, Web, WebRequest};
 use crate::catalog::{HttpUrl, Scheme, UrlFault};
-use crate::config;
+use crate::settings;
 
 /// How long an answer is believed.
 const FRESH: Duration = Duration::from_secs(60);
@@ -49,7 +49,7 @@ struct Reading {
 
 impl Oidc {
     pub fn new(
-        settings: &config::Oidc,
+        settings: &settings::Oidc,
         web: Arc<dyn Web>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, UrlFault> {
@@ -70,11 +70,11 @@ impl Oidc {
     async fn check(&self, token: &str) -> Result<Verified, SignInError> {
         let jwt = Jwt::parse(token).ok_or(SignInError::InvalidKey)?;
         let set = self.keys_for(&jwt).await?;
-        let signed = Key::choose(&set.keys, &jwt).is_some_and(|key| key.signed(&jwt));
-        if !signed {
-            return Err(SignInError::InvalidKey);
-        }
-        self.judge(&jwt.claims)
+        let key = Key::choose(&set.keys, &jwt);
+        let claims = key
+            .and_then(|key| key.open(&jwt))
+            .ok_or(SignInError::InvalidKey)?;
+        self.judge(&claims)
     }
 
     fn judge(&self, claims: &Value) -> Result<Verified, SignInError> {

@@ -9,6 +9,8 @@ use parking_lot::Mutex;
 use quick_cache::sync::Cache as QuickCache;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::listen::Inbound;
+
 /// Bad credentials one peer may try in a window before it has to wait.
 const GUESSES: u32 = 30;
 const PLACES: usize = GUESSES as usize;
@@ -23,6 +25,15 @@ pub struct Sender {
     pub peer_ip: IpAddr,
     /// The right-most hop that is no trusted proxy.
     pub origin_ip: IpAddr,
+}
+
+impl Sender {
+    pub fn of(inbound: &Inbound) -> Self {
+        Self {
+            peer_ip: inbound.peer_ip,
+            origin_ip: inbound.origin_ip,
+        }
+    }
 }
 
 /// Slows down whoever guesses. It stands between a credential nobody has met and the provider, so callers whose credential

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use ostia_core::{Clock, RequestId};
 use rustix::io::Errno;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy, sink};
@@ -17,8 +18,8 @@ use super::connection::{Shared, serve_connection};
 use super::drain::Stage;
 use super::transport::Plain;
 use super::{Drain, Handler, Options};
-use crate::config::ListenAddress;
 use crate::runtime;
+use crate::settings::ListenAddress;
 
 /// Connections over the cap that are told so at one time.
 const MAX_REFUSALS: usize = 64;
@@ -121,17 +122,22 @@ impl Drop for Unlink {
 }
 
 /// Accepts and serves connections until `drain` begins, then returns when all of them have ended: by themselves, or
-/// [`Options::give_up_grace`] after [`Drain::give_up`]. What is in the backlog when `drain` begins is still served.
+/// [`Options::give_up_grace`] after [`Drain::give_up`]. Other options hold for connections that come after. What is in the backlog when `drain` begins is still served.
 pub async fn serve<H: Handler>(
     listener: Listener,
-    options: Options,
+    options: Arc<ArcSwap<Options>>,
     handler: Arc<H>,
     drain: Drain,
     clock: Arc<dyn Clock>,
 ) {
-    let connections = Arc::clone(&options.connections);
-    let shared = Arc::new(Shared::new(handler, options, drain.clone(), clock));
-    let mut doorman = Doorman::new(listener, shared);
+    let connections = Arc::clone(&options.load().connections);
+    let shared = Arc::new(Shared::new(
+        handler,
+        options.load_full(),
+        drain.clone(),
+        clock,
+    ));
+    let mut doorman = Doorman::new(listener, options, shared);
     let mut stage = drain.watch();
     loop {
         tokio::select! {
@@ -148,6 +154,7 @@ pub async fn serve<H: Handler>(
 
 struct Doorman<H> {
     listener: Listener,
+    options: Arc<ArcSwap<Options>>,
     shared: Arc<Shared<H>>,
     reserve: Vec<File>,
     pause: Duration,
@@ -155,9 +162,10 @@ struct Doorman<H> {
 }
 
 impl<H: Handler> Doorman<H> {
-    fn new(listener: Listener, shared: Arc<Shared<H>>) -> Self {
+    fn new(listener: Listener, options: Arc<ArcSwap<Options>>, shared: Arc<Shared<H>>) -> Self {
         let mut doorman = Self {
             listener,
+            options,
             shared,
             reserve: Vec::with_capacity(RESERVED_DESCRIPTORS),
             pause: FIRST_PAUSE,
@@ -187,14 +195,17 @@ impl<H: Handler> Doorman<H> {
         }
     }
 
-    async fn empty_backlog(&self) {
+    async fn empty_backlog(&mut self) {
         while let Ok((socket, peer_ip)) = self.listener.accept().await {
             self.admit(socket, peer_ip);
         }
     }
 
-    fn admit(&self, socket: Plain, peer_ip: IpAddr) {
-        let options = &self.shared.options;
+    fn admit(&mut self, socket: Plain, peer_ip: IpAddr) {
+        let options = self.options.load_full();
+        if !Arc::ptr_eq(&options, &self.shared.options) {
+            self.shared = Arc::new(self.shared.with(Arc::clone(&options)));
+        }
         let Some(open) = options.connections.enter(options.max_connections) else {
             options.connections.refuse();
             self.refuse(socket);

@@ -11,6 +11,7 @@ use tokio::time::{Sleep, sleep};
 use super::http2::Flow;
 use super::traffic::Traffic;
 use super::{BodyBroken, Wire};
+use crate::habits::{UntilTaken, flushed_next, hold_back_last_byte};
 
 /// Between the last frame and the reset. A full window may hold the frame back, see [`Wire::cut`]; and a client that gets
 /// both at once may throw away what it has not read yet, as curl does.
@@ -27,20 +28,18 @@ pin_project! {
     }
 }
 
-/// Goes with a request and then with its answer; tells when hyper has no more of it to wait for.
-pub(super) struct Ending(pub Arc<Traffic>);
+/// Goes with a request and then with its answer, and tells the connection's traffic when hyper has all of it.
+pub(super) type Ending = UntilTaken<Traffic>;
 
-impl Drop for Ending {
-    fn drop(&mut self) {
-        self.0.end();
-    }
+pub(super) fn ending(traffic: Arc<Traffic>) -> Ending {
+    UntilTaken(traffic, Traffic::end)
 }
 
 /// What HTTP/2 needs beside.
 struct Stream {
     flow: Arc<Flow>,
     traffic: Arc<Traffic>,
-    /// The last byte before a cut. hyper sends it only when the peer's window holds everything before it.
+    /// The last byte before a cut, held back so that the next poll tells that the peer's window held everything.
     tail: Option<Bytes>,
     breaking: Option<Breaking>,
 }
@@ -91,7 +90,7 @@ where
             return poll_http1(this.body, this.wire, cx);
         };
         let polled = stream.poll(this.body, this.wire, cx);
-        stream.flow.note(&polled);
+        stream.flow.appetite.note(&polled);
         polled
     }
 
@@ -104,18 +103,19 @@ where
     }
 }
 
-/// hyper polls the socket's flush after every `Pending`, and there the connection ends.
+/// From the first sign of a break on this body says [`flushed_next`]: the socket ends the connection in that flush, see
+/// [`super::socket`]. To give hyper the error would lose what it has not written yet.
 fn poll_http1<B>(body: Pin<&mut B>, wire: &Wire, cx: &mut Context<'_>) -> Polled
 where
     B: Body<Data = Bytes, Error = BodyBroken>,
 {
     if wire.is_broken() {
-        return Poll::Pending;
+        return flushed_next();
     }
     match poll_until_cut(body, wire, cx) {
         Poll::Ready(Some(Err(BodyBroken))) => {
             wire.break_off();
-            Poll::Pending
+            flushed_next()
         }
         other => other,
     }
@@ -162,15 +162,10 @@ impl Stream {
     /// Keeps the last byte of the last frame back for the next poll.
     fn split(&mut self, frame: Frame<Bytes>) -> Frame<Bytes> {
         match frame.into_data() {
-            Ok(mut data) if !data.is_empty() => {
-                let last = data.split_off(data.len() - 1);
-                if data.is_empty() {
-                    return Frame::data(last);
-                }
-                self.tail = Some(last);
+            Ok(mut data) => {
+                self.tail = hold_back_last_byte(&mut data);
                 Frame::data(data)
             }
-            Ok(empty) => Frame::data(empty),
             Err(trailers) => trailers,
         }
     }
@@ -231,7 +226,7 @@ mod tests {
             wire: Arc::clone(&wire),
             frame: Some(Bytes::from_static(b"end")),
         };
-        let ending = Ending(Arc::clone(&traffic));
+        let ending = ending(Arc::clone(&traffic));
         let mut body = Box::pin(AnswerBody::http2(body, wire, Arc::default(), ending));
         let begun = Instant::now();
         let mut came = Vec::new();

@@ -18,6 +18,7 @@ use super::socket::{LINGER_TIME, Socket};
 use super::traffic::Traffic;
 use super::transport::{Plain, Transport};
 use super::{Drain, Handler, Options, Wire};
+use crate::habits::{has_written, time_heads};
 
 /// RFC 9113 section 3.4.
 const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -29,19 +30,23 @@ const FOREVER: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 /// What all connections of one listener use.
 pub(super) struct Shared<H> {
     pub handler: Arc<H>,
-    pub options: Options,
+    pub options: Arc<Options>,
     pub drain: Drain,
     pub clock: Arc<dyn Clock>,
     pub http1: http1::Builder,
 }
 
 impl<H: Handler> Shared<H> {
-    pub fn new(handler: Arc<H>, options: Options, drain: Drain, clock: Arc<dyn Clock>) -> Self {
+    pub fn new(
+        handler: Arc<H>,
+        options: Arc<Options>,
+        drain: Drain,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
         let mut http1 = http1::Builder::new();
         let timeout = Some(options.header_timeout).filter(|timeout| !timeout.is_zero());
+        time_heads(&mut http1, TokioTimer::new(), timeout);
         http1
-            .timer(TokioTimer::new())
-            .header_read_timeout(timeout)
             .half_close(false)
             .keep_alive(true)
             .max_header_size(MAX_HEAD_BYTES)
@@ -53,6 +58,13 @@ impl<H: Handler> Shared<H> {
             clock,
             http1,
         }
+    }
+
+    /// The same under other options.
+    pub fn with(&self, options: Arc<Options>) -> Self {
+        let handler = Arc::clone(&self.handler);
+        let clock = Arc::clone(&self.clock);
+        Self::new(handler, options, self.drain.clone(), clock)
     }
 
     fn header_deadline(&self) -> Instant {
@@ -242,7 +254,7 @@ impl<H: Handler> Driven for Http1<H> {
         self.wire.give_up();
     }
 
-    /// hyper times every head by itself, but the first one's time began before hyper.
+    /// Every head is timed by hyper, but the first one's time began before hyper, see [`time_heads`].
     fn check(&mut self) -> Check {
         match self.traffic.requests() {
             0 => Check::Close,
@@ -281,8 +293,9 @@ impl<H: Handler> Future for Http2<H> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        if let Poll::Ready(result) = this.conn.as_mut().poll(cx) {
-            return Poll::Ready(result);
+        let polled = this.conn.as_mut().poll(cx);
+        if !has_written(&polled) {
+            return polled;
         }
         this.traffic.settle();
         this.streams.poll_abused(cx).map(Ok)

@@ -1,25 +1,23 @@
 use std::convert::Infallible;
-use std::future::poll_fn;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::Poll;
 
 use futures_util::FutureExt as _;
-use http::header::{CONNECTION, TRANSFER_ENCODING};
+use http::header::CONNECTION;
 use http::{HeaderName, HeaderValue, Request, Response, Version, request};
-use http_body::Body;
 use hyper::body::Incoming;
 use hyper::service::Service;
 use hyper::upgrade::OnUpgrade;
 use ostia_core::RequestId;
 
-use super::answer::{AnswerBody, Ending};
+use super::answer::{AnswerBody, Ending, ending};
 use super::connection::Shared;
 use super::head;
 use super::http2::{StreamParts, StreamQueue};
 use super::traffic::Traffic;
 use super::{Handler, Inbound, Rejection, Wire, origin_ip};
+use crate::habits::{is_whole, may_hide_a_length, unread_body_noticed};
 
 pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const X_CLIENT_REQUEST_ID: HeaderName = HeaderName::from_static("x-client-request-id");
@@ -70,11 +68,11 @@ impl<H: Handler> Service<Request<Incoming>> for Exchanges<H> {
         };
         let exchange = Exchange {
             is_http1: head.version <= Version::HTTP_11,
-            has_body: !body.is_end_stream(),
-            has_transfer_encoding: head.headers.contains_key(TRANSFER_ENCODING),
+            has_body: !is_whole(&body),
+            may_hide_a_length: may_hide_a_length(&head.headers),
             rejection,
             stream,
-            ending: Ending(Arc::clone(&self.traffic)),
+            ending: ending(Arc::clone(&self.traffic)),
         };
         let inbound = Inbound {
             id: RequestId::at(received_unix_micros),
@@ -103,7 +101,7 @@ impl<H: Handler> Exchanges<H> {
 struct Exchange {
     is_http1: bool,
     has_body: bool,
-    has_transfer_encoding: bool,
+    may_hide_a_length: bool,
     rejection: Option<Rejection>,
     stream: Option<StreamParts>,
     ending: Ending,
@@ -120,7 +118,7 @@ impl Exchange {
         };
         self.mark(&mut response, id, client_id.as_deref());
         if self.is_http1 && self.has_body && !response.status().is_success() {
-            let_go_of_body().await;
+            unread_body_noticed().await;
         }
         let Some(stream) = self.stream else {
             return response.map(|body| AnswerBody::http1(body, wire, self.ending));
@@ -137,24 +135,9 @@ impl Exchange {
         if let Some(Ok(id)) = client_id.map(HeaderValue::from_str) {
             headers.insert(X_CLIENT_REQUEST_ID, id);
         }
-        // After a conflict between the two lengths nobody knows where the next request begins (RFC 9112 section 6.1),
-        // and hyper shows no conflict.
-        if self.is_http1 && (self.has_transfer_encoding || self.rejection.is_some()) {
+        // After a conflict between the two lengths nobody knows where the next request begins (RFC 9112 section 6.1).
+        if self.is_http1 && (self.may_hide_a_length || self.rejection.is_some()) {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
     }
-}
-
-/// Lets hyper see, before it writes the head, that nobody reads the request's body: it takes what is there, or else says
-/// `Connection: close`.
-async fn let_go_of_body() {
-    let mut has_yielded = false;
-    poll_fn(|cx| {
-        if std::mem::replace(&mut has_yielded, true) {
-            return Poll::Ready(());
-        }
-        cx.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
 }

@@ -4,20 +4,20 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use http_body::Frame;
 use hyper::rt::Executor;
 use hyper::server::conn::http2;
 use hyper_util::rt::TokioTimer;
 use parking_lot::Mutex;
 
+use super::Wire;
 use super::stall::Stall;
-use super::{BodyBroken, Wire};
+use crate::habits::{Appetite, Handover};
 
 /// Requests given up by the client before their answer, more than those answered, after which the connection is closed:
 /// "rapid reset" (CVE-2023-44487) is cheap for the client and dear for us.
@@ -45,22 +45,14 @@ pub(super) fn builder(queue: StreamQueue) -> http2::Builder<StreamQueue> {
     builder
 }
 
-/// What an answer's body tells about the peer's appetite.
+/// How far an answer has come.
 #[derive(Debug, Default)]
 pub(super) struct Flow {
-    polls: AtomicU64,
-    has_yielded: AtomicBool,
+    pub appetite: Appetite,
     answered: AtomicBool,
 }
 
 impl Flow {
-    /// Called after every poll of the body. hyper asks for more only when the peer has taken what it got, so a body
-    /// that stays in the state "has yielded" waits for the peer.
-    pub fn note<D>(&self, polled: &Poll<Option<Result<Frame<D>, BodyBroken>>>) {
-        self.polls.fetch_add(1, Relaxed);
-        self.has_yielded.store(polled.is_ready(), Relaxed);
-    }
-
     pub fn answered(&self) {
         self.answered.store(true, Relaxed);
     }
@@ -73,8 +65,7 @@ pub(super) struct StreamParts {
     pub flow: Arc<Flow>,
 }
 
-/// Where hyper puts the work of each stream. hyper calls the service and then hands over the work of the same request,
-/// which is how a stream's parts find their work.
+/// Where hyper puts the work of each stream, for [`Streams`] to run in the connection's own task.
 #[derive(Clone)]
 pub(super) struct StreamQueue {
     queue: Arc<Mutex<Queue>>,
@@ -83,7 +74,7 @@ pub(super) struct StreamQueue {
 
 #[derive(Default)]
 struct Queue {
-    announced: Option<StreamParts>,
+    announced: Handover<StreamParts>,
     started: Vec<Stream>,
 }
 
@@ -97,7 +88,7 @@ impl StreamQueue {
 
     pub fn announce(&self) -> StreamParts {
         let parts = StreamParts::default();
-        self.queue.lock().announced = Some(parts.clone());
+        self.queue.lock().announced.leave(parts.clone());
         parts
     }
 
@@ -116,7 +107,7 @@ where
         queue.started.push(Stream {
             work: Box::pin(work),
             parts,
-            polls: 0,
+            held_since: None,
             stall: Stall::new(self.write_idle_timeout),
         });
     }
@@ -126,7 +117,8 @@ where
 struct Stream {
     work: Pin<Box<dyn Future<Output = ()> + Send>>,
     parts: StreamParts,
-    polls: u64,
+    /// The poll of the body since which the peer holds it up.
+    held_since: Option<u64>,
     stall: Stall,
 }
 
@@ -139,14 +131,14 @@ impl Future for Stream {
         let work = AssertUnwindSafe(|| this.work.as_mut().poll(cx));
         let is_done = !catch_unwind(work).is_ok_and(|polled| polled.is_pending());
         let flow = &this.parts.flow;
-        let polls = flow.polls.load(Relaxed);
-        let waits_for_peer = flow.has_yielded.load(Relaxed);
-        if polls != this.polls || !waits_for_peer {
-            this.polls = polls;
+        let held_since = flow.appetite.held_since();
+        if held_since.is_none() || held_since != this.held_since {
+            this.held_since = held_since;
             this.stall.progress();
         }
         let end = this.parts.wire.end();
-        if is_done || (waits_for_peer && this.stall.poll_elapsed(end, cx).is_ready()) {
+        let is_held = held_since.is_some();
+        if is_done || (is_held && this.stall.poll_elapsed(end, cx).is_ready()) {
             return Poll::Ready(flow.answered.load(Relaxed));
         }
         Poll::Pending

@@ -2,11 +2,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use ipnet::IpNet;
 use tokio::sync::Notify;
 
 use super::Tls;
-use crate::config::Server;
+use crate::settings::Server;
 
 /// How long an answer may take to end honestly once the drain limit has passed.
 const GIVE_UP_GRACE: Duration = Duration::from_secs(2);
@@ -39,6 +40,11 @@ impl Options {
             tls,
             connections: Arc::default(),
         }
+    }
+
+    /// For [`super::serve`], which takes others from there when they are swapped.
+    pub fn swappable(self) -> Arc<ArcSwap<Self>> {
+        Arc::new(ArcSwap::from_pointee(self))
     }
 }
 

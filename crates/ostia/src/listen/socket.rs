@@ -15,6 +15,7 @@ use super::framing::Framing;
 use super::stall::Stall;
 use super::traffic::Traffic;
 use super::transport::Transport;
+use crate::habits::own_answer;
 
 /// After our side is closed: so much of what the client still sends is read, for so long.
 const LINGER_BYTES: usize = 64 * 1024;
@@ -83,22 +84,22 @@ impl Socket {
             .is_some_and(|http1| http1.wire.is_broken())
     }
 
-    /// Takes an answer that hyper makes by itself, for a head that it cannot parse: the one kind that no handler marks.
+    /// Takes an answer that hyper makes by itself, for a head that it cannot parse: the one kind that no handler marks. `true`
+    /// tells hyper that its bytes are written; they leave with the next flush, an id among them.
     fn take_own_answer(&mut self, bytes: &[u8]) -> bool {
         let Some(http1) = &mut self.http1 else {
             return false;
         };
-        if !self.traffic.is_quiet() || !bytes.starts_with(b"HTTP/1.") {
+        if !self.traffic.is_quiet() {
             return false;
         }
-        let Some(end) = memchr::memchr(b'\n', bytes) else {
+        let Some(end) = own_answer(bytes) else {
             return false;
         };
+        let (status_line, rest) = bytes.split_at(end);
         let id = RequestId::at(http1.clock.unix_micros());
         let id = format!("{X_REQUEST_ID}: {id}\r\n");
-        http1.own_answer = [&bytes[..=end], id.as_bytes(), &bytes[end + 1..]]
-            .concat()
-            .into();
+        http1.own_answer = [status_line, id.as_bytes(), rest].concat().into();
         true
     }
 
@@ -249,7 +250,8 @@ impl AsyncWrite for Socket {
         self.transport.is_write_vectored()
     }
 
-    /// hyper calls this only when its own buffer is empty: whatever was yielded before a cut is with the kernel.
+    /// The end of an answer that was cut: its body says [`crate::habits::flushed_next`], so what it yielded was written
+    /// before this is called, and is with the kernel once the transport is flushed. Only then the connection may end.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_own_answer(cx))?;
         let result = Pin::new(&mut self.transport).poll_flush(cx);

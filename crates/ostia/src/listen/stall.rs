@@ -4,8 +4,11 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
-/// A timer for "no progress since": made on the first stall and moved only when it fires (or for an earlier end), so that
-/// progress costs one store and no timer work.
+/// A timer for "no progress since".
+///
+/// A socket makes progress thousands of times a second and stalls hardly ever, so progress must cost next to nothing: it
+/// only forgets the deadline. The timer is made by the first stall, stays armed for the deadline of that time, and is moved
+/// when it fires too early, or where the end comes before it.
 pub(super) struct Stall {
     limit: Duration,
     deadline: Option<Instant>,
@@ -41,6 +44,7 @@ impl Stall {
         if timer.deadline() > deadline {
             timer.as_mut().reset(deadline);
         }
+        // Fires for a deadline that progress has put off: it is moved to the present one.
         loop {
             ready!(timer.as_mut().poll(cx));
             if timer.deadline() >= deadline {

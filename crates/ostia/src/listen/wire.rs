@@ -1,10 +1,10 @@
-use std::future::poll_fn;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::Poll;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::time::Instant;
+
+use crate::habits::seen_at_next_poll;
 
 /// What an answer's body and its connection's socket tell each other. One for each connection on HTTP/1, one for each
 /// stream on HTTP/2.
@@ -54,11 +54,7 @@ impl Wire {
     /// every request and every body of the connection once after [`Wire::give_up`], so it must not be awaited in another
     /// task, nor inside a combinator that polls its parts only when they are woken.
     pub async fn given_up(&self) {
-        poll_fn(|_| match self.is_given_up() {
-            true => Poll::Ready(()),
-            false => Poll::Pending,
-        })
-        .await;
+        seen_at_next_poll(|| self.is_given_up()).await;
     }
 
     /// The body has handed over its last frame; the socket may end the connection at its next complete flush.

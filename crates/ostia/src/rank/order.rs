@@ -6,11 +6,12 @@ use crate::authorize::Permit;
 use crate::catalog::{Deployment, Serving};
 use crate::fleet::ModelState;
 
-/// Endpoints in order of preference. Only [`rank`] makes one, and it is never empty.
+/// Endpoints in order of preference. Only [`rank`] makes one, and it is never empty. It keeps the permit that it was made
+/// from, so that whoever waited is ranked again.
 #[derive(Debug)]
 pub struct Ranked {
+    permit: Permit,
     candidates: Vec<Arc<Deployment>>,
-    at: i64,
 }
 
 /// Why none of the permitted endpoints takes requests.
@@ -38,7 +39,34 @@ pub enum NotServing {
 ///
 /// `now`: Unix microseconds. Of endpoints that all do not serve, the one that is nearest to it is told of.
 pub fn rank(permit: Permit, now: i64) -> Result<Ranked, NotServing> {
-    let mut candidates = permit.into_deployments();
+    let candidates = order(&permit, now)?;
+    Ok(Ranked { permit, candidates })
+}
+
+impl Ranked {
+    pub fn candidates(&self) -> &[Arc<Deployment>] {
+        &self.candidates
+    }
+
+    /// The canonical name of the model that all of them serve.
+    pub fn model(&self) -> &Arc<str> {
+        self.permit.model()
+    }
+
+    /// Ranks the same endpoints as they are now. Where none serves any more the order stays as it was.
+    pub fn rank_again(&mut self, now: i64) -> Result<(), NotServing> {
+        self.candidates = order(&self.permit, now)?;
+        Ok(())
+    }
+
+    /// Takes out the endpoint that a request is sent to. What is left may be empty.
+    pub fn take(&mut self, at: usize) -> Arc<Deployment> {
+        self.candidates.remove(at)
+    }
+}
+
+fn order(permit: &Permit, now: i64) -> Result<Vec<Arc<Deployment>>, NotServing> {
+    let mut candidates = permit.deployments().to_vec();
     let mut nearest: Option<NotServing> = None;
     candidates.retain(|deployment| {
         let Some(fault) = fault_of(deployment, now) else {
@@ -56,23 +84,9 @@ pub fn rank(permit: Permit, now: i64) -> Result<Ranked, NotServing> {
         return Err(nearest.unwrap_or(NotServing::NoneReady));
     }
     if candidates.len() > 1 {
-        candidates.sort_by_cached_key(|deployment| preference(deployment, now));
+        candidates.sort_by_cached_key(|deployment| preference(deployment));
     }
-    Ok(Ranked {
-        candidates,
-        at: now,
-    })
-}
-
-impl Ranked {
-    /// When it was ranked, in Unix microseconds.
-    pub fn at(&self) -> i64 {
-        self.at
-    }
-
-    pub fn into_candidates(self) -> Vec<Arc<Deployment>> {
-        self.candidates
-    }
+    Ok(candidates)
 }
 
 impl NotServing {
@@ -115,7 +129,7 @@ fn not_running(deployment: &Deployment, now: i64) -> Option<NotServing> {
     let unlisted = deployment.require_listed && live.is_unlisted();
     let state = if deployment.require_running && (waits(live.model_state()) || unlisted) {
         live.model_state()
-    } else if waits(live.readiness()) && deployment.has_readiness() {
+    } else if waits(live.readiness()) && deployment.readiness_url.is_some() {
         live.readiness()
     } else {
         return None;
@@ -132,8 +146,8 @@ fn not_running(deployment: &Deployment, now: i64) -> Option<NotServing> {
     })
 }
 
-fn preference(deployment: &Deployment, now: i64) -> (i64, bool, u64, Reverse<u32>) {
-    let suspect = deployment.state.breaker().is_suspect(now);
+fn preference(deployment: &Deployment) -> (i64, bool, u64, Reverse<u32>) {
+    let suspect = deployment.state.is_suspect();
     let weight = u64::from(deployment.weight.max(1));
     let load = (u64::from(deployment.state.in_flight()) + 1) * 1_000 / weight;
     (

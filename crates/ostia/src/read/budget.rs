@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// One budget of bytes for all request bodies in flight.
 #[derive(Debug)]
 pub struct Budget {
-    limit: u64,
+    limit: AtomicU64,
     used: AtomicU64,
 }
 
@@ -18,9 +18,14 @@ pub struct Reserved {
 impl Budget {
     pub fn new(limit: u64) -> Arc<Self> {
         Arc::new(Self {
-            limit,
+            limit: AtomicU64::new(limit),
             used: AtomicU64::new(0),
         })
+    }
+
+    /// What is taken stays taken, even where it is more than the new limit.
+    pub fn resize(&self, limit: u64) {
+        self.limit.store(limit, Ordering::Relaxed);
     }
 
     pub fn used(&self) -> u64 {
@@ -39,12 +44,12 @@ impl Budget {
 impl Reserved {
     /// Takes more; `false` (and nothing taken) if the budget is spent.
     pub fn grow(&mut self, more: u64) -> bool {
+        let limit = self.budget.limit.load(Ordering::Relaxed);
         let taken = self
             .budget
             .used
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
-                used.checked_add(more)
-                    .filter(|sum| *sum <= self.budget.limit)
+                used.checked_add(more).filter(|sum| *sum <= limit)
             })
             .is_ok();
         if taken {

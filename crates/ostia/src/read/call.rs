@@ -1,9 +1,11 @@
 use std::ops::Range;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use ostia_core::Cost;
 
-use super::{Api, Reserved};
+use super::Reserved;
+use crate::dialect::{Api, StreamOptions};
 
 /// A body that was read and scanned. Ranges are byte positions in `body`.
 #[derive(Debug)]
@@ -12,14 +14,20 @@ pub struct Call {
     /// The decoded value of `model`.
     pub model: Box<str>,
     pub stream: bool,
-    /// The client's own cap on output tokens, times `n`; `None` if it named none.
+    /// The client's own cap on output tokens, of all answers together; `None` if it named none.
     pub output_cap: Option<u64>,
+    /// How many answers are made.
+    pub tries: u64,
+    /// How many of them are given.
+    pub choices: u64,
     /// Estimate of the prompt's tokens (a quarter of its text's bytes; a token id counts as one).
     pub prompt_estimate: u64,
     /// Whether the client asked for a usage chunk itself (`stream_options.include_usage`).
     pub wants_usage: bool,
     /// The response that a `responses` call continues; whoever made it must be the caller.
     pub previous_response_id: Option<Box<str>>,
+    /// The caller's session, where its headers name one.
+    pub session: Option<Arc<str>>,
     pub body: Bytes,
     pub form: Form,
     pub splices: Splices,
@@ -42,31 +50,16 @@ pub struct Splices {
     pub stream_options: StreamOptions,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum StreamOptions {
-    /// Not there: `"stream_options":{...},` may be inserted here, right behind the opening brace of the body.
-    Absent { insert_at: usize },
-    /// `null`: this value may be replaced whole.
-    Null { value: Range<usize> },
-    /// An object without `include_usage`: insert right behind its opening brace. `empty`: no comma is due.
-    Object { insert_at: usize, empty: bool },
-    /// An object with `include_usage`: its value.
-    IncludeUsage { value: Range<usize> },
-    /// Something else: the backend's business, nothing is spliced.
-    Foreign,
-}
-
 impl Call {
     /// What a limit of tokens a minute has to keep free for this call: the prompt's estimate and the most it may
-    /// generate. `default_output` is the guess where the client named no cap.
+    /// generate. `default_output` is the guess for each answer where the client named no cap.
     pub fn cost(&self, default_output: u64) -> Cost {
         if !self.api.runs_a_model() {
             return Cost::default();
         }
-        let (cap, guessed) = match (self.api.generates_text(), self.output_cap) {
-            (true, Some(cap)) => (cap, 0),
-            (true, None) => (0, default_output),
-            (false, _) => (0, 0),
+        let (cap, guessed) = match self.output_cap {
+            Some(cap) => (cap, 0),
+            None => (0, default_output.saturating_mul(self.tries)),
         };
         Cost {
             named: self.prompt_estimate.saturating_add(cap),

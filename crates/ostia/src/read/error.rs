@@ -1,4 +1,4 @@
-use super::scan::{Fault, Key, ScanError};
+use crate::dialect::Invalid;
 
 /// Why a request did not become a [`super::Call`]. `Display` is the message for the caller.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -29,17 +29,6 @@ pub enum ReadError {
     HungUp,
 }
 
-/// A body that says something the gateway cannot act on.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{message}")]
-pub struct Invalid {
-    /// `invalid_json`, `missing_model`, `invalid_value` or `missing_required_parameter`.
-    pub code: &'static str,
-    /// The key at fault; `None` where the body as a whole is.
-    pub param: Option<&'static str>,
-    pub message: String,
-}
-
 impl ReadError {
     /// The public `code`.
     pub fn code(&self) -> &'static str {
@@ -62,65 +51,8 @@ impl ReadError {
     }
 }
 
-impl Invalid {
-    pub(super) fn missing_model() -> Self {
-        Self {
-            code: "missing_model",
-            param: Some("model"),
-            message: "You must provide a model parameter: a non-empty string.".to_owned(),
-        }
-    }
-
-    pub(super) fn missing(key: Key) -> Self {
-        Self {
-            code: "missing_required_parameter",
-            param: Some(key.as_str()),
-            message: format!("Missing required parameter: '{key}'."),
-        }
-    }
-
-    pub(super) fn value(key: Key, why: &str) -> Self {
-        Self {
-            code: "invalid_value",
-            param: Some(key.as_str()),
-            message: format!("Invalid value for '{key}': {why}."),
-        }
-    }
-
-    pub(super) fn form(why: &str) -> Self {
-        Self {
-            code: "invalid_value",
-            param: None,
-            message: format!("The request body is not valid multipart/form-data: {why}."),
-        }
-    }
-}
-
 impl From<Invalid> for ReadError {
     fn from(invalid: Invalid) -> Self {
         Self::Invalid(invalid)
-    }
-}
-
-impl From<ScanError> for Invalid {
-    fn from(error: ScanError) -> Self {
-        match error.fault {
-            Fault::Repeated(key) => Self::value(key, "the key is given more than once"),
-            Fault::OtherCase(key) => {
-                Self::value(key, "the key must be written in lower case, and only once")
-            }
-            Fault::NotAnObject => Self::json("it must be a JSON object".to_owned()),
-            _ => Self::json(error.to_string()),
-        }
-    }
-}
-
-impl Invalid {
-    fn json(why: String) -> Self {
-        Self {
-            code: "invalid_json",
-            param: None,
-            message: format!("We could not parse the JSON body of your request: {why}."),
-        }
     }
 }

@@ -1,13 +1,30 @@
 //! Bodies written as `multipart/form-data`.
 
-use super::facts::Facts;
-use super::multipart::FormFields;
-use super::scan::Key;
-use super::{Invalid, StreamOptions};
+use std::ops::Range;
+
+use bytes::Bytes;
+
+use super::multipart::{FormFields, scan_form};
+use super::splice::Edit;
+use crate::dialect::{Facts, Invalid, MODEL};
 
 const LONGEST_MODEL: usize = 1024;
 
-pub(super) fn facts(fields: &FormFields, body: &[u8]) -> Result<Facts, Invalid> {
+/// Finds the facts of a form. Where its path names the model, the form is made to say that too.
+pub(super) fn read(
+    body: &mut Bytes,
+    boundary: &[u8],
+    model: Option<&str>,
+) -> Result<Facts, Invalid> {
+    let fields = scan_form(body, boundary)?;
+    let Some(renaming) = model.and_then(|model| renaming(&fields, body, boundary, model)) else {
+        return facts(&fields, body);
+    };
+    *body = renaming.apply(body);
+    facts(&scan_form(body, boundary)?, body)
+}
+
+fn facts(fields: &FormFields, body: &[u8]) -> Result<Facts, Invalid> {
     let model_at = fields.model.clone().ok_or_else(Invalid::missing_model)?;
     let model = &body[model_at.clone()];
     if model.is_empty() {
@@ -15,18 +32,31 @@ pub(super) fn facts(fields: &FormFields, body: &[u8]) -> Result<Facts, Invalid> 
     }
     if model.len() > LONGEST_MODEL {
         let why = format!("it is longer than {LONGEST_MODEL} bytes");
-        return Err(Invalid::value(Key::Model, &why));
+        return Err(Invalid::value(MODEL, &why));
     }
-    let model = std::str::from_utf8(model)
-        .map_err(|_| Invalid::value(Key::Model, "it is not valid UTF-8"))?;
+    let model =
+        std::str::from_utf8(model).map_err(|_| Invalid::value(MODEL, "it is not valid UTF-8"))?;
+    let prompt_estimate = fields.text_bytes.div_ceil(4).max(1);
     Ok(Facts {
-        model: model.into(),
-        model_at,
         stream: fields.stream,
-        stream_options: StreamOptions::Foreign,
-        wants_usage: false,
-        output_cap: None,
-        prompt_estimate: fields.text_bytes.div_ceil(4).max(1),
-        previous_response_id: None,
+        ..Facts::plain(model.into(), model_at, prompt_estimate)
     })
+}
+
+/// What makes the form say the model that its path names; `None` if it says so.
+fn renaming(fields: &FormFields, body: &[u8], boundary: &[u8], model: &str) -> Option<Edit> {
+    let part = |at: usize| {
+        let head = b"\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\n";
+        let part = [b"--", boundary, head, model.as_bytes(), b"\r\n"].concat();
+        Edit::new(at..at, part)
+    };
+    match &fields.model {
+        None => Some(part(fields.first_part)),
+        Some(said) => renamed(body, said, model),
+    }
+}
+
+fn renamed(body: &[u8], said: &Range<usize>, model: &str) -> Option<Edit> {
+    let differs = body[said.clone()] != *model.as_bytes();
+    differs.then(|| Edit::new(said.clone(), model.to_owned()))
 }

@@ -1,23 +1,16 @@
-//! In: a request's headers and body, once its caller is known, and the api that its path names.
+//! In: a request's headers and body, once its caller is known, and what its path says.
 //! Out: [`Call`]: the body's bytes and the few facts the gateway acts on, found in one scan. Or a [`ReadError`].
-//! Not here: whether the model exists, who may use it, what it costs.
+//! Not here: what the facts are (`dialect`), whether the model exists, who may use it, what it costs.
 
-mod api;
 mod budget;
 mod call;
-mod chat;
 mod collect;
-mod completions;
 mod content;
-mod embeddings;
 mod error;
-mod facts;
 mod forms;
-mod messages;
+mod json;
 mod multipart;
-mod passthrough;
-mod responses;
-pub mod scan;
+mod session;
 mod splice;
 #[cfg(test)]
 mod tests;
@@ -28,15 +21,14 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http_body::Body;
 
-pub use api::{Api, Dialect};
+use crate::routes::Address;
 pub use budget::{Budget, Reserved};
-pub use call::{Call, Form, Splices, StreamOptions};
+pub use call::{Call, Form, Splices};
 pub use collect::{LEAST_PROGRESS, ReadLimits};
-pub use error::{Invalid, ReadError};
+pub use error::ReadError;
+pub use session::session;
 
 use content::Content;
-use facts::Facts;
-use scan::Fields;
 
 /// Reads a whole request body, or says why not before more than the limit was read. Pass `&mut` to keep the body, so
 /// that what is left of it can be drained. Cancel-safe.
@@ -46,34 +38,36 @@ use scan::Fields;
 pub async fn read<B>(
     headers: &HeaderMap,
     body: B,
-    api: Api,
+    address: &Address<'_>,
     limits: &ReadLimits,
     budget: &Arc<Budget>,
 ) -> Result<Call, ReadError>
 where
     B: Body<Data = Bytes, Error: 'static> + Unpin,
 {
-    let content = content::content_of(headers, &api)?;
+    let api = &address.api;
+    let content = content::content_of(headers, api)?;
     let announced = content::announced_length(headers);
-    let (body, reserved) = collect::collect(body, announced, limits, budget).await?;
+    let (mut body, reserved) = collect::collect(body, announced, limits, budget).await?;
+    let model = address.model.as_deref();
     let (form, facts) = match content {
-        Content::Json => (
-            Form::Json,
-            json_facts(&scan::scan(&body).map_err(Invalid::from)?, &api)?,
-        ),
+        Content::Json => (Form::Json, json::read(&mut body, api, model)?),
         Content::Multipart { boundary } => {
-            let fields = multipart::scan_form(&body, &boundary)?;
-            (Form::Multipart, forms::facts(&fields, &body)?)
+            let facts = forms::read(&mut body, &boundary, model)?;
+            (Form::Multipart, facts)
         }
     };
     Ok(Call {
-        api,
+        api: api.clone(),
         model: facts.model,
         stream: facts.stream,
         output_cap: facts.output_cap,
+        tries: facts.tries,
+        choices: facts.choices,
         prompt_estimate: facts.prompt_estimate,
         wants_usage: facts.wants_usage,
         previous_response_id: facts.previous_response_id,
+        session: None,
         form,
         splices: Splices {
             model: facts.model_at,
@@ -82,15 +76,4 @@ where
         body,
         reserved,
     })
-}
-
-fn json_facts(fields: &Fields<'_>, api: &Api) -> Result<Facts, Invalid> {
-    match api {
-        Api::ChatCompletions => chat::facts(fields),
-        Api::Completions => completions::facts(fields),
-        Api::Embeddings => embeddings::facts(fields),
-        Api::Responses => responses::facts(fields),
-        Api::Messages | Api::MessagesCountTokens => messages::facts(fields, api),
-        _ => passthrough::facts(fields, api),
-    }
 }

@@ -2,12 +2,26 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
-use super::{Api, Call, Form, StreamOptions};
+use super::{Call, Form};
+use crate::dialect::StreamOptions;
 
 /// New bytes in the place of old ones; an empty range inserts.
-struct Edit {
+pub(super) struct Edit {
     place: Range<usize>,
     new: Bytes,
+}
+
+impl Edit {
+    pub(super) fn new(place: Range<usize>, new: impl Into<Bytes>) -> Self {
+        let new = new.into();
+        Self { place, new }
+    }
+
+    /// The body with this one change, as a copy.
+    pub(super) fn apply(&self, body: &[u8]) -> Bytes {
+        let (before, after) = (&body[..self.place.start], &body[self.place.end..]);
+        [before, &self.new, after].concat().into()
+    }
 }
 
 impl Call {
@@ -40,7 +54,7 @@ impl Call {
         self.stream
             && !self.wants_usage
             && self.form == Form::Json
-            && matches!(self.api, Api::ChatCompletions | Api::Completions)
+            && self.api.dialect().takes_stream_options()
             && self.splices.stream_options != StreamOptions::Foreign
     }
 

@@ -7,13 +7,30 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::catalog::Scope;
+use crate::dialect::{Api, StreamOptions};
 
 const LIMITS: ReadLimits = ReadLimits {
     max_body_bytes: 1 << 20,
     body_idle_timeout: Duration::from_secs(10),
 };
 
-fn read_as(api: Api, content_type: &str, body: &str) -> Result<Call, ReadError> {
+fn read_as(api: &str, content_type: &str, body: &str) -> Result<Call, ReadError> {
+    read_named(None, api, content_type, body)
+}
+
+/// `model`: what the path says, if it does.
+fn read_named(
+    model: Option<&str>,
+    api: &str,
+    content_type: &str,
+    body: &str,
+) -> Result<Call, ReadError> {
+    let address = Address {
+        scope: Scope::Everywhere,
+        api: Api::parse(api),
+        model: model.map(Into::into),
+    };
     let mut headers = HeaderMap::new();
     headers.insert(CONTENT_TYPE, HeaderValue::from_str(content_type).unwrap());
     let body = Full::new(Bytes::copy_from_slice(body.as_bytes()));
@@ -21,19 +38,25 @@ fn read_as(api: Api, content_type: &str, body: &str) -> Result<Call, ReadError> 
         .enable_time()
         .build()
         .unwrap()
-        .block_on(read(&headers, body, api, &LIMITS, &Budget::new(1 << 20)))
+        .block_on(read(
+            &headers,
+            body,
+            &address,
+            &LIMITS,
+            &Budget::new(1 << 20),
+        ))
 }
 
-fn read_json(api: Api, body: &str) -> Result<Call, ReadError> {
+fn read_json(api: &str, body: &str) -> Result<Call, ReadError> {
     read_as(api, "application/json", body)
 }
 
 /// A call whose body is `model` and these further members.
-fn call(api: Api, members: &str) -> Call {
+fn call(api: &str, members: &str) -> Call {
     read_json(api, &format!("{{\"model\":\"m\",{members}}}")).unwrap()
 }
 
-fn refusal(api: Api, body: &str) -> (&'static str, Option<&'static str>) {
+fn refusal(api: &str, body: &str) -> (&'static str, Option<&'static str>) {
     match read_json(api, body) {
         Err(ReadError::Invalid(invalid)) => (invalid.code, invalid.param),
         other => panic!("{body}: {other:?}"),
@@ -42,23 +65,6 @@ fn refusal(api: Api, body: &str) -> (&'static str, Option<&'static str>) {
 
 fn joined(pieces: &[Bytes]) -> String {
     String::from_utf8(pieces.concat()).unwrap()
-}
-
-#[test]
-fn apis_are_parsed_by_their_whole_path() {
-    for api in Api::KNOWN {
-        assert_eq!(Api::parse(api.as_str()), api);
-    }
-    for path in [
-        "",
-        "chat",
-        "Chat/Completions",
-        "chat/completions/",
-        "models",
-        "batches",
-    ] {
-        assert_eq!(Api::parse(path), Api::Other(path.into()), "{path}");
-    }
 }
 
 #[test]
@@ -74,7 +80,7 @@ fn bodies_that_are_no_json_object() {
         "model=m",
     ] {
         assert_eq!(
-            refusal(Api::ChatCompletions, body),
+            refusal("chat/completions", body),
             ("invalid_json", None),
             "{body}"
         );
@@ -83,7 +89,7 @@ fn bodies_that_are_no_json_object() {
 
 #[test]
 fn a_model_is_needed_everywhere() {
-    for api in Api::KNOWN {
+    for api in Api::known() {
         for body in [
             "{}",
             "{\"model\":\"\"}",
@@ -92,17 +98,17 @@ fn a_model_is_needed_everywhere() {
             "{\"model\":[\"m\"]}",
         ] {
             assert_eq!(
-                refusal(api.clone(), body),
+                refusal(api.as_str(), body),
                 ("missing_model", Some("model")),
                 "{api:?} {body}"
             );
         }
     }
     assert_eq!(
-        refusal(Api::Rerank, "{\"model\":\"\\ud800\"}"),
+        refusal("rerank", "{\"model\":\"\\ud800\"}"),
         ("invalid_value", Some("model"))
     );
-    let call = read_json(Api::Rerank, "{\"mod\\u0065l\": \"a\\/b\\u00e9\"}").unwrap();
+    let call = read_json("rerank", "{\"mod\\u0065l\": \"a\\/b\\u00e9\"}").unwrap();
     assert_eq!(&*call.model, "a/bé");
 }
 
@@ -116,7 +122,7 @@ fn repeated_control_keys_name_themselves() {
     ] {
         let body = format!("{{\"model\":\"a\",{members}}}");
         assert_eq!(
-            refusal(Api::Rerank, &body),
+            refusal("rerank", &body),
             ("invalid_value", Some(param)),
             "{body}"
         );
@@ -125,26 +131,23 @@ fn repeated_control_keys_name_themselves() {
 
 #[test]
 fn stream_is_a_boolean() {
-    for value in ["null", "1", "\"true\"", "[]", "{}"] {
+    for value in ["1", "\"true\"", "[]", "{}"] {
         let body = format!("{{\"model\":\"m\",\"stream\":{value}}}");
         assert_eq!(
-            refusal(Api::Responses, &body),
+            refusal("responses", &body),
             ("invalid_value", Some("stream")),
             "{body}"
         );
     }
-    assert!(call(Api::Responses, "\"stream\":true").stream);
-    assert!(!call(Api::Responses, "\"stream\":false").stream);
+    assert!(call("responses", "\"stream\":true").stream);
+    assert!(!call("responses", "\"stream\":false").stream);
+    assert!(!call("responses", "\"stream\":null").stream);
 }
 
 #[test]
 fn chat_needs_messages() {
-    let refusal = |members: &str| {
-        refusal(
-            Api::ChatCompletions,
-            &format!("{{\"model\":\"m\"{members}}}"),
-        )
-    };
+    let refusal =
+        |members: &str| refusal("chat/completions", &format!("{{\"model\":\"m\"{members}}}"));
     assert_eq!(
         refusal(""),
         ("missing_required_parameter", Some("messages"))
@@ -153,14 +156,14 @@ fn chat_needs_messages() {
         let found = refusal(&format!(",\"messages\":{value}"));
         assert_eq!(found, ("invalid_value", Some("messages")), "{value}");
     }
-    call(Api::ChatCompletions, "\"messages\":[{}]");
+    call("chat/completions", "\"messages\":[{}]");
 }
 
 #[test]
 fn prompts_and_inputs_are_text_or_tokens() {
-    for (api, name) in [(Api::Completions, "prompt"), (Api::Embeddings, "input")] {
+    for (api, name) in [("completions", "prompt"), ("embeddings", "input")] {
         for value in ["\"a\"", "\"\"", "[\"a\",\"b\"]", "[1,2]", "[[1],[2,3]]"] {
-            call(api.clone(), &format!("\"{name}\":{value}"));
+            call(api, &format!("\"{name}\":{value}"));
         }
         for value in [
             "1",
@@ -177,49 +180,41 @@ fn prompts_and_inputs_are_text_or_tokens() {
             "[{}]",
         ] {
             let body = format!("{{\"model\":\"m\",\"{name}\":{value}}}");
-            assert_eq!(
-                refusal(api.clone(), &body),
-                ("invalid_value", Some(name)),
-                "{body}"
-            );
+            assert_eq!(refusal(api, &body), ("invalid_value", Some(name)), "{body}");
         }
         for body in [
             format!("{{\"model\":\"m\",\"{name}\":null}}"),
             "{\"model\":\"m\"}".to_owned(),
         ] {
             assert_eq!(
-                refusal(api.clone(), &body),
+                refusal(api, &body),
                 ("missing_required_parameter", Some(name)),
                 "{body}"
             );
         }
     }
-    call(Api::Completions, "\"prompt_embeds\":\"AAAA\"");
+    call("completions", "\"prompt_embeds\":\"AAAA\"");
     call(
-        Api::Completions,
+        "completions",
         "\"prompt\":null,\"prompt_embeds\":[\"AAAA\"]",
     );
-    call(Api::Embeddings, "\"messages\":[]");
+    call("embeddings", "\"messages\":[]");
 }
 
 #[test]
 fn what_is_the_backends_business_passes() {
     call(
-        Api::ChatCompletions,
+        "chat/completions",
         "\"messages\":[{\"role\":7}],\"max_tokens\":\"x\",\"n\":-1,\"temperature\":1e400,\"user\":\"\\ud800\",\"x\":1,\"x\":2",
     );
-    call(Api::Messages, "\"messages\":7,\"max_tokens\":null");
-    call(Api::Rerank, "\"query\":[],\"documents\":{}");
+    call("messages", "\"messages\":7,\"max_tokens\":null");
+    call("rerank", "\"query\":[],\"documents\":{}");
 }
 
 #[test]
 fn output_caps() {
     let chat = |members: &str| {
-        call(
-            Api::ChatCompletions,
-            &format!("\"messages\":[{{}}]{members}"),
-        )
-        .output_cap
+        call("chat/completions", &format!("\"messages\":[{{}}]{members}")).output_cap
     };
     assert_eq!(chat(""), None);
     assert_eq!(chat(",\"max_tokens\":5"), Some(5));
@@ -232,8 +227,12 @@ fn output_caps() {
         Some(5)
     );
     assert_eq!(
-        chat(",\"max_tokens\":5,\"max_completion_tokens\":\"7\""),
-        None
+        chat(",\"max_tokens\":900,\"max_completion_tokens\":1,\"max_output_tokens\":7"),
+        Some(900)
+    );
+    assert_eq!(
+        chat(",\"max_tokens\":5,\"max_completion_tokens\":\"x\""),
+        Some(5)
     );
     assert_eq!(chat(",\"max_tokens\":-5"), None);
     assert_eq!(
@@ -242,7 +241,7 @@ fn output_caps() {
     );
 
     let text =
-        |members: &str| call(Api::Completions, &format!("\"max_tokens\":10,{members}")).output_cap;
+        |members: &str| call("completions", &format!("\"max_tokens\":10,{members}")).output_cap;
     assert_eq!(text("\"prompt\":\"a\""), Some(10));
     assert_eq!(text("\"prompt\":[1,2,3],\"n\":2"), Some(20));
     assert_eq!(
@@ -252,57 +251,195 @@ fn output_caps() {
     assert_eq!(text("\"prompt\":[[1],[2],[3]]"), Some(30));
     assert_eq!(text("\"prompt_embeds\":[\"a\",\"b\"]"), Some(20));
 
-    assert_eq!(call(Api::Embeddings, "\"input\":\"a\"").output_cap, Some(0));
+    assert_eq!(call("embeddings", "\"input\":\"a\"").output_cap, Some(0));
     assert_eq!(
-        call(Api::Responses, "\"max_output_tokens\":9").output_cap,
+        call("responses", "\"max_output_tokens\":9").output_cap,
         Some(9)
     );
     assert_eq!(
-        call(Api::Messages, "\"max_tokens\":8,\"n\":2").output_cap,
+        call("messages", "\"max_tokens\":8,\"n\":2").output_cap,
         Some(8)
     );
     assert_eq!(
-        call(Api::MessagesCountTokens, "\"max_tokens\":8").output_cap,
+        call("messages/count_tokens", "\"max_tokens\":8").output_cap,
         Some(0)
     );
-    assert_eq!(call(Api::Score, "\"text_1\":\"a\"").output_cap, Some(0));
-    assert_eq!(call(Api::AudioSpeech, "\"input\":\"a\"").output_cap, None);
+    assert_eq!(call("score", "\"text_1\":\"a\"").output_cap, Some(0));
+    assert_eq!(call("audio/speech", "\"input\":\"a\"").output_cap, Some(0));
+}
+
+#[test]
+fn counts_are_read_in_any_spelling_that_a_server_may_take() {
+    let chat = |members: &str| format!("{{\"model\":\"m\",\"messages\":[{{}}],{members}}}");
+    for number in [
+        "20",
+        "20.0",
+        "2e1",
+        "\"20\"",
+        "\" 20 \"",
+        "\"2e1\"",
+        "19.5",
+        "\"\\u0032\\u0030\"",
+    ] {
+        let body = chat(&format!("\"max_tokens\":10,\"n\":{number}"));
+        let call = read_json("chat/completions", &body).unwrap();
+        assert_eq!((call.output_cap, call.choices), (Some(200), 20), "{body}");
+        let body = chat(&format!("\"min_tokens\":{number}"));
+        let call = read_json("chat/completions", &body).unwrap();
+        assert_eq!(call.output_cap, Some(20), "{body}");
+    }
+    for (key, text) in [
+        ("n", "0x14"),
+        ("max_tokens", "２０"),
+        ("best_of", "20 or so"),
+    ] {
+        assert_eq!(
+            refusal("chat/completions", &chat(&format!("\"{key}\":\"{text}\""))),
+            ("invalid_value", Some(key))
+        );
+    }
+}
+
+#[test]
+fn answers_multiply_the_guess_too() {
+    let cost = |members: &str| call("completions", &format!("\"prompt\":\"a\"{members}")).cost(100);
+    assert_eq!((cost("").named, cost("").guessed), (1, 100));
+    assert_eq!(cost(",\"n\":\"2\",\"best_of\":7").guessed, 700);
+    assert_eq!(cost(",\"n\":3,\"max_tokens\":5").named, 1 + 15);
+    assert_eq!(call("rerank", "\"n\":3").cost(100).guessed, 0);
+}
+
+#[test]
+fn control_keys_in_other_letters_name_themselves() {
+    for (api, key, param) in [
+        ("chat/completions", "\u{17f}tream", "stream"),
+        ("chat/completions", "\\u017ftream", "stream"),
+        ("chat/completions", "N", "n"),
+        ("chat/completions", "Max_To\u{212a}ens", "max_tokens"),
+        ("chat/completions", "\\u004dessages", "messages"),
+        ("completions", "Best_Of", "best_of"),
+        ("messages", "MAX_TOKENS", "max_tokens"),
+        ("responses", "Previous_Response_Id", "previous_response_id"),
+        ("responses", "CONVERSATION", "conversation"),
+        ("responses", "Input", "input"),
+        ("responses", "Bac\u{212a}ground", "background"),
+        ("rerank", "Model", "model"),
+    ] {
+        let body = format!("{{\"model\":\"m\",\"messages\":[{{}}],\"{key}\":null}}");
+        assert_eq!(
+            refusal(api, &body),
+            ("invalid_value", Some(param)),
+            "{body}"
+        );
+    }
+    let system = format!("\"messages\":[],\"\u{17f}ystem\":\"{}\"", "x".repeat(400));
+    assert_eq!(call("messages", &system).prompt_estimate, 100);
+    call(
+        "embeddings",
+        "\"input\":\"a\",\"Temperature\":1,\"\u{17f}eed\":2",
+    );
+}
+
+#[test]
+fn responses_do_not_run_in_the_background() {
+    for value in ["true", "1", "\"true\"", "{}"] {
+        let body = format!("{{\"model\":\"m\",\"background\":{value}}}");
+        assert_eq!(
+            refusal("responses", &body),
+            ("invalid_value", Some("background")),
+            "{body}"
+        );
+    }
+    call("responses", "\"background\":false");
+    call("responses", "\"background\":null");
+    call("rerank", "\"background\":true");
+}
+
+#[test]
+fn a_body_says_the_model_of_its_path() {
+    for (body, sent) in [
+        (r#"{"input":"a"}"#, r#"{"model":"a\"b","input":"a"}"#),
+        (r#" { "input":"a"}"#, r#" {"model":"a\"b", "input":"a"}"#),
+        (
+            r#"{"input":"a","model":"other"}"#,
+            r#"{"input":"a","model":"a\"b"}"#,
+        ),
+        (
+            r#"{"input":"a","mod\u0065l" : null}"#,
+            r#"{"input":"a","mod\u0065l" : "a\"b"}"#,
+        ),
+        (
+            r#"{"input":"a","model":""}"#,
+            r#"{"input":"a","model":"a\"b"}"#,
+        ),
+        (
+            r#"{"model":"a\u0022b","input":"a"}"#,
+            r#"{"model":"a\u0022b","input":"a"}"#,
+        ),
+    ] {
+        let call = read_named(Some("a\"b"), "embeddings", "application/json", body).unwrap();
+        assert_eq!(&*call.model, "a\"b", "{body}");
+        assert_eq!(&*call.body, sent.as_bytes(), "{body}");
+        let upstream = joined(&call.pieces(Some("on-disk"), true));
+        let upstream: Value = serde_json::from_str(&upstream).unwrap();
+        assert_eq!(upstream, json!({"model": "on-disk", "input": "a"}));
+    }
+    let empty = read_named(Some("m"), "rerank", "application/json", " { } ").unwrap();
+    assert_eq!(&*empty.body, br#" {"model":"m" } "#);
+    let repeated = r#"{"model":"m","model":"x"}"#;
+    assert!(read_named(Some("m"), "rerank", "application/json", repeated).is_err());
+}
+
+#[test]
+fn a_form_says_the_model_of_its_path() {
+    let part = |name: &str, value: &str| {
+        format!("--B\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")
+    };
+    let of_m = [part("model", "m"), part("prompt", "hi")].concat();
+    for form in [
+        part("prompt", "hi"),
+        [part("model", "other"), part("prompt", "hi")].concat(),
+        of_m.clone(),
+    ] {
+        let body = format!("{form}--B--\r\n");
+        let content_type = "multipart/form-data; boundary=B";
+        let call = read_named(Some("m"), "audio/transcriptions", content_type, &body).unwrap();
+        assert_eq!(&*call.model, "m");
+        assert_eq!(&*call.body, format!("{of_m}--B--\r\n").as_bytes());
+    }
 }
 
 #[test]
 fn prompt_estimates() {
     let estimate = |api, members: &str| call(api, members).prompt_estimate;
-    assert_eq!(estimate(Api::Rerank, "\"x\":\"not a prompt\""), 1);
-    assert_eq!(estimate(Api::Completions, "\"prompt\":\"123456789\""), 3);
-    assert_eq!(estimate(Api::Completions, "\"prompt\":[5,6,7]"), 3);
-    assert_eq!(estimate(Api::Embeddings, "\"input\":[[5,6],[7]]"), 3);
+    assert_eq!(estimate("rerank", "\"x\":\"not a prompt\""), 1);
+    assert_eq!(estimate("completions", "\"prompt\":\"123456789\""), 3);
+    assert_eq!(estimate("completions", "\"prompt\":[5,6,7]"), 3);
+    assert_eq!(estimate("embeddings", "\"input\":[[5,6],[7]]"), 3);
     let message = "\"messages\":[{\"role\":\"user\",\"content\":\"12345678\"}]";
-    assert_eq!(estimate(Api::ChatCompletions, message), 3);
+    assert_eq!(estimate("chat/completions", message), 3);
     assert_eq!(
-        estimate(Api::Messages, &format!("{message},\"system\":\"1234\"")),
+        estimate("messages", &format!("{message},\"system\":\"1234\"")),
         4
     );
     let image =
         "\"messages\":[{\"url\":\"data:image/png;base64,AAAA\",\"text\":\"data: is prose\"}]";
-    assert_eq!(estimate(Api::ChatCompletions, image), 1024 + 4);
+    assert_eq!(estimate("chat/completions", image), 1024 + 4);
     let long = "A".repeat(8192);
     let source = format!("\"messages\":[{{\"data\":\"{long}\",\"text\":\"{long}\"}}]");
-    assert_eq!(estimate(Api::Messages, &source), 1024 + 2048);
+    assert_eq!(estimate("messages", &source), 1024 + 2048);
 }
 
 #[test]
 fn responses_name_what_they_continue() {
-    let previous = |members: &str| call(Api::Responses, members).previous_response_id;
+    let previous = |members: &str| call("responses", members).previous_response_id;
     assert_eq!(
         previous("\"previous_response_id\":\"resp_\\u0031\"").as_deref(),
         Some("resp_1")
     );
     assert_eq!(previous("\"previous_response_id\":null"), None);
     assert_eq!(
-        refusal(
-            Api::Responses,
-            "{\"model\":\"m\",\"previous_response_id\":1}"
-        ),
+        refusal("responses", "{\"model\":\"m\",\"previous_response_id\":1}"),
         ("invalid_value", Some("previous_response_id"))
     );
 }
@@ -330,7 +467,7 @@ fn responses_reach_for_nothing_that_was_stored_under_the_backend_s_key() {
     ] {
         let body = format!("{{\"model\":\"m\",{members}}}");
         assert_eq!(
-            refusal(Api::Responses, &body),
+            refusal("responses", &body),
             ("invalid_value", Some(param)),
             "{members}"
         );
@@ -342,7 +479,7 @@ fn responses_reach_for_nothing_that_was_stored_under_the_backend_s_key() {
         r#""input":[{"role":"assistant","id":"msg_1","content":[]},{"type":"function_call_output","call_id":"c","output":""}]"#,
         r#""input":[]"#,
     ] {
-        call(Api::Responses, members);
+        call("responses", members);
     }
 }
 
@@ -351,12 +488,12 @@ fn usage_is_asked_for_once_and_only_where_it_streams() {
     let sent = |api, body: &str| joined(&read_json(api, body).unwrap().pieces(None, true));
     let chat = |members: &str| {
         let body = format!("{{\"model\":\"m\",\"messages\":[{{}}]{members}}}");
-        sent(Api::ChatCompletions, &body)[28..].to_owned()
+        sent("chat/completions", &body)[28..].to_owned()
     };
     assert_eq!(chat(",\"stream\":false"), ",\"stream\":false}");
     assert_eq!(
         sent(
-            Api::Completions,
+            "completions",
             " { \"stream\":true,\"model\":\"m\",\"prompt\":\"\"}"
         ),
         " {\"stream_options\":{\"include_usage\":true}, \"stream\":true,\"model\":\"m\",\"prompt\":\"\"}"
@@ -388,14 +525,14 @@ fn usage_is_asked_for_once_and_only_where_it_streams() {
         assert_eq!(streamed(options), expected(changed), "{options}");
     }
     let responses = "{\"model\":\"m\",\"stream\":true}";
-    assert_eq!(sent(Api::Responses, responses), responses);
+    assert_eq!(sent("responses", responses), responses);
 }
 
 #[test]
 fn what_the_client_asked_for_is_not_hidden() {
     let injects = |options: &str| {
         let call = call(
-            Api::Completions,
+            "completions",
             &format!("\"prompt\":\"\",\"stream\":true{options}"),
         );
         (call.injects_usage(), call.wants_usage)
@@ -414,7 +551,7 @@ fn what_the_client_asked_for_is_not_hidden() {
 
 #[test]
 fn an_unchanged_body_is_one_piece_and_no_copy() {
-    let call = call(Api::Embeddings, "\"input\":\"a\"");
+    let call = call("embeddings", "\"input\":\"a\"");
     let pieces = call.pieces(Some("m"), true);
     assert_eq!(pieces.len(), 1);
     assert_eq!(pieces[0].as_ptr(), call.body.as_ptr());
@@ -429,7 +566,7 @@ fn forms_are_read_and_spliced() {
         )
     };
     let content_type = "multipart/form-data; boundary=B";
-    let read = |model: &str| read_as(Api::AudioTranscriptions, content_type, &form(model));
+    let read = |model: &str| read_as("audio/transcriptions", content_type, &form(model));
     let call = read("whisper").unwrap();
     assert_eq!(
         (&*call.model, call.stream, call.form),
@@ -441,7 +578,7 @@ fn forms_are_read_and_spliced() {
     assert_eq!(read(&"m".repeat(1025)).unwrap_err().param(), Some("model"));
     assert_eq!(read("").unwrap_err().code(), "missing_model");
     assert!(matches!(
-        read_as(Api::ChatCompletions, content_type, &form("m")),
+        read_as("chat/completions", content_type, &form("m")),
         Err(ReadError::UnsupportedType(_))
     ));
 }
@@ -499,7 +636,7 @@ proptest! {
         body.extend(after);
         let body = Value::Object(body);
         let text = if pretty { serde_json::to_string_pretty(&body) } else { serde_json::to_string(&body) };
-        let call = read_json(Api::ChatCompletions, &text.unwrap()).unwrap();
+        let call = read_json("chat/completions", &text.unwrap()).unwrap();
         let pieces = call.pieces(upstream.as_deref(), inject);
 
         let mut expected = body;

@@ -5,6 +5,7 @@ use http_body_util::BodyExt;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::disclosure::tells_too_much;
 use crate::catalog::Target;
 use crate::upstream::BodyError;
 
@@ -86,14 +87,4 @@ fn judge(body: Bytes, target: &Target) -> RefusalText {
         return RefusalText::Withheld;
     }
     RefusalText::Message(message)
-}
-
-/// Whether a text holds the endpoint's key or its host, in whichever case.
-fn tells_too_much(text: &[u8], target: &Target) -> bool {
-    let text = text.to_ascii_lowercase();
-    let holds = |secret: &str| {
-        let secret = secret.to_ascii_lowercase();
-        !secret.is_empty() && memchr::memmem::find(&text, secret.as_bytes()).is_some()
-    };
-    holds(&target.origin.host) || target.key.as_ref().is_some_and(|key| holds(key.expose()))
 }

@@ -1,17 +1,17 @@
 use std::future::poll_fn;
 use std::sync::Arc;
 
+use http::header::CONTENT_TYPE;
 use http::{Response, StatusCode, response};
 
 use super::backend_error::read_text;
 use super::bulk::{BulkBody, Collected};
 use super::head::{Form, Meaning, client_headers, meaning, refusal_headers};
-use super::meter::{is_json, read_answer};
 use super::stream::StreamBody;
-use super::text_length;
 use super::{BackendRefusal, ClientBody, Context, InFlight};
-use crate::error::{Fault, Refusal};
-use crate::upstream::{Answer, UpstreamBody};
+use crate::backend::{Answer, AnswerBody};
+use crate::dialect::{Reading, is_json, read_answer};
+use crate::refusal::{Fault, Refusal};
 
 /// Why an answer cannot be relayed. Nothing was sent to the client yet.
 #[derive(Debug, PartialEq, Eq)]
@@ -29,12 +29,43 @@ pub enum RelayError {
 /// Turns a backend's answer into the client's. The head is held back until there is something behind it, so that what
 /// fails before is a plain error; the row of a failed request is written here.
 pub async fn begin(
-    answer: Answer<UpstreamBody>,
+    answer: Answer,
     mut in_flight: InFlight,
     context: Context,
 ) -> Result<Response<ClientBody>, Refusal> {
-    let Answer { head, body, .. } = answer;
-    in_flight.receipt.facts.upstream_status = head.status.as_u16();
+    let Answer {
+        head,
+        body,
+        status,
+        shown,
+        ..
+    } = answer;
+    in_flight.receipt_mut().answered(status.as_u16());
+    match relay(head, body, in_flight, context).await {
+        Ok(mut response) => {
+            response.headers_mut().extend(shown);
+            Ok(response)
+        }
+        Err(mut refusal) => {
+            // An error is JSON, whatever the answer was.
+            let shown = shown
+                .into_iter()
+                .filter_map(|(name, value)| Some((name?, value)));
+            for (name, value) in shown.filter(|(name, _)| *name != CONTENT_TYPE) {
+                refusal.headers.retain(|(known, _)| *known != name);
+                refusal.headers.push((name, value));
+            }
+            Err(refusal)
+        }
+    }
+}
+
+async fn relay(
+    head: response::Parts,
+    body: AnswerBody,
+    mut in_flight: InFlight,
+    context: Context,
+) -> Result<Response<ClientBody>, Refusal> {
     match meaning(&head, &context) {
         Meaning::Events => begin_stream(head, body, in_flight, context).await,
         Meaning::Bulk(form) => begin_bulk(head, body, in_flight, context, form).await,
@@ -53,7 +84,7 @@ pub async fn begin(
 
 async fn begin_stream(
     head: response::Parts,
-    body: UpstreamBody,
+    body: AnswerBody,
     in_flight: InFlight,
     context: Context,
 ) -> Result<Response<ClientBody>, Refusal> {
@@ -72,7 +103,7 @@ async fn begin_stream(
 
 async fn begin_bulk(
     head: response::Parts,
-    body: UpstreamBody,
+    body: AnswerBody,
     in_flight: InFlight,
     context: Context,
     form: Form,
@@ -80,7 +111,7 @@ async fn begin_bulk(
     let headers = client_headers(&head.headers, &context);
     let clock = Arc::clone(&context.clock);
     let responses = Arc::clone(&context.responses);
-    let generates_text = context.api.generates_text();
+    let dialect = context.api.dialect();
     let holds = form != Form::Any { waits: false };
     let mut bulk = Box::new(BulkBody::new(body, in_flight, context, holds));
     let status = head.status.as_u16();
@@ -96,21 +127,8 @@ async fn begin_bulk(
         }
         Err(fault) => return Err(end(bulk.in_flight(), RelayError::Fault(fault)).await),
     };
-    let reading = read_answer(&whole);
-    let sound = match form {
-        Form::Object => reading.as_ref().is_some_and(|reading| !reading.is_error),
-        Form::Json => match &reading {
-            Some(reading) => !reading.is_error,
-            None => is_json(&whole),
-        },
-        Form::Any { .. } => true,
-    };
-    if !sound {
-        let fault = if whole.is_empty() {
-            Fault::Empty
-        } else {
-            Fault::NotJson
-        };
+    let reading = read_answer(dialect, &whole);
+    if let Some(fault) = fault_of(form, &whole, reading.as_ref()) {
         return Err(end(bulk.in_flight(), RelayError::Fault(fault)).await);
     }
     bulk.in_flight().begun(status, clock.now());
@@ -118,17 +136,34 @@ async fn begin_bulk(
     if let Some(id) = &reading.response_id {
         bulk.in_flight().note_response(&responses, id);
     }
-    let counted = match reading.usage {
-        None if generates_text => text_length::count_tokens(&whole),
-        _ => 0,
+    let counted = match reading.usage.tells_output() {
+        true => 0,
+        false => dialect.count_text(&whole),
     };
-    bulk.finish_whole(whole.len() as u64, reading.usage, counted);
-    bulk.in_flight().settled().await;
+    bulk.finish_whole(whole.len() as u64, &reading.usage, counted);
+    bulk.in_flight().receipt_mut().settled().await;
     Ok(respond(head.status, headers, ClientBody::whole(whole)))
 }
 
+/// What is wrong with a whole answer that had to be of this form.
+fn fault_of(form: Form, whole: &[u8], reading: Option<&Reading>) -> Option<Fault> {
+    let sound = match (form, reading) {
+        (Form::Any { .. }, _) => true,
+        (_, Some(reading)) => !reading.is_error,
+        (Form::Json, None) => is_json(whole),
+        (Form::Object, None) => false,
+    };
+    match sound {
+        true => reading
+            .is_some_and(|reading| reading.unfinished)
+            .then_some(Fault::Unfinished),
+        false if whole.is_empty() => Some(Fault::Empty),
+        false => Some(Fault::NotJson),
+    }
+}
+
 /// A refusal's text is not worth waiting for as long as an answer is.
-async fn read_refusal(body: UpstreamBody, context: &Context) -> super::RefusalText {
+async fn read_refusal(body: AnswerBody, context: &Context) -> super::RefusalText {
     const PATIENCE: std::time::Duration = std::time::Duration::from_secs(5);
     let reading = read_text(body, &context.deployment.target);
     tokio::time::timeout(PATIENCE, reading)
@@ -150,6 +185,6 @@ async fn end(in_flight: &mut InFlight, error: RelayError) -> Refusal {
         refusal.status.as_u16(),
         refusal.code.clone(),
     );
-    in_flight.settled().await;
+    in_flight.receipt_mut().settled().await;
     refusal
 }

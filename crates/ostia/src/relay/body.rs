@@ -6,9 +6,9 @@ use http_body::{Body, Frame, SizeHint};
 
 use super::bulk::BulkBody;
 use super::stream::StreamBody;
+use crate::backend::AnswerBody;
 use crate::listen::BodyBroken;
 use crate::telemetry::AccessLog;
-use crate::upstream::UpstreamBody;
 
 /// The body of every answer that leaves the gateway.
 pub struct ClientBody {
@@ -19,8 +19,8 @@ pub struct ClientBody {
 
 enum Source {
     Whole(Option<Bytes>),
-    Bulk(Box<BulkBody<UpstreamBody>>),
-    Stream(Box<StreamBody<UpstreamBody>>),
+    Bulk(Box<BulkBody<AnswerBody>>),
+    Stream(Box<StreamBody<AnswerBody>>),
 }
 
 impl ClientBody {
@@ -34,11 +34,11 @@ impl ClientBody {
         Source::Whole(None).into()
     }
 
-    pub(super) fn bulk(body: Box<BulkBody<UpstreamBody>>) -> Self {
+    pub(super) fn bulk(body: Box<BulkBody<AnswerBody>>) -> Self {
         Source::Bulk(body).into()
     }
 
-    pub(super) fn stream(body: Box<StreamBody<UpstreamBody>>) -> Self {
+    pub(super) fn stream(body: Box<StreamBody<AnswerBody>>) -> Self {
         Source::Stream(body).into()
     }
 

@@ -6,12 +6,11 @@ use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
 use ostia_core::{Outcome, Phase, Usage};
 
-use super::digest::Digest;
-use super::meter::read_answer;
 use super::pace::{Due, Pace};
 use super::{Context, InFlight};
-use crate::error::Fault;
+use crate::dialect::{Counters, Digest, read_answer};
 use crate::listen::BodyBroken;
+use crate::refusal::Fault;
 use crate::upstream::BodyError;
 
 /// An answer of at most this size is held until it is whole: a failure before that is a plain error.
@@ -95,8 +94,8 @@ where
 
     /// The answer is whole and sound: hands in the row. Call it before the bytes are handed over. `counted`: output
     /// tokens, for the case that the backend does not say.
-    pub(super) fn finish_whole(&mut self, length: u64, usage: Option<Usage>, counted: u64) {
-        let usage = usage.unwrap_or_else(|| self.estimate(counted));
+    pub(super) fn finish_whole(&mut self, length: u64, told: &Counters, counted: u64) {
+        let usage = self.used(told, counted);
         self.finish(length, usage);
     }
 
@@ -155,22 +154,23 @@ where
     }
 
     fn finish(&mut self, response_bytes: u64, usage: Usage) {
-        let facts = &mut self.in_flight.receipt.facts;
-        facts.phase = Phase::Done;
-        facts.response_bytes = response_bytes;
-        facts.usage = usage;
+        let receipt = self.in_flight.receipt_mut();
+        receipt.relayed(Phase::Done, response_bytes, usage);
         self.in_flight.finish(Outcome::Ok);
         self.context.free_wire();
     }
 
     fn finish_large(&mut self) {
-        let reading = read_answer(self.digest.json()).unwrap_or_default();
+        let dialect = self.context.api.dialect();
+        let reading = read_answer(dialect, self.digest.json()).unwrap_or_default();
         if let Some(id) = &reading.response_id {
             self.in_flight.note_response(&self.context.responses, id);
         }
-        let usage = reading.usage;
-        let usage = usage.unwrap_or_else(|| self.estimate(self.counted()));
-        self.finish(self.passed, usage);
+        let usage = self.used(&reading.usage, self.counted());
+        match reading.unfinished {
+            true => self.fail(Fault::Unfinished, usage),
+            false => self.finish(self.passed, usage),
+        }
     }
 
     /// Hands in the row before the last bytes leave, where their number is known; before the end otherwise.
@@ -192,15 +192,18 @@ where
         self.broken = true;
         self.backend = None;
         self.context.free_wire();
-        if !self.in_flight.receipt.is_closed() {
+        if !self.in_flight.receipt().is_closed() {
             let estimate = self.estimate(self.counted());
-            let facts = &mut self.in_flight.receipt.facts;
-            facts.phase = Phase::Streaming;
-            facts.response_bytes = self.passed;
-            facts.error_code = fault.code().into();
-            facts.usage = estimate;
-            self.in_flight.finish(fault.outcome());
+            self.fail(fault, estimate);
         }
+    }
+
+    fn fail(&mut self, fault: Fault, usage: Usage) {
+        let receipt = self.in_flight.receipt_mut();
+        receipt.relayed(Phase::Streaming, self.passed, usage);
+        receipt.code(fault.code());
+        self.in_flight.finish(fault.outcome());
+        self.context.free_wire();
     }
 }
 
@@ -217,14 +220,14 @@ where
     ) -> Poll<Option<Result<Frame<Bytes>, BodyBroken>>> {
         let this = &mut *self;
         loop {
-            std::task::ready!(this.in_flight.poll_settled(task));
+            std::task::ready!(this.in_flight.receipt_mut().poll_settled(task));
             if let Some(last) = this.last.take() {
                 return Poll::Ready(Some(Ok(Frame::data(last))));
             }
             if this.ready.is_empty()
                 && !this.broken
                 && this.context.wire.is_given_up()
-                && !this.in_flight.receipt.is_closed()
+                && !this.in_flight.receipt().is_closed()
             {
                 this.break_off(Fault::ShuttingDown);
                 continue;
@@ -249,7 +252,7 @@ where
                         return Poll::Ready(Some(Ok(Frame::data(data))));
                     }
                 }
-                None if this.in_flight.receipt.is_closed() => return Poll::Ready(None),
+                None if this.in_flight.receipt().is_closed() => return Poll::Ready(None),
                 None => this.finish_large(),
             }
         }
@@ -259,7 +262,7 @@ where
         self.ready.is_empty()
             && self.last.is_none()
             && !self.broken
-            && self.in_flight.receipt.is_closed()
+            && self.in_flight.receipt().is_closed()
             && self.remaining == Some(0)
     }
 
@@ -271,10 +274,15 @@ where
 }
 
 impl<B> BulkBody<B> {
+    fn used(&self, told: &Counters, counted: u64) -> Usage {
+        let estimate = self.estimate(counted);
+        told.usage(estimate).unwrap_or(estimate)
+    }
+
     /// What is written down where the backend does not say.
     fn estimate(&self, counted: u64) -> Usage {
         match self.context.api.runs_a_model() {
-            true => self.in_flight.receipt.opening().estimate(counted),
+            true => self.in_flight.receipt().estimate(counted),
             false => Usage::default(),
         }
     }
@@ -290,13 +298,11 @@ impl<B> BulkBody<B> {
 
 impl<B> Drop for BulkBody<B> {
     fn drop(&mut self) {
-        if self.in_flight.receipt.is_closed() {
+        if self.in_flight.receipt().is_closed() {
             return;
         }
         let estimate = self.estimate(self.counted());
-        let facts = &mut self.in_flight.receipt.facts;
-        facts.response_bytes = self.passed;
-        facts.phase = Phase::Streaming;
-        facts.usage = estimate;
+        let receipt = self.in_flight.receipt_mut();
+        receipt.relayed(Phase::Streaming, self.passed, estimate);
     }
 }

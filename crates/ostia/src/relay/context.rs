@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 use ostia_core::Clock;
 
 use crate::catalog::Deployment;
-use crate::fleet::Responses;
+use crate::dialect::Api;
 use crate::listen::Wire;
-use crate::read::Api;
+use crate::ownership::Responses;
 
 /// What the relay has to know of the request and of the backend.
 #[derive(Clone)]
@@ -14,6 +14,8 @@ pub struct Context {
     pub clock: Arc<dyn Clock>,
     pub wire: Arc<Wire>,
     pub api: Api,
+    /// How many answers the client asked for.
+    pub choices: u64,
     /// Whether the client was promised a stream.
     pub stream: bool,
     /// A usage chunk was asked for that the client did not want: hide it.

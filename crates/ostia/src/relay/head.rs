@@ -1,7 +1,7 @@
 use http::{HeaderMap, HeaderName, HeaderValue, header, response};
 
 use super::Context;
-use crate::read::{Api, Dialect};
+use crate::dialect::{Answers, Api};
 
 /// What an answer's head promises.
 #[derive(Debug, PartialEq, Eq)]
@@ -106,11 +106,6 @@ fn backend_limits(
         .map(|(name, value)| (name.clone(), value.clone()))
 }
 
-/// Whether a stream of this api ends with an event that says so.
-pub(super) fn has_terminal_event(api: &Api) -> bool {
-    matches!(api, Api::ChatCompletions | Api::Completions) || api.dialect() != Dialect::OpenAi
-}
-
 fn is_events(headers: &HeaderMap) -> bool {
     essence(headers).eq_ignore_ascii_case("text/event-stream")
 }
@@ -124,18 +119,13 @@ fn is_encoded(headers: &HeaderMap) -> bool {
 /// Speech, transcripts and pictures come as they say they are; everything else answers in JSON. A sound that is made while
 /// it is sent must not wait for its end.
 fn form(headers: &HeaderMap, api: &Api) -> Form {
-    match api {
+    match api.answers() {
         _ if is_encoded(headers) => Form::Any { waits: true },
-        api if api.answers_with_media() && is_media(headers) => Form::Any {
+        Answers::Media if is_media(headers) => Form::Any {
             waits: headers.contains_key(header::CONTENT_LENGTH),
         },
-        Api::ChatCompletions
-        | Api::Completions
-        | Api::Embeddings
-        | Api::Responses
-        | Api::Messages
-        | Api::MessagesCountTokens => Form::Object,
-        _ => Form::Json,
+        Answers::Object => Form::Object,
+        Answers::Json | Answers::Media => Form::Json,
     }
 }
 

@@ -1,23 +1,18 @@
-//! In: an [`crate::upstream::Answer`] and the [`InFlight`] request it answers. Out: the client's response, whose body owns the receipt.
+//! In: an [`crate::backend::Answer`] and the [`InFlight`] request it answers. Out: the client's response, whose body owns the receipt.
 //! Here: what an answer's head means, whole SSE events, the usage meter, keep-alive comments, broken ends.
 //! Not here: retries, limits, texts of errors (that is `error`). Bytes pass as they came.
 
-mod answer;
 mod backend_error;
 mod begin;
 mod body;
 mod bulk;
 mod context;
-mod digest;
+mod disclosure;
 mod head;
 mod in_flight;
-mod long_event;
-mod meter;
 mod pace;
 mod sse;
 mod stream;
-mod text_length;
-mod usage;
 
 pub use backend_error::{BackendRefusal, RefusalText};
 pub use begin::{RelayError, begin};

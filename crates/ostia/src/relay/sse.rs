@@ -135,43 +135,5 @@ impl Scanner {
     }
 }
 
-/// The data of one event: the values of its `data` lines, joined by LF. Borrowed where there is one line.
-pub(super) fn data_of(event: &[u8]) -> std::borrow::Cow<'_, [u8]> {
-    let mut lines = lines(event).filter_map(data_line);
-    let first = lines.next().unwrap_or_default();
-    let Some(second) = lines.next() else {
-        return first.into();
-    };
-    let mut joined = first.to_vec();
-    for line in std::iter::once(second).chain(lines) {
-        joined.push(b'\n');
-        joined.extend_from_slice(line);
-    }
-    joined.into()
-}
-
-fn data_line(line: &[u8]) -> Option<&[u8]> {
-    let rest = line.strip_prefix(b"data")?;
-    match rest.strip_prefix(b":") {
-        Some(value) => Some(value.strip_prefix(b" ").unwrap_or(value)),
-        None => rest.is_empty().then_some(rest),
-    }
-}
-
-/// The lines that are not empty.
-fn lines(mut event: &[u8]) -> impl Iterator<Item = &[u8]> {
-    std::iter::from_fn(move || {
-        while !event.is_empty() {
-            let end = memchr2(b'\n', b'\r', event).unwrap_or(event.len());
-            let line = &event[..end];
-            event = event.get(end + 1..).unwrap_or_default();
-            if !line.is_empty() {
-                return Some(line);
-            }
-        }
-        None
-    })
-}
-
 #[cfg(test)]
 mod tests;

@@ -5,15 +5,14 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http_body::{Body, Frame};
-use ostia_core::{Outcome, Phase, Usage, UsageSource};
+use ostia_core::{Outcome, Phase, Usage};
 
-use super::head::has_terminal_event;
-use super::meter::{Meter, Seen, is_done};
 use super::pace::{Due, Pace};
-use super::sse::{Piece, Splitter, data_of};
+use super::sse::{Piece, Splitter};
 use super::{Context, InFlight};
-use crate::error::{Fault, broken_stream_event};
+use crate::dialect::{Meter, Seen};
 use crate::listen::BodyBroken;
+use crate::refusal::Fault;
 use crate::upstream::BodyError;
 
 /// How long the last event waits for the end of the backend's message, so that both leave in one write and what
@@ -75,7 +74,7 @@ where
             context.deadline,
         );
         Self {
-            meter: Meter::new(context.api.clone(), context.hide_usage),
+            meter: Meter::new(&context.api, context.hide_usage, context.choices),
             backend: Some(backend),
             splitter: Splitter::default(),
             in_flight,
@@ -125,6 +124,10 @@ where
                     if let Ok(data) = frame.into_data() {
                         taken += data.len();
                         self.take(data, now);
+                        if self.terminal && !self.meter.said_something() {
+                            self.held.clear();
+                            return Pull::Fault(Fault::Empty);
+                        }
                     }
                 }
                 Poll::Ready(Some(Err(error))) => return self.broken(error),
@@ -136,7 +139,7 @@ where
             return Pull::Progress;
         }
         match self.pace.poll(task, now) {
-            // The batch was full, so the backend may have more without telling.
+            // The batch was full, so the backend was not asked until it had nothing and wakes nobody for what it has.
             None if taken >= BATCH => Pull::Progress,
             None => Pull::Pending,
             Some(Due::Idle) => Pull::Fault(Fault::IdleTimeout),
@@ -218,28 +221,27 @@ where
             self.state = State::Ended;
             return Pull::Progress;
         }
-        let mut complete = self.terminal || !self.marker_due();
         let seen = if self.splitter.is_in_parts() {
             self.meter.last_part(&tail)
         } else {
-            complete |= is_done(&data_of(&tail));
             self.meter.event(&tail)
         };
+        self.terminal |= seen == Seen::Terminal;
+        if self.marker_due() && !self.terminal && !self.meter.is_over() {
+            return Pull::Fault(Fault::Truncated);
+        }
         if !tail.is_empty() && seen != Seen::Hide {
             self.forward(tail);
         }
         self.ready.extend(self.held.drain(..));
-        if complete {
-            self.finish_whole();
-        } else {
-            self.finish(Outcome::UpstreamError, Phase::Truncated, "truncated");
-        }
+        self.finish_whole();
         self.state = State::Ended;
         Pull::Progress
     }
 
     fn marker_due(&self) -> bool {
-        self.context.deployment.target.done_marker && has_terminal_event(&self.context.api)
+        self.context.deployment.target.done_marker
+            && self.context.api.dialect().has_terminal_event()
     }
 
     /// The backend's message is broken. Behind the terminal event that harms nobody: the answer was whole.
@@ -258,7 +260,10 @@ where
         Pull::Progress
     }
 
-    /// The end of the backend's message lets itself be waited for.
+    /// Hands the held events over though the backend's message has not ended, because its end takes too long or broke.
+    ///
+    /// With the terminal event among them the answer is whole for the client, so its row is written now: the client may
+    /// leave on that event, and what the backend still says cannot change what was used.
     fn pass_held(&mut self) {
         self.pace.grace = None;
         self.ready.extend(self.held.drain(..));
@@ -270,7 +275,7 @@ where
             self.ready.push_back(tail);
         }
         self.finish_whole();
-        // The backend may go on for ever.
+        // The row is closed, but the backend may go on for ever and the client take it slowly: the socket minds the time.
         self.context.bind_wire();
         self.state = State::Trailing;
     }
@@ -287,12 +292,10 @@ where
     fn finish(&mut self, outcome: Outcome, phase: Phase, code: &'static str) {
         let pending: usize = self.ready.iter().map(Bytes::len).sum();
         self.in_flight.told(self.status);
-        let usage = self.usage(outcome == Outcome::Ok);
-        let facts = &mut self.in_flight.receipt.facts;
-        facts.phase = phase;
-        facts.error_code = code.into();
-        facts.response_bytes = self.passed + pending as u64;
-        facts.usage = usage;
+        let usage = self.usage(outcome == Outcome::Ok || self.terminal);
+        let receipt = self.in_flight.receipt_mut();
+        receipt.relayed(phase, self.passed + pending as u64, usage);
+        receipt.code(code);
         self.in_flight.finish(outcome);
         self.context.free_wire();
     }
@@ -305,32 +308,21 @@ where
         if self.splitter.is_in_parts() {
             self.ready.push_back(Bytes::from_static(b"\n\n"));
         }
-        self.ready.push_back(broken_stream_event(
-            self.context.api.dialect(),
-            fault,
-            self.events,
-        ));
-        self.finish(fault.outcome(), Phase::Streaming, fault.code());
+        let dialect = self.context.api.dialect();
+        self.ready.push_back(dialect.broken_end(fault, self.events));
+        let phase = match fault {
+            Fault::Truncated => Phase::Truncated,
+            _ => Phase::Streaming,
+        };
+        self.finish(fault.outcome(), phase, fault.code());
         self.state = State::Breaking;
     }
 }
 
 impl<B> StreamBody<B> {
     fn usage(&self, whole: bool) -> Usage {
-        let counted = self.meter.counted();
-        match self.meter.usage() {
-            Some(usage) if whole => usage,
-            Some(usage) => {
-                let completion_tokens = usage.completion_tokens.max(counted);
-                Usage {
-                    completion_tokens,
-                    total_tokens: usage.prompt_tokens + completion_tokens,
-                    source: UsageSource::Estimated,
-                    ..usage
-                }
-            }
-            None => self.in_flight.receipt.opening().estimate(counted),
-        }
+        let receipt = self.in_flight.receipt();
+        self.meter.used(whole, |counted| receipt.estimate(counted))
     }
 }
 
@@ -348,9 +340,10 @@ where
         let this = &mut *self;
         loop {
             // What completes the answer is in `ready` when its row is handed in.
-            std::task::ready!(this.in_flight.poll_settled(task));
+            std::task::ready!(this.in_flight.receipt_mut().poll_settled(task));
             if let Some(bytes) = this.ready.pop_front() {
                 this.passed += bytes.len() as u64;
+                // With the last frame and not after it: over HTTP/2 it is then not lost behind a full window.
                 if this.ready.is_empty() && this.state == State::Breaking {
                     this.context.wire.cut();
                 }
@@ -384,13 +377,11 @@ where
 
 impl<B> Drop for StreamBody<B> {
     fn drop(&mut self) {
-        if self.in_flight.receipt.is_closed() {
+        if self.in_flight.receipt().is_closed() {
             return;
         }
         let usage = self.usage(false);
-        let facts = &mut self.in_flight.receipt.facts;
-        facts.response_bytes = self.passed;
-        facts.phase = Phase::Streaming;
-        facts.usage = usage;
+        let receipt = self.in_flight.receipt_mut();
+        receipt.relayed(Phase::Streaming, self.passed, usage);
     }
 }

@@ -1,7 +1,8 @@
 use std::sync::Arc;
 
-use super::Address;
-use crate::catalog::{Catalog, Cluster, Deployment};
+use crate::catalog::{Catalog, Cluster, Deployment, Scope};
+use crate::dialect::Api;
+use crate::routes::Address;
 
 /// What stands behind a path and a model's name, whoever asks.
 #[derive(Debug)]
@@ -9,7 +10,7 @@ pub struct Pool {
     pub(crate) model: Arc<str>,
     pub(crate) deployments: Vec<Arc<Deployment>>,
     pub(crate) place: Place,
-    pub(crate) api: Box<str>,
+    pub(crate) api: Api,
 }
 
 /// What the path said of clusters.
@@ -25,14 +26,14 @@ pub(crate) enum Place {
 
 /// Looks a model up by its exact name or an alias. No I/O.
 pub fn resolve(catalog: &Catalog, address: &Address<'_>, model: &str) -> Pool {
-    let found = catalog.lookup(address.scope(), model);
+    let found = catalog.lookup(address.scope, model);
     let (model, deployments) = found.map_or_else(
         || (Arc::from(""), Vec::new()),
         |(model, deployments)| (model, deployments.to_vec()),
     );
     let place = match address.scope {
-        None => Place::Everywhere,
-        Some((cluster, framework)) => {
+        Scope::Everywhere => Place::Everywhere,
+        Scope::Framework { cluster, framework } => {
             let cluster = catalog.cluster(cluster).cloned();
             let has_framework = cluster
                 .as_ref()
@@ -47,6 +48,6 @@ pub fn resolve(catalog: &Catalog, address: &Address<'_>, model: &str) -> Pool {
         model,
         deployments,
         place,
-        api: address.api.into(),
+        api: address.api.clone(),
     }
 }

@@ -1,7 +1,7 @@
 use serde_json::{Map, Value, json};
 
 use super::table::{Entry, Kind, ROUTES};
-use crate::read::Api;
+use crate::dialect::Api;
 
 /// The OpenAPI 3.1 document of [`ROUTES`]. What is not served is not in it.
 pub fn openapi(base_path: &str) -> Value {
@@ -10,9 +10,9 @@ pub fn openapi(base_path: &str) -> Value {
         match entry.kind {
             Kind::NotServed => {}
             Kind::Inference => {
-                for api in &Api::KNOWN {
+                for api in Api::known() {
                     let path = entry.pattern.replace("{*api}", api.as_str());
-                    paths.insert(path, json!({"post": inference(entry, api)}));
+                    paths.insert(path, json!({"post": inference(entry, &api)}));
                 }
             }
             _ => {
@@ -70,14 +70,15 @@ fn listing(entry: &Entry) -> Value {
 }
 
 fn inference(entry: &Entry, api: &Api) -> Value {
+    let required: &[&str] = if entry.names_model() { &[] } else { &["model"] };
     let schema = json!({
-        "type": "object", "required": ["model"], "additionalProperties": true,
+        "type": "object", "required": required, "additionalProperties": true,
         "properties": {"model": {"type": "string"}, "stream": {"type": "boolean", "default": false}},
     });
     let mut content = json!({"application/json": {"schema": schema}});
     if api.takes_forms() {
         content["multipart/form-data"] = json!({"schema": {
-            "type": "object", "required": ["model"], "additionalProperties": true,
+            "type": "object", "required": required, "additionalProperties": true,
             "properties": {"model": {"type": "string"}},
         }});
     }
@@ -105,9 +106,14 @@ fn parameters(entry: &Entry) -> Vec<Value> {
         .filter(|name| *name != "api")
         .map(|name| json!({"name": name, "in": "path", "required": true, "schema": {"type": "string"}}));
     let mut parameters: Vec<Value> = in_path.collect();
-    if entry.kind == Kind::ClusterModels {
-        parameters.push(json!({"name": "model_id", "in": "query", "schema": {"type": "string"}}));
-    }
+    let in_query = match entry.kind {
+        Kind::ClusterModels => Some("model_id"),
+        Kind::Inference if entry.names_model() => Some("api-version"),
+        _ => None,
+    };
+    let in_query =
+        in_query.map(|name| json!({"name": name, "in": "query", "schema": {"type": "string"}}));
+    parameters.extend(in_query);
     parameters
 }
 

@@ -1,7 +1,7 @@
 use std::fmt::Write as _;
 
 use super::table::{Entry, Kind, ROUTES};
-use crate::read::Api;
+use crate::dialect::Api;
 
 /// Nothing is loaded from anywhere and nothing runs. The hash is that of [`STYLE`].
 pub const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; \
@@ -21,7 +21,7 @@ pub fn page(base_path: &str) -> String {
         push_row(&mut rows, entry);
     }
     let mut apis = String::new();
-    for api in &Api::KNOWN {
+    for api in Api::known() {
         let _ = write!(apis, "<code>{}</code> ", escaped(api.as_str()));
     }
     let base = escaped(base_path);

@@ -1,19 +1,27 @@
-use super::Scope;
+use super::RESERVED_CLUSTERS;
 use super::table::RESERVED;
-use crate::config::RESERVED_CLUSTERS;
+use crate::catalog::Scope;
 
 /// What a path has in the places that a pattern leaves open; empty where it leaves none.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Captures<'a> {
     pub(super) cluster: &'a str,
     pub(super) framework: &'a str,
+    /// As it was written.
+    pub(super) model: Option<&'a str>,
     /// `{*name}`: all that is left, at least one character, as it was written.
     pub(super) rest: &'a str,
 }
 
 impl<'a> Captures<'a> {
     pub(super) fn scope(&self) -> Scope<'a> {
-        (!self.cluster.is_empty()).then_some((self.cluster, self.framework))
+        match self.cluster {
+            "" => Scope::Everywhere,
+            cluster => Scope::Framework {
+                cluster,
+                framework: self.framework,
+            },
+        }
     }
 }
 
@@ -63,6 +71,7 @@ enum Part {
     Literal(&'static str),
     Cluster,
     Framework,
+    Model,
     Reserved,
     Rest,
 }
@@ -72,6 +81,7 @@ impl Pattern {
         let parts = pattern.split('/').skip(1).map(|part| match part {
             "{cluster}" => Part::Cluster,
             "{framework}" => Part::Framework,
+            "{model}" => Part::Model,
             "{reserved}" => Part::Reserved,
             rest if rest.starts_with("{*") => Part::Rest,
             literal => Part::Literal(literal),
@@ -79,7 +89,8 @@ impl Pattern {
         Self(parts.collect())
     }
 
-    /// `None`: the path does not fit. An empty segment, `.`, `..` and `%` fit nothing but `{*name}`.
+    /// `None`: the path does not fit. An empty segment, `.`, `..` and `%` fit nothing but
+    /// `{*name}`, and `%` a model's name.
     pub(super) fn captures<'a>(&self, path: &Segments<'a>) -> Option<Captures<'a>> {
         let open_ended = matches!(self.0.last(), Some(Part::Rest));
         if path.count != self.0.len() && !(open_ended && path.count > self.0.len()) {
@@ -97,6 +108,10 @@ impl Pattern {
                     captures.framework = segment;
                     path.names_framework
                 }
+                Part::Model => {
+                    captures.model = Some(segment);
+                    !matches!(segment, "" | "." | "..")
+                }
                 Part::Reserved => RESERVED.contains(&segment),
                 Part::Rest => {
                     captures.rest = tail;
@@ -111,7 +126,7 @@ impl Pattern {
     }
 }
 
-fn sound(segment: &str) -> bool {
+pub(super) fn sound(segment: &str) -> bool {
     !segment.is_empty() && segment != "." && segment != ".." && !segment.contains('%')
 }
 

@@ -5,7 +5,7 @@ use http::Method;
 pub struct Entry {
     pub methods: &'static [&'static str],
     /// Without the base path, under which it is there too. `{name}` is one segment, `{*name}` all that is left;
-    /// `{reserved}` is one of the APIs that are never relayed.
+    /// `{reserved}` is one of the APIs that are never relayed, `{model}` a model's name, percent-encoded.
     pub pattern: &'static str,
     pub kind: Kind,
     /// Answered without signing in.
@@ -47,7 +47,7 @@ const POST: &[&str] = &["POST"];
 const ANY: &[&str] = &["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"];
 
 /// Every public route, in the order in which they are tried.
-pub const ROUTES: [Entry; 24] = [
+pub const ROUTES: [Entry; 28] = [
     open("/health", Kind::Health, "Whether the gateway answers"),
     open(
         "/status",
@@ -90,6 +90,9 @@ pub const ROUTES: [Entry; 24] = [
     not_served("/{cluster}/{framework}/v1/{reserved}"),
     not_served("/{cluster}/{framework}/v1/{reserved}/{*rest}"),
     not_served("/{cluster}/{framework}/v1/responses/{*id}"),
+    not_served("/openai/deployments/{model}/{reserved}"),
+    not_served("/openai/deployments/{model}/{reserved}/{*rest}"),
+    not_served("/openai/deployments/{model}/responses/{*id}"),
     not_served("/data/{*rest}"),
     Entry {
         methods: POST,
@@ -105,6 +108,13 @@ pub const ROUTES: [Entry; 24] = [
         open: false,
         summary: "On that cluster and framework",
     },
+    Entry {
+        methods: POST,
+        pattern: "/openai/deployments/{model}/{*api}",
+        kind: Kind::Inference,
+        open: false,
+        summary: "Azure's form: on any deployment of that model",
+    },
     not_served("/{cluster}/sam3service/{*rest}"),
     not_served("/{cluster}/dinov3service/{*rest}"),
     // Triton's own protocol (KServe v2).
@@ -114,6 +124,11 @@ pub const ROUTES: [Entry; 24] = [
 impl Entry {
     pub fn answers(&self, method: &Method) -> bool {
         self.methods.contains(&method.as_str())
+    }
+
+    /// Whether the path names the model.
+    pub fn names_model(&self) -> bool {
+        self.pattern.contains("{model}")
     }
 }
 

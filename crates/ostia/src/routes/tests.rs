@@ -1,23 +1,36 @@
 use http::Method;
 
-use super::{Lost, ROUTES, Route, dialect_of, openapi};
-use crate::read::Dialect;
+use super::{Address, Lost, ROUTES, Route, openapi};
+use crate::catalog::Scope;
 
 const BASE: &str = "/resource_server";
+const IN_C: Scope<'_> = Scope::Framework {
+    cluster: "c",
+    framework: "f",
+};
 
 /// A path that fits an entry's pattern.
 fn sample(pattern: &str) -> String {
     pattern
         .replace("{cluster}", "c")
         .replace("{framework}", "f")
+        .replace("{model}", "a%2Fb")
         .replace("{reserved}", "files")
         .replace("{*api}", "chat/completions")
         .replace("{*id}", "a%2Fb")
         .replace("{*rest}", "x/y")
 }
 
-fn found(method: &Method, path: &str) -> Result<String, Lost> {
-    Route::find(method, path, BASE).map(|route| format!("{route:?}"))
+fn found(method: &Method, path: &str) -> String {
+    let route = Route::find(method, path, BASE);
+    route.map_or_else(|lost| format!("{lost:?}"), |route| format!("{route:?}"))
+}
+
+fn inference(path: &str) -> Option<Address<'_>> {
+    match Route::find(&Method::POST, path, BASE) {
+        Ok(Route::Inference(address)) => Some(address),
+        _ => None,
+    }
 }
 
 #[test]
@@ -26,10 +39,10 @@ fn every_entry_is_reached_with_and_without_the_base_path() {
         let path = sample(entry.pattern);
         for method in entry.methods {
             let method = Method::from_bytes(method.as_bytes()).unwrap();
-            let bare = found(&method, &path).unwrap();
+            let bare = found(&method, &path);
             let kind = format!("{:?}", entry.kind);
             assert!(bare.starts_with(&kind), "{method} {path}: {bare}");
-            assert_eq!(found(&method, &format!("{BASE}{path}")), Ok(bare), "{path}");
+            assert_eq!(found(&method, &format!("{BASE}{path}")), bare, "{path}");
         }
     }
 }
@@ -59,6 +72,9 @@ fn reserved_apis_are_never_inference() {
         "/v1/responses/r1",
         "/v1/responses/r1/cancel",
         "/v1/threads/t/runs",
+        "/openai/deployments/m/files",
+        "/openai/deployments/m/batches/b1",
+        "/openai/deployments/m/responses/r1",
         "/data/staging",
         "/sophia/sam3service/process",
         "/sophia/sam3service/tasks/t1",
@@ -66,21 +82,14 @@ fn reserved_apis_are_never_inference() {
         "/sophia/triton/v2/models/m/infer",
     ] {
         let route = Route::find(&Method::POST, path, "");
-        assert_eq!(route, Ok(Route::NotServed), "{path}");
+        assert!(matches!(route, Ok(Route::NotServed)), "{path}");
     }
     for method in [Method::GET, Method::DELETE] {
         let route = Route::find(&method, "/v1/responses/r1", "");
-        assert_eq!(route, Ok(Route::NotServed));
+        assert!(matches!(route, Ok(Route::NotServed)));
     }
-    let inference = |path| Route::find(&Method::POST, path, "");
-    assert!(matches!(
-        inference("/v1/responses"),
-        Ok(Route::Inference(_))
-    ));
-    assert!(matches!(
-        inference("/c/sam3service/v1/embeddings"),
-        Ok(Route::Inference(_))
-    ));
+    assert!(inference("/v1/responses").is_some());
+    assert!(inference("/c/sam3service/v1/embeddings").is_some());
 }
 
 #[test]
@@ -92,9 +101,10 @@ fn lists_of_models_are_only_read() {
         "/c/f/v1/models/m",
     ] {
         for method in [Method::POST, Method::PUT, Method::DELETE] {
-            let lost = Route::find(&method, path, "");
-            let allow = "GET, HEAD".to_owned();
-            assert_eq!(lost, Err(Lost::NoMethod { allow, open: false }), "{path}");
+            let Err(Lost::NoMethod { allow, open, .. }) = Route::find(&method, path, "") else {
+                panic!("{path}");
+            };
+            assert_eq!((&*allow, open), ("GET, HEAD", false), "{path}");
         }
     }
 }
@@ -106,18 +116,18 @@ fn a_models_name_may_hold_slashes_however_they_are_written() {
         "/v1/models/meta-llama%2FLlama",
         "/v1/models/meta-llama%2fLlama",
     ] {
-        let Ok(Route::Model(None, id)) = Route::find(&Method::GET, path, BASE) else {
+        let Ok(Route::Model(Scope::Everywhere, id)) = Route::find(&Method::GET, path, BASE) else {
             panic!("{path}");
         };
         assert_eq!(id, "meta-llama/Llama");
     }
     for odd in ["%", "%zz", "%ff", "50%"] {
         let path = format!("/v1/models/{odd}");
-        let route = Route::find(&Method::GET, &path, BASE);
-        assert_eq!(route, Ok(Route::Model(None, odd.into())));
+        let route = Route::find(&Method::GET, &path, BASE).unwrap();
+        assert_eq!(route, Route::Model(Scope::Everywhere, odd.into()));
     }
-    let scoped = Route::find(&Method::GET, "/c/f/v1/models/a/b", BASE);
-    assert_eq!(scoped, Ok(Route::Model(Some(("c", "f")), "a/b".into())));
+    let scoped = Route::find(&Method::GET, "/c/f/v1/models/a/b", BASE).unwrap();
+    assert_eq!(scoped, Route::Model(IN_C, "a/b".into()));
 }
 
 #[test]
@@ -150,7 +160,7 @@ fn siblings_of_routes_are_nothing() {
 #[test]
 fn other_methods_are_told_which_ones_there_are() {
     let allow = |method: Method, path: &str| match Route::find(&method, path, BASE) {
-        Err(Lost::NoMethod { allow, open }) => (allow, open),
+        Err(Lost::NoMethod { allow, open, .. }) => (allow, open),
         other => panic!("{path}: {other:?}"),
     };
     let get = || "GET, HEAD".to_owned();
@@ -163,16 +173,88 @@ fn other_methods_are_told_which_ones_there_are() {
 #[test]
 fn errors_speak_the_dialect_of_their_path() {
     for (path, dialect) in [
-        ("/v1/messages", Dialect::Anthropic),
-        (
-            "/resource_server/c/f/v1/messages/count_tokens",
-            Dialect::Anthropic,
-        ),
-        ("/v1/responses", Dialect::Responses),
-        ("/v1/chat/completions", Dialect::OpenAi),
-        ("/whoami", Dialect::OpenAi),
+        ("/v1/messages", "Messages"),
+        ("/resource_server/c/f/v1/messages/count_tokens", "Messages"),
+        ("/v1/responses", "Responses"),
+        ("/v1/chat/completions", "Chat"),
+        ("/openai/deployments/m/messages", "Messages"),
+        ("/whoami", "PassThrough"),
+        ("/none", "PassThrough"),
     ] {
-        assert_eq!(dialect_of(path, BASE), dialect, "{path}");
+        for method in [Method::POST, Method::GET, Method::DELETE] {
+            let found = match Route::find(&method, path, BASE) {
+                Ok(route) => route.dialect(),
+                Err(lost) => lost.dialect(),
+            };
+            assert_eq!(format!("{found:?}"), dialect, "{method} {path}");
+        }
+    }
+}
+
+#[test]
+fn paths_name_a_scope_an_api_and_sometimes_a_model() {
+    for (path, scope, api, model) in [
+        (
+            "/v1/chat/completions",
+            Scope::Everywhere,
+            "chat/completions",
+            None,
+        ),
+        ("/c/f/v1/embeddings", IN_C, "embeddings", None),
+        (
+            "/openai/deployments/m/audio/speech",
+            Scope::Everywhere,
+            "audio/speech",
+            Some("m"),
+        ),
+        (
+            "/openai/deployments/meta-llama%2FLlama%203/chat/completions",
+            Scope::Everywhere,
+            "chat/completions",
+            Some("meta-llama/Llama 3"),
+        ),
+        (
+            "/openai/deployments/100%/embeddings",
+            Scope::Everywhere,
+            "embeddings",
+            Some("100%"),
+        ),
+    ] {
+        let address = inference(path).unwrap();
+        assert_eq!(
+            (address.scope, address.api.as_str()),
+            (scope, api),
+            "{path}"
+        );
+        assert_eq!(address.model.as_deref(), model, "{path}");
+    }
+}
+
+#[test]
+fn odd_paths_name_no_inference() {
+    for path in [
+        "",
+        "/",
+        "/v1",
+        "/v1/",
+        "//v1/chat/completions",
+        "/v1//chat/completions",
+        "/v1/../admin",
+        "/v1/./chat",
+        "/v1/chat%2fcompletions",
+        "/v1/chat/completions/",
+        "/a/v1/chat/completions",
+        "/a//v1/chat/completions",
+        "/a/b/c/v1/chat/completions",
+        "/openai/f/v1/chat/completions",
+        "/openai/deployments//chat/completions",
+        "/openai/deployments/../chat/completions",
+        "/openai/deployments/m",
+        "/openai/deployments/m/",
+        "/openai/deployments/m/chat%2fcompletions",
+        "/openai/chat/completions",
+    ] {
+        assert_eq!(inference(path), None, "{path}");
     }
 }
 

@@ -3,6 +3,7 @@ use rhai::{Dynamic, Engine, EvalAltResult, ImmutableString, Position};
 
 use super::fault::Refused;
 use super::watch::stop_reason;
+use super::{digest, secret};
 
 /// About 50 ms of work. A hook that only looks and decides needs a few dozen.
 const MAX_OPERATIONS: u64 = 1_000_000;
@@ -56,6 +57,8 @@ pub fn engine() -> Engine {
         refuse(status, message, "adapter_refused")
     });
     engine.register_fn("refuse", refuse);
+    secret::register(&mut engine);
+    digest::register(&mut engine);
     engine
 }
 

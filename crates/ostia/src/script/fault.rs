@@ -100,7 +100,7 @@ impl Thrown {
     }
 }
 
-fn place(position: Position) -> Option<(usize, usize)> {
+pub(super) fn place(position: Position) -> Option<(usize, usize)> {
     Some((position.line()?, position.position().unwrap_or(1)))
 }
 

@@ -3,6 +3,7 @@ use std::sync::Arc;
 use rhai::{AST, CallFnOptions, Dynamic, Engine, FuncArgs, Scope};
 
 use super::fault::{ScriptError, Thrown};
+use super::lint::{self, Argument};
 
 /// The functions that a script may have for the gateway to call, and how many arguments each takes.
 pub const HOOKS: [(&str, usize); 5] = [
@@ -59,6 +60,18 @@ impl Program {
 
     pub fn has(&self, hook: &str) -> bool {
         self.hooks.contains(&hook)
+    }
+
+    /// What is surely wrong with it where `engine` runs it and its hooks are given these arguments.
+    pub fn faults(&self, engine: &Engine, arguments: &[Argument]) -> Vec<ScriptError> {
+        lint::faults(&self.path, &self.ast, engine, arguments)
+    }
+
+    /// Functions that are defined, are no hooks, and are called by nobody.
+    pub fn uncalled(&self) -> Vec<String> {
+        let mut names = lint::uncalled(&self.ast);
+        names.retain(|name| !self.has(name));
+        names
     }
 
     /// Calls a function on this thread. For hooks use [`super::on_pool`] around it.

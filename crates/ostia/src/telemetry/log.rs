@@ -3,6 +3,12 @@
 //! Whatever is in an event's fields, it stays one line: control characters and those that turn the direction of text are
 //! escaped. Lines go through a bounded queue, so that a slow terminal, a full disk or a closed pipe never holds up a
 //! request: what finds no room is dropped and counted.
+//!
+//! Why not tracing-subscriber's JSON and tracing-appender's queue: for the two events of a request they cost 82,000
+//! instructions instead of 18,000, and at 4,000 requests a second 38 us of CPU a request instead of 7 (release build,
+//! median of nine interleaved runs), since each line wakes the writer's thread. Beside that they repeat a field named
+//! `level`, leave out an error's causes, keep marks that turn the direction of text, bound lines but not bytes, and tear
+//! a line when stderr takes only a part of it.
 
 mod escape;
 mod filter;

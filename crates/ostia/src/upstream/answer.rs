@@ -1,3 +1,4 @@
+use crate::refusal::Fault;
 use http::response;
 use ostia_core::Phase;
 
@@ -42,4 +43,13 @@ pub enum BodyError {
     Closed,
     #[error("the backend's framing is broken")]
     Invalid,
+}
+
+impl From<BodyError> for Fault {
+    fn from(error: BodyError) -> Self {
+        match error {
+            BodyError::Closed => Self::Closed,
+            BodyError::Invalid => Self::Invalid,
+        }
+    }
 }

@@ -11,6 +11,7 @@ use super::http2::LanePlace;
 use super::link::Link;
 use super::pool::{Busy, Pool};
 use super::trouble::body_error_of;
+use crate::habits::is_whole;
 
 /// An answer's body. It holds the connection: dropped early it closes it (HTTP/1) or resets its stream (HTTP/2), so the
 /// backend learns at once that nobody reads on. Read to its end, the connection goes back to the pool, before the last
@@ -48,7 +49,7 @@ impl UpstreamBody {
             incoming,
             hold: Hold::Link { link, home, busy },
         };
-        if body.incoming.is_end_stream() {
+        if is_whole(&body.incoming) {
             body.finish();
         }
         body
@@ -100,7 +101,7 @@ impl Body for UpstreamBody {
             };
             match ready!(polled) {
                 Some(Ok(frame)) if frame.is_data() => {
-                    if this.incoming.is_end_stream() {
+                    if is_whole(&this.incoming) {
                         this.finish();
                     }
                     return Poll::Ready(Some(Ok(frame)));
@@ -119,7 +120,7 @@ impl Body for UpstreamBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        matches!(self.hold, Hold::Nothing) || self.incoming.is_end_stream()
+        matches!(self.hold, Hold::Nothing) || is_whole(&self.incoming)
     }
 
     fn size_hint(&self) -> SizeHint {

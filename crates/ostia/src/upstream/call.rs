@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use http::StatusCode;
-use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::header::CONNECTION;
 use http::response::Parts;
 use ostia_core::Phase;
 
@@ -13,6 +13,7 @@ use super::pool::{Busy, Channel, Pool};
 use super::trouble::Trouble;
 use super::{Answer, Failure, FailureKind, UpstreamBody};
 use crate::catalog::Timeouts;
+use crate::habits::drop_second_length;
 
 /// One call on its way.
 pub(super) struct Call<'a> {
@@ -68,7 +69,10 @@ impl Call<'_> {
                 silent: true,
             });
         }
-        let home = (!drop_second_length(&mut head)).then(|| Arc::clone(&self.pool));
+        // Content-Length beside Transfer-Encoding counts for nothing, must not be passed on, and makes what follows on
+        // the connection doubtful (RFC 9112 section 6.3).
+        let is_doubtful = drop_second_length(&mut head.headers);
+        let home = (!is_doubtful).then(|| Arc::clone(&self.pool));
         Ok((head, UpstreamBody::on_link(body, link, home, busy)))
     }
 
@@ -121,12 +125,6 @@ fn is_farewell(head: &Parts) -> bool {
             .headers
             .get(CONNECTION)
             .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"close"))
-}
-
-/// Content-Length beside Transfer-Encoding counts for nothing, must not be passed on, and makes what follows on the
-/// connection doubtful (RFC 9112 section 6.3). Whether it was so.
-fn drop_second_length(head: &mut Parts) -> bool {
-    head.headers.contains_key(TRANSFER_ENCODING) && head.headers.remove(CONTENT_LENGTH).is_some()
 }
 
 impl From<Unwritable> for Trouble {

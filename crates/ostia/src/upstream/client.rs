@@ -1,7 +1,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use http::Method;
@@ -20,7 +20,7 @@ use super::tls::TlsError;
 use super::trouble::chain;
 use super::{Answer, Failure, FailureKind, UpstreamBody};
 use crate::catalog::{Origin, Target, Timeouts};
-use crate::endpoint::Outgoing;
+use crate::upstream::Outgoing;
 
 /// Calls one deployment's backend over connections that it keeps.
 ///
@@ -112,10 +112,6 @@ impl Client {
     pub fn stats(&self) -> Stats {
         let others: usize = self.others.lock().values().map(|pool| pool.idle()).sum();
         self.gauges.stats(self.pool.idle() + others)
-    }
-
-    pub(super) fn now(&self) -> Instant {
-        self.clock.now()
     }
 
     pub(super) async fn dispatch(
@@ -258,7 +254,7 @@ impl Client {
 /// `future`, given up after `limit`.
 ///
 /// No `async fn`: that would hold the future twice.
-pub(super) fn within<F: Future>(
+pub(crate) fn within<F: Future>(
     limit: Option<Duration>,
     future: F,
 ) -> impl Future<Output = Option<F::Output>> {

@@ -1,18 +1,29 @@
+use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::{Arc, Weak};
+use std::time::SystemTime;
 
 use ostia_core::Clock;
 use parking_lot::Mutex;
 
 use super::client::{Client, ClientError};
 use super::resolver::Resolver;
-use crate::catalog::Target;
+use crate::catalog::{Origin, Target};
 
 /// Makes every client of a process, over one resolver, and keeps their idle connections few: whoever is called once an
 /// hour must not hold a socket for that hour.
 pub struct Clients {
     resolver: Arc<Resolver>,
     clock: Arc<dyn Clock>,
-    made: Mutex<Vec<Weak<Client>>>,
+    made: Mutex<HashMap<Origin, Vec<Made>>>,
+}
+
+/// A client that lives as long as somebody uses it.
+struct Made {
+    target: Target,
+    /// When its certificate files were last changed, and how long they are.
+    files: Vec<Option<(SystemTime, u64)>>,
+    client: Weak<Client>,
 }
 
 impl Clients {
@@ -24,22 +35,54 @@ impl Clients {
         }
     }
 
+    /// The client of a target: the one that equal targets have already, with its connections, or a new one.
     pub fn client(&self, target: &Target) -> Result<Arc<Client>, ClientError> {
+        let files = stamps(target);
+        let mut made = self.made.lock();
+        let made = made.entry(target.origin.clone()).or_default();
+        let equal = made
+            .iter()
+            .find(|made| made.target == *target && made.files == files);
+        if let Some(client) = equal.and_then(|made| made.client.upgrade()) {
+            return Ok(client);
+        }
         let (resolver, clock) = (Arc::clone(&self.resolver), Arc::clone(&self.clock));
         let client = Arc::new(Client::new(target, resolver, clock)?);
-        self.made.lock().push(Arc::downgrade(&client));
+        made.push(Made {
+            target: target.clone(),
+            files,
+            client: Arc::downgrade(&client),
+        });
         Ok(client)
     }
 
     /// Closes connections that were idle for too long, or that their peers closed.
     pub fn sweep(&self) {
         let mut living = Vec::new();
-        self.made.lock().retain(|client| {
-            let client = client.upgrade();
-            let lives = client.is_some();
-            living.extend(client);
-            lives
+        self.made.lock().retain(|_, made| {
+            made.retain(|made| {
+                let client = made.client.upgrade();
+                let lives = client.is_some();
+                living.extend(client);
+                lives
+            });
+            !made.is_empty()
         });
         living.iter().for_each(|client| client.sweep());
     }
+}
+
+fn stamps(target: &Target) -> Vec<Option<(SystemTime, u64)>> {
+    let tls = &target.tls;
+    let files = [
+        &tls.ca_cert_path,
+        &tls.client_cert_path,
+        &tls.client_key_path,
+    ];
+    let stamp = |path: &PathBuf| {
+        let meta = std::fs::metadata(path).ok()?;
+        Some((meta.modified().ok()?, meta.len()))
+    };
+    let named = files.into_iter().flatten();
+    named.map(stamp).collect()
 }

@@ -8,7 +8,7 @@ use super::FailureKind;
 use super::client::{Client, within};
 use super::message::Message;
 use super::{BodyError, Failure, UpstreamBody};
-use crate::endpoint::{Ask, AskError, Question, Reply};
+use crate::upstream::{Ask, AskError, Question, Reply};
 
 /// Why a small question to a backend has no answer.
 #[derive(Debug, thiserror::Error)]

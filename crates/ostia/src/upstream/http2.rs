@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use futures_util::task::AtomicWaker;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::client::conn::http2;
@@ -17,11 +16,10 @@ use super::message::OutBody;
 use super::pool::Open;
 use super::socket::{Socket, Traffic};
 use super::trouble::{Trouble, chain, kind_of};
+use crate::habits::{Stepping, UNSAID, said_streams};
 
 /// Streams on one connection, if the peer takes so many: what is beyond its number would wait within hyper.
 const STREAMS: usize = 100;
-/// Stands for the peer's number of streams until it has said one.
-const UNSAID: usize = usize::MAX - 1;
 /// How much of an answer may lie here unread.
 const STREAM_WINDOW: u32 = 128 * 1024;
 /// Room for every stream's window, so that slow readers do not hold up the others.
@@ -61,8 +59,8 @@ impl Shared {
         now: Instant,
     ) -> Result<Self, hyper::Error> {
         let traffic = socket.traffic();
-        let steps = Arc::<AtomicWaker>::default();
-        let (sender, mut connection) = http2::Builder::new(Background(Arc::clone(&steps)))
+        let steps = Stepping::default();
+        let (sender, mut connection) = http2::Builder::new(steps.clone())
             .timer(TokioTimer::new())
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
@@ -73,10 +71,12 @@ impl Shared {
             .await?;
         // The first frame of a peer says how many streams it takes (RFC 9113 section 3.4). hyper does not wait for it.
         let has_ended = poll_fn(|task| {
-            steps.register(task.waker());
-            match Pin::new(&mut connection).poll(task) {
+            steps.wake_after_steps(task.waker());
+            let polled = Pin::new(&mut connection).poll(task);
+            let said = said_streams(connection.current_max_send_streams());
+            match polled {
                 Poll::Ready(ended) => Poll::Ready(ended.map(|()| true)),
-                Poll::Pending if connection.current_max_send_streams() == UNSAID => Poll::Pending,
+                Poll::Pending if said.is_none() => Poll::Pending,
                 Poll::Pending => Poll::Ready(Ok(false)),
             }
         })
@@ -177,28 +177,5 @@ impl Lane {
 
     pub(super) fn into_place(self) -> LanePlace {
         self.place
-    }
-}
-
-/// Where hyper starts the tasks of a shared connection. Wakes after every step of one: what a connection has learnt from
-/// its peer, hyper tells nobody.
-#[derive(Clone)]
-struct Background(Arc<AtomicWaker>);
-
-impl<F> hyper::rt::Executor<F> for Background
-where
-    F: Future<Output = ()> + Send + 'static,
-{
-    fn execute(&self, work: F) {
-        let steps = Arc::clone(&self.0);
-        drop(crate::runtime::spawn(async move {
-            let mut work = pin!(work);
-            poll_fn(|task| {
-                let polled = work.as_mut().poll(task);
-                steps.wake();
-                polled
-            })
-            .await;
-        }));
     }
 }

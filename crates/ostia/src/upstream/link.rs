@@ -1,51 +1,36 @@
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body::{Body, Frame};
 use hyper::body::Incoming;
-use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::time::{Instant, Sleep};
 
 use super::FailureKind;
-use super::gate::Gate;
 use super::message::OutBody;
 use super::pool::Open;
 use super::socket::{Socket, Traffic};
 use super::trouble::{Trouble, chain, kind_of};
+use crate::habits::Driven;
 
-/// A longer head ends the connection, and no more than this of an answer is read ahead of its reader.
-const BUFFER: usize = 128 * 1024;
-
-/// An HTTP/1.1 connection, driven by whoever holds it and by nobody else: dropped, it is closed.
+/// An HTTP/1.1 connection, driven by whoever holds it and by nobody else: dropped, it is closed, so a request that is given
+/// up is seen by its backend at once.
 pub(super) struct Link {
-    sender: http1::SendRequest<OutBody>,
-    /// `None` once it has ended.
-    connection: Option<http1::Connection<TokioIo<Socket>, OutBody>>,
+    driven: Driven<TokioIo<Socket>, OutBody>,
     traffic: Arc<Traffic>,
-    gate: Arc<Gate>,
-    waker: Waker,
     _open: Open,
 }
 
 impl Link {
     pub(super) async fn open(socket: Socket, open: Open) -> Result<Box<Self>, hyper::Error> {
         let traffic = socket.traffic();
-        let (sender, connection) = http1::Builder::new()
-            .max_buf_size(BUFFER)
-            .handshake(TokioIo::new(socket))
-            .await?;
-        let gate = Arc::<Gate>::default();
         Ok(Box::new(Self {
-            sender,
-            connection: Some(connection),
+            driven: Driven::open(TokioIo::new(socket)).await?,
             traffic,
-            waker: gate.waker(),
-            gate,
             _open: open,
         }))
     }
@@ -62,15 +47,15 @@ impl Link {
     ) -> Result<Response<Incoming>, Trouble> {
         self.traffic.head_awaited();
         let (read, written) = (self.traffic.read(), self.traffic.written());
-        // The reply must not be held back by tokio's budget: nobody would wake it.
-        let reply = tokio::task::unconstrained(self.sender.try_send_request(request));
-        let mut reply = pin!(reply);
+        let mut reply = pin!(self.driven.send(request));
         let mut stall = pin!(Stall::new(patience, written));
         let mut told = false;
         let outcome = std::future::poll_fn(|cx| {
-            if let Poll::Ready(reply) = self.poll_with(cx, |cx| reply.as_mut().poll(cx)) {
+            if let Poll::Ready(reply) = self.driven.poll_with(cx, |cx| reply.as_mut().poll(cx)) {
                 return Poll::Ready(Some(reply));
             }
+            // What left the socket is known only now. Told at once: whoever drops this future leaves a row that says
+            // how far the request came.
             let now_written = self.traffic.written();
             if now_written != written && !told {
                 told = true;
@@ -79,6 +64,7 @@ impl Link {
             stall.as_mut().poll(cx, now_written).map(|()| None)
         })
         .await;
+        // Request and answer may pass within one poll.
         let written = self.traffic.written() != written;
         if written && !told {
             begun();
@@ -112,59 +98,23 @@ impl Link {
         cx: &mut Context<'_>,
         body: &mut Incoming,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        self.poll_with(cx, |cx| Pin::new(&mut *body).poll_frame(cx))
+        let mut body = Pin::new(body);
+        self.driven.poll_with(cx, |cx| body.as_mut().poll_frame(cx))
     }
 
     /// Whether another request can be sent: both messages were whole and neither side wants to close.
     pub(super) fn is_idle(&mut self) -> bool {
-        if !self.sender.is_ready() {
-            self.drive();
-        }
-        self.connection.is_some() && self.sender.is_ready()
+        self.driven.is_idle()
     }
 
     /// Looks whether the peer has closed an idle connection.
     pub(super) fn is_alive(&mut self) -> bool {
-        self.drive();
-        self.connection.is_some()
+        self.driven.is_alive()
     }
 
-    /// Called before the connection waits in the pool.
+    /// Called before the connection waits in the pool: it must not hold on to the request that it last served.
     pub(super) fn rest(&self) {
-        self.gate.forget();
-    }
-
-    /// Polls the connection and then what it feeds. The inner context wakes nobody: all that happens there happens
-    /// because the connection was polled.
-    fn poll_with<T>(
-        &mut self,
-        cx: &mut Context<'_>,
-        mut fed: impl FnMut(&mut Context<'_>) -> Poll<T>,
-    ) -> Poll<T> {
-        // A second round is for what the two had to say to each other. More could spin: with this task's budget spent,
-        // tokio's sockets wake at once and stay pending.
-        for _ in 0..2 {
-            self.gate.shut(cx);
-            self.drive();
-            let polled = fed(&mut Context::from_waker(Waker::noop()));
-            let woken = self.gate.open();
-            if polled.is_ready() || !woken {
-                return polled;
-            }
-        }
-        cx.waker().wake_by_ref();
-        Poll::Pending
-    }
-
-    /// An ended connection is dropped at once, which tells the other ends of its channels.
-    fn drive(&mut self) {
-        if let Some(connection) = &mut self.connection
-            && Pin::new(connection)
-                .poll(&mut Context::from_waker(&self.waker))
-                .is_ready()
-        {
-            self.connection = None;
-        }
+        self.driven.rest();
     }
 }
 
@@ -187,7 +137,8 @@ impl Stall {
         }
     }
 
-    /// Armed once for a request that leaves in one write, and moved only while a long one still goes out.
+    /// Armed once for a request that leaves in one write, and moved only while a long one still goes out. To arm it
+    /// anew in every poll would touch the timer wheel for each of them.
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>, written: u64) -> Poll<()> {
         let mut this = self.project();
         let Some(patience) = *this.patience else {
@@ -210,6 +161,7 @@ impl Stall {
 #[cfg(test)]
 mod tests {
     use std::io::{Read, Write};
+    use std::task::Waker;
 
     use http::{HeaderMap, Method};
     use http_body_util::BodyExt;

@@ -1,19 +1,19 @@
-//! In: an `Admission`, a `Receipt` and an [`crate::endpoint::Outgoing`].
+//! In: an [`Outgoing`].
 //! Out: [`Answer`] (head and byte stream) or [`Failure`] (how far it came, whether another try is safe).
 //! Here: connections, pools, DNS, TLS, proxies, timeouts. Not here: limits, permissions, what the bytes mean.
 
 mod answer;
+mod ask;
 mod body;
 mod call;
 mod client;
 mod clients;
 mod connect;
-mod dispatch;
 mod fetch;
-mod gate;
 mod http2;
 mod link;
 mod message;
+mod outgoing;
 mod pool;
 mod proxy;
 mod resolver;
@@ -24,11 +24,13 @@ mod tls;
 mod trouble;
 
 pub use answer::{Answer, BodyError, Failure, FailureKind};
+pub use ask::{Ask, AskError, Http, Question, REPLY_LIMIT, Reach, Reply};
 pub use body::UpstreamBody;
+pub(crate) use client::within;
 pub use client::{Client, ClientError};
 pub use clients::Clients;
-pub use dispatch::{Upstreams, send};
 pub use fetch::FetchError;
+pub use outgoing::{Outgoing, Promise};
 pub use pool::Stats;
 pub use proxy::ProxyError;
 pub use tls::TlsError;

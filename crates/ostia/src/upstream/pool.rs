@@ -16,7 +16,10 @@ const IDLE: usize = 1024;
 /// Idle connections looked at while requests wait for the lock.
 const SWEPT_AT_ONCE: usize = 16;
 
-/// The connections to one origin of one deployment that wait for a request, last used first.
+/// The connections to one origin of one deployment that wait for a request.
+///
+/// The one used last serves next. So what a burst opened beyond the usual need is not used again, grows old at the front,
+/// and is closed; served in turn, all of them would stay young for ever.
 pub(super) struct Pool {
     pub(super) origin: Origin,
     pub(super) place: Place,
@@ -27,6 +30,7 @@ pub(super) struct Pool {
     pub(super) gauges: Arc<Gauges>,
     /// The origin is known to speak HTTP/2, so that one connection at a time is opened.
     pub(super) shares: AtomicBool,
+    /// Held while a connection is opened that others can share: those who come meanwhile wait for it.
     pub(super) opening: tokio::sync::Mutex<()>,
 }
 
@@ -102,7 +106,8 @@ impl Pool {
         if !self.is_stale(&newest, now) {
             return Some(Channel::Own(newest.link));
         }
-        // The rest waited even longer. Closing sockets is for when the lock is free.
+        // The rest waited even longer. They are dropped behind the lock: closing a socket is a system call, and under TLS
+        // frees much memory, and other requests need the lock.
         let stale = std::mem::take(&mut *idle);
         drop(idle);
         drop((newest, stale));
@@ -115,12 +120,14 @@ impl Pool {
         shared.iter_mut().find_map(|shared| shared.enter(now))
     }
 
-    /// Takes a connection back whose last exchange was whole on both sides.
+    /// Takes a connection back whose last exchange was whole on both sides. Whether its peer has closed it meanwhile is not
+    /// asked here, nor when it is taken: the next exchange reads that before it writes, at no cost of its own.
     pub(super) fn put(&self, link: Box<Link>) {
         link.rest();
         let since = self.clock.now();
         let mut idle = self.idle.lock();
         idle.push_back(Idle { link, since });
+        // One goes for one that comes, so that no request pays for a sweep and the number still stays bounded.
         let oldest = match idle.front() {
             Some(front) if idle.len() > IDLE || self.is_stale(front, since) => idle.pop_front(),
             _ => None,
@@ -156,7 +163,7 @@ impl Pool {
     /// Looks at a few idle connections from the one at `alive` on; `false` behind the last. Requests can have the lock in
     /// between, and no connection is away from them while it is looked at: they would open another.
     fn sweep_some(&self, alive: &mut usize, now: Instant) -> bool {
-        // Dropped behind the lock: closing sockets is for when that is free.
+        // Dropped behind the lock, as in `take`.
         let mut gone = Vec::new();
         let mut idle = self.idle.lock();
         for _ in 0..SWEPT_AT_ONCE {

@@ -8,9 +8,11 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
-/// Bytes that may come before an answer's head is whole, interim (1xx) heads included. Above what hyper takes for a head,
-/// which is also all that it reads before it hands the head over.
-const BEFORE_HEAD: u64 = 192 * 1024;
+use crate::habits::{HEAD_LIMIT, defer_to_reading};
+
+/// Bytes that may come before an answer's head is whole, interim (1xx) heads included, which hyper does not count. Above
+/// [`HEAD_LIMIT`], so that hyper is the one who refuses a single head that is too long.
+const BEFORE_HEAD: u64 = HEAD_LIMIT as u64 * 3 / 2;
 
 /// A connection to a backend or a proxy, counted.
 pub(super) struct Socket {
@@ -92,9 +94,9 @@ impl Socket {
         Arc::clone(&self.traffic)
     }
 
-    /// A backend may answer (413, say) and close before it has read the request. hyper gives up on a write error, and
-    /// the answer that already waits would be lost: so a write that finds the peer gone stays pending, and reading,
-    /// which then always has something to tell, decides.
+    /// A backend may answer (413, say) and close before it has read the request. With the error of a write the answer
+    /// that already waits would be lost, so a write that finds the peer gone says nothing, now and later, and reading,
+    /// which then always has something to tell, decides: it gives the answer, or the end.
     fn after_write(&mut self, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         match result {
             Poll::Ready(Ok(bytes)) => {
@@ -103,7 +105,7 @@ impl Socket {
             }
             Poll::Ready(Err(error)) if peer_is_gone(&error) => {
                 self.write_broken = true;
-                Poll::Pending
+                defer_to_reading()
             }
             other => other,
         }
@@ -153,7 +155,7 @@ impl AsyncWrite for Socket {
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         if this.write_broken {
-            return Poll::Pending;
+            return defer_to_reading();
         }
         let result = match &mut this.stream {
             Stream::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
@@ -169,7 +171,7 @@ impl AsyncWrite for Socket {
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         if this.write_broken {
-            return Poll::Pending;
+            return defer_to_reading();
         }
         let result = match &mut this.stream {
             Stream::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
@@ -185,7 +187,7 @@ impl AsyncWrite for Socket {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         if this.write_broken {
-            return Poll::Pending;
+            return defer_to_reading();
         }
         let result = match &mut this.stream {
             Stream::Plain(stream) => Pin::new(stream).poll_flush(cx),

@@ -2,6 +2,7 @@ use std::error::Error;
 use std::io;
 
 use super::{BodyError, FailureKind};
+use crate::habits::{io_cause, is_broken_framing};
 
 /// How one try on one connection went wrong.
 pub(super) struct Trouble {
@@ -33,16 +34,9 @@ pub(super) fn kind_of(error: &hyper::Error) -> FailureKind {
 
 /// What an error within an answer's body means.
 pub(super) fn body_error_of(error: &hyper::Error) -> BodyError {
-    let broken = io_cause(error).is_some_and(|cause| {
-        matches!(
-            cause.kind(),
-            io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput
-        )
-    });
-    if broken || error.is_parse() {
-        BodyError::Invalid
-    } else {
-        BodyError::Closed
+    match is_broken_framing(error) {
+        true => BodyError::Invalid,
+        false => BodyError::Closed,
     }
 }
 
@@ -56,15 +50,4 @@ pub(super) fn chain(error: &(dyn Error + 'static)) -> String {
         cause = next.source();
     }
     text
-}
-
-fn io_cause<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a io::Error> {
-    let mut cause = error.source();
-    while let Some(next) = cause {
-        if let Some(found) = next.downcast_ref() {
-            return Some(found);
-        }
-        cause = next.source();
-    }
-    None
 }

@@ -13,6 +13,8 @@ use crate::span::Span;
 /// Lower case without `i`, `l`, `o`, `u`: nothing to confuse, and no words (Crockford's base 32).
 const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 const ID_CHARACTERS: usize = 12;
+/// The ledger would cut a longer one.
+const LONGEST_PROJECT: usize = 128;
 
 #[derive(Debug, Args)]
 pub struct Create {
@@ -28,10 +30,13 @@ pub struct Create {
     /// What the key is for
     #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true, value_parser = label)]
     label: String,
+    /// What the ledger counts the key's requests by, beside its user
+    #[arg(long, value_name = "NAME", value_parser = project)]
+    project: Option<String>,
     /// The key may call the admin routes
     #[arg(long)]
     admin: bool,
-    /// Print {"id","key","user","groups","expires_at"}
+    /// Print {"id","key","user","groups","project","expires_at"}
     #[arg(long)]
     json: bool,
 }
@@ -75,6 +80,7 @@ impl Create {
             username: self.user.clone(),
             groups,
             label: self.label.clone(),
+            project: self.project.clone().unwrap_or_default(),
             admin: self.admin,
             created_at: now,
             expires_at: self.expires.map(|span| whole_second(now + span.micros())),
@@ -92,6 +98,7 @@ pub(super) fn as_json(new: &NewApiKey, key: &str) -> Value {
         "key": key,
         "user": new.username,
         "groups": new.groups,
+        "project": new.project,
         "expires_at": new.expires_at.map(rfc3339),
     })
 }
@@ -141,15 +148,31 @@ fn label(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
+fn project(name: &str) -> Result<String, String> {
+    if name.len() > LONGEST_PROJECT {
+        return Err(format!("it is longer than {LONGEST_PROJECT} bytes"));
+    }
+    text(name)
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{new_id, user, whole_second};
+    use super::{new_id, project, user, whole_second};
 
     #[test]
     fn a_user_has_a_name_and_one_domain() {
         assert_eq!(user("ann@lab.org").as_deref(), Ok("ann@lab.org"));
         for wrong in ["", "ann", "@lab.org", "ann@", "a@b@c", "a b@c", "a@b\n"] {
             assert!(user(wrong).is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn a_project_fits_its_column() {
+        assert_eq!(project("fusion 2026").as_deref(), Ok("fusion 2026"));
+        assert!(project(&"x".repeat(128)).is_ok());
+        for wrong in ["", " ", "a\nb", &"x".repeat(129)] {
+            assert!(project(wrong).is_err(), "{wrong:?}");
         }
     }
 

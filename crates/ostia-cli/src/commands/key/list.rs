@@ -9,12 +9,13 @@ use crate::failure::{Failure, chain};
 use crate::output::print;
 use crate::table::Table;
 
-const HEADINGS: [&str; 9] = [
+const HEADINGS: [&str; 10] = [
     "ID",
     "STATE",
     "USER",
     "GROUPS",
     "LABEL",
+    "PROJECT",
     "ADMIN",
     "CREATED",
     "EXPIRES",
@@ -65,6 +66,7 @@ fn as_json(key: &ApiKey, now: i64) -> Value {
         "user": &*key.username,
         "groups": groups,
         "label": &*key.label,
+        "project": &*key.project,
         "admin": key.admin,
         "created_at": rfc3339(key.created_at),
         "expires_at": key.expires_at.map(rfc3339),
@@ -73,7 +75,7 @@ fn as_json(key: &ApiKey, now: i64) -> Value {
     })
 }
 
-fn cells(key: &ApiKey, now: i64) -> [String; 9] {
+fn cells(key: &ApiKey, now: i64) -> [String; 10] {
     let moment = |moment: Option<i64>| moment.map_or("-".to_owned(), rfc3339);
     [
         key.id.to_string(),
@@ -81,6 +83,7 @@ fn cells(key: &ApiKey, now: i64) -> [String; 9] {
         key.username.to_string(),
         key.groups.join(","),
         key.label.to_string(),
+        key.project.to_string(),
         if key.admin { "yes" } else { "no" }.to_owned(),
         rfc3339(key.created_at),
         moment(key.expires_at),

@@ -20,7 +20,7 @@ pub struct Rotate {
     /// When the new key ends, from now; if left out, it gets as long a life as the old one had
     #[arg(long, value_name = "30d")]
     expires: Option<Span>,
-    /// Print {"id","key","user","groups","expires_at","replaces","old_expires_at"}
+    /// Print {"id","key","user","groups","project","expires_at","replaces","old_expires_at"}
     #[arg(long)]
     json: bool,
 }
@@ -91,6 +91,7 @@ impl Rotate {
             username: old.username.to_string(),
             groups: old.groups.iter().map(ToString::to_string).collect(),
             label: old.label.to_string(),
+            project: old.project.to_string(),
             admin: old.admin,
             created_at: now,
             expires_at: life.map(|life| whole_second(now.saturating_add(life))),

@@ -4,7 +4,7 @@ use std::io::BufRead as _;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use ostia::identify::{Web, form_encode, hash_key};
+use ostia::identify::{Web, hash_key};
 use serde_json::Value;
 
 use super::authority::{Authority, Grant};
@@ -52,13 +52,13 @@ impl Try {
         if ask.force {
             fields.push(("prompt", "login"));
         }
-        let query: Vec<String> = fields
-            .iter()
-            .map(|(name, value)| format!("{name}={}", form_encode(value)))
-            .collect();
-        let start = format!("{}{}", door.base(), door.path_and_query());
-        let joint = if door.query.is_some() { '&' } else { '?' };
-        Ok(format!("{start}{joint}{}", query.join("&")))
+        let mut address = format!("{}{}", door.base(), door.path_and_query());
+        if door.query.is_none() {
+            address.push('?');
+        }
+        let query_at = address.find('?').map_or(address.len(), |mark| mark + 1);
+        let mut query = form_urlencoded::Serializer::for_suffix(address, query_at);
+        Ok(query.extend_pairs(fields).finish())
     }
 
     pub(super) async fn redeem(

@@ -1,10 +1,8 @@
 //! The browser on this machine brings the code back to a port that only this try listens on (RFC 8252 section 7.3).
 
-use std::borrow::Cow;
 use std::time::Duration;
 
 use ostia::identify::Web;
-use ostia_core::percent_decode;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -104,10 +102,9 @@ fn visit(head: &str, state: &str) -> Visit {
         return Visit::Stranger;
     };
     let field = |name: &str| {
-        let mut fields = query.split('&').filter_map(|field| field.split_once('='));
-        let found = fields.find(|(found, _)| *found == name);
-        let value = found?.1.replace('+', " ");
-        percent_decode(&value).map(Cow::into_owned)
+        let mut fields = form_urlencoded::parse(query.as_bytes());
+        let found = fields.find(|(found, _)| found == name);
+        found.map(|(_, value)| value.into_owned())
     };
     if field("state").as_deref() != Some(state) {
         return Visit::Stranger;
@@ -142,7 +139,7 @@ mod tests {
             "code=a&state=",
             "state=word",
             "code=&state=word",
-            "code=%zz&state=word",
+            "code&state=word",
             "",
         ] {
             assert_eq!(of(query), Visit::Stranger, "{query}");

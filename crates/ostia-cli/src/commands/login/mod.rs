@@ -10,9 +10,9 @@ mod token;
 use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
-use ostia::app::IdentityWeb;
 use ostia::catalog::HttpUrl;
 use ostia::identify::{Web, WebAnswer, WebRequest};
+use ostia::live::IdentityWeb;
 use ostia_core::{Clock as _, Secret, SystemClock};
 use serde_json::Value;
 

@@ -3,18 +3,18 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use ostia::app::Running;
+use ostia::boot::Running;
 use ostia::catalog::Serving;
-use ostia::config::ListenAddress;
+use ostia::settings::ListenAddress;
 use sd_notify::NotifyState;
 
 /// Beyond the drain: cutting off what is left, and the last rows' way to the store.
 const AFTER_DRAIN: Duration = Duration::from_secs(30);
 
 pub(super) fn ready(running: &Running) {
-    let server = &running.gateway().settings().server;
-    let snapshot = running.gateway().snapshot();
-    let deployments = snapshot.catalog.deployments();
+    let live = running.gateway().live();
+    let server = &live.settings.server;
+    let deployments = live.catalog.deployments();
     let served = |deployment: &&std::sync::Arc<ostia::catalog::Deployment>| {
         deployment.serving == Serving::Yes && deployment.framework_listed()
     };
@@ -29,7 +29,7 @@ pub(super) fn ready(running: &Running) {
 }
 
 pub(super) fn stopping(running: &Running, signal: &str) {
-    let limit = running.gateway().settings().server.drain_timeout;
+    let limit = running.gateway().live().settings.server.drain_timeout;
     let longest = u32::try_from((limit + AFTER_DRAIN).as_micros()).unwrap_or(u32::MAX);
     tracing::info!(
         signal,

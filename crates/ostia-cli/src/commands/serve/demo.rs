@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 
-use ostia::app::{Parts, Running, StartError};
+use ostia::boot::{Parts, Running, StartError};
 use ostia::config::{Environment, Loaded, Sources};
 use ostia::demo::{self, MODELS, Pace, write_site};
 use ostia::fleet::Fleet;
@@ -131,6 +131,7 @@ async fn make_key(store: &dyn Store) -> Result<Secret<String>, Failure> {
         username: USER.to_owned(),
         groups: Vec::new(),
         label: "demo".to_owned(),
+        project: String::new(),
         admin: false,
         created_at: SystemClock.unix_micros(),
         expires_at: None,

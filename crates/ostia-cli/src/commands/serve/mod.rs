@@ -8,9 +8,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use clap::Args;
-use ostia::app::{Parts, Running, StartError};
-use ostia::config::{Loaded, Settings, Severity};
+use ostia::boot::{Parts, Running, StartError};
+use ostia::config::{Loaded, Severity};
 use ostia::fleet::Fleet;
+use ostia::settings::Settings;
 use ostia_core::SystemClock;
 
 use super::load::{load, store};
@@ -145,7 +146,7 @@ fn not_started(error: &StartError) -> Failure {
         StartError::Listen { .. } => Failure::other(format!(
             "{text}: stop what is there, or choose another address (server.listen or --listen; server.admin_listen)"
         )),
-        StartError::Tls(_) | StartError::Provider(..) => Failure::config(text),
+        StartError::Unusable(_) => Failure::config(text),
         StartError::Ledger(_) => {
             Failure::other(format!("{text} (the folder is in server.state_dir)"))
         }

@@ -1,8 +1,10 @@
 //! What docs/adapters.md prints: every example does what stands beside it.
 
-use ostia::app::Gateway;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ostia::config::Sources;
 use ostia::fleet::Fleet;
+use ostia::gateway::Gateway;
 use ostia_testkit::backend::{FakeBackend, Script};
 use ostia_testkit::gateway::{CLUSTER, Endpoint, Site, TestGateway};
 use serde_json::{Value, json};
@@ -10,6 +12,7 @@ use serde_json::{Value, json};
 use super::get;
 
 const GUIDE: &str = include_str!("../../../../../docs/adapters.md");
+const BACKEND: &str = include_str!("../../../../../examples/custom-adapters/src/backend.rs");
 const MAIN: &str = include_str!("../../../../../examples/custom-adapters/src/main.rs");
 
 /// The examples in a language.
@@ -23,11 +26,12 @@ fn examples(language: &str) -> Vec<&'static str> {
 
 #[tokio::test]
 async fn the_scripts_run_as_printed() {
-    let [endpoint, cluster] = examples("rhai").try_into().unwrap();
+    let [endpoint, signing, cluster] = examples("rhai").try_into().unwrap();
     let (backend, page) = (FakeBackend::start().await, FakeBackend::start().await);
-    page.otherwise(Script::json(200, &json!({"models": ["m"]})));
+    page.otherwise(Script::json(200, &json!({"models": ["m", "signed"]})));
     let site = Site::new();
     std::fs::write(site.folder().join("endpoint.rhai"), endpoint).unwrap();
+    std::fs::write(site.folder().join("signing.rhai"), signing).unwrap();
     std::fs::write(site.folder().join("cluster.rhai"), cluster).unwrap();
     let scripted = |model: &str| {
         Endpoint::of(model, &backend).field("endpoint_adapter", json!("script:endpoint.rhai"))
@@ -35,6 +39,12 @@ async fn the_scripts_run_as_printed() {
     let site = site
         .endpoint(scripted("m"))
         .endpoint(scripted("idle"))
+        .endpoint(
+            Endpoint::of("signed", &backend)
+                .field("endpoint_adapter", json!("script:signing.rhai"))
+                .config("secrets", json!(["SITE_KEY"])),
+        )
+        .variable("SITE_KEY", "hunter2")
         .cluster(CLUSTER, "cluster_adapter", json!("script:cluster.rhai"))
         .cluster(
             CLUSTER,
@@ -47,6 +57,7 @@ async fn the_scripts_run_as_printed() {
     let request = gateway.request("chat/completions", "m", &json!({"api_port": 1}));
     assert_eq!(gateway.call(&request).await.status(), 200);
     assert_eq!(backend.records()[0].received.json().get("api_port"), None);
+    signed(&gateway, &backend).await;
     let answer = gateway.call(&gateway.chat("idle")).await;
     assert_eq!(
         (answer.status(), answer.error_code().as_deref()),
@@ -54,6 +65,29 @@ async fn the_scripts_run_as_printed() {
     );
     assert_eq!(answer.json()["error"]["message"], "`idle` is not live.");
     gateway.finish(&[&backend]).await;
+}
+
+/// What the guide says of the script that signs.
+async fn signed(gateway: &TestGateway, backend: &FakeBackend) {
+    let before = backend.records().len();
+    let request = gateway.chat("signed").header("X-Tenant", "physics");
+    let request = request.header("X-Session-ID", "abc");
+    assert_eq!(gateway.call(&request).await.status(), 200);
+    let seen = backend.records()[before].received.clone();
+    assert_eq!(seen.json()["metadata"]["tenant"], "physics");
+    let id = seen.request_id().map(str::to_owned);
+    assert_eq!(seen.json()["metadata"]["request"].as_str(), id.as_deref());
+    let session = ring::digest::digest(&ring::digest::SHA256, b"abc");
+    assert_eq!(seen.header("x-site-session"), Some(&*hex::encode(session)));
+    let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, b"hunter2");
+    let signature = seen.header("x-site-signature").unwrap();
+    let signature = URL_SAFE_NO_PAD.decode(signature).unwrap();
+    ring::hmac::verify(&key, &seen.body, &signature).unwrap();
+    backend.next(Script::completion().header("x-site-state", "draining"));
+    let answer = gateway.call(&gateway.chat("signed")).await;
+    assert_eq!(answer.status(), 503, "{}", answer.text());
+    let wait: u64 = answer.header("retry-after").unwrap().parse().unwrap();
+    assert!((5..10).contains(&wait), "{wait}");
 }
 
 #[tokio::test]
@@ -102,12 +136,12 @@ async fn the_settings_and_fixtures_are_read_as_printed() {
 }
 
 #[test]
-fn the_main_is_that_of_the_example() {
-    let [rust] = examples("rust").try_into().unwrap();
-    for line in rust.lines() {
-        assert!(
-            MAIN.lines().any(|known| known.trim() == line.trim()),
-            "{line}"
-        );
+fn the_rust_is_that_of_the_example() {
+    let [backend, main] = examples("rust").try_into().unwrap();
+    for (printed, file) in [(backend, BACKEND), (main, MAIN)] {
+        for line in printed.lines() {
+            let mut known = file.lines();
+            assert!(known.any(|known| known.trim() == line.trim()), "{line}");
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! Maintenance and readiness, while a gateway runs and over restarts.
 
-use ostia::app::{clear_notice, set_notice};
+use ostia::live::{clear_notice, set_notice};
 use ostia_testkit::backend::{FakeBackend, Script};
 use ostia_testkit::client::Answer;
 use ostia_testkit::gateway::{CLUSTER, Endpoint, Site, TestGateway};

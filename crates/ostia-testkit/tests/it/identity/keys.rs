@@ -31,6 +31,7 @@ fn key(id: &str, expires_at: Option<i64>, admin: bool) -> NewApiKey {
         username: "ann@lab.org".to_owned(),
         groups: vec!["g1".to_owned()],
         label: "laptop".to_owned(),
+        project: String::new(),
         admin,
         created_at: NOON,
         expires_at,

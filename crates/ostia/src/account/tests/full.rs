@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use ostia_core::{Journal, JournalFull, LedgerRow, Outcome, Phase, Usage};
+use ostia_core::{JournalFull, LedgerRow, Outcome, Phase, Recorder};
 
 use super::super::disk::LEAST_BYTES;
 use super::{Rig, answered, flushed, refusal, row, serve, small, start, written};
@@ -25,14 +25,11 @@ fn largest<'a>(row: &LedgerRow<'a>) -> LedgerRow<'a> {
         phase: Phase::Truncated,
         outcome: Outcome::UpstreamTimeout,
         finished_at: i64::MAX,
-        usage: Usage {
-            prompt_tokens: u64::MAX,
-            completion_tokens: u64::MAX,
-            total_tokens: u64::MAX,
-            cached_tokens: u64::MAX,
-            reasoning_tokens: u64::MAX,
-            ..row.usage
-        },
+        prompt_tokens: u64::MAX,
+        completion_tokens: u64::MAX,
+        total_tokens: u64::MAX,
+        cached_tokens: u64::MAX,
+        reasoning_tokens: u64::MAX,
         ttft_ms: Some(u64::MAX),
         duration_ms: u64::MAX,
         queue_ms: u64::MAX,

@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use ostia_core::{Journal, JournalFull, LedgerRow, Outcome, Slot};
+use ostia_core::{JournalFull, LedgerRow, Outcome, Recorder, Slot};
 
 use super::super::Ledger;
 use super::super::queue::PATIENCE;

@@ -7,7 +7,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use ostia_core::{Journal, LedgerRow, Outcome, RequestId, Slot};
+use ostia_core::{LedgerRow, Outcome, Recorder, RequestId, Slot};
 use proptest::prelude::*;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;

@@ -4,6 +4,7 @@ mod full;
 mod hang;
 mod machine;
 mod store;
+mod upgrade;
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -14,8 +15,7 @@ use std::thread::{self, Thread};
 use std::time::Duration;
 
 use ostia_core::{
-    Journal, JournalFull, LedgerRow, ManualClock, Outcome, Phase, RequestId, Slot, Usage,
-    UsageSource,
+    JournalFull, LedgerRow, ManualClock, Outcome, Phase, Recorder, RequestId, Slot, UsageSource,
 };
 use tempfile::TempDir;
 
@@ -32,7 +32,6 @@ const LIMIT: Duration = Duration::from_secs(60);
 pub(super) fn row(user: &str, tokens: u64) -> LedgerRow<'_> {
     LedgerRow {
         request_id: RequestId::at(NOON),
-        client_request_id: Cow::Borrowed(""),
         started_at: NOON,
         finished_at: NOON,
         user_id: Cow::Borrowed(user),
@@ -41,9 +40,7 @@ pub(super) fn row(user: &str, tokens: u64) -> LedgerRow<'_> {
         auth_service: Cow::Borrowed("api_key"),
         idp: Cow::Borrowed("lab.org"),
         domain: Cow::Borrowed("lab.org"),
-        group_id: Cow::Borrowed(""),
         key_id: Cow::Borrowed("k1"),
-        project: Cow::Borrowed(""),
         cluster: Cow::Borrowed("sophia"),
         framework: Cow::Borrowed("vllm"),
         model: Cow::Borrowed("m"),
@@ -53,22 +50,13 @@ pub(super) fn row(user: &str, tokens: u64) -> LedgerRow<'_> {
         http_status: 499,
         outcome: Outcome::Interrupted,
         phase: Phase::Connecting,
-        error_code: Cow::Borrowed(""),
-        usage: Usage {
-            prompt_tokens: tokens,
-            total_tokens: tokens,
-            source: UsageSource::Estimated,
-            ..Usage::default()
-        },
-        ttft_ms: None,
-        duration_ms: 0,
-        queue_ms: 0,
+        prompt_tokens: tokens,
+        total_tokens: tokens,
+        usage_source: UsageSource::Estimated,
         request_bytes: 300,
-        response_bytes: 0,
-        upstream_status: 0,
-        attempts: 0,
         origin_ip: Cow::Borrowed("192.0.2.7"),
         count: 1,
+        ..LedgerRow::default()
     }
 }
 
@@ -82,11 +70,8 @@ pub(super) fn answered<'a>(row: &LedgerRow<'a>, tokens: u64) -> LedgerRow<'a> {
         http_status: 200,
         upstream_status: 200,
         attempts: 1,
-        usage: Usage {
-            total_tokens: tokens,
-            source: UsageSource::Upstream,
-            ..row.usage
-        },
+        total_tokens: tokens,
+        usage_source: UsageSource::Upstream,
         ..row.clone()
     }
 }
@@ -97,7 +82,7 @@ fn refusal<'a>(user: &'a str, error_code: &'a str) -> LedgerRow<'a> {
         outcome: Outcome::Rejected,
         http_status: 429,
         error_code: Cow::Borrowed(error_code),
-        usage: Usage::default(),
+        usage_source: UsageSource::None,
         ..row(user, 0)
     }
 }

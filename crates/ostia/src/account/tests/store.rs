@@ -93,7 +93,7 @@ impl MemoryStore {
                 error_code: row.error_code.to_string(),
                 slug: row.endpoint_slug.to_string(),
                 outcome: row.outcome,
-                tokens: row.usage.total_tokens,
+                tokens: row.total_tokens,
                 count: row.count,
                 finished_at: row.finished_at,
                 duration_ms: row.duration_ms,

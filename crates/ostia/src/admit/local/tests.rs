@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ostia_core::{
-    Ask, Candidate, Cost, Denial, DenialReason, Grant, Limiter, ManualClock, Reserving, UserLimits,
+    Ask, Claim, Cost, Denial, Grant, Limiter, ManualClock, Measure, Reserving, Scope, Subject,
 };
 use proptest::prelude::*;
 
@@ -10,22 +10,23 @@ use super::LocalLimiter;
 
 struct Rig {
     clock: Arc<ManualClock>,
-    limiter: LocalLimiter,
+    limiter: Arc<LocalLimiter>,
 }
 
+/// 0 is off.
 #[derive(Clone, Copy, Default)]
 struct Limits {
-    rate: u32,
-    user_in_flight: u32,
+    rate: u64,
+    user_in_flight: u64,
     tpm_model: u64,
     tpm_user: u64,
-    endpoint_in_flight: u32,
+    balance: u64,
 }
 
 fn rig() -> Rig {
     let clock = Arc::new(ManualClock::at(0));
     Rig {
-        limiter: LocalLimiter::new(clock.clone()),
+        limiter: Arc::new(LocalLimiter::new(clock.clone())),
         clock,
     }
 }
@@ -34,60 +35,76 @@ impl Rig {
     fn ask(
         &self,
         user: &str,
-        endpoints: &[&str],
+        endpoint: &str,
         tokens: u64,
         limits: Limits,
     ) -> Result<Grant, Denial> {
-        self.ask_more(user, endpoints, (tokens, 0), limits)
+        self.ask_more(user, endpoint, (tokens, 0), limits)
     }
 
     /// What is named and what is guessed.
     fn ask_more(
         &self,
         user: &str,
-        endpoints: &[&str],
-        (tokens, guessed): (u64, u64),
+        endpoint: &str,
+        (named, guessed): (u64, u64),
         limits: Limits,
     ) -> Result<Grant, Denial> {
-        let user: Arc<str> = user.into();
-        let names: Vec<Arc<str>> = endpoints.iter().map(|name| Arc::from(*name)).collect();
-        let candidates: Vec<Candidate<'_>> = names
-            .iter()
-            .map(|endpoint| Candidate {
-                endpoint,
-                tpm_model: limits.tpm_model,
-                tpm_user: limits.tpm_user,
-                max_in_flight: limits.endpoint_in_flight,
-            })
-            .collect();
-        let ask = Ask {
-            user: &user,
-            user_limits: Some(UserLimits {
-                requests_per_second: limits.rate,
-                max_in_flight: limits.user_in_flight,
-            }),
-            cost: Cost {
-                named: tokens,
-                guessed,
-            },
-            candidates: &candidates,
+        let one = |name: &str| Subject::One(name.into());
+        let both = Subject::Pair(user.into(), endpoint.into());
+        let all = [
+            (Scope::User, Measure::Requests, one(user), limits.rate),
+            (
+                Scope::User,
+                Measure::InFlight,
+                one(user),
+                limits.user_in_flight,
+            ),
+            (Scope::UserEndpoint, Measure::Tokens, both, limits.tpm_user),
+            (
+                Scope::Endpoint,
+                Measure::Tokens,
+                one(endpoint),
+                limits.tpm_model,
+            ),
+            (Scope::Project, Measure::Balance, one(user), limits.balance),
+        ];
+        let claims = all.into_iter().filter(|(.., most)| *most != 0);
+        let claim = |(scope, measure, subject, most)| Claim {
+            scope,
+            measure,
+            subject,
+            most,
         };
-        match self.limiter.reserve(&ask) {
+        let ask = Ask {
+            claims: claims.map(claim).collect(),
+            cost: Cost { named, guessed },
+        };
+        let limiter: Arc<dyn Limiter> = self.limiter.clone();
+        match limiter.reserve(&ask) {
             Reserving::Now(answer) => answer,
             Reserving::Later(_) => unreachable!("a local limiter answers at once"),
         }
     }
-
-    fn give_back(&self, grant: Grant, used: u64, undo: bool) {
-        self.limiter.settle(grant.endpoint, used);
-        if let Some(hold) = grant.user {
-            self.limiter.release_user(hold, undo);
-        }
-    }
 }
 
-fn reason(answer: Result<Grant, Denial>) -> DenialReason {
-    answer.expect_err("a denial").reason
+fn give_back(mut grant: Grant, used: u64, sent: bool) {
+    if sent {
+        grant.hold.sent();
+    }
+    grant.hold.settle(used);
+}
+
+/// Tokens that a grant reserved, the same under each limit of tokens.
+fn reserved(grant: &Grant) -> u64 {
+    let mut taken = grant.hold.taken().iter();
+    let tokens = taken.find(|taken| taken.claim.measure == Measure::Tokens);
+    tokens.expect("a limit of tokens").amount
+}
+
+fn measure(answer: Result<Grant, Denial>) -> (Measure, bool) {
+    let denial = answer.expect_err("a denial");
+    (denial.measure, denial.too_large)
 }
 
 #[test]
@@ -98,17 +115,19 @@ fn a_guess_takes_the_room_there_is_and_refuses_nobody() {
         tpm_model: 80,
         ..Limits::default()
     };
-    let first = rig.ask_more("u", &["e"], (10, 1_000), limits).unwrap();
-    assert_eq!(first.endpoint.tokens, 80);
-    let denied = rig.ask_more("u", &["e"], (10, 1_000), limits).unwrap_err();
-    assert_eq!(denied.reason, DenialReason::Tokens);
-    rig.limiter.settle(first.endpoint, 30);
-    let second = rig.ask_more("u", &["e"], (10, 20), limits).unwrap();
-    assert_eq!(second.endpoint.tokens, 30);
-    let third = rig.ask_more("u", &["e"], (10, 20), limits).unwrap();
-    assert_eq!(third.endpoint.tokens, 20);
-    let none = rig.ask_more("u", &["e"], (10, u64::MAX), Limits::default());
-    assert_eq!(none.unwrap().endpoint.tokens, u64::MAX);
+    let first = rig.ask_more("u", "e", (10, 1_000), limits).expect("room");
+    assert_eq!(reserved(&first), 80);
+    assert_eq!(
+        measure(rig.ask_more("u", "e", (10, 1_000), limits)),
+        (Measure::Tokens, false)
+    );
+    give_back(first, 30, true);
+    let second = rig.ask_more("u", "e", (10, 20), limits).expect("room");
+    assert_eq!(reserved(&second), 30);
+    let third = rig.ask_more("u", "e", (10, 20), limits).expect("room");
+    assert_eq!(reserved(&third), 20);
+    let none = rig.ask_more("u", "e", (10, u64::MAX), Limits::default());
+    assert!(none.expect("room").hold.taken().is_empty());
 }
 
 #[test]
@@ -123,8 +142,8 @@ fn a_limit_of_a_hundred_admits_a_hundred_of_a_thousand_at_once() {
         for _ in 0..8 {
             scope.spawn(|| {
                 for _ in 0..125 {
-                    if let Ok(grant) = rig.ask("u", &["e"], 1, limits) {
-                        rig.give_back(grant, 1, false);
+                    if let Ok(grant) = rig.ask("u", "e", 1, limits) {
+                        give_back(grant, 1, true);
                         admitted.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
                     }
                 }
@@ -142,15 +161,15 @@ fn tokens_are_reserved_and_what_is_not_used_comes_back() {
         ..Limits::default()
     };
     let mut grants: Vec<Grant> = Vec::new();
-    while let Ok(grant) = rig.ask("u", &["e"], 150, limits) {
+    while let Ok(grant) = rig.ask("u", "e", 150, limits) {
         grants.push(grant);
     }
     assert_eq!(grants.len(), 6, "6 x 150 fit under 1,000");
     for grant in grants {
-        rig.give_back(grant, 70, false);
+        give_back(grant, 70, true);
     }
-    let again = std::iter::from_fn(|| rig.ask("u", &["e"], 150, limits).ok()).count();
-    assert_eq!(again, 3, "1,000 - 6 x 70 = 580 = 3 x 150 + 130");
+    let again: Vec<Grant> = std::iter::from_fn(|| rig.ask("u", "e", 150, limits).ok()).collect();
+    assert_eq!(again.len(), 3, "1,000 - 6 x 70 = 580 = 3 x 150 + 130");
 }
 
 #[test]
@@ -161,19 +180,18 @@ fn a_caller_who_waits_as_long_as_it_is_told_gets_in() {
         ..Limits::default()
     };
     rig.clock.advance(Duration::from_millis(1_700));
-    rig.ask("u", &["e"], 80, limits).expect("room");
+    let _held = rig.ask("u", "e", 80, limits).expect("room");
     rig.clock.advance(Duration::from_millis(20_300));
-    let denial = rig.ask("u", &["e"], 80, limits).expect_err("no room");
-    assert_eq!(denial.reason, DenialReason::Tokens);
+    let denial = rig.ask("u", "e", 80, limits).expect_err("no room");
+    assert_eq!(denial.measure, Measure::Tokens);
     rig.clock
         .advance(denial.retry_after - Duration::from_millis(1));
     assert_eq!(
-        reason(rig.ask("u", &["e"], 80, limits)),
-        DenialReason::Tokens
+        measure(rig.ask("u", "e", 80, limits)),
+        (Measure::Tokens, false)
     );
     rig.clock.advance(Duration::from_millis(1));
-    rig.ask("u", &["e"], 80, limits)
-        .expect("the wait was exact");
+    rig.ask("u", "e", 80, limits).expect("the wait was exact");
 }
 
 #[test]
@@ -186,17 +204,17 @@ fn refusals_are_free() {
     };
     for _ in 0..50 {
         assert_eq!(
-            reason(rig.ask("u", &["e"], 101, tight)),
-            DenialReason::TooLarge
+            measure(rig.ask("u", "e", 101, tight)),
+            (Measure::Tokens, true)
         );
     }
     for _ in 0..5 {
-        let grant = rig.ask("u", &["e"], 1, tight).expect("nothing was charged");
-        rig.give_back(grant, 1, false);
+        let grant = rig.ask("u", "e", 1, tight).expect("nothing was charged");
+        give_back(grant, 1, true);
     }
     assert_eq!(
-        reason(rig.ask("u", &["e"], 1, tight)),
-        DenialReason::Requests
+        measure(rig.ask("u", "e", 1, tight)),
+        (Measure::Requests, false)
     );
 }
 
@@ -208,38 +226,69 @@ fn an_undone_request_was_never_counted() {
         ..Limits::default()
     };
     for _ in 0..10 {
-        let grant = rig.ask("u", &["e"], 1, limits).expect("room");
-        rig.give_back(grant, 0, true);
+        let grant = rig.ask("u", "e", 1, limits).expect("room");
+        give_back(grant, 0, false);
     }
-    let grant = rig.ask("u", &["e"], 1, limits).expect("room");
-    rig.give_back(grant, 1, false);
+    let grant = rig.ask("u", "e", 1, limits).expect("room");
+    give_back(grant, 1, true);
     assert_eq!(
-        reason(rig.ask("u", &["e"], 1, limits)),
-        DenialReason::Requests
+        measure(rig.ask("u", "e", 1, limits)),
+        (Measure::Requests, false)
     );
 }
 
 #[test]
-fn the_next_candidate_is_taken_when_the_first_is_full() {
+fn a_hold_that_is_lost_gives_itself_back() {
     let rig = rig();
     let limits = Limits {
-        endpoint_in_flight: 1,
+        rate: 1,
+        user_in_flight: 1,
+        tpm_user: 10,
+        tpm_model: 10,
+        balance: 10,
+    };
+    for _ in 0..3 {
+        let grant = rig.ask("u", "e", 10, limits).expect("room");
+        let (endpoint, user) = grant.hold.split(Scope::is_of_endpoint);
+        drop(user);
+        let denied = measure(rig.ask("u", "e", 10, limits));
+        assert_eq!(denied, (Measure::Tokens, false));
+        drop(endpoint);
+    }
+    assert_eq!(rig.limiter.in_flight(), 0);
+}
+
+#[test]
+fn what_was_used_beyond_the_reservation_is_owed() {
+    let rig = rig();
+    let limits = Limits {
+        tpm_user: 100,
         ..Limits::default()
     };
-    let first = rig.ask("u", &["a", "b"], 1, limits).expect("room");
-    let second = rig.ask("u", &["a", "b"], 1, limits).expect("room");
-    assert_eq!((first.candidate, second.candidate), (0, 1));
-    assert_eq!(
-        reason(rig.ask("u", &["a", "b"], 1, limits)),
-        DenialReason::EndpointsFull
-    );
-    rig.give_back(first, 0, false);
-    assert_eq!(
-        rig.ask("u", &["a", "b"], 1, limits)
-            .expect("room")
-            .candidate,
-        0
-    );
+    let grant = rig.ask("u", "e", 10, limits).expect("room");
+    give_back(grant, 150, true);
+    let denial = rig
+        .ask("u", "e", 1, limits)
+        .expect_err("150 of 100 are used");
+    let used = denial.standing.used(Scope::UserEndpoint, Measure::Tokens);
+    assert_eq!(used, 150);
+    rig.clock.advance(denial.retry_after);
+    assert!(rig.ask("u", "e", 1, limits).is_ok(), "it is paid");
+}
+
+#[test]
+fn a_balance_does_not_come_back_with_time() {
+    let rig = rig();
+    let limits = Limits {
+        balance: 100,
+        ..Limits::default()
+    };
+    let grant = rig.ask("u", "e", 80, limits).expect("room");
+    give_back(grant, 60, true);
+    rig.clock.advance(Duration::from_secs(1_000_000));
+    let denied = measure(rig.ask("u", "e", 41, limits));
+    assert_eq!(denied, (Measure::Balance, false));
+    assert!(rig.ask("u", "e", 40, limits).is_ok(), "40 are left");
 }
 
 #[test]
@@ -251,23 +300,17 @@ fn idle_users_are_forgotten() {
         ..Limits::default()
     };
     for user in 0..10_000 {
-        let grant = rig
-            .ask(&format!("u{user}"), &["e"], 1, limits)
-            .expect("room");
-        rig.give_back(grant, 1, false);
+        let grant = rig.ask(&format!("u{user}"), "e", 1, limits).expect("room");
+        give_back(grant, 1, true);
     }
     rig.clock.advance(Duration::from_secs(120));
     for user in 0..20_000 {
-        let grant = rig.ask(&format!("v{}", user % 640), &["e"], 0, limits);
+        let grant = rig.ask(&format!("v{}", user % 640), "e", 0, limits);
         if let Ok(grant) = grant {
-            rig.give_back(grant, 0, true);
+            give_back(grant, 0, false);
         }
     }
-    assert!(
-        rig.limiter.tracked_users() < 1_500,
-        "{}",
-        rig.limiter.tracked_users()
-    );
+    assert!(rig.limiter.tracked() < 3_000, "{}", rig.limiter.tracked());
 }
 
 #[derive(Debug, Clone)]
@@ -291,38 +334,34 @@ proptest! {
     #[test]
     fn nothing_leaks_and_no_limit_is_passed(steps in steps()) {
         let rig = rig();
-        let limits = Limits { rate: 5, user_in_flight: 3, tpm_model: 200, tpm_user: 100, endpoint_in_flight: 4 };
-        let mut open: Vec<Grant> = Vec::new();
+        let limits = Limits { rate: 5, user_in_flight: 3, tpm_model: 200, tpm_user: 100, balance: 0 };
+        let mut open: Vec<(u8, Grant)> = Vec::new();
         for step in steps {
             match step {
                 Step::Ask { user, endpoint, tokens } => {
-                    let answer = rig.ask(&user.to_string(), &[&endpoint.to_string()], tokens, limits);
-                    open.extend(answer.ok());
+                    let answer = rig.ask(&user.to_string(), &endpoint.to_string(), tokens, limits);
+                    open.extend(answer.ok().map(|grant| (user, grant)));
                 }
                 Step::End { which, used, undo } if !open.is_empty() => {
                     let grant = open.swap_remove(which % open.len());
-                    let used = used.min(grant.endpoint.tokens);
-                    rig.give_back(grant, used, undo);
+                    let used = used.min(reserved(&grant.1));
+                    give_back(grant.1, used, !undo);
                 }
                 Step::End { .. } => {}
                 Step::Wait { millis } => rig.clock.advance(Duration::from_millis(millis)),
             }
             prop_assert_eq!(rig.limiter.in_flight(), open.len() as u64);
-            for endpoint in ["0", "1"] {
-                let here = open.iter().filter(|grant| &*grant.endpoint.endpoint == endpoint).count();
-                prop_assert!(here <= 4);
-            }
-            for user in ["0", "1", "2"] {
-                let here = open.iter().filter(|grant| &*grant.endpoint.user == user).count();
+            for user in 0..3 {
+                let here = open.iter().filter(|(who, _)| *who == user).count();
                 prop_assert!(here <= 3);
             }
         }
-        for grant in open.drain(..) {
-            rig.give_back(grant, 0, true);
+        for (_, grant) in open.drain(..) {
+            give_back(grant, 0, false);
         }
         prop_assert_eq!(rig.limiter.in_flight(), 0);
         rig.clock.advance(Duration::from_secs(120));
         let all = Limits { tpm_user: 100, tpm_model: 200, rate: 5, ..Limits::default() };
-        prop_assert!(rig.ask("0", &["0"], 100, all).is_ok());
+        prop_assert!(rig.ask("0", "0", 100, all).is_ok());
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use crate::catalog::{Catalog, Deployment};
+use crate::catalog::{Catalog, Deployment, Scheduler};
 use crate::config::{Sources, load};
 use crate::fleet::Fleet;
 
@@ -40,7 +40,7 @@ pub(crate) fn catalog(cluster: &Value, endpoints: &[Value]) -> Catalog {
     write("ostia.toml", settings.to_owned());
     let sources = Sources {
         config: Some(folder.path().join("ostia.toml")),
-        registered_adapters: vec!["own".to_owned()],
+        registered_clusters: vec!["own".to_owned()],
         ..Sources::default()
     };
     let loaded = load(&sources, &Fleet::default());
@@ -52,6 +52,15 @@ pub(crate) fn catalog(cluster: &Value, endpoints: &[Value]) -> Catalog {
 fn deployments(models: &[&str]) -> Vec<Arc<Deployment>> {
     let endpoints: Vec<Value> = models.iter().map(|model| json!({"model": model})).collect();
     catalog(&json!({}), &endpoints).deployments().to_vec()
+}
+
+/// What a scheduler's adapter reads of this `config`.
+fn scheduler(config: &Value) -> Scheduler {
+    let mut config = config.clone();
+    config["slurmrestd_url"] = json!("http://127.0.0.1:9/slurm/v0.0.40/jobs/");
+    let cluster = json!({"cluster_adapter": "slurm", "config": config});
+    let catalog = catalog(&cluster, &[json!({"model": "m"})]);
+    catalog.clusters()[0].scheduler.clone()
 }
 
 /// The models of a list of jobs, joined.

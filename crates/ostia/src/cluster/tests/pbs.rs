@@ -2,6 +2,7 @@ use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
 use super::{deployments, names};
+use crate::catalog::Scheduler;
 use crate::cluster::Jobs;
 use crate::cluster::mapping::Mapping;
 use crate::cluster::pbs::read;
@@ -49,8 +50,8 @@ pub(super) fn openpbs_23() -> Value {
 
 fn jobs(listing: &str) -> Jobs {
     let deployments = deployments(&["org/Big-70B", "small", "other", "gone", "70"]);
-    let config = json!({});
-    let mapping = Mapping::new(&config, &deployments);
+    let scheduler = Scheduler::default();
+    let mapping = Mapping::new(&scheduler, &deployments);
     read(listing.as_bytes(), &mapping, NOW, &TimeZone::UTC).unwrap()
 }
 
@@ -86,8 +87,8 @@ fn without_jobs_the_key_may_be_missing() {
     let none = jobs(r#"{"timestamp": 1, "pbs_version": "20.0.1", "pbs_server": "s"}"#);
     assert!(none.complete && none.running.is_empty());
     let deployments = deployments(&["m"]);
-    let config = json!({});
-    let mapping = Mapping::new(&config, &deployments);
+    let scheduler = Scheduler::default();
+    let mapping = Mapping::new(&scheduler, &deployments);
     for text in [
         "",
         "{}",

@@ -10,11 +10,10 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::{catalog, names, pbs, slurm};
-use crate::catalog::ClusterAdapterName;
+use crate::cache::Cache;
 use crate::cluster::pbs::Pbs;
 use crate::cluster::slurm::Slurm;
-use crate::cluster::{ClusterAdapter, ClusterContext, Jobs, JobsError, check_config};
-use crate::endpoint::Cache;
+use crate::cluster::{ClusterAdapter, ClusterContext, Jobs, JobsError};
 
 /// A folder with a program that does what this shell script says.
 fn program(name: &str, script: &str) -> TempDir {
@@ -33,14 +32,23 @@ fn printing(name: &str, words: &str, listing: &Value) -> TempDir {
     folder
 }
 
-async fn ask(adapter: impl ClusterAdapter, path: &Path, more: Value) -> Result<Jobs, JobsError> {
-    let mut config = more;
-    config["command_path"] = json!(path.display().to_string());
-    adapter.jobs(&context(config)).await
+/// `adapter`: its name in fixtures.
+async fn ask(adapter: &str, path: &Path, more: Value) -> Result<Jobs, JobsError> {
+    let context = asking(adapter, path, more);
+    match adapter {
+        "pbs" => Pbs.jobs(&context).await,
+        _ => Slurm.jobs(&context).await,
+    }
 }
 
-fn context(config: Value) -> ClusterContext {
-    let kind = json!({"cluster_adapter": "own", "config": config});
+fn asking(adapter: &str, path: &Path, more: Value) -> ClusterContext {
+    let mut config = more;
+    config["command_path"] = json!(path.display().to_string());
+    context(adapter, config)
+}
+
+fn context(adapter: &str, config: Value) -> ClusterContext {
+    let kind = json!({"cluster_adapter": adapter, "config": config});
     let models = ["org/Big-70B", "small", "other"];
     let endpoints: Vec<_> = models.iter().map(|model| json!({"model": model})).collect();
     let catalog = catalog(&kind, &endpoints);
@@ -61,7 +69,7 @@ async fn squeue_of_two_versions() {
         (slurm::slurm_23_11(), vec!["small", "other"]),
     ] {
         let folder = printing("squeue", "--json", &listing);
-        let jobs = ask(Slurm, folder.path(), json!({})).await.unwrap();
+        let jobs = ask("slurm", folder.path(), json!({})).await.unwrap();
         assert_eq!(names(&jobs.running), ["org/Big-70B"]);
         assert_eq!(names(&jobs.queued), queued);
     }
@@ -71,7 +79,7 @@ async fn squeue_of_two_versions() {
 async fn qstat_of_two_versions() {
     for (listing, running) in [(pbs::pbs_19(), vec!["small"]), (pbs::openpbs_23(), vec![])] {
         let folder = printing("qstat", "-f -F json", &listing);
-        let jobs = ask(Pbs, folder.path(), json!({})).await.unwrap();
+        let jobs = ask("pbs", folder.path(), json!({})).await.unwrap();
         assert_eq!(names(&jobs.running), running);
     }
 }
@@ -80,7 +88,7 @@ async fn qstat_of_two_versions() {
 async fn a_command_of_the_sites_own() {
     let folder = printing("mysqueue", "--json --me", &slurm::slurm_23_11());
     let config = json!({"command": "mysqueue --json --me"});
-    assert!(ask(Slurm, folder.path(), config).await.is_ok());
+    assert!(ask("slurm", folder.path(), config).await.is_ok());
 }
 
 #[tokio::test]
@@ -98,7 +106,7 @@ async fn commands_that_fail_hang_or_write_without_end() {
             json!({})
         };
         let folder = program("squeue", script);
-        let error = ask(Slurm, folder.path(), limit).await.unwrap_err();
+        let error = ask("slurm", folder.path(), limit).await.unwrap_err();
         assert_eq!(
             error.status,
             StatusCode::from_u16(status).unwrap(),
@@ -106,8 +114,10 @@ async fn commands_that_fail_hang_or_write_without_end() {
         );
         assert!(!error.message.contains("secret-host"), "{error:?}");
     }
-    let empty = tempfile::tempdir().unwrap();
-    assert!(ask(Slurm, empty.path(), json!({})).await.is_err());
+    let emptied = program("squeue", "exit 0");
+    let context = asking("slurm", emptied.path(), json!({}));
+    std::fs::remove_file(emptied.path().join("squeue")).unwrap();
+    assert!(Slurm.jobs(&context).await.is_err());
 }
 
 #[tokio::test]
@@ -116,7 +126,7 @@ async fn a_command_may_complain_a_lot_and_succeed() {
                   echo '{\"jobs\": []}'";
     let folder = program("squeue", script);
     assert_eq!(
-        ask(Slurm, folder.path(), json!({})).await.map(|_| ()),
+        ask("slurm", folder.path(), json!({})).await.map(|_| ()),
         Ok(())
     );
 }
@@ -125,7 +135,7 @@ async fn a_command_may_complain_a_lot_and_succeed() {
 #[tokio::test]
 async fn a_listing_is_read_where_it_holds_up_nobody() {
     let (tell, told) = std::sync::mpsc::channel();
-    let context = context(json!({}));
+    let context = context("static", json!({}));
     let reading = context.read(move |_| {
         told.recv_timeout(std::time::Duration::from_secs(20))
             .map(|()| Jobs::default())
@@ -141,28 +151,7 @@ async fn the_gateways_secrets_are_not_in_the_commands_environment() {
         "squeue",
         "env > \"$(dirname \"$0\")/env\"; echo '{\"jobs\": []}'",
     );
-    ask(Slurm, folder.path(), json!({})).await.unwrap();
+    ask("slurm", folder.path(), json!({})).await.unwrap();
     let seen = std::fs::read_to_string(folder.path().join("env")).unwrap();
     assert!(!seen.contains("CARGO"), "{seen}");
-}
-
-#[test]
-fn a_missing_command_is_found_by_check() {
-    let folder = program("squeue", "exit 0");
-    let config = |path: &Path| json!({"command_path": path.display().to_string()});
-    let (slurm, pbs) = (ClusterAdapterName::Slurm, ClusterAdapterName::Pbs);
-    assert_eq!(check_config(&slurm, &config(folder.path())), Ok(()));
-    let qstat = folder.path().join("qstat");
-    std::fs::write(&qstat, "#!/bin/sh\n").unwrap();
-    std::fs::set_permissions(&qstat, std::fs::Permissions::from_mode(0o644)).unwrap();
-    let fault = check_config(&pbs, &config(folder.path())).unwrap_err();
-    assert!(fault.contains("`qstat`"), "{fault}");
-    // `command_path` is put before the PATH, not in its place.
-    let elsewhere = json!({"command_path": folder.path().display().to_string(), "command": "cat"});
-    assert_eq!(check_config(&slurm, &elsewhere), Ok(()));
-    assert!(check_config(&slurm, &json!({"command": 7})).is_err());
-    assert_eq!(
-        check_config(&slurm, &json!({"slurmrestd_url": "http://s:6820/x"})),
-        Ok(())
-    );
 }

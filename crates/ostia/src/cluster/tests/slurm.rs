@@ -1,6 +1,7 @@
 use serde_json::{Value, json};
 
-use super::{deployments, names};
+use super::{deployments, names, scheduler};
+use crate::catalog::Scheduler;
 use crate::cluster::Jobs;
 use crate::cluster::mapping::Mapping;
 use crate::cluster::slurm::read;
@@ -57,7 +58,8 @@ pub(super) fn slurm_23_11() -> Value {
 
 fn jobs(listing: &Value, config: &Value) -> Jobs {
     let deployments = deployments(&["org/Big-70B", "small", "other", "gone", "held"]);
-    let mapping = Mapping::new(config, &deployments);
+    let scheduler = scheduler(config);
+    let mapping = Mapping::new(&scheduler, &deployments);
     read(listing.to_string().as_bytes(), &mapping, NOW).unwrap()
 }
 
@@ -93,8 +95,8 @@ fn the_listing_of_23_11() {
 #[test]
 fn names_of_jobs_and_models() {
     let deployments = deployments(&["org/Big-70B", "small", "a/same", "b/same"]);
-    let config = json!({"job_name_prefix": "serve-", "jobs": {"nightly": "small"}});
-    let mapping = Mapping::new(&config, &deployments);
+    let scheduler = scheduler(&json!({"job_name_prefix": "serve-", "jobs": {"nightly": "small"}}));
+    let mapping = Mapping::new(&scheduler, &deployments);
     for (job, comment, models) in [
         ("serve-big-70b", "", vec!["org/Big-70B"]),
         ("serve-ORG/BIG-70B", "", vec!["org/Big-70B"]),
@@ -119,8 +121,8 @@ fn names_of_jobs_and_models() {
 #[test]
 fn what_is_no_listing_is_an_error() {
     let deployments = deployments(&["m"]);
-    let config = json!({});
-    let mapping = Mapping::new(&config, &deployments);
+    let scheduler = Scheduler::default();
+    let mapping = Mapping::new(&scheduler, &deployments);
     for text in ["", "{}", "[]", "{\"jobs\": 3}", "slurm_load_jobs error"] {
         assert!(read(text.as_bytes(), &mapping, NOW).is_err(), "{text}");
     }
@@ -131,8 +133,8 @@ fn what_is_no_listing_is_an_error() {
 #[test]
 fn a_controller_that_does_not_answer_stops_no_model() {
     let deployments = deployments(&["m"]);
-    let config = json!({});
-    let mapping = Mapping::new(&config, &deployments);
+    let scheduler = Scheduler::default();
+    let mapping = Mapping::new(&scheduler, &deployments);
     let errors = json!([{"description": "Unable to contact slurm controller (connect failure)", "error_number": 1007}]);
     let nothing = json!({"jobs": [], "errors": errors});
     let error = read(nothing.to_string().as_bytes(), &mapping, NOW).unwrap_err();

@@ -10,9 +10,9 @@ use serde_json::json;
 use tokio::sync::Semaphore;
 
 use super::catalog;
+use crate::cache::Cache;
 use crate::catalog::Catalog;
 use crate::cluster::{ClusterAdapter, ClusterContext, Job, Jobs, JobsError, Watch};
-use crate::endpoint::Cache;
 use crate::fleet::ModelState;
 
 /// Answers one question for every permit, with what the test last put here.

@@ -5,6 +5,7 @@ mod variables;
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde_json::Value;
 use toml::{Table, Value as Toml};
@@ -13,6 +14,7 @@ use super::environment::Environment;
 use super::problem::{Place, Problem, Reach, Report};
 use super::python;
 use super::source::Source;
+use super::tree::At;
 use variables::{Fate, fate_of};
 pub use variables::{FirstVariable, first_variables};
 
@@ -177,7 +179,8 @@ fn backend_keys(files: &[&Path]) -> Vec<String> {
         let Ok(source) = Source::read(file, &report) else {
             continue;
         };
-        let Ok(Value::Array(entries)) = serde_json::from_str(&source.text) else {
+        let base = At::whole(Arc::new(source));
+        let Ok(Value::Array(entries)) = serde_json::from_str(&base.source.text) else {
             continue;
         };
         for entry in &entries {
@@ -188,7 +191,7 @@ fn backend_keys(files: &[&Path]) -> Vec<String> {
                 .and_then(|text| {
                     serde_json::from_str(text)
                         .ok()
-                        .or_else(|| python::parse(text).ok())
+                        .or_else(|| Some(python::parse(text, &base).ok()?.to_value()))
                 })
                 .unwrap_or_else(|| config.clone());
             if let Some(name) = inner["api_key_env_name"].as_str() {

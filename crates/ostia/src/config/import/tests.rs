@@ -1,8 +1,9 @@
 use std::path::{Path, PathBuf};
 
 use super::{ImportError, Imported, import_first};
-use crate::config::{Provider, Severity, Sources, load};
+use crate::config::{Severity, Sources, load};
 use crate::fleet::Fleet;
+use crate::settings::Provider;
 
 const CLUSTERS: &str = r#"[{"model": "resource_server_async.cluster", "pk": 1, "fields": {
     "cluster_name": "sophia", "frameworks": ["vllm"], "openai_endpoints": ["chat/completions"]}}]"#;

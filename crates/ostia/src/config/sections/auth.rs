@@ -4,11 +4,9 @@ use std::time::Duration;
 
 use ostia_core::Identity;
 
-use super::super::section::{Reading, Section, Text};
-use super::super::settings::{
-    Auth, Globus, Introspection, ListenAddress, Oidc, Provider, Settings,
-};
+use super::super::reader::{Reading, Section, Text};
 use crate::catalog::{HttpUrl, Scheme};
+use crate::settings::{Auth, Globus, Introspection, ListenAddress, Oidc, Provider, Settings};
 
 const PROVIDERS: [(&str, Provider); 5] = [
     ("api_key", Provider::ApiKey),
@@ -18,8 +16,8 @@ const PROVIDERS: [(&str, Provider); 5] = [
     ("none", Provider::None),
 ];
 
-pub(super) fn read(root: &mut Section<'_, '_>, reading: &Reading<'_>) -> Auth {
-    let mut section = root.section("auth", "Who vouches for callers; see sign-in.md.");
+pub(super) fn read(root: &Section<'_>, reading: &Reading<'_>) -> Auth {
+    let section = root.section("auth", "Who vouches for callers; see sign-in.md.");
     let list = section.list(
         "providers",
         &["api_key"],
@@ -53,7 +51,7 @@ fn providers(list: Vec<Text>, reading: &Reading<'_>) -> Vec<Provider> {
                 let fault = format!(
                     "`auth.providers`: {shown} is no provider; known: api_key, globus, introspection, oidc, none"
                 );
-                reading.report.fatal(text.place, &fault);
+                reading.report.fatal(text.at.place(), &fault);
             }
         }
     }
@@ -82,7 +80,7 @@ pub(super) fn check_none(settings: &Settings, reading: &Reading<'_>) {
     }
 }
 
-fn read_globus(mut section: Section<'_, '_>) -> Globus {
+fn read_globus(section: Section<'_>) -> Globus {
     let globus = Globus {
         client_id: section.text(
             "client_id",
@@ -167,7 +165,7 @@ fn check_globus(auth: &Auth, reading: &Reading<'_>) {
     }
 }
 
-fn read_introspection(mut section: Section<'_, '_>) -> Introspection {
+fn read_introspection(section: Section<'_>) -> Introspection {
     let introspection = Introspection {
         url: section.text("url", "", "The introspection endpoint; required."),
         client_id: section.text(
@@ -182,7 +180,7 @@ fn read_introspection(mut section: Section<'_, '_>) -> Introspection {
             "",
             "If set, a token must have been granted all of these, with spaces between.",
         ),
-        claims: claims(&mut section),
+        claims: claims(&section),
     };
     section.finish();
     introspection
@@ -205,7 +203,7 @@ fn check_introspection(auth: &Auth, reading: &Reading<'_>) {
     }
 }
 
-fn read_oidc(mut section: Section<'_, '_>) -> Oidc {
+fn read_oidc(section: Section<'_>) -> Oidc {
     let oidc = Oidc {
         issuer: section.text(
             "issuer",
@@ -213,7 +211,7 @@ fn read_oidc(mut section: Section<'_, '_>) -> Oidc {
             "A token's `iss`, to the letter; keys come from its discovery document. Required.",
         ),
         audience: section.text("audience", "", "A token's `aud` must name it; required."),
-        claims: claims(&mut section),
+        claims: claims(&section),
     };
     section.finish();
     oidc
@@ -230,7 +228,7 @@ fn check_oidc(auth: &Auth, reading: &Reading<'_>) {
     }
 }
 
-fn claims(section: &mut Section<'_, '_>) -> BTreeMap<String, String> {
+fn claims(section: &Section<'_>) -> BTreeMap<String, String> {
     section
         .text_map(
             "claims",

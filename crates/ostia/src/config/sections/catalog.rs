@@ -1,19 +1,19 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::super::section::{Reading, Section, Text, quoted};
-use super::super::settings::{CatalogSettings, Fixtures, MaintenanceSource};
+use super::super::reader::{Reading, Section, Text, quoted};
 use crate::catalog::HttpUrl;
+use crate::settings::{CatalogSettings, Fixtures, MaintenanceSource};
 
-pub(super) fn read_fixtures(root: &mut Section<'_, '_>) -> Fixtures {
-    let mut section = root.section("fixtures", "The two files that say what is served.");
+pub(super) fn read_fixtures(root: &Section<'_>) -> Fixtures {
+    let section = root.section("fixtures", "The two files that say what is served.");
     let fixtures = Fixtures {
-        clusters: section.path(
+        clusters: section.path_or(
             "clusters",
             "fixtures/clusters.json",
             "Clusters; may hold endpoints as well.",
         ),
-        endpoints: section.path(
+        endpoints: section.path_or(
             "endpoints",
             "fixtures/endpoints.json",
             "Endpoints; may hold clusters as well.",
@@ -23,15 +23,15 @@ pub(super) fn read_fixtures(root: &mut Section<'_, '_>) -> Fixtures {
     fixtures
 }
 
-pub(super) fn read_adapters(root: &mut Section<'_, '_>) -> BTreeMap<String, String> {
+pub(super) fn read_adapters(root: &Section<'_>) -> BTreeMap<String, String> {
     plain(root.text_map(
         "adapters",
         "Gives a name that fixtures use its meaning here: `\"my_app.custom.CustomEndpoint\" = \"script:adapters/custom.rhai\"`.",
     ))
 }
 
-pub(super) fn read_catalog(root: &mut Section<'_, '_>) -> CatalogSettings {
-    let mut section = root.section("catalog", "How models are named.");
+pub(super) fn read_catalog(root: &Section<'_>) -> CatalogSettings {
+    let section = root.section("catalog", "How models are named.");
     let match_slug = section.parse(
         "match",
         (false, "\"exact\""),
@@ -64,8 +64,8 @@ type Maintenance = (
     BTreeMap<String, MaintenanceSource>,
 );
 
-pub(super) fn read_maintenance(root: &mut Section<'_, '_>, reading: &Reading<'_>) -> Maintenance {
-    let mut section = root.section(
+pub(super) fn read_maintenance(root: &Section<'_>, reading: &Reading<'_>) -> Maintenance {
+    let section = root.section(
         "maintenance",
         "`CLUSTER = \"text shown to users\"`: its inference answers 503 with that text; \"\" is none.",
     );
@@ -87,11 +87,7 @@ pub(super) fn read_maintenance(root: &mut Section<'_, '_>, reading: &Reading<'_>
     (texts, sources)
 }
 
-fn read_source(
-    cluster: &str,
-    mut section: Section<'_, '_>,
-    reading: &Reading<'_>,
-) -> MaintenanceSource {
+fn read_source(cluster: &str, section: Section<'_>, reading: &Reading<'_>) -> MaintenanceSource {
     let source = MaintenanceSource {
         url: section.text("url", "", "The page, JSON; required."),
         field: section.text(

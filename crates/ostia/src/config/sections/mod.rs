@@ -1,5 +1,5 @@
 //! In: the tree of `ostia.toml`, whose values know where they stand.
-//! Out: [`Settings`] with every default filled in. One file per group of sections.
+//! Out: [`Settings`] with every default filled in, and the entries of the catalogue, unread. One file per group of sections.
 //! Not here: fixtures.
 
 mod auth;
@@ -7,29 +7,40 @@ mod catalog;
 mod server;
 mod traffic;
 
-use super::raw::Table;
-use super::section::{Reading, Section};
-use super::settings::Settings;
+use super::fixture::Listed;
+use super::reader::{Reading, Section};
+use super::tree::Member;
+use crate::settings::Settings;
 
 /// Reads every section. What is wrong is reported and stands at its default in the result.
-pub(super) fn read(reading: &Reading<'_>, table: Table) -> Settings {
-    let mut root = Section::new(reading, String::new(), table);
+pub(super) fn read<'a>(reading: &'a Reading<'a>, table: &'a [Member]) -> (Settings, Listed<'a>) {
+    let root = Section::root(reading, table);
     let settings = Settings {
-        server: server::read_server(&mut root, reading),
-        fixtures: catalog::read_fixtures(&mut root),
-        adapters: catalog::read_adapters(&mut root),
-        catalog: catalog::read_catalog(&mut root),
+        server: server::read_server(&root, reading),
+        fixtures: catalog::read_fixtures(&root),
+        adapters: catalog::read_adapters(&root),
+        catalog: catalog::read_catalog(&root),
         maintenance: std::collections::BTreeMap::new(),
         maintenance_sources: std::collections::BTreeMap::new(),
-        store: server::read_store(&mut root, reading),
-        auth: auth::read(&mut root, reading),
-        limits: traffic::read_limits(&mut root, reading),
-        routing: traffic::read_routing(&mut root, reading),
-        upstream: traffic::read_upstream(&mut root),
-        journal: server::read_journal(&mut root),
-        telemetry: server::read_telemetry(&mut root, reading),
+        store: server::read_store(&root, reading),
+        auth: auth::read(&root, reading),
+        limits: traffic::read_limits(&root, reading),
+        routing: traffic::read_routing(&root, reading),
+        upstream: traffic::read_upstream(&root),
+        journal: server::read_journal(&root),
+        telemetry: server::read_telemetry(&root, reading),
     };
-    let (maintenance, maintenance_sources) = catalog::read_maintenance(&mut root, reading);
+    let (maintenance, maintenance_sources) = catalog::read_maintenance(&root, reading);
+    let listed = Listed {
+        clusters: root.entries(
+            "clusters",
+            "Clusters that stand here, with the keys of the fixtures' `fields` and `config` side by side; both add up.",
+        ),
+        endpoints: root.entries(
+            "endpoints",
+            "Endpoints that stand here, likewise; one with `cluster`, `framework`, `model` and `api_url` is whole.",
+        ),
+    };
     root.finish();
     let settings = Settings {
         maintenance,
@@ -37,5 +48,5 @@ pub(super) fn read(reading: &Reading<'_>, table: Table) -> Settings {
         ..settings
     };
     auth::check_none(&settings, reading);
-    settings
+    (settings, listed)
 }

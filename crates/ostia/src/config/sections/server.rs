@@ -6,25 +6,25 @@ use ipnet::IpNet;
 use ostia_core::Secret;
 
 use super::super::memory;
-use super::super::section::{Reading, Section, Text, quoted};
-use super::super::settings::{JournalSettings, ListenAddress, Server, StoreSettings, Telemetry};
+use super::super::reader::{Reading, Section, Text, quoted};
 use super::super::tls_files::{check_certificates, check_key, check_pair};
 use crate::catalog::HttpUrl;
+use crate::settings::{JournalSettings, ListenAddress, Server, StoreSettings, Telemetry};
 
 /// Buffered bodies where the machine does not say how much memory it has.
 const FALLBACK_BUFFERED: u64 = 256 << 20;
 
-pub(super) fn read_server(root: &mut Section<'_, '_>, reading: &Reading<'_>) -> Server {
-    let mut section = root.section("server", "Where requests are taken, and how much of them.");
+pub(super) fn read_server(root: &Section<'_>, reading: &Reading<'_>) -> Server {
+    let section = root.section("server", "Where requests are taken, and how much of them.");
     let listen = read_listen(
-        &mut section,
+        &section,
         "listen",
         8000,
         "Where users call: an address with a port, or a Unix socket.",
         reading,
     );
     let admin_listen = read_listen(
-        &mut section,
+        &section,
         "admin_listen",
         8001,
         "Where health and metrics are, without a key: never an address that users reach.",
@@ -102,7 +102,7 @@ pub(super) fn read_server(root: &mut Section<'_, '_>, reading: &Reading<'_>) -> 
             "Certificate chain in PEM: `listen` speaks TLS then. Needs `tls_key`.",
         ),
         tls_key: section.optional_file("tls_key", "The certificate's private key in PEM."),
-        state_dir: section.path(
+        state_dir: section.path_or(
             "state_dir",
             ".",
             "The folder of the journal and of maintenance notices; one running gateway each.",
@@ -153,7 +153,7 @@ const fn is_port_zero(address: &ListenAddress) -> bool {
 }
 
 fn read_listen(
-    section: &mut Section<'_, '_>,
+    section: &Section<'_>,
     key: &'static str,
     default_port: u16,
     meaning: &'static str,
@@ -200,7 +200,7 @@ fn base_path(text: &str) -> Result<String, String> {
         return Err(quoted(text));
     }
     let first = path.split('/').nth(1).unwrap_or("");
-    if first != "resource_server" && super::super::RESERVED_CLUSTERS.contains(&first) {
+    if first != "resource_server" && crate::routes::RESERVED_CLUSTERS.contains(&first) {
         return Err(format!("`/{first}` is one of the gateway's own routes"));
     }
     Ok(path.to_owned())
@@ -212,14 +212,14 @@ fn trusted_proxies(list: Vec<Text>, reading: &Reading<'_>) -> Vec<IpNet> {
         let network = text.value.parse::<IpNet>();
         match network.or_else(|_| text.value.parse::<IpAddr>().map(IpNet::from)) {
             Ok(network) if network.prefix_len() == 0 => reading.report.fatal(
-                text.place,
+                text.at.place(),
                 "`server.trusted_proxies` would believe everyone's X-Forwarded-For: name the proxies' own addresses",
             ),
             Ok(network) => networks.push(network),
             Err(_) => {
                 let shown = text.shown();
                 reading.report.fatal(
-                    text.place,
+                    text.at.place(),
                     &format!("`server.trusted_proxies`: {shown} is no address and no network such as 10.0.0.0/8"),
                 );
             }
@@ -242,13 +242,13 @@ fn cors_origins(list: Vec<Text>, reading: &Reading<'_>) -> Vec<String> {
         let fault = format!(
             "`server.cors_origins`: {shown} is no origin: write `https://host` without a path or slash behind it"
         );
-        reading.report.fatal(text.place, &fault);
+        reading.report.fatal(text.at.place(), &fault);
     }
     origins
 }
 
-pub(super) fn read_store(root: &mut Section<'_, '_>, reading: &Reading<'_>) -> StoreSettings {
-    let mut section = root.section("store", "Where keys, users and the ledger are kept.");
+pub(super) fn read_store(root: &Section<'_>, reading: &Reading<'_>) -> StoreSettings {
+    let section = root.section("store", "Where keys, users and the ledger are kept.");
     let url = section.text(
         "url",
         "sqlite://ostia.db",
@@ -294,8 +294,8 @@ fn store_url(url: &str, folder: &Path) -> Option<String> {
     Some(format!("sqlite://{}", path.display()))
 }
 
-pub(super) fn read_journal(root: &mut Section<'_, '_>) -> JournalSettings {
-    let mut section = root.section(
+pub(super) fn read_journal(root: &Section<'_>) -> JournalSettings {
+    let section = root.section(
         "journal",
         "The files in `state_dir` that every request is written to before it reaches a backend.",
     );
@@ -308,8 +308,8 @@ pub(super) fn read_journal(root: &mut Section<'_, '_>) -> JournalSettings {
     JournalSettings { fsync }
 }
 
-pub(super) fn read_telemetry(root: &mut Section<'_, '_>, reading: &Reading<'_>) -> Telemetry {
-    let mut section = root.section("telemetry", "Traces.");
+pub(super) fn read_telemetry(root: &Section<'_>, reading: &Reading<'_>) -> Telemetry {
+    let section = root.section("telemetry", "Traces.");
     let telemetry = Telemetry {
         otlp_endpoint: section.text(
             "otlp_endpoint",

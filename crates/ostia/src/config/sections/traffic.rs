@@ -3,11 +3,11 @@ use std::time::Duration;
 use http::HeaderName;
 use ostia_core::Secret;
 
-use super::super::section::{Reading, Section};
-use super::super::settings::{Limits, Routing, Upstream};
+use super::super::reader::{Reading, Section};
+use crate::settings::{Limits, Routing, Upstream};
 
-pub(super) fn read_limits(root: &mut Section<'_, '_>, reading: &Reading<'_>) -> Limits {
-    let mut section = root.section(
+pub(super) fn read_limits(root: &Section<'_>, reading: &Reading<'_>) -> Limits {
+    let section = root.section(
         "limits",
         "What one user and one endpoint may have; endpoints may say otherwise in their fixture.",
     );
@@ -65,12 +65,12 @@ pub(super) fn read_limits(root: &mut Section<'_, '_>, reading: &Reading<'_>) -> 
     limits
 }
 
-pub(super) fn read_routing(root: &mut Section<'_, '_>, reading: &Reading<'_>) -> Routing {
-    let mut section = root.section("routing", "How a deployment is chosen.");
+pub(super) fn read_routing(root: &Section<'_>, reading: &Reading<'_>) -> Routing {
+    let section = root.section("routing", "How a deployment is chosen.");
     let list = section.list(
         "session_headers",
         &["X-Session-ID", "X-ALCF-Session-ID"],
-        "Accepted, not served yet: requests of one session are not kept on one backend.",
+        "The first that is sent names the caller's session, for adapters; at most 128 visible ASCII characters. Requests of one session are not kept on one backend yet.",
     );
     section.finish();
     let mut session_headers = Vec::new();
@@ -81,13 +81,13 @@ pub(super) fn read_routing(root: &mut Section<'_, '_>, reading: &Reading<'_>) ->
         }
         let shown = text.shown();
         let fault = format!("`routing.session_headers`: {shown} is no header name");
-        reading.report.fatal(text.place, &fault);
+        reading.report.fatal(text.at.place(), &fault);
     }
     Routing { session_headers }
 }
 
-pub(super) fn read_upstream(root: &mut Section<'_, '_>) -> Upstream {
-    let mut section = root.section("upstream", "How backends are called.");
+pub(super) fn read_upstream(root: &Section<'_>) -> Upstream {
+    let section = root.section("upstream", "How backends are called.");
     let minutes = |minutes: u64| Duration::from_secs(minutes * 60);
     let upstream = Upstream {
         connect_timeout: section.duration_or_off(

@@ -1,7 +1,9 @@
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::{CLUSTERS, Folder, assert_problem};
-use crate::catalog::{AdapterName, Catalog, ClusterAdapterName, Proxy, Scope, Serving};
+use super::{Folder, assert_problem};
+use crate::backend::{EndpointAdapter, Registry};
+use crate::catalog::{Catalog, ClusterAdapterName, HooksName, Proxy, Scope, Serving};
 
 fn cluster(name: &str, more: &str) -> String {
     format!(
@@ -64,24 +66,6 @@ fn either_file_may_hold_both_kinds() {
     assert_eq!(loaded.catalog.deployments().len(), 1);
     assert_problem(
         &problems,
-        "fixtures/clusters.json:2:1: info",
-        "skipped entries of other Django models: 3 (2 of `auth.user`, 1 of `sessions.session`)",
-        "",
-    );
-    assert_problem(
-        &problems,
-        "fixtures/clusters.json:7:1: warning",
-        "resource_server_async.endpoint",
-        "",
-    );
-    assert_problem(
-        &problems,
-        "fixtures/clusters.json:8:1: warning",
-        "`federated`",
-        "",
-    );
-    assert_problem(
-        &problems,
         "fixtures/endpoints.json: warning",
         "does not exist",
         "",
@@ -102,53 +86,6 @@ fn one_file_may_be_named_twice() {
 }
 
 #[test]
-fn shapes_of_entries() {
-    for (text, place, piece) in [
-        ("{}", ":1:1: error", "a fixture is a list"),
-        ("[5]", ":1:2: error", "must be an object"),
-        ("[{\"pk\": 1}]", ":1:2: error", "has no `model`"),
-        (
-            "[{\"model\": \"resource_server_async.endpoint\"}]",
-            ":1:2: error",
-            "no `fields` object",
-        ),
-        (
-            "[{\"model\": \"auth.user\", \"colour\": 1}]",
-            ":1:25: warning",
-            "`colour`",
-        ),
-        (
-            "[\n {\"model\": \"resource_server_async.endpoint\"\n  \"pk\": 1}]",
-            ":2:44: error",
-            "comma `,` is missing",
-        ),
-        (
-            "[\n {\"a\": 1},\n]",
-            ":2:10: error",
-            "behind the last entry",
-        ),
-        ("", ":1:1: error", "is empty"),
-    ] {
-        let folder = Folder::new().file("fixtures/endpoints.json", text);
-        assert_problem(
-            &folder.problems(),
-            &format!("fixtures/endpoints.json{place}"),
-            piece,
-            text,
-        );
-    }
-    let utf16 = Folder::new().file("fixtures/endpoints.json", b"\xff\xfe[\0".as_slice());
-    assert_problem(
-        &utf16.problems(),
-        "fixtures/endpoints.json:1:1: error",
-        "not UTF-8",
-        "",
-    );
-    let bom = Folder::new().file("fixtures/clusters.json", format!("\u{feff}{CLUSTERS}"));
-    assert_eq!(bom.problems(), Vec::<String>::new());
-}
-
-#[test]
 fn all_forms_of_config_mean_the_same() {
     let forms = [
         r#", "config": {"api_url": "http://h/v1", "done_marker": false, "x": [1, "a"]}"#,
@@ -166,41 +103,9 @@ fn all_forms_of_config_mean_the_same() {
     }
     assert_eq!(seen[0], seen[1]);
     assert_eq!(seen[0], seen[2]);
-    let deep = format!(
-        r#", "config": "{{\"a\": {}1{}}}""#,
-        "[".repeat(32),
-        "]".repeat(32)
-    );
-    let problems = folder(&[endpoint("c", "M", &deep)]).problems();
-    assert_problem(
-        &problems,
-        "fixtures/endpoints.json:2:",
-        "deeper than 32",
-        "",
-    );
     let long = format!(r#", "config": "{{\"a\": \"{}\"}}""#, "x".repeat(70_000));
     let problems = folder(&[endpoint("c", "M", &long)]).problems();
     assert_problem(&problems, "fixtures/endpoints.json:2:", "64 KiB", "");
-}
-
-#[test]
-fn a_slug_that_stands_twice_stops_everything() {
-    let folder = folder(&[endpoint("c", "a/b", URL), endpoint("c", "ab", URL)]);
-    let loaded = folder.load();
-    assert!(loaded.fatal(false));
-    let problems = folder.shown(&loaded);
-    assert_problem(
-        &problems,
-        "fixtures/endpoints.json:3:",
-        "slug `c-f-ab` stands twice: here for model `ab`",
-        "",
-    );
-    assert_problem(
-        &problems,
-        "fixtures/endpoints.json:3:",
-        "at fixtures/endpoints.json:2:",
-        "",
-    );
 }
 
 #[test]
@@ -221,13 +126,6 @@ fn a_framework_that_the_cluster_does_not_list_is_on_no_route() {
     let folder = folder(&[unlisted, endpoint("c", "N", URL)]);
     let loaded = folder.load();
     assert!(!loaded.fatal(true));
-    let problems = folder.shown(&loaded);
-    assert_problem(
-        &problems,
-        "fixtures/endpoints.json:2:85: warning",
-        "`frameworks` at fixtures/clusters.json:2:",
-        "",
-    );
     assert_eq!(models(&loaded.catalog, Scope::Everywhere, "M"), None);
     let scope = Scope::Framework {
         cluster: "c",
@@ -242,12 +140,6 @@ fn an_unknown_cluster_disables_its_endpoint_for_everyone() {
     let folder = folder(&[endpoint("e", "M", URL), endpoint("c", "N", URL)]);
     let loaded = folder.load();
     assert!(!loaded.fatal(false) && loaded.fatal(true));
-    assert_problem(
-        &folder.shown(&loaded),
-        "fixtures/endpoints.json:2:",
-        "`e` is no cluster",
-        "",
-    );
     let deployment = &loaded.catalog.deployments()[0];
     assert!(matches!(deployment.serving, Serving::Disabled(_)));
     assert!(!deployment.cluster.access.is_open());
@@ -274,89 +166,6 @@ fn a_faulty_cluster_disables_its_endpoints_which_are_still_found() {
     let found = loaded.catalog.lookup(IN_C, "M").unwrap().1;
     assert!(matches!(&found[0].serving, Serving::Disabled(why) if why.contains("its cluster")));
     assert_eq!(loaded.catalog.deployments()[1].serving, Serving::Yes);
-}
-
-/// One mistake has one line: what only seems to follow from it has none.
-#[test]
-fn what_cannot_be_read_is_not_missing_too() {
-    for config in ["[]", r#""{'api_url' 1}""#, r#""[]""#, "5"] {
-        let broken = endpoint("c", "M", &format!(r#", "config": {config}"#));
-        let problems = folder(&[broken, endpoint("c", "N", URL)]).problems();
-        assert_eq!(problems.len(), 1, "{config}: {problems:#?}");
-        assert_problem(&problems, "fixtures/endpoints.json:2:", "`config` ", config);
-    }
-    let clusters = list(&[cluster("c", "").replace(r#"["f"]"#, "5"), cluster("d", "")]);
-    let problems = folder(&[endpoint("c", "M", URL), endpoint("d", "M", URL)])
-        .file("fixtures/clusters.json", clusters)
-        .problems();
-    assert_eq!(problems.len(), 1, "{problems:#?}");
-    assert_problem(
-        &problems,
-        "fixtures/clusters.json:2:",
-        "`frameworks` must be",
-        "",
-    );
-}
-
-/// A wrong item of a list hides no mistake in the others, and lists that route stay as they were meant.
-#[test]
-fn every_item_of_a_list_is_looked_at() {
-    let lists = cluster("c", "")
-        .replace(r#"["f"]"#, r#"["f", 3, "a/b", ""]"#)
-        .replace(
-            r#"["chat/completions"]"#,
-            r#"["", "/v1/embeddings", "rerank/", 7]"#,
-        );
-    let problems = folder(&[endpoint("c", "M", URL), endpoint("d", "M", URL)])
-        .file("fixtures/clusters.json", list(&[lists, cluster("d", "")]))
-        .problems();
-    for piece in [
-        "`frameworks` must hold texts only",
-        "`frameworks` holds a blank text",
-        "`frameworks` holds a name that cannot stand in a URL path",
-        "`openai_endpoints` must hold texts only",
-        "`openai_endpoints` holds a blank text",
-        "write `embeddings`",
-        "write `rerank`",
-    ] {
-        assert_problem(&problems, "fixtures/clusters.json:", piece, "");
-    }
-    assert_eq!(problems.len(), 7, "{problems:#?}");
-}
-
-/// A file of variables may have any name in it; only what is not found is judged by its looks, because it may be a key.
-#[test]
-fn names_of_variables() {
-    let keyed = |name: &str| {
-        let config = format!(
-            r#", "config": {{"api_url": "http://127.0.0.1:9/v1", "api_key_env_name": "{name}"}}"#
-        );
-        let folder = folder(&[endpoint("c", "M", &config), endpoint("c", "N", URL)]);
-        folder
-            .variable("MAVERICK_17B-128E_API_KEY", "k")
-            .variable("vendor.key-of-the-model-1", "k")
-            .problems()
-    };
-    for found in ["MAVERICK_17B-128E_API_KEY", "vendor.key-of-the-model-1"] {
-        assert_eq!(keyed(found), Vec::<String>::new());
-    }
-    let absent = keyed("MAVERICK_17B-129E_API_KEY");
-    assert_problem(
-        &absent,
-        "fixtures/endpoints.json:2:",
-        "`MAVERICK_17B-129E_API_KEY`, which is not set",
-        "",
-    );
-    for key in ["sk-live-hunter2", "vendor.key-of-the-model-2"] {
-        let problems = keyed(key);
-        assert_problem(
-            &problems,
-            "fixtures/endpoints.json:2:",
-            "not the key itself",
-            key,
-        );
-        assert!(!problems.concat().contains(key), "{problems:#?}");
-    }
 }
 
 #[test]
@@ -393,12 +202,6 @@ fn a_cluster_twice_is_a_mistake_that_names_both() {
         ]),
     );
     let loaded = folder.load();
-    assert_problem(
-        &folder.shown(&loaded),
-        "fixtures/clusters.json:4:",
-        "the first is at fixtures/clusters.json:2:",
-        "",
-    );
     assert!(matches!(
         loaded.catalog.deployments()[0].serving,
         Serving::Disabled(_)
@@ -431,12 +234,6 @@ fn aliases_stand_for_one_model() {
 #[test]
 fn aliases_that_clash() {
     let same = folder(&[endpoint("c", "M", &alias("N")), endpoint("c", "N", URL)]);
-    assert_problem(
-        &same.problems(),
-        "fixtures/endpoints.json:2:",
-        "itself a model of the same cluster",
-        "",
-    );
     assert_eq!(
         models(&same.load().catalog, IN_C, "N"),
         Some(("N".into(), vec!["c-f-n".into()]))
@@ -444,12 +241,6 @@ fn aliases_that_clash() {
 
     let elsewhere = folder(&[endpoint("c", "M", &alias("N")), endpoint("d", "N", URL)]);
     let loaded = elsewhere.load();
-    assert_problem(
-        &elsewhere.shown(&loaded),
-        "fixtures/endpoints.json:2:",
-        "warning: alias `N`",
-        "",
-    );
     assert_eq!(
         models(&loaded.catalog, IN_C, "N"),
         Some(("M".into(), vec!["c-f-m".into()]))
@@ -464,12 +255,6 @@ fn aliases_that_clash() {
         endpoint("d", "N", &alias("x")),
     ]);
     let loaded = shared.load();
-    assert_problem(
-        &shared.shown(&loaded),
-        "fixtures/endpoints.json:3:",
-        "two models: `N` here and `M` at",
-        "",
-    );
     assert_eq!(models(&loaded.catalog, Scope::Everywhere, "x"), None);
     assert_eq!(
         models(&loaded.catalog, IN_C, "x"),
@@ -486,22 +271,18 @@ fn aliases_that_clash() {
         Some(("M".into(), vec!["c-f-m".into()]))
     );
     assert_eq!(models(&catalog, Scope::Everywhere, "N"), None);
-
-    let in_settings = apart.file("ostia.toml", "[catalog.aliases]\nx = \"N\"");
-    assert_problem(
-        &in_settings.problems(),
-        "ostia.toml:2:5: error",
-        "is an alias of `M` already",
-        "",
-    );
 }
 
 #[test]
 fn adapters_by_name() {
     let metis = "resource_server_async.endpoints.metis.MetisEndpoint";
     let with = |name: &str| format!(r#", "endpoint_adapter": "{name}"{URL}"#);
+    struct Own;
+    impl EndpointAdapter for Own {}
+    let mut backends = Registry::default();
+    backends.add_hooks("site.Own", Arc::new(Own));
     let folder = Folder {
-        registered: vec!["site.Own".into()],
+        backends,
         ..folder(&[
             endpoint("c", "A", &with(metis)),
             endpoint("c", "B", &with("site.Own")),
@@ -521,20 +302,29 @@ fn adapters_by_name() {
     let problems = folder.shown(&loaded);
     assert_eq!(problems.len(), 1, "{problems:#?}");
     assert!(!loaded.fatal(true));
-    let custom = |index: usize| match &loaded.catalog.deployments()[index].adapter {
-        AdapterName::Custom(name) => name.replace(&format!("{}/", folder.path().display()), ""),
-        AdapterName::DirectApi => "direct_api".to_owned(),
+    let hooks = |index: usize| match &loaded.catalog.deployments()[index].hooks {
+        Some(HooksName::Script(path)) => {
+            path.replace(&format!("{}/", folder.path().display()), "script:")
+        }
+        Some(HooksName::Registered(name)) => name.to_string(),
+        None => "none".to_owned(),
     };
-    let names: Vec<_> = (0..5).map(custom).collect();
+    let names: Vec<_> = (0..5).map(hooks).collect();
     assert_eq!(
         names,
         [
-            "direct_api",
+            "none",
             "site.Own",
             "script:adapters/own.rhai",
             "script:fixtures/local.rhai",
-            "direct_api"
+            "none"
         ]
+    );
+    let kinds = loaded.catalog.deployments().iter();
+    assert!(
+        kinds
+            .map(|deployment| &*deployment.kind)
+            .all(|kind| kind == "direct_api")
     );
     assert!(loaded.catalog.deployments()[0].require_listed);
     assert!(!loaded.catalog.deployments()[4].require_running);
@@ -636,78 +426,9 @@ fn how_long_a_cluster_has_for_an_answer_is_bounded() {
 }
 
 #[test]
-fn prompts_that_could_leave_the_site_are_warned_of() {
-    let at =
-        |host: &str, more: &str| format!(r#"{more}, "config": {{"api_url": "https://{host}/v1"}}"#);
-    let two = folder(&[
-        endpoint("c", "M", &at("gpu.lab.org", "")),
-        endpoint("d", "M", &at("api.vendor.com", "")),
-    ]);
-    let problems = two.problems();
-    assert_eq!(problems.len(), 1, "{problems:#?}");
-    assert_problem(
-        &problems,
-        "fixtures/endpoints.json:3:",
-        "warning: model `M` is deployed on more than one host domain: `lab.org`",
-        "",
-    );
-    for sound in [
-        [
-            endpoint("c", "M", &at("a.lab.org", "")),
-            endpoint("d", "M", &at("b.lab.org", "")),
-        ],
-        [
-            endpoint("c", "M", &at("a.lab.org", "")),
-            endpoint("d", "M", &at("vendor.com", r#", "federated": false"#)),
-        ],
-        [
-            endpoint("c", "M", &at("a.lab.org", "")),
-            endpoint("d", "N", &at("vendor.com", "")),
-        ],
-    ] {
-        assert_eq!(folder(&sound).problems(), Vec::<String>::new());
-    }
-}
-
-#[test]
-fn nothing_served_is_fatal() {
-    for endpoints in [
-        vec![],
-        vec![endpoint("c", "M", r#", "config": {"api_url": "x"}"#)],
-    ] {
-        let folder = folder(&endpoints);
-        assert!(folder.load().fatal(false));
-        assert_problem(
-            &folder.problems(),
-            "fixtures/clusters.json: error",
-            "nothing would be served",
-            "",
-        );
-    }
-}
-
-#[test]
 fn the_clusters_name_may_not_shadow_the_base_path() {
     let folder =
         folder(&[endpoint("c", "M", URL)]).file("ostia.toml", "[server]\nbase_path = \"/d\"");
-    assert_problem(
-        &folder.problems(),
-        "fixtures/clusters.json:4:71: error",
-        "`server.base_path`",
-        "",
-    );
     assert!(!folder.load().fatal(false));
     assert!(folder.load().catalog.cluster("d").is_none());
-}
-
-#[test]
-fn control_characters_do_not_reach_the_terminal() {
-    let more = format!(r#", "col\u001b[2Jour\n": 1{URL}"#);
-    let problems = folder(&[endpoint("c", "M", &more)]).problems();
-    assert_problem(
-        &problems,
-        "fixtures/endpoints.json:2:",
-        r"`col\u{1b}[2Jour\n` is not known",
-        "",
-    );
 }

@@ -1,10 +1,12 @@
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::super::{ListenAddress, Loaded, Provider, Sources, load};
+use super::super::{Loaded, Sources, load};
 use super::{Folder, assert_problem};
 use crate::catalog::{Scope, Serving};
 use crate::fleet::Fleet;
+use crate::settings::{ListenAddress, Provider};
 
 #[test]
 fn an_empty_file_is_all_defaults() {
@@ -256,4 +258,62 @@ fn a_variable_that_is_not_set_disables_its_endpoints_only() {
     let serving = |index: usize| &loaded.catalog.deployments()[index].serving;
     assert_eq!(serving(0), &Serving::Yes);
     assert!(matches!(serving(3), Serving::Disabled(why) if why.contains("LIGHTHOUSE_API_KEY")));
+}
+
+/// The same entries in a fixture and in `ostia.toml` mean the same, and both add up.
+#[test]
+fn the_catalogue_may_stand_in_the_settings_file() {
+    let cluster = r#"
+        [[clusters]]
+        cluster_name = "d"
+        frameworks = "f"
+        openai_endpoints = ["chat/completions", "embeddings"]
+        allowed_domains = "Lab.org"
+        own = { deep = [1, 0.5, true] }
+        [[endpoints]]
+        cluster = "d"
+        framework = "f"
+        model = "N"
+        tpm_user = "env:TPM"
+        aliases = ["n"]
+        api_url = "env:N_URL"
+        api_key_env_name = "KEY"
+        forward_headers = "X-Tenant"
+        weight = 3
+        own = "env:TPM"
+        "#;
+    let fixture = r#"[
+        {"model": "resource_server_async.cluster", "fields": {"cluster_name": "d", "frameworks": ["f"],
+         "openai_endpoints": ["chat/completions", "embeddings"], "allowed_domains": ["lab.org"],
+         "config": {"own": {"deep": [1, 0.5, true]}}}},
+        {"model": "resource_server_async.endpoint", "fields": {"cluster": "d", "framework": "f", "model": "N",
+         "tpm_user": 7, "aliases": ["n"],
+         "config": {"api_url": "http://127.0.0.1:9/n", "api_key_env_name": "KEY", "forward_headers": ["x-tenant"],
+                    "weight": 3, "own": "env:TPM"}}}]"#;
+    let folder = |toml: &str, clusters: &str| {
+        let sound = super::CLUSTERS.trim_end_matches(']');
+        Folder::new()
+            .file("ostia.toml", toml)
+            .file("fixtures/clusters.json", format!("{sound}{clusters}"))
+            .variable("TPM", "7")
+            .variable("KEY", "hunter2")
+            .variable("N_URL", "http://127.0.0.1:9/n")
+    };
+    let with_comma = fixture.replacen('[', ",", 1);
+    let seen = [folder(cluster, "]"), folder("", &with_comma)].map(|folder| {
+        let loaded = folder.load();
+        assert_eq!(folder.shown(&loaded), Vec::<String>::new());
+        let catalog = loaded.catalog;
+        assert_eq!(catalog.deployments().len(), 2);
+        let cluster = Arc::clone(catalog.cluster("d").unwrap());
+        let (_, found) = catalog.lookup(Scope::Everywhere, "n").unwrap();
+        let it = &found[0];
+        let limits = (it.tpm_user, it.weight, it.slug.to_string());
+        assert_eq!(limits, (7, 3, "d-f-n".to_owned()));
+        let access = (cluster.access.clone(), it.access.clone());
+        let of_cluster = (cluster.openai_endpoints.clone(), cluster.config.clone());
+        let config = it.config["own"].clone();
+        (it.target.clone(), access, of_cluster, config)
+    });
+    assert_eq!(seen[0], seen[1]);
 }

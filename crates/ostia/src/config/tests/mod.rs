@@ -1,12 +1,12 @@
 //! In: folders with files as sites have them, sound and broken.
 //! Out: what `load` makes of them.
-//! Not here: parsers by themselves; their tests stand beside them.
+//! Not here: parsers by themselves, whose tests stand beside them; what is said of mistakes (`tests/mistakes`).
 
-mod bad_fixtures;
-mod bad_settings;
+mod constructed;
 mod entries;
 mod good;
 mod hostile;
+mod missing;
 mod tls;
 
 use std::path::Path;
@@ -14,6 +14,7 @@ use std::path::Path;
 use tempfile::TempDir;
 
 use super::{Environment, Loaded, Sources, load};
+use crate::backend::Registry;
 use crate::fleet::Fleet;
 
 pub(super) const CLUSTERS: &str = r#"[{"model": "resource_server_async.cluster", "pk": 1, "fields": {
@@ -27,7 +28,7 @@ pub(super) struct Folder {
     folder: TempDir,
     pub environment: Vec<(String, String)>,
     pub env_files: Vec<&'static str>,
-    pub registered: Vec<String>,
+    pub backends: Registry,
 }
 
 impl Folder {
@@ -36,7 +37,7 @@ impl Folder {
             folder: tempfile::tempdir().unwrap(),
             environment: Vec::new(),
             env_files: Vec::new(),
-            registered: Vec::new(),
+            backends: Registry::default(),
         };
         folder
             .file("ostia.toml", "")
@@ -74,7 +75,8 @@ impl Folder {
                 .map(|name| self.path().join(name))
                 .collect(),
             environment: self.environment.iter().cloned().collect::<Environment>(),
-            registered_adapters: self.registered.clone(),
+            backends: self.backends.clone(),
+            registered_clusters: Vec::new(),
         };
         load(&sources, &Fleet::default())
     }

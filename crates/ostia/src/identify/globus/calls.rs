@@ -6,12 +6,12 @@ use serde_json::Value;
 
 use super::Groups;
 use crate::catalog::{HttpUrl, UrlFault};
-use crate::config;
 use crate::identify::channel::Channel;
 use crate::identify::claims::text;
 use crate::identify::introspection::{accepted, basic};
 use crate::identify::web::below;
 use crate::identify::{SignInError, Web, WebRequest};
+use crate::settings;
 
 const GROUPS_SERVICE: &str = "groups.api.globus.org";
 const DEPENDENT_GRANT: &str = "urn:globus:auth:grant_type:dependent_token";
@@ -30,7 +30,7 @@ pub(super) struct Calls {
 
 impl Calls {
     pub(super) fn new(
-        settings: &config::Globus,
+        settings: &settings::Globus,
         web: &Arc<dyn Web>,
         clock: &Arc<dyn Clock>,
     ) -> Result<Self, UrlFault> {

@@ -17,7 +17,7 @@ use self::rules::Rules;
 use super::introspection::is_foreign_to_globus;
 use super::{Authenticator, SignInError, Verified, Web, hash_key, is_token};
 use crate::catalog::UrlFault;
-use crate::config;
+use crate::settings;
 
 /// Tokens whose groups are remembered.
 const REMEMBERED: usize = 100_000;
@@ -50,7 +50,7 @@ pub struct Globus {
 
 impl Globus {
     pub fn new(
-        settings: &config::Globus,
+        settings: &settings::Globus,
         beside_introspection: bool,
         web: &Arc<dyn Web>,
         clock: Arc<dyn Clock>,
@@ -85,6 +85,7 @@ impl Globus {
             auth_service: "globus".into(),
             groups,
             key_id: None,
+            project: Arc::default(),
             admin: false,
         };
         Ok(Verified {

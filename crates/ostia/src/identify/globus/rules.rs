@@ -4,9 +4,9 @@ use std::sync::Arc;
 use ostia_core::Identity;
 use serde_json::Value;
 
-use crate::config;
 use crate::identify::SignInError;
 use crate::identify::claims::{Lifetime, text};
+use crate::settings;
 
 /// The site's rules on who is admitted. Pure: what Globus said comes in.
 pub(super) struct Rules {
@@ -28,7 +28,7 @@ pub(super) struct Person {
 }
 
 impl Rules {
-    pub(super) fn new(settings: &config::Globus) -> Self {
+    pub(super) fn new(settings: &settings::Globus) -> Self {
         Self {
             policies: settings.policies.clone(),
             domains: settings.idp_domains.clone(),

@@ -10,8 +10,8 @@ use super::*;
 use crate::identify::tests::{FakeWeb, NOW, answer, clock, field};
 use crate::identify::{WebAnswer, WebFault, WebRequest};
 
-fn settings() -> config::Globus {
-    config::Globus {
+fn settings() -> settings::Globus {
+    settings::Globus {
         client_id: "gw".to_owned(),
         client_secret: Secret::new("secret".to_owned()),
         policies: vec!["p1".to_owned(), "p2".to_owned()],

@@ -15,7 +15,7 @@ use serde_json::Value;
 use tokio::sync::Semaphore;
 
 use super::{Authenticator, Identify, Sender, SignInError, Web, WebAnswer, WebFault, WebRequest};
-use crate::config;
+use crate::settings;
 
 /// The wall clock of these tests, in seconds.
 pub(super) const NOW: i64 = 1_800_000_000;
@@ -128,8 +128,8 @@ async fn sign_in(door: &Identify, token: &str) -> Result<Arc<Identity>, SignInEr
     Ok(Arc::clone(principal.identity()))
 }
 
-fn settings() -> config::Introspection {
-    config::Introspection {
+fn settings() -> settings::Introspection {
+    settings::Introspection {
         url: "https://idp.example/introspect".to_owned(),
         client_id: "gate way".to_owned(),
         client_secret: Secret::new("s+cret".to_owned()),

@@ -92,7 +92,7 @@ fn published(
 
 fn rig(keys: Vec<Value>) -> (Arc<FakeWeb>, Arc<ManualClock>, Identify) {
     let (web, clock) = (FakeWeb::new(published(keys)), clock());
-    let settings = config::Oidc {
+    let settings = settings::Oidc {
         issuer: ISSUER.to_owned(),
         audience: "ostia".to_owned(),
         claims: BTreeMap::new(),

@@ -8,8 +8,8 @@ use tokio::net::UnixStream;
 
 use super::super::{Drain, Listener, Options, serve};
 use super::{Acting, Gateway, echo, options, status, text};
-use crate::config::ListenAddress;
 use crate::runtime;
+use crate::settings::ListenAddress;
 
 #[tokio::test]
 async fn one_connection_too_many_is_refused() {
@@ -51,7 +51,7 @@ async fn a_unix_socket_serves_and_goes_with_its_listener() {
     let drain = Drain::new();
     let serving = runtime::spawn(serve(
         listener,
-        options(),
+        options().swappable(),
         Arc::new(Acting(|inbound: super::Inbound| async {
             assert!(inbound.peer_ip.is_loopback());
             echo(inbound).await

@@ -30,8 +30,8 @@ use tokio::time::timeout;
 use super::{
     BodyBroken, Connections, Drain, Handler, Inbound, Listener, Options, Rejection, serve,
 };
-use crate::config::ListenAddress;
 use crate::runtime;
+use crate::settings::ListenAddress;
 
 /// How long a test waits for something that is sure to come.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -178,7 +178,7 @@ impl Gateway {
             connections,
             served: runtime::spawn(serve(
                 listener,
-                options,
+                options.swappable(),
                 Arc::new(Acting(act)),
                 drain,
                 Arc::new(SystemClock),

@@ -14,14 +14,15 @@ use memchr::memmem::Finder;
 
 use self::parameters::{Parameters, behind_essence};
 use self::part::Part;
-use super::Invalid;
-use super::scan::Key;
+use crate::dialect::{Invalid, MODEL};
 
 /// What a form says that the gateway acts on.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct FormFields {
     /// The bare value of the part named `model`.
     pub model: Option<Range<usize>>,
+    /// Where the first part's boundary begins, and with it a part that is put before it.
+    pub first_part: usize,
     pub stream: bool,
     /// Bytes of the parts named `prompt` and `input`.
     pub text_bytes: u64,
@@ -76,10 +77,11 @@ pub(super) fn scan_form(body: &[u8], boundary: &[u8]) -> Result<FormFields, Inva
         }
         let delimiter = delimiter(body, at, dashes.len())?;
         match part_at {
-            None => refuse_text(
-                &body[..delimiter.end],
-                "there is text before the first part",
-            )?,
+            None => {
+                let before = &body[..delimiter.end];
+                refuse_text(before, "there is text before the first part")?;
+                fields.first_part = at;
+            }
             Some(start) if start > delimiter.end => {
                 return Err(Invalid::form("a part has no headers"));
             }
@@ -128,13 +130,10 @@ fn add(fields: &mut FormFields, part: Part<'_>, body: &[u8]) -> Result<(), Inval
     let value = &body[part.value.clone()];
     match &*part.name {
         b"model" if fields.model.is_some() => {
-            return Err(Invalid::value(
-                Key::Model,
-                "the part is given more than once",
-            ));
+            return Err(Invalid::value(MODEL, "the part is given more than once"));
         }
         b"model" if !part.is_text => {
-            return Err(Invalid::value(Key::Model, "the part must be plain text"));
+            return Err(Invalid::value(MODEL, "the part must be plain text"));
         }
         b"model" => fields.model = Some(part.value),
         b"stream" => fields.stream = value.eq_ignore_ascii_case(b"true") || value == b"1",

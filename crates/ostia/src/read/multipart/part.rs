@@ -3,8 +3,8 @@ use std::ops::Range;
 
 use memchr::memmem;
 
-use super::Invalid;
 use super::parameters::{Parameters, behind_essence, is_token};
+use crate::dialect::Invalid;
 
 /// One part of a form.
 pub(super) struct Part<'a> {

@@ -1,4 +1,4 @@
-use super::{LONGEST_EVENT, Piece, Splitter, data_of};
+use super::{LONGEST_EVENT, Piece, Splitter};
 use bytes::Bytes;
 use proptest::prelude::*;
 
@@ -125,11 +125,4 @@ fn a_long_event_passes_in_parts() {
         .iter()
         .filter(|piece| matches!(piece, Piece::LastPart(_)));
     assert_eq!(last.count(), 1);
-}
-
-#[test]
-fn data_lines_are_joined() {
-    assert_eq!(&*data_of(b"data: a\ndata:b\r\nid: 1\ndata\n\n"), b"a\nb\n");
-    assert_eq!(&*data_of(b": comment\n\n"), b"");
-    assert_eq!(&*data_of(b"data: [DONE]\n\n"), b"[DONE]");
 }

@@ -14,7 +14,6 @@ pub(super) fn push_event(line: &mut String, unix_micros: i64, event: &Event<'_>,
     line.push(' ');
     push_level(line, *metadata.level(), colors);
     let _ = write!(line, " {}:", metadata.target());
-    event.record(&mut Message { line });
     event.record(&mut Fields { line });
 }
 
@@ -33,25 +32,7 @@ fn push_level(line: &mut String, level: Level, colors: bool) {
     };
 }
 
-/// The message, wherever it stands among the fields.
-struct Message<'a> {
-    line: &'a mut String,
-}
-
-impl Visit for Message<'_> {
-    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        if field.name() == "message" {
-            self.line.push(' ');
-            let _ = write!(Escaped::new(self.line, Style::Bare), "{value:?}");
-        }
-    }
-
-    fn record_str(&mut self, field: &Field, value: &str) {
-        self.record_debug(field, &format_args!("{value}"));
-    }
-}
-
-/// All but the message.
+/// The message, which tracing's macros put first, and the fields.
 struct Fields<'a> {
     line: &'a mut String,
 }
@@ -63,6 +44,8 @@ impl Visit for Fields<'_> {
 
     fn record_str(&mut self, field: &Field, value: &str) {
         if field.name() == "message" {
+            self.line.push(' ');
+            let _ = Escaped::new(self.line, Style::Bare).write_str(value);
             return;
         }
         let _ = write!(self.line, " {}=", field_name(field.name()));

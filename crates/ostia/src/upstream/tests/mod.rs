@@ -18,8 +18,8 @@ use ostia_core::{Clock, ManualClock, Phase};
 use self::backend::Backend;
 use super::resolver::Resolver;
 use super::{Answer, BodyError, Client, Failure, UpstreamBody};
-use crate::catalog::{Origin, Proxy, Scheme, Target, Timeouts, Tls};
-use crate::endpoint::Outgoing;
+use crate::catalog::{Origin, Scheme, Target, Timeouts};
+use crate::upstream::Outgoing;
 
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 
@@ -32,25 +32,14 @@ const NEVER: Timeouts = Timeouts {
 };
 
 fn target(scheme: Scheme, host: &str, port: u16) -> Target {
+    let origin = Origin {
+        scheme,
+        host: host.into(),
+        port,
+    };
     Target {
-        origin: Origin {
-            scheme,
-            host: host.into(),
-            port,
-        },
         base_path: "/v1".into(),
-        query: None,
-        paths: Default::default(),
-        key: None,
-        timeouts: NEVER,
-        pool_idle_timeout: Some(Duration::from_secs(4)),
-        tls: Tls::default(),
-        proxy: Proxy::None,
-        http2: false,
-        inject_usage: true,
-        done_marker: true,
-        forward_headers: Vec::new(),
-        allowed_hosts: Vec::new(),
+        ..Target::plain(origin, NEVER)
     }
 }
 

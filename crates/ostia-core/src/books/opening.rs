@@ -1,0 +1,86 @@
+use std::borrow::Cow;
+use std::future::poll_fn;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::page::{Page, Place};
+use super::{Books, Observer, Receipt};
+use crate::{Identity, Outcome, Phase, RequestId};
+
+/// What is known of a request when it has passed sign-in.
+pub struct Arrival {
+    pub request_id: RequestId,
+    pub client_request_id: Option<Arc<str>>,
+    pub identity: Arc<Identity>,
+    pub origin_ip: IpAddr,
+    /// When the head had arrived.
+    pub received: Instant,
+    pub received_unix_micros: i64,
+    pub api: Cow<'static, str>,
+}
+
+/// A request that no backend has seen yet. It leaves one row: as a refusal, as a hang-up if it is dropped, or, once `open`
+/// has made a receipt of it, as that.
+pub struct Opening {
+    page: Page,
+    /// When the body had been read: from then on the request can only wait for its turn.
+    read: Instant,
+}
+
+impl Opening {
+    pub fn begin(books: Books, arrival: Arrival) -> Self {
+        Self {
+            read: arrival.received,
+            page: Page::new(books, arrival),
+        }
+    }
+
+    pub fn identity(&self) -> &Identity {
+        &self.page.arrival.identity
+    }
+
+    /// The body was read. `prompt_estimate`: the tokens that its prompt is estimated to hold, which is what the row says
+    /// where the backend could not say more.
+    pub fn read(&mut self, stream: bool, request_bytes: u64, prompt_estimate: u64) {
+        self.read = self.page.books.clock.now();
+        self.page.facts.phase = Phase::Queued;
+        self.page.stream = stream;
+        self.page.request_bytes = request_bytes;
+        self.page.prompt_estimate = prompt_estimate;
+    }
+
+    /// The model exists for this caller, and of the place what is certain.
+    pub fn found(&mut self, model: &Arc<str>, place: Place) {
+        self.page.model = Arc::clone(model);
+        self.page.place = place;
+    }
+
+    /// Writes the row of a refusal.
+    pub fn refused(mut self, outcome: Outcome, status: u16, code: Cow<'static, str>) {
+        self.page.facts.http_status = status;
+        self.page.facts.error_code = code;
+        self.page.close(outcome);
+    }
+
+    /// Hands in the `started` record and waits until it is written: from then on the request may reach the backend at
+    /// `place`.
+    ///
+    /// # Errors
+    ///
+    /// The journal is full or its disk does not answer. What comes back still has to say how the caller was refused.
+    pub async fn open(
+        mut self,
+        place: Place,
+        endpoint: Arc<dyn Observer>,
+    ) -> Result<Receipt, Self> {
+        self.page.place = place;
+        self.page.start();
+        if poll_fn(|task| self.page.poll_started(task)).await.is_err() {
+            return Err(self);
+        }
+        let now = self.page.books.clock.now();
+        self.page.facts.queued = now.saturating_duration_since(self.read);
+        Ok(Receipt::of(self.page, endpoint))
+    }
+}

@@ -1,0 +1,221 @@
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use super::{Arrival, Books, JournalFull, Observer, Slot};
+use crate::{LedgerRow, Outcome, Phase, Usage, UsageSource, ip_text};
+
+/// Where a request goes, and by which of the caller's groups. What is not known is empty.
+#[derive(Clone, Default)]
+pub struct Place {
+    pub cluster: Arc<str>,
+    pub framework: Arc<str>,
+    pub endpoint_slug: Arc<str>,
+    pub group_id: Arc<str>,
+}
+
+/// Everything that is written down of a request, and the guard of it: exactly one row, by `close`, or by `Drop` if nobody
+/// closed it.
+pub(super) struct Page {
+    pub(super) books: Books,
+    pub(super) arrival: Arrival,
+    pub(super) stream: bool,
+    pub(super) request_bytes: u64,
+    pub(super) prompt_estimate: u64,
+    pub(super) model: Arc<str>,
+    pub(super) place: Place,
+    pub(super) facts: Facts,
+    /// Who else is told how it ended: the endpoint, and whoever asked.
+    pub(super) observers: [Option<Arc<dyn Observer>>; 2],
+    state: State,
+}
+
+enum State {
+    /// No backend has seen the request.
+    Waiting,
+    /// Its `started` record was handed in.
+    Started(Box<dyn Slot>),
+    /// Its row was handed in. The slot stays until the row is known to be written.
+    Closed(Option<Box<dyn Slot>>),
+}
+
+/// What is learnt while the request runs.
+pub(super) struct Facts {
+    pub(super) phase: Phase,
+    /// 499 as long as the client was sent nothing.
+    pub(super) http_status: u16,
+    pub(super) error_code: Cow<'static, str>,
+    pub(super) usage: Usage,
+    pub(super) first_byte: Option<Instant>,
+    pub(super) queued: Duration,
+    pub(super) response_bytes: u64,
+    pub(super) upstream_status: u16,
+    pub(super) attempts: u32,
+}
+
+impl Facts {
+    fn at(phase: Phase) -> Self {
+        Self {
+            phase,
+            http_status: 499,
+            error_code: Cow::Borrowed(""),
+            usage: Usage::default(),
+            first_byte: None,
+            queued: Duration::ZERO,
+            response_bytes: 0,
+            upstream_status: 0,
+            attempts: 0,
+        }
+    }
+}
+
+impl Page {
+    pub(super) fn new(books: Books, arrival: Arrival) -> Self {
+        Self {
+            books,
+            arrival,
+            stream: false,
+            request_bytes: 0,
+            prompt_estimate: 0,
+            model: Arc::default(),
+            place: Place::default(),
+            facts: Facts::at(Phase::ReadingBody),
+            observers: [None, None],
+            state: State::Waiting,
+        }
+    }
+
+    /// Hands in the `started` record.
+    pub(super) fn start(&mut self) {
+        // What the row says if nothing more is ever written: the request may have reached the backend.
+        self.facts = Facts {
+            usage: self.estimate(0),
+            attempts: 1,
+            ..Facts::at(Phase::Connecting)
+        };
+        let row = self.row(Outcome::Interrupted, self.arrival.received);
+        let slot = self.books.recorder.started(&row);
+        self.facts = Facts::at(Phase::Connecting);
+        self.state = State::Started(slot);
+    }
+
+    /// Ready once the `started` record is written, or cannot be.
+    pub(super) fn poll_started(&self, task: &mut Context<'_>) -> Poll<Result<(), JournalFull>> {
+        match &self.state {
+            State::Started(slot) => slot.poll_written(task),
+            State::Waiting | State::Closed(_) => Poll::Ready(Ok(())),
+        }
+    }
+
+    pub(super) const fn is_closed(&self) -> bool {
+        matches!(self.state, State::Closed(_))
+    }
+
+    /// Hands in the row. A second call does nothing.
+    pub(super) fn close(&mut self, outcome: Outcome) {
+        let slot = match std::mem::replace(&mut self.state, State::Closed(None)) {
+            State::Waiting => None,
+            State::Started(slot) => Some(slot),
+            closed @ State::Closed(_) => {
+                self.state = closed;
+                return;
+            }
+        };
+        let row = self.row(outcome, self.books.clock.now());
+        match &slot {
+            Some(slot) => slot.finished(&row),
+            None => self.books.recorder.rejected(&row),
+        }
+        for observer in self.observers.iter().flatten() {
+            observer.closed(&row);
+        }
+        self.state = State::Closed(slot);
+    }
+
+    /// Ready once the row is written, or was waited for long enough, and while it is not handed in.
+    pub(super) fn poll_settled(&mut self, task: &mut Context<'_>) -> Poll<()> {
+        if let State::Closed(Some(slot)) = &self.state {
+            // Whatever became of it, the recorder keeps it.
+            let _ = ready!(slot.poll_written(task));
+            self.state = State::Closed(None);
+        }
+        Poll::Ready(())
+    }
+
+    /// Closes a request that nobody finished.
+    pub(super) fn abandon(&mut self) {
+        let shutting_down = self.books.shutting_down.load(Ordering::Relaxed);
+        self.close(Outcome::unfinished(shutting_down));
+    }
+
+    /// Usage when the backend said nothing: the prompt's estimate and what was counted of the answer.
+    pub(super) fn estimate(&self, completion_tokens: u64) -> Usage {
+        Usage {
+            prompt_tokens: self.prompt_estimate,
+            completion_tokens,
+            total_tokens: self.prompt_estimate.saturating_add(completion_tokens),
+            source: UsageSource::Estimated,
+            ..Usage::default()
+        }
+    }
+
+    /// The row as it stands at `now`.
+    fn row(&self, outcome: Outcome, now: Instant) -> LedgerRow<'_> {
+        let (arrival, who) = (&self.arrival, &*self.arrival.identity);
+        let (place, facts, usage) = (&self.place, &self.facts, &self.facts.usage);
+        let duration = now.saturating_duration_since(arrival.received);
+        let duration_micros = i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
+        LedgerRow {
+            request_id: arrival.request_id,
+            client_request_id: Cow::Borrowed(arrival.client_request_id.as_deref().unwrap_or("")),
+            started_at: arrival.received_unix_micros,
+            finished_at: arrival.received_unix_micros.saturating_add(duration_micros),
+            user_id: Cow::Borrowed(&who.user_id),
+            username: Cow::Borrowed(&who.username),
+            name: Cow::Borrowed(&who.name),
+            auth_service: Cow::Borrowed(&who.auth_service),
+            idp: Cow::Borrowed(&who.idp_id),
+            domain: Cow::Borrowed(who.domain.as_deref().unwrap_or("")),
+            group_id: Cow::Borrowed(&place.group_id),
+            key_id: Cow::Borrowed(who.key_id.as_deref().unwrap_or("")),
+            project: Cow::Borrowed(&who.project),
+            cluster: Cow::Borrowed(&place.cluster),
+            framework: Cow::Borrowed(&place.framework),
+            model: Cow::Borrowed(&self.model),
+            endpoint_slug: Cow::Borrowed(&place.endpoint_slug),
+            api: Cow::Borrowed(&arrival.api),
+            stream: self.stream,
+            http_status: facts.http_status,
+            outcome,
+            phase: facts.phase,
+            error_code: Cow::Borrowed(&facts.error_code),
+            prompt_tokens: usage.prompt_tokens,
+            completion_tokens: usage.completion_tokens,
+            total_tokens: usage.total_tokens,
+            cached_tokens: usage.cached_tokens,
+            reasoning_tokens: usage.reasoning_tokens,
+            usage_source: usage.source,
+            ttft_ms: facts.first_byte.map(|at| millis(at - arrival.received)),
+            duration_ms: millis(duration),
+            queue_ms: millis(facts.queued),
+            request_bytes: self.request_bytes,
+            response_bytes: facts.response_bytes,
+            upstream_status: facts.upstream_status,
+            attempts: facts.attempts,
+            origin_ip: Cow::Owned(ip_text(arrival.origin_ip)),
+            count: 1,
+        }
+    }
+}
+
+impl Drop for Page {
+    fn drop(&mut self) {
+        self.abandon();
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

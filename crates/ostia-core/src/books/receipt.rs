@@ -1,0 +1,167 @@
+use std::borrow::Cow;
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use super::Observer;
+use super::page::{Facts, Page, Place};
+use crate::{Identity, Outcome, Phase, RequestId, Usage};
+
+/// The proof that a request is written down, and the guard that writes how it ended: exactly one final record, by `close`,
+/// or by `Drop` if nobody closed it. Only [`super::Opening::open`] makes one.
+pub struct Receipt {
+    page: Page,
+}
+
+impl Receipt {
+    pub(super) fn of(mut page: Page, endpoint: Arc<dyn Observer>) -> Self {
+        page.observers[0] = Some(endpoint);
+        Self { page }
+    }
+
+    pub fn request_id(&self) -> RequestId {
+        self.page.arrival.request_id
+    }
+
+    pub fn identity(&self) -> &Identity {
+        &self.page.arrival.identity
+    }
+
+    pub fn endpoint_slug(&self) -> &Arc<str> {
+        &self.page.place.endpoint_slug
+    }
+
+    /// When the request's head had arrived.
+    pub fn received(&self) -> Instant {
+        self.page.arrival.received
+    }
+
+    pub fn usage(&self) -> Usage {
+        self.page.facts.usage
+    }
+
+    /// Usage when the backend said nothing: the prompt's estimate and what was counted of the answer.
+    pub fn estimate(&self, completion_tokens: u64) -> Usage {
+        self.page.estimate(completion_tokens)
+    }
+
+    /// The request moves on to another endpoint (a retry).
+    pub fn moved_to(&mut self, place: Place, endpoint: Arc<dyn Observer>) {
+        self.page.place = place;
+        self.page.observers[0] = Some(endpoint);
+    }
+
+    /// Has somebody besides the endpoint told how the request ends, in the place of whoever was before.
+    pub fn tell(&mut self, witness: Option<Arc<dyn Observer>>) {
+        self.page.observers[1] = witness;
+    }
+
+    /// The request is on its way to the endpoint.
+    pub fn connecting(&mut self) {
+        self.page.facts.phase = Phase::Connecting;
+    }
+
+    /// It is sent. Counted as it goes: whoever hangs up meanwhile leaves a row that knows of the backend.
+    pub fn sending(&mut self) -> Sending<'_> {
+        let facts = &mut self.page.facts;
+        let before = facts.attempts;
+        facts.attempts = before + 1;
+        Sending {
+            facts,
+            before,
+            begun: 0,
+        }
+    }
+
+    /// An answer is the proof that the request was seen.
+    pub fn seen(&mut self) {
+        if self.page.facts.phase == Phase::Connecting {
+            self.page.facts.phase = Phase::WaitingHeaders;
+        }
+    }
+
+    pub fn phase(&self) -> Phase {
+        self.page.facts.phase
+    }
+
+    /// The backend's status has come.
+    pub fn answered(&mut self, upstream_status: u16) {
+        self.page.facts.upstream_status = upstream_status;
+    }
+
+    /// The client is sent this status.
+    pub fn told(&mut self, http_status: u16) {
+        self.page.facts.http_status = http_status;
+    }
+
+    /// The first bytes of the answer are there. The time of the first call counts.
+    pub fn first_byte(&mut self, at: Instant) {
+        self.page.facts.first_byte.get_or_insert(at);
+    }
+
+    /// What the client is told went wrong; empty: nothing.
+    pub fn code(&mut self, code: impl Into<Cow<'static, str>>) {
+        self.page.facts.error_code = code.into();
+    }
+
+    /// How far the answer has come, and what it cost.
+    pub fn relayed(&mut self, phase: Phase, response_bytes: u64, usage: Usage) {
+        let facts = &mut self.page.facts;
+        facts.phase = phase;
+        facts.response_bytes = response_bytes;
+        facts.usage = usage;
+    }
+
+    pub fn is_closed(&self) -> bool {
+        self.page.is_closed()
+    }
+
+    /// Closes a request that nobody finished.
+    pub fn abandon(&mut self) {
+        self.page.abandon();
+    }
+
+    /// Hands in the final record. A second call does nothing.
+    pub fn close(&mut self, outcome: Outcome) {
+        self.page.close(outcome);
+    }
+
+    /// Ready once the final record is written. Before that the client must not have the whole answer, or a SIGKILL would
+    /// leave a row that denies it. A disk that hangs is waited for no longer than [`super::Slot::poll_written`] says.
+    /// Ready too while the receipt is open.
+    pub fn poll_settled(&mut self, task: &mut Context<'_>) -> Poll<()> {
+        self.page.poll_settled(task)
+    }
+
+    pub async fn settled(&mut self) {
+        poll_fn(|task| self.poll_settled(task)).await;
+    }
+}
+
+/// A request on its way to one endpoint. It may be written to a socket twice: a reused connection may turn out dead.
+pub struct Sending<'a> {
+    facts: &'a mut Facts,
+    /// How often it was sent to other endpoints.
+    before: u32,
+    begun: u32,
+}
+
+impl Sending<'_> {
+    /// `WaitingHeaders`: its bytes have begun to leave.
+    pub fn reached(&mut self, phase: Phase) {
+        self.facts.phase = phase;
+        self.begun += u32::from(phase == Phase::WaitingHeaders);
+        self.facts.attempts = self.before + self.begun.max(1);
+    }
+
+    /// Nobody could be called.
+    pub fn unsent(&mut self) {
+        self.facts.attempts = self.before;
+    }
+
+    /// It was sent so often.
+    pub fn sent(&mut self, sends: u32) {
+        self.facts.attempts = self.before + sends.max(1);
+    }
+}

@@ -1,0 +1,172 @@
+use serde_json::Value;
+
+/// Nobody waits for more.
+const MOST_TOKENS: u64 = 100_000;
+const MOST_CHOICES: u64 = 16;
+const MOST_PROMPTS: usize = 64;
+
+/// What a request asks for, in whichever dialect.
+#[derive(Debug, Clone)]
+pub struct Ask {
+    pub model: String,
+    pub stream: bool,
+    pub(crate) include_usage: bool,
+    pub(crate) most_tokens: Option<usize>,
+    /// Answers that are wanted: each prompt of `completions` is answered `n` times.
+    pub(crate) choices: usize,
+    pub(crate) logprobs: Option<usize>,
+    /// The last thing that somebody said.
+    pub(crate) last_text: String,
+    pub(crate) prompt_tokens: u64,
+    /// The tool to call, and the schema of its arguments.
+    pub(crate) tool: Option<(String, Value)>,
+    /// What the answer must look like.
+    pub(crate) schema: Option<Value>,
+    pub body: Value,
+}
+
+impl Ask {
+    pub fn read(body: Value) -> Self {
+        let number = |key: &str| body[key].as_u64();
+        let most_tokens = number("max_completion_tokens")
+            .or(number("max_tokens"))
+            .or(number("max_output_tokens"));
+        let mut texts = Vec::new();
+        for key in ["system", "instructions", "messages", "prompt", "input"] {
+            collect(&body[key], &mut texts);
+        }
+        let words: usize = texts.iter().map(|text| count(text)).sum();
+        let last_text = texts.pop().unwrap_or_default();
+        Self {
+            model: body["model"].as_str().unwrap_or_default().to_owned(),
+            stream: body["stream"] == true,
+            include_usage: body["stream_options"]["include_usage"] == true,
+            most_tokens: most_tokens.map(|most| most.min(MOST_TOKENS) as usize),
+            choices: prompts(&body) * number("n").unwrap_or(1).clamp(1, MOST_CHOICES) as usize,
+            logprobs: logprobs(&body),
+            prompt_tokens: words.max(1) as u64,
+            tool: tool(&body, &last_text),
+            last_text,
+            schema: schema(&body),
+            body,
+        }
+    }
+}
+
+/// Tokens of a text: its words.
+fn count(text: &str) -> usize {
+    text.split_whitespace().count()
+}
+
+/// Every text in messages, parts and lists of them; a number is a token id.
+fn collect(value: &Value, texts: &mut Vec<String>) {
+    match value {
+        Value::String(text) => texts.push(text.clone()),
+        Value::Number(id) => texts.push(id.to_string()),
+        Value::Array(items) => items.iter().for_each(|item| collect(item, texts)),
+        Value::Object(part) => {
+            for key in ["content", "text", "output"] {
+                if let Some(inner) = part.get(key) {
+                    collect(inner, texts);
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+fn prompts(body: &Value) -> usize {
+    match &body["prompt"] {
+        Value::Array(prompts) if prompts.iter().all(|prompt| !prompt.is_number()) => {
+            prompts.len().clamp(1, MOST_PROMPTS)
+        }
+        _ => 1,
+    }
+}
+
+fn logprobs(body: &Value) -> Option<usize> {
+    match &body["logprobs"] {
+        Value::Bool(true) => Some(body["top_logprobs"].as_u64().unwrap_or(0).min(20) as usize),
+        Value::Number(count) => Some(count.as_u64().unwrap_or(0).min(20) as usize),
+        _ => None,
+    }
+}
+
+/// The tool that must be called; where that is left to the model, one whose name the user mentions. Chat wraps a tool in
+/// `function`, the other dialects do not; the names of the schema differ too.
+fn tool(body: &Value, said: &str) -> Option<(String, Value)> {
+    let choice = &body["tool_choice"];
+    let wanted = choice["function"]["name"]
+        .as_str()
+        .or(choice["name"].as_str());
+    let word = choice.as_str().or(choice["type"].as_str());
+    let is_free = wanted.is_none() && matches!(word, None | Some("auto"));
+    let any = matches!(word, Some("any" | "required"));
+    if wanted.is_none() && !any && !(is_free && user_speaks(body)) {
+        return None;
+    }
+    let bare = |tool: &Value| match tool.get("function") {
+        Some(function) => function.clone(),
+        None => tool.clone(),
+    };
+    let tools = body["tools"].as_array()?.iter().map(bare);
+    let mut fitting = tools.filter(|tool| wanted.is_none_or(|name| tool["name"] == name));
+    let tool = fitting.find(|tool| match tool["name"].as_str() {
+        Some(name) => !is_free || mentions(said, name),
+        None => false,
+    })?;
+    let schema = ["parameters", "input_schema"]
+        .iter()
+        .find_map(|key| tool.get(*key));
+    let schema = schema.cloned().unwrap_or(Value::Null);
+    Some((tool["name"].as_str()?.to_owned(), schema))
+}
+
+/// Whether the last word is the user's, and not a tool's.
+fn user_speaks(body: &Value) -> bool {
+    let turns = [&body["messages"], &body["input"]];
+    let Some(last) = turns.iter().find_map(|turns| turns.as_array()?.last()) else {
+        return body["input"].is_string();
+    };
+    let parts = last["content"].as_array();
+    let has_result =
+        parts.is_some_and(|parts| parts.iter().any(|part| part["type"] == "tool_result"));
+    last["role"] == "user" && !has_result
+}
+
+/// Whether a text has a word of a tool's name in it, other than `get` and its like: "weather" of `get_weather`.
+fn mentions(text: &str, name: &str) -> bool {
+    const LEAST: usize = 4;
+    let words = |text: &str| -> Vec<String> {
+        let words = text.split(|at: char| !at.is_alphanumeric());
+        words.map(str::to_lowercase).collect()
+    };
+    let said = words(text);
+    words(name)
+        .iter()
+        .any(|word| word.len() >= LEAST && said.contains(word))
+}
+
+/// `response_format` of chat, `text.format` of responses, `output_config.format` of messages.
+fn schema(body: &Value) -> Option<Value> {
+    let formats = [
+        &body["response_format"],
+        &body["text"]["format"],
+        &body["output_config"]["format"],
+        &body["output_format"],
+    ];
+    let format = formats.into_iter().find(|format| format.is_object())?;
+    match format["type"].as_str()? {
+        "json_schema" => {
+            let nested = &format["json_schema"]["schema"];
+            let schema = if nested.is_object() {
+                nested
+            } else {
+                &format["schema"]
+            };
+            Some(schema.clone())
+        }
+        "json_object" => Some(serde_json::json!({"const": {"demo": true}})),
+        _ => None,
+    }
+}

@@ -1,0 +1,128 @@
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::body::{Body, Frame, SizeHint};
+use tokio::time::{Instant, Sleep, sleep_until};
+
+/// The body of an answer.
+pub enum AnswerBody {
+    /// With its length told before.
+    Whole(Option<Bytes>),
+    Paced(Paced),
+}
+
+/// Pieces in their own time, each a write of its own.
+pub struct Paced {
+    pieces: Arc<[Piece]>,
+    next: usize,
+    is_broken: bool,
+    wait: Wait,
+    /// When the last piece that waited was due: a slow client delays no later piece.
+    due: Instant,
+    sleep: Option<Pin<Box<Sleep>>>,
+}
+
+/// Bytes, and how long to wait before they are sent.
+#[derive(Debug, Clone)]
+pub(crate) struct Piece {
+    pub(crate) wait: Duration,
+    pub(crate) bytes: Bytes,
+}
+
+/// What comes before the next piece, or before the end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wait {
+    Nothing,
+    /// One turn of the loop: an engine writes each token by itself, whereas hyper joins what is ready at once into a few
+    /// large writes.
+    Turn,
+    Sleep,
+}
+
+impl AnswerBody {
+    pub(crate) fn whole(bytes: impl Into<Bytes>) -> Self {
+        Self::Whole(Some(bytes.into()))
+    }
+
+    /// `is_broken`: behind the last piece the connection closes, without the end of the message.
+    pub(crate) fn paced(pieces: Arc<[Piece]>, is_broken: bool) -> Self {
+        let mut paced = Paced {
+            pieces,
+            next: 0,
+            is_broken,
+            wait: Wait::Nothing,
+            due: Instant::now(),
+            sleep: None,
+        };
+        paced.prepare(Wait::Nothing);
+        Self::Paced(paced)
+    }
+}
+
+impl Paced {
+    fn poll(&mut self, task: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        match (self.wait, &mut self.sleep) {
+            (Wait::Turn, _) => {
+                self.wait = Wait::Nothing;
+                task.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            (Wait::Sleep, Some(sleep)) => ready!(sleep.as_mut().poll(task)),
+            _ => {}
+        }
+        let piece = self.pieces.get(self.next).map(|piece| piece.bytes.clone());
+        self.next += 1;
+        self.prepare(Wait::Turn);
+        Poll::Ready(match piece {
+            Some(bytes) => Some(Ok(Frame::data(bytes))),
+            None if self.is_broken => Some(Err(io::ErrorKind::ConnectionAborted.into())),
+            None => None,
+        })
+    }
+
+    fn prepare(&mut self, least: Wait) {
+        let wait = self.pieces.get(self.next).map(|piece| piece.wait);
+        let Some(wait) = wait.filter(|wait| !wait.is_zero()) else {
+            self.wait = least;
+            return;
+        };
+        self.due += wait;
+        self.wait = Wait::Sleep;
+        match &mut self.sleep {
+            Some(sleep) => sleep.as_mut().reset(self.due),
+            None => self.sleep = Some(Box::pin(sleep_until(self.due))),
+        }
+    }
+}
+
+impl Body for AnswerBody {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        task: &mut Context<'_>,
+    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        match self.get_mut() {
+            Self::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Self::Paced(paced) => paced.poll(task),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(self, Self::Whole(None))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Whole(bytes) => {
+                SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
+            }
+            Self::Paced(_) => SizeHint::default(),
+        }
+    }
+}

@@ -1,0 +1,91 @@
+use serde_json::{Value, json};
+
+use crate::schema::smallest;
+use crate::{Ask, UsageShape};
+
+/// Characters of JSON that count as a token.
+const JSON_TOKEN: usize = 4;
+/// Of what was said, so much is quoted.
+const QUOTED_WORDS: usize = 12;
+/// Of a word; what is one word may be a megabyte of base64, and an answer may be asked for a thousand times.
+const QUOTED_LETTERS: usize = 200;
+
+/// What a model says: one piece a token.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Output {
+    pub pieces: Vec<String>,
+    /// The pieces are the arguments of a call of this tool.
+    pub tool: Option<String>,
+    pub end: End,
+    pub prompt_tokens: u64,
+    pub cached_tokens: u64,
+    pub usage: UsageShape,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum End {
+    #[default]
+    Stop,
+    Length,
+    Tool,
+}
+
+impl Output {
+    /// What the simulated model finds to say.
+    pub fn of(ask: &Ask) -> Self {
+        let (mut pieces, tool) = match (&ask.tool, &ask.schema) {
+            (Some((name, schema)), _) => (json_pieces(&arguments(schema)), Some(name.clone())),
+            (None, Some(schema)) => (json_pieces(&smallest(schema)), None),
+            (None, None) => (words(&reply(&ask.last_text)), None),
+        };
+        let most = ask.most_tokens.unwrap_or(usize::MAX).max(1);
+        let end = match &tool {
+            _ if pieces.len() > most => End::Length,
+            Some(_) => End::Tool,
+            None => End::Stop,
+        };
+        pieces.truncate(most);
+        Self {
+            pieces,
+            tool,
+            end,
+            prompt_tokens: ask.prompt_tokens,
+            ..Self::default()
+        }
+    }
+
+    pub(crate) fn text(&self) -> String {
+        self.pieces.concat()
+    }
+}
+
+fn arguments(schema: &Value) -> Value {
+    match smallest(schema) {
+        Value::Object(members) => Value::Object(members),
+        _ => json!({}),
+    }
+}
+
+fn reply(said: &str) -> String {
+    let words = said.split_whitespace().take(QUOTED_WORDS);
+    let quoted: Vec<String> = words
+        .map(|word| word.chars().take(QUOTED_LETTERS).collect())
+        .collect();
+    format!(
+        "You said: \"{}\". I am the simulated model of ostia serve --demo: I understand nothing, but what I write has the \
+         shape, the pace and the token counts of a real answer.",
+        quoted.join(" ")
+    )
+}
+
+fn words(text: &str) -> Vec<String> {
+    text.split_inclusive(' ').map(str::to_owned).collect()
+}
+
+fn json_pieces(value: &Value) -> Vec<String> {
+    let characters: Vec<char> = value.to_string().chars().collect();
+    characters
+        .chunks(JSON_TOKEN)
+        .map(|piece| piece.iter().collect())
+        .collect()
+}

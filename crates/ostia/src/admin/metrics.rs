@@ -1,0 +1,354 @@
+use std::fmt;
+use std::sync::Arc;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _, MetricEncoder, text};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::Registry;
+
+use crate::fleet::EndpointState;
+use crate::gateway::Gateway;
+use crate::listen::Connections;
+
+/// One metric: what a scrape says of it, and where its numbers are.
+#[derive(Debug)]
+pub struct Family {
+    /// Without the prefix `ostia_`, and without the `_total` of a counter.
+    name: &'static str,
+    pub kind: FamilyKind,
+    /// The HELP line.
+    pub help: &'static str,
+    read: Read,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FamilyKind {
+    /// Grows only; starts anew with the process.
+    Counter,
+    Gauge,
+}
+
+#[derive(Debug)]
+enum Read {
+    /// One number.
+    One(fn(&Scrape) -> u64),
+    /// One number an endpoint.
+    Endpoint(fn(&EndpointState) -> u64),
+    /// One number an endpoint and outcome.
+    Outcomes,
+    /// One number a word of this label.
+    Words([&'static str; 1], fn(&Scrape) -> Words),
+}
+
+type Words = Vec<(&'static str, u64)>;
+
+/// Every metric, in the order of the scrape. The page docs/reference/metrics.md is made of it.
+pub static FAMILIES: [Family; 24] = [
+    endpoint(
+        FamilyKind::Gauge,
+        "endpoint_in_flight",
+        "Requests on the endpoint now",
+        |state| state.in_flight().into(),
+    ),
+    Family {
+        name: "requests",
+        kind: FamilyKind::Counter,
+        help: "Requests that ended, by outcome",
+        read: Read::Outcomes,
+    },
+    endpoint(
+        FamilyKind::Counter,
+        "prompt_tokens",
+        "Prompt tokens",
+        |state| state.tokens().0,
+    ),
+    endpoint(
+        FamilyKind::Counter,
+        "completion_tokens",
+        "Completion tokens",
+        |state| state.tokens().1,
+    ),
+    endpoint(
+        FamilyKind::Counter,
+        "request_duration_milliseconds",
+        "Milliseconds of all requests together",
+        EndpointState::duration_ms,
+    ),
+    words(
+        "sign_ins_failed",
+        "Requests whose sender could not sign in, by reason",
+        "reason",
+        |scrape| scrape.gateway.live().identify.failures().collect(),
+    ),
+    words(
+        "denials",
+        "Requests for what is there but not for their sender",
+        "what",
+        |scrape| scrape.gateway.denials().counts().collect(),
+    ),
+    words(
+        "key_changes",
+        "Changes of API keys, as seen in the database",
+        "kind",
+        |scrape| scrape.gateway.key_watch().counts().collect(),
+    ),
+    one(
+        FamilyKind::Gauge,
+        "connections",
+        "Open client connections",
+        |scrape| scrape.public.open() as u64,
+    ),
+    one(
+        FamilyKind::Gauge,
+        "backend_connections",
+        "Open connections to backends",
+        |scrape| scrape.gateway.live().backends.stats().open as u64,
+    ),
+    one(
+        FamilyKind::Gauge,
+        "backend_connections_idle",
+        "Connections to backends that serve no request",
+        |scrape| scrape.gateway.live().backends.stats().idle as u64,
+    ),
+    one(
+        FamilyKind::Gauge,
+        "backend_connections_in_use",
+        "Requests that hold a connection to a backend, or a stream on one",
+        |scrape| scrape.gateway.live().backends.stats().in_use as u64,
+    ),
+    one(
+        FamilyKind::Counter,
+        "backend_connections_opened",
+        "Connections opened to backends",
+        |scrape| scrape.gateway.live().backends.stats().opened_total,
+    ),
+    one(
+        FamilyKind::Gauge,
+        "request_body_bytes",
+        "Bytes of request bodies in flight",
+        |scrape| scrape.gateway.body_budget().used(),
+    ),
+    one(
+        FamilyKind::Gauge,
+        "ledger_open_receipts",
+        "Requests that are written down and not over",
+        |scrape| scrape.gateway.ledger().stats().open_receipts as u64,
+    ),
+    one(
+        FamilyKind::Gauge,
+        "ledger_pending_bytes",
+        "Journal bytes that the store does not have yet",
+        |scrape| scrape.gateway.ledger().stats().pending_bytes,
+    ),
+    one(
+        FamilyKind::Gauge,
+        "ledger_waiting_bytes",
+        "Bytes in memory that the journal's disk does not have yet",
+        |scrape| scrape.gateway.ledger().stats().waiting_bytes as u64,
+    ),
+    one(
+        FamilyKind::Counter,
+        "ledger_unreadable_bytes",
+        "Bytes of damaged journal files whose rows are missing",
+        |scrape| scrape.gateway.ledger().stats().unreadable_bytes,
+    ),
+    one(
+        FamilyKind::Gauge,
+        "catalog_generation",
+        "Readings of the configuration",
+        |scrape| scrape.gateway.live().generation,
+    ),
+    one(
+        FamilyKind::Counter,
+        "connections_refused",
+        "Connections refused for their number",
+        |scrape| scrape.public.refused(),
+    ),
+    one(
+        FamilyKind::Counter,
+        "log_lines_lost",
+        "Log lines dropped because standard error was not read",
+        |_| crate::telemetry::log::lost_lines(),
+    ),
+    one(
+        FamilyKind::Counter,
+        "ledger_refused",
+        "Requests refused because the journal was full or its disk did not answer",
+        |scrape| scrape.gateway.ledger().stats().refused_started,
+    ),
+    one(
+        FamilyKind::Counter,
+        "ledger_lost_rejections",
+        "Rows of refused requests that found no room",
+        |scrape| scrape.gateway.ledger().stats().lost_rejected,
+    ),
+    one(
+        FamilyKind::Counter,
+        "ledger_folded_rejections",
+        "Refused requests that share a row with others",
+        |scrape| scrape.gateway.ledger().stats().folded,
+    ),
+];
+
+const PREFIX: &str = "ostia";
+
+impl Family {
+    /// As a scrape shows it.
+    pub fn full_name(&self) -> String {
+        let ending = match self.kind {
+            FamilyKind::Counter => "_total",
+            FamilyKind::Gauge => "",
+        };
+        format!("{PREFIX}_{}{ending}", self.name)
+    }
+
+    pub const fn labels(&self) -> &[&'static str] {
+        match &self.read {
+            Read::One(_) => &[],
+            Read::Endpoint(_) => &["endpoint"],
+            Read::Outcomes => &["endpoint", "outcome"],
+            Read::Words(label, _) => label,
+        }
+    }
+}
+
+/// All metrics as OpenMetrics text. Made anew for each scrape from the counters that the rooms keep; labels are
+/// endpoint slugs and outcomes, never users.
+pub fn metrics_text(gateway: &Arc<Gateway>, public: &Arc<Connections>) -> String {
+    let mut registry = Registry::with_prefix(PREFIX);
+    registry.register_collector(Box::new(Scrape {
+        gateway: Arc::clone(gateway),
+        public: Arc::clone(public),
+    }));
+    let mut text = String::new();
+    match text::encode(&mut text, &registry) {
+        Ok(()) => text,
+        Err(fmt::Error) => String::new(),
+    }
+}
+
+struct Scrape {
+    gateway: Arc<Gateway>,
+    public: Arc<Connections>,
+}
+
+impl fmt::Debug for Scrape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Scrape")
+    }
+}
+
+impl Collector for Scrape {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let mut endpoints = self.gateway.fleet().all();
+        endpoints.sort_by(|a, b| a.slug().cmp(b.slug()));
+        for family in &FAMILIES {
+            self.family(&mut encoder, family, &endpoints)?;
+        }
+        Ok(())
+    }
+}
+
+impl Scrape {
+    fn family(
+        &self,
+        encoder: &mut DescriptorEncoder<'_>,
+        family: &Family,
+        endpoints: &[Arc<EndpointState>],
+    ) -> fmt::Result {
+        // A family without samples is not announced.
+        if endpoints.is_empty() && matches!(family.read, Read::Endpoint(_) | Read::Outcomes) {
+            return Ok(());
+        }
+        let kind = match family.kind {
+            FamilyKind::Counter => MetricType::Counter,
+            FamilyKind::Gauge => MetricType::Gauge,
+        };
+        let mut out = encoder.encode_descriptor(family.name, family.help, None, kind)?;
+        match family.read {
+            Read::One(read) => encode(family.kind, read(self), out)?,
+            Read::Endpoint(read) => {
+                for state in endpoints {
+                    labelled(&mut out, family, &[state.slug()], read(state))?;
+                }
+            }
+            Read::Outcomes => {
+                for state in endpoints {
+                    for (outcome, count) in state.outcomes() {
+                        labelled(&mut out, family, &[state.slug(), outcome.as_str()], count)?;
+                    }
+                }
+            }
+            Read::Words(_, read) => {
+                for (word, count) in read(self) {
+                    labelled(&mut out, family, &[word], count)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// One sample; `values` are those of the family's labels, in order.
+fn labelled(
+    out: &mut MetricEncoder<'_>,
+    family: &Family,
+    values: &[&str],
+    value: u64,
+) -> fmt::Result {
+    let names = family.labels().iter().copied();
+    let labels: Vec<(&str, &str)> = names.zip(values.iter().copied()).collect();
+    encode(family.kind, value, out.encode_family(&labels)?)
+}
+
+fn encode(kind: FamilyKind, value: u64, out: MetricEncoder<'_>) -> fmt::Result {
+    match kind {
+        FamilyKind::Counter => ConstCounter::new(value).encode(out),
+        FamilyKind::Gauge => ConstGauge::new(value).encode(out),
+    }
+}
+
+/// Counters with one label of few words.
+const fn words(
+    name: &'static str,
+    help: &'static str,
+    label: &'static str,
+    read: fn(&Scrape) -> Words,
+) -> Family {
+    Family {
+        name,
+        kind: FamilyKind::Counter,
+        help,
+        read: Read::Words([label], read),
+    }
+}
+
+const fn one(
+    kind: FamilyKind,
+    name: &'static str,
+    help: &'static str,
+    read: fn(&Scrape) -> u64,
+) -> Family {
+    Family {
+        name,
+        kind,
+        help,
+        read: Read::One(read),
+    }
+}
+
+const fn endpoint(
+    kind: FamilyKind,
+    name: &'static str,
+    help: &'static str,
+    read: fn(&EndpointState) -> u64,
+) -> Family {
+    Family {
+        name,
+        kind,
+        help,
+        read: Read::Endpoint(read),
+    }
+}

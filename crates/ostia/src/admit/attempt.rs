@@ -1,0 +1,130 @@
+use std::sync::Arc;
+
+use ostia_core::{Identity, Observer, Place, Receipt, Standing, UsageSource};
+
+use super::Admission;
+use crate::authorize::entry_group;
+use crate::catalog::Deployment;
+use crate::settings::Limits;
+
+/// One request on its way to one endpoint: the lease, the receipt and the standing, together to the end.
+///
+/// However it ends, the receipt is closed and everything reserved is settled: by [`Attempt::close`], or by `Drop`.
+pub struct Attempt {
+    receipt: Receipt,
+    admission: Admission,
+}
+
+/// An attempt that failed, and after which none follows. It is told to the caller: [`Unanswered::close`].
+pub struct Unanswered(Attempt);
+
+impl Attempt {
+    pub(super) fn new(admission: Admission, receipt: Receipt) -> Self {
+        Self { receipt, admission }
+    }
+
+    pub fn deployment(&self) -> &Arc<Deployment> {
+        self.admission.deployment()
+    }
+
+    pub fn standing(&self) -> &Standing {
+        self.admission.standing()
+    }
+
+    pub fn receipt(&self) -> &Receipt {
+        &self.receipt
+    }
+
+    pub fn receipt_mut(&mut self) -> &mut Receipt {
+        &mut self.receipt
+    }
+
+    /// The backend gets the request now.
+    pub fn sent(&mut self) {
+        self.admission.sent();
+    }
+
+    /// The next attempt, on an endpoint that was not tried yet, or the end: where another try is not safe, no retry is
+    /// left, or no other endpoint has room. A limit of the failed endpoint gets its part back, the user is charged once.
+    pub async fn failed(mut self, retry_safe: bool, limits: &Limits) -> Result<Self, Unanswered> {
+        let admission = &mut self.admission;
+        if !retry_safe || !admission.has_others() || !admission.shared.retries().take() {
+            return Err(Unanswered(self));
+        }
+        if admission.move_on(limits).await.is_err() {
+            return Err(Unanswered(self));
+        }
+        let deployment = admission.deployment();
+        let place = place_of(deployment, self.receipt.identity());
+        let observer = Arc::clone(&deployment.state) as Arc<dyn Observer>;
+        self.receipt.moved_to(place, observer);
+        Ok(self)
+    }
+
+    /// Nothing was, or will be, answered by a backend.
+    pub fn unanswered(self) -> Unanswered {
+        Unanswered(self)
+    }
+
+    pub fn is_closed(&self) -> bool {
+        self.receipt.is_closed()
+    }
+
+    /// Writes how it ended and turns the reservation into what was used. A second call does nothing.
+    pub fn close(&mut self, outcome: ostia_core::Outcome) {
+        if !self.receipt.is_closed() {
+            self.receipt.close(outcome);
+            self.settle();
+        }
+    }
+
+    fn settle(&mut self) {
+        let usage = self.receipt.usage();
+        self.admission.settle(match usage.source {
+            UsageSource::None => 0,
+            UsageSource::Upstream | UsageSource::Estimated => usage.total_tokens,
+        });
+    }
+}
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        if !self.receipt.is_closed() {
+            self.receipt.abandon();
+            self.settle();
+        }
+    }
+}
+
+impl Unanswered {
+    pub fn standing(&self) -> &Standing {
+        self.0.standing()
+    }
+
+    pub fn deployment(&self) -> &Arc<Deployment> {
+        self.0.deployment()
+    }
+
+    /// Writes down what the caller is told. It may be told once this is over.
+    pub async fn close(
+        mut self,
+        status: u16,
+        code: std::borrow::Cow<'static, str>,
+        outcome: ostia_core::Outcome,
+    ) {
+        self.0.receipt.told(status);
+        self.0.receipt.code(code);
+        self.0.close(outcome);
+        self.0.receipt.settled().await;
+    }
+}
+
+/// What a row says of where a request goes, and by which of the caller's groups.
+pub(crate) fn place_of(deployment: &Deployment, who: &Identity) -> Place {
+    Place {
+        cluster: Arc::clone(&deployment.cluster.name),
+        framework: Arc::clone(&deployment.framework),
+        endpoint_slug: Arc::clone(&deployment.slug),
+        group_id: entry_group(deployment, who).map_or_else(Arc::default, Arc::clone),
+    }
+}

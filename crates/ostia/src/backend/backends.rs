@@ -1,0 +1,307 @@
+use std::collections::HashSet;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+use http::{HeaderMap, Response};
+use ostia_core::{Clock, Phase, Receipt, RequestId};
+
+use super::context::Caller;
+use super::hooked::{Broken, HOOK_TIMEOUT, Hooked};
+use super::prepare::Constants;
+use super::registry::Kind;
+use super::script::ScriptHooks;
+use super::{
+    AdapterError, Answer, AnswerBody, EndpointAdapter, Entry, Exchange, Failure, Registry,
+    RequestContext,
+};
+use crate::admit::Attempt;
+use crate::cache::Cache;
+use crate::catalog::{Catalog, Deployment, HooksName, Serving};
+use crate::identify::Principal;
+use crate::read::Call;
+use crate::script::Scripts;
+use crate::upstream::{Ask, Client, Clients, FailureKind, Http, Outgoing, Stats, within};
+
+/// What answers for the endpoints of one catalog, by the deployments' index.
+pub struct Backends {
+    places: Vec<Place>,
+    clock: Arc<dyn Clock>,
+}
+
+/// One endpoint's.
+struct Place {
+    constants: Constants,
+    /// Connections to its URL; `None` where its TLS files or its proxy cannot be used.
+    client: Option<Arc<Client>>,
+    kind: Result<Kind, String>,
+    /// `None`: nothing stands around the backend, and nothing is paid for it.
+    hooked: Option<Hooked>,
+}
+
+/// What backends are built with.
+pub struct Workshop<'a> {
+    pub registry: &'a Registry,
+    pub scripts: &'a Scripts,
+    pub cache: &'a Arc<Cache>,
+    pub clients: &'a Clients,
+}
+
+/// A call that may be sent, and who sent it.
+#[derive(Clone, Copy)]
+pub struct Request<'a> {
+    pub principal: &'a Principal,
+    pub call: &'a Call,
+    pub id: RequestId,
+    /// The client's.
+    pub headers: &'a HeaderMap,
+}
+
+impl Backends {
+    /// Entries were checked when the files were read: what is wrong now was disabled then, and is only not called.
+    pub fn build(catalog: &Catalog, workshop: &Workshop<'_>) -> Self {
+        let deployments = catalog.deployments().iter();
+        Self {
+            places: deployments
+                .map(|deployment| workshop.place(deployment))
+                .collect(),
+            clock: Arc::clone(workshop.cache.clock()),
+        }
+    }
+
+    /// What the connections of all of them do right now.
+    pub fn stats(&self) -> Stats {
+        let mut all = Stats::default();
+        let mut seen = HashSet::new();
+        let clients = self.places.iter().filter_map(|place| place.client.as_ref());
+        // Equal targets share a client.
+        for client in clients.filter(|client| seen.insert(Arc::as_ptr(client))) {
+            let stats = client.stats();
+            all.open += stats.open;
+            all.idle += stats.idle;
+            all.in_use += stats.in_use;
+            all.opened_total += stats.opened_total;
+        }
+        all
+    }
+
+    /// The connections of one endpoint.
+    pub fn client(&self, deployment: &Deployment) -> Option<Arc<dyn Ask>> {
+        let client = self.places.get(deployment.index)?.client.as_ref()?;
+        Some(Arc::clone(client) as _)
+    }
+
+    /// Has the leased endpoint answer. Without an attempt nothing is sent: it proves that the caller may, and that it is
+    /// written down.
+    ///
+    /// ```no_run
+    /// use ostia::{admit::Attempt, backend::{Backends, Request}};
+    ///
+    /// async fn go(all: &Backends, attempt: &mut Attempt, request: Request<'_>) {
+    ///     let _ = all.call(attempt, request).await;
+    /// }
+    /// ```
+    ///
+    /// It cannot be left out:
+    ///
+    /// ```compile_fail,E0061
+    /// use ostia::backend::{Backends, Request};
+    ///
+    /// async fn go(all: &Backends, request: Request<'_>) {
+    ///     let _ = all.call(request).await;
+    /// }
+    /// ```
+    ///
+    /// An admission alone is none, as nothing is written down yet:
+    ///
+    /// ```compile_fail,E0308
+    /// use ostia::{admit::Admission, backend::{Backends, Request}};
+    ///
+    /// async fn go(all: &Backends, admission: &mut Admission, request: Request<'_>) {
+    ///     let _ = all.call(admission, request).await;
+    /// }
+    /// ```
+    ///
+    /// And an earlier stage's value cannot be made by hand:
+    ///
+    /// ```compile_fail,E0451
+    /// let permit = ostia::authorize::Permit { model: "m".into(), deployments: Vec::new() };
+    /// ```
+    pub async fn call(
+        &self,
+        attempt: &mut Attempt,
+        request: Request<'_>,
+    ) -> Result<Answer, Failure> {
+        let deployment = Arc::clone(attempt.deployment());
+        let place = self.place(&deployment)?;
+        let witness = place
+            .hooked
+            .as_ref()
+            .map(|hooked| Arc::clone(&hooked.observer));
+        attempt.receipt_mut().tell(witness);
+        let outgoing = place.prepare(&deployment, request).await?;
+        let promise = outgoing.promise();
+        attempt.sent();
+        let receipt = attempt.receipt_mut();
+        let age = self
+            .clock
+            .now()
+            .saturating_duration_since(receipt.received());
+        let left = promise
+            .timeouts
+            .total
+            .map(|total| total.saturating_sub(age));
+        receipt.connecting();
+        let exchange = Exchange {
+            principal: request.principal,
+            deployment: &deployment,
+            call: request.call,
+            outgoing,
+            client: place.client.as_deref(),
+            sending: receipt.sending(),
+        };
+        let sent = within(left, place.send(exchange)).await;
+        let response = sent.unwrap_or_else(|| Err(out_of_time(receipt)))?;
+        receipt.seen();
+        let (head, body) = response.into_parts();
+        let mut answer = Answer {
+            status: head.status,
+            head,
+            body,
+            shown: HeaderMap::new(),
+            promise,
+        };
+        if let Some(hooked) = &place.hooked {
+            hooked
+                .after(request.principal, &deployment, &mut answer)
+                .await;
+        }
+        Ok(answer)
+    }
+
+    /// The request that the leased endpoint would get, its hooks run.
+    pub async fn prepare(
+        &self,
+        deployment: &Arc<Deployment>,
+        request: Request<'_>,
+    ) -> Result<Outgoing, AdapterError> {
+        self.place(deployment)?.prepare(deployment, request).await
+    }
+
+    fn place(&self, deployment: &Deployment) -> Result<&Place, AdapterError> {
+        self.places
+            .get(deployment.index)
+            .ok_or_else(|| AdapterError::Failed("the deployment is not of this catalog".to_owned()))
+    }
+}
+
+impl Place {
+    async fn prepare(
+        &self,
+        deployment: &Arc<Deployment>,
+        request: Request<'_>,
+    ) -> Result<Outgoing, AdapterError> {
+        let Request {
+            principal,
+            call,
+            id,
+            headers,
+        } = request;
+        let outgoing = self.constants.prepare(deployment, call, id, headers);
+        match &self.hooked {
+            None => Ok(outgoing),
+            Some(hooked) => {
+                let caller = Caller {
+                    principal,
+                    id,
+                    headers,
+                };
+                let context = RequestContext::new(caller, deployment, call, hooked, outgoing);
+                hooked.before(context).await
+            }
+        }
+    }
+
+    async fn send(&self, exchange: Exchange<'_>) -> Result<Response<AnswerBody>, Failure> {
+        match &self.kind {
+            Ok(Kind::Direct) => exchange.direct().await,
+            Ok(Kind::Other(backend)) => {
+                let silence = exchange.outgoing.timeouts.response_header;
+                let answer = AssertUnwindSafe(backend.call(exchange)).catch_unwind();
+                match within(silence, answer).await {
+                    Some(Ok(answer)) => answer,
+                    Some(Err(_)) => {
+                        Err(AdapterError::Failed("the backend panicked".to_owned()).into())
+                    }
+                    None => Err(Failure::broken(
+                        FailureKind::Timeout,
+                        Phase::WaitingHeaders,
+                        false,
+                        "no head of an answer in time",
+                    )),
+                }
+            }
+            Err(why) => Err(AdapterError::Failed(why.clone()).into()),
+        }
+    }
+}
+
+/// The time for the whole exchange is over before its answer began.
+fn out_of_time(receipt: &Receipt) -> Failure {
+    Failure::broken(
+        FailureKind::Timeout,
+        receipt.phase(),
+        false,
+        "no head of an answer within the total timeout",
+    )
+}
+
+impl Workshop<'_> {
+    fn place(&self, deployment: &Deployment) -> Place {
+        let client = self.client(deployment);
+        let mut unheard = |_, _: &str, _: &str| {};
+        let mut entry = Entry::new(&deployment.config, &mut unheard);
+        let name = &*deployment.kind;
+        let kind = self.registry.open(name, &mut entry);
+        Place {
+            constants: Constants::of(deployment),
+            hooked: self.hooked(deployment, client.as_ref()),
+            client,
+            kind: kind.ok_or_else(|| format!("no backend `{name}` can be made of the entry")),
+        }
+    }
+
+    /// A deployment whose TLS files or proxy cannot be used gets no client: one ERROR line, and 502 for its callers. One
+    /// that is not served needs none, and had its line.
+    fn client(&self, deployment: &Deployment) -> Option<Arc<Client>> {
+        if deployment.serving != Serving::Yes {
+            return None;
+        }
+        let client = self.clients.client(&deployment.target);
+        client
+            .map_err(|error| {
+                tracing::error!(endpoint = &*deployment.slug, %error, "the endpoint cannot be called");
+            })
+            .ok()
+    }
+
+    fn hooked(&self, deployment: &Deployment, client: Option<&Arc<Client>>) -> Option<Hooked> {
+        let name = deployment.hooks.as_ref()?;
+        let ask = client.map(|client| Arc::clone(client) as Arc<dyn Ask>);
+        let http = Http::new(ask, &deployment.target, HOOK_TIMEOUT);
+        let hooks: Arc<dyn EndpointAdapter> = match name {
+            HooksName::Registered(name) => match self.registry.hooks(name) {
+                Some(hooks) => Arc::clone(hooks),
+                None => Arc::new(Broken(format!("no adapter `{name}` is registered"))),
+            },
+            HooksName::Script(path) => match self.scripts.load(path) {
+                Ok(program) => Arc::new(ScriptHooks::new(program, Arc::clone(self.cache.clock()))),
+                Err(error) => {
+                    tracing::error!(%error, "a script cannot be used");
+                    Arc::new(Broken(error.to_string()))
+                }
+            },
+        };
+        Some(Hooked::new(hooks, http, Arc::clone(self.cache)))
+    }
+}

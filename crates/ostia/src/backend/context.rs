@@ -1,0 +1,242 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{HeaderMap, HeaderName, HeaderValue};
+use ostia_core::{Identity, RequestId, Secret};
+use serde_json::Value;
+
+use super::AdapterError;
+use super::draft::Draft;
+use super::edits::Edits;
+use super::headers::{is_never_forwarded, may_be_sent};
+use super::hooked::Hooked;
+use crate::cache::Cache;
+use crate::catalog::{ApiUrl, Deployment};
+use crate::fleet::ModelState;
+use crate::read::{Call, Form};
+use crate::upstream::{Http, Outgoing};
+
+/// What an adapter sees of a request, and the request to the backend, which it may change.
+pub struct RequestContext<'a> {
+    pub principal: &'a Identity,
+    pub deployment: &'a Arc<Deployment>,
+    pub call: &'a Call,
+    caller: Caller<'a>,
+    http: &'a Http,
+    cache: &'a Arc<Cache>,
+    /// As the direct API would send it.
+    outgoing: Outgoing,
+    edits: Edits,
+    /// The first thing that was asked for and may not be: it stands even if the adapter ignores it.
+    fault: Option<AdapterError>,
+}
+
+const LONGEST_SILENCE: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Who sent a request, as far as adapters may know.
+#[derive(Clone, Copy)]
+pub(super) struct Caller<'a> {
+    pub principal: &'a Identity,
+    pub id: RequestId,
+    pub headers: &'a HeaderMap,
+}
+
+impl<'a> RequestContext<'a> {
+    pub(super) fn new(
+        caller: Caller<'a>,
+        deployment: &'a Arc<Deployment>,
+        call: &'a Call,
+        hooked: &'a Hooked,
+        outgoing: Outgoing,
+    ) -> Self {
+        Self {
+            principal: caller.principal,
+            deployment,
+            call,
+            caller,
+            http: &hooked.http,
+            cache: &hooked.cache,
+            outgoing,
+            edits: Edits::default(),
+            fault: None,
+        }
+    }
+
+    /// The `config` of the endpoint's entry, whole.
+    pub fn config(&self) -> &'a Value {
+        &self.deployment.config
+    }
+
+    /// What the cluster last said of the model; asks nobody.
+    pub fn model_state(&self) -> ModelState {
+        self.deployment.state.model_state()
+    }
+
+    /// The gateway's id of the request, which the backend gets and the ledger keeps.
+    pub fn request_id(&self) -> RequestId {
+        self.caller.id
+    }
+
+    /// The id of the caller's session: the first of `routing.session_headers` that it sent.
+    pub fn session(&self) -> Option<&'a str> {
+        self.call.session.as_deref()
+    }
+
+    /// A header of the caller's, with any that `forward_headers` may name: never its credentials.
+    pub fn header(&self, name: &str) -> Option<&'a HeaderValue> {
+        visible(self.caller.headers, name)
+    }
+
+    /// All of them.
+    pub(super) fn visible_headers(&self) -> HeaderMap {
+        let headers = self.caller.headers.iter();
+        headers
+            .filter(|(name, _)| !is_never_forwarded(name))
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect()
+    }
+
+    /// The value of an environment variable that `config.secrets` lists.
+    pub fn secret(&self, name: &str) -> Option<&'a Secret<String>> {
+        self.deployment.secrets.get(name)
+    }
+
+    /// HTTP to the endpoint's own host and its `allowed_hosts`, with its TLS, proxy and timeouts; with the endpoint's
+    /// own key after `http().clone().with_key()`.
+    pub fn http(&self) -> &'a Http {
+        self.http
+    }
+
+    /// A small memory that all adapters share.
+    pub fn cache(&self) -> &'a Arc<Cache> {
+        self.cache
+    }
+
+    /// Writes a line to the gateway's log, with the endpoint's name.
+    pub fn log(&self, text: &str) {
+        tracing::info!(endpoint = &*self.deployment.slug, "{text}");
+    }
+
+    /// The body as the client sent it, or as it was set since; edited fields are not in it.
+    pub fn body(&self) -> &[u8] {
+        self.edits.body.as_ref().unwrap_or(&self.call.body)
+    }
+
+    /// A top-level field of a JSON body, with the edits so far. `None`: not there.
+    pub fn field(&self, name: &str) -> Option<Value> {
+        match self.call.form {
+            Form::Json => self.edits.field(&self.call.body, name),
+            Form::Multipart => None,
+        }
+    }
+
+    pub fn set_field(&mut self, name: &str, value: impl Into<Value>) {
+        self.edits.set(name, Some(value.into()));
+    }
+
+    pub fn remove_field(&mut self, name: &str) {
+        self.edits.set(name, None);
+    }
+
+    /// Another body in the place of the client's. JSON stays JSON.
+    pub fn set_body(&mut self, body: impl Into<Bytes>) {
+        self.edits.body = Some(body.into());
+    }
+
+    /// The headers that the backend will get, the endpoint's own key among them.
+    pub fn headers(&self) -> &HeaderMap {
+        &self.outgoing.headers
+    }
+
+    /// The body as the backend will get it if nothing of it is changed any more: what a signature is made over.
+    pub fn final_body(&self) -> Result<Bytes, AdapterError> {
+        self.draft()
+            .render(self.edits.clone())
+            .map(|written| written.body())
+    }
+
+    pub fn set_header(&mut self, name: &str, value: &str) -> Result<(), AdapterError> {
+        let parsed = HeaderName::from_bytes(name.as_bytes())
+            .ok()
+            .filter(may_be_sent)
+            .zip(HeaderValue::from_str(value).ok());
+        let Some((name, mut value)) = parsed else {
+            return self.fail(format!("the header `{name}` may not be set to that"));
+        };
+        value.set_sensitive(name == http::header::AUTHORIZATION);
+        self.outgoing.headers.insert(name, value);
+        Ok(())
+    }
+
+    /// The backend does not get this header; the endpoint's own key is in `authorization`.
+    pub fn remove_header(&mut self, name: &str) -> Result<(), AdapterError> {
+        match HeaderName::from_bytes(name.as_bytes()) {
+            Ok(name) if may_be_sent(&name) => {
+                self.outgoing.headers.remove(name);
+                Ok(())
+            }
+            _ => self.fail(format!("the header `{name}` may not be removed")),
+        }
+    }
+
+    /// The longest silence of the backend, for this request only; more than a day is a day. `total_timeout` holds still.
+    pub fn set_timeout(&mut self, silence: Duration) {
+        let silence = silence.min(LONGEST_SILENCE);
+        self.outgoing.timeouts.response_header = Some(silence);
+        self.outgoing.timeouts.stream_idle = Some(silence);
+    }
+
+    /// Another `api_url` for this request only: on the host of the endpoint's own, or on one of its `allowed_hosts`,
+    /// with the same scheme, never link-local. Anything else ends the request, whether or not the adapter goes on.
+    pub fn set_api_url(&mut self, url: &str) -> Result<(), AdapterError> {
+        let url = match ApiUrl::parse(url) {
+            Ok(url) => url,
+            Err(fault) => return self.fail(format!("set_api_url: the URL {fault}")),
+        };
+        if let Err(error) = crate::upstream::Reach::of(&self.deployment.target).check(&url.origin) {
+            return self.fail(format!("set_api_url: {error}"));
+        }
+        let api = self.call.api.as_str();
+        let mut path = match self.deployment.target.paths.get(api) {
+            Some(path) => path.clone(),
+            None => format!("{}/{api}", url.base_path),
+        };
+        if let Some(query) = &url.query {
+            path = format!("{path}?{query}");
+        }
+        self.outgoing.path_and_query = path;
+        self.outgoing.origin = Some(url.origin);
+        Ok(())
+    }
+
+    fn fail(&mut self, why: String) -> Result<(), AdapterError> {
+        let error = AdapterError::Failed(why);
+        self.fault.get_or_insert_with(|| error.clone());
+        Err(error)
+    }
+
+    /// The request as it will be sent.
+    pub(super) fn finish(mut self) -> Result<Outgoing, AdapterError> {
+        if let Some(fault) = self.fault {
+            return Err(fault);
+        }
+        if self.edits.is_empty() {
+            return Ok(self.outgoing);
+        }
+        let written = self.draft().render(std::mem::take(&mut self.edits))?;
+        self.outgoing.stream = written.stream;
+        self.outgoing.body = written.pieces;
+        Ok(self.outgoing)
+    }
+
+    pub(super) fn draft(&self) -> Draft {
+        Draft::of(self.call, self.deployment, &self.outgoing)
+    }
+}
+
+/// A header of the caller's that adapters may see.
+pub(super) fn visible<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a HeaderValue> {
+    let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
+    headers.get(&name).filter(|_| !is_never_forwarded(&name))
+}

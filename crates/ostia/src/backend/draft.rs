@@ -1,0 +1,142 @@
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde_json::{Value, json};
+
+use super::AdapterError;
+use super::edits::Edits;
+use super::prepare::injects_usage;
+use crate::catalog::Deployment;
+use crate::read::{Call, Form};
+use crate::upstream::Outgoing;
+
+/// A body before it is written, and what has to be known for that.
+#[derive(Clone)]
+pub(super) struct Draft {
+    /// The client's.
+    body: Bytes,
+    form: Form,
+    /// The client's own name of the model, and the backend's.
+    model: Box<str>,
+    upstream_model: Arc<str>,
+    /// What the client asked for.
+    stream: bool,
+    injects_usage: bool,
+    /// As it is sent where nothing is changed.
+    pieces: Vec<Bytes>,
+}
+
+/// A body as the backend will get it.
+pub(super) struct Written {
+    pub pieces: Vec<Bytes>,
+    /// Whether it asks for a stream.
+    pub stream: bool,
+}
+
+impl Written {
+    pub fn body(&self) -> Bytes {
+        match self.pieces.as_slice() {
+            [whole] => whole.clone(),
+            pieces => pieces.concat().into(),
+        }
+    }
+}
+
+impl Draft {
+    pub fn of(call: &Call, deployment: &Deployment, outgoing: &Outgoing) -> Self {
+        Self {
+            body: call.body.clone(),
+            form: call.form,
+            model: call.model.clone(),
+            upstream_model: Arc::clone(&deployment.upstream_model),
+            stream: call.stream,
+            injects_usage: injects_usage(deployment, call),
+            pieces: outgoing.body.clone(),
+        }
+    }
+
+    /// A top-level field of a JSON body, with the edits so far. `None`: not there.
+    pub fn field(&self, edits: &Edits, name: &str) -> Option<Value> {
+        match self.form {
+            Form::Json => edits.field(&self.body, name),
+            Form::Multipart => None,
+        }
+    }
+
+    pub fn render(&self, mut edits: Edits) -> Result<Written, AdapterError> {
+        if edits.is_empty() {
+            return Ok(Written {
+                pieces: self.pieces.clone(),
+                stream: self.stream,
+            });
+        }
+        match self.form {
+            Form::Json => self.render_json(edits),
+            Form::Multipart if edits.fields.is_empty() => Ok(Written {
+                pieces: vec![edits.body.take().unwrap_or_default()],
+                stream: self.stream,
+            }),
+            Form::Multipart => {
+                let why = "the fields of a form cannot be changed one by one";
+                Err(AdapterError::Failed(why.to_owned()))
+            }
+        }
+    }
+
+    fn render_json(&self, mut edits: Edits) -> Result<Written, AdapterError> {
+        let stream = self.judge_stream(&edits)?;
+        // Where the adapter left the client's model, the backend gets the name it knows.
+        let named = self.field(&edits, "model");
+        if named.as_ref().and_then(Value::as_str) == Some(&*self.model) {
+            edits.set("model", Some(Value::from(&*self.upstream_model)));
+        }
+        if stream && self.injects_usage {
+            self.ask_for_usage(&mut edits);
+        }
+        if !stream && self.stream {
+            // Backends refuse these options on an answer that is no stream.
+            edits.set("stream_options", None);
+        }
+        let text = edits.apply(&self.body).map_err(AdapterError::Failed)?;
+        Ok(Written {
+            pieces: vec![text.into()],
+            stream,
+        })
+    }
+
+    /// A client that asked for a stream may be given a whole answer; one that did not cannot be given a stream.
+    fn judge_stream(&self, edits: &Edits) -> Result<bool, AdapterError> {
+        let stream = match self.field(edits, "stream") {
+            None | Some(Value::Null) => false,
+            Some(Value::Bool(stream)) => stream,
+            Some(_) => {
+                let why = "the field `stream` was set to something that is no boolean";
+                return Err(AdapterError::Failed(why.to_owned()));
+            }
+        };
+        if stream && !self.stream {
+            let why = "`stream` was turned on for a client that did not ask for it";
+            return Err(AdapterError::Failed(why.to_owned()));
+        }
+        Ok(stream)
+    }
+
+    fn ask_for_usage(&self, edits: &mut Edits) {
+        let options = match self.field(edits, "stream_options") {
+            Some(Value::Object(mut options)) => {
+                options
+                    .entry("include_usage")
+                    .and_modify(|value| {
+                        if value.is_null() || *value == Value::Bool(false) {
+                            *value = Value::Bool(true);
+                        }
+                    })
+                    .or_insert(Value::Bool(true));
+                Value::Object(options)
+            }
+            None | Some(Value::Null) => json!({"include_usage": true}),
+            Some(_) => return,
+        };
+        edits.set("stream_options", Some(options));
+    }
+}

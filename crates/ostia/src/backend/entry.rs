@@ -1,0 +1,91 @@
+use serde_json::Value;
+
+/// An endpoint's entry, as whoever is made of it sees it: the whole `config`, and where to tell mistakes in it.
+///
+/// Keys are named by JSON pointers into `config` (RFC 6901): `/echo/words`.
+pub struct Entry<'a> {
+    config: &'a Value,
+    report: &'a mut dyn FnMut(Severity, &str, &str),
+    sound: bool,
+}
+
+/// What a mistake means for the endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Severity {
+    /// It is disabled.
+    Error,
+    Warning,
+}
+
+impl<'a> Entry<'a> {
+    /// `report` is told the severity, the pointer and the text of each mistake.
+    pub fn new(config: &'a Value, report: &'a mut dyn FnMut(Severity, &str, &str)) -> Self {
+        Self {
+            config,
+            report,
+            sound: true,
+        }
+    }
+
+    pub fn config(&self) -> &'a Value {
+        self.config
+    }
+
+    /// The value that `pointer` names; null is absent.
+    pub fn at(&self, pointer: &str) -> Option<&'a Value> {
+        self.config
+            .pointer(pointer)
+            .filter(|value| !value.is_null())
+    }
+
+    /// A text, if it is there; anything else in its place is reported.
+    pub fn text(&mut self, pointer: &str) -> Option<&'a str> {
+        let value = self.at(pointer)?;
+        let text = value.as_str();
+        if text.is_none() {
+            self.error(pointer, "must be a text");
+        }
+        text
+    }
+
+    /// A whole number from 0, if it is there; anything else in its place is reported.
+    pub fn number(&mut self, pointer: &str) -> Option<u64> {
+        let value = self.at(pointer)?;
+        let number = value.as_u64();
+        if number.is_none() {
+            self.error(pointer, "must be a whole number from 0");
+        }
+        number
+    }
+
+    /// Reports every key of the object at `pointer` that is none of `known`.
+    pub fn only(&mut self, pointer: &str, known: &[&str]) {
+        let Some(value) = self.at(pointer) else {
+            return;
+        };
+        let Some(members) = value.as_object() else {
+            self.error(pointer, "must be an object");
+            return;
+        };
+        for key in members.keys().filter(|key| !known.contains(&key.as_str())) {
+            let escaped = key.replace('~', "~0").replace('/', "~1");
+            let text = format!("is not known; known: {}", known.join(", "));
+            self.error(&format!("{pointer}/{escaped}"), &text);
+        }
+    }
+
+    /// A mistake that disables the endpoint. `text` goes on where the key's name ends: "must be a text".
+    pub fn error(&mut self, pointer: &str, text: &str) {
+        self.sound = false;
+        (self.report)(Severity::Error, pointer, text);
+    }
+
+    pub fn warning(&mut self, pointer: &str, text: &str) {
+        (self.report)(Severity::Warning, pointer, text);
+    }
+
+    /// Whether no error was reported.
+    pub fn is_sound(&self) -> bool {
+        self.sound
+    }
+}

@@ -1,0 +1,125 @@
+use http::header::{
+    ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONNECTION, CONTENT_TYPE, HeaderMap, HeaderName,
+    HeaderValue, USER_AGENT,
+};
+use ostia_core::RequestId;
+
+use crate::catalog::Deployment;
+use crate::read::{Call, Form};
+use crate::upstream::Outgoing;
+
+/// The client's headers that backends get, besides `content-type` and an endpoint's `forward_headers`.
+const PASSED: [HeaderName; 7] = [
+    ACCEPT,
+    USER_AGENT,
+    HeaderName::from_static("traceparent"),
+    HeaderName::from_static("tracestate"),
+    HeaderName::from_static("anthropic-version"),
+    HeaderName::from_static("anthropic-beta"),
+    HeaderName::from_static("openai-beta"),
+];
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// What is the same for every request to an endpoint.
+pub(super) struct Constants {
+    authorization: Option<HeaderValue>,
+    /// The client's headers that this backend gets, each once.
+    passed: Vec<HeaderName>,
+}
+
+impl Constants {
+    pub(super) fn of(deployment: &Deployment) -> Self {
+        let authorization = deployment.target.key.as_ref().and_then(|key| {
+            let mut value = HeaderValue::try_from(format!("Bearer {}", key.expose())).ok()?;
+            value.set_sensitive(true);
+            Some(value)
+        });
+        let mut passed = PASSED.to_vec();
+        for name in &deployment.target.forward_headers {
+            if ![CONTENT_TYPE, X_REQUEST_ID].contains(name) && !passed.contains(name) {
+                passed.push(name.clone());
+            }
+        }
+        Self {
+            authorization,
+            passed,
+        }
+    }
+
+    /// The direct API: the client's body with the least changes, the allowed headers, the endpoint's own key.
+    pub(super) fn prepare(
+        &self,
+        deployment: &Deployment,
+        call: &Call,
+        id: RequestId,
+        client: &HeaderMap,
+    ) -> Outgoing {
+        let target = &deployment.target;
+        let upstream_model = Some(&*deployment.upstream_model);
+        Outgoing {
+            origin: None,
+            path_and_query: target.path_and_query(call.api.as_str()),
+            headers: self.headers(call, id, client),
+            body: call.pieces(upstream_model, target.inject_usage),
+            timeouts: target.timeouts,
+            stream: call.stream,
+        }
+    }
+
+    fn headers(&self, call: &Call, id: RequestId, client: &HeaderMap) -> HeaderMap {
+        let mut headers = HeaderMap::with_capacity(12);
+        headers.insert(CONTENT_TYPE, content_type(call, client));
+        let hops = named_in_connection(client);
+        for name in &self.passed {
+            if hops.contains(name) {
+                continue;
+            }
+            for value in client.get_all(name) {
+                headers.append(name.clone(), value.clone());
+            }
+        }
+        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        let mut buffer = [0; 36];
+        if let Ok(value) = HeaderValue::from_str(id.encode(&mut buffer)) {
+            headers.insert(X_REQUEST_ID, value);
+        }
+        if let Some(value) = &self.authorization {
+            headers.insert(AUTHORIZATION, value.clone());
+        }
+        headers
+    }
+}
+
+/// What the client meant for us alone (RFC 9110 section 7.6.1).
+fn named_in_connection(client: &HeaderMap) -> Vec<HeaderName> {
+    client
+        .get_all(CONNECTION)
+        .iter()
+        .filter_map(|line| line.to_str().ok())
+        .flat_map(|line| line.split(','))
+        .map(str::trim)
+        .filter(|option| !option.eq_ignore_ascii_case("keep-alive"))
+        .filter_map(|option| option.parse().ok())
+        .collect()
+}
+
+/// Whether this call is sent with `stream_options.include_usage` although the client did not ask for it.
+pub fn injects_usage(deployment: &Deployment, call: &Call) -> bool {
+    deployment.target.inject_usage && call.injects_usage()
+}
+
+/// A body that was read as JSON is sent as JSON, whatever bare curl called it.
+fn content_type(call: &Call, client: &HeaderMap) -> HeaderValue {
+    const JSON: HeaderValue = HeaderValue::from_static("application/json");
+    let Some(given) = client.get(CONTENT_TYPE) else {
+        return JSON;
+    };
+    let says_json = given
+        .to_str()
+        .is_ok_and(|text| text.to_ascii_lowercase().contains("json"));
+    if says_json || call.form == Form::Multipart {
+        given.clone()
+    } else {
+        JSON
+    }
+}

@@ -1,0 +1,37 @@
+use std::sync::Arc;
+
+use ostia_core::{Clock, Limiter, Store};
+
+use crate::account::{Disk, LedgerError};
+use crate::catalog::Catalog;
+use crate::fleet::Fleet;
+use crate::live::Unusable;
+use crate::settings::Settings;
+
+/// What a gateway is started from. The binary picks the concrete parts.
+pub struct Parts {
+    pub settings: Settings,
+    pub catalog: Catalog,
+    /// The fleet that `catalog` was read with.
+    pub fleet: Arc<Fleet>,
+    pub store: Arc<dyn Store>,
+    pub clock: Arc<dyn Clock>,
+    /// `None`: limits are counted in this process.
+    pub limiter: Option<Arc<dyn Limiter>>,
+    /// Where the journal is written; `None`: the machine's.
+    pub disk: Option<Arc<dyn Disk>>,
+}
+
+/// Why a gateway did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        address: String,
+        source: std::io::Error,
+    },
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    #[error(transparent)]
+    Unusable(#[from] Unusable),
+}

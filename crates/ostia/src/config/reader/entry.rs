@@ -1,0 +1,181 @@
+//! An entry of the catalogue: what is wrong with it disables it, and nothing else.
+
+use std::borrow::Cow;
+use std::cell::RefCell;
+
+use super::super::fixture::EntryKeys;
+use super::super::problem::Report;
+use super::super::tree::{At, Node, Value};
+use super::super::{json, python};
+use super::Section;
+
+/// One entry while it is read: where problems are told, and the first that disables it.
+pub(in super::super) struct Entry<'a> {
+    report: &'a Report,
+    pub(super) keys: &'static EntryKeys,
+    /// How problems speak of it: "endpoint `slug`".
+    pub name: RefCell<String>,
+    pub fault: RefCell<Option<String>>,
+}
+
+impl<'a> Entry<'a> {
+    pub const fn new(report: &'a Report, keys: &'static EntryKeys, name: String) -> Self {
+        Self {
+            report,
+            keys,
+            name: RefCell::new(name),
+            fault: RefCell::new(None),
+        }
+    }
+
+    /// Whether the reference pages tell of a key.
+    pub(super) fn knows(&self, key: &str) -> bool {
+        self.keys.of_fields(key) || self.keys.of_config(key)
+    }
+
+    pub fn error(&self, at: &At, text: &str) {
+        let place = at.place();
+        let text = format!("{}: {text}", self.name.borrow());
+        self.fault
+            .borrow_mut()
+            .get_or_insert_with(|| format!("{place}: {text}"));
+        self.report.entry(place, &text);
+    }
+
+    pub fn warning(&self, at: &At, text: &str) {
+        let text = format!("{}: {text}", self.name.borrow());
+        self.report.warning(at.place(), &text);
+    }
+}
+
+/// Keys that say who may use something, and how much of it. One that is not where it holds, or not once, would be a rule
+/// that its author takes for one.
+pub(in super::super) fn is_rule(key: &str) -> bool {
+    key.starts_with("allowed_") || key.starts_with("tpm_")
+}
+
+impl<'a> Section<'a> {
+    /// Reports keys of `fields` that nobody asked for, and keys that stand twice.
+    pub fn finish_fields(self) {
+        self.check_twice();
+        // There the keys of `config` stand beside these, and adapters have keys of their own.
+        let is_settings = self.at.source.is_settings;
+        for member in self.left() {
+            let key = member.key.as_str();
+            let of_config = self.entry.is_some_and(|entry| entry.keys.of_config(key));
+            if is_settings && (of_config || !is_rule(key)) {
+                continue;
+            }
+            let is_rule = key.starts_with("allowed_") || is_settings;
+            let name = self.dotted(key);
+            let hint = match of_config {
+                true => "it belongs into `config`".to_owned(),
+                false => self.hint(key, "known"),
+            };
+            if is_rule {
+                let text = format!("`{name}` is not a rule that Ostia knows; {hint}");
+                self.tell(&member.key_at, &text);
+            } else {
+                let text = format!("`{name}` is not known and is ignored; {hint}");
+                self.warn(&member.key_at, &text);
+            }
+        }
+    }
+
+    /// Reports rules in `config`, where none holds, and keys that stand twice. In `ostia.toml` there is no `config`, and `finish_fields` has looked at all keys.
+    pub fn check_config(&self) {
+        self.check_twice();
+        if self.at.source.is_settings {
+            return;
+        }
+        for member in self.members {
+            let key = member.key.as_str();
+            let known = self.entry.is_some_and(|entry| entry.keys.of_config(key));
+            if is_rule(key) && !known {
+                let text = "is a rule, and none holds in `config`: write it beside `config`, into the entry's `fields`";
+                self.error_at(&member.key_at, key, text);
+            }
+        }
+    }
+
+    fn check_twice(&self) {
+        for (index, member) in self.members.iter().enumerate() {
+            let key = member.key.as_str();
+            let earlier = self.members[..index].iter();
+            if !earlier.clone().any(|earlier| earlier.key == key) {
+                continue;
+            }
+            let name = self.dotted(key);
+            if is_rule(key) {
+                let text = format!(
+                    "`{name}` stands twice: which of the two is meant cannot be known; remove one"
+                );
+                self.tell(&member.key_at, &text);
+            } else {
+                let text = format!("`{name}` stands twice; this one, the later, holds");
+                self.warn(&member.key_at, &text);
+            }
+        }
+    }
+
+    /// The keys that stand here, as often as they do.
+    pub fn keys(&self) -> impl Iterator<Item = &'a str> {
+        self.members.iter().map(|member| member.key.as_str())
+    }
+
+    /// `config`: a map, or a text that holds one as JSON or as a Python literal. Absent, null and "" are {}. Null, once
+    /// that is reported, if it cannot be read. In `ostia.toml` its keys stand beside the others.
+    pub fn config(&self) -> Cow<'a, Node> {
+        let owned = |at: &At, value| Cow::Owned(Node::new(at.clone(), value));
+        if self.at.source.is_settings {
+            let members = self.members.iter();
+            let of_fields = |key: &str| self.entry.is_some_and(|entry| entry.keys.of_fields(key));
+            let rest = members.filter(|member| !of_fields(&member.key));
+            return owned(&self.at, Value::Map(rest.cloned().collect()));
+        }
+        let Some(node) = self.node("config") else {
+            return owned(&self.at, Value::Map(Vec::new()));
+        };
+        match &node.value {
+            Value::Map(_) => Cow::Borrowed(node),
+            Value::Text(text) if text.trim().is_empty() => owned(&node.at, Value::Map(Vec::new())),
+            Value::Text(text) => match read_config_text(text, &node.at) {
+                Ok(map) => Cow::Owned(Node {
+                    at: node.at.clone(),
+                    ..map
+                }),
+                Err(fault) => {
+                    self.error("config", &fault);
+                    owned(&node.at, Value::Null)
+                }
+            },
+            _ => {
+                self.wrong("config", node, "an object, or a text that holds one");
+                owned(&node.at, Value::Null)
+            }
+        }
+    }
+}
+
+fn read_config_text(text: &str, at: &At) -> Result<Node, String> {
+    if text.len() > python::MAX_BYTES {
+        return Err("is a text of more than 64 KiB".to_owned());
+    }
+    let node = match json::parse(text, at) {
+        Ok(node) if node.depth() > python::MAX_DEPTH => {
+            return Err("is nested deeper than 32 levels".to_owned());
+        }
+        Ok(node) => node,
+        Err(_) => python::parse(text, at).map_err(|fault| {
+            let character = text.get(..fault.at).unwrap_or("").chars().count() + 1;
+            format!(
+                "is a text that holds neither JSON nor a Python literal: at its character {character}: {}",
+                fault.text
+            )
+        })?,
+    };
+    match node.value {
+        Value::Map(_) => Ok(node),
+        _ => Err("is a text that must hold an object: {...}".to_owned()),
+    }
+}

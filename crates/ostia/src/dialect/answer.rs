@@ -1,0 +1,133 @@
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+use super::event::{is_error_object, usage_of};
+use super::{Counters, Dialect};
+
+/// The members of a whole answer, an object, that the gateway looks at. Of two with one name the last counts, as it does
+/// for clients.
+#[derive(Default)]
+pub struct Answer<'a> {
+    usage: Option<&'a RawValue>,
+    /// Groq's, with a `usage` of its own.
+    x_groq: Option<&'a RawValue>,
+    object: Option<&'a RawValue>,
+    id: Option<&'a RawValue>,
+    status: Option<&'a RawValue>,
+    /// It is there, and not null.
+    has_choices: bool,
+    has_error: bool,
+}
+
+/// What a whole JSON answer says.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Reading {
+    pub usage: Counters,
+    /// The answer is an error object, whatever its status says.
+    pub is_error: bool,
+    /// The answer says that it is still being made.
+    pub unfinished: bool,
+    /// The id of a response object.
+    pub response_id: Option<String>,
+}
+
+/// Reads a whole JSON answer; `None` if it is no JSON object.
+pub fn read_answer(dialect: &dyn Dialect, body: &[u8]) -> Option<Reading> {
+    let answer = serde_json::from_slice::<Answer<'_>>(body).ok()?;
+    Some(dialect.answer(&answer))
+}
+
+/// Whether it is JSON at all.
+pub fn is_json(body: &[u8]) -> bool {
+    serde_json::from_slice::<IgnoredAny>(body).is_ok()
+}
+
+impl Reading {
+    /// What all dialects say alike.
+    pub(super) fn of(answer: &Answer<'_>) -> Self {
+        let mut usage = Counters::default();
+        let beside = answer.x_groq.and_then(usage_of);
+        for told in answer.usage.into_iter().chain(beside) {
+            usage.take(told);
+        }
+        let is_error = answer.has_error && answer.usage.is_none();
+        Self {
+            usage,
+            is_error: !answer.has_choices
+                && (is_error || answer.object.is_some_and(is_error_object)),
+            unfinished: false,
+            response_id: None,
+        }
+    }
+}
+
+impl Answer<'_> {
+    /// The id of an answer whose `object` is that.
+    pub(super) fn id_of(&self, object: &str) -> Option<String> {
+        let found: String = serde_json::from_str(self.object?.get()).ok()?;
+        let id = self.id.filter(|_| found == object)?;
+        serde_json::from_str(id.get()).ok()
+    }
+
+    /// Whether its `status`, with its quotes, is one of these.
+    pub(super) fn has_status(&self, which: &[&str]) -> bool {
+        self.status
+            .is_some_and(|status| which.contains(&status.get()))
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(field_identifier, rename_all = "snake_case")]
+enum Member {
+    Usage,
+    XGroq,
+    Object,
+    Id,
+    Status,
+    Choices,
+    Error,
+    #[serde(other)]
+    Other,
+}
+
+struct AnswerVisitor;
+
+impl<'de: 'a, 'a> Deserialize<'de> for Answer<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(AnswerVisitor)
+    }
+}
+
+impl<'de> Visitor<'de> for AnswerVisitor {
+    type Value = Answer<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Answer<'de>, A::Error> {
+        let mut answer = Answer::default();
+        while let Some(member) = map.next_key()? {
+            match member {
+                Member::Usage => answer.usage = map.next_value()?,
+                Member::XGroq => answer.x_groq = map.next_value()?,
+                Member::Status => answer.status = map.next_value()?,
+                Member::Object => answer.object = map.next_value()?,
+                Member::Id => answer.id = map.next_value()?,
+                Member::Choices => answer.has_choices = is_given(&mut map)?,
+                Member::Error => answer.has_error = is_given(&mut map)?,
+                Member::Other => {
+                    map.next_value::<IgnoredAny>()?;
+                }
+            }
+        }
+        Ok(answer)
+    }
+}
+
+fn is_given<'de, A: MapAccess<'de>>(map: &mut A) -> Result<bool, A::Error> {
+    Ok(map.next_value::<Option<IgnoredAny>>()?.is_some())
+}

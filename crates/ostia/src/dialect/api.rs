@@ -1,0 +1,146 @@
+use std::borrow::Cow;
+
+use super::{DIALECTS, Dialect, PLAIN, pass_through};
+
+/// One API of a dialect, as a table has it.
+#[derive(Debug)]
+pub struct Service {
+    /// The path behind `/v1/`; also its name in `openai_endpoints` and in the ledger.
+    pub name: &'static str,
+    pub answers: Answers,
+    /// Whether a model runs for it. Counting or splitting a text uses no tokens.
+    pub runs_a_model: bool,
+    /// Whether its answer is text that the model makes, so that output tokens can be estimated from what came.
+    pub generates_text: bool,
+    /// Whether an `api_url` that ends in it names this one API of a server, not the server's base.
+    pub is_url_tail: bool,
+}
+
+/// What an answer that is no stream has to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answers {
+    /// One JSON object.
+    Object,
+    /// JSON.
+    Json,
+    /// Sounds, pictures, transcripts: what they say they are. Their bytes say nothing of tokens, and requests may be
+    /// `multipart/form-data`.
+    Media,
+}
+
+/// What is asked of a model.
+#[derive(Debug, Clone)]
+pub struct Api {
+    name: Cow<'static, str>,
+    service: &'static Service,
+    dialect: &'static dyn Dialect,
+}
+
+impl Service {
+    /// Most APIs: a model runs, and its answer is no text.
+    pub const fn new(name: &'static str, answers: Answers) -> Self {
+        Self {
+            name,
+            answers,
+            runs_a_model: true,
+            generates_text: false,
+            is_url_tail: true,
+        }
+    }
+
+    pub const fn of_text(name: &'static str) -> Self {
+        Self {
+            generates_text: true,
+            ..Self::new(name, Answers::Object)
+        }
+    }
+
+    pub const fn without_model(self) -> Self {
+        Self {
+            runs_a_model: false,
+            is_url_tail: false,
+            ..self
+        }
+    }
+}
+
+impl Api {
+    /// Those that have a line in a dialect's table.
+    pub fn known() -> impl Iterator<Item = Self> {
+        DIALECTS.iter().flat_map(|dialect| {
+            let services = dialect.services().iter();
+            services.map(|service| Self {
+                name: Cow::Borrowed(service.name),
+                service,
+                dialect: *dialect,
+            })
+        })
+    }
+
+    /// The API that a path behind `/v1/` names. One that no table has is passed on as it is.
+    pub fn parse(path: &str) -> Self {
+        Self::known()
+            .find(|api| api.name == path)
+            .unwrap_or_else(|| Self {
+                name: Cow::Owned(path.to_owned()),
+                service: pass_through::unlisted(path),
+                dialect: PLAIN,
+            })
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.name
+    }
+
+    /// The name, without a copy where a table has it.
+    pub fn name(&self) -> Cow<'static, str> {
+        self.name.clone()
+    }
+
+    pub fn dialect(&self) -> &'static dyn Dialect {
+        self.dialect
+    }
+
+    pub fn answers(&self) -> Answers {
+        self.service.answers
+    }
+
+    pub fn runs_a_model(&self) -> bool {
+        self.service.runs_a_model
+    }
+
+    pub fn generates_text(&self) -> bool {
+        self.service.generates_text
+    }
+
+    pub fn answers_with_media(&self) -> bool {
+        self.service.answers == Answers::Media
+    }
+
+    /// `multipart/form-data` is read on these only.
+    pub fn takes_forms(&self) -> bool {
+        self.service.answers == Answers::Media
+    }
+}
+
+/// APIs are their names.
+impl PartialEq for Api {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
+impl Eq for Api {}
+
+/// The API at the end of a path, the longest that there is, and what stands before it.
+pub fn url_tail(path: &str) -> Option<(&str, &'static str)> {
+    DIALECTS
+        .iter()
+        .flat_map(|dialect| dialect.services())
+        .filter(|service| service.is_url_tail)
+        .filter_map(|service| {
+            let base = path.strip_suffix(service.name)?.strip_suffix('/')?;
+            Some((base, service.name))
+        })
+        .max_by_key(|(_, name)| name.len())
+}

@@ -1,0 +1,54 @@
+//! `chat/completions`.
+
+use super::facts::{BEST_OF, CAPS, COMMON, Facts, N, described, largest, times};
+use super::{Dialect, Invalid, Service};
+use crate::scan::{Fields, Key, Keys};
+
+#[derive(Debug)]
+pub(super) struct Chat;
+
+const MESSAGES: Key = Key::prompt("messages");
+
+static SERVICES: [Service; 1] = [Service::of_text("chat/completions")];
+static KEYS: Keys = Keys::of(&[COMMON, &CAPS, &[MESSAGES, N, BEST_OF]]);
+
+impl Dialect for Chat {
+    fn services(&self) -> &'static [Service] {
+        &SERVICES
+    }
+
+    fn keys(&self) -> &'static Keys {
+        &KEYS
+    }
+
+    fn read(&self, fields: &Fields<'_>, facts: &mut Facts) -> Result<(), Invalid> {
+        let messages = fields
+            .get(MESSAGES)
+            .ok_or_else(|| Invalid::missing(MESSAGES))?;
+        if !messages.shape().is_objects() {
+            return Err(Invalid::value(
+                MESSAGES,
+                &format!(
+                    "expected a non-empty array of objects, but got {}",
+                    described(messages.shape())
+                ),
+            ));
+        }
+        let choices = times(fields, N)?;
+        let tries = choices.max(times(fields, BEST_OF)?);
+        facts.generates(largest(fields, &CAPS)?, choices, tries);
+        Ok(())
+    }
+
+    fn takes_stream_options(&self) -> bool {
+        true
+    }
+
+    fn has_terminal_event(&self) -> bool {
+        true
+    }
+
+    fn text_member(&self) -> Option<&'static str> {
+        Some("choices")
+    }
+}

@@ -1,0 +1,54 @@
+//! `completions`.
+
+use super::facts::{
+    BEST_OF, CAPS, COMMON, Facts, N, PROMPT, PROMPT_EMBEDS, largest, prompts, times,
+};
+use super::{Dialect, Invalid, Service};
+use crate::scan::{Fields, Keys};
+
+#[derive(Debug)]
+pub(super) struct Completions;
+
+static SERVICES: [Service; 1] = [Service::of_text("completions")];
+static KEYS: Keys = Keys::of(&[COMMON, &CAPS, &[PROMPT, PROMPT_EMBEDS, N, BEST_OF]]);
+
+impl Dialect for Completions {
+    fn services(&self) -> &'static [Service] {
+        &SERVICES
+    }
+
+    fn keys(&self) -> &'static Keys {
+        &KEYS
+    }
+
+    /// Each prompt is answered `n` times, out of `best_of` tries that all cost.
+    fn read(&self, fields: &Fields<'_>, facts: &mut Facts) -> Result<(), Invalid> {
+        let prompts = prompts(fields, PROMPT)?;
+        let embeds = fields.given(PROMPT_EMBEDS).map(|value| value.shape());
+        if prompts.is_none() && embeds.is_none() {
+            return Err(Invalid::missing(PROMPT));
+        }
+        let embedded = embeds.map_or(0, |shape| shape.prompts().unwrap_or(1));
+        let prompts = prompts.unwrap_or(0).saturating_add(embedded).max(1);
+        let choices = times(fields, N)?;
+        let tries = choices.max(times(fields, BEST_OF)?);
+        facts.generates(
+            largest(fields, &CAPS)?,
+            choices.saturating_mul(prompts),
+            tries.saturating_mul(prompts),
+        );
+        Ok(())
+    }
+
+    fn takes_stream_options(&self) -> bool {
+        true
+    }
+
+    fn has_terminal_event(&self) -> bool {
+        true
+    }
+
+    fn text_member(&self) -> Option<&'static str> {
+        Some("choices")
+    }
+}

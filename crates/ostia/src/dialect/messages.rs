@@ -1,0 +1,207 @@
+//! `messages` and `messages/count_tokens`, Anthropic's.
+
+use bytes::Bytes;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde_json::{Value, json};
+
+use super::event::{kind_of, names_usage, usages_in};
+use super::facts::{CAPS, COMMON, Facts, largest};
+use super::{Answers, Dialect, Invalid, Progress, Seen, Service, openai};
+use crate::refusal::{Fault, Refusal};
+use crate::scan::{Fields, Key, Keys};
+
+#[derive(Debug)]
+pub(super) struct Messages;
+
+static SERVICES: [Service; 2] = [
+    Service::of_text("messages"),
+    Service::new("messages/count_tokens", Answers::Object).without_model(),
+];
+static KEYS: Keys = Keys::of(&[COMMON, &CAPS, &[Key::prompt("messages")]]);
+
+/// A `message_delta`.
+#[derive(Deserialize)]
+struct MessageDelta {
+    delta: Delta,
+}
+
+#[derive(Deserialize)]
+struct Delta {
+    #[serde(default)]
+    stop_reason: Option<IgnoredAny>,
+}
+
+impl Dialect for Messages {
+    fn services(&self) -> &'static [Service] {
+        &SERVICES
+    }
+
+    fn keys(&self) -> &'static Keys {
+        &KEYS
+    }
+
+    fn read(&self, fields: &Fields<'_>, facts: &mut Facts) -> Result<(), Invalid> {
+        facts.generates(largest(fields, &CAPS)?, 1, 1);
+        Ok(())
+    }
+
+    fn has_terminal_event(&self) -> bool {
+        true
+    }
+
+    fn event(&self, data: &[u8], length: usize, progress: &mut Progress) -> Seen {
+        if names_usage(data) {
+            usages_in(data, progress);
+        }
+        match &*kind_of(data) {
+            "message_stop" => Seen::Terminal,
+            "message_delta" => {
+                let delta = serde_json::from_slice::<MessageDelta>(data);
+                if delta.is_ok_and(|event| event.delta.stop_reason.is_some()) {
+                    progress.choice_ended(0);
+                }
+                Seen::Forward
+            }
+            "error" => {
+                progress.failed = true;
+                Seen::Forward
+            }
+            "content_block_delta" => {
+                progress.text(length);
+                Seen::Forward
+            }
+            _ => Seen::Forward,
+        }
+    }
+
+    fn text_member(&self) -> Option<&'static str> {
+        Some("content")
+    }
+
+    fn error(&self, refusal: &Refusal) -> Bytes {
+        let relayed = refusal.body.as_ref();
+        relayed
+            .and_then(|body| relayed_error(body, refusal))
+            .unwrap_or_else(|| own_error(refusal))
+    }
+
+    fn broken_end(&self, fault: Fault, _events: u64) -> Bytes {
+        let (code, message) = (fault.code(), fault.message());
+        let error = json!({"type": "error", "error": {"type": "api_error", "message": message, "code": code}});
+        format!("event: error\ndata: {error}\n\n").into()
+    }
+}
+
+fn own_error(refusal: &Refusal) -> Bytes {
+    let mut error = openai::error(refusal);
+    error["error"]["type"] = kind_of_status(refusal.status.as_u16()).into();
+    error["type"] = "error".into();
+    error.to_string().into()
+}
+
+/// A backend's error as Anthropic's clients read it: unchanged if it has that shape already, else with what it says in
+/// ours; `None` if it says nothing.
+fn relayed_error(body: &Bytes, refusal: &Refusal) -> Option<Bytes> {
+    let mut error: Value = serde_json::from_slice(body).ok()?;
+    let has_word = error["error"]["type"]
+        .as_str()
+        .is_some_and(|kind| KINDS.contains(&kind));
+    if error["type"] == "error" && has_word {
+        return Some(body.clone());
+    }
+    let inner = error["error"].as_object_mut()?;
+    if !has_word {
+        let kind = kind_of_status(refusal.status.as_u16());
+        inner.insert("type".to_owned(), kind.into());
+    }
+    if !inner.get("message").is_some_and(Value::is_string) {
+        inner.insert("message".to_owned(), refusal.message.as_ref().into());
+    }
+    error["type"] = "error".into();
+    Some(error.to_string().into())
+}
+
+/// Anthropic's words for `error.type` (API reference, "Errors").
+const KINDS: [&str; 10] = [
+    "invalid_request_error",
+    "authentication_error",
+    "billing_error",
+    "permission_error",
+    "not_found_error",
+    "request_too_large",
+    "rate_limit_error",
+    "api_error",
+    "timeout_error",
+    "overloaded_error",
+];
+
+/// The word for a status.
+fn kind_of_status(status: u16) -> &'static str {
+    match status {
+        401 => "authentication_error",
+        403 => "permission_error",
+        404 => "not_found_error",
+        413 => "request_too_large",
+        429 => "rate_limit_error",
+        503 | 529 => "overloaded_error",
+        504 => "timeout_error",
+        400..=499 => "invalid_request_error",
+        _ => "api_error",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use http::StatusCode;
+    use serde_json::{Value, json};
+
+    use super::{Dialect, Messages};
+    use crate::refusal::Refusal;
+
+    fn refusal(status: u16, body: Bytes) -> Refusal {
+        let mut refusal = Refusal::client(
+            StatusCode::BAD_REQUEST,
+            "invalid_value",
+            "The server refused.",
+        );
+        refusal.status = StatusCode::from_u16(status).unwrap();
+        refusal.body = Some(body);
+        refusal
+    }
+
+    fn relayed(status: u16, body: &Value) -> Value {
+        let bytes = Messages.error(&refusal(status, Bytes::from(body.to_string())));
+        serde_json::from_slice(&bytes).unwrap()
+    }
+
+    #[test]
+    fn anthropics_own_errors_pass_byte_for_byte() {
+        let body = Bytes::from_static(
+            br#"{ "type":"error", "error":{"type":"overloaded_error","message":"x"},"request_id":"r" }"#,
+        );
+        assert_eq!(Messages.error(&refusal(400, body.clone())), body);
+    }
+
+    #[test]
+    fn other_errors_are_told_in_anthropics_words() {
+        for (status, kind, word) in [
+            (400, "BadRequestError", "invalid_request_error"),
+            (404, "NotFoundError", "not_found_error"),
+            (413, "x", "request_too_large"),
+            (429, "rate_limit_error", "rate_limit_error"),
+            (503, "ServiceUnavailable", "overloaded_error"),
+        ] {
+            let openai =
+                json!({"error": {"message": "too long", "type": kind, "code": 400, "param": null}});
+            let told = relayed(status, &openai);
+            assert_eq!(told["type"], "error");
+            assert_eq!(told["error"]["type"], word, "{status}");
+            assert_eq!(told["error"]["message"], "too long");
+            assert_eq!(told["error"]["code"], 400);
+        }
+        let silent = relayed(400, &json!({"error": {}}));
+        assert_eq!(silent["error"]["message"], "The server refused.");
+    }
+}

@@ -1,0 +1,55 @@
+/// A non-negative count in a text, as lenient servers read one: `20`, ` +20 `, `1_000`, `20.0`, `2e1`. A part of one counts
+/// as a whole, what is too large as the largest.
+pub(super) fn count_in(text: &str) -> Option<u64> {
+    let plain = text.trim().replace('_', "");
+    if !plain.starts_with(|at: char| at.is_ascii_digit() || matches!(at, '+' | '-' | '.')) {
+        return None;
+    }
+    match plain.parse() {
+        Ok(count) => Some(count),
+        Err(_) => count_of(plain.parse().ok()?),
+    }
+}
+
+/// The same of a number that was read as one.
+fn count_of(number: f64) -> Option<u64> {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "it is not negative, and what is too large becomes the largest"
+    )]
+    (number >= 0.0).then(|| number.ceil() as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::count_in;
+
+    #[test]
+    fn counts_in_every_spelling() {
+        for (text, count) in [
+            ("20", Some(20)),
+            (" +20\n", Some(20)),
+            ("1_000", Some(1000)),
+            ("020", Some(20)),
+            ("20.0", Some(20)),
+            ("2e1", Some(20)),
+            ("2E+1", Some(20)),
+            (".5", Some(1)),
+            ("19.01", Some(20)),
+            ("18446744073709551616", Some(u64::MAX)),
+            ("1e999", Some(u64::MAX)),
+            ("-1", None),
+            ("-0", Some(0)),
+            ("", None),
+            ("inf", None),
+            ("+inf", Some(u64::MAX)),
+            ("nan", None),
+            ("many", None),
+            ("0x14", None),
+            ("2 0", None),
+        ] {
+            assert_eq!(count_in(text), count, "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! What OpenAI's APIs share, and with them most others.
+
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde_json::{Value, json};
+
+use super::event::{Probe, choices_end, names_error, names_usage, take_usages};
+use super::{Progress, Seen};
+use crate::refusal::{Fault, Refusal};
+
+/// The last chunk of a choice.
+#[derive(Deserialize)]
+struct LastChunk {
+    choices: Vec<Choice>,
+}
+
+#[derive(Deserialize)]
+struct Choice {
+    #[serde(default)]
+    index: Option<u64>,
+    #[serde(default)]
+    finish_reason: Option<IgnoredAny>,
+}
+
+/// A chunk of `chat/completions` or `completions`, or an event of whatever has none of its own.
+pub(super) fn chunk(data: &[u8], length: usize, progress: &mut Progress) -> Seen {
+    if names_usage(data)
+        && let Ok(probe) = serde_json::from_slice::<Probe<'_>>(data)
+    {
+        take_usages(&probe, progress);
+        if probe.is_bare_usage() {
+            return Seen::LastUsage;
+        }
+    }
+    if names_error(data) {
+        let probe = serde_json::from_slice::<Probe<'_>>(data);
+        progress.failed |= probe.is_ok_and(|probe| probe.is_error());
+    }
+    if choices_end(data)
+        && let Ok(last) = serde_json::from_slice::<LastChunk>(data)
+    {
+        let ended = last.choices.iter();
+        for choice in ended.filter(|choice| choice.finish_reason.is_some()) {
+            progress.choice_ended(choice.index.unwrap_or(0));
+        }
+    }
+    progress.text(length);
+    Seen::Forward
+}
+
+pub(super) fn error(refusal: &Refusal) -> Value {
+    let mut error = json!({
+        "message": refusal.message,
+        "type": refusal.kind,
+        "param": refusal.param,
+        "code": refusal.code,
+    });
+    if let Some(info) = &refusal.info {
+        error["info"] = info.clone();
+    }
+    json!({ "error": error })
+}
+
+/// What broke a stream.
+pub(super) fn fault(fault: Fault) -> Value {
+    json!({"error": {
+        "message": fault.message(), "type": fault_kind(fault), "param": null, "code": fault.code(),
+    }})
+}
+
+pub(super) fn fault_kind(fault: Fault) -> &'static str {
+    match fault {
+        Fault::IdleTimeout | Fault::TotalTimeout => "timeout_error",
+        Fault::ShuttingDown => "server_error",
+        _ => "upstream_error",
+    }
+}

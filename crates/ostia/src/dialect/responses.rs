@@ -1,0 +1,192 @@
+//! `responses`.
+//!
+//! Whatever a backend keeps for a later request, it keeps for the one key it knows: all users'. A response may be
+//! continued by who made it (`previous_response_id`, judged after authorization); conversations and items that are
+//! named by their id have no maker that the gateway knows, and are refused.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde_json::json;
+use serde_json::value::RawValue;
+
+use super::event::{kind_of, names_usage, usages_in};
+use super::facts::{CAPS, COMMON, Facts, largest};
+use super::openai::fault_kind;
+use super::{Answer, Dialect, Invalid, Progress, Reading, Seen, Service};
+use crate::refusal::Fault;
+use crate::scan::{Fields, Key, Keys, Kind, Value};
+
+#[derive(Debug)]
+pub(super) struct Responses;
+
+const INPUT: Key = Key::prompt("input");
+const PREVIOUS: Key = Key::new("previous_response_id");
+const CONVERSATION: Key = Key::new("conversation");
+const BACKGROUND: Key = Key::new("background");
+
+static SERVICES: [Service; 1] = [Service::of_text("responses")];
+static KEYS: Keys = Keys::of(&[
+    COMMON,
+    &CAPS,
+    &[
+        INPUT,
+        PREVIOUS,
+        CONVERSATION,
+        BACKGROUND,
+        Key::counted("prompt"),
+    ],
+]);
+
+/// An element of `input`. A member that stands twice makes it unreadable: backends take the last.
+#[derive(Deserialize)]
+struct Item<'a> {
+    #[serde(rename = "type", default, borrow)]
+    kind: Option<Cow<'a, str>>,
+    #[serde(default)]
+    id: Option<IgnoredAny>,
+    #[serde(default)]
+    role: Option<IgnoredAny>,
+}
+
+/// A response object, or the event that holds one.
+#[derive(Deserialize)]
+struct Identified<'a> {
+    #[serde(default, borrow)]
+    object: Option<Cow<'a, str>>,
+    #[serde(default, borrow)]
+    id: Option<Cow<'a, str>>,
+    #[serde(default, borrow)]
+    response: Option<&'a RawValue>,
+}
+
+impl Dialect for Responses {
+    fn services(&self) -> &'static [Service] {
+        &SERVICES
+    }
+
+    fn keys(&self) -> &'static Keys {
+        &KEYS
+    }
+
+    fn read(&self, fields: &Fields<'_>, facts: &mut Facts) -> Result<(), Invalid> {
+        facts.generates(largest(fields, &CAPS)?, 1, 1);
+        if let Some(previous) = fields.given(PREVIOUS) {
+            let id = previous
+                .as_str()
+                .ok_or_else(|| Invalid::value(PREVIOUS, "expected a string"))?;
+            facts.previous_response_id = Some(id.into());
+        }
+        if fields.given(CONVERSATION).is_some() {
+            return Err(Invalid::value(
+                CONVERSATION,
+                "conversations are not served; send the items themselves in 'input'",
+            ));
+        }
+        let background = fields.given(BACKGROUND);
+        if background.is_some_and(|value| value.kind() != Kind::False) {
+            return Err(Invalid::value(
+                BACKGROUND,
+                "responses in the background are not served; leave it out or set it to false",
+            ));
+        }
+        if fields.given(INPUT).is_some_and(refers_to_stored_items) {
+            return Err(Invalid::value(
+                INPUT,
+                "references to stored items are not served; send the items themselves",
+            ));
+        }
+        Ok(())
+    }
+
+    fn has_terminal_event(&self) -> bool {
+        true
+    }
+
+    fn event(&self, data: &[u8], length: usize, progress: &mut Progress) -> Seen {
+        if names_usage(data) {
+            usages_in(data, progress);
+        }
+        match &*kind_of(data) {
+            "response.created" => {
+                progress.response_id = id_in_event(data);
+                Seen::Forward
+            }
+            "response.completed" | "response.incomplete" => progress.end_with_answer(),
+            "response.failed" | "response.cancelled" => {
+                progress.failed = true;
+                progress.end_with_answer()
+            }
+            "error" => {
+                progress.failed = true;
+                Seen::Forward
+            }
+            kind => {
+                if kind.ends_with(".delta") {
+                    progress.text(length);
+                }
+                Seen::Forward
+            }
+        }
+    }
+
+    /// A response that failed says so in a member of its own, and one that has only begun is no answer.
+    fn answer(&self, answer: &Answer<'_>) -> Reading {
+        let response_id = answer.id_of("response");
+        let begun = [r#""queued""#, r#""in_progress""#];
+        let reading = Reading::of(answer);
+        Reading {
+            is_error: reading.is_error && response_id.is_none(),
+            unfinished: response_id.is_some() && answer.has_status(&begun),
+            response_id,
+            ..reading
+        }
+    }
+
+    fn text_member(&self) -> Option<&'static str> {
+        Some("output")
+    }
+
+    /// The reference has the members at the top, the API itself sends `error`, which is what SDKs raise for.
+    fn broken_end(&self, fault: Fault, events: u64) -> Bytes {
+        let (kind, code, message) = (fault_kind(fault), fault.code(), fault.message());
+        let error = json!({
+            "type": "error", "code": code, "message": message, "param": null, "sequence_number": events,
+            "error": {"type": kind, "code": code, "message": message, "param": null},
+        });
+        format!("event: error\ndata: {error}\n\n").into()
+    }
+}
+
+fn id_in_event(event: &[u8]) -> Option<Box<str>> {
+    let event = serde_json::from_slice::<Identified<'_>>(event).ok()?;
+    let response = serde_json::from_str::<Identified<'_>>(event.response?.get()).ok()?;
+    let is_response = response.object.is_some_and(|object| object == "response");
+    response.id.filter(|_| is_response).map(Into::into)
+}
+
+fn refers_to_stored_items(input: Value<'_>) -> bool {
+    input.kind() == Kind::Array
+        && !matches!(elements(input.raw()), Some(items) if items.iter().all(Item::is_whole))
+}
+
+/// The elements that are objects; `None` if one of them cannot be read.
+fn elements(list: &str) -> Option<Vec<Item<'_>>> {
+    let raw: Vec<&RawValue> = serde_json::from_str(list).ok()?;
+    raw.into_iter()
+        .filter(|element| element.get().starts_with('{'))
+        .map(|element| serde_json::from_str(element.get()).ok())
+        .collect()
+}
+
+impl Item<'_> {
+    /// A reference has the type `item_reference`, which may be left out: then it is an id and nothing that speaks.
+    fn is_whole(&self) -> bool {
+        match &self.kind {
+            Some(kind) => kind != "item_reference",
+            None => self.id.is_none() || self.role.is_some(),
+        }
+    }
+}

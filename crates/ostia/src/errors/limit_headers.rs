@@ -1,0 +1,69 @@
+use std::time::Duration;
+
+use http::{HeaderName, HeaderValue};
+use ostia_core::{Level, Standing};
+
+/// `x-ratelimit-{limit,remaining,reset}-{requests,tokens}` (OpenAI's rate limit guide), where such limits hold.
+pub fn limit_headers(standing: &Standing) -> Vec<(HeaderName, HeaderValue)> {
+    let mut headers = Vec::new();
+    if let Some(level) = standing.requests() {
+        push(&mut headers, REQUESTS, level);
+    }
+    if let Some(level) = standing.tokens() {
+        push(&mut headers, TOKENS, level);
+    }
+    headers
+}
+
+const REQUESTS: [HeaderName; 3] = [
+    HeaderName::from_static("x-ratelimit-limit-requests"),
+    HeaderName::from_static("x-ratelimit-remaining-requests"),
+    HeaderName::from_static("x-ratelimit-reset-requests"),
+];
+const TOKENS: [HeaderName; 3] = [
+    HeaderName::from_static("x-ratelimit-limit-tokens"),
+    HeaderName::from_static("x-ratelimit-remaining-tokens"),
+    HeaderName::from_static("x-ratelimit-reset-tokens"),
+];
+
+fn push(headers: &mut Vec<(HeaderName, HeaderValue)>, names: [HeaderName; 3], level: &Level) {
+    let [limit, remaining, reset] = names;
+    headers.push((limit, HeaderValue::from(level.limit)));
+    headers.push((remaining, HeaderValue::from(level.remaining())));
+    if let Ok(value) = HeaderValue::try_from(spell(level.reset)) {
+        headers.push((reset, value));
+    }
+}
+
+/// A duration as OpenAI writes it: `850ms`, `1s`, `6m0s`.
+fn spell(duration: Duration) -> String {
+    let millis = duration.as_millis();
+    if millis < 1_000 {
+        return format!("{millis}ms");
+    }
+    let seconds = duration.as_secs() + u64::from(duration.subsec_nanos() > 0);
+    match (seconds / 60, seconds % 60) {
+        (0, seconds) => format!("{seconds}s"),
+        (minutes, seconds) => format!("{minutes}m{seconds}s"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::spell;
+    use std::time::Duration;
+
+    #[test]
+    fn durations_are_spelt_as_openai_spells_them() {
+        for (millis, text) in [
+            (0, "0ms"),
+            (850, "850ms"),
+            (1_000, "1s"),
+            (1_001, "2s"),
+            (360_000, "6m0s"),
+            (61_000, "1m1s"),
+        ] {
+            assert_eq!(spell(Duration::from_millis(millis)), text);
+        }
+    }
+}

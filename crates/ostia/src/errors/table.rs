@@ -1,0 +1,533 @@
+use std::time::Duration;
+
+use http::header::RETRY_AFTER;
+use http::{HeaderValue, StatusCode};
+use ostia_core::{JournalFull, Measure, Outcome, Scope};
+use serde_json::json;
+
+use crate::admit::{Refused, Shortage};
+use crate::authorize::Denied;
+use crate::backend::{self, AdapterError};
+use crate::cluster::JobsError;
+use crate::fleet::ModelState;
+use crate::identify::SignInError;
+use crate::listen::Rejection;
+use crate::rank::NotServing;
+use crate::read::ReadError;
+use crate::refusal::{Fault, Refusal};
+use crate::relay::{BackendRefusal, RefusalText, RelayError};
+use crate::upstream::{Failure, FailureKind};
+
+/// How long a caller should wait where nothing better is known.
+const SHORTLY: Duration = Duration::from_secs(5);
+/// A model that is started by a scheduler is not there before its state is asked for again.
+const NOT_RUNNING: Duration = Duration::from_secs(60);
+/// SDKs give up at once on anything above two minutes.
+const LONGEST_WAIT: Duration = Duration::from_secs(120);
+
+impl From<Rejection> for Refusal {
+    fn from(rejection: Rejection) -> Self {
+        let (status, code) = match rejection {
+            Rejection::BadHost => (StatusCode::BAD_REQUEST, "invalid_host"),
+            Rejection::BadTarget => (StatusCode::BAD_REQUEST, "invalid_target"),
+            Rejection::BadFraming => (StatusCode::BAD_REQUEST, "invalid_framing"),
+            Rejection::UriTooLong(_) => (StatusCode::URI_TOO_LONG, "uri_too_long"),
+            Rejection::ExpectationFailed => (StatusCode::EXPECTATION_FAILED, "expectation_failed"),
+            Rejection::MethodNotAllowed => {
+                return Self::method_not_allowed("GET, POST, OPTIONS");
+            }
+        };
+        Self::client(status, code, rejection.to_string())
+    }
+}
+
+impl Refusal {
+    pub fn not_found() -> Self {
+        Self::client(
+            StatusCode::NOT_FOUND,
+            "not_found",
+            "There is nothing at this path. Inference is under '/v1' and '/{cluster}/{framework}/v1'; '/docs' lists all paths.",
+        )
+    }
+
+    /// What nobody foresaw. What it was is in the log already.
+    pub fn internal_error() -> Self {
+        Self::gateway(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "internal_error",
+            "The gateway failed in a way that it should not.",
+        )
+    }
+
+    /// The response that a call continues: made by somebody else, by another endpoint, or too long ago.
+    pub fn previous_response_not_found() -> Self {
+        Self::client(
+            StatusCode::BAD_REQUEST,
+            "previous_response_not_found",
+            "The previous response is not known here: it must be one that you made through the same model's endpoint, \
+             not long ago. Send the whole conversation as 'input' instead.",
+        )
+        .with_param("previous_response_id")
+    }
+
+    pub fn method_not_allowed(allow: &str) -> Self {
+        let refusal = Self::client(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "method_not_allowed",
+            "This path does not answer this method.",
+        );
+        match HeaderValue::try_from(allow) {
+            Ok(allow) => refusal.with_header("allow", allow),
+            Err(_) => refusal,
+        }
+    }
+
+    /// The drain limit has passed and there is no answer yet.
+    pub fn shutting_down() -> Self {
+        from_fault(Fault::ShuttingDown).with_retry_after(SHORTLY)
+    }
+
+    pub fn not_implemented() -> Self {
+        Self::client(
+            StatusCode::NOT_IMPLEMENTED,
+            "not_implemented",
+            "This API is not served by this gateway.",
+        )
+    }
+}
+
+impl From<SignInError> for Refusal {
+    fn from(error: SignInError) -> Self {
+        match error {
+            SignInError::Missing => unauthorized(
+                "missing_credentials",
+                "You did not provide a key or token: send it as 'Authorization: Bearer ...'.",
+                r#"Bearer realm="ostia""#,
+            ),
+            SignInError::TwoCredentials => Self::client(
+                StatusCode::BAD_REQUEST,
+                "invalid_request",
+                "More than one credential was sent.",
+            )
+            .with_header(
+                "www-authenticate",
+                HeaderValue::from_static(r#"Bearer realm="ostia", error="invalid_request""#),
+            ),
+            SignInError::Malformed => unauthorized(
+                "invalid_api_key",
+                "The Authorization header holds no usable credential.",
+                r#"Bearer realm="ostia", error="invalid_request""#,
+            ),
+            SignInError::UnsupportedScheme => unauthorized(
+                "invalid_api_key",
+                "Only 'Authorization: Bearer ...' is understood.",
+                r#"Bearer realm="ostia""#,
+            ),
+            SignInError::InvalidKey => {
+                invalid_token("invalid_api_key", "The key or token is not valid.")
+            }
+            SignInError::Expired => invalid_token("token_expired", "The key or token has expired."),
+            SignInError::Reauthenticate(text) => invalid_token("reauthentication_required", text),
+            SignInError::PolicyDenied(text) => {
+                Self::client(StatusCode::FORBIDDEN, "policy_denied", text)
+            }
+            SignInError::NotLocal(text) => {
+                Self::client(StatusCode::FORBIDDEN, "policy_denied", text)
+            }
+            SignInError::TooManyFailures(wait) => Self::client(
+                StatusCode::TOO_MANY_REQUESTS,
+                "too_many_failed_sign_ins",
+                "Too many keys or tokens from your address were not valid. Wait, then try again with a valid one.",
+            )
+            .with_retry_after(wait.min(LONGEST_WAIT)),
+            SignInError::IdentityUnavailable => Self::gateway(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "identity_unavailable",
+                "Sign-in is not available right now. Please try again shortly.",
+            )
+            .with_retry_after(SHORTLY),
+            SignInError::StoreUnavailable => store_unavailable(),
+        }
+    }
+}
+
+fn unauthorized(
+    code: &'static str,
+    message: impl Into<std::borrow::Cow<'static, str>>,
+    challenge: &'static str,
+) -> Refusal {
+    Refusal::client(StatusCode::UNAUTHORIZED, code, message)
+        .with_header("www-authenticate", HeaderValue::from_static(challenge))
+}
+
+fn invalid_token(
+    code: &'static str,
+    message: impl Into<std::borrow::Cow<'static, str>>,
+) -> Refusal {
+    unauthorized(
+        code,
+        message,
+        r#"Bearer realm="ostia", error="invalid_token""#,
+    )
+}
+
+fn store_unavailable() -> Refusal {
+    Refusal::gateway(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "store_unavailable",
+        "The gateway cannot reach its records right now. Please try again shortly.",
+    )
+    .with_retry_after(SHORTLY)
+}
+
+impl From<ReadError> for Refusal {
+    fn from(error: ReadError) -> Self {
+        let status = match &error {
+            ReadError::Invalid(_) | ReadError::Incomplete | ReadError::HungUp => {
+                StatusCode::BAD_REQUEST
+            }
+            ReadError::UnsupportedType(_) | ReadError::Encoded => {
+                StatusCode::UNSUPPORTED_MEDIA_TYPE
+            }
+            ReadError::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            ReadError::Timeout => StatusCode::REQUEST_TIMEOUT,
+            ReadError::Busy => {
+                return Self::gateway(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "gateway_busy",
+                    error.to_string(),
+                )
+                .with_retry_after(Duration::from_secs(1));
+            }
+        };
+        let mut refusal = Self::client(status, error.code(), error.to_string());
+        if error == ReadError::HungUp {
+            refusal.outcome = Outcome::ClientClosed;
+        }
+        match error.param() {
+            Some(param) => refusal.with_param(param),
+            None => refusal,
+        }
+    }
+}
+
+impl From<Denied> for Refusal {
+    fn from(denied: Denied) -> Self {
+        match denied {
+            Denied::ClusterNotFound => Self::client(
+                StatusCode::NOT_FOUND,
+                "cluster_not_found",
+                "The cluster does not exist or you do not have access to it.",
+            ),
+            Denied::Maintenance(text) => Self::gateway(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "cluster_under_maintenance",
+                text.to_string(),
+            )
+            .with_retry_after(LONGEST_WAIT),
+            Denied::UnsupportedFramework => Self::client(
+                StatusCode::BAD_REQUEST,
+                "unsupported_framework",
+                "The cluster does not serve this framework.",
+            ),
+            Denied::UnsupportedApi => Self::client(
+                StatusCode::BAD_REQUEST,
+                "unsupported_endpoint",
+                "This API is not served for this model or cluster.",
+            ),
+            Denied::ModelNotFound => Self::client(
+                StatusCode::NOT_FOUND,
+                "model_not_found",
+                "The model does not exist or you do not have access to it.",
+            )
+            .with_param("model"),
+        }
+    }
+}
+
+impl From<NotServing> for Refusal {
+    fn from(reason: NotServing) -> Self {
+        let (code, message) = match reason {
+            NotServing::NotRunning {
+                model,
+                state,
+                unlisted,
+                starts_in,
+            } => return not_running(&model, state, unlisted, starts_in),
+            NotServing::Disabled => (
+                "endpoint_disabled",
+                "The model's endpoint is disabled; the gateway's operators can tell why.",
+            ),
+            NotServing::AdapterUnavailable => (
+                "adapter_unavailable",
+                "The model's endpoint uses an adapter that this gateway does not serve yet.",
+            ),
+            NotServing::NoneReady => (
+                "no_healthy_backend",
+                "No server of this model takes requests right now.",
+            ),
+        };
+        Self::gateway(StatusCode::SERVICE_UNAVAILABLE, code, message).with_retry_after(SHORTLY)
+    }
+}
+
+fn not_running(
+    model: &str,
+    state: ModelState,
+    unlisted: bool,
+    starts_in: Option<Duration>,
+) -> Refusal {
+    let mut message = if unlisted {
+        format!("The model '{model}' is not currently running: its cluster does not list it.")
+    } else {
+        let state = state.as_str();
+        format!("The model '{model}' is not currently running: its state is '{state}'.")
+    };
+    if let Some(wait) = starts_in {
+        let minutes = wait.as_secs().div_ceil(60).max(1);
+        message.push_str(&format!(" It is expected to start in about {minutes} min."));
+    }
+    let wait = starts_in.unwrap_or(NOT_RUNNING);
+    Refusal::gateway(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "model_not_running",
+        message,
+    )
+    .with_retry_after(wait)
+}
+
+impl From<JobsError> for Refusal {
+    fn from(error: JobsError) -> Self {
+        let status = refusing(error.status);
+        let blame = if status.is_client_error() {
+            Self::client
+        } else {
+            Self::gateway
+        };
+        let mut refusal = blame(status, JobsError::CODE, error.message);
+        if !error.code.is_empty() {
+            refusal.code = error.code.into();
+        }
+        let refusal = refusal.with_detail(error.detail);
+        match status {
+            StatusCode::SERVICE_UNAVAILABLE => refusal.with_retry_after(SHORTLY),
+            _ => refusal,
+        }
+    }
+}
+
+impl From<Refused> for Refusal {
+    fn from(refused: Refused) -> Self {
+        let wait = refused.retry_after.min(LONGEST_WAIT);
+        let (measure, too_large) = match refused.shortage {
+            Shortage::NotServing(fault) => return fault.into(),
+            Shortage::EndpointsFull => {
+                return Self::gateway(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "queue_full",
+                    "Every server of this model is busy. Please try again shortly.",
+                )
+                .with_retry_after(wait);
+            }
+            Shortage::Limit {
+                measure, too_large, ..
+            } => (measure, too_large),
+        };
+        let (code, message) = limited(measure, too_large);
+        let mut refusal =
+            Self::client(StatusCode::TOO_MANY_REQUESTS, code, message).with_retry_after(wait);
+        if too_large || measure == Measure::Balance {
+            refusal = refusal.with_header("x-should-retry", HeaderValue::from_static("false"));
+        }
+        if measure == Measure::Tokens {
+            let used = |scope| refused.standing.used(scope, Measure::Tokens);
+            refusal.info = Some(json!({
+                "global_model_usage": used(Scope::Endpoint),
+                "user_model_usage": used(Scope::UserEndpoint),
+            }));
+        }
+        for (name, value) in super::limit_headers(&refused.standing) {
+            refusal.headers.push((name, value));
+        }
+        refusal
+    }
+}
+
+/// The code and the message for a limit without room.
+const fn limited(measure: Measure, too_large: bool) -> (&'static str, &'static str) {
+    match measure {
+        Measure::Requests => ("requests", "You send more requests a second than allowed."),
+        Measure::InFlight => (
+            "concurrency",
+            "You have as many requests in flight as allowed.",
+        ),
+        Measure::Balance => ("budget_exceeded", "The budget for this is used up."),
+        Measure::Tokens if too_large => (
+            "tokens",
+            "The request needs more tokens (prompt plus max_tokens) than the limit of tokens a minute allows at all: lower max_tokens or shorten the prompt.",
+        ),
+        Measure::Tokens => ("tokens", "Tokens/minute limit exceeded."),
+    }
+}
+
+impl From<JournalFull> for Refusal {
+    fn from(_: JournalFull) -> Self {
+        store_unavailable().with_detail("the journal is full or cannot be written")
+    }
+}
+
+impl From<AdapterError> for Refusal {
+    fn from(error: AdapterError) -> Self {
+        match error {
+            AdapterError::Refusal {
+                status,
+                message,
+                code,
+            } => {
+                let status = refusing(status);
+                let mut refusal = Self::client(status, "adapter_refused", message);
+                refusal.code = code.into();
+                match status {
+                    StatusCode::SERVICE_UNAVAILABLE => refusal.with_retry_after(SHORTLY),
+                    _ => refusal,
+                }
+            }
+            AdapterError::Failed(detail) => Self::gateway(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "adapter_error",
+                "The endpoint's adapter failed.",
+            )
+            .with_detail(detail),
+        }
+    }
+}
+
+/// An adapter's own status, where that is one of an error.
+fn refusing(status: StatusCode) -> StatusCode {
+    if status.is_client_error() || status.is_server_error() {
+        status
+    } else {
+        StatusCode::INTERNAL_SERVER_ERROR
+    }
+}
+
+impl From<backend::Failure> for Refusal {
+    fn from(failure: backend::Failure) -> Self {
+        match failure {
+            backend::Failure::Refused(error) => error.into(),
+            backend::Failure::Broken(failure) => failure.into(),
+        }
+    }
+}
+
+impl From<Failure> for Refusal {
+    fn from(failure: Failure) -> Self {
+        let refusal = match failure.kind {
+            FailureKind::Timeout => Self::upstream(
+                StatusCode::GATEWAY_TIMEOUT,
+                "upstream_timeout",
+                "The model's server did not answer in time.",
+                Outcome::UpstreamTimeout,
+            ),
+            FailureKind::Unreachable | FailureKind::Tls => bad_gateway(
+                "upstream_unreachable",
+                "The model's server cannot be reached.",
+            ),
+            FailureKind::Closed => bad_gateway(
+                "upstream_unreachable",
+                "The model's server closed the connection without an answer.",
+            ),
+            FailureKind::Invalid => bad_gateway(
+                "upstream_invalid",
+                "The model's server sent an answer that is not valid HTTP.",
+            ),
+        };
+        refusal.with_detail(failure.detail)
+    }
+}
+
+impl From<RelayError> for Refusal {
+    fn from(error: RelayError) -> Self {
+        match error {
+            RelayError::Fault(fault) => from_fault(fault),
+            RelayError::Backend(refusal) => from_backend(refusal),
+            RelayError::KeyRefused(status) => bad_gateway(
+                "upstream_auth",
+                "The model's server refused the gateway's own key; the gateway's operators have to mend that.",
+            )
+            .with_detail(format!("the backend answered {status}")),
+            RelayError::Unusable(status) => bad_gateway(
+                "upstream_invalid",
+                "The model's server failed.",
+            )
+            .with_detail(format!("the backend answered {status}")),
+        }
+    }
+}
+
+fn from_fault(fault: Fault) -> Refusal {
+    let status = match fault.outcome() {
+        Outcome::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
+        Outcome::Interrupted => StatusCode::SERVICE_UNAVAILABLE,
+        _ => StatusCode::BAD_GATEWAY,
+    };
+    Refusal::upstream(status, fault.code(), fault.message(), fault.outcome())
+}
+
+fn from_backend(backend: BackendRefusal) -> Refusal {
+    let (code, message) = match backend.status.as_u16() {
+        404 => (
+            "model_not_found",
+            "The model's server does not know what was asked for.",
+        ),
+        413 => (
+            "request_too_large",
+            "The request is too large for the model's server.",
+        ),
+        429 => (
+            "rate_limit_exceeded",
+            "The model's server has too many requests.",
+        ),
+        503 => (
+            "no_healthy_backend",
+            "The model's server is overloaded or not ready.",
+        ),
+        _ => ("invalid_value", "The model's server refused the request."),
+    };
+    let mut refusal = Refusal::upstream(backend.status, code, message, Outcome::UpstreamError)
+        .with_detail(told(&backend));
+    match backend.text {
+        RefusalText::Whole(body) => refusal.body = Some(body),
+        RefusalText::Message(text) => refusal.message = text.into(),
+        RefusalText::Withheld => {}
+    }
+    let wait_is_due = matches!(backend.status.as_u16(), 429 | 503);
+    let wait_is_told = backend.headers.iter().any(|(name, _)| *name == RETRY_AFTER);
+    refusal.headers = backend.headers;
+    match wait_is_due && !wait_is_told {
+        true => refusal.with_retry_after(SHORTLY),
+        false => refusal,
+    }
+}
+
+/// For the log. A 404 that is no error in OpenAI's shape comes from a web server that has nothing at this path.
+fn told(backend: &BackendRefusal) -> String {
+    let status = backend.status;
+    match backend.text {
+        RefusalText::Message(_) | RefusalText::Withheld if status == StatusCode::NOT_FOUND => {
+            format!(
+                "the backend answered {status}, not in the words of an inference API: is the path of api_url right? `ostia check` shows what is called"
+            )
+        }
+        _ => format!("the backend answered {status}"),
+    }
+}
+
+fn bad_gateway(code: &'static str, message: &'static str) -> Refusal {
+    Refusal::upstream(
+        StatusCode::BAD_GATEWAY,
+        code,
+        message,
+        Outcome::UpstreamError,
+    )
+}

@@ -1,0 +1,44 @@
+use bytes::Bytes;
+use http::StatusCode;
+
+use crate::refusal::{Fault, Refusal};
+use crate::relay::{BackendRefusal, RefusalText, RelayError};
+
+#[test]
+fn every_fault_of_an_answer_is_in_the_table() {
+    for fault in [
+        Fault::Closed,
+        Fault::Invalid,
+        Fault::Empty,
+        Fault::NotJson,
+        Fault::IdleTimeout,
+        Fault::TotalTimeout,
+        Fault::ShuttingDown,
+    ] {
+        let refusal = Refusal::from(RelayError::Fault(fault));
+        assert_eq!(refusal.code, fault.code());
+    }
+}
+
+#[test]
+fn operators_are_told_of_a_path_that_the_backend_does_not_have() {
+    let not_found = |text| {
+        let refusal = BackendRefusal {
+            status: StatusCode::NOT_FOUND,
+            text,
+            headers: Vec::new(),
+        };
+        let refusal = Refusal::from(RelayError::Backend(refusal)).at("lab-vllm-m");
+        refusal.detail.unwrap()
+    };
+    let hint = "is the path of api_url right?";
+    let web_server = not_found(RefusalText::Message("Not Found".to_owned()));
+    assert!(
+        web_server.starts_with("endpoint lab-vllm-m: "),
+        "{web_server}"
+    );
+    assert!(web_server.contains(hint), "{web_server}");
+    assert!(not_found(RefusalText::Withheld).contains(hint));
+    let engine = Bytes::from_static(br#"{"error":{"message":"The model does not exist."}}"#);
+    assert!(!not_found(RefusalText::Whole(engine)).contains(hint));
+}

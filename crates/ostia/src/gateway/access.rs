@@ -1,0 +1,34 @@
+use std::sync::Arc;
+
+use http::Response;
+use ostia_core::Clock;
+
+use crate::listen::Inbound;
+use crate::relay::ClientBody;
+use crate::telemetry::AccessLog;
+
+/// The route of a request that has none, in the access log.
+pub(crate) const NO_ROUTE: &str = "none";
+
+pub(crate) fn begin_access(
+    inbound: &Inbound,
+    route: &'static str,
+    clock: &Arc<dyn Clock>,
+) -> AccessLog {
+    let Inbound {
+        id,
+        origin_ip,
+        received,
+        ..
+    } = *inbound;
+    AccessLog::begin(id, route, origin_ip, received, clock)
+}
+
+/// The access event comes with the answer's end.
+pub(crate) fn logged(
+    response: Response<ClientBody>,
+    mut access: AccessLog,
+) -> Response<ClientBody> {
+    access.status(response.status());
+    response.map(|body| body.logged(access))
+}

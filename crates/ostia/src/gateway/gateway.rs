@@ -1,0 +1,151 @@
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use arc_swap::ArcSwap;
+use ostia_core::{Clock, Store};
+use parking_lot::Mutex;
+
+use crate::account::{Books, Ledger};
+use crate::admit::{Admitter, Attempt};
+use crate::authorize::Denials;
+use crate::backend::injects_usage;
+use crate::catalog::Catalog;
+use crate::fleet::Fleet;
+use crate::identify::KeyWatch;
+use crate::listen::{Drain, Inbound, Options};
+use crate::live::{Live, Unusable, Workbench};
+use crate::ownership::Responses;
+use crate::read::{Budget, Call};
+use crate::relay;
+use crate::settings::Settings;
+use crate::upstream::Promise;
+
+/// A gateway at work: the parts that requests use.
+pub struct Gateway {
+    pub(crate) live: ArcSwap<Live>,
+    /// Of the public listener.
+    pub(crate) options: Arc<ArcSwap<Options>>,
+    pub(crate) workbench: Workbench,
+    pub(crate) fleet: Arc<Fleet>,
+    pub(crate) responses: Arc<Responses>,
+    /// Unix seconds.
+    pub(crate) started: i64,
+    pub(crate) key_watch: Arc<KeyWatch>,
+    pub(crate) denials: Denials,
+    pub(crate) admitter: Admitter,
+    pub(crate) body_budget: Arc<Budget>,
+    pub(crate) ledger: Arc<Ledger>,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) shutting_down: Arc<AtomicBool>,
+    pub(crate) drain: Drain,
+    pub(crate) replacing: Mutex<()>,
+}
+
+impl Gateway {
+    /// What is served now. Whoever does something in several steps takes it once.
+    pub fn live(&self) -> Arc<Live> {
+        self.live.load_full()
+    }
+
+    /// Serves another reading of the files from now on: all of it or, where it cannot be served, nothing. Requests that run
+    /// go on with what they began with.
+    pub fn replace(&self, settings: Settings, catalog: Catalog) -> Result<u64, Unusable> {
+        let _one_at_a_time = self.replacing.lock();
+        let live = Live::build(settings, catalog, &self.workbench, Some(&self.live()))?;
+        let generation = live.generation;
+        let connections = Arc::clone(&self.options.load().connections);
+        let options = Options {
+            connections,
+            ..Options::new(&live.settings.server, live.tls.clone())
+        };
+        self.options.store(Arc::new(options));
+        self.body_budget
+            .resize(live.settings.server.max_buffered_bytes);
+        self.admitter
+            .retry_percent(live.settings.upstream.retry_budget_percent);
+        self.live.store(Arc::new(live));
+        self.fleet.shrink();
+        Ok(generation)
+    }
+
+    /// What became of keys since the start.
+    pub fn key_watch(&self) -> &KeyWatch {
+        &self.key_watch
+    }
+
+    /// Who was refused what is there.
+    pub fn denials(&self) -> &Denials {
+        &self.denials
+    }
+
+    pub fn fleet(&self) -> &Fleet {
+        &self.fleet
+    }
+
+    /// Who made which response.
+    pub fn responses(&self) -> &Responses {
+        &self.responses
+    }
+
+    pub fn admitter(&self) -> &Admitter {
+        &self.admitter
+    }
+
+    pub fn body_budget(&self) -> &Arc<Budget> {
+        &self.body_budget
+    }
+
+    pub fn ledger(&self) -> &Arc<Ledger> {
+        &self.ledger
+    }
+
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
+    pub fn clock(&self) -> Arc<dyn Clock> {
+        Arc::clone(&self.clock)
+    }
+
+    pub fn drain(&self) -> &Drain {
+        &self.drain
+    }
+
+    /// What a request needs to be written down.
+    pub fn books(&self) -> Books {
+        Books {
+            recorder: Arc::clone(&self.ledger) as _,
+            clock: Arc::clone(&self.clock),
+            shutting_down: Arc::clone(&self.shutting_down),
+        }
+    }
+
+    /// What the relay needs for one answer.
+    pub(crate) fn relay_context(
+        &self,
+        live: &Live,
+        inbound: &Inbound,
+        call: &Call,
+        attempt: &Attempt,
+        sent: &Promise,
+    ) -> relay::Context {
+        let deployment = Arc::clone(attempt.deployment());
+        let standing = attempt.standing();
+        let timeouts = sent.timeouts;
+        relay::Context {
+            clock: Arc::clone(&self.clock),
+            wire: Arc::clone(&inbound.wire),
+            api: call.api.clone(),
+            choices: call.choices,
+            stream: sent.stream,
+            responses: Arc::clone(&self.responses),
+            hide_usage: sent.stream && injects_usage(&deployment, call),
+            show_backend_limits: standing.requests().is_none() && standing.tokens().is_none(),
+            idle_timeout: timeouts.stream_idle,
+            deadline: timeouts.total.map(|total| inbound.received + total),
+            keepalive: live.settings.upstream.keepalive_comment,
+            deployment,
+        }
+    }
+}

@@ -1,0 +1,14 @@
+//! In: the parts that `boot` made. Out: [`Gateway`], what every request uses.
+//! Here: the parts side by side. Not here: what is done with them (`pipeline`, `admin`), how they are made (`boot`).
+
+mod access;
+mod answers;
+#[expect(
+    clippy::module_inception,
+    reason = "the room is named after its one type"
+)]
+mod gateway;
+
+pub(crate) use access::{NO_ROUTE, begin_access, logged};
+pub(crate) use answers::{empty_answer, json_answer, page_answer};
+pub use gateway::Gateway;

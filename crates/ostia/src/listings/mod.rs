@@ -1,0 +1,17 @@
+//! In: a [`crate::identify::Principal`] and a catalog. Out: JSON lists of what this caller may see: whoami, endpoints, models.
+//! Here: shapes of lists. Not here: any rule of its own: everything is filtered by `authorize`.
+
+mod cluster_models;
+mod jobs;
+mod list_endpoints;
+mod openai;
+mod state;
+mod status;
+mod whoami;
+
+pub use cluster_models::cluster_models;
+pub use jobs::Audience;
+pub use list_endpoints::list_endpoints;
+pub use openai::Models;
+pub use status::status;
+pub use whoami::whoami;

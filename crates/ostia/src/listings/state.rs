@@ -1,0 +1,41 @@
+use std::sync::Arc;
+
+use crate::authorize::Notices;
+use crate::catalog::{ClusterAdapterName, Deployment, Serving};
+use crate::fleet::ModelState;
+
+/// What a list says of a deployment: a disabled one, and one of a cluster under maintenance, is stopped; where no
+/// scheduler is asked, what is configured runs, unless its readiness URL says otherwise.
+pub(super) fn state_of(deployment: &Deployment, notices: &impl Notices) -> ModelState {
+    let takes_requests =
+        deployment.serving == Serving::Yes && notices.notice(&deployment.cluster.name).is_none();
+    let by_cluster = match deployment.cluster.adapter {
+        _ if !takes_requests => return ModelState::Stopped,
+        ClusterAdapterName::Static => ModelState::Running,
+        _ => deployment.state.model_state(),
+    };
+    let readiness = match deployment.readiness_url.is_some() {
+        true => deployment.state.readiness(),
+        false => ModelState::Unknown,
+    };
+    match (by_cluster, readiness) {
+        (by_cluster, ModelState::Unknown) => by_cluster,
+        (ModelState::Unknown | ModelState::Running, readiness) => readiness,
+        (waits, _) => waits,
+    }
+}
+
+/// The state of a model is that of its readiest deployment.
+pub(super) fn best_state(deployments: &[&Arc<Deployment>], notices: &impl Notices) -> ModelState {
+    let readiness = |state: &ModelState| match state {
+        ModelState::Running => 0,
+        ModelState::Unknown => 1,
+        ModelState::Starting => 2,
+        ModelState::Queued => 3,
+        ModelState::Stopped => 4,
+    };
+    let states = deployments
+        .iter()
+        .map(|deployment| state_of(deployment, notices));
+    states.min_by_key(readiness).unwrap_or(ModelState::Unknown)
+}

@@ -1,0 +1,66 @@
+use std::sync::Arc;
+
+use super::{IdentityWeb, Live, Unusable, Workbench};
+use crate::identify::{Authenticator, Globus, Identify, Introspection, Oidc, Open, Web};
+use crate::settings::{Provider, Settings};
+
+impl Workbench {
+    /// Who vouches for callers. Where that is as it was, so is what is known of them.
+    pub(super) fn identify(
+        &self,
+        settings: &Settings,
+        earlier: Option<&Live>,
+    ) -> Result<Arc<Identify>, Unusable> {
+        let behind_proxies = |settings: &Settings| !settings.server.trusted_proxies.is_empty();
+        if let Some(earlier) = earlier
+            && earlier.settings.auth == settings.auth
+            && behind_proxies(&earlier.settings) == behind_proxies(settings)
+        {
+            return Ok(Arc::clone(&earlier.identify));
+        }
+        let (providers, open) = providers(settings, self)?;
+        let clock = Arc::clone(&self.clock);
+        let identify = Identify::new(providers, open, behind_proxies(settings), clock);
+        Ok(Arc::new(identify))
+    }
+}
+
+type Providers = (Vec<Arc<dyn Authenticator>>, Option<Open>);
+
+/// The providers in the order in which they are asked whether a credential is theirs: those with a shape of their own
+/// first, then the one that takes what is left.
+fn providers(settings: &Settings, bench: &Workbench) -> Result<Providers, Unusable> {
+    let Workbench {
+        api_keys,
+        clients,
+        clock,
+        ..
+    } = bench;
+    let auth = &settings.auth;
+    let listed = |provider| auth.providers.contains(&provider);
+    let web: Arc<dyn Web> = Arc::new(IdentityWeb::new(Arc::clone(clients)));
+    let mut providers: Vec<Arc<dyn Authenticator>> = Vec::new();
+    if listed(Provider::ApiKey) {
+        providers.push(Arc::clone(api_keys) as _);
+    }
+    if listed(Provider::Oidc) {
+        let oidc = Oidc::new(&auth.oidc, Arc::clone(&web), Arc::clone(clock));
+        providers.push(Arc::new(
+            oidc.map_err(|fault| Unusable::Provider("oidc", fault))?,
+        ));
+    }
+    if listed(Provider::Globus) {
+        let beside = listed(Provider::Introspection);
+        let globus = Globus::new(&auth.globus, beside, &web, Arc::clone(clock));
+        providers.push(Arc::new(
+            globus.map_err(|fault| Unusable::Provider("globus", fault))?,
+        ));
+    }
+    if listed(Provider::Introspection) {
+        let server = Introspection::new(&auth.introspection, web, Arc::clone(clock));
+        providers.push(Arc::new(
+            server.map_err(|fault| Unusable::Provider("introspection", fault))?,
+        ));
+    }
+    Ok((providers, listed(Provider::None).then(Open::default)))
+}

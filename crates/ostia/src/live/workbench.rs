@@ -1,0 +1,41 @@
+use std::sync::Arc;
+
+use ostia_core::{Clock, Store};
+
+use super::LiveNotices;
+use crate::backend;
+use crate::cache::Cache;
+use crate::cluster::ClusterAdapters;
+use crate::identify::ApiKeys;
+use crate::upstream::Clients;
+
+/// What the names that fixtures and `[adapters]` use stand for.
+#[derive(Default, Clone)]
+pub struct Registry {
+    pub backends: backend::Registry,
+    /// Those written in Rust.
+    pub clusters: ClusterAdapters,
+}
+
+/// What every [`super::Live`] is built with, and what outlives it.
+pub struct Workbench {
+    pub registry: Registry,
+    pub clients: Arc<Clients>,
+    pub clock: Arc<dyn Clock>,
+    pub cache: Arc<Cache>,
+    pub live_notices: Arc<LiveNotices>,
+    pub api_keys: Arc<ApiKeys>,
+}
+
+impl Workbench {
+    pub fn new(registry: Registry, store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            registry,
+            clients: Arc::new(Clients::new(Arc::clone(&clock))),
+            cache: Arc::new(Cache::new(Arc::clone(&clock))),
+            live_notices: Arc::default(),
+            api_keys: Arc::new(ApiKeys::new(store, Arc::clone(&clock))),
+            clock,
+        }
+    }
+}

@@ -1,0 +1,121 @@
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use futures_util::FutureExt as _;
+use http::Response;
+use ostia_core::RequestId;
+
+use super::answer;
+use crate::admit::Unanswered;
+use crate::dialect::{Dialect, PLAIN};
+use crate::errors::limit_headers;
+use crate::gateway::{Gateway, NO_ROUTE, begin_access, empty_answer, logged};
+use crate::listen::{Handler, Inbound, Rejection};
+use crate::live::Live;
+use crate::refusal::{Blame, Refusal};
+use crate::relay::ClientBody;
+use crate::routes::{Lost, Route};
+
+impl Handler for Gateway {
+    type Body = ClientBody;
+
+    async fn handle(self: Arc<Self>, mut inbound: Inbound) -> Response<ClientBody> {
+        let path = inbound.head.uri.path().to_owned();
+        let live = self.live();
+        let base_path = &live.settings.server.base_path;
+        let route = Route::find(&inbound.head.method, &path, base_path);
+        let dialect = route.as_ref().map_or_else(Lost::dialect, Route::dialect);
+        let answered = guarded(around(&self, &live, &mut inbound, route, dialect)).await;
+        answered.unwrap_or_else(|refusal| {
+            log_refusal(inbound.id, &refusal);
+            refusal.into_response(dialect)
+        })
+    }
+
+    fn reject(&self, inbound: Inbound, rejection: Rejection) -> Response<ClientBody> {
+        let refusal = Refusal::from(rejection);
+        log_refusal(inbound.id, &refusal);
+        let access = begin_access(&inbound, NO_ROUTE, &self.clock);
+        logged(refusal.into_response(PLAIN), access)
+    }
+}
+
+/// What stands around every answer: the route's name in the access event, what browsers of other origins may do, and the
+/// end that the process itself may put to it.
+async fn around(
+    gateway: &Gateway,
+    live: &Live,
+    inbound: &mut Inbound,
+    route: Result<Route<'_>, Lost>,
+    dialect: &dyn Dialect,
+) -> Response<ClientBody> {
+    let preflight = live.cors.is_preflight(&inbound.head);
+    let cors = match preflight {
+        true => live.cors.preflight(&inbound.head.headers),
+        false => live.cors.answer(&inbound.head.headers),
+    };
+    let name = match preflight {
+        true => "preflight",
+        false => route.as_ref().map_or(NO_ROUTE, Route::name),
+    };
+    let (id, wire) = (inbound.id, Arc::clone(&inbound.wire));
+    let mut access = begin_access(inbound, name, &gateway.clock);
+    let served = tokio::select! {
+        biased;
+        () = std::future::ready(()), if preflight => Ok(empty_answer()),
+        served = answer(gateway, live, inbound, route, &mut access) => served,
+        () = wire.given_up() => Err(Refusal::shutting_down()),
+    };
+    let mut response = served.unwrap_or_else(|refusal| {
+        log_refusal(id, &refusal);
+        refusal.into_response(dialect)
+    });
+    response.headers_mut().extend(cors);
+    logged(response, access)
+}
+
+/// A fault of ours that stops a request is told like any other, and is that request's alone.
+fn guarded<T>(work: impl Future<Output = T>) -> impl Future<Output = Result<T, Refusal>> {
+    let work = AssertUnwindSafe(work).catch_unwind();
+    work.map(|outcome| outcome.map_err(|_| Refusal::internal_error()))
+}
+
+/// Ends a request that no backend answered.
+pub(super) async fn refuse(unanswered: Unanswered, refusal: Refusal) -> Refusal {
+    let refusal = refusal
+        .at(&unanswered.deployment().slug)
+        .with_headers(limit_headers(unanswered.standing()));
+    let (status, code) = (refusal.status.as_u16(), refusal.code.clone());
+    unanswered.close(status, code, refusal.outcome).await;
+    refusal
+}
+
+/// The private side of a refusal: once, with the request id.
+fn log_refusal(id: RequestId, refusal: &Refusal) {
+    let (status, code) = (refusal.status.as_u16(), &*refusal.code);
+    let detail = refusal.detail.as_deref().unwrap_or_default();
+    match refusal.blame {
+        Blame::Client => {
+            tracing::debug!(request_id = %id, status, code, detail, "refused");
+        }
+        _ => tracing::warn!(request_id = %id, status, code, detail, "failed"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::guarded;
+
+    #[tokio::test]
+    async fn a_panic_becomes_an_error_of_the_gateway_s_own() {
+        let refusal = guarded(async { panic!("private") }).await.map(|(): ()| ());
+        let refusal = refusal.unwrap_err();
+        assert_eq!(
+            (refusal.status.as_u16(), &*refusal.code),
+            (500, "internal_error")
+        );
+        assert_eq!(refusal.kind, "server_error");
+        assert!(!refusal.message.contains("private"));
+        assert_eq!(guarded(async { 7 }).await.unwrap(), 7);
+    }
+}

@@ -1,0 +1,67 @@
+use ostia_core::Outcome;
+
+/// How an answer went wrong after its head had come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// The backend closed the connection before the answer was whole.
+    Closed,
+    /// The stream ended before the event that ends a whole one.
+    Truncated,
+    /// The answer says that it is still being made.
+    Unfinished,
+    /// The backend's framing is broken.
+    Invalid,
+    /// A 200 with nothing behind it.
+    Empty,
+    /// Not the JSON object that had to come, or an error in a 200.
+    NotJson,
+    IdleTimeout,
+    TotalTimeout,
+    /// The gateway itself is being stopped.
+    ShuttingDown,
+}
+
+impl Fault {
+    pub const fn outcome(self) -> Outcome {
+        match self {
+            Self::Closed
+            | Self::Truncated
+            | Self::Unfinished
+            | Self::Invalid
+            | Self::Empty
+            | Self::NotJson => Outcome::UpstreamError,
+            Self::IdleTimeout | Self::TotalTimeout => Outcome::UpstreamTimeout,
+            Self::ShuttingDown => Outcome::Interrupted,
+        }
+    }
+
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Closed => "upstream_closed",
+            Self::Truncated => "truncated",
+            Self::Unfinished | Self::Invalid | Self::Empty | Self::NotJson => "upstream_invalid",
+            Self::IdleTimeout | Self::TotalTimeout => "upstream_timeout",
+            Self::ShuttingDown => "shutting_down",
+        }
+    }
+
+    pub const fn message(self) -> &'static str {
+        match self {
+            Self::Closed => {
+                "The model's server closed the connection before the answer was complete."
+            }
+            Self::Truncated => {
+                "The model's server ended the stream before the answer was complete (connection error)."
+            }
+            Self::Unfinished => "The model's server sent an answer that is not finished.",
+            Self::Invalid => "The model's server sent an answer that is not valid HTTP.",
+            Self::Empty => "The model's server sent an empty answer.",
+            Self::NotJson => "The model's server sent an answer that is not what was asked for.",
+            Self::IdleTimeout => {
+                "The model's server stopped sending before the answer was complete."
+            }
+            Self::TotalTimeout => "The answer took longer than is allowed.",
+            Self::ShuttingDown => "The gateway is being stopped; please send the request again.",
+        }
+    }
+}

@@ -1,0 +1,17 @@
+//! In: nothing. Out: [`Refusal`] (an answer that is an error), [`Fault`] (how an answer broke), the table of codes.
+//! Here: the types that rooms refuse with and the codes that may be named.
+//! Not here: which cause becomes which refusal, and how it is written: that is `errors`.
+
+mod codes;
+mod fault;
+#[expect(
+    clippy::module_inception,
+    reason = "the room is named after its one type"
+)]
+mod refusal;
+#[cfg(test)]
+mod tests;
+
+pub use codes::{ERROR_CODES, ErrorCode};
+pub use fault::Fault;
+pub use refusal::{Blame, Refusal};

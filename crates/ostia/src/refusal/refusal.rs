@@ -1,0 +1,142 @@
+use std::borrow::Cow;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, StatusCode};
+use ostia_core::Outcome;
+
+use super::codes::is_known;
+
+/// Who has to change something so that it does not happen again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Blame {
+    Client,
+    Gateway,
+    Upstream,
+}
+
+/// An answer that is an error, ready to be written in any dialect.
+#[derive(Debug, Clone)]
+pub struct Refusal {
+    pub status: StatusCode,
+    /// OpenAI's `error.type`.
+    pub kind: &'static str,
+    pub code: Cow<'static, str>,
+    pub message: Cow<'static, str>,
+    pub param: Option<Cow<'static, str>>,
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// FIRST's `error.info`.
+    pub info: Option<serde_json::Value>,
+    /// A backend's own error body, sent instead of ours.
+    pub body: Option<Bytes>,
+    /// For the log, with the request id; never sent.
+    pub detail: Option<String>,
+    pub outcome: Outcome,
+    pub blame: Blame,
+}
+
+impl Refusal {
+    /// The caller did something wrong, or may not do it.
+    pub fn client(
+        status: StatusCode,
+        code: &'static str,
+        message: impl Into<Cow<'static, str>>,
+    ) -> Self {
+        Self::new(status, code, message, Outcome::Rejected, Blame::Client)
+    }
+
+    /// The gateway cannot do it now.
+    pub fn gateway(
+        status: StatusCode,
+        code: &'static str,
+        message: impl Into<Cow<'static, str>>,
+    ) -> Self {
+        Self::new(status, code, message, Outcome::Rejected, Blame::Gateway)
+    }
+
+    /// The backend failed.
+    pub fn upstream(
+        status: StatusCode,
+        code: &'static str,
+        message: impl Into<Cow<'static, str>>,
+        outcome: Outcome,
+    ) -> Self {
+        Self::new(status, code, message, outcome, Blame::Upstream)
+    }
+
+    pub fn with_param(mut self, param: impl Into<Cow<'static, str>>) -> Self {
+        self.param = Some(param.into());
+        self
+    }
+
+    pub fn with_detail(mut self, detail: impl Into<String>) -> Self {
+        self.detail = Some(detail.into());
+        self
+    }
+
+    /// Says in the detail at which endpoint it happened.
+    pub fn at(self, slug: &str) -> Self {
+        let detail = match &self.detail {
+            Some(detail) => format!("endpoint {slug}: {detail}"),
+            None => format!("endpoint {slug}"),
+        };
+        self.with_detail(detail)
+    }
+
+    pub fn with_header(mut self, name: &'static str, value: HeaderValue) -> Self {
+        self.headers.push((HeaderName::from_static(name), value));
+        self
+    }
+
+    pub fn with_headers(mut self, headers: Vec<(HeaderName, HeaderValue)>) -> Self {
+        self.headers.extend(headers);
+        self
+    }
+
+    /// Whole seconds, at least 1 (RFC 9110 section 10.2.3).
+    pub fn with_retry_after(self, wait: Duration) -> Self {
+        let whole = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        self.with_header("retry-after", HeaderValue::from(whole.max(1)))
+    }
+
+    fn new(
+        status: StatusCode,
+        code: &'static str,
+        message: impl Into<Cow<'static, str>>,
+        outcome: Outcome,
+        blame: Blame,
+    ) -> Self {
+        debug_assert!(
+            is_known(code, status.as_u16()),
+            "{code} with status {status} is missing in refusal/codes.rs"
+        );
+        Self {
+            status,
+            kind: kind_of(status.as_u16()),
+            code: Cow::Borrowed(code),
+            message: message.into(),
+            param: None,
+            headers: Vec::new(),
+            info: None,
+            body: None,
+            detail: None,
+            outcome,
+            blame,
+        }
+    }
+}
+
+/// The contract's table of error types.
+pub(crate) const fn kind_of(status: u16) -> &'static str {
+    match status {
+        401 => "authentication_error",
+        403 => "permission_error",
+        429 => "rate_limit_error",
+        501 => "invalid_request_error",
+        502 => "upstream_error",
+        503 => "overloaded_error",
+        504 => "timeout_error",
+        500..=599 => "server_error",
+        _ => "invalid_request_error",
+    }
+}

@@ -1,0 +1,257 @@
+use std::borrow::Cow;
+use std::net::IpAddr;
+
+use percent_encoding::percent_decode;
+
+use crate::catalog::Target;
+
+/// Whether a text that a backend wrote holds the endpoint's key or its address, in whichever case, plain or
+/// percent-encoded (once, or twice where a URL stands in a URL).
+///
+/// A host's name alone is no address: behind `http://vllm:8000` every second message says "vllm".
+pub(super) fn tells_too_much(text: &[u8], target: &Target) -> bool {
+    let plain = text.to_ascii_lowercase();
+    let once = percent_decoded(&plain);
+    let twice = once.as_deref().and_then(percent_decoded);
+    [Some(plain), once, twice]
+        .iter()
+        .flatten()
+        .any(|text| holds_key(text, target) || holds_address(text, target))
+}
+
+/// The text decoded and in lower case, if anything in it was encoded.
+fn percent_decoded(text: &[u8]) -> Option<Vec<u8>> {
+    match percent_decode(text).into() {
+        Cow::Owned(decoded) => Some(decoded.to_ascii_lowercase()),
+        Cow::Borrowed(_) => None,
+    }
+}
+
+fn holds_key(text: &[u8], target: &Target) -> bool {
+    let Some(key) = &target.key else {
+        return false;
+    };
+    let key = key.expose().to_ascii_lowercase();
+    !key.is_empty() && memchr::memmem::find(text, key.as_bytes()).is_some()
+}
+
+fn holds_address(text: &[u8], target: &Target) -> bool {
+    let host = &*target.origin.host;
+    if let Ok(address) = host.parse::<IpAddr>() {
+        return holds_ip(text, address.to_canonical());
+    }
+    let port = target.origin.port;
+    !host.is_empty()
+        && memchr::memmem::find_iter(text, host.as_bytes()).any(|at| {
+            let (before, after) = (&text[..at], &text[at + host.len()..]);
+            ends_here(after) && (is_url(before) || (begins_here(before) && has_port(after, port)))
+        })
+}
+
+/// An IP address is an address wherever it stands, in each of its spellings.
+fn holds_ip(text: &[u8], address: IpAddr) -> bool {
+    let spells = |candidate: &str| {
+        let found = candidate.parse::<IpAddr>();
+        found.is_ok_and(|found| found.to_canonical() == address)
+    };
+    text.split(|byte| !matches!(byte, b'0'..=b'9' | b'.'))
+        .chain(text.split(|byte| !matches!(byte, b'0'..=b'9' | b'a'..=b'f' | b'.' | b':')))
+        .filter_map(|run| std::str::from_utf8(run).ok())
+        .any(|run| {
+            let run = run.trim_matches('.');
+            // Behind the last colon may stand a port, even of an IPv6 address without brackets, or nothing.
+            spells(run) || run.rsplit_once(':').is_some_and(|(host, _)| spells(host))
+        })
+}
+
+/// Whether what follows `before` is a URL's host.
+fn is_url(before: &[u8]) -> bool {
+    let userinfo = before.strip_suffix(b"@").map(|before| {
+        let is_part = |byte: &u8| byte.is_ascii_graphic() && !b"/@\"'<>".contains(byte);
+        let length = before.iter().rev().take_while(|byte| is_part(byte)).count();
+        &before[..before.len() - length]
+    });
+    userinfo.unwrap_or(before).ends_with(b"//")
+}
+
+/// Whether a host's name can begin behind `before`: it is not the tail of a longer one.
+fn begins_here(before: &[u8]) -> bool {
+    !before
+        .last()
+        .is_some_and(|&last| last == b'.' || is_of_name(last))
+}
+
+/// Whether a host's name can end before `after`. A dot may end a sentence.
+fn ends_here(after: &[u8]) -> bool {
+    match after {
+        [b'.', next, ..] | [next, ..] => !is_of_name(*next),
+        [] => true,
+    }
+}
+
+fn is_of_name(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_' || !byte.is_ascii()
+}
+
+/// Whether a port follows: any behind a colon, the endpoint's own however it is put ("gpu port 8000",
+/// `host='gpu', port=8000`, `('gpu', 8000)`).
+fn has_port(after: &[u8], port: u16) -> bool {
+    if let Some(number) = after.strip_prefix(b":")
+        && number_at(number).is_some()
+    {
+        return true;
+    }
+    let after = skip_punctuation(after);
+    let after = after.strip_prefix(b"port").map_or(after, skip_punctuation);
+    number_at(after) == Some(port)
+}
+
+fn skip_punctuation(text: &[u8]) -> &[u8] {
+    let length = text.iter().take_while(|byte| !is_of_name(**byte)).count();
+    &text[length..]
+}
+
+/// The port number that a text begins with: no part of a version, a longer number or a word.
+fn number_at(text: &[u8]) -> Option<u16> {
+    let length = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let (number, rest) = text.split_at(length);
+    let number = std::str::from_utf8(number).ok()?.parse().ok()?;
+    ends_here(rest).then_some(number)
+}
+
+#[cfg(test)]
+mod tests {
+    use ostia_core::Secret;
+
+    use super::*;
+    use crate::catalog::{Origin, Scheme, Timeouts};
+
+    const KEY: &str = "sk-Ab/C+9=";
+
+    fn target(host: &str) -> Target {
+        let origin = Origin {
+            scheme: Scheme::Http,
+            host: host.into(),
+            port: 8000,
+        };
+        Target {
+            base_path: "/v1".into(),
+            key: Some(Secret::new(KEY.to_owned())),
+            ..Target::plain(origin, Timeouts::default())
+        }
+    }
+
+    #[track_caller]
+    fn check(host: &str, text: &str, withheld: bool) {
+        let told = tells_too_much(text.as_bytes(), &target(host));
+        assert_eq!(told, withheld, "{host} in {text:?}");
+    }
+
+    #[test]
+    fn a_hosts_name_is_a_word_like_any_other() {
+        for text in [
+            "vllm engine is overloaded",
+            "vLLM: model not found",
+            "vllm 0.9.1",
+            "vllm:0.9.1",
+            "vllm-0.9.1",
+            "vllm: 3 requests are waiting",
+            "see https://docs.vllm.ai/en/latest",
+            "see https://vllm.ai/errors",
+            "http://my-vllm:8000/v1",
+            "my_vllm:8000 and old.vllm:8000 and xvllm:8000 and vllm2:8000",
+            "//myvllm/v1",
+            "image vllm/vllm-openai",
+            "user@vllm",
+            "vllm:80000000",
+            "vllm:8000th",
+            "vllm",
+            "",
+        ] {
+            check("vllm", text, false);
+        }
+        check("gpu7.example.org", "gpu7.example.org is busy", false);
+    }
+
+    #[test]
+    fn an_address_is_withheld() {
+        for text in [
+            "cannot reach vllm:8000",
+            "cannot reach VLLM:8000.",
+            "vllm:9000",
+            "http://vllm/v1/models",
+            "http://vllm",
+            "at http://vllm. Try again",
+            "\"url\":\"//vllm/v1\"",
+            "http://user:pa55@vllm/v1",
+            "http:%2F%2Fvllm%2Fv1",
+            "http%3a%2f%2Fvllm%3A8000",
+            "next=http%253A%252F%252Fvllm%252Fv1",
+            "HTTPConnectionPool(host='vllm', port=8000): Max retries exceeded",
+            "Failed to connect to vllm port 8000",
+            "('vllm', 8000)",
+            "the word vllm, and then vllm:8000",
+        ] {
+            check("vllm", text, true);
+        }
+        check("gpu7.example.org", "https://GPU7.example.org/v1", true);
+    }
+
+    #[test]
+    fn an_ip_address_is_withheld_wherever_it_stands() {
+        for text in [
+            "10.0.0.5 is down",
+            "10.0.0.5:9",
+            "10.0.0.5.",
+            "ip=10.0.0.5,",
+            "peer:10.0.0.5",
+            "http://10.0.0.5/",
+            "::ffff:10.0.0.5",
+            "http://[::ffff:a00:5]:8000",
+        ] {
+            check("10.0.0.5", text, true);
+        }
+        for text in ["10.0.0.51", "110.0.0.5", "10.0.0.5.1", "10.0.0", "5"] {
+            check("10.0.0.5", text, false);
+        }
+        for text in [
+            "[2001:db8::5]:8000",
+            "http://[2001:DB8::5]/v1",
+            "2001:db8::5",
+            "2001:db8::5:8000",
+            "2001:db8:0:0:0:0:0:5.",
+            "http://%5B2001%3Adb8::5%5D/",
+            "host 2001:db8::5: refused",
+        ] {
+            check("2001:db8::5", text, true);
+        }
+        for text in ["2001:db8::51", "12001:db8::5", "2001:db8::6", "db8 5", "::"] {
+            check("2001:db8::5", text, false);
+        }
+    }
+
+    #[test]
+    fn the_key_is_withheld_however_it_is_written() {
+        for text in [
+            "bad key sk-Ab/C+9=",
+            "bad key SK-AB/C+9=!",
+            "?key=sk-Ab%2FC%2B9%3D",
+            "?key=sk-Ab%2fC+9%3d&a=b",
+            "?key=%73k-Ab/C+9=",
+            "?next=%3Fkey%3Dsk-Ab%252FC%252B9%253D",
+        ] {
+            check("vllm", text, true);
+        }
+        check("vllm", "bad key sk-A***", false);
+        check("vllm", "100 % of sk-Ab%2", false);
+    }
+
+    #[test]
+    fn an_endpoint_without_a_key_has_none_to_tell() {
+        let mut target = target("vllm");
+        for key in [None, Some(Secret::new(String::new()))] {
+            target.key = key;
+            assert!(!tells_too_much(b"anything", &target));
+        }
+    }
+}

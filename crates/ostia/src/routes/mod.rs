@@ -1,0 +1,221 @@
+//! In: a method and a path. Out: [`Route`], what they stand for, or [`Lost`].
+//! Here: the one table of public routes ([`ROUTES`]), which the OpenAPI document and the page of routes are made of;
+//! what browsers of other origins may do. Not here: what the routes do, who may use them.
+
+mod address;
+mod cors;
+mod openapi;
+mod page;
+mod pattern;
+mod table;
+#[cfg(test)]
+mod tests;
+
+use std::borrow::Cow;
+use std::sync::LazyLock;
+
+use http::Method;
+
+pub use address::Address;
+pub use cors::Cors;
+pub use openapi::openapi;
+pub use page::{CONTENT_SECURITY_POLICY, page};
+pub use table::{Entry, Kind, ROUTES};
+
+use crate::catalog::Scope;
+use crate::dialect::{Dialect, PLAIN};
+use address::decoded;
+use pattern::{Captures, Pattern, Segments};
+
+/// First path segments that are the gateway's own.
+pub(crate) const RESERVED_CLUSTERS: [&str; 16] = [
+    "openai",
+    "ui",
+    "oauth",
+    "models",
+    "login",
+    "v1",
+    "health",
+    "status",
+    "whoami",
+    "list-endpoints",
+    "docs",
+    "admin",
+    "api",
+    "data",
+    "metrics",
+    "resource_server",
+];
+
+/// What a path stands for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Route<'a> {
+    Health,
+    Status,
+    OpenApi,
+    Docs,
+    Whoami,
+    ListEndpoints,
+    /// The models of a framework, or of all.
+    Models(Scope<'a>),
+    /// One of them, by its decoded name.
+    Model(Scope<'a>, Cow<'a, str>),
+    /// What a cluster's scheduler says.
+    Jobs(&'a str),
+    /// The models of a cluster with their limits.
+    ClusterModels(&'a str),
+    /// Inference on a cluster's framework, or on any deployment of the model.
+    Inference(Address<'a>),
+    /// An API that would mix users' data behind one key, or is not served yet.
+    NotServed,
+}
+
+/// Why a request has no route.
+#[derive(Debug, Clone)]
+pub enum Lost {
+    NoPath,
+    /// The path answers other methods: `allow` lists them. `open`: that may be told to anybody.
+    NoMethod {
+        allow: String,
+        open: bool,
+        dialect: &'static dyn Dialect,
+    },
+}
+
+/// The patterns of [`ROUTES`], in its order.
+static PATTERNS: LazyLock<Vec<Pattern>> = LazyLock::new(|| {
+    ROUTES
+        .iter()
+        .map(|entry| Pattern::of(entry.pattern))
+        .collect()
+});
+
+impl<'a> Route<'a> {
+    /// Finds the route of a path, with or without the base path.
+    pub fn find(method: &Method, path: &'a str, base_path: &str) -> Result<Self, Lost> {
+        let path = without_base(path, base_path);
+        let Some(segments) = Segments::of(path) else {
+            return Err(Lost::NoPath);
+        };
+        let mut others = Others::default();
+        for (entry, pattern) in ROUTES.iter().zip(&*PATTERNS) {
+            let route = pattern
+                .captures(&segments)
+                .and_then(|captures| Self::of(entry.kind, &captures));
+            let Some(route) = route else { continue };
+            if entry.answers(method) {
+                return Ok(route);
+            }
+            others.note(entry, &route);
+            if matches!(route, Self::Models(_) | Self::Model(..)) {
+                break;
+            }
+        }
+        Err(others.lost())
+    }
+
+    fn of(kind: Kind, captures: &Captures<'a>) -> Option<Self> {
+        Some(match kind {
+            Kind::Health => Self::Health,
+            Kind::Status => Self::Status,
+            Kind::OpenApi => Self::OpenApi,
+            Kind::Docs => Self::Docs,
+            Kind::Whoami => Self::Whoami,
+            Kind::ListEndpoints => Self::ListEndpoints,
+            Kind::Models => Self::Models(captures.scope()),
+            Kind::Model => Self::Model(captures.scope(), decoded(captures.rest)),
+            Kind::Jobs => Self::Jobs(captures.cluster),
+            Kind::ClusterModels => Self::ClusterModels(captures.cluster),
+            Kind::Inference => Self::Inference(Address::of(captures)?),
+            Kind::NotServed => Self::NotServed,
+        })
+    }
+
+    /// The name in logs and metrics: few, and none of a caller's making.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Health => "/health",
+            Self::Status => "/status",
+            Self::OpenApi => "/openapi.json",
+            Self::Docs => "/docs",
+            Self::Whoami => "/whoami",
+            Self::ListEndpoints => "/list-endpoints",
+            Self::Models(Scope::Everywhere) => "/v1/models",
+            Self::Models(_) => "/{cluster}/{framework}/v1/models",
+            Self::Model(Scope::Everywhere, _) => "/v1/models/{id}",
+            Self::Model(..) => "/{cluster}/{framework}/v1/models/{id}",
+            Self::Jobs(_) => "/{cluster}/jobs",
+            Self::ClusterModels(_) => "/{cluster}/models",
+            Self::Inference(Address { model: Some(_), .. }) => "/openai/deployments/{model}/{api}",
+            Self::Inference(Address {
+                scope: Scope::Everywhere,
+                ..
+            }) => "/v1/{api}",
+            Self::Inference(_) => "/{cluster}/{framework}/v1/{api}",
+            Self::NotServed => "not_served",
+        }
+    }
+
+    /// The dialect in which errors are told, whatever is wrong with the request.
+    pub fn dialect(&self) -> &'static dyn Dialect {
+        match self {
+            Self::Inference(address) => address.api.dialect(),
+            _ => PLAIN,
+        }
+    }
+
+    /// Open to everybody, without signing in.
+    pub const fn is_open(&self) -> bool {
+        matches!(
+            self,
+            Self::Health | Self::Status | Self::OpenApi | Self::Docs
+        )
+    }
+}
+
+impl Lost {
+    /// As [`Route::dialect`].
+    pub fn dialect(&self) -> &'static dyn Dialect {
+        match self {
+            Self::NoPath => PLAIN,
+            Self::NoMethod { dialect, .. } => *dialect,
+        }
+    }
+}
+
+fn without_base<'a>(path: &'a str, base_path: &str) -> &'a str {
+    path.strip_prefix(base_path)
+        .filter(|rest| rest.starts_with('/'))
+        .unwrap_or(path)
+}
+
+/// The methods that a path answers while another one is asked for.
+#[derive(Default)]
+struct Others {
+    methods: Vec<&'static str>,
+    open: bool,
+    dialect: Option<&'static dyn Dialect>,
+}
+
+impl Others {
+    fn note(&mut self, entry: &Entry, route: &Route<'_>) {
+        self.open |= route.is_open();
+        self.dialect.get_or_insert(route.dialect());
+        for method in entry.methods {
+            if !self.methods.contains(method) {
+                self.methods.push(method);
+            }
+        }
+    }
+
+    fn lost(self) -> Lost {
+        match self.methods.is_empty() {
+            true => Lost::NoPath,
+            false => Lost::NoMethod {
+                allow: self.methods.join(", "),
+                open: self.open,
+                dialect: self.dialect.unwrap_or(PLAIN),
+            },
+        }
+    }
+}

@@ -1,0 +1,221 @@
+use std::borrow::Cow;
+use std::ops::Range;
+
+use super::Key;
+
+/// What a scan found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fields<'a> {
+    text: &'a str,
+    /// Right behind the body's opening brace.
+    pub behind_brace: usize,
+    /// In the order of the body.
+    found: Vec<(&'static str, Slot)>,
+    /// The last member of the name that [`Key::holding`] asks for, directly inside that key's object.
+    pub(super) held: Option<Slot>,
+    pub prompt: PromptSize,
+}
+
+/// One control key's value.
+#[derive(Debug, Clone, Copy)]
+pub struct Value<'a> {
+    text: &'a str,
+    slot: Slot,
+}
+
+/// What a JSON value is. An empty array is a kind of its own, because no api takes one for a prompt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Null,
+    False,
+    True,
+    /// A number without fraction and exponent.
+    Integer,
+    Fraction,
+    String,
+    EmptyArray,
+    Array,
+    Object,
+}
+
+/// A value's kind, and what is in it two levels down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shape {
+    pub kind: Kind,
+    pub elements: usize,
+    pub(super) element_kinds: Kinds,
+    pub(super) inner_kinds: Kinds,
+}
+
+/// A set of [`Kind`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Kinds(u16);
+
+/// How much prompt the prompt-bearing fields hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct PromptSize {
+    /// Bytes of string values, as written.
+    pub text_bytes: u64,
+    /// Integers: token ids.
+    pub token_ids: u64,
+    /// Images, sounds and files inside the JSON.
+    pub media: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Slot {
+    pub start: usize,
+    pub end: usize,
+    pub shape: Shape,
+}
+
+impl<'a> Fields<'a> {
+    pub(super) fn new(text: &'a str, behind_brace: usize) -> Self {
+        Self {
+            text,
+            behind_brace,
+            found: Vec::with_capacity(8),
+            held: None,
+            prompt: PromptSize::default(),
+        }
+    }
+
+    pub fn get(&self, key: Key) -> Option<Value<'a>> {
+        let text = self.text;
+        let mut found = self.found.iter();
+        found
+            .find(|(name, _)| *name == key.name())
+            .map(|&(_, slot)| Value { text, slot })
+    }
+
+    /// Like [`Self::get`], where `null` says the same as nothing.
+    pub fn given(&self, key: Key) -> Option<Value<'a>> {
+        self.get(key).filter(|value| value.kind() != Kind::Null)
+    }
+
+    /// The member that [`Key::holding`] asks for.
+    pub fn held(&self) -> Option<Value<'a>> {
+        let text = self.text;
+        self.held.map(|slot| Value { text, slot })
+    }
+
+    pub(super) fn put(&mut self, key: Key, range: Range<usize>, shape: Shape) {
+        let slot = Slot {
+            start: range.start,
+            end: range.end,
+            shape,
+        };
+        self.found.push((key.name(), slot));
+    }
+}
+
+impl<'a> Value<'a> {
+    pub fn kind(&self) -> Kind {
+        self.slot.shape.kind
+    }
+
+    pub fn shape(&self) -> Shape {
+        self.slot.shape
+    }
+
+    /// The value as written, a string with its quotes.
+    pub fn raw(&self) -> &'a str {
+        &self.text[self.range()]
+    }
+
+    /// Where it stands in the body.
+    pub fn range(&self) -> Range<usize> {
+        self.slot.start..self.slot.end
+    }
+
+    /// A string's decoded text; `None` for other kinds and for lone surrogates, which no text can hold.
+    pub fn as_str(&self) -> Option<Cow<'a, str>> {
+        if self.kind() != Kind::String {
+            return None;
+        }
+        let raw = self.raw();
+        let inner = &raw[1..raw.len() - 1];
+        match memchr::memchr(b'\\', inner.as_bytes()) {
+            None => Some(Cow::Borrowed(inner)),
+            Some(_) => serde_json::from_str(raw).ok().map(Cow::Owned),
+        }
+    }
+}
+
+impl Kind {
+    /// With its article, for messages.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Null => "null",
+            Self::False | Self::True => "a boolean",
+            Self::Integer => "an integer",
+            Self::Fraction => "a decimal",
+            Self::String => "a string",
+            Self::EmptyArray => "an empty array",
+            Self::Array => "an array",
+            Self::Object => "an object",
+        }
+    }
+}
+
+impl Shape {
+    pub(super) fn of(kind: Kind) -> Self {
+        Self {
+            kind,
+            elements: 0,
+            element_kinds: Kinds::default(),
+            inner_kinds: Kinds::default(),
+        }
+    }
+
+    /// A non-empty array of nothing but objects.
+    pub fn is_objects(&self) -> bool {
+        self.kind == Kind::Array && self.element_kinds.is_only(Kind::Object)
+    }
+
+    /// How many prompts a string, an array of strings, of integers (one prompt), or of non-empty arrays of integers
+    /// is; `None` for anything else, mixed and empty arrays included.
+    pub fn prompts(&self) -> Option<u64> {
+        let elements = self.element_kinds;
+        match self.kind {
+            Kind::String => Some(1),
+            Kind::Array if elements.is_only(Kind::Integer) => Some(1),
+            Kind::Array if elements.is_only(Kind::String) => Some(self.elements as u64),
+            Kind::Array
+                if elements.is_only(Kind::Array) && self.inner_kinds.is_only(Kind::Integer) =>
+            {
+                Some(self.elements as u64)
+            }
+            _ => None,
+        }
+    }
+}
+
+impl Kinds {
+    pub(super) fn add(&mut self, kind: Kind) {
+        self.0 |= 1 << kind as u16;
+    }
+
+    fn is_only(self, kind: Kind) -> bool {
+        self.0 == 1 << kind as u16
+    }
+}
+
+impl PromptSize {
+    /// What a data URL counts, whatever its length: near what vision models take for an image.
+    const TOKENS_PER_MEDIUM: u64 = 1024;
+
+    /// At least 1.
+    pub fn estimated_tokens(&self) -> u64 {
+        let media = self.media.saturating_mul(Self::TOKENS_PER_MEDIUM);
+        (self.text_bytes.div_ceil(4) + self.token_ids)
+            .saturating_add(media)
+            .max(1)
+    }
+
+    pub(super) fn add(&mut self, other: &Self) {
+        self.text_bytes += other.text_bytes;
+        self.token_ids += other.token_ids;
+        self.media += other.media;
+    }
+}

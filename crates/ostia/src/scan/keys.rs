@@ -1,0 +1,151 @@
+use std::fmt;
+
+use super::Fault;
+use super::lexeme::RawString;
+
+/// A top-level key that a dialect acts on. It may stand only once, and in these letters, unless it only counts as prompt.
+#[derive(Debug, Clone, Copy)]
+pub struct Key {
+    name: &'static str,
+    role: Role,
+}
+
+/// What the scan does with a key's value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    Plain,
+    /// A member of this name is looked for in it.
+    Holding(&'static str),
+    Prompt,
+    /// Prompt whose long strings are media.
+    Tensors,
+    /// Prompt, and nothing else.
+    Counted,
+}
+
+/// The keys of one dialect.
+#[derive(Debug)]
+pub struct Keys {
+    lists: &'static [&'static [Key]],
+    /// One bit for each name's length and first byte in lower case: most keys that are none of these are told from them by
+    /// one look.
+    marks: u64,
+}
+
+impl Key {
+    /// Its value is found.
+    pub const fn new(name: &'static str) -> Self {
+        let role = Role::Plain;
+        Self { name, role }
+    }
+
+    /// Its value is found, and in it the member, which [`super::Fields::held`] gives. One key of a dialect may hold one.
+    pub const fn holding(name: &'static str, member: &'static str) -> Self {
+        let role = Role::Holding(member);
+        Self { name, role }
+    }
+
+    /// Its value is found with its [`super::Shape`], and counts as prompt.
+    pub const fn prompt(name: &'static str) -> Self {
+        let role = Role::Prompt;
+        Self { name, role }
+    }
+
+    /// The same; a long string in it is a medium, not text.
+    pub const fn tensors(name: &'static str) -> Self {
+        let role = Role::Tensors;
+        Self { name, role }
+    }
+
+    /// Its value counts as prompt, wherever and however often it stands.
+    pub const fn counted(name: &'static str) -> Self {
+        let role = Role::Counted;
+        Self { name, role }
+    }
+
+    pub const fn name(self) -> &'static str {
+        self.name
+    }
+
+    pub(super) const fn role(self) -> Role {
+        self.role
+    }
+}
+
+/// Keys are their names.
+impl PartialEq for Key {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
+impl Eq for Key {}
+
+impl fmt::Display for Key {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(self.name)
+    }
+}
+
+impl Keys {
+    pub const fn of(lists: &'static [&'static [Key]]) -> Self {
+        let mut marks = 0;
+        let mut list = 0;
+        while list < lists.len() {
+            let mut key = 0;
+            while key < lists[list].len() {
+                marks |= mark(lists[list][key].name.as_bytes());
+                key += 1;
+            }
+            list += 1;
+        }
+        Self { lists, marks }
+    }
+
+    /// The key that a name stands for, to backends that compare keys strictly and to those that do not.
+    pub(super) fn find(&self, name: RawString<'_>) -> Result<Option<Key>, Fault> {
+        if let Some(key) = self.named(name.inner) {
+            return Ok(Some(key));
+        }
+        // Without escapes, only capitals and what is beyond ASCII fold; capitals keep their place and their mark.
+        let is_other =
+            self.marks & mark(name.inner) == 0 || !name.inner.iter().any(u8::is_ascii_uppercase);
+        match !name.escaped && name.inner.is_ascii() && is_other {
+            true => Ok(None),
+            false => self.find_folded(name),
+        }
+    }
+
+    fn find_folded(&self, name: RawString<'_>) -> Result<Option<Key>, Fault> {
+        let mut buffer = [0; 32];
+        if let Some(key) = self.named(name.ascii(&mut buffer)) {
+            return Ok(Some(key));
+        }
+        let folded = name.folded(&mut buffer).and_then(|name| self.named(name));
+        match folded {
+            Some(key) if key.role != Role::Counted => Err(Fault::OtherLetters(key)),
+            other => Ok(other),
+        }
+    }
+
+    fn named(&self, name: &[u8]) -> Option<Key> {
+        if self.marks & mark(name) == 0 {
+            return None;
+        }
+        for list in self.lists {
+            for key in *list {
+                if key.name.as_bytes() == name {
+                    return Some(*key);
+                }
+            }
+        }
+        None
+    }
+}
+
+const fn mark(name: &[u8]) -> u64 {
+    match name {
+        [first, ..] => 1 << ((first.to_ascii_lowercase() as usize + name.len() * 7) % 64),
+        [] => 0,
+    }
+}

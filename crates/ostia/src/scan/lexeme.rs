@@ -1,0 +1,280 @@
+use super::fields::Kind;
+use super::{Fault, ScanError};
+
+/// A position in a body, and the tokens that can be read from there.
+pub(super) struct Scanner<'a> {
+    pub(super) body: &'a [u8],
+    pub(super) at: usize,
+}
+
+/// What stands between a string's quotes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct RawString<'a> {
+    pub(super) inner: &'a [u8],
+    pub(super) escaped: bool,
+}
+
+impl<'a> Scanner<'a> {
+    pub(super) fn new(body: &'a [u8]) -> Self {
+        Self { body, at: 0 }
+    }
+
+    pub(super) fn peek(&self) -> Option<u8> {
+        self.body.get(self.at).copied()
+    }
+
+    pub(super) fn eat(&mut self, byte: u8) -> bool {
+        let found = self.peek() == Some(byte);
+        self.at += usize::from(found);
+        found
+    }
+
+    pub(super) fn fault(&self, fault: Fault) -> ScanError {
+        fault.at(self.at)
+    }
+
+    pub(super) fn skip_space(&mut self) {
+        while let Some(b' ' | b'\t' | b'\n' | b'\r') = self.peek() {
+            self.at += 1;
+        }
+    }
+
+    /// A comma and the space behind it.
+    pub(super) fn comma(&mut self, expected: &'static str) -> Result<(), ScanError> {
+        if !self.eat(b',') {
+            return Err(self.fault(Fault::Expected(expected)));
+        }
+        self.skip_space();
+        Ok(())
+    }
+
+    /// A key, its colon, and the space up to its value.
+    pub(super) fn key(&mut self) -> Result<RawString<'a>, ScanError> {
+        if self.peek() != Some(b'"') {
+            return Err(self.fault(Fault::Expected("a key in double quotes")));
+        }
+        let key = self.string()?;
+        self.skip_space();
+        if !self.eat(b':') {
+            return Err(self.fault(Fault::Expected("':'")));
+        }
+        self.skip_space();
+        Ok(key)
+    }
+
+    /// A string whose opening quote is here.
+    pub(super) fn string(&mut self) -> Result<RawString<'a>, ScanError> {
+        let start = self.at + 1;
+        self.at = start;
+        let mut escaped = false;
+        loop {
+            self.skip_plain()?;
+            if self.eat(b'"') {
+                break;
+            }
+            escaped = true;
+            self.escape()?;
+        }
+        Ok(RawString {
+            inner: &self.body[start..self.at - 1],
+            escaped,
+        })
+    }
+
+    /// A number whose first byte is here (RFC 8259, section 6).
+    pub(super) fn number(&mut self) -> Result<Kind, ScanError> {
+        self.eat(b'-');
+        if !self.eat(b'0') {
+            self.digits()?;
+        }
+        let mut kind = Kind::Integer;
+        if self.eat(b'.') {
+            kind = Kind::Fraction;
+            self.digits()?;
+        }
+        if self.eat(b'e') || self.eat(b'E') {
+            kind = Kind::Fraction;
+            let _sign = self.eat(b'+') || self.eat(b'-');
+            self.digits()?;
+        }
+        Ok(kind)
+    }
+
+    pub(super) fn literal(&mut self, word: &'static str, kind: Kind) -> Result<Kind, ScanError> {
+        if !self.body[self.at..].starts_with(word.as_bytes()) {
+            return Err(self.fault(Fault::Expected("a value")));
+        }
+        self.at += word.len();
+        Ok(kind)
+    }
+
+    fn digits(&mut self) -> Result<(), ScanError> {
+        let start = self.at;
+        while let Some(b'0'..=b'9') = self.peek() {
+            self.at += 1;
+        }
+        match self.at > start {
+            true => Ok(()),
+            false => Err(self.fault(Fault::Expected("a digit"))),
+        }
+    }
+
+    /// Moves to the next quote or backslash. Most strings are short, so the first bytes are looked at in words; escapes in
+    /// long ones come often, so the rest is looked at in blocks, which need no call and no set-up.
+    fn skip_plain(&mut self) -> Result<(), ScanError> {
+        for _ in 0..2 {
+            if self.skip_word() != Some(8) {
+                return self.skip_plain_bytes();
+            }
+        }
+        // No early exit within a block: this way it compiles to vector instructions.
+        while let Some(block) = self.body[self.at..].first_chunk::<16>()
+            && !block
+                .iter()
+                .fold(false, |found, &byte| found | is_special(byte))
+        {
+            self.at += block.len();
+        }
+        while self.skip_word() == Some(8) {}
+        self.skip_plain_bytes()
+    }
+
+    /// Moves over the plain bytes of the next eight and says how many there were; `None`: no eight are left.
+    fn skip_word(&mut self) -> Option<usize> {
+        let word = self.body[self.at..].first_chunk()?;
+        let specials = specials_in(u64::from_le_bytes(*word));
+        let plain = specials.trailing_zeros() as usize / 8;
+        self.at += plain;
+        Some(plain)
+    }
+
+    fn skip_plain_bytes(&mut self) -> Result<(), ScanError> {
+        while self.peek().is_some_and(|byte| !is_special(byte)) {
+            self.at += 1;
+        }
+        match self.peek() {
+            None => Err(self.fault(Fault::Expected("'\"' at the end of a string"))),
+            Some(byte) if byte < b' ' => Err(self.fault(Fault::ControlCharacter)),
+            Some(_) => Ok(()),
+        }
+    }
+
+    /// An escape whose backslash is here. Whether surrogates come in pairs is not looked at: that is the business of
+    /// whoever needs the text.
+    fn escape(&mut self) -> Result<(), ScanError> {
+        let digits = match self.body.get(self.at + 1) {
+            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => 0,
+            Some(b'u') => 4,
+            _ => return Err(self.fault(Fault::Escape)),
+        };
+        let start = self.at + 2;
+        match self.body.get(start..start + digits) {
+            Some(hex) if hex.iter().all(|&byte| IS_HEX[usize::from(byte)]) => {
+                self.at = start + digits;
+                Ok(())
+            }
+            _ => Err(self.fault(Fault::Escape)),
+        }
+    }
+}
+
+impl<'a> RawString<'a> {
+    /// The decoded text if it is ASCII and fits the buffer. Otherwise the bytes as written: no key that the gateway
+    /// knows is longer than the buffer, is not ASCII, or holds a backslash.
+    pub(super) fn ascii<'b>(&self, buffer: &'b mut [u8; 32]) -> &'b [u8]
+    where
+        'a: 'b,
+    {
+        match self.escaped {
+            false => self.inner,
+            true => self.decode(buffer).unwrap_or(self.inner),
+        }
+    }
+
+    fn decode<'b>(&self, buffer: &'b mut [u8; 32]) -> Option<&'b [u8]> {
+        self.map_into(buffer, |unit| unit.try_into().ok().filter(u8::is_ascii))
+    }
+
+    /// The text as Go's `encoding/json` folds it before it compares keys (`foldName`): in lower case, with `\u{17f}` as `s`
+    /// and the Kelvin sign as `k`. `None` if it does not fold to ASCII, or does not fit.
+    pub(super) fn folded<'b>(&self, buffer: &'b mut [u8; 32]) -> Option<&'b [u8]> {
+        // Six bytes are the longest way to write one character.
+        if self.inner.len() > 6 * buffer.len() {
+            return None;
+        }
+        self.map_into(buffer, |unit| match unit {
+            0x17f => Some(b's'),
+            0x212a => Some(b'k'),
+            other => {
+                let byte = u8::try_from(other).ok().filter(u8::is_ascii)?;
+                Some(byte.to_ascii_lowercase())
+            }
+        })
+    }
+
+    /// Each character, escapes decoded, as `byte_of` makes a byte of it. `None` if one has none, or if they do not fit.
+    fn map_into<'b>(
+        &self,
+        buffer: &'b mut [u8; 32],
+        byte_of: impl Fn(u32) -> Option<u8>,
+    ) -> Option<&'b [u8]> {
+        let text = std::str::from_utf8(self.inner).ok()?;
+        let mut rest = text.chars();
+        let mut length = 0;
+        while let Some(plain) = rest.clone().next() {
+            let (unit, width) = match plain {
+                '\\' => decode_escape(rest.as_str().as_bytes())?,
+                plain => (plain.into(), plain.len_utf8()),
+            };
+            *buffer.get_mut(length)? = byte_of(unit)?;
+            length += 1;
+            rest = rest.as_str().get(width..)?.chars();
+        }
+        Some(&buffer[..length])
+    }
+}
+
+/// The UTF-16 code unit that a valid escape stands for, and the escape's length.
+fn decode_escape(escape: &[u8]) -> Option<(u32, usize)> {
+    let short = match escape.get(1)? {
+        b'b' => 0x08,
+        b'f' => 0x0c,
+        b'n' => b'\n',
+        b'r' => b'\r',
+        b't' => b'\t',
+        b'u' => {
+            let hex = std::str::from_utf8(escape.get(2..6)?).ok()?;
+            return Some((u32::from_str_radix(hex, 16).ok()?, 6));
+        }
+        itself => *itself,
+    };
+    Some((short.into(), 2))
+}
+
+/// A look-up: comparisons with ranges are mispredicted as often as the digits change.
+static IS_HEX: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < table.len() {
+        table[byte] = (byte as u8).is_ascii_hexdigit();
+        byte += 1;
+    }
+    table
+};
+
+fn is_special(byte: u8) -> bool {
+    byte < b' ' || byte == b'"' || byte == b'\\'
+}
+
+/// The high bit of each byte that is a quote, a backslash or below space. Bytes above the first such byte may be
+/// marked wrongly, because borrows run upwards: only the lowest mark may be used.
+fn specials_in(word: u64) -> u64 {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGH: u64 = 0x8080_8080_8080_8080;
+    let quotes = word ^ (ONES * b'"' as u64);
+    let backslashes = word ^ (ONES * b'\\' as u64);
+    let control = word.wrapping_sub(ONES * b' ' as u64) & !word;
+    let quote = quotes.wrapping_sub(ONES) & !quotes;
+    let backslash = backslashes.wrapping_sub(ONES) & !backslashes;
+    (control | quote | backslash) & HIGH
+}

@@ -1,0 +1,151 @@
+//! In: a body's bytes and the [`Keys`] that a dialect acts on. Out: [`Fields`]: where those keys are, and how much prompt
+//! there is. Here: all of RFC 8259, in one pass that always goes to the end, because backends take the last of two equal
+//! keys. Not here: which keys there are, what they mean, messages for callers.
+
+mod fields;
+mod keys;
+mod lexeme;
+#[cfg(test)]
+mod reference;
+mod tally;
+mod walk;
+
+pub use fields::{Fields, Kind, Shape, Value};
+pub use keys::{Key, Keys};
+
+use keys::Role;
+use lexeme::Scanner;
+use tally::{Member, Tally};
+
+/// Containers that may be open at once, the body's own object among them.
+pub const MAX_DEPTH: usize = 256;
+
+/// Where a body stops being what it has to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{fault} at byte {offset}")]
+pub struct ScanError {
+    pub offset: usize,
+    pub fault: Fault,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    #[error("byte order mark")]
+    ByteOrderMark,
+    #[error("invalid UTF-8")]
+    NotUtf8,
+    #[error("expected an object")]
+    NotAnObject,
+    #[error("expected {0}")]
+    Expected(&'static str),
+    #[error("unescaped control character")]
+    ControlCharacter,
+    #[error("invalid escape")]
+    Escape,
+    #[error("nested deeper than {MAX_DEPTH} levels")]
+    TooDeep,
+    #[error("the key '{0}' repeated")]
+    Repeated(Key),
+    /// `Model`: Go's `encoding/json` compares keys without case, and would take it for `model`.
+    #[error("the key '{0}' in other letters")]
+    OtherLetters(Key),
+}
+
+/// Validates a whole body and finds the keys, written with escapes or without.
+///
+/// Why not serde_json: microseconds of CPU a body, without escapes and with one in 60 bytes (release build, median of nine;
+/// nothing is allocated here, 11 KB at the most there).
+///
+/// | body | here | `RawValue` at each level | one visitor over the prompt |
+/// | --- | --- | --- | --- |
+/// | 256 B | 0.5, 0.5 | 0.9, 0.9 | 0.5, 0.6 |
+/// | 32 KB | 8, 20 | 30, 45 | 9, 23 |
+/// | 1 MB | 250, 600 | 920, 1390 | 400, 540 |
+///
+/// `RawValue`s give the same answers and read each level again below it. A visitor costs about as much as this, but refuses
+/// what must pass (`1e400`, lone surrogates, more than 127 levels) and counts the prompt decoded.
+pub fn scan<'a>(body: &'a [u8], keys: &Keys) -> Result<Fields<'a>, ScanError> {
+    if body.starts_with(b"\xef\xbb\xbf") {
+        return Err(Fault::ByteOrderMark.at(0));
+    }
+    let text = std::str::from_utf8(body).map_err(|error| Fault::NotUtf8.at(error.valid_up_to()))?;
+    let mut scanner = Scanner::new(body);
+    scanner.skip_space();
+    if !scanner.eat(b'{') {
+        return Err(scanner.fault(Fault::NotAnObject));
+    }
+    let mut fields = Fields::new(text, scanner.at);
+    scanner.skip_space();
+    if !scanner.eat(b'}') {
+        scan_members(&mut scanner, keys, &mut fields)?;
+    }
+    scanner.skip_space();
+    match scanner.at == body.len() {
+        true => Ok(fields),
+        false => Err(scanner.fault(Fault::Expected("nothing behind the object"))),
+    }
+}
+
+fn scan_members<'a>(
+    scanner: &mut Scanner<'a>,
+    keys: &Keys,
+    fields: &mut Fields<'a>,
+) -> Result<(), ScanError> {
+    loop {
+        let key_at = scanner.at;
+        let key = keys
+            .find(scanner.key()?)
+            .map_err(|fault| fault.at(key_at))?;
+        match key {
+            None => {
+                scanner.value(&mut ())?;
+            }
+            Some(key) if key.role() != Role::Counted && fields.get(key).is_some() => {
+                return Err(Fault::Repeated(key).at(key_at));
+            }
+            Some(key) => scan_field(scanner, key, fields)?,
+        }
+        scanner.skip_space();
+        if scanner.eat(b'}') {
+            return Ok(());
+        }
+        scanner.comma("',' or '}'")?;
+    }
+}
+
+fn scan_field(
+    scanner: &mut Scanner<'_>,
+    key: Key,
+    fields: &mut Fields<'_>,
+) -> Result<(), ScanError> {
+    let start = scanner.at;
+    let shape = match key.role() {
+        Role::Plain => Shape::of(scanner.value(&mut ())?),
+        Role::Holding(name) => {
+            let mut member = Member::of(name);
+            let kind = scanner.value(&mut member)?;
+            fields.held = member.found;
+            Shape::of(kind)
+        }
+        role @ (Role::Prompt | Role::Tensors | Role::Counted) => {
+            let mut tally = Tally::of(role);
+            scanner.value(&mut tally)?;
+            fields.prompt.add(&tally.prompt);
+            if role == Role::Counted {
+                return Ok(());
+            }
+            tally.shape
+        }
+    };
+    fields.put(key, start..scanner.at, shape);
+    Ok(())
+}
+
+impl Fault {
+    fn at(self, offset: usize) -> ScanError {
+        ScanError {
+            offset,
+            fault: self,
+        }
+    }
+}

@@ -1,0 +1,450 @@
+//! The same answers by serde_json: slow, recursive, and short enough to be believed.
+
+use std::fmt;
+use std::ops::Range;
+
+use proptest::prelude::*;
+use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+
+use super::fields::{Fields, Kind, Shape, Slot};
+use super::keys::{Key, Keys, Role};
+use super::lexeme::RawString;
+use super::tally::count_string;
+use super::{Fault, MAX_DEPTH, ScanError};
+
+const MODEL: Key = Key::new("model");
+const N: Key = Key::new("n");
+
+static KEYS: Keys = Keys::of(&[
+    &[MODEL, N, Key::new("stream"), Key::new("max_tokens")],
+    &[
+        Key::holding("stream_options", "include_usage"),
+        Key::prompt("messages"),
+        Key::prompt("prompt"),
+        Key::prompt("input"),
+        Key::tensors("prompt_embeds"),
+        Key::counted("system"),
+    ],
+]);
+
+fn scan(body: &[u8]) -> Result<Fields<'_>, ScanError> {
+    super::scan(body, &KEYS)
+}
+
+struct Members<'a>(Vec<(&'a RawValue, &'a RawValue)>);
+struct Elements<'a>(Vec<&'a RawValue>);
+
+pub fn reference_scan(body: &[u8]) -> Option<Fields<'_>> {
+    let text = std::str::from_utf8(body).ok()?;
+    let Members(members) = serde_json::from_str(text).ok()?;
+    let mut fields = Fields::new(text, text.find('{')? + 1);
+    for (key, value) in members {
+        if nesting(value.get()) >= MAX_DEPTH {
+            return None;
+        }
+        let range = range_in(text, value.get());
+        let mut shape = shape_of(value.get());
+        let Some(key) = KEYS.find(raw_string(key.get())).ok()? else {
+            continue;
+        };
+        match key.role() {
+            Role::Counted => {
+                count(value.get(), &mut fields, false, false);
+                continue;
+            }
+            _ if fields.get(key).is_some() => return None,
+            Role::Prompt => count(value.get(), &mut fields, false, false),
+            Role::Tensors => count(value.get(), &mut fields, false, true),
+            Role::Holding(name) => fields.held = member(text, value.get(), name),
+            Role::Plain => {}
+        }
+        if !matches!(key.role(), Role::Prompt | Role::Tensors) {
+            shape = Shape::of(shape.kind);
+        }
+        fields.put(key, range, shape);
+    }
+    Some(fields)
+}
+
+fn raw_string(quoted: &str) -> RawString<'_> {
+    RawString {
+        inner: &quoted.as_bytes()[1..quoted.len() - 1],
+        escaped: quoted.contains('\\'),
+    }
+}
+
+fn decoded(quoted: &str) -> Option<String> {
+    serde_json::from_str(quoted).ok()
+}
+
+fn range_in(text: &str, part: &str) -> Range<usize> {
+    let start = part.as_ptr() as usize - text.as_ptr() as usize;
+    start..start + part.len()
+}
+
+fn kind_of(value: &str) -> Kind {
+    match value.as_bytes()[0] {
+        b'n' => Kind::Null,
+        b't' => Kind::True,
+        b'f' => Kind::False,
+        b'"' => Kind::String,
+        b'{' => Kind::Object,
+        b'[' if elements(value).is_empty() => Kind::EmptyArray,
+        b'[' => Kind::Array,
+        _ if value.contains(['.', 'e', 'E']) => Kind::Fraction,
+        _ => Kind::Integer,
+    }
+}
+
+fn elements(value: &str) -> Vec<&str> {
+    let Elements(elements) = serde_json::from_str(value).unwrap();
+    elements.into_iter().map(RawValue::get).collect()
+}
+
+fn members(value: &str) -> Vec<(&str, &str)> {
+    let Members(members) = serde_json::from_str(value).unwrap();
+    members
+        .iter()
+        .map(|(key, value)| (key.get(), value.get()))
+        .collect()
+}
+
+fn children(value: &str) -> Vec<(&str, &str)> {
+    match value.as_bytes()[0] {
+        b'{' => members(value),
+        b'[' => elements(value)
+            .into_iter()
+            .map(|element| ("\"\"", element))
+            .collect(),
+        _ => Vec::new(),
+    }
+}
+
+fn nesting(value: &str) -> usize {
+    let deepest = children(value)
+        .iter()
+        .map(|(_, child)| nesting(child))
+        .max();
+    usize::from(matches!(value.as_bytes()[0], b'{' | b'[')) + deepest.unwrap_or(0)
+}
+
+fn shape_of(value: &str) -> Shape {
+    let mut shape = Shape::of(kind_of(value));
+    for (_, element) in children(value) {
+        shape.elements += 1;
+        shape.element_kinds.add(kind_of(element));
+        for (_, inner) in children(element) {
+            shape.inner_kinds.add(kind_of(inner));
+        }
+    }
+    shape
+}
+
+fn count(value: &str, fields: &mut Fields<'_>, media_key: bool, only_media: bool) {
+    match kind_of(value) {
+        Kind::String => {
+            let inner = raw_string(value).inner;
+            count_string(&mut fields.prompt, inner, media_key || only_media);
+        }
+        Kind::Integer => fields.prompt.token_ids += 1,
+        _ => {
+            for (key, child) in children(value) {
+                let media_key = key == "\"data\"" || key == "\"file_data\"";
+                count(child, fields, media_key, only_media);
+            }
+        }
+    }
+}
+
+fn member(text: &str, value: &str, name: &str) -> Option<Slot> {
+    if !value.starts_with('{') {
+        return None;
+    }
+    let (_, last) = members(value)
+        .into_iter()
+        .rfind(|(key, _)| decoded(key).as_deref() == Some(name))?;
+    let range = range_in(text, last);
+    Some(Slot {
+        start: range.start,
+        end: range.end,
+        shape: Shape::of(kind_of(last)),
+    })
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Collect;
+        impl<'de> Visitor<'de> for Collect {
+            type Value = Members<'de>;
+            fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+                out.write_str("an object")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut members = Vec::new();
+                while let Some(member) = map.next_entry()? {
+                    members.push(member);
+                }
+                Ok(Members(members))
+            }
+        }
+        deserializer.deserialize_map(Collect)
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Elements<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Collect;
+        impl<'de> Visitor<'de> for Collect {
+            type Value = Elements<'de>;
+            fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+                out.write_str("an array")
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+                let mut elements = Vec::new();
+                while let Some(element) = seq.next_element()? {
+                    elements.push(element);
+                }
+                Ok(Elements(elements))
+            }
+        }
+        deserializer.deserialize_seq(Collect)
+    }
+}
+
+fn string_token() -> impl Strategy<Value = String> {
+    let piece = prop_oneof![
+        6 => "[a-z ]{0,12}",
+        1 => "[a-z]{20,80}",
+        1 => Just("é\u{1f980}".to_owned()),
+        1 => Just("\\n".to_owned()),
+        1 => Just("\\\"".to_owned()),
+        1 => Just("\\\\".to_owned()),
+        1 => Just("\\ud800".to_owned()),
+        1 => Just("\\u0065".to_owned()),
+        1 => Just("data:image/png;base64,AAAA".to_owned()),
+    ];
+    prop::collection::vec(piece, 0..3).prop_map(|pieces| format!("\"{}\"", pieces.concat()))
+}
+
+fn scalar_token() -> impl Strategy<Value = String> {
+    prop_oneof![
+        string_token(),
+        prop::sample::select(vec![
+            "null",
+            "true",
+            "false",
+            "0",
+            "-0",
+            "12",
+            "-7",
+            "1e400",
+            "1.5",
+            "2E+3",
+            "18446744073709551615",
+            "99999999999999999999",
+        ])
+        .prop_map(str::to_owned),
+    ]
+}
+
+fn key_token() -> impl Strategy<Value = String> {
+    prop_oneof![
+        8 => prop::sample::select(vec![
+            "model", "stream", "stream_options", "max_tokens", "n", "best_of", "messages",
+            "prompt", "prompt_embeds", "input", "previous_response_id", "conversation", "include_usage", "system",
+            "data", "content", "temperature", "mod\\u0065l", "\\u0069nclude_usage", "Model", "\u{17f}tream",
+            "\\u004d\\u006fdel", "max_to\u{212a}ens", "\u{17f}ystem", "n\u{e9}",
+        ])
+        .prop_map(|key| format!("\"{key}\"")),
+        1 => string_token(),
+    ]
+}
+
+fn space() -> impl Strategy<Value = &'static str> {
+    prop::sample::select(vec!["", "", "", " ", "\n\t"])
+}
+
+fn object_of(value: impl Strategy<Value = String>) -> impl Strategy<Value = String> {
+    prop::collection::vec((key_token(), value, space()), 0..6).prop_map(|members| {
+        let members: Vec<_> = members
+            .into_iter()
+            .map(|(key, value, space)| format!("{space}{key}{space}:{space}{value}{space}"))
+            .collect();
+        format!("{{{}}}", members.join(","))
+    })
+}
+
+fn json_value() -> impl Strategy<Value = String> {
+    scalar_token().prop_recursive(4, 40, 5, |inner| {
+        prop_oneof![
+            (prop::collection::vec(inner.clone(), 0..5), space())
+                .prop_map(|(items, space)| format!("[{space}{}{space}]", items.join(","))),
+            object_of(inner),
+        ]
+    })
+}
+
+fn mutate(text: &str, cuts: &[(prop::sample::Index, u8, u8)]) -> Vec<u8> {
+    let mut bytes = text.as_bytes().to_vec();
+    for (index, action, byte) in cuts {
+        let at = index.index(bytes.len().max(1));
+        match action % 4 {
+            0 if at < bytes.len() => drop(bytes.remove(at)),
+            1 => bytes.insert(at.min(bytes.len()), *byte),
+            2 if at < bytes.len() => bytes[at] = *byte,
+            3 => bytes.insert(
+                at.min(bytes.len()),
+                b"{}[]\",:\\ 0-.eu\n\x01"[*byte as usize % 16],
+            ),
+            _ => {}
+        }
+    }
+    bytes
+}
+
+fn agree(body: &[u8]) -> Result<(), TestCaseError> {
+    let found = scan(body);
+    if let Err(error) = found {
+        prop_assert!(error.offset <= body.len());
+    }
+    prop_assert_eq!(
+        found.ok(),
+        reference_scan(body),
+        "{}",
+        String::from_utf8_lossy(body)
+    );
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn agrees_on_whole_objects(body in object_of(json_value())) {
+        agree(body.as_bytes())?;
+    }
+
+    #[test]
+    fn agrees_on_mutated_objects(
+        body in object_of(json_value()),
+        cuts in prop::collection::vec(any::<(prop::sample::Index, u8, u8)>(), 1..4),
+    ) {
+        agree(&mutate(&body, &cuts))?;
+    }
+
+    #[test]
+    fn agrees_on_strings(text in prop::collection::vec(any::<u8>(), 0..90)) {
+        agree(&[b"{\"input\":\"".as_slice(), &text, b"\"}"].concat())?;
+    }
+
+    #[test]
+    fn agrees_on_numbers(text in "[-+0-9.eE]{1,8}") {
+        agree(format!("{{\"n\":{text}}}").as_bytes())?;
+    }
+
+    #[test]
+    fn never_panics(body in prop::collection::vec(any::<u8>(), 0..200)) {
+        agree(&body)?;
+    }
+}
+
+#[test]
+fn control_characters_and_quotes_are_found_at_every_position() {
+    for length in 0..80 {
+        for (special, fine) in [(0x1f, false), (0, false), (b'\\', false), (0x7f, true)] {
+            for at in 0..length {
+                let mut text = vec![b'x'; length];
+                text[at] = special;
+                let body = [b"{\"a\":\"".as_slice(), &text, b"\"}"].concat();
+                assert_eq!(
+                    scan(&body).is_ok(),
+                    fine,
+                    "{special:#x} at {at} of {length}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn depth_is_counted_with_the_body_itself() {
+    let nested = |levels: usize| format!("{{\"a\":{}{}}}", "[".repeat(levels), "]".repeat(levels));
+    assert!(scan(nested(MAX_DEPTH - 1).as_bytes()).is_ok());
+    let error = scan(nested(MAX_DEPTH).as_bytes()).unwrap_err();
+    assert_eq!(error.fault, Fault::TooDeep);
+    assert_eq!(error.offset, 5 + MAX_DEPTH - 1);
+    let objects = format!("{{\"a\":{}", "{\"a\":".repeat(10_000));
+    assert_eq!(scan(objects.as_bytes()).unwrap_err().fault, Fault::TooDeep);
+}
+
+#[test]
+fn faults_say_where() {
+    let fault = |body: &[u8]| {
+        let error = scan(body).unwrap_err();
+        (error.fault, error.offset)
+    };
+    assert_eq!(fault(b"\xef\xbb\xbf{}"), (Fault::ByteOrderMark, 0));
+    assert_eq!(fault(b"{\"a\":\"\xff\"}"), (Fault::NotUtf8, 6));
+    assert_eq!(fault(b""), (Fault::NotAnObject, 0));
+    assert_eq!(fault(b" []"), (Fault::NotAnObject, 1));
+    assert_eq!(fault(b"{\"a\":NaN}"), (Fault::Expected("a value"), 5));
+    assert_eq!(fault(b"{\"a\":1} x").1, 8);
+    assert_eq!(
+        fault(b"{\"model\":\"a\",\"mod\\u0065l\":\"b\"}"),
+        (Fault::Repeated(MODEL), 13)
+    );
+    assert_eq!(
+        fault(b"{\"model\":\"a\",\"MODEL\":\"b\"}"),
+        (Fault::OtherLetters(MODEL), 13)
+    );
+    assert_eq!(
+        fault(b"{\"n\":1,\"x\":2,\"n\":1}"),
+        (Fault::Repeated(N), 13)
+    );
+}
+
+#[test]
+fn keys_fold_as_go_folds_them() {
+    for key in [
+        "MODEL",
+        "mode\\u004c",
+        "\u{17f}tream",
+        "\\u017fTREAM",
+        "\\u017Ftream",
+        "max_to\u{212a}ens",
+        "max_to\\u212aens",
+        "N",
+    ] {
+        let body = format!("{{\"{key}\":1}}");
+        let found = scan(body.as_bytes()).map_err(|error| error.fault);
+        assert!(matches!(found, Err(Fault::OtherLetters(_))), "{key}");
+    }
+    // None of these is a key to anybody.
+    for key in [
+        "m\u{f6}del",
+        "\u{131}nput",
+        "mode\\u006",
+        "\\ud800n",
+        "modelſ",
+    ] {
+        let body = format!("{{\"{key}\":1}}");
+        let found = scan(body.as_bytes()).map_err(|error| error.fault);
+        assert!(!matches!(found, Err(Fault::OtherLetters(_))), "{key}");
+    }
+}
+
+#[test]
+fn what_the_gateway_does_not_act_on_passes() {
+    for body in [
+        "{\"a\":1e400}",
+        "{\"a\":\"\\ud800\"}",
+        "{\"mod\\ud800el\":1}",
+        "{\"a\":1,\"a\":2}",
+        "{\"Temperature\":1}",
+        "{\"system\":1,\"system\":2,\"SYSTEM\":3}",
+        " {} ",
+    ] {
+        assert!(scan(body.as_bytes()).is_ok(), "{body}");
+    }
+}

@@ -1,0 +1,196 @@
+//! In: nothing. Out: [`Settings`]: `ostia.toml` after validation, every value typed, every default filled in, every
+//! secret resolved. Field names are the file's keys.
+//! Not here: reading and judging of files: that is `config`.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use ostia_core::Secret;
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settings {
+    pub server: Server,
+    pub fixtures: Fixtures,
+    /// Adapter name used in fixtures -> what it means here (`script:PATH`, `direct_api`, ...).
+    pub adapters: BTreeMap<String, String>,
+    pub catalog: CatalogSettings,
+    /// Cluster -> text shown to users.
+    pub maintenance: BTreeMap<String, String>,
+    pub maintenance_sources: BTreeMap<String, MaintenanceSource>,
+    pub store: StoreSettings,
+    pub auth: Auth,
+    pub limits: Limits,
+    pub routing: Routing,
+    pub upstream: Upstream,
+    pub journal: JournalSettings,
+    pub telemetry: Telemetry,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ListenAddress {
+    Tcp(SocketAddr),
+    Unix(PathBuf),
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Server {
+    pub listen: ListenAddress,
+    pub admin_listen: ListenAddress,
+    /// Without a trailing slash; "" where there is none.
+    pub base_path: String,
+    pub max_body_bytes: u64,
+    /// All request bodies in flight together.
+    pub max_buffered_bytes: u64,
+    pub header_timeout: Duration,
+    pub body_idle_timeout: Duration,
+    pub write_idle_timeout: Duration,
+    pub max_connections: usize,
+    pub drain_timeout: Duration,
+    pub trusted_proxies: Vec<IpNet>,
+    pub cors_origins: Vec<String>,
+    pub tls_cert: Option<PathBuf>,
+    pub tls_key: Option<PathBuf>,
+    pub state_dir: PathBuf,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Fixtures {
+    pub clusters: PathBuf,
+    pub endpoints: PathBuf,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct CatalogSettings {
+    /// `match = "slug"`: after an exact miss, look up the slug of the lower-cased name.
+    pub match_slug: bool,
+    pub model_details_keys: Vec<String>,
+    /// Other name -> canonical model.
+    pub aliases: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct MaintenanceSource {
+    pub url: String,
+    pub field: String,
+    pub down: Vec<String>,
+    pub interval: Duration,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct StoreSettings {
+    /// `sqlite://PATH` (absolute by now) or `postgres://...`; a password may be in it.
+    pub url: Secret<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Provider {
+    ApiKey,
+    Globus,
+    Introspection,
+    Oidc,
+    None,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Auth {
+    /// Never empty; `None` stands alone.
+    pub providers: Vec<Provider>,
+    pub globus: Globus,
+    pub introspection: Introspection,
+    pub oidc: Oidc,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Globus {
+    pub client_id: String,
+    pub client_secret: Secret<String>,
+    pub policies: Vec<String>,
+    pub required_groups: Vec<String>,
+    pub idp_domains: Vec<String>,
+    pub groups_per_domain: BTreeMap<String, Vec<String>>,
+    pub service_usernames: Vec<String>,
+    pub auth_url: String,
+    pub groups_url: String,
+    pub cache_ttl: Duration,
+    pub groups_ttl: Duration,
+}
+
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Introspection {
+    pub url: String,
+    pub client_id: String,
+    pub client_secret: Secret<String>,
+    pub audience: String,
+    pub scope: String,
+    /// Our word (`username`, `groups`, ...) -> the provider's claim.
+    pub claims: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Oidc {
+    pub issuer: String,
+    pub audience: String,
+    pub claims: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Limits {
+    pub requests_per_second_per_user: u32,
+    pub max_in_flight_per_user: u32,
+    pub tpm_model: u64,
+    pub tpm_user: u64,
+    /// Output tokens reserved for a request that names no cap of its own.
+    pub default_output_tokens: u64,
+    pub shared: Option<Secret<String>>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Routing {
+    pub session_headers: Vec<http::HeaderName>,
+}
+
+/// `None`: off.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Upstream {
+    pub connect_timeout: Option<Duration>,
+    pub response_header_timeout: Option<Duration>,
+    pub stream_idle_timeout: Option<Duration>,
+    pub total_timeout: Option<Duration>,
+    pub pool_idle_timeout: Option<Duration>,
+    pub keepalive_comment: Option<Duration>,
+    pub retry_budget_percent: u32,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct JournalSettings {
+    /// How often segments are synced to disk; `None`: left to the kernel.
+    pub fsync: Option<Duration>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Telemetry {
+    pub otlp_endpoint: String,
+    pub log_prompts: bool,
+}
+
+impl Settings {
+    /// What differs from `other` and cannot change while the process runs, by its keys.
+    pub fn needs_restart(&self, other: &Self) -> Vec<&'static str> {
+        let (here, there) = (&self.server, &other.server);
+        let differs = [
+            ("server.listen", here.listen != there.listen),
+            (
+                "server.admin_listen",
+                here.admin_listen != there.admin_listen,
+            ),
+            ("server.state_dir", here.state_dir != there.state_dir),
+            ("store", self.store != other.store),
+            ("journal", self.journal != other.journal),
+        ];
+        let differing = differs.into_iter().filter(|(_, differs)| *differs);
+        differing.map(|(key, _)| key).collect()
+    }
+}
