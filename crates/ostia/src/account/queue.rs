@@ -1,8 +1,9 @@
-//! Records on their way from requests to the thread that writes them. Nothing here waits for a disk, and everything is
-//! behind one lock that is held for no longer than it takes to copy a record.
+//! Records on their way from requests to the thread that writes them. Nothing here waits for a disk: one lock guards
+//! everything, and it is held only as long as it takes to copy a record.
 //!
-//! What waits is bounded: `started` records and refusals by `MOST_BYTES`, final records by the requests that were let in.
+//! Memory is bounded: `started` records and refusals by `MOST_BYTES`, final records by the requests that were let in.
 
+mod batch;
 mod kick;
 mod place;
 
@@ -16,16 +17,16 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 use slab::Slab;
 use tokio::sync::watch;
 
-use super::segment::Segment;
+pub(super) use batch::{Batch, Entry, What};
 use kick::kick_soon;
 use place::{Phase, Place};
 
-/// How long a request waits for the disk: for its `started` record, before it is refused; for its final one, before its
-/// answer goes on without.
+/// How long a request waits for the disk. Without its `started` record it is then refused; without its final record its
+/// answer goes on.
 pub(super) const PATIENCE: Duration = Duration::from_secs(2);
-/// With so much in memory no request is let in, and refusals are only counted.
+/// With this much in memory no request is let in, and refusals are only counted.
 const MOST_BYTES: usize = 4 << 20;
-/// So many records are worth waking the writer for at once.
+/// With this many records the writer is woken at once.
 const FULL_BATCH: usize = 32;
 
 #[derive(Default)]
@@ -43,53 +44,22 @@ pub(super) struct Queue {
 struct State {
     waiting: Batch,
     places: Slab<Place>,
-    /// When the writer took what it has in hand, and how many bytes that is.
+    /// When the writer took what it is writing, and how many bytes that is.
     writing: Option<(Instant, usize)>,
-    /// Records are numbered: the last that was handed in, the last that the writer took, the last that it is done with.
+    /// Records are numbered. The last that was handed in, the last that the writer took, the last that it is done with.
     last: u64,
     taken: u64,
     done: watch::Sender<u64>,
-    /// Somebody will wake the writer.
+    /// Somebody is about to wake the writer.
     kicked: bool,
     closed: bool,
-}
-
-/// Records in the order in which they were handed in.
-#[derive(Default)]
-pub(super) struct Batch {
-    /// One behind the other, without checksums.
-    pub(super) bytes: Vec<u8>,
-    pub(super) entries: Vec<Entry>,
-}
-
-pub(super) struct Entry {
-    pub(super) what: What,
-    pub(super) len: usize,
-    /// Where it belongs: of a final record, the segment that has its `started` record; of others, what the writer chose.
-    pub(super) home: Option<Arc<Segment>>,
-    pub(super) is_written: bool,
-}
-
-/// `key` is the request's place; `reserve` are the bytes that are kept for its final record.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum What {
-    Started {
-        key: usize,
-        reserve: usize,
-    },
-    Final {
-        key: usize,
-        reserve: usize,
-    },
-    /// A row that stands for so many refusals.
-    Rejected(u32),
 }
 
 /// What became of a final record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Finish {
     Queued,
-    /// No `started` record was written, and none will be: the row is one of a refusal.
+    /// There is no `started` record, and there will be none: the row is that of a refusal.
     NeverStarted,
 }
 
@@ -105,7 +75,8 @@ impl Queue {
         if state.is_full() {
             return None;
         }
-        let key = state.places.insert(Place::starting(reserve, now));
+        let number = state.last + 1;
+        let key = state.places.insert(Place::starting(number, reserve, now));
         state.push(What::Started { key, reserve }, record);
         self.handed_in(state);
         Some(key)
@@ -121,7 +92,9 @@ impl Queue {
     pub(super) fn finish(self: &Arc<Self>, key: usize, record: &[u8], now: Instant) -> Finish {
         let mut state = self.state.lock();
         let finish = state.finish(key, record, now);
-        self.handed_in(state);
+        if finish == Finish::Queued {
+            self.handed_in(state);
+        }
         finish
     }
 
@@ -156,7 +129,7 @@ impl Queue {
     /// Waits for records and puts them into `batch`, which has to be empty. `false`: the queue is closed and empty.
     pub(super) fn take(&self, batch: &mut Batch, now: impl FnOnce() -> Instant) -> bool {
         let mut state = self.state.lock();
-        while state.waiting.entries.is_empty() {
+        while state.waiting.is_empty() {
             if state.closed {
                 self.is_abandoned.store(true, Ordering::Relaxed);
                 return false;
@@ -167,15 +140,16 @@ impl Queue {
         state.taken = state.last;
         state.writing = Some((now(), batch.bytes.len()));
         for entry in &mut batch.entries {
-            state.hand_over(entry);
+            if let What::Final { key, .. } = entry.what {
+                entry.home = state.places.get_mut(key).and_then(Place::take_segment);
+            }
         }
         true
     }
 
     /// The writer is done with `batch`, and empties it.
     pub(super) fn complete(&self, batch: &mut Batch) {
-        let mut wakers = Vec::with_capacity(batch.entries.len());
-        batch.bytes.clear();
+        let mut wakers = std::mem::take(&mut batch.wakers);
         let mut state = self.state.lock();
         state.writing = None;
         for entry in batch.entries.drain(..) {
@@ -183,32 +157,31 @@ impl Queue {
                 What::Started { key, .. } => {
                     if let Some(place) = state.places.get_mut(key) {
                         let refused = place.started(entry.home);
-                        self.refused
-                            .fetch_add(u64::from(refused), Ordering::Relaxed);
+                        self.count_refused(refused);
                         wakers.extend(place.waker.take());
                     }
                 }
                 What::Final { key, .. } => wakers.extend(state.ended(key)),
-                What::Rejected(_) => {}
+                What::Rejected(_) | What::Withdrawn => {}
             }
         }
         state.done.send_replace(state.taken);
         drop(state);
-        wakers.into_iter().for_each(Waker::wake);
+        wakers.drain(..).for_each(Waker::wake);
+        batch.wakers = wakers;
+        batch.clear();
     }
 
-    /// Whoever has waited for long enough need not wait any more.
+    /// Ends the waits that have lasted long enough.
     pub(super) fn expire(&self, now: Instant) {
         let mut wakers = Vec::new();
         let mut state = self.state.lock();
-        if state.writing.is_none() && state.waiting.entries.is_empty() {
+        if state.writing.is_none() && state.waiting.is_empty() {
             return;
         }
         for (_, place) in &mut state.places {
             if place.expire(now) {
-                let refused = place.phase != Phase::Ending;
-                self.refused
-                    .fetch_add(u64::from(refused), Ordering::Relaxed);
+                self.count_refused(place.phase != Phase::Ending);
                 wakers.extend(place.waker.take());
             }
         }
@@ -227,7 +200,7 @@ impl Queue {
         state.waiting.bytes.len() + state.writing.map_or(0, |(_, bytes)| bytes)
     }
 
-    /// Waits until the writer is done with all that was handed in before the call.
+    /// Waits until the writer is done with everything that was handed in before the call.
     pub(super) async fn drained(&self) {
         let (last, mut done) = {
             let state = self.state.lock();
@@ -252,7 +225,12 @@ impl Queue {
         self.is_abandoned.load(Ordering::Relaxed)
     }
 
-    /// A record came: somebody has to wake the writer, unless it is at work and will look again by itself.
+    fn count_refused(&self, refused: bool) {
+        let refused = u64::from(refused);
+        self.refused.fetch_add(refused, Ordering::Relaxed);
+    }
+
+    /// A record was handed in. Somebody has to wake the writer, unless it is at work: then it looks again by itself.
     fn handed_in(self: &Arc<Self>, mut state: MutexGuard<'_, State>) {
         let is_full = state.waiting.entries.len() >= FULL_BATCH;
         if state.writing.is_some() || (state.kicked && !is_full) {
@@ -284,13 +262,7 @@ impl State {
 
     fn push(&mut self, what: What, record: &[u8]) {
         self.last += 1;
-        self.waiting.bytes.extend_from_slice(record);
-        self.waiting.entries.push(Entry {
-            what,
-            len: record.len(),
-            home: None,
-            is_written: false,
-        });
+        self.waiting.push(what, record);
     }
 
     fn finish(&mut self, key: usize, record: &[u8], now: Instant) -> Finish {
@@ -298,53 +270,22 @@ impl State {
         let Some(place) = self.places.get_mut(key) else {
             return Finish::NeverStarted;
         };
-        let before = place.end(now, hangs);
-        match before {
-            Phase::Refused => return Finish::NeverStarted,
-            Phase::Starting { taken: false } => {
-                self.withdraw(key);
-                return Finish::NeverStarted;
+        match place.phase {
+            Phase::Ending | Phase::Ended => Finish::Queued,
+            Phase::Refused => Finish::NeverStarted,
+            Phase::Starting if place.number > self.taken => {
+                place.phase = Phase::Refused;
+                // What waits are the records behind the last that was taken.
+                let index = place.number - self.taken - 1;
+                self.waiting.withdraw(index);
+                Finish::NeverStarted
             }
-            Phase::Ending | Phase::Ended => {}
-            Phase::Starting { taken: true } | Phase::Open => {
+            Phase::Starting | Phase::Open => {
+                place.end(now, hangs);
                 let reserve = place.reserve;
                 self.push(What::Final { key, reserve }, record);
+                Finish::Queued
             }
-        }
-        Finish::Queued
-    }
-
-    /// Takes a `started` record back that the writer does not have yet.
-    fn withdraw(&mut self, key: usize) {
-        let mut begin = 0;
-        let found = self.waiting.entries.iter().position(|entry| {
-            let is_it = matches!(entry.what, What::Started { key: one, .. } if one == key);
-            begin += if is_it { 0 } else { entry.len };
-            is_it
-        });
-        let Some(at) = found else { return };
-        let entry = self.waiting.entries.remove(at);
-        self.waiting.bytes.drain(begin..begin + entry.len);
-        if self.waiting.entries.is_empty() {
-            // Nobody will be done with the last one, as nobody will take it.
-            self.taken = self.last;
-            if self.writing.is_none() {
-                self.done.send_replace(self.taken);
-            }
-        }
-    }
-
-    /// The writer takes a record.
-    fn hand_over(&mut self, entry: &mut Entry) {
-        let (What::Started { key, .. } | What::Final { key, .. }) = entry.what else {
-            return;
-        };
-        let Some(place) = self.places.get_mut(key) else {
-            return;
-        };
-        match entry.what {
-            What::Final { .. } => entry.home = place.segment.take(),
-            _ => place.phase = Phase::Starting { taken: true },
         }
     }
 
@@ -352,9 +293,9 @@ impl State {
     fn ended(&mut self, key: usize) -> Option<Waker> {
         let place = self.places.get_mut(key)?;
         place.phase = Phase::Ended;
-        if place.orphan {
-            return self.places.try_remove(key)?.waker;
+        match place.orphan {
+            true => self.places.try_remove(key)?.waker,
+            false => place.waker.take(),
         }
-        place.waker.take()
     }
 }

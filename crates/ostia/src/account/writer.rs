@@ -1,7 +1,9 @@
-//! The one who writes: takes what waits in the queue, finds room for it, and appends it with one `write` a segment.
+//! The thread that writes: it takes what waits in the queue, finds room for each record, and appends neighbours that belong
+//! to one segment with one `write`.
 
 use std::io;
 use std::mem::take;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -17,24 +19,22 @@ pub(super) struct Writer {
     batch: Batch,
 }
 
-/// What one segment gets of a batch. Meanwhile the segment is not complete.
-struct Output {
+/// Neighbours in a batch that go to one segment, which is not complete meanwhile.
+struct Run {
     segment: Arc<Segment>,
-    bytes: Vec<u8>,
-    /// The batch's entries in it, and where each ends.
-    ends: Vec<(usize, usize)>,
+    bytes: Range<usize>,
+    entries: Range<usize>,
 }
 
 impl Journal {
     /// Writes what was handed in, or waits for something. `false`: nothing will come any more.
     pub(super) fn write_next(&self) -> bool {
         let mut writer = self.writer.lock();
-        let Writer { batch, .. } = &mut *writer;
-        if !self.queue.take(batch, || self.clock.now()) {
+        let mut batch = take(&mut writer.batch);
+        if !self.queue.take(&mut batch, || self.clock.now()) {
             return false;
         }
-        let mut batch = take(batch);
-        // What a panic leaves unwritten is treated like what a failing disk does.
+        // What a panic leaves unwritten is treated like what a failing disk does not take.
         let written = catch_unwind(AssertUnwindSafe(|| writer.write(&mut batch, &self.folder)));
         if written.is_err() {
             tracing::error!("writing to the journal panicked; it goes on");
@@ -50,7 +50,7 @@ impl Journal {
         true
     }
 
-    /// Whoever leaves the segment does so last: who sees the segment complete must find its rows.
+    /// Leaves the segment last: whoever sees the segment complete must find its rows.
     fn settle(&self, entry: &mut Entry, record: &[u8]) {
         match (entry.what, &entry.home, entry.is_written) {
             (What::Started { .. }, Some(home), false) => {
@@ -81,39 +81,32 @@ impl Writer {
     }
 
     fn write(&mut self, batch: &mut Batch, folder: &Folder) {
-        let mut outputs: Vec<Output> = Vec::new();
+        let mut run: Option<Run> = None;
         let mut at = 0;
-        for (index, entry) in batch.entries.iter_mut().enumerate() {
-            let record = &batch.bytes[at..at + entry.len];
-            at += entry.len;
+        for index in 0..batch.entries.len() {
+            let entry = &mut batch.entries[index];
+            let bytes = at..at + entry.len;
+            at = bytes.end;
             let Some(segment) = self.place(entry, folder) else {
                 continue;
             };
-            let known = |output: &&mut Output| Arc::ptr_eq(&output.segment, &segment);
-            match outputs.iter_mut().find(known) {
-                Some(output) => output.put(index, record),
-                None => {
-                    let mut output = Output::new(segment, batch.bytes.len());
-                    output.put(index, record);
-                    outputs.push(output);
+            record::seal(&mut batch.bytes[bytes.clone()], segment.salt());
+            match &mut run {
+                Some(run) if run.goes_on(&segment, index) => run.extend(bytes),
+                _ => {
+                    let next = Run::new(segment, bytes, index);
+                    if let Some(whole) = run.replace(next) {
+                        whole.append(batch);
+                    }
                 }
             }
         }
-        for output in &outputs {
-            let (written, fault) = output.segment.append(&output.bytes);
-            let whole = output.ends.iter().take_while(|(_, end)| *end <= written);
-            for &(index, _) in whole {
-                batch.entries[index].is_written = true;
-            }
-            if let Some(error) = fault {
-                report(&error, output, batch);
-                // Others try another file.
-                output.segment.seal();
-            }
+        if let Some(last) = run {
+            last.append(batch);
         }
     }
 
-    /// Where a record goes: room is promised, or was when its request began.
+    /// Where a record goes: there is room for it, or there was when its request began.
     fn place(&mut self, entry: &mut Entry, folder: &Folder) -> Option<Arc<Segment>> {
         match entry.what {
             What::Started { reserve, .. } => {
@@ -125,10 +118,11 @@ impl Writer {
             What::Final { .. } | What::Rejected(_) => {
                 self.find(folder, |segment| segment.take(entry.len))
             }
+            What::Withdrawn => None,
         }
     }
 
-    /// The active segment, or the next, if it promises what is asked of it.
+    /// The active segment, or else the next, if it promises what is asked of it.
     fn find(
         &mut self,
         folder: &Folder,
@@ -147,36 +141,53 @@ impl Writer {
     }
 }
 
-impl Output {
-    fn new(segment: Arc<Segment>, bytes: usize) -> Self {
+impl Run {
+    fn new(segment: Arc<Segment>, bytes: Range<usize>, index: usize) -> Self {
         segment.hold();
         Self {
             segment,
-            bytes: Vec::with_capacity(bytes),
-            ends: Vec::new(),
+            bytes,
+            entries: index..index + 1,
         }
     }
 
-    fn put(&mut self, index: usize, record: &[u8]) {
-        let begin = self.bytes.len();
-        self.bytes.extend_from_slice(record);
-        record::seal(&mut self.bytes[begin..], self.segment.salt());
-        self.ends.push((index, self.bytes.len()));
+    fn goes_on(&self, segment: &Arc<Segment>, index: usize) -> bool {
+        Arc::ptr_eq(&self.segment, segment) && self.entries.end == index
+    }
+
+    fn extend(&mut self, bytes: Range<usize>) {
+        self.bytes.end = bytes.end;
+        self.entries.end += 1;
+    }
+
+    fn append(self, batch: &mut Batch) {
+        let (mut written, fault) = self.segment.append(&batch.bytes[self.bytes.clone()]);
+        let entries = &mut batch.entries[self.entries.clone()];
+        for entry in &mut *entries {
+            let Some(rest) = written.checked_sub(entry.len) else {
+                break;
+            };
+            entry.is_written = true;
+            written = rest;
+        }
+        if let Some(error) = fault {
+            report(&error, &self.segment, entries);
+            // Others try another file.
+            self.segment.seal();
+        }
     }
 }
 
-impl Drop for Output {
+impl Drop for Run {
     fn drop(&mut self) {
         self.segment.leave();
     }
 }
 
-fn report(error: &io::Error, output: &Output, batch: &Batch) {
-    let lost = output.ends.iter().filter(|(index, _)| {
-        let entry = &batch.entries[*index];
-        matches!(entry.what, What::Final { .. }) && !entry.is_written
-    });
-    let path = output.segment.path().display();
-    let kept = lost.count();
+fn report(error: &io::Error, segment: &Segment, entries: &[Entry]) {
+    let kept = entries
+        .iter()
+        .filter(|entry| matches!(entry.what, What::Final { .. }) && !entry.is_written);
+    let (path, kept) = (segment.path().display(), kept.count());
     tracing::error!(%path, %error, kept, "the journal's disk failed: final rows are kept in memory");
 }

@@ -10,13 +10,15 @@ use crate::account::segment::Segment;
 /// One request in the queue, from its `started` record to the end of its final one.
 pub(super) struct Place {
     pub(super) phase: Phase,
+    /// Of its `started` record.
+    pub(super) number: u64,
     pub(super) reserve: usize,
-    /// Has the `started` record.
-    pub(super) segment: Option<Arc<Segment>>,
-    /// Of who waits for the record that was handed in last.
+    /// Whoever waits for the record that was handed in last.
     pub(super) waker: Option<Waker>,
     /// Nobody asks for it any more.
     pub(super) orphan: bool,
+    /// Has the `started` record.
+    segment: Option<Arc<Segment>>,
     since: Instant,
     /// It was waited for long enough.
     late: bool,
@@ -25,12 +27,10 @@ pub(super) struct Place {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
     /// The `started` record waits, or the writer has it.
-    Starting {
-        taken: bool,
-    },
-    /// It could not be written.
+    Starting,
+    /// There is no `started` record, and there will be none.
     Refused,
-    /// It is written.
+    /// The `started` record is written.
     Open,
     /// The final record waits, or the writer has it.
     Ending,
@@ -38,13 +38,14 @@ pub(super) enum Phase {
 }
 
 impl Place {
-    pub(super) fn starting(reserve: usize, now: Instant) -> Self {
+    pub(super) fn starting(number: u64, reserve: usize, now: Instant) -> Self {
         Self {
-            phase: Phase::Starting { taken: false },
+            phase: Phase::Starting,
+            number,
             reserve,
-            segment: None,
             waker: None,
             orphan: false,
+            segment: None,
             since: now,
             late: false,
         }
@@ -53,7 +54,7 @@ impl Place {
     pub(super) fn refused(now: Instant) -> Self {
         Self {
             phase: Phase::Refused,
-            ..Self::starting(0, now)
+            ..Self::starting(0, 0, now)
         }
     }
 
@@ -61,20 +62,28 @@ impl Place {
         match self.phase {
             Phase::Open | Phase::Ended => Poll::Ready(Ok(())),
             Phase::Ending if self.late => Poll::Ready(Ok(())),
-            Phase::Starting { .. } if self.late => Poll::Ready(Err(JournalFull)),
+            Phase::Starting if self.late => Poll::Ready(Err(JournalFull)),
             Phase::Refused => Poll::Ready(Err(JournalFull)),
-            Phase::Starting { .. } | Phase::Ending => {
-                self.waker = Some(task.waker().clone());
+            Phase::Starting | Phase::Ending => {
+                match &mut self.waker {
+                    Some(waker) => waker.clone_from(task.waker()),
+                    none => *none = Some(task.waker().clone()),
+                }
                 Poll::Pending
             }
         }
     }
 
-    /// The writer is done with the `started` record, which is in `segment` if it is written. `true`: that refuses the request.
+    pub(super) fn take_segment(&mut self) -> Option<Arc<Segment>> {
+        self.segment.take()
+    }
+
+    /// The writer is done with the `started` record, which is in `segment` if it is written. `true`: that refuses the
+    /// request.
     pub(super) fn started(&mut self, segment: Option<Arc<Segment>>) -> bool {
         self.segment = segment;
-        // A final record that was handed in meanwhile finds the segment here, or is like a refusal's.
-        if !matches!(self.phase, Phase::Starting { .. }) {
+        // A final record that was handed in meanwhile finds the segment here, or becomes that of a refusal.
+        if self.phase != Phase::Starting {
             return false;
         }
         let is_written = self.segment.is_some();
@@ -85,22 +94,16 @@ impl Place {
         !is_written && !self.late
     }
 
-    /// The final record comes. Gives how things stood before.
-    pub(super) fn end(&mut self, now: Instant, hangs: bool) -> Phase {
-        let before = self.phase;
-        self.phase = match before {
-            Phase::Starting { taken: true } | Phase::Open => Phase::Ending,
-            Phase::Starting { taken: false } | Phase::Refused => Phase::Ended,
-            Phase::Ending | Phase::Ended => return before,
-        };
+    /// The final record is handed in.
+    pub(super) fn end(&mut self, now: Instant, hangs: bool) {
+        self.phase = Phase::Ending;
         self.since = now;
         self.late = hangs;
-        before
     }
 
-    /// `true`: who waits here has waited for long enough from now on.
+    /// `true`: from now on whoever waits here has waited for long enough.
     pub(super) fn expire(&mut self, now: Instant) -> bool {
-        let waits = matches!(self.phase, Phase::Starting { .. } | Phase::Ending);
+        let waits = matches!(self.phase, Phase::Starting | Phase::Ending);
         let expires = waits && !self.late && now.saturating_duration_since(self.since) >= PATIENCE;
         self.late |= expires;
         expires
