@@ -20,8 +20,8 @@ pub struct Arrival {
     pub api: Cow<'static, str>,
 }
 
-/// A request that no backend has seen yet. It leaves one row: as a refusal, as a hang-up if it is dropped, or, once `open`
-/// has made a receipt of it, as that.
+/// A request that no backend has seen yet. It leaves one row: that of a refusal, of a hang-up if it is dropped, or, once
+/// `open` has made a receipt of it, of that.
 pub struct Opening {
     page: Page,
     /// When the body had been read: from then on the request can only wait for its turn.
@@ -50,7 +50,7 @@ impl Opening {
         self.page.prompt_estimate = prompt_estimate;
     }
 
-    /// The model exists for this caller, and of the place what is certain.
+    /// The model exists for this caller. `place` holds what is certain already.
     pub fn found(&mut self, model: &Arc<str>, place: Place) {
         self.page.model = Arc::clone(model);
         self.page.place = place;

@@ -16,8 +16,8 @@ pub struct Place {
     pub group_id: Arc<str>,
 }
 
-/// Everything that is written down of a request, and the guard of it: exactly one row, by `close`, or by `Drop` if nobody
-/// closed it.
+/// Everything that is written down about a request, and the guard that hands in exactly one row: by `close`, or by `Drop`
+/// if nobody closed it.
 pub(super) struct Page {
     pub(super) books: Books,
     pub(super) arrival: Arrival,
@@ -27,7 +27,7 @@ pub(super) struct Page {
     pub(super) model: Arc<str>,
     pub(super) place: Place,
     pub(super) facts: Facts,
-    /// Who else is told how it ended: the endpoint, and whoever asked.
+    /// Who else is told how it ended: the endpoint, and one more that asked for it.
     pub(super) observers: [Option<Arc<dyn Observer>>; 2],
     state: State,
 }

@@ -52,7 +52,7 @@ impl Receipt {
         self.page.observers[0] = Some(endpoint);
     }
 
-    /// Has somebody besides the endpoint told how the request ends, in the place of whoever was before.
+    /// Sets who is told, besides the endpoint, how the request ends.
     pub fn tell(&mut self, witness: Option<Arc<dyn Observer>>) {
         self.page.observers[1] = witness;
     }
@@ -62,7 +62,8 @@ impl Receipt {
         self.page.facts.phase = Phase::Connecting;
     }
 
-    /// It is sent. Counted as it goes: whoever hangs up meanwhile leaves a row that knows of the backend.
+    /// It is being sent. The attempt counts from now on, so that a client that hangs up meanwhile leaves a row that says
+    /// so.
     pub fn sending(&mut self) -> Sending<'_> {
         let facts = &mut self.page.facts;
         let before = facts.attempts;
@@ -160,7 +161,7 @@ impl Sending<'_> {
         self.facts.attempts = self.before;
     }
 
-    /// It was sent so often.
+    /// It was sent this many times.
     pub fn sent(&mut self, sends: u32) {
         self.facts.attempts = self.before + sends.max(1);
     }

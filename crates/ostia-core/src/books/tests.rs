@@ -16,7 +16,7 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Written(&'static str, Outcome, Phase, u16, u64, u32);
 
-/// The records, and whether whoever hands one in still has to wait, or in vain.
+/// What was handed in; whether it still waits to be written, and whether the journal is full.
 #[derive(Default)]
 struct Page {
     written: Mutex<Vec<Written>>,

@@ -60,7 +60,7 @@ pub(super) async fn create(writer: &Writer, key: &NewApiKey) -> Result<(), Store
     connection.end(done).map(drop)
 }
 
-/// Only ever to an earlier moment: a rotation must not prolong a key that was about to end.
+/// Never to a later time: a rotation must not prolong a key that was about to end.
 pub(super) async fn expire(writer: &Writer, id: &str, expires_at: i64) -> Result<bool, StoreError> {
     let sql = "UPDATE api_keys SET expires_at = min(coalesce(expires_at, ?1), ?1) WHERE id = ?2 AND revoked_at IS NULL";
     change(writer, sql, id, expires_at).await

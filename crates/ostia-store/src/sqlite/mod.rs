@@ -37,7 +37,7 @@ const READERS: u32 = 4;
 /// Negative: KiB, not pages. The inner pages of the ledger's trees stay in memory.
 const WRITER_CACHE_KIB: &str = "-16384";
 
-/// A ledger in one SQLite file, in write-ahead mode: who reads waits for no writer.
+/// A ledger in one SQLite file, in write-ahead mode: readers never wait for a writer.
 pub struct SqliteStore {
     /// For rows alone, so that nothing else waits behind a batch of them.
     ledger: Writer,
@@ -50,7 +50,7 @@ impl SqliteStore {
     ///
     /// # Errors
     ///
-    /// `Broken` if the folder is missing, the file is no SQLite database, or its schema is newer than this binary's.
+    /// `Broken` if the folder is missing, the file is not a SQLite database, or its schema is newer than this binary's.
     pub async fn open(path: &str) -> Result<Self, StoreError> {
         create_file(path)?;
         let options = SqliteConnectOptions::new()
@@ -65,7 +65,7 @@ impl SqliteStore {
             // Statements over many rows keep an undo log, by default in a temporary file.
             .pragma("temp_store", "MEMORY")
             .pragma("cache_size", WRITER_CACHE_KIB);
-        // Connected by who brings the first row, so that SQLite's thread has the priority of that one's.
+        // The ledger's thread connects when it inserts the first row, so that SQLite's thread inherits its priority.
         let ledger = Writer::new(pool(1).connect_lazy_with(writing.clone()));
         let keys = connect(pool(1), writing).await.map_err(failed);
         let keys = Writer::new(keys.map_err(|error| about(path, error))?);
@@ -88,8 +88,8 @@ fn about(path: &str, error: StoreError) -> StoreError {
     }
 }
 
-/// SQLite asks no busy handler while it turns a new file to write-ahead mode (<https://www.sqlite.org/rescode.html#busy>):
-/// of several that open it at once, one wins and the others come again.
+/// SQLite does not call the busy handler while it switches a new file to write-ahead mode
+/// (<https://www.sqlite.org/rescode.html#busy>): when several processes open it at once, one wins and the others retry.
 async fn connect(
     pool: SqlitePoolOptions,
     options: SqliteConnectOptions,
@@ -106,8 +106,8 @@ async fn connect(
 fn pool(connections: u32) -> SqlitePoolOptions {
     SqlitePoolOptions::new()
         .max_connections(connections)
-        // A disk that fails or is full makes SQLite end a transaction by itself; sqlx's own ROLLBACK fails then, and the
-        // connection would count as within that transaction for ever, unable to begin another.
+        // A disk that fails or is full makes SQLite end a transaction by itself; sqlx's own ROLLBACK then fails, and sqlx
+        // would believe for ever that the connection is inside that transaction and refuse to begin another.
         .before_acquire(|connection, _| {
             let usable = !connection.is_in_transaction();
             Box::pin(async move { Ok(usable) })

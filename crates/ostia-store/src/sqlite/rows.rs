@@ -10,7 +10,7 @@ use super::bulk::{Bulk, Statement};
 use crate::columns::{count, stamp, text};
 use crate::tally::{Key, Sums, Tally};
 
-/// A column of the table in `ostia_core::ledger` each.
+/// One column for each of the table in `ostia_core::ledger`.
 static INSERT: LazyLock<Bulk> = LazyLock::new(|| {
     let names: Vec<_> = Column::LEDGER.iter().map(|column| column.name).collect();
     let head = format!("INSERT INTO ledger ({})", names.join(", "));

@@ -6,8 +6,8 @@ use sqlx::{Sqlite, SqliteConnection, SqlitePool};
 
 use super::failure::{failed, spoils};
 
-/// Whoever writes to the file for one purpose. SQLite has one writer at a time: a pool of one connection queues writes
-/// fairly, where several would spin on its lock.
+/// The connection for one kind of write. SQLite allows one writer at a time: a pool of one connection queues writes fairly,
+/// where several would spin on its lock.
 pub(super) struct Writer(SqlitePool);
 
 /// The connection, until [`Lent::end`].
@@ -24,7 +24,7 @@ impl Writer {
 }
 
 impl Lent {
-    /// What was done with it. After some faults the connection is closed, and the next one who asks gets another.
+    /// Gives the result of what was done with the connection. Some errors close it, and the next caller gets a new one.
     pub(super) fn end<T>(mut self, done: sqlx::Result<T>) -> Result<T, StoreError> {
         if done.as_ref().err().is_some_and(spoils) {
             self.0.close_on_drop();

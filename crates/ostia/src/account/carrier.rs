@@ -1,4 +1,4 @@
-//! Brings what the journal's files hold to the store, and gives the files back.
+//! Carries the journal's records to the store and removes the files that are done.
 
 use std::collections::HashSet;
 use std::io;
@@ -38,7 +38,7 @@ pub(super) struct Carrier {
     /// Oldest first.
     tails: Vec<Tail>,
     buffer: Vec<u8>,
-    /// Final rows that came from memory, as the disk had failed: their `started` records are not interrupted.
+    /// Requests whose final rows came from memory because the disk had failed: they were not interrupted.
     rescued: HashSet<RequestId>,
     pause: Duration,
     /// The last flush that was asked for, and the last that is done.
@@ -79,10 +79,10 @@ impl Carrier {
                 self.journal.write_folds(true);
             }
             let poll = self.journal.options.poll;
-            // What waits for a disk that hangs holds up nothing that is written.
+            // Records that wait for a hanging disk do not hold up those that are written.
             let drained = !is_asked || timeout(poll, self.journal.queue.drained()).await.is_ok();
             let passed = self.pass().await;
-            // Of most interest while the store is down.
+            // Matters most while the store is down.
             self.measure();
             let wait = match passed {
                 Ok(()) => {
@@ -128,7 +128,7 @@ impl Carrier {
         trouble.map_or(Ok(()), Err)
     }
 
-    /// Final rows that the disk did not take. They are nowhere but in memory.
+    /// Final rows that the disk did not take. They are only in memory.
     async fn carry_stranded(&mut self) -> Result<(), Hindrance> {
         let records = self.journal.stranded.lock().clone();
         if records.is_empty() {
@@ -167,8 +167,8 @@ impl Carrier {
         self.finish(index).await
     }
 
-    /// The segment was read to its end and nobody writes to it: who is still open was interrupted. A file that the disk does
-    /// not give back holds up nothing: its rows are in the store.
+    /// The segment was read to its end and nobody writes to it: requests that are still open were interrupted. A file that
+    /// cannot be removed holds up nothing: its rows are in the store.
     async fn finish(&mut self, index: usize) -> Result<ControlFlow<()>, Hindrance> {
         let Some(tail) = self.tails.get_mut(index) else {
             return Ok(ControlFlow::Continue(()));
@@ -259,7 +259,7 @@ async fn insert(store: &dyn Store, rows: &[LedgerRow<'_>]) -> Result<(), Hindran
     Ok(())
 }
 
-/// Part of a segment is damaged, as by a power cut, or a newer ostia's. The rows in it are nowhere else.
+/// Part of a segment is damaged, as a power cut may do, or was written by a newer ostia. Its rows are nowhere else.
 fn note_unreadable(counters: &Counters, path: &Path, unreadable: Unreadable) {
     counters.unreadable.fetch_add(1, Ordering::Relaxed);
     let counted = &counters.unreadable_bytes;

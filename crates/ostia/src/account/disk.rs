@@ -8,9 +8,9 @@ use rustix::io::{Errno, retry_on_intr};
 /// A smaller segment is not worth a file.
 pub(super) const LEAST_BYTES: u64 = 32 << 10;
 
-/// What the journal asks of its disk where the answer may never come. Called by the ledger's own threads only.
+/// The calls to the journal's disk that may hang. Only the ledger's own threads make them.
 pub trait Disk: fmt::Debug + Send + Sync + 'static {
-    /// Reserves room without growing the file; gives how many bytes there are, which may be fewer.
+    /// Reserves room without growing the file; gives how many bytes were reserved, which may be fewer.
     fn reserve(&self, file: &File, bytes: u64) -> io::Result<u64>;
 
     /// Appends; gives how many bytes were taken.
@@ -19,7 +19,7 @@ pub trait Disk: fmt::Debug + Send + Sync + 'static {
     fn sync(&self, file: &File) -> io::Result<()>;
 }
 
-/// The machine's.
+/// The machine's own disk.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct LocalDisk;
 
@@ -32,7 +32,7 @@ impl Disk for LocalDisk {
                 Err(Errno::NOSPC | Errno::DQUOT | Errno::FBIG) if bytes > LEAST_BYTES => {
                     bytes = (bytes / 4).max(LEAST_BYTES);
                 }
-                // Such a file system may still run full under a final record: the writer keeps that one in memory.
+                // Such a file system may still fill up before a final record: the writer then keeps the record in memory.
                 Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => return Ok(bytes),
                 Err(error) => return Err(error.into()),
             }

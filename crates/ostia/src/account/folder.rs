@@ -1,4 +1,4 @@
-//! The segments of one folder: who holds it, which files there are, which one is next.
+//! The segments of one folder: its lock, its files, and which one is next.
 
 use std::fs::{DirBuilder, File};
 use std::io;
@@ -17,7 +17,7 @@ use super::options::{LedgerError, Options};
 use super::segment::{HEADER, Segment};
 
 const SEGMENT: &str = "seg";
-/// A file that holds what nobody could read, kept for a person to look at.
+/// A file that could not be read completely, kept for a person to look at.
 const UNREAD: &str = "unread";
 
 pub(super) struct Folder {
@@ -27,7 +27,7 @@ pub(super) struct Folder {
     max_segments: usize,
     /// Holds the folder's `flock` as long as anyone may write to it.
     _lock: File,
-    /// Held while a file is made, which the disk may take its time over: for the ledger's threads only.
+    /// Held while a file is made, which may take long: only the ledger's threads may lock it.
     rotation: Mutex<Rotation>,
     /// The spare segment was taken.
     taken: Notify,
@@ -39,7 +39,7 @@ pub(super) struct Folder {
 struct Rotation {
     /// Made in advance, so that records seldom wait for a file to be created.
     spare: Option<Arc<Segment>>,
-    /// Written to at some time, and not yet seen by the carrier.
+    /// In use, and not yet seen by the carrier.
     fresh: Vec<Arc<Segment>>,
     live: Vec<Weak<Segment>>,
     next: u64,
@@ -142,7 +142,7 @@ impl Folder {
         rotation.live.iter().filter_map(Weak::upgrade).collect()
     }
 
-    /// All of a segment is in the store. One with records that nobody could read is kept under another name.
+    /// All of a segment is in the store. One that could not be read completely is kept under another name.
     pub(super) fn remove(&self, segment: &Segment, readable: bool) -> io::Result<()> {
         let path = segment.path();
         let done = if readable {

@@ -148,7 +148,7 @@ impl Journal {
         }
     }
 
-    /// Once the writer has ended, whoever still has a record to hand in writes it.
+    /// Once the writer has ended, a request that still hands in a record writes it.
     fn write_if_left_alone(&self) {
         while self.queue.is_abandoned() && self.write_next() {}
     }

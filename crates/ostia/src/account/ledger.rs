@@ -13,7 +13,7 @@ use super::threads::{self, Threads};
 
 /// The journal of one state folder, and the threads that write it and bring it to the store.
 ///
-/// What was not flushed when it is dropped stays in the folder, and the next process brings it.
+/// What is not flushed when it is dropped stays in the folder for the next process.
 pub struct Ledger {
     journal: Arc<Journal>,
     asked: watch::Sender<u64>,
@@ -26,7 +26,7 @@ pub struct Ledger {
 pub struct Stats {
     /// Requests with a `started` record and no final record yet.
     pub open_receipts: usize,
-    /// Handed in and not yet written, as the disk takes its time.
+    /// Bytes that were handed in and are not yet written.
     pub waiting_bytes: usize,
     /// Written and not yet in the store, as of the carrier's last pass.
     pub pending_bytes: u64,
@@ -34,21 +34,21 @@ pub struct Stats {
     pub segments: usize,
     /// Refusals that are part of a folded row.
     pub folded: u64,
-    /// Refusals that no row tells of, as the journal had no room.
+    /// Refusals without a row, because the journal had no room.
     pub lost_rejected: u64,
-    /// Requests that were not let in, as the journal had no room or its disk did not answer.
+    /// Requests that were not let in because the journal had no room or its disk did not answer.
     pub refused_started: u64,
-    /// Segments that were put aside, as nobody could read all of them.
+    /// Segments that were put aside because parts of them cannot be read.
     pub unreadable_segments: u64,
-    /// Bytes of them that hold rows which are lost.
+    /// The bytes of those parts.
     pub unreadable_bytes: u64,
     /// The last attempt to write to the store failed.
     pub store_down: bool,
 }
 
 impl Ledger {
-    /// Takes the folder (made with mode 0700 if missing) and starts to bring what is in it to the store. Works with the store
-    /// down, and with a full disk: requests are then refused until there is room.
+    /// Takes the folder (made with mode 0700 if missing) and starts to bring what is in it to the store. Works with the
+    /// store down and with a full disk; with a full disk requests are refused until there is room.
     ///
     /// # Errors
     ///

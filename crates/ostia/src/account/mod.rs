@@ -1,5 +1,5 @@
 //! In: `started`, final and `rejected` rows. Out: every one of them in the store, exactly once, whatever dies.
-//! Here: the journal on disk, the writer that carries it to the store, recovery at start.
+//! Here: the journal on disk, the carrier that brings it to the store, recovery at start.
 //! Not here: SQL (that is `ostia-store`), deciding what a request cost (that is `relay`).
 //!
 //! ```text
@@ -8,9 +8,9 @@
 //!                                       Store, usage events <-- carrier <--+ tails
 //! ```
 //!
-//! A request hands records in and waits until they are written: SIGKILL leaves what is in the page cache. Only the ledger's
-//! own threads touch files, so that a disk that hangs holds up nothing else. One thread writes, and one reads the same files
-//! back. Recovery is no special case: what an earlier process left behind are files that are read to their end.
+//! A request hands in a record and waits until it is written to the file, where a SIGKILL does not lose it. Only the
+//! ledger's own threads touch files, so a disk that hangs stalls nobody else. One thread writes the files, another reads
+//! them back. Recovery is not a special case: files of an earlier process are read to their end like any others.
 
 mod carrier;
 mod disk;

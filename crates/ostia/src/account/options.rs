@@ -12,11 +12,11 @@ pub struct Options {
     pub segment_bytes: u64,
     /// How many segments may wait for the store before new requests are refused.
     pub max_segments: usize,
-    /// How often the writer looks for new records.
+    /// How often the carrier looks for new records, and the upkeep for requests that waited long enough for the disk.
     pub poll: Duration,
     /// How often written segments are synced to the disk; `None`: left to the kernel, which SIGKILL does not hurt.
     pub fsync: Option<Duration>,
-    /// Tests put one in its place that is full or hangs.
+    /// Tests use one that is full or hangs.
     pub disk: Arc<dyn Disk>,
 }
 

@@ -34,7 +34,7 @@ pub(super) struct Queue {
     state: Mutex<State>,
     /// Wakes the writer.
     work: Condvar,
-    /// The writer has ended: whoever hands in a record has to write it.
+    /// The writer has ended: a request that hands in a record has to write it.
     is_abandoned: AtomicBool,
     /// Requests that were not let in.
     refused: AtomicU64,

@@ -15,7 +15,7 @@ use super::options::LedgerError;
 use super::record;
 
 pub(super) const MAGIC: [u8; 8] = *b"ostialog";
-/// Of its records, or of older ones.
+/// Files of this format hold records of this version or an older one.
 const FORMAT: u32 = record::VERSION as u32;
 pub(super) const HEADER: usize = 32;
 const COMMITTED_AT: u64 = 24;
@@ -93,7 +93,7 @@ impl Segment {
         file.read_exact(&mut header).map_err(failed)?;
         let (start, salt, committed) = (&header[..8], &header[16..24], &header[24..]);
         let version = u32::from_le_bytes([header[8], header[9], header[10], header[11]]);
-        // Blocks that a power cut took read as zeros.
+        // Blocks that were lost in a power cut read as zeros.
         if header == [0; HEADER] {
             return Ok(None);
         }
@@ -108,7 +108,7 @@ impl Segment {
                 version,
             });
         }
-        // A position that cannot be is none: rows that are brought twice do no harm.
+        // An impossible position is ignored: rows that are brought twice do no harm.
         let committed = committed.try_into().map_or(0, u64::from_le_bytes);
         let committed = if committed > len { 0 } else { committed };
         let appender = file.try_clone().map_err(failed)?;
@@ -180,8 +180,8 @@ impl Segment {
         self.open.fetch_sub(1, Ordering::SeqCst);
     }
 
-    /// Appends records for which room was promised. Gives how many bytes are there, and why not all of them: a record that is
-    /// there in part is none, and readers look for the next one behind it.
+    /// Appends records for which room was promised. Gives how many bytes were written, and the error if not all were.
+    /// Readers skip a record that is there only in part.
     pub(super) fn append(&self, bytes: &[u8]) -> (usize, Option<io::Error>) {
         let mut written = 0;
         let fault = loop {

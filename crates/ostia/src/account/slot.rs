@@ -60,7 +60,7 @@ impl Drop for OpenSlot {
         if !*self.finished.get_mut() {
             record::with_buffer(|buffer| {
                 record::encode_abandoned(buffer, self.request_id);
-                // Without a `started` record nothing is left to be told.
+                // Without a `started` record there is nothing to tell.
                 self.journal.finish(self.key, buffer)
             });
             self.journal.counters.open.fetch_sub(1, Ordering::Relaxed);

@@ -1,4 +1,4 @@
-//! Reading one segment behind its writers: rows for the store, and who is still open.
+//! Reads one segment behind its writer: rows for the store, and requests that are still open.
 
 use std::collections::HashMap;
 use std::io;
@@ -16,15 +16,15 @@ const LARGEST: usize = record::HEAD + record::MAX_LEN;
 
 pub(super) struct Tail {
     pub(super) segment: Arc<Segment>,
-    /// All before it is in the store, or needs not be.
+    /// Everything before it is in the store, or need not be.
     position: u64,
     /// Rows before it were in the store when this process began.
     committed: u64,
     /// Where the `started` record of each request without a final record is.
     open: HashMap<RequestId, u64>,
-    /// The latest moment that any record names.
+    /// The latest time in any record.
     latest: i64,
-    /// Nothing is written any more. Asked before reading: what was written until then will be read.
+    /// Nothing will be written any more. Set before reading, so that everything written by then is read.
     pub(super) complete: bool,
     /// All of it is in the store, and only its file is left.
     pub(super) finished: bool,
@@ -79,7 +79,7 @@ impl Tail {
     }
 
     /// The segment was read to its end, `end`: counts what is left and cannot be read. The beginning of a record does not
-    /// count: its process died over it, and nobody was told that it is written.
+    /// count: its process died while writing it, and nobody was told that it was written.
     pub(super) fn count_rest(&mut self, end: u64) -> io::Result<()> {
         let mut rest = vec![0; LARGEST];
         let filled = self.segment.read_at(&mut rest, self.position)?;
@@ -161,7 +161,7 @@ impl Tail {
         }
     }
 
-    /// `false`: nobody can read it.
+    /// `false`: it cannot be read.
     fn take<'b>(&mut self, record: &Record<'b>, at: u64, batch: &mut Batch<'b>) -> bool {
         let known = match record.kind {
             Some(Kind::Abandoned) => record.abandoned().map(|id| {
@@ -237,7 +237,7 @@ impl Tail {
             return None;
         };
         let row = record.row()?;
-        // When the process died is not known; its last sign of life is.
+        // When the process died is unknown: take the time of its last record.
         let finished_at = now.unwrap_or(self.latest).max(row.started_at);
         let micros = finished_at.saturating_sub(row.started_at);
         Some(LedgerRow {

@@ -1,5 +1,4 @@
-//! The ledger's threads. Each waits for something else: the writer for the disk, the carrier for the store, and the one
-//! for the upkeep for nothing but time.
+//! The ledger's threads. The writer waits for the disk, the carrier for the store, and the upkeep only for time.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -17,17 +16,17 @@ use super::journal::Journal;
 
 /// How many polls pass before the next attempt to make a segment where there was no room.
 const POLLS_BETWEEN_ATTEMPTS: u32 = 5;
-/// How much the carrier, and with it SQLite's thread, gives way to requests on a busy core. Much more, and it would not keep
-/// up with a core that is busy for hours.
+/// How far the carrier, and SQLite's thread with it, gives way to requests on a busy core. With a much higher value it
+/// would fall behind where the core is busy for hours.
 const NICENESS: i32 = 5;
-/// How long the threads may take to end. A disk that hangs keeps them for ever.
+/// How long to wait for the threads to end: a hanging disk holds them for ever.
 const LAST: Duration = Duration::from_secs(5);
 
-/// Ends all of them when it is dropped.
+/// Stops the threads when it is dropped.
 pub(super) struct Threads {
     journal: Arc<Journal>,
     stop: watch::Sender<bool>,
-    /// Disconnected once all have ended. The lock is for `Sync` alone.
+    /// Disconnected once all have ended. The lock only makes it `Sync`.
     ended: Mutex<Receiver<()>>,
 }
 
@@ -66,7 +65,7 @@ pub(super) fn start(journal: &Arc<Journal>, mut carrier: Carrier) -> io::Result<
                 }
             });
         }
-        // What a disk still has in hand uses the folder.
+        // A call that the disk has not answered still uses the folder.
         if let Some(runtime) = keeping.take() {
             runtime.shutdown_timeout(LAST);
         }
@@ -88,7 +87,7 @@ fn runtime() -> io::Result<Runtime> {
     Builder::new_current_thread().enable_all().build()
 }
 
-/// A thread that starts its work anew after a panic.
+/// A thread that restarts its work after a panic.
 fn spawn(
     name: &'static str,
     niceness: i32,
@@ -97,14 +96,14 @@ fn spawn(
 ) -> io::Result<()> {
     let thread = thread::Builder::new().name(name.to_owned());
     thread.spawn(move || {
-        // A kernel that refuses leaves it as it is.
+        // If the kernel refuses, the priority stays as it is.
         let _ = rustix::process::nice(niceness);
         // Positions move only after commits: starting over loses nothing.
         while catch_unwind(AssertUnwindSafe(&mut work)).is_err() {
             tracing::error!(name, "a thread of the ledger panicked; it goes on");
             thread::sleep(Duration::from_secs(1));
         }
-        // Whoever sees the threads ended finds the folder free.
+        // The folder must be free once the threads are seen to have ended.
         drop(work);
         drop(running);
     })?;
@@ -120,7 +119,7 @@ async fn keep_time(journal: &Journal) {
     }
 }
 
-/// Sees to it that there is a segment before it is needed. A disk may take minutes over it.
+/// Keeps a spare segment ready, as a disk may take minutes to make one.
 async fn keep_spare(journal: &Arc<Journal>) {
     loop {
         journal.folder.wanted().await;
@@ -136,7 +135,7 @@ async fn provide(journal: &Arc<Journal>) -> bool {
     providing.await.unwrap_or(false)
 }
 
-/// Apart from everything else: a disk may take minutes over one call.
+/// On its own, as a disk may take minutes over one call.
 async fn keep_synced(journal: &Journal) {
     let Some(interval) = journal.options.fsync else {
         return std::future::pending().await;
@@ -147,7 +146,7 @@ async fn keep_synced(journal: &Journal) {
         let segments = journal.folder.live();
         let syncing = tokio::task::spawn_blocking(move || {
             let mut fault = None;
-            // One segment's trouble does not keep the others unsynced.
+            // An error on one segment must not leave the others unsynced.
             for segment in segments {
                 fault = segment.sync().err().or(fault);
             }

@@ -50,7 +50,7 @@ impl Journal {
         true
     }
 
-    /// Leaves the segment last: whoever sees the segment complete must find its rows.
+    /// Leaves the segment last: when the carrier sees it complete, its rows must be there.
     fn settle(&self, entry: &mut Entry, record: &[u8]) {
         match (entry.what, &entry.home, entry.is_written) {
             (What::Started { .. }, Some(home), false) => {

@@ -13,9 +13,9 @@ pub(super) struct Place {
     /// Of its `started` record.
     pub(super) number: u64,
     pub(super) reserve: usize,
-    /// Whoever waits for the record that was handed in last.
+    /// The task that waits for the record handed in last.
     pub(super) waker: Option<Waker>,
-    /// Nobody asks for it any more.
+    /// The request has gone: the place goes with its final record.
     pub(super) orphan: bool,
     /// Has the `started` record.
     segment: Option<Arc<Segment>>,
@@ -101,7 +101,7 @@ impl Place {
         self.late = hangs;
     }
 
-    /// `true`: from now on whoever waits here has waited for long enough.
+    /// `true`: the wait is over as of now.
     pub(super) fn expire(&mut self, now: Instant) -> bool {
         let waits = matches!(self.phase, Phase::Starting | Phase::Ending);
         let expires = waits && !self.late && now.saturating_duration_since(self.since) >= PATIENCE;
