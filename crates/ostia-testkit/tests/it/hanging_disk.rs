@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ostia_core::ManualClock;
 use ostia_testkit::backend::{FakeBackend, Script};
-use ostia_testkit::client::{Ended, HangUp};
+use ostia_testkit::client::{Ended, HangUp, RawClient, Request};
 use ostia_testkit::disk::HangingDisk;
 use ostia_testkit::gate::Gate;
 use ostia_testkit::gateway::{Row, Site, TestGateway, gauges};
@@ -38,6 +38,25 @@ async fn until_open(gateway: &TestGateway, count: f64) {
         }
     };
     within(|| format!("{count} open receipts"), open).await;
+}
+
+/// Waits until the gateway says so of its journal.
+async fn until_ready(gateway: &TestGateway, status: u16, journal: &str) {
+    let ready = async {
+        loop {
+            let mut client = RawClient::connect(gateway.admin_address()).await;
+            let answer = client.call(&Request::get("/health/ready")).await;
+            if (answer.status(), answer.json()["journal"].as_str()) == (status, Some(journal)) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    within(
+        || format!("{status} and a journal that is {journal}"),
+        ready,
+    )
+    .await;
 }
 
 fn of<'r>(rows: &'r [Row], outcome: &str) -> Vec<&'r Row> {
@@ -83,6 +102,7 @@ async fn streams_flow_and_new_requests_are_refused_after_two_seconds() {
         (503, Some("store_unavailable"))
     );
     assert!(answer.header("retry-after").is_some());
+    until_ready(&gateway, 503, "down").await;
     // What runs comes to its end, though its rows wait.
     events.open();
     let whole = stream.rest(reading).await;
@@ -94,6 +114,7 @@ async fn streams_flow_and_new_requests_are_refused_after_two_seconds() {
     assert_eq!(gateway.rows().await.len(), 0);
 
     disk.release();
+    until_ready(&gateway, 200, "up").await;
     assert_eq!(gateway.call(&gateway.chat("m")).await.status(), 200);
     let rows = gateway.finish(&[&backend]).await;
     assert_eq!(rows.len(), 5, "{rows:#?}");

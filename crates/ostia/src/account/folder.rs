@@ -4,7 +4,7 @@ use std::fs::{DirBuilder, File};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
@@ -33,6 +33,8 @@ pub(super) struct Folder {
     taken: Notify,
     /// Segment files in the folder.
     files: AtomicUsize,
+    /// There is a spare segment, for those who must not wait for `rotation`.
+    has_spare: AtomicBool,
 }
 
 #[derive(Default)]
@@ -78,6 +80,7 @@ impl Folder {
             }),
             taken: Notify::new(),
             files: AtomicUsize::new(left.len()),
+            has_spare: AtomicBool::new(false),
         };
         Ok((folder, left))
     }
@@ -89,6 +92,7 @@ impl Folder {
             self.create(&mut rotation);
         }
         let next = rotation.spare.take();
+        self.has_spare.store(false, Ordering::Relaxed);
         self.taken.notify_one();
         let next = next?;
         rotation.fresh.push(Arc::clone(&next));
@@ -116,6 +120,7 @@ impl Folder {
                 rotation.live.retain(|live| live.strong_count() > 0);
                 rotation.live.push(Arc::downgrade(&segment));
                 rotation.spare = Some(segment);
+                self.has_spare.store(true, Ordering::Relaxed);
                 rotation.blocked = false;
                 self.files.fetch_add(1, Ordering::Relaxed);
             }
@@ -156,6 +161,10 @@ impl Folder {
         }
         self.files.fetch_sub(1, Ordering::Relaxed);
         Ok(())
+    }
+
+    pub(super) fn has_spare(&self) -> bool {
+        self.has_spare.load(Ordering::Relaxed)
     }
 
     pub(super) fn segments(&self) -> usize {

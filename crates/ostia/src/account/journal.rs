@@ -38,6 +38,8 @@ pub(super) struct Counters {
     pub(super) unreadable: AtomicU64,
     pub(super) unreadable_bytes: AtomicU64,
     pub(super) store_down: AtomicBool,
+    /// The last `started` record found no room, or was not written.
+    pub(super) starved: AtomicBool,
     hanging: AtomicBool,
 }
 
@@ -146,6 +148,12 @@ impl Journal {
             (true, false) => tracing::info!("the journal's disk answers again"),
             _ => {}
         }
+    }
+
+    /// Whether requests can be let in, as far as is known without asking the disk.
+    pub(super) fn is_writable(&self) -> bool {
+        let starved = self.counters.starved.load(Ordering::Relaxed) && !self.folder.has_spare();
+        !starved && !self.counters.hanging.load(Ordering::Relaxed)
     }
 
     /// Once the writer has ended, a request that still hands in a record writes it.

@@ -42,6 +42,8 @@ pub struct Stats {
     pub unreadable_segments: u64,
     /// The bytes of those parts.
     pub unreadable_bytes: u64,
+    /// The journal has no room, or its disk does not answer: requests are refused.
+    pub journal_down: bool,
     /// The last attempt to write to the store failed.
     pub store_down: bool,
 }
@@ -103,6 +105,7 @@ impl Ledger {
             refused_started: self.journal.queue.refused(),
             unreadable_segments: counters.unreadable.load(Ordering::Relaxed),
             unreadable_bytes: counters.unreadable_bytes.load(Ordering::Relaxed),
+            journal_down: !self.journal.is_writable(),
             store_down: counters.store_down.load(Ordering::Relaxed),
         }
     }

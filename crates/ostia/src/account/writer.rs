@@ -6,6 +6,7 @@ use std::mem::take;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::folder::Folder;
 use super::journal::Journal;
@@ -52,6 +53,10 @@ impl Journal {
 
     /// Leaves the segment last: when the carrier sees it complete, its rows must be there.
     fn settle(&self, entry: &mut Entry, record: &[u8]) {
+        if let What::Started { .. } = entry.what {
+            let starved = &self.counters.starved;
+            starved.store(!entry.is_written, Ordering::Relaxed);
+        }
         match (entry.what, &entry.home, entry.is_written) {
             (What::Started { .. }, Some(home), false) => {
                 home.leave();

@@ -98,12 +98,13 @@ impl Admin {
         ))
     }
 
-    /// 503 while the gateway drains, or while its store does not answer.
+    /// 503 while the gateway drains, while its store does not answer, or while its journal cannot be written.
     async fn ready(&self) -> Response<ClientBody> {
         let ping = tokio::time::timeout(PATIENCE, self.gateway.store().ping()).await;
         let store_up = matches!(ping, Ok(Ok(())));
         let draining = self.gateway.drain().stage() != Stage::Serving;
-        let status = if store_up && !draining {
+        let journal_up = !self.gateway.ledger().stats().journal_down;
+        let status = if store_up && journal_up && !draining {
             StatusCode::OK
         } else {
             StatusCode::SERVICE_UNAVAILABLE
@@ -112,6 +113,7 @@ impl Admin {
         let body = json!({
             "status": word(status == StatusCode::OK, "ok", "unavailable"),
             "db": word(store_up, "up", "down"),
+            "journal": word(journal_up, "up", "down"),
             "draining": draining,
         });
         json_answer(status, &body)

@@ -63,6 +63,7 @@ async fn a_full_journal_takes_every_final_record() {
     }
     ledger.journal().queue.drained().await;
     assert!(ledger.stats().lost_rejected > 0);
+    assert!(ledger.stats().journal_down);
     for (slot, row) in &open {
         slot.finished(&largest(row));
         assert_eq!(written(&**slot), Ok(()));
@@ -88,6 +89,7 @@ async fn a_full_journal_takes_every_final_record() {
     flushed(&ledger).await;
     assert!(rig.store.row(row.request_id).is_some());
     assert_eq!(ledger.stats().open_receipts, 0);
+    assert!(!ledger.stats().journal_down);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
