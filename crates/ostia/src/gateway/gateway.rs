@@ -1,8 +1,8 @@
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwap;
-use ostia_core::{Clock, Store};
+use ostia_core::{Clock, Store, StoreError};
 use parking_lot::Mutex;
 
 use crate::account::{Books, Ledger};
@@ -17,6 +17,7 @@ use crate::live::{Live, Unusable, Workbench};
 use crate::ownership::Responses;
 use crate::read::{Budget, Call};
 use crate::relay;
+use crate::runtime::Duties;
 use crate::settings::Settings;
 use crate::upstream::Promise;
 
@@ -36,9 +37,11 @@ pub struct Gateway {
     pub(crate) body_budget: Arc<Budget>,
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) store: Arc<dyn Store>,
+    pub(crate) store_reached: AtomicBool,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) shutting_down: Arc<AtomicBool>,
     pub(crate) drain: Drain,
+    pub(crate) duties: Duties,
     pub(crate) replacing: Mutex<()>,
 }
 
@@ -106,6 +109,23 @@ impl Gateway {
 
     pub fn clock(&self) -> Arc<dyn Clock> {
         Arc::clone(&self.clock)
+    }
+
+    /// Work that lasts as long as the gateway.
+    pub fn duties(&self) -> &Duties {
+        &self.duties
+    }
+
+    /// Asks the store whether it answers, and remembers that it did.
+    pub async fn ping_store(&self) -> Result<(), StoreError> {
+        self.store.ping().await?;
+        self.store_reached.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// The store answered at least once since the start.
+    pub fn store_reached(&self) -> bool {
+        self.store_reached.load(Ordering::Relaxed)
     }
 
     pub fn drain(&self) -> &Drain {

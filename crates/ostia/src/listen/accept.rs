@@ -2,11 +2,13 @@ use std::fs::File;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::unix::fs::FileTypeExt;
+use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use futures_util::FutureExt;
 use ostia_core::{Clock, RequestId};
 use rustix::io::Errno;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy, sink};
@@ -143,7 +145,12 @@ pub async fn serve<H: Handler>(
         tokio::select! {
             biased;
             () = stage.reached(Stage::Draining) => break,
-            () = doorman.take_one() => {}
+            taken = AssertUnwindSafe(doorman.take_one()).catch_unwind() => {
+                if taken.is_err() {
+                    // The panic hook has logged where. Accepting goes on.
+                    doorman.pause().await;
+                }
+            }
         }
     }
     // Elapsing is how this ends.
