@@ -7,5 +7,5 @@ mod permit;
 mod rule;
 
 pub use denials::{Denials, Wanted};
-pub use permit::{Denied, Notices, Permit, authorize};
+pub use permit::{Denied, NoticeLookup, Permit, authorize};
 pub use rule::{Broken, broken, entry_group, may_see, may_use, permits};

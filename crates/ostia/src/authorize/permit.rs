@@ -4,7 +4,7 @@ use super::{may_see, may_use};
 use crate::catalog::{Cluster, Deployment};
 use crate::identify::Principal;
 use crate::ownership::Responses;
-use crate::resolve::{Place, Pool};
+use crate::resolve::{Pool, ResolvedScope};
 
 /// The deployments that a caller may use for a call. Only [`authorize`] makes one, and it is never empty.
 #[derive(Debug)]
@@ -31,7 +31,7 @@ pub enum Denied {
 }
 
 /// Tells which clusters take no requests for now, and what users are told.
-pub trait Notices {
+pub trait NoticeLookup {
     fn notice(&self, cluster: &str) -> Option<Arc<str>>;
 }
 
@@ -39,12 +39,12 @@ pub trait Notices {
 pub fn authorize(
     principal: &Principal,
     pool: Pool,
-    notices: &impl Notices,
+    notices: &impl NoticeLookup,
 ) -> Result<Permit, Denied> {
-    match &pool.place {
-        Place::Everywhere => everywhere(principal, pool, notices),
-        Place::Named { cluster: None, .. } => Err(Denied::ClusterNotFound),
-        Place::Named {
+    match &pool.scope {
+        ResolvedScope::Everywhere => everywhere(principal, pool, notices),
+        ResolvedScope::Named { cluster: None, .. } => Err(Denied::ClusterNotFound),
+        ResolvedScope::Named {
             cluster: Some(cluster),
             has_framework,
         } => {
@@ -65,7 +65,7 @@ fn check_cluster(
     cluster: &Cluster,
     has_framework: bool,
     api: &str,
-    notices: &impl Notices,
+    notices: &impl NoticeLookup,
 ) -> Result<(), Denied> {
     if !may_see(cluster, principal) {
         return Err(Denied::ClusterNotFound);
@@ -83,7 +83,11 @@ fn check_cluster(
 }
 
 /// On routes without a cluster only permitted deployments count, so that the others cannot be told from absent ones.
-fn everywhere(principal: &Principal, pool: Pool, notices: &impl Notices) -> Result<Permit, Denied> {
+fn everywhere(
+    principal: &Principal,
+    pool: Pool,
+    notices: &impl NoticeLookup,
+) -> Result<Permit, Denied> {
     let mut deployments = permitted(principal, pool.deployments);
     if deployments.is_empty() {
         return Err(Denied::ModelNotFound);

@@ -29,7 +29,7 @@ pub enum Failure {
     /// The endpoint's hooks or its backend said no, or are broken. No other endpoint is tried.
     Refused(AdapterError),
     /// The work was not done, or nobody knows: how far it came, and whether another try is safe.
-    Broken(upstream::Failure),
+    Broken(upstream::UpstreamFailure),
 }
 
 /// The bytes of an answer: straight from a connection, or from wherever another kind of backend has them. Dropped early,
@@ -59,7 +59,7 @@ impl Failure {
         retry_safe: bool,
         detail: impl Into<String>,
     ) -> Self {
-        Self::Broken(upstream::Failure {
+        Self::Broken(upstream::UpstreamFailure {
             kind,
             phase,
             retry_safe,

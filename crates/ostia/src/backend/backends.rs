@@ -9,7 +9,7 @@ use ostia_core::{Clock, Phase, Receipt, RequestId};
 use super::context::Caller;
 use super::hooked::{Broken, HOOK_TIMEOUT, Hooked};
 use super::prepare::Constants;
-use super::registry::Kind;
+use super::registry::BackendKind;
 use super::script::ScriptHooks;
 use super::{
     AdapterError, Answer, AnswerBody, EndpointAdapter, Entry, Exchange, Failure, Registry,
@@ -25,16 +25,16 @@ use crate::upstream::{Ask, Client, Clients, FailureKind, Http, Outgoing, Stats, 
 
 /// What answers for the endpoints of one catalog, by the deployments' index.
 pub struct Backends {
-    places: Vec<Place>,
+    endpoints: Vec<EndpointBackend>,
     clock: Arc<dyn Clock>,
 }
 
 /// One endpoint's.
-struct Place {
+struct EndpointBackend {
     constants: Constants,
     /// Connections to its URL; `None` where its TLS files or its proxy cannot be used.
     client: Option<Arc<Client>>,
-    kind: Result<Kind, String>,
+    kind: Result<BackendKind, String>,
     /// `None`: nothing stands around the backend, and nothing is paid for it.
     hooked: Option<Hooked>,
 }
@@ -62,8 +62,8 @@ impl Backends {
     pub fn build(catalog: &Catalog, workshop: &Workshop<'_>) -> Self {
         let deployments = catalog.deployments().iter();
         Self {
-            places: deployments
-                .map(|deployment| workshop.place(deployment))
+            endpoints: deployments
+                .map(|deployment| workshop.endpoint(deployment))
                 .collect(),
             clock: Arc::clone(workshop.cache.clock()),
         }
@@ -73,7 +73,10 @@ impl Backends {
     pub fn stats(&self) -> Stats {
         let mut all = Stats::default();
         let mut seen = HashSet::new();
-        let clients = self.places.iter().filter_map(|place| place.client.as_ref());
+        let clients = self
+            .endpoints
+            .iter()
+            .filter_map(|endpoint| endpoint.client.as_ref());
         // Equal targets share a client.
         for client in clients.filter(|client| seen.insert(Arc::as_ptr(client))) {
             let stats = client.stats();
@@ -87,7 +90,7 @@ impl Backends {
 
     /// The connections of one endpoint.
     pub fn client(&self, deployment: &Deployment) -> Option<Arc<dyn Ask>> {
-        let client = self.places.get(deployment.index)?.client.as_ref()?;
+        let client = self.endpoints.get(deployment.index)?.client.as_ref()?;
         Some(Arc::clone(client) as _)
     }
 
@@ -133,13 +136,13 @@ impl Backends {
         request: Request<'_>,
     ) -> Result<Answer, Failure> {
         let deployment = Arc::clone(attempt.deployment());
-        let place = self.place(&deployment)?;
-        let witness = place
+        let endpoint = self.endpoint(&deployment)?;
+        let witness = endpoint
             .hooked
             .as_ref()
             .map(|hooked| Arc::clone(&hooked.observer));
         attempt.receipt_mut().tell(witness);
-        let outgoing = place.prepare(&deployment, request).await?;
+        let outgoing = endpoint.prepare(&deployment, request).await?;
         let promise = outgoing.promise();
         attempt.sent();
         let receipt = attempt.receipt_mut();
@@ -157,10 +160,10 @@ impl Backends {
             deployment: &deployment,
             call: request.call,
             outgoing,
-            client: place.client.as_deref(),
+            client: endpoint.client.as_deref(),
             sending: receipt.sending(),
         };
-        let sent = within(left, place.send(exchange)).await;
+        let sent = within(left, endpoint.send(exchange)).await;
         let response = sent.unwrap_or_else(|| Err(out_of_time(receipt)))?;
         receipt.seen();
         let (head, body) = response.into_parts();
@@ -171,7 +174,7 @@ impl Backends {
             shown: HeaderMap::new(),
             promise,
         };
-        if let Some(hooked) = &place.hooked {
+        if let Some(hooked) = &endpoint.hooked {
             hooked
                 .after(request.principal, &deployment, &mut answer)
                 .await;
@@ -185,17 +188,19 @@ impl Backends {
         deployment: &Arc<Deployment>,
         request: Request<'_>,
     ) -> Result<Outgoing, AdapterError> {
-        self.place(deployment)?.prepare(deployment, request).await
+        self.endpoint(deployment)?
+            .prepare(deployment, request)
+            .await
     }
 
-    fn place(&self, deployment: &Deployment) -> Result<&Place, AdapterError> {
-        self.places
+    fn endpoint(&self, deployment: &Deployment) -> Result<&EndpointBackend, AdapterError> {
+        self.endpoints
             .get(deployment.index)
             .ok_or_else(|| AdapterError::Failed("the deployment is not of this catalog".to_owned()))
     }
 }
 
-impl Place {
+impl EndpointBackend {
     async fn prepare(
         &self,
         deployment: &Arc<Deployment>,
@@ -224,8 +229,8 @@ impl Place {
 
     async fn send(&self, exchange: Exchange<'_>) -> Result<Response<AnswerBody>, Failure> {
         match &self.kind {
-            Ok(Kind::Direct) => exchange.direct().await,
-            Ok(Kind::Other(backend)) => {
+            Ok(BackendKind::Direct) => exchange.direct().await,
+            Ok(BackendKind::Other(backend)) => {
                 let silence = exchange.outgoing.timeouts.response_header;
                 let answer = AssertUnwindSafe(backend.call(exchange)).catch_unwind();
                 match within(silence, answer).await {
@@ -257,13 +262,13 @@ fn out_of_time(receipt: &Receipt) -> Failure {
 }
 
 impl Workshop<'_> {
-    fn place(&self, deployment: &Deployment) -> Place {
+    fn endpoint(&self, deployment: &Deployment) -> EndpointBackend {
         let client = self.client(deployment);
         let mut unheard = |_, _: &str, _: &str| {};
         let mut entry = Entry::new(&deployment.config, &mut unheard);
         let name = &*deployment.kind;
         let kind = self.registry.open(name, &mut entry);
-        Place {
+        EndpointBackend {
             constants: Constants::of(deployment),
             hooked: self.hooked(deployment, client.as_ref()),
             client,

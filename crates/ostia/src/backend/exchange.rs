@@ -49,7 +49,7 @@ impl Exchange<'_> {
             .send(outgoing, &mut |phase| sending.reached(phase))
             .await;
         match sent {
-            Ok(upstream::Answer { head, body, sends }) => {
+            Ok(upstream::UpstreamResponse { head, body, sends }) => {
                 sending.sent(sends);
                 Ok(Response::from_parts(head, AnswerBody::Http(body)))
             }

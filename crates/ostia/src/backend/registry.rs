@@ -15,18 +15,19 @@ pub struct Registry {
     hooks: BTreeMap<Box<str>, Arc<dyn EndpointAdapter>>,
 }
 
-type Constructor = fn(&mut Entry<'_>) -> Option<Kind>;
+type Constructor = fn(&mut Entry<'_>) -> Option<BackendKind>;
 
 /// A backend. The direct API is called without a detour; every other kind by its vtable.
 #[derive(Clone)]
-pub(super) enum Kind {
+pub(super) enum BackendKind {
     Direct,
     Other(Arc<dyn Backend>),
 }
 
 impl Default for Registry {
     fn default() -> Self {
-        let direct: Constructor = |entry| DirectApi::open(entry).map(|DirectApi| Kind::Direct);
+        let direct: Constructor =
+            |entry| DirectApi::open(entry).map(|DirectApi| BackendKind::Direct);
         Self {
             kinds: BTreeMap::from([(DIRECT_API.into(), direct)]),
             hooks: BTreeMap::new(),
@@ -37,7 +38,8 @@ impl Default for Registry {
 impl Registry {
     /// Names a kind of backend. A later one of the same name takes its place.
     pub fn add_backend<B: Backend>(&mut self, name: &str) {
-        let other: Constructor = |entry| B::open(entry).map(|made| Kind::Other(Arc::new(made)));
+        let other: Constructor =
+            |entry| B::open(entry).map(|made| BackendKind::Other(Arc::new(made)));
         self.kinds.insert(name.into(), other);
     }
 
@@ -72,7 +74,7 @@ impl Registry {
         let _ = self.open(kind, entry);
     }
 
-    pub(super) fn open(&self, kind: &str, entry: &mut Entry<'_>) -> Option<Kind> {
+    pub(super) fn open(&self, kind: &str, entry: &mut Entry<'_>) -> Option<BackendKind> {
         self.kinds.get(kind)?(entry)
     }
 }

@@ -10,7 +10,7 @@ use super::{Counters, Dialect};
 /// The members of a whole answer, an object, that the gateway looks at. Of two with one name the last counts, as it does
 /// for clients.
 #[derive(Default)]
-pub struct Answer<'a> {
+pub struct AnswerMembers<'a> {
     usage: Option<&'a RawValue>,
     /// Groq's, with a `usage` of its own.
     x_groq: Option<&'a RawValue>,
@@ -24,7 +24,7 @@ pub struct Answer<'a> {
 
 /// What a whole JSON answer says.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Reading {
+pub struct AnswerFacts {
     pub usage: Counters,
     /// The answer is an error object, whatever its status says.
     pub is_error: bool,
@@ -35,8 +35,8 @@ pub struct Reading {
 }
 
 /// Reads a whole JSON answer; `None` if it is no JSON object.
-pub fn read_answer(dialect: &dyn Dialect, body: &[u8]) -> Option<Reading> {
-    let answer = serde_json::from_slice::<Answer<'_>>(body).ok()?;
+pub fn read_answer(dialect: &dyn Dialect, body: &[u8]) -> Option<AnswerFacts> {
+    let answer = serde_json::from_slice::<AnswerMembers<'_>>(body).ok()?;
     Some(dialect.answer(&answer))
 }
 
@@ -45,9 +45,9 @@ pub fn is_json(body: &[u8]) -> bool {
     serde_json::from_slice::<IgnoredAny>(body).is_ok()
 }
 
-impl Reading {
+impl AnswerFacts {
     /// What all dialects say alike.
-    pub(super) fn of(answer: &Answer<'_>) -> Self {
+    pub(super) fn of(answer: &AnswerMembers<'_>) -> Self {
         let mut usage = Counters::default();
         let beside = answer.x_groq.and_then(usage_of);
         for told in answer.usage.into_iter().chain(beside) {
@@ -64,7 +64,7 @@ impl Reading {
     }
 }
 
-impl Answer<'_> {
+impl AnswerMembers<'_> {
     /// The id of an answer whose `object` is that.
     pub(super) fn id_of(&self, object: &str) -> Option<String> {
         let found: String = serde_json::from_str(self.object?.get()).ok()?;
@@ -95,21 +95,21 @@ enum Member {
 
 struct AnswerVisitor;
 
-impl<'de: 'a, 'a> Deserialize<'de> for Answer<'a> {
+impl<'de: 'a, 'a> Deserialize<'de> for AnswerMembers<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_map(AnswerVisitor)
     }
 }
 
 impl<'de> Visitor<'de> for AnswerVisitor {
-    type Value = Answer<'de>;
+    type Value = AnswerMembers<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Answer<'de>, A::Error> {
-        let mut answer = Answer::default();
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<AnswerMembers<'de>, A::Error> {
+        let mut answer = AnswerMembers::default();
         while let Some(member) = map.next_key()? {
             match member {
                 Member::Usage => answer.usage = map.next_value()?,

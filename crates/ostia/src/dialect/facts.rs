@@ -2,45 +2,45 @@ use std::ops::Range;
 
 use super::Invalid;
 use super::number::count_in;
-use crate::scan::{Fields, Key, Kind, Shape};
+use crate::scan::{FieldKey, Fields, JsonKind, Shape};
 
-pub const MODEL: Key = Key::new("model");
-pub(super) const PROMPT: Key = Key::prompt("prompt");
-pub(super) const PROMPT_EMBEDS: Key = Key::tensors("prompt_embeds");
-pub(super) const N: Key = Key::new("n");
-pub(super) const BEST_OF: Key = Key::new("best_of");
-const STREAM: Key = Key::new("stream");
-const STREAM_OPTIONS: Key = Key::holding("stream_options", "include_usage");
+pub const MODEL: FieldKey = FieldKey::new("model");
+pub(super) const PROMPT: FieldKey = FieldKey::prompt("prompt");
+pub(super) const PROMPT_EMBEDS: FieldKey = FieldKey::tensors("prompt_embeds");
+pub(super) const N: FieldKey = FieldKey::new("n");
+pub(super) const BEST_OF: FieldKey = FieldKey::new("best_of");
+const STREAM: FieldKey = FieldKey::new("stream");
+const STREAM_OPTIONS: FieldKey = FieldKey::holding("stream_options", "include_usage");
 
 /// What any body may hold.
-pub(super) const COMMON: &[Key] = &[
+pub(super) const COMMON: &[FieldKey] = &[
     MODEL,
     STREAM,
     STREAM_OPTIONS,
-    Key::counted("system"),
-    Key::counted("instructions"),
-    Key::counted("tools"),
-    Key::counted("functions"),
-    Key::counted("chat_template"),
-    Key::counted("suffix"),
-    Key::counted("query"),
-    Key::counted("queries"),
-    Key::counted("documents"),
-    Key::counted("items"),
-    Key::counted("text_1"),
-    Key::counted("text_2"),
+    FieldKey::counted("system"),
+    FieldKey::counted("instructions"),
+    FieldKey::counted("tools"),
+    FieldKey::counted("functions"),
+    FieldKey::counted("chat_template"),
+    FieldKey::counted("suffix"),
+    FieldKey::counted("query"),
+    FieldKey::counted("queries"),
+    FieldKey::counted("documents"),
+    FieldKey::counted("items"),
+    FieldKey::counted("text_1"),
+    FieldKey::counted("text_2"),
 ];
 /// Each names an output; engines differ in which of them they obey.
-pub(super) const CAPS: [Key; 4] = [
-    Key::new("max_tokens"),
-    Key::new("max_completion_tokens"),
-    Key::new("max_output_tokens"),
-    Key::new("min_tokens"),
+pub(super) const CAPS: [FieldKey; 4] = [
+    FieldKey::new("max_tokens"),
+    FieldKey::new("max_completion_tokens"),
+    FieldKey::new("max_output_tokens"),
+    FieldKey::new("min_tokens"),
 ];
 
 /// What a body says that the gateway acts on.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Facts {
+pub struct RequestFacts {
     /// The decoded value of `model`.
     pub model: Box<str>,
     /// The value's place: with its quotes in JSON.
@@ -76,7 +76,7 @@ pub enum StreamOptions {
     Foreign,
 }
 
-impl Facts {
+impl RequestFacts {
     /// What all bodies share: a model, whether to stream, and how much prompt there is.
     pub fn of(fields: &Fields<'_>) -> Result<Self, Invalid> {
         let (model, model_at) = model(fields)?;
@@ -114,26 +114,26 @@ impl Facts {
 }
 
 /// The largest that the body names.
-pub(super) fn largest(fields: &Fields<'_>, caps: &[Key]) -> Result<Option<u64>, Invalid> {
+pub(super) fn largest(fields: &Fields<'_>, caps: &[FieldKey]) -> Result<Option<u64>, Invalid> {
     caps.iter()
         .map(|key| count(fields, *key))
         .try_fold(None, |most, cap| Ok(most.max(cap?)))
 }
 
 /// `n`, `best_of`: at least 1, which is their default.
-pub(super) fn times(fields: &Fields<'_>, key: Key) -> Result<u64, Invalid> {
+pub(super) fn times(fields: &Fields<'_>, key: FieldKey) -> Result<u64, Invalid> {
     Ok(count(fields, key)?.unwrap_or(1).max(1))
 }
 
 /// A count in any spelling that lenient servers take. A text with digits that says none is refused, because one of them
 /// might read it all the same; all else that is no count is the backend's business.
-fn count(fields: &Fields<'_>, key: Key) -> Result<Option<u64>, Invalid> {
+fn count(fields: &Fields<'_>, key: FieldKey) -> Result<Option<u64>, Invalid> {
     let Some(value) = fields.given(key) else {
         return Ok(None);
     };
     match value.kind() {
-        Kind::Integer | Kind::Fraction => Ok(count_in(value.raw())),
-        Kind::String => {
+        JsonKind::Integer | JsonKind::Fraction => Ok(count_in(value.raw())),
+        JsonKind::String => {
             let text = value.as_str().unwrap_or_default();
             let count = count_in(&text);
             match count.is_none() && text.contains(char::is_numeric) {
@@ -146,7 +146,7 @@ fn count(fields: &Fields<'_>, key: Key) -> Result<Option<u64>, Invalid> {
 }
 
 /// Checks a text-or-tokens field and counts its prompts; `None` if it is absent or `null`.
-pub(super) fn prompts(fields: &Fields<'_>, key: Key) -> Result<Option<u64>, Invalid> {
+pub(super) fn prompts(fields: &Fields<'_>, key: FieldKey) -> Result<Option<u64>, Invalid> {
     let Some(value) = fields.given(key) else {
         return Ok(None);
     };
@@ -165,7 +165,7 @@ pub(super) fn prompts(fields: &Fields<'_>, key: Key) -> Result<Option<u64>, Inva
 
 pub(super) fn described(shape: Shape) -> &'static str {
     match shape.kind {
-        Kind::Array => "an array of something else",
+        JsonKind::Array => "an array of something else",
         kind => kind.as_str(),
     }
 }
@@ -173,7 +173,7 @@ pub(super) fn described(shape: Shape) -> &'static str {
 fn model(fields: &Fields<'_>) -> Result<(Box<str>, Range<usize>), Invalid> {
     let value = fields
         .get(MODEL)
-        .filter(|value| value.kind() == Kind::String)
+        .filter(|value| value.kind() == JsonKind::String)
         .ok_or_else(Invalid::missing_model)?;
     let model = value
         .as_str()
@@ -186,8 +186,8 @@ fn model(fields: &Fields<'_>) -> Result<(Box<str>, Range<usize>), Invalid> {
 
 fn stream(fields: &Fields<'_>) -> Result<bool, Invalid> {
     match fields.given(STREAM).map(|value| value.kind()) {
-        None | Some(Kind::False) => Ok(false),
-        Some(Kind::True) => Ok(true),
+        None | Some(JsonKind::False) => Ok(false),
+        Some(JsonKind::True) => Ok(true),
         Some(other) => Err(Invalid::value(
             STREAM,
             &format!("expected a boolean, but got {}", other.as_str()),
@@ -204,8 +204,8 @@ fn stream_options(fields: &Fields<'_>) -> (StreamOptions, bool) {
     };
     let value = options.range();
     match options.kind() {
-        Kind::Null => return (StreamOptions::Null { value }, false),
-        Kind::Object => {}
+        JsonKind::Null => return (StreamOptions::Null { value }, false),
+        JsonKind::Object => {}
         _ => return (StreamOptions::Foreign, false),
     }
     let Some(include_usage) = fields.held() else {
@@ -216,8 +216,8 @@ fn stream_options(fields: &Fields<'_>) -> (StreamOptions, bool) {
     };
     let value = include_usage.range();
     match include_usage.kind() {
-        Kind::False | Kind::Null => (StreamOptions::IncludeUsage { value }, false),
-        Kind::True => (StreamOptions::IncludeUsage { value }, true),
+        JsonKind::False | JsonKind::Null => (StreamOptions::IncludeUsage { value }, false),
+        JsonKind::True => (StreamOptions::IncludeUsage { value }, true),
         _ => (StreamOptions::Foreign, true),
     }
 }

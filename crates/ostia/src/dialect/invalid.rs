@@ -1,4 +1,4 @@
-use crate::scan::{Fault, Key, ScanError};
+use crate::scan::{FieldKey, ScanError, ScanErrorKind};
 
 use super::MODEL;
 
@@ -22,7 +22,7 @@ impl Invalid {
         }
     }
 
-    pub fn missing(key: Key) -> Self {
+    pub fn missing(key: FieldKey) -> Self {
         Self {
             code: "missing_required_parameter",
             param: Some(key.name()),
@@ -30,7 +30,7 @@ impl Invalid {
         }
     }
 
-    pub fn value(key: Key, why: &str) -> Self {
+    pub fn value(key: FieldKey, why: &str) -> Self {
         Self {
             code: "invalid_value",
             param: Some(key.name()),
@@ -58,11 +58,11 @@ impl Invalid {
 impl From<ScanError> for Invalid {
     fn from(error: ScanError) -> Self {
         match error.fault {
-            Fault::Repeated(key) => Self::value(key, "the key is given more than once"),
-            Fault::OtherLetters(key) => {
+            ScanErrorKind::Repeated(key) => Self::value(key, "the key is given more than once"),
+            ScanErrorKind::OtherLetters(key) => {
                 Self::value(key, "the key must be written in lower case, and only once")
             }
-            Fault::NotAnObject => Self::json("it must be a JSON object"),
+            ScanErrorKind::NotAnObject => Self::json("it must be a JSON object"),
             _ => Self::json(&error.to_string()),
         }
     }

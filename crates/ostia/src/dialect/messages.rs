@@ -6,10 +6,10 @@ use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 
 use super::event::{kind_of, names_usage, usages_in};
-use super::facts::{CAPS, COMMON, Facts, largest};
+use super::facts::{CAPS, COMMON, RequestFacts, largest};
 use super::{Answers, Dialect, Invalid, Progress, Seen, Service, openai};
-use crate::refusal::{Fault, Refusal};
-use crate::scan::{Fields, Key, Keys};
+use crate::refusal::{AnswerFault, Refusal};
+use crate::scan::{FieldKey, Fields, Keys};
 
 #[derive(Debug)]
 pub(super) struct Messages;
@@ -18,7 +18,7 @@ static SERVICES: [Service; 2] = [
     Service::of_text("messages"),
     Service::new("messages/count_tokens", Answers::Object).without_model(),
 ];
-static KEYS: Keys = Keys::of(&[COMMON, &CAPS, &[Key::prompt("messages")]]);
+static KEYS: Keys = Keys::of(&[COMMON, &CAPS, &[FieldKey::prompt("messages")]]);
 
 /// A `message_delta`.
 #[derive(Deserialize)]
@@ -41,7 +41,7 @@ impl Dialect for Messages {
         &KEYS
     }
 
-    fn read(&self, fields: &Fields<'_>, facts: &mut Facts) -> Result<(), Invalid> {
+    fn read(&self, fields: &Fields<'_>, facts: &mut RequestFacts) -> Result<(), Invalid> {
         facts.generates(largest(fields, &CAPS)?, 1, 1);
         Ok(())
     }
@@ -86,7 +86,7 @@ impl Dialect for Messages {
             .unwrap_or_else(|| own_error(refusal))
     }
 
-    fn broken_end(&self, fault: Fault, _events: u64) -> Bytes {
+    fn broken_end(&self, fault: AnswerFault, _events: u64) -> Bytes {
         let (code, message) = (fault.code(), fault.message());
         let error = json!({"type": "error", "error": {"type": "api_error", "message": message, "code": code}});
         format!("event: error\ndata: {error}\n\n").into()

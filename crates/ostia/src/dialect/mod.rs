@@ -35,16 +35,16 @@ use std::fmt::Debug;
 
 use bytes::Bytes;
 
-pub use answer::{Answer, Reading, is_json, read_answer};
+pub use answer::{AnswerFacts, AnswerMembers, is_json, read_answer};
 pub use api::{Answers, Api, Service, url_tail};
 pub use digest::Digest;
-pub use facts::{Facts, MODEL, StreamOptions};
+pub use facts::{MODEL, RequestFacts, StreamOptions};
 pub use invalid::Invalid;
 pub use meter::{Meter, Seen};
 pub use progress::Progress;
 pub use usage::Counters;
 
-use crate::refusal::{Fault, Refusal};
+use crate::refusal::{AnswerFault, Refusal};
 use crate::scan::{Fields, Keys};
 
 /// Every dialect. The last takes whatever no other names.
@@ -69,7 +69,7 @@ pub trait Dialect: Debug + Send + Sync {
     fn keys(&self) -> &'static Keys;
 
     /// Checks a body and takes its facts, beyond those that all bodies share and `facts` holds already.
-    fn read(&self, fields: &Fields<'_>, facts: &mut Facts) -> Result<(), Invalid>;
+    fn read(&self, fields: &Fields<'_>, facts: &mut RequestFacts) -> Result<(), Invalid>;
 
     /// Whether `stream_options.include_usage` asks for usage in a stream.
     fn takes_stream_options(&self) -> bool {
@@ -88,8 +88,8 @@ pub trait Dialect: Debug + Send + Sync {
     }
 
     /// What a whole answer says.
-    fn answer(&self, answer: &Answer<'_>) -> Reading {
-        Reading::of(answer)
+    fn answer(&self, answer: &AnswerMembers<'_>) -> AnswerFacts {
+        AnswerFacts::of(answer)
     }
 
     /// The member of a whole answer that holds the text that a model made.
@@ -110,7 +110,7 @@ pub trait Dialect: Debug + Send + Sync {
     }
 
     /// The event that ends a broken stream. `events`: how many came before it.
-    fn broken_end(&self, fault: Fault, _events: u64) -> Bytes {
+    fn broken_end(&self, fault: AnswerFault, _events: u64) -> Bytes {
         format!("data: {}\n\n", openai::fault(fault)).into()
     }
 }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::event::{Probe, choices_end, names_error, names_usage, take_usages};
 use super::{Progress, Seen};
-use crate::refusal::{Fault, Refusal};
+use crate::refusal::{AnswerFault, Refusal};
 
 /// The last chunk of a choice.
 #[derive(Deserialize)]
@@ -62,16 +62,16 @@ pub(super) fn error(refusal: &Refusal) -> Value {
 }
 
 /// What broke a stream.
-pub(super) fn fault(fault: Fault) -> Value {
+pub(super) fn fault(fault: AnswerFault) -> Value {
     json!({"error": {
         "message": fault.message(), "type": fault_kind(fault), "param": null, "code": fault.code(),
     }})
 }
 
-pub(super) fn fault_kind(fault: Fault) -> &'static str {
+pub(super) fn fault_kind(fault: AnswerFault) -> &'static str {
     match fault {
-        Fault::IdleTimeout | Fault::TotalTimeout => "timeout_error",
-        Fault::ShuttingDown => "server_error",
+        AnswerFault::IdleTimeout | AnswerFault::TotalTimeout => "timeout_error",
+        AnswerFault::ShuttingDown => "server_error",
         _ => "upstream_error",
     }
 }

@@ -1,8 +1,8 @@
 //! Every other API: a model, whether to stream, what counts as prompt, and nothing else. The body is passed on as it is.
 
-use super::facts::{BEST_OF, CAPS, COMMON, Facts, N, PROMPT, PROMPT_EMBEDS};
+use super::facts::{BEST_OF, CAPS, COMMON, N, PROMPT, PROMPT_EMBEDS, RequestFacts};
 use super::{Answers, Dialect, Invalid, Service};
-use crate::scan::{Fields, Key, Keys};
+use crate::scan::{FieldKey, Fields, Keys};
 
 #[derive(Debug)]
 pub(super) struct PassThrough;
@@ -31,8 +31,8 @@ static KEYS: Keys = Keys::of(&[
     COMMON,
     &CAPS,
     &[
-        Key::prompt("messages"),
-        Key::prompt("input"),
+        FieldKey::prompt("messages"),
+        FieldKey::prompt("input"),
         PROMPT,
         PROMPT_EMBEDS,
         N,
@@ -55,7 +55,7 @@ impl Dialect for PassThrough {
         &KEYS
     }
 
-    fn read(&self, _fields: &Fields<'_>, _facts: &mut Facts) -> Result<(), Invalid> {
+    fn read(&self, _fields: &Fields<'_>, _facts: &mut RequestFacts) -> Result<(), Invalid> {
         Ok(())
     }
 }

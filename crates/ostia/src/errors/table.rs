@@ -14,9 +14,9 @@ use crate::identify::SignInError;
 use crate::listen::Rejection;
 use crate::rank::NotServing;
 use crate::read::ReadError;
-use crate::refusal::{Fault, Refusal};
+use crate::refusal::{AnswerFault, Refusal};
 use crate::relay::{BackendRefusal, RefusalText, RelayError};
-use crate::upstream::{Failure, FailureKind};
+use crate::upstream::{FailureKind, UpstreamFailure};
 
 /// How long a caller should wait where nothing better is known.
 const SHORTLY: Duration = Duration::from_secs(5);
@@ -84,7 +84,7 @@ impl Refusal {
 
     /// The drain limit has passed and there is no answer yet.
     pub fn shutting_down() -> Self {
-        from_fault(Fault::ShuttingDown).with_retry_after(SHORTLY)
+        from_fault(AnswerFault::ShuttingDown).with_retry_after(SHORTLY)
     }
 
     pub fn not_implemented() -> Self {
@@ -420,8 +420,8 @@ impl From<backend::Failure> for Refusal {
     }
 }
 
-impl From<Failure> for Refusal {
-    fn from(failure: Failure) -> Self {
+impl From<UpstreamFailure> for Refusal {
+    fn from(failure: UpstreamFailure) -> Self {
         let refusal = match failure.kind {
             FailureKind::Timeout => Self::upstream(
                 StatusCode::GATEWAY_TIMEOUT,
@@ -465,7 +465,7 @@ impl From<RelayError> for Refusal {
     }
 }
 
-fn from_fault(fault: Fault) -> Refusal {
+fn from_fault(fault: AnswerFault) -> Refusal {
     let status = match fault.outcome() {
         Outcome::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
         Outcome::Interrupted => StatusCode::SERVICE_UNAVAILABLE,

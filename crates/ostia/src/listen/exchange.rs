@@ -36,13 +36,13 @@ pub(super) enum Protocol {
     Http2(StreamQueue),
 }
 
-type Answer<H> = Response<AnswerBody<<H as Handler>::Body>>;
+type ClientResponse<H> = Response<AnswerBody<<H as Handler>::Body>>;
 
 impl<H: Handler> Service<Request<Incoming>> for Exchanges<H> {
-    type Response = Answer<H>;
+    type Response = ClientResponse<H>;
     type Error = Infallible;
     /// Boxed, so that an idle connection holds no room for a request.
-    type Future = Pin<Box<dyn Future<Output = Result<Answer<H>, Infallible>> + Send>>;
+    type Future = Pin<Box<dyn Future<Output = Result<ClientResponse<H>, Infallible>> + Send>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let has_odd_framing = self.traffic.request();
@@ -108,7 +108,7 @@ struct Exchange {
 }
 
 impl Exchange {
-    async fn run<H: Handler>(self, handler: Arc<H>, inbound: Inbound) -> Answer<H> {
+    async fn run<H: Handler>(self, handler: Arc<H>, inbound: Inbound) -> ClientResponse<H> {
         let id = inbound.id;
         let client_id = inbound.client_request_id.clone();
         let wire = Arc::clone(&inbound.wire);

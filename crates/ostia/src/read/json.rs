@@ -3,11 +3,15 @@
 use bytes::Bytes;
 
 use super::splice::Edit;
-use crate::dialect::{Api, Facts, Invalid, MODEL};
+use crate::dialect::{Api, Invalid, MODEL, RequestFacts};
 use crate::scan::{Fields, scan};
 
 /// Finds the facts of a body. Where its path names the model, the body is made to say that too.
-pub(super) fn read(body: &mut Bytes, api: &Api, model: Option<&str>) -> Result<Facts, Invalid> {
+pub(super) fn read(
+    body: &mut Bytes,
+    api: &Api,
+    model: Option<&str>,
+) -> Result<RequestFacts, Invalid> {
     let keys = api.dialect().keys();
     let renaming = {
         let fields = scan(body, keys)?;
@@ -20,8 +24,8 @@ pub(super) fn read(body: &mut Bytes, api: &Api, model: Option<&str>) -> Result<F
     facts(&scan(body, keys)?, api)
 }
 
-fn facts(fields: &Fields<'_>, api: &Api) -> Result<Facts, Invalid> {
-    let mut facts = Facts::of(fields)?;
+fn facts(fields: &Fields<'_>, api: &Api) -> Result<RequestFacts, Invalid> {
+    let mut facts = RequestFacts::of(fields)?;
     api.dialect().read(fields, &mut facts)?;
     if !api.generates_text() {
         facts.output_cap = Some(0);

@@ -2,7 +2,7 @@ use ostia_core::Outcome;
 
 /// How an answer went wrong after its head had come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fault {
+pub enum AnswerFault {
     /// The backend closed the connection before the answer was whole.
     Closed,
     /// The stream ended before the event that ends a whole one.
@@ -21,7 +21,7 @@ pub enum Fault {
     ShuttingDown,
 }
 
-impl Fault {
+impl AnswerFault {
     pub const fn outcome(self) -> Outcome {
         match self {
             Self::Closed

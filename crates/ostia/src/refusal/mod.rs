@@ -1,4 +1,4 @@
-//! In: nothing. Out: [`Refusal`] (an answer that is an error), [`Fault`] (how an answer broke), the table of codes.
+//! In: nothing. Out: [`Refusal`] (an answer that is an error), [`AnswerFault`] (how an answer broke), the table of codes.
 //! Here: the types that rooms refuse with and the codes that may be named.
 //! Not here: which cause becomes which refusal, and how it is written: that is `errors`.
 
@@ -13,5 +13,5 @@ mod refusal;
 mod tests;
 
 pub use codes::{ERROR_CODES, ErrorCode};
-pub use fault::Fault;
+pub use fault::AnswerFault;
 pub use refusal::{Blame, Refusal};

@@ -10,14 +10,14 @@ use super::head::{Form, Meaning, client_headers, meaning, refusal_headers};
 use super::stream::StreamBody;
 use super::{BackendRefusal, ClientBody, Context, InFlight};
 use crate::backend::{Answer, AnswerBody};
-use crate::dialect::{Reading, is_json, read_answer};
-use crate::refusal::{Fault, Refusal};
+use crate::dialect::{AnswerFacts, is_json, read_answer};
+use crate::refusal::{AnswerFault, Refusal};
 
 /// Why an answer cannot be relayed. Nothing was sent to the client yet.
 #[derive(Debug, PartialEq, Eq)]
 pub enum RelayError {
     /// The answer broke, stalled, or was not what it had to be.
-    Fault(Fault),
+    Fault(AnswerFault),
     /// The backend's own refusal.
     Backend(BackendRefusal),
     /// The backend refused the gateway's key.
@@ -122,7 +122,7 @@ async fn begin_bulk(
             return Ok(respond(head.status, headers, ClientBody::bulk(bulk)));
         }
         Ok(Collected::Begun) => {
-            let error = RelayError::Fault(Fault::NotJson);
+            let error = RelayError::Fault(AnswerFault::NotJson);
             return Err(end(bulk.in_flight(), error));
         }
         Err(fault) => return Err(end(bulk.in_flight(), RelayError::Fault(fault))),
@@ -145,7 +145,7 @@ async fn begin_bulk(
 }
 
 /// What is wrong with a whole answer that had to be of this form.
-fn fault_of(form: Form, whole: &[u8], reading: Option<&Reading>) -> Option<Fault> {
+fn fault_of(form: Form, whole: &[u8], reading: Option<&AnswerFacts>) -> Option<AnswerFault> {
     let sound = match (form, reading) {
         (Form::Any { .. }, _) => true,
         (_, Some(reading)) => !reading.is_error,
@@ -155,9 +155,9 @@ fn fault_of(form: Form, whole: &[u8], reading: Option<&Reading>) -> Option<Fault
     match sound {
         true => reading
             .is_some_and(|reading| reading.unfinished)
-            .then_some(Fault::Unfinished),
-        false if whole.is_empty() => Some(Fault::Empty),
-        false => Some(Fault::NotJson),
+            .then_some(AnswerFault::Unfinished),
+        false if whole.is_empty() => Some(AnswerFault::Empty),
+        false => Some(AnswerFault::NotJson),
     }
 }
 

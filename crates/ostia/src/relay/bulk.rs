@@ -6,11 +6,11 @@ use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
 use ostia_core::{Outcome, Phase, Usage};
 
-use super::pace::{Due, Pace};
+use super::timers::{Due, Timers};
 use super::{Context, InFlight};
 use crate::dialect::{Counters, Digest, read_answer};
 use crate::listen::BodyBroken;
-use crate::refusal::Fault;
+use crate::refusal::AnswerFault;
 use crate::upstream::BodyError;
 
 /// An answer of at most this size is held until it is whole: a failure before that is a plain error.
@@ -28,7 +28,7 @@ pub(super) struct BulkBody<B> {
     backend: Option<B>,
     in_flight: InFlight,
     context: Context,
-    pace: Pace,
+    timers: Timers,
     ready: VecDeque<Bytes>,
     collected: usize,
     /// How much may be held until the answer is whole.
@@ -54,7 +54,7 @@ where
         Self {
             backend: Some(backend),
             in_flight,
-            pace: Pace::new(now, context.idle_timeout, None, context.deadline),
+            timers: Timers::new(now, context.idle_timeout, None, context.deadline),
             context,
             ready: VecDeque::new(),
             collected: 0,
@@ -75,7 +75,7 @@ where
     pub(super) fn poll_collect(
         &mut self,
         task: &mut TaskContext<'_>,
-    ) -> Poll<Result<Collected, Fault>> {
+    ) -> Poll<Result<Collected, AnswerFault>> {
         while self.collected <= self.holds {
             match std::task::ready!(self.poll_backend(task))? {
                 Some(data) => {
@@ -104,7 +104,10 @@ where
             .is_some_and(|first| matches!(first, b'{' | b'['))
     }
 
-    fn poll_backend(&mut self, task: &mut TaskContext<'_>) -> Poll<Result<Option<Bytes>, Fault>> {
+    fn poll_backend(
+        &mut self,
+        task: &mut TaskContext<'_>,
+    ) -> Poll<Result<Option<Bytes>, AnswerFault>> {
         loop {
             let Some(backend) = &mut self.backend else {
                 return Poll::Ready(Ok(None));
@@ -112,7 +115,7 @@ where
             match Pin::new(backend).poll_frame(task) {
                 Poll::Ready(Some(Ok(frame))) => {
                     if let Ok(data) = frame.into_data() {
-                        self.pace.heard(self.context.clock.now());
+                        self.timers.heard(self.context.clock.now());
                         self.remaining = self
                             .remaining
                             .map(|left| left.saturating_sub(data.len() as u64));
@@ -130,9 +133,9 @@ where
                 Poll::Pending => break,
             }
         }
-        match self.pace.poll(task, self.context.clock.now()) {
-            Some(Due::Total) => Poll::Ready(Err(Fault::TotalTimeout)),
-            Some(_) => Poll::Ready(Err(Fault::IdleTimeout)),
+        match self.timers.poll(task, self.context.clock.now()) {
+            Some(Due::Total) => Poll::Ready(Err(AnswerFault::TotalTimeout)),
+            Some(_) => Poll::Ready(Err(AnswerFault::IdleTimeout)),
             None => Poll::Pending,
         }
     }
@@ -165,7 +168,7 @@ where
         }
         let usage = self.used(&reading.usage, self.counted());
         match reading.unfinished {
-            true => self.fail(Fault::Unfinished, usage),
+            true => self.fail(AnswerFault::Unfinished, usage),
             false => self.finish(self.passed, usage),
         }
     }
@@ -183,7 +186,7 @@ where
     }
 
     /// Nothing can be said in such a body, so the connection just breaks.
-    fn break_off(&mut self, fault: Fault) {
+    fn break_off(&mut self, fault: AnswerFault) {
         self.broken = true;
         self.backend = None;
         self.context.free_wire();
@@ -193,7 +196,7 @@ where
         }
     }
 
-    fn fail(&mut self, fault: Fault, usage: Usage) {
+    fn fail(&mut self, fault: AnswerFault, usage: Usage) {
         let receipt = self.in_flight.receipt_mut();
         receipt.relayed(Phase::Streaming, self.passed, usage);
         receipt.code(fault.code());
@@ -219,7 +222,7 @@ where
         }
         if !this.broken && this.context.wire.is_given_up() && !this.in_flight.receipt().is_closed()
         {
-            this.break_off(Fault::ShuttingDown);
+            this.break_off(AnswerFault::ShuttingDown);
         }
         if this.broken {
             this.context.wire.cut();

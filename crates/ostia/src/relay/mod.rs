@@ -10,9 +10,9 @@ mod context;
 mod disclosure;
 mod head;
 mod in_flight;
-mod pace;
 mod sse;
 mod stream;
+mod timers;
 
 pub use backend_error::{BackendRefusal, RefusalText};
 pub use begin::{RelayError, begin};

@@ -7,12 +7,12 @@ use bytes::Bytes;
 use http_body::{Body, Frame};
 use ostia_core::{Outcome, Phase, Usage};
 
-use super::pace::{Due, Pace};
 use super::sse::{Piece, Splitter};
+use super::timers::{Due, Timers};
 use super::{Context, InFlight};
 use crate::dialect::{Meter, Seen};
 use crate::listen::BodyBroken;
-use crate::refusal::Fault;
+use crate::refusal::AnswerFault;
 use crate::upstream::BodyError;
 
 /// How long the last event waits for the end of the backend's message, so that both leave in one write and what
@@ -30,7 +30,7 @@ pub(super) struct StreamBody<B> {
     meter: Meter,
     in_flight: InFlight,
     context: Context,
-    pace: Pace,
+    timers: Timers,
     ready: VecDeque<Bytes>,
     /// The last usage, the terminal event and what came behind it, while the end of the backend's message is awaited.
     held: Vec<Bytes>,
@@ -57,7 +57,7 @@ enum State {
 enum Pull {
     Progress,
     Pending,
-    Fault(Fault),
+    Fault(AnswerFault),
 }
 
 impl<B> StreamBody<B>
@@ -67,7 +67,7 @@ where
     /// `status`: what the client is told once there is something to send.
     pub(super) fn new(status: u16, backend: B, in_flight: InFlight, context: Context) -> Self {
         let now = context.clock.now();
-        let pace = Pace::new(
+        let timers = Timers::new(
             now,
             context.idle_timeout,
             context.keepalive,
@@ -78,7 +78,7 @@ where
             backend: Some(backend),
             splitter: Splitter::default(),
             in_flight,
-            pace,
+            timers,
             context,
             ready: VecDeque::new(),
             held: Vec::new(),
@@ -91,7 +91,10 @@ where
     }
 
     /// Waits until there is something to send, so that a failure before that is still a plain error.
-    pub(super) fn poll_hold(&mut self, task: &mut TaskContext<'_>) -> Poll<Result<(), Fault>> {
+    pub(super) fn poll_hold(
+        &mut self,
+        task: &mut TaskContext<'_>,
+    ) -> Poll<Result<(), AnswerFault>> {
         while self.ready.is_empty() && self.state == State::Relaying {
             match self.pull(task) {
                 Pull::Progress => {}
@@ -120,13 +123,13 @@ where
             match Pin::new(backend).poll_frame(task) {
                 Poll::Pending => break,
                 Poll::Ready(Some(Ok(frame))) => {
-                    self.pace.heard(now);
+                    self.timers.heard(now);
                     if let Ok(data) = frame.into_data() {
                         taken += data.len();
                         self.take(data, now);
                         if self.terminal && !self.meter.said_something() {
                             self.held.clear();
-                            return Pull::Fault(Fault::Empty);
+                            return Pull::Fault(AnswerFault::Empty);
                         }
                     }
                 }
@@ -135,22 +138,22 @@ where
             }
         }
         if taken > 0 && !self.ready.is_empty() {
-            self.pace.sent(now);
+            self.timers.sent(now);
             return Pull::Progress;
         }
-        match self.pace.poll(task, now) {
+        match self.timers.poll(task, now) {
             // The batch was full, so the backend was not asked until it had nothing and wakes nobody for what it has.
             None if taken >= BATCH => Pull::Progress,
             None => Pull::Pending,
-            Some(Due::Idle) => Pull::Fault(Fault::IdleTimeout),
-            Some(Due::Total) => Pull::Fault(Fault::TotalTimeout),
+            Some(Due::Idle) => Pull::Fault(AnswerFault::IdleTimeout),
+            Some(Due::Total) => Pull::Fault(AnswerFault::TotalTimeout),
             Some(Due::Grace) => {
                 self.pass_held();
                 Pull::Progress
             }
             Some(Due::Keepalive) => {
                 self.in_flight.told(self.status);
-                self.pace.sent(now);
+                self.timers.sent(now);
                 if self.splitter.at_boundary() && self.held.is_empty() {
                     self.ready.push_back(KEEPALIVE);
                 }
@@ -197,7 +200,7 @@ where
     /// Keeps an event back that others will follow at once, so that a client that leaves with it has had everything.
     fn hold(&mut self, event: Bytes) {
         if self.held.is_empty() {
-            self.pace.grace = Some(self.context.clock.now() + GRACE);
+            self.timers.grace = Some(self.context.clock.now() + GRACE);
         }
         self.held.push(event);
     }
@@ -214,7 +217,7 @@ where
         let tail = self.splitter.take_tail();
         let nothing = self.passed == 0 && self.ready.is_empty() && self.held.is_empty();
         if nothing && tail.is_empty() && self.state == State::Relaying {
-            return Pull::Fault(Fault::Empty);
+            return Pull::Fault(AnswerFault::Empty);
         }
         self.backend = None;
         if self.state == State::Trailing {
@@ -228,7 +231,7 @@ where
         };
         self.terminal |= seen == Seen::Terminal;
         if self.marker_due() && !self.terminal && !self.meter.is_over() {
-            return Pull::Fault(Fault::Truncated);
+            return Pull::Fault(AnswerFault::Truncated);
         }
         if !tail.is_empty() && seen != Seen::Hide {
             self.forward(tail);
@@ -265,7 +268,7 @@ where
     /// With the terminal event among them the answer is whole for the client, so its row is written now: the client may
     /// leave on that event, and what the backend still says cannot change what was used.
     fn pass_held(&mut self) {
-        self.pace.grace = None;
+        self.timers.grace = None;
         self.ready.extend(self.held.drain(..));
         if !self.terminal {
             return;
@@ -301,7 +304,7 @@ where
     }
 
     /// All whole events so far, then the error event, then a message that does not end properly.
-    fn break_off(&mut self, fault: Fault) {
+    fn break_off(&mut self, fault: AnswerFault) {
         self.backend = None;
         self.ready.extend(self.held.drain(..));
         self.splitter.take_tail();
@@ -311,7 +314,7 @@ where
         let dialect = self.context.api.dialect();
         self.ready.push_back(dialect.broken_end(fault, self.events));
         let phase = match fault {
-            Fault::Truncated => Phase::Truncated,
+            AnswerFault::Truncated => Phase::Truncated,
             _ => Phase::Streaming,
         };
         self.finish(fault.outcome(), phase, fault.code());
@@ -353,7 +356,7 @@ where
                 State::Relaying | State::Trailing => {}
             }
             if this.context.wire.is_given_up() && this.state == State::Relaying {
-                this.break_off(Fault::ShuttingDown);
+                this.break_off(AnswerFault::ShuttingDown);
                 continue;
             }
             match this.pull(task) {

@@ -4,5 +4,5 @@
 
 mod pool;
 
-pub(crate) use pool::Place;
+pub(crate) use pool::ResolvedScope;
 pub use pool::{Pool, resolve};

@@ -20,7 +20,7 @@ pub use address::Address;
 pub use cors::Cors;
 pub use openapi::openapi;
 pub use page::{CONTENT_SECURITY_POLICY, page};
-pub use table::{Entry, Kind, ROUTES};
+pub use table::{ROUTES, RouteEntry, RouteKind};
 
 use crate::catalog::Scope;
 use crate::dialect::{Dialect, PLAIN};
@@ -114,20 +114,20 @@ impl<'a> Route<'a> {
         Err(others.lost())
     }
 
-    fn of(kind: Kind, captures: &Captures<'a>) -> Option<Self> {
+    fn of(kind: RouteKind, captures: &Captures<'a>) -> Option<Self> {
         Some(match kind {
-            Kind::Health => Self::Health,
-            Kind::Status => Self::Status,
-            Kind::OpenApi => Self::OpenApi,
-            Kind::Docs => Self::Docs,
-            Kind::Whoami => Self::Whoami,
-            Kind::ListEndpoints => Self::ListEndpoints,
-            Kind::Models => Self::Models(captures.scope()),
-            Kind::Model => Self::Model(captures.scope(), decoded(captures.rest)),
-            Kind::Jobs => Self::Jobs(captures.cluster),
-            Kind::ClusterModels => Self::ClusterModels(captures.cluster),
-            Kind::Inference => Self::Inference(Address::of(captures)?),
-            Kind::NotServed => Self::NotServed,
+            RouteKind::Health => Self::Health,
+            RouteKind::Status => Self::Status,
+            RouteKind::OpenApi => Self::OpenApi,
+            RouteKind::Docs => Self::Docs,
+            RouteKind::Whoami => Self::Whoami,
+            RouteKind::ListEndpoints => Self::ListEndpoints,
+            RouteKind::Models => Self::Models(captures.scope()),
+            RouteKind::Model => Self::Model(captures.scope(), decoded(captures.rest)),
+            RouteKind::Jobs => Self::Jobs(captures.cluster),
+            RouteKind::ClusterModels => Self::ClusterModels(captures.cluster),
+            RouteKind::Inference => Self::Inference(Address::of(captures)?),
+            RouteKind::NotServed => Self::NotServed,
         })
     }
 
@@ -198,7 +198,7 @@ struct Others {
 }
 
 impl Others {
-    fn note(&mut self, entry: &Entry, route: &Route<'_>) {
+    fn note(&mut self, entry: &RouteEntry, route: &Route<'_>) {
         self.open |= route.is_open();
         self.dialect.get_or_insert(route.dialect());
         for method in entry.methods {

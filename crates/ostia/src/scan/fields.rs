@@ -1,7 +1,7 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use super::Key;
+use super::FieldKey;
 
 /// What a scan found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,7 +11,7 @@ pub struct Fields<'a> {
     pub behind_brace: usize,
     /// In the order of the body.
     found: Vec<(&'static str, Slot)>,
-    /// The last member of the name that [`Key::holding`] asks for, directly inside that key's object.
+    /// The last member of the name that [`FieldKey::holding`] asks for, directly inside that key's object.
     pub(super) held: Option<Slot>,
     pub prompt: PromptSize,
 }
@@ -25,7 +25,7 @@ pub struct Value<'a> {
 
 /// What a JSON value is. An empty array is a kind of its own, because no api takes one for a prompt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum JsonKind {
     Null,
     False,
     True,
@@ -41,15 +41,15 @@ pub enum Kind {
 /// A value's kind, and what is in it two levels down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Shape {
-    pub kind: Kind,
+    pub kind: JsonKind,
     pub elements: usize,
-    pub(super) element_kinds: Kinds,
-    pub(super) inner_kinds: Kinds,
+    pub(super) element_kinds: JsonKinds,
+    pub(super) inner_kinds: JsonKinds,
 }
 
-/// A set of [`Kind`].
+/// A set of [`JsonKind`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Kinds(u16);
+pub(super) struct JsonKinds(u16);
 
 /// How much prompt the prompt-bearing fields hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -80,7 +80,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    pub fn get(&self, key: Key) -> Option<Value<'a>> {
+    pub fn get(&self, key: FieldKey) -> Option<Value<'a>> {
         let text = self.text;
         let mut found = self.found.iter();
         found
@@ -89,17 +89,17 @@ impl<'a> Fields<'a> {
     }
 
     /// Like [`Self::get`], where `null` says the same as nothing.
-    pub fn given(&self, key: Key) -> Option<Value<'a>> {
-        self.get(key).filter(|value| value.kind() != Kind::Null)
+    pub fn given(&self, key: FieldKey) -> Option<Value<'a>> {
+        self.get(key).filter(|value| value.kind() != JsonKind::Null)
     }
 
-    /// The member that [`Key::holding`] asks for.
+    /// The member that [`FieldKey::holding`] asks for.
     pub fn held(&self) -> Option<Value<'a>> {
         let text = self.text;
         self.held.map(|slot| Value { text, slot })
     }
 
-    pub(super) fn put(&mut self, key: Key, range: Range<usize>, shape: Shape) {
+    pub(super) fn put(&mut self, key: FieldKey, range: Range<usize>, shape: Shape) {
         let slot = Slot {
             start: range.start,
             end: range.end,
@@ -110,7 +110,7 @@ impl<'a> Fields<'a> {
 }
 
 impl<'a> Value<'a> {
-    pub fn kind(&self) -> Kind {
+    pub fn kind(&self) -> JsonKind {
         self.slot.shape.kind
     }
 
@@ -130,7 +130,7 @@ impl<'a> Value<'a> {
 
     /// A string's decoded text; `None` for other kinds and for lone surrogates, which no text can hold.
     pub fn as_str(&self) -> Option<Cow<'a, str>> {
-        if self.kind() != Kind::String {
+        if self.kind() != JsonKind::String {
             return None;
         }
         let raw = self.raw();
@@ -142,7 +142,7 @@ impl<'a> Value<'a> {
     }
 }
 
-impl Kind {
+impl JsonKind {
     /// With its article, for messages.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -159,18 +159,18 @@ impl Kind {
 }
 
 impl Shape {
-    pub(super) fn of(kind: Kind) -> Self {
+    pub(super) fn of(kind: JsonKind) -> Self {
         Self {
             kind,
             elements: 0,
-            element_kinds: Kinds::default(),
-            inner_kinds: Kinds::default(),
+            element_kinds: JsonKinds::default(),
+            inner_kinds: JsonKinds::default(),
         }
     }
 
     /// A non-empty array of nothing but objects.
     pub fn is_objects(&self) -> bool {
-        self.kind == Kind::Array && self.element_kinds.is_only(Kind::Object)
+        self.kind == JsonKind::Array && self.element_kinds.is_only(JsonKind::Object)
     }
 
     /// How many prompts a string, an array of strings, of integers (one prompt), or of non-empty arrays of integers
@@ -178,11 +178,12 @@ impl Shape {
     pub fn prompts(&self) -> Option<u64> {
         let elements = self.element_kinds;
         match self.kind {
-            Kind::String => Some(1),
-            Kind::Array if elements.is_only(Kind::Integer) => Some(1),
-            Kind::Array if elements.is_only(Kind::String) => Some(self.elements as u64),
-            Kind::Array
-                if elements.is_only(Kind::Array) && self.inner_kinds.is_only(Kind::Integer) =>
+            JsonKind::String => Some(1),
+            JsonKind::Array if elements.is_only(JsonKind::Integer) => Some(1),
+            JsonKind::Array if elements.is_only(JsonKind::String) => Some(self.elements as u64),
+            JsonKind::Array
+                if elements.is_only(JsonKind::Array)
+                    && self.inner_kinds.is_only(JsonKind::Integer) =>
             {
                 Some(self.elements as u64)
             }
@@ -191,12 +192,12 @@ impl Shape {
     }
 }
 
-impl Kinds {
-    pub(super) fn add(&mut self, kind: Kind) {
+impl JsonKinds {
+    pub(super) fn add(&mut self, kind: JsonKind) {
         self.0 |= 1 << kind as u16;
     }
 
-    fn is_only(self, kind: Kind) -> bool {
+    fn is_only(self, kind: JsonKind) -> bool {
         self.0 == 1 << kind as u16
     }
 }

@@ -1,11 +1,11 @@
 use std::fmt;
 
-use super::Fault;
+use super::ScanErrorKind;
 use super::lexeme::RawString;
 
 /// A top-level key that a dialect acts on. It may stand only once, and in these letters, unless it only counts as prompt.
 #[derive(Debug, Clone, Copy)]
-pub struct Key {
+pub struct FieldKey {
     name: &'static str,
     role: Role,
 }
@@ -26,13 +26,13 @@ pub(super) enum Role {
 /// The keys of one dialect.
 #[derive(Debug)]
 pub struct Keys {
-    lists: &'static [&'static [Key]],
+    lists: &'static [&'static [FieldKey]],
     /// One bit for each name's length and first byte in lower case: most keys that are none of these are told from them by
     /// one look.
     marks: u64,
 }
 
-impl Key {
+impl FieldKey {
     /// Its value is found.
     pub const fn new(name: &'static str) -> Self {
         let role = Role::Plain;
@@ -73,22 +73,22 @@ impl Key {
 }
 
 /// Keys are their names.
-impl PartialEq for Key {
+impl PartialEq for FieldKey {
     fn eq(&self, other: &Self) -> bool {
         self.name == other.name
     }
 }
 
-impl Eq for Key {}
+impl Eq for FieldKey {}
 
-impl fmt::Display for Key {
+impl fmt::Display for FieldKey {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(self.name)
     }
 }
 
 impl Keys {
-    pub const fn of(lists: &'static [&'static [Key]]) -> Self {
+    pub const fn of(lists: &'static [&'static [FieldKey]]) -> Self {
         let mut marks = 0;
         let mut list = 0;
         while list < lists.len() {
@@ -103,7 +103,7 @@ impl Keys {
     }
 
     /// The key that a name stands for, to backends that compare keys strictly and to those that do not.
-    pub(super) fn find(&self, name: RawString<'_>) -> Result<Option<Key>, Fault> {
+    pub(super) fn find(&self, name: RawString<'_>) -> Result<Option<FieldKey>, ScanErrorKind> {
         if let Some(key) = self.named(name.inner) {
             return Ok(Some(key));
         }
@@ -116,19 +116,19 @@ impl Keys {
         }
     }
 
-    fn find_folded(&self, name: RawString<'_>) -> Result<Option<Key>, Fault> {
+    fn find_folded(&self, name: RawString<'_>) -> Result<Option<FieldKey>, ScanErrorKind> {
         let mut buffer = [0; 32];
         if let Some(key) = self.named(name.ascii(&mut buffer)) {
             return Ok(Some(key));
         }
         let folded = name.folded(&mut buffer).and_then(|name| self.named(name));
         match folded {
-            Some(key) if key.role != Role::Counted => Err(Fault::OtherLetters(key)),
+            Some(key) if key.role != Role::Counted => Err(ScanErrorKind::OtherLetters(key)),
             other => Ok(other),
         }
     }
 
-    fn named(&self, name: &[u8]) -> Option<Key> {
+    fn named(&self, name: &[u8]) -> Option<FieldKey> {
         if self.marks & mark(name) == 0 {
             return None;
         }

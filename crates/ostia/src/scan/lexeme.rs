@@ -1,5 +1,5 @@
-use super::fields::Kind;
-use super::{Fault, ScanError};
+use super::fields::JsonKind;
+use super::{ScanError, ScanErrorKind};
 
 /// A position in a body, and the tokens that can be read from there.
 pub(super) struct Scanner<'a> {
@@ -29,7 +29,7 @@ impl<'a> Scanner<'a> {
         found
     }
 
-    pub(super) fn fault(&self, fault: Fault) -> ScanError {
+    pub(super) fn fault(&self, fault: ScanErrorKind) -> ScanError {
         fault.at(self.at)
     }
 
@@ -42,7 +42,7 @@ impl<'a> Scanner<'a> {
     /// A comma and the space behind it.
     pub(super) fn comma(&mut self, expected: &'static str) -> Result<(), ScanError> {
         if !self.eat(b',') {
-            return Err(self.fault(Fault::Expected(expected)));
+            return Err(self.fault(ScanErrorKind::Expected(expected)));
         }
         self.skip_space();
         Ok(())
@@ -51,12 +51,12 @@ impl<'a> Scanner<'a> {
     /// A key, its colon, and the space up to its value.
     pub(super) fn key(&mut self) -> Result<RawString<'a>, ScanError> {
         if self.peek() != Some(b'"') {
-            return Err(self.fault(Fault::Expected("a key in double quotes")));
+            return Err(self.fault(ScanErrorKind::Expected("a key in double quotes")));
         }
         let key = self.string()?;
         self.skip_space();
         if !self.eat(b':') {
-            return Err(self.fault(Fault::Expected("':'")));
+            return Err(self.fault(ScanErrorKind::Expected("':'")));
         }
         self.skip_space();
         Ok(key)
@@ -82,27 +82,31 @@ impl<'a> Scanner<'a> {
     }
 
     /// A number whose first byte is here (RFC 8259, section 6).
-    pub(super) fn number(&mut self) -> Result<Kind, ScanError> {
+    pub(super) fn number(&mut self) -> Result<JsonKind, ScanError> {
         self.eat(b'-');
         if !self.eat(b'0') {
             self.digits()?;
         }
-        let mut kind = Kind::Integer;
+        let mut kind = JsonKind::Integer;
         if self.eat(b'.') {
-            kind = Kind::Fraction;
+            kind = JsonKind::Fraction;
             self.digits()?;
         }
         if self.eat(b'e') || self.eat(b'E') {
-            kind = Kind::Fraction;
+            kind = JsonKind::Fraction;
             let _sign = self.eat(b'+') || self.eat(b'-');
             self.digits()?;
         }
         Ok(kind)
     }
 
-    pub(super) fn literal(&mut self, word: &'static str, kind: Kind) -> Result<Kind, ScanError> {
+    pub(super) fn literal(
+        &mut self,
+        word: &'static str,
+        kind: JsonKind,
+    ) -> Result<JsonKind, ScanError> {
         if !self.body[self.at..].starts_with(word.as_bytes()) {
-            return Err(self.fault(Fault::Expected("a value")));
+            return Err(self.fault(ScanErrorKind::Expected("a value")));
         }
         self.at += word.len();
         Ok(kind)
@@ -115,7 +119,7 @@ impl<'a> Scanner<'a> {
         }
         match self.at > start {
             true => Ok(()),
-            false => Err(self.fault(Fault::Expected("a digit"))),
+            false => Err(self.fault(ScanErrorKind::Expected("a digit"))),
         }
     }
 
@@ -153,8 +157,8 @@ impl<'a> Scanner<'a> {
             self.at += 1;
         }
         match self.peek() {
-            None => Err(self.fault(Fault::Expected("'\"' at the end of a string"))),
-            Some(byte) if byte < b' ' => Err(self.fault(Fault::ControlCharacter)),
+            None => Err(self.fault(ScanErrorKind::Expected("'\"' at the end of a string"))),
+            Some(byte) if byte < b' ' => Err(self.fault(ScanErrorKind::ControlCharacter)),
             Some(_) => Ok(()),
         }
     }
@@ -165,7 +169,7 @@ impl<'a> Scanner<'a> {
         let digits = match self.body.get(self.at + 1) {
             Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => 0,
             Some(b'u') => 4,
-            _ => return Err(self.fault(Fault::Escape)),
+            _ => return Err(self.fault(ScanErrorKind::Escape)),
         };
         let start = self.at + 2;
         match self.body.get(start..start + digits) {
@@ -173,7 +177,7 @@ impl<'a> Scanner<'a> {
                 self.at = start + digits;
                 Ok(())
             }
-            _ => Err(self.fault(Fault::Escape)),
+            _ => Err(self.fault(ScanErrorKind::Escape)),
         }
     }
 }

@@ -10,8 +10,8 @@ mod reference;
 mod tally;
 mod walk;
 
-pub use fields::{Fields, Kind, Shape, Value};
-pub use keys::{Key, Keys};
+pub use fields::{Fields, JsonKind, Shape, Value};
+pub use keys::{FieldKey, Keys};
 
 use keys::Role;
 use lexeme::Scanner;
@@ -25,11 +25,11 @@ pub const MAX_DEPTH: usize = 256;
 #[error("{fault} at byte {offset}")]
 pub struct ScanError {
     pub offset: usize,
-    pub fault: Fault,
+    pub fault: ScanErrorKind,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Fault {
+pub enum ScanErrorKind {
     #[error("byte order mark")]
     ByteOrderMark,
     #[error("invalid UTF-8")]
@@ -45,10 +45,10 @@ pub enum Fault {
     #[error("nested deeper than {MAX_DEPTH} levels")]
     TooDeep,
     #[error("the key '{0}' repeated")]
-    Repeated(Key),
+    Repeated(FieldKey),
     /// `Model`: Go's `encoding/json` compares keys without case, and would take it for `model`.
     #[error("the key '{0}' in other letters")]
-    OtherLetters(Key),
+    OtherLetters(FieldKey),
 }
 
 /// Validates a whole body and finds the keys, written with escapes or without.
@@ -66,13 +66,14 @@ pub enum Fault {
 /// what must pass (`1e400`, lone surrogates, more than 127 levels) and counts the prompt decoded.
 pub fn scan<'a>(body: &'a [u8], keys: &Keys) -> Result<Fields<'a>, ScanError> {
     if body.starts_with(b"\xef\xbb\xbf") {
-        return Err(Fault::ByteOrderMark.at(0));
+        return Err(ScanErrorKind::ByteOrderMark.at(0));
     }
-    let text = std::str::from_utf8(body).map_err(|error| Fault::NotUtf8.at(error.valid_up_to()))?;
+    let text = std::str::from_utf8(body)
+        .map_err(|error| ScanErrorKind::NotUtf8.at(error.valid_up_to()))?;
     let mut scanner = Scanner::new(body);
     scanner.skip_space();
     if !scanner.eat(b'{') {
-        return Err(scanner.fault(Fault::NotAnObject));
+        return Err(scanner.fault(ScanErrorKind::NotAnObject));
     }
     let mut fields = Fields::new(text, scanner.at);
     scanner.skip_space();
@@ -82,7 +83,7 @@ pub fn scan<'a>(body: &'a [u8], keys: &Keys) -> Result<Fields<'a>, ScanError> {
     scanner.skip_space();
     match scanner.at == body.len() {
         true => Ok(fields),
-        false => Err(scanner.fault(Fault::Expected("nothing behind the object"))),
+        false => Err(scanner.fault(ScanErrorKind::Expected("nothing behind the object"))),
     }
 }
 
@@ -101,7 +102,7 @@ fn scan_members<'a>(
                 scanner.value(&mut ())?;
             }
             Some(key) if key.role() != Role::Counted && fields.get(key).is_some() => {
-                return Err(Fault::Repeated(key).at(key_at));
+                return Err(ScanErrorKind::Repeated(key).at(key_at));
             }
             Some(key) => scan_field(scanner, key, fields)?,
         }
@@ -115,7 +116,7 @@ fn scan_members<'a>(
 
 fn scan_field(
     scanner: &mut Scanner<'_>,
-    key: Key,
+    key: FieldKey,
     fields: &mut Fields<'_>,
 ) -> Result<(), ScanError> {
     let start = scanner.at;
@@ -141,7 +142,7 @@ fn scan_field(
     Ok(())
 }
 
-impl Fault {
+impl ScanErrorKind {
     fn at(self, offset: usize) -> ScanError {
         ScanError {
             offset,

@@ -1,4 +1,4 @@
-use super::fields::{Kind, PromptSize, Shape, Slot};
+use super::fields::{JsonKind, PromptSize, Shape, Slot};
 use super::keys::Role;
 use super::lexeme::RawString;
 use super::walk::Observe;
@@ -26,7 +26,7 @@ const SHORTEST_MEDIUM: usize = 4096;
 impl Tally {
     pub(super) fn of(role: Role) -> Self {
         Self {
-            shape: Shape::of(Kind::Null),
+            shape: Shape::of(JsonKind::Null),
             prompt: PromptSize::default(),
             only_media: role == Role::Tensors,
             media_key: false,
@@ -49,7 +49,7 @@ impl Observe for Tally {
         self.media_key = matches!(key.inner, b"data" | b"file_data");
     }
 
-    fn value(&mut self, depth: usize, kind: Kind, _at: usize, raw: &[u8]) {
+    fn value(&mut self, depth: usize, kind: JsonKind, _at: usize, raw: &[u8]) {
         match depth {
             0 => self.shape.kind = kind,
             1 => {
@@ -62,8 +62,8 @@ impl Observe for Tally {
         let media = self.only_media || self.media_key;
         self.media_key = false;
         match kind {
-            Kind::String => count_string(&mut self.prompt, &raw[1..raw.len() - 1], media),
-            Kind::Integer => self.prompt.token_ids += 1,
+            JsonKind::String => count_string(&mut self.prompt, &raw[1..raw.len() - 1], media),
+            JsonKind::Integer => self.prompt.token_ids += 1,
             _ => {}
         }
     }
@@ -76,7 +76,7 @@ impl Observe for Member {
         }
     }
 
-    fn value(&mut self, depth: usize, kind: Kind, at: usize, raw: &[u8]) {
+    fn value(&mut self, depth: usize, kind: JsonKind, at: usize, raw: &[u8]) {
         if depth == 1 && self.awaited {
             self.found = Some(Slot {
                 start: at,

@@ -1,9 +1,9 @@
-use crate::refusal::Fault;
+use crate::refusal::AnswerFault;
 use http::response;
 use ostia_core::Phase;
 
 /// A backend's answer: the head is here, the body still comes.
-pub struct Answer<B> {
+pub struct UpstreamResponse<B> {
     pub head: response::Parts,
     pub body: B,
     /// How often the request was written to a socket: 2 after a reused connection had gone stale.
@@ -12,7 +12,7 @@ pub struct Answer<B> {
 
 /// Why there is no answer. `detail` is for the log.
 #[derive(Debug)]
-pub struct Failure {
+pub struct UpstreamFailure {
     pub kind: FailureKind,
     pub phase: Phase,
     /// Whether another endpoint may be tried without the risk of doing the work twice.
@@ -45,7 +45,7 @@ pub enum BodyError {
     Invalid,
 }
 
-impl From<BodyError> for Fault {
+impl From<BodyError> for AnswerFault {
     fn from(error: BodyError) -> Self {
         match error {
             BodyError::Closed => Self::Closed,

@@ -11,7 +11,7 @@ use super::link::Link;
 use super::message::{Message, Unwritable};
 use super::pool::{Busy, Channel, Pool};
 use super::trouble::Trouble;
-use super::{Answer, Failure, FailureKind, UpstreamBody};
+use super::{FailureKind, UpstreamBody, UpstreamFailure, UpstreamResponse};
 use crate::catalog::Timeouts;
 use crate::habits::drop_second_length;
 
@@ -31,7 +31,7 @@ impl Call<'_> {
         channel: Channel,
         message: Message,
         reused: bool,
-    ) -> Result<Answer<UpstreamBody>, Trouble> {
+    ) -> Result<UpstreamResponse<UpstreamBody>, Trouble> {
         let busy = self.pool.gauges.busy();
         let exchanged = match channel {
             Channel::Own(link) => self.on_link(link, message, busy, reused).await,
@@ -41,7 +41,7 @@ impl Call<'_> {
             self.sends += 1;
         }
         let (head, body) = exchanged?;
-        Ok(Answer {
+        Ok(UpstreamResponse {
             head,
             body,
             sends: self.sends,
@@ -55,7 +55,7 @@ impl Call<'_> {
         busy: Busy,
         reused: bool,
     ) -> Result<(Parts, UpstreamBody), Trouble> {
-        let request = message.into_http1(&self.pool.place)?;
+        let request = message.into_http1(&self.pool.parts)?;
         let mut begun = || (self.progress)(Phase::WaitingHeaders);
         let answer = link
             .exchange(request, self.timeouts.response_header, &mut begun)
@@ -82,7 +82,7 @@ impl Call<'_> {
         message: Message,
         busy: Busy,
     ) -> Result<(Parts, UpstreamBody), Trouble> {
-        let request = message.into_http2(&self.pool.place)?;
+        let request = message.into_http2(&self.pool.parts)?;
         let mut begun = || (self.progress)(Phase::WaitingHeaders);
         let answer = lane
             .exchange(request, self.timeouts.response_header, &mut begun)
@@ -102,8 +102,8 @@ impl Call<'_> {
         }
     }
 
-    pub(super) fn failure(&self, trouble: Trouble) -> Failure {
-        Failure {
+    pub(super) fn failure(&self, trouble: Trouble) -> UpstreamFailure {
+        UpstreamFailure {
             kind: trouble.kind,
             phase: if self.sends > 0 {
                 Phase::WaitingHeaders
@@ -138,7 +138,7 @@ impl From<Unwritable> for Trouble {
     }
 }
 
-impl From<Unwritable> for Failure {
+impl From<Unwritable> for UpstreamFailure {
     fn from(error: Unwritable) -> Self {
         Self {
             kind: FailureKind::Invalid,

@@ -10,15 +10,15 @@ use parking_lot::Mutex;
 
 use super::call::Call;
 use super::connect::{ConnectError, Connector};
-use super::http2::Shared;
+use super::http2::SharedConnection;
 use super::link::Link;
-use super::message::{Message, Place, Unwritable};
+use super::message::{Message, OriginParts, Unwritable};
 use super::pool::{Channel, Gauges, Pool, Stats};
 use super::proxy::ProxyError;
 use super::resolver::Resolver;
 use super::tls::TlsError;
 use super::trouble::chain;
-use super::{Answer, Failure, FailureKind, UpstreamBody};
+use super::{FailureKind, UpstreamBody, UpstreamFailure, UpstreamResponse};
 use crate::catalog::{Origin, Target, Timeouts};
 use crate::upstream::Outgoing;
 
@@ -84,7 +84,7 @@ impl Client {
         &self,
         outgoing: Outgoing,
         progress: Progress<'_>,
-    ) -> Result<Answer<UpstreamBody>, Failure> {
+    ) -> Result<UpstreamResponse<UpstreamBody>, UpstreamFailure> {
         let pool = self.pool_of(outgoing.origin.as_ref())?;
         let message = Message::new(
             Method::POST,
@@ -120,7 +120,7 @@ impl Client {
         message: Message,
         timeouts: Timeouts,
         progress: Progress<'_>,
-    ) -> Result<Answer<UpstreamBody>, Failure> {
+    ) -> Result<UpstreamResponse<UpstreamBody>, UpstreamFailure> {
         let mut call = Call {
             pool,
             timeouts,
@@ -144,7 +144,7 @@ impl Client {
         &self,
         mut call: Call<'_>,
         message: Message,
-    ) -> Result<Answer<UpstreamBody>, Failure> {
+    ) -> Result<UpstreamResponse<UpstreamBody>, UpstreamFailure> {
         let channel = self.open(&mut call).await?;
         match call.attempt(channel, message, false).await {
             Ok(answer) => Ok(answer),
@@ -152,7 +152,7 @@ impl Client {
         }
     }
 
-    async fn open(&self, call: &mut Call<'_>) -> Result<Channel, Failure> {
+    async fn open(&self, call: &mut Call<'_>) -> Result<Channel, UpstreamFailure> {
         if call.sends == 0 {
             (call.progress)(Phase::Connecting);
         }
@@ -165,7 +165,7 @@ impl Client {
                 detail: "no connection in time".to_owned(),
             },
         };
-        Err(Failure {
+        Err(UpstreamFailure {
             kind: error.kind,
             phase: Phase::Connecting,
             // What was sent before went into a connection that was dead already.
@@ -200,7 +200,7 @@ impl Client {
             return Ok(Channel::Own(link));
         }
         let now = self.clock.now();
-        let mut shared = Shared::open(connected.socket, open, now)
+        let mut shared = SharedConnection::open(connected.socket, open, now)
             .await
             .map_err(failed)?;
         let lane = shared.enter(now).ok_or_else(|| ConnectError {
@@ -211,7 +211,7 @@ impl Client {
         Ok(Channel::Shared(lane))
     }
 
-    pub(super) fn pool_of(&self, origin: Option<&Origin>) -> Result<Arc<Pool>, Failure> {
+    pub(super) fn pool_of(&self, origin: Option<&Origin>) -> Result<Arc<Pool>, UpstreamFailure> {
         let origin = match origin {
             Some(other) if *other != self.pool.origin => other,
             _ => return Ok(Arc::clone(&self.pool)),
@@ -239,10 +239,10 @@ impl Client {
         gauges: &Arc<Gauges>,
     ) -> Result<Arc<Pool>, Unwritable> {
         let proxy = connector.forwarding_proxy(origin);
-        let place = Place::new(origin, proxy.map(|proxy| proxy.authorization.clone()))?;
+        let parts = OriginParts::new(origin, proxy.map(|proxy| proxy.authorization.clone()))?;
         Ok(Pool::new(
             origin.clone(),
-            place,
+            parts,
             idle_timeout,
             Arc::clone(clock),
             Arc::clone(gauges),

@@ -7,7 +7,7 @@ use ostia_core::BoxFuture;
 use super::FailureKind;
 use super::client::{Client, within};
 use super::message::Message;
-use super::{BodyError, Failure, UpstreamBody};
+use super::{BodyError, UpstreamBody, UpstreamFailure};
 use crate::upstream::{Ask, AskError, Question, Reply};
 
 /// Why a small question to a backend has no answer.
@@ -15,7 +15,7 @@ use crate::upstream::{Ask, AskError, Question, Reply};
 pub enum FetchError {
     /// No answer at all; the text is for the log.
     #[error("{}", .0.detail)]
-    Failed(Failure),
+    Failed(UpstreamFailure),
     #[error(transparent)]
     Broken(#[from] BodyError),
     #[error("the answer is longer than {0} bytes")]

@@ -28,7 +28,7 @@ const PING_INTERVAL: Duration = Duration::from_secs(15);
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// An HTTP/2 connection that requests share. The one kind whose driver is a task of its own.
-pub(super) struct Shared {
+pub(super) struct SharedConnection {
     sender: http2::SendRequest<OutBody>,
     traffic: Arc<Traffic>,
     streams: Arc<AtomicUsize>,
@@ -52,7 +52,7 @@ impl Drop for LanePlace {
     }
 }
 
-impl Shared {
+impl SharedConnection {
     pub(super) async fn open(
         socket: Socket,
         open: Open,

@@ -166,7 +166,7 @@ mod tests {
     use http::{HeaderMap, Method};
     use http_body_util::BodyExt;
 
-    use super::super::message::{Message, Place};
+    use super::super::message::{Message, OriginParts};
     use super::super::pool::Gauges;
     use super::super::socket::Stream;
     use super::*;
@@ -195,7 +195,7 @@ mod tests {
         let body = vec![Bytes::from(vec![b'x'; 100_000])];
         let request = Message::new(Method::POST, "/".to_owned(), HeaderMap::new(), body)
             .unwrap()
-            .into_http1(&Place::new(&origin, None).unwrap())
+            .into_http1(&OriginParts::new(&origin, None).unwrap())
             .unwrap();
         let open = Arc::<Gauges>::default().opened();
         let mut link = Link::open(Socket::new(Stream::Plain(stream)), open)
@@ -242,7 +242,7 @@ mod tests {
             let body = vec![body.clone()];
             let request = Message::new(Method::POST, "/".to_owned(), HeaderMap::new(), body)
                 .unwrap()
-                .into_http1(&Place::new(&origin, None).unwrap())
+                .into_http1(&OriginParts::new(&origin, None).unwrap())
                 .unwrap();
             let mut told = 0;
             let answer = link.exchange(request, None, &mut || told += 1).await;

@@ -13,7 +13,7 @@ use http_body::{Body, Frame, SizeHint};
 use crate::catalog::{Origin, Scheme};
 
 /// What requests to one origin say of it.
-pub(super) struct Place {
+pub(super) struct OriginParts {
     scheme: uri::Scheme,
     authority: Authority,
     host: HeaderValue,
@@ -35,7 +35,7 @@ pub(super) struct Message {
 #[error("the request cannot be written as HTTP")]
 pub(super) struct Unwritable;
 
-impl Place {
+impl OriginParts {
     /// `forwarded`: whether a proxy passes requests on in clear, and the credentials it wants.
     pub(super) fn new(
         origin: &Origin,
@@ -83,24 +83,27 @@ impl Message {
     }
 
     /// As HTTP/1.1 puts it: origin-form, or absolute-form to a proxy (RFC 9112 section 3.2).
-    pub(super) fn into_http1(mut self, place: &Place) -> Result<Request<OutBody>, Unwritable> {
-        self.headers.insert(HOST, place.host.clone());
-        let uri = match &place.forwarded {
+    pub(super) fn into_http1(
+        mut self,
+        parts: &OriginParts,
+    ) -> Result<Request<OutBody>, Unwritable> {
+        self.headers.insert(HOST, parts.host.clone());
+        let uri = match &parts.forwarded {
             None => Uri::from(self.path.clone()),
             Some(credentials) => {
                 if let Some(credentials) = credentials {
                     self.headers
                         .insert(PROXY_AUTHORIZATION, credentials.clone());
                 }
-                place.absolute(self.path.clone())?
+                parts.absolute(self.path.clone())?
             }
         };
         Ok(self.into_request(uri, Version::HTTP_11))
     }
 
     /// As HTTP/2 puts it: `:authority` in place of `host` (RFC 9113 section 8.3.1).
-    pub(super) fn into_http2(self, place: &Place) -> Result<Request<OutBody>, Unwritable> {
-        let uri = place.absolute(self.path.clone())?;
+    pub(super) fn into_http2(self, parts: &OriginParts) -> Result<Request<OutBody>, Unwritable> {
+        let uri = parts.absolute(self.path.clone())?;
         Ok(self.into_request(uri, Version::HTTP_2))
     }
 
@@ -175,13 +178,13 @@ impl Body for OutBody {
 mod tests {
     use super::*;
 
-    fn place(scheme: Scheme, host: &str, forwarded: Option<Option<HeaderValue>>) -> Place {
+    fn parts(scheme: Scheme, host: &str, forwarded: Option<Option<HeaderValue>>) -> OriginParts {
         let origin = Origin {
             scheme,
             host: host.into(),
             port: 8080,
         };
-        Place::new(&origin, forwarded).unwrap()
+        OriginParts::new(&origin, forwarded).unwrap()
     }
 
     fn post(path: &str) -> Message {
@@ -195,20 +198,20 @@ mod tests {
 
     #[test]
     fn the_form_follows_the_way() {
-        let direct = place(Scheme::Http, "::1", None);
+        let direct = parts(Scheme::Http, "::1", None);
         let request = post("/v1/x?a=b").into_http1(&direct).unwrap();
         assert_eq!(request.uri(), "/v1/x?a=b");
         assert_eq!(request.headers()[HOST], "[::1]:8080");
         assert_eq!(request.headers()[CONTENT_LENGTH], "3");
 
         let credentials = HeaderValue::from_static("Basic x");
-        let proxied = place(Scheme::Http, "gpu", Some(Some(credentials)));
+        let proxied = parts(Scheme::Http, "gpu", Some(Some(credentials)));
         let request = post("/v1/x").into_http1(&proxied).unwrap();
         assert_eq!(request.uri(), "http://gpu:8080/v1/x");
         assert_eq!(request.headers()[PROXY_AUTHORIZATION], "Basic x");
 
         let request = post("/")
-            .into_http2(&place(Scheme::Https, "gpu", None))
+            .into_http2(&parts(Scheme::Https, "gpu", None))
             .unwrap();
         assert_eq!(request.uri(), "https://gpu:8080/");
         assert!(!request.headers().contains_key(HOST));

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use ostia_core::Clock;
 use parking_lot::Mutex;
 
-use super::http2::{Lane, Shared};
+use super::http2::{Lane, SharedConnection};
 use super::link::Link;
-use super::message::Place;
+use super::message::OriginParts;
 use crate::catalog::Origin;
 
 /// Idle connections kept for one origin.
@@ -22,9 +22,9 @@ const SWEPT_AT_ONCE: usize = 16;
 /// and is closed; served in turn, all of them would stay young for ever.
 pub(super) struct Pool {
     pub(super) origin: Origin,
-    pub(super) place: Place,
+    pub(super) parts: OriginParts,
     idle: Mutex<VecDeque<Idle>>,
-    shared: Mutex<Vec<Shared>>,
+    shared: Mutex<Vec<SharedConnection>>,
     idle_timeout: Option<Duration>,
     clock: Arc<dyn Clock>,
     pub(super) gauges: Arc<Gauges>,
@@ -74,7 +74,7 @@ pub(super) struct Busy(Arc<Gauges>);
 impl Pool {
     pub(super) fn new(
         origin: Origin,
-        place: Place,
+        parts: OriginParts,
         idle_timeout: Option<Duration>,
         clock: Arc<dyn Clock>,
         gauges: Arc<Gauges>,
@@ -82,7 +82,7 @@ impl Pool {
     ) -> Arc<Self> {
         Arc::new(Self {
             origin,
-            place,
+            parts,
             idle: Mutex::default(),
             shared: Mutex::default(),
             idle_timeout,
@@ -136,7 +136,7 @@ impl Pool {
         drop(oldest);
     }
 
-    pub(super) fn share(&self, shared: Shared) {
+    pub(super) fn share(&self, shared: SharedConnection) {
         self.shares.store(true, Ordering::Relaxed);
         self.shared.lock().push(shared);
     }

@@ -10,9 +10,9 @@ use crate::script::logged;
 
 /// `ctx` in `on_response`: a copy of the answer's head, and a list of what is to be changed.
 #[derive(Clone)]
-pub(super) struct Scene(Arc<Facts>);
+pub(super) struct Scene(Arc<ResponseSnapshot>);
 
-struct Facts {
+struct ResponseSnapshot {
     endpoint: Arc<str>,
     model: Arc<str>,
     status: u16,
@@ -28,7 +28,7 @@ enum Change {
 
 impl Scene {
     pub(super) fn of(context: &ResponseContext<'_>) -> Self {
-        Self(Arc::new(Facts {
+        Self(Arc::new(ResponseSnapshot {
             endpoint: Arc::clone(&context.deployment.slug),
             model: Arc::clone(&context.deployment.model),
             status: context.status().as_u16(),

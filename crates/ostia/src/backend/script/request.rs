@@ -24,9 +24,9 @@ const MAX_CHANGES: usize = 64 << 20;
 
 /// `ctx` in a script: a copy of what the request is, and a list of what is to be changed.
 #[derive(Clone)]
-pub(super) struct Scene(Arc<Facts>);
+pub(super) struct Scene(Arc<RequestSnapshot>);
 
-struct Facts {
+struct RequestSnapshot {
     identity: Arc<Identity>,
     deployment: Arc<Deployment>,
     api: Box<str>,
@@ -57,7 +57,7 @@ struct Changes {
 impl Scene {
     pub(super) fn of(context: &RequestContext<'_>) -> Self {
         let call = context.call;
-        Self(Arc::new(Facts {
+        Self(Arc::new(RequestSnapshot {
             identity: Arc::new(context.principal.clone()),
             deployment: Arc::clone(context.deployment),
             api: call.api.as_str().into(),

@@ -1,4 +1,4 @@
-use super::super::{Api, Reading, read_answer};
+use super::super::{AnswerFacts, Api, read_answer};
 use super::{Meter, Seen};
 use ostia_core::{Usage, UsageSource};
 
@@ -16,7 +16,7 @@ fn told(meter: &Meter) -> Option<Usage> {
     meter.progress.usage.usage(Usage::default())
 }
 
-fn read(api: &str, answer: &[u8]) -> Option<Reading> {
+fn read(api: &str, answer: &[u8]) -> Option<AnswerFacts> {
     read_answer(Api::parse(api).dialect(), answer)
 }
 

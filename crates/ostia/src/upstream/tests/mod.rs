@@ -17,7 +17,7 @@ use ostia_core::{Clock, ManualClock, Phase};
 
 use self::backend::Backend;
 use super::resolver::Resolver;
-use super::{Answer, BodyError, Client, Failure, UpstreamBody};
+use super::{BodyError, Client, UpstreamBody, UpstreamFailure, UpstreamResponse};
 use crate::catalog::{Origin, Scheme, Target, Timeouts};
 use crate::upstream::Outgoing;
 
@@ -75,7 +75,7 @@ fn outgoing(pieces: &[&'static str]) -> Outgoing {
     }
 }
 
-async fn send(client: &Client) -> Result<Answer<UpstreamBody>, Failure> {
+async fn send(client: &Client) -> Result<UpstreamResponse<UpstreamBody>, UpstreamFailure> {
     client.send(outgoing(&["{}"]), &mut |_| {}).await
 }
 
@@ -91,7 +91,7 @@ async fn read(body: UpstreamBody) -> Result<Bytes, BodyError> {
 }
 
 /// A call that must fail, with the phases it went through.
-async fn fail(client: &Client, outgoing: Outgoing) -> (Failure, Vec<Phase>) {
+async fn fail(client: &Client, outgoing: Outgoing) -> (UpstreamFailure, Vec<Phase>) {
     let mut phases = Vec::new();
     let result = client.send(outgoing, &mut |phase| phases.push(phase)).await;
     match result {

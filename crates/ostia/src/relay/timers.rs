@@ -18,7 +18,7 @@ pub(super) enum Due {
 }
 
 /// All the timers of one answer behind one sleep, which is only armed anew when it fires.
-pub(super) struct Pace {
+pub(super) struct Timers {
     pub(super) idle: Option<Duration>,
     pub(super) keepalive: Option<Duration>,
     pub(super) total: Option<Instant>,
@@ -30,7 +30,7 @@ pub(super) struct Pace {
     armed_for: Option<Instant>,
 }
 
-impl Pace {
+impl Timers {
     pub(super) fn new(
         now: Instant,
         idle: Option<Duration>,
@@ -105,38 +105,38 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    fn due(pace: &mut Pace, now: Instant) -> Option<Due> {
-        pace.poll(&mut Context::from_waker(Waker::noop()), now)
+    fn due(timers: &mut Timers, now: Instant) -> Option<Due> {
+        timers.poll(&mut Context::from_waker(Waker::noop()), now)
     }
 
     #[tokio::test]
     async fn a_word_of_the_backend_puts_the_idle_timeout_off_and_not_the_total() {
         let start = tokio::time::Instant::now().into_std();
         let total = Some(start + 100 * SECOND);
-        let mut pace = Pace::new(start, Some(5 * SECOND), None, total);
+        let mut timers = Timers::new(start, Some(5 * SECOND), None, total);
         for pause in 1..=20 {
             let now = start + pause * 49 * SECOND / 10;
-            assert_eq!(due(&mut pace, now), None, "{pause}");
-            pace.heard(now);
+            assert_eq!(due(&mut timers, now), None, "{pause}");
+            timers.heard(now);
         }
-        assert_eq!(due(&mut pace, start + 100 * SECOND), Some(Due::Total));
-        let mut pace = Pace::new(start, Some(5 * SECOND), None, total);
-        pace.heard(start + SECOND);
-        assert_eq!(due(&mut pace, start + 5 * SECOND), None);
-        assert_eq!(due(&mut pace, start + 6 * SECOND), Some(Due::Idle));
+        assert_eq!(due(&mut timers, start + 100 * SECOND), Some(Due::Total));
+        let mut timers = Timers::new(start, Some(5 * SECOND), None, total);
+        timers.heard(start + SECOND);
+        assert_eq!(due(&mut timers, start + 5 * SECOND), None);
+        assert_eq!(due(&mut timers, start + 6 * SECOND), Some(Due::Idle));
     }
 
     #[tokio::test]
     async fn comments_count_from_what_the_client_heard_last() {
         let start = tokio::time::Instant::now().into_std();
-        let mut pace = Pace::new(start, Some(60 * SECOND), Some(15 * SECOND), None);
-        assert_eq!(due(&mut pace, start + 14 * SECOND), None);
-        pace.sent(start + 14 * SECOND);
-        assert_eq!(due(&mut pace, start + 28 * SECOND), None);
-        assert_eq!(due(&mut pace, start + 29 * SECOND), Some(Due::Keepalive));
-        pace.grace = Some(start + 29 * SECOND);
+        let mut timers = Timers::new(start, Some(60 * SECOND), Some(15 * SECOND), None);
+        assert_eq!(due(&mut timers, start + 14 * SECOND), None);
+        timers.sent(start + 14 * SECOND);
+        assert_eq!(due(&mut timers, start + 28 * SECOND), None);
+        assert_eq!(due(&mut timers, start + 29 * SECOND), Some(Due::Keepalive));
+        timers.grace = Some(start + 29 * SECOND);
         assert!(matches!(
-            due(&mut pace, start + 29 * SECOND),
+            due(&mut timers, start + 29 * SECOND),
             Some(Due::Grace | Due::Keepalive)
         ));
     }
