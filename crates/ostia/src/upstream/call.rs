@@ -15,17 +15,18 @@ use super::{FailureKind, UpstreamBody, UpstreamFailure, UpstreamResponse};
 use crate::catalog::Timeouts;
 use crate::habits::drop_second_length;
 
-/// One call on its way.
+/// One call in progress.
 pub(super) struct Call<'a> {
     pub(super) pool: Arc<Pool>,
     pub(super) timeouts: Timeouts,
     pub(super) progress: Progress<'a>,
-    /// How often the request was written to a socket.
+    /// How many times the request was written to a socket.
     pub(super) sends: u32,
 }
 
 impl Call<'_> {
-    /// Sends the message on `channel` and waits for the head of the answer. `reused`: whether the channel served before.
+    /// Sends the message on `channel` and waits for the response head. `reused`: the channel has served a request
+    /// before.
     pub(super) async fn attempt(
         &mut self,
         channel: Channel,
@@ -69,8 +70,8 @@ impl Call<'_> {
                 silent: true,
             });
         }
-        // Content-Length beside Transfer-Encoding counts for nothing, must not be passed on, and makes what follows on
-        // the connection doubtful (RFC 9112 section 6.3).
+        // A Content-Length beside Transfer-Encoding must be ignored and must not be forwarded. It may be an attempt at
+        // response splitting, so the connection is not reused (RFC 9112 section 6.3).
         let is_doubtful = drop_second_length(&mut head.headers);
         let home = (!is_doubtful).then(|| Arc::clone(&self.pool));
         Ok((head, UpstreamBody::on_link(body, link, home, busy)))
@@ -93,7 +94,7 @@ impl Call<'_> {
                 Ok((head, UpstreamBody::on_lane(body, lane.into_place(), busy)))
             }
             Err(trouble) => {
-                // A connection that is dead, or silent for as long as anyone would wait, gets no more requests.
+                // A connection that is dead or timed out gets no more requests.
                 if trouble.silent || !trouble.written || trouble.kind == FailureKind::Timeout {
                     self.pool.retire(&lane);
                 }
@@ -117,8 +118,8 @@ impl Call<'_> {
     }
 }
 
-/// Some servers end an idle connection with a 408 instead of silence, and it may cross with a request
-/// (RFC 9110 section 15.5.9).
+/// Some servers end an idle connection with a 408 before they close it, and it may cross with a request (RFC 9110
+/// section 15.5.9).
 fn is_farewell(head: &Parts) -> bool {
     head.status == StatusCode::REQUEST_TIMEOUT
         && head

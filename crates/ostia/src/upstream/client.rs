@@ -22,13 +22,13 @@ use super::{FailureKind, UpstreamBody, UpstreamFailure, UpstreamResponse};
 use crate::catalog::{Origin, Target, Timeouts};
 use crate::upstream::Outgoing;
 
-/// Calls one deployment's backend over connections that it keeps.
+/// Calls one deployment's backend over connections that it keeps open.
 ///
-/// Made once per deployment and reading of the files; it reads the TLS files when it is made.
+/// Built once per deployment and load of the configuration; building it reads the TLS files.
 pub struct Client {
     connector: Connector,
     pool: Arc<Pool>,
-    /// Hosts that an adapter named instead of the deployment's own.
+    /// Pools for hosts that an adapter chose instead of the deployment's own.
     others: Mutex<HashMap<Origin, Arc<Pool>>>,
     pool_idle_timeout: Option<Duration>,
     pub(super) timeouts: Timeouts,
@@ -43,11 +43,11 @@ pub enum ClientError {
     Tls(#[from] TlsError),
     #[error(transparent)]
     Proxy(#[from] ProxyError),
-    #[error("the backend's host cannot stand in a URL")]
+    #[error("the backend's host is not valid in a URL")]
     Host,
 }
 
-/// Told when a call enters `Connecting` and `WaitingHeaders` (the latter once bytes have begun to leave).
+/// Called when a call enters `Connecting` and `WaitingHeaders` (the latter once the first bytes have been sent).
 pub(crate) type Progress<'a> = &'a mut (dyn FnMut(Phase) + Send);
 
 impl Client {
@@ -77,9 +77,9 @@ impl Client {
         })
     }
 
-    /// Sends a request and waits for the head of its answer. Dropped, it closes the connection it waits on.
+    /// Sends a request and waits for the response head. Dropping the future closes the connection it waits on.
     ///
-    /// A reused connection that turns out dead is replaced by a new one once; no other call is ever sent twice.
+    /// A reused connection that turns out to be dead is replaced by a new one, once. Nothing else is ever sent twice.
     pub(crate) async fn send(
         &self,
         outgoing: Outgoing,
@@ -96,7 +96,7 @@ impl Client {
             .await
     }
 
-    /// Closes connections that were idle too long or that their peer has closed. Cheap; for once a second or so.
+    /// Closes connections that were idle too long or that the peer has closed. Cheap enough to call every second.
     pub fn sweep(&self) {
         self.pool.sweep();
         let others: Vec<_> = self.others.lock().values().map(Arc::clone).collect();
@@ -136,7 +136,7 @@ impl Client {
                 Err(trouble) => return Err(call.failure(trouble)),
             }
         }
-        // Boxed, because it is rare: within the future of every request it would be moved with it.
+        // Boxed because it is rare: inlined, it would make every request's future larger.
         Box::pin(self.send_on_new(call, message)).await
     }
 
@@ -168,7 +168,7 @@ impl Client {
         Err(UpstreamFailure {
             kind: error.kind,
             phase: Phase::Connecting,
-            // What was sent before went into a connection that was dead already.
+            // The earlier send went into a connection that was already dead, so the backend did no work.
             retry_safe: true,
             sends: call.sends,
             detail: error.detail,
@@ -179,7 +179,7 @@ impl Client {
         if !pool.shares.load(Ordering::Relaxed) {
             return self.connect(pool).await;
         }
-        // Requests that come while a shared connection is opened wait for that one.
+        // While a shared connection is being opened, other requests wait for it instead of opening their own.
         let _opening = pool.opening.lock().await;
         match pool.enter() {
             Some(lane) => Ok(Channel::Shared(lane)),
@@ -251,9 +251,9 @@ impl Client {
     }
 }
 
-/// `future`, given up after `limit`.
+/// Runs `future` for at most `limit`.
 ///
-/// No `async fn`: that would hold the future twice.
+/// Not an `async fn`: its state would hold the future twice.
 pub(crate) fn within<F: Future>(
     limit: Option<Duration>,
     future: F,

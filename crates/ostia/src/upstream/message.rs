@@ -12,16 +12,17 @@ use http_body::{Body, Frame, SizeHint};
 
 use crate::catalog::{Origin, Scheme};
 
-/// What requests to one origin say of it.
+/// What requests to one origin need to name it.
 pub(super) struct OriginParts {
     scheme: uri::Scheme,
     authority: Authority,
     host: HeaderValue,
-    /// Requests pass a proxy in clear: it must see whole URLs, and who asks.
+    /// Set if requests pass a proxy unencrypted: they then carry absolute URLs and, if it wants them, the proxy's
+    /// credentials.
     forwarded: Option<Option<HeaderValue>>,
 }
 
-/// A request, not yet bound to a connection.
+/// A request that is not bound to a connection yet.
 #[derive(Clone)]
 pub(super) struct Message {
     method: Method,
@@ -30,13 +31,13 @@ pub(super) struct Message {
     body: Vec<Bytes>,
 }
 
-/// The path, a header or the origin cannot be written in an HTTP request.
+/// The path, a header or the origin is not valid in an HTTP request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the request cannot be written as HTTP")]
 pub(super) struct Unwritable;
 
 impl OriginParts {
-    /// `forwarded`: whether a proxy passes requests on in clear, and the credentials it wants.
+    /// `forwarded`: set if a proxy forwards requests unencrypted, with the credentials it wants.
     pub(super) fn new(
         origin: &Origin,
         forwarded: Option<Option<HeaderValue>>,
@@ -64,7 +65,7 @@ impl OriginParts {
 }
 
 impl Message {
-    /// `headers` without `host` and `content-length`.
+    /// `headers` must not hold `host` and `content-length`.
     pub(super) fn new(
         method: Method,
         path_and_query: String,
@@ -82,7 +83,7 @@ impl Message {
         })
     }
 
-    /// As HTTP/1.1 puts it: origin-form, or absolute-form to a proxy (RFC 9112 section 3.2).
+    /// For HTTP/1.1: origin form, or absolute form to a proxy (RFC 9112 section 3.2).
     pub(super) fn into_http1(
         mut self,
         parts: &OriginParts,
@@ -101,7 +102,7 @@ impl Message {
         Ok(self.into_request(uri, Version::HTTP_11))
     }
 
-    /// As HTTP/2 puts it: `:authority` in place of `host` (RFC 9113 section 8.3.1).
+    /// For HTTP/2: `:authority` instead of `host` (RFC 9113 section 8.3.1).
     pub(super) fn into_http2(self, parts: &OriginParts) -> Result<Request<OutBody>, Unwritable> {
         let uri = parts.absolute(self.path.clone())?;
         Ok(self.into_request(uri, Version::HTTP_2))
@@ -122,7 +123,7 @@ impl Message {
     }
 }
 
-/// A request's body: its pieces, one after the other, never joined.
+/// A request body, sent piece by piece without joining the pieces.
 pub(super) struct OutBody {
     pieces: std::vec::IntoIter<Bytes>,
     left: u64,
@@ -138,7 +139,7 @@ impl OutBody {
         }
     }
 
-    /// Shows the bytes that are not yet handed to the connection.
+    /// A gauge of the bytes that the connection has not taken yet.
     pub(super) fn gauge(&mut self) -> Arc<AtomicU64> {
         let gauge = Arc::new(AtomicU64::new(self.left));
         self.gauge = Some(Arc::clone(&gauge));

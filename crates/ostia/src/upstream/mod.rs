@@ -1,5 +1,5 @@
 //! In: an [`Outgoing`].
-//! Out: [`UpstreamResponse`] (head and byte stream) or [`UpstreamFailure`] (how far it came, whether another try is safe).
+//! Out: [`UpstreamResponse`] (head and byte stream) or [`UpstreamFailure`] (how far it came, whether a retry is safe).
 //! Here: connections, pools, DNS, TLS, proxies, timeouts. Not here: limits, permissions, what the bytes mean.
 
 mod answer;
