@@ -1,6 +1,7 @@
-//! In: a body's bytes and the [`Keys`] that a dialect acts on. Out: [`Fields`]: where those keys are, and how much prompt
-//! there is. Here: all of RFC 8259, in one pass that always goes to the end, because backends take the last of two equal
-//! keys. Not here: which keys there are, what they mean, messages for callers.
+//! In: a body's bytes and the [`Keys`] that a dialect acts on. Out: [`Fields`]: where those keys are, and how much
+//! prompt there is. Here: all of RFC 8259, in one pass that always goes to the end, because backends use the last of
+//! two equal keys.
+//! Not here: which keys there are, what they mean, messages for callers.
 
 mod fields;
 mod keys;
@@ -17,10 +18,10 @@ use keys::Role;
 use lexeme::Scanner;
 use tally::{Member, Tally};
 
-/// Containers that may be open at once, the body's own object among them.
+/// How many containers may be open at once, including the body's own object.
 pub const MAX_DEPTH: usize = 256;
 
-/// Where a body stops being what it has to be.
+/// Where a body stops being valid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{fault} at byte {offset}")]
 pub struct ScanError {
@@ -46,15 +47,15 @@ pub enum ScanErrorKind {
     TooDeep,
     #[error("the key '{0}' repeated")]
     Repeated(FieldKey),
-    /// `Model`: Go's `encoding/json` compares keys without case, and would take it for `model`.
+    /// `Model`: Go's `encoding/json` ignores case when it compares keys and would take this for `model`.
     #[error("the key '{0}' in other letters")]
     OtherLetters(FieldKey),
 }
 
-/// Validates a whole body and finds the keys, written with escapes or without.
+/// Validates a whole body and finds the keys, whether they are written with escapes or not.
 ///
-/// Why not serde_json: microseconds of CPU a body, without escapes and with one in 60 bytes (release build, median of nine;
-/// nothing is allocated here, 11 KB at the most there).
+/// Why not serde_json: CPU time per body in microseconds, first without escapes, then with one every 60 bytes (release
+/// build, median of nine). This scanner allocates nothing, serde_json at most 11 KB.
 ///
 /// | body | here | `RawValue` at each level | one visitor over the prompt |
 /// | --- | --- | --- | --- |
@@ -62,8 +63,8 @@ pub enum ScanErrorKind {
 /// | 32 KB | 8, 20 | 30, 45 | 9, 23 |
 /// | 1 MB | 250, 600 | 920, 1390 | 400, 540 |
 ///
-/// `RawValue`s give the same answers and read each level again below it. A visitor costs about as much as this, but refuses
-/// what must pass (`1e400`, lone surrogates, more than 127 levels) and counts the prompt decoded.
+/// `RawValue` gives the same result but reads every level again below it. A visitor costs about as much as this
+/// scanner, but refuses what must pass (`1e400`, lone surrogates, more than 127 levels) and counts the decoded prompt.
 pub fn scan<'a>(body: &'a [u8], keys: &Keys) -> Result<Fields<'a>, ScanError> {
     if body.starts_with(b"\xef\xbb\xbf") {
         return Err(ScanErrorKind::ByteOrderMark.at(0));
@@ -83,7 +84,7 @@ pub fn scan<'a>(body: &'a [u8], keys: &Keys) -> Result<Fields<'a>, ScanError> {
     scanner.skip_space();
     match scanner.at == body.len() {
         true => Ok(fields),
-        false => Err(scanner.fault(ScanErrorKind::Expected("nothing behind the object"))),
+        false => Err(scanner.fault(ScanErrorKind::Expected("nothing after the object"))),
     }
 }
 

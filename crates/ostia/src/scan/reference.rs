@@ -1,4 +1,4 @@
-//! The same answers by serde_json: slow, recursive, and short enough to be believed.
+//! The same results from serde_json: slow, recursive, and short enough to be trusted.
 
 use std::fmt;
 use std::ops::Range;
@@ -434,7 +434,7 @@ fn keys_fold_as_go_folds_them() {
             "{key}"
         );
     }
-    // None of these is a key to anybody.
+    // Nobody takes any of these for a key.
     for key in [
         "m\u{f6}del",
         "\u{131}nput",

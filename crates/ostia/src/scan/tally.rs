@@ -3,24 +3,24 @@ use super::keys::Role;
 use super::lexeme::RawString;
 use super::walk::Observe;
 
-/// Counts what a prompt-bearing value holds, and of what kinds it is made.
+/// Measures a value that carries prompt, and records the types that it is made of.
 pub(super) struct Tally {
     pub(super) shape: Shape,
     pub(super) prompt: PromptSize,
-    /// Whether every long string is a medium (`prompt_embeds`: tensors in base64).
+    /// Whether every long string is media (`prompt_embeds`: tensors in base64).
     only_media: bool,
     /// Whether the next value belongs to a key that carries base64.
     media_key: bool,
 }
 
-/// Finds the last member of a name directly inside an object.
+/// Finds the last member of a given name directly inside an object.
 pub(super) struct Member {
     pub(super) found: Option<Slot>,
     name: &'static str,
     awaited: bool,
 }
 
-/// Strings below it cost less as text than as a medium.
+/// Shorter strings cost less as text than as a medium.
 const SHORTEST_MEDIUM: usize = 4096;
 
 impl Tally {
@@ -96,7 +96,8 @@ impl Observe for Member {
     }
 }
 
-/// Text by its bytes. A data URL (it has no spaces, prose that begins like one has) and long base64 are one medium.
+/// Text counts by its bytes. A data URL and long base64 count as one medium. (A data URL has no spaces, unlike prose
+/// that begins like one.)
 pub(super) fn count_string(prompt: &mut PromptSize, inner: &[u8], media: bool) {
     let data_url = inner.starts_with(b"data:") && memchr::memchr(b' ', inner).is_none();
     if data_url || media && inner.len() >= SHORTEST_MEDIUM {

@@ -2,21 +2,21 @@ use super::fields::JsonKind;
 use super::lexeme::{RawString, Scanner};
 use super::{MAX_DEPTH, ScanError, ScanErrorKind};
 
-/// Watches a value being walked. `depth` is the number of containers open inside that value: 0 for the value itself.
+/// Watches a walk over a value. `depth` is the number of containers open inside that value: 0 for the value itself.
 pub(super) trait Observe {
     fn key(&mut self, _depth: usize, _key: RawString<'_>) {}
 
-    /// Each value, before what is in it. `raw` is the whole token, but only the opening bracket of a container.
+    /// Called for each value before its content. `raw` is the whole token, or only the opening bracket of a container.
     fn value(&mut self, _depth: usize, _kind: JsonKind, _at: usize, _raw: &[u8]) {}
 
-    /// A container has ended; `end` is behind its closing bracket, `depth` that of the container.
+    /// Called when a container has ended. `end` is the position after its closing bracket, `depth` the container's own.
     fn closed(&mut self, _depth: usize, _end: usize) {}
 }
 
 /// Watches nothing.
 impl Observe for () {}
 
-/// Which of the open containers are objects, one bit each: no recursion, so no body can exhaust the stack.
+/// Which of the open containers are objects, one bit each. There is no recursion, so no body can exhaust the stack.
 #[derive(Default)]
 struct Nest {
     objects: [u64; MAX_DEPTH / 64],
@@ -24,7 +24,7 @@ struct Nest {
 }
 
 impl Scanner<'_> {
-    /// Walks one value of the body's object to its end.
+    /// Walks one member value of the body's object to its end.
     pub(super) fn value(&mut self, observer: &mut impl Observe) -> Result<JsonKind, ScanError> {
         let mut nest = Nest::default();
         let mut outermost = None;
@@ -42,7 +42,7 @@ impl Scanner<'_> {
         }
     }
 
-    /// Reads a scalar, or a container's opening bracket and the space behind it.
+    /// Reads a scalar, or a container's opening bracket and the white space after it.
     fn begin(
         &mut self,
         nest: &mut Nest,
@@ -88,7 +88,7 @@ impl Scanner<'_> {
         nest.depth > 0 && self.peek() == Some(nest.closing_bracket())
     }
 
-    /// Behind a value: closes what ends here and moves to the next value, if there is one.
+    /// After a value: closes the containers that end here and moves to the next value, if there is one.
     fn next_value(
         &mut self,
         nest: &mut Nest,
@@ -111,7 +111,7 @@ impl Scanner<'_> {
 }
 
 impl Nest {
-    /// `false` if that is one too many; the body's own object is open already.
+    /// `false` if that is one too many; the body's own object counts as open.
     fn push(&mut self, object: bool) -> bool {
         if self.depth + 1 >= MAX_DEPTH {
             return false;
