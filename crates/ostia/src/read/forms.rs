@@ -1,4 +1,4 @@
-//! Bodies written as `multipart/form-data`.
+//! Bodies in `multipart/form-data`.
 
 use std::ops::Range;
 
@@ -10,7 +10,7 @@ use crate::dialect::{Invalid, MODEL, RequestFacts};
 
 const LONGEST_MODEL: usize = 1024;
 
-/// Finds the facts of a form. Where its path names the model, the form is made to say that too.
+/// Finds the facts of a form. If the path names the model, the form is changed to name it too.
 pub(super) fn read(
     body: &mut Bytes,
     boundary: &[u8],
@@ -43,7 +43,7 @@ fn facts(fields: &FormFields, body: &[u8]) -> Result<RequestFacts, Invalid> {
     })
 }
 
-/// What makes the form say the model that its path names; `None` if it says so.
+/// The edit that makes the form name the model in its path; `None` if it already does.
 fn renaming(fields: &FormFields, body: &[u8], boundary: &[u8], model: &str) -> Option<Edit> {
     let part = |at: usize| {
         let head = b"\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\n";

@@ -1,4 +1,4 @@
-//! Bodies written as JSON.
+//! Bodies in JSON.
 
 use bytes::Bytes;
 
@@ -6,7 +6,7 @@ use super::splice::Edit;
 use crate::dialect::{Api, Invalid, MODEL, RequestFacts};
 use crate::scan::{Fields, scan};
 
-/// Finds the facts of a body. Where its path names the model, the body is made to say that too.
+/// Finds the facts of a body. If the path names the model, the body is changed to name it too.
 pub(super) fn read(
     body: &mut Bytes,
     api: &Api,
@@ -33,7 +33,7 @@ fn facts(fields: &Fields<'_>, api: &Api) -> Result<RequestFacts, Invalid> {
     Ok(facts)
 }
 
-/// What makes the body say this model; `None` if it says so.
+/// The edit that makes the body name this model; `None` if it already does.
 fn renaming(fields: &Fields<'_>, body: &[u8], model: &str) -> Option<Edit> {
     let new = serde_json::Value::from(model).to_string();
     match fields.get(MODEL) {
