@@ -21,7 +21,7 @@ impl Dialect for Completions {
         &KEYS
     }
 
-    /// Each prompt is answered `n` times, out of `best_of` tries that all cost.
+    /// Each prompt gets `n` choices, picked from `best_of` tries, all of which cost tokens.
     fn read(&self, fields: &Fields<'_>, facts: &mut RequestFacts) -> Result<(), Invalid> {
         let prompts = prompts(fields, PROMPT)?;
         let embeds = fields.given(PROMPT_EMBEDS).map(|value| value.shape());

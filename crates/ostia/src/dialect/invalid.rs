@@ -2,13 +2,13 @@ use crate::scan::{FieldKey, ScanError, ScanErrorKind};
 
 use super::MODEL;
 
-/// A body that says something the gateway cannot act on.
+/// The body has a value that the gateway cannot act on.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct Invalid {
     /// `invalid_json`, `missing_model`, `invalid_value` or `missing_required_parameter`.
     pub code: &'static str,
-    /// The key at fault; `None` where the body as a whole is.
+    /// The key at fault; `None` if it is the body as a whole.
     pub param: Option<&'static str>,
     pub message: String,
 }

@@ -1,4 +1,4 @@
-//! `messages` and `messages/count_tokens`, Anthropic's.
+//! Anthropic's `messages` and `messages/count_tokens`.
 
 use bytes::Bytes;
 use serde::Deserialize;
@@ -100,8 +100,8 @@ fn own_error(refusal: &Refusal) -> Bytes {
     error.to_string().into()
 }
 
-/// A backend's error as Anthropic's clients read it: unchanged if it has that shape already, else with what it says in
-/// ours; `None` if it says nothing.
+/// A backend's error for Anthropic's clients: unchanged if it already has their shape, otherwise its message in that
+/// shape; `None` if it has no message.
 fn relayed_error(body: &Bytes, refusal: &Refusal) -> Option<Bytes> {
     let mut error: Value = serde_json::from_slice(body).ok()?;
     let has_word = error["error"]["type"]
@@ -122,7 +122,7 @@ fn relayed_error(body: &Bytes, refusal: &Refusal) -> Option<Bytes> {
     Some(error.to_string().into())
 }
 
-/// Anthropic's words for `error.type` (API reference, "Errors").
+/// Anthropic's values of `error.type` (API reference, "Errors").
 const KINDS: [&str; 10] = [
     "invalid_request_error",
     "authentication_error",
@@ -136,7 +136,7 @@ const KINDS: [&str; 10] = [
     "overloaded_error",
 ];
 
-/// The word for a status.
+/// The error type for a status.
 fn kind_of_status(status: u16) -> &'static str {
     match status {
         401 => "authentication_error",

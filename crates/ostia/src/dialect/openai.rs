@@ -1,4 +1,4 @@
-//! What OpenAI's APIs share, and with them most others.
+//! What OpenAI's APIs, and most others, share.
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -22,7 +22,7 @@ struct Choice {
     finish_reason: Option<IgnoredAny>,
 }
 
-/// A chunk of `chat/completions` or `completions`, or an event of whatever has none of its own.
+/// Reads a chunk of `chat/completions` or `completions`, or an event of an API that has none of its own.
 pub(super) fn chunk(data: &[u8], length: usize, progress: &mut Progress) -> Seen {
     if names_usage(data)
         && let Ok(probe) = serde_json::from_slice::<Probe<'_>>(data)
@@ -61,7 +61,7 @@ pub(super) fn error(refusal: &Refusal) -> Value {
     json!({ "error": error })
 }
 
-/// What broke a stream.
+/// The error object for a broken stream.
 pub(super) fn fault(fault: AnswerFault) -> Value {
     json!({"error": {
         "message": fault.message(), "type": fault_kind(fault), "param": null, "code": fault.code(),

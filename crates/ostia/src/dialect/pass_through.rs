@@ -1,4 +1,5 @@
-//! Every other API: a model, whether to stream, what counts as prompt, and nothing else. The body is passed on as it is.
+//! Every other API: a model, whether to stream, what counts as prompt, and nothing else. The body is passed on
+//! unchanged.
 
 use super::facts::{BEST_OF, CAPS, COMMON, N, PROMPT, PROMPT_EMBEDS, RequestFacts};
 use super::{Answers, Dialect, Invalid, Service};
@@ -40,7 +41,7 @@ static KEYS: Keys = Keys::of(&[
     ],
 ]);
 
-/// What is taken for granted of an API that only a cluster's entry names.
+/// What is assumed of an API that only a cluster's entry lists.
 pub(super) fn unlisted(name: &str) -> &'static Service {
     let is_media = name.starts_with("audio/") || name.starts_with("images/");
     if is_media { &UNLISTED_MEDIA } else { &UNLISTED }

@@ -1,8 +1,8 @@
 //! `responses`.
 //!
-//! Whatever a backend keeps for a later request, it keeps for the one key it knows: all users'. A response may be
-//! continued by who made it (`previous_response_id`, judged after authorization); conversations and items that are
-//! named by their id have no maker that the gateway knows, and are refused.
+//! A backend stores what it keeps for later requests under the one key it knows, so for all users together. A response
+//! may be continued only by its maker (`previous_response_id`, checked after authorization). Conversations and items
+//! that are referenced by id have no maker that the gateway knows, so they are refused.
 
 use std::borrow::Cow;
 
@@ -40,7 +40,7 @@ static KEYS: Keys = Keys::of(&[
     ],
 ]);
 
-/// An element of `input`. A member that stands twice makes it unreadable: backends take the last.
+/// An element of `input`. A duplicate member makes it unreadable here, because backends would use the last one.
 #[derive(Deserialize)]
 struct Item<'a> {
     #[serde(rename = "type", default, borrow)]
@@ -51,7 +51,7 @@ struct Item<'a> {
     role: Option<IgnoredAny>,
 }
 
-/// A response object, or the event that holds one.
+/// A response object, or the event that contains one.
 #[derive(Deserialize)]
 struct Identified<'a> {
     #[serde(default, borrow)]
@@ -132,7 +132,8 @@ impl Dialect for Responses {
         }
     }
 
-    /// A response that failed says so in a member of its own, and one that has only begun is no answer.
+    /// A failed response has an `error` member too, which must not make it pass for an error object. A response that is
+    /// queued or in progress is unfinished.
     fn answer(&self, answer: &AnswerMembers<'_>) -> AnswerFacts {
         let response_id = answer.id_of("response");
         let begun = [r#""queued""#, r#""in_progress""#];
@@ -149,7 +150,7 @@ impl Dialect for Responses {
         Some("output")
     }
 
-    /// The reference has the members at the top, the API itself sends `error`, which is what SDKs raise for.
+    /// OpenAI's reference puts the members at the top level, but the API itself sends `error`, for which SDKs raise.
     fn broken_end(&self, fault: AnswerFault, events: u64) -> Bytes {
         let (kind, code, message) = (fault_kind(fault), fault.code(), fault.message());
         let error = json!({
@@ -182,7 +183,8 @@ fn elements(list: &str) -> Option<Vec<Item<'_>>> {
 }
 
 impl Item<'_> {
-    /// A reference has the type `item_reference`, which may be left out: then it is an id and nothing that speaks.
+    /// Whether it is not a reference. A reference has the type `item_reference`, or no type at all: then it has an id
+    /// and no role.
     fn is_whole(&self) -> bool {
         match &self.kind {
             Some(kind) => kind != "item_reference",
