@@ -3,7 +3,7 @@ use serde_json::{Map, Value, json};
 use super::table::{ROUTES, RouteEntry, RouteKind};
 use crate::dialect::Api;
 
-/// The OpenAPI 3.1 document of [`ROUTES`]. What is not served is not in it.
+/// The OpenAPI 3.1 document of [`ROUTES`]. It leaves out what is not served.
 pub fn openapi(base_path: &str) -> Value {
     let mut paths = Map::new();
     for entry in &ROUTES {

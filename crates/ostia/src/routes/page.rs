@@ -3,7 +3,7 @@ use std::fmt::Write as _;
 use super::table::{ROUTES, RouteEntry, RouteKind};
 use crate::dialect::Api;
 
-/// Nothing is loaded from anywhere and nothing runs. The hash is that of [`STYLE`].
+/// The page loads nothing and runs no script. The hash is that of [`STYLE`].
 pub const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; \
      style-src 'sha256-EQ/Yc9y1cH9RgvVMQupBiuUhKwDpP4BTgv/KjvsVDiI='; \
      base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
@@ -14,7 +14,7 @@ const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;mar
     code,pre{font:14px/1.5 ui-monospace,monospace}\
     pre{background:#8881;padding:1rem;overflow-x:auto}";
 
-/// The page of routes: HTML that needs nothing but itself.
+/// The page of routes: self-contained HTML.
 pub fn page(base_path: &str) -> String {
     let mut rows = String::new();
     for entry in ROUTES

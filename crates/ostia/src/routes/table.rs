@@ -4,16 +4,16 @@ use http::Method;
 #[derive(Debug, Clone, Copy)]
 pub struct RouteEntry {
     pub methods: &'static [&'static str],
-    /// Without the base path, under which it is there too. `{name}` is one segment, `{*name}` all that is left;
-    /// `{reserved}` is one of the APIs that are never relayed, `{model}` a model's name, percent-encoded.
+    /// Without the base path, under which the route is served too. `{name}` is one segment, `{*name}` the rest of the
+    /// path, `{reserved}` one of the APIs that are never relayed, `{model}` a percent-encoded model name.
     pub pattern: &'static str,
     pub kind: RouteKind,
-    /// Answered without signing in.
+    /// Served without signing in.
     pub open: bool,
     pub summary: &'static str,
 }
 
-/// What stands behind an entry.
+/// What an entry leads to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RouteKind {
     Health,
@@ -30,7 +30,7 @@ pub enum RouteKind {
     NotServed,
 }
 
-/// APIs that are never relayed, even if a cluster lists them: they would mix users' data behind one backend key.
+/// APIs that are never relayed, even if a cluster lists them: a backend would keep all users' data under its one key.
 pub(super) const RESERVED: [&str; 8] = [
     "models",
     "batches",
