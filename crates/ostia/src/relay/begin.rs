@@ -13,10 +13,10 @@ use crate::backend::{Answer, AnswerBody};
 use crate::dialect::{AnswerFacts, is_json, read_answer};
 use crate::refusal::{AnswerFault, Refusal};
 
-/// Why an answer cannot be relayed. Nothing was sent to the client yet.
+/// Why a response cannot be relayed. Nothing has been sent to the client yet.
 #[derive(Debug, PartialEq, Eq)]
 pub enum RelayError {
-    /// The answer broke, stalled, or was not what it had to be.
+    /// The response broke off, stalled or was not what it had to be.
     Fault(AnswerFault),
     /// The backend's own refusal.
     Backend(BackendRefusal),
@@ -26,8 +26,8 @@ pub enum RelayError {
     Unusable(StatusCode),
 }
 
-/// Turns a backend's answer into the client's. The head is held back until there is something behind it, so that what
-/// fails before is a plain error; the row of a failed request is written here.
+/// Turns a backend's response into the client's. It holds the head back until there is something to send after it, so
+/// that an earlier failure can be a plain error. It writes the row of a request that fails.
 pub async fn begin(
     answer: Answer,
     mut in_flight: InFlight,
@@ -47,7 +47,7 @@ pub async fn begin(
             Ok(response)
         }
         Err(mut refusal) => {
-            // An error is JSON, whatever the answer was.
+            // An error is JSON, whatever type the response had.
             let shown = shown
                 .into_iter()
                 .filter_map(|(name, value)| Some((name?, value)));
@@ -144,7 +144,7 @@ async fn begin_bulk(
     Ok(respond(head.status, headers, ClientBody::whole(whole)))
 }
 
-/// What is wrong with a whole answer that had to be of this form.
+/// What is wrong with a complete response that must have this form.
 fn fault_of(form: Form, whole: &[u8], reading: Option<&AnswerFacts>) -> Option<AnswerFault> {
     let sound = match (form, reading) {
         (Form::Any { .. }, _) => true,
@@ -161,7 +161,7 @@ fn fault_of(form: Form, whole: &[u8], reading: Option<&AnswerFacts>) -> Option<A
     }
 }
 
-/// A refusal's text is not worth waiting for as long as an answer is.
+/// Waits for a refusal's text, but not as long as for a response.
 async fn read_refusal(body: AnswerBody, context: &Context) -> super::RefusalText {
     const PATIENCE: std::time::Duration = std::time::Duration::from_secs(5);
     let reading = read_text(body, &context.deployment.target);

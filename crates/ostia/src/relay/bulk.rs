@@ -13,17 +13,17 @@ use crate::listen::BodyBroken;
 use crate::refusal::AnswerFault;
 use crate::upstream::BodyError;
 
-/// An answer of at most this size is held until it is whole: a failure before that is a plain error.
+/// Responses up to this size are held until they are complete, so that an earlier failure is a plain error.
 const WHOLE: usize = 256 * 1024;
 
-/// What became of the first part of an answer.
+/// What the first part of a response turned out to be.
 pub(super) enum Collected {
     Whole(Bytes),
-    /// Larger than is held.
+    /// Larger than what is held.
     Begun,
 }
 
-/// An answer that is not a stream of events.
+/// A response that is not an event stream.
 pub(super) struct BulkBody<B> {
     backend: Option<B>,
     in_flight: InFlight,
@@ -31,14 +31,14 @@ pub(super) struct BulkBody<B> {
     timers: Timers,
     ready: VecDeque<Bytes>,
     collected: usize,
-    /// How much may be held until the answer is whole.
+    /// How much may be held until the response is complete.
     holds: usize,
     passed: u64,
-    /// Bytes that the backend still owes, where it said how many.
+    /// Bytes that the backend still has to send, if it announced a length.
     remaining: Option<u64>,
     /// The `content-length` for the client.
     length: Option<u64>,
-    /// Of what passed: it is too large to be looked at whole.
+    /// A digest of a response that is too large to be read whole.
     digest: Digest,
     broken: bool,
 }
@@ -47,7 +47,7 @@ impl<B> BulkBody<B>
 where
     B: Body<Data = Bytes, Error = BodyError> + Unpin,
 {
-    /// `holds`: the answer may wait until it is whole, if it is small.
+    /// `holds`: a small response may be held until it is complete.
     pub(super) fn new(backend: B, in_flight: InFlight, context: Context, holds: bool) -> Self {
         let length = backend.size_hint().exact();
         let now = context.clock.now();
@@ -71,7 +71,7 @@ where
         &mut self.in_flight
     }
 
-    /// Takes the answer in until it is whole, or too large to be held.
+    /// Reads the response until it is complete or too large to be held.
     pub(super) fn poll_collect(
         &mut self,
         task: &mut TaskContext<'_>,
@@ -89,14 +89,14 @@ where
         Poll::Ready(Ok(Collected::Begun))
     }
 
-    /// The answer is whole and sound: writes the row. Call it before the bytes are handed over. `counted`: output
-    /// tokens, for the case that the backend does not say.
+    /// Writes the row of a complete, valid response. Call it before the bytes are handed over. `counted`: output
+    /// tokens, in case the backend does not report them.
     pub(super) fn finish_whole(&mut self, length: u64, told: &Counters, counted: u64) {
         let usage = self.used(told, counted);
         self.finish(length, usage);
     }
 
-    /// Whether what came so far can be the beginning of JSON that is not small.
+    /// Whether the bytes so far can be the beginning of a large JSON value.
     pub(super) fn begins_as_json(&self) -> bool {
         let mut bytes = self.ready.iter().flatten();
         bytes
@@ -173,7 +173,7 @@ where
         }
     }
 
-    /// Writes the row before the last bytes leave, where their number is known; before the end otherwise.
+    /// Writes the row before the last bytes leave if their number is known, otherwise before the end of the body.
     fn pass(&mut self, data: Bytes) -> Bytes {
         self.digest.push(&data);
         self.passed += data.len() as u64;
@@ -185,7 +185,7 @@ where
         data
     }
 
-    /// Nothing can be said in such a body, so the connection just breaks.
+    /// There is no way to report an error inside such a body, so the connection is just cut.
     fn break_off(&mut self, fault: AnswerFault) {
         self.broken = true;
         self.backend = None;
@@ -264,7 +264,7 @@ impl<B> BulkBody<B> {
         told.usage(estimate).unwrap_or(estimate)
     }
 
-    /// What is written down where the backend does not say.
+    /// The usage to record if the backend does not report it.
     fn estimate(&self, counted: u64) -> Usage {
         match self.context.api.runs_a_model() {
             true => self.in_flight.receipt().estimate(counted),
@@ -272,7 +272,7 @@ impl<B> BulkBody<B> {
         }
     }
 
-    /// Output tokens by the bytes that came, of an answer that was not looked at whole.
+    /// Estimates output tokens from the number of bytes, for a response that was not read whole.
     fn counted(&self) -> u64 {
         match self.context.api.generates_text() {
             true => self.passed.max(self.collected as u64) / 4,

@@ -1,6 +1,7 @@
-//! In: an [`crate::backend::Answer`] and the [`InFlight`] request it answers. Out: the client's response, whose body owns the receipt.
-//! Here: what an answer's head means, whole SSE events, the usage meter, keep-alive comments, broken ends.
-//! Not here: retries, limits, texts of errors (that is `error`). Bytes pass as they came.
+//! In: a [`crate::backend::Answer`] and the [`InFlight`] request that it answers. Out: the client's response, whose
+//! body owns the receipt.
+//! Here: what a response head means, whole SSE events, the usage meter, keep-alive comments, broken ends.
+//! Not here: retries, limits, the texts of errors (`errors` has them). Bytes pass unchanged.
 
 mod backend_error;
 mod begin;

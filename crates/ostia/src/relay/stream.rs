@@ -15,15 +15,17 @@ use crate::listen::BodyBroken;
 use crate::refusal::AnswerFault;
 use crate::upstream::BodyError;
 
-/// How long the last event waits for the end of the backend's message, so that both leave in one write and what
-/// comes behind it still counts.
+/// How long the last event waits for the end of the backend's message. Waiting lets both leave in one write, and
+/// anything that follows the event, such as usage, still counts.
 const GRACE: Duration = Duration::from_millis(20);
-/// Events that are there already are written together, up to so many bytes.
+/// Events that are already there are written together, up to this many bytes.
 const BATCH: usize = 64 * 1024;
-/// One line, no blank one: a blank line would make some clients dispatch an empty event.
+/// A single line without a blank one, which would make some clients dispatch an empty event.
 const KEEPALIVE: Bytes = Bytes::from_static(b": keep-alive\n");
 
-/// A stream of server-sent events on its way to the client.
+/// An event stream on its way to the client. It is the backend's body, split into events, with three changes: a usage
+/// chunk that only the gateway asked for is hidden, keep-alive comments fill silences, and a broken stream ends with an
+/// error event.
 pub(super) struct StreamBody<B> {
     backend: Option<B>,
     splitter: Splitter,
@@ -32,25 +34,26 @@ pub(super) struct StreamBody<B> {
     context: Context,
     timers: Timers,
     ready: VecDeque<Bytes>,
-    /// The last usage, the terminal event and what came behind it, while the end of the backend's message is awaited.
+    /// The last usage, the terminal event and whatever followed it, held until the backend's message ends or [`GRACE`]
+    /// is over.
     held: Vec<Bytes>,
-    /// The terminal event came.
+    /// The terminal event has arrived.
     terminal: bool,
     state: State,
     status: u16,
     passed: u64,
-    /// Events that came so far.
+    /// Events that have arrived so far.
     events: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Relaying,
-    /// The terminal event was passed on and the row is written; what still comes is only relayed.
+    /// The terminal event was sent and the row is written; whatever still comes is only relayed.
     Trailing,
-    /// The row is written and the backend's message is at its end.
+    /// The row is written and the backend's message has ended.
     Ended,
-    /// The error event is on its way; then the connection breaks.
+    /// The error event is being sent; then the connection is cut.
     Breaking,
 }
 
@@ -64,7 +67,7 @@ impl<B> StreamBody<B>
 where
     B: Body<Data = Bytes, Error = BodyError> + Unpin,
 {
-    /// `status`: what the client is told once there is something to send.
+    /// `status`: what the client will be told once there is something to send.
     pub(super) fn new(status: u16, backend: B, in_flight: InFlight, context: Context) -> Self {
         let now = context.clock.now();
         let timers = Timers::new(
@@ -90,7 +93,7 @@ where
         }
     }
 
-    /// Waits until there is something to send, so that a failure before that is still a plain error.
+    /// Waits until there is something to send, so that an earlier failure can be a plain error.
     pub(super) fn poll_hold(
         &mut self,
         task: &mut TaskContext<'_>,
@@ -142,7 +145,8 @@ where
             return Pull::Progress;
         }
         match self.timers.poll(task, now) {
-            // The batch was full, so the backend was not asked until it had nothing and wakes nobody for what it has.
+            // The batch was full, so the backend was not polled until it had nothing left and will not wake this task:
+            // poll it again.
             None if taken >= BATCH => Pull::Progress,
             None => Pull::Pending,
             Some(Due::Idle) => Pull::Fault(AnswerFault::IdleTimeout),
@@ -197,7 +201,8 @@ where
         }
     }
 
-    /// Keeps an event back that others will follow at once, so that a client that leaves with it has had everything.
+    /// Holds back an event that others will follow at once. A client may leave as soon as it sees the terminal event,
+    /// so it must get everything in the same write.
     fn hold(&mut self, event: Bytes) {
         if self.held.is_empty() {
             self.timers.grace = Some(self.context.clock.now() + GRACE);
@@ -247,7 +252,7 @@ where
             && self.context.api.dialect().has_terminal_event()
     }
 
-    /// The backend's message is broken. Behind the terminal event that harms nobody: the answer was whole.
+    /// The backend's message broke. After the terminal event this is harmless: the response was complete.
     fn broken(&mut self, error: BodyError) -> Pull {
         self.backend = None;
         if self.state == State::Trailing {
@@ -263,10 +268,11 @@ where
         Pull::Progress
     }
 
-    /// Hands the held events over though the backend's message has not ended, because its end takes too long or broke.
+    /// Sends the held events although the backend's message has not ended, because its end takes too long or the
+    /// message broke.
     ///
-    /// With the terminal event among them the answer is whole for the client, so its row is written now: the client may
-    /// leave on that event, and what the backend still says cannot change what was used.
+    /// If the terminal event is among them, the response is complete for the client, so its row is written now: the
+    /// client may leave on that event, and nothing that the backend still sends can change the usage.
     fn pass_held(&mut self) {
         self.timers.grace = None;
         self.ready.extend(self.held.drain(..));
@@ -278,12 +284,13 @@ where
             self.ready.push_back(tail);
         }
         self.finish_whole();
-        // The row is closed, but the backend may go on for ever and the client take it slowly: the socket minds the time.
+        // The backend may go on forever, and the client may read slowly: let the socket enforce the deadline.
         self.context.bind_wire();
         self.state = State::Trailing;
     }
 
-    /// The row is written before the bytes that complete the message are handed over.
+    /// Writes the row. Call this before the bytes that complete the message are handed over, so that no client has a
+    /// complete response without a row.
     fn finish_whole(&mut self) {
         if self.meter.failed() {
             self.finish(Outcome::UpstreamError, Phase::Streaming, "upstream_error");
@@ -303,7 +310,8 @@ where
         self.context.free_wire();
     }
 
-    /// All whole events so far, then the error event, then a message that does not end properly.
+    /// Sends all whole events so far and an error event, then leaves the message unfinished, so that no client takes a
+    /// broken stream for a complete one.
     fn break_off(&mut self, fault: AnswerFault) {
         self.backend = None;
         self.ready.extend(self.held.drain(..));
@@ -344,7 +352,8 @@ where
         loop {
             if let Some(bytes) = this.ready.pop_front() {
                 this.passed += bytes.len() as u64;
-                // With the last frame and not after it: over HTTP/2 it is then not lost behind a full window.
+                // Cut with the last frame, not after it: on HTTP/2 that keeps the frame from being lost behind a full
+                // window.
                 if this.ready.is_empty() && this.state == State::Breaking {
                     this.context.wire.cut();
                 }

@@ -4,20 +4,21 @@ use std::time::{Duration, Instant};
 
 use tokio::time::Sleep;
 
-/// What has come due.
+/// Which timer has fired.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Due {
-    /// The backend was silent for too long.
+    /// The backend was silent too long.
     Idle,
     /// The whole exchange took too long.
     Total,
-    /// The client has heard nothing for a while.
+    /// The client has received nothing for a while.
     Keepalive,
-    /// The backend said its last word and still holds the stream open.
+    /// The backend sent its last event but still holds the stream open.
     Grace,
 }
 
-/// All the timers of one answer behind one sleep, which is only armed anew when it fires.
+/// All timers of one response behind a single sleep, which is reset only when it fires or when something comes due
+/// earlier: a stream restarts its timers with every chunk, and each reset would touch the timer wheel.
 pub(super) struct Timers {
     pub(super) idle: Option<Duration>,
     pub(super) keepalive: Option<Duration>,
@@ -26,7 +27,7 @@ pub(super) struct Timers {
     heard: Instant,
     sent: Instant,
     sleep: Pin<Box<Sleep>>,
-    /// Whether `sleep` is set and has not fired.
+    /// The time for which `sleep` is set; `None` if it is unset or has fired.
     armed_for: Option<Instant>,
 }
 
@@ -59,7 +60,7 @@ impl Timers {
         self.sent = now;
     }
 
-    /// Tells what is due, or sees to it that the task wakes when something will be.
+    /// Returns what is due, or makes the task wake when something will be.
     pub(super) fn poll(&mut self, task: &mut TaskContext<'_>, now: Instant) -> Option<Due> {
         loop {
             let (at, due) = self.next()?;
@@ -74,7 +75,7 @@ impl Timers {
             }
             match self.sleep.as_mut().poll(task) {
                 Poll::Pending => return None,
-                // It was armed for a moment that has since been put off, or the two clocks differ by a little.
+                // The deadline has since moved, or the two clocks differ a little.
                 Poll::Ready(()) if self.armed_for == Some(at) => return Some(due),
                 Poll::Ready(()) => self.armed_for = None,
             }
