@@ -8,6 +8,7 @@ const KEPT_LINE_BYTES: usize = 64;
 pub(super) struct Framing {
     at: At,
     heads: u64,
+    line: Vec<u8>,
     /// The line was longer than what is kept.
     is_cut: bool,
     lengths: u32,

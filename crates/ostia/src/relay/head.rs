@@ -17,6 +17,7 @@ pub(super) enum Meaning {
     /// Nothing that a client could use.
     Unusable,
 }
+
 /// What a response that is not a stream must be.
 #[derive(Debug, PartialEq, Eq, Clone, Copy)]
 pub(super) enum Form {

@@ -76,18 +76,16 @@ impl Link {
         // so the caller may retry on a new connection. A byte means that the backend saw the request.
         let answered = self.traffic.read() != read;
         let (kind, detail) = match outcome {
-            Some(Ok(answer)) if answer.status() == StatusCode::SWITCHING_PROTOCOLS => {
-                (FailureKind::Invalid, "a 101 that nobody asked for".to_owned())
-            }
+            Some(Ok(answer)) if answer.status() == StatusCode::SWITCHING_PROTOCOLS => (
+                FailureKind::Invalid,
+                "a 101 that nobody asked for".to_owned(),
+            ),
             Some(Ok(answer)) => {
                 self.traffic.head_came();
                 return Ok(answer);
             }
             Some(Err(refused)) => (kind_of(refused.error()), chain(refused.error())),
-            None => (
-                FailureKind::Timeout,
-                "no response head in time".to_owned(),
-            ),
+            None => (FailureKind::Timeout, "no response head in time".to_owned()),
         };
         Err(Trouble {
             silent: kind == FailureKind::Closed && !answered,

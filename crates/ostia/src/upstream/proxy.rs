@@ -126,7 +126,9 @@ where
             };
         }
         if answer.len() >= ANSWER_LIMIT {
-            return Err(ConnectError::proxy("its response head is too long".to_owned()));
+            return Err(ConnectError::proxy(
+                "its response head is too long".to_owned(),
+            ));
         }
         let read = stream
             .read_buf(&mut answer)
