@@ -23,23 +23,23 @@ use crate::read::Call;
 use crate::script::Scripts;
 use crate::upstream::{Ask, Client, Clients, FailureKind, Http, Outgoing, Stats, within};
 
-/// What answers for the endpoints of one catalog, by the deployments' index.
+/// The backends of one catalog, by deployment index.
 pub struct Backends {
     endpoints: Vec<EndpointBackend>,
     clock: Arc<dyn Clock>,
 }
 
-/// One endpoint's.
+/// What serves one endpoint.
 struct EndpointBackend {
     constants: Constants,
-    /// Connections to its URL; `None` where its TLS files or its proxy cannot be used.
+    /// Connections to its URL; `None` if its TLS files or its proxy cannot be used.
     client: Option<Arc<Client>>,
     kind: Result<BackendKind, String>,
-    /// `None`: nothing stands around the backend, and nothing is paid for it.
+    /// `None`: the backend has no hooks, and pays nothing for them.
     hooked: Option<Hooked>,
 }
 
-/// What backends are built with.
+/// What backends are built from.
 pub struct Workshop<'a> {
     pub registry: &'a Registry,
     pub scripts: &'a Scripts,
@@ -47,18 +47,18 @@ pub struct Workshop<'a> {
     pub clients: &'a Clients,
 }
 
-/// A call that may be sent, and who sent it.
+/// A call that is ready to be sent, and its sender.
 #[derive(Clone, Copy)]
 pub struct Request<'a> {
     pub principal: &'a Principal,
     pub call: &'a Call,
     pub id: RequestId,
-    /// The client's.
+    /// The client's headers.
     pub headers: &'a HeaderMap,
 }
 
 impl Backends {
-    /// Entries were checked when the files were read: what is wrong now was disabled then, and is only not called.
+    /// Entries were checked when the files were read. One that cannot be built was disabled then, and is never called.
     pub fn build(catalog: &Catalog, workshop: &Workshop<'_>) -> Self {
         let deployments = catalog.deployments().iter();
         Self {
@@ -69,7 +69,7 @@ impl Backends {
         }
     }
 
-    /// What the connections of all of them do right now.
+    /// What all their connections are doing right now.
     pub fn stats(&self) -> Stats {
         let mut all = Stats::default();
         let mut seen = HashSet::new();
@@ -94,8 +94,8 @@ impl Backends {
         Some(Arc::clone(client) as _)
     }
 
-    /// Has the leased endpoint answer. Without an attempt nothing is sent: it proves that the caller may, and that it is
-    /// written down.
+    /// Gets the response of the leased endpoint. It takes an attempt, which proves that the caller may send the request
+    /// and that it is recorded in the journal.
     ///
     /// ```no_run
     /// use ostia::{admit::Attempt, backend::{Backends, Request}};
@@ -115,7 +115,7 @@ impl Backends {
     /// }
     /// ```
     ///
-    /// An admission alone is none, as nothing is written down yet:
+    /// An admission is not enough, because nothing has been recorded yet:
     ///
     /// ```compile_fail,E0308
     /// use ostia::{admit::Admission, backend::{Backends, Request}};
@@ -125,7 +125,7 @@ impl Backends {
     /// }
     /// ```
     ///
-    /// And an earlier stage's value cannot be made by hand:
+    /// And the value of an earlier stage cannot be made by hand:
     ///
     /// ```compile_fail,E0451
     /// let permit = ostia::authorize::Permit { model: "m".into(), deployments: Vec::new() };
@@ -182,7 +182,7 @@ impl Backends {
         Ok(answer)
     }
 
-    /// The request that the leased endpoint would get, its hooks run.
+    /// The request that the leased endpoint would get, after its hooks have run.
     pub async fn prepare(
         &self,
         deployment: &Arc<Deployment>,
@@ -196,7 +196,7 @@ impl Backends {
     fn endpoint(&self, deployment: &Deployment) -> Result<&EndpointBackend, AdapterError> {
         self.endpoints
             .get(deployment.index)
-            .ok_or_else(|| AdapterError::Failed("the deployment is not of this catalog".to_owned()))
+            .ok_or_else(|| AdapterError::Failed("the deployment is not in this catalog".to_owned()))
     }
 }
 
@@ -242,7 +242,7 @@ impl EndpointBackend {
                         FailureKind::Timeout,
                         Phase::WaitingHeaders,
                         false,
-                        "no head of an answer in time",
+                        "no response head in time",
                     )),
                 }
             }
@@ -251,13 +251,13 @@ impl EndpointBackend {
     }
 }
 
-/// The time for the whole exchange is over before its answer began.
+/// The time for the whole exchange ran out before the response began.
 fn out_of_time(receipt: &Receipt) -> Failure {
     Failure::broken(
         FailureKind::Timeout,
         receipt.phase(),
         false,
-        "no head of an answer within the total timeout",
+        "no response head within the total timeout",
     )
 }
 
@@ -272,12 +272,12 @@ impl Workshop<'_> {
             constants: Constants::of(deployment),
             hooked: self.hooked(deployment, client.as_ref()),
             client,
-            kind: kind.ok_or_else(|| format!("no backend `{name}` can be made of the entry")),
+            kind: kind.ok_or_else(|| format!("backend `{name}` cannot be built from the entry")),
         }
     }
 
-    /// A deployment whose TLS files or proxy cannot be used gets no client: one ERROR line, and 502 for its callers. One
-    /// that is not served needs none, and had its line.
+    /// A deployment whose TLS files or proxy cannot be used gets no client: one ERROR line, and 502 for its callers. A
+    /// deployment that is not served needs no client, and its line has already been logged.
     fn client(&self, deployment: &Deployment) -> Option<Arc<Client>> {
         if deployment.serving != Serving::Yes {
             return None;

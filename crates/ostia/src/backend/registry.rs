@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use super::{Backend, DirectApi, EndpointAdapter, Entry};
 
-/// The kind of every endpoint that names no other.
+/// The backend of endpoints that name no other.
 pub const DIRECT_API: &str = "direct_api";
 
-/// What names in fixtures and in `[adapters]` stand for: each kind of backend with its constructor, and hooks that are
-/// written in Rust.
+/// What the names in fixtures and in `[adapters]` mean: each kind of backend with its constructor, and hooks written in
+/// Rust.
 #[derive(Clone)]
 pub struct Registry {
     kinds: BTreeMap<Box<str>, Constructor>,
@@ -17,7 +17,7 @@ pub struct Registry {
 
 type Constructor = fn(&mut Entry<'_>) -> Option<BackendKind>;
 
-/// A backend. The direct API is called without a detour; every other kind by its vtable.
+/// A backend. The direct API is called without indirection; every other kind through its vtable.
 #[derive(Clone)]
 pub(super) enum BackendKind {
     Direct,
@@ -36,7 +36,7 @@ impl Default for Registry {
 }
 
 impl Registry {
-    /// Names a kind of backend. A later one of the same name takes its place.
+    /// Registers a kind of backend. It replaces an earlier one of the same name.
     pub fn add_backend<B: Backend>(&mut self, name: &str) {
         let other: Constructor =
             |entry| B::open(entry).map(|made| BackendKind::Other(Arc::new(made)));
@@ -59,18 +59,18 @@ impl Registry {
         self.kinds.keys().map(|name| &**name)
     }
 
-    /// All names, those of backends first.
+    /// All names; backends come first.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         let hooks = self.hooks.keys().map(|name| &**name);
         self.backend_names().chain(hooks)
     }
 
-    /// Reports what is wrong with an entry's `config` for this kind of backend and these hooks.
+    /// Reports mistakes in an entry's `config` for this kind of backend and these hooks.
     pub fn check(&self, kind: &str, hooks: Option<&str>, entry: &mut Entry<'_>) {
         if let Some(hooks) = hooks.and_then(|name| self.hooks.get(name)) {
             hooks.check(entry);
         }
-        // A name without a constructor is told of where it stands.
+        // A name without a constructor is reported where it is written.
         let _ = self.open(kind, entry);
     }
 

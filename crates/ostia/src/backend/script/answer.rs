@@ -8,7 +8,7 @@ use super::text;
 use super::{AdapterError, ResponseContext};
 use crate::script::logged;
 
-/// `ctx` in `on_response`: a copy of the answer's head, and a list of what is to be changed.
+/// `ctx` in `on_response`: a copy of the response head and a list of changes to make.
 #[derive(Clone)]
 pub(super) struct Scene(Arc<ResponseSnapshot>);
 
@@ -37,7 +37,7 @@ impl Scene {
         }))
     }
 
-    /// Does to the head what the script asked for.
+    /// Applies the script's changes to the head.
     pub(super) fn replay(&self, context: &mut ResponseContext<'_>) -> Result<(), AdapterError> {
         for change in std::mem::take(&mut *self.0.changes.lock()) {
             match change {
