@@ -4,7 +4,7 @@ use crate::catalog::{Catalog, Cluster, Deployment, Scope};
 use crate::dialect::Api;
 use crate::routes::Address;
 
-/// What stands behind a path and a model's name, whoever asks.
+/// What a path and a model's name resolve to, whoever asks.
 #[derive(Debug)]
 pub struct Pool {
     pub(crate) model: Arc<str>,
@@ -13,11 +13,11 @@ pub struct Pool {
     pub(crate) api: Api,
 }
 
-/// What the path said of clusters.
+/// What the path's scope resolved to.
 #[derive(Debug)]
 pub(crate) enum ResolvedScope {
     Everywhere,
-    /// The cluster in the path, if there is one of that name, and whether it lists the path's framework.
+    /// The cluster in the path, if it exists, and whether it lists the path's framework.
     Named {
         cluster: Option<Arc<Cluster>>,
         has_framework: bool,
