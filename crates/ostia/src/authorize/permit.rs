@@ -16,7 +16,7 @@ pub struct Permit {
 /// Why there is no permit, in the order in which callers are told.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Denied {
-    /// There is none of that name, or the caller may not know of it.
+    /// It does not exist, or the caller may not know of it.
     #[error("cluster not found")]
     ClusterNotFound,
     #[error("cluster under maintenance: {0}")]
@@ -25,17 +25,18 @@ pub enum Denied {
     UnsupportedFramework,
     #[error("api not supported")]
     UnsupportedApi,
-    /// There is none of that name, or the caller may not know of it.
+    /// It does not exist, or the caller may not know of it.
     #[error("model not found")]
     ModelNotFound,
 }
 
-/// Tells which clusters take no requests for now, and what users are told.
+/// Tells which clusters are under maintenance, and the message for their users.
 pub trait NoticeLookup {
     fn notice(&self, cluster: &str) -> Option<Arc<str>>;
 }
 
-/// Keeps what the caller may use. Refusals come in the contract's order: cluster, maintenance, framework, api, model.
+/// Keeps the deployments that the caller may use. Refusals come in the contract's order: cluster, maintenance,
+/// framework, api, model.
 pub fn authorize(
     principal: &Principal,
     pool: Pool,
@@ -82,7 +83,8 @@ fn check_cluster(
     Ok(())
 }
 
-/// On routes without a cluster only permitted deployments count, so that the others cannot be told from absent ones.
+/// On routes without a cluster only permitted deployments count, so that a caller cannot tell forbidden ones from
+/// absent ones.
 fn everywhere(
     principal: &Principal,
     pool: Pool,
@@ -126,14 +128,15 @@ impl Permit {
         &self.model
     }
 
-    /// What all deployments that are left have in common: the cluster's name, the framework, the slug.
+    /// The value of `of` (the cluster's name, the framework, the slug) if it is the same for all deployments.
     pub fn shared<'a, T: PartialEq>(&'a self, of: impl Fn(&'a Deployment) -> T) -> Option<T> {
         let mut all = self.deployments.iter().map(|deployment| of(deployment));
         let first = all.next()?;
         all.all(|other| other == first).then_some(first)
     }
 
-    /// A call that continues a response goes to the endpoint that made it for the same caller, or nowhere.
+    /// Restricts a call that continues a response to the endpoint that made the response for the same caller. Nobody
+    /// else may continue it, and no other endpoint knows it.
     pub fn continuing(
         self,
         previous: Option<&str>,
@@ -153,7 +156,7 @@ impl Permit {
         (!self.deployments.is_empty()).then_some(self)
     }
 
-    /// Never none.
+    /// At least one.
     pub fn deployments(&self) -> &[Arc<Deployment>] {
         &self.deployments
     }
