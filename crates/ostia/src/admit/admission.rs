@@ -5,7 +5,7 @@ use ostia_core::{Cost, Hold, Identity, Receipt, Standing};
 use super::admitter::Shared;
 use super::{Attempt, Refused};
 use crate::catalog::Deployment;
-use crate::fleet::Place;
+use crate::fleet::InFlightGuard;
 use crate::rank::Ranked;
 
 /// The right to send one request: the user's part of every limit, and a lease on one endpoint.
@@ -27,13 +27,13 @@ pub struct Admission {
 /// One request's part of one endpoint: its place, and its share of the endpoint's limits. Gives itself back on drop.
 pub(super) struct Lease {
     pub(super) hold: Hold,
-    pub(super) _place: Place,
+    pub(super) _place: InFlightGuard,
 }
 
 /// An endpoint that had room.
 pub(super) struct Leased {
     pub(super) at: usize,
-    pub(super) place: Place,
+    pub(super) place: InFlightGuard,
     pub(super) grant: ostia_core::Grant,
 }
 

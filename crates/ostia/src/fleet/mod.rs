@@ -6,4 +6,4 @@ mod breaker;
 mod state;
 
 pub use breaker::Breaker;
-pub use state::{EndpointState, Fleet, ModelState, Place};
+pub use state::{EndpointState, Fleet, InFlightGuard, ModelState};

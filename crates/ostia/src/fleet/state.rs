@@ -38,7 +38,7 @@ pub struct EndpointState {
 }
 
 /// One request's place on an endpoint. Given back on drop.
-pub struct Place(Arc<EndpointState>);
+pub struct InFlightGuard(Arc<EndpointState>);
 
 /// For how long an endpoint that failed again and again stands behind its peers, and for how long they wait for the
 /// request that finds out how it is.
@@ -112,13 +112,13 @@ impl EndpointState {
     }
 
     /// Takes one of `most` places, 0 for any number of them. The one count of what runs on the endpoint.
-    pub fn take_place(self: &Arc<Self>, most: u32) -> Option<Place> {
+    pub fn take_place(self: &Arc<Self>, most: u32) -> Option<InFlightGuard> {
         let taken = self
             .in_flight
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |taken| {
                 (most == 0 || taken < most).then_some(taken + 1)
             });
-        taken.is_ok().then(|| Place(Arc::clone(self)))
+        taken.is_ok().then(|| InFlightGuard(Arc::clone(self)))
     }
 
     /// A request is sent to it.
@@ -210,7 +210,7 @@ impl EndpointState {
     }
 }
 
-impl Drop for Place {
+impl Drop for InFlightGuard {
     fn drop(&mut self) {
         self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
     }

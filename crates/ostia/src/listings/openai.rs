@@ -4,7 +4,7 @@ use ostia_core::Identity;
 use serde_json::{Value, json};
 
 use super::state::best_state;
-use crate::authorize::{Denied, Notices, may_see, may_use};
+use crate::authorize::{Denied, NoticeLookup, may_see, may_use};
 use crate::catalog::{Catalog, Deployment, Scope};
 
 /// What lists of models are made from.
@@ -16,7 +16,7 @@ pub struct Models<'a, N> {
     pub created: i64,
 }
 
-impl<N: Notices> Models<'_, N> {
+impl<N: NoticeLookup> Models<'_, N> {
     /// OpenAI's list of models: canonical names in order, those that the caller may use.
     pub fn list(&self, scope: Scope<'_>) -> Result<Value, Denied> {
         self.check(scope)?;

@@ -1,11 +1,11 @@
 use serde_json::{Map, Value};
 
-use crate::authorize::Notices;
+use crate::authorize::NoticeLookup;
 use crate::catalog::Catalog;
 
 /// `GET /status`: whether each cluster that is open to all takes requests. Of the others nobody learns here that they
 /// are there.
-pub fn status(catalog: &Catalog, notices: &impl Notices) -> Value {
+pub fn status(catalog: &Catalog, notices: &impl NoticeLookup) -> Value {
     let clusters: Map<String, Value> = catalog
         .clusters()
         .iter()

@@ -60,7 +60,7 @@ impl Notices {
     }
 }
 
-impl authorize::Notices for Notices {
+impl authorize::NoticeLookup for Notices {
     fn notice(&self, cluster: &str) -> Option<Arc<str>> {
         let set = self.live.set.load();
         let sources = self.live.sources.load();
@@ -224,7 +224,7 @@ fn texts(plain: &BTreeMap<String, String>) -> Texts {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::authorize::Notices as _;
+    use crate::authorize::NoticeLookup as _;
 
     #[test]
     fn a_set_notice_survives_and_goes_before_the_configured_one() {

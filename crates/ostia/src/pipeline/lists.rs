@@ -4,7 +4,7 @@ use http::{Response, StatusCode};
 use ostia_core::RequestId;
 use serde_json::{Value, json};
 
-use crate::authorize::{Denied, Notices as _, Wanted};
+use crate::authorize::{Denied, NoticeLookup as _, Wanted};
 use crate::gateway::{Gateway, json_answer, page_answer};
 use crate::identify::Principal;
 use crate::listen::Inbound;
