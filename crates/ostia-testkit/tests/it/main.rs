@@ -46,3 +46,4 @@ mod store_faults;
 mod tokens;
 mod usage;
 mod volume;
+mod waiting;
