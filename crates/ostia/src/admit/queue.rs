@@ -7,7 +7,7 @@ use tokio::sync::Notify;
 
 /// The queues of all pools. A pool is all endpoints of a model; each waiter may use some of them.
 #[derive(Default)]
-X Only the queues that have waiters.
+pub(super) struct Queues {
     /// Only the queues that have waiters.
     pools: Mutex<HashMap<Arc<str>, Arc<Queue>>>,
     waiting: AtomicUsize,

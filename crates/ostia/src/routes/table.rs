@@ -48,11 +48,11 @@ const ANY: &[&str] = &["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"];
 
 /// Every public route, in the order in which they are tried.
 pub const ROUTES: [RouteEntry; 28] = [
-    open("/health", RouteKind::Health, "Whether the gateway answers"),
+    open("/health", RouteKind::Health, "Whether the gateway responds"),
     open(
         "/status",
         RouteKind::Status,
-        "Which of the clusters that are open to all take requests",
+        "Which of the public clusters accept requests",
     ),
     open(
         "/openapi.json",
@@ -85,7 +85,7 @@ pub const ROUTES: [RouteEntry; 28] = [
     listing(
         "/{cluster}/jobs",
         RouteKind::Jobs,
-        "Which models of a cluster run, wait or are stopped",
+        "Which models of a cluster are running, queued or stopped",
     ),
     listing(
         "/{cluster}/models",
