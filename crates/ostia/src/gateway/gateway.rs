@@ -123,7 +123,7 @@ impl Gateway {
         Ok(())
     }
 
-    /// The store answered at least once since the start.
+    /// Whether the store has responded at least once since the start.
     pub fn store_reached(&self) -> bool {
         self.store_reached.load(Ordering::Relaxed)
     }
