@@ -1,6 +1,6 @@
 //! In: background work. Out: its handle, and which of it fails.
-//! Here: the one caller of `tokio::spawn`; work that lasts as long as the process. Not here: anything between a client's
-//! socket and a backend's.
+//! Here: the only caller of `tokio::spawn`; work that lasts as long as the process. Not here: anything between a
+//! client's socket and a backend's.
 
 use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
@@ -14,12 +14,13 @@ use parking_lot::Mutex;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
-/// After a panic the work rests this long; after each further one twice as long, up to [`LONGEST_REST`].
+/// How long work rests after a panic. The rest doubles with each further panic, up to [`LONGEST_REST`].
 const FIRST_REST: Duration = Duration::from_secs(1);
 const LONGEST_REST: Duration = Duration::from_secs(60);
 
-/// Starts work beside the requests that ends by itself. Work that lasts as long as the process goes through [`Duties`].
-/// Nothing between a client's socket and a backend's goes through here: such work must die with its request.
+/// Starts work that is not part of a request and ends by itself. For work that lasts as long as the process use
+/// [`Duties`]. Nothing between a client's socket and a backend's may be spawned, because such work must end with its
+/// request.
 #[expect(clippy::disallowed_methods, reason = "this is the wrapper")]
 pub fn spawn<F>(work: F) -> JoinHandle<F::Output>
 where
@@ -29,7 +30,7 @@ where
     tokio::spawn(work)
 }
 
-/// Runs work that blocks its thread on threads of its own. Once begun it goes on to its end, even if nobody waits.
+/// Runs blocking work on a thread of its own. Once begun it runs to the end, even if nobody waits for it.
 pub fn spawn_blocking<T>(work: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T>
 where
     T: Send + 'static,
@@ -37,8 +38,7 @@ where
     tokio::task::spawn_blocking(work)
 }
 
-/// Work that never ends, each piece under a name: a piece that panics rests and begins anew, and meanwhile counts as
-/// failing.
+/// Named work that never ends. A piece that panics rests, starts again, and counts as failing in the meantime.
 #[derive(Debug, Default)]
 pub struct Duties(Mutex<Vec<Duty>>);
 
@@ -55,18 +55,18 @@ struct Health {
     failing: AtomicBool,
 }
 
-/// How one piece of background work does.
+/// The health of one piece of background work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DutyReport {
     pub name: &'static str,
     /// Since the process started.
     pub panics: u64,
-    /// It panicked, and has not run for as long as it rested since.
+    /// It panicked, and has not yet run for as long as its last rest.
     pub failing: bool,
 }
 
 impl Duties {
-    /// Starts `work` now; called again, it makes the work anew.
+    /// Starts `work` now. After a panic, `work` is called again to start anew.
     pub fn begin<F, W>(&self, name: &'static str, work: F)
     where
         F: FnMut() -> W + Send + 'static,
@@ -86,7 +86,7 @@ impl Duties {
         self.0.lock().iter().map(report).collect()
     }
 
-    /// Ends all of it at its next wait.
+    /// Ends all work at its next await.
     pub fn stop(&self) {
         for duty in self.0.lock().drain(..) {
             duty.task.abort();

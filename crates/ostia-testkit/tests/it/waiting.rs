@@ -209,3 +209,33 @@ async fn limits_of_one_user_project_or_key_hold_before_those_of_all() {
     assert!(answers.iter().all(|answer| answer.status() == 200));
     gateway.finish(&[&backend]).await;
 }
+
+#[tokio::test]
+async fn callers_see_how_their_limits_stand() {
+    let limits = "[limits]\nrequests_per_second_per_user = 50";
+    let tokens = |endpoint: Endpoint| endpoint.field("tpm_user", json!(1_000));
+    let (backend, gateway) = rig(tokens, limits).await;
+    backend.next(Script::completion().prompt_tokens(900, 0).text(["x"; 200]));
+    assert_eq!(gateway.call(&gateway.chat("m")).await.status(), 200);
+    let key = gateway.site().secrets.client_bearer();
+    let ask = Request::get("/v1/limits").bearer(&key);
+    let list = gateway.call(&ask).await.json();
+    let find = |scope: &str| {
+        let data = list["data"].as_array().unwrap();
+        let limit = data.iter().find(|limit| limit["scope"] == scope);
+        limit.unwrap_or_else(|| panic!("{scope} in {list}")).clone()
+    };
+    assert_eq!(find("user")["limit"], 50);
+    let tokens = find("user_endpoint");
+    assert_eq!(
+        [
+            &tokens["model"],
+            &tokens["used"],
+            &tokens["owed"],
+            &tokens["left"]
+        ],
+        [&json!("m"), &json!(1_000), &json!(100), &json!(0)]
+    );
+    assert_eq!(list["waiting"], 0);
+    gateway.finish(&[&backend]).await;
+}

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ostia_core::{Ask, Clock, Cost, Grant, Identity, Limiter, Reserving, Scope};
+use ostia_core::{Ask, Clock, Cost, Grant, Identity, Limiter, Reserving, Scope, Standing};
 
 use super::admission::{Admission, Leased};
 use super::cost::{cost, likely_service};
@@ -9,6 +9,7 @@ use super::fair::Party;
 use super::limits::{claims, own_limits};
 use super::queue::{Queues, Seat};
 use super::{Class, LocalLimiter, Refused, RetryBudget, Shortage};
+use crate::catalog::Deployment;
 use crate::identify::Principal;
 use crate::rank::Ranked;
 use crate::read::Demand;
@@ -163,6 +164,37 @@ impl Admitter {
     /// How many requests wait for their turn.
     pub fn waiting(&self) -> usize {
         self.0.queues.waiting()
+    }
+
+    /// How many requests of one user wait.
+    pub fn waiting_of(&self, user: &str) -> usize {
+        self.0.queues.waiting_of(user)
+    }
+
+    /// How a caller's limits stand on each of these endpoints, as far as this process knows. Those that hold on all of them
+    /// stand first, without an endpoint.
+    pub fn standing<'a>(
+        &self,
+        identity: &Identity,
+        limits: &Limits,
+        deployments: &'a [Arc<Deployment>],
+    ) -> Vec<(Option<&'a Arc<Deployment>>, Standing)> {
+        let own = own_limits(limits, identity);
+        let is_everywhere = |scope| {
+            matches!(
+                scope,
+                Scope::User | Scope::Key | Scope::Group | Scope::Project
+            )
+        };
+        let everywhere = deployments.first().map(|any| {
+            let claims = claims(limits, &own, identity, any, is_everywhere);
+            (None, self.0.limiter.standing(&claims))
+        });
+        let each = deployments.iter().map(|one| {
+            let claims = claims(limits, &own, identity, one, |scope| !is_everywhere(scope));
+            (Some(one), self.0.limiter.standing(&claims))
+        });
+        everywhere.into_iter().chain(each).collect()
     }
 
     /// A request that may be retried begins.

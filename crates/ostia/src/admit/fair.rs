@@ -190,6 +190,14 @@ impl Lines {
         self.waiting
     }
 
+    pub(super) fn waiting_of(&self, user: &str) -> usize {
+        let lines = self
+            .projects
+            .values()
+            .filter_map(|project| project.users.get(user));
+        lines.map(|line| line.waiters.len()).sum()
+    }
+
     /// Nobody waits, and nobody who was counted runs.
     pub(super) fn is_idle(&self) -> bool {
         self.waiting == 0 && self.running == 0

@@ -94,6 +94,15 @@ impl Queues {
         self.waiting.load(Ordering::Relaxed)
     }
 
+    /// How many requests of one user wait, all pools together.
+    pub(super) fn waiting_of(&self, user: &str) -> usize {
+        let pools = self.pools.lock();
+        pools
+            .values()
+            .map(|queue| queue.state.lock().lines.waiting_of(user))
+            .sum()
+    }
+
     /// Whether somebody waits for this pool: who comes now may not pass them.
     pub(super) fn is_waited_for(&self, pool: &str) -> bool {
         self.waiting() != 0

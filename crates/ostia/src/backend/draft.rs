@@ -116,7 +116,7 @@ impl Draft {
             }
         };
         if stream && !self.stream {
-            let why = "`stream` was turned on for a client that did not ask for it";
+            let why = "the adapter turned `stream` on for a client that did not ask for it";
             return Err(AdapterError::Failed(why.to_owned()));
         }
         Ok(stream)

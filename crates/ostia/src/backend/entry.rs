@@ -54,7 +54,7 @@ impl<'a> Entry<'a> {
         let value = self.at(pointer)?;
         let number = value.as_u64();
         if number.is_none() {
-            self.error(pointer, "must be a whole number from 0");
+            self.error(pointer, "must be a whole number, 0 or more");
         }
         number
     }

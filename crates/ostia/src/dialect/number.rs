@@ -16,7 +16,7 @@ fn count_of(number: f64) -> Option<u64> {
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
-        reason = "it is not negative, and what is too large becomes the largest"
+        reason = "it is not negative, and `as` saturates"
     )]
     (number >= 0.0).then(|| number.ceil() as u64)
 }

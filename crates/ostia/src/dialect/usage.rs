@@ -188,7 +188,7 @@ impl<'de> Visitor<'de> for CountVisitor {
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
             clippy::cast_precision_loss,
-            reason = "a whole number between 0 and 2^53 is exact as either"
+            reason = "a whole number between 0 and 2^53 is exact in both types"
         )]
         let whole = (value.fract() == 0.0 && (0.0..=LARGEST as f64).contains(&value))
             .then_some(value as u64);

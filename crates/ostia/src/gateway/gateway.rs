@@ -21,10 +21,10 @@ use crate::runtime::Duties;
 use crate::settings::Settings;
 use crate::upstream::Promise;
 
-/// A gateway at work: the parts that requests use.
+/// A running gateway: the parts that requests use.
 pub struct Gateway {
     pub(crate) live: ArcSwap<Live>,
-    /// Of the public listener.
+    /// The public listener's options.
     pub(crate) options: Arc<ArcSwap<Options>>,
     pub(crate) workbench: Workbench,
     pub(crate) fleet: Arc<Fleet>,
@@ -46,13 +46,13 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// What is served now. Whoever does something in several steps takes it once.
+    /// What is served now. Code that works in several steps takes it once.
     pub fn live(&self) -> Arc<Live> {
         self.live.load_full()
     }
 
-    /// Serves another reading of the files from now on: all of it or, where it cannot be served, nothing. Requests that run
-    /// go on with what they began with.
+    /// Serves another reading of the files from now on: all of it or, if it cannot be served, none of it. Running
+    /// requests keep what they began with.
     pub fn replace(&self, settings: Settings, catalog: Catalog) -> Result<u64, Unusable> {
         let _one_at_a_time = self.replacing.lock();
         let live = Live::build(settings, catalog, &self.workbench, Some(&self.live()))?;
@@ -72,12 +72,12 @@ impl Gateway {
         Ok(generation)
     }
 
-    /// What became of keys since the start.
+    /// What has happened to keys since the start.
     pub fn key_watch(&self) -> &KeyWatch {
         &self.key_watch
     }
 
-    /// Who was refused what is there.
+    /// Refusals of things that exist but that the caller may not use.
     pub fn denials(&self) -> &Denials {
         &self.denials
     }
@@ -123,7 +123,7 @@ impl Gateway {
         Ok(())
     }
 
-    /// The store answered at least once since the start.
+    /// Whether the store has responded at least once since the start.
     pub fn store_reached(&self) -> bool {
         self.store_reached.load(Ordering::Relaxed)
     }
@@ -132,7 +132,7 @@ impl Gateway {
         &self.drain
     }
 
-    /// What a request needs to be written down.
+    /// What is needed to record a request.
     pub fn books(&self) -> Books {
         Books {
             journal: Arc::clone(&self.ledger) as _,
@@ -141,7 +141,7 @@ impl Gateway {
         }
     }
 
-    /// What the relay needs for one answer.
+    /// What the relay needs for one response.
     pub(crate) fn relay_context(
         &self,
         live: &Live,

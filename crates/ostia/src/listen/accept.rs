@@ -149,7 +149,7 @@ pub async fn serve<H: Handler>(
             () = stage.reached(Stage::Draining) => break,
             taken = AssertUnwindSafe(doorman.take_one()).catch_unwind() => {
                 if taken.is_err() {
-                    // The panic hook has logged where. Accepting goes on.
+                    // The panic hook has logged where. Keep accepting connections.
                     doorman.pause().await;
                 }
             }

@@ -4,8 +4,8 @@ use crate::authorize::NoticeLookup;
 use crate::catalog::{ClusterAdapterName, Deployment, Serving};
 use crate::fleet::ModelState;
 
-/// What a list says of a deployment: a disabled one, and one of a cluster under maintenance, is stopped; where no
-/// scheduler is asked, what is configured runs, unless its readiness URL says otherwise.
+/// What a list says of a deployment. If it is disabled or its cluster is under maintenance, it is stopped. Without a
+/// scheduler to ask, it is running, unless its readiness URL says otherwise.
 pub(super) fn state_of(deployment: &Deployment, notices: &impl NoticeLookup) -> ModelState {
     let takes_requests =
         deployment.serving == Serving::Yes && notices.notice(&deployment.cluster.name).is_none();
@@ -25,7 +25,7 @@ pub(super) fn state_of(deployment: &Deployment, notices: &impl NoticeLookup) -> 
     }
 }
 
-/// The state of a model is that of its readiest deployment.
+/// A model is in the state of its readiest deployment.
 pub(super) fn best_state(
     deployments: &[&Arc<Deployment>],
     notices: &impl NoticeLookup,

@@ -89,7 +89,7 @@ fn inference(entry: &RouteEntry, api: &Api) -> Value {
         "requestBody": {"required": true, "content": content},
         "responses": {
             "200": {
-                "description": "The model's answer, as its server gave it; with `stream` an event stream.",
+                "description": "The model's response, as its server sent it; with `stream`, an event stream.",
                 "content": {"application/json": {}, "text/event-stream": {}},
             },
             "default": {"$ref": "#/components/responses/Error"},

@@ -21,6 +21,7 @@ pub enum RouteKind {
     OpenApi,
     Docs,
     Whoami,
+    Limits,
     ListEndpoints,
     Models,
     Model,
@@ -47,12 +48,12 @@ const POST: &[&str] = &["POST"];
 const ANY: &[&str] = &["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"];
 
 /// Every public route, in the order in which they are tried.
-pub const ROUTES: [RouteEntry; 28] = [
-    open("/health", RouteKind::Health, "Whether the gateway answers"),
+pub const ROUTES: [RouteEntry; 29] = [
+    open("/health", RouteKind::Health, "Whether the gateway responds"),
     open(
         "/status",
         RouteKind::Status,
-        "Which of the clusters that are open to all take requests",
+        "Which of the public clusters accept requests",
     ),
     open(
         "/openapi.json",
@@ -61,6 +62,11 @@ pub const ROUTES: [RouteEntry; 28] = [
     ),
     open("/docs", RouteKind::Docs, "This API as a page"),
     listing("/whoami", RouteKind::Whoami, "Who you are to the gateway"),
+    listing(
+        "/v1/limits",
+        RouteKind::Limits,
+        "Your limits: what is used, owed and left",
+    ),
     listing(
         "/list-endpoints",
         RouteKind::ListEndpoints,
@@ -85,7 +91,7 @@ pub const ROUTES: [RouteEntry; 28] = [
     listing(
         "/{cluster}/jobs",
         RouteKind::Jobs,
-        "Which models of a cluster run, wait or are stopped",
+        "Which models of a cluster are running, queued or stopped",
     ),
     listing(
         "/{cluster}/models",

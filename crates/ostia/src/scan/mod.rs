@@ -48,7 +48,7 @@ pub enum ScanErrorKind {
     #[error("the key '{0}' repeated")]
     Repeated(FieldKey),
     /// `Model`: Go's `encoding/json` ignores case when it compares keys and would take this for `model`.
-    #[error("the key '{0}' in other letters")]
+    #[error("the key '{0}' in another spelling")]
     OtherLetters(FieldKey),
 }
 

@@ -69,7 +69,7 @@ impl Reach {
     pub fn check(&self, origin: &Origin) -> Result<(), AskError> {
         let refuse = |why: &str| Err(AskError::NotAllowed(why.to_owned()));
         if origin.scheme != self.own.scheme {
-            return refuse("the URL does not have the scheme of the entry's own URL");
+            return refuse("the URL's scheme differs from the entry's own");
         }
         if origin.is_link_local() {
             return refuse("the URL points to a link-local address");

@@ -47,7 +47,7 @@ impl ScriptHooks {
         match ran.await {
             Some(ran) => Ok(ran?),
             None => {
-                let why = format!("{}: `{hook}` got no thread", self.program.path());
+                let why = format!("{}: no thread for `{hook}`", self.program.path());
                 Err(AdapterError::Failed(why))
             }
         }

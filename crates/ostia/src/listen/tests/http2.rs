@@ -420,7 +420,7 @@ async fn a_flood_of_resets_ends_the_connection() {
     gateway.until_none_is_open().await;
 }
 
-/// HEADERS without END_HEADERS, then CONTINUATION for ever (R16).
+/// HEADERS without END_HEADERS, then CONTINUATION forever (R16).
 #[tokio::test]
 async fn a_flood_of_continuations_ends_the_connection() {
     let gateway = Gateway::start(options(), |_: Inbound| async { panic!("never asked") }).await;

@@ -54,7 +54,7 @@ pub(super) fn boundary_of(content_type: &[u8]) -> Result<Box<[u8]>, Invalid> {
             return Err(Invalid::form("its boundary is encoded"));
         }
     }
-    let boundary = boundary.ok_or_else(|| Invalid::form("its Content-Type names no boundary"))?;
+    let boundary = boundary.ok_or_else(|| Invalid::form("its Content-Type has no boundary"))?;
     let sound = (1..=70).contains(&boundary.len())
         && boundary.iter().all(|byte| matches!(byte, b' '..=b'~'))
         && !boundary.ends_with(b" ");
@@ -116,7 +116,7 @@ fn delimiter(body: &[u8], at: usize, length: usize) -> Result<Delimiter, Invalid
             end,
             next: Some(at + length + padding + 2),
         }),
-        false => Err(Invalid::form("a boundary does not stand alone in its line")),
+        false => Err(Invalid::form("a boundary is not alone on its line")),
     }
 }
 
