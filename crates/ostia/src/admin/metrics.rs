@@ -45,7 +45,7 @@ enum Read {
 type Words = Vec<(&'static str, u64)>;
 
 /// Every metric, in the order of the scrape. The page docs/reference/metrics.md is made of it.
-pub static FAMILIES: [Family; 24] = [
+pub static FAMILIES: [Family; 26] = [
     endpoint(
         FamilyKind::Gauge,
         "endpoint_in_flight",
@@ -159,6 +159,21 @@ pub static FAMILIES: [Family; 24] = [
         "catalog_generation",
         "Readings of the configuration",
         |scrape| scrape.gateway.live().generation,
+    ),
+    one(
+        FamilyKind::Gauge,
+        "waiting",
+        "Requests that wait for their turn",
+        |scrape| scrape.gateway.admitter().waiting() as u64,
+    ),
+    words(
+        "background_panics",
+        "Panics of background work, which then starts again",
+        "task",
+        |scrape| {
+            let reports = scrape.gateway.duties().report().into_iter();
+            reports.map(|duty| (duty.name, duty.panics)).collect()
+        },
     ),
     one(
         FamilyKind::Counter,

@@ -1,12 +1,17 @@
 use std::sync::Arc;
+use std::time::Duration;
 
-use ostia_core::{Cost, Hold, Identity, Receipt, Standing};
+use ostia_core::{Cost, Hold, Identity, Receipt, Standing, Usage};
 
-use super::admitter::Shared;
+use super::admitter::{Asking, Entry, Shared};
+use super::cost::{learn, real_service};
+use super::queue::Served;
 use super::{Attempt, Refused};
 use crate::catalog::Deployment;
-use crate::fleet::Place;
+use crate::fleet::InFlightGuard;
 use crate::rank::Ranked;
+use crate::read::Demand;
+use crate::settings::OwnLimits;
 
 /// The right to send one request: the user's part of every limit, and a lease on one endpoint.
 ///
@@ -19,37 +24,44 @@ pub struct Admission {
     pub(super) deployment: Arc<Deployment>,
     /// Endpoints that were not tried yet.
     pub(super) ranked: Ranked,
-    pub(super) cost: Cost,
+    demand: Demand,
+    own: OwnLimits,
+    cost: Cost,
     pub(super) standing: Standing,
+    /// How long it waited for its turn, if it had to.
+    pub(super) waited: Option<Duration>,
+    /// Its part of what others in the queue are weighed against.
+    served: Option<Served>,
     over: bool,
 }
 
 /// One request's part of one endpoint: its place, and its share of the endpoint's limits. Gives itself back on drop.
 pub(super) struct Lease {
     pub(super) hold: Hold,
-    pub(super) _place: Place,
+    pub(super) _place: InFlightGuard,
 }
 
 /// An endpoint that had room.
 pub(super) struct Leased {
     pub(super) at: usize,
-    pub(super) place: Place,
+    pub(super) place: InFlightGuard,
     pub(super) grant: ostia_core::Grant,
 }
 
 impl Admission {
     pub(super) fn new(
         shared: Arc<Shared>,
-        identity: Arc<Identity>,
         mut ranked: Ranked,
-        cost: Cost,
+        entry: Entry<'_>,
+        asking: &Asking<'_>,
         leased: Leased,
+        served: Option<Served>,
     ) -> Self {
         let deployment = ranked.take(leased.at);
         let (hold, user) = leased.grant.hold.split(ostia_core::Scope::is_of_endpoint);
         Self {
             shared,
-            identity,
+            identity: Arc::clone(entry.principal.identity()),
             user,
             lease: Some(Lease {
                 hold,
@@ -57,8 +69,12 @@ impl Admission {
             }),
             deployment,
             ranked,
-            cost,
+            demand: entry.demand.clone(),
+            own: asking.own,
+            cost: asking.cost,
             standing: leased.grant.standing,
+            waited: None,
+            served,
             over: false,
         }
     }
@@ -93,8 +109,13 @@ impl Admission {
         self.lease = None;
         let shared = Arc::clone(&self.shared);
         let wanted = ostia_core::Scope::is_of_endpoint;
-        let leasing = shared.lease(&self.ranked, &self.identity, limits, self.cost, wanted);
-        let leased = leasing.await?;
+        let asking = Asking {
+            limits,
+            own: self.own,
+            identity: &self.identity,
+            cost: self.cost,
+        };
+        let leased = shared.lease(&self.ranked, &asking, wanted).await?;
         self.deployment.state.failed();
         self.deployment = self.ranked.take(leased.at);
         self.standing.moved_to(leased.grant.standing);
@@ -110,22 +131,31 @@ impl Admission {
     }
 
     /// The request is over: the reservation becomes what it really used, and its places are free. Later calls change
-    /// nothing.
-    pub(super) fn settle(&mut self, used_tokens: u64) {
+    /// nothing. `usage`: `None` where it used nothing.
+    pub(super) fn settle(&mut self, usage: Option<&Usage>) {
         if std::mem::replace(&mut self.over, true) {
             return;
         }
-        self.user.settle(used_tokens);
+        let used = usage.map_or(0, |usage| usage.total_tokens);
+        self.user.settle(used);
         if let Some(mut lease) = self.lease.take() {
-            lease.hold.settle(used_tokens);
+            lease.hold.settle(used);
         }
+        let service = usage.map_or(0.0, real_service);
+        let (pool, user) = (self.ranked.model(), &self.identity.user_id);
         self.shared
-            .freed(self.ranked.model(), &self.identity.user_id);
+            .queues
+            .freed(pool, user, self.served.take(), service);
+    }
+
+    /// The answer came whole: what it needed says what the next one will need.
+    pub(super) fn learn(&self, usage: &Usage) {
+        learn(&self.deployment.learned, &self.demand, usage);
     }
 }
 
 impl Drop for Admission {
     fn drop(&mut self) {
-        self.settle(0);
+        self.settle(None);
     }
 }

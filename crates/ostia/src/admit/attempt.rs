@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use ostia_core::{Identity, Observer, Place, Receipt, Standing, UsageSource};
 
@@ -7,15 +8,15 @@ use crate::authorize::entry_group;
 use crate::catalog::Deployment;
 use crate::settings::Limits;
 
-/// One request on its way to one endpoint: the lease, the receipt and the standing, together to the end.
+/// One request on its way to one endpoint. It holds the lease, the receipt and the standing to the end.
 ///
-/// However it ends, the receipt is closed and everything reserved is settled: by [`Attempt::close`], or by `Drop`.
+/// However it ends, [`Attempt::close`] or `Drop` closes the receipt and settles everything reserved.
 pub struct Attempt {
     receipt: Receipt,
     admission: Admission,
 }
 
-/// An attempt that failed, and after which none follows. It is told to the caller: [`Unanswered::close`].
+/// A failed attempt that no other follows. The caller is told with [`Unanswered::close`].
 pub struct Unanswered(Attempt);
 
 impl Attempt {
@@ -31,6 +32,11 @@ impl Attempt {
         self.admission.standing()
     }
 
+    /// How long the request waited for its turn, if it had to.
+    pub fn waited(&self) -> Option<Duration> {
+        self.admission.waited
+    }
+
     pub fn receipt(&self) -> &Receipt {
         &self.receipt
     }
@@ -39,16 +45,16 @@ impl Attempt {
         &mut self.receipt
     }
 
-    /// The backend gets the request now.
+    /// The request goes to the backend now.
     pub fn sent(&mut self) {
         self.admission.sent();
     }
 
-    /// The next attempt, on an endpoint that was not tried yet, or the end: where another try is not safe, no retry is
-    /// left, or no other endpoint has room. A limit of the failed endpoint gets its part back, the user is charged once.
+    /// The next attempt, on an untried endpoint. Or the end, if a retry is not safe, no retry is left or no other
+    /// endpoint has room. The failed endpoint's limits get their share back; the user is charged once.
     pub async fn failed(mut self, retry_safe: bool, limits: &Limits) -> Result<Self, Unanswered> {
         let admission = &mut self.admission;
-        if !retry_safe || !admission.has_others() || !admission.shared.retries().take() {
+        if !retry_safe || !admission.has_others() || !admission.shared.retries.take() {
             return Err(Unanswered(self));
         }
         if admission.move_on(limits).await.is_err() {
@@ -61,7 +67,7 @@ impl Attempt {
         Ok(self)
     }
 
-    /// Nothing was, or will be, answered by a backend.
+    /// No backend has responded, and none will.
     pub fn unanswered(self) -> Unanswered {
         Unanswered(self)
     }
@@ -70,20 +76,21 @@ impl Attempt {
         self.receipt.is_closed()
     }
 
-    /// Writes how it ended and turns the reservation into what was used. A second call does nothing.
+    /// Writes the outcome and settles the reservation with what was used. A second call has no effect.
     pub fn close(&mut self, outcome: ostia_core::Outcome) {
         if !self.receipt.is_closed() {
             self.receipt.close(outcome);
+            if outcome == ostia_core::Outcome::Ok {
+                self.admission.learn(&self.receipt.usage());
+            }
             self.settle();
         }
     }
 
     fn settle(&mut self) {
         let usage = self.receipt.usage();
-        self.admission.settle(match usage.source {
-            UsageSource::None => 0,
-            UsageSource::Upstream | UsageSource::Estimated => usage.total_tokens,
-        });
+        let used = (usage.source != UsageSource::None).then_some(&usage);
+        self.admission.settle(used);
     }
 }
 
@@ -105,7 +112,7 @@ impl Unanswered {
         self.0.deployment()
     }
 
-    /// Writes down what the caller is told. It may be told once this is over.
+    /// Records what the caller is told. The caller may be told once this is over.
     pub async fn close(
         mut self,
         status: u16,
@@ -119,7 +126,7 @@ impl Unanswered {
     }
 }
 
-/// What a row says of where a request goes, and by which of the caller's groups.
+/// What a row says about where a request goes, and which of the caller's groups let it in.
 pub(crate) fn place_of(deployment: &Deployment, who: &Identity) -> Place {
     Place {
         cluster: Arc::clone(&deployment.cluster.name),

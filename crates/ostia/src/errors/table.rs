@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use http::header::RETRY_AFTER;
 use http::{HeaderValue, StatusCode};
-use ostia_core::{JournalFull, Measure, Outcome, Scope};
+use ostia_core::{JournalFull, Level, Measure, Outcome, Scope};
 use serde_json::json;
 
 use crate::admit::{Refused, Shortage};
@@ -14,16 +14,18 @@ use crate::identify::SignInError;
 use crate::listen::Rejection;
 use crate::rank::NotServing;
 use crate::read::ReadError;
-use crate::refusal::{Fault, Refusal};
+use crate::refusal::{AnswerFault, Refusal};
 use crate::relay::{BackendRefusal, RefusalText, RelayError};
-use crate::upstream::{Failure, FailureKind};
+use crate::upstream::{FailureKind, UpstreamFailure};
 
-/// How long a caller should wait where nothing better is known.
+/// How long a caller should wait if nothing better is known.
 const SHORTLY: Duration = Duration::from_secs(5);
-/// A model that is started by a scheduler is not there before its state is asked for again.
+/// A model that a scheduler starts is not ready before its state is next polled.
 const NOT_RUNNING: Duration = Duration::from_secs(60);
-/// SDKs give up at once on anything above two minutes.
+/// SDKs do not retry after more than two minutes.
 const LONGEST_WAIT: Duration = Duration::from_secs(120);
+/// Coding agents do not wait longer than this.
+const LONGEST_QUEUE_WAIT: Duration = Duration::from_secs(60);
 
 impl From<Rejection> for Refusal {
     fn from(rejection: Rejection) -> Self {
@@ -50,16 +52,16 @@ impl Refusal {
         )
     }
 
-    /// What nobody foresaw. What it was is in the log already.
+    /// For failures that nobody foresaw. The cause has already been logged.
     pub fn internal_error() -> Self {
         Self::gateway(
             StatusCode::INTERNAL_SERVER_ERROR,
             "internal_error",
-            "The gateway failed in a way that it should not.",
+            "The gateway failed unexpectedly.",
         )
     }
 
-    /// The response that a call continues: made by somebody else, by another endpoint, or too long ago.
+    /// The response that a call continues is somebody else's, another endpoint's, or too old.
     pub fn previous_response_not_found() -> Self {
         Self::client(
             StatusCode::BAD_REQUEST,
@@ -74,7 +76,7 @@ impl Refusal {
         let refusal = Self::client(
             StatusCode::METHOD_NOT_ALLOWED,
             "method_not_allowed",
-            "This path does not answer this method.",
+            "This path does not support this method.",
         );
         match HeaderValue::try_from(allow) {
             Ok(allow) => refusal.with_header("allow", allow),
@@ -82,9 +84,9 @@ impl Refusal {
         }
     }
 
-    /// The drain limit has passed and there is no answer yet.
+    /// The drain limit has passed and there is no response yet.
     pub fn shutting_down() -> Self {
-        from_fault(Fault::ShuttingDown).with_retry_after(SHORTLY)
+        from_fault(AnswerFault::ShuttingDown).with_retry_after(SHORTLY)
     }
 
     pub fn not_implemented() -> Self {
@@ -115,12 +117,12 @@ impl From<SignInError> for Refusal {
             ),
             SignInError::Malformed => unauthorized(
                 "invalid_api_key",
-                "The Authorization header holds no usable credential.",
+                "The Authorization header contains no usable credential.",
                 r#"Bearer realm="ostia", error="invalid_request""#,
             ),
             SignInError::UnsupportedScheme => unauthorized(
                 "invalid_api_key",
-                "Only 'Authorization: Bearer ...' is understood.",
+                "Only 'Authorization: Bearer ...' is supported.",
                 r#"Bearer realm="ostia""#,
             ),
             SignInError::InvalidKey => {
@@ -264,7 +266,7 @@ impl From<NotServing> for Refusal {
             ),
             NotServing::NoneReady => (
                 "no_healthy_backend",
-                "No server of this model takes requests right now.",
+                "No server of this model accepts requests right now.",
             ),
         };
         Self::gateway(StatusCode::SERVICE_UNAVAILABLE, code, message).with_retry_after(SHORTLY)
@@ -318,27 +320,32 @@ impl From<JobsError> for Refusal {
 
 impl From<Refused> for Refusal {
     fn from(refused: Refused) -> Self {
-        let wait = refused.retry_after.min(LONGEST_WAIT);
-        let (measure, too_large) = match refused.shortage {
+        let (scope, measure) = match refused.shortage {
             Shortage::NotServing(fault) => return fault.into(),
-            Shortage::EndpointsFull => {
-                return Self::gateway(
-                    StatusCode::SERVICE_UNAVAILABLE,
-                    "queue_full",
-                    "Every server of this model is busy. Please try again shortly.",
-                )
-                .with_retry_after(wait);
+            Shortage::Blocked => {
+                return Self::client(
+                    StatusCode::FORBIDDEN,
+                    "account_disabled",
+                    "The operators of this gateway have blocked this account. Please ask them.",
+                );
             }
-            Shortage::Limit {
-                measure, too_large, ..
-            } => (measure, too_large),
+            Shortage::EndpointsFull => {
+                let busy = "Every server of this model is busy.";
+                let message = format!("{busy} {}", when(refused.retry_after));
+                let busy = Self::gateway(StatusCode::SERVICE_UNAVAILABLE, "queue_full", message);
+                return busy.waiting(refused.retry_after);
+            }
+            Shortage::Limit { scope, measure } => (scope, measure),
         };
-        let (code, message) = limited(measure, too_large);
-        let mut refusal =
-            Self::client(StatusCode::TOO_MANY_REQUESTS, code, message).with_retry_after(wait);
-        if too_large || measure == Measure::Balance {
-            refusal = refusal.with_header("x-should-retry", HeaderValue::from_static("false"));
-        }
+        let level = refused.standing.level(scope, measure);
+        let (code, message) = limited(scope, measure, level, refused.retry_after);
+        let mut refusal = Self::client(StatusCode::TOO_MANY_REQUESTS, code, message);
+        refusal = match measure {
+            Measure::Balance => {
+                refusal.with_header("x-should-retry", HeaderValue::from_static("false"))
+            }
+            _ => refusal.waiting(refused.retry_after),
+        };
         if measure == Measure::Tokens {
             let used = |scope| refused.standing.used(scope, Measure::Tokens);
             refusal.info = Some(json!({
@@ -353,21 +360,62 @@ impl From<Refused> for Refusal {
     }
 }
 
-/// The code and the message for a limit without room.
-const fn limited(measure: Measure, too_large: bool) -> (&'static str, &'static str) {
-    match measure {
-        Measure::Requests => ("requests", "You send more requests a second than allowed."),
-        Measure::InFlight => (
-            "concurrency",
-            "You have as many requests in flight as allowed.",
-        ),
-        Measure::Balance => ("budget_exceeded", "The budget for this is used up."),
-        Measure::Tokens if too_large => (
-            "tokens",
-            "The request needs more tokens (prompt plus max_tokens) than the limit of tokens a minute allows at all: lower max_tokens or shorten the prompt.",
-        ),
-        Measure::Tokens => ("tokens", "Tokens/minute limit exceeded."),
+impl Refusal {
+    /// Says when to come again, where that is soon enough for a client to wait.
+    fn waiting(self, wait: Duration) -> Self {
+        match wait <= LONGEST_QUEUE_WAIT {
+            true => self.with_retry_after(wait),
+            false => self,
+        }
     }
+}
+
+fn when(wait: Duration) -> String {
+    let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+    match seconds.max(1) {
+        1 => "Try again in a second.".to_owned(),
+        seconds => format!("Try again in {seconds} seconds."),
+    }
+}
+
+/// The code and the message for an exhausted limit: which one, its number, what is used, when it is free.
+fn limited(
+    scope: Scope,
+    measure: Measure,
+    level: Option<&Level>,
+    wait: Duration,
+) -> (&'static str, String) {
+    let whose = match scope {
+        Scope::User => "you",
+        Scope::UserModel | Scope::UserEndpoint => "you on this model",
+        Scope::Endpoint => "all users of this model together",
+        Scope::Group => "your group",
+        Scope::Project => "your project",
+        Scope::Key => "this API key",
+    };
+    let (code, what) = match measure {
+        Measure::Requests => ("requests", "requests a second"),
+        Measure::InFlight => ("concurrency", "requests at a time"),
+        Measure::Tokens => ("tokens", "tokens a minute"),
+        Measure::Balance => ("budget_exceeded", "tokens in all"),
+    };
+    let Some(level) = level else {
+        return (
+            code,
+            format!("The limit of {what} for {whose} is reached. {}", when(wait)),
+        );
+    };
+    let (limit, used) = (level.limit, level.used);
+    let owed = match level.owed {
+        0 => String::new(),
+        owed => format!(", {owed} more are owed"),
+    };
+    let then = match measure {
+        Measure::Balance => "Nothing comes back with time.".to_owned(),
+        _ => when(wait),
+    };
+    let message = format!("The limit is {limit} {what} for {whose}: {used} are used{owed}. {then}");
+    (code, message)
 }
 
 impl From<JournalFull> for Refusal {
@@ -402,7 +450,7 @@ impl From<AdapterError> for Refusal {
     }
 }
 
-/// An adapter's own status, where that is one of an error.
+/// An adapter's own status, if it is an error status.
 fn refusing(status: StatusCode) -> StatusCode {
     if status.is_client_error() || status.is_server_error() {
         status
@@ -420,8 +468,8 @@ impl From<backend::Failure> for Refusal {
     }
 }
 
-impl From<Failure> for Refusal {
-    fn from(failure: Failure) -> Self {
+impl From<UpstreamFailure> for Refusal {
+    fn from(failure: UpstreamFailure) -> Self {
         let refusal = match failure.kind {
             FailureKind::Timeout => Self::upstream(
                 StatusCode::GATEWAY_TIMEOUT,
@@ -435,7 +483,7 @@ impl From<Failure> for Refusal {
             ),
             FailureKind::Closed => bad_gateway(
                 "upstream_unreachable",
-                "The model's server closed the connection without an answer.",
+                "The model's server closed the connection without a response.",
             ),
             FailureKind::Invalid => bad_gateway(
                 "upstream_invalid",
@@ -453,7 +501,7 @@ impl From<RelayError> for Refusal {
             RelayError::Backend(refusal) => from_backend(refusal),
             RelayError::KeyRefused(status) => bad_gateway(
                 "upstream_auth",
-                "The model's server refused the gateway's own key; the gateway's operators have to mend that.",
+                "The model's server refused the gateway's own key; the gateway's operators must fix that.",
             )
             .with_detail(format!("the backend answered {status}")),
             RelayError::Unusable(status) => bad_gateway(
@@ -465,7 +513,7 @@ impl From<RelayError> for Refusal {
     }
 }
 
-fn from_fault(fault: Fault) -> Refusal {
+fn from_fault(fault: AnswerFault) -> Refusal {
     let status = match fault.outcome() {
         Outcome::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
         Outcome::Interrupted => StatusCode::SERVICE_UNAVAILABLE,
@@ -510,13 +558,13 @@ fn from_backend(backend: BackendRefusal) -> Refusal {
     }
 }
 
-/// For the log. A 404 that is no error in OpenAI's shape comes from a web server that has nothing at this path.
+/// For the log. A 404 that is not an error in OpenAI's format comes from a web server that has nothing at this path.
 fn told(backend: &BackendRefusal) -> String {
     let status = backend.status;
     match backend.text {
         RefusalText::Message(_) | RefusalText::Withheld if status == StatusCode::NOT_FOUND => {
             format!(
-                "the backend answered {status}, not in the words of an inference API: is the path of api_url right? `ostia check` shows what is called"
+                "the backend answered {status}, but not in the format of an inference API: is the path of api_url right? `ostia check` shows the URL that is called"
             )
         }
         _ => format!("the backend answered {status}"),

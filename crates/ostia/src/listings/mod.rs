@@ -1,8 +1,10 @@
-//! In: a [`crate::identify::Principal`] and a catalog. Out: JSON lists of what this caller may see: whoami, endpoints, models.
-//! Here: shapes of lists. Not here: any rule of its own: everything is filtered by `authorize`.
+//! In: a [`crate::identify::Principal`] and a catalog. Out: JSON lists of what this caller may see: whoami, endpoints,
+//! models.
+//! Here: the format of lists. Not here: rules of their own; `authorize` filters everything.
 
 mod cluster_models;
 mod jobs;
+mod limits;
 mod list_endpoints;
 mod openai;
 mod state;
@@ -11,6 +13,7 @@ mod whoami;
 
 pub use cluster_models::cluster_models;
 pub use jobs::Audience;
+pub use limits::limits;
 pub use list_endpoints::list_endpoints;
 pub use openai::Models;
 pub use status::status;

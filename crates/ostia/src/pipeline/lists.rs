@@ -1,20 +1,20 @@
-//! What is answered without a backend: lists, pages, and what everybody may read.
+//! What is answered without a backend: lists, pages, and what everyone may read.
 
 use http::{Response, StatusCode};
 use ostia_core::RequestId;
 use serde_json::{Value, json};
 
-use crate::authorize::{Denied, Notices as _, Wanted};
+use crate::authorize::{Denied, NoticeLookup as _, Wanted, may_use};
 use crate::gateway::{Gateway, json_answer, page_answer};
 use crate::identify::Principal;
 use crate::listen::Inbound;
-use crate::listings::{Audience, Models, cluster_models, list_endpoints, status, whoami};
+use crate::listings::{Audience, Models, cluster_models, limits, list_endpoints, status, whoami};
 use crate::live::Live;
 use crate::refusal::Refusal;
 use crate::relay::ClientBody;
 use crate::routes::{self, Route};
 
-/// Answers a route of somebody who has signed in, that is not inference.
+/// Answers a signed-in caller's request for a route that is not inference.
 pub(super) async fn answer(
     gateway: &Gateway,
     live: &Live,
@@ -30,6 +30,7 @@ pub(super) async fn answer(
             let query = inbound.head.uri.query().unwrap_or("");
             models_of_cluster(gateway, live, cluster, query, principal, id)?
         }
+        Route::Limits => limits_of(gateway, live, principal),
         route => list(gateway, live, route, principal, id)?,
     };
     Ok(json_answer(StatusCode::OK, &list))
@@ -97,7 +98,20 @@ fn models_of_cluster(
     Ok(Value::Array(models))
 }
 
-/// What everybody may read.
+/// `GET /v1/limits`
+fn limits_of(gateway: &Gateway, live: &Live, principal: &Principal) -> Value {
+    let all = live.catalog.deployments().iter();
+    let usable: Vec<_> = all.filter(|one| may_use(one, principal)).cloned().collect();
+    let admitter = gateway.admitter();
+    let standings = admitter.standing(principal.identity(), &live.settings.limits, &usable);
+    let named: Vec<_> = standings
+        .into_iter()
+        .map(|(endpoint, standing)| (endpoint.map_or("", |one| &*one.model), standing))
+        .collect();
+    limits(&named, admitter.waiting_of(&principal.user_id))
+}
+
+/// What everyone may read.
 pub(super) fn open(live: &Live, route: &Route<'_>) -> Response<ClientBody> {
     let base_path = &live.settings.server.base_path;
     match route {
@@ -108,7 +122,7 @@ pub(super) fn open(live: &Live, route: &Route<'_>) -> Response<ClientBody> {
     }
 }
 
-/// What a caller may see of the catalog and of itgateway.
+/// Answers with what the caller may see of the catalog, or with who the caller is.
 fn list(
     gateway: &Gateway,
     live: &Live,

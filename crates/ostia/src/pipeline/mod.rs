@@ -1,5 +1,5 @@
-//! In: a request whose head is sound, and the [`Gateway`]. Out: its answer.
-//! Here: the spine. Read [`answer`], then [`infer`]: everything that happens to a request, in the order in which it happens.
+//! In: a request whose head is valid, and the [`Gateway`]. Out: its response.
+//! Here: the spine. Read [`answer`], then [`infer`]: everything that happens to a request, in order.
 //! Not here: decisions of rooms, parts that requests share.
 
 mod edge;
@@ -11,10 +11,10 @@ use http::Response;
 
 use self::edge::refuse;
 use crate::account::Visit;
-use crate::admit::{Admission, Attempt};
+use crate::admit::{Admission, Attempt, Class, Entry};
 use crate::authorize::{Wanted, authorize};
 use crate::backend;
-use crate::errors::limit_headers;
+use crate::errors::{limit_headers, queue_header};
 use crate::gateway::Gateway;
 use crate::identify::{Principal, Sender};
 use crate::listen::Inbound;
@@ -27,7 +27,7 @@ use crate::resolve::resolve;
 use crate::routes::{Address, Lost, Route};
 use crate::telemetry::AccessLog;
 
-/// Answers any request to the public listener. `route` is what its path stands for.
+/// Answers any request to the public listener. `route` is what its path leads to.
 async fn answer(
     gateway: &Gateway,
     live: &Live,
@@ -56,9 +56,9 @@ async fn answer(
     }
 }
 
-/// Answers an inference request of a caller who has signed in.
+/// Answers an inference request of a signed-in caller.
 ///
-/// Dropped at any point (the client went away), it leaves nothing behind but its row.
+/// Dropped at any point, because the client went away, it leaves nothing behind but its row.
 async fn infer(
     gateway: &Gateway,
     live: &Live,
@@ -76,7 +76,7 @@ async fn infer(
     dispatch(gateway, live, inbound, principal, &call, attempt).await
 }
 
-/// From the body in the socket to the right to send it on.
+/// From the body in the socket to the right to send the request on.
 async fn enter(
     gateway: &Gateway,
     live: &Live,
@@ -87,6 +87,7 @@ async fn enter(
 ) -> Result<(Call, Admission), Refusal> {
     let (headers, body) = (&inbound.head.headers, &mut inbound.body);
     let session = session(headers, &live.settings.routing.session_headers)?;
+    let class = Class::of(headers)?;
     let mut call = read(
         headers,
         body,
@@ -110,16 +111,17 @@ async fn enter(
         .continuing(previous, principal, gateway.responses())
         .ok_or_else(Refusal::previous_response_not_found)?;
     let ranked = rank(permit, gateway.clock().unix_micros())?;
-    let limits = &live.settings.limits;
-    let cost = call.cost(limits.default_output_tokens);
-    let admission = gateway
-        .admitter()
-        .enter(ranked, principal, limits, cost)
-        .await?;
+    let entry = Entry {
+        principal,
+        limits: &live.settings.limits,
+        demand: &call.demand(),
+        class,
+    };
+    let admission = gateway.admitter().enter(ranked, entry).await?;
     Ok((call, admission))
 }
 
-/// Sends it, moves on where that is safe, and relays the answer.
+/// Sends the request, moves on to another endpoint if that is safe, and relays the response.
 async fn dispatch(
     gateway: &Gateway,
     live: &Live,
@@ -150,7 +152,8 @@ async fn dispatch(
     };
     let context = gateway.relay_context(live, inbound, call, &attempt, &answer.promise);
     let slug = Arc::clone(&attempt.deployment().slug);
-    let limits = limit_headers(attempt.standing());
+    let mut limits = limit_headers(attempt.standing());
+    limits.extend(queue_header(attempt.waited()));
     match relay::begin(answer, InFlight::new(attempt), context).await {
         Ok(mut response) => {
             response.headers_mut().extend(limits);

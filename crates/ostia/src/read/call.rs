@@ -1,8 +1,8 @@
+use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ostia_core::Cost;
 
 use super::Reserved;
 use crate::dialect::{Api, StreamOptions};
@@ -14,28 +14,28 @@ pub struct Call {
     /// The decoded value of `model`.
     pub model: Box<str>,
     pub stream: bool,
-    /// The client's own cap on output tokens, of all answers together; `None` if it named none.
+    /// The client's own cap on output tokens, summed over all choices; `None` if it gave none.
     pub output_cap: Option<u64>,
-    /// How many answers are made.
+    /// How many choices the model generates.
     pub tries: u64,
-    /// How many of them are given.
+    /// How many of them are returned.
     pub choices: u64,
-    /// Estimate of the prompt's tokens (a quarter of its text's bytes; a token id counts as one).
+    /// Estimated prompt tokens (a quarter of the text's bytes; a token id counts as one).
     pub prompt_estimate: u64,
     /// Whether the client asked for a usage chunk itself (`stream_options.include_usage`).
     pub wants_usage: bool,
-    /// The response that a `responses` call continues; whoever made it must be the caller.
+    /// The response that a `responses` call continues; only its maker may continue it.
     pub previous_response_id: Option<Box<str>>,
-    /// The caller's session, where its headers name one.
+    /// The caller's session, if a header names one.
     pub session: Option<Arc<str>>,
     pub body: Bytes,
     pub form: Form,
     pub splices: Splices,
-    /// The share of the global body budget; given back when the call is dropped.
+    /// This call's part of the body budget, returned when the call is dropped.
     pub reserved: Reserved,
 }
 
-/// How the body is written.
+/// How the body is encoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Form {
     Json,
@@ -45,25 +45,34 @@ pub enum Form {
 /// Where the gateway may have to change the body.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Splices {
-    /// The value of `model`: with its quotes in JSON, the bare text of the part in a form.
+    /// The value of `model`: including its quotes in JSON, the bare text in a form.
     pub model: Range<usize>,
     pub stream_options: StreamOptions,
 }
 
+/// What a call asks of a model, before anything is known of the model.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Demand {
+    pub api: Cow<'static, str>,
+    /// Estimated prompt tokens.
+    pub prompt: u64,
+    /// The client's own cap on output tokens, summed over all choices.
+    pub output_cap: Option<u64>,
+    /// How many choices are generated; 0: none, as with embeddings.
+    pub choices: u64,
+}
+
 impl Call {
-    /// What a limit of tokens a minute has to keep free for this call: the prompt's estimate and the most it may
-    /// generate. `default_output` is the guess for each answer where the client named no cap.
-    pub fn cost(&self, default_output: u64) -> Cost {
+    /// What a limit of tokens has to have room for. Nothing, where no model runs.
+    pub fn demand(&self) -> Demand {
         if !self.api.runs_a_model() {
-            return Cost::default();
+            return Demand::default();
         }
-        let (cap, guessed) = match self.output_cap {
-            Some(cap) => (cap, 0),
-            None => (0, default_output.saturating_mul(self.tries)),
-        };
-        Cost {
-            named: self.prompt_estimate.saturating_add(cap),
-            guessed,
+        Demand {
+            api: self.api.name(),
+            prompt: self.prompt_estimate,
+            output_cap: self.output_cap,
+            choices: self.tries,
         }
     }
 }

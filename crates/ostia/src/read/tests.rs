@@ -19,7 +19,7 @@ fn read_as(api: &str, content_type: &str, body: &str) -> Result<Call, ReadError>
     read_named(None, api, content_type, body)
 }
 
-/// `model`: what the path says, if it does.
+/// `model`: the model in the path, if there is one.
 fn read_named(
     model: Option<&str>,
     api: &str,
@@ -51,7 +51,7 @@ fn read_json(api: &str, body: &str) -> Result<Call, ReadError> {
     read_as(api, "application/json", body)
 }
 
-/// A call whose body is `model` and these further members.
+/// A call whose body has `model` and these other members.
 fn call(api: &str, members: &str) -> Call {
     read_json(api, &format!("{{\"model\":\"m\",{members}}}")).unwrap()
 }
@@ -301,12 +301,13 @@ fn counts_are_read_in_any_spelling_that_a_server_may_take() {
 }
 
 #[test]
-fn answers_multiply_the_guess_too() {
-    let cost = |members: &str| call("completions", &format!("\"prompt\":\"a\"{members}")).cost(100);
-    assert_eq!((cost("").named, cost("").guessed), (1, 100));
-    assert_eq!(cost(",\"n\":\"2\",\"best_of\":7").guessed, 700);
-    assert_eq!(cost(",\"n\":3,\"max_tokens\":5").named, 1 + 15);
-    assert_eq!(call("rerank", "\"n\":3").cost(100).guessed, 0);
+fn every_choice_counts_and_only_where_a_model_runs() {
+    let demand =
+        |members: &str| call("completions", &format!("\"prompt\":\"a\"{members}")).demand();
+    assert_eq!((demand("").prompt, demand("").choices), (1, 1));
+    assert_eq!(demand(",\"n\":\"2\",\"best_of\":7").choices, 7);
+    assert_eq!(demand(",\"n\":3,\"max_tokens\":5").output_cap, Some(15));
+    assert_eq!(call("rerank", "\"n\":3").demand().choices, 0);
 }
 
 #[test]
@@ -652,7 +653,7 @@ proptest! {
         let sent: Value = serde_json::from_slice(&pieces.concat()).unwrap();
         prop_assert_eq!(sent, expected);
 
-        // What is not new is a slice of the body, and the slices leave out nothing but what was replaced.
+        // Everything unchanged is a slice of the body, and the slices omit only what was replaced.
         let start = call.body.as_ptr() as usize;
         let mut kept = 0;
         for piece in &pieces {
