@@ -1,6 +1,6 @@
 use serde_json::{Map, Value};
 
-use super::JobsError;
+use super::{Faults, JobsError};
 use crate::fleet::ModelState;
 
 /// The jobs of a whole cluster, by what they are doing.
@@ -14,6 +14,8 @@ pub struct Jobs {
     pub private_batch_queued: Vec<Job>,
     /// The source knows of everything that runs: a model without a job is stopped, not unknown.
     pub complete: bool,
+    /// What was wrong with the source's listing. It is logged once in a while.
+    pub faults: Faults,
 }
 
 /// A job, and the models that it serves.
@@ -73,35 +75,51 @@ impl Jobs {
         let lists = value
             .as_object()
             .ok_or_else(|| wrong("the adapter gave no object with lists of jobs"))?;
-        let list = |name: &str| match lists.get(name) {
+        let mut faults = Faults::default();
+        let mut list = |name: &str| match lists.get(name) {
             None | Some(Value::Null) => Ok(Vec::new()),
-            Some(Value::Array(jobs)) => jobs.iter().map(read_job).collect(),
+            Some(Value::Array(jobs)) => Ok(read_jobs(name, jobs, &mut faults)),
             Some(_) => Err(wrong(&format!("`{name}` is no list"))),
         };
-        Ok(Self {
+        let found = Self {
             running: list("running")?,
             queued: list("queued")?,
             stopped: list("stopped")?,
             others: list("others")?,
             private_batch_running: list("private_batch_running")?,
             private_batch_queued: list("private_batch_queued")?,
-            complete: lists.get("complete") == Some(&Value::Bool(true)),
+            ..Self::default()
+        };
+        let says_complete = lists.get("complete") == Some(&Value::Bool(true));
+        Ok(Self {
+            complete: says_complete && faults.count() == 0,
+            faults,
+            ..found
         })
     }
 }
 
-fn read_job(value: &Value) -> Result<Job, JobsError> {
-    let mut shown = value
-        .as_object()
-        .cloned()
-        .ok_or_else(|| wrong("a job is no object"))?;
+/// A job that cannot be read is left out, and so is what its absence would say.
+fn read_jobs(list: &str, jobs: &[Value], faults: &mut Faults) -> Vec<Job> {
+    let read = jobs.iter().zip(1..).filter_map(|(job, number)| {
+        let job = read_job(job);
+        if let Err(fault) = job {
+            faults.note(|| format!("job {number} of `{list}` {fault}"));
+        }
+        job.ok()
+    });
+    read.collect()
+}
+
+fn read_job(value: &Value) -> Result<Job, &'static str> {
+    let mut shown = value.as_object().cloned().ok_or("is no object")?;
     let models = match shown.remove("Models").or_else(|| shown.remove("models")) {
         Some(Value::String(joined)) => split_names(&joined),
         Some(Value::Array(names)) => names
             .iter()
             .filter_map(|name| name.as_str().map(str::to_owned))
             .collect(),
-        _ => return Err(wrong("a job has no `Models`")),
+        _ => return Err("has no `Models`"),
     };
     let framework = ["Framework", "framework"]
         .into_iter()

@@ -8,7 +8,9 @@
 mod adapter;
 mod clusters;
 mod command;
+mod faults;
 mod jobs;
+mod lenient;
 mod mapping;
 mod openai_models;
 mod pbs;
@@ -23,6 +25,7 @@ mod watch;
 
 pub use adapter::{ClusterAdapter, ClusterContext, JobsError};
 pub use clusters::{ClusterAdapters, Clusters, Workshop};
+pub use faults::Faults;
 pub use jobs::{Job, Jobs};
 pub use mapping::serves_name;
 pub(crate) use script::faults as script_faults;

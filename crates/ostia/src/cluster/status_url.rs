@@ -2,11 +2,13 @@ use async_trait::async_trait;
 use serde_json::{Map, Value};
 
 use super::adapter::scrub;
+use super::lenient::{Container, Listing, NotAnEntry, Shape, read as read_listing};
 use super::{ClusterAdapter, ClusterContext, Job, Jobs, JobsError};
+use crate::fleet::ModelState;
 
-/// A page with an entry per model: `{ID: {"status", "model" or "experts", "description", "model_version", ...}}`, a
-/// list of such entries, or `{"models": [names]}`, which are all live. Of an entry only status, description and version
-/// are shown to users: the page holds URLs, ids and keys of backends.
+/// A page with an entry for each model: `{ID: {"status", "model", "experts", "description", "model_version", ...}}`, a list
+/// of such entries, or `{"models": [names]}`, which are all live. Users see only status, description and version of an
+/// entry: the page holds URLs, ids and keys of backends.
 pub(super) struct StatusUrl;
 
 /// A status is a word or two.
@@ -26,57 +28,74 @@ impl ClusterAdapter for StatusUrl {
     }
 }
 
+type Entry = (ModelState, Job);
+
 pub(super) fn read(page: &[u8]) -> Result<Jobs, JobsError> {
-    let page: Value = serde_json::from_slice(page).map_err(|error| wrong(&error.to_string()))?;
-    let mut jobs = Jobs::default();
-    match &page {
-        Value::Object(entries) => match entries.get("models") {
-            Some(Value::Array(names)) => {
-                for name in names {
-                    let name = name
-                        .as_str()
-                        .ok_or_else(|| wrong("`models` holds something other than names"))?;
-                    let job = Job::of([name]).with("Model Status", "running");
-                    jobs.running.push(job);
-                }
-            }
-            _ => read_entries(entries.values(), &mut jobs)?,
-        },
-        Value::Array(entries) => read_entries(entries.iter(), &mut jobs)?,
-        _ => return Err(wrong("it is neither an object nor a list")),
+    let listing = live_models(page)
+        .or_else(|| entries(page))
+        .ok_or_else(wrong)?;
+    let mut jobs = Jobs {
+        faults: listing.faults,
+        ..Jobs::default()
+    };
+    for (state, job) in listing.entries {
+        match state {
+            ModelState::Running => jobs.running.push(job),
+            ModelState::Stopped => jobs.stopped.push(job),
+            _ => jobs.queued.push(job),
+        }
     }
     Ok(jobs)
 }
 
-fn read_entries<'a>(
-    entries: impl Iterator<Item = &'a Value>,
-    jobs: &mut Jobs,
-) -> Result<(), JobsError> {
-    for entry in entries {
-        let entry = entry
-            .as_object()
-            .ok_or_else(|| wrong("an entry is no object"))?;
-        read_entry(entry, jobs);
-    }
-    Ok(())
+/// `{"models": [...]}`: names, or entries.
+fn live_models(page: &[u8]) -> Option<Listing<Entry>> {
+    const NAMES: Shape = Shape {
+        root: Some("models"),
+        aside: &[],
+    };
+    let listing = read_listing(page, &NAMES, |key, item| match (key, item) {
+        (None, Value::String(name)) if !name.trim().is_empty() => {
+            let job = Job::of([name.trim()]).with("Model Status", "running");
+            Ok(Some((ModelState::Running, job)))
+        }
+        (None, Value::Object(entry)) => Ok(read_entry(entry)),
+        _ => Err(NotAnEntry),
+    });
+    listing.filter(|listing| {
+        let empty = listing.entries.is_empty() && listing.faults.count() == 0;
+        listing.root == Some(Container::List) && (empty || !listing.entries.is_empty())
+    })
 }
 
-fn read_entry(entry: &Map<String, Value>, jobs: &mut Jobs) {
+fn entries(page: &[u8]) -> Option<Listing<Entry>> {
+    const ENTRIES: Shape = Shape {
+        root: None,
+        aside: &[],
+    };
+    read_listing(page, &ENTRIES, |_, entry| {
+        let entry = entry.as_object().ok_or(NotAnEntry)?;
+        Ok(read_entry(entry))
+    })
+}
+
+fn read_entry(entry: &Map<String, Value>) -> Option<Entry> {
     let models = models(entry);
     if models.is_empty() {
-        return;
+        return None;
     }
-    let status = entry
-        .get("status")
-        .and_then(Value::as_str)
-        .unwrap_or("Unknown");
-    let (list, shown) = if status.eq_ignore_ascii_case("live") {
-        (&mut jobs.running, "running".to_owned())
+    let status = match entry.get("status") {
+        Some(Value::String(status)) => status.trim(),
+        _ => "Unknown",
+    };
+    let (state, shown) = if status.eq_ignore_ascii_case("live") {
+        (ModelState::Running, "running".to_owned())
     } else if status.eq_ignore_ascii_case("stopped") {
-        (&mut jobs.stopped, "stopped".to_owned())
+        (ModelState::Stopped, "stopped".to_owned())
     } else {
         let short: String = status.to_lowercase().chars().take(STATUS_LENGTH).collect();
-        (&mut jobs.queued, public(&short, entry).unwrap_or_default())
+        let shown = public(&short, entry).unwrap_or_default();
+        (ModelState::Queued, shown)
     };
     let mut job = Job::of(&models).with("Model Status", shown);
     let description = entry.get("description").and_then(Value::as_str);
@@ -93,27 +112,34 @@ fn read_entry(entry: &Map<String, Value>, jobs: &mut Jobs) {
         }
         _ => {}
     }
-    list.push(job);
+    Some((state, job))
 }
 
-/// `experts` if that is a list with names in it, else `model`.
+/// `experts` and `model` together, each name once. Either may be one name, several with commas between, or a list.
 fn models(entry: &Map<String, Value>) -> Vec<String> {
-    let name = |value: &Value| {
-        let name = value.as_str()?.trim();
-        (!name.is_empty()).then(|| name.to_owned())
+    let mut models: Vec<String> = Vec::new();
+    let mut add = |value: &Value| {
+        let names = value
+            .as_str()
+            .into_iter()
+            .flat_map(|names| names.split(','));
+        for name in names.map(str::trim).filter(|name| !name.is_empty()) {
+            if !models.iter().any(|known| known == name) {
+                models.push(name.to_owned());
+            }
+        }
     };
-    let experts: Vec<String> = match entry.get("experts") {
-        Some(Value::Array(experts)) => experts.iter().filter_map(name).collect(),
-        _ => Vec::new(),
-    };
-    if experts.is_empty() {
-        entry.get("model").and_then(name).into_iter().collect()
-    } else {
-        experts
+    for key in ["model", "experts"] {
+        match entry.get(key) {
+            Some(Value::Array(names)) => names.iter().for_each(&mut add),
+            Some(name) => add(name),
+            None => {}
+        }
     }
+    models
 }
 
-/// The text without URLs; nothing, if one of the entry's other values stands in it.
+/// The text without URLs. Nothing if one of the entry's other values stands in it.
 fn public(text: &str, entry: &Map<String, Value>) -> Option<String> {
     const SHOWN: [&str; 5] = ["status", "model", "experts", "description", "model_version"];
     let leaks = entry
@@ -124,7 +150,7 @@ fn public(text: &str, entry: &Map<String, Value>) -> Option<String> {
     (!leaks).then(|| scrub(text, None))
 }
 
-fn wrong(detail: &str) -> JobsError {
+fn wrong() -> JobsError {
     JobsError::new("The cluster's status page is not in a shape that is understood.")
-        .with_detail(detail)
+        .with_detail("it names no models")
 }

@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::mapping::serves_name;
-use super::{ClusterAdapter, ClusterContext, Jobs, JobsError};
+use super::{ClusterAdapter, ClusterContext, Faults, Jobs, JobsError};
 use crate::catalog::{Deployment, Serving};
 use crate::fleet::ModelState;
 use crate::runtime::spawn;
@@ -20,6 +20,9 @@ const FAILED: Duration = Duration::from_secs(10);
 /// How long a source may be silent until what it said of models no longer refuses anybody.
 const BELIEVED: Duration = Duration::from_secs(300);
 
+/// How long a warning about a listing stands.
+const WARNED: Duration = Duration::from_secs(60 * 60);
+
 /// One cluster's adapter, and what it last said.
 pub struct Watch {
     context: ClusterContext,
@@ -30,6 +33,8 @@ pub struct Watch {
     /// What is known was learnt for other endpoints than these.
     outgrown: AtomicBool,
     refreshed: Notify,
+    /// When faults of the source's listing were last logged.
+    warned: Mutex<Option<Instant>>,
 }
 
 #[derive(Clone, Default)]
@@ -64,6 +69,7 @@ impl Watch {
             refreshing: AtomicBool::new(false),
             outgrown: AtomicBool::new(false),
             refreshed: Notify::new(),
+            warned: Mutex::default(),
         }
     }
 
@@ -85,6 +91,7 @@ impl Watch {
             self.doubt(&known);
         }
         *self.known.lock() = known;
+        *self.warned.lock() = *earlier.warned.lock();
         let endpoints = |watch: &Self| -> Vec<_> {
             let deployments = watch.context.deployments.iter();
             deployments
@@ -147,6 +154,7 @@ impl Watch {
         let now = self.context.clock.now();
         match answer {
             Ok(jobs) => {
+                self.warn_of(&jobs.faults, now);
                 self.apply(&jobs);
                 *self.known.lock() = Known {
                     jobs: Some((Arc::new(jobs), now)),
@@ -164,6 +172,23 @@ impl Watch {
                 self.doubt(&known);
             }
         }
+    }
+
+    /// A listing stays broken as long as the job that breaks it: one line an hour is enough.
+    fn warn_of(&self, faults: &Faults, now: Instant) {
+        let Some(first) = faults.first() else { return };
+        let cluster = &*self.context.cluster.name;
+        let mut warned = self.warned.lock();
+        if warned.is_some_and(|at| now.saturating_duration_since(at) < WARNED) {
+            return;
+        }
+        *warned = Some(now);
+        let faults = faults.count();
+        tracing::warn!(
+            cluster,
+            faults,
+            "the cluster's listing has mistakes; what can be read of it is used. The first: {first}"
+        );
     }
 
     /// The source does not answer. A listing that is no longer fresh refuses nobody whom it did not name, and an old one
