@@ -150,6 +150,8 @@ pub struct Limits {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Routing {
     pub session_headers: Vec<http::HeaderName>,
+    /// What affinity headers and cache salts are made with; at least 32 bytes.
+    pub hmac_key: Option<Secret<String>>,
 }
 
 /// `None`: off.

@@ -10,6 +10,7 @@ use super::context::Caller;
 use super::hooked::{Broken, HOOK_TIMEOUT, Hooked};
 use super::prepare::Constants;
 use super::registry::Kind;
+use super::replicas::Replicas;
 use super::script::ScriptHooks;
 use super::{
     AdapterError, Answer, AnswerBody, EndpointAdapter, Entry, Exchange, Failure, Registry,
@@ -37,6 +38,7 @@ struct Place {
     kind: Result<Kind, String>,
     /// `None`: nothing stands around the backend, and nothing is paid for it.
     hooked: Option<Hooked>,
+    replicas: Option<Replicas>,
 }
 
 /// What backends are built with.
@@ -158,6 +160,8 @@ impl Backends {
             call: request.call,
             outgoing,
             client: place.client.as_deref(),
+            replicas: place.replicas.as_ref(),
+            clock: &*self.clock,
             sending: receipt.sending(),
         };
         let sent = within(left, place.send(exchange)).await;
@@ -207,16 +211,19 @@ impl Place {
             id,
             headers,
         } = request;
-        let outgoing = self.constants.prepare(deployment, call, id, headers);
+        let caller = Caller {
+            principal,
+            id,
+            headers,
+        };
+        let cache_salt = self.constants.cache_salt(deployment, principal, call);
+        let salt = cache_salt.as_deref();
+        let outgoing = self.constants.prepare(deployment, caller, call, salt);
         match &self.hooked {
             None => Ok(outgoing),
             Some(hooked) => {
-                let caller = Caller {
-                    principal,
-                    id,
-                    headers,
-                };
-                let context = RequestContext::new(caller, deployment, call, hooked, outgoing);
+                let context = RequestContext::new(caller, deployment, call, hooked, outgoing)
+                    .with_cache_salt(cache_salt);
                 hooked.before(context).await
             }
         }
@@ -265,6 +272,7 @@ impl Workshop<'_> {
         let kind = self.registry.open(name, &mut entry);
         Place {
             constants: Constants::of(deployment),
+            replicas: Replicas::of(deployment, self.cache.clock().now()),
             hooked: self.hooked(deployment, client.as_ref()),
             client,
             kind: kind.ok_or_else(|| format!("no backend `{name}` can be made of the entry")),

@@ -29,6 +29,8 @@ pub struct Target {
     pub base_path: Box<str>,
     /// Kept on every call, without `?`.
     pub query: Option<Box<str>>,
+    /// Further URLs of the same backend: each request goes to one of all.
+    pub replicas: Vec<Replica>,
     /// api -> path from the host's root, instead of `base_path/{api}`.
     pub paths: BTreeMap<String, String>,
     pub key: Option<Secret<String>>,
@@ -46,6 +48,14 @@ pub struct Target {
     pub allowed_hosts: Vec<String>,
 }
 
+/// Another place where the same backend answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Replica {
+    pub origin: Origin,
+    pub base_path: Box<str>,
+    pub query: Option<Box<str>>,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Timeouts {
     pub connect: Option<Duration>,
@@ -61,6 +71,15 @@ pub struct Tls {
     pub client_key_path: Option<PathBuf>,
     /// `true`: the certificate's name is not compared; the chain is still checked, against `ca_cert_path`.
     pub skip_host_check: bool,
+    /// Older versions are not spoken.
+    pub min_version: TlsVersion,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum TlsVersion {
+    #[default]
+    V1_2,
+    V1_3,
 }
 
 /// Which proxy stands between. URLs may hold a password.
@@ -68,7 +87,7 @@ pub struct Tls {
 pub enum Proxy {
     #[default]
     None,
-    /// `http://[user:password@]host:port`
+    /// `http://[user:password@]host:port`, or `socks5h` in the place of `http`.
     Url(Secret<String>),
 }
 
@@ -79,6 +98,7 @@ impl Target {
             origin,
             base_path: "".into(),
             query: None,
+            replicas: Vec::new(),
             paths: BTreeMap::new(),
             key: None,
             timeouts,
@@ -95,11 +115,20 @@ impl Target {
 
     /// Path and query of a call to `api` (`chat/completions`).
     pub fn path_and_query(&self, api: &str) -> String {
+        self.path_at(&self.base_path, self.query.as_deref(), api)
+    }
+
+    /// The same at a replica.
+    pub fn replica_path(&self, replica: &Replica, api: &str) -> String {
+        self.path_at(&replica.base_path, replica.query.as_deref(), api)
+    }
+
+    fn path_at(&self, base_path: &str, query: Option<&str>, api: &str) -> String {
         let path = match self.paths.get(api) {
             Some(path) => path.clone(),
-            None => format!("{}/{api}", self.base_path),
+            None => format!("{base_path}/{api}"),
         };
-        match &self.query {
+        match query {
             Some(query) => format!("{path}?{query}"),
             None => path,
         }

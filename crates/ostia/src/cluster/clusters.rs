@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::future::join_all;
-use http::StatusCode;
 use ostia_core::Clock;
 
 use super::openai_models::OpenAiModels;
@@ -130,7 +129,7 @@ impl Workshop<'_> {
         deployments: &[Arc<Deployment>],
     ) -> Arc<dyn ClusterAdapter> {
         match &cluster.adapter {
-            ClusterAdapterName::Static => Arc::new(Static),
+            ClusterAdapterName::Static | ClusterAdapterName::Unavailable(_) => Arc::new(Static),
             ClusterAdapterName::StatusUrl => Arc::new(StatusUrl),
             ClusterAdapterName::OpenAiModels => {
                 let backends = deployments.iter().map(|deployment| {
@@ -141,11 +140,6 @@ impl Workshop<'_> {
             }
             ClusterAdapterName::Slurm => Arc::new(Slurm),
             ClusterAdapterName::Pbs => Arc::new(Pbs),
-            ClusterAdapterName::Unavailable(name) => Arc::new(Absent(
-                JobsError::new("The cluster's jobs are not known: its adapter is not served yet.")
-                    .with_status(StatusCode::SERVICE_UNAVAILABLE)
-                    .with_detail(name.to_string()),
-            )),
             ClusterAdapterName::Custom(name) => self.custom(name),
         }
     }

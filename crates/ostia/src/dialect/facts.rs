@@ -12,6 +12,9 @@ pub(super) const BEST_OF: Key = Key::new("best_of");
 const STREAM: Key = Key::new("stream");
 const STREAM_OPTIONS: Key = Key::holding("stream_options", "include_usage");
 
+/// vLLM keeps what it remembers of prompts apart by this.
+pub const CACHE_SALT: Key = Key::noted("cache_salt");
+
 /// What any body may hold.
 pub(super) const COMMON: &[Key] = &[
     MODEL,
@@ -29,6 +32,15 @@ pub(super) const COMMON: &[Key] = &[
     Key::counted("items"),
     Key::counted("text_1"),
     Key::counted("text_2"),
+    CACHE_SALT,
+    // What FIRST's adapters say to one another.
+    Key::noted("api_port"),
+    Key::noted("openai_endpoint"),
+    Key::noted("stream_task_id"),
+    Key::noted("stream_task_token"),
+    Key::noted("streaming_server_host"),
+    Key::noted("streaming_server_port"),
+    Key::noted("streaming_server_protocol"),
 ];
 /// Each names an output; engines differ in which of them they obey.
 pub(super) const CAPS: [Key; 4] = [
@@ -59,6 +71,10 @@ pub struct Facts {
     pub prompt_estimate: u64,
     /// The response that a `responses` call continues; whoever made it must be the caller.
     pub previous_response_id: Option<Box<str>>,
+    /// Where a member may be inserted as the first of the body.
+    pub first_member: usize,
+    /// The fields that it holds and that some endpoints keep to themselves.
+    pub reserved: Vec<Key>,
 }
 
 /// Where usage is asked for.
@@ -85,6 +101,8 @@ impl Facts {
             stream: stream(fields)?,
             stream_options,
             wants_usage,
+            first_member: fields.behind_brace,
+            reserved: reserved(fields),
             ..Self::plain(model, model_at, fields.prompt.estimated_tokens())
         })
     }
@@ -102,6 +120,8 @@ impl Facts {
             choices: 1,
             prompt_estimate,
             previous_response_id: None,
+            first_member: 0,
+            reserved: Vec::new(),
         }
     }
 
@@ -111,6 +131,14 @@ impl Facts {
         self.choices = choices;
         self.tries = tries;
     }
+}
+
+fn reserved(fields: &Fields<'_>) -> Vec<Key> {
+    let noted = COMMON.iter().filter(|key| key.is_noted());
+    noted
+        .filter(|key| fields.get(**key).is_some())
+        .copied()
+        .collect()
 }
 
 /// The largest that the body names.

@@ -38,7 +38,7 @@ use bytes::Bytes;
 pub use answer::{Answer, Reading, is_json, read_answer};
 pub use api::{Answers, Api, Service, url_tail};
 pub use digest::Digest;
-pub use facts::{Facts, MODEL, StreamOptions};
+pub use facts::{CACHE_SALT, Facts, MODEL, StreamOptions};
 pub use invalid::Invalid;
 pub use meter::{Meter, Seen};
 pub use progress::Progress;

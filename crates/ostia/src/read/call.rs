@@ -6,6 +6,7 @@ use ostia_core::Cost;
 
 use super::Reserved;
 use crate::dialect::{Api, StreamOptions};
+use crate::scan::Key;
 
 /// A body that was read and scanned. Ranges are byte positions in `body`.
 #[derive(Debug)]
@@ -26,6 +27,8 @@ pub struct Call {
     pub wants_usage: bool,
     /// The response that a `responses` call continues; whoever made it must be the caller.
     pub previous_response_id: Option<Box<str>>,
+    /// Fields of the body that some endpoints keep to themselves.
+    pub reserved_fields: Vec<Key>,
     /// The caller's session, where its headers name one.
     pub session: Option<Arc<str>>,
     pub body: Bytes,
@@ -48,6 +51,8 @@ pub struct Splices {
     /// The value of `model`: with its quotes in JSON, the bare text of the part in a form.
     pub model: Range<usize>,
     pub stream_options: StreamOptions,
+    /// Where a member may be inserted as the first of a JSON body.
+    pub first_member: usize,
 }
 
 impl Call {

@@ -3,7 +3,8 @@ use std::fmt;
 use super::Fault;
 use super::lexeme::RawString;
 
-/// A top-level key that a dialect acts on. It may stand only once, and in these letters, unless it only counts as prompt.
+/// A top-level key that a dialect acts on. It may stand only once, and in these letters, unless it only counts as prompt or
+/// is only noted.
 #[derive(Debug, Clone, Copy)]
 pub struct Key {
     name: &'static str,
@@ -21,6 +22,15 @@ pub(super) enum Role {
     Tensors,
     /// Prompt, and nothing else.
     Counted,
+    /// Whether it is there, and nothing else.
+    Noted,
+}
+
+impl Role {
+    /// Whether it changes nothing how often a key stands.
+    pub fn may_repeat(self) -> bool {
+        matches!(self, Self::Counted | Self::Noted)
+    }
 }
 
 /// The keys of one dialect.
@@ -63,8 +73,18 @@ impl Key {
         Self { name, role }
     }
 
+    /// It is found, in any letters and however often it stands.
+    pub const fn noted(name: &'static str) -> Self {
+        let role = Role::Noted;
+        Self { name, role }
+    }
+
     pub const fn name(self) -> &'static str {
         self.name
+    }
+
+    pub fn is_noted(self) -> bool {
+        self.role == Role::Noted
     }
 
     pub(super) const fn role(self) -> Role {
@@ -123,7 +143,7 @@ impl Keys {
         }
         let folded = name.folded(&mut buffer).and_then(|name| self.named(name));
         match folded {
-            Some(key) if key.role != Role::Counted => Err(Fault::OtherLetters(key)),
+            Some(key) if !key.role.may_repeat() => Err(Fault::OtherLetters(key)),
             other => Ok(other),
         }
     }

@@ -25,6 +25,7 @@ static KEYS: Keys = Keys::of(&[
         Key::prompt("input"),
         Key::tensors("prompt_embeds"),
         Key::counted("system"),
+        Key::noted("cache_salt"),
     ],
 ]);
 
@@ -53,11 +54,11 @@ pub fn reference_scan(body: &[u8]) -> Option<Fields<'_>> {
                 count(value.get(), &mut fields, false, false);
                 continue;
             }
-            _ if fields.get(key).is_some() => return None,
+            role if !role.may_repeat() && fields.get(key).is_some() => return None,
             Role::Prompt => count(value.get(), &mut fields, false, false),
             Role::Tensors => count(value.get(), &mut fields, false, true),
             Role::Holding(name) => fields.held = member(text, value.get(), name),
-            Role::Plain => {}
+            Role::Plain | Role::Noted => {}
         }
         if !matches!(key.role(), Role::Prompt | Role::Tensors) {
             shape = Shape::of(shape.kind);
