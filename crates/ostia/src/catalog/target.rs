@@ -91,6 +91,16 @@ pub enum Proxy {
     Url(Secret<String>),
 }
 
+impl Proxy {
+    /// The same without a user name and password.
+    pub fn shown(&self) -> Option<String> {
+        let Self::Url(url) = self else { return None };
+        let (scheme, rest) = url.expose().split_once("://")?;
+        let host = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
+        Some(format!("{scheme}://{host}"))
+    }
+}
+
 impl Target {
     /// With nothing but its origin and its timeouts out of the ordinary.
     pub fn plain(origin: Origin, timeouts: Timeouts) -> Self {
@@ -116,6 +126,20 @@ impl Target {
     /// Path and query of a call to `api` (`chat/completions`).
     pub fn path_and_query(&self, api: &str) -> String {
         self.path_at(&self.base_path, self.query.as_deref(), api)
+    }
+
+    /// What is called for `api`: its own URL, then that of each replica. Without query, which may hold a key.
+    pub fn urls(&self, api: &str) -> Vec<String> {
+        let own = (&self.origin, &*self.base_path);
+        let replicas = self.replicas.iter();
+        let places = replicas.map(|replica| (&replica.origin, &*replica.base_path));
+        std::iter::once(own)
+            .chain(places)
+            .map(|(origin, base_path)| {
+                let path = self.path_at(base_path, None, api);
+                format!("{}{path}", origin.base())
+            })
+            .collect()
     }
 
     /// The same at a replica.
@@ -144,6 +168,15 @@ pub fn is_link_local(address: IpAddr) -> bool {
 }
 
 impl Origin {
+    /// `https://host:port`.
+    pub fn base(&self) -> String {
+        let scheme = match self.scheme {
+            Scheme::Http => "http",
+            Scheme::Https => "https",
+        };
+        format!("{scheme}://{}", self.authority())
+    }
+
     /// Whether the host is a link-local address (RFC 3927, RFC 4291 section 2.5.6), written as IPv6 or not.
     pub fn is_link_local(&self) -> bool {
         self.host.parse().is_ok_and(is_link_local)

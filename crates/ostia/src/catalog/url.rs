@@ -84,11 +84,7 @@ impl HttpUrl {
 
     /// `https://host:port`, without what follows.
     pub fn base(&self) -> String {
-        let scheme = match self.origin.scheme {
-            Scheme::Http => "http",
-            Scheme::Https => "https",
-        };
-        format!("{scheme}://{}", self.origin.authority())
+        self.origin.base()
     }
 
     /// Path and query as a request line wants them (RFC 9112 section 3.2.1).

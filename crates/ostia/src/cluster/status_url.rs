@@ -59,7 +59,7 @@ fn live_models(page: &[u8]) -> Option<Listing<Entry>> {
             let job = Job::of([name.trim()]).with("Model Status", "running");
             Ok(Some((ModelState::Running, job)))
         }
-        (None, Value::Object(entry)) => Ok(read_entry(entry)),
+        (None, Value::Object(entry)) => read_entry(entry),
         _ => Err(NotAnEntry),
     });
     listing.filter(|listing| {
@@ -74,15 +74,21 @@ fn entries(page: &[u8]) -> Option<Listing<Entry>> {
         aside: &[],
     };
     read_listing(page, &ENTRIES, |_, entry| {
-        let entry = entry.as_object().ok_or(NotAnEntry)?;
-        Ok(read_entry(entry))
+        read_entry(entry.as_object().ok_or(NotAnEntry)?)
     })
 }
 
-fn read_entry(entry: &Map<String, Value>) -> Option<Entry> {
+/// `Ok(None)`: the entry names no model.
+fn read_entry(entry: &Map<String, Value>) -> Result<Option<Entry>, NotAnEntry> {
+    if !["status", "model", "experts"]
+        .iter()
+        .any(|key| entry.contains_key(*key))
+    {
+        return Err(NotAnEntry);
+    }
     let models = models(entry);
     if models.is_empty() {
-        return None;
+        return Ok(None);
     }
     let status = match entry.get("status") {
         Some(Value::String(status)) => status.trim(),
@@ -112,28 +118,20 @@ fn read_entry(entry: &Map<String, Value>) -> Option<Entry> {
         }
         _ => {}
     }
-    Some((state, job))
+    Ok(Some((state, job)))
 }
 
-/// `experts` and `model` together, each name once. Either may be one name, several with commas between, or a list.
+/// `model` and all of `experts`, each name once.
 fn models(entry: &Map<String, Value>) -> Vec<String> {
+    let experts = entry.get("experts").and_then(Value::as_array);
+    let values = entry
+        .get("model")
+        .into_iter()
+        .chain(experts.into_iter().flatten());
     let mut models: Vec<String> = Vec::new();
-    let mut add = |value: &Value| {
-        let names = value
-            .as_str()
-            .into_iter()
-            .flat_map(|names| names.split(','));
-        for name in names.map(str::trim).filter(|name| !name.is_empty()) {
-            if !models.iter().any(|known| known == name) {
-                models.push(name.to_owned());
-            }
-        }
-    };
-    for key in ["model", "experts"] {
-        match entry.get(key) {
-            Some(Value::Array(names)) => names.iter().for_each(&mut add),
-            Some(name) => add(name),
-            None => {}
+    for name in values.filter_map(Value::as_str).map(str::trim) {
+        if !name.is_empty() && !models.iter().any(|known| known == name) {
+            models.push(name.to_owned());
         }
     }
     models

@@ -72,7 +72,7 @@ pub const ERROR_CODES: [ErrorCode; 52] = [
     code(
         "invalid_value",
         &[400, 409, 422],
-        "A value that the gateway must understand is not of its kind, a control key stands twice, `responses` reach for a stored conversation or item, or a backend refused the request without saying why.",
+        "A value that the gateway must understand is not of its kind, a control key stands twice, a field that only the gateway may set is there (`cache_salt`; on MinervaEndpoint 422), `responses` reach for a stored conversation or item, or a backend refused the request without saying why.",
         "Mend what `param` and the message name.",
         "If the row's `upstream_status` is set, the backend refused: its own log says why.",
     ),

@@ -72,6 +72,7 @@ pub(super) fn read<T>(
             shape,
             take: &mut take,
             listing: Listing::default(),
+            preceded: false,
             resumptions: MOST_RESUMPTIONS,
         };
         reader.page();
@@ -125,6 +126,8 @@ struct Reader<'a, T, F> {
     shape: &'a Shape,
     take: &'a mut F,
     listing: Listing<T>,
+    /// Other text stands before the JSON.
+    preceded: bool,
     resumptions: usize,
 }
 
@@ -148,6 +151,7 @@ where
         if before == MARK {
             self.scanner.fault(0, "a byte order mark");
         } else if !before.is_empty() {
+            self.preceded = true;
             self.scanner.fault(0, "text before the JSON");
         }
         let opening = self.scanner.peek();
@@ -173,11 +177,9 @@ where
     fn accepted(mut self) -> Option<Listing<T>> {
         let found = match self.shape.root {
             Some(_) => self.listing.root.is_some() || !self.listing.aside.is_empty(),
-            // What is kept shows that this is the page. One without entries at all is one too.
-            None => {
-                let empty = self.listing.sound == 0 && self.scanner.faults.count() == 0;
-                empty || !self.listing.entries.is_empty()
-            }
+            // Behind other text anything may look like a page: something kept shows that it is one.
+            None if self.preceded => !self.listing.entries.is_empty(),
+            None => self.listing.sound > 0 || self.scanner.faults.count() == 0,
         };
         self.listing.faults = self.scanner.faults;
         found.then_some(self.listing)

@@ -14,17 +14,18 @@ fn an_entry_stands_for_its_model_and_its_experts() {
     let jobs = jobs(&json!({
         "a": {"status": "Live", "model": "m1", "experts": ["e1", "e2"]},
         "b": {"status": "LIVE", "model": "m2", "experts": []},
-        "c": {"status": "live", "model": "m3", "experts": "m3, e3"},
+        "c": {"status": "live", "model": "m3", "experts": "not a list"},
         "d": {"status": "Stopped", "model": "m4", "experts": null},
         "e": {"status": "stopped", "model": " m5 ", "experts": ["m5", 7, ""]},
         "f": {"status": "Starting", "experts": ["m6"]},
-        "g": {"model": ["m7", "m8"]},
+        "g": {"model": "m7"},
+        "j": {"model": ["m8"]},
         "h": {"status": "Live"},
         "i": {"status": 3, "model": "m9"},
     }));
-    assert_eq!(names(&jobs.running), ["m1,e1,e2", "m2", "m3,e3"]);
+    assert_eq!(names(&jobs.running), ["m1,e1,e2", "m2", "m3"]);
     assert_eq!(names(&jobs.stopped), ["m4", "m5"]);
-    assert_eq!(names(&jobs.queued), ["m6", "m7,m8", "m9"]);
+    assert_eq!(names(&jobs.queued), ["m6", "m7", "m9"]);
     assert_eq!(jobs.queued[0].shown["Model Status"], "starting");
     assert_eq!(jobs.queued[1].shown["Model Status"], "unknown");
     assert!(!jobs.complete);
