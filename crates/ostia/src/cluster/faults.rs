@@ -1,5 +1,5 @@
-/// What was wrong with a listing that could be read all the same: how often, and where first. Nothing of the listing
-/// itself is kept, because users' variables may hold secrets.
+/// The mistakes in a listing that could be read nevertheless: how many, and where the first is. The text of the listing is
+/// not kept, because users' variables may hold secrets.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Faults {
     count: u64,
@@ -17,7 +17,7 @@ impl Faults {
         self.count
     }
 
-    /// What the first fault is and where it stands.
+    /// What the first fault is, and where.
     pub fn first(&self) -> Option<&str> {
         self.first.as_deref()
     }

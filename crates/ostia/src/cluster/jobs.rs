@@ -3,7 +3,7 @@ use serde_json::{Map, Value};
 use super::{Faults, JobsError};
 use crate::fleet::ModelState;
 
-/// The jobs of a whole cluster, by what they are doing.
+/// The jobs of a whole cluster, by state.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Jobs {
     pub running: Vec<Job>,
@@ -14,7 +14,7 @@ pub struct Jobs {
     pub private_batch_queued: Vec<Job>,
     /// The source knows of everything that runs: a model without a job is stopped, not unknown.
     pub complete: bool,
-    /// What was wrong with the source's listing. It is logged once in a while.
+    /// Mistakes in the source's listing, for the log.
     pub faults: Faults,
 }
 
@@ -24,9 +24,9 @@ pub struct Job {
     pub models: Vec<String>,
     /// `None`: the framework of the models' endpoints.
     pub framework: Option<String>,
-    /// Shown to users under these keys.
+    /// What users see besides, by key.
     pub shown: Map<String, Value>,
-    /// Has its place already, and is not ready yet.
+    /// Has its nodes already, but is not ready yet.
     pub starting: bool,
     /// Unix seconds, for a job that waits.
     pub expected_start: Option<i64>,
@@ -99,7 +99,7 @@ impl Jobs {
     }
 }
 
-/// A job that cannot be read is left out, and so is what its absence would say.
+/// Jobs that cannot be read are left out.
 fn read_jobs(list: &str, jobs: &[Value], faults: &mut Faults) -> Vec<Job> {
     let read = jobs.iter().zip(1..).filter_map(|(job, number)| {
         let job = read_job(job);
@@ -136,7 +136,7 @@ fn read_job(value: &Value) -> Result<Job, &'static str> {
     })
 }
 
-/// Names with commas between, as `Models` joins them.
+/// Names separated by commas, as in `Models`.
 pub(super) fn split_names(joined: &str) -> Vec<String> {
     joined
         .split(',')

@@ -30,7 +30,7 @@ impl OpenAiModels {
 #[async_trait]
 impl ClusterAdapter for OpenAiModels {
     async fn jobs(&self, context: &ClusterContext) -> Result<Jobs, JobsError> {
-        // Owned by the stream: what borrows from the context would not do over the awaits.
+        // Owned by the stream, because nothing may borrow from the context across its awaits.
         let asked: Vec<(Arc<Deployment>, Option<Http>)> = context
             .deployments
             .iter()
@@ -39,7 +39,7 @@ impl ClusterAdapter for OpenAiModels {
                 (Arc::clone(deployment), http)
             })
             .collect();
-        // Those whose turn did not come by then are unknown.
+        // Backends that were not asked by then are unknown.
         let give_up = tokio::time::Instant::now() + context.cluster.patience;
         let states: Vec<_> = stream::iter(asked)
             .map(|(deployment, http)| async move {
@@ -79,7 +79,8 @@ fn sort(states: Vec<(Arc<Deployment>, ModelState)>) -> Jobs {
     jobs
 }
 
-/// vLLM, SGLang and llama.cpp answer `/health` with 503 while a model loads. Who has no `/health` is judged by the list.
+/// vLLM, SGLang and llama.cpp answer `/health` with 503 while a model loads. A backend
+/// without `/health` is judged by its list.
 async fn state_of(deployment: &Deployment, http: &Http) -> ModelState {
     let base = &deployment.target.base_path;
     let root = base.strip_suffix("/v1").unwrap_or(base);

@@ -30,19 +30,19 @@ const LISTING: Shape = Shape {
     aside: &["pbs_version"],
 };
 
-/// What is used of a job.
+/// The part of a job that is used.
 struct PbsJob {
     name: String,
     /// Where models may be named.
     comments: [String; 2],
     state: State,
     queue: Option<Box<str>>,
-    /// When it came into its queue.
+    /// When it entered its queue.
     since: Option<i64>,
     start: Option<i64>,
 }
 
-/// `zone`: PBS writes local times without saying so.
+/// `zone`: PBS writes local times without a zone.
 pub(super) fn read(
     output: &[u8],
     mapping: &Mapping<'_>,
@@ -91,7 +91,7 @@ enum State {
     Waiting,
     Held,
     Over,
-    /// What users are shown.
+    /// With the word that users see.
     Other(&'static str),
 }
 
@@ -140,7 +140,8 @@ fn job_name(job: &Map<String, Value>) -> String {
     }
 }
 
-/// `estimated.start_time`: seconds in some versions, the time as text in others; a waiting job's `Execution_Time` else.
+/// `estimated.start_time`: seconds in some versions, the time as text in others; otherwise a waiting job's
+/// `Execution_Time`.
 fn expected_start(job: &Map<String, Value>, zone: &TimeZone) -> Option<i64> {
     let estimated = job.get("estimated");
     estimated
@@ -161,7 +162,7 @@ fn seconds(value: &Value, zone: &TimeZone) -> Option<i64> {
     }
 }
 
-/// The place of each waiting job in its queue, by when it came there.
+/// The position of each waiting job in its queue: first come, first served.
 fn positions(jobs: &[PbsJob]) -> HashMap<usize, usize> {
     let mut waiting: Vec<usize> = (0..jobs.len())
         .filter(|index| jobs[*index].state == State::Waiting)

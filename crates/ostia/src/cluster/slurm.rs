@@ -58,16 +58,16 @@ async fn ask_slurmrestd(context: &ClusterContext) -> Result<Bytes, JobsError> {
 
 const LISTING: Shape = Shape {
     root: Some("jobs"),
-    // Why jobs are missing: the daemon answers 200, and `squeue` ends well, though the controller did not answer.
+    // Why jobs are missing: slurmrestd answers 200 and `squeue` exits with 0 although the controller did not answer.
     aside: &["errors"],
 };
 
-/// What is used of a job, in all data parsers since v0.0.36 (Slurm 20.11).
+/// The part of a job that is used, the same in all data parsers since v0.0.36 (Slurm 20.11).
 struct SlurmJob {
     name: String,
     comments: Vec<String>,
     state: State,
-    /// The words that [`state`](Self::state) was made of.
+    /// The words that [`state`](Self::state) was read from.
     words: String,
     partition: Option<Box<str>>,
     start: Option<i64>,
@@ -80,7 +80,7 @@ enum State {
     Starting,
     Pending,
     Other,
-    /// Nothing is said.
+    /// The job does not say.
     Unknown,
     Over,
 }
@@ -155,7 +155,7 @@ impl SlurmJob {
 }
 
 impl Job {
-    /// A job that waits: its place among those of its queue, and when it is expected to start.
+    /// A waiting job, with its position in its queue and its expected start.
     pub(super) fn queued(self, position: Option<usize>, start: Option<i64>) -> Self {
         let mut job = self.with("Model Status", "queued");
         if let Some(position) = position {
@@ -169,7 +169,7 @@ impl Job {
     }
 }
 
-/// The place of each waiting job in its partition: the highest priority is the first.
+/// The position of each waiting job in its partition: highest priority first.
 fn positions(jobs: &[SlurmJob]) -> HashMap<usize, usize> {
     let mut waiting: Vec<usize> = (0..jobs.len())
         .filter(|index| jobs[*index].state == State::Pending)

@@ -3,8 +3,8 @@ use async_trait::async_trait;
 use super::{ClusterAdapter, ClusterContext, Job, Jobs, JobsError};
 use crate::catalog::Serving;
 
-/// Asks nobody: what is served runs, what is disabled is stopped. It also stands in for FIRST's cluster adapters that this
-/// version does not have, so that a cluster's other endpoints are listed.
+/// Asks no source: endpoints that are served are running, disabled ones are stopped. It also stands in for those cluster
+/// adapters of FIRST that this version lacks, so that `jobs` lists the cluster's other endpoints.
 pub(super) struct Static;
 
 #[async_trait]

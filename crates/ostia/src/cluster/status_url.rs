@@ -13,7 +13,7 @@ pub(super) struct StatusUrl;
 
 /// A status is a word or two.
 const STATUS_LENGTH: usize = 64;
-/// Shorter values are too likely to stand in a description by chance.
+/// Shorter values are too likely to appear in a description by chance.
 const SECRET_LENGTH: usize = 6;
 
 #[async_trait]
@@ -137,7 +137,7 @@ fn models(entry: &Map<String, Value>) -> Vec<String> {
     models
 }
 
-/// The text without URLs. Nothing if one of the entry's other values stands in it.
+/// The text without URLs. `None` if it contains another value of the entry, which may be a secret.
 fn public(text: &str, entry: &Map<String, Value>) -> Option<String> {
     const SHOWN: [&str; 5] = ["status", "model", "experts", "description", "model_version"];
     let leaks = entry

@@ -1,10 +1,9 @@
-//! In: the listing of a scheduler or a status page, which should be JSON. Out: [`Listing`]: its entries one by one, and
-//! what was wrong with it.
-//! Here: everything that such programs do to JSON (text around it, unescaped quotes, Latin-1, `005`, `NaN`, a cut end).
+//! In: the listing of a scheduler, or a status page; both should be JSON. Out: [`Listing`]: its entries, and its mistakes.
+//! Here: tolerance for broken JSON: text around it, unescaped quotes, Latin-1, `005`, `NaN`, a cut end.
 //! Not here: what an entry means.
 //!
-//! One broken entry must not hide the others. So each entry is read by itself: by serde_json, and where that refuses, by
-//! [`scanner`](self::scanner), which never gives up. Both work within bounds: a page may be hostile.
+//! One broken entry must not hide the others, so each is read by itself: by serde_json, and if that fails, by
+//! [`scanner`](self::scanner), which accepts any bytes. Memory, depth and time are bounded, because a page may be hostile.
 
 mod scanner;
 mod strings;
@@ -20,7 +19,7 @@ use strings::Role;
 
 /// Where a page keeps its entries.
 pub(super) struct Shape {
-    /// The key of the top-level object that holds them. `None`: the page itself is the object or list of entries.
+    /// The key of the top-level object under which they are. `None`: the page itself is the object or list of entries.
     pub root: Option<&'static str>,
     /// Other top-level keys whose values are wanted.
     pub aside: &'static [&'static str],
@@ -32,10 +31,10 @@ pub(super) struct Listing<T> {
     pub aside: Map<String, Value>,
     /// What stands under [`Shape::root`], if that is an object or a list.
     pub root: Option<Container>,
-    /// At least one entry could not be read: what is not listed may be there all the same.
+    /// At least one entry could not be read, so the listing is not complete.
     pub lost: bool,
     pub faults: Faults,
-    /// Entries that were what they should be.
+    /// How many entries `take` accepted.
     sound: usize,
 }
 
@@ -59,8 +58,8 @@ const MARK: &[u8] = b"\xef\xbb\xbf";
 /// Entries that swallow the rest of the page. After each, reading goes on at what looks like the next entry.
 const MOST_RESUMPTIONS: usize = 16;
 
-/// Reads a page. `take` turns the value of an entry, and its key where the entries are an object, into what is kept of
-/// it; `Ok(None)` keeps nothing. `None`: the page holds nothing of this shape.
+/// Reads a page. `take` gets each entry's value, and its key if the entries are in an object, and returns what to keep;
+/// `Ok(None)` keeps nothing. `None`: the page does not have this shape.
 pub(super) fn read<T>(
     page: &[u8],
     shape: &Shape,
@@ -177,7 +176,7 @@ where
     fn accepted(mut self) -> Option<Listing<T>> {
         let found = match self.shape.root {
             Some(_) => self.listing.root.is_some() || !self.listing.aside.is_empty(),
-            // Behind other text anything may look like a page: something kept shows that it is one.
+            // After other text, anything may look like a page: only an entry that is kept shows that it is one.
             None if self.preceded => !self.listing.entries.is_empty(),
             None => self.listing.sound > 0 || self.scanner.faults.count() == 0,
         };
@@ -270,7 +269,7 @@ where
         self.scanner.fault(at, what);
     }
 
-    /// Goes on at the next line that begins as this entry's line does: with the same blanks and the same character.
+    /// Continues at the next line that begins like this entry's: with the same indentation and character.
     fn resume(&mut self, start: usize) -> More {
         let text = self.scanner.text;
         let line = text[..start].iter().rposition(|byte| *byte == b'\n');
@@ -293,7 +292,7 @@ where
         self.scanner.next_key(&mut Budget::keys())
     }
 
-    /// A value by serde_json, which reads no further than its end, or else by the scanner.
+    /// Reads a value with serde_json, which stops at its end, or else with the scanner.
     fn value(&mut self) -> Outcome {
         let start = self.scanner.at;
         let text = &self.scanner.text[start..];

@@ -1,4 +1,4 @@
-//! Reads any bytes as if they were JSON. It never gives up: what does not fit is skipped, and each step goes forward.
+//! Reads any bytes as if they were JSON. It skips what does not fit, and every step moves forward.
 
 use serde_json::{Map, Value};
 
@@ -20,7 +20,7 @@ pub(super) struct Budget {
     spent: bool,
 }
 
-/// Containers within one another.
+/// How deep containers may be nested.
 const DEEPEST: usize = 64;
 /// A number or a word; the rest of a longer one is not kept.
 const LONGEST_WORD: usize = 64;
@@ -197,7 +197,7 @@ impl<'a> Scanner<'a> {
         Some(Value::Array(items))
     }
 
-    /// Skips a container without going into it, however deep it is.
+    /// Skips a container without recursion, however deep it is.
     fn skip_nested(&mut self, budget: &mut Budget) -> Option<()> {
         let mut open = 0_usize;
         loop {
@@ -221,7 +221,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// A number, `true`, `null`, or what stands in its place. A number that JSON does not have (`005`, `1e999`) is text.
+    /// A number, `true`, `null`, or what is there instead. A number that JSON does not allow (`005`, `1e999`) becomes text.
     fn word(&mut self) -> Value {
         let start = self.at;
         let rest = &self.text[start..];

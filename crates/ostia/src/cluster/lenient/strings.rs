@@ -1,25 +1,25 @@
-//! Strings whose quotes and backslashes may not be escaped.
+//! Strings with quotes and backslashes that should have been escaped.
 
 use super::scanner::{Budget, Scanner};
 
-/// Where a string stands, which tells what may follow its end.
+/// Where a string is, which decides what may follow it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Role {
     Key,
     InObject,
     InList,
-    /// Nobody knows.
+    /// Not known.
     Anywhere,
 }
 
-/// How far is looked beyond a quote to tell whether it ends the string. Bounded, so that a page of quotes costs no more
-/// than its length.
+/// How far to look past a quote to decide whether it ends the string. Bounded, so that a page full of quotes still takes
+/// linear time.
 const LOOK_AHEAD: usize = 256;
-/// A key that goes on for longer was never closed.
+/// A longer key was never closed.
 const LONGEST_KEY: usize = 1024;
 
 impl Scanner<'_> {
-    /// The string at whose opening quote the scanner stands. `None`: the text ends within.
+    /// Reads the string whose opening quote comes next. `None`: the text ends within.
     pub fn string(&mut self, role: Role, budget: &mut Budget) -> Option<String> {
         let start = self.at;
         self.at += 1;
@@ -62,7 +62,8 @@ impl Scanner<'_> {
         let escaped = *self.text.get(at + 1)?;
         self.at += 2;
         let meant: &[u8] = match escaped {
-            // A Windows path may end in a backslash. Sound strings hold no line's end, so what has one behind it is none.
+            // A Windows path may end in a backslash. A line break right after the quote means that the string is over,
+            // because sound strings contain none.
             b'"' if self.ends_line(at + 2) && self.closes(at + 1, role) => {
                 self.fault(at, "a backslash that is not escaped");
                 budget.push(bytes, b"\\");
@@ -95,7 +96,7 @@ impl Scanner<'_> {
         Some(false)
     }
 
-    /// `\uXXXX` and pairs of them (RFC 8259 section 7); what is none of them is text.
+    /// `\uXXXX` and surrogate pairs (RFC 8259 section 7). Anything else is kept as text.
     fn unicode(&mut self, at: usize, bytes: &mut Vec<u8>, budget: &mut Budget) {
         let code = |at: usize| {
             let text = self.text.get(at..at + 6)?.strip_prefix(b"\\u")?;
@@ -119,7 +120,7 @@ impl Scanner<'_> {
         budget.push(bytes, found.encode_utf8(&mut [0; 4]).as_bytes());
     }
 
-    /// Whether the quote at `at` ends a string: what follows must go on as JSON does.
+    /// Whether the quote at `at` ends a string: JSON must continue after it.
     fn closes(&self, at: usize, role: Role) -> bool {
         let (next, new_line) = self.beyond(at + 1);
         let Some(byte) = self.text.get(next) else {
@@ -185,7 +186,7 @@ impl Scanner<'_> {
         })
     }
 
-    /// The first byte from `at` on that is no blank, and whether there is a line's end before it.
+    /// The first non-blank byte from `at` on, and whether a line break comes before it.
     fn beyond(&self, at: usize) -> (usize, bool) {
         let rest = self.text.get(at..).unwrap_or_default();
         let near = &rest[..rest.len().min(LOOK_AHEAD)];
@@ -194,7 +195,7 @@ impl Scanner<'_> {
         (at + blanks, near[..blanks].contains(&b'\n'))
     }
 
-    /// UTF-8, and Latin-1 where it is none.
+    /// Decodes UTF-8, and bytes that are not UTF-8 as Latin-1.
     pub fn decoded(&mut self, bytes: Vec<u8>, at: usize) -> String {
         let bytes = match String::from_utf8(bytes) {
             Ok(text) => return text,
