@@ -1,4 +1,4 @@
-//! In: what adapters want to remember. Out: [`Cache`], a small memory that all of them share.
+//! In: what adapters want to remember. Out: [`Cache`], a small cache that all of them share.
 //! Here: bounds and expiry. Not here: what is remembered, and why.
 
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use quick_cache::Weighter;
 use quick_cache::sync::Cache as QuickCache;
 use serde_json::Value;
 
-/// A small memory that all adapters share: so many entries of so many bytes, each for so long.
+/// A small cache that all adapters share, limited in entries, bytes and time.
 pub struct Cache {
     entries: QuickCache<Box<str>, Arc<Entry>, Bytes>,
     clock: Arc<dyn Clock>,
@@ -26,15 +26,16 @@ struct Bytes;
 
 const MOST_BYTES: usize = 32 << 20;
 const MOST_ENTRIES: usize = 4096;
-/// Heavier entries are not kept.
+/// Heavier entries are not stored.
 const HEAVIEST: usize = 1 << 20;
-/// Lighter entries count as much as this, so that there are never more than [`MOST_ENTRIES`].
+/// The least that an entry counts as, which limits their number to [`MOST_ENTRIES`].
 const LIGHTEST: usize = MOST_BYTES / MOST_ENTRIES;
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl Cache {
     pub fn new(clock: Arc<dyn Clock>) -> Self {
-        // As few as these are expected, so that there is one shard: in a part of many, no heavy entry would find room.
+        // An expected number this small yields a single shard. Split into many shards, none would have room for the
+        // heaviest entry.
         let expected = MOST_BYTES / HEAVIEST;
         Self {
             entries: QuickCache::with_weighter(expected, MOST_BYTES as u64, Bytes),
@@ -53,8 +54,8 @@ impl Cache {
         Some(entry.value.clone())
     }
 
-    /// Keeps a value of at most 1 MiB for at most a day; a larger one only takes the earlier one's place away. Full,
-    /// it forgets what nobody asks for.
+    /// Stores a value of at most 1 MiB for at most a day. A larger value is not stored, but still removes the earlier
+    /// one: it must not be returned any more. When the cache is full, it evicts what is rarely used.
     pub fn set(&self, key: &str, value: Value, keep: Duration) {
         let weight = key.len() + weight(&value);
         if weight > HEAVIEST {
@@ -77,7 +78,7 @@ impl Weighter<Box<str>, Arc<Entry>> for Bytes {
     }
 }
 
-/// About how many bytes a value takes.
+/// Roughly how many bytes a value takes.
 pub(super) fn weight(value: &Value) -> usize {
     let within = match value {
         Value::Null | Value::Bool(_) | Value::Number(_) => 0,
@@ -109,7 +110,7 @@ mod tests {
         assert_eq!(cache.get("a"), Some(Value::from(1)));
         clock.advance(Duration::from_secs(10));
         assert_eq!(cache.get("a"), None);
-        // For ever is a day.
+        // Forever means a day.
         cache.set("a", Value::from(2), Duration::MAX);
         clock.advance(LONGEST - Duration::from_secs(1));
         assert_eq!(cache.get("a"), Some(Value::from(2)));

@@ -1,5 +1,6 @@
-//! In: ids of responses that backends made, and who asked for them. Out: [`Responses`]: may this caller continue that one.
-//! Here: a bounded memory. Not here: requests, permissions.
+//! In: ids of responses that backends made, and who asked for them. Out: [`Responses`]: whether a caller may continue
+//! one.
+//! Here: a bounded cache. Not here: requests, permissions.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,18 +9,18 @@ use ostia_core::Clock;
 use quick_cache::sync::Cache;
 use ring::digest;
 
-/// As many responses are remembered; beyond that the least used are forgotten.
+/// How many responses are remembered. Beyond that, the least used are forgotten.
 const MOST: usize = 65_536;
-/// A response that nobody continued for so long is forgotten.
+/// A response that nobody continues for this long is forgotten.
 const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
-/// Longer ids are not remembered: no backend makes such.
+/// Longer ids are not remembered, because no backend makes any.
 const LONGEST_ID: usize = 512;
 
-/// Who made which response through which endpoint, so that nobody can continue another user's conversation behind
-/// the one key that a backend knows.
+/// Records who made which response through which endpoint. Without it, anyone could continue another user's
+/// conversation behind the one key that a backend knows.
 ///
-/// Kept in this process alone: after a restart, and on another replica, a response cannot be continued. Ids of
-/// unstreamed answers above 256 KiB are not seen.
+/// It is kept in this process only: after a restart, or on another replica, a response cannot be continued. The ids of
+/// unstreamed responses above 256 KiB are not seen.
 pub struct Responses {
     made: Cache<[u8; 32], Made>,
     clock: Arc<dyn Clock>,
@@ -39,7 +40,7 @@ impl Responses {
         }
     }
 
-    /// A user got a response with this id through an endpoint.
+    /// Records that a user got a response with this id through an endpoint.
     pub fn note(&self, id: &str, user: &str, endpoint: &Arc<str>) {
         if id.is_empty() || id.len() > LONGEST_ID {
             return;
@@ -63,7 +64,8 @@ impl Responses {
     }
 }
 
-/// Two users' responses with one id, from two backends, do not meet. A user's name holds no NUL, whatever the id holds.
+/// The key includes the user, so two users' responses with the same id, from two backends, do not collide. A user id
+/// contains no NUL, whatever the response id contains, so the separator is unambiguous.
 fn key(id: &str, user: &str) -> [u8; 32] {
     let mut context = digest::Context::new(&digest::SHA256);
     context.update(user.as_bytes());

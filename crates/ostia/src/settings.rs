@@ -1,6 +1,6 @@
-//! In: nothing. Out: [`Settings`]: `ostia.toml` after validation, every value typed, every default filled in, every
-//! secret resolved. Field names are the file's keys.
-//! Not here: reading and judging of files: that is `config`.
+//! In: nothing. Out: [`Settings`]: a validated `ostia.toml`, with every value typed, every default filled in and every
+//! secret resolved. Fields have the names of the file's keys.
+//! Not here: reading and checking files; `config` does that.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -14,10 +14,10 @@ use ostia_core::Secret;
 pub struct Settings {
     pub server: Server,
     pub fixtures: Fixtures,
-    /// Adapter name used in fixtures -> what it means here (`script:PATH`, `direct_api`, ...).
+    /// Adapter name in fixtures -> what it means here (`script:PATH`, `direct_api`, ...).
     pub adapters: BTreeMap<String, String>,
     pub catalog: CatalogSettings,
-    /// Cluster -> text shown to users.
+    /// Cluster -> text for its users.
     pub maintenance: BTreeMap<String, String>,
     pub maintenance_sources: BTreeMap<String, MaintenanceSource>,
     pub store: StoreSettings,
@@ -39,10 +39,10 @@ pub enum ListenAddress {
 pub struct Server {
     pub listen: ListenAddress,
     pub admin_listen: ListenAddress,
-    /// Without a trailing slash; "" where there is none.
+    /// Without a trailing slash; "" if there is none.
     pub base_path: String,
     pub max_body_bytes: u64,
-    /// All request bodies in flight together.
+    /// For all request bodies in flight together.
     pub max_buffered_bytes: u64,
     pub header_timeout: Duration,
     pub body_idle_timeout: Duration,
@@ -64,7 +64,7 @@ pub struct Fixtures {
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct CatalogSettings {
-    /// `match = "slug"`: after an exact miss, look up the slug of the lower-cased name.
+    /// `match = "slug"`: if there is no exact match, look up the slug of the lower-cased name.
     pub match_slug: bool,
     pub model_details_keys: Vec<String>,
     /// Other name -> canonical model.
@@ -81,7 +81,7 @@ pub struct MaintenanceSource {
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct StoreSettings {
-    /// `sqlite://PATH` (absolute by now) or `postgres://...`; a password may be in it.
+    /// `sqlite://PATH` (made absolute) or `postgres://...`; it may contain a password.
     pub url: Secret<String>,
 }
 
@@ -96,7 +96,7 @@ pub enum Provider {
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct Auth {
-    /// Never empty; `None` stands alone.
+    /// Never empty. The provider `None` is the only one if it is present.
     pub providers: Vec<Provider>,
     pub globus: Globus,
     pub introspection: Introspection,
@@ -125,7 +125,7 @@ pub struct Introspection {
     pub client_secret: Secret<String>,
     pub audience: String,
     pub scope: String,
-    /// Our word (`username`, `groups`, ...) -> the provider's claim.
+    /// Our name (`username`, `groups`, ...) -> the provider's claim.
     pub claims: BTreeMap<String, String>,
 }
 
@@ -142,7 +142,7 @@ pub struct Limits {
     pub max_in_flight_per_user: u32,
     pub tpm_model: u64,
     pub tpm_user: u64,
-    /// Output tokens reserved for a request that names no cap of its own.
+    /// Output tokens to reserve for a request that sets no cap.
     pub default_output_tokens: u64,
     pub shared: Option<Secret<String>>,
 }
@@ -154,7 +154,7 @@ pub struct Routing {
     pub hmac_key: Option<Secret<String>>,
 }
 
-/// `None`: off.
+/// A timeout of `None` is disabled.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Upstream {
     pub connect_timeout: Option<Duration>,
@@ -168,7 +168,7 @@ pub struct Upstream {
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct JournalSettings {
-    /// How often segments are synced to disk; `None`: left to the kernel.
+    /// How often segments are synced to disk; `None` leaves it to the kernel.
     pub fsync: Option<Duration>,
 }
 
@@ -179,7 +179,7 @@ pub struct Telemetry {
 }
 
 impl Settings {
-    /// What differs from `other` and cannot change while the process runs, by its keys.
+    /// The keys that differ from `other` and cannot change while the process runs.
     pub fn needs_restart(&self, other: &Self) -> Vec<&'static str> {
         let (here, there) = (&self.server, &other.server);
         let differs = [

@@ -1,4 +1,4 @@
-use ostia::routes::{Entry, ROUTES};
+use ostia::routes::{ROUTES, RouteEntry};
 
 use super::{code, head, table};
 
@@ -14,7 +14,7 @@ pub(super) fn page() -> String {
     format!("{}{table}", head("Routes", INTRODUCTION))
 }
 
-fn row(entry: &Entry) -> Vec<String> {
+fn row(entry: &RouteEntry) -> Vec<String> {
     let open = if entry.open { "yes" } else { "" };
     vec![
         entry.methods.join(", "),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ostia::admit::{Admission, Admitter, LocalLimiter, Patience, Refused, RetryBudget, Shortage};
-use ostia::authorize::{Notices, authorize};
+use ostia::authorize::{NoticeLookup, authorize};
 use ostia::boot::Builder;
 use ostia::catalog::{Catalog, Scope};
 use ostia::config::Sources;
@@ -40,7 +40,7 @@ const PATIENT_IN_QUEUE: Patience = Patience {
 
 struct NoNotices;
 
-impl Notices for NoNotices {
+impl NoticeLookup for NoNotices {
     fn notice(&self, _: &str) -> Option<Arc<str>> {
         None
     }

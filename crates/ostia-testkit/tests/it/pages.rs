@@ -134,7 +134,10 @@ async fn the_admin_listener_tells_health_and_figures_and_relays_nothing() {
     let ready = admin(&gateway, &Request::get("/health/ready")).await;
     assert_eq!(
         (ready.status(), ready.json()),
-        (200, json!({"status": "ok", "db": "up", "draining": false}))
+        (
+            200,
+            json!({"status": "ok", "db": "up", "draining": false, "failing": []})
+        )
     );
     assert_eq!(gateway.call(&gateway.chat("b")).await.status(), 200);
     let metrics = gauges::at_rest(gateway.admin_address()).await;

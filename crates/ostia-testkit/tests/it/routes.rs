@@ -2,7 +2,7 @@
 
 use http::Method;
 use ostia::identify::hash_key;
-use ostia::routes::{Entry, Kind, ROUTES};
+use ostia::routes::{ROUTES, RouteEntry, RouteKind};
 use ostia_core::{Clock, NewApiKey, SystemClock};
 use ostia_testkit::backend::{FakeBackend, Script};
 use ostia_testkit::client::{Answer, Request};
@@ -10,7 +10,7 @@ use ostia_testkit::gateway::{Endpoint, Site, TestGateway};
 use serde_json::{Value, json};
 
 /// A path that fits an entry's pattern, about what the caller must not know.
-fn sample(entry: &Entry) -> String {
+fn sample(entry: &RouteEntry) -> String {
     entry
         .pattern
         .replace("{cluster}", "canary-cluster")
@@ -71,9 +71,9 @@ async fn no_route_tells_of_what_is_forbidden() {
         assert!(!text.contains("canary"), "{method} {path}: {text}");
         let named = path.contains("canary");
         match entry.kind {
-            Kind::NotServed => assert_eq!(status, 501, "{path}"),
-            Kind::Jobs | Kind::ClusterModels => assert!(status >= 400, "{path}"),
-            Kind::Inference => assert_eq!(status, 404, "{path}"),
+            RouteKind::NotServed => assert_eq!(status, 501, "{path}"),
+            RouteKind::Jobs | RouteKind::ClusterModels => assert!(status >= 400, "{path}"),
+            RouteKind::Inference => assert_eq!(status, 404, "{path}"),
             _ if named => assert_eq!(status, 404, "{path}"),
             _ => assert_eq!(status, 200, "{path}"),
         }

@@ -45,7 +45,7 @@ enum Read {
 type Words = Vec<(&'static str, u64)>;
 
 /// Every metric, in the order of the scrape. The page docs/reference/metrics.md is made of it.
-pub static FAMILIES: [Family; 22] = [
+pub static FAMILIES: [Family; 23] = [
     endpoint(
         FamilyKind::Gauge,
         "endpoint_in_flight",
@@ -147,6 +147,15 @@ pub static FAMILIES: [Family; 22] = [
         "catalog_generation",
         "Readings of the configuration",
         |scrape| scrape.gateway.live().generation,
+    ),
+    words(
+        "background_panics",
+        "Panics of background work, which then starts again",
+        "task",
+        |scrape| {
+            let reports = scrape.gateway.duties().report().into_iter();
+            reports.map(|duty| (duty.name, duty.panics)).collect()
+        },
     ),
     one(
         FamilyKind::Counter,

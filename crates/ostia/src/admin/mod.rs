@@ -3,6 +3,7 @@
 //! Not here: anything users call.
 
 mod metrics;
+mod ready;
 mod server;
 
 pub use metrics::{FAMILIES, Family, FamilyKind, metrics_text};

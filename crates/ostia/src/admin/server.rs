@@ -1,21 +1,20 @@
 use std::sync::Arc;
-use std::time::Duration;
 
+use form_urlencoded::parse;
 use http::{HeaderValue, Method, Response, StatusCode, header};
 use serde_json::json;
 
-use crate::admin::metrics_text;
+use super::metrics_text;
+use super::ready::readiness;
 use crate::dialect::PLAIN;
 use crate::gateway::json_answer;
 use crate::gateway::{Gateway, NO_ROUTE, begin_access, logged};
 use crate::identify::{Principal, Sender};
-use crate::listen::{self, Connections, Handler, Inbound, Listener, Rejection, Stage};
+use crate::listen::{self, Connections, Handler, Inbound, Listener, Rejection};
 use crate::refusal::Refusal;
 use crate::relay::ClientBody;
 
 const MAX_CONNECTIONS: usize = 256;
-/// A store that answers later than this is not ready.
-const PATIENCE: Duration = Duration::from_secs(2);
 const METRICS_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 const ROUTES: [&str; 4] = ["/health/live", "/health/ready", "/metrics", "/admin/purge"];
@@ -60,7 +59,7 @@ impl Admin {
         }
         match path {
             "/health/live" => Ok(json_answer(StatusCode::OK, &json!({"status": "ok"}))),
-            "/health/ready" => Ok(self.ready().await),
+            "/health/ready" => Ok(readiness(&self.gateway).await.answer(is_strict(inbound))),
             "/metrics" => Ok(self.metrics()),
             _ => Err(Refusal::not_found()),
         }
@@ -98,25 +97,6 @@ impl Admin {
         ))
     }
 
-    /// 503 while the gateway drains, or while its store does not answer.
-    async fn ready(&self) -> Response<ClientBody> {
-        let ping = tokio::time::timeout(PATIENCE, self.gateway.store().ping()).await;
-        let store_up = matches!(ping, Ok(Ok(())));
-        let draining = self.gateway.drain().stage() != Stage::Serving;
-        let status = if store_up && !draining {
-            StatusCode::OK
-        } else {
-            StatusCode::SERVICE_UNAVAILABLE
-        };
-        let word = |good: bool, yes: &'static str, no: &'static str| if good { yes } else { no };
-        let body = json!({
-            "status": word(status == StatusCode::OK, "ok", "unavailable"),
-            "db": word(store_up, "up", "down"),
-            "draining": draining,
-        });
-        json_answer(status, &body)
-    }
-
     fn metrics(&self) -> Response<ClientBody> {
         let mut response =
             Response::new(ClientBody::whole(metrics_text(&self.gateway, &self.public)));
@@ -125,6 +105,12 @@ impl Admin {
             .insert(header::CONTENT_TYPE, HeaderValue::from_static(METRICS_TYPE));
         response
     }
+}
+
+/// Asked as `?strict`, with any value.
+fn is_strict(inbound: &Inbound) -> bool {
+    let query = inbound.head.uri.query().unwrap_or_default();
+    parse(query.as_bytes()).any(|(name, _)| name == "strict")
 }
 
 impl Handler for Admin {

@@ -5,35 +5,35 @@ use ostia_core::{Cost, Hold, Identity, Receipt, Standing};
 use super::admitter::Shared;
 use super::{Attempt, Refused};
 use crate::catalog::Deployment;
-use crate::fleet::Place;
+use crate::fleet::InFlightGuard;
 use crate::rank::Ranked;
 
-/// The right to send one request: the user's part of every limit, and a lease on one endpoint.
+/// The right to send one request: the user's share of every limit, and a lease on one endpoint.
 ///
-/// Only [`super::Admitter`] makes one. Dropped before it was sent, it undoes all of it.
+/// Only [`super::Admitter`] makes one. Dropping it before the request was sent undoes everything.
 pub struct Admission {
     pub(super) shared: Arc<Shared>,
     pub(super) identity: Arc<Identity>,
     pub(super) user: Hold,
     pub(super) lease: Option<Lease>,
     pub(super) deployment: Arc<Deployment>,
-    /// Endpoints that were not tried yet.
+    /// Endpoints that have not been tried yet.
     pub(super) ranked: Ranked,
     pub(super) cost: Cost,
     pub(super) standing: Standing,
     over: bool,
 }
 
-/// One request's part of one endpoint: its place, and its share of the endpoint's limits. Gives itself back on drop.
+/// One request's share of one endpoint: its place, and its part of the endpoint's limits. Returned on drop.
 pub(super) struct Lease {
     pub(super) hold: Hold,
-    pub(super) _place: Place,
+    pub(super) _place: InFlightGuard,
 }
 
 /// An endpoint that had room.
 pub(super) struct Leased {
     pub(super) at: usize,
-    pub(super) place: Place,
+    pub(super) place: InFlightGuard,
     pub(super) grant: ostia_core::Grant,
 }
 
@@ -67,25 +67,25 @@ impl Admission {
         &self.deployment
     }
 
-    /// How the caller stands with its limits, for `x-ratelimit-*`.
+    /// The caller's usage of its limits, for `x-ratelimit-*`.
     pub fn standing(&self) -> &Standing {
         &self.standing
     }
 
-    /// It is written down that the request may reach a backend.
+    /// It is now on record that the request may reach a backend.
     pub fn recorded(self, receipt: Receipt) -> Attempt {
         Attempt::new(self, receipt)
     }
 
-    /// The backend gets the request. From here on it counts: a later failure gives its tokens back, but not its place in
+    /// The request goes to the backend. From now on it counts: a later failure returns its tokens, but not its place in
     /// the rate.
     pub(super) fn sent(&mut self) {
         self.user.sent();
         self.deployment.state.sent();
     }
 
-    /// Gives the endpoint's part back and leases the next one that was not tried yet; the user's part is kept, so a retry
-    /// is charged once.
+    /// Returns the endpoint's share and leases the next untried endpoint. The user's share is kept, so a retry is
+    /// charged once.
     pub(super) async fn move_on(
         &mut self,
         limits: &crate::settings::Limits,
@@ -109,8 +109,8 @@ impl Admission {
         !self.ranked.candidates().is_empty()
     }
 
-    /// The request is over: the reservation becomes what it really used, and its places are free. Later calls change
-    /// nothing.
+    /// The request is over: replaces the reservation with what was really used, and frees its places. Later calls have
+    /// no effect.
     pub(super) fn settle(&mut self, used_tokens: u64) {
         if std::mem::replace(&mut self.over, true) {
             return;

@@ -11,7 +11,7 @@ use crate::identify::Principal;
 use crate::rank::Ranked;
 use crate::settings::Limits;
 
-/// What a caller is told to wait for where only the end of another request helps.
+/// How long a caller is told to wait if only the end of another request can help.
 const SHORTLY: Duration = Duration::from_secs(1);
 
 /// How long a request waits before it is let in.
@@ -19,18 +19,18 @@ const SHORTLY: Duration = Duration::from_secs(1);
 pub struct Patience {
     /// For a shortage that will pass; zero refuses at once.
     pub queue: Duration,
-    /// For the answer of a limiter that is far away. After that limits are held in this process.
+    /// For the response of a remote limiter. After that, this process applies the limits by itself.
     pub limiter: Duration,
 }
 
-/// Lets requests in, moves them on after a failure, and out. It owns the limiter and the queues.
+/// Admits requests, moves them on after a failure, and lets them out. It owns the limiter and the queues.
 #[derive(Clone)]
 pub struct Admitter(Arc<Shared>);
 
 pub(super) struct Shared {
     clock: Arc<dyn Clock>,
     limiter: Arc<dyn Limiter>,
-    /// Holds the limits while the other one does not answer.
+    /// Applies the limits while the remote limiter does not respond.
     fallback: Arc<dyn Limiter>,
     queues: Queues,
     retries: RetryBudget,
@@ -66,8 +66,8 @@ impl Admitter {
         }))
     }
 
-    /// Reserves everything that the request needs on the first endpoint with room. Where a shortage passes in time it is
-    /// waited for; dropped while it waits, the request leaves the queue.
+    /// Reserves everything that the request needs, on the first endpoint with room. If there is a shortage that will
+    /// pass in time, it waits. Dropping the future while it waits leaves the queue.
     pub async fn enter(
         &self,
         mut ranked: Ranked,
@@ -108,7 +108,7 @@ impl Admitter {
             } else {
                 seat.sit_down();
             }
-            // What comes back elsewhere rings no bell here, so nobody waits for the bell alone.
+            // Whatever time or another replica frees wakes nobody here, so do not wait for the call alone.
             let wait = refused
                 .retry_after
                 .clamp(Duration::from_millis(1), SHORTLY)
@@ -128,17 +128,17 @@ impl Admitter {
         self.0.retries.set_percent(percent);
     }
 
-    /// How many requests wait for a place.
+    /// How many requests are waiting for a place.
     pub fn waiting(&self) -> usize {
         self.0.queues.waiting()
     }
 
-    /// A request that may be retried begins.
+    /// Counts the start of a request that may be retried, which earns a share of a retry.
     pub fn begin(&self) {
         self.0.retries.earn();
     }
 
-    /// Tells others what is still to be told.
+    /// Tells other replicas what they have not been told yet.
     pub async fn shutdown(&self) {
         self.0.limiter.shutdown().await;
     }
@@ -149,7 +149,7 @@ impl Shared {
         &self.retries
     }
 
-    /// A place of this model is free, and a part of this user's limits.
+    /// Wakes waiters: a place of this model and a part of this user's limits are free again.
     pub(super) fn freed(&self, model: &str, user: &str) {
         self.queues.freed(model, user);
     }
@@ -168,7 +168,7 @@ impl Shared {
         self.lease(ranked, identity, limits, cost, |_| true).await
     }
 
-    /// Takes a place and everything `is_wanted` on the first endpoint that has both.
+    /// Takes a place and every limit that `is_wanted`, on the first endpoint that has both.
     pub(super) async fn lease(
         &self,
         ranked: &Ranked,

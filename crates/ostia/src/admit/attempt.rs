@@ -7,15 +7,15 @@ use crate::authorize::entry_group;
 use crate::catalog::Deployment;
 use crate::settings::Limits;
 
-/// One request on its way to one endpoint: the lease, the receipt and the standing, together to the end.
+/// One request on its way to one endpoint. It holds the lease, the receipt and the standing to the end.
 ///
-/// However it ends, the receipt is closed and everything reserved is settled: by [`Attempt::close`], or by `Drop`.
+/// However it ends, [`Attempt::close`] or `Drop` closes the receipt and settles everything reserved.
 pub struct Attempt {
     receipt: Receipt,
     admission: Admission,
 }
 
-/// An attempt that failed, and after which none follows. It is told to the caller: [`Unanswered::close`].
+/// A failed attempt that no other follows. The caller is told with [`Unanswered::close`].
 pub struct Unanswered(Attempt);
 
 impl Attempt {
@@ -39,13 +39,13 @@ impl Attempt {
         &mut self.receipt
     }
 
-    /// The backend gets the request now.
+    /// The request goes to the backend now.
     pub fn sent(&mut self) {
         self.admission.sent();
     }
 
-    /// The next attempt, on an endpoint that was not tried yet, or the end: where another try is not safe, no retry is
-    /// left, or no other endpoint has room. A limit of the failed endpoint gets its part back, the user is charged once.
+    /// The next attempt, on an untried endpoint. Or the end, if a retry is not safe, no retry is left or no other
+    /// endpoint has room. The failed endpoint's limits get their share back; the user is charged once.
     pub async fn failed(mut self, retry_safe: bool, limits: &Limits) -> Result<Self, Unanswered> {
         let admission = &mut self.admission;
         if !retry_safe || !admission.has_others() || !admission.shared.retries().take() {
@@ -61,7 +61,7 @@ impl Attempt {
         Ok(self)
     }
 
-    /// Nothing was, or will be, answered by a backend.
+    /// No backend has responded, and none will.
     pub fn unanswered(self) -> Unanswered {
         Unanswered(self)
     }
@@ -70,7 +70,7 @@ impl Attempt {
         self.receipt.is_closed()
     }
 
-    /// Writes how it ended and turns the reservation into what was used. A second call does nothing.
+    /// Writes the outcome and settles the reservation with what was used. A second call has no effect.
     pub fn close(&mut self, outcome: ostia_core::Outcome) {
         if !self.receipt.is_closed() {
             self.receipt.close(outcome);
@@ -105,7 +105,7 @@ impl Unanswered {
         self.0.deployment()
     }
 
-    /// Writes down what the caller is told.
+    /// Records what the caller is told.
     pub fn close(
         mut self,
         status: u16,
@@ -118,7 +118,7 @@ impl Unanswered {
     }
 }
 
-/// What a row says of where a request goes, and by which of the caller's groups.
+/// What a row says about where a request goes, and which of the caller's groups let it in.
 pub(crate) fn place_of(deployment: &Deployment, who: &Identity) -> Place {
     Place {
         cluster: Arc::clone(&deployment.cluster.name),

@@ -9,7 +9,7 @@ use crate::settings::Limits;
 struct Rule {
     scope: Scope,
     measure: Measure,
-    /// 0 is off.
+    /// 0 means no limit.
     most: fn(&Limits, &Deployment) -> u64,
 }
 
@@ -37,7 +37,7 @@ static RULES: [Rule; 4] = [
     },
 ];
 
-/// The limits that hold for a caller on an endpoint; those `is_wanted`.
+/// The limits that apply to a caller on an endpoint and that `is_wanted` selects.
 pub(super) fn claims(
     limits: &Limits,
     who: &Identity,
@@ -59,7 +59,7 @@ pub(super) fn claims(
         .collect()
 }
 
-/// Whose counter it is; `None` where the caller has none such.
+/// Whose counter it is; `None` if the caller has no such counter.
 fn subject(scope: Scope, who: &Identity, deployment: &Deployment) -> Option<Subject> {
     let user = || Arc::clone(&who.user_id);
     let slug = || Arc::clone(&deployment.slug);
@@ -68,7 +68,7 @@ fn subject(scope: Scope, who: &Identity, deployment: &Deployment) -> Option<Subj
         Scope::UserEndpoint => Subject::Pair(user(), slug()),
         Scope::Endpoint => Subject::One(slug()),
         Scope::Key => Subject::One(who.key_id.clone()?),
-        // No limit of these is in the table yet.
+        // The table has no such limit yet.
         Scope::Group | Scope::Project => return None,
     })
 }

@@ -12,12 +12,12 @@ use parking_lot::{Mutex, MutexGuard};
 use super::window::Window;
 
 const SHARDS: usize = 64;
-/// How many counters of a shard are looked at for removal each time one is asked for.
+/// How many of a shard's counters are checked for removal whenever one is used.
 const SWEEP: usize = 2;
-/// What a caller is told to wait where only the end of another request helps.
+/// How long a caller is told to wait if only the end of another request can help.
 const SHORTLY: Duration = Duration::from_secs(1);
 
-/// A sliding span, cut into ticks.
+/// A sliding span, divided into ticks.
 #[derive(Clone, Copy)]
 struct Ticks {
     length: Duration,
@@ -35,8 +35,8 @@ const MINUTE: Ticks = Ticks {
 
 /// Exact limits within one process.
 ///
-/// Counters are kept in shards by the first name of their subject. All shards of one question are locked together, in
-/// the order of their numbers; nothing waits while they are.
+/// Counters are sharded by the first name of their subject. One question locks all its shards together, in the order of
+/// their numbers so that two questions cannot deadlock; nothing waits while they are locked.
 pub struct LocalLimiter {
     clock: Arc<dyn Clock>,
     start: Instant,
@@ -49,18 +49,18 @@ type Name = (Scope, Measure, Subject);
 #[derive(Default)]
 struct Shard {
     counters: HashMap<Name, Counter>,
-    /// In the order they came, for the sweep.
+    /// In order of arrival, for the sweep.
     order: VecDeque<Name>,
 }
 
 enum Counter {
-    /// Of requests or tokens, in a span.
+    /// Requests or tokens within a span.
     Sliding(Window),
     /// What is taken and does not come back with time.
     Standing(u64),
 }
 
-/// The shards of one question, and which of them each claim is in.
+/// The shards of one question, and the shard of each claim.
 struct Locked<'a> {
     guards: Vec<(usize, MutexGuard<'a, Shard>)>,
 }
@@ -75,7 +75,7 @@ impl LocalLimiter {
         }
     }
 
-    /// Requests in flight under any limit of requests in flight, all subjects together; for invariants.
+    /// Requests in flight under any in-flight limit, summed over all subjects; for invariants.
     pub fn in_flight(&self) -> u64 {
         let of = |shard: &Mutex<Shard>| {
             let shard = shard.lock();
@@ -88,7 +88,7 @@ impl LocalLimiter {
         self.shards.iter().map(of).sum()
     }
 
-    /// How many counters there are.
+    /// The number of counters.
     pub fn tracked(&self) -> usize {
         let of = |shard: &Mutex<Shard>| shard.lock().counters.len();
         self.shards.iter().map(of).sum()
@@ -198,7 +198,7 @@ impl Locked<'_> {
 }
 
 impl Shard {
-    /// The claim's counter as it is now.
+    /// The claim's counter, brought up to date.
     fn counter(&mut self, claim: &Claim, now: Duration) -> &mut Counter {
         let name = (claim.scope, claim.measure, claim.subject.clone());
         if !self.counters.contains_key(&name) {
@@ -213,7 +213,7 @@ impl Shard {
         counter
     }
 
-    /// Looks at a few counters and drops those that hold nothing any more.
+    /// Checks a few counters and drops the empty ones.
     fn sweep(&mut self, now: Duration) {
         for _ in 0..SWEEP {
             let Some(oldest) = self.order.pop_front() else {
@@ -306,7 +306,7 @@ impl Ticks {
         u64::try_from(now.as_nanos() / self.length.as_nanos()).unwrap_or(u64::MAX)
     }
 
-    /// Waits are counted from the start of the present tick, so the part of it that is gone is not waited for.
+    /// Waits are counted from the start of the current tick, so subtract the part of it that has passed.
     fn wait(self, count: u64, now: Duration) -> Duration {
         let gone = now.as_nanos() % self.length.as_nanos();
         let count = u32::try_from(count).unwrap_or(u32::MAX);
@@ -315,7 +315,7 @@ impl Ticks {
     }
 }
 
-/// The span in which a measure counts; of no meaning where nothing comes back with time.
+/// The span over which a measure counts; meaningless for measures that do not come back with time.
 const fn ticks_of(measure: Measure) -> Ticks {
     match measure {
         Measure::Requests => SECOND,

@@ -1,10 +1,10 @@
-//! In: a [`crate::rank::Ranked`] and what the call will cost. Out: an [`Admission`] (the user's part of every limit, and a
+//! In: a [`crate::rank::Ranked`] and the call's cost. Out: an [`Admission`] (the user's share of every limit, and a
 //! place on one endpoint), and with its receipt an [`Attempt`], which the request keeps to its end.
 //! Here: the [`Admitter`], the only way in, on a retry and out; the queues of pools; limits as a table ([`limits`]).
 //! Not here: who may use what, which endpoint is better, sockets.
 //!
-//! To add a limit: a line in `limits.rs`, its key in `settings.rs` and `config/sections/traffic.rs`, and where nobody
-//! counts for such a subject yet, a [`ostia_core::Scope`].
+//! To add a limit: add a line in `limits.rs` and its key in `settings.rs` and `config/sections/traffic.rs`. If nothing
+//! counts for such a subject yet, also add an [`ostia_core::Scope`].
 
 mod admission;
 mod admitter;

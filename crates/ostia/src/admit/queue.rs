@@ -5,15 +5,15 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-/// The queues of all pools. A pool is all endpoints of a model; each waiter holds the part of them that it may use.
+/// The queues of all pools. A pool is all endpoints of a model; each waiter may use some of them.
 #[derive(Default)]
 pub(super) struct Queues {
-    /// Only those in which somebody waits.
+    /// Only the queues that have waiters.
     pools: Mutex<HashMap<Arc<str>, Arc<Queue>>>,
     waiting: AtomicUsize,
 }
 
-/// Those who wait for one pool. Who is served next is decided by what users had, not by who came first.
+/// The waiters of one pool. Who is served next depends on how much each user was served, not on who came first.
 #[derive(Default)]
 struct Queue {
     state: Mutex<State>,
@@ -22,8 +22,8 @@ struct Queue {
 #[derive(Default)]
 struct State {
     waiters: Vec<Arc<Waiter>>,
-    /// Tokens that users with waiters were served, each lifted at its arrival to the least of those who waited then
-    /// (virtual token counters): who stayed away saves nothing up.
+    /// Tokens served to each user with waiters (virtual token counters). A user who arrives is raised to the least of
+    /// those waiting, so that staying away does not save up credit.
     served: HashMap<Arc<str>, u64>,
     arrivals: u64,
 }
@@ -31,12 +31,12 @@ struct State {
 struct Waiter {
     user: Arc<str>,
     arrival: u64,
-    /// It is this one's turn to try.
+    /// It is this waiter's turn to try.
     called: AtomicBool,
     bell: Notify,
 }
 
-/// One waiter's place in line. Dropped, it leaves the queue, and hands on a turn that it did not use.
+/// A waiter's seat in the queue. Dropping it leaves the queue and passes on an unused turn.
 pub(super) struct Seat<'a> {
     queues: &'a Queues,
     pool: Arc<str>,
@@ -45,17 +45,17 @@ pub(super) struct Seat<'a> {
 }
 
 impl Queues {
-    /// How many wait, all pools together.
+    /// How many wait in all pools together.
     pub(super) fn waiting(&self) -> usize {
         self.waiting.load(Ordering::Relaxed)
     }
 
-    /// Whether somebody waits for this pool: who comes now may not pass them.
+    /// Whether anyone waits for this pool. A newcomer must not pass them.
     pub(super) fn is_waited_for(&self, pool: &str) -> bool {
         self.waiting() != 0 && self.pools.lock().contains_key(pool)
     }
 
-    /// Takes a place in line.
+    /// Joins the queue.
     pub(super) fn join(&self, pool: &Arc<str>, user: &Arc<str>) -> Seat<'_> {
         self.waiting.fetch_add(1, Ordering::Relaxed);
         let mut pools = self.pools.lock();
@@ -69,7 +69,8 @@ impl Queues {
         }
     }
 
-    /// Something came back: of this pool, and of this user's limits, which may hold it up elsewhere.
+    /// Something was freed: a place in this pool, and a part of this user's limits, which may unblock the user in other
+    /// pools.
     pub(super) fn freed(&self, pool: &str, user: &str) {
         if self.waiting() == 0 {
             return;
@@ -91,7 +92,7 @@ impl Seat<'_> {
         self.waiter.bell.notified().await;
     }
 
-    /// Whether it may try: it was called, or nobody in line stands before it.
+    /// Whether it may try: it was called, or nobody is ahead of it.
     pub(super) fn is_due(&self) -> bool {
         if self.waiter.called.load(Ordering::Relaxed) {
             return true;
@@ -104,7 +105,7 @@ impl Seat<'_> {
             .all(|other| state.rank_of(other) >= own)
     }
 
-    /// What this waiter needs is not there, though others may have theirs: the next one's turn.
+    /// This waiter cannot be served, but others might: calls the next one.
     pub(super) fn pass(&self) {
         let state = self.queue.state.lock();
         let own = state.rank_of(&self.waiter);
@@ -112,12 +113,12 @@ impl Seat<'_> {
         state.call_next(|other| state.rank_of(other) > own);
     }
 
-    /// It is still not there for anybody: the turn is over.
+    /// Nobody can be served: ends the turn.
     pub(super) fn sit_down(&self) {
         self.waiter.called.store(false, Ordering::Relaxed);
     }
 
-    /// The waiter was let in and will cost so many tokens.
+    /// The waiter was admitted and will cost this many tokens.
     pub(super) fn served(&self, tokens: u64) {
         let mut state = self.queue.state.lock();
         if let Some(served) = state.served.get_mut(&self.waiter.user) {
@@ -132,7 +133,7 @@ impl Drop for Seat<'_> {
         let mut pools = self.queues.pools.lock();
         let mut state = self.queue.state.lock();
         state.leave(&self.waiter);
-        // More than one thing may have come back meanwhile, and a turn that was not used is another's.
+        // More may have been freed in the meantime, and an unused turn belongs to someone else.
         state.call_next(|_| true);
         if state.waiters.is_empty() {
             pools.remove(&self.pool);
@@ -162,7 +163,7 @@ impl State {
         }
     }
 
-    /// Smaller is earlier.
+    /// The smallest goes first.
     fn rank_of(&self, waiter: &Waiter) -> (u64, u64) {
         let served = self.served.get(&waiter.user).copied().unwrap_or(0);
         (served, waiter.arrival)

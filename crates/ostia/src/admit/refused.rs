@@ -4,28 +4,28 @@ use ostia_core::{Denial, Measure, Scope, Standing};
 
 use crate::rank::NotServing;
 
-/// Why no endpoint was leased. A limit of the caller is 429, everything else 503.
+/// Why no endpoint was leased. If the caller's own limit is the cause, this becomes 429, otherwise 503.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("admission refused: {shortage:?}")]
 pub struct Refused {
     pub shortage: Shortage,
-    /// The earliest time at which the same request can be let in, if nobody else asks.
+    /// The earliest time at which the same request can be admitted if nobody else asks.
     pub retry_after: Duration,
     pub standing: Standing,
 }
 
-/// What there was not enough of.
+/// What was short.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Shortage {
-    /// Room under a limit. `too_large`: the request alone is more than all of it.
+    /// Room under a limit. `too_large`: the request alone exceeds the whole limit.
     Limit {
         scope: Scope,
         measure: Measure,
         too_large: bool,
     },
-    /// Places: every endpoint that had room under the limits was at its number of requests in flight.
+    /// Places: every endpoint with room under its limits already had its maximum of requests in flight.
     EndpointsFull,
-    /// Endpoints: while the request waited, the last one stopped serving.
+    /// Endpoints: the last one stopped serving while the request waited.
     NotServing(NotServing),
 }
 
@@ -49,13 +49,13 @@ impl Refused {
         }
     }
 
-    /// Whether it is the caller's own limits that hold it back, and not what it shares with others in the queue.
+    /// Whether the caller's own limits hold it back, not something that it shares with others in the queue.
     pub(super) fn is_own(&self) -> bool {
         matches!(self.shortage, Shortage::Limit { scope, .. } if scope != Scope::Endpoint)
     }
 
-    /// What a caller is told when every candidate refuses: a full endpoint rather than missing tokens, and the earliest
-    /// wait.
+    /// Merges the refusals of several candidates into what the caller is told: a full endpoint rather than missing
+    /// tokens, and the shortest wait.
     pub(super) fn milder(self, other: Self) -> Self {
         let order = |refused: &Self| match refused.shortage {
             Shortage::EndpointsFull => 0,

@@ -5,14 +5,14 @@ use std::time::{Duration, Instant};
 use ostia_core::Clock;
 use parking_lot::Mutex;
 
-/// One retry, in the hundredths that a percentage earns.
+/// One retry, in hundredths: each request earns its percentage.
 const RETRY: u64 = 100;
-/// Retries a second that are always allowed.
+/// Retries per second that are always allowed.
 const FLOOR: u64 = 10 * RETRY;
-/// No more than so many retries are saved up.
+/// The most retries that can be saved up.
 const LARGEST: u64 = 100 * RETRY;
 
-/// How many retries the gateway may add to the load: a share of the requests, and a few a second on top.
+/// Limits how many retries the gateway adds to the load: a share of the requests, plus a few per second.
 pub struct RetryBudget {
     percent: AtomicU64,
     clock: Arc<dyn Clock>,
@@ -20,7 +20,7 @@ pub struct RetryBudget {
 }
 
 struct State {
-    /// Saved up by requests.
+    /// Earned by requests.
     earned: u64,
     /// Refilled by time.
     floor: u64,
@@ -44,7 +44,7 @@ impl RetryBudget {
         self.percent.store(percent.into(), Ordering::Relaxed);
     }
 
-    /// A request that may be retried begins.
+    /// Counts the start of a request that may be retried.
     pub fn earn(&self) {
         let percent = self.percent.load(Ordering::Relaxed);
         let mut state = self.state.lock();
@@ -62,7 +62,7 @@ impl RetryBudget {
             / 1_000;
         if gained > 0 {
             state.floor = state.floor.saturating_add(gained).min(FLOOR);
-            // What was not enough for a hundredth of a retry counts on.
+            // Keep the remainder of time that did not make up a whole hundredth.
             state.at += Duration::from_millis(gained.saturating_mul(1_000) / FLOOR);
         }
         let State { earned, floor, .. } = &mut *state;

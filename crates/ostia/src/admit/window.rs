@@ -2,8 +2,8 @@ use std::collections::VecDeque;
 
 /// Amounts counted over a sliding span of ticks. Sparse: an idle window holds nothing.
 ///
-/// Ticks are coarse, and a tick that is partly out of the span counts in full, so that in no real span of this length
-/// more than the limit is let through.
+/// Ticks are coarse. A tick that is only partly inside the span counts in full, so that no real span of this length
+/// exceeds the limit.
 #[derive(Debug, Default)]
 pub(super) struct Window {
     /// (tick, amount), oldest first.
@@ -12,7 +12,7 @@ pub(super) struct Window {
 }
 
 impl Window {
-    /// Forgets what is out of the span.
+    /// Forgets what is older than the span.
     pub(super) fn expire(&mut self, now: u64, span: u64) {
         while let Some(&(tick, amount)) = self.counted.front() {
             if tick + span >= now {
@@ -23,7 +23,7 @@ impl Window {
         }
     }
 
-    /// What is counted in the span; call [`Window::expire`] first.
+    /// The amount within the span. Call [`Window::expire`] first.
     pub(super) fn total(&self) -> u64 {
         self.total
     }
@@ -33,14 +33,14 @@ impl Window {
             return;
         }
         self.total = self.total.saturating_add(amount);
-        // Others may have counted later ticks already, where this one was taken before a lock.
+        // A caller may have read the time before it waited for a lock, so later ticks may already be counted.
         match self.counted.binary_search_by_key(&now, |&(tick, _)| tick) {
             Ok(at) => self.counted[at].1 = self.counted[at].1.saturating_add(amount),
             Err(at) => self.counted.insert(at, (now, amount)),
         }
     }
 
-    /// Takes back what was counted at `tick`, if it still counts.
+    /// Takes back what was counted at `tick`, if it is still in the span.
     pub(super) fn take_back(&mut self, tick: u64, amount: u64) -> u64 {
         let Ok(at) = self.counted.binary_search_by_key(&tick, |(tick, _)| *tick) else {
             return 0;
@@ -69,7 +69,7 @@ impl Window {
         0
     }
 
-    /// Ticks from `now` until nothing is counted any more.
+    /// Ticks from `now` until nothing is left in the span.
     pub(super) fn wait_for_empty(&self, now: u64, span: u64) -> u64 {
         self.counted
             .back()
@@ -85,7 +85,7 @@ mod tests {
     const SPAN: u64 = 10;
 
     proptest! {
-        /// In no span of `SPAN` ticks more than the limit is let through, and the wait it names is exact.
+        /// No span of `SPAN` ticks exceeds the limit, and the wait that is named is exact.
         #[test]
         fn the_limit_holds_in_every_span(asks in prop::collection::vec((0u64..4, 1u64..30), 1..200)) {
             let limit = 50;

@@ -13,20 +13,21 @@ const WHAT: [&str; 2] = ["cluster", "model"];
 #[derive(Debug, Clone, Copy)]
 pub enum Wanted<'a> {
     Cluster(&'a str),
-    /// A model by the name in the request.
+    /// A model, by the name in the request.
     Model(Scope<'a>, &'a str),
-    /// A model of any framework of a cluster.
+    /// A model of any of a cluster's frameworks.
     ModelOf(&'a str, &'a str),
 }
 
-/// Writes down who was refused what is there but not theirs: each is counted, and a bounded number a second becomes an
-/// event of target `ostia::audit`. What does not exist is no denial; the caller cannot tell one from the other.
+/// Records requests for something that exists but that the caller may not use. Each is counted, and a limited number
+/// per second becomes an event of target `ostia::audit`. A request for something that does not exist is not a denial;
+/// the caller cannot tell the two apart.
 pub struct Denials {
     paces: [Pace; WHAT.len()],
     clock: Arc<dyn Clock>,
 }
 
-/// The thing that its rule hides.
+/// What a rule hides from the caller.
 struct Hidden<'a> {
     cluster: &'a Cluster,
     deployment: Option<&'a Deployment>,
@@ -41,7 +42,7 @@ impl Denials {
         }
     }
 
-    /// Gives the refusal back, so that it stands in the way of an error.
+    /// Notes a refusal and returns it, so that it fits into an error path.
     pub fn note(
         &self,
         denied: Denied,

@@ -4,7 +4,7 @@ use super::Permit;
 use crate::catalog::{CacheSalt, Deployment};
 use crate::dialect::CACHE_SALT;
 use crate::read::Call;
-use crate::scan::Key;
+use crate::scan::FieldKey;
 
 /// The body holds a field that every permitted endpoint keeps to itself.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -35,7 +35,7 @@ impl Permit {
     }
 }
 
-fn reserved(deployment: &Arc<Deployment>, fields: &[Key]) -> Option<Reserved> {
+fn reserved(deployment: &Arc<Deployment>, fields: &[FieldKey]) -> Option<Reserved> {
     let isolation = &deployment.isolation;
     let salted = isolation.cache_salt != CacheSalt::Off;
     let field = fields

@@ -4,7 +4,7 @@ use super::{may_see, may_use};
 use crate::catalog::{Cluster, Deployment};
 use crate::identify::Principal;
 use crate::ownership::Responses;
-use crate::resolve::{Place, Pool};
+use crate::resolve::{Pool, ResolvedScope};
 
 /// The deployments that a caller may use for a call. Only [`authorize`] makes one, and it is never empty.
 #[derive(Debug)]
@@ -16,7 +16,7 @@ pub struct Permit {
 /// Why there is no permit, in the order in which callers are told.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Denied {
-    /// There is none of that name, or the caller may not know of it.
+    /// It does not exist, or the caller may not know of it.
     #[error("cluster not found")]
     ClusterNotFound,
     #[error("cluster under maintenance: {0}")]
@@ -25,26 +25,27 @@ pub enum Denied {
     UnsupportedFramework,
     #[error("api not supported")]
     UnsupportedApi,
-    /// There is none of that name, or the caller may not know of it.
+    /// It does not exist, or the caller may not know of it.
     #[error("model not found")]
     ModelNotFound,
 }
 
-/// Tells which clusters take no requests for now, and what users are told.
-pub trait Notices {
+/// Tells which clusters are under maintenance, and the message for their users.
+pub trait NoticeLookup {
     fn notice(&self, cluster: &str) -> Option<Arc<str>>;
 }
 
-/// Keeps what the caller may use. Refusals come in the contract's order: cluster, maintenance, framework, api, model.
+/// Keeps the deployments that the caller may use. Refusals come in the contract's order: cluster, maintenance,
+/// framework, api, model.
 pub fn authorize(
     principal: &Principal,
     pool: Pool,
-    notices: &impl Notices,
+    notices: &impl NoticeLookup,
 ) -> Result<Permit, Denied> {
-    match &pool.place {
-        Place::Everywhere => everywhere(principal, pool, notices),
-        Place::Named { cluster: None, .. } => Err(Denied::ClusterNotFound),
-        Place::Named {
+    match &pool.scope {
+        ResolvedScope::Everywhere => everywhere(principal, pool, notices),
+        ResolvedScope::Named { cluster: None, .. } => Err(Denied::ClusterNotFound),
+        ResolvedScope::Named {
             cluster: Some(cluster),
             has_framework,
         } => {
@@ -65,7 +66,7 @@ fn check_cluster(
     cluster: &Cluster,
     has_framework: bool,
     api: &str,
-    notices: &impl Notices,
+    notices: &impl NoticeLookup,
 ) -> Result<(), Denied> {
     if !may_see(cluster, principal) {
         return Err(Denied::ClusterNotFound);
@@ -82,8 +83,13 @@ fn check_cluster(
     Ok(())
 }
 
-/// On routes without a cluster only permitted deployments count, so that the others cannot be told from absent ones.
-fn everywhere(principal: &Principal, pool: Pool, notices: &impl Notices) -> Result<Permit, Denied> {
+/// On routes without a cluster only permitted deployments count, so that a caller cannot tell forbidden ones from
+/// absent ones.
+fn everywhere(
+    principal: &Principal,
+    pool: Pool,
+    notices: &impl NoticeLookup,
+) -> Result<Permit, Denied> {
     let mut deployments = permitted(principal, pool.deployments);
     if deployments.is_empty() {
         return Err(Denied::ModelNotFound);
@@ -122,14 +128,15 @@ impl Permit {
         &self.model
     }
 
-    /// What all deployments that are left have in common: the cluster's name, the framework, the slug.
+    /// The value of `of` (the cluster's name, the framework, the slug) if it is the same for all deployments.
     pub fn shared<'a, T: PartialEq>(&'a self, of: impl Fn(&'a Deployment) -> T) -> Option<T> {
         let mut all = self.deployments.iter().map(|deployment| of(deployment));
         let first = all.next()?;
         all.all(|other| other == first).then_some(first)
     }
 
-    /// A call that continues a response goes to the endpoint that made it for the same caller, or nowhere.
+    /// Restricts a call that continues a response to the endpoint that made the response for the same caller. Nobody
+    /// else may continue it, and no other endpoint knows it.
     pub fn continuing(
         self,
         previous: Option<&str>,
@@ -153,7 +160,7 @@ impl Permit {
         self.deployments.retain(keep);
     }
 
-    /// Never none.
+    /// At least one.
     pub fn deployments(&self) -> &[Arc<Deployment>] {
         &self.deployments
     }

@@ -4,21 +4,21 @@ use ostia_core::Identity;
 
 use crate::catalog::{Access, Cluster, Deployment};
 
-/// The first part of a rule that does not hold, with what would have met it.
+/// The first part of a rule that the caller does not meet, with the values that would meet it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Broken<'a> {
-    /// At least one of these groups is needed.
+    /// The caller needs at least one of these groups.
     Groups(&'a [Box<str>]),
     /// The username's domain must be one of these.
     Domains(&'a [Box<str>]),
 }
 
-/// The one rule: at least one of the groups, and one of the domains. What is not restricted is open.
+/// The one rule: at least one of the groups and one of the domains. A part without a restriction is open to all.
 pub fn permits(access: &Access, identity: &Identity) -> bool {
     broken(access, identity).is_none()
 }
 
-/// Why [`permits`] says no: for operators, never for callers.
+/// Why [`permits`] says no. For operators, never for callers.
 pub fn broken<'a>(access: &'a Access, identity: &Identity) -> Option<Broken<'a>> {
     let in_group = |allowed: &[Box<str>]| {
         let mut held = identity.groups.iter();
@@ -45,8 +45,8 @@ pub fn may_use(deployment: &Deployment, identity: &Identity) -> bool {
     may_see(&deployment.cluster, identity) && permits(&deployment.access, identity)
 }
 
-/// The group that lets this caller in: of the deployment's groups, or of its cluster's if it has none, the first that
-/// they are in. `None` where no rule asks for a group.
+/// The group that lets this caller in: the first of the deployment's groups that the caller is in, or of its cluster's
+/// if the deployment lists none. `None` if no rule asks for a group.
 pub fn entry_group<'a>(deployment: &Deployment, identity: &'a Identity) -> Option<&'a Arc<str>> {
     let own = deployment.access.groups.as_deref();
     let allowed = own.or(deployment.cluster.access.groups.as_deref())?;

@@ -11,14 +11,14 @@ use ostia_core::Phase;
 use super::AdapterError;
 use crate::upstream::{self, BodyError, FailureKind, Promise, UpstreamBody};
 
-/// A backend's answer: the head is here, the body still comes.
+/// A backend's response: the head has arrived, the body is still on its way.
 pub struct Answer {
-    /// As the hooks of the endpoint left it.
+    /// The head, with the changes that the endpoint's hooks made.
     pub head: response::Parts,
     pub body: AnswerBody,
-    /// What the backend itself said.
+    /// The backend's own status.
     pub status: StatusCode,
-    /// Headers that hooks want the client to get.
+    /// Headers that hooks add to the client's response.
     pub shown: HeaderMap,
     pub promise: Promise,
 }
@@ -26,26 +26,26 @@ pub struct Answer {
 /// Why there is no [`Answer`].
 #[derive(Debug)]
 pub enum Failure {
-    /// The endpoint's hooks or its backend said no, or are broken. No other endpoint is tried.
+    /// The endpoint's hooks or its backend refused the request or failed. No other endpoint is tried.
     Refused(AdapterError),
-    /// The work was not done, or nobody knows: how far it came, and whether another try is safe.
-    Broken(upstream::Failure),
+    /// The work was not done, or it is unknown whether it was: how far it came, and whether a retry is safe.
+    Broken(upstream::UpstreamFailure),
 }
 
-/// The bytes of an answer: straight from a connection, or from wherever another kind of backend has them. Dropped early,
-/// it tells the backend that nobody reads on.
+/// The bytes of a response: straight from a connection, or from wherever another kind of backend gets them. Dropping it
+/// early tells the backend that nobody reads on.
 pub enum AnswerBody {
     Http(UpstreamBody),
     Other(Pin<Box<dyn Body<Data = Bytes, Error = BodyError> + Send>>),
 }
 
 impl AnswerBody {
-    /// All of it at once.
+    /// A body that is complete from the start.
     pub fn whole(bytes: impl Into<Bytes>) -> Self {
         Self::new(Full::new(bytes.into()).map_err(|never| match never {}))
     }
 
-    /// The body of a backend that is called some other way. A panic in it breaks this answer and no other.
+    /// A body from another kind of backend. A panic in it breaks only this response.
     pub fn new(body: impl Body<Data = Bytes, Error = BodyError> + Send + 'static) -> Self {
         Self::Other(Box::pin(body))
     }
@@ -59,7 +59,7 @@ impl Failure {
         retry_safe: bool,
         detail: impl Into<String>,
     ) -> Self {
-        Self::Broken(upstream::Failure {
+        Self::Broken(upstream::UpstreamFailure {
             kind,
             phase,
             retry_safe,
@@ -96,7 +96,7 @@ impl Body for AnswerBody {
             Self::Other(body) => {
                 let polled = catch_unwind(AssertUnwindSafe(|| body.as_mut().poll_frame(cx)));
                 polled.unwrap_or_else(|_| {
-                    tracing::error!("a backend panicked in the middle of its answer");
+                    tracing::error!("a backend panicked while sending its response");
                     Poll::Ready(Some(Err(BodyError::Closed)))
                 })
             }

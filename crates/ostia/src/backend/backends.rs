@@ -9,7 +9,7 @@ use ostia_core::{Clock, Phase, Receipt, RequestId};
 use super::context::Caller;
 use super::hooked::{Broken, HOOK_TIMEOUT, Hooked};
 use super::prepare::Constants;
-use super::registry::Kind;
+use super::registry::BackendKind;
 use super::replicas::Replicas;
 use super::script::ScriptHooks;
 use super::{
@@ -24,24 +24,24 @@ use crate::read::Call;
 use crate::script::Scripts;
 use crate::upstream::{Ask, Client, Clients, FailureKind, Http, Outgoing, Stats, within};
 
-/// What answers for the endpoints of one catalog, by the deployments' index.
+/// The backends of one catalog, by deployment index.
 pub struct Backends {
-    places: Vec<Place>,
+    endpoints: Vec<EndpointBackend>,
     clock: Arc<dyn Clock>,
 }
 
-/// One endpoint's.
-struct Place {
+/// What serves one endpoint.
+struct EndpointBackend {
     constants: Constants,
-    /// Connections to its URL; `None` where its TLS files or its proxy cannot be used.
+    /// Connections to its URL; `None` if its TLS files or its proxy cannot be used.
     client: Option<Arc<Client>>,
-    kind: Result<Kind, String>,
-    /// `None`: nothing stands around the backend, and nothing is paid for it.
+    kind: Result<BackendKind, String>,
+    /// `None`: the backend has no hooks, and pays nothing for them.
     hooked: Option<Hooked>,
     replicas: Option<Replicas>,
 }
 
-/// What backends are built with.
+/// What backends are built from.
 pub struct Workshop<'a> {
     pub registry: &'a Registry,
     pub scripts: &'a Scripts,
@@ -49,33 +49,36 @@ pub struct Workshop<'a> {
     pub clients: &'a Clients,
 }
 
-/// A call that may be sent, and who sent it.
+/// A call that is ready to be sent, and its sender.
 #[derive(Clone, Copy)]
 pub struct Request<'a> {
     pub principal: &'a Principal,
     pub call: &'a Call,
     pub id: RequestId,
-    /// The client's.
+    /// The client's headers.
     pub headers: &'a HeaderMap,
 }
 
 impl Backends {
-    /// Entries were checked when the files were read: what is wrong now was disabled then, and is only not called.
+    /// Entries were checked when the files were read. One that cannot be built was disabled then, and is never called.
     pub fn build(catalog: &Catalog, workshop: &Workshop<'_>) -> Self {
         let deployments = catalog.deployments().iter();
         Self {
-            places: deployments
-                .map(|deployment| workshop.place(deployment))
+            endpoints: deployments
+                .map(|deployment| workshop.endpoint(deployment))
                 .collect(),
             clock: Arc::clone(workshop.cache.clock()),
         }
     }
 
-    /// What the connections of all of them do right now.
+    /// What all their connections are doing right now.
     pub fn stats(&self) -> Stats {
         let mut all = Stats::default();
         let mut seen = HashSet::new();
-        let clients = self.places.iter().filter_map(|place| place.client.as_ref());
+        let clients = self
+            .endpoints
+            .iter()
+            .filter_map(|endpoint| endpoint.client.as_ref());
         // Equal targets share a client.
         for client in clients.filter(|client| seen.insert(Arc::as_ptr(client))) {
             let stats = client.stats();
@@ -89,12 +92,12 @@ impl Backends {
 
     /// The connections of one endpoint.
     pub fn client(&self, deployment: &Deployment) -> Option<Arc<dyn Ask>> {
-        let client = self.places.get(deployment.index)?.client.as_ref()?;
+        let client = self.endpoints.get(deployment.index)?.client.as_ref()?;
         Some(Arc::clone(client) as _)
     }
 
-    /// Has the leased endpoint answer. Without an attempt nothing is sent: it proves that the caller may, and that it is
-    /// written down.
+    /// Gets the response of the leased endpoint. It takes an attempt, which proves that the caller may send the request
+    /// and that it is recorded in the journal.
     ///
     /// ```no_run
     /// use ostia::{admit::Attempt, backend::{Backends, Request}};
@@ -114,7 +117,7 @@ impl Backends {
     /// }
     /// ```
     ///
-    /// An admission alone is none, as nothing is written down yet:
+    /// An admission is not enough, because nothing has been recorded yet:
     ///
     /// ```compile_fail,E0308
     /// use ostia::{admit::Admission, backend::{Backends, Request}};
@@ -124,7 +127,7 @@ impl Backends {
     /// }
     /// ```
     ///
-    /// And an earlier stage's value cannot be made by hand:
+    /// And the value of an earlier stage cannot be made by hand:
     ///
     /// ```compile_fail,E0451
     /// let permit = ostia::authorize::Permit { model: "m".into(), deployments: Vec::new() };
@@ -135,13 +138,13 @@ impl Backends {
         request: Request<'_>,
     ) -> Result<Answer, Failure> {
         let deployment = Arc::clone(attempt.deployment());
-        let place = self.place(&deployment)?;
-        let witness = place
+        let endpoint = self.endpoint(&deployment)?;
+        let witness = endpoint
             .hooked
             .as_ref()
             .map(|hooked| Arc::clone(&hooked.observer));
         attempt.receipt_mut().tell(witness);
-        let outgoing = place.prepare(&deployment, request).await?;
+        let outgoing = endpoint.prepare(&deployment, request).await?;
         let promise = outgoing.promise();
         attempt.sent();
         let receipt = attempt.receipt_mut();
@@ -159,12 +162,12 @@ impl Backends {
             deployment: &deployment,
             call: request.call,
             outgoing,
-            client: place.client.as_deref(),
-            replicas: place.replicas.as_ref(),
+            client: endpoint.client.as_deref(),
+            replicas: endpoint.replicas.as_ref(),
             clock: &*self.clock,
             sending: receipt.sending(),
         };
-        let sent = within(left, place.send(exchange)).await;
+        let sent = within(left, endpoint.send(exchange)).await;
         let response = sent.unwrap_or_else(|| Err(out_of_time(receipt)))?;
         receipt.seen();
         let (head, body) = response.into_parts();
@@ -175,7 +178,7 @@ impl Backends {
             shown: HeaderMap::new(),
             promise,
         };
-        if let Some(hooked) = &place.hooked {
+        if let Some(hooked) = &endpoint.hooked {
             hooked
                 .after(request.principal, &deployment, &mut answer)
                 .await;
@@ -183,23 +186,25 @@ impl Backends {
         Ok(answer)
     }
 
-    /// The request that the leased endpoint would get, its hooks run.
+    /// The request that the leased endpoint would get, after its hooks have run.
     pub async fn prepare(
         &self,
         deployment: &Arc<Deployment>,
         request: Request<'_>,
     ) -> Result<Outgoing, AdapterError> {
-        self.place(deployment)?.prepare(deployment, request).await
+        self.endpoint(deployment)?
+            .prepare(deployment, request)
+            .await
     }
 
-    fn place(&self, deployment: &Deployment) -> Result<&Place, AdapterError> {
-        self.places
+    fn endpoint(&self, deployment: &Deployment) -> Result<&EndpointBackend, AdapterError> {
+        self.endpoints
             .get(deployment.index)
-            .ok_or_else(|| AdapterError::Failed("the deployment is not of this catalog".to_owned()))
+            .ok_or_else(|| AdapterError::Failed("the deployment is not in this catalog".to_owned()))
     }
 }
 
-impl Place {
+impl EndpointBackend {
     async fn prepare(
         &self,
         deployment: &Arc<Deployment>,
@@ -231,8 +236,8 @@ impl Place {
 
     async fn send(&self, exchange: Exchange<'_>) -> Result<Response<AnswerBody>, Failure> {
         match &self.kind {
-            Ok(Kind::Direct) => exchange.direct().await,
-            Ok(Kind::Other(backend)) => {
+            Ok(BackendKind::Direct) => exchange.direct().await,
+            Ok(BackendKind::Other(backend)) => {
                 let silence = exchange.outgoing.timeouts.response_header;
                 let answer = AssertUnwindSafe(backend.call(exchange)).catch_unwind();
                 match within(silence, answer).await {
@@ -244,7 +249,7 @@ impl Place {
                         FailureKind::Timeout,
                         Phase::WaitingHeaders,
                         false,
-                        "no head of an answer in time",
+                        "no response head in time",
                     )),
                 }
             }
@@ -253,34 +258,34 @@ impl Place {
     }
 }
 
-/// The time for the whole exchange is over before its answer began.
+/// The time for the whole exchange ran out before the response began.
 fn out_of_time(receipt: &Receipt) -> Failure {
     Failure::broken(
         FailureKind::Timeout,
         receipt.phase(),
         false,
-        "no head of an answer within the total timeout",
+        "no response head within the total timeout",
     )
 }
 
 impl Workshop<'_> {
-    fn place(&self, deployment: &Deployment) -> Place {
+    fn endpoint(&self, deployment: &Deployment) -> EndpointBackend {
         let client = self.client(deployment);
         let mut unheard = |_, _: &str, _: &str| {};
         let mut entry = Entry::new(&deployment.config, &mut unheard);
         let name = &*deployment.kind;
         let kind = self.registry.open(name, &mut entry);
-        Place {
+        EndpointBackend {
             constants: Constants::of(deployment),
             replicas: Replicas::of(deployment, self.cache.clock().now()),
             hooked: self.hooked(deployment, client.as_ref()),
             client,
-            kind: kind.ok_or_else(|| format!("no backend `{name}` can be made of the entry")),
+            kind: kind.ok_or_else(|| format!("backend `{name}` cannot be built from the entry")),
         }
     }
 
-    /// A deployment whose TLS files or proxy cannot be used gets no client: one ERROR line, and 502 for its callers. One
-    /// that is not served needs none, and had its line.
+    /// A deployment whose TLS files or proxy cannot be used gets no client: one ERROR line, and 502 for its callers. A
+    /// deployment that is not served needs no client, and its line has already been logged.
     fn client(&self, deployment: &Deployment) -> Option<Arc<Client>> {
         if deployment.serving != Serving::Yes {
             return None;

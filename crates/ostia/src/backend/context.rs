@@ -25,18 +25,18 @@ pub struct RequestContext<'a> {
     caller: Caller<'a>,
     http: &'a Http,
     cache: &'a Arc<Cache>,
-    /// As the direct API would send it.
+    /// Starts as the request that the direct API would send.
     outgoing: Outgoing,
     edits: Edits,
     /// What the gateway itself adds to the body.
     cache_salt: Option<String>,
-    /// The first thing that was asked for and may not be: it stands even if the adapter ignores it.
+    /// The first forbidden change. It ends the request even if the adapter ignores the error.
     fault: Option<AdapterError>,
 }
 
 const LONGEST_SILENCE: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Who sent a request, as far as adapters may know.
+/// The sender of a request, as far as adapters may know.
 #[derive(Clone, Copy)]
 pub(super) struct Caller<'a> {
     pub principal: &'a Identity,
@@ -70,32 +70,32 @@ impl<'a> RequestContext<'a> {
         Self { cache_salt, ..self }
     }
 
-    /// The `config` of the endpoint's entry, whole.
+    /// The whole `config` of the endpoint's entry.
     pub fn config(&self) -> &'a Value {
         &self.deployment.config
     }
 
-    /// What the cluster last said of the model; asks nobody.
+    /// The model's state as the cluster last reported it, without asking.
     pub fn model_state(&self) -> ModelState {
         self.deployment.state.model_state()
     }
 
-    /// The gateway's id of the request, which the backend gets and the ledger keeps.
+    /// The gateway's id of the request. The backend gets it, and the ledger keeps it.
     pub fn request_id(&self) -> RequestId {
         self.caller.id
     }
 
-    /// The id of the caller's session: the first of `routing.session_headers` that it sent.
+    /// The caller's session id: the first of `routing.session_headers` that it sent.
     pub fn session(&self) -> Option<&'a str> {
         self.call.session.as_deref()
     }
 
-    /// A header of the caller's, with any that `forward_headers` may name: never its credentials.
+    /// One of the caller's headers, if `forward_headers` may name it; never its credentials.
     pub fn header(&self, name: &str) -> Option<&'a HeaderValue> {
         visible(self.caller.headers, name)
     }
 
-    /// All of them.
+    /// All such headers.
     pub(super) fn visible_headers(&self) -> HeaderMap {
         let headers = self.caller.headers.iter();
         headers
@@ -109,13 +109,13 @@ impl<'a> RequestContext<'a> {
         self.deployment.secrets.get(name)
     }
 
-    /// HTTP to the endpoint's own host and its `allowed_hosts`, with its TLS, proxy and timeouts; with the endpoint's
-    /// own key after `http().clone().with_key()`.
+    /// HTTP to the endpoint's own host and its `allowed_hosts`, with its TLS, proxy and timeouts. After
+    /// `http().clone().with_key()` it sends the endpoint's key, too.
     pub fn http(&self) -> &'a Http {
         self.http
     }
 
-    /// A small memory that all adapters share.
+    /// A small cache that all adapters share.
     pub fn cache(&self) -> &'a Arc<Cache> {
         self.cache
     }
@@ -125,12 +125,12 @@ impl<'a> RequestContext<'a> {
         tracing::info!(endpoint = &*self.deployment.slug, "{text}");
     }
 
-    /// The body as the client sent it, or as it was set since; edited fields are not in it.
+    /// The body that the client sent or that was set since, without edits to its fields.
     pub fn body(&self) -> &[u8] {
         self.edits.body.as_ref().unwrap_or(&self.call.body)
     }
 
-    /// A top-level field of a JSON body, with the edits so far. `None`: not there.
+    /// A top-level field of a JSON body, including edits so far; `None` if absent.
     pub fn field(&self, name: &str) -> Option<Value> {
         match self.call.form {
             Form::Json => self.edits.field(&self.call.body, name),
@@ -146,17 +146,17 @@ impl<'a> RequestContext<'a> {
         self.edits.set(name, None);
     }
 
-    /// Another body in the place of the client's. JSON stays JSON.
+    /// Replaces the client's body. A JSON body must stay JSON.
     pub fn set_body(&mut self, body: impl Into<Bytes>) {
         self.edits.body = Some(body.into());
     }
 
-    /// The headers that the backend will get, the endpoint's own key among them.
+    /// The headers that the backend will get, including the endpoint's own key.
     pub fn headers(&self) -> &HeaderMap {
         &self.outgoing.headers
     }
 
-    /// The body as the backend will get it if nothing of it is changed any more: what a signature is made over.
+    /// The body that the backend will get if nothing more is changed. Compute signatures over this.
     pub fn final_body(&self) -> Result<Bytes, AdapterError> {
         self.draft()
             .render(self.edits.clone())
@@ -169,14 +169,14 @@ impl<'a> RequestContext<'a> {
             .filter(may_be_sent)
             .zip(HeaderValue::from_str(value).ok());
         let Some((name, mut value)) = parsed else {
-            return self.fail(format!("the header `{name}` may not be set to that"));
+            return self.fail(format!("the header `{name}` may not be set to this value"));
         };
         value.set_sensitive(name == http::header::AUTHORIZATION);
         self.outgoing.headers.insert(name, value);
         Ok(())
     }
 
-    /// The backend does not get this header; the endpoint's own key is in `authorization`.
+    /// Removes a header from the request. The endpoint's own key is in `authorization`.
     pub fn remove_header(&mut self, name: &str) -> Result<(), AdapterError> {
         match HeaderName::from_bytes(name.as_bytes()) {
             Ok(name) if may_be_sent(&name) => {
@@ -187,15 +187,15 @@ impl<'a> RequestContext<'a> {
         }
     }
 
-    /// The longest silence of the backend, for this request only; more than a day is a day. `total_timeout` holds still.
+    /// The longest silence of the backend, for this request only; at most a day. `total_timeout` still applies.
     pub fn set_timeout(&mut self, silence: Duration) {
         let silence = silence.min(LONGEST_SILENCE);
         self.outgoing.timeouts.response_header = Some(silence);
         self.outgoing.timeouts.stream_idle = Some(silence);
     }
 
-    /// Another `api_url` for this request only: on the host of the endpoint's own, or on one of its `allowed_hosts`,
-    /// with the same scheme, never link-local. Anything else ends the request, whether or not the adapter goes on.
+    /// Uses another `api_url` for this request: on the endpoint's own host or one of its `allowed_hosts`, with the same
+    /// scheme, never link-local. Anything else ends the request, even if the adapter ignores the error.
     pub fn set_api_url(&mut self, url: &str) -> Result<(), AdapterError> {
         let url = match ApiUrl::parse(url) {
             Ok(url) => url,
@@ -223,7 +223,7 @@ impl<'a> RequestContext<'a> {
         Err(error)
     }
 
-    /// The request as it will be sent.
+    /// The request that will be sent.
     pub(super) fn finish(mut self) -> Result<Outgoing, AdapterError> {
         if let Some(fault) = self.fault {
             return Err(fault);
@@ -247,7 +247,7 @@ impl<'a> RequestContext<'a> {
     }
 }
 
-/// A header of the caller's that adapters may see.
+/// A header of the caller that adapters may see.
 pub(super) fn visible<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a HeaderValue> {
     let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
     headers.get(&name).filter(|_| !is_never_forwarded(&name))

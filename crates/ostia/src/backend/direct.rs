@@ -3,10 +3,11 @@ use http::Response;
 
 use super::{AnswerBody, Backend, Entry, Exchange, Failure};
 
-/// HTTP to `config.api_url`, the client's bytes as they are: what backends that speak the OpenAI API need, and the
-/// parent of those that only change something.
+/// HTTP to `config.api_url` with the client's bytes unchanged: what backends that speak the OpenAI API need, and the
+/// base for hooks that only change something.
 ///
-/// What its keys mean is read with the entry: they say how the host is reached, for every kind that calls one.
+/// Its keys are read with the entry, not here: they say how to reach the host, which every kind of backend that calls
+/// one needs.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct DirectApi;
 
@@ -16,7 +17,7 @@ impl Backend for DirectApi {
         Some(Self)
     }
 
-    /// The registry's own is called without this box.
+    /// Used only through the trait: the registry's own `direct_api` is called without this box.
     async fn call(&self, exchange: Exchange<'_>) -> Result<Response<AnswerBody>, Failure> {
         exchange.direct().await
     }

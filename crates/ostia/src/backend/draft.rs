@@ -11,20 +11,20 @@ use crate::dialect::CACHE_SALT;
 use crate::read::{Call, Form};
 use crate::upstream::Outgoing;
 
-/// A body before it is written, and what has to be known for that.
+/// A body that is not written yet, and what is needed to write it.
 #[derive(Clone)]
 pub(super) struct Draft {
-    /// The client's.
+    /// The client's body.
     body: Bytes,
     form: Form,
-    /// The client's own name of the model, and the backend's.
+    /// The model's name, as the client wrote it and as the backend knows it.
     model: Box<str>,
     upstream_model: Arc<str>,
-    /// What the client asked for.
+    /// Whether the client asked for a stream.
     stream: bool,
     injects_usage: bool,
     cache_salt: Option<String>,
-    /// As it is sent where nothing is changed.
+    /// What is sent if nothing is changed.
     pieces: Vec<Bytes>,
 }
 
@@ -63,7 +63,7 @@ impl Draft {
         }
     }
 
-    /// A top-level field of a JSON body, with the edits so far. `None`: not there.
+    /// A top-level field of a JSON body, including edits so far; `None` if absent.
     pub fn field(&self, edits: &Edits, name: &str) -> Option<Value> {
         match self.form {
             Form::Json => edits.field(&self.body, name),
@@ -93,7 +93,7 @@ impl Draft {
 
     fn render_json(&self, mut edits: Edits) -> Result<Written, AdapterError> {
         let stream = self.judge_stream(&edits)?;
-        // Where the adapter left the client's model, the backend gets the name it knows.
+        // If the adapter left the client's model alone, the backend gets the name that it knows.
         let named = self.field(&edits, "model");
         if named.as_ref().and_then(Value::as_str) == Some(&*self.model) {
             edits.set("model", Some(Value::from(&*self.upstream_model)));
@@ -105,7 +105,7 @@ impl Draft {
             edits.set(CACHE_SALT.name(), Some(Value::from(salt.as_str())));
         }
         if !stream && self.stream {
-            // Backends refuse these options on an answer that is no stream.
+            // Backends refuse these options unless they stream.
             edits.set("stream_options", None);
         }
         let text = edits.apply(&self.body).map_err(AdapterError::Failed)?;
@@ -115,18 +115,19 @@ impl Draft {
         })
     }
 
-    /// A client that asked for a stream may be given a whole answer; one that did not cannot be given a stream.
+    /// A client that asked for a stream can also be given a complete response. A client that did not ask cannot be
+    /// given a stream.
     fn judge_stream(&self, edits: &Edits) -> Result<bool, AdapterError> {
         let stream = match self.field(edits, "stream") {
             None | Some(Value::Null) => false,
             Some(Value::Bool(stream)) => stream,
             Some(_) => {
-                let why = "the field `stream` was set to something that is no boolean";
+                let why = "the field `stream` was set to something that is not a boolean";
                 return Err(AdapterError::Failed(why.to_owned()));
             }
         };
         if stream && !self.stream {
-            let why = "`stream` was turned on for a client that did not ask for it";
+            let why = "the adapter turned `stream` on for a client that did not ask for it";
             return Err(AdapterError::Failed(why.to_owned()));
         }
         Ok(stream)

@@ -7,16 +7,16 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-/// What an adapter changed of a body. Fields that it did not touch keep their bytes.
+/// What an adapter changed in a body. Untouched fields keep their bytes.
 #[derive(Debug, Default, Clone)]
 pub(super) struct Edits {
-    /// In the place of the client's.
+    /// Replaces the client's body.
     pub body: Option<Bytes>,
-    /// The last of a name holds; `None` removes.
+    /// The last edit of a name wins; `None` removes the field.
     pub fields: Vec<(String, Option<Value>)>,
 }
 
-/// The top level of a JSON object, values unread.
+/// The top level of a JSON object; its values are not parsed.
 struct Members<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
 
 impl Edits {
@@ -29,7 +29,7 @@ impl Edits {
         self.fields.push((name.to_owned(), value));
     }
 
-    /// A field as it stands with the edits.
+    /// A field's value after the edits.
     pub fn field(&self, original: &[u8], name: &str) -> Option<Value> {
         if let Some((_, value)) = self.fields.iter().find(|(known, _)| known == name) {
             return value.clone();
@@ -40,11 +40,11 @@ impl Edits {
         serde_json::from_str(raw.get()).ok()
     }
 
-    /// The body with the edits in it. Fields stay where they were; new ones come last.
+    /// Applies the edits to the body. Fields keep their order; new ones go last.
     pub fn apply(&self, original: &[u8]) -> Result<String, String> {
         let body = self.body.as_deref().unwrap_or(original);
         let members: Members<'_> = serde_json::from_slice(body)
-            .map_err(|error| format!("the body is no JSON object: {error}"))?;
+            .map_err(|error| format!("the body is not a JSON object: {error}"))?;
         let mut text = String::with_capacity(body.len() + 64);
         let mut write = |name: &str, value: &dyn fmt::Display| {
             text.push(if text.is_empty() { '{' } else { ',' });
@@ -97,7 +97,7 @@ impl<'de> Deserialize<'de> for Members<'de> {
     }
 }
 
-/// A key, borrowed where it has no escapes.
+/// A key, borrowed if it has no escapes.
 #[derive(Deserialize)]
 struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
 

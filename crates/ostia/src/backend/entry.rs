@@ -1,8 +1,9 @@
 use serde_json::Value;
 
-/// An endpoint's entry, as whoever is made of it sees it: the whole `config`, and where to tell mistakes in it.
+/// An endpoint's entry, for the backend and the hooks that are built from it: the whole `config`, and a way to report
+/// mistakes in it.
 ///
-/// Keys are named by JSON pointers into `config` (RFC 6901): `/echo/words`.
+/// Keys are JSON pointers into `config` (RFC 6901): `/echo/words`.
 pub struct Entry<'a> {
     config: &'a Value,
     report: &'a mut dyn FnMut(Severity, &str, &str),
@@ -12,13 +13,13 @@ pub struct Entry<'a> {
 /// What a mistake means for the endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Severity {
-    /// It is disabled.
+    /// The endpoint is disabled.
     Error,
     Warning,
 }
 
 impl<'a> Entry<'a> {
-    /// `report` is told the severity, the pointer and the text of each mistake.
+    /// `report` gets the severity, the pointer and the text of each mistake.
     pub fn new(config: &'a Value, report: &'a mut dyn FnMut(Severity, &str, &str)) -> Self {
         Self {
             config,
@@ -31,14 +32,14 @@ impl<'a> Entry<'a> {
         self.config
     }
 
-    /// The value that `pointer` names; null is absent.
+    /// The value at `pointer`; null counts as absent.
     pub fn at(&self, pointer: &str) -> Option<&'a Value> {
         self.config
             .pointer(pointer)
             .filter(|value| !value.is_null())
     }
 
-    /// A text, if it is there; anything else in its place is reported.
+    /// A text, if present; reports a value of another type.
     pub fn text(&mut self, pointer: &str) -> Option<&'a str> {
         let value = self.at(pointer)?;
         let text = value.as_str();
@@ -48,17 +49,17 @@ impl<'a> Entry<'a> {
         text
     }
 
-    /// A whole number from 0, if it is there; anything else in its place is reported.
+    /// A non-negative whole number, if present; reports a value of another type.
     pub fn number(&mut self, pointer: &str) -> Option<u64> {
         let value = self.at(pointer)?;
         let number = value.as_u64();
         if number.is_none() {
-            self.error(pointer, "must be a whole number from 0");
+            self.error(pointer, "must be a whole number, 0 or more");
         }
         number
     }
 
-    /// Reports every key of the object at `pointer` that is none of `known`.
+    /// Reports every key of the object at `pointer` that is not in `known`.
     pub fn only(&mut self, pointer: &str, known: &[&str]) {
         let Some(value) = self.at(pointer) else {
             return;
@@ -74,7 +75,7 @@ impl<'a> Entry<'a> {
         }
     }
 
-    /// A mistake that disables the endpoint. `text` goes on where the key's name ends: "must be a text".
+    /// Reports a mistake that disables the endpoint. `text` continues after the key's name: "must be a text".
     pub fn error(&mut self, pointer: &str, text: &str) {
         self.sound = false;
         (self.report)(Severity::Error, pointer, text);

@@ -15,23 +15,23 @@ pub struct Exchange<'a> {
     pub deployment: &'a Arc<Deployment>,
     /// What the client sent.
     pub call: &'a Call,
-    /// What is to be sent: as the direct API would, with the changes of hooks in it.
+    /// What is to be sent: the direct API's request, with the changes of hooks.
     pub outgoing: Outgoing,
     pub(super) client: Option<&'a Client>,
     pub(super) replicas: Option<&'a Replicas>,
     pub(super) clock: &'a dyn Clock,
-    /// What the ledger learns of it.
+    /// What the ledger records of it.
     pub(super) sending: Sending<'a>,
 }
 
 impl Exchange<'_> {
-    /// The backend is about to see the request. Whatever fails from here on may have done the work, and is counted; a
-    /// caller that hangs up leaves a row that knows of the backend.
+    /// Call this right before the backend sees the request. A failure after it may have done the work and is counted;
+    /// the row of a caller that hangs up shows that the backend was involved.
     pub fn sending(&mut self) {
         self.sending.reached(Phase::WaitingHeaders);
     }
 
-    /// The answer of the direct API to `outgoing`: over the endpoint's own connections, with its TLS, proxy and timeouts.
+    /// The direct API's response to `outgoing`: over the endpoint's own connections, with its TLS, proxy and timeouts.
     pub async fn direct(self) -> Result<Response<AnswerBody>, Failure> {
         match self.replicas {
             // Hooks that named a URL meant that one.
@@ -83,7 +83,7 @@ async fn send(
         .send(outgoing, &mut |phase| sending.reached(phase))
         .await;
     match sent {
-        Ok(upstream::Answer { head, body, sends }) => {
+        Ok(upstream::UpstreamResponse { head, body, sends }) => {
             sending.sent(sends);
             Ok(Response::from_parts(head, AnswerBody::Http(body)))
         }

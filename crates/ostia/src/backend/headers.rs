@@ -1,7 +1,7 @@
 use http::HeaderName;
 
-/// Headers of callers that no backend gets and no hook sees: the gateway's own business, a caller's credentials, or a
-/// caller's id for a request where only the gateway's own may stand.
+/// Headers of callers that no backend gets and no hook sees: the gateway's own, a caller's credentials, and caller's
+/// request ids where only the gateway's may stand.
 const NEVER_FORWARDED: [&str; 20] = [
     "x-client-request-id",
     "proxy-authenticate",
@@ -25,7 +25,7 @@ const NEVER_FORWARDED: [&str; 20] = [
     "forwarded",
 ];
 
-/// Headers of the message itself, which the gateway writes.
+/// Headers that frame the message; the gateway writes them itself.
 const OF_THE_MESSAGE: [&str; 11] = [
     "host",
     "connection",
@@ -40,7 +40,7 @@ const OF_THE_MESSAGE: [&str; 11] = [
     "x-request-id",
 ];
 
-/// Headers of answers that clients never get (contract), whoever sets them.
+/// Response headers that clients never get (contract), whoever sets them.
 const NEVER_SHOWN: [&str; 4] = ["set-cookie", "server", "location", "content-encoding"];
 
 /// Whether what an endpoint's backend gets under this name is none of a site's making.

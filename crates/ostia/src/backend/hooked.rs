@@ -11,10 +11,10 @@ use crate::cache::Cache;
 use crate::catalog::Deployment;
 use crate::upstream::{Http, Outgoing};
 
-/// How long a hook may take before its request is given up.
+/// How long a hook may take before its request fails.
 pub const HOOK_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A site's hooks around the backend of one endpoint. A panic or a hang of theirs ends one request and no other.
+/// A site's hooks around the backend of one endpoint. If they panic or hang, only that request fails.
 pub(super) struct Hooked {
     hooks: Arc<dyn EndpointAdapter>,
     pub(super) http: Http,
@@ -34,7 +34,7 @@ impl Hooked {
         }
     }
 
-    /// Runs the one hook that is due before the backend is called.
+    /// Runs the hook that is due before the backend is called.
     pub(super) async fn before(
         &self,
         mut context: RequestContext<'_>,
@@ -50,7 +50,7 @@ impl Hooked {
         context.finish()
     }
 
-    /// Lets the hooks see the answer's head. What goes wrong there leaves the answer as it is.
+    /// Shows the response head to the hooks. If they fail, the response stays as it is.
     pub(super) async fn after(
         &self,
         principal: &Identity,
@@ -77,7 +77,7 @@ impl Hooked {
     }
 }
 
-/// Passes a closed receipt on to hooks.
+/// Passes a closed receipt to hooks.
 struct Completion(Arc<dyn EndpointAdapter>);
 
 impl Observer for Completion {
@@ -90,7 +90,7 @@ impl Observer for Completion {
     }
 }
 
-/// Stands in for hooks that cannot be had.
+/// Stands in for hooks that could not be loaded.
 pub(super) struct Broken(pub(super) String);
 
 #[async_trait]

@@ -4,29 +4,29 @@ use ostia_core::LedgerRow;
 
 use super::{Entry, RequestContext, ResponseContext};
 
-/// Why an adapter did not let a request go on.
+/// Why an adapter stopped a request.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AdapterError {
-    /// Told to the caller as written; `status` is 400 to 599, anything else becomes 500.
+    /// The caller is told this as written. `status` is 400 to 599; anything else becomes 500.
     #[error("refused: {message}")]
     Refusal {
         status: StatusCode,
         message: String,
         code: String,
     },
-    /// A fault of the adapter itself; the text is for the log, the caller gets 500 `adapter_error`.
+    /// The adapter itself failed. The text is for the log; the caller gets 500 `adapter_error`.
     #[error("adapter failed: {0}")]
     Failed(String),
 }
 
-/// What a site may do with requests to an endpoint, whatever backend answers them: a decorator around it. Every method
-/// has a default that does nothing; returning `Ok` goes on to the backend, where FIRST's adapters called their parent.
+/// What a site can do to requests to an endpoint, whatever backend serves them: a decorator around it. Every method has
+/// a default that does nothing. Returning `Ok` goes on to the backend, where FIRST's adapters called their parent.
 ///
 /// To add one: implement it, register it by name (`Gateway::builder().endpoint_adapter(...)`), and put that name into
-/// the fixture's `endpoint_adapter` or into `[adapters]`. Hooks must not block their thread: what waits, awaits.
+/// the fixture's `endpoint_adapter` or into `[adapters]`. Hooks must not block their thread: await whatever takes time.
 #[async_trait]
 pub trait EndpointAdapter: Send + Sync + 'static {
-    /// Reports what is wrong with an entry's `config`, at every reading of the files.
+    /// Reports mistakes in an entry's `config`. Called whenever the files are read.
     fn check(&self, entry: &mut Entry<'_>) {
         let _ = entry;
     }
@@ -45,7 +45,7 @@ pub trait EndpointAdapter: Send + Sync + 'static {
         self.on_request(context).await
     }
 
-    /// Sees the head of the backend's answer and may change it. The client waits for it.
+    /// Sees the head of the backend's response and may change it. The client waits for it.
     async fn on_response(&self, context: &mut ResponseContext<'_>) {
         let _ = context;
     }
@@ -57,7 +57,7 @@ pub trait EndpointAdapter: Send + Sync + 'static {
 }
 
 impl AdapterError {
-    /// A refusal with the caller's text. A status outside 400..=599 becomes 500.
+    /// A refusal with the adapter's own text. A status outside 400..=599 becomes 500.
     pub fn refusal(status: u16, message: impl Into<String>, code: impl Into<String>) -> Self {
         let status = StatusCode::from_u16(status)
             .ok()

@@ -1,13 +1,14 @@
-//! In: an `Admission`, a `Receipt` and a `Call`. Out: an [`Answer`] (its head, its bytes, what was promised) or a [`Failure`].
+//! In: an `Attempt` and a `Call`. Out: an [`Answer`] (head, bytes, what was promised) or a [`Failure`].
 //! Here: the trait of backends, the direct API, the hooks of sites around any backend, header rules, splices.
 //! Not here: limits, permissions, sockets, what the bytes mean.
 //!
 //! To add a kind of backend:
 //!
 //! 1. In a file of its own, implement [`Backend`]: `open` reads the entry's `config` and reports mistakes in it, `call`
-//!    gets the answer.
-//! 2. Name it: in `Registry::default` (`registry.rs`), or from a site's `main.rs` with `Gateway::builder().backend`.
-//! 3. Put that name into the fixture's `endpoint_adapter`, or, where hooks stand there, into `config.backend`.
+//!    gets the response.
+//! 2. Register its name: in `Registry::default` (`registry.rs`), or from a site's `main.rs` with
+//!    `Gateway::builder().backend`.
+//! 3. Put that name into the fixture's `endpoint_adapter` or, if that already names hooks, into `config.backend`.
 //! 4. If it reads keys of its own, list them in docs/adapters.md.
 
 mod answer;
@@ -45,18 +46,18 @@ pub use registry::{DIRECT_API, Registry};
 pub use response::ResponseContext;
 pub(crate) use script::{faults as script_faults, in_time, reply_to_dynamic};
 
-/// What answers for an endpoint.
+/// What serves an endpoint's requests.
 #[async_trait]
 pub trait Backend: Send + Sync + 'static {
-    /// Makes one of an endpoint's entry, whose whole `config` it sees. Mistakes in the keys that are its own go to
-    /// [`Entry::error`], which tells them with their place. `None` only after an error.
+    /// Builds a backend from an endpoint's entry, including its whole `config`. Report mistakes in its own keys with
+    /// [`Entry::error`], which adds their place in the file. Return `None` only after an error.
     ///
-    /// It runs at every reading of the files, by `ostia check` too: it opens nothing and waits for nothing.
+    /// It runs whenever the files are read, also by `ostia check`, so it must not connect to anything or wait.
     fn open(entry: &mut Entry<'_>) -> Option<Self>
     where
         Self: Sized;
 
-    /// Gets the answer to one request. Dropping what this gives, or the answer's body, must end the work: the client
-    /// has gone away then.
+    /// Gets the response to one request. Dropping the returned future or the response's body must end the work, because
+    /// the client has gone away.
     async fn call(&self, exchange: Exchange<'_>) -> Result<Response<AnswerBody>, Failure>;
 }

@@ -10,7 +10,7 @@ use crate::catalog::Deployment;
 use crate::read::{Call, Form};
 use crate::upstream::Outgoing;
 
-/// The client's headers that backends get, besides `content-type` and an endpoint's `forward_headers`.
+/// The client's headers that every backend gets. `content-type` and an endpoint's `forward_headers` are added to them.
 const PASSED: [HeaderName; 7] = [
     ACCEPT,
     USER_AGENT,
@@ -25,7 +25,7 @@ const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// What is the same for every request to an endpoint.
 pub(super) struct Constants {
     authorization: Option<HeaderValue>,
-    /// The client's headers that this backend gets, each once.
+    /// The client's headers that this backend gets, without duplicates.
     passed: Vec<HeaderName>,
     seal: Option<Seal>,
 }
@@ -61,7 +61,8 @@ impl Constants {
         seal.cache_salt(&deployment.model, caller, call)
     }
 
-    /// The direct API: the client's body with the least changes, the allowed headers, the endpoint's own key.
+    /// The direct API's request: the client's body with as few changes as possible, the allowed headers, the endpoint's
+    /// own key.
     pub(super) fn prepare(
         &self,
         deployment: &Deployment,
@@ -112,7 +113,7 @@ impl Constants {
     }
 }
 
-/// What the client meant for us alone (RFC 9110 section 7.6.1).
+/// Headers that the client meant for us alone (RFC 9110 section 7.6.1).
 fn named_in_connection(client: &HeaderMap) -> Vec<HeaderName> {
     client
         .get_all(CONNECTION)
@@ -130,7 +131,7 @@ pub fn injects_usage(deployment: &Deployment, call: &Call) -> bool {
     deployment.target.inject_usage && call.injects_usage()
 }
 
-/// A body that was read as JSON is sent as JSON, whatever bare curl called it.
+/// A body that was read as JSON is sent as JSON, even if plain curl labelled it as a form.
 fn content_type(call: &Call, client: &HeaderMap) -> HeaderValue {
     const JSON: HeaderValue = HeaderValue::from_static("application/json");
     let Some(given) = client.get(CONTENT_TYPE) else {

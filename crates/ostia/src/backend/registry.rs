@@ -4,29 +4,30 @@ use std::sync::Arc;
 
 use super::{Backend, DirectApi, EndpointAdapter, Entry};
 
-/// The kind of every endpoint that names no other.
+/// The backend of endpoints that name no other.
 pub const DIRECT_API: &str = "direct_api";
 
-/// What names in fixtures and in `[adapters]` stand for: each kind of backend with its constructor, and hooks that are
-/// written in Rust.
+/// What the names in fixtures and in `[adapters]` mean: each kind of backend with its constructor, and hooks written in
+/// Rust.
 #[derive(Clone)]
 pub struct Registry {
     kinds: BTreeMap<Box<str>, Constructor>,
     hooks: BTreeMap<Box<str>, Arc<dyn EndpointAdapter>>,
 }
 
-type Constructor = fn(&mut Entry<'_>) -> Option<Kind>;
+type Constructor = fn(&mut Entry<'_>) -> Option<BackendKind>;
 
-/// A backend. The direct API is called without a detour; every other kind by its vtable.
+/// A backend. The direct API is called without indirection; every other kind through its vtable.
 #[derive(Clone)]
-pub(super) enum Kind {
+pub(super) enum BackendKind {
     Direct,
     Other(Arc<dyn Backend>),
 }
 
 impl Default for Registry {
     fn default() -> Self {
-        let direct: Constructor = |entry| DirectApi::open(entry).map(|DirectApi| Kind::Direct);
+        let direct: Constructor =
+            |entry| DirectApi::open(entry).map(|DirectApi| BackendKind::Direct);
         Self {
             kinds: BTreeMap::from([(DIRECT_API.into(), direct)]),
             hooks: BTreeMap::new(),
@@ -35,9 +36,10 @@ impl Default for Registry {
 }
 
 impl Registry {
-    /// Names a kind of backend. A later one of the same name takes its place.
+    /// Registers a kind of backend. It replaces an earlier one of the same name.
     pub fn add_backend<B: Backend>(&mut self, name: &str) {
-        let other: Constructor = |entry| B::open(entry).map(|made| Kind::Other(Arc::new(made)));
+        let other: Constructor =
+            |entry| B::open(entry).map(|made| BackendKind::Other(Arc::new(made)));
         self.kinds.insert(name.into(), other);
     }
 
@@ -57,22 +59,22 @@ impl Registry {
         self.kinds.keys().map(|name| &**name)
     }
 
-    /// All names, those of backends first.
+    /// All names; backends come first.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         let hooks = self.hooks.keys().map(|name| &**name);
         self.backend_names().chain(hooks)
     }
 
-    /// Reports what is wrong with an entry's `config` for this kind of backend and these hooks.
+    /// Reports mistakes in an entry's `config` for this kind of backend and these hooks.
     pub fn check(&self, kind: &str, hooks: Option<&str>, entry: &mut Entry<'_>) {
         if let Some(hooks) = hooks.and_then(|name| self.hooks.get(name)) {
             hooks.check(entry);
         }
-        // A name without a constructor is told of where it stands.
+        // A name without a constructor is reported where it is written.
         let _ = self.open(kind, entry);
     }
 
-    pub(super) fn open(&self, kind: &str, entry: &mut Entry<'_>) -> Option<Kind> {
+    pub(super) fn open(&self, kind: &str, entry: &mut Entry<'_>) -> Option<BackendKind> {
         self.kinds.get(kind)?(entry)
     }
 }

@@ -6,7 +6,7 @@ use super::AdapterError;
 use super::headers::may_be_shown;
 use crate::catalog::Deployment;
 
-/// The head of a backend's answer before anything of it is passed on, and whose it is.
+/// The head of a backend's response before any of it is sent to the client, and the endpoint it came from.
 pub struct ResponseContext<'a> {
     pub principal: &'a Identity,
     pub deployment: &'a Deployment,
@@ -37,8 +37,8 @@ impl<'a> ResponseContext<'a> {
         &self.head.headers
     }
 
-    /// Another status in the place of the backend's, which the ledger keeps. It is read as if the backend had said it:
-    /// a 429 is relayed as a refusal, a 500 is 502 to the client.
+    /// Replaces the backend's status, which the ledger still records. The new status is treated as if the backend had
+    /// sent it: a 429 is relayed as a refusal, a 500 becomes 502 for the client.
     pub fn set_status(&mut self, status: u16) -> Result<(), AdapterError> {
         match StatusCode::from_u16(status) {
             Ok(status) if (200..=599).contains(&status.as_u16()) => {
@@ -46,28 +46,28 @@ impl<'a> ResponseContext<'a> {
                 Ok(())
             }
             _ => Err(AdapterError::Failed(format!(
-                "{status} is no status of an answer"
+                "{status} is not a valid response status"
             ))),
         }
     }
 
-    /// A header that the client gets.
+    /// Sets a header that the client gets.
     pub fn set_header(&mut self, name: &str, value: &str) -> Result<(), AdapterError> {
         let parsed = HeaderName::from_bytes(name.as_bytes())
             .ok()
             .filter(may_be_shown)
             .zip(HeaderValue::from_str(value).ok());
         let Some((name, value)) = parsed else {
-            let why = format!("the answer's header `{name}` may not be set to that");
+            let why = format!("the response header `{name}` may not be set to this value");
             return Err(AdapterError::Failed(why));
         };
-        // The gateway itself reads the one, the client gets the other.
+        // The gateway itself reads the first, the client gets the second.
         self.head.headers.insert(name.clone(), value.clone());
         self.shown.insert(name, value);
         Ok(())
     }
 
-    /// The client does not get this header of the backend's.
+    /// Removes one of the backend's headers from the client's response.
     pub fn remove_header(&mut self, name: &str) {
         self.head.headers.remove(name);
         self.shown.remove(name);

@@ -3,6 +3,7 @@
 //! Not here: anything that a request does.
 
 mod builder;
+mod duties;
 mod parts;
 mod running;
 

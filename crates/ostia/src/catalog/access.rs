@@ -1,9 +1,9 @@
-/// Who may use a cluster or an endpoint. `None` is no restriction; groups and domains must both hold.
+/// Who may use a cluster or an endpoint. `None` means no restriction; groups and domains must both match.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Access {
-    /// The principal needs at least one.
+    /// The caller must be in at least one of them.
     pub groups: Option<Box<[Box<str>]>>,
-    /// Lower case; the principal's domain must be one of them.
+    /// In lower case; the caller's domain must be one of them.
     pub domains: Option<Box<[Box<str>]>>,
 }
 
@@ -12,7 +12,7 @@ impl Access {
         self.groups.is_none() && self.domains.is_none()
     }
 
-    /// Rules that nobody can meet: what stands in for rules that could not be read.
+    /// Rules that nobody can meet. They replace rules that could not be read, so that a mistake never opens access.
     pub fn nobody() -> Self {
         Self {
             groups: Some(Box::default()),

@@ -17,25 +17,26 @@ pub struct Cluster {
     pub openai_endpoints: Vec<Box<str>>,
     pub access: Access,
     pub adapter: ClusterAdapterName,
-    /// Where `status_url` points, if the adapter asks for one and it could be read.
+    /// What `status_url` points to, if the adapter needs one and it could be read.
     pub status: Option<StatusSource>,
-    /// How long whatever tells the cluster's states has for an answer: `config.api_request_timeout`, never 0 and bounded.
+    /// How long a source of the cluster's states may take to answer: `config.api_request_timeout`, never 0, and
+    /// bounded.
     pub patience: Duration,
     pub scheduler: Scheduler,
-    /// The fixture's `config`, whole.
+    /// The fixture's whole `config`.
     pub config: Value,
 }
 
-/// Where a cluster's state is asked for, and how.
+/// Where and how to ask for a cluster's state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StatusSource {
-    /// Origin, TLS, proxy and timeouts of the call; no key.
+    /// Origin, TLS, proxy and timeouts of the call. No key is sent.
     pub target: Target,
-    /// What is asked for there.
+    /// Path and query to request there.
     pub path_and_query: String,
 }
 
-/// Which cluster adapter a fixture asks for, after `[adapters]` was applied.
+/// The cluster adapter that a fixture asks for, after `[adapters]` was applied.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ClusterAdapterName {
     Static,
@@ -44,84 +45,85 @@ pub enum ClusterAdapterName {
     OpenAiModels,
     Slurm,
     Pbs,
-    /// Known by name, not served by this version.
+    /// A known name that this version does not serve.
     Unavailable(Box<str>),
     /// `script:PATH`, or a name registered from Rust.
     Custom(Box<str>),
 }
 
-/// Which hooks stand around an endpoint's backend, after `[adapters]` was applied.
+/// The hooks around an endpoint's backend, after `[adapters]` was applied.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HooksName {
-    /// With the file's path.
+    /// The file's path.
     Script(Box<str>),
-    /// By the name under which they were registered from Rust.
+    /// The name under which they were registered from Rust.
     Registered(Box<str>),
 }
 
-/// Whether a deployment takes requests at all.
+/// Whether a deployment can accept requests at all.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Serving {
     Yes,
-    /// A fault of its own entry (503 `endpoint_disabled`); the text is for the log and `check`.
+    /// Its own entry has a mistake (503 `endpoint_disabled`). The text is for the log and `check`.
     Disabled(Box<str>),
-    /// One of FIRST's adapters that is not served yet (503 `adapter_unavailable`).
+    /// It uses one of FIRST's adapters that is not served yet (503 `adapter_unavailable`).
     AdapterUnavailable(Box<str>),
 }
 
 /// One entry of the endpoints fixture: one model on one framework of one cluster, behind one URL.
 pub struct Deployment {
-    /// Position in [`super::Catalog::deployments`]; parts that belong to a snapshot are kept in vectors by it.
+    /// Position in [`super::Catalog::deployments`]. Parts that belong to a snapshot are stored in vectors under the
+    /// same index.
     pub index: usize,
-    /// The endpoint's identity: unique, and kept over reloads.
+    /// The endpoint's identity: unique, and stable across reloads.
     pub slug: Arc<str>,
     pub cluster: Arc<Cluster>,
     pub framework: Arc<str>,
-    /// The canonical name that users ask for.
+    /// The canonical name that users request.
     pub model: Arc<str>,
-    /// The name that the backend gets.
+    /// The name that the backend knows.
     pub upstream_model: Arc<str>,
     pub aliases: Vec<Box<str>>,
     pub access: Access,
-    /// Tokens a minute; 0 is off.
+    /// Tokens per minute; 0 means no limit.
     pub tpm_model: u64,
     pub tpm_user: u64,
-    /// 0 is off.
+    /// 0 means no limit.
     pub max_in_flight: u32,
-    /// A higher number is used only when the lower has none ready.
+    /// A deployment is used only if none with a lower number is ready.
     pub priority: i64,
     pub weight: u32,
     /// Whether routes without a cluster in their path may use it.
     pub federated: bool,
-    /// The kind of its backend, by its name in the registry.
+    /// The kind of its backend: a name in the registry.
     pub kind: Box<str>,
-    /// What stands around its backend.
+    /// The hooks around its backend.
     pub hooks: Option<HooksName>,
     /// Values of the environment variables that `config.secrets` lists, for adapters.
     pub secrets: BTreeMap<Box<str>, Secret<String>>,
     pub require_running: bool,
-    /// A model that a fresh listing does not name is refused too.
+    /// Also refuse a model that a fresh listing does not include.
     pub require_listed: bool,
-    /// A path on the backend's host, or a URL, that says whether it is ready.
+    /// A path on the backend's host, or a URL, that reports whether the backend is ready.
     pub readiness_url: Option<Box<str>>,
     pub target: Target,
     pub isolation: Isolation,
-    /// The fixture's `config`, whole.
+    /// The fixture's whole `config`.
     pub config: Value,
     pub serving: Serving,
     pub state: Arc<EndpointState>,
 }
 
 impl Deployment {
-    /// Whether its cluster lists its framework; if not, it is on no route.
+    /// Whether its cluster lists its framework. If not, no route leads to it.
     pub fn framework_listed(&self) -> bool {
         self.cluster.frameworks.contains(&self.framework)
     }
 }
 
 impl Cluster {
-    /// Whether `openai_endpoints` lists this api (`chat/completions`, `audio/speech`, ...). Who serves `messages` counts
-    /// their tokens too.
+    /// Whether `openai_endpoints` lists this API (`chat/completions`, `audio/speech`, ...). A cluster that serves
+    /// `messages` also counts their tokens.
     pub fn serves_api(&self, api: &str) -> bool {
         let api = if api == "messages/count_tokens" {
             "messages"
@@ -140,7 +142,7 @@ impl Cluster {
     }
 }
 
-/// Without `config`, which may hold what the site keeps secret.
+/// Omits `config`, which may hold the site's secrets.
 impl fmt::Debug for Cluster {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Cluster")
@@ -152,7 +154,7 @@ impl fmt::Debug for Cluster {
     }
 }
 
-/// Without `config`, which may hold what the site keeps secret.
+/// Omits `config`, which may hold the site's secrets.
 impl fmt::Debug for Deployment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Deployment")

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use super::slug::slugify;
 use super::{Cluster, Deployment};
 
-/// Which deployments a path speaks of.
+/// The deployments that a path covers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope<'a> {
     /// `/v1/...`: every federated deployment.
@@ -16,10 +16,10 @@ pub enum Scope<'a> {
     },
 }
 
-/// Everything that is served, as of one reading of the files. Never changed, only replaced.
+/// Everything that is served, as of one reading of the files. Never modified, only replaced.
 #[derive(Debug, Default)]
 pub struct Catalog {
-    /// Counts readings; a request keeps the one it began with.
+    /// Counts the readings. A request keeps the catalog that it began with.
     pub generation: u64,
     match_slug: bool,
     clusters: Vec<Arc<Cluster>>,
@@ -29,7 +29,7 @@ pub struct Catalog {
     everywhere: Names,
 }
 
-/// What belongs to one cluster.
+/// The parts of one cluster.
 #[derive(Debug)]
 struct Members {
     cluster: usize,
@@ -37,21 +37,21 @@ struct Members {
     frameworks: HashMap<Arc<str>, Names>,
 }
 
-/// Names, canonical ones before aliases, to the deployments behind them in the files' order.
+/// Maps names, canonical ones before aliases, to their deployments in file order.
 #[derive(Debug, Default)]
 struct Names {
     canonical: HashMap<Arc<str>, Vec<Arc<Deployment>>>,
-    /// The canonical names in order.
+    /// The canonical names, sorted.
     sorted: Vec<Arc<str>>,
-    /// Alias -> canonical name; `None` where it would stand for two.
+    /// Alias -> canonical name; `None` if the alias would mean two models.
     aliases: HashMap<Box<str>, Option<Arc<str>>>,
-    /// Slug of a canonical name -> that name; `None` where two names have it.
+    /// Slug of a canonical name -> that name; `None` if two names share the slug.
     slugs: HashMap<Box<str>, Option<Arc<str>>>,
 }
 
 impl Catalog {
-    /// Indexes what was validated. Deployments are on a route only if `clusters` holds their cluster and that cluster
-    /// lists their framework. `aliases` (other name -> canonical model) hold in every scope that has the model.
+    /// Indexes validated entries. A route leads to a deployment only if `clusters` contains its cluster and that
+    /// cluster lists its framework. `aliases` (other name -> canonical model) apply in every scope that has the model.
     pub fn build(
         clusters: Vec<Arc<Cluster>>,
         deployments: Vec<Deployment>,
@@ -79,7 +79,7 @@ impl Catalog {
         catalog
     }
 
-    /// In the files' order.
+    /// In file order.
     pub fn clusters(&self) -> &[Arc<Cluster>] {
         &self.clusters
     }
@@ -89,7 +89,7 @@ impl Catalog {
         self.clusters.get(members.cluster)
     }
 
-    /// All of them in the files' order, those on no route included.
+    /// All of them in file order, including those that no route leads to.
     pub fn deployments(&self) -> &[Arc<Deployment>] {
         &self.deployments
     }
@@ -98,20 +98,20 @@ impl Catalog {
         self.deployments.get(*self.by_slug.get(slug)?)
     }
 
-    /// The routed deployments of a cluster, in the files' order.
+    /// A cluster's routed deployments, in file order.
     pub fn of_cluster(&self, cluster: &str) -> &[Arc<Deployment>] {
         self.by_cluster
             .get(cluster)
             .map_or(&[], |members| &members.deployments)
     }
 
-    /// The canonical model that a name stands for, and its deployments: by exact name, then by alias, then, if the
-    /// catalog matches slugs, by the slug of the lower-cased name where only one model has it. Never empty.
+    /// The canonical model for a name, and its deployments, never none. It tries the exact name, then aliases, then, if
+    /// the catalog matches slugs, the slug of the lower-cased name if only one model has it.
     pub fn lookup(&self, scope: Scope<'_>, name: &str) -> Option<(Arc<str>, &[Arc<Deployment>])> {
         self.names(scope)?.find(name, self.match_slug)
     }
 
-    /// Canonical models of a scope in order, each with its deployments.
+    /// The canonical models of a scope, sorted, each with its deployments.
     pub fn models<'a>(
         &'a self,
         scope: Scope<'_>,
@@ -206,7 +206,7 @@ impl Names {
                 .and_modify(|known| *known = None)
                 .or_insert_with(|| Some(Arc::clone(name)));
         }
-        // A name that leaves nothing behind would match every other such name.
+        // Names whose slug is empty would match each other.
         self.slugs.remove("");
     }
 

@@ -1,6 +1,6 @@
 //! In: validated clusters and endpoints, from `config`.
-//! Out: an immutable snapshot that answers "which deployments stand behind this path and this name".
-//! Not here: files, permissions, live state (that is `fleet`).
+//! Out: an immutable snapshot that answers which deployments serve a path and a name.
+//! Not here: files, permissions, live state (`fleet` has it).
 
 mod access;
 mod deployment;

@@ -5,23 +5,23 @@ use std::path::{Path, PathBuf};
 
 use http::HeaderValue;
 
-/// What the adapters of schedulers read of a cluster's `config`; empty for the others.
+/// What scheduler adapters read from a cluster's `config`; empty for other adapters.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Scheduler {
-    /// The program and what it is given.
+    /// The program and its arguments.
     pub command: Vec<String>,
-    /// Where the program is looked for before the gateway's PATH: folders with `:` between.
+    /// Folders, separated by `:`, to search for the program before the gateway's PATH.
     pub command_path: String,
     /// Job name -> its models.
     pub jobs: BTreeMap<String, Vec<String>>,
-    /// Taken off a job's name before it is compared with models.
+    /// Removed from a job's name before it is compared with models.
     pub job_name_prefix: String,
-    /// Who asks slurmrestd.
+    /// The user name for slurmrestd.
     pub user: Option<HeaderValue>,
 }
 
 impl Scheduler {
-    /// Where the program is looked for, and its own PATH.
+    /// Where the program is searched, and its own PATH.
     pub fn path(&self) -> OsString {
         let inherited = std::env::var_os("PATH").unwrap_or_default();
         if self.command_path.is_empty() {

@@ -5,8 +5,8 @@ pub fn slug(cluster: &str, framework: &str, model: &str) -> String {
     slugify(&format!("{cluster} {framework} {model}").to_lowercase())
 }
 
-/// Django's `slugify` with `allow_unicode=False`: NFKD reduced to ASCII, lower case, without what is neither
-/// word, space nor hyphen; runs of spaces and hyphens become one hyphen; none of `-_` at the ends.
+/// Django's `slugify` with `allow_unicode=False`: reduces NFKD to ASCII, lowers the case, and drops everything but word
+/// characters, spaces and hyphens. Runs of spaces and hyphens become one hyphen, and `-_` are stripped from the ends.
 pub(crate) fn slugify(text: &str) -> String {
     let mut slug = String::with_capacity(text.len());
     let mut gap = false;
@@ -26,7 +26,7 @@ pub(crate) fn slugify(text: &str) -> String {
     slug.trim_matches(['-', '_']).to_owned()
 }
 
-/// ASCII characters that Python's `\s` matches: more than `is_ascii_whitespace`.
+/// ASCII characters that Python's `\s` matches, which are more than `is_ascii_whitespace`.
 const fn is_python_space(character: char) -> bool {
     matches!(character, ' ' | '\t'..='\r' | '\x1c'..='\x1f')
 }

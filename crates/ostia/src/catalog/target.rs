@@ -21,30 +21,30 @@ pub struct Origin {
     pub port: u16,
 }
 
-/// How a backend is called: everything of `config` that the direct API acts on. `None` timeouts are off.
+/// How to call a backend: everything in `config` that the direct API uses. A timeout of `None` is disabled.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
     pub origin: Origin,
-    /// What stands before `/{api}`: "" or `/v1`, never with a trailing slash.
+    /// The path before `/{api}`: "" or `/v1`, never with a trailing slash.
     pub base_path: Box<str>,
-    /// Kept on every call, without `?`.
+    /// Sent with every call; without `?`.
     pub query: Option<Box<str>>,
-    /// Further URLs of the same backend: each request goes to one of all.
+    /// Further URLs of the same backend: each request goes to one of them all.
     pub replicas: Vec<Replica>,
-    /// api -> path from the host's root, instead of `base_path/{api}`.
+    /// API -> absolute path, used instead of `base_path/{api}`.
     pub paths: BTreeMap<String, String>,
     pub key: Option<Secret<String>>,
     pub timeouts: Timeouts,
     pub pool_idle_timeout: Option<Duration>,
     pub tls: Tls,
     pub proxy: Proxy,
-    /// `true`: HTTP/2 is spoken even without TLS; else only where ALPN agrees on it.
+    /// `true`: use HTTP/2 even without TLS; otherwise only if ALPN negotiates it.
     pub http2: bool,
     pub inject_usage: bool,
-    /// Whether streams of this backend end with their dialect's terminal event.
+    /// Whether this backend's streams end with their dialect's terminal event.
     pub done_marker: bool,
     pub forward_headers: Vec<http::HeaderName>,
-    /// Hosts besides the origin's that an adapter may name.
+    /// Hosts other than the origin's that an adapter may call.
     pub allowed_hosts: Vec<String>,
 }
 
@@ -69,7 +69,7 @@ pub struct Tls {
     pub ca_cert_path: Option<PathBuf>,
     pub client_cert_path: Option<PathBuf>,
     pub client_key_path: Option<PathBuf>,
-    /// `true`: the certificate's name is not compared; the chain is still checked, against `ca_cert_path`.
+    /// `true`: do not compare the certificate's name. The chain is still checked, against `ca_cert_path`.
     pub skip_host_check: bool,
     /// Older versions are not spoken.
     pub min_version: TlsVersion,
@@ -82,7 +82,7 @@ pub enum TlsVersion {
     V1_3,
 }
 
-/// Which proxy stands between. URLs may hold a password.
+/// The proxy to use. Its URL may hold a password.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Proxy {
     #[default]
@@ -102,7 +102,7 @@ impl Proxy {
 }
 
 impl Target {
-    /// With nothing but its origin and its timeouts out of the ordinary.
+    /// All defaults except the origin and the timeouts.
     pub fn plain(origin: Origin, timeouts: Timeouts) -> Self {
         Self {
             origin,
@@ -159,7 +159,7 @@ impl Target {
     }
 }
 
-/// Where clouds answer with their machines' credentials: no adapter may call there.
+/// Cloud metadata services hand out the machine's credentials at such addresses: no adapter may call them.
 pub fn is_link_local(address: IpAddr) -> bool {
     match address.to_canonical() {
         IpAddr::V4(address) => address.is_link_local(),
@@ -177,12 +177,13 @@ impl Origin {
         format!("{scheme}://{}", self.authority())
     }
 
-    /// Whether the host is a link-local address (RFC 3927, RFC 4291 section 2.5.6), written as IPv6 or not.
+    /// Whether the host is a link-local address (RFC 3927, RFC 4291 section 2.5.6), also as an IPv4-mapped IPv6
+    /// address.
     pub fn is_link_local(&self) -> bool {
         self.host.parse().is_ok_and(is_link_local)
     }
 
-    /// `host` or `host:port`, as the `Host` header wants it (RFC 9110 section 7.2).
+    /// `host` or `host:port`, in the form of the `Host` header (RFC 9110 section 7.2).
     pub fn authority(&self) -> String {
         let host = if self.host.contains(':') {
             format!("[{}]", self.host)

@@ -4,30 +4,30 @@ use std::sync::Arc;
 use super::{Origin, Scheme};
 use crate::dialect::url_tail;
 
-/// An absolute `http` or `https` URL in its parts. Nothing is decoded, nothing is inserted.
+/// The parts of an absolute `http` or `https` URL. Nothing is decoded or added.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HttpUrl {
     pub origin: Origin,
-    /// "" or what begins with `/`.
+    /// "" or a path that begins with `/`.
     pub path: Box<str>,
     /// Without `?`.
     pub query: Option<Box<str>>,
-    /// Whether a user or password stands before the host. The text itself is not kept.
+    /// Whether there is a user or password before the host. The text itself is not kept.
     pub userinfo: bool,
 }
 
-/// What `api_url` says: a base, or a whole endpoint URL whose last part is cut off.
+/// What `api_url` names: a base, or a complete endpoint URL whose API is cut off.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ApiUrl {
     pub origin: Origin,
-    /// What stands before `/{api}`.
+    /// The path before `/{api}`.
     pub base_path: Box<str>,
     pub query: Option<Box<str>>,
-    /// The api that was cut off, if it was a whole endpoint URL.
+    /// The API that was cut off, if it was a complete endpoint URL.
     pub cut: Option<&'static str>,
 }
 
-/// Why a text is not taken as a URL. The texts never repeat it: it may hold a password.
+/// Why a text is not accepted as a URL. The message never repeats the text, which may hold a password.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum UrlFault {
     #[error("is not a URL: it must begin with http:// or https://")]
@@ -35,7 +35,7 @@ pub enum UrlFault {
     #[error("has no host")]
     NoHost,
     #[error(
-        "has a host that is no name and no IP address (names from other scripts: write them as xn--...)"
+        "has a host that is neither a name nor an IP address (write names in other scripts as xn--...)"
     )]
     Host,
     #[error("has a port that is not between 1 and 65535")]
@@ -44,12 +44,12 @@ pub enum UrlFault {
     Path,
     #[error("has a fragment (`#...`), which is never sent: remove it")]
     Fragment,
-    #[error("holds a user name or password: remove it")]
+    #[error("contains a user name or password: remove it")]
     Userinfo,
 }
 
 impl HttpUrl {
-    /// The same without a user name or password, which would be sent nowhere and shown in many places.
+    /// Refuses a URL with a user name or password, which would be shown in many places and sent nowhere.
     pub fn parse_bare(text: &str) -> Result<Self, UrlFault> {
         let url = Self::parse(text)?;
         if url.userinfo {
@@ -82,12 +82,12 @@ impl HttpUrl {
         })
     }
 
-    /// `https://host:port`, without what follows.
+    /// `https://host:port` and nothing after it.
     pub fn base(&self) -> String {
         self.origin.base()
     }
 
-    /// Path and query as a request line wants them (RFC 9112 section 3.2.1).
+    /// Path and query in the form of a request line (RFC 9112 section 3.2.1).
     pub fn path_and_query(&self) -> String {
         let path = if self.path.is_empty() {
             "/"
@@ -173,8 +173,8 @@ fn parse_origin(scheme: Scheme, host_port: &str) -> Result<Origin, UrlFault> {
     })
 }
 
-/// A host name in lower case. One whose last label is a number must be a plain IPv4 address: resolvers read
-/// `0x7f.1` and `2130706433` as addresses too, and rules that compare hosts would not.
+/// A host name in lower case. If its last label is a number, it must be a plain IPv4 address: resolvers also read
+/// `0x7f.1` and `2130706433` as addresses, which rules that compare hosts would miss.
 fn name(host: &str) -> Result<String, UrlFault> {
     if host.is_empty() {
         return Err(UrlFault::NoHost);

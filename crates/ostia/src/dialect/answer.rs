@@ -7,47 +7,47 @@ use serde_json::value::RawValue;
 use super::event::{is_error_object, usage_of};
 use super::{Counters, Dialect};
 
-/// The members of a whole answer, an object, that the gateway looks at. Of two with one name the last counts, as it does
-/// for clients.
+/// The members of a complete response object that the gateway looks at. If a name occurs twice the last one counts, as
+/// it does for clients.
 #[derive(Default)]
-pub struct Answer<'a> {
+pub struct AnswerMembers<'a> {
     usage: Option<&'a RawValue>,
-    /// Groq's, with a `usage` of its own.
+    /// Groq's, with its own `usage`.
     x_groq: Option<&'a RawValue>,
     object: Option<&'a RawValue>,
     id: Option<&'a RawValue>,
     status: Option<&'a RawValue>,
-    /// It is there, and not null.
+    /// Present and not null.
     has_choices: bool,
     has_error: bool,
 }
 
-/// What a whole JSON answer says.
+/// What a complete JSON response says.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Reading {
+pub struct AnswerFacts {
     pub usage: Counters,
-    /// The answer is an error object, whatever its status says.
+    /// It is an error object, whatever the status says.
     pub is_error: bool,
-    /// The answer says that it is still being made.
+    /// It says that it is still in progress.
     pub unfinished: bool,
     /// The id of a response object.
     pub response_id: Option<String>,
 }
 
-/// Reads a whole JSON answer; `None` if it is no JSON object.
-pub fn read_answer(dialect: &dyn Dialect, body: &[u8]) -> Option<Reading> {
-    let answer = serde_json::from_slice::<Answer<'_>>(body).ok()?;
+/// Reads a complete JSON response; `None` if it is not a JSON object.
+pub fn read_answer(dialect: &dyn Dialect, body: &[u8]) -> Option<AnswerFacts> {
+    let answer = serde_json::from_slice::<AnswerMembers<'_>>(body).ok()?;
     Some(dialect.answer(&answer))
 }
 
-/// Whether it is JSON at all.
+/// Whether it is valid JSON.
 pub fn is_json(body: &[u8]) -> bool {
     serde_json::from_slice::<IgnoredAny>(body).is_ok()
 }
 
-impl Reading {
-    /// What all dialects say alike.
-    pub(super) fn of(answer: &Answer<'_>) -> Self {
+impl AnswerFacts {
+    /// What all dialects have in common.
+    pub(super) fn of(answer: &AnswerMembers<'_>) -> Self {
         let mut usage = Counters::default();
         let beside = answer.x_groq.and_then(usage_of);
         for told in answer.usage.into_iter().chain(beside) {
@@ -64,15 +64,15 @@ impl Reading {
     }
 }
 
-impl Answer<'_> {
-    /// The id of an answer whose `object` is that.
+impl AnswerMembers<'_> {
+    /// The response's id, if its `object` has this value.
     pub(super) fn id_of(&self, object: &str) -> Option<String> {
         let found: String = serde_json::from_str(self.object?.get()).ok()?;
         let id = self.id.filter(|_| found == object)?;
         serde_json::from_str(id.get()).ok()
     }
 
-    /// Whether its `status`, with its quotes, is one of these.
+    /// Whether its `status` is one of these; they include the quotes.
     pub(super) fn has_status(&self, which: &[&str]) -> bool {
         self.status
             .is_some_and(|status| which.contains(&status.get()))
@@ -95,21 +95,21 @@ enum Member {
 
 struct AnswerVisitor;
 
-impl<'de: 'a, 'a> Deserialize<'de> for Answer<'a> {
+impl<'de: 'a, 'a> Deserialize<'de> for AnswerMembers<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_map(AnswerVisitor)
     }
 }
 
 impl<'de> Visitor<'de> for AnswerVisitor {
-    type Value = Answer<'de>;
+    type Value = AnswerMembers<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Answer<'de>, A::Error> {
-        let mut answer = Answer::default();
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<AnswerMembers<'de>, A::Error> {
+        let mut answer = AnswerMembers::default();
         while let Some(member) = map.next_key()? {
             match member {
                 Member::Usage => answer.usage = map.next_value()?,

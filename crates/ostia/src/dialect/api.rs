@@ -2,33 +2,33 @@ use std::borrow::Cow;
 
 use super::{DIALECTS, Dialect, PLAIN, pass_through};
 
-/// One API of a dialect, as a table has it.
+/// One API of a dialect, as listed in a table.
 #[derive(Debug)]
 pub struct Service {
-    /// The path behind `/v1/`; also its name in `openai_endpoints` and in the ledger.
+    /// The path after `/v1/`; also its name in `openai_endpoints` and in the ledger.
     pub name: &'static str,
     pub answers: Answers,
     /// Whether a model runs for it. Counting or splitting a text uses no tokens.
     pub runs_a_model: bool,
-    /// Whether its answer is text that the model makes, so that output tokens can be estimated from what came.
+    /// Whether its response is text that the model generates, so that output tokens can be estimated from its length.
     pub generates_text: bool,
-    /// Whether an `api_url` that ends in it names this one API of a server, not the server's base.
+    /// Whether an `api_url` that ends in it points to this API, not to the server's base.
     pub is_url_tail: bool,
 }
 
-/// What an answer that is no stream has to be.
+/// What a response that is not a stream must be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Answers {
     /// One JSON object.
     Object,
-    /// JSON.
+    /// Any JSON.
     Json,
-    /// Sounds, pictures, transcripts: what they say they are. Their bytes say nothing of tokens, and requests may be
-    /// `multipart/form-data`.
+    /// Audio, images, transcripts: whatever they say they are. Their size tells nothing about tokens, and requests may
+    /// be `multipart/form-data`.
     Media,
 }
 
-/// What is asked of a model.
+/// The API that a request calls.
 #[derive(Debug, Clone)]
 pub struct Api {
     name: Cow<'static, str>,
@@ -37,7 +37,7 @@ pub struct Api {
 }
 
 impl Service {
-    /// Most APIs: a model runs, and its answer is no text.
+    /// Most APIs: a model runs, and its response is not text.
     pub const fn new(name: &'static str, answers: Answers) -> Self {
         Self {
             name,
@@ -65,7 +65,7 @@ impl Service {
 }
 
 impl Api {
-    /// Those that have a line in a dialect's table.
+    /// The APIs listed in a dialect's table.
     pub fn known() -> impl Iterator<Item = Self> {
         DIALECTS.iter().flat_map(|dialect| {
             let services = dialect.services().iter();
@@ -77,7 +77,7 @@ impl Api {
         })
     }
 
-    /// The API that a path behind `/v1/` names. One that no table has is passed on as it is.
+    /// The API that a path after `/v1/` names. Names that no table lists are passed through.
     pub fn parse(path: &str) -> Self {
         Self::known()
             .find(|api| api.name == path)
@@ -92,7 +92,7 @@ impl Api {
         &self.name
     }
 
-    /// The name, without a copy where a table has it.
+    /// The name, borrowed if a table lists it.
     pub fn name(&self) -> Cow<'static, str> {
         self.name.clone()
     }
@@ -117,13 +117,13 @@ impl Api {
         self.service.answers == Answers::Media
     }
 
-    /// `multipart/form-data` is read on these only.
+    /// Only these accept `multipart/form-data`.
     pub fn takes_forms(&self) -> bool {
         self.service.answers == Answers::Media
     }
 }
 
-/// APIs are their names.
+/// Two APIs are equal if their names are.
 impl PartialEq for Api {
     fn eq(&self, other: &Self) -> bool {
         self.name == other.name
@@ -132,7 +132,7 @@ impl PartialEq for Api {
 
 impl Eq for Api {}
 
-/// The API at the end of a path, the longest that there is, and what stands before it.
+/// The longest API name at the end of a path, and the path before it.
 pub fn url_tail(path: &str) -> Option<(&str, &'static str)> {
     DIALECTS
         .iter()

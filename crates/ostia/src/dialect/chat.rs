@@ -1,13 +1,13 @@
 //! `chat/completions`.
 
-use super::facts::{BEST_OF, CAPS, COMMON, Facts, N, described, largest, times};
+use super::facts::{BEST_OF, CAPS, COMMON, N, RequestFacts, described, largest, times};
 use super::{Dialect, Invalid, Service};
-use crate::scan::{Fields, Key, Keys};
+use crate::scan::{FieldKey, Fields, Keys};
 
 #[derive(Debug)]
 pub(super) struct Chat;
 
-const MESSAGES: Key = Key::prompt("messages");
+const MESSAGES: FieldKey = FieldKey::prompt("messages");
 
 static SERVICES: [Service; 1] = [Service::of_text("chat/completions")];
 static KEYS: Keys = Keys::of(&[COMMON, &CAPS, &[MESSAGES, N, BEST_OF]]);
@@ -21,7 +21,7 @@ impl Dialect for Chat {
         &KEYS
     }
 
-    fn read(&self, fields: &Fields<'_>, facts: &mut Facts) -> Result<(), Invalid> {
+    fn read(&self, fields: &Fields<'_>, facts: &mut RequestFacts) -> Result<(), Invalid> {
         let messages = fields
             .get(MESSAGES)
             .ok_or_else(|| Invalid::missing(MESSAGES))?;

@@ -1,7 +1,7 @@
 //! `completions`.
 
 use super::facts::{
-    BEST_OF, CAPS, COMMON, Facts, N, PROMPT, PROMPT_EMBEDS, largest, prompts, times,
+    BEST_OF, CAPS, COMMON, N, PROMPT, PROMPT_EMBEDS, RequestFacts, largest, prompts, times,
 };
 use super::{Dialect, Invalid, Service};
 use crate::scan::{Fields, Keys};
@@ -21,8 +21,8 @@ impl Dialect for Completions {
         &KEYS
     }
 
-    /// Each prompt is answered `n` times, out of `best_of` tries that all cost.
-    fn read(&self, fields: &Fields<'_>, facts: &mut Facts) -> Result<(), Invalid> {
+    /// Each prompt gets `n` choices, picked from `best_of` tries, all of which cost tokens.
+    fn read(&self, fields: &Fields<'_>, facts: &mut RequestFacts) -> Result<(), Invalid> {
         let prompts = prompts(fields, PROMPT)?;
         let embeds = fields.given(PROMPT_EMBEDS).map(|value| value.shape());
         if prompts.is_none() && embeds.is_none() {

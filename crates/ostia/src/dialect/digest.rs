@@ -1,15 +1,15 @@
 use memchr::{memchr2, memchr3};
 
-/// What is kept. A string that is longer becomes an empty one.
+/// A longer string becomes an empty one.
 const LONGEST_STRING: usize = 1024;
-/// What the gateway looks at is never deeper: `response.usage.output_tokens_details` in an event.
+/// Nothing that the gateway reads is deeper: `response.usage.output_tokens_details` in an event.
 const DEEPEST: usize = 4;
-/// A digest that grows beyond this is given up.
+/// A digest that grows larger is abandoned.
 const LONGEST: usize = 64 * 1024;
 
-/// A small JSON object that says of what the gateway looks at the same as a large one that passes in pieces: without the
-/// text of long strings, the elements of arrays (one `0` stands for them) and the members of deep objects. So what is
-/// too large to be held is read by the code that reads everything else.
+/// A small stand-in for a large JSON object that passes in pieces. It has the same members that the gateway looks at,
+/// but not the text of long strings, the elements of arrays (a single `0` stands for them) or the members of deep
+/// objects. So one code path reads all responses, also those too large to buffer.
 #[derive(Debug, Default)]
 pub struct Digest {
     json: Vec<u8>,
@@ -23,19 +23,19 @@ pub struct Digest {
 enum At {
     #[default]
     Structure,
-    /// `start`: where in the digest what stands between the quotes begins.
+    /// `start`: where in the digest the content between the quotes begins.
     Text { start: usize, escaped: bool },
-    /// It is no object, or too much of one.
+    /// It is not an object, or the digest grew too large.
     Off,
 }
 
-/// An array or a deep object whose contents are left out.
+/// An array or a deep object whose content is left out.
 #[derive(Debug, Clone, Copy)]
 struct Skipped {
     open: u8,
     close: u8,
     depth: usize,
-    /// Nothing but white space was seen in it.
+    /// Only white space has been seen in it.
     empty: bool,
 }
 
@@ -56,7 +56,7 @@ impl Digest {
         }
     }
 
-    /// JSON if what came was a whole object.
+    /// Valid JSON if the whole object has arrived.
     pub fn json(&self) -> &[u8] {
         &self.json
     }
@@ -78,7 +78,7 @@ impl Digest {
         if self.skipped.is_some() {
             return taken;
         }
-        // One byte too many stays, so that a string that was too long is known at its end.
+        // Keep one byte more than allowed, so that the end of the string can tell that it was too long.
         let room = (start + LONGEST_STRING + 1).saturating_sub(self.json.len());
         let text = &piece[..taken - usize::from(closes)];
         self.json.extend_from_slice(&text[..text.len().min(room)]);

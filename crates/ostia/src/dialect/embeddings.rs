@@ -1,14 +1,14 @@
 //! `embeddings`.
 
-use super::facts::{COMMON, Facts, prompts};
+use super::facts::{COMMON, RequestFacts, prompts};
 use super::{Answers, Dialect, Invalid, Service};
-use crate::scan::{Fields, Key, Keys};
+use crate::scan::{FieldKey, Fields, Keys};
 
 #[derive(Debug)]
 pub(super) struct Embeddings;
 
-const INPUT: Key = Key::prompt("input");
-const MESSAGES: Key = Key::prompt("messages");
+const INPUT: FieldKey = FieldKey::prompt("input");
+const MESSAGES: FieldKey = FieldKey::prompt("messages");
 
 static SERVICES: [Service; 1] = [Service::new("embeddings", Answers::Object)];
 static KEYS: Keys = Keys::of(&[COMMON, &[INPUT, MESSAGES]]);
@@ -22,7 +22,7 @@ impl Dialect for Embeddings {
         &KEYS
     }
 
-    fn read(&self, fields: &Fields<'_>, _facts: &mut Facts) -> Result<(), Invalid> {
+    fn read(&self, fields: &Fields<'_>, _facts: &mut RequestFacts) -> Result<(), Invalid> {
         if prompts(fields, INPUT)?.is_none() && fields.given(MESSAGES).is_none() {
             return Err(Invalid::missing(INPUT));
         }

@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 
 use super::Progress;
 
-/// The few members of an event that say what was used or what went wrong.
+/// The few members of an event that report usage or an error.
 #[derive(Deserialize)]
 pub(super) struct Probe<'a> {
     #[serde(default, borrow)]
@@ -45,7 +45,7 @@ struct Typed<'a> {
 }
 
 impl Probe<'_> {
-    /// A chunk without a choice, for nothing but usage.
+    /// A chunk without choices, sent only for its usage.
     pub(super) fn is_bare_usage(&self) -> bool {
         self.choices
             .is_some_and(|choices| is_empty_list(choices.get()))
@@ -63,7 +63,7 @@ pub(super) fn is_error_object(object: &RawValue) -> bool {
     object.get() == r#""error""#
 }
 
-/// Takes all usage that an event tells.
+/// Takes all usage that an event reports.
 pub(super) fn usages_in(data: &[u8], progress: &mut Progress) {
     if let Ok(probe) = serde_json::from_slice::<Probe<'_>>(data) {
         take_usages(&probe, progress);
@@ -99,7 +99,7 @@ pub(super) fn names_error(data: &[u8]) -> bool {
     ERROR.find(data).is_some()
 }
 
-/// Whether some `finish_reason` is not null. In most chunks it is.
+/// Whether some `finish_reason` is not null, which is rare.
 pub(super) fn choices_end(data: &[u8]) -> bool {
     static REASON: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(br#""finish_reason""#));
     REASON.find_iter(data).any(|at| {
@@ -109,7 +109,7 @@ pub(super) fn choices_end(data: &[u8]) -> bool {
     })
 }
 
-/// `[DONE]`, with any white space around it.
+/// `[DONE]`, possibly surrounded by white space.
 pub(super) fn is_done(data: &[u8]) -> bool {
     data.trim_ascii() == b"[DONE]"
 }
@@ -120,7 +120,7 @@ fn is_empty_list(json: &str) -> bool {
         .is_some_and(|inner| inner.trim_ascii().is_empty())
 }
 
-/// The data of one event: the values of its `data` lines, joined by LF. Borrowed where there is one line.
+/// The data of one event: the values of its `data` lines, joined by LF. Borrowed if there is only one line.
 pub(super) fn data_of(event: &[u8]) -> Cow<'_, [u8]> {
     let mut lines = lines(event).filter_map(data_line);
     let first = lines.next().unwrap_or_default();
@@ -143,7 +143,7 @@ fn data_line(line: &[u8]) -> Option<&[u8]> {
     }
 }
 
-/// The lines that are not empty.
+/// The non-empty lines.
 fn lines(mut event: &[u8]) -> impl Iterator<Item = &[u8]> {
     std::iter::from_fn(move || {
         while !event.is_empty() {

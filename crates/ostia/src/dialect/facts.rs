@@ -2,98 +2,98 @@ use std::ops::Range;
 
 use super::Invalid;
 use super::number::count_in;
-use crate::scan::{Fields, Key, Kind, Shape};
+use crate::scan::{FieldKey, Fields, JsonKind, Shape};
 
-pub const MODEL: Key = Key::new("model");
-pub(super) const PROMPT: Key = Key::prompt("prompt");
-pub(super) const PROMPT_EMBEDS: Key = Key::tensors("prompt_embeds");
-pub(super) const N: Key = Key::new("n");
-pub(super) const BEST_OF: Key = Key::new("best_of");
-const STREAM: Key = Key::new("stream");
-const STREAM_OPTIONS: Key = Key::holding("stream_options", "include_usage");
+pub const MODEL: FieldKey = FieldKey::new("model");
+pub(super) const PROMPT: FieldKey = FieldKey::prompt("prompt");
+pub(super) const PROMPT_EMBEDS: FieldKey = FieldKey::tensors("prompt_embeds");
+pub(super) const N: FieldKey = FieldKey::new("n");
+pub(super) const BEST_OF: FieldKey = FieldKey::new("best_of");
+const STREAM: FieldKey = FieldKey::new("stream");
+const STREAM_OPTIONS: FieldKey = FieldKey::holding("stream_options", "include_usage");
 
-/// vLLM keeps what it remembers of prompts apart by this.
-pub const CACHE_SALT: Key = Key::noted("cache_salt");
+/// vLLM separates its prompt cache by this.
+pub const CACHE_SALT: FieldKey = FieldKey::noted("cache_salt");
 
-/// What any body may hold.
-pub(super) const COMMON: &[Key] = &[
+/// Keys that any body may have.
+pub(super) const COMMON: &[FieldKey] = &[
     MODEL,
     STREAM,
     STREAM_OPTIONS,
-    Key::counted("system"),
-    Key::counted("instructions"),
-    Key::counted("tools"),
-    Key::counted("functions"),
-    Key::counted("chat_template"),
-    Key::counted("suffix"),
-    Key::counted("query"),
-    Key::counted("queries"),
-    Key::counted("documents"),
-    Key::counted("items"),
-    Key::counted("text_1"),
-    Key::counted("text_2"),
+    FieldKey::counted("system"),
+    FieldKey::counted("instructions"),
+    FieldKey::counted("tools"),
+    FieldKey::counted("functions"),
+    FieldKey::counted("chat_template"),
+    FieldKey::counted("suffix"),
+    FieldKey::counted("query"),
+    FieldKey::counted("queries"),
+    FieldKey::counted("documents"),
+    FieldKey::counted("items"),
+    FieldKey::counted("text_1"),
+    FieldKey::counted("text_2"),
     CACHE_SALT,
-    // What FIRST's adapters say to one another.
-    Key::noted("api_port"),
-    Key::noted("openai_endpoint"),
-    Key::noted("stream_task_id"),
-    Key::noted("stream_task_token"),
-    Key::noted("streaming_server_host"),
-    Key::noted("streaming_server_port"),
-    Key::noted("streaming_server_protocol"),
+    // Fields that FIRST's adapters use among themselves.
+    FieldKey::noted("api_port"),
+    FieldKey::noted("openai_endpoint"),
+    FieldKey::noted("stream_task_id"),
+    FieldKey::noted("stream_task_token"),
+    FieldKey::noted("streaming_server_host"),
+    FieldKey::noted("streaming_server_port"),
+    FieldKey::noted("streaming_server_protocol"),
 ];
-/// Each names an output; engines differ in which of them they obey.
-pub(super) const CAPS: [Key; 4] = [
-    Key::new("max_tokens"),
-    Key::new("max_completion_tokens"),
-    Key::new("max_output_tokens"),
-    Key::new("min_tokens"),
+/// All of them cap the output; engines differ in which they obey.
+pub(super) const CAPS: [FieldKey; 4] = [
+    FieldKey::new("max_tokens"),
+    FieldKey::new("max_completion_tokens"),
+    FieldKey::new("max_output_tokens"),
+    FieldKey::new("min_tokens"),
 ];
 
-/// What a body says that the gateway acts on.
+/// What the gateway needs to know of a request's body.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Facts {
+pub struct RequestFacts {
     /// The decoded value of `model`.
     pub model: Box<str>,
-    /// The value's place: with its quotes in JSON.
+    /// The byte range of the value, including its quotes in JSON.
     pub model_at: Range<usize>,
     pub stream: bool,
     pub stream_options: StreamOptions,
     /// Whether the client asked for a usage chunk itself (`stream_options.include_usage`).
     pub wants_usage: bool,
-    /// The client's own cap on output tokens, of all answers together; `None` if it named none.
+    /// The client's own cap on output tokens, summed over all choices; `None` if it gave none.
     pub output_cap: Option<u64>,
-    /// How many answers are made.
+    /// How many choices the model generates.
     pub tries: u64,
-    /// How many of them are given.
+    /// How many of them are returned.
     pub choices: u64,
-    /// Estimate of the prompt's tokens (a quarter of its text's bytes; a token id counts as one).
+    /// Estimated prompt tokens (a quarter of the text's bytes; a token id counts as one).
     pub prompt_estimate: u64,
-    /// The response that a `responses` call continues; whoever made it must be the caller.
+    /// The response that a `responses` call continues; only its maker may continue it.
     pub previous_response_id: Option<Box<str>>,
     /// Where a member may be inserted as the first of the body.
     pub first_member: usize,
     /// The fields that it holds and that some endpoints keep to themselves.
-    pub reserved: Vec<Key>,
+    pub reserved: Vec<FieldKey>,
 }
 
-/// Where usage is asked for.
+/// Where the body asks for usage, or can be made to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StreamOptions {
-    /// Not there: `"stream_options":{...},` may be inserted here, right behind the opening brace of the body.
+    /// Not present: `"stream_options":{...},` can be inserted here, right after the body's opening brace.
     Absent { insert_at: usize },
-    /// `null`: this value may be replaced whole.
+    /// `null`: this value can be replaced.
     Null { value: Range<usize> },
-    /// An object without `include_usage`: insert right behind its opening brace. `empty`: no comma is due.
+    /// An object without `include_usage`: insert right after its opening brace. `empty`: no comma is needed.
     Object { insert_at: usize, empty: bool },
     /// An object with `include_usage`: its value.
     IncludeUsage { value: Range<usize> },
-    /// Something else: the backend's business, nothing is spliced.
+    /// Anything else is left to the backend; nothing is spliced.
     Foreign,
 }
 
-impl Facts {
-    /// What all bodies share: a model, whether to stream, and how much prompt there is.
+impl RequestFacts {
+    /// What all bodies have in common: a model, whether to stream, and how long the prompt is.
     pub fn of(fields: &Fields<'_>) -> Result<Self, Invalid> {
         let (model, model_at) = model(fields)?;
         let (stream_options, wants_usage) = stream_options(fields);
@@ -107,7 +107,7 @@ impl Facts {
         })
     }
 
-    /// The facts of a body that says little else.
+    /// The facts of a body that has only a model and a prompt.
     pub fn plain(model: Box<str>, model_at: Range<usize>, prompt_estimate: u64) -> Self {
         Self {
             model,
@@ -125,7 +125,7 @@ impl Facts {
         }
     }
 
-    /// `cap` is that of one answer.
+    /// `cap` applies to one choice.
     pub(super) fn generates(&mut self, cap: Option<u64>, choices: u64, tries: u64) {
         self.output_cap = cap.map(|cap| cap.saturating_mul(tries));
         self.choices = choices;
@@ -133,7 +133,7 @@ impl Facts {
     }
 }
 
-fn reserved(fields: &Fields<'_>) -> Vec<Key> {
+fn reserved(fields: &Fields<'_>) -> Vec<FieldKey> {
     let noted = COMMON.iter().filter(|key| key.is_noted());
     noted
         .filter(|key| fields.get(**key).is_some())
@@ -141,27 +141,27 @@ fn reserved(fields: &Fields<'_>) -> Vec<Key> {
         .collect()
 }
 
-/// The largest that the body names.
-pub(super) fn largest(fields: &Fields<'_>, caps: &[Key]) -> Result<Option<u64>, Invalid> {
+/// The largest cap in the body.
+pub(super) fn largest(fields: &Fields<'_>, caps: &[FieldKey]) -> Result<Option<u64>, Invalid> {
     caps.iter()
         .map(|key| count(fields, *key))
         .try_fold(None, |most, cap| Ok(most.max(cap?)))
 }
 
-/// `n`, `best_of`: at least 1, which is their default.
-pub(super) fn times(fields: &Fields<'_>, key: Key) -> Result<u64, Invalid> {
+/// `n` or `best_of`: at least 1, which is also the default.
+pub(super) fn times(fields: &Fields<'_>, key: FieldKey) -> Result<u64, Invalid> {
     Ok(count(fields, key)?.unwrap_or(1).max(1))
 }
 
-/// A count in any spelling that lenient servers take. A text with digits that says none is refused, because one of them
-/// might read it all the same; all else that is no count is the backend's business.
-fn count(fields: &Fields<'_>, key: Key) -> Result<Option<u64>, Invalid> {
+/// A count, in any form that lenient servers accept. A string with digits that is not a count is refused, because some
+/// server might still read it as one. Anything else that is not a count is left to the backend.
+fn count(fields: &Fields<'_>, key: FieldKey) -> Result<Option<u64>, Invalid> {
     let Some(value) = fields.given(key) else {
         return Ok(None);
     };
     match value.kind() {
-        Kind::Integer | Kind::Fraction => Ok(count_in(value.raw())),
-        Kind::String => {
+        JsonKind::Integer | JsonKind::Fraction => Ok(count_in(value.raw())),
+        JsonKind::String => {
             let text = value.as_str().unwrap_or_default();
             let count = count_in(&text);
             match count.is_none() && text.contains(char::is_numeric) {
@@ -173,8 +173,8 @@ fn count(fields: &Fields<'_>, key: Key) -> Result<Option<u64>, Invalid> {
     }
 }
 
-/// Checks a text-or-tokens field and counts its prompts; `None` if it is absent or `null`.
-pub(super) fn prompts(fields: &Fields<'_>, key: Key) -> Result<Option<u64>, Invalid> {
+/// Checks a field that holds text or tokens and counts its prompts; `None` if it is absent or `null`.
+pub(super) fn prompts(fields: &Fields<'_>, key: FieldKey) -> Result<Option<u64>, Invalid> {
     let Some(value) = fields.given(key) else {
         return Ok(None);
     };
@@ -193,7 +193,7 @@ pub(super) fn prompts(fields: &Fields<'_>, key: Key) -> Result<Option<u64>, Inva
 
 pub(super) fn described(shape: Shape) -> &'static str {
     match shape.kind {
-        Kind::Array => "an array of something else",
+        JsonKind::Array => "an array of something else",
         kind => kind.as_str(),
     }
 }
@@ -201,11 +201,11 @@ pub(super) fn described(shape: Shape) -> &'static str {
 fn model(fields: &Fields<'_>) -> Result<(Box<str>, Range<usize>), Invalid> {
     let value = fields
         .get(MODEL)
-        .filter(|value| value.kind() == Kind::String)
+        .filter(|value| value.kind() == JsonKind::String)
         .ok_or_else(Invalid::missing_model)?;
     let model = value
         .as_str()
-        .ok_or_else(|| Invalid::value(MODEL, "it holds a lone surrogate"))?;
+        .ok_or_else(|| Invalid::value(MODEL, "it contains a lone surrogate"))?;
     match model.is_empty() {
         true => Err(Invalid::missing_model()),
         false => Ok((model.into(), value.range())),
@@ -214,8 +214,8 @@ fn model(fields: &Fields<'_>) -> Result<(Box<str>, Range<usize>), Invalid> {
 
 fn stream(fields: &Fields<'_>) -> Result<bool, Invalid> {
     match fields.given(STREAM).map(|value| value.kind()) {
-        None | Some(Kind::False) => Ok(false),
-        Some(Kind::True) => Ok(true),
+        None | Some(JsonKind::False) => Ok(false),
+        Some(JsonKind::True) => Ok(true),
         Some(other) => Err(Invalid::value(
             STREAM,
             &format!("expected a boolean, but got {}", other.as_str()),
@@ -223,8 +223,9 @@ fn stream(fields: &Fields<'_>) -> Result<bool, Invalid> {
     }
 }
 
-/// Where `include_usage` is or may go, and whether the client asked for it. What is neither a boolean nor `null`
-/// (backends read `1` as true) stays as it is and counts as asked for, so that nothing is hidden from the client.
+/// Where `include_usage` is or may go, and whether the client asked for it. A value that is neither a boolean nor
+/// `null` stays as it is (backends read `1` as true) and counts as a request for usage, so that nothing is hidden from
+/// the client.
 fn stream_options(fields: &Fields<'_>) -> (StreamOptions, bool) {
     let Some(options) = fields.get(STREAM_OPTIONS) else {
         let insert_at = fields.behind_brace;
@@ -232,8 +233,8 @@ fn stream_options(fields: &Fields<'_>) -> (StreamOptions, bool) {
     };
     let value = options.range();
     match options.kind() {
-        Kind::Null => return (StreamOptions::Null { value }, false),
-        Kind::Object => {}
+        JsonKind::Null => return (StreamOptions::Null { value }, false),
+        JsonKind::Object => {}
         _ => return (StreamOptions::Foreign, false),
     }
     let Some(include_usage) = fields.held() else {
@@ -244,8 +245,8 @@ fn stream_options(fields: &Fields<'_>) -> (StreamOptions, bool) {
     };
     let value = include_usage.range();
     match include_usage.kind() {
-        Kind::False | Kind::Null => (StreamOptions::IncludeUsage { value }, false),
-        Kind::True => (StreamOptions::IncludeUsage { value }, true),
+        JsonKind::False | JsonKind::Null => (StreamOptions::IncludeUsage { value }, false),
+        JsonKind::True => (StreamOptions::IncludeUsage { value }, true),
         _ => (StreamOptions::Foreign, true),
     }
 }

@@ -1,14 +1,14 @@
-use crate::scan::{Fault, Key, ScanError};
+use crate::scan::{FieldKey, ScanError, ScanErrorKind};
 
 use super::MODEL;
 
-/// A body that says something the gateway cannot act on.
+/// The body has a value that the gateway cannot act on.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct Invalid {
     /// `invalid_json`, `missing_model`, `invalid_value` or `missing_required_parameter`.
     pub code: &'static str,
-    /// The key at fault; `None` where the body as a whole is.
+    /// The key at fault; `None` if it is the body as a whole.
     pub param: Option<&'static str>,
     pub message: String,
 }
@@ -22,7 +22,7 @@ impl Invalid {
         }
     }
 
-    pub fn missing(key: Key) -> Self {
+    pub fn missing(key: FieldKey) -> Self {
         Self {
             code: "missing_required_parameter",
             param: Some(key.name()),
@@ -30,7 +30,7 @@ impl Invalid {
         }
     }
 
-    pub fn value(key: Key, why: &str) -> Self {
+    pub fn value(key: FieldKey, why: &str) -> Self {
         Self {
             code: "invalid_value",
             param: Some(key.name()),
@@ -58,11 +58,11 @@ impl Invalid {
 impl From<ScanError> for Invalid {
     fn from(error: ScanError) -> Self {
         match error.fault {
-            Fault::Repeated(key) => Self::value(key, "the key is given more than once"),
-            Fault::OtherLetters(key) => {
+            ScanErrorKind::Repeated(key) => Self::value(key, "the key is given more than once"),
+            ScanErrorKind::OtherLetters(key) => {
                 Self::value(key, "the key must be written in lower case, and only once")
             }
-            Fault::NotAnObject => Self::json("it must be a JSON object"),
+            ScanErrorKind::NotAnObject => Self::json("it must be a JSON object"),
             _ => Self::json(&error.to_string()),
         }
     }

@@ -4,7 +4,7 @@ use super::digest::Digest;
 
 const DATA: &[u8] = b"data:";
 
-/// An event that passes in parts: a digest of its data, out of its `data` lines (WHATWG HTML, section 9.2.6).
+/// An event that passes in parts: builds a digest of its data from its `data` lines (WHATWG HTML, section 9.2.6).
 #[derive(Debug, Default)]
 pub(super) struct LongEvent {
     digest: Digest,
@@ -14,9 +14,9 @@ pub(super) struct LongEvent {
 
 #[derive(Debug, Clone, Copy)]
 enum Line {
-    /// So many bytes of `data:` are there.
+    /// This many bytes of `data:` have been seen.
     Name(usize),
-    /// Behind the colon, where one space is no part of the value.
+    /// After the colon, where one space is not part of the value.
     Colon,
     Data,
     Other,
@@ -58,7 +58,7 @@ impl LongEvent {
         }
     }
 
-    /// The digest of its data, and how long the data are.
+    /// The digest of its data, and the length of the data.
     pub(super) fn data(&self) -> (&[u8], usize) {
         (self.digest.json(), self.length)
     }

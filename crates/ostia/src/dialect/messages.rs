@@ -1,4 +1,4 @@
-//! `messages` and `messages/count_tokens`, Anthropic's.
+//! Anthropic's `messages` and `messages/count_tokens`.
 
 use bytes::Bytes;
 use serde::Deserialize;
@@ -6,10 +6,10 @@ use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 
 use super::event::{kind_of, names_usage, usages_in};
-use super::facts::{CAPS, COMMON, Facts, largest};
+use super::facts::{CAPS, COMMON, RequestFacts, largest};
 use super::{Answers, Dialect, Invalid, Progress, Seen, Service, openai};
-use crate::refusal::{Fault, Refusal};
-use crate::scan::{Fields, Key, Keys};
+use crate::refusal::{AnswerFault, Refusal};
+use crate::scan::{FieldKey, Fields, Keys};
 
 #[derive(Debug)]
 pub(super) struct Messages;
@@ -18,7 +18,7 @@ static SERVICES: [Service; 2] = [
     Service::of_text("messages"),
     Service::new("messages/count_tokens", Answers::Object).without_model(),
 ];
-static KEYS: Keys = Keys::of(&[COMMON, &CAPS, &[Key::prompt("messages")]]);
+static KEYS: Keys = Keys::of(&[COMMON, &CAPS, &[FieldKey::prompt("messages")]]);
 
 /// A `message_delta`.
 #[derive(Deserialize)]
@@ -41,7 +41,7 @@ impl Dialect for Messages {
         &KEYS
     }
 
-    fn read(&self, fields: &Fields<'_>, facts: &mut Facts) -> Result<(), Invalid> {
+    fn read(&self, fields: &Fields<'_>, facts: &mut RequestFacts) -> Result<(), Invalid> {
         facts.generates(largest(fields, &CAPS)?, 1, 1);
         Ok(())
     }
@@ -86,7 +86,7 @@ impl Dialect for Messages {
             .unwrap_or_else(|| own_error(refusal))
     }
 
-    fn broken_end(&self, fault: Fault, _events: u64) -> Bytes {
+    fn broken_end(&self, fault: AnswerFault, _events: u64) -> Bytes {
         let (code, message) = (fault.code(), fault.message());
         let error = json!({"type": "error", "error": {"type": "api_error", "message": message, "code": code}});
         format!("event: error\ndata: {error}\n\n").into()
@@ -100,8 +100,8 @@ fn own_error(refusal: &Refusal) -> Bytes {
     error.to_string().into()
 }
 
-/// A backend's error as Anthropic's clients read it: unchanged if it has that shape already, else with what it says in
-/// ours; `None` if it says nothing.
+/// A backend's error for Anthropic's clients: unchanged if it already has their shape, otherwise its message in that
+/// shape; `None` if it has no message.
 fn relayed_error(body: &Bytes, refusal: &Refusal) -> Option<Bytes> {
     let mut error: Value = serde_json::from_slice(body).ok()?;
     let has_word = error["error"]["type"]
@@ -122,7 +122,7 @@ fn relayed_error(body: &Bytes, refusal: &Refusal) -> Option<Bytes> {
     Some(error.to_string().into())
 }
 
-/// Anthropic's words for `error.type` (API reference, "Errors").
+/// Anthropic's values of `error.type` (API reference, "Errors").
 const KINDS: [&str; 10] = [
     "invalid_request_error",
     "authentication_error",
@@ -136,7 +136,7 @@ const KINDS: [&str; 10] = [
     "overloaded_error",
 ];
 
-/// The word for a status.
+/// The error type for a status.
 fn kind_of_status(status: u16) -> &'static str {
     match status {
         401 => "authentication_error",

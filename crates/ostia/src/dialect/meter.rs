@@ -4,29 +4,29 @@ use super::event::{data_of, is_done};
 use super::long_event::LongEvent;
 use super::{Api, Dialect, Progress};
 
-/// May stand before the first event of a stream.
+/// May precede the first event of a stream.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// What becomes of an event.
+/// What to do with an event.
 #[derive(Debug, PartialEq, Eq, Clone, Copy)]
 pub enum Seen {
     Forward,
     /// A usage chunk that only the gateway asked for.
     Hide,
-    /// A usage chunk of its own: `[DONE]` follows.
+    /// A chunk with nothing but usage: `[DONE]` follows.
     LastUsage,
     /// The dialect's last event: `[DONE]`, `message_stop`, `response.completed`.
     Terminal,
 }
 
-/// Reads usage as the bytes pass, and counts what comes in case the backend never says.
+/// Reads usage as the bytes pass, and counts the output in case the backend never reports it.
 #[derive(Debug)]
 pub struct Meter {
     dialect: &'static dyn Dialect,
     hide_usage: bool,
     /// How many choices the client asked for.
     choices: u64,
-    /// The event that passes in parts.
+    /// The current event, if it passes in parts.
     long: LongEvent,
     progress: Progress,
 }
@@ -42,36 +42,36 @@ impl Meter {
         }
     }
 
-    /// Looks at one whole event.
+    /// Reads one whole event.
     pub fn event(&mut self, event: &[u8]) -> Seen {
         let data = data_of(without_mark(event));
         self.data(&data, data.len())
     }
 
-    /// Takes part of an event that is too long to be looked at whole.
+    /// Takes part of an event that is too long to be held whole.
     pub fn part(&mut self, part: &[u8]) {
         self.long.push(without_mark(part));
     }
 
-    /// Takes the last part of such an event and looks at what it was.
+    /// Takes the last part of such an event and returns what the event was.
     pub fn last_part(&mut self, part: &[u8]) -> Seen {
         let mut long = std::mem::take(&mut self.long);
         long.push(part);
         let (data, length) = long.data();
         match self.data(data, length) {
-            // Its beginning has been passed on.
+            // Its beginning has already been sent.
             Seen::Hide => Seen::LastUsage,
             seen => seen,
         }
     }
 
-    /// `length` is the event's own where `data` is a digest.
+    /// `length` is the event's real length, even if `data` is a digest.
     fn data(&mut self, data: &[u8], length: usize) -> Seen {
-        // Servers send it behind whatever ends their streams.
+        // Servers also send it after dialects' own last events.
         if is_done(data) {
             return Seen::Terminal;
         }
-        // An event that is no object tells nothing, and would pass for one with members in order.
+        // Data that is not an object says nothing. serde would accept an array as the members in order.
         if !data.starts_with(b"{") {
             return Seen::Forward;
         }
@@ -83,13 +83,13 @@ impl Meter {
         }
     }
 
-    /// The id of the response that has begun, once.
+    /// The id of the response that has begun; returned once.
     pub fn take_response_id(&mut self) -> Option<Box<str>> {
         self.progress.response_id.take()
     }
 
-    /// What was used: the backend's own word if `whole`, else at least what came. `estimate` makes a usage of the output
-    /// tokens that were counted.
+    /// The usage: what the backend reported if the response is `whole`, otherwise at least what was seen. `estimate`
+    /// turns counted output tokens into a usage.
     pub fn used(&self, whole: bool, estimate: impl Fn(u64) -> Usage) -> Usage {
         let counted = self.progress.counted();
         let estimate = estimate(counted);
@@ -113,13 +113,13 @@ impl Meter {
         self.progress.failed
     }
 
-    /// There was an event besides the one that ends a stream.
+    /// There was an event other than the one that ends a stream.
     pub fn said_something(&self) -> bool {
         self.progress.said
     }
 
-    /// The answer is whole, or an error in the backend's own words, without a terminal event: every choice has told why
-    /// it ended, or the backend why it gave up.
+    /// The response is complete without a terminal event: every choice said why it ended, or the backend reported an
+    /// error.
     pub fn is_over(&self) -> bool {
         self.failed() || self.progress.has_ended(self.choices)
     }

@@ -1,5 +1,5 @@
-/// A non-negative count in a text, as lenient servers read one: `20`, ` +20 `, `1_000`, `20.0`, `2e1`. A part of one counts
-/// as a whole, what is too large as the largest.
+/// A non-negative count, read as lenient servers do: `20`, ` +20 `, `1_000`, `20.0`, `2e1`. Fractions are rounded up,
+/// and a value that is too large becomes the largest.
 pub(super) fn count_in(text: &str) -> Option<u64> {
     let plain = text.trim().replace('_', "");
     if !plain.starts_with(|at: char| at.is_ascii_digit() || matches!(at, '+' | '-' | '.')) {
@@ -11,12 +11,12 @@ pub(super) fn count_in(text: &str) -> Option<u64> {
     }
 }
 
-/// The same of a number that was read as one.
+/// The same for a number.
 fn count_of(number: f64) -> Option<u64> {
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
-        reason = "it is not negative, and what is too large becomes the largest"
+        reason = "it is not negative, and `as` saturates"
     )]
     (number >= 0.0).then(|| number.ceil() as u64)
 }

@@ -1,4 +1,4 @@
-//! What OpenAI's APIs share, and with them most others.
+//! What OpenAI's APIs, and most others, share.
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::event::{Probe, choices_end, names_error, names_usage, take_usages};
 use super::{Progress, Seen};
-use crate::refusal::{Fault, Refusal};
+use crate::refusal::{AnswerFault, Refusal};
 
 /// The last chunk of a choice.
 #[derive(Deserialize)]
@@ -22,7 +22,7 @@ struct Choice {
     finish_reason: Option<IgnoredAny>,
 }
 
-/// A chunk of `chat/completions` or `completions`, or an event of whatever has none of its own.
+/// Reads a chunk of `chat/completions` or `completions`, or an event of an API that has none of its own.
 pub(super) fn chunk(data: &[u8], length: usize, progress: &mut Progress) -> Seen {
     if names_usage(data)
         && let Ok(probe) = serde_json::from_slice::<Probe<'_>>(data)
@@ -61,17 +61,17 @@ pub(super) fn error(refusal: &Refusal) -> Value {
     json!({ "error": error })
 }
 
-/// What broke a stream.
-pub(super) fn fault(fault: Fault) -> Value {
+/// The error object for a broken stream.
+pub(super) fn fault(fault: AnswerFault) -> Value {
     json!({"error": {
         "message": fault.message(), "type": fault_kind(fault), "param": null, "code": fault.code(),
     }})
 }
 
-pub(super) fn fault_kind(fault: Fault) -> &'static str {
+pub(super) fn fault_kind(fault: AnswerFault) -> &'static str {
     match fault {
-        Fault::IdleTimeout | Fault::TotalTimeout => "timeout_error",
-        Fault::ShuttingDown => "server_error",
+        AnswerFault::IdleTimeout | AnswerFault::TotalTimeout => "timeout_error",
+        AnswerFault::ShuttingDown => "server_error",
         _ => "upstream_error",
     }
 }

@@ -1,8 +1,9 @@
-//! Every other API: a model, whether to stream, what counts as prompt, and nothing else. The body is passed on as it is.
+//! Every other API: a model, whether to stream, what counts as prompt, and nothing else. The body is passed on
+//! unchanged.
 
-use super::facts::{BEST_OF, CAPS, COMMON, Facts, N, PROMPT, PROMPT_EMBEDS};
+use super::facts::{BEST_OF, CAPS, COMMON, N, PROMPT, PROMPT_EMBEDS, RequestFacts};
 use super::{Answers, Dialect, Invalid, Service};
-use crate::scan::{Fields, Key, Keys};
+use crate::scan::{FieldKey, Fields, Keys};
 
 #[derive(Debug)]
 pub(super) struct PassThrough;
@@ -31,8 +32,8 @@ static KEYS: Keys = Keys::of(&[
     COMMON,
     &CAPS,
     &[
-        Key::prompt("messages"),
-        Key::prompt("input"),
+        FieldKey::prompt("messages"),
+        FieldKey::prompt("input"),
         PROMPT,
         PROMPT_EMBEDS,
         N,
@@ -40,7 +41,7 @@ static KEYS: Keys = Keys::of(&[
     ],
 ]);
 
-/// What is taken for granted of an API that only a cluster's entry names.
+/// What is assumed of an API that only a cluster's entry lists.
 pub(super) fn unlisted(name: &str) -> &'static Service {
     let is_media = name.starts_with("audio/") || name.starts_with("images/");
     if is_media { &UNLISTED_MEDIA } else { &UNLISTED }
@@ -55,7 +56,7 @@ impl Dialect for PassThrough {
         &KEYS
     }
 
-    fn read(&self, _fields: &Fields<'_>, _facts: &mut Facts) -> Result<(), Invalid> {
+    fn read(&self, _fields: &Fields<'_>, _facts: &mut RequestFacts) -> Result<(), Invalid> {
         Ok(())
     }
 }

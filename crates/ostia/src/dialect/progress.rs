@@ -1,26 +1,26 @@
 use super::Seen;
 use super::usage::Counters;
 
-/// What was seen of a stream so far.
+/// What has been seen of a stream so far.
 #[derive(Debug)]
 pub struct Progress {
     pub(super) usage: Counters,
     /// The backend reported an error.
     pub(super) failed: bool,
     pub(super) response_id: Option<Box<str>>,
-    /// There was more than an end.
+    /// There was more than a terminal event.
     pub(super) said: bool,
-    /// Choices whose end was told.
+    /// Choices whose end was reported.
     ended: Vec<u64>,
-    /// Events that carried text: at least a token each.
+    /// Events that carried text; each is at least one token.
     events: u64,
     bytes: u64,
     shortest: u64,
-    /// Whether what comes is text, whose length says how many tokens it has.
+    /// Whether the output is text, so that its length tells how many tokens it has.
     counts: bool,
 }
 
-/// Choices beyond so many are not told apart; no engine gives so many.
+/// Choices beyond this number are not told apart; no engine returns so many.
 const MOST_CHOICES: usize = 1024;
 
 impl Progress {
@@ -38,7 +38,7 @@ impl Progress {
         }
     }
 
-    /// An event of this length carries text that the model made.
+    /// An event of this length carries generated text.
     pub(super) fn text(&mut self, length: usize) {
         if !self.counts {
             return;
@@ -56,19 +56,19 @@ impl Progress {
         }
     }
 
-    /// The last event holds the whole answer.
+    /// The last event holds the complete response.
     pub(super) fn end_with_answer(&mut self) -> Seen {
         self.said = true;
         Seen::Terminal
     }
 
-    /// Whether so many choices have told why they ended.
+    /// Whether this many choices have said why they ended.
     pub(super) fn has_ended(&self, choices: u64) -> bool {
         self.ended.len() as u64 >= choices
     }
 
-    /// Output tokens seen so far, at least: one an event, or a quarter of the bytes that events have over the shortest
-    /// one (whose length is mostly envelope).
+    /// A lower bound on the output tokens so far: one per event, or a quarter of the bytes by which events exceed the
+    /// shortest one (whose length is mostly envelope).
     pub(super) fn counted(&self) -> u64 {
         let envelope = self.shortest.saturating_mul(self.events);
         self.events.max(self.bytes.saturating_sub(envelope) / 4)

@@ -1,8 +1,8 @@
 //! `responses`.
 //!
-//! Whatever a backend keeps for a later request, it keeps for the one key it knows: all users'. A response may be
-//! continued by who made it (`previous_response_id`, judged after authorization); conversations and items that are
-//! named by their id have no maker that the gateway knows, and are refused.
+//! A backend stores what it keeps for later requests under the one key it knows, so for all users together. A response
+//! may be continued only by its maker (`previous_response_id`, checked after authorization). Conversations and items
+//! that are referenced by id have no maker that the gateway knows, so they are refused.
 
 use std::borrow::Cow;
 
@@ -13,19 +13,19 @@ use serde_json::json;
 use serde_json::value::RawValue;
 
 use super::event::{kind_of, names_usage, usages_in};
-use super::facts::{CAPS, COMMON, Facts, largest};
+use super::facts::{CAPS, COMMON, RequestFacts, largest};
 use super::openai::fault_kind;
-use super::{Answer, Dialect, Invalid, Progress, Reading, Seen, Service};
-use crate::refusal::Fault;
-use crate::scan::{Fields, Key, Keys, Kind, Value};
+use super::{AnswerFacts, AnswerMembers, Dialect, Invalid, Progress, Seen, Service};
+use crate::refusal::AnswerFault;
+use crate::scan::{FieldKey, Fields, JsonKind, Keys, Value};
 
 #[derive(Debug)]
 pub(super) struct Responses;
 
-const INPUT: Key = Key::prompt("input");
-const PREVIOUS: Key = Key::new("previous_response_id");
-const CONVERSATION: Key = Key::new("conversation");
-const BACKGROUND: Key = Key::new("background");
+const INPUT: FieldKey = FieldKey::prompt("input");
+const PREVIOUS: FieldKey = FieldKey::new("previous_response_id");
+const CONVERSATION: FieldKey = FieldKey::new("conversation");
+const BACKGROUND: FieldKey = FieldKey::new("background");
 
 static SERVICES: [Service; 1] = [Service::of_text("responses")];
 static KEYS: Keys = Keys::of(&[
@@ -36,11 +36,11 @@ static KEYS: Keys = Keys::of(&[
         PREVIOUS,
         CONVERSATION,
         BACKGROUND,
-        Key::counted("prompt"),
+        FieldKey::counted("prompt"),
     ],
 ]);
 
-/// An element of `input`. A member that stands twice makes it unreadable: backends take the last.
+/// An element of `input`. A duplicate member makes it unreadable here, because backends would use the last one.
 #[derive(Deserialize)]
 struct Item<'a> {
     #[serde(rename = "type", default, borrow)]
@@ -51,7 +51,7 @@ struct Item<'a> {
     role: Option<IgnoredAny>,
 }
 
-/// A response object, or the event that holds one.
+/// A response object, or the event that contains one.
 #[derive(Deserialize)]
 struct Identified<'a> {
     #[serde(default, borrow)]
@@ -71,7 +71,7 @@ impl Dialect for Responses {
         &KEYS
     }
 
-    fn read(&self, fields: &Fields<'_>, facts: &mut Facts) -> Result<(), Invalid> {
+    fn read(&self, fields: &Fields<'_>, facts: &mut RequestFacts) -> Result<(), Invalid> {
         facts.generates(largest(fields, &CAPS)?, 1, 1);
         if let Some(previous) = fields.given(PREVIOUS) {
             let id = previous
@@ -86,7 +86,7 @@ impl Dialect for Responses {
             ));
         }
         let background = fields.given(BACKGROUND);
-        if background.is_some_and(|value| value.kind() != Kind::False) {
+        if background.is_some_and(|value| value.kind() != JsonKind::False) {
             return Err(Invalid::value(
                 BACKGROUND,
                 "responses in the background are not served; leave it out or set it to false",
@@ -132,12 +132,13 @@ impl Dialect for Responses {
         }
     }
 
-    /// A response that failed says so in a member of its own, and one that has only begun is no answer.
-    fn answer(&self, answer: &Answer<'_>) -> Reading {
+    /// A failed response has an `error` member too, which must not make it pass for an error object. A response that is
+    /// queued or in progress is unfinished.
+    fn answer(&self, answer: &AnswerMembers<'_>) -> AnswerFacts {
         let response_id = answer.id_of("response");
         let begun = [r#""queued""#, r#""in_progress""#];
-        let reading = Reading::of(answer);
-        Reading {
+        let reading = AnswerFacts::of(answer);
+        AnswerFacts {
             is_error: reading.is_error && response_id.is_none(),
             unfinished: response_id.is_some() && answer.has_status(&begun),
             response_id,
@@ -149,8 +150,8 @@ impl Dialect for Responses {
         Some("output")
     }
 
-    /// The reference has the members at the top, the API itself sends `error`, which is what SDKs raise for.
-    fn broken_end(&self, fault: Fault, events: u64) -> Bytes {
+    /// OpenAI's reference puts the members at the top level, but the API itself sends `error`, for which SDKs raise.
+    fn broken_end(&self, fault: AnswerFault, events: u64) -> Bytes {
         let (kind, code, message) = (fault_kind(fault), fault.code(), fault.message());
         let error = json!({
             "type": "error", "code": code, "message": message, "param": null, "sequence_number": events,
@@ -168,7 +169,7 @@ fn id_in_event(event: &[u8]) -> Option<Box<str>> {
 }
 
 fn refers_to_stored_items(input: Value<'_>) -> bool {
-    input.kind() == Kind::Array
+    input.kind() == JsonKind::Array
         && !matches!(elements(input.raw()), Some(items) if items.iter().all(Item::is_whole))
 }
 
@@ -182,7 +183,8 @@ fn elements(list: &str) -> Option<Vec<Item<'_>>> {
 }
 
 impl Item<'_> {
-    /// A reference has the type `item_reference`, which may be left out: then it is an id and nothing that speaks.
+    /// Whether it is not a reference. A reference has the type `item_reference`, or no type at all: then it has an id
+    /// and no role.
     fn is_whole(&self) -> bool {
         match &self.kind {
             Some(kind) => kind != "item_reference",

@@ -2,12 +2,12 @@ use serde_json::{Value, json};
 
 use super::event::data_of;
 use super::{Api, url_tail};
-use crate::refusal::Fault;
+use crate::refusal::AnswerFault;
 
 #[test]
 fn the_last_event_speaks_the_dialect() {
     let event = |api: &str| {
-        let bytes = Api::parse(api).dialect().broken_end(Fault::Closed, 7);
+        let bytes = Api::parse(api).dialect().broken_end(AnswerFault::Closed, 7);
         let text = String::from_utf8(bytes.to_vec()).unwrap();
         let (head, data) = text.split_once("data: ").unwrap();
         assert!(data.ends_with("\n\n"));

@@ -4,14 +4,15 @@ use std::fmt;
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-/// Bytes of the strings in what a model made: members' values, not their names. For answers that say nothing of usage.
+/// Counts the bytes of strings in generated output: the values of members, not their names. For responses without
+/// usage.
 #[derive(Debug, Default)]
 struct TextLength(u64);
 
 /// Looks for one member of an object.
 struct Within<'a>(&'a str);
 
-/// Output tokens of a whole JSON answer: a quarter of the bytes of the text in this member.
+/// Estimated output tokens of a complete JSON response: a quarter of the bytes of text in this member.
 pub(super) fn count_tokens(answer: &[u8], member: &str) -> u64 {
     let mut json = serde_json::Deserializer::from_slice(answer);
     let length = json.deserialize_map(Within(member)).unwrap_or_default();

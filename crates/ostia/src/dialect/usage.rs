@@ -5,13 +5,14 @@ use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-/// Larger counts are no counts: no model has seen so many tokens, and they must fit a database's integer.
+/// Larger values are ignored: no model has seen so many tokens, and counts must fit a database integer.
 const LARGEST: u64 = 1 << 53;
 
-/// What usage objects say in any of the dialects: OpenAI's chat and completions (`prompt_tokens`), Responses and Anthropic's
+/// The usage counters of all dialects: OpenAI's chat and completions (`prompt_tokens`), Responses and Anthropic's
 /// Messages (`input_tokens`), DeepSeek's cache.
 ///
-/// Several of one stream add up to one: counters are sums so far, so they never fall. What is no count says nothing.
+/// Several usage objects in one stream add up to one. Counters are running totals, so they never fall. A value that is
+/// not a count is ignored.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct Counters {
@@ -40,9 +41,9 @@ struct Details {
 struct Count(Option<u64>);
 
 impl Counters {
-    /// Takes a usage object; what is none says nothing.
+    /// Takes a usage object; anything else is ignored.
     pub(super) fn take(&mut self, usage: &RawValue) {
-        // serde would take a list for the members in order.
+        // serde would accept a list as the members in order.
         if usage.get().starts_with('{')
             && let Ok(told) = serde_json::from_str::<Self>(usage.get())
         {
@@ -50,8 +51,8 @@ impl Counters {
         }
     }
 
-    /// What was used: as it was told, and by the estimate where nothing was said of a prompt or of an output. `None` if
-    /// nothing was told.
+    /// The usage as reported, completed by the estimate if the prompt or the output is missing. `None` if nothing was
+    /// reported.
     pub fn usage(&self, estimate: Usage) -> Option<Usage> {
         if *self == Self::default() {
             return None;
@@ -75,13 +76,13 @@ impl Counters {
         })
     }
 
-    /// Whether it says how much was generated.
+    /// Whether it reports how much was generated.
     pub fn tells_output(&self) -> bool {
         self.told().1.is_some()
     }
 
-    /// Tokens of the prompt and of the output. Where one of them is missing, the total tells it; a total alone is the
-    /// prompt's, as rerankers and embedders mean it.
+    /// The tokens of prompt and output. If one is missing, it follows from the total. A total alone is the prompt's,
+    /// because that is what rerankers and embedders mean.
     fn told(&self) -> (Option<u64>, Option<u64>) {
         let rest = |part: u64| Some(self.total_tokens.0?.saturating_sub(part));
         let prompt = self.prompt_tokens.0.or_else(|| self.whole_input());
@@ -94,7 +95,7 @@ impl Counters {
         }
     }
 
-    /// Anthropic's `input_tokens` leaves out what was read from or written to its cache.
+    /// Anthropic's `input_tokens` excludes what was read from or written to its cache.
     fn whole_input(&self) -> Option<u64> {
         let read = self.cache_read_input_tokens.0;
         let written = self.cache_creation_input_tokens.0;
@@ -187,7 +188,7 @@ impl<'de> Visitor<'de> for CountVisitor {
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
             clippy::cast_precision_loss,
-            reason = "a whole number between 0 and 2^53 is exact as either"
+            reason = "a whole number between 0 and 2^53 is exact in both types"
         )]
         let whole = (value.fract() == 0.0 && (0.0..=LARGEST as f64).contains(&value))
             .then_some(value as u64);
@@ -223,7 +224,7 @@ impl<'de> Deserialize<'de> for Details {
     }
 }
 
-/// Takes an object's counts; of anything else, nothing.
+/// Takes the counts of an object; ignores anything else.
 struct DetailsVisitor;
 
 impl<'de> Visitor<'de> for DetailsVisitor {
@@ -292,7 +293,7 @@ mod tests {
     use ostia_core::{Usage, UsageSource};
     use serde_json::value::RawValue;
 
-    /// What several usage objects of one answer say together.
+    /// The combined counters of several usage objects of one response.
     fn told(objects: &[&str]) -> Counters {
         let mut counters = Counters::default();
         for json in objects {

@@ -3,7 +3,7 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue};
 use ostia_core::{Level, Standing};
 
-/// `x-ratelimit-{limit,remaining,reset}-{requests,tokens}` (OpenAI's rate limit guide), where such limits hold.
+/// `x-ratelimit-{limit,remaining,reset}-{requests,tokens}` (OpenAI's rate limit guide), for the limits that apply.
 pub fn limit_headers(standing: &Standing) -> Vec<(HeaderName, HeaderValue)> {
     let mut headers = Vec::new();
     if let Some(level) = standing.requests() {
@@ -35,7 +35,7 @@ fn push(headers: &mut Vec<(HeaderName, HeaderValue)>, names: [HeaderName; 3], le
     }
 }
 
-/// A duration as OpenAI writes it: `850ms`, `1s`, `6m0s`.
+/// A duration in OpenAI's notation: `850ms`, `1s`, `6m0s`.
 fn spell(duration: Duration) -> String {
     let millis = duration.as_millis();
     if millis < 1_000 {

@@ -1,6 +1,7 @@
-//! In: the small error of any room. Out: [`crate::refusal::Refusal`] (status, public code, message, blame), and its bytes.
-//! Here: the one table from causes to answers. Private detail is logged once with the request id and never sent.
-//! Not here: what went wrong and why: each room knows its own causes.
+//! In: the small error of any room. Out: [`crate::refusal::Refusal`] (status, public code, message, blame), and its
+//! bytes.
+//! Here: the one table from causes to responses. Private detail is logged once with the request id and never sent.
+//! Not here: what went wrong and why; each room knows its own causes.
 
 mod limit_headers;
 mod render;

@@ -5,7 +5,7 @@ use crate::refusal::Refusal;
 use crate::relay::ClientBody;
 
 impl Refusal {
-    /// The answer in the client's dialect.
+    /// The response in the client's dialect.
     pub fn into_response(self, dialect: &dyn Dialect) -> Response<ClientBody> {
         let mut response = Response::new(ClientBody::whole(dialect.error(&self)));
         *response.status_mut() = self.status;

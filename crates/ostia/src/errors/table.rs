@@ -14,15 +14,15 @@ use crate::identify::SignInError;
 use crate::listen::Rejection;
 use crate::rank::NotServing;
 use crate::read::ReadError;
-use crate::refusal::{Fault, Refusal};
+use crate::refusal::{AnswerFault, Refusal};
 use crate::relay::{BackendRefusal, RefusalText, RelayError};
-use crate::upstream::{Failure, FailureKind};
+use crate::upstream::{FailureKind, UpstreamFailure};
 
-/// How long a caller should wait where nothing better is known.
+/// How long a caller should wait if nothing better is known.
 const SHORTLY: Duration = Duration::from_secs(5);
-/// A model that is started by a scheduler is not there before its state is asked for again.
+/// A model that a scheduler starts is not ready before its state is next polled.
 const NOT_RUNNING: Duration = Duration::from_secs(60);
-/// SDKs give up at once on anything above two minutes.
+/// SDKs do not retry after more than two minutes.
 const LONGEST_WAIT: Duration = Duration::from_secs(120);
 
 impl From<Rejection> for Refusal {
@@ -50,16 +50,16 @@ impl Refusal {
         )
     }
 
-    /// What nobody foresaw. What it was is in the log already.
+    /// For failures that nobody foresaw. The cause has already been logged.
     pub fn internal_error() -> Self {
         Self::gateway(
             StatusCode::INTERNAL_SERVER_ERROR,
             "internal_error",
-            "The gateway failed in a way that it should not.",
+            "The gateway failed unexpectedly.",
         )
     }
 
-    /// The response that a call continues: made by somebody else, by another endpoint, or too long ago.
+    /// The response that a call continues is somebody else's, another endpoint's, or too old.
     pub fn previous_response_not_found() -> Self {
         Self::client(
             StatusCode::BAD_REQUEST,
@@ -74,7 +74,7 @@ impl Refusal {
         let refusal = Self::client(
             StatusCode::METHOD_NOT_ALLOWED,
             "method_not_allowed",
-            "This path does not answer this method.",
+            "This path does not support this method.",
         );
         match HeaderValue::try_from(allow) {
             Ok(allow) => refusal.with_header("allow", allow),
@@ -82,9 +82,9 @@ impl Refusal {
         }
     }
 
-    /// The drain limit has passed and there is no answer yet.
+    /// The drain limit has passed and there is no response yet.
     pub fn shutting_down() -> Self {
-        from_fault(Fault::ShuttingDown).with_retry_after(SHORTLY)
+        from_fault(AnswerFault::ShuttingDown).with_retry_after(SHORTLY)
     }
 
     pub fn not_implemented() -> Self {
@@ -116,12 +116,12 @@ impl From<SignInError> for Refusal {
             ),
             SignInError::Malformed => unauthorized(
                 "invalid_api_key",
-                "The Authorization header holds no usable credential.",
+                "The Authorization header contains no usable credential.",
                 r#"Bearer realm="ostia", error="invalid_request""#,
             ),
             SignInError::UnsupportedScheme => unauthorized(
                 "invalid_api_key",
-                "Only 'Authorization: Bearer ...' is understood.",
+                "Only 'Authorization: Bearer ...' is supported.",
                 r#"Bearer realm="ostia""#,
             ),
             SignInError::InvalidKey => {
@@ -268,7 +268,7 @@ impl From<NotServing> for Refusal {
                 starts_in,
             } => return not_running(&model, state, unlisted, starts_in),
             NotServing::NoneReady => {
-                let text = "No server of this model takes requests right now.";
+                let text = "No server of this model accepts requests right now.";
                 return Self::gateway(StatusCode::SERVICE_UNAVAILABLE, "no_healthy_backend", text)
                     .with_retry_after(SHORTLY);
             }
@@ -367,18 +367,21 @@ impl From<Refused> for Refusal {
     }
 }
 
-/// The code and the message for a limit without room.
+/// The code and the message for an exhausted limit.
 const fn limited(measure: Measure, too_large: bool) -> (&'static str, &'static str) {
     match measure {
-        Measure::Requests => ("requests", "You send more requests a second than allowed."),
+        Measure::Requests => (
+            "requests",
+            "You are sending more requests per second than allowed.",
+        ),
         Measure::InFlight => (
             "concurrency",
-            "You have as many requests in flight as allowed.",
+            "You already have as many requests in flight as allowed.",
         ),
         Measure::Balance => ("budget_exceeded", "The budget for this is used up."),
         Measure::Tokens if too_large => (
             "tokens",
-            "The request needs more tokens (prompt plus max_tokens) than the limit of tokens a minute allows at all: lower max_tokens or shorten the prompt.",
+            "The request alone needs more tokens (prompt plus max_tokens) than your limit of tokens per minute: lower max_tokens or shorten the prompt.",
         ),
         Measure::Tokens => ("tokens", "Tokens/minute limit exceeded."),
     }
@@ -416,7 +419,7 @@ impl From<AdapterError> for Refusal {
     }
 }
 
-/// An adapter's own status, where that is one of an error.
+/// An adapter's own status, if it is an error status.
 fn refusing(status: StatusCode) -> StatusCode {
     if status.is_client_error() || status.is_server_error() {
         status
@@ -434,8 +437,8 @@ impl From<backend::Failure> for Refusal {
     }
 }
 
-impl From<Failure> for Refusal {
-    fn from(failure: Failure) -> Self {
+impl From<UpstreamFailure> for Refusal {
+    fn from(failure: UpstreamFailure) -> Self {
         let refusal = match failure.kind {
             FailureKind::Timeout => Self::upstream(
                 StatusCode::GATEWAY_TIMEOUT,
@@ -449,7 +452,7 @@ impl From<Failure> for Refusal {
             ),
             FailureKind::Closed => bad_gateway(
                 "upstream_unreachable",
-                "The model's server closed the connection without an answer.",
+                "The model's server closed the connection without a response.",
             ),
             FailureKind::Invalid => bad_gateway(
                 "upstream_invalid",
@@ -467,7 +470,7 @@ impl From<RelayError> for Refusal {
             RelayError::Backend(refusal) => from_backend(refusal),
             RelayError::KeyRefused(status) => bad_gateway(
                 "upstream_auth",
-                "The model's server refused the gateway's own key; the gateway's operators have to mend that.",
+                "The model's server refused the gateway's own key; the gateway's operators must fix that.",
             )
             .with_detail(format!("the backend answered {status}"))
             .permanent(),
@@ -480,7 +483,7 @@ impl From<RelayError> for Refusal {
     }
 }
 
-fn from_fault(fault: Fault) -> Refusal {
+fn from_fault(fault: AnswerFault) -> Refusal {
     let status = match fault.outcome() {
         Outcome::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
         Outcome::Interrupted => StatusCode::SERVICE_UNAVAILABLE,
@@ -525,13 +528,13 @@ fn from_backend(backend: BackendRefusal) -> Refusal {
     }
 }
 
-/// For the log. A 404 that is no error in OpenAI's shape comes from a web server that has nothing at this path.
+/// For the log. A 404 that is not an error in OpenAI's format comes from a web server that has nothing at this path.
 fn told(backend: &BackendRefusal) -> String {
     let status = backend.status;
     match backend.text {
         RefusalText::Message(_) | RefusalText::Withheld if status == StatusCode::NOT_FOUND => {
             format!(
-                "the backend answered {status}, not in the words of an inference API: is the path of api_url right? `ostia check` shows what is called"
+                "the backend answered {status}, but not in the format of an inference API: is the path of api_url right? `ostia check` shows the URL that is called"
             )
         }
         _ => format!("the backend answered {status}"),

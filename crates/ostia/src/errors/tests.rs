@@ -1,19 +1,19 @@
 use bytes::Bytes;
 use http::StatusCode;
 
-use crate::refusal::{Fault, Refusal};
+use crate::refusal::{AnswerFault, Refusal};
 use crate::relay::{BackendRefusal, RefusalText, RelayError};
 
 #[test]
 fn every_fault_of_an_answer_is_in_the_table() {
     for fault in [
-        Fault::Closed,
-        Fault::Invalid,
-        Fault::Empty,
-        Fault::NotJson,
-        Fault::IdleTimeout,
-        Fault::TotalTimeout,
-        Fault::ShuttingDown,
+        AnswerFault::Closed,
+        AnswerFault::Invalid,
+        AnswerFault::Empty,
+        AnswerFault::NotJson,
+        AnswerFault::IdleTimeout,
+        AnswerFault::TotalTimeout,
+        AnswerFault::ShuttingDown,
     ] {
         let refusal = Refusal::from(RelayError::Fault(fault));
         assert_eq!(refusal.code, fault.code());

@@ -4,16 +4,17 @@ use std::time::{Duration, Instant};
 
 use ostia_core::Clock;
 
-/// So many failures in a row, and a rest begins.
+/// A rest begins after this many failures in a row.
 const FAILURES: u32 = 5;
 
-/// Whether something failed so often lately that it should be left alone for a while; then one call finds out how it is.
-/// Whoever asks decides what "alone" means: an endpoint is asked after its peers, an identity provider not at all.
+/// A circuit breaker: tells whether something failed so often lately that it should be left alone for a while
+/// ("rests"). After that, one call probes it. The user of the breaker decides what "alone" means: an endpoint is tried
+/// after its peers, an identity provider is not called at all.
 ///
-/// Written from many tasks, read without a lock.
+/// Written by many tasks, read without a lock.
 pub struct Breaker {
     rest: Duration,
-    /// For how long the others wait for the call that finds out, if it does not end.
+    /// How long the others wait for the probing call if it does not end.
     patience: Duration,
     clock: Arc<dyn Clock>,
     epoch: Instant,
@@ -35,13 +36,13 @@ impl Breaker {
         }
     }
 
-    /// Whether it rests. Changes nothing.
+    /// Whether it rests. Does not change anything.
     pub fn is_open(&self) -> bool {
         self.has_failed() && self.after(Duration::ZERO) < self.rests_until.load(Ordering::Relaxed)
     }
 
-    /// Whether a call may be made. Of those who ask after the rest the first one finds out; for the others it rests on
-    /// until that is known.
+    /// Whether a call may be made. After the rest, the first caller probes; for all others the rest continues until the
+    /// result is known.
     pub fn admit(&self) -> bool {
         if !self.has_failed() {
             return true;
@@ -63,7 +64,7 @@ impl Breaker {
     pub fn failed(&self) {
         let until = self.after(self.rest);
         self.rests_until.store(until, Ordering::Relaxed);
-        // Beyond the threshold the number says nothing more, and it must not run over.
+        // Above the threshold the number has no meaning, but it must not overflow.
         let _ = self
             .failures
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |failures| {

@@ -1,9 +1,9 @@
-//! In: what `admit`, `account`, `cluster` and probes see of each endpoint.
-//! Out: one [`EndpointState`] per endpoint identity, for `rank`, lists and metrics; it survives a reload.
+//! In: what `admit`, `account`, `cluster` and probes learn about each endpoint.
+//! Out: one [`EndpointState`] per endpoint, for `rank`, lists and metrics. It survives a reload.
 //! Not here: configuration, decisions.
 
 mod breaker;
 mod state;
 
 pub use breaker::Breaker;
-pub use state::{EndpointState, Fleet, ModelState, Place};
+pub use state::{EndpointState, Fleet, InFlightGuard, ModelState};

@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 
 use super::breaker::Breaker;
 
-/// What a cluster says of a model.
+/// What a cluster reports of a model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ModelState {
     Running,
@@ -18,16 +18,16 @@ pub enum ModelState {
     Unknown,
 }
 
-/// How one endpoint is doing. All of it is counters: written from many tasks, read without a lock.
+/// The state of one endpoint. It consists of atomics only: many tasks write, and nobody takes a lock to read.
 pub struct EndpointState {
     slug: Arc<str>,
     in_flight: AtomicU32,
     model_state: AtomicU8,
-    /// Unix seconds; 0 is not known.
+    /// Unix seconds; 0 means unknown.
     expected_start: AtomicI64,
-    /// A fresh listing of the cluster does not name the model.
+    /// A fresh listing of the cluster does not include the model.
     unlisted: AtomicBool,
-    /// What a readiness URL last said, as a [`ModelState`]; `Unknown` where there is none.
+    /// What a readiness URL last reported, as a [`ModelState`]; `Unknown` if there is none.
     readiness: AtomicU8,
     draining: AtomicBool,
     breaker: Breaker,
@@ -37,14 +37,14 @@ pub struct EndpointState {
     duration_ms: AtomicU64,
 }
 
-/// One request's place on an endpoint. Given back on drop.
-pub struct Place(Arc<EndpointState>);
+/// One request's place on an endpoint, returned on drop.
+pub struct InFlightGuard(Arc<EndpointState>);
 
-/// For how long an endpoint that failed again and again stands behind its peers, and for how long they wait for the
-/// request that finds out how it is.
+/// How long an endpoint that failed repeatedly is tried only after its peers, and how long they wait for the request
+/// that probes it.
 const REST: Duration = Duration::from_secs(10);
 
-/// All endpoint states by slug.
+/// All endpoint states, by slug.
 pub struct Fleet {
     clock: Arc<dyn Clock>,
     states: Mutex<HashMap<Arc<str>, Arc<EndpointState>>>,
@@ -64,7 +64,7 @@ impl Fleet {
         }
     }
 
-    /// The state of an endpoint, made on first use and the same ever after.
+    /// The state of an endpoint, created on first use. It is the same one from then on.
     pub fn endpoint(&self, slug: &Arc<str>) -> Arc<EndpointState> {
         let mut states = self.states.lock();
         let state = states.entry(Arc::clone(slug)).or_insert_with(|| {
@@ -83,7 +83,7 @@ impl Fleet {
             .retain(|_, state| Arc::strong_count(state) > 1);
     }
 
-    /// Every endpoint that is served, or was when a request that still runs began; in no order.
+    /// Every endpoint that is served, or that a running request still holds; in no particular order.
     pub fn all(&self) -> Vec<Arc<EndpointState>> {
         self.states.lock().values().cloned().collect()
     }
@@ -111,19 +111,20 @@ impl EndpointState {
         &self.slug
     }
 
-    /// Takes one of `most` places, 0 for any number of them. The one count of what runs on the endpoint.
-    pub fn take_place(self: &Arc<Self>, most: u32) -> Option<Place> {
+    /// Takes one of `most` places; 0 means no limit. This is the only count of requests in flight on the endpoint.
+    pub fn take_place(self: &Arc<Self>, most: u32) -> Option<InFlightGuard> {
         let taken = self
             .in_flight
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |taken| {
                 (most == 0 || taken < most).then_some(taken + 1)
             });
-        taken.is_ok().then(|| Place(Arc::clone(self)))
+        taken.is_ok().then(|| InFlightGuard(Arc::clone(self)))
     }
 
     /// A request is sent to it.
     pub fn sent(&self) {
-        // Others that were asked before it failed too, so it is asked even while it rests.
+        // The endpoint is used even while it rests, because those before it failed too. So the result does not matter
+        // here.
         self.breaker.admit();
     }
 
@@ -132,7 +133,7 @@ impl EndpointState {
         self.breaker.failed();
     }
 
-    /// Whether it failed so often lately that others are asked before it.
+    /// Whether it failed so often lately that others are tried first.
     pub fn is_suspect(&self) -> bool {
         self.breaker.is_open()
     }
@@ -145,7 +146,7 @@ impl EndpointState {
         ModelState::of(self.model_state.load(Ordering::Relaxed))
     }
 
-    /// When the scheduler expects a model that does not run to start, in Unix seconds.
+    /// When the scheduler expects a model that is not running to start, in Unix seconds.
     pub fn expected_start(&self) -> Option<i64> {
         match self.expected_start.load(Ordering::Relaxed) {
             0 => None,
@@ -158,7 +159,7 @@ impl EndpointState {
         self.expected_start.store(at, Ordering::Relaxed);
     }
 
-    /// Whether a fresh listing of the cluster does not name the model.
+    /// Whether a fresh listing of the cluster omits the model.
     pub fn is_unlisted(&self) -> bool {
         self.unlisted.load(Ordering::Relaxed)
     }
@@ -167,7 +168,7 @@ impl EndpointState {
         self.unlisted.store(unlisted, Ordering::Relaxed);
     }
 
-    /// What the endpoint's readiness URL last said.
+    /// What the endpoint's readiness URL last reported.
     pub fn readiness(&self) -> ModelState {
         ModelState::of(self.readiness.load(Ordering::Relaxed))
     }
@@ -196,7 +197,7 @@ impl EndpointState {
             .map(|(&outcome, count)| (outcome, count.load(Ordering::Relaxed)))
     }
 
-    /// (prompt, completion) tokens of closed requests.
+    /// Prompt and completion tokens of closed requests.
     pub fn tokens(&self) -> (u64, u64) {
         (
             self.prompt_tokens.load(Ordering::Relaxed),
@@ -204,13 +205,13 @@ impl EndpointState {
         )
     }
 
-    /// Milliseconds of all closed requests together.
+    /// The summed duration of all closed requests, in milliseconds.
     pub fn duration_ms(&self) -> u64 {
         self.duration_ms.load(Ordering::Relaxed)
     }
 }
 
-impl Drop for Place {
+impl Drop for InFlightGuard {
     fn drop(&mut self) {
         self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
@@ -246,8 +247,8 @@ impl Observer for EndpointState {
     }
 }
 
-/// What a backend refuses for the request's sake says nothing of the backend: a caller with too long a prompt must not
-/// turn others away from it.
+/// A refusal that the request itself caused says nothing about the backend: a caller with too long a prompt must not
+/// keep others away from it.
 fn is_own_fault(row: &LedgerRow<'_>) -> bool {
     !matches!(row.upstream_status, 400 | 404 | 409 | 413 | 422 | 429)
 }

@@ -7,7 +7,7 @@ use crate::listen::Inbound;
 use crate::relay::ClientBody;
 use crate::telemetry::AccessLog;
 
-/// The route of a request that has none, in the access log.
+/// The route in the access log of a request that has none.
 pub(crate) const NO_ROUTE: &str = "none";
 
 pub(crate) fn begin_access(
@@ -24,7 +24,7 @@ pub(crate) fn begin_access(
     AccessLog::begin(id, route, origin_ip, received, clock)
 }
 
-/// The access event comes with the answer's end.
+/// Writes the access event when the response ends.
 pub(crate) fn logged(
     response: Response<ClientBody>,
     mut access: AccessLog,

@@ -1,8 +1,8 @@
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwap;
-use ostia_core::{Clock, Store};
+use ostia_core::{Clock, Store, StoreError};
 use parking_lot::Mutex;
 
 use crate::account::{Books, Ledger};
@@ -17,13 +17,14 @@ use crate::live::{Live, Unusable, Workbench};
 use crate::ownership::Responses;
 use crate::read::{Budget, Call};
 use crate::relay;
+use crate::runtime::Duties;
 use crate::settings::Settings;
 use crate::upstream::Promise;
 
-/// A gateway at work: the parts that requests use.
+/// A running gateway: the parts that requests use.
 pub struct Gateway {
     pub(crate) live: ArcSwap<Live>,
-    /// Of the public listener.
+    /// The public listener's options.
     pub(crate) options: Arc<ArcSwap<Options>>,
     pub(crate) workbench: Workbench,
     pub(crate) fleet: Arc<Fleet>,
@@ -36,20 +37,22 @@ pub struct Gateway {
     pub(crate) body_budget: Arc<Budget>,
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) store: Arc<dyn Store>,
+    pub(crate) store_reached: AtomicBool,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) shutting_down: Arc<AtomicBool>,
     pub(crate) drain: Drain,
+    pub(crate) duties: Duties,
     pub(crate) replacing: Mutex<()>,
 }
 
 impl Gateway {
-    /// What is served now. Whoever does something in several steps takes it once.
+    /// What is served now. Code that works in several steps takes it once.
     pub fn live(&self) -> Arc<Live> {
         self.live.load_full()
     }
 
-    /// Serves another reading of the files from now on: all of it or, where it cannot be served, nothing. Requests that run
-    /// go on with what they began with.
+    /// Serves another reading of the files from now on: all of it or, if it cannot be served, none of it. Running
+    /// requests keep what they began with.
     pub fn replace(&self, settings: Settings, catalog: Catalog) -> Result<u64, Unusable> {
         let _one_at_a_time = self.replacing.lock();
         let live = Live::build(settings, catalog, &self.workbench, Some(&self.live()))?;
@@ -69,12 +72,12 @@ impl Gateway {
         Ok(generation)
     }
 
-    /// What became of keys since the start.
+    /// What has happened to keys since the start.
     pub fn key_watch(&self) -> &KeyWatch {
         &self.key_watch
     }
 
-    /// Who was refused what is there.
+    /// Refusals of things that exist but that the caller may not use.
     pub fn denials(&self) -> &Denials {
         &self.denials
     }
@@ -108,11 +111,28 @@ impl Gateway {
         Arc::clone(&self.clock)
     }
 
+    /// Work that lasts as long as the gateway.
+    pub fn duties(&self) -> &Duties {
+        &self.duties
+    }
+
+    /// Asks the store whether it answers, and remembers that it did.
+    pub async fn ping_store(&self) -> Result<(), StoreError> {
+        self.store.ping().await?;
+        self.store_reached.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Whether the store has responded at least once since the start.
+    pub fn store_reached(&self) -> bool {
+        self.store_reached.load(Ordering::Relaxed)
+    }
+
     pub fn drain(&self) -> &Drain {
         &self.drain
     }
 
-    /// What a request needs to be written down.
+    /// What is needed to record a request.
     pub fn books(&self) -> Books {
         Books {
             journal: Arc::clone(&self.ledger) as _,
@@ -121,7 +141,7 @@ impl Gateway {
         }
     }
 
-    /// What the relay needs for one answer.
+    /// What the relay needs for one response.
     pub(crate) fn relay_context(
         &self,
         live: &Live,

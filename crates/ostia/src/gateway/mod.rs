@@ -1,4 +1,4 @@
-//! In: the parts that `boot` made. Out: [`Gateway`], what every request uses.
+//! In: the parts that `boot` made. Out: [`Gateway`], which every request uses.
 //! Here: the parts side by side. Not here: what is done with them (`pipeline`, `admin`), how they are made (`boot`).
 
 mod access;

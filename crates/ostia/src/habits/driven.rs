@@ -10,37 +10,39 @@ use hyper::rt::{Read, Write};
 
 use super::gate::Gate;
 
-/// How long an answer's head may be; twice this is how much of an answer hyper reads ahead of its reader.
+/// The longest response head. hyper reads ahead at most twice this much of a response.
 ///
-/// A buffer that holds so much without a whole head ends the connection (`proto/h1/io.rs`, `parse`: `max_buf_size`). The
-/// buffer grows by doubling, and one read fills all of it (`poll_read_from_io`). Of a body hyper holds that buffer and one
-/// frame that nobody has taken yet (`body/chan.rs`). Interim answers (1xx) are taken out of the buffer one by one and
-/// counted nowhere.
+/// If a buffer of this size holds no complete head, the connection ends (`proto/h1/io.rs`, `parse`: `max_buf_size`).
+/// The buffer doubles as it grows, and one read may fill it (`poll_read_from_io`). While a body is relayed, hyper holds
+/// that buffer and one frame that nobody has taken yet (`body/chan.rs`). Interim responses (1xx) are removed from the
+/// buffer one by one and counted nowhere.
 pub const HEAD_LIMIT: usize = 128 * 1024;
 
-/// What a socket says to a write that finds the peer gone, so that reading decides what became of the connection.
+/// What a socket returns to a write that finds the peer gone, so that the read side decides what happened to the
+/// connection.
 ///
-/// hyper gives up on a write's error, with an answer still unread; a write that stays pending does not keep it from
-/// reading, which is the first thing it does whenever it is polled (`proto/h1/dispatch.rs`, `poll_loop`).
+/// On a write error hyper gives up, even with an unread response. A pending write does not keep it from reading, which
+/// it does first in every poll (`proto/h1/dispatch.rs`, `poll_loop`).
 pub fn defer_to_reading<T>() -> Poll<T> {
     Poll::Pending
 }
 
-/// An HTTP/1.1 connection to a backend without a task of its own: polled by the request that it serves. Dropped, it closes its
-/// socket.
+/// An HTTP/1.1 connection to a backend without a task of its own: the request that uses it polls it. Dropping it closes
+/// the socket.
 ///
-/// This leans on how hyper's three parts hand over to each other (`client/dispatch.rs`, `body/chan.rs`):
+/// This relies on how hyper's three parts (connection, reply, body) hand over to each other (`client/dispatch.rs`,
+/// `body/chan.rs`):
 ///
-/// - All that a reply or a body ever gets it gets within a poll of the connection, or from its drop. So it is enough to poll
+/// - A reply or a body receives things only during a poll of the connection, or from its drop. So it is enough to poll
 ///   the connection and then them, with a waker that nobody calls.
-/// - They ask for more through the waker of the connection's last poll, so a connection whose waker was called meanwhile has
-///   something more to give.
-/// - A poll reads first. A peer's end on an idle connection is seen before the next request is taken from its queue, and
-///   the request comes back unsent.
-/// - A request and its whole body, if the socket takes them, are written by the poll that takes it from the queue.
-/// - A connection that is ready for the next request may say so only one poll later, because the end of the message waits in
-///   its buffer. It never says so before both messages are whole, or with bytes behind the answer.
-/// - An ended connection, once dropped, ends a reply and a body with an error: never as if they were whole.
+/// - They ask for more through the waker of the connection's last poll. So a connection whose waker was called in the
+///   meantime has more to give.
+/// - A poll reads first. The peer's close of an idle connection is seen before the next request is taken from the
+///   queue, and the request comes back unsent.
+/// - The poll that takes a request from the queue writes all of it, body included, if the socket takes it.
+/// - A connection that is ready for the next request may report it one poll late, because the end of the message waits
+///   in its buffer. It never reports it before both messages are complete, nor with bytes left after the response.
+/// - Dropping an ended connection ends a reply or a body with an error, never as if it were complete.
 pub struct Driven<T, B>
 where
     T: Read + Write,
@@ -74,9 +76,9 @@ where
         })
     }
 
-    /// Queues a request. The reply is to be polled within [`Driven::poll_with`].
+    /// Queues a request. Poll the reply within [`Driven::poll_with`].
     ///
-    /// It must not be held back by tokio's budget, as its channel is: nobody would wake it.
+    /// It must not be subject to tokio's budget, as its channel is: nobody would wake it.
     pub fn send(
         &mut self,
         request: Request<B>,
@@ -85,14 +87,14 @@ where
         tokio::task::unconstrained(self.sender.try_send_request(request))
     }
 
-    /// Polls the connection and then what it feeds: a reply, or the body of an answer.
+    /// Polls the connection, then what it feeds: a reply, or the body of a response.
     pub fn poll_with<R>(
         &mut self,
         cx: &mut Context<'_>,
         mut fed: impl FnMut(&mut Context<'_>) -> Poll<R>,
     ) -> Poll<R> {
-        // A second round is for what the two had to say to each other. More could spin: with this task's budget spent,
-        // tokio's sockets wake at once and stay pending.
+        // The second round is for what the two had to tell each other. More rounds could spin: once this task's budget
+        // is spent, tokio's sockets wake at once and stay pending.
         for _ in 0..2 {
             self.gate.shut(cx);
             self.drive();
@@ -106,7 +108,7 @@ where
         Poll::Pending
     }
 
-    /// Whether another request can be sent: both messages were whole and neither side wants to close.
+    /// Whether another request can be sent: both messages were complete and neither side wants to close.
     pub fn is_idle(&mut self) -> bool {
         if !self.sender.is_ready() {
             self.drive();
@@ -114,18 +116,18 @@ where
         self.connection.is_some() && self.sender.is_ready()
     }
 
-    /// Looks whether the peer has closed an idle connection.
+    /// Checks whether the peer has closed an idle connection.
     pub fn is_alive(&mut self) -> bool {
         self.drive();
         self.connection.is_some()
     }
 
-    /// Lets go of the task that used the connection last.
+    /// Releases the task that used the connection last.
     pub fn rest(&self) {
         self.gate.forget();
     }
 
-    /// An ended connection is dropped at once, which tells the other ends of its channels.
+    /// Drops an ended connection at once: only that tells the other ends of its channels.
     fn drive(&mut self) {
         if let Some(connection) = &mut self.connection
             && Pin::new(connection)

@@ -8,10 +8,11 @@ const OPEN: u8 = 0;
 const SHUT: u8 = 1;
 const KNOCKED: u8 = 2;
 
-/// Keeps a connection that is polled inside its request's own task from waking that task over and over.
+/// Keeps a connection that is polled inside its request's task from waking that task again and again.
 ///
-/// The two ends of hyper's channels sit in one task here, so every hand-over from one to the other would schedule the
-/// task once more for nothing. While the gate is shut (the task is polling both ends anyway) wake-ups are only noted.
+/// Both ends of hyper's channels are in one task here, so every hand-over from one to the other would schedule the task
+/// once more for nothing. While the gate is shut, because the task is polling both ends anyway, wake-ups are only
+/// noted.
 #[derive(Default)]
 pub(super) struct Gate {
     state: AtomicU8,
@@ -23,18 +24,18 @@ impl Gate {
         Waker::from(Arc::clone(self))
     }
 
-    /// Begins a poll: from here on wake-ups are noted.
+    /// Begins a poll: wake-ups are noted from now on.
     pub(super) fn shut(&self, cx: &Context<'_>) {
         self.task.register(cx.waker());
         self.state.store(SHUT, Ordering::SeqCst);
     }
 
-    /// Ends a poll: from here on wake-ups reach the task. `true` if one came in between.
+    /// Ends a poll: wake-ups reach the task again. `true` if one was noted.
     pub(super) fn open(&self) -> bool {
         self.state.swap(OPEN, Ordering::SeqCst) == KNOCKED
     }
 
-    /// Forgets the task: an idle connection must not hold on to the request it last served.
+    /// Releases the task: an idle connection must not keep the last request's task alive.
     pub(super) fn forget(&self) {
         drop(self.task.take());
     }

@@ -2,11 +2,13 @@ use std::fs::File;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::unix::fs::FileTypeExt;
+use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use futures_util::FutureExt;
 use ostia_core::{Clock, RequestId};
 use rustix::io::Errno;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy, sink};
@@ -21,14 +23,14 @@ use super::{Drain, Handler, Options};
 use crate::runtime;
 use crate::settings::ListenAddress;
 
-/// Connections over the cap that are told so at one time.
+/// How many connections over the cap are being told so at one time.
 const MAX_REFUSALS: usize = 64;
 const REFUSAL_BYTES: u64 = 64 * 1024;
 const REFUSAL_TIME: Duration = Duration::from_millis(200);
 const BACKLOG: u32 = 4096;
-/// For connections that the kernel had made when the shutdown began: closing the listener resets them.
+/// Closing the listener resets connections that the kernel has already accepted, so these get a moment to be served.
 const BACKLOG_TIME: Duration = Duration::from_millis(50);
-/// Given back to the rest of the process (the admin listener, the log) while descriptors are short.
+/// Descriptors left to the rest of the process (the admin listener, the log) when they run short.
 const RESERVED_DESCRIPTORS: usize = 8;
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
@@ -47,7 +49,8 @@ enum Bound {
 }
 
 impl Listener {
-    /// Needs a tokio runtime. A Unix socket that nobody listens on is replaced; its file goes with the listener.
+    /// Needs a tokio runtime. Replaces a Unix socket that nobody listens on; the socket file is removed with the
+    /// listener.
     pub async fn bind(address: &ListenAddress) -> io::Result<Self> {
         let socket = match address {
             ListenAddress::Tcp(address) => Bound::Tcp(bind_tcp(*address)?),
@@ -95,7 +98,7 @@ fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// A socket file is left behind by a process that was killed.
+/// A killed process leaves its socket file behind.
 async fn remove_stale(path: &Path) -> io::Result<()> {
     let is_socket = path
         .symlink_metadata()
@@ -116,13 +119,14 @@ struct Unlink(PathBuf);
 
 impl Drop for Unlink {
     fn drop(&mut self) {
-        // Gone already is as good.
+        // It may be gone already.
         let _ = std::fs::remove_file(&self.0);
     }
 }
 
-/// Accepts and serves connections until `drain` begins, then returns when all of them have ended: by themselves, or
-/// [`Options::give_up_grace`] after [`Drain::give_up`]. Other options hold for connections that come after. What is in the backlog when `drain` begins is still served.
+/// Accepts and serves connections until `drain` begins. Then serves what is in the backlog and returns once all
+/// connections have ended: by themselves, or [`Options::give_up_grace`] after [`Drain::give_up`]. Swapped options apply
+/// to connections accepted from then on.
 pub async fn serve<H: Handler>(
     listener: Listener,
     options: Arc<ArcSwap<Options>>,
@@ -143,10 +147,15 @@ pub async fn serve<H: Handler>(
         tokio::select! {
             biased;
             () = stage.reached(Stage::Draining) => break,
-            () = doorman.take_one() => {}
+            taken = AssertUnwindSafe(doorman.take_one()).catch_unwind() => {
+                if taken.is_err() {
+                    // The panic hook has logged where. Keep accepting connections.
+                    doorman.pause().await;
+                }
+            }
         }
     }
-    // Elapsing is how this ends.
+    // The timeout is the normal end.
     let _ = timeout(BACKLOG_TIME, doorman.empty_backlog()).await;
     drop(doorman);
     connections.none_left().await;
@@ -175,7 +184,7 @@ impl<H: Handler> Doorman<H> {
         doorman
     }
 
-    /// Cancel-safe: a connection that is accepted is served.
+    /// Cancel-safe: once a connection is accepted, it is served.
     async fn take_one(&mut self) {
         if self.reserve.len() < RESERVED_DESCRIPTORS && !self.refill_reserve() {
             return self.pause().await;
@@ -190,7 +199,7 @@ impl<H: Handler> Doorman<H> {
                 tracing::warn!(%error, open = self.shared.options.connections.open(), "accepting pauses");
                 self.pause().await;
             }
-            // The client was faster than us, or a signal was.
+            // The client has already gone, or a signal interrupted the call.
             Err(error) => tracing::debug!(%error, "accept failed"),
         }
     }
@@ -218,7 +227,7 @@ impl<H: Handler> Doorman<H> {
         });
     }
 
-    /// Answers one connection too many, unless many of them are being answered already.
+    /// Tells a connection over the cap so, unless too many are being told already.
     fn refuse(&self, socket: Plain) {
         if self.shared.options.tls.is_some() {
             return;
@@ -228,7 +237,7 @@ impl<H: Handler> Doorman<H> {
         };
         let id = RequestId::at(self.shared.clock.unix_micros());
         runtime::spawn(async move {
-            // Whoever cannot be answered in time sees the close.
+            // A client that cannot be told in time sees the connection close.
             let _ = timeout(REFUSAL_TIME, answer_busy(socket, id)).await;
             drop(permit);
         });
@@ -269,7 +278,7 @@ async fn answer_busy(mut socket: Plain, id: RequestId) -> io::Result<()> {
     );
     socket.write_all(answer.as_bytes()).await?;
     socket.shutdown().await?;
-    // Closing with the request unread would be a reset, which can overtake the answer.
+    // Closing with the request unread would send a reset, which can overtake the response.
     copy(&mut socket.take(REFUSAL_BYTES), &mut sink()).await?;
     Ok(())
 }

@@ -13,12 +13,12 @@ use super::traffic::Traffic;
 use super::{BodyBroken, Wire};
 use crate::habits::{UntilTaken, flushed_next, hold_back_last_byte};
 
-/// Between the last frame and the reset. A full window may hold the frame back, see [`Wire::cut`]; and a client that gets
-/// both at once may throw away what it has not read yet, as curl does.
+/// The time between the last frame and the reset. A full window may still hold the frame back, see [`Wire::cut`]; and a
+/// client that gets both at once may discard what it has not read yet, as curl does.
 const RESET_GRACE: Duration = Duration::from_millis(50);
 
 pin_project! {
-    /// A handler's body on its way to hyper: gives a broken end the same meaning on both protocols.
+    /// A handler's body on its way to hyper. Makes a broken end look the same on both protocols.
     pub(super) struct AnswerBody<B> {
         #[pin]
         body: B,
@@ -28,18 +28,20 @@ pin_project! {
     }
 }
 
-/// Goes with a request and then with its answer, and tells the connection's traffic when hyper has all of it.
+/// Travels with a request and then with its response, and tells the connection's traffic when hyper has all of the
+/// response.
 pub(super) type Ending = UntilTaken<Traffic>;
 
 pub(super) fn ending(traffic: Arc<Traffic>) -> Ending {
     UntilTaken(traffic, Traffic::end)
 }
 
-/// What HTTP/2 needs beside.
+/// What HTTP/2 needs in addition.
 struct Stream {
     flow: Arc<Flow>,
     traffic: Arc<Traffic>,
-    /// The last byte before a cut, held back so that the next poll tells that the peer's window held everything.
+    /// The last byte before a cut. It is held back because the next poll then proves that the peer's window had room
+    /// for the rest.
     tail: Option<Bytes>,
     breaking: Option<Breaking>,
 }
@@ -103,8 +105,8 @@ where
     }
 }
 
-/// From the first sign of a break on this body says [`flushed_next`]: the socket ends the connection in that flush, see
-/// [`super::socket`]. To give hyper the error would lose what it has not written yet.
+/// From the first sign of a break this body returns [`flushed_next`]: the socket ends the connection in that flush, see
+/// [`super::socket`]. Returning the error would make hyper lose what it has not written yet.
 fn poll_http1<B>(body: Pin<&mut B>, wire: &Wire, cx: &mut Context<'_>) -> Polled
 where
     B: Body<Data = Bytes, Error = BodyBroken>,
@@ -121,7 +123,7 @@ where
     }
 }
 
-/// `Err` once the body has handed over everything and wants to be broken off, in whichever way it says so.
+/// `Err` once the body has handed over everything and wants to be cut, in whichever way it says so.
 fn poll_until_cut<B>(body: Pin<&mut B>, wire: &Wire, cx: &mut Context<'_>) -> Polled
 where
     B: Body<Data = Bytes, Error = BodyBroken>,
@@ -159,7 +161,7 @@ impl Stream {
         Poll::Ready(Some(Err(BodyBroken)))
     }
 
-    /// Keeps the last byte of the last frame back for the next poll.
+    /// Holds back the last byte of the last frame for the next poll.
     fn split(&mut self, frame: Frame<Bytes>) -> Frame<Bytes> {
         match frame.into_data() {
             Ok(mut data) => {
@@ -177,7 +179,7 @@ impl Stream {
         }
     }
 
-    /// Ready when what was yielded is with the kernel: a reset drops what h2 still holds.
+    /// Ready when everything yielded is in the kernel: a reset discards what h2 still holds.
     fn poll_broken(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(breaking) = &mut self.breaking else {
             return Poll::Ready(());
@@ -202,7 +204,7 @@ mod tests {
 
     use super::*;
 
-    /// Says that it breaks in the poll that yields its one frame.
+    /// Breaks in the same poll that yields its only frame.
     struct Breaks {
         wire: Arc<Wire>,
         frame: Option<Bytes>,
@@ -233,7 +235,7 @@ mod tests {
         let end = loop {
             let frame = poll_fn(|cx| {
                 let polled = body.as_mut().poll_frame(cx);
-                // The connection writes at once.
+                // The connection writes immediately.
                 traffic.settle();
                 polled
             });

@@ -24,10 +24,10 @@ use crate::habits::{has_written, time_heads};
 const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const MAX_HEAD_BYTES: usize = 64 * 1024;
 const MAX_BUFFER_BYTES: usize = 128 * 1024;
-/// Stands for "no limit" where a timer wants a number.
+/// Stands for "no limit" where a timer needs a number.
 const FOREVER: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 
-/// What all connections of one listener use.
+/// What all connections of one listener share.
 pub(super) struct Shared<H> {
     pub handler: Arc<H>,
     pub options: Arc<Options>,
@@ -60,7 +60,7 @@ impl<H: Handler> Shared<H> {
         }
     }
 
-    /// The same under other options.
+    /// The same, with other options.
     pub fn with(&self, options: Arc<Options>) -> Self {
         let handler = Arc::clone(&self.handler);
         let clock = Arc::clone(&self.clock);
@@ -73,7 +73,7 @@ impl<H: Handler> Shared<H> {
     }
 }
 
-/// Serves one accepted socket to its end.
+/// Serves one accepted socket until it closes.
 pub(super) async fn serve_connection<H: Handler>(
     plain: Plain,
     peer_ip: IpAddr,
@@ -84,7 +84,7 @@ pub(super) async fn serve_connection<H: Handler>(
     let spoken = tokio::select! {
         biased;
         spoken = timeout_at(deadline, establish(plain, &shared.options)) => spoken,
-        // A request may be on its way on a connection that was just made.
+        // A connection that was just made may have a request on its way.
         () = drained_for(&mut stage, LINGER_TIME) => return,
     };
     let Ok(Some(spoken)) = spoken else {
@@ -135,10 +135,10 @@ struct Spoken {
     is_http2: bool,
 }
 
-/// Finds out what the client speaks: by ALPN under TLS, else by HTTP/2's preface ("prior knowledge").
+/// Detects the protocol: by ALPN under TLS, otherwise by HTTP/2's preface ("prior knowledge").
 async fn establish(mut plain: Plain, options: &Options) -> Option<Spoken> {
     if let Some(tls) = &options.tls {
-        // Boxed: the connection's task would keep the handshake's room to its end.
+        // Boxed: otherwise the connection's task would keep the handshake's memory for its whole life.
         let stream = Box::pin(tls.acceptor().accept(plain)).await.ok()?;
         return Some(Spoken {
             is_http2: stream.get_ref().1.alpn_protocol() == Some(b"h2"),
@@ -164,13 +164,13 @@ async fn establish(mut plain: Plain, options: &Options) -> Option<Spoken> {
 
 /// A connection of either protocol, as its driver sees it.
 trait Driven: Future<Output = hyper::Result<()>> + Unpin {
-    /// Answer what is under way, take no more.
+    /// Finish the requests in progress, accept no more.
     fn finish(&mut self);
 
-    /// Tell every body that it has to end.
+    /// Tell every body to end.
     fn give_up(&mut self);
 
-    /// Asked when the header timeout has passed since the start, then as often as the last answer wants.
+    /// Called when the header timeout has passed since the start, then as often as the last result asks for.
     fn check(&mut self) -> Check;
 }
 
@@ -254,7 +254,7 @@ impl<H: Handler> Driven for Http1<H> {
         self.wire.give_up();
     }
 
-    /// Every head is timed by hyper, but the first one's time began before hyper, see [`time_heads`].
+    /// hyper times every head, but it started late for the first one, see [`time_heads`].
     fn check(&mut self) -> Check {
         match self.traffic.requests() {
             0 => Check::Close,
@@ -269,7 +269,7 @@ struct Http2<H: Handler> {
     conn: Pin<Box<Http2Connection<H>>>,
     streams: Streams,
     traffic: Arc<Traffic>,
-    /// Requests and bytes written at the last check.
+    /// Requests and written bytes at the last check.
     last_seen: (u64, u64),
     is_finishing: bool,
 }
@@ -312,7 +312,7 @@ impl<H: Handler> Driven for Http2<H> {
         self.streams.give_up();
     }
 
-    /// Idle for one whole interval: GOAWAY; for another: closed, whatever the peer has not taken by then.
+    /// Idle for one interval: GOAWAY. Idle for another: closed, even if the peer has not read everything.
     fn check(&mut self) -> Check {
         let seen = (self.traffic.requests(), self.traffic.written());
         let was_idle = self.streams.are_idle() && seen == self.last_seen;

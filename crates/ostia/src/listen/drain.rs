@@ -2,17 +2,18 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-/// How far the shutdown has come.
+/// How far the shutdown has progressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stage {
     Serving,
-    /// Nothing is accepted; idle connections are closed; answers say `Connection: close`, HTTP/2 GOAWAY.
+    /// No new connections; idle ones are closed; responses say `Connection: close` or, on HTTP/2, GOAWAY.
     Draining,
-    /// The drain limit has passed: bodies end honestly ([`super::Wire::give_up`]), then connections are dropped.
+    /// The drain limit has passed. Bodies get time for an honest end ([`super::Wire::give_up`]), then connections are
+    /// dropped.
     GivingUp,
 }
 
-/// The shutdown's one lever, shared by the application and its listeners. Stages only go forward.
+/// Controls the shutdown; shared by the application and its listeners. Stages only move forward.
 #[derive(Debug, Clone)]
 pub struct Drain {
     stage: Arc<watch::Sender<Stage>>,
@@ -43,7 +44,7 @@ impl Drain {
         *self.stage.borrow()
     }
 
-    /// Resolves once the shutdown has come to `stage` or further.
+    /// Resolves once the shutdown has reached `stage`.
     pub async fn reached(&self, stage: Stage) {
         self.watch().reached(stage).await;
     }
@@ -70,7 +71,7 @@ impl StageWatch {
         self.until(|now| now >= stage).await;
     }
 
-    /// The first stage beyond `seen`.
+    /// The next stage after `seen`.
     pub async fn after(&mut self, seen: Stage) -> Stage {
         self.until(|now| now > seen).await
     }
@@ -79,7 +80,7 @@ impl StageWatch {
         let stage = self.0.wait_for(|now| reached(*now)).await.map(|now| *now);
         match stage {
             Ok(stage) => stage,
-            // Nobody is left who could drain.
+            // Nobody is left who could start a shutdown.
             Err(_) => std::future::pending().await,
         }
     }

@@ -23,7 +23,7 @@ pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-i
 const X_CLIENT_REQUEST_ID: HeaderName = HeaderName::from_static("x-client-request-id");
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// One connection's requests, each from a parsed head to an answer.
+/// Serves one connection's requests, each from its parsed head to its response.
 pub(super) struct Exchanges<H> {
     pub shared: Arc<Shared<H>>,
     pub peer_ip: IpAddr,
@@ -36,20 +36,20 @@ pub(super) enum Protocol {
     Http2(StreamQueue),
 }
 
-type Answer<H> = Response<AnswerBody<<H as Handler>::Body>>;
+type ClientResponse<H> = Response<AnswerBody<<H as Handler>::Body>>;
 
 impl<H: Handler> Service<Request<Incoming>> for Exchanges<H> {
-    type Response = Answer<H>;
+    type Response = ClientResponse<H>;
     type Error = Infallible;
-    /// Boxed, so that an idle connection holds no room for a request.
-    type Future = Pin<Box<dyn Future<Output = Result<Answer<H>, Infallible>> + Send>>;
+    /// Boxed, so that an idle connection reserves no memory for a request.
+    type Future = Pin<Box<dyn Future<Output = Result<ClientResponse<H>, Infallible>> + Send>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let has_odd_framing = self.traffic.request();
         let clock = &self.shared.clock;
         let received_unix_micros = clock.unix_micros();
         let (mut head, body) = request.into_parts();
-        // Nothing is ever upgraded: no handler may find the means to.
+        // Connections are never upgraded, so no handler may get hold of the means.
         head.extensions.remove::<OnUpgrade>();
         let (stream, wire) = match &self.protocol {
             Protocol::Http1(wire) => {
@@ -108,7 +108,7 @@ struct Exchange {
 }
 
 impl Exchange {
-    async fn run<H: Handler>(self, handler: Arc<H>, inbound: Inbound) -> Answer<H> {
+    async fn run<H: Handler>(self, handler: Arc<H>, inbound: Inbound) -> ClientResponse<H> {
         let id = inbound.id;
         let client_id = inbound.client_request_id.clone();
         let wire = Arc::clone(&inbound.wire);
@@ -135,7 +135,7 @@ impl Exchange {
         if let Some(Ok(id)) = client_id.map(HeaderValue::from_str) {
             headers.insert(X_CLIENT_REQUEST_ID, id);
         }
-        // After a conflict between the two lengths nobody knows where the next request begins (RFC 9112 section 6.1).
+        // After two conflicting lengths nobody knows where the next request begins (RFC 9112 section 6.1).
         if self.is_http1 && (self.may_hide_a_length || self.rejection.is_some()) {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }

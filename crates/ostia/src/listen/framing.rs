@@ -1,15 +1,15 @@
-//! A second look at the raw bytes of HTTP/1 requests, for the one thing that hyper hides: it merges repeated
-//! Content-Length lines into one. Read by whoever stands before us with other eyes, such a request smuggles another.
+//! A second look at the raw bytes of HTTP/1 requests, because hyper hides one fault: it merges repeated Content-Length
+//! lines into one. If a proxy in front of us reads such a request differently, it can smuggle another one.
 
-/// Longer than any Content-Length line that could be right.
+/// Longer than any valid Content-Length line.
 const KEPT_LINE_BYTES: usize = 64;
 
-/// Follows one connection's requests and counts their heads.
+/// Parses one connection's requests just enough to count their heads.
 pub(super) struct Framing {
     at: At,
     heads: u64,
     line: Vec<u8>,
-    /// More of the line came than is kept.
+    /// The line was longer than what is kept.
     is_cut: bool,
     lengths: u32,
     length: u64,
@@ -19,9 +19,9 @@ pub(super) struct Framing {
 enum At {
     RequestLine,
     HeaderLine,
-    /// So many bytes of a body are still to come.
+    /// This many bytes of a body are still to come.
     Body(u64),
-    /// Nothing after this is read as a request: the connection ends with the one that is under way.
+    /// Nothing more is read as a request: the connection ends with the current one.
     Off,
 }
 
@@ -38,8 +38,8 @@ impl Framing {
         }
     }
 
-    /// Takes the next bytes from the socket. Gives the number, counted from 1, of a head with several Content-Lengths, or
-    /// with one that is not worth its length; nothing is looked at after it.
+    /// Takes the next bytes from the socket. Returns the number, counted from 1, of a head with several Content-Length
+    /// lines or with an invalid one; nothing after it is examined.
     pub fn read(&mut self, mut bytes: &[u8]) -> Option<u64> {
         while !bytes.is_empty() {
             match self.at {
@@ -69,7 +69,7 @@ impl Framing {
         None
     }
 
-    /// Blanks around a value say nothing, however many there are.
+    /// Blanks around a value have no meaning, however many there are.
     fn keep(&mut self, part: &[u8]) {
         let name = match self.line.contains(&b':') {
             true => 0,
@@ -123,9 +123,9 @@ impl Framing {
             self.has_transfer_encoding = true;
         }
         if name.eq_ignore_ascii_case(b"content-length") {
-            // Zeros without end before the number: hyper would count them in.
+            // Endless zeros before the number: hyper would accept them.
             self.lengths += if self.is_cut { 2 } else { 1 };
-            // What is no number is refused by hyper, and the connection ends.
+            // hyper refuses anything that is not a number, and the connection ends.
             self.length = std::str::from_utf8(value)
                 .ok()
                 .and_then(|value| value.trim().parse().ok())

@@ -24,7 +24,7 @@ pub(super) fn check(head: &request::Parts) -> Result<(), Rejection> {
     Ok(())
 }
 
-/// The caller's own id, for the ledger and for the answer; never in place of ours.
+/// The caller's own request id, for the ledger and the response. It never replaces ours.
 pub(super) fn client_request_id(headers: &HeaderMap) -> Option<Arc<str>> {
     ["x-request-id", "x-client-request-id"]
         .iter()
@@ -37,8 +37,9 @@ pub(super) fn client_request_id(headers: &HeaderMap) -> Option<Arc<str>> {
         .map(Arc::from)
 }
 
-/// Stricter than RFC 9112 section 6: `chunked` alone is the only transfer coding, and one plain number the only length.
-/// hyper drops a Content-Length beside Transfer-Encoding, so that conflict is met by closing, see `exchange`.
+/// Stricter than RFC 9112 section 6: the only transfer coding is `chunked` alone, the only length one plain number.
+/// hyper removes a Content-Length beside Transfer-Encoding, so that conflict is handled by closing the connection, see
+/// `exchange`.
 fn check_framing(head: &request::Parts) -> Result<(), Rejection> {
     let mut lengths = head.headers.get_all(CONTENT_LENGTH).iter();
     let sound_length = match (lengths.next(), lengths.next()) {
@@ -88,7 +89,7 @@ fn target_bytes(uri: &Uri) -> usize {
     scheme + authority + path
 }
 
-/// RFC 9112 section 3.2 and RFC 9113 section 8.3.1. An HTTP/1.0 request may come without a Host.
+/// RFC 9112 section 3.2 and RFC 9113 section 8.3.1. An HTTP/1.0 request may omit Host.
 fn check_host(head: &request::Parts) -> Result<(), Rejection> {
     let mut lines = head.headers.get_all(HOST).iter();
     let (line, second) = (lines.next(), lines.next());
@@ -152,7 +153,7 @@ impl<'a> Host<'a> {
     }
 }
 
-/// "" and ":" are no port.
+/// "" and ":" mean no port.
 fn parse_port(text: &str) -> Option<Option<u16>> {
     match text.strip_prefix(':') {
         None => text.is_empty().then_some(None),

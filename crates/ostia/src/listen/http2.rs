@@ -1,5 +1,5 @@
-//! HTTP/2 with its streams in the connection's own task: a connection that goes takes its requests with it, and nothing
-//! between the client's socket and a backend's is spawned.
+//! HTTP/2 with its streams in the connection's own task. When the connection ends, its requests end with it, and no
+//! spawned task stands between the client's socket and a backend's.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
@@ -19,8 +19,8 @@ use super::Wire;
 use super::stall::Stall;
 use crate::habits::{Appetite, Handover};
 
-/// Requests given up by the client before their answer, more than those answered, after which the connection is closed:
-/// "rapid reset" (CVE-2023-44487) is cheap for the client and dear for us.
+/// The connection is closed when clients have cancelled this many more requests before their response than were
+/// answered. "Rapid reset" (CVE-2023-44487) costs the client little and the server much.
 const MAX_ABANDONED: u32 = 200;
 
 const MAX_STREAMS: u32 = 256;
@@ -45,7 +45,7 @@ pub(super) fn builder(queue: StreamQueue) -> http2::Builder<StreamQueue> {
     builder
 }
 
-/// How far an answer has come.
+/// How far a response has come.
 #[derive(Debug, Default)]
 pub(super) struct Flow {
     pub appetite: Appetite,
@@ -58,14 +58,14 @@ impl Flow {
     }
 }
 
-/// One stream's shared parts, made when its request arrives.
+/// What a stream's request and work share, created when the request arrives.
 #[derive(Clone, Default)]
 pub(super) struct StreamParts {
     pub wire: Arc<Wire>,
     pub flow: Arc<Flow>,
 }
 
-/// Where hyper puts the work of each stream, for [`Streams`] to run in the connection's own task.
+/// Where hyper puts the work of each stream, so that [`Streams`] can run it in the connection's own task.
 #[derive(Clone)]
 pub(super) struct StreamQueue {
     queue: Arc<Mutex<Queue>>,
@@ -113,11 +113,11 @@ where
     }
 }
 
-/// Gives whether the request was answered.
+/// Resolves to whether the request was answered.
 struct Stream {
     work: Pin<Box<dyn Future<Output = ()> + Send>>,
     parts: StreamParts,
-    /// The poll of the body since which the peer holds it up.
+    /// The poll of the body since which the peer has taken nothing.
     held_since: Option<u64>,
     stall: Stall,
 }
@@ -127,7 +127,7 @@ impl Future for Stream {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<bool> {
         let this = &mut *self;
-        // A request that panics ends its own stream: the connection's others run in the same task.
+        // A panic must end only its own stream: the other streams of the connection run in the same task.
         let work = AssertUnwindSafe(|| this.work.as_mut().poll(cx));
         let is_done = !catch_unwind(work).is_ok_and(|polled| polled.is_pending());
         let flow = &this.parts.flow;
@@ -176,7 +176,7 @@ impl Streams {
         }
     }
 
-    /// Drives the streams as far as they go. Ready if the client abuses resets.
+    /// Polls the streams until none makes progress. Ready if the client abuses resets.
     pub fn poll_abused(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         for stream in self.queue.take_started() {
             if self.is_given_up {

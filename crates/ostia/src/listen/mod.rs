@@ -1,11 +1,13 @@
-//! In: sockets. Out: [`Inbound`], one for each request whose head is sound; its body is not read yet.
+//! In: sockets. Out: [`Inbound`], one for each request whose head is valid; its body has not been read yet.
 //! Here: the accept loop, TLS, caps, timers of head, body and write, framing and Host rules, request ids, drain.
-//! Not here: who is calling, what the body means, what an error looks like ([`Handler::reject`] says that).
+//! Not here: who is calling, what the body means, what an error looks like ([`Handler::reject`] decides that).
 //!
-//! One task a connection, started in `accept`; HTTP/2 streams run in it (`http2`). Dropping the task drops its requests,
-//! so a client that goes away takes them along. Known gap: hyper does not read while bytes of a next, pipelined request
-//! wait in its buffer, so from such a client a hang-up is noticed only when something is written to it. And an answer to
-//! HTTP/1.0 without a length ends with the connection: there a cut cannot be told from an end.
+//! Each connection is one task, started in `accept`; HTTP/2 streams run inside it (`http2`). Dropping the task drops
+//! its requests, so a client that goes away takes them along.
+//!
+//! Known gaps: hyper does not read while bytes of a pipelined request wait in its buffer, so it notices that such a
+//! client has hung up only when it writes to it. And a response to HTTP/1.0 without a length ends with the connection,
+//! so the client cannot tell a cut from a normal end.
 
 mod accept;
 mod answer;

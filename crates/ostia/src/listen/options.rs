@@ -9,21 +9,21 @@ use tokio::sync::Notify;
 use super::Tls;
 use crate::settings::Server;
 
-/// How long an answer may take to end honestly once the drain limit has passed.
+/// How much time responses have for an honest end once the drain limit has passed.
 const GIVE_UP_GRACE: Duration = Duration::from_secs(2);
 
-/// What one listener is told. A duration of zero is no limit.
+/// The settings of one listener. A duration of zero means no limit.
 #[derive(Clone)]
 pub struct Options {
-    /// More are answered 503 (closed at once under TLS) when they are accepted.
+    /// Connections beyond this are answered with 503 (under TLS: closed) as soon as they are accepted.
     pub max_connections: usize,
-    /// For TLS and the first head together, and for each later head with the idle time before it.
+    /// For TLS and the first head together, and for each later head including the idle time before it.
     pub header_timeout: Duration,
-    /// How long the client may take none of the bytes that wait for it.
+    /// How long a client may take none of the bytes that wait for it.
     pub write_idle_timeout: Duration,
-    /// Between [`super::Drain::give_up`] and the end of whatever is still open.
+    /// The time between [`super::Drain::give_up`] and the end of whatever is still open.
     pub give_up_grace: Duration,
-    /// Peers whose `X-Forwarded-For` is believed.
+    /// Peers whose `X-Forwarded-For` is trusted.
     pub trusted_proxies: Vec<IpNet>,
     pub tls: Option<Arc<Tls>>,
     pub connections: Arc<Connections>,
@@ -42,13 +42,13 @@ impl Options {
         }
     }
 
-    /// For [`super::serve`], which takes others from there when they are swapped.
+    /// For [`super::serve`], which picks up replacements.
     pub fn swappable(self) -> Arc<ArcSwap<Self>> {
         Arc::new(ArcSwap::from_pointee(self))
     }
 }
 
-/// Counts for metrics, and what [`super::serve`] waits for at its end.
+/// Counts connections, for metrics and so that [`super::serve`] can wait for the last one.
 #[derive(Debug, Default)]
 pub struct Connections {
     open: AtomicUsize,
@@ -61,7 +61,7 @@ impl Connections {
         self.open.load(Ordering::Acquire)
     }
 
-    /// Refused because `max_connections` were open.
+    /// Connections refused because `max_connections` were open.
     pub fn refused(&self) -> u64 {
         self.refused.load(Ordering::Relaxed)
     }
@@ -70,7 +70,7 @@ impl Connections {
         self.refused.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Counts one more connection until the value is dropped; `None` when `limit` are open.
+    /// Counts one more connection until the value is dropped; `None` if `limit` are open.
     pub(super) fn enter(self: &Arc<Self>, limit: usize) -> Option<Open> {
         self.open
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, |open| {

@@ -3,9 +3,9 @@ use std::net::{IpAddr, SocketAddr};
 use http::HeaderValue;
 use ipnet::IpNet;
 
-/// Who a request comes from: the peer, unless the peer is a trusted proxy; then the right-most hop of `X-Forwarded-For`
-/// that is no trusted proxy. A hop that is no address ends the search: what stands left of it cannot be believed, so the
-/// trusted proxy that reported it is the origin. `lines` are the header's lines in order.
+/// The address that a request comes from: the peer, or, if the peer is a trusted proxy, the right-most hop of
+/// `X-Forwarded-For` that is not a trusted proxy. A hop that is not an address ends the search: nothing to its left can
+/// be trusted, so the trusted proxy that reported it is the origin. `lines` are the header's lines in order.
 pub fn origin_ip<'a>(
     peer: IpAddr,
     lines: impl DoubleEndedIterator<Item = &'a HeaderValue>,

@@ -17,15 +17,16 @@ use super::traffic::Traffic;
 use super::transport::Transport;
 use crate::habits::own_answer;
 
-/// After our side is closed: so much of what the client still sends is read, for so long.
+/// After our side is closed: how many bytes of what the client still sends are read, and for how long.
 const LINGER_BYTES: usize = 64 * 1024;
 pub(super) const LINGER_TIME: Duration = Duration::from_millis(200);
 
-/// What hyper reads and writes. Ends answers that are cut, closes connections whose client takes nothing, and closes
-/// politely: a close while the client still sends would be a reset, which can destroy the answer on its way.
+/// What hyper reads from and writes to. It ends responses that are cut, closes connections whose client takes nothing,
+/// and lingers before it closes: closing while the client still sends would cause a reset, which can destroy the
+/// response.
 pub(super) struct Socket {
     transport: Transport,
-    /// Read ahead to tell the protocol; given out first.
+    /// Bytes read to detect the protocol; handed out first.
     ahead: Bytes,
     traffic: Arc<Traffic>,
     stall: Stall,
@@ -38,7 +39,7 @@ struct Http1 {
     wire: Arc<Wire>,
     framing: Framing,
     clock: Arc<dyn Clock>,
-    /// hyper's answer to what it could not parse, with an id put in.
+    /// hyper's own response to an unparsable request, with an id inserted.
     own_answer: Bytes,
 }
 
@@ -65,7 +66,7 @@ impl Socket {
         }
     }
 
-    /// Obeys [`Wire::cut`], watches the requests' framing, gives hyper's own answers an id.
+    /// Obeys [`Wire::cut`], checks the requests' framing, adds an id to hyper's own responses.
     pub fn http1(mut self, wire: Arc<Wire>, clock: Arc<dyn Clock>) -> Self {
         let mut framing = Framing::new();
         note_framing(&mut framing, &self.ahead, &self.traffic);
@@ -84,8 +85,9 @@ impl Socket {
             .is_some_and(|http1| http1.wire.is_broken())
     }
 
-    /// Takes an answer that hyper makes by itself, for a head that it cannot parse: the one kind that no handler marks. `true`
-    /// tells hyper that its bytes are written; they leave with the next flush, an id among them.
+    /// Intercepts a response that hyper makes by itself, to a head that it cannot parse; it is the only kind that no
+    /// handler has marked. Returns `true` to tell hyper that its bytes are written; they leave with the next flush,
+    /// with an id inserted.
     fn take_own_answer(&mut self, bytes: &[u8]) -> bool {
         let Some(http1) = &mut self.http1 else {
             return false;
@@ -118,7 +120,8 @@ impl Socket {
         Poll::Ready(Ok(()))
     }
 
-    /// Passes on what a write or flush gave, unless the client has taken nothing for too long or the answer's time is over.
+    /// Passes a write or flush result on, unless the client has taken nothing for too long or the response's time is
+    /// over.
     fn watch<T>(
         &mut self,
         cx: &mut Context<'_>,
@@ -137,7 +140,8 @@ impl Socket {
         )))
     }
 
-    /// Ends an answer that is cut. Below TLS, without its close_notify: the truncation must be visible.
+    /// Ends a response that is cut. It closes below TLS, without close_notify, so that the client can see the
+    /// truncation.
     fn poll_break(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.closing.is_none() {
             ready!(self.transport.raw().poll_shutdown(cx))?;
@@ -199,7 +203,7 @@ impl AsyncRead for Socket {
             return Poll::Ready(Ok(()));
         }
         if this.closing.is_some() {
-            // What arrives now is for `poll_linger`.
+            // `poll_linger` handles what arrives from now on.
             return Poll::Pending;
         }
         let (before, has_room) = (buf.filled().len(), buf.remaining() > 0);
@@ -250,8 +254,8 @@ impl AsyncWrite for Socket {
         self.transport.is_write_vectored()
     }
 
-    /// The end of an answer that was cut: its body says [`crate::habits::flushed_next`], so what it yielded was written
-    /// before this is called, and is with the kernel once the transport is flushed. Only then the connection may end.
+    /// Ends a response that is cut. Its body returns [`crate::habits::flushed_next`], so everything it yielded was
+    /// written before this call and is in the kernel once the transport is flushed. Only then may the connection end.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_own_answer(cx))?;
         let result = Pin::new(&mut self.transport).poll_flush(cx);

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
-/// A timer for "no progress since".
+/// A timer that fires when nothing has progressed for a while.
 ///
-/// A socket makes progress thousands of times a second and stalls hardly ever, so progress must cost next to nothing: it
-/// only forgets the deadline. The timer is made by the first stall, stays armed for the deadline of that time, and is moved
-/// when it fires too early, or where the end comes before it.
+/// A socket makes progress thousands of times a second and rarely stalls, so progress must cost almost nothing: it only
+/// clears the deadline. The first stall creates the timer, which stays armed for that stall's deadline. It is reset
+/// only when it fires too early, or when `end` comes first.
 pub(super) struct Stall {
     limit: Duration,
     deadline: Option<Instant>,
@@ -29,8 +29,8 @@ impl Stall {
         self.deadline = None;
     }
 
-    /// Ready when `limit` has passed since the first call after the last [`Stall::progress`], and at `end`, which a little
-    /// progress now and then does not put off.
+    /// Ready when `limit` has passed since the first call after the last [`Stall::progress`], or at `end`. A trickle of
+    /// progress cannot postpone `end`.
     pub fn poll_elapsed(&mut self, end: Option<Instant>, cx: &mut Context<'_>) -> Poll<()> {
         if !self.limit.is_zero() && self.deadline.is_none() {
             self.deadline = Some(Instant::now() + self.limit);
@@ -44,7 +44,7 @@ impl Stall {
         if timer.deadline() > deadline {
             timer.as_mut().reset(deadline);
         }
-        // Fires for a deadline that progress has put off: it is moved to the present one.
+        // The timer may fire for a deadline that progress has since postponed: reset it to the present one.
         loop {
             ready!(timer.as_mut().poll(cx));
             if timer.deadline() >= deadline {

@@ -7,7 +7,7 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::TlsAcceptor;
 
-/// The certificate in use. Connections take the one that is current when they are accepted.
+/// The current certificate. A connection uses the one that is current when it is accepted.
 pub struct Tls {
     config: ArcSwap<ServerConfig>,
 }
@@ -16,7 +16,7 @@ pub struct Tls {
 pub enum TlsError {
     #[error("{path}: {problem}", path = .0.display(), problem = .1)]
     Unreadable(PathBuf, rustls_pki_types::pem::Error),
-    #[error("{path}: no certificate in it", path = .0.display())]
+    #[error("{path}: holds no certificate", path = .0.display())]
     NoCertificate(PathBuf),
     #[error("the certificate and the key cannot be used: {0}")]
     Unusable(#[from] rustls::Error),
@@ -30,7 +30,7 @@ impl Tls {
         })
     }
 
-    /// Reads both files again. On an error the certificate in use stays.
+    /// Reads both files again. On an error the current certificate stays.
     pub fn reload(&self, cert: &Path, key: &Path) -> Result<(), TlsError> {
         self.config.store(Arc::new(read(cert, key)?));
         Ok(())

@@ -3,8 +3,8 @@ use std::task::Waker;
 
 use parking_lot::Mutex;
 
-/// What a connection's socket, its requests and its driver know of each other. All of them run in one task; the
-/// atomics are there because the task moves between threads.
+/// What a connection's socket, its requests and its driver know of each other. All of them run in one task; atomics are
+/// needed only because that task moves between threads.
 #[derive(Debug, Default)]
 pub(super) struct Traffic {
     requests: AtomicU64,
@@ -18,7 +18,7 @@ pub(super) struct Traffic {
 }
 
 impl Traffic {
-    /// Counts a request; true if the raw bytes of its head, or of an earlier one, were odd.
+    /// Counts a request. True if the raw bytes of its head, or of an earlier one, were odd.
     pub fn request(&self) -> bool {
         let number = self.requests.fetch_add(1, Relaxed) + 1;
         let odd = self.odd_head.load(Relaxed);
@@ -29,7 +29,7 @@ impl Traffic {
         self.requests.load(Relaxed)
     }
 
-    /// The answer of one more request is with hyper to its end, or will never be.
+    /// hyper has all of one more response, or will never get it.
     pub fn end(&self) {
         self.is_quiet.store(false, Relaxed);
         self.ended.fetch_add(1, Relaxed);
@@ -40,7 +40,7 @@ impl Traffic {
         self.is_quiet.store(self.is_all_ended(), Relaxed);
     }
 
-    /// No request waits for its answer or for a part of it: what is written now is hyper's own.
+    /// No request waits for its response or a part of it, so whatever is written now is hyper's own.
     pub fn is_quiet(&self) -> bool {
         self.is_all_ended() && (self.requests() == 0 || self.is_quiet.load(Relaxed))
     }
@@ -58,7 +58,7 @@ impl Traffic {
         self.written.fetch_add(bytes as u64, Relaxed);
     }
 
-    /// Bytes that the socket took.
+    /// Bytes that the socket has taken.
     pub fn written(&self) -> u64 {
         self.written.load(Relaxed)
     }
@@ -67,8 +67,8 @@ impl Traffic {
         self.blocked.store(blocked, Relaxed);
     }
 
-    /// The driver has polled an HTTP/2 connection to the end: unless the socket is full, every frame for which the peer
-    /// has a window is written.
+    /// The driver has polled an HTTP/2 connection to the end: unless the socket is full, every frame that fits the
+    /// peer's window is written.
     pub fn settle(&self) {
         if self.blocked.load(Relaxed) {
             return;

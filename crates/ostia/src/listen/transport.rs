@@ -12,7 +12,7 @@ pub(super) enum Plain {
     Unix(UnixStream),
 }
 
-/// What HTTP is spoken over. An enum and not a type parameter: hyper's connections are compiled once.
+/// What HTTP runs over. An enum instead of a type parameter, so that hyper's connections are compiled only once.
 pub(super) enum Transport {
     Plain(Plain),
     Tls(Box<TlsStream<Plain>>),
@@ -28,7 +28,7 @@ impl Transport {
     }
 }
 
-/// Forwards the tokio traits to whichever variant it is.
+/// Forwards the tokio traits to the active variant.
 macro_rules! forward {
     ($name:ident, $($variant:ident),+) => {
         impl AsyncRead for $name {

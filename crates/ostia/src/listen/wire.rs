@@ -6,8 +6,8 @@ use tokio::time::Instant;
 
 use crate::habits::seen_at_next_poll;
 
-/// What an answer's body and its connection's socket tell each other. One for each connection on HTTP/1, one for each
-/// stream on HTTP/2.
+/// What a response body and its connection's socket tell each other. One per connection on HTTP/1, one per stream on
+/// HTTP/2.
 #[derive(Debug, Default)]
 pub struct Wire {
     cut: AtomicBool,
@@ -17,12 +17,12 @@ pub struct Wire {
 }
 
 impl Wire {
-    /// Body to socket: the message ends here, unfinished. Everything yielded so far, a frame yielded by the same poll
-    /// included, is written first; then HTTP/1 closes the connection without the last chunk and HTTP/2 resets the
-    /// stream. To be called by the body's own `poll_frame`, which stays `Pending` from then on.
+    /// Body to socket: the message ends here, unfinished. Everything yielded so far, including a frame from the same
+    /// poll, is written first. Then HTTP/1 closes the connection without the last chunk, and HTTP/2 resets the stream.
+    /// Only the body's own `poll_frame` may call this, and it must return `Pending` from then on.
     ///
-    /// Called in the poll that yields the last frame, nothing of it is lost on HTTP/2 either; called in a later one, a
-    /// peer whose window is full has 50 ms to open it.
+    /// On HTTP/2, a call in the poll that yields the last frame loses none of it. After a call in a later poll, a peer
+    /// whose window is full has 50 ms to open it.
     pub fn cut(&self) {
         self.cut.store(true, Ordering::Release);
     }
@@ -31,8 +31,9 @@ impl Wire {
         self.cut.load(Ordering::Acquire)
     }
 
-    /// Body to socket: the answer has so much time left. Where it passes while bytes wait for the client, nobody asks the
-    /// body for more, so the connection (on HTTP/2: the stream) is closed there. Holds until the next request.
+    /// Body to socket: the response has this much time left. While bytes wait for the client nobody polls the body, so
+    /// if the time runs out then, the connection (on HTTP/2 the stream) is closed by the socket. Applies until the next
+    /// request.
     pub fn end_within(&self, time: Option<Duration>) {
         *self.end.lock() = time.and_then(|time| Instant::now().checked_add(time));
     }
@@ -41,7 +42,7 @@ impl Wire {
         *self.end.lock()
     }
 
-    /// Listener to body: the drain limit has passed; send what an honest broken end needs, then [`Wire::cut`].
+    /// Listener to body: the drain limit has passed. Send what an honest broken end needs, then [`Wire::cut`].
     pub fn give_up(&self) {
         self.give_up.store(true, Ordering::Release);
     }
@@ -50,9 +51,9 @@ impl Wire {
         self.give_up.load(Ordering::Acquire)
     }
 
-    /// Resolves when the drain limit has passed, for `select!` beside a slow wait. Keeps no waker: the listener polls
-    /// every request and every body of the connection once after [`Wire::give_up`], so it must not be awaited in another
-    /// task, nor inside a combinator that polls its parts only when they are woken.
+    /// Resolves when the drain limit has passed, for `select!` beside a slow wait. It registers no waker: after
+    /// [`Wire::give_up`] the listener polls every request and every body of the connection once. So do not await it in
+    /// another task, nor inside a combinator that polls its parts only when they are woken.
     pub async fn given_up(&self) {
         seen_at_next_poll(|| self.is_given_up()).await;
     }

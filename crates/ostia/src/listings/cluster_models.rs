@@ -4,15 +4,15 @@ use ostia_core::Identity;
 use serde_json::{Map, Value, json};
 
 use super::state::best_state;
-use crate::authorize::{Notices, may_use};
+use crate::authorize::{NoticeLookup, may_use};
 use crate::catalog::Deployment;
 
-/// `GET /{cluster}/models`: what the caller may use of a cluster, by lower-cased name; replicas are one entry.
-/// `wanted`: only this model, by its name or an alias. `details`: keys of the endpoint's config that are shown.
+/// `GET /{cluster}/models`: the models of a cluster that the caller may use, by lower-cased name; replicas share one
+/// entry. `wanted`: only this model, by its name or an alias. `details`: keys of the endpoint's config to show.
 pub fn cluster_models(
     deployments: &[Arc<Deployment>],
     identity: &Identity,
-    notices: &impl Notices,
+    notices: &impl NoticeLookup,
     wanted: Option<&str>,
     details: &[String],
 ) -> Vec<Value> {
@@ -49,7 +49,7 @@ pub fn cluster_models(
 
 fn entry(
     replicas: &[&Arc<Deployment>],
-    notices: &impl Notices,
+    notices: &impl NoticeLookup,
     details: &[String],
 ) -> Option<Value> {
     let first = replicas.first()?;

@@ -9,14 +9,14 @@ use crate::authorize::may_use;
 use crate::catalog::{Cluster, Deployment, Serving};
 use crate::cluster::{Job, Jobs, serves_name};
 
-/// Who asks for a cluster's jobs, and what of it they may use.
+/// Who asks for a cluster's jobs, and which models they may use.
 pub struct Audience<'a> {
     cluster: &'a Cluster,
     /// What the caller may use.
     visible: Vec<&'a Arc<Deployment>>,
 }
 
-/// The lists as they are answered, and the names in those that are counted.
+/// The lists of the response, and the names in those that are counted.
 #[derive(Default)]
 struct Lists<'a> {
     entries: Map<String, Value>,
@@ -40,8 +40,8 @@ impl<'a> Audience<'a> {
         }
     }
 
-    /// `GET /{cluster}/jobs`: jobs cut to the models that the caller may use. `stale`: how old they are, where they
-    /// should be newer.
+    /// `GET /{cluster}/jobs`: the jobs, reduced to models that the caller may use. `stale`: the age of the listing, if
+    /// it is older than it should be.
     pub fn jobs(&self, jobs: &'a Jobs, stale: Option<Duration>) -> Value {
         let mut lists = Lists::new();
         for (list, jobs, _) in jobs.lists() {
@@ -70,7 +70,8 @@ impl<'a> Audience<'a> {
         answer
     }
 
-    /// What is visible of a job. Models whose endpoints are all disabled do not run, whatever the source says.
+    /// Adds the visible part of a job. Models whose endpoints are all disabled are not running, whatever the source
+    /// says.
     fn show(&self, lists: &mut Lists<'a>, list: &'static str, job: &'a Job) {
         let (mut shown, mut disabled, mut hidden) = (Vec::new(), Vec::new(), Vec::new());
         let mut framework = None;
@@ -115,7 +116,7 @@ impl<'a> Audience<'a> {
         }
     }
 
-    /// A source that knows of everything that runs says by its silence that the rest is stopped.
+    /// If the source reports everything that runs, models that it does not mention are stopped.
     fn show_jobless(&self, lists: &mut Lists<'a>, jobs: &Jobs) {
         for deployment in &self.visible {
             let has_job = jobs
@@ -152,7 +153,7 @@ impl<'a> Audience<'a> {
 }
 
 impl<'a> Lists<'a> {
-    /// All lists are there, even if empty.
+    /// Every list is present, even if empty.
     fn new() -> Self {
         let names = Jobs::default().lists().map(|(name, ..)| name.to_owned());
         Self {
@@ -186,7 +187,7 @@ impl<'a> Lists<'a> {
     }
 }
 
-/// The backend's own name for a model is not for users, unless it is one of theirs too.
+/// Users do not see the backend's own name for a model, unless it is also one of its public names.
 fn public_name<'a>(deployment: &'a Deployment, name: &'a str) -> &'a str {
     if deployment.aliases.iter().any(|alias| **alias == *name) {
         name
@@ -231,7 +232,7 @@ fn rename(text: &str, private: &str, public: &str) -> String {
     renamed + text.get(rest..).unwrap_or_default()
 }
 
-/// Where a name stands in a text, as a word and not as a part of one.
+/// The positions of a name in a text, as a word and not as part of another one.
 fn places<'a>(text: &'a str, name: &'a str) -> impl Iterator<Item = usize> {
     let whole = move |at: usize| {
         let before = text.get(..at).and_then(|before| before.chars().next_back());

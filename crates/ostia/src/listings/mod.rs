@@ -1,5 +1,6 @@
-//! In: a [`crate::identify::Principal`] and a catalog. Out: JSON lists of what this caller may see: whoami, endpoints, models.
-//! Here: shapes of lists. Not here: any rule of its own: everything is filtered by `authorize`.
+//! In: a [`crate::identify::Principal`] and a catalog. Out: JSON lists of what this caller may see: whoami, endpoints,
+//! models.
+//! Here: the format of lists. Not here: rules of their own; `authorize` filters everything.
 
 mod cluster_models;
 mod jobs;

@@ -4,7 +4,7 @@ use ostia_core::Identity;
 use serde_json::{Value, json};
 
 use super::state::best_state;
-use crate::authorize::{Denied, Notices, may_see, may_use};
+use crate::authorize::{Denied, NoticeLookup, may_see, may_use};
 use crate::catalog::{Catalog, Deployment, Scope};
 
 /// What lists of models are made from.
@@ -12,12 +12,12 @@ pub struct Models<'a, N> {
     pub catalog: &'a Catalog,
     pub notices: &'a N,
     pub identity: &'a Identity,
-    /// The `created` of every model, in Unix seconds: nobody knows better than the gateway's start.
+    /// The `created` of every model, in Unix seconds: the gateway's start, for lack of anything better.
     pub created: i64,
 }
 
-impl<N: Notices> Models<'_, N> {
-    /// OpenAI's list of models: canonical names in order, those that the caller may use.
+impl<N: NoticeLookup> Models<'_, N> {
+    /// OpenAI's list of models: the canonical names that the caller may use, sorted.
     pub fn list(&self, scope: Scope<'_>) -> Result<Value, Denied> {
         self.check(scope)?;
         let models = self.catalog.models(scope);
@@ -27,7 +27,7 @@ impl<N: Notices> Models<'_, N> {
         Ok(json!({"object": "list", "data": data}))
     }
 
-    /// One model by its name or an alias; it answers with its canonical name.
+    /// One model by its name or an alias; the result has its canonical name.
     pub fn find(&self, scope: Scope<'_>, name: &str) -> Result<Value, Denied> {
         self.check(scope)?;
         self.catalog
@@ -36,7 +36,7 @@ impl<N: Notices> Models<'_, N> {
             .ok_or(Denied::ModelNotFound)
     }
 
-    /// Whether the caller may know of the cluster, and it of the framework. Maintenance hides nothing.
+    /// Whether the caller may see the cluster, and the cluster lists the framework. Maintenance hides nothing.
     fn check(&self, scope: Scope<'_>) -> Result<(), Denied> {
         let Scope::Framework { cluster, framework } = scope else {
             return Ok(());

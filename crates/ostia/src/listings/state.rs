@@ -1,12 +1,12 @@
 use std::sync::Arc;
 
-use crate::authorize::Notices;
+use crate::authorize::NoticeLookup;
 use crate::catalog::{ClusterAdapterName, Deployment, Serving};
 use crate::fleet::ModelState;
 
-/// What a list says of a deployment: a disabled one, and one of a cluster under maintenance, is stopped; where no
-/// scheduler is asked, what is configured runs, unless its readiness URL says otherwise.
-pub(super) fn state_of(deployment: &Deployment, notices: &impl Notices) -> ModelState {
+/// What a list says of a deployment. If it is disabled or its cluster is under maintenance, it is stopped. Without a
+/// scheduler to ask, it is running, unless its readiness URL says otherwise.
+pub(super) fn state_of(deployment: &Deployment, notices: &impl NoticeLookup) -> ModelState {
     let takes_requests =
         deployment.serving == Serving::Yes && notices.notice(&deployment.cluster.name).is_none();
     let by_cluster = match deployment.cluster.adapter {
@@ -25,8 +25,11 @@ pub(super) fn state_of(deployment: &Deployment, notices: &impl Notices) -> Model
     }
 }
 
-/// The state of a model is that of its readiest deployment.
-pub(super) fn best_state(deployments: &[&Arc<Deployment>], notices: &impl Notices) -> ModelState {
+/// A model is in the state of its readiest deployment.
+pub(super) fn best_state(
+    deployments: &[&Arc<Deployment>],
+    notices: &impl NoticeLookup,
+) -> ModelState {
     let readiness = |state: &ModelState| match state {
         ModelState::Running => 0,
         ModelState::Unknown => 1,

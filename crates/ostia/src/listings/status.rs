@@ -1,11 +1,10 @@
 use serde_json::{Map, Value};
 
-use crate::authorize::Notices;
+use crate::authorize::NoticeLookup;
 use crate::catalog::Catalog;
 
-/// `GET /status`: whether each cluster that is open to all takes requests. Of the others nobody learns here that they
-/// are there.
-pub fn status(catalog: &Catalog, notices: &impl Notices) -> Value {
+/// `GET /status`: whether each cluster that is open to all accepts requests. It does not reveal that the others exist.
+pub fn status(catalog: &Catalog, notices: &impl NoticeLookup) -> Value {
     let clusters: Map<String, Value> = catalog
         .clusters()
         .iter()

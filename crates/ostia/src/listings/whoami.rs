@@ -1,7 +1,7 @@
 use ostia_core::Identity;
 use serde_json::{Value, json};
 
-/// `GET /whoami`: all texts are strings, none is null.
+/// `GET /whoami`: every value is a string, never null.
 pub fn whoami(identity: &Identity) -> Value {
     json!({
         "id": identity.user_id,

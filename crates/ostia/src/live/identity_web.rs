@@ -12,13 +12,13 @@ use crate::catalog::{Origin, Target, Timeouts};
 use crate::identify::{Web, WebAnswer, WebFault, WebRequest};
 use crate::upstream::{Client, Clients, FailureKind, FetchError};
 
-/// An identity provider's answer beyond this is an attack or a mistake.
+/// A longer response from an identity provider is an attack or a mistake.
 const LONGEST_ANSWER: usize = 1024 * 1024;
 const CONNECT: Duration = Duration::from_millis(1_500);
 const ANSWER: Duration = Duration::from_secs(4);
 const IDLE: Duration = Duration::from_secs(15);
 
-/// Identity calls over the same client as backends: one TLS stack, one resolver, no redirects.
+/// Calls identity providers with the same client as backends: one TLS stack, one resolver, no redirects.
 pub struct IdentityWeb {
     made: Mutex<HashMap<Origin, Arc<Client>>>,
     clients: Arc<Clients>,
@@ -32,7 +32,7 @@ impl IdentityWeb {
         }
     }
 
-    /// For commands that serve nothing.
+    /// For commands that serve no requests.
     pub fn standalone(clock: Arc<dyn Clock>) -> Self {
         Self::new(Arc::new(Clients::new(clock)))
     }
@@ -42,7 +42,7 @@ impl IdentityWeb {
         let path = request.url.path_and_query();
         let (method, headers, body) = write(request)?;
         let fetched = client.fetch(method, &path, headers, body, LONGEST_ANSWER);
-        // The client bounds each step; this bounds them all, whatever trickles in.
+        // The client limits each step. This limits all of them together, even if bytes trickle in.
         let (head, body) = tokio::time::timeout(CONNECT + ANSWER, fetched)
             .await
             .map_err(|_| WebFault::Timeout)??;
@@ -84,7 +84,7 @@ fn write(request: WebRequest) -> Result<(Method, HeaderMap, Option<Bytes>), WebF
     );
     if let Some(authorization) = request.authorization {
         let mut value = HeaderValue::try_from(authorization.expose().as_str())
-            .map_err(|_| WebFault::Broken("a credential cannot stand in a header".to_owned()))?;
+            .map_err(|_| WebFault::Broken("a credential is not valid in a header".to_owned()))?;
         value.set_sensitive(true);
         headers.insert(AUTHORIZATION, value);
     }

@@ -13,7 +13,7 @@ use crate::script::Scripts;
 use crate::settings::Settings;
 use crate::upstream::Ask;
 
-/// Everything that a reload can change. Replaced whole: a request begins and goes on with the one it found.
+/// Everything that a reload can change. It is replaced as a whole: a request keeps the one that it began with.
 pub struct Live {
     /// Counts the readings of the files, from 1.
     pub generation: u64,
@@ -27,7 +27,7 @@ pub struct Live {
     pub tls: Option<Arc<Tls>>,
 }
 
-/// Why a reading of the files cannot be served.
+/// Why what was read from the files cannot be served.
 #[derive(Debug, thiserror::Error)]
 pub enum Unusable {
     #[error(transparent)]
@@ -40,8 +40,8 @@ pub enum Unusable {
 }
 
 impl Live {
-    /// `earlier`: what is replaced. What did not change is taken over: connections to backends, callers that are signed in,
-    /// what clusters said.
+    /// `earlier`: the one being replaced. What did not change is taken over: connections to backends, signed-in
+    /// callers, the known states of clusters.
     pub fn build(
         settings: Settings,
         catalog: Catalog,
@@ -72,7 +72,7 @@ impl Live {
         let ask = |target: &Target| match clients.client(target) {
             Ok(client) => Some(client as Arc<dyn Ask>),
             Err(error) => {
-                tracing::error!(%error, "a cluster's status page cannot be asked");
+                tracing::error!(%error, "a cluster's status page cannot be called");
                 None
             }
         };
@@ -118,7 +118,7 @@ impl Live {
         }
     }
 
-    /// A cluster that exists for this caller.
+    /// The cluster of this name, if it exists for this caller.
     pub fn visible_cluster(
         &self,
         name: &str,

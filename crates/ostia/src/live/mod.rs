@@ -1,6 +1,6 @@
-//! In: one reading of the files, and what outlives it ([`Workbench`]). Out: [`Live`]: everything that a reload can change,
-//! as one value that is swapped whole.
-//! Here: building it, and keeping what is equal: connections, what is known of callers and of clusters.
+//! In: one reading of the files, and what outlives it ([`Workbench`]). Out: [`Live`]: everything that a reload can
+//! change, as one value that is swapped as a whole.
+//! Here: building it, and taking over what is equal: connections, what is known of callers and of clusters.
 //! Not here: requests, sockets, reading of files.
 
 mod identity_web;

@@ -1,4 +1,5 @@
-//! What users are told of clusters under maintenance: by `ostia maintenance set`, by a status source, by `ostia.toml`.
+//! The messages for users of clusters under maintenance: from `ostia maintenance set`, a status source, or
+//! `ostia.toml`.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -35,19 +36,19 @@ pub struct Notices {
 /// Notices that come and go while the gateway runs.
 #[derive(Debug, Default)]
 pub struct LiveNotices {
-    /// By `ostia maintenance set`.
+    /// From `ostia maintenance set`.
     set: ArcSwap<Texts>,
-    /// By `[maintenance.source.*]`.
+    /// From `[maintenance.source.*]`.
     sources: ArcSwap<Texts>,
     seen: Mutex<Seen>,
 }
 
-/// The last look at the file.
+/// What the last look at the file found.
 #[derive(Debug, Default)]
 struct Seen {
-    /// Its time and size when it was last read.
+    /// The file's modification time and size when it was last read.
     stamp: Option<(SystemTime, u64)>,
-    /// Why it could not be read, as the log has it.
+    /// Why it could not be read, as logged. The same fault is logged once.
     fault: Option<String>,
 }
 
@@ -60,7 +61,7 @@ impl Notices {
     }
 }
 
-impl authorize::Notices for Notices {
+impl authorize::NoticeLookup for Notices {
     fn notice(&self, cluster: &str) -> Option<Arc<str>> {
         let set = self.live.set.load();
         let sources = self.live.sources.load();
@@ -71,7 +72,7 @@ impl authorize::Notices for Notices {
 }
 
 impl LiveNotices {
-    /// Reads what `ostia maintenance` wrote, if it changed. Blocks its thread as long as the disk does.
+    /// Reads the file that `ostia maintenance` writes, if it changed. Blocks the thread while the disk does.
     pub fn refresh(&self, state_dir: &Path) {
         let path = state_dir.join(FILE);
         let stamp = fs::metadata(&path)
@@ -96,7 +97,7 @@ impl LiveNotices {
         }
     }
 
-    /// Forgets what sources said that are none any more.
+    /// Forgets the notices of sources that no longer exist.
     pub(super) fn keep_sources(&self, sources: &BTreeMap<String, MaintenanceSource>) {
         self.sources.rcu(|texts| {
             let mut texts = Texts::clone(texts);
@@ -105,7 +106,7 @@ impl LiveNotices {
         });
     }
 
-    /// Asks a source once. One that does not answer as it should changes nothing.
+    /// Asks a source once. If it does not answer properly, nothing changes.
     pub async fn ask(&self, cluster: &str, source: &MaintenanceSource, clients: &Clients) {
         let Ok(url) = HttpUrl::parse(&source.url) else {
             return;
@@ -121,7 +122,7 @@ impl LiveNotices {
         let client = match clients.client(&Target::plain(url.origin, timeouts)) {
             Ok(client) => client,
             Err(error) => {
-                tracing::error!(cluster, %error, "the maintenance source cannot be asked");
+                tracing::error!(cluster, %error, "the maintenance source cannot be called");
                 return;
             }
         };
@@ -137,7 +138,7 @@ impl LiveNotices {
                 None
             }
             Err(error) => {
-                tracing::warn!(cluster, %error, "the maintenance source cannot be asked");
+                tracing::warn!(cluster, %error, "the maintenance source cannot be called");
                 None
             }
         };
@@ -159,7 +160,7 @@ impl LiveNotices {
     }
 }
 
-/// `field`: a key, or keys with dots between.
+/// `field`: a key, or keys joined by dots.
 fn status_in(page: &[u8], field: &str) -> Option<String> {
     let page: Value = serde_json::from_slice(page).ok()?;
     let found = field
@@ -172,7 +173,7 @@ fn status_in(page: &[u8], field: &str) -> Option<String> {
     }
 }
 
-/// What `ostia maintenance set` wrote: cluster to text. No file is no notices.
+/// What `ostia maintenance set` wrote: cluster to text. Without a file there are no notices.
 pub fn read_notices(state_dir: &Path) -> io::Result<BTreeMap<String, String>> {
     match fs::read(state_dir.join(FILE)) {
         Ok(bytes) => Ok(serde_json::from_slice(&bytes)?),
@@ -181,7 +182,7 @@ pub fn read_notices(state_dir: &Path) -> io::Result<BTreeMap<String, String>> {
     }
 }
 
-/// `ostia maintenance set`: a running gateway sees it within a second, a new one at start.
+/// `ostia maintenance set`: a running gateway sees the notice within a second, a new one at start.
 pub fn set_notice(state_dir: &Path, cluster: &str, text: &str) -> io::Result<()> {
     change(state_dir, |notices| {
         notices.insert(cluster.to_owned(), text.to_owned());
@@ -190,12 +191,12 @@ pub fn set_notice(state_dir: &Path, cluster: &str, text: &str) -> io::Result<()>
     .map(drop)
 }
 
-/// `ostia maintenance clear`. `false`: there was none.
+/// `ostia maintenance clear`. `false`: there was no notice.
 pub fn clear_notice(state_dir: &Path, cluster: &str) -> io::Result<bool> {
     change(state_dir, |notices| notices.remove(cluster).is_some())
 }
 
-/// Two commands at once both take effect; whoever reads sees the old file or the new one.
+/// If two commands run at once, both take effect. A reader sees either the old file or the new one.
 fn change(
     state_dir: &Path,
     edit: impl FnOnce(&mut BTreeMap<String, String>) -> bool,
@@ -224,7 +225,7 @@ fn texts(plain: &BTreeMap<String, String>) -> Texts {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::authorize::Notices as _;
+    use crate::authorize::NoticeLookup as _;
 
     #[test]
     fn a_set_notice_survives_and_goes_before_the_configured_one() {
@@ -264,7 +265,7 @@ mod tests {
         fs::write(folder.path().join(FILE), "{ not json, and longer").unwrap();
         live.refresh(folder.path());
         assert!(live.set.load().contains_key("a"));
-        // One line in the log for as long as it is the same fault.
+        // A fault is logged once for as long as it stays the same.
         let fault = || live.seen.lock().fault.clone();
         let first = fault();
         assert!(first.is_some());

@@ -5,7 +5,7 @@ use crate::identify::{Authenticator, Globus, Identify, Introspection, Oidc, Open
 use crate::settings::{Provider, Settings};
 
 impl Workbench {
-    /// Who vouches for callers. Where that is as it was, so is what is known of them.
+    /// Builds what identifies callers. A provider that did not change keeps what it knows of them.
     pub(super) fn identify(
         &self,
         settings: &Settings,
@@ -27,8 +27,8 @@ impl Workbench {
 
 type Providers = (Vec<Arc<dyn Authenticator>>, Option<Open>);
 
-/// The providers in the order in which they are asked whether a credential is theirs: those with a shape of their own
-/// first, then the one that takes what is left.
+/// The providers in the order in which they are asked whether a credential is theirs: those that recognise their
+/// credentials by shape come first, then the one that takes the rest.
 fn providers(settings: &Settings, bench: &Workbench) -> Result<Providers, Unusable> {
     let Workbench {
         api_keys,

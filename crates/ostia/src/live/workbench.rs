@@ -9,15 +9,15 @@ use crate::cluster::ClusterAdapters;
 use crate::identify::ApiKeys;
 use crate::upstream::Clients;
 
-/// What the names that fixtures and `[adapters]` use stand for.
+/// What the names in fixtures and `[adapters]` mean.
 #[derive(Default, Clone)]
 pub struct Registry {
     pub backends: backend::Registry,
-    /// Those written in Rust.
+    /// Adapters written in Rust.
     pub clusters: ClusterAdapters,
 }
 
-/// What every [`super::Live`] is built with, and what outlives it.
+/// What every [`super::Live`] is built from, and what outlives it.
 pub struct Workbench {
     pub registry: Registry,
     pub clients: Arc<Clients>,

@@ -40,8 +40,8 @@ impl Handler for Gateway {
     }
 }
 
-/// What stands around every answer: the route's name in the access event, what browsers of other origins may do, and the
-/// end that the process itself may put to it.
+/// What every response gets: the route's name in the access event, CORS headers, and the end that the process itself
+/// may impose on it.
 async fn around(
     gateway: &Gateway,
     live: &Live,
@@ -74,7 +74,7 @@ async fn around(
     logged(response, access)
 }
 
-/// A fault of ours that stops a request is told like any other, and is that request's alone.
+/// A panic is reported like any other refusal and ends only its own request.
 fn guarded<T>(work: impl Future<Output = T>) -> impl Future<Output = Result<T, Refusal>> {
     let work = AssertUnwindSafe(work).catch_unwind();
     work.map(|outcome| outcome.map_err(|_| Refusal::internal_error()))
@@ -93,7 +93,7 @@ pub(super) fn refuse(unanswered: Unanswered, refusal: Refusal) -> Refusal {
     refusal
 }
 
-/// The private side of a refusal: once, with the request id.
+/// Logs the private side of a refusal, once, with the request id.
 fn log_refusal(id: RequestId, refusal: &Refusal) {
     let (status, code) = (refusal.status.as_u16(), &*refusal.code);
     let detail = refusal.detail.as_deref().unwrap_or_default();

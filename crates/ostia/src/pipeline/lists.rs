@@ -1,10 +1,10 @@
-//! What is answered without a backend: lists, pages, and what everybody may read.
+//! What is answered without a backend: lists, pages, and what everyone may read.
 
 use http::{Response, StatusCode};
 use ostia_core::RequestId;
 use serde_json::{Value, json};
 
-use crate::authorize::{Denied, Notices as _, Wanted};
+use crate::authorize::{Denied, NoticeLookup as _, Wanted};
 use crate::gateway::{Gateway, json_answer, page_answer};
 use crate::identify::Principal;
 use crate::listen::Inbound;
@@ -14,7 +14,7 @@ use crate::refusal::Refusal;
 use crate::relay::ClientBody;
 use crate::routes::{self, Route};
 
-/// Answers a route of somebody who has signed in, that is not inference.
+/// Answers a signed-in caller's request for a route that is not inference.
 pub(super) async fn answer(
     gateway: &Gateway,
     live: &Live,
@@ -97,7 +97,7 @@ fn models_of_cluster(
     Ok(Value::Array(models))
 }
 
-/// What everybody may read.
+/// What everyone may read.
 pub(super) fn open(live: &Live, route: &Route<'_>) -> Response<ClientBody> {
     let base_path = &live.settings.server.base_path;
     match route {
@@ -108,7 +108,7 @@ pub(super) fn open(live: &Live, route: &Route<'_>) -> Response<ClientBody> {
     }
 }
 
-/// What a caller may see of the catalog and of itgateway.
+/// Answers with what the caller may see of the catalog, or with who the caller is.
 fn list(
     gateway: &Gateway,
     live: &Live,

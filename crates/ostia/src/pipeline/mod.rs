@@ -1,5 +1,5 @@
-//! In: a request whose head is sound, and the [`Gateway`]. Out: its answer.
-//! Here: the spine. Read [`answer`], then [`infer`]: everything that happens to a request, in the order in which it happens.
+//! In: a request whose head is valid, and the [`Gateway`]. Out: its response.
+//! Here: the spine. Read [`answer`], then [`infer`]: everything that happens to a request, in order.
 //! Not here: decisions of rooms, parts that requests share.
 
 mod edge;
@@ -27,7 +27,7 @@ use crate::resolve::resolve;
 use crate::routes::{Address, Lost, Route};
 use crate::telemetry::AccessLog;
 
-/// Answers any request to the public listener. `route` is what its path stands for.
+/// Answers any request to the public listener. `route` is what its path leads to.
 async fn answer(
     gateway: &Gateway,
     live: &Live,
@@ -56,9 +56,9 @@ async fn answer(
     }
 }
 
-/// Answers an inference request of a caller who has signed in.
+/// Answers an inference request of a signed-in caller.
 ///
-/// Dropped at any point (the client went away), it leaves nothing behind but its row.
+/// Dropped at any point, because the client went away, it leaves nothing behind but its row.
 async fn infer(
     gateway: &Gateway,
     live: &Live,
@@ -76,7 +76,7 @@ async fn infer(
     dispatch(gateway, live, inbound, principal, &call, attempt).await
 }
 
-/// From the body in the socket to the right to send it on.
+/// From the body in the socket to the right to send the request on.
 async fn enter(
     gateway: &Gateway,
     live: &Live,
@@ -120,7 +120,7 @@ async fn enter(
     Ok((call, admission))
 }
 
-/// Sends it, moves on where that is safe, and relays the answer.
+/// Sends the request, moves on to another endpoint if that is safe, and relays the response.
 async fn dispatch(
     gateway: &Gateway,
     live: &Live,

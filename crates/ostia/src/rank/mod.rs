@@ -1,4 +1,4 @@
-//! In: a [`crate::authorize::Permit`]. Out: [`Ranked`]: allowed endpoints that take requests, best first.
+//! In: a [`crate::authorize::Permit`]. Out: [`Ranked`]: the allowed endpoints that accept requests, best first.
 //! Here: readiness, priority, load; reads `fleet`. Pure: reserves nothing. Not here: limits, permissions.
 
 mod order;

@@ -6,28 +6,28 @@ use crate::authorize::Permit;
 use crate::catalog::{Deployment, Serving};
 use crate::fleet::ModelState;
 
-/// Endpoints in order of preference. Only [`rank`] makes one, and it is never empty. It keeps the permit that it was made
-/// from, so that whoever waited is ranked again.
+/// Endpoints in order of preference. Only [`rank`] makes one, and it is never empty. It keeps the permit that it was
+/// made from, so that a request can be ranked again after a wait.
 #[derive(Debug)]
 pub struct Ranked {
     permit: Permit,
     candidates: Vec<Arc<Deployment>>,
 }
 
-/// Why none of the permitted endpoints takes requests.
+/// Why none of the permitted endpoints accepts requests.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotServing {
-    /// The endpoint's entry asks for a model that runs, and it does not.
-    #[error("the model does not run: {}", .state.as_str())]
+    /// The endpoint's entry requires that the model is running, and it is not.
+    #[error("the model is not running: {}", .state.as_str())]
     NotRunning {
         model: Arc<str>,
         state: ModelState,
-        /// A fresh listing of the cluster does not name it.
+        /// A fresh listing of the cluster does not include the model.
         unlisted: bool,
-        /// Until the scheduler expects it to start.
+        /// The time until the scheduler expects it to start.
         starts_in: Option<Duration>,
     },
-    #[error("the endpoint's entry has a fault")]
+    #[error("the endpoint's entry has a mistake")]
     Disabled,
     #[error("the endpoint's adapter is not served by this version")]
     AdapterUnavailable,
@@ -35,9 +35,9 @@ pub enum NotServing {
     NoneReady,
 }
 
-/// Lower `priority` first, endpoints that failed lately behind their peers, then the least loaded for its weight.
+/// Lower `priority` first, then endpoints that did not fail lately, then the least loaded for its weight.
 ///
-/// `now`: Unix microseconds. Of endpoints that all do not serve, the one that is nearest to it is told of.
+/// `now`: Unix microseconds. If no endpoint serves, the error is that of the one closest to serving.
 pub fn rank(permit: Permit, now: i64) -> Result<Ranked, NotServing> {
     let candidates = order(&permit, now)?;
     Ok(Ranked { permit, candidates })
@@ -53,13 +53,13 @@ impl Ranked {
         self.permit.model()
     }
 
-    /// Ranks the same endpoints as they are now. Where none serves any more the order stays as it was.
+    /// Ranks the same endpoints by their present state. If none serves any more, the order does not change.
     pub fn rank_again(&mut self, now: i64) -> Result<(), NotServing> {
         self.candidates = order(&self.permit, now)?;
         Ok(())
     }
 
-    /// Takes out the endpoint that a request is sent to. What is left may be empty.
+    /// Removes the endpoint that a request is sent to. The rest may be empty.
     pub fn take(&mut self, at: usize) -> Arc<Deployment> {
         self.candidates.remove(at)
     }
@@ -119,7 +119,7 @@ fn fault_of(deployment: &Deployment, now: i64) -> Option<NotServing> {
     }
 }
 
-/// What is not known refuses nobody: a dead source of states must not stop inference.
+/// An unknown state refuses nobody: when the source of states is down, inference must go on.
 fn not_running(deployment: &Deployment, now: i64) -> Option<NotServing> {
     let live = &deployment.state;
     let waits = |state| {

@@ -1,14 +1,14 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// One budget of bytes for all request bodies in flight.
+/// A shared budget of bytes for all request bodies in flight.
 #[derive(Debug)]
 pub struct Budget {
     limit: AtomicU64,
     used: AtomicU64,
 }
 
-/// Bytes taken from a [`Budget`], given back on drop.
+/// Bytes taken from a [`Budget`], returned on drop.
 #[derive(Debug)]
 pub struct Reserved {
     budget: Arc<Budget>,
@@ -23,7 +23,7 @@ impl Budget {
         })
     }
 
-    /// What is taken stays taken, even where it is more than the new limit.
+    /// What is taken stays taken, even if it exceeds the new limit.
     pub fn resize(&self, limit: u64) {
         self.limit.store(limit, Ordering::Relaxed);
     }
@@ -42,7 +42,7 @@ impl Budget {
 }
 
 impl Reserved {
-    /// Takes more; `false` (and nothing taken) if the budget is spent.
+    /// Takes more bytes; returns `false`, and takes nothing, if the budget is spent.
     pub fn grow(&mut self, more: u64) -> bool {
         let limit = self.budget.limit.load(Ordering::Relaxed);
         let taken = self

@@ -6,7 +6,7 @@ use ostia_core::Cost;
 
 use super::Reserved;
 use crate::dialect::{Api, StreamOptions};
-use crate::scan::Key;
+use crate::scan::FieldKey;
 
 /// A body that was read and scanned. Ranges are byte positions in `body`.
 #[derive(Debug)]
@@ -15,30 +15,30 @@ pub struct Call {
     /// The decoded value of `model`.
     pub model: Box<str>,
     pub stream: bool,
-    /// The client's own cap on output tokens, of all answers together; `None` if it named none.
+    /// The client's own cap on output tokens, summed over all choices; `None` if it gave none.
     pub output_cap: Option<u64>,
-    /// How many answers are made.
+    /// How many choices the model generates.
     pub tries: u64,
-    /// How many of them are given.
+    /// How many of them are returned.
     pub choices: u64,
-    /// Estimate of the prompt's tokens (a quarter of its text's bytes; a token id counts as one).
+    /// Estimated prompt tokens (a quarter of the text's bytes; a token id counts as one).
     pub prompt_estimate: u64,
     /// Whether the client asked for a usage chunk itself (`stream_options.include_usage`).
     pub wants_usage: bool,
-    /// The response that a `responses` call continues; whoever made it must be the caller.
+    /// The response that a `responses` call continues; only its maker may continue it.
     pub previous_response_id: Option<Box<str>>,
-    /// Fields of the body that some endpoints keep to themselves.
-    pub reserved_fields: Vec<Key>,
-    /// The caller's session, where its headers name one.
+    /// Fields of the body that some endpoints reserve for the gateway.
+    pub reserved_fields: Vec<FieldKey>,
+    /// The caller's session, if a header names one.
     pub session: Option<Arc<str>>,
     pub body: Bytes,
     pub form: Form,
     pub splices: Splices,
-    /// The share of the global body budget; given back when the call is dropped.
+    /// This call's part of the body budget, returned when the call is dropped.
     pub reserved: Reserved,
 }
 
-/// How the body is written.
+/// How the body is encoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Form {
     Json,
@@ -48,7 +48,7 @@ pub enum Form {
 /// Where the gateway may have to change the body.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Splices {
-    /// The value of `model`: with its quotes in JSON, the bare text of the part in a form.
+    /// The value of `model`: including its quotes in JSON, the bare text in a form.
     pub model: Range<usize>,
     pub stream_options: StreamOptions,
     /// Where a member may be inserted as the first of a JSON body.
@@ -56,8 +56,8 @@ pub struct Splices {
 }
 
 impl Call {
-    /// What a limit of tokens a minute has to keep free for this call: the prompt's estimate and the most it may
-    /// generate. `default_output` is the guess for each answer where the client named no cap.
+    /// The tokens that a tokens-per-minute limit must have free for this call: the prompt's estimate plus the most it
+    /// may generate. `default_output` is the guess for each choice if the client set no cap.
     pub fn cost(&self, default_output: u64) -> Cost {
         if !self.api.runs_a_model() {
             return Cost::default();

@@ -10,46 +10,46 @@ use tokio::time::{Instant, timeout_at};
 
 use super::{Budget, ReadError, Reserved};
 
-/// What one request's body may take.
+/// How large and how slow one request's body may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ReadLimits {
     pub max_body_bytes: u64,
-    /// Each such period must bring [`LEAST_PROGRESS`] bytes or the body's end; zero is off.
+    /// Each such period must bring [`LEAST_PROGRESS`] bytes or the end of the body; zero disables the check.
     pub body_idle_timeout: Duration,
 }
 
-/// A client that sends less than this in a whole idle period counts as silent: one byte now and then would hold its
-/// memory for ever.
+/// A client that sends less than this in a whole idle period counts as silent. Otherwise a byte now and then would hold
+/// its memory forever.
 pub const LEAST_PROGRESS: u64 = 4096;
 
-/// A body is given this much memory before it has shown that it needs it, whatever it announces.
+/// A body gets this much memory before it has shown that it needs more, whatever length it announces.
 const FIRST_STEP: usize = 64 * 1024;
 
-/// Bytes that arrived so far: one frame as it came, or several in one buffer.
+/// The bytes that arrived so far: one frame as it came, or several in one buffer.
 struct Gathered {
     first: Bytes,
     buffer: Vec<u8>,
     reserved: Reserved,
 }
 
-/// How the buffer grows. What arrived is copied at each step; room that no byte has come to costs a share of the budget
-/// but no memory.
+/// How the buffer grows. Each step copies what has arrived. Reserved but unused room takes a share of the budget but no
+/// memory.
 #[derive(Clone, Copy)]
 struct Growth {
     factor: usize,
     ceiling: u64,
 }
 
-/// When the client must have made progress.
+/// The time by which the client must have made progress.
 struct IdleTimer {
     period: Duration,
     deadline: Option<Instant>,
     progress: u64,
 }
 
-/// Reads a body to its end. Trailers are dropped. Cancel-safe: what was gathered goes with the future.
+/// Reads a body to its end. Trailers are dropped. Cancel-safe: dropping the future frees what was gathered.
 ///
-/// `announced` is the `Content-Length`; it is checked and used to size the buffer, and never trusted.
+/// `announced` is the `Content-Length`. It is checked and used to size the buffer, but never trusted.
 pub(super) async fn collect<B>(
     mut body: B,
     announced: Option<u64>,
@@ -131,7 +131,7 @@ impl IdleTimer {
     }
 }
 
-/// Whether the client went away or sent something that is no body.
+/// Whether the client went away or sent an invalid body.
 fn judge(error: &dyn Any) -> ReadError {
     let hung_up = error.downcast_ref::<hyper::Error>().is_some_and(|error| {
         error.is_incomplete_message() || error.is_closed() || is_end(error.source())
@@ -142,7 +142,7 @@ fn judge(error: &dyn Any) -> ReadError {
     }
 }
 
-/// A socket that ended, or, where the source is no I/O error, a stream of HTTP/2 that was reset.
+/// The socket ended, or, if the source is not an I/O error, the HTTP/2 stream was reset.
 fn is_end(source: Option<&(dyn std::error::Error + 'static)>) -> bool {
     let Some(source) = source else { return false };
     source.downcast_ref::<io::Error>().is_none_or(|error| {
@@ -157,7 +157,7 @@ fn is_end(source: Option<&(dyn std::error::Error + 'static)>) -> bool {
 }
 
 impl Growth {
-    /// The end is known, so that large steps cannot lead far beyond it.
+    /// The end is known, so large steps cannot overshoot it by much.
     fn to(announced: u64) -> Self {
         Self {
             factor: 4,
@@ -191,7 +191,7 @@ impl Gathered {
         Ok(())
     }
 
-    /// Makes room for `needed` bytes in all.
+    /// Makes room for `needed` bytes in total.
     fn grow_to(&mut self, needed: usize, growth: Growth) -> Result<(), ReadError> {
         let capacity = self.buffer.capacity();
         if needed <= capacity {
@@ -234,7 +234,7 @@ mod tests {
 
     use super::*;
 
-    /// Yields what it was given; stays pending once `silent` and empty.
+    /// Yields what it was given; then, if `silent`, stays pending.
     #[derive(Default)]
     struct Script {
         frames: VecDeque<Result<Frame<Bytes>, ()>>,

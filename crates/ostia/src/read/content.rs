@@ -5,14 +5,14 @@ use super::ReadError;
 use super::multipart::boundary_of;
 use crate::dialect::Api;
 
-/// How a request says that its body is written.
+/// How a request's headers describe its body.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Content {
     Json,
     Multipart { boundary: Box<[u8]> },
 }
 
-/// Reads `Content-Type` and `Content-Encoding`. Curl's own types count as JSON, because people forget the header.
+/// Reads `Content-Type` and `Content-Encoding`. curl's default types count as JSON, because people forget the header.
 pub(super) fn content_of(headers: &HeaderMap, api: &Api) -> Result<Content, ReadError> {
     let encoded = headers
         .get_all(CONTENT_ENCODING)
@@ -46,7 +46,7 @@ pub(super) fn content_of(headers: &HeaderMap, api: &Api) -> Result<Content, Read
     }
 }
 
-/// What `Content-Length` announces.
+/// The announced `Content-Length`.
 pub(super) fn announced_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }

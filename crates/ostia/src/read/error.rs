@@ -9,13 +9,13 @@ pub enum ReadError {
     /// 415: the `Content-Type`.
     #[error("{0}")]
     UnsupportedType(&'static str),
-    /// 415: a `Content-Encoding` other than `identity`. Compressed bodies would pass the size limits unseen.
+    /// 415: a `Content-Encoding` other than `identity`. A compressed body could bypass the size limits.
     #[error("The request body must not be compressed: send it without Content-Encoding.")]
     Encoded,
     /// 413.
     #[error("The request body is larger than the limit of {limit} bytes.")]
     TooLarge { limit: u64 },
-    /// 503: all request bodies in flight hold as much memory as they may.
+    /// 503: the request bodies in flight already hold all the memory they may.
     #[error("The gateway holds as many request bodies as it can. Please try again shortly.")]
     Busy,
     /// 408, then close: the client stopped sending.
@@ -24,7 +24,7 @@ pub enum ReadError {
     /// 400, then close: the body's framing broke.
     #[error("The request body ended before it was complete.")]
     Incomplete,
-    /// The client went away before the body's end: nobody is left to read an answer.
+    /// The client went away before the end of the body, so nobody is left to read a response.
     #[error("The request body ended before it was complete.")]
     HungUp,
 }

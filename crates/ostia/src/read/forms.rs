@@ -1,4 +1,4 @@
-//! Bodies written as `multipart/form-data`.
+//! Bodies in `multipart/form-data`.
 
 use std::ops::Range;
 
@@ -6,16 +6,16 @@ use bytes::Bytes;
 
 use super::multipart::{FormFields, scan_form};
 use super::splice::Edit;
-use crate::dialect::{Facts, Invalid, MODEL};
+use crate::dialect::{Invalid, MODEL, RequestFacts};
 
 const LONGEST_MODEL: usize = 1024;
 
-/// Finds the facts of a form. Where its path names the model, the form is made to say that too.
+/// Finds the facts of a form. If the path names the model, the form is changed to name it too.
 pub(super) fn read(
     body: &mut Bytes,
     boundary: &[u8],
     model: Option<&str>,
-) -> Result<Facts, Invalid> {
+) -> Result<RequestFacts, Invalid> {
     let fields = scan_form(body, boundary)?;
     let Some(renaming) = model.and_then(|model| renaming(&fields, body, boundary, model)) else {
         return facts(&fields, body);
@@ -24,7 +24,7 @@ pub(super) fn read(
     facts(&scan_form(body, boundary)?, body)
 }
 
-fn facts(fields: &FormFields, body: &[u8]) -> Result<Facts, Invalid> {
+fn facts(fields: &FormFields, body: &[u8]) -> Result<RequestFacts, Invalid> {
     let model_at = fields.model.clone().ok_or_else(Invalid::missing_model)?;
     let model = &body[model_at.clone()];
     if model.is_empty() {
@@ -37,13 +37,13 @@ fn facts(fields: &FormFields, body: &[u8]) -> Result<Facts, Invalid> {
     let model =
         std::str::from_utf8(model).map_err(|_| Invalid::value(MODEL, "it is not valid UTF-8"))?;
     let prompt_estimate = fields.text_bytes.div_ceil(4).max(1);
-    Ok(Facts {
+    Ok(RequestFacts {
         stream: fields.stream,
-        ..Facts::plain(model.into(), model_at, prompt_estimate)
+        ..RequestFacts::plain(model.into(), model_at, prompt_estimate)
     })
 }
 
-/// What makes the form say the model that its path names; `None` if it says so.
+/// The edit that makes the form name the model in its path; `None` if it already does.
 fn renaming(fields: &FormFields, body: &[u8], boundary: &[u8], model: &str) -> Option<Edit> {
     let part = |at: usize| {
         let head = b"\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\n";

@@ -1,13 +1,17 @@
-//! Bodies written as JSON.
+//! Bodies in JSON.
 
 use bytes::Bytes;
 
 use super::splice::Edit;
-use crate::dialect::{Api, Facts, Invalid, MODEL};
+use crate::dialect::{Api, Invalid, MODEL, RequestFacts};
 use crate::scan::{Fields, scan};
 
-/// Finds the facts of a body. Where its path names the model, the body is made to say that too.
-pub(super) fn read(body: &mut Bytes, api: &Api, model: Option<&str>) -> Result<Facts, Invalid> {
+/// Finds the facts of a body. If the path names the model, the body is changed to name it too.
+pub(super) fn read(
+    body: &mut Bytes,
+    api: &Api,
+    model: Option<&str>,
+) -> Result<RequestFacts, Invalid> {
     let keys = api.dialect().keys();
     let renaming = {
         let fields = scan(body, keys)?;
@@ -20,8 +24,8 @@ pub(super) fn read(body: &mut Bytes, api: &Api, model: Option<&str>) -> Result<F
     facts(&scan(body, keys)?, api)
 }
 
-fn facts(fields: &Fields<'_>, api: &Api) -> Result<Facts, Invalid> {
-    let mut facts = Facts::of(fields)?;
+fn facts(fields: &Fields<'_>, api: &Api) -> Result<RequestFacts, Invalid> {
+    let mut facts = RequestFacts::of(fields)?;
     api.dialect().read(fields, &mut facts)?;
     if !api.generates_text() {
         facts.output_cap = Some(0);
@@ -29,7 +33,7 @@ fn facts(fields: &Fields<'_>, api: &Api) -> Result<Facts, Invalid> {
     Ok(facts)
 }
 
-/// What makes the body say this model; `None` if it says so.
+/// The edit that makes the body name this model; `None` if it already does.
 fn renaming(fields: &Fields<'_>, body: &[u8], model: &str) -> Option<Edit> {
     let new = serde_json::Value::from(model).to_string();
     match fields.get(MODEL) {

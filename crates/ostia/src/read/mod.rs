@@ -30,11 +30,11 @@ pub use session::session;
 
 use content::Content;
 
-/// Reads a whole request body, or says why not before more than the limit was read. Pass `&mut` to keep the body, so
-/// that what is left of it can be drained. Cancel-safe.
+/// Reads a whole request body, and stops as soon as it exceeds the limit. Pass `&mut` to keep the body, so that the
+/// rest of it can be drained. Cancel-safe.
 ///
-/// `Content-Type`, `Content-Encoding` and `Content-Length` are judged before the first byte is asked for; that first
-/// request is also what lets hyper send `100 Continue`.
+/// `Content-Type`, `Content-Encoding` and `Content-Length` are checked before the first poll of the body, because that
+/// poll is what makes hyper send `100 Continue`.
 pub async fn read<B>(
     headers: &HeaderMap,
     body: B,

@@ -7,7 +7,7 @@ use crate::dialect::Invalid;
 
 const LONGEST: usize = 128;
 
-/// The id of the caller's session: the first of `names` that it sent. An empty one is none.
+/// The caller's session id: the first of `names` that it sent. An empty value counts as absent.
 pub fn session(headers: &HeaderMap, names: &[HeaderName]) -> Result<Option<Arc<str>>, ReadError> {
     let sent = names.iter().find_map(|name| {
         let value = headers.get(name).filter(|value| !value.is_empty())?;

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::{Call, Form};
 use crate::dialect::{CACHE_SALT, StreamOptions};
 
-/// New bytes in the place of old ones; an empty range inserts.
+/// Replaces a range with new bytes; an empty range inserts.
 pub(super) struct Edit {
     place: Range<usize>,
     new: Bytes,
@@ -17,7 +17,7 @@ impl Edit {
         Self { place, new }
     }
 
-    /// The body with this one change, as a copy.
+    /// A copy of the body with this one change.
     pub(super) fn apply(&self, body: &[u8]) -> Bytes {
         let (before, after) = (&body[..self.place.start], &body[self.place.end..]);
         [before, &self.new, after].concat().into()
@@ -25,11 +25,11 @@ impl Edit {
 }
 
 impl Call {
-    /// The body to send, in order: slices of the client's own bytes, and between them what has to differ.
+    /// The body to send, in order: slices of the client's own bytes with the changed parts between them.
     ///
-    /// `upstream_model` takes the place of the client's model unless it says the same already. `inject_usage` (the
-    /// endpoint's setting) asks the backend for a usage chunk where [`Call::injects_usage`] holds. `cache_salt` is added to
-    /// a JSON body; whoever has one refuses callers that send their own.
+    /// `upstream_model` replaces the client's model unless they are equal. `inject_usage` (the endpoint's setting) asks
+    /// the backend for a usage chunk if [`Call::injects_usage`] allows it. `cache_salt` is added to a JSON body; endpoints
+    /// that have one refuse callers that send their own.
     pub fn pieces(
         &self,
         upstream_model: Option<&str>,
@@ -56,7 +56,8 @@ impl Call {
         pieces
     }
 
-    /// Whether a usage chunk would come only because the gateway asked for it, and has to be hidden from the client.
+    /// Whether a usage chunk would come only because the gateway asked for it, so that it must be hidden from the
+    /// client.
     pub fn injects_usage(&self) -> bool {
         self.stream
             && !self.wants_usage
@@ -99,7 +100,7 @@ impl Call {
             new: Bytes::from_static(new.as_bytes()),
         };
         Some(match &self.splices.stream_options {
-            // The body holds a model, so something follows the comma.
+            // The body has a model, so something follows the comma.
             StreamOptions::Absent { insert_at } => {
                 insert(*insert_at, r#""stream_options":{"include_usage":true},"#)
             }

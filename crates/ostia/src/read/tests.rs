@@ -19,7 +19,7 @@ fn read_as(api: &str, content_type: &str, body: &str) -> Result<Call, ReadError>
     read_named(None, api, content_type, body)
 }
 
-/// `model`: what the path says, if it does.
+/// `model`: the model in the path, if there is one.
 fn read_named(
     model: Option<&str>,
     api: &str,
@@ -51,7 +51,7 @@ fn read_json(api: &str, body: &str) -> Result<Call, ReadError> {
     read_as(api, "application/json", body)
 }
 
-/// A call whose body is `model` and these further members.
+/// A call whose body has `model` and these other members.
 fn call(api: &str, members: &str) -> Call {
     read_json(api, &format!("{{\"model\":\"m\",{members}}}")).unwrap()
 }
@@ -657,7 +657,7 @@ proptest! {
         let sent: Value = serde_json::from_slice(&pieces.concat()).unwrap();
         prop_assert_eq!(sent, expected);
 
-        // What is not new is a slice of the body, and the slices leave out nothing but what was replaced.
+        // Everything unchanged is a slice of the body, and the slices omit only what was replaced.
         let start = call.body.as_ptr() as usize;
         let mut kept = 0;
         for piece in &pieces {

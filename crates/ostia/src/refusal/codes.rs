@@ -1,29 +1,29 @@
-//! Every error code that the gateway gives, what it means and what to do. The page docs/reference/errors.md is made of
-//! it, and in debug builds a refusal with a code or status that does not stand here stops the test that meets it.
+//! Every error code of the gateway, what it means and what to do about it. The page docs/reference/errors.md is made
+//! from it, and in debug builds a refusal whose code or status is not listed here panics, so that a test finds it.
 
 /// One error code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ErrorCode {
     pub code: &'static str,
-    /// The statuses that it comes with; empty where an adapter chooses.
+    /// The statuses that it comes with; empty if an adapter chooses.
     pub statuses: &'static [u16],
     /// What happened.
     pub meaning: &'static str,
-    /// What whoever called does about it.
+    /// What the caller can do about it.
     pub caller: &'static str,
-    /// What whoever runs the gateway looks at; "" where there is nothing to see.
+    /// What the operator should look at; "" if there is nothing to see.
     pub operator: &'static str,
 }
 
 impl ErrorCode {
-    /// OpenAI's `error.type`, as the first status gives it.
+    /// OpenAI's `error.type` for the first status.
     pub fn kind(&self) -> &'static str {
         let status = self.statuses.first().copied().unwrap_or(500);
         super::refusal::kind_of(status)
     }
 }
 
-/// Whether a refusal of this code and status is in the table.
+/// Whether the table has this code with this status.
 pub(super) fn is_known(code: &str, status: u16) -> bool {
     ERROR_CODES.iter().any(|known| {
         known.code == code && (known.statuses.is_empty() || known.statuses.contains(&status))
@@ -46,40 +46,40 @@ const fn code(
     }
 }
 
-/// By status, the smaller ones first.
+/// In order of status.
 pub const ERROR_CODES: [ErrorCode; 52] = [
     code(
         "invalid_json",
         &[400],
-        "The body is no JSON object, is nested deeper than 256, or begins with a byte order mark.",
+        "The body is not a JSON object, is nested deeper than 256, or begins with a byte order mark.",
         "Send the JSON as it is: with curl, check the quotes around `-d`.",
         "",
     ),
     code(
         "missing_model",
         &[400],
-        "`model` is absent, empty or no text.",
+        "`model` is missing, empty or not a text.",
         "Name a model; `GET /v1/models` lists those that you may use.",
         "",
     ),
     code(
         "missing_required_parameter",
         &[400],
-        "`messages`, `prompt` or `input` is absent.",
-        "Send what `param` names.",
+        "`messages`, `prompt` or `input` is missing.",
+        "Add what `param` names.",
         "",
     ),
     code(
         "invalid_value",
         &[400, 409, 422],
-        "A value that the gateway must understand is not of its kind, a control key stands twice, a field that only the gateway may set is there (`cache_salt`; on MinervaEndpoint 422), `responses` reach for a stored conversation or item, or a backend refused the request without saying why.",
-        "Mend what `param` and the message name.",
+        "A value that the gateway must understand has the wrong type, a control key occurs twice, a field that only the gateway may set is there (`cache_salt`; on MinervaEndpoint 422), `responses` refers to a stored conversation or item, or a backend refused the request without saying why.",
+        "Fix what `param` and the message name.",
         "If the row's `upstream_status` is set, the backend refused: its own log says why.",
     ),
     code(
         "previous_response_not_found",
         &[400],
-        "`previous_response_id` is of another user or endpoint, or too long ago.",
+        "`previous_response_id` belongs to another user or endpoint, or is too old.",
         "Send the whole conversation as `input`.",
         "",
     ),
@@ -87,14 +87,14 @@ pub const ERROR_CODES: [ErrorCode; 52] = [
         "unsupported_framework",
         &[400],
         "The cluster does not list the framework in the path.",
-        "`GET /list-endpoints` shows which there are.",
+        "`GET /list-endpoints` shows which exist.",
         "`frameworks` of the cluster.",
     ),
     code(
         "unsupported_endpoint",
         &[400],
         "The cluster does not list the API in the path, or no cluster of the model does.",
-        "`GET /list-endpoints` shows which there are.",
+        "`GET /list-endpoints` shows which exist.",
         "`openai_endpoints` of the cluster.",
     ),
     code(
@@ -114,23 +114,23 @@ pub const ERROR_CODES: [ErrorCode; 52] = [
     code(
         "invalid_host",
         &[400],
-        "The `Host` header is absent, twice there or malformed.",
+        "The `Host` header is missing, repeated or malformed.",
         "Use a client that speaks HTTP/1.1.",
         "`proxy_set_header Host` in the proxy in front.",
     ),
     code(
         "invalid_target",
         &[400],
-        "The request target is no path.",
+        "The request target is not a path.",
         "Send a path that begins with `/`.",
         "",
     ),
     code(
         "invalid_framing",
         &[400],
-        "Content-Length and Transfer-Encoding contradict each other or are malformed.",
+        "Content-Length and Transfer-Encoding conflict or are malformed.",
         "Use a client that speaks HTTP/1.1.",
-        "Somebody may try to smuggle requests: see the access log.",
+        "Someone may be trying to smuggle requests: see the access log.",
     ),
     code(
         "missing_credentials",
@@ -149,14 +149,14 @@ pub const ERROR_CODES: [ErrorCode; 52] = [
     code(
         "token_expired",
         &[401],
-        "The key or token is past its time.",
+        "The key or token has expired.",
         "Ask for a new key, or use `ostia token`.",
         "`ostia key list`, `ostia key rotate`.",
     ),
     code(
         "reauthentication_required",
         &[401],
-        "A policy wants a newer or stronger sign-in.",
+        "A policy requires a newer or stronger sign-in.",
         "Sign in again, as the message says.",
         "`auth.globus.policies`.",
     ),
@@ -177,35 +177,35 @@ pub const ERROR_CODES: [ErrorCode; 52] = [
     code(
         "cluster_not_found",
         &[404],
-        "There is no such cluster, or the caller may not use it: the two look the same.",
+        "The cluster does not exist, or the caller may not use it: the two look the same.",
         "`GET /list-endpoints` shows which you may use.",
         "`ostia explain --user U --model M` names the rule.",
     ),
     code(
         "model_not_found",
         &[404],
-        "There is no such model, or the caller may not use it: the two look the same. With `upstream_status` in the row, the backend does not know it.",
+        "The model does not exist, or the caller may not use it: the two look the same. With `upstream_status` in the row, the backend does not know it.",
         "`GET /v1/models` lists those that you may use; names are exact.",
         "`ostia explain --user U --model M`; `upstream_model`; `catalog.match`.",
     ),
     code(
         "method_not_allowed",
         &[405],
-        "The path answers other methods, which `Allow` lists.",
+        "The path supports other methods, which `Allow` lists.",
         "Inference is POST, lists are GET.",
         "A proxy or redirect that turned POST into GET.",
     ),
     code(
         "request_timeout",
         &[408],
-        "The body came too slowly.",
+        "The body arrived too slowly.",
         "Send it again.",
         "`server.body_idle_timeout`.",
     ),
     code(
         "request_too_large",
         &[413],
-        "The body is larger than the gateway or the backend takes.",
+        "The body is larger than the gateway or the backend accepts.",
         "Send less.",
         "`server.max_body_bytes`; `client_max_body_size` of nginx.",
     ),
@@ -213,7 +213,7 @@ pub const ERROR_CODES: [ErrorCode; 52] = [
     code(
         "unsupported_media_type",
         &[415],
-        "The body is of a type that is not read, or compressed.",
+        "The body has a type that is not supported, or is compressed.",
         "Send `Content-Type: application/json`, without `Content-Encoding`.",
         "",
     ),
@@ -227,14 +227,14 @@ pub const ERROR_CODES: [ErrorCode; 52] = [
     code(
         "requests",
         &[429],
-        "More requests in a second than allowed.",
+        "More requests per second than allowed.",
         "Wait as long as `Retry-After` says; SDKs do.",
         "`limits.requests_per_second_per_user`.",
     ),
     code(
         "tokens",
         &[429],
-        "The minute's tokens of the model or of the user are used or reserved. With `x-should-retry: false` the request alone is larger than the limit.",
+        "The minute's tokens of the model or of the user are used or reserved. With `x-should-retry: false`, the request alone is larger than the limit.",
         "Wait, lower `max_tokens`, or shorten the prompt.",
         "`tpm_model`, `tpm_user` of the endpoint; `limits.default_output_tokens`; `error.info` and `x-ratelimit-*` say how much is used.",
     ),
@@ -255,28 +255,28 @@ pub const ERROR_CODES: [ErrorCode; 52] = [
     code(
         "rate_limit_exceeded",
         &[429],
-        "The backend has too many requests, and said nothing usable itself.",
+        "The backend has too many requests, and its own message cannot be shown.",
         "Wait as long as `Retry-After` says.",
         "The limits of the backend's own key.",
     ),
     code(
         "internal_error",
         &[500],
-        "A fault of the gateway itself.",
+        "The gateway itself failed.",
         "Tell the operators the `x-request-id`.",
         "The log line with that request id, and the one before it, which says where in the code; please report it.",
     ),
     code(
         "adapter_error",
         &[500],
-        "The endpoint's adapter failed, took too long, or wanted a URL out of reach.",
+        "The endpoint's adapter failed, took too long, or asked for a URL that it may not call.",
         "Tell the operators the `x-request-id`.",
         "The log line with that request id.",
     ),
     code(
         "failed_to_get_cluster_jobs",
         &[],
-        "`/{cluster}/jobs`: the cluster's source failed, and nothing was known before. 500, or 504 when it took too long, or what an adapter says.",
+        "`/{cluster}/jobs`: the cluster's source failed, and no earlier state is known. 500, or 504 if it took too long, or what an adapter says.",
         "Try again in a minute; inference goes on.",
         "The log; `status_url`, the scheduler's command.",
     ),
@@ -290,14 +290,14 @@ pub const ERROR_CODES: [ErrorCode; 52] = [
     code(
         "not_implemented",
         &[501],
-        "The API is not served: batches, files and what would mix users' data behind one key.",
+        "The API is not served: batches, files and whatever would mix users' data behind one key.",
         "",
         "",
     ),
     code(
         "upstream_unreachable",
         &[502],
-        "The backend cannot be reached, its TLS is not in order, or it closed the connection without an answer.",
+        "The backend cannot be reached, its TLS fails, or it closed the connection without a response.",
         "Try again; then tell the operators.",
         "The log line with the request id says what failed; `curl` the URL that `ostia check` prints, from the gateway's machine. `ca_cert_path`, `trust_env`.",
     ),
@@ -311,42 +311,42 @@ pub const ERROR_CODES: [ErrorCode; 52] = [
     code(
         "upstream_invalid",
         &[502],
-        "The backend's answer is not HTTP, is empty, is not what was asked for, or is a redirect or server error.",
+        "The backend's response is not HTTP, is empty, is not what was asked for, or is a redirect or server error.",
         "Try again; then tell the operators.",
-        "`upstream_status` in the ledger and the log line: a 3xx or 404 often is a wrong `api_url`.",
+        "`upstream_status` in the ledger and the log line: a 3xx or 404 often means a wrong `api_url`.",
     ),
     code(
         "upstream_closed",
         &[502],
-        "The backend closed the connection before the answer was complete; in a stream, as its last event.",
+        "The backend closed the connection before the response was complete; in a stream, sent as its last event.",
         "Send the request again.",
         "The backend's log: it was stopped, or ran out of memory.",
     ),
     code(
         "truncated",
         &[502],
-        "The backend ended a stream before the answer was whole, as if that were its end; in a stream, as its last event.",
+        "The backend ended a stream as if it were complete before the response was; in a stream, sent as its last event.",
         "Send the request again.",
         "The backend's log: it may have died. If its streams end without `[DONE]` or a `finish_reason`: `\"done_marker\": false`.",
     ),
     code(
         "no_healthy_backend",
         &[503],
-        "No deployment of the model takes requests, or the backend said 503.",
+        "No deployment of the model accepts requests, or the backend said 503.",
         "Wait as long as `Retry-After` says.",
-        "`ostia_requests_total` by outcome; after five failures in a row a deployment stands behind its peers, and one request finds out every ten seconds.",
+        "`ostia_requests_total` by outcome. After five failures in a row a deployment is tried only after its peers, and one request probes it every ten seconds.",
     ),
     code(
         "model_not_running",
         &[503],
-        "The cluster says that the model starts, waits or is stopped.",
-        "`GET /{cluster}/jobs` shows what runs; `Retry-After` is the expected start where it is known.",
+        "The cluster says that the model is starting, queued or stopped.",
+        "`GET /{cluster}/jobs` shows what is running; `Retry-After` is the expected start, if known.",
         "`require_running`, `readiness_url`; `/{cluster}/jobs`.",
     ),
     code(
         "queue_full",
         &[503],
-        "Every deployment of the model has as many requests as it may.",
+        "Every deployment of the model has as many requests in flight as it may.",
         "Wait as long as `Retry-After` says.",
         "`max_in_flight` of the endpoints; more replicas.",
     ),
@@ -374,23 +374,23 @@ pub const ERROR_CODES: [ErrorCode; 52] = [
     code(
         "gateway_busy",
         &[503],
-        "The request bodies in flight fill the memory that they may.",
+        "The request bodies in flight fill the memory reserved for them.",
         "Wait as long as `Retry-After` says.",
         "`server.max_buffered_bytes`, `ostia_request_body_bytes`.",
     ),
     code(
         "store_unavailable",
         &[503],
-        "The database does not answer, or the journal is full.",
+        "The database does not respond, or the journal is full.",
         "Wait as long as `Retry-After` says.",
         "`store.url`; the disk of `state_dir`; `ostia_ledger_pending_bytes`.",
     ),
     code(
         "identity_unavailable",
         &[503],
-        "The identity provider does not answer.",
+        "The identity provider does not respond.",
         "Wait as long as `Retry-After` says; a valid key is not at fault.",
-        "Reach of the provider from the gateway's machine; its client secret (logged as an error).",
+        "Whether the gateway's machine can reach the provider; its client secret (logged as an error).",
     ),
     code(
         "shutting_down",
@@ -402,7 +402,7 @@ pub const ERROR_CODES: [ErrorCode; 52] = [
     code(
         "upstream_timeout",
         &[504],
-        "The backend did not answer, fell silent, or took longer than allowed.",
+        "The backend did not respond, fell silent, or took longer than allowed.",
         "Ask for less, or stream.",
         "`api_request_timeout` of the endpoint; `[upstream]`; the backend's queue.",
     ),

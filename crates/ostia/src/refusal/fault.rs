@@ -1,19 +1,19 @@
 use ostia_core::Outcome;
 
-/// How an answer went wrong after its head had come.
+/// How a response failed after its head had arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fault {
-    /// The backend closed the connection before the answer was whole.
+pub enum AnswerFault {
+    /// The backend closed the connection before the response was complete.
     Closed,
-    /// The stream ended before the event that ends a whole one.
+    /// The stream ended without its terminal event.
     Truncated,
-    /// The answer says that it is still being made.
+    /// The response says that it is still in progress.
     Unfinished,
     /// The backend's framing is broken.
     Invalid,
-    /// A 200 with nothing behind it.
+    /// A 200 without a body.
     Empty,
-    /// Not the JSON object that had to come, or an error in a 200.
+    /// Not the required JSON object, or an error with status 200.
     NotJson,
     IdleTimeout,
     TotalTimeout,
@@ -21,7 +21,7 @@ pub enum Fault {
     ShuttingDown,
 }
 
-impl Fault {
+impl AnswerFault {
     pub const fn outcome(self) -> Outcome {
         match self {
             Self::Closed
@@ -53,7 +53,7 @@ impl Fault {
             Self::Truncated => {
                 "The model's server ended the stream before the answer was complete (connection error)."
             }
-            Self::Unfinished => "The model's server sent an answer that is not finished.",
+            Self::Unfinished => "The model's server sent an unfinished answer.",
             Self::Invalid => "The model's server sent an answer that is not valid HTTP.",
             Self::Empty => "The model's server sent an empty answer.",
             Self::NotJson => "The model's server sent an answer that is not what was asked for.",

@@ -1,6 +1,7 @@
-//! In: nothing. Out: [`Refusal`] (an answer that is an error), [`Fault`] (how an answer broke), the table of codes.
-//! Here: the types that rooms refuse with and the codes that may be named.
-//! Not here: which cause becomes which refusal, and how it is written: that is `errors`.
+//! In: nothing. Out: [`Refusal`] (a response that is an error), [`AnswerFault`] (how a response broke), the table of
+//! codes.
+//! Here: the types that rooms refuse with, and the codes that may occur.
+//! Not here: which cause becomes which refusal and how it is written; `errors` decides that.
 
 mod codes;
 mod fault;
@@ -13,5 +14,5 @@ mod refusal;
 mod tests;
 
 pub use codes::{ERROR_CODES, ErrorCode};
-pub use fault::Fault;
+pub use fault::AnswerFault;
 pub use refusal::{Blame, Refusal};

@@ -7,7 +7,7 @@ use ostia_core::Outcome;
 
 use super::codes::is_known;
 
-/// Who has to change something so that it does not happen again.
+/// Who must change something to prevent it from happening again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Blame {
     Client,
@@ -15,7 +15,7 @@ pub enum Blame {
     Upstream,
 }
 
-/// An answer that is an error, ready to be written in any dialect.
+/// An error response that can be written in any dialect.
 #[derive(Debug, Clone)]
 pub struct Refusal {
     pub status: StatusCode,
@@ -29,14 +29,14 @@ pub struct Refusal {
     pub info: Option<serde_json::Value>,
     /// A backend's own error body, sent instead of ours.
     pub body: Option<Bytes>,
-    /// For the log, with the request id; never sent.
+    /// For the log, with the request id. Never sent.
     pub detail: Option<String>,
     pub outcome: Outcome,
     pub blame: Blame,
 }
 
 impl Refusal {
-    /// The caller did something wrong, or may not do it.
+    /// The caller made a mistake or lacks a permission.
     pub fn client(
         status: StatusCode,
         code: &'static str,
@@ -74,7 +74,7 @@ impl Refusal {
         self
     }
 
-    /// Says in the detail at which endpoint it happened.
+    /// Adds the endpoint to the detail.
     pub fn at(self, slug: &str) -> Self {
         let detail = match &self.detail {
             Some(detail) => format!("endpoint {slug}: {detail}"),
@@ -113,7 +113,7 @@ impl Refusal {
     ) -> Self {
         debug_assert!(
             is_known(code, status.as_u16()),
-            "{code} with status {status} is missing in refusal/codes.rs"
+            "{code} with status {status} is missing from refusal/codes.rs"
         );
         Self {
             status,

@@ -20,7 +20,7 @@ fn every_code_stands_once_and_says_something() {
 }
 
 #[test]
-#[should_panic(expected = "missing in refusal/codes.rs")]
+#[should_panic(expected = "missing from refusal/codes.rs")]
 fn a_refusal_whose_code_is_in_no_table_stops_the_test_that_meets_it() {
     let _ = Refusal::client(StatusCode::BAD_REQUEST, "no_such_code", "no");
 }

@@ -9,25 +9,25 @@ use super::disclosure::tells_too_much;
 use crate::catalog::Target;
 use crate::upstream::BodyError;
 
-/// A longer body is no error message.
+/// A longer body is not an error message.
 const LONGEST: usize = 64 * 1024;
 
-/// A backend's refusal, as far as a client may see it.
+/// A backend's refusal, as much of it as a client may see.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BackendRefusal {
     pub status: StatusCode,
-    /// `Retry-After`, and the backend's limits where none of ours hold.
+    /// `Retry-After`, and the backend's rate-limit headers if no limit of ours applies.
     pub headers: Vec<(HeaderName, HeaderValue)>,
     pub text: RefusalText,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RefusalText {
-    /// In OpenAI's shape already: passed byte for byte.
+    /// Already in OpenAI's format: passed byte for byte.
     Whole(Bytes),
-    /// A bare message (`"error": "..."`, FastAPI's `detail`): to be put in our shape.
+    /// A bare message (`"error": "..."`, FastAPI's `detail`), to be put into our format.
     Message(String),
-    /// Nothing that may be shown.
+    /// Nothing that a client may see.
     Withheld,
 }
 
@@ -64,7 +64,7 @@ fn judge(body: Bytes, target: &Target) -> RefusalText {
     let Ok(parsed) = serde_json::from_slice::<ErrorBody<'_>>(&body) else {
         return RefusalText::Withheld;
     };
-    // What cannot be decoded as a whole may hide anything in escapes.
+    // If it cannot be decoded as a whole, escapes could hide anything in it.
     let Ok(decoded) = serde_json::from_slice::<serde_json::Value>(&body) else {
         return RefusalText::Withheld;
     };

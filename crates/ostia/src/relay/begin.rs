@@ -10,14 +10,14 @@ use super::head::{Form, Meaning, client_headers, meaning, refusal_headers};
 use super::stream::StreamBody;
 use super::{BackendRefusal, ClientBody, Context, InFlight};
 use crate::backend::{Answer, AnswerBody};
-use crate::dialect::{Reading, is_json, read_answer};
-use crate::refusal::{Fault, Refusal};
+use crate::dialect::{AnswerFacts, is_json, read_answer};
+use crate::refusal::{AnswerFault, Refusal};
 
-/// Why an answer cannot be relayed. Nothing was sent to the client yet.
+/// Why a response cannot be relayed. Nothing has been sent to the client yet.
 #[derive(Debug, PartialEq, Eq)]
 pub enum RelayError {
-    /// The answer broke, stalled, or was not what it had to be.
-    Fault(Fault),
+    /// The response broke off, stalled or was not what it had to be.
+    Fault(AnswerFault),
     /// The backend's own refusal.
     Backend(BackendRefusal),
     /// The backend refused the gateway's key.
@@ -26,8 +26,8 @@ pub enum RelayError {
     Unusable(StatusCode),
 }
 
-/// Turns a backend's answer into the client's. The head is held back until there is something behind it, so that what
-/// fails before is a plain error; the row of a failed request is written here.
+/// Turns a backend's response into the client's. It holds the head back until there is something to send after it, so
+/// that an earlier failure can be a plain error. It writes the row of a request that fails.
 pub async fn begin(
     answer: Answer,
     mut in_flight: InFlight,
@@ -47,7 +47,7 @@ pub async fn begin(
             Ok(response)
         }
         Err(mut refusal) => {
-            // An error is JSON, whatever the answer was.
+            // An error is JSON, whatever type the response had.
             let shown = shown
                 .into_iter()
                 .filter_map(|(name, value)| Some((name?, value)));
@@ -122,7 +122,7 @@ async fn begin_bulk(
             return Ok(respond(head.status, headers, ClientBody::bulk(bulk)));
         }
         Ok(Collected::Begun) => {
-            let error = RelayError::Fault(Fault::NotJson);
+            let error = RelayError::Fault(AnswerFault::NotJson);
             return Err(end(bulk.in_flight(), error));
         }
         Err(fault) => return Err(end(bulk.in_flight(), RelayError::Fault(fault))),
@@ -144,8 +144,8 @@ async fn begin_bulk(
     Ok(respond(head.status, headers, ClientBody::whole(whole)))
 }
 
-/// What is wrong with a whole answer that had to be of this form.
-fn fault_of(form: Form, whole: &[u8], reading: Option<&Reading>) -> Option<Fault> {
+/// What is wrong with a complete response that must have this form.
+fn fault_of(form: Form, whole: &[u8], reading: Option<&AnswerFacts>) -> Option<AnswerFault> {
     let sound = match (form, reading) {
         (Form::Any { .. }, _) => true,
         (_, Some(reading)) => !reading.is_error,
@@ -155,13 +155,13 @@ fn fault_of(form: Form, whole: &[u8], reading: Option<&Reading>) -> Option<Fault
     match sound {
         true => reading
             .is_some_and(|reading| reading.unfinished)
-            .then_some(Fault::Unfinished),
-        false if whole.is_empty() => Some(Fault::Empty),
-        false => Some(Fault::NotJson),
+            .then_some(AnswerFault::Unfinished),
+        false if whole.is_empty() => Some(AnswerFault::Empty),
+        false => Some(AnswerFault::NotJson),
     }
 }
 
-/// A refusal's text is not worth waiting for as long as an answer is.
+/// Waits for a refusal's text, but not as long as for a response.
 async fn read_refusal(body: AnswerBody, context: &Context) -> super::RefusalText {
     const PATIENCE: std::time::Duration = std::time::Duration::from_secs(5);
     let reading = read_text(body, &context.deployment.target);

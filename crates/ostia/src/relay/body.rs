@@ -10,10 +10,10 @@ use crate::backend::AnswerBody;
 use crate::listen::BodyBroken;
 use crate::telemetry::AccessLog;
 
-/// The body of every answer that leaves the gateway.
+/// The body of every response that the gateway sends.
 pub struct ClientBody {
     source: Source,
-    /// Dropped with the body: the `access` event tells how long the whole answer took.
+    /// Dropped with the body, so that the `access` event covers the whole response.
     access: Option<AccessLog>,
 }
 
@@ -29,7 +29,7 @@ impl ClientBody {
         Source::Whole((!bytes.is_empty()).then_some(bytes)).into()
     }
 
-    /// No body at all.
+    /// An empty body.
     pub fn empty() -> Self {
         Source::Whole(None).into()
     }
@@ -42,7 +42,7 @@ impl ClientBody {
         Source::Stream(body).into()
     }
 
-    /// Lets the access event wait for the end of the body.
+    /// Delays the access event until the body ends.
     pub fn logged(mut self, access: AccessLog) -> Self {
         self.access = Some(access);
         self

@@ -6,39 +6,39 @@ use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
 use ostia_core::{Outcome, Phase, Usage};
 
-use super::pace::{Due, Pace};
+use super::timers::{Due, Timers};
 use super::{Context, InFlight};
 use crate::dialect::{Counters, Digest, read_answer};
 use crate::listen::BodyBroken;
-use crate::refusal::Fault;
+use crate::refusal::AnswerFault;
 use crate::upstream::BodyError;
 
-/// An answer of at most this size is held until it is whole: a failure before that is a plain error.
+/// Responses up to this size are held until they are complete, so that an earlier failure is a plain error.
 const WHOLE: usize = 256 * 1024;
 
-/// What became of the first part of an answer.
+/// What the first part of a response turned out to be.
 pub(super) enum Collected {
     Whole(Bytes),
-    /// Larger than is held.
+    /// Larger than what is held.
     Begun,
 }
 
-/// An answer that is not a stream of events.
+/// A response that is not an event stream.
 pub(super) struct BulkBody<B> {
     backend: Option<B>,
     in_flight: InFlight,
     context: Context,
-    pace: Pace,
+    timers: Timers,
     ready: VecDeque<Bytes>,
     collected: usize,
-    /// How much may be held until the answer is whole.
+    /// How much may be held until the response is complete.
     holds: usize,
     passed: u64,
-    /// Bytes that the backend still owes, where it said how many.
+    /// Bytes that the backend still has to send, if it announced a length.
     remaining: Option<u64>,
     /// The `content-length` for the client.
     length: Option<u64>,
-    /// Of what passed: it is too large to be looked at whole.
+    /// A digest of a response that is too large to be read whole.
     digest: Digest,
     broken: bool,
 }
@@ -47,14 +47,14 @@ impl<B> BulkBody<B>
 where
     B: Body<Data = Bytes, Error = BodyError> + Unpin,
 {
-    /// `holds`: the answer may wait until it is whole, if it is small.
+    /// `holds`: a small response may be held until it is complete.
     pub(super) fn new(backend: B, in_flight: InFlight, context: Context, holds: bool) -> Self {
         let length = backend.size_hint().exact();
         let now = context.clock.now();
         Self {
             backend: Some(backend),
             in_flight,
-            pace: Pace::new(now, context.idle_timeout, None, context.deadline),
+            timers: Timers::new(now, context.idle_timeout, None, context.deadline),
             context,
             ready: VecDeque::new(),
             collected: 0,
@@ -71,11 +71,11 @@ where
         &mut self.in_flight
     }
 
-    /// Takes the answer in until it is whole, or too large to be held.
+    /// Reads the response until it is complete or too large to be held.
     pub(super) fn poll_collect(
         &mut self,
         task: &mut TaskContext<'_>,
-    ) -> Poll<Result<Collected, Fault>> {
+    ) -> Poll<Result<Collected, AnswerFault>> {
         while self.collected <= self.holds {
             match std::task::ready!(self.poll_backend(task))? {
                 Some(data) => {
@@ -89,14 +89,14 @@ where
         Poll::Ready(Ok(Collected::Begun))
     }
 
-    /// The answer is whole and sound: writes the row. Call it before the bytes are handed over. `counted`: output
-    /// tokens, for the case that the backend does not say.
+    /// Writes the row of a complete, valid response. Call it before the bytes are handed over. `counted`: output
+    /// tokens, in case the backend does not report them.
     pub(super) fn finish_whole(&mut self, length: u64, told: &Counters, counted: u64) {
         let usage = self.used(told, counted);
         self.finish(length, usage);
     }
 
-    /// Whether what came so far can be the beginning of JSON that is not small.
+    /// Whether the bytes so far can be the beginning of a large JSON value.
     pub(super) fn begins_as_json(&self) -> bool {
         let mut bytes = self.ready.iter().flatten();
         bytes
@@ -104,7 +104,10 @@ where
             .is_some_and(|first| matches!(first, b'{' | b'['))
     }
 
-    fn poll_backend(&mut self, task: &mut TaskContext<'_>) -> Poll<Result<Option<Bytes>, Fault>> {
+    fn poll_backend(
+        &mut self,
+        task: &mut TaskContext<'_>,
+    ) -> Poll<Result<Option<Bytes>, AnswerFault>> {
         loop {
             let Some(backend) = &mut self.backend else {
                 return Poll::Ready(Ok(None));
@@ -112,7 +115,7 @@ where
             match Pin::new(backend).poll_frame(task) {
                 Poll::Ready(Some(Ok(frame))) => {
                     if let Ok(data) = frame.into_data() {
-                        self.pace.heard(self.context.clock.now());
+                        self.timers.heard(self.context.clock.now());
                         self.remaining = self
                             .remaining
                             .map(|left| left.saturating_sub(data.len() as u64));
@@ -130,9 +133,9 @@ where
                 Poll::Pending => break,
             }
         }
-        match self.pace.poll(task, self.context.clock.now()) {
-            Some(Due::Total) => Poll::Ready(Err(Fault::TotalTimeout)),
-            Some(_) => Poll::Ready(Err(Fault::IdleTimeout)),
+        match self.timers.poll(task, self.context.clock.now()) {
+            Some(Due::Total) => Poll::Ready(Err(AnswerFault::TotalTimeout)),
+            Some(_) => Poll::Ready(Err(AnswerFault::IdleTimeout)),
             None => Poll::Pending,
         }
     }
@@ -165,12 +168,12 @@ where
         }
         let usage = self.used(&reading.usage, self.counted());
         match reading.unfinished {
-            true => self.fail(Fault::Unfinished, usage),
+            true => self.fail(AnswerFault::Unfinished, usage),
             false => self.finish(self.passed, usage),
         }
     }
 
-    /// Writes the row before the last bytes leave, where their number is known; before the end otherwise.
+    /// Writes the row before the last bytes leave if their number is known, otherwise before the end of the body.
     fn pass(&mut self, data: Bytes) -> Bytes {
         self.digest.push(&data);
         self.passed += data.len() as u64;
@@ -182,8 +185,8 @@ where
         data
     }
 
-    /// Nothing can be said in such a body, so the connection just breaks.
-    fn break_off(&mut self, fault: Fault) {
+    /// There is no way to report an error inside such a body, so the connection is just cut.
+    fn break_off(&mut self, fault: AnswerFault) {
         self.broken = true;
         self.backend = None;
         self.context.free_wire();
@@ -193,7 +196,7 @@ where
         }
     }
 
-    fn fail(&mut self, fault: Fault, usage: Usage) {
+    fn fail(&mut self, fault: AnswerFault, usage: Usage) {
         let receipt = self.in_flight.receipt_mut();
         receipt.relayed(Phase::Streaming, self.passed, usage);
         receipt.code(fault.code());
@@ -219,7 +222,7 @@ where
         }
         if !this.broken && this.context.wire.is_given_up() && !this.in_flight.receipt().is_closed()
         {
-            this.break_off(Fault::ShuttingDown);
+            this.break_off(AnswerFault::ShuttingDown);
         }
         if this.broken {
             this.context.wire.cut();
@@ -261,7 +264,7 @@ impl<B> BulkBody<B> {
         told.usage(estimate).unwrap_or(estimate)
     }
 
-    /// What is written down where the backend does not say.
+    /// The usage to record if the backend does not report it.
     fn estimate(&self, counted: u64) -> Usage {
         match self.context.api.runs_a_model() {
             true => self.in_flight.receipt().estimate(counted),
@@ -269,7 +272,7 @@ impl<B> BulkBody<B> {
         }
     }
 
-    /// Output tokens by the bytes that came, of an answer that was not looked at whole.
+    /// Estimates output tokens from the number of bytes, for a response that was not read whole.
     fn counted(&self) -> u64 {
         match self.context.api.generates_text() {
             true => self.passed.max(self.collected as u64) / 4,

@@ -8,34 +8,34 @@ use crate::dialect::Api;
 use crate::listen::Wire;
 use crate::ownership::Responses;
 
-/// What the relay has to know of the request and of the backend.
+/// What the relay must know of the request and the backend.
 #[derive(Clone)]
 pub struct Context {
     pub clock: Arc<dyn Clock>,
     pub wire: Arc<Wire>,
     pub api: Api,
-    /// How many answers the client asked for.
+    /// How many choices the client asked for.
     pub choices: u64,
     /// Whether the client was promised a stream.
     pub stream: bool,
-    /// A usage chunk was asked for that the client did not want: hide it.
+    /// The gateway asked for a usage chunk that the client does not want: hide it.
     pub hide_usage: bool,
-    /// The backend's own `x-ratelimit-*` may be shown, because no limit of ours holds.
+    /// Whether the backend's own `x-ratelimit-*` may be shown, because no limit of ours applies.
     pub show_backend_limits: bool,
-    /// Where ids of responses are noted with who made them.
+    /// Records who made which response.
     pub responses: Arc<Responses>,
     pub deployment: Arc<Deployment>,
-    /// Longest silence of the backend.
+    /// The longest silence of the backend.
     pub idle_timeout: Option<Duration>,
-    /// When the whole exchange must be over.
+    /// When the whole exchange must have ended.
     pub deadline: Option<Instant>,
-    /// How long the client may hear nothing.
+    /// The longest time without a byte to the client.
     pub keepalive: Option<Duration>,
 }
 
 impl Context {
-    /// The answer has begun. A client that takes it slowly keeps its body from being asked, so the deadline is handed to
-    /// where it can fire.
+    /// The response has begun. Nobody polls the body of a client that reads slowly, so the deadline goes to the socket,
+    /// which can enforce it.
     pub(super) fn bind_wire(&self) {
         let left = self
             .deadline
@@ -43,7 +43,7 @@ impl Context {
         self.wire.end_within(left);
     }
 
-    /// The row is written: a client may take what is left of the answer at its own pace.
+    /// The row is written: the client may read the rest of the response at its own pace.
     pub(super) fn free_wire(&self) {
         self.wire.end_within(None);
     }

@@ -5,10 +5,10 @@ use percent_encoding::percent_decode;
 
 use crate::catalog::Target;
 
-/// Whether a text that a backend wrote holds the endpoint's key or its address, in whichever case, plain or
-/// percent-encoded (once, or twice where a URL stands in a URL).
+/// Whether a backend's text reveals the endpoint's key or its address, in any case, plain or percent-encoded (once, or
+/// twice for a URL inside a URL).
 ///
-/// A host's name alone is no address: behind `http://vllm:8000` every second message says "vllm".
+/// A bare host name does not count as an address: behind `http://vllm:8000` every other message says "vllm".
 pub(super) fn tells_too_much(text: &[u8], target: &Target) -> bool {
     let plain = text.to_ascii_lowercase();
     let once = percent_decoded(&plain);
@@ -19,7 +19,7 @@ pub(super) fn tells_too_much(text: &[u8], target: &Target) -> bool {
         .any(|text| holds_key(text, target) || holds_address(text, target))
 }
 
-/// The text decoded and in lower case, if anything in it was encoded.
+/// The text decoded and in lower case, if any of it was encoded.
 fn percent_decoded(text: &[u8]) -> Option<Vec<u8>> {
     match percent_decode(text).into() {
         Cow::Owned(decoded) => Some(decoded.to_ascii_lowercase()),
@@ -48,7 +48,7 @@ fn holds_address(text: &[u8], target: &Target) -> bool {
         })
 }
 
-/// An IP address is an address wherever it stands, in each of its spellings.
+/// An IP address counts wherever it appears, in any notation.
 fn holds_ip(text: &[u8], address: IpAddr) -> bool {
     let spells = |candidate: &str| {
         let found = candidate.parse::<IpAddr>();
@@ -59,7 +59,7 @@ fn holds_ip(text: &[u8], address: IpAddr) -> bool {
         .filter_map(|run| std::str::from_utf8(run).ok())
         .any(|run| {
             let run = run.trim_matches('.');
-            // Behind the last colon may stand a port, even of an IPv6 address without brackets, or nothing.
+            // After the last colon there may be a port (even of an IPv6 address without brackets) or nothing.
             spells(run) || run.rsplit_once(':').is_some_and(|(host, _)| spells(host))
         })
 }
@@ -74,14 +74,14 @@ fn is_url(before: &[u8]) -> bool {
     userinfo.unwrap_or(before).ends_with(b"//")
 }
 
-/// Whether a host's name can begin behind `before`: it is not the tail of a longer one.
+/// Whether a host name can begin after `before`, that is, it is not the end of a longer name.
 fn begins_here(before: &[u8]) -> bool {
     !before
         .last()
         .is_some_and(|&last| last == b'.' || is_of_name(last))
 }
 
-/// Whether a host's name can end before `after`. A dot may end a sentence.
+/// Whether a host name can end before `after`. A dot may end a sentence.
 fn ends_here(after: &[u8]) -> bool {
     match after {
         [b'.', next, ..] | [next, ..] => !is_of_name(*next),
@@ -93,7 +93,7 @@ fn is_of_name(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_' || !byte.is_ascii()
 }
 
-/// Whether a port follows: any behind a colon, the endpoint's own however it is put ("gpu port 8000",
+/// Whether a port follows: any number after a colon, or the endpoint's own port in any notation ("gpu port 8000",
 /// `host='gpu', port=8000`, `('gpu', 8000)`).
 fn has_port(after: &[u8], port: u16) -> bool {
     if let Some(number) = after.strip_prefix(b":")
@@ -111,7 +111,7 @@ fn skip_punctuation(text: &[u8]) -> &[u8] {
     &text[length..]
 }
 
-/// The port number that a text begins with: no part of a version, a longer number or a word.
+/// The port number that the text begins with, unless it is part of a version, a longer number or a word.
 fn number_at(text: &[u8]) -> Option<u16> {
     let length = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
     let (number, rest) = text.split_at(length);

@@ -3,7 +3,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, header, response};
 use super::Context;
 use crate::dialect::{Answers, Api};
 
-/// What an answer's head promises.
+/// What a response head announces.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Meaning {
     /// 2xx, server-sent events.
@@ -14,31 +14,31 @@ pub(super) enum Meaning {
     Refusal,
     /// The gateway's own key was refused.
     KeyRefused,
-    /// Nothing a client could use.
+    /// Nothing that a client could use.
     Unusable,
 }
 
-/// What an answer that is no stream has to be.
+/// What a response that is not a stream must be.
 #[derive(Debug, PartialEq, Eq, Clone, Copy)]
 pub(super) enum Form {
     /// One JSON object.
     Object,
-    /// JSON.
+    /// Any JSON.
     Json,
-    /// Whatever it is. `waits`: it may be held until it is whole.
+    /// Anything. `waits`: it may be held until it is complete.
     Any { waits: bool },
 }
 
 /// Reads the status and the content type.
 pub(super) fn meaning(head: &response::Parts, context: &Context) -> Meaning {
     match head.status.as_u16() {
-        // Speech is asked for as events by another word than `stream`.
+        // Speech is requested as events by a parameter other than `stream`.
         200..=299 if is_events(&head.headers) => {
             let asked = context.stream || context.api.answers_with_media();
             match (asked, is_encoded(&head.headers)) {
                 (false, _) => Meaning::Unusable,
                 (true, false) => Meaning::Events,
-                // Nothing can be read in it, and nothing put into it.
+                // The gateway can neither read it nor insert anything into it.
                 (true, true) => Meaning::Bulk(Form::Any { waits: false }),
             }
         }
@@ -49,7 +49,7 @@ pub(super) fn meaning(head: &response::Parts, context: &Context) -> Meaning {
     }
 }
 
-/// The headers that clients get of a backend's answer; `content-length` comes from the body itself.
+/// The response headers that clients get; `content-length` comes from the body itself.
 pub(super) fn client_headers(backend: &HeaderMap, context: &Context) -> HeaderMap {
     const PASSED: [HeaderName; 4] = [
         header::CONTENT_TYPE,
@@ -72,7 +72,7 @@ pub(super) fn client_headers(backend: &HeaderMap, context: &Context) -> HeaderMa
     headers
 }
 
-/// What a stream's head says besides: no cache and no proxy may hold it back.
+/// Keeps caches and proxies from holding a stream back.
 fn add_stream_headers(headers: &mut HeaderMap) {
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     headers.insert(
@@ -81,7 +81,7 @@ fn add_stream_headers(headers: &mut HeaderMap) {
     );
 }
 
-/// The headers that clients get of a backend's refusal.
+/// The headers of a backend's refusal that clients get.
 pub(super) fn refusal_headers(
     backend: &HeaderMap,
     context: &Context,
@@ -94,7 +94,7 @@ pub(super) fn refusal_headers(
         .collect()
 }
 
-/// The backend's own limits, which would contradict ours.
+/// The backend's own rate-limit headers, which would contradict ours.
 fn backend_limits(
     backend: &HeaderMap,
     context: &Context,
@@ -116,8 +116,8 @@ fn is_encoded(headers: &HeaderMap) -> bool {
         .is_some_and(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity"))
 }
 
-/// Speech, transcripts and pictures come as they say they are; everything else answers in JSON. A sound that is made while
-/// it is sent must not wait for its end.
+/// Audio, transcripts and images are whatever they say they are; everything else is JSON. Audio that is generated while
+/// it is sent must not be held until its end.
 fn form(headers: &HeaderMap, api: &Api) -> Form {
     match api.answers() {
         _ if is_encoded(headers) => Form::Any { waits: true },
@@ -129,7 +129,7 @@ fn form(headers: &HeaderMap, api: &Api) -> Form {
     }
 }
 
-/// What calls itself JSON has to be it, and a page in HTML is some proxy's.
+/// A body labelled JSON must be JSON, and an HTML page comes from some proxy.
 fn is_media(headers: &HeaderMap) -> bool {
     let kind = essence(headers);
     !["application/json", "text/html"]

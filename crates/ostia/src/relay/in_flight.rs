@@ -6,7 +6,7 @@ use ostia_core::{Outcome, Receipt};
 use crate::admit::Attempt;
 use crate::ownership::Responses;
 
-/// A request that a backend answers: its receipt and everything reserved end together, however it ends.
+/// A request that a backend is answering. Its receipt and its reservations end together, however it ends.
 pub struct InFlight(Attempt);
 
 impl InFlight {
@@ -22,30 +22,30 @@ impl InFlight {
         self.0.receipt_mut()
     }
 
-    /// The client is told this status.
+    /// Records the status that the client is told.
     pub(super) fn told(&mut self, status: u16) {
         self.receipt_mut().told(status);
     }
 
-    /// The client is told this status, and the first bytes of the answer are there. The time of the first call counts.
+    /// Records the status, and that the first bytes of the response have arrived. The first call sets the time.
     pub(super) fn begun(&mut self, status: u16, now: Instant) {
         self.told(status);
         self.receipt_mut().first_byte(now);
     }
 
-    /// Writes how it ended and turns the reservation into what was used. A second call does nothing.
+    /// Writes the outcome and settles the reservation with what was used. A second call does nothing.
     pub fn finish(&mut self, outcome: Outcome) {
         self.0.close(outcome);
     }
 
-    /// Ends it with an error of ours or the backend's: what the client is told, and nothing used.
+    /// Ends it with an error, ours or the backend's: records what the client is told, and that nothing was used.
     pub fn fail(&mut self, outcome: Outcome, http_status: u16, code: impl Into<Cow<'static, str>>) {
         self.receipt_mut().told(http_status);
         self.receipt_mut().code(code);
         self.finish(outcome);
     }
 
-    /// Writes down that this caller made a response, so that nobody else can continue it.
+    /// Records that this caller made a response, so that nobody else can continue it.
     pub fn note_response(&self, responses: &Responses, id: &str) {
         let receipt = self.receipt();
         responses.note(id, &receipt.identity().user_id, receipt.endpoint_slug());

@@ -1,6 +1,7 @@
-//! In: an [`crate::backend::Answer`] and the [`InFlight`] request it answers. Out: the client's response, whose body owns the receipt.
-//! Here: what an answer's head means, whole SSE events, the usage meter, keep-alive comments, broken ends.
-//! Not here: retries, limits, texts of errors (that is `error`). Bytes pass as they came.
+//! In: a [`crate::backend::Answer`] and the [`InFlight`] request that it answers. Out: the client's response, whose
+//! body owns the receipt.
+//! Here: what a response head means, whole SSE events, the usage meter, keep-alive comments, broken ends.
+//! Not here: retries, limits, the texts of errors (`errors` has them). Bytes pass unchanged.
 
 mod backend_error;
 mod begin;
@@ -10,9 +11,9 @@ mod context;
 mod disclosure;
 mod head;
 mod in_flight;
-mod pace;
 mod sse;
 mod stream;
+mod timers;
 
 pub use backend_error::{BackendRefusal, RefusalText};
 pub use begin::{RelayError, begin};

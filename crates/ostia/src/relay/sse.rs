@@ -1,4 +1,4 @@
-//! Where one server-sent event ends and the next begins (WHATWG HTML, section 9.2.6).
+//! Finds where each server-sent event ends (WHATWG HTML, section 9.2.6).
 
 use bytes::{Bytes, BytesMut};
 use memchr::memchr2;
@@ -6,41 +6,42 @@ use memchr::memchr2;
 /// A longer event passes in parts.
 pub(super) const LONGEST_EVENT: usize = 256 * 1024;
 
-/// Cuts a byte stream into whole events, whatever pieces it arrives in. Nothing is lost or changed.
+/// Splits a byte stream into whole events, whatever pieces it arrives in. No byte is lost or changed.
 #[derive(Debug, Default)]
 pub(super) struct Splitter {
-    /// Bytes of the event that has begun and is not finished.
+    /// Bytes of the current, unfinished event.
     tail: BytesMut,
     scanner: Scanner,
-    /// Part of the present event has been passed on already.
+    /// Part of the current event has already been passed on.
     in_parts: bool,
 }
 
 /// What a push completed.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Piece {
-    /// One whole event with the blank line that ends it.
+    /// A whole event, including the blank line that ends it.
     Event(Bytes),
-    /// Part of an event that is too long to be held, or the LF that completes what was given up to its CR.
+    /// Part of an event that is too long to be held, or the LF of a CRLF whose CR has already been passed on.
     Part(Bytes),
-    /// The last part of such an event, with its blank line.
+    /// The last part of such an event, including its blank line.
     LastPart(Bytes),
 }
 
 #[derive(Debug)]
 struct Scanner {
-    /// How much of the present event was looked at.
+    /// How much of the current event has been scanned.
     scanned: usize,
-    /// No byte of the present line was seen yet.
+    /// The current line has no bytes yet.
     line_empty: bool,
-    /// The byte before was a CR: an LF that follows belongs to the same line end.
+    /// The previous byte was a CR: a following LF belongs to the same line ending.
     after_cr: bool,
 }
 
 impl Splitter {
-    /// Takes the next bytes and gives what they complete, in order.
+    /// Takes the next bytes and yields the pieces that they complete, in order.
     pub(super) fn push(&mut self, mut chunk: Bytes, mut give: impl FnMut(Piece)) {
-        // Nothing can follow within this line end: kept back, it would keep comments from a place that is free.
+        // Pass the LF on at once: if it were kept as the start of an event, no keep-alive comment could be inserted
+        // here.
         if self.tail.is_empty() && self.scanner.after_cr && chunk.starts_with(b"\n") {
             self.scanner.after_cr = false;
             give(Piece::Part(chunk.split_to(1)));
@@ -65,18 +66,18 @@ impl Splitter {
         }
     }
 
-    /// What is left of an event that was never finished.
+    /// The rest of an event that was never finished.
     pub(super) fn take_tail(&mut self) -> Bytes {
         self.scanner = Scanner::default();
         self.tail.split().freeze()
     }
 
-    /// Whether a line may be put in here without touching an event.
+    /// Whether a line can be inserted here without breaking an event.
     pub(super) fn at_boundary(&self) -> bool {
         self.tail.is_empty() && !self.in_parts && !self.scanner.after_cr
     }
 
-    /// Whether the client has seen the beginning of an event and not its end.
+    /// Whether the client has received the beginning of an event but not its end.
     pub(super) fn is_in_parts(&self) -> bool {
         self.in_parts
     }
@@ -101,7 +102,7 @@ impl Default for Scanner {
 }
 
 impl Scanner {
-    /// The length of the first event of `buffer`, if its blank line is there.
+    /// The length of the first event in `buffer`, if its blank line has arrived.
     fn event_end(&mut self, buffer: &[u8]) -> Option<usize> {
         let mut at = self.scanned;
         loop {

@@ -7,67 +7,70 @@ use bytes::Bytes;
 use http_body::{Body, Frame};
 use ostia_core::{Outcome, Phase, Usage};
 
-use super::pace::{Due, Pace};
 use super::sse::{Piece, Splitter};
+use super::timers::{Due, Timers};
 use super::{Context, InFlight};
 use crate::dialect::{Meter, Seen};
 use crate::listen::BodyBroken;
-use crate::refusal::Fault;
+use crate::refusal::AnswerFault;
 use crate::upstream::BodyError;
 
-/// How long the last event waits for the end of the backend's message, so that both leave in one write and what
-/// comes behind it still counts.
+/// How long the last event waits for the end of the backend's message. Waiting lets both leave in one write, and
+/// anything that follows the event, such as usage, still counts.
 const GRACE: Duration = Duration::from_millis(20);
-/// Events that are there already are written together, up to so many bytes.
+/// Events that are already there are written together, up to this many bytes.
 const BATCH: usize = 64 * 1024;
-/// One line, no blank one: a blank line would make some clients dispatch an empty event.
+/// A single line without a blank one, which would make some clients dispatch an empty event.
 const KEEPALIVE: Bytes = Bytes::from_static(b": keep-alive\n");
 
-/// A stream of server-sent events on its way to the client.
+/// An event stream on its way to the client. It is the backend's body, split into events, with three changes: a usage
+/// chunk that only the gateway asked for is hidden, keep-alive comments fill silences, and a broken stream ends with an
+/// error event.
 pub(super) struct StreamBody<B> {
     backend: Option<B>,
     splitter: Splitter,
     meter: Meter,
     in_flight: InFlight,
     context: Context,
-    pace: Pace,
+    timers: Timers,
     ready: VecDeque<Bytes>,
-    /// The last usage, the terminal event and what came behind it, while the end of the backend's message is awaited.
+    /// The last usage, the terminal event and whatever followed it, held until the backend's message ends or [`GRACE`]
+    /// is over.
     held: Vec<Bytes>,
-    /// The terminal event came.
+    /// The terminal event has arrived.
     terminal: bool,
     state: State,
     status: u16,
     passed: u64,
-    /// Events that came so far.
+    /// Events that have arrived so far.
     events: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Relaying,
-    /// The terminal event was passed on and the row is written; what still comes is only relayed.
+    /// The terminal event was sent and the row is written; whatever still comes is only relayed.
     Trailing,
-    /// The row is written and the backend's message is at its end.
+    /// The row is written and the backend's message has ended.
     Ended,
-    /// The error event is on its way; then the connection breaks.
+    /// The error event is being sent; then the connection is cut.
     Breaking,
 }
 
 enum Pull {
     Progress,
     Pending,
-    Fault(Fault),
+    Fault(AnswerFault),
 }
 
 impl<B> StreamBody<B>
 where
     B: Body<Data = Bytes, Error = BodyError> + Unpin,
 {
-    /// `status`: what the client is told once there is something to send.
+    /// `status`: what the client will be told once there is something to send.
     pub(super) fn new(status: u16, backend: B, in_flight: InFlight, context: Context) -> Self {
         let now = context.clock.now();
-        let pace = Pace::new(
+        let timers = Timers::new(
             now,
             context.idle_timeout,
             context.keepalive,
@@ -78,7 +81,7 @@ where
             backend: Some(backend),
             splitter: Splitter::default(),
             in_flight,
-            pace,
+            timers,
             context,
             ready: VecDeque::new(),
             held: Vec::new(),
@@ -90,8 +93,11 @@ where
         }
     }
 
-    /// Waits until there is something to send, so that a failure before that is still a plain error.
-    pub(super) fn poll_hold(&mut self, task: &mut TaskContext<'_>) -> Poll<Result<(), Fault>> {
+    /// Waits until there is something to send, so that an earlier failure can be a plain error.
+    pub(super) fn poll_hold(
+        &mut self,
+        task: &mut TaskContext<'_>,
+    ) -> Poll<Result<(), AnswerFault>> {
         while self.ready.is_empty() && self.state == State::Relaying {
             match self.pull(task) {
                 Pull::Progress => {}
@@ -120,13 +126,13 @@ where
             match Pin::new(backend).poll_frame(task) {
                 Poll::Pending => break,
                 Poll::Ready(Some(Ok(frame))) => {
-                    self.pace.heard(now);
+                    self.timers.heard(now);
                     if let Ok(data) = frame.into_data() {
                         taken += data.len();
                         self.take(data, now);
                         if self.terminal && !self.meter.said_something() {
                             self.held.clear();
-                            return Pull::Fault(Fault::Empty);
+                            return Pull::Fault(AnswerFault::Empty);
                         }
                     }
                 }
@@ -135,22 +141,23 @@ where
             }
         }
         if taken > 0 && !self.ready.is_empty() {
-            self.pace.sent(now);
+            self.timers.sent(now);
             return Pull::Progress;
         }
-        match self.pace.poll(task, now) {
-            // The batch was full, so the backend was not asked until it had nothing and wakes nobody for what it has.
+        match self.timers.poll(task, now) {
+            // The batch was full, so the backend was not polled until it had nothing left and will not wake this task:
+            // poll it again.
             None if taken >= BATCH => Pull::Progress,
             None => Pull::Pending,
-            Some(Due::Idle) => Pull::Fault(Fault::IdleTimeout),
-            Some(Due::Total) => Pull::Fault(Fault::TotalTimeout),
+            Some(Due::Idle) => Pull::Fault(AnswerFault::IdleTimeout),
+            Some(Due::Total) => Pull::Fault(AnswerFault::TotalTimeout),
             Some(Due::Grace) => {
                 self.pass_held();
                 Pull::Progress
             }
             Some(Due::Keepalive) => {
                 self.in_flight.told(self.status);
-                self.pace.sent(now);
+                self.timers.sent(now);
                 if self.splitter.at_boundary() && self.held.is_empty() {
                     self.ready.push_back(KEEPALIVE);
                 }
@@ -194,10 +201,11 @@ where
         }
     }
 
-    /// Keeps an event back that others will follow at once, so that a client that leaves with it has had everything.
+    /// Holds back an event that others will follow at once. A client may leave as soon as it sees the terminal event,
+    /// so it must get everything in the same write.
     fn hold(&mut self, event: Bytes) {
         if self.held.is_empty() {
-            self.pace.grace = Some(self.context.clock.now() + GRACE);
+            self.timers.grace = Some(self.context.clock.now() + GRACE);
         }
         self.held.push(event);
     }
@@ -214,7 +222,7 @@ where
         let tail = self.splitter.take_tail();
         let nothing = self.passed == 0 && self.ready.is_empty() && self.held.is_empty();
         if nothing && tail.is_empty() && self.state == State::Relaying {
-            return Pull::Fault(Fault::Empty);
+            return Pull::Fault(AnswerFault::Empty);
         }
         self.backend = None;
         if self.state == State::Trailing {
@@ -228,7 +236,7 @@ where
         };
         self.terminal |= seen == Seen::Terminal;
         if self.marker_due() && !self.terminal && !self.meter.is_over() {
-            return Pull::Fault(Fault::Truncated);
+            return Pull::Fault(AnswerFault::Truncated);
         }
         if !tail.is_empty() && seen != Seen::Hide {
             self.forward(tail);
@@ -244,7 +252,7 @@ where
             && self.context.api.dialect().has_terminal_event()
     }
 
-    /// The backend's message is broken. Behind the terminal event that harms nobody: the answer was whole.
+    /// The backend's message broke. After the terminal event this is harmless: the response was complete.
     fn broken(&mut self, error: BodyError) -> Pull {
         self.backend = None;
         if self.state == State::Trailing {
@@ -260,12 +268,13 @@ where
         Pull::Progress
     }
 
-    /// Hands the held events over though the backend's message has not ended, because its end takes too long or broke.
+    /// Sends the held events although the backend's message has not ended, because its end takes too long or the
+    /// message broke.
     ///
-    /// With the terminal event among them the answer is whole for the client, so its row is written now: the client may
-    /// leave on that event, and what the backend still says cannot change what was used.
+    /// If the terminal event is among them, the response is complete for the client, so its row is written now: the
+    /// client may leave on that event, and nothing that the backend still sends can change the usage.
     fn pass_held(&mut self) {
-        self.pace.grace = None;
+        self.timers.grace = None;
         self.ready.extend(self.held.drain(..));
         if !self.terminal {
             return;
@@ -275,12 +284,13 @@ where
             self.ready.push_back(tail);
         }
         self.finish_whole();
-        // The row is closed, but the backend may go on for ever and the client take it slowly: the socket minds the time.
+        // The backend may go on forever, and the client may read slowly: let the socket enforce the deadline.
         self.context.bind_wire();
         self.state = State::Trailing;
     }
 
-    /// The row is written before the bytes that complete the message are handed over.
+    /// Writes the row. Call this before the bytes that complete the message are handed over, so that no client has a
+    /// complete response without a row.
     fn finish_whole(&mut self) {
         if self.meter.failed() {
             self.finish(Outcome::UpstreamError, Phase::Streaming, "upstream_error");
@@ -300,8 +310,9 @@ where
         self.context.free_wire();
     }
 
-    /// All whole events so far, then the error event, then a message that does not end properly.
-    fn break_off(&mut self, fault: Fault) {
+    /// Sends all whole events so far and an error event, then leaves the message unfinished, so that no client takes a
+    /// broken stream for a complete one.
+    fn break_off(&mut self, fault: AnswerFault) {
         self.backend = None;
         self.ready.extend(self.held.drain(..));
         self.splitter.take_tail();
@@ -311,7 +322,7 @@ where
         let dialect = self.context.api.dialect();
         self.ready.push_back(dialect.broken_end(fault, self.events));
         let phase = match fault {
-            Fault::Truncated => Phase::Truncated,
+            AnswerFault::Truncated => Phase::Truncated,
             _ => Phase::Streaming,
         };
         self.finish(fault.outcome(), phase, fault.code());
@@ -341,7 +352,8 @@ where
         loop {
             if let Some(bytes) = this.ready.pop_front() {
                 this.passed += bytes.len() as u64;
-                // With the last frame and not after it: over HTTP/2 it is then not lost behind a full window.
+                // Cut with the last frame, not after it: on HTTP/2 that keeps the frame from being lost behind a full
+                // window.
                 if this.ready.is_empty() && this.state == State::Breaking {
                     this.context.wire.cut();
                 }
@@ -353,7 +365,7 @@ where
                 State::Relaying | State::Trailing => {}
             }
             if this.context.wire.is_given_up() && this.state == State::Relaying {
-                this.break_off(Fault::ShuttingDown);
+                this.break_off(AnswerFault::ShuttingDown);
                 continue;
             }
             match this.pull(task) {

@@ -4,20 +4,20 @@ use crate::catalog::{Catalog, Cluster, Deployment, Scope};
 use crate::dialect::Api;
 use crate::routes::Address;
 
-/// What stands behind a path and a model's name, whoever asks.
+/// What a path and a model's name resolve to, whoever asks.
 #[derive(Debug)]
 pub struct Pool {
     pub(crate) model: Arc<str>,
     pub(crate) deployments: Vec<Arc<Deployment>>,
-    pub(crate) place: Place,
+    pub(crate) scope: ResolvedScope,
     pub(crate) api: Api,
 }
 
-/// What the path said of clusters.
+/// What the path's scope resolved to.
 #[derive(Debug)]
-pub(crate) enum Place {
+pub(crate) enum ResolvedScope {
     Everywhere,
-    /// The cluster in the path, if there is one of that name, and whether it lists the path's framework.
+    /// The cluster in the path, if it exists, and whether it lists the path's framework.
     Named {
         cluster: Option<Arc<Cluster>>,
         has_framework: bool,
@@ -31,14 +31,14 @@ pub fn resolve(catalog: &Catalog, address: &Address<'_>, model: &str) -> Pool {
         || (Arc::from(""), Vec::new()),
         |(model, deployments)| (model, deployments.to_vec()),
     );
-    let place = match address.scope {
-        Scope::Everywhere => Place::Everywhere,
+    let scope = match address.scope {
+        Scope::Everywhere => ResolvedScope::Everywhere,
         Scope::Framework { cluster, framework } => {
             let cluster = catalog.cluster(cluster).cloned();
             let has_framework = cluster
                 .as_ref()
                 .is_some_and(|cluster| cluster.frameworks.iter().any(|name| **name == *framework));
-            Place::Named {
+            ResolvedScope::Named {
                 cluster,
                 has_framework,
             }
@@ -47,7 +47,7 @@ pub fn resolve(catalog: &Catalog, address: &Address<'_>, model: &str) -> Pool {
     Pool {
         model,
         deployments,
-        place,
+        scope,
         api: address.api.clone(),
     }
 }

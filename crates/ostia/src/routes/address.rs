@@ -6,17 +6,17 @@ use super::pattern::{Captures, sound};
 use crate::catalog::Scope;
 use crate::dialect::Api;
 
-/// An inference path, taken apart.
+/// An inference path, parsed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Address<'a> {
     pub scope: Scope<'a>,
     pub api: Api,
-    /// The model, where the path names it; else the body does.
+    /// The model, if the path names it; otherwise the body does.
     pub model: Option<Cow<'a, str>>,
 }
 
 impl<'a> Address<'a> {
-    /// Nothing of an API's name is decoded or normalised: one with an empty segment, `.`, `..` or `%` is none.
+    /// An API's name is neither decoded nor normalised: a path with an empty segment, `.`, `..` or `%` names no API.
     pub(super) fn of(captures: &Captures<'a>) -> Option<Self> {
         captures.rest.split('/').all(sound).then(|| Self {
             scope: captures.scope(),
@@ -26,7 +26,7 @@ impl<'a> Address<'a> {
     }
 }
 
-/// A model's name in a path. What decodes to no text names no model, and is kept as it stands.
+/// A model's name in a path. If it does not decode to text, it matches no model and is kept as it is.
 pub(super) fn decoded(name: &str) -> Cow<'_, str> {
     let decoded = percent_decode_str(name).decode_utf8();
     decoded.unwrap_or(name.into())

@@ -5,17 +5,17 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderValue, Method, request};
 
-/// The headers of ours that a script may read.
+/// Our response headers that a script may read.
 const EXPOSED: HeaderValue = HeaderValue::from_static(
     "x-request-id, x-client-request-id, retry-after, x-should-retry, www-authenticate, openai-processing-ms, \
      x-ratelimit-limit-requests, x-ratelimit-remaining-requests, x-ratelimit-reset-requests, \
      x-ratelimit-limit-tokens, x-ratelimit-remaining-tokens, x-ratelimit-reset-tokens",
 );
 const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, OPTIONS");
-/// How long a browser may remember a preflight's answer, in seconds.
+/// How long a browser may cache a preflight's result, in seconds.
 const REMEMBERED: HeaderValue = HeaderValue::from_static("600");
 
-/// Which pages in browsers may call the gateway (`cors_origins`; the Fetch standard, section 3.2).
+/// Which browser pages may call the gateway (`cors_origins`; Fetch standard, section 3.2).
 #[derive(Debug, Clone, Default)]
 pub struct Cors {
     origins: Vec<String>,
@@ -30,7 +30,7 @@ impl Cors {
         }
     }
 
-    /// Whether a request only asks what would be allowed. Such requests carry no credentials.
+    /// Whether a request only asks what is allowed. Such requests carry no credentials.
     pub fn is_preflight(&self, head: &request::Parts) -> bool {
         !self.origins.is_empty()
             && head.method == Method::OPTIONS
@@ -38,14 +38,15 @@ impl Cors {
             && head.headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD)
     }
 
-    /// The headers of the answer to a preflight; to a strange origin they allow nothing.
+    /// The response headers of a preflight. For an unknown origin they allow nothing.
     pub fn preflight(&self, asked: &HeaderMap) -> HeaderMap {
         let mut headers = self.answer(asked);
         if headers.contains_key(ACCESS_CONTROL_ALLOW_ORIGIN) {
             headers.remove(ACCESS_CONTROL_EXPOSE_HEADERS);
             headers.insert(ACCESS_CONTROL_ALLOW_METHODS, METHODS);
             headers.insert(ACCESS_CONTROL_MAX_AGE, REMEMBERED);
-            // SDKs send a dozen headers of their own; none of those that we read means anything by itself.
+            // SDKs send a dozen headers of their own. Allowing them is safe: none of those that we read has an effect
+            // by itself.
             if let Some(names) = asked.get(ACCESS_CONTROL_REQUEST_HEADERS) {
                 headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, names.clone());
             }
@@ -57,8 +58,8 @@ impl Cors {
         headers
     }
 
-    /// The headers that every other answer gets besides its own. Named origins may send credentials of the browser
-    /// (client certificates); with `*` no origin may.
+    /// The headers added to every other response. Listed origins may send the browser's credentials (client
+    /// certificates); with `*` no origin may.
     pub fn answer(&self, asked: &HeaderMap) -> HeaderMap {
         let mut headers = HeaderMap::new();
         if self.origins.is_empty() {
@@ -88,7 +89,7 @@ impl Cors {
     }
 }
 
-/// An origin as browsers write it: in lower case, without the scheme's own port (the HTML standard, "origin").
+/// An origin as browsers send it: in lower case, without the scheme's default port (HTML standard, "origin").
 fn as_sent(origin: &str) -> String {
     let origin = origin.to_ascii_lowercase();
     let own_port = match origin.starts_with("https:") {

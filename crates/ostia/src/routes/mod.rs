@@ -1,6 +1,6 @@
-//! In: a method and a path. Out: [`Route`], what they stand for, or [`Lost`].
-//! Here: the one table of public routes ([`ROUTES`]), which the OpenAPI document and the page of routes are made of;
-//! what browsers of other origins may do. Not here: what the routes do, who may use them.
+//! In: a method and a path. Out: their [`Route`], or [`Lost`].
+//! Here: the one table of public routes ([`ROUTES`]), from which the OpenAPI document and the page of routes are made;
+//! what browser pages of other origins may do. Not here: what the routes do, who may use them.
 
 mod address;
 mod cors;
@@ -20,7 +20,7 @@ pub use address::Address;
 pub use cors::Cors;
 pub use openapi::openapi;
 pub use page::{CONTENT_SECURITY_POLICY, page};
-pub use table::{Entry, Kind, ROUTES};
+pub use table::{ROUTES, RouteEntry, RouteKind};
 
 use crate::catalog::Scope;
 use crate::dialect::{Dialect, PLAIN};
@@ -47,7 +47,7 @@ pub(crate) const RESERVED_CLUSTERS: [&str; 16] = [
     "resource_server",
 ];
 
-/// What a path stands for.
+/// What a path leads to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Route<'a> {
     Health,
@@ -56,7 +56,7 @@ pub enum Route<'a> {
     Docs,
     Whoami,
     ListEndpoints,
-    /// The models of a framework, or of all.
+    /// The models of a framework, or all.
     Models(Scope<'a>),
     /// One of them, by its decoded name.
     Model(Scope<'a>, Cow<'a, str>),
@@ -74,7 +74,7 @@ pub enum Route<'a> {
 #[derive(Debug, Clone)]
 pub enum Lost {
     NoPath,
-    /// The path answers other methods: `allow` lists them. `open`: that may be told to anybody.
+    /// The path supports other methods, which `allow` lists. `open`: anyone may be told.
     NoMethod {
         allow: String,
         open: bool,
@@ -114,24 +114,24 @@ impl<'a> Route<'a> {
         Err(others.lost())
     }
 
-    fn of(kind: Kind, captures: &Captures<'a>) -> Option<Self> {
+    fn of(kind: RouteKind, captures: &Captures<'a>) -> Option<Self> {
         Some(match kind {
-            Kind::Health => Self::Health,
-            Kind::Status => Self::Status,
-            Kind::OpenApi => Self::OpenApi,
-            Kind::Docs => Self::Docs,
-            Kind::Whoami => Self::Whoami,
-            Kind::ListEndpoints => Self::ListEndpoints,
-            Kind::Models => Self::Models(captures.scope()),
-            Kind::Model => Self::Model(captures.scope(), decoded(captures.rest)),
-            Kind::Jobs => Self::Jobs(captures.cluster),
-            Kind::ClusterModels => Self::ClusterModels(captures.cluster),
-            Kind::Inference => Self::Inference(Address::of(captures)?),
-            Kind::NotServed => Self::NotServed,
+            RouteKind::Health => Self::Health,
+            RouteKind::Status => Self::Status,
+            RouteKind::OpenApi => Self::OpenApi,
+            RouteKind::Docs => Self::Docs,
+            RouteKind::Whoami => Self::Whoami,
+            RouteKind::ListEndpoints => Self::ListEndpoints,
+            RouteKind::Models => Self::Models(captures.scope()),
+            RouteKind::Model => Self::Model(captures.scope(), decoded(captures.rest)),
+            RouteKind::Jobs => Self::Jobs(captures.cluster),
+            RouteKind::ClusterModels => Self::ClusterModels(captures.cluster),
+            RouteKind::Inference => Self::Inference(Address::of(captures)?),
+            RouteKind::NotServed => Self::NotServed,
         })
     }
 
-    /// The name in logs and metrics: few, and none of a caller's making.
+    /// The name in logs and metrics. The set is small, and no caller can add to it.
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Health => "/health",
@@ -156,7 +156,7 @@ impl<'a> Route<'a> {
         }
     }
 
-    /// The dialect in which errors are told, whatever is wrong with the request.
+    /// The dialect for errors, whatever is wrong with the request.
     pub fn dialect(&self) -> &'static dyn Dialect {
         match self {
             Self::Inference(address) => address.api.dialect(),
@@ -164,7 +164,7 @@ impl<'a> Route<'a> {
         }
     }
 
-    /// Open to everybody, without signing in.
+    /// Open to everyone, without signing in.
     pub const fn is_open(&self) -> bool {
         matches!(
             self,
@@ -174,7 +174,7 @@ impl<'a> Route<'a> {
 }
 
 impl Lost {
-    /// As [`Route::dialect`].
+    /// Like [`Route::dialect`].
     pub fn dialect(&self) -> &'static dyn Dialect {
         match self {
             Self::NoPath => PLAIN,
@@ -189,7 +189,7 @@ fn without_base<'a>(path: &'a str, base_path: &str) -> &'a str {
         .unwrap_or(path)
 }
 
-/// The methods that a path answers while another one is asked for.
+/// The methods that a path supports, collected while the requested one is not found.
 #[derive(Default)]
 struct Others {
     methods: Vec<&'static str>,
@@ -198,7 +198,7 @@ struct Others {
 }
 
 impl Others {
-    fn note(&mut self, entry: &Entry, route: &Route<'_>) {
+    fn note(&mut self, entry: &RouteEntry, route: &Route<'_>) {
         self.open |= route.is_open();
         self.dialect.get_or_insert(route.dialect());
         for method in entry.methods {

@@ -1,15 +1,15 @@
 use serde_json::{Map, Value, json};
 
-use super::table::{Entry, Kind, ROUTES};
+use super::table::{ROUTES, RouteEntry, RouteKind};
 use crate::dialect::Api;
 
-/// The OpenAPI 3.1 document of [`ROUTES`]. What is not served is not in it.
+/// The OpenAPI 3.1 document of [`ROUTES`]. It leaves out what is not served.
 pub fn openapi(base_path: &str) -> Value {
     let mut paths = Map::new();
     for entry in &ROUTES {
         match entry.kind {
-            Kind::NotServed => {}
-            Kind::Inference => {
+            RouteKind::NotServed => {}
+            RouteKind::Inference => {
                 for api in Api::known() {
                     let path = entry.pattern.replace("{*api}", api.as_str());
                     paths.insert(path, json!({"post": inference(entry, &api)}));
@@ -50,9 +50,9 @@ pub fn openapi(base_path: &str) -> Value {
     })
 }
 
-fn listing(entry: &Entry) -> Value {
+fn listing(entry: &RouteEntry) -> Value {
     let kind = match entry.kind {
-        Kind::Docs => "text/html",
+        RouteKind::Docs => "text/html",
         _ => "application/json",
     };
     let mut operation = json!({
@@ -69,7 +69,7 @@ fn listing(entry: &Entry) -> Value {
     operation
 }
 
-fn inference(entry: &Entry, api: &Api) -> Value {
+fn inference(entry: &RouteEntry, api: &Api) -> Value {
     let required: &[&str] = if entry.names_model() { &[] } else { &["model"] };
     let schema = json!({
         "type": "object", "required": required, "additionalProperties": true,
@@ -89,7 +89,7 @@ fn inference(entry: &Entry, api: &Api) -> Value {
         "requestBody": {"required": true, "content": content},
         "responses": {
             "200": {
-                "description": "The model's answer, as its server gave it; with `stream` an event stream.",
+                "description": "The model's response, as its server sent it; with `stream`, an event stream.",
                 "content": {"application/json": {}, "text/event-stream": {}},
             },
             "default": {"$ref": "#/components/responses/Error"},
@@ -97,7 +97,7 @@ fn inference(entry: &Entry, api: &Api) -> Value {
     })
 }
 
-fn parameters(entry: &Entry) -> Vec<Value> {
+fn parameters(entry: &RouteEntry) -> Vec<Value> {
     let in_path = entry
         .pattern
         .split('/')
@@ -107,8 +107,8 @@ fn parameters(entry: &Entry) -> Vec<Value> {
         .map(|name| json!({"name": name, "in": "path", "required": true, "schema": {"type": "string"}}));
     let mut parameters: Vec<Value> = in_path.collect();
     let in_query = match entry.kind {
-        Kind::ClusterModels => Some("model_id"),
-        Kind::Inference if entry.names_model() => Some("api-version"),
+        RouteKind::ClusterModels => Some("model_id"),
+        RouteKind::Inference if entry.names_model() => Some("api-version"),
         _ => None,
     };
     let in_query =

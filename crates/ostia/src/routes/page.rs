@@ -1,9 +1,9 @@
 use std::fmt::Write as _;
 
-use super::table::{Entry, Kind, ROUTES};
+use super::table::{ROUTES, RouteEntry, RouteKind};
 use crate::dialect::Api;
 
-/// Nothing is loaded from anywhere and nothing runs. The hash is that of [`STYLE`].
+/// The page loads nothing and runs no script. The hash is that of [`STYLE`].
 pub const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; \
      style-src 'sha256-EQ/Yc9y1cH9RgvVMQupBiuUhKwDpP4BTgv/KjvsVDiI='; \
      base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
@@ -14,10 +14,13 @@ const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;mar
     code,pre{font:14px/1.5 ui-monospace,monospace}\
     pre{background:#8881;padding:1rem;overflow-x:auto}";
 
-/// The page of routes: HTML that needs nothing but itself.
+/// The page of routes: self-contained HTML.
 pub fn page(base_path: &str) -> String {
     let mut rows = String::new();
-    for entry in ROUTES.iter().filter(|entry| entry.kind != Kind::NotServed) {
+    for entry in ROUTES
+        .iter()
+        .filter(|entry| entry.kind != RouteKind::NotServed)
+    {
         push_row(&mut rows, entry);
     }
     let mut apis = String::new();
@@ -42,7 +45,7 @@ pub fn page(base_path: &str) -> String {
     )
 }
 
-fn push_row(rows: &mut String, entry: &Entry) {
+fn push_row(rows: &mut String, entry: &RouteEntry) {
     let method = entry.methods.first().copied().unwrap_or_default();
     let open = if entry.open { " (no key needed)" } else { "" };
     let pattern = escaped(&entry.pattern.replace("{*", "{"));

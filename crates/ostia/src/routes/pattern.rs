@@ -2,14 +2,14 @@ use super::RESERVED_CLUSTERS;
 use super::table::RESERVED;
 use crate::catalog::Scope;
 
-/// What a path has in the places that a pattern leaves open; empty where it leaves none.
+/// The parts of a path that match a pattern's placeholders; empty if the pattern has none.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Captures<'a> {
     pub(super) cluster: &'a str,
     pub(super) framework: &'a str,
-    /// As it was written.
+    /// As written.
     pub(super) model: Option<&'a str>,
-    /// `{*name}`: all that is left, at least one character, as it was written.
+    /// `{*name}`: the whole rest of the path, at least one character, as written.
     pub(super) rest: &'a str,
 }
 
@@ -28,13 +28,13 @@ impl<'a> Captures<'a> {
 /// No pattern has more segments.
 const MOST: usize = 5;
 
-/// A path taken apart, once for all patterns. Nothing is normalised.
+/// A path split into segments, once for all patterns. Nothing is normalised.
 pub(super) struct Segments<'a> {
-    /// The first ones, each with what is left of the path from there on.
+    /// The first segments, each with the rest of the path from there on.
     first: [(&'a str, &'a str); MOST],
-    /// How many there are; one more than `MOST` stands for all beyond.
+    /// How many there are; `MOST + 1` stands for any larger number.
     count: usize,
-    /// The first may be a cluster's name, the second a framework's.
+    /// The first segment may be a cluster's name and the second a framework's.
     names_cluster: bool,
     names_framework: bool,
 }
@@ -64,7 +64,7 @@ impl<'a> Segments<'a> {
     }
 }
 
-/// A route's pattern, read once.
+/// A route's pattern, parsed once.
 pub(super) struct Pattern(Vec<Part>);
 
 enum Part {
@@ -89,8 +89,8 @@ impl Pattern {
         Self(parts.collect())
     }
 
-    /// `None`: the path does not fit. An empty segment, `.`, `..` and `%` fit nothing but
-    /// `{*name}`, and `%` a model's name.
+    /// `None` if the path does not match. An empty segment, `.`, `..` or a segment with `%` matches only `{*name}`; one
+    /// with `%` also matches a model's name.
     pub(super) fn captures<'a>(&self, path: &Segments<'a>) -> Option<Captures<'a>> {
         let open_ended = matches!(self.0.last(), Some(Part::Rest));
         if path.count != self.0.len() && !(open_ended && path.count > self.0.len()) {

@@ -2,20 +2,20 @@ use http::Method;
 
 /// One public route.
 #[derive(Debug, Clone, Copy)]
-pub struct Entry {
+pub struct RouteEntry {
     pub methods: &'static [&'static str],
-    /// Without the base path, under which it is there too. `{name}` is one segment, `{*name}` all that is left;
-    /// `{reserved}` is one of the APIs that are never relayed, `{model}` a model's name, percent-encoded.
+    /// Without the base path, under which the route is served too. `{name}` is one segment, `{*name}` the rest of the
+    /// path, `{reserved}` one of the APIs that are never relayed, `{model}` a percent-encoded model name.
     pub pattern: &'static str,
-    pub kind: Kind,
-    /// Answered without signing in.
+    pub kind: RouteKind,
+    /// Served without signing in.
     pub open: bool,
     pub summary: &'static str,
 }
 
-/// What stands behind an entry.
+/// What an entry leads to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum RouteKind {
     Health,
     Status,
     OpenApi,
@@ -30,7 +30,7 @@ pub enum Kind {
     NotServed,
 }
 
-/// APIs that are never relayed, even if a cluster lists them: they would mix users' data behind one backend key.
+/// APIs that are never relayed, even if a cluster lists them: a backend would keep all users' data under its one key.
 pub(super) const RESERVED: [&str; 8] = [
     "models",
     "batches",
@@ -47,41 +47,49 @@ const POST: &[&str] = &["POST"];
 const ANY: &[&str] = &["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"];
 
 /// Every public route, in the order in which they are tried.
-pub const ROUTES: [Entry; 28] = [
-    open("/health", Kind::Health, "Whether the gateway answers"),
+pub const ROUTES: [RouteEntry; 28] = [
+    open("/health", RouteKind::Health, "Whether the gateway responds"),
     open(
         "/status",
-        Kind::Status,
-        "Which of the clusters that are open to all take requests",
+        RouteKind::Status,
+        "Which of the public clusters accept requests",
     ),
-    open("/openapi.json", Kind::OpenApi, "This API as a document"),
-    open("/docs", Kind::Docs, "This API as a page"),
-    listing("/whoami", Kind::Whoami, "Who you are to the gateway"),
+    open(
+        "/openapi.json",
+        RouteKind::OpenApi,
+        "This API as a document",
+    ),
+    open("/docs", RouteKind::Docs, "This API as a page"),
+    listing("/whoami", RouteKind::Whoami, "Who you are to the gateway"),
     listing(
         "/list-endpoints",
-        Kind::ListEndpoints,
+        RouteKind::ListEndpoints,
         "The clusters, frameworks and models that you may use",
     ),
-    listing("/v1/models", Kind::Models, "The models that you may use"),
-    listing("/v1/models/{*id}", Kind::Model, "One model"),
+    listing(
+        "/v1/models",
+        RouteKind::Models,
+        "The models that you may use",
+    ),
+    listing("/v1/models/{*id}", RouteKind::Model, "One model"),
     listing(
         "/{cluster}/{framework}/v1/models",
-        Kind::Models,
+        RouteKind::Models,
         "The models of one framework that you may use",
     ),
     listing(
         "/{cluster}/{framework}/v1/models/{*id}",
-        Kind::Model,
+        RouteKind::Model,
         "One model of one framework",
     ),
     listing(
         "/{cluster}/jobs",
-        Kind::Jobs,
-        "Which models of a cluster run, wait or are stopped",
+        RouteKind::Jobs,
+        "Which models of a cluster are running, queued or stopped",
     ),
     listing(
         "/{cluster}/models",
-        Kind::ClusterModels,
+        RouteKind::ClusterModels,
         "The models of a cluster with their details and limits",
     ),
     not_served("/v1/{reserved}"),
@@ -94,24 +102,24 @@ pub const ROUTES: [Entry; 28] = [
     not_served("/openai/deployments/{model}/{reserved}/{*rest}"),
     not_served("/openai/deployments/{model}/responses/{*id}"),
     not_served("/data/{*rest}"),
-    Entry {
+    RouteEntry {
         methods: POST,
         pattern: "/v1/{*api}",
-        kind: Kind::Inference,
+        kind: RouteKind::Inference,
         open: false,
         summary: "On any deployment of the model that you may use",
     },
-    Entry {
+    RouteEntry {
         methods: POST,
         pattern: "/{cluster}/{framework}/v1/{*api}",
-        kind: Kind::Inference,
+        kind: RouteKind::Inference,
         open: false,
         summary: "On that cluster and framework",
     },
-    Entry {
+    RouteEntry {
         methods: POST,
         pattern: "/openai/deployments/{model}/{*api}",
-        kind: Kind::Inference,
+        kind: RouteKind::Inference,
         open: false,
         summary: "Azure's form: on any deployment of that model",
     },
@@ -121,7 +129,7 @@ pub const ROUTES: [Entry; 28] = [
     not_served("/{cluster}/triton/{*rest}"),
 ];
 
-impl Entry {
+impl RouteEntry {
     pub fn answers(&self, method: &Method) -> bool {
         self.methods.contains(&method.as_str())
     }
@@ -132,8 +140,8 @@ impl Entry {
     }
 }
 
-const fn open(pattern: &'static str, kind: Kind, summary: &'static str) -> Entry {
-    Entry {
+const fn open(pattern: &'static str, kind: RouteKind, summary: &'static str) -> RouteEntry {
+    RouteEntry {
         methods: GET,
         pattern,
         kind,
@@ -142,8 +150,8 @@ const fn open(pattern: &'static str, kind: Kind, summary: &'static str) -> Entry
     }
 }
 
-const fn listing(pattern: &'static str, kind: Kind, summary: &'static str) -> Entry {
-    Entry {
+const fn listing(pattern: &'static str, kind: RouteKind, summary: &'static str) -> RouteEntry {
+    RouteEntry {
         methods: GET,
         pattern,
         kind,
@@ -152,11 +160,11 @@ const fn listing(pattern: &'static str, kind: Kind, summary: &'static str) -> En
     }
 }
 
-const fn not_served(pattern: &'static str) -> Entry {
-    Entry {
+const fn not_served(pattern: &'static str) -> RouteEntry {
+    RouteEntry {
         methods: ANY,
         pattern,
-        kind: Kind::NotServed,
+        kind: RouteKind::NotServed,
         open: false,
         summary: "Not served: 501 after sign-in",
     }

@@ -9,7 +9,7 @@ const IN_C: Scope<'_> = Scope::Framework {
     framework: "f",
 };
 
-/// A path that fits an entry's pattern.
+/// A path that matches an entry's pattern.
 fn sample(pattern: &str) -> String {
     pattern
         .replace("{cluster}", "c")

@@ -1,35 +1,35 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use super::Key;
+use super::FieldKey;
 
-/// What a scan found.
+/// The result of a scan.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fields<'a> {
     text: &'a str,
-    /// Right behind the body's opening brace.
+    /// The position right after the body's opening brace.
     pub behind_brace: usize,
-    /// In the order of the body.
+    /// In body order.
     found: Vec<(&'static str, Slot)>,
-    /// The last member of the name that [`Key::holding`] asks for, directly inside that key's object.
+    /// The last member with the name given to [`FieldKey::holding`], directly inside that key's object.
     pub(super) held: Option<Slot>,
     pub prompt: PromptSize,
 }
 
-/// One control key's value.
+/// The value of one control key.
 #[derive(Debug, Clone, Copy)]
 pub struct Value<'a> {
     text: &'a str,
     slot: Slot,
 }
 
-/// What a JSON value is. An empty array is a kind of its own, because no api takes one for a prompt.
+/// The type of a JSON value. An empty array is a type of its own, because no API accepts one as a prompt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum JsonKind {
     Null,
     False,
     True,
-    /// A number without fraction and exponent.
+    /// A number without a fraction or exponent.
     Integer,
     Fraction,
     String,
@@ -38,27 +38,27 @@ pub enum Kind {
     Object,
 }
 
-/// A value's kind, and what is in it two levels down.
+/// A value's type, and the types found in it two levels down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Shape {
-    pub kind: Kind,
+    pub kind: JsonKind,
     pub elements: usize,
-    pub(super) element_kinds: Kinds,
-    pub(super) inner_kinds: Kinds,
+    pub(super) element_kinds: JsonKinds,
+    pub(super) inner_kinds: JsonKinds,
 }
 
-/// A set of [`Kind`].
+/// A set of [`JsonKind`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Kinds(u16);
+pub(super) struct JsonKinds(u16);
 
-/// How much prompt the prompt-bearing fields hold.
+/// How much prompt the fields that carry prompts hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct PromptSize {
     /// Bytes of string values, as written.
     pub text_bytes: u64,
     /// Integers: token ids.
     pub token_ids: u64,
-    /// Images, sounds and files inside the JSON.
+    /// Images, audio and files inside the JSON.
     pub media: u64,
 }
 
@@ -80,7 +80,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    pub fn get(&self, key: Key) -> Option<Value<'a>> {
+    pub fn get(&self, key: FieldKey) -> Option<Value<'a>> {
         let text = self.text;
         let mut found = self.found.iter();
         found
@@ -88,18 +88,18 @@ impl<'a> Fields<'a> {
             .map(|&(_, slot)| Value { text, slot })
     }
 
-    /// Like [`Self::get`], where `null` says the same as nothing.
-    pub fn given(&self, key: Key) -> Option<Value<'a>> {
-        self.get(key).filter(|value| value.kind() != Kind::Null)
+    /// Like [`Self::get`], but treats `null` as absent.
+    pub fn given(&self, key: FieldKey) -> Option<Value<'a>> {
+        self.get(key).filter(|value| value.kind() != JsonKind::Null)
     }
 
-    /// The member that [`Key::holding`] asks for.
+    /// The member asked for by [`FieldKey::holding`].
     pub fn held(&self) -> Option<Value<'a>> {
         let text = self.text;
         self.held.map(|slot| Value { text, slot })
     }
 
-    pub(super) fn put(&mut self, key: Key, range: Range<usize>, shape: Shape) {
+    pub(super) fn put(&mut self, key: FieldKey, range: Range<usize>, shape: Shape) {
         let slot = Slot {
             start: range.start,
             end: range.end,
@@ -110,7 +110,7 @@ impl<'a> Fields<'a> {
 }
 
 impl<'a> Value<'a> {
-    pub fn kind(&self) -> Kind {
+    pub fn kind(&self) -> JsonKind {
         self.slot.shape.kind
     }
 
@@ -118,19 +118,19 @@ impl<'a> Value<'a> {
         self.slot.shape
     }
 
-    /// The value as written, a string with its quotes.
+    /// The value as written; a string includes its quotes.
     pub fn raw(&self) -> &'a str {
         &self.text[self.range()]
     }
 
-    /// Where it stands in the body.
+    /// Its byte range in the body.
     pub fn range(&self) -> Range<usize> {
         self.slot.start..self.slot.end
     }
 
-    /// A string's decoded text; `None` for other kinds and for lone surrogates, which no text can hold.
+    /// A string's decoded text; `None` for other types and for lone surrogates, which a Rust string cannot hold.
     pub fn as_str(&self) -> Option<Cow<'a, str>> {
-        if self.kind() != Kind::String {
+        if self.kind() != JsonKind::String {
             return None;
         }
         let raw = self.raw();
@@ -142,8 +142,8 @@ impl<'a> Value<'a> {
     }
 }
 
-impl Kind {
-    /// With its article, for messages.
+impl JsonKind {
+    /// With an article, for messages.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Null => "null",
@@ -159,30 +159,31 @@ impl Kind {
 }
 
 impl Shape {
-    pub(super) fn of(kind: Kind) -> Self {
+    pub(super) fn of(kind: JsonKind) -> Self {
         Self {
             kind,
             elements: 0,
-            element_kinds: Kinds::default(),
-            inner_kinds: Kinds::default(),
+            element_kinds: JsonKinds::default(),
+            inner_kinds: JsonKinds::default(),
         }
     }
 
-    /// A non-empty array of nothing but objects.
+    /// A non-empty array that holds only objects.
     pub fn is_objects(&self) -> bool {
-        self.kind == Kind::Array && self.element_kinds.is_only(Kind::Object)
+        self.kind == JsonKind::Array && self.element_kinds.is_only(JsonKind::Object)
     }
 
-    /// How many prompts a string, an array of strings, of integers (one prompt), or of non-empty arrays of integers
-    /// is; `None` for anything else, mixed and empty arrays included.
+    /// How many prompts this is: a string, an array of strings, an array of integers (one prompt), or an array of
+    /// non-empty arrays of integers. `None` for anything else, including mixed and empty arrays.
     pub fn prompts(&self) -> Option<u64> {
         let elements = self.element_kinds;
         match self.kind {
-            Kind::String => Some(1),
-            Kind::Array if elements.is_only(Kind::Integer) => Some(1),
-            Kind::Array if elements.is_only(Kind::String) => Some(self.elements as u64),
-            Kind::Array
-                if elements.is_only(Kind::Array) && self.inner_kinds.is_only(Kind::Integer) =>
+            JsonKind::String => Some(1),
+            JsonKind::Array if elements.is_only(JsonKind::Integer) => Some(1),
+            JsonKind::Array if elements.is_only(JsonKind::String) => Some(self.elements as u64),
+            JsonKind::Array
+                if elements.is_only(JsonKind::Array)
+                    && self.inner_kinds.is_only(JsonKind::Integer) =>
             {
                 Some(self.elements as u64)
             }
@@ -191,18 +192,18 @@ impl Shape {
     }
 }
 
-impl Kinds {
-    pub(super) fn add(&mut self, kind: Kind) {
+impl JsonKinds {
+    pub(super) fn add(&mut self, kind: JsonKind) {
         self.0 |= 1 << kind as u16;
     }
 
-    fn is_only(self, kind: Kind) -> bool {
+    fn is_only(self, kind: JsonKind) -> bool {
         self.0 == 1 << kind as u16
     }
 }
 
 impl PromptSize {
-    /// What a data URL counts, whatever its length: near what vision models take for an image.
+    /// What a data URL counts for, whatever its length: close to what vision models use for an image.
     const TOKENS_PER_MEDIUM: u64 = 1024;
 
     /// At least 1.

@@ -1,12 +1,12 @@
 use std::fmt;
 
-use super::Fault;
+use super::ScanErrorKind;
 use super::lexeme::RawString;
 
-/// A top-level key that a dialect acts on. It may stand only once, and in these letters, unless it only counts as prompt or
-/// is only noted.
+/// A top-level key that a dialect acts on. Unless it only counts as prompt or is only noted, it may occur only once and
+/// only in this spelling.
 #[derive(Debug, Clone, Copy)]
-pub struct Key {
+pub struct FieldKey {
     name: &'static str,
     role: Role,
 }
@@ -15,12 +15,12 @@ pub struct Key {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Role {
     Plain,
-    /// A member of this name is looked for in it.
+    /// Also look for a member of this name inside it.
     Holding(&'static str),
     Prompt,
     /// Prompt whose long strings are media.
     Tensors,
-    /// Prompt, and nothing else.
+    /// Prompt and nothing else.
     Counted,
     /// Whether it is there, and nothing else.
     Noted,
@@ -36,38 +36,39 @@ impl Role {
 /// The keys of one dialect.
 #[derive(Debug)]
 pub struct Keys {
-    lists: &'static [&'static [Key]],
-    /// One bit for each name's length and first byte in lower case: most keys that are none of these are told from them by
-    /// one look.
+    lists: &'static [&'static [FieldKey]],
+    /// A small Bloom filter: one bit for each name's length and first byte in lower case. One look rules out most other
+    /// keys.
     marks: u64,
 }
 
-impl Key {
-    /// Its value is found.
+impl FieldKey {
+    /// Finds its value.
     pub const fn new(name: &'static str) -> Self {
         let role = Role::Plain;
         Self { name, role }
     }
 
-    /// Its value is found, and in it the member, which [`super::Fields::held`] gives. One key of a dialect may hold one.
+    /// Finds its value and, inside it, the member that [`super::Fields::held`] returns. A dialect may have one such
+    /// key.
     pub const fn holding(name: &'static str, member: &'static str) -> Self {
         let role = Role::Holding(member);
         Self { name, role }
     }
 
-    /// Its value is found with its [`super::Shape`], and counts as prompt.
+    /// Finds its value and its [`super::Shape`], and counts it as prompt.
     pub const fn prompt(name: &'static str) -> Self {
         let role = Role::Prompt;
         Self { name, role }
     }
 
-    /// The same; a long string in it is a medium, not text.
+    /// The same, but a long string in it is media, not text.
     pub const fn tensors(name: &'static str) -> Self {
         let role = Role::Tensors;
         Self { name, role }
     }
 
-    /// Its value counts as prompt, wherever and however often it stands.
+    /// Counts its value as prompt, however often it occurs.
     pub const fn counted(name: &'static str) -> Self {
         let role = Role::Counted;
         Self { name, role }
@@ -92,23 +93,23 @@ impl Key {
     }
 }
 
-/// Keys are their names.
-impl PartialEq for Key {
+/// Two keys are equal if their names are.
+impl PartialEq for FieldKey {
     fn eq(&self, other: &Self) -> bool {
         self.name == other.name
     }
 }
 
-impl Eq for Key {}
+impl Eq for FieldKey {}
 
-impl fmt::Display for Key {
+impl fmt::Display for FieldKey {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(self.name)
     }
 }
 
 impl Keys {
-    pub const fn of(lists: &'static [&'static [Key]]) -> Self {
+    pub const fn of(lists: &'static [&'static [FieldKey]]) -> Self {
         let mut marks = 0;
         let mut list = 0;
         while list < lists.len() {
@@ -122,12 +123,13 @@ impl Keys {
         Self { lists, marks }
     }
 
-    /// The key that a name stands for, to backends that compare keys strictly and to those that do not.
-    pub(super) fn find(&self, name: RawString<'_>) -> Result<Option<Key>, Fault> {
+    /// The key that a name stands for, both to backends that compare keys exactly and to those that ignore case.
+    pub(super) fn find(&self, name: RawString<'_>) -> Result<Option<FieldKey>, ScanErrorKind> {
         if let Some(key) = self.named(name.inner) {
             return Ok(Some(key));
         }
-        // Without escapes, only capitals and what is beyond ASCII fold; capitals keep their place and their mark.
+        // Without escapes, only capitals and non-ASCII characters fold; folding a capital keeps its position and its
+        // mark.
         let is_other =
             self.marks & mark(name.inner) == 0 || !name.inner.iter().any(u8::is_ascii_uppercase);
         match !name.escaped && name.inner.is_ascii() && is_other {
@@ -136,19 +138,19 @@ impl Keys {
         }
     }
 
-    fn find_folded(&self, name: RawString<'_>) -> Result<Option<Key>, Fault> {
+    fn find_folded(&self, name: RawString<'_>) -> Result<Option<FieldKey>, ScanErrorKind> {
         let mut buffer = [0; 32];
         if let Some(key) = self.named(name.ascii(&mut buffer)) {
             return Ok(Some(key));
         }
         let folded = name.folded(&mut buffer).and_then(|name| self.named(name));
         match folded {
-            Some(key) if !key.role.may_repeat() => Err(Fault::OtherLetters(key)),
+            Some(key) if !key.role.may_repeat() => Err(ScanErrorKind::OtherLetters(key)),
             other => Ok(other),
         }
     }
 
-    fn named(&self, name: &[u8]) -> Option<Key> {
+    fn named(&self, name: &[u8]) -> Option<FieldKey> {
         if self.marks & mark(name) == 0 {
             return None;
         }

@@ -1,5 +1,5 @@
-use super::fields::Kind;
-use super::{Fault, ScanError};
+use super::fields::JsonKind;
+use super::{ScanError, ScanErrorKind};
 
 /// A position in a body, and the tokens that can be read from there.
 pub(super) struct Scanner<'a> {
@@ -7,7 +7,7 @@ pub(super) struct Scanner<'a> {
     pub(super) at: usize,
 }
 
-/// What stands between a string's quotes.
+/// The content between a string's quotes.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct RawString<'a> {
     pub(super) inner: &'a [u8],
@@ -29,7 +29,7 @@ impl<'a> Scanner<'a> {
         found
     }
 
-    pub(super) fn fault(&self, fault: Fault) -> ScanError {
+    pub(super) fn fault(&self, fault: ScanErrorKind) -> ScanError {
         fault.at(self.at)
     }
 
@@ -39,30 +39,30 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// A comma and the space behind it.
+    /// Reads a comma and the white space after it.
     pub(super) fn comma(&mut self, expected: &'static str) -> Result<(), ScanError> {
         if !self.eat(b',') {
-            return Err(self.fault(Fault::Expected(expected)));
+            return Err(self.fault(ScanErrorKind::Expected(expected)));
         }
         self.skip_space();
         Ok(())
     }
 
-    /// A key, its colon, and the space up to its value.
+    /// Reads a key, its colon, and the white space before its value.
     pub(super) fn key(&mut self) -> Result<RawString<'a>, ScanError> {
         if self.peek() != Some(b'"') {
-            return Err(self.fault(Fault::Expected("a key in double quotes")));
+            return Err(self.fault(ScanErrorKind::Expected("a key in double quotes")));
         }
         let key = self.string()?;
         self.skip_space();
         if !self.eat(b':') {
-            return Err(self.fault(Fault::Expected("':'")));
+            return Err(self.fault(ScanErrorKind::Expected("':'")));
         }
         self.skip_space();
         Ok(key)
     }
 
-    /// A string whose opening quote is here.
+    /// Reads a string that starts here.
     pub(super) fn string(&mut self) -> Result<RawString<'a>, ScanError> {
         let start = self.at + 1;
         self.at = start;
@@ -81,28 +81,32 @@ impl<'a> Scanner<'a> {
         })
     }
 
-    /// A number whose first byte is here (RFC 8259, section 6).
-    pub(super) fn number(&mut self) -> Result<Kind, ScanError> {
+    /// Reads a number that starts here (RFC 8259, section 6).
+    pub(super) fn number(&mut self) -> Result<JsonKind, ScanError> {
         self.eat(b'-');
         if !self.eat(b'0') {
             self.digits()?;
         }
-        let mut kind = Kind::Integer;
+        let mut kind = JsonKind::Integer;
         if self.eat(b'.') {
-            kind = Kind::Fraction;
+            kind = JsonKind::Fraction;
             self.digits()?;
         }
         if self.eat(b'e') || self.eat(b'E') {
-            kind = Kind::Fraction;
+            kind = JsonKind::Fraction;
             let _sign = self.eat(b'+') || self.eat(b'-');
             self.digits()?;
         }
         Ok(kind)
     }
 
-    pub(super) fn literal(&mut self, word: &'static str, kind: Kind) -> Result<Kind, ScanError> {
+    pub(super) fn literal(
+        &mut self,
+        word: &'static str,
+        kind: JsonKind,
+    ) -> Result<JsonKind, ScanError> {
         if !self.body[self.at..].starts_with(word.as_bytes()) {
-            return Err(self.fault(Fault::Expected("a value")));
+            return Err(self.fault(ScanErrorKind::Expected("a value")));
         }
         self.at += word.len();
         Ok(kind)
@@ -115,19 +119,19 @@ impl<'a> Scanner<'a> {
         }
         match self.at > start {
             true => Ok(()),
-            false => Err(self.fault(Fault::Expected("a digit"))),
+            false => Err(self.fault(ScanErrorKind::Expected("a digit"))),
         }
     }
 
-    /// Moves to the next quote or backslash. Most strings are short, so the first bytes are looked at in words; escapes in
-    /// long ones come often, so the rest is looked at in blocks, which need no call and no set-up.
+    /// Moves to the next quote or backslash. Most strings are short, so it checks the first bytes word by word. Long
+    /// strings have many escapes, so it checks the rest in blocks, which need neither a call nor setup.
     fn skip_plain(&mut self) -> Result<(), ScanError> {
         for _ in 0..2 {
             if self.skip_word() != Some(8) {
                 return self.skip_plain_bytes();
             }
         }
-        // No early exit within a block: this way it compiles to vector instructions.
+        // No early exit within a block, so that it compiles to vector instructions.
         while let Some(block) = self.body[self.at..].first_chunk::<16>()
             && !block
                 .iter()
@@ -139,7 +143,7 @@ impl<'a> Scanner<'a> {
         self.skip_plain_bytes()
     }
 
-    /// Moves over the plain bytes of the next eight and says how many there were; `None`: no eight are left.
+    /// Skips the plain bytes among the next eight and returns how many there were; `None` if fewer than eight are left.
     fn skip_word(&mut self) -> Option<usize> {
         let word = self.body[self.at..].first_chunk()?;
         let specials = specials_in(u64::from_le_bytes(*word));
@@ -153,19 +157,19 @@ impl<'a> Scanner<'a> {
             self.at += 1;
         }
         match self.peek() {
-            None => Err(self.fault(Fault::Expected("'\"' at the end of a string"))),
-            Some(byte) if byte < b' ' => Err(self.fault(Fault::ControlCharacter)),
+            None => Err(self.fault(ScanErrorKind::Expected("'\"' at the end of a string"))),
+            Some(byte) if byte < b' ' => Err(self.fault(ScanErrorKind::ControlCharacter)),
             Some(_) => Ok(()),
         }
     }
 
-    /// An escape whose backslash is here. Whether surrogates come in pairs is not looked at: that is the business of
-    /// whoever needs the text.
+    /// Reads an escape that starts here. It does not check that surrogates come in pairs: whoever decodes the text
+    /// does.
     fn escape(&mut self) -> Result<(), ScanError> {
         let digits = match self.body.get(self.at + 1) {
             Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => 0,
             Some(b'u') => 4,
-            _ => return Err(self.fault(Fault::Escape)),
+            _ => return Err(self.fault(ScanErrorKind::Escape)),
         };
         let start = self.at + 2;
         match self.body.get(start..start + digits) {
@@ -173,14 +177,14 @@ impl<'a> Scanner<'a> {
                 self.at = start + digits;
                 Ok(())
             }
-            _ => Err(self.fault(Fault::Escape)),
+            _ => Err(self.fault(ScanErrorKind::Escape)),
         }
     }
 }
 
 impl<'a> RawString<'a> {
-    /// The decoded text if it is ASCII and fits the buffer. Otherwise the bytes as written: no key that the gateway
-    /// knows is longer than the buffer, is not ASCII, or holds a backslash.
+    /// The decoded text if it is ASCII and fits the buffer, otherwise the bytes as written. The latter equal no key that
+    /// the gateway knows: those fit the buffer, are ASCII and have no backslash.
     pub(super) fn ascii<'b>(&self, buffer: &'b mut [u8; 32]) -> &'b [u8]
     where
         'a: 'b,
@@ -195,10 +199,10 @@ impl<'a> RawString<'a> {
         self.map_into(buffer, |unit| unit.try_into().ok().filter(u8::is_ascii))
     }
 
-    /// The text as Go's `encoding/json` folds it before it compares keys (`foldName`): in lower case, with `\u{17f}` as `s`
-    /// and the Kelvin sign as `k`. `None` if it does not fold to ASCII, or does not fit.
+    /// The text as Go's `encoding/json` folds it before it compares keys (`foldName`): in lower case, `\u{17f}` as `s`
+    /// and the Kelvin sign as `k`. `None` if the result is not ASCII or does not fit.
     pub(super) fn folded<'b>(&self, buffer: &'b mut [u8; 32]) -> Option<&'b [u8]> {
-        // Six bytes are the longest way to write one character.
+        // A character takes at most six bytes, as an escape.
         if self.inner.len() > 6 * buffer.len() {
             return None;
         }
@@ -212,7 +216,8 @@ impl<'a> RawString<'a> {
         })
     }
 
-    /// Each character, escapes decoded, as `byte_of` makes a byte of it. `None` if one has none, or if they do not fit.
+    /// Decodes escapes and maps each character to a byte with `byte_of`. `None` if one has no byte, or if they do not
+    /// fit.
     fn map_into<'b>(
         &self,
         buffer: &'b mut [u8; 32],
@@ -251,7 +256,7 @@ fn decode_escape(escape: &[u8]) -> Option<(u32, usize)> {
     Some((short.into(), 2))
 }
 
-/// A look-up: comparisons with ranges are mispredicted as often as the digits change.
+/// A lookup table: range comparisons are mispredicted as often as the digits vary.
 static IS_HEX: [bool; 256] = {
     let mut table = [false; 256];
     let mut byte = 0;
@@ -266,8 +271,8 @@ fn is_special(byte: u8) -> bool {
     byte < b' ' || byte == b'"' || byte == b'\\'
 }
 
-/// The high bit of each byte that is a quote, a backslash or below space. Bytes above the first such byte may be
-/// marked wrongly, because borrows run upwards: only the lowest mark may be used.
+/// Sets the high bit of each byte that is a quote, a backslash or a control character. Borrows run upwards and may mark
+/// bytes above the first such byte wrongly, so use only the lowest mark.
 fn specials_in(word: u64) -> u64 {
     const ONES: u64 = 0x0101_0101_0101_0101;
     const HIGH: u64 = 0x8080_8080_8080_8080;

@@ -1,4 +1,4 @@
-//! The same answers by serde_json: slow, recursive, and short enough to be believed.
+//! The same results from serde_json: slow, recursive, and short enough to be trusted.
 
 use std::fmt;
 use std::ops::Range;
@@ -7,25 +7,30 @@ use proptest::prelude::*;
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::fields::{Fields, Kind, Shape, Slot};
-use super::keys::{Key, Keys, Role};
+use super::fields::{Fields, JsonKind, Shape, Slot};
+use super::keys::{FieldKey, Keys, Role};
 use super::lexeme::RawString;
 use super::tally::count_string;
-use super::{Fault, MAX_DEPTH, ScanError};
+use super::{MAX_DEPTH, ScanError, ScanErrorKind};
 
-const MODEL: Key = Key::new("model");
-const N: Key = Key::new("n");
+const MODEL: FieldKey = FieldKey::new("model");
+const N: FieldKey = FieldKey::new("n");
 
 static KEYS: Keys = Keys::of(&[
-    &[MODEL, N, Key::new("stream"), Key::new("max_tokens")],
     &[
-        Key::holding("stream_options", "include_usage"),
-        Key::prompt("messages"),
-        Key::prompt("prompt"),
-        Key::prompt("input"),
-        Key::tensors("prompt_embeds"),
-        Key::counted("system"),
-        Key::noted("cache_salt"),
+        MODEL,
+        N,
+        FieldKey::new("stream"),
+        FieldKey::new("max_tokens"),
+    ],
+    &[
+        FieldKey::holding("stream_options", "include_usage"),
+        FieldKey::prompt("messages"),
+        FieldKey::prompt("prompt"),
+        FieldKey::prompt("input"),
+        FieldKey::tensors("prompt_embeds"),
+        FieldKey::counted("system"),
+        FieldKey::noted("cache_salt"),
     ],
 ]);
 
@@ -84,17 +89,17 @@ fn range_in(text: &str, part: &str) -> Range<usize> {
     start..start + part.len()
 }
 
-fn kind_of(value: &str) -> Kind {
+fn kind_of(value: &str) -> JsonKind {
     match value.as_bytes()[0] {
-        b'n' => Kind::Null,
-        b't' => Kind::True,
-        b'f' => Kind::False,
-        b'"' => Kind::String,
-        b'{' => Kind::Object,
-        b'[' if elements(value).is_empty() => Kind::EmptyArray,
-        b'[' => Kind::Array,
-        _ if value.contains(['.', 'e', 'E']) => Kind::Fraction,
-        _ => Kind::Integer,
+        b'n' => JsonKind::Null,
+        b't' => JsonKind::True,
+        b'f' => JsonKind::False,
+        b'"' => JsonKind::String,
+        b'{' => JsonKind::Object,
+        b'[' if elements(value).is_empty() => JsonKind::EmptyArray,
+        b'[' => JsonKind::Array,
+        _ if value.contains(['.', 'e', 'E']) => JsonKind::Fraction,
+        _ => JsonKind::Integer,
     }
 }
 
@@ -144,11 +149,11 @@ fn shape_of(value: &str) -> Shape {
 
 fn count(value: &str, fields: &mut Fields<'_>, media_key: bool, only_media: bool) {
     match kind_of(value) {
-        Kind::String => {
+        JsonKind::String => {
             let inner = raw_string(value).inner;
             count_string(&mut fields.prompt, inner, media_key || only_media);
         }
-        Kind::Integer => fields.prompt.token_ids += 1,
+        JsonKind::Integer => fields.prompt.token_ids += 1,
         _ => {
             for (key, child) in children(value) {
                 let media_key = key == "\"data\"" || key == "\"file_data\"";
@@ -373,10 +378,13 @@ fn depth_is_counted_with_the_body_itself() {
     let nested = |levels: usize| format!("{{\"a\":{}{}}}", "[".repeat(levels), "]".repeat(levels));
     assert!(scan(nested(MAX_DEPTH - 1).as_bytes()).is_ok());
     let error = scan(nested(MAX_DEPTH).as_bytes()).unwrap_err();
-    assert_eq!(error.fault, Fault::TooDeep);
+    assert_eq!(error.fault, ScanErrorKind::TooDeep);
     assert_eq!(error.offset, 5 + MAX_DEPTH - 1);
     let objects = format!("{{\"a\":{}", "{\"a\":".repeat(10_000));
-    assert_eq!(scan(objects.as_bytes()).unwrap_err().fault, Fault::TooDeep);
+    assert_eq!(
+        scan(objects.as_bytes()).unwrap_err().fault,
+        ScanErrorKind::TooDeep
+    );
 }
 
 #[test]
@@ -385,23 +393,26 @@ fn faults_say_where() {
         let error = scan(body).unwrap_err();
         (error.fault, error.offset)
     };
-    assert_eq!(fault(b"\xef\xbb\xbf{}"), (Fault::ByteOrderMark, 0));
-    assert_eq!(fault(b"{\"a\":\"\xff\"}"), (Fault::NotUtf8, 6));
-    assert_eq!(fault(b""), (Fault::NotAnObject, 0));
-    assert_eq!(fault(b" []"), (Fault::NotAnObject, 1));
-    assert_eq!(fault(b"{\"a\":NaN}"), (Fault::Expected("a value"), 5));
+    assert_eq!(fault(b"\xef\xbb\xbf{}"), (ScanErrorKind::ByteOrderMark, 0));
+    assert_eq!(fault(b"{\"a\":\"\xff\"}"), (ScanErrorKind::NotUtf8, 6));
+    assert_eq!(fault(b""), (ScanErrorKind::NotAnObject, 0));
+    assert_eq!(fault(b" []"), (ScanErrorKind::NotAnObject, 1));
+    assert_eq!(
+        fault(b"{\"a\":NaN}"),
+        (ScanErrorKind::Expected("a value"), 5)
+    );
     assert_eq!(fault(b"{\"a\":1} x").1, 8);
     assert_eq!(
         fault(b"{\"model\":\"a\",\"mod\\u0065l\":\"b\"}"),
-        (Fault::Repeated(MODEL), 13)
+        (ScanErrorKind::Repeated(MODEL), 13)
     );
     assert_eq!(
         fault(b"{\"model\":\"a\",\"MODEL\":\"b\"}"),
-        (Fault::OtherLetters(MODEL), 13)
+        (ScanErrorKind::OtherLetters(MODEL), 13)
     );
     assert_eq!(
         fault(b"{\"n\":1,\"x\":2,\"n\":1}"),
-        (Fault::Repeated(N), 13)
+        (ScanErrorKind::Repeated(N), 13)
     );
 }
 
@@ -419,9 +430,12 @@ fn keys_fold_as_go_folds_them() {
     ] {
         let body = format!("{{\"{key}\":1}}");
         let found = scan(body.as_bytes()).map_err(|error| error.fault);
-        assert!(matches!(found, Err(Fault::OtherLetters(_))), "{key}");
+        assert!(
+            matches!(found, Err(ScanErrorKind::OtherLetters(_))),
+            "{key}"
+        );
     }
-    // None of these is a key to anybody.
+    // Nobody takes any of these for a key.
     for key in [
         "m\u{f6}del",
         "\u{131}nput",
@@ -431,7 +445,10 @@ fn keys_fold_as_go_folds_them() {
     ] {
         let body = format!("{{\"{key}\":1}}");
         let found = scan(body.as_bytes()).map_err(|error| error.fault);
-        assert!(!matches!(found, Err(Fault::OtherLetters(_))), "{key}");
+        assert!(
+            !matches!(found, Err(ScanErrorKind::OtherLetters(_))),
+            "{key}"
+        );
     }
 }
 

@@ -1,32 +1,32 @@
-use super::fields::{Kind, PromptSize, Shape, Slot};
+use super::fields::{JsonKind, PromptSize, Shape, Slot};
 use super::keys::Role;
 use super::lexeme::RawString;
 use super::walk::Observe;
 
-/// Counts what a prompt-bearing value holds, and of what kinds it is made.
+/// Measures a value that carries prompt, and records the types that it is made of.
 pub(super) struct Tally {
     pub(super) shape: Shape,
     pub(super) prompt: PromptSize,
-    /// Whether every long string is a medium (`prompt_embeds`: tensors in base64).
+    /// Whether every long string is media (`prompt_embeds`: tensors in base64).
     only_media: bool,
     /// Whether the next value belongs to a key that carries base64.
     media_key: bool,
 }
 
-/// Finds the last member of a name directly inside an object.
+/// Finds the last member of a given name directly inside an object.
 pub(super) struct Member {
     pub(super) found: Option<Slot>,
     name: &'static str,
     awaited: bool,
 }
 
-/// Strings below it cost less as text than as a medium.
+/// Shorter strings cost less as text than as a medium.
 const SHORTEST_MEDIUM: usize = 4096;
 
 impl Tally {
     pub(super) fn of(role: Role) -> Self {
         Self {
-            shape: Shape::of(Kind::Null),
+            shape: Shape::of(JsonKind::Null),
             prompt: PromptSize::default(),
             only_media: role == Role::Tensors,
             media_key: false,
@@ -49,7 +49,7 @@ impl Observe for Tally {
         self.media_key = matches!(key.inner, b"data" | b"file_data");
     }
 
-    fn value(&mut self, depth: usize, kind: Kind, _at: usize, raw: &[u8]) {
+    fn value(&mut self, depth: usize, kind: JsonKind, _at: usize, raw: &[u8]) {
         match depth {
             0 => self.shape.kind = kind,
             1 => {
@@ -62,8 +62,8 @@ impl Observe for Tally {
         let media = self.only_media || self.media_key;
         self.media_key = false;
         match kind {
-            Kind::String => count_string(&mut self.prompt, &raw[1..raw.len() - 1], media),
-            Kind::Integer => self.prompt.token_ids += 1,
+            JsonKind::String => count_string(&mut self.prompt, &raw[1..raw.len() - 1], media),
+            JsonKind::Integer => self.prompt.token_ids += 1,
             _ => {}
         }
     }
@@ -76,7 +76,7 @@ impl Observe for Member {
         }
     }
 
-    fn value(&mut self, depth: usize, kind: Kind, at: usize, raw: &[u8]) {
+    fn value(&mut self, depth: usize, kind: JsonKind, at: usize, raw: &[u8]) {
         if depth == 1 && self.awaited {
             self.found = Some(Slot {
                 start: at,
@@ -96,7 +96,8 @@ impl Observe for Member {
     }
 }
 
-/// Text by its bytes. A data URL (it has no spaces, prose that begins like one has) and long base64 are one medium.
+/// Text counts by its bytes. A data URL and long base64 count as one medium. (A data URL has no spaces, unlike prose
+/// that begins like one.)
 pub(super) fn count_string(prompt: &mut PromptSize, inner: &[u8], media: bool) {
     let data_url = inner.starts_with(b"data:") && memchr::memchr(b' ', inner).is_none();
     if data_url || media && inner.len() >= SHORTEST_MEDIUM {

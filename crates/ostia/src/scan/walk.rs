@@ -1,22 +1,22 @@
-use super::fields::Kind;
+use super::fields::JsonKind;
 use super::lexeme::{RawString, Scanner};
-use super::{Fault, MAX_DEPTH, ScanError};
+use super::{MAX_DEPTH, ScanError, ScanErrorKind};
 
-/// Watches a value being walked. `depth` is the number of containers open inside that value: 0 for the value itself.
+/// Watches a walk over a value. `depth` is the number of containers open inside that value: 0 for the value itself.
 pub(super) trait Observe {
     fn key(&mut self, _depth: usize, _key: RawString<'_>) {}
 
-    /// Each value, before what is in it. `raw` is the whole token, but only the opening bracket of a container.
-    fn value(&mut self, _depth: usize, _kind: Kind, _at: usize, _raw: &[u8]) {}
+    /// Called for each value before its content. `raw` is the whole token, or only the opening bracket of a container.
+    fn value(&mut self, _depth: usize, _kind: JsonKind, _at: usize, _raw: &[u8]) {}
 
-    /// A container has ended; `end` is behind its closing bracket, `depth` that of the container.
+    /// Called when a container has ended. `end` is the position after its closing bracket, `depth` the container's own.
     fn closed(&mut self, _depth: usize, _end: usize) {}
 }
 
 /// Watches nothing.
 impl Observe for () {}
 
-/// Which of the open containers are objects, one bit each: no recursion, so no body can exhaust the stack.
+/// Which of the open containers are objects, one bit each. There is no recursion, so no body can exhaust the stack.
 #[derive(Default)]
 struct Nest {
     objects: [u64; MAX_DEPTH / 64],
@@ -24,14 +24,15 @@ struct Nest {
 }
 
 impl Scanner<'_> {
-    /// Walks one value of the body's object to its end.
-    pub(super) fn value(&mut self, observer: &mut impl Observe) -> Result<Kind, ScanError> {
+    /// Walks one member value of the body's object to its end.
+    pub(super) fn value(&mut self, observer: &mut impl Observe) -> Result<JsonKind, ScanError> {
         let mut nest = Nest::default();
         let mut outermost = None;
         loop {
             let kind = self.begin(&mut nest, observer)?;
             let outermost = *outermost.get_or_insert(kind);
-            let opened = matches!(kind, Kind::Array | Kind::Object) && !self.at_end_of(&nest);
+            let opened =
+                matches!(kind, JsonKind::Array | JsonKind::Object) && !self.at_end_of(&nest);
             if !opened && !self.next_value(&mut nest, observer)? {
                 return Ok(outermost);
             }
@@ -41,17 +42,21 @@ impl Scanner<'_> {
         }
     }
 
-    /// Reads a scalar, or a container's opening bracket and the space behind it.
-    fn begin(&mut self, nest: &mut Nest, observer: &mut impl Observe) -> Result<Kind, ScanError> {
+    /// Reads a scalar, or a container's opening bracket and the white space after it.
+    fn begin(
+        &mut self,
+        nest: &mut Nest,
+        observer: &mut impl Observe,
+    ) -> Result<JsonKind, ScanError> {
         let start = self.at;
         let kind = match self.peek() {
-            Some(b'"') => self.string().map(|_| Kind::String)?,
+            Some(b'"') => self.string().map(|_| JsonKind::String)?,
             Some(b'-' | b'0'..=b'9') => self.number()?,
-            Some(b't') => self.literal("true", Kind::True)?,
-            Some(b'f') => self.literal("false", Kind::False)?,
-            Some(b'n') => self.literal("null", Kind::Null)?,
+            Some(b't') => self.literal("true", JsonKind::True)?,
+            Some(b'f') => self.literal("false", JsonKind::False)?,
+            Some(b'n') => self.literal("null", JsonKind::Null)?,
             Some(bracket @ (b'{' | b'[')) => return self.open(bracket, nest, observer),
-            _ => return Err(self.fault(Fault::Expected("a value"))),
+            _ => return Err(self.fault(ScanErrorKind::Expected("a value"))),
         };
         observer.value(nest.depth, kind, start, &self.body[start..self.at]);
         Ok(kind)
@@ -62,18 +67,18 @@ impl Scanner<'_> {
         bracket: u8,
         nest: &mut Nest,
         observer: &mut impl Observe,
-    ) -> Result<Kind, ScanError> {
+    ) -> Result<JsonKind, ScanError> {
         let start = self.at;
         let depth = nest.depth;
         if !nest.push(bracket == b'{') {
-            return Err(self.fault(Fault::TooDeep));
+            return Err(self.fault(ScanErrorKind::TooDeep));
         }
         self.at += 1;
         self.skip_space();
         let kind = match (bracket, self.peek()) {
-            (b'{', _) => Kind::Object,
-            (_, Some(b']')) => Kind::EmptyArray,
-            _ => Kind::Array,
+            (b'{', _) => JsonKind::Object,
+            (_, Some(b']')) => JsonKind::EmptyArray,
+            _ => JsonKind::Array,
         };
         observer.value(depth, kind, start, &self.body[start..start + 1]);
         Ok(kind)
@@ -83,7 +88,7 @@ impl Scanner<'_> {
         nest.depth > 0 && self.peek() == Some(nest.closing_bracket())
     }
 
-    /// Behind a value: closes what ends here and moves to the next value, if there is one.
+    /// After a value: closes the containers that end here and moves to the next value, if there is one.
     fn next_value(
         &mut self,
         nest: &mut Nest,
@@ -106,7 +111,7 @@ impl Scanner<'_> {
 }
 
 impl Nest {
-    /// `false` if that is one too many; the body's own object is open already.
+    /// `false` if that is one too many; the body's own object counts as open.
     fn push(&mut self, object: bool) -> bool {
         if self.depth + 1 >= MAX_DEPTH {
             return false;

@@ -1,23 +1,23 @@
-use crate::refusal::Fault;
+use crate::refusal::AnswerFault;
 use http::response;
 use ostia_core::Phase;
 
-/// A backend's answer: the head is here, the body still comes.
-pub struct Answer<B> {
+/// A backend's response: the head has arrived, the body is still on its way.
+pub struct UpstreamResponse<B> {
     pub head: response::Parts,
     pub body: B,
-    /// How often the request was written to a socket: 2 after a reused connection had gone stale.
+    /// How many times the request was written to a socket: 2 if a reused connection turned out to be dead.
     pub sends: u32,
 }
 
-/// Why there is no answer. `detail` is for the log.
+/// Why there is no response. `detail` is for the log.
 #[derive(Debug)]
-pub struct Failure {
+pub struct UpstreamFailure {
     pub kind: FailureKind,
     pub phase: Phase,
     /// Whether another endpoint may be tried without the risk of doing the work twice.
     pub retry_safe: bool,
-    /// How often bytes of the request may have reached the backend.
+    /// How many times bytes of the request may have reached the backend.
     pub sends: u32,
     pub detail: String,
 }
@@ -28,15 +28,15 @@ pub enum FailureKind {
     Unreachable,
     /// The TLS handshake or the certificate failed.
     Tls,
-    /// No connection, or no head of an answer, in time.
+    /// No connection, or no response head, in time.
     Timeout,
-    /// The backend closed the connection before an answer's head was whole.
+    /// The backend closed the connection before the response head was complete.
     Closed,
-    /// What came was not HTTP, or an answer nobody asked for (101).
+    /// The backend did not speak HTTP, or switched protocols (101) unasked.
     Invalid,
 }
 
-/// Why an answer's body ended early.
+/// Why a response body ended early.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BodyError {
     #[error("the backend closed the connection before the answer was whole")]
@@ -45,7 +45,7 @@ pub enum BodyError {
     Invalid,
 }
 
-impl From<BodyError> for Fault {
+impl From<BodyError> for AnswerFault {
     fn from(error: BodyError) -> Self {
         match error {
             BodyError::Closed => Self::Closed,

@@ -9,20 +9,20 @@ use serde_json::Value;
 
 use crate::catalog::{HttpUrl, Origin, Target};
 
-/// A small question over HTTP, for whoever has the connections to ask.
+/// A small HTTP request that the gateway or an adapter makes for itself.
 #[derive(Debug, Clone)]
 pub struct Question {
     pub method: Method,
-    /// `None`: the client's own.
+    /// `None`: the client's own origin.
     pub origin: Option<Origin>,
     pub path_and_query: String,
     pub headers: HeaderMap,
     pub body: Bytes,
-    /// More bytes of the answer's body are an error.
+    /// A longer response body is an error.
     pub limit: usize,
 }
 
-/// The whole answer to a [`Question`]. Redirects are answers like any other.
+/// The complete response to a [`Question`]. Redirects are not followed.
 #[derive(Debug, Clone)]
 pub struct Reply {
     pub status: StatusCode,
@@ -40,12 +40,12 @@ pub enum AskError {
     Failed(String),
 }
 
-/// Asks over connections that are set up for one target: its TLS, its proxy, its timeouts.
+/// Sends questions over connections set up for one target, with its TLS, proxy and timeouts.
 pub trait Ask: Send + Sync + 'static {
     fn ask(&self, question: Question) -> BoxFuture<'_, Result<Reply, AskError>>;
 }
 
-/// Where an adapter may call: the host of the target's URL, and the hosts its entry lists.
+/// Where an adapter may call: the host of the target's URL and the hosts that its entry allows.
 #[derive(Debug, Clone)]
 pub struct Reach {
     own: Origin,
@@ -64,15 +64,15 @@ impl Reach {
         &self.own
     }
 
-    /// Same scheme, a host that is the target's own or listed, and never a link-local address: that is where clouds
-    /// keep their machines' credentials. The reasons never repeat the URL.
+    /// Allows the target's scheme, on the target's own host or an allowed one. Link-local addresses are always refused:
+    /// cloud metadata services hand out the machine's credentials there. The reasons never repeat the URL.
     pub fn check(&self, origin: &Origin) -> Result<(), AskError> {
         let refuse = |why: &str| Err(AskError::NotAllowed(why.to_owned()));
         if origin.scheme != self.own.scheme {
-            return refuse("the URL has another scheme than the entry's own");
+            return refuse("the URL's scheme differs from the entry's own");
         }
         if origin.is_link_local() {
-            return refuse("the URL names a link-local address");
+            return refuse("the URL points to a link-local address");
         }
         let listed = |allowed: &String| {
             *allowed == *origin.host
@@ -83,12 +83,12 @@ impl Reach {
         if origin.host == self.own.host || self.allowed_hosts.iter().any(listed) {
             return Ok(());
         }
-        refuse("the URL's host is neither the entry's own nor in its allowed_hosts")
+        refuse("the URL's host is neither the entry's own nor listed in its allowed_hosts")
     }
 }
 
-/// HTTP for adapters: with the target's TLS, proxy and timeouts, to the allowed hosts only. No key is sent unless
-/// [`Http::with_key`] says so, and then to the target's own host and port only.
+/// HTTP for adapters, with the target's TLS, proxy and timeouts, to allowed hosts only. The endpoint's key is sent only
+/// after [`Http::with_key`], and only to the target's own host and port.
 #[derive(Clone)]
 pub struct Http {
     ask: Option<Arc<dyn Ask>>,
@@ -100,11 +100,11 @@ pub struct Http {
     limit: usize,
 }
 
-/// No status page is as long as this.
+/// Far more than any status page needs.
 pub const REPLY_LIMIT: usize = 4 << 20;
 
 impl Http {
-    /// `ask`: `None` where the target cannot be called at all (its TLS files are broken).
+    /// `ask` is `None` if the target cannot be called at all, because its TLS files are broken.
     pub fn new(ask: Option<Arc<dyn Ask>>, target: &Target, time_limit: Duration) -> Self {
         let key = target
             .key
@@ -125,25 +125,25 @@ impl Http {
         }
     }
 
-    /// The same, which sends the endpoint's key.
+    /// Also sends the endpoint's key.
     pub fn with_key(mut self) -> Self {
         self.send_key = true;
         self
     }
 
-    /// The same, which sends this header too.
+    /// Also sends this header.
     pub fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.headers.insert(name, value);
         self
     }
 
-    /// The same, with no more time than this for an answer.
+    /// Shortens the time limit.
     pub fn within(mut self, limit: Duration) -> Self {
         self.time_limit = self.time_limit.min(limit);
         self
     }
 
-    /// The same, which reads answers of so many bytes.
+    /// Reads responses of at most this many bytes.
     pub fn up_to(mut self, bytes: usize) -> Self {
         self.limit = bytes;
         self
@@ -210,7 +210,7 @@ impl Http {
 impl Reply {
     pub fn json(&self) -> Result<Value, AskError> {
         serde_json::from_slice(&self.body)
-            .map_err(|error| AskError::Failed(format!("the answer is no JSON: {error}")))
+            .map_err(|error| AskError::Failed(format!("the answer is not JSON: {error}")))
     }
 }
 

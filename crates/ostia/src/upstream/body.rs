@@ -13,11 +13,12 @@ use super::pool::{Busy, Pool};
 use super::trouble::body_error_of;
 use crate::habits::is_whole;
 
-/// An answer's body. It holds the connection: dropped early it closes it (HTTP/1) or resets its stream (HTTP/2), so the
-/// backend learns at once that nobody reads on. Read to its end, the connection goes back to the pool, before the last
-/// bytes are handed out where the length was announced.
+/// A response body. It owns the connection. Dropped early, it closes the connection (HTTP/1) or resets the stream
+/// (HTTP/2), so the backend stops working at once. Read to the end, it returns the connection to the pool. If the
+/// length was announced, that happens before the last bytes are handed out, so the client's next request can already
+/// reuse the connection.
 ///
-/// Yields data frames only; what a backend says in trailers ends here.
+/// Yields data frames only; trailers are dropped.
 pub struct UpstreamBody {
     incoming: Incoming,
     hold: Hold,
@@ -26,7 +27,7 @@ pub struct UpstreamBody {
 enum Hold {
     Link {
         link: Box<Link>,
-        /// Where it goes afterwards; `None` if it must not serve again.
+        /// The pool to return to; `None` if the connection must not be reused.
         home: Option<Arc<Pool>>,
         busy: Busy,
     },
@@ -34,7 +35,7 @@ enum Hold {
         _place: LanePlace,
         _busy: Busy,
     },
-    /// The body has ended, well or not.
+    /// The body has ended, complete or not.
     Nothing,
 }
 
@@ -65,7 +66,7 @@ impl UpstreamBody {
         }
     }
 
-    /// The message is whole: gives the connection back if it can serve again.
+    /// The message is complete: returns the connection if it can be reused.
     fn finish(&mut self) {
         let hold = std::mem::replace(&mut self.hold, Hold::Nothing);
         if let Hold::Link {

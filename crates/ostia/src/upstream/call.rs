@@ -11,27 +11,28 @@ use super::link::Link;
 use super::message::{Message, Unwritable};
 use super::pool::{Busy, Channel, Pool};
 use super::trouble::Trouble;
-use super::{Answer, Failure, FailureKind, UpstreamBody};
+use super::{FailureKind, UpstreamBody, UpstreamFailure, UpstreamResponse};
 use crate::catalog::Timeouts;
 use crate::habits::drop_second_length;
 
-/// One call on its way.
+/// One call in progress.
 pub(super) struct Call<'a> {
     pub(super) pool: Arc<Pool>,
     pub(super) timeouts: Timeouts,
     pub(super) progress: Progress<'a>,
-    /// How often the request was written to a socket.
+    /// How many times the request was written to a socket.
     pub(super) sends: u32,
 }
 
 impl Call<'_> {
-    /// Sends the message on `channel` and waits for the head of the answer. `reused`: whether the channel served before.
+    /// Sends the message on `channel` and waits for the response head. `reused`: the channel has served a request
+    /// before.
     pub(super) async fn attempt(
         &mut self,
         channel: Channel,
         message: Message,
         reused: bool,
-    ) -> Result<Answer<UpstreamBody>, Trouble> {
+    ) -> Result<UpstreamResponse<UpstreamBody>, Trouble> {
         let busy = self.pool.gauges.busy();
         let exchanged = match channel {
             Channel::Own(link) => self.on_link(link, message, busy, reused).await,
@@ -41,7 +42,7 @@ impl Call<'_> {
             self.sends += 1;
         }
         let (head, body) = exchanged?;
-        Ok(Answer {
+        Ok(UpstreamResponse {
             head,
             body,
             sends: self.sends,
@@ -55,7 +56,7 @@ impl Call<'_> {
         busy: Busy,
         reused: bool,
     ) -> Result<(Parts, UpstreamBody), Trouble> {
-        let request = message.into_http1(&self.pool.place)?;
+        let request = message.into_http1(&self.pool.parts)?;
         let mut begun = || (self.progress)(Phase::WaitingHeaders);
         let answer = link
             .exchange(request, self.timeouts.response_header, &mut begun)
@@ -69,8 +70,8 @@ impl Call<'_> {
                 silent: true,
             });
         }
-        // Content-Length beside Transfer-Encoding counts for nothing, must not be passed on, and makes what follows on
-        // the connection doubtful (RFC 9112 section 6.3).
+        // A Content-Length beside Transfer-Encoding must be ignored and must not be forwarded. It may be an attempt at
+        // response splitting, so the connection is not reused (RFC 9112 section 6.3).
         let is_doubtful = drop_second_length(&mut head.headers);
         let home = (!is_doubtful).then(|| Arc::clone(&self.pool));
         Ok((head, UpstreamBody::on_link(body, link, home, busy)))
@@ -82,7 +83,7 @@ impl Call<'_> {
         message: Message,
         busy: Busy,
     ) -> Result<(Parts, UpstreamBody), Trouble> {
-        let request = message.into_http2(&self.pool.place)?;
+        let request = message.into_http2(&self.pool.parts)?;
         let mut begun = || (self.progress)(Phase::WaitingHeaders);
         let answer = lane
             .exchange(request, self.timeouts.response_header, &mut begun)
@@ -93,7 +94,7 @@ impl Call<'_> {
                 Ok((head, UpstreamBody::on_lane(body, lane.into_place(), busy)))
             }
             Err(trouble) => {
-                // A connection that is dead, or silent for as long as anyone would wait, gets no more requests.
+                // A connection that is dead or timed out gets no more requests.
                 if trouble.silent || !trouble.written || trouble.kind == FailureKind::Timeout {
                     self.pool.retire(&lane);
                 }
@@ -102,8 +103,8 @@ impl Call<'_> {
         }
     }
 
-    pub(super) fn failure(&self, trouble: Trouble) -> Failure {
-        Failure {
+    pub(super) fn failure(&self, trouble: Trouble) -> UpstreamFailure {
+        UpstreamFailure {
             kind: trouble.kind,
             phase: if self.sends > 0 {
                 Phase::WaitingHeaders
@@ -117,8 +118,8 @@ impl Call<'_> {
     }
 }
 
-/// Some servers end an idle connection with a 408 instead of silence, and it may cross with a request
-/// (RFC 9110 section 15.5.9).
+/// Some servers end an idle connection with a 408 before they close it, and it may cross with a request (RFC 9110
+/// section 15.5.9).
 fn is_farewell(head: &Parts) -> bool {
     head.status == StatusCode::REQUEST_TIMEOUT
         && head
@@ -138,7 +139,7 @@ impl From<Unwritable> for Trouble {
     }
 }
 
-impl From<Unwritable> for Failure {
+impl From<Unwritable> for UpstreamFailure {
     fn from(error: Unwritable) -> Self {
         Self {
             kind: FailureKind::Invalid,

@@ -10,25 +10,25 @@ use parking_lot::Mutex;
 
 use super::call::Call;
 use super::connect::{ConnectError, Connector};
-use super::http2::Shared;
+use super::http2::SharedConnection;
 use super::link::Link;
-use super::message::{Message, Place, Unwritable};
+use super::message::{Message, OriginParts, Unwritable};
 use super::pool::{Channel, Gauges, Pool, Stats};
 use super::proxy::ProxyError;
 use super::resolver::Resolver;
 use super::tls::TlsError;
 use super::trouble::chain;
-use super::{Answer, Failure, FailureKind, UpstreamBody};
+use super::{FailureKind, UpstreamBody, UpstreamFailure, UpstreamResponse};
 use crate::catalog::{Origin, Target, Timeouts};
 use crate::upstream::Outgoing;
 
-/// Calls one deployment's backend over connections that it keeps.
+/// Calls one deployment's backend over connections that it keeps open.
 ///
-/// Made once per deployment and reading of the files; it reads the TLS files when it is made.
+/// Built once per deployment and load of the configuration; building it reads the TLS files.
 pub struct Client {
     connector: Connector,
     pool: Arc<Pool>,
-    /// Hosts that an adapter named instead of the deployment's own.
+    /// Pools for hosts that an adapter chose instead of the deployment's own.
     others: Mutex<HashMap<Origin, Arc<Pool>>>,
     pool_idle_timeout: Option<Duration>,
     pub(super) timeouts: Timeouts,
@@ -43,11 +43,11 @@ pub enum ClientError {
     Tls(#[from] TlsError),
     #[error(transparent)]
     Proxy(#[from] ProxyError),
-    #[error("the backend's host cannot stand in a URL")]
+    #[error("the backend's host is not valid in a URL")]
     Host,
 }
 
-/// Told when a call enters `Connecting` and `WaitingHeaders` (the latter once bytes have begun to leave).
+/// Called when a call enters `Connecting` and `WaitingHeaders` (the latter once the first bytes have been sent).
 pub(crate) type Progress<'a> = &'a mut (dyn FnMut(Phase) + Send);
 
 impl Client {
@@ -77,14 +77,14 @@ impl Client {
         })
     }
 
-    /// Sends a request and waits for the head of its answer. Dropped, it closes the connection it waits on.
+    /// Sends a request and waits for the response head. Dropping the future closes the connection it waits on.
     ///
-    /// A reused connection that turns out dead is replaced by a new one once; no other call is ever sent twice.
+    /// A reused connection that turns out to be dead is replaced by a new one, once. Nothing else is ever sent twice.
     pub(crate) async fn send(
         &self,
         outgoing: Outgoing,
         progress: Progress<'_>,
-    ) -> Result<Answer<UpstreamBody>, Failure> {
+    ) -> Result<UpstreamResponse<UpstreamBody>, UpstreamFailure> {
         let pool = self.pool_of(outgoing.origin.as_ref())?;
         let message = Message::new(
             Method::POST,
@@ -96,7 +96,7 @@ impl Client {
             .await
     }
 
-    /// Closes connections that were idle too long or that their peer has closed. Cheap; for once a second or so.
+    /// Closes connections that were idle too long or that the peer has closed. Cheap enough to call every second.
     pub fn sweep(&self) {
         self.pool.sweep();
         let others: Vec<_> = self.others.lock().values().map(Arc::clone).collect();
@@ -120,7 +120,7 @@ impl Client {
         message: Message,
         timeouts: Timeouts,
         progress: Progress<'_>,
-    ) -> Result<Answer<UpstreamBody>, Failure> {
+    ) -> Result<UpstreamResponse<UpstreamBody>, UpstreamFailure> {
         let mut call = Call {
             pool,
             timeouts,
@@ -136,7 +136,7 @@ impl Client {
                 Err(trouble) => return Err(call.failure(trouble)),
             }
         }
-        // Boxed, because it is rare: within the future of every request it would be moved with it.
+        // Boxed because it is rare: inlined, it would make every request's future larger.
         Box::pin(self.send_on_new(call, message)).await
     }
 
@@ -144,7 +144,7 @@ impl Client {
         &self,
         mut call: Call<'_>,
         message: Message,
-    ) -> Result<Answer<UpstreamBody>, Failure> {
+    ) -> Result<UpstreamResponse<UpstreamBody>, UpstreamFailure> {
         let channel = self.open(&mut call).await?;
         match call.attempt(channel, message, false).await {
             Ok(answer) => Ok(answer),
@@ -152,7 +152,7 @@ impl Client {
         }
     }
 
-    async fn open(&self, call: &mut Call<'_>) -> Result<Channel, Failure> {
+    async fn open(&self, call: &mut Call<'_>) -> Result<Channel, UpstreamFailure> {
         if call.sends == 0 {
             (call.progress)(Phase::Connecting);
         }
@@ -165,10 +165,10 @@ impl Client {
                 detail: "no connection in time".to_owned(),
             },
         };
-        Err(Failure {
+        Err(UpstreamFailure {
             kind: error.kind,
             phase: Phase::Connecting,
-            // What was sent before went into a connection that was dead already.
+            // The earlier send went into a connection that was already dead, so the backend did no work.
             retry_safe: true,
             sends: call.sends,
             detail: error.detail,
@@ -179,7 +179,7 @@ impl Client {
         if !pool.shares.load(Ordering::Relaxed) {
             return self.connect(pool).await;
         }
-        // Requests that come while a shared connection is opened wait for that one.
+        // While a shared connection is being opened, other requests wait for it instead of opening their own.
         let _opening = pool.opening.lock().await;
         match pool.enter() {
             Some(lane) => Ok(Channel::Shared(lane)),
@@ -200,7 +200,7 @@ impl Client {
             return Ok(Channel::Own(link));
         }
         let now = self.clock.now();
-        let mut shared = Shared::open(connected.socket, open, now)
+        let mut shared = SharedConnection::open(connected.socket, open, now)
             .await
             .map_err(failed)?;
         let lane = shared.enter(now).ok_or_else(|| ConnectError {
@@ -211,7 +211,7 @@ impl Client {
         Ok(Channel::Shared(lane))
     }
 
-    pub(super) fn pool_of(&self, origin: Option<&Origin>) -> Result<Arc<Pool>, Failure> {
+    pub(super) fn pool_of(&self, origin: Option<&Origin>) -> Result<Arc<Pool>, UpstreamFailure> {
         let origin = match origin {
             Some(other) if *other != self.pool.origin => other,
             _ => return Ok(Arc::clone(&self.pool)),
@@ -238,10 +238,10 @@ impl Client {
         clock: &Arc<dyn Clock>,
         gauges: &Arc<Gauges>,
     ) -> Result<Arc<Pool>, Unwritable> {
-        let place = Place::new(origin, connector.forwarded(origin))?;
+        let parts = OriginParts::new(origin, connector.forwarded(origin))?;
         Ok(Pool::new(
             origin.clone(),
-            place,
+            parts,
             idle_timeout,
             Arc::clone(clock),
             Arc::clone(gauges),
@@ -250,9 +250,9 @@ impl Client {
     }
 }
 
-/// `future`, given up after `limit`.
+/// Runs `future` for at most `limit`.
 ///
-/// No `async fn`: that would hold the future twice.
+/// Not an `async fn`: its state would hold the future twice.
 pub(crate) fn within<F: Future>(
     limit: Option<Duration>,
     future: F,

@@ -10,18 +10,18 @@ use super::client::{Client, ClientError};
 use super::resolver::Resolver;
 use crate::catalog::{Origin, Target};
 
-/// Makes every client of a process, over one resolver, and keeps their idle connections few: whoever is called once an
-/// hour must not hold a socket for that hour.
+/// Makes every client of the process, over one resolver, and closes connections that stay idle: a backend that is
+/// called once an hour must not hold a socket for that hour.
 pub struct Clients {
     resolver: Arc<Resolver>,
     clock: Arc<dyn Clock>,
     made: Mutex<HashMap<Origin, Vec<Made>>>,
 }
 
-/// A client that lives as long as somebody uses it.
+/// A client, kept for as long as someone uses it.
 struct Made {
     target: Target,
-    /// When its certificate files were last changed, and how long they are.
+    /// Modification time and size of its certificate files, to notice that they were replaced.
     files: Vec<Option<(SystemTime, u64)>>,
     client: Weak<Client>,
 }
@@ -35,7 +35,7 @@ impl Clients {
         }
     }
 
-    /// The client of a target: the one that equal targets have already, with its connections, or a new one.
+    /// The client for a target. Equal targets share one, with its connections.
     pub fn client(&self, target: &Target) -> Result<Arc<Client>, ClientError> {
         let files = stamps(target);
         let mut made = self.made.lock();
@@ -56,7 +56,7 @@ impl Clients {
         Ok(client)
     }
 
-    /// Closes connections that were idle for too long, or that their peers closed.
+    /// Closes connections that were idle too long or that the peer has closed.
     pub fn sweep(&self) {
         let mut living = Vec::new();
         self.made.lock().retain(|_, made| {

@@ -16,11 +16,11 @@ use super::socket::{Socket, Stream};
 use super::{FailureKind, tls};
 use crate::catalog::{Origin, Proxy, Scheme, Target, is_link_local};
 
-/// How long one address is tried before the next one is tried beside it (RFC 8305 section 5).
+/// How long one address is tried before the next one is tried in parallel (RFC 8305 section 5).
 const HEAD_START: Duration = Duration::from_millis(250);
 const KEEPALIVE: Duration = Duration::from_secs(60);
 
-/// Opens connections the way one deployment wants them.
+/// Opens connections with one deployment's settings.
 pub(super) struct Connector {
     own: Origin,
     resolver: Arc<Resolver>,
@@ -29,7 +29,7 @@ pub(super) struct Connector {
     http2: bool,
 }
 
-/// A connection, and what is spoken on it.
+/// A connection and the protocol spoken on it.
 pub(super) struct Connected {
     pub(super) socket: Socket,
     pub(super) http2: bool,
@@ -81,7 +81,7 @@ impl Connector {
         })
     }
 
-    /// Whether a proxy must see whole URLs because requests pass it in clear, and the credentials that it wants then.
+    /// Whether requests pass the proxy unencrypted, so that it needs absolute URLs, and the credentials that it wants then.
     pub(super) fn forwarded(&self, origin: &Origin) -> Option<Option<HeaderValue>> {
         let proxy = self.proxy.as_ref()?;
         let credentials = proxy.forwards()?;
@@ -115,12 +115,12 @@ impl Connector {
         }
     }
 
-    /// HTTP/2 in clear is tunnelled as well: forwarding proxies speak HTTP/1.
+    /// HTTP/2 without TLS is tunnelled as well, because forwarding proxies speak HTTP/1.
     fn tunnels(&self, proxy: &ProxyServer, origin: &Origin) -> bool {
         origin.scheme == Scheme::Https || self.http2 || proxy.forwards().is_none()
     }
 
-    /// `configured`: the host stands in the site's files. One that an adapter named may not lead to a link-local
+    /// `configured`: the site's files name the host. A host that an adapter named must not resolve to a link-local
     /// address, whatever its name is.
     async fn dial(
         &self,
@@ -134,13 +134,13 @@ impl Connector {
             .await
             .map_err(|error| ConnectError::unreachable(format!("{host}: {error}")))?;
         if !configured && addresses.iter().any(|address| is_link_local(*address)) {
-            let detail = format!("{host}: leads to a link-local address");
+            let detail = format!("{host}: resolves to a link-local address");
             return Err(ConnectError::unreachable(detail));
         }
         let stream = race(&addresses, port)
             .await
             .map_err(|error| ConnectError::unreachable(format!("{host}:{port}: {error}")))?;
-        // Either option only makes things better: a socket that cannot have them still works.
+        // Both options are optimisations: a socket that refuses them still works.
         let _ = stream.set_nodelay(true);
         let keepalive = socket2::TcpKeepalive::new().with_time(KEEPALIVE);
         let _ = socket2::SockRef::from(&stream).set_tcp_keepalive(&keepalive);
@@ -158,7 +158,7 @@ impl Connector {
             .as_ref()
             .ok_or_else(|| ConnectError::tls("TLS is not set up for this endpoint".to_owned()))?;
         let name = ServerName::try_from(host)
-            .map_err(|_| ConnectError::tls(format!("{}: not a name for TLS", origin.host)))?;
+            .map_err(|_| ConnectError::tls(format!("{}: not a valid name for TLS", origin.host)))?;
         let stream = tls
             .connect(name, stream)
             .await
@@ -174,7 +174,7 @@ impl Connector {
     }
 }
 
-/// The first connection that any of the addresses gives; each has a head start on the next.
+/// The first address that connects wins; each gets a head start on the next.
 async fn race(addresses: &[IpAddr], port: u16) -> io::Result<TcpStream> {
     let mut waiting = addresses.iter();
     let mut attempts = FuturesUnordered::new();
@@ -202,7 +202,7 @@ mod tests {
     async fn a_dead_address_does_not_hide_a_living_one() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        // Nothing listens on the other loopback addresses.
+        // Only the last address has a listener.
         let addresses = ["127.0.0.2", "127.0.0.3", "127.0.0.1"].map(|ip| ip.parse().unwrap());
         let stream = race(&addresses, port).await.unwrap();
         assert_eq!(stream.peer_addr().unwrap().port(), port);

@@ -7,15 +7,15 @@ use ostia_core::BoxFuture;
 use super::FailureKind;
 use super::client::{Client, within};
 use super::message::Message;
-use super::{BodyError, Failure, UpstreamBody};
+use super::{BodyError, UpstreamBody, UpstreamFailure};
 use crate::upstream::{Ask, AskError, Question, Reply};
 
-/// Why a small question to a backend has no answer.
+/// Why a small request to a backend failed.
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
-    /// No answer at all; the text is for the log.
+    /// No response at all; the text is for the log.
     #[error("{}", .0.detail)]
-    Failed(Failure),
+    Failed(UpstreamFailure),
     #[error(transparent)]
     Broken(#[from] BodyError),
     #[error("the answer is longer than {0} bytes")]
@@ -25,10 +25,10 @@ pub enum FetchError {
 }
 
 impl Client {
-    /// A GET for the gateway itself (status pages, model lists, readiness). Redirects are answers like any other.
+    /// A GET that the gateway makes for itself (status pages, model lists, readiness). Redirects are not followed.
     ///
-    /// `headers` are sent as they are. The body may take as long as the deployment's `stream_idle` timeout, and not
-    /// more than `limit` bytes are read.
+    /// `headers` are sent as they are. The body may take as long as the deployment's `stream_idle` timeout, and at most
+    /// `limit` bytes are read.
     pub async fn get(
         &self,
         path_and_query: &str,
@@ -41,8 +41,8 @@ impl Client {
         Ok((head.status, body))
     }
 
-    /// The same with a body or without, and with the answer's headers. Sent once on a new connection; a reused one that
-    /// turns out dead is replaced.
+    /// The same with any method and body, and with the response's headers. Sent once on a new connection; a reused
+    /// connection that turns out to be dead is replaced.
     pub async fn fetch(
         &self,
         method: Method,

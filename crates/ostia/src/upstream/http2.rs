@@ -18,17 +18,17 @@ use super::socket::{Socket, Traffic};
 use super::trouble::{Trouble, chain, kind_of};
 use crate::habits::{Stepping, UNSAID, said_streams};
 
-/// Streams on one connection, if the peer takes so many: what is beyond its number would wait within hyper.
+/// Streams on one connection. If the peer allows fewer, its number counts: requests beyond it would wait inside hyper.
 const STREAMS: usize = 100;
-/// How much of an answer may lie here unread.
+/// How much of a response is buffered here unread.
 const STREAM_WINDOW: u32 = 128 * 1024;
-/// Room for every stream's window, so that slow readers do not hold up the others.
+/// Room for every stream's window, so that slow readers do not stall the others.
 const CONNECTION_WINDOW: u32 = STREAM_WINDOW * 100;
 const PING_INTERVAL: Duration = Duration::from_secs(15);
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// An HTTP/2 connection that requests share. The one kind whose driver is a task of its own.
-pub(super) struct Shared {
+/// An HTTP/2 connection that requests share. The only kind of connection with a driver task of its own.
+pub(super) struct SharedConnection {
     sender: http2::SendRequest<OutBody>,
     traffic: Arc<Traffic>,
     streams: Arc<AtomicUsize>,
@@ -36,14 +36,14 @@ pub(super) struct Shared {
     last_used: Instant,
 }
 
-/// One request's place on a shared connection.
+/// One request's stream on a shared connection.
 pub(super) struct Lane {
     sender: http2::SendRequest<OutBody>,
     traffic: Arc<Traffic>,
     place: LanePlace,
 }
 
-/// Counts a stream until it is dropped.
+/// Counts one stream until it is dropped.
 pub(super) struct LanePlace(Arc<AtomicUsize>);
 
 impl Drop for LanePlace {
@@ -52,7 +52,7 @@ impl Drop for LanePlace {
     }
 }
 
-impl Shared {
+impl SharedConnection {
     pub(super) async fn open(
         socket: Socket,
         open: Open,
@@ -69,7 +69,8 @@ impl Shared {
             .initial_max_send_streams(UNSAID)
             .handshake(TokioIo::new(socket))
             .await?;
-        // The first frame of a peer says how many streams it takes (RFC 9113 section 3.4). hyper does not wait for it.
+        // The peer's first frame says how many streams it allows (RFC 9113 section 3.4), but hyper does not wait for
+        // it. We do: requests beyond that number would queue inside hyper.
         let has_ended = poll_fn(|task| {
             steps.wake_after_steps(task.waker());
             let polled = Pin::new(&mut connection).poll(task);
@@ -104,7 +105,7 @@ impl Shared {
         })
     }
 
-    /// A place for one more request, unless the connection is full or gone.
+    /// A stream for one more request; `None` if the connection is full or closed.
     pub(super) fn enter(&mut self, now: Instant) -> Option<Lane> {
         let limit = self.limit.load(Ordering::Relaxed).clamp(1, STREAMS);
         if self.sender.is_closed() || self.streams.load(Ordering::Relaxed) >= limit {
@@ -123,7 +124,7 @@ impl Shared {
         self.streams.load(Ordering::Relaxed) > 0
     }
 
-    /// Whether it can be let go: closed, or unused for longer than `idle`.
+    /// Whether it can be dropped: closed, or unused for longer than `idle`.
     pub(super) fn is_spent(&mut self, now: Instant, idle: Option<Duration>) -> bool {
         if self.is_in_use() {
             self.last_used = now;
@@ -137,8 +138,8 @@ impl Shared {
 }
 
 impl Lane {
-    /// As `Link::exchange`. Bytes are counted for the whole connection here, so `written` is true as soon as hyper
-    /// has taken the request.
+    /// Like `Link::exchange`, except that bytes can only be counted for the whole connection: `written` is true as soon
+    /// as hyper has taken the request.
     pub(super) async fn exchange(
         &mut self,
         mut request: Request<OutBody>,
@@ -166,7 +167,7 @@ impl Lane {
                 None => {
                     return Err(Trouble {
                         kind: FailureKind::Timeout,
-                        detail: "no head of an answer in time".to_owned(),
+                        detail: "no response head in time".to_owned(),
                         written: true,
                         silent: false,
                     });

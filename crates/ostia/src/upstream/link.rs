@@ -17,8 +17,10 @@ use super::socket::{Socket, Traffic};
 use super::trouble::{Trouble, chain, kind_of};
 use crate::habits::Driven;
 
-/// An HTTP/1.1 connection, driven by whoever holds it and by nobody else: dropped, it is closed, so a request that is given
-/// up is seen by its backend at once.
+/// An HTTP/1.1 connection without a task of its own: whoever holds it drives it by polling. Dropping it closes the
+/// socket, so the backend notices at once when a request is given up.
+///
+/// This only works because of how hyper's parts hand over to each other; [`Driven`] lists what it relies on.
 pub(super) struct Link {
     driven: Driven<TokioIo<Socket>, OutBody>,
     traffic: Arc<Traffic>,
@@ -35,10 +37,11 @@ impl Link {
         }))
     }
 
-    /// Sends a request and waits for the answer's head. `patience` counts from the last byte of the request that
-    /// left; `begun` is called when the first one has.
+    /// Sends a request and waits for the response head. `patience` counts from the last byte of the request that was
+    /// sent; `begun` is called when the first one has been.
     ///
-    /// What the peer said while the connection was idle (its end, mostly) is read before anything is written.
+    /// Before anything is written, it reads what the peer sent while the connection was idle, mostly its close. That is
+    /// what makes reuse safe without a check when the connection is taken from the pool.
     pub(super) async fn exchange(
         &mut self,
         request: Request<OutBody>,
@@ -54,8 +57,8 @@ impl Link {
             if let Poll::Ready(reply) = self.driven.poll_with(cx, |cx| reply.as_mut().poll(cx)) {
                 return Poll::Ready(Some(reply));
             }
-            // What left the socket is known only now. Told at once: whoever drops this future leaves a row that says
-            // how far the request came.
+            // Only a poll of the connection shows what has left the socket. Report it at once: if this future is
+            // dropped, the row must say how far the request came.
             let now_written = self.traffic.written();
             if now_written != written && !told {
                 told = true;
@@ -64,25 +67,25 @@ impl Link {
             stall.as_mut().poll(cx, now_written).map(|()| None)
         })
         .await;
-        // Request and answer may pass within one poll.
+        // The request can leave and the response arrive within a single poll, before the check above runs.
         let written = self.traffic.written() != written;
         if written && !told {
             begun();
         }
+        // A connection that dies without a byte of response ("silent") was most likely already closed by the backend,
+        // so the caller may retry on a new connection. A byte means that the backend saw the request.
         let answered = self.traffic.read() != read;
         let (kind, detail) = match outcome {
-            Some(Ok(answer)) if answer.status() == StatusCode::SWITCHING_PROTOCOLS => {
-                (FailureKind::Invalid, "an unasked 101".to_owned())
-            }
+            Some(Ok(answer)) if answer.status() == StatusCode::SWITCHING_PROTOCOLS => (
+                FailureKind::Invalid,
+                "a 101 that nobody asked for".to_owned(),
+            ),
             Some(Ok(answer)) => {
                 self.traffic.head_came();
                 return Ok(answer);
             }
             Some(Err(refused)) => (kind_of(refused.error()), chain(refused.error())),
-            None => (
-                FailureKind::Timeout,
-                "no head of an answer in time".to_owned(),
-            ),
+            None => (FailureKind::Timeout, "no response head in time".to_owned()),
         };
         Err(Trouble {
             silent: kind == FailureKind::Closed && !answered,
@@ -92,7 +95,7 @@ impl Link {
         })
     }
 
-    /// The next frame of the answer that this connection carries.
+    /// The next frame of the response body on this connection.
     pub(super) fn poll_body(
         &mut self,
         cx: &mut Context<'_>,
@@ -102,24 +105,24 @@ impl Link {
         self.driven.poll_with(cx, |cx| body.as_mut().poll_frame(cx))
     }
 
-    /// Whether another request can be sent: both messages were whole and neither side wants to close.
+    /// Whether another request can be sent: both messages were complete and neither side wants to close.
     pub(super) fn is_idle(&mut self) -> bool {
         self.driven.is_idle()
     }
 
-    /// Looks whether the peer has closed an idle connection.
+    /// Checks whether the peer has closed an idle connection.
     pub(super) fn is_alive(&mut self) -> bool {
         self.driven.is_alive()
     }
 
-    /// Called before the connection waits in the pool: it must not hold on to the request that it last served.
+    /// To be called before the connection goes to the pool: its waker must not keep the last request's task alive.
     pub(super) fn rest(&self) {
         self.driven.rest();
     }
 }
 
 pin_project_lite::pin_project! {
-    /// Runs out when nothing was written for `patience`.
+    /// Fires when nothing has been written for `patience`.
     struct Stall {
         patience: Option<Duration>,
         written: u64,
@@ -137,8 +140,8 @@ impl Stall {
         }
     }
 
-    /// Armed once for a request that leaves in one write, and moved only while a long one still goes out. To arm it
-    /// anew in every poll would touch the timer wheel for each of them.
+    /// Armed once for a request that leaves in one write, and reset only while a long one is still being written.
+    /// Arming it in every poll would touch the timer wheel each time.
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>, written: u64) -> Poll<()> {
         let mut this = self.project();
         let Some(patience) = *this.patience else {
@@ -166,19 +169,19 @@ mod tests {
     use http::{HeaderMap, Method};
     use http_body_util::BodyExt;
 
-    use super::super::message::{Message, Place};
+    use super::super::message::{Message, OriginParts};
     use super::super::pool::Gauges;
     use super::super::socket::Stream;
     use super::*;
     use crate::catalog::{Origin, Scheme};
 
-    /// The runtime learns that there is something to read only when it looks; until then a write may already fail.
+    /// The runtime reports a socket readable only after it has polled the reactor; until then a write may already fail.
     #[tokio::test]
     async fn an_answer_that_waits_is_read_though_the_request_cannot_be_written() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let stream = tokio::net::TcpStream::connect(address).await.unwrap();
-        // Nothing is awaited here, so the runtime does not look.
+        // Nothing is awaited here, so the runtime does not poll the reactor.
         let (mut peer, _) = listener.accept().unwrap();
         peer.write_all(b"HTTP/1.1 413 Too Big\r\ncontent-length: 3\r\n\r\nbig")
             .unwrap();
@@ -195,7 +198,7 @@ mod tests {
         let body = vec![Bytes::from(vec![b'x'; 100_000])];
         let request = Message::new(Method::POST, "/".to_owned(), HeaderMap::new(), body)
             .unwrap()
-            .into_http1(&Place::new(&origin, None).unwrap())
+            .into_http1(&OriginParts::new(&origin, None).unwrap())
             .unwrap();
         let open = Arc::<Gauges>::default().opened();
         let mut link = Link::open(Socket::new(Stream::Plain(stream)), open)
@@ -213,7 +216,7 @@ mod tests {
         assert!(!link.is_idle());
     }
 
-    /// Write and answer may fall into one poll: with a peer so near and a body so long, they do now and then.
+    /// Write and response may happen within one poll: with a peer this close and a body this long they sometimes do.
     #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
     async fn an_answer_at_once_tells_that_the_request_had_begun() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -242,7 +245,7 @@ mod tests {
             let body = vec![body.clone()];
             let request = Message::new(Method::POST, "/".to_owned(), HeaderMap::new(), body)
                 .unwrap()
-                .into_http1(&Place::new(&origin, None).unwrap())
+                .into_http1(&OriginParts::new(&origin, None).unwrap())
                 .unwrap();
             let mut told = 0;
             let answer = link.exchange(request, None, &mut || told += 1).await;

@@ -12,16 +12,17 @@ use http_body::{Body, Frame, SizeHint};
 
 use crate::catalog::{Origin, Scheme};
 
-/// What requests to one origin say of it.
-pub(super) struct Place {
+/// What requests to one origin need to name it.
+pub(super) struct OriginParts {
     scheme: uri::Scheme,
     authority: Authority,
     host: HeaderValue,
-    /// Requests pass a proxy in clear: it must see whole URLs, and who asks.
+    /// Set if requests pass a proxy unencrypted: they then carry absolute URLs and, if it wants them, the proxy's
+    /// credentials.
     forwarded: Option<Option<HeaderValue>>,
 }
 
-/// A request, not yet bound to a connection.
+/// A request that is not bound to a connection yet.
 #[derive(Clone)]
 pub(super) struct Message {
     method: Method,
@@ -30,13 +31,13 @@ pub(super) struct Message {
     body: Vec<Bytes>,
 }
 
-/// The path, a header or the origin cannot be written in an HTTP request.
+/// The path, a header or the origin is not valid in an HTTP request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the request cannot be written as HTTP")]
 pub(super) struct Unwritable;
 
-impl Place {
-    /// `forwarded`: whether a proxy passes requests on in clear, and the credentials it wants.
+impl OriginParts {
+    /// `forwarded`: set if a proxy forwards requests unencrypted, with the credentials it wants.
     pub(super) fn new(
         origin: &Origin,
         forwarded: Option<Option<HeaderValue>>,
@@ -64,7 +65,7 @@ impl Place {
 }
 
 impl Message {
-    /// `headers` without `host` and `content-length`.
+    /// `headers` must not hold `host` and `content-length`.
     pub(super) fn new(
         method: Method,
         path_and_query: String,
@@ -82,25 +83,28 @@ impl Message {
         })
     }
 
-    /// As HTTP/1.1 puts it: origin-form, or absolute-form to a proxy (RFC 9112 section 3.2).
-    pub(super) fn into_http1(mut self, place: &Place) -> Result<Request<OutBody>, Unwritable> {
-        self.headers.insert(HOST, place.host.clone());
-        let uri = match &place.forwarded {
+    /// For HTTP/1.1: origin form, or absolute form to a proxy (RFC 9112 section 3.2).
+    pub(super) fn into_http1(
+        mut self,
+        parts: &OriginParts,
+    ) -> Result<Request<OutBody>, Unwritable> {
+        self.headers.insert(HOST, parts.host.clone());
+        let uri = match &parts.forwarded {
             None => Uri::from(self.path.clone()),
             Some(credentials) => {
                 if let Some(credentials) = credentials {
                     self.headers
                         .insert(PROXY_AUTHORIZATION, credentials.clone());
                 }
-                place.absolute(self.path.clone())?
+                parts.absolute(self.path.clone())?
             }
         };
         Ok(self.into_request(uri, Version::HTTP_11))
     }
 
-    /// As HTTP/2 puts it: `:authority` in place of `host` (RFC 9113 section 8.3.1).
-    pub(super) fn into_http2(self, place: &Place) -> Result<Request<OutBody>, Unwritable> {
-        let uri = place.absolute(self.path.clone())?;
+    /// For HTTP/2: `:authority` instead of `host` (RFC 9113 section 8.3.1).
+    pub(super) fn into_http2(self, parts: &OriginParts) -> Result<Request<OutBody>, Unwritable> {
+        let uri = parts.absolute(self.path.clone())?;
         Ok(self.into_request(uri, Version::HTTP_2))
     }
 
@@ -119,7 +123,7 @@ impl Message {
     }
 }
 
-/// A request's body: its pieces, one after the other, never joined.
+/// A request body, sent piece by piece without joining the pieces.
 pub(super) struct OutBody {
     pieces: std::vec::IntoIter<Bytes>,
     left: u64,
@@ -135,7 +139,7 @@ impl OutBody {
         }
     }
 
-    /// Shows the bytes that are not yet handed to the connection.
+    /// A gauge of the bytes that the connection has not taken yet.
     pub(super) fn gauge(&mut self) -> Arc<AtomicU64> {
         let gauge = Arc::new(AtomicU64::new(self.left));
         self.gauge = Some(Arc::clone(&gauge));
@@ -175,13 +179,13 @@ impl Body for OutBody {
 mod tests {
     use super::*;
 
-    fn place(scheme: Scheme, host: &str, forwarded: Option<Option<HeaderValue>>) -> Place {
+    fn parts(scheme: Scheme, host: &str, forwarded: Option<Option<HeaderValue>>) -> OriginParts {
         let origin = Origin {
             scheme,
             host: host.into(),
             port: 8080,
         };
-        Place::new(&origin, forwarded).unwrap()
+        OriginParts::new(&origin, forwarded).unwrap()
     }
 
     fn post(path: &str) -> Message {
@@ -195,20 +199,20 @@ mod tests {
 
     #[test]
     fn the_form_follows_the_way() {
-        let direct = place(Scheme::Http, "::1", None);
+        let direct = parts(Scheme::Http, "::1", None);
         let request = post("/v1/x?a=b").into_http1(&direct).unwrap();
         assert_eq!(request.uri(), "/v1/x?a=b");
         assert_eq!(request.headers()[HOST], "[::1]:8080");
         assert_eq!(request.headers()[CONTENT_LENGTH], "3");
 
         let credentials = HeaderValue::from_static("Basic x");
-        let proxied = place(Scheme::Http, "gpu", Some(Some(credentials)));
+        let proxied = parts(Scheme::Http, "gpu", Some(Some(credentials)));
         let request = post("/v1/x").into_http1(&proxied).unwrap();
         assert_eq!(request.uri(), "http://gpu:8080/v1/x");
         assert_eq!(request.headers()[PROXY_AUTHORIZATION], "Basic x");
 
         let request = post("/")
-            .into_http2(&place(Scheme::Https, "gpu", None))
+            .into_http2(&parts(Scheme::Https, "gpu", None))
             .unwrap();
         assert_eq!(request.uri(), "https://gpu:8080/");
         assert!(!request.headers().contains_key(HOST));

@@ -1,5 +1,5 @@
 //! In: an [`Outgoing`].
-//! Out: [`Answer`] (head and byte stream) or [`Failure`] (how far it came, whether another try is safe).
+//! Out: [`UpstreamResponse`] (head and byte stream) or [`UpstreamFailure`] (how far it came, whether a retry is safe).
 //! Here: connections, pools, DNS, TLS, proxies, timeouts. Not here: limits, permissions, what the bytes mean.
 
 mod answer;
@@ -23,7 +23,7 @@ mod tests;
 mod tls;
 mod trouble;
 
-pub use answer::{Answer, BodyError, Failure, FailureKind};
+pub use answer::{BodyError, FailureKind, UpstreamFailure, UpstreamResponse};
 pub use ask::{Ask, AskError, Http, Question, REPLY_LIMIT, Reach, Reply};
 pub use body::UpstreamBody;
 pub(crate) use client::within;

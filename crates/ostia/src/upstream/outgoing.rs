@@ -3,10 +3,10 @@ use http::HeaderMap;
 
 use crate::catalog::{Origin, Timeouts};
 
-/// A request ready to be sent to a backend.
+/// A request, ready to be sent to a backend.
 #[derive(Debug, Clone)]
 pub struct Outgoing {
-    /// Another host than the deployment's own, already checked against its `allowed_hosts`.
+    /// A host other than the deployment's own, already checked against its `allowed_hosts`.
     pub origin: Option<Origin>,
     /// Absolute path and query.
     pub path_and_query: String,
@@ -19,7 +19,7 @@ pub struct Outgoing {
     pub stream: bool,
 }
 
-/// What of an [`Outgoing`] holds for the answer, once it was sent.
+/// What the relay must know of an [`Outgoing`] after it was sent.
 #[derive(Debug, Clone, Copy)]
 pub struct Promise {
     /// Whether the client gets a stream.

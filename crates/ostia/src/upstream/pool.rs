@@ -6,31 +6,31 @@ use std::time::{Duration, Instant};
 use ostia_core::Clock;
 use parking_lot::Mutex;
 
-use super::http2::{Lane, Shared};
+use super::http2::{Lane, SharedConnection};
 use super::link::Link;
-use super::message::Place;
+use super::message::OriginParts;
 use crate::catalog::Origin;
 
-/// Idle connections kept for one origin.
+/// The most idle connections kept for one origin.
 const IDLE: usize = 1024;
-/// Idle connections looked at while requests wait for the lock.
+/// How many idle connections a sweep checks under one hold of the lock.
 const SWEPT_AT_ONCE: usize = 16;
 
-/// The connections to one origin of one deployment that wait for a request.
+/// The idle connections to one origin of one deployment.
 ///
-/// The one used last serves next. So what a burst opened beyond the usual need is not used again, grows old at the front,
-/// and is closed; served in turn, all of them would stay young for ever.
+/// The most recently used one serves next (LIFO). The extra connections that a burst opened are then left unused at the
+/// front, grow old and are closed. Served in turn, all of them would stay young and none would ever be closed.
 pub(super) struct Pool {
     pub(super) origin: Origin,
-    pub(super) place: Place,
+    pub(super) parts: OriginParts,
     idle: Mutex<VecDeque<Idle>>,
-    shared: Mutex<Vec<Shared>>,
+    shared: Mutex<Vec<SharedConnection>>,
     idle_timeout: Option<Duration>,
     clock: Arc<dyn Clock>,
     pub(super) gauges: Arc<Gauges>,
-    /// The origin is known to speak HTTP/2, so that one connection at a time is opened.
+    /// The origin is known to speak HTTP/2, so only one connection is opened at a time.
     pub(super) shares: AtomicBool,
-    /// Held while a connection is opened that others can share: those who come meanwhile wait for it.
+    /// Held while a connection that others can share is being opened: they wait for it instead of opening their own.
     pub(super) opening: tokio::sync::Mutex<()>,
 }
 
@@ -39,13 +39,13 @@ struct Idle {
     since: Instant,
 }
 
-/// Something a request can be sent on.
+/// What a request is sent on.
 pub(super) enum Channel {
     Own(Box<Link>),
     Shared(Lane),
 }
 
-/// What a client's connections do right now.
+/// What a client's connections are doing right now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Stats {
     /// Connections that are open.
@@ -54,7 +54,7 @@ pub struct Stats {
     pub idle: usize,
     /// Requests that hold a connection or a stream.
     pub in_use: usize,
-    /// Connections ever opened.
+    /// Connections opened since the start.
     pub opened_total: u64,
 }
 
@@ -65,16 +65,16 @@ pub(super) struct Gauges {
     opened: AtomicU64,
 }
 
-/// An open connection, counted until it is dropped.
+/// Counts an open connection until it is dropped.
 pub(super) struct Open(Arc<Gauges>);
 
-/// A request on a connection, counted until it is dropped.
+/// Counts a request on a connection until it is dropped.
 pub(super) struct Busy(Arc<Gauges>);
 
 impl Pool {
     pub(super) fn new(
         origin: Origin,
-        place: Place,
+        parts: OriginParts,
         idle_timeout: Option<Duration>,
         clock: Arc<dyn Clock>,
         gauges: Arc<Gauges>,
@@ -82,7 +82,7 @@ impl Pool {
     ) -> Arc<Self> {
         Arc::new(Self {
             origin,
-            place,
+            parts,
             idle: Mutex::default(),
             shared: Mutex::default(),
             idle_timeout,
@@ -93,7 +93,7 @@ impl Pool {
         })
     }
 
-    /// A connection that has served before.
+    /// A connection that has served a request before.
     pub(super) fn take(&self) -> Option<Channel> {
         if self.shares.load(Ordering::Relaxed)
             && let Some(lane) = self.enter()
@@ -106,8 +106,8 @@ impl Pool {
         if !self.is_stale(&newest, now) {
             return Some(Channel::Own(newest.link));
         }
-        // The rest waited even longer. They are dropped behind the lock: closing a socket is a system call, and under TLS
-        // frees much memory, and other requests need the lock.
+        // The others have been idle even longer. They are dropped after the lock is released: closing a socket is a
+        // system call and, under TLS, frees much memory, while other requests wait for the lock.
         let stale = std::mem::take(&mut *idle);
         drop(idle);
         drop((newest, stale));
@@ -120,14 +120,15 @@ impl Pool {
         shared.iter_mut().find_map(|shared| shared.enter(now))
     }
 
-    /// Takes a connection back whose last exchange was whole on both sides. Whether its peer has closed it meanwhile is not
-    /// asked here, nor when it is taken: the next exchange reads that before it writes, at no cost of its own.
+    /// Takes back a connection whose last exchange was complete on both sides. Neither this nor [`Pool::take`] checks
+    /// whether the peer has closed it since: the next exchange reads before it writes and finds out for free.
     pub(super) fn put(&self, link: Box<Link>) {
         link.rest();
         let since = self.clock.now();
         let mut idle = self.idle.lock();
         idle.push_back(Idle { link, since });
-        // One goes for one that comes, so that no request pays for a sweep and the number still stays bounded.
+        // For each connection that comes at most one old one goes: the number stays bounded, and no request pays for a
+        // sweep.
         let oldest = match idle.front() {
             Some(front) if idle.len() > IDLE || self.is_stale(front, since) => idle.pop_front(),
             _ => None,
@@ -136,17 +137,17 @@ impl Pool {
         drop(oldest);
     }
 
-    pub(super) fn share(&self, shared: Shared) {
+    pub(super) fn share(&self, shared: SharedConnection) {
         self.shares.store(true, Ordering::Relaxed);
         self.shared.lock().push(shared);
     }
 
-    /// No new request goes to the connection of `lane`; those on it go on.
+    /// Sends no new request on `lane`'s connection. Requests already on it continue.
     pub(super) fn retire(&self, lane: &Lane) {
         self.shared.lock().retain(|shared| !shared.carries(lane));
     }
 
-    /// Closes what waited too long and what the other side has closed.
+    /// Closes connections that were idle too long or that the peer has closed.
     pub(super) fn sweep(&self) {
         let now = self.clock.now();
         let mut alive = 0;
@@ -160,10 +161,11 @@ impl Pool {
         drop(spent);
     }
 
-    /// Looks at a few idle connections from the one at `alive` on; `false` behind the last. Requests can have the lock in
-    /// between, and no connection is away from them while it is looked at: they would open another.
+    /// Checks a few idle connections, from index `alive` on; returns `false` after the last. In small steps, so that
+    /// requests get the lock in between; and in place, because a request that found its connection taken out for the
+    /// check would open another.
     fn sweep_some(&self, alive: &mut usize, now: Instant) -> bool {
-        // Dropped behind the lock, as in `take`.
+        // Dropped after the lock is released, as in `take`.
         let mut gone = Vec::new();
         let mut idle = self.idle.lock();
         for _ in 0..SWEPT_AT_ONCE {
@@ -179,7 +181,7 @@ impl Pool {
         true
     }
 
-    /// Connections that serve nobody.
+    /// Connections that serve no request.
     pub(super) fn idle(&self) -> usize {
         let shared = self.shared.lock();
         let unused = shared.iter().filter(|shared| !shared.is_in_use()).count();

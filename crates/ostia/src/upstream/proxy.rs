@@ -12,10 +12,10 @@ use tokio_socks::tcp::Socks5Stream;
 
 use super::connect::ConnectError;
 
-/// A proxy's answer to CONNECT is a status line and a few headers.
+/// A proxy's response to CONNECT is a status line and a few headers.
 const ANSWER_LIMIT: usize = 8 * 1024;
 
-/// What is wrong with a proxy's URL. Never the URL itself: it may hold a password.
+/// What is wrong with a proxy's URL. Never contains the URL, which may hold a password.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ProxyError {
     #[error("the proxy's URL must be http://[user:password@]host:port, or socks5:// or socks5h://")]
@@ -130,11 +130,11 @@ where
         .map_err(|error| ConnectError::proxy(error.to_string()))?;
     match read_status(stream).await? {
         200..=299 => Ok(()),
-        status => Err(ConnectError::proxy(format!("it answered {status}"))),
+        status => Err(ConnectError::proxy(format!("it responded with {status}"))),
     }
 }
 
-/// `user:password`, percent-encoded, as a header's value (RFC 7617).
+/// A percent-encoded `user:password` as a header value (RFC 7617).
 fn basic(user: &str) -> Result<HeaderValue, ProxyError> {
     let (name, password) = user.split_once(':').unwrap_or((user, ""));
     let plain = format!("{}:{}", decode(name)?, decode(password)?);
@@ -156,8 +156,8 @@ fn plain(user: &str) -> Result<Secret<(String, String)>, ProxyError> {
     Ok(Secret::new((name, password)))
 }
 
-/// Strict, where the crate takes a `%` that begins no code for itself: whoever writes a password as it is should hear of it
-/// when the site is loaded, not from a proxy that knows no such user.
+/// Stricter than the crate, which takes a stray `%` literally. Someone who forgot to encode a password should hear of
+/// it when the site is loaded, not from a proxy that rejects the user.
 fn decode(text: &str) -> Result<Cow<'_, str>, ProxyError> {
     let begins_a_code = |rest: &str| {
         let digits = rest.as_bytes().get(..2);
@@ -171,7 +171,8 @@ fn decode(text: &str) -> Result<Cow<'_, str>, ProxyError> {
         .ok_or(ProxyError::Credentials)
 }
 
-/// The status of the answer to CONNECT. Nothing may follow its head: behind it the backend is silent until spoken to.
+/// Reads the status of the response to CONNECT. Nothing may follow its head: the backend stays silent until it is
+/// spoken to.
 async fn read_status<S>(stream: &mut S) -> Result<u16, ConnectError>
 where
     S: AsyncRead + Unpin,
@@ -185,11 +186,13 @@ where
                     "bytes came before the tunnel was used".to_owned(),
                 )),
                 Some(status) => Ok(status),
-                None => Err(ConnectError::proxy("its answer is not HTTP".to_owned())),
+                None => Err(ConnectError::proxy("its response is not HTTP".to_owned())),
             };
         }
         if answer.len() >= ANSWER_LIMIT {
-            return Err(ConnectError::proxy("its answer does not end".to_owned()));
+            return Err(ConnectError::proxy(
+                "its response head is too long".to_owned(),
+            ));
         }
         let read = stream
             .read_buf(&mut answer)

@@ -11,14 +11,14 @@ use super::client::within;
 
 const FRESH: Duration = Duration::from_secs(30);
 const FAILED: Duration = Duration::from_secs(1);
-/// How long addresses outlive a name service that no longer answers.
+/// How long addresses stay usable after the name service stops responding.
 const STALE: Duration = Duration::from_secs(300);
-/// How long a lookup may take where older addresses are at hand.
+/// How long a lookup may take when older addresses are available.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// Names come from fixtures and from adapters within `allowed_hosts`; more than this is a loop somewhere.
+/// Names come from fixtures and, within `allowed_hosts`, from adapters. More than this means that something loops.
 const NAMES: usize = 4096;
 
-/// Host names to addresses, remembered for 30 s (failures for 1 s), one lookup a name at a time.
+/// Resolves host names. Results are cached for 30 s (failures for 1 s), and each name has at most one lookup running.
 pub struct Resolver {
     clock: Arc<dyn Clock>,
     names: Mutex<HashMap<Box<str>, Arc<Name>>>,
@@ -32,14 +32,14 @@ pub(super) struct NoAddress(Arc<str>);
 #[derive(Default)]
 struct Name {
     known: Mutex<Option<Known>>,
-    /// Held by the one that asks the name service; the others wait for what it learns.
+    /// Held by whoever queries the name service; the others wait for the result.
     asking: tokio::sync::Mutex<()>,
 }
 
 struct Known {
     answer: Result<Arc<[IpAddr]>, NoAddress>,
     ask_again: Instant,
-    /// When the name service last gave `answer`; only counts where it is an address.
+    /// When the name service last gave `answer`; meaningless if that is an error.
     learnt: Instant,
 }
 
@@ -51,7 +51,7 @@ impl Resolver {
         }
     }
 
-    /// The addresses of `host` (a name or an address), families taking turns.
+    /// The addresses of `host` (a name or an address), alternating between IPv6 and IPv4.
     pub(super) async fn resolve(&self, host: &str) -> Result<Arc<[IpAddr]>, NoAddress> {
         if let Ok(address) = host.parse::<IpAddr>() {
             return Ok(Arc::new([address]));
@@ -108,8 +108,8 @@ impl Name {
         known.answer.as_ref().ok().map(Arc::clone)
     }
 
-    /// A name service that says nothing is waited for by whoever has nothing else; with something to fall back on, it must
-    /// not use up the time there is for the connection.
+    /// Waits for a silent name service only if there is nothing to fall back on. Otherwise it must not use up the time
+    /// that is meant for the connection.
     async fn ask(
         &self,
         lookup: impl Future<Output = io::Result<Vec<IpAddr>>>,
@@ -119,12 +119,12 @@ impl Name {
         let found = match within(limit, lookup).await {
             Some(Ok(addresses)) => take_turns(addresses.into_iter()),
             Some(Err(error)) => Err(NoAddress(error.to_string().into())),
-            None => Err(NoAddress("the name service does not answer".into())),
+            None => Err(NoAddress("the name service does not respond".into())),
         };
         self.learn(found, clock.now())
     }
 
-    /// A failure does not push out addresses that were good a moment ago.
+    /// A failure does not discard addresses that were good a moment ago.
     fn learn(
         &self,
         found: Result<Arc<[IpAddr]>, NoAddress>,
@@ -146,7 +146,7 @@ impl Name {
     }
 }
 
-/// The name service's first choice first, then the other family, and so on (RFC 8305 section 4).
+/// The name service's first choice, then the other address family, and so on (RFC 8305 section 4).
 fn take_turns(addresses: impl Iterator<Item = IpAddr>) -> Result<Arc<[IpAddr]>, NoAddress> {
     let mut all: Vec<IpAddr> = Vec::new();
     for address in addresses {
@@ -155,7 +155,7 @@ fn take_turns(addresses: impl Iterator<Item = IpAddr>) -> Result<Arc<[IpAddr]>, 
         }
     }
     let Some(first) = all.first() else {
-        return Err(NoAddress("the name service knows none".into()));
+        return Err(NoAddress("the name has no address".into()));
     };
     let prefers_v6 = first.is_ipv6();
     let (ours, others): (Vec<IpAddr>, Vec<IpAddr>) = all
@@ -222,7 +222,7 @@ mod tests {
         assert_eq!(*first.unwrap(), good);
         clock.advance(FRESH);
         let silent = std::future::pending();
-        // Less than the default `connect_timeout`.
+        // Shorter than the default `connect_timeout`.
         let asked = within(Some(Duration::from_secs(4)), name.ask(silent, &clock)).await;
         assert_eq!(*asked.unwrap().unwrap(), good);
         assert!(name.fresh(clock.now()).is_some());

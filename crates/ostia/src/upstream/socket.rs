@@ -10,15 +10,15 @@ use tokio_rustls::client::TlsStream;
 
 use crate::habits::{HEAD_LIMIT, defer_to_reading};
 
-/// Bytes that may come before an answer's head is whole, interim (1xx) heads included, which hyper does not count. Above
-/// [`HEAD_LIMIT`], so that hyper is the one who refuses a single head that is too long.
+/// How many bytes may arrive before the response head is complete, including interim (1xx) heads, which hyper does not
+/// count. Larger than [`HEAD_LIMIT`], so that a single head that is too long is refused by hyper.
 const BEFORE_HEAD: u64 = HEAD_LIMIT as u64 * 3 / 2;
 
-/// A connection to a backend or a proxy, counted.
+/// A connection to a backend or a proxy that counts its bytes.
 pub(super) struct Socket {
     stream: Stream,
     traffic: Arc<Traffic>,
-    /// Writing failed because the peer has closed. What it said before is still to be read.
+    /// A write failed because the peer has closed. What it sent before that is still to be read.
     write_broken: bool,
 }
 
@@ -27,12 +27,12 @@ pub(super) enum Stream {
     Tls(Box<TlsStream<TcpStream>>),
 }
 
-/// What went over a socket. One writer, so no read-modify-write is needed.
+/// Bytes that went over a socket. There is only one writer, so plain loads and stores suffice.
 #[derive(Default)]
 pub(super) struct Traffic {
     read: AtomicU64,
     written: AtomicU64,
-    /// `read` does not pass this; 0 is no limit.
+    /// `read` stops here; 0 means no limit.
     read_limit: AtomicU64,
     ended: AtomicBool,
 }
@@ -46,13 +46,14 @@ impl Traffic {
         self.written.load(Ordering::Relaxed)
     }
 
-    /// Whether the peer has closed its side, in whichever way.
+    /// Whether the peer has closed its side in any way.
     pub(super) fn has_ended(&self) -> bool {
         self.ended.load(Ordering::Relaxed)
     }
 
-    /// Until [`Traffic::head_came`], what may be read is bounded: endless heads and endless 1xx end. One read never passes the
-    /// bound: it may bring the head, and with it much of the body.
+    /// From now until [`Traffic::head_came`] the number of bytes that may be read is limited, so a backend cannot send
+    /// heads or 1xx responses forever. A single read never crosses the limit; it may bring the head together with much
+    /// of the body.
     pub(super) fn head_awaited(&self) {
         let limit = self.read() + BEFORE_HEAD;
         self.read_limit.store(limit, Ordering::Relaxed);
@@ -94,9 +95,9 @@ impl Socket {
         Arc::clone(&self.traffic)
     }
 
-    /// A backend may answer (413, say) and close before it has read the request. With the error of a write the answer
-    /// that already waits would be lost, so a write that finds the peer gone says nothing, now and later, and reading,
-    /// which then always has something to tell, decides: it gives the answer, or the end.
+    /// A backend may respond (with 413, say) and close before it has read the whole request. If the write reported its
+    /// error, hyper would drop the response that is already waiting. So a write that finds the peer gone stays pending,
+    /// now and later, and the read side decides: it yields either the response or the end of the connection.
     fn after_write(&mut self, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         match result {
             Poll::Ready(Ok(bytes)) => {
@@ -130,7 +131,7 @@ impl AsyncRead for Socket {
         if room == 0 {
             return Poll::Ready(Err(io::Error::new(
                 io::ErrorKind::InvalidData,
-                "the answer's head does not end",
+                "the response head does not end",
             )));
         }
         let before = buf.filled().len();
@@ -221,7 +222,7 @@ mod tests {
         let traffic = socket.traffic();
         traffic.head_awaited();
         traffic.add_read(usize::try_from(BEFORE_HEAD).unwrap() - 1);
-        // However large the buffer is, what came with the head is no fault.
+        // However large the buffer is, a read stops at the limit: that is not an error yet.
         let mut buffer = [0; 2];
         assert_eq!(socket.read(&mut buffer).await.unwrap(), 1);
         let error = socket.read(&mut buffer).await.unwrap_err();

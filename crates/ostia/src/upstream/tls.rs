@@ -22,7 +22,7 @@ pub enum TlsError {
     Certificates { path: PathBuf, reason: String },
     #[error("cannot read a private key from {}: {reason}", path.display())]
     Key { path: PathBuf, reason: String },
-    #[error("the client certificate and its key do not fit together: {0}")]
+    #[error("the client certificate and its key do not match: {0}")]
     Pair(String),
     #[error("this machine has no list of trusted certificate authorities; set ca_cert_path")]
     NoRoots,
@@ -30,7 +30,7 @@ pub enum TlsError {
     Setup(String),
 }
 
-/// What a deployment's connections trust and show. Reads its files, so it belongs to start and reload.
+/// The TLS configuration of a deployment's connections. Reads its files, so call it only at start and reload.
 pub(super) fn client_config(tls: &Tls) -> Result<Arc<ClientConfig>, TlsError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let roots = match &tls.ca_cert_path {
@@ -81,13 +81,13 @@ fn private_roots(path: &Path) -> Result<RootCertStore, TlsError> {
     Ok(roots)
 }
 
-/// Read once for the whole process: it takes tens of milliseconds and hundreds of KiB.
+/// Loaded once for the whole process: it takes tens of milliseconds and hundreds of KiB.
 fn native_roots() -> Result<Arc<RootCertStore>, TlsError> {
     static ROOTS: OnceLock<Arc<RootCertStore>> = OnceLock::new();
     let roots = ROOTS.get_or_init(|| {
         let found = rustls_native_certs::load_native_certs();
         for error in &found.errors {
-            tracing::warn!(%error, "a list of trusted certificate authorities could not be read");
+            tracing::warn!(%error, "a system certificate store could not be read");
         }
         let mut roots = RootCertStore::empty();
         roots.add_parsable_certificates(found.certs);
@@ -108,7 +108,7 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
         .and_then(Iterator::collect)
         .map_err(|error| unreadable(error.to_string()))?;
     if found.is_empty() {
-        return Err(unreadable("it holds none".to_owned()));
+        return Err(unreadable("it holds no certificate".to_owned()));
     }
     Ok(found)
 }

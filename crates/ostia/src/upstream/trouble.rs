@@ -4,17 +4,17 @@ use std::io;
 use super::{BodyError, FailureKind};
 use crate::habits::{io_cause, is_broken_framing};
 
-/// How one try on one connection went wrong.
+/// How one attempt on one connection failed.
 pub(super) struct Trouble {
     pub(super) kind: FailureKind,
     pub(super) detail: String,
     /// Whether any byte of the request may have left.
     pub(super) written: bool,
-    /// The connection ended and not a byte came back: if it had been idle before, it was dead already.
+    /// The connection ended without a single byte of response. If it had been idle before, it was already dead.
     pub(super) silent: bool,
 }
 
-/// What an error before an answer's head means.
+/// What an error before the response head means.
 pub(super) fn kind_of(error: &hyper::Error) -> FailureKind {
     if error.is_parse() {
         return FailureKind::Invalid;
@@ -32,7 +32,7 @@ pub(super) fn kind_of(error: &hyper::Error) -> FailureKind {
     }
 }
 
-/// What an error within an answer's body means.
+/// What an error inside a response body means.
 pub(super) fn body_error_of(error: &hyper::Error) -> BodyError {
     match is_broken_framing(error) {
         true => BodyError::Invalid,
@@ -40,7 +40,7 @@ pub(super) fn body_error_of(error: &hyper::Error) -> BodyError {
     }
 }
 
-/// An error with all its causes, for the log.
+/// An error and all its causes, for the log.
 pub(super) fn chain(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

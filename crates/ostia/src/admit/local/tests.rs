@@ -13,7 +13,7 @@ struct Rig {
     limiter: Arc<LocalLimiter>,
 }
 
-/// 0 is off.
+/// 0 means no limit.
 #[derive(Clone, Copy, Default)]
 struct Limits {
     rate: u64,
@@ -42,7 +42,7 @@ impl Rig {
         self.ask_more(user, endpoint, (tokens, 0), limits)
     }
 
-    /// What is named and what is guessed.
+    /// The tokens that the request names and those that are guessed.
     fn ask_more(
         &self,
         user: &str,
@@ -95,7 +95,7 @@ fn give_back(mut grant: Grant, used: u64, sent: bool) {
     grant.hold.settle(used);
 }
 
-/// Tokens that a grant reserved, the same under each limit of tokens.
+/// The tokens that a grant reserved, which are the same under each token limit.
 fn reserved(grant: &Grant) -> u64 {
     let mut taken = grant.hold.taken().iter();
     let tokens = taken.find(|taken| taken.claim.measure == Measure::Tokens);
@@ -330,7 +330,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 }
 
 proptest! {
-    /// However requests come, end and fail: no more in flight than allowed, nothing left when all are over.
+    /// However requests come, end and fail: never more in flight than allowed, and nothing left when all are over.
     #[test]
     fn nothing_leaks_and_no_limit_is_passed(steps in steps()) {
         let rig = rig();

@@ -20,7 +20,7 @@ use crate::routes::Address;
 use crate::script::Program;
 use crate::upstream::{Ask, AskError, Question, Reply};
 
-/// Answers every question, and remembers it.
+/// Answers every question and records it.
 #[derive(Default)]
 struct Page(Mutex<Vec<Question>>);
 
@@ -76,7 +76,7 @@ fn script(text: &str) -> Arc<dyn EndpointAdapter> {
     Arc::new(ScriptHooks::new(Arc::new(program), Arc::new(SystemClock)))
 }
 
-/// Runs an adapter on a chat request with these further members.
+/// Runs an adapter on a chat request with these additional members.
 async fn run(
     adapter: Arc<dyn EndpointAdapter>,
     deployment: &Arc<Deployment>,
@@ -283,7 +283,7 @@ async fn urls_within_reach_are_called_and_others_end_the_request() {
         let text = format!("fn on_request(ctx) {{ ctx.set_api_url(\"{url}\"); }}");
         failed(run_script(&text, &json!({})).await);
     }
-    // Ignoring the error does not help.
+    // The error counts even if the adapter ignores it.
     let ignores: Change = |context| {
         let _ = context.set_api_url("http://evil.example/v1");
         Ok(())
@@ -491,7 +491,7 @@ async fn a_signature_is_made_over_what_is_sent_in_the_end() {
         assert_eq!(body_of(&outgoing)["stream_options"]["include_usage"], true);
         assert_eq!(outgoing.headers.get("user-agent"), None);
     }
-    // Without edits it is the client's bytes with their splices.
+    // Without edits, it is the client's bytes with the usual splices.
     let text =
         "fn on_request(ctx) { ctx.set_header(\"x-length\", ctx.final_body().len().to_string()); }";
     let outgoing = run_script(text, &json!({})).await.unwrap();

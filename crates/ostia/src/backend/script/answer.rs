@@ -8,11 +8,11 @@ use super::text;
 use super::{AdapterError, ResponseContext};
 use crate::script::logged;
 
-/// `ctx` in `on_response`: a copy of the answer's head, and a list of what is to be changed.
+/// `ctx` in `on_response`: a copy of the response head and a list of changes to make.
 #[derive(Clone)]
-pub(super) struct Scene(Arc<Facts>);
+pub(super) struct Scene(Arc<ResponseSnapshot>);
 
-struct Facts {
+struct ResponseSnapshot {
     endpoint: Arc<str>,
     model: Arc<str>,
     status: u16,
@@ -28,7 +28,7 @@ enum Change {
 
 impl Scene {
     pub(super) fn of(context: &ResponseContext<'_>) -> Self {
-        Self(Arc::new(Facts {
+        Self(Arc::new(ResponseSnapshot {
             endpoint: Arc::clone(&context.deployment.slug),
             model: Arc::clone(&context.deployment.model),
             status: context.status().as_u16(),
@@ -37,7 +37,7 @@ impl Scene {
         }))
     }
 
-    /// Does to the head what the script asked for.
+    /// Applies the script's changes to the head.
     pub(super) fn replay(&self, context: &mut ResponseContext<'_>) -> Result<(), AdapterError> {
         for change in std::mem::take(&mut *self.0.changes.lock()) {
             match change {

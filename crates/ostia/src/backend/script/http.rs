@@ -7,12 +7,12 @@ use super::{Outcome, SCRIPT_TIMEOUT};
 use crate::script::{text_of, time_left};
 use crate::upstream::{AskError, Http, Reply};
 
-/// The same client with no more time than the script has left.
+/// The same client, limited to the time that the script has left.
 pub(crate) fn in_time(http: &Http) -> Http {
     http.clone().within(time_left().unwrap_or(SCRIPT_TIMEOUT))
 }
 
-/// The same with what a script says: `#{with_key: true, headers: #{name: value}}`.
+/// The same client with a script's options: `#{with_key: true, headers: #{name: value}}`.
 pub(super) fn with_options(mut http: Http, options: &Map) -> Outcome<Http> {
     for (key, value) in options {
         match key.as_str() {
@@ -30,7 +30,7 @@ pub(super) fn with_options(mut http: Http, options: &Map) -> Outcome<Http> {
             }
             other => {
                 return Err(
-                    format!("`{other}` is no option: write `with_key` or `headers`").into(),
+                    format!("`{other}` is not an option: use `with_key` or `headers`").into(),
                 );
             }
         }
@@ -43,12 +43,12 @@ fn header(name: &str, value: &Dynamic) -> Outcome<(HeaderName, HeaderValue)> {
     let parsed = HeaderName::from_bytes(name.as_bytes())
         .ok()
         .zip(HeaderValue::from_str(&text).ok());
-    let (name, mut value) = parsed.ok_or_else(|| format!("`{name}` cannot be such a header"))?;
+    let (name, mut value) = parsed.ok_or_else(|| format!("`{name}` is not a valid header"))?;
     value.set_sensitive(secret);
     Ok((name, value))
 }
 
-/// `#{status, body, json}`; `json` is `()` where the body is none.
+/// `#{status, body, json}`; `json` is `()` if the body is not JSON.
 pub(crate) fn reply_to_dynamic(reply: Result<Reply, AskError>) -> Outcome<Dynamic> {
     let reply = reply.map_err(|error| error.to_string())?;
     let text = String::from_utf8_lossy(&reply.body);

@@ -1,4 +1,4 @@
-//! Hooks that are a script: what its `ctx` can do is what [`super::RequestContext`] and [`super::ResponseContext`] can.
+//! Hooks written as a script: its `ctx` offers what [`super::RequestContext`] and [`super::ResponseContext`] do.
 
 mod answer;
 mod http;
@@ -20,7 +20,7 @@ use crate::script::{Argument, Program, ScriptError, Thrown, on_pool};
 
 pub(crate) use http::{in_time, reply_to_dynamic};
 
-/// A script's own time, HTTP included; less than a hook has, so that its fault says why.
+/// The time limit of a script, HTTP included. It is shorter than a hook's, so that the script's own error is reported.
 const SCRIPT_TIMEOUT: Duration = Duration::from_secs(5);
 
 pub(super) struct ScriptHooks {
@@ -47,13 +47,13 @@ impl ScriptHooks {
         match ran.await {
             Some(ran) => Ok(ran?),
             None => {
-                let why = format!("{}: `{hook}` got no thread", self.program.path());
+                let why = format!("{}: no thread for `{hook}`", self.program.path());
                 Err(AdapterError::Failed(why))
             }
         }
     }
 
-    /// Runs a hook that only looks, beside the request.
+    /// Runs a hook that only observes, beside the request.
     fn tell(&self, hook: &'static str, what: &Value) {
         if tokio::runtime::Handle::try_current().is_err() {
             return;
@@ -140,7 +140,7 @@ impl From<Thrown> for AdapterError {
     }
 }
 
-/// What is surely wrong with a script for endpoints.
+/// Certain mistakes in a script for endpoints.
 pub(crate) fn faults(program: &Program) -> Vec<ScriptError> {
     let request = Some(TypeId::of::<request::Scene>());
     let arguments: [Argument; 4] = [
@@ -152,7 +152,8 @@ pub(crate) fn faults(program: &Program) -> Vec<ScriptError> {
     program.faults(engine(), &arguments)
 }
 
-/// What scripts of endpoints may call, and one for all of them: what differs from request to request is in `ctx`.
+/// The functions that scripts of endpoints may call. One engine serves all of them: whatever differs between requests
+/// is in `ctx`.
 fn engine() -> &'static Engine {
     static ENGINE: OnceLock<Engine> = OnceLock::new();
     ENGINE.get_or_init(|| {

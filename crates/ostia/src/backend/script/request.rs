@@ -19,21 +19,21 @@ use crate::catalog::Deployment;
 use crate::script::{SecretText, logged, text_of};
 use crate::upstream::Http;
 
-/// All that a script may put into one request.
+/// The most that a script may put into one request.
 const MAX_CHANGES: usize = 64 << 20;
 
-/// `ctx` in a script: a copy of what the request is, and a list of what is to be changed.
+/// `ctx` in a script: a copy of the request and a list of changes to make.
 #[derive(Clone)]
-pub(super) struct Scene(Arc<Facts>);
+pub(super) struct Scene(Arc<RequestSnapshot>);
 
-struct Facts {
+struct RequestSnapshot {
     identity: Arc<Identity>,
     deployment: Arc<Deployment>,
     api: Box<str>,
     stream: bool,
     id: RequestId,
     session: Option<Arc<str>>,
-    /// The caller's, as far as they may be seen.
+    /// The caller's headers that scripts may see.
     headers: HeaderMap,
     draft: Draft,
     body: bytes::Bytes,
@@ -47,17 +47,17 @@ struct Facts {
 struct Changes {
     edits: Edits,
     api_url: Option<String>,
-    /// In their order; `None` removes.
+    /// In order; `None` removes.
     headers: Vec<(String, Option<String>)>,
     timeout: Option<Duration>,
-    /// Bytes of everything that was ever set.
+    /// The total bytes of everything that was ever set.
     weight: usize,
 }
 
 impl Scene {
     pub(super) fn of(context: &RequestContext<'_>) -> Self {
         let call = context.call;
-        Self(Arc::new(Facts {
+        Self(Arc::new(RequestSnapshot {
             identity: Arc::new(context.principal.clone()),
             deployment: Arc::clone(context.deployment),
             api: call.api.as_str().into(),
@@ -74,7 +74,7 @@ impl Scene {
         }))
     }
 
-    /// Does to the request what the script asked for.
+    /// Applies the script's changes to the request.
     pub(super) fn replay(&self, context: &mut RequestContext<'_>) -> Result<(), AdapterError> {
         let changes = std::mem::take(&mut *self.0.changes.lock());
         if let Some(url) = &changes.api_url {
@@ -131,7 +131,7 @@ impl Scene {
     fn body(&mut self) -> Outcome<ImmutableString> {
         std::str::from_utf8(&self.0.body)
             .map(Into::into)
-            .map_err(|_| "the body is no text".into())
+            .map_err(|_| "the body is not text".into())
     }
 
     fn final_body(&mut self) -> Outcome<Dynamic> {
@@ -212,7 +212,7 @@ impl Scene {
 }
 
 impl Changes {
-    /// Counts what is about to be kept beside the script's own values, whose sizes its engine looks at.
+    /// Counts what is about to be stored outside the script, where its engine does not limit the size.
     fn charge(&mut self, bytes: usize) -> Outcome<()> {
         self.weight = self.weight.saturating_add(bytes);
         if self.weight > MAX_CHANGES {
@@ -222,7 +222,7 @@ impl Changes {
     }
 }
 
-/// A blob where the bytes are no text.
+/// A blob if the bytes are not text.
 fn bytes_to_dynamic(bytes: &[u8]) -> Dynamic {
     match std::str::from_utf8(bytes) {
         Ok(text) => text.into(),

@@ -65,7 +65,7 @@ fn mistakes_have_their_place_and_disable_the_entry() {
         (
             r#""endpoint_adapter": "site.Echo", "config": {"echo": {"words": "x"}}"#,
             "\"x\"",
-            "endpoint `c-f-m`: `config.echo.words` must be a whole number from 0",
+            "endpoint `c-f-m`: `config.echo.words` must be a whole number, 0 or more",
         ),
         (
             r#""endpoint_adapter": "site.Echo", "config": {"echo": {"word/s": 1}}"#,

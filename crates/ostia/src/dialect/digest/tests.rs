@@ -10,7 +10,7 @@ fn digest(pieces: &[&[u8]]) -> Vec<u8> {
     digest.json().to_vec()
 }
 
-/// The same, of a tree.
+/// The expected result, computed on a parsed tree.
 fn reference(value: &Value, depth: usize) -> Value {
     match value {
         Value::String(text) if serde_json::to_string(text).unwrap().len() - 2 > LONGEST_STRING => {

@@ -1,4 +1,4 @@
-use super::super::{Api, Reading, read_answer};
+use super::super::{AnswerFacts, Api, read_answer};
 use super::{Meter, Seen};
 use ostia_core::{Usage, UsageSource};
 
@@ -16,7 +16,7 @@ fn told(meter: &Meter) -> Option<Usage> {
     meter.progress.usage.usage(Usage::default())
 }
 
-fn read(api: &str, answer: &[u8]) -> Option<Reading> {
+fn read(api: &str, answer: &[u8]) -> Option<AnswerFacts> {
     read_answer(Api::parse(api).dialect(), answer)
 }
 
@@ -274,7 +274,7 @@ fn responses_are_identified_plain_and_streamed() {
     assert_eq!(meter.take_response_id(), None);
 }
 
-/// The events in the order of members that OpenAI's API, vLLM and Anthropic give, with something long in them.
+/// Events with their members in the order that OpenAI's API, vLLM and Anthropic use, each with something long in it.
 fn long_events() -> [(&'static str, String, Seen, Option<Usage>, u64); 9] {
     let long = "\\\"usage\\\":{} ".repeat(30_000);
     let used = r#""usage":{"input_tokens":10,"output_tokens":5,"total_tokens":15}"#;

@@ -19,7 +19,7 @@ const CHUNKED: &str = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
 type Connection = Pin<Box<dyn Future<Output = hyper::Result<()>>>>;
 type Answered = hyper::Result<Response<Incoming>>;
 
-/// What hyper's client makes of an answer that comes in these pieces.
+/// What hyper's client makes of a response that arrives in these pieces.
 fn ask(socket: &Socket, pieces: &[&str]) -> (Answered, Connection) {
     let Poll::Ready(opened) = poll(&mut Box::pin(handshake(socket.io()))) else {
         panic!("HTTP/1 has no handshake to wait for");
@@ -77,7 +77,7 @@ fn an_announced_length_tells_the_last_frame() {
     let (answer, _connection) = answered(&Socket::default(), &[none]);
     assert!(is_whole(answer.body()));
 
-    // Chunks announce nothing.
+    // A chunked body announces no length.
     let (answer, _connection) = answered(&Socket::default(), &[CHUNKED, "2\r\nab\r\n0\r\n\r\n"]);
     let mut body = answer.into_body();
     assert!(matches!(frame(&mut body), Poll::Ready(Some(Ok(_)))));

@@ -49,7 +49,7 @@ type Sent = Result<Response<Incoming>, TrySendError<Request<Pieces>>>;
 type Reply = Pin<Box<dyn Future<Output = Sent>>>;
 type Framed = Poll<Option<hyper::Result<Frame<Bytes>>>>;
 
-/// A connection, and who counts how often the task that polls it is woken.
+/// A connection, and a counter of how often the task that polls it is woken.
 struct Rig {
     socket: Socket,
     driven: Driven<TokioIo<End>, Pieces>,
@@ -93,7 +93,7 @@ impl Rig {
             .poll_with(&mut cx, |cx| body.as_mut().poll_frame(cx))
     }
 
-    /// A whole request, and this for an answer.
+    /// Sends a whole request and plays this response.
     fn answered(&mut self, answer: &str) -> Response<Incoming> {
         let mut reply = self.send(&["{}"]);
         assert!(self.poll(&mut reply).is_pending());
@@ -138,9 +138,9 @@ fn one_poll_writes_a_request_in_one_write_and_one_reads_its_answer() {
             Call::Write(slices, _) => Some(slices),
             _ => None,
         });
-    // The head and two pieces, which nobody joins.
+    // The head and two pieces, written without being joined.
     assert_eq!(writes.collect::<Vec<_>>(), [3, 3, 3]);
-    // Woken by each answer from outside, and by nothing else.
+    // Woken from outside once per response, and otherwise never.
     assert_eq!(rig.wakes.count(), 3);
 }
 
@@ -155,7 +155,7 @@ fn each_poll_gives_a_frame_as_long_as_there_is_one_and_wakes_nobody() {
     }
     assert!(rig.frame(&mut body).is_pending());
     assert_eq!(rig.wakes.count(), woken);
-    // What comes from outside wakes the task.
+    // Something from outside wakes the task.
     rig.socket.say("1\r\nd\r\n0\r\n\r\n");
     assert_eq!(rig.wakes.count(), woken + 1);
     assert_eq!(text(rig.frame(&mut body)), "d");
@@ -188,7 +188,7 @@ fn the_end_of_an_idle_connection_is_read_before_anything_is_written() {
 
 #[test]
 fn a_connection_is_ready_again_when_both_messages_are_whole_and_nothing_is_behind() {
-    // A chunked answer whose end nobody has read yet.
+    // A chunked response whose end has not been read yet.
     let mut rig = Rig::new();
     let mut body = rig.answered(&format!("{CHUNKED}1\r\na\r\n")).into_body();
     assert_eq!(text(rig.frame(&mut body)), "a");
@@ -196,7 +196,7 @@ fn a_connection_is_ready_again_when_both_messages_are_whole_and_nothing_is_behin
     rig.socket.say("0\r\n\r\n");
     assert!(rig.driven.is_idle());
 
-    // A request that is not yet written.
+    // A request that has not been written yet.
     let mut rig = Rig::new();
     rig.socket.set_room(Some(60));
     let mut reply = rig.send(&["a body that has to wait for the socket, in part"]);
@@ -206,7 +206,7 @@ fn a_connection_is_ready_again_when_both_messages_are_whole_and_nothing_is_behin
     assert!(matches!(rig.poll(&mut reply), Poll::Ready(Ok(_))));
     assert!(!rig.driven.is_idle());
 
-    // Bytes behind the answer, and an answer that says it is the last.
+    // Bytes after the response, and a response that announces it is the last.
     for answer in [
         "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nokHTTP",
         "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok",
@@ -332,7 +332,7 @@ fn an_answer_passes_a_write_that_waits_and_not_one_that_fails() {
     }
 }
 
-/// Polls as a task does that has used up its turn.
+/// Polls like a task that has used up its budget.
 async fn polled_without_budget(rig: &mut Rig, reply: &mut Reply) -> Poll<Sent> {
     std::future::poll_fn(|cx| {
         while let Poll::Ready(step) = poll_proceed(cx) {

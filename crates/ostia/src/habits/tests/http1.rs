@@ -99,7 +99,7 @@ fn the_flush_behind_a_pending_body_finds_all_that_it_yielded_with_the_socket() {
     }
 }
 
-/// Why a body that is to break says "pending".
+/// Why a body that must break returns `Pending`.
 #[test]
 fn a_body_that_fails_takes_the_head_with_it() {
     let socket = Socket::default();
@@ -121,7 +121,7 @@ fn a_body_that_fails_takes_the_head_with_it() {
 
 #[test]
 fn an_unread_body_is_noticed_one_turn_later() {
-    // Whether the answer waits, how much comes of a body, and whether the answer's head says "close".
+    // Whether the response waits, how much of the body arrives, and whether the response head says "close".
     const LENGTH: usize = 12_000;
     for (waits, sent, closes) in [(true, LENGTH, false), (true, 2, true), (false, 2, false)] {
         let socket = Socket::default();
@@ -231,7 +231,7 @@ fn a_request_is_let_go_of_when_its_client_goes() {
     assert!(socket.calls().contains(&Call::Note("taken")));
 }
 
-/// A gap: hyper looks for the client's end only while it holds nothing else of the client.
+/// A gap: hyper looks for the client's close only while it holds no other bytes of the client.
 #[test]
 fn behind_a_pipelined_request_the_clients_end_is_not_seen() {
     let socket = Socket::default();
@@ -297,7 +297,7 @@ fn a_body_is_not_asked_while_the_buffer_is_full() {
     assert_eq!(polls.load(Relaxed), FRAMES + 1);
 }
 
-/// A timer whose time a test sets.
+/// A timer whose time the test sets.
 #[derive(Clone)]
 struct Clock(Arc<Mutex<Instant>>);
 
@@ -360,14 +360,14 @@ fn every_head_is_timed_from_the_end_of_the_answer_before() {
             empty(200)
         }
     });
-    // What passes before hyper looks is not counted.
+    // Time before hyper looks is not counted.
     clock.advance(LIMIT);
     assert!(poll(&mut connection).is_pending());
     clock.advance(ALMOST);
     assert!(poll(&mut connection).is_pending());
     socket.say(GET);
     assert!(poll(&mut connection).is_pending());
-    // Nor is the time of the answer.
+    // Nor is the time of the response.
     clock.advance(LIMIT);
     assert!(poll(&mut connection).is_pending());
     is_over.store(true, Relaxed);

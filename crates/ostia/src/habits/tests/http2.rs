@@ -1,4 +1,4 @@
-//! HTTP/2, with frames made by hand (RFC 9113).
+//! HTTP/2, with handmade frames (RFC 9113).
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -50,7 +50,7 @@ fn widen(socket: &Socket, by: u32) {
 
 type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// Keeps what hyper wants to be run, for the test to poll.
+/// Holds what hyper wants to run, so that the test can poll it.
 #[derive(Clone, Default)]
 struct Queue(Arc<Mutex<Vec<Work>>>);
 
@@ -71,7 +71,7 @@ impl Queue {
     }
 }
 
-/// A connection with one request, which is answered by `body`, and a peer with so large a window.
+/// A connection with one request, answered by `body`, and a peer with a window of this size.
 struct Served {
     socket: Socket,
     queue: Queue,
@@ -100,7 +100,7 @@ impl Served {
         }
     }
 
-    /// As `listen` does: the connection, and then its streams. Once more, for the windows that came.
+    /// Polls as `listen` does: the connection, then its streams; then again, for window updates.
     fn turn(&mut self) {
         for _ in 0..2 {
             assert!(poll(&mut self.connection).is_pending());
@@ -111,7 +111,7 @@ impl Served {
 
 #[test]
 fn the_work_of_a_request_follows_its_call() {
-    /// The place where work is handed over, and what was found there.
+    /// The hand-over, and what was found in it.
     type Found = (Handover<u32>, Vec<Option<u32>>);
 
     #[derive(Clone, Default)]

@@ -1,5 +1,5 @@
-//! Each habit, seen on hyper itself: connections that a test polls by hand, over a socket that does what the test says and
-//! notes what hyper does with it. Nothing here waits for time or another thread.
+//! Each habit, observed on hyper itself: tests poll connections by hand over a socket that does what the test says and
+//! records what hyper does with it. Nothing here waits for time or another thread.
 
 mod both;
 mod driven;
@@ -19,7 +19,7 @@ use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// One end of a socket; its clones are the same one.
+/// One end of a socket; clones share it.
 #[derive(Clone, Default)]
 struct Socket(Arc<Mutex<State>>);
 
@@ -27,7 +27,7 @@ struct Socket(Arc<Mutex<State>>);
 struct State {
     incoming: VecDeque<io::Result<Vec<u8>>>,
     has_ended: bool,
-    /// How many bytes a write takes before the socket is full; `None` is no limit.
+    /// How many bytes a write takes before the socket is full; `None` means no limit.
     room: Option<usize>,
     write_error: Option<io::ErrorKind>,
     read: usize,
@@ -36,17 +36,17 @@ struct State {
     reader: Option<Waker>,
 }
 
-/// What happened, in its order.
+/// What happened, in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Call {
     Read(usize),
     /// How many slices were offered, and what was taken.
     Write(usize, Vec<u8>),
-    /// With all that was written until then.
+    /// With the number of bytes written until then.
     Flush(usize),
     Shutdown,
     Dropped,
-    /// What the test itself has to say.
+    /// A note by the test itself.
     Note(&'static str),
 }
 
@@ -55,7 +55,7 @@ impl Socket {
         TokioIo::new(End(self.clone()))
     }
 
-    /// What the next reads give, one piece each.
+    /// What the next reads return, one piece each.
     fn say(&self, bytes: impl AsRef<[u8]>) {
         self.say_result(Ok(bytes.as_ref().to_vec()));
     }

@@ -1,4 +1,4 @@
-//! Answers that are cut: all of what was yielded arrives, the end does not.
+//! Responses that are cut: everything yielded arrives, the end does not.
 
 use std::sync::Arc;
 use std::task::Poll;
@@ -13,7 +13,7 @@ use super::{Gateway, TestBody, options, text};
 
 const EVENT: &[u8] = b"data: {\"error\":{}}\n\n";
 
-/// The ways in which a body may say that it is broken.
+/// The ways in which a body can report that it is broken.
 #[derive(Clone, Copy, Debug)]
 pub enum Breaking {
     WithTheLastFrame,
@@ -49,7 +49,7 @@ pub fn breaking(wire: Arc<Wire>, way: Breaking, frames: usize, size: usize) -> T
     })
 }
 
-/// The chunked body's data, and whether its last chunk came.
+/// The data of a chunked body, and whether its last chunk arrived.
 fn read_chunks(mut bytes: &[u8]) -> (Vec<u8>, bool) {
     let mut data = Vec::new();
     while let Some(end) = bytes.windows(2).position(|pair| pair == b"\r\n") {
@@ -123,7 +123,7 @@ async fn big_frames_reach_a_slow_reader() {
     }
 }
 
-/// What a closing kernel does with a socket that was not read to the end is a reset.
+/// A kernel that closes a socket with unread bytes sends a reset.
 #[tokio::test]
 async fn pipelined_bytes_do_not_turn_the_end_into_a_reset() {
     let gateway = gateway(Breaking::WithTheLastFrame, 3, 100_000).await;

@@ -1,4 +1,4 @@
-//! How many connections, and over which sockets.
+//! How many connections are accepted, and on which sockets.
 
 use std::sync::Arc;
 

@@ -1,11 +1,11 @@
-//! Requests that two parsers could read in two ways (R2 to R4).
+//! Requests that two parsers could read differently (R2 to R4).
 
 use tokio::sync::mpsc;
 
 use super::super::Inbound;
 use super::{Gateway, count_answers, echo, options, status, text};
 
-/// Fields and body of a `POST /first`; "\n" stands for CRLF. Answered by Transfer-Encoding alone.
+/// Fields and body of a `POST /first`; "\n" stands for CRLF. Only Transfer-Encoding counts.
 const CHUNKED: &[&str] = &[
     "content-length: 5\ntransfer-encoding: chunked\n\n0\n\n",
     "transfer-encoding: chunked\ncontent-length: 5\n\n0\n\n",
@@ -17,7 +17,7 @@ const CHUNKED: &[&str] = &[
     "transfer-encoding: chunked\n\n5;ext=\"x\"\nhello\n0\n\n",
 ];
 
-/// The same, never right.
+/// The same, but never valid.
 const ODD: &[&str] = &[
     "transfer-encoding: chunked\n\n5;ext=\"\n\nhello\n0\n\n",
     "transfer-encoding: xchunked\n\n0\n\n",

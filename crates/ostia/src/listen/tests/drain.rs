@@ -46,7 +46,7 @@ async fn what_is_under_way_is_finished_and_closed() {
     client.get("/").await;
     next(&mut starts).await;
     gateway.drain.begin();
-    // Once this one is closed, the other has heard of it too.
+    // Once this one is closed, the other one has been told too.
     idle.read_all().await;
     release.send(()).unwrap();
     let bytes = client.read_all().await;
@@ -59,7 +59,7 @@ async fn what_is_under_way_is_finished_and_closed() {
     gateway.ended().await;
 }
 
-/// A request that was on its way when the shutdown began.
+/// A request that was already on its way when the shutdown began.
 #[tokio::test]
 async fn the_backlog_is_served() {
     let gateway = Gateway::start(options(), echo).await;
@@ -73,7 +73,7 @@ async fn the_backlog_is_served() {
     gateway.ended().await;
 }
 
-/// Says when it notices that it has to end, then ends honestly.
+/// Reports when it notices that it must end, then ends honestly.
 fn honest(wire: Arc<Wire>) -> TestBody {
     let mut frames = vec!["event", "token"];
     TestBody::new(move |_| {

@@ -1,4 +1,4 @@
-//! Running out of file descriptors (R85), in a process of its own because the limit is the process's.
+//! Running out of file descriptors (R85). In a process of its own, because the limit applies to the whole process.
 
 use std::process::Command;
 
@@ -36,7 +36,7 @@ fn run_with_few_descriptors() {
         first.get("/").await;
         first.read_until("/ 0").await;
 
-        // Both ends of a connection are in this process; the clients connect first, then the limit falls.
+        // Both ends of a connection are in this process: the clients connect first, then the limit is lowered.
         let mut clients = Vec::new();
         for _ in 0..100 {
             clients.push(std::net::TcpStream::connect(gateway.address).unwrap());
@@ -51,7 +51,7 @@ fn run_with_few_descriptors() {
         )
         .unwrap();
 
-        // Held connections live on, and the rest of the process still gets descriptors.
+        // Open connections stay, and the rest of the process still gets descriptors.
         for _ in 0..20 {
             first.get("/").await;
             first.read_until("/ 0").await;

@@ -1,4 +1,4 @@
-//! Rules of heads, ids, early refusals.
+//! Rules for heads, ids, early refusals.
 
 use std::net::IpAddr;
 
@@ -60,7 +60,7 @@ async fn too_many_or_too_long_headers_are_431() {
     }
 }
 
-/// hyper answers these by itself.
+/// hyper makes these responses by itself.
 #[tokio::test]
 async fn answers_to_what_cannot_be_parsed_have_an_id_too() {
     let gateway = Gateway::start(options(), echo).await;
@@ -141,7 +141,7 @@ async fn origin_is_the_peer_or_what_a_trusted_peer_says() {
     }
 }
 
-/// The client writes all of it before it reads, as many do.
+/// The client writes everything before it reads, as many do.
 #[tokio::test]
 async fn an_early_refusal_is_seen_by_a_client_that_still_sends() {
     let gateway = Gateway::start(options(), |_| async { answer(401, "who are you") }).await;

@@ -1,4 +1,4 @@
-//! HTTP/2, by hyper's client and by frames made by hand.
+//! HTTP/2, with hyper's client and with handmade frames.
 
 use std::sync::Arc;
 use std::task::Poll;
@@ -122,7 +122,7 @@ async fn a_cut_resets_the_stream_after_everything_yielded() {
     }
 }
 
-/// The peer's window ends within the last frame, and the peer takes its time.
+/// The peer's window ends inside the last frame, and the peer is slow to open it.
 #[tokio::test]
 async fn a_marked_end_is_not_lost_behind_a_small_window() {
     let gateway = Gateway::start(options(), |inbound: Inbound| async {
@@ -141,7 +141,7 @@ async fn check_cut(response: Response<hyper::body::Incoming>, expected: usize) {
     check_cut_with_pause(response, usize::MAX, expected).await;
 }
 
-/// Pauses once so many bytes are read: longer than the listener would wait if it did not know the end.
+/// Pauses after this many bytes, for longer than the listener would wait if it did not know the end.
 async fn check_cut_with_pause(
     response: Response<hyper::body::Incoming>,
     mut pause_at: usize,
@@ -189,7 +189,7 @@ async fn a_stream_whose_window_stays_shut_ends() {
     let mut client = Http2Client::connect(&gateway, 20_000).await;
     let stalled = client.get("/endless").await;
     next(&mut drops).await;
-    // The others go on.
+    // The other streams continue.
     assert_eq!(client.get("/").await.status(), StatusCode::OK);
     drop(stalled);
 }
@@ -373,7 +373,8 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// R15. Each reset waits until its request has begun, so that h2's own count of unaccepted streams does not see it.
+/// R15. Each reset waits until its request has begun, so that h2's own count of unaccepted streams does not catch it
+/// first.
 #[tokio::test]
 async fn rapid_reset_ends_the_connection() {
     let (started, mut starts) = mpsc::unbounded_channel();
@@ -419,7 +420,7 @@ async fn a_flood_of_resets_ends_the_connection() {
     gateway.until_none_is_open().await;
 }
 
-/// HEADERS without END_HEADERS, then CONTINUATION for ever (R16).
+/// HEADERS without END_HEADERS, then CONTINUATION forever (R16).
 #[tokio::test]
 async fn a_flood_of_continuations_ends_the_connection() {
     let gateway = Gateway::start(options(), |_: Inbound| async { panic!("never asked") }).await;

@@ -33,7 +33,7 @@ use super::{
 use crate::runtime;
 use crate::settings::ListenAddress;
 
-/// How long a test waits for something that is sure to come.
+/// How long a test waits for something that must come.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 type Polled = Poll<Option<Result<Frame<Bytes>, BodyBroken>>>;
@@ -41,11 +41,11 @@ type Polled = Poll<Option<Result<Frame<Bytes>, BodyBroken>>>;
 struct TestBody {
     poll: Box<dyn FnMut(&mut Context<'_>) -> Polled + Send>,
     length: Option<u64>,
-    /// Told when the body is dropped.
+    /// Notified when the body is dropped.
     dropped: Option<Guard>,
 }
 
-/// Tells when it is dropped.
+/// Sends a message when it is dropped.
 struct Guard(mpsc::UnboundedSender<()>);
 
 impl Drop for Guard {
@@ -75,7 +75,7 @@ impl TestBody {
         }
     }
 
-    /// The same frame for ever.
+    /// Repeats the same frame forever.
     fn endless(frame: Bytes) -> Self {
         Self::new(move |_| Poll::Ready(Some(Ok(Frame::data(frame.clone())))))
     }
@@ -135,7 +135,7 @@ fn answer(status: u16, text: impl Into<Bytes>) -> Response<TestBody> {
     response
 }
 
-/// Reads the whole body and says how long it was.
+/// Reads the whole body and responds with its length.
 async fn echo(inbound: Inbound) -> Response<TestBody> {
     let path = inbound.head.uri.path().to_owned();
     match inbound.body.collect().await {
@@ -190,7 +190,7 @@ impl Gateway {
         Client(TcpStream::connect(self.address).await.unwrap())
     }
 
-    /// One connection's life: sends all of it, then reads to the end.
+    /// A whole connection: sends everything, then reads to the end.
     async fn talk(&self, bytes: impl AsRef<[u8]>) -> Vec<u8> {
         let mut client = self.connect().await;
         client.send(bytes).await;
@@ -211,7 +211,7 @@ impl Gateway {
 struct Client(TcpStream);
 
 impl Client {
-    /// The peer may have closed already; what it said can still be read.
+    /// The peer may have closed already; what it sent can still be read.
     async fn send(&mut self, bytes: impl AsRef<[u8]>) {
         self.0.write_all(bytes.as_ref()).await.ok();
     }

@@ -1,4 +1,4 @@
-//! Clients that are slow on purpose (R14), and clients that go away.
+//! Clients that are slow on purpose (R14), and clients that leave.
 
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ async fn heads_have_to_come_in_time() {
     }
 }
 
-/// A byte now and then buys no time.
+/// Sending a byte now and then gains no time.
 #[tokio::test]
 async fn a_dripping_head_is_closed() {
     let gateway = Gateway::start(short_headers(), echo).await;
@@ -66,7 +66,7 @@ async fn an_idle_connection_is_closed_after_its_answer() {
     assert!(begun.elapsed() >= SHORT / 2);
 }
 
-/// The header timer is no timer of bodies or answers.
+/// The header timer does not apply to bodies or responses.
 #[tokio::test]
 async fn a_slow_body_and_a_slow_answer_outlast_the_header_timeout() {
     let gateway = Gateway::start(short_headers(), |inbound: Inbound| async {
@@ -148,7 +148,7 @@ async fn the_time_of_one_answer_is_not_the_next_ones() {
     assert!(client.read_all().await.len() > SIZE);
 }
 
-/// A pause of the body is not the client's fault.
+/// A pause in the response body is not the client's fault.
 #[tokio::test]
 async fn a_silent_body_is_no_write_stall() {
     let options = Options {

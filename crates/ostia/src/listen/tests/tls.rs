@@ -32,7 +32,7 @@ impl Files {
         (files, roots)
     }
 
-    /// A new certificate, and what trusts it.
+    /// Writes a new certificate and returns the roots that trust it.
     fn write(&self) -> RootCertStore {
         let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
         std::fs::write(self.cert(), made.cert.pem()).unwrap();
@@ -91,7 +91,7 @@ async fn alpn_decides_the_protocol() {
             .await
             .unwrap();
         let mut bytes = Vec::new();
-        // Ends with close_notify: no error.
+        // Ends with close_notify, so without an error.
         client.read_to_end(&mut bytes).await.unwrap();
         assert_eq!(status(&bytes), 200);
     }

@@ -1,7 +1,8 @@
-//! In: a `multipart/form-data` body and its boundary. Out: [`FormFields`]: where `model` is, and what else the gateway acts on.
-//! Here: RFC 7578, read strictly. What two parsers may read differently (bare line feeds, `name*`, text around the
+//! In: a `multipart/form-data` body and its boundary. Out: [`FormFields`]: where `model` is, and what else the gateway
+//! acts on.
+//! Here: RFC 7578, read strictly. Whatever two parsers may read differently (bare line feeds, `name*`, text around the
 //! parts) is refused: otherwise a part that only the backend sees could name a model that nobody checked.
-//! Not here: changing anything; the bytes go on as they came.
+//! Not here: changes; the bytes are passed on as they came.
 
 mod parameters;
 mod part;
@@ -21,7 +22,7 @@ use crate::dialect::{Invalid, MODEL};
 pub(super) struct FormFields {
     /// The bare value of the part named `model`.
     pub model: Option<Range<usize>>,
-    /// Where the first part's boundary begins, and with it a part that is put before it.
+    /// Where the first part's boundary begins, which is where a new part can be inserted.
     pub first_part: usize,
     pub stream: bool,
     /// Bytes of the parts named `prompt` and `input`.
@@ -32,7 +33,7 @@ pub(super) struct FormFields {
 struct Delimiter {
     /// Where the part before it ends.
     end: usize,
-    /// Where the part behind it begins; `None` behind the last.
+    /// Where the next part begins; `None` after the last.
     next: Option<usize>,
 }
 
@@ -53,7 +54,7 @@ pub(super) fn boundary_of(content_type: &[u8]) -> Result<Box<[u8]>, Invalid> {
             return Err(Invalid::form("its boundary is encoded"));
         }
     }
-    let boundary = boundary.ok_or_else(|| Invalid::form("its Content-Type names no boundary"))?;
+    let boundary = boundary.ok_or_else(|| Invalid::form("its Content-Type has no boundary"))?;
     let sound = (1..=70).contains(&boundary.len())
         && boundary.iter().all(|byte| matches!(byte, b' '..=b'~'))
         && !boundary.ends_with(b" ");
@@ -103,7 +104,7 @@ fn delimiter(body: &[u8], at: usize, length: usize) -> Result<Delimiter, Invalid
     };
     let behind = &body[at + length..];
     if let Some(epilogue) = behind.strip_prefix(b"--") {
-        refuse_text(epilogue, "there is text behind the last part")?;
+        refuse_text(epilogue, "there is text after the last part")?;
         return Ok(Delimiter { end, next: None });
     }
     let padding = behind
@@ -115,7 +116,7 @@ fn delimiter(body: &[u8], at: usize, length: usize) -> Result<Delimiter, Invalid
             end,
             next: Some(at + length + padding + 2),
         }),
-        false => Err(Invalid::form("a boundary does not stand alone in its line")),
+        false => Err(Invalid::form("a boundary is not alone on its line")),
     }
 }
 

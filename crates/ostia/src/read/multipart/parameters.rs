@@ -2,7 +2,7 @@ use std::borrow::Cow;
 
 use super::Invalid;
 
-/// `; name=value; name="value"` (RFC 9110, section 5.6.6). Ends at the first fault.
+/// `; name=value; name="value"` (RFC 9110, section 5.6.6). Ends at the first error.
 pub(super) struct Parameters<'a> {
     rest: &'a [u8],
 }
@@ -67,7 +67,7 @@ fn read_token(text: &[u8]) -> Option<(Cow<'_, [u8]>, &[u8])> {
     sound.then_some((Cow::Borrowed(token), rest))
 }
 
-/// From behind the opening quote. A backslash stands for the byte behind it.
+/// Starts after the opening quote. A backslash escapes the byte after it.
 fn read_quoted(text: &[u8]) -> Option<(Cow<'_, [u8]>, &[u8])> {
     let mut decoded = Vec::new();
     let mut rest = text;

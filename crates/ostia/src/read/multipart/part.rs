@@ -17,7 +17,7 @@ pub(super) struct Part<'a> {
 const LONGEST_HEADERS: usize = 16 * 1024;
 
 impl<'a> Part<'a> {
-    /// Reads a part's headers; `range` is what stands between two delimiters.
+    /// Reads a part's headers; `range` is the text between two delimiters.
     pub(super) fn of(body: &'a [u8], range: Range<usize>) -> Result<Self, Invalid> {
         let part = &body[range.clone()];
         let length = memmem::find(part, b"\r\n\r\n")
@@ -48,7 +48,7 @@ impl<'a> Part<'a> {
     }
 }
 
-/// What stands between CRLFs.
+/// The lines between CRLFs.
 struct Lines<'a>(Option<&'a [u8]>);
 
 impl<'a> Iterator for Lines<'a> {
@@ -93,7 +93,7 @@ fn named(disposition: &[u8]) -> Result<(Cow<'_, [u8]>, bool), Invalid> {
             b"name" => found = Some(parameter.value),
             b"filename" => is_file = true,
             other if other.starts_with(b"filename*") => is_file = true,
-            // RFC 7578, section 4.2 rules it out, and some parsers decode it all the same.
+            // RFC 7578, section 4.2 forbids it, but some parsers decode it.
             other if other.starts_with(b"name*") => {
                 return Err(Invalid::form("a part's name is encoded"));
             }

@@ -2,7 +2,7 @@ use super::{LONGEST_EVENT, Piece, Splitter};
 use bytes::Bytes;
 use proptest::prelude::*;
 
-/// Events by the letter of the specification: byte by byte, slow, over the whole text at once.
+/// Splits events exactly as the specification says: byte by byte, slowly, over the whole text.
 fn reference(text: &[u8]) -> (Vec<Vec<u8>>, Vec<u8>) {
     let mut events = Vec::new();
     let mut event = Vec::new();

@@ -5,7 +5,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
-/// A listener on loopback whose connections are played by a script. Gone with its value.
+/// A listener on loopback that plays a script for each connection. It stops when dropped.
 pub(super) struct Backend {
     pub(super) port: u16,
     accepted: Arc<AtomicUsize>,
@@ -96,7 +96,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Peer<S> {
         }
     }
 
-    /// The next request, whole; `None` once the gateway has closed.
+    /// The next request, complete; `None` once the gateway has closed.
     pub(super) async fn request(&mut self) -> Option<Received> {
         let head = self.head().await?;
         let length = header(&head, "content-length").map_or(0, |length| length.parse().unwrap());
@@ -108,7 +108,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Peer<S> {
     }
 
     pub(super) async fn send(&mut self, bytes: impl AsRef<[u8]>) {
-        // The gateway may be gone; what matters is asserted elsewhere.
+        // The gateway may be gone; the test asserts what matters.
         let _ = self.socket.write_all(bytes.as_ref()).await;
         let _ = self.socket.flush().await;
     }

@@ -66,7 +66,7 @@ async fn an_unread_answer_holds_back_its_backend() {
                 .await;
             let block = format!("8000\r\n{}\r\n", "x".repeat(0x8000));
             let mut sum = 0;
-            // Far more than what two sockets and one read buffer hold; the write that blocks never ends.
+            // Far more than two sockets and one read buffer hold. The write that blocks never finishes.
             for _ in 0..4_000 {
                 peer.send(&block).await;
                 sum += block.len();
@@ -78,7 +78,7 @@ async fn an_unread_answer_holds_back_its_backend() {
     let client = client(&plain(&backend));
     let mut body = soon(send(&client)).await.unwrap().body;
     soon(body.frame()).await.unwrap().unwrap();
-    // The backend runs on until nothing moves: its task is then the only one that could, and it waits.
+    // Let the backend run until nothing moves: then its task is the only one left, and it is blocked.
     let mut sum = 0;
     while let Ok(Some(more)) =
         tokio::time::timeout(std::time::Duration::from_millis(200), total.recv()).await

@@ -87,7 +87,7 @@ async fn an_early_answer_is_not_lost_and_its_connection_not_reused() {
         peer.head().await;
         peer.send("HTTP/1.1 413 Too Big\r\ncontent-length: 3\r\n\r\nbig")
             .await;
-        // Closed with most of the request unread: the gateway's next writes fail.
+        // Closes with most of the request unread, so the gateway's next writes fail.
     })
     .await;
     for _ in 0..20 {

@@ -18,7 +18,7 @@ use super::{call, client, fail, outgoing, plain, read, send, soon};
 
 type Events = mpsc::UnboundedSender<String>;
 
-/// Ends, or does not, and tells when it is dropped.
+/// A body that ends or does not, and tells when it is dropped.
 struct Answer {
     pieces: Vec<&'static str>,
     endless: bool,
@@ -198,7 +198,7 @@ async fn a_dead_shared_connection_is_replaced() {
     let client = client(&target);
     soon(call(&client)).await;
     kill.send(true).unwrap();
-    // Whether the end has been noticed or not.
+    // Works whether or not the end has been noticed.
     assert_eq!(soon(call(&client)).await.0, 200);
     assert_eq!(backend.accepted(), 2);
     let answer = soon(send(&client)).await.unwrap();

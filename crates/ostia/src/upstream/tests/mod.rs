@@ -1,4 +1,4 @@
-//! The client against raw sockets that do what a script says.
+//! Tests of the client against raw sockets that follow a script.
 
 mod backend;
 mod cancel;
@@ -18,13 +18,13 @@ use ostia_core::{Clock, ManualClock, Phase};
 
 use self::backend::Backend;
 use super::resolver::Resolver;
-use super::{Answer, BodyError, Client, Failure, UpstreamBody};
+use super::{BodyError, Client, UpstreamBody, UpstreamFailure, UpstreamResponse};
 use crate::catalog::{Origin, Scheme, Target, Timeouts};
 use crate::upstream::Outgoing;
 
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 
-/// Timeouts that no test that passes ever sees.
+/// Timeouts that a passing test never reaches.
 const NEVER: Timeouts = Timeouts {
     connect: Some(Duration::from_secs(30)),
     response_header: Some(Duration::from_secs(30)),
@@ -48,7 +48,7 @@ fn plain(backend: &Backend) -> Target {
     target(Scheme::Http, "127.0.0.1", backend.port)
 }
 
-/// A client whose clock stands still, and which knows `model.test` to be this machine.
+/// A client whose clock stands still and that resolves `model.test` to this machine.
 fn client(target: &Target) -> Client {
     client_at(target, Arc::new(ManualClock::at(0)))
 }
@@ -76,11 +76,11 @@ fn outgoing(pieces: &[&'static str]) -> Outgoing {
     }
 }
 
-async fn send(client: &Client) -> Result<Answer<UpstreamBody>, Failure> {
+async fn send(client: &Client) -> Result<UpstreamResponse<UpstreamBody>, UpstreamFailure> {
     client.send(outgoing(&["{}"]), &mut |_| {}).await
 }
 
-/// One whole call: status, body, sends.
+/// One complete call: status, body, sends.
 async fn call(client: &Client) -> (u16, Bytes, u32) {
     let answer = send(client).await.unwrap();
     let (status, sends) = (answer.head.status.as_u16(), answer.sends);
@@ -91,8 +91,8 @@ async fn read(body: UpstreamBody) -> Result<Bytes, BodyError> {
     Ok(body.collect().await?.to_bytes())
 }
 
-/// A call that must fail, with the phases it went through.
-async fn fail(client: &Client, outgoing: Outgoing) -> (Failure, Vec<Phase>) {
+/// A call that must fail, and the phases it went through.
+async fn fail(client: &Client, outgoing: Outgoing) -> (UpstreamFailure, Vec<Phase>) {
     let mut phases = Vec::new();
     let result = client.send(outgoing, &mut |phase| phases.push(phase)).await;
     match result {
@@ -101,7 +101,7 @@ async fn fail(client: &Client, outgoing: Outgoing) -> (Failure, Vec<Phase>) {
     }
 }
 
-/// A test that hangs has failed.
+/// Turns a hang into a failure.
 async fn soon<F: Future>(work: F) -> F::Output {
     let limit = Duration::from_secs(20);
     tokio::time::timeout(limit, work).await.expect("it hangs")

@@ -70,7 +70,7 @@ async fn a_reused_connection_that_dies_on_the_request_is_replaced_once() {
         peer.request().await;
         peer.send(OK).await;
         if number == 0 {
-            // The next request is read, not answered.
+            // The next request is read but not answered.
             peer.request().await;
         } else {
             peer.gone().await;
@@ -85,7 +85,7 @@ async fn a_reused_connection_that_dies_on_the_request_is_replaced_once() {
         .unwrap();
     assert_eq!((answer.head.status.as_u16(), answer.sends), (200, 2));
     read(answer.body).await.unwrap();
-    // It does not go back to `connecting`: the backend may have seen it.
+    // The phase does not go back to `connecting`, because the backend may have seen the request.
     assert_eq!(phases, [Phase::WaitingHeaders, Phase::WaitingHeaders]);
     assert_eq!(backend.accepted(), 2);
     assert_eq!(client.stats().idle, 1);
@@ -140,7 +140,7 @@ async fn when_the_backend_is_gone_altogether_another_endpoint_may_be_tried() {
     soon(call(&client)).await;
     let address = ("127.0.0.1", backend.port);
     drop(backend);
-    // The listener goes with its task, which needs a turn.
+    // The listener closes when its task ends, and that task needs a turn first.
     while tokio::net::TcpStream::connect(address).await.is_ok() {
         tokio::task::yield_now().await;
     }
@@ -225,7 +225,7 @@ async fn connections_that_idled_too_long_are_not_used() {
     assert_eq!(client.stats().open, 0);
 }
 
-/// Whoever is called once an hour holds no socket for that hour, whichever room made the client.
+/// A backend that is called once an hour holds no socket for that hour, whichever room made the client.
 #[tokio::test]
 async fn every_client_is_swept() {
     let backend = Backend::answering(OK).await;
@@ -305,7 +305,7 @@ async fn a_half_read_answer_ends_its_connection() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn stale_connections_closed_at_random_cost_no_request() {
-    // Each connection is closed by the backend after a few answers, right behind the last one.
+    // The backend closes each connection after a few answers, right after the last one.
     let backend = Backend::start(|number, mut peer| async move {
         for _ in 0..=number % 4 {
             if peer.request().await.is_none() {

@@ -4,21 +4,22 @@ use std::time::{Duration, Instant};
 
 use tokio::time::Sleep;
 
-/// What has come due.
+/// Which timer has fired.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Due {
-    /// The backend was silent for too long.
+    /// The backend was silent too long.
     Idle,
     /// The whole exchange took too long.
     Total,
-    /// The client has heard nothing for a while.
+    /// The client has received nothing for a while.
     Keepalive,
-    /// The backend said its last word and still holds the stream open.
+    /// The backend sent its last event but still holds the stream open.
     Grace,
 }
 
-/// All the timers of one answer behind one sleep, which is only armed anew when it fires.
-pub(super) struct Pace {
+/// All timers of one response behind a single sleep, which is reset only when it fires or when something comes due
+/// earlier: a stream restarts its timers with every chunk, and each reset would touch the timer wheel.
+pub(super) struct Timers {
     pub(super) idle: Option<Duration>,
     pub(super) keepalive: Option<Duration>,
     pub(super) total: Option<Instant>,
@@ -26,11 +27,11 @@ pub(super) struct Pace {
     heard: Instant,
     sent: Instant,
     sleep: Pin<Box<Sleep>>,
-    /// Whether `sleep` is set and has not fired.
+    /// The time for which `sleep` is set; `None` if it is unset or has fired.
     armed_for: Option<Instant>,
 }
 
-impl Pace {
+impl Timers {
     pub(super) fn new(
         now: Instant,
         idle: Option<Duration>,
@@ -59,7 +60,7 @@ impl Pace {
         self.sent = now;
     }
 
-    /// Tells what is due, or sees to it that the task wakes when something will be.
+    /// Returns what is due, or makes the task wake when something will be.
     pub(super) fn poll(&mut self, task: &mut TaskContext<'_>, now: Instant) -> Option<Due> {
         loop {
             let (at, due) = self.next()?;
@@ -74,7 +75,7 @@ impl Pace {
             }
             match self.sleep.as_mut().poll(task) {
                 Poll::Pending => return None,
-                // It was armed for a moment that has since been put off, or the two clocks differ by a little.
+                // The deadline has since moved, or the two clocks differ a little.
                 Poll::Ready(()) if self.armed_for == Some(at) => return Some(due),
                 Poll::Ready(()) => self.armed_for = None,
             }
@@ -105,38 +106,38 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    fn due(pace: &mut Pace, now: Instant) -> Option<Due> {
-        pace.poll(&mut Context::from_waker(Waker::noop()), now)
+    fn due(timers: &mut Timers, now: Instant) -> Option<Due> {
+        timers.poll(&mut Context::from_waker(Waker::noop()), now)
     }
 
     #[tokio::test]
     async fn a_word_of_the_backend_puts_the_idle_timeout_off_and_not_the_total() {
         let start = tokio::time::Instant::now().into_std();
         let total = Some(start + 100 * SECOND);
-        let mut pace = Pace::new(start, Some(5 * SECOND), None, total);
+        let mut timers = Timers::new(start, Some(5 * SECOND), None, total);
         for pause in 1..=20 {
             let now = start + pause * 49 * SECOND / 10;
-            assert_eq!(due(&mut pace, now), None, "{pause}");
-            pace.heard(now);
+            assert_eq!(due(&mut timers, now), None, "{pause}");
+            timers.heard(now);
         }
-        assert_eq!(due(&mut pace, start + 100 * SECOND), Some(Due::Total));
-        let mut pace = Pace::new(start, Some(5 * SECOND), None, total);
-        pace.heard(start + SECOND);
-        assert_eq!(due(&mut pace, start + 5 * SECOND), None);
-        assert_eq!(due(&mut pace, start + 6 * SECOND), Some(Due::Idle));
+        assert_eq!(due(&mut timers, start + 100 * SECOND), Some(Due::Total));
+        let mut timers = Timers::new(start, Some(5 * SECOND), None, total);
+        timers.heard(start + SECOND);
+        assert_eq!(due(&mut timers, start + 5 * SECOND), None);
+        assert_eq!(due(&mut timers, start + 6 * SECOND), Some(Due::Idle));
     }
 
     #[tokio::test]
     async fn comments_count_from_what_the_client_heard_last() {
         let start = tokio::time::Instant::now().into_std();
-        let mut pace = Pace::new(start, Some(60 * SECOND), Some(15 * SECOND), None);
-        assert_eq!(due(&mut pace, start + 14 * SECOND), None);
-        pace.sent(start + 14 * SECOND);
-        assert_eq!(due(&mut pace, start + 28 * SECOND), None);
-        assert_eq!(due(&mut pace, start + 29 * SECOND), Some(Due::Keepalive));
-        pace.grace = Some(start + 29 * SECOND);
+        let mut timers = Timers::new(start, Some(60 * SECOND), Some(15 * SECOND), None);
+        assert_eq!(due(&mut timers, start + 14 * SECOND), None);
+        timers.sent(start + 14 * SECOND);
+        assert_eq!(due(&mut timers, start + 28 * SECOND), None);
+        assert_eq!(due(&mut timers, start + 29 * SECOND), Some(Due::Keepalive));
+        timers.grace = Some(start + 29 * SECOND);
         assert!(matches!(
-            due(&mut pace, start + 29 * SECOND),
+            due(&mut timers, start + 29 * SECOND),
             Some(Due::Grace | Due::Keepalive)
         ));
     }

@@ -1,0 +1,109 @@
+//! `/health/ready`: whether this process should get requests.
+
+use std::time::Duration;
+
+use http::{Response, StatusCode};
+use serde_json::json;
+
+use crate::gateway::{Gateway, json_answer};
+use crate::listen::Stage;
+use crate::relay::ClientBody;
+
+/// A store that answers later than this is down.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// What readiness is made of.
+pub(super) struct Readiness {
+    draining: bool,
+    store_up: bool,
+    /// The store answered at least once since the start.
+    store_reached: bool,
+    /// Names of background work that panicked and rests.
+    failing: Vec<&'static str>,
+}
+
+/// Asks the store and looks at the rest.
+pub(super) async fn readiness(gateway: &Gateway) -> Readiness {
+    let ping = tokio::time::timeout(PATIENCE, gateway.ping_store()).await;
+    let failing = gateway.duties().report().into_iter();
+    Readiness {
+        draining: gateway.drain().stage() != Stage::Serving,
+        store_up: matches!(ping, Ok(Ok(()))) && !gateway.ledger().stats().store_down,
+        store_reached: gateway.store_reached(),
+        failing: failing
+            .filter(|duty| duty.failing)
+            .map(|duty| duty.name)
+            .collect(),
+    }
+}
+
+impl Readiness {
+    /// 503 while nothing new should come here. What was lost after the start is `degraded` and answers 200, or 503 where
+    /// `strict`: requests go on, and the journal keeps their rows.
+    pub(super) fn answer(&self, strict: bool) -> Response<ClientBody> {
+        let word = if self.draining || !self.store_reached {
+            "unavailable"
+        } else if !self.store_up || !self.failing.is_empty() {
+            "degraded"
+        } else {
+            "ok"
+        };
+        let status = match word {
+            "ok" => StatusCode::OK,
+            "degraded" if !strict => StatusCode::OK,
+            _ => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        let body = json!({
+            "status": word,
+            "db": if self.store_up { "up" } else { "down" },
+            "draining": self.draining,
+            "failing": self.failing,
+        });
+        json_answer(status, &body)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn statuses(readiness: &Readiness) -> (u16, u16) {
+        let status = |strict| readiness.answer(strict).status().as_u16();
+        (status(false), status(true))
+    }
+
+    #[test]
+    fn a_loss_after_the_start_degrades_and_one_before_it_refuses() {
+        let whole = Readiness {
+            draining: false,
+            store_up: true,
+            store_reached: true,
+            failing: Vec::new(),
+        };
+        assert_eq!(statuses(&whole), (200, 200));
+        let lost = Readiness {
+            store_up: false,
+            ..whole
+        };
+        assert_eq!(statuses(&lost), (200, 503));
+        let resting = Readiness {
+            store_up: true,
+            failing: vec!["clusters"],
+            ..lost
+        };
+        assert_eq!(statuses(&resting), (200, 503));
+        let never = Readiness {
+            store_up: false,
+            store_reached: false,
+            ..resting
+        };
+        assert_eq!(statuses(&never), (503, 503));
+        let draining = Readiness {
+            draining: true,
+            store_up: true,
+            store_reached: true,
+            failing: Vec::new(),
+        };
+        assert_eq!(statuses(&draining), (503, 503));
+    }
+}

@@ -1,0 +1,145 @@
+//! Work that lasts as long as the gateway: what it asks, counts and clears away again and again.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+
+use crate::gateway::Gateway;
+use crate::runtime::{spawn, spawn_blocking};
+use crate::settings::MaintenanceSource;
+
+/// How often idle connections are looked through.
+const SWEEP: Duration = Duration::from_secs(1);
+/// How often clusters are looked through for one that is due, and `ostia maintenance` is looked for.
+const POLL: Duration = Duration::from_secs(1);
+/// How long the start waits for what clusters say.
+const FIRST_LOOK: Duration = Duration::from_secs(3);
+/// How often the last use of keys is written down.
+const TOUCH: Duration = Duration::from_secs(30);
+/// How often it is looked for changes of keys, for the audit log.
+const KEY_LOOK: Duration = Duration::from_secs(10);
+/// Asks clusters, readiness URLs and maintenance sources once, so that the first requests find something known.
+/// A source that is dead delays the start by [`FIRST_LOOK`] and no longer.
+pub(super) async fn first_look(gateway: &Gateway) {
+    let live = gateway.live();
+    let sources = live.settings.maintenance_sources.iter();
+    let asking = join_all(sources.map(|(cluster, source)| ask_source(gateway, cluster, source)));
+    let first = async { tokio::join!(live.clusters.first_look(FIRST_LOOK), asking) };
+    // What did not answer by then is not known, and changes nothing.
+    let _ = tokio::time::timeout(FIRST_LOOK, first).await;
+}
+
+/// Starts all of it, each piece under its name in readiness and metrics.
+pub(super) fn begin(gateway: &Arc<Gateway>) {
+    start(gateway, "clusters", poll_clusters);
+    start(gateway, "maintenance", poll_notices);
+    start(gateway, "maintenance_sources", poll_sources);
+    start(gateway, "readiness", poll_readiness);
+    start(gateway, "store", reach_store);
+    start(gateway, "idle_connections", sweep);
+    start(gateway, "key_use", touch_keys);
+    start(gateway, "key_changes", watch_keys);
+}
+
+fn start<W>(gateway: &Arc<Gateway>, name: &'static str, work: fn(Arc<Gateway>) -> W)
+where
+    W: Future<Output = Infallible> + Send + 'static,
+{
+    let duties = &gateway.duties;
+    let gateway = Arc::clone(gateway);
+    duties.begin(name, move || work(Arc::clone(&gateway)));
+}
+
+async fn poll_clusters(gateway: Arc<Gateway>) -> Infallible {
+    loop {
+        tokio::time::sleep(POLL).await;
+        gateway.live().clusters.poll();
+    }
+}
+
+/// Once reached, the store's later state shows in what the ledger and the keys do.
+async fn reach_store(gateway: Arc<Gateway>) -> Infallible {
+    while gateway.ping_store().await.is_err() {
+        tokio::time::sleep(POLL).await;
+    }
+    std::future::pending().await
+}
+
+async fn poll_notices(gateway: Arc<Gateway>) -> Infallible {
+    loop {
+        tokio::time::sleep(POLL).await;
+        let notices = Arc::clone(&gateway.workbench.live_notices);
+        let folder = gateway.live().settings.server.state_dir.clone();
+        // A panic in it was logged where it happened; the next look is in a second.
+        let _ = spawn_blocking(move || notices.refresh(&folder)).await;
+    }
+}
+
+async fn poll_readiness(gateway: Arc<Gateway>) -> Infallible {
+    loop {
+        let interval = gateway.live().clusters.readiness_interval();
+        tokio::time::sleep(interval.unwrap_or(POLL)).await;
+        gateway.live().clusters.look_at_readiness().await;
+    }
+}
+
+/// Asks each maintenance source that is listed now as often as it says.
+async fn poll_sources(gateway: Arc<Gateway>) -> Infallible {
+    let mut asked: HashMap<String, Instant> = HashMap::new();
+    loop {
+        tokio::time::sleep(POLL).await;
+        let live = gateway.live();
+        let sources = &live.settings.maintenance_sources;
+        let now = gateway.clock.now();
+        asked.retain(|cluster, _| sources.contains_key(cluster));
+        for (cluster, source) in sources {
+            let last = asked.entry(cluster.clone()).or_insert(now);
+            if now.saturating_duration_since(*last) < source.interval {
+                continue;
+            }
+            *last = now;
+            let (gateway, cluster, source) =
+                (Arc::clone(&gateway), cluster.clone(), source.clone());
+            // One that hangs holds up no other; each question ends by itself.
+            spawn(async move { ask_source(&gateway, &cluster, &source).await });
+        }
+    }
+}
+
+async fn ask_source(gateway: &Gateway, cluster: &str, source: &MaintenanceSource) {
+    let notices = &gateway.workbench.live_notices;
+    notices
+        .ask(cluster, source, &gateway.workbench.clients)
+        .await;
+}
+
+async fn sweep(gateway: Arc<Gateway>) -> Infallible {
+    loop {
+        tokio::time::sleep(SWEEP).await;
+        gateway.workbench.clients.sweep();
+    }
+}
+
+async fn touch_keys(gateway: Arc<Gateway>) -> Infallible {
+    loop {
+        tokio::time::sleep(TOUCH).await;
+        if let Err(error) = gateway.workbench.api_keys.flush_last_used().await {
+            tracing::warn!(%error, "the last use of keys could not be written down");
+        }
+    }
+}
+
+async fn watch_keys(gateway: Arc<Gateway>) -> Infallible {
+    loop {
+        let begun = gateway.clock.now();
+        if let Err(error) = gateway.key_watch.look().await {
+            tracing::warn!(%error, "keys could not be looked at for changes");
+        }
+        // However many keys there are, looking takes at most a hundredth of the time.
+        let took = gateway.clock.now().saturating_duration_since(begun);
+        tokio::time::sleep(KEY_LOOK.max(took * 100)).await;
+    }
+}
