@@ -7,6 +7,8 @@ use crate::BoxFuture;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Scope {
     User,
+    /// One user on all endpoints of one model.
+    UserModel,
     /// One user on one endpoint.
     UserEndpoint,
     /// All users of an endpoint together.
@@ -21,7 +23,8 @@ pub enum Scope {
 pub enum Measure {
     /// Requests in any second.
     Requests,
-    /// Tokens in any minute. What a request used beyond its reservation is owed: it counts, even past the limit.
+    /// Tokens in any minute. What a request used beyond its reservation is owed: it is paid out of the next minutes before
+    /// anybody else gets room.
     Tokens,
     /// Requests that run at the same time.
     InFlight,
@@ -48,10 +51,9 @@ pub struct Claim {
 /// Tokens that a request may use up.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Cost {
-    /// The prompt's estimate and the cap that the caller named: reserved whole or not at all.
+    /// Reserved whole or not at all. Of a limit that is smaller than this, all of it is reserved, and the rest is owed.
     pub named: u64,
-    /// What is likely to come on top where the caller named no cap: as much of it is reserved as there is room for. A
-    /// guess refuses nobody.
+    /// What is likely to come on top: as much of it is reserved as there is room for. A guess refuses nobody.
     pub guessed: u64,
 }
 
@@ -97,6 +99,8 @@ pub struct Level {
     pub measure: Measure,
     pub limit: u64,
     pub used: u64,
+    /// Used beyond what the limit had room for, and not paid yet.
+    pub owed: u64,
     /// Until nothing is counted any more, if nothing is added.
     pub reset: Duration,
 }
@@ -119,10 +123,10 @@ pub struct Grant {
 pub struct Denial {
     pub scope: Scope,
     pub measure: Measure,
-    /// More tokens in one request than the limit will ever allow.
-    pub too_large: bool,
-    /// The earliest time at which the same question can succeed, if nobody else asks.
+    /// Until the same question succeeds, if nobody else asks and nothing is given back.
     pub retry_after: Duration,
+    /// It may succeed earlier: requests that run now may give enough back.
+    pub may_return: bool,
     pub standing: Standing,
 }
 
@@ -140,6 +144,9 @@ pub trait Limiter: Send + Sync + 'static {
 
     /// Called once for every hold, by the hold itself. Neither waits nor fails.
     fn give_back(&self, back: Return);
+
+    /// How limits stand, without taking anything; as far as this process knows.
+    fn standing(&self, claims: &[Claim]) -> Standing;
 
     /// The process ends: what is still to be told to others is told. Nothing is asked afterwards.
     fn shutdown(&self) -> BoxFuture<'_, ()> {
@@ -246,11 +253,14 @@ impl Standing {
         self.tightest(|measure| matches!(measure, Measure::Tokens | Measure::Balance))
     }
 
+    pub fn level(&self, scope: Scope, measure: Measure) -> Option<&Level> {
+        let mut levels = self.levels.iter();
+        levels.find(|level| level.scope == scope && level.measure == measure)
+    }
+
     /// What is counted of one limit; 0 where there is none.
     pub fn used(&self, scope: Scope, measure: Measure) -> u64 {
-        let mut levels = self.levels.iter();
-        let level = levels.find(|level| level.scope == scope && level.measure == measure);
-        level.map_or(0, |level| level.used)
+        self.level(scope, measure).map_or(0, |level| level.used)
     }
 
     /// The request moved on: limits of its endpoint are now `other`'s.

@@ -20,7 +20,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body_util::Full;
-use ostia::admit::{Admission, Admitter, Patience, RetryBudget};
+use ostia::admit::{Admission, Admitter, Class, Entry, RetryBudget};
 use ostia::authorize::authorize;
 use ostia::backend::{AdapterError, EndpointAdapter, Request, RequestContext};
 use ostia::boot::Builder;
@@ -32,10 +32,10 @@ use ostia::gateway::Gateway;
 use ostia::identify::{Identify, Open, Principal, Sender};
 use ostia::live::{Live, Workbench};
 use ostia::rank::rank;
-use ostia::read::{Budget, Call, ReadLimits, read};
+use ostia::read::{Budget, Call, Demand, ReadLimits, read};
 use ostia::resolve::resolve;
 use ostia::routes::Address;
-use ostia_core::{Clock, Cost, RequestId, SystemClock};
+use ostia_core::{Clock, RequestId, SystemClock};
 use ostia_testkit::backend::FakeBackend;
 use ostia_testkit::gateway::{CLUSTER, Endpoint, Site, TestGateway};
 use serde_json::json;
@@ -231,11 +231,14 @@ async fn admission(
     let permit = authorize(principal, pool, &live.notices).expect("a permit");
     let ranked = rank(permit, clock.unix_micros()).expect("an endpoint");
     let budget = RetryBudget::new(0, Arc::clone(clock));
-    let admitter = Admitter::new(None, budget, Patience::default(), Arc::clone(clock));
-    admitter
-        .enter(ranked, principal, &live.settings.limits, Cost::default())
-        .await
-        .expect("an admission")
+    let admitter = Admitter::new(None, Duration::ZERO, budget, Arc::clone(clock));
+    let entry = Entry {
+        principal,
+        limits: &live.settings.limits,
+        demand: &Demand::default(),
+        class: Class::Interactive,
+    };
+    admitter.enter(ranked, entry).await.expect("an admission")
 }
 
 /// Microseconds that this process's threads were on a CPU (schedstat in the kernel's documentation).

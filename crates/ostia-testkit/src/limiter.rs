@@ -4,7 +4,7 @@ use std::future::pending;
 use std::sync::Arc;
 
 use ostia::admit::LocalLimiter;
-use ostia_core::{Ask, Limiter, Reserving, Return};
+use ostia_core::{Ask, Claim, Limiter, Reserving, Return, Standing};
 use tokio::sync::oneshot;
 
 use crate::gate::Gate;
@@ -44,5 +44,9 @@ impl Limiter for FarLimiter {
 
     fn give_back(&self, back: Return) {
         self.counts.give_back(back);
+    }
+
+    fn standing(&self, claims: &[Claim]) -> Standing {
+        self.counts.standing(claims)
     }
 }

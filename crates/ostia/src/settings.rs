@@ -140,11 +140,46 @@ pub struct Oidc {
 pub struct Limits {
     pub requests_per_second_per_user: u32,
     pub max_in_flight_per_user: u32,
+    pub in_flight_per_model: u32,
     pub tpm_model: u64,
     pub tpm_user: u64,
-    /// Output tokens to reserve for a request that sets no cap.
+    /// Output tokens reserved for a request while too little is known of its model.
     pub default_output_tokens: u64,
+    pub reserve_output: ReserveOutput,
+    /// How long a shortage that will pass is waited for; zero refuses at once.
+    pub queue_timeout: Duration,
     pub shared: Option<Secret<String>>,
+    pub others: OtherLimits,
+}
+
+/// What is reserved of a limit of tokens for an output that is not known yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReserveOutput {
+    /// What outputs of this model mostly needed, at most the request's own cap.
+    Estimate,
+    /// The request's own cap.
+    MaxTokens,
+}
+
+/// Limits of single subjects, by name. The first that sets a limit holds: of key, user, project, group.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct OtherLimits {
+    pub key: BTreeMap<String, OwnLimits>,
+    pub user: BTreeMap<String, OwnLimits>,
+    pub project: BTreeMap<String, OwnLimits>,
+    pub group: BTreeMap<String, OwnLimits>,
+}
+
+/// `None`: what else holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct OwnLimits {
+    pub requests_per_second_per_user: Option<u32>,
+    pub max_in_flight_per_user: Option<u32>,
+    pub in_flight_per_model: Option<u32>,
+    pub tpm_user: Option<u64>,
+    /// The share of a queue beside others of the same kind.
+    pub fair_share: Option<u32>,
+    pub blocked: bool,
 }
 
 #[derive(Debug, Clone, PartialEq)]

@@ -27,6 +27,7 @@ pub struct Row {
     pub finished_at: i64,
     pub ttft_ms: Option<i64>,
     pub duration_ms: i64,
+    pub queue_ms: u64,
     pub request_bytes: u64,
     pub response_bytes: u64,
 }
@@ -73,6 +74,7 @@ fn read_row(row: &SqliteRow) -> Row {
         finished_at: number("finished_at"),
         ttft_ms: row.get("ttft_ms"),
         duration_ms: number("duration_ms"),
+        queue_ms: count("queue_ms"),
         request_bytes: count("request_bytes"),
         response_bytes: count("response_bytes"),
     }

@@ -120,7 +120,8 @@ impl Default for Site {
 }
 
 impl Site {
-    /// An empty installation: both listeners on free loopback ports, API keys, SQLite in a temporary folder, no limits.
+    /// An empty installation: both listeners on free loopback ports, API keys, SQLite in a temporary folder, no
+    /// limits; whoever sets one is refused exactly, and at once.
     pub fn new() -> Self {
         let secrets = Secrets::new();
         let backend_key = secrets.backend_key.secret().to_owned();
@@ -149,8 +150,11 @@ impl Site {
             providers = ["api_key"]
             [limits]
             requests_per_second_per_user = 0
+            max_in_flight_per_user = 0
             tpm_model = 0
             tpm_user = 0
+            reserve_output = "max_tokens"
+            queue_timeout = "0"
             "#,
         )
     }

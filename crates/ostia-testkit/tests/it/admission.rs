@@ -4,7 +4,9 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ostia::admit::{Admission, Admitter, LocalLimiter, Patience, Refused, RetryBudget, Shortage};
+use ostia::admit::{
+    Admission, Admitter, Class, Entry, LocalLimiter, Refused, RetryBudget, Shortage,
+};
 use ostia::authorize::{NoticeLookup, authorize};
 use ostia::boot::Builder;
 use ostia::catalog::{Catalog, Scope};
@@ -14,29 +16,19 @@ use ostia::fleet::Fleet;
 use ostia::gateway::Gateway;
 use ostia::identify::{Identify, Open, Principal, Sender};
 use ostia::rank::rank;
+use ostia::read::Demand;
 use ostia::resolve::resolve;
 use ostia::routes::Address;
 use ostia::settings::Limits;
-use ostia_core::{Clock, Cost, Limiter, SystemClock};
+use ostia_core::{Clock, Limiter, SystemClock};
 use ostia_testkit::gate::Gate;
 use ostia_testkit::gateway::{CLUSTER, Endpoint, FRAMEWORK, Site};
 use ostia_testkit::limiter::FarLimiter;
 use serde_json::json;
 
-const COST: Cost = Cost {
-    named: 10,
-    guessed: 0,
-};
-
 /// A far limiter's answer is waited for as long as a test takes.
-const PATIENT: Patience = Patience {
-    queue: Duration::ZERO,
-    limiter: Duration::from_secs(60),
-};
-const PATIENT_IN_QUEUE: Patience = Patience {
-    queue: Duration::from_secs(60),
-    limiter: Duration::from_secs(60),
-};
+const PATIENT: Duration = Duration::from_secs(60);
+const IMPATIENT: Duration = Duration::from_millis(50);
 
 struct NoNotices;
 
@@ -56,6 +48,10 @@ struct Rig {
 }
 
 async fn rig() -> Arc<Rig> {
+    rig_with_queue(Duration::ZERO).await
+}
+
+async fn rig_with_queue(queue_timeout: Duration) -> Arc<Rig> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let endpoint = Endpoint::new("m", "http://127.0.0.1:1/v1").config("max_in_flight", json!(1));
     let limits = "[limits]\nrequests_per_second_per_user = 100\nmax_in_flight_per_user = 10";
@@ -80,7 +76,10 @@ async fn rig() -> Arc<Rig> {
     let (head, ()) = head.unwrap().into_parts();
     Arc::new(Rig {
         catalog: loaded.catalog,
-        limits: loaded.settings.unwrap().limits,
+        limits: Limits {
+            queue_timeout,
+            ..loaded.settings.unwrap().limits
+        },
         principal: identify.identify(&head, sender).await.unwrap(),
         counts: Arc::new(LocalLimiter::new(Arc::clone(&clock))),
         clock,
@@ -88,9 +87,9 @@ async fn rig() -> Arc<Rig> {
 }
 
 impl Rig {
-    fn admitter(&self, limiter: Arc<dyn Limiter>, patience: Patience) -> Admitter {
+    fn admitter(&self, limiter: Arc<dyn Limiter>, patience: Duration) -> Admitter {
         let retries = RetryBudget::new(0, Arc::clone(&self.clock));
-        Admitter::new(Some(limiter), retries, patience, Arc::clone(&self.clock))
+        Admitter::new(Some(limiter), patience, retries, Arc::clone(&self.clock))
     }
 
     async fn enter(&self, admitter: &Admitter) -> Result<Admission, Refused> {
@@ -105,9 +104,13 @@ impl Rig {
         let pool = resolve(&self.catalog, &address, "m");
         let permit = authorize(&self.principal, pool, &NoNotices).unwrap();
         let ranked = rank(permit, self.clock.unix_micros()).unwrap();
-        admitter
-            .enter(ranked, &self.principal, &self.limits, COST)
-            .await
+        let entry = Entry {
+            principal: &self.principal,
+            limits: &self.limits,
+            demand: &Demand::default(),
+            class: Class::Interactive,
+        };
+        admitter.enter(ranked, entry).await
     }
 
     fn taken(&self) -> u32 {
@@ -125,7 +128,7 @@ impl Rig {
 async fn a_limiter_that_never_answers_ends_no_request() {
     let rig = rig().await;
     let far = Arc::new(FarLimiter::new(Arc::clone(&rig.counts), None));
-    let admitter = rig.admitter(far, Patience::default());
+    let admitter = rig.admitter(far, IMPATIENT);
     let admission = rig.enter(&admitter).await.expect("limits of this process");
     assert_eq!((rig.taken(), rig.counts.tracked()), (1, 0));
     drop(admission);
@@ -168,9 +171,9 @@ async fn an_answer_after_the_client_has_gone_leaves_nothing_taken() {
 
 #[tokio::test]
 async fn three_wait_one_hangs_up_and_the_others_are_served_in_turn() {
-    let rig = rig().await;
+    let rig = rig_with_queue(Duration::from_secs(60)).await;
     let counts = Arc::clone(&rig.counts);
-    let admitter = rig.admitter(counts, PATIENT_IN_QUEUE);
+    let admitter = rig.admitter(counts, PATIENT);
     let first = rig.enter(&admitter).await.expect("a place");
     let mut waiters = Vec::new();
     for count in 1..=3 {
@@ -203,7 +206,7 @@ async fn three_wait_one_hangs_up_and_the_others_are_served_in_turn() {
 async fn without_patience_nobody_waits() {
     let rig = rig().await;
     let counts = Arc::clone(&rig.counts);
-    let admitter = rig.admitter(counts, Patience::default());
+    let admitter = rig.admitter(counts, IMPATIENT);
     let _first = rig.enter(&admitter).await.expect("a place");
     let refused = rig.enter(&admitter).await.err().expect("no place");
     assert_eq!(refused.shortage, Shortage::EndpointsFull);

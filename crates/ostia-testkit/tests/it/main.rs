@@ -47,3 +47,4 @@ mod store_faults;
 mod tokens;
 mod usage;
 mod volume;
+mod waiting;

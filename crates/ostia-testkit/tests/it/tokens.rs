@@ -142,7 +142,10 @@ async fn a_refusal_says_how_long_and_that_is_enough() {
             (429, &json!("tokens")),
             "{body}"
         );
-        assert_eq!(body["error"]["message"], "Tokens/minute limit exceeded.");
+        let message = body["error"]["message"].as_str().unwrap();
+        for part in ["1000 tokens a minute", "900 are used", "seconds"] {
+            assert!(message.contains(part), "{message}");
+        }
         assert_eq!(body["error"]["info"]["user_model_usage"], 900);
         assert_eq!(left(&refused), 100);
         assert_eq!(refused.header("x-should-retry"), None);
@@ -161,17 +164,24 @@ async fn a_refusal_says_how_long_and_that_is_enough() {
     gateway.finish(&[&backend]).await;
 }
 
+/// A request that is larger than the limit needs all of it, and what it uses beyond is paid before the next comes in.
 #[tokio::test]
-async fn what_can_never_fit_is_told_so() {
-    let (backend, gateway, _) = rig("tpm_model", 1_000).await;
-    let request = gateway.request("chat/completions", "m", &json!({"max_tokens": 1_001}));
+async fn a_request_larger_than_the_limit_is_served_and_owes_the_rest() {
+    let (backend, gateway, clock) = rig("tpm_model", 1_000).await;
+    backend.next(Script::completion().prompt_tokens(2_500, 0));
+    let request = gateway.request("chat/completions", "m", &json!({"max_tokens": 5_000}));
     let answer = gateway.call(&request).await;
-    assert_eq!(
-        (answer.status(), answer.header("x-should-retry")),
-        (429, Some("false"))
-    );
-    assert_eq!(left(&answer), 1_000, "it costs nothing");
-    assert_eq!(backend.records().len(), 0);
+    assert_eq!((answer.status(), left(&answer)), (200, 0));
+    clock.advance(Duration::from_secs(62));
+    let refused = gateway.call(&costs_150(&gateway)).await;
+    assert_eq!(refused.status(), 429);
+    let message = refused.json()["error"]["message"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    assert!(message.contains("more are owed"), "{message}");
+    clock.advance(Duration::from_secs(125));
+    assert_eq!(gateway.call(&costs_150(&gateway)).await.status(), 200);
     gateway.finish(&[&backend]).await;
 }
 

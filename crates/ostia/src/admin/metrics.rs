@@ -45,7 +45,7 @@ enum Read {
 type Words = Vec<(&'static str, u64)>;
 
 /// Every metric, in the order of the scrape. The page docs/reference/metrics.md is made of it.
-pub static FAMILIES: [Family; 23] = [
+pub static FAMILIES: [Family; 24] = [
     endpoint(
         FamilyKind::Gauge,
         "endpoint_in_flight",
@@ -147,6 +147,12 @@ pub static FAMILIES: [Family; 23] = [
         "catalog_generation",
         "Readings of the configuration",
         |scrape| scrape.gateway.live().generation,
+    ),
+    one(
+        FamilyKind::Gauge,
+        "waiting",
+        "Requests that wait for their turn",
+        |scrape| scrape.gateway.admitter().waiting() as u64,
     ),
     words(
         "background_panics",

@@ -1,58 +1,64 @@
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use ostia_core::{Ask, Clock, Cost, Grant, Identity, Limiter, Reserving, Scope};
+use ostia_core::{Ask, Clock, Cost, Grant, Identity, Limiter, Reserving, Scope, Standing};
 
 use super::admission::{Admission, Leased};
-use super::limits::claims;
+use super::cost::{cost, likely_service};
+use super::fair::Party;
+use super::limits::{claims, own_limits};
 use super::queue::{Queues, Seat};
-use super::{LocalLimiter, Refused, RetryBudget, Shortage};
+use super::{Class, LocalLimiter, Refused, RetryBudget, Shortage};
+use crate::catalog::Deployment;
 use crate::identify::Principal;
 use crate::rank::Ranked;
-use crate::settings::Limits;
+use crate::read::Demand;
+use crate::settings::{Limits, OwnLimits};
 
-/// How long a caller is told to wait if only the end of another request can help.
+/// What a caller is told to wait for where only the end of another request helps, and how long a waiter relies on being
+/// called: what comes back elsewhere calls nobody here.
 const SHORTLY: Duration = Duration::from_secs(1);
+/// Forecasts beyond this are as good as never.
+const FAR_OFF: Duration = Duration::from_secs(3600);
 
-/// How long a request waits before it is let in.
-#[derive(Debug, Clone, Copy)]
-pub struct Patience {
-    /// For a shortage that will pass; zero refuses at once.
-    pub queue: Duration,
-    /// For the response of a remote limiter. After that, this process applies the limits by itself.
-    pub limiter: Duration,
-}
-
-/// Admits requests, moves them on after a failure, and lets them out. It owns the limiter and the queues.
+/// Lets requests in, moves them on after a failure, and out. It owns the limiter and the queues.
 #[derive(Clone)]
 pub struct Admitter(Arc<Shared>);
+
+/// A request that wants to be let in.
+#[derive(Clone, Copy)]
+pub struct Entry<'a> {
+    pub principal: &'a Principal,
+    pub limits: &'a Limits,
+    pub demand: &'a Demand,
+    pub class: Class,
+}
 
 pub(super) struct Shared {
     clock: Arc<dyn Clock>,
     limiter: Arc<dyn Limiter>,
-    /// Applies the limits while the remote limiter does not respond.
+    /// Holds the limits while the other one does not answer.
     fallback: Arc<dyn Limiter>,
-    queues: Queues,
-    retries: RetryBudget,
-    patience: Patience,
+    /// For the answer of a limiter that is far away.
+    limiter_patience: Duration,
+    pub(super) queues: Queues,
+    pub(super) retries: RetryBudget,
 }
 
-impl Default for Patience {
-    /// Nobody waits for a place, and a limiter has 50 ms.
-    fn default() -> Self {
-        Self {
-            queue: Duration::ZERO,
-            limiter: Duration::from_millis(50),
-        }
-    }
+/// What one request asks of limits, on whichever endpoint.
+pub(super) struct Asking<'a> {
+    pub(super) limits: &'a Limits,
+    pub(super) own: OwnLimits,
+    pub(super) identity: &'a Identity,
+    pub(super) cost: Cost,
 }
 
 impl Admitter {
-    /// `limiter`: `None` counts in this process.
+    /// `limiter`: `None` counts in this process. `limiter_patience`: after that, limits are held in this process.
     pub fn new(
         limiter: Option<Arc<dyn Limiter>>,
+        limiter_patience: Duration,
         retries: RetryBudget,
-        patience: Patience,
         clock: Arc<dyn Clock>,
     ) -> Self {
         let fallback: Arc<dyn Limiter> = Arc::new(LocalLimiter::new(Arc::clone(&clock)));
@@ -60,127 +66,223 @@ impl Admitter {
             clock,
             limiter: limiter.unwrap_or_else(|| Arc::clone(&fallback)),
             fallback,
+            limiter_patience,
             queues: Queues::default(),
             retries,
-            patience,
         }))
     }
 
-    /// Reserves everything that the request needs, on the first endpoint with room. If there is a shortage that will
-    /// pass in time, it waits. Dropping the future while it waits leaves the queue.
-    pub async fn enter(
-        &self,
-        mut ranked: Ranked,
-        principal: &Principal,
-        limits: &Limits,
-        cost: Cost,
-    ) -> Result<Admission, Refused> {
+    /// Reserves everything that the request needs on the first endpoint with room. A shortage that will pass in time is
+    /// waited for; dropped while it waits, the request leaves the queue.
+    pub async fn enter(&self, mut ranked: Ranked, entry: Entry<'_>) -> Result<Admission, Refused> {
         let shared = &self.0;
-        let identity = principal.identity();
-        let deadline = shared.clock.now() + shared.patience.queue;
-        let mut seat: Option<Seat<'_>> = None;
-        if shared.queues.is_waited_for(ranked.model()) {
-            seat = Some(shared.queues.join(ranked.model(), &identity.user_id));
+        let identity = entry.principal.identity();
+        let own = own_limits(entry.limits, identity);
+        if own.blocked {
+            return Err(Refused::now(Shortage::Blocked));
         }
+        let learned = ranked
+            .candidates()
+            .first()
+            .map(|first| Arc::clone(&first.learned));
+        let asking = Asking {
+            limits: entry.limits,
+            own,
+            identity,
+            cost: learned.map_or_else(Cost::default, |learned| {
+                cost(entry.limits, &learned, entry.demand)
+            }),
+        };
+        let pool = Arc::clone(ranked.model());
+        let mut refused = Refused::full(SHORTLY);
+        if !shared.queues.is_waited_for(&pool) {
+            match shared.lease(&ranked, &asking, |_| true).await {
+                Ok(leased) => return Ok(self.admission(ranked, entry, &asking, leased)),
+                Err(this) => refused = this,
+            }
+        }
+        let arrived = shared.clock.now();
+        let leave_at = match entry.class {
+            Class::Interactive => Some(arrived + entry.limits.queue_timeout),
+            Class::Batch => None,
+        };
+        let seat = shared.seat(&ranked, entry, &asking, &refused)?;
         loop {
-            let is_due = seat.as_ref().is_none_or(Seat::is_due);
-            let refused = match shared
-                .lease_if(is_due, &ranked, identity, limits, cost)
-                .await
-            {
-                Ok(leased) => {
-                    if let Some(seat) = &seat {
-                        seat.served(cost.total());
+            if let Some(tried) = seat.is_due() {
+                match shared.lease(&ranked, &asking, |_| true).await {
+                    Ok(leased) => {
+                        let mut admission = self.admission(ranked, entry, &asking, leased);
+                        let now = shared.clock.now();
+                        admission.waited = Some(now.saturating_duration_since(arrived));
+                        return Ok(admission);
                     }
-                    let (shared, identity) = (Arc::clone(shared), Arc::clone(identity));
-                    return Ok(Admission::new(shared, identity, ranked, cost, leased));
+                    Err(this) if this.is_own() => {
+                        seat.pass(tried);
+                        refused = this;
+                    }
+                    Err(this) => {
+                        seat.sit_down(tried);
+                        refused = this;
+                    }
                 }
-                Err(refused) => refused,
-            };
-            let left = deadline.saturating_duration_since(shared.clock.now());
+            }
+            let now = shared.clock.now();
+            let left = leave_at.map_or(SHORTLY, |leave_at| leave_at.saturating_duration_since(now));
             if left.is_zero() || !refused.passes() {
-                return Err(refused);
+                return Err(shared.told(refused, &seat, now));
             }
-            let seat =
-                seat.get_or_insert_with(|| shared.queues.join(ranked.model(), &identity.user_id));
-            if refused.is_own() {
-                seat.pass();
-            } else {
-                seat.sit_down();
-            }
-            // Whatever time or another replica frees wakes nobody here, so do not wait for the call alone.
             let wait = refused
                 .retry_after
                 .clamp(Duration::from_millis(1), SHORTLY)
                 .min(left);
             let _ = tokio::time::timeout(wait, seat.turn()).await;
-            let now = shared.clock.unix_micros();
-            if let Err(fault) = ranked.rank_again(now) {
-                return Err(Refused {
-                    shortage: Shortage::NotServing(fault),
-                    ..refused
-                });
+            if let Err(fault) = ranked.rank_again(shared.clock.unix_micros()) {
+                return Err(Refused::now(Shortage::NotServing(fault)));
             }
         }
+    }
+
+    fn admission(
+        &self,
+        ranked: Ranked,
+        entry: Entry<'_>,
+        asking: &Asking<'_>,
+        leased: Leased,
+    ) -> Admission {
+        let shared = &self.0;
+        let party = party(entry, &asking.own);
+        let service = likely_service(entry.demand, asking.cost);
+        let now = shared.clock.now();
+        let served = shared.queues.served(ranked.model(), &party, service, now);
+        Admission::new(Arc::clone(shared), ranked, entry, asking, leased, served)
     }
 
     pub fn retry_percent(&self, percent: u32) {
         self.0.retries.set_percent(percent);
     }
 
-    /// How many requests are waiting for a place.
+    /// How many requests wait for their turn.
     pub fn waiting(&self) -> usize {
         self.0.queues.waiting()
     }
 
-    /// Counts the start of a request that may be retried, which earns a share of a retry.
+    /// How many requests of one user wait.
+    pub fn waiting_of(&self, user: &str) -> usize {
+        self.0.queues.waiting_of(user)
+    }
+
+    /// How a caller's limits stand on each of these endpoints, as far as this process knows. Those that hold on all of them
+    /// stand first, without an endpoint.
+    pub fn standing<'a>(
+        &self,
+        identity: &Identity,
+        limits: &Limits,
+        deployments: &'a [Arc<Deployment>],
+    ) -> Vec<(Option<&'a Arc<Deployment>>, Standing)> {
+        let own = own_limits(limits, identity);
+        let is_everywhere = |scope| {
+            matches!(
+                scope,
+                Scope::User | Scope::Key | Scope::Group | Scope::Project
+            )
+        };
+        let everywhere = deployments.first().map(|any| {
+            let claims = claims(limits, &own, identity, any, is_everywhere);
+            (None, self.0.limiter.standing(&claims))
+        });
+        let each = deployments.iter().map(|one| {
+            let claims = claims(limits, &own, identity, one, |scope| !is_everywhere(scope));
+            (Some(one), self.0.limiter.standing(&claims))
+        });
+        everywhere.into_iter().chain(each).collect()
+    }
+
+    /// A request that may be retried begins.
     pub fn begin(&self) {
         self.0.retries.earn();
     }
 
-    /// Tells other replicas what they have not been told yet.
+    /// Tells others what is still to be told.
     pub async fn shutdown(&self) {
         self.0.limiter.shutdown().await;
     }
 }
 
+/// Who waits, and with which share.
+fn party(entry: Entry<'_>, own: &OwnLimits) -> Party {
+    let identity = entry.principal.identity();
+    let share = |own: Option<&OwnLimits>| own.and_then(|own| own.fair_share).unwrap_or(1);
+    let user = own.fair_share.unwrap_or(1);
+    let alone = identity.project.is_empty();
+    Party {
+        class: entry.class,
+        project: match alone {
+            true => format!("\0{}", identity.user_id).into(),
+            false => Arc::clone(&identity.project),
+        },
+        project_share: match alone {
+            true => user,
+            false => share(entry.limits.others.project.get(&*identity.project)),
+        },
+        user: Arc::clone(&identity.user_id),
+        user_share: user,
+    }
+}
+
 impl Shared {
-    pub(super) fn retries(&self) -> &RetryBudget {
-        &self.retries
-    }
-
-    /// Wakes waiters: a place of this model and a part of this user's limits are free again.
-    pub(super) fn freed(&self, model: &str, user: &str) {
-        self.queues.freed(model, user);
-    }
-
-    async fn lease_if(
+    /// A place in line, if it is worth while.
+    fn seat(
         &self,
-        is_due: bool,
         ranked: &Ranked,
-        identity: &Identity,
-        limits: &Limits,
-        cost: Cost,
-    ) -> Result<Leased, Refused> {
-        if !is_due {
-            return Err(Refused::full(SHORTLY));
+        entry: Entry<'_>,
+        asking: &Asking<'_>,
+        refused: &Refused,
+    ) -> Result<Seat<'_>, Refused> {
+        let patience = match entry.class {
+            Class::Interactive => entry.limits.queue_timeout,
+            Class::Batch => FAR_OFF,
+        };
+        if patience.is_zero() || !refused.passes_within(patience) {
+            return Err(refused.clone());
         }
-        self.lease(ranked, identity, limits, cost, |_| true).await
+        let endpoints = ranked.candidates().iter().map(|one| Arc::clone(&one.slug));
+        let party = party(entry, &asking.own);
+        let seat = self.queues.join(ranked.model(), party, endpoints.collect());
+        let seat = seat.ok_or_else(|| Refused::full(SHORTLY))?;
+        let now = self.clock.now();
+        match seat.forecast(now) {
+            Some(forecast) if forecast > patience => Err(self.told(refused.clone(), &seat, now)),
+            _ => Ok(seat),
+        }
     }
 
-    /// Takes a place and every limit that `is_wanted`, on the first endpoint that has both.
+    /// What one is told who leaves the queue without having been served: when its turn would have come.
+    fn told(&self, refused: Refused, seat: &Seat<'_>, now: Instant) -> Refused {
+        let forecast = seat.forecast(now).unwrap_or_default();
+        Refused {
+            retry_after: refused.retry_after.max(forecast),
+            ..refused
+        }
+    }
+
+    /// Takes a place and everything `is_wanted` on the first endpoint that has both.
     pub(super) async fn lease(
         &self,
         ranked: &Ranked,
-        identity: &Identity,
-        limits: &Limits,
-        cost: Cost,
+        asking: &Asking<'_>,
         is_wanted: fn(Scope) -> bool,
     ) -> Result<Leased, Refused> {
         let mut refused: Option<Refused> = None;
         for (at, deployment) in ranked.candidates().iter().enumerate() {
             let place = deployment.state.take_place(deployment.max_in_flight);
-            let claims = claims(limits, identity, deployment, is_wanted);
+            let claims = claims(
+                asking.limits,
+                &asking.own,
+                asking.identity,
+                deployment,
+                is_wanted,
+            );
+            let cost = asking.cost;
             let this = match place {
                 None => Refused::full(SHORTLY),
                 Some(place) => match self.reserve(Ask { claims, cost }).await {
@@ -199,7 +301,7 @@ impl Shared {
     async fn reserve(&self, ask: Ask) -> Result<Grant, Refused> {
         let answer = match Arc::clone(&self.limiter).reserve(&ask) {
             Reserving::Now(answer) => Some(answer),
-            Reserving::Later(answer) => tokio::time::timeout(self.patience.limiter, answer)
+            Reserving::Later(answer) => tokio::time::timeout(self.limiter_patience, answer)
                 .await
                 .ok(),
         };

@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use ostia_core::{Identity, Observer, Place, Receipt, Standing, UsageSource};
 
@@ -31,6 +32,11 @@ impl Attempt {
         self.admission.standing()
     }
 
+    /// How long the request waited for its turn, if it had to.
+    pub fn waited(&self) -> Option<Duration> {
+        self.admission.waited
+    }
+
     pub fn receipt(&self) -> &Receipt {
         &self.receipt
     }
@@ -48,7 +54,7 @@ impl Attempt {
     /// endpoint has room. The failed endpoint's limits get their share back; the user is charged once.
     pub async fn failed(mut self, retry_safe: bool, limits: &Limits) -> Result<Self, Unanswered> {
         let admission = &mut self.admission;
-        if !retry_safe || !admission.has_others() || !admission.shared.retries().take() {
+        if !retry_safe || !admission.has_others() || !admission.shared.retries.take() {
             return Err(Unanswered(self));
         }
         if admission.move_on(limits).await.is_err() {
@@ -74,16 +80,17 @@ impl Attempt {
     pub fn close(&mut self, outcome: ostia_core::Outcome) {
         if !self.receipt.is_closed() {
             self.receipt.close(outcome);
+            if outcome == ostia_core::Outcome::Ok {
+                self.admission.learn(&self.receipt.usage());
+            }
             self.settle();
         }
     }
 
     fn settle(&mut self) {
         let usage = self.receipt.usage();
-        self.admission.settle(match usage.source {
-            UsageSource::None => 0,
-            UsageSource::Upstream | UsageSource::Estimated => usage.total_tokens,
-        });
+        let used = (usage.source != UsageSource::None).then_some(&usage);
+        self.admission.settle(used);
     }
 }
 

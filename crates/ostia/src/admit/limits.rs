@@ -1,45 +1,113 @@
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ostia_core::{Claim, Identity, Measure, Scope, Subject};
 
 use crate::catalog::Deployment;
-use crate::settings::Limits;
+use crate::settings::{Limits, OwnLimits};
 
 /// One kind of limit.
 struct Rule {
     scope: Scope,
     measure: Measure,
-    /// 0 means no limit.
-    most: fn(&Limits, &Deployment) -> u64,
+    /// 0 is off.
+    most: fn(&Limits, &OwnLimits, &Deployment) -> u64,
 }
 
 /// Every limit, in the order in which callers are told of them.
-static RULES: [Rule; 4] = [
+static RULES: [Rule; 5] = [
     Rule {
         scope: Scope::User,
         measure: Measure::Requests,
-        most: |limits, _| limits.requests_per_second_per_user.into(),
+        most: |limits, own, _| {
+            let own = own.requests_per_second_per_user;
+            own.unwrap_or(limits.requests_per_second_per_user).into()
+        },
     },
     Rule {
         scope: Scope::User,
         measure: Measure::InFlight,
-        most: |limits, _| limits.max_in_flight_per_user.into(),
+        most: |limits, own, _| {
+            let own = own.max_in_flight_per_user;
+            own.unwrap_or(limits.max_in_flight_per_user).into()
+        },
+    },
+    Rule {
+        scope: Scope::UserModel,
+        measure: Measure::InFlight,
+        most: |limits, own, _| {
+            let own = own.in_flight_per_model;
+            own.unwrap_or(limits.in_flight_per_model).into()
+        },
     },
     Rule {
         scope: Scope::UserEndpoint,
         measure: Measure::Tokens,
-        most: |_, deployment| deployment.tpm_user,
+        most: |_, own, deployment| own.tpm_user.unwrap_or(deployment.tpm_user),
     },
     Rule {
         scope: Scope::Endpoint,
         measure: Measure::Tokens,
-        most: |_, deployment| deployment.tpm_model,
+        most: |_, _, deployment| deployment.tpm_model,
     },
 ];
 
-/// The limits that apply to a caller on an endpoint and that `is_wanted` selects.
+/// What the settings say of this caller alone: of each limit the first that sets it, of key, user, project and groups.
+pub(super) fn own_limits(limits: &Limits, who: &Identity) -> OwnLimits {
+    let others = &limits.others;
+    let find = |all: &BTreeMap<String, OwnLimits>, name: &str| all.get(name).copied();
+    let key = who.key_id.as_ref().and_then(|key| find(&others.key, key));
+    let user = find(&others.user, &who.user_id).or_else(|| find(&others.user, &who.username));
+    let project = find(&others.project, &who.project);
+    let groups = who
+        .groups
+        .iter()
+        .filter_map(|group| find(&others.group, group));
+    let levels = [key, user, project, groups.reduce(larger)];
+    let known = levels.into_iter().flatten();
+    known.fold(OwnLimits::default(), or_else)
+}
+
+/// Of several groups the largest limit holds; 0 is none, and the largest.
+fn larger(one: OwnLimits, other: OwnLimits) -> OwnLimits {
+    fn most<T: Copy + Ord + Default>(one: Option<T>, other: Option<T>) -> Option<T> {
+        let off = T::default();
+        match (one, other) {
+            (Some(one), Some(other)) if one == off || other == off => Some(off),
+            _ => one.max(other),
+        }
+    }
+    OwnLimits {
+        requests_per_second_per_user: most(
+            one.requests_per_second_per_user,
+            other.requests_per_second_per_user,
+        ),
+        max_in_flight_per_user: most(one.max_in_flight_per_user, other.max_in_flight_per_user),
+        in_flight_per_model: most(one.in_flight_per_model, other.in_flight_per_model),
+        tpm_user: most(one.tpm_user, other.tpm_user),
+        fair_share: one.fair_share.max(other.fair_share),
+        blocked: one.blocked || other.blocked,
+    }
+}
+
+/// What `first` leaves open, `then` may set. Whoever is blocked by one is blocked.
+fn or_else(first: OwnLimits, then: OwnLimits) -> OwnLimits {
+    OwnLimits {
+        requests_per_second_per_user: first
+            .requests_per_second_per_user
+            .or(then.requests_per_second_per_user),
+        max_in_flight_per_user: first.max_in_flight_per_user.or(then.max_in_flight_per_user),
+        in_flight_per_model: first.in_flight_per_model.or(then.in_flight_per_model),
+        tpm_user: first.tpm_user.or(then.tpm_user),
+        fair_share: first.fair_share.or(then.fair_share),
+        blocked: first.blocked || then.blocked,
+    }
+}
+
+/// The limits that hold for a caller on an endpoint; those `is_wanted`.
 pub(super) fn claims(
     limits: &Limits,
+    own: &OwnLimits,
     who: &Identity,
     deployment: &Deployment,
     is_wanted: impl Fn(Scope) -> bool,
@@ -47,7 +115,7 @@ pub(super) fn claims(
     let rules = RULES.iter().filter(|rule| is_wanted(rule.scope));
     rules
         .filter_map(|rule| {
-            let most = (rule.most)(limits, deployment);
+            let most = (rule.most)(limits, own, deployment);
             let subject = subject(rule.scope, who, deployment)?;
             (most != 0).then_some(Claim {
                 scope: rule.scope,
@@ -59,16 +127,49 @@ pub(super) fn claims(
         .collect()
 }
 
-/// Whose counter it is; `None` if the caller has no such counter.
+/// Whose counter it is; `None` where the caller has none such.
 fn subject(scope: Scope, who: &Identity, deployment: &Deployment) -> Option<Subject> {
     let user = || Arc::clone(&who.user_id);
     let slug = || Arc::clone(&deployment.slug);
     Some(match scope {
         Scope::User => Subject::One(user()),
+        Scope::UserModel => Subject::Pair(user(), Arc::clone(&deployment.model)),
         Scope::UserEndpoint => Subject::Pair(user(), slug()),
         Scope::Endpoint => Subject::One(slug()),
         Scope::Key => Subject::One(who.key_id.clone()?),
-        // The table has no such limit yet.
+        // No limit of these is in the table yet.
         Scope::Group | Scope::Project => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn own(in_flight: Option<u32>, tpm: Option<u64>) -> OwnLimits {
+        OwnLimits {
+            max_in_flight_per_user: in_flight,
+            tpm_user: tpm,
+            ..OwnLimits::default()
+        }
+    }
+
+    #[test]
+    fn the_first_that_sets_a_limit_holds_and_of_several_groups_the_largest() {
+        let first = or_else(own(Some(3), None), own(Some(9), Some(7)));
+        assert_eq!(first, own(Some(3), Some(7)));
+        assert_eq!(
+            larger(own(Some(3), None), own(Some(9), Some(7))),
+            own(Some(9), Some(7))
+        );
+        assert_eq!(
+            larger(own(Some(3), None), own(Some(0), None)),
+            own(Some(0), None)
+        );
+        let blocked = OwnLimits {
+            blocked: true,
+            ..OwnLimits::default()
+        };
+        assert!(or_else(own(Some(3), None), blocked).blocked);
+    }
 }

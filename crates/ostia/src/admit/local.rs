@@ -12,12 +12,12 @@ use parking_lot::{Mutex, MutexGuard};
 use super::window::Window;
 
 const SHARDS: usize = 64;
-/// How many of a shard's counters are checked for removal whenever one is used.
+/// How many counters of a shard are looked at for removal each time one is asked for.
 const SWEEP: usize = 2;
-/// How long a caller is told to wait if only the end of another request can help.
+/// What a caller is told to wait where only the end of another request helps.
 const SHORTLY: Duration = Duration::from_secs(1);
 
-/// A sliding span, divided into ticks.
+/// A sliding span, cut into ticks.
 #[derive(Clone, Copy)]
 struct Ticks {
     length: Duration,
@@ -35,8 +35,8 @@ const MINUTE: Ticks = Ticks {
 
 /// Exact limits within one process.
 ///
-/// Counters are sharded by the first name of their subject. One question locks all its shards together, in the order of
-/// their numbers so that two questions cannot deadlock; nothing waits while they are locked.
+/// Counters are kept in shards by the first name of their subject. All shards of one question are locked together, in
+/// the order of their numbers; nothing waits while they are.
 pub struct LocalLimiter {
     clock: Arc<dyn Clock>,
     start: Instant,
@@ -49,18 +49,24 @@ type Name = (Scope, Measure, Subject);
 #[derive(Default)]
 struct Shard {
     counters: HashMap<Name, Counter>,
-    /// In order of arrival, for the sweep.
+    /// In the order they came, for the sweep.
     order: VecDeque<Name>,
 }
 
-enum Counter {
-    /// Requests or tokens within a span.
+struct Counter {
+    count: Count,
+    /// Tokens or requests of requests that still run: some of it may come back.
+    running: u64,
+}
+
+enum Count {
+    /// Of requests or tokens, in a span.
     Sliding(Window),
     /// What is taken and does not come back with time.
     Standing(u64),
 }
 
-/// The shards of one question, and the shard of each claim.
+/// The shards of one question, and which of them each claim is in.
 struct Locked<'a> {
     guards: Vec<(usize, MutexGuard<'a, Shard>)>,
 }
@@ -75,7 +81,7 @@ impl LocalLimiter {
         }
     }
 
-    /// Requests in flight under any in-flight limit, summed over all subjects; for invariants.
+    /// Requests in flight under any limit of requests in flight, all subjects together; for invariants.
     pub fn in_flight(&self) -> u64 {
         let of = |shard: &Mutex<Shard>| {
             let shard = shard.lock();
@@ -88,7 +94,7 @@ impl LocalLimiter {
         self.shards.iter().map(of).sum()
     }
 
-    /// The number of counters.
+    /// How many counters there are.
     pub fn tracked(&self) -> usize {
         let of = |shard: &Mutex<Shard>| shard.lock().counters.len();
         self.shards.iter().map(of).sum()
@@ -100,32 +106,25 @@ impl LocalLimiter {
         for (_, shard) in &mut locked.guards {
             shard.sweep(now);
         }
-        let mut tokens = ask.cost.total();
         for claim in &ask.claims {
             let counter = locked.shard(self.place(&claim.subject)).counter(claim, now);
-            let room = claim.most.saturating_sub(counter.total());
-            match claim.measure {
-                Measure::Tokens | Measure::Balance if room >= ask.cost.named => {
-                    tokens = tokens.min(room)
-                }
-                Measure::Requests | Measure::InFlight if room >= 1 => {}
-                _ => {
-                    let denial = counter.denial(claim, ask.cost, now);
-                    let standing = self.standing(&mut locked, &ask.claims, now);
-                    return Err(Denial { standing, ..denial });
-                }
+            if counter.room(claim) < named(claim, ask.cost) || counter.debt() > 0 {
+                let denial = counter.denial(claim, ask.cost, now);
+                let standing = self.levels(&mut locked, &ask.claims, now);
+                return Err(Denial { standing, ..denial });
             }
         }
         let mut taken = Vec::with_capacity(ask.claims.len());
         let mut levels = Vec::with_capacity(ask.claims.len());
         for claim in &ask.claims {
-            let amount = match claim.measure {
-                Measure::Requests | Measure::InFlight => 1,
-                Measure::Tokens | Measure::Balance => tokens,
-            };
             let tick = ticks_of(claim.measure).at(now);
             let counter = locked.shard(self.place(&claim.subject)).counter(claim, now);
+            let amount = match claim.measure {
+                Measure::Requests | Measure::InFlight => 1,
+                Measure::Tokens | Measure::Balance => ask.cost.total().min(counter.room(claim)),
+            };
             counter.add(tick, amount);
+            counter.running += amount;
             levels.push(counter.level(claim, now));
             taken.push(Taken {
                 claim: claim.clone(),
@@ -136,7 +135,7 @@ impl LocalLimiter {
         Ok((taken, Standing { levels }))
     }
 
-    fn standing(&self, locked: &mut Locked<'_>, claims: &[Claim], now: Duration) -> Standing {
+    fn levels(&self, locked: &mut Locked<'_>, claims: &[Claim], now: Duration) -> Standing {
         let level = |claim: &Claim| {
             let shard = locked.shard(self.place(&claim.subject));
             shard.counter(claim, now).level(claim, now)
@@ -180,13 +179,20 @@ impl Limiter for LocalLimiter {
                 Measure::InFlight => 0,
                 Measure::Tokens | Measure::Balance => back.used_tokens,
             };
+            counter.running = counter.running.saturating_sub(taken.amount);
             if used < taken.amount {
                 counter.take_back(taken.tick, taken.amount - used);
             } else {
                 let tick = ticks_of(taken.claim.measure).at(now);
-                counter.add(tick, used - taken.amount);
+                counter.charge(tick, used - taken.amount, taken.claim.most);
             }
         }
+    }
+
+    fn standing(&self, claims: &[Claim]) -> Standing {
+        let now = self.clock.now().saturating_duration_since(self.start);
+        let mut locked = self.lock(claims.iter().map(|claim| &claim.subject));
+        self.levels(&mut locked, claims, now)
     }
 }
 
@@ -198,22 +204,25 @@ impl Locked<'_> {
 }
 
 impl Shard {
-    /// The claim's counter, brought up to date.
+    /// The claim's counter as it is now.
     fn counter(&mut self, claim: &Claim, now: Duration) -> &mut Counter {
         let name = (claim.scope, claim.measure, claim.subject.clone());
         if !self.counters.contains_key(&name) {
             self.order.push_back(name.clone());
         }
-        let new = || match claim.measure {
-            Measure::Requests | Measure::Tokens => Counter::Sliding(Window::default()),
-            Measure::InFlight | Measure::Balance => Counter::Standing(0),
+        let new = || Counter {
+            count: match claim.measure {
+                Measure::Requests | Measure::Tokens => Count::Sliding(Window::default()),
+                Measure::InFlight | Measure::Balance => Count::Standing(0),
+            },
+            running: 0,
         };
         let counter = self.counters.entry(name).or_insert_with(new);
         counter.expire(ticks_of(claim.measure), now);
         counter
     }
 
-    /// Checks a few counters and drops the empty ones.
+    /// Looks at a few counters and drops those that hold nothing any more.
     fn sweep(&mut self, now: Duration) {
         for _ in 0..SWEEP {
             let Some(oldest) = self.order.pop_front() else {
@@ -221,7 +230,7 @@ impl Shard {
             };
             let idle = self.counters.get_mut(&oldest).is_none_or(|counter| {
                 counter.expire(ticks_of(oldest.1), now);
-                counter.total() == 0
+                counter.is_idle()
             });
             if idle {
                 self.counters.remove(&oldest);
@@ -234,31 +243,57 @@ impl Shard {
 
 impl Counter {
     fn expire(&mut self, ticks: Ticks, now: Duration) {
-        if let Self::Sliding(window) = self {
+        if let Count::Sliding(window) = &mut self.count {
             window.expire(ticks.at(now), ticks.span);
         }
     }
 
     fn total(&self) -> u64 {
-        match self {
-            Self::Sliding(window) => window.total(),
-            Self::Standing(total) => *total,
+        match &self.count {
+            Count::Sliding(window) => window.total(),
+            Count::Standing(total) => *total,
         }
     }
 
+    fn debt(&self) -> u64 {
+        match &self.count {
+            Count::Sliding(window) => window.debt(),
+            Count::Standing(_) => 0,
+        }
+    }
+
+    fn room(&self, claim: &Claim) -> u64 {
+        claim.most.saturating_sub(self.total())
+    }
+
+    /// Nobody would miss it.
+    fn is_idle(&self) -> bool {
+        let is_empty = match &self.count {
+            Count::Sliding(window) => window.is_empty(),
+            Count::Standing(total) => *total == 0,
+        };
+        is_empty && self.running == 0
+    }
+
     fn add(&mut self, tick: u64, amount: u64) {
-        match self {
-            Self::Sliding(window) => window.add(tick, amount),
-            Self::Standing(total) => *total = total.saturating_add(amount),
+        match &mut self.count {
+            Count::Sliding(window) => window.add(tick, amount),
+            Count::Standing(total) => *total = total.saturating_add(amount),
+        }
+    }
+
+    /// Counts what was not reserved.
+    fn charge(&mut self, tick: u64, amount: u64, most: u64) {
+        match &mut self.count {
+            Count::Sliding(window) => window.charge(tick, amount, most),
+            Count::Standing(total) => *total = total.saturating_add(amount),
         }
     }
 
     fn take_back(&mut self, tick: u64, amount: u64) {
-        match self {
-            Self::Sliding(window) => {
-                window.take_back(tick, amount);
-            }
-            Self::Standing(total) => *total = total.saturating_sub(amount),
+        match &mut self.count {
+            Count::Sliding(window) => window.take_back(tick, amount),
+            Count::Standing(total) => *total = total.saturating_sub(amount),
         }
     }
 
@@ -269,35 +304,44 @@ impl Counter {
             measure: claim.measure,
             limit: claim.most,
             used: self.total(),
-            reset: match self {
-                Self::Sliding(window) => {
+            owed: self.debt(),
+            reset: match &self.count {
+                Count::Sliding(window) => {
                     ticks.wait(window.wait_for_empty(ticks.at(now), ticks.span), now)
                 }
-                Self::Standing(_) => Duration::ZERO,
+                Count::Standing(_) => Duration::ZERO,
             },
         }
     }
 
     fn denial(&self, claim: &Claim, cost: Cost, now: Duration) -> Denial {
         let ticks = ticks_of(claim.measure);
-        let amount = match claim.measure {
-            Measure::Requests | Measure::InFlight => 1,
-            Measure::Tokens | Measure::Balance => cost.named,
-        };
-        let fits = amount.min(claim.most);
+        let amount = named(claim, cost);
+        let stays = self.total().saturating_sub(self.running);
         Denial {
             scope: claim.scope,
             measure: claim.measure,
-            too_large: amount > claim.most,
-            retry_after: match self {
-                Self::Sliding(window) => {
-                    let wait = window.wait_for(fits, claim.most, ticks.at(now), ticks.span);
+            retry_after: match &self.count {
+                Count::Sliding(window) => {
+                    let wait = window.wait_for(amount, claim.most, ticks.at(now), ticks.span);
                     ticks.wait(wait, now)
                 }
-                Self::Standing(_) => SHORTLY,
+                Count::Standing(_) => SHORTLY,
             },
+            may_return: claim.measure != Measure::Requests
+                && self.running > self.debt()
+                && stays.saturating_add(amount) <= claim.most,
             standing: Standing::default(),
         }
+    }
+}
+
+/// What a request must find free under a limit: no more than all of it.
+fn named(claim: &Claim, cost: Cost) -> u64 {
+    match claim.measure {
+        Measure::Requests | Measure::InFlight => 1,
+        Measure::Tokens => cost.named.min(claim.most),
+        Measure::Balance => cost.named,
     }
 }
 
@@ -306,7 +350,7 @@ impl Ticks {
         u64::try_from(now.as_nanos() / self.length.as_nanos()).unwrap_or(u64::MAX)
     }
 
-    /// Waits are counted from the start of the current tick, so subtract the part of it that has passed.
+    /// Waits are counted from the start of the present tick, so the part of it that is gone is not waited for.
     fn wait(self, count: u64, now: Duration) -> Duration {
         let gone = now.as_nanos() % self.length.as_nanos();
         let count = u32::try_from(count).unwrap_or(u32::MAX);
@@ -315,7 +359,7 @@ impl Ticks {
     }
 }
 
-/// The span over which a measure counts; meaningless for measures that do not come back with time.
+/// The span in which a measure counts; of no meaning where nothing comes back with time.
 const fn ticks_of(measure: Measure) -> Ticks {
     match measure {
         Measure::Requests => SECOND,

@@ -9,6 +9,9 @@
 mod admission;
 mod admitter;
 mod attempt;
+mod class;
+mod cost;
+mod fair;
 mod limits;
 mod local;
 mod queue;
@@ -17,9 +20,10 @@ mod retry_budget;
 mod window;
 
 pub use admission::Admission;
-pub use admitter::{Admitter, Patience};
+pub use admitter::{Admitter, Entry};
 pub(crate) use attempt::place_of;
 pub use attempt::{Attempt, Unanswered};
+pub use class::Class;
 pub use local::LocalLimiter;
 pub use refused::{Refused, Shortage};
 pub use retry_budget::RetryBudget;

@@ -4,37 +4,46 @@ use ostia_core::{Denial, Measure, Scope, Standing};
 
 use crate::rank::NotServing;
 
-/// Why no endpoint was leased. If the caller's own limit is the cause, this becomes 429, otherwise 503.
+/// Why no endpoint was leased. A limit of the caller is 429, everything else 503.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("admission refused: {shortage:?}")]
 pub struct Refused {
     pub shortage: Shortage,
-    /// The earliest time at which the same request can be admitted if nobody else asks.
+    /// Until the same request can be let in, if nobody else asks.
     pub retry_after: Duration,
+    /// It may be let in earlier, as others may give back more than they need.
+    pub may_return: bool,
     pub standing: Standing,
 }
 
-/// What was short.
+/// What there was not enough of.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Shortage {
-    /// Room under a limit. `too_large`: the request alone exceeds the whole limit.
-    Limit {
-        scope: Scope,
-        measure: Measure,
-        too_large: bool,
-    },
-    /// Places: every endpoint with room under its limits already had its maximum of requests in flight.
+    /// Room under a limit.
+    Limit { scope: Scope, measure: Measure },
+    /// Places: every endpoint that had room under the limits was at its number of requests in flight.
     EndpointsFull,
-    /// Endpoints: the last one stopped serving while the request waited.
+    /// Endpoints: while the request waited, the last one stopped serving.
     NotServing(NotServing),
+    /// The operators let nothing of this caller in.
+    Blocked,
 }
 
 impl Refused {
+    pub(super) fn now(shortage: Shortage) -> Self {
+        Self {
+            shortage,
+            retry_after: Duration::ZERO,
+            may_return: false,
+            standing: Standing::default(),
+        }
+    }
+
     pub(super) fn full(retry_after: Duration) -> Self {
         Self {
-            shortage: Shortage::EndpointsFull,
             retry_after,
-            standing: Standing::default(),
+            may_return: true,
+            ..Self::now(Shortage::EndpointsFull)
         }
     }
 
@@ -42,27 +51,28 @@ impl Refused {
     pub(super) fn passes(&self) -> bool {
         match self.shortage {
             Shortage::EndpointsFull => true,
-            Shortage::Limit {
-                measure, too_large, ..
-            } => !too_large && measure != Measure::Balance,
-            Shortage::NotServing(_) => false,
+            Shortage::Limit { measure, .. } => measure != Measure::Balance,
+            Shortage::NotServing(_) | Shortage::Blocked => false,
         }
     }
 
-    /// Whether the caller's own limits hold it back, not something that it shares with others in the queue.
+    /// Whether it may be over in time.
+    pub(super) fn passes_within(&self, time: Duration) -> bool {
+        self.passes() && (self.may_return || self.retry_after <= time)
+    }
+
+    /// Whether it is the caller's own limits that hold it back, and not what it shares with others in the queue.
     pub(super) fn is_own(&self) -> bool {
         matches!(self.shortage, Shortage::Limit { scope, .. } if scope != Scope::Endpoint)
     }
 
-    /// Merges the refusals of several candidates into what the caller is told: a full endpoint rather than missing
-    /// tokens, and the shortest wait.
+    /// What a caller is told when every candidate refuses: a full endpoint rather than missing tokens, and the earliest
+    /// wait.
     pub(super) fn milder(self, other: Self) -> Self {
         let order = |refused: &Self| match refused.shortage {
             Shortage::EndpointsFull => 0,
-            Shortage::Limit {
-                too_large: false, ..
-            } => 1,
-            Shortage::Limit { .. } | Shortage::NotServing(_) => 2,
+            Shortage::Limit { .. } => 1,
+            Shortage::NotServing(_) | Shortage::Blocked => 2,
         };
         let key = |refused: &Self| (order(refused), refused.retry_after);
         if key(&other) < key(&self) {
@@ -79,9 +89,9 @@ impl From<Denial> for Refused {
             shortage: Shortage::Limit {
                 scope: denial.scope,
                 measure: denial.measure,
-                too_large: denial.too_large,
             },
             retry_after: denial.retry_after,
+            may_return: denial.may_return,
             standing: denial.standing,
         }
     }

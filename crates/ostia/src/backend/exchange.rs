@@ -35,13 +35,13 @@ impl Exchange<'_> {
     pub async fn direct(self) -> Result<Response<AnswerBody>, Failure> {
         match self.replicas {
             // Hooks that named a URL meant that one.
-            Some(replicas) if self.outgoing.origin.is_none() => self.to_any_of(replicas).await,
-            _ => self.to_one().await,
+            Some(replicas) if self.outgoing.origin.is_none() => self.send_to_any(replicas).await,
+            _ => self.send_to_one().await,
         }
     }
 
     /// To the replicas in turn, as long as the last one surely did nothing.
-    async fn to_any_of(self, replicas: &Replicas) -> Result<Response<AnswerBody>, Failure> {
+    async fn send_to_any(self, replicas: &Replicas) -> Result<Response<AnswerBody>, Failure> {
         let Self {
             deployment,
             call,
@@ -65,7 +65,7 @@ impl Exchange<'_> {
         Err(last.unwrap_or_else(unusable))
     }
 
-    async fn to_one(mut self) -> Result<Response<AnswerBody>, Failure> {
+    async fn send_to_one(mut self) -> Result<Response<AnswerBody>, Failure> {
         send(self.client, self.outgoing, &mut self.sending).await
     }
 }

@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 use super::{Parts, StartError, duties};
 use crate::account::Ledger;
 use crate::admin;
-use crate::admit::{Admitter, Patience, RetryBudget};
+use crate::admit::{Admitter, RetryBudget};
 use crate::authorize::Denials;
 use crate::gateway::Gateway;
 use crate::identify::{ApiKeys, KeyWatch};
@@ -24,6 +24,9 @@ use crate::settings::ListenAddress;
 /// How long the ledger may take at the end to carry its last rows to the store. What is left waits in the journal. The last
 /// use of keys has as long.
 const LAST_FLUSH: Duration = Duration::from_secs(10);
+
+/// For the answer of a limiter on another machine. After that, limits are held in this process.
+const LIMITER_PATIENCE: Duration = Duration::from_millis(50);
 
 /// A gateway that listens. Dropping it does not stop it: call [`Running::shut_down`].
 pub struct Running {
@@ -160,7 +163,7 @@ fn build(parts: Parts, registry: Registry) -> Result<Gateway, StartError> {
         started: clock.unix_micros() / 1_000_000,
         key_watch: Arc::new(KeyWatch::new(Arc::clone(&store), Arc::clone(&clock))),
         denials: Denials::new(Arc::clone(&clock)),
-        admitter: Admitter::new(limiter, retries, Patience::default(), Arc::clone(&clock)),
+        admitter: Admitter::new(limiter, LIMITER_PATIENCE, retries, Arc::clone(&clock)),
         ledger,
         store,
         store_reached: AtomicBool::new(false),

@@ -7,7 +7,7 @@ use ostia_core::Secret;
 use serde_json::Value;
 
 use super::{Access, Isolation, Scheduler, Target};
-use crate::fleet::EndpointState;
+use crate::fleet::{EndpointState, Learned};
 
 /// A cluster as its fixture describes it.
 pub struct Cluster {
@@ -112,6 +112,8 @@ pub struct Deployment {
     pub config: Value,
     pub serving: Serving,
     pub state: Arc<EndpointState>,
+    /// What requests to the model turned out to need, whichever endpoint answered.
+    pub learned: Arc<Learned>,
 }
 
 impl Deployment {

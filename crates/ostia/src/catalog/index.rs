@@ -266,6 +266,7 @@ mod tests {
         Deployment {
             index: 0,
             state: Fleet::default().endpoint(&slug),
+            learned: Default::default(),
             slug,
             cluster: Arc::clone(cluster),
             framework: "f".into(),

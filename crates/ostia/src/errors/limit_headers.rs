@@ -15,6 +15,13 @@ pub fn limit_headers(standing: &Standing) -> Vec<(HeaderName, HeaderValue)> {
     headers
 }
 
+/// `x-ostia-queue-ms`: how long the request waited for its turn, where it had to.
+pub fn queue_header(waited: Option<Duration>) -> Option<(HeaderName, HeaderValue)> {
+    let millis = u64::try_from(waited?.as_millis()).unwrap_or(u64::MAX);
+    Some((QUEUE, HeaderValue::from(millis)))
+}
+
+const QUEUE: HeaderName = HeaderName::from_static("x-ostia-queue-ms");
 const REQUESTS: [HeaderName; 3] = [
     HeaderName::from_static("x-ratelimit-limit-requests"),
     HeaderName::from_static("x-ratelimit-remaining-requests"),

@@ -9,4 +9,4 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-pub use limit_headers::limit_headers;
+pub use limit_headers::{limit_headers, queue_header};

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use http::header::RETRY_AFTER;
 use http::{HeaderValue, StatusCode};
-use ostia_core::{JournalFull, Measure, Outcome, Scope};
+use ostia_core::{JournalFull, Level, Measure, Outcome, Scope};
 use serde_json::json;
 
 use crate::admit::{Refused, Shortage};
@@ -24,6 +24,8 @@ const SHORTLY: Duration = Duration::from_secs(5);
 const NOT_RUNNING: Duration = Duration::from_secs(60);
 /// SDKs do not retry after more than two minutes.
 const LONGEST_WAIT: Duration = Duration::from_secs(120);
+/// Coding agents do not wait longer than this.
+const LONGEST_QUEUE_WAIT: Duration = Duration::from_secs(60);
 
 impl From<Rejection> for Refusal {
     fn from(rejection: Rejection) -> Self {
@@ -332,27 +334,30 @@ impl From<JobsError> for Refusal {
 
 impl From<Refused> for Refusal {
     fn from(refused: Refused) -> Self {
-        let wait = refused.retry_after.min(LONGEST_WAIT);
-        let (measure, too_large) = match refused.shortage {
+        let (scope, measure) = match refused.shortage {
             Shortage::NotServing(fault) => return fault.into(),
-            Shortage::EndpointsFull => {
-                return Self::gateway(
-                    StatusCode::SERVICE_UNAVAILABLE,
-                    "queue_full",
-                    "Every server of this model is busy. Please try again shortly.",
-                )
-                .with_retry_after(wait);
+            Shortage::Blocked => {
+                return Self::client(
+                    StatusCode::FORBIDDEN,
+                    "account_disabled",
+                    "The operators of this gateway have blocked this account. Please ask them.",
+                );
             }
-            Shortage::Limit {
-                measure, too_large, ..
-            } => (measure, too_large),
+            Shortage::EndpointsFull => {
+                let busy = "Every server of this model is busy.";
+                let message = format!("{busy} {}", when(refused.retry_after));
+                let busy = Self::gateway(StatusCode::SERVICE_UNAVAILABLE, "queue_full", message);
+                return busy.waiting(refused.retry_after);
+            }
+            Shortage::Limit { scope, measure } => (scope, measure),
         };
-        let (code, message) = limited(measure, too_large);
-        let mut refusal =
-            Self::client(StatusCode::TOO_MANY_REQUESTS, code, message).with_retry_after(wait);
-        if too_large || measure == Measure::Balance {
-            refusal = refusal.permanent();
-        }
+        let level = refused.standing.level(scope, measure);
+        let (code, message) = limited(scope, measure, level, refused.retry_after);
+        let mut refusal = Self::client(StatusCode::TOO_MANY_REQUESTS, code, message);
+        refusal = match measure {
+            Measure::Balance => refusal.permanent(),
+            _ => refusal.waiting(refused.retry_after),
+        };
         if measure == Measure::Tokens {
             let used = |scope| refused.standing.used(scope, Measure::Tokens);
             refusal.info = Some(json!({
@@ -367,24 +372,62 @@ impl From<Refused> for Refusal {
     }
 }
 
-/// The code and the message for an exhausted limit.
-const fn limited(measure: Measure, too_large: bool) -> (&'static str, &'static str) {
-    match measure {
-        Measure::Requests => (
-            "requests",
-            "You are sending more requests per second than allowed.",
-        ),
-        Measure::InFlight => (
-            "concurrency",
-            "You already have as many requests in flight as allowed.",
-        ),
-        Measure::Balance => ("budget_exceeded", "The budget for this is used up."),
-        Measure::Tokens if too_large => (
-            "tokens",
-            "The request alone needs more tokens (prompt plus max_tokens) than your limit of tokens per minute: lower max_tokens or shorten the prompt.",
-        ),
-        Measure::Tokens => ("tokens", "Tokens/minute limit exceeded."),
+impl Refusal {
+    /// Says when to come again, where that is soon enough for a client to wait.
+    fn waiting(self, wait: Duration) -> Self {
+        match wait <= LONGEST_QUEUE_WAIT {
+            true => self.with_retry_after(wait),
+            false => self,
+        }
     }
+}
+
+fn when(wait: Duration) -> String {
+    let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+    match seconds.max(1) {
+        1 => "Try again in a second.".to_owned(),
+        seconds => format!("Try again in {seconds} seconds."),
+    }
+}
+
+/// The code and the message for an exhausted limit: which one, its number, what is used, when it is free.
+fn limited(
+    scope: Scope,
+    measure: Measure,
+    level: Option<&Level>,
+    wait: Duration,
+) -> (&'static str, String) {
+    let whose = match scope {
+        Scope::User => "you",
+        Scope::UserModel | Scope::UserEndpoint => "you on this model",
+        Scope::Endpoint => "all users of this model together",
+        Scope::Group => "your group",
+        Scope::Project => "your project",
+        Scope::Key => "this API key",
+    };
+    let (code, what) = match measure {
+        Measure::Requests => ("requests", "requests a second"),
+        Measure::InFlight => ("concurrency", "requests at a time"),
+        Measure::Tokens => ("tokens", "tokens a minute"),
+        Measure::Balance => ("budget_exceeded", "tokens in all"),
+    };
+    let Some(level) = level else {
+        return (
+            code,
+            format!("The limit of {what} for {whose} is reached. {}", when(wait)),
+        );
+    };
+    let (limit, used) = (level.limit, level.used);
+    let owed = match level.owed {
+        0 => String::new(),
+        owed => format!(", {owed} more are owed"),
+    };
+    let then = match measure {
+        Measure::Balance => "Nothing comes back with time.".to_owned(),
+        _ => when(wait),
+    };
+    let message = format!("The limit is {limit} {what} for {whose}: {used} are used{owed}. {then}");
+    (code, message)
 }
 
 impl From<JournalFull> for Refusal {

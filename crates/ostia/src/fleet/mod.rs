@@ -3,7 +3,9 @@
 //! Not here: configuration, decisions.
 
 mod breaker;
+mod learned;
 mod state;
 
 pub use breaker::Breaker;
+pub use learned::{Expected, Learned};
 pub use state::{EndpointState, Fleet, InFlightGuard, ModelState};

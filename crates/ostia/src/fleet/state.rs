@@ -6,6 +6,7 @@ use std::time::Duration;
 use ostia_core::{Clock, LedgerRow, Observer, Outcome, SystemClock};
 use parking_lot::Mutex;
 
+use super::Learned;
 use super::breaker::Breaker;
 
 /// What a cluster reports of a model.
@@ -48,6 +49,8 @@ const REST: Duration = Duration::from_secs(10);
 pub struct Fleet {
     clock: Arc<dyn Clock>,
     states: Mutex<HashMap<Arc<str>, Arc<EndpointState>>>,
+    /// By model.
+    learned: Mutex<HashMap<Arc<str>, Arc<Learned>>>,
 }
 
 impl Default for Fleet {
@@ -61,6 +64,7 @@ impl Fleet {
         Self {
             clock,
             states: Mutex::default(),
+            learned: Mutex::default(),
         }
     }
 
@@ -76,11 +80,20 @@ impl Fleet {
         Arc::clone(state)
     }
 
-    /// Forgets endpoints that no catalog and no request holds any more.
+    /// What was learned of a model.
+    pub fn learned(&self, model: &Arc<str>) -> Arc<Learned> {
+        let mut learned = self.learned.lock();
+        Arc::clone(learned.entry(Arc::clone(model)).or_default())
+    }
+
+    /// Forgets endpoints and models that no catalog and no request holds any more.
     pub fn shrink(&self) {
         self.states
             .lock()
             .retain(|_, state| Arc::strong_count(state) > 1);
+        self.learned
+            .lock()
+            .retain(|_, learned| Arc::strong_count(learned) > 1);
     }
 
     /// Every endpoint that is served, or that a running request still holds; in no particular order.

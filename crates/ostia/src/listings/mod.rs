@@ -4,6 +4,7 @@
 
 mod cluster_models;
 mod jobs;
+mod limits;
 mod list_endpoints;
 mod openai;
 mod state;
@@ -12,6 +13,7 @@ mod whoami;
 
 pub use cluster_models::cluster_models;
 pub use jobs::Audience;
+pub use limits::limits;
 pub use list_endpoints::list_endpoints;
 pub use openai::Models;
 pub use status::status;

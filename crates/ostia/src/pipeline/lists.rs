@@ -4,11 +4,11 @@ use http::{Response, StatusCode};
 use ostia_core::RequestId;
 use serde_json::{Value, json};
 
-use crate::authorize::{Denied, NoticeLookup as _, Wanted};
+use crate::authorize::{Denied, NoticeLookup as _, Wanted, may_use};
 use crate::gateway::{Gateway, json_answer, page_answer};
 use crate::identify::Principal;
 use crate::listen::Inbound;
-use crate::listings::{Audience, Models, cluster_models, list_endpoints, status, whoami};
+use crate::listings::{Audience, Models, cluster_models, limits, list_endpoints, status, whoami};
 use crate::live::Live;
 use crate::refusal::Refusal;
 use crate::relay::ClientBody;
@@ -30,6 +30,7 @@ pub(super) async fn answer(
             let query = inbound.head.uri.query().unwrap_or("");
             models_of_cluster(gateway, live, cluster, query, principal, id)?
         }
+        Route::Limits => limits_of(gateway, live, principal),
         route => list(gateway, live, route, principal, id)?,
     };
     Ok(json_answer(StatusCode::OK, &list))
@@ -95,6 +96,19 @@ fn models_of_cluster(
         return Err(refuse(Denied::ModelNotFound));
     }
     Ok(Value::Array(models))
+}
+
+/// `GET /v1/limits`
+fn limits_of(gateway: &Gateway, live: &Live, principal: &Principal) -> Value {
+    let all = live.catalog.deployments().iter();
+    let usable: Vec<_> = all.filter(|one| may_use(one, principal)).cloned().collect();
+    let admitter = gateway.admitter();
+    let standings = admitter.standing(principal.identity(), &live.settings.limits, &usable);
+    let named: Vec<_> = standings
+        .into_iter()
+        .map(|(endpoint, standing)| (endpoint.map_or("", |one| &*one.model), standing))
+        .collect();
+    limits(&named, admitter.waiting_of(&principal.user_id))
 }
 
 /// What everyone may read.

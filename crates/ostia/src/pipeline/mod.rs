@@ -11,10 +11,10 @@ use http::Response;
 
 use self::edge::refuse;
 use crate::account::Visit;
-use crate::admit::{Admission, Attempt};
+use crate::admit::{Admission, Attempt, Class, Entry};
 use crate::authorize::{Wanted, authorize};
 use crate::backend;
-use crate::errors::limit_headers;
+use crate::errors::{limit_headers, queue_header};
 use crate::gateway::Gateway;
 use crate::identify::{Principal, Sender};
 use crate::listen::Inbound;
@@ -87,6 +87,7 @@ async fn enter(
 ) -> Result<(Call, Admission), Refusal> {
     let (headers, body) = (&inbound.head.headers, &mut inbound.body);
     let session = session(headers, &live.settings.routing.session_headers)?;
+    let class = Class::of(headers)?;
     let mut call = read(
         headers,
         body,
@@ -111,12 +112,13 @@ async fn enter(
         .ok_or_else(Refusal::previous_response_not_found)?
         .taking(&call)?;
     let ranked = rank(permit, gateway.clock().unix_micros())?;
-    let limits = &live.settings.limits;
-    let cost = call.cost(limits.default_output_tokens);
-    let admission = gateway
-        .admitter()
-        .enter(ranked, principal, limits, cost)
-        .await?;
+    let entry = Entry {
+        principal,
+        limits: &live.settings.limits,
+        demand: &call.demand(),
+        class,
+    };
+    let admission = gateway.admitter().enter(ranked, entry).await?;
     Ok((call, admission))
 }
 
@@ -148,7 +150,8 @@ async fn dispatch(
     };
     let context = gateway.relay_context(live, inbound, call, &attempt, &answer.promise);
     let slug = Arc::clone(&attempt.deployment().slug);
-    let limits = limit_headers(attempt.standing());
+    let mut limits = limit_headers(attempt.standing());
+    limits.extend(queue_header(attempt.waited()));
     match relay::begin(answer, InFlight::new(attempt), context).await {
         Ok(mut response) => {
             response.headers_mut().extend(limits);

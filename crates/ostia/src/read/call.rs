@@ -1,8 +1,8 @@
+use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ostia_core::Cost;
 
 use super::Reserved;
 use crate::dialect::{Api, StreamOptions};
@@ -55,20 +55,29 @@ pub struct Splices {
     pub first_member: usize,
 }
 
+/// What a call asks of a model, before anything is known of the model.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Demand {
+    pub api: Cow<'static, str>,
+    /// Estimated prompt tokens.
+    pub prompt: u64,
+    /// The client's own cap on output tokens, summed over all choices.
+    pub output_cap: Option<u64>,
+    /// How many choices are generated; 0: none, as with embeddings.
+    pub choices: u64,
+}
+
 impl Call {
-    /// The tokens that a tokens-per-minute limit must have free for this call: the prompt's estimate plus the most it
-    /// may generate. `default_output` is the guess for each choice if the client set no cap.
-    pub fn cost(&self, default_output: u64) -> Cost {
+    /// What a limit of tokens has to have room for. Nothing, where no model runs.
+    pub fn demand(&self) -> Demand {
         if !self.api.runs_a_model() {
-            return Cost::default();
+            return Demand::default();
         }
-        let (cap, guessed) = match self.output_cap {
-            Some(cap) => (cap, 0),
-            None => (0, default_output.saturating_mul(self.tries)),
-        };
-        Cost {
-            named: self.prompt_estimate.saturating_add(cap),
-            guessed,
+        Demand {
+            api: self.api.name(),
+            prompt: self.prompt_estimate,
+            output_cap: self.output_cap,
+            choices: self.tries,
         }
     }
 }

@@ -23,7 +23,7 @@ use http_body::Body;
 
 use crate::routes::Address;
 pub use budget::{Budget, Reserved};
-pub use call::{Call, Form, Splices};
+pub use call::{Call, Demand, Form, Splices};
 pub use collect::{LEAST_PROGRESS, ReadLimits};
 pub use error::ReadError;
 pub use session::session;

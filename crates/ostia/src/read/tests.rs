@@ -301,12 +301,13 @@ fn counts_are_read_in_any_spelling_that_a_server_may_take() {
 }
 
 #[test]
-fn answers_multiply_the_guess_too() {
-    let cost = |members: &str| call("completions", &format!("\"prompt\":\"a\"{members}")).cost(100);
-    assert_eq!((cost("").named, cost("").guessed), (1, 100));
-    assert_eq!(cost(",\"n\":\"2\",\"best_of\":7").guessed, 700);
-    assert_eq!(cost(",\"n\":3,\"max_tokens\":5").named, 1 + 15);
-    assert_eq!(call("rerank", "\"n\":3").cost(100).guessed, 0);
+fn every_choice_counts_and_only_where_a_model_runs() {
+    let demand =
+        |members: &str| call("completions", &format!("\"prompt\":\"a\"{members}")).demand();
+    assert_eq!((demand("").prompt, demand("").choices), (1, 1));
+    assert_eq!(demand(",\"n\":\"2\",\"best_of\":7").choices, 7);
+    assert_eq!(demand(",\"n\":3,\"max_tokens\":5").output_cap, Some(15));
+    assert_eq!(call("rerank", "\"n\":3").demand().choices, 0);
 }
 
 #[test]

@@ -47,7 +47,7 @@ const fn code(
 }
 
 /// In order of status.
-pub const ERROR_CODES: [ErrorCode; 52] = [
+pub const ERROR_CODES: [ErrorCode; 53] = [
     code(
         "invalid_json",
         &[400],
@@ -168,6 +168,13 @@ pub const ERROR_CODES: [ErrorCode; 52] = [
         "`idp_domains`, `required_groups`, `groups_per_domain`; with provider `none`, a request that is not local.",
     ),
     code(
+        "account_disabled",
+        &[403],
+        "The operators have blocked this user, key, project or group.",
+        "Ask the operators.",
+        "`blocked = true` in `[limits.user.\"NAME\"]` and its like.",
+    ),
+    code(
         "not_found",
         &[404],
         "There is nothing at this path.",
@@ -229,21 +236,21 @@ pub const ERROR_CODES: [ErrorCode; 52] = [
         &[429],
         "More requests per second than allowed.",
         "Wait as long as `Retry-After` says; SDKs do.",
-        "`limits.requests_per_second_per_user`.",
+        "`limits.requests_per_second_per_user`, `limits.queue_timeout`.",
     ),
     code(
         "tokens",
         &[429],
-        "The minute's tokens of the model or of the user are used or reserved. With `x-should-retry: false`, the request alone is larger than the limit.",
-        "Wait, lower `max_tokens`, or shorten the prompt.",
-        "`tpm_model`, `tpm_user` of the endpoint; `limits.default_output_tokens`; `error.info` and `x-ratelimit-*` say how much is used.",
+        "The minute's tokens of the model or of the user are used, reserved or owed, and do not come back in time.",
+        "Wait as long as `Retry-After` says; without it, as long as the message says.",
+        "`tpm_model`, `tpm_user` of the endpoint; `limits.queue_timeout`, `limits.reserve_output`; `error.info` and `x-ratelimit-*` say how much is used.",
     ),
     code(
         "concurrency",
         &[429],
         "As many requests in flight as allowed.",
         "Wait for one to end.",
-        "`limits.max_in_flight_per_user`.",
+        "`limits.max_in_flight_per_user`, `limits.in_flight_per_model`, `limits.queue_timeout`.",
     ),
     code(
         "too_many_failed_sign_ins",

@@ -55,6 +55,7 @@ pub enum Route<'a> {
     OpenApi,
     Docs,
     Whoami,
+    Limits,
     ListEndpoints,
     /// The models of a framework, or all.
     Models(Scope<'a>),
@@ -121,6 +122,7 @@ impl<'a> Route<'a> {
             RouteKind::OpenApi => Self::OpenApi,
             RouteKind::Docs => Self::Docs,
             RouteKind::Whoami => Self::Whoami,
+            RouteKind::Limits => Self::Limits,
             RouteKind::ListEndpoints => Self::ListEndpoints,
             RouteKind::Models => Self::Models(captures.scope()),
             RouteKind::Model => Self::Model(captures.scope(), decoded(captures.rest)),
@@ -139,6 +141,7 @@ impl<'a> Route<'a> {
             Self::OpenApi => "/openapi.json",
             Self::Docs => "/docs",
             Self::Whoami => "/whoami",
+            Self::Limits => "/v1/limits",
             Self::ListEndpoints => "/list-endpoints",
             Self::Models(Scope::Everywhere) => "/v1/models",
             Self::Models(_) => "/{cluster}/{framework}/v1/models",

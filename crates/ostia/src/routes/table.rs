@@ -21,6 +21,7 @@ pub enum RouteKind {
     OpenApi,
     Docs,
     Whoami,
+    Limits,
     ListEndpoints,
     Models,
     Model,
@@ -47,7 +48,7 @@ const POST: &[&str] = &["POST"];
 const ANY: &[&str] = &["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"];
 
 /// Every public route, in the order in which they are tried.
-pub const ROUTES: [RouteEntry; 28] = [
+pub const ROUTES: [RouteEntry; 29] = [
     open("/health", RouteKind::Health, "Whether the gateway responds"),
     open(
         "/status",
@@ -61,6 +62,11 @@ pub const ROUTES: [RouteEntry; 28] = [
     ),
     open("/docs", RouteKind::Docs, "This API as a page"),
     listing("/whoami", RouteKind::Whoami, "Who you are to the gateway"),
+    listing(
+        "/v1/limits",
+        RouteKind::Limits,
+        "Your limits: what is used, owed and left",
+    ),
     listing(
         "/list-endpoints",
         RouteKind::ListEndpoints,

@@ -13,7 +13,7 @@ struct Rig {
     limiter: Arc<LocalLimiter>,
 }
 
-/// 0 means no limit.
+/// 0 is off.
 #[derive(Clone, Copy, Default)]
 struct Limits {
     rate: u64,
@@ -42,7 +42,7 @@ impl Rig {
         self.ask_more(user, endpoint, (tokens, 0), limits)
     }
 
-    /// The tokens that the request names and those that are guessed.
+    /// What is named and what is guessed.
     fn ask_more(
         &self,
         user: &str,
@@ -95,16 +95,15 @@ fn give_back(mut grant: Grant, used: u64, sent: bool) {
     grant.hold.settle(used);
 }
 
-/// The tokens that a grant reserved, which are the same under each token limit.
+/// Tokens that a grant reserved of its first limit of tokens.
 fn reserved(grant: &Grant) -> u64 {
     let mut taken = grant.hold.taken().iter();
     let tokens = taken.find(|taken| taken.claim.measure == Measure::Tokens);
     tokens.expect("a limit of tokens").amount
 }
 
-fn measure(answer: Result<Grant, Denial>) -> (Measure, bool) {
-    let denial = answer.expect_err("a denial");
-    (denial.measure, denial.too_large)
+fn measure(answer: Result<Grant, Denial>) -> Measure {
+    answer.expect_err("a denial").measure
 }
 
 #[test]
@@ -116,16 +115,24 @@ fn a_guess_takes_the_room_there_is_and_refuses_nobody() {
         ..Limits::default()
     };
     let first = rig.ask_more("u", "e", (10, 1_000), limits).expect("room");
-    assert_eq!(reserved(&first), 80);
+    let amounts = |grant: &Grant| {
+        grant
+            .hold
+            .taken()
+            .iter()
+            .map(|taken| taken.amount)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(amounts(&first), [100, 80], "of each limit what it has");
     assert_eq!(
         measure(rig.ask_more("u", "e", (10, 1_000), limits)),
-        (Measure::Tokens, false)
+        Measure::Tokens
     );
     give_back(first, 30, true);
     let second = rig.ask_more("u", "e", (10, 20), limits).expect("room");
     assert_eq!(reserved(&second), 30);
     let third = rig.ask_more("u", "e", (10, 20), limits).expect("room");
-    assert_eq!(reserved(&third), 20);
+    assert_eq!(amounts(&third), [30, 20]);
     let none = rig.ask_more("u", "e", (10, u64::MAX), Limits::default());
     assert!(none.expect("room").hold.taken().is_empty());
 }
@@ -186,10 +193,7 @@ fn a_caller_who_waits_as_long_as_it_is_told_gets_in() {
     assert_eq!(denial.measure, Measure::Tokens);
     rig.clock
         .advance(denial.retry_after - Duration::from_millis(1));
-    assert_eq!(
-        measure(rig.ask("u", "e", 80, limits)),
-        (Measure::Tokens, false)
-    );
+    assert_eq!(measure(rig.ask("u", "e", 80, limits)), Measure::Tokens);
     rig.clock.advance(Duration::from_millis(1));
     rig.ask("u", "e", 80, limits).expect("the wait was exact");
 }
@@ -202,20 +206,16 @@ fn refusals_are_free() {
         tpm_user: 100,
         ..Limits::default()
     };
+    let running = rig.ask("u", "e", 1, tight).expect("room");
     for _ in 0..50 {
-        assert_eq!(
-            measure(rig.ask("u", "e", 101, tight)),
-            (Measure::Tokens, true)
-        );
+        assert_eq!(measure(rig.ask("u", "e", 101, tight)), Measure::Tokens);
     }
-    for _ in 0..5 {
+    give_back(running, 1, true);
+    for _ in 0..4 {
         let grant = rig.ask("u", "e", 1, tight).expect("nothing was charged");
         give_back(grant, 1, true);
     }
-    assert_eq!(
-        measure(rig.ask("u", "e", 1, tight)),
-        (Measure::Requests, false)
-    );
+    assert_eq!(measure(rig.ask("u", "e", 1, tight)), Measure::Requests);
 }
 
 #[test]
@@ -231,10 +231,7 @@ fn an_undone_request_was_never_counted() {
     }
     let grant = rig.ask("u", "e", 1, limits).expect("room");
     give_back(grant, 1, true);
-    assert_eq!(
-        measure(rig.ask("u", "e", 1, limits)),
-        (Measure::Requests, false)
-    );
+    assert_eq!(measure(rig.ask("u", "e", 1, limits)), Measure::Requests);
 }
 
 #[test]
@@ -252,7 +249,7 @@ fn a_hold_that_is_lost_gives_itself_back() {
         let (endpoint, user) = grant.hold.split(Scope::is_of_endpoint);
         drop(user);
         let denied = measure(rig.ask("u", "e", 10, limits));
-        assert_eq!(denied, (Measure::Tokens, false));
+        assert_eq!(denied, Measure::Tokens);
         drop(endpoint);
     }
     assert_eq!(rig.limiter.in_flight(), 0);
@@ -270,10 +267,51 @@ fn what_was_used_beyond_the_reservation_is_owed() {
     let denial = rig
         .ask("u", "e", 1, limits)
         .expect_err("150 of 100 are used");
-    let used = denial.standing.used(Scope::UserEndpoint, Measure::Tokens);
-    assert_eq!(used, 150);
+    let level = denial.standing.level(Scope::UserEndpoint, Measure::Tokens);
+    assert_eq!(level.map(|level| (level.used, level.owed)), Some((100, 50)));
+    assert!(!denial.may_return, "nothing runs");
     rig.clock.advance(denial.retry_after);
     assert!(rig.ask("u", "e", 1, limits).is_ok(), "it is paid");
+}
+
+#[test]
+fn a_request_larger_than_a_limit_needs_all_of_it_and_owes_the_rest() {
+    let rig = rig();
+    let limits = Limits {
+        tpm_user: 100,
+        ..Limits::default()
+    };
+    let small = rig.ask("u", "e", 1, limits).expect("room");
+    let denial = rig.ask("u", "e", 1_000, limits).expect_err("not all of it");
+    assert!(denial.may_return, "the small one may give it back");
+    give_back(small, 0, true);
+    let large = rig.ask("u", "e", 1_000, limits).expect("all of it");
+    assert_eq!(reserved(&large), 100);
+    give_back(large, 1_000, true);
+    rig.clock.advance(Duration::from_secs(9 * 60));
+    assert_eq!(measure(rig.ask("u", "e", 1, limits)), Measure::Tokens);
+    rig.clock.advance(Duration::from_secs(2 * 60));
+    assert!(
+        rig.ask("u", "e", 100, limits).is_ok(),
+        "ten minutes' worth is paid"
+    );
+}
+
+#[test]
+fn a_debt_outlives_the_forgetting_of_idle_users() {
+    let rig = rig();
+    let limits = Limits {
+        tpm_user: 10,
+        ..Limits::default()
+    };
+    let grant = rig.ask("debtor", "e", 1, limits).expect("room");
+    give_back(grant, 100, true);
+    rig.clock.advance(Duration::from_secs(120));
+    for user in 0..10_000 {
+        let grant = rig.ask(&format!("u{user}"), "e", 0, limits).expect("room");
+        give_back(grant, 0, false);
+    }
+    assert_eq!(measure(rig.ask("debtor", "e", 1, limits)), Measure::Tokens);
 }
 
 #[test]
@@ -287,7 +325,7 @@ fn a_balance_does_not_come_back_with_time() {
     give_back(grant, 60, true);
     rig.clock.advance(Duration::from_secs(1_000_000));
     let denied = measure(rig.ask("u", "e", 41, limits));
-    assert_eq!(denied, (Measure::Balance, false));
+    assert_eq!(denied, Measure::Balance);
     assert!(rig.ask("u", "e", 40, limits).is_ok(), "40 are left");
 }
 
@@ -330,7 +368,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 }
 
 proptest! {
-    /// However requests come, end and fail: never more in flight than allowed, and nothing left when all are over.
+    /// However requests come, end and fail: no more in flight than allowed, nothing left when all are over.
     #[test]
     fn nothing_leaks_and_no_limit_is_passed(steps in steps()) {
         let rig = rig();

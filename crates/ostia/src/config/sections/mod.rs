@@ -4,6 +4,7 @@
 
 mod auth;
 mod catalog;
+mod limits;
 mod server;
 mod traffic;
 
@@ -24,7 +25,7 @@ pub(super) fn read<'a>(reading: &'a Reading<'a>, table: &'a [Member]) -> (Settin
         maintenance_sources: std::collections::BTreeMap::new(),
         store: server::read_store(&root, reading),
         auth: auth::read(&root, reading),
-        limits: traffic::read_limits(&root, reading),
+        limits: limits::read(&root, reading),
         routing: traffic::read_routing(&root, reading),
         upstream: traffic::read_upstream(&root),
         journal: server::read_journal(&root),

@@ -4,66 +4,7 @@ use http::HeaderName;
 use ostia_core::Secret;
 
 use super::super::reader::{Reading, Section};
-use crate::settings::{Limits, Routing, Upstream};
-
-pub(super) fn read_limits(root: &Section<'_>, reading: &Reading<'_>) -> Limits {
-    let section = root.section(
-        "limits",
-        "What one user and one endpoint may have; endpoints may say otherwise in their fixture.",
-    );
-    let shared = section.secret(
-        "shared",
-        "Accepted (`redis://...`), not served yet: limits hold in each process alone.",
-    );
-    let limits = Limits {
-        requests_per_second_per_user: section.number(
-            "requests_per_second_per_user",
-            10,
-            (0, u32::MAX),
-            "Inference requests of one user in a second; 0 is off. Beyond it 429 `requests`.",
-        ),
-        max_in_flight_per_user: section.number(
-            "max_in_flight_per_user",
-            0,
-            (0, u32::MAX),
-            "Inference requests of one user at a time; 0 is off. Beyond it 429 `concurrency`.",
-        ),
-        tpm_model: section.number(
-            "tpm_model",
-            100_000,
-            (0, u64::MAX),
-            "Tokens a minute of one endpoint, for endpoints that do not say; 0 is off. Beyond it 429 `tokens`.",
-        ),
-        tpm_user: section.number(
-            "tpm_user",
-            60_000,
-            (0, u64::MAX),
-            "Tokens a minute of one user on one endpoint, for endpoints that do not say; 0 is off.",
-        ),
-        default_output_tokens: section.number(
-            "default_output_tokens",
-            1024,
-            (0, u64::MAX),
-            "Output tokens reserved for a request that names no cap of its own, as far as the limits have room; what is not used is given back.",
-        ),
-        shared: (!shared.expose().is_empty()).then_some(shared),
-    };
-    section.finish();
-    let is_redis = |url: &Secret<String>| {
-        ["redis://", "rediss://"].iter().any(|scheme| {
-            url.expose()
-                .strip_prefix(scheme)
-                .is_some_and(|rest| !rest.is_empty())
-        })
-    };
-    if limits.shared.as_ref().is_some_and(|url| !is_redis(url)) {
-        reading.fatal(
-            "limits.shared",
-            "must begin with redis:// or rediss://, or be \"\"",
-        );
-    }
-    limits
-}
+use crate::settings::{Routing, Upstream};
 
 pub(super) fn read_routing(root: &Section<'_>, reading: &Reading<'_>) -> Routing {
     let section = root.section("routing", "How a deployment is chosen.");

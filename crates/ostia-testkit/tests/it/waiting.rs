@@ -1,0 +1,241 @@
+//! A shortage that passes is waited for in turn; one that does not is told at once.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use ostia_testkit::backend::{FakeBackend, Script};
+use ostia_testkit::client::{Answer, RawClient, Request};
+use ostia_testkit::gate::Gate;
+use ostia_testkit::gateway::{Endpoint, Site, TestGateway, gauges};
+use ostia_testkit::patience::within;
+use serde_json::json;
+
+const PATIENT: &str = "[limits]\nqueue_timeout = \"60s\"\nreserve_output = \"estimate\"\n";
+
+async fn rig(
+    endpoint: impl FnOnce(Endpoint) -> Endpoint,
+    settings: &str,
+) -> (FakeBackend, TestGateway) {
+    let backend = FakeBackend::start().await;
+    let site = Site::new().endpoint(endpoint(Endpoint::of("m", &backend)));
+    let gateway = TestGateway::start(site.settings(PATIENT).settings(settings)).await;
+    (backend, gateway)
+}
+
+async fn waiting(gateway: &TestGateway, wanted: f64) {
+    let asking = async {
+        loop {
+            let metrics = gauges::scrape(gateway.admin_address()).await;
+            if gauges::sum(&metrics, "ostia_waiting") == Some(wanted) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    within(|| format!("{wanted} waiting requests"), asking).await;
+}
+
+async fn all(gateway: &TestGateway, request: &Request, count: usize) -> Vec<Answer> {
+    join_all((0..count).map(async |_| gateway.call(request).await)).await
+}
+
+#[tokio::test]
+async fn a_burst_beyond_every_limit_is_served_without_a_refusal() {
+    let limits = "[limits]\nrequests_per_second_per_user = 10\nmax_in_flight_per_user = 32";
+    let tokens = |endpoint: Endpoint| endpoint.field("tpm_user", json!(60_000));
+    let (backend, gateway) = rig(tokens, limits).await;
+    backend.otherwise(Script::completion().prompt_tokens(500, 0).text(["x"; 300]));
+    let messages = json!([{"role": "user", "content": "x".repeat(1_996)}]);
+    let body = json!({"messages": messages, "max_tokens": 32_000});
+    let request = gateway.request("chat/completions", "m", &body);
+    let answers = all(&gateway, &request, 50).await;
+    for answer in &answers {
+        assert_eq!(answer.status(), 200, "{}", answer.text());
+    }
+    let waited = answers
+        .iter()
+        .filter(|answer| answer.header("x-ostia-queue-ms").is_some());
+    assert!(waited.count() >= 40 - 1, "ten a second came in at once");
+    let rows = gateway.finish(&[&backend]).await;
+    assert_eq!(rows.iter().filter(|row| row.outcome == "ok").count(), 50);
+}
+
+#[tokio::test]
+async fn a_place_is_waited_for_in_turn_and_the_wait_is_told() {
+    let one_place = |endpoint: Endpoint| endpoint.config("max_in_flight", json!(1));
+    let (backend, gateway) = rig(one_place, "").await;
+    let gate = Gate::closed();
+    backend.next(Script::completion().gate_head(&gate));
+    let chat = gateway.chat("m");
+    let first = gateway.call(&chat);
+    let second = async {
+        gate.reached(1).await;
+        gateway.call(&gateway.chat("m")).await
+    };
+    let opening = async {
+        waiting(&gateway, 1.0).await;
+        gate.open();
+    };
+    let (first, second, ()) = tokio::join!(first, second, opening);
+    assert_eq!((first.status(), second.status()), (200, 200));
+    assert_eq!(first.header("x-ostia-queue-ms"), None);
+    let told: u64 = second.header("x-ostia-queue-ms").unwrap().parse().unwrap();
+    let rows = gateway.finish(&[&backend]).await;
+    let waited = rows.iter().map(|row| row.queue_ms).max().unwrap();
+    assert!(waited >= told, "{waited} {told}");
+}
+
+#[tokio::test]
+async fn who_hangs_up_leaves_the_queue_at_once() {
+    let one_place = |endpoint: Endpoint| endpoint.config("max_in_flight", json!(1));
+    let (backend, gateway) = rig(one_place, "").await;
+    let gate = Gate::closed();
+    backend.next(Script::completion().gate_head(&gate));
+    let chat = gateway.chat("m");
+    let running = gateway.call(&chat);
+    let leaving = async {
+        gate.reached(1).await;
+        let mut client: RawClient = gateway.client().await;
+        client.send(&gateway.chat("m").bytes()).await;
+        waiting(&gateway, 1.0).await;
+        drop(client);
+        waiting(&gateway, 0.0).await;
+        gate.open();
+    };
+    let (running, ()) = tokio::join!(running, leaving);
+    assert_eq!(running.status(), 200);
+    let rows = gateway.finish(&[&backend]).await;
+    let left = rows
+        .iter()
+        .find(|row| row.outcome == "client_closed")
+        .unwrap();
+    assert_eq!((left.phase.as_str(), left.attempts), ("queued", 0));
+}
+
+#[tokio::test]
+async fn a_wait_that_is_too_long_is_told_at_once() {
+    let limits = "[limits]\nqueue_timeout = \"15s\"";
+    let tokens = |endpoint: Endpoint| endpoint.field("tpm_user", json!(1_000));
+    let (backend, gateway) = rig(tokens, limits).await;
+    backend.next(Script::completion().prompt_tokens(900, 0).text(["x"; 200]));
+    assert_eq!(gateway.call(&gateway.chat("m")).await.status(), 200);
+    let answer = gateway.call(&gateway.chat("m")).await;
+    assert_eq!(
+        (answer.status(), answer.error_code().as_deref()),
+        (429, Some("tokens"))
+    );
+    let message = answer.json()["error"]["message"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    for word in [
+        "1000 tokens a minute",
+        "1000 are used",
+        "100 more are owed",
+        "seconds",
+    ] {
+        assert!(message.contains(word), "{message}");
+    }
+    let wait = answer
+        .header("retry-after")
+        .map(|wait| wait.parse::<u64>().unwrap());
+    assert!(
+        wait.is_none_or(|wait| (16..=60).contains(&wait)),
+        "{wait:?}"
+    );
+    gateway.finish(&[&backend]).await;
+}
+
+#[tokio::test]
+async fn batch_requests_go_when_nobody_else_waits() {
+    let one_place = |endpoint: Endpoint| endpoint.config("max_in_flight", json!(1));
+    let (backend, gateway) = rig(one_place, "").await;
+    let gate = Gate::closed();
+    backend.next(Script::completion().gate_head(&gate));
+    let batch = gateway.chat("m").header("x-ostia-class", "batch");
+    let chat = gateway.chat("m");
+    let running = gateway.call(&chat);
+    let waits = async {
+        gate.reached(1).await;
+        gateway.call(&batch).await
+    };
+    let jumps = async {
+        gate.reached(1).await;
+        waiting(&gateway, 1.0).await;
+        gateway.call(&gateway.chat("m")).await
+    };
+    let opening = async {
+        waiting(&gateway, 2.0).await;
+        gate.open();
+    };
+    let (running, batch, interactive, ()) = tokio::join!(running, waits, jumps, opening);
+    let statuses = [&running, &batch, &interactive].map(Answer::status);
+    assert_eq!(statuses, [200, 200, 200]);
+    let refused = gateway
+        .call(&gateway.chat("m").header("x-ostia-class", "urgent"))
+        .await;
+    assert_eq!(refused.status(), 400);
+    let rows = gateway.finish(&[&backend]).await;
+    let finished = |answer: &Answer| {
+        let id = answer.header("x-request-id").unwrap();
+        rows.iter()
+            .find(|row| row.request_id == id)
+            .unwrap()
+            .finished_at
+    };
+    assert!(finished(&interactive) <= finished(&batch));
+}
+
+#[tokio::test]
+async fn limits_of_one_user_project_or_key_hold_before_those_of_all() {
+    let limits = "[limits]\nqueue_timeout = \"0\"\nrequests_per_second_per_user = 1000\n[limits.user.\"eve@example.org\"]\nblocked = true\n[limits.user.\"ada@example.org\"]\nrequests_per_second_per_user = 2";
+    let (backend, gateway) = rig(|endpoint| endpoint, limits).await;
+    let by = async |user: &str| {
+        let key = gateway.key_for(user, &[]).await;
+        gateway.chat("m").without("authorization").bearer(&key)
+    };
+    let eve = gateway.call(&by("eve@example.org").await).await;
+    assert_eq!(
+        (eve.status(), eve.error_code().as_deref()),
+        (403, Some("account_disabled"))
+    );
+    let answers = all(&gateway, &by("ada@example.org").await, 10).await;
+    let served = answers
+        .iter()
+        .filter(|answer| answer.status() == 200)
+        .count();
+    assert!((2..10).contains(&served), "{served}");
+    let answers = all(&gateway, &by("bob@example.org").await, 10).await;
+    assert!(answers.iter().all(|answer| answer.status() == 200));
+    gateway.finish(&[&backend]).await;
+}
+
+#[tokio::test]
+async fn callers_see_how_their_limits_stand() {
+    let limits = "[limits]\nrequests_per_second_per_user = 50";
+    let tokens = |endpoint: Endpoint| endpoint.field("tpm_user", json!(1_000));
+    let (backend, gateway) = rig(tokens, limits).await;
+    backend.next(Script::completion().prompt_tokens(900, 0).text(["x"; 200]));
+    assert_eq!(gateway.call(&gateway.chat("m")).await.status(), 200);
+    let key = gateway.site().secrets.client_bearer();
+    let ask = Request::get("/v1/limits").bearer(&key);
+    let list = gateway.call(&ask).await.json();
+    let find = |scope: &str| {
+        let data = list["data"].as_array().unwrap();
+        let limit = data.iter().find(|limit| limit["scope"] == scope);
+        limit.unwrap_or_else(|| panic!("{scope} in {list}")).clone()
+    };
+    assert_eq!(find("user")["limit"], 50);
+    let tokens = find("user_endpoint");
+    assert_eq!(
+        [
+            &tokens["model"],
+            &tokens["used"],
+            &tokens["owed"],
+            &tokens["left"]
+        ],
+        [&json!("m"), &json!(1_000), &json!(100), &json!(0)]
+    );
+    assert_eq!(list["waiting"], 0);
+    gateway.finish(&[&backend]).await;
+}

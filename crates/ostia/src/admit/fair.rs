@@ -1,0 +1,322 @@
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use super::Class;
+use super::queue::Waiter;
+
+/// For whom a request waits, and how large that one's share is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Party {
+    pub(super) class: Class,
+    /// The project; a user without one stands beside the projects.
+    pub(super) project: Arc<str>,
+    pub(super) project_share: u32,
+    pub(super) user: Arc<str>,
+    pub(super) user_share: u32,
+}
+
+/// Who comes next in one pool: weighted fair queueing over projects, and over the users in each, by the service that
+/// they were given (virtual token counters, as in "Fairness in Serving Large Language Models", Sheng et al., 2024).
+///
+/// A counter holds service divided by share. Who has nothing waiting and nothing running saves nothing up: when it comes
+/// back, its counter is lifted to the least of those who wait.
+#[derive(Default)]
+pub(super) struct Lines {
+    projects: BTreeMap<(Class, Arc<str>), Project>,
+    /// The counter of the project that was served last, by class: stands for the least of those who wait where nobody does.
+    present: BTreeMap<Class, f64>,
+    waiting: usize,
+    running: usize,
+}
+
+#[derive(Default)]
+struct Project {
+    counter: f64,
+    users: BTreeMap<Arc<str>, Line>,
+    /// The counter of the user who was served last.
+    present: f64,
+}
+
+/// One user's requests: they wait in the order in which they came.
+#[derive(Default)]
+struct Line {
+    counter: f64,
+    waiters: VecDeque<Arc<Waiter>>,
+    /// Requests that were counted when they were let in, and are not over.
+    running: usize,
+    /// The first one waits for room under a limit of its own. Others are served meanwhile.
+    is_held: bool,
+}
+
+/// The order in which the firsts of the lines are served.
+#[derive(PartialEq)]
+struct Turn {
+    class: Class,
+    project: f64,
+    user: f64,
+    arrival: u64,
+}
+
+impl Lines {
+    pub(super) fn join(&mut self, waiter: &Arc<Waiter>) {
+        self.line(&waiter.party)
+            .waiters
+            .push_back(Arc::clone(waiter));
+        self.waiting += 1;
+    }
+
+    /// Removes a waiter that was served, or left. The line goes on with its next one.
+    pub(super) fn leave(&mut self, waiter: &Arc<Waiter>) {
+        let line = self.line(&waiter.party);
+        let Some(at) = line
+            .waiters
+            .iter()
+            .position(|other| Arc::ptr_eq(other, waiter))
+        else {
+            return;
+        };
+        line.waiters.remove(at);
+        if at == 0 {
+            line.is_held = false;
+        }
+        self.waiting -= 1;
+        self.forget(&waiter.party);
+    }
+
+    /// A request runs, and is counted with the service that it is likely to get.
+    pub(super) fn started(&mut self, party: &Party, service: f64) {
+        self.line(party).running += 1;
+        self.running += 1;
+        if let Some(project) = self.projects.get_mut(&key(party)) {
+            let present = self.present.entry(party.class).or_default();
+            *present = present.max(project.counter);
+            if let Some(line) = project.users.get(&party.user) {
+                project.present = project.present.max(line.counter);
+            }
+        }
+        self.charge(party, service);
+    }
+
+    /// It is over. `correction`: what it got, less what was counted.
+    pub(super) fn ended(&mut self, party: &Party, correction: f64) {
+        self.charge(party, correction);
+        let line = self.line(party);
+        if line.running > 0 {
+            line.running -= 1;
+            self.running -= 1;
+        }
+        self.forget(party);
+    }
+
+    fn charge(&mut self, party: &Party, service: f64) {
+        let Some(project) = self.projects.get_mut(&key(party)) else {
+            return;
+        };
+        project.counter += service / f64::from(party.project_share.max(1));
+        if let Some(line) = project.users.get_mut(&party.user) {
+            line.counter += service / f64::from(party.user_share.max(1));
+        }
+    }
+
+    /// Whether the first of this one's line waits for room under a limit of its own.
+    pub(super) fn set_held(&mut self, party: &Party, is_held: bool) {
+        self.line(party).is_held = is_held;
+    }
+
+    /// Something came back under a user's limits.
+    pub(super) fn release_user(&mut self, user: &str) {
+        for project in self.projects.values_mut() {
+            if let Some(line) = project.users.get_mut(user) {
+                line.is_held = false;
+            }
+        }
+    }
+
+    /// The next one of those that `may`. The others of its line wait behind it.
+    pub(super) fn next(&self, may: impl Fn(&Waiter) -> bool) -> Option<Arc<Waiter>> {
+        let firsts = self.firsts().filter(|(_, first)| may(first));
+        let next = firsts.min_by(|(a, _), (b, _)| a.compare(b));
+        next.map(|(_, first)| Arc::clone(first))
+    }
+
+    /// The next one after `waiter`, of those that `may`.
+    pub(super) fn next_after(
+        &self,
+        waiter: &Arc<Waiter>,
+        may: impl Fn(&Waiter) -> bool,
+    ) -> Option<Arc<Waiter>> {
+        let own = self.turn_of(waiter)?;
+        let later = self
+            .firsts()
+            .filter(|(turn, first)| own.compare(turn).is_lt() && may(first));
+        let next = later.min_by(|(a, _), (b, _)| a.compare(b));
+        next.map(|(_, first)| Arc::clone(first))
+    }
+
+    /// Whether it has to let another one pass: it is not the first of its line, or another line's first comes before it and
+    /// may use all that it may use.
+    pub(super) fn is_preceded(&self, waiter: &Arc<Waiter>) -> bool {
+        let Some(own) = self.turn_of(waiter) else {
+            return true;
+        };
+        self.firsts()
+            .any(|(turn, first)| turn.compare(&own).is_lt() && first.covers(waiter))
+    }
+
+    /// How many are likely to be served before this one: of every other line as many as of its own up to it.
+    pub(super) fn ahead_of(&self, waiter: &Arc<Waiter>) -> usize {
+        let own = self.known_line(&waiter.party).map_or(0, |line| {
+            let mut waiters = line.waiters.iter();
+            waiters
+                .position(|other| Arc::ptr_eq(other, waiter))
+                .unwrap_or(line.waiters.len())
+        });
+        let lines = self.projects.iter().flat_map(|((class, _), project)| {
+            project
+                .users
+                .values()
+                .map(move |line| (class, line.waiters.len()))
+        });
+        let ahead = lines.map(|(class, waiting)| match class.cmp(&waiter.party.class) {
+            Ordering::Less => waiting,
+            Ordering::Equal => waiting.min(own + 1),
+            Ordering::Greater => 0,
+        });
+        ahead.sum::<usize>().saturating_sub(1)
+    }
+
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting
+    }
+
+    pub(super) fn waiting_of(&self, user: &str) -> usize {
+        let lines = self
+            .projects
+            .values()
+            .filter_map(|project| project.users.get(user));
+        lines.map(|line| line.waiters.len()).sum()
+    }
+
+    /// Nobody waits, and nobody who was counted runs.
+    pub(super) fn is_idle(&self) -> bool {
+        self.waiting == 0 && self.running == 0
+    }
+
+    fn firsts(&self) -> impl Iterator<Item = (Turn, &Arc<Waiter>)> {
+        self.projects.iter().flat_map(|((class, _), project)| {
+            let lines = project.users.values().filter(|line| !line.is_held);
+            lines.filter_map(|line| {
+                let first = line.waiters.front()?;
+                Some((Turn::of(*class, project, line, first), first))
+            })
+        })
+    }
+
+    fn turn_of(&self, waiter: &Arc<Waiter>) -> Option<Turn> {
+        let project = self.projects.get(&key(&waiter.party))?;
+        let line = project.users.get(&waiter.party.user)?;
+        let first = line
+            .waiters
+            .front()
+            .filter(|first| Arc::ptr_eq(first, waiter))?;
+        Some(Turn::of(waiter.party.class, project, line, first))
+    }
+
+    fn known_line(&self, party: &Party) -> Option<&Line> {
+        self.projects.get(&key(party))?.users.get(&party.user)
+    }
+
+    /// The party's line, lifted where it was idle.
+    fn line(&mut self, party: &Party) -> &mut Line {
+        let floor = self.floor(party.class);
+        let project = self.projects.entry(key(party)).or_default();
+        if project.is_idle() {
+            project.counter = project.counter.max(floor);
+        }
+        let floor = project.floor();
+        let line = project.users.entry(Arc::clone(&party.user)).or_default();
+        if line.is_idle() {
+            line.counter = line.counter.max(floor);
+        }
+        line
+    }
+
+    /// The least counter of the projects that wait.
+    fn floor(&self, class: Class) -> f64 {
+        let projects = self.projects.iter().filter(|((other, _), project)| {
+            *other == class && project.users.values().any(|line| !line.waiters.is_empty())
+        });
+        let least = projects
+            .map(|(_, project)| project.counter)
+            .reduce(f64::min);
+        least.unwrap_or_else(|| self.present.get(&class).copied().unwrap_or_default())
+    }
+
+    /// Drops what nobody would miss: idle lines that would be lifted anyway.
+    fn forget(&mut self, party: &Party) {
+        if self.is_idle() {
+            self.projects.clear();
+            self.present.clear();
+            return;
+        }
+        let floor = self.floor(party.class);
+        let Some(project) = self.projects.get_mut(&key(party)) else {
+            return;
+        };
+        let least = project.floor();
+        project
+            .users
+            .retain(|_, line| !line.is_idle() || line.counter > least);
+        self.projects.retain(|(class, _), project| {
+            *class != party.class || !project.is_idle() || project.counter > floor
+        });
+    }
+}
+
+impl Project {
+    fn is_idle(&self) -> bool {
+        self.users.values().all(Line::is_idle)
+    }
+
+    /// The least counter of the users who wait.
+    fn floor(&self) -> f64 {
+        let lines = self.users.values().filter(|line| !line.waiters.is_empty());
+        let least = lines.map(|line| line.counter).reduce(f64::min);
+        least.unwrap_or(self.present)
+    }
+}
+
+impl Line {
+    fn is_idle(&self) -> bool {
+        self.waiters.is_empty() && self.running == 0
+    }
+}
+
+impl Turn {
+    fn of(class: Class, project: &Project, line: &Line, first: &Waiter) -> Self {
+        Self {
+            class,
+            project: project.counter,
+            user: line.counter,
+            arrival: first.arrival,
+        }
+    }
+
+    fn compare(&self, other: &Self) -> Ordering {
+        let class = self.class.cmp(&other.class);
+        let project = || self.project.total_cmp(&other.project);
+        let user = || self.user.total_cmp(&other.user);
+        class
+            .then_with(project)
+            .then_with(user)
+            .then_with(|| self.arrival.cmp(&other.arrival))
+    }
+}
+
+fn key(party: &Party) -> (Class, Arc<str>) {
+    (party.class, Arc::clone(&party.project))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,128 @@
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use ostia_core::Secret;
+
+use super::super::reader::{Reading, Section};
+use crate::settings::{Limits, OtherLimits, OwnLimits, ReserveOutput};
+
+pub(super) fn read(root: &Section<'_>, reading: &Reading<'_>) -> Limits {
+    let section = root.section(
+        "limits",
+        "What one user and one endpoint may have; endpoints may say otherwise in their fixture.",
+    );
+    let shared = section.secret(
+        "shared",
+        "Accepted (`redis://...`), not served yet: limits hold in each process alone.",
+    );
+    let limits = Limits {
+        requests_per_second_per_user: section.number(
+            "requests_per_second_per_user",
+            10,
+            (0, u32::MAX),
+            "Inference requests of one user in a second; 0 is off. Beyond it 429 `requests`.",
+        ),
+        max_in_flight_per_user: section.number(
+            "max_in_flight_per_user",
+            32,
+            (0, u32::MAX),
+            "Inference requests of one user at a time; 0 is off. Beyond it 429 `concurrency`.",
+        ),
+        in_flight_per_model: section.number(
+            "in_flight_per_model",
+            0,
+            (0, u32::MAX),
+            "Requests of one user at a time to one model; 0 is off. Beyond it 429 `concurrency`.",
+        ),
+        tpm_model: section.number(
+            "tpm_model",
+            0,
+            (0, u64::MAX),
+            "Tokens a minute of one endpoint, for endpoints that do not say; 0 is off. Beyond it 429 `tokens`.",
+        ),
+        tpm_user: section.number(
+            "tpm_user",
+            0,
+            (0, u64::MAX),
+            "Tokens a minute of one user on one endpoint, for endpoints that do not say; 0 is off.",
+        ),
+        default_output_tokens: section.number(
+            "default_output_tokens",
+            1024,
+            (0, u64::MAX),
+            "Output tokens reserved for each choice while fewer than 20 answers of the model are known, at most the request's own cap.",
+        ),
+        reserve_output: section.parse(
+            "reserve_output",
+            (ReserveOutput::Estimate, "\"estimate\""),
+            "\"estimate\" or \"max_tokens\"",
+            "What an output reserves of a limit of tokens: what 19 of 20 outputs of the model needed, at most the request's own cap; or that cap. What is used beyond it is owed and paid first; what is not used comes back at once.",
+            |text| match text {
+                "estimate" => Ok(ReserveOutput::Estimate),
+                "max_tokens" => Ok(ReserveOutput::MaxTokens),
+                other => Err(format!("{other:?}")),
+            },
+        ),
+        queue_timeout: section.duration_or_zero(
+            "queue_timeout",
+            Duration::from_secs(15),
+            "How long a request waits for its turn where a shortage will pass: a place, a rate, tokens that come back. \"0\" refuses at once.",
+        ),
+        shared: (!shared.expose().is_empty()).then_some(shared),
+        others: OtherLimits {
+            key: read_others(&section, "key", "One API key, by the id that `ostia key list` shows."),
+            user: read_others(&section, "user", "One user, by username (`ada@lab.org`) or user id."),
+            project: read_others(&section, "project", "Each user of a project."),
+            group: read_others(&section, "group", "Each member of a group; of several groups the largest holds."),
+        },
+    };
+    section.finish();
+    let is_redis = |url: &Secret<String>| {
+        ["redis://", "rediss://"].iter().any(|scheme| {
+            url.expose()
+                .strip_prefix(scheme)
+                .is_some_and(|rest| !rest.is_empty())
+        })
+    };
+    if limits.shared.as_ref().is_some_and(|url| !is_redis(url)) {
+        reading.fatal(
+            "limits.shared",
+            "must begin with redis:// or rediss://, or be \"\"",
+        );
+    }
+    limits
+}
+
+/// `[limits.user."NAME"]` and its like.
+fn read_others(
+    limits: &Section<'_>,
+    kind: &'static str,
+    meaning: &'static str,
+) -> BTreeMap<String, OwnLimits> {
+    let section = limits.section(
+        kind,
+        "Limits of single ones, as sections by name. The first that sets one holds: of key, user, project, group.",
+    );
+    let named = section.into_sections(meaning);
+    named
+        .into_iter()
+        .map(|(name, section)| (name, read_own(section)))
+        .collect()
+}
+
+fn read_own(section: Section<'_>) -> OwnLimits {
+    let own = OwnLimits {
+        requests_per_second_per_user: section.number_of(
+            "requests_per_second_per_user",
+            0,
+            u32::MAX,
+        ),
+        max_in_flight_per_user: section.number_of("max_in_flight_per_user", 0, u32::MAX),
+        in_flight_per_model: section.number_of("in_flight_per_model", 0, u32::MAX),
+        tpm_user: section.number_of("tpm_user", 0, u64::MAX),
+        fair_share: section.number_of("fair_share", 1, 1_000),
+        blocked: section.flag_of("blocked").unwrap_or(false),
+    };
+    section.finish();
+    own
+}
