@@ -185,6 +185,8 @@ pub struct OwnLimits {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Routing {
     pub session_headers: Vec<http::HeaderName>,
+    /// What affinity headers and cache salts are made with; at least 32 bytes.
+    pub hmac_key: Option<Secret<String>>,
 }
 
 /// A timeout of `None` is disabled.

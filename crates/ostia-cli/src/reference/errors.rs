@@ -5,7 +5,8 @@ use super::{code, head, table};
 const INTRODUCTION: &str = "\
 `{\"error\": {\"message\", \"type\", \"param\", \"code\"}}` with the status below; on `messages` also a top-level `\"type\": \"error\"`,
 and `error.type` is Anthropic's word. `code` is the same in the ledger's `error_code` and in logs. 401 carries
-`WWW-Authenticate`, 429 and 503 carry `Retry-After`. A backend's own error body passes as it is (400, 404, 409, 413, 422,
+`WWW-Authenticate`. 429 and 503 carry `Retry-After` where waiting helps, and any answer that no retry can help carries
+`x-should-retry: false`, which SDKs obey. A backend's own error body passes as it is (400, 404, 409, 413, 422,
 429, 503), with its own codes. Every answer has `x-request-id`, which finds its line in the log and its row in the ledger.
 ";
 

@@ -35,6 +35,41 @@ fn what_would_be_served_is_shown_without_the_query() {
 }
 
 #[test]
+fn proxies_and_replicas_are_shown() {
+    let site = Site::new();
+    site.write(
+        "endpoints.json",
+        r#"[{"model": "resource_server_async.endpoint", "pk": 1, "fields": {
+            "cluster": "sophia", "framework": "vllm", "model": "org/model",
+            "config": {"api_url": "https://api.example.org/v1", "proxy_url": "socks5h://u:hunter2@proxy:1080"}}},
+           {"model": "resource_server_async.endpoint", "pk": 2, "fields": {
+            "cluster": "sophia", "framework": "vllm", "model": "org/pilot",
+            "endpoint_adapter": "resource_server_async.endpoints.first_v2.FirstV2Endpoint",
+            "config": {"model_urls": ["http://127.0.0.1:8", "http://127.0.0.1:9"], "backend_model_name": "pilot"}}}]"#,
+    );
+    let ended = site.run(&["check"]);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    for shown in [
+        "PROXY",
+        "socks5h://proxy:1080",
+        "http://127.0.0.1:8/v1/chat/completions",
+        "http://127.0.0.1:9/v1/embeddings",
+    ] {
+        assert!(ended.stdout.contains(shown), "{shown}: {}", ended.stdout);
+    }
+    let all = site.json(&["check", "--json"]);
+    assert_eq!(all["endpoints"][0]["proxy"], "socks5h://proxy:1080");
+    assert_eq!(all["endpoints"][1]["proxy"], json!(null));
+    assert_eq!(all["endpoints"][1]["upstream_model"], "pilot");
+    let replicas = [
+        "http://127.0.0.1:9/v1/chat/completions",
+        "http://127.0.0.1:9/v1/embeddings",
+    ];
+    assert_eq!(all["endpoints"][1]["replica_urls"], json!(replicas));
+    assert!(!format!("{ended:?}{all}").contains("hunter2"));
+}
+
+#[test]
 fn why_an_endpoint_is_disabled_stands_among_the_problems_and_not_in_the_table() {
     let site = Site::new();
     site.write(

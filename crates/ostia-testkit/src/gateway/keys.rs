@@ -16,7 +16,10 @@ impl TestGateway {
         let url = format!("sqlite://{}", self.site().database_path().display());
         let store = ostia_store::open(&url).await.unwrap();
         let new = NewApiKey {
-            id: format!("key-of-{username}"),
+            id: match project {
+                "" => format!("key-of-{username}"),
+                project => format!("key-of-{username}-{project}"),
+            },
             hash: hash_key(&key),
             username: username.to_owned(),
             groups: groups.iter().map(|&group| group.to_owned()).collect(),

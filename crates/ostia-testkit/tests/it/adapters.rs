@@ -36,7 +36,7 @@ fn with_status_page(site: Site, page: &FakeBackend) -> Site {
 
 fn status_page() -> Value {
     json!({
-        "1": {"status": "Live", "model": "x", "experts": ["up", "hidden"], "description": "both up and hidden",
+        "1": {"status": "Live", "model": "up", "experts": ["x", "hidden"], "description": "both up and hidden",
               "url": "http://gpu1.internal:8000", "endpoint_id": "0ffd-1234"},
         "2": {"status": "Stopped", "model": "down"},
         "3": {"status": "Loading", "model": "wait-on-disk", "model_version": 2, "description": "soon"},

@@ -34,7 +34,8 @@ async fn without_its_key_an_endpoint_is_disabled_and_never_called() {
                 "{model}"
             );
             assert_eq!(answer.json()["error"]["type"], "overloaded_error");
-            assert!(answer.header("retry-after").is_some());
+            assert_eq!(answer.header("retry-after"), None);
+            assert_eq!(answer.header("x-should-retry"), Some("false"));
             assert!(
                 !answer.text().contains("NOT_SET") && !answer.text().contains("SET_BUT"),
                 "{}",

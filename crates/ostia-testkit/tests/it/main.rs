@@ -21,6 +21,7 @@ mod disabled;
 mod echoes;
 mod event_streams;
 mod fidelity;
+mod first;
 mod hang_ups;
 mod hanging_disk;
 mod headers;

@@ -4,9 +4,11 @@
 //! Not here: load, limits, and any I/O except the audit log.
 
 mod denials;
+mod fields;
 mod permit;
 mod rule;
 
 pub use denials::{Denials, Wanted};
+pub use fields::Reserved;
 pub use permit::{Denied, NoticeLookup, Permit, authorize};
 pub use rule::{Broken, broken, entry_group, may_see, may_use, permits};

@@ -156,6 +156,10 @@ impl Permit {
         (!self.deployments.is_empty()).then_some(self)
     }
 
+    pub(super) fn keep(&mut self, keep: impl FnMut(&Arc<Deployment>) -> bool) {
+        self.deployments.retain(keep);
+    }
+
     /// At least one.
     pub fn deployments(&self) -> &[Arc<Deployment>] {
         &self.deployments

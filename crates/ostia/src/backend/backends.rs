@@ -10,6 +10,7 @@ use super::context::Caller;
 use super::hooked::{Broken, HOOK_TIMEOUT, Hooked};
 use super::prepare::Constants;
 use super::registry::BackendKind;
+use super::replicas::Replicas;
 use super::script::ScriptHooks;
 use super::{
     AdapterError, Answer, AnswerBody, EndpointAdapter, Entry, Exchange, Failure, Registry,
@@ -37,6 +38,7 @@ struct EndpointBackend {
     kind: Result<BackendKind, String>,
     /// `None`: the backend has no hooks, and pays nothing for them.
     hooked: Option<Hooked>,
+    replicas: Option<Replicas>,
 }
 
 /// What backends are built from.
@@ -161,6 +163,8 @@ impl Backends {
             call: request.call,
             outgoing,
             client: endpoint.client.as_deref(),
+            replicas: endpoint.replicas.as_ref(),
+            clock: &*self.clock,
             sending: receipt.sending(),
         };
         let sent = within(left, endpoint.send(exchange)).await;
@@ -212,16 +216,19 @@ impl EndpointBackend {
             id,
             headers,
         } = request;
-        let outgoing = self.constants.prepare(deployment, call, id, headers);
+        let caller = Caller {
+            principal,
+            id,
+            headers,
+        };
+        let cache_salt = self.constants.cache_salt(deployment, principal, call);
+        let salt = cache_salt.as_deref();
+        let outgoing = self.constants.prepare(deployment, caller, call, salt);
         match &self.hooked {
             None => Ok(outgoing),
             Some(hooked) => {
-                let caller = Caller {
-                    principal,
-                    id,
-                    headers,
-                };
-                let context = RequestContext::new(caller, deployment, call, hooked, outgoing);
+                let context = RequestContext::new(caller, deployment, call, hooked, outgoing)
+                    .with_cache_salt(cache_salt);
                 hooked.before(context).await
             }
         }
@@ -270,6 +277,7 @@ impl Workshop<'_> {
         let kind = self.registry.open(name, &mut entry);
         EndpointBackend {
             constants: Constants::of(deployment),
+            replicas: Replicas::of(deployment, self.cache.clock().now()),
             hooked: self.hooked(deployment, client.as_ref()),
             client,
             kind: kind.ok_or_else(|| format!("backend `{name}` cannot be built from the entry")),

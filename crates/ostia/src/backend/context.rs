@@ -28,6 +28,8 @@ pub struct RequestContext<'a> {
     /// Starts as the request that the direct API would send.
     outgoing: Outgoing,
     edits: Edits,
+    /// What the gateway itself adds to the body.
+    cache_salt: Option<String>,
     /// The first forbidden change. It ends the request even if the adapter ignores the error.
     fault: Option<AdapterError>,
 }
@@ -59,8 +61,13 @@ impl<'a> RequestContext<'a> {
             cache: &hooked.cache,
             outgoing,
             edits: Edits::default(),
+            cache_salt: None,
             fault: None,
         }
+    }
+
+    pub(super) fn with_cache_salt(self, cache_salt: Option<String>) -> Self {
+        Self { cache_salt, ..self }
     }
 
     /// The whole `config` of the endpoint's entry.
@@ -231,7 +238,12 @@ impl<'a> RequestContext<'a> {
     }
 
     pub(super) fn draft(&self) -> Draft {
-        Draft::of(self.call, self.deployment, &self.outgoing)
+        Draft::of(
+            self.call,
+            self.deployment,
+            &self.outgoing,
+            self.cache_salt.clone(),
+        )
     }
 }
 

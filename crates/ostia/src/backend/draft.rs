@@ -7,6 +7,7 @@ use super::AdapterError;
 use super::edits::Edits;
 use super::prepare::injects_usage;
 use crate::catalog::Deployment;
+use crate::dialect::CACHE_SALT;
 use crate::read::{Call, Form};
 use crate::upstream::Outgoing;
 
@@ -22,6 +23,7 @@ pub(super) struct Draft {
     /// Whether the client asked for a stream.
     stream: bool,
     injects_usage: bool,
+    cache_salt: Option<String>,
     /// What is sent if nothing is changed.
     pieces: Vec<Bytes>,
 }
@@ -43,7 +45,12 @@ impl Written {
 }
 
 impl Draft {
-    pub fn of(call: &Call, deployment: &Deployment, outgoing: &Outgoing) -> Self {
+    pub fn of(
+        call: &Call,
+        deployment: &Deployment,
+        outgoing: &Outgoing,
+        cache_salt: Option<String>,
+    ) -> Self {
         Self {
             body: call.body.clone(),
             form: call.form,
@@ -51,6 +58,7 @@ impl Draft {
             upstream_model: Arc::clone(&deployment.upstream_model),
             stream: call.stream,
             injects_usage: injects_usage(deployment, call),
+            cache_salt,
             pieces: outgoing.body.clone(),
         }
     }
@@ -92,6 +100,9 @@ impl Draft {
         }
         if stream && self.injects_usage {
             self.ask_for_usage(&mut edits);
+        }
+        if let Some(salt) = &self.cache_salt {
+            edits.set(CACHE_SALT.name(), Some(Value::from(salt.as_str())));
         }
         if !stream && self.stream {
             // Backends refuse these options unless they stream.

@@ -43,6 +43,14 @@ const OF_THE_MESSAGE: [&str; 11] = [
 /// Response headers that clients never get (contract), whoever sets them.
 const NEVER_SHOWN: [&str; 4] = ["set-cookie", "server", "location", "content-encoding"];
 
+/// Whether what an endpoint's backend gets under this name is none of a site's making.
+pub fn is_set_by_the_gateway(name: &HeaderName) -> bool {
+    const OWN: [&str; 3] = ["authorization", "content-type", "accept"];
+    OF_THE_MESSAGE.contains(&name.as_str())
+        || NEVER_FORWARDED.contains(&name.as_str())
+        || OWN.contains(&name.as_str())
+}
+
 pub fn is_never_forwarded(name: &HeaderName) -> bool {
     NEVER_FORWARDED.contains(&name.as_str())
 }

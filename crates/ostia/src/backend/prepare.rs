@@ -2,8 +2,10 @@ use http::header::{
     ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONNECTION, CONTENT_TYPE, HeaderMap, HeaderName,
     HeaderValue, USER_AGENT,
 };
-use ostia_core::RequestId;
+use ostia_core::{Identity, RequestId};
 
+use super::context::Caller;
+use super::seal::Seal;
 use crate::catalog::Deployment;
 use crate::read::{Call, Form};
 use crate::upstream::Outgoing;
@@ -25,6 +27,7 @@ pub(super) struct Constants {
     authorization: Option<HeaderValue>,
     /// The client's headers that this backend gets, without duplicates.
     passed: Vec<HeaderName>,
+    seal: Option<Seal>,
 }
 
 impl Constants {
@@ -43,7 +46,19 @@ impl Constants {
         Self {
             authorization,
             passed,
+            seal: Seal::of(deployment),
         }
+    }
+
+    /// What the backend gets as `cache_salt`.
+    pub(super) fn cache_salt(
+        &self,
+        deployment: &Deployment,
+        caller: &Identity,
+        call: &Call,
+    ) -> Option<String> {
+        let seal = self.seal.as_ref()?;
+        seal.cache_salt(&deployment.model, caller, call)
     }
 
     /// The direct API's request: the client's body with as few changes as possible, the allowed headers, the endpoint's
@@ -51,23 +66,24 @@ impl Constants {
     pub(super) fn prepare(
         &self,
         deployment: &Deployment,
+        caller: Caller<'_>,
         call: &Call,
-        id: RequestId,
-        client: &HeaderMap,
+        cache_salt: Option<&str>,
     ) -> Outgoing {
         let target = &deployment.target;
         let upstream_model = Some(&*deployment.upstream_model);
         Outgoing {
             origin: None,
             path_and_query: target.path_and_query(call.api.as_str()),
-            headers: self.headers(call, id, client),
-            body: call.pieces(upstream_model, target.inject_usage),
+            headers: self.headers(deployment, caller, call),
+            body: call.pieces(upstream_model, target.inject_usage, cache_salt),
             timeouts: target.timeouts,
             stream: call.stream,
         }
     }
 
-    fn headers(&self, call: &Call, id: RequestId, client: &HeaderMap) -> HeaderMap {
+    fn headers(&self, deployment: &Deployment, caller: Caller<'_>, call: &Call) -> HeaderMap {
+        let (id, client): (RequestId, _) = (caller.id, caller.headers);
         let mut headers = HeaderMap::with_capacity(12);
         headers.insert(CONTENT_TYPE, content_type(call, client));
         let hops = named_in_connection(client);
@@ -86,6 +102,12 @@ impl Constants {
         }
         if let Some(value) = &self.authorization {
             headers.insert(AUTHORIZATION, value.clone());
+        }
+        let seal = self.seal.as_ref();
+        let affinity =
+            seal.and_then(|seal| seal.affinity(&deployment.model, caller.principal, call));
+        if let Some((name, value)) = affinity {
+            headers.insert(name, value);
         }
         headers
     }

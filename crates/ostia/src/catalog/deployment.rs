@@ -6,7 +6,7 @@ use std::time::Duration;
 use ostia_core::Secret;
 use serde_json::Value;
 
-use super::{Access, Scheduler, Target};
+use super::{Access, Isolation, Scheduler, Target};
 use crate::fleet::{EndpointState, Learned};
 
 /// A cluster as its fixture describes it.
@@ -107,6 +107,7 @@ pub struct Deployment {
     /// A path on the backend's host, or a URL, that reports whether the backend is ready.
     pub readiness_url: Option<Box<str>>,
     pub target: Target,
+    pub isolation: Isolation,
     /// The fixture's whole `config`.
     pub config: Value,
     pub serving: Serving,

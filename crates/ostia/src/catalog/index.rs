@@ -287,6 +287,7 @@ mod tests {
             require_listed: false,
             readiness_url: None,
             target: target(),
+            isolation: Default::default(),
             config: Value::Null,
             serving: Serving::Yes,
         }

@@ -5,6 +5,7 @@
 mod access;
 mod deployment;
 mod index;
+mod isolation;
 mod scheduler;
 mod slug;
 mod target;
@@ -13,8 +14,11 @@ mod url;
 pub use access::Access;
 pub use deployment::{Cluster, ClusterAdapterName, Deployment, HooksName, Serving, StatusSource};
 pub use index::{Catalog, Scope};
+pub use isolation::{CacheSalt, Isolation};
 pub use scheduler::Scheduler;
 pub use slug::slug;
 pub(crate) use slug::slugify;
-pub use target::{Origin, Proxy, Scheme, Target, Timeouts, Tls, is_link_local};
+pub use target::{
+    Origin, Proxy, Replica, Scheme, Target, Timeouts, Tls, TlsVersion, is_link_local,
+};
 pub use url::{ApiUrl, HttpUrl, UrlFault};

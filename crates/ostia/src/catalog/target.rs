@@ -29,6 +29,8 @@ pub struct Target {
     pub base_path: Box<str>,
     /// Sent with every call; without `?`.
     pub query: Option<Box<str>>,
+    /// Further URLs of the same backend: each request goes to one of them all.
+    pub replicas: Vec<Replica>,
     /// API -> absolute path, used instead of `base_path/{api}`.
     pub paths: BTreeMap<String, String>,
     pub key: Option<Secret<String>>,
@@ -46,6 +48,14 @@ pub struct Target {
     pub allowed_hosts: Vec<String>,
 }
 
+/// Another place where the same backend answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Replica {
+    pub origin: Origin,
+    pub base_path: Box<str>,
+    pub query: Option<Box<str>>,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Timeouts {
     pub connect: Option<Duration>,
@@ -61,6 +71,15 @@ pub struct Tls {
     pub client_key_path: Option<PathBuf>,
     /// `true`: do not compare the certificate's name. The chain is still checked, against `ca_cert_path`.
     pub skip_host_check: bool,
+    /// Older versions are not spoken.
+    pub min_version: TlsVersion,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum TlsVersion {
+    #[default]
+    V1_2,
+    V1_3,
 }
 
 /// The proxy to use. Its URL may hold a password.
@@ -68,8 +87,18 @@ pub struct Tls {
 pub enum Proxy {
     #[default]
     None,
-    /// `http://[user:password@]host:port`
+    /// `http://[user:password@]host:port`, or `socks5h` in the place of `http`.
     Url(Secret<String>),
+}
+
+impl Proxy {
+    /// The same without a user name and password.
+    pub fn shown(&self) -> Option<String> {
+        let Self::Url(url) = self else { return None };
+        let (scheme, rest) = url.expose().split_once("://")?;
+        let host = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
+        Some(format!("{scheme}://{host}"))
+    }
 }
 
 impl Target {
@@ -79,6 +108,7 @@ impl Target {
             origin,
             base_path: "".into(),
             query: None,
+            replicas: Vec::new(),
             paths: BTreeMap::new(),
             key: None,
             timeouts,
@@ -95,11 +125,34 @@ impl Target {
 
     /// Path and query of a call to `api` (`chat/completions`).
     pub fn path_and_query(&self, api: &str) -> String {
+        self.path_at(&self.base_path, self.query.as_deref(), api)
+    }
+
+    /// What is called for `api`: its own URL, then that of each replica. Without query, which may hold a key.
+    pub fn urls(&self, api: &str) -> Vec<String> {
+        let own = (&self.origin, &*self.base_path);
+        let replicas = self.replicas.iter();
+        let places = replicas.map(|replica| (&replica.origin, &*replica.base_path));
+        std::iter::once(own)
+            .chain(places)
+            .map(|(origin, base_path)| {
+                let path = self.path_at(base_path, None, api);
+                format!("{}{path}", origin.base())
+            })
+            .collect()
+    }
+
+    /// The same at a replica.
+    pub fn replica_path(&self, replica: &Replica, api: &str) -> String {
+        self.path_at(&replica.base_path, replica.query.as_deref(), api)
+    }
+
+    fn path_at(&self, base_path: &str, query: Option<&str>, api: &str) -> String {
         let path = match self.paths.get(api) {
             Some(path) => path.clone(),
-            None => format!("{}/{api}", self.base_path),
+            None => format!("{base_path}/{api}"),
         };
-        match &self.query {
+        match query {
             Some(query) => format!("{path}?{query}"),
             None => path,
         }
@@ -115,6 +168,15 @@ pub fn is_link_local(address: IpAddr) -> bool {
 }
 
 impl Origin {
+    /// `https://host:port`.
+    pub fn base(&self) -> String {
+        let scheme = match self.scheme {
+            Scheme::Http => "http",
+            Scheme::Https => "https",
+        };
+        format!("{scheme}://{}", self.authority())
+    }
+
     /// Whether the host is a link-local address (RFC 3927, RFC 4291 section 2.5.6), also as an IPv4-mapped IPv6
     /// address.
     pub fn is_link_local(&self) -> bool {

@@ -84,11 +84,7 @@ impl HttpUrl {
 
     /// `https://host:port` and nothing after it.
     pub fn base(&self) -> String {
-        let scheme = match self.origin.scheme {
-            Scheme::Http => "http",
-            Scheme::Https => "https",
-        };
-        format!("{scheme}://{}", self.origin.authority())
+        self.origin.base()
     }
 
     /// Path and query in the form of a request line (RFC 9112 section 3.2.1).

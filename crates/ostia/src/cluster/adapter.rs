@@ -12,10 +12,10 @@ use crate::catalog::{Cluster, Deployment};
 use crate::runtime::spawn_blocking;
 use crate::upstream::{AskError, Http};
 
-/// What a cluster adapter works with. It knows no principal: what it gives is shared by all of them.
+/// What a cluster adapter works with. It does not know who asks: all callers share what it returns.
 pub struct ClusterContext {
     pub cluster: Arc<Cluster>,
-    /// The cluster's endpoints that are on a route.
+    /// The cluster's endpoints that have a route.
     pub deployments: Vec<Arc<Deployment>>,
     /// HTTP to the host of `config.status_url` and to `config.allowed_hosts`, with the cluster's TLS, proxy and
     /// `api_request_timeout`; `None` where the entry names no URL.
@@ -29,17 +29,17 @@ pub struct ClusterContext {
 #[error("{message}")]
 pub struct JobsError {
     pub status: StatusCode,
-    /// Told to callers; URLs are taken out of it.
+    /// Callers see it, without its URLs.
     pub message: String,
     pub code: String,
     /// For the log only.
     pub detail: String,
 }
 
-/// Says which models of a cluster run, wait or stand still.
+/// Reports which models of a cluster run, wait or are stopped.
 #[async_trait]
 pub trait ClusterAdapter: Send + Sync + 'static {
-    /// The whole cluster's jobs. Called at most once at a time, and not more often than once a minute.
+    /// The jobs of the whole cluster. There is one call at a time, and at most one a minute.
     async fn jobs(&self, context: &ClusterContext) -> Result<Jobs, JobsError> {
         let _ = context;
         Ok(Jobs::default())
@@ -62,7 +62,7 @@ impl ClusterContext {
         Ok(http.get(&source.path_and_query).await?)
     }
 
-    /// Reads a listing of a big machine's queue where the time that takes holds up no request.
+    /// Parses a listing on a thread where it delays no request: the queue of a big machine takes a while.
     pub(super) async fn read(
         &self,
         read: impl FnOnce(&Mapping<'_>) -> Result<Jobs, JobsError> + Send + 'static,
@@ -117,7 +117,7 @@ impl JobsError {
             .with_status(StatusCode::GATEWAY_TIMEOUT)
     }
 
-    /// Takes out every word that holds a URL or the host of the cluster's source.
+    /// Removes every word that contains a URL or the host of the cluster's source.
     pub(super) fn scrubbed(mut self, host: Option<&str>) -> Self {
         self.message = scrub(&self.message, host);
         self

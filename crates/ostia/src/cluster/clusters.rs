@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::future::join_all;
-use http::StatusCode;
 use ostia_core::Clock;
 
 use super::openai_models::OpenAiModels;
@@ -25,10 +24,10 @@ pub type ClusterAdapters = BTreeMap<String, Arc<dyn ClusterAdapter>>;
 
 /// How often readiness URLs are asked.
 const READINESS: Duration = Duration::from_secs(5);
-/// How long readiness has to answer: less than the next question is away.
+/// How long a readiness URL may take. Shorter than the interval, so that rounds do not overlap.
 const READINESS_LIMIT: Duration = Duration::from_secs(3);
 
-/// The clusters of one catalog, each with what is known of its jobs.
+/// The clusters of one catalog, each with its last known jobs.
 #[derive(Default)]
 pub struct Clusters {
     watches: HashMap<Arc<str>, Arc<Watch>>,
@@ -48,7 +47,7 @@ pub struct Workshop<'a> {
 }
 
 impl Clusters {
-    /// `earlier`: what an earlier reading of the files had; clusters that did not change keep what they know.
+    /// `earlier`: the clusters before a reload. Those that did not change keep their last known jobs.
     pub fn build(catalog: &Catalog, workshop: &Workshop<'_>, earlier: Option<&Self>) -> Self {
         let watches = catalog.clusters().iter().map(|cluster| {
             let deployments = catalog.of_cluster(&cluster.name).to_vec();
@@ -79,18 +78,18 @@ impl Clusters {
         self.watches.get(cluster)
     }
 
-    /// Starts a question to every source that is due for one.
+    /// Starts a refresh of every source that is due for one.
     pub fn poll(&self) {
         for watch in self.watches.values().filter(|watch| watch.is_due()) {
             watch.refresh();
         }
     }
 
-    /// Asks every source that nothing is known of yet, and waits for the answers, but not longer than `limit`.
+    /// Asks every source that has not answered yet, and waits for the answers, at most `limit`.
     pub async fn first_look(&self, limit: Duration) {
         let asking = join_all(self.watches.values().map(|watch| watch.current()));
         let looking = self.look_at_readiness();
-        // Whatever does not answer by then is unknown, which refuses nobody.
+        // Models of a source that does not answer by then are unknown, which refuses nobody.
         let _ = tokio::time::timeout(limit, async { tokio::join!(asking, looking) }).await;
     }
 
@@ -130,7 +129,7 @@ impl Workshop<'_> {
         deployments: &[Arc<Deployment>],
     ) -> Arc<dyn ClusterAdapter> {
         match &cluster.adapter {
-            ClusterAdapterName::Static => Arc::new(Static),
+            ClusterAdapterName::Static | ClusterAdapterName::Unavailable(_) => Arc::new(Static),
             ClusterAdapterName::StatusUrl => Arc::new(StatusUrl),
             ClusterAdapterName::OpenAiModels => {
                 let backends = deployments.iter().map(|deployment| {
@@ -141,11 +140,6 @@ impl Workshop<'_> {
             }
             ClusterAdapterName::Slurm => Arc::new(Slurm),
             ClusterAdapterName::Pbs => Arc::new(Pbs),
-            ClusterAdapterName::Unavailable(name) => Arc::new(Absent(
-                JobsError::new("The cluster's jobs are not known: its adapter is not served yet.")
-                    .with_status(StatusCode::SERVICE_UNAVAILABLE)
-                    .with_detail(name.to_string()),
-            )),
             ClusterAdapterName::Custom(name) => self.custom(name),
         }
     }
@@ -168,7 +162,7 @@ impl Workshop<'_> {
     }
 }
 
-/// Stands in for an adapter that cannot be had.
+/// Stands in for an adapter that cannot be loaded.
 struct Absent(JobsError);
 
 #[async_trait]

@@ -11,7 +11,7 @@ use crate::catalog::Scheduler;
 pub(super) const MAX_OUTPUT: u64 = 64 << 20;
 const MAX_COMPLAINT: u64 = 4 << 10;
 
-/// Variables that schedulers' commands need. The gateway's others, backend keys among them, are none of their business.
+/// The variables that schedulers' commands need. They do not get the others, which include backend keys.
 const PASSED: [&str; 9] = [
     "HOME",
     "USER",
@@ -24,7 +24,7 @@ const PASSED: [&str; 9] = [
     "LD_LIBRARY_PATH",
 ];
 
-/// Runs a command and gives what it wrote. It is killed when it takes longer than `limit` or writes too much.
+/// Runs a command and returns its output. The command is killed if it takes longer than `limit` or writes too much.
 pub(super) async fn run(scheduler: &Scheduler, limit: Duration) -> Result<Vec<u8>, JobsError> {
     tokio::time::timeout(limit, run_to_end(scheduler))
         .await
@@ -69,7 +69,7 @@ async fn run_to_end(scheduler: &Scheduler) -> Result<Vec<u8>, JobsError> {
     Ok(output)
 }
 
-/// Reads up to one byte more than `most`; what follows is dropped with the pipe.
+/// Reads at most one byte more than `most`.
 async fn read(pipe: Option<impl AsyncRead + Unpin>, most: u64) -> std::io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     if let Some(pipe) = pipe {
@@ -78,7 +78,7 @@ async fn read(pipe: Option<impl AsyncRead + Unpin>, most: u64) -> std::io::Resul
     Ok(bytes)
 }
 
-/// Reads the beginning and takes the rest too: a program that complains a lot must not die of a closed pipe.
+/// Keeps the beginning and discards the rest: a program that writes many warnings must not die of a closed pipe.
 async fn read_and_drain(
     pipe: Option<impl AsyncRead + Unpin>,
     most: u64,

@@ -1,9 +1,9 @@
 use serde_json::{Map, Value};
 
-use super::JobsError;
+use super::{Faults, JobsError};
 use crate::fleet::ModelState;
 
-/// The jobs of a whole cluster, by what they are doing.
+/// The jobs of a whole cluster, by state.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Jobs {
     pub running: Vec<Job>,
@@ -14,6 +14,8 @@ pub struct Jobs {
     pub private_batch_queued: Vec<Job>,
     /// The source knows of everything that runs: a model without a job is stopped, not unknown.
     pub complete: bool,
+    /// Mistakes in the source's listing, for the log.
+    pub faults: Faults,
 }
 
 /// A job, and the models that it serves.
@@ -22,9 +24,9 @@ pub struct Job {
     pub models: Vec<String>,
     /// `None`: the framework of the models' endpoints.
     pub framework: Option<String>,
-    /// Shown to users under these keys.
+    /// What users see besides, by key.
     pub shown: Map<String, Value>,
-    /// Has its place already, and is not ready yet.
+    /// Has its nodes already, but is not ready yet.
     pub starting: bool,
     /// Unix seconds, for a job that waits.
     pub expected_start: Option<i64>,
@@ -73,35 +75,51 @@ impl Jobs {
         let lists = value
             .as_object()
             .ok_or_else(|| wrong("the adapter gave no object with lists of jobs"))?;
-        let list = |name: &str| match lists.get(name) {
+        let mut faults = Faults::default();
+        let mut list = |name: &str| match lists.get(name) {
             None | Some(Value::Null) => Ok(Vec::new()),
-            Some(Value::Array(jobs)) => jobs.iter().map(read_job).collect(),
+            Some(Value::Array(jobs)) => Ok(read_jobs(name, jobs, &mut faults)),
             Some(_) => Err(wrong(&format!("`{name}` is no list"))),
         };
-        Ok(Self {
+        let found = Self {
             running: list("running")?,
             queued: list("queued")?,
             stopped: list("stopped")?,
             others: list("others")?,
             private_batch_running: list("private_batch_running")?,
             private_batch_queued: list("private_batch_queued")?,
-            complete: lists.get("complete") == Some(&Value::Bool(true)),
+            ..Self::default()
+        };
+        let says_complete = lists.get("complete") == Some(&Value::Bool(true));
+        Ok(Self {
+            complete: says_complete && faults.count() == 0,
+            faults,
+            ..found
         })
     }
 }
 
-fn read_job(value: &Value) -> Result<Job, JobsError> {
-    let mut shown = value
-        .as_object()
-        .cloned()
-        .ok_or_else(|| wrong("a job is no object"))?;
+/// Jobs that cannot be read are left out.
+fn read_jobs(list: &str, jobs: &[Value], faults: &mut Faults) -> Vec<Job> {
+    let read = jobs.iter().zip(1..).filter_map(|(job, number)| {
+        let job = read_job(job);
+        if let Err(fault) = job {
+            faults.note(|| format!("job {number} of `{list}` {fault}"));
+        }
+        job.ok()
+    });
+    read.collect()
+}
+
+fn read_job(value: &Value) -> Result<Job, &'static str> {
+    let mut shown = value.as_object().cloned().ok_or("is no object")?;
     let models = match shown.remove("Models").or_else(|| shown.remove("models")) {
         Some(Value::String(joined)) => split_names(&joined),
         Some(Value::Array(names)) => names
             .iter()
             .filter_map(|name| name.as_str().map(str::to_owned))
             .collect(),
-        _ => return Err(wrong("a job has no `Models`")),
+        _ => return Err("has no `Models`"),
     };
     let framework = ["Framework", "framework"]
         .into_iter()
@@ -118,7 +136,7 @@ fn read_job(value: &Value) -> Result<Job, JobsError> {
     })
 }
 
-/// Names with commas between, as `Models` joins them.
+/// Names separated by commas, as in `Models`.
 pub(super) fn split_names(joined: &str) -> Vec<String> {
     joined
         .split(',')

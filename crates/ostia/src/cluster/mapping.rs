@@ -10,7 +10,7 @@ pub fn serves_name(deployment: &Deployment, name: &str) -> bool {
         || deployment.aliases.iter().any(|alias| **alias == *name)
 }
 
-/// Which models a scheduler's job serves. In this order, the first that says anything holds:
+/// Which models a scheduler's job serves. The first of these that names any is used:
 ///
 /// 1. a comment (or, for PBS, the variable `OSTIA_MODELS`) with `ostia:NAME[,NAME...]` up to the next space;
 /// 2. `config.jobs`: `{"job name": "model"}` or `{"job name": ["model", ...]}`;
@@ -31,7 +31,7 @@ impl<'a> Mapping<'a> {
         }
     }
 
-    /// Empty: the job is none of a model.
+    /// Empty: the job serves no model.
     pub fn models(&self, job_name: &str, comments: &[&str]) -> Vec<String> {
         let marked = comments.iter().find_map(|comment| marked(comment));
         if let Some(models) = marked {

@@ -1,6 +1,7 @@
 //! (beside the path)
 //! In: what schedulers and status pages say. Out: jobs of a cluster, model states for `fleet`.
-//! Here: one file per source, and the cache before them. Not here: principals: what is cached is shared.
+//! Here: one file for each source, the cache in front of them, and a reader for their broken JSON.
+//! Not here: principals, because all callers share what is cached.
 //!
 //! To add a source: 1. a file with an implementation of [`ClusterAdapter`]; 2. a variant of
 //! `catalog::ClusterAdapterName` and its name in `config/fixture/adapter.rs`; 3. an arm in `clusters.rs`.
@@ -8,7 +9,9 @@
 mod adapter;
 mod clusters;
 mod command;
+mod faults;
 mod jobs;
+mod lenient;
 mod mapping;
 mod openai_models;
 mod pbs;
@@ -23,6 +26,7 @@ mod watch;
 
 pub use adapter::{ClusterAdapter, ClusterContext, JobsError};
 pub use clusters::{ClusterAdapters, Clusters, Workshop};
+pub use faults::Faults;
 pub use jobs::{Job, Jobs};
 pub use mapping::serves_name;
 pub(crate) use script::faults as script_faults;

@@ -5,6 +5,7 @@ use async_trait::async_trait;
 use futures_util::stream::{self, StreamExt};
 use serde_json::Value;
 
+use super::lenient::{Container, NotAnEntry, Shape, read as read_listing};
 use super::{ClusterAdapter, ClusterContext, Job, Jobs, JobsError};
 use crate::catalog::{Deployment, Serving};
 use crate::fleet::ModelState;
@@ -29,7 +30,7 @@ impl OpenAiModels {
 #[async_trait]
 impl ClusterAdapter for OpenAiModels {
     async fn jobs(&self, context: &ClusterContext) -> Result<Jobs, JobsError> {
-        // Owned by the stream: what borrows from the context would not do over the awaits.
+        // Owned by the stream, because nothing may borrow from the context across its awaits.
         let asked: Vec<(Arc<Deployment>, Option<Http>)> = context
             .deployments
             .iter()
@@ -38,7 +39,7 @@ impl ClusterAdapter for OpenAiModels {
                 (Arc::clone(deployment), http)
             })
             .collect();
-        // Those whose turn did not come by then are unknown.
+        // Backends that were not asked by then are unknown.
         let give_up = tokio::time::Instant::now() + context.cluster.patience;
         let states: Vec<_> = stream::iter(asked)
             .map(|(deployment, http)| async move {
@@ -78,7 +79,8 @@ fn sort(states: Vec<(Arc<Deployment>, ModelState)>) -> Jobs {
     jobs
 }
 
-/// vLLM, SGLang and llama.cpp answer `/health` with 503 while a model loads. Who has no `/health` is judged by the list.
+/// vLLM, SGLang and llama.cpp answer `/health` with 503 while a model loads. A backend
+/// without `/health` is judged by its list.
 async fn state_of(deployment: &Deployment, http: &Http) -> ModelState {
     let base = &deployment.target.base_path;
     let root = base.strip_suffix("/v1").unwrap_or(base);
@@ -99,18 +101,25 @@ async fn state_of(deployment: &Deployment, http: &Http) -> ModelState {
     if !models.status.is_success() {
         return ModelState::Unknown;
     }
-    match models.json().ok().and_then(|list| names(&list, deployment)) {
+    match names(&models.body, deployment) {
         Some(true) => ModelState::Running,
         Some(false) => ModelState::Stopped,
         None => ModelState::Unknown,
     }
 }
 
-/// Whether an OpenAI list holds the deployment's model; `None`: it is no such list.
-fn names(list: &Value, deployment: &Deployment) -> Option<bool> {
-    let models = list.get("data")?.as_array()?;
-    Some(models.iter().any(|model| {
-        let id = model.get("id").and_then(Value::as_str);
-        id.is_some_and(|id| *id == *deployment.upstream_model || *id == *deployment.model)
-    }))
+/// Whether an OpenAI list holds the deployment's model. `None`: it is not such a list, or its end is missing.
+fn names(list: &[u8], deployment: &Deployment) -> Option<bool> {
+    const LIST: Shape = Shape {
+        root: Some("data"),
+        aside: &[],
+    };
+    let listing = read_listing(list, &LIST, |_, model| {
+        let id = model.get("id").and_then(Value::as_str).ok_or(NotAnEntry)?;
+        Ok((id == &*deployment.upstream_model || id == &*deployment.model).then_some(()))
+    })?;
+    match listing.entries.is_empty() {
+        false => Some(true),
+        true => (!listing.lost && listing.root == Some(Container::List)).then_some(false),
+    }
 }

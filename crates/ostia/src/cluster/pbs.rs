@@ -6,6 +6,7 @@ use jiff::tz::TimeZone;
 use serde_json::{Map, Value};
 
 use super::command::run;
+use super::lenient::{Container, NotAnEntry, Shape, read as read_listing};
 use super::mapping::Mapping;
 use super::{ClusterAdapter, ClusterContext, Job, Jobs, JobsError};
 
@@ -24,69 +25,114 @@ impl ClusterAdapter for Pbs {
     }
 }
 
-/// `zone`: PBS writes local times without saying so.
+const LISTING: Shape = Shape {
+    root: Some("Jobs"),
+    aside: &["pbs_version"],
+};
+
+/// The part of a job that is used.
+struct PbsJob {
+    name: String,
+    /// Where models may be named.
+    comments: [String; 2],
+    state: State,
+    queue: Option<Box<str>>,
+    /// When it entered its queue.
+    since: Option<i64>,
+    start: Option<i64>,
+}
+
+/// `zone`: PBS writes local times without a zone.
 pub(super) fn read(
     output: &[u8],
     mapping: &Mapping<'_>,
     now: i64,
     zone: &TimeZone,
 ) -> Result<Jobs, JobsError> {
-    let listing = parse(output).map_err(|error| wrong(&error.to_string()))?;
+    let listing = read_listing(output, &LISTING, |_, job| {
+        let job = job.as_object().ok_or(NotAnEntry)?;
+        Ok(Some(PbsJob::of(job, zone)))
+    });
+    let listing = listing.ok_or_else(|| wrong("it is no JSON with `Jobs`"))?;
+    if listing.root == Some(Container::List) && listing.entries.is_empty() {
+        return Err(wrong("its `Jobs` are no object"));
+    }
     let mut jobs = Jobs {
-        complete: true,
+        complete: !listing.lost,
+        faults: listing.faults,
         ..Jobs::default()
     };
-    // Without any job some versions leave the key out.
-    let found = match listing.get("Jobs") {
-        None if listing.get("pbs_version").is_some() => return Ok(jobs),
-        Some(Value::Object(found)) => found,
-        _ => return Err(wrong("it has no `Jobs`")),
-    };
-    let positions = positions(found, zone);
-    for (id, job) in found {
-        let text = |key: &str| job.get(key).and_then(Value::as_str).unwrap_or("");
-        let variable = job
-            .pointer("/Variable_List/OSTIA_MODELS")
-            .and_then(Value::as_str)
-            .map(|models| format!("ostia:{models}"));
-        let comments = [variable.as_deref().unwrap_or(""), text("comment")];
-        let models = mapping.models(&job_name(job), &comments);
+    let positions = positions(&listing.entries);
+    for (index, job) in listing.entries.iter().enumerate() {
+        let [variable, comment] = &job.comments;
+        let models = mapping.models(&job.name, &[variable, comment]);
         if models.is_empty() {
             continue;
         }
         let mapped = Job::of(models);
-        // job_state in pbs_job_attributes(7B).
-        match text("job_state") {
-            "R" | "B" => jobs.running.push(mapped.with("Model Status", "running")),
-            "Q" | "H" | "W" | "T" => {
-                let start = expected_start(job, zone).filter(|start| *start > now);
+        match job.state {
+            State::Running => jobs.running.push(mapped.with("Model Status", "running")),
+            State::Waiting | State::Held => {
+                let start = job.start.filter(|start| *start > now);
                 jobs.queued
-                    .push(mapped.queued(positions.get(id.as_str()).copied(), start));
+                    .push(mapped.queued(positions.get(&index).copied(), start));
             }
-            "F" | "X" | "M" => {}
-            "E" => jobs.others.push(mapped.with("Model Status", "exiting")),
-            _ => jobs.others.push(mapped.with("Model Status", "suspended")),
+            State::Over => {}
+            State::Other(shown) => jobs.others.push(mapped.with("Model Status", shown)),
         }
     }
     Ok(jobs)
 }
 
-/// Some versions write control characters of a job's attributes as they are, which JSON does not allow.
-fn parse(output: &[u8]) -> serde_json::Result<Value> {
-    serde_json::from_slice(output).or_else(|error| {
-        if !output.iter().any(|byte| *byte < b' ' && *byte != b'\n') {
-            return Err(error);
-        }
-        let cleaned: Vec<u8> = output
-            .iter()
-            .map(|byte| if *byte < b' ' { b' ' } else { *byte })
-            .collect();
-        serde_json::from_slice(&cleaned)
-    })
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Running,
+    /// In its queue, and counted there.
+    Waiting,
+    Held,
+    Over,
+    /// With the word that users see.
+    Other(&'static str),
 }
 
-/// Names made of digits come as numbers.
-fn job_name(job: &Value) -> String {
+impl State {
+    /// `job_state` in pbs_job_attributes(7B).
+    fn of(letter: Option<&str>) -> Self {
+        match letter {
+            Some("R" | "B") => Self::Running,
+            Some("Q") => Self::Waiting,
+            Some("H" | "W" | "T") => Self::Held,
+            Some("F" | "X" | "M") => Self::Over,
+            Some("E") => Self::Other("exiting"),
+            Some("S" | "U") => Self::Other("suspended"),
+            _ => Self::Other("unknown"),
+        }
+    }
+}
+
+impl PbsJob {
+    fn of(job: &Map<String, Value>, zone: &TimeZone) -> Self {
+        let text = |key: &str| job.get(key).and_then(Value::as_str);
+        let variables = job.get("Variable_List");
+        let variable = variables.and_then(|all| all.get("OSTIA_MODELS")?.as_str());
+        // PBS puts a backslash before each comma of a variable.
+        let variable = variable.map(|models| format!("ostia:{}", models.replace('\\', "")));
+        Self {
+            name: job_name(job),
+            comments: [
+                variable.unwrap_or_default(),
+                text("comment").unwrap_or_default().to_owned(),
+            ],
+            state: State::of(text("job_state").map(str::trim)),
+            queue: text("queue").map(Into::into),
+            since: job.get("qtime").and_then(|value| seconds(value, zone)),
+            start: expected_start(job, zone),
+        }
+    }
+}
+
+/// A name made of digits comes as a number.
+fn job_name(job: &Map<String, Value>) -> String {
     match job.get("Job_Name") {
         Some(Value::String(name)) => name.clone(),
         Some(Value::Number(name)) => name.to_string(),
@@ -94,9 +140,12 @@ fn job_name(job: &Value) -> String {
     }
 }
 
-/// `estimated.start_time`: seconds in some versions, the time as text in others; a waiting job's `Execution_Time` else.
-fn expected_start(job: &Value, zone: &TimeZone) -> Option<i64> {
-    job.pointer("/estimated/start_time")
+/// `estimated.start_time`: seconds in some versions, the time as text in others; otherwise a waiting job's
+/// `Execution_Time`.
+fn expected_start(job: &Map<String, Value>, zone: &TimeZone) -> Option<i64> {
+    let estimated = job.get("estimated");
+    estimated
+        .and_then(|estimated| estimated.get("start_time"))
         .or_else(|| job.get("estimated.start_time"))
         .or_else(|| job.get("Execution_Time"))
         .and_then(|value| seconds(value, zone))
@@ -113,25 +162,19 @@ fn seconds(value: &Value, zone: &TimeZone) -> Option<i64> {
     }
 }
 
-/// The place of each waiting job in its queue, by when it came there.
-fn positions<'a>(jobs: &'a Map<String, Value>, zone: &TimeZone) -> HashMap<&'a str, usize> {
-    let mut waiting: Vec<_> = jobs
-        .iter()
-        .filter(|(_, job)| job.get("job_state").and_then(Value::as_str) == Some("Q"))
-        .map(|(id, job)| {
-            let since = job.get("qtime").and_then(|value| seconds(value, zone));
-            let queue = job.get("queue").and_then(Value::as_str);
-            (since.unwrap_or(i64::MAX), queue, id.as_str())
-        })
+/// The position of each waiting job in its queue: first come, first served.
+fn positions(jobs: &[PbsJob]) -> HashMap<usize, usize> {
+    let mut waiting: Vec<usize> = (0..jobs.len())
+        .filter(|index| jobs[*index].state == State::Waiting)
         .collect();
-    waiting.sort_by_key(|(since, _, _)| *since);
+    waiting.sort_by_key(|index| jobs[*index].since.unwrap_or(i64::MAX));
     let mut seen: HashMap<Option<&str>, usize> = HashMap::new();
     waiting
         .into_iter()
-        .map(|(_, queue, id)| {
-            let place = seen.entry(queue).or_default();
+        .map(|index| {
+            let place = seen.entry(jobs[index].queue.as_deref()).or_default();
             *place += 1;
-            (id, *place)
+            (index, *place)
         })
         .collect()
 }

@@ -3,10 +3,10 @@ use std::collections::HashMap;
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
-use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::command::{MAX_OUTPUT, run};
+use super::lenient::{Container, NotAnEntry, Shape, read as read_listing};
 use super::mapping::Mapping;
 use super::{ClusterAdapter, ClusterContext, Job, Jobs, JobsError};
 
@@ -56,34 +56,22 @@ async fn ask_slurmrestd(context: &ClusterContext) -> Result<Bytes, JobsError> {
     Ok(reply.body)
 }
 
-#[derive(Deserialize)]
-struct Listing {
-    jobs: Vec<SlurmJob>,
-    /// Why jobs are missing: the daemon answers 200, and `squeue` ends well, though the controller did not answer.
-    #[serde(default)]
-    errors: Vec<Value>,
-}
+const LISTING: Shape = Shape {
+    root: Some("jobs"),
+    // Why jobs are missing: slurmrestd answers 200 and `squeue` exits with 0 although the controller did not answer.
+    aside: &["errors"],
+};
 
-/// What is used of a job, in all data parsers since v0.0.36 (Slurm 20.11).
-#[derive(Deserialize)]
+/// The part of a job that is used, the same in all data parsers since v0.0.36 (Slurm 20.11).
 struct SlurmJob {
-    #[serde(default)]
-    name: Option<String>,
-    /// A text; an object of texts where the accounting's parser is used.
-    #[serde(default)]
-    comment: Value,
-    #[serde(default)]
-    admin_comment: Value,
-    /// A word, or since 23.11 a list of words.
-    #[serde(default)]
-    job_state: Value,
-    #[serde(default)]
-    partition: Option<String>,
-    /// A number, or since 23.02 `{"set", "infinite", "number"}`.
-    #[serde(default)]
-    start_time: Value,
-    #[serde(default)]
-    priority: Value,
+    name: String,
+    comments: Vec<String>,
+    state: State,
+    /// The words that [`state`](Self::state) was read from.
+    words: String,
+    partition: Option<Box<str>>,
+    start: Option<i64>,
+    priority: i64,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -92,52 +80,82 @@ enum State {
     Starting,
     Pending,
     Other,
+    /// The job does not say.
+    Unknown,
     Over,
 }
 
 pub(super) fn read(output: &[u8], mapping: &Mapping<'_>, now: i64) -> Result<Jobs, JobsError> {
-    let listing: Listing =
-        serde_json::from_slice(output).map_err(|error| wrong(&error.to_string()))?;
-    if listing.jobs.is_empty()
-        && let Some(error) = listing.errors.first()
-    {
-        return Err(wrong(&format!("Slurm says: {error}")));
+    let listing = read_listing(output, &LISTING, |_, job| {
+        let job = job.as_object().ok_or(NotAnEntry)?;
+        Ok(Some(SlurmJob::of(job)))
+    });
+    let listing = listing.ok_or_else(|| wrong("it is no JSON with `jobs`"))?;
+    let found = &listing.entries;
+    let errors = listing.aside.get("errors").and_then(Value::as_array);
+    let error = errors.and_then(|errors| errors.first());
+    match (listing.root, error) {
+        (_, Some(error)) if found.is_empty() => return Err(wrong(&format!("Slurm says: {error}"))),
+        (Some(Container::List), _) => {}
+        _ if found.is_empty() => return Err(wrong("its `jobs` are no list")),
+        _ => {}
     }
-    let positions = positions(&listing.jobs);
+    let positions = positions(found);
     let mut jobs = Jobs {
-        complete: listing.errors.is_empty(),
+        complete: error.is_none() && !listing.lost,
+        faults: listing.faults,
         ..Jobs::default()
     };
-    for (index, found) in listing.jobs.iter().enumerate() {
-        let state = state_of(&found.job_state);
-        let comments = [texts(&found.comment), texts(&found.admin_comment)].concat();
-        let models = mapping.models(found.name.as_deref().unwrap_or(""), &comments);
-        if models.is_empty() || state == State::Over {
+    for (index, found) in found.iter().enumerate() {
+        let comments: Vec<&str> = found.comments.iter().map(String::as_str).collect();
+        let models = mapping.models(&found.name, &comments);
+        if models.is_empty() || found.state == State::Over {
             continue;
         }
         let job = Job::of(models);
-        match state {
+        match found.state {
             State::Running => jobs.running.push(job.with("Model Status", "running")),
             State::Starting => jobs.queued.push(Job {
                 starting: true,
                 ..job.with("Model Status", "starting")
             }),
             State::Pending => {
-                let start = number(&found.start_time).filter(|start| *start > now);
+                let start = found.start.filter(|start| *start > now);
                 jobs.queued
                     .push(job.queued(positions.get(&index).copied(), start));
             }
+            State::Unknown => jobs.others.push(job.with("Model Status", "unknown")),
             State::Other | State::Over => {
-                let status = words(&found.job_state).join(",").to_lowercase();
-                jobs.others.push(job.with("Model Status", status));
+                jobs.others.push(job.with("Model Status", &*found.words));
             }
         }
     }
     Ok(jobs)
 }
 
+impl SlurmJob {
+    fn of(job: &Map<String, Value>) -> Self {
+        let field = |key: &str| job.get(key).unwrap_or(&Value::Null);
+        let words = words(field("job_state"));
+        let comments = [texts(field("comment")), texts(field("admin_comment"))].concat();
+        Self {
+            name: match field("name") {
+                Value::String(name) => name.clone(),
+                Value::Number(name) => name.to_string(),
+                _ => String::new(),
+            },
+            comments: comments.into_iter().map(str::to_owned).collect(),
+            state: state_of(&words),
+            words: words.join(",").to_lowercase(),
+            partition: field("partition").as_str().map(Into::into),
+            start: number(field("start_time")),
+            priority: number(field("priority")).unwrap_or(0),
+        }
+    }
+}
+
 impl Job {
-    /// A job that waits: its place among those of its queue, and when it is expected to start.
+    /// A waiting job, with its position in its queue and its expected start.
     pub(super) fn queued(self, position: Option<usize>, start: Option<i64>) -> Self {
         let mut job = self.with("Model Status", "queued");
         if let Some(position) = position {
@@ -151,12 +169,12 @@ impl Job {
     }
 }
 
-/// The place of each waiting job in its partition: the highest priority is the first.
+/// The position of each waiting job in its partition: highest priority first.
 fn positions(jobs: &[SlurmJob]) -> HashMap<usize, usize> {
     let mut waiting: Vec<usize> = (0..jobs.len())
-        .filter(|index| state_of(&jobs[*index].job_state) == State::Pending)
+        .filter(|index| jobs[*index].state == State::Pending)
         .collect();
-    waiting.sort_by_key(|index| std::cmp::Reverse(number(&jobs[*index].priority).unwrap_or(0)));
+    waiting.sort_by_key(|index| std::cmp::Reverse(jobs[*index].priority));
     let mut seen: HashMap<Option<&str>, usize> = HashMap::new();
     waiting
         .into_iter()
@@ -169,10 +187,11 @@ fn positions(jobs: &[SlurmJob]) -> HashMap<usize, usize> {
 }
 
 /// `squeue`'s job states and flags (squeue(1), JOB STATE CODES).
-fn state_of(value: &Value) -> State {
-    let words = words(value);
+fn state_of(words: &[&str]) -> State {
     let has = |state: &str| words.iter().any(|word| word.eq_ignore_ascii_case(state));
-    if has("CONFIGURING") || (has("RUNNING") && has("POWER_UP_NODE")) {
+    if words.is_empty() {
+        State::Unknown
+    } else if has("CONFIGURING") || (has("RUNNING") && has("POWER_UP_NODE")) {
         State::Starting
     } else if has("COMPLETING") {
         State::Other
@@ -190,6 +209,7 @@ fn state_of(value: &Value) -> State {
     }
 }
 
+/// A word, or since 23.11 a list of words.
 fn words(value: &Value) -> Vec<&str> {
     match value {
         Value::String(word) => vec![word],
@@ -198,6 +218,7 @@ fn words(value: &Value) -> Vec<&str> {
     }
 }
 
+/// A text, or an object of texts where the accounting's parser is used.
 fn texts(value: &Value) -> Vec<&str> {
     match value {
         Value::String(text) => vec![text],
@@ -206,7 +227,7 @@ fn texts(value: &Value) -> Vec<&str> {
     }
 }
 
-/// 0 and what is not set say nothing.
+/// A number, or since 23.02 `{"set", "infinite", "number"}`. 0 and what is not set say nothing.
 fn number(value: &Value) -> Option<i64> {
     let number = match value {
         Value::Object(parts) if parts.get("set") == Some(&Value::Bool(true)) => {

@@ -3,7 +3,8 @@ use async_trait::async_trait;
 use super::{ClusterAdapter, ClusterContext, Job, Jobs, JobsError};
 use crate::catalog::Serving;
 
-/// Asks nobody: what is served runs, what is disabled is stopped.
+/// Asks no source: endpoints that are served are running, disabled ones are stopped. It also stands in for those cluster
+/// adapters of FIRST that this version lacks, so that `jobs` lists the cluster's other endpoints.
 pub(super) struct Static;
 
 #[async_trait]

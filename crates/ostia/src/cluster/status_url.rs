@@ -2,16 +2,18 @@ use async_trait::async_trait;
 use serde_json::{Map, Value};
 
 use super::adapter::scrub;
+use super::lenient::{Container, Listing, NotAnEntry, Shape, read as read_listing};
 use super::{ClusterAdapter, ClusterContext, Job, Jobs, JobsError};
+use crate::fleet::ModelState;
 
-/// A page with an entry per model: `{ID: {"status", "model" or "experts", "description", "model_version", ...}}`, a
-/// list of such entries, or `{"models": [names]}`, which are all live. Of an entry only status, description and version
-/// are shown to users: the page holds URLs, ids and keys of backends.
+/// A page with an entry for each model: `{ID: {"status", "model", "experts", "description", "model_version", ...}}`, a list
+/// of such entries, or `{"models": [names]}`, which are all live. Users see only status, description and version of an
+/// entry: the page holds URLs, ids and keys of backends.
 pub(super) struct StatusUrl;
 
 /// A status is a word or two.
 const STATUS_LENGTH: usize = 64;
-/// Shorter values are too likely to stand in a description by chance.
+/// Shorter values are too likely to appear in a description by chance.
 const SECRET_LENGTH: usize = 6;
 
 #[async_trait]
@@ -26,57 +28,80 @@ impl ClusterAdapter for StatusUrl {
     }
 }
 
+type Entry = (ModelState, Job);
+
 pub(super) fn read(page: &[u8]) -> Result<Jobs, JobsError> {
-    let page: Value = serde_json::from_slice(page).map_err(|error| wrong(&error.to_string()))?;
-    let mut jobs = Jobs::default();
-    match &page {
-        Value::Object(entries) => match entries.get("models") {
-            Some(Value::Array(names)) => {
-                for name in names {
-                    let name = name
-                        .as_str()
-                        .ok_or_else(|| wrong("`models` holds something other than names"))?;
-                    let job = Job::of([name]).with("Model Status", "running");
-                    jobs.running.push(job);
-                }
-            }
-            _ => read_entries(entries.values(), &mut jobs)?,
-        },
-        Value::Array(entries) => read_entries(entries.iter(), &mut jobs)?,
-        _ => return Err(wrong("it is neither an object nor a list")),
+    let listing = live_models(page)
+        .or_else(|| entries(page))
+        .ok_or_else(wrong)?;
+    let mut jobs = Jobs {
+        faults: listing.faults,
+        ..Jobs::default()
+    };
+    for (state, job) in listing.entries {
+        match state {
+            ModelState::Running => jobs.running.push(job),
+            ModelState::Stopped => jobs.stopped.push(job),
+            _ => jobs.queued.push(job),
+        }
     }
     Ok(jobs)
 }
 
-fn read_entries<'a>(
-    entries: impl Iterator<Item = &'a Value>,
-    jobs: &mut Jobs,
-) -> Result<(), JobsError> {
-    for entry in entries {
-        let entry = entry
-            .as_object()
-            .ok_or_else(|| wrong("an entry is no object"))?;
-        read_entry(entry, jobs);
-    }
-    Ok(())
+/// `{"models": [...]}`: names, or entries.
+fn live_models(page: &[u8]) -> Option<Listing<Entry>> {
+    const NAMES: Shape = Shape {
+        root: Some("models"),
+        aside: &[],
+    };
+    let listing = read_listing(page, &NAMES, |key, item| match (key, item) {
+        (None, Value::String(name)) if !name.trim().is_empty() => {
+            let job = Job::of([name.trim()]).with("Model Status", "running");
+            Ok(Some((ModelState::Running, job)))
+        }
+        (None, Value::Object(entry)) => read_entry(entry),
+        _ => Err(NotAnEntry),
+    });
+    listing.filter(|listing| {
+        let empty = listing.entries.is_empty() && listing.faults.count() == 0;
+        listing.root == Some(Container::List) && (empty || !listing.entries.is_empty())
+    })
 }
 
-fn read_entry(entry: &Map<String, Value>, jobs: &mut Jobs) {
+fn entries(page: &[u8]) -> Option<Listing<Entry>> {
+    const ENTRIES: Shape = Shape {
+        root: None,
+        aside: &[],
+    };
+    read_listing(page, &ENTRIES, |_, entry| {
+        read_entry(entry.as_object().ok_or(NotAnEntry)?)
+    })
+}
+
+/// `Ok(None)`: the entry names no model.
+fn read_entry(entry: &Map<String, Value>) -> Result<Option<Entry>, NotAnEntry> {
+    if !["status", "model", "experts"]
+        .iter()
+        .any(|key| entry.contains_key(*key))
+    {
+        return Err(NotAnEntry);
+    }
     let models = models(entry);
     if models.is_empty() {
-        return;
+        return Ok(None);
     }
-    let status = entry
-        .get("status")
-        .and_then(Value::as_str)
-        .unwrap_or("Unknown");
-    let (list, shown) = if status.eq_ignore_ascii_case("live") {
-        (&mut jobs.running, "running".to_owned())
+    let status = match entry.get("status") {
+        Some(Value::String(status)) => status.trim(),
+        _ => "Unknown",
+    };
+    let (state, shown) = if status.eq_ignore_ascii_case("live") {
+        (ModelState::Running, "running".to_owned())
     } else if status.eq_ignore_ascii_case("stopped") {
-        (&mut jobs.stopped, "stopped".to_owned())
+        (ModelState::Stopped, "stopped".to_owned())
     } else {
         let short: String = status.to_lowercase().chars().take(STATUS_LENGTH).collect();
-        (&mut jobs.queued, public(&short, entry).unwrap_or_default())
+        let shown = public(&short, entry).unwrap_or_default();
+        (ModelState::Queued, shown)
     };
     let mut job = Job::of(&models).with("Model Status", shown);
     let description = entry.get("description").and_then(Value::as_str);
@@ -93,27 +118,26 @@ fn read_entry(entry: &Map<String, Value>, jobs: &mut Jobs) {
         }
         _ => {}
     }
-    list.push(job);
+    Ok(Some((state, job)))
 }
 
-/// `experts` if that is a list with names in it, else `model`.
+/// `model` and all of `experts`, each name once.
 fn models(entry: &Map<String, Value>) -> Vec<String> {
-    let name = |value: &Value| {
-        let name = value.as_str()?.trim();
-        (!name.is_empty()).then(|| name.to_owned())
-    };
-    let experts: Vec<String> = match entry.get("experts") {
-        Some(Value::Array(experts)) => experts.iter().filter_map(name).collect(),
-        _ => Vec::new(),
-    };
-    if experts.is_empty() {
-        entry.get("model").and_then(name).into_iter().collect()
-    } else {
-        experts
+    let experts = entry.get("experts").and_then(Value::as_array);
+    let values = entry
+        .get("model")
+        .into_iter()
+        .chain(experts.into_iter().flatten());
+    let mut models: Vec<String> = Vec::new();
+    for name in values.filter_map(Value::as_str).map(str::trim) {
+        if !name.is_empty() && !models.iter().any(|known| known == name) {
+            models.push(name.to_owned());
+        }
     }
+    models
 }
 
-/// The text without URLs; nothing, if one of the entry's other values stands in it.
+/// The text without URLs. `None` if it contains another value of the entry, which may be a secret.
 fn public(text: &str, entry: &Map<String, Value>) -> Option<String> {
     const SHOWN: [&str; 5] = ["status", "model", "experts", "description", "model_version"];
     let leaks = entry
@@ -124,7 +148,7 @@ fn public(text: &str, entry: &Map<String, Value>) -> Option<String> {
     (!leaks).then(|| scrub(text, None))
 }
 
-fn wrong(detail: &str) -> JobsError {
+fn wrong() -> JobsError {
     JobsError::new("The cluster's status page is not in a shape that is understood.")
-        .with_detail(detail)
+        .with_detail("it names no models")
 }

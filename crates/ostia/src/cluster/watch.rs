@@ -8,28 +8,33 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::mapping::serves_name;
-use super::{ClusterAdapter, ClusterContext, Jobs, JobsError};
+use super::{ClusterAdapter, ClusterContext, Faults, Jobs, JobsError};
 use crate::catalog::{Deployment, Serving};
 use crate::fleet::ModelState;
 use crate::runtime::spawn;
 
-/// How long what a source said counts as fresh.
+/// How long an answer counts as fresh.
 const FRESH: Duration = Duration::from_secs(60);
-/// How long a failure stands before the source is asked again.
+/// How long after a failure the source is asked again.
 const FAILED: Duration = Duration::from_secs(10);
-/// How long a source may be silent until what it said of models no longer refuses anybody.
+/// After this much silence, a source's last answer no longer refuses anybody.
 const BELIEVED: Duration = Duration::from_secs(300);
 
-/// One cluster's adapter, and what it last said.
+/// The least time between two warnings about one cluster's listing.
+const WARNED: Duration = Duration::from_secs(60 * 60);
+
+/// One cluster's adapter and its last answer.
 pub struct Watch {
     context: ClusterContext,
     adapter: Arc<dyn ClusterAdapter>,
     known: Mutex<Known>,
     began: Instant,
     refreshing: AtomicBool,
-    /// What is known was learnt for other endpoints than these.
+    /// The last answer was applied to other endpoints than these.
     outgrown: AtomicBool,
     refreshed: Notify,
+    /// When faults of the source's listing were last logged.
+    warned: Mutex<Option<Instant>>,
 }
 
 #[derive(Clone, Default)]
@@ -38,11 +43,11 @@ pub(super) struct Known {
     failure: Option<(JobsError, Instant)>,
 }
 
-/// What is known of a cluster's jobs.
+/// The last known jobs of a cluster.
 #[derive(Debug, Clone)]
 pub struct Reading {
     pub jobs: Arc<Jobs>,
-    /// How old it is, where it should be newer.
+    /// How old they are, if they should be newer.
     pub stale: Option<Duration>,
 }
 
@@ -64,6 +69,7 @@ impl Watch {
             refreshing: AtomicBool::new(false),
             outgrown: AtomicBool::new(false),
             refreshed: Notify::new(),
+            warned: Mutex::default(),
         }
     }
 
@@ -75,7 +81,7 @@ impl Watch {
         &self.context.deployments
     }
 
-    /// Goes on from what an earlier reading of the files had learnt of the same cluster.
+    /// Continues with the last answer that the same cluster gave before a reload.
     pub(super) fn inherit(&self, earlier: &Self) {
         let known = earlier.known.lock().clone();
         if let Some((jobs, _)) = &known.jobs {
@@ -85,6 +91,7 @@ impl Watch {
             self.doubt(&known);
         }
         *self.known.lock() = known;
+        *self.warned.lock() = *earlier.warned.lock();
         let endpoints = |watch: &Self| -> Vec<_> {
             let deployments = watch.context.deployments.iter();
             deployments
@@ -95,7 +102,7 @@ impl Watch {
         self.outgrown.store(outgrown, Ordering::Relaxed);
     }
 
-    /// The cluster's jobs: at once if anything is known, however old; else after the one question that is under way.
+    /// The cluster's jobs. If any are known, they are returned at once, however old; otherwise after the refresh under way.
     pub async fn current(self: &Arc<Self>) -> Result<Reading, JobsError> {
         loop {
             let refreshed = self.refreshed.notified();
@@ -130,7 +137,7 @@ impl Watch {
 
     async fn ask(&self) {
         let _end = RefreshEnds(self);
-        // Adapters have their own limit; this one is for those that do not keep it.
+        // Adapters have a limit of their own. This one is for adapters that ignore it.
         let limit = self.context.cluster.patience.mul_f64(1.1);
         let asking = AssertUnwindSafe(self.adapter.jobs(&self.context)).catch_unwind();
         let answer = match tokio::time::timeout(limit, asking).await {
@@ -147,6 +154,7 @@ impl Watch {
         let now = self.context.clock.now();
         match answer {
             Ok(jobs) => {
+                self.warn_of(&jobs.faults, now);
                 self.apply(&jobs);
                 *self.known.lock() = Known {
                     jobs: Some((Arc::new(jobs), now)),
@@ -166,8 +174,25 @@ impl Watch {
         }
     }
 
-    /// The source does not answer. A listing that is no longer fresh refuses nobody whom it did not name, and an old one
-    /// nobody at all: a dead source of states must not stop inference.
+    /// A listing stays broken for as long as the job that breaks it runs, so one line an hour is enough.
+    fn warn_of(&self, faults: &Faults, now: Instant) {
+        let Some(first) = faults.first() else { return };
+        let cluster = &*self.context.cluster.name;
+        let mut warned = self.warned.lock();
+        if warned.is_some_and(|at| now.saturating_duration_since(at) < WARNED) {
+            return;
+        }
+        *warned = Some(now);
+        let faults = faults.count();
+        tracing::warn!(
+            cluster,
+            faults,
+            "the cluster's listing has mistakes and is used as far as it can be read; the first is {first}"
+        );
+    }
+
+    /// The source does not answer. From now on, models that its last listing did not name are not refused; after five
+    /// minutes, none are. A dead source of states must not stop inference.
     fn doubt(&self, known: &Known) {
         let heard = known.jobs.as_ref().map_or(self.began, |(_, at)| *at);
         let silent = self.context.clock.now().saturating_duration_since(heard);
@@ -227,7 +252,7 @@ impl Watch {
     }
 }
 
-/// The best that any job says of a deployment's model, and the earliest start of those that wait.
+/// The best state that any job gives a deployment's model, and the earliest expected start.
 fn state_of(deployment: &Deployment, jobs: &Jobs) -> Option<(ModelState, Option<i64>)> {
     let mut best: Option<(ModelState, Option<i64>)> = None;
     for (_, list, state) in jobs.lists() {
@@ -275,14 +300,14 @@ impl super::Job {
     }
 }
 
-/// Lets the next refresh begin, however this one ended.
+/// Allows the next refresh, however this one ended.
 struct RefreshEnds<'a>(&'a Watch);
 
 impl Drop for RefreshEnds<'_> {
     fn drop(&mut self) {
         let mut known = self.0.known.lock();
         if known.jobs.is_none() && known.failure.is_none() {
-            // It was given up before it could say anything: whoever waits must not wait for ever.
+            // The refresh was cancelled before it had a result: callers must not wait for ever.
             let error = JobsError::new("The cluster's adapter failed.");
             known.failure = Some((error, self.0.context.clock.now()));
         }

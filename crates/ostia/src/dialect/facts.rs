@@ -12,6 +12,9 @@ pub(super) const BEST_OF: FieldKey = FieldKey::new("best_of");
 const STREAM: FieldKey = FieldKey::new("stream");
 const STREAM_OPTIONS: FieldKey = FieldKey::holding("stream_options", "include_usage");
 
+/// vLLM separates its prompt cache by this.
+pub const CACHE_SALT: FieldKey = FieldKey::noted("cache_salt");
+
 /// Keys that any body may have.
 pub(super) const COMMON: &[FieldKey] = &[
     MODEL,
@@ -29,6 +32,15 @@ pub(super) const COMMON: &[FieldKey] = &[
     FieldKey::counted("items"),
     FieldKey::counted("text_1"),
     FieldKey::counted("text_2"),
+    CACHE_SALT,
+    // Fields that FIRST's adapters use among themselves.
+    FieldKey::noted("api_port"),
+    FieldKey::noted("openai_endpoint"),
+    FieldKey::noted("stream_task_id"),
+    FieldKey::noted("stream_task_token"),
+    FieldKey::noted("streaming_server_host"),
+    FieldKey::noted("streaming_server_port"),
+    FieldKey::noted("streaming_server_protocol"),
 ];
 /// All of them cap the output; engines differ in which they obey.
 pub(super) const CAPS: [FieldKey; 4] = [
@@ -59,6 +71,10 @@ pub struct RequestFacts {
     pub prompt_estimate: u64,
     /// The response that a `responses` call continues; only its maker may continue it.
     pub previous_response_id: Option<Box<str>>,
+    /// Where a member may be inserted as the first of the body.
+    pub first_member: usize,
+    /// The fields that it holds and that some endpoints keep to themselves.
+    pub reserved: Vec<FieldKey>,
 }
 
 /// Where the body asks for usage, or can be made to.
@@ -85,6 +101,8 @@ impl RequestFacts {
             stream: stream(fields)?,
             stream_options,
             wants_usage,
+            first_member: fields.behind_brace,
+            reserved: reserved(fields),
             ..Self::plain(model, model_at, fields.prompt.estimated_tokens())
         })
     }
@@ -102,6 +120,8 @@ impl RequestFacts {
             choices: 1,
             prompt_estimate,
             previous_response_id: None,
+            first_member: 0,
+            reserved: Vec::new(),
         }
     }
 
@@ -111,6 +131,14 @@ impl RequestFacts {
         self.choices = choices;
         self.tries = tries;
     }
+}
+
+fn reserved(fields: &Fields<'_>) -> Vec<FieldKey> {
+    let noted = COMMON.iter().filter(|key| key.is_noted());
+    noted
+        .filter(|key| fields.get(**key).is_some())
+        .copied()
+        .collect()
 }
 
 /// The largest cap in the body.

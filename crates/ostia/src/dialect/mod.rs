@@ -39,7 +39,7 @@ use bytes::Bytes;
 pub use answer::{AnswerFacts, AnswerMembers, is_json, read_answer};
 pub use api::{Answers, Api, Service, url_tail};
 pub use digest::Digest;
-pub use facts::{MODEL, RequestFacts, StreamOptions};
+pub use facts::{CACHE_SALT, MODEL, RequestFacts, StreamOptions};
 pub use invalid::Invalid;
 pub use meter::{Meter, Seen};
 pub use progress::Progress;

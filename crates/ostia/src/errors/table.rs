@@ -6,7 +6,7 @@ use ostia_core::{JournalFull, Level, Measure, Outcome, Scope};
 use serde_json::json;
 
 use crate::admit::{Refused, Shortage};
-use crate::authorize::Denied;
+use crate::authorize::{Denied, Reserved};
 use crate::backend::{self, AdapterError};
 use crate::cluster::JobsError;
 use crate::fleet::ModelState;
@@ -95,6 +95,7 @@ impl Refusal {
             "not_implemented",
             "This API is not served by this gateway.",
         )
+        .permanent()
     }
 }
 
@@ -247,6 +248,18 @@ impl From<Denied> for Refusal {
     }
 }
 
+impl From<Reserved> for Refusal {
+    fn from(reserved: Reserved) -> Self {
+        let status = match reserved.as_first {
+            true => StatusCode::UNPROCESSABLE_ENTITY,
+            false => StatusCode::BAD_REQUEST,
+        };
+        let field = reserved.field;
+        let text = format!("Only the gateway may set '{field}' for this model: leave it out.");
+        Self::client(status, "invalid_value", text).with_param(field)
+    }
+}
+
 impl From<NotServing> for Refusal {
     fn from(reason: NotServing) -> Self {
         let (code, message) = match reason {
@@ -256,6 +269,11 @@ impl From<NotServing> for Refusal {
                 unlisted,
                 starts_in,
             } => return not_running(&model, state, unlisted, starts_in),
+            NotServing::NoneReady => {
+                let text = "No server of this model accepts requests right now.";
+                return Self::gateway(StatusCode::SERVICE_UNAVAILABLE, "no_healthy_backend", text)
+                    .with_retry_after(SHORTLY);
+            }
             NotServing::Disabled => (
                 "endpoint_disabled",
                 "The model's endpoint is disabled; the gateway's operators can tell why.",
@@ -264,12 +282,8 @@ impl From<NotServing> for Refusal {
                 "adapter_unavailable",
                 "The model's endpoint uses an adapter that this gateway does not serve yet.",
             ),
-            NotServing::NoneReady => (
-                "no_healthy_backend",
-                "No server of this model accepts requests right now.",
-            ),
         };
-        Self::gateway(StatusCode::SERVICE_UNAVAILABLE, code, message).with_retry_after(SHORTLY)
+        Self::gateway(StatusCode::SERVICE_UNAVAILABLE, code, message).permanent()
     }
 }
 
@@ -341,9 +355,7 @@ impl From<Refused> for Refusal {
         let (code, message) = limited(scope, measure, level, refused.retry_after);
         let mut refusal = Self::client(StatusCode::TOO_MANY_REQUESTS, code, message);
         refusal = match measure {
-            Measure::Balance => {
-                refusal.with_header("x-should-retry", HeaderValue::from_static("false"))
-            }
+            Measure::Balance => refusal.permanent(),
             _ => refusal.waiting(refused.retry_after),
         };
         if measure == Measure::Tokens {
@@ -503,7 +515,8 @@ impl From<RelayError> for Refusal {
                 "upstream_auth",
                 "The model's server refused the gateway's own key; the gateway's operators must fix that.",
             )
-            .with_detail(format!("the backend answered {status}")),
+            .with_detail(format!("the backend answered {status}"))
+            .permanent(),
             RelayError::Unusable(status) => bad_gateway(
                 "upstream_invalid",
                 "The model's server failed.",

@@ -11,7 +11,7 @@ pub(super) fn state_of(deployment: &Deployment, notices: &impl NoticeLookup) -> 
         deployment.serving == Serving::Yes && notices.notice(&deployment.cluster.name).is_none();
     let by_cluster = match deployment.cluster.adapter {
         _ if !takes_requests => return ModelState::Stopped,
-        ClusterAdapterName::Static => ModelState::Running,
+        ClusterAdapterName::Static | ClusterAdapterName::Unavailable(_) => ModelState::Running,
         _ => deployment.state.model_state(),
     };
     let readiness = match deployment.readiness_url.is_some() {

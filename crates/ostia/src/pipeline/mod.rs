@@ -109,7 +109,8 @@ async fn enter(
     let previous = call.previous_response_id.as_deref();
     let permit = permit
         .continuing(previous, principal, gateway.responses())
-        .ok_or_else(Refusal::previous_response_not_found)?;
+        .ok_or_else(Refusal::previous_response_not_found)?
+        .taking(&call)?;
     let ranked = rank(permit, gateway.clock().unix_micros())?;
     let entry = Entry {
         principal,

@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::Reserved;
 use crate::dialect::{Api, StreamOptions};
+use crate::scan::FieldKey;
 
 /// A body that was read and scanned. Ranges are byte positions in `body`.
 #[derive(Debug)]
@@ -26,6 +27,8 @@ pub struct Call {
     pub wants_usage: bool,
     /// The response that a `responses` call continues; only its maker may continue it.
     pub previous_response_id: Option<Box<str>>,
+    /// Fields of the body that some endpoints reserve for the gateway.
+    pub reserved_fields: Vec<FieldKey>,
     /// The caller's session, if a header names one.
     pub session: Option<Arc<str>>,
     pub body: Bytes,
@@ -48,6 +51,8 @@ pub struct Splices {
     /// The value of `model`: including its quotes in JSON, the bare text in a form.
     pub model: Range<usize>,
     pub stream_options: StreamOptions,
+    /// Where a member may be inserted as the first of a JSON body.
+    pub first_member: usize,
 }
 
 /// What a call asks of a model, before anything is known of the model.

@@ -67,11 +67,13 @@ where
         prompt_estimate: facts.prompt_estimate,
         wants_usage: facts.wants_usage,
         previous_response_id: facts.previous_response_id,
+        reserved_fields: facts.reserved,
         session: None,
         form,
         splices: Splices {
             model: facts.model_at,
             stream_options: facts.stream_options,
+            first_member: facts.first_member,
         },
         body,
         reserved,

@@ -3,7 +3,7 @@ use std::ops::Range;
 use bytes::Bytes;
 
 use super::{Call, Form};
-use crate::dialect::StreamOptions;
+use crate::dialect::{CACHE_SALT, StreamOptions};
 
 /// Replaces a range with new bytes; an empty range inserts.
 pub(super) struct Edit {
@@ -28,16 +28,23 @@ impl Call {
     /// The body to send, in order: slices of the client's own bytes with the changed parts between them.
     ///
     /// `upstream_model` replaces the client's model unless they are equal. `inject_usage` (the endpoint's setting) asks
-    /// the backend for a usage chunk if [`Call::injects_usage`] allows it.
-    pub fn pieces(&self, upstream_model: Option<&str>, inject_usage: bool) -> Vec<Bytes> {
+    /// the backend for a usage chunk if [`Call::injects_usage`] allows it. `cache_salt` is added to a JSON body; endpoints
+    /// that have one refuse callers that send their own.
+    pub fn pieces(
+        &self,
+        upstream_model: Option<&str>,
+        inject_usage: bool,
+        cache_salt: Option<&str>,
+    ) -> Vec<Bytes> {
         let mut edits = [
             upstream_model.and_then(|model| self.model_edit(model)),
             (inject_usage && self.injects_usage())
                 .then(|| self.usage_edit())
                 .flatten(),
+            cache_salt.and_then(|salt| self.salt_edit(salt)),
         ];
         edits.sort_by_key(|edit| edit.as_ref().map(|edit| edit.place.start));
-        let mut pieces = Vec::with_capacity(5);
+        let mut pieces = Vec::with_capacity(7);
         let mut at = 0;
         for edit in edits.into_iter().flatten() {
             pieces.push(self.body.slice(at..edit.place.start));
@@ -71,6 +78,16 @@ impl Call {
             place: self.splices.model.clone(),
             new: new.into(),
         })
+    }
+
+    fn salt_edit(&self, salt: &str) -> Option<Edit> {
+        if self.form != Form::Json {
+            return None;
+        }
+        let at = self.splices.first_member;
+        let salt = serde_json::Value::from(salt);
+        // The body holds a model, so something follows the comma.
+        Some(Edit::new(at..at, format!("\"{CACHE_SALT}\":{salt},")))
     }
 
     fn usage_edit(&self) -> Option<Edit> {

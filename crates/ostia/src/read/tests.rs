@@ -381,7 +381,7 @@ fn a_body_says_the_model_of_its_path() {
         let call = read_named(Some("a\"b"), "embeddings", "application/json", body).unwrap();
         assert_eq!(&*call.model, "a\"b", "{body}");
         assert_eq!(&*call.body, sent.as_bytes(), "{body}");
-        let upstream = joined(&call.pieces(Some("on-disk"), true));
+        let upstream = joined(&call.pieces(Some("on-disk"), true, None));
         let upstream: Value = serde_json::from_str(&upstream).unwrap();
         assert_eq!(upstream, json!({"model": "on-disk", "input": "a"}));
     }
@@ -486,7 +486,7 @@ fn responses_reach_for_nothing_that_was_stored_under_the_backend_s_key() {
 
 #[test]
 fn usage_is_asked_for_once_and_only_where_it_streams() {
-    let sent = |api, body: &str| joined(&read_json(api, body).unwrap().pieces(None, true));
+    let sent = |api, body: &str| joined(&read_json(api, body).unwrap().pieces(None, true, None));
     let chat = |members: &str| {
         let body = format!("{{\"model\":\"m\",\"messages\":[{{}}]{members}}}");
         sent("chat/completions", &body)[28..].to_owned()
@@ -553,7 +553,7 @@ fn what_the_client_asked_for_is_not_hidden() {
 #[test]
 fn an_unchanged_body_is_one_piece_and_no_copy() {
     let call = call("embeddings", "\"input\":\"a\"");
-    let pieces = call.pieces(Some("m"), true);
+    let pieces = call.pieces(Some("m"), true, None);
     assert_eq!(pieces.len(), 1);
     assert_eq!(pieces[0].as_ptr(), call.body.as_ptr());
 }
@@ -573,8 +573,8 @@ fn forms_are_read_and_spliced() {
         (&*call.model, call.stream, call.form),
         ("whisper", true, Form::Multipart)
     );
-    assert_eq!(joined(&call.pieces(Some("a\"b"), true)), form("a\"b"));
-    assert_eq!(joined(&call.pieces(None, true)), form("whisper"));
+    assert_eq!(joined(&call.pieces(Some("a\"b"), true, None)), form("a\"b"));
+    assert_eq!(joined(&call.pieces(None, true, None)), form("whisper"));
     assert!(read(&"m".repeat(1024)).is_ok());
     assert_eq!(read(&"m".repeat(1025)).unwrap_err().param(), Some("model"));
     assert_eq!(read("").unwrap_err().code(), "missing_model");
@@ -623,6 +623,7 @@ proptest! {
         options in any_stream_options(),
         pretty: bool,
         inject: bool,
+        salted: bool,
     ) {
         let mut body = serde_json::Map::new();
         body.extend(before);
@@ -638,7 +639,8 @@ proptest! {
         let body = Value::Object(body);
         let text = if pretty { serde_json::to_string_pretty(&body) } else { serde_json::to_string(&body) };
         let call = read_json("chat/completions", &text.unwrap()).unwrap();
-        let pieces = call.pieces(upstream.as_deref(), inject);
+        let salt = salted.then_some("s\"alt");
+        let pieces = call.pieces(upstream.as_deref(), inject, salt);
 
         let mut expected = body;
         if let Some(upstream) = &upstream {
@@ -649,6 +651,9 @@ proptest! {
                 expected["stream_options"] = json!({});
             }
             expected["stream_options"]["include_usage"] = true.into();
+        }
+        if let Some(salt) = salt {
+            expected["cache_salt"] = salt.into();
         }
         let sent: Value = serde_json::from_slice(&pieces.concat()).unwrap();
         prop_assert_eq!(sent, expected);

@@ -72,7 +72,7 @@ pub const ERROR_CODES: [ErrorCode; 53] = [
     code(
         "invalid_value",
         &[400, 409, 422],
-        "A value that the gateway must understand has the wrong type, a control key occurs twice, `responses` refers to a stored conversation or item, or a backend refused the request without saying why.",
+        "A value that the gateway must understand has the wrong type, a control key occurs twice, a field that only the gateway may set is there (`cache_salt`; on MinervaEndpoint 422), `responses` refers to a stored conversation or item, or a backend refused the request without saying why.",
         "Fix what `param` and the message name.",
         "If the row's `upstream_status` is set, the backend refused: its own log says why.",
     ),

@@ -93,6 +93,11 @@ impl Refusal {
         self
     }
 
+    /// Trying again does not help: SDKs, which retry each 5xx, are told so.
+    pub fn permanent(self) -> Self {
+        self.with_header("x-should-retry", HeaderValue::from_static("false"))
+    }
+
     /// Whole seconds, at least 1 (RFC 9110 section 10.2.3).
     pub fn with_retry_after(self, wait: Duration) -> Self {
         let whole = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);

@@ -129,10 +129,10 @@ pub const ROUTES: [RouteEntry; 29] = [
         open: false,
         summary: "Azure's form: on any deployment of that model",
     },
+    // FIRST's services beside the OpenAI API.
     not_served("/{cluster}/sam3service/{*rest}"),
-    not_served("/{cluster}/dinov3service/{*rest}"),
-    // Triton's own protocol (KServe v2).
-    not_served("/{cluster}/{framework}/v2/{*rest}"),
+    not_served("/{cluster}/dinoserver/{*rest}"),
+    not_served("/{cluster}/triton/{*rest}"),
 ];
 
 impl RouteEntry {

@@ -78,8 +78,12 @@ fn reserved_apis_are_never_inference() {
         "/data/staging",
         "/sophia/sam3service/process",
         "/sophia/sam3service/tasks/t1",
-        "/sophia/dinov3service/process",
-        "/sophia/triton/v2/models/m/infer",
+        "/sophia/dinoserver/process",
+        "/sophia/dinoserver/tasks/t1",
+        "/sophia/triton/amsc-d3/process",
+        "/sophia/triton/amsc-d3/tasks/t1",
+        "/sophia/triton/amsc-d3/rpc/ModelInfer",
+        "/sophia/triton/amsc-d3/rpc/result/t1",
     ] {
         let route = Route::find(&Method::POST, path, "");
         assert!(matches!(route, Ok(Route::NotServed)), "{path}");
@@ -89,7 +93,18 @@ fn reserved_apis_are_never_inference() {
         assert!(matches!(route, Ok(Route::NotServed)));
     }
     assert!(inference("/v1/responses").is_some());
-    assert!(inference("/c/sam3service/v1/embeddings").is_some());
+    for framework in ["sam3service", "dinoserver", "triton"] {
+        let path = format!("/c/{framework}/v1/embeddings");
+        assert!(inference(&path).is_some(), "{path}");
+    }
+    // FIRST has no such paths.
+    for path in [
+        "/sophia/dinov3service/process",
+        "/sophia/vllm/v2/models/m/infer",
+    ] {
+        let route = Route::find(&Method::POST, path, "");
+        assert!(matches!(route, Err(Lost::NoPath)), "{path}");
+    }
 }
 
 #[test]

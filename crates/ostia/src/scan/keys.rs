@@ -3,8 +3,8 @@ use std::fmt;
 use super::ScanErrorKind;
 use super::lexeme::RawString;
 
-/// A top-level key that a dialect acts on. Unless it only counts as prompt, it may occur only once and only in this
-/// spelling.
+/// A top-level key that a dialect acts on. Unless it only counts as prompt or is only noted, it may occur only once and
+/// only in this spelling.
 #[derive(Debug, Clone, Copy)]
 pub struct FieldKey {
     name: &'static str,
@@ -22,6 +22,15 @@ pub(super) enum Role {
     Tensors,
     /// Prompt and nothing else.
     Counted,
+    /// Whether it is there, and nothing else.
+    Noted,
+}
+
+impl Role {
+    /// Whether it changes nothing how often a key stands.
+    pub fn may_repeat(self) -> bool {
+        matches!(self, Self::Counted | Self::Noted)
+    }
 }
 
 /// The keys of one dialect.
@@ -65,8 +74,18 @@ impl FieldKey {
         Self { name, role }
     }
 
+    /// It is found, in any letters and however often it stands.
+    pub const fn noted(name: &'static str) -> Self {
+        let role = Role::Noted;
+        Self { name, role }
+    }
+
     pub const fn name(self) -> &'static str {
         self.name
+    }
+
+    pub fn is_noted(self) -> bool {
+        self.role == Role::Noted
     }
 
     pub(super) const fn role(self) -> Role {
@@ -126,7 +145,7 @@ impl Keys {
         }
         let folded = name.folded(&mut buffer).and_then(|name| self.named(name));
         match folded {
-            Some(key) if key.role != Role::Counted => Err(ScanErrorKind::OtherLetters(key)),
+            Some(key) if !key.role.may_repeat() => Err(ScanErrorKind::OtherLetters(key)),
             other => Ok(other),
         }
     }

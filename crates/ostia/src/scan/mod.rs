@@ -102,7 +102,7 @@ fn scan_members<'a>(
             None => {
                 scanner.value(&mut ())?;
             }
-            Some(key) if key.role() != Role::Counted && fields.get(key).is_some() => {
+            Some(key) if !key.role().may_repeat() && fields.get(key).is_some() => {
                 return Err(ScanErrorKind::Repeated(key).at(key_at));
             }
             Some(key) => scan_field(scanner, key, fields)?,
@@ -122,7 +122,7 @@ fn scan_field(
 ) -> Result<(), ScanError> {
     let start = scanner.at;
     let shape = match key.role() {
-        Role::Plain => Shape::of(scanner.value(&mut ())?),
+        Role::Plain | Role::Noted => Shape::of(scanner.value(&mut ())?),
         Role::Holding(name) => {
             let mut member = Member::of(name);
             let kind = scanner.value(&mut member)?;

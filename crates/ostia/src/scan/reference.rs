@@ -30,6 +30,7 @@ static KEYS: Keys = Keys::of(&[
         FieldKey::prompt("input"),
         FieldKey::tensors("prompt_embeds"),
         FieldKey::counted("system"),
+        FieldKey::noted("cache_salt"),
     ],
 ]);
 
@@ -58,11 +59,11 @@ pub fn reference_scan(body: &[u8]) -> Option<Fields<'_>> {
                 count(value.get(), &mut fields, false, false);
                 continue;
             }
-            _ if fields.get(key).is_some() => return None,
+            role if !role.may_repeat() && fields.get(key).is_some() => return None,
             Role::Prompt => count(value.get(), &mut fields, false, false),
             Role::Tensors => count(value.get(), &mut fields, false, true),
             Role::Holding(name) => fields.held = member(text, value.get(), name),
-            Role::Plain => {}
+            Role::Plain | Role::Noted => {}
         }
         if !matches!(key.role(), Role::Prompt | Role::Tensors) {
             shape = Shape::of(shape.kind);

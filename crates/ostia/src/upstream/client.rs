@@ -238,8 +238,7 @@ impl Client {
         clock: &Arc<dyn Clock>,
         gauges: &Arc<Gauges>,
     ) -> Result<Arc<Pool>, Unwritable> {
-        let proxy = connector.forwarding_proxy(origin);
-        let parts = OriginParts::new(origin, proxy.map(|proxy| proxy.authorization.clone()))?;
+        let parts = OriginParts::new(origin, connector.forwarded(origin))?;
         Ok(Pool::new(
             origin.clone(),
             parts,

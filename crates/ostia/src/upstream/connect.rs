@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
+use http::HeaderValue;
 use rustls_pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use super::client::ClientError;
-use super::proxy::HttpProxy;
+use super::proxy::ProxyServer;
 use super::resolver::Resolver;
 use super::socket::{Socket, Stream};
 use super::{FailureKind, tls};
@@ -24,7 +25,7 @@ pub(super) struct Connector {
     own: Origin,
     resolver: Arc<Resolver>,
     tls: Option<TlsConnector>,
-    proxy: Option<HttpProxy>,
+    proxy: Option<ProxyServer>,
     http2: bool,
 }
 
@@ -69,7 +70,7 @@ impl Connector {
         };
         let proxy = match &target.proxy {
             Proxy::None => None,
-            Proxy::Url(url) => Some(HttpProxy::parse(url)?),
+            Proxy::Url(url) => Some(ProxyServer::parse(url)?),
         };
         Ok(Self {
             own: target.origin.clone(),
@@ -80,10 +81,11 @@ impl Connector {
         })
     }
 
-    /// The proxy that requests pass unencrypted, so that it needs absolute URLs; `None` if there is none or it is
-    /// tunnelled.
-    pub(super) fn forwarding_proxy(&self, origin: &Origin) -> Option<&HttpProxy> {
-        self.proxy.as_ref().filter(|_| !self.tunnels(origin))
+    /// Whether requests pass the proxy unencrypted, so that it needs absolute URLs, and the credentials that it wants then.
+    pub(super) fn forwarded(&self, origin: &Origin) -> Option<Option<HeaderValue>> {
+        let proxy = self.proxy.as_ref()?;
+        let credentials = proxy.forwards()?;
+        (!self.tunnels(proxy, origin)).then(|| credentials.cloned())
     }
 
     pub(super) fn http2_without_tls(&self, origin: &Origin) -> bool {
@@ -97,11 +99,11 @@ impl Connector {
                     .await?
             }
             Some(proxy) => {
-                let mut stream = self.dial(&proxy.host, proxy.port, true).await?;
-                if self.tunnels(origin) {
-                    proxy.tunnel(&mut stream, &tunnel_end(origin)).await?;
+                let stream = self.dial(&proxy.host, proxy.port, true).await?;
+                match self.tunnels(proxy, origin) {
+                    true => proxy.tunnel(stream, &origin.host, origin.port).await?,
+                    false => stream,
                 }
-                stream
             }
         };
         match origin.scheme {
@@ -114,8 +116,8 @@ impl Connector {
     }
 
     /// HTTP/2 without TLS is tunnelled as well, because forwarding proxies speak HTTP/1.
-    fn tunnels(&self, origin: &Origin) -> bool {
-        origin.scheme == Scheme::Https || self.http2
+    fn tunnels(&self, proxy: &ProxyServer, origin: &Origin) -> bool {
+        origin.scheme == Scheme::Https || self.http2 || proxy.forwards().is_none()
     }
 
     /// `configured`: the site's files name the host. A host that an adapter named must not resolve to a link-local
@@ -169,15 +171,6 @@ impl Connector {
             socket: Socket::new(Stream::Tls(Box::new(stream))),
             http2,
         })
-    }
-}
-
-/// `host:port`, always with the port, because CONNECT has no default port (RFC 9110 section 9.3.6).
-fn tunnel_end(origin: &Origin) -> String {
-    if origin.host.contains(':') {
-        format!("[{}]:{}", origin.host, origin.port)
-    } else {
-        format!("{}:{}", origin.host, origin.port)
     }
 }
 

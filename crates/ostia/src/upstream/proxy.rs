@@ -7,6 +7,9 @@ use ostia_core::Secret;
 use percent_encoding::percent_decode_str;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
+use tokio::net::TcpStream;
+use tokio_socks::tcp::Socks5Stream;
+
 use super::connect::ConnectError;
 
 /// A proxy's response to CONNECT is a status line and a few headers.
@@ -15,7 +18,7 @@ const ANSWER_LIMIT: usize = 8 * 1024;
 /// What is wrong with a proxy's URL. Never contains the URL, which may hold a password.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ProxyError {
-    #[error("the proxy's URL must be http://[user:password@]host:port")]
+    #[error("the proxy's URL must be http://[user:password@]host:port, or socks5:// or socks5h://")]
     Url,
     #[error(
         "the proxy's user or password is not percent-encoded UTF-8 or holds control characters"
@@ -23,62 +26,111 @@ pub enum ProxyError {
     Credentials,
 }
 
-/// An HTTP proxy between the gateway and a backend.
-pub(super) struct HttpProxy {
+/// A proxy between the gateway and a backend.
+pub(super) struct ProxyServer {
     pub(super) host: Box<str>,
     pub(super) port: u16,
-    /// `Proxy-Authorization`, marked sensitive so that Debug output never shows it.
-    pub(super) authorization: Option<HeaderValue>,
+    kind: Kind,
 }
 
-impl HttpProxy {
+enum Kind {
+    /// `Proxy-Authorization`; marked sensitive, so that no Debug output shows it.
+    Http(Option<HeaderValue>),
+    /// User and password (RFC 1929).
+    Socks5(Option<Secret<(String, String)>>),
+}
+
+impl ProxyServer {
     pub(super) fn parse(url: &Secret<String>) -> Result<Self, ProxyError> {
         let uri: Uri = url.expose().parse().map_err(|_| ProxyError::Url)?;
         let authority = uri.authority().ok_or(ProxyError::Url)?;
-        if uri.scheme_str() != Some("http") || authority.host().is_empty() {
+        if authority.host().is_empty() {
             return Err(ProxyError::Url);
         }
+        let user = authority.as_str().rsplit_once('@').map(|(user, _)| user);
+        let (kind, usual_port) = match uri.scheme_str() {
+            Some("http") => (Kind::Http(user.map(basic).transpose()?), 80),
+            Some("socks5" | "socks5h") => (Kind::Socks5(user.map(plain).transpose()?), 1080),
+            _ => return Err(ProxyError::Url),
+        };
         let host = authority.host();
         let host = host
             .strip_prefix('[')
             .and_then(|host| host.strip_suffix(']'))
             .unwrap_or(host);
-        let authorization = match authority.as_str().rsplit_once('@') {
-            Some((user, _)) => Some(basic(user)?),
-            None => None,
-        };
         Ok(Self {
             host: host.into(),
-            port: authority.port_u16().unwrap_or(80),
-            authorization,
+            port: authority.port_u16().unwrap_or(usual_port),
+            kind,
         })
     }
 
-    /// Asks for a tunnel to `authority` (`host:port`). The connection then leads to the backend.
-    pub(super) async fn tunnel<S>(
+    /// What an HTTP proxy wants to know of who asks. `None`: it is none, and only makes tunnels.
+    pub(super) fn forwards(&self) -> Option<Option<&HeaderValue>> {
+        match &self.kind {
+            Kind::Http(authorization) => Some(authorization.as_ref()),
+            Kind::Socks5(_) => None,
+        }
+    }
+
+    /// Asks for a tunnel. Afterwards the connection is the backend's. The proxy resolves the host's name.
+    pub(super) async fn tunnel(
         &self,
-        stream: &mut S,
-        authority: &str,
-    ) -> Result<(), ConnectError>
-    where
-        S: AsyncRead + AsyncWrite + Unpin,
-    {
-        let mut request =
-            format!("CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n").into_bytes();
-        if let Some(authorization) = &self.authorization {
-            request.extend_from_slice(b"Proxy-Authorization: ");
-            request.extend_from_slice(authorization.as_bytes());
-            request.extend_from_slice(b"\r\n");
+        mut stream: TcpStream,
+        host: &str,
+        port: u16,
+    ) -> Result<TcpStream, ConnectError> {
+        match &self.kind {
+            Kind::Http(authorization) => {
+                connect(&mut stream, &tunnel_end(host, port), authorization.as_ref()).await?;
+                Ok(stream)
+            }
+            Kind::Socks5(user) => {
+                let end = (host, port);
+                let tunnel = match user.as_ref().map(Secret::expose) {
+                    None => Socks5Stream::connect_with_socket(stream, end).await,
+                    Some((user, password)) => {
+                        Socks5Stream::connect_with_password_and_socket(stream, end, user, password)
+                            .await
+                    }
+                };
+                let tunnel = tunnel.map_err(|error| ConnectError::proxy(error.to_string()))?;
+                Ok(tunnel.into_inner())
+            }
         }
+    }
+}
+
+/// `host:port`, always with the port: CONNECT has no default (RFC 9110 section 9.3.6).
+fn tunnel_end(host: &str, port: u16) -> String {
+    match host.contains(':') {
+        true => format!("[{host}]:{port}"),
+        false => format!("{host}:{port}"),
+    }
+}
+
+async fn connect<S>(
+    stream: &mut S,
+    authority: &str,
+    authorization: Option<&HeaderValue>,
+) -> Result<(), ConnectError>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut request = format!("CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n").into_bytes();
+    if let Some(authorization) = authorization {
+        request.extend_from_slice(b"Proxy-Authorization: ");
+        request.extend_from_slice(authorization.as_bytes());
         request.extend_from_slice(b"\r\n");
-        stream
-            .write_all(&request)
-            .await
-            .map_err(|error| ConnectError::proxy(error.to_string()))?;
-        match read_status(stream).await? {
-            200..=299 => Ok(()),
-            status => Err(ConnectError::proxy(format!("it responded with {status}"))),
-        }
+    }
+    request.extend_from_slice(b"\r\n");
+    stream
+        .write_all(&request)
+        .await
+        .map_err(|error| ConnectError::proxy(error.to_string()))?;
+    match read_status(stream).await? {
+        200..=299 => Ok(()),
+        status => Err(ConnectError::proxy(format!("it responded with {status}"))),
     }
 }
 
@@ -90,6 +142,18 @@ fn basic(user: &str) -> Result<HeaderValue, ProxyError> {
         .map_err(|_| ProxyError::Credentials)?;
     value.set_sensitive(true);
     Ok(value)
+}
+
+/// `user:password`, percent-encoded, as they are.
+fn plain(user: &str) -> Result<Secret<(String, String)>, ProxyError> {
+    let (name, password) = user.split_once(':').unwrap_or((user, ""));
+    let (name, password) = (decode(name)?.into_owned(), decode(password)?.into_owned());
+    // RFC 1929 counts each in one byte, and has no empty ones.
+    let sound = |text: &String| (1..=255).contains(&text.len());
+    if !sound(&name) || !sound(&password) {
+        return Err(ProxyError::Credentials);
+    }
+    Ok(Secret::new((name, password)))
 }
 
 /// Stricter than the crate, which takes a stray `%` literally. Someone who forgot to encode a password should hear of
@@ -150,20 +214,25 @@ fn status_of(answer: &[u8]) -> Option<u16> {
 mod tests {
     use super::*;
 
-    fn parse(url: &str) -> Result<HttpProxy, ProxyError> {
-        HttpProxy::parse(&Secret::new(url.to_owned()))
+    fn parse(url: &str) -> Result<ProxyServer, ProxyError> {
+        ProxyServer::parse(&Secret::new(url.to_owned()))
     }
 
     #[test]
     fn urls() {
         let proxy = parse("http://proxy.site:3128/").unwrap();
         assert_eq!((&*proxy.host, proxy.port), ("proxy.site", 3128));
-        assert!(proxy.authorization.is_none());
+        assert_eq!(proxy.forwards(), Some(None));
+        for socks in ["socks5://proxy", "socks5h://u:p@proxy:1080/"] {
+            let proxy = parse(socks).unwrap();
+            assert_eq!((proxy.port, proxy.forwards()), (1080, None), "{socks}");
+        }
         assert_eq!(parse("http://proxy").unwrap().port, 80);
         assert_eq!(&*parse("http://[::1]:8080").unwrap().host, "::1");
         for bad in [
             "https://proxy:1",
-            "socks5://proxy:1",
+            "socks4://proxy:1",
+            "socks5://user@proxy:1",
             "proxy:3128",
             "",
             "http://",
@@ -175,9 +244,9 @@ mod tests {
     #[test]
     fn credentials_are_decoded_and_hidden() {
         let proxy = parse("http://us%65r:p%40ss%3Aword@proxy:1").unwrap();
-        let value = proxy.authorization.unwrap();
+        let value = proxy.forwards().flatten().unwrap();
         assert_eq!(
-            value,
+            *value,
             format!("Basic {}", STANDARD.encode("user:p@ss:word"))
         );
         assert!(value.is_sensitive());

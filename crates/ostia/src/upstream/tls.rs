@@ -7,11 +7,13 @@ use rustls::crypto::{
     CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature,
 };
 use rustls::server::ParsedCertificate;
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::{
+    ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme, SupportedProtocolVersion,
+};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 
-use crate::catalog::Tls;
+use crate::catalog::{Tls, TlsVersion};
 
 /// Why a deployment's TLS files cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -36,7 +38,7 @@ pub(super) fn client_config(tls: &Tls) -> Result<Arc<ClientConfig>, TlsError> {
         None => native_roots()?,
     };
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
-        .with_safe_default_protocol_versions()
+        .with_protocol_versions(versions(tls.min_version))
         .map_err(|error| TlsError::Setup(error.to_string()))?;
     let builder = if tls.skip_host_check {
         builder
@@ -56,6 +58,14 @@ pub(super) fn client_config(tls: &Tls) -> Result<Arc<ClientConfig>, TlsError> {
     };
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(Arc::new(config))
+}
+
+fn versions(oldest: TlsVersion) -> &'static [&'static SupportedProtocolVersion] {
+    static NEW: [&SupportedProtocolVersion; 1] = [&rustls::version::TLS13];
+    match oldest {
+        TlsVersion::V1_2 => rustls::DEFAULT_VERSIONS,
+        TlsVersion::V1_3 => &NEW,
+    }
 }
 
 fn private_roots(path: &Path) -> Result<RootCertStore, TlsError> {

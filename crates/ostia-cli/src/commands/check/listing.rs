@@ -1,12 +1,12 @@
-use ostia::catalog::{Catalog, Deployment, Scheme, Serving};
+use ostia::catalog::{Catalog, Deployment, Serving};
 use ostia::config::{Loaded, Problem};
 use serde_json::{Map, Value, json};
 
 use crate::table::Table;
 
-/// A line for each API of each endpoint. Why one is not served is among the problems that are printed before it.
+/// A line for each URL of each endpoint. Why one is not served is among the problems that are printed before it.
 pub(super) fn table(catalog: &Catalog) -> String {
-    let mut table = Table::new(&[
+    let mut columns = vec![
         "ENDPOINT",
         "MODEL",
         "CLUSTER",
@@ -14,7 +14,10 @@ pub(super) fn table(catalog: &Catalog) -> String {
         "STATE",
         "API",
         "URL",
-    ]);
+    ];
+    let proxied = catalog.deployments().iter().any(|one| proxy(one).is_some());
+    columns.extend(proxied.then_some("PROXY"));
+    let mut table = Table::new(&columns);
     for deployment in catalog.deployments() {
         let (state, _) = state(deployment);
         let named = [
@@ -26,11 +29,15 @@ pub(super) fn table(catalog: &Catalog) -> String {
         ];
         let urls = urls(deployment);
         if urls.is_empty() {
-            table.row(named.into_iter().chain(["-", "-"]));
+            let none = ["-"; 3].into_iter().take(2 + usize::from(proxied));
+            table.row(named.into_iter().chain(none));
         }
         for (nth, (api, url)) in urls.iter().enumerate() {
             let named = if nth == 0 { named } else { [""; 5] };
-            table.row(named.into_iter().chain([api.as_str(), url.as_str()]));
+            let proxy = proxy(deployment).unwrap_or_else(|| "-".to_owned());
+            let last = [api.as_str(), url.as_str()].into_iter();
+            let last = last.chain(proxied.then_some(proxy.as_str()));
+            table.row(named.into_iter().chain(last));
         }
     }
     table.render()
@@ -51,10 +58,16 @@ pub(super) fn json(loaded: &Loaded) -> String {
 
 fn endpoint(deployment: &Deployment) -> Value {
     let (state, reason) = state(deployment);
-    let urls: Map<String, Value> = urls(deployment)
-        .into_iter()
-        .map(|(api, url)| (api, Value::from(url)))
-        .collect();
+    // The first of each API's; replicas differ only in what stands before it.
+    let mut first = Map::new();
+    let mut replicas: Vec<String> = Vec::new();
+    for (api, url) in urls(deployment) {
+        if first.contains_key(&api) {
+            replicas.push(url);
+        } else {
+            first.insert(api, Value::from(url));
+        }
+    }
     json!({
         "endpoint_slug": &*deployment.slug,
         "cluster": &*deployment.cluster.name,
@@ -65,7 +78,9 @@ fn endpoint(deployment: &Deployment) -> Value {
         "federated": deployment.federated,
         "state": state,
         "reason": reason,
-        "urls": urls,
+        "urls": first,
+        "replica_urls": replicas,
+        "proxy": proxy(deployment),
     })
 }
 
@@ -93,27 +108,20 @@ fn state(deployment: &Deployment) -> (&'static str, Option<&str>) {
     }
 }
 
-/// Each API that the cluster lists with the URL that would be called, without query: it may hold a key. Empty where
-/// nothing would be called.
+/// Each API that the cluster lists with each URL that would be called. Empty where nothing would be called.
 fn urls(deployment: &Deployment) -> Vec<(String, String)> {
     if deployment.serving != Serving::Yes {
         return Vec::new();
     }
-    let origin = &deployment.target.origin;
-    let scheme = match origin.scheme {
-        Scheme::Http => "http",
-        Scheme::Https => "https",
+    let apis = deployment.cluster.openai_endpoints.iter();
+    let urls_of = |api: &str| {
+        let urls = deployment.target.urls(api).into_iter();
+        urls.map(|url| (api.to_owned(), url)).collect::<Vec<_>>()
     };
-    let authority = origin.authority();
-    let url = |api: &str| {
-        let whole = deployment.target.path_and_query(api);
-        let path = whole.split('?').next().unwrap_or_default();
-        format!("{scheme}://{authority}{path}")
-    };
-    deployment
-        .cluster
-        .openai_endpoints
-        .iter()
-        .map(|api| (api.to_string(), url(api)))
-        .collect()
+    apis.flat_map(|api| urls_of(api)).collect()
+}
+
+/// The proxy between, without its password.
+fn proxy(deployment: &Deployment) -> Option<String> {
+    deployment.target.proxy.shown()
 }

@@ -223,7 +223,12 @@ async fn pages_of_every_sort_are_read_or_told_and_never_stop_inference() {
         }
         json!({"1": entry}).to_string()
     };
-    let cases: [(&str, Script, u16, &[&str]); 15] = [
+    let mixed = [
+        &b"\xef\xbb\xbf{\"1\": \"soon\", \"2\": {\"load\": NaN, \"by\": \"M\xfcller\", \"status\": \"Stopped\", \"model\": \"stop\"}, "[..],
+        b"\"3\": {\"status\": \"Live\", \"model\": \"run\"}}",
+    ]
+    .concat();
+    let cases: [(&str, Script, u16, &[&str]); 18] = [
         (
             "another type",
             Script::raw(200, names(&["run"])).header("content-type", "text/html"),
@@ -247,6 +252,24 @@ async fn pages_of_every_sort_are_read_or_told_and_never_stop_inference() {
         (
             "names that are none",
             Script::raw(200, "{\"models\": [\"run\", 7]}"),
+            200,
+            &["run"],
+        ),
+        (
+            "nothing but names that are none",
+            Script::raw(200, "{\"models\": [7, null]}"),
+            500,
+            &[],
+        ),
+        (
+            "a byte order mark, an entry that is none, NaN and Latin-1",
+            Script::raw(200, mixed),
+            200,
+            &["run"],
+        ),
+        (
+            "a page in HTML",
+            Script::raw(200, "<html><script>x = {\"a\": {\"b\": 1}}</script></html>"),
             500,
             &[],
         ),
@@ -276,7 +299,7 @@ async fn pages_of_every_sort_are_read_or_told_and_never_stop_inference() {
         ),
         (
             "experts",
-            Script::raw(200, live(json!({"experts": ["stop"]}))),
+            Script::raw(200, live(json!({"model": null, "experts": ["stop"]}))),
             200,
             &["stop"],
         ),

@@ -111,8 +111,10 @@ async fn run_hooked(
         id: RequestId::at(0),
         headers: &headers,
     };
-    let outgoing = Constants::of(deployment).prepare(deployment, &call, caller.id, &headers);
-    let context = RequestContext::new(caller, deployment, &call, hooked, outgoing);
+    let salt = more.get("salt").and_then(Value::as_str);
+    let outgoing = Constants::of(deployment).prepare(deployment, caller, &call, salt);
+    let context = RequestContext::new(caller, deployment, &call, hooked, outgoing)
+        .with_cache_salt(salt.map(str::to_owned));
     hooked.before(context).await
 }
 
@@ -157,6 +159,31 @@ async fn an_adapter_that_changes_nothing_leaves_the_clients_bytes() {
     assert!(untouched.body.len() > 1, "spliced, not written anew");
     let script = run_script("fn on_request(ctx) {}", &json!({"stream": true})).await;
     assert_eq!(untouched.body, script.unwrap().body);
+}
+
+/// `salt` stands for what the gateway adds.
+#[tokio::test]
+async fn edited_bodies_still_get_the_gateways_salt() {
+    let changes: [Change; 4] = [
+        |_| Ok(()),
+        |context| {
+            context.set_field("temperature", 0);
+            Ok(())
+        },
+        |context| {
+            context.set_field("cache_salt", "of the adapter");
+            Ok(())
+        },
+        |context| {
+            context.set_body(r#"{"model": "m", "messages": []}"#);
+            Ok(())
+        },
+    ];
+    for (number, change) in changes.into_iter().enumerate() {
+        let outgoing = run_rust(change, &json!({"salt": "of the gateway"})).await;
+        let body = body_of(&outgoing.unwrap());
+        assert_eq!(body["cache_salt"], "of the gateway", "{number} {body}");
+    }
 }
 
 #[tokio::test]

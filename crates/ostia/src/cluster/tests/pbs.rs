@@ -99,3 +99,114 @@ fn without_jobs_the_key_may_be_missing() {
         assert!(read.is_err(), "{text}");
     }
 }
+
+/// The listing of 19 with a job of somebody else in its midst, who wrote this as the value of a variable.
+fn with_variable(value: &[u8]) -> Jobs {
+    let text = format!("{:#}", pbs_19());
+    let (before, after) = text.split_once("\"hidden\"").unwrap();
+    let deployments = deployments(&["org/Big-70B", "small", "other", "gone", "70"]);
+    let scheduler = Scheduler::default();
+    let mapping = Mapping::new(&scheduler, &deployments);
+    let page = [before.as_bytes(), value, after.as_bytes()].concat();
+    read(&page, &mapping, NOW, &TimeZone::UTC).unwrap()
+}
+
+#[test]
+fn what_users_write_into_variables_hides_no_job() {
+    for value in [
+        &br#""ab\,c""#[..],
+        br#""it\'s""#,
+        br#""say "hi" to all""#,
+        br#""MYDOMAIN\myuser""#,
+        br#""C:\Users\x\""#,
+        br#""{"json": "inside"}""#,
+        b"005",
+        b"1e999",
+        b"NaN",
+        b"\"two\nlines\"",
+        b"\"\x1b[1m\"",
+        b"\"M\xfcller\"",
+        b"null",
+        b"",
+    ] {
+        let jobs = with_variable(value);
+        let shown = String::from_utf8_lossy(value);
+        assert_eq!(names(&jobs.running), ["small"], "{shown}");
+        assert_eq!(names(&jobs.queued), ["org/Big-70B,other"], "{shown}");
+        assert_eq!(jobs.queued[0].shown["Queue Position"], 2, "{shown}");
+        assert!(jobs.complete, "{shown}");
+        assert_eq!(
+            jobs.faults.count() > 0,
+            !matches!(value, b"null"),
+            "{shown}"
+        );
+        let fault = jobs.faults.first().unwrap_or("at line 12, column 1");
+        assert!(fault.contains("at line 1"), "{fault}");
+    }
+}
+
+#[test]
+fn a_job_that_is_none_hides_no_other() {
+    for wrong in [json!(null), json!("x"), json!([1]), json!(7)] {
+        let mut listing = pbs_19();
+        listing["Jobs"]["102.pbs-01"] = wrong;
+        let jobs = jobs(&listing.to_string());
+        assert_eq!(names(&jobs.running), ["small"]);
+        assert_eq!(names(&jobs.queued), ["org/Big-70B,other"]);
+        // What the lost job serves may run.
+        assert!(!jobs.complete && jobs.faults.count() == 1);
+    }
+    for key in [
+        "Job_Name",
+        "job_state",
+        "queue",
+        "qtime",
+        "comment",
+        "estimated",
+        "Variable_List",
+    ] {
+        for wrong in [json!(null), json!({"x": 1}), json!([]), json!(1e300)] {
+            let mut listing = pbs_19();
+            listing["Jobs"]["102.pbs-01"][key] = wrong.clone();
+            let jobs = jobs(&listing.to_string());
+            assert_eq!(names(&jobs.running), ["small"], "{key} {wrong}");
+            assert_eq!(names(&jobs.queued), ["org/Big-70B,other"], "{key} {wrong}");
+        }
+    }
+}
+
+#[test]
+fn a_job_without_a_state_may_run() {
+    let mut listing = pbs_19();
+    listing["Jobs"]["101.pbs-01"]["job_state"] = json!(null);
+    let jobs = jobs(&listing.to_string());
+    assert_eq!(names(&jobs.others), ["small"]);
+    assert_eq!(jobs.others[0].shown["Model Status"], "unknown");
+}
+
+/// `qsub -v` with a list: PBS puts a backslash before its commas, which its JSON may double.
+#[test]
+fn models_in_a_variable_may_have_escaped_commas() {
+    let page = pbs_19().to_string();
+    for commas in [r"\,", r"\\,"] {
+        let page = page.replace("org/Big-70B,other", &format!("org/Big-70B{commas}other"));
+        assert_eq!(names(&jobs(&page).queued), ["org/Big-70B,other"], "{page}");
+    }
+}
+
+#[test]
+fn text_around_the_listing_and_a_cut_end() {
+    let page = format!("{:#}", pbs_19());
+    for around in [
+        format!("\u{feff}{page}"),
+        format!("qstat: warning: {{node}} [down]\n{page}\nbye"),
+    ] {
+        let jobs = jobs(&around);
+        assert_eq!(names(&jobs.running), ["small"]);
+        assert!(jobs.complete && jobs.faults.count() > 0);
+    }
+    let cut = page.find("\"103.pbs-01\"").unwrap() + 100;
+    let jobs = jobs(&page[..cut]);
+    assert_eq!(names(&jobs.running), ["small"]);
+    assert!(jobs.queued.is_empty() && !jobs.complete);
+}

@@ -146,3 +146,94 @@ fn a_controller_that_does_not_answer_stops_no_model() {
     assert_eq!(names(&jobs.running), ["m"]);
     assert!(!jobs.complete);
 }
+
+fn read_page(page: impl AsRef<[u8]>) -> Jobs {
+    let deployments = deployments(&["org/Big-70B", "small", "other", "gone", "held"]);
+    let scheduler = Scheduler::default();
+    let mapping = Mapping::new(&scheduler, &deployments);
+    read(page.as_ref(), &mapping, NOW).unwrap()
+}
+
+#[test]
+fn what_users_write_into_comments_hides_no_job() {
+    let page = format!("{:#}", slurm_21_08());
+    let (before, after) = page
+        .split_once("\"/lus/svc/run.sh --api-key hidden\"")
+        .unwrap();
+    for value in [
+        &br#""ab\,c""#[..],
+        br#""it's "quoted" and it\'s""#,
+        br#""MYDOMAIN\myuser""#,
+        b"005",
+        b"1e999",
+        b"Infinity",
+        b"\"two\nlines\"",
+        b"\"M\xfcller\"",
+    ] {
+        let jobs = read_page([before.as_bytes(), value, after.as_bytes()].concat());
+        let shown = String::from_utf8_lossy(value);
+        assert_eq!(names(&jobs.running), ["org/Big-70B"], "{shown}");
+        assert_eq!(names(&jobs.queued), ["small,other"], "{shown}");
+        assert!(jobs.complete && jobs.faults.count() > 0, "{shown}");
+    }
+}
+
+#[test]
+fn a_job_that_is_none_hides_no_other() {
+    for wrong in [json!(null), json!("x"), json!([1]), json!(7)] {
+        let mut listing = slurm_23_11();
+        listing["jobs"][4] = wrong;
+        let jobs = read_page(listing.to_string());
+        assert_eq!(names(&jobs.running), ["org/Big-70B"]);
+        assert_eq!(names(&jobs.queued), ["small", "other"]);
+        assert!(!jobs.complete && jobs.faults.count() == 1);
+    }
+    for key in [
+        "name",
+        "comment",
+        "admin_comment",
+        "partition",
+        "start_time",
+        "priority",
+        "job_state",
+    ] {
+        for wrong in [
+            json!(null),
+            json!({"x": 1}),
+            json!([]),
+            json!(-1.5),
+            json!(true),
+        ] {
+            let mut listing = slurm_23_11();
+            listing["jobs"][3][key] = wrong.clone();
+            let jobs = read_page(listing.to_string());
+            assert_eq!(names(&jobs.running), ["org/Big-70B"], "{key} {wrong}");
+            assert_eq!(names(&jobs.queued), ["small", "other"], "{key} {wrong}");
+        }
+    }
+    let mut listing = slurm_23_11();
+    listing["jobs"][0]["job_state"] = json!(null);
+    assert_eq!(
+        names(&read_page(listing.to_string()).others),
+        ["org/Big-70B"]
+    );
+}
+
+#[test]
+fn text_around_the_listing_keys_twice_and_a_cut_end() {
+    let page = slurm_23_11().to_string();
+    for around in [
+        format!("\u{feff}{page}"),
+        format!("squeue: warning: node[1-3] down\n{page}\nslurm_load: {{}}"),
+    ] {
+        let jobs = read_page(around);
+        assert_eq!(names(&jobs.running), ["org/Big-70B"]);
+        assert!(jobs.complete && jobs.faults.count() > 0);
+    }
+    let twice = page.replace("\"account\":", "\"name\":\"x\",\"account\":");
+    assert_eq!(names(&read_page(twice).running), ["org/Big-70B"]);
+    let cut = page.find("\"other\"").unwrap();
+    let jobs = read_page(&page[..cut]);
+    assert_eq!(names(&jobs.running), ["org/Big-70B"]);
+    assert!(!jobs.complete);
+}

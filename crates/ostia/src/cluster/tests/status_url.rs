@@ -10,33 +10,95 @@ fn jobs(page: &Value) -> Jobs {
 }
 
 #[test]
-fn an_entry_stands_for_its_experts_or_else_for_its_model() {
+fn an_entry_stands_for_its_model_and_its_experts() {
     let jobs = jobs(&json!({
         "a": {"status": "Live", "model": "m1", "experts": ["e1", "e2"]},
         "b": {"status": "LIVE", "model": "m2", "experts": []},
         "c": {"status": "live", "model": "m3", "experts": "not a list"},
-        "d": {"status": "Stopped", "model": "m4"},
-        "e": {"status": "stopped", "model": "m5"},
-        "f": {"status": "Starting", "model": "m6"},
+        "d": {"status": "Stopped", "model": "m4", "experts": null},
+        "e": {"status": "stopped", "model": " m5 ", "experts": ["m5", 7, ""]},
+        "f": {"status": "Starting", "experts": ["m6"]},
         "g": {"model": "m7"},
+        "j": {"model": ["m8"]},
         "h": {"status": "Live"},
+        "i": {"status": 3, "model": "m9"},
     }));
-    assert_eq!(names(&jobs.running), ["e1,e2", "m2", "m3"]);
+    assert_eq!(names(&jobs.running), ["m1,e1,e2", "m2", "m3"]);
     assert_eq!(names(&jobs.stopped), ["m4", "m5"]);
-    assert_eq!(names(&jobs.queued), ["m6", "m7"]);
+    assert_eq!(names(&jobs.queued), ["m6", "m7", "m9"]);
     assert_eq!(jobs.queued[0].shown["Model Status"], "starting");
     assert_eq!(jobs.queued[1].shown["Model Status"], "unknown");
     assert!(!jobs.complete);
+    assert_eq!(jobs.faults.count(), 0);
 }
 
 #[test]
 fn a_list_of_names_is_all_live() {
-    assert_eq!(
-        names(&jobs(&json!({"models": ["a", "b"]})).running),
-        ["a", "b"]
-    );
+    for page in [
+        json!({"models": ["a", "b"]}),
+        json!({"models": ["a", {"model": "b", "status": "Live"}], "updated": "today"}),
+    ] {
+        assert_eq!(names(&jobs(&page).running), ["a", "b"]);
+    }
     assert_eq!(jobs(&json!({"models": []})), Jobs::default());
     assert!(read(br#"{"models": [1]}"#).is_err());
+    let page = read(br#"{"models": ["a", 1, null, "b"]}"#).unwrap();
+    assert_eq!((names(&page.running).len(), page.faults.count()), (2, 2));
+    // An entry of that name is an entry.
+    let page = json!({"models": {"status": "Live", "model": "a"}});
+    assert_eq!(names(&jobs(&page).running), ["a"]);
+}
+
+/// Each of these stands among two sound entries, which are read.
+#[test]
+fn one_bad_entry_hides_no_other() {
+    for (bad, read_too) in [
+        (&b"null"[..], false),
+        (b"\"maintenance\"", false),
+        (b"[{\"status\": \"Live\", \"model\": \"x\"}]", false),
+        (b"17", false),
+        (
+            b"{\"status\": \"Live\", \"model\": \"x\", \"load\": NaN}",
+            true,
+        ),
+        (
+            b"{\"status\": \"Live\", \"model\": \"x\", \"at\": 1e999}",
+            true,
+        ),
+        (
+            b"{\"status\": \"Live\", \"model\": \"x\", \"id\": 007}",
+            true,
+        ),
+        (
+            b"{\"status\": \"Live\", \"model\": \"x\", \"description\": \"M\xfcnchen\"}",
+            true,
+        ),
+        (
+            b"{\"status\": \"Live\", \"model\": \"x\", \"description\": \"a\nb\"}",
+            true,
+        ),
+        (
+            b"{\"status\": \"Live\", \"model\": \"x\", \"description\": \"the \"best\" one\"}",
+            true,
+        ),
+    ] {
+        let shown = String::from_utf8_lossy(bad).into_owned();
+        let (first, last) = (
+            &b"{\"1\": {\"status\": \"Live\", \"model\": \"a\"}, \"2\": "[..],
+            &b", \"3\": {\"status\": \"Live\", \"model\": \"b\"}}"[..],
+        );
+        let jobs = read(&[first, bad, last].concat()).unwrap();
+        let expected = if read_too {
+            vec!["a", "x", "b"]
+        } else {
+            vec!["a", "b"]
+        };
+        assert_eq!(names(&jobs.running), expected, "{shown}");
+        let fault = jobs.faults.first().unwrap();
+        assert!(fault.contains("line 1, column"), "{shown}: {fault}");
+    }
+    let page = "\u{feff}{\"1\": {\"status\": \"Live\", \"model\": \"a\"}}";
+    assert_eq!(names(&read(page.as_bytes()).unwrap().running), ["a"]);
 }
 
 #[test]
@@ -71,6 +133,8 @@ fn other_shapes_are_an_error_with_500() {
         "null",
         "{\"a\":",
         "\"text\"",
+        "{\"detail\": {\"message\": \"sign in\"}}",
+        "<html><script>x = {\"a\": {\"b\": 1}}</script></html>",
     ] {
         let error = read(page.as_bytes()).unwrap_err();
         assert_eq!(error.status, StatusCode::INTERNAL_SERVER_ERROR, "{page}");

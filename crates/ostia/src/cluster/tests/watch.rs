@@ -300,3 +300,53 @@ async fn an_adapter_that_panics_or_hangs_is_an_error_like_any_other() {
     let error = watch.current().await.unwrap_err();
     assert_eq!(error.status, StatusCode::GATEWAY_TIMEOUT);
 }
+
+/// What is logged on this thread while the value lives.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_listing_that_stays_broken_is_told_once_an_hour() {
+    let lines = Lines::default();
+    let writer = lines.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_writer(move || writer.clone())
+        .finish();
+    let _listening = tracing::subscriber::set_default(subscriber);
+    let told = || {
+        let text = String::from_utf8(lines.0.lock().clone()).unwrap();
+        text.matches("job 1 of `running` is no object").count()
+    };
+    let broken = Jobs::from_value(&json!({"running": [7, {"Models": "a"}]})).unwrap();
+    assert_eq!(broken.running.len(), 1);
+    let rig = rig();
+    rig.answers(Ok(broken.clone()));
+    rig.watch.current().await.unwrap();
+    assert_eq!((told(), rig.states()[0]), (1, ModelState::Running));
+    for (minutes, expected) in [(2, 1), (30, 1), (29, 2), (2, 2)] {
+        rig.clock.advance(Duration::from_secs(60 * minutes));
+        rig.answers(Ok(broken.clone()));
+        rig.watch.current().await.unwrap();
+        rig.until(|rig| !rig.watch.is_due()).await;
+        assert_eq!(told(), expected, "{minutes}");
+    }
+    // A later reading of the files does not begin anew.
+    let (same, _catalog) = watch_at(Shared(Arc::clone(&rig.source)), 30.0, &rig.clock, &[]);
+    same.inherit(&rig.watch);
+    rig.clock.advance(Duration::from_secs(61));
+    rig.answers(Ok(broken));
+    same.refresh();
+    rig.until(|_| !same.is_due()).await;
+    assert_eq!(told(), 2);
+}

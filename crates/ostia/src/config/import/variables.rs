@@ -206,7 +206,7 @@ pub(super) fn fate_of(name: &str) -> Fate {
     let lower = name.to_ascii_lowercase();
     if lower.ends_with("_proxy") {
         return Fate::Left(
-            "read by endpoints whose config has \"trust_env\": true; keep it in the environment",
+            "read by endpoints of fixtures unless their config has \"trust_env\": false; keep it in the environment",
         );
     }
     let family = FAMILIES.iter().find(|(begins, _)| name.starts_with(begins));

@@ -165,6 +165,11 @@ impl<'a> Section<'a> {
         Self::with(self.reading, self.entry, path, at, Some(&[]))
     }
 
+    /// Whether it stands in `ostia.toml`, not in a fixture.
+    pub fn is_settings(&self) -> bool {
+        self.at.source.is_settings
+    }
+
     fn dotted(&self, key: &str) -> String {
         if self.path.is_empty() {
             key.to_owned()

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use http::HeaderName;
+use ostia_core::Secret;
 
 use super::super::reader::{Reading, Section};
 use crate::settings::{Routing, Upstream};
@@ -9,10 +10,22 @@ pub(super) fn read_routing(root: &Section<'_>, reading: &Reading<'_>) -> Routing
     let section = root.section("routing", "How a deployment is chosen.");
     let list = section.list(
         "session_headers",
-        &["X-Session-ID", "X-ALCF-Session-ID"],
-        "The first that is sent names the caller's session, for adapters; at most 128 visible ASCII characters. Requests of one session are not kept on one backend yet.",
+        &[
+            "X-Session-ID",
+            "X-ALCF-Session-ID",
+            "x-claude-code-session-id",
+            "session-id",
+            "session_id",
+            "x-session-affinity",
+        ],
+        "The first that is sent names the caller's session: at most 128 visible ASCII characters. Adapters see it, and `affinity_header` is made of it; no backend gets it as it is.",
+    );
+    let key = section.secret(
+        "hmac_key",
+        "The secret that `affinity_header` and `cache_salt` of endpoints are made with, at least 32 bytes: `openssl rand -base64 48`. Left out, the variable MINERVA_AFFINITY_HMAC_KEY has it.",
     );
     section.finish();
+    let hmac_key = hmac_key(key, reading);
     let mut session_headers = Vec::new();
     for text in list {
         if let Ok(name) = HeaderName::from_bytes(text.value.as_bytes()) {
@@ -23,7 +36,27 @@ pub(super) fn read_routing(root: &Section<'_>, reading: &Reading<'_>) -> Routing
         let fault = format!("`routing.session_headers`: {shown} is no header name");
         reading.report.fatal(text.at.place(), &fault);
     }
-    Routing { session_headers }
+    Routing {
+        session_headers,
+        hmac_key,
+    }
+}
+
+/// A variable that is too short counts as none: that is told to the endpoints that need it.
+fn hmac_key(key: Secret<String>, reading: &Reading<'_>) -> Option<Secret<String>> {
+    const KEY: &str = "routing.hmac_key";
+    const LEAST: usize = 32;
+    if !key.expose().is_empty() {
+        if key.expose().len() < LEAST {
+            reading.fatal(
+                KEY,
+                "is shorter than 32 bytes: make one with `openssl rand -base64 48`",
+            );
+        }
+        return Some(key);
+    }
+    let variable = reading.environment.get("MINERVA_AFFINITY_HMAC_KEY")?.trim();
+    (variable.len() >= LEAST).then(|| Secret::new(variable.to_owned()))
 }
 
 pub(super) fn read_upstream(root: &Section<'_>) -> Upstream {

@@ -47,7 +47,14 @@ fn an_empty_file_is_all_defaults() {
     );
     assert_eq!(
         settings.routing.session_headers,
-        ["x-session-id", "x-alcf-session-id"]
+        [
+            "x-session-id",
+            "x-alcf-session-id",
+            "x-claude-code-session-id",
+            "session-id",
+            "session_id",
+            "x-session-affinity",
+        ]
     );
     assert!(!settings.catalog.match_slug);
     let store = format!("sqlite://{}/ostia.db", folder.path().display());

@@ -4,6 +4,7 @@
 
 mod constructed;
 mod entries;
+mod first;
 mod good;
 mod hostile;
 mod missing;

@@ -5,6 +5,7 @@ mod cancel;
 mod http1;
 mod http2;
 mod reuse;
+mod socks;
 mod tls;
 
 use std::sync::Arc;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use ostia_core::{Phase, Secret};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::server::WebPkiClientVerifier;
-use rustls::{RootCertStore, ServerConfig};
+use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
 use rustls_pki_types::PrivateKeyDer;
 use tempfile::TempDir;
 use tokio::net::TcpStream;
@@ -14,7 +14,7 @@ use tokio_rustls::TlsAcceptor;
 use super::super::{ClientError, FailureKind, TlsError};
 use super::backend::{Backend, Peer, header};
 use super::{OK, call, client, fail, outgoing, soon, target};
-use crate::catalog::{Proxy, Scheme, Target};
+use crate::catalog::{Proxy, Scheme, Target, TlsVersion};
 
 /// A site's own certificate authority, with its files.
 pub(super) struct Authority {
@@ -46,12 +46,22 @@ impl Authority {
 
     /// A server certificate for `name`; `known`: clients must show one of this authority's certificates.
     pub(super) fn acceptor(&self, name: &str, known: bool, alpn: &[&str]) -> TlsAcceptor {
+        self.acceptor_with(name, known, alpn, rustls::DEFAULT_VERSIONS)
+    }
+
+    fn acceptor_with(
+        &self,
+        name: &str,
+        known: bool,
+        alpn: &[&str],
+        versions: &[&'static SupportedProtocolVersion],
+    ) -> TlsAcceptor {
         let key = KeyPair::generate().unwrap();
         let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
-            .with_safe_default_protocol_versions()
+            .with_protocol_versions(versions)
             .unwrap();
         let builder = if known {
             let roots = Arc::new(self.roots.clone());
@@ -100,7 +110,7 @@ async fn serve(acceptor: TlsAcceptor, socket: TcpStream) {
     }
 }
 
-async fn backend(authority: &Authority, name: &str, known: bool) -> Backend {
+pub(super) async fn backend(authority: &Authority, name: &str, known: bool) -> Backend {
     let acceptor = authority.acceptor(name, known, &["http/1.1"]);
     Backend::start(move |_, peer| serve(acceptor.clone(), peer.socket)).await
 }
@@ -216,7 +226,7 @@ fn files_that_cannot_be_used_are_named() {
         target.tls.client_key_path = Some(authority.path("client.key"));
     });
     assert!(matches!(error, Some(ClientError::Tls(TlsError::Pair(_)))));
-    let error = refused(&|target| target.proxy = Proxy::Url(Secret::new("socks5://x:pw@y".into())));
+    let error = refused(&|target| target.proxy = Proxy::Url(Secret::new("socks4://x:pw@y".into())));
     let error = error.unwrap();
     assert!(matches!(error, ClientError::Proxy(_)));
     assert!(!format!("{error} {error:?}").contains("pw"));
@@ -266,4 +276,21 @@ async fn a_proxy_that_refuses_makes_the_backend_unreachable() {
     assert_eq!(failure.kind, FailureKind::Unreachable);
     assert!(failure.retry_safe && failure.sends == 0);
     assert!(failure.detail.contains("407") && !failure.detail.contains("secret"));
+}
+
+#[tokio::test]
+async fn an_older_tls_than_asked_for_is_refused() {
+    let authority = Authority::new();
+    let versions = [&rustls::version::TLS12];
+    let old = authority.acceptor_with("model.test", false, &["http/1.1"], &versions);
+    let backend = Backend::start(move |_, peer| serve(old.clone(), peer.socket)).await;
+    let mut target = authority.target(&backend);
+    assert_eq!(soon(call(&client(&target))).await, (200, "ok".into(), 1));
+    target.tls.min_version = TlsVersion::V1_3;
+    let (failure, _) = soon(fail(&client(&target), outgoing(&["{}"]))).await;
+    assert_eq!(failure.kind, FailureKind::Tls);
+    let new = self::backend(&authority, "model.test", false).await;
+    let mut target = authority.target(&new);
+    target.tls.min_version = TlsVersion::V1_3;
+    assert_eq!(soon(call(&client(&target))).await, (200, "ok".into(), 1));
 }

@@ -1,0 +1,326 @@
+//! In: the listing of a scheduler, or a status page; both should be JSON. Out: [`Listing`]: its entries, and its mistakes.
+//! Here: tolerance for broken JSON: text around it, unescaped quotes, Latin-1, `005`, `NaN`, a cut end.
+//! Not here: what an entry means.
+//!
+//! One broken entry must not hide the others, so each is read by itself: by serde_json, and if that fails, by
+//! [`scanner`](self::scanner), which accepts any bytes. Memory, depth and time are bounded, because a page may be hostile.
+
+mod scanner;
+mod strings;
+#[cfg(test)]
+mod tests;
+
+use serde::de::IgnoredAny;
+use serde_json::{Deserializer, Map, Value};
+
+use super::Faults;
+use scanner::{Budget, Scanner};
+use strings::Role;
+
+/// Where a page keeps its entries.
+pub(super) struct Shape {
+    /// The key of the top-level object under which they are. `None`: the page itself is the object or list of entries.
+    pub root: Option<&'static str>,
+    /// Other top-level keys whose values are wanted.
+    pub aside: &'static [&'static str],
+}
+
+/// What a page holds. Only [`read`] makes one.
+pub(super) struct Listing<T> {
+    pub entries: Vec<T>,
+    pub aside: Map<String, Value>,
+    /// What stands under [`Shape::root`], if that is an object or a list.
+    pub root: Option<Container>,
+    /// At least one entry could not be read, so the listing is not complete.
+    pub lost: bool,
+    pub faults: Faults,
+    /// How many entries `take` accepted.
+    sound: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Container {
+    Object,
+    List,
+}
+
+/// The value cannot be an entry.
+pub(super) struct NotAnEntry;
+
+/// No job and no model has a longer description.
+const LONGEST_ENTRY: usize = 1 << 20;
+/// A big machine's queue has a few tens of thousands.
+const MOST_ENTRIES: usize = 100_000;
+/// Places where the JSON may begin, in a page that begins with something else.
+const MOST_BEGINNINGS: usize = 16;
+/// A byte order mark.
+const MARK: &[u8] = b"\xef\xbb\xbf";
+/// Entries that swallow the rest of the page. After each, reading goes on at what looks like the next entry.
+const MOST_RESUMPTIONS: usize = 16;
+
+/// Reads a page. `take` gets each entry's value, and its key if the entries are in an object, and returns what to keep;
+/// `Ok(None)` keeps nothing. `None`: the page does not have this shape.
+pub(super) fn read<T>(
+    page: &[u8],
+    shape: &Shape,
+    mut take: impl FnMut(Option<&str>, &Value) -> Result<Option<T>, NotAnEntry>,
+) -> Option<Listing<T>> {
+    beginnings(page).find_map(|at| {
+        let mut reader = Reader {
+            scanner: Scanner::new(page, at),
+            shape,
+            take: &mut take,
+            listing: Listing::default(),
+            preceded: false,
+            resumptions: MOST_RESUMPTIONS,
+        };
+        reader.page();
+        reader.accepted()
+    })
+}
+
+impl<T> Default for Listing<T> {
+    fn default() -> Self {
+        Self {
+            entries: Vec::new(),
+            aside: Map::new(),
+            root: None,
+            lost: false,
+            faults: Faults::default(),
+            sound: 0,
+        }
+    }
+}
+
+/// Where the JSON may begin: at the first character, then at brackets that begin a line, then at any.
+fn beginnings(page: &[u8]) -> impl Iterator<Item = usize> {
+    let after_mark = if page.starts_with(MARK) {
+        MARK.len()
+    } else {
+        0
+    };
+    let blanks = blanks(&page[after_mark..]);
+    let first = after_mark + blanks;
+    let begins_line = |at: &usize| {
+        let before = page[..*at].iter().rev();
+        let before = before.take(256).find(|byte| !matches!(byte, b' ' | b'\t'));
+        before.is_none_or(|byte| *byte == b'\n')
+    };
+    let brackets = || memchr::memchr2_iter(b'{', b'[', page).filter(move |at| *at != first);
+    let opens = matches!(page.get(first), Some(b'{' | b'['));
+    opens
+        .then_some(first)
+        .into_iter()
+        .chain(brackets().filter(begins_line).take(MOST_BEGINNINGS))
+        .chain(brackets().take(MOST_BEGINNINGS))
+}
+
+fn blanks(text: &[u8]) -> usize {
+    let blanks = text.iter().position(|byte| !byte.is_ascii_whitespace());
+    blanks.unwrap_or(text.len())
+}
+
+struct Reader<'a, T, F> {
+    scanner: Scanner<'a>,
+    shape: &'a Shape,
+    take: &'a mut F,
+    listing: Listing<T>,
+    /// Other text stands before the JSON.
+    preceded: bool,
+    resumptions: usize,
+}
+
+/// What became of one value.
+enum Outcome {
+    Whole(Value),
+    TooLong,
+    /// The page ends within it.
+    Cut,
+}
+
+/// Whether there is more to read.
+type More = bool;
+
+impl<T, F> Reader<'_, T, F>
+where
+    F: FnMut(Option<&str>, &Value) -> Result<Option<T>, NotAnEntry>,
+{
+    fn page(&mut self) {
+        let before = self.scanner.text[..self.scanner.at].trim_ascii();
+        if before == MARK {
+            self.scanner.fault(0, "a byte order mark");
+        } else if !before.is_empty() {
+            self.preceded = true;
+            self.scanner.fault(0, "text before the JSON");
+        }
+        let opening = self.scanner.peek();
+        self.scanner.at += 1;
+        let closed = match (opening, self.shape.root) {
+            (Some(b'{'), Some(root)) => self.members(root),
+            (Some(b'{'), None) => self.entries(Container::Object),
+            (_, None) => self.entries(Container::List),
+            (_, Some(_)) => return,
+        };
+        if !closed {
+            self.listing.lost = true;
+            self.scanner
+                .fault(self.scanner.at, "the text ends too early");
+            return;
+        }
+        self.scanner.skip_space();
+        if self.scanner.peek().is_some() {
+            self.scanner.fault(self.scanner.at, "text after the JSON");
+        }
+    }
+
+    fn accepted(mut self) -> Option<Listing<T>> {
+        let found = match self.shape.root {
+            Some(_) => self.listing.root.is_some() || !self.listing.aside.is_empty(),
+            // After other text, anything may look like a page: only an entry that is kept shows that it is one.
+            None if self.preceded => !self.listing.entries.is_empty(),
+            None => self.listing.sound > 0 || self.scanner.faults.count() == 0,
+        };
+        self.listing.faults = self.scanner.faults;
+        found.then_some(self.listing)
+    }
+
+    /// The members of the top-level object, of which one holds the entries. `false`: the text ends within.
+    fn members(&mut self, root: &str) -> More {
+        while let Some(next) = self.next_member() {
+            let Some(key) = next else { return true };
+            let wanted = self.shape.aside.contains(&key.as_str());
+            let more = match self.scanner.peek() {
+                Some(b'{') if key == root => self.root(Container::Object),
+                Some(b'[') if key == root => self.root(Container::List),
+                _ if wanted => match self.value() {
+                    Outcome::Whole(value) => {
+                        self.listing.aside.insert(key, value);
+                        true
+                    }
+                    Outcome::TooLong => true,
+                    Outcome::Cut => false,
+                },
+                _ => self.scanner.skip_value(),
+            };
+            if !more {
+                return false;
+            }
+        }
+        false
+    }
+
+    fn root(&mut self, container: Container) -> More {
+        self.listing.root = Some(container);
+        self.scanner.at += 1;
+        self.entries(container)
+    }
+
+    fn entries(&mut self, container: Container) -> More {
+        loop {
+            let (key, start) = match container {
+                Container::Object => match self.next_member() {
+                    None => return false,
+                    Some(None) => return true,
+                    Some(Some(key)) => (Some(key), self.scanner.key_at),
+                },
+                Container::List => match self.scanner.next_item() {
+                    None => return false,
+                    Some(false) => return true,
+                    Some(true) => (None, self.scanner.at),
+                },
+            };
+            if !self.entry(key.as_deref(), start) {
+                return false;
+            }
+        }
+    }
+
+    /// `start`: where the entry begins, its key included.
+    fn entry(&mut self, key: Option<&str>, start: usize) -> More {
+        let value_at = self.scanner.at;
+        match self.value() {
+            Outcome::Whole(value) => match (self.take)(key, &value) {
+                Ok(kept) => {
+                    self.listing.sound += 1;
+                    self.keep(kept);
+                }
+                Err(NotAnEntry) => self.lose(value_at, "an entry of the wrong kind"),
+            },
+            Outcome::TooLong => self.lose(value_at, "an entry that is too long"),
+            Outcome::Cut => {
+                self.lose(value_at, "an entry without an end");
+                return self.resume(start);
+            }
+        }
+        true
+    }
+
+    fn keep(&mut self, kept: Option<T>) {
+        let Some(kept) = kept else { return };
+        if self.listing.entries.len() < MOST_ENTRIES {
+            self.listing.entries.push(kept);
+        } else {
+            self.lose(self.scanner.at, "too many entries");
+        }
+    }
+
+    fn lose(&mut self, at: usize, what: &'static str) {
+        self.listing.lost = true;
+        self.scanner.fault(at, what);
+    }
+
+    /// Continues at the next line that begins like this entry's: with the same indentation and character.
+    fn resume(&mut self, start: usize) -> More {
+        let text = self.scanner.text;
+        let line = text[..start].iter().rposition(|byte| *byte == b'\n');
+        let (Some(line), true) = (line, self.resumptions > 0) else {
+            return false;
+        };
+        let indent = &text[line..start];
+        if !indent.iter().all(u8::is_ascii_whitespace) {
+            return false;
+        }
+        self.resumptions -= 1;
+        let pattern = [indent, &text[start..=start]].concat();
+        let next = memchr::memmem::find(&text[start + 1..], &pattern);
+        next.inspect(|at| self.scanner.at = start + 1 + at)
+            .is_some()
+    }
+
+    /// The next member's key; the value comes next. `Some(None)`: the object ended, `None`: the text did.
+    fn next_member(&mut self) -> Option<Option<String>> {
+        self.scanner.next_key(&mut Budget::keys())
+    }
+
+    /// Reads a value with serde_json, which stops at its end, or else with the scanner.
+    fn value(&mut self) -> Outcome {
+        let start = self.scanner.at;
+        let text = &self.scanner.text[start..];
+        let window = &text[..text.len().min(LONGEST_ENTRY)];
+        let mut strict = Deserializer::from_slice(window).into_iter::<Value>();
+        if let Some(Ok(value)) = strict.next() {
+            self.scanner.at = start + strict.byte_offset();
+            return Outcome::Whole(value);
+        }
+        let mut budget = Budget::entry();
+        match self.scanner.value(Role::Anywhere, 0, &mut budget) {
+            None => Outcome::Cut,
+            Some(_) if budget.is_spent() => Outcome::TooLong,
+            Some(value) => Outcome::Whole(value),
+        }
+    }
+}
+
+impl Scanner<'_> {
+    /// Skips a value that nobody wants. `false`: the text ends within.
+    fn skip_value(&mut self) -> More {
+        let start = self.at;
+        let mut strict = Deserializer::from_slice(&self.text[start..]).into_iter::<IgnoredAny>();
+        if let Some(Ok(_)) = strict.next() {
+            self.at = start + strict.byte_offset();
+            return true;
+        }
+        self.value(Role::Anywhere, 0, &mut Budget::nothing())
+            .is_some()
+    }
+}
