@@ -189,7 +189,7 @@ mod tests {
             json!({
                 "level": "INFO", "target": "ostia::access", "message": "access",
                 "request_id": "07070707-0707-0707-0707-070707070707", "route": "/whoami",
-                "method": "GET", "path": format!("/whoami/{}", "é".repeat(123)),
+                "method": "GET", "path": format!("/whoami/{}", "é".repeat(124)),
                 "status": status, "user_id": user, "origin_ip": "127.0.0.1", "duration": 0.012, "duration_ms": 12,
             })
         };
