@@ -45,7 +45,7 @@ enum Read {
 type Words = Vec<(&'static str, u64)>;
 
 /// Every metric, in the order of the scrape. The page docs/reference/metrics.md is made of it.
-pub static FAMILIES: [Family; 26] = [
+pub static FAMILIES: [Family; 27] = [
     endpoint(
         FamilyKind::Gauge,
         "endpoint_in_flight",
@@ -81,6 +81,12 @@ pub static FAMILIES: [Family; 26] = [
         "Requests whose sender could not sign in, by reason",
         "reason",
         |scrape| scrape.gateway.live().identify.failures().collect(),
+    ),
+    words(
+        "errors",
+        "Requests that were answered with an error, by its code",
+        "code",
+        |scrape| scrape.gateway.errors().all(),
     ),
     words(
         "denials",

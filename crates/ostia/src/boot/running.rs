@@ -20,6 +20,7 @@ use crate::ownership::Responses;
 use crate::read::Budget;
 use crate::runtime::{Duties, spawn};
 use crate::settings::ListenAddress;
+use crate::telemetry::ErrorCounts;
 
 /// How long the ledger may take at the end to carry its last rows to the store. What is left waits in the journal. The last
 /// use of keys has as long.
@@ -166,6 +167,7 @@ fn build(parts: Parts, registry: Registry) -> Result<Gateway, StartError> {
         started: clock.unix_micros() / 1_000_000,
         key_watch: Arc::new(KeyWatch::new(Arc::clone(&store), Arc::clone(&clock))),
         denials: Denials::new(Arc::clone(&clock)),
+        errors: ErrorCounts::default(),
         admitter: Admitter::new(limiter, LIMITER_PATIENCE, retries, Arc::clone(&clock)),
         ledger,
         store,
