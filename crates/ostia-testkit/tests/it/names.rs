@@ -64,6 +64,8 @@ async fn a_model_is_its_exact_name_or_an_alias() {
     for record in backend.records() {
         assert_eq!(record.received.model().as_deref(), Some("Org/Model-1"));
     }
+    let unknown = ask(&gateway, "/v1/chat/completions", "unknown");
+    assert_eq!(gateway.call(&unknown).await.status(), 404);
     let before = series(&gauges::scrape(gateway.admin_address()).await);
     let long = "m".repeat(10_000);
     let odd = [

@@ -39,7 +39,7 @@ async fn many_streams_are_whole_and_their_tokens_add_up() {
     };
     let whole: usize = join_all((0..CONNECTIONS).map(work)).await.into_iter().sum();
     assert_eq!(whole, STREAMS);
-    assert_eq!(backend.counts().connections, CONNECTIONS);
+    assert!(backend.counts().connections <= CONNECTIONS);
     let reported = backend
         .records()
         .into_iter()

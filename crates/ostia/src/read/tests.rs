@@ -307,7 +307,7 @@ fn every_choice_counts_and_only_where_a_model_runs() {
     assert_eq!((demand("").prompt, demand("").choices), (1, 1));
     assert_eq!(demand(",\"n\":\"2\",\"best_of\":7").choices, 7);
     assert_eq!(demand(",\"n\":3,\"max_tokens\":5").output_cap, Some(15));
-    assert_eq!(call("rerank", "\"n\":3").demand().choices, 0);
+    assert_eq!(call("rerank", "\"n\":3").demand().output_cap, Some(0));
 }
 
 #[test]

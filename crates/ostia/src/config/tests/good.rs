@@ -33,8 +33,10 @@ fn an_empty_file_is_all_defaults() {
     assert_eq!(settings.limits.requests_per_second_per_user, 10);
     assert_eq!(
         (settings.limits.tpm_model, settings.limits.tpm_user),
-        (100_000, 60_000)
+        (0, 0)
     );
+    assert_eq!(settings.limits.max_in_flight_per_user, 32);
+    assert_eq!(settings.limits.queue_timeout, Duration::from_secs(15));
     assert_eq!(settings.limits.default_output_tokens, 1024);
     assert!(settings.limits.shared.is_none());
     assert_eq!(
