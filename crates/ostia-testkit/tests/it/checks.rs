@@ -112,7 +112,13 @@ async fn of_several_faults_the_first_is_told() {
             );
             assert_eq!(
                 answer.header("retry-after").is_some(),
-                status == 503,
+                status == 503 && code != "endpoint_disabled",
+                "{path}"
+            );
+            let permanent = matches!(code, "endpoint_disabled" | "not_implemented");
+            assert_eq!(
+                answer.header("x-should-retry") == Some("false"),
+                permanent,
                 "{path}"
             );
             if code == "cluster_under_maintenance" {
