@@ -54,7 +54,7 @@ impl ManualClock {
         self.moved_nanos.fetch_add(nanos, Ordering::SeqCst);
     }
 
-    /// Sets the wall clock alone, as an administrator or NTP does: by so many microseconds, forward or back.
+    /// Moves the wall clock alone, as an administrator or NTP does, by this many microseconds.
     pub fn jump_wall(&self, by_micros: i64) {
         self.wall_micros.fetch_add(by_micros, Ordering::SeqCst);
     }

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 /// Who is calling, as an identity provider or a key says it. Only `identify` turns it into a principal.
 ///
-/// All texts may be empty, none is absent: `/whoami` shows them as they are.
+/// Any text may be empty, but none is missing: `/whoami` shows them as they are.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Identity {
     /// The ledger's `user_id`: unique within the gateway. Issuer and subject together, never an e-mail address alone.
@@ -18,21 +18,22 @@ pub struct Identity {
     pub domain: Option<Arc<str>>,
     pub groups: Arc<[Arc<str>]>,
     pub key_id: Option<Arc<str>>,
-    /// What the key is for, of the projects that the site counts by.
+    /// The project that the key belongs to, for sites that count by project.
     pub project: Arc<str>,
     /// May call `/admin/*`.
     pub admin: bool,
 }
 
 impl Identity {
-    /// What follows the one `@` of a username, in lower case. No `@`, two of them, or nothing behind it: no domain.
+    /// What follows the one `@` of a username, in lower case. With no `@`, two of them, or nothing behind it there is no
+    /// domain.
     pub fn domain_of(username: &str) -> Option<Arc<str>> {
         let (name, domain) = username.split_once('@')?;
         let sound = !name.is_empty() && !domain.is_empty() && !domain.contains('@');
         sound.then(|| domain.to_lowercase().into())
     }
 
-    /// A group as it is compared, whoever wrote it: UUIDs in lower case (RFC 9562 section 4), names as they are.
+    /// The form in which groups are compared: UUIDs in lower case (RFC 9562 section 4), names as they are.
     pub fn group(text: &str) -> String {
         match uuid::Uuid::try_parse(text) {
             Ok(_) => text.to_ascii_lowercase(),

@@ -10,7 +10,7 @@ use uuid::Uuid;
 pub struct RequestId(Uuid);
 
 impl RequestId {
-    /// A new id for a request that arrived at `unix_micros`. Unique, not unguessable: no permission hangs on it.
+    /// A new id for a request that arrived at `unix_micros`. Unique, but guessable: no permission depends on it.
     pub fn at(unix_micros: i64) -> Self {
         let millis = u64::try_from(unix_micros / 1_000).unwrap_or(0);
         let random = random_bits();
@@ -53,7 +53,7 @@ impl std::str::FromStr for RequestId {
     }
 }
 
-/// Keyed hashes of a counter: no system call an id, and two processes do not share keys.
+/// Keyed hashes of a counter: an id needs no system call, and two processes do not share keys.
 fn random_bits() -> u128 {
     static KEYS: OnceLock<(RandomState, RandomState)> = OnceLock::new();
     static COUNTER: AtomicU64 = AtomicU64::new(0);

@@ -14,7 +14,7 @@ mod store;
 
 pub use address::ip_text;
 pub use books::{
-    Arrival, Books, Journal, JournalFull, Observer, Opening, Place, Receipt, Sending, Slot,
+    Arrival, Books, JournalFull, Observer, Opening, Place, Receipt, Recorder, Sending, Slot,
 };
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use identity::Identity;

@@ -8,7 +8,7 @@ pub enum StoreError {
     /// The database cannot be reached or is too slow; trying again may help.
     #[error("store unavailable: {0}")]
     Unavailable(String),
-    /// The schema is not this binary's, or a statement is wrong; trying again does not help.
+    /// The schema is not the one of this binary, or a statement is wrong; trying again does not help.
     #[error("store error: {0}")]
     Broken(String),
 }
@@ -65,9 +65,9 @@ pub struct UsageRow {
     pub total_tokens: u64,
 }
 
-/// Everything Ostia keeps in a database. One implementation a database, in `ostia-store`.
+/// Everything Ostia keeps in a database. `ostia-store` has one implementation for each database.
 pub trait Store: Send + Sync + 'static {
-    /// Writes final rows in one transaction; an id that is there already is left alone. Gives how many were new.
+    /// Writes final rows in one transaction; a row whose id exists already is left alone. Gives how many were new.
     fn insert_rows<'a>(
         &'a self,
         rows: &'a [LedgerRow<'a>],

@@ -8,7 +8,7 @@ use ostia_core::LedgerRow;
 const LAST_MICROS: i64 = 253_402_300_799_999_999;
 const DAY_MICROS: i64 = 86_400_000_000;
 
-/// Counters are unsigned here and signed in databases; what does not fit is as large as it can be.
+/// Counters are unsigned here and signed in databases; a value that does not fit becomes the largest that does.
 pub(crate) fn count(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
@@ -44,7 +44,7 @@ pub(crate) fn text(value: &str) -> Cow<'_, str> {
     }
 }
 
-/// Who a usage report names: people know usernames, and not every provider gives one.
+/// The name in a usage report: the username, or the user id where the provider gives no username.
 pub(crate) fn reported_user<'a>(row: &'a LedgerRow<'_>) -> &'a str {
     if row.username.is_empty() {
         &row.user_id

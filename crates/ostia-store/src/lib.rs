@@ -1,5 +1,5 @@
 //! In: ledger rows, API keys, questions about usage. Out: what a database says about them.
-//! Here: all SQL, one folder a database, each with its own migrations under `migrations/`.
+//! Here: all SQL, one folder for each database, with its own migrations under `migrations/`.
 //! Not here: what a row means, when rows are written (the gateway's `account` room), hashing of keys.
 //!
 //! To add a database: 1. a folder beside `sqlite/` with a type that implements [`Store`]; 2. its migrations;
@@ -23,8 +23,8 @@ use ostia_core::{Store, StoreError};
 ///
 /// # Errors
 ///
-/// `Broken` for a URL that is not served, a schema that is newer than this binary, or a folder that is missing;
-/// `Unavailable` when the database cannot be reached. No message holds more of the URL than its scheme and, for SQLite, the path.
+/// `Broken` for a URL of another kind, a schema that is newer than this binary, or a folder that is missing; `Unavailable`
+/// when the database cannot be reached. No message holds more of the URL than its scheme and, for SQLite, the path.
 pub async fn open(url: &str) -> Result<Arc<dyn Store>, StoreError> {
     let Some((scheme, rest)) = url.split_once(':') else {
         return Err(StoreError::Broken(

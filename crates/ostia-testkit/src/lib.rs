@@ -3,6 +3,7 @@
 //!
 //! - [`backend`]: a scripted inference server over a raw socket, which records all it sees
 //! - [`client`]: a raw HTTP/1.1 client and a reference reader for event streams
+//! - [`disk`]: a disk that hangs when told to
 //! - [`echo`]: a backend of another kind, without any HTTP
 //! - [`chaos`]: a TCP proxy that can be told to fail while it runs
 //! - [`ports`]: addresses that refuse or never answer
@@ -23,6 +24,7 @@ pub mod backend;
 pub mod canary;
 pub mod chaos;
 pub mod client;
+pub mod disk;
 pub mod echo;
 pub mod gate;
 pub mod gateway;

@@ -10,6 +10,7 @@ mod tests;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::task::{Context, Poll};
 
 use crate::{Clock, LedgerRow};
 
@@ -17,24 +18,30 @@ pub use opening::{Arrival, Opening};
 pub use page::Place;
 pub use receipt::{Receipt, Sending};
 
-/// The journal has no room for a request's final record, so the request may not start.
+/// The journal has no room for a request's final record, or its disk does not answer: the request may not start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the journal is full or cannot be written")]
 pub struct JournalFull;
 
-/// Where receipts are written before anything is in a database. None of its calls waits.
-pub trait Journal: Send + Sync + 'static {
-    /// Writes down that a request is about to reach a backend, and keeps room for its final record.
-    fn started(&self, row: &LedgerRow<'_>) -> Result<Arc<dyn Slot>, JournalFull>;
+/// Takes down what happens to requests. Its calls hand a record in and return: they never wait for a disk.
+pub trait Recorder: Send + Sync + 'static {
+    /// Hands in the record of a request that is about to reach a backend. The request may go on once
+    /// [`Slot::poll_written`] says that the record is written and that there is room for the final one.
+    fn started(&self, row: &LedgerRow<'_>) -> Box<dyn Slot>;
 
-    /// Writes a row that reached no backend. Rows may be folded (`count`) or, when there is no room, only counted.
+    /// Hands in a row that reached no backend. Rows may be folded (`count`) or, when there is no room, only counted.
     fn rejected(&self, row: &LedgerRow<'_>);
 }
 
-/// The room that `Journal::started` kept.
+/// The place of one request in the journal. A request that is not finished when its slot is dropped is `interrupted`.
 pub trait Slot: Send + Sync + 'static {
-    /// Writes the final record. Called exactly once for each `started`.
+    /// Hands in the final record; only the first call counts. If the `started` record was not written, this row takes
+    /// the way of [`Recorder::rejected`].
     fn finished(&self, row: &LedgerRow<'_>);
+
+    /// Ready once the record that was handed in last is written. A disk that hangs is waited for only so long: then a
+    /// `started` record gives an error, and a final one is kept in memory and counts as written.
+    fn poll_written(&self, task: &mut Context<'_>) -> Poll<Result<(), JournalFull>>;
 }
 
 /// Told about every receipt that closes, for metrics and the endpoint's health. Must not wait.
@@ -45,7 +52,7 @@ pub trait Observer: Send + Sync + 'static {
 /// What every request needs to be written down.
 #[derive(Clone)]
 pub struct Books {
-    pub journal: Arc<dyn Journal>,
+    pub recorder: Arc<dyn Recorder>,
     pub clock: Arc<dyn Clock>,
     /// Set when the process gives up on what still runs: a request that nobody closed is then `interrupted`.
     pub shutting_down: Arc<AtomicBool>,

@@ -1,10 +1,11 @@
 use std::borrow::Cow;
+use std::future::poll_fn;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
 use super::page::{Page, Place};
-use super::{Books, JournalFull, Observer, Receipt};
+use super::{Books, Observer, Receipt};
 use crate::{Identity, Outcome, Phase, RequestId};
 
 /// What is known of a request when it has passed sign-in.
@@ -19,8 +20,8 @@ pub struct Arrival {
     pub api: Cow<'static, str>,
 }
 
-/// A request that no backend has seen yet. It leaves one row: as a refusal, as a hang-up if it is dropped, or, once `open`
-/// has made a receipt of it, as that.
+/// A request that no backend has seen yet. It leaves one row: that of a refusal, of a hang-up if it is dropped, or, once
+/// `open` has made a receipt of it, of that.
 pub struct Opening {
     page: Page,
     /// When the body had been read: from then on the request can only wait for its turn.
@@ -49,7 +50,7 @@ impl Opening {
         self.page.prompt_estimate = prompt_estimate;
     }
 
-    /// The model exists for this caller, and of the place what is certain.
+    /// The model exists for this caller. `place` holds what is certain already.
     pub fn found(&mut self, model: &Arc<str>, place: Place) {
         self.page.model = Arc::clone(model);
         self.page.place = place;
@@ -62,18 +63,22 @@ impl Opening {
         self.page.close(outcome);
     }
 
-    /// Writes the `started` record: from here on the request may reach the backend at `place`.
+    /// Hands in the `started` record and waits until it is written: from then on the request may reach the backend at
+    /// `place`.
     ///
     /// # Errors
     ///
-    /// The journal is full. Then no row is written at all.
-    pub fn open(
+    /// The journal is full or its disk does not answer. What comes back still has to say how the caller was refused.
+    pub async fn open(
         mut self,
         place: Place,
         endpoint: Arc<dyn Observer>,
-    ) -> Result<Receipt, JournalFull> {
+    ) -> Result<Receipt, Self> {
         self.page.place = place;
-        self.page.start()?;
+        self.page.start();
+        if poll_fn(|task| self.page.poll_started(task)).await.is_err() {
+            return Err(self);
+        }
         let now = self.page.books.clock.now();
         self.page.facts.queued = now.saturating_duration_since(self.read);
         Ok(Receipt::of(self.page, endpoint))

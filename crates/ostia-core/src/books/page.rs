@@ -1,6 +1,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use super::{Arrival, Books, JournalFull, Observer, Slot};
@@ -15,8 +16,8 @@ pub struct Place {
     pub group_id: Arc<str>,
 }
 
-/// Everything that is written down of a request, and the guard of it: exactly one row, by `close`, or by `Drop` if nobody
-/// closed it.
+/// Everything that is written down about a request, and the guard that hands in exactly one row: by `close`, or by `Drop`
+/// if nobody closed it.
 pub(super) struct Page {
     pub(super) books: Books,
     pub(super) arrival: Arrival,
@@ -26,7 +27,7 @@ pub(super) struct Page {
     pub(super) model: Arc<str>,
     pub(super) place: Place,
     pub(super) facts: Facts,
-    /// Who else is told how it ended: the endpoint, and whoever asked.
+    /// Who else is told how it ended: the endpoint, and one more that asked for it.
     pub(super) observers: [Option<Arc<dyn Observer>>; 2],
     state: State,
 }
@@ -34,9 +35,10 @@ pub(super) struct Page {
 enum State {
     /// No backend has seen the request.
     Waiting,
-    /// Its `started` record is in the journal, and here is the room for the final one.
-    Started(Arc<dyn Slot>),
-    Closed,
+    /// Its `started` record was handed in.
+    Started(Box<dyn Slot>),
+    /// Its row was handed in. The slot stays until the row is known to be written.
+    Closed(Option<Box<dyn Slot>>),
 }
 
 /// What is learnt while the request runs.
@@ -85,8 +87,8 @@ impl Page {
         }
     }
 
-    /// Writes the `started` record. Where there is no room for it, there is none for a row either.
-    pub(super) fn start(&mut self) -> Result<(), JournalFull> {
+    /// Hands in the `started` record.
+    pub(super) fn start(&mut self) {
         // What the row says if nothing more is ever written: the request may have reached the backend.
         self.facts = Facts {
             usage: self.estimate(0),
@@ -94,38 +96,52 @@ impl Page {
             ..Facts::at(Phase::Connecting)
         };
         let row = self.row(Outcome::Interrupted, self.arrival.received);
-        let started = self.books.journal.started(&row);
+        let slot = self.books.recorder.started(&row);
         self.facts = Facts::at(Phase::Connecting);
-        match started {
-            Ok(slot) => {
-                self.state = State::Started(slot);
-                Ok(())
-            }
-            Err(full) => {
-                self.state = State::Closed;
-                Err(full)
-            }
+        self.state = State::Started(slot);
+    }
+
+    /// Ready once the `started` record is written, or cannot be.
+    pub(super) fn poll_started(&self, task: &mut Context<'_>) -> Poll<Result<(), JournalFull>> {
+        match &self.state {
+            State::Started(slot) => slot.poll_written(task),
+            State::Waiting | State::Closed(_) => Poll::Ready(Ok(())),
         }
     }
 
     pub(super) const fn is_closed(&self) -> bool {
-        matches!(self.state, State::Closed)
+        matches!(self.state, State::Closed(_))
     }
 
-    /// Writes the row. A second call does nothing.
+    /// Hands in the row. A second call does nothing.
     pub(super) fn close(&mut self, outcome: Outcome) {
-        let state = std::mem::replace(&mut self.state, State::Closed);
-        if matches!(state, State::Closed) {
-            return;
-        }
-        let row = self.row(outcome, self.books.clock.now());
-        let State::Started(slot) = state else {
-            return self.books.journal.rejected(&row);
+        let slot = match std::mem::replace(&mut self.state, State::Closed(None)) {
+            State::Waiting => None,
+            State::Started(slot) => Some(slot),
+            closed @ State::Closed(_) => {
+                self.state = closed;
+                return;
+            }
         };
-        slot.finished(&row);
+        let row = self.row(outcome, self.books.clock.now());
+        match &slot {
+            Some(slot) => slot.finished(&row),
+            None => self.books.recorder.rejected(&row),
+        }
         for observer in self.observers.iter().flatten() {
             observer.closed(&row);
         }
+        self.state = State::Closed(slot);
+    }
+
+    /// Ready once the row is written, or was waited for long enough, and while it is not handed in.
+    pub(super) fn poll_settled(&mut self, task: &mut Context<'_>) -> Poll<()> {
+        if let State::Closed(Some(slot)) = &self.state {
+            // Whatever became of it, the recorder keeps it.
+            let _ = ready!(slot.poll_written(task));
+            self.state = State::Closed(None);
+        }
+        Poll::Ready(())
     }
 
     /// Closes a request that nobody finished.

@@ -1,5 +1,7 @@
 use std::borrow::Cow;
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Instant;
 
 use super::Observer;
@@ -50,7 +52,7 @@ impl Receipt {
         self.page.observers[0] = Some(endpoint);
     }
 
-    /// Has somebody besides the endpoint told how the request ends, in the place of whoever was before.
+    /// Sets who is told, besides the endpoint, how the request ends.
     pub fn tell(&mut self, witness: Option<Arc<dyn Observer>>) {
         self.page.observers[1] = witness;
     }
@@ -60,7 +62,8 @@ impl Receipt {
         self.page.facts.phase = Phase::Connecting;
     }
 
-    /// It is sent. Counted as it goes: whoever hangs up meanwhile leaves a row that knows of the backend.
+    /// It is being sent. The attempt counts from now on, so that a client that hangs up meanwhile leaves a row that says
+    /// so.
     pub fn sending(&mut self) -> Sending<'_> {
         let facts = &mut self.page.facts;
         let before = facts.attempts;
@@ -120,9 +123,20 @@ impl Receipt {
         self.page.abandon();
     }
 
-    /// Writes the final record. A second call does nothing.
+    /// Hands in the final record. A second call does nothing.
     pub fn close(&mut self, outcome: Outcome) {
         self.page.close(outcome);
+    }
+
+    /// Ready once the final record is written. Before that the client must not have the whole answer, or a SIGKILL would
+    /// leave a row that denies it. A disk that hangs is waited for no longer than [`super::Slot::poll_written`] says.
+    /// Ready too while the receipt is open.
+    pub fn poll_settled(&mut self, task: &mut Context<'_>) -> Poll<()> {
+        self.page.poll_settled(task)
+    }
+
+    pub async fn settled(&mut self) {
+        poll_fn(|task| self.poll_settled(task)).await;
     }
 }
 
@@ -147,7 +161,7 @@ impl Sending<'_> {
         self.facts.attempts = self.before;
     }
 
-    /// It was sent so often.
+    /// It was sent this many times.
     pub fn sent(&mut self, sends: u32) {
         self.facts.attempts = self.before + sends.max(1);
     }

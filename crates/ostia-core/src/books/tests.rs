@@ -1,11 +1,13 @@
 use std::net::Ipv4Addr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use super::{Arrival, Books, Journal, JournalFull, Observer, Opening, Place, Slot};
+use super::{Arrival, Books, JournalFull, Observer, Opening, Place, Receipt, Recorder, Slot};
 use crate::{
     Clock, Identity, LedgerRow, ManualClock, Outcome, Phase, RequestId, Usage, UsageSource,
 };
@@ -14,12 +16,17 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Written(&'static str, Outcome, Phase, u16, u64, u32);
 
+/// What was handed in; whether it still waits to be written, and whether the journal is full.
 #[derive(Default)]
-struct Page(Mutex<Vec<Written>>);
+struct Page {
+    written: Mutex<Vec<Written>>,
+    waits: AtomicBool,
+    full: AtomicBool,
+}
 
 impl Page {
     fn note(&self, kind: &'static str, row: &LedgerRow<'_>) {
-        self.0.lock().push(Written(
+        self.written.lock().push(Written(
             kind,
             row.outcome,
             row.phase,
@@ -31,15 +38,12 @@ impl Page {
 }
 
 #[derive(Clone, Default)]
-struct Book(Arc<Page>, Arc<AtomicBool>);
+struct Book(Arc<Page>);
 
-impl Journal for Book {
-    fn started(&self, row: &LedgerRow<'_>) -> Result<Arc<dyn Slot>, JournalFull> {
-        if self.1.load(Ordering::Relaxed) {
-            return Err(JournalFull);
-        }
+impl Recorder for Book {
+    fn started(&self, row: &LedgerRow<'_>) -> Box<dyn Slot> {
         self.0.note("started", row);
-        Ok(Arc::clone(&self.0) as Arc<dyn Slot>)
+        Box::new(self.clone())
     }
 
     fn rejected(&self, row: &LedgerRow<'_>) {
@@ -47,9 +51,29 @@ impl Journal for Book {
     }
 }
 
-impl Slot for Page {
+impl Slot for Book {
     fn finished(&self, row: &LedgerRow<'_>) {
-        self.note("finished", row);
+        self.0.note("finished", row);
+    }
+
+    fn poll_written(&self, _: &mut Context<'_>) -> Poll<Result<(), JournalFull>> {
+        let Page { waits, full, .. } = &*self.0;
+        match (waits.load(Ordering::Relaxed), full.load(Ordering::Relaxed)) {
+            (true, _) => Poll::Pending,
+            (false, true) => Poll::Ready(Err(JournalFull)),
+            (false, false) => Poll::Ready(Ok(())),
+        }
+    }
+}
+
+fn now<T>(future: impl Future<Output = T>) -> Poll<T> {
+    pin!(future).poll(&mut Context::from_waker(Waker::noop()))
+}
+
+fn open(rig: &Rig, place: Place, endpoint: &'static str) -> Receipt {
+    match now(rig.begin().open(place, rig.observer(endpoint))) {
+        Poll::Ready(Ok(receipt)) => receipt,
+        _ => panic!("not opened"),
     }
 }
 
@@ -82,7 +106,7 @@ impl Rig {
 
     fn begin(&self) -> Opening {
         let books = Books {
-            journal: Arc::new(self.book.clone()),
+            recorder: Arc::new(self.book.clone()),
             clock: self.clock.clone(),
             shutting_down: self.shutting_down.clone(),
         };
@@ -106,7 +130,7 @@ impl Rig {
     }
 
     fn written(&self) -> Vec<Written> {
-        self.book.0.0.lock().clone()
+        self.book.0.written.lock().clone()
     }
 }
 
@@ -145,19 +169,55 @@ fn a_request_that_reached_no_backend_leaves_one_row() {
 }
 
 #[test]
-fn a_full_journal_lets_nobody_in_and_takes_no_row() {
+fn a_full_journal_lets_nobody_in_and_gets_the_row_of_the_refusal() {
     let rig = Rig::new();
-    rig.book.1.store(true, Ordering::Relaxed);
-    let opened = rig.begin().open(Place::default(), rig.observer("one"));
-    assert_eq!(opened.err(), Some(JournalFull));
-    assert_eq!(rig.written(), []);
+    rig.book.0.full.store(true, Ordering::Relaxed);
+    let opening = now(rig.begin().open(Place::default(), rig.observer("one")));
+    let Poll::Ready(Err(opening)) = opening else {
+        panic!("let in");
+    };
+    opening.refused(Outcome::Rejected, 503, "store_unavailable".into());
+    let refused = Written("finished", Outcome::Rejected, Phase::Connecting, 503, 0, 0);
+    assert_eq!(rig.written(), [STARTED, refused]);
+    assert_eq!(*rig.told.lock(), [""; 0], "no endpoint had to do with it");
+}
+
+#[test]
+fn who_leaves_while_the_first_record_is_written_leaves_one_row() {
+    let rig = Rig::new();
+    rig.book.0.waits.store(true, Ordering::Relaxed);
+    let opening = rig.begin().open(Place::default(), rig.observer("one"));
+    assert!(now(opening).is_pending());
+    let gone = Written(
+        "finished",
+        Outcome::ClientClosed,
+        Phase::Connecting,
+        499,
+        0,
+        0,
+    );
+    assert_eq!(rig.written(), [STARTED, gone]);
+}
+
+#[test]
+fn a_receipt_is_settled_when_its_row_is_written() {
+    let rig = Rig::new();
+    let mut receipt = open(&rig, Place::default(), "one");
+    rig.book.0.waits.store(true, Ordering::Relaxed);
+    assert!(now(receipt.settled()).is_ready(), "still open");
+    receipt.close(Outcome::Ok);
+    assert!(now(receipt.settled()).is_pending());
+    rig.book.0.waits.store(false, Ordering::Relaxed);
+    rig.book.0.full.store(true, Ordering::Relaxed);
+    assert!(now(receipt.settled()).is_ready(), "the recorder keeps it");
+    rig.book.0.waits.store(true, Ordering::Relaxed);
+    assert!(now(receipt.settled()).is_ready(), "once and for all");
 }
 
 #[test]
 fn a_receipt_that_nobody_closes_writes_what_was_learnt() {
     let rig = Rig::new();
-    let opened = rig.begin().open(Place::default(), rig.observer("one"));
-    let mut receipt = opened.unwrap();
+    let mut receipt = open(&rig, Place::default(), "one");
     receipt.connecting();
     receipt.sending().reached(Phase::WaitingHeaders);
     drop(receipt);
@@ -175,8 +235,7 @@ fn a_receipt_that_nobody_closes_writes_what_was_learnt() {
 #[test]
 fn the_final_record_is_written_once_and_told_where_it_ended() {
     let rig = Rig::new();
-    let opened = rig.begin().open(place("one", "g1"), rig.observer("first"));
-    let mut receipt = opened.unwrap();
+    let mut receipt = open(&rig, place("one", "g1"), "first");
     receipt.tell(Some(rig.observer("witness")));
     receipt.sending().sent(1);
     receipt.moved_to(place("two", "g2"), rig.observer("second"));

@@ -103,7 +103,7 @@ macro_rules! ledger_columns {
     };
 }
 
-/// What the table says of one column.
+/// What the table says about one column.
 #[derive(Debug, Clone, Copy)]
 pub struct Column {
     /// Stands for the column in the journal.

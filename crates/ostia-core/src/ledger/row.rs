@@ -18,7 +18,7 @@ macro_rules! make_row {
 
         /// One row of the ledger, and what the journal keeps beside it.
         ///
-        /// `default` is a row of which nothing is known: what an older journal does not say is as there.
+        /// `default` is a row of which nothing is known. Columns that an older journal lacks have its values.
         #[derive(Debug, Clone, PartialEq, Eq, Default)]
         pub struct LedgerRow<'a> {
             $(#[doc = $meaning] pub $name: $held,)+
@@ -39,7 +39,7 @@ macro_rules! make_row {
                 [$(self.$name.value()),+]
             }
 
-            /// The same, one by one: code without a loop or a branch on what a column is, for the path of a request.
+            /// The same, one by one, without a loop or a branch on the column's type: this is on the path of every request.
             #[inline]
             pub fn put_into(&self, sink: &mut impl ColumnSink) {
                 $(sink.put(const { &Self::column($number) }, self.$name.value());)+

@@ -1,6 +1,7 @@
 use super::value::{Held, Kind, Value};
 
-/// An enum whose variants are words of the ledger. Their places are their numbers in the journal: a new word goes to the end.
+/// An enum whose variants are words of the ledger. A variant's place is its number in the journal, so a new word goes to
+/// the end.
 macro_rules! words {
     ($(#[$about:meta])* $name:ident { $($(#[$note:meta])* $variant:ident = $word:literal,)+ }) => {
         $(#[$about])*
@@ -83,7 +84,7 @@ words! {
 }
 
 impl Outcome {
-    /// Of a request that nobody finished: the client went away, unless it is the gateway that gives up or fails.
+    /// The outcome of a request that nobody finished: the client went away, unless the gateway itself gives up or fails.
     pub fn unfinished(shutting_down: bool) -> Self {
         if shutting_down || std::thread::panicking() {
             Self::Interrupted

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use ostia_core::{ApiKey, Identity, NewApiKey, StoreError};
 use sqlx::sqlite::SqliteRow;
-use sqlx::{Row, SqlitePool};
+use sqlx::{Connection, Row, SqliteConnection, SqlitePool};
 
 use super::failure::{broken, failed};
+use super::writer::Writer;
 use crate::columns::text;
 
 const SELECT_BY_HASH: &str = "
@@ -41,9 +42,10 @@ pub(super) async fn list(readers: &SqlitePool) -> Result<Vec<ApiKey>, StoreError
     rows.iter().map(api_key).collect()
 }
 
-pub(super) async fn create(writer: &SqlitePool, key: &NewApiKey) -> Result<(), StoreError> {
+pub(super) async fn create(writer: &Writer, key: &NewApiKey) -> Result<(), StoreError> {
     let groups = serde_json::to_string(&key.groups).map_err(|error| broken(error.to_string()))?;
-    sqlx::query(INSERT)
+    let mut connection = writer.lend().await?;
+    let done = sqlx::query(INSERT)
         .bind(text(&key.id))
         .bind(key.hash.as_slice())
         .bind(text(&key.username))
@@ -53,32 +55,36 @@ pub(super) async fn create(writer: &SqlitePool, key: &NewApiKey) -> Result<(), S
         .bind(key.admin)
         .bind(key.created_at)
         .bind(key.expires_at)
-        .execute(writer)
-        .await
-        .map(drop)
-        .map_err(failed)
+        .execute(&mut *connection)
+        .await;
+    connection.end(done).map(drop)
 }
 
-/// Only ever to an earlier moment: a rotation must not prolong a key that was about to end.
-pub(super) async fn expire(
-    writer: &SqlitePool,
-    id: &str,
-    expires_at: i64,
-) -> Result<bool, StoreError> {
+/// Never to a later time: a rotation must not prolong a key that was about to end.
+pub(super) async fn expire(writer: &Writer, id: &str, expires_at: i64) -> Result<bool, StoreError> {
     let sql = "UPDATE api_keys SET expires_at = min(coalesce(expires_at, ?1), ?1) WHERE id = ?2 AND revoked_at IS NULL";
     change(writer, sql, id, expires_at).await
 }
 
-pub(super) async fn revoke(writer: &SqlitePool, id: &str, now: i64) -> Result<bool, StoreError> {
+pub(super) async fn revoke(writer: &Writer, id: &str, now: i64) -> Result<bool, StoreError> {
     let sql = "UPDATE api_keys SET revoked_at = ?1 WHERE id = ?2 AND revoked_at IS NULL";
     change(writer, sql, id, now).await
 }
 
-pub(super) async fn touch(writer: &SqlitePool, used: &[(Arc<str>, i64)]) -> sqlx::Result<()> {
+pub(super) async fn touch(writer: &Writer, used: &[(Arc<str>, i64)]) -> Result<(), StoreError> {
     if used.is_empty() {
         return Ok(());
     }
-    let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await?;
+    let mut connection = writer.lend().await?;
+    let done = touch_all(&mut connection, used).await;
+    connection.end(done)
+}
+
+async fn touch_all(
+    connection: &mut SqliteConnection,
+    used: &[(Arc<str>, i64)],
+) -> sqlx::Result<()> {
+    let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
     for (id, at) in used {
         sqlx::query(
             "UPDATE api_keys SET last_used_at = max(coalesce(last_used_at, ?1), ?1) WHERE id = ?2",
@@ -91,19 +97,14 @@ pub(super) async fn touch(writer: &SqlitePool, used: &[(Arc<str>, i64)]) -> sqlx
     transaction.commit().await
 }
 
-async fn change(
-    writer: &SqlitePool,
-    sql: &'static str,
-    id: &str,
-    at: i64,
-) -> Result<bool, StoreError> {
+async fn change(writer: &Writer, sql: &'static str, id: &str, at: i64) -> Result<bool, StoreError> {
+    let mut connection = writer.lend().await?;
     let done = sqlx::query(sql)
         .bind(at)
         .bind(id)
-        .execute(writer)
-        .await
-        .map_err(failed)?;
-    Ok(done.rows_affected() > 0)
+        .execute(&mut *connection)
+        .await;
+    Ok(connection.end(done)?.rows_affected() > 0)
 }
 
 fn api_key(row: &SqliteRow) -> Result<ApiKey, StoreError> {

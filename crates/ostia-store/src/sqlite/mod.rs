@@ -1,5 +1,5 @@
 //! In: a path, ledger rows, keys, questions. Out: what the SQLite file says.
-//! Here: opening the file, migrations, one writer and a few readers.
+//! Here: opening the file, migrations, a writer for the ledger, one for keys, and a few readers.
 //! Not here: anything another database would do the same way (`columns`, `tally`).
 
 mod bulk;
@@ -7,6 +7,7 @@ mod failure;
 mod keys;
 mod rows;
 mod usage;
+mod writer;
 
 use std::fs::OpenOptions;
 use std::io::ErrorKind;
@@ -24,6 +25,7 @@ use sqlx::{ConnectOptions, Connection, SqliteConnection, SqlitePool};
 use tokio::time::{Instant, sleep};
 
 use failure::{broken, busy, failed};
+use writer::Writer;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 
@@ -35,11 +37,11 @@ const READERS: u32 = 4;
 /// Negative: KiB, not pages. The inner pages of the ledger's trees stay in memory.
 const WRITER_CACHE_KIB: &str = "-16384";
 
-/// A ledger in one SQLite file, in write-ahead mode.
-///
-/// SQLite has one writer at a time: a pool of one connection queues writes fairly, where several would spin on its lock.
+/// A ledger in one SQLite file, in write-ahead mode: readers never wait for a writer.
 pub struct SqliteStore {
-    writer: SqlitePool,
+    /// For rows alone, so that nothing else waits behind a batch of them.
+    ledger: Writer,
+    keys: Writer,
     readers: SqlitePool,
 }
 
@@ -48,7 +50,7 @@ impl SqliteStore {
     ///
     /// # Errors
     ///
-    /// `Broken` if the folder is missing, the file is no SQLite database, or its schema is newer than this binary's.
+    /// `Broken` if the folder is missing, the file is not a SQLite database, or its schema is newer than this binary's.
     pub async fn open(path: &str) -> Result<Self, StoreError> {
         create_file(path)?;
         let options = SqliteConnectOptions::new()
@@ -63,14 +65,18 @@ impl SqliteStore {
             // Statements over many rows keep an undo log, by default in a temporary file.
             .pragma("temp_store", "MEMORY")
             .pragma("cache_size", WRITER_CACHE_KIB);
-        let writer = connect(pool(1), writing).await.map_err(failed);
-        let writer = writer.map_err(|error| about(path, error))?;
-        let mut connection = writer.acquire().await.map_err(failed)?;
-        let migrated = migrate(&mut connection).await;
+        // The ledger's thread connects when it inserts the first row, so that SQLite's thread inherits its priority.
+        let ledger = Writer::new(pool(1).connect_lazy_with(writing.clone()));
+        let keys = connect(pool(1), writing).await.map_err(failed);
+        let keys = Writer::new(keys.map_err(|error| about(path, error))?);
+        let migrated = migrate(&mut *keys.lend().await?).await;
         migrated.map_err(|error| about(path, error))?;
-        drop(connection);
         let readers = pool(READERS).connect_lazy_with(options.pragma("query_only", "ON"));
-        Ok(Self { writer, readers })
+        Ok(Self {
+            ledger,
+            keys,
+            readers,
+        })
     }
 }
 
@@ -82,8 +88,8 @@ fn about(path: &str, error: StoreError) -> StoreError {
     }
 }
 
-/// SQLite asks no busy handler while it turns a new file to write-ahead mode (<https://www.sqlite.org/rescode.html#busy>):
-/// of several that open it at once, one wins and the others come again.
+/// SQLite does not call the busy handler while it switches a new file to write-ahead mode
+/// (<https://www.sqlite.org/rescode.html#busy>): when several processes open it at once, one wins and the others retry.
 async fn connect(
     pool: SqlitePoolOptions,
     options: SqliteConnectOptions,
@@ -100,8 +106,8 @@ async fn connect(
 fn pool(connections: u32) -> SqlitePoolOptions {
     SqlitePoolOptions::new()
         .max_connections(connections)
-        // A disk that fails or is full makes SQLite end a transaction by itself; sqlx's own ROLLBACK fails then, and the
-        // connection would count as within that transaction for ever, unable to begin another.
+        // A disk that fails or is full makes SQLite end a transaction by itself; sqlx's own ROLLBACK then fails, and sqlx
+        // would believe for ever that the connection is inside that transaction and refuse to begin another.
         .before_acquire(|connection, _| {
             let usable = !connection.is_in_transaction();
             Box::pin(async move { Ok(usable) })
@@ -168,7 +174,11 @@ impl Store for SqliteStore {
         &'a self,
         rows: &'a [LedgerRow<'a>],
     ) -> BoxFuture<'a, Result<u64, StoreError>> {
-        Box::pin(async move { rows::insert(&self.writer, rows).await.map_err(failed) })
+        Box::pin(async move {
+            let mut connection = self.ledger.lend().await?;
+            let done = rows::insert(&mut connection, rows).await;
+            connection.end(done)
+        })
     }
 
     fn key_by_hash<'a>(
@@ -179,7 +189,7 @@ impl Store for SqliteStore {
     }
 
     fn create_key<'a>(&'a self, key: &'a NewApiKey) -> BoxFuture<'a, Result<(), StoreError>> {
-        Box::pin(keys::create(&self.writer, key))
+        Box::pin(keys::create(&self.keys, key))
     }
 
     fn list_keys(&self) -> BoxFuture<'_, Result<Vec<ApiKey>, StoreError>> {
@@ -191,18 +201,18 @@ impl Store for SqliteStore {
         id: &'a str,
         expires_at: i64,
     ) -> BoxFuture<'a, Result<bool, StoreError>> {
-        Box::pin(keys::expire(&self.writer, id, expires_at))
+        Box::pin(keys::expire(&self.keys, id, expires_at))
     }
 
     fn revoke_key<'a>(&'a self, id: &'a str, now: i64) -> BoxFuture<'a, Result<bool, StoreError>> {
-        Box::pin(keys::revoke(&self.writer, id, now))
+        Box::pin(keys::revoke(&self.keys, id, now))
     }
 
     fn touch_keys<'a>(
         &'a self,
         used: &'a [(Arc<str>, i64)],
     ) -> BoxFuture<'a, Result<(), StoreError>> {
-        Box::pin(async move { keys::touch(&self.writer, used).await.map_err(failed) })
+        Box::pin(keys::touch(&self.keys, used))
     }
 
     fn usage<'a>(

@@ -4,13 +4,13 @@ use std::borrow::Cow;
 use std::sync::LazyLock;
 
 use ostia_core::{Column, LedgerRow, Value};
-use sqlx::{SqliteConnection, SqlitePool};
+use sqlx::{Connection, SqliteConnection};
 
 use super::bulk::{Bulk, Statement};
 use crate::columns::{count, stamp, text};
 use crate::tally::{Key, Sums, Tally};
 
-/// A column of the table in `ostia_core::ledger` each.
+/// One column for each of the table in `ostia_core::ledger`.
 static INSERT: LazyLock<Bulk> = LazyLock::new(|| {
     let names: Vec<_> = Column::LEDGER.iter().map(|column| column.name).collect();
     let head = format!("INSERT INTO ledger ({})", names.join(", "));
@@ -45,7 +45,10 @@ static SEE_USER: Bulk = Bulk::new(
 );
 
 /// Gives how many rows were new.
-pub(super) async fn insert(writer: &SqlitePool, rows: &[LedgerRow<'_>]) -> sqlx::Result<u64> {
+pub(super) async fn insert(
+    writer: &mut SqliteConnection,
+    rows: &[LedgerRow<'_>],
+) -> sqlx::Result<u64> {
     if rows.is_empty() {
         return Ok(0);
     }
@@ -56,7 +59,7 @@ pub(super) async fn insert(writer: &SqlitePool, rows: &[LedgerRow<'_>]) -> sqlx:
 }
 
 /// The usual case: no row is there yet. `false`: one is, or an id stands twice, and nothing was written.
-async fn insert_new(writer: &SqlitePool, rows: &[LedgerRow<'_>]) -> sqlx::Result<bool> {
+async fn insert_new(writer: &mut SqliteConnection, rows: &[LedgerRow<'_>]) -> sqlx::Result<bool> {
     // The write lock first: a transaction that begins by reading may find that it can never write.
     let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await?;
     let inserted = INSERT.run(&mut transaction, rows, bind_row).await?;
@@ -72,7 +75,7 @@ async fn insert_new(writer: &SqlitePool, rows: &[LedgerRow<'_>]) -> sqlx::Result
 }
 
 /// After a crash or a lost answer: row by row, to learn which ones count.
-async fn insert_some(writer: &SqlitePool, rows: &[LedgerRow<'_>]) -> sqlx::Result<u64> {
+async fn insert_some(writer: &mut SqliteConnection, rows: &[LedgerRow<'_>]) -> sqlx::Result<u64> {
     let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await?;
     let mut tally = Tally::default();
     let mut new = 0;

@@ -208,7 +208,7 @@ async fn a_newer_schema_is_refused_and_left_alone() {
     let store = SqliteStore::open(&path(&folder)).await.unwrap();
     store.insert_rows(&[row("ann", NOON, 1)]).await.unwrap();
     sqlx::query("INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) VALUES (9001, 'later', 1, x'00', 0)")
-        .execute(&store.writer)
+        .execute(&mut *store.keys.lend().await.unwrap())
         .await
         .unwrap();
     let error = SqliteStore::open(&path(&folder))
@@ -246,13 +246,13 @@ async fn a_failed_transaction_leaves_nothing_and_the_store_usable() {
     let folder = TempDir::new().unwrap();
     let store = SqliteStore::open(&path(&folder)).await.unwrap();
     sqlx::query("CREATE TRIGGER full BEFORE INSERT ON usage_by_day BEGIN SELECT RAISE(ABORT, 'no room'); END")
-        .execute(&store.writer)
+        .execute(&mut *store.keys.lend().await.unwrap())
         .await
         .unwrap();
     let rows = [row("ann", NOON, 1)];
     assert!(store.insert_rows(&rows).await.is_err());
     sqlx::query("DROP TRIGGER full")
-        .execute(&store.writer)
+        .execute(&mut *store.keys.lend().await.unwrap())
         .await
         .unwrap();
     assert_eq!(
@@ -260,4 +260,38 @@ async fn a_failed_transaction_leaves_nothing_and_the_store_usable() {
         1,
         "the first attempt was undone"
     );
+}
+
+/// What SQLite answers where a file system became read-only, and to every later write of a connection from then.
+#[tokio::test]
+async fn a_connection_that_turned_read_only_is_replaced() {
+    let folder = TempDir::new().unwrap();
+    let store = SqliteStore::open(&path(&folder)).await.unwrap();
+    store.insert_rows(&[row("ann", NOON, 1)]).await.unwrap();
+    for writer in [&store.ledger, &store.keys] {
+        let mut connection = writer.lend().await.unwrap();
+        let pragma = sqlx::query("PRAGMA query_only = ON");
+        pragma.execute(&mut *connection).await.unwrap();
+    }
+    let rows = [row("bob", NOON, 1)];
+    let error = store.insert_rows(&rows).await.unwrap_err();
+    assert!(
+        matches!(&error, StoreError::Unavailable(text) if text.contains("readonly")),
+        "{error}"
+    );
+    assert_eq!(store.insert_rows(&rows).await.unwrap(), 1);
+    let used = [("key".into(), NOON)];
+    store.touch_keys(&used).await.unwrap_err();
+    store.touch_keys(&used).await.unwrap();
+}
+
+/// A batch of rows that the disk takes its time over must hold up neither sign-in nor changes of keys.
+#[tokio::test]
+async fn nothing_waits_for_the_connection_that_writes_rows() {
+    let folder = TempDir::new().unwrap();
+    let store = SqliteStore::open(&path(&folder)).await.unwrap();
+    let _busy = store.ledger.lend().await.unwrap();
+    store.ping().await.unwrap();
+    assert_eq!(store.key_by_hash(&[7; 32]).await.unwrap(), None);
+    assert!(!store.revoke_key("nobody", NOON).await.unwrap());
 }

@@ -1,6 +1,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use ostia::account::Disk;
 use ostia::admit::LocalLimiter;
 use ostia::boot::{Builder, Parts, Running};
 use ostia::config::Sources;
@@ -28,15 +29,25 @@ impl TestGateway {
 
     /// The same with adapters that are written in Rust.
     pub async fn start_with(site: Site, builder: Builder) -> Self {
-        Self::start_all(site, Arc::new(SystemClock), builder).await
+        Self::start_all(site, Arc::new(SystemClock), builder, None).await
     }
 
     /// The same with a clock that the test moves.
     pub async fn start_at(site: Site, clock: Arc<dyn Clock>) -> Self {
-        Self::start_all(site, clock, Gateway::builder()).await
+        Self::start_all(site, clock, Gateway::builder(), None).await
     }
 
-    async fn start_all(site: Site, clock: Arc<dyn Clock>, builder: Builder) -> Self {
+    /// The same with a disk for the journal that the test lets hang.
+    pub async fn start_on(site: Site, clock: Arc<dyn Clock>, disk: Arc<dyn Disk>) -> Self {
+        Self::start_all(site, clock, Gateway::builder(), Some(disk)).await
+    }
+
+    async fn start_all(
+        site: Site,
+        clock: Arc<dyn Clock>,
+        builder: Builder,
+        disk: Option<Arc<dyn Disk>>,
+    ) -> Self {
         let log = Log::capture();
         let store = site.prepare(&*clock).await;
         let fleet = Arc::new(Fleet::new(Arc::clone(&clock)));
@@ -50,6 +61,7 @@ impl TestGateway {
             store,
             clock,
             limiter: Some(Arc::clone(&limiter) as _),
+            disk,
         };
         let running = Running::start_with(parts, builder.registry().clone())
             .await

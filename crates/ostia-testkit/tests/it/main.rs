@@ -23,6 +23,7 @@ mod event_streams;
 mod fidelity;
 mod first;
 mod hang_ups;
+mod hanging_disk;
 mod headers;
 mod heads;
 mod http2;

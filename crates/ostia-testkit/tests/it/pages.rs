@@ -136,7 +136,7 @@ async fn the_admin_listener_tells_health_and_figures_and_relays_nothing() {
         (ready.status(), ready.json()),
         (
             200,
-            json!({"status": "ok", "db": "up", "draining": false, "failing": []})
+            json!({"status": "ok", "db": "up", "journal": "up", "draining": false, "failing": []})
         )
     );
     assert_eq!(gateway.call(&gateway.chat("b")).await.status(), 200);

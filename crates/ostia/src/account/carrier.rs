@@ -1,18 +1,21 @@
-//! Brings what the journal's files hold to the store, and gives the files back.
+//! Carries the journal's records to the store and removes the files that are done.
 
 use std::collections::HashSet;
 use std::io;
 use std::ops::ControlFlow;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use ostia_core::{LedgerRow, RequestId, Store, StoreError};
 use tokio::sync::watch;
+use tokio::time::timeout;
 
-use super::journal::{Journal, Left};
+use super::folder::Left;
+use super::journal::{Counters, Journal};
 use super::record;
-use super::tail::Tail;
+use super::tail::{Tail, Unreadable};
 use super::usage_event;
 
 const INSERT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -35,7 +38,7 @@ pub(super) struct Carrier {
     /// Oldest first.
     tails: Vec<Tail>,
     buffer: Vec<u8>,
-    /// Final rows that came from memory, as the disk had failed: their `started` records are not interrupted.
+    /// Requests whose final rows came from memory because the disk had failed: they were not interrupted.
     rescued: HashSet<RequestId>,
     pause: Duration,
     /// The last flush that was asked for, and the last that is done.
@@ -71,17 +74,23 @@ impl Carrier {
     pub(super) async fn run(&mut self) {
         loop {
             let asked = *self.asked.borrow_and_update();
-            if asked > *self.done.borrow() {
+            let is_asked = asked > *self.done.borrow();
+            if is_asked {
                 self.journal.write_folds(true);
             }
+            let poll = self.journal.options.poll;
+            // Records that wait for a hanging disk do not hold up those that are written.
+            let drained = !is_asked || timeout(poll, self.journal.queue.drained()).await.is_ok();
             let passed = self.pass().await;
-            // Of most interest while the store is down.
+            // Matters most while the store is down.
             self.measure();
             let wait = match passed {
                 Ok(()) => {
                     self.note_success();
-                    self.done.send_replace(asked);
-                    self.journal.options.poll
+                    if drained {
+                        self.done.send_replace(asked);
+                    }
+                    poll
                 }
                 Err(hindrance) => self.note_failure(&hindrance),
             };
@@ -94,7 +103,7 @@ impl Carrier {
 
     /// Brings everything that was written before the call to the store.
     async fn pass(&mut self) -> Result<(), Hindrance> {
-        let fresh = self.journal.take_fresh();
+        let fresh = self.journal.folder.take_fresh();
         self.tails
             .extend(fresh.into_iter().map(|segment| Tail::new(segment, 0)));
         for tail in &mut self.tails {
@@ -119,7 +128,7 @@ impl Carrier {
         trouble.map_or(Ok(()), Err)
     }
 
-    /// Final rows that the disk did not take. They are nowhere but in memory.
+    /// Final rows that the disk did not take. They are only in memory.
     async fn carry_stranded(&mut self) -> Result<(), Hindrance> {
         let records = self.journal.stranded.lock().clone();
         if records.is_empty() {
@@ -158,8 +167,8 @@ impl Carrier {
         self.finish(index).await
     }
 
-    /// The segment was read to its end and nobody writes to it: who is still open was interrupted. A file that the disk does
-    /// not give back holds up nothing: its rows are in the store.
+    /// The segment was read to its end and nobody writes to it: requests that are still open were interrupted. A file that
+    /// cannot be removed holds up nothing: its rows are in the store.
     async fn finish(&mut self, index: usize) -> Result<ControlFlow<()>, Hindrance> {
         let Some(tail) = self.tails.get_mut(index) else {
             return Ok(ControlFlow::Continue(()));
@@ -178,18 +187,18 @@ impl Carrier {
                 tail.forget(id);
             }
         }
-        let first_time = !std::mem::replace(&mut tail.finished, true);
-        let path = tail.segment.path().display();
-        if first_time && !tail.is_readable() {
-            let unreadable = &self.journal.counters.unreadable;
-            unreadable.fetch_add(1, Ordering::Relaxed);
-            let records = match tail.newer() {
-                Some(version) => format!("records of version {version}, of a newer ostia"),
-                None => "records that cannot be read".to_owned(),
-            };
-            tracing::error!(%path, "the journal holds {records}; the file is kept");
+        let first_time = !tail.finished;
+        if first_time {
+            tail.count_rest(tail.segment.len()?)?;
+            tail.finished = true;
+            if !tail.is_readable() {
+                let path = tail.segment.path();
+                note_unreadable(&self.journal.counters, path, tail.unreadable());
+            }
         }
-        match self.journal.remove(&tail.segment, tail.is_readable()) {
+        let path = tail.segment.path().display();
+        let folder = &self.journal.folder;
+        match folder.remove(&tail.segment, tail.is_readable()) {
             Ok(()) => return Ok(ControlFlow::Break(())),
             Err(error) if first_time => {
                 tracing::error!(%path, %error, "a finished file of the journal cannot be removed; it is tried again");
@@ -242,12 +251,25 @@ async fn insert(store: &dyn Store, rows: &[LedgerRow<'_>]) -> Result<(), Hindran
     if rows.is_empty() {
         return Ok(());
     }
-    match tokio::time::timeout(INSERT_TIMEOUT, store.insert_rows(rows)).await {
+    match timeout(INSERT_TIMEOUT, store.insert_rows(rows)).await {
         Ok(inserted) => inserted?,
         Err(_) => return Err(Hindrance::Slow),
     };
     rows.iter().for_each(usage_event::emit);
     Ok(())
+}
+
+/// Part of a segment is damaged, as a power cut may do, or was written by a newer ostia. Its rows are nowhere else.
+fn note_unreadable(counters: &Counters, path: &Path, unreadable: Unreadable) {
+    counters.unreadable.fetch_add(1, Ordering::Relaxed);
+    let counted = &counters.unreadable_bytes;
+    counted.fetch_add(unreadable.bytes, Ordering::Relaxed);
+    let (path, bytes) = (path.display(), unreadable.bytes);
+    let records = match unreadable.newer {
+        Some(version) => format!("records of version {version}, of a newer ostia"),
+        None => "records that cannot be read".to_owned(),
+    };
+    tracing::error!(%path, bytes, "the journal holds {records}: their rows are missing; the file is kept");
 }
 
 /// Rows for requests that nobody will finish, from their `started` records.

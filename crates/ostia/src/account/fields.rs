@@ -6,10 +6,10 @@
 
 use ostia_core::{Column, ColumnSink, Kind, LedgerRow, RequestId, Value};
 
-/// Texts of a final record that would not fit otherwise. It fits then: see `GROWTH`.
+/// The bound of texts in a final record that would not fit otherwise. Then it does: see `GROWTH`.
 pub(super) const TIGHT: usize = 24;
-/// What a final record may be larger than its `started`: texts that may grow, and numbers at their widest. At least what a
-/// whole row takes with its texts cut to `TIGHT`.
+/// By how much a final record may be larger than its `started` record: texts that may grow, and numbers at their widest. No
+/// less than a whole row takes with its texts cut to `TIGHT`.
 pub(super) const GROWTH: usize = {
     let (growth, tight) = (size(usize::MAX, true), size(TIGHT, false));
     if growth > tight { growth } else { tight }
@@ -149,7 +149,7 @@ fn take_long_number(from: &mut &[u8]) -> Option<u64> {
         number |= u64::from(byte & 0x7f) << (7 * place);
         if byte < 0x80 {
             *from = &from[place + 1..];
-            // Of the tenth byte one bit is left.
+            // The tenth byte has room for one bit.
             return (place < 9 || byte == 1).then_some(number);
         }
     }

@@ -71,7 +71,7 @@ impl Folds {
                     if over {
                         due.extend(window.folded.take());
                     }
-                    // A window of this second goes on counting, whoever asked for its row.
+                    // A window of this second goes on counting even if its row was asked for.
                     current.is_none() || !over
                 });
                 !windows.is_empty()

@@ -1,59 +1,32 @@
-//! The segments of one folder, and everything that the path of a request shares with the ledger's thread.
+//! What requests and the ledger's threads share: records go into the queue, and from there to the folder's segments.
 
-use std::fs::{DirBuilder, File};
-use std::io;
-use std::os::unix::fs::DirBuilderExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Weak};
 use std::time::Instant;
 
-use arc_swap::ArcSwapOption;
-use ostia_core::{Clock, JournalFull, LedgerRow};
+use ostia_core::{Clock, LedgerRow};
 use parking_lot::Mutex;
-use rustix::fs::{FlockOperation, flock};
-use rustix::io::Errno;
 
 use super::fold::{Fate, Folded, Folds};
+use super::folder::{Folder, Left};
 use super::options::{LedgerError, Options};
+use super::queue::{Finish, Queue};
 use super::record::{self, Kind};
-use super::segment::{HEADER, Segment};
 use super::slot::OpenSlot;
-
-const SEGMENT: &str = "seg";
-/// A file that holds what nobody could read, kept for a person to look at.
-const UNREAD: &str = "unread";
-
-/// How many segments may be filled by others while one request looks for room.
-const ATTEMPTS: usize = 100;
+use super::writer::Writer;
 
 pub(super) struct Journal {
     pub(super) options: Options,
     pub(super) clock: Arc<dyn Clock>,
     opened: Instant,
-    folder: PathBuf,
-    /// Holds the folder's `flock` as long as anyone may write to it.
-    _lock: File,
-    active: ArcSwapOption<Segment>,
-    rotation: Mutex<Rotation>,
-    /// Segment files in the folder.
-    files: AtomicUsize,
+    pub(super) folder: Folder,
+    pub(super) queue: Arc<Queue>,
+    pub(super) writer: Mutex<Writer>,
     folds: Folds,
     /// Final records that a failing disk did not take.
     pub(super) stranded: Mutex<Vec<Vec<u8>>>,
     pub(super) counters: Counters,
-}
-
-#[derive(Default)]
-struct Rotation {
-    /// Made in advance, so that a request seldom waits for a file to be created.
-    spare: Option<Arc<Segment>>,
-    /// Active at some time, and not yet seen by the carrier.
-    fresh: Vec<Arc<Segment>>,
-    live: Vec<Weak<Segment>>,
-    next: u64,
-    /// The last attempt to create a segment failed: only the ledger's thread tries again.
-    blocked: bool,
 }
 
 #[derive(Default)]
@@ -62,77 +35,54 @@ pub(super) struct Counters {
     pub(super) pending_bytes: AtomicU64,
     pub(super) folded: AtomicU64,
     pub(super) lost_rejected: AtomicU64,
-    pub(super) refused_started: AtomicU64,
     pub(super) unreadable: AtomicU64,
+    pub(super) unreadable_bytes: AtomicU64,
     pub(super) store_down: AtomicBool,
+    /// The last `started` record found no room, or was not written.
+    pub(super) starved: AtomicBool,
+    hanging: AtomicBool,
 }
 
-/// What an earlier process left: a segment, and how far its rows are in the store.
-pub(super) type Left = (Arc<Segment>, u64);
-
 impl Journal {
-    /// Takes the folder (made with mode 0700 if it is missing) and what is in it.
     pub(super) fn open(
-        folder: &Path,
+        path: &Path,
         options: Options,
         clock: Arc<dyn Clock>,
     ) -> Result<(Self, Vec<Left>), LedgerError> {
-        let lock = lock(folder)?;
-        let mut left = Vec::new();
-        let mut next = 0;
-        for (number, path) in numbered(folder).map_err(|error| in_folder(folder, error))? {
-            next = number + 1;
-            if path.extension().is_some_and(|end| end == UNREAD) {
-                continue;
-            }
-            match Segment::recover(&path)? {
-                Some((segment, committed)) => left.push((Arc::new(segment), committed)),
-                None => discard(&path).map_err(|error| in_folder(&path, error))?,
-            }
-        }
+        let (folder, left) = Folder::open(path, &options)?;
+        let writer = Writer::new(folder.next());
+        folder.provide();
         let journal = Self {
             options,
             opened: clock.now(),
             clock,
-            folder: folder.to_owned(),
-            _lock: lock,
-            active: ArcSwapOption::empty(),
-            rotation: Mutex::new(Rotation {
-                next,
-                ..Rotation::default()
-            }),
-            files: AtomicUsize::new(left.len()),
+            folder,
+            queue: Arc::default(),
+            writer: Mutex::new(writer),
             folds: Folds::default(),
             stranded: Mutex::default(),
             counters: Counters::default(),
         };
-        journal.rotate(None);
-        journal.provide();
         Ok((journal, left))
     }
 
-    pub(super) fn start(
-        self: &Arc<Self>,
-        row: &LedgerRow<'_>,
-    ) -> Result<Arc<OpenSlot>, JournalFull> {
-        let slot = record::with_buffer(|buffer| {
+    pub(super) fn start(self: &Arc<Self>, row: &LedgerRow<'_>) -> OpenSlot {
+        let now = self.clock.now();
+        let place = record::with_buffer(|buffer| {
             record::encode(buffer, Kind::Started, row);
             let reserve = buffer.len() + record::GROWTH;
-            let segment = self.enter(buffer.len() + reserve)?;
-            if segment.append(buffer).is_ok() {
-                return Some(OpenSlot::new(self, segment, row.request_id, reserve));
-            }
-            // The next request tries another file.
-            segment.seal();
-            segment.leave();
-            None
+            Some((self.queue.start(buffer, reserve, now)?, reserve))
         });
-        slot.map(Arc::new).ok_or_else(|| {
-            self.counters
-                .refused_started
-                .fetch_add(1, Ordering::Relaxed);
-            JournalFull
-        })
+        let (key, reserve) = place.unwrap_or_else(|| (self.queue.refuse(now), 0));
+        self.write_if_left_alone();
+        OpenSlot::new(self, key, row.request_id, reserve)
+    }
+
+    /// `false`: there is no `started` record that this one ends.
+    pub(super) fn finish(&self, key: usize, record: &[u8]) -> bool {
+        let finish = self.queue.finish(key, record, self.clock.now());
+        self.write_if_left_alone();
+        finish == Finish::Queued
     }
 
     pub(super) fn reject(&self, row: &LedgerRow<'_>) {
@@ -168,135 +118,47 @@ impl Journal {
     }
 
     fn write_rejected(&self, row: &LedgerRow<'_>) {
-        let written = record::with_buffer(|buffer| {
+        let handed_in = record::with_buffer(|buffer| {
             record::encode(buffer, Kind::Rejected, row);
-            let segment = self.enter(buffer.len())?;
-            let written = segment.append(buffer);
-            if written.is_err() {
-                segment.seal();
-            }
-            segment.leave();
-            written.ok()
+            self.queue.reject(buffer, row.count)
         });
-        if written.is_none() {
+        if !handed_in {
             self.lose(row.count);
         }
+        self.write_if_left_alone();
     }
 
-    fn lose(&self, count: u32) {
+    pub(super) fn lose(&self, count: u32) {
         self.counters
             .lost_rejected
             .fetch_add(u64::from(count), Ordering::Relaxed);
     }
 
-    /// A segment that promised `bytes`: the active one, or the next.
-    fn enter(&self, bytes: usize) -> Option<Arc<Segment>> {
-        // More than once, as others may fill the next one before this thread is there.
-        for _ in 0..ATTEMPTS {
-            let active = self.active.load();
-            match &*active {
-                Some(segment) if segment.enter(bytes) => return Some(Arc::clone(segment)),
-                full => {
-                    if !self.rotate(full.as_ref()) {
-                        return None;
-                    }
-                }
+    /// Ends the waits that have lasted long enough, and tells when the disk hangs.
+    pub(super) fn watch_disk(&self) {
+        let now = self.clock.now();
+        self.queue.expire(now);
+        let hangs = self.queue.hangs(now);
+        match (self.counters.hanging.swap(hangs, Ordering::Relaxed), hangs) {
+            (false, true) => {
+                tracing::error!(
+                    "the journal's disk does not answer: requests are refused, final rows wait in memory"
+                );
             }
-        }
-        None
-    }
-
-    /// Makes another segment than `full` the active one. `false`: there is none.
-    fn rotate(&self, full: Option<&Arc<Segment>>) -> bool {
-        let mut rotation = self.rotation.lock();
-        let active = self.active.load();
-        let unchanged = match (&*active, full) {
-            (Some(active), Some(full)) => Arc::ptr_eq(active, full),
-            (active, full) => active.is_none() && full.is_none(),
-        };
-        if !unchanged {
-            return true;
-        }
-        if rotation.spare.is_none() && !rotation.blocked {
-            self.create(&mut rotation);
-        }
-        let Some(next) = rotation.spare.take() else {
-            return false;
-        };
-        rotation.fresh.push(Arc::clone(&next));
-        self.active.store(Some(next));
-        if let Some(full) = full {
-            full.seal();
-        }
-        true
-    }
-
-    /// Makes the spare segment, if it is missing and allowed. `false`: it could not be made.
-    pub(super) fn provide(&self) -> bool {
-        let mut rotation = self.rotation.lock();
-        if rotation.spare.is_none() {
-            self.create(&mut rotation);
-        }
-        !rotation.blocked
-    }
-
-    fn create(&self, rotation: &mut Rotation) {
-        if self.files.load(Ordering::Relaxed) >= self.options.max_segments {
-            return;
-        }
-        let path = self.folder.join(format!("{:020}.{SEGMENT}", rotation.next));
-        rotation.next += 1;
-        match Segment::create(&path, self.options.segment_bytes) {
-            Ok(segment) => {
-                let segment = Arc::new(segment);
-                rotation.live.retain(|live| live.strong_count() > 0);
-                rotation.live.push(Arc::downgrade(&segment));
-                rotation.spare = Some(segment);
-                rotation.blocked = false;
-                self.files.fetch_add(1, Ordering::Relaxed);
-            }
-            Err(error) => {
-                if !std::mem::replace(&mut rotation.blocked, true) {
-                    tracing::error!(path = %path.display(), %error, "the journal cannot grow: requests will be refused");
-                }
-            }
-        }
-    }
-
-    pub(super) fn take_fresh(&self) -> Vec<Arc<Segment>> {
-        std::mem::take(&mut self.rotation.lock().fresh)
-    }
-
-    /// Every segment that this process made and still uses.
-    pub(super) fn live(&self) -> Vec<Arc<Segment>> {
-        let rotation = self.rotation.lock();
-        rotation.live.iter().filter_map(Weak::upgrade).collect()
-    }
-
-    /// All of a segment is in the store. One with records that nobody could read is kept under another name.
-    pub(super) fn remove(&self, segment: &Segment, readable: bool) -> io::Result<()> {
-        let path = segment.path();
-        let done = if readable {
-            std::fs::remove_file(path)
-        } else {
-            std::fs::rename(path, path.with_extension(UNREAD))
-        };
-        match done {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            (true, false) => tracing::info!("the journal's disk answers again"),
             _ => {}
         }
-        self.files.fetch_sub(1, Ordering::Relaxed);
-        Ok(())
     }
 
-    /// From now on the active segment's disk takes no byte.
-    #[cfg(test)]
-    pub(super) fn fail_active(&self) {
-        self.active.load_full().unwrap().fail();
+    /// Whether requests can be let in, as far as is known without asking the disk.
+    pub(super) fn is_writable(&self) -> bool {
+        let starved = self.counters.starved.load(Ordering::Relaxed) && !self.folder.has_spare();
+        !starved && !self.counters.hanging.load(Ordering::Relaxed)
     }
 
-    pub(super) fn segments(&self) -> usize {
-        self.files.load(Ordering::Relaxed)
+    /// Once the writer has ended, a request that still hands in a record writes it.
+    fn write_if_left_alone(&self) {
+        while self.queue.is_abandoned() && self.write_next() {}
     }
 
     fn second(&self) -> u64 {
@@ -305,53 +167,4 @@ impl Journal {
             .saturating_duration_since(self.opened)
             .as_secs()
     }
-}
-
-fn lock(folder: &Path) -> Result<File, LedgerError> {
-    let failed = |error| in_folder(folder, error);
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(folder)
-        .map_err(failed)?;
-    let lock = File::open(folder).map_err(failed)?;
-    match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(lock),
-        Err(Errno::WOULDBLOCK) => Err(LedgerError::InUse {
-            path: folder.to_owned(),
-        }),
-        Err(error) => Err(failed(error.into())),
-    }
-}
-
-fn in_folder(path: &Path, source: io::Error) -> LedgerError {
-    LedgerError::Folder {
-        path: path.to_owned(),
-        source,
-    }
-}
-
-/// A file without a header: its process died before it wrote a record, or a power cut took the blocks.
-fn discard(path: &Path) -> io::Result<()> {
-    if std::fs::metadata(path)?.len() <= HEADER as u64 {
-        return std::fs::remove_file(path);
-    }
-    tracing::error!(path = %path.display(), "the journal lost a file's beginning; the file is kept");
-    std::fs::rename(path, path.with_extension(UNREAD))
-}
-
-/// The segments of a folder, oldest first, and the unread files, whose numbers are not used again.
-fn numbered(folder: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(folder)? {
-        let path = entry?.path();
-        let number = path.file_name().and_then(|name| {
-            let (number, end) = name.to_str()?.split_once('.')?;
-            let ours = end == SEGMENT || end == UNREAD;
-            number.parse::<u64>().ok().filter(|_| ours)
-        });
-        found.extend(number.map(|number| (number, path)));
-    }
-    found.sort_unstable();
-    Ok(found)
 }

@@ -1,6 +1,9 @@
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
+
+use super::disk::{Disk, LocalDisk};
 
 /// How the journal uses its folder.
 #[derive(Debug, Clone)]
@@ -9,10 +12,12 @@ pub struct Options {
     pub segment_bytes: u64,
     /// How many segments may wait for the store before new requests are refused.
     pub max_segments: usize,
-    /// How often the writer looks for new records.
+    /// How often the carrier looks for new records, and the upkeep for requests that waited long enough for the disk.
     pub poll: Duration,
     /// How often written segments are synced to the disk; `None`: left to the kernel, which SIGKILL does not hurt.
     pub fsync: Option<Duration>,
+    /// Tests use one that is full or hangs.
+    pub disk: Arc<dyn Disk>,
 }
 
 impl Default for Options {
@@ -22,6 +27,7 @@ impl Default for Options {
             max_segments: 64,
             poll: Duration::from_millis(100),
             fsync: None,
+            disk: Arc::new(LocalDisk),
         }
     }
 }
@@ -39,6 +45,6 @@ pub enum LedgerError {
         "journal {path}: format {version}, newer than this ostia: start the newer ostia, which will empty it"
     )]
     Newer { path: PathBuf, version: u32 },
-    #[error("the ledger's thread: {0}")]
+    #[error("the ledger's threads: {0}")]
     Thread(io::Error),
 }

@@ -1,7 +1,7 @@
 //! One record: `len u32 | crc32c u32 | version u8 | kind u8 | body`, little endian; `len` counts what follows the checksum.
 //!
-//! The checksum starts from the segment's own random salt: a reader that looks for the next record behind a torn one cannot
-//! be led astray by a text that was made to look like a record.
+//! The checksum starts from the segment's own random salt: a text that was made to look like a record cannot deceive a
+//! reader that looks for the next record behind a torn one.
 
 use std::cell::Cell;
 
@@ -11,7 +11,7 @@ use super::fields;
 pub(super) use super::fields::GROWTH;
 
 pub(super) const HEAD: usize = 8;
-/// How bodies are written. New fields need no new version: an older ostia skips them. What it cannot read aright does.
+/// How bodies are written. New fields need no new version: an older ostia skips them. A change that it would misread does.
 pub(super) const VERSION: u8 = 2;
 /// No record is larger.
 pub(super) const MAX_LEN: usize = 8 * 1024;
@@ -43,7 +43,7 @@ pub(super) struct Record<'a> {
 pub(super) enum Step<'a> {
     /// A whole record, and its length with the head.
     Record(Record<'a>, usize),
-    /// The beginning of a record, if what is missing still comes.
+    /// The beginning of a record whose rest may still come.
     Unfinished,
     /// No record.
     Torn,
@@ -227,7 +227,7 @@ mod tests {
         assert_eq!(read.row(), None);
     }
 
-    /// A text of a torn record that looks like a record is none: its writer does not know the salt.
+    /// Text inside a torn record may look like a record, but whoever wrote it does not know the salt.
     #[test]
     fn a_forged_record_is_not_found() {
         let mut forged = sealed(Kind::Final, &row("mallory", 1_000));

@@ -1,17 +1,16 @@
-use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
 
-use ostia_core::{LedgerRow, RequestId, Slot};
+use ostia_core::{JournalFull, LedgerRow, RequestId, Slot};
 
 use super::journal::Journal;
 use super::record;
-use super::segment::Segment;
 
-/// The room of one open request, in the segment that has its `started` record.
+/// A request that was handed in, and its place in the queue.
 pub(super) struct OpenSlot {
     journal: Arc<Journal>,
-    segment: Arc<Segment>,
+    key: usize,
     request_id: RequestId,
     /// Bytes kept for the final record.
     reserve: usize,
@@ -19,33 +18,20 @@ pub(super) struct OpenSlot {
 }
 
 impl OpenSlot {
-    /// The slot takes over what `Segment::enter` counted.
     pub(super) fn new(
         journal: &Arc<Journal>,
-        segment: Arc<Segment>,
+        key: usize,
         request_id: RequestId,
         reserve: usize,
     ) -> Self {
         journal.counters.open.fetch_add(1, Ordering::Relaxed);
         Self {
             journal: Arc::clone(journal),
-            segment,
+            key,
             request_id,
             reserve,
             finished: AtomicBool::new(false),
         }
-    }
-
-    fn append(&self, buffer: &mut [u8]) -> io::Result<()> {
-        self.segment.append(buffer)?;
-        self.segment
-            .give_back(self.reserve.saturating_sub(buffer.len()));
-        Ok(())
-    }
-
-    fn leave(&self) {
-        self.segment.leave();
-        self.journal.counters.open.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -54,29 +40,31 @@ impl Slot for OpenSlot {
         if self.finished.swap(true, Ordering::Relaxed) {
             return;
         }
-        record::with_buffer(|buffer| {
+        let started = record::with_buffer(|buffer| {
             record::encode_final(buffer, row, self.reserve);
-            if let Err(error) = self.append(buffer) {
-                tracing::error!(request_id = %self.request_id, %error, "the journal's disk failed: a final row is kept in memory");
-                self.segment.seal();
-                // Before `leave`: whoever sees the segment complete must find the row here.
-                self.journal.stranded.lock().push(buffer.clone());
-            }
+            self.journal.finish(self.key, buffer)
         });
-        self.leave();
+        if !started {
+            self.journal.reject(row);
+        }
+        self.journal.counters.open.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    fn poll_written(&self, task: &mut Context<'_>) -> Poll<Result<(), JournalFull>> {
+        self.journal.queue.poll(self.key, task)
     }
 }
 
 impl Drop for OpenSlot {
     fn drop(&mut self) {
-        if *self.finished.get_mut() {
-            return;
+        if !*self.finished.get_mut() {
+            record::with_buffer(|buffer| {
+                record::encode_abandoned(buffer, self.request_id);
+                // Without a `started` record there is nothing to tell.
+                self.journal.finish(self.key, buffer)
+            });
+            self.journal.counters.open.fetch_sub(1, Ordering::Relaxed);
         }
-        record::with_buffer(|buffer| {
-            record::encode_abandoned(buffer, self.request_id);
-            // If even this fails, the row is made when its segment ends.
-            let _ = self.append(buffer);
-        });
-        self.leave();
+        self.journal.queue.release(self.key);
     }
 }

@@ -1,4 +1,4 @@
-//! Reading one segment behind its writers: rows for the store, and who is still open.
+//! Reads one segment behind its writer: rows for the store, and requests that are still open.
 
 use std::collections::HashMap;
 use std::io;
@@ -16,27 +16,28 @@ const LARGEST: usize = record::HEAD + record::MAX_LEN;
 
 pub(super) struct Tail {
     pub(super) segment: Arc<Segment>,
-    /// All before it is in the store, or needs not be.
+    /// Everything before it is in the store, or need not be.
     position: u64,
     /// Rows before it were in the store when this process began.
     committed: u64,
     /// Where the `started` record of each request without a final record is.
     open: HashMap<RequestId, u64>,
-    /// The latest moment that any record names.
+    /// The latest time in any record.
     latest: i64,
-    /// Nothing is written any more. Asked before reading: what was written until then will be read.
+    /// Nothing will be written any more. Set before reading, so that everything written by then is read.
     pub(super) complete: bool,
     /// All of it is in the store, and only its file is left.
     pub(super) finished: bool,
     unreadable: Unreadable,
 }
 
-/// Records that this ostia cannot read.
+/// What this ostia cannot read of a segment.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Unreadable {
-    records: u64,
-    /// The newest version among them, where that is newer than this ostia's.
-    newer: Option<u8>,
+    /// Bytes that may have held rows.
+    pub(super) bytes: u64,
+    /// The newest version among its records, where that is newer than this ostia's.
+    pub(super) newer: Option<u8>,
 }
 
 /// What was read of a segment, not yet in the store.
@@ -68,14 +69,28 @@ impl Tail {
         self.position
     }
 
-    /// Whether every record could be read.
+    /// Whether all of it could be read.
     pub(super) const fn is_readable(&self) -> bool {
-        self.unreadable.records == 0
+        self.unreadable.bytes == 0
     }
 
-    /// The version of records that are newer than this ostia.
-    pub(super) const fn newer(&self) -> Option<u8> {
-        self.unreadable.newer
+    pub(super) const fn unreadable(&self) -> Unreadable {
+        self.unreadable
+    }
+
+    /// The segment was read to its end, `end`: counts what is left and cannot be read. The beginning of a record does not
+    /// count: its process died while writing it, and nobody was told that it was written.
+    pub(super) fn count_rest(&mut self, end: u64) -> io::Result<()> {
+        let mut rest = vec![0; LARGEST];
+        let filled = self.segment.read_at(&mut rest, self.position)?;
+        let step = record::parse(&rest[..filled], self.segment.salt());
+        let left = usize::try_from(end.saturating_sub(self.position)).unwrap_or(usize::MAX);
+        let lost = match step {
+            Step::Unfinished => 0,
+            Step::Record(..) | Step::Torn => self.lost(self.position, left),
+        };
+        self.unreadable.bytes += lost;
+        Ok(())
     }
 
     pub(super) fn open(&self) -> impl Iterator<Item = RequestId> {
@@ -102,11 +117,16 @@ impl Tail {
         while batch.rows.len() + batch.abandoned.len() < BATCH {
             match record::parse(&bytes[at..], self.segment.salt()) {
                 Step::Record(record, len) => {
-                    self.take(&record, self.position + at as u64, &mut batch);
+                    if !self.take(&record, self.position + at as u64, &mut batch) {
+                        batch.unreadable.note(&record, len);
+                    }
                     at += len;
                 }
                 step => match self.skip(&bytes[at..], filled == WINDOW, &step) {
-                    Some(skipped) => at += skipped,
+                    Some(skipped) => {
+                        batch.unreadable.bytes += self.lost(self.position + at as u64, skipped);
+                        at += skipped;
+                    }
                     None => break,
                 },
             }
@@ -131,7 +151,18 @@ impl Tail {
         }
     }
 
-    fn take<'b>(&mut self, record: &Record<'b>, at: u64, batch: &mut Batch<'b>) {
+    /// Of `skipped` bytes, those that may have held rows which are not in the store. A record that this process could not
+    /// write whole is not lost: it was refused, or is kept in memory.
+    fn lost(&self, at: u64, skipped: usize) -> u64 {
+        let end = at + skipped as u64;
+        match self.segment.is_torn() {
+            true => 0,
+            false => end.saturating_sub(at.max(self.committed)),
+        }
+    }
+
+    /// `false`: it cannot be read.
+    fn take<'b>(&mut self, record: &Record<'b>, at: u64, batch: &mut Batch<'b>) -> bool {
         let known = match record.kind {
             Some(Kind::Abandoned) => record.abandoned().map(|id| {
                 if let (Some(&started), true) = (self.open.get(&id), at >= self.committed) {
@@ -142,9 +173,7 @@ impl Tail {
             Some(kind) => record.row().map(|row| self.take_row(kind, row, at, batch)),
             None => None,
         };
-        if known.is_none() {
-            batch.unreadable.note(record);
-        }
+        known.is_some()
     }
 
     fn take_row<'b>(&mut self, kind: Kind, row: LedgerRow<'b>, at: u64, batch: &mut Batch<'b>) {
@@ -167,7 +196,7 @@ impl Tail {
         for id in &read.closed {
             self.open.remove(id);
         }
-        self.unreadable.records += read.unreadable.records;
+        self.unreadable.bytes += read.unreadable.bytes;
         self.unreadable.newer = self.unreadable.newer.max(read.unreadable.newer);
         self.position = read.next;
         if self.position <= self.committed {
@@ -208,7 +237,7 @@ impl Tail {
             return None;
         };
         let row = record.row()?;
-        // When the process died is not known; its last sign of life is.
+        // When the process died is unknown: take the time of its last record.
         let finished_at = now.unwrap_or(self.latest).max(row.started_at);
         let micros = finished_at.saturating_sub(row.started_at);
         Some(LedgerRow {
@@ -228,8 +257,8 @@ pub(super) struct Read {
 }
 
 impl Unreadable {
-    fn note(&mut self, record: &Record<'_>) {
-        self.records += 1;
+    fn note(&mut self, record: &Record<'_>, len: usize) {
+        self.bytes += len as u64;
         let newer = (record.version > record::VERSION).then_some(record.version);
         self.newer = self.newer.max(newer);
     }

@@ -58,12 +58,18 @@ impl Visit {
     }
 
     /// Writes the `started` record: from here on the request may reach a backend.
-    pub fn open(self, admission: Admission) -> Result<Attempt, JournalFull> {
+    ///
+    /// # Errors
+    ///
+    /// The journal has no room for it, or its disk does not answer: the row says that.
+    pub async fn open(self, admission: Admission) -> Result<Attempt, Refusal> {
         let deployment = admission.deployment();
         let place = place_of(deployment, self.0.identity());
         let observer = Arc::clone(&deployment.state) as Arc<dyn Observer>;
-        let receipt = self.0.open(place, observer)?;
-        Ok(admission.recorded(receipt))
+        match self.0.open(place, observer).await {
+            Ok(receipt) => Ok(admission.recorded(receipt)),
+            Err(opening) => Err(Self(opening).refused(JournalFull.into())),
+        }
     }
 }
 

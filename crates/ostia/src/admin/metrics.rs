@@ -45,7 +45,7 @@ enum Read {
 type Words = Vec<(&'static str, u64)>;
 
 /// Every metric, in the order of the scrape. The page docs/reference/metrics.md is made of it.
-pub static FAMILIES: [Family; 24] = [
+pub static FAMILIES: [Family; 27] = [
     endpoint(
         FamilyKind::Gauge,
         "endpoint_in_flight",
@@ -81,6 +81,12 @@ pub static FAMILIES: [Family; 24] = [
         "Requests whose sender could not sign in, by reason",
         "reason",
         |scrape| scrape.gateway.live().identify.failures().collect(),
+    ),
+    words(
+        "errors",
+        "Requests that were answered with an error, by its code",
+        "code",
+        |scrape| scrape.gateway.errors().all(),
     ),
     words(
         "denials",
@@ -144,6 +150,18 @@ pub static FAMILIES: [Family; 24] = [
     ),
     one(
         FamilyKind::Gauge,
+        "ledger_waiting_bytes",
+        "Bytes in memory that the journal's disk does not have yet",
+        |scrape| scrape.gateway.ledger().stats().waiting_bytes as u64,
+    ),
+    one(
+        FamilyKind::Counter,
+        "ledger_unreadable_bytes",
+        "Bytes of damaged journal files whose rows are missing",
+        |scrape| scrape.gateway.ledger().stats().unreadable_bytes,
+    ),
+    one(
+        FamilyKind::Gauge,
         "catalog_generation",
         "Readings of the configuration",
         |scrape| scrape.gateway.live().generation,
@@ -178,7 +196,7 @@ pub static FAMILIES: [Family; 24] = [
     one(
         FamilyKind::Counter,
         "ledger_refused",
-        "Requests refused because the journal was full",
+        "Requests refused because the journal was full or its disk did not answer",
         |scrape| scrape.gateway.ledger().stats().refused_started,
     ),
     one(

@@ -15,6 +15,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// What readiness is made of.
 pub(super) struct Readiness {
     draining: bool,
+    journal_up: bool,
     store_up: bool,
     /// The store answered at least once since the start.
     store_reached: bool,
@@ -25,10 +26,12 @@ pub(super) struct Readiness {
 /// Asks the store and looks at the rest.
 pub(super) async fn readiness(gateway: &Gateway) -> Readiness {
     let ping = tokio::time::timeout(PATIENCE, gateway.ping_store()).await;
+    let stats = gateway.ledger().stats();
     let failing = gateway.duties().report().into_iter();
     Readiness {
         draining: gateway.drain().stage() != Stage::Serving,
-        store_up: matches!(ping, Ok(Ok(()))) && !gateway.ledger().stats().store_down,
+        journal_up: !stats.journal_down,
+        store_up: matches!(ping, Ok(Ok(()))) && !stats.store_down,
         store_reached: gateway.store_reached(),
         failing: failing
             .filter(|duty| duty.failing)
@@ -41,7 +44,7 @@ impl Readiness {
     /// 503 while nothing new should come here. What was lost after the start is `degraded` and answers 200, or 503 where
     /// `strict`: requests go on, and the journal keeps their rows.
     pub(super) fn answer(&self, strict: bool) -> Response<ClientBody> {
-        let word = if self.draining || !self.store_reached {
+        let word = if self.draining || !self.journal_up || !self.store_reached {
             "unavailable"
         } else if !self.store_up || !self.failing.is_empty() {
             "degraded"
@@ -55,12 +58,17 @@ impl Readiness {
         };
         let body = json!({
             "status": word,
-            "db": if self.store_up { "up" } else { "down" },
+            "db": up(self.store_up),
+            "journal": up(self.journal_up),
             "draining": self.draining,
             "failing": self.failing,
         });
         json_answer(status, &body)
     }
+}
+
+fn up(is_up: bool) -> &'static str {
+    if is_up { "up" } else { "down" }
 }
 
 #[cfg(test)]
@@ -76,6 +84,7 @@ mod tests {
     fn a_loss_after_the_start_degrades_and_one_before_it_refuses() {
         let whole = Readiness {
             draining: false,
+            journal_up: true,
             store_up: true,
             store_reached: true,
             failing: Vec::new(),
@@ -103,7 +112,14 @@ mod tests {
             store_up: true,
             store_reached: true,
             failing: Vec::new(),
+            ..never
         };
         assert_eq!(statuses(&draining), (503, 503));
+        let unwritable = Readiness {
+            draining: false,
+            journal_up: false,
+            ..draining
+        };
+        assert_eq!(statuses(&unwritable), (503, 503));
     }
 }

@@ -112,8 +112,8 @@ impl Unanswered {
         self.0.deployment()
     }
 
-    /// Records what the caller is told.
-    pub fn close(
+    /// Records what the caller is told. The caller may be told once this is over.
+    pub async fn close(
         mut self,
         status: u16,
         code: std::borrow::Cow<'static, str>,
@@ -122,6 +122,7 @@ impl Unanswered {
         self.0.receipt.told(status);
         self.0.receipt.code(code);
         self.0.close(outcome);
+        self.0.receipt.settled().await;
     }
 }
 

@@ -100,6 +100,7 @@ impl Builder {
             store,
             clock,
             limiter: None,
+            disk: None,
         };
         Ok(Running::start_with(parts, self.registry).await?)
     }

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use ostia_core::{Clock, Limiter, Store};
 
-use crate::account::LedgerError;
+use crate::account::{Disk, LedgerError};
 use crate::catalog::Catalog;
 use crate::fleet::Fleet;
 use crate::live::Unusable;
@@ -18,6 +18,8 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     /// `None`: limits are counted in this process.
     pub limiter: Option<Arc<dyn Limiter>>,
+    /// Where the journal is written; `None`: the machine's.
+    pub disk: Option<Arc<dyn Disk>>,
 }
 
 /// Why a gateway did not start.

@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use tokio::task::JoinHandle;
 
 use super::{Parts, StartError, duties};
-use crate::account::Ledger;
+use crate::account::{self, Ledger};
 use crate::admin;
 use crate::admit::{Admitter, RetryBudget};
 use crate::authorize::Denials;
@@ -20,6 +20,7 @@ use crate::ownership::Responses;
 use crate::read::Budget;
 use crate::runtime::{Duties, spawn};
 use crate::settings::ListenAddress;
+use crate::telemetry::ErrorCounts;
 
 /// How long the ledger may take at the end to carry its last rows to the store. What is left waits in the journal. The last
 /// use of keys has as long.
@@ -135,12 +136,15 @@ fn build(parts: Parts, registry: Registry) -> Result<Gateway, StartError> {
         store,
         clock,
         limiter,
+        disk,
     } = parts;
+    let options = account::Options::default();
     let ledger = Ledger::open(
         &settings.server.state_dir.join("journal"),
-        crate::account::Options {
+        account::Options {
             fsync: settings.journal.fsync,
-            ..Default::default()
+            disk: disk.unwrap_or(options.disk),
+            ..options
         },
         Arc::clone(&store),
         Arc::clone(&clock),
@@ -163,6 +167,7 @@ fn build(parts: Parts, registry: Registry) -> Result<Gateway, StartError> {
         started: clock.unix_micros() / 1_000_000,
         key_watch: Arc::new(KeyWatch::new(Arc::clone(&store), Arc::clone(&clock))),
         denials: Denials::new(Arc::clone(&clock)),
+        errors: ErrorCounts::default(),
         admitter: Admitter::new(limiter, LIMITER_PATIENCE, retries, Arc::clone(&clock)),
         ledger,
         store,

@@ -21,7 +21,8 @@ pub(crate) fn begin_access(
         received,
         ..
     } = *inbound;
-    AccessLog::begin(id, route, origin_ip, received, clock)
+    let asked = (&inbound.head.method, inbound.head.uri.path());
+    AccessLog::begin(id, asked, route, origin_ip, received, clock)
 }
 
 /// Writes the access event when the response ends.

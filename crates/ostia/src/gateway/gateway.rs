@@ -19,6 +19,7 @@ use crate::read::{Budget, Call};
 use crate::relay;
 use crate::runtime::Duties;
 use crate::settings::Settings;
+use crate::telemetry::ErrorCounts;
 use crate::upstream::Promise;
 
 /// A running gateway: the parts that requests use.
@@ -33,6 +34,7 @@ pub struct Gateway {
     pub(crate) started: i64,
     pub(crate) key_watch: Arc<KeyWatch>,
     pub(crate) denials: Denials,
+    pub(crate) errors: ErrorCounts,
     pub(crate) admitter: Admitter,
     pub(crate) body_budget: Arc<Budget>,
     pub(crate) ledger: Arc<Ledger>,
@@ -75,6 +77,11 @@ impl Gateway {
     /// What has happened to keys since the start.
     pub fn key_watch(&self) -> &KeyWatch {
         &self.key_watch
+    }
+
+    /// Requests that were answered with an error.
+    pub fn errors(&self) -> &ErrorCounts {
+        &self.errors
     }
 
     /// Refusals of things that exist but that the caller may not use.
@@ -135,7 +142,7 @@ impl Gateway {
     /// What is needed to record a request.
     pub fn books(&self) -> Books {
         Books {
-            journal: Arc::clone(&self.ledger) as _,
+            recorder: Arc::clone(&self.ledger) as _,
             clock: Arc::clone(&self.clock),
             shutting_down: Arc::clone(&self.shutting_down),
         }

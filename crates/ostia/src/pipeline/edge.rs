@@ -12,7 +12,7 @@ use crate::errors::limit_headers;
 use crate::gateway::{Gateway, NO_ROUTE, begin_access, empty_answer, logged};
 use crate::listen::{Handler, Inbound, Rejection};
 use crate::live::Live;
-use crate::refusal::{Blame, Refusal};
+use crate::refusal::{Blame, Refusal, known_code};
 use crate::relay::ClientBody;
 use crate::routes::{Lost, Route};
 
@@ -27,14 +27,14 @@ impl Handler for Gateway {
         let dialect = route.as_ref().map_or_else(Lost::dialect, Route::dialect);
         let answered = guarded(around(&self, &live, &mut inbound, route, dialect)).await;
         answered.unwrap_or_else(|refusal| {
-            log_refusal(inbound.id, &refusal);
+            note(&self, inbound.id, &refusal);
             refusal.into_response(dialect)
         })
     }
 
     fn reject(&self, inbound: Inbound, rejection: Rejection) -> Response<ClientBody> {
         let refusal = Refusal::from(rejection);
-        log_refusal(inbound.id, &refusal);
+        note(&self, inbound.id, &refusal);
         let access = begin_access(&inbound, NO_ROUTE, &self.clock);
         logged(refusal.into_response(PLAIN), access)
     }
@@ -67,7 +67,7 @@ async fn around(
         () = wire.given_up() => Err(Refusal::shutting_down()),
     };
     let mut response = served.unwrap_or_else(|refusal| {
-        log_refusal(id, &refusal);
+        note(gateway, id, &refusal);
         refusal.into_response(dialect)
     });
     response.headers_mut().extend(cors);
@@ -81,20 +81,18 @@ fn guarded<T>(work: impl Future<Output = T>) -> impl Future<Output = Result<T, R
 }
 
 /// Ends a request that no backend answered.
-pub(super) fn refuse(unanswered: Unanswered, refusal: Refusal) -> Refusal {
+pub(super) async fn refuse(unanswered: Unanswered, refusal: Refusal) -> Refusal {
     let refusal = refusal
         .at(&unanswered.deployment().slug)
         .with_headers(limit_headers(unanswered.standing()));
-    unanswered.close(
-        refusal.status.as_u16(),
-        refusal.code.clone(),
-        refusal.outcome,
-    );
+    let (status, code) = (refusal.status.as_u16(), refusal.code.clone());
+    unanswered.close(status, code, refusal.outcome).await;
     refusal
 }
 
-/// Logs the private side of a refusal, once, with the request id.
-fn log_refusal(id: RequestId, refusal: &Refusal) {
+/// Counts a refusal, and logs its private side: once, with the request id.
+fn note(gateway: &Gateway, id: RequestId, refusal: &Refusal) {
+    gateway.errors.count(known_code(&refusal.code));
     let (status, code) = (refusal.status.as_u16(), &*refusal.code);
     let detail = refusal.detail.as_deref().unwrap_or_default();
     match refusal.blame {

@@ -72,7 +72,7 @@ async fn infer(
         Ok(admitted) => admitted,
         Err(refusal) => return Err(visit.refused(refusal)),
     };
-    let attempt = visit.open(admission)?;
+    let attempt = visit.open(admission).await?;
     dispatch(gateway, live, inbound, principal, &call, attempt).await
 }
 
@@ -144,7 +144,10 @@ async fn dispatch(
             Ok(answer) => break answer,
             Err(failure) => {
                 let next = attempt.failed(failure.retry_safe(), limits).await;
-                attempt = next.map_err(|last| refuse(last, failure.into()))?;
+                attempt = match next {
+                    Ok(next) => next,
+                    Err(last) => return Err(refuse(last, failure.into()).await),
+                };
             }
         }
     };

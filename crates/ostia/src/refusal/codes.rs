@@ -23,6 +23,12 @@ impl ErrorCode {
     }
 }
 
+/// The code as the table has it; `None` where an adapter made it up.
+pub fn known_code(code: &str) -> Option<&'static str> {
+    let known = ERROR_CODES.iter().find(|known| known.code == code)?;
+    Some(known.code)
+}
+
 /// Whether the table has this code with this status.
 pub(super) fn is_known(code: &str, status: u16) -> bool {
     ERROR_CODES.iter().any(|known| {
@@ -388,7 +394,7 @@ pub const ERROR_CODES: [ErrorCode; 53] = [
     code(
         "store_unavailable",
         &[503],
-        "The database does not respond, or the journal is full.",
+        "The database or the journal's disk does not respond, or the journal is full.",
         "Wait as long as `Retry-After` says.",
         "`store.url`; the disk of `state_dir`; `ostia_ledger_pending_bytes`.",
     ),

@@ -13,6 +13,6 @@ mod refusal;
 #[cfg(test)]
 mod tests;
 
-pub use codes::{ERROR_CODES, ErrorCode};
+pub use codes::{ERROR_CODES, ErrorCode, known_code};
 pub use fault::AnswerFault;
 pub use refusal::{Blame, Refusal};

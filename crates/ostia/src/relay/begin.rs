@@ -75,10 +75,10 @@ async fn relay(
                 headers: refusal_headers(&head.headers, &context),
                 text: read_refusal(body, &context).await,
             };
-            Err(end(&mut in_flight, RelayError::Backend(refusal)))
+            Err(end(&mut in_flight, RelayError::Backend(refusal)).await)
         }
-        Meaning::KeyRefused => Err(end(&mut in_flight, RelayError::KeyRefused(head.status))),
-        Meaning::Unusable => Err(end(&mut in_flight, RelayError::Unusable(head.status))),
+        Meaning::KeyRefused => Err(end(&mut in_flight, RelayError::KeyRefused(head.status)).await),
+        Meaning::Unusable => Err(end(&mut in_flight, RelayError::Unusable(head.status)).await),
     }
 }
 
@@ -96,7 +96,7 @@ async fn begin_stream(
         context,
     ));
     if let Err(fault) = poll_fn(|task| stream.poll_hold(task)).await {
-        return Err(end(stream.in_flight(), RelayError::Fault(fault)));
+        return Err(end(stream.in_flight(), RelayError::Fault(fault)).await);
     }
     Ok(respond(head.status, headers, ClientBody::stream(stream)))
 }
@@ -123,13 +123,13 @@ async fn begin_bulk(
         }
         Ok(Collected::Begun) => {
             let error = RelayError::Fault(AnswerFault::NotJson);
-            return Err(end(bulk.in_flight(), error));
+            return Err(end(bulk.in_flight(), error).await);
         }
-        Err(fault) => return Err(end(bulk.in_flight(), RelayError::Fault(fault))),
+        Err(fault) => return Err(end(bulk.in_flight(), RelayError::Fault(fault)).await),
     };
     let reading = read_answer(dialect, &whole);
     if let Some(fault) = fault_of(form, &whole, reading.as_ref()) {
-        return Err(end(bulk.in_flight(), RelayError::Fault(fault)));
+        return Err(end(bulk.in_flight(), RelayError::Fault(fault)).await);
     }
     bulk.in_flight().begun(status, clock.now());
     let reading = reading.unwrap_or_default();
@@ -141,6 +141,7 @@ async fn begin_bulk(
         false => dialect.count_text(&whole),
     };
     bulk.finish_whole(whole.len() as u64, &reading.usage, counted);
+    bulk.in_flight().receipt_mut().settled().await;
     Ok(respond(head.status, headers, ClientBody::whole(whole)))
 }
 
@@ -177,12 +178,13 @@ fn respond(status: StatusCode, headers: http::HeaderMap, body: ClientBody) -> Re
     response
 }
 
-fn end(in_flight: &mut InFlight, error: RelayError) -> Refusal {
+async fn end(in_flight: &mut InFlight, error: RelayError) -> Refusal {
     let refusal = Refusal::from(error);
     in_flight.fail(
         refusal.outcome,
         refusal.status.as_u16(),
         refusal.code.clone(),
     );
+    in_flight.receipt_mut().settled().await;
     refusal
 }

@@ -30,6 +30,8 @@ pub(super) struct BulkBody<B> {
     context: Context,
     timers: Timers,
     ready: VecDeque<Bytes>,
+    /// The last part, while its row is written.
+    last: Option<Bytes>,
     collected: usize,
     /// How much may be held until the response is complete.
     holds: usize,
@@ -57,6 +59,7 @@ where
             timers: Timers::new(now, context.idle_timeout, None, context.deadline),
             context,
             ready: VecDeque::new(),
+            last: None,
             collected: 0,
             holds: if holds { WHOLE } else { 0 },
             passed: 0,
@@ -89,7 +92,7 @@ where
         Poll::Ready(Ok(Collected::Begun))
     }
 
-    /// Writes the row of a complete, valid response. Call it before the bytes are handed over. `counted`: output
+    /// Hands in the row of a complete, valid response. Call it before the bytes are handed over. `counted`: output
     /// tokens, in case the backend does not report them.
     pub(super) fn finish_whole(&mut self, length: u64, told: &Counters, counted: u64) {
         let usage = self.used(told, counted);
@@ -173,16 +176,18 @@ where
         }
     }
 
-    /// Writes the row before the last bytes leave if their number is known, otherwise before the end of the body.
-    fn pass(&mut self, data: Bytes) -> Bytes {
+    /// Hands in the row before the last bytes leave if their number is known, otherwise before the end of the body.
+    fn pass(&mut self, data: Bytes) -> Option<Bytes> {
         self.digest.push(&data);
         self.passed += data.len() as u64;
         let backend_done =
             self.remaining == Some(0) || (self.length.is_none() && self.backend.is_none());
         if self.ready.is_empty() && backend_done {
             self.finish_large();
+            self.last = Some(data);
+            return None;
         }
-        data
+        Some(data)
     }
 
     /// There is no way to report an error inside such a body, so the connection is just cut.
@@ -217,35 +222,48 @@ where
         task: &mut TaskContext<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyBroken>>> {
         let this = &mut *self;
-        if let Some(data) = this.ready.pop_front() {
-            return Poll::Ready(Some(Ok(Frame::data(this.pass(data)))));
-        }
-        if !this.broken && this.context.wire.is_given_up() && !this.in_flight.receipt().is_closed()
-        {
-            this.break_off(AnswerFault::ShuttingDown);
-        }
-        if this.broken {
-            this.context.wire.cut();
-            return Poll::Pending;
-        }
-        match std::task::ready!(this.poll_backend(task)) {
-            Ok(Some(data)) => Poll::Ready(Some(Ok(Frame::data(this.pass(data))))),
-            Ok(None) => {
-                if !this.in_flight.receipt().is_closed() {
-                    this.finish_large();
-                }
-                Poll::Ready(None)
+        loop {
+            std::task::ready!(this.in_flight.receipt_mut().poll_settled(task));
+            if let Some(last) = this.last.take() {
+                return Poll::Ready(Some(Ok(Frame::data(last))));
             }
-            Err(fault) => {
-                this.break_off(fault);
-                task.waker().wake_by_ref();
-                Poll::Pending
+            if this.ready.is_empty()
+                && !this.broken
+                && this.context.wire.is_given_up()
+                && !this.in_flight.receipt().is_closed()
+            {
+                this.break_off(AnswerFault::ShuttingDown);
+                continue;
+            }
+            if this.broken {
+                this.context.wire.cut();
+                return Poll::Pending;
+            }
+            let data = match this.ready.pop_front() {
+                Some(data) => Some(data),
+                None => match std::task::ready!(this.poll_backend(task)) {
+                    Ok(data) => data,
+                    Err(fault) => {
+                        this.break_off(fault);
+                        continue;
+                    }
+                },
+            };
+            match data {
+                Some(data) => {
+                    if let Some(data) = this.pass(data) {
+                        return Poll::Ready(Some(Ok(Frame::data(data))));
+                    }
+                }
+                None if this.in_flight.receipt().is_closed() => return Poll::Ready(None),
+                None => this.finish_large(),
             }
         }
     }
 
     fn is_end_stream(&self) -> bool {
         self.ready.is_empty()
+            && self.last.is_none()
             && !self.broken
             && self.in_flight.receipt().is_closed()
             && self.remaining == Some(0)

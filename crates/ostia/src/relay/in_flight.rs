@@ -33,7 +33,7 @@ impl InFlight {
         self.receipt_mut().first_byte(now);
     }
 
-    /// Writes the outcome and settles the reservation with what was used. A second call does nothing.
+    /// Hands in the outcome and settles the reservation with what was used. A second call does nothing.
     pub fn finish(&mut self, outcome: Outcome) {
         self.0.close(outcome);
     }

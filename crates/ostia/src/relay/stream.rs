@@ -289,8 +289,8 @@ where
         self.state = State::Trailing;
     }
 
-    /// Writes the row. Call this before the bytes that complete the message are handed over, so that no client has a
-    /// complete response without a row.
+    /// Hands in the row. Call this before the bytes that complete the message are handed over: they wait for the row, so
+    /// that no client has a complete response without one.
     fn finish_whole(&mut self) {
         if self.meter.failed() {
             self.finish(Outcome::UpstreamError, Phase::Streaming, "upstream_error");
@@ -350,6 +350,8 @@ where
     ) -> Poll<Option<Result<Frame<Bytes>, BodyBroken>>> {
         let this = &mut *self;
         loop {
+            // What completes the answer is in `ready` when its row is handed in.
+            std::task::ready!(this.in_flight.receipt_mut().poll_settled(task));
             if let Some(bytes) = this.ready.pop_front() {
                 this.passed += bytes.len() as u64;
                 // Cut with the last frame, not after it: on HTTP/2 that keeps the frame from being lost behind a full

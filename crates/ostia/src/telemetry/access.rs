@@ -2,18 +2,22 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::StatusCode;
+use http::{Method, StatusCode};
 use ostia_core::{Clock, RequestId, ip_text};
 
 pub(super) const TARGET: &str = "ostia::access";
 /// nginx's word for a caller who left before there was an answer.
 const CLIENT_CLOSED: u16 = 499;
+const LONGEST_PATH: usize = 256;
 
 /// One request as the access log shows it.
 #[derive(Debug, Clone, Copy)]
 pub struct Access<'a> {
     pub request_id: RequestId,
-    /// The route's name, not the path: paths are of the caller's making.
+    pub method: &'a str,
+    /// As it was sent, without its query (which may hold a secret), cut off after 256 bytes.
+    pub path: &'a str,
+    /// The route's name: a small set, to which no caller can add.
     pub route: &'a str,
     pub status: u16,
     /// "" before sign-in.
@@ -28,6 +32,8 @@ pub fn log_access(access: &Access<'_>) {
     tracing::info!(
         target: TARGET,
         request_id = access.request_id.encode(&mut request_id),
+        method = access.method,
+        path = access.path,
         route = access.route,
         status = access.status,
         user_id = access.user_id,
@@ -44,6 +50,8 @@ pub struct AccessLog(Option<Box<Open>>);
 
 struct Open {
     request_id: RequestId,
+    method: Method,
+    path: Box<str>,
     route: &'static str,
     status: u16,
     user_id: Option<Arc<str>>,
@@ -56,6 +64,7 @@ impl AccessLog {
     /// `route` is [`crate::routes::Route::name`], or `none`.
     pub fn begin(
         request_id: RequestId,
+        (method, path): (&Method, &str),
         route: &'static str,
         origin_ip: IpAddr,
         received: Instant,
@@ -66,6 +75,8 @@ impl AccessLog {
         }
         Self(Some(Box::new(Open {
             request_id,
+            method: method.clone(),
+            path: path[..path.floor_char_boundary(LONGEST_PATH)].into(),
             route,
             status: CLIENT_CLOSED,
             user_id: None,
@@ -97,6 +108,8 @@ impl Drop for AccessLog {
         };
         log_access(&Access {
             request_id: open.request_id,
+            method: open.method.as_str(),
+            path: &open.path,
             route: open.route,
             status: open.status,
             user_id: open.user_id.as_deref().unwrap_or_default(),
@@ -113,7 +126,7 @@ mod tests {
     use std::sync::{Arc, Mutex};
     use std::time::Duration;
 
-    use http::StatusCode;
+    use http::{Method, StatusCode};
     use ostia_core::{Clock, ManualClock, RequestId};
     use serde_json::{Value, json};
 
@@ -156,7 +169,9 @@ mod tests {
         let clock: Arc<dyn Clock> = manual.clone();
         let origin = IpAddr::V4(Ipv4Addr::LOCALHOST);
         let id = RequestId::from_bytes([7; 16]);
-        let mut log = AccessLog::begin(id, "/whoami", origin, clock.now(), &clock);
+        let path = format!("/whoami/{}", "é".repeat(200));
+        let asked = (&Method::GET, path.as_str());
+        let mut log = AccessLog::begin(id, asked, "/whoami", origin, clock.now(), &clock);
         answer(&mut log);
         manual.advance(Duration::from_millis(12));
     }
@@ -174,6 +189,7 @@ mod tests {
             json!({
                 "level": "INFO", "target": "ostia::access", "message": "access",
                 "request_id": "07070707-0707-0707-0707-070707070707", "route": "/whoami",
+                "method": "GET", "path": format!("/whoami/{}", "é".repeat(124)),
                 "status": status, "user_id": user, "origin_ip": "127.0.0.1", "duration": 0.012, "duration_ms": 12,
             })
         };

@@ -38,7 +38,7 @@ static LOST: AtomicU64 = AtomicU64::new(0);
 /// How a line looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
-    /// `access` and `usage` events are shown at `debug` only.
+    /// `usage` events are shown at `debug` only.
     Text { colors: bool },
     /// `access` and `usage` events are shown at `info`.
     Json,

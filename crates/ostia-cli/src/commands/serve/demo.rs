@@ -94,6 +94,7 @@ impl Demo {
             store,
             clock,
             limiter: None,
+            disk: None,
         };
         Ok((demo, parts))
     }

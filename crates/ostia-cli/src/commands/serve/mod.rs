@@ -112,6 +112,7 @@ impl Serve {
             store,
             clock: Arc::new(SystemClock),
             limiter: None,
+            disk: None,
         })
     }
 }

@@ -7,11 +7,12 @@ use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use ostia_core::{Journal, Outcome};
+use ostia_core::{Outcome, Recorder};
 use tempfile::TempDir;
 
+use super::super::segment::HEADER;
 use super::super::{Ledger, LedgerError, record};
-use super::{NOON, Rig, answered, flushed, refusal, row, small};
+use super::{NOON, Rig, answered, finish, flushed, refusal, row, serve, small, start};
 
 pub(super) fn copy(folder: &Path) -> TempDir {
     let copied = TempDir::new().unwrap();
@@ -34,7 +35,7 @@ pub(super) fn segments(folder: &Path) -> Vec<PathBuf> {
     paths
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_torn_tail_costs_only_itself_at_every_byte() {
     let rig = Rig::new();
     rig.store.set_down(true);
@@ -42,13 +43,13 @@ async fn a_torn_tail_costs_only_itself_at_every_byte() {
     let file = &segments(rig.folder.path())[0];
     let len = || fs::metadata(file).unwrap().len() as usize;
     let (first, second) = (row("ann", 1), row("bob", 2));
-    let slot = ledger.started(&first).unwrap();
+    let slot = start(&ledger, &first);
     let first_started = len();
-    let other = ledger.started(&second).unwrap();
+    let other = start(&ledger, &second);
     let second_started = len();
-    other.finished(&answered(&second, 20));
+    finish(&*other, &answered(&second, 20));
     let second_final = len();
-    slot.finished(&answered(&first, 10));
+    finish(&*slot, &answered(&first, 10));
     let bytes = fs::read(file).unwrap();
 
     for cut in 0..=bytes.len() {
@@ -97,13 +98,13 @@ async fn a_torn_tail_costs_only_itself_at_every_byte() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn an_interrupted_row_ends_with_the_last_sign_of_life() {
     let rig = Rig::new();
     let ledger = rig.open(small());
     let (open, done) = (row("ann", 5), row("bob", 1));
-    let slot = ledger.started(&open).unwrap();
-    ledger.started(&done).unwrap().finished(&answered(&done, 1));
+    let slot = start(&ledger, &open);
+    serve(&ledger, &done, &answered(&done, 1));
     drop(ledger);
     let copied = copy(rig.folder.path());
     let ledger = rig.open_at(copied.path(), small()).unwrap();
@@ -118,16 +119,14 @@ async fn an_interrupted_row_ends_with_the_last_sign_of_life() {
 }
 
 /// Also when the first process died between its commit and the note of it.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_folder_may_be_brought_any_number_of_times() {
     let rig = Rig::new();
     let ledger = rig.open(small());
-    let _open: Vec<_> = (0..40)
-        .map(|_| ledger.started(&row("ann", 1)).unwrap())
-        .collect();
+    let _open: Vec<_> = (0..40).map(|_| start(&ledger, &row("ann", 1))).collect();
     for _ in 0..40 {
         let row = row("bob", 1);
-        ledger.started(&row).unwrap().finished(&answered(&row, 3));
+        serve(&ledger, &row, &answered(&row, 3));
     }
     rig.store.lose_answer.store(true, Ordering::SeqCst);
     flushed(&ledger).await;
@@ -144,16 +143,13 @@ async fn a_folder_may_be_brought_any_number_of_times() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn rows_in_the_store_are_not_brought_again() {
     let rig = Rig::new();
     let ledger = rig.open(small());
     let (early, late) = (row("ann", 1), row("bob", 2));
-    let slot = ledger.started(&late).unwrap();
-    ledger
-        .started(&early)
-        .unwrap()
-        .finished(&answered(&early, 1));
+    let slot = start(&ledger, &late);
+    serve(&ledger, &early, &answered(&early, 1));
     flushed(&ledger).await;
     assert_eq!(rig.store.brought.load(Ordering::SeqCst), 1);
     drop(ledger);
@@ -166,17 +162,17 @@ async fn rows_in_the_store_are_not_brought_again() {
     assert_eq!(rig.store.row(late.request_id).unwrap().outcome, Outcome::Ok);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn recovery_waits_for_the_store() {
     let rig = Rig::new();
     rig.store.set_down(true);
     let ledger = rig.open(small());
     let (old, new) = (row("ann", 1), row("bob", 2));
-    let slot = ledger.started(&old).unwrap();
+    let slot = start(&ledger, &old);
     drop(ledger);
     let copied = copy(rig.folder.path());
     let ledger = rig.open_at(copied.path(), small()).unwrap();
-    ledger.started(&new).unwrap().finished(&answered(&new, 9));
+    serve(&ledger, &new, &answered(&new, 9));
     assert!(!ledger.flush(std::time::Duration::from_millis(20)).await);
     assert_eq!(rig.store.len(), 0);
     while !ledger.stats().store_down {
@@ -195,7 +191,7 @@ async fn recovery_waits_for_the_store() {
 }
 
 /// The copy is taken while threads write: whatever had returned by then is in it.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_crash_under_load_keeps_what_was_written() {
     let rig = Rig::new();
     let ledger = rig.open(super::Options {
@@ -209,9 +205,9 @@ async fn a_crash_under_load_keeps_what_was_written() {
             scope.spawn(|| {
                 while !stop.load(Ordering::Relaxed) {
                     let row = row("ann", 1);
-                    let slot = ledger.started(&row).unwrap();
+                    let slot = start(&ledger, &row);
                     acknowledged.lock().0.insert(row.request_id);
-                    slot.finished(&answered(&row, 2));
+                    finish(&*slot, &answered(&row, 2));
                     acknowledged.lock().1.insert(row.request_id);
                 }
             });
@@ -236,7 +232,7 @@ async fn a_crash_under_load_keeps_what_was_written() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn damage_in_the_middle_hides_nothing_behind_it() {
     let rig = Rig::new();
     rig.store.set_down(true);
@@ -246,21 +242,77 @@ async fn damage_in_the_middle_hides_nothing_behind_it() {
     let mut kept = Vec::new();
     // Half a record whose length covers what follows, text, zeros.
     let half = [&200_u32.to_le_bytes()[..], &[7; 90]].concat();
-    for damage in [&half[..], b"not a record at all", &[0; 600]] {
+    let damages = [&half[..], b"not a record at all", &[0; 600]];
+    for damage in damages {
         let row = row("ann", 1);
-        ledger.started(&row).unwrap().finished(&answered(&row, 4));
+        serve(&ledger, &row, &answered(&row, 4));
         kept.push((row.request_id, Outcome::Ok));
         appender.write_all(damage).unwrap();
     }
     let last = row("bob", 1);
-    let slot = ledger.started(&last).unwrap();
+    let slot = start(&ledger, &last);
     kept.push((last.request_id, Outcome::Interrupted));
     drop(ledger);
     let copied = copy(rig.folder.path());
     rig.store.set_down(false);
-    flushed(&rig.open_at(copied.path(), small()).unwrap()).await;
+    let ledger = rig.open_at(copied.path(), small()).unwrap();
+    flushed(&ledger).await;
     assert_eq!(rig.store.outcomes(), kept.into_iter().collect());
+    let stats = ledger.stats();
+    let damaged: usize = damages.iter().map(|damage| damage.len()).sum();
+    assert_eq!(
+        (stats.unreadable_segments, stats.unreadable_bytes),
+        (1, damaged as u64)
+    );
+    let name = file.file_name().unwrap();
+    let aside = copied.path().join(name).with_extension("unread");
+    assert!(aside.is_file(), "for a person to look at");
     drop(slot);
+}
+
+/// What a power cut may leave: a block of the file reads as zeros. Rows before and behind it are kept, those in it are
+/// counted, and whoever looks for them finds the file.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_block_of_zeros_costs_only_what_was_in_it() {
+    const BLOCK: usize = 4_096;
+    let rig = Rig::new();
+    rig.store.set_down(true);
+    let ledger = rig.open(small());
+    let file = segments(rig.folder.path())[0].clone();
+    let mut rows = Vec::new();
+    let mut ends = Vec::new();
+    for n in 0..60 {
+        let row = row("ann", n);
+        serve(&ledger, &row, &answered(&row, n));
+        ends.push(fs::metadata(&file).unwrap().len() as usize);
+        rows.push(row);
+    }
+    drop(ledger);
+    let whole = fs::read(&file).unwrap();
+    let blocks = whole.len().div_ceil(BLOCK);
+    assert!(blocks > 3);
+    for block in 1..blocks {
+        let rig = Rig::new();
+        let mut bytes = whole.clone();
+        let (begin, end) = (block * BLOCK, whole.len().min((block + 1) * BLOCK));
+        bytes[begin..end].fill(0);
+        let path = rig.folder.path().join("00000000000000000007.seg");
+        fs::write(&path, &bytes).unwrap();
+        let ledger = rig.open(small());
+        flushed(&ledger).await;
+        let outcomes = rig.store.outcomes();
+        let mut start = HEADER;
+        for (row, row_end) in rows.iter().zip(&ends) {
+            let touched = start < end && *row_end > begin;
+            let found = outcomes.get(&row.request_id);
+            assert!(touched || found == Some(&Outcome::Ok), "block {block}");
+            start = *row_end;
+        }
+        let stats = ledger.stats();
+        assert_eq!(stats.unreadable_segments, 1, "block {block}");
+        assert!(stats.unreadable_bytes >= (end - begin) as u64);
+        assert!(path.with_extension("unread").is_file(), "block {block}");
+    }
 }
 
 /// A sound record that only a later ostia can read.
@@ -272,13 +324,13 @@ fn unknown_record(file: &Path) -> Vec<u8> {
     unknown
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_record_of_unknown_kind_keeps_its_file() {
     let rig = Rig::new();
     rig.store.set_down(true);
     let ledger = rig.open(small());
     let row = row("ann", 1);
-    ledger.started(&row).unwrap().finished(&answered(&row, 4));
+    serve(&ledger, &row, &answered(&row, 4));
     drop(ledger);
     let file = segments(rig.folder.path())[0].clone();
     let unknown = unknown_record(&file);
@@ -303,13 +355,13 @@ async fn a_record_of_unknown_kind_keeps_its_file() {
 }
 
 /// Its rows are in the store, so nothing waits for it, and it is told of once.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_file_that_cannot_be_given_back_holds_up_nothing() {
     let rig = Rig::new();
     rig.store.set_down(true);
     let ledger = rig.open(small());
     let row = row("ann", 1);
-    ledger.started(&row).unwrap().finished(&answered(&row, 4));
+    serve(&ledger, &row, &answered(&row, 4));
     drop(ledger);
     let file = segments(rig.folder.path())[0].clone();
     let unknown = unknown_record(&file);
@@ -367,7 +419,7 @@ fn a_foreign_or_newer_file_is_refused_and_left_alone() {
     assert!(file.exists());
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_file_that_a_power_cut_emptied_does_not_stop_the_next_start() {
     let rig = Rig::new();
     let file = |name: &str| rig.folder.path().join(name);
@@ -380,7 +432,7 @@ async fn a_file_that_a_power_cut_emptied_does_not_stop_the_next_start() {
 }
 
 /// A committed position from a damaged header must not hide rows.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn an_impossible_position_is_ignored() {
     let rig = Rig::new();
     rig.store.set_down(true);

@@ -2,10 +2,10 @@
 
 use std::borrow::Cow;
 
-use ostia_core::{Journal, JournalFull, LedgerRow, Outcome, Phase};
+use ostia_core::{JournalFull, LedgerRow, Outcome, Phase, Recorder};
 
-use super::super::segment::LEAST_BYTES;
-use super::{Rig, answered, flushed, refusal, row, small};
+use super::super::disk::LEAST_BYTES;
+use super::{Rig, answered, flushed, refusal, row, serve, small, start, written};
 
 /// The largest final record: another endpoint, an error, numbers at their widest, and texts that should not have changed.
 fn largest<'a>(row: &LedgerRow<'a>) -> LedgerRow<'a> {
@@ -40,7 +40,7 @@ fn largest<'a>(row: &LedgerRow<'a>) -> LedgerRow<'a> {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_full_journal_takes_every_final_record() {
     let rig = Rig::new();
     rig.store.set_down(true);
@@ -48,8 +48,9 @@ async fn a_full_journal_takes_every_final_record() {
     let mut open = Vec::new();
     loop {
         let row = row("ann", 1);
-        match ledger.started(&row) {
-            Ok(slot) => open.push((slot, row)),
+        let slot = ledger.started(&row);
+        match written(&*slot) {
+            Ok(()) => open.push((slot, row)),
             // The spare segment is made in the background: full is when the last one is in use.
             Err(JournalFull) if ledger.stats().segments == small().max_segments => break,
             Err(JournalFull) => std::thread::yield_now(),
@@ -60,9 +61,12 @@ async fn a_full_journal_takes_every_final_record() {
     for n in 0..2_000 {
         ledger.rejected(&refusal(&n.to_string(), "requests"));
     }
+    ledger.journal().queue.drained().await;
     assert!(ledger.stats().lost_rejected > 0);
+    assert!(ledger.stats().journal_down);
     for (slot, row) in &open {
         slot.finished(&largest(row));
+        assert_eq!(written(&**slot), Ok(()));
     }
     assert!(
         ledger.journal().stranded.lock().is_empty(),
@@ -81,24 +85,29 @@ async fn a_full_journal_takes_every_final_record() {
         );
     }
     let row = row("bob", 1);
-    ledger.started(&row).unwrap().finished(&answered(&row, 1));
+    serve(&ledger, &row, &answered(&row, 1));
     flushed(&ledger).await;
     assert!(rig.store.row(row.request_id).is_some());
     assert_eq!(ledger.stats().open_receipts, 0);
+    assert!(!ledger.stats().journal_down);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_failing_disk_refuses_one_request_and_goes_on_elsewhere() {
     let rig = Rig::new();
     let ledger = rig.open(small());
-    ledger.journal().fail_active();
-    let refused = row("ann", 1);
-    assert!(ledger.started(&refused).is_err());
+    rig.disk.set_full(true);
+    let slot = ledger.started(&row("ann", 1));
+    assert_eq!(written(&*slot), Err(JournalFull));
+    drop(slot);
+    rig.disk.set_full(false);
     assert_eq!(ledger.stats().refused_started, 1);
     let next = row("ann", 1);
-    ledger.started(&next).unwrap().finished(&answered(&next, 1));
-    ledger.journal().fail_active();
+    serve(&ledger, &next, &answered(&next, 1));
+    rig.disk.set_full(true);
     ledger.rejected(&refusal("bob", "tokens"));
+    ledger.journal().queue.drained().await;
+    rig.disk.set_full(false);
     assert_eq!(ledger.stats().lost_rejected, 1);
     flushed(&ledger).await;
     assert_eq!(
@@ -108,16 +117,19 @@ async fn a_failing_disk_refuses_one_request_and_goes_on_elsewhere() {
     assert_eq!(ledger.stats().open_receipts, 0);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_final_record_that_the_disk_refuses_is_kept_in_memory() {
     let rig = Rig::new();
     rig.store.set_down(true);
     let ledger = rig.open(small());
     let rows = [row("ann", 1), row("bob", 2)];
-    let slots = [0, 1].map(|n| ledger.started(&rows[n]).unwrap());
-    ledger.journal().fail_active();
+    let slots = [0, 1].map(|n| start(&ledger, &rows[n]));
+    rig.disk.set_full(true);
     slots[0].finished(&answered(&rows[0], 10));
+    assert_eq!(written(&*slots[0]), Ok(()), "it is kept");
     drop(slots);
+    ledger.journal().queue.drained().await;
+    rig.disk.set_full(false);
     assert_eq!(ledger.stats().open_receipts, 0);
     rig.store.set_down(false);
     flushed(&ledger).await;

@@ -7,7 +7,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use ostia_core::{Journal, LedgerRow, Outcome, RequestId, Slot};
+use ostia_core::{LedgerRow, Outcome, Recorder, RequestId, Slot};
 use proptest::prelude::*;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -15,7 +15,7 @@ use tokio::runtime::Runtime;
 use super::super::Ledger;
 use super::super::segment::HEADER;
 use super::crash::{copy, segments};
-use super::{LIMIT, Rig, answered, refusal, row, small};
+use super::{LIMIT, Rig, answered, finish, refusal, row, small, written};
 
 #[derive(Debug, Clone)]
 enum Step {
@@ -52,7 +52,7 @@ struct Machine {
     folder: TempDir,
     ledger: Arc<Ledger>,
     up: bool,
-    open: Vec<(Arc<dyn Slot>, LedgerRow<'static>)>,
+    open: Vec<(Box<dyn Slot>, LedgerRow<'static>)>,
     expected: HashMap<RequestId, Outcome>,
     refusals: u64,
 }
@@ -80,14 +80,15 @@ impl Machine {
         match step {
             Step::Open => {
                 let row = row("ann", 1);
-                if let Ok(slot) = self.ledger.started(&row) {
+                let slot = self.ledger.started(&row);
+                if written(&*slot).is_ok() {
                     self.expected.insert(row.request_id, Outcome::Interrupted);
                     self.open.push((slot, row));
                 }
             }
             Step::Finish(which) if !self.open.is_empty() => {
                 let (slot, row) = self.open.swap_remove(which.index(self.open.len()));
-                slot.finished(&answered(&row, 2));
+                finish(&*slot, &answered(&row, 2));
                 self.expected.insert(row.request_id, Outcome::Ok);
             }
             Step::Abandon(which) if !self.open.is_empty() => {
@@ -117,6 +118,8 @@ impl Machine {
     }
 
     fn crash(&mut self, torn: &[u8]) {
+        let queue = &self.ledger.journal().queue;
+        self.runtime.block_on(queue.drained());
         let lost = self.ledger.stats().lost_rejected;
         let copied = copy(self.folder.path());
         // Not to one that was just being made: it has no header, and so no record.

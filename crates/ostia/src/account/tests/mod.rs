@@ -1,5 +1,7 @@
 mod crash;
+mod disk;
 mod full;
+mod hang;
 mod machine;
 mod store;
 mod upgrade;
@@ -8,12 +10,16 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::task::{Context, Poll, Wake};
+use std::thread::{self, Thread};
 use std::time::Duration;
 
-use ostia_core::{Journal, LedgerRow, ManualClock, Outcome, Phase, RequestId, Slot, UsageSource};
+use ostia_core::{
+    JournalFull, LedgerRow, ManualClock, Outcome, Phase, Recorder, RequestId, Slot, UsageSource,
+};
 use tempfile::TempDir;
 
+use self::disk::{Call, TestDisk};
 use self::store::MemoryStore;
 use super::segment::Segment;
 use super::{Ledger, LedgerError, Options, Stats};
@@ -87,11 +93,13 @@ fn small() -> Options {
         max_segments: 4,
         poll: Duration::from_millis(1),
         fsync: None,
+        ..Options::default()
     }
 }
 
 struct Rig {
     folder: TempDir,
+    disk: Arc<TestDisk>,
     store: Arc<MemoryStore>,
     clock: Arc<ManualClock>,
 }
@@ -100,6 +108,7 @@ impl Rig {
     fn new() -> Self {
         Self {
             folder: TempDir::new().unwrap(),
+            disk: Arc::default(),
             store: Arc::default(),
             clock: Arc::new(ManualClock::at(NOON + 60_000_000)),
         }
@@ -110,21 +119,60 @@ impl Rig {
     }
 
     fn open_at(&self, folder: &Path, options: Options) -> Result<Arc<Ledger>, LedgerError> {
+        let options = Options {
+            disk: Arc::clone(&self.disk) as _,
+            ..options
+        };
         Ledger::open(folder, options, self.store.clone(), self.clock.clone())
     }
+}
+
+/// Waits until the disk has what was handed in last.
+fn written(slot: &dyn Slot) -> Result<(), JournalFull> {
+    struct Unpark(Thread);
+
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+
+    let waker = Arc::new(Unpark(thread::current())).into();
+    loop {
+        match slot.poll_written(&mut Context::from_waker(&waker)) {
+            Poll::Ready(written) => return written,
+            Poll::Pending => thread::park(),
+        }
+    }
+}
+
+fn start(ledger: &Ledger, row: &LedgerRow<'_>) -> Box<dyn Slot> {
+    let slot = ledger.started(row);
+    assert_eq!(written(&*slot), Ok(()));
+    slot
+}
+
+fn finish(slot: &dyn Slot, row: &LedgerRow<'_>) {
+    slot.finished(row);
+    assert_eq!(written(slot), Ok(()));
+}
+
+/// A request from its beginning to its end.
+fn serve(ledger: &Ledger, row: &LedgerRow<'_>, end: &LedgerRow<'_>) {
+    finish(&*start(ledger, row), end);
 }
 
 async fn flushed(ledger: &Ledger) {
     assert!(ledger.flush(LIMIT).await);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn every_row_arrives() {
     let rig = Rig::new();
     let ledger = rig.open(small());
     let (first, second) = (row("ann", 5), row("bob", 7));
-    let slot = ledger.started(&first).unwrap();
-    let other = ledger.started(&second).unwrap();
+    let slot = start(&ledger, &first);
+    let other = start(&ledger, &second);
     ledger.rejected(&refusal("cid", "requests"));
     flushed(&ledger).await;
     assert_eq!(rig.store.len(), 1, "a started record is no row");
@@ -156,12 +204,12 @@ async fn every_row_arrives() {
     );
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_slot_that_is_dropped_is_an_interrupted_row() {
     let rig = Rig::new();
     let ledger = rig.open(small());
     let lost = row("ann", 5);
-    drop(ledger.started(&lost).unwrap());
+    drop(start(&ledger, &lost));
     flushed(&ledger).await;
     let kept = rig.store.row(lost.request_id).unwrap();
     assert_eq!((kept.outcome, kept.tokens), (Outcome::Interrupted, 5));
@@ -172,7 +220,7 @@ async fn a_slot_that_is_dropped_is_an_interrupted_row() {
     assert_eq!(ledger.stats().open_receipts, 0);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn refusals_beyond_ten_a_second_become_one_row() {
     let rig = Rig::new();
     let ledger = rig.open(small());
@@ -204,7 +252,7 @@ async fn refusals_beyond_ten_a_second_become_one_row() {
 }
 
 /// Who hung up and who was cut off both have no error code.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn rows_of_different_outcomes_are_not_folded_together() {
     let rig = Rig::new();
     let ledger = rig.open(small());
@@ -221,7 +269,7 @@ async fn rows_of_different_outcomes_are_not_folded_together() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn many_threads_lose_nothing() {
     const THREADS: u64 = 8;
     const EACH: u64 = 400;
@@ -233,10 +281,10 @@ async fn many_threads_lose_nothing() {
     });
     let work = |thread: u64| {
         let mut tokens = HashMap::new();
-        let mut waiting: Option<(Arc<dyn Slot>, LedgerRow<'static>)> = None;
+        let mut waiting: Option<(Box<dyn Slot>, LedgerRow<'static>)> = None;
         for n in 0..EACH {
             let row = row("ann", 1);
-            let slot = ledger.started(&row).unwrap();
+            let slot = start(&ledger, &row);
             tokens.insert(row.request_id, thread * EACH + n);
             // Each ends after the next began.
             if let Some((slot, before)) = waiting.replace((slot, row)) {
@@ -263,7 +311,7 @@ async fn many_threads_lose_nothing() {
     );
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn synced_segments_hold_the_same_rows() {
     let rig = Rig::new();
     let ledger = rig.open(Options {
@@ -271,7 +319,7 @@ async fn synced_segments_hold_the_same_rows() {
         ..small()
     });
     let row = row("ann", 5);
-    ledger.started(&row).unwrap().finished(&answered(&row, 9));
+    serve(&ledger, &row, &answered(&row, 9));
     flushed(&ledger).await;
     assert_eq!(rig.store.tokens(), HashMap::from([(row.request_id, 9)]));
 }
@@ -280,39 +328,31 @@ async fn synced_segments_hold_the_same_rows() {
 #[test]
 fn a_sync_that_failed_is_tried_again() {
     let rig = Rig::new();
-    let segment = Segment::create(&rig.folder.path().join("1.seg"), 0).unwrap();
+    let create = |name| {
+        let disk = Arc::clone(&rig.disk) as _;
+        Segment::create(&rig.folder.path().join(name), 0, &disk).unwrap()
+    };
+    let segment = create("1.seg");
     segment.sync().unwrap();
     segment.sync().unwrap();
-    let segment = Segment::create(&rig.folder.path().join("2.seg"), 0).unwrap();
-    segment.fail();
+    let segment = create("2.seg");
+    rig.disk.set_full(true);
     for _ in 0..3 {
         assert!(segment.sync().is_err());
     }
 }
 
-struct Hang(Arc<Segment>);
-
-impl Drop for Hang {
-    fn drop(&mut self) {
-        self.0.hanging.store(false, Ordering::SeqCst);
-    }
-}
-
 /// Files and folded rows go on while the disk takes its time over a sync.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_sync_that_hangs_stops_nothing_else() {
     let rig = Rig::new();
     let ledger = rig.open(Options {
         fsync: Some(Duration::ZERO),
         ..small()
     });
-    let hang = Hang(ledger.journal().live()[0].clone());
-    hang.0.hanging.store(true, Ordering::SeqCst);
+    let _hang = rig.disk.hang(Call::Sync);
     ledger.rejected(&refusal("bob", "requests"));
-    // Taken for synced by who hangs over it.
-    while !hang.0.is_synced() {
-        tokio::task::yield_now().await;
-    }
+    rig.disk.reached(Call::Sync);
     for _ in 0..12 {
         ledger.rejected(&refusal("ann", "requests"));
     }

@@ -5,17 +5,18 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use ostia_core::{Journal, Outcome, RequestId};
+use ostia_core::{Outcome, RequestId};
 
+use super::super::disk::Disk;
 use super::super::record::{self, Kind};
 use super::super::segment::Segment;
 use super::super::tail::Tail;
-use super::{Rig, answered, crash, flushed, row, small};
+use super::{Rig, answered, crash, flushed, row, serve, small};
 
 /// Made by the ostia that wrote records of version 1: an answer, a lost slot, a request under way, a refusal.
 const VERSION_1: &[u8] = include_bytes!("version-1.seg");
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_journal_of_version_1_is_brought_to_the_store() {
     let rig = Rig::new();
     fs::write(
@@ -47,10 +48,7 @@ async fn file_with(rig: &Rig, version: u8, more: &[u8]) -> PathBuf {
     rig.store.set_down(true);
     let ledger = rig.open(small());
     let known = row("ann", 1);
-    ledger
-        .started(&known)
-        .unwrap()
-        .finished(&answered(&known, 4));
+    serve(&ledger, &known, &answered(&known, 4));
     drop(ledger);
     rig.store.set_down(false);
     let file = crash::segments(rig.folder.path())[0].clone();
@@ -69,7 +67,7 @@ fn append(file: &Path, mut record: Vec<u8>) {
     file.write_all(&record).unwrap();
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_record_with_a_later_column_is_a_row() {
     let rig = Rig::new();
     // A text of column 1000.
@@ -83,15 +81,16 @@ async fn a_record_with_a_later_column_is_a_row() {
     assert_eq!(ledger.stats().unreadable_segments, 0);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn records_of_a_newer_version_are_told_by_their_version() {
     let rig = Rig::new();
     let file = file_with(&rig, record::VERSION + 3, &[]).await;
-    let (segment, committed) = Segment::recover(&file).unwrap().unwrap();
+    let disk = Arc::clone(&rig.disk) as Arc<dyn Disk>;
+    let (segment, committed) = Segment::recover(&file, &disk).unwrap().unwrap();
     let mut tail = Tail::new(Arc::new(segment), committed);
     let mut buffer = Vec::new();
     let read = tail.read(&mut buffer).unwrap().into_read();
     tail.commit(read).unwrap();
     assert!(!tail.is_readable());
-    assert_eq!(tail.newer(), Some(record::VERSION + 3));
+    assert_eq!(tail.unreadable().newer, Some(record::VERSION + 3));
 }

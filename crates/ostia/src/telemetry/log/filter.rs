@@ -3,10 +3,9 @@ use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
 
 use super::LogFormat;
-use crate::telemetry::access;
 
-/// Events of one request each, at level `info`.
-const PER_REQUEST: [&str; 2] = [access::TARGET, "ostia::usage"];
+/// The ledger's columns, once a request: for machines.
+const USAGE: &str = "ostia::usage";
 
 /// A text of `OSTIA_LOG` that cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -40,11 +39,9 @@ pub(super) fn parse(
     if matches!(format, LogFormat::Json) {
         return Ok(filter);
     }
-    for target in PER_REQUEST {
-        let named = asked.iter().any(|(named, _)| named == target);
-        if !named && !filter.would_enable(target, &Level::DEBUG) {
-            filter = filter.with_target(target, LevelFilter::OFF);
-        }
+    let named = asked.iter().any(|(named, _)| named == USAGE);
+    if !named && !filter.would_enable(USAGE, &Level::DEBUG) {
+        filter = filter.with_target(USAGE, LevelFilter::OFF);
     }
     Ok(filter)
 }
@@ -66,10 +63,11 @@ mod tests {
     }
 
     #[test]
-    fn requests_are_shown_at_debug_in_text_and_at_info_in_json() {
-        for target in ["ostia::access", "ostia::usage"] {
-            check(TEXT, "", target, Level::INFO, false);
-            check(TEXT, "info", target, Level::INFO, false);
+    fn text_shows_requests_and_their_columns_at_debug_only() {
+        for (target, at_info) in [("ostia::access", true), ("ostia::usage", false)] {
+            check(TEXT, "", target, Level::INFO, at_info);
+            check(TEXT, "info", target, Level::INFO, at_info);
+            check(TEXT, "warn", target, Level::INFO, false);
             check(TEXT, "debug", target, Level::INFO, true);
             check(TEXT, "info,ostia=debug", target, Level::INFO, true);
             check(TEXT, &format!("{target}=info"), target, Level::INFO, true);
