@@ -115,6 +115,12 @@ async fn of_several_faults_the_first_is_told() {
                 status == 503 && code != "endpoint_disabled",
                 "{path}"
             );
+            let permanent = matches!(code, "endpoint_disabled" | "not_implemented");
+            assert_eq!(
+                answer.header("x-should-retry") == Some("false"),
+                permanent,
+                "{path}"
+            );
             if code == "cluster_under_maintenance" {
                 assert_eq!(answer.json()["error"]["message"], "back on Friday");
             }
