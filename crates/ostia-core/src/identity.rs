@@ -17,6 +17,8 @@ pub struct Identity {
     /// Lower case; `None` fails every domain rule.
     pub domain: Option<Arc<str>>,
     pub groups: Arc<[Arc<str>]>,
+    /// The provider did not say which groups the user is in, because they are too many.
+    pub groups_unlisted: bool,
     pub key_id: Option<Arc<str>>,
     /// The project that the key belongs to, for sites that count by project.
     pub project: Arc<str>,

@@ -6,8 +6,9 @@ const INTRODUCTION: &str = "\
 `{\"error\": {\"message\", \"type\", \"param\", \"code\"}}` with the status below; on `messages` also a top-level `\"type\": \"error\"`,
 and `error.type` is Anthropic's word. `code` is the same in the ledger's `error_code` and in logs. 401 carries
 `WWW-Authenticate`. 429 and 503 carry `Retry-After` where waiting helps, and any answer that no retry can help carries
-`x-should-retry: false`, which SDKs obey. A backend's own error body passes as it is (400, 404, 409, 413, 422,
-429, 503), with its own codes. Every answer has `x-request-id`, which finds its line in the log and its row in the ledger.
+`x-should-retry: false`, which SDKs obey. A backend keeps its 4xx (but for 401, 403 and 407), 503 and 529, its text and
+its own codes: an error object passes byte for byte, everything else is put into the shape above. Every answer has
+`x-request-id`, which finds its line in the log and its row in the ledger.
 ";
 
 pub(super) fn page() -> String {
@@ -27,7 +28,10 @@ pub(super) fn page() -> String {
 fn row(error: &ErrorCode) -> Vec<String> {
     let statuses: Vec<String> = error.statuses.iter().map(u16::to_string).collect();
     let (status, kind) = match statuses.is_empty() {
-        true => ("the adapter's".to_owned(), "by status".to_owned()),
+        true => (
+            "the adapter's or backend's".to_owned(),
+            "by status".to_owned(),
+        ),
         false => (statuses.join(", "), code(error.kind())),
     };
     // The anchor lets other pages link to a code.

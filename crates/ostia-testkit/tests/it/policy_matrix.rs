@@ -162,8 +162,9 @@ fn body(api: &str, model: &str) -> Value {
     }
 }
 
-/// Status, and of a refusal everything that a caller can look at.
-type Seen = (u16, Option<(String, Vec<(String, String)>, Vec<u8>)>);
+/// Status, and of a refusal everything that a caller can look at, but for the name that was asked for and those that are
+/// named in its place.
+type Seen = (u16, Option<(String, Vec<(String, String)>, Value)>);
 
 struct Caller<'a> {
     client: RawClient,
@@ -172,7 +173,22 @@ struct Caller<'a> {
 
 impl Caller<'_> {
     async fn ask(&mut self, request: Request) -> Answer {
-        self.client.call(&request.bearer(&self.user.token)).await
+        let answer = self.client.call(&request.bearer(&self.user.token)).await;
+        if answer.status() >= 400 {
+            self.check_names(&answer);
+        }
+        answer
+    }
+
+    /// Behind the name that was asked for stand only models that the user may use.
+    fn check_names(&self, answer: &Answer) {
+        let message = answer.json()["error"]["message"].to_string();
+        let may = permitted(self.user);
+        let quoted = message.split('`').skip(1).step_by(2).skip(1);
+        for name in quoted.filter(|name| !name.starts_with("GET ")) {
+            let known = may.values().any(|models| models.contains(name));
+            assert!(known, "{} may not know of it: {message}", self.user.token);
+        }
     }
 
     async fn post(&mut self, path: &str, api: &str, model: &str) -> Seen {
@@ -186,7 +202,16 @@ impl Caller<'_> {
 }
 
 fn seen(answer: &Answer) -> Seen {
-    let refused = (answer.status() >= 400).then(|| essence(answer));
+    let refused = (answer.status() >= 400).then(|| {
+        let (line, mut fields, _) = essence(answer);
+        fields.retain(|(name, _)| !name.eq_ignore_ascii_case("content-length"));
+        let mut body = answer.json();
+        let message = body["error"]["message"].as_str().unwrap_or_default();
+        let (said, hint) = message.split_once("`GET").unwrap_or((message, ""));
+        let said = said.split('`').next().unwrap_or_default();
+        body["error"]["message"] = format!("{said}|{hint}").into();
+        (line, fields, body)
+    });
     (answer.status(), refused)
 }
 

@@ -7,7 +7,11 @@ use serde_json::{Value, json};
 
 use crate::common::{assert_error, assert_request_id, assert_says_nothing_internal, rig};
 
-const PASSED: [u16; 7] = [400, 404, 409, 413, 422, 429, 503];
+/// Statuses that a backend keeps: every 4xx but 401, 403 and 407, and 503.
+const PASSED: [u16; 28] = [
+    400, 402, 404, 405, 406, 408, 409, 410, 412, 413, 414, 415, 416, 417, 418, 421, 422, 423, 424,
+    425, 426, 428, 429, 431, 451, 498, 499, 503,
+];
 
 /// What stands in place of a body that may not be shown.
 fn ours(status: u16) -> (&'static str, &'static str) {
@@ -16,7 +20,8 @@ fn ours(status: u16) -> (&'static str, &'static str) {
         413 => ("invalid_request_error", "request_too_large"),
         429 => ("rate_limit_error", "rate_limit_exceeded"),
         503 => ("overloaded_error", "no_healthy_backend"),
-        _ => ("invalid_request_error", "invalid_value"),
+        400 | 409 | 422 => ("invalid_request_error", "invalid_value"),
+        _ => ("invalid_request_error", "upstream_refused"),
     }
 }
 
@@ -128,7 +133,9 @@ async fn what_tells_too_much_or_is_no_error_is_withheld() {
         Script::html(400),
         Script::raw(400, ""),
         Script::json(400, &json!([{"error": {}}])),
-        Script::json(400, &json!({"message": "no"})),
+        Script::json(400, &json!({"message": " "})),
+        Script::raw(400, "Traceback\n  File").header("content-type", "text/plain"),
+        Script::raw(400, "cannot reach 127.0.0.1:1234").header("content-type", "text/plain"),
         Script::json(400, &json!({"error": 5})),
         Script::json(400, &json!({"error": null})),
         Script::raw(400, "{\"error\":{\"message\":\"a\"}"),
@@ -156,6 +163,147 @@ async fn what_tells_too_much_or_is_no_error_is_withheld() {
         let answer = gateway.call(&gateway.chat("m")).await;
         let (kind, code) = ours(status);
         assert_error(&answer, status, kind, code, "a page");
+    }
+    gateway.finish(&[&backend]).await;
+}
+
+/// Every way in which engines, frameworks and proxies say that a prompt is too long: agents shorten it by that text.
+#[tokio::test]
+async fn every_error_dialect_keeps_its_text_and_code() {
+    let (backend, gateway) = rig().await;
+    let long = "This model's maximum context length is 8192 tokens.";
+    let said = |body: Value, code: Value| (Script::json(400, &body), code);
+    let plain = Script::raw(400, format!("{long}\n")).header("content-type", "text/plain");
+    let event = json!({"object": "error", "message": long, "code": 400});
+    let ours = || json!("invalid_value");
+    let cases = [
+        said(
+            json!({"object": "error", "message": long, "type": "BadRequestError", "code": 400}),
+            json!(400),
+        ),
+        said(json!({"message": long}), ours()),
+        said(json!({"id": "7f3", "message": long}), ours()),
+        said(
+            json!([{"error": {"message": long, "code": 400, "status": "X"}}]),
+            json!(400),
+        ),
+        said(
+            json!({"detail": {"error": {"message": long, "code": "too_long"}}}),
+            json!("too_long"),
+        ),
+        said(json!({"errors": [{"message": long}]}), ours()),
+        (Script::raw(400, format!("\u{feff}{event}")), json!(400)),
+        (Script::raw(400, format!("data: {event}\n\n")), json!(400)),
+        (plain, ours()),
+    ];
+    for (number, (script, code)) in cases.into_iter().enumerate() {
+        backend.next(script);
+        let answer = gateway.call(&gateway.chat("m")).await;
+        let error = answer.json()["error"].clone();
+        assert_eq!(answer.status(), 400, "case {number}");
+        assert_eq!(
+            (&error["message"], &error["code"]),
+            (&json!(long), &code),
+            "case {number}"
+        );
+        assert_eq!(error["type"], "invalid_request_error", "case {number}");
+        let members = error.as_object().map(serde_json::Map::len);
+        assert_eq!(members, Some(4), "case {number}: {error}");
+    }
+    backend.next(Script::json(400, &event));
+    let answer = gateway
+        .call(&gateway.request("messages", "m", &json!({})))
+        .await;
+    let body = answer.json();
+    assert_eq!(
+        (&body["type"], &body["error"]["message"]),
+        (&json!("error"), &json!(long))
+    );
+    assert_eq!(body["error"]["type"], "invalid_request_error");
+    for row in gateway.finish(&[&backend]).await {
+        assert_eq!(row.error_code, "invalid_value", "{row:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_compressed_refusal_is_read() {
+    let (backend, gateway) = rig().await;
+    let text = br#"{"error":{"message":"too long","code":"context_length_exceeded"}}"#;
+    backend.next(
+        Script::raw(400, gzip(text))
+            .header("content-type", "application/json")
+            .header("content-encoding", "gzip"),
+    );
+    let answer = gateway.call(&gateway.chat("m")).await;
+    assert_eq!(
+        (answer.status(), answer.text().as_bytes()),
+        (400, &text[..])
+    );
+    assert_eq!(answer.header("content-encoding"), None);
+    gateway.finish(&[&backend]).await;
+}
+
+/// A gzip member whose one block is stored (RFC 1951 section 3.2.4, RFC 1952).
+fn gzip(text: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(text.len()).unwrap();
+    let crc = text.iter().fold(u32::MAX, |crc, byte| {
+        (0..8).fold(crc ^ u32::from(*byte), |crc, _| {
+            (crc >> 1) ^ (0xedb8_8320 & 0_u32.wrapping_sub(crc & 1))
+        })
+    });
+    let mut member = vec![0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255, 1];
+    member.extend(length.to_le_bytes());
+    member.extend((!length).to_le_bytes());
+    member.extend(text);
+    member.extend((!crc).to_le_bytes());
+    member.extend(u32::from(length).to_le_bytes());
+    member
+}
+
+/// Anthropic's overload: its own clients know 529, no others do.
+#[tokio::test]
+async fn overload_is_529_on_messages_and_503_elsewhere() {
+    let (backend, gateway) = rig().await;
+    let overloaded =
+        json!({"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}});
+    for (api, status) in [("messages", 529), ("chat/completions", 503)] {
+        for wait in [Some("7"), None] {
+            let mut script = Script::json(529, &overloaded);
+            if let Some(wait) = wait {
+                script = script.header("retry-after", wait);
+            }
+            backend.next(script);
+            let fields = json!({"messages": [{"role": "user", "content": "x"}]});
+            let answer = gateway.call(&gateway.request(api, "m", &fields)).await;
+            assert_eq!(
+                (answer.status(), answer.text()),
+                (status, overloaded.to_string())
+            );
+            let expected = wait.unwrap_or("5");
+            assert_eq!(answer.header("retry-after"), Some(expected), "{api}");
+        }
+    }
+    for row in gateway.finish(&[&backend]).await {
+        assert_eq!(
+            (row.upstream_status, &*row.outcome),
+            (529, "upstream_error")
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_refused_key_or_proxy_is_the_gateways_own_trouble() {
+    let (backend, gateway) = rig().await;
+    for status in [401, 403, 407] {
+        backend.next(Script::error(status, "who are you?"));
+        let answer = gateway.call(&gateway.chat("m")).await;
+        assert_error(
+            &answer,
+            502,
+            "upstream_error",
+            "upstream_auth",
+            &status.to_string(),
+        );
     }
     gateway.finish(&[&backend]).await;
 }

@@ -54,14 +54,14 @@ impl Admin {
             let known = matches!(path, "/health/live" | "/health/ready" | "/metrics");
             return Err(match known {
                 true => Refusal::method_not_allowed("GET, HEAD"),
-                false => Refusal::not_found(),
+                false => Refusal::not_found(None),
             });
         }
         match path {
             "/health/live" => Ok(json_answer(StatusCode::OK, &json!({"status": "ok"}))),
             "/health/ready" => Ok(readiness(&self.gateway).await.answer(is_strict(inbound))),
             "/metrics" => Ok(self.metrics()),
-            _ => Err(Refusal::not_found()),
+            _ => Err(Refusal::not_found(None)),
         }
     }
 

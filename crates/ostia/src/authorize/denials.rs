@@ -2,7 +2,8 @@ use std::sync::Arc;
 
 use ostia_core::{Clock, RequestId};
 
-use super::{Broken, Denied, broken};
+use super::explained::explained;
+use super::{Broken, Denied, Explained, broken};
 use crate::catalog::{Catalog, Cluster, Deployment, Scope};
 use crate::identify::Principal;
 use crate::telemetry::Pace;
@@ -13,8 +14,8 @@ const WHAT: [&str; 2] = ["cluster", "model"];
 #[derive(Debug, Clone, Copy)]
 pub enum Wanted<'a> {
     Cluster(&'a str),
-    /// A model, by the name in the request.
-    Model(Scope<'a>, &'a str),
+    /// A model, by the name in the request, and the API that was called, if any.
+    Model(Scope<'a>, &'a str, &'a str),
     /// A model of any of a cluster's frameworks.
     ModelOf(&'a str, &'a str),
 }
@@ -42,7 +43,7 @@ impl Denials {
         }
     }
 
-    /// Notes a refusal and returns it, so that it fits into an error path.
+    /// Notes a refusal and explains it to the caller, so that it fits into an error path.
     pub fn note(
         &self,
         denied: Denied,
@@ -50,11 +51,11 @@ impl Denials {
         catalog: &Catalog,
         principal: &Principal,
         id: RequestId,
-    ) -> Denied {
+    ) -> Explained {
         if let Some(hidden) = hidden(&denied, wanted, catalog, principal) {
             self.tell(&hidden, principal, id);
         }
-        denied
+        explained(denied, wanted, catalog, principal)
     }
 
     /// Denials since the start, by what was asked for.
@@ -96,7 +97,7 @@ fn hidden<'a>(
         Denied::ClusterNotFound => {
             let (Wanted::Cluster(name)
             | Wanted::ModelOf(name, _)
-            | Wanted::Model(Scope::Framework { cluster: name, .. }, _)) = wanted
+            | Wanted::Model(Scope::Framework { cluster: name, .. }, ..)) = wanted
             else {
                 return None;
             };
@@ -125,7 +126,7 @@ fn hidden_model<'a>(deployment: &'a Deployment, principal: &Principal) -> Option
 fn deployment<'a>(wanted: Wanted<'_>, catalog: &'a Catalog) -> Option<&'a Deployment> {
     let found = match wanted {
         Wanted::Cluster(_) => None,
-        Wanted::Model(scope, name) => catalog.lookup(scope, name)?.1.first(),
+        Wanted::Model(scope, name, _) => catalog.lookup(scope, name)?.1.first(),
         Wanted::ModelOf(cluster, name) => catalog.of_cluster(cluster).iter().find(|deployment| {
             *deployment.model == *name || deployment.aliases.iter().any(|alias| **alias == *name)
         }),

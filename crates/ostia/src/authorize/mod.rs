@@ -4,11 +4,15 @@
 //! Not here: load, limits, and any I/O except the audit log.
 
 mod denials;
+mod explained;
 mod fields;
+mod nearest;
 mod permit;
 mod rule;
 
 pub use denials::{Denials, Wanted};
+pub use explained::Explained;
 pub use fields::Reserved;
+pub use nearest::Nearest;
 pub use permit::{Denied, NoticeLookup, Permit, authorize};
 pub use rule::{Broken, broken, entry_group, may_see, may_use, permits};

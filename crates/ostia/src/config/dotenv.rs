@@ -1,6 +1,6 @@
 //! Dotenv files as sites have them: the rules of python-dotenv, which FIRST reads its `.env` with.
 //!
-//! `NAME=value` a line, `export` before it or not; `# comments`; values bare (up to ` #`), in single quotes (only `\\`
+//! `NAME=value` a line, `export` before it or not, the name in single quotes or not; `# comments`; values bare (up to ` #`), in single quotes (only `\\`
 //! and `\'` are escapes) or in double quotes (also `\n`, `\t`, ...), quoted ones over several lines; `${NAME}` and
 //! `${NAME:-default}` in any of them, from the lines before and then the environment. A bare `$` is itself.
 
@@ -93,14 +93,26 @@ impl Reader<'_> {
 
     fn name(&mut self) -> Result<String, Fault> {
         let start = self.at;
-        self.skip_while(|next| !next.is_whitespace() && !matches!(next, '=' | '#' | '\'' | '"'));
-        match self.text.get(start..self.at) {
-            Some(name) if !name.is_empty() => Ok(name.to_owned()),
-            _ => Err(Fault {
-                at: start,
-                text: "expected the name of a variable; the line is skipped",
-            }),
+        let nameless = Fault {
+            at: start,
+            text: "expected the name of a variable; the line is skipped",
+        };
+        let quoted = self.peek() == Some('\'');
+        if quoted {
+            self.at += 1;
+            self.skip_while(|next| next != '\'' && !is_line_end(next));
+        } else {
+            self.skip_while(|next| {
+                !next.is_whitespace() && !matches!(next, '=' | '#' | '\'' | '"')
+            });
         }
+        let name = self.text.get(start + usize::from(quoted)..self.at);
+        let name = name.filter(|name| !name.is_empty()).map(str::to_owned);
+        if quoted && self.bump() != Some('\'') {
+            self.at = start;
+            return Err(nameless);
+        }
+        name.ok_or(nameless)
     }
 
     fn bare(&mut self) -> String {
@@ -239,7 +251,7 @@ mod tests {
     #[test]
     fn what_sites_write() {
         let text = "# c\nA=1\nexport B = two words # c\nC=\"x\ny\"  # c\nD='it\\'s \\n'\nE=\nF=a#b\nG=pa$$word\r\n\
-                    H=\"a\\tb\\\\\"\nI=${A}-${NOPE:-def}-${HOME}-${open\nexport=x\nJ\n  K=\"{\\\"a\\\": 1}\"\nL= # c\nM=#1#2 # c\nHOME=/h";
+                    H=\"a\\tb\\\\\"\nI=${A}-${NOPE:-def}-${HOME}-${open\nexport=x\nJ\n  K=\"{\\\"a\\\": 1}\"\nL= # c\nM=#1#2 # c\nHOME=/h\n'N'=v\nexport 'O P' = \"w\" # c\n'Q'";
         let (variables, problems) = read(text);
         assert_eq!(problems, Vec::<String>::new());
         for (name, value) in [
@@ -257,6 +269,8 @@ mod tests {
             ("L", ""),
             ("M", "#1#2"),
             ("HOME", "/h"),
+            ("N", "v"),
+            ("O P", "w"),
         ] {
             assert_eq!(
                 variables.get(name).map(String::as_str),
@@ -282,6 +296,11 @@ mod tests {
         assert!(problems[0].starts_with(".env:1:13:"), "{problems:?}");
         assert!(problems[1].starts_with(".env:2:1:"), "{problems:?}");
         assert!(!problems.concat().contains("hunter2"));
+        let (variables, problems) = read("'hunter2=1\n''=hunter2\n'B'x=hunter2\nC=3");
+        let places: Vec<&str> = problems.iter().filter_map(|line| line.get(..9)).collect();
+        assert_eq!(places, [".env:1:1:", ".env:2:1:", ".env:3:1:"]);
+        assert!(!problems.concat().contains("hunter2"));
+        assert_eq!(variables.len(), 2);
     }
 
     proptest::proptest! {

@@ -1,26 +1,25 @@
 use std::path::Path;
 
-use rustls::RootCertStore;
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::source::check_readable;
+use crate::upstream::certificate_fault;
 
 /// Says why a file is no PEM file with at least one certificate.
 pub(super) fn check_certificates(path: &Path) -> Result<(), String> {
     certificates(path).map(drop)
 }
 
-/// Says why a file is no PEM file with certificates that others can be checked against.
+/// Says why a file is no PEM file with certificates that a server can be checked against: authorities', or its own.
 pub(super) fn check_authorities(path: &Path) -> Result<(), String> {
-    let mut roots = RootCertStore::empty();
-    for certificate in certificates(path)? {
-        roots
-            .add(certificate)
-            .map_err(|error| format!("`{}` cannot be trusted: {error}", path.display()))?;
+    let given = certificates(path)?;
+    let faults: Option<Vec<_>> = given.iter().map(certificate_fault).collect();
+    match faults.and_then(|faults| faults.first().copied()) {
+        None => Ok(()),
+        Some(fault) => Err(format!("`{}` cannot be trusted: {fault}", path.display())),
     }
-    Ok(())
 }
 
 /// Says why a file is no PEM file with a private key.

@@ -18,7 +18,7 @@ impl Invalid {
         Self {
             code: "missing_model",
             param: Some(MODEL.name()),
-            message: "You must provide a model parameter: a non-empty string.".to_owned(),
+            message: "You must provide a model parameter: a non-empty string. `GET /v1/models` lists the models that you may use.".to_owned(),
         }
     }
 

@@ -1,6 +1,7 @@
 //! Anthropic's `messages` and `messages/count_tokens`.
 
 use bytes::Bytes;
+use http::StatusCode;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::{Value, json};
@@ -77,6 +78,10 @@ impl Dialect for Messages {
 
     fn text_member(&self) -> Option<&'static str> {
         Some("content")
+    }
+
+    fn status(&self, backend: StatusCode) -> StatusCode {
+        backend
     }
 
     fn error(&self, refusal: &Refusal) -> Bytes {

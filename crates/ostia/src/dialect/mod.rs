@@ -35,6 +35,7 @@ mod usage;
 use std::fmt::Debug;
 
 use bytes::Bytes;
+use http::StatusCode;
 
 pub use answer::{AnswerFacts, AnswerMembers, is_json, read_answer};
 pub use api::{Answers, Api, Service, url_tail};
@@ -102,6 +103,14 @@ pub trait Dialect: Debug + Send + Sync {
     fn count_text(&self, answer: &[u8]) -> u64 {
         let member = self.text_member();
         member.map_or(0, |member| text::count_tokens(answer, member))
+    }
+
+    /// The status that clients get for a backend's. 529 is Anthropic's word for overload, which no other client knows.
+    fn status(&self, backend: StatusCode) -> StatusCode {
+        match backend.as_u16() {
+            529 => StatusCode::SERVICE_UNAVAILABLE,
+            _ => backend,
+        }
     }
 
     /// The body of an error response.

@@ -53,7 +53,7 @@ pub(super) fn error(refusal: &Refusal) -> Value {
         "message": refusal.message,
         "type": refusal.kind,
         "param": refusal.param,
-        "code": refusal.code,
+        "code": refusal.told_code.as_ref().unwrap_or(&Value::from(&*refusal.code)),
     });
     if let Some(info) = &refusal.info {
         error["info"] = info.clone();

@@ -1,8 +1,8 @@
+use std::borrow::Cow;
 use std::fmt;
 
 use ostia_core::{Usage, UsageSource};
-use serde::Deserialize;
-use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserializer as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 /// Larger values are ignored: no model has seen so many tokens, and counts must fit a database integer.
@@ -12,9 +12,8 @@ const LARGEST: u64 = 1 << 53;
 /// Messages (`input_tokens`), DeepSeek's cache.
 ///
 /// Several usage objects in one stream add up to one. Counters are running totals, so they never fall. A value that is
-/// not a count is ignored.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(default)]
+/// not a count is ignored, whatever it is.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Counters {
     prompt_tokens: Count,
     completion_tokens: Count,
@@ -36,19 +35,31 @@ struct Details {
     reasoning_tokens: Count,
 }
 
-/// A member that may be missing, null, or anything.
+/// A count that may never have been told.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 struct Count(Option<u64>);
 
 impl Counters {
     /// Takes a usage object; anything else is ignored.
     pub(super) fn take(&mut self, usage: &RawValue) {
-        // serde would accept a list as the members in order.
-        if usage.get().starts_with('{')
-            && let Ok(told) = serde_json::from_str::<Self>(usage.get())
-        {
-            self.raise(&told);
-        }
+        each_member(usage, |name, value| {
+            let count = match name {
+                "prompt_tokens" => &mut self.prompt_tokens,
+                "completion_tokens" => &mut self.completion_tokens,
+                "total_tokens" => &mut self.total_tokens,
+                "input_tokens" => &mut self.input_tokens,
+                "output_tokens" => &mut self.output_tokens,
+                "cache_read_input_tokens" => &mut self.cache_read_input_tokens,
+                "cache_creation_input_tokens" => &mut self.cache_creation_input_tokens,
+                "prompt_cache_hit_tokens" => &mut self.prompt_cache_hit_tokens,
+                "prompt_tokens_details" => return self.prompt_tokens_details.take(value),
+                "completion_tokens_details" => return self.completion_tokens_details.take(value),
+                "input_tokens_details" => return self.input_tokens_details.take(value),
+                "output_tokens_details" => return self.output_tokens_details.take(value),
+                _ => return,
+            };
+            count.take(value);
+        });
     }
 
     /// The usage as reported, completed by the estimate if the prompt or the output is missing. `None` if nothing was
@@ -115,176 +126,63 @@ impl Counters {
         let details = self.completion_tokens_details.reasoning_tokens.0;
         details.or(self.output_tokens_details.reasoning_tokens.0)
     }
+}
 
-    fn raise(&mut self, other: &Self) {
-        for (mine, theirs) in [
-            (&mut self.prompt_tokens, other.prompt_tokens),
-            (&mut self.completion_tokens, other.completion_tokens),
-            (&mut self.total_tokens, other.total_tokens),
-            (&mut self.input_tokens, other.input_tokens),
-            (&mut self.output_tokens, other.output_tokens),
-            (
-                &mut self.cache_read_input_tokens,
-                other.cache_read_input_tokens,
-            ),
-            (
-                &mut self.cache_creation_input_tokens,
-                other.cache_creation_input_tokens,
-            ),
-            (
-                &mut self.prompt_cache_hit_tokens,
-                other.prompt_cache_hit_tokens,
-            ),
-        ] {
-            mine.raise(theirs);
-        }
-        for (mine, theirs) in [
-            (&mut self.prompt_tokens_details, other.prompt_tokens_details),
-            (
-                &mut self.completion_tokens_details,
-                other.completion_tokens_details,
-            ),
-            (&mut self.input_tokens_details, other.input_tokens_details),
-            (&mut self.output_tokens_details, other.output_tokens_details),
-        ] {
-            mine.cached_tokens.raise(theirs.cached_tokens);
-            mine.reasoning_tokens.raise(theirs.reasoning_tokens);
-        }
+impl Details {
+    fn take(&mut self, details: &RawValue) {
+        each_member(details, |name, value| match name {
+            "cached_tokens" => self.cached_tokens.take(value),
+            "reasoning_tokens" => self.reasoning_tokens.take(value),
+            _ => {}
+        });
     }
 }
 
 impl Count {
-    fn raise(&mut self, other: Self) {
-        self.0 = self.0.max(other.0);
+    fn take(&mut self, value: &RawValue) {
+        self.0 = self.0.max(count_of(value.get()));
     }
 }
 
-impl<'de> Deserialize<'de> for Count {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(CountVisitor)
+/// A whole number, also as `11.0`.
+fn count_of(json: &str) -> Option<u64> {
+    if let Ok(count) = json.parse::<u64>() {
+        return (count <= LARGEST).then_some(count);
     }
+    // A text in quotes is not a number; neither are `true`, `null` and the rest.
+    let number = json.parse::<f64>().ok()?;
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_precision_loss,
+        reason = "a whole number between 0 and 2^53 is exact in both types"
+    )]
+    (number.fract() == 0.0 && (0.0..=LARGEST as f64).contains(&number)).then_some(number as u64)
 }
 
-struct CountVisitor;
+/// Reads the members of an object up to the first mistake. Each value is read by itself, so that one that is out of
+/// range spoils no other.
+fn each_member(object: &RawValue, take: impl FnMut(&str, &RawValue)) {
+    let mut json = serde_json::Deserializer::from_str(object.get());
+    // Anything but an object has no members.
+    let _ = json.deserialize_map(Members(take));
+}
 
-impl<'de> Visitor<'de> for CountVisitor {
-    type Value = Count;
+struct Members<F>(F);
+
+impl<'de, F: FnMut(&str, &RawValue)> Visitor<'de> for Members<F> {
+    type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("anything")
+        f.write_str("an object")
     }
 
-    fn visit_u64<E>(self, value: u64) -> Result<Count, E> {
-        Ok(Count((value <= LARGEST).then_some(value)))
-    }
-
-    fn visit_i64<E>(self, value: i64) -> Result<Count, E> {
-        let value = u64::try_from(value).ok();
-        Ok(Count(value.filter(|value| *value <= LARGEST)))
-    }
-
-    fn visit_f64<E>(self, value: f64) -> Result<Count, E> {
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            clippy::cast_precision_loss,
-            reason = "a whole number between 0 and 2^53 is exact in both types"
-        )]
-        let whole = (value.fract() == 0.0 && (0.0..=LARGEST as f64).contains(&value))
-            .then_some(value as u64);
-        Ok(Count(whole))
-    }
-
-    fn visit_bool<E>(self, _: bool) -> Result<Count, E> {
-        Ok(Count::default())
-    }
-
-    fn visit_str<E>(self, _: &str) -> Result<Count, E> {
-        Ok(Count::default())
-    }
-
-    fn visit_unit<E>(self) -> Result<Count, E> {
-        Ok(Count::default())
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Count, A::Error> {
-        while seq.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(Count::default())
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Count, A::Error> {
-        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-        Ok(Count::default())
-    }
-}
-
-impl<'de> Deserialize<'de> for Details {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(DetailsVisitor)
-    }
-}
-
-/// Takes the counts of an object; ignores anything else.
-struct DetailsVisitor;
-
-impl<'de> Visitor<'de> for DetailsVisitor {
-    type Value = Details;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("anything")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Details, A::Error> {
-        let mut details = Details::default();
-        while let Some(name) = map.next_key::<Member>()? {
-            match name {
-                Member::CachedTokens => details.cached_tokens = map.next_value()?,
-                Member::ReasoningTokens => details.reasoning_tokens = map.next_value()?,
-                Member::Other => {
-                    map.next_value::<IgnoredAny>()?;
-                }
-            }
+    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
+        while let Some(name) = map.next_key::<Cow<'de, str>>()? {
+            (self.0)(&name, map.next_value()?);
         }
-        Ok(details)
+        Ok(())
     }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Details, A::Error> {
-        while seq.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(Details::default())
-    }
-
-    fn visit_u64<E>(self, _: u64) -> Result<Details, E> {
-        Ok(Details::default())
-    }
-
-    fn visit_i64<E>(self, _: i64) -> Result<Details, E> {
-        Ok(Details::default())
-    }
-
-    fn visit_f64<E>(self, _: f64) -> Result<Details, E> {
-        Ok(Details::default())
-    }
-
-    fn visit_bool<E>(self, _: bool) -> Result<Details, E> {
-        Ok(Details::default())
-    }
-
-    fn visit_str<E>(self, _: &str) -> Result<Details, E> {
-        Ok(Details::default())
-    }
-
-    fn visit_unit<E>(self) -> Result<Details, E> {
-        Ok(Details::default())
-    }
-}
-
-#[derive(Deserialize)]
-#[serde(field_identifier, rename_all = "snake_case")]
-enum Member {
-    CachedTokens,
-    ReasoningTokens,
-    #[serde(other)]
-    Other,
 }
 
 #[cfg(test)]
@@ -391,12 +289,23 @@ mod tests {
             "[1]",
             "{\"a\":1}",
             "1.5",
+            "1e999",
+            "null",
+            "true",
         ] {
             let json = format!(r#"{{"prompt_tokens":{bad},"completion_tokens":7}}"#);
             assert_eq!(read(&json), usage(0, 7, 7, 0, 0), "{json}");
         }
         let whole = r#"{"prompt_tokens":11.0,"completion_tokens":7e0,"total_tokens":18}"#;
         assert_eq!(read(whole), usage(11, 7, 18, 0, 0));
+    }
+
+    #[test]
+    fn bad_details_and_repeated_members_spoil_nothing() {
+        let details = r#"{"prompt_tokens":5,"completion_tokens":7,"prompt_tokens_details":{"cached_tokens":4,"audio":1e999}}"#;
+        assert_eq!(read(details), usage(5, 7, 12, 4, 0));
+        let repeated = r#"{"prompt_tokens":5,"prompt_tokens":6,"completion_tokens":7}"#;
+        assert_eq!(read(repeated), usage(6, 7, 13, 0, 0));
     }
 
     #[test]

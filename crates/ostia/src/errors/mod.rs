@@ -3,6 +3,7 @@
 //! Here: the one table from causes to responses. Private detail is logged once with the request id and never sent.
 //! Not here: what went wrong and why; each room knows its own causes.
 
+mod denied;
 mod limit_headers;
 mod render;
 mod table;

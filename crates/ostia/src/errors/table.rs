@@ -6,7 +6,7 @@ use ostia_core::{JournalFull, Level, Measure, Outcome, Scope};
 use serde_json::json;
 
 use crate::admit::{Refused, Shortage};
-use crate::authorize::{Denied, Reserved};
+use crate::authorize::Reserved;
 use crate::backend::{self, AdapterError};
 use crate::cluster::JobsError;
 use crate::fleet::ModelState;
@@ -15,7 +15,8 @@ use crate::listen::Rejection;
 use crate::rank::NotServing;
 use crate::read::ReadError;
 use crate::refusal::{AnswerFault, Refusal};
-use crate::relay::{BackendRefusal, RefusalText, RelayError};
+use crate::relay::{BackendRefusal, RefusalText, RelayError, Told};
+use crate::routes::Astray;
 use crate::upstream::{FailureKind, UpstreamFailure};
 
 /// How long a caller should wait if nothing better is known.
@@ -44,11 +45,17 @@ impl From<Rejection> for Refusal {
 }
 
 impl Refusal {
-    pub fn not_found() -> Self {
+    /// `astray`: what is wrong with the base URL that made the path.
+    pub fn not_found(astray: Option<&Astray>) -> Self {
+        let why = astray.map_or_else(
+            || ". Inference is under `/v1` and `/{cluster}/{framework}/v1`".to_owned(),
+            |Astray { fault, meant }| format!(": {fault}; did you mean `{meant}`?"),
+        );
+        let end = if astray.is_some() { "" } else { ";" };
         Self::client(
             StatusCode::NOT_FOUND,
             "not_found",
-            "There is nothing at this path. Inference is under '/v1' and '/{cluster}/{framework}/v1'; '/docs' lists all paths.",
+            format!("There is nothing at this path{why}{end} `GET /docs` lists all paths."),
         )
     }
 
@@ -210,40 +217,6 @@ impl From<ReadError> for Refusal {
         match error.param() {
             Some(param) => refusal.with_param(param),
             None => refusal,
-        }
-    }
-}
-
-impl From<Denied> for Refusal {
-    fn from(denied: Denied) -> Self {
-        match denied {
-            Denied::ClusterNotFound => Self::client(
-                StatusCode::NOT_FOUND,
-                "cluster_not_found",
-                "The cluster does not exist or you do not have access to it.",
-            ),
-            Denied::Maintenance(text) => Self::gateway(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "cluster_under_maintenance",
-                text.to_string(),
-            )
-            .with_retry_after(LONGEST_WAIT),
-            Denied::UnsupportedFramework => Self::client(
-                StatusCode::BAD_REQUEST,
-                "unsupported_framework",
-                "The cluster does not serve this framework.",
-            ),
-            Denied::UnsupportedApi => Self::client(
-                StatusCode::BAD_REQUEST,
-                "unsupported_endpoint",
-                "This API is not served for this model or cluster.",
-            ),
-            Denied::ModelNotFound => Self::client(
-                StatusCode::NOT_FOUND,
-                "model_not_found",
-                "The model does not exist or you do not have access to it.",
-            )
-            .with_param("model"),
         }
     }
 }
@@ -549,20 +522,28 @@ fn from_backend(backend: BackendRefusal) -> Refusal {
             "rate_limit_exceeded",
             "The model's server has too many requests.",
         ),
-        503 => (
+        503 | 529 => (
             "no_healthy_backend",
             "The model's server is overloaded or not ready.",
         ),
-        _ => ("invalid_value", "The model's server refused the request."),
+        400 | 409 | 422 => ("invalid_value", "The model's server refused the request."),
+        _ => (
+            "upstream_refused",
+            "The model's server refused the request.",
+        ),
     };
     let mut refusal = Refusal::upstream(backend.status, code, message, Outcome::UpstreamError)
         .with_detail(told(&backend));
     match backend.text {
         RefusalText::Whole(body) => refusal.body = Some(body),
-        RefusalText::Message(text) => refusal.message = text.into(),
+        RefusalText::Told(told) => {
+            refusal.message = told.message.into();
+            refusal.told_code = told.code;
+            refusal.param = told.param.map(Into::into);
+        }
         RefusalText::Withheld => {}
     }
-    let wait_is_due = matches!(backend.status.as_u16(), 429 | 503);
+    let wait_is_due = matches!(backend.status.as_u16(), 429 | 503 | 529);
     let wait_is_told = backend.headers.iter().any(|(name, _)| *name == RETRY_AFTER);
     refusal.headers = backend.headers;
     match wait_is_due && !wait_is_told {
@@ -571,11 +552,13 @@ fn from_backend(backend: BackendRefusal) -> Refusal {
     }
 }
 
-/// For the log. A 404 that is not an error in OpenAI's format comes from a web server that has nothing at this path.
+/// For the log. A 404 without an error object or a code comes from a web server that has nothing at this path.
 fn told(backend: &BackendRefusal) -> String {
     let status = backend.status;
-    match backend.text {
-        RefusalText::Message(_) | RefusalText::Withheld if status == StatusCode::NOT_FOUND => {
+    match &backend.text {
+        RefusalText::Told(Told { code: None, .. }) | RefusalText::Withheld
+            if status == StatusCode::NOT_FOUND =>
+        {
             format!(
                 "the backend answered {status}, but not in the format of an inference API: is the path of api_url right? `ostia check` shows the URL that is called"
             )

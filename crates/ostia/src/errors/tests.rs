@@ -2,7 +2,7 @@ use bytes::Bytes;
 use http::StatusCode;
 
 use crate::refusal::{AnswerFault, Refusal};
-use crate::relay::{BackendRefusal, RefusalText, RelayError};
+use crate::relay::{BackendRefusal, RefusalText, RelayError, Told};
 
 #[test]
 fn every_fault_of_an_answer_is_in_the_table() {
@@ -32,7 +32,16 @@ fn operators_are_told_of_a_path_that_the_backend_does_not_have() {
         refusal.detail.unwrap()
     };
     let hint = "is the path of api_url right?";
-    let web_server = not_found(RefusalText::Message("Not Found".to_owned()));
+    let said = |code| {
+        let message = "Not Found".to_owned();
+        let param = None;
+        RefusalText::Told(Told {
+            message,
+            code,
+            param,
+        })
+    };
+    let web_server = not_found(said(None));
     assert!(
         web_server.starts_with("endpoint lab-vllm-m: "),
         "{web_server}"
@@ -41,4 +50,5 @@ fn operators_are_told_of_a_path_that_the_backend_does_not_have() {
     assert!(not_found(RefusalText::Withheld).contains(hint));
     let engine = Bytes::from_static(br#"{"error":{"message":"The model does not exist."}}"#);
     assert!(!not_found(RefusalText::Whole(engine)).contains(hint));
+    assert!(!not_found(said(Some(404.into()))).contains(hint));
 }

@@ -261,9 +261,9 @@ impl Observer for EndpointState {
 }
 
 /// A refusal that the request itself caused says nothing about the backend: a caller with too long a prompt must not
-/// keep others away from it.
+/// keep others away from it. 401, 403 and 407 are about the gateway's own key.
 fn is_own_fault(row: &LedgerRow<'_>) -> bool {
-    !matches!(row.upstream_status, 400 | 404 | 409 | 413 | 422 | 429)
+    !matches!(row.upstream_status, 400..=499) || matches!(row.upstream_status, 401 | 403 | 407)
 }
 
 impl ModelState {

@@ -123,6 +123,7 @@ fn identity_of(key: ApiKey) -> Identity {
         auth_service: "api_key".into(),
         domain,
         groups: key.groups,
+        groups_unlisted: false,
         key_id: Some(key.id),
         project: key.project,
         admin: key.admin,

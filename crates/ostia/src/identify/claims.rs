@@ -61,6 +61,7 @@ impl ClaimMap {
             auth_service: auth_service.into(),
             domain,
             groups: self.groups(claims),
+            groups_unlisted: self.groups_are_unlisted(claims, issuer, subject),
             key_id: None,
             project: Arc::default(),
             admin: false,
@@ -95,14 +96,44 @@ impl ClaimMap {
     }
 
     fn groups(&self, claims: &Value) -> Arc<[Arc<str>]> {
-        let claim = self.names.get("groups").map_or("groups", String::as_str);
-        let entries = match find(claims, claim) {
-            Some(Value::Array(entries)) => entries.as_slice(),
-            Some(one) => std::slice::from_ref(one),
-            None => &[],
+        let names: Vec<&str> = match find(claims, self.groups_claim()) {
+            Some(Value::Array(entries)) => entries.iter().filter_map(text).collect(),
+            // Zitadel: each role with the organisations that granted it.
+            Some(Value::Object(members)) => {
+                let granted = members.iter().filter(|(_, by)| by.is_object());
+                granted.filter_map(|(role, _)| printable(role)).collect()
+            }
+            Some(one) => text(one).into_iter().collect(),
+            None => Vec::new(),
         };
-        let groups = entries.iter().filter_map(text).take(MOST_GROUPS);
-        groups.map(|group| Identity::group(group).into()).collect()
+        let names = names.into_iter().take(MOST_GROUPS);
+        names.map(|group| Identity::group(group).into()).collect()
+    }
+
+    fn groups_claim(&self) -> &str {
+        self.names.get("groups").map_or("groups", String::as_str)
+    }
+
+    /// Entra's overage: who is in more than some 200 groups gets a token that names none of them.
+    fn groups_are_unlisted(&self, claims: &Value, issuer: &str, subject: &str) -> bool {
+        let claim = self.groups_claim();
+        let elsewhere = claims
+            .get("_claim_names")
+            .and_then(|names| names.get(claim));
+        let says_so = claims
+            .get("hasgroups")
+            .is_some_and(|has| has == true || has == "true");
+        let unlisted = find(claims, claim).is_none()
+            && (elsewhere.is_some() || (says_so && claim == "groups"));
+        if unlisted {
+            tracing::warn!(
+                issuer,
+                subject,
+                "the token names no groups because the user is in too many (groups overage), so rules on groups refuse \
+                 this user: let the provider send only the groups that are assigned to the application, or app roles"
+            );
+        }
+        unlisted
     }
 
     fn named<'a>(&self, claims: &'a Value, word: &str, default: &str) -> Option<&'a str> {
@@ -149,10 +180,12 @@ pub(super) fn is_for(claims: &Value, audience: &str) -> bool {
 
 /// A text that can be shown: not empty, not long, nothing that moves a cursor.
 pub(super) fn text(value: &Value) -> Option<&str> {
-    value
-        .as_str()
-        .filter(|text| !text.is_empty() && text.len() <= LONGEST)
-        .filter(|text| !text.chars().any(char::is_control))
+    value.as_str().and_then(printable)
+}
+
+fn printable(text: &str) -> Option<&str> {
+    let fits = !text.is_empty() && text.len() <= LONGEST;
+    (fits && !text.chars().any(char::is_control)).then_some(text)
 }
 
 /// Whole seconds of a NumericDate; beyond what fits, the end of time.
@@ -168,11 +201,24 @@ pub(super) fn seconds(value: &Value) -> Option<i64> {
     Some(number as i64)
 }
 
-/// A claim by its name, or by a path with dots (`realm_access.roles`) where no claim has that name.
-fn find<'a>(claims: &'a Value, name: &str) -> Option<&'a Value> {
-    claims.get(name).or_else(|| {
-        name.split('.')
-            .try_fold(claims, |level, part| level.get(part))
+/// A claim by its name, or by a path with dots (`realm_access.roles`) where no claim has that name. A name that has dots
+/// itself may stand in quotes (`resource_access."my.app.org".roles`); without them the longest name that exists counts.
+fn find<'a>(level: &'a Value, path: &str) -> Option<&'a Value> {
+    if let Some(quote) = path
+        .chars()
+        .next()
+        .filter(|first| matches!(first, '"' | '\''))
+    {
+        let (name, rest) = path[1..].split_once(quote)?;
+        let level = level.get(name)?;
+        return match rest.strip_prefix('.') {
+            Some(rest) => find(level, rest),
+            None => rest.is_empty().then_some(level),
+        };
+    }
+    level.get(path).or_else(|| {
+        path.rmatch_indices('.')
+            .find_map(|(at, _)| find(level.get(&path[..at])?, &path[at + 1..]))
     })
 }
 
@@ -229,6 +275,83 @@ mod tests {
         assert_eq!(&*ann.groups[0], "r");
         let without = json!({"sub": "s", "preferred_username": "ann"});
         assert_eq!(identity(&names, without), Err(SignInError::InvalidKey));
+    }
+
+    #[test]
+    fn a_name_with_dots_is_found_in_a_path() {
+        let claims = json!({
+            "sub": "s",
+            "resource_access": {"my.app.org": {"roles": ["r"]}, "my": {"app": {"x": 1}}, "other": {"roles": ["o"]}},
+            "https://lab.org/claims": {"roles": ["u"]},
+            "a.b": {"c.d": ["e"]},
+        });
+        for (path, group) in [
+            (r#"resource_access."my.app.org".roles"#, Some("r")),
+            ("resource_access.'my.app.org'.roles", Some("r")),
+            (r#""resource_access"."my.app.org"."roles""#, Some("r")),
+            ("resource_access.my.app.org.roles", Some("r")),
+            ("resource_access.other.roles", Some("o")),
+            ("https://lab.org/claims.roles", Some("u")),
+            ("a.b.c.d", Some("e")),
+            (r#""a.b"."c.d""#, Some("e")),
+            (r#"resource_access."my.app.org"roles"#, None),
+            (r#"resource_access."my.app.org.roles"#, None),
+            (r#"resource_access."other.roles""#, None),
+            ("resource_access.my.app.roles", None),
+            ("", None),
+        ] {
+            let ann = identity(&[("groups", path)], claims.clone()).unwrap();
+            assert_eq!(ann.groups.first().map(|group| &**group), group, "{path}");
+        }
+    }
+
+    #[test]
+    fn an_object_whose_keys_are_roles_gives_its_keys() {
+        let role = "urn:zitadel:iam:org:project:roles";
+        let claims = json!({
+            "sub": "s",
+            role: {"admin": {"1": "lab.org"}, "user": {"1": "lab.org", "2": "x"}, "a\nb": {}, "off": false, "list": []},
+        });
+        let ann = identity(&[("groups", role)], claims).unwrap();
+        let mut groups: Vec<&str> = ann.groups.iter().map(|group| &**group).collect();
+        groups.sort_unstable();
+        assert_eq!(groups, ["admin", "user"]);
+        let nested = json!({"sub": "s", "realm_access": {"roles": ["r"]}});
+        let ann = identity(&[("groups", "realm_access")], nested).unwrap();
+        assert!(ann.groups.is_empty());
+    }
+
+    #[test]
+    fn groups_that_did_not_fit_into_the_token_are_noticed() {
+        let elsewhere = json!({"groups": "src1"});
+        for (claims, unlisted) in [
+            (
+                json!({"sub": "s", "_claim_names": elsewhere, "_claim_sources": {"src1": {}}}),
+                true,
+            ),
+            (json!({"sub": "s", "hasgroups": true}), true),
+            (json!({"sub": "s", "hasgroups": "true"}), true),
+            (json!({"sub": "s", "hasgroups": false}), false),
+            (
+                json!({"sub": "s", "groups": [], "_claim_names": elsewhere}),
+                false,
+            ),
+            (
+                json!({"sub": "s", "_claim_names": {"other": "src1"}}),
+                false,
+            ),
+            (json!({"sub": "s"}), false),
+        ] {
+            let ann = identity(&[], claims.clone()).unwrap();
+            assert_eq!(ann.groups_unlisted, unlisted, "{claims}");
+        }
+        // Roles are read instead.
+        let roles = json!({"sub": "s", "roles": ["r"], "_claim_names": elsewhere});
+        assert!(
+            !identity(&[("groups", "roles")], roles)
+                .unwrap()
+                .groups_unlisted
+        );
     }
 
     #[test]

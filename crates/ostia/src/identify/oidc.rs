@@ -20,7 +20,7 @@ const FRESH: Duration = Duration::from_secs(60);
 const KEYS_FRESH: Duration = Duration::from_secs(600);
 /// How long they are used while the issuer does not answer.
 const KEYS_USABLE: Duration = Duration::from_secs(3_600);
-/// A key nobody knows makes us read the set again, but not more often than this, whoever sends how many.
+/// A key nobody knows makes us read the set again at once, but not more often than this, whoever sends how many.
 const REFETCH: Duration = Duration::from_secs(60);
 /// After a failed reading those who waited for it fail with it.
 const RETRY: Duration = Duration::from_millis(500);
@@ -45,6 +45,8 @@ struct KeySet {
 #[derive(Default)]
 struct Reading {
     tried_at: Option<Instant>,
+    /// When the set was last read only because a token named a key that it did not have.
+    sought_at: Option<Instant>,
 }
 
 impl Oidc {
@@ -105,12 +107,21 @@ impl Oidc {
         }
         let now = self.clock.now();
         let held = self.keys.load_full();
-        let pause = if held.is_some() { REFETCH } else { RETRY };
-        let early = reading
-            .tried_at
-            .is_some_and(|tried| now.duration_since(tried) < pause);
+        let since = |at: Option<Instant>| at.map(|at| now.duration_since(at));
+        let is_due = held
+            .as_ref()
+            .is_none_or(|set| now.duration_since(set.read_at) >= KEYS_FRESH);
+        let early = match (&held, is_due) {
+            (None, _) => since(reading.tried_at).is_some_and(|age| age < RETRY),
+            (Some(_), true) => since(reading.tried_at).is_some_and(|age| age < REFETCH),
+            // A key that is new is asked for at once, however lately the set was read in the ordinary way.
+            (Some(_), false) => since(reading.sought_at).is_some_and(|age| age < REFETCH),
+        };
         if !early {
             reading.tried_at = Some(now);
+            if !is_due {
+                reading.sought_at = Some(now);
+            }
             match self.read_keys().await {
                 Ok(keys) => {
                     let read_at = self.clock.now();
@@ -126,7 +137,9 @@ impl Oidc {
         }
         // With keys that were read lately the token is bad; without, nobody can say.
         match held {
-            Some(set) if now.duration_since(set.read_at) < REFETCH => Err(SignInError::InvalidKey),
+            Some(set) if early && now.duration_since(set.read_at) < REFETCH => {
+                Err(SignInError::InvalidKey)
+            }
             _ => Err(SignInError::IdentityUnavailable),
         }
     }

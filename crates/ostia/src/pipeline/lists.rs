@@ -4,7 +4,7 @@ use http::{Response, StatusCode};
 use ostia_core::RequestId;
 use serde_json::{Value, json};
 
-use crate::authorize::{Denied, NoticeLookup as _, Wanted, may_use};
+use crate::authorize::{Denied, Explained, NoticeLookup as _, Wanted, may_use};
 use crate::gateway::{Gateway, json_answer, page_answer};
 use crate::identify::Principal;
 use crate::listen::Inbound;
@@ -75,7 +75,7 @@ fn models_of_cluster(
     query: &str,
     principal: &Principal,
     id: RequestId,
-) -> Result<Value, Denied> {
+) -> Result<Value, Explained> {
     let wanted = form_urlencoded::parse(query.as_bytes())
         .find_map(|(name, value)| (name == "model_id").then_some(value));
     let refuse = |denied| {
@@ -129,9 +129,9 @@ fn list(
     route: &Route<'_>,
     principal: &Principal,
     id: RequestId,
-) -> Result<Value, Denied> {
+) -> Result<Value, Explained> {
     let refuse = |scope, name| {
-        let wanted = Wanted::Model(scope, name);
+        let wanted = Wanted::Model(scope, name, "");
         let (denials, catalog) = (&gateway.denials, &live.catalog);
         move |denied| denials.note(denied, wanted, catalog, principal, id)
     };

@@ -37,7 +37,7 @@ async fn answer(
 ) -> Result<Response<ClientBody>, Refusal> {
     let route = match route {
         Ok(route) if route.is_open() => return Ok(lists::open(live, &route)),
-        Err(Lost::NoPath) => return Err(Refusal::not_found()),
+        Err(Lost::NoPath { astray, .. }) => return Err(Refusal::not_found(astray.as_ref())),
         Err(Lost::NoMethod {
             allow, open: true, ..
         }) => {
@@ -52,7 +52,7 @@ async fn answer(
         Ok(Route::Inference(address)) => infer(gateway, live, inbound, &principal, &address).await,
         Ok(list) => lists::answer(gateway, live, inbound, &principal, &list).await,
         Err(Lost::NoMethod { allow, .. }) => Err(Refusal::method_not_allowed(&allow)),
-        Err(Lost::NoPath) => Err(Refusal::not_found()),
+        Err(Lost::NoPath { astray, .. }) => Err(Refusal::not_found(astray.as_ref())),
     }
 }
 
@@ -100,7 +100,7 @@ async fn enter(
     visit.learn(&call);
     let pool = resolve(&live.catalog, address, &call.model);
     let permit = authorize(principal, pool, &live.notices).map_err(|denied| {
-        let wanted = Wanted::Model(address.scope, &call.model);
+        let wanted = Wanted::Model(address.scope, &call.model, address.api.as_str());
         gateway
             .denials()
             .note(denied, wanted, &live.catalog, principal, inbound.id)

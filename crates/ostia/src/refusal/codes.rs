@@ -5,7 +5,7 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ErrorCode {
     pub code: &'static str,
-    /// The statuses that it comes with; empty if an adapter chooses.
+    /// The statuses that it comes with; empty if an adapter or a backend chooses.
     pub statuses: &'static [u16],
     /// What happened.
     pub meaning: &'static str,
@@ -53,7 +53,7 @@ const fn code(
 }
 
 /// In order of status.
-pub const ERROR_CODES: [ErrorCode; 53] = [
+pub const ERROR_CODES: [ErrorCode; 54] = [
     code(
         "invalid_json",
         &[400],
@@ -231,6 +231,13 @@ pub const ERROR_CODES: [ErrorCode; 53] = [
         "",
     ),
     code(
+        "upstream_refused",
+        &[],
+        "The backend refused the request with a 4xx of its own choice, without a code.",
+        "The message is the backend's.",
+        "The backend's log.",
+    ),
+    code(
         "expectation_failed",
         &[417],
         "An `Expect` header other than `100-continue`.",
@@ -344,8 +351,8 @@ pub const ERROR_CODES: [ErrorCode; 53] = [
     ),
     code(
         "no_healthy_backend",
-        &[503],
-        "No deployment of the model accepts requests, or the backend said 503.",
+        &[503, 529],
+        "No deployment of the model accepts requests, or the backend said 503 or 529 (503 outside `messages`).",
         "Wait as long as `Retry-After` says.",
         "`ostia_requests_total` by outcome. After five failures in a row a deployment is tried only after its peers, and one request probes it every ten seconds.",
     ),

@@ -45,10 +45,12 @@ impl AnswerFault {
         }
     }
 
+    /// What may pass says so in words that clients know ("connection error", "timed out"): they have no status to go by
+    /// once a stream has begun.
     pub const fn message(self) -> &'static str {
         match self {
             Self::Closed => {
-                "The model's server closed the connection before the answer was complete."
+                "The model's server closed the connection before the answer was complete (connection error)."
             }
             Self::Truncated => {
                 "The model's server ended the stream before the answer was complete (connection error)."
@@ -58,10 +60,12 @@ impl AnswerFault {
             Self::Empty => "The model's server sent an empty answer.",
             Self::NotJson => "The model's server sent an answer that is not what was asked for.",
             Self::IdleTimeout => {
-                "The model's server stopped sending before the answer was complete."
+                "The model's server stopped sending before the answer was complete (timed out)."
             }
             Self::TotalTimeout => "The answer took longer than is allowed.",
-            Self::ShuttingDown => "The gateway is being stopped; please send the request again.",
+            Self::ShuttingDown => {
+                "The gateway is being stopped; please send the request again (connection error)."
+            }
         }
     }
 }

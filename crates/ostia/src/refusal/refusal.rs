@@ -22,6 +22,8 @@ pub struct Refusal {
     /// OpenAI's `error.type`.
     pub kind: &'static str,
     pub code: Cow<'static, str>,
+    /// A backend's own code, which clients get instead of ours.
+    pub told_code: Option<serde_json::Value>,
     pub message: Cow<'static, str>,
     pub param: Option<Cow<'static, str>>,
     pub headers: Vec<(HeaderName, HeaderValue)>,
@@ -119,6 +121,7 @@ impl Refusal {
             status,
             kind: kind_of(status.as_u16()),
             code: Cow::Borrowed(code),
+            told_code: None,
             message: message.into(),
             param: None,
             headers: Vec::new(),
@@ -139,7 +142,7 @@ pub(crate) const fn kind_of(status: u16) -> &'static str {
         429 => "rate_limit_error",
         501 => "invalid_request_error",
         502 => "upstream_error",
-        503 => "overloaded_error",
+        503 | 529 => "overloaded_error",
         504 => "timeout_error",
         500..=599 => "server_error",
         _ => "invalid_request_error",

@@ -1,16 +1,20 @@
 use bytes::{Bytes, BytesMut};
-use http::{HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use http_body::Body;
 use http_body_util::BodyExt;
-use serde::Deserialize;
-use serde_json::value::RawValue;
+use serde_json::Value;
 
+use super::decoded::decoded;
 use super::disclosure::tells_too_much;
+use super::head::essence;
+use super::told::Told;
 use crate::catalog::Target;
 use crate::upstream::BodyError;
 
 /// A longer body is not an error message.
 const LONGEST: usize = 64 * 1024;
+/// A longer text, or one of several lines, is a page or a trace.
+const LONGEST_PLAIN: usize = 1024;
 
 /// A backend's refusal, as much of it as a client may see.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,22 +29,14 @@ pub struct BackendRefusal {
 pub enum RefusalText {
     /// Already in OpenAI's format: passed byte for byte.
     Whole(Bytes),
-    /// A bare message (`"error": "..."`, FastAPI's `detail`), to be put into our format.
-    Message(String),
+    /// Said in another way, to be put into our format.
+    Told(Told),
     /// Nothing that a client may see.
     Withheld,
 }
 
-#[derive(Deserialize)]
-struct ErrorBody<'a> {
-    #[serde(default, borrow)]
-    error: Option<&'a RawValue>,
-    #[serde(default, borrow)]
-    detail: Option<&'a RawValue>,
-}
-
 /// Reads a refusal's body, at most 64 KiB of it.
-pub(super) async fn read_text<B>(mut body: B, target: &Target) -> RefusalText
+pub(super) async fn read_text<B>(mut body: B, headers: &HeaderMap, target: &Target) -> RefusalText
 where
     B: Body<Data = Bytes, Error = BodyError> + Unpin,
 {
@@ -56,35 +52,63 @@ where
             return RefusalText::Withheld;
         }
     }
-    judge(bytes.freeze(), target)
+    let text = decoded(&bytes, headers, LONGEST).and_then(|body| judge(body, headers));
+    match text {
+        Some(text) if !text.tells_too_much(target) => text,
+        _ => RefusalText::Withheld,
+    }
 }
 
-fn judge(body: Bytes, target: &Target) -> RefusalText {
-    let is_object = body.trim_ascii_start().starts_with(b"{");
-    let Ok(parsed) = serde_json::from_slice::<ErrorBody<'_>>(&body) else {
-        return RefusalText::Withheld;
-    };
-    // If it cannot be decoded as a whole, escapes could hide anything in it.
-    let Ok(decoded) = serde_json::from_slice::<serde_json::Value>(&body) else {
-        return RefusalText::Withheld;
-    };
-    if !is_object
-        || [&*body, decoded.to_string().as_bytes()]
-            .into_iter()
-            .any(|text| tells_too_much(text, target))
+fn judge(body: Vec<u8>, headers: &HeaderMap) -> Option<RefusalText> {
+    if essence(headers).eq_ignore_ascii_case("text/plain")
+        && let Some(text) = plain(&body)
     {
-        return RefusalText::Withheld;
+        return Some(RefusalText::Told(text));
     }
-    let told = match (parsed.error, parsed.detail) {
-        (Some(error), _) if error.get().starts_with('{') => return RefusalText::Whole(body),
-        (Some(error), _) if error.get().starts_with('"') => error,
-        (_, Some(detail)) => detail,
-        _ => return RefusalText::Withheld,
-    };
-    let message = serde_json::from_str::<String>(told.get());
-    let message = message.unwrap_or_else(|_| told.get().to_owned());
-    if tells_too_much(message.as_bytes(), target) {
-        return RefusalText::Withheld;
+    let body = Bytes::from(body);
+    let json = body.slice_ref(data_of(&body));
+    // If it cannot be decoded as a whole, escapes could hide anything in it.
+    let value: Value = serde_json::from_slice(&json).ok()?;
+    match value["error"].is_object() {
+        true => Some(RefusalText::Whole(json)),
+        false => Told::find(&value).map(RefusalText::Told),
     }
-    RefusalText::Message(message)
+}
+
+/// The JSON of a body: without a byte order mark, and without what makes it an event.
+fn data_of(body: &[u8]) -> &[u8] {
+    let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
+    body.strip_prefix(b"data:").unwrap_or(body)
+}
+
+/// A line of text, as proxies and small servers write it. JSON is often labelled as text too.
+fn plain(body: &[u8]) -> Option<Told> {
+    let text = std::str::from_utf8(body).ok()?.trim();
+    let is_line = text.len() <= LONGEST_PLAIN
+        && !text.starts_with(['{', '[', '<'])
+        && !text.starts_with("data:")
+        && !text.contains(char::is_control);
+    is_line.then(|| Told::text(text)).flatten()
+}
+
+impl RefusalText {
+    fn tells_too_much(&self, target: &Target) -> bool {
+        let tells = |text: &[u8]| tells_too_much(text, target);
+        match self {
+            Self::Whole(body) => {
+                tells(body)
+                    || serde_json::from_slice::<Value>(body)
+                        .map_or(true, |decoded| tells(decoded.to_string().as_bytes()))
+            }
+            Self::Told(told) => {
+                let code = told.code.as_ref().map(Value::to_string);
+                let parts = [Some(&told.message), code.as_ref(), told.param.as_ref()];
+                parts
+                    .into_iter()
+                    .flatten()
+                    .any(|text| tells(text.as_bytes()))
+            }
+            Self::Withheld => false,
+        }
+    }
 }

@@ -2,7 +2,7 @@ use std::future::poll_fn;
 use std::sync::Arc;
 
 use http::header::CONTENT_TYPE;
-use http::{Response, StatusCode, response};
+use http::{HeaderMap, Response, StatusCode, response};
 
 use super::backend_error::read_text;
 use super::bulk::{BulkBody, Collected};
@@ -71,9 +71,9 @@ async fn relay(
         Meaning::Bulk(form) => begin_bulk(head, body, in_flight, context, form).await,
         Meaning::Refusal => {
             let refusal = BackendRefusal {
-                status: head.status,
+                status: context.api.dialect().status(head.status),
                 headers: refusal_headers(&head.headers, &context),
-                text: read_refusal(body, &context).await,
+                text: read_refusal(body, &head.headers, &context).await,
             };
             Err(end(&mut in_flight, RelayError::Backend(refusal)).await)
         }
@@ -163,15 +163,19 @@ fn fault_of(form: Form, whole: &[u8], reading: Option<&AnswerFacts>) -> Option<A
 }
 
 /// Waits for a refusal's text, but not as long as for a response.
-async fn read_refusal(body: AnswerBody, context: &Context) -> super::RefusalText {
+async fn read_refusal(
+    body: AnswerBody,
+    headers: &HeaderMap,
+    context: &Context,
+) -> super::RefusalText {
     const PATIENCE: std::time::Duration = std::time::Duration::from_secs(5);
-    let reading = read_text(body, &context.deployment.target);
+    let reading = read_text(body, headers, &context.deployment.target);
     tokio::time::timeout(PATIENCE, reading)
         .await
         .unwrap_or(super::RefusalText::Withheld)
 }
 
-fn respond(status: StatusCode, headers: http::HeaderMap, body: ClientBody) -> Response<ClientBody> {
+fn respond(status: StatusCode, headers: HeaderMap, body: ClientBody) -> Response<ClientBody> {
     let mut response = Response::new(body);
     *response.status_mut() = status;
     *response.headers_mut() = headers;

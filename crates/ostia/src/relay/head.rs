@@ -12,7 +12,7 @@ pub(super) enum Meaning {
     Bulk(Form),
     /// A refusal that the client may see.
     Refusal,
-    /// The gateway's own key was refused.
+    /// The gateway's own key, or its proxy's user, was refused.
     KeyRefused,
     /// Nothing that a client could use.
     Unusable,
@@ -43,8 +43,9 @@ pub(super) fn meaning(head: &response::Parts, context: &Context) -> Meaning {
             }
         }
         200..=299 => Meaning::Bulk(form(&head.headers, &context.api)),
-        400 | 404 | 409 | 413 | 422 | 429 | 503 => Meaning::Refusal,
-        401 | 403 => Meaning::KeyRefused,
+        // 407 comes from a proxy between the gateway and the backend.
+        401 | 403 | 407 => Meaning::KeyRefused,
+        400..=499 | 503 | 529 => Meaning::Refusal,
         _ => Meaning::Unusable,
     }
 }
@@ -138,7 +139,7 @@ fn is_media(headers: &HeaderMap) -> bool {
 }
 
 /// The content type without its parameters.
-fn essence(headers: &HeaderMap) -> &str {
+pub(super) fn essence(headers: &HeaderMap) -> &str {
     headers
         .get(header::CONTENT_TYPE)
         .and_then(|value| value.to_str().ok())

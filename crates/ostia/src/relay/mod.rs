@@ -8,15 +8,18 @@ mod begin;
 mod body;
 mod bulk;
 mod context;
+mod decoded;
 mod disclosure;
 mod head;
 mod in_flight;
 mod sse;
 mod stream;
 mod timers;
+mod told;
 
 pub use backend_error::{BackendRefusal, RefusalText};
 pub use begin::{RelayError, begin};
 pub use body::ClientBody;
 pub use context::Context;
 pub use in_flight::InFlight;
+pub use told::Told;

@@ -16,9 +16,12 @@ pub struct Address<'a> {
 }
 
 impl<'a> Address<'a> {
-    /// An API's name is neither decoded nor normalised: a path with an empty segment, `.`, `..` or `%` names no API.
+    /// An API's name is neither decoded nor normalised: a path with an empty segment, `.`, `..` or `%` names no API. Nor
+    /// does one that begins with `v1`: the base URL holds that already.
     pub(super) fn of(captures: &Captures<'a>) -> Option<Self> {
-        captures.rest.split('/').all(sound).then(|| Self {
+        let mut segments = captures.rest.split('/');
+        let names_api = segments.clone().all(sound) && segments.next() != Some("v1");
+        names_api.then(|| Self {
             scope: captures.scope(),
             api: Api::parse(captures.rest),
             model: captures.model.map(decoded),

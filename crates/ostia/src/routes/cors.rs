@@ -5,6 +5,8 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderValue, Method, request};
 
+use crate::catalog::HttpUrl;
+
 /// Our response headers that a script may read.
 const EXPOSED: HeaderValue = HeaderValue::from_static(
     "x-request-id, x-client-request-id, retry-after, x-should-retry, www-authenticate, openai-processing-ms, \
@@ -89,14 +91,45 @@ impl Cors {
     }
 }
 
-/// An origin as browsers send it: in lower case, without the scheme's default port (HTML standard, "origin").
-fn as_sent(origin: &str) -> String {
-    let origin = origin.to_ascii_lowercase();
-    let own_port = match origin.starts_with("https:") {
-        true => ":443",
-        false => ":80",
+/// Whether a text is an origin that pages or apps can have: `https://host[:port]`, or of any other scheme
+/// (`app://obsidian.md`, `chrome-extension://...`). Pages of files and `data:` URLs have none.
+pub fn is_origin(text: &str) -> bool {
+    let Some((scheme, host)) = text.split_once("://") else {
+        return false;
     };
-    origin.strip_suffix(own_port).unwrap_or(&origin).to_owned()
+    if is_web(scheme) {
+        let url = HttpUrl::parse(text);
+        return url.is_ok_and(|url| url.path.is_empty() && url.query.is_none() && !url.userinfo);
+    }
+    let is_of_host = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~%:[]".contains(&byte);
+    let is_of_scheme = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
+    scheme.starts_with(|first: char| first.is_ascii_alphabetic())
+        && scheme.bytes().all(is_of_scheme)
+        && !host.is_empty()
+        && host.bytes().all(is_of_host)
+        && !["file", "data", "blob", "javascript", "about"]
+            .iter()
+            .any(|opaque| scheme.eq_ignore_ascii_case(opaque))
+}
+
+fn is_web(scheme: &str) -> bool {
+    scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https")
+}
+
+/// An origin as browsers send it: in lower case, without the scheme's default port (HTML standard, "origin"). The host
+/// of another scheme is left as it is, because only its app knows what it means.
+fn as_sent(origin: &str) -> String {
+    let Some((scheme, host)) = origin.split_once("://") else {
+        return origin.to_owned();
+    };
+    let scheme = scheme.to_ascii_lowercase();
+    if !is_web(&scheme) {
+        return format!("{scheme}://{host}");
+    }
+    let host = host.to_ascii_lowercase();
+    let own_port = if scheme == "https" { ":443" } else { ":80" };
+    let host = host.strip_suffix(own_port).unwrap_or(&host);
+    format!("{scheme}://{host}")
 }
 
 #[cfg(test)]
@@ -104,7 +137,7 @@ mod tests {
     use http::header::ACCESS_CONTROL_ALLOW_ORIGIN;
     use http::{HeaderMap, HeaderValue, Request};
 
-    use super::Cors;
+    use super::{Cors, is_origin};
 
     fn cors(origins: &[&str]) -> Cors {
         let origins: Vec<String> = origins.iter().map(|&origin| origin.to_owned()).collect();
@@ -149,6 +182,68 @@ mod tests {
             assert_eq!(allowed(&cors, origin), None, "{origin}");
         }
         assert!(cors.answer(&HeaderMap::new()).contains_key("vary"));
+    }
+
+    #[test]
+    fn origins_of_apps_and_extensions_are_allowed_where_they_are_listed() {
+        let listed = [
+            "app://obsidian.md",
+            "tauri://localhost",
+            "capacitor://localhost",
+            "ionic://localhost",
+            "chrome-extension://aabbccddeeffgghhiijjkkllmmnnoopp",
+            "moz-extension://5b7c1e0e-4a2e-4a3b-9d9e-8e4f5a6b7c8d",
+            "vscode-webview://1q2w3e",
+            "http://tauri.localhost",
+            "foo+bar://a.b:8080",
+        ];
+        let cors = cors(&listed);
+        for origin in listed {
+            assert!(is_origin(origin), "{origin}");
+            assert_eq!(allowed(&cors, origin).as_deref(), Some(origin));
+            let answer = cors.answer(&from(origin));
+            assert_eq!(answer["access-control-allow-credentials"], "true");
+        }
+        for other in [
+            "app://obsidian.md.evil.org",
+            "tauri://other",
+            "https://localhost",
+            "null",
+        ] {
+            assert_eq!(allowed(&cors, other), None, "{other}");
+        }
+        assert_eq!(
+            allowed(
+                &Cors::new(&["APP://obsidian.md".to_owned()]),
+                "app://obsidian.md"
+            ),
+            Some("app://obsidian.md".to_owned())
+        );
+    }
+
+    #[test]
+    fn what_is_not_an_origin_is_recognised() {
+        for text in [
+            "null",
+            "obsidian.md",
+            "app://",
+            "app://obsidian.md/",
+            "app://a/b",
+            "app://a?b",
+            "app://user@a",
+            "app://a b",
+            "app://*",
+            "1app://a",
+            "a_b://c",
+            "file://",
+            "file://a",
+            "https://a/",
+            "https://u:p@a",
+            "https://",
+            "://a",
+        ] {
+            assert!(!is_origin(text), "{text}");
+        }
     }
 
     #[test]

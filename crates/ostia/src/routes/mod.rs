@@ -3,6 +3,7 @@
 //! what browser pages of other origins may do. Not here: what the routes do, who may use them.
 
 mod address;
+mod astray;
 mod cors;
 mod openapi;
 mod page;
@@ -17,7 +18,8 @@ use std::sync::LazyLock;
 use http::Method;
 
 pub use address::Address;
-pub use cors::Cors;
+pub use astray::Astray;
+pub use cors::{Cors, is_origin};
 pub use openapi::openapi;
 pub use page::{CONTENT_SECURITY_POLICY, page};
 pub use table::{ROUTES, RouteEntry, RouteKind};
@@ -74,7 +76,11 @@ pub enum Route<'a> {
 /// Why a request has no route.
 #[derive(Debug, Clone)]
 pub enum Lost {
-    NoPath,
+    /// `astray`: what is probably wrong with the client's base URL.
+    NoPath {
+        astray: Option<Astray>,
+        dialect: &'static dyn Dialect,
+    },
     /// The path supports other methods, which `allow` lists. `open`: anyone may be told.
     NoMethod {
         allow: String,
@@ -94,9 +100,17 @@ static PATTERNS: LazyLock<Vec<Pattern>> = LazyLock::new(|| {
 impl<'a> Route<'a> {
     /// Finds the route of a path, with or without the base path.
     pub fn find(method: &Method, path: &'a str, base_path: &str) -> Result<Self, Lost> {
-        let path = without_base(path, base_path);
+        let inner = without_base(path, base_path);
+        Self::matching(method, inner).map_err(|others| {
+            let own = &path[..path.len() - inner.len()];
+            others.lost(own, inner)
+        })
+    }
+
+    /// Finds the route of a path without the base path, or the methods that it supports.
+    fn matching(method: &Method, path: &'a str) -> Result<Self, Others> {
         let Some(segments) = Segments::of(path) else {
-            return Err(Lost::NoPath);
+            return Err(Others::default());
         };
         let mut others = Others::default();
         for (entry, pattern) in ROUTES.iter().zip(&*PATTERNS) {
@@ -112,7 +126,7 @@ impl<'a> Route<'a> {
                 break;
             }
         }
-        Err(others.lost())
+        Err(others)
     }
 
     fn of(kind: RouteKind, captures: &Captures<'a>) -> Option<Self> {
@@ -180,10 +194,14 @@ impl Lost {
     /// Like [`Route::dialect`].
     pub fn dialect(&self) -> &'static dyn Dialect {
         match self {
-            Self::NoPath => PLAIN,
-            Self::NoMethod { dialect, .. } => *dialect,
+            Self::NoPath { dialect, .. } | Self::NoMethod { dialect, .. } => *dialect,
         }
     }
+}
+
+fn leads_somewhere(path: &str) -> bool {
+    let found = Route::matching(&Method::POST, path);
+    !matches!(found, Err(Others { methods, .. }) if methods.is_empty())
 }
 
 fn without_base<'a>(path: &'a str, base_path: &str) -> &'a str {
@@ -211,9 +229,18 @@ impl Others {
         }
     }
 
-    fn lost(self) -> Lost {
+    /// `own`: the part of the path that is the gateway's base path.
+    fn lost(self, own: &str, path: &str) -> Lost {
         match self.methods.is_empty() {
-            true => Lost::NoPath,
+            true => Lost::NoPath {
+                astray: astray::astray(path)
+                    .filter(|astray| leads_somewhere(&astray.meant))
+                    .map(|astray| Astray {
+                        meant: format!("{own}{}", astray.meant),
+                        ..astray
+                    }),
+                dialect: astray::dialect_of(path),
+            },
             false => Lost::NoMethod {
                 allow: self.methods.join(", "),
                 open: self.open,

@@ -163,7 +163,7 @@ fn siblings_of_routes_are_nothing() {
         assert!(
             matches!(
                 lost,
-                Err(Lost::NoPath | Lost::NoMethod { .. }) | Ok(Route::NotServed)
+                Err(Lost::NoPath { .. } | Lost::NoMethod { .. }) | Ok(Route::NotServed)
             ),
             "{path}: {lost:?}"
         );
@@ -254,6 +254,9 @@ fn odd_paths_name_no_inference() {
         "/v1/",
         "//v1/chat/completions",
         "/v1//chat/completions",
+        "/v1/v1/chat/completions",
+        "/a/b/v1/v1/chat/completions",
+        "/openai/deployments/m/v1/chat/completions",
         "/v1/../admin",
         "/v1/./chat",
         "/v1/chat%2fcompletions",
@@ -289,5 +292,41 @@ fn the_document_has_every_served_route() {
         for operation in operations.as_object().unwrap().values() {
             assert!(ids.insert(operation["operationId"].to_string()), "{path}");
         }
+    }
+}
+
+#[test]
+fn a_base_url_with_v1_twice_is_told_in_the_dialect_of_the_path() {
+    for (path, meant) in [
+        ("/v1/v1/messages", "/v1/messages"),
+        (
+            "/resource_server/v1/v1/messages",
+            "/resource_server/v1/messages",
+        ),
+        (
+            "/resource_server//v1/messages",
+            "/resource_server/v1/messages",
+        ),
+        ("//v1/messages", "/v1/messages"),
+        ("/c/f/v1/v1/messages", "/c/f/v1/messages"),
+    ] {
+        let lost = Route::find(&Method::POST, path, BASE);
+        let Err(Lost::NoPath {
+            astray: Some(astray),
+            dialect,
+        }) = lost
+        else {
+            panic!("{path}: {lost:?}");
+        };
+        assert_eq!(astray.meant, meant, "{path}");
+        assert_eq!(format!("{dialect:?}"), "Messages", "{path}");
+    }
+    // What it would become leads nowhere either.
+    for path in ["/v1/v1", "//nothing", "/v1/v1/../admin", "//"] {
+        let lost = Route::find(&Method::GET, path, BASE);
+        assert!(
+            matches!(lost, Err(Lost::NoPath { astray: None, .. })),
+            "{path}: {lost:?}"
+        );
     }
 }

@@ -13,6 +13,7 @@ use super::client::ClientError;
 use super::proxy::ProxyServer;
 use super::resolver::Resolver;
 use super::socket::{Socket, Stream};
+use super::tls_words::in_words;
 use super::{FailureKind, tls};
 use crate::catalog::{Origin, Proxy, Scheme, Target, is_link_local};
 
@@ -162,7 +163,7 @@ impl Connector {
         let stream = tls
             .connect(name, stream)
             .await
-            .map_err(|error| ConnectError::tls(format!("{}: {error}", origin.host)))?;
+            .map_err(|error| ConnectError::tls(format!("{}: {}", origin.host, in_words(&error))))?;
         let http2 = match stream.get_ref().1.alpn_protocol() {
             Some(agreed) => agreed == b"h2",
             None => self.http2,

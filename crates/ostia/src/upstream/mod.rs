@@ -6,6 +6,7 @@ mod answer;
 mod ask;
 mod body;
 mod call;
+mod certificate;
 mod client;
 mod clients;
 mod connect;
@@ -21,11 +22,14 @@ mod socket;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod tls_words;
 mod trouble;
+mod verifier;
 
 pub use answer::{BodyError, FailureKind, UpstreamFailure, UpstreamResponse};
 pub use ask::{Ask, AskError, Http, Question, REPLY_LIMIT, Reach, Reply};
 pub use body::UpstreamBody;
+pub use certificate::certificate_fault;
 pub(crate) use client::within;
 pub use client::{Client, ClientError};
 pub use clients::Clients;

@@ -1,18 +1,12 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::verify_server_cert_signed_by_trust_anchor;
-use rustls::crypto::{
-    CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature,
-};
-use rustls::server::ParsedCertificate;
-use rustls::{
-    ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme, SupportedProtocolVersion,
-};
+use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
 use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
+use super::certificate::certificate_fault;
+use super::verifier::SiteVerifier;
 use crate::catalog::{Tls, TlsVersion};
 
 /// Why a deployment's TLS files cannot be used.
@@ -33,19 +27,17 @@ pub enum TlsError {
 /// The TLS configuration of a deployment's connections. Reads its files, so call it only at start and reload.
 pub(super) fn client_config(tls: &Tls) -> Result<Arc<ClientConfig>, TlsError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let roots = match &tls.ca_cert_path {
-        Some(path) => Arc::new(private_roots(path)?),
-        None => native_roots()?,
-    };
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_protocol_versions(versions(tls.min_version))
         .map_err(|error| TlsError::Setup(error.to_string()))?;
-    let builder = if tls.skip_host_check {
-        builder
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(ChainOnly::new(roots, &provider)))
-    } else {
-        builder.with_root_certificates(roots)
+    let builder = match &tls.ca_cert_path {
+        Some(path) => {
+            let verifier = SiteVerifier::new(trusted(path)?, !tls.skip_host_check, &provider);
+            builder
+                .dangerous()
+                .with_custom_certificate_verifier(Arc::new(verifier))
+        }
+        None => builder.with_root_certificates(native_roots()?),
     };
     let mut config = match &tls.client_cert_path {
         Some(path) => {
@@ -68,17 +60,17 @@ fn versions(oldest: TlsVersion) -> &'static [&'static SupportedProtocolVersion] 
     }
 }
 
-fn private_roots(path: &Path) -> Result<RootCertStore, TlsError> {
-    let mut roots = RootCertStore::empty();
-    for certificate in certificates(path)? {
-        roots
-            .add(certificate)
-            .map_err(|error| TlsError::Certificates {
-                path: path.to_owned(),
-                reason: error.to_string(),
-            })?;
+/// The certificates that a site gave, of which at least one can be of use.
+fn trusted(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let given = certificates(path)?;
+    let faults: Option<Vec<_>> = given.iter().map(certificate_fault).collect();
+    match faults.and_then(|faults| faults.first().copied()) {
+        None => Ok(given),
+        Some(fault) => Err(TlsError::Certificates {
+            path: path.to_owned(),
+            reason: fault.to_owned(),
+        }),
     }
-    Ok(roots)
 }
 
 /// Loaded once for the whole process: it takes tens of milliseconds and hundreds of KiB.
@@ -118,63 +110,4 @@ fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
         path: path.to_owned(),
         reason: error.to_string(),
     })
-}
-
-/// Checks a certificate's chain and dates, not its name: `check_hostname: false`.
-#[derive(Debug)]
-struct ChainOnly {
-    roots: Arc<RootCertStore>,
-    algorithms: WebPkiSupportedAlgorithms,
-}
-
-impl ChainOnly {
-    fn new(roots: Arc<RootCertStore>, provider: &CryptoProvider) -> Self {
-        Self {
-            roots,
-            algorithms: provider.signature_verification_algorithms,
-        }
-    }
-}
-
-impl ServerCertVerifier for ChainOnly {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        let certificate = ParsedCertificate::try_from(end_entity)?;
-        verify_server_cert_signed_by_trust_anchor(
-            &certificate,
-            &self.roots,
-            intermediates,
-            now,
-            self.algorithms.all,
-        )?;
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, certificate, signed, &self.algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, certificate, signed, &self.algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.algorithms.supported_schemes()
-    }
 }

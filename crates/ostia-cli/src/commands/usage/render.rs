@@ -71,11 +71,15 @@ fn counts_of(row: &UsageRow) -> impl Iterator<Item = u64> {
     .into_iter()
 }
 
+/// Spreadsheets run a field that begins like a formula, and users choose their names: an apostrophe before it makes it
+/// text (OWASP, "CSV injection").
 fn csv_field(text: &str) -> String {
+    const FORMULAS: [char; 11] = ['=', '+', '-', '@', '\t', '\r', '\n', '＝', '＋', '－', '＠'];
+    let apostrophe = if text.starts_with(FORMULAS) { "'" } else { "" };
     if !text.contains(['"', ',', '\n', '\r']) {
-        return text.to_owned();
+        return format!("{apostrophe}{text}");
     }
-    format!("\"{}\"", text.replace('"', "\"\""))
+    format!("\"{apostrophe}{}\"", text.replace('"', "\"\""))
 }
 
 #[cfg(test)]
@@ -83,7 +87,7 @@ mod tests {
     use ostia_core::UsageRow;
     use serde_json::{Value, json as value};
 
-    use super::{csv, json, table};
+    use super::{csv, csv_field, json, table};
 
     const BY: [&str; 2] = ["user", "model"];
 
@@ -111,6 +115,27 @@ ann@lab.org,\"a, \"\"b\"\"\nc\",10,1,0,30,12,42
 bo@lab.org,,2,1,0,30,12,42
 ";
         assert_eq!(csv(&BY, &rows()), expected);
+    }
+
+    #[test]
+    fn a_name_that_begins_like_a_formula_is_text() {
+        for (name, field) in [
+            ("=1+2", "'=1+2"),
+            (
+                "=HYPERLINK(\"http://x\")",
+                "\"'=HYPERLINK(\"\"http://x\"\")\"",
+            ),
+            ("+1", "'+1"),
+            ("-1", "'-1"),
+            ("@SUM(A1)", "'@SUM(A1)"),
+            ("\t=1", "'\t=1"),
+            ("\r=1", "\"'\r=1\""),
+            ("＝1", "'＝1"),
+            ("a=1", "a=1"),
+            ("", ""),
+        ] {
+            assert_eq!(csv_field(name), field);
+        }
     }
 
     #[test]

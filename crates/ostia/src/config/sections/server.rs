@@ -9,6 +9,7 @@ use super::super::memory;
 use super::super::reader::{Reading, Section, Text, quoted};
 use super::super::tls_files::{check_certificates, check_key, check_pair};
 use crate::catalog::HttpUrl;
+use crate::routes::is_origin;
 use crate::settings::{JournalSettings, ListenAddress, Server, StoreSettings, Telemetry};
 
 /// Buffered bodies where the machine does not say how much memory it has.
@@ -231,16 +232,14 @@ fn trusted_proxies(list: Vec<Text>, reading: &Reading<'_>) -> Vec<IpNet> {
 fn cors_origins(list: Vec<Text>, reading: &Reading<'_>) -> Vec<String> {
     let mut origins = Vec::new();
     for text in list {
-        let sound = text.value == "*"
-            || HttpUrl::parse(&text.value)
-                .is_ok_and(|url| url.path.is_empty() && url.query.is_none() && !url.userinfo);
+        let sound = text.value == "*" || is_origin(&text.value);
         if sound {
             origins.push(text.value);
             continue;
         }
         let shown = text.shown();
         let fault = format!(
-            "`server.cors_origins`: {shown} is no origin: write `https://host` without a path or slash behind it"
+            "`server.cors_origins`: {shown} is no origin: write `https://host`, or `app://host` for any other scheme, without a path or slash behind it"
         );
         reading.report.fatal(text.at.place(), &fault);
     }

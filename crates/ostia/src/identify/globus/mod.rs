@@ -84,6 +84,7 @@ impl Globus {
             idp_name: person.idp_name,
             auth_service: "globus".into(),
             groups,
+            groups_unlisted: false,
             key_id: None,
             project: Arc::default(),
             admin: false,

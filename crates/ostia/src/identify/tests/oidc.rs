@@ -301,13 +301,33 @@ async fn unknown_key_ids_do_not_reach_the_issuer() {
         let token = issuer.sign(&header, &claims(json!({})));
         assert_eq!(sign_in(&door, &token).await, Err(SignInError::InvalidKey));
     }
-    assert_eq!(web.count(), 2);
-    // A rotation is seen once the minute is over.
+    assert_eq!(web.count(), 4);
+    // After such a call a rotation is seen once the minute is over.
     let next = Issuer::new("k2");
     web.now(published(vec![issuer.jwk(), next.jwk()]));
     clock.advance(Duration::from_secs(60));
     assert!(sign_in(&door, &next.token(json!({}))).await.is_ok());
+    assert_eq!(web.count(), 6);
+}
+
+/// The ordinary reading of the keys must not keep a rotation right after it from being seen.
+#[tokio::test]
+async fn a_key_that_is_new_right_after_an_ordinary_load_is_asked_for_at_once() {
+    let (issuer, next) = (Issuer::new("k1"), Issuer::new("k2"));
+    let (web, clock, door) = rig(vec![issuer.jwk()]);
+    assert!(sign_in(&door, &issuer.token(json!({}))).await.is_ok());
+    web.now(published(vec![issuer.jwk(), next.jwk()]));
+    clock.advance(Duration::from_secs(1));
+    assert!(sign_in(&door, &next.token(json!({}))).await.is_ok());
     assert_eq!(web.count(), 4);
+    // Nor may one that fails make a token bad that nobody could judge.
+    web.now(|_| Err(WebFault::Timeout));
+    clock.advance(Duration::from_secs(600));
+    let later = Issuer::new("k3");
+    assert_eq!(
+        sign_in(&door, &later.token(json!({"exp": NOW + 9_000}))).await,
+        Err(SignInError::IdentityUnavailable)
+    );
 }
 
 /// An issuer that shows no keys for a while has not revoked anything: those that were read go on.

@@ -2,6 +2,7 @@
 
 mod backend;
 mod cancel;
+mod certificates;
 mod http1;
 mod http2;
 mod reuse;

@@ -94,7 +94,7 @@ impl Authority {
     }
 }
 
-async fn serve(acceptor: TlsAcceptor, socket: TcpStream) {
+pub(super) async fn serve(acceptor: TlsAcceptor, socket: TcpStream) {
     let Ok(stream) = acceptor.accept(socket).await else {
         return;
     };

@@ -1,0 +1,134 @@
+use std::collections::BTreeSet;
+
+/// Names that a caller may use, in place of one that does not exist or may not be known.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Nearest {
+    /// At most three, the nearest first.
+    pub names: Vec<String>,
+    /// They are near enough to have been meant.
+    pub alike: bool,
+}
+
+const MOST: usize = 3;
+/// Of a longer name only the beginning is compared, and of a longer list only as many names: comparing must stay cheap.
+const LONGEST: usize = 96;
+const MOST_COMPARED: usize = 2_000;
+
+impl Nearest {
+    /// If none is alike, all of them count, where they are few.
+    pub(super) fn of<'a>(asked: &str, known: impl Iterator<Item = &'a str>) -> Self {
+        let known: BTreeSet<&str> = known.take(MOST_COMPARED).collect();
+        let asked = Spelling::of(asked);
+        let mut alike: Vec<(usize, &str)> = known
+            .iter()
+            .filter_map(|name| Some((asked.distance(&Spelling::of(name))?, *name)))
+            .collect();
+        alike.sort_unstable();
+        let names: Vec<&str> = match (alike.is_empty(), known.len()) {
+            (false, _) => alike.into_iter().map(|(_, name)| name).take(MOST).collect(),
+            (true, ..=MOST) => {
+                return Self {
+                    names: known.into_iter().map(str::to_owned).collect(),
+                    alike: false,
+                };
+            }
+            (true, _) => Vec::new(),
+        };
+        Self {
+            alike: !names.is_empty(),
+            names: names.into_iter().map(str::to_owned).collect(),
+        }
+    }
+}
+
+/// What of a name is compared: letters and digits, in lower case. `bare`: without the organisation before the last
+/// slash.
+struct Spelling {
+    whole: String,
+    bare: String,
+}
+
+impl Spelling {
+    fn of(name: &str) -> Self {
+        let plain = |text: &str| -> String {
+            let letters = text.chars().filter(|letter| letter.is_alphanumeric());
+            letters.flat_map(char::to_lowercase).take(LONGEST).collect()
+        };
+        let bare = name.rsplit('/').next().unwrap_or(name);
+        Self {
+            whole: plain(name),
+            bare: plain(bare),
+        }
+    }
+
+    /// `None`: too far apart to have been confused.
+    fn distance(&self, other: &Self) -> Option<usize> {
+        if self.whole == other.whole {
+            return Some(0);
+        }
+        if self.bare == other.bare {
+            return Some(1);
+        }
+        let (short, long) = match self.bare.len() < other.bare.len() {
+            true => (&self.bare, &other.bare),
+            false => (&other.bare, &self.bare),
+        };
+        let limit = (long.len() / 3).max(1);
+        if short.len() >= 3 && long.contains(short.as_str()) {
+            return Some(2);
+        }
+        let edits = (long.len() - short.len() <= limit)
+            .then(|| strsim::osa_distance(&self.bare, &other.bare))?;
+        (edits <= limit).then_some(2 + edits)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Nearest;
+
+    fn near(asked: &str, known: &[&str]) -> (Vec<String>, bool) {
+        let Nearest { names, alike } = Nearest::of(asked, known.iter().copied());
+        (names, alike)
+    }
+
+    #[test]
+    fn slips_of_the_pen_are_recognised() {
+        let known = [
+            "demo",
+            "meta-llama/Llama-3.1-8B",
+            "meta-llama/Llama-3.1-70B",
+            "bge-m3",
+            "qwen",
+        ];
+        for (asked, meant) in [
+            ("demos", "demo"),
+            ("Demo", "demo"),
+            ("dmo", "demo"),
+            ("deom", "demo"),
+            ("llama-3.1-8b", "meta-llama/Llama-3.1-8B"),
+            ("openai/bge_m3", "bge-m3"),
+            ("qwen:latest", "qwen"),
+        ] {
+            let (names, alike) = near(asked, &known);
+            assert!(alike && names[0] == meant, "{asked}: {names:?}");
+            assert!(names.len() <= 3);
+        }
+        assert_eq!(near("whisper-large", &known), (Vec::new(), false));
+        assert_eq!(near("", &known), (Vec::new(), false));
+    }
+
+    #[test]
+    fn a_short_list_is_named_whole() {
+        assert_eq!(near("gpt-4o", &["demo"]), (vec!["demo".to_owned()], false));
+        assert_eq!(near("gpt-4o", &[]), (Vec::new(), false));
+    }
+
+    #[test]
+    fn hostile_names_cost_little() {
+        let long = "x".repeat(1 << 20);
+        let known: Vec<String> = (0..5_000).map(|n| format!("model-{n}")).collect();
+        let found = Nearest::of(&long, known.iter().map(String::as_str));
+        assert!(found.names.is_empty());
+    }
+}
