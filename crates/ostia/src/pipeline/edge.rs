@@ -34,7 +34,7 @@ impl Handler for Gateway {
 
     fn reject(&self, inbound: Inbound, rejection: Rejection) -> Response<ClientBody> {
         let refusal = Refusal::from(rejection);
-        note(&self, inbound.id, &refusal);
+        note(self, inbound.id, &refusal);
         let access = begin_access(&inbound, NO_ROUTE, &self.clock);
         logged(refusal.into_response(PLAIN), access)
     }

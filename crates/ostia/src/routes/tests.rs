@@ -103,7 +103,7 @@ fn reserved_apis_are_never_inference() {
         "/sophia/vllm/v2/models/m/infer",
     ] {
         let route = Route::find(&Method::POST, path, "");
-        assert!(matches!(route, Err(Lost::NoPath)), "{path}");
+        assert!(matches!(route, Err(Lost::NoPath { .. })), "{path}");
     }
 }
 
