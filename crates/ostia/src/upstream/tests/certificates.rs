@@ -267,8 +267,8 @@ fn subject(common_name: &str) -> Vec<u8> {
 fn tlv(tag: u8, value: &[u8]) -> Vec<u8> {
     let length = u16::try_from(value.len()).unwrap().to_be_bytes();
     let head = match value.len() {
-        ..=0x7f => vec![tag, length[1]],
-        ..=0xff => vec![tag, 0x81, length[1]],
+        0..=0x7f => vec![tag, length[1]],
+        0x80..=0xff => vec![tag, 0x81, length[1]],
         _ => vec![tag, 0x82, length[0], length[1]],
     };
     [&*head, value].concat()
