@@ -12,6 +12,9 @@ scripts/identity/check.sh
 
 # Real client libraries against the simulated backend. A run of chosen Rust tests leaves them out.
 if [ $# -eq 0 ]; then
+  # README in a bare environment, and the template outside this workspace.
+  scripts/first-hour.sh
+  scripts/template.sh
   scripts/clients/install.sh
   scripts/demo-clients.sh
 fi

@@ -2,6 +2,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, ValueEnum};
+use ostia::boot::Builder;
 
 use crate::commands::Command;
 
@@ -9,8 +10,9 @@ use crate::commands::Command;
 #[derive(Debug, Parser)]
 #[command(name = "ostia", version, max_term_width = 100)]
 #[command(after_help = "\
-Nothing at hand? `ostia serve --demo` needs no file and no key.
-With fixtures: `ostia check`, `ostia key create --user you@example.org`, `ostia serve`.
+To look around: `ostia serve --demo` needs no file, no key and no backend.
+For a backend of yours: `ostia serve --backend http://127.0.0.1:8080/v1`; `ostia init` writes the same to a file.
+Then `ostia check`, `ostia test`, `ostia key create --user you@example.org`, `ostia serve`.
 
 Exit codes: 0 clean, 64 usage, 78 configuration, 1 anything else.")]
 pub struct Arguments {
@@ -24,15 +26,22 @@ pub struct Arguments {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Options of all commands")]
 pub struct Global {
-    /// The configuration; OSTIA_CONFIG names it too, and by default it is ostia.toml in the current folder, if there
+    /// The configuration file [default: $OSTIA_CONFIG, else ostia.toml in the current folder, if it exists]
     #[arg(long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// A file of variables in dotenv syntax, which win over the process environment; repeatable, the last one wins
+    /// A file of variables in dotenv syntax. They override the environment. Repeatable; the last file wins
     #[arg(long = "env-file", global = true, value_name = "FILE")]
     pub env_files: Vec<PathBuf>,
-    /// How the log on stderr looks; by default text on a terminal, JSON lines otherwise. OSTIA_LOG=debug shows more
+    /// Format of the log on stderr [default: text on a terminal, JSON lines otherwise]. OSTIA_LOG=debug logs more
     #[arg(long, global = true, value_name = "FORMAT")]
     pub log_format: Option<Format>,
+}
+
+/// What every command starts from.
+pub struct Setup {
+    pub global: Global,
+    /// Those that are written in Rust.
+    pub adapters: Builder,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -48,8 +57,8 @@ impl Arguments {
     }
 }
 
-/// Puts all `--env-file` to the front, in their order. Of an option that stands before and after a command clap keeps
-/// only what stands after it, and a file of variables would be lost without a word.
+/// Moves every `--env-file` to the front, in order. If an option stands both before and after the command, clap keeps only
+/// the later ones, and a file of variables would be dropped silently.
 fn gather_env_files(words: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
     let mut words = words.into_iter();
     let mut front: Vec<OsString> = words.next().into_iter().collect();

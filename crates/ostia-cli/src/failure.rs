@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use crate::commands::Command;
 use crate::output;
 
-/// Why a command ends otherwise than well. The codes are those of `sysexits.h`, and part of what Ostia promises.
+/// Why a command fails. The codes are those of `sysexits.h`, and scripts rely on them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
     Other = 1,
@@ -12,7 +12,7 @@ pub enum Exit {
     Config = 78,
 }
 
-/// One line that says what is wrong and what to do; nothing if it was said already.
+/// One line that says what is wrong and what to do; empty if that was said already.
 #[derive(Debug)]
 pub struct Failure {
     exit: Exit,
@@ -57,7 +57,7 @@ impl Failure {
     }
 }
 
-/// An error's text with those of its causes that are not in it already.
+/// An error's text, followed by those causes that it does not mention.
 pub fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

@@ -1,7 +1,7 @@
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
 
 /// Keys and prompts are in this process's memory: no core file, and no other process of the same user may look into it.
-/// Where the system refuses, the process works all the same.
+/// If the system refuses, the process runs without this.
 pub fn keep_memory_private() {
     let none = Rlimit {
         current: Some(0),

@@ -6,7 +6,36 @@ use tracing::Level;
 use crate::arguments::{Format, Global};
 use crate::failure::Failure;
 
-/// What a command was asked for, on stdout. A reader that has seen enough (`| head`) is no failure.
+/// The width that text for people fits where the terminal says nothing else.
+pub const WIDTH: usize = 80;
+
+/// How text for people is laid out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Look {
+    pub width: usize,
+    pub colors: bool,
+}
+
+impl Look {
+    /// 80 columns, or what a wider terminal has; colours on a terminal, unless NO_COLOR is set.
+    pub fn of_stdout() -> Self {
+        let terminal = io::stdout().is_terminal();
+        let size = terminal.then(|| rustix::termios::tcgetwinsize(io::stdout()));
+        let columns = size.and_then(Result::ok).map(|size| size.ws_col.into());
+        Self {
+            width: columns.unwrap_or(WIDTH).max(WIDTH),
+            colors: terminal && colors_are_wanted(),
+        }
+    }
+
+    /// Lines as long as they have to be.
+    pub fn wide(self) -> Self {
+        let width = usize::MAX;
+        Self { width, ..self }
+    }
+}
+
+/// A command's result, on stdout. A reader that stops early (`| head`) is not a failure.
 pub fn print(text: &str) -> Result<(), Failure> {
     match write(text) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
@@ -16,24 +45,24 @@ pub fn print(text: &str) -> Result<(), Failure> {
     }
 }
 
-/// As [`print`], for what must reach somebody.
+/// As [`print`], for output that must not get lost: a reader that is gone is an error here.
 pub fn write(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
     out.write_all(text.as_bytes())?;
     out.flush()
 }
 
-/// A line for people, on stderr. Nobody is left to be told if it cannot be written.
+/// A line for people, on stderr. If it cannot be written, nobody is left to be told.
 pub fn note(line: &str) {
     let _ = writeln!(io::stderr(), "{line}");
 }
 
 /// Text on a terminal, JSON otherwise, unless `--log-format` says which.
-pub fn start_log(global: &Global, level: Level) -> Result<LogGuard, Failure> {
+/// `targets` have a level of their own where `OSTIA_LOG` says nothing.
+pub fn start_log(global: &Global, level: Level, targets: &str) -> Result<LogGuard, Failure> {
     let terminal = io::stderr().is_terminal();
-    let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     let text = LogFormat::Text {
-        colors: terminal && !plain,
+        colors: terminal && colors_are_wanted(),
     };
     let format = match global.log_format {
         Some(Format::Json) => LogFormat::Json,
@@ -42,8 +71,14 @@ pub fn start_log(global: &Global, level: Level) -> Result<LogGuard, Failure> {
         None => LogFormat::Json,
     };
     let directives = std::env::var("OSTIA_LOG").ok();
-    log::init(format, directives.as_deref(), level).map_err(|error| {
+    let directives = directives.as_deref().unwrap_or(targets);
+    log::init(format, Some(directives), level).map_err(|error| {
         note(&format!("error: {error}"));
         Failure::usage(error.to_string())
     })
+}
+
+/// <https://no-color.org>
+fn colors_are_wanted() -> bool {
+    std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }

@@ -10,10 +10,10 @@ use ostia::config::duration;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Span(Duration);
 
-/// A moment in the past: so long ago, or the beginning of a day in UTC, or a point in time.
+/// A point in time: a span from now, the beginning of a day in UTC, or a timestamp.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Since {
-    Ago(Span),
+pub enum Moment {
+    Span(Span),
     /// Unix microseconds.
     At(i64),
 }
@@ -24,11 +24,19 @@ impl Span {
     }
 }
 
-impl Since {
-    /// Unix microseconds.
+impl Moment {
+    /// Unix microseconds; a span lies in the past.
     pub fn before(self, now: i64) -> i64 {
         match self {
-            Self::Ago(span) => now.saturating_sub(span.micros()),
+            Self::Span(span) => now.saturating_sub(span.micros()),
+            Self::At(moment) => moment,
+        }
+    }
+
+    /// Unix microseconds; a span lies ahead.
+    pub fn after(self, now: i64) -> i64 {
+        match self {
+            Self::Span(span) => now.saturating_add(span.micros()),
             Self::At(moment) => moment,
         }
     }
@@ -37,10 +45,10 @@ impl Since {
 impl FromStr for Span {
     type Err = String;
 
-    /// As in `ostia.toml`, but with a unit: who writes `--expires 90` hardly means seconds.
+    /// As in `ostia.toml`, but a unit is required: `--expires 90` hardly means seconds.
     fn from_str(text: &str) -> Result<Self, String> {
         match duration(text) {
-            Ok(span) if span.is_zero() => Err("it is no time at all".to_owned()),
+            Ok(span) if span.is_zero() => Err("it must be longer than zero".to_owned()),
             Ok(span) if !text.ends_with(|last: char| last.is_ascii_digit()) => Ok(Self(span)),
             Ok(_) => Err("write a number and a unit: 45s, 90m, 12h, 30d, 2w".to_owned()),
             Err(fault) => Err(fault),
@@ -48,17 +56,17 @@ impl FromStr for Span {
     }
 }
 
-impl FromStr for Since {
+impl FromStr for Moment {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
         if let Ok(span) = text.parse() {
-            return Ok(Self::Ago(span));
+            return Ok(Self::Span(span));
         }
         if let Ok(moment) = text.parse::<Timestamp>() {
             return Ok(Self::At(moment.as_microsecond()));
         }
-        // jiff would take the date of a longer text and leave the rest.
+        // jiff would read the date at the start of a longer text and ignore the rest.
         let midnight = (text.len() == "2026-01-31".len())
             .then(|| text.parse::<Date>().ok())
             .flatten()
@@ -72,7 +80,7 @@ impl FromStr for Since {
 
 #[cfg(test)]
 mod tests {
-    use super::{Since, Span};
+    use super::{Moment, Span};
 
     #[test]
     fn spans() {
@@ -112,8 +120,14 @@ mod tests {
             ("2026-11-22T12:00:00Z", now - 43_200_000_000),
             ("2026-11-22T12:00:00+01:00", now - 46_800_000_000),
         ] {
-            let since: Since = text.parse().unwrap();
-            assert_eq!(since.before(now), expected, "{text}");
+            let moment: Moment = text.parse().unwrap();
+            assert_eq!(moment.before(now), expected, "{text}");
+            let ahead = if text.contains('-') {
+                expected
+            } else {
+                2 * now - expected
+            };
+            assert_eq!(moment.after(now), ahead, "{text}");
         }
         for wrong in [
             "",
@@ -123,7 +137,7 @@ mod tests {
             "20261122",
             "2026-11-22 noon",
         ] {
-            assert!(wrong.parse::<Since>().is_err(), "{wrong:?}");
+            assert!(wrong.parse::<Moment>().is_err(), "{wrong:?}");
         }
     }
 }

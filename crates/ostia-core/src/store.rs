@@ -45,12 +45,25 @@ pub struct NewApiKey {
     pub expires_at: Option<i64>,
 }
 
-/// What `ostia usage` asks for. `by` holds column names from `user, model, cluster, day`.
-#[derive(Debug, Clone)]
+/// What `ostia usage` asks for.
+#[derive(Debug, Clone, Default)]
 pub struct UsageQuery {
     /// Unix microseconds; rows that started earlier do not count.
     pub since: i64,
+    /// Rows that started at this moment or later do not count.
+    pub until: Option<i64>,
+    /// Only this user, as `by` names users.
+    pub user: Option<String>,
+    /// Some of [`UsageQuery::BY`].
     pub by: Vec<String>,
+}
+
+impl UsageQuery {
+    /// What a report can be grouped by.
+    pub const BY: [&'static str; 12] = [
+        "user", "group", "project", "key", "model", "cluster", "endpoint", "api", "outcome",
+        "hour", "day", "month",
+    ];
 }
 
 /// One line of a usage report: `keys` in the order of `UsageQuery::by`.
@@ -59,7 +72,10 @@ pub struct UsageRow {
     pub keys: Vec<String>,
     pub requests: u64,
     pub ok: u64,
-    pub errors: u64,
+    /// By the gateway or by an adapter.
+    pub refused: u64,
+    /// Neither `ok` nor refused, nor given up by the client.
+    pub failed: u64,
     pub prompt_tokens: u64,
     pub completion_tokens: u64,
     pub total_tokens: u64,

@@ -27,14 +27,6 @@ pub(crate) const fn first_micros(day: i64) -> i64 {
     day.saturating_mul(DAY_MICROS)
 }
 
-/// `2026-11-23` for a count of days since 1970-01-01.
-pub(crate) fn date(day: i64) -> String {
-    jiff::Span::new()
-        .try_days(day)
-        .and_then(|days| jiff::civil::date(1970, 1, 1).checked_add(days))
-        .map_or_else(|_| day.to_string(), |date| date.to_string())
-}
-
 /// PostgreSQL's text holds no NUL, and SQLite's functions stop at one.
 pub(crate) fn text(value: &str) -> Cow<'_, str> {
     if value.contains('\0') {
@@ -55,7 +47,7 @@ pub(crate) fn reported_user<'a>(row: &'a LedgerRow<'_>) -> &'a str {
 
 #[cfg(test)]
 mod tests {
-    use super::{count, date, day, stamp, text};
+    use super::{count, day, first_micros, stamp, text};
 
     #[test]
     fn values_beyond_a_column_are_cut_to_it() {
@@ -63,14 +55,14 @@ mod tests {
         assert_eq!(count(7), 7);
         assert_eq!(stamp(-1), 0);
         assert_eq!(text("a\0b"), "a\u{fffd}b");
-        assert_eq!(date(day(i64::MAX)), "9999-12-31");
+        assert_eq!(day(i64::MAX), day(super::LAST_MICROS));
     }
 
     #[test]
     fn days_begin_at_midnight_utc() {
         let noon = 1_795_435_200_000_000;
-        assert_eq!(date(day(noon)), "2026-11-23");
-        assert_eq!(date(0), "1970-01-01");
+        assert_eq!(first_micros(day(noon)), noon - super::DAY_MICROS / 2);
+        assert_eq!(day(0), 0);
         assert_eq!(day(super::DAY_MICROS - 1), 0);
         assert_eq!(day(super::DAY_MICROS), 1);
     }

@@ -34,12 +34,30 @@ pub async fn open(url: &str) -> Result<Arc<dyn Store>, StoreError> {
     match scheme {
         #[cfg(feature = "sqlite")]
         "sqlite" => {
-            let path = rest.strip_prefix("//").unwrap_or(rest);
-            let store = sqlite::SqliteStore::open(path).await?;
+            let store = sqlite::SqliteStore::open(without_slashes(rest)).await?;
             Ok(Arc::new(store))
         }
         _ => Err(StoreError::Broken(refusal(scheme))),
     }
+}
+
+/// The same for a store that is only looked at: one that does not exist is not created.
+///
+/// # Errors
+///
+/// As [`open`], and `Broken` with the file's path where there is none.
+pub async fn open_existing(url: &str) -> Result<Arc<dyn Store>, StoreError> {
+    if let Some(rest) = url.strip_prefix("sqlite:") {
+        let path = without_slashes(rest);
+        if !std::path::Path::new(path).exists() {
+            return Err(StoreError::Broken(format!("{path} does not exist")));
+        }
+    }
+    open(url).await
+}
+
+fn without_slashes(rest: &str) -> &str {
+    rest.strip_prefix("//").unwrap_or(rest)
 }
 
 fn refusal(scheme: &str) -> String {
@@ -54,7 +72,7 @@ fn refusal(scheme: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::open;
+    use super::{open, open_existing};
 
     #[tokio::test]
     async fn a_refused_url_shows_its_scheme_and_nothing_else() {
@@ -76,5 +94,17 @@ mod tests {
                 assert!(!error.contains(private), "{error}");
             }
         }
+    }
+
+    #[tokio::test]
+    async fn a_store_that_is_only_looked_at_is_not_created() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ostia.db");
+        let url = format!("sqlite://{}", path.display());
+        let error = open_existing(&url).await.err().expect("refused");
+        assert!(error.to_string().contains("ostia.db does not exist"));
+        assert!(!path.exists());
+        drop(open(&url).await.unwrap());
+        open_existing(&url).await.unwrap().ping().await.unwrap();
     }
 }

@@ -61,19 +61,32 @@ pub(crate) fn row(user: &str, started_at: i64, tokens: u64) -> LedgerRow<'_> {
 }
 
 async fn usage(store: &dyn Store, since: i64, by: &[&str]) -> Vec<UsageRow> {
+    usage_of(store, (since, None), None, by).await
+}
+
+async fn usage_of(
+    store: &dyn Store,
+    (since, until): (i64, Option<i64>),
+    user: Option<&str>,
+    by: &[&str],
+) -> Vec<UsageRow> {
     let query = UsageQuery {
         since,
+        until,
+        user: user.map(str::to_owned),
         by: by.iter().map(|&name| name.to_owned()).collect(),
     };
     store.usage(&query).await.unwrap()
 }
 
+/// `counts`: requests, ok, refused; the rest failed or was given up.
 fn line(keys: &[&str], counts: [u64; 3], prompt_tokens: u64) -> UsageRow {
     UsageRow {
         keys: keys.iter().map(|&key| key.to_owned()).collect(),
         requests: counts[0],
         ok: counts[1],
-        errors: counts[2],
+        refused: counts[2],
+        failed: 0,
         prompt_tokens,
         completion_tokens: 2 * prompt_tokens,
         total_tokens: 3 * prompt_tokens,
@@ -140,14 +153,51 @@ async fn reports_are_exact_at_any_moment(store: &dyn Store) {
             .collect();
         assert_eq!(got, expected, "since {since}");
     }
+    parts_of_a_report(store, midnight).await;
     let query = UsageQuery {
-        since: 0,
         by: vec!["user; DROP TABLE ledger".into()],
+        ..UsageQuery::default()
     };
     assert!(matches!(
         store.usage(&query).await,
         Err(StoreError::Broken(_))
     ));
+}
+
+/// With an end, for one user, and by what only single rows know. Uses the rows around `midnight`.
+async fn parts_of_a_report(store: &dyn Store, midnight: i64) {
+    let cid = Some("cid@lab.org");
+    let sums = |range, by| usage_of(store, range, cid, by);
+    let (early, late) = (midnight - 2 * HOUR, midnight + DAY);
+    // By days and row by row: the same, also where a day is only partly in it.
+    for by in [&["user"][..], &["user", "api"]] {
+        for (range, counts, tokens) in [
+            ((early, None), [44, 3, 40], 4),
+            ((early, Some(late)), [43, 2, 40], 3),
+            ((early, Some(late + 1)), [44, 3, 40], 4),
+            ((early, Some(midnight)), [3, 2, 0], 3),
+            ((midnight, Some(midnight + 1)), [40, 0, 40], 0),
+        ] {
+            let got = sums(range, by).await;
+            assert_eq!(got.len(), 1, "{range:?} {by:?}");
+            let keys: Vec<&str> = got[0].keys.iter().map(String::as_str).collect();
+            assert_eq!(got[0], line(&keys, counts, tokens), "{range:?} {by:?}");
+        }
+    }
+    assert_eq!(sums((midnight + 2 * HOUR, Some(late)), &["user"]).await, []);
+    let range = (early, Some(midnight + 1));
+    let hours = sums(range, &["hour", "outcome", "key", "endpoint"]).await;
+    let keys: Vec<_> = hours.iter().map(|line| line.keys.join(" ")).collect();
+    let rest = "k1 sophia-vllm-m";
+    let expected = [
+        format!("2026-12-03T22:00Z ok {rest}"),
+        format!("2026-12-03T23:00Z client_closed {rest}"),
+        format!("2026-12-03T23:00Z ok {rest}"),
+        format!("2026-12-04T00:00Z rejected {rest}"),
+    ];
+    assert_eq!(keys, expected);
+    let months = sums((0, None), &["month", "group", "project"]).await;
+    assert_eq!(months, [line(&["2026-12", "", ""], [44, 3, 40], 4)]);
 }
 
 /// Whatever a backend or a client says, a row goes in, and reports still answer.

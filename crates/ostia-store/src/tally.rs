@@ -14,7 +14,10 @@ pub(crate) type Key<'a> = (i64, &'a str, &'a str, &'a str);
 pub(crate) struct Sums {
     pub(crate) requests: i64,
     pub(crate) ok: i64,
+    /// All outcomes but `ok` and `client_closed`.
     pub(crate) errors: i64,
+    /// Those of the errors that no backend saw.
+    pub(crate) refused: i64,
     pub(crate) prompt_tokens: i64,
     pub(crate) completion_tokens: i64,
     pub(crate) total_tokens: i64,
@@ -51,15 +54,17 @@ impl<'a> Tally<'a> {
 impl Sums {
     fn add(&mut self, row: &LedgerRow<'_>) {
         let requests = i64::from(row.count);
-        let (ok, errors) = match row.outcome {
-            Outcome::Ok => (requests, 0),
-            Outcome::ClientClosed => (0, 0),
-            _ => (0, requests),
+        let (ok, errors, refused) = match row.outcome {
+            Outcome::Ok => (requests, 0, 0),
+            Outcome::ClientClosed => (0, 0, 0),
+            Outcome::Rejected => (0, requests, requests),
+            _ => (0, requests, 0),
         };
         for (sum, more) in [
             (&mut self.requests, requests),
             (&mut self.ok, ok),
             (&mut self.errors, errors),
+            (&mut self.refused, refused),
             (&mut self.prompt_tokens, count(row.prompt_tokens)),
             (&mut self.completion_tokens, count(row.completion_tokens)),
             (&mut self.total_tokens, count(row.total_tokens)),

@@ -1,5 +1,5 @@
-//! A site's own adapters, about thirty lines each. `main.rs` serves them; the hooks as scripts, for which nothing has to
-//! be compiled, are in `examples/scripts`.
+//! A site's own adapters, about thirty lines each. `main.rs` gives them their names. The same hooks as scripts, which need
+//! no compiler, are in `examples/scripts`.
 
 mod backend;
 mod cluster;

@@ -1,25 +1,14 @@
-//! A gateway with this site's adapters. Reads what `ostia serve` reads.
+//! The whole command line of `ostia` (serve, check, key, ...), with this site's adapters in it.
+
+use std::process::ExitCode;
 
 use custom_adapters::{CustomCluster, CustomEndpoint, Greeter};
-use ostia::config::{Environment, Sources};
 use ostia::gateway::Gateway;
 
-#[tokio::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
-        .init();
-    let sources = Sources {
-        environment: Environment::of_process(),
-        ..Sources::default()
-    };
-    let running = Gateway::builder()
+fn main() -> ExitCode {
+    let adapters = Gateway::builder()
         .endpoint_adapter("my_site.adapters.CustomEndpoint", CustomEndpoint)
         .backend::<Greeter>("my_site.backends.Greeter")
-        .cluster_adapter("my_site.adapters.CustomCluster", CustomCluster)
-        .start(&sources, async |url| ostia_store::open(&url).await)
-        .await?;
-    tokio::signal::ctrl_c().await?;
-    running.shut_down(std::future::pending()).await;
-    Ok(())
+        .cluster_adapter("my_site.adapters.CustomCluster", CustomCluster);
+    ostia_cli::run(adapters)
 }

@@ -1,6 +1,8 @@
 //! Both examples, in Rust and as scripts: the same tests.
 
+use std::io::{BufRead as _, BufReader};
 use std::path::Path;
+use std::process::{Command, Stdio};
 
 use custom_adapters::{CustomCluster, CustomEndpoint, Greeter};
 use ostia::gateway::Gateway;
@@ -205,4 +207,58 @@ async fn the_greeter_answers_by_itself() {
     assert_eq!(answer.json()["choices"][0]["message"]["content"], "Salve");
     let rows = gateway.finish(&[]).await;
     assert_eq!((rows.len(), &*rows[0].outcome), (1, "ok"));
+}
+
+/// The site's own binary: everything that `ostia` can, with the adapters in it.
+fn binary(words: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_custom-adapters"));
+    command
+        .args(words)
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .env_clear();
+    command
+}
+
+#[test]
+fn the_command_line_knows_the_adapters() {
+    let told = |words: &[&str]| {
+        let ended = binary(words).output().unwrap();
+        assert!(ended.status.success(), "{words:?}: {ended:?}");
+        String::from_utf8(ended.stdout).unwrap()
+    };
+    assert!(told(&["check"]).contains("greeting"));
+    let tested = told(&["test", "greeting"]);
+    assert!(
+        tested.contains("Salve") && tested.contains("not as a stream"),
+        "{tested}"
+    );
+    assert!(told(&["key", "create", "--help"]).contains("--user"));
+    let unknown = binary(&["nothing"]).output().unwrap();
+    assert_eq!(unknown.status.code(), Some(64), "{unknown:?}");
+}
+
+#[test]
+fn sigterm_ends_it_cleanly() {
+    let state = tempfile::tempdir().unwrap();
+    let database = format!("sqlite://{}", state.path().join("ostia.db").display());
+    let mut child = binary(&["serve", "--listen", "127.0.0.1:0"])
+        .env("OSTIA_SERVER__ADMIN_LISTEN", "127.0.0.1:0")
+        .env("OSTIA_SERVER__STATE_DIR", state.path())
+        .env("OSTIA_STORE__URL", database)
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
+    let mut seen = |text: &str| log.any(|line| line.unwrap().contains(text));
+    assert!(seen("ostia listens"));
+    let id = child.id().to_string();
+    assert!(
+        Command::new("/bin/kill")
+            .arg(&id)
+            .status()
+            .unwrap()
+            .success()
+    );
+    assert!(seen("stopping") && seen("stopped"));
+    assert_eq!(child.wait().unwrap().code(), Some(0));
 }

@@ -7,7 +7,7 @@ use crate::output::print;
 
 #[derive(Debug, Args)]
 pub struct Completions {
-    /// Whose words to complete
+    /// The shell to complete words in
     shell: Shell,
 }
 

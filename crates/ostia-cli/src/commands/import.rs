@@ -1,13 +1,13 @@
 //! `ostia import first`: from a FIRST installation to an `ostia.toml`.
 
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use ostia::config::{Environment, ImportError, Imported, Problem, Sources, import_first};
 use ostia::fleet::Fleet;
 
-use crate::arguments::Global;
+use super::new_file::write_new;
+use crate::arguments::Setup;
 use crate::failure::{Failure, chain};
 use crate::output::{note, print};
 
@@ -20,7 +20,7 @@ pub enum Import {
 #[derive(Debug, Args)]
 #[command(
     after_help = "The variables are read from --env-file, by default .env, where their secrets stay. The file that is \
-                  written is the one that --config names, by default ostia.toml; one that is there is not touched."
+                  written is the one that --config names, by default ostia.toml; an existing one is left alone."
 )]
 pub struct First {
     /// The folder of FIRST's fixtures, or one file of `manage.py dumpdata`
@@ -29,20 +29,21 @@ pub struct First {
 }
 
 impl Import {
-    pub fn run(&self, global: &Global) -> Result<(), Failure> {
+    pub fn run(&self, setup: &Setup) -> Result<(), Failure> {
         let Self::First(first) = self;
-        first.run(global)
+        first.run(setup)
     }
 }
 
 impl First {
-    fn run(&self, global: &Global) -> Result<(), Failure> {
-        let target = global
+    fn run(&self, setup: &Setup) -> Result<(), Failure> {
+        let target = setup
+            .global
             .config
             .clone()
             .unwrap_or_else(|| PathBuf::from("ostia.toml"));
         let usual = Path::new(".env");
-        let env_files = match &*global.env_files {
+        let env_files = match &*setup.global.env_files {
             [] if usual.is_file() => vec![usual.to_owned()],
             given => given.to_vec(),
         };
@@ -53,18 +54,18 @@ impl First {
         write_new(&target, &imported.toml)?;
         if env_files.is_empty() {
             note(
-                "There is no .env here, so that only the fixtures were looked at; --env-file names another.",
+                "There is no .env here, so only the fixtures were read; --env-file names another file.",
             );
         }
-        for problem in problems_of(&target, &imported.variables) {
+        for problem in problems_of(setup, &target, &imported.variables) {
             note(&problem.to_string());
         }
         print(&told(&imported, &target, &env_files))
     }
 }
 
-/// What of the fixtures is not served as it was, and why.
-fn problems_of(target: &Path, variables: &Environment) -> Vec<Problem> {
+/// What in the fixtures is not served as before, and why.
+fn problems_of(setup: &Setup, target: &Path, variables: &Environment) -> Vec<Problem> {
     let process = Environment::of_process();
     let all = process.iter().chain(variables.iter());
     let sources = Sources {
@@ -74,24 +75,11 @@ fn problems_of(target: &Path, variables: &Environment) -> Vec<Problem> {
             .collect(),
         ..Sources::default()
     };
-    ostia::config::load(&sources, &Fleet::default()).problems
+    setup.adapters.load(&sources, &Fleet::default()).problems
 }
 
 fn refused(error: ImportError) -> Failure {
     Failure::config(format!("nothing was written: {}", chain(&error)))
-}
-
-fn write_new(target: &Path, text: &str) -> Result<(), Failure> {
-    let shown = target.display();
-    let file = std::fs::File::create_new(target);
-    let mut file = file.map_err(|error| match error.kind() {
-        std::io::ErrorKind::AlreadyExists => Failure::usage(format!(
-            "{shown} is there already and is not touched: name another with --config"
-        )),
-        _ => Failure::other(format!("{shown}: {error}")),
-    })?;
-    file.write_all(text.as_bytes())
-        .map_err(|error| Failure::other(format!("{shown}: {error}")))
 }
 
 fn told(imported: &Imported, target: &Path, env_files: &[PathBuf]) -> String {

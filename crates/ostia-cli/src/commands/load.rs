@@ -2,50 +2,92 @@ use std::sync::Arc;
 
 use ostia::config::{Environment, Loaded, Sources};
 use ostia::fleet::Fleet;
-use ostia_core::Store;
+use ostia::settings::Settings;
+use ostia_core::{Secret, Store, StoreError};
 
-use crate::arguments::Global;
-use crate::failure::{Failure, chain};
+use crate::arguments::Setup;
+use crate::failure::Failure;
 use crate::output::note;
 
 const LISTEN: &str = "OSTIA_SERVER__LISTEN";
 
-/// Reads the configuration. `listen` is `--listen`: it wins over the file and all variables, and is checked like them.
-pub fn load(global: &Global, listen: Option<&str>, fleet: &Fleet) -> Loaded {
+/// Reads the configuration. `listen` is `--listen`: it overrides the file and all variables, and is checked like them.
+pub fn load(setup: &Setup, listen: Option<&str>, fleet: &Fleet) -> Loaded {
     let mut sources = Sources {
-        config: global.config.clone(),
-        env_files: global.env_files.clone(),
+        config: setup.global.config.clone(),
+        env_files: setup.global.env_files.clone(),
         environment: with_listen(&Environment::of_process(), listen),
         ..Sources::default()
     };
-    let loaded = ostia::config::load(&sources, fleet);
+    let loaded = setup.adapters.load(&sources, fleet);
     if listen.is_none() || loaded.environment.get(LISTEN) == listen || loaded.settings.is_none() {
         return loaded;
     }
-    // A file of variables said otherwise.
+    // A file of variables names another address.
     sources.environment = with_listen(&loaded.environment, listen);
     sources.env_files.clear();
-    ostia::config::load(&sources, fleet)
+    setup.adapters.load(&sources, fleet)
 }
 
-/// The store of the configuration, for commands that need nothing else of it: faults of fixtures do not matter to them.
-pub async fn open_store(global: &Global) -> Result<Arc<dyn Store>, Failure> {
-    let loaded = load(global, None, &Fleet::default());
-    let Some(settings) = &loaded.settings else {
-        for problem in loaded.errors() {
-            note(&problem.to_string());
-        }
-        return Err(Failure::config(
-            "the configuration has errors: `ostia check` shows all of them",
-        ));
-    };
-    store(settings.store.url.expose()).await
+/// The settings alone, for commands that need no endpoint: mistakes in single entries do not matter to them.
+pub fn settings(setup: &Setup) -> Result<Settings, Failure> {
+    let loaded = load(setup, None, &Fleet::default());
+    for problem in loaded.errors().filter(|_| loaded.settings.is_none()) {
+        note(&problem.to_string());
+    }
+    loaded.settings.ok_or_else(unsound)
+}
+
+pub fn unsound() -> Failure {
+    Failure::config("the configuration has errors: `ostia check` lists all of them")
+}
+
+/// The store of the configuration, created where there is none yet.
+pub async fn open_store(setup: &Setup) -> Result<Arc<dyn Store>, Failure> {
+    store(settings(setup)?.store.url.expose()).await
+}
+
+/// The store of the configuration, for commands that change nothing or only what is there: none is created.
+pub async fn open_existing_store(setup: &Setup) -> Result<Arc<dyn Store>, Failure> {
+    existing_store(settings(setup)?.store.url.expose()).await
 }
 
 pub async fn store(url: &str) -> Result<Arc<dyn Store>, Failure> {
-    ostia_store::open(url)
-        .await
-        .map_err(|error| Failure::other(format!("cannot open the database: {}", chain(&error))))
+    ostia_store::open(url).await.map_err(not_opened)
+}
+
+pub async fn existing_store(url: &str) -> Result<Arc<dyn Store>, Failure> {
+    let opened = ostia_store::open_existing(url).await;
+    opened.map_err(|error| {
+        let failure = not_opened(error);
+        if !failure.text().ends_with("does not exist") {
+            return failure;
+        }
+        let text = failure.text();
+        Failure::other(format!(
+            "{text}: `ostia key create` or `ostia serve` creates it. Is --config the one that the server uses?"
+        ))
+    })
+}
+
+/// A secret of the environment or of `--env-file`.
+pub fn variable(setup: &Setup, name: &str) -> Result<Secret<String>, Failure> {
+    let loaded = load(setup, None, &Fleet::default());
+    let value = loaded.environment.get(name);
+    let value = value.filter(|value| !value.is_empty());
+    value
+        .map(|value| Secret::new(value.to_owned()))
+        .ok_or_else(|| {
+            let shown = name.escape_debug();
+            Failure::usage(format!(
+                "the variable {shown} is not set, neither in the environment nor in a file that --env-file names"
+            ))
+        })
+}
+
+fn not_opened(error: StoreError) -> Failure {
+    let (StoreError::Unavailable(text) | StoreError::Broken(text)) = error;
+    Failure::other(format!("cannot open the database: {text}"))
 }
 
 fn with_listen(environment: &Environment, listen: Option<&str>) -> Environment {

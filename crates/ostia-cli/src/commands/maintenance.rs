@@ -1,16 +1,14 @@
 //! `ostia maintenance`: works beside a running gateway, which sees the change within a second, and survives restarts.
 
-use std::path::PathBuf;
-
 use clap::Subcommand;
 use ostia::config::Loaded;
 use ostia::fleet::Fleet;
 use ostia::live::{clear_notice, set_notice};
 
-use super::load::load;
-use crate::arguments::Global;
+use super::load::{load, unsound};
+use crate::arguments::Setup;
 use crate::failure::Failure;
-use crate::output::{note, print};
+use crate::output::print;
 
 #[derive(Debug, Subcommand)]
 pub enum Maintenance {
@@ -22,7 +20,7 @@ pub enum Maintenance {
         #[arg(value_parser = clap::builder::NonEmptyStringValueParser::new())]
         text: String,
     },
-    /// Serve the cluster again; a text in ostia.toml and a status source still hold
+    /// Serve the cluster again; a notice in ostia.toml or from a status source still applies
     Clear {
         /// Its name, as in `cluster_name`
         cluster: String,
@@ -30,9 +28,12 @@ pub enum Maintenance {
 }
 
 impl Maintenance {
-    pub fn run(&self, global: &Global) -> Result<(), Failure> {
-        let loaded = load(global, None, &Fleet::default());
-        let folder = state_dir(&loaded)?;
+    pub fn run(&self, setup: &Setup) -> Result<(), Failure> {
+        let loaded = load(setup, None, &Fleet::default());
+        let Some(settings) = &loaded.settings else {
+            return Err(unsound());
+        };
+        let folder = &settings.server.state_dir;
         let unwritten = |error| {
             let folder = folder.display();
             Failure::other(format!(
@@ -42,11 +43,11 @@ impl Maintenance {
         match self {
             Self::Set { cluster, text } => {
                 check_cluster(&loaded, cluster)?;
-                set_notice(&folder, cluster, text).map_err(unwritten)?;
+                set_notice(folder, cluster, text).map_err(unwritten)?;
                 print(&format!("{cluster} is under maintenance\n"))
             }
             Self::Clear { cluster } => {
-                let text = match clear_notice(&folder, cluster).map_err(unwritten)? {
+                let text = match clear_notice(folder, cluster).map_err(unwritten)? {
                     true => format!("{cluster} is no longer under maintenance\n"),
                     false => format!("{cluster} had no notice\n"),
                 };
@@ -54,17 +55,6 @@ impl Maintenance {
             }
         }
     }
-}
-
-fn state_dir(loaded: &Loaded) -> Result<PathBuf, Failure> {
-    if let Some(settings) = &loaded.settings {
-        return Ok(settings.server.state_dir.clone());
-    }
-    for problem in loaded.errors() {
-        note(&problem.to_string());
-    }
-    let text = "the configuration has errors: `ostia check` shows all of them";
-    Err(Failure::config(text))
 }
 
 fn check_cluster(loaded: &Loaded, cluster: &str) -> Result<(), Failure> {

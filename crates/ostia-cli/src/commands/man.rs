@@ -7,7 +7,7 @@ use crate::output::print;
 /// `ostia man | man -l -`, or `ostia man key create`
 #[derive(Debug, Args)]
 pub struct Man {
-    /// The command to describe; all of ostia if left out
+    /// The command to describe [default: all of ostia]
     #[arg(value_name = "COMMAND")]
     words: Vec<String>,
 }

@@ -1,42 +1,55 @@
 //! In: the words of the command line. Out: what each command does, and how it ends.
-//! Here: one file a command, with its own words and help. Not here: anything that the library knows how to do.
+//! Here: one file a command, with its options and help. Not here: anything that the library can do.
 
+mod adapter;
 mod check;
 mod completions;
 mod explain;
 mod import;
+mod init;
 mod key;
 mod load;
 mod login;
 mod maintenance;
 mod man;
+mod new_file;
 mod serve;
 mod slug;
+mod test;
+mod trial;
 mod usage;
+mod web;
 
 use clap::Subcommand;
 use tracing::Level;
 
-use crate::arguments::Global;
+use crate::arguments::Setup;
 use crate::failure::Failure;
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Serve requests until SIGTERM or SIGINT; a second signal cuts short what is still running
+    /// Serve requests until SIGTERM or SIGINT; a second signal cuts off what is still running
     Serve(serve::Serve),
-    /// Show what would be served, and every problem of the configuration
+    /// Show what would be served, and every mistake in the configuration; calls nothing
     Check(check::Check),
+    /// Write an ostia.toml for backends, with the models that they list
+    Init(init::Init),
+    /// Call a model and say what was seen
+    Test(test::Test),
     /// Print the slug of an endpoint
     Slug(slug::Slug),
-    /// Make, list, rotate and revoke API keys
+    /// Create, list, find, rotate and revoke API keys
     #[command(subcommand)]
     Key(key::Key),
-    /// Tell users that a cluster is under maintenance, or no longer
+    /// Put a cluster under maintenance, or end it
     #[command(subcommand)]
     Maintenance(maintenance::Maintenance),
-    /// Show whether a user may use a model, and which rule decides
+    /// Show whether a user may use a model, which rule decides, and what else stands in the way
     Explain(explain::Explain),
-    /// Take over an installation of another gateway
+    /// Try out the adapters of a site
+    #[command(subcommand)]
+    Adapter(adapter::Adapter),
+    /// Take over the installation of another gateway
     #[command(subcommand)]
     Import(import::Import),
     /// Report requests and tokens
@@ -47,7 +60,7 @@ pub enum Command {
     Token(login::Token),
     /// Show who the gateway takes you for
     Whoami(login::Whoami),
-    /// Forget the token, and end it at the issuer
+    /// Delete the token here, and revoke it at the issuer
     Logout(login::Logout),
     /// Print a script that completes commands in a shell
     Completions(completions::Completions),
@@ -56,16 +69,19 @@ pub enum Command {
 }
 
 impl Command {
-    pub fn run(&self, global: &Global) -> Result<(), Failure> {
+    pub fn run(&self, setup: &Setup) -> Result<(), Failure> {
         match self {
-            Self::Serve(serve) => serve.run(global),
-            Self::Check(check) => check.run(global),
+            Self::Serve(serve) => serve.run(setup),
+            Self::Check(check) => check.run(setup),
+            Self::Init(init) => init.run(setup),
+            Self::Test(test) => test.run(setup),
             Self::Slug(slug) => slug.run(),
-            Self::Key(key) => key.run(global),
-            Self::Maintenance(maintenance) => maintenance.run(global),
-            Self::Explain(explain) => explain.run(global),
-            Self::Import(import) => import.run(global),
-            Self::Usage(usage) => usage.run(global),
+            Self::Key(key) => key.run(setup),
+            Self::Maintenance(maintenance) => maintenance.run(setup),
+            Self::Explain(explain) => explain.run(setup),
+            Self::Adapter(adapter) => adapter.run(setup),
+            Self::Import(import) => import.run(setup),
+            Self::Usage(usage) => usage.run(setup),
             Self::Login(login) => login.run(),
             Self::Token(token) => token.run(),
             Self::Whoami(whoami) => whoami.run(),
@@ -75,16 +91,24 @@ impl Command {
         }
     }
 
-    /// What the log shows if `OSTIA_LOG` says nothing; `None`: this command has nothing to log.
-    pub fn log_level(&self) -> Option<Level> {
+    /// What is logged where `OSTIA_LOG` says nothing: a level, and targets with a level of their own. `None`: this command
+    /// logs nothing.
+    pub fn log(&self) -> Option<(Level, &'static str)> {
         match self {
-            Self::Serve(_) => Some(Level::INFO),
+            Self::Serve(_) => Some((Level::INFO, "")),
+            // What scripts log, without an event for each request.
+            Self::Adapter(_) => {
+                let scripts = "ostia::backend=info,ostia::cluster=info,ostia::script=info";
+                Some((Level::WARN, scripts))
+            }
             Self::Check(_)
             | Self::Explain(_)
             | Self::Key(_)
             | Self::Maintenance(_)
-            | Self::Usage(_) => Some(Level::WARN),
+            | Self::Test(_)
+            | Self::Usage(_) => Some((Level::WARN, "")),
             Self::Slug(_)
+            | Self::Init(_)
             | Self::Import(_)
             | Self::Login(_)
             | Self::Token(_)

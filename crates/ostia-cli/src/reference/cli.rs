@@ -4,7 +4,7 @@ use super::{code, head, table};
 use crate::arguments::Arguments;
 
 const INTRODUCTION: &str = "\
-`ostia --help` and `ostia COMMAND --help` tell the same; `ostia man` prints manual pages and `ostia completions SHELL` a
+`ostia --help` and `ostia COMMAND --help` say the same; `ostia man` prints manual pages and `ostia completions SHELL` a
 script that completes words.
 ";
 

@@ -13,15 +13,15 @@ otherwise; an unknown key is an error. Relative paths are relative to the file.
   `\"32MiB\"`, `\"2GiB\"`.
 - Lists: `[\"a\", \"b\"]`, or one text with commas, spaces or lines between.
 - Any value may be `\"env:NAME\"` (that variable) or `\"file:PATH\"` (what the file holds). Secrets are never printed.
-- A variable such as `OSTIA_SERVER__LISTEN` goes before the file: `OSTIA_`, section, two underscores, key.
-- `ostia check` tells every mistake with file, line and column.";
+- A variable such as `OSTIA_SERVER__LISTEN` overrides the file: `OSTIA_`, section, two underscores, key.
+- `ostia check` reports every mistake with file, line and column.";
 
 const FIXTURES: &str = "
 # Fixture entries
 
 A fixture file is a list of `{\"model\": KIND, \"pk\": 1, \"fields\": {...}}`. An unknown key in `fields` is a warning, one that
 begins with `allowed_` an error; `config` may hold anything but rules (`allowed_...`, `tpm_...`), which hold in `fields`
-only. A key that stands twice is a warning, a rule that does an error. `null` is the same as absent.
+only. A key that occurs twice is a warning, a rule that does is an error. `null` is the same as absent.
 
 The same entries may stand in `ostia.toml`, as `[[clusters]]` and `[[endpoints]]`: there the keys of `fields` and those of
 `config` stand side by side, and values may be `\"env:NAME\"` or `\"file:PATH\"`.
@@ -62,7 +62,7 @@ fn section_text(section: &SettingKey, keys: &[SettingKey]) -> String {
 
 fn row(key: &SettingKey) -> Vec<String> {
     let name = key.name.rsplit('.').next().unwrap_or_default();
-    // A default in words is no code.
+    // A default in words is not set as code.
     let default = match key.default.starts_with(|first: char| first.is_lowercase()) {
         true if !matches!(&*key.default, "true" | "false") => key.default.clone(),
         _ => code(&key.default),
@@ -76,7 +76,7 @@ fn row(key: &SettingKey) -> Vec<String> {
     ]
 }
 
-/// Bounds that are those of the number's own type say nothing to a reader.
+/// Bounds of the number's own type tell a reader nothing.
 fn bounded(accepts: String) -> String {
     let ends = [format!(" to {}", u32::MAX), format!(" to {}", u64::MAX)];
     ends.iter()

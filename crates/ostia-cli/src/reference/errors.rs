@@ -4,11 +4,12 @@ use super::{code, head, table};
 
 const INTRODUCTION: &str = "\
 `{\"error\": {\"message\", \"type\", \"param\", \"code\"}}` with the status below; on `messages` also a top-level `\"type\": \"error\"`,
-and `error.type` is Anthropic's word. `code` is the same in the ledger's `error_code` and in logs. 401 carries
-`WWW-Authenticate`. 429 and 503 carry `Retry-After` where waiting helps, and any answer that no retry can help carries
-`x-should-retry: false`, which SDKs obey. A backend keeps its 4xx (but for 401, 403 and 407), 503 and 529, its text and
-its own codes: an error object passes byte for byte, everything else is put into the shape above. Every answer has
-`x-request-id`, which finds its line in the log and its row in the ledger.
+and `error.type` is Anthropic's word. The ledger's `error_code`, and with it the log's `usage` event, has the same `code`;
+`access` events have the status only. 401 carries `WWW-Authenticate`. 429 and 503 carry `Retry-After` where waiting
+helps, and any answer that no retry can help carries `x-should-retry: false`, which SDKs obey. A backend keeps its 4xx
+(but for 401, 403 and 407), 503 and 529, its text and its own codes: an error object passes byte for byte, everything else
+is put into the shape above. Every answer has `x-request-id`, which finds its line in the log and, for inference after
+sign-in, its row in the ledger.
 ";
 
 pub(super) fn page() -> String {

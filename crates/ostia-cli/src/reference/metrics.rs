@@ -4,8 +4,8 @@ use super::{code, head, table};
 
 const INTRODUCTION: &str = "\
 `GET /metrics` on the admin listener (`server.admin_listen`), as OpenMetrics text. Labels never name users: `endpoint` is
-the endpoint's slug, `outcome` and `reason` are fixed words. Counters start anew with the process; a metric of endpoints
-is there once an endpoint is.
+the endpoint's slug, `outcome` and `reason` are fixed words. Counters start from zero with the process; metrics of endpoints
+appear once there is an endpoint.
 ";
 
 pub(super) fn page() -> String {

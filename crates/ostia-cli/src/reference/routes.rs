@@ -4,7 +4,7 @@ use super::{code, head, table};
 
 const INTRODUCTION: &str = "\
 Every public route, bare and under `server.base_path`. `{name}` is one segment of the path, `{*name}` all that is left of
-it; `{reserved}` is one of the APIs that are never relayed. Open routes need no key. The running gateway tells the same
+it; `{reserved}` is one of the APIs that are never relayed. Open routes need no key. The running gateway says the same
 as `/openapi.json` and `/docs`.
 ";
 

@@ -19,6 +19,10 @@ fn what_would_be_served_is_shown_without_the_query() {
         assert!(ended.stdout.contains(shown), "{shown}: {}", ended.stdout);
     }
     assert!(!ended.stdout.contains("canary"), "{}", ended.stdout);
+    assert!(
+        ended.stderr.contains("nothing was called: `ostia test`"),
+        "{ended:?}"
+    );
 
     let all = site.json(&["check", "--json"]);
     assert_eq!(all["ok"], true);

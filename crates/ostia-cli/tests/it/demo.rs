@@ -1,12 +1,14 @@
 //! `ostia serve --demo` as a process: what it prints, where it listens, what it leaves.
 
+use std::io::{BufRead as _, BufReader};
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use rustix::process::Signal;
 
 use super::serve::answer;
-use super::site::{Gateway, Site, ostia};
+use super::site::{Gateway, Site, Terminal, ostia};
 
 fn demo(site: &Site) -> Gateway {
     let folder = site.path("tmp");
@@ -49,9 +51,6 @@ fn it_leaves_nothing_behind_even_when_it_is_killed() {
         demo.event("ostia listens");
         assert!(!is_empty(&site.path("tmp")));
         demo.signal(signal);
-        if signal == Signal::HUP {
-            demo.signal(Signal::TERM);
-        }
         let expected = (signal != Signal::KILL).then_some(0);
         assert_eq!(demo.code(), expected);
         // After a kill a shell has to notice first; a minute is far longer than that takes.
@@ -63,6 +62,41 @@ fn it_leaves_nothing_behind_even_when_it_is_killed() {
         }
         assert!(is_empty(&site.path("tmp")), "{signal:?}");
     }
+}
+
+/// Also one that is not its controlling terminal, where no SIGHUP comes.
+#[test]
+fn it_ends_when_its_terminal_closes() {
+    let site = Site::empty();
+    let terminal = Terminal::open(80);
+    let demo = site.serve_on(terminal.end(), &[], &["--demo"]);
+    demo.event("ostia listens");
+    drop(terminal);
+    assert_eq!(demo.event("stopping")["signal"], "its terminal closed");
+    assert_eq!(demo.code(), Some(0));
+}
+
+/// `nohup` says that it should go on.
+#[test]
+fn it_outlives_a_hang_up_that_it_was_told_to_ignore() {
+    let site = Site::empty();
+    let binary = env!("CARGO_BIN_EXE_ostia");
+    let mut child = Command::new("/bin/sh")
+        .args(["-c", "trap '' HUP; exec \"$0\" serve --demo", binary])
+        .current_dir(site.path(""))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let id = rustix::process::Pid::from_child(&child);
+    let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
+    let mut seen = |text: &str| log.any(|line| line.unwrap().contains(text));
+    assert!(seen("ostia listens"));
+    rustix::process::kill_process(id, Signal::HUP).unwrap();
+    assert!(seen("SIGHUP: reload is not served yet"));
+    rustix::process::kill_process(id, Signal::TERM).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
 }
 
 #[test]

@@ -104,3 +104,96 @@ fn a_group_is_the_same_in_upper_case() {
         assert!(ended.stdout.contains("/v1  allowed"), "{ended:?}");
     }
 }
+
+/// Beside the rules: limits, maintenance, the user's keys, and how the endpoint does as a running gateway knows it.
+#[test]
+fn what_else_stands_in_the_way_is_told() {
+    let site = site();
+    let settings = std::fs::read_to_string(site.path("ostia.toml")).unwrap();
+    let with = |more: &str| site.write("ostia.toml", &format!("{settings}{more}"));
+    with("[limits]\ntpm_user = 60000\n[maintenance]\nsophia = \"from the file\"\n");
+    let explain = |user: &str| {
+        let ended = site.run(&["explain", "--user", user, "--model", "org/model"]);
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        ended.stdout
+    };
+    let made = site.json(&[
+        "key",
+        "create",
+        "--user",
+        "bob@lab.org",
+        "--expires",
+        "1d",
+        "--json",
+    ]);
+    let id = made["id"].as_str().unwrap();
+    let shown = explain("bob@lab.org");
+    for part in [
+        "60000 tokens a minute for the user here",
+        "10 requests a second for the user",
+        "requests get 503 \"from the file\" ([maintenance])",
+        &format!("key {id}: active, ends at 20"),
+        "health is not known: no gateway answers",
+    ] {
+        assert!(shown.contains(part), "{part}: {shown}");
+    }
+    site.run(&["key", "revoke", id]);
+    site.run(&["maintenance", "set", "sophia", "Back on Monday"]);
+    let shown = explain("bob@lab.org");
+    for part in [
+        "\"Back on Monday\" (ostia maintenance set)",
+        &format!("key {id}: revoked at 20"),
+        "groups none given",
+    ] {
+        assert!(shown.contains(part), "{part}: {shown}");
+    }
+    assert!(!shown.contains("unknown user"), "{shown}");
+    with(
+        "[limits.user.\"bob@lab.org\"]\nmax_in_flight_per_user = 7\n[limits.group.\"g1\"]\nblocked = true\n",
+    );
+    assert!(explain("bob@lab.org").contains("7 requests at once for the user"));
+    let blocked = [
+        "explain",
+        "--user",
+        "bob@lab.org",
+        "--model",
+        "org/model",
+        "--group",
+        "g1",
+    ];
+    assert!(site.run(&blocked).stdout.contains("is blocked"));
+    with("[limits]\ntpm_user = 60000\n");
+    assert!(explain("bbo@lab.org").contains("unknown user"));
+
+    let gateway = site.serve(&[]);
+    let admin = gateway.event("ostia listens")["admin"].clone();
+    let words = [
+        "explain",
+        "--user",
+        "bob@lab.org",
+        "--model",
+        "org/model",
+        "--json",
+    ];
+    let address = [("OSTIA_SERVER__ADMIN_LISTEN", admin.as_str().unwrap())];
+    let ended = site.run_with(&address, &words);
+    let all: serde_json::Value = serde_json::from_str(&ended.stdout).unwrap();
+    let endpoint = &all[0]["endpoints"][0];
+    assert_eq!(
+        endpoint["health"],
+        json!({"in_flight": 0, "failing": false}),
+        "{ended:?}"
+    );
+    assert_eq!(endpoint["maintenance"], "Back on Monday");
+    assert_eq!(endpoint["limits"]["tpm_user"], 60_000);
+    assert_eq!(endpoint["limits"]["blocked"], false);
+    assert_eq!(
+        (&all[0]["known"], &all[0]["keys"][0]["state"]),
+        (&json!(true), &json!("revoked"))
+    );
+    let ended = site.run_with(&address, &words[..5]);
+    assert!(
+        ended.stdout.contains("health: it answers; 0 in flight"),
+        "{ended:?}"
+    );
+}

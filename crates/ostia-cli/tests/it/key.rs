@@ -96,7 +96,9 @@ fn the_key_stands_alone_on_stdout() {
 
 #[test]
 fn an_unknown_id_is_an_error() {
-    let ended = Site::empty().run(&["key", "revoke", "key_none"]);
+    let site = Site::empty();
+    site.json(&["key", "create", "--user", "ann@lab.org", "--json"]);
+    let ended = site.run(&["key", "revoke", "key_none"]);
     assert_eq!(ended.code, Some(1));
     assert!(ended.stderr.contains("key_none"), "{}", ended.stderr);
 }
@@ -105,7 +107,8 @@ fn an_unknown_id_is_an_error() {
 fn the_database_is_where_the_configuration_says_and_private() {
     let site = Site::empty();
     site.write("here.toml", "[store]\nurl = \"sqlite://keys.db\"\n");
-    site.json(&["--config", "here.toml", "key", "list", "--json"]);
+    let create = ["key", "create", "--user", "ann@lab.org"];
+    site.run(&[&["--config", "here.toml"][..], &create].concat());
     let mode = site
         .path("keys.db")
         .metadata()
@@ -114,8 +117,131 @@ fn the_database_is_where_the_configuration_says_and_private() {
         .mode();
     assert_eq!(mode & 0o777, 0o600);
     let elsewhere = [("OSTIA_STORE__URL", "sqlite://variable.db")];
-    assert_eq!(site.run_with(&elsewhere, &["key", "list"]).code, Some(0));
+    assert_eq!(site.run_with(&elsewhere, &create).code, Some(0));
     assert!(site.path("variable.db").exists());
+    let listed = site.run_with(&elsewhere, &["key", "list"]);
+    assert_eq!(listed.code, Some(0), "{listed:?}");
+}
+
+/// Whoever looks in the wrong folder learns which file is not there, and leaves none behind.
+#[test]
+fn commands_that_only_look_create_no_database() {
+    let site = Site::new();
+    let before = site.names();
+    let missing = site.path("ostia.db").display().to_string();
+    for (words, code) in [
+        (&["key", "list"][..], Some(1)),
+        (&["key", "list", "--json"], Some(1)),
+        (&["key", "find"], Some(1)),
+        (&["key", "revoke", "key_none"], Some(1)),
+        (&["key", "rotate", "key_none"], Some(1)),
+        (&["usage"], Some(1)),
+        (&["check"], Some(0)),
+        (
+            &["explain", "--user", "ann@lab.org", "--model", "org/model"],
+            Some(0),
+        ),
+    ] {
+        let ended = site.run(words);
+        assert_eq!(ended.code, code, "{words:?}: {ended:?}");
+        assert_eq!(
+            ended.stderr.contains(&missing),
+            words != ["check"],
+            "{words:?}: {ended:?}"
+        );
+        assert_eq!(site.names(), before, "{words:?}");
+    }
+}
+
+#[test]
+fn a_key_on_standard_input_is_found() {
+    let site = Site::empty();
+    let create = [
+        "key",
+        "create",
+        "--user",
+        "ann@lab.org",
+        "--label",
+        "laptop",
+        "--json",
+    ];
+    let made = site.json(&create);
+    let key = made["key"].as_str().unwrap();
+    let found = site.run_reading(&format!("  {key}\n"), &["key", "find"]);
+    assert_eq!(found.code, Some(0), "{found:?}");
+    for shown in [
+        made["id"].as_str().unwrap(),
+        "active",
+        "ann@lab.org",
+        "label laptop",
+    ] {
+        assert!(found.stdout.contains(shown), "{found:?}");
+    }
+    assert!(!format!("{found:?}").contains(key));
+    let found = site.run_reading(key, &["key", "find", "--json"]);
+    let object: Value = serde_json::from_str(&found.stdout).unwrap();
+    assert_eq!(object["id"], made["id"]);
+    for (text, code) in [("sk-ostia-other", 1), ("", 64), ("two words", 64)] {
+        let ended = site.run_reading(text, &["key", "find"]);
+        assert_eq!(
+            (ended.code, &*ended.stdout),
+            (Some(code), ""),
+            "{text}: {ended:?}"
+        );
+    }
+}
+
+#[test]
+fn lists_are_chosen_and_counted() {
+    let site = Site::empty();
+    for (user, expires) in [
+        ("ann@lab.org", "30d"),
+        ("bo@lab.org", "1d"),
+        ("ann@lab.org", "2d"),
+    ] {
+        site.json(&[
+            "key",
+            "create",
+            "--user",
+            user,
+            "--expires",
+            expires,
+            "--json",
+        ]);
+    }
+    let list = |words: &[&str]| {
+        let ended = site.run(&[&["key", "list"], words].concat());
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        ended.stdout
+    };
+    assert!(list(&[]).ends_with("3 keys: 3 active\n"));
+    let anns = list(&["--user", "ann@lab.org"]);
+    assert!(
+        !anns.contains("bo@lab.org") && anns.ends_with("2 keys: 2 active\n"),
+        "{anns}"
+    );
+    let soon = list(&["--until", "3d", "--sort", "expires", "--top", "1"]);
+    assert_eq!(soon.lines().count(), 3, "{soon}");
+    assert!(
+        soon.contains("bo@lab.org") && soon.ends_with("2 keys: 2 active\n"),
+        "{soon}"
+    );
+    assert!(list(&["--user", "nobody@lab.org"]).ends_with("0 keys\n"));
+}
+
+#[test]
+fn states_have_a_colour_on_a_terminal_only() {
+    let site = Site::empty();
+    site.json(&["key", "create", "--user", "ann@lab.org", "--json"]);
+    let words = ["key", "list"];
+    let green = "\u{1b}[32mactive";
+    assert!(site.run_on_terminal(80, &[], &words).contains(green));
+    let plain = site.run_on_terminal(80, &[("NO_COLOR", "1")], &words);
+    assert!(
+        plain.contains("active") && !plain.contains('\u{1b}'),
+        "{plain}"
+    );
+    assert!(!site.run(&words).stdout.contains('\u{1b}'));
 }
 
 #[test]

@@ -150,7 +150,7 @@ async fn a_browser_elsewhere_signs_in() {
     let person = Person::new().await;
     let mut login = person.login("device");
     let line = line_with(&mut login, "ABCD-EFGH").await;
-    assert!(line.contains("/pair"), "{line}");
+    assert!(line.contains("any browser"), "{line}");
     // Discovery, the code, and a poll that finds nothing yet.
     person.idp.reached(3).await;
     person.idp.approve_device();
@@ -283,4 +283,55 @@ async fn tokens_do_not_travel_in_clear() {
     ];
     assert_eq!(person.run(&words).await.0, Some(64));
     assert_eq!(person.run(&["login"]).await.0, Some(64));
+}
+
+/// With a screen, the address goes to what opens it; `--no-browser` and ssh leave that to the person.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_browser_is_opened_where_there_is_a_screen() {
+    let person = Person::new().await;
+    let opener = person.home.path().join("xdg-open");
+    let opened = person.home.path().join("opened");
+    let script = format!(
+        "#!/bin/sh\nprintf '%s\\n' \"$#\" \"$1\" > '{0}.new'\n/bin/mv '{0}.new' '{0}'\n",
+        opened.display()
+    );
+    std::fs::write(&opener, script).unwrap();
+    std::fs::set_permissions(&opener, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let issuer = person.idp.base_url();
+    let login = |more: &[&'static str], variables: &[(&str, &str)]| {
+        let words = ["login", "--issuer", &issuer, "--client-id", CLIENT_ID];
+        let words = [&words[..], &["--way", "loopback"], more].concat();
+        let mut command = person.ostia(&words);
+        command
+            .env("PATH", person.home.path())
+            .env("DISPLAY", ":0")
+            .envs(variables.iter().copied());
+        command.spawn().unwrap()
+    };
+    for (more, variables) in [
+        (&["--no-browser"][..], &[][..]),
+        (&[], &[("SSH_CONNECTION", "192.0.2.7 1 192.0.2.8 22")]),
+        (&[], &[("DISPLAY", "")]),
+    ] {
+        let mut quiet = login(more, variables);
+        let address = line_with(&mut quiet, "/authorize?").await;
+        let location = person.browse(&address).await["location"].clone();
+        assert_eq!(get(location.as_str().unwrap()).await, 200);
+        assert_eq!(end(quiet).await, Some(0));
+        assert!(!opened.exists(), "{more:?} {variables:?}");
+    }
+    let mut shown = login(&[], &[]);
+    let told = line_with(&mut shown, "opens in your browser").await;
+    assert!(told.contains("copy it there"), "{told}");
+    let address = loop {
+        match std::fs::read_to_string(&opened) {
+            Ok(text) => break text,
+            Err(_) => tokio::task::yield_now().await,
+        }
+    };
+    // One argument, and it is the address.
+    let address = address.strip_prefix("1\n").unwrap().trim_end();
+    let location = person.browse(address).await["location"].clone();
+    assert_eq!(get(location.as_str().unwrap()).await, 200);
+    assert_eq!(end(shown).await, Some(0));
 }

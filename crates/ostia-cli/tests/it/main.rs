@@ -5,14 +5,18 @@
     reason = "what fails here fails a test, helpers of tests included"
 )]
 
+mod adapter;
 mod check;
 mod demo;
 mod explain;
+mod first_hour;
 mod guide;
 mod import;
 mod key;
 mod login;
 mod maintenance;
+mod pages;
+mod printed;
 mod schedulers;
 mod serve;
 mod sign_in_guide;

@@ -1,4 +1,5 @@
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read as _, Seek as _, Write as _};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
@@ -27,6 +28,49 @@ pub struct Ended {
 pub struct Gateway {
     child: Child,
     log: Receiver<String>,
+    printed: Receiver<Vec<u8>>,
+}
+
+/// Both ends of a terminal.
+pub struct Terminal {
+    here: OwnedFd,
+    there: OwnedFd,
+}
+
+impl Terminal {
+    pub fn open(columns: u16) -> Self {
+        use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+        let here = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
+        grantpt(&here).unwrap();
+        unlockpt(&here).unwrap();
+        let name = ptsname(&here, Vec::new()).unwrap();
+        let flags =
+            rustix::fs::OFlags::RDWR | rustix::fs::OFlags::NOCTTY | rustix::fs::OFlags::CLOEXEC;
+        let there = rustix::fs::open(&name, flags, rustix::fs::Mode::empty()).unwrap();
+        let size = rustix::termios::Winsize {
+            ws_row: 24,
+            ws_col: columns,
+            ws_xpixel: 0,
+            ws_ypixel: 0,
+        };
+        rustix::termios::tcsetwinsize(&there, size).unwrap();
+        Self { here, there }
+    }
+
+    /// For a process.
+    pub fn end(&self) -> OwnedFd {
+        self.there.try_clone().unwrap()
+    }
+
+    /// Everything that processes show until the last of them ends.
+    fn read_to_end(self) -> String {
+        let Self { here, there } = self;
+        drop(there);
+        let mut shown = Vec::new();
+        // Linux says with an error that nobody is left.
+        let _ = std::fs::File::from(here).read_to_end(&mut shown);
+        String::from_utf8(shown).unwrap().replace("\r\n", "\n")
+    }
 }
 
 impl Site {
@@ -82,6 +126,33 @@ impl Site {
         ended(command(self.folder.path(), words).envs(variables.iter().copied()))
     }
 
+    /// With text on its standard input.
+    pub fn run_reading(&self, text: &str, words: &[&str]) -> Ended {
+        let mut input = tempfile::tempfile().unwrap();
+        input.write_all(text.as_bytes()).unwrap();
+        input.rewind().unwrap();
+        ended(command(self.folder.path(), words).stdin(input))
+    }
+
+    /// As [`Site::run`], on a terminal of this many columns: what it showed there.
+    pub fn run_on_terminal(
+        &self,
+        columns: u16,
+        variables: &[(&str, &str)],
+        words: &[&str],
+    ) -> String {
+        let terminal = Terminal::open(columns);
+        let mut child = command(self.folder.path(), words)
+            .envs(variables.iter().copied())
+            .stdout(terminal.end())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let shown = terminal.read_to_end();
+        assert!(child.wait().unwrap().success(), "{words:?}: {shown}");
+        shown
+    }
+
     /// As [`Site::run`], but gives the JSON on stdout of a command that has to end well.
     pub fn json(&self, words: &[&str]) -> Value {
         let ended = self.run(words);
@@ -94,13 +165,34 @@ impl Site {
     }
 
     pub fn serve_with(&self, variables: &[(&str, &str)], words: &[&str]) -> Gateway {
+        self.serve_on(Stdio::null(), variables, words)
+    }
+
+    /// With this as standard input.
+    pub fn serve_on(
+        &self,
+        stdin: impl Into<Stdio>,
+        variables: &[(&str, &str)],
+        words: &[&str],
+    ) -> Gateway {
         let words: Vec<&str> = ["serve"].iter().chain(words).copied().collect();
         let mut child = command(self.folder.path(), &words)
             .envs(variables.iter().copied())
-            .stdout(Stdio::null())
+            .stdin(stdin)
+            .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
+        let mut stdout = child.stdout.take().unwrap();
+        let (sender, printed) = channel();
+        std::thread::spawn(move || {
+            let mut piece = [0; 4096];
+            while let Ok(count @ 1..) = stdout.read(&mut piece) {
+                if sender.send(piece[..count].to_vec()).is_err() {
+                    return;
+                }
+            }
+        });
         let (lines, log) = channel();
         let stderr = BufReader::new(child.stderr.take().unwrap());
         std::thread::spawn(move || {
@@ -110,7 +202,11 @@ impl Site {
                 }
             }
         });
-        Gateway { child, log }
+        Gateway {
+            child,
+            log,
+            printed,
+        }
     }
 }
 
@@ -132,6 +228,16 @@ impl Gateway {
                 return events;
             }
         }
+    }
+
+    /// What it printed, up to and with this text.
+    pub fn printed_until(&self, end: &str) -> String {
+        let mut text = String::new();
+        while !text.contains(end) {
+            let piece = self.printed.recv_timeout(PATIENCE).unwrap();
+            text.push_str(&String::from_utf8(piece).unwrap());
+        }
+        text
     }
 
     pub fn signal(&self, signal: rustix::process::Signal) {

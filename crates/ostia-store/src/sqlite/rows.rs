@@ -23,14 +23,15 @@ static INSERT: LazyLock<Bulk> = LazyLock::new(|| {
 
 static ADD_USAGE: Bulk = Bulk::new(
     Cow::Borrowed(
-        "INSERT INTO usage_by_day (day, user, model, cluster, requests, ok, errors, prompt_tokens, completion_tokens, \
-         total_tokens)",
+        "INSERT INTO usage_by_day (day, user, model, cluster, requests, ok, errors, refused, prompt_tokens, \
+         completion_tokens, total_tokens)",
     ),
-    10,
+    11,
     "ON CONFLICT (day, user, model, cluster) DO UPDATE SET
         requests = min(requests + excluded.requests, 9223372036854775807),
         ok = min(ok + excluded.ok, 9223372036854775807),
         errors = min(errors + excluded.errors, 9223372036854775807),
+        refused = min(refused + excluded.refused, 9223372036854775807),
         prompt_tokens = min(prompt_tokens + excluded.prompt_tokens, 9223372036854775807),
         completion_tokens = min(completion_tokens + excluded.completion_tokens, 9223372036854775807),
         total_tokens = min(total_tokens + excluded.total_tokens, 9223372036854775807)",
@@ -111,6 +112,7 @@ fn bind_sums<'q>(
         .bind(sums.requests)
         .bind(sums.ok)
         .bind(sums.errors)
+        .bind(sums.refused)
         .bind(sums.prompt_tokens)
         .bind(sums.completion_tokens)
         .bind(sums.total_tokens)

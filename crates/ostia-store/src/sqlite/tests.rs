@@ -123,11 +123,49 @@ async fn a_database_of_the_first_schema_is_carried_over() {
         .execute(&mut connection)
         .await
         .unwrap();
+    insert_rejected(&mut connection, 3).await;
+    sqlx::query("INSERT INTO usage_by_day VALUES (?, 'ann@lab.org', 'm', '', 10, 5, 5, 0, 0, 0)")
+        .bind(crate::columns::day(NOON))
+        .execute(&mut connection)
+        .await
+        .unwrap();
     connection.close().await.unwrap();
 
     let store = SqliteStore::open(&path(&folder)).await.unwrap();
     let keys = store.list_keys().await.unwrap();
     assert_eq!((&*keys[0].id, &*keys[0].project), ("a", ""));
+    // What an older ostia called errors is split by what the ledger says of them.
+    let query = ostia_core::UsageQuery::default();
+    let usage = store.usage(&query).await.unwrap();
+    assert_eq!(
+        (usage[0].requests, usage[0].refused, usage[0].failed),
+        (10, 3, 2)
+    );
+}
+
+/// A refusal in the ledger that stands for `count`, as the first schema has it.
+async fn insert_rejected(connection: &mut sqlx::SqliteConnection, count: i64) {
+    let columns = Column::LEDGER.iter().filter(|column| {
+        let later = ["count", "started_at", "username", "model", "outcome"];
+        !later.contains(&column.name)
+    });
+    let (names, values): (Vec<_>, Vec<_>) = columns
+        .map(|column| match column.kind {
+            Kind::Id | Kind::Text | Kind::Word(_) => (column.name, "''"),
+            Kind::Stamp | Kind::Flag | Kind::Number | Kind::MaybeNumber => (column.name, "0"),
+        })
+        .unzip();
+    let sql = format!(
+        "INSERT INTO ledger (count, started_at, username, model, outcome, {}) VALUES (?, ?, 'ann@lab.org', 'm', 'rejected', {})",
+        names.join(", "),
+        values.join(", ")
+    );
+    sqlx::query(sqlx::AssertSqlSafe(sql))
+        .bind(count)
+        .bind(NOON)
+        .execute(connection)
+        .await
+        .unwrap();
 }
 
 #[tokio::test]

@@ -45,12 +45,18 @@ enum Read {
 type Words = Vec<(&'static str, u64)>;
 
 /// Every metric, in the order of the scrape. The page docs/reference/metrics.md is made of it.
-pub static FAMILIES: [Family; 27] = [
+pub static FAMILIES: [Family; 28] = [
     endpoint(
         FamilyKind::Gauge,
         "endpoint_in_flight",
         "Requests on the endpoint now",
         |state| state.in_flight().into(),
+    ),
+    endpoint(
+        FamilyKind::Gauge,
+        "endpoint_failing",
+        "1 while the endpoint's last five requests failed",
+        |state| state.is_suspect().into(),
     ),
     Family {
         name: "requests",

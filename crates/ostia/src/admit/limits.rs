@@ -53,7 +53,7 @@ static RULES: [Rule; 5] = [
 ];
 
 /// What the settings say of this caller alone: of each limit the first that sets it, of key, user, project and groups.
-pub(super) fn own_limits(limits: &Limits, who: &Identity) -> OwnLimits {
+pub fn own_limits(limits: &Limits, who: &Identity) -> OwnLimits {
     let others = &limits.others;
     let find = |all: &BTreeMap<String, OwnLimits>, name: &str| all.get(name).copied();
     let key = who.key_id.as_ref().and_then(|key| find(&others.key, key));

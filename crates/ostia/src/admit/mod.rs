@@ -24,6 +24,7 @@ pub use admitter::{Admitter, Entry};
 pub(crate) use attempt::place_of;
 pub use attempt::{Attempt, Unanswered};
 pub use class::Class;
+pub use limits::own_limits;
 pub use local::LocalLimiter;
 pub use refused::{Refused, Shortage};
 pub use retry_budget::RetryBudget;

@@ -1,8 +1,5 @@
 use std::sync::Arc;
 
-use ostia_core::{Clock, Store, SystemClock};
-
-use super::{Parts, Running, StartError};
 use crate::backend::{Backend, EndpointAdapter};
 use crate::cluster::ClusterAdapter;
 use crate::config::{Loaded, Sources, load};
@@ -10,20 +7,10 @@ use crate::fleet::Fleet;
 use crate::gateway::Gateway;
 use crate::live::Registry;
 
-/// A gateway with a site's own adapters, for a `main.rs` of its own.
+/// A site's own adapters, for a `main.rs` of its own: `ostia_cli::run` takes them.
 #[derive(Default, Clone)]
 pub struct Builder {
     registry: Registry,
-}
-
-/// Why a gateway with a site's own adapters did not start.
-#[derive(Debug, thiserror::Error)]
-pub enum BuildError {
-    /// Every mistake, one line each.
-    #[error("{0}")]
-    Config(String),
-    #[error(transparent)]
-    Start(#[from] StartError),
 }
 
 impl Gateway {
@@ -64,44 +51,5 @@ impl Builder {
         let clusters = self.registry.clusters.keys().cloned();
         sources.registered_clusters.extend(clusters);
         load(&sources, fleet)
-    }
-
-    /// Reads the files, opens the store that they name and serves. Mistakes of single entries are logged and disable
-    /// these; anything worse is [`BuildError::Config`].
-    pub async fn start<S, F>(self, sources: &Sources, open_store: S) -> Result<Running, BuildError>
-    where
-        S: FnOnce(String) -> F,
-        F: Future<Output = Result<Arc<dyn Store>, ostia_core::StoreError>>,
-    {
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let fleet = Arc::new(Fleet::new(Arc::clone(&clock)));
-        let loaded = self.load(sources, &fleet);
-        for problem in &loaded.problems {
-            tracing::warn!("{problem}");
-        }
-        let faults = || {
-            let lines: Vec<String> = loaded.errors().map(ToString::to_string).collect();
-            BuildError::Config(lines.join("\n"))
-        };
-        if loaded.fatal(false) {
-            return Err(faults());
-        }
-        let Some(settings) = loaded.settings.clone() else {
-            return Err(faults());
-        };
-        let url = settings.store.url.expose().clone();
-        let store = open_store(url)
-            .await
-            .map_err(|error| BuildError::Config(error.to_string()))?;
-        let parts = Parts {
-            settings,
-            catalog: loaded.catalog,
-            fleet,
-            store,
-            clock,
-            limiter: None,
-            disk: None,
-        };
-        Ok(Running::start_with(parts, self.registry).await?)
     }
 }

@@ -7,6 +7,6 @@ mod duties;
 mod parts;
 mod running;
 
-pub use builder::{BuildError, Builder};
+pub use builder::Builder;
 pub use parts::{Parts, StartError};
 pub use running::Running;

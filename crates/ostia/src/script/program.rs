@@ -25,7 +25,9 @@ pub struct Program {
 impl Program {
     /// Compiles without running anything. A script without any hook is refused: it would do nothing.
     pub fn compile(path: &str, text: &str) -> Result<Self, ScriptError> {
-        let engine = super::engine();
+        let mut engine = super::engine();
+        // A variable that is nowhere is a mistake here, not only when it is reached.
+        engine.set_strict_variables(true);
         let mut ast = engine
             .compile(text)
             .map_err(|error| ScriptError::of_parse(path, &error))?;

@@ -2,6 +2,7 @@ use ostia::catalog::{Catalog, Deployment, Serving};
 use ostia::config::{Loaded, Problem};
 use serde_json::{Map, Value, json};
 
+use crate::output::Look;
 use crate::table::Table;
 
 /// A line for each URL of each endpoint. Why one is not served is among the problems that are printed before it.
@@ -11,13 +12,13 @@ pub(super) fn table(catalog: &Catalog) -> String {
         "MODEL",
         "CLUSTER",
         "FRAMEWORK",
-        "STATE",
+        "!STATE",
         "API",
         "URL",
     ];
     let proxied = catalog.deployments().iter().any(|one| proxy(one).is_some());
     columns.extend(proxied.then_some("PROXY"));
-    let mut table = Table::new(&columns);
+    let mut table = Table::new(columns);
     for deployment in catalog.deployments() {
         let (state, _) = state(deployment);
         let named = [
@@ -40,7 +41,8 @@ pub(super) fn table(catalog: &Catalog) -> String {
             table.row(named.into_iter().chain(last));
         }
     }
-    table.render()
+    // URLs are there to be compared and copied.
+    table.render(Look::of_stdout().wide())
 }
 
 pub(super) fn json(loaded: &Loaded) -> String {

@@ -6,7 +6,7 @@ use clap::Args;
 use ostia::fleet::Fleet;
 
 use super::load::load;
-use crate::arguments::Global;
+use crate::arguments::Setup;
 use crate::failure::Failure;
 use crate::output::{note, print};
 
@@ -18,8 +18,8 @@ pub struct Check {
 }
 
 impl Check {
-    pub fn run(&self, global: &Global) -> Result<(), Failure> {
-        let loaded = load(global, None, &Fleet::default());
+    pub fn run(&self, setup: &Setup) -> Result<(), Failure> {
+        let loaded = load(setup, None, &Fleet::default());
         let errors = loaded.errors().count();
         if self.json {
             print(&listing::json(&loaded))?;
@@ -28,6 +28,9 @@ impl Check {
                 note(&problem.to_string());
             }
             print(&listing::table(&loaded.catalog))?;
+            note(
+                "Only the files were checked, and nothing was called: `ostia test` calls a model.",
+            );
         }
         match errors {
             0 if loaded.settings.is_some() => Ok(()),

@@ -4,7 +4,7 @@ use ostia_core::{Clock as _, Identity, NewApiKey, SystemClock};
 use serde_json::{Value, json};
 
 use super::{audit, rfc3339};
-use crate::arguments::Global;
+use crate::arguments::Setup;
 use crate::commands::load::open_store;
 use crate::failure::{Failure, chain};
 use crate::output::{note, write};
@@ -13,7 +13,7 @@ use crate::span::Span;
 /// Lower case without `i`, `l`, `o`, `u`: nothing to confuse, and no words (Crockford's base 32).
 const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 const ID_CHARACTERS: usize = 12;
-/// The ledger would cut a longer one.
+/// The ledger cuts longer names.
 const LONGEST_PROJECT: usize = 128;
 
 #[derive(Debug, Args)]
@@ -24,16 +24,16 @@ pub struct Create {
     /// A group that the key is in; repeatable
     #[arg(long = "group", value_name = "ID", value_parser = text)]
     groups: Vec<String>,
-    /// When the key ends, from now; never, if left out
+    /// How long the key is valid [default: for ever]
     #[arg(long, value_name = "30d")]
     expires: Option<Span>,
     /// What the key is for
     #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true, value_parser = label)]
     label: String,
-    /// What the ledger counts the key's requests by, beside its user
+    /// A project to count the key's requests under, beside its user
     #[arg(long, value_name = "NAME", value_parser = project)]
     project: Option<String>,
-    /// The key may call the admin routes
+    /// Let the key call the admin routes
     #[arg(long)]
     admin: bool,
     /// Print {"id","key","user","groups","project","expires_at"}
@@ -42,14 +42,13 @@ pub struct Create {
 }
 
 impl Create {
-    pub async fn run(&self, global: &Global) -> Result<(), Failure> {
-        let store = open_store(global).await?;
+    pub async fn run(&self, setup: &Setup) -> Result<(), Failure> {
+        let store = open_store(setup).await?;
         let key = generate_key().map_err(no_randomness)?;
         let new = self.describe(new_id().map_err(no_randomness)?, hash_key(key.expose()));
-        store
-            .create_key(&new)
-            .await
-            .map_err(|error| Failure::other(format!("the key was not made: {}", chain(&error))))?;
+        store.create_key(&new).await.map_err(|error| {
+            Failure::other(format!("the key was not created: {}", chain(&error)))
+        })?;
         audit("key_created", &new.id, &new.username, "");
         let shown = match self.json {
             true => format!("{}\n", as_json(&new, key.expose())),
@@ -61,7 +60,7 @@ impl Create {
         write(&shown).map_err(|error| {
             let id = &new.id;
             Failure::other(format!(
-                "the key was made and could not be shown ({error}): `ostia key revoke {id}`, and make another"
+                "the key was created but could not be shown ({error}): revoke it with `ostia key revoke {id}` and create another"
             ))
         })
     }
@@ -112,7 +111,7 @@ pub(super) fn describe(new: &NewApiKey) -> String {
     )
 }
 
-/// Up, so that what is shown is what holds.
+/// Rounded up, so that the moment that is shown is the one that holds.
 pub(super) fn whole_second(micros: i64) -> i64 {
     micros.saturating_add(999_999) / 1_000_000 * 1_000_000
 }
@@ -129,7 +128,7 @@ fn user(text: &str) -> Result<String, String> {
         return Err("write NAME@DOMAIN, with one @ and text on both sides of it".to_owned());
     }
     if text.contains(|character: char| character.is_whitespace() || character.is_control()) {
-        return Err("it holds a space or a control character".to_owned());
+        return Err("it contains a space or a control character".to_owned());
     }
     Ok(text.to_owned())
 }
@@ -143,7 +142,7 @@ fn text(text: &str) -> Result<String, String> {
 
 fn label(text: &str) -> Result<String, String> {
     if text.contains(char::is_control) {
-        return Err("it holds a control character".to_owned());
+        return Err("it contains a control character".to_owned());
     }
     Ok(text.to_owned())
 }

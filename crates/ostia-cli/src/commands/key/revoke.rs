@@ -2,8 +2,8 @@ use clap::Args;
 use ostia_core::{Clock as _, SystemClock};
 
 use super::audit;
-use crate::arguments::Global;
-use crate::commands::load::open_store;
+use crate::arguments::Setup;
+use crate::commands::load::open_existing_store;
 use crate::failure::{Failure, chain};
 use crate::output::note;
 
@@ -14,10 +14,10 @@ pub struct Revoke {
 }
 
 impl Revoke {
-    pub async fn run(&self, global: &Global) -> Result<(), Failure> {
+    pub async fn run(&self, setup: &Setup) -> Result<(), Failure> {
         let id = &self.id;
         let failed = |error| Failure::other(chain(&error));
-        let store = open_store(global).await?;
+        let store = open_existing_store(setup).await?;
         let now = SystemClock.unix_micros();
         if store.revoke_key(id, now).await.map_err(failed)? {
             audit("key_revoked", id, "", "");

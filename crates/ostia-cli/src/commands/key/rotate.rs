@@ -4,8 +4,8 @@ use ostia_core::{ApiKey, Clock as _, NewApiKey, Store, SystemClock};
 
 use super::create::{as_json, describe, new_id, no_randomness, whole_second};
 use super::{audit, rfc3339};
-use crate::arguments::Global;
-use crate::commands::load::open_store;
+use crate::arguments::Setup;
+use crate::commands::load::open_existing_store;
 use crate::failure::{Failure, chain};
 use crate::output::{note, write};
 use crate::span::Span;
@@ -14,10 +14,10 @@ use crate::span::Span;
 pub struct Rotate {
     /// As `ostia key list` shows it
     id: String,
-    /// How long the old key goes on beside the new one
+    /// How long the old key stays valid
     #[arg(long, value_name = "24h", default_value = "24h")]
     overlap: Span,
-    /// When the new key ends, from now; if left out, it gets as long a life as the old one had
+    /// How long the new key is valid [default: as long as the old one was]
     #[arg(long, value_name = "30d")]
     expires: Option<Span>,
     /// Print {"id","key","user","groups","project","expires_at","replaces","old_expires_at"}
@@ -26,9 +26,9 @@ pub struct Rotate {
 }
 
 impl Rotate {
-    /// The new key is made before the old one gets its end: whatever fails between, nobody is locked out.
-    pub async fn run(&self, global: &Global) -> Result<(), Failure> {
-        let store = open_store(global).await?;
+    /// Creates the new key before it sets the old one's end, so that a failure in between locks nobody out.
+    pub async fn run(&self, setup: &Setup) -> Result<(), Failure> {
+        let store = open_existing_store(setup).await?;
         let now = SystemClock.unix_micros();
         let old = self.find(&*store, now).await?;
         let key = generate_key().map_err(no_randomness)?;
@@ -41,7 +41,7 @@ impl Rotate {
         let ended = store.expire_key(replaces, end).await;
         if !matches!(ended, Ok(true)) {
             note(&format!(
-                "The old key {replaces} could not be given an end: `ostia key revoke {replaces}` once the new one is in use."
+                "The old key {replaces} is still valid, because its end could not be set: `ostia key revoke {replaces}` once the new one is in use."
             ));
         }
         audit("key_rotated", id, &new.username, replaces);
@@ -57,7 +57,7 @@ impl Rotate {
         };
         write(&shown).map_err(|error| {
             Failure::other(format!(
-                "the key was made and could not be shown ({error}): `ostia key revoke {id}`, and make another"
+                "the key was created but could not be shown ({error}): revoke it with `ostia key revoke {id}` and create another"
             ))
         })
     }

@@ -6,7 +6,7 @@ use super::file::Saved;
 use super::{call, json_of, parse};
 use crate::failure::Failure;
 
-/// Where an issuer's doors are (OpenID Connect Discovery section 3, RFC 8628 section 4, RFC 8414 section 2).
+/// An issuer's endpoints (OpenID Connect Discovery section 3, RFC 8628 section 4, RFC 8414 section 2).
 pub(super) struct Authority {
     pub(super) issuer: String,
     pub(super) authorize: Option<HttpUrl>,
@@ -20,6 +20,8 @@ pub(super) struct Grant<'a> {
     pub(super) client_id: &'a str,
     pub(super) scope: &'a str,
     pub(super) force: bool,
+    /// Whether the address is opened, not only printed.
+    pub(super) browser: bool,
 }
 
 impl Authority {
@@ -32,7 +34,7 @@ impl Authority {
         let about = json_of(&answer)?;
         if about["issuer"].as_str() != Some(issuer) {
             return Err(Failure::other(format!(
-                "{address} describes another issuer: --issuer must be what it says, to the letter"
+                "{address} describes another issuer: --issuer must match it to the letter"
             )));
         }
         let door = |name: &str| about[name].as_str().map(parse).transpose();
@@ -46,7 +48,7 @@ impl Authority {
         })
     }
 
-    /// Asks the token endpoint; an answer other than 200 is told with its `error` (RFC 6749 section 5.2).
+    /// Asks the token endpoint. Any status but success becomes a failure with the answer's `error` (RFC 6749 section 5.2).
     pub(super) async fn tokens(
         &self,
         web: &dyn Web,
@@ -57,7 +59,7 @@ impl Authority {
     }
 }
 
-/// A new token for an old one's refresh token.
+/// Gets a new token for a refresh token.
 pub(super) async fn refresh(web: &dyn Web, saved: &Saved, refresh: &str) -> Result<Value, Failure> {
     let authority = Authority::discover(web, &saved.issuer).await?;
     let fields = [
@@ -68,7 +70,7 @@ pub(super) async fn refresh(web: &dyn Web, saved: &Saved, refresh: &str) -> Resu
     authority.tokens(web, &fields).await
 }
 
-/// Ends both tokens at the issuer (RFC 7009), as far as it can.
+/// Revokes both tokens at the issuer (RFC 7009), as far as it offers that.
 pub(super) async fn revoke(web: &dyn Web, saved: &Saved) -> Result<(), Failure> {
     let authority = Authority::discover(web, &saved.issuer).await?;
     let Some(door) = authority.revocation else {

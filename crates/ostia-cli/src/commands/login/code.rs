@@ -1,4 +1,4 @@
-//! The authorization code grant with PKCE (RFC 7636), as far as all ways of getting the code share it.
+//! The authorization code grant with PKCE (RFC 7636): what all ways of getting the code share.
 
 use std::io::BufRead as _;
 
@@ -8,10 +8,11 @@ use ostia::identify::{Web, hash_key};
 use serde_json::Value;
 
 use super::authority::{Authority, Grant};
+use super::browser;
 use crate::failure::Failure;
 use crate::output::note;
 
-/// One try: its secret, and the word that its answer must bring back.
+/// One attempt: its secret, and the state that its answer must carry.
 pub(super) struct Try {
     verifier: String,
     pub(super) state: String,
@@ -88,7 +89,7 @@ pub(super) async fn sign_in(
 ) -> Result<Value, Failure> {
     let this = Try::new(page)?;
     note("Open this address in a browser, sign in, and paste the code it shows:");
-    note(&this.address(authority, ask)?);
+    browser::open(&this.address(authority, ask)?, ask.browser);
     let mut line = String::new();
     std::io::stdin()
         .lock()

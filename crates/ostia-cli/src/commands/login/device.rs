@@ -7,7 +7,7 @@ use ostia_core::{Clock as _, SystemClock};
 use serde_json::Value;
 
 use super::authority::{Authority, Grant};
-use super::{call, json_of};
+use super::{browser, call, json_of, parse};
 use crate::failure::Failure;
 use crate::output::note;
 
@@ -35,10 +35,13 @@ pub(super) async fn sign_in(
     let page = begun["verification_uri_complete"].as_str();
     let page = page.map_or_else(|| word("verification_uri"), Ok)?;
     note(&format!(
-        "Open {} in a browser, and confirm the code {}",
-        page.escape_debug(),
+        "Open this address in any browser, and confirm the code {}:",
         user_code.escape_debug()
     ));
+    browser::open(
+        &page.escape_debug().to_string(),
+        ask.browser && parse(page).is_ok(),
+    );
     poll(web, authority, ask, device_code, &begun).await
 }
 
@@ -60,7 +63,7 @@ async fn poll(
     while SystemClock.now() < end {
         tokio::time::sleep(Duration::from_secs(interval)).await;
         let request = WebRequest::post(authority.token.clone(), &fields);
-        // A poll that gets lost is no reason to give up (section 3.5).
+        // A lost poll does not end the sign-in (section 3.5).
         let Ok(answer) = call(web, request).await else {
             interval = (interval * 2).min(60);
             continue;
@@ -78,5 +81,5 @@ async fn poll(
             }
         }
     }
-    Err(Failure::other("the code ran out before anybody signed in"))
+    Err(Failure::other("the code expired before anybody signed in"))
 }

@@ -30,7 +30,7 @@ pub(super) struct Saved {
 }
 
 impl Saved {
-    /// Takes over what a token endpoint said (RFC 6749 section 5.1). A refresh token that is not replaced stays.
+    /// Takes the tokens of a token endpoint's answer (RFC 6749 section 5.1). Without a new refresh token, the old one stays.
     pub(super) fn take(&mut self, said: &Value, now_micros: i64) -> Result<(), Failure> {
         let said = self.ours(said);
         let access = said["access_token"]
@@ -41,7 +41,7 @@ impl Saved {
             .as_str()
             .is_none_or(|kind| kind.eq_ignore_ascii_case("bearer"));
         if !bearer {
-            return Err(Failure::other("the issuer's token is no bearer token"));
+            return Err(Failure::other("the issuer's token is not a bearer token"));
         }
         self.access_token = Secret::new(access.to_owned());
         if let Some(refresh) = said["refresh_token"].as_str() {
@@ -108,7 +108,7 @@ impl TokenFile {
         Self { folder }
     }
 
-    /// Held while tokens are read, refreshed and written: a refresh token often works once only.
+    /// Held while tokens are read, refreshed and written: a refresh token often works only once.
     pub(super) fn lock(&self) -> Result<File, Failure> {
         let mut builder = fs::DirBuilder::new();
         builder
@@ -140,12 +140,12 @@ impl TokenFile {
         saved.map(Some).ok_or_else(|| {
             let shown = path.display();
             Failure::other(format!(
-                "{shown} is not what `ostia login` wrote: remove it"
+                "{shown} was not written by `ostia login`: remove it"
             ))
         })
     }
 
-    /// Whole or not at all.
+    /// Replaces the file as a whole.
     pub(super) fn write(&self, saved: &Saved) -> Result<(), Failure> {
         let new = self.folder.join("login.new");
         // One that was left behind may have any mode.

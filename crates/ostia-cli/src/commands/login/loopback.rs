@@ -8,6 +8,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::authority::{Authority, Grant};
+use super::browser;
 use super::code::Try;
 use crate::failure::Failure;
 use crate::output::note;
@@ -20,9 +21,9 @@ const LONGEST_HEAD: usize = 16 * 1024;
 #[derive(Debug, PartialEq, Eq)]
 enum Visit {
     Code(String),
-    /// The issuer's word for why not.
+    /// The issuer's error.
     Refused(String),
-    /// Something else: a favicon, another try's answer, somebody who guesses.
+    /// Anything else: a favicon, the answer to another attempt, a guess.
     Stranger,
 }
 
@@ -36,7 +37,7 @@ pub(super) async fn sign_in(
     let port = listener.local_addr().map_err(failed)?.port();
     let this = Try::new(&format!("http://127.0.0.1:{port}/callback"))?;
     note("Open this address in a browser on this machine, and sign in:");
-    note(&this.address(authority, ask)?);
+    browser::open(&this.address(authority, ask)?, ask.browser);
     let waiting = tokio::time::timeout(PATIENCE, wait(&listener, &this.state));
     let code = waiting
         .await
@@ -46,7 +47,7 @@ pub(super) async fn sign_in(
 
 async fn wait(listener: &TcpListener, state: &str) -> Result<String, Failure> {
     loop {
-        // A browser opens connections ahead and may leave them silent: each has its own time.
+        // Browsers open connections in advance and may leave them idle, so each has a time limit of its own.
         let Ok((mut stream, _)) = listener.accept().await else {
             continue;
         };

@@ -1,6 +1,7 @@
 //! `ostia login`, `token`, `whoami`, `logout`: a person's own token, for `OPENAI_API_KEY=$(ostia token)`.
 
 mod authority;
+mod browser;
 mod code;
 mod device;
 mod file;
@@ -10,12 +11,12 @@ mod token;
 use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
-use ostia::catalog::HttpUrl;
 use ostia::identify::{Web, WebAnswer, WebRequest};
 use ostia::live::IdentityWeb;
 use ostia_core::{Clock as _, Secret, SystemClock};
 use serde_json::Value;
 
+use crate::commands::web::parse_private as parse;
 use crate::failure::Failure;
 use crate::output::{note, print};
 use crate::runtime;
@@ -29,27 +30,30 @@ const GLOBUS: &str = "https://auth.globus.org";
 /// Where Globus's own clients look for another address of Globus Auth.
 const GLOBUS_VARIABLE: &str = "GLOBUS_SDK_SERVICE_URL_AUTH";
 
-/// What is given once is remembered: the next `ostia login` needs no words.
+/// Options are remembered: the next `ostia login` needs none.
 #[derive(Debug, Args)]
 pub struct Login {
-    /// Who signs people in; `globus`, or the issuer's URL
+    /// Who signs people in: `globus`, or an issuer's URL
     #[arg(long, env = "OSTIA_LOGIN_ISSUER", value_name = "URL")]
     issuer: Option<String>,
-    /// The id of this client (a public one, without a secret), as the issuer's operators gave it
+    /// The id of this client at the issuer: a public client, without a secret
     #[arg(long, env = "OSTIA_LOGIN_CLIENT_ID", value_name = "ID")]
     client_id: Option<String>,
-    /// What to ask for, with spaces between
+    /// Scopes to ask for, separated by spaces
     #[arg(long, env = "OSTIA_LOGIN_SCOPE", value_name = "SCOPES")]
     scope: Option<String>,
     /// The gateway, for `ostia whoami`
     #[arg(long, env = "OSTIA_URL", value_name = "URL")]
     url: Option<String>,
-    /// How the browser's answer comes back; by default what the issuer offers and this machine can do
+    /// How the browser's answer gets back here [default: what the issuer offers and this machine can do]
     #[arg(long)]
     way: Option<Way>,
-    /// Sign in anew even if the issuer remembers a session
+    /// Sign in again even if the issuer remembers a session
     #[arg(long)]
     force: bool,
+    /// Only print the address, and do not open it in a browser
+    #[arg(long)]
+    no_browser: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -64,7 +68,7 @@ enum Way {
 
 #[derive(Debug, Args)]
 pub struct Whoami {
-    /// The gateway; by default the one named at `ostia login`
+    /// The gateway [default: the one named at `ostia login`]
     #[arg(long, env = "OSTIA_URL", value_name = "URL")]
     url: Option<String>,
 }
@@ -101,6 +105,7 @@ impl Login {
             client_id: &client_id,
             scope: &scope,
             force: self.force,
+            browser: !self.no_browser,
         };
         let answer = match self.way(&authority)? {
             Way::Device => device::sign_in(&*web, &authority, &ask).await?,
@@ -173,7 +178,7 @@ impl Whoami {
 }
 
 impl Logout {
-    /// The file goes first: whatever the issuer says, nobody is signed in here any more.
+    /// Removes the file first: whatever the issuer answers, nobody is signed in here any longer.
     pub fn run(&self) -> Result<(), Failure> {
         runtime::run(async {
             let file = TokenFile::find()?;
@@ -184,13 +189,21 @@ impl Logout {
             };
             file.remove()?;
             if authority::revoke(&*web(), &saved).await.is_err() {
-                note("Signed out here. The issuer could not be told: its token ends by itself.");
+                note(
+                    "Signed out here. The issuer could not be told, so its token is valid until it expires.",
+                );
             } else {
                 note("Signed out.");
             }
             Ok(())
         })
     }
+}
+
+/// The token of whoever is signed in, refreshed where it has to be.
+pub async fn saved_token() -> Result<Secret<String>, Failure> {
+    let saved = token::current(&TokenFile::find()?).await?;
+    Ok(saved.access_token)
 }
 
 fn globus() -> String {
@@ -200,23 +213,6 @@ fn globus() -> String {
 
 fn web() -> Arc<dyn Web> {
     Arc::new(IdentityWeb::standalone(Arc::new(SystemClock)))
-}
-
-/// Tokens travel over TLS only, but for this machine itself.
-fn parse(text: &str) -> Result<HttpUrl, Failure> {
-    let shown = text.escape_debug();
-    let url = HttpUrl::parse(text).map_err(|fault| Failure::usage(format!("`{shown}` {fault}")))?;
-    let host = &*url.origin.host;
-    let here = host == "localhost"
-        || host
-            .parse::<std::net::IpAddr>()
-            .is_ok_and(|address| address.is_loopback());
-    if url.origin.scheme == ostia::catalog::Scheme::Http && !here {
-        return Err(Failure::usage(format!(
-            "`{shown}` must be https:// (plain http:// is for loopback only)"
-        )));
-    }
-    Ok(url)
 }
 
 async fn call(web: &dyn Web, request: WebRequest) -> Result<WebAnswer, Failure> {
@@ -229,6 +225,6 @@ async fn call(web: &dyn Web, request: WebRequest) -> Result<WebAnswer, Failure> 
 fn json_of(answer: &WebAnswer) -> Result<Value, Failure> {
     serde_json::from_slice(&answer.body).map_err(|_| {
         let status = answer.status.as_u16();
-        Failure::other(format!("the answer ({status}) is no JSON"))
+        Failure::other(format!("the answer ({status}) is not JSON"))
     })
 }

@@ -8,7 +8,7 @@ use ostia::catalog::Serving;
 use ostia::settings::ListenAddress;
 use sd_notify::NotifyState;
 
-/// Beyond the drain: cutting off what is left, and the last rows' way to the store.
+/// After the drain: time to cut off what is left, and to store the last rows.
 const AFTER_DRAIN: Duration = Duration::from_secs(30);
 
 pub(super) fn ready(running: &Running) {
@@ -34,7 +34,7 @@ pub(super) fn stopping(running: &Running, signal: &str) {
     tracing::info!(
         signal,
         limit_seconds = limit.as_secs(),
-        "stopping: nothing new is accepted, running requests are answered; a second signal cuts them short"
+        "stopping: nothing new is accepted, running requests are answered; a second signal cuts them off"
     );
     notify(&[
         NotifyState::Stopping,

@@ -1,178 +1,229 @@
-//! `ostia serve --demo`: an installation in a temporary folder around a simulated backend.
+//! `ostia serve --demo` and `ostia serve --backend`: a temporary installation, and lines to paste.
 
-use std::io;
-use std::os::unix::process::CommandExt as _;
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use ostia::boot::{Parts, Running, StartError};
-use ostia::config::{Environment, Loaded, Sources};
+use ostia::boot::{Running, StartError};
+use ostia::config::Environment;
 use ostia::demo::{self, MODELS, Pace, write_site};
 use ostia::fleet::Fleet;
-use ostia::identify::{generate_key, hash_key};
-use ostia_core::{Clock as _, NewApiKey, Secret, Store, SystemClock};
-use tempfile::TempDir;
+use ostia::settings::ListenAddress;
+use ostia_core::{Secret, SystemClock};
 
 use super::not_started;
-use crate::commands::load::store;
+use crate::arguments::Setup;
+use crate::commands::init::{Backends, Found, render};
+use crate::commands::load::variable;
+use crate::commands::trial::{Holder, Trial, any_port};
 use crate::failure::{Failure, chain};
 use crate::output::print;
 
-const LISTEN: &str = "OSTIA_SERVER__LISTEN";
-const USUAL: &str = "127.0.0.1:8000";
-const ANY: &str = "127.0.0.1:0";
+const USUAL: ([u8; 4], u16) = ([127, 0, 0, 1], 8000);
 const USER: &str = "demo@localhost";
 
-/// What has to live as long as the gateway.
+/// What has to live as long as the gateway, and what to say of it.
 pub(super) struct Demo {
-    key: Secret<String>,
-    _backend: demo::Demo,
-    _folder: TempDir,
-    _cleaner: Option<Child>,
+    trial: Trial,
+    served: Served,
+}
+
+/// What a temporary installation is around.
+pub(super) enum Served {
+    Simulated(demo::Demo),
+    Found {
+        backends: Vec<Found>,
+        /// With the backends' key.
+        variables: Environment,
+    },
+}
+
+impl Served {
+    pub(super) async fn simulated(tokens_per_second: u32) -> Result<Self, Failure> {
+        let pace = Pace::tokens_per_second(tokens_per_second);
+        let engine = demo::Demo::start(pace, Arc::new(SystemClock)).await;
+        engine.map(Self::Simulated).map_err(|error| {
+            let why = chain(&error);
+            Failure::other(format!("the simulated backend does not start: {why}"))
+        })
+    }
+
+    /// Asks backends for their models.
+    pub(super) async fn found(setup: &Setup, asked: &Backends) -> Result<Self, Failure> {
+        let backends = asked.ask(setup).await?;
+        let mut variables = Vec::new();
+        if let Some(name) = &asked.key_env {
+            let key = variable(setup, name)?;
+            variables.push((name.clone(), key.expose().clone()));
+        }
+        let variables = variables.into_iter().collect();
+        Ok(Self::Found {
+            backends,
+            variables,
+        })
+    }
+
+    /// Writes the configuration, and gives its path.
+    fn write(&self, trial: &Trial) -> Result<PathBuf, Failure> {
+        match self {
+            Self::Simulated(engine) => write_site(engine, trial.folder()).map_err(|error| {
+                let why = chain(&error);
+                Failure::other(format!("the temporary folder cannot be written: {why}"))
+            }),
+            Self::Found { backends, .. } => trial.write("ostia.toml", &render(backends)),
+        }
+    }
+
+    fn variables(&self) -> Environment {
+        match self {
+            Self::Simulated(_) => Environment::default(),
+            Self::Found { variables, .. } => variables.clone(),
+        }
+    }
+
+    /// The model to paste a line for.
+    fn model(&self) -> &str {
+        match self {
+            Self::Simulated(_) => demo::MODEL,
+            Self::Found { backends, .. } => {
+                let mut models = backends.iter().flat_map(|found| &found.models);
+                models.next().map_or("", String::as_str)
+            }
+        }
+    }
 }
 
 impl Demo {
-    /// On the address that was asked for; else on the usual one, or, if somebody has that, on any.
+    /// Serves on the address that was asked for; else on the usual one or, if that is taken, on any.
     pub(super) async fn start(
+        setup: &Setup,
         listen: Option<&str>,
-        tokens_per_second: u32,
+        served: Served,
     ) -> Result<(Self, Running), Failure> {
-        if listen.is_some_and(|listen| listen.starts_with("unix:")) {
-            return Err(Failure::usage(
-                "--demo prints lines to paste, which need a port: --listen 127.0.0.1:8000",
-            ));
-        }
-        let (demo, parts) = Self::prepare(listen.unwrap_or(USUAL), tokens_per_second).await?;
-        match Running::start(parts).await {
-            Err(StartError::Listen { .. }) if listen.is_none() => drop(demo),
-            started => return Ok((demo, started.map_err(|error| not_started(&error))?)),
-        }
-        let (demo, parts) = Self::prepare(ANY, tokens_per_second).await?;
-        let running = Running::start(parts).await;
-        Ok((demo, running.map_err(|error| not_started(&error))?))
+        let listen = listen.map(port).transpose()?;
+        let usual = ListenAddress::Tcp(listen.unwrap_or_else(|| USUAL.into()));
+        let (trial, started) = Self::try_start(setup, &served, usual).await?;
+        let (trial, started) = match started {
+            Err(StartError::Listen { .. }) if listen.is_none() => {
+                drop(trial);
+                Self::try_start(setup, &served, any_port()).await?
+            }
+            started => (trial, started),
+        };
+        let running = started.map_err(|error| not_started(&error))?;
+        Ok((Self { trial, served }, running))
     }
 
-    /// The parts of a gateway, read from files like any other's. The process's variables do not count.
-    async fn prepare(listen: &str, tokens_per_second: u32) -> Result<(Self, Parts), Failure> {
-        let clock: Arc<SystemClock> = Arc::default();
-        let pace = Pace::tokens_per_second(tokens_per_second);
-        let failed = |what: &str, error: &dyn std::error::Error| {
-            Failure::other(format!("{what}: {}", chain(error)))
+    async fn try_start(
+        setup: &Setup,
+        served: &Served,
+        listen: ListenAddress,
+    ) -> Result<(Trial, Result<Running, StartError>), Failure> {
+        let holder = Holder {
+            username: USER.to_owned(),
+            groups: Vec::new(),
         };
-        let folder = tempfile::Builder::new()
-            .prefix("ostia-demo-")
-            .tempdir()
-            .map_err(|error| failed("no temporary folder", &error))?;
-        let backend = demo::Demo::start(pace, Arc::<SystemClock>::clone(&clock))
-            .await
-            .map_err(|error| failed("the simulated backend does not start", &error))?;
-        let config = write_site(&backend, folder.path())
-            .map_err(|error| failed("the temporary folder cannot be written", &error))?;
-        let sources = Sources {
-            config: Some(config),
-            environment: Environment::from_iter([(LISTEN.to_owned(), listen.to_owned())]),
-            ..Sources::default()
-        };
+        let trial = Trial::new(holder).await?;
+        let config = served.write(&trial)?;
         let fleet = Arc::<Fleet>::default();
-        let Loaded {
-            settings, catalog, ..
-        } = ostia::config::load(&sources, &fleet);
-        let settings = settings.ok_or_else(|| Failure::config("--listen cannot be used"))?;
-        let store = store(settings.store.url.expose()).await?;
-        let key = make_key(&*store).await?;
-        let demo = Self {
-            key,
-            _backend: backend,
-            _cleaner: remove_when_killed(folder.path()).ok(),
-            _folder: folder,
-        };
-        let parts = Parts {
-            settings,
-            catalog,
-            fleet,
-            store,
-            clock,
-            limiter: None,
-            disk: None,
-        };
-        Ok((demo, parts))
+        let (settings, catalog) = trial.load(setup, config, served.variables(), &fleet)?;
+        let started = trial.serve(setup, settings, catalog, fleet, listen).await;
+        Ok((trial, started))
     }
 
     /// What to paste, on stdout.
     pub(super) fn announce(&self, running: &Running) -> Result<(), Failure> {
         match running.address() {
-            Some(address) => print(&hints(&format!("http://{address}"), self.key.expose())),
+            Some(address) => {
+                let url = format!("http://{address}");
+                print(&hints(&url, &self.trial.key, &self.served))
+            }
             None => Ok(()),
         }
     }
 }
 
-/// A killed process removes nothing, so a shell does: its input ends when this process does, however that comes. It is in
-/// a group of its own, where Ctrl-C does not reach it.
-fn remove_when_killed(folder: &Path) -> io::Result<Child> {
-    Command::new("/bin/sh")
-        .args(["-c", "read -r line; exec rm -rf -- \"$1\"", "ostia-demo"])
-        .arg(folder)
-        .env_clear()
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .process_group(0)
-        .spawn()
+fn port(listen: &str) -> Result<SocketAddr, Failure> {
+    let numeric = listen.replacen("localhost:", "127.0.0.1:", 1);
+    numeric.parse().map_err(|_| {
+        Failure::usage("the lines to paste need a port: --listen 127.0.0.1:8000, for example")
+    })
 }
 
-async fn make_key(store: &dyn Store) -> Result<Secret<String>, Failure> {
-    let key = generate_key()
-        .map_err(|error| Failure::other(format!("the system has no randomness: {error}")))?;
-    let new = NewApiKey {
-        id: "key_demo".to_owned(),
-        hash: hash_key(key.expose()),
-        username: USER.to_owned(),
-        groups: Vec::new(),
-        label: "demo".to_owned(),
-        project: String::new(),
-        admin: false,
-        created_at: SystemClock.unix_micros(),
-        expires_at: None,
+fn hints(url: &str, key: &Secret<String>, served: &Served) -> String {
+    let key = key.expose();
+    let model = served.model();
+    let what = match served {
+        Served::Simulated(_) => "a simulated model".to_owned(),
+        Served::Found { backends, .. } => {
+            let urls: Vec<&str> = backends.iter().map(|found| &*found.api_url).collect();
+            urls.join(", ")
+        }
     };
-    store
-        .create_key(&new)
-        .await
-        .map_err(|error| Failure::other(format!("the key was not made: {}", chain(&error))))?;
-    Ok(key)
-}
-
-fn hints(url: &str, key: &str) -> String {
-    let model = demo::MODEL;
-    let mut text = format!(
-        r#"Ostia serves a simulated model on {url}; all of it is gone when you press Ctrl-C.
-
-curl {url}/v1/chat/completions -H "Authorization: Bearer {key}" -d '{{"model": "{model}", "messages": [{{"role": "user", "content": "Hello"}}]}}'
-
-With an OpenAI client (add "stream": true above to see tokens come one by one):
-
-export OPENAI_BASE_URL={url}/v1 OPENAI_API_KEY={key}
-python3 -c 'from openai import OpenAI; print(OpenAI().chat.completions.create(model="{model}", messages=[{{"role": "user", "content": "Hello"}}]).choices[0].message.content)'
-
-Models:
-"#
+    let body =
+        serde_json::json!({"model": model, "messages": [{"role": "user", "content": "Hello"}]});
+    let body = in_shell(&body.to_string());
+    let script = format!(
+        "from openai import OpenAI; print(OpenAI().chat.completions.create(model={model:?}, \
+         messages=[{{\"role\": \"user\", \"content\": \"Hello\"}}]).choices[0].message.content)"
     );
-    for model in &MODELS {
-        text.push_str(&format!("  {:<22} {}\n", model.name, model.what));
+    let script = in_shell(&script);
+    let mut text = format!(
+        "Ostia serves {what} at {url}. It ends with Ctrl-C or with this terminal, and leaves nothing behind.\n\n\
+         curl {url}/v1/chat/completions -H \"Authorization: Bearer {key}\" -d {body}\n\n\
+         With an OpenAI client (add \"stream\": true above to see tokens arrive one by one):\n\n\
+         export OPENAI_BASE_URL={url}/v1 OPENAI_API_KEY={key}\npython3 -c {script}\n\nModels:\n"
+    );
+    match served {
+        Served::Simulated(_) => {
+            for model in &MODELS {
+                text.push_str(&format!("  {:<22} {}\n", model.name, model.what));
+            }
+        }
+        Served::Found { backends, .. } => {
+            for model in backends.iter().flat_map(|found| &found.models) {
+                text.push_str(&format!("  {model}\n"));
+            }
+            text.push_str("To keep this: ostia init --backend URL\n");
+        }
     }
     text.push_str(&format!("Routes: {url}/docs\n"));
     text
 }
 
+/// One word of a shell.
+fn in_shell(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "'\\''"))
+}
+
 #[cfg(test)]
 mod tests {
-    use super::hints;
+    use super::*;
 
     #[test]
     fn the_curl_line_is_one_line_with_the_key_in_it() {
-        let text = hints("http://127.0.0.1:1", "sk-ostia-x");
+        let backends = vec![Found {
+            models: vec!["it's \"a\"".to_owned()],
+            ..Found::example()
+        }];
+        let variables = Environment::default();
+        let served = Served::Found {
+            backends,
+            variables,
+        };
+        let key = Secret::new("sk-ostia-x".to_owned());
+        let text = hints("http://127.0.0.1:1", &key, &served);
         let line = text.lines().find(|line| line.starts_with("curl ")).unwrap();
-        assert!(line.contains("Bearer sk-ostia-x\"") && line.ends_with("}'"));
+        assert!(
+            line.contains("Bearer sk-ostia-x\"") && line.ends_with("}'"),
+            "{line}"
+        );
+        assert!(line.contains(r#""model":"it'\''s \"a\"""#), "{line}");
+    }
+
+    #[test]
+    fn a_socket_that_nothing_can_be_pasted_for_is_refused() {
+        assert!(port("unix:/tmp/socket").is_err());
+        assert_eq!(port("localhost:80").unwrap().port(), 80);
     }
 }

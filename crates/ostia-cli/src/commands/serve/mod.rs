@@ -3,6 +3,7 @@
 mod announce;
 mod demo;
 mod signals;
+mod terminal;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,12 +15,14 @@ use ostia::fleet::Fleet;
 use ostia::settings::Settings;
 use ostia_core::SystemClock;
 
+use super::init::Backends;
 use super::load::{load, store};
-use crate::arguments::Global;
+use crate::arguments::Setup;
 use crate::failure::{Failure, chain};
 use crate::runtime;
-use demo::Demo;
+use demo::{Demo, Served};
 use signals::Signals;
+use terminal::Terminal;
 
 #[derive(Debug, Args)]
 pub struct Serve {
@@ -27,42 +30,46 @@ pub struct Serve {
     #[arg(long, value_name = "ADDR", value_parser = address)]
     listen: Option<String>,
     /// Start only if the configuration has no error at all
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["demo", "urls"])]
     strict: bool,
-    /// Try it out: a simulated model, a temporary store and one key; nothing else is read or needed
-    #[arg(long, conflicts_with = "strict")]
+    /// Try it out: a simulated model, a temporary database and one key; reads no file
+    #[arg(long, conflicts_with = "urls")]
     demo: bool,
-    /// How fast the simulated model writes; 0 is without waiting
+    /// How fast the simulated model writes; 0 means without a pause
     #[arg(long, requires = "demo", value_name = "N", default_value_t = 25)]
     demo_tokens_per_second: u32,
+    #[command(flatten)]
+    backends: Backends,
 }
 
 impl Serve {
-    pub fn run(&self, global: &Global) -> Result<(), Failure> {
-        runtime::run(self.serve(global))
+    pub fn run(&self, setup: &Setup) -> Result<(), Failure> {
+        runtime::run(self.serve(setup))
     }
 
-    async fn serve(&self, global: &Global) -> Result<(), Failure> {
-        let mut signals = Signals::listen()
+    async fn serve(&self, setup: &Setup) -> Result<(), Failure> {
+        let temporary = self.demo || !self.backends.is_empty();
+        let mut terminal = temporary.then(Terminal::watch);
+        let mut signals = Signals::listen(temporary && Terminal::ends_on_hangup())
             .map_err(|error| Failure::other(format!("signals cannot be handled: {error}")))?;
         let (demo, running) = tokio::select! {
             biased;
-            signal = signals.stop() => {
+            signal = ended(&mut signals, &mut terminal) => {
                 tracing::info!(signal, "stopped before anything was served");
                 return Ok(());
             }
-            started = self.start(global) => started?,
+            started = self.start(setup) => started?,
         };
         announce::ready(&running);
         if let Some(demo) = &demo {
             demo.announce(&running)?;
         }
-        let signal = signals.stop().await;
+        let signal = ended(&mut signals, &mut terminal).await;
         announce::stopping(&running, signal);
         let in_time = running
             .shut_down(async {
                 let signal = signals.stop().await;
-                tracing::warn!(signal, "cutting short what is still running");
+                tracing::warn!(signal, "cutting off what is still running");
             })
             .await;
         if in_time {
@@ -74,33 +81,44 @@ impl Serve {
         ))
     }
 
-    async fn start(&self, global: &Global) -> Result<(Option<Demo>, Running), Failure> {
-        if !self.demo {
-            let parts = self.parts(global).await?;
-            let running = Running::start(parts).await;
-            return Ok((None, running.map_err(|error| not_started(&error))?));
+    async fn start(&self, setup: &Setup) -> Result<(Option<Demo>, Running), Failure> {
+        let listen = self.listen.as_deref();
+        if self.demo {
+            if setup.global.config.is_some() || !setup.global.env_files.is_empty() {
+                return Err(Failure::usage(
+                    "--demo reads no files: leave out --config and --env-file, or --demo",
+                ));
+            }
+            let served = Served::simulated(self.demo_tokens_per_second).await?;
+            let (demo, running) = Demo::start(setup, listen, served).await?;
+            return Ok((Some(demo), running));
         }
-        if global.config.is_some() || !global.env_files.is_empty() {
-            return Err(Failure::usage(
-                "--demo reads no files: leave out --config and --env-file, or --demo",
-            ));
+        if !self.backends.is_empty() {
+            if setup.global.config.is_some() {
+                return Err(Failure::usage(
+                    "--backend takes the place of a configuration: leave out --config, or --backend",
+                ));
+            }
+            let served = Served::found(setup, &self.backends).await?;
+            let (demo, running) = Demo::start(setup, listen, served).await?;
+            return Ok((Some(demo), running));
         }
-        let (demo, running) =
-            Demo::start(self.listen.as_deref(), self.demo_tokens_per_second).await?;
-        Ok((Some(demo), running))
+        let parts = self.parts(setup).await?;
+        let running = Running::start_with(parts, setup.adapters.registry().clone()).await;
+        Ok((None, running.map_err(|error| not_started(&error))?))
     }
 
     /// Everything that can be wrong before a socket is opened.
-    async fn parts(&self, global: &Global) -> Result<Parts, Failure> {
+    async fn parts(&self, setup: &Setup) -> Result<Parts, Failure> {
         let fleet = Arc::<Fleet>::default();
-        let loaded = load(global, self.listen.as_deref(), &fleet);
+        let loaded = load(setup, self.listen.as_deref(), &fleet);
         log_problems(&loaded);
         let fatal = loaded.fatal(self.strict);
         let errors = loaded.errors().count();
         let (Some(settings), false) = (loaded.settings, fatal) else {
             let strict = if self.strict { " and --strict" } else { "" };
             return Err(Failure::config(format!(
-                "not started, for {errors} error(s) in the configuration{strict}: `ostia check` shows all of them"
+                "not started because of {errors} error(s) in the configuration{strict}: `ostia check` lists all of them"
             )));
         };
         warn_of_what_is_not_served(&settings);
@@ -114,6 +132,20 @@ impl Serve {
             limiter: None,
             disk: None,
         })
+    }
+}
+
+/// Waits for what ends the process, and names it.
+async fn ended(signals: &mut Signals, terminal: &mut Option<Terminal>) -> &'static str {
+    let closed = async {
+        match terminal {
+            Some(terminal) => terminal.closed().await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        signal = signals.stop() => signal,
+        () = closed => "its terminal closed",
     }
 }
 
@@ -140,7 +172,7 @@ fn warn_of_what_is_not_served(settings: &Settings) {
     }
 }
 
-fn not_started(error: &StartError) -> Failure {
+pub(super) fn not_started(error: &StartError) -> Failure {
     let text = chain(error);
     match error {
         StartError::Listen { .. } => Failure::other(format!(
@@ -153,7 +185,7 @@ fn not_started(error: &StartError) -> Failure {
     }
 }
 
-/// What the configuration would say of it, but as a word of the command line.
+/// Checks an address of the command line as the configuration would.
 fn address(text: &str) -> Result<String, String> {
     let path = text.strip_prefix("unix:");
     let numeric = text.replacen("localhost:", "127.0.0.1:", 1);

@@ -1,41 +1,54 @@
 //! `ostia usage`: what the ledger adds up to.
 
 mod render;
+mod report;
 
+use std::num::NonZeroUsize;
+
+use clap::builder::PossibleValuesParser;
 use clap::{Args, ValueEnum};
 use ostia_core::{Clock as _, SystemClock, UsageQuery};
 
-use super::load::open_store;
-use crate::arguments::Global;
+use super::load::open_existing_store;
+use crate::arguments::Setup;
 use crate::failure::{Failure, chain};
-use crate::output::print;
+use crate::output::{Look, print};
 use crate::runtime;
-use crate::span::Since;
+use crate::span::Moment;
+use report::Report;
 
 #[derive(Debug, Args)]
+#[command(
+    after_help = "A table fits 80 columns, or the terminal if that is wider: OK, PROMPT and OUTPUT give way first, then long \
+                  names are cut, and numbers from ten million on are rounded. CSV and JSON have everything. REFUSED \
+                  counts what the gateway or an adapter refused, FAILED what a backend did not answer well; requests that \
+                  clients gave up are in neither."
+)]
 pub struct Usage {
-    /// From when: so long ago (7d, 12h, 30m), or a date (2026-01-31, UTC)
+    /// The first moment: so long ago (7d, 12h, 30m), a date (2026-01-31: its beginning, UTC) or a timestamp
     #[arg(long, value_name = "WHEN", default_value = "7d")]
-    since: Since,
-    /// One line for each of these
-    #[arg(
-        long,
-        value_name = "COLUMNS",
-        value_delimiter = ',',
-        default_value = "user,model"
-    )]
-    by: Vec<By>,
-    /// How the lines are written
+    since: Moment,
+    /// The moment up to which requests count, written the same way [default: now]
+    #[arg(long, value_name = "WHEN")]
+    until: Option<Moment>,
+    /// Only this user
+    #[arg(long, value_name = "NAME")]
+    user: Option<String>,
+    /// One line for each combination of these
+    #[arg(long, value_name = "COLUMNS", value_delimiter = ',', default_value = "user,model", value_parser = PossibleValuesParser::new(UsageQuery::BY))]
+    by: Vec<String>,
+    /// Sort by this column, numbers from the largest down [default: by the columns of --by]
+    #[arg(long, value_name = "COLUMN")]
+    sort: Option<String>,
+    /// Only the first N lines
+    #[arg(long, value_name = "N")]
+    top: Option<NonZeroUsize>,
+    /// Output format
     #[arg(long, default_value = "table")]
     format: Format,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum By {
-    User,
-    Model,
-    Cluster,
-    Day,
+    /// The same as --format json
+    #[arg(long, conflicts_with = "format")]
+    json: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -46,40 +59,39 @@ enum Format {
 }
 
 impl Usage {
-    pub fn run(&self, global: &Global) -> Result<(), Failure> {
-        runtime::run(self.report(global))
+    pub fn run(&self, setup: &Setup) -> Result<(), Failure> {
+        runtime::run(self.report(setup))
     }
 
-    async fn report(&self, global: &Global) -> Result<(), Failure> {
-        let by = self.columns();
+    async fn report(&self, setup: &Setup) -> Result<(), Failure> {
+        let now = SystemClock.unix_micros();
         let query = UsageQuery {
-            since: self.since.before(SystemClock.unix_micros()),
-            by: by.iter().map(|&column| column.to_owned()).collect(),
+            since: self.since.before(now),
+            until: self.until.map(|until| until.before(now)),
+            user: self.user.clone(),
+            by: self.columns(),
         };
-        let store = open_store(global).await?;
+        let order = report::Order::parse(self.sort.as_deref(), &query.by)?;
+        let store = open_existing_store(setup).await?;
         let rows = store
             .usage(&query)
             .await
             .map_err(|error| Failure::other(chain(&error)))?;
+        let report = Report::new(query.by, rows, order, self.top);
         print(&match self.format {
-            Format::Table => render::table(&by, &rows),
-            Format::Csv => render::csv(&by, &rows),
-            Format::Json => render::json(&by, &rows),
+            _ if self.json => render::json(&report),
+            Format::Table => render::table(&report, Look::of_stdout()),
+            Format::Csv => render::csv(&report),
+            Format::Json => render::json(&report),
         })
     }
 
     /// Each once, in the order in which they were asked for.
-    fn columns(&self) -> Vec<&'static str> {
-        let mut columns = Vec::new();
-        for by in &self.by {
-            let name = match by {
-                By::User => "user",
-                By::Model => "model",
-                By::Cluster => "cluster",
-                By::Day => "day",
-            };
-            if !columns.contains(&name) {
-                columns.push(name);
+    fn columns(&self) -> Vec<String> {
+        let mut columns: Vec<String> = Vec::new();
+        for name in &self.by {
+            if !columns.contains(name) {
+                columns.push(name.clone());
             }
         }
         columns

@@ -93,7 +93,7 @@ async fn signed(gateway: &TestGateway, backend: &FakeBackend) {
 #[tokio::test]
 async fn the_settings_and_fixtures_are_read_as_printed() {
     let [adapters, maintenance] = examples("toml").try_into().unwrap();
-    let [cluster, endpoint] = examples("json").try_into().unwrap();
+    let [_request, cluster, endpoint] = examples("json").try_into().unwrap();
     let [jobs, ready]: [Value; 2] =
         [cluster, endpoint].map(|text| serde_json::from_str(text).unwrap());
     let folder = tempfile::tempdir().unwrap();

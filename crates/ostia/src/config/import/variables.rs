@@ -17,7 +17,7 @@ pub(super) type Read = fn(&str, &str) -> Result<Toml, String>;
 const GLOBUS_COMPUTE: &str =
     "for Globus Compute, which is not served yet: such endpoints answer 503 adapter_unavailable";
 const BATCHES: &str = "for batches, which are not served yet (501)";
-const DATABASE: &str = "FIRST's database: its tables are not read. Ostia's own is in store.url, SQLite by default; give PostgreSQL a database of its own";
+const DATABASE: &str = "for FIRST's database, which Ostia does not read: its own is one SQLite file, named by store.url";
 const DASHBOARD: &str =
     "for FIRST's dashboard: see /metrics on the admin listener, and `ostia usage`";
 const CRON: &str =

@@ -1,4 +1,7 @@
-//! `ostia explain`: the decision of `authorize` for one user and one model, and the rule that made it.
+//! `ostia explain`: may this user use this model, which rule decides, and what else stands in the way.
+
+mod around;
+mod person;
 
 use std::sync::Arc;
 
@@ -6,16 +9,18 @@ use clap::Args;
 use ostia::authorize::{Broken, broken, may_use};
 use ostia::catalog::{Catalog, Deployment, Scope, Serving};
 use ostia::fleet::Fleet;
-use ostia_core::{Clock as _, Identity, SystemClock};
+use ostia_core::Identity;
 use serde_json::{Value, json};
 
-use super::load::{load, store};
-use crate::arguments::Global;
-use crate::failure::{Failure, chain};
-use crate::output::{note, print};
+use super::load::{load, unsound};
+use crate::arguments::Setup;
+use crate::failure::Failure;
+use crate::output::print;
 use crate::runtime;
+use around::Around;
+use person::{Case, Person};
 
-/// Without --group it shows the decision for every set of groups that the user's API keys carry, or for none.
+/// Without --group, it shows the decision for every set of groups that the user's active API keys carry, or for none.
 #[derive(Debug, Args)]
 pub struct Explain {
     /// Rules on domains look at what follows the @
@@ -32,80 +37,41 @@ pub struct Explain {
     json: bool,
 }
 
-/// One person as far as rules see them.
-struct Case {
-    /// Where the groups come from.
-    source: String,
-    identity: Identity,
-}
-
 impl Explain {
-    pub fn run(&self, global: &Global) -> Result<(), Failure> {
-        let loaded = load(global, None, &Fleet::default());
+    pub fn run(&self, setup: &Setup) -> Result<(), Failure> {
+        let loaded = load(setup, None, &Fleet::default());
         let Some(settings) = &loaded.settings else {
-            return Err(Failure::config(
-                "the configuration has errors: `ostia check` shows all of them",
-            ));
+            return Err(unsound());
         };
-        let url = settings.store.url.expose().clone();
-        let cases = runtime::run(self.cases(&url))?;
+        let catalog = &loaded.catalog;
+        let found = found(catalog, &self.model);
+        let (person, around) = runtime::run(async {
+            let person = Person::find(&self.user, settings.store.url.expose()).await;
+            Ok((person, Around::look(settings).await))
+        })?;
+        let cases = person.cases(&self.user, &self.groups);
         if self.json {
-            let all: Vec<Value> = cases
-                .iter()
-                .map(|case| self.as_json(&loaded.catalog, case))
-                .collect();
+            let as_json = |case: &Case| self.as_json(catalog, &found, case, &person, &around);
+            let all: Vec<Value> = cases.iter().map(as_json).collect();
             return print(&format!("{}\n", Value::Array(all)));
         }
+        let mut text = String::new();
         for case in &cases {
-            print(&self.as_text(&loaded.catalog, case))?;
+            text.push_str(&self.as_text(catalog, &found, case, &around));
         }
-        Ok(())
+        for line in person.lines().into_iter().chain(around.lines()) {
+            text.push_str(&format!("{line}\n"));
+        }
+        print(&text)
     }
 
-    async fn cases(&self, url: &str) -> Result<Vec<Case>, Failure> {
-        let given: Vec<Arc<str>> = self
-            .groups
-            .iter()
-            .map(|group| Identity::group(group).into())
-            .collect();
-        if !given.is_empty() {
-            return Ok(vec![self.case("as given".to_owned(), given.into())]);
-        }
-        let keys = match store(url).await {
-            Ok(store) => store.list_keys().await.map_err(|error| chain(&error)),
-            Err(error) => Err(error.text().to_owned()),
-        };
-        let keys = keys.unwrap_or_else(|error| {
-            note(&format!("warning: API keys cannot be looked at: {error}"));
-            Vec::new()
-        });
-        let now = SystemClock.unix_micros();
-        let mut cases: Vec<Case> = Vec::new();
-        for key in keys {
-            let over = key.revoked_at.is_some() || key.expires_at.is_some_and(|end| end <= now);
-            let theirs = *key.username == *self.user && !over;
-            let known = cases.iter().any(|case| case.identity.groups == key.groups);
-            if theirs && !known {
-                cases.push(self.case(format!("of key {}", key.id), key.groups));
-            }
-        }
-        if cases.is_empty() {
-            cases.push(self.case("none given".to_owned(), Arc::default()));
-        }
-        Ok(cases)
-    }
-
-    fn case(&self, source: String, groups: Arc<[Arc<str>]>) -> Case {
-        let identity = Identity {
-            username: self.user.as_str().into(),
-            domain: Identity::domain_of(&self.user),
-            groups,
-            ..Identity::default()
-        };
-        Case { source, identity }
-    }
-
-    fn as_text(&self, catalog: &Catalog, case: &Case) -> String {
+    fn as_text(
+        &self,
+        catalog: &Catalog,
+        found: &[Arc<Deployment>],
+        case: &Case,
+        around: &Around,
+    ) -> String {
         let groups = case.identity.groups.join(", ");
         let domain = case.identity.domain.as_deref().unwrap_or("none");
         let mut text = format!(
@@ -114,20 +80,19 @@ impl Explain {
             case.source,
             if groups.is_empty() { "-" } else { &groups }
         );
-        let found = found(catalog, &self.model);
-        for deployment in &found {
+        for deployment in found {
             let route = format!("/{}/{}/v1", deployment.cluster.name, deployment.framework);
             let verdict = verdict(deployment, &case.identity);
-            let word = if may_use(deployment, &case.identity) {
-                "allowed"
-            } else {
-                "refused"
+            let word = match may_use(deployment, &case.identity) {
+                true => "allowed",
+                false => "refused",
             };
             text.push_str(&format!("  {route}  {word}: {verdict}\n"));
-            if let Serving::Disabled(reason) | Serving::AdapterUnavailable(reason) =
-                &deployment.serving
-            {
-                text.push_str(&format!("    and takes no requests: {reason}\n"));
+            if let Some(reason) = not_served(deployment) {
+                text.push_str(&format!("    but takes no requests: {reason}\n"));
+            }
+            for line in around.of(deployment, &case.identity) {
+                text.push_str(&format!("    {line}\n"));
             }
         }
         if found.is_empty() {
@@ -141,24 +106,33 @@ impl Explain {
         text
     }
 
-    fn as_json(&self, catalog: &Catalog, case: &Case) -> Value {
-        let found = found(catalog, &self.model);
-        let endpoints: Vec<Value> = found
-            .iter()
-            .map(|deployment| {
-                json!({
-                    "cluster": deployment.cluster.name,
-                    "framework": deployment.framework,
-                    "endpoint_slug": deployment.slug,
-                    "model": deployment.model,
-                    "allowed": may_use(deployment, &case.identity),
-                    "rule": verdict(deployment, &case.identity),
-                })
+    fn as_json(
+        &self,
+        catalog: &Catalog,
+        found: &[Arc<Deployment>],
+        case: &Case,
+        person: &Person,
+        around: &Around,
+    ) -> Value {
+        let endpoint = |deployment: &Arc<Deployment>| {
+            json!({
+                "cluster": deployment.cluster.name,
+                "framework": deployment.framework,
+                "endpoint_slug": deployment.slug,
+                "model": deployment.model,
+                "allowed": may_use(deployment, &case.identity),
+                "rule": verdict(deployment, &case.identity),
+                "not_served": not_served(deployment),
+                "maintenance": around.notice(&deployment.cluster.name),
+                "limits": around.limits(deployment, &case.identity),
+                "health": around.health(&deployment.slug),
             })
-            .collect();
+        };
         json!({
             "user": self.user, "domain": case.identity.domain, "groups": case.identity.groups, "model": self.model,
-            "endpoints": endpoints, "allowed_everywhere_route": self.everywhere(catalog, case),
+            "known": person.is_known(), "keys": person.keys_as_json(),
+            "endpoints": found.iter().map(endpoint).collect::<Vec<_>>(),
+            "allowed_everywhere_route": self.everywhere(catalog, case),
         })
     }
 
@@ -167,6 +141,13 @@ impl Explain {
         let found = catalog.lookup(Scope::Everywhere, &self.model);
         let mut deployments = found.iter().flat_map(|(_, deployments)| deployments.iter());
         deployments.any(|deployment| may_use(deployment, &case.identity))
+    }
+}
+
+fn not_served(deployment: &Deployment) -> Option<&str> {
+    match &deployment.serving {
+        Serving::Yes => None,
+        Serving::Disabled(reason) | Serving::AdapterUnavailable(reason) => Some(reason),
     }
 }
 

@@ -1,0 +1,217 @@
+use std::collections::BTreeMap;
+
+use ostia::admit::own_limits;
+use ostia::catalog::{Deployment, HttpUrl};
+use ostia::live::read_notices;
+use ostia::settings::{Limits, ListenAddress, Settings};
+use ostia_core::Identity;
+use serde_json::{Map, Value, json};
+
+use crate::commands::web::Page;
+
+/// What else decides how a request ends: limits, maintenance, and how endpoints are doing.
+pub(super) struct Around {
+    limits: Limits,
+    /// Cluster to text, with where it was set.
+    notices: BTreeMap<String, (String, &'static str)>,
+    /// Clusters whose notices the running gateway fetches.
+    sources: Vec<String>,
+    health: Result<BTreeMap<String, Health>, String>,
+}
+
+/// As the running gateway's metrics have it.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+struct Health {
+    in_flight: u64,
+    failing: bool,
+}
+
+impl Around {
+    pub(super) async fn look(settings: &Settings) -> Self {
+        let configured = settings.maintenance.iter();
+        let mut notices: BTreeMap<_, _> = configured
+            .map(|(cluster, text)| (cluster.clone(), (text.clone(), "[maintenance]")))
+            .collect();
+        // A file that cannot be read has no notices, for the gateway too.
+        let set = read_notices(&settings.server.state_dir).unwrap_or_default();
+        notices.extend(
+            set.into_iter()
+                .map(|(cluster, text)| (cluster, (text, "ostia maintenance set"))),
+        );
+        Self {
+            limits: settings.limits.clone(),
+            notices,
+            sources: settings.maintenance_sources.keys().cloned().collect(),
+            health: health(&settings.server.admin_listen).await,
+        }
+    }
+
+    pub(super) fn notice(&self, cluster: &str) -> Option<&str> {
+        self.notices.get(cluster).map(|(text, _)| text.as_str())
+    }
+
+    /// 0 is off.
+    pub(super) fn limits(&self, deployment: &Deployment, who: &Identity) -> Value {
+        let all = self.all_limits(deployment, who);
+        let mut limits: Map<String, Value> = all
+            .iter()
+            .map(|(name, number, _)| ((*name).to_owned(), Value::from(*number)))
+            .collect();
+        let blocked = own_limits(&self.limits, who).blocked;
+        limits.insert("blocked".to_owned(), blocked.into());
+        limits.into()
+    }
+
+    /// Name, number, and what it counts; the caller's own number where the settings have one.
+    fn all_limits(&self, deployment: &Deployment, who: &Identity) -> [(&str, u64, &str); 6] {
+        let own = own_limits(&self.limits, who);
+        let all = &self.limits;
+        let small = |own: Option<u32>, all: u32| u64::from(own.unwrap_or(all));
+        [
+            (
+                "requests_per_second_per_user",
+                small(
+                    own.requests_per_second_per_user,
+                    all.requests_per_second_per_user,
+                ),
+                "requests a second for the user",
+            ),
+            (
+                "max_in_flight_per_user",
+                small(own.max_in_flight_per_user, all.max_in_flight_per_user),
+                "requests at once for the user",
+            ),
+            (
+                "in_flight_per_model",
+                small(own.in_flight_per_model, all.in_flight_per_model),
+                "requests at once for the user on this model",
+            ),
+            (
+                "tpm_user",
+                own.tpm_user.unwrap_or(deployment.tpm_user),
+                "tokens a minute for the user here",
+            ),
+            (
+                "tpm_model",
+                deployment.tpm_model,
+                "tokens a minute for all users here",
+            ),
+            (
+                "max_in_flight",
+                deployment.max_in_flight.into(),
+                "requests at once on the endpoint",
+            ),
+        ]
+    }
+
+    pub(super) fn health(&self, slug: &str) -> Value {
+        match self.health.as_ref().ok().and_then(|all| all.get(slug)) {
+            Some(health) => json!({"in_flight": health.in_flight, "failing": health.failing}),
+            None => Value::Null,
+        }
+    }
+
+    /// Text for people on one endpoint.
+    pub(super) fn of(&self, deployment: &Deployment, who: &Identity) -> Vec<String> {
+        let mut lines = Vec::new();
+        let cluster = &*deployment.cluster.name;
+        if let Some((text, set_by)) = self.notices.get(cluster) {
+            lines.push(format!(
+                "maintenance: requests get 503 \"{}\" ({set_by})",
+                text.escape_debug()
+            ));
+        }
+        if self.sources.iter().any(|source| source == cluster) {
+            lines.push("maintenance: the gateway also asks the cluster's status source".to_owned());
+        }
+        lines.push(format!("limits: {}", self.limits_in_words(deployment, who)));
+        if let Some(health) = self
+            .health
+            .as_ref()
+            .ok()
+            .and_then(|all| all.get(&*deployment.slug))
+        {
+            let word = match health.failing {
+                true => "its last five requests failed, so others are tried first",
+                false => "it answers",
+            };
+            lines.push(format!("health: {word}; {} in flight", health.in_flight));
+        }
+        lines
+    }
+
+    /// Text for people on all endpoints.
+    pub(super) fn lines(&self) -> Vec<String> {
+        let failed = self.health.as_ref().err();
+        failed
+            .map(|why| format!("health is not known: {why}"))
+            .into_iter()
+            .collect()
+    }
+
+    fn limits_in_words(&self, deployment: &Deployment, who: &Identity) -> String {
+        if own_limits(&self.limits, who).blocked {
+            return "the user, a group, the project or the key is blocked".to_owned();
+        }
+        let limits: Vec<String> = self
+            .all_limits(deployment, who)
+            .iter()
+            .filter(|(_, number, _)| *number > 0)
+            .map(|(_, number, what)| format!("{number} {what}"))
+            .collect();
+        match limits.is_empty() {
+            true => "none".to_owned(),
+            false => limits.join(", "),
+        }
+    }
+}
+
+/// Asks the running gateway. The text says why it cannot be asked.
+async fn health(admin: &ListenAddress) -> Result<BTreeMap<String, Health>, String> {
+    let ListenAddress::Tcp(address) = admin else {
+        return Err("server.admin_listen is a Unix socket".to_owned());
+    };
+    let nobody = || format!("no gateway answers at {address} (server.admin_listen)");
+    // Port 0 is any port, and nobody knows which.
+    let url = HttpUrl::parse(&format!("http://{address}/metrics")).map_err(|_| nobody())?;
+    let page = Page::default().get(&url).await.map_err(|_| nobody())?;
+    Ok(parse(&page.text()))
+}
+
+/// Samples of OpenMetrics text: `ostia_endpoint_in_flight{endpoint="SLUG"} 3`.
+fn parse(text: &str) -> BTreeMap<String, Health> {
+    let mut all: BTreeMap<String, Health> = BTreeMap::new();
+    for line in text.lines() {
+        let sample = line.split_once("{endpoint=\"").and_then(|(name, rest)| {
+            let (slug, value) = rest.split_once("\"} ")?;
+            Some((name, slug, value.trim().parse::<u64>().ok()?))
+        });
+        match sample {
+            Some(("ostia_endpoint_in_flight", slug, count)) => {
+                all.entry(slug.to_owned()).or_default().in_flight = count;
+            }
+            Some(("ostia_endpoint_failing", slug, count)) => {
+                all.entry(slug.to_owned()).or_default().failing = count > 0;
+            }
+            _ => {}
+        }
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Health, parse};
+
+    #[test]
+    fn samples_of_endpoints_are_read() {
+        let text = "# TYPE ostia_endpoint_in_flight gauge\n\
+                    ostia_endpoint_in_flight{endpoint=\"a\"} 3\nostia_endpoint_in_flight{endpoint=\"b\"} 0\n\
+                    ostia_endpoint_failing{endpoint=\"b\"} 1\nostia_requests_total{endpoint=\"a\",outcome=\"ok\"} 7\n# EOF\n";
+        let all = parse(text);
+        let health = |in_flight, failing| Health { in_flight, failing };
+        assert_eq!(all["a"], health(3, false));
+        assert_eq!(all["b"], health(0, true));
+        assert_eq!(all.len(), 2);
+    }
+}

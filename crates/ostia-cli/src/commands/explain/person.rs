@@ -1,0 +1,139 @@
+use std::sync::Arc;
+
+use ostia_core::{ApiKey, Clock as _, Identity, Store, SystemClock, UsageQuery};
+use serde_json::{Value, json};
+
+use crate::commands::key::list::state;
+use crate::commands::key::rfc3339;
+use crate::commands::load::existing_store;
+use crate::failure::{Failure, chain};
+use crate::output::note;
+
+/// One person as far as rules see them.
+pub(super) struct Case {
+    /// Where the groups come from.
+    pub(super) source: String,
+    pub(super) identity: Identity,
+}
+
+/// What the database has of a user.
+pub(super) struct Person {
+    keys: Vec<ApiKey>,
+    /// `None`: the database could not be asked.
+    requests: Option<u64>,
+    now: i64,
+}
+
+impl Person {
+    /// A database that cannot be asked is a warning: rules can be judged without it.
+    pub(super) async fn find(user: &str, url: &str) -> Self {
+        let now = SystemClock.unix_micros();
+        let asked = async {
+            let store = existing_store(url).await?;
+            look(&*store, user).await
+        };
+        match asked.await {
+            Ok((keys, requests)) => Self {
+                keys,
+                requests: Some(requests),
+                now,
+            },
+            Err(failure) => {
+                let text = failure.text();
+                note(&format!(
+                    "warning: the user's keys and requests are not known: {text}"
+                ));
+                Self {
+                    keys: Vec::new(),
+                    requests: None,
+                    now,
+                }
+            }
+        }
+    }
+
+    pub(super) fn is_known(&self) -> Option<bool> {
+        self.requests
+            .map(|requests| requests > 0 || !self.keys.is_empty())
+    }
+
+    pub(super) fn cases(&self, user: &str, given: &[String]) -> Vec<Case> {
+        let case = |source: String, groups: Arc<[Arc<str>]>| Case {
+            source,
+            identity: Identity {
+                username: user.into(),
+                domain: Identity::domain_of(user),
+                groups,
+                ..Identity::default()
+            },
+        };
+        if !given.is_empty() {
+            let groups = given.iter().map(|group| Identity::group(group).into());
+            return vec![case("as given".to_owned(), groups.collect())];
+        }
+        let mut cases: Vec<Case> = Vec::new();
+        for key in self.keys.iter().filter(|key| self.state(key) == "active") {
+            let known = cases.iter().any(|case| {
+                case.identity.groups == key.groups && case.identity.project == key.project
+            });
+            if !known {
+                let mut own = case(format!("of key {}", key.id), Arc::clone(&key.groups));
+                own.identity.key_id = Some(Arc::clone(&key.id));
+                own.identity.project = Arc::clone(&key.project);
+                cases.push(own);
+            }
+        }
+        if cases.is_empty() {
+            cases.push(case("none given".to_owned(), Arc::default()));
+        }
+        cases
+    }
+
+    /// Text for people, on the keys and on who this is.
+    pub(super) fn lines(&self) -> Vec<String> {
+        if self.is_known() == Some(false) {
+            let text = "unknown user: nobody of this name has a key here or has made a request; the rules are judged by \
+                        the name alone";
+            return vec![text.to_owned()];
+        }
+        let key = |key: &ApiKey| {
+            let state = self.state(key);
+            let what = match (key.revoked_at, key.expires_at) {
+                (Some(moment), _) => format!("revoked at {}", rfc3339(moment)),
+                (None, Some(moment)) if state == "active" => {
+                    format!("active, ends at {}", rfc3339(moment))
+                }
+                (None, Some(moment)) => format!("expired at {}", rfc3339(moment)),
+                (None, None) => "active, never ends".to_owned(),
+            };
+            format!("key {}: {what}", key.id)
+        };
+        let mut lines: Vec<String> = self.keys.iter().map(key).collect();
+        if let (true, Some(requests)) = (self.keys.is_empty(), self.requests) {
+            lines.push(format!("no keys; {requests} requests in the ledger"));
+        }
+        lines
+    }
+
+    pub(super) fn keys_as_json(&self) -> Vec<Value> {
+        let key = |key: &ApiKey| json!({"id": &*key.id, "state": self.state(key), "expires_at": key.expires_at.map(rfc3339)});
+        self.keys.iter().map(key).collect()
+    }
+
+    fn state(&self, key: &ApiKey) -> &'static str {
+        state(key, self.now)
+    }
+}
+
+/// The user's keys, and how many requests they ever made.
+async fn look(store: &dyn Store, user: &str) -> Result<(Vec<ApiKey>, u64), Failure> {
+    let failed = |error| Failure::other(chain(&error));
+    let mut keys = store.list_keys().await.map_err(failed)?;
+    keys.retain(|key| *key.username == *user);
+    let query = UsageQuery {
+        user: Some(user.to_owned()),
+        ..UsageQuery::default()
+    };
+    let usage = store.usage(&query).await.map_err(failed)?;
+    Ok((keys, usage.iter().map(|row| row.requests).sum()))
+}

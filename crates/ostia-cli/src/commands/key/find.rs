@@ -1,0 +1,59 @@
+use std::io::{self, IsTerminal as _, Read as _};
+
+use clap::Args;
+use ostia::identify::hash_key;
+use ostia_core::{Clock as _, Secret, SystemClock};
+
+use super::list::{as_json, table};
+use crate::arguments::Setup;
+use crate::commands::load::open_existing_store;
+use crate::failure::{Failure, chain};
+use crate::output::{Look, note, print};
+
+/// No key is longer.
+const LONGEST: u64 = 16 * 1024;
+
+#[derive(Debug, Args)]
+pub struct Find {
+    /// Print one object
+    #[arg(long)]
+    json: bool,
+}
+
+impl Find {
+    pub async fn run(&self, setup: &Setup) -> Result<(), Failure> {
+        let store = open_existing_store(setup).await?;
+        let key = read()?;
+        let found = store.key_by_hash(&hash_key(key.expose())).await;
+        let found = found.map_err(|error| Failure::other(chain(&error)))?;
+        let found = found.ok_or_else(|| {
+            Failure::other(
+                "this key is not in the database: it was made elsewhere, or is not complete",
+            )
+        })?;
+        let now = SystemClock.unix_micros();
+        if self.json {
+            return print(&format!("{}\n", as_json(&found, now)));
+        }
+        print(&table(&[found], now).render(Look::of_stdout()))
+    }
+}
+
+/// From standard input and not from the command line, which other users of the machine can see.
+fn read() -> Result<Secret<String>, Failure> {
+    if io::stdin().is_terminal() {
+        note("Paste the key, then press Enter and Ctrl-D:");
+    }
+    let mut text = String::new();
+    io::stdin()
+        .lock()
+        .take(LONGEST)
+        .read_to_string(&mut text)
+        .map_err(|error| Failure::other(format!("stdin: {error}")))?;
+    let mut words = text.split_whitespace();
+    match (words.next(), words.next()) {
+        (Some(key), None) => Ok(Secret::new(key.to_owned())),
+        (None, _) => Err(Failure::usage("write the key to standard input")),
+        (Some(_), Some(_)) => Err(Failure::usage("standard input holds more than one word")),
+    }
+}

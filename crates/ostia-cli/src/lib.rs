@@ -1,0 +1,62 @@
+//! The command line of `ostia`, as one call: [`run`]. A site with adapters in Rust makes the same call from its own
+//! `main.rs`, with them; docs/adapters.md shows how.
+//!
+//! [`arguments`] says what may be written on the command line, [`commands`] has one file a command, [`failure`] the exit
+//! codes. This crate is the only place that picks concrete parts: database, clock, allocator, runtime.
+
+mod arguments;
+mod commands;
+mod failure;
+mod hardening;
+mod output;
+#[cfg(test)]
+mod reference;
+mod runtime;
+mod span;
+mod table;
+
+use std::process::ExitCode;
+
+use ostia::boot::Builder;
+
+use arguments::{Arguments, Setup};
+use failure::Failure;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Reads the process's words, does what they say and gives its exit code. `adapters` are a site's own: every command
+/// knows them, and [`ostia::gateway::Gateway::builder`] is none.
+pub fn run(adapters: Builder) -> ExitCode {
+    hardening::keep_memory_private();
+    match Arguments::read(std::env::args_os()) {
+        Ok(Arguments { global, command }) => {
+            let setup = Setup { global, adapters };
+            perform(&command, &setup).map_or_else(|failure| failure.exit(), |()| ExitCode::SUCCESS)
+        }
+        Err(error) => refuse(&error),
+    }
+}
+
+fn perform(command: &commands::Command, setup: &Setup) -> Result<(), Failure> {
+    // Its end flushes the log: after the last event, before the exit code.
+    let _log = match command.log() {
+        Some((level, targets)) => Some(output::start_log(&setup.global, level, targets)?),
+        None => None,
+    };
+    let done = command.run(setup);
+    if let Err(failure) = &done {
+        failure.report(command);
+    }
+    done
+}
+
+/// `--help` and `--version` come here too, and are not failures.
+fn refuse(error: &clap::Error) -> ExitCode {
+    // If this fails, nobody is left to be told.
+    let _ = error.print();
+    match error.use_stderr() {
+        true => Failure::usage("").exit(),
+        false => ExitCode::SUCCESS,
+    }
+}

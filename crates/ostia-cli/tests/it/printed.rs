@@ -1,0 +1,243 @@
+//! Every `ostia ...` line that README.md and the documents print is run as it stands, in the order of its page.
+
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use ostia_testkit::backend::{FakeBackend, Script};
+use rustix::process::Signal;
+use serde_json::json;
+
+use super::pages::{Block, blocks, top};
+use super::site::Site;
+
+/// Lines that need somebody who signs in: tests/it/login.rs runs them beside an identity provider.
+const SIGN_IN: [&str; 4] = [
+    "ostia login --issuer globus --client-id ID --scope SCOPES --url https://gateway.example",
+    "export OPENAI_API_KEY=$(ostia token)",
+    "ostia whoami",
+    "ostia logout",
+];
+
+/// What pages say their readers have: the models, clusters and files that commands name.
+const SETTINGS: &str = r#"
+[[clusters]]
+cluster_name = "north"
+frameworks = ["vllm"]
+openai_endpoints = ["chat/completions"]
+[[clusters]]
+cluster_name = "sophia"
+frameworks = ["vllm"]
+openai_endpoints = ["chat/completions"]
+"#;
+const MODELS: [&str; 3] = ["gpt-4o-mini", "project-model", "M"];
+
+/// Every page for people.
+fn pages() -> Vec<String> {
+    let mut pages = vec!["README.md".to_owned(), "SECURITY.md".to_owned()];
+    for entry in std::fs::read_dir(top().join("docs")).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        if name.ends_with(".md") {
+            pages.push(format!("docs/{name}"));
+        }
+    }
+    pages.sort();
+    pages
+}
+
+/// Lines that call `ostia`, continued ones in one piece; what a root shell does with the output is left out.
+fn commands(block: &Block) -> Vec<String> {
+    let is_shell = matches!(block.language.as_str(), "" | "sh" | "bash");
+    let whole = block.lines.join("\n").replace("\\\n", " ");
+    whole
+        .lines()
+        .map(str::trim)
+        .filter(|line| is_shell && !line.starts_with("alias "))
+        .filter(|line| line.starts_with("ostia ") || line.contains("$(ostia "))
+        .map(|line| line.split(" | sudo ").next().unwrap().to_owned())
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_printed_command_runs() {
+    let backend = FakeBackend::start().await;
+    let list = json!({"data": [{"id": "meta-llama/Llama-3.1-8B-Instruct", "owned_by": "vllm"}]});
+    backend.on_path("/v1/models", Script::json(200, &list));
+    let (mut run, mut signing_in) = (0, Vec::new());
+    for page in pages() {
+        let reader = Reader::new(&backend);
+        for block in blocks(&page) {
+            for line in commands(&block) {
+                if SIGN_IN.contains(&line.as_str()) {
+                    signing_in.push(line);
+                    continue;
+                }
+                tokio::task::block_in_place(|| reader.follow(&page, &line));
+                run += 1;
+            }
+        }
+    }
+    assert!(run >= 25, "{run}");
+    signing_in.sort();
+    let mut expected = SIGN_IN.map(str::to_owned);
+    expected.sort();
+    assert_eq!(signing_in, expected);
+}
+
+/// Somebody who reads a page from its beginning.
+struct Reader {
+    site: Site,
+    backend: String,
+}
+
+impl Reader {
+    fn new(backend: &FakeBackend) -> Self {
+        let site = Site::empty();
+        let backend = backend.base_url();
+        let mut settings = SETTINGS.to_owned();
+        for model in MODELS {
+            settings.push_str(&format!(
+                "[[endpoints]]\ncluster = \"north\"\nframework = \"vllm\"\nmodel = \"{model}\"\napi_url = \"{backend}/v1\"\n"
+            ));
+        }
+        site.write("site.toml", &settings);
+        site.write("secrets.env", "PROVIDER_KEY=sk-x\n");
+        site.write(".env", "PROVIDER_KEY=sk-x\n");
+        for (folder, file) in [
+            ("fixtures", "clusters.json"),
+            ("fixtures", "endpoints.json"),
+        ] {
+            std::fs::create_dir_all(site.path(folder)).unwrap();
+            site.write(&format!("{folder}/{file}"), "[]");
+        }
+        std::fs::create_dir(site.path("adapters")).unwrap();
+        site.write("adapters/custom.rhai", "fn on_request(ctx) {}");
+        site.write("request.json", "{}");
+        symlink(env!("CARGO_BIN_EXE_ostia"), site.path("ostia")).unwrap();
+        let binary = site.path("ostia").metadata().unwrap();
+        assert!(binary.permissions().mode() & 0o111 != 0);
+        Self { site, backend }
+    }
+
+    /// Runs a line in a shell. Only addresses differ from the page: the backend's, and the ports of a gateway.
+    fn follow(&self, page: &str, line: &str) {
+        let target = self.site.path("ostia.toml");
+        if line.contains(" init ") || line.contains(" import ") {
+            // The page has made none so far.
+            let _ = std::fs::remove_file(target);
+        } else {
+            std::fs::copy(self.site.path("site.toml"), target).unwrap();
+        }
+        let line = line.replace("http://127.0.0.1:8080", &self.backend);
+        let line = self.with_ids(&line);
+        if let Some(words) = line.strip_prefix("ostia serve") {
+            let words: Vec<&str> = words.split_whitespace().collect();
+            return self.serve(page, &words);
+        }
+        let ended = shell(&self.site.path(""), &line).output().unwrap();
+        let told = String::from_utf8_lossy(&ended.stderr);
+        assert!(ended.status.success(), "{page}: {line}: {told}");
+    }
+
+    /// Where a page says ID, the id of a key.
+    fn with_ids(&self, line: &str) -> String {
+        if !line.split(' ').any(|word| word == "ID") {
+            return line.to_owned();
+        }
+        let made = self
+            .site
+            .json(&["key", "create", "--user", "ann@lab.org", "--json"]);
+        line.replace("ID", made["id"].as_str().unwrap())
+    }
+
+    fn serve(&self, page: &str, words: &[&str]) {
+        // A port that is written down may be taken here.
+        let mut words: Vec<&str> = words.to_vec();
+        match words.iter().position(|word| *word == "--listen") {
+            Some(at) => words[at + 1] = "127.0.0.1:0",
+            None => words.extend(["--listen", "127.0.0.1:0"]),
+        }
+        let admin = [("OSTIA_SERVER__ADMIN_LISTEN", "127.0.0.1:0")];
+        let gateway = self.site.serve_with(&admin, &words);
+        gateway.event("ostia listens");
+        gateway.signal(Signal::TERM);
+        assert_eq!(gateway.code(), Some(0), "{page}: {words:?}");
+    }
+}
+
+fn shell(folder: &Path, line: &str) -> Command {
+    let mut command = Command::new("/bin/sh");
+    command
+        .args(["-c", line])
+        .current_dir(folder)
+        .env_clear()
+        .env("PATH", format!("{}:/usr/bin:/bin", folder.display()))
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped());
+    command
+}
+
+/// The questions to the ledger that pages print, for `sqlite3` or in a block of their own.
+#[tokio::test]
+async fn every_printed_question_to_the_ledger_is_answered() {
+    let site = Site::empty();
+    let url = format!("sqlite://{}", site.path("ostia.db").display());
+    drop(ostia_store::open(&url).await.unwrap());
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(site.path("ostia.db"));
+    let pool = sqlx::SqlitePool::connect_with(options).await.unwrap();
+    let mut asked = 0;
+    for page in pages() {
+        for block in blocks(&page) {
+            let text = block.lines.join(" ");
+            let mut questions: Vec<&str> = text
+                .split("ostia.db \"")
+                .skip(1)
+                .map(|rest| rest.split('"').next().unwrap())
+                .collect();
+            if text.starts_with("SELECT ") {
+                questions.push(&text);
+            }
+            for question in questions
+                .iter()
+                .filter(|question| question.starts_with("SELECT"))
+            {
+                let answer = sqlx::query(sqlx::AssertSqlSafe((*question).to_owned()));
+                answer
+                    .fetch_all(&pool)
+                    .await
+                    .unwrap_or_else(|error| panic!("{page}: {question}: {error}"));
+                asked += 1;
+            }
+        }
+    }
+    assert!(asked >= 3, "{asked}");
+}
+
+/// Programs of the repository that pages name are there and can be started.
+#[test]
+fn every_printed_script_exists() {
+    let mut found = 0;
+    for page in pages() {
+        for block in blocks(&page) {
+            for line in &block.lines {
+                let first = line.trim().split(' ').next().unwrap_or_default();
+                let Some(name) = first
+                    .strip_prefix("./")
+                    .or(Some(first))
+                    .filter(|name| name.starts_with("scripts/"))
+                else {
+                    continue;
+                };
+                let mode = top()
+                    .join(name)
+                    .metadata()
+                    .unwrap_or_else(|_| panic!("{page}: {name}"))
+                    .permissions()
+                    .mode();
+                assert!(mode & 0o111 != 0, "{page}: {name}");
+                found += 1;
+            }
+        }
+    }
+    assert!(found >= 5, "{found}");
+}

@@ -1,0 +1,19 @@
+#!/usr/bin/env bash
+# The template of examples/custom-adapters as a site uses it: copied out of this workspace, with a path to it, it builds
+# and answers by itself. Needs no network where the workspace itself was built before.
+set -euo pipefail
+top=$(cd "$(dirname "$0")/.." && pwd)
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+cp -R "$top/examples/custom-adapters" "$work/gateway"
+cd "$work/gateway"
+sed -i.old "s|path = \"../../crates/|path = \"$top/crates/|" Cargo.toml
+cp "$top/Cargo.lock" .
+
+export CARGO_TARGET_DIR="$top/target/template"
+cargo build --offline --quiet
+env -i "$CARGO_TARGET_DIR/debug/custom-adapters" check
+answer=$(env -i "$CARGO_TARGET_DIR/debug/custom-adapters" test greeting || true)
+echo "$answer"
+case $answer in *Salve*) ;; *) echo "the template does not answer" >&2; exit 1 ;; esac
