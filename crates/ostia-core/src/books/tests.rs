@@ -121,7 +121,7 @@ impl Rig {
         };
         let mut opening = Opening::begin(books, arrival);
         self.clock.advance(Duration::from_secs(1));
-        opening.read(true, 300, 40);
+        opening.read(true, 300, Some(40));
         opening
     }
 

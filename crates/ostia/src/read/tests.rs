@@ -3,17 +3,27 @@ use std::time::Duration;
 use http::HeaderValue;
 use http::header::CONTENT_TYPE;
 use http_body_util::Full;
+use ostia_core::ManualClock;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::catalog::Scope;
+use crate::catalog::{DENIED_FIELDS, Scope};
 use crate::dialect::{Api, StreamOptions};
+use crate::scan::MediaHosts;
 
 const LIMITS: ReadLimits = ReadLimits {
     max_body_bytes: 1 << 20,
     body_idle_timeout: Duration::from_secs(10),
 };
+
+/// What an endpoint with the usual policy has scans look for.
+fn watch() -> Watch {
+    let mut watch = Watch::default();
+    DENIED_FIELDS.iter().for_each(|field| watch.deny(field));
+    watch.hosts(&Arc::new(MediaHosts::Public));
+    watch
+}
 
 fn read_as(api: &str, content_type: &str, body: &str) -> Result<Call, ReadError> {
     read_named(None, api, content_type, body)
@@ -38,13 +48,17 @@ fn read_named(
         .enable_time()
         .build()
         .unwrap()
-        .block_on(read(
-            &headers,
-            body,
-            &address,
-            &LIMITS,
-            &Budget::new(1 << 20),
-        ))
+        .block_on(async {
+            let rules = Rules {
+                limits: &LIMITS,
+                budget: &Budget::new(1 << 20),
+                watch: &watch(),
+            };
+            let refused = RefusedBytes::new(Arc::new(ManualClock::at(0)));
+            let user = "ann".into();
+            let mut toll = refused.toll(&user, 0)?;
+            read(&headers, body, &address, rules, &mut toll).await
+        })
 }
 
 fn read_json(api: &str, body: &str) -> Result<Call, ReadError> {
