@@ -32,9 +32,10 @@ use ostia::gateway::Gateway;
 use ostia::identify::{Identify, Open, Principal, Sender};
 use ostia::live::{Live, Workbench};
 use ostia::rank::rank;
-use ostia::read::{Budget, Call, Demand, ReadLimits, read};
+use ostia::read::{Budget, Call, Demand, ReadLimits, RefusedBytes, Rules, read};
 use ostia::resolve::resolve;
 use ostia::routes::Address;
+use ostia::scan::Watch;
 use ostia_core::{Clock, RequestId, SystemClock};
 use ostia_testkit::backend::FakeBackend;
 use ostia_testkit::gateway::{CLUSTER, Endpoint, Site, TestGateway};
@@ -210,15 +211,17 @@ async fn call(model: &str) -> Call {
         body_idle_timeout: Duration::from_secs(10),
     };
     let body = Full::new(Bytes::from(body.to_string()));
-    read(
-        &HeaderMap::new(),
-        body,
-        &address(),
-        &limits,
-        &Budget::new(1 << 20),
-    )
-    .await
-    .expect("a call")
+    let rules = Rules {
+        limits: &limits,
+        budget: &Budget::new(1 << 20),
+        watch: &Watch::default(),
+    };
+    let refused = RefusedBytes::new(Arc::new(SystemClock));
+    let user = "user".into();
+    let mut toll = refused.toll(&user, 0).expect("no limit");
+    read(&HeaderMap::new(), body, &address(), rules, &mut toll)
+        .await
+        .expect("a call")
 }
 
 async fn admission(
@@ -229,7 +232,7 @@ async fn admission(
 ) -> Admission {
     let pool = resolve(&live.catalog, &address(), model);
     let permit = authorize(principal, pool, &live.notices).expect("a permit");
-    let ranked = rank(permit, clock.unix_micros()).expect("an endpoint");
+    let ranked = rank(permit, &Default::default(), clock.unix_micros()).expect("an endpoint");
     let budget = RetryBudget::new(0, Arc::clone(clock));
     let admitter = Admitter::new(None, Duration::ZERO, budget, Arc::clone(clock));
     let entry = Entry {

@@ -141,6 +141,8 @@ pub struct Limits {
     pub requests_per_second_per_user: u32,
     pub max_in_flight_per_user: u32,
     pub in_flight_per_model: u32,
+    /// 0 is no limit.
+    pub refused_bytes_per_second_per_user: u64,
     pub tpm_model: u64,
     pub tpm_user: u64,
     /// Output tokens reserved for a request while too little is known of its model.

@@ -41,8 +41,8 @@ impl Opening {
     }
 
     /// The body was read. `prompt_estimate`: the tokens that its prompt is estimated to hold, which is what the row says
-    /// where the backend could not say more.
-    pub fn read(&mut self, stream: bool, request_bytes: u64, prompt_estimate: u64) {
+    /// where the backend could not say more; `None` if no model runs for it.
+    pub fn read(&mut self, stream: bool, request_bytes: u64, prompt_estimate: Option<u64>) {
         self.read = self.page.books.clock.now();
         self.page.facts.phase = Phase::Queued;
         self.page.stream = stream;

@@ -23,7 +23,8 @@ pub(super) struct Page {
     pub(super) arrival: Arrival,
     pub(super) stream: bool,
     pub(super) request_bytes: u64,
-    pub(super) prompt_estimate: u64,
+    /// `None`: no model runs for the request, so that it uses no tokens.
+    pub(super) prompt_estimate: Option<u64>,
     pub(super) model: Arc<str>,
     pub(super) place: Place,
     pub(super) facts: Facts,
@@ -78,7 +79,7 @@ impl Page {
             arrival,
             stream: false,
             request_bytes: 0,
-            prompt_estimate: 0,
+            prompt_estimate: None,
             model: Arc::default(),
             place: Place::default(),
             facts: Facts::at(Phase::ReadingBody),
@@ -123,6 +124,7 @@ impl Page {
                 return;
             }
         };
+        self.charge(outcome);
         let row = self.row(outcome, self.books.clock.now());
         match &slot {
             Some(slot) => slot.finished(&row),
@@ -144,6 +146,21 @@ impl Page {
         Poll::Ready(())
     }
 
+    /// A backend that has begun to get a request works on its prompt, whoever then gives up. Only its own failure costs
+    /// nothing.
+    fn charge(&mut self, outcome: Outcome) {
+        use Phase::{Connecting, Queued, ReadingBody};
+        let is_unsent = matches!(self.facts.phase, ReadingBody | Queued | Connecting);
+        let is_untold = self.facts.usage.source == UsageSource::None;
+        let gives_up = matches!(
+            outcome,
+            Outcome::ClientClosed | Outcome::UpstreamTimeout | Outcome::Interrupted
+        );
+        if gives_up && is_untold && !is_unsent {
+            self.facts.usage = self.estimate(0);
+        }
+    }
+
     /// Closes a request that nobody finished.
     pub(super) fn abandon(&mut self) {
         let shutting_down = self.books.shutting_down.load(Ordering::Relaxed);
@@ -152,10 +169,13 @@ impl Page {
 
     /// Usage when the backend said nothing: the prompt's estimate and what was counted of the answer.
     pub(super) fn estimate(&self, completion_tokens: u64) -> Usage {
+        let Some(prompt_tokens) = self.prompt_estimate else {
+            return Usage::default();
+        };
         Usage {
-            prompt_tokens: self.prompt_estimate,
+            prompt_tokens,
             completion_tokens,
-            total_tokens: self.prompt_estimate.saturating_add(completion_tokens),
+            total_tokens: prompt_tokens.saturating_add(completion_tokens),
             source: UsageSource::Estimated,
             ..Usage::default()
         }

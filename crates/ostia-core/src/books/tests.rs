@@ -121,7 +121,7 @@ impl Rig {
         };
         let mut opening = Opening::begin(books, arrival);
         self.clock.advance(Duration::from_secs(1));
-        opening.read(true, 300, 40);
+        opening.read(true, 300, Some(40));
         opening
     }
 
@@ -214,22 +214,55 @@ fn a_receipt_is_settled_when_its_row_is_written() {
     assert!(now(receipt.settled()).is_ready(), "once and for all");
 }
 
-#[test]
-fn a_receipt_that_nobody_closes_writes_what_was_learnt() {
+/// The final row of a request that got as far as `phase` and ended so.
+fn ended(prompt: Option<u64>, phase: Phase, outcome: Option<Outcome>) -> Written {
     let rig = Rig::new();
-    let mut receipt = open(&rig, Place::default(), "one");
+    let mut opening = rig.begin();
+    opening.read(true, 300, prompt);
+    let opened = now(opening.open(Place::default(), rig.observer("one")));
+    let Poll::Ready(Ok(mut receipt)) = opened else {
+        panic!("not opened");
+    };
     receipt.connecting();
-    receipt.sending().reached(Phase::WaitingHeaders);
+    if phase != Phase::Connecting {
+        receipt.sending().reached(phase);
+    }
+    if let Some(outcome) = outcome {
+        receipt.close(outcome);
+    }
     drop(receipt);
-    let expected = Written(
-        "finished",
-        Outcome::ClientClosed,
-        Phase::WaitingHeaders,
-        499,
-        0,
-        1,
+    rig.written().pop().unwrap()
+}
+
+#[test]
+fn from_the_first_byte_sent_whoever_gives_up_pays_for_the_prompt() {
+    use Outcome::{ClientClosed, Interrupted, Ok, UpstreamError, UpstreamTimeout};
+    use Phase::{Connecting, WaitingHeaders};
+    let row = |outcome, phase, tokens, attempts| {
+        Written("finished", outcome, phase, 499, tokens, attempts)
+    };
+    for (phase, outcome, tokens) in [
+        (WaitingHeaders, ClientClosed, 40),
+        (WaitingHeaders, UpstreamTimeout, 40),
+        (WaitingHeaders, Interrupted, 40),
+        (WaitingHeaders, UpstreamError, 0),
+        (WaitingHeaders, Ok, 0),
+        (Connecting, ClientClosed, 0),
+        (Connecting, UpstreamTimeout, 0),
+    ] {
+        let attempts = u32::from(phase == WaitingHeaders);
+        let expected = row(outcome, phase, tokens, attempts);
+        assert_eq!(ended(Some(40), phase, Some(outcome)), expected);
+    }
+    assert_eq!(
+        ended(Some(40), WaitingHeaders, None),
+        row(ClientClosed, WaitingHeaders, 40, 1)
     );
-    assert_eq!(rig.written(), [STARTED, expected]);
+    // No model runs for it.
+    assert_eq!(
+        ended(None, WaitingHeaders, None),
+        row(ClientClosed, WaitingHeaders, 0, 1)
+    );
 }
 
 #[test]

@@ -103,7 +103,7 @@ impl Rig {
         };
         let pool = resolve(&self.catalog, &address, "m");
         let permit = authorize(&self.principal, pool, &NoNotices).unwrap();
-        let ranked = rank(permit, self.clock.unix_micros()).unwrap();
+        let ranked = rank(permit, &Default::default(), self.clock.unix_micros()).unwrap();
         let entry = Entry {
             principal: &self.principal,
             limits: &self.limits,

@@ -26,6 +26,7 @@ mod hang_ups;
 mod hanging_disk;
 mod headers;
 mod heads;
+mod hostile;
 mod http2;
 mod identity;
 mod interim;

@@ -31,7 +31,9 @@ impl Visit {
     /// The body was read.
     pub fn learn(&mut self, call: &Call) {
         let bytes = call.body.len() as u64;
-        self.0.read(call.stream, bytes, call.prompt_estimate);
+        let runs_a_model = call.api.runs_a_model();
+        let prompt_estimate = runs_a_model.then_some(call.prompt_estimate);
+        self.0.read(call.stream, bytes, prompt_estimate);
     }
 
     /// The model exists for this caller, and the cluster if the path named one. Before that their names are only what

@@ -18,11 +18,13 @@ pub(super) fn cost(limits: &Limits, learned: &Learned, demand: &Demand) -> Cost 
     let cap = demand.output_cap;
     let (prompt, output, guessed) = match limits.reserve_output {
         ReserveOutput::Estimate => {
-            let output = likely.min(cap.unwrap_or(u64::MAX));
+            let most = cap.filter(|_| !demand.may_exceed_cap);
+            let output = likely.min(most.unwrap_or(u64::MAX));
             (expected.prompt_tokens, output, 0)
         }
         // Exact to the caller, who can count: nothing that was learned changes it.
         ReserveOutput::MaxTokens => match cap {
+            Some(cap) if demand.may_exceed_cap => (demand.prompt, cap, likely),
             Some(cap) => (demand.prompt, cap, 0),
             None => (demand.prompt, 0, likely),
         },
@@ -75,6 +77,7 @@ mod tests {
             api: "chat/completions".into(),
             prompt: 100,
             output_cap,
+            may_exceed_cap: false,
             choices,
         }
     }
@@ -84,6 +87,7 @@ mod tests {
             requests_per_second_per_user: 0,
             max_in_flight_per_user: 0,
             in_flight_per_model: 0,
+            refused_bytes_per_second_per_user: 0,
             tpm_model: 0,
             tpm_user: 0,
             default_output_tokens: 1_024,
@@ -109,6 +113,12 @@ mod tests {
         let whole = limits(ReserveOutput::MaxTokens);
         assert_eq!(named(&whole, &demand(Some(32_000), 1)), (32_100, 0));
         assert_eq!(named(&whole, &demand(None, 2)), (100, 2_048));
+        let endless = Demand {
+            may_exceed_cap: true,
+            ..demand(Some(5), 2)
+        };
+        assert_eq!(named(&estimate, &endless), (100 + 2 * 1_024, 0));
+        assert_eq!(named(&whole, &endless), (105, 2_048));
         for _ in 0..20 {
             learned.note("chat/completions", (100, 150), 1, 300);
         }

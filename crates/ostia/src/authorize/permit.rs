@@ -147,12 +147,13 @@ impl Permit {
             return Some(self);
         };
         let endpoint = made.endpoint_of(previous, &principal.user_id)?;
-        self.only(&endpoint)
+        self.without(|deployment| deployment.slug != endpoint)
     }
 
-    fn only(mut self, slug: &str) -> Option<Self> {
+    /// Without the deployments that are of no use for the call; `None` if none is left.
+    pub fn without(mut self, is_of_no_use: impl Fn(&Deployment) -> bool) -> Option<Self> {
         self.deployments
-            .retain(|deployment| *deployment.slug == *slug);
+            .retain(|deployment| !is_of_no_use(deployment));
         (!self.deployments.is_empty()).then_some(self)
     }
 

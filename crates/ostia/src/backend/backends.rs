@@ -7,6 +7,7 @@ use http::{HeaderMap, Response};
 use ostia_core::{Clock, Phase, Receipt, RequestId};
 
 use super::context::Caller;
+use super::edits::Original;
 use super::hooked::{Broken, HOOK_TIMEOUT, Hooked};
 use super::prepare::Constants;
 use super::registry::BackendKind;
@@ -20,7 +21,7 @@ use crate::admit::Attempt;
 use crate::cache::Cache;
 use crate::catalog::{Catalog, Deployment, HooksName, Serving};
 use crate::identify::Principal;
-use crate::read::Call;
+use crate::read::{Call, Form};
 use crate::script::Scripts;
 use crate::upstream::{Ask, Client, Clients, FailureKind, Http, Outgoing, Stats, within};
 
@@ -227,8 +228,13 @@ impl EndpointBackend {
         match &self.hooked {
             None => Ok(outgoing),
             Some(hooked) => {
-                let context = RequestContext::new(caller, deployment, call, hooked, outgoing)
-                    .with_cache_salt(cache_salt);
+                let original = match call.form {
+                    Form::Json => Some(Original::of(&call.body).await?),
+                    Form::Multipart => None,
+                };
+                let context =
+                    RequestContext::new(caller, deployment, call, hooked, outgoing, original)
+                        .with_cache_salt(cache_salt);
                 hooked.before(context).await
             }
         }

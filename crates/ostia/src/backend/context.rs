@@ -8,13 +8,13 @@ use serde_json::Value;
 
 use super::AdapterError;
 use super::draft::Draft;
-use super::edits::Edits;
+use super::edits::{Edits, Original};
 use super::headers::{is_never_forwarded, may_be_sent};
 use super::hooked::Hooked;
 use crate::cache::Cache;
 use crate::catalog::{ApiUrl, Deployment};
 use crate::fleet::ModelState;
-use crate::read::{Call, Form};
+use crate::read::Call;
 use crate::upstream::{Http, Outgoing};
 
 /// What an adapter sees of a request, and the request to the backend, which it may change.
@@ -27,6 +27,8 @@ pub struct RequestContext<'a> {
     cache: &'a Arc<Cache>,
     /// Starts as the request that the direct API would send.
     outgoing: Outgoing,
+    /// The client's body, if it is JSON.
+    original: Option<Original>,
     edits: Edits,
     /// What the gateway itself adds to the body.
     cache_salt: Option<String>,
@@ -51,6 +53,7 @@ impl<'a> RequestContext<'a> {
         call: &'a Call,
         hooked: &'a Hooked,
         outgoing: Outgoing,
+        original: Option<Original>,
     ) -> Self {
         Self {
             principal: caller.principal,
@@ -60,6 +63,7 @@ impl<'a> RequestContext<'a> {
             http: &hooked.http,
             cache: &hooked.cache,
             outgoing,
+            original,
             edits: Edits::default(),
             cache_salt: None,
             fault: None,
@@ -132,10 +136,7 @@ impl<'a> RequestContext<'a> {
 
     /// A top-level field of a JSON body, including edits so far; `None` if absent.
     pub fn field(&self, name: &str) -> Option<Value> {
-        match self.call.form {
-            Form::Json => self.edits.field(&self.call.body, name),
-            Form::Multipart => None,
-        }
+        self.edits.field(self.original.as_ref()?, name)
     }
 
     pub fn set_field(&mut self, name: &str, value: impl Into<Value>) {
@@ -240,6 +241,7 @@ impl<'a> RequestContext<'a> {
     pub(super) fn draft(&self) -> Draft {
         Draft::of(
             self.call,
+            self.original.as_ref(),
             self.deployment,
             &self.outgoing,
             self.cache_salt.clone(),

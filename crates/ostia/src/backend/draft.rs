@@ -4,19 +4,18 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 
 use super::AdapterError;
-use super::edits::Edits;
+use super::edits::{Edits, Original};
 use super::prepare::injects_usage;
 use crate::catalog::Deployment;
 use crate::dialect::CACHE_SALT;
-use crate::read::{Call, Form};
+use crate::read::Call;
 use crate::upstream::Outgoing;
 
 /// A body that is not written yet, and what is needed to write it.
 #[derive(Clone)]
 pub(super) struct Draft {
-    /// The client's body.
-    body: Bytes,
-    form: Form,
+    /// The client's body, if it is JSON.
+    original: Option<Original>,
     /// The model's name, as the client wrote it and as the backend knows it.
     model: Box<str>,
     upstream_model: Arc<str>,
@@ -47,13 +46,13 @@ impl Written {
 impl Draft {
     pub fn of(
         call: &Call,
+        original: Option<&Original>,
         deployment: &Deployment,
         outgoing: &Outgoing,
         cache_salt: Option<String>,
     ) -> Self {
         Self {
-            body: call.body.clone(),
-            form: call.form,
+            original: original.cloned(),
             model: call.model.clone(),
             upstream_model: Arc::clone(&deployment.upstream_model),
             stream: call.stream,
@@ -65,10 +64,7 @@ impl Draft {
 
     /// A top-level field of a JSON body, including edits so far; `None` if absent.
     pub fn field(&self, edits: &Edits, name: &str) -> Option<Value> {
-        match self.form {
-            Form::Json => edits.field(&self.body, name),
-            Form::Multipart => None,
-        }
+        edits.field(self.original.as_ref()?, name)
     }
 
     pub fn render(&self, mut edits: Edits) -> Result<Written, AdapterError> {
@@ -78,20 +74,20 @@ impl Draft {
                 stream: self.stream,
             });
         }
-        match self.form {
-            Form::Json => self.render_json(edits),
-            Form::Multipart if edits.fields.is_empty() => Ok(Written {
+        match &self.original {
+            Some(original) => self.render_json(original, edits),
+            None if edits.fields.is_empty() => Ok(Written {
                 pieces: vec![edits.body.take().unwrap_or_default()],
                 stream: self.stream,
             }),
-            Form::Multipart => {
+            None => {
                 let why = "the fields of a form cannot be changed one by one";
                 Err(AdapterError::Failed(why.to_owned()))
             }
         }
     }
 
-    fn render_json(&self, mut edits: Edits) -> Result<Written, AdapterError> {
+    fn render_json(&self, original: &Original, mut edits: Edits) -> Result<Written, AdapterError> {
         let stream = self.judge_stream(&edits)?;
         // If the adapter left the client's model alone, the backend gets the name that it knows.
         let named = self.field(&edits, "model");
@@ -108,11 +104,8 @@ impl Draft {
             // Backends refuse these options unless they stream.
             edits.set("stream_options", None);
         }
-        let text = edits.apply(&self.body).map_err(AdapterError::Failed)?;
-        Ok(Written {
-            pieces: vec![text.into()],
-            stream,
-        })
+        let pieces = edits.apply(original).map_err(AdapterError::Failed)?;
+        Ok(Written { pieces, stream })
     }
 
     /// A client that asked for a stream can also be given a complete response. A client that did not ask cannot be

@@ -7,7 +7,7 @@ use ostia_core::{Identity, RequestId};
 use super::context::Caller;
 use super::seal::Seal;
 use crate::catalog::Deployment;
-use crate::read::{Call, Form};
+use crate::read::Call;
 use crate::upstream::Outgoing;
 
 /// The client's headers that every backend gets. `content-type` and an endpoint's `forward_headers` are added to them.
@@ -85,7 +85,7 @@ impl Constants {
     fn headers(&self, deployment: &Deployment, caller: Caller<'_>, call: &Call) -> HeaderMap {
         let (id, client): (RequestId, _) = (caller.id, caller.headers);
         let mut headers = HeaderMap::with_capacity(12);
-        headers.insert(CONTENT_TYPE, content_type(call, client));
+        headers.insert(CONTENT_TYPE, call.content_type.clone());
         let hops = named_in_connection(client);
         for name in &self.passed {
             if hops.contains(name) {
@@ -129,20 +129,4 @@ fn named_in_connection(client: &HeaderMap) -> Vec<HeaderName> {
 /// Whether this call is sent with `stream_options.include_usage` although the client did not ask for it.
 pub fn injects_usage(deployment: &Deployment, call: &Call) -> bool {
     deployment.target.inject_usage && call.injects_usage()
-}
-
-/// A body that was read as JSON is sent as JSON, even if plain curl labelled it as a form.
-fn content_type(call: &Call, client: &HeaderMap) -> HeaderValue {
-    const JSON: HeaderValue = HeaderValue::from_static("application/json");
-    let Some(given) = client.get(CONTENT_TYPE) else {
-        return JSON;
-    };
-    let says_json = given
-        .to_str()
-        .is_ok_and(|text| text.to_ascii_lowercase().contains("json"));
-    if says_json || call.form == Form::Multipart {
-        given.clone()
-    } else {
-        JSON
-    }
 }

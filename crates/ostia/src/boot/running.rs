@@ -17,7 +17,7 @@ use crate::identify::{ApiKeys, KeyWatch};
 use crate::listen::{self, Connections, Drain, Listener};
 use crate::live::{Live, Registry, Workbench};
 use crate::ownership::Responses;
-use crate::read::Budget;
+use crate::read::{Budget, RefusedBytes};
 use crate::runtime::{Duties, spawn};
 use crate::settings::ListenAddress;
 use crate::telemetry::ErrorCounts;
@@ -159,6 +159,7 @@ fn build(parts: Parts, registry: Registry) -> Result<Gateway, StartError> {
     let options = listen::Options::new(&live.settings.server, live.tls.clone());
     Ok(Gateway {
         body_budget: Budget::new(live.settings.server.max_buffered_bytes),
+        refused_bytes: RefusedBytes::new(Arc::clone(&clock)),
         options: options.swappable(),
         live: ArcSwap::from_pointee(live),
         workbench,

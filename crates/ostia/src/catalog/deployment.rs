@@ -6,7 +6,7 @@ use std::time::Duration;
 use ostia_core::Secret;
 use serde_json::Value;
 
-use super::{Access, Isolation, Scheduler, Target};
+use super::{Access, BodyPolicy, Isolation, Scheduler, Target};
 use crate::fleet::{EndpointState, Learned};
 
 /// A cluster as its fixture describes it.
@@ -108,6 +108,7 @@ pub struct Deployment {
     pub readiness_url: Option<Box<str>>,
     pub target: Target,
     pub isolation: Isolation,
+    pub policy: BodyPolicy,
     /// The fixture's whole `config`.
     pub config: Value,
     pub serving: Serving,

@@ -3,6 +3,7 @@ use std::sync::Arc;
 
 use super::slug::slugify;
 use super::{Cluster, Deployment};
+use crate::scan::Watch;
 
 /// The deployments that a path covers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +28,7 @@ pub struct Catalog {
     deployments: Vec<Arc<Deployment>>,
     by_slug: HashMap<Arc<str>, usize>,
     everywhere: Names,
+    watch: Watch,
 }
 
 /// The parts of one cluster.
@@ -66,6 +68,7 @@ impl Catalog {
         };
         for (index, mut deployment) in deployments.into_iter().enumerate() {
             deployment.index = index;
+            deployment.policy.tell(&mut catalog.watch);
             catalog.add(&Arc::new(deployment));
         }
         catalog.everywhere.finish(aliases);
@@ -77,6 +80,11 @@ impl Catalog {
             names.finish(aliases);
         }
         catalog
+    }
+
+    /// What scans of bodies look for on behalf of all endpoints.
+    pub fn watch(&self) -> &Watch {
+        &self.watch
     }
 
     /// In file order.
@@ -237,8 +245,8 @@ mod tests {
 
     use super::{Catalog, Scope};
     use crate::catalog::{
-        Access, Cluster, ClusterAdapterName, Deployment, HttpUrl, Scheduler, Serving, Target,
-        Timeouts, slug,
+        Access, BodyPolicy, Cluster, ClusterAdapterName, Deployment, HttpUrl, Scheduler, Serving,
+        Target, Timeouts, slug,
     };
     use crate::fleet::Fleet;
 
@@ -288,6 +296,7 @@ mod tests {
             readiness_url: None,
             target: target(),
             isolation: Default::default(),
+            policy: BodyPolicy::default(),
             config: Value::Null,
             serving: Serving::Yes,
         }

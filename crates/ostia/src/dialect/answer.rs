@@ -72,10 +72,12 @@ impl AnswerMembers<'_> {
         serde_json::from_str(id.get()).ok()
     }
 
-    /// Whether its `status` is one of these; they include the quotes.
+    /// Whether its `status` is one of these.
     pub(super) fn has_status(&self, which: &[&str]) -> bool {
-        self.status
-            .is_some_and(|status| which.contains(&status.get()))
+        let status = self
+            .status
+            .and_then(|status| serde_json::from_str::<String>(status.get()).ok());
+        status.is_some_and(|status| which.contains(&&*status))
     }
 }
 

@@ -1,8 +1,8 @@
 //! `chat/completions`.
 
-use super::facts::{BEST_OF, CAPS, COMMON, N, RequestFacts, described, largest, times};
+use super::facts::{BEST_OF, CAPS, CHOICES, COMMON, OPTIONS, RequestFacts, described};
 use super::{Dialect, Invalid, Service};
-use crate::scan::{FieldKey, Fields, Keys};
+use crate::scan::{FieldKey, Fields, Keys, Spot};
 
 #[derive(Debug)]
 pub(super) struct Chat;
@@ -10,7 +10,13 @@ pub(super) struct Chat;
 const MESSAGES: FieldKey = FieldKey::prompt("messages");
 
 static SERVICES: [Service; 1] = [Service::of_text("chat/completions")];
-static KEYS: Keys = Keys::of(&[COMMON, &CAPS, &[MESSAGES, N, BEST_OF]]);
+static KEYS: Keys = Keys::of(&[
+    COMMON,
+    OPTIONS,
+    &CAPS,
+    &CHOICES,
+    &[MESSAGES, BEST_OF, FieldKey::watched("audio", Spot::Speech)],
+]);
 
 impl Dialect for Chat {
     fn services(&self) -> &'static [Service] {
@@ -34,10 +40,7 @@ impl Dialect for Chat {
                 ),
             ));
         }
-        let choices = times(fields, N)?;
-        let tries = choices.max(times(fields, BEST_OF)?);
-        facts.generates(largest(fields, &CAPS)?, choices, tries);
-        Ok(())
+        facts.generates(fields, 1)
     }
 
     fn takes_stream_options(&self) -> bool {

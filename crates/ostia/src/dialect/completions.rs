@@ -1,7 +1,7 @@
 //! `completions`.
 
 use super::facts::{
-    BEST_OF, CAPS, COMMON, N, PROMPT, PROMPT_EMBEDS, RequestFacts, largest, prompts, times,
+    BEST_OF, CAPS, CHOICES, COMMON, OPTIONS, PROMPT, PROMPT_EMBEDS, RequestFacts, prompts,
 };
 use super::{Dialect, Invalid, Service};
 use crate::scan::{Fields, Keys};
@@ -10,7 +10,13 @@ use crate::scan::{Fields, Keys};
 pub(super) struct Completions;
 
 static SERVICES: [Service; 1] = [Service::of_text("completions")];
-static KEYS: Keys = Keys::of(&[COMMON, &CAPS, &[PROMPT, PROMPT_EMBEDS, N, BEST_OF]]);
+static KEYS: Keys = Keys::of(&[
+    COMMON,
+    OPTIONS,
+    &CAPS,
+    &CHOICES,
+    &[PROMPT, PROMPT_EMBEDS, BEST_OF],
+]);
 
 impl Dialect for Completions {
     fn services(&self) -> &'static [Service] {
@@ -30,14 +36,7 @@ impl Dialect for Completions {
         }
         let embedded = embeds.map_or(0, |shape| shape.prompts().unwrap_or(1));
         let prompts = prompts.unwrap_or(0).saturating_add(embedded).max(1);
-        let choices = times(fields, N)?;
-        let tries = choices.max(times(fields, BEST_OF)?);
-        facts.generates(
-            largest(fields, &CAPS)?,
-            choices.saturating_mul(prompts),
-            tries.saturating_mul(prompts),
-        );
-        Ok(())
+        facts.generates(fields, prompts)
     }
 
     fn takes_stream_options(&self) -> bool {

@@ -2,13 +2,11 @@ use std::ops::Range;
 
 use super::Invalid;
 use super::number::count_in;
-use crate::scan::{FieldKey, Fields, JsonKind, Shape};
+use crate::scan::{FieldKey, Fields, JsonKind, Keys, Shape, Sightings, Spot, Value};
 
 pub const MODEL: FieldKey = FieldKey::new("model");
 pub(super) const PROMPT: FieldKey = FieldKey::prompt("prompt");
 pub(super) const PROMPT_EMBEDS: FieldKey = FieldKey::tensors("prompt_embeds");
-pub(super) const N: FieldKey = FieldKey::new("n");
-pub(super) const BEST_OF: FieldKey = FieldKey::new("best_of");
 const STREAM: FieldKey = FieldKey::new("stream");
 const STREAM_OPTIONS: FieldKey = FieldKey::holding("stream_options", "include_usage");
 
@@ -22,10 +20,10 @@ pub(super) const COMMON: &[FieldKey] = &[
     STREAM_OPTIONS,
     FieldKey::counted("system"),
     FieldKey::counted("instructions"),
-    FieldKey::counted("tools"),
-    FieldKey::counted("functions"),
-    FieldKey::counted("chat_template"),
-    FieldKey::counted("suffix"),
+    FieldKey::counted("tools").at(Spot::Tools),
+    FieldKey::counted("functions").at(Spot::Elsewhere),
+    FieldKey::counted("chat_template").at(Spot::Elsewhere),
+    FieldKey::counted("suffix").at(Spot::Elsewhere),
     FieldKey::counted("query"),
     FieldKey::counted("queries"),
     FieldKey::counted("documents"),
@@ -41,14 +39,54 @@ pub(super) const COMMON: &[FieldKey] = &[
     FieldKey::noted("streaming_server_host"),
     FieldKey::noted("streaming_server_port"),
     FieldKey::noted("streaming_server_protocol"),
+    FieldKey::counted("data_1"),
+    FieldKey::counted("data_2"),
+    FieldKey::watched("tool_resources", Spot::ToolResources),
+    FieldKey::watched("file_id", Spot::FileId),
+    FieldKey::watched("file_ids", Spot::FileId),
+    FieldKey::watched("vector_store_ids", Spot::VectorStoreIds),
+    FieldKey::watched("mcp_servers", Spot::McpServers),
 ];
 /// All of them cap the output; engines differ in which they obey.
-pub(super) const CAPS: [FieldKey; 4] = [
+pub(super) const CAPS: [FieldKey; 8] = [
     FieldKey::new("max_tokens"),
     FieldKey::new("max_completion_tokens"),
     FieldKey::new("max_output_tokens"),
     FieldKey::new("min_tokens"),
+    FieldKey::new("max_new_tokens"),
+    FieldKey::new("max_tokens_to_sample"),
+    FieldKey::new("n_predict"),
+    FieldKey::new("num_predict"),
 ];
+/// How many choices are generated, of which as many are returned; engines differ in the name.
+pub(super) const CHOICES: [FieldKey; 3] = [
+    FieldKey::new("n"),
+    FieldKey::new("n_cmpl"),
+    FieldKey::new("num_return_sequences"),
+];
+/// How many choices are generated at least, to choose from.
+pub(super) const BEST_OF: FieldKey = FieldKey::new("best_of");
+/// Objects in which some servers look for the same; there the names are compared in lower case.
+pub(super) const OPTIONS: &[FieldKey] = &[
+    FieldKey::options("generationConfig", &COUNTS),
+    FieldKey::options("generation_config", &COUNTS),
+    FieldKey::options("sampling_params", &COUNTS),
+    FieldKey::options("parameters", &COUNTS),
+    FieldKey::options("options", &COUNTS),
+    FieldKey::options("extra_body", &COUNTS),
+];
+static COUNTS: Keys = Keys::of(&[
+    &CAPS,
+    &CHOICES,
+    &[BEST_OF, MAX_OUTPUT_TOKENS, CANDIDATE_COUNT],
+]);
+/// `maxOutputTokens` and `candidateCount` of Gemini.
+const MAX_OUTPUT_TOKENS: FieldKey = FieldKey::new("maxoutputtokens");
+const CANDIDATE_COUNT: FieldKey = FieldKey::new("candidatecount");
+/// Longer names of models and ids are nobody's.
+pub(super) const LONGEST_NAME: usize = 64 * 1024;
+/// No number needs more characters.
+const LONGEST_COUNT: usize = 256;
 
 /// What the gateway needs to know of a request's body.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,6 +101,8 @@ pub struct RequestFacts {
     pub wants_usage: bool,
     /// The client's own cap on output tokens, summed over all choices; `None` if it gave none.
     pub output_cap: Option<u64>,
+    /// Some engines would not obey that cap: another one says that there is no end.
+    pub may_exceed_cap: bool,
     /// How many choices the model generates.
     pub tries: u64,
     /// How many of them are returned.
@@ -75,6 +115,8 @@ pub struct RequestFacts {
     pub first_member: usize,
     /// The fields that it holds and that some endpoints keep to themselves.
     pub reserved: Vec<FieldKey>,
+    /// What was seen in it that endpoints may deny.
+    pub sightings: Sightings,
 }
 
 /// Where the body asks for usage, or can be made to.
@@ -103,6 +145,7 @@ impl RequestFacts {
             wants_usage,
             first_member: fields.behind_brace,
             reserved: reserved(fields),
+            sightings: fields.sightings.clone(),
             ..Self::plain(model, model_at, fields.prompt.estimated_tokens())
         })
     }
@@ -116,20 +159,41 @@ impl RequestFacts {
             stream_options: StreamOptions::Foreign,
             wants_usage: false,
             output_cap: None,
+            may_exceed_cap: false,
             tries: 1,
             choices: 1,
             prompt_estimate,
             previous_response_id: None,
             first_member: 0,
             reserved: Vec::new(),
+            sightings: Sightings::default(),
         }
     }
 
-    /// `cap` applies to one choice.
-    pub(super) fn generates(&mut self, cap: Option<u64>, choices: u64, tries: u64) {
-        self.output_cap = cap.map(|cap| cap.saturating_mul(tries));
-        self.choices = choices;
-        self.tries = tries;
+    /// Takes the counts of a body that asks for so many answers. Each is made `n` times, out of `best_of` tries that all
+    /// cost.
+    pub(super) fn generates(&mut self, fields: &Fields<'_>, answers: u64) -> Result<(), Invalid> {
+        let mut choices = largest(fields, &CHOICES)?.most;
+        choices = choices.max(largest(fields, &[CANDIDATE_COUNT])?.most);
+        let choices = choices.unwrap_or(1).max(1);
+        let tries = choices.max(largest(fields, &[BEST_OF])?.most.unwrap_or(1));
+        self.choices = choices.saturating_mul(answers);
+        self.tries = tries.saturating_mul(answers);
+        self.caps(fields)
+    }
+
+    /// Takes the caps of a body that asks for one answer, whatever else it says.
+    pub(super) fn generates_one(&mut self, fields: &Fields<'_>) -> Result<(), Invalid> {
+        self.caps(fields)
+    }
+
+    fn caps(&mut self, fields: &Fields<'_>) -> Result<(), Invalid> {
+        let named = largest(fields, &CAPS)?;
+        let nested = largest(fields, &[MAX_OUTPUT_TOKENS])?;
+        let most = named.most.max(nested.most);
+        self.output_cap = most.map(|cap| cap.saturating_mul(self.tries));
+        self.may_exceed_cap = named.endless || nested.endless;
+        Ok(())
     }
 }
 
@@ -141,30 +205,42 @@ fn reserved(fields: &Fields<'_>) -> Vec<FieldKey> {
         .collect()
 }
 
-/// The largest cap in the body.
-pub(super) fn largest(fields: &Fields<'_>, caps: &[FieldKey]) -> Result<Option<u64>, Invalid> {
-    caps.iter()
-        .map(|key| count(fields, *key))
-        .try_fold(None, |most, cap| Ok(most.max(cap?)))
+/// What several counts say together.
+#[derive(Default)]
+struct Counts {
+    most: Option<u64>,
+    /// One is negative, which some engines take for "no end".
+    endless: bool,
 }
 
-/// `n` or `best_of`: at least 1, which is also the default.
-pub(super) fn times(fields: &Fields<'_>, key: FieldKey) -> Result<u64, Invalid> {
-    Ok(count(fields, key)?.unwrap_or(1).max(1))
+fn largest(fields: &Fields<'_>, keys: &[FieldKey]) -> Result<Counts, Invalid> {
+    let mut counts = Counts::default();
+    for key in keys {
+        for value in fields.all_given(*key) {
+            match count(*key, value)? {
+                Some(count) => counts.most = counts.most.max(Some(count)),
+                None => counts.endless |= value.raw().trim_matches('"').trim().starts_with('-'),
+            }
+        }
+    }
+    Ok(counts)
 }
 
 /// A count, in any form that lenient servers accept. A string with digits that is not a count is refused, because some
 /// server might still read it as one. Anything else that is not a count is left to the backend.
-fn count(fields: &Fields<'_>, key: FieldKey) -> Result<Option<u64>, Invalid> {
-    let Some(value) = fields.given(key) else {
-        return Ok(None);
-    };
+fn count(key: FieldKey, value: Value<'_>) -> Result<Option<u64>, Invalid> {
+    let is_long = value.length() > LONGEST_COUNT;
     match value.kind() {
+        JsonKind::Integer | JsonKind::Fraction | JsonKind::String if is_long => {
+            Err(Invalid::value(key, "it is longer than any number"))
+        }
         JsonKind::Integer | JsonKind::Fraction => Ok(count_in(value.raw())),
+        JsonKind::True => Ok(Some(1)),
         JsonKind::String => {
             let text = value.as_str().unwrap_or_default();
             let count = count_in(&text);
-            match count.is_none() && text.contains(char::is_numeric) {
+            let is_negative = text.trim().starts_with('-');
+            match count.is_none() && !is_negative && text.contains(char::is_numeric) {
                 true => Err(Invalid::value(key, "expected an integer, but got a string")),
                 false => Ok(count),
             }
@@ -203,6 +279,10 @@ fn model(fields: &Fields<'_>) -> Result<(Box<str>, Range<usize>), Invalid> {
         .get(MODEL)
         .filter(|value| value.kind() == JsonKind::String)
         .ok_or_else(Invalid::missing_model)?;
+    if value.length() > LONGEST_NAME {
+        let why = format!("it is longer than {LONGEST_NAME} bytes");
+        return Err(Invalid::value(MODEL, &why));
+    }
     let model = value
         .as_str()
         .ok_or_else(|| Invalid::value(MODEL, "it contains a lone surrogate"))?;
@@ -238,9 +318,8 @@ fn stream_options(fields: &Fields<'_>) -> (StreamOptions, bool) {
         _ => return (StreamOptions::Foreign, false),
     }
     let Some(include_usage) = fields.held() else {
-        let inside = &options.raw()[1..options.raw().len() - 1];
         let insert_at = value.start + 1;
-        let empty = inside.trim_ascii().is_empty();
+        let empty = fields.held_is_empty();
         return (StreamOptions::Object { insert_at, empty }, false);
     };
     let value = include_usage.range();

@@ -7,10 +7,10 @@ use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 
 use super::event::{kind_of, names_usage, usages_in};
-use super::facts::{CAPS, COMMON, RequestFacts, largest};
+use super::facts::{CAPS, COMMON, OPTIONS, RequestFacts};
 use super::{Answers, Dialect, Invalid, Progress, Seen, Service, openai};
 use crate::refusal::{AnswerFault, Refusal};
-use crate::scan::{FieldKey, Fields, Keys};
+use crate::scan::{FieldKey, Fields, Keys, Spot};
 
 #[derive(Debug)]
 pub(super) struct Messages;
@@ -19,7 +19,15 @@ static SERVICES: [Service; 2] = [
     Service::of_text("messages"),
     Service::new("messages/count_tokens", Answers::Object).without_model(),
 ];
-static KEYS: Keys = Keys::of(&[COMMON, &CAPS, &[FieldKey::prompt("messages")]]);
+static KEYS: Keys = Keys::of(&[
+    COMMON,
+    OPTIONS,
+    &CAPS,
+    &[
+        FieldKey::prompt("messages"),
+        FieldKey::watched("container", Spot::Container),
+    ],
+]);
 
 /// A `message_delta`.
 #[derive(Deserialize)]
@@ -43,8 +51,7 @@ impl Dialect for Messages {
     }
 
     fn read(&self, fields: &Fields<'_>, facts: &mut RequestFacts) -> Result<(), Invalid> {
-        facts.generates(largest(fields, &CAPS)?, 1, 1);
-        Ok(())
+        facts.generates_one(fields)
     }
 
     fn has_terminal_event(&self) -> bool {

@@ -2,7 +2,7 @@ use ostia_core::{Usage, UsageSource};
 
 use super::event::{data_of, is_done};
 use super::long_event::LongEvent;
-use super::{Api, Dialect, Progress};
+use super::{Api, Counters, Dialect, Progress};
 
 /// May precede the first event of a stream.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
@@ -116,6 +116,17 @@ impl Meter {
     /// There was an event other than the one that ends a stream.
     pub fn said_something(&self) -> bool {
         self.progress.said
+    }
+
+    /// The stream held no output, and nobody told of any usage.
+    pub fn has_made_nothing(&self) -> bool {
+        let progress = &self.progress;
+        (!progress.said || progress.only_begun) && progress.usage == Counters::default()
+    }
+
+    /// The stream said that a response was created, and no more.
+    pub fn has_only_begun(&self) -> bool {
+        self.progress.only_begun
     }
 
     /// The response is complete without a terminal event: every choice said why it ended, or the backend reported an

@@ -1,9 +1,9 @@
 //! Every other API: a model, whether to stream, what counts as prompt, and nothing else. The body is passed on
 //! unchanged.
 
-use super::facts::{BEST_OF, CAPS, COMMON, N, PROMPT, PROMPT_EMBEDS, RequestFacts};
+use super::facts::{BEST_OF, CAPS, CHOICES, COMMON, PROMPT, PROMPT_EMBEDS, RequestFacts};
 use super::{Answers, Dialect, Invalid, Service};
-use crate::scan::{FieldKey, Fields, Keys};
+use crate::scan::{FieldKey, Fields, Keys, Spot};
 
 #[derive(Debug)]
 pub(super) struct PassThrough;
@@ -31,13 +31,19 @@ static UNLISTED_MEDIA: Service = Service::new("", Answers::Media);
 static KEYS: Keys = Keys::of(&[
     COMMON,
     &CAPS,
+    &CHOICES,
     &[
         FieldKey::prompt("messages"),
         FieldKey::prompt("input"),
         PROMPT,
         PROMPT_EMBEDS,
-        N,
         BEST_OF,
+        FieldKey::watched("image", Spot::Source),
+        FieldKey::watched("images", Spot::Source),
+        FieldKey::watched("mask", Spot::Source),
+        FieldKey::watched("image_url", Spot::Url),
+        FieldKey::watched("voice", Spot::Voice),
+        FieldKey::watched("container", Spot::Container),
     ],
 ]);
 

@@ -10,6 +10,8 @@ pub struct Progress {
     pub(super) response_id: Option<Box<str>>,
     /// There was more than a terminal event.
     pub(super) said: bool,
+    /// A response was created, and nothing of it came yet.
+    pub(super) only_begun: bool,
     /// Choices whose end was reported.
     ended: Vec<u64>,
     /// Events that carried text; each is at least one token.
@@ -30,6 +32,7 @@ impl Progress {
             failed: false,
             response_id: None,
             said: false,
+            only_begun: false,
             ended: Vec::new(),
             events: 0,
             bytes: 0,

@@ -8,21 +8,20 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 use serde_json::json;
 use serde_json::value::RawValue;
 
 use super::event::{kind_of, names_usage, usages_in};
-use super::facts::{CAPS, COMMON, RequestFacts, largest};
+use super::facts::{CAPS, COMMON, LONGEST_NAME, OPTIONS, RequestFacts};
 use super::openai::fault_kind;
 use super::{AnswerFacts, AnswerMembers, Dialect, Invalid, Progress, Seen, Service};
 use crate::refusal::AnswerFault;
-use crate::scan::{FieldKey, Fields, JsonKind, Keys, Value};
+use crate::scan::{FieldKey, Fields, JsonKind, Keys, Spot};
 
 #[derive(Debug)]
 pub(super) struct Responses;
 
-const INPUT: FieldKey = FieldKey::prompt("input");
+const INPUT: FieldKey = FieldKey::prompt("input").at(Spot::Items);
 const PREVIOUS: FieldKey = FieldKey::new("previous_response_id");
 const CONVERSATION: FieldKey = FieldKey::new("conversation");
 const BACKGROUND: FieldKey = FieldKey::new("background");
@@ -30,26 +29,17 @@ const BACKGROUND: FieldKey = FieldKey::new("background");
 static SERVICES: [Service; 1] = [Service::of_text("responses")];
 static KEYS: Keys = Keys::of(&[
     COMMON,
+    OPTIONS,
     &CAPS,
     &[
         INPUT,
         PREVIOUS,
         CONVERSATION,
         BACKGROUND,
-        FieldKey::counted("prompt"),
+        FieldKey::counted("prompt").at(Spot::StoredPrompt),
+        FieldKey::watched("container", Spot::Container),
     ],
 ]);
-
-/// An element of `input`. A duplicate member makes it unreadable here, because backends would use the last one.
-#[derive(Deserialize)]
-struct Item<'a> {
-    #[serde(rename = "type", default, borrow)]
-    kind: Option<Cow<'a, str>>,
-    #[serde(default)]
-    id: Option<IgnoredAny>,
-    #[serde(default)]
-    role: Option<IgnoredAny>,
-}
 
 /// A response object, or the event that contains one.
 #[derive(Deserialize)]
@@ -72,10 +62,11 @@ impl Dialect for Responses {
     }
 
     fn read(&self, fields: &Fields<'_>, facts: &mut RequestFacts) -> Result<(), Invalid> {
-        facts.generates(largest(fields, &CAPS)?, 1, 1);
+        facts.generates_one(fields)?;
         if let Some(previous) = fields.given(PREVIOUS) {
-            let id = previous
-                .as_str()
+            let id = Some(previous)
+                .filter(|previous| previous.length() <= LONGEST_NAME)
+                .and_then(|previous| previous.as_str())
                 .ok_or_else(|| Invalid::value(PREVIOUS, "expected a string"))?;
             facts.previous_response_id = Some(id.into());
         }
@@ -92,7 +83,7 @@ impl Dialect for Responses {
                 "responses in the background are not served; leave it out or set it to false",
             ));
         }
-        if fields.given(INPUT).is_some_and(refers_to_stored_items) {
+        if fields.refers_to_items {
             return Err(Invalid::value(
                 INPUT,
                 "references to stored items are not served; send the items themselves",
@@ -112,8 +103,10 @@ impl Dialect for Responses {
         match &*kind_of(data) {
             "response.created" => {
                 progress.response_id = id_in_event(data);
+                progress.only_begun = true;
                 Seen::Forward
             }
+            "response.queued" | "response.in_progress" => Seen::Forward,
             "response.completed" | "response.incomplete" => progress.end_with_answer(),
             "response.failed" | "response.cancelled" => {
                 progress.failed = true;
@@ -124,6 +117,7 @@ impl Dialect for Responses {
                 Seen::Forward
             }
             kind => {
+                progress.only_begun = false;
                 if kind.ends_with(".delta") {
                     progress.text(length);
                 }
@@ -136,11 +130,10 @@ impl Dialect for Responses {
     /// queued or in progress is unfinished.
     fn answer(&self, answer: &AnswerMembers<'_>) -> AnswerFacts {
         let response_id = answer.id_of("response");
-        let begun = [r#""queued""#, r#""in_progress""#];
         let reading = AnswerFacts::of(answer);
         AnswerFacts {
             is_error: reading.is_error && response_id.is_none(),
-            unfinished: response_id.is_some() && answer.has_status(&begun),
+            unfinished: answer.has_status(&["queued", "in_progress"]),
             response_id,
             ..reading
         }
@@ -166,29 +159,4 @@ fn id_in_event(event: &[u8]) -> Option<Box<str>> {
     let response = serde_json::from_str::<Identified<'_>>(event.response?.get()).ok()?;
     let is_response = response.object.is_some_and(|object| object == "response");
     response.id.filter(|_| is_response).map(Into::into)
-}
-
-fn refers_to_stored_items(input: Value<'_>) -> bool {
-    input.kind() == JsonKind::Array
-        && !matches!(elements(input.raw()), Some(items) if items.iter().all(Item::is_whole))
-}
-
-/// The elements that are objects; `None` if one of them cannot be read.
-fn elements(list: &str) -> Option<Vec<Item<'_>>> {
-    let raw: Vec<&RawValue> = serde_json::from_str(list).ok()?;
-    raw.into_iter()
-        .filter(|element| element.get().starts_with('{'))
-        .map(|element| serde_json::from_str(element.get()).ok())
-        .collect()
-}
-
-impl Item<'_> {
-    /// Whether it is not a reference. A reference has the type `item_reference`, or no type at all: then it has an id
-    /// and no role.
-    fn is_whole(&self) -> bool {
-        match &self.kind {
-            Some(kind) => kind != "item_reference",
-            None => self.id.is_none() || self.role.is_some(),
-        }
-    }
 }

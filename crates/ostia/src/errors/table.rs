@@ -12,7 +12,7 @@ use crate::cluster::JobsError;
 use crate::fleet::ModelState;
 use crate::identify::SignInError;
 use crate::listen::Rejection;
-use crate::rank::NotServing;
+use crate::rank::{NoCandidate, NotServing};
 use crate::read::ReadError;
 use crate::refusal::{AnswerFault, Refusal};
 use crate::relay::{BackendRefusal, RefusalText, RelayError, Told};
@@ -200,6 +200,12 @@ impl From<ReadError> for Refusal {
                 StatusCode::UNSUPPORTED_MEDIA_TYPE
             }
             ReadError::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            ReadError::RefusedTooMuch { wait } => {
+                let wait = (*wait).min(LONGEST_WAIT);
+                let status = StatusCode::TOO_MANY_REQUESTS;
+                return Self::client(status, error.code(), error.to_string())
+                    .with_retry_after(wait);
+            }
             ReadError::Timeout => StatusCode::REQUEST_TIMEOUT,
             ReadError::Busy => {
                 return Self::gateway(
@@ -230,6 +236,18 @@ impl From<Reserved> for Refusal {
         let field = reserved.field;
         let text = format!("Only the gateway may set '{field}' for this model: leave it out.");
         Self::client(status, "invalid_value", text).with_param(field)
+    }
+}
+
+impl From<NoCandidate> for Refusal {
+    fn from(reason: NoCandidate) -> Self {
+        match reason {
+            NoCandidate::NotServing(reason) => reason.into(),
+            NoCandidate::NotTaken(reason) => {
+                Self::client(StatusCode::BAD_REQUEST, "invalid_value", reason.to_string())
+                    .with_param(reason.param())
+            }
+        }
     }
 }
 

@@ -15,7 +15,7 @@ use crate::identify::KeyWatch;
 use crate::listen::{Drain, Inbound, Options};
 use crate::live::{Live, Unusable, Workbench};
 use crate::ownership::Responses;
-use crate::read::{Budget, Call};
+use crate::read::{Budget, Call, RefusedBytes};
 use crate::relay;
 use crate::runtime::Duties;
 use crate::settings::Settings;
@@ -37,6 +37,7 @@ pub struct Gateway {
     pub(crate) errors: ErrorCounts,
     pub(crate) admitter: Admitter,
     pub(crate) body_budget: Arc<Budget>,
+    pub(crate) refused_bytes: RefusedBytes,
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) store_reached: AtomicBool,
@@ -104,6 +105,11 @@ impl Gateway {
 
     pub fn body_budget(&self) -> &Arc<Budget> {
         &self.body_budget
+    }
+
+    /// What users sent for nothing.
+    pub fn refused_bytes(&self) -> &RefusedBytes {
+        &self.refused_bytes
     }
 
     pub fn ledger(&self) -> &Arc<Ledger> {

@@ -20,7 +20,7 @@ use crate::identify::{Principal, Sender};
 use crate::listen::Inbound;
 use crate::live::Live;
 use crate::rank::rank;
-use crate::read::{Call, read, session};
+use crate::read::{Call, Rules, read, session};
 use crate::refusal::Refusal;
 use crate::relay::{self, ClientBody, InFlight};
 use crate::resolve::resolve;
@@ -88,14 +88,15 @@ async fn enter(
     let (headers, body) = (&inbound.head.headers, &mut inbound.body);
     let session = session(headers, &live.settings.routing.session_headers)?;
     let class = Class::of(headers)?;
-    let mut call = read(
-        headers,
-        body,
-        address,
-        &live.read_limits(),
-        gateway.body_budget(),
-    )
-    .await?;
+    let limits = &live.settings.limits;
+    let refused = gateway.refused_bytes();
+    let mut toll = refused.toll(&principal.user_id, limits.refused_bytes_per_second_per_user)?;
+    let rules = Rules {
+        limits: &live.read_limits(),
+        budget: gateway.body_budget(),
+        watch: live.catalog.watch(),
+    };
+    let mut call = read(headers, body, address, rules, &mut toll).await?;
     call.session = session;
     visit.learn(&call);
     let pool = resolve(&live.catalog, address, &call.model);
@@ -111,14 +112,15 @@ async fn enter(
         .continuing(previous, principal, gateway.responses())
         .ok_or_else(Refusal::previous_response_not_found)?
         .taking(&call)?;
-    let ranked = rank(permit, gateway.clock().unix_micros())?;
+    let ranked = rank(permit, &call.sightings, gateway.clock().unix_micros())?;
     let entry = Entry {
         principal,
-        limits: &live.settings.limits,
+        limits,
         demand: &call.demand(),
         class,
     };
     let admission = gateway.admitter().enter(ranked, entry).await?;
+    toll.waive();
     Ok((call, admission))
 }
 

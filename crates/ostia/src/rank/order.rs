@@ -3,8 +3,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::authorize::Permit;
-use crate::catalog::{Deployment, Serving};
+use crate::catalog::{Deployment, NotTaken, Serving};
 use crate::fleet::ModelState;
+use crate::scan::Sightings;
 
 /// Endpoints in order of preference. Only [`rank`] makes one, and it is never empty. It keeps the permit that it was
 /// made from, so that a request can be ranked again after a wait.
@@ -12,6 +13,16 @@ use crate::fleet::ModelState;
 pub struct Ranked {
     permit: Permit,
     candidates: Vec<Arc<Deployment>>,
+}
+
+/// Why no endpoint is left.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NoCandidate {
+    /// Each permitted endpoint refuses the body; this is the first one's reason.
+    #[error(transparent)]
+    NotTaken(NotTaken),
+    #[error(transparent)]
+    NotServing(#[from] NotServing),
 }
 
 /// Why none of the permitted endpoints accepts requests.
@@ -35,10 +46,20 @@ pub enum NotServing {
     NoneReady,
 }
 
-/// Lower `priority` first, then endpoints that did not fail lately, then the least loaded for its weight.
+/// Leaves out endpoints that do not take the body. Of the others, lower `priority` first, then endpoints that did not
+/// fail lately, then the least loaded for its weight.
 ///
-/// `now`: Unix microseconds. If no endpoint serves, the error is that of the one closest to serving.
-pub fn rank(permit: Permit, now: i64) -> Result<Ranked, NotServing> {
+/// `seen`: what the scan saw in the body. `now`: Unix microseconds. If no endpoint serves, the error is that of the one
+/// closest to serving.
+pub fn rank(permit: Permit, seen: &Sightings, now: i64) -> Result<Ranked, NoCandidate> {
+    let refusal = |deployment: &Deployment| deployment.policy.refusal(seen);
+    let first = permit.deployments().iter().find_map(|one| refusal(one));
+    let permit = match first {
+        None => permit,
+        Some(reason) => permit
+            .without(|deployment| refusal(deployment).is_some())
+            .ok_or(NoCandidate::NotTaken(reason))?,
+    };
     let candidates = order(&permit, now)?;
     Ok(Ranked { permit, candidates })
 }

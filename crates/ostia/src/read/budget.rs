@@ -57,6 +57,13 @@ impl Reserved {
         }
         taken
     }
+
+    /// Returns all but so many bytes.
+    pub fn shrink_to(&mut self, bytes: u64) {
+        let rest = self.bytes.saturating_sub(bytes);
+        self.bytes -= rest;
+        self.budget.used.fetch_sub(rest, Ordering::Relaxed);
+    }
 }
 
 impl Drop for Reserved {

@@ -3,10 +3,11 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use http::HeaderValue;
 
 use super::Reserved;
 use crate::dialect::{Api, StreamOptions};
-use crate::scan::FieldKey;
+use crate::scan::{FieldKey, Sightings};
 
 /// A body that was read and scanned. Ranges are byte positions in `body`.
 #[derive(Debug)]
@@ -17,6 +18,8 @@ pub struct Call {
     pub stream: bool,
     /// The client's own cap on output tokens, summed over all choices; `None` if it gave none.
     pub output_cap: Option<u64>,
+    /// Some engines would not obey that cap: another one says that there is no end.
+    pub may_exceed_cap: bool,
     /// How many choices the model generates.
     pub tries: u64,
     /// How many of them are returned.
@@ -31,8 +34,12 @@ pub struct Call {
     pub reserved_fields: Vec<FieldKey>,
     /// The caller's session, if a header names one.
     pub session: Option<Arc<str>>,
+    /// What was seen in the body that endpoints may deny.
+    pub sightings: Sightings,
     pub body: Bytes,
     pub form: Form,
+    /// What the backend is told of the body: the gateway's own words, so that it reads what was judged.
+    pub content_type: HeaderValue,
     pub splices: Splices,
     /// This call's part of the body budget, returned when the call is dropped.
     pub reserved: Reserved,
@@ -63,6 +70,8 @@ pub struct Demand {
     pub prompt: u64,
     /// The client's own cap on output tokens, summed over all choices.
     pub output_cap: Option<u64>,
+    /// Some engines would not obey that cap.
+    pub may_exceed_cap: bool,
     /// How many choices are generated; 0: none, as with embeddings.
     pub choices: u64,
 }
@@ -77,6 +86,7 @@ impl Call {
             api: self.api.name(),
             prompt: self.prompt_estimate,
             output_cap: self.output_cap,
+            may_exceed_cap: self.may_exceed_cap,
             choices: self.tries,
         }
     }

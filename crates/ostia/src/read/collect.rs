@@ -25,6 +25,13 @@ pub const LEAST_PROGRESS: u64 = 4096;
 /// A body gets this much memory before it has shown that it needs more, whatever length it announces.
 const FIRST_STEP: usize = 64 * 1024;
 
+/// A body, and its part of the body budget.
+#[derive(Debug)]
+pub(super) struct Held {
+    pub(super) bytes: Bytes,
+    pub(super) reserved: Reserved,
+}
+
 /// The bytes that arrived so far: one frame as it came, or several in one buffer.
 struct Gathered {
     first: Bytes,
@@ -32,8 +39,8 @@ struct Gathered {
     reserved: Reserved,
 }
 
-/// How the buffer grows. Each step copies what has arrived. Reserved but unused room takes a share of the budget but no
-/// memory.
+/// How the buffer grows. Each step copies what has arrived; for as long as that takes, without a wait, the old buffer is
+/// there too. Reserved but unused room takes a share of the budget but no memory.
 #[derive(Clone, Copy)]
 struct Growth {
     factor: usize,
@@ -49,13 +56,15 @@ struct IdleTimer {
 
 /// Reads a body to its end. Trailers are dropped. Cancel-safe: dropping the future frees what was gathered.
 ///
-/// `announced` is the `Content-Length`. It is checked and used to size the buffer, but never trusted.
+/// `announced` is the `Content-Length`. It is checked and used to size the buffer, but never trusted. `took` is told how
+/// many bytes each frame brings.
 pub(super) async fn collect<B>(
     mut body: B,
     announced: Option<u64>,
     limits: &ReadLimits,
     budget: &Arc<Budget>,
-) -> Result<(Bytes, Reserved), ReadError>
+    mut took: impl FnMut(usize),
+) -> Result<Held, ReadError>
 where
     B: Body<Data = Bytes, Error: 'static> + Unpin,
 {
@@ -71,6 +80,7 @@ where
     };
     let mut timer = IdleTimer::start(limits.body_idle_timeout);
     while let Some(data) = timer.next_frame(&mut body).await? {
+        took(data.len());
         let length = gathered.len() as u64 + data.len() as u64;
         if length > limit {
             return Err(ReadError::TooLarge { limit });
@@ -214,12 +224,15 @@ impl Gathered {
         }
     }
 
-    fn finish(self) -> (Bytes, Reserved) {
+    fn finish(self) -> Held {
         let bytes = match self.buffer.is_empty() {
             true => self.first,
             false => Bytes::from(self.buffer),
         };
-        (bytes, self.reserved)
+        Held {
+            bytes,
+            reserved: self.reserved,
+        }
     }
 }
 
@@ -284,12 +297,8 @@ mod tests {
         budget: u64,
     ) -> Result<(Bytes, u64), ReadError> {
         let budget = Budget::new(budget);
-        let result = collect(body, announced, &LIMITS, &budget).await;
-        let result = result.map(|(bytes, reserved)| {
-            let used = budget.used();
-            drop(reserved);
-            (bytes, used)
-        });
+        let result = collect(body, announced, &LIMITS, &budget, |_| {}).await;
+        let result = result.map(|held| (held.bytes, budget.used()));
         assert_eq!(budget.used(), 0);
         result
     }
@@ -377,7 +386,7 @@ mod tests {
         let budget = Budget::new(100);
         let mut body = script(&[b"a"]);
         body.silent = true;
-        let result = run(collect(&mut body, None, &limits, &budget));
+        let result = run(collect(&mut body, None, &limits, &budget, |_| {}));
         assert_eq!(result.map(|_| ()), Err(ReadError::Timeout));
         assert_eq!(budget.used(), 0);
     }

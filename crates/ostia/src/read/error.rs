@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use crate::dialect::Invalid;
 
 /// Why a request did not become a [`super::Call`]. `Display` is the message for the caller.
@@ -18,6 +20,9 @@ pub enum ReadError {
     /// 503: the request bodies in flight already hold all the memory they may.
     #[error("The gateway holds as many request bodies as it can. Please try again shortly.")]
     Busy,
+    /// 429: bodies of this user that were refused have cost as much as they may.
+    #[error("Too much of what you sent was refused: wait, and look at the errors.")]
+    RefusedTooMuch { wait: Duration },
     /// 408, then close: the client stopped sending.
     #[error("The request body did not arrive in time.")]
     Timeout,
@@ -37,6 +42,7 @@ impl ReadError {
             Self::UnsupportedType(_) | Self::Encoded => "unsupported_media_type",
             Self::TooLarge { .. } => "request_too_large",
             Self::Busy => "gateway_busy",
+            Self::RefusedTooMuch { .. } => "refused_bytes",
             Self::Timeout => "request_timeout",
             Self::Incomplete | Self::HungUp => "incomplete_body",
         }

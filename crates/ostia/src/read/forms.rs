@@ -2,30 +2,34 @@
 
 use std::ops::Range;
 
-use bytes::Bytes;
-
+use super::ReadError;
+use super::collect::Held;
 use super::multipart::{FormFields, scan_form};
 use super::splice::Edit;
 use crate::dialect::{Invalid, MODEL, RequestFacts};
+use crate::scan::Watch;
 
 const LONGEST_MODEL: usize = 1024;
 
 /// Finds the facts of a form. If the path names the model, the form is changed to name it too.
-pub(super) fn read(
-    body: &mut Bytes,
+pub(super) async fn read(
+    held: &mut Held,
     boundary: &[u8],
     model: Option<&str>,
-) -> Result<RequestFacts, Invalid> {
-    let fields = scan_form(body, boundary)?;
-    let Some(renaming) = model.and_then(|model| renaming(&fields, body, boundary, model)) else {
-        return facts(&fields, body);
+    watch: &Watch,
+) -> Result<RequestFacts, ReadError> {
+    let fields = scan_form(&held.bytes, boundary, watch).await?;
+    let renaming = model.and_then(|model| renaming(&fields, &held.bytes, boundary, model));
+    let Some(renaming) = renaming else {
+        return Ok(facts(fields, &held.bytes)?);
     };
-    *body = renaming.apply(body);
-    facts(&scan_form(body, boundary)?, body)
+    renaming.apply(held).await?;
+    let fields = scan_form(&held.bytes, boundary, watch).await?;
+    Ok(facts(fields, &held.bytes)?)
 }
 
-fn facts(fields: &FormFields, body: &[u8]) -> Result<RequestFacts, Invalid> {
-    let model_at = fields.model.clone().ok_or_else(Invalid::missing_model)?;
+fn facts(fields: FormFields, body: &[u8]) -> Result<RequestFacts, Invalid> {
+    let model_at = fields.model.ok_or_else(Invalid::missing_model)?;
     let model = &body[model_at.clone()];
     if model.is_empty() {
         return Err(Invalid::missing_model());
@@ -38,7 +42,8 @@ fn facts(fields: &FormFields, body: &[u8]) -> Result<RequestFacts, Invalid> {
         std::str::from_utf8(model).map_err(|_| Invalid::value(MODEL, "it is not valid UTF-8"))?;
     let prompt_estimate = fields.text_bytes.div_ceil(4).max(1);
     Ok(RequestFacts {
-        stream: fields.stream,
+        stream: fields.stream.unwrap_or(false),
+        sightings: fields.sightings,
         ..RequestFacts::plain(model.into(), model_at, prompt_estimate)
     })
 }

@@ -10,6 +10,7 @@ mod error;
 mod forms;
 mod json;
 mod multipart;
+mod refused;
 mod session;
 mod splice;
 #[cfg(test)]
@@ -22,13 +23,24 @@ use http::HeaderMap;
 use http_body::Body;
 
 use crate::routes::Address;
+use crate::scan::Watch;
 pub use budget::{Budget, Reserved};
 pub use call::{Call, Demand, Form, Splices};
 pub use collect::{LEAST_PROGRESS, ReadLimits};
 pub use error::ReadError;
+pub use refused::{RefusedBytes, Toll};
 pub use session::session;
 
 use content::Content;
+
+/// What holds for every body.
+#[derive(Clone, Copy)]
+pub struct Rules<'a> {
+    pub limits: &'a ReadLimits,
+    pub budget: &'a Arc<Budget>,
+    /// What endpoints want to know of it.
+    pub watch: &'a Watch,
+}
 
 /// Reads a whole request body, and stops as soon as it exceeds the limit. Pass `&mut` to keep the body, so that the
 /// rest of it can be drained. Cancel-safe.
@@ -39,8 +51,8 @@ pub async fn read<B>(
     headers: &HeaderMap,
     body: B,
     address: &Address<'_>,
-    limits: &ReadLimits,
-    budget: &Arc<Budget>,
+    rules: Rules<'_>,
+    toll: &mut Toll<'_>,
 ) -> Result<Call, ReadError>
 where
     B: Body<Data = Bytes, Error: 'static> + Unpin,
@@ -48,12 +60,17 @@ where
     let api = &address.api;
     let content = content::content_of(headers, api)?;
     let announced = content::announced_length(headers);
-    let (mut body, reserved) = collect::collect(body, announced, limits, budget).await?;
+    let took = |bytes| toll.took(bytes);
+    let mut held = collect::collect(body, announced, rules.limits, rules.budget, took).await?;
+    let content_type = content.header();
     let model = address.model.as_deref();
     let (form, facts) = match content {
-        Content::Json => (Form::Json, json::read(&mut body, api, model)?),
+        Content::Json => {
+            let facts = json::read(&mut held, api, model, rules.watch).await?;
+            (Form::Json, facts)
+        }
         Content::Multipart { boundary } => {
-            let facts = forms::read(&mut body, &boundary, model)?;
+            let facts = forms::read(&mut held, &boundary, model, rules.watch).await?;
             (Form::Multipart, facts)
         }
     };
@@ -62,6 +79,7 @@ where
         model: facts.model,
         stream: facts.stream,
         output_cap: facts.output_cap,
+        may_exceed_cap: facts.may_exceed_cap,
         tries: facts.tries,
         choices: facts.choices,
         prompt_estimate: facts.prompt_estimate,
@@ -69,13 +87,15 @@ where
         previous_response_id: facts.previous_response_id,
         reserved_fields: facts.reserved,
         session: None,
+        sightings: facts.sightings,
         form,
+        content_type,
         splices: Splices {
             model: facts.model_at,
             stream_options: facts.stream_options,
             first_member: facts.first_member,
         },
-        body,
-        reserved,
+        body: held.bytes,
+        reserved: held.reserved,
     })
 }

@@ -2,8 +2,10 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
-use super::{Call, Form};
+use super::collect::Held;
+use super::{Call, Form, ReadError};
 use crate::dialect::{CACHE_SALT, StreamOptions};
+use crate::scan::BLOCK;
 
 /// Replaces a range with new bytes; an empty range inserts.
 pub(super) struct Edit {
@@ -17,10 +19,29 @@ impl Edit {
         Self { place, new }
     }
 
-    /// A copy of the body with this one change.
-    pub(super) fn apply(&self, body: &[u8]) -> Bytes {
-        let (before, after) = (&body[..self.place.start], &body[self.place.end..]);
-        [before, &self.new, after].concat().into()
+    /// Makes a copy of the body with this one change, which takes the body's place. Other requests run between blocks.
+    pub(super) async fn apply(&self, held: &mut Held) -> Result<(), ReadError> {
+        let body = &held.bytes;
+        let length = body.len() - self.place.len() + self.new.len();
+        if !held.reserved.grow(length as u64) {
+            return Err(ReadError::Busy);
+        }
+        let mut copy = Vec::with_capacity(length);
+        for part in [
+            &body[..self.place.start],
+            &self.new,
+            &body[self.place.end..],
+        ] {
+            for block in part.chunks(BLOCK) {
+                if block.len() == BLOCK {
+                    tokio::task::yield_now().await;
+                }
+                copy.extend_from_slice(block);
+            }
+        }
+        held.bytes = copy.into();
+        held.reserved.shrink_to(length as u64);
+        Ok(())
     }
 }
 

@@ -3,17 +3,27 @@ use std::time::Duration;
 use http::HeaderValue;
 use http::header::CONTENT_TYPE;
 use http_body_util::Full;
+use ostia_core::ManualClock;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::catalog::Scope;
+use crate::catalog::{DENIED_FIELDS, Scope};
 use crate::dialect::{Api, StreamOptions};
+use crate::scan::MediaHosts;
 
 const LIMITS: ReadLimits = ReadLimits {
     max_body_bytes: 1 << 20,
     body_idle_timeout: Duration::from_secs(10),
 };
+
+/// What an endpoint with the usual policy has scans look for.
+fn watch() -> Watch {
+    let mut watch = Watch::default();
+    DENIED_FIELDS.iter().for_each(|field| watch.deny(field));
+    watch.hosts(&Arc::new(MediaHosts::Public));
+    watch
+}
 
 fn read_as(api: &str, content_type: &str, body: &str) -> Result<Call, ReadError> {
     read_named(None, api, content_type, body)
@@ -38,13 +48,17 @@ fn read_named(
         .enable_time()
         .build()
         .unwrap()
-        .block_on(read(
-            &headers,
-            body,
-            &address,
-            &LIMITS,
-            &Budget::new(1 << 20),
-        ))
+        .block_on(async {
+            let rules = Rules {
+                limits: &LIMITS,
+                budget: &Budget::new(1 << 20),
+                watch: &watch(),
+            };
+            let refused = RefusedBytes::new(Arc::new(ManualClock::at(0)));
+            let user = "ann".into();
+            let mut toll = refused.toll(&user, 0)?;
+            read(&headers, body, &address, rules, &mut toll).await
+        })
 }
 
 fn read_json(api: &str, body: &str) -> Result<Call, ReadError> {
@@ -308,6 +322,111 @@ fn every_choice_counts_and_only_where_a_model_runs() {
     assert_eq!(demand(",\"n\":\"2\",\"best_of\":7").choices, 7);
     assert_eq!(demand(",\"n\":3,\"max_tokens\":5").output_cap, Some(15));
     assert_eq!(call("rerank", "\"n\":3").demand().output_cap, Some(0));
+}
+
+#[test]
+fn counts_stand_under_every_name_that_a_server_may_read() {
+    let chat = |members: &str| {
+        call(
+            "chat/completions",
+            &format!("\"messages\":[{{}}],{members}"),
+        )
+    };
+    for name in [
+        "max_new_tokens",
+        "n_predict",
+        "num_predict",
+        "max_tokens_to_sample",
+        "min_tokens",
+    ] {
+        let call = chat(&format!("\"max_tokens\":1,\"{name}\":20"));
+        assert_eq!(
+            (call.output_cap, call.may_exceed_cap),
+            (Some(20), false),
+            "{name}"
+        );
+    }
+    for name in ["n", "n_cmpl", "num_return_sequences"] {
+        let call = chat(&format!("\"{name}\":20"));
+        assert_eq!((call.choices, call.tries), (20, 20), "{name}");
+    }
+    for object in [
+        "generationConfig",
+        "generation_config",
+        "sampling_params",
+        "parameters",
+        "options",
+        "extra_body",
+    ] {
+        let call = chat(&format!(
+            "\"n\":2,\"max_tokens\":9,\"{object}\":{{\"N\":3,\"maxOutputTokens\":\"10\",\"x\":{{\"n\":99}}}}"
+        ));
+        assert_eq!((call.tries, call.output_cap), (3, Some(30)), "{object}");
+        let body =
+            format!("{{\"model\":\"m\",\"messages\":[{{}}],\"{object}\":{{\"n\":1,\"n\":2}}}}");
+        assert_eq!(
+            refusal("chat/completions", &body),
+            ("invalid_value", Some("n"))
+        );
+    }
+    let call = chat("\"generationConfig\":{\"candidateCount\":4},\"options\":[1]");
+    assert_eq!((call.choices, call.output_cap), (4, None));
+}
+
+#[test]
+fn a_negative_cap_is_none() {
+    let chat = |members: &str| {
+        let call = call(
+            "chat/completions",
+            &format!("\"messages\":[{{}}],{members}"),
+        );
+        (call.output_cap, call.may_exceed_cap)
+    };
+    assert_eq!(chat("\"max_tokens\":-1"), (None, true));
+    assert_eq!(
+        chat("\"max_tokens\":7,\"n_predict\":\" -1\""),
+        (Some(7), true)
+    );
+    assert_eq!(
+        chat("\"max_tokens\":7,\"n_predict\":null"),
+        (Some(7), false)
+    );
+}
+
+#[test]
+fn names_and_numbers_beyond_all_measure_are_refused() {
+    let long = "x".repeat(70_000);
+    for (member, param) in [
+        (format!("\"model\":\"{long}\""), "model"),
+        (
+            format!("\"model\":\"m\",\"previous_response_id\":\"{long}\""),
+            "previous_response_id",
+        ),
+        (
+            format!("\"model\":\"m\",\"max_output_tokens\":\"{long}1\""),
+            "max_output_tokens",
+        ),
+        (
+            format!(
+                "\"model\":\"m\",\"max_output_tokens\":0.{}1",
+                "0".repeat(300)
+            ),
+            "max_output_tokens",
+        ),
+    ] {
+        assert_eq!(
+            refusal("responses", &format!("{{{member}}}")),
+            ("invalid_value", Some(param))
+        );
+    }
+    let digits = "1".repeat(5_000);
+    assert_eq!(
+        refusal("responses", &format!("{{\"model\":\"m\",\"x\":{digits}}}")).0,
+        "invalid_json"
+    );
+    // A name of 10 KB is judged like any other.
+    let name = "x".repeat(10_000);
+    assert!(read_json("responses", &format!("{{\"model\":\"{name}\"}}")).is_ok());
 }
 
 #[test]

@@ -266,6 +266,13 @@ pub const ERROR_CODES: [ErrorCode; 54] = [
         "`limits.max_in_flight_per_user`, `limits.in_flight_per_model`, `limits.queue_timeout`.",
     ),
     code(
+        "refused_bytes",
+        &[429],
+        "Bodies of this user that were refused came faster than allowed.",
+        "Look at the earlier errors, mend the requests, and wait as long as `Retry-After` says.",
+        "`limits.refused_bytes_per_second_per_user`; a client that repeats large requests without looking at the answer.",
+    ),
+    code(
         "too_many_failed_sign_ins",
         &[429],
         "30 bad credentials came from this address within a minute.",

@@ -284,10 +284,7 @@ impl<B> BulkBody<B> {
 
     /// The usage to record if the backend does not report it.
     fn estimate(&self, counted: u64) -> Usage {
-        match self.context.api.runs_a_model() {
-            true => self.in_flight.receipt().estimate(counted),
-            false => Usage::default(),
-        }
+        self.in_flight.receipt().estimate(counted)
     }
 
     /// Estimates output tokens from the number of bytes, for a response that was not read whole.

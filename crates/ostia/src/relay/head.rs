@@ -42,6 +42,8 @@ pub(super) fn meaning(head: &response::Parts, context: &Context) -> Meaning {
                 (true, true) => Meaning::Bulk(Form::Any { waits: false }),
             }
         }
+        // Accepted, not answered: what comes of it would reach nobody and be counted nowhere.
+        202 if context.api.runs_a_model() => Meaning::Unusable,
         200..=299 => Meaning::Bulk(form(&head.headers, &context.api)),
         // 407 comes from a proxy between the gateway and the backend.
         401 | 403 | 407 => Meaning::KeyRefused,

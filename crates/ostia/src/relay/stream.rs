@@ -235,6 +235,9 @@ where
             self.meter.event(&tail)
         };
         self.terminal |= seen == Seen::Terminal;
+        if !self.terminal && self.meter.has_only_begun() {
+            return Pull::Fault(AnswerFault::Unfinished);
+        }
         if self.marker_due() && !self.terminal && !self.meter.is_over() {
             return Pull::Fault(AnswerFault::Truncated);
         }
@@ -302,7 +305,11 @@ where
     fn finish(&mut self, outcome: Outcome, phase: Phase, code: &'static str) {
         let pending: usize = self.ready.iter().map(Bytes::len).sum();
         self.in_flight.told(self.status);
-        let usage = self.usage(outcome == Outcome::Ok || self.terminal);
+        let usage = match outcome {
+            // The backend failed before it made anything.
+            Outcome::UpstreamError if self.has_made_nothing() => Usage::default(),
+            _ => self.usage(outcome == Outcome::Ok || self.terminal),
+        };
         let receipt = self.in_flight.receipt_mut();
         receipt.relayed(phase, self.passed + pending as u64, usage);
         receipt.code(code);
@@ -331,6 +338,10 @@ where
 }
 
 impl<B> StreamBody<B> {
+    fn has_made_nothing(&self) -> bool {
+        !self.splitter.is_in_parts() && self.meter.has_made_nothing()
+    }
+
     fn usage(&self, whole: bool) -> Usage {
         let receipt = self.in_flight.receipt();
         self.meter.used(whole, |counted| receipt.estimate(counted))

@@ -2,24 +2,39 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use super::FieldKey;
+use super::watch::Sightings;
 
 /// The result of a scan.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fields<'a> {
-    text: &'a str,
+    body: &'a [u8],
     /// The position right after the body's opening brace.
     pub behind_brace: usize,
+    /// Whether the body has no member at all.
+    pub is_empty: bool,
     /// In body order.
     found: Vec<(&'static str, Slot)>,
-    /// The last member with the name given to [`FieldKey::holding`], directly inside that key's object.
-    pub(super) held: Option<Slot>,
+    /// Those that stand in an object of [`FieldKey::options`].
+    pub(super) options: Vec<(&'static str, Slot)>,
+    pub(super) held: Held,
     pub prompt: PromptSize,
+    /// An element of a list at [`super::Spot::Items`] names a stored one.
+    pub refers_to_items: bool,
+    pub sightings: Sightings,
+}
+
+/// The object of [`FieldKey::holding`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Held {
+    /// The last member with the name that is looked for.
+    pub member: Option<Slot>,
+    pub is_empty: bool,
 }
 
 /// The value of one control key.
 #[derive(Debug, Clone, Copy)]
 pub struct Value<'a> {
-    text: &'a str,
+    body: &'a [u8],
     slot: Slot,
 }
 
@@ -70,22 +85,27 @@ pub(super) struct Slot {
 }
 
 impl<'a> Fields<'a> {
-    pub(super) fn new(text: &'a str, behind_brace: usize) -> Self {
+    pub(super) fn new(body: &'a [u8], behind_brace: usize) -> Self {
         Self {
-            text,
+            body,
             behind_brace,
+            is_empty: true,
             found: Vec::with_capacity(8),
-            held: None,
+            options: Vec::new(),
+            held: Held {
+                member: None,
+                is_empty: true,
+            },
             prompt: PromptSize::default(),
+            refers_to_items: false,
+            sightings: Sightings::default(),
         }
     }
 
     pub fn get(&self, key: FieldKey) -> Option<Value<'a>> {
-        let text = self.text;
         let mut found = self.found.iter();
-        found
-            .find(|(name, _)| *name == key.name())
-            .map(|&(_, slot)| Value { text, slot })
+        let (_, slot) = found.find(|(name, _)| *name == key.name())?;
+        Some(self.value(*slot))
     }
 
     /// Like [`Self::get`], but treats `null` as absent.
@@ -93,10 +113,30 @@ impl<'a> Fields<'a> {
         self.get(key).filter(|value| value.kind() != JsonKind::Null)
     }
 
+    /// Every value of a key that is given: at the top, and in objects of [`FieldKey::options`].
+    pub fn all_given(&self, key: FieldKey) -> impl Iterator<Item = Value<'a>> {
+        let found = self.found.iter().chain(&self.options);
+        found
+            .filter(move |(name, _)| *name == key.name())
+            .map(|(_, slot)| self.value(*slot))
+            .filter(|value| value.kind() != JsonKind::Null)
+    }
+
     /// The member asked for by [`FieldKey::holding`].
     pub fn held(&self) -> Option<Value<'a>> {
-        let text = self.text;
-        self.held.map(|slot| Value { text, slot })
+        self.held.member.map(|slot| self.value(slot))
+    }
+
+    /// Whether the object of [`FieldKey::holding`] has no member.
+    pub fn held_is_empty(&self) -> bool {
+        self.held.is_empty
+    }
+
+    fn value(&self, slot: Slot) -> Value<'a> {
+        Value {
+            body: self.body,
+            slot,
+        }
     }
 
     pub(super) fn put(&mut self, key: FieldKey, range: Range<usize>, shape: Shape) {
@@ -120,7 +160,12 @@ impl<'a> Value<'a> {
 
     /// The value as written; a string includes its quotes.
     pub fn raw(&self) -> &'a str {
-        &self.text[self.range()]
+        std::str::from_utf8(&self.body[self.range()]).unwrap_or_default()
+    }
+
+    /// How many bytes it takes as written.
+    pub fn length(&self) -> usize {
+        self.slot.end - self.slot.start
     }
 
     /// Its byte range in the body.

@@ -1,18 +1,20 @@
 use std::fmt;
 
 use super::ScanErrorKind;
-use super::lexeme::RawString;
+use super::lexeme::{LONGEST_NAME, RawString};
+use super::spot::Spot;
 
-/// A top-level key that a dialect acts on. Unless it only counts as prompt or is only noted, it may occur only once and
-/// only in this spelling.
+/// A top-level key that a dialect acts on. Unless it is only counted, watched or noted, it may occur only once and only
+/// in this spelling.
 #[derive(Debug, Clone, Copy)]
 pub struct FieldKey {
     name: &'static str,
     role: Role,
+    spot: Spot,
 }
 
 /// What the scan does with a key's value.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub(super) enum Role {
     Plain,
     /// Also look for a member of this name inside it.
@@ -24,13 +26,10 @@ pub(super) enum Role {
     Counted,
     /// Whether it is there, and nothing else.
     Noted,
-}
-
-impl Role {
-    /// Whether it changes nothing how often a key stands.
-    pub fn may_repeat(self) -> bool {
-        matches!(self, Self::Counted | Self::Noted)
-    }
+    /// Not prompt, but it may refer to what a backend fetches or stores.
+    Watched,
+    /// An object that may have some of these keys, in any letters.
+    Options(&'static Keys),
 }
 
 /// The keys of one dialect.
@@ -45,39 +44,52 @@ pub struct Keys {
 impl FieldKey {
     /// Finds its value.
     pub const fn new(name: &'static str) -> Self {
-        let role = Role::Plain;
-        Self { name, role }
+        Self::with(name, Role::Plain, Spot::Elsewhere)
     }
 
     /// Finds its value and, inside it, the member that [`super::Fields::held`] returns. A dialect may have one such
     /// key.
     pub const fn holding(name: &'static str, member: &'static str) -> Self {
-        let role = Role::Holding(member);
-        Self { name, role }
+        Self::with(name, Role::Holding(member), Spot::Elsewhere)
+    }
+
+    /// Finds these keys in its members, and adds them to those at the top.
+    pub const fn options(name: &'static str, keys: &'static Keys) -> Self {
+        Self::with(name, Role::Options(keys), Spot::Elsewhere)
     }
 
     /// Finds its value and its [`super::Shape`], and counts it as prompt.
     pub const fn prompt(name: &'static str) -> Self {
-        let role = Role::Prompt;
-        Self { name, role }
+        Self::with(name, Role::Prompt, Spot::Content)
     }
 
     /// The same, but a long string in it is media, not text.
     pub const fn tensors(name: &'static str) -> Self {
-        let role = Role::Tensors;
-        Self { name, role }
+        Self::with(name, Role::Tensors, Spot::Elsewhere)
     }
 
     /// Counts its value as prompt, however often it occurs.
     pub const fn counted(name: &'static str) -> Self {
-        let role = Role::Counted;
-        Self { name, role }
+        Self::with(name, Role::Counted, Spot::Content)
+    }
+
+    /// Looks in its value for what a backend fetches or stores, however often it occurs.
+    pub const fn watched(name: &'static str, spot: Spot) -> Self {
+        Self::with(name, Role::Watched, spot)
+    }
+
+    /// Where in an API its value stands.
+    pub const fn at(self, spot: Spot) -> Self {
+        Self { spot, ..self }
+    }
+
+    const fn with(name: &'static str, role: Role, spot: Spot) -> Self {
+        Self { name, role, spot }
     }
 
     /// It is found, in any letters and however often it stands.
     pub const fn noted(name: &'static str) -> Self {
-        let role = Role::Noted;
-        Self { name, role }
+        Self::with(name, Role::Noted, Spot::Elsewhere)
     }
 
     pub const fn name(self) -> &'static str {
@@ -85,11 +97,20 @@ impl FieldKey {
     }
 
     pub fn is_noted(self) -> bool {
-        self.role == Role::Noted
+        matches!(self.role, Role::Noted)
     }
 
     pub(super) const fn role(self) -> Role {
         self.role
+    }
+
+    pub(super) const fn spot(self) -> Spot {
+        self.spot
+    }
+
+    /// Whether it may occur more than once, and in any letters: nothing is chosen by its value.
+    pub(super) const fn may_repeat(self) -> bool {
+        matches!(self.role, Role::Counted | Role::Watched | Role::Noted)
     }
 }
 
@@ -128,6 +149,9 @@ impl Keys {
         if let Some(key) = self.named(name.inner) {
             return Ok(Some(key));
         }
+        if name.inner.len() > LONGEST_NAME {
+            return Ok(None);
+        }
         // Without escapes, only capitals and non-ASCII characters fold; folding a capital keeps its position and its
         // mark.
         let is_other =
@@ -145,9 +169,14 @@ impl Keys {
         }
         let folded = name.folded(&mut buffer).and_then(|name| self.named(name));
         match folded {
-            Some(key) if !key.role.may_repeat() => Err(ScanErrorKind::OtherLetters(key)),
+            Some(key) if !key.may_repeat() => Err(ScanErrorKind::OtherLetters(key)),
             other => Ok(other),
         }
+    }
+
+    /// The key that a name stands for to a server that ignores case.
+    pub(super) fn find_in_any_letters(&self, name: RawString<'_>) -> Option<FieldKey> {
+        self.named(name.folded(&mut [0; 32])?)
     }
 
     fn named(&self, name: &[u8]) -> Option<FieldKey> {
@@ -165,7 +194,7 @@ impl Keys {
     }
 }
 
-const fn mark(name: &[u8]) -> u64 {
+pub(super) const fn mark(name: &[u8]) -> u64 {
     match name {
         [first, ..] => 1 << ((first.to_ascii_lowercase() as usize + name.len() * 7) % 64),
         [] => 0,

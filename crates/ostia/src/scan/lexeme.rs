@@ -1,10 +1,24 @@
 use super::fields::JsonKind;
 use super::{ScanError, ScanErrorKind};
 
+/// How much of a body a scan reads before it lets other requests run.
+pub const BLOCK: usize = 64 * 1024;
+
+/// Nobody computes with more.
+const MOST_DIGITS: usize = 4096;
+/// Longer names are nobody's: a known one has at most 32 characters, and each takes at most six bytes, as an escape.
+pub(super) const LONGEST_NAME: usize = 6 * 32;
+/// Stands for each character beyond ASCII.
+pub(super) const NOT_ASCII: u8 = 0xff;
+
 /// A position in a body, and the tokens that can be read from there.
 pub(super) struct Scanner<'a> {
     pub(super) body: &'a [u8],
     pub(super) at: usize,
+    /// The body is valid UTF-8 up to here, and the scan pauses here.
+    block_end: usize,
+    /// The start of a string that goes on in the next block, and whether it has escapes.
+    open_string: Option<(usize, bool)>,
 }
 
 /// The content between a string's quotes.
@@ -15,8 +29,15 @@ pub(super) struct RawString<'a> {
 }
 
 impl<'a> Scanner<'a> {
-    pub(super) fn new(body: &'a [u8]) -> Self {
-        Self { body, at: 0 }
+    pub(super) fn new(body: &'a [u8]) -> Result<Self, ScanError> {
+        let mut scanner = Self {
+            body,
+            at: 0,
+            block_end: 0,
+            open_string: None,
+        };
+        scanner.open_block()?;
+        Ok(scanner)
     }
 
     pub(super) fn peek(&self) -> Option<u8> {
@@ -33,52 +54,78 @@ impl<'a> Scanner<'a> {
         fault.at(self.at)
     }
 
-    pub(super) fn skip_space(&mut self) {
-        while let Some(b' ' | b'\t' | b'\n' | b'\r') = self.peek() {
-            self.at += 1;
+    pub(super) async fn skip_space(&mut self) -> Result<(), ScanError> {
+        while !self.space() {
+            self.pause().await?;
         }
-    }
-
-    /// Reads a comma and the white space after it.
-    pub(super) fn comma(&mut self, expected: &'static str) -> Result<(), ScanError> {
-        if !self.eat(b',') {
-            return Err(self.fault(ScanErrorKind::Expected(expected)));
-        }
-        self.skip_space();
         Ok(())
     }
 
-    /// Reads a key, its colon, and the white space before its value.
-    pub(super) fn key(&mut self) -> Result<RawString<'a>, ScanError> {
-        if self.peek() != Some(b'"') {
-            return Err(self.fault(ScanErrorKind::Expected("a key in double quotes")));
+    /// Reads a comma and the white space after it.
+    pub(super) async fn comma(&mut self, expected: &'static str) -> Result<(), ScanError> {
+        if !self.eat(b',') {
+            return Err(self.fault(ScanErrorKind::Expected(expected)));
         }
-        let key = self.string()?;
-        self.skip_space();
+        self.skip_space().await
+    }
+
+    /// Reads a key, its colon, and the white space before its value.
+    pub(super) async fn key(&mut self) -> Result<RawString<'a>, ScanError> {
+        let key = loop {
+            match self.string("a key in double quotes")? {
+                Some(key) => break key,
+                None => self.pause().await?,
+            }
+        };
+        self.skip_space().await?;
         if !self.eat(b':') {
             return Err(self.fault(ScanErrorKind::Expected("':'")));
         }
-        self.skip_space();
+        self.skip_space().await?;
         Ok(key)
     }
 
-    /// Reads a string that starts here.
-    pub(super) fn string(&mut self) -> Result<RawString<'a>, ScanError> {
-        let start = self.at + 1;
-        self.at = start;
-        let mut escaped = false;
+    /// Skips white space; `false` if the block ends first.
+    pub(super) fn space(&mut self) -> bool {
+        while self.at < self.block_end {
+            if !matches!(self.body[self.at], b' ' | b'\t' | b'\n' | b'\r') {
+                return true;
+            }
+            self.at += 1;
+        }
+        self.block_end == self.body.len()
+    }
+
+    /// Whether a string was begun that the block does not end.
+    pub(super) fn is_in_string(&self) -> bool {
+        self.open_string.is_some()
+    }
+
+    /// Reads a string that starts here, or goes on with the one that was begun; `None` if the block ends first.
+    pub(super) fn string(
+        &mut self,
+        expected: &'static str,
+    ) -> Result<Option<RawString<'a>>, ScanError> {
+        let (start, mut escaped) = match self.open_string.take() {
+            Some(open) => open,
+            None if self.eat(b'"') => (self.at, false),
+            None => return Err(self.fault(ScanErrorKind::Expected(expected))),
+        };
         loop {
-            self.skip_plain()?;
+            if !self.skip_plain()? {
+                self.open_string = Some((start, escaped));
+                return Ok(None);
+            }
             if self.eat(b'"') {
                 break;
             }
             escaped = true;
             self.escape()?;
         }
-        Ok(RawString {
+        Ok(Some(RawString {
             inner: &self.body[start..self.at - 1],
             escaped,
-        })
+        }))
     }
 
     /// Reads a number that starts here (RFC 8259, section 6).
@@ -112,32 +159,65 @@ impl<'a> Scanner<'a> {
         Ok(kind)
     }
 
+    /// May go beyond the block, as digits are valid UTF-8.
     fn digits(&mut self) -> Result<(), ScanError> {
-        let start = self.at;
-        while let Some(b'0'..=b'9') = self.peek() {
-            self.at += 1;
+        let rest = &self.body[self.at..];
+        let rest = &rest[..rest.len().min(MOST_DIGITS + 1)];
+        let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        if digits > MOST_DIGITS {
+            return Err(self.fault(ScanErrorKind::Expected("a number of fewer digits")));
         }
-        match self.at > start {
-            true => Ok(()),
-            false => Err(self.fault(ScanErrorKind::Expected("a digit"))),
+        self.at += digits;
+        match digits {
+            0 => Err(self.fault(ScanErrorKind::Expected("a digit"))),
+            _ => Ok(()),
         }
     }
 
-    /// Moves to the next quote or backslash. Most strings are short, so it checks the first bytes word by word. Long
-    /// strings have many escapes, so it checks the rest in blocks, which need neither a call nor setup.
-    fn skip_plain(&mut self) -> Result<(), ScanError> {
+    /// The block is finished: lets other requests run, then starts the next block.
+    pub(super) async fn pause(&mut self) -> Result<(), ScanError> {
+        tokio::task::yield_now().await;
+        self.open_block()
+    }
+
+    fn open_block(&mut self) -> Result<(), ScanError> {
+        let start = self.block_end;
+        let end = self.body.len().min(start + BLOCK);
+        let Err(error) = std::str::from_utf8(&self.body[start..end]) else {
+            self.block_end = end;
+            return Ok(());
+        };
+        let valid = start + error.valid_up_to();
+        let is_cut = error.error_len().is_none() && end < self.body.len();
+        if !is_cut {
+            return Err(ScanErrorKind::NotUtf8.at(valid));
+        }
+        // The block's end splits a character.
+        self.block_end = valid;
+        Ok(())
+    }
+
+    /// The unread part of the block.
+    fn block(&self) -> &'a [u8] {
+        self.body.get(self.at..self.block_end).unwrap_or_default()
+    }
+
+    /// Moves to the next quote or backslash; `false` if the block ends first. Most strings are short, so it checks the
+    /// first bytes word by word. Long strings have many escapes, so it checks the rest in vectors, which need neither a
+    /// call nor setup.
+    fn skip_plain(&mut self) -> Result<bool, ScanError> {
         for _ in 0..2 {
             if self.skip_word() != Some(8) {
                 return self.skip_plain_bytes();
             }
         }
-        // No early exit within a block, so that it compiles to vector instructions.
-        while let Some(block) = self.body[self.at..].first_chunk::<16>()
-            && !block
+        // No early exit within 16 bytes, so that it compiles to vector instructions.
+        while let Some(bytes) = self.block().first_chunk::<16>()
+            && !bytes
                 .iter()
                 .fold(false, |found, &byte| found | is_special(byte))
         {
-            self.at += block.len();
+            self.at += bytes.len();
         }
         while self.skip_word() == Some(8) {}
         self.skip_plain_bytes()
@@ -145,21 +225,22 @@ impl<'a> Scanner<'a> {
 
     /// Skips the plain bytes among the next eight and returns how many there were; `None` if fewer than eight are left.
     fn skip_word(&mut self) -> Option<usize> {
-        let word = self.body[self.at..].first_chunk()?;
+        let word = self.block().first_chunk()?;
         let specials = specials_in(u64::from_le_bytes(*word));
         let plain = specials.trailing_zeros() as usize / 8;
         self.at += plain;
         Some(plain)
     }
 
-    fn skip_plain_bytes(&mut self) -> Result<(), ScanError> {
-        while self.peek().is_some_and(|byte| !is_special(byte)) {
-            self.at += 1;
-        }
-        match self.peek() {
+    fn skip_plain_bytes(&mut self) -> Result<bool, ScanError> {
+        let block = self.block();
+        let special = block.iter().position(|&byte| is_special(byte));
+        self.at += special.unwrap_or(block.len());
+        match special.map(|at| block[at]) {
+            None if self.block_end < self.body.len() => Ok(false),
             None => Err(self.fault(ScanErrorKind::Expected("'\"' at the end of a string"))),
             Some(byte) if byte < b' ' => Err(self.fault(ScanErrorKind::ControlCharacter)),
-            Some(_) => Ok(()),
+            Some(_) => Ok(true),
         }
     }
 
@@ -183,6 +264,12 @@ impl<'a> Scanner<'a> {
 }
 
 impl<'a> RawString<'a> {
+    /// Whether decoding and folding would change nothing, or nothing that matters.
+    pub(super) fn is_plain(&self) -> bool {
+        let is_lower = |byte: &u8| byte.is_ascii() && !byte.is_ascii_uppercase();
+        self.inner.len() > LONGEST_NAME || !self.escaped && self.inner.iter().all(is_lower)
+    }
+
     /// The decoded text if it is ASCII and fits the buffer, otherwise the bytes as written. The latter equal no key that
     /// the gateway knows: those fit the buffer, are ASCII and have no backslash.
     pub(super) fn ascii<'b>(&self, buffer: &'b mut [u8; 32]) -> &'b [u8]
@@ -202,10 +289,6 @@ impl<'a> RawString<'a> {
     /// The text as Go's `encoding/json` folds it before it compares keys (`foldName`): in lower case, `\u{17f}` as `s`
     /// and the Kelvin sign as `k`. `None` if the result is not ASCII or does not fit.
     pub(super) fn folded<'b>(&self, buffer: &'b mut [u8; 32]) -> Option<&'b [u8]> {
-        // A character takes at most six bytes, as an escape.
-        if self.inner.len() > 6 * buffer.len() {
-            return None;
-        }
         self.map_into(buffer, |unit| match unit {
             0x17f => Some(b's'),
             0x212a => Some(b'k'),
@@ -223,6 +306,9 @@ impl<'a> RawString<'a> {
         buffer: &'b mut [u8; 32],
         byte_of: impl Fn(u32) -> Option<u8>,
     ) -> Option<&'b [u8]> {
+        if self.inner.len() > LONGEST_NAME {
+            return None;
+        }
         let text = std::str::from_utf8(self.inner).ok()?;
         let mut rest = text.chars();
         let mut length = 0;
@@ -236,6 +322,25 @@ impl<'a> RawString<'a> {
             rest = rest.as_str().get(width..)?.chars();
         }
         Some(&buffer[..length])
+    }
+}
+
+impl RawString<'_> {
+    /// Decodes as much of the text as fits. Characters beyond ASCII become [`NOT_ASCII`].
+    pub(super) fn beginning<'b>(&self, buffer: &'b mut [u8]) -> &'b [u8] {
+        let mut rest = self.inner;
+        let mut length = 0;
+        while let (Some(byte), Some(place)) = (rest.first(), buffer.get_mut(length)) {
+            let (unit, width) = match byte {
+                b'\\' => decode_escape(rest).unwrap_or((NOT_ASCII.into(), 1)),
+                plain => ((*plain).into(), 1),
+            };
+            let unit = u8::try_from(unit).ok().filter(u8::is_ascii);
+            *place = unit.unwrap_or(NOT_ASCII);
+            length += 1;
+            rest = rest.get(width..).unwrap_or_default();
+        }
+        &buffer[..length]
     }
 }
 

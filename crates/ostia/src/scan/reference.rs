@@ -2,20 +2,26 @@
 
 use std::fmt;
 use std::ops::Range;
+use std::sync::Arc;
 
+use futures_util::FutureExt;
 use proptest::prelude::*;
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::fields::{Fields, JsonKind, Shape, Slot};
+use super::fields::{Fields, Held, JsonKind, Shape, Slot};
 use super::keys::{FieldKey, Keys, Role};
 use super::lexeme::RawString;
+use super::link::MediaHosts;
+use super::spot::Spot;
 use super::tally::count_string;
-use super::{MAX_DEPTH, ScanError, ScanErrorKind};
+use super::watch::{Sightings, Watch};
+use super::{BLOCK, MAX_DEPTH, ScanError, ScanErrorKind};
 
 const MODEL: FieldKey = FieldKey::new("model");
 const N: FieldKey = FieldKey::new("n");
 
+static COUNTS: Keys = Keys::of(&[&[N]]);
 static KEYS: Keys = Keys::of(&[
     &[
         MODEL,
@@ -25,17 +31,30 @@ static KEYS: Keys = Keys::of(&[
     ],
     &[
         FieldKey::holding("stream_options", "include_usage"),
+        FieldKey::options("options", &COUNTS),
         FieldKey::prompt("messages"),
         FieldKey::prompt("prompt"),
-        FieldKey::prompt("input"),
+        FieldKey::prompt("input").at(Spot::Items),
         FieldKey::tensors("prompt_embeds"),
         FieldKey::counted("system"),
         FieldKey::noted("cache_salt"),
+        FieldKey::counted("tools").at(Spot::Tools),
+        FieldKey::watched("container", Spot::Container),
     ],
 ]);
 
+fn watch() -> Watch {
+    let mut watch = Watch::default();
+    watch.deny("rid");
+    watch.deny("n");
+    watch.hosts(&Arc::new(MediaHosts::Public));
+    watch.hosts(&Arc::new(MediaHosts::Listed(Vec::new())));
+    watch
+}
+
+/// Runs a scan of a small body, which never pauses.
 fn scan(body: &[u8]) -> Result<Fields<'_>, ScanError> {
-    super::scan(body, &KEYS)
+    super::scan(body, &KEYS, &watch()).now_or_never().unwrap()
 }
 
 struct Members<'a>(Vec<(&'a RawValue, &'a RawValue)>);
@@ -44,26 +63,46 @@ struct Elements<'a>(Vec<&'a RawValue>);
 pub fn reference_scan(body: &[u8]) -> Option<Fields<'_>> {
     let text = std::str::from_utf8(body).ok()?;
     let Members(members) = serde_json::from_str(text).ok()?;
-    let mut fields = Fields::new(text, text.find('{')? + 1);
+    let mut fields = Fields::new(body, text.find('{')? + 1);
+    fields.is_empty = members.is_empty();
+    let watch = watch();
     for (key, value) in members {
         if nesting(value.get()) >= MAX_DEPTH {
             return None;
         }
         let range = range_in(text, value.get());
         let mut shape = shape_of(value.get());
-        let Some(key) = KEYS.find(raw_string(key.get())).ok()? else {
+        let name = raw_string(key.get());
+        if let Some(denied) = watch.denied(name).filter(|_| value.get() != "null") {
+            fields.sightings.field(denied);
+        }
+        let Some(key) = KEYS.find(name).ok()? else {
             continue;
         };
+        if !key.may_repeat() && fields.get(key).is_some() {
+            return None;
+        }
         match key.role() {
-            Role::Counted => {
-                count(value.get(), &mut fields, false, false);
-                continue;
-            }
-            role if !role.may_repeat() && fields.get(key).is_some() => return None,
-            Role::Prompt => count(value.get(), &mut fields, false, false),
+            Role::Counted | Role::Prompt => count(value.get(), &mut fields, false, false),
             Role::Tensors => count(value.get(), &mut fields, false, true),
-            Role::Holding(name) => fields.held = member(text, value.get(), name),
-            Role::Plain | Role::Noted => {}
+            Role::Holding(name) => {
+                fields.held = Held {
+                    member: member(text, value.get(), name)?,
+                    is_empty: children(value.get()).is_empty() || !value.get().starts_with('{'),
+                };
+            }
+            Role::Options(keys) => options(text, value.get(), keys, &mut fields)?,
+            Role::Plain | Role::Watched | Role::Noted => {}
+        }
+        let sightings = &mut fields.sightings;
+        sight(value.get(), key.spot(), key.name(), &watch, sightings);
+        if key.spot() == Spot::Items && value.get().starts_with('[') {
+            let mut elements = elements(value.get()).into_iter();
+            fields.refers_to_items |= elements.any(refers);
+        }
+        let is_noted = matches!(key.role(), Role::Noted) && fields.get(key).is_none();
+        if key.may_repeat() && !is_noted {
+            continue;
         }
         if !matches!(key.role(), Role::Prompt | Role::Tensors) {
             shape = Shape::of(shape.kind);
@@ -71,6 +110,85 @@ pub fn reference_scan(body: &[u8]) -> Option<Fields<'_>> {
         fields.put(key, range, shape);
     }
     Some(fields)
+}
+
+/// Looks at a value and all that is in it.
+fn sight(value: &str, spot: Spot, field: &'static str, watch: &Watch, seen: &mut Sightings) {
+    match kind_of(value) {
+        JsonKind::String => seen.string(spot, value.as_bytes(), watch, field),
+        JsonKind::Null => {}
+        JsonKind::Array | JsonKind::EmptyArray => {
+            for element in elements(value) {
+                sight(element, spot, field, watch, seen);
+            }
+        }
+        JsonKind::Object => {
+            for (key, member) in members(value) {
+                let mut buffer = [0; 32];
+                let name = raw_string(key).folded(&mut buffer);
+                let inner = name.map_or(Spot::Elsewhere, |name| spot.member(name));
+                sight(member, inner, field, watch, seen);
+            }
+        }
+        _ => seen.refers(spot),
+    }
+}
+
+/// Whether an element of a list only names what is stored.
+fn refers(element: &str) -> bool {
+    if !element.starts_with('{') {
+        return false;
+    }
+    let folded = |key: &str| {
+        let mut buffer = [0; 32];
+        raw_string(key).folded(&mut buffer).map(<[u8]>::to_vec)
+    };
+    let all = members(element);
+    let named = |name: &str| -> Vec<&str> {
+        let those = all
+            .iter()
+            .filter(|(key, _)| folded(key).as_deref() == Some(name.as_bytes()));
+        those.map(|(_, value)| *value).collect()
+    };
+    let [kinds, ids, roles] = ["type", "id", "role"].map(named);
+    if [&kinds, &ids, &roles].iter().any(|values| values.len() > 1) {
+        return true;
+    }
+    let given = |values: &[&str]| values.iter().any(|value| *value != "null");
+    match kinds.first().filter(|kind| **kind != "null") {
+        Some(kind) => !kind.starts_with('"') || decoded(kind).as_deref() == Some("item_reference"),
+        None => given(&ids) && !given(&roles),
+    }
+}
+
+/// The keys of an options object; `None` if one occurs twice.
+fn options(text: &str, value: &str, keys: &'static Keys, fields: &mut Fields<'_>) -> Option<()> {
+    if !value.starts_with('{') {
+        return Some(());
+    }
+    let before = fields.options.len();
+    for (key, member) in members(value) {
+        let Some(key) = keys.find_in_any_letters(raw_string(key)) else {
+            continue;
+        };
+        if fields.options[before..]
+            .iter()
+            .any(|(known, _)| *known == key.name())
+        {
+            return None;
+        }
+        let start = range_in(text, member).start;
+        // Of a container only its beginning is kept: it is no count.
+        let end = match kind_of(member) {
+            JsonKind::Array | JsonKind::EmptyArray | JsonKind::Object => start + 1,
+            _ => start + member.len(),
+        };
+        let shape = Shape::of(kind_of(member));
+        fields
+            .options
+            .push((key.name(), Slot { start, end, shape }));
+    }
+    Some(())
 }
 
 fn raw_string(quoted: &str) -> RawString<'_> {
@@ -163,19 +281,25 @@ fn count(value: &str, fields: &mut Fields<'_>, media_key: bool, only_media: bool
     }
 }
 
-fn member(text: &str, value: &str, name: &str) -> Option<Slot> {
+/// The last member of this name; `None` if one has it in other letters.
+fn member(text: &str, value: &str, name: &str) -> Option<Option<Slot>> {
     if !value.starts_with('{') {
-        return None;
+        return Some(None);
     }
-    let (_, last) = members(value)
-        .into_iter()
-        .rfind(|(key, _)| decoded(key).as_deref() == Some(name))?;
-    let range = range_in(text, last);
-    Some(Slot {
-        start: range.start,
-        end: range.end,
-        shape: Shape::of(kind_of(last)),
-    })
+    let mut found = None;
+    for (key, value) in members(value) {
+        if decoded(key).as_deref() == Some(name) {
+            let range = range_in(text, value);
+            found = Some(Slot {
+                start: range.start,
+                end: range.end,
+                shape: Shape::of(kind_of(value)),
+            });
+        } else if raw_string(key).folded(&mut [0; 32]) == Some(name.as_bytes()) {
+            return None;
+        }
+    }
+    Some(found)
 }
 
 impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
@@ -229,6 +353,9 @@ fn string_token() -> impl Strategy<Value = String> {
         1 => Just("\\ud800".to_owned()),
         1 => Just("\\u0065".to_owned()),
         1 => Just("data:image/png;base64,AAAA".to_owned()),
+        1 => Just("https://example.org/a".to_owned()),
+        1 => Just("http:\\/\\/10.0.0.1/".to_owned()),
+        1 => Just("item_reference".to_owned()),
     ];
     prop::collection::vec(piece, 0..3).prop_map(|pieces| format!("\"{}\"", pieces.concat()))
 }
@@ -259,7 +386,8 @@ fn key_token() -> impl Strategy<Value = String> {
         8 => prop::sample::select(vec![
             "model", "stream", "stream_options", "max_tokens", "n", "best_of", "messages",
             "prompt", "prompt_embeds", "input", "previous_response_id", "conversation", "include_usage", "system",
-            "data", "content", "temperature", "mod\\u0065l", "\\u0069nclude_usage", "Model", "\u{17f}tream",
+            "data", "content", "temperature", "options", "tools", "container", "type", "id", "role", "ID",
+            "Content", "source", "image_url", "url", "file_id", "File_\\u0049d", "audio", "rid", "RID", "Include_Usage", "mod\\u0065l", "\\u0069nclude_usage", "Model", "\u{17f}tream",
             "\\u004d\\u006fdel", "max_to\u{212a}ens", "\u{17f}ystem", "n\u{e9}",
         ])
         .prop_map(|key| format!("\"{key}\"")),
@@ -307,6 +435,20 @@ fn mutate(text: &str, cuts: &[(prop::sample::Index, u8, u8)]) -> Vec<u8> {
         }
     }
     bytes
+}
+
+/// Runs a scan to its end, and counts its pauses.
+fn scan_long(body: &[u8]) -> (Result<Fields<'_>, ScanError>, usize) {
+    let watch = watch();
+    let mut scan = std::pin::pin!(super::scan(body, &KEYS, &watch));
+    let mut task = std::task::Context::from_waker(std::task::Waker::noop());
+    let mut pauses = 0;
+    loop {
+        match scan.as_mut().poll(&mut task) {
+            std::task::Poll::Ready(found) => return (found, pauses),
+            std::task::Poll::Pending => pauses += 1,
+        }
+    }
 }
 
 fn agree(body: &[u8]) -> Result<(), TestCaseError> {
@@ -370,6 +512,55 @@ fn control_characters_and_quotes_are_found_at_every_position() {
                 );
             }
         }
+    }
+}
+
+#[test]
+fn the_scan_pauses_after_each_block_whatever_the_body_holds() {
+    let size = 3 * BLOCK;
+    let filled = |piece: &str| piece.repeat(size / piece.len() + 1);
+    for (before, piece, after) in [
+        ("{\"input\":[", "{},", "{}]}"),
+        ("{\"input\":[", "[],", "[]]}"),
+        ("{\"input\":[", "1,", "1]}"),
+        ("{\"x\":[", "\"a\",", "1]}"),
+        ("{", "\"system\":\"x\",", "\"n\":1}"),
+        ("{", "\"rid\":1,", "\"n\":1}"),
+        ("{\"options\":{", "\"x\":1,", "\"n\":1}}"),
+        ("{\"stream_options\":{", "\"x\":1,", "\"n\":1}}"),
+        ("{\"input\":\"", "x", "\"}"),
+        ("{\"input\":\"", "\\n", "\"}"),
+        ("{\"input\":\"", "\u{1f980}", "\"}"),
+        ("{\"", "x", "\":1}"),
+        ("{\"", "\\u0041", "\":1}"),
+        ("{\"n\":", " ", "1}"),
+        ("", "\n", "{}"),
+        ("{}", " ", ""),
+    ] {
+        let body = [before, &filled(piece), after].concat();
+        let (found, pauses) = scan_long(body.as_bytes());
+        assert!(found.is_ok(), "{before}{piece}: {found:?}");
+        assert!(pauses >= size / BLOCK, "{before}{piece}: {pauses}");
+        // Broken UTF-8 is found wherever it stands.
+        for at in [
+            body.len() - after.len(),
+            before.len() + BLOCK - 1,
+            before.len() + BLOCK,
+        ] {
+            let mut broken = body.clone().into_bytes();
+            broken[at.min(body.len() - 1)] = 0xff;
+            assert!(scan_long(&broken).0.is_err(), "{before}{piece} at {at}");
+        }
+    }
+}
+
+#[test]
+fn a_character_may_stand_across_two_blocks() {
+    for shift in 0..8 {
+        let text = ["x".repeat(shift), "\u{1f980}\\u0041".repeat(BLOCK / 8)].concat();
+        let body = format!("{{\"system\":\"{text}\"}}");
+        let (found, _) = scan_long(body.as_bytes());
+        assert_eq!(found.unwrap().prompt.text_bytes, text.len() as u64);
     }
 }
 
@@ -455,6 +646,7 @@ fn keys_fold_as_go_folds_them() {
 #[test]
 fn what_the_gateway_does_not_act_on_passes() {
     for body in [
+        "{\"options\":{\"x\":1,\"x\":2}}",
         "{\"a\":1e400}",
         "{\"a\":\"\\ud800\"}",
         "{\"mod\\ud800el\":1}",

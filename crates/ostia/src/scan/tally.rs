@@ -1,55 +1,91 @@
-use super::fields::{JsonKind, PromptSize, Shape, Slot};
-use super::keys::Role;
+use super::MAX_DEPTH;
+use super::fields::{Fields, JsonKind, PromptSize, Shape};
+use super::items::Items;
+use super::keys::{FieldKey, Role};
 use super::lexeme::RawString;
+use super::spot::Spot;
 use super::walk::Observe;
+use super::watch::{Sightings, Watch};
 
-/// Measures a value that carries prompt, and records the types that it is made of.
-pub(super) struct Tally {
+/// Measures a value that carries prompt, records the types that it is made of, and looks for what its backend would
+/// fetch or has stored.
+pub(super) struct Tally<'w> {
     pub(super) shape: Shape,
-    pub(super) prompt: PromptSize,
+    prompt: PromptSize,
     /// Whether every long string is media (`prompt_embeds`: tensors in base64).
     only_media: bool,
     /// Whether the next value belongs to a key that carries base64.
     media_key: bool,
-}
-
-/// Finds the last member of a given name directly inside an object.
-pub(super) struct Member {
-    pub(super) found: Option<Slot>,
-    name: &'static str,
-    awaited: bool,
+    key: FieldKey,
+    /// The spots of the open containers, the outermost first.
+    spots: [Spot; MAX_DEPTH],
+    /// The spot of the value that follows a key.
+    next: Option<Spot>,
+    items: Items,
+    watch: &'w Watch,
+    sightings: Sightings,
 }
 
 /// Shorter strings cost less as text than as a medium.
 const SHORTEST_MEDIUM: usize = 4096;
 
-impl Tally {
-    pub(super) fn of(role: Role) -> Self {
+impl<'w> Tally<'w> {
+    /// Goes on with what `fields` has seen so far.
+    pub(super) fn of(key: FieldKey, watch: &'w Watch, fields: &mut Fields<'_>) -> Self {
         Self {
             shape: Shape::of(JsonKind::Null),
             prompt: PromptSize::default(),
-            only_media: role == Role::Tensors,
+            only_media: matches!(key.role(), Role::Tensors),
             media_key: false,
+            key,
+            spots: [Spot::Elsewhere; MAX_DEPTH],
+            next: Some(key.spot()),
+            items: Items::default(),
+            watch,
+            sightings: std::mem::take(&mut fields.sightings),
         }
+    }
+
+    pub(super) fn add_to(self, fields: &mut Fields<'_>) {
+        if !matches!(self.key.role(), Role::Watched) {
+            fields.prompt.add(&self.prompt);
+        }
+        fields.refers_to_items |= self.items.refers;
+        fields.sightings = self.sightings;
+    }
+
+    fn has_items(&self) -> bool {
+        self.key.spot() == Spot::Items && self.shape.kind == JsonKind::Array
+    }
+
+    /// The spot of the value that begins. Elements stand where their array does.
+    fn arrive(&mut self, depth: usize) -> Spot {
+        let outer = depth.checked_sub(1).and_then(|outer| self.spots.get(outer));
+        let outer = outer.copied().unwrap_or(Spot::Elsewhere);
+        self.next.take().unwrap_or(outer)
     }
 }
 
-impl Member {
-    pub(super) fn of(name: &'static str) -> Self {
-        Self {
-            found: None,
-            name,
-            awaited: false,
-        }
-    }
-}
-
-impl Observe for Tally {
-    fn key(&mut self, _depth: usize, key: RawString<'_>) {
+impl Observe for Tally<'_> {
+    fn key(&mut self, depth: usize, key: RawString<'_>) {
         self.media_key = matches!(key.inner, b"data" | b"file_data");
+        let outer = self.spots[depth - 1];
+        self.next = Some(match outer {
+            Spot::Elsewhere => Spot::Elsewhere,
+            outer if key.is_plain() => outer.member(key.inner),
+            outer => {
+                let mut buffer = [0; 32];
+                let folded = key.folded(&mut buffer);
+                folded.map_or(Spot::Elsewhere, |name| outer.member(name))
+            }
+        });
+        if depth == 2 && self.has_items() {
+            self.items.key(key);
+        }
     }
 
     fn value(&mut self, depth: usize, kind: JsonKind, _at: usize, raw: &[u8]) {
+        let spot = self.arrive(depth);
         match depth {
             0 => self.shape.kind = kind,
             1 => {
@@ -59,39 +95,31 @@ impl Observe for Tally {
             2 => self.shape.inner_kinds.add(kind),
             _ => {}
         }
+        if matches!(depth, 1 | 2) && self.has_items() {
+            self.items.value(depth, kind, raw);
+        }
         let media = self.only_media || self.media_key;
         self.media_key = false;
         match kind {
-            JsonKind::String => count_string(&mut self.prompt, &raw[1..raw.len() - 1], media),
-            JsonKind::Integer => self.prompt.token_ids += 1,
-            _ => {}
-        }
-    }
-}
-
-impl Observe for Member {
-    fn key(&mut self, depth: usize, key: RawString<'_>) {
-        if depth == 1 {
-            self.awaited = key.ascii(&mut [0; 32]) == self.name.as_bytes();
-        }
-    }
-
-    fn value(&mut self, depth: usize, kind: JsonKind, at: usize, raw: &[u8]) {
-        if depth == 1 && self.awaited {
-            self.found = Some(Slot {
-                start: at,
-                end: at + raw.len(),
-                shape: Shape::of(kind),
-            });
+            JsonKind::String => {
+                count_string(&mut self.prompt, &raw[1..raw.len() - 1], media);
+                if spot != Spot::Elsewhere {
+                    self.sightings
+                        .string(spot, raw, self.watch, self.key.name());
+                }
+            }
+            JsonKind::Object | JsonKind::Array | JsonKind::EmptyArray => self.spots[depth] = spot,
+            JsonKind::Null => {}
+            JsonKind::Integer | JsonKind::Fraction | JsonKind::True | JsonKind::False => {
+                self.prompt.token_ids += u64::from(kind == JsonKind::Integer);
+                self.sightings.refers(spot);
+            }
         }
     }
 
-    fn closed(&mut self, depth: usize, end: usize) {
-        if depth == 1
-            && self.awaited
-            && let Some(slot) = &mut self.found
-        {
-            slot.end = end;
+    fn closed(&mut self, depth: usize, _end: usize) {
+        if depth == 1 && self.has_items() {
+            self.items.closed();
         }
     }
 }

@@ -23,90 +23,165 @@ struct Nest {
     depth: usize,
 }
 
+/// A walk over one value, which may stop at the end of any block.
+struct Walk {
+    nest: Nest,
+    next: Next,
+    outermost: Option<JsonKind>,
+}
+
+/// What comes next.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Next {
+    Value,
+    /// The first element of the array that starts there, or its end.
+    FirstElement(usize),
+    /// The first key, or the object's end.
+    FirstKey,
+    Key,
+    Colon,
+    /// After a value.
+    CommaOrEnd,
+}
+
 impl Scanner<'_> {
-    /// Walks one member value of the body's object to its end.
-    pub(super) fn value(&mut self, observer: &mut impl Observe) -> Result<JsonKind, ScanError> {
-        let mut nest = Nest::default();
-        let mut outermost = None;
+    /// Walks one member value of the body's object to its end, and pauses after each block.
+    pub(super) async fn value(
+        &mut self,
+        observer: &mut impl Observe,
+    ) -> Result<JsonKind, ScanError> {
+        let mut walk = Walk {
+            nest: Nest::default(),
+            next: Next::Value,
+            outermost: None,
+        };
         loop {
-            let kind = self.begin(&mut nest, observer)?;
-            let outermost = *outermost.get_or_insert(kind);
-            let opened =
-                matches!(kind, JsonKind::Array | JsonKind::Object) && !self.at_end_of(&nest);
-            if !opened && !self.next_value(&mut nest, observer)? {
-                return Ok(outermost);
-            }
-            if opened && nest.in_object() {
-                observer.key(nest.depth, self.key()?);
+            match self.walk(&mut walk, observer)? {
+                Some(kind) => return Ok(kind),
+                None => self.pause().await?,
             }
         }
     }
 
-    /// Reads a scalar, or a container's opening bracket and the white space after it.
+    /// Goes on until the value ends; `None` if the block ends first.
+    fn walk(
+        &mut self,
+        walk: &mut Walk,
+        observer: &mut impl Observe,
+    ) -> Result<Option<JsonKind>, ScanError> {
+        loop {
+            if walk.nest.depth == 0 && walk.next == Next::CommaOrEnd {
+                return Ok(walk.outermost);
+            }
+            if !self.is_in_string() && !self.space() {
+                return Ok(None);
+            }
+            walk.next = match walk.next {
+                Next::Value => match self.begin(walk, observer)? {
+                    Some(next) => next,
+                    None => return Ok(None),
+                },
+                Next::FirstElement(start) => self.first_element(start, walk, observer),
+                Next::FirstKey if self.peek() == Some(b'}') => Next::CommaOrEnd,
+                Next::FirstKey | Next::Key => match self.string("a key in double quotes")? {
+                    Some(key) => {
+                        observer.key(walk.nest.depth, key);
+                        Next::Colon
+                    }
+                    None => return Ok(None),
+                },
+                Next::Colon if self.eat(b':') => Next::Value,
+                Next::Colon => return Err(self.fault(ScanErrorKind::Expected("':'"))),
+                Next::CommaOrEnd => self.end_or_go_on(walk, observer)?,
+            };
+        }
+    }
+
+    /// Reads a scalar or an opening bracket.
     fn begin(
         &mut self,
-        nest: &mut Nest,
+        walk: &mut Walk,
         observer: &mut impl Observe,
-    ) -> Result<JsonKind, ScanError> {
+    ) -> Result<Option<Next>, ScanError> {
         let start = self.at;
         let kind = match self.peek() {
-            Some(b'"') => self.string().map(|_| JsonKind::String)?,
+            _ if self.is_in_string() => return self.text(walk, observer),
+            Some(b'"') => return self.text(walk, observer),
             Some(b'-' | b'0'..=b'9') => self.number()?,
             Some(b't') => self.literal("true", JsonKind::True)?,
             Some(b'f') => self.literal("false", JsonKind::False)?,
             Some(b'n') => self.literal("null", JsonKind::Null)?,
-            Some(bracket @ (b'{' | b'[')) => return self.open(bracket, nest, observer),
+            Some(bracket @ (b'{' | b'[')) => {
+                if !walk.nest.push(bracket == b'{') {
+                    return Err(self.fault(ScanErrorKind::TooDeep));
+                }
+                self.at += 1;
+                if bracket == b'[' {
+                    return Ok(Some(Next::FirstElement(start)));
+                }
+                let raw = &self.body[start..self.at];
+                walk.outermost.get_or_insert(JsonKind::Object);
+                observer.value(walk.nest.depth - 1, JsonKind::Object, start, raw);
+                return Ok(Some(Next::FirstKey));
+            }
             _ => return Err(self.fault(ScanErrorKind::Expected("a value"))),
         };
-        observer.value(nest.depth, kind, start, &self.body[start..self.at]);
-        Ok(kind)
+        walk.outermost.get_or_insert(kind);
+        observer.value(walk.nest.depth, kind, start, &self.body[start..self.at]);
+        Ok(Some(Next::CommaOrEnd))
     }
 
-    fn open(
+    fn text(
         &mut self,
-        bracket: u8,
-        nest: &mut Nest,
+        walk: &mut Walk,
         observer: &mut impl Observe,
-    ) -> Result<JsonKind, ScanError> {
-        let start = self.at;
-        let depth = nest.depth;
-        if !nest.push(bracket == b'{') {
-            return Err(self.fault(ScanErrorKind::TooDeep));
-        }
-        self.at += 1;
-        self.skip_space();
-        let kind = match (bracket, self.peek()) {
-            (b'{', _) => JsonKind::Object,
-            (_, Some(b']')) => JsonKind::EmptyArray,
-            _ => JsonKind::Array,
+    ) -> Result<Option<Next>, ScanError> {
+        let Some(text) = self.string("a value")? else {
+            return Ok(None);
         };
-        observer.value(depth, kind, start, &self.body[start..start + 1]);
-        Ok(kind)
+        let start = self.at - text.inner.len() - 2;
+        let raw = &self.body[start..self.at];
+        walk.outermost.get_or_insert(JsonKind::String);
+        observer.value(walk.nest.depth, JsonKind::String, start, raw);
+        Ok(Some(Next::CommaOrEnd))
     }
 
-    fn at_end_of(&self, nest: &Nest) -> bool {
-        nest.depth > 0 && self.peek() == Some(nest.closing_bracket())
-    }
-
-    /// After a value: closes the containers that end here and moves to the next value, if there is one.
-    fn next_value(
+    /// An array has begun; now it shows whether it is empty.
+    fn first_element(
         &mut self,
-        nest: &mut Nest,
+        start: usize,
+        walk: &mut Walk,
         observer: &mut impl Observe,
-    ) -> Result<bool, ScanError> {
-        while nest.depth > 0 {
-            self.skip_space();
-            if !self.eat(nest.closing_bracket()) {
-                self.comma(nest.expected())?;
-                if nest.in_object() {
-                    observer.key(nest.depth, self.key()?);
-                }
-                return Ok(true);
-            }
+    ) -> Next {
+        let (kind, next) = match self.peek() {
+            Some(b']') => (JsonKind::EmptyArray, Next::CommaOrEnd),
+            _ => (JsonKind::Array, Next::Value),
+        };
+        walk.outermost.get_or_insert(kind);
+        let raw = &self.body[start..=start];
+        observer.value(walk.nest.depth - 1, kind, start, raw);
+        next
+    }
+
+    /// After a value: closes the container if it ends here, else moves to its next value.
+    fn end_or_go_on(
+        &mut self,
+        walk: &mut Walk,
+        observer: &mut impl Observe,
+    ) -> Result<Next, ScanError> {
+        let nest = &mut walk.nest;
+        if self.eat(nest.closing_bracket()) {
             nest.depth -= 1;
             observer.closed(nest.depth, self.at);
+            return Ok(Next::CommaOrEnd);
         }
-        Ok(false)
+        if !self.eat(b',') {
+            return Err(self.fault(ScanErrorKind::Expected(nest.expected())));
+        }
+        match nest.in_object() {
+            true => Ok(Next::Key),
+            false => Ok(Next::Value),
+        }
     }
 }
 

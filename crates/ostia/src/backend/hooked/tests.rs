@@ -3,11 +3,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderMap, Method};
 use http_body_util::Full;
-use ostia_core::{BoxFuture, Clock, Identity, RequestId, SystemClock};
+use ostia_core::{BoxFuture, Clock, Identity, ManualClock, RequestId, SystemClock};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 use super::super::context::Caller;
+use super::super::edits::Original;
 use super::super::prepare::Constants;
 use super::super::script::ScriptHooks;
 use super::*;
@@ -15,8 +16,9 @@ use crate::catalog::Scope;
 use crate::cluster::tests::catalog;
 use crate::dialect::Api;
 use crate::fleet::ModelState;
-use crate::read::{Budget, Call, ReadLimits, read};
+use crate::read::{Budget, Call, ReadLimits, RefusedBytes, Rules, read};
 use crate::routes::Address;
+use crate::scan::Watch;
 use crate::script::Program;
 use crate::upstream::{Ask, AskError, Question, Reply};
 
@@ -45,7 +47,15 @@ async fn call(body: &Value) -> Call {
         api: Api::parse("chat/completions"),
         model: None,
     };
-    read(&HeaderMap::new(), body, &address, &limits, &budget)
+    let rules = Rules {
+        limits: &limits,
+        budget: &budget,
+        watch: &Watch::default(),
+    };
+    let refused = RefusedBytes::new(Arc::new(ManualClock::at(0)));
+    let user = "ann".into();
+    let mut toll = refused.toll(&user, 0).unwrap();
+    read(&HeaderMap::new(), body, &address, rules, &mut toll)
         .await
         .unwrap()
 }
@@ -113,7 +123,8 @@ async fn run_hooked(
     };
     let salt = more.get("salt").and_then(Value::as_str);
     let outgoing = Constants::of(deployment).prepare(deployment, caller, &call, salt);
-    let context = RequestContext::new(caller, deployment, &call, hooked, outgoing)
+    let original = Some(Original::of(&call.body).await.unwrap());
+    let context = RequestContext::new(caller, deployment, &call, hooked, outgoing, original)
         .with_cache_salt(salt.map(str::to_owned));
     hooked.before(context).await
 }

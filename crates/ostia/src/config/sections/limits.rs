@@ -28,6 +28,12 @@ pub(super) fn read(root: &Section<'_>, reading: &Reading<'_>) -> Limits {
             (0, u32::MAX),
             "Inference requests of one user at a time; 0 is off. Beyond it 429 `concurrency`.",
         ),
+        refused_bytes_per_second_per_user: section.number(
+            "refused_bytes_per_second_per_user",
+            67_108_864,
+            (0, u64::MAX),
+            "Bytes of request bodies of one user that are read and then refused, in a second; 0 is off. Beyond it 429 `refused_bytes`, until they have run off at this rate.",
+        ),
         in_flight_per_model: section.number(
             "in_flight_per_model",
             0,

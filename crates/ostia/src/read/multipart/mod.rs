@@ -13,9 +13,10 @@ use std::ops::Range;
 
 use memchr::memmem::Finder;
 
-use self::parameters::{Parameters, behind_essence};
+pub(super) use self::parameters::Parameters;
 use self::part::Part;
 use crate::dialect::{Invalid, MODEL};
+use crate::scan::{BLOCK, Sightings, Watch};
 
 /// What a form says that the gateway acts on.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -24,10 +25,25 @@ pub(super) struct FormFields {
     pub model: Option<Range<usize>>,
     /// Where the first part's boundary begins, which is where a new part can be inserted.
     pub first_part: usize,
-    pub stream: bool,
+    /// `None`: there is no such part.
+    pub stream: Option<bool>,
     /// Bytes of the parts named `prompt` and `input`.
     pub text_bytes: u64,
+    /// What was seen that endpoints may deny.
+    pub sightings: Sightings,
 }
+
+/// What is looked for in a form: where its parts begin, and what endpoints want to know.
+struct Wanted<'a> {
+    /// `--` and the boundary.
+    dashes: Vec<u8>,
+    watch: &'a Watch,
+}
+
+/// Servers take fewer.
+const MOST_PARTS: usize = 2000;
+/// White space around the parts, and after a boundary.
+const LONGEST_PADDING: usize = 1024;
 
 /// A line that begins with the boundary.
 struct Delimiter {
@@ -37,10 +53,11 @@ struct Delimiter {
     next: Option<usize>,
 }
 
-/// The `boundary` of a `Content-Type` (RFC 2046, section 5.1.1: 1 to 70 characters).
+/// The `boundary` of a `Content-Type` (RFC 2046, section 5.1.1: 1 to 70 characters; a space among them is read in two
+/// ways).
 pub(super) fn boundary_of(content_type: &[u8]) -> Result<Box<[u8]>, Invalid> {
     let mut boundary = None;
-    for parameter in Parameters::of(behind_essence(content_type)) {
+    for parameter in Parameters::of_header(content_type) {
         let parameter = parameter?;
         if parameter.name.eq_ignore_ascii_case(b"boundary") {
             if boundary.replace(parameter.value).is_some() {
@@ -56,27 +73,69 @@ pub(super) fn boundary_of(content_type: &[u8]) -> Result<Box<[u8]>, Invalid> {
     }
     let boundary = boundary.ok_or_else(|| Invalid::form("its Content-Type has no boundary"))?;
     let sound = (1..=70).contains(&boundary.len())
-        && boundary.iter().all(|byte| matches!(byte, b' '..=b'~'))
-        && !boundary.ends_with(b" ");
+        && boundary
+            .iter()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"'()+_,-./:=?".contains(byte));
     match sound {
-        true => Ok(boundary.into_owned().into()),
+        true => Ok(boundary.into()),
         false => Err(Invalid::form(
-            "its boundary is not 1 to 70 printable characters",
+            "its boundary is not 1 to 70 letters, digits and '()+_,-./:=?",
         )),
     }
 }
 
-/// Validates a whole form and finds the fields.
-pub(super) fn scan_form(body: &[u8], boundary: &[u8]) -> Result<FormFields, Invalid> {
-    let dashes = [b"--", boundary].concat();
+/// Validates a whole form and finds the fields. Other requests run between blocks.
+pub(super) async fn scan_form(
+    body: &[u8],
+    boundary: &[u8],
+    watch: &Watch,
+) -> Result<FormFields, Invalid> {
+    let wanted = Wanted {
+        dashes: [b"--", boundary].concat(),
+        watch,
+    };
+    let finder = Finder::new(&wanted.dashes);
     let mut fields = FormFields::default();
-    let mut part_at = None;
-    for at in Finder::new(&dashes).find_iter(body) {
-        let begins_line = at == 0 || matches!(body[at - 1], b'\r' | b'\n');
-        if !begins_line {
-            continue;
+    let (mut part_at, mut parts) = (None, 0);
+    let (mut at, mut pause_at) = (0, BLOCK);
+    while at < body.len() {
+        if at >= pause_at {
+            tokio::task::yield_now().await;
+            pause_at = at + BLOCK;
         }
-        let delimiter = delimiter(body, at, dashes.len())?;
+        let window = &body[at..body.len().min(at + BLOCK + wanted.dashes.len() - 1)];
+        let Some(found) = finder.find(window) else {
+            at += BLOCK;
+            continue;
+        };
+        let found = at + found;
+        at = found + wanted.dashes.len();
+        let begins_line = found == 0 || matches!(body[found - 1], b'\r' | b'\n');
+        if begins_line {
+            parts += 1;
+            part_at = wanted.take(&mut fields, body, found, part_at)?;
+            if part_at.is_none() {
+                return Ok(fields);
+            }
+        }
+        if parts > MOST_PARTS {
+            let why = format!("it has more than {MOST_PARTS} parts");
+            return Err(Invalid::form(&why));
+        }
+    }
+    Err(Invalid::form("its last boundary is missing"))
+}
+
+impl Wanted<'_> {
+    /// Takes the part that ends at a boundary; returns where the next one begins.
+    fn take(
+        &self,
+        fields: &mut FormFields,
+        body: &[u8],
+        at: usize,
+        part_at: Option<usize>,
+    ) -> Result<Option<usize>, Invalid> {
+        let delimiter = delimiter(body, at, self.dashes.len())?;
         match part_at {
             None => {
                 let before = &body[..delimiter.end];
@@ -86,14 +145,40 @@ pub(super) fn scan_form(body: &[u8], boundary: &[u8]) -> Result<FormFields, Inva
             Some(start) if start > delimiter.end => {
                 return Err(Invalid::form("a part has no headers"));
             }
-            Some(start) => add(&mut fields, Part::of(body, start..delimiter.end)?, body)?,
+            Some(start) => self.add(fields, Part::of(body, start..delimiter.end)?, body)?,
         }
-        part_at = delimiter.next;
-        if part_at.is_none() {
-            return Ok(fields);
-        }
+        Ok(delimiter.next)
     }
-    Err(Invalid::form("its last boundary is missing"))
+
+    fn add(&self, fields: &mut FormFields, part: Part<'_>, body: &[u8]) -> Result<(), Invalid> {
+        let value = &body[part.value.clone()];
+        if part.name == b"_charset_" {
+            return Err(Invalid::form("it has a part that names a charset"));
+        }
+        let denied = std::str::from_utf8(part.name).ok();
+        if let Some(denied) = denied.and_then(|name| self.watch.is_denied(name)) {
+            fields.sightings.field(denied);
+        }
+        match part.name {
+            b"model" if fields.model.is_some() => {
+                return Err(Invalid::value(MODEL, "the part is given more than once"));
+            }
+            b"model" if !part.is_text => {
+                return Err(Invalid::value(MODEL, "the part must be plain text"));
+            }
+            b"model" => fields.model = Some(part.value),
+            b"stream" if fields.stream.is_some() => {
+                return Err(Invalid::form("its part 'stream' is given more than once"));
+            }
+            b"stream" => {
+                fields.stream = Some(value.eq_ignore_ascii_case(b"true") || value == b"1");
+            }
+            b"prompt" | b"input" if part.is_text => fields.text_bytes += value.len() as u64,
+            _ if part.is_text => fields.sightings.part(part.name, value, self.watch),
+            _ => {}
+        }
+        Ok(())
+    }
 }
 
 fn delimiter(body: &[u8], at: usize, length: usize) -> Result<Delimiter, Invalid> {
@@ -109,6 +194,7 @@ fn delimiter(body: &[u8], at: usize, length: usize) -> Result<Delimiter, Invalid
     }
     let padding = behind
         .iter()
+        .take(LONGEST_PADDING)
         .take_while(|byte| matches!(byte, b' ' | b'\t'));
     let padding = padding.count();
     match behind[padding..].starts_with(b"\r\n") {
@@ -121,25 +207,8 @@ fn delimiter(body: &[u8], at: usize, length: usize) -> Result<Delimiter, Invalid
 }
 
 fn refuse_text(bytes: &[u8], why: &str) -> Result<(), Invalid> {
-    match bytes.trim_ascii().is_empty() {
+    match bytes.len() <= LONGEST_PADDING && bytes.trim_ascii().is_empty() {
         true => Ok(()),
         false => Err(Invalid::form(why)),
     }
-}
-
-fn add(fields: &mut FormFields, part: Part<'_>, body: &[u8]) -> Result<(), Invalid> {
-    let value = &body[part.value.clone()];
-    match &*part.name {
-        b"model" if fields.model.is_some() => {
-            return Err(Invalid::value(MODEL, "the part is given more than once"));
-        }
-        b"model" if !part.is_text => {
-            return Err(Invalid::value(MODEL, "the part must be plain text"));
-        }
-        b"model" => fields.model = Some(part.value),
-        b"stream" => fields.stream = value.eq_ignore_ascii_case(b"true") || value == b"1",
-        b"prompt" | b"input" if part.is_text => fields.text_bytes += value.len() as u64,
-        _ => {}
-    }
-    Ok(())
 }

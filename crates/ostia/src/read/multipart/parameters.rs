@@ -1,16 +1,14 @@
-use std::borrow::Cow;
-
 use super::Invalid;
 
 /// `; name=value; name="value"` (RFC 9110, section 5.6.6). Ends at the first error.
-pub(super) struct Parameters<'a> {
+pub(in super::super) struct Parameters<'a> {
     rest: &'a [u8],
 }
 
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Parameter<'a> {
-    pub(super) name: &'a [u8],
-    pub(super) value: Cow<'a, [u8]>,
+pub(in super::super) struct Parameter<'a> {
+    pub(in super::super) name: &'a [u8],
+    pub(in super::super) value: &'a [u8],
 }
 
 /// A header's value from its first semicolon on.
@@ -22,6 +20,11 @@ pub(super) fn behind_essence(value: &[u8]) -> &[u8] {
 impl<'a> Parameters<'a> {
     pub(super) fn of(rest: &'a [u8]) -> Self {
         Self { rest }
+    }
+
+    /// Those of a whole header.
+    pub(in super::super) fn of_header(value: &'a [u8]) -> Self {
+        Self::of(behind_essence(value))
     }
 
     fn read(&mut self) -> Option<Parameter<'a>> {
@@ -56,7 +59,7 @@ impl<'a> Iterator for Parameters<'a> {
     }
 }
 
-fn read_token(text: &[u8]) -> Option<(Cow<'_, [u8]>, &[u8])> {
+fn read_token(text: &[u8]) -> Option<(&[u8], &[u8])> {
     let length = memchr::memchr(b';', text).unwrap_or(text.len());
     let (token, rest) = text.split_at(length);
     let token = token.trim_ascii_end();
@@ -64,25 +67,15 @@ fn read_token(text: &[u8]) -> Option<(Cow<'_, [u8]>, &[u8])> {
         && token
             .iter()
             .all(|byte| is_token(byte) || *byte == b'/' || *byte == b':');
-    sound.then_some((Cow::Borrowed(token), rest))
+    sound.then_some((token, rest))
 }
 
-/// Starts after the opening quote. A backslash escapes the byte after it.
-fn read_quoted(text: &[u8]) -> Option<(Cow<'_, [u8]>, &[u8])> {
-    let mut decoded = Vec::new();
-    let mut rest = text;
-    loop {
-        let stop = memchr::memchr2(b'"', b'\\', rest)?;
-        if rest[stop] == b'"' && decoded.is_empty() {
-            return Some((Cow::Borrowed(&rest[..stop]), &rest[stop + 1..]));
-        }
-        decoded.extend_from_slice(&rest[..stop]);
-        if rest[stop] == b'"' {
-            return Some((Cow::Owned(decoded), &rest[stop + 1..]));
-        }
-        decoded.push(*rest.get(stop + 1)?);
-        rest = &rest[stop + 2..];
-    }
+/// From after the opening quote. A quote after a backslash ends the value to some programs and not to others, so it is a
+/// fault; any other backslash is left as it is.
+fn read_quoted(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    let end = memchr::memchr(b'"', text)?;
+    let (value, rest) = (&text[..end], &text[end + 1..]);
+    (!value.ends_with(b"\\")).then_some((value, rest))
 }
 
 pub(super) fn is_token(byte: &u8) -> bool {
@@ -98,7 +91,7 @@ mod tests {
         Parameters::of(text.as_bytes())
             .map(|parameter| {
                 let parameter = parameter.ok()?;
-                Some((text_of(parameter.name), text_of(&parameter.value)))
+                Some((text_of(parameter.name), text_of(parameter.value)))
             })
             .collect()
     }
@@ -107,11 +100,11 @@ mod tests {
     fn tokens_and_quoted_strings() {
         let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
         assert_eq!(
-            read("; name=\"a;b\" ;x=y; z=\"q\\\"r\\\\\";"),
+            read("; name=\"a;b\" ;x=y; z=\"q\\r\\ \";"),
             Some(vec![
                 pair("name", "a;b"),
                 pair("x", "y"),
-                pair("z", "q\"r\\")
+                pair("z", "q\\r\\ ")
             ])
         );
         assert_eq!(read("; name=\"\""), Some(vec![pair("name", "")]));
@@ -126,6 +119,9 @@ mod tests {
             "; name=",
             "; name=\"x",
             "; name=\"x\\",
+            "; name=\"x\\\"",
+            "; name=\"x\\\"; y=\\\"z\"",
+            "; name=\"x\\\\\"",
             "; name=\"x\"y",
             "; na me=x",
             "; name=a b",

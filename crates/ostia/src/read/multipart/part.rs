@@ -1,15 +1,15 @@
-use std::borrow::Cow;
 use std::ops::Range;
 
 use memchr::memmem;
 
+use super::super::content::names_another_charset;
 use super::parameters::{Parameters, behind_essence, is_token};
 use crate::dialect::Invalid;
 
 /// One part of a form.
 pub(super) struct Part<'a> {
-    pub(super) name: Cow<'a, [u8]>,
-    /// Neither a file nor encoded.
+    pub(super) name: &'a [u8],
+    /// Neither a file nor encoded nor in another charset.
     pub(super) is_text: bool,
     pub(super) value: Range<usize>,
 }
@@ -20,10 +20,11 @@ impl<'a> Part<'a> {
     /// Reads a part's headers; `range` is the text between two delimiters.
     pub(super) fn of(body: &'a [u8], range: Range<usize>) -> Result<Self, Invalid> {
         let part = &body[range.clone()];
-        let length = memmem::find(part, b"\r\n\r\n")
-            .filter(|length| *length <= LONGEST_HEADERS)
+        let begin = &part[..part.len().min(LONGEST_HEADERS + 4)];
+        let length = memmem::find(begin, b"\r\n\r\n")
             .ok_or_else(|| Invalid::form("a part's headers do not end"))?;
         let mut disposition = None;
+        let mut is_typed = false;
         let mut plain = true;
         for line in Lines(Some(&part[..length])) {
             let (name, value) = header(line)?;
@@ -31,6 +32,11 @@ impl<'a> Part<'a> {
                 if disposition.replace(value).is_some() {
                     return Err(Invalid::form("a part has two Content-Disposition headers"));
                 }
+            } else if name.eq_ignore_ascii_case(b"content-type") {
+                if std::mem::replace(&mut is_typed, true) {
+                    return Err(Invalid::form("a part has two Content-Type headers"));
+                }
+                plain &= !names_another_charset(value);
             } else if name.eq_ignore_ascii_case(b"content-transfer-encoding") {
                 plain &= [b"7bit".as_slice(), b"8bit", b"binary"]
                     .iter()
@@ -76,7 +82,7 @@ fn header(line: &[u8]) -> Result<(&[u8], &[u8]), Invalid> {
 }
 
 /// The part's name, and whether it is a file.
-fn named(disposition: &[u8]) -> Result<(Cow<'_, [u8]>, bool), Invalid> {
+fn named(disposition: &[u8]) -> Result<(&[u8], bool), Invalid> {
     let parameters = behind_essence(disposition);
     let essence = &disposition[..disposition.len() - parameters.len()];
     if !essence.trim_ascii_end().eq_ignore_ascii_case(b"form-data") {
@@ -101,5 +107,8 @@ fn named(disposition: &[u8]) -> Result<(Cow<'_, [u8]>, bool), Invalid> {
         }
     }
     let name = found.ok_or_else(|| Invalid::form("a part has no name"))?;
+    if name.contains(&b'\\') {
+        return Err(Invalid::form("a part's name contains a backslash"));
+    }
     Ok((name, is_file))
 }

@@ -1,6 +1,10 @@
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
 use proptest::prelude::*;
 
 use super::*;
+use crate::scan::MediaHosts;
 
 const BOUNDARY: &[u8] = b"xYz";
 
@@ -8,8 +12,28 @@ fn text(name: &str, value: &str) -> String {
     format!("--xYz\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")
 }
 
+/// Scans a form and counts the pauses.
+fn scan_pausing(body: &[u8], boundary: &[u8]) -> (Result<FormFields, Invalid>, usize) {
+    let mut watch = Watch::default();
+    watch.deny("rid");
+    watch.hosts(&Arc::new(MediaHosts::Public));
+    let mut scan = std::pin::pin!(scan_form(body, boundary, &watch));
+    let mut task = Context::from_waker(Waker::noop());
+    let mut pauses = 0;
+    loop {
+        match scan.as_mut().poll(&mut task) {
+            Poll::Ready(fields) => return (fields, pauses),
+            Poll::Pending => pauses += 1,
+        }
+    }
+}
+
+fn scan_bytes(body: &[u8], boundary: &[u8]) -> Result<FormFields, Invalid> {
+    scan_pausing(body, boundary).0
+}
+
 fn scan(body: &str) -> Result<FormFields, Invalid> {
-    scan_form(body.as_bytes(), BOUNDARY)
+    scan_bytes(body.as_bytes(), BOUNDARY)
 }
 
 fn scan_parts(parts: &[String]) -> Result<FormFields, Invalid> {
@@ -30,7 +54,7 @@ fn finds_what_a_client_library_writes() {
                 --xYz\r\nContent-Disposition: form-data; name=\"prompt\"\r\n\r\nhello\r\n--xYz--\r\n";
     assert_eq!(model_in(body), Some("openai/whisper"));
     let fields = scan(body).unwrap();
-    assert!(fields.stream);
+    assert_eq!(fields.stream, Some(true));
     assert_eq!(fields.text_bytes, 5);
 }
 
@@ -68,6 +92,88 @@ fn a_second_model_is_refused_in_every_spelling() {
             "{spelling}"
         );
     }
+}
+
+#[test]
+fn names_that_servers_unquote_in_two_ways_are_refused() {
+    for disposition in [
+        "name=\"mod\\el\"",
+        "name=\"model\\\"\"",
+        "filename=\"x\\\"; name=\\\"model\\\"; y=\\\"z\"; name=\"a\"",
+        "name=\"a\"; filename=\"x\\\"",
+    ] {
+        let part = format!("--xYz\r\nContent-Disposition: form-data; {disposition}\r\n\r\nb\r\n");
+        assert!(
+            scan_parts(&[text("model", "a"), part]).is_err(),
+            "{disposition}"
+        );
+    }
+    let path = "name=\"file\"; filename=\"C:\\dir\\a.mp3\"";
+    let part = format!("--xYz\r\nContent-Disposition: form-data; {path}\r\n\r\nb\r\n");
+    assert!(scan_parts(&[text("model", "a"), part]).is_ok());
+}
+
+#[test]
+fn charsets_of_parts_are_utf_8() {
+    let typed = |kind: &str| {
+        format!("--xYz\r\nContent-Disposition: form-data; name=\"model\"\r\n{kind}\r\n\r\na\r\n")
+    };
+    for (kind, fine) in [
+        ("Content-Type: text/plain", true),
+        ("Content-Type: text/plain; charset=UTF-8", true),
+        ("Content-Type: text/plain; charset=utf-7", false),
+        ("Content-Type: text/plain; charset=\"utf-16\"", false),
+        ("Content-Type: text/plain; charset*=utf-7", false),
+        ("Content-Type: a/b\r\nContent-Type: a/b", false),
+    ] {
+        assert_eq!(scan_parts(&[typed(kind)]).is_ok(), fine, "{kind}");
+    }
+    assert!(scan_parts(&[text("_charset_", "utf-7"), text("model", "a")]).is_err());
+}
+
+#[test]
+fn a_second_stream_is_refused() {
+    let parts = [
+        text("model", "a"),
+        text("stream", "false"),
+        text("stream", "true"),
+    ];
+    assert!(scan_parts(&parts).is_err());
+}
+
+#[test]
+fn parts_that_endpoints_may_deny_are_seen() {
+    let seen = |parts: &[String]| scan_parts(parts).unwrap().sightings;
+    assert_eq!(seen(&[text("language", "en")]), Sightings::default());
+    assert_eq!(seen(&[text("RID", "1")]).denied, ["rid".into()]);
+    assert_eq!(seen(&[text("file_id", "f")]).reference, Some("file_id"));
+    for (name, url, refused) in [
+        ("url", "http://10.0.0.1/a", true),
+        ("url", "https://example.org/a", false),
+        ("image_url", "file:///a", true),
+        ("file", "file:///a", true),
+        ("file", "aGVsbG8=", false),
+        ("prompt", "http://10.0.0.1/a", false),
+    ] {
+        let sightings = seen(&[text(name, url)]);
+        assert_eq!(!sightings.media.is_empty(), refused, "{name} {url}");
+    }
+}
+
+#[test]
+fn forms_are_bounded_and_pause() {
+    let many = |count: usize| vec![text("a", "b"); count];
+    assert!(scan_parts(&many(MOST_PARTS - 2)).is_ok());
+    assert!(scan_parts(&many(MOST_PARTS + 1)).is_err());
+    let blank = " ".repeat(LONGEST_PADDING + 1);
+    assert!(scan(&format!("{blank}{}--xYz--", text("a", "b"))).is_err());
+    assert!(scan(&format!("{}--xYz--{blank}", text("a", "b"))).is_err());
+
+    let filling = "x--xYz".repeat(3 * BLOCK / 6);
+    let body = [text("file", &filling), text("model", "a")].concat() + "--xYz--";
+    let (fields, pauses) = scan_pausing(body.as_bytes(), BOUNDARY);
+    assert!(pauses >= 2, "{pauses}");
+    assert_eq!(&body[fields.unwrap().model.unwrap()], "a");
 }
 
 #[test]
@@ -123,8 +229,8 @@ fn boundaries() {
     let some = |text: &str| Some(text.as_bytes().into());
     assert_eq!(of("multipart/form-data; boundary=abc"), some("abc"));
     assert_eq!(
-        of("multipart/form-data; charset=utf-8; Boundary=\"a b;c\""),
-        some("a b;c")
+        of("multipart/form-data; charset=utf-8; Boundary=\"a:b/c\""),
+        some("a:b/c")
     );
     for value in [
         "multipart/form-data",
@@ -134,6 +240,11 @@ fn boundaries() {
         "multipart/form-data; boundary*=utf-8''a",
         "multipart/form-data; boundary=\"a \"",
         "multipart/form-data; boundary=a b",
+        "multipart/form-data; boundary=\"a b\"",
+        "multipart/form-data; boundary=\"a\\b\"",
+        "multipart/form-data; boundary=\"a\\\"b\"",
+        "multipart/form-data; boundary=\"a;b\"",
+        "multipart/form-data; boundary=a\u{e9}",
     ] {
         assert_eq!(of(value), None, "{value}");
     }
@@ -171,7 +282,7 @@ proptest! {
         if let Ok(fields) = scan(&body) {
             prop_assert!(fields.model.is_none_or(|range| range.end <= body.len()));
         }
-        let _ = scan_form(&bytes, &bytes[..bytes.len().min(2)]);
+        let _ = scan_bytes(&bytes, &bytes[..bytes.len().min(2)]);
         let _ = boundary_of(&bytes);
         let _ = boundary_of(body.as_bytes());
     }

@@ -1,0 +1,213 @@
+//! Reservations hold however a count is spelled, and control keys however they are written.
+
+use ostia_testkit::backend::{FakeBackend, Script};
+use ostia_testkit::gate::Gate;
+use ostia_testkit::gateway::{Endpoint, Site, TestGateway};
+use serde_json::json;
+
+use super::{assert_refused, raw};
+
+#[tokio::test]
+async fn a_count_in_any_spelling_reserves_what_a_lenient_server_would_make() {
+    // Each makes 20 answers of 50 tokens, or one of 1,000.
+    let cases = [
+        (
+            "chat/completions",
+            r#""messages":[{}],"max_tokens":50,"n":"20""#,
+        ),
+        (
+            "chat/completions",
+            r#""messages":[{}],"max_tokens":50,"n":" 20""#,
+        ),
+        (
+            "chat/completions",
+            r#""messages":[{}],"max_tokens":50,"n":"\u00320""#,
+        ),
+        (
+            "chat/completions",
+            r#""messages":[{}],"max_tokens":50,"n":20.0"#,
+        ),
+        (
+            "chat/completions",
+            r#""messages":[{}],"max_tokens":50,"n":2e1"#,
+        ),
+        (
+            "chat/completions",
+            r#""messages":[{}],"max_tokens":50,"n":"2e1""#,
+        ),
+        (
+            "chat/completions",
+            r#""messages":[{}],"max_tokens":50,"best_of":"2_0""#,
+        ),
+        (
+            "chat/completions",
+            r#""messages":[{}],"max_tokens":50,"n_cmpl":20"#,
+        ),
+        ("chat/completions", r#""messages":[{}],"max_tokens":"1000""#),
+        ("chat/completions", r#""messages":[{}],"max_tokens":1000.0"#),
+        (
+            "chat/completions",
+            r#""messages":[{}],"max_tokens":1,"min_tokens":1e3"#,
+        ),
+        (
+            "chat/completions",
+            r#""messages":[{}],"max_tokens":1,"n_predict":"1000""#,
+        ),
+        (
+            "chat/completions",
+            r#""messages":[{}],"max_tokens":1,"max_new_tokens":1000"#,
+        ),
+        (
+            "chat/completions",
+            r#""messages":[{}],"max_tokens":1,"generationConfig":{"maxOutputTokens":50,"candidateCount":"20"}"#,
+        ),
+        (
+            "chat/completions",
+            r#""messages":[{}],"max_tokens":1,"extra_body":{"Max_Tokens":1000}"#,
+        ),
+        (
+            "completions",
+            r#""prompt":["a","b"],"max_tokens":50,"n":"1e1""#,
+        ),
+        (
+            "completions",
+            r#""prompt":"a","max_tokens":50,"best_of":"20.0""#,
+        ),
+        ("responses", r#""input":"a","max_output_tokens":"1000""#),
+        ("messages", r#""messages":[{}],"max_tokens":"1e3""#),
+        // What the guess for one answer (100) becomes.
+        ("chat/completions", r#""messages":[{}],"n":"10""#),
+        ("completions", r#""prompt":"a","best_of":10"#),
+        (
+            "chat/completions",
+            r#""messages":[{}],"n":10,"max_tokens":-1"#,
+        ),
+        (
+            "chat/completions",
+            r#""messages":[{}],"n":10,"max_tokens":1,"n_predict":-1"#,
+        ),
+    ];
+    for (api, members) in cases {
+        let backend = FakeBackend::start().await;
+        let endpoint = Endpoint::of("m", &backend).field("tpm_user", json!(1_050));
+        let site = Site::new().endpoint(endpoint);
+        let site = site.settings("[limits]\ndefault_output_tokens = 100\nreserve_output = \"max_tokens\"\nqueue_timeout = \"0\"");
+        let gateway = TestGateway::start(site).await;
+        let gate = Gate::closed();
+        backend.otherwise(Script::completion().gate_head(&gate));
+        let request = raw(&gateway, api, format!(r#"{{"model":"m",{members}}}"#));
+        let second = async {
+            backend.requests(1).await;
+            // Named tokens do not fit a second time; a guess takes what room is left, which is for no prompt of 60.
+            let prompt = json!({"messages": [{"content": "x".repeat(240)}], "max_tokens": 1});
+            let answer = gateway
+                .call(&gateway.request("chat/completions", "m", &prompt))
+                .await;
+            gate.open();
+            answer
+        };
+        let (first, second) = tokio::join!(gateway.call(&request), second);
+        assert_eq!(first.status(), 200, "{api} {members}: {}", first.text());
+        assert_eq!(second.status(), 429, "{api} {members}: {}", second.text());
+        gateway.finish(&[&backend]).await;
+    }
+}
+
+#[tokio::test]
+async fn a_text_that_may_be_a_number_to_somebody_is_refused() {
+    let backend = FakeBackend::start().await;
+    let gateway = TestGateway::start(Site::new().model("m", &backend)).await;
+    let long = format!("\"{}20\"", " ".repeat(300));
+    let zeros = format!("0.{}1", "0".repeat(300));
+    for (api, key, value) in [
+        ("chat/completions", "n", "\"0x14\""),
+        ("chat/completions", "n", "\"\u{ff12}\u{ff10}\""),
+        ("chat/completions", "n", "\"20 answers\""),
+        ("chat/completions", "max_tokens", "\"\\u001c20\""),
+        ("chat/completions", "max_tokens", &*long),
+        ("chat/completions", "max_tokens", &*zeros),
+        ("completions", "best_of", "\"1,000\""),
+        ("responses", "max_output_tokens", "\"20tokens\""),
+        ("messages", "max_tokens", "\"1 000\""),
+    ] {
+        let body = format!(
+            r#"{{"model":"m","messages":[{{}}],"prompt":"a","input":"a","{key}":{value}}}"#
+        );
+        let answer = gateway.call(&raw(&gateway, api, body)).await;
+        assert_refused(&answer, key, value);
+    }
+    assert!(backend.records().is_empty());
+    gateway.finish(&[&backend]).await;
+}
+
+#[tokio::test]
+async fn control_keys_in_other_letters_are_refused() {
+    let backend = FakeBackend::start().await;
+    let gateway = TestGateway::start(Site::new().model("m", &backend)).await;
+    for (api, member, param) in [
+        (
+            "responses",
+            r#""Previous_Response_Id":"resp_1""#,
+            "previous_response_id",
+        ),
+        ("responses", r#""CONVERSATION":"conv_1""#, "conversation"),
+        ("responses", r#""Background":true"#, "background"),
+        ("responses", r#""Input":[{"id":"msg_1"}]"#, "input"),
+        ("responses", r#""input":[{"ID":"msg_1"}]"#, "input"),
+        (
+            "responses",
+            r#""input":[{"Type":"item_reference","role":"user"}]"#,
+            "input",
+        ),
+        ("chat/completions", r#""ſtream":true"#, "stream"),
+        ("chat/completions", r#""\u017ftream":true"#, "stream"),
+        ("chat/completions", r#""N":20"#, "n"),
+        ("chat/completions", r#""Max_Tokens":5000"#, "max_tokens"),
+        (
+            "chat/completions",
+            "\"max_to\u{212a}ens\":5000",
+            "max_tokens",
+        ),
+        ("chat/completions", r#""MESSAGES":[{}]"#, "messages"),
+        (
+            "chat/completions",
+            r#""Stream_Options":{}"#,
+            "stream_options",
+        ),
+        (
+            "chat/completions",
+            r#""stream_options":{"Include_U\u017fage":false}"#,
+            "include_usage",
+        ),
+        ("chat/completions", r#""Best_Of":9"#, "best_of"),
+        ("chat/completions", r#""Options":{}"#, "options"),
+        ("chat/completions", r#""RID":"x""#, "rid"),
+        ("chat/completions", r#""\u0050riority":1"#, "priority"),
+        (
+            "chat/completions",
+            "\"\u{212a}v_transfer_params\":{}",
+            "kv_transfer_params",
+        ),
+        ("completions", r#""Prompt":"a""#, "prompt"),
+        ("messages", r#""Max_tokens":1"#, "max_tokens"),
+        ("rerank", r#""Model":"m""#, "model"),
+    ] {
+        let (chat, text) = (r#""messages":[{}]"#, r#""prompt":"a""#);
+        let body = format!(r#"{{"model":"m",{member},{chat},{text}}}"#);
+        let answer = gateway.call(&raw(&gateway, api, body)).await;
+        assert_refused(&answer, param, member);
+    }
+    // Go folds none of these, so they are keys of nobody.
+    for member in [
+        "\"\u{ff2d}odel\":1",
+        "\"m\u{f6}del\":1",
+        "\"modeI\":1",
+        "\"Temperature\":1",
+    ] {
+        let body = format!(r#"{{"model":"m","messages":[{{}}],{member}}}"#);
+        let answer = gateway.call(&raw(&gateway, "chat/completions", body)).await;
+        assert_eq!(answer.status(), 200, "{member}: {}", answer.text());
+    }
+    assert_eq!(backend.records().len(), 4);
+    gateway.finish(&[&backend]).await;
+}

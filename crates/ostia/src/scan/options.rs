@@ -1,0 +1,105 @@
+use super::ScanErrorKind;
+use super::fields::{JsonKind, Shape, Slot};
+use super::keys::{FieldKey, Keys};
+use super::lexeme::RawString;
+use super::walk::Observe;
+
+/// Finds control keys directly inside an object.
+pub(super) struct Options {
+    pub(super) found: Vec<(&'static str, Slot)>,
+    /// One of them occurs twice.
+    pub(super) repeated: Option<ScanErrorKind>,
+    keys: &'static Keys,
+    next: Option<FieldKey>,
+}
+
+/// Finds the last member of a given name directly inside an object.
+pub(super) struct Member {
+    pub(super) found: Option<Slot>,
+    pub(super) is_empty: bool,
+    /// A server that ignores case would take another member for it.
+    pub(super) other_letters: Option<ScanErrorKind>,
+    name: &'static str,
+    awaited: bool,
+}
+
+impl Options {
+    pub(super) fn of(keys: &'static Keys) -> Self {
+        Self {
+            found: Vec::new(),
+            repeated: None,
+            keys,
+            next: None,
+        }
+    }
+}
+
+impl Member {
+    pub(super) fn of(name: &'static str) -> Self {
+        Self {
+            found: None,
+            is_empty: true,
+            other_letters: None,
+            name,
+            awaited: false,
+        }
+    }
+}
+
+impl Observe for Options {
+    fn key(&mut self, depth: usize, key: RawString<'_>) {
+        if depth == 1 {
+            self.next = self.keys.find_in_any_letters(key);
+        }
+    }
+
+    fn value(&mut self, depth: usize, kind: JsonKind, at: usize, raw: &[u8]) {
+        let Some(key) = self.next.take().filter(|_| depth == 1) else {
+            return;
+        };
+        if self.found.iter().any(|(known, _)| *known == key.name()) {
+            self.repeated = Some(ScanErrorKind::Repeated(key));
+            return;
+        }
+        let slot = Slot {
+            start: at,
+            end: at + raw.len(),
+            shape: Shape::of(kind),
+        };
+        self.found.push((key.name(), slot));
+    }
+}
+
+impl Observe for Member {
+    fn key(&mut self, depth: usize, key: RawString<'_>) {
+        if depth != 1 {
+            return;
+        }
+        self.is_empty = false;
+        let mut buffer = [0; 32];
+        self.awaited = key.ascii(&mut buffer) == self.name.as_bytes();
+        if !self.awaited && key.folded(&mut buffer) == Some(self.name.as_bytes()) {
+            let key = FieldKey::new(self.name);
+            self.other_letters = Some(ScanErrorKind::OtherLetters(key));
+        }
+    }
+
+    fn value(&mut self, depth: usize, kind: JsonKind, at: usize, raw: &[u8]) {
+        if depth == 1 && self.awaited {
+            self.found = Some(Slot {
+                start: at,
+                end: at + raw.len(),
+                shape: Shape::of(kind),
+            });
+        }
+    }
+
+    fn closed(&mut self, depth: usize, end: usize) {
+        if depth == 1
+            && self.awaited
+            && let Some(slot) = &mut self.found
+        {
+            slot.end = end;
+        }
+    }
+}

@@ -1,0 +1,130 @@
+/// Where a value stands in an API, as far as the API lets it name something that the backend fetches (a URL) or stores
+/// (an id). Everything else is [`Spot::Elsewhere`]: text, schemas, arguments of tools, whatever their members are
+/// called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Spot {
+    Elsewhere,
+    /// Messages and their parts.
+    Content,
+    /// The same, where an element may also name a stored one.
+    Items,
+    /// What holds a file or an image.
+    Media,
+    /// A URL, or an object that holds one.
+    Url,
+    /// A URL or the data itself, or an object that holds one.
+    Source,
+    /// A message's audio.
+    Audio,
+    /// How speech shall sound.
+    Speech,
+    Voice,
+    Tools,
+    /// A container that code runs in: its id, or an object that may name what goes into it.
+    Container,
+    /// The id of a stored prompt, with values for it.
+    StoredPrompt,
+    PromptValues,
+    McpServers,
+    /// Per tool, what the tool may use.
+    ToolResources,
+    FileId,
+    VectorStoreIds,
+    ContainerId,
+    SkillId,
+    PromptId,
+    AudioId,
+    VoiceId,
+}
+
+impl Spot {
+    /// The spot of a member, whose name is in lower case, of an object at this one.
+    pub(super) fn member(self, name: &[u8]) -> Self {
+        match self {
+            Self::Elsewhere => Self::Elsewhere,
+            Self::Content | Self::Items => Self::in_content(name),
+            Self::Media | Self::Url | Self::Source => match name {
+                b"url" => Self::Url,
+                b"data" | b"file_data" => Self::Source,
+                _ => Self::in_content(name),
+            },
+            Self::Audio => match name {
+                b"id" => Self::AudioId,
+                b"url" => Self::Url,
+                b"data" => Self::Source,
+                _ => Self::Elsewhere,
+            },
+            Self::Speech if name == b"voice" => Self::Voice,
+            Self::Voice if name == b"id" => Self::VoiceId,
+            Self::Tools => match name {
+                b"tools" => Self::Tools,
+                b"container" | b"environment" => Self::Container,
+                b"input_image_mask" => Self::Media,
+                b"server_url" => Self::Url,
+                _ => Self::id(name),
+            },
+            Self::Container => match name {
+                b"id" => Self::ContainerId,
+                b"skills" => Self::Container,
+                _ => Self::id(name),
+            },
+            Self::StoredPrompt => match name {
+                b"id" => Self::PromptId,
+                b"variables" => Self::PromptValues,
+                _ => Self::Elsewhere,
+            },
+            Self::PromptValues => Self::Content,
+            Self::McpServers if name == b"url" => Self::Url,
+            Self::ToolResources => match name {
+                b"file_search" | b"code_interpreter" | b"vector_stores" => Self::ToolResources,
+                _ => Self::id(name),
+            },
+            _ => Self::Elsewhere,
+        }
+    }
+
+    /// That of a form's field.
+    pub(super) fn of_part(name: &[u8]) -> Self {
+        match name {
+            b"url" => Self::Url,
+            b"file" | b"mask" | b"image[]" => Self::Source,
+            _ => Self::in_content(name),
+        }
+    }
+
+    fn in_content(name: &[u8]) -> Self {
+        match name {
+            b"content" | b"output" => Self::Content,
+            b"source" | b"file" | b"image_file" | b"document" | b"input_audio" => Self::Media,
+            b"image_url" | b"video_url" | b"audio_url" | b"document_url" | b"file_url" => Self::Url,
+            b"image" | b"images" | b"video" | b"videos" | b"file_data" => Self::Source,
+            b"audio" => Self::Audio,
+            b"environment" => Self::Container,
+            _ => Self::id(name),
+        }
+    }
+
+    fn id(name: &[u8]) -> Self {
+        match name {
+            b"file_id" | b"file_ids" => Self::FileId,
+            b"vector_store_ids" => Self::VectorStoreIds,
+            b"container_id" => Self::ContainerId,
+            b"skill_id" => Self::SkillId,
+            _ => Self::Elsewhere,
+        }
+    }
+
+    /// What a string here refers to, as callers know it.
+    pub(super) fn reference(self) -> Option<&'static str> {
+        Some(match self {
+            Self::FileId => "file_id",
+            Self::VectorStoreIds => "vector_store_ids",
+            Self::Container | Self::ContainerId => "container",
+            Self::SkillId => "skill_id",
+            Self::PromptId => "prompt",
+            Self::AudioId => "audio.id",
+            Self::VoiceId => "voice.id",
+            _ => return None,
+        })
+    }
+}
