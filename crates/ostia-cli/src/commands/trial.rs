@@ -5,7 +5,6 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::time::Duration;
 
 use ostia::boot::{Parts, Running, StartError};
 use ostia::catalog::Catalog;
@@ -101,8 +100,6 @@ impl Trial {
     ) -> Result<Running, StartError> {
         settings.server.listen = listen;
         settings.server.admin_listen = any_port();
-        // No balancer has to see that it ends.
-        settings.server.drain_grace = Duration::ZERO;
         self.folder
             .path()
             .clone_into(&mut settings.server.state_dir);

@@ -53,7 +53,7 @@ const fn code(
 }
 
 /// In order of status.
-pub const ERROR_CODES: [ErrorCode; 54] = [
+pub const ERROR_CODES: [ErrorCode; 55] = [
     code(
         "invalid_json",
         &[400],
