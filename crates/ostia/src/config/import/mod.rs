@@ -74,6 +74,9 @@ pub fn import_first(
     let (clusters, endpoints) = fixture_files(fixtures)?;
     draft.set("fixtures.clusters", path_from(target, &clusters));
     draft.set("fixtures.endpoints", path_from(target, &endpoints));
+    // FIRST's defaults for endpoints that do not say; here both are off unless written.
+    draft.set("limits.tpm_model", 100_000);
+    draft.set("limits.tpm_user", 60_000);
     let keys = backend_keys(&[&clusters, &endpoints]);
     let (mut carried, mut left) = (Vec::new(), Vec::new());
     for (name, value) in environment.iter() {

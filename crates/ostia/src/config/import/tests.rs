@@ -80,6 +80,8 @@ fn an_installation_comes_over_whole() {
     assert_eq!(globus.groups_per_domain["other.org"], ["g7", "g8"]);
     assert_eq!(globus.service_usernames, ["svc@clients.auth.globus.org"]);
     assert_eq!(settings.limits.requests_per_second_per_user, 7);
+    let tokens = (settings.limits.tpm_model, settings.limits.tpm_user);
+    assert_eq!(tokens, (100_000, 60_000));
     assert_eq!(settings.maintenance["sophia"], "Back \"soon\"");
     assert_eq!(loaded.catalog.deployments().len(), 1);
 
