@@ -179,15 +179,11 @@ impl RequestFacts {
         let tries = choices.max(largest(fields, &[BEST_OF])?.most.unwrap_or(1));
         self.choices = choices.saturating_mul(answers);
         self.tries = tries.saturating_mul(answers);
-        self.caps(fields)
+        self.generates_one(fields)
     }
 
-    /// Takes the caps of a body that asks for one answer, whatever else it says.
+    /// Takes the caps of a body; alone, of one that asks for one answer, whatever else it says.
     pub(super) fn generates_one(&mut self, fields: &Fields<'_>) -> Result<(), Invalid> {
-        self.caps(fields)
-    }
-
-    fn caps(&mut self, fields: &Fields<'_>) -> Result<(), Invalid> {
         let named = largest(fields, &CAPS)?;
         let nested = largest(fields, &[MAX_OUTPUT_TOKENS])?;
         let most = named.most.max(nested.most);
