@@ -67,7 +67,7 @@ impl UsageQuery {
 }
 
 /// One line of a usage report: `keys` in the order of `UsageQuery::by`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct UsageRow {
     pub keys: Vec<String>,
     pub requests: u64,
@@ -79,6 +79,23 @@ pub struct UsageRow {
     pub prompt_tokens: u64,
     pub completion_tokens: u64,
     pub total_tokens: u64,
+}
+
+impl UsageRow {
+    /// Adds the sums of a line with the same keys.
+    pub fn add(&mut self, more: &Self) {
+        for (sum, more) in [
+            (&mut self.requests, more.requests),
+            (&mut self.ok, more.ok),
+            (&mut self.refused, more.refused),
+            (&mut self.failed, more.failed),
+            (&mut self.prompt_tokens, more.prompt_tokens),
+            (&mut self.completion_tokens, more.completion_tokens),
+            (&mut self.total_tokens, more.total_tokens),
+        ] {
+            *sum = sum.saturating_add(more);
+        }
+    }
 }
 
 /// Everything Ostia keeps in a database. `ostia-store` has one implementation for each database.
@@ -119,6 +136,10 @@ pub trait Store: Send + Sync + 'static {
         &'a self,
         query: &'a UsageQuery,
     ) -> BoxFuture<'a, Result<Vec<UsageRow>, StoreError>>;
+
+    /// Keeps the days and months of reports in this time zone from the first row on. `false`: there are rows, and reports
+    /// are in another zone.
+    fn keep_reports_in<'a>(&'a self, zone: &'a str) -> BoxFuture<'a, Result<bool, StoreError>>;
 
     /// A cheap question that shows whether the database answers.
     fn ping(&self) -> BoxFuture<'_, Result<(), StoreError>>;

@@ -4,6 +4,7 @@
 mod adapter;
 mod check;
 mod completions;
+mod db;
 mod explain;
 mod import;
 mod init;
@@ -54,6 +55,9 @@ pub enum Command {
     Import(import::Import),
     /// Report requests and tokens
     Usage(usage::Usage),
+    /// Look after the database: its schema, backups, a move to PostgreSQL
+    #[command(subcommand)]
+    Db(db::Db),
     /// Sign in with Globus or OpenID Connect, for `ostia token`
     Login(login::Login),
     /// Print a token for OPENAI_API_KEY, refreshed if need be
@@ -82,6 +86,7 @@ impl Command {
             Self::Adapter(adapter) => adapter.run(setup),
             Self::Import(import) => import.run(setup),
             Self::Usage(usage) => usage.run(setup),
+            Self::Db(db) => db.run(setup),
             Self::Login(login) => login.run(),
             Self::Token(token) => token.run(),
             Self::Whoami(whoami) => whoami.run(),
@@ -102,6 +107,7 @@ impl Command {
                 Some((Level::WARN, scripts))
             }
             Self::Check(_)
+            | Self::Db(_)
             | Self::Explain(_)
             | Self::Key(_)
             | Self::Maintenance(_)
