@@ -37,6 +37,9 @@ CREATE TABLE ledger (
     upstream_status   BIGINT      NOT NULL,
     attempts          BIGINT      NOT NULL,
     origin_ip         TEXT        NOT NULL,
+    class             TEXT        NOT NULL,
+    location          TEXT        NOT NULL,
+    served_model      TEXT        NOT NULL,
     count             BIGINT      NOT NULL
 );
 
