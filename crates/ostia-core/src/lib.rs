@@ -28,7 +28,9 @@ pub use limiter::{
     Standing, Subject, Taken,
 };
 pub use secret::Secret;
-pub use store::{ApiKey, NewApiKey, Store, StoreError, UsageQuery, UsageRow};
+pub use store::{
+    ApiKey, KeyChange, KeyChanges, NewApiKey, Store, StoreError, UsageQuery, UsageRow,
+};
 
 /// A boxed future, for the few calls that cross a trait object.
 pub type BoxFuture<'a, T> = std::pin::Pin<Box<dyn Future<Output = T> + Send + 'a>>;

@@ -45,6 +45,24 @@ pub struct NewApiKey {
     pub expires_at: Option<i64>,
 }
 
+/// Something that happened to a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyChange {
+    /// `key_created`, `key_revoked` or `key_expiry_changed`.
+    pub kind: String,
+    pub id: Arc<str>,
+    pub username: Arc<str>,
+    pub admin: bool,
+}
+
+/// Some of what happened to keys, in order.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct KeyChanges {
+    pub changes: Vec<KeyChange>,
+    /// What to ask with for those behind them.
+    pub last: i64,
+}
+
 /// What `ostia usage` asks for.
 #[derive(Debug, Clone, Default)]
 pub struct UsageQuery {
@@ -113,6 +131,9 @@ pub trait Store: Send + Sync + 'static {
     ) -> BoxFuture<'a, Result<Option<ApiKey>, StoreError>>;
 
     fn create_key<'a>(&'a self, key: &'a NewApiKey) -> BoxFuture<'a, Result<(), StoreError>>;
+
+    /// What happened to keys behind `after`, up to a thousand changes, whoever made them. `None`: nothing but where to begin.
+    fn key_changes(&self, after: Option<i64>) -> BoxFuture<'_, Result<KeyChanges, StoreError>>;
 
     fn list_keys(&self) -> BoxFuture<'_, Result<Vec<ApiKey>, StoreError>>;
 

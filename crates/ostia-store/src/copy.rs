@@ -13,6 +13,8 @@ const PAGE: usize = 1_000;
 const LEFT_OUT: [&str; 2] = ["_sqlx_migrations", "key_changes"];
 /// Has rows in an empty database too.
 const META: &str = "meta";
+/// Rows of it that each database has for itself.
+const OF_THE_SCHEMA: [&str; 2] = ["release", "key_changes"];
 
 /// A row of any table.
 pub(crate) type Record = Vec<Cell<'static>>;
@@ -126,7 +128,8 @@ impl Table {
 
     /// What each database says of its own schema.
     fn is_of_the_schema(&self, row: &Record) -> bool {
-        self.name == META && row.iter().any(|cell| *cell == Cell::text("release"))
+        let is_own = |cell: &Cell<'_>| OF_THE_SCHEMA.iter().any(|name| *cell == Cell::text(name));
+        self.name == META && row.iter().any(is_own)
     }
 
     pub(crate) fn conflict(&self) -> &'static str {

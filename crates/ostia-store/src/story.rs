@@ -355,7 +355,32 @@ fn new_key(id: &str, hash: u8) -> NewApiKey {
     }
 }
 
+/// What happened to keys, in order, each once.
+async fn changes_of_keys_are_told(store: &dyn Store, since: i64) {
+    let changes = store.key_changes(Some(since)).await.unwrap();
+    let told: Vec<_> = changes
+        .changes
+        .iter()
+        .map(|change| (&*change.kind, &*change.id))
+        .collect();
+    let expected = [
+        ("key_created", "b"),
+        ("key_created", "a"),
+        ("key_expiry_changed", "b"),
+        ("key_revoked", "b"),
+    ];
+    assert_eq!(told, expected);
+    assert_eq!(
+        (&*changes.changes[0].username, changes.changes[0].admin),
+        ("ann@lab.org", true)
+    );
+    let behind = store.key_changes(Some(changes.last)).await.unwrap();
+    assert_eq!((behind.changes.len(), behind.last), (0, changes.last));
+    assert_eq!(store.key_changes(None).await.unwrap(), behind);
+}
+
 async fn keys_live_and_end(store: &dyn Store) {
+    let since = store.key_changes(None).await.unwrap().last;
     assert_eq!(store.list_keys().await.unwrap(), []);
     assert_eq!(store.key_by_hash(&[1; 32]).await.unwrap(), None);
     store.create_key(&new_key("b", 1)).await.unwrap();
@@ -408,6 +433,7 @@ async fn keys_live_and_end(store: &dyn Store) {
     let ids: Vec<_> = listed.iter().map(|key| &*key.id).collect();
     assert_eq!(ids, ["b", "a"], "oldest first");
     assert_eq!(listed[0], key);
+    changes_of_keys_are_told(store, since).await;
 }
 
 async fn key_ids_and_hashes_are_unique(store: &dyn Store) {

@@ -8,7 +8,7 @@
 
 use std::io::Write as _;
 use std::net::TcpListener;
-use std::os::unix::fs::{DirBuilderExt as _, chown};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, chown};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -19,19 +19,25 @@ use std::time::Duration;
 use sqlx::{Connection as _, PgConnection};
 
 /// Stops the server and removes its folder once standard input closes, which the end of this process does.
-const WATCH: &str = r#""$1/postgres" -D "$2/data" & server=$!
-cat >/dev/null
-kill -QUIT $server; wait $server
-rm -rf "$2""#;
+const WATCH: &str = r#"read -r _; kill -QUIT "$(head -1 "$1/data/postmaster.pid")"; rm -rf "$1""#;
 
 pub struct Server {
     folder: PathBuf,
     bin: PathBuf,
     port: u16,
-    /// Of PostgreSQL, which does not run as root; `None`: this process is not root.
-    account: Option<(u32, u32)>,
+    runs_as: Account,
     /// The watch lives as long as its standard input is open.
     _watch: Child,
+}
+
+/// PostgreSQL does not run as root.
+#[derive(Clone, Copy)]
+enum Account {
+    Own,
+    /// In a namespace in which root has no name.
+    Nameless,
+    /// The one that the package made.
+    Named(u32, u32),
 }
 
 impl Server {
@@ -56,8 +62,7 @@ impl Server {
 
     /// A server of one's own, to stop, fill or slow down. It lives as long as the value.
     pub fn start() -> Self {
-        let bin = programs();
-        let account = (user_id() == 0).then(|| account("postgres"));
+        let (bin, runs_as) = (programs(), Account::find());
         let mut name = [0; 8];
         getrandom::fill(&mut name).unwrap();
         let folder =
@@ -66,7 +71,7 @@ impl Server {
             .mode(0o700)
             .create(&folder)
             .unwrap();
-        if let Some((user, group)) = account {
+        if let Account::Named(user, group) = runs_as {
             chown(&folder, Some(user), Some(group)).unwrap();
         }
         let port = TcpListener::bind("127.0.0.1:0")
@@ -74,7 +79,7 @@ impl Server {
             .local_addr()
             .unwrap()
             .port();
-        let mut init = Command::new(bin.join("initdb"));
+        let mut init = runs_as.command(&bin.join("initdb"));
         init.args([
             "--no-sync",
             "--auth=trust",
@@ -83,8 +88,7 @@ impl Server {
             "--locale=C",
             "-D",
         ]);
-        init.arg(folder.join("data"));
-        let done = as_account(&mut init, account).output().unwrap();
+        let done = init.arg(folder.join("data")).output().unwrap();
         assert!(
             done.status.success(),
             "{}",
@@ -92,23 +96,47 @@ impl Server {
         );
         configure(&folder, port);
         let mut watch = Command::new("sh");
-        watch.args(["-c", WATCH, "watch"]).arg(&bin).arg(&folder);
         watch
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
+            .args(["-c", WATCH, "watch"])
+            .arg(&folder)
+            .stdin(Stdio::piped());
+        watch.stdout(Stdio::null()).stderr(Stdio::null());
         // Signals to the tests, as from a terminal, leave it to clean up.
-        watch.process_group(0);
-        let watch = as_account(&mut watch, account).spawn().unwrap();
+        let watch = watch.process_group(0).spawn().unwrap();
         let server = Self {
             folder,
             bin,
             port,
-            account,
+            runs_as,
             _watch: watch,
         };
-        server.wait();
+        server.resume();
         server
+    }
+
+    /// Starts it again after [`Server::stop`], and waits until it answers.
+    pub fn resume(&self) {
+        let log = std::fs::File::create(self.folder.join("log")).unwrap();
+        let mut server = self.runs_as.command(&self.bin.join("postgres"));
+        server
+            .arg("-D")
+            .arg(self.folder.join("data"))
+            .process_group(0);
+        server
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        self.wait();
+    }
+
+    /// Stops it at once, as a crash would.
+    pub fn stop(&self) {
+        let mut stop = self.runs_as.command(&self.bin.join("pg_ctl"));
+        stop.args(["stop", "--silent", "--mode=immediate", "-D"])
+            .arg(self.folder.join("data"));
+        assert!(stop.status().unwrap().success());
     }
 
     pub fn url(&self, database: &str) -> String {
@@ -192,24 +220,37 @@ fn programs() -> PathBuf {
     bin.expect("PostgreSQL is not installed: scripts/test.sh installs it")
 }
 
-fn user_id() -> u32 {
-    use std::os::unix::fs::MetadataExt as _;
-    std::fs::metadata("/proc/self").unwrap().uid()
-}
+impl Account {
+    fn find() -> Self {
+        if std::fs::metadata("/proc/self").unwrap().uid() != 0 {
+            return Self::Own;
+        }
+        let trial = Command::new("unshare").args(["--user", "true"]).output();
+        if trial.is_ok_and(|trial| trial.status.success()) {
+            return Self::Nameless;
+        }
+        let accounts = std::fs::read_to_string("/etc/passwd").unwrap();
+        let line = accounts.lines().find(|line| line.starts_with("postgres:"));
+        let fields: Vec<_> = line
+            .expect("the account of PostgreSQL")
+            .split(':')
+            .collect();
+        Self::Named(fields[2].parse().unwrap(), fields[3].parse().unwrap())
+    }
 
-fn account(name: &str) -> (u32, u32) {
-    let accounts = std::fs::read_to_string("/etc/passwd").unwrap();
-    let line = accounts
-        .lines()
-        .find(|line| line.split(':').next() == Some(name));
-    let line = line.expect("the account of PostgreSQL");
-    let fields: Vec<_> = line.split(':').collect();
-    (fields[2].parse().unwrap(), fields[3].parse().unwrap())
-}
-
-fn as_account(command: &mut Command, account: Option<(u32, u32)>) -> &mut Command {
-    match account {
-        Some((user, group)) => command.uid(user).gid(group).current_dir("/"),
-        None => command,
+    fn command(self, program: &Path) -> Command {
+        match self {
+            Self::Own => Command::new(program),
+            Self::Nameless => {
+                let mut command = Command::new("unshare");
+                command.arg("--user").arg(program);
+                command
+            }
+            Self::Named(user, group) => {
+                let mut command = Command::new(program);
+                command.uid(user).gid(group).current_dir("/");
+                command
+            }
+        }
     }
 }

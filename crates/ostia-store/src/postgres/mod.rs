@@ -120,6 +120,11 @@ impl Handle {
         self.others.close().await;
     }
 
+    /// There is none.
+    async fn look_at_the_file(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     async fn begin(&self, pool: &PgPool, begin: &'static str) -> Result<Work, StoreError> {
         let mut work = Work::begin(pool, self.keeps_statements, begin).await?;
         if self.fits.load(Ordering::Relaxed) {

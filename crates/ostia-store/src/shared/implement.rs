@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ostia_core::{
-    ApiKey, BoxFuture, LedgerRow, NewApiKey, Store, StoreError, UsageQuery, UsageRow,
+    ApiKey, BoxFuture, KeyChanges, LedgerRow, NewApiKey, Store, StoreError, UsageQuery, UsageRow,
 };
 
 use super::{Handle, keys, rows, sums, usage};
@@ -33,6 +33,10 @@ impl Store for Handle {
 
     fn create_key<'a>(&'a self, key: &'a NewApiKey) -> BoxFuture<'a, Result<(), StoreError>> {
         Box::pin(async move { keys::create(self.write().await?, key).await })
+    }
+
+    fn key_changes(&self, after: Option<i64>) -> BoxFuture<'_, Result<KeyChanges, StoreError>> {
+        Box::pin(async move { keys::changes(self.read().await?, after).await })
     }
 
     fn list_keys(&self) -> BoxFuture<'_, Result<Vec<ApiKey>, StoreError>> {
@@ -76,6 +80,7 @@ impl Store for Handle {
 
     fn ping(&self) -> BoxFuture<'_, Result<(), StoreError>> {
         Box::pin(async move {
+            self.look_at_the_file().await?;
             let mut work = self.read().await?;
             let found = work.one(sqlx::query("SELECT 1 FROM ledger LIMIT 1")).await;
             work.end(found).await.map(drop)

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ostia_core::{ApiKey, Identity, NewApiKey, StoreError};
+use ostia_core::{ApiKey, Identity, KeyChange, KeyChanges, NewApiKey, StoreError};
 use sqlx::Row as _;
 
 use super::engine::Row;
@@ -17,6 +17,13 @@ const SELECT_BY_HASH: &str = "
 const SELECT_ALL: &str = "
     SELECT id, username, groups, label, project, admin, created_at, expires_at, revoked_at, last_used_at
     FROM api_keys ORDER BY created_at, id";
+
+/// A key that was deleted has no name any more.
+const SELECT_CHANGES: &str = "
+    SELECT c.change, c.kind, c.key_id, coalesce(k.username, '') AS username, coalesce(k.admin, $2) AS admin
+    FROM key_changes AS c LEFT JOIN api_keys AS k ON k.id = c.key_id WHERE c.change > $1 ORDER BY c.change LIMIT 1000";
+
+const SELECT_LAST_CHANGE: &str = "SELECT coalesce(max(change), 0) FROM key_changes";
 
 const INSERT: &str = "
     INSERT INTO api_keys (id, hash, username, groups, label, project, admin, created_at, expires_at)
@@ -44,6 +51,35 @@ pub(super) async fn list(mut work: Work) -> Result<Vec<ApiKey>, StoreError> {
     let found = work.all(sqlx::query(SELECT_ALL)).await;
     let rows = work.end(found).await?;
     rows.iter().map(api_key).collect()
+}
+
+pub(super) async fn changes(mut work: Work, after: Option<i64>) -> Result<KeyChanges, StoreError> {
+    let done = async {
+        let Some(after) = after else {
+            let row = work.one(sqlx::query(SELECT_LAST_CHANGE)).await?;
+            return Ok(KeyChanges {
+                changes: Vec::new(),
+                last: row.map_or(Ok(0), |row| row.try_get(0))?,
+            });
+        };
+        let select = sqlx::query(SELECT_CHANGES).bind(after).bind(false);
+        let mut found = KeyChanges {
+            changes: Vec::new(),
+            last: after,
+        };
+        for row in work.all(select).await? {
+            found.last = row.try_get(0)?;
+            found.changes.push(KeyChange {
+                kind: row.try_get(1)?,
+                id: row.try_get::<String, _>(2)?.into(),
+                username: row.try_get::<String, _>(3)?.into(),
+                admin: row.try_get(4)?,
+            });
+        }
+        Ok(found)
+    };
+    let done = done.await;
+    work.end(done).await
 }
 
 pub(super) async fn create(mut work: Work, key: &NewApiKey) -> Result<(), StoreError> {

@@ -5,6 +5,8 @@
 mod bulk;
 mod engine;
 mod failure;
+mod file;
+mod holder;
 mod schema;
 
 #[path = "../shared/dump.rs"]
@@ -28,6 +30,7 @@ use std::fs::OpenOptions;
 use std::io::ErrorKind;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ostia_core::StoreError;
@@ -39,6 +42,8 @@ use crate::copy::Side;
 use crate::release::Schema;
 use dump::Dump;
 use failure::{broken, busy, failed};
+use file::File;
+use holder::holder;
 pub(crate) use schema::latest;
 use work::Work;
 
@@ -54,6 +59,7 @@ const WRITER_CACHE_KIB: &str = "-16384";
 /// pool of one connection queues writes fairly, where several would spin on its lock.
 pub(crate) struct Handle {
     /// For rows alone, so that nothing else waits behind a batch of them.
+    file: Arc<File>,
     ledger: SqlitePool,
     keys: SqlitePool,
     readers: SqlitePool,
@@ -80,6 +86,8 @@ impl Handle {
             .pragma("temp_store", "MEMORY")
             .pragma("cache_size", WRITER_CACHE_KIB);
         // The ledger's thread connects when it inserts the first row, so that SQLite's thread inherits its priority.
+        let file = Arc::new(File::new(path));
+        let pool = |connections| pool(connections, &file);
         let ledger = pool(1).connect_lazy_with(writing.clone());
         let keys = connect(pool(1), writing).await.map_err(failed);
         let keys = keys.map_err(|error| about(path, error))?;
@@ -87,6 +95,7 @@ impl Handle {
         migrated.map_err(|error| about(path, error))?;
         let readers = pool(READERS).connect_lazy_with(options.pragma("query_only", "ON"));
         Ok(Self {
+            file: Arc::clone(&file),
             ledger,
             keys,
             readers,
@@ -99,7 +108,7 @@ impl Handle {
 
     /// The write lock first: a transaction that begins by reading may find that it can never write.
     async fn write(&self) -> Result<Work, StoreError> {
-        Work::begin(&self.keys, true, "BEGIN IMMEDIATE").await
+        self.wait_for(&self.keys).await
     }
 
     /// The file as it is now, to copy from.
@@ -131,7 +140,32 @@ impl Handle {
     }
 
     async fn write_rows(&self) -> Result<Work, StoreError> {
-        Work::begin(&self.ledger, true, "BEGIN IMMEDIATE").await
+        self.look_at_the_file().await?;
+        self.wait_for(&self.ledger).await
+    }
+
+    /// Whoever waited in vain is told for whom.
+    async fn wait_for(&self, pool: &SqlitePool) -> Result<Work, StoreError> {
+        let begun = Work::begin(pool, true, "BEGIN IMMEDIATE").await;
+        begun.map_err(|error| match error {
+            StoreError::Unavailable(text) if text.contains("locked") => {
+                let holder = holder(self.file.path());
+                StoreError::Unavailable(match holder {
+                    Some(holder) => format!("{text}, {holder}"),
+                    None => text,
+                })
+            }
+            error => error,
+        })
+    }
+
+    /// A file that was put in the place of the former is brought up to date before it is written to.
+    async fn look_at_the_file(&self) -> Result<(), StoreError> {
+        if !self.file.is_new().await? {
+            return Ok(());
+        }
+        let mut connection = self.keys.acquire().await.map_err(failed)?;
+        schema::migrate(&mut connection).await
     }
 }
 
@@ -158,8 +192,13 @@ async fn connect(
     }
 }
 
-fn pool(connections: u32) -> SqlitePoolOptions {
+fn pool(connections: u32, file: &Arc<File>) -> SqlitePoolOptions {
+    let file = Arc::clone(file);
     SqlitePoolOptions::new()
+        .before_acquire(move |_, connection| {
+            let has = file.has(connection.age);
+            Box::pin(async move { Ok(has) })
+        })
         .max_connections(connections)
         .acquire_timeout(ACQUIRE_TIMEOUT)
         .idle_timeout(None)

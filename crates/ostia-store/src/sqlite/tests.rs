@@ -320,6 +320,53 @@ async fn a_connection_that_turned_read_only_is_replaced() {
     store.touch_keys(&used).await.unwrap();
 }
 
+/// A file that is removed or replaced under the process takes no rows into nothing.
+#[tokio::test]
+async fn a_file_that_was_removed_or_replaced_is_seen() {
+    let folder = TempDir::new().unwrap();
+    let store = Handle::open(&path(&folder)).await.unwrap();
+    store.insert_rows(&[row("ann", NOON, 1)]).await.unwrap();
+    for end in ["", "-wal", "-shm"] {
+        std::fs::rename(path(&folder) + end, path(&folder) + ".away" + end).unwrap();
+    }
+    let rows = [row("bob", NOON, 1)];
+    for error in [
+        store.insert_rows(&rows).await.unwrap_err(),
+        store.ping().await.unwrap_err(),
+    ] {
+        assert!(
+            matches!(&error, StoreError::Unavailable(text) if text.contains("was removed")),
+            "{error}"
+        );
+    }
+    // An empty file in its place gets the tables, and the rows from now on.
+    std::fs::write(path(&folder), "").unwrap();
+    assert_eq!(store.insert_rows(&rows).await.unwrap(), 1);
+    assert_eq!(store.list_keys().await.unwrap(), []);
+    let count = "SELECT count(*) FROM ledger";
+    let count: i64 = sqlx::query_scalar(count)
+        .fetch_one(&store.readers)
+        .await
+        .unwrap();
+    assert_eq!(count, 1);
+}
+
+/// Whoever waits for the write lock learns which process has it.
+#[tokio::test]
+async fn the_holder_of_the_lock_is_named() {
+    let folder = TempDir::new().unwrap();
+    let store = Handle::open(&path(&folder)).await.unwrap();
+    assert_eq!(super::holder(&path(&folder)), None);
+    let work = store.write().await.unwrap();
+    let holder = super::holder(&path(&folder)).unwrap();
+    assert!(
+        holder.starts_with(&format!("held by process {} (", std::process::id())),
+        "{holder}"
+    );
+    work.undo().await.unwrap();
+    assert_eq!(super::holder(&path(&folder)), None);
+}
+
 /// A batch of rows that the disk takes its time over must hold up neither sign-in nor changes of keys.
 #[tokio::test]
 async fn nothing_waits_for_the_connection_that_writes_rows() {

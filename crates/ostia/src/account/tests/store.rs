@@ -129,6 +129,14 @@ impl Store for MemoryStore {
         not_here()
     }
 
+    fn key_changes(&self, _: Option<i64>) -> BoxFuture<'_, Result<KeyChanges, StoreError>> {
+        unreachable!("the ledger asks for no keys")
+    }
+
+    fn keep_reports_in<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<bool, StoreError>> {
+        unreachable!("the ledger keeps no reports")
+    }
+
     fn list_keys(&self) -> BoxFuture<'_, Result<Vec<ApiKey>, StoreError>> {
         not_here()
     }
