@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use crate::{BoxFuture, LedgerRow};
+use crate::{BoxFuture, LedgerRow, RequestId};
 
 /// Why the store could not answer. The text is for the log, never for a caller.
 #[derive(Debug, thiserror::Error)]
@@ -84,6 +84,26 @@ impl UsageQuery {
     ];
 }
 
+/// Which rows of the ledger an export gives, by the moment they started.
+#[derive(Debug, Clone, Default)]
+pub struct RowsQuery {
+    /// Unix microseconds.
+    pub since: i64,
+    /// Not included.
+    pub until: Option<i64>,
+    /// Only those behind this row.
+    pub after: Option<RowPlace>,
+    /// How many at most.
+    pub limit: u32,
+}
+
+/// Where a row stands in an export.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RowPlace {
+    pub started_at: i64,
+    pub request_id: RequestId,
+}
+
 /// One line of a usage report: `keys` in the order of `UsageQuery::by`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct UsageRow {
@@ -157,6 +177,13 @@ pub trait Store: Send + Sync + 'static {
         &'a self,
         query: &'a UsageQuery,
     ) -> BoxFuture<'a, Result<Vec<UsageRow>, StoreError>>;
+
+    /// Hands out rows of the ledger, the oldest first. Gives the place of the last, where there may be more.
+    fn rows<'a>(
+        &'a self,
+        query: &'a RowsQuery,
+        take: &'a mut (dyn FnMut(&LedgerRow<'_>) + Send),
+    ) -> BoxFuture<'a, Result<Option<RowPlace>, StoreError>>;
 
     /// Keeps the days and months of reports in this time zone from the first row on. `false`: there are rows, and reports
     /// are in another zone.

@@ -4,8 +4,8 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use ostia_core::{
-    Column, Kind, LedgerRow, NewApiKey, Outcome, Phase, RequestId, Store, StoreError, UsageQuery,
-    UsageRow, UsageSource, Value,
+    Column, Kind, LedgerRow, NewApiKey, Outcome, Phase, RequestId, RowsQuery, Store, StoreError,
+    UsageQuery, UsageRow, UsageSource, Value,
 };
 
 /// 2026-11-23T12:00:00Z.
@@ -19,6 +19,7 @@ pub(crate) async fn run(store: &dyn Store) {
     rows_count_once(store).await;
     reports_are_exact_at_any_moment(store).await;
     months_and_single_keys(store).await;
+    exports_give_each_row_once(store).await;
     what_was_interrupted_gives_way(store).await;
     absurd_rows_are_kept(store).await;
     keys_live_and_end(store).await;
@@ -263,6 +264,38 @@ async fn months_and_single_keys(store: &dyn Store) {
         "2027-05 b",
     ];
     assert_eq!(keys, expected);
+}
+
+/// Page by page: each row once, in order, as it was written.
+async fn exports_give_each_row_once(store: &dyn Store) {
+    let start = NOON + 200 * DAY;
+    // Two of three started in the same microsecond.
+    let mut rows: Vec<_> = (0..25).map(|n| row("gil", start + n / 3, 1)).collect();
+    rows.sort_by_key(|row| (row.started_at, *row.request_id.as_bytes()));
+    assert_eq!(store.insert_rows(&rows).await.unwrap(), 25);
+    let mut query = RowsQuery {
+        since: start,
+        until: Some(start + DAY),
+        after: None,
+        limit: 10,
+    };
+    let (mut ids, mut pages) = (Vec::new(), 0);
+    loop {
+        let mut take = |row: &LedgerRow<'_>| {
+            ids.push((row.request_id, row.started_at, row.user_id.to_string()))
+        };
+        let last = store.rows(&query, &mut take).await.unwrap();
+        pages += 1;
+        query.after = last;
+        if last.is_none() {
+            break;
+        }
+    }
+    let expected: Vec<_> = rows
+        .iter()
+        .map(|row| (row.request_id, row.started_at, "gil".to_owned()))
+        .collect();
+    assert_eq!((ids, pages), (expected, 3));
 }
 
 /// A row that was made from a `started` record alone gives way to the final one, and nothing else gives way.

@@ -160,14 +160,11 @@ impl Server {
     fn wait(&self) {
         let deadline = std::time::Instant::now() + Duration::from_secs(60);
         loop {
-            let mut ready = Command::new(self.bin.join("pg_isready"));
-            ready
-                .arg("-q")
-                .arg("-h")
-                .arg(&self.folder)
+            let mut ready = self.runs_as.command(&self.bin.join("pg_isready"));
+            ready.arg("-q").arg("-h").arg(&self.folder);
+            if ready
                 .arg("-p")
-                .arg(self.port.to_string());
-            if as_account(&mut ready, self.account)
+                .arg(self.port.to_string())
                 .status()
                 .unwrap()
                 .success()

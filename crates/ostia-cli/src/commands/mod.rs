@@ -8,6 +8,7 @@ mod db;
 mod explain;
 mod import;
 mod init;
+mod journal;
 mod key;
 mod load;
 mod login;
@@ -58,6 +59,9 @@ pub enum Command {
     /// Look after the database: its schema, backups, a move to PostgreSQL
     #[command(subcommand)]
     Db(db::Db),
+    /// Bring in the journal of a replica that is gone
+    #[command(subcommand)]
+    Journal(journal::Journal),
     /// Sign in with Globus or OpenID Connect, for `ostia token`
     Login(login::Login),
     /// Print a token for OPENAI_API_KEY, refreshed if need be
@@ -87,6 +91,7 @@ impl Command {
             Self::Import(import) => import.run(setup),
             Self::Usage(usage) => usage.run(setup),
             Self::Db(db) => db.run(setup),
+            Self::Journal(journal) => journal.run(setup),
             Self::Login(login) => login.run(),
             Self::Token(token) => token.run(),
             Self::Whoami(whoami) => whoami.run(),
@@ -109,6 +114,7 @@ impl Command {
             Self::Check(_)
             | Self::Db(_)
             | Self::Explain(_)
+            | Self::Journal(_)
             | Self::Key(_)
             | Self::Maintenance(_)
             | Self::Test(_)

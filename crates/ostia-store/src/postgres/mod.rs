@@ -49,7 +49,8 @@ use work::Work;
 /// How long an operation waits for a connection, a new one included.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Connections of one process beside the ledger's.
-const CONNECTIONS: u32 = 8;
+const CONNECTIONS: u32 = 6;
+const REPORTS: u32 = 2;
 /// Before a balancer or a firewall forgets an idle one.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(5 * 60);
 
@@ -58,6 +59,7 @@ pub(crate) struct Handle {
     /// For rows alone, so that nothing else waits behind a batch of them.
     ledger: PgPool,
     others: PgPool,
+    reports: PgPool,
     keeps_statements: bool,
     /// The schema was looked at once and fits.
     fits: AtomicBool,
@@ -81,6 +83,7 @@ impl Handle {
         Ok(Self {
             ledger: pool(1),
             others: pool(CONNECTIONS),
+            reports: pool(REPORTS),
             keeps_statements: address.keeps_statements,
             fits: AtomicBool::new(false),
         })
@@ -88,6 +91,12 @@ impl Handle {
 
     async fn read(&self) -> Result<Work, StoreError> {
         self.begin(&self.others, "BEGIN ISOLATION LEVEL REPEATABLE READ")
+            .await
+    }
+
+    /// For reports and exports, which may take long: sign-in waits for none of them.
+    async fn read_much(&self) -> Result<Work, StoreError> {
+        self.begin(&self.reports, "BEGIN ISOLATION LEVEL REPEATABLE READ")
             .await
     }
 
@@ -118,6 +127,7 @@ impl Handle {
     pub(crate) async fn close(&self) {
         self.ledger.close().await;
         self.others.close().await;
+        self.reports.close().await;
     }
 
     /// There is none.

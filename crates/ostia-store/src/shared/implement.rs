@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use ostia_core::{
-    ApiKey, BoxFuture, KeyChanges, LedgerRow, NewApiKey, Store, StoreError, UsageQuery, UsageRow,
+    ApiKey, BoxFuture, KeyChanges, LedgerRow, NewApiKey, RowPlace, RowsQuery, Store, StoreError,
+    UsageQuery, UsageRow,
 };
 
 use super::{Handle, keys, rows, sums, usage};
@@ -71,7 +72,15 @@ impl Store for Handle {
         &'a self,
         query: &'a UsageQuery,
     ) -> BoxFuture<'a, Result<Vec<UsageRow>, StoreError>> {
-        Box::pin(async move { usage::report(self.read().await?, query).await })
+        Box::pin(async move { usage::report(self.read_much().await?, query).await })
+    }
+
+    fn rows<'a>(
+        &'a self,
+        query: &'a RowsQuery,
+        take: &'a mut (dyn FnMut(&LedgerRow<'_>) + Send),
+    ) -> BoxFuture<'a, Result<Option<RowPlace>, StoreError>> {
+        Box::pin(async move { rows::export(self.read_much().await?, query, take).await })
     }
 
     fn keep_reports_in<'a>(&'a self, zone: &'a str) -> BoxFuture<'a, Result<bool, StoreError>> {

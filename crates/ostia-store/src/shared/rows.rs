@@ -3,7 +3,10 @@
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-use ostia_core::{Column, Kind as Held, LedgerRow, Outcome, Phase, RequestId, StoreError, Value};
+use ostia_core::{
+    Column, Kind as Held, LedgerRow, Outcome, Phase, RequestId, RowPlace, RowsQuery, StoreError,
+    Value,
+};
 use sqlx::Row as _;
 
 use super::bulk::Bulk;
@@ -111,6 +114,44 @@ async fn replace(work: &mut Work, rows: &[LedgerRow<'_>]) -> sqlx::Result<u64> {
     replaced.iter().for_each(|row| tally.take_back(row));
     record(work, &tally).await?;
     Ok(new.len() as u64 - replaced.len() as u64)
+}
+
+const EXPORT: &str = "
+    SELECT * FROM ledger WHERE started_at >= $1 AND started_at < $2 AND (started_at, request_id) > ($3, $4)
+    ORDER BY started_at, request_id LIMIT $5";
+
+/// See [`ostia_core::Store::rows`].
+pub(super) async fn export(
+    mut work: Work,
+    query: &RowsQuery,
+    take: &mut (dyn FnMut(&LedgerRow<'_>) + Send),
+) -> Result<Option<RowPlace>, StoreError> {
+    let before_all = RowPlace {
+        started_at: stamp(query.since),
+        request_id: RequestId::from_bytes([0; 16]),
+    };
+    let after = query.after.unwrap_or(before_all);
+    let select = sqlx::query(EXPORT)
+        .bind(Stamp(stamp(query.since)))
+        .bind(Stamp(query.until.map_or(i64::MAX, stamp)))
+        .bind(Stamp(after.started_at))
+        .bind(Id(after.request_id))
+        .bind(i64::from(query.limit));
+    let done = async {
+        let mut last = None;
+        let found = work.all(select).await?;
+        for row in &found {
+            let row = ledger_row(row)?;
+            take(&row);
+            last = Some(RowPlace {
+                started_at: row.started_at,
+                request_id: row.request_id,
+            });
+        }
+        Ok(last.filter(|_| found.len() >= query.limit as usize))
+    };
+    let done = done.await;
+    work.end(done).await
 }
 
 /// What a `started` record says where nothing more was written: the request may have gone further than that.

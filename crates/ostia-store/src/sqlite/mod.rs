@@ -52,7 +52,9 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const BUSY_PAUSE: Duration = Duration::from_millis(10);
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
 const READERS: u32 = 4;
+const REPORTS: u32 = 2;
 /// Negative: KiB, not pages. The inner pages of the ledger's trees stay in memory.
+const REPORT_CACHE_KIB: &str = "-32768";
 const WRITER_CACHE_KIB: &str = "-16384";
 
 /// A ledger in one SQLite file, in write-ahead mode: readers never wait for a writer. SQLite allows one writer at a time: a
@@ -63,6 +65,7 @@ pub(crate) struct Handle {
     ledger: SqlitePool,
     keys: SqlitePool,
     readers: SqlitePool,
+    reports: SqlitePool,
 }
 
 impl Handle {
@@ -93,17 +96,26 @@ impl Handle {
         let keys = keys.map_err(|error| about(path, error))?;
         let migrated = schema::migrate(&mut *keys.acquire().await.map_err(failed)?).await;
         migrated.map_err(|error| about(path, error))?;
-        let readers = pool(READERS).connect_lazy_with(options.pragma("query_only", "ON"));
+        let reading = options.pragma("query_only", "ON");
+        let readers = pool(READERS).connect_lazy_with(reading.clone());
+        let reports =
+            pool(REPORTS).connect_lazy_with(reading.pragma("cache_size", REPORT_CACHE_KIB));
         Ok(Self {
             file: Arc::clone(&file),
             ledger,
             keys,
             readers,
+            reports,
         })
     }
 
     async fn read(&self) -> Result<Work, StoreError> {
         Work::begin(&self.readers, true, "BEGIN").await
+    }
+
+    /// For reports and exports, which may take long: sign-in waits for none of them.
+    async fn read_much(&self) -> Result<Work, StoreError> {
+        Work::begin(&self.reports, true, "BEGIN").await
     }
 
     /// The write lock first: a transaction that begins by reading may find that it can never write.
@@ -137,6 +149,7 @@ impl Handle {
         self.ledger.close().await;
         self.keys.close().await;
         self.readers.close().await;
+        self.reports.close().await;
     }
 
     async fn write_rows(&self) -> Result<Work, StoreError> {

@@ -31,6 +31,12 @@ pub(super) async fn answer(
             models_of_cluster(gateway, live, cluster, query, principal, id)?
         }
         Route::Limits => limits_of(gateway, live, principal),
+        Route::Usage => {
+            let query = inbound.head.uri.query().unwrap_or("");
+            gateway
+                .usage(query, Some(principal.reported_name()))
+                .await?
+        }
         route => list(gateway, live, route, principal, id)?,
     };
     Ok(json_answer(StatusCode::OK, &list))

@@ -3,8 +3,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use ostia_core::{
-    ApiKey, BoxFuture, LedgerRow, NewApiKey, Outcome, RequestId, Store, StoreError, UsageQuery,
-    UsageRow,
+    ApiKey, BoxFuture, KeyChanges, LedgerRow, NewApiKey, Outcome, RequestId, RowPlace, RowsQuery,
+    Store, StoreError, UsageQuery, UsageRow,
 };
 use parking_lot::Mutex;
 
@@ -131,6 +131,14 @@ impl Store for MemoryStore {
 
     fn key_changes(&self, _: Option<i64>) -> BoxFuture<'_, Result<KeyChanges, StoreError>> {
         unreachable!("the ledger asks for no keys")
+    }
+
+    fn rows<'a>(
+        &'a self,
+        _: &'a RowsQuery,
+        _: &'a mut (dyn FnMut(&LedgerRow<'_>) + Send),
+    ) -> BoxFuture<'a, Result<Option<RowPlace>, StoreError>> {
+        unreachable!("the ledger reads no rows")
     }
 
     fn keep_reports_in<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<bool, StoreError>> {
