@@ -29,8 +29,8 @@ pub use limiter::{
 };
 pub use secret::Secret;
 pub use store::{
-    ApiKey, KeyChange, KeyChanges, NewApiKey, RowPlace, RowsQuery, Store, StoreError, UsageQuery,
-    UsageRow,
+    ApiKey, KeyChange, KeyChanges, MadeResponse, NewApiKey, Pruned, Retention, RowPlace, RowsQuery,
+    Store, StoreError, UsageQuery, UsageRow,
 };
 
 /// A boxed future, for the few calls that cross a trait object.

@@ -15,6 +15,7 @@ mod login;
 mod maintenance;
 mod man;
 mod new_file;
+mod prune;
 mod serve;
 mod slug;
 mod test;
@@ -62,6 +63,8 @@ pub enum Command {
     /// Bring in the journal of a replica that is gone
     #[command(subcommand)]
     Journal(journal::Journal),
+    /// Forget what is older than [retention] says
+    Prune(prune::Prune),
     /// Sign in with Globus or OpenID Connect, for `ostia token`
     Login(login::Login),
     /// Print a token for OPENAI_API_KEY, refreshed if need be
@@ -92,6 +95,7 @@ impl Command {
             Self::Usage(usage) => usage.run(setup),
             Self::Db(db) => db.run(setup),
             Self::Journal(journal) => journal.run(setup),
+            Self::Prune(prune) => prune.run(setup),
             Self::Login(login) => login.run(),
             Self::Token(token) => token.run(),
             Self::Whoami(whoami) => whoami.run(),
@@ -117,6 +121,7 @@ impl Command {
             | Self::Journal(_)
             | Self::Key(_)
             | Self::Maintenance(_)
+            | Self::Prune(_)
             | Self::Test(_)
             | Self::Usage(_) => Some((Level::WARN, "")),
             Self::Slug(_)

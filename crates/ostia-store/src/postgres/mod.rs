@@ -20,6 +20,12 @@ mod keys;
 #[path = "../shared/meta.rs"]
 #[expect(clippy::duplicate_mod, reason = "compiled once for each database")]
 mod meta;
+#[path = "../shared/prune.rs"]
+#[expect(clippy::duplicate_mod, reason = "compiled once for each database")]
+mod prune;
+#[path = "../shared/responses.rs"]
+#[expect(clippy::duplicate_mod, reason = "compiled once for each database")]
+mod responses;
 #[path = "../shared/rows.rs"]
 #[expect(clippy::duplicate_mod, reason = "compiled once for each database")]
 mod rows;
@@ -38,7 +44,8 @@ use std::time::Duration;
 
 use ostia_core::StoreError;
 use sqlx::PgPool;
-use sqlx::postgres::PgPoolOptions;
+use sqlx::postgres::{PgListener, PgPoolOptions};
+use tokio::sync::Mutex;
 
 use crate::copy::Side;
 use address::Address;
@@ -51,6 +58,9 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Connections of one process beside the ledger's.
 const CONNECTIONS: u32 = 6;
 const REPORTS: u32 = 2;
+/// What the trigger on `api_keys` notifies.
+const CHANNEL: &str = "ostia";
+const RECONNECT: Duration = Duration::from_secs(1);
 /// Before a balancer or a firewall forgets an idle one.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(5 * 60);
 
@@ -60,6 +70,8 @@ pub(crate) struct Handle {
     ledger: PgPool,
     others: PgPool,
     reports: PgPool,
+    listening: PgPool,
+    listener: Mutex<Option<PgListener>>,
     keeps_statements: bool,
     /// The schema was looked at once and fits.
     fits: AtomicBool,
@@ -84,6 +96,8 @@ impl Handle {
             ledger: pool(1),
             others: pool(CONNECTIONS),
             reports: pool(REPORTS),
+            listening: pool(1),
+            listener: Mutex::new(None),
             keeps_statements: address.keeps_statements,
             fits: AtomicBool::new(false),
         })
@@ -128,6 +142,32 @@ impl Handle {
         self.ledger.close().await;
         self.others.close().await;
         self.reports.close().await;
+    }
+
+    /// Until the trigger on `api_keys` says something. pgbouncer in transaction mode passes nothing on.
+    async fn listen(&self) {
+        if !self.keeps_statements {
+            return std::future::pending().await;
+        }
+        let mut listener = self.listener.lock().await;
+        if listener.is_none() {
+            let connected = async {
+                let mut listener = PgListener::connect_with(&self.listening).await?;
+                listener.listen(CHANNEL).await?;
+                Ok::<_, sqlx::Error>(listener)
+            };
+            match connected.await {
+                Ok(connected) => *listener = Some(connected),
+                Err(_) => return tokio::time::sleep(RECONNECT).await,
+            }
+            // Something may have changed while nobody listened.
+            return;
+        }
+        if let Some(listening) = &mut *listener
+            && listening.recv().await.is_err()
+        {
+            *listener = None;
+        }
     }
 
     /// There is none.

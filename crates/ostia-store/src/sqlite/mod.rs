@@ -17,6 +17,10 @@ mod implement;
 mod keys;
 #[path = "../shared/meta.rs"]
 mod meta;
+#[path = "../shared/prune.rs"]
+mod prune;
+#[path = "../shared/responses.rs"]
+mod responses;
 #[path = "../shared/rows.rs"]
 mod rows;
 #[path = "../shared/sums.rs"]
@@ -170,6 +174,11 @@ impl Handle {
             }
             error => error,
         })
+    }
+
+    /// SQLite tells nobody.
+    async fn listen(&self) {
+        std::future::pending().await
     }
 
     /// A file that was put in the place of the former is brought up to date before it is written to.
