@@ -4,7 +4,7 @@
 #![expect(
     clippy::unwrap_used,
     clippy::print_stdout,
-    clippy::indexing_slicing,
+    clippy::disallowed_methods,
     reason = "figures for a terminal; whatever is wrong ends it"
 )]
 

@@ -269,7 +269,7 @@ async fn months_and_single_keys(store: &dyn Store) {
 
 /// Page by page: each row once, in order, as it was written.
 async fn exports_give_each_row_once(store: &dyn Store) {
-    let start = NOON + 200 * DAY;
+    let start = NOON + 400 * DAY;
     // Two of three started in the same microsecond.
     let mut rows: Vec<_> = (0..25).map(|n| row("gil", start + n / 3, 1)).collect();
     rows.sort_by_key(|row| (row.started_at, *row.request_id.as_bytes()));

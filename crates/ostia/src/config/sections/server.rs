@@ -313,7 +313,7 @@ pub(super) fn read_retention(root: &Section<'_>) -> RetentionSettings {
         "retention",
         "How long the ledger keeps what. `serve` prunes once a day, `ostia prune` at once.",
     );
-    let days = |days| Duration::from_secs(days * 24 * 60 * 60);
+    let days = |days: u64| Duration::from_secs(days * 24 * 60 * 60);
     let retention = RetentionSettings {
         ledger_personal: section.duration(
             "ledger_personal",
