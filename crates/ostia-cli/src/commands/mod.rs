@@ -2,6 +2,7 @@
 //! Here: one file a command, with its options and help. Not here: anything that the library can do.
 
 mod adapter;
+mod admin;
 mod check;
 mod completions;
 mod explain;
@@ -13,6 +14,7 @@ mod login;
 mod maintenance;
 mod man;
 mod new_file;
+mod reload;
 mod serve;
 mod slug;
 mod test;
@@ -44,6 +46,8 @@ pub enum Command {
     /// Put a cluster under maintenance, or end it
     #[command(subcommand)]
     Maintenance(maintenance::Maintenance),
+    /// Have the running gateway read its files again, and print what changes
+    Reload(reload::Reload),
     /// Show whether a user may use a model, which rule decides, and what else stands in the way
     Explain(explain::Explain),
     /// Try out the adapters of a site
@@ -78,6 +82,7 @@ impl Command {
             Self::Slug(slug) => slug.run(),
             Self::Key(key) => key.run(setup),
             Self::Maintenance(maintenance) => maintenance.run(setup),
+            Self::Reload(reload) => reload.run(setup),
             Self::Explain(explain) => explain.run(setup),
             Self::Adapter(adapter) => adapter.run(setup),
             Self::Import(import) => import.run(setup),
@@ -105,6 +110,7 @@ impl Command {
             | Self::Explain(_)
             | Self::Key(_)
             | Self::Maintenance(_)
+            | Self::Reload(_)
             | Self::Test(_)
             | Self::Usage(_) => Some((Level::WARN, "")),
             Self::Slug(_)

@@ -17,6 +17,7 @@ mod login;
 mod maintenance;
 mod pages;
 mod printed;
+mod reload;
 mod schedulers;
 mod serve;
 mod sign_in_guide;

@@ -21,6 +21,10 @@ pub(super) struct Readiness {
     store_reached: bool,
     /// Names of background work that panicked and rests.
     failing: Vec<&'static str>,
+    /// Counts the readings of the files that were served.
+    generation: u64,
+    /// Why the files as they are now are not served.
+    reload_fault: Option<String>,
 }
 
 /// Asks the store and looks at the rest.
@@ -37,6 +41,8 @@ pub(super) async fn readiness(gateway: &Gateway) -> Readiness {
             .filter(|duty| duty.failing)
             .map(|duty| duty.name)
             .collect(),
+        generation: gateway.live().generation,
+        reload_fault: gateway.reloads().fault(),
     }
 }
 
@@ -46,7 +52,7 @@ impl Readiness {
     pub(super) fn answer(&self, strict: bool) -> Response<ClientBody> {
         let word = if self.draining || !self.journal_up || !self.store_reached {
             "unavailable"
-        } else if !self.store_up || !self.failing.is_empty() {
+        } else if !self.store_up || !self.failing.is_empty() || self.reload_fault.is_some() {
             "degraded"
         } else {
             "ok"
@@ -62,6 +68,11 @@ impl Readiness {
             "journal": up(self.journal_up),
             "draining": self.draining,
             "failing": self.failing,
+            "generation": self.generation,
+            "reload": match &self.reload_fault {
+                None => json!("served"),
+                Some(fault) => json!({"refused": fault}),
+            },
         });
         json_answer(status, &body)
     }
@@ -88,6 +99,8 @@ mod tests {
             store_up: true,
             store_reached: true,
             failing: Vec::new(),
+            generation: 1,
+            reload_fault: None,
         };
         assert_eq!(statuses(&whole), (200, 200));
         let lost = Readiness {
@@ -101,10 +114,16 @@ mod tests {
             ..lost
         };
         assert_eq!(statuses(&resting), (200, 503));
+        let refused = Readiness {
+            failing: Vec::new(),
+            reload_fault: Some("ostia.toml:1:1: error: `x`".to_owned()),
+            ..resting
+        };
+        assert_eq!(statuses(&refused), (200, 503));
         let never = Readiness {
             store_up: false,
             store_reached: false,
-            ..resting
+            ..refused
         };
         assert_eq!(statuses(&never), (503, 503));
         let draining = Readiness {

@@ -12,7 +12,7 @@ use crate::account::{self, Ledger};
 use crate::admin;
 use crate::admit::{Admitter, RetryBudget};
 use crate::authorize::Denials;
-use crate::gateway::Gateway;
+use crate::gateway::{Gateway, Reloads};
 use crate::identify::{ApiKeys, KeyWatch};
 use crate::listen::{self, Connections, Drain, Listener};
 use crate::live::{Live, Registry, Workbench};
@@ -55,12 +55,17 @@ impl Running {
         let connections = Arc::clone(&gateway.options.load().connections);
         let api_keys = Arc::clone(&gateway.workbench.api_keys);
         let (address, admin_address) = (listener.local_address(), admin_listener.local_address());
+        let server = &live.settings.server;
+        let token = admin::Token::new(&server.state_dir).map_err(StartError::Token)?;
         duties::first_look(&gateway).await;
         duties::begin(&gateway);
+        let shown = shown_address(&server.admin_listen, admin_address);
+        token.publish(&shown).map_err(StartError::Token)?;
         let admin = admin::serve(
             admin_listener,
             Arc::clone(&gateway),
             Arc::clone(&connections),
+            token,
         );
         let serving = listen::serve(
             listener,
@@ -118,6 +123,8 @@ impl Running {
         }
         self.gateway.duties.stop();
         self.admin.abort();
+        // With it goes the token.
+        let _ = (&mut self.admin).await;
         self.gateway.admitter.shutdown().await;
         let touching = tokio::time::timeout(LAST_FLUSH, self.api_keys.flush_last_used());
         let (touched, _) = tokio::join!(touching, self.gateway.ledger.flush(LAST_FLUSH));
@@ -137,6 +144,7 @@ fn build(parts: Parts, registry: Registry) -> Result<Gateway, StartError> {
         clock,
         limiter,
         disk,
+        files,
     } = parts;
     let options = account::Options::default();
     let ledger = Ledger::open(
@@ -178,6 +186,8 @@ fn build(parts: Parts, registry: Registry) -> Result<Gateway, StartError> {
         drain: Drain::new(),
         duties: Duties::default(),
         replacing: Mutex::default(),
+        files,
+        reloads: Reloads::default(),
     })
 }
 
@@ -185,10 +195,15 @@ async fn bind(address: &ListenAddress) -> Result<Listener, StartError> {
     Listener::bind(address)
         .await
         .map_err(|source| StartError::Listen {
-            address: match address {
-                ListenAddress::Tcp(address) => address.to_string(),
-                ListenAddress::Unix(path) => format!("unix:{}", path.display()),
-            },
+            address: shown_address(address, None),
             source,
         })
+}
+
+/// Where a listener is: `bound` knows the real port.
+fn shown_address(configured: &ListenAddress, bound: Option<SocketAddr>) -> String {
+    match (configured, bound) {
+        (_, Some(address)) | (&ListenAddress::Tcp(address), None) => address.to_string(),
+        (ListenAddress::Unix(path), None) => format!("unix:{}", path.display()),
+    }
 }

@@ -28,6 +28,18 @@ pub(super) fn ready(running: &Running) {
     notify(&[NotifyState::Ready]);
 }
 
+/// systemd wants to know when a reload began, by the monotonic clock.
+pub(super) fn reloading() {
+    match NotifyState::monotonic_usec_now() {
+        Ok(now) => notify(&[NotifyState::Reloading, now]),
+        Err(error) => tracing::debug!(%error, "systemd was not told"),
+    }
+}
+
+pub(super) fn reloaded() {
+    notify(&[NotifyState::Ready]);
+}
+
 pub(super) fn stopping(running: &Running, signal: &str) {
     let limit = running.gateway().live().settings.server.drain_timeout;
     let longest = u32::try_from((limit + AFTER_DRAIN).as_micros()).unwrap_or(u32::MAX);

@@ -106,7 +106,12 @@ pub(super) fn read_server(root: &Section<'_>, reading: &Reading<'_>) -> Server {
         state_dir: section.path_or(
             "state_dir",
             ".",
-            "The folder of the journal and of maintenance notices; one running gateway each.",
+            "The folder of the journal, of maintenance notices and of the token for commands; one running gateway each.",
+        ),
+        auto_reload: section.flag(
+            "auto_reload",
+            false,
+            "Whether changed files are read again by themselves, once they have been still for 5 s.",
         ),
     };
     section.finish();
