@@ -49,6 +49,8 @@ pub struct Server {
     pub write_idle_timeout: Duration,
     pub max_connections: usize,
     pub drain_timeout: Duration,
+    /// How long after the wish to stop connections are still accepted.
+    pub drain_grace: Duration,
     pub trusted_proxies: Vec<IpNet>,
     pub cors_origins: Vec<String>,
     pub tls_cert: Option<PathBuf>,

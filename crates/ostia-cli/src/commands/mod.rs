@@ -5,6 +5,7 @@ mod adapter;
 mod admin;
 mod check;
 mod completions;
+mod drain;
 mod explain;
 mod import;
 mod init;
@@ -17,6 +18,7 @@ mod new_file;
 mod reload;
 mod serve;
 mod slug;
+mod status;
 mod test;
 mod trial;
 mod usage;
@@ -46,6 +48,12 @@ pub enum Command {
     /// Put a cluster under maintenance, or end it
     #[command(subcommand)]
     Maintenance(maintenance::Maintenance),
+    /// Show the running gateway and its endpoints
+    Status(status::Status),
+    /// Have the running gateway end once its requests are answered, or stop using one endpoint
+    Drain(drain::Drain),
+    /// Use a drained endpoint again
+    Undrain(drain::Undrain),
     /// Have the running gateway read its files again, and print what changes
     Reload(reload::Reload),
     /// Show whether a user may use a model, which rule decides, and what else stands in the way
@@ -82,6 +90,9 @@ impl Command {
             Self::Slug(slug) => slug.run(),
             Self::Key(key) => key.run(setup),
             Self::Maintenance(maintenance) => maintenance.run(setup),
+            Self::Status(status) => status.run(setup),
+            Self::Drain(drain) => drain.run(setup),
+            Self::Undrain(undrain) => undrain.run(setup),
             Self::Reload(reload) => reload.run(setup),
             Self::Explain(explain) => explain.run(setup),
             Self::Adapter(adapter) => adapter.run(setup),
@@ -110,6 +121,9 @@ impl Command {
             | Self::Explain(_)
             | Self::Key(_)
             | Self::Maintenance(_)
+            | Self::Status(_)
+            | Self::Drain(_)
+            | Self::Undrain(_)
             | Self::Reload(_)
             | Self::Test(_)
             | Self::Usage(_) => Some((Level::WARN, "")),

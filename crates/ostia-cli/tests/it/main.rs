@@ -22,5 +22,6 @@ mod schedulers;
 mod serve;
 mod sign_in_guide;
 mod site;
+mod stop;
 mod usage;
 mod words;

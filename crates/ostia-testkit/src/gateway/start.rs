@@ -1,5 +1,6 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ostia::account::Disk;
 use ostia::admit::LocalLimiter;
@@ -117,7 +118,9 @@ impl Subject for InProcess {
 
     fn stop(self: Box<Self>) -> BoxFuture<'static, ()> {
         Box::pin(async move {
-            self.running.shut_down(std::future::pending()).await;
+            self.running
+                .shut_down(Duration::ZERO, std::future::pending())
+                .await;
         })
     }
 }

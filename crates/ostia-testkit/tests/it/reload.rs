@@ -22,6 +22,7 @@ async fn rig() -> (FakeBackend, FakeBackend, TestGateway) {
     let (changing, same) = (FakeBackend::start().await, FakeBackend::start().await);
     let url = format!("http://{}/version-0/v1", changing.address());
     let site = Site::new()
+        .with_faults()
         .endpoint(Endpoint::new("m", &url).config("upstream_model", json!("version-0")))
         .model("same", &same)
         .settings("[limits]\nrequests_per_second_per_user = 0");
@@ -179,7 +180,7 @@ async fn a_bad_reading_is_refused_whole_and_said_everywhere() {
             "\"cluster\":7",
             "cluster",
         ),
-        ("endpoints.json", "http://", "gopher://", "gopher"),
+        ("endpoints.json", "http://", "gopher://", "http://"),
         (
             "clusters.json",
             "\"cluster_name\":\"lab\"",

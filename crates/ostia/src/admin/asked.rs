@@ -6,12 +6,17 @@ use crate::listen::Inbound;
 pub(super) struct Asked {
     inbound: Inbound,
     /// What the placeholders of its pattern stand for.
-    pub captures: Vec<String>,
+    captures: Vec<String>,
 }
 
 impl Asked {
     pub const fn new(inbound: Inbound, captures: Vec<String>) -> Self {
         Self { inbound, captures }
+    }
+
+    /// What the pattern's one placeholder stands for.
+    pub fn capture(&self) -> &str {
+        self.captures.first().map_or("", String::as_str)
     }
 
     /// The last value of this name in the query.

@@ -5,14 +5,21 @@
 mod asked;
 mod call;
 mod caller;
+mod clusters;
 mod configuration;
+mod drain;
+mod endpoints;
 mod metrics;
+mod page;
 mod ready;
 mod reload;
 mod server;
+mod status;
 mod token;
 
 pub use call::{AdminAnswer, CallError, call};
+pub use endpoints::EndpointReport;
 pub use metrics::{FAMILIES, Family, FamilyKind, metrics_text};
+pub use page::Page;
 pub use server::serve;
 pub use token::{Token, published};

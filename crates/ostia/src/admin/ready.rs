@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use http::{Response, StatusCode};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::gateway::{Gateway, json_answer};
 use crate::listen::Stage;
@@ -50,20 +50,27 @@ impl Readiness {
     /// 503 while nothing new should come here. What was lost after the start is `degraded` and answers 200, or 503 where
     /// `strict`: requests go on, and the journal keeps their rows.
     pub(super) fn answer(&self, strict: bool) -> Response<ClientBody> {
-        let word = if self.draining || !self.journal_up || !self.store_reached {
+        let status = match self.word() {
+            "ok" => StatusCode::OK,
+            "degraded" if !strict => StatusCode::OK,
+            _ => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        json_answer(status, &self.report())
+    }
+
+    fn word(&self) -> &'static str {
+        if self.draining || !self.journal_up || !self.store_reached {
             "unavailable"
         } else if !self.store_up || !self.failing.is_empty() || self.reload_fault.is_some() {
             "degraded"
         } else {
             "ok"
-        };
-        let status = match word {
-            "ok" => StatusCode::OK,
-            "degraded" if !strict => StatusCode::OK,
-            _ => StatusCode::SERVICE_UNAVAILABLE,
-        };
-        let body = json!({
-            "status": word,
+        }
+    }
+
+    pub(super) fn report(&self) -> Value {
+        json!({
+            "status": self.word(),
             "db": up(self.store_up),
             "journal": up(self.journal_up),
             "draining": self.draining,
@@ -73,8 +80,7 @@ impl Readiness {
                 None => json!("served"),
                 Some(fault) => json!({"refused": fault}),
             },
-        });
-        json_answer(status, &body)
+        })
     }
 }
 

@@ -6,8 +6,9 @@ use serde_json::{Value, json};
 use super::asked::Asked;
 use super::metrics_text;
 use super::ready::readiness;
+use super::status::status;
 use super::token::Token;
-use super::{configuration, reload};
+use super::{clusters, configuration, drain, endpoints, reload};
 use crate::dialect::PLAIN;
 use crate::gateway::{Gateway, NO_ROUTE, begin_access, json_answer, logged};
 use crate::listen::{self, Connections, Handler, Inbound, Listener, Rejection};
@@ -97,6 +98,13 @@ impl Admin {
             AdminKind::Document => openapi(&gateway.live().settings.server.base_path),
             AdminKind::Purge => self.purge(),
             AdminKind::Reload => reload::reload(gateway, asked.says("dry_run")).await?,
+            AdminKind::Drain => return Ok(drain::end(gateway)),
+            AdminKind::Status => status(gateway, &self.public).await,
+            AdminKind::Endpoints => endpoints::page(gateway, &asked)?,
+            AdminKind::Endpoint => endpoints::one(gateway, asked.capture())?,
+            AdminKind::DrainEndpoint => drain::endpoint(gateway, asked.capture(), true)?,
+            AdminKind::UndrainEndpoint => drain::endpoint(gateway, asked.capture(), false)?,
+            AdminKind::Clusters => clusters::page(gateway, &asked)?,
             AdminKind::Config => configuration::configuration(gateway),
         };
         Ok(json_answer(StatusCode::OK, &value))

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::{Parts, StartError, duties};
@@ -102,17 +103,25 @@ impl Running {
         &self.connections
     }
 
-    /// Stops accepting, lets requests finish for `drain_timeout` (or until `hurry` resolves), ends the rest honestly,
-    /// and carries the last rows to the store. `true`: nothing had to be cut off.
-    pub async fn shut_down(mut self, hurry: impl Future<Output = ()>) -> bool {
-        let drain = &self.gateway.drain;
-        drain.begin();
+    /// Says that it is not ready, goes on accepting for `grace`, lets requests finish for `drain_timeout`, ends the rest
+    /// honestly, and carries the last rows to the store. Once `hurry` resolves, the waits are over. `true`: nothing had to
+    /// be cut off.
+    pub async fn shut_down(mut self, grace: Duration, hurry: impl Future<Output = ()>) -> bool {
+        let drain = self.gateway.drain.clone();
+        drain.leave();
         let limit = self.gateway.live().settings.server.drain_timeout;
+        let ending = async {
+            tokio::time::sleep(grace).await;
+            drain.begin();
+            tokio::time::timeout(limit, &mut self.listener)
+                .await
+                .is_ok()
+        };
         let in_time = tokio::select! {
-            _ = &mut self.listener => true,
-            () = tokio::time::sleep(limit) => false,
+            in_time = ending => in_time,
             () = hurry => false,
         };
+        drain.begin();
         // Connections on which nothing is asked are no requests, however they end.
         let is_cut = !in_time && self.gateway.ledger.stats().open_receipts > 0;
         if !in_time {
@@ -188,6 +197,7 @@ fn build(parts: Parts, registry: Registry) -> Result<Gateway, StartError> {
         replacing: Mutex::default(),
         files,
         reloads: Reloads::default(),
+        stop_asked: watch::Sender::default(),
     })
 }
 

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use arc_swap::ArcSwap;
 use ostia_core::{Clock, Store, StoreError};
 use parking_lot::Mutex;
+use tokio::sync::watch;
 
 use super::Reloads;
 use crate::account::{Books, Ledger};
@@ -47,6 +48,8 @@ pub struct Gateway {
     pub(crate) replacing: Mutex<()>,
     pub(crate) files: Option<Files>,
     pub(crate) reloads: Reloads,
+    /// Whether somebody asked for the process to end.
+    pub(crate) stop_asked: watch::Sender<bool>,
 }
 
 impl Gateway {
@@ -70,6 +73,11 @@ impl Gateway {
         let notices = &self.workbench.live_notices;
         notices.keep_sources(&live.settings.maintenance_sources);
         self.live.store(Arc::new(live));
+    }
+
+    /// Unix seconds.
+    pub fn started(&self) -> i64 {
+        self.started
     }
 
     /// What has happened to keys since the start.
@@ -136,6 +144,17 @@ impl Gateway {
     /// Whether the store has responded at least once since the start.
     pub fn store_reached(&self) -> bool {
         self.store_reached.load(Ordering::Relaxed)
+    }
+
+    /// Asks whoever runs the process to end it in an orderly way.
+    pub fn ask_to_stop(&self) {
+        self.stop_asked.send_replace(true);
+    }
+
+    /// Resolves once somebody asked for the end.
+    pub async fn stop_asked(&self) {
+        // The sender lives as long as this does.
+        let _ = self.stop_asked.subscribe().wait_for(|asked| *asked).await;
     }
 
     pub fn drain(&self) -> &Drain {

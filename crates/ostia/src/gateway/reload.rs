@@ -106,9 +106,8 @@ impl Gateway {
         };
         let needs_restart = settings.keep_fixed(&live.settings);
         let new = Live::build(settings, loaded.catalog, &self.workbench, Some(&live))?;
-        let (old, generation) = (&live.catalog, new.generation);
-        let difference =
-            Difference::between((old, &known), (&new.catalog, &new_known), needs_restart);
+        let generation = new.generation;
+        let difference = Difference::between((&live, &known), (&new, &new_known), needs_restart);
         if !dry_run {
             self.swap(new);
             files.serve(new_known);

@@ -6,8 +6,10 @@ use std::fmt::{self, Write as _};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::Live;
 use super::files::Known;
-use crate::catalog::{Catalog, Cluster, Deployment, Serving};
+use crate::catalog::{Cluster, Deployment, Serving};
+use crate::settings::Limits;
 
 /// What differs between two readings of the files. Holds nothing secret.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,17 +47,17 @@ pub struct ChangedSetting {
 
 impl Difference {
     pub(crate) fn between(
-        (old, old_known): (&Catalog, &Known),
-        (new, new_known): (&Catalog, &Known),
+        (old, old_known): (&Live, &Known),
+        (new, new_known): (&Live, &Known),
         needs_restart: Vec<&str>,
     ) -> Self {
-        let of_deployments = |catalog: &Catalog| {
-            let all = catalog.deployments().iter();
-            all.map(|one| (one.slug.to_string(), keys_of(one)))
+        let of_deployments = |live: &Live| {
+            let all = live.catalog.deployments().iter();
+            all.map(|one| (one.slug.to_string(), keys_of(one, &live.settings.limits)))
                 .collect()
         };
-        let of_clusters = |catalog: &Catalog| {
-            let all = catalog.clusters().iter();
+        let of_clusters = |live: &Live| {
+            let all = live.catalog.clusters().iter();
             all.map(|one| (one.name.to_string(), cluster_keys(one)))
                 .collect()
         };
@@ -100,7 +102,12 @@ impl Entries {
 }
 
 /// What an entry says, key by key, in any form in which it can be compared. It stays in this file: values may be secret.
-fn keys_of(deployment: &Deployment) -> Keys {
+/// What `limits` says in its place is no change of the entry.
+fn keys_of(deployment: &Deployment, limits: &Limits) -> Keys {
+    let unless_usual = |own: u64, usual: u64| match own == usual {
+        true => String::new(),
+        false => own.to_string(),
+    };
     let of_config = config_keys(&deployment.config);
     let secrets = deployment.secrets.iter();
     let secrets: BTreeMap<_, _> = secrets
@@ -113,8 +120,14 @@ fn keys_of(deployment: &Deployment) -> Keys {
         ("model", deployment.model.to_string()),
         ("aliases", format!("{aliases:?}")),
         ("rules", format!("{:?}", deployment.access)),
-        ("tpm_model", deployment.tpm_model.to_string()),
-        ("tpm_user", deployment.tpm_user.to_string()),
+        (
+            "tpm_model",
+            unless_usual(deployment.tpm_model, limits.tpm_model),
+        ),
+        (
+            "tpm_user",
+            unless_usual(deployment.tpm_user, limits.tpm_user),
+        ),
         (
             "adapter",
             format!("{} {:?}", deployment.kind, deployment.hooks),

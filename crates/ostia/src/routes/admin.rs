@@ -37,7 +37,14 @@ pub enum AdminKind {
     Document,
     Purge,
     Reload,
+    Drain,
+    Status,
     Config,
+    Endpoints,
+    Endpoint,
+    DrainEndpoint,
+    UndrainEndpoint,
+    Clusters,
 }
 
 /// Why a request has no route.
@@ -52,7 +59,7 @@ const ADMINS: Who = Who::Roles(&[]);
 const OPERATORS: Who = Who::Roles(&[Role::Operator]);
 const LOOKERS: Who = Who::Roles(&[Role::Operator, Role::Support]);
 
-pub static ADMIN_ROUTES: [AdminRoute; 7] = [
+pub static ADMIN_ROUTES: [AdminRoute; 14] = [
     open(
         "/health/live",
         AdminKind::Live,
@@ -89,6 +96,54 @@ pub static ADMIN_ROUTES: [AdminRoute; 7] = [
             AdminKind::Reload,
             OPERATORS,
             "Read all files again and serve what they say, or nothing of it; gives the difference. With `dry_run`, only the difference",
+        )
+    },
+    post(
+        "/admin/drain",
+        AdminKind::Drain,
+        OPERATORS,
+        "End the process as SIGTERM does: not ready, still listening for `drain_grace`, then running requests are answered",
+    ),
+    get(
+        "/admin/status",
+        AdminKind::Status,
+        LOOKERS,
+        "The process: version, age, readiness, what it holds",
+    ),
+    AdminRoute {
+        query: &["limit", "after", "cluster", "model"],
+        ..get(
+            "/admin/endpoints",
+            AdminKind::Endpoints,
+            LOOKERS,
+            "Endpoints by slug: whether they serve, their state, and what is in flight",
+        )
+    },
+    get(
+        "/admin/endpoints/{slug}",
+        AdminKind::Endpoint,
+        LOOKERS,
+        "One endpoint",
+    ),
+    post(
+        "/admin/endpoints/{slug}/drain",
+        AdminKind::DrainEndpoint,
+        OPERATORS,
+        "Send it nothing new; running requests end as they would",
+    ),
+    post(
+        "/admin/endpoints/{slug}/undrain",
+        AdminKind::UndrainEndpoint,
+        OPERATORS,
+        "Use it again",
+    ),
+    AdminRoute {
+        query: &["limit", "after"],
+        ..get(
+            "/admin/clusters",
+            AdminKind::Clusters,
+            LOOKERS,
+            "Clusters by name: what they are, and what is known of them",
         )
     },
     get(

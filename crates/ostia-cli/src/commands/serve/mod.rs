@@ -7,6 +7,7 @@ mod terminal;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::Args;
 use ostia::boot::{Parts, Running, StartError};
@@ -26,6 +27,7 @@ use demo::{Demo, Served};
 use signals::{Signals, Wish};
 use terminal::Terminal;
 
+const DRAIN: &str = "ostia drain";
 const TERMINAL_CLOSED: &str = "its terminal closed";
 
 #[derive(Debug, Args)]
@@ -69,9 +71,10 @@ impl Serve {
             demo.announce(&running)?;
         }
         let signal = serve_until_ended(&running, &mut signals, &mut terminal).await;
-        announce::stopping(&running, signal);
+        let grace = grace(&running, signal, temporary);
+        announce::stopping(&running, signal, grace);
         let in_time = running
-            .shut_down(async {
+            .shut_down(grace, async {
                 let signal = signals.stop().await;
                 tracing::warn!(signal, "cutting off what is still running");
             })
@@ -162,14 +165,24 @@ async fn serve_until_ended(
     terminal: &mut Option<Terminal>,
 ) -> &'static str {
     loop {
+        let gateway = running.gateway();
         let wish = tokio::select! {
             wish = signals.next() => wish,
+            () = gateway.stop_asked() => Wish::Stop(DRAIN),
             () = closed(terminal) => Wish::Stop(TERMINAL_CLOSED),
         };
         match wish {
             Wish::Stop(signal) => return signal,
             Wish::Reload => reload(running).await,
         }
+    }
+}
+
+/// How long it goes on listening. Whoever presses Ctrl-C has no load balancer in front.
+fn grace(running: &Running, signal: &str, temporary: bool) -> Duration {
+    match temporary || matches!(signal, "SIGINT" | TERMINAL_CLOSED) {
+        true => Duration::ZERO,
+        false => running.gateway().live().settings.server.drain_grace,
     }
 }
 
