@@ -14,8 +14,9 @@ use super::Ledger;
 use super::folder::SEGMENT;
 use super::segment::HEADER;
 
-/// A process takes the first that is free. While one hands over to the next, two are in use.
-const NAMES: [&str; 4] = ["journal", "journal.1", "journal.2", "journal.3"];
+/// A process takes the first that is free. While one hands over to the next, two are in use; more where long streams keep
+/// several old processes.
+const MOST: usize = 32;
 
 /// Nothing new is written to a folder that is only emptied.
 const SPARE_BYTES: u64 = 64 << 10;
@@ -27,7 +28,7 @@ const SPARE_BYTES: u64 = 64 << 10;
 /// Another process runs on the state folder, and this one does not take over from it.
 pub fn journal_folder(state_dir: &Path, beside: bool) -> Result<PathBuf, LedgerError> {
     let mut free = None;
-    for path in NAMES.map(|name| state_dir.join(name)) {
+    for path in all(state_dir) {
         if is_in_use(&path) {
             if !beside {
                 return Err(LedgerError::InUse { path });
@@ -37,7 +38,7 @@ pub fn journal_folder(state_dir: &Path, beside: bool) -> Result<PathBuf, LedgerE
         }
     }
     free.ok_or_else(|| LedgerError::InUse {
-        path: state_dir.join(NAMES[0]),
+        path: state_dir.join("journal"),
     })
 }
 
@@ -52,7 +53,7 @@ pub async fn adopt_journals(
     limit: Duration,
 ) -> bool {
     let mut all = true;
-    for path in NAMES.map(|name| state_dir.join(name)) {
+    for path in all(state_dir) {
         if path == own || !holds_records(&path) {
             continue;
         }
@@ -72,6 +73,14 @@ pub async fn adopt_journals(
         }
     }
     all
+}
+
+fn all(state_dir: &Path) -> impl Iterator<Item = PathBuf> {
+    let name = |number| match number {
+        0 => "journal".to_owned(),
+        number => format!("journal.{number}"),
+    };
+    (0..MOST).map(move |number| state_dir.join(name(number)))
 }
 
 /// Whether there is a segment with a record. What the last process reserved and did not use does not count.

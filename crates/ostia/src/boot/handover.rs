@@ -19,6 +19,7 @@ use rustix::net::{
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::UnixStream;
+use tokio::process::Child;
 use tokio::time::timeout;
 
 /// The variable that tells a process that its standard input is such a socket.
@@ -91,7 +92,7 @@ pub(super) async fn offer(
         .stdin(Stdio::from(OwnedFd::from(theirs)))
         .env(VARIABLE, "1");
     let mut command = tokio::process::Command::from(command);
-    let mut child = command.spawn().map_err(HandoverError::NotStarted)?;
+    let mut candidate = Candidate(Some(command.spawn().map_err(HandoverError::NotStarted)?));
     // With it goes the other end's copy, so that the child's end is the end of the stream.
     drop(command);
     greet(&ours, public, admin)?;
@@ -101,20 +102,40 @@ pub(super) async fn offer(
     let listening = timeout(PREPARING, stream.read_line(&mut said));
     match listening.await {
         Ok(Ok(_)) if said == READY => {}
-        Ok(_) => {
-            let ended = child.wait().await.map_err(HandoverError::NotStarted)?;
-            return Err(HandoverError::Ended(ended.to_string()));
-        }
-        Err(_) => {
-            child.kill().await?;
-            return Err(HandoverError::TooLate);
-        }
+        Ok(_) => return Err(HandoverError::Ended(candidate.end().await)),
+        Err(_) => return Err(HandoverError::TooLate),
     }
-    let pid = child.id().unwrap_or_default();
+    let child = candidate.0.take();
+    let pid = child.and_then(|child| child.id()).unwrap_or_default();
     Ok(Successor {
         stream: stream.into_inner(),
         pid,
     })
+}
+
+/// A process that is not ready yet; ended with this.
+struct Candidate(Option<Child>);
+
+impl Candidate {
+    /// How it ended.
+    async fn end(&mut self) -> String {
+        match &mut self.0 {
+            Some(child) => match child.wait().await {
+                Ok(status) => status.to_string(),
+                Err(error) => error.to_string(),
+            },
+            None => String::new(),
+        }
+    }
+}
+
+impl Drop for Candidate {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.0 {
+            // It may have ended by itself.
+            let _ = child.start_kill();
+        }
+    }
 }
 
 fn greet(stream: &StdStream, public: &Handed, admin: &Handed) -> Result<(), HandoverError> {

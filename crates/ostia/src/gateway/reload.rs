@@ -158,13 +158,15 @@ impl Gateway {
 /// What refuses a reading: what would stop a start, and a new fault of an entry that serves now.
 fn faults(loaded: &Loaded, strict: bool, served: &Catalog, known: &Known) -> Vec<String> {
     let shown = |problem: &Problem| problem.to_string();
-    let fatal: Vec<String> = loaded
+    let (fatal, others): (Vec<&Problem>, Vec<&Problem>) = loaded
         .errors()
-        .filter(|problem| strict || problem.scope == Reach::Fatal)
-        .map(shown)
-        .collect();
+        .partition(|problem| strict || problem.scope == Reach::Fatal);
     if !fatal.is_empty() {
-        return fatal;
+        // What is wrong with entries may be the cause: that nothing would be served, for example.
+        let new = others
+            .into_iter()
+            .filter(|problem| !known.errors.contains(&problem.text));
+        return fatal.into_iter().chain(new).map(shown).collect();
     }
     let serves = |catalog: &Catalog| -> BTreeSet<String> {
         let all = catalog.deployments().iter();
