@@ -2,9 +2,11 @@
 //! Here: one file a command, with its options and help. Not here: anything that the library can do.
 
 mod adapter;
+mod admin;
 mod check;
 mod completions;
 mod db;
+mod drain;
 mod explain;
 mod import;
 mod init;
@@ -16,8 +18,10 @@ mod maintenance;
 mod man;
 mod new_file;
 mod prune;
+mod reload;
 mod serve;
 mod slug;
+mod status;
 mod test;
 mod trial;
 mod usage;
@@ -47,6 +51,14 @@ pub enum Command {
     /// Put a cluster under maintenance, or end it
     #[command(subcommand)]
     Maintenance(maintenance::Maintenance),
+    /// Show the running gateway and its endpoints
+    Status(status::Status),
+    /// Have the running gateway end once its requests are answered, or stop using one endpoint
+    Drain(drain::Drain),
+    /// Use a drained endpoint again
+    Undrain(drain::Undrain),
+    /// Have the running gateway read its files again, and print what changes
+    Reload(reload::Reload),
     /// Show whether a user may use a model, which rule decides, and what else stands in the way
     Explain(explain::Explain),
     /// Try out the adapters of a site
@@ -89,6 +101,10 @@ impl Command {
             Self::Slug(slug) => slug.run(),
             Self::Key(key) => key.run(setup),
             Self::Maintenance(maintenance) => maintenance.run(setup),
+            Self::Status(status) => status.run(setup),
+            Self::Drain(drain) => drain.run(setup),
+            Self::Undrain(undrain) => undrain.run(setup),
+            Self::Reload(reload) => reload.run(setup),
             Self::Explain(explain) => explain.run(setup),
             Self::Adapter(adapter) => adapter.run(setup),
             Self::Import(import) => import.run(setup),
@@ -122,6 +138,10 @@ impl Command {
             | Self::Key(_)
             | Self::Maintenance(_)
             | Self::Prune(_)
+            | Self::Status(_)
+            | Self::Drain(_)
+            | Self::Undrain(_)
+            | Self::Reload(_)
             | Self::Test(_)
             | Self::Usage(_) => Some((Level::WARN, "")),
             Self::Slug(_)

@@ -118,7 +118,12 @@ impl Store for Handle {
     }
 
     fn keep_reports_in<'a>(&'a self, zone: &'a str) -> BoxFuture<'a, Result<bool, StoreError>> {
-        Box::pin(async move { sums::keep_in(self.write().await?, zone).await })
+        Box::pin(async move {
+            if sums::is_kept_in(self.read().await?, zone).await? {
+                return Ok(true);
+            }
+            sums::keep_in(self.write().await?, zone).await
+        })
     }
 
     fn ping(&self) -> BoxFuture<'_, Result<(), StoreError>> {

@@ -98,7 +98,7 @@ impl Handle {
         let ledger = pool(1).connect_lazy_with(writing.clone());
         let keys = connect(pool(1), writing).await.map_err(failed);
         let keys = keys.map_err(|error| about(path, error))?;
-        let migrated = schema::migrate(&mut *keys.acquire().await.map_err(failed)?).await;
+        let migrated = schema::bring_up_to_date(&mut *keys.acquire().await.map_err(failed)?).await;
         migrated.map_err(|error| about(path, error))?;
         let reading = options.pragma("query_only", "ON");
         let readers = pool(READERS).connect_lazy_with(reading.clone());
@@ -187,7 +187,7 @@ impl Handle {
             return Ok(());
         }
         let mut connection = self.keys.acquire().await.map_err(failed)?;
-        schema::migrate(&mut connection).await
+        schema::bring_up_to_date(&mut connection).await
     }
 }
 

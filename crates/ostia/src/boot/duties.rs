@@ -27,6 +27,8 @@ const FIRST_PRUNING: Duration = Duration::from_secs(60 * 60);
 const PRUNING: Duration = Duration::from_secs(24 * 60 * 60);
 /// Leaves the database to others.
 const BETWEEN_STEPS: Duration = Duration::from_millis(100);
+/// How often files are looked at, where `auto_reload` is on.
+const FILE_LOOK: Duration = Duration::from_secs(2);
 
 /// Asks clusters, readiness URLs and maintenance sources once, so that the first requests find something known.
 /// A source that is dead delays the start by [`FIRST_LOOK`] and no longer.
@@ -51,6 +53,7 @@ pub(super) fn begin(gateway: &Arc<Gateway>) {
     start(gateway, "key_changes", watch_keys);
     start(gateway, "retention", prune);
     start(gateway, "responses", tell_responses);
+    start(gateway, "auto_reload", watch_files);
 }
 
 fn start<W>(gateway: &Arc<Gateway>, name: &'static str, work: fn(Arc<Gateway>) -> W)
@@ -182,5 +185,18 @@ async fn watch_keys(gateway: Arc<Gateway>) -> Infallible {
             () = tokio::time::sleep(KEY_LOOK) => {}
             () = gateway.key_watch.changed() => {}
         }
+    }
+}
+
+/// A reading that is refused is not tried again before the files change again.
+async fn watch_files(gateway: Arc<Gateway>) -> Infallible {
+    loop {
+        tokio::time::sleep(FILE_LOOK).await;
+        if !gateway.live().settings.server.auto_reload {
+            continue;
+        }
+        let gateway = Arc::clone(&gateway);
+        // A panic in it was logged where it happened, a refusal by the reload.
+        let _ = spawn_blocking(move || gateway.reload_if_changed()).await;
     }
 }
