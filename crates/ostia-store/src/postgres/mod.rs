@@ -58,6 +58,8 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Connections of one process beside the ledger's.
 const CONNECTIONS: u32 = 6;
 const REPORTS: u32 = 2;
+/// What a sign-in, or something as small, may take of the server.
+const STATEMENT: Duration = Duration::from_secs(30);
 /// What the trigger on `api_keys` notifies.
 const CHANNEL: &str = "ostia";
 const RECONNECT: Duration = Duration::from_secs(1);
@@ -104,8 +106,8 @@ impl Handle {
     }
 
     async fn read(&self) -> Result<Work, StoreError> {
-        self.begin(&self.others, "BEGIN ISOLATION LEVEL REPEATABLE READ")
-            .await
+        let begun = self.begin(&self.others, "BEGIN ISOLATION LEVEL REPEATABLE READ");
+        Ok(begun.await?.within(STATEMENT))
     }
 
     /// For reports and exports, which may take long: sign-in waits for none of them.
@@ -115,7 +117,8 @@ impl Handle {
     }
 
     async fn write(&self) -> Result<Work, StoreError> {
-        self.begin(&self.others, "BEGIN").await
+        let begun = self.begin(&self.others, "BEGIN").await?;
+        Ok(begun.within(STATEMENT))
     }
 
     async fn write_rows(&self) -> Result<Work, StoreError> {
@@ -124,12 +127,12 @@ impl Handle {
 
     /// The database as it is now, to copy from.
     pub(crate) async fn source(&self) -> Result<Box<dyn Side>, StoreError> {
-        Ok(Box::new(Dump(self.read().await?)))
+        Ok(Box::new(Dump(self.read_much().await?)))
     }
 
     /// The database to copy to.
     pub(crate) async fn target(&self) -> Result<Box<dyn Side>, StoreError> {
-        Ok(Box::new(Dump(self.write().await?)))
+        Ok(Box::new(Dump(self.write_rows().await?)))
     }
 
     /// Makes the roll-up anew, with the days and months of a time zone.

@@ -57,6 +57,8 @@ const BUSY_PAUSE: Duration = Duration::from_millis(10);
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
 const READERS: u32 = 4;
 const REPORTS: u32 = 2;
+/// What a sign-in, or something as small, may take of the disk.
+const STATEMENT: Duration = Duration::from_secs(30);
 /// Negative: KiB, not pages. The inner pages of the ledger's trees stay in memory.
 const REPORT_CACHE_KIB: &str = "-32768";
 const WRITER_CACHE_KIB: &str = "-16384";
@@ -114,7 +116,8 @@ impl Handle {
     }
 
     async fn read(&self) -> Result<Work, StoreError> {
-        Work::begin(&self.readers, true, "BEGIN").await
+        let begun = Work::begin(&self.readers, true, "BEGIN").await?;
+        Ok(begun.within(STATEMENT))
     }
 
     /// For reports and exports, which may take long: sign-in waits for none of them.
@@ -129,7 +132,7 @@ impl Handle {
 
     /// The file as it is now, to copy from.
     pub(crate) async fn source(&self) -> Result<Box<dyn Side>, StoreError> {
-        Ok(Box::new(Dump(self.read().await?)))
+        Ok(Box::new(Dump(self.read_much().await?)))
     }
 
     /// The file to copy to; nobody else writes meanwhile.
