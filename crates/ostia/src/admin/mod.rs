@@ -3,6 +3,7 @@
 //! Not here: anything users call.
 
 mod metrics;
+mod process;
 mod ready;
 mod server;
 
