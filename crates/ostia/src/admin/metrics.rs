@@ -59,7 +59,7 @@ enum Read {
 type Words = Vec<(&'static str, u64)>;
 
 /// Every metric, in the order of the scrape. The page docs/reference/metrics.md is made of it.
-pub static FAMILIES: [Family; 37] = [
+pub static FAMILIES: &[Family] = &[
     series(
         "request_duration_seconds",
         "From a request's head to its end",
@@ -237,8 +237,14 @@ pub static FAMILIES: [Family; 37] = [
     one(
         FamilyKind::Gauge,
         "catalog_generation",
-        "Readings of the configuration",
+        "The number of the reading of the files that is served",
         |scrape| scrape.gateway.live().generation,
+    ),
+    words(
+        "reloads",
+        "Readings of the files after the start, by what came of them",
+        "result",
+        |scrape| scrape.gateway.reloads().counts().to_vec(),
     ),
     one(
         FamilyKind::Gauge,
@@ -353,7 +359,7 @@ impl Collector for Scrape {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let mut endpoints = self.gateway.fleet().all();
         endpoints.sort_by(|a, b| a.slug().cmp(b.slug()));
-        for family in &FAMILIES {
+        for family in FAMILIES {
             self.family(&mut encoder, family, &endpoints)?;
         }
         Ok(())
