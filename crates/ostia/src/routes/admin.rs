@@ -47,6 +47,8 @@ pub enum AdminKind {
     Clusters,
     Usage,
     UsageRows,
+    Limits,
+    Waiting,
 }
 
 /// Why a request has no route.
@@ -62,7 +64,7 @@ const OPERATORS: Who = Who::Roles(&[Role::Operator]);
 const REPORTERS: Who = Who::Roles(&[Role::Reporter]);
 const LOOKERS: Who = Who::Roles(&[Role::Operator, Role::Support]);
 
-pub static ADMIN_ROUTES: [AdminRoute; 16] = [
+pub static ADMIN_ROUTES: [AdminRoute; 18] = [
     open(
         "/health/live",
         AdminKind::Live,
@@ -165,6 +167,24 @@ pub static ADMIN_ROUTES: [AdminRoute; 16] = [
             AdminKind::UsageRows,
             REPORTERS,
             "Rows of the ledger, the oldest first; `next` of a page is `after` of the next one",
+        )
+    },
+    AdminRoute {
+        query: &["user"],
+        ..get(
+            "/admin/limits",
+            AdminKind::Limits,
+            LOOKERS,
+            "How the limits of endpoints stand; with `user`, all that hold for this user",
+        )
+    },
+    AdminRoute {
+        query: &["user"],
+        ..get(
+            "/admin/waiting",
+            AdminKind::Waiting,
+            LOOKERS,
+            "Who waits, for what, since when, and how long still; with `user`, this user's requests",
         )
     },
     get(
