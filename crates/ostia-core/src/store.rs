@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use crate::{BoxFuture, LedgerRow};
+use crate::{ApiKey, BoxFuture, LedgerRow, NewApiKey, People};
 
 /// Why the store could not answer. The text is for the log, never for a caller.
 #[derive(Debug, thiserror::Error)]
@@ -11,38 +11,6 @@ pub enum StoreError {
     /// The schema is not the one of this binary, or a statement is wrong; trying again does not help.
     #[error("store error: {0}")]
     Broken(String),
-}
-
-/// An API key as the store knows it: the key itself is not there, only its hash.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ApiKey {
-    pub id: Arc<str>,
-    pub username: Arc<str>,
-    pub groups: Arc<[Arc<str>]>,
-    pub label: Arc<str>,
-    pub project: Arc<str>,
-    pub admin: bool,
-    /// Unix microseconds.
-    pub created_at: i64,
-    pub expires_at: Option<i64>,
-    pub revoked_at: Option<i64>,
-    pub last_used_at: Option<i64>,
-}
-
-/// What `key create` writes.
-#[derive(Debug, Clone)]
-pub struct NewApiKey {
-    pub id: String,
-    /// SHA-256 of the whole key.
-    pub hash: [u8; 32],
-    pub username: String,
-    pub groups: Vec<String>,
-    pub label: String,
-    /// Empty: none.
-    pub project: String,
-    pub admin: bool,
-    pub created_at: i64,
-    pub expires_at: Option<i64>,
 }
 
 /// What `ostia usage` asks for.
@@ -99,16 +67,6 @@ pub trait Store: Send + Sync + 'static {
 
     fn list_keys(&self) -> BoxFuture<'_, Result<Vec<ApiKey>, StoreError>>;
 
-    /// Sets the expiry of a key that is not revoked: the old key of a rotation, or a shorter life. `false`: no such key.
-    fn expire_key<'a>(
-        &'a self,
-        id: &'a str,
-        expires_at: i64,
-    ) -> BoxFuture<'a, Result<bool, StoreError>>;
-
-    /// `false`: no such key, or revoked before.
-    fn revoke_key<'a>(&'a self, id: &'a str, now: i64) -> BoxFuture<'a, Result<bool, StoreError>>;
-
     /// Notes the last use of keys, in batches and never on a request's path.
     fn touch_keys<'a>(
         &'a self,
@@ -119,6 +77,9 @@ pub trait Store: Send + Sync + 'static {
         &'a self,
         query: &'a UsageQuery,
     ) -> BoxFuture<'a, Result<Vec<UsageRow>, StoreError>>;
+
+    /// Who people are and what was done about them.
+    fn people(&self) -> &dyn People;
 
     /// A cheap question that shows whether the database answers.
     fn ping(&self) -> BoxFuture<'_, Result<(), StoreError>>;

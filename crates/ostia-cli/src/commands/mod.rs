@@ -2,8 +2,10 @@
 //! Here: one file a command, with its options and help. Not here: anything that the library can do.
 
 mod adapter;
+mod audit;
 mod check;
 mod completions;
+mod desk;
 mod explain;
 mod import;
 mod init;
@@ -13,11 +15,13 @@ mod login;
 mod maintenance;
 mod man;
 mod new_file;
+mod project;
 mod serve;
 mod slug;
 mod test;
 mod trial;
 mod usage;
+mod user;
 mod web;
 
 use clap::Subcommand;
@@ -41,6 +45,14 @@ pub enum Command {
     /// Create, list, find, rotate and revoke API keys
     #[command(subcommand)]
     Key(key::Key),
+    /// List users; show, disable, link, export and erase them
+    #[command(subcommand)]
+    User(user::User),
+    /// Create projects, and say who is in them
+    #[command(subcommand)]
+    Project(project::Project),
+    /// Show what was done about users, keys and projects
+    Audit(audit::Audit),
     /// Put a cluster under maintenance, or end it
     #[command(subcommand)]
     Maintenance(maintenance::Maintenance),
@@ -77,6 +89,9 @@ impl Command {
             Self::Test(test) => test.run(setup),
             Self::Slug(slug) => slug.run(),
             Self::Key(key) => key.run(setup),
+            Self::User(user) => user.run(setup),
+            Self::Project(project) => project.run(setup),
+            Self::Audit(audit) => audit.run(setup),
             Self::Maintenance(maintenance) => maintenance.run(setup),
             Self::Explain(explain) => explain.run(setup),
             Self::Adapter(adapter) => adapter.run(setup),
@@ -104,6 +119,9 @@ impl Command {
             Self::Check(_)
             | Self::Explain(_)
             | Self::Key(_)
+            | Self::User(_)
+            | Self::Project(_)
+            | Self::Audit(_)
             | Self::Maintenance(_)
             | Self::Test(_)
             | Self::Usage(_) => Some((Level::WARN, "")),

@@ -109,6 +109,7 @@ impl Rig {
             recorder: Arc::new(self.book.clone()),
             clock: self.clock.clone(),
             shutting_down: self.shutting_down.clone(),
+            dismissed: Arc::default(),
         };
         let arrival = Arrival {
             request_id: RequestId::at(0),

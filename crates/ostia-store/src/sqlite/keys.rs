@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ostia_core::{ApiKey, Identity, NewApiKey, StoreError};
+use ostia_core::{ApiKey, Identity, KeyRights, NewApiKey, StoreError};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Connection, Row, SqliteConnection, SqlitePool};
 
@@ -11,16 +11,18 @@ use super::writer::Writer;
 use crate::columns::text;
 
 const SELECT_BY_HASH: &str = "
-    SELECT id, username, groups, label, project, admin, created_at, expires_at, revoked_at, last_used_at
+    SELECT id, username, groups, label, project, rights, created_at, confirmed_at, expires_at, revoked_at, last_used_at,
+        noted_days
     FROM api_keys WHERE hash = ?";
 
 const SELECT_ALL: &str = "
-    SELECT id, username, groups, label, project, admin, created_at, expires_at, revoked_at, last_used_at
+    SELECT id, username, groups, label, project, rights, created_at, confirmed_at, expires_at, revoked_at, last_used_at,
+        noted_days
     FROM api_keys ORDER BY created_at, id";
 
 const INSERT: &str = "
-    INSERT INTO api_keys (id, hash, username, groups, label, project, admin, created_at, expires_at)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)";
+    INSERT INTO api_keys (id, hash, username, groups, label, project, rights, created_at, confirmed_at, expires_at)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?8, ?9)";
 
 pub(super) async fn by_hash(
     readers: &SqlitePool,
@@ -43,32 +45,44 @@ pub(super) async fn list(readers: &SqlitePool) -> Result<Vec<ApiKey>, StoreError
 }
 
 pub(super) async fn create(writer: &Writer, key: &NewApiKey) -> Result<(), StoreError> {
-    let groups = serde_json::to_string(&key.groups).map_err(|error| broken(error.to_string()))?;
     let mut connection = writer.lend().await?;
+    let done = insert(&mut connection, key).await;
+    connection.end(done).map(drop)
+}
+
+pub(super) async fn insert(
+    connection: &mut SqliteConnection,
+    key: &NewApiKey,
+) -> sqlx::Result<u64> {
+    let unwritable = |error: serde_json::Error| sqlx::Error::Encode(error.into());
     let done = sqlx::query(INSERT)
         .bind(text(&key.id))
         .bind(key.hash.as_slice())
         .bind(text(&key.username))
-        .bind(groups)
+        .bind(serde_json::to_string(&key.groups).map_err(unwritable)?)
         .bind(text(&key.label))
         .bind(text(&key.project))
-        .bind(key.admin)
+        .bind(serde_json::to_string(&key.rights).map_err(unwritable)?)
         .bind(key.created_at)
         .bind(key.expires_at)
-        .execute(&mut *connection)
-        .await;
-    connection.end(done).map(drop)
+        .execute(connection)
+        .await?;
+    Ok(done.rows_affected())
 }
 
 /// Never to a later time: a rotation must not prolong a key that was about to end.
-pub(super) async fn expire(writer: &Writer, id: &str, expires_at: i64) -> Result<bool, StoreError> {
+pub(super) async fn end(connection: &mut SqliteConnection, id: &str, at: i64) -> sqlx::Result<u64> {
     let sql = "UPDATE api_keys SET expires_at = min(coalesce(expires_at, ?1), ?1) WHERE id = ?2 AND revoked_at IS NULL";
-    change(writer, sql, id, expires_at).await
+    change(connection, sql, id, at).await
 }
 
-pub(super) async fn revoke(writer: &Writer, id: &str, now: i64) -> Result<bool, StoreError> {
+pub(super) async fn revoke(
+    connection: &mut SqliteConnection,
+    id: &str,
+    at: i64,
+) -> sqlx::Result<u64> {
     let sql = "UPDATE api_keys SET revoked_at = ?1 WHERE id = ?2 AND revoked_at IS NULL";
-    change(writer, sql, id, now).await
+    change(connection, sql, id, at).await
 }
 
 pub(super) async fn touch(writer: &Writer, used: &[(Arc<str>, i64)]) -> Result<(), StoreError> {
@@ -97,14 +111,18 @@ async fn touch_all(
     transaction.commit().await
 }
 
-async fn change(writer: &Writer, sql: &'static str, id: &str, at: i64) -> Result<bool, StoreError> {
-    let mut connection = writer.lend().await?;
+async fn change(
+    connection: &mut SqliteConnection,
+    sql: &'static str,
+    id: &str,
+    at: i64,
+) -> sqlx::Result<u64> {
     let done = sqlx::query(sql)
         .bind(at)
         .bind(id)
-        .execute(&mut *connection)
-        .await;
-    Ok(connection.end(done)?.rows_affected() > 0)
+        .execute(connection)
+        .await?;
+    Ok(done.rows_affected())
 }
 
 fn api_key(row: &SqliteRow) -> Result<ApiKey, StoreError> {
@@ -116,17 +134,22 @@ fn api_key(row: &SqliteRow) -> Result<ApiKey, StoreError> {
         .into_iter()
         .map(|group| Identity::group(&group).into())
         .collect();
+    let rights: String = row.try_get("rights").map_err(failed)?;
+    let rights: KeyRights = serde_json::from_str(&rights)
+        .map_err(|error| broken(format!("api_keys.rights of key {id}: {error}")))?;
     Ok(ApiKey {
         id: id.into(),
         username: shared(row, "username")?,
         groups: groups.into(),
         label: shared(row, "label")?,
         project: shared(row, "project")?,
-        admin: row.try_get("admin").map_err(failed)?,
+        rights: rights.into(),
         created_at: row.try_get("created_at").map_err(failed)?,
+        confirmed_at: row.try_get("confirmed_at").map_err(failed)?,
         expires_at: row.try_get("expires_at").map_err(failed)?,
         revoked_at: row.try_get("revoked_at").map_err(failed)?,
         last_used_at: row.try_get("last_used_at").map_err(failed)?,
+        noted_days: row.try_get("noted_days").map_err(failed)?,
     })
 }
 

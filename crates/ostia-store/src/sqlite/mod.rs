@@ -3,8 +3,12 @@
 //! Not here: anything another database would do the same way (`columns`, `tally`).
 
 mod bulk;
+mod db;
 mod failure;
 mod keys;
+#[path = "../people/mod.rs"]
+mod people;
+mod person;
 mod rows;
 mod usage;
 mod writer;
@@ -17,7 +21,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ostia_core::{
-    ApiKey, BoxFuture, LedgerRow, NewApiKey, Store, StoreError, UsageQuery, UsageRow,
+    ApiKey, AuditEvent, AuditQuery, AuditRow, BoxFuture, Change, LedgerRow, NewApiKey, Owner,
+    People, Person, Roster, Store, StoreError, UsageQuery, UsageRow,
 };
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
@@ -196,18 +201,6 @@ impl Store for SqliteStore {
         Box::pin(keys::list(&self.readers))
     }
 
-    fn expire_key<'a>(
-        &'a self,
-        id: &'a str,
-        expires_at: i64,
-    ) -> BoxFuture<'a, Result<bool, StoreError>> {
-        Box::pin(keys::expire(&self.keys, id, expires_at))
-    }
-
-    fn revoke_key<'a>(&'a self, id: &'a str, now: i64) -> BoxFuture<'a, Result<bool, StoreError>> {
-        Box::pin(keys::revoke(&self.keys, id, now))
-    }
-
     fn touch_keys<'a>(
         &'a self,
         used: &'a [(Arc<str>, i64)],
@@ -222,6 +215,10 @@ impl Store for SqliteStore {
         Box::pin(usage::report(&self.readers, query))
     }
 
+    fn people(&self) -> &dyn People {
+        self
+    }
+
     fn ping(&self) -> BoxFuture<'_, Result<(), StoreError>> {
         Box::pin(async move {
             sqlx::query("SELECT 1 FROM ledger LIMIT 1")
@@ -230,6 +227,52 @@ impl Store for SqliteStore {
                 .map(drop)
                 .map_err(failed)
         })
+    }
+}
+
+impl People for SqliteStore {
+    fn change<'a>(
+        &'a self,
+        changes: &'a [Change],
+        events: &'a [AuditEvent],
+    ) -> BoxFuture<'a, Result<Vec<u64>, StoreError>> {
+        Box::pin(async move {
+            let mut connection = self.keys.lend().await?;
+            let done = people::change(&mut connection, changes, events).await;
+            connection.end(done)
+        })
+    }
+
+    fn version(&self) -> BoxFuture<'_, Result<i64, StoreError>> {
+        Box::pin(people::version(&self.readers))
+    }
+
+    fn roster(&self) -> BoxFuture<'_, Result<Roster, StoreError>> {
+        Box::pin(people::roster(&self.readers))
+    }
+
+    fn all(&self) -> BoxFuture<'_, Result<Vec<Person>, StoreError>> {
+        Box::pin(people::all(&self.readers))
+    }
+
+    fn owner<'a>(&'a self, username: &'a str) -> BoxFuture<'a, Result<Owner, StoreError>> {
+        Box::pin(people::owner(&self.readers, username))
+    }
+
+    fn audit<'a>(
+        &'a self,
+        query: &'a AuditQuery,
+    ) -> BoxFuture<'a, Result<Vec<AuditRow>, StoreError>> {
+        Box::pin(people::audit(&self.readers, query))
+    }
+
+    fn rows_of<'a>(
+        &'a self,
+        users: &'a [Arc<str>],
+        after: &'a str,
+        limit: i64,
+    ) -> BoxFuture<'a, Result<Vec<Vec<String>>, StoreError>> {
+        Box::pin(person::rows_of(&self.readers, users, after, limit))
     }
 }
 

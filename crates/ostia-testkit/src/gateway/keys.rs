@@ -25,9 +25,7 @@ impl TestGateway {
             groups: groups.iter().map(|&group| group.to_owned()).collect(),
             label: username.to_owned(),
             project: project.to_owned(),
-            admin: false,
-            created_at: 0,
-            expires_at: None,
+            ..NewApiKey::default()
         };
         store.create_key(&new).await.unwrap();
         key

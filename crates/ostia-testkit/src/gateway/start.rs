@@ -141,12 +141,9 @@ impl Site {
             id: "key-of-tester".to_owned(),
             hash: hash_key(&self.secrets.client_bearer()),
             username: USER.to_owned(),
-            groups: Vec::new(),
             label: "tests".to_owned(),
-            project: String::new(),
-            admin: false,
             created_at: clock.unix_micros(),
-            expires_at: None,
+            ..NewApiKey::default()
         };
         store.create_key(&key).await.unwrap();
         store

@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use form_urlencoded::parse;
 use http::{HeaderValue, Method, Response, StatusCode, header};
+use ostia_core::Role;
 use serde_json::json;
 
 use super::metrics_text;
@@ -87,7 +88,7 @@ impl Admin {
         let sender = Sender::of(inbound);
         let identify = Arc::clone(&self.gateway.live().identify);
         let principal = identify.identify(&inbound.head, sender).await?;
-        if principal.admin {
+        if principal.roles.has(Role::Admin) {
             return Ok(principal);
         }
         Err(Refusal::client(

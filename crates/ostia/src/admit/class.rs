@@ -1,4 +1,5 @@
 use http::{HeaderMap, HeaderName, StatusCode};
+use ostia_core::Identity;
 
 use crate::refusal::Refusal;
 
@@ -27,6 +28,18 @@ impl Class {
                     message,
                 ))
             }
+        }
+    }
+}
+
+impl Class {
+    /// A key may be for batch work only.
+    #[must_use]
+    pub fn for_caller(self, who: &Identity) -> Self {
+        let key = who.front.as_deref().unwrap_or(who);
+        match key.rights.as_ref().is_some_and(|rights| rights.batch) {
+            true => Self::Batch,
+            false => self,
         }
     }
 }

@@ -19,6 +19,8 @@ const POLL: Duration = Duration::from_secs(1);
 const FIRST_LOOK: Duration = Duration::from_secs(3);
 /// How often the last use of keys is written down.
 const TOUCH: Duration = Duration::from_secs(30);
+/// How often it is looked for changes of people: whoever is disabled is out within a second.
+const PEOPLE_LOOK: Duration = Duration::from_millis(250);
 /// How often it is looked for changes of keys, for the audit log.
 const KEY_LOOK: Duration = Duration::from_secs(10);
 /// Asks clusters, readiness URLs and maintenance sources once, so that the first requests find something known.
@@ -27,7 +29,8 @@ pub(super) async fn first_look(gateway: &Gateway) {
     let live = gateway.live();
     let sources = live.settings.maintenance_sources.iter();
     let asking = join_all(sources.map(|(cluster, source)| ask_source(gateway, cluster, source)));
-    let first = async { tokio::join!(live.clusters.first_look(FIRST_LOOK), asking) };
+    let people = gateway.directory().look();
+    let first = async { tokio::join!(live.clusters.first_look(FIRST_LOOK), asking, people) };
     // What did not answer by then is not known, and changes nothing.
     let _ = tokio::time::timeout(FIRST_LOOK, first).await;
 }
@@ -41,6 +44,7 @@ pub(super) fn begin(gateway: &Arc<Gateway>) {
     start(gateway, "store", reach_store);
     start(gateway, "idle_connections", sweep);
     start(gateway, "key_use", touch_keys);
+    start(gateway, "people", watch_people);
     start(gateway, "key_changes", watch_keys);
 }
 
@@ -120,6 +124,15 @@ async fn sweep(gateway: Arc<Gateway>) -> Infallible {
     loop {
         tokio::time::sleep(SWEEP).await;
         gateway.workbench.clients.sweep();
+    }
+}
+
+async fn watch_people(gateway: Arc<Gateway>) -> Infallible {
+    loop {
+        tokio::time::sleep(PEOPLE_LOOK).await;
+        if let Err(error) = gateway.directory().look().await {
+            tracing::debug!(%error, "the database does not say what changed of people");
+        }
     }
 }
 

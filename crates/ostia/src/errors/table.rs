@@ -96,6 +96,16 @@ impl Refusal {
         from_fault(AnswerFault::ShuttingDown).with_retry_after(SHORTLY)
     }
 
+    /// Whoever was disabled, before or in the middle of a request.
+    pub fn account_disabled() -> Self {
+        Self::client(
+            StatusCode::FORBIDDEN,
+            "account_disabled",
+            "This account is disabled. Please ask the operators.",
+        )
+        .permanent()
+    }
+
     pub fn not_implemented() -> Self {
         Self::client(
             StatusCode::NOT_IMPLEMENTED,
@@ -141,6 +151,7 @@ impl From<SignInError> for Refusal {
             SignInError::PolicyDenied(text) => {
                 Self::client(StatusCode::FORBIDDEN, "policy_denied", text)
             }
+            SignInError::Disabled => Self::account_disabled(),
             SignInError::NotLocal(text) => {
                 Self::client(StatusCode::FORBIDDEN, "policy_denied", text)
             }

@@ -11,10 +11,11 @@ use crate::authorize::Denials;
 use crate::backend::injects_usage;
 use crate::catalog::Catalog;
 use crate::fleet::Fleet;
-use crate::identify::KeyWatch;
+use crate::identify::{Directory, KeyWatch, Present};
 use crate::listen::{Drain, Inbound, Options};
 use crate::live::{Live, Unusable, Workbench};
 use crate::ownership::Responses;
+use crate::people::{Actor, Desk};
 use crate::read::{Budget, Call, RefusedBytes};
 use crate::relay;
 use crate::runtime::Duties;
@@ -90,6 +91,17 @@ impl Gateway {
         &self.denials
     }
 
+    /// Where people, keys and projects are looked after, on behalf of somebody.
+    pub fn desk(&self, live: &Live, actor: Actor) -> Desk {
+        let (store, clock) = (Arc::clone(&self.store), Arc::clone(&self.clock));
+        Desk::new(store, clock, live.settings.keys, actor)
+    }
+
+    /// What the database says of people.
+    pub fn directory(&self) -> &Arc<Directory> {
+        &self.workbench.directory
+    }
+
     pub fn fleet(&self) -> &Fleet {
         &self.fleet
     }
@@ -146,11 +158,12 @@ impl Gateway {
     }
 
     /// What is needed to record a request.
-    pub fn books(&self) -> Books {
+    pub fn books(&self, present: &Present) -> Books {
         Books {
             recorder: Arc::clone(&self.ledger) as _,
             clock: Arc::clone(&self.clock),
             shutting_down: Arc::clone(&self.shutting_down),
+            dismissed: present.flag(),
         }
     }
 
@@ -159,6 +172,7 @@ impl Gateway {
         &self,
         live: &Live,
         inbound: &Inbound,
+        present: &Arc<Present>,
         call: &Call,
         attempt: &Attempt,
         sent: &Promise,
@@ -169,6 +183,7 @@ impl Gateway {
         relay::Context {
             clock: Arc::clone(&self.clock),
             wire: Arc::clone(&inbound.wire),
+            present: Arc::clone(present),
             api: call.api.clone(),
             choices: call.choices,
             stream: sent.stream,

@@ -67,7 +67,7 @@ impl KeyWatch {
             kind = KINDS[kind],
             key_id = &*key.id,
             username = &*key.username,
-            admin = key.admin,
+            admin = key.rights.is_admin(),
             untold,
             "a key was changed"
         );

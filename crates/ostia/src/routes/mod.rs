@@ -58,6 +58,7 @@ pub enum Route<'a> {
     Docs,
     Whoami,
     Limits,
+    Me,
     ListEndpoints,
     /// The models of a framework, or all.
     Models(Scope<'a>),
@@ -137,6 +138,7 @@ impl<'a> Route<'a> {
             RouteKind::Docs => Self::Docs,
             RouteKind::Whoami => Self::Whoami,
             RouteKind::Limits => Self::Limits,
+            RouteKind::Me => Self::Me,
             RouteKind::ListEndpoints => Self::ListEndpoints,
             RouteKind::Models => Self::Models(captures.scope()),
             RouteKind::Model => Self::Model(captures.scope(), decoded(captures.rest)),
@@ -156,6 +158,7 @@ impl<'a> Route<'a> {
             Self::Docs => "/docs",
             Self::Whoami => "/whoami",
             Self::Limits => "/v1/limits",
+            Self::Me => "/v1/me",
             Self::ListEndpoints => "/list-endpoints",
             Self::Models(Scope::Everywhere) => "/v1/models",
             Self::Models(_) => "/{cluster}/{framework}/v1/models",

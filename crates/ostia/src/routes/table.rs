@@ -22,6 +22,7 @@ pub enum RouteKind {
     Docs,
     Whoami,
     Limits,
+    Me,
     ListEndpoints,
     Models,
     Model,
@@ -48,7 +49,7 @@ const POST: &[&str] = &["POST"];
 const ANY: &[&str] = &["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"];
 
 /// Every public route, in the order in which they are tried.
-pub const ROUTES: [RouteEntry; 29] = [
+pub const ROUTES: [RouteEntry; 30] = [
     open("/health", RouteKind::Health, "Whether the gateway responds"),
     open(
         "/status",
@@ -66,6 +67,11 @@ pub const ROUTES: [RouteEntry; 29] = [
         "/v1/limits",
         RouteKind::Limits,
         "Your limits: what is used, owed and left",
+    ),
+    listing(
+        "/v1/me",
+        RouteKind::Me,
+        "You: identity, groups, projects, roles, keys and limits",
     ),
     listing(
         "/list-endpoints",

@@ -133,20 +133,16 @@ impl Store for MemoryStore {
         not_here()
     }
 
-    fn expire_key<'a>(&'a self, _: &'a str, _: i64) -> BoxFuture<'a, Result<bool, StoreError>> {
-        not_here()
-    }
-
-    fn revoke_key<'a>(&'a self, _: &'a str, _: i64) -> BoxFuture<'a, Result<bool, StoreError>> {
-        not_here()
-    }
-
     fn touch_keys<'a>(&'a self, _: &'a [(Arc<str>, i64)]) -> BoxFuture<'a, Result<(), StoreError>> {
         not_here()
     }
 
     fn usage<'a>(&'a self, _: &'a UsageQuery) -> BoxFuture<'a, Result<Vec<UsageRow>, StoreError>> {
         not_here()
+    }
+
+    fn people(&self) -> &dyn People {
+        unreachable!("rows only")
     }
 
     fn ping(&self) -> BoxFuture<'_, Result<(), StoreError>> {

@@ -5,6 +5,7 @@
 mod auth;
 mod catalog;
 mod limits;
+mod people;
 mod server;
 mod traffic;
 
@@ -25,6 +26,8 @@ pub(super) fn read<'a>(reading: &'a Reading<'a>, table: &'a [Member]) -> (Settin
         maintenance_sources: std::collections::BTreeMap::new(),
         store: server::read_store(&root, reading),
         auth: auth::read(&root, reading),
+        keys: people::read_keys(&root),
+        roles: people::read_roles(&root),
         limits: limits::read(&root, reading),
         routing: traffic::read_routing(&root, reading),
         upstream: traffic::read_upstream(&root),
@@ -48,6 +51,7 @@ pub(super) fn read<'a>(reading: &'a Reading<'a>, table: &'a [Member]) -> (Settin
         maintenance_sources,
         ..settings
     };
+    let settings = people::with_owner_ttl(settings, reading);
     auth::check_none(&settings, reading);
     (settings, listed)
 }
