@@ -1,51 +1,40 @@
 use http::{HeaderMap, HeaderName, StatusCode};
-use ostia_core::Identity;
+use ostia_core::{Class, Identity};
 
 use crate::refusal::Refusal;
 
 const HEADER: HeaderName = HeaderName::from_static("x-ostia-class");
 
-/// Batch work waits behind everybody.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Class {
-    #[default]
-    Interactive,
-    Batch,
-}
-
-impl Class {
-    /// What the caller says in `X-Ostia-Class`.
-    pub fn of(headers: &HeaderMap) -> Result<Self, Refusal> {
-        let mut values = headers.get_all(HEADER).iter();
-        match (values.next().map(|value| value.as_bytes()), values.next()) {
-            (None | Some(b"" | b"interactive"), None) => Ok(Self::Interactive),
-            (Some(b"batch"), None) => Ok(Self::Batch),
-            _ => {
-                let message = "The header 'X-Ostia-Class' must be 'interactive' or 'batch'.";
-                Err(Refusal::client(
-                    StatusCode::BAD_REQUEST,
-                    "invalid_value",
-                    message,
-                ))
-            }
-        }
+/// The class of a request: what its sender says in `X-Ostia-Class`. A key may be for batch work only.
+pub fn class_of(headers: &HeaderMap, who: &Identity) -> Result<Class, Refusal> {
+    let asked = asked(headers)?;
+    let key = who.front.as_deref().unwrap_or(who);
+    match key.rights.as_ref().is_some_and(|rights| rights.batch) {
+        true => Ok(Class::Batch),
+        false => Ok(asked),
     }
 }
 
-impl Class {
-    /// A key may be for batch work only.
-    #[must_use]
-    pub fn for_caller(self, who: &Identity) -> Self {
-        let key = who.front.as_deref().unwrap_or(who);
-        match key.rights.as_ref().is_some_and(|rights| rights.batch) {
-            true => Self::Batch,
-            false => self,
+fn asked(headers: &HeaderMap) -> Result<Class, Refusal> {
+    let mut values = headers.get_all(HEADER).iter();
+    match (values.next().map(|value| value.as_bytes()), values.next()) {
+        (None | Some(b"" | b"interactive"), None) => Ok(Class::Interactive),
+        (Some(b"batch"), None) => Ok(Class::Batch),
+        _ => {
+            let message = "The header 'X-Ostia-Class' must be 'interactive' or 'batch'.";
+            Err(Refusal::client(
+                StatusCode::BAD_REQUEST,
+                "invalid_value",
+                message,
+            ))
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use ostia_core::KeyRights;
+
     use super::*;
 
     fn class(values: &[&'static str]) -> Result<Class, u16> {
@@ -53,7 +42,28 @@ mod tests {
         for value in values {
             headers.append(HEADER, value.parse().unwrap());
         }
-        Class::of(&headers).map_err(|refusal| refusal.status.as_u16())
+        asked(&headers).map_err(|refusal| refusal.status.as_u16())
+    }
+
+    #[test]
+    fn a_key_for_batch_work_waits_behind_everybody() {
+        let mut who = Identity {
+            rights: Some(KeyRights::default().into()),
+            ..Identity::default()
+        };
+        let class = |who: &Identity| class_of(&HeaderMap::new(), who).unwrap();
+        assert_eq!(class(&who), Class::Interactive);
+        let batch = KeyRights {
+            batch: true,
+            ..KeyRights::default()
+        };
+        who.rights = Some(batch.into());
+        assert_eq!(class(&who), Class::Batch);
+        let named = Identity {
+            front: Some(who.into()),
+            ..Identity::default()
+        };
+        assert_eq!(class(&named), Class::Batch);
     }
 
     #[test]
