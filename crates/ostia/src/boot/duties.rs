@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 
 use crate::gateway::Gateway;
+use crate::people::{Actor, EndingKey};
 use crate::runtime::{spawn, spawn_blocking};
 use crate::settings::MaintenanceSource;
 
@@ -21,6 +22,8 @@ const FIRST_LOOK: Duration = Duration::from_secs(3);
 const TOUCH: Duration = Duration::from_secs(30);
 /// How often it is looked for changes of people: whoever is disabled is out within a second.
 const PEOPLE_LOOK: Duration = Duration::from_millis(250);
+/// How often it is looked for keys that end.
+const KEY_ENDS_LOOK: Duration = Duration::from_secs(600);
 /// How often it is looked for changes of keys, for the audit log.
 const KEY_LOOK: Duration = Duration::from_secs(10);
 /// Asks clusters, readiness URLs and maintenance sources once, so that the first requests find something known.
@@ -45,6 +48,7 @@ pub(super) fn begin(gateway: &Arc<Gateway>) {
     start(gateway, "idle_connections", sweep);
     start(gateway, "key_use", touch_keys);
     start(gateway, "people", watch_people);
+    start(gateway, "key_ends", tell_of_ending_keys);
     start(gateway, "key_changes", watch_keys);
 }
 
@@ -125,6 +129,36 @@ async fn sweep(gateway: Arc<Gateway>) -> Infallible {
         tokio::time::sleep(SWEEP).await;
         gateway.workbench.clients.sweep();
     }
+}
+
+/// Tells owners that their keys end; of several replicas one does.
+async fn tell_of_ending_keys(gateway: Arc<Gateway>) -> Infallible {
+    loop {
+        let desk = gateway.desk(&gateway.live(), Actor::default());
+        match desk.ending_keys().await {
+            Ok(ending) => {
+                for ending in ending {
+                    if matches!(desk.noted_end(&ending).await, Ok(true)) {
+                        tell(&ending);
+                    }
+                }
+            }
+            Err(error) => tracing::debug!(%error, "the database does not say which keys end"),
+        }
+        tokio::time::sleep(KEY_ENDS_LOOK).await;
+    }
+}
+
+fn tell(ending: &EndingKey) {
+    tracing::info!(
+        target: "ostia::audit",
+        kind = "key_ends",
+        key_id = &*ending.key.id,
+        username = &*ending.key.username,
+        address = &*ending.address,
+        days = ending.days,
+        "a key ends: its owner needs another"
+    );
 }
 
 async fn watch_people(gateway: Arc<Gateway>) -> Infallible {

@@ -1,5 +1,3 @@
-use std::sync::Arc;
-
 use ostia_core::{ApiKey, Change};
 
 use super::{Desk, DeskError};
@@ -44,10 +42,10 @@ impl Desk {
     }
 
     /// Remembers that an owner was told. `false`: another replica did it first, so that nobody is told twice.
-    pub async fn noted_end(&self, key: &Arc<str>, days: i64) -> Result<bool, DeskError> {
+    pub async fn noted_end(&self, ending: &EndingKey) -> Result<bool, DeskError> {
         let change = Change::NotedEnd {
-            id: key.to_string(),
-            days,
+            id: ending.key.id.to_string(),
+            days: ending.days,
         };
         let touched = self.store.people().change(&[change], &[]).await?;
         Ok(touched.iter().any(|rows| *rows > 0))
@@ -70,6 +68,8 @@ fn due(key: &ApiKey, now: i64) -> Option<i64> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
 
     fn key(created: i64, end: i64, noted: Option<i64>) -> ApiKey {

@@ -3,8 +3,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use ostia_core::{
-    ApiKey, BoxFuture, LedgerRow, NewApiKey, Outcome, RequestId, Store, StoreError, UsageQuery,
-    UsageRow,
+    ApiKey, BoxFuture, LedgerRow, NewApiKey, Outcome, People, RequestId, Store, StoreError,
+    UsageQuery, UsageRow,
 };
 use parking_lot::Mutex;
 
