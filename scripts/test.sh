@@ -4,6 +4,9 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
+# The tests start PostgreSQL by themselves.
+scripts/postgres.sh
+
 # The front of the tests: everything in Rust. --workspace, because `cargo test` alone takes the default member only.
 cargo test --workspace --locked "$@"
 

@@ -39,6 +39,15 @@ pub struct Identity {
 }
 
 impl Identity {
+    /// As usage reports name the caller.
+    pub fn reported_name(&self) -> &str {
+        if self.username.is_empty() {
+            &self.user_id
+        } else {
+            &self.username
+        }
+    }
+
     /// What follows the one `@` of a username, in lower case. With no `@`, two of them, or nothing behind it there is no
     /// domain.
     pub fn domain_of(username: &str) -> Option<Arc<str>> {

@@ -29,11 +29,11 @@ pub use limiter::{
     Standing, Subject, Taken,
 };
 pub use people::{
-    ApiKey, AuditEvent, AuditQuery, AuditRow, Change, KeyRights, Login, NewApiKey, Owner, People,
-    Person, PersonState, Project, Role, Roles, Roster, broken_link,
+    ApiKey, AuditEvent, AuditQuery, AuditRow, Change, KeyChange, KeyChanges, KeyRights, Login,
+    NewApiKey, Owner, People, Person, PersonState, Project, Role, Roles, Roster, broken_link,
 };
 pub use secret::Secret;
-pub use store::{Store, StoreError, UsageQuery, UsageRow};
+pub use store::{RowPlace, RowsQuery, Store, StoreError, UsageQuery, UsageRow};
 
 /// A boxed future, for the few calls that cross a trait object.
 pub type BoxFuture<'a, T> = std::pin::Pin<Box<dyn Future<Output = T> + Send + 'a>>;

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use crate::{ApiKey, BoxFuture, LedgerRow, NewApiKey, People};
+use crate::{ApiKey, BoxFuture, KeyChanges, LedgerRow, NewApiKey, People, RequestId};
 
 /// Why the store could not answer. The text is for the log, never for a caller.
 #[derive(Debug, thiserror::Error)]
@@ -34,8 +34,28 @@ impl UsageQuery {
     ];
 }
 
+/// Which rows of the ledger an export gives, by the moment they started.
+#[derive(Debug, Clone, Default)]
+pub struct RowsQuery {
+    /// Unix microseconds.
+    pub since: i64,
+    /// Not included.
+    pub until: Option<i64>,
+    /// Only those behind this row.
+    pub after: Option<RowPlace>,
+    /// How many at most.
+    pub limit: u32,
+}
+
+/// Where a row stands in an export.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RowPlace {
+    pub started_at: i64,
+    pub request_id: RequestId,
+}
+
 /// One line of a usage report: `keys` in the order of `UsageQuery::by`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct UsageRow {
     pub keys: Vec<String>,
     pub requests: u64,
@@ -47,6 +67,23 @@ pub struct UsageRow {
     pub prompt_tokens: u64,
     pub completion_tokens: u64,
     pub total_tokens: u64,
+}
+
+impl UsageRow {
+    /// Adds the sums of a line with the same keys.
+    pub fn add(&mut self, more: &Self) {
+        for (sum, more) in [
+            (&mut self.requests, more.requests),
+            (&mut self.ok, more.ok),
+            (&mut self.refused, more.refused),
+            (&mut self.failed, more.failed),
+            (&mut self.prompt_tokens, more.prompt_tokens),
+            (&mut self.completion_tokens, more.completion_tokens),
+            (&mut self.total_tokens, more.total_tokens),
+        ] {
+            *sum = sum.saturating_add(more);
+        }
+    }
 }
 
 /// Everything Ostia keeps in a database. `ostia-store` has one implementation for each database.
@@ -65,6 +102,9 @@ pub trait Store: Send + Sync + 'static {
 
     fn create_key<'a>(&'a self, key: &'a NewApiKey) -> BoxFuture<'a, Result<(), StoreError>>;
 
+    /// What happened to keys behind `after`, up to a thousand changes, whoever made them. `None`: nothing but where to begin.
+    fn key_changes(&self, after: Option<i64>) -> BoxFuture<'_, Result<KeyChanges, StoreError>>;
+
     fn list_keys(&self) -> BoxFuture<'_, Result<Vec<ApiKey>, StoreError>>;
 
     /// Notes the last use of keys, in batches and never on a request's path.
@@ -80,6 +120,17 @@ pub trait Store: Send + Sync + 'static {
 
     /// Who people are and what was done about them.
     fn people(&self) -> &dyn People;
+
+    /// Hands out rows of the ledger, the oldest first. Gives the place of the last, where there may be more.
+    fn rows<'a>(
+        &'a self,
+        query: &'a RowsQuery,
+        take: &'a mut (dyn FnMut(&LedgerRow<'_>) + Send),
+    ) -> BoxFuture<'a, Result<Option<RowPlace>, StoreError>>;
+
+    /// Keeps the days and months of reports in this time zone from the first row on. `false`: there are rows, and reports
+    /// are in another zone.
+    fn keep_reports_in<'a>(&'a self, zone: &'a str) -> BoxFuture<'a, Result<bool, StoreError>>;
 
     /// A cheap question that shows whether the database answers.
     fn ping(&self) -> BoxFuture<'_, Result<(), StoreError>>;

@@ -6,8 +6,8 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use ostia_core::{
-    Change, KeyRights, LedgerRow, NewApiKey, Outcome, Phase, RequestId, Role, Store, StoreError,
-    UsageQuery, UsageRow, UsageSource,
+    Change, Column, KeyRights, Kind, LedgerRow, NewApiKey, Outcome, Phase, RequestId, Role,
+    RowsQuery, Store, StoreError, UsageQuery, UsageRow, UsageSource, Value,
 };
 
 /// 2026-11-23T12:00:00Z.
@@ -20,6 +20,9 @@ pub(crate) async fn run(store: &dyn Store) {
     store.ping().await.unwrap();
     rows_count_once(store).await;
     reports_are_exact_at_any_moment(store).await;
+    months_and_single_keys(store).await;
+    exports_give_each_row_once(store).await;
+    what_was_interrupted_gives_way(store).await;
     absurd_rows_are_kept(store).await;
     keys_live_and_end(store).await;
     key_ids_and_hashes_are_unique(store).await;
@@ -60,6 +63,28 @@ pub(crate) fn row(user: &str, started_at: i64, tokens: u64) -> LedgerRow<'_> {
         origin_ip: Cow::Borrowed("192.0.2.7"),
         count: 1,
         ..LedgerRow::default()
+    }
+}
+
+/// A row with another value in each column.
+pub(crate) fn full_row() -> LedgerRow<'static> {
+    let mut full = LedgerRow::default();
+    for column in Column::ALL {
+        assert!(full.set(column.number, sample(column)));
+    }
+    full
+}
+
+/// A value that no other column has.
+fn sample(column: &Column) -> Value<'static> {
+    let number = column.number;
+    match column.kind {
+        Kind::Id => Value::Id(RequestId::at(NOON)),
+        Kind::Text => Value::Text(column.name),
+        Kind::Stamp => Value::Stamp(NOON + i64::from(number)),
+        Kind::Flag => Value::Flag(true),
+        Kind::Number | Kind::MaybeNumber => Value::Number(number.into()),
+        Kind::Word(words) => Value::word(words, 1),
     }
 }
 
@@ -203,6 +228,117 @@ async fn parts_of_a_report(store: &dyn Store, midnight: i64) {
     assert_eq!(months, [line(&["2026-12", "", ""], [44, 3, 40], 4)]);
 }
 
+/// A range of months, days and parts of days, by each key alone and by pairs: always the same sums.
+async fn months_and_single_keys(store: &dyn Store) {
+    let start = NOON + 100 * DAY;
+    let rows: Vec<_> = (0..400)
+        .map(|n| {
+            let mut row = row("eve", start + n * 7 * HOUR, 2);
+            row.project = Cow::Borrowed(["a", "b"][usize::from(n % 2 == 0)]);
+            row.model = Cow::Borrowed(["m1", "m2", "m3"][usize::try_from(n % 3).unwrap()]);
+            row
+        })
+        .collect();
+    assert_eq!(store.insert_rows(&rows).await.unwrap(), 400);
+    let (since, until) = (start + 3 * DAY + HOUR, start + 80 * DAY + 2 * HOUR);
+    let inside = rows
+        .iter()
+        .filter(|row| (since..until).contains(&row.started_at));
+    let inside = inside.count() as u64;
+    for by in UsageQuery::BY {
+        for more in [None, Some("model"), Some("month"), Some("hour")] {
+            let by: Vec<_> = std::iter::once(by).chain(more).collect();
+            let lines = usage_of(store, (since, Some(until)), Some("eve@lab.org"), &by).await;
+            let sum = lines.iter().map(|line| line.requests).sum::<u64>();
+            assert_eq!(sum, inside, "{by:?}");
+            let unique: std::collections::BTreeSet<_> =
+                lines.iter().map(|line| &line.keys).collect();
+            assert_eq!(unique.len(), lines.len(), "{by:?}");
+        }
+    }
+    let months = usage_of(store, (since, Some(until)), None, &["month", "project"]).await;
+    let keys: Vec<_> = months.iter().map(|line| line.keys.join(" ")).collect();
+    let expected = [
+        "2027-03 a",
+        "2027-03 b",
+        "2027-04 a",
+        "2027-04 b",
+        "2027-05 a",
+        "2027-05 b",
+    ];
+    assert_eq!(keys, expected);
+}
+
+/// Page by page: each row once, in order, as it was written.
+async fn exports_give_each_row_once(store: &dyn Store) {
+    let start = NOON + 200 * DAY;
+    // Two of three started in the same microsecond.
+    let mut rows: Vec<_> = (0..25).map(|n| row("gil", start + n / 3, 1)).collect();
+    rows.sort_by_key(|row| (row.started_at, *row.request_id.as_bytes()));
+    assert_eq!(store.insert_rows(&rows).await.unwrap(), 25);
+    let mut query = RowsQuery {
+        since: start,
+        until: Some(start + DAY),
+        after: None,
+        limit: 10,
+    };
+    let (mut ids, mut pages) = (Vec::new(), 0);
+    loop {
+        let mut take = |row: &LedgerRow<'_>| {
+            ids.push((row.request_id, row.started_at, row.user_id.to_string()))
+        };
+        let last = store.rows(&query, &mut take).await.unwrap();
+        pages += 1;
+        query.after = last;
+        if last.is_none() {
+            break;
+        }
+    }
+    let expected: Vec<_> = rows
+        .iter()
+        .map(|row| (row.request_id, row.started_at, "gil".to_owned()))
+        .collect();
+    assert_eq!((ids, pages), (expected, 3));
+}
+
+/// A row that was made from a `started` record alone gives way to the final one, and nothing else gives way.
+async fn what_was_interrupted_gives_way(store: &dyn Store) {
+    let at = NOON + 300 * DAY;
+    let real = row("fay", at, 9);
+    let bare = LedgerRow {
+        outcome: Outcome::Interrupted,
+        phase: Phase::Connecting,
+        http_status: 499,
+        upstream_status: 0,
+        response_bytes: 0,
+        completion_tokens: 0,
+        total_tokens: 9,
+        ..real.clone()
+    };
+    let day = (at - 12 * HOUR, Some(at + 12 * HOUR));
+    let by = ["user", "outcome"];
+    assert_eq!(store.insert_rows(&[bare.clone()]).await.unwrap(), 1);
+    let lines = usage_of(store, day, None, &by).await;
+    assert_eq!(lines[0].keys, ["fay@lab.org", "interrupted"]);
+    // Beside rows that are new, and twice in one batch.
+    let other = row("fay", at, 1);
+    let batch = [bare.clone(), real.clone(), other, real.clone()];
+    assert_eq!(store.insert_rows(&batch).await.unwrap(), 1);
+    let expected = [line(&["fay@lab.org", "ok"], [2, 2, 0], 10)];
+    // From single rows, and from the roll-up, which has let go of what gave way.
+    for range in [(at, Some(at + 1)), day] {
+        assert_eq!(usage_of(store, range, None, &by).await, expected);
+    }
+    let changed = LedgerRow {
+        total_tokens: 77,
+        ..real
+    };
+    for late in [bare, changed] {
+        assert_eq!(store.insert_rows(&[late]).await.unwrap(), 0);
+        assert_eq!(usage_of(store, day, None, &by).await, expected);
+    }
+}
+
 /// Whatever a backend or a client says, a row goes in, and reports still answer.
 async fn absurd_rows_are_kept(store: &dyn Store) {
     let before = usage(store, 0, &[]).await[0].requests;
@@ -274,7 +410,32 @@ async fn touched(store: &dyn Store, change: Change) -> bool {
     store.people().change(&[change], &[]).await.unwrap() == [1]
 }
 
+/// What happened to keys, in order, each once.
+async fn changes_of_keys_are_told(store: &dyn Store, since: i64) {
+    let changes = store.key_changes(Some(since)).await.unwrap();
+    let told: Vec<_> = changes
+        .changes
+        .iter()
+        .map(|change| (&*change.kind, &*change.id))
+        .collect();
+    let expected = [
+        ("key_created", "b"),
+        ("key_created", "a"),
+        ("key_expiry_changed", "b"),
+        ("key_revoked", "b"),
+    ];
+    assert_eq!(told, expected);
+    assert_eq!(
+        (&*changes.changes[0].username, changes.changes[0].admin),
+        ("ann@lab.org", true)
+    );
+    let behind = store.key_changes(Some(changes.last)).await.unwrap();
+    assert_eq!((behind.changes.len(), behind.last), (0, changes.last));
+    assert_eq!(store.key_changes(None).await.unwrap(), behind);
+}
+
 async fn keys_live_and_end(store: &dyn Store) {
+    let since = store.key_changes(None).await.unwrap().last;
     assert_eq!(store.list_keys().await.unwrap(), []);
     assert_eq!(store.key_by_hash(&[1; 32]).await.unwrap(), None);
     store.create_key(&new_key("b", 1)).await.unwrap();
@@ -323,6 +484,7 @@ async fn keys_live_and_end(store: &dyn Store) {
     let ids: Vec<_> = listed.iter().map(|key| &*key.id).collect();
     assert_eq!(ids, ["b", "a"], "oldest first");
     assert_eq!(listed[0], key);
+    changes_of_keys_are_told(store, since).await;
 }
 
 async fn key_ids_and_hashes_are_unique(store: &dyn Store) {

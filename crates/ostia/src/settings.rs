@@ -21,6 +21,7 @@ pub struct Settings {
     pub maintenance: BTreeMap<String, String>,
     pub maintenance_sources: BTreeMap<String, MaintenanceSource>,
     pub store: StoreSettings,
+    pub reports: Reports,
     pub auth: Auth,
     pub keys: Keys,
     /// Who has which role beside those whose key has it.
@@ -80,6 +81,12 @@ pub struct MaintenanceSource {
     pub field: String,
     pub down: Vec<String>,
     pub interval: Duration,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Reports {
+    /// The name of a time zone.
+    pub timezone: String,
 }
 
 #[derive(Debug, Clone, PartialEq)]

@@ -80,7 +80,7 @@ pub fn variable(setup: &Setup, name: &str) -> Result<Secret<String>, Failure> {
         })
 }
 
-fn not_opened(error: StoreError) -> Failure {
+pub fn not_opened(error: StoreError) -> Failure {
     let (StoreError::Unavailable(text) | StoreError::Broken(text)) = error;
     Failure::other(format!("cannot open the database: {text}"))
 }

@@ -5,10 +5,12 @@ mod adapter;
 mod audit;
 mod check;
 mod completions;
+mod db;
 mod desk;
 mod explain;
 mod import;
 mod init;
+mod journal;
 mod key;
 mod load;
 mod login;
@@ -66,6 +68,12 @@ pub enum Command {
     Import(import::Import),
     /// Report requests and tokens
     Usage(usage::Usage),
+    /// Look after the database: its schema, backups, a move to PostgreSQL
+    #[command(subcommand)]
+    Db(db::Db),
+    /// Bring in the journal of a replica that is gone
+    #[command(subcommand)]
+    Journal(journal::Journal),
     /// Sign in with Globus or OpenID Connect, for `ostia token`
     Login(login::Login),
     /// Print a token for OPENAI_API_KEY, refreshed if need be
@@ -97,6 +105,8 @@ impl Command {
             Self::Adapter(adapter) => adapter.run(setup),
             Self::Import(import) => import.run(setup),
             Self::Usage(usage) => usage.run(setup),
+            Self::Db(db) => db.run(setup),
+            Self::Journal(journal) => journal.run(setup),
             Self::Login(login) => login.run(),
             Self::Token(token) => token.run(),
             Self::Whoami(whoami) => whoami.run(),
@@ -117,7 +127,9 @@ impl Command {
                 Some((Level::WARN, scripts))
             }
             Self::Check(_)
+            | Self::Db(_)
             | Self::Explain(_)
+            | Self::Journal(_)
             | Self::Key(_)
             | Self::User(_)
             | Self::Project(_)

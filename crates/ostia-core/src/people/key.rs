@@ -102,3 +102,21 @@ impl ApiKey {
         self.revoked_at.is_none() && self.expires_at.is_none_or(|end| end > now)
     }
 }
+
+/// Something that happened to a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyChange {
+    /// `key_created`, `key_revoked` or `key_expiry_changed`.
+    pub kind: String,
+    pub id: Arc<str>,
+    pub username: Arc<str>,
+    pub admin: bool,
+}
+
+/// Some of what happened to keys, in order.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct KeyChanges {
+    pub changes: Vec<KeyChange>,
+    /// What to ask with for those behind them.
+    pub last: i64,
+}

@@ -7,14 +7,14 @@ mod project;
 mod role;
 
 pub use audit::{AuditEvent, AuditQuery, AuditRow, broken_link};
-pub use key::{ApiKey, KeyRights, NewApiKey};
+pub use key::{ApiKey, KeyChange, KeyChanges, KeyRights, NewApiKey};
 pub use person::{Login, Owner, Person, PersonState};
 pub use project::Project;
 pub use role::{Role, Roles};
 
 use std::sync::Arc;
 
-use crate::{BoxFuture, StoreError};
+use crate::{BoxFuture, LedgerRow, RequestId, StoreError};
 
 /// One thing to write. Several that belong together are written in one transaction, with the events that tell of them.
 #[derive(Debug, Clone)]
@@ -93,12 +93,13 @@ pub trait People: Send + Sync {
         query: &'a AuditQuery,
     ) -> BoxFuture<'a, Result<Vec<AuditRow>, StoreError>>;
 
-    /// The ledger's rows of these user ids, as texts in the order of [`crate::Column::LEDGER`], in the order of their ids:
-    /// at most `limit` of those behind the id `after`.
+    /// Hands out rows of the ledger of one user id, in the order of their ids: at most `limit` of those behind `after`. Gives
+    /// the id of the last, where there may be more.
     fn rows_of<'a>(
         &'a self,
-        users: &'a [Arc<str>],
-        after: &'a str,
-        limit: i64,
-    ) -> BoxFuture<'a, Result<Vec<Vec<String>>, StoreError>>;
+        user_id: &'a str,
+        after: Option<RequestId>,
+        limit: u32,
+        take: &'a mut (dyn FnMut(&LedgerRow<'_>) + Send),
+    ) -> BoxFuture<'a, Result<Option<RequestId>, StoreError>>;
 }

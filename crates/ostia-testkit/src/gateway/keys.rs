@@ -13,8 +13,9 @@ impl TestGateway {
     /// The same, for a project.
     pub async fn key_in(&self, username: &str, groups: &[&str], project: &str) -> String {
         let key = format!("sk-ostia-{}", Canary::new("").secret());
-        let url = format!("sqlite://{}", self.site().database_path().display());
-        let store = ostia_store::open(&url).await.unwrap();
+        let store = ostia_store::open(&self.site().database_url())
+            .await
+            .unwrap();
         let new = NewApiKey {
             id: match project {
                 "" => format!("key-of-{username}"),

@@ -135,7 +135,8 @@ impl Site {
     /// Writes the files, makes the database, and in it the client's key.
     pub async fn prepare(&self, clock: &dyn Clock) -> Arc<dyn Store> {
         self.write();
-        let url = format!("sqlite://{}", self.database_path().display());
+        let url = self.database_url();
+        ostia_store::migrate(&url, "UTC").await.unwrap();
         let store = ostia_store::open(&url).await.unwrap();
         let key = NewApiKey {
             id: "key-of-tester".to_owned(),

@@ -46,6 +46,7 @@ mod reuse;
 mod routes;
 mod sign_in;
 mod store_faults;
+mod store_postgres;
 mod tokens;
 mod usage;
 mod volume;

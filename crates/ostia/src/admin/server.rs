@@ -18,7 +18,14 @@ use crate::relay::ClientBody;
 const MAX_CONNECTIONS: usize = 256;
 const METRICS_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-const ROUTES: [&str; 4] = ["/health/live", "/health/ready", "/metrics", "/admin/purge"];
+const ROUTES: [&str; 6] = [
+    "/health/live",
+    "/health/ready",
+    "/metrics",
+    "/admin/purge",
+    "/admin/usage",
+    "/admin/usage/rows",
+];
 
 struct Admin {
     gateway: Arc<Gateway>,
@@ -52,7 +59,7 @@ impl Admin {
             return self.purge(inbound).await;
         }
         if !matches!(inbound.head.method, Method::GET | Method::HEAD) {
-            let known = matches!(path, "/health/live" | "/health/ready" | "/metrics");
+            let known = ROUTES.contains(&path);
             return Err(match known {
                 true => Refusal::method_not_allowed("GET, HEAD"),
                 false => Refusal::not_found(None),
@@ -62,6 +69,7 @@ impl Admin {
             "/health/live" => Ok(json_answer(StatusCode::OK, &json!({"status": "ok"}))),
             "/health/ready" => Ok(readiness(&self.gateway).await.answer(is_strict(inbound))),
             "/metrics" => Ok(self.metrics()),
+            "/admin/usage" | "/admin/usage/rows" => self.usage(inbound).await,
             _ => Err(Refusal::not_found(None)),
         }
     }
@@ -81,6 +89,18 @@ impl Admin {
             "what is known of callers was forgotten"
         );
         Ok(json_answer(StatusCode::OK, &json!({"status": "ok"})))
+    }
+
+    /// What the ledger adds up to, or its rows.
+    async fn usage(&self, inbound: &Inbound) -> Result<Response<ClientBody>, Refusal> {
+        self.administrator(inbound).await?;
+        let uri = &inbound.head.uri;
+        let query = uri.query().unwrap_or_default();
+        let body = match uri.path() {
+            "/admin/usage" => self.gateway.usage(query, None).await?,
+            _ => self.gateway.usage_rows(query).await?,
+        };
+        Ok(json_answer(StatusCode::OK, &body))
     }
 
     /// Whoever shows a key that was made with `--admin`.

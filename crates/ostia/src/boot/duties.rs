@@ -181,12 +181,9 @@ async fn touch_keys(gateway: Arc<Gateway>) -> Infallible {
 
 async fn watch_keys(gateway: Arc<Gateway>) -> Infallible {
     loop {
-        let begun = gateway.clock.now();
         if let Err(error) = gateway.key_watch.look().await {
             tracing::warn!(%error, "keys could not be looked at for changes");
         }
-        // However many keys there are, looking takes at most a hundredth of the time.
-        let took = gateway.clock.now().saturating_duration_since(begun);
-        tokio::time::sleep(KEY_LOOK.max(took * 100)).await;
+        tokio::time::sleep(KEY_LOOK).await;
     }
 }

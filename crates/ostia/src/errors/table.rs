@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use http::header::RETRY_AFTER;
 use http::{HeaderValue, StatusCode};
-use ostia_core::{JournalFull, Level, Measure, Outcome, Scope};
+use ostia_core::{JournalFull, Level, Measure, Outcome, Scope, StoreError};
 use serde_json::json;
 
 use crate::admit::{Refused, Shortage};
@@ -169,6 +169,12 @@ impl From<SignInError> for Refusal {
             .with_retry_after(SHORTLY),
             SignInError::StoreUnavailable => store_unavailable(),
         }
+    }
+}
+
+impl From<StoreError> for Refusal {
+    fn from(error: StoreError) -> Self {
+        store_unavailable().with_detail(error.to_string())
     }
 }
 

@@ -8,6 +8,7 @@ mod answers;
     reason = "the room is named after its one type"
 )]
 mod gateway;
+mod usage;
 
 pub(crate) use access::{NO_ROUTE, begin_access, logged};
 pub(crate) use answers::{empty_answer, json_answer, page_answer};

@@ -1,14 +1,18 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use ostia_core::{Change, Column, Identity, Login, Person, PersonState, Project};
+use ostia_core::{
+    AuditQuery, Change, Column, Identity, LedgerRow, Login, Person, PersonState, Project,
+    Value as Held,
+};
 use serde_json::{Map, Value, json};
 
-use super::{Desk, DeskError, audit_json, check_text, check_user, key_json, new_id, person_json};
-use ostia_core::AuditQuery;
+use super::{
+    Desk, DeskError, audit_json, check_text, check_user, key_json, new_id, person_json, rfc3339,
+};
 
 /// Rows that are read at a time.
-const PAGE: i64 = 5_000;
+const PAGE: u32 = 5_000;
 
 /// What an allocation system says of a user. What it leaves out stays as it is.
 #[derive(Debug, Clone, Default)]
@@ -180,24 +184,25 @@ impl Desk {
         person: &Person,
         write: &mut dyn FnMut(&str),
     ) -> Result<(), DeskError> {
-        let ids = ids_of(person);
-        let mut last = String::new();
         let mut between = "\n";
-        loop {
-            let rows = self.store.people().rows_of(&ids, &last, PAGE).await?;
-            let Some(end) = rows.last().and_then(|row| row.first()) else {
-                return Ok(());
-            };
-            last.clone_from(end);
-            for row in rows {
-                let columns = Column::LEDGER.iter().map(|column| column.name.to_owned());
-                let row: Map<String, Value> =
-                    columns.zip(row.into_iter().map(Value::from)).collect();
-                write(between);
-                write(&Value::Object(row).to_string());
-                between = ",\n";
+        for id in ids_of(person) {
+            let mut after = None;
+            loop {
+                let mut rows = Vec::new();
+                let mut take = |row: &LedgerRow<'_>| rows.push(row_json(row).to_string());
+                let people = self.store.people();
+                after = people.rows_of(&id, after, PAGE, &mut take).await?;
+                for row in rows {
+                    write(between);
+                    write(&row);
+                    between = ",\n";
+                }
+                if after.is_none() {
+                    break;
+                }
             }
         }
+        Ok(())
     }
 
     async fn export_events(
@@ -208,7 +213,7 @@ impl Desk {
         let mut between = "\n";
         let mut query = AuditQuery {
             object: Some(person.id.to_string()),
-            limit: PAGE,
+            limit: PAGE.into(),
             ..AuditQuery::default()
         };
         loop {
@@ -312,6 +317,20 @@ fn state_of(person: &Person, state: PersonState) -> Change {
         username: person.username.clone(),
         state,
     }
+}
+
+fn row_json(row: &LedgerRow<'_>) -> Value {
+    let names = Column::LEDGER.iter().map(|column| column.name.to_owned());
+    let values = row.values().into_iter().map(|value| match value {
+        Held::Id(id) => id.to_string().into(),
+        Held::Text(text) => text.into(),
+        Held::Stamp(micros) => rfc3339(micros).into(),
+        Held::Flag(flag) => flag.into(),
+        Held::Number(number) => number.into(),
+        Held::Word { text, .. } => text.into(),
+        Held::Absent => Value::Null,
+    });
+    Value::Object(names.zip(values).collect::<Map<_, _>>())
 }
 
 fn ids_of(person: &Person) -> Vec<Arc<str>> {

@@ -35,6 +35,12 @@ pub(super) async fn answer(
         }
         Route::Limits => limits_of(gateway, live, principal),
         Route::Me => me_of(gateway, live, principal).await?,
+        Route::Usage => {
+            let query = inbound.head.uri.query().unwrap_or("");
+            gateway
+                .usage(query, Some(principal.reported_name()))
+                .await?
+        }
         route => list(gateway, live, route, principal, id)?,
     };
     Ok(json_answer(StatusCode::OK, &list))

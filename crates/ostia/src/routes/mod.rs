@@ -59,6 +59,7 @@ pub enum Route<'a> {
     Whoami,
     Limits,
     Me,
+    Usage,
     ListEndpoints,
     /// The models of a framework, or all.
     Models(Scope<'a>),
@@ -139,6 +140,7 @@ impl<'a> Route<'a> {
             RouteKind::Whoami => Self::Whoami,
             RouteKind::Limits => Self::Limits,
             RouteKind::Me => Self::Me,
+            RouteKind::Usage => Self::Usage,
             RouteKind::ListEndpoints => Self::ListEndpoints,
             RouteKind::Models => Self::Models(captures.scope()),
             RouteKind::Model => Self::Model(captures.scope(), decoded(captures.rest)),
@@ -159,6 +161,7 @@ impl<'a> Route<'a> {
             Self::Whoami => "/whoami",
             Self::Limits => "/v1/limits",
             Self::Me => "/v1/me",
+            Self::Usage => "/v1/usage",
             Self::ListEndpoints => "/list-endpoints",
             Self::Models(Scope::Everywhere) => "/v1/models",
             Self::Models(_) => "/{cluster}/{framework}/v1/models",

@@ -23,6 +23,7 @@ pub enum RouteKind {
     Whoami,
     Limits,
     Me,
+    Usage,
     ListEndpoints,
     Models,
     Model,
@@ -49,7 +50,7 @@ const POST: &[&str] = &["POST"];
 const ANY: &[&str] = &["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"];
 
 /// Every public route, in the order in which they are tried.
-pub const ROUTES: [RouteEntry; 30] = [
+pub const ROUTES: [RouteEntry; 31] = [
     open("/health", RouteKind::Health, "Whether the gateway responds"),
     open(
         "/status",
@@ -72,6 +73,11 @@ pub const ROUTES: [RouteEntry; 30] = [
         "/v1/me",
         RouteKind::Me,
         "You: identity, groups, projects, roles, keys and limits",
+    ),
+    listing(
+        "/v1/usage",
+        RouteKind::Usage,
+        "Your requests and tokens: `?since=7d&by=model,day`",
     ),
     listing(
         "/list-endpoints",

@@ -3,8 +3,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use ostia_core::{
-    ApiKey, BoxFuture, LedgerRow, NewApiKey, Outcome, People, RequestId, Store, StoreError,
-    UsageQuery, UsageRow,
+    ApiKey, BoxFuture, KeyChanges, LedgerRow, NewApiKey, Outcome, People, RequestId, RowPlace,
+    RowsQuery, Store, StoreError, UsageQuery, UsageRow,
 };
 use parking_lot::Mutex;
 
@@ -127,6 +127,22 @@ impl Store for MemoryStore {
 
     fn create_key<'a>(&'a self, _: &'a NewApiKey) -> BoxFuture<'a, Result<(), StoreError>> {
         not_here()
+    }
+
+    fn key_changes(&self, _: Option<i64>) -> BoxFuture<'_, Result<KeyChanges, StoreError>> {
+        unreachable!("the ledger asks for no keys")
+    }
+
+    fn rows<'a>(
+        &'a self,
+        _: &'a RowsQuery,
+        _: &'a mut (dyn FnMut(&LedgerRow<'_>) + Send),
+    ) -> BoxFuture<'a, Result<Option<RowPlace>, StoreError>> {
+        unreachable!("the ledger reads no rows")
+    }
+
+    fn keep_reports_in<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<bool, StoreError>> {
+        unreachable!("the ledger keeps no reports")
     }
 
     fn list_keys(&self) -> BoxFuture<'_, Result<Vec<ApiKey>, StoreError>> {

@@ -1,7 +1,8 @@
 use ostia_core::{AuditEvent, AuditQuery, AuditRow, StoreError};
 use sqlx::Row as _;
 
-use super::super::db::{Connection, Pool, Row, failed};
+use super::super::engine::Row;
+use super::super::work::Work;
 use crate::columns::text;
 
 const INSERT: &str = "
@@ -19,9 +20,8 @@ pub(super) async fn append(connection: &mut Connection, events: &[AuditEvent]) -
     if events.is_empty() {
         return Ok(());
     }
-    let last = sqlx::query("SELECT number, hash FROM audit ORDER BY number DESC LIMIT 1")
-        .fetch_optional(&mut *connection)
-        .await?;
+    let last = "SELECT number, hash FROM audit ORDER BY number DESC LIMIT 1";
+    let last = work.one(sqlx::query(last)).await?;
     let mut last: Option<(i64, String)> = match last {
         Some(row) => Some((row.try_get("number")?, row.try_get("hash")?)),
         None => None,
@@ -29,7 +29,7 @@ pub(super) async fn append(connection: &mut Connection, events: &[AuditEvent]) -
     for event in events {
         let event = storable(event);
         let row = event.after(last.as_ref().map(|(number, hash)| (*number, &**hash)));
-        insert(connection, &row).await?;
+        insert(work, &row).await?;
         last = Some((row.number, row.hash));
     }
     Ok(())
@@ -52,43 +52,40 @@ fn storable(event: &AuditEvent) -> AuditEvent {
     }
 }
 
-async fn insert(connection: &mut Connection, row: &AuditRow) -> sqlx::Result<()> {
+async fn insert(work: &mut Work, row: &AuditRow) -> sqlx::Result<()> {
     let AuditRow { event, .. } = row;
-    sqlx::query(INSERT)
+    let insert = sqlx::query(INSERT)
         .bind(row.number)
         .bind(event.at)
-        .bind(&*event.actor)
-        .bind(&*event.role)
-        .bind(&*event.address)
-        .bind(&*event.action)
-        .bind(&*event.object)
-        .bind(&*event.before)
-        .bind(&*event.after)
-        .bind(&*event.reason)
-        .bind(&*event.request_id)
-        .bind(&*row.previous)
-        .bind(&*row.hash)
-        .execute(connection)
-        .await
-        .map(drop)
+        .bind(event.actor.clone())
+        .bind(event.role.clone())
+        .bind(event.address.clone())
+        .bind(event.action.clone())
+        .bind(event.object.clone())
+        .bind(event.before.clone())
+        .bind(event.after.clone())
+        .bind(event.reason.clone())
+        .bind(event.request_id.clone())
+        .bind(row.previous.clone())
+        .bind(row.hash.clone());
+    work.run(insert).await.map(drop)
 }
 
 pub(in super::super) async fn select(
-    readers: &Pool,
+    mut work: Work,
     query: &AuditQuery,
 ) -> Result<Vec<AuditRow>, StoreError> {
-    let rows = sqlx::query(SELECT)
+    let select = sqlx::query(SELECT)
         .bind(query.since)
         .bind(query.until)
-        .bind(query.actor.as_deref())
-        .bind(query.action.as_deref())
-        .bind(query.object.as_deref())
+        .bind(query.actor.clone())
+        .bind(query.action.clone())
+        .bind(query.object.clone())
         .bind(query.before)
-        .bind(query.limit)
-        .fetch_all(readers)
-        .await
-        .map_err(failed)?;
-    rows.iter().map(|row| read(row).map_err(failed)).collect()
+        .bind(query.limit);
+    let found = work.all(select).await;
+    let rows = found.and_then(|rows| rows.iter().map(read).collect());
+    work.end(rows).await
 }
 
 fn read(row: &Row) -> sqlx::Result<AuditRow> {

@@ -1,12 +1,12 @@
--- What a key was given beside its groups, as JSON; a key that may do more than inference says so here.
+-- What a key was given beside its groups, as JSON; a key that may do more than inference says so here. `admin` is written on
+-- for the release before this one.
 ALTER TABLE api_keys ADD COLUMN rights TEXT NOT NULL DEFAULT '{}';
 UPDATE api_keys SET rights = '{"role":"admin"}' WHERE admin;
-ALTER TABLE api_keys DROP COLUMN admin;
 -- When the owner was last vouched for. Keys that are there already begin now.
-ALTER TABLE api_keys ADD COLUMN confirmed_at INTEGER NOT NULL DEFAULT 0;
-UPDATE api_keys SET confirmed_at = CAST(strftime('%s', 'now') AS INTEGER) * 1000000;
+ALTER TABLE api_keys ADD COLUMN confirmed_at BIGINT  NOT NULL DEFAULT 0;
+UPDATE api_keys SET confirmed_at = CAST(extract(epoch FROM now()) AS BIGINT) * 1000000;
 -- The days before its end of which the owner was last told.
-ALTER TABLE api_keys ADD COLUMN noted_days INTEGER;
+ALTER TABLE api_keys ADD COLUMN noted_days BIGINT;
 
 ALTER TABLE users ADD COLUMN email TEXT NOT NULL DEFAULT '';
 ALTER TABLE users ADD COLUMN state TEXT NOT NULL DEFAULT 'active';
@@ -21,11 +21,11 @@ CREATE TABLE identities (
     username     TEXT    NOT NULL,
     name         TEXT    NOT NULL,
     email        TEXT    NOT NULL,
-    proven       INTEGER NOT NULL,
-    linked       INTEGER NOT NULL,
+    proven       BIGINT  NOT NULL,
+    linked       BIGINT  NOT NULL,
     groups       TEXT,
-    confirmed_at INTEGER NOT NULL
-) STRICT, WITHOUT ROWID;
+    confirmed_at BIGINT  NOT NULL
+);
 
 CREATE INDEX identities_by_person ON identities (person);
 CREATE INDEX identities_by_username ON identities (lower(username));
@@ -43,17 +43,17 @@ CREATE TABLE projects (
     members     TEXT    NOT NULL,
     groups      TEXT    NOT NULL,
     models      TEXT    NOT NULL,
-    fair_share  INTEGER,
-    created_at  INTEGER NOT NULL,
-    ended_at    INTEGER
-) STRICT, WITHOUT ROWID;
+    fair_share  BIGINT,
+    created_at  BIGINT  NOT NULL,
+    ended_at    BIGINT
+);
 
 CREATE UNIQUE INDEX projects_by_external_id ON projects (external_id) WHERE external_id <> '';
 
 -- Append-only: each row holds the hash of the one before. Only the oldest may go, when their time is over.
 CREATE TABLE audit (
-    number     INTEGER NOT NULL PRIMARY KEY,
-    at         INTEGER NOT NULL,
+    number     BIGINT  NOT NULL PRIMARY KEY,
+    at         BIGINT  NOT NULL,
     actor      TEXT    NOT NULL,
     role       TEXT    NOT NULL,
     address    TEXT    NOT NULL,
@@ -65,19 +65,28 @@ CREATE TABLE audit (
     request_id TEXT    NOT NULL,
     previous   TEXT    NOT NULL,
     hash       TEXT    NOT NULL
-) STRICT;
+);
+
+CREATE FUNCTION audit_is_append_only() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION 'the audit is append-only';
+END
+$$;
 
 CREATE TRIGGER audit_is_not_changed BEFORE UPDATE ON audit
-BEGIN SELECT RAISE(ABORT, 'the audit is append-only'); END;
+    FOR EACH ROW EXECUTE FUNCTION audit_is_append_only();
 
-CREATE TRIGGER audit_is_cleared_from_its_beginning BEFORE DELETE ON audit
-WHEN EXISTS (SELECT 1 FROM audit WHERE number < OLD.number)
-BEGIN SELECT RAISE(ABORT, 'the audit is append-only'); END;
+CREATE FUNCTION audit_is_cleared_from_its_beginning() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF EXISTS (SELECT 1 FROM audit WHERE number < (SELECT max(number) FROM gone)) THEN
+        RAISE EXCEPTION 'the audit is append-only';
+    END IF;
+    RETURN NULL;
+END
+$$;
+
+CREATE TRIGGER audit_is_cleared_from_its_beginning AFTER DELETE ON audit REFERENCING OLD TABLE AS gone
+    FOR EACH STATEMENT EXECUTE FUNCTION audit_is_cleared_from_its_beginning();
 
 -- Counts the changes that replicas have to take over: who is disabled, links, projects.
-CREATE TABLE people_version (
-    one     INTEGER NOT NULL PRIMARY KEY CHECK (one = 1),
-    version INTEGER NOT NULL
-) STRICT;
-
-INSERT INTO people_version (one, version) VALUES (1, 1);
+INSERT INTO meta (name, value) VALUES ('people.version', '1');

@@ -1,30 +1,31 @@
 use ostia_core::{Change, Login, PersonState, Project};
 
-use super::super::db::Connection;
+use super::super::engine::Query;
 use super::super::keys;
-use super::written;
+use super::super::work::Work;
+use super::{erase, written};
 use crate::columns::text;
 
 /// Writes one change. Gives how many rows it touched.
-pub(super) async fn apply(connection: &mut Connection, change: &Change) -> sqlx::Result<u64> {
+pub(super) async fn apply(work: &mut Work, change: &Change) -> sqlx::Result<u64> {
     match change {
-        Change::CreateKey(key) => keys::insert(connection, key).await,
-        Change::EndKey { id, at } => keys::end(connection, id, *at).await,
-        Change::RevokeKey { id, at } => keys::revoke(connection, id, *at).await,
-        Change::NotedEnd { id, days } => noted(connection, id, *days).await,
-        Change::Confirmed(login) => confirmed(connection, login).await,
+        Change::CreateKey(key) => keys::insert(work, key).await,
+        Change::EndKey { id, at } => keys::end(work, id, *at).await,
+        Change::RevokeKey { id, at } => keys::revoke(work, id, *at).await,
+        Change::NotedEnd { id, days } => noted(work, id, *days).await,
+        Change::Confirmed(login) => confirmed(work, login).await,
         Change::SetState {
             person,
             username,
             state,
-        } => set_state(connection, person, username, *state).await,
-        Change::Link { person, other } => link(connection, person, other).await,
-        Change::Project(project) => write_project(connection, project).await,
+        } => set_state(work, person, username, *state).await,
+        Change::Link { person, other } => link(work, person, other).await,
+        Change::Project(project) => write_project(work, project).await,
         Change::Erase {
             person,
             pseudonym,
             at,
-        } => erase(connection, person, pseudonym, *at).await,
+        } => erase::erase(work, person, pseudonym, *at).await,
     }
 }
 
@@ -36,9 +37,9 @@ pub(super) const fn is_of_roster(change: &Change) -> bool {
     )
 }
 
-async fn noted(connection: &mut Connection, id: &str, days: i64) -> sqlx::Result<u64> {
+async fn noted(work: &mut Work, id: &str, days: i64) -> sqlx::Result<u64> {
     run(
-        connection,
+        work,
         "UPDATE api_keys SET noted_days = $1 WHERE id = $2 AND (noted_days IS NULL OR noted_days > $1)",
         &[&days, &id],
     )
@@ -46,11 +47,9 @@ async fn noted(connection: &mut Connection, id: &str, days: i64) -> sqlx::Result
 }
 
 /// A value to bind.
-trait Bound: Sync {
+pub(super) trait Bound: Sync {
     fn add<'q>(&'q self, query: Query<'q>) -> Query<'q>;
 }
-
-type Query<'q> = super::super::db::Query<'q>;
 
 impl Bound for i64 {
     fn add<'q>(&'q self, query: Query<'q>) -> Query<'q> {
@@ -66,31 +65,31 @@ impl Bound for Option<i64> {
 
 impl Bound for &str {
     fn add<'q>(&'q self, query: Query<'q>) -> Query<'q> {
-        query.bind(text(self))
+        query.bind(text(self).into_owned())
     }
 }
 
 impl Bound for String {
     fn add<'q>(&'q self, query: Query<'q>) -> Query<'q> {
-        query.bind(text(self))
+        query.bind(text(self).into_owned())
     }
 }
 
 impl Bound for Option<String> {
     fn add<'q>(&'q self, query: Query<'q>) -> Query<'q> {
-        query.bind(self.as_deref())
+        query.bind(self.clone())
     }
 }
 
-async fn run(
-    connection: &mut Connection,
+pub(super) async fn run(
+    work: &mut Work,
     sql: &'static str,
     values: &[&dyn Bound],
 ) -> sqlx::Result<u64> {
     let query = values
         .iter()
         .fold(sqlx::query(sql), |query, value| value.add(query));
-    Ok(query.execute(connection).await?.rows_affected())
+    work.run(query).await
 }
 
 /// A provider that says nothing of groups leaves those that are known.
@@ -112,11 +111,11 @@ const SEE: &str = "
         last_seen = excluded.last_seen
     WHERE excluded.last_seen >= users.last_seen";
 
-async fn confirmed(connection: &mut Connection, login: &Login) -> sqlx::Result<u64> {
+async fn confirmed(work: &mut Work, login: &Login) -> sqlx::Result<u64> {
     let groups = login.groups.as_deref().map(written);
     let proven = i64::from(login.proven);
     let touched = run(
-        connection,
+        work,
         CONFIRM,
         &[
             &login.id,
@@ -133,7 +132,7 @@ async fn confirmed(connection: &mut Connection, login: &Login) -> sqlx::Result<u
     )
     .await?;
     run(
-        connection,
+        work,
         SEE,
         &[
             &login.id,
@@ -149,7 +148,7 @@ async fn confirmed(connection: &mut Connection, login: &Login) -> sqlx::Result<u
 }
 
 async fn set_state(
-    connection: &mut Connection,
+    work: &mut Work,
     person: &str,
     username: &str,
     state: PersonState,
@@ -157,19 +156,19 @@ async fn set_state(
     let sql = "
         INSERT INTO users (id, username, name, idp, email, state, last_seen) VALUES ($1, $2, '', '', '', $3, 0)
         ON CONFLICT (id) DO UPDATE SET state = excluded.state";
-    run(connection, sql, &[&person, &username, &state.word()]).await
+    run(work, sql, &[&person, &username, &state.word()]).await
 }
 
 /// Whoever is known as `other`, and will be by a claim, is `person`.
-async fn link(connection: &mut Connection, person: &str, other: &str) -> sqlx::Result<u64> {
+async fn link(work: &mut Work, person: &str, other: &str) -> sqlx::Result<u64> {
     let moved = run(
-        connection,
+        work,
         "UPDATE identities SET person = $1, linked = 1 WHERE person = $2 OR id = $2",
         &[&person, &other],
     )
     .await?;
     let named = run(
-        connection,
+        work,
         "INSERT INTO identities (id, person, auth_service, idp, username, name, email, proven, linked, groups, confirmed_at)
          VALUES ($1, $2, 'admin', '', '', '', '', 0, 1, NULL, 0)
          ON CONFLICT (id) DO UPDATE SET person = excluded.person, linked = 1",
@@ -189,10 +188,10 @@ const PROJECT: &str = "
         members = excluded.members, groups = excluded.groups, models = excluded.models,
         fair_share = excluded.fair_share, ended_at = excluded.ended_at";
 
-async fn write_project(connection: &mut Connection, project: &Project) -> sqlx::Result<u64> {
+async fn write_project(work: &mut Work, project: &Project) -> sqlx::Result<u64> {
     let fair_share = project.fair_share.map(i64::from);
     run(
-        connection,
+        work,
         PROJECT,
         &[
             &&*project.id,
@@ -212,37 +211,4 @@ async fn write_project(connection: &mut Connection, project: &Project) -> sqlx::
         ],
     )
     .await
-}
-
-/// Every place that says who it was, in the order in which they refer to each other. Rows keep their sums.
-const ERASE: [&str; 4] = [
-    "UPDATE ledger SET user_id = $2, username = $2, origin_ip = '', client_request_id = ''
-     WHERE user_id = $1 OR user_id IN (SELECT id FROM identities WHERE person = $1)",
-    "UPDATE api_keys SET username = $2, label = '', groups = '[]'
-     WHERE username = $1 OR username IN (SELECT id FROM identities WHERE person = $1)",
-    "DELETE FROM users WHERE id = $2 OR (id <> $1 AND id IN (SELECT id FROM identities WHERE person = $1))",
-    "UPDATE users SET id = $2, username = $2, name = '', idp = '', email = '', state = 'erased' WHERE id = $1",
-];
-
-async fn erase(
-    connection: &mut Connection,
-    person: &str,
-    pseudonym: &str,
-    at: i64,
-) -> sqlx::Result<u64> {
-    let revoke = "UPDATE api_keys SET revoked_at = $2
-        WHERE revoked_at IS NULL AND (username = $1 OR username IN (SELECT id FROM identities WHERE person = $1))";
-    run(connection, revoke, &[&person, &at]).await?;
-    super::super::person::rename_in_sums(connection, person, pseudonym).await?;
-    let mut touched = 0;
-    for sql in ERASE {
-        touched += run(connection, sql, &[&person, &pseudonym]).await?;
-    }
-    touched += run(
-        connection,
-        "DELETE FROM identities WHERE person = $1 OR id = $1",
-        &[&person],
-    )
-    .await?;
-    Ok(touched)
 }
