@@ -26,6 +26,9 @@ const PEOPLE_LOOK: Duration = Duration::from_millis(250);
 const KEY_ENDS_LOOK: Duration = Duration::from_secs(600);
 /// How often it is looked for changes of keys, for the audit log.
 const KEY_LOOK: Duration = Duration::from_secs(10);
+/// How often files are looked at, where `auto_reload` is on.
+const FILE_LOOK: Duration = Duration::from_secs(2);
+
 /// Asks clusters, readiness URLs and maintenance sources once, so that the first requests find something known.
 /// A source that is dead delays the start by [`FIRST_LOOK`] and no longer.
 pub(super) async fn first_look(gateway: &Gateway) {
@@ -50,6 +53,7 @@ pub(super) fn begin(gateway: &Arc<Gateway>) {
     start(gateway, "people", watch_people);
     start(gateway, "key_ends", tell_of_ending_keys);
     start(gateway, "key_changes", watch_keys);
+    start(gateway, "auto_reload", watch_files);
 }
 
 fn start<W>(gateway: &Arc<Gateway>, name: &'static str, work: fn(Arc<Gateway>) -> W)
@@ -185,5 +189,18 @@ async fn watch_keys(gateway: Arc<Gateway>) -> Infallible {
             tracing::warn!(%error, "keys could not be looked at for changes");
         }
         tokio::time::sleep(KEY_LOOK).await;
+    }
+}
+
+/// A reading that is refused is not tried again before the files change again.
+async fn watch_files(gateway: Arc<Gateway>) -> Infallible {
+    loop {
+        tokio::time::sleep(FILE_LOOK).await;
+        if !gateway.live().settings.server.auto_reload {
+            continue;
+        }
+        let gateway = Arc::clone(&gateway);
+        // A panic in it was logged where it happened, a refusal by the reload.
+        let _ = spawn_blocking(move || gateway.reload_if_changed()).await;
     }
 }

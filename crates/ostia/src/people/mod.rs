@@ -12,7 +12,7 @@ mod show;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use ostia_core::{AuditEvent, Change, Clock, Store, StoreError};
+use ostia_core::{AuditEvent, Change, Clock, Role, Store, StoreError};
 use serde_json::Value;
 
 use crate::settings::Keys;
@@ -71,6 +71,30 @@ impl Desk {
             keys,
             actor,
         }
+    }
+
+    /// The same with a reason for the audit.
+    #[must_use]
+    pub fn because(&self, reason: String) -> Self {
+        Self {
+            store: Arc::clone(&self.store),
+            clock: Arc::clone(&self.clock),
+            keys: self.keys,
+            actor: Actor {
+                reason,
+                ..self.actor.clone()
+            },
+        }
+    }
+
+    /// Whether whoever asks may do everything.
+    pub fn is_admin(&self) -> bool {
+        self.actor.role == Role::Admin.as_str()
+    }
+
+    /// Unix microseconds.
+    pub fn moment(&self) -> i64 {
+        self.now()
     }
 
     fn now(&self) -> i64 {

@@ -53,7 +53,7 @@ const fn code(
 }
 
 /// In order of status.
-pub const ERROR_CODES: [ErrorCode; 55] = [
+pub const ERROR_CODES: [ErrorCode; 57] = [
     code(
         "invalid_json",
         &[400],
@@ -188,6 +188,13 @@ pub const ERROR_CODES: [ErrorCode; 55] = [
         "",
     ),
     code(
+        "conflict",
+        &[409],
+        "It would contradict what is there: a name that is taken, a limit of keys, two users of one name.",
+        "The message says what is in the way.",
+        "Routes of the admin listener alone.",
+    ),
+    code(
         "cluster_not_found",
         &[404],
         "The cluster does not exist, or the caller may not use it: the two look the same.",
@@ -214,6 +221,13 @@ pub const ERROR_CODES: [ErrorCode; 55] = [
         "The body arrived too slowly.",
         "Send it again.",
         "`server.body_idle_timeout`.",
+    ),
+    code(
+        "reload_refused",
+        &[409, 422],
+        "The files cannot be served, so what was served before stays; or the gateway was not started from files.",
+        "",
+        "`error.info` lists every fault; `ostia check` shows them too.",
     ),
     code(
         "request_too_large",

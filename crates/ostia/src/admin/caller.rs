@@ -1,0 +1,91 @@
+use http::StatusCode;
+use http::header::AUTHORIZATION;
+use ostia_core::{Role, ip_text};
+
+use super::server::Admin;
+use super::token::Token;
+use crate::identify::{Principal, Sender, SignInError};
+use crate::listen::Inbound;
+use crate::people::Actor;
+use crate::refusal::Refusal;
+use crate::routes::Who;
+
+/// Who calls the admin listener, for the audit log.
+pub(super) struct Caller {
+    pub name: String,
+    /// What lets the caller in here; empty: everybody may.
+    role: &'static str,
+}
+
+impl Caller {
+    pub fn actor(&self, inbound: &Inbound) -> Actor {
+        Actor {
+            name: self.name.clone(),
+            role: self.role.to_owned(),
+            address: ip_text(inbound.origin_ip),
+            request_id: inbound.id.to_string(),
+            reason: String::new(),
+        }
+    }
+}
+
+impl Admin {
+    /// Lets in whoever shows the state folder's token, or a key with one of the roles.
+    pub(super) async fn admit(&self, inbound: &Inbound, who: Who) -> Result<Caller, Refusal> {
+        let Who::Roles(roles) = who else {
+            return Ok(Caller {
+                name: String::new(),
+                role: "",
+            });
+        };
+        if let Some(shown) = token_of(inbound) {
+            return match self.token.is(shown) {
+                true => Ok(Caller {
+                    name: "token of the state folder".to_owned(),
+                    role: Role::Admin.as_str(),
+                }),
+                false => Err(SignInError::InvalidKey.into()),
+            };
+        }
+        let identify = self.gateway.live().identify.clone();
+        let principal = identify
+            .identify(&inbound.head, Sender::of(inbound))
+            .await?;
+        if let Some(role) = role_of(&principal, roles) {
+            return Ok(Caller {
+                name: principal.username.to_string(),
+                role: role.as_str(),
+            });
+        }
+        let words: Vec<&str> = std::iter::once(Role::Admin)
+            .chain(roles.iter().copied())
+            .map(Role::as_str)
+            .collect();
+        Err(Refusal::client(
+            StatusCode::FORBIDDEN,
+            "policy_denied",
+            format!(
+                "This needs a key with one of these roles: {}.",
+                words.join(", ")
+            ),
+        ))
+    }
+}
+
+/// The role that lets somebody in: one of these, or admin, who may do everything. Everybody else stays outside.
+fn role_of(principal: &Principal, roles: &[Role]) -> Option<Role> {
+    let enough = roles.iter().copied().chain([Role::Admin]);
+    enough.into_iter().find(|role| principal.roles.has(*role))
+}
+
+fn token_of(inbound: &Inbound) -> Option<&str> {
+    let mut lines = inbound.head.headers.get_all(AUTHORIZATION).iter();
+    let line = lines.next()?.to_str().ok()?;
+    // More than one credential is refused with the others.
+    if lines.next().is_some() {
+        return None;
+    }
+    let (scheme, token) = line.split_once(' ')?;
+    let token = token.trim();
+    (scheme.eq_ignore_ascii_case("bearer") && Token::is_one(token)).then_some(token)
+}
