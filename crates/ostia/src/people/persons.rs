@@ -120,6 +120,9 @@ impl Desk {
             })
             .collect();
         self.commit(&changes, &events).await?;
+        for person in &mut people {
+            person.state = state;
+        }
         Ok(people)
     }
 

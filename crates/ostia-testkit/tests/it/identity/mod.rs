@@ -5,6 +5,7 @@ mod keys;
 mod oidc;
 mod outages;
 mod people;
+mod roles;
 
 use ostia_core::{Clock, SystemClock};
 use ostia_testkit::backend::FakeBackend;
