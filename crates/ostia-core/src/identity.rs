@@ -24,6 +24,8 @@ pub struct Identity {
     pub key_id: Option<Arc<str>>,
     /// The project that the key belongs to, for sites that count by project.
     pub project: Arc<str>,
+    /// The share of a queue that the project was given.
+    pub project_share: Option<u32>,
     /// What the caller may do beside inference.
     pub roles: Roles,
     /// The only models that exist for the caller, by name; `None`: those that rules allow. Of a key or a project.

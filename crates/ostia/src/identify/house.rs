@@ -259,6 +259,7 @@ fn acts_for_others(identity: &Identity) -> bool {
 
 fn enter(identity: &mut Identity, project: &Project) {
     identity.project = Arc::clone(&project.name);
+    identity.project_share = project.fair_share;
     if project.models.is_empty() {
         return;
     }
