@@ -16,6 +16,8 @@ const MOST_SIGN_INS: usize = 100_000;
 /// Users of front ends whose groups are remembered, and for how long.
 const REMEMBERED: usize = 10_000;
 const FRESH: Duration = Duration::from_secs(60);
+/// How often an unchanged sign-in is written down, in microseconds.
+const WRITTEN_EVERY: i64 = 600_000_000;
 /// Sign-ins that are written at once.
 const BATCH: usize = 500;
 
@@ -27,6 +29,8 @@ pub struct Directory {
     /// Counts the readings of the roster; 0: none yet.
     reading: AtomicU64,
     signed_in: Mutex<HashMap<Arc<str>, Login>>,
+    /// What was last written down of somebody.
+    written: QuickCache<Arc<str>, Login>,
     presence: Arc<Presence>,
     used: Used,
     /// What is known of users whom front ends name.
@@ -49,6 +53,7 @@ impl Directory {
             index: ArcSwap::default(),
             reading: AtomicU64::new(0),
             signed_in: Mutex::default(),
+            written: QuickCache::new(REMEMBERED),
             presence: Arc::default(),
             used: Used::default(),
             owners: QuickCache::new(REMEMBERED),
@@ -139,8 +144,17 @@ impl Directory {
         Ok(groups)
     }
 
-    /// Has a sign-in written down with the next look.
+    /// Has a sign-in written down with the next look, if it says anything new.
     pub(super) fn note(&self, login: Login) {
+        let key: Arc<str> = login.id.as_str().into();
+        if self
+            .written
+            .get(&key)
+            .is_some_and(|known| says_the_same(&known, &login))
+        {
+            return;
+        }
+        self.written.insert(key, login.clone());
         let mut signed_in = self.signed_in.lock();
         if signed_in.len() < MOST_SIGN_INS {
             signed_in.insert(login.id.as_str().into(), login);
@@ -184,6 +198,16 @@ impl Directory {
             tracing::info!(target: "ostia::audit", kind = "dismissed", user_id = &**person, ended, "an account is disabled");
         }
     }
+}
+
+/// Whoever is active signs in again every minute; that is written down every ten.
+fn says_the_same(known: &Login, login: &Login) -> bool {
+    let age = login.confirmed_at.saturating_sub(known.confirmed_at);
+    let known = Login {
+        confirmed_at: login.confirmed_at,
+        ..known.clone()
+    };
+    known == *login && age < WRITTEN_EVERY
 }
 
 /// Whether a caller belongs to a project. A username counts only where its domain is believed.
