@@ -16,7 +16,7 @@ const SELECT: &str = "
     ORDER BY number DESC LIMIT $7";
 
 /// Appends events to the chain. Only one at a time may do so: the caller's transaction has seen to that.
-pub(super) async fn append(connection: &mut Connection, events: &[AuditEvent]) -> sqlx::Result<()> {
+pub(super) async fn append(work: &mut Work, events: &[AuditEvent]) -> sqlx::Result<()> {
     if events.is_empty() {
         return Ok(());
     }

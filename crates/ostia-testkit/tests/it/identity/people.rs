@@ -171,6 +171,63 @@ async fn disabled_users_are_out_at_once() {
     }
 }
 
+/// One word on one machine ends what somebody runs on three gateways.
+#[tokio::test]
+async fn disabled_users_are_out_on_every_replica() {
+    let backend = FakeBackend::start().await;
+    let gate = Gate::closed();
+    backend.otherwise(Script::completion().gate_end(&gate));
+    let site = || Site::new().model("m", &backend);
+    let mut gateways = vec![TestGateway::start(site()).await];
+    for _ in 0..2 {
+        let replica = site().replica_of(gateways[0].site());
+        gateways.push(TestGateway::start(replica).await);
+    }
+    let desk = desk(&gateways[0], Arc::new(SystemClock)).await;
+    let ann = make(&desk, "ann@lab.org", KeyRights::default()).await;
+    let mut streams = Vec::new();
+    for gateway in &gateways {
+        let stream = gateway
+            .chat_stream("m")
+            .without("authorization")
+            .bearer(&ann);
+        let mut client = gateway.client().await;
+        client.send(stream.bytes()).await;
+        let reading = client.begin().await.unwrap();
+        streams.push((client, reading));
+    }
+    gate.reached(3).await;
+    let asked = SystemClock.now();
+    desk.set_state("ann@lab.org", PersonState::Disabled)
+        .await
+        .unwrap();
+    for (client, reading) in &mut streams {
+        // The error event is the last that comes.
+        client.until(reading, b"account_disabled").await;
+    }
+    println!(
+        "three streams on three gateways ended after {:?}",
+        asked.elapsed()
+    );
+    for (mut client, reading) in streams {
+        assert_eq!(client.rest(reading).await.ended, Ended::Fin);
+    }
+    for gateway in &gateways {
+        let refused = until(gateway, &whoami(&ann), 403).await;
+        assert_eq!(refusal(&refused), (403, "account_disabled".to_owned()));
+    }
+    let carried = async {
+        while gateways[0].rows().await.len() < 3 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    ostia_testkit::patience::within(|| "three rows".to_owned(), carried).await;
+    // The first one's folder has the database.
+    for gateway in gateways.into_iter().rev() {
+        gateway.finish(&[&backend]).await;
+    }
+}
+
 /// A key works while somebody vouches for its owner.
 #[tokio::test]
 async fn a_leaver_s_key_is_dead_within_the_owner_s_time() {
