@@ -35,7 +35,7 @@ async fn read_roster(work: &mut Work) -> sqlx::Result<Roster> {
     let disabled = disabled.iter().map(|row| shared(row, "id"));
     let links = links
         .iter()
-        .map(|row| Ok((shared(row, "id")?, shared(row, "person")?)));
+        .map(|row| -> sqlx::Result<_> { Ok((shared(row, "id")?, shared(row, "person")?)) });
     Ok(Roster {
         version,
         disabled: disabled.collect::<sqlx::Result<_>>()?,
