@@ -189,7 +189,6 @@ fn ask(one: &Shown, method: &str, path: &str) -> Request {
 #[tokio::test]
 async fn each_admin_route_lets_in_its_roles_and_nobody_else() {
     let (_idp, backend, gateway, all) = rig().await;
-    let mut client = RawClient::connect(gateway.admin_address()).await;
     for route in &ADMIN_ROUTES {
         for one in &all {
             let enough: &[Role] = match route.who {
@@ -205,9 +204,9 @@ async fn each_admin_route_lets_in_its_roles_and_nobody_else() {
                 // It would end the gateway, as another test sees.
                 continue;
             }
-            let answer = client
-                .call(&ask(one, route.method, &filled(route.pattern)))
-                .await;
+            let mut client = RawClient::connect(gateway.admin_address()).await;
+            let request = ask(one, route.method, &filled(route.pattern));
+            let answer = client.call(&request).await;
             let at = format!("{} {} with {}", route.method, route.pattern, one.what);
             match lets_in {
                 true => assert!(
@@ -228,11 +227,12 @@ async fn each_admin_route_lets_in_its_roles_and_nobody_else() {
 #[tokio::test]
 async fn each_public_route_asks_who_it_is() {
     let (_idp, backend, gateway, all) = rig().await;
-    let mut client = gateway.client().await;
     for route in ROUTES.iter().filter(|route| !route.open) {
         for one in all.iter().filter(|one| one.roles.is_err()) {
             for method in route.methods.iter().filter(|method| **method != "HEAD") {
-                let answer = client.call(&ask(one, method, &filled(route.pattern))).await;
+                let answer = gateway
+                    .call(&ask(one, method, &filled(route.pattern)))
+                    .await;
                 let at = format!("{method} {} with {}", route.pattern, one.what);
                 assert_eq!(
                     Err(answer.status()),
