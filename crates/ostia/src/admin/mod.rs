@@ -12,6 +12,7 @@ mod endpoints;
 mod metrics;
 mod page;
 mod people;
+mod process;
 mod ready;
 mod reload;
 mod server;
