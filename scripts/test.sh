@@ -21,6 +21,8 @@ if [ $# -eq 0 ]; then
   # README in a bare environment, and the template outside this workspace.
   scripts/first-hour.sh
   scripts/template.sh
+  # Three replicas on one PostgreSQL.
+  scripts/cluster.sh test
   scripts/clients/install.sh
   scripts/demo-clients.sh
 fi

@@ -33,7 +33,9 @@ pub use people::{
     NewApiKey, Owner, People, Person, PersonState, Project, Role, Roles, Roster, broken_link,
 };
 pub use secret::Secret;
-pub use store::{RowPlace, RowsQuery, Store, StoreError, UsageQuery, UsageRow};
+pub use store::{
+    MadeResponse, Pruned, Retention, RowPlace, RowsQuery, Store, StoreError, UsageQuery, UsageRow,
+};
 
 /// A boxed future, for the few calls that cross a trait object.
 pub type BoxFuture<'a, T> = std::pin::Pin<Box<dyn Future<Output = T> + Send + 'a>>;

@@ -54,6 +54,41 @@ pub struct RowPlace {
     pub request_id: RequestId,
 }
 
+/// A response that a backend made, and keeps.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MadeResponse {
+    /// A hash of who asked for it and of its id.
+    pub id: [u8; 32],
+    /// The slug of the endpoint.
+    pub endpoint: Arc<str>,
+    /// Unix microseconds.
+    pub until: i64,
+}
+
+/// What is old enough to go. Unix microseconds, each the first moment that stays.
+#[derive(Debug, Clone, Copy)]
+pub struct Retention {
+    /// Before it, rows lose the client's address.
+    pub addresses: i64,
+    /// Before it, persons become pseudonyms.
+    pub persons: i64,
+    /// Before it, rows and sums are deleted.
+    pub sums: i64,
+}
+
+/// What one step of pruning did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Pruned {
+    /// Rows that lost their address.
+    pub addresses: u64,
+    /// Rows whose person became a pseudonym.
+    pub persons: u64,
+    /// Rows that were deleted.
+    pub rows: u64,
+    /// There may be more to do.
+    pub goes_on: bool,
+}
+
 /// One line of a usage report: `keys` in the order of `UsageQuery::by`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct UsageRow {
@@ -105,6 +140,10 @@ pub trait Store: Send + Sync + 'static {
     /// What happened to keys behind `after`, up to a thousand changes, whoever made them. `None`: nothing but where to begin.
     fn key_changes(&self, after: Option<i64>) -> BoxFuture<'_, Result<KeyChanges, StoreError>>;
 
+    /// Resolves when another process changed keys. A database that tells nobody never resolves it: keys are then asked for
+    /// now and then.
+    fn keys_changed(&self) -> BoxFuture<'_, ()>;
+
     fn list_keys(&self) -> BoxFuture<'_, Result<Vec<ApiKey>, StoreError>>;
 
     /// Notes the last use of keys, in batches and never on a request's path.
@@ -127,6 +166,21 @@ pub trait Store: Send + Sync + 'static {
         query: &'a RowsQuery,
         take: &'a mut (dyn FnMut(&LedgerRow<'_>) + Send),
     ) -> BoxFuture<'a, Result<Option<RowPlace>, StoreError>>;
+
+    /// Notes who made responses, and forgets those that are over.
+    fn note_responses<'a>(
+        &'a self,
+        made: &'a [MadeResponse],
+        now: i64,
+    ) -> BoxFuture<'a, Result<(), StoreError>>;
+
+    fn response<'a>(
+        &'a self,
+        id: &'a [u8; 32],
+    ) -> BoxFuture<'a, Result<Option<MadeResponse>, StoreError>>;
+
+    /// Does a part of what is due, in short transactions. To be called until nothing is left.
+    fn prune<'a>(&'a self, due: &'a Retention) -> BoxFuture<'a, Result<Pruned, StoreError>>;
 
     /// Keeps the days and months of reports in this time zone from the first row on. `false`: there are rows, and reports
     /// are in another zone.

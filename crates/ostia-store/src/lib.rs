@@ -12,6 +12,7 @@ mod columns;
 mod copy;
 mod levels;
 mod postgres;
+mod pseudonym;
 mod release;
 mod report;
 mod shared;

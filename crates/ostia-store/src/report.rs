@@ -126,7 +126,7 @@ impl Plan {
 }
 
 impl Grain {
-    fn number(self, micros: i64, calendar: &Calendar) -> i64 {
+    pub(crate) fn number(self, micros: i64, calendar: &Calendar) -> i64 {
         let mut calendar = calendar.clone();
         match self {
             Self::Hour => hour(micros),

@@ -6,8 +6,9 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use ostia_core::{
-    Change, Column, KeyRights, Kind, LedgerRow, NewApiKey, Outcome, Phase, RequestId, Role,
-    RowsQuery, Store, StoreError, UsageQuery, UsageRow, UsageSource, Value,
+    Change, Column, KeyRights, Kind, LedgerRow, MadeResponse, NewApiKey, Outcome, Phase, Pruned,
+    RequestId, Retention, Role, RowsQuery, Store, StoreError, UsageQuery, UsageRow, UsageSource,
+    Value,
 };
 
 /// 2026-11-23T12:00:00Z.
@@ -24,6 +25,7 @@ pub(crate) async fn run(store: &dyn Store) {
     exports_give_each_row_once(store).await;
     what_was_interrupted_gives_way(store).await;
     absurd_rows_are_kept(store).await;
+    responses_have_their_makers(store).await;
     keys_live_and_end(store).await;
     key_ids_and_hashes_are_unique(store).await;
     people::run(store).await;
@@ -271,7 +273,7 @@ async fn months_and_single_keys(store: &dyn Store) {
 
 /// Page by page: each row once, in order, as it was written.
 async fn exports_give_each_row_once(store: &dyn Store) {
-    let start = NOON + 200 * DAY;
+    let start = NOON + 400 * DAY;
     // Two of three started in the same microsecond.
     let mut rows: Vec<_> = (0..25).map(|n| row("gil", start + n / 3, 1)).collect();
     rows.sort_by_key(|row| (row.started_at, *row.request_id.as_bytes()));
@@ -339,6 +341,84 @@ async fn what_was_interrupted_gives_way(store: &dyn Store) {
     }
 }
 
+/// On a store of its own: addresses go, persons become pseudonyms, sums and counts stay, and at last rows go.
+pub(crate) async fn old_rows_are_pruned(store: &dyn Store) {
+    let old: Vec<_> = (0..2_500)
+        .map(|n| row(["ann", "bob"][n % 2], NOON + i64::try_from(n).unwrap(), 2))
+        .collect();
+    let new = [row("ann", NOON + 100 * DAY, 5)];
+    store.insert_rows(&old).await.unwrap();
+    store.insert_rows(&new).await.unwrap();
+    let prune = async |due: Retention| {
+        let mut all = Pruned::default();
+        loop {
+            let step = store.prune(&due).await.unwrap();
+            all.addresses += step.addresses;
+            all.persons += step.persons;
+            all.rows += step.rows;
+            if !step.goes_on {
+                return all;
+            }
+        }
+    };
+    let totals = usage(store, 0, &["month"]).await;
+    let due = Retention {
+        addresses: NOON + 1_000,
+        persons: 0,
+        sums: 0,
+    };
+    assert_eq!(prune(due).await.addresses, 1_000);
+    let due = Retention {
+        addresses: NOON + 50 * DAY,
+        persons: NOON + 50 * DAY,
+        sums: 0,
+    };
+    let pruned = prune(due).await;
+    assert_eq!(
+        (pruned.addresses, pruned.persons, pruned.rows),
+        (1_500, 2_500, 0)
+    );
+    assert_eq!(prune(due).await, Pruned::default());
+    assert_eq!(usage(store, 0, &["month"]).await, totals);
+    for by in [
+        &["user"][..],
+        &["user", "model"],
+        &["user", "day"],
+        &["user", "hour"],
+    ] {
+        let lines = usage(store, 0, by).await;
+        let users: Vec<_> = lines
+            .iter()
+            .map(|line| (line.keys[0].as_str(), line.requests))
+            .collect();
+        assert_eq!(users[0], ("ann@lab.org", 1), "{by:?}");
+        assert!(
+            users[1..]
+                .iter()
+                .all(|(name, count)| name.starts_with("person-") && *count == 1_250),
+            "{users:?}"
+        );
+        assert_eq!(users.len(), 3, "{by:?}");
+    }
+    let mut seen = Vec::new();
+    let query = RowsQuery {
+        limit: 1_000,
+        ..RowsQuery::default()
+    };
+    let mut take = |row: &LedgerRow<'_>| {
+        seen.push((row.key_id.len(), row.origin_ip.len(), row.username.len()))
+    };
+    store.rows(&query, &mut take).await.unwrap();
+    assert_eq!(seen, vec![(0, 0, 0); 1_000]);
+    let due = Retention {
+        sums: NOON + 50 * DAY,
+        ..due
+    };
+    assert_eq!(prune(due).await.rows, 2_500);
+    let left = usage(store, 0, &["user"]).await;
+    assert_eq!((left.len(), left[0].requests), (1, 1));
+}
+
 /// Whatever a backend or a client says, a row goes in, and reports still answer.
 async fn absurd_rows_are_kept(store: &dyn Store) {
     let before = usage(store, 0, &[]).await[0].requests;
@@ -374,7 +454,29 @@ async fn absurd_rows_are_kept(store: &dyn Store) {
     );
 }
 
-fn new_key(id: &str, hash: u8) -> NewApiKey {
+async fn responses_have_their_makers(store: &dyn Store) {
+    let made = |id: u8, until| MadeResponse {
+        id: [id; 32],
+        endpoint: "sophia-vllm-m".into(),
+        until,
+    };
+    let both = [made(1, NOON + HOUR), made(2, NOON + DAY)];
+    store.note_responses(&both, NOON).await.unwrap();
+    store.note_responses(&both[1..], NOON).await.unwrap();
+    assert_eq!(
+        store.response(&[2; 32]).await.unwrap(),
+        Some(both[1].clone())
+    );
+    assert_eq!(store.response(&[3; 32]).await.unwrap(), None);
+    store.note_responses(&[], NOON + 2 * HOUR).await.unwrap();
+    assert_eq!(store.response(&[1; 32]).await.unwrap(), None);
+    assert_eq!(
+        store.response(&[2; 32]).await.unwrap(),
+        Some(both[1].clone())
+    );
+}
+
+pub(crate) fn new_key(id: &str, hash: u8) -> NewApiKey {
     NewApiKey {
         id: id.into(),
         hash: [hash; 32],

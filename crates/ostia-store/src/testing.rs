@@ -3,6 +3,7 @@
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
+    clippy::disallowed_methods,
     reason = "test code: a server that does not start must stop the test at once"
 )]
 
@@ -195,25 +196,18 @@ fn configure(folder: &Path, port: u16) {
 
 /// Debian keeps the server's programs beside the path, by version.
 fn programs() -> PathBuf {
-    let versions = std::fs::read_dir("/usr/lib/postgresql")
-        .into_iter()
-        .flatten()
-        .flatten();
-    let found = versions.map(|version| version.path().join("bin"));
-    let mut found: Vec<_> = found.filter(|bin| bin.join("initdb").exists()).collect();
-    found.sort_by_key(|bin| {
-        bin.parent()
-            .and_then(|version| version.file_name()?.to_str()?.parse::<u32>().ok())
-    });
+    let versions = std::fs::read_dir("/usr/lib/postgresql");
+    let versions = versions.into_iter().flatten().flatten();
+    let mut found: Vec<_> = versions.map(|version| version.path().join("bin")).collect();
+    found.sort();
+    found.reverse();
     found.extend(
         std::env::var_os("PATH")
             .iter()
             .flat_map(std::env::split_paths),
     );
-    let bin = found
-        .into_iter()
-        .rev()
-        .find(|bin| bin.join("initdb").exists());
+    let is_whole = |bin: &PathBuf| bin.join("initdb").exists() && bin.join("pg_isready").exists();
+    let bin = found.into_iter().find(is_whole);
     bin.expect("PostgreSQL is not installed: scripts/test.sh installs it")
 }
 

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use ostia_core::{Role, Secret};
+use ostia_core::{Retention, Role, Secret};
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
@@ -22,6 +22,7 @@ pub struct Settings {
     pub maintenance_sources: BTreeMap<String, MaintenanceSource>,
     pub store: StoreSettings,
     pub reports: Reports,
+    pub retention: RetentionSettings,
     pub auth: Auth,
     pub keys: Keys,
     /// Who has which role beside those whose key has it.
@@ -85,6 +86,27 @@ pub struct MaintenanceSource {
     pub field: String,
     pub down: Vec<String>,
     pub interval: Duration,
+}
+
+/// How long things stay.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RetentionSettings {
+    pub ledger_personal: Duration,
+    pub addresses: Duration,
+    pub rollups: Duration,
+}
+
+impl RetentionSettings {
+    /// What is due at a moment, in Unix microseconds.
+    pub fn due(&self, now: i64) -> Retention {
+        let before =
+            |age: Duration| now.saturating_sub(i64::try_from(age.as_micros()).unwrap_or(i64::MAX));
+        Retention {
+            addresses: before(self.addresses),
+            persons: before(self.ledger_personal),
+            sums: before(self.rollups),
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq)]

@@ -20,6 +20,7 @@ mod maintenance;
 mod man;
 mod new_file;
 mod project;
+mod prune;
 mod reload;
 mod serve;
 mod slug;
@@ -86,6 +87,8 @@ pub enum Command {
     /// Bring in the journal of a replica that is gone
     #[command(subcommand)]
     Journal(journal::Journal),
+    /// Forget what is older than [retention] says
+    Prune(prune::Prune),
     /// Sign in with Globus or OpenID Connect, for `ostia token`
     Login(login::Login),
     /// Print a token for OPENAI_API_KEY, refreshed if need be
@@ -123,6 +126,7 @@ impl Command {
             Self::Usage(usage) => usage.run(setup),
             Self::Db(db) => db.run(setup),
             Self::Journal(journal) => journal.run(setup),
+            Self::Prune(prune) => prune.run(setup),
             Self::Login(login) => login.run(),
             Self::Token(token) => token.run(),
             Self::Whoami(whoami) => whoami.run(),
@@ -151,6 +155,7 @@ impl Command {
             | Self::Project(_)
             | Self::Audit(_)
             | Self::Maintenance(_)
+            | Self::Prune(_)
             | Self::Status(_)
             | Self::Drain(_)
             | Self::Undrain(_)

@@ -23,6 +23,12 @@ mod meta;
 #[path = "../shared/people/mod.rs"]
 #[expect(clippy::duplicate_mod, reason = "compiled once for each database")]
 mod people;
+#[path = "../shared/prune.rs"]
+#[expect(clippy::duplicate_mod, reason = "compiled once for each database")]
+mod prune;
+#[path = "../shared/responses.rs"]
+#[expect(clippy::duplicate_mod, reason = "compiled once for each database")]
+mod responses;
 #[path = "../shared/rows.rs"]
 #[expect(clippy::duplicate_mod, reason = "compiled once for each database")]
 mod rows;
@@ -41,7 +47,8 @@ use std::time::Duration;
 
 use ostia_core::StoreError;
 use sqlx::PgPool;
-use sqlx::postgres::PgPoolOptions;
+use sqlx::postgres::{PgListener, PgPoolOptions};
+use tokio::sync::Mutex;
 
 use crate::copy::Side;
 use address::Address;
@@ -54,6 +61,11 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Connections of one process beside the ledger's.
 const CONNECTIONS: u32 = 6;
 const REPORTS: u32 = 2;
+/// What a sign-in, or something as small, may take of the server.
+const STATEMENT: Duration = Duration::from_secs(30);
+/// What the trigger on `api_keys` notifies.
+const CHANNEL: &str = "ostia";
+const RECONNECT: Duration = Duration::from_secs(1);
 /// Before a balancer or a firewall forgets an idle one.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(5 * 60);
 
@@ -63,6 +75,8 @@ pub(crate) struct Handle {
     ledger: PgPool,
     others: PgPool,
     reports: PgPool,
+    listening: PgPool,
+    listener: Mutex<Option<PgListener>>,
     keeps_statements: bool,
     /// The schema was looked at once and fits.
     fits: AtomicBool,
@@ -87,14 +101,16 @@ impl Handle {
             ledger: pool(1),
             others: pool(CONNECTIONS),
             reports: pool(REPORTS),
+            listening: pool(1),
+            listener: Mutex::new(None),
             keeps_statements: address.keeps_statements,
             fits: AtomicBool::new(false),
         })
     }
 
     async fn read(&self) -> Result<Work, StoreError> {
-        self.begin(&self.others, "BEGIN ISOLATION LEVEL REPEATABLE READ")
-            .await
+        let begun = self.begin(&self.others, "BEGIN ISOLATION LEVEL REPEATABLE READ");
+        Ok(begun.await?.within(STATEMENT))
     }
 
     /// For reports and exports, which may take long: sign-in waits for none of them.
@@ -104,7 +120,8 @@ impl Handle {
     }
 
     async fn write(&self) -> Result<Work, StoreError> {
-        self.begin(&self.others, "BEGIN").await
+        let begun = self.begin(&self.others, "BEGIN").await?;
+        Ok(begun.within(STATEMENT))
     }
 
     async fn write_rows(&self) -> Result<Work, StoreError> {
@@ -113,12 +130,12 @@ impl Handle {
 
     /// The database as it is now, to copy from.
     pub(crate) async fn source(&self) -> Result<Box<dyn Side>, StoreError> {
-        Ok(Box::new(Dump(self.read().await?)))
+        Ok(Box::new(Dump(self.read_much().await?)))
     }
 
     /// The database to copy to.
     pub(crate) async fn target(&self) -> Result<Box<dyn Side>, StoreError> {
-        Ok(Box::new(Dump(self.write().await?)))
+        Ok(Box::new(Dump(self.write_rows().await?)))
     }
 
     /// Makes the roll-up anew, with the days and months of a time zone.
@@ -131,6 +148,32 @@ impl Handle {
         self.ledger.close().await;
         self.others.close().await;
         self.reports.close().await;
+    }
+
+    /// Until the trigger on `api_keys` says something. pgbouncer in transaction mode passes nothing on.
+    async fn listen(&self) {
+        if !self.keeps_statements {
+            return std::future::pending().await;
+        }
+        let mut listener = self.listener.lock().await;
+        if listener.is_none() {
+            let connected = async {
+                let mut listener = PgListener::connect_with(&self.listening).await?;
+                listener.listen(CHANNEL).await?;
+                Ok::<_, sqlx::Error>(listener)
+            };
+            match connected.await {
+                Ok(connected) => *listener = Some(connected),
+                Err(_) => return tokio::time::sleep(RECONNECT).await,
+            }
+            // Something may have changed while nobody listened.
+            return;
+        }
+        if let Some(listening) = &mut *listener
+            && listening.recv().await.is_err()
+        {
+            *listener = None;
+        }
     }
 
     /// There is none.

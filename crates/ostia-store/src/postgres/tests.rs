@@ -32,6 +32,12 @@ async fn postgres_lives_the_story() {
     story::run(&store(&url).await).await;
 }
 
+#[tokio::test]
+async fn postgres_forgets_what_is_old() {
+    let url = Server::database().await;
+    story::old_rows_are_pruned(&store(&url).await).await;
+}
+
 /// As behind pgbouncer in transaction mode: no statement outlives its transaction.
 #[tokio::test]
 async fn postgres_lives_the_story_without_kept_statements() {
@@ -158,6 +164,24 @@ async fn a_migration_that_fails_changes_nothing() {
     assert_eq!(found(&mut connection).await.unwrap().version, 0);
     run(&url, "DROP TABLE usage_sums").await;
     super::migrate(&url).await.unwrap();
+}
+
+#[tokio::test]
+async fn changes_of_keys_are_told_to_all() {
+    let url = Server::database().await;
+    let (here, there) = (store(&url).await, store(&url).await);
+    // Begins to listen, and asks for what changed before.
+    there.keys_changed().await;
+    let waiting = there.keys_changed();
+    here.create_key(&story::new_key("k", 1)).await.unwrap();
+    waiting.await;
+    let revoke = ostia_core::Change::RevokeKey {
+        id: "k".to_owned(),
+        at: NOON,
+    };
+    here.people().change(&[revoke], &[]).await.unwrap();
+    there.keys_changed().await;
+    assert_eq!(there.key_changes(Some(0)).await.unwrap().changes.len(), 2);
 }
 
 /// Two replicas that write at once, rows of the same users on the same days, neither lose nor double any.

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use ostia_core::{
-    ApiKey, AuditEvent, AuditQuery, AuditRow, BoxFuture, Change, KeyChanges, LedgerRow, NewApiKey,
-    Owner, People, Person, RequestId, Roster, RowPlace, RowsQuery, Store, StoreError, UsageQuery,
-    UsageRow,
+    ApiKey, AuditEvent, AuditQuery, AuditRow, BoxFuture, Change, KeyChanges, LedgerRow,
+    MadeResponse, NewApiKey, Owner, People, Person, Pruned, RequestId, Retention, Roster, RowPlace,
+    RowsQuery, Store, StoreError, UsageQuery, UsageRow,
 };
 
-use super::{Handle, keys, people, rows, sums, usage};
+use super::{Handle, keys, people, prune, responses, rows, sums, usage};
 
 impl Store for Handle {
     fn insert_rows<'a>(
@@ -39,6 +39,10 @@ impl Store for Handle {
 
     fn key_changes(&self, after: Option<i64>) -> BoxFuture<'_, Result<KeyChanges, StoreError>> {
         Box::pin(async move { keys::changes(self.read().await?, after).await })
+    }
+
+    fn keys_changed(&self) -> BoxFuture<'_, ()> {
+        Box::pin(self.listen())
     }
 
     fn list_keys(&self) -> BoxFuture<'_, Result<Vec<ApiKey>, StoreError>> {
@@ -72,8 +76,43 @@ impl Store for Handle {
         Box::pin(async move { rows::export(self.read_much().await?, query, take).await })
     }
 
+    fn note_responses<'a>(
+        &'a self,
+        made: &'a [MadeResponse],
+        now: i64,
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(async move { responses::note(self.write().await?, made, now).await })
+    }
+
+    fn response<'a>(
+        &'a self,
+        id: &'a [u8; 32],
+    ) -> BoxFuture<'a, Result<Option<MadeResponse>, StoreError>> {
+        Box::pin(async move { responses::of(self.read().await?, id).await })
+    }
+
+    fn prune<'a>(&'a self, due: &'a Retention) -> BoxFuture<'a, Result<Pruned, StoreError>> {
+        Box::pin(async move {
+            let addresses = prune::addresses(self.write().await?, due.addresses).await?;
+            let persons = prune::persons(self.write().await?, due.persons).await?;
+            let sums = prune::sums(self.write().await?, due).await?;
+            let rows = prune::rows(self.write().await?, due.sums).await?;
+            Ok(Pruned {
+                addresses: addresses.rows,
+                persons: persons.rows,
+                rows: rows.rows,
+                goes_on: addresses.goes_on || persons.goes_on || sums.goes_on || rows.goes_on,
+            })
+        })
+    }
+
     fn keep_reports_in<'a>(&'a self, zone: &'a str) -> BoxFuture<'a, Result<bool, StoreError>> {
-        Box::pin(async move { sums::keep_in(self.write().await?, zone).await })
+        Box::pin(async move {
+            if sums::is_kept_in(self.read().await?, zone).await? {
+                return Ok(true);
+            }
+            sums::keep_in(self.write().await?, zone).await
+        })
     }
 
     fn people(&self) -> &dyn People {

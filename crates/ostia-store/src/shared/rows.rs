@@ -162,7 +162,7 @@ fn is_bare(row: &LedgerRow<'_>) -> bool {
         && row.response_bytes == 0
 }
 
-async fn calendar(work: &mut Work) -> sqlx::Result<Calendar> {
+pub(super) async fn calendar(work: &mut Work) -> sqlx::Result<Calendar> {
     let zone = meta::held_zone(work).await?;
     Calendar::of(&zone).ok_or_else(|| {
         let text = format!("the roll-up is kept in the time zone {zone}, which is unknown here");

@@ -21,13 +21,17 @@ const OF_ROWS: [&str; SUMS.len()] = [
     "total_tokens",
 ];
 
+pub(super) async fn is_kept_in(mut work: Work, zone: &str) -> Result<bool, StoreError> {
+    let found = meta::zone(&mut work).await;
+    Ok(work.end(found).await? == zone)
+}
+
 /// `false`: the roll-up is kept in another zone, and has sums.
 pub(super) async fn keep_in(mut work: Work, zone: &str) -> Result<bool, StoreError> {
     let done = async {
-        if meta::zone(&mut work).await? == zone {
+        if meta::taken_zone(&mut work).await? == zone {
             return Ok(true);
         }
-        meta::taken_zone(&mut work).await?;
         let some = work
             .one(sqlx::query("SELECT 1 FROM usage_sums LIMIT 1"))
             .await?;

@@ -1,5 +1,8 @@
 //! One transaction, on one connection of a pool.
 
+use std::io::ErrorKind;
+use std::time::Duration;
+
 use ostia_core::StoreError;
 use sqlx::Executor as _;
 use sqlx::pool::PoolConnection;
@@ -13,8 +16,12 @@ pub(crate) struct Work {
     connection: PoolConnection<Database>,
     /// Whether statements are prepared once and kept on the connection.
     keeps_statements: bool,
+    patience: Duration,
     ended: bool,
 }
+
+/// How long one statement may take where nobody says otherwise: copies and roll-ups take long.
+const PATIENCE: Duration = Duration::from_secs(60 * 60);
 
 impl Work {
     pub(crate) async fn begin(
@@ -22,34 +29,41 @@ impl Work {
         keeps_statements: bool,
         begin: &'static str,
     ) -> Result<Self, StoreError> {
-        let mut connection = pool.acquire().await.map_err(failed)?;
-        let begun = connection.execute(begin).await;
-        let work = Self {
-            connection,
+        let mut work = Self {
+            connection: pool.acquire().await.map_err(failed)?,
             keeps_statements,
+            patience: PATIENCE,
             ended: false,
         };
-        match begun {
+        match work.connection.execute(begin).await {
             Ok(_) => Ok(work),
             Err(error) => work.end(Err(error)).await,
         }
     }
 
+    /// A network that swallows everything must not hold a connection for the quarter of an hour that TCP takes to see it.
+    pub(crate) fn within(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
+    }
+
     /// Gives how many rows were written.
     pub(crate) async fn run(&mut self, query: Query<'_>) -> sqlx::Result<u64> {
         let query = query.persistent(self.keeps_statements);
-        let done = query.execute(&mut *self.connection).await?;
-        Ok(done.rows_affected())
+        let running = query.execute(&mut *self.connection);
+        Ok(in_time(self.patience, running).await?.rows_affected())
     }
 
     pub(crate) async fn one(&mut self, query: Query<'_>) -> sqlx::Result<Option<Row>> {
         let query = query.persistent(self.keeps_statements);
-        query.fetch_optional(&mut *self.connection).await
+        let asking = query.fetch_optional(&mut *self.connection);
+        in_time(self.patience, asking).await
     }
 
     pub(crate) async fn all(&mut self, query: Query<'_>) -> sqlx::Result<Vec<Row>> {
         let query = query.persistent(self.keeps_statements);
-        query.fetch_all(&mut *self.connection).await
+        let asking = query.fetch_all(&mut *self.connection);
+        in_time(self.patience, asking).await
     }
 
     pub(crate) fn connection(&mut self) -> &mut Connection {
@@ -70,7 +84,7 @@ impl Work {
         let done = match done {
             Err(error) if spoils(&error) => Err(error),
             done => {
-                let ended = self.connection.execute(ending).await;
+                let ended = in_time(self.patience, self.connection.execute(ending)).await;
                 self.ended = ended.is_ok();
                 match (done, ended) {
                     (Ok(_), Err(error)) => Err(error),
@@ -79,6 +93,17 @@ impl Work {
             }
         };
         done.map_err(failed)
+    }
+}
+
+/// What does not answer in time is as good as gone.
+async fn in_time<T>(
+    patience: Duration,
+    answer: impl Future<Output = sqlx::Result<T>>,
+) -> sqlx::Result<T> {
+    match tokio::time::timeout(patience, answer).await {
+        Ok(answer) => answer,
+        Err(_) => Err(sqlx::Error::Io(ErrorKind::TimedOut.into())),
     }
 }
 

@@ -3,9 +3,10 @@
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt as _;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ostia_core::StoreError;
+use tokio::time::Instant;
 
 /// A file that was removed or replaced takes rows into nothing, as its connections go on writing to what was there.
 pub(super) struct File {

@@ -19,6 +19,10 @@ mod keys;
 mod meta;
 #[path = "../shared/people/mod.rs"]
 mod people;
+#[path = "../shared/prune.rs"]
+mod prune;
+#[path = "../shared/responses.rs"]
+mod responses;
 #[path = "../shared/rows.rs"]
 mod rows;
 #[path = "../shared/sums.rs"]
@@ -55,6 +59,8 @@ const BUSY_PAUSE: Duration = Duration::from_millis(10);
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
 const READERS: u32 = 4;
 const REPORTS: u32 = 2;
+/// What a sign-in, or something as small, may take of the disk.
+const STATEMENT: Duration = Duration::from_secs(30);
 /// Negative: KiB, not pages. The inner pages of the ledger's trees stay in memory.
 const REPORT_CACHE_KIB: &str = "-32768";
 const WRITER_CACHE_KIB: &str = "-16384";
@@ -96,7 +102,7 @@ impl Handle {
         let ledger = pool(1).connect_lazy_with(writing.clone());
         let keys = connect(pool(1), writing).await.map_err(failed);
         let keys = keys.map_err(|error| about(path, error))?;
-        let migrated = schema::migrate(&mut *keys.acquire().await.map_err(failed)?).await;
+        let migrated = schema::bring_up_to_date(&mut *keys.acquire().await.map_err(failed)?).await;
         migrated.map_err(|error| about(path, error))?;
         let reading = options.pragma("query_only", "ON");
         let readers = pool(READERS).connect_lazy_with(reading.clone());
@@ -112,7 +118,8 @@ impl Handle {
     }
 
     async fn read(&self) -> Result<Work, StoreError> {
-        Work::begin(&self.readers, true, "BEGIN").await
+        let begun = Work::begin(&self.readers, true, "BEGIN").await?;
+        Ok(begun.within(STATEMENT))
     }
 
     /// For reports and exports, which may take long: sign-in waits for none of them.
@@ -127,7 +134,7 @@ impl Handle {
 
     /// The file as it is now, to copy from.
     pub(crate) async fn source(&self) -> Result<Box<dyn Side>, StoreError> {
-        Ok(Box::new(Dump(self.read().await?)))
+        Ok(Box::new(Dump(self.read_much().await?)))
     }
 
     /// The file to copy to; nobody else writes meanwhile.
@@ -174,13 +181,18 @@ impl Handle {
         })
     }
 
+    /// SQLite tells nobody.
+    async fn listen(&self) {
+        std::future::pending().await
+    }
+
     /// A file that was put in the place of the former is brought up to date before it is written to.
     async fn look_at_the_file(&self) -> Result<(), StoreError> {
         if !self.file.is_new().await? {
             return Ok(());
         }
         let mut connection = self.keys.acquire().await.map_err(failed)?;
-        schema::migrate(&mut connection).await
+        schema::bring_up_to_date(&mut connection).await
     }
 }
 

@@ -5,7 +5,7 @@ use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::{Connection as _, Row as _, SqliteConnection};
 
 use super::failure::failed;
-use crate::release::{RELEASE, Schema};
+use crate::release::{RELEASE, Schema, Standing};
 
 pub(super) static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 
@@ -37,9 +37,19 @@ pub(super) async fn found(connection: &mut SqliteConnection) -> sqlx::Result<Sch
     Ok(schema)
 }
 
+/// Brings the schema up to date where it is old. A file that another process writes to is not waited for otherwise.
+pub(super) async fn bring_up_to_date(connection: &mut SqliteConnection) -> Result<(), StoreError> {
+    let schema = found(connection).await.map_err(failed)?;
+    schema.refuse_newer(latest())?;
+    match schema.standing(latest()) {
+        Standing::Old => migrate(connection).await,
+        Standing::Fits | Standing::Newer => Ok(()),
+    }
+}
+
 /// All pending migrations in one transaction, which begins by taking the write lock: a crash leaves the old schema, and of
 /// two processes that start together one waits for the other.
-pub(super) async fn migrate(connection: &mut SqliteConnection) -> Result<(), StoreError> {
+async fn migrate(connection: &mut SqliteConnection) -> Result<(), StoreError> {
     let mut transaction = connection
         .begin_with("BEGIN IMMEDIATE")
         .await

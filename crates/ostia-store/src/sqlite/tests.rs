@@ -25,6 +25,13 @@ async fn sqlite_lives_the_story() {
     story::run(&*store).await;
 }
 
+#[tokio::test]
+async fn sqlite_forgets_what_is_old() {
+    let folder = TempDir::new().unwrap();
+    let store = Handle::open(&path(&folder)).await.unwrap();
+    story::old_rows_are_pruned(&store).await;
+}
+
 /// A table after all migrations: each column's name with its type and whether it must have a value.
 async fn schema(store: &Handle, table: &str) -> BTreeMap<String, (String, bool)> {
     let columns: Vec<(String, String, bool)> =

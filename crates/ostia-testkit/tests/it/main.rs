@@ -51,5 +51,6 @@ mod store_faults;
 mod store_postgres;
 mod tokens;
 mod usage;
+mod usage_api;
 mod volume;
 mod waiting;

@@ -30,10 +30,14 @@ impl Asked {
         self.captures.first().map_or("", String::as_str)
     }
 
+    /// The whole query, as it came.
+    pub fn raw_query(&self) -> &str {
+        self.inbound.head.uri.query().unwrap_or_default()
+    }
+
     /// The last value of this name in the query.
     pub fn query(&self, name: &str) -> Option<String> {
-        let query = self.inbound.head.uri.query().unwrap_or_default();
-        let named = parse(query.as_bytes()).filter(|(key, _)| key == name);
+        let named = parse(self.raw_query().as_bytes()).filter(|(key, _)| key == name);
         named.last().map(|(_, value)| value.into_owned())
     }
 
@@ -62,10 +66,5 @@ impl Asked {
                 "The body has to be one JSON object.",
             )
         })
-    }
-
-    /// The query as it was sent.
-    pub fn raw_query(&self) -> &str {
-        self.inbound.head.uri.query().unwrap_or_default()
     }
 }

@@ -26,6 +26,12 @@ const PEOPLE_LOOK: Duration = Duration::from_millis(250);
 const KEY_ENDS_LOOK: Duration = Duration::from_secs(600);
 /// How often it is looked for changes of keys, for the audit log.
 const KEY_LOOK: Duration = Duration::from_secs(10);
+/// How soon other replicas may continue a response.
+const TELL_RESPONSES: Duration = Duration::from_millis(200);
+const FIRST_PRUNING: Duration = Duration::from_secs(60 * 60);
+const PRUNING: Duration = Duration::from_secs(24 * 60 * 60);
+/// Leaves the database to others.
+const BETWEEN_STEPS: Duration = Duration::from_millis(100);
 /// How often files are looked at, where `auto_reload` is on.
 const FILE_LOOK: Duration = Duration::from_secs(2);
 
@@ -53,6 +59,8 @@ pub(super) fn begin(gateway: &Arc<Gateway>) {
     start(gateway, "people", watch_people);
     start(gateway, "key_ends", tell_of_ending_keys);
     start(gateway, "key_changes", watch_keys);
+    start(gateway, "retention", prune);
+    start(gateway, "responses", tell_responses);
     start(gateway, "auto_reload", watch_files);
 }
 
@@ -183,12 +191,47 @@ async fn touch_keys(gateway: Arc<Gateway>) -> Infallible {
     }
 }
 
+/// Once a day, from an hour after the start on. Replicas that prune at once do no harm: each step is a transaction.
+async fn prune(gateway: Arc<Gateway>) -> Infallible {
+    tokio::time::sleep(FIRST_PRUNING).await;
+    loop {
+        let due = gateway
+            .live()
+            .settings
+            .retention
+            .due(gateway.clock.unix_micros());
+        loop {
+            match gateway.store().prune(&due).await {
+                Ok(step) if step.goes_on => tokio::time::sleep(BETWEEN_STEPS).await,
+                Ok(_) => break,
+                Err(error) => {
+                    tracing::warn!(%error, "what is older than [retention] says could not be pruned");
+                    break;
+                }
+            }
+        }
+        tokio::time::sleep(PRUNING).await;
+    }
+}
+
+async fn tell_responses(gateway: Arc<Gateway>) -> Infallible {
+    loop {
+        tokio::time::sleep(TELL_RESPONSES).await;
+        gateway.responses.tell().await;
+    }
+}
+
 async fn watch_keys(gateway: Arc<Gateway>) -> Infallible {
     loop {
-        if let Err(error) = gateway.key_watch.look().await {
-            tracing::warn!(%error, "keys could not be looked at for changes");
+        match gateway.key_watch.look().await {
+            Ok(true) => gateway.live().identify.purge(),
+            Ok(false) => {}
+            Err(error) => tracing::warn!(%error, "keys could not be looked at for changes"),
         }
-        tokio::time::sleep(KEY_LOOK).await;
+        tokio::select! {
+            () = tokio::time::sleep(KEY_LOOK) => {}
+            () = gateway.key_watch.changed() => {}
+        }
     }
 }
 

@@ -28,19 +28,26 @@ impl KeyWatch {
         }
     }
 
-    /// Asks for what happened since the last look. Called now and then from beside the path.
-    pub async fn look(&self) -> Result<(), StoreError> {
+    /// Asks for what happened since the last look. Called now and then from beside the path. `true`: a key lost something.
+    pub async fn look(&self) -> Result<bool, StoreError> {
+        let mut lost = false;
         loop {
             let after = *self.last.lock();
             let found = self.store.key_changes(after).await?;
             *self.last.lock() = Some(found.last);
             if found.changes.is_empty() {
-                return Ok(());
+                return Ok(lost);
             }
             for change in &found.changes {
+                lost |= change.kind != KINDS[0];
                 self.tell(change);
             }
         }
+    }
+
+    /// Waits until the store says that keys changed, or for good.
+    pub async fn changed(&self) {
+        self.store.keys_changed().await;
     }
 
     /// Changes since the start, by kind.

@@ -121,6 +121,10 @@ async fn enter(
     })?;
     visit.found(&permit);
     let previous = call.previous_response_id.as_deref();
+    if let Some(previous) = previous {
+        let responses = gateway.responses();
+        responses.look_for(previous, &principal.user_id).await;
+    }
     let permit = permit
         .continuing(previous, principal, gateway.responses())
         .ok_or_else(Refusal::previous_response_not_found)?

@@ -21,7 +21,7 @@ const DAY: Duration = Duration::from_secs(86_400);
 
 /// The command line's side, on the gateway's database.
 async fn desk(gateway: &TestGateway, clock: Arc<dyn Clock>) -> Desk {
-    let url = format!("sqlite://{}", gateway.site().database_path().display());
+    let url = gateway.site().database_url();
     let store = ostia_store::open(&url).await.unwrap();
     let keys = Keys {
         default_age: 90 * DAY,

@@ -25,7 +25,7 @@ fn bearer(method: &str, path: &str) -> Request {
 }
 
 async fn desk(gateway: &TestGateway) -> Desk {
-    let url = format!("sqlite://{}", gateway.site().database_path().display());
+    let url = gateway.site().database_url();
     let store = ostia_store::open(&url).await.unwrap();
     let keys = Keys {
         default_age: Duration::from_secs(86_400),

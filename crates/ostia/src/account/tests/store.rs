@@ -3,8 +3,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use ostia_core::{
-    ApiKey, BoxFuture, KeyChanges, LedgerRow, NewApiKey, Outcome, People, RequestId, RowPlace,
-    RowsQuery, Store, StoreError, UsageQuery, UsageRow,
+    ApiKey, BoxFuture, KeyChanges, LedgerRow, MadeResponse, NewApiKey, Outcome, People, Pruned,
+    RequestId, Retention, RowPlace, RowsQuery, Store, StoreError, UsageQuery, UsageRow,
 };
 use parking_lot::Mutex;
 
@@ -141,8 +141,31 @@ impl Store for MemoryStore {
         unreachable!("the ledger reads no rows")
     }
 
+    fn note_responses<'a>(
+        &'a self,
+        _: &'a [MadeResponse],
+        _: i64,
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        unreachable!("the ledger knows of no responses")
+    }
+
+    fn response<'a>(
+        &'a self,
+        _: &'a [u8; 32],
+    ) -> BoxFuture<'a, Result<Option<MadeResponse>, StoreError>> {
+        unreachable!("the ledger knows of no responses")
+    }
+
+    fn prune<'a>(&'a self, _: &'a Retention) -> BoxFuture<'a, Result<Pruned, StoreError>> {
+        unreachable!("the ledger prunes nothing")
+    }
+
     fn keep_reports_in<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<bool, StoreError>> {
         unreachable!("the ledger keeps no reports")
+    }
+
+    fn keys_changed(&self) -> BoxFuture<'_, ()> {
+        unreachable!("the ledger waits for no keys")
     }
 
     fn list_keys(&self) -> BoxFuture<'_, Result<Vec<ApiKey>, StoreError>> {

@@ -26,6 +26,7 @@ pub(super) fn read<'a>(reading: &'a Reading<'a>, table: &'a [Member]) -> (Settin
         maintenance_sources: std::collections::BTreeMap::new(),
         store: server::read_store(&root, reading),
         reports: server::read_reports(&root, reading),
+        retention: server::read_retention(&root),
         auth: auth::read(&root, reading),
         keys: people::read_keys(&root),
         roles: people::read_roles(&root),

@@ -11,7 +11,9 @@ use super::super::reader::{Reading, Section, Text, quoted};
 use super::super::tls_files::{check_certificates, check_key, check_pair};
 use crate::catalog::HttpUrl;
 use crate::routes::is_origin;
-use crate::settings::{JournalSettings, ListenAddress, Reports, Server, StoreSettings, Telemetry};
+use crate::settings::{
+    JournalSettings, ListenAddress, Reports, RetentionSettings, Server, StoreSettings, Telemetry,
+};
 
 /// Buffered bodies where the machine does not say how much memory it has.
 const FALLBACK_BUFFERED: u64 = 256 << 20;
@@ -314,6 +316,25 @@ pub(super) fn read_reports(root: &Section<'_>, reading: &Reading<'_>) -> Reports
         }
     };
     Reports { timezone }
+}
+
+pub(super) fn read_retention(root: &Section<'_>) -> RetentionSettings {
+    let section = root.section(
+        "retention",
+        "How long the ledger keeps what. `serve` prunes once a day, `ostia prune` at once.",
+    );
+    let days = |days: u64| Duration::from_secs(days * 24 * 60 * 60);
+    let retention = RetentionSettings {
+        ledger_personal: section.duration(
+            "ledger_personal",
+            days(400),
+            "How long rows and sums name persons. Then they have pseudonyms, and rows lose the key and the client's own id.",
+        ),
+        addresses: section.duration("addresses", days(30), "How long rows have the client's address."),
+        rollups: section.duration("rollups", days(3_650), "How long rows and sums stay at all."),
+    };
+    section.finish();
+    retention
 }
 
 pub(super) fn read_journal(root: &Section<'_>) -> JournalSettings {
