@@ -4,6 +4,9 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
+# The tests start PostgreSQL by themselves.
+scripts/postgres.sh
+
 # The front of the tests: everything in Rust. --workspace, because `cargo test` alone takes the default member only.
 cargo test --workspace --locked "$@"
 
@@ -18,6 +21,8 @@ if [ $# -eq 0 ]; then
   # README in a bare environment, and the template outside this workspace.
   scripts/first-hour.sh
   scripts/template.sh
+  # Three replicas on one PostgreSQL.
+  scripts/cluster.sh test
   scripts/clients/install.sh
   scripts/demo-clients.sh
 fi

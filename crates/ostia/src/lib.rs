@@ -32,6 +32,7 @@ pub mod listen;
 pub mod listings;
 pub mod live;
 pub mod ownership;
+pub mod people;
 pub mod pipeline;
 pub mod rank;
 pub mod read;

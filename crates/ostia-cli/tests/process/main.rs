@@ -9,6 +9,7 @@ mod bad_config;
 mod books;
 mod full_disk;
 mod kill;
+mod postgres;
 mod second;
 
 use std::path::Path;

@@ -208,12 +208,8 @@ async fn second_user(gateway: &TestGateway) -> String {
         id: "key-of-second".to_owned(),
         hash: hash_key(&key),
         username: "second@example.org".to_owned(),
-        groups: Vec::new(),
-        label: String::new(),
-        project: String::new(),
-        admin: false,
         created_at: SystemClock.unix_micros(),
-        expires_at: None,
+        ..NewApiKey::default()
     };
     store.create_key(&new).await.unwrap();
     key

@@ -153,7 +153,7 @@ impl Journal {
     /// Whether requests can be let in, as far as is known without asking the disk.
     pub(super) fn is_writable(&self) -> bool {
         let starved = self.counters.starved.load(Ordering::Relaxed) && !self.folder.has_spare();
-        !starved && !self.counters.hanging.load(Ordering::Relaxed)
+        !starved && !self.folder.is_moved() && !self.counters.hanging.load(Ordering::Relaxed)
     }
 
     /// Once the writer has ended, a request that still hands in a record writes it.

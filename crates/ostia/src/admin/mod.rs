@@ -11,6 +11,7 @@ mod drain;
 mod endpoints;
 mod metrics;
 mod page;
+mod people;
 mod process;
 mod ready;
 mod reload;

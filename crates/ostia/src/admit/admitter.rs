@@ -211,7 +211,8 @@ impl Admitter {
 /// Who waits, and with which share.
 fn party(entry: Entry<'_>, own: &OwnLimits) -> Party {
     let identity = entry.principal.identity();
-    let share = |own: Option<&OwnLimits>| own.and_then(|own| own.fair_share).unwrap_or(1);
+    let written = entry.limits.others.project.get(&*identity.project);
+    let written = written.and_then(|own| own.fair_share);
     let user = own.fair_share.unwrap_or(1);
     let alone = identity.project.is_empty();
     Party {
@@ -222,7 +223,7 @@ fn party(entry: Entry<'_>, own: &OwnLimits) -> Party {
         },
         project_share: match alone {
             true => user,
-            false => share(entry.limits.others.project.get(&*identity.project)),
+            false => written.or(identity.project_share).unwrap_or(1),
         },
         user: Arc::clone(&identity.user_id),
         user_share: user,

@@ -181,7 +181,7 @@ fn build(parts: Parts, registry: Registry) -> Result<Gateway, StartError> {
         live: ArcSwap::from_pointee(live),
         workbench,
         fleet,
-        responses: Arc::new(Responses::new(Arc::clone(&clock))),
+        responses: Arc::new(Responses::new(Arc::clone(&store), Arc::clone(&clock))),
         started: clock.unix_micros() / 1_000_000,
         key_watch: Arc::new(KeyWatch::new(Arc::clone(&store), Arc::clone(&clock))),
         denials: Denials::new(Arc::clone(&clock)),

@@ -72,6 +72,7 @@ pub(super) fn fault_kind(fault: AnswerFault) -> &'static str {
     match fault {
         AnswerFault::IdleTimeout | AnswerFault::TotalTimeout => "timeout_error",
         AnswerFault::ShuttingDown => "server_error",
+        AnswerFault::Dismissed => "permission_error",
         _ => "upstream_error",
     }
 }

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use http::header::RETRY_AFTER;
 use http::{HeaderValue, StatusCode};
-use ostia_core::{JournalFull, Level, Measure, Outcome, Scope};
+use ostia_core::{JournalFull, Level, Measure, Outcome, Scope, StoreError};
 use serde_json::json;
 
 use crate::admit::{Refused, Shortage};
@@ -96,6 +96,16 @@ impl Refusal {
         from_fault(AnswerFault::ShuttingDown).with_retry_after(SHORTLY)
     }
 
+    /// Whoever was disabled, before or in the middle of a request.
+    pub fn account_disabled() -> Self {
+        Self::client(
+            StatusCode::FORBIDDEN,
+            "account_disabled",
+            "This account is disabled. Please ask the operators.",
+        )
+        .permanent()
+    }
+
     pub fn not_implemented() -> Self {
         Self::client(
             StatusCode::NOT_IMPLEMENTED,
@@ -141,6 +151,7 @@ impl From<SignInError> for Refusal {
             SignInError::PolicyDenied(text) => {
                 Self::client(StatusCode::FORBIDDEN, "policy_denied", text)
             }
+            SignInError::Disabled => Self::account_disabled(),
             SignInError::NotLocal(text) => {
                 Self::client(StatusCode::FORBIDDEN, "policy_denied", text)
             }
@@ -158,6 +169,12 @@ impl From<SignInError> for Refusal {
             .with_retry_after(SHORTLY),
             SignInError::StoreUnavailable => store_unavailable(),
         }
+    }
+}
+
+impl From<StoreError> for Refusal {
+    fn from(error: StoreError) -> Self {
+        store_unavailable().with_detail(error.to_string())
     }
 }
 

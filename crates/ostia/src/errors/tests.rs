@@ -14,6 +14,7 @@ fn every_fault_of_an_answer_is_in_the_table() {
         AnswerFault::IdleTimeout,
         AnswerFault::TotalTimeout,
         AnswerFault::ShuttingDown,
+        AnswerFault::Dismissed,
     ] {
         let refusal = Refusal::from(RelayError::Fault(fault));
         assert_eq!(refusal.code, fault.code());

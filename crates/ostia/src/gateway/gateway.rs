@@ -12,10 +12,11 @@ use crate::admit::{Admitter, Attempt};
 use crate::authorize::Denials;
 use crate::backend::injects_usage;
 use crate::fleet::Fleet;
-use crate::identify::KeyWatch;
+use crate::identify::{Directory, KeyWatch, Present};
 use crate::listen::{Drain, Inbound, Options};
 use crate::live::{Files, Live, Workbench};
 use crate::ownership::Responses;
+use crate::people::{Actor, Desk};
 use crate::read::{Budget, Call, RefusedBytes};
 use crate::relay;
 use crate::runtime::Duties;
@@ -101,6 +102,17 @@ impl Gateway {
         &self.denials
     }
 
+    /// Where people, keys and projects are looked after, on behalf of somebody.
+    pub fn desk(&self, live: &Live, actor: Actor) -> Desk {
+        let (store, clock) = (Arc::clone(&self.store), Arc::clone(&self.clock));
+        Desk::new(store, clock, live.settings.keys, actor)
+    }
+
+    /// What the database says of people.
+    pub fn directory(&self) -> &Arc<Directory> {
+        &self.workbench.directory
+    }
+
     pub fn fleet(&self) -> &Fleet {
         &self.fleet
     }
@@ -168,12 +180,13 @@ impl Gateway {
     }
 
     /// What is needed to record a request.
-    pub fn books(&self) -> Books {
+    pub fn books(&self, present: &Present) -> Books {
         Books {
             recorder: Arc::clone(&self.ledger) as _,
             witness: Arc::clone(&self.figures) as _,
             clock: Arc::clone(&self.clock),
             shutting_down: Arc::clone(&self.shutting_down),
+            dismissed: present.flag(),
         }
     }
 
@@ -182,6 +195,7 @@ impl Gateway {
         &self,
         live: &Live,
         inbound: &Inbound,
+        present: &Arc<Present>,
         call: &Call,
         attempt: &Attempt,
         sent: &Promise,
@@ -192,6 +206,7 @@ impl Gateway {
         relay::Context {
             clock: Arc::clone(&self.clock),
             wire: Arc::clone(&inbound.wire),
+            present: Arc::clone(present),
             api: call.api.clone(),
             choices: call.choices,
             stream: sent.stream,

@@ -6,10 +6,13 @@ use serde_json::{Value, json};
 
 use crate::authorize::{Denied, Explained, NoticeLookup as _, Wanted, may_use};
 use crate::gateway::{Gateway, json_answer, page_answer};
-use crate::identify::Principal;
+use crate::identify::{Principal, SignInError};
 use crate::listen::Inbound;
-use crate::listings::{Audience, Models, cluster_models, limits, list_endpoints, status, whoami};
+use crate::listings::{
+    Audience, Models, cluster_models, limits, list_endpoints, me, status, whoami,
+};
 use crate::live::Live;
+use crate::people::{Actor, DeskError, key_json};
 use crate::refusal::Refusal;
 use crate::relay::ClientBody;
 use crate::routes::{self, Route};
@@ -31,6 +34,13 @@ pub(super) async fn answer(
             models_of_cluster(gateway, live, cluster, query, principal, id)?
         }
         Route::Limits => limits_of(gateway, live, principal),
+        Route::Me => me_of(gateway, live, principal).await?,
+        Route::Usage => {
+            let query = inbound.head.uri.query().unwrap_or("");
+            gateway
+                .usage(query, Some(principal.reported_name()))
+                .await?
+        }
         route => list(gateway, live, route, principal, id)?,
     };
     Ok(json_answer(StatusCode::OK, &list))
@@ -109,6 +119,25 @@ fn limits_of(gateway: &Gateway, live: &Live, principal: &Principal) -> Value {
         .map(|(endpoint, standing)| (endpoint.map_or("", |one| &*one.model), standing))
         .collect();
     limits(&named, admitter.waiting_of(&principal.user_id))
+}
+
+/// `GET /v1/me`. Whoever is named by a front end sees no keys.
+async fn me_of(gateway: &Gateway, live: &Live, principal: &Principal) -> Result<Value, Refusal> {
+    let desk = gateway.desk(live, Actor::default());
+    let keys = match principal.front {
+        None => desk.keys_of(&principal.user_id).await.map_err(unanswered)?,
+        Some(_) => Vec::new(),
+    };
+    let now = gateway.clock().unix_micros();
+    let keys: Vec<Value> = keys.iter().map(|key| key_json(key, now)).collect();
+    let projects = gateway.directory().projects_of(principal);
+    let limits = limits_of(gateway, live, principal);
+    Ok(me(principal, &projects, &keys, &limits))
+}
+
+fn unanswered(error: DeskError) -> Refusal {
+    tracing::warn!(%error, "the database does not say which keys there are");
+    SignInError::StoreUnavailable.into()
 }
 
 /// What everyone may read.

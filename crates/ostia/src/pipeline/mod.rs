@@ -16,7 +16,7 @@ use crate::authorize::{Wanted, authorize};
 use crate::backend;
 use crate::errors::{limit_headers, queue_header};
 use crate::gateway::Gateway;
-use crate::identify::{Principal, Sender};
+use crate::identify::{Present, Principal, Sender};
 use crate::listen::Inbound;
 use crate::live::Live;
 use crate::rank::rank;
@@ -49,7 +49,10 @@ async fn answer(
     let principal = identifying.await?;
     access.user(&principal.user_id);
     match route {
-        Ok(Route::Inference(address)) => infer(gateway, live, inbound, &principal, &address).await,
+        Ok(Route::Inference(address)) => {
+            let present = Arc::new(gateway.directory().enter(&principal.user_id));
+            infer(gateway, live, inbound, (&principal, &present), &address).await
+        }
         Ok(list) => lists::answer(gateway, live, inbound, &principal, &list).await,
         Err(Lost::NoMethod { allow, .. }) => Err(Refusal::method_not_allowed(&allow)),
         Err(Lost::NoPath { astray, .. }) => Err(Refusal::not_found(astray.as_ref())),
@@ -63,17 +66,26 @@ async fn infer(
     gateway: &Gateway,
     live: &Live,
     inbound: &mut Inbound,
-    principal: &Principal,
+    (principal, present): (&Principal, &Arc<Present>),
     address: &Address<'_>,
 ) -> Result<Response<ClientBody>, Refusal> {
-    let mut visit = Visit::begin(&gateway.books(), inbound, principal, &address.api);
-    let admitted = enter(gateway, live, inbound, principal, address, &mut visit).await;
+    let books = gateway.books(present);
+    let mut visit = Visit::begin(&books, inbound, principal, &address.api);
+    let admitted = tokio::select! {
+        biased;
+        () = present.dismissed() => Err(Refusal::account_disabled()),
+        admitted = enter(gateway, live, inbound, principal, address, &mut visit) => admitted,
+    };
     let (call, admission) = match admitted {
         Ok(admitted) => admitted,
         Err(refusal) => return Err(visit.refused(refusal)),
     };
     let attempt = visit.open(admission).await?;
-    dispatch(gateway, live, inbound, principal, &call, attempt).await
+    tokio::select! {
+        biased;
+        () = present.dismissed() => Err(Refusal::account_disabled()),
+        answered = dispatch(gateway, live, inbound, (principal, present), &call, attempt) => answered,
+    }
 }
 
 /// From the body in the socket to the right to send the request on.
@@ -87,7 +99,7 @@ async fn enter(
 ) -> Result<(Call, Admission), Refusal> {
     let (headers, body) = (&inbound.head.headers, &mut inbound.body);
     let session = session(headers, &live.settings.routing.session_headers)?;
-    let class = class_of(headers)?;
+    let class = class_of(headers, principal)?;
     visit.classed(class);
     let limits = &live.settings.limits;
     let refused = gateway.refused_bytes();
@@ -109,6 +121,10 @@ async fn enter(
     })?;
     visit.found(&permit);
     let previous = call.previous_response_id.as_deref();
+    if let Some(previous) = previous {
+        let responses = gateway.responses();
+        responses.look_for(previous, &principal.user_id).await;
+    }
     let permit = permit
         .continuing(previous, principal, gateway.responses())
         .ok_or_else(Refusal::previous_response_not_found)?
@@ -130,7 +146,7 @@ async fn dispatch(
     gateway: &Gateway,
     live: &Live,
     inbound: &Inbound,
-    principal: &Principal,
+    (principal, present): (&Principal, &Arc<Present>),
     call: &Call,
     mut attempt: Attempt,
 ) -> Result<Response<ClientBody>, Refusal> {
@@ -155,7 +171,7 @@ async fn dispatch(
             }
         }
     };
-    let context = gateway.relay_context(live, inbound, call, &attempt, &answer.promise);
+    let context = gateway.relay_context(live, inbound, present, call, &attempt, &answer.promise);
     let slug = Arc::clone(&attempt.deployment().slug);
     let mut limits = limit_headers(attempt.standing());
     limits.extend(queue_header(attempt.waited()));

@@ -53,7 +53,7 @@ const fn code(
 }
 
 /// In order of status.
-pub const ERROR_CODES: [ErrorCode; 56] = [
+pub const ERROR_CODES: [ErrorCode; 57] = [
     code(
         "invalid_json",
         &[400],
@@ -162,23 +162,23 @@ pub const ERROR_CODES: [ErrorCode; 56] = [
     code(
         "reauthentication_required",
         &[401],
-        "A policy requires a newer or stronger sign-in.",
+        "A policy requires a newer or stronger sign-in, or the owner of a key has not signed in for too long.",
         "Sign in again, as the message says.",
-        "`auth.globus.policies`.",
+        "`auth.globus.policies`; `required_acr`; `keys.owner_ttl`, `ostia user show U`.",
     ),
     code(
         "policy_denied",
         &[403],
         "Signed in, but not admitted to the gateway.",
         "The message says which domain or group is needed.",
-        "`idp_domains`, `required_groups`, `groups_per_domain`; with provider `none`, a request that is not local.",
+        "`auth.admit`; `domains`, `required_groups`, `groups_per_domain` of the provider; a key's `--allow-ip`; members of a project (`ostia project show`); with provider `none`, a request that is not local.",
     ),
     code(
         "account_disabled",
         &[403],
-        "The operators have blocked this user, key, project or group.",
+        "The operators have disabled this user, or blocked this user, key, project or group.",
         "Ask the operators.",
-        "`blocked = true` in `[limits.user.\"NAME\"]` and its like.",
+        "`ostia user show U`, `ostia user enable U`; `blocked = true` in `[limits.user.\"NAME\"]` and its like.",
     ),
     code(
         "not_found",
@@ -186,6 +186,13 @@ pub const ERROR_CODES: [ErrorCode; 56] = [
         "There is nothing at this path.",
         "The base URL ends in `/v1`, or `/CLUSTER/FRAMEWORK/v1`; `/docs` lists the paths.",
         "",
+    ),
+    code(
+        "conflict",
+        &[409],
+        "It would contradict what is there: a name that is taken, a limit of keys, two users of one name.",
+        "The message says what is in the way.",
+        "Routes of the admin listener alone.",
     ),
     code(
         "cluster_not_found",

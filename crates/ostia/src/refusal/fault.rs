@@ -19,6 +19,8 @@ pub enum AnswerFault {
     TotalTimeout,
     /// The gateway itself is being stopped.
     ShuttingDown,
+    /// The caller's account was disabled.
+    Dismissed,
 }
 
 impl AnswerFault {
@@ -31,7 +33,7 @@ impl AnswerFault {
             | Self::Empty
             | Self::NotJson => Outcome::UpstreamError,
             Self::IdleTimeout | Self::TotalTimeout => Outcome::UpstreamTimeout,
-            Self::ShuttingDown => Outcome::Interrupted,
+            Self::ShuttingDown | Self::Dismissed => Outcome::Interrupted,
         }
     }
 
@@ -42,6 +44,7 @@ impl AnswerFault {
             Self::Unfinished | Self::Invalid | Self::Empty | Self::NotJson => "upstream_invalid",
             Self::IdleTimeout | Self::TotalTimeout => "upstream_timeout",
             Self::ShuttingDown => "shutting_down",
+            Self::Dismissed => "account_disabled",
         }
     }
 
@@ -63,6 +66,7 @@ impl AnswerFault {
                 "The model's server stopped sending before the answer was complete (timed out)."
             }
             Self::TotalTimeout => "The answer took longer than is allowed.",
+            Self::Dismissed => "This account was disabled.",
             Self::ShuttingDown => {
                 "The gateway is being stopped; please send the request again (connection error)."
             }

@@ -381,6 +381,11 @@ where
                 this.break_off(AnswerFault::ShuttingDown);
                 continue;
             }
+            if this.state == State::Relaying && this.context.present.poll_dismissed(task).is_ready()
+            {
+                this.break_off(AnswerFault::Dismissed);
+                continue;
+            }
             match this.pull(task) {
                 Pull::Progress => {}
                 Pull::Pending => return Poll::Pending,

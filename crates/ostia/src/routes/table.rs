@@ -22,6 +22,8 @@ pub enum RouteKind {
     Docs,
     Whoami,
     Limits,
+    Me,
+    Usage,
     ListEndpoints,
     Models,
     Model,
@@ -48,7 +50,7 @@ const POST: &[&str] = &["POST"];
 const ANY: &[&str] = &["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"];
 
 /// Every public route, in the order in which they are tried.
-pub const ROUTES: [RouteEntry; 29] = [
+pub const ROUTES: [RouteEntry; 31] = [
     open("/health", RouteKind::Health, "Whether the gateway responds"),
     open(
         "/status",
@@ -66,6 +68,16 @@ pub const ROUTES: [RouteEntry; 29] = [
         "/v1/limits",
         RouteKind::Limits,
         "Your limits: what is used, owed and left",
+    ),
+    listing(
+        "/v1/me",
+        RouteKind::Me,
+        "You: identity, groups, projects, roles, keys and limits",
+    ),
+    listing(
+        "/v1/usage",
+        RouteKind::Usage,
+        "Your requests and tokens: `?since=7d&by=model,day`",
     ),
     listing(
         "/list-endpoints",
