@@ -260,6 +260,7 @@ mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
+    use ostia_core::Location;
     use serde_json::Value;
 
     use super::{Catalog, Scope};
@@ -316,6 +317,7 @@ mod tests {
             target: target(),
             isolation: Default::default(),
             policy: BodyPolicy::default(),
+            location: Location::OnSite,
             config: Value::Null,
             serving: Serving::Yes,
         }
