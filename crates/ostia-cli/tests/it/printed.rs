@@ -12,7 +12,8 @@ use super::pages::{Block, blocks, top};
 use super::site::Site;
 
 /// Lines that need somebody who signs in: tests/it/login.rs runs them beside an identity provider.
-const SIGN_IN: [&str; 4] = [
+const SIGN_IN: [&str; 5] = [
+    "ostia login --issuer globus --client-id CLIENT --scope SCOPE --policy POLICY --url https://gateway.example",
     "ostia login --issuer globus --client-id ID --scope SCOPES --url https://gateway.example",
     "export OPENAI_API_KEY=$(ostia token)",
     "ostia whoami",
@@ -103,13 +104,18 @@ impl Reader {
         site.write("site.toml", &settings);
         site.write("secrets.env", "PROVIDER_KEY=sk-x\n");
         site.write(".env", "PROVIDER_KEY=sk-x\n");
-        for (folder, file) in [
-            ("fixtures", "clusters.json"),
-            ("fixtures", "endpoints.json"),
-        ] {
-            std::fs::create_dir_all(site.path(folder)).unwrap();
-            site.write(&format!("{folder}/{file}"), "[]");
-        }
+        let entry = |kind: &str, fields| json!([{"model": format!("resource_server_async.{kind}"), "pk": 1, "fields": fields}]);
+        let cluster = entry(
+            "cluster",
+            json!({"cluster_name": "metis", "frameworks": ["api"], "openai_endpoints": ["chat/completions"]}),
+        );
+        let endpoint = entry(
+            "endpoint",
+            json!({"cluster": "metis", "framework": "api", "model": "of-the-fixtures", "config": {"api_url": backend}}),
+        );
+        std::fs::create_dir_all(site.path("fixtures")).unwrap();
+        site.write("fixtures/clusters.json", &cluster.to_string());
+        site.write("fixtures/endpoints.json", &endpoint.to_string());
         std::fs::create_dir(site.path("adapters")).unwrap();
         site.write("adapters/custom.rhai", "fn on_request(ctx) {}");
         site.write("request.json", "{}");
