@@ -183,20 +183,18 @@ def with_openai(base: str, key: str):
     stream = client.chat.completions.create(model=METIS[2], messages=hello, stream=True)
     text = "".join(chunk.choices[0].delta.content or "" for chunk in stream if chunk.choices)
     expect("openai, Metis, streamed", text, "Salve.")
-    try:
-        client.chat.completions.create(model=METIS[0], messages=hello)
-        sys.exit("a model that is not live was served")
-    except openai.InternalServerError as error:
-        expect("openai, a model that is not live", error.code, "model_not_running")
-
+    refused = [(client, METIS[0], "model_not_running")]
     sophia = openai.OpenAI(base_url=f"{base}/resource_server/sophia/vllm/v1", api_key=key)
-    begun = time.monotonic()
-    try:
-        sophia.chat.completions.create(model=COMPUTE[0], messages=hello)
-        sys.exit("Globus Compute was served")
-    except openai.InternalServerError as error:
-        expect("openai, Globus Compute", error.code, "adapter_unavailable")
-    expect("openai, and not tried again", time.monotonic() - begun < 5, True)
+    refused.append((sophia, COMPUTE[0], "adapter_unavailable"))
+    for client, model, code in refused:
+        begun = time.monotonic()
+        try:
+            client.chat.completions.create(model=model, messages=hello)
+            sys.exit(f"{model} was served")
+        except openai.InternalServerError as error:
+            expect(f"openai, {model}", error.code, code)
+        # The SDK tries twice more where nothing tells it not to.
+        expect(f"openai, {model} is not tried again", time.monotonic() - begun < 5, True)
 
     minerva = openai.OpenAI(base_url=f"{base}/resource_server/minerva/api/v1", api_key=key)
     for session in ("one", "two"):
@@ -224,7 +222,7 @@ def with_anthropic(base: str, key: str):
 
 def with_alcf_ai(base: str, key: str, home: Path):
     import alcf_ai.agent
-    import alcf_ai.cli
+    from alcf_ai.cli import cli
     import alcf_ai.client
     from typer.testing import CliRunner
 
@@ -235,7 +233,7 @@ def with_alcf_ai(base: str, key: str, home: Path):
     os.environ["HOME"] = str(home)
 
     def run(*words):
-        told = CliRunner().invoke(alcf_ai.cli.cli, ["--base-url", f"{base}/resource_server/", *words])
+        told = CliRunner().invoke(cli, ["--base-url", f"{base}/resource_server/", *words])
         expect(f"alcf-ai {' '.join(words)}", (told.exit_code, told.exception), (0, None))
         return told.output
 
@@ -283,7 +281,7 @@ def main():
             gateway.process.terminate()
             gateway.process.wait()
         used = json.loads(gateway.run("usage", "--by", "cluster", "--json").stdout)
-        expect("the ledger knows the clusters", {"metis", "minerva", "sophia"} <= {row["cluster"] for row in used["rows"]}, True)
+        expect("the ledger knows the clusters", {"metis", "minerva", "sophia"} <= {row["cluster"] for row in used}, True)
     print("A site of FIRST was moved, and its clients work.")
 
 

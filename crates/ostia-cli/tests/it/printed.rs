@@ -247,3 +247,34 @@ fn every_printed_script_exists() {
     }
     assert!(found >= 5, "{found}");
 }
+
+/// A page that says which test holds something names one that is there.
+#[test]
+fn every_test_that_a_page_names_exists() {
+    let page = std::fs::read_to_string(top().join("docs/conformance.md")).unwrap();
+    let (_, table) = page
+        .split_once("## What users of gateways reported")
+        .unwrap();
+    let mut code = String::new();
+    read_rust(&top().join("crates"), &mut code);
+    let rows = table.lines().filter(|line| line.starts_with("| "));
+    let cells = rows.filter_map(|row| row.split(" | ").nth(1));
+    let names: Vec<&str> = cells
+        .flat_map(|cell| cell.split('`').skip(1).step_by(2))
+        .collect();
+    assert!(names.len() > 40, "{names:?}");
+    for name in names {
+        assert!(code.contains(&format!("fn {name}(")), "{name}");
+    }
+}
+
+fn read_rust(folder: &Path, code: &mut String) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            read_rust(&path, code);
+        } else if path.extension().is_some_and(|kind| kind == "rs") {
+            code.push_str(&std::fs::read_to_string(path).unwrap());
+        }
+    }
+}

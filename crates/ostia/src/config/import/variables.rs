@@ -22,7 +22,7 @@ pub(super) type Read = fn(&str, &str) -> Result<Toml, String>;
 const GLOBUS_COMPUTE: &str =
     "for Globus Compute, which is not served yet: such endpoints answer 503 adapter_unavailable";
 const BATCHES: &str = "for batches, which are not served yet (501)";
-const DATABASE: &str = "for FIRST's database, which Ostia does not read: its own is one SQLite file, named by store.url";
+const DATABASE: &str = "for FIRST's database, which Ostia does not read: its own is what store.url names, one SQLite file by default";
 const DASHBOARD: &str =
     "for FIRST's dashboard: see /metrics on the admin listener, and `ostia usage`";
 const CRON: &str =
