@@ -2,6 +2,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
+use ostia_core::Outcome;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{
     DescriptorEncoder, EncodeMetric as _, MetricEncoder, NoLabelSet, text,
@@ -129,7 +130,7 @@ pub static FAMILIES: &[Family] = &[
     Family {
         name: "requests",
         kind: FamilyKind::Counter,
-        help: "Requests that ended, by outcome",
+        help: "Requests that ended, by outcome; without an endpoint those that reached none, refusals above all",
         read: Read::Outcomes,
     },
     endpoint(
@@ -374,7 +375,7 @@ impl Scrape {
         endpoints: &[Arc<EndpointState>],
     ) -> fmt::Result {
         // A family without samples is not announced.
-        if endpoints.is_empty() && matches!(family.read, Read::Endpoint(_) | Read::Outcomes) {
+        if endpoints.is_empty() && matches!(family.read, Read::Endpoint(_)) {
             return Ok(());
         }
         let kind = match family.kind {
@@ -391,6 +392,10 @@ impl Scrape {
                 }
             }
             Read::Outcomes => {
+                let unsent = self.gateway.ledger().stats().unsent;
+                for (outcome, count) in Outcome::ALL.iter().zip(unsent) {
+                    labelled(&mut out, family, &["", outcome.as_str()], count)?;
+                }
                 for state in endpoints {
                     for (outcome, count) in state.outcomes() {
                         labelled(&mut out, family, &[state.slug(), outcome.as_str()], count)?;

@@ -47,7 +47,7 @@ struct Names {
     sorted: Vec<Arc<str>>,
     /// Alias -> canonical name; `None` if the alias would mean two models.
     aliases: HashMap<Box<str>, Option<Arc<str>>>,
-    /// Slug of a canonical name -> that name; `None` if two names share the slug.
+    /// Slug of a name or alias -> the canonical name; `None` if several share the slug.
     slugs: HashMap<Box<str>, Option<Arc<str>>>,
 }
 
@@ -206,6 +206,11 @@ impl Names {
                 self.alias(alias, &model);
             }
         }
+        self.finish_slugs();
+    }
+
+    /// A model's own slug counts before that of an alias.
+    fn finish_slugs(&mut self) {
         self.sorted = self.canonical.keys().map(Arc::clone).collect();
         self.sorted.sort();
         for name in &self.sorted {
@@ -213,6 +218,20 @@ impl Names {
                 .entry(slugify(&name.to_lowercase()).into())
                 .and_modify(|known| *known = None)
                 .or_insert_with(|| Some(Arc::clone(name)));
+        }
+        let mut of_aliases: HashMap<Box<str>, Option<Arc<str>>> = HashMap::new();
+        for (alias, model) in &self.aliases {
+            of_aliases
+                .entry(slugify(&alias.to_lowercase()).into())
+                .and_modify(|known| {
+                    if known != model {
+                        *known = None;
+                    }
+                })
+                .or_insert_with(|| model.clone());
+        }
+        for (slug, model) in of_aliases {
+            self.slugs.entry(slug).or_insert(model);
         }
         // Names whose slug is empty would match each other.
         self.slugs.remove("");
@@ -372,8 +391,8 @@ mod tests {
         let names: [(&str, &[&str]); 5] = [
             ("org/Model-3.1", &["other"]),
             ("a.b", &[]),
-            ("ab", &[]),
-            ("模型", &[]),
+            ("ab", &["gonemodel1", "twomean"]),
+            ("模型", &["two/mean"]),
             ("OTHER", &[]),
         ];
         let catalog = build(&names, &[], true);
@@ -388,6 +407,9 @@ mod tests {
             ("///", None),
             ("other", Some("org/Model-3.1")),
             ("Other", Some("OTHER")),
+            ("Gone/Model.1", Some("ab")),
+            ("gonemodel1", Some("ab")),
+            ("two.mean", None),
         ] {
             assert_eq!(found(&catalog, FRAMEWORK, name).as_deref(), model, "{name}");
         }

@@ -312,12 +312,15 @@ fn not_running(
         message.push_str(&format!(" It is expected to start in about {minutes} min."));
     }
     let wait = starts_in.unwrap_or(NOT_RUNNING);
-    Refusal::gateway(
+    let refusal = Refusal::gateway(
         StatusCode::SERVICE_UNAVAILABLE,
         "model_not_running",
         message,
     )
-    .with_retry_after(wait)
+    .with_retry_after(wait);
+    // Nobody is starting it: an SDK that waits and tries again only keeps its user waiting.
+    let stays = starts_in.is_none() && (unlisted || state == ModelState::Stopped);
+    if stays { refusal.permanent() } else { refusal }
 }
 
 impl From<JobsError> for Refusal {

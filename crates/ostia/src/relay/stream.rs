@@ -236,7 +236,7 @@ where
         };
         self.terminal |= seen == Seen::Terminal;
         if !self.terminal && self.meter.has_only_begun() {
-            return Pull::Fault(AnswerFault::Unfinished);
+            return Pull::Fault(AnswerFault::Truncated);
         }
         if self.marker_due() && !self.terminal && !self.meter.is_over() {
             return Pull::Fault(AnswerFault::Truncated);
