@@ -9,6 +9,7 @@ mod identity;
 mod ids;
 mod ledger;
 mod limiter;
+mod private;
 mod secret;
 mod store;
 
@@ -26,6 +27,7 @@ pub use limiter::{
     Ask, Claim, Cost, Denial, Grant, Hold, Level, Limiter, Measure, Reserving, Return, Scope,
     Standing, Subject, Taken,
 };
+pub use private::{new_private_file, private_file};
 pub use secret::Secret;
 pub use store::{ApiKey, NewApiKey, Store, StoreError, UsageQuery, UsageRow};
 

@@ -45,7 +45,7 @@ enum Read {
 type Words = Vec<(&'static str, u64)>;
 
 /// Every metric, in the order of the scrape. The page docs/reference/metrics.md is made of it.
-pub static FAMILIES: [Family; 28] = [
+pub static FAMILIES: [Family; 29] = [
     endpoint(
         FamilyKind::Gauge,
         "endpoint_in_flight",
@@ -192,6 +192,12 @@ pub static FAMILIES: [Family; 28] = [
         "connections_refused",
         "Connections refused for their number",
         |scrape| scrape.public.refused(),
+    ),
+    one(
+        FamilyKind::Counter,
+        "access_events_untold",
+        "Requests of unknown callers that the access log only counted",
+        |scrape| scrape.public.untold(),
     ),
     one(
         FamilyKind::Counter,

@@ -2,6 +2,7 @@
 //! Here: routes of the admin listener; it is a listener like the public one, with its own small limits.
 //! Not here: anything users call.
 
+mod hosts;
 mod metrics;
 mod ready;
 mod server;

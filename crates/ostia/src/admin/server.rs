@@ -4,6 +4,7 @@ use form_urlencoded::parse;
 use http::{HeaderValue, Method, Response, StatusCode, header};
 use serde_json::json;
 
+use super::hosts::Hosts;
 use super::metrics_text;
 use super::ready::readiness;
 use crate::dialect::PLAIN;
@@ -22,6 +23,7 @@ const ROUTES: [&str; 4] = ["/health/live", "/health/ready", "/metrics", "/admin/
 struct Admin {
     gateway: Arc<Gateway>,
     public: Arc<Connections>,
+    hosts: Hosts,
 }
 
 /// Serves until its task is stopped: it has to answer while the public side drains.
@@ -33,7 +35,12 @@ pub async fn serve(listener: Listener, gateway: Arc<Gateway>, public: Arc<Connec
         ..listen::Options::new(&gateway.live().settings.server, None)
     };
     let clock = gateway.clock();
-    let admin = Arc::new(Admin { gateway, public });
+    let hosts = Hosts::of(&gateway.live().settings.server);
+    let admin = Arc::new(Admin {
+        gateway,
+        public,
+        hosts,
+    });
     listen::serve(
         listener,
         options.swappable(),
@@ -46,6 +53,13 @@ pub async fn serve(listener: Listener, gateway: Arc<Gateway>, public: Arc<Connec
 
 impl Admin {
     async fn answer(&self, inbound: &Inbound) -> Result<Response<ClientBody>, Refusal> {
+        if !self.hosts.hold(&inbound.head) {
+            return Err(Refusal::client(
+                StatusCode::FORBIDDEN,
+                "invalid_host",
+                "The admin listener does not answer to this Host: ask for localhost or its address, or list the name in server.admin_hosts.",
+            ));
+        }
         let path = inbound.head.uri.path();
         if path == "/admin/purge" {
             return self.purge(inbound).await;

@@ -66,8 +66,9 @@ impl Gateway {
             ..Options::new(&live.settings.server, live.tls.clone())
         };
         self.options.store(Arc::new(options));
+        let server = &live.settings.server;
         self.body_budget
-            .resize(live.settings.server.max_buffered_bytes);
+            .resize(server.max_buffered_bytes, server.max_body_bytes);
         self.admitter
             .retry_percent(live.settings.upstream.retry_budget_percent);
         self.live.store(Arc::new(live));

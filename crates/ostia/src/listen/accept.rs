@@ -1,7 +1,7 @@
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use futures_util::FutureExt;
 use ostia_core::{Clock, RequestId};
 use rustix::io::Errno;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy, sink};
-use tokio::net::{TcpListener, TcpSocket, UnixListener, UnixStream};
+use tokio::net::{TcpListener, TcpSocket, UnixListener, UnixSocket, UnixStream};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
@@ -57,7 +57,7 @@ impl Listener {
             ListenAddress::Unix(path) => {
                 remove_stale(path).await?;
                 Bound::Unix {
-                    listener: UnixListener::bind(path)?,
+                    listener: bind_private(path)?,
                     _file: Unlink(path.clone()),
                 }
             }
@@ -95,6 +95,14 @@ fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
     };
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+/// Makes a socket that only its owner reaches, whatever the umask: nobody can connect before it listens.
+fn bind_private(path: &Path) -> io::Result<UnixListener> {
+    let socket = UnixSocket::new_stream()?;
+    socket.bind(path)?;
+    std::fs::set_permissions(path, Permissions::from_mode(0o600))?;
     socket.listen(BACKLOG)
 }
 
@@ -215,14 +223,15 @@ impl<H: Handler> Doorman<H> {
         if !Arc::ptr_eq(&options, &self.shared.options) {
             self.shared = Arc::new(self.shared.with(Arc::clone(&options)));
         }
-        let Some(open) = options.connections.enter(options.max_connections) else {
+        let guest = options.connections.guest(peer_ip);
+        let Some(open) = options.connections.enter(&guest, peer_ip, &options) else {
             options.connections.refuse();
             self.refuse(socket);
             return;
         };
         let shared = Arc::clone(&self.shared);
         runtime::spawn(async move {
-            serve_connection(socket, peer_ip, shared).await;
+            serve_connection(socket, peer_ip, guest, shared).await;
             drop(open);
         });
     }

@@ -8,4 +8,4 @@ mod pace;
 
 pub use access::{Access, AccessLog, log_access};
 pub use error_counts::ErrorCounts;
-pub use pace::Pace;
+pub use pace::{Pace, Quiet};

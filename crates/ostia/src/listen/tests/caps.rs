@@ -38,6 +38,44 @@ async fn one_connection_too_many_is_refused() {
     assert_eq!(status(&bytes), 200);
 }
 
+/// A head that never ends is held, and counted: whoever sends many has used up the room for them.
+#[tokio::test]
+async fn heads_that_never_end_are_bounded() {
+    let gateway = Gateway::start(options(), echo).await;
+    let begun = format!("GET / HTTP/1.1\r\nhost: a\r\nx: {}", "y".repeat(60 * 1024));
+    let mut held = Vec::new();
+    // 64 MiB for all heads, and each takes twice its length, but for the first 8 KiB.
+    let most = 64 * 1024 / (2 * (60 - 8)) + 1;
+    for _ in 0..most + 20 {
+        let mut client = gateway.connect().await;
+        client.send(&begun).await;
+        held.push(client);
+    }
+    while gateway.connections.open() > most {
+        tokio::task::yield_now().await;
+    }
+    assert!(gateway.connections.open() > most / 2);
+    // Usual ones have room.
+    let bytes = gateway
+        .talk("GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
+        .await;
+    assert_eq!(status(&bytes), 200);
+    drop(held);
+    gateway.until_none_is_open().await;
+}
+
+#[tokio::test]
+async fn a_unix_socket_is_its_owners_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ostia.sock");
+    let _listener = Listener::bind(&ListenAddress::Unix(path.clone()))
+        .await
+        .unwrap();
+    let mode = path.metadata().unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+}
+
 #[tokio::test]
 async fn a_unix_socket_serves_and_goes_with_its_listener() {
     let folder = tempfile::tempdir().unwrap();
