@@ -9,6 +9,7 @@ mod bad_config;
 mod books;
 mod full_disk;
 mod kill;
+mod private;
 mod second;
 
 use std::path::Path;

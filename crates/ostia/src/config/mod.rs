@@ -5,6 +5,8 @@
 mod dotenv;
 mod environment;
 mod fixture;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 mod import;
 mod json;
 mod keys;

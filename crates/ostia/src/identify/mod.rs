@@ -11,6 +11,8 @@ mod cache;
 mod channel;
 mod claims;
 mod credential;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 mod globus;
 mod introspection;
 mod jwt;

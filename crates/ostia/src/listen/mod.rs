@@ -15,6 +15,8 @@ mod connection;
 mod drain;
 mod exchange;
 mod framing;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 mod guests;
 mod head;
 mod http2;

@@ -94,14 +94,15 @@ impl Budget {
         Ok(reserved)
     }
 
-    fn share(&self, holder: &Holder) -> u64 {
+    /// `None`: all of it.
+    fn share(&self, holder: &Holder) -> Option<u64> {
         let limit = self.limit.load(Ordering::Relaxed);
         let part = match holder {
             Holder::User(_) => limit / USERS_PART,
             Holder::Network(_) => limit / ADDRESS_PART,
         };
         let two = self.largest.load(Ordering::Relaxed).saturating_mul(2);
-        part.max(two)
+        Some(part.max(two)).filter(|share| *share < limit)
     }
 
     fn take(&self, more: u64) -> bool {
@@ -121,7 +122,8 @@ impl Reserved {
         let mut known = budget.holders.lock();
         let fits = |holder: &Holder| {
             let held = known.get(holder).map_or(0, |held| held.bytes);
-            held.saturating_add(more) <= budget.share(holder)
+            let share = budget.share(holder);
+            share.is_none_or(|share| held.saturating_add(more) <= share)
         };
         self.exceeds_share = !self.holders.iter().all(fits);
         if self.exceeds_share || !budget.take(more) {

@@ -8,6 +8,8 @@ mod collect;
 mod content;
 mod error;
 mod forms;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 mod json;
 mod multipart;
 mod refused;

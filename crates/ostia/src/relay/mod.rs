@@ -11,6 +11,8 @@ mod context;
 mod decoded;
 mod disclosure;
 mod form;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 mod head;
 mod in_flight;
 mod indiscreet;

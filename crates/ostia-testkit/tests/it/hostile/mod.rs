@@ -3,6 +3,7 @@
 mod charges;
 mod content;
 mod counts;
+mod incidents;
 mod pages;
 mod policy;
 mod refused;
