@@ -3,7 +3,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ostia_core::Secret;
+use ostia_core::{Location, Secret};
 use serde_json::Value;
 
 use super::{Access, BodyPolicy, Isolation, Scheduler, Target};
@@ -109,6 +109,8 @@ pub struct Deployment {
     pub target: Target,
     pub isolation: Isolation,
     pub policy: BodyPolicy,
+    /// Where the backend runs.
+    pub location: Location,
     /// The fixture's whole `config`.
     pub config: Value,
     pub serving: Serving,

@@ -241,6 +241,7 @@ mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
+    use ostia_core::Location;
     use serde_json::Value;
 
     use super::{Catalog, Scope};
@@ -297,6 +298,7 @@ mod tests {
             target: target(),
             isolation: Default::default(),
             policy: BodyPolicy::default(),
+            location: Location::OnSite,
             config: Value::Null,
             serving: Serving::Yes,
         }

@@ -8,6 +8,7 @@ mod index;
 mod isolation;
 mod policy;
 mod scheduler;
+mod site;
 mod slug;
 mod target;
 mod url;
@@ -18,6 +19,7 @@ pub use index::{Catalog, Scope};
 pub use isolation::{CacheSalt, Isolation};
 pub use policy::{BodyPolicy, DENIED_FIELDS, NotTaken};
 pub use scheduler::Scheduler;
+pub use site::is_of_the_site;
 pub use slug::slug;
 pub(crate) use slug::slugify;
 pub use target::{

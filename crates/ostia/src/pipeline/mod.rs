@@ -11,7 +11,7 @@ use http::Response;
 
 use self::edge::refuse;
 use crate::account::Visit;
-use crate::admit::{Admission, Attempt, Class, Entry};
+use crate::admit::{Admission, Attempt, Entry, class_of};
 use crate::authorize::{Wanted, authorize};
 use crate::backend;
 use crate::errors::{limit_headers, queue_header};
@@ -87,7 +87,8 @@ async fn enter(
 ) -> Result<(Call, Admission), Refusal> {
     let (headers, body) = (&inbound.head.headers, &mut inbound.body);
     let session = session(headers, &live.settings.routing.session_headers)?;
-    let class = Class::of(headers)?;
+    let class = class_of(headers)?;
+    visit.classed(class);
     let limits = &live.settings.limits;
     let refused = gateway.refused_bytes();
     let mut toll = refused.toll(&principal.user_id, limits.refused_bytes_per_second_per_user)?;
