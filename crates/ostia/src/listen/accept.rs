@@ -18,10 +18,12 @@ use tokio::time::timeout;
 
 use super::connection::{Shared, serve_connection};
 use super::drain::Stage;
+use super::options::Full;
 use super::transport::Plain;
 use super::{Drain, Handler, Options};
 use crate::runtime;
 use crate::settings::ListenAddress;
+use crate::telemetry::Pace;
 
 /// How many connections over the cap are being told so at one time.
 const MAX_REFUSALS: usize = 64;
@@ -176,6 +178,7 @@ struct Doorman<H> {
     reserve: Vec<File>,
     pause: Duration,
     refusals: Arc<Semaphore>,
+    told: Pace,
 }
 
 impl<H: Handler> Doorman<H> {
@@ -187,6 +190,7 @@ impl<H: Handler> Doorman<H> {
             reserve: Vec::with_capacity(RESERVED_DESCRIPTORS),
             pause: FIRST_PAUSE,
             refusals: Arc::new(Semaphore::new(MAX_REFUSALS)),
+            told: Pace::default(),
         };
         doorman.refill_reserve();
         doorman
@@ -224,16 +228,33 @@ impl<H: Handler> Doorman<H> {
             self.shared = Arc::new(self.shared.with(Arc::clone(&options)));
         }
         let guest = options.connections.guest(peer_ip);
-        let Some(open) = options.connections.enter(&guest, peer_ip, &options) else {
-            options.connections.refuse();
-            self.refuse(socket);
-            return;
+        let open = match options.connections.enter(&guest, peer_ip, &options) {
+            Ok(open) => open,
+            Err(full) => {
+                options.connections.refuse();
+                self.tell(full, peer_ip);
+                self.refuse(socket);
+                return;
+            }
         };
         let shared = Arc::clone(&self.shared);
         runtime::spawn(async move {
             serve_connection(socket, peer_ip, guest, shared).await;
             drop(open);
         });
+    }
+
+    /// Tells the log of an address that has taken its share: it may be a proxy that nobody declared.
+    fn tell(&self, full: Full, peer_ip: IpAddr) {
+        if full == Full::Address
+            && let Some(untold) = self.told.count(&*self.shared.clock)
+        {
+            tracing::warn!(
+                %peer_ip,
+                untold,
+                "an address has as many connections as it may (server.connections_per_address); if it is a proxy, add it to server.trusted_proxies"
+            );
+        }
     }
 
     /// Tells a connection over the cap so, unless too many are being told already.

@@ -69,8 +69,7 @@ impl<H: Handler> Service<Request<Incoming>> for Exchanges<H> {
             false => head::check(&head).err(),
         };
         let origin_ip = self.origin_ip(&head);
-        let guest = self.guest(origin_ip);
-        let (share, rejection) = match self.share(&guest, origin_ip) {
+        let (share, rejection) = match self.share(origin_ip) {
             Err(too_many) => (None, rejection.or(Some(too_many))),
             Ok(share) => (share, rejection),
         };
@@ -86,7 +85,7 @@ impl<H: Handler> Service<Request<Incoming>> for Exchanges<H> {
             id: RequestId::at(received_unix_micros),
             client_request_id: head::client_request_id(&head.headers),
             origin_ip,
-            guest,
+            guest: Arc::clone(&self.guest),
             head,
             body,
             peer_ip: self.peer_ip,
@@ -106,20 +105,13 @@ impl<H: Handler> Exchanges<H> {
         origin_ip(self.peer_ip, lines.iter(), trusted)
     }
 
-    fn guest(&self, origin: IpAddr) -> Arc<Guest> {
-        match origin == self.peer_ip {
-            true => Arc::clone(&self.guest),
-            false => self.shared.options.connections.guest(origin),
-        }
-    }
-
     /// Behind a trusted proxy an address has no connections to count, so its requests are counted.
-    fn share(&self, guest: &Arc<Guest>, origin: IpAddr) -> Result<Option<Held>, Rejection> {
+    fn share(&self, origin: IpAddr) -> Result<Option<Held>, Rejection> {
         let options = &self.shared.options;
         if origin == self.peer_ip || !options.has_share(origin) {
             return Ok(None);
         }
-        let share = guest.request(options.share());
+        let share = options.connections.guest(origin).request(options.share());
         share.map(Some).ok_or(Rejection::TooMany)
     }
 }

@@ -20,7 +20,7 @@ pub struct Inbound {
     pub peer_ip: IpAddr,
     /// The right-most hop that is not a trusted proxy.
     pub origin_ip: IpAddr,
-    /// Where it comes from, as far as shares and the access log go.
+    /// The socket's other end, as far as the access log goes.
     pub guest: Arc<Guest>,
     pub received: Instant,
     pub received_unix_micros: i64,

@@ -96,16 +96,16 @@ impl Connections {
         self.refused.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Counts one more connection until the value is dropped; `None` if as many are open as may be, or as many of its
+    /// Counts one more connection until the value is dropped, unless as many are open as may be, or as many of its
     /// address.
     pub(super) fn enter(
         self: &Arc<Self>,
         guest: &Arc<Guest>,
         peer: IpAddr,
         options: &Options,
-    ) -> Option<Open> {
+    ) -> Result<Open, Full> {
         let share = match options.has_share(peer) {
-            true => Some(guest.connection(options.share())?),
+            true => Some(guest.connection(options.share()).ok_or(Full::Address)?),
             false => None,
         };
         let limit = options.max_connections;
@@ -113,11 +113,11 @@ impl Connections {
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, |open| {
                 (open < limit).then_some(open + 1)
             })
-            .is_ok()
-            .then(|| Open {
-                connections: Arc::clone(self),
-                _share: share,
-            })
+            .map_err(|_| Full::All)?;
+        Ok(Open {
+            connections: Arc::clone(self),
+            _share: share,
+        })
     }
 
     pub(super) async fn none_left(&self) {
@@ -130,6 +130,13 @@ impl Connections {
             ended.await;
         }
     }
+}
+
+/// What has no room for one more connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Full {
+    All,
+    Address,
 }
 
 /// One open connection.

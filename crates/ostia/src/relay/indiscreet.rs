@@ -4,8 +4,8 @@ use std::borrow::Cow;
 use std::sync::LazyLock;
 
 use bytes::Bytes;
-use memchr::memchr2;
 use memchr::memmem::Finder;
+use memchr::{memchr2, memmem};
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -48,10 +48,14 @@ pub(super) fn indiscreet(event: &Bytes, target: &Target) -> Option<Indiscreet> {
     if is_own_word(&data) && tells(&data, target) {
         return Some(Indiscreet::Data);
     }
+    let key = target.key.as_ref().map(|key| key.expose().as_bytes());
     let harmless = |line: &[u8]| {
         let is_name = |byte: &u8| byte.is_ascii_lowercase() || b"._ ".contains(byte);
+        let holds_key = |name: &[u8]| {
+            key.is_some_and(|key| !key.is_empty() && memmem::find(name, key).is_some())
+        };
         line.strip_prefix(b"event:")
-            .is_some_and(|name| name.len() <= 64 && name.iter().all(is_name))
+            .is_some_and(|name| name.len() <= 64 && name.iter().all(is_name) && !holds_key(name))
     };
     if beside.iter().all(|line| harmless(line)) {
         return None;

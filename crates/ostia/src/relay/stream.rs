@@ -191,10 +191,7 @@ where
                 self.in_flight.told(self.status);
                 return self.forward(bytes);
             }
-            Piece::Event(event) if self.state == State::Trailing => {
-                let event = self.discreet(event);
-                return self.forward(event);
-            }
+            piece if self.state == State::Trailing => return self.trail(piece),
             piece => piece,
         };
         self.in_flight.begun(self.status, now);
@@ -220,12 +217,26 @@ where
     }
 
     fn place_part(&mut self, part: Bytes) {
-        if !std::mem::replace(&mut self.part_passed, true) && begins_as_error(&part) {
-            self.is_unfit = true;
-            return;
+        self.is_unfit |= !std::mem::replace(&mut self.part_passed, true) && begins_as_error(&part);
+        if !self.is_unfit {
+            self.meter.part(&part);
+            self.forward(part);
         }
-        self.meter.part(&part);
-        self.forward(part);
+    }
+
+    /// What comes behind the end of the answer is passed on, and counts nothing.
+    fn trail(&mut self, piece: Piece) {
+        match piece {
+            Piece::Part(part) => self.place_part(part),
+            Piece::Event(event) => {
+                let event = self.discreet(event);
+                self.forward(event);
+            }
+            Piece::Blank(rest) | Piece::LastPart(rest) => {
+                self.part_passed = false;
+                self.forward(rest);
+            }
+        }
     }
 
     /// The event without what error bodies may not hold either.

@@ -216,7 +216,23 @@ async fn classes(gateway: &TestGateway) -> Vec<(&'static str, Option<String>, bo
 async fn each_route_times_each_class_of_credential() {
     let (backend, gateway) = rig().await;
     let mut tried = 0;
-    for (class, line, opens) in classes(&gateway).await {
+    let classes = classes(&gateway).await;
+    // Bad ones are counted; whoever was known to be good before does not notice.
+    for line in classes
+        .iter()
+        .filter(|(_, _, opens)| *opens)
+        .filter_map(|(_, line, _)| line.as_deref())
+    {
+        let (name, value) = line.split_once(": ").unwrap();
+        assert_eq!(
+            gateway
+                .call(&Request::get("/whoami").header(name, value))
+                .await
+                .status(),
+            200
+        );
+    }
+    for (class, line, opens) in classes {
         for entry in &ROUTES {
             for method in entry
                 .methods
