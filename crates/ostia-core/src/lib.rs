@@ -10,6 +10,7 @@ mod ids;
 mod ledger;
 mod limiter;
 mod private;
+mod role;
 mod secret;
 mod store;
 
@@ -29,6 +30,7 @@ pub use limiter::{
     Standing, Subject, Taken,
 };
 pub use private::{new_private_file, private_file};
+pub use role::Role;
 pub use secret::Secret;
 pub use store::{ApiKey, NewApiKey, Store, StoreError, UsageQuery, UsageRow};
 

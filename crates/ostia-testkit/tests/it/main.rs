@@ -33,6 +33,7 @@ mod interim;
 mod ledger;
 mod metering;
 mod names;
+mod operating;
 mod origin;
 mod pace;
 mod pages;

@@ -169,8 +169,14 @@ pub static FAMILIES: [Family; 29] = [
     one(
         FamilyKind::Gauge,
         "catalog_generation",
-        "Readings of the configuration",
+        "The number of the reading of the files that is served",
         |scrape| scrape.gateway.live().generation,
+    ),
+    words(
+        "reloads",
+        "Readings of the files after the start, by what came of them",
+        "result",
+        |scrape| scrape.gateway.reloads().counts().to_vec(),
     ),
     one(
         FamilyKind::Gauge,
