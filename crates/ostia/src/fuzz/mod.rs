@@ -6,13 +6,19 @@
 //! To add one: a function in a room's `fuzz.rs`, its line in [`TARGETS`], a folder of inputs in `fuzz/corpus`, and a file in
 //! `fuzz/fuzz_targets`.
 
-use crate::{account, cluster, config, identify, listen, read, relay, scan};
+use crate::account;
+use crate::cluster;
+use crate::config;
+use crate::identify;
+use crate::listen;
+use crate::read;
+use crate::relay;
 
 /// A reader by its name.
 pub type Target = (&'static str, fn(&[u8]));
 
 pub const TARGETS: [Target; 10] = [
-    ("bodies", scan::fuzz::bodies),
+    ("bodies", read::fuzz::bodies),
     ("forms", read::fuzz::forms),
     ("streams", relay::fuzz::streams),
     ("heads", listen::fuzz::heads),

@@ -5,8 +5,6 @@
 //! Not here: which keys there are, what they mean, messages for callers.
 
 mod fields;
-#[cfg(any(test, feature = "fuzz"))]
-pub mod fuzz;
 mod items;
 mod keys;
 mod layout;

@@ -26,12 +26,12 @@ async fn without_sign_in_pages_of_others_are_refused() {
     );
     let gateway = TestGateway::start(site).await;
     let own = format!("http://{}", gateway.address());
-    let other_port = "http://127.0.0.1:1".to_owned();
+    let (own, other_port) = (own.as_str(), "http://127.0.0.1:1");
     for (headers, status) in [
         (vec![], 200),
-        (vec![("Origin", own.as_str())], 200),
+        (vec![("Origin", own)], 200),
         (
-            vec![("Origin", &own), ("Sec-Fetch-Site", "same-origin")],
+            vec![("Origin", own), ("Sec-Fetch-Site", "same-origin")],
             200,
         ),
         (
@@ -52,12 +52,12 @@ async fn without_sign_in_pages_of_others_are_refused() {
         ),
         (vec![("Origin", "null")], 403),
         (
-            vec![("Origin", &other_port), ("Sec-Fetch-Site", "same-site")],
+            vec![("Origin", other_port), ("Sec-Fetch-Site", "same-site")],
             403,
         ),
         (vec![("Sec-Fetch-Site", "cross-site")], 403),
         (
-            vec![("Origin", &own), ("Origin", "https://evil.example")],
+            vec![("Origin", own), ("Origin", "https://evil.example")],
             403,
         ),
     ] {

@@ -1,11 +1,13 @@
 //! How many connections are accepted, and on which sockets.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use ostia_core::SystemClock;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 
+use super::super::options::Full;
 use super::super::{Drain, Listener, Options, serve};
 use super::{Acting, Gateway, echo, options, status, text};
 use crate::runtime;
@@ -36,6 +38,41 @@ async fn one_connection_too_many_is_refused() {
         .talk("GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
         .await;
     assert_eq!(status(&bytes), 200);
+}
+
+#[test]
+fn an_address_has_its_share_and_never_all() {
+    let options = Options {
+        max_connections: 10,
+        connections_per_address: 100,
+        trusted_proxies: vec!["192.0.2.9".parse::<IpAddr>().unwrap().into()],
+        ..options()
+    };
+    let connections = &options.connections;
+    let enter = |ip: &str| {
+        let ip: IpAddr = ip.parse().unwrap();
+        connections.enter(&connections.guest(ip), ip, &options)
+    };
+    let fill = |ip: &str| {
+        let mut open = Vec::new();
+        loop {
+            match enter(ip) {
+                Ok(one) => open.push(one),
+                Err(full) => return (open, full),
+            }
+        }
+    };
+    let (one, full) = fill("2001:db8::1");
+    assert_eq!((one.len(), full), (5, Full::Address));
+    assert_eq!(fill("2001:db8::2").0.len(), 0);
+    let (two, full) = fill("192.0.2.1");
+    assert_eq!((two.len(), full), (5, Full::All));
+    drop((one, two));
+    for spared in ["127.0.0.1", "192.0.2.9"] {
+        let (all, full) = fill(spared);
+        assert_eq!((all.len(), full), (10, Full::All), "{spared}");
+    }
+    assert_eq!(connections.open(), 0);
 }
 
 /// A head that never ends is held, and counted: whoever sends many has used up the room for them.
