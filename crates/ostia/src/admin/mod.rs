@@ -12,6 +12,7 @@ mod endpoints;
 mod hosts;
 mod metrics;
 mod page;
+mod process;
 mod ready;
 mod reload;
 mod server;
