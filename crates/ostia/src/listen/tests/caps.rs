@@ -66,7 +66,8 @@ fn an_address_has_its_share_and_never_all() {
     assert_eq!((one.len(), full), (5, Full::Address));
     assert_eq!(fill("2001:db8::2").0.len(), 0);
     let (two, full) = fill("192.0.2.1");
-    assert_eq!((two.len(), full), (5, Full::All));
+    assert_eq!((two.len(), full), (5, Full::Address));
+    assert_eq!(fill("198.51.100.1").1, Full::All);
     drop((one, two));
     for spared in ["127.0.0.1", "192.0.2.9"] {
         let (all, full) = fill(spared);
