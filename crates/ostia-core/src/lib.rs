@@ -10,6 +10,7 @@ mod ids;
 mod ledger;
 mod limiter;
 mod people;
+mod private;
 mod secret;
 mod store;
 
@@ -32,6 +33,7 @@ pub use people::{
     ApiKey, AuditEvent, AuditQuery, AuditRow, Change, KeyChange, KeyChanges, KeyRights, Login,
     NewApiKey, Owner, People, Person, PersonState, Project, Role, Roles, Roster, broken_link,
 };
+pub use private::{new_private_file, private_file};
 pub use secret::Secret;
 pub use store::{
     MadeResponse, Pruned, Retention, RowPlace, RowsQuery, Store, StoreError, UsageQuery, UsageRow,

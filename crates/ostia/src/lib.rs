@@ -25,6 +25,8 @@ pub mod demo;
 pub mod dialect;
 pub mod errors;
 pub mod fleet;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 pub mod gateway;
 mod habits;
 pub mod identify;

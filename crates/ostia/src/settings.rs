@@ -44,6 +44,8 @@ pub enum ListenAddress {
 pub struct Server {
     pub listen: ListenAddress,
     pub admin_listen: ListenAddress,
+    /// Further names that the admin listener answers to.
+    pub admin_hosts: Vec<String>,
     /// Without a trailing slash; "" if there is none.
     pub base_path: String,
     pub max_body_bytes: u64,
@@ -53,6 +55,8 @@ pub struct Server {
     pub body_idle_timeout: Duration,
     pub write_idle_timeout: Duration,
     pub max_connections: usize,
+    /// Of one address, or one IPv6 network of 64 bits; not of loopback and trusted proxies.
+    pub connections_per_address: usize,
     pub drain_timeout: Duration,
     /// How long after the wish to stop connections are still accepted.
     pub drain_grace: Duration,

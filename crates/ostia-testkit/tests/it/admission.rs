@@ -16,7 +16,7 @@ use ostia::identify::{Identify, Open, Principal, Sender};
 use ostia::rank::rank;
 use ostia::read::Demand;
 use ostia::resolve::resolve;
-use ostia::routes::Address;
+use ostia::routes::{Address, Cors};
 use ostia::settings::Limits;
 use ostia_core::{Class, Clock, Limiter, SystemClock};
 use ostia_testkit::gate::Gate;
@@ -62,7 +62,12 @@ async fn rig_with_queue(queue_timeout: Duration) -> Arc<Rig> {
     };
     let builder: Builder = Gateway::builder();
     let loaded = builder.load(&sources, &Fleet::default());
-    let identify = Identify::new(Vec::new(), Some(Open::default()), false, Arc::clone(&clock));
+    let identify = Identify::new(
+        Vec::new(),
+        Some(Open::new(Cors::default(), false)),
+        false,
+        Arc::clone(&clock),
+    );
     let here = IpAddr::V4(Ipv4Addr::LOCALHOST);
     let sender = Sender {
         peer_ip: here,

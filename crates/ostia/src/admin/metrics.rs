@@ -270,6 +270,12 @@ pub static FAMILIES: &[Family] = &[
     ),
     one(
         FamilyKind::Counter,
+        "access_events_untold",
+        "Requests of unknown callers that the access log only counted",
+        |scrape| scrape.public.untold(),
+    ),
+    one(
+        FamilyKind::Counter,
         "log_lines_lost",
         "Log lines dropped because standard error was not read",
         |_| crate::telemetry::log::lost_lines(),

@@ -9,6 +9,7 @@ mod clusters;
 mod configuration;
 mod drain;
 mod endpoints;
+mod hosts;
 mod metrics;
 mod page;
 mod people;

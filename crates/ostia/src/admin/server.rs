@@ -5,6 +5,7 @@ use http::{HeaderValue, Method, Response, StatusCode, header};
 use serde_json::{Value, json};
 
 use super::asked::Asked;
+use super::hosts::Hosts;
 use super::metrics_text;
 use super::ready::readiness;
 use super::status::status;
@@ -62,6 +63,14 @@ impl Admin {
         inbound: Inbound,
         found: Result<(&'static AdminRoute, Vec<String>), AdminLost>,
     ) -> Result<Response<ClientBody>, Refusal> {
+        let hosts = Hosts::of(&self.gateway.live().settings.server);
+        if !hosts.hold(&inbound.head) {
+            return Err(Refusal::client(
+                StatusCode::FORBIDDEN,
+                "invalid_host",
+                "The admin listener does not answer to this Host: ask for localhost or its address, or list the name in server.admin_hosts.",
+            ));
+        }
         let (route, captures) = found.map_err(|lost| match lost {
             AdminLost::NoPath => Refusal::not_found(None),
             AdminLost::NoMethod(allow) => Refusal::method_not_allowed(&allow),

@@ -174,8 +174,11 @@ fn build(parts: Parts, registry: Registry) -> Result<Gateway, StartError> {
         Arc::clone(&clock),
     );
     let options = listen::Options::new(&live.settings.server, live.tls.clone());
+    let server = &live.settings.server;
+    let body_budget = Budget::new(server.max_buffered_bytes);
+    body_budget.resize(server.max_buffered_bytes, server.max_body_bytes);
     Ok(Gateway {
-        body_budget: Budget::new(live.settings.server.max_buffered_bytes),
+        body_budget,
         refused_bytes: RefusedBytes::new(Arc::clone(&clock)),
         options: options.swappable(),
         live: ArcSwap::from_pointee(live),

@@ -10,6 +10,8 @@ mod adapter;
 mod clusters;
 mod command;
 mod faults;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 mod jobs;
 mod lenient;
 mod mapping;

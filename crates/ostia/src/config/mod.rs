@@ -6,6 +6,8 @@ mod dotenv;
 mod effective;
 mod environment;
 mod fixture;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 mod import;
 mod json;
 mod keys;

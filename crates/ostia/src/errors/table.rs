@@ -14,7 +14,7 @@ use crate::identify::SignInError;
 use crate::listen::Rejection;
 use crate::rank::{NoCandidate, NotServing};
 use crate::read::ReadError;
-use crate::refusal::{AnswerFault, Refusal};
+use crate::refusal::{AnswerFault, Refusal, one_line};
 use crate::relay::{BackendRefusal, RefusalText, RelayError, Told};
 use crate::routes::Astray;
 use crate::upstream::{FailureKind, UpstreamFailure};
@@ -28,6 +28,8 @@ const LONGEST_WAIT: Duration = Duration::from_secs(120);
 /// Coding agents do not wait longer than this.
 const LONGEST_QUEUE_WAIT: Duration = Duration::from_secs(60);
 
+const TOO_MANY: &str = "As many requests from your address are being served as may be at a time. Please try again when one has ended.";
+
 impl From<Rejection> for Refusal {
     fn from(rejection: Rejection) -> Self {
         let (status, code) = match rejection {
@@ -36,6 +38,11 @@ impl From<Rejection> for Refusal {
             Rejection::BadFraming => (StatusCode::BAD_REQUEST, "invalid_framing"),
             Rejection::UriTooLong(_) => (StatusCode::URI_TOO_LONG, "uri_too_long"),
             Rejection::ExpectationFailed => (StatusCode::EXPECTATION_FAILED, "expectation_failed"),
+            Rejection::TooMany => {
+                let status = StatusCode::TOO_MANY_REQUESTS;
+                return Self::client(status, "concurrency", TOO_MANY)
+                    .with_retry_after(Duration::from_secs(1));
+            }
             Rejection::MethodNotAllowed => {
                 return Self::method_not_allowed("GET, POST, OPTIONS");
             }
@@ -223,6 +230,14 @@ impl From<ReadError> for Refusal {
                 return Self::client(status, error.code(), error.to_string())
                     .with_retry_after(wait);
             }
+            ReadError::Share => {
+                return Self::client(
+                    StatusCode::TOO_MANY_REQUESTS,
+                    error.code(),
+                    error.to_string(),
+                )
+                .with_retry_after(Duration::from_secs(1));
+            }
             ReadError::Timeout => StatusCode::REQUEST_TIMEOUT,
             ReadError::Busy => {
                 return Self::gateway(
@@ -331,9 +346,9 @@ impl From<JobsError> for Refusal {
         } else {
             Self::gateway
         };
-        let mut refusal = blame(status, JobsError::CODE, error.message);
+        let mut refusal = blame(status, JobsError::CODE, one_line(error.message, ' '));
         if !error.code.is_empty() {
-            refusal.code = error.code.into();
+            refusal.code = one_line(error.code, '_').into();
         }
         let refusal = refusal.with_detail(error.detail);
         match status {
@@ -456,8 +471,9 @@ impl From<AdapterError> for Refusal {
                 code,
             } => {
                 let status = refusing(status);
+                let message = one_line(message, ' ');
                 let mut refusal = Self::client(status, "adapter_refused", message);
-                refusal.code = code.into();
+                refusal.code = one_line(code, '_').into();
                 match status {
                     StatusCode::SERVICE_UNAVAILABLE => refusal.with_retry_after(SHORTLY),
                     _ => refusal,

@@ -69,7 +69,8 @@ impl Gateway {
             ..Options::new(server, live.tls.clone())
         };
         self.options.store(Arc::new(options));
-        self.body_budget.resize(server.max_buffered_bytes);
+        self.body_budget
+            .resize(server.max_buffered_bytes, server.max_body_bytes);
         self.admitter
             .retry_percent(live.settings.upstream.retry_budget_percent);
         let notices = &self.workbench.live_notices;

@@ -13,6 +13,8 @@ mod channel;
 mod claims;
 mod credential;
 mod directory;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 mod globus;
 mod house;
 mod introspection;

@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use super::{IdentityWeb, Live, Unusable, Workbench};
 use crate::identify::{Authenticator, Globus, House, Identify, Introspection, Oidc, Open, Web};
+use crate::routes::Cors;
 use crate::settings::{Provider, Settings};
 
 impl Workbench {
@@ -12,11 +13,17 @@ impl Workbench {
         earlier: Option<&Live>,
     ) -> Result<Arc<Identify>, Unusable> {
         let behind_proxies = |settings: &Settings| !settings.server.trusted_proxies.is_empty();
+        let pages = |settings: &Settings| {
+            let server = &settings.server;
+            (server.cors_origins.clone(), server.tls_cert.is_some())
+        };
         if let Some(earlier) = earlier
             && earlier.settings.auth == settings.auth
             && earlier.settings.keys == settings.keys
             && earlier.settings.roles == settings.roles
             && behind_proxies(&earlier.settings) == behind_proxies(settings)
+            && (pages(&earlier.settings) == pages(settings)
+                || !settings.auth.providers.contains(&Provider::None))
         {
             return Ok(Arc::clone(&earlier.identify));
         }
@@ -73,5 +80,7 @@ fn providers(settings: &Settings, bench: &Workbench) -> Result<Providers, Unusab
             server.map_err(|fault| Unusable::Provider("introspection", fault))?,
         ));
     }
-    Ok((providers, listed(Provider::None).then(Open::default)))
+    let server = &settings.server;
+    let open = || Open::new(Cors::new(&server.cors_origins), server.tls_cert.is_some());
+    Ok((providers, listed(Provider::None).then(open)))
 }

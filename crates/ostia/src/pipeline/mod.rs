@@ -107,6 +107,8 @@ async fn enter(
     let rules = Rules {
         limits: &live.read_limits(),
         budget: gateway.body_budget(),
+        user: &principal.user_id,
+        origin: inbound.origin_ip,
         watch: live.catalog.watch(),
     };
     let mut call = read(headers, body, address, rules, &mut toll).await?;

@@ -8,6 +8,8 @@ mod collect;
 mod content;
 mod error;
 mod forms;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 mod json;
 mod multipart;
 mod refused;
@@ -16,6 +18,7 @@ mod splice;
 #[cfg(test)]
 mod tests;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -38,6 +41,9 @@ use content::Content;
 pub struct Rules<'a> {
     pub limits: &'a ReadLimits,
     pub budget: &'a Arc<Budget>,
+    /// Whose body it is, and where it comes from.
+    pub user: &'a Arc<str>,
+    pub origin: IpAddr,
     /// What endpoints want to know of it.
     pub watch: &'a Watch,
 }
@@ -61,7 +67,8 @@ where
     let content = content::content_of(headers, api)?;
     let announced = content::announced_length(headers);
     let took = |bytes| toll.took(bytes);
-    let mut held = collect::collect(body, announced, rules.limits, rules.budget, took).await?;
+    let reserved = rules.budget.begin(rules.user, rules.origin)?;
+    let mut held = collect::collect(body, announced, rules.limits, reserved, took).await?;
     let content_type = content.header();
     let model = address.model.as_deref();
     let (form, facts) = match content {

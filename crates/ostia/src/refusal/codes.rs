@@ -119,10 +119,10 @@ pub const ERROR_CODES: [ErrorCode; 57] = [
     ),
     code(
         "invalid_host",
-        &[400],
-        "The `Host` header is missing, repeated or malformed.",
+        &[400, 403],
+        "The `Host` header is missing, repeated or malformed; 403: the admin listener does not answer to this name.",
         "Use a client that speaks HTTP/1.1.",
-        "`proxy_set_header Host` in the proxy in front.",
+        "`proxy_set_header Host` in the proxy in front; `server.admin_hosts`.",
     ),
     code(
         "invalid_target",
@@ -275,9 +275,9 @@ pub const ERROR_CODES: [ErrorCode; 57] = [
     code(
         "concurrency",
         &[429],
-        "As many requests in flight as allowed.",
+        "As many requests in flight as allowed, of one user or one address, or as much memory for their bodies.",
         "Wait for one to end.",
-        "`limits.max_in_flight_per_user`, `limits.in_flight_per_model`, `limits.queue_timeout`.",
+        "`limits.max_in_flight_per_user`, `limits.in_flight_per_model`, `limits.queue_timeout`; `server.connections_per_address`, `server.trusted_proxies`; `server.max_buffered_bytes`, of which one user may hold a quarter.",
     ),
     code(
         "refused_bytes",

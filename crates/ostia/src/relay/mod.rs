@@ -10,8 +10,13 @@ mod bulk;
 mod context;
 mod decoded;
 mod disclosure;
+mod form;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 mod head;
 mod in_flight;
+mod indiscreet;
+mod outbox;
 mod sse;
 mod stream;
 mod timers;

@@ -21,7 +21,7 @@ use http::Method;
 pub use address::Address;
 pub use admin::{ADMIN_ROUTES, AdminKind, AdminLost, AdminRoute, Who};
 pub use astray::Astray;
-pub use cors::{Cors, is_origin};
+pub use cors::{Cors, is_origin, origin};
 pub use openapi::openapi;
 pub use page::{CONTENT_SECURITY_POLICY, page};
 pub use table::{ROUTES, RouteEntry, RouteKind};
@@ -29,6 +29,7 @@ pub use table::{ROUTES, RouteEntry, RouteKind};
 use crate::catalog::Scope;
 use crate::dialect::{Dialect, PLAIN};
 use address::decoded;
+pub use pattern::plain as is_plain_segment;
 use pattern::{Captures, Pattern, Segments};
 
 /// First path segments that are the gateway's own.

@@ -122,6 +122,11 @@ impl<'a> Fields<'a> {
             .filter(|value| value.kind() != JsonKind::Null)
     }
 
+    /// Whether it stands in an object of [`FieldKey::options`].
+    pub fn is_nested(&self, key: FieldKey) -> bool {
+        self.options.iter().any(|(name, _)| *name == key.name())
+    }
+
     /// The member asked for by [`FieldKey::holding`].
     pub fn held(&self) -> Option<Value<'a>> {
         self.held.member.map(|slot| self.value(slot))

@@ -111,6 +111,10 @@ pub(super) fn check_none(settings: &Settings, reading: &Reading<'_>) {
         let text = "must be empty while `auth.providers` is \"none\": behind a proxy everyone would be let in";
         reading.fatal("server.trusted_proxies", text);
     }
+    if server.cors_origins.iter().any(|origin| origin == "*") {
+        let text = "must not hold \"*\" while `auth.providers` is \"none\": every web page could call then; list the pages' origins";
+        reading.fatal("server.cors_origins", text);
+    }
 }
 
 fn read_globus(section: Section<'_>) -> Globus {
