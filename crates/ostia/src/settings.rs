@@ -182,6 +182,8 @@ pub struct OwnLimits {
     /// The share of a queue beside others of the same kind.
     pub fair_share: Option<u32>,
     pub blocked: bool,
+    /// Models that also run on site may be used elsewhere.
+    pub allow_external: bool,
 }
 
 #[derive(Debug, Clone, PartialEq)]

@@ -2,7 +2,7 @@ use std::borrow::Cow;
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::Observer;
 use super::page::{Facts, Page, Place};
@@ -55,6 +55,16 @@ impl Receipt {
     /// Sets who is told, besides the endpoint, how the request ends.
     pub fn tell(&mut self, witness: Option<Arc<dyn Observer>>) {
         self.page.observers[1] = witness;
+    }
+
+    /// How far it has come.
+    pub fn reached(&mut self, phase: Phase) {
+        self.page.facts.phase = phase;
+    }
+
+    /// It waited once more.
+    pub fn waited(&mut self, time: Duration) {
+        self.page.facts.queued += time;
     }
 
     /// The request is on its way to the endpoint.

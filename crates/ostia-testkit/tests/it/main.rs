@@ -32,6 +32,7 @@ mod identity;
 mod interim;
 mod ledger;
 mod metering;
+mod moving_on;
 mod names;
 mod origin;
 mod pace;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use ostia_core::Secret;
 use serde_json::Value;
 
-use super::{Access, BodyPolicy, Isolation, Scheduler, Target};
+use super::{Access, BodyPolicy, Isolation, Location, Scheduler, Target};
 use crate::fleet::{EndpointState, Learned};
 
 /// A cluster as its fixture describes it.
@@ -95,6 +95,9 @@ pub struct Deployment {
     pub weight: u32,
     /// Whether routes without a cluster in their path may use it.
     pub federated: bool,
+    pub location: Location,
+    /// Models that stand in while none of this one takes requests, the first choice first.
+    pub fallback_models: Vec<Box<str>>,
     /// The kind of its backend: a name in the registry.
     pub kind: Box<str>,
     /// The hooks around its backend.

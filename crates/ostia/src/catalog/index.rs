@@ -245,8 +245,8 @@ mod tests {
 
     use super::{Catalog, Scope};
     use crate::catalog::{
-        Access, BodyPolicy, Cluster, ClusterAdapterName, Deployment, HttpUrl, Scheduler, Serving,
-        Target, Timeouts, slug,
+        Access, BodyPolicy, Cluster, ClusterAdapterName, Deployment, HttpUrl, Location, Scheduler,
+        Serving, Target, Timeouts, slug,
     };
     use crate::fleet::Fleet;
 
@@ -288,6 +288,8 @@ mod tests {
             priority: 0,
             weight: 1,
             federated: true,
+            location: Location::OnSite,
+            fallback_models: Vec::new(),
             kind: "direct_api".into(),
             hooks: None,
             secrets: Default::default(),

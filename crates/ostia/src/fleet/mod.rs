@@ -2,9 +2,12 @@
 //! Out: one [`EndpointState`] per endpoint, for `rank`, lists and metrics. It survives a reload.
 //! Not here: configuration, decisions.
 
+mod away;
 mod breaker;
 mod learned;
 mod state;
+mod timeline;
+mod warmth;
 
 pub use breaker::Breaker;
 pub use learned::{Expected, Learned};

@@ -7,7 +7,10 @@ use ostia_core::{Clock, LedgerRow, Observer, Outcome, SystemClock};
 use parking_lot::Mutex;
 
 use super::Learned;
+use super::away::Away;
 use super::breaker::Breaker;
+use super::timeline::Timeline;
+use super::warmth::Warmth;
 
 /// What a cluster reports of a model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +26,8 @@ pub enum ModelState {
 pub struct EndpointState {
     slug: Arc<str>,
     in_flight: AtomicU32,
+    /// Requests that went there since anything came back.
+    unheard: AtomicU32,
     model_state: AtomicU8,
     /// Unix seconds; 0 means unknown.
     expected_start: AtomicI64,
@@ -32,6 +37,8 @@ pub struct EndpointState {
     readiness: AtomicU8,
     draining: AtomicBool,
     breaker: Breaker,
+    away: Away,
+    warmth: Warmth,
     counts: [AtomicU64; Outcome::ALL.len()],
     prompt_tokens: AtomicU64,
     completion_tokens: AtomicU64,
@@ -44,6 +51,10 @@ pub struct InFlightGuard(Arc<EndpointState>);
 /// How long an endpoint that failed repeatedly is tried only after its peers, and how long they wait for the request
 /// that probes it.
 const REST: Duration = Duration::from_secs(10);
+
+/// So many requests may wait for the first sign of life of an endpoint without a number of its own (`max_in_flight`): one
+/// that takes connections and never answers would gather all there are.
+const MOST_UNHEARD: u32 = 512;
 
 /// All endpoint states, by slug.
 pub struct Fleet {
@@ -104,15 +115,19 @@ impl Fleet {
 
 impl EndpointState {
     fn new(slug: Arc<str>, clock: Arc<dyn Clock>) -> Self {
+        let timeline = Timeline::new(Arc::clone(&clock));
         Self {
             slug,
             in_flight: AtomicU32::new(0),
+            unheard: AtomicU32::new(0),
             model_state: AtomicU8::new(ModelState::Unknown as u8),
             expected_start: AtomicI64::new(0),
             unlisted: AtomicBool::new(false),
             readiness: AtomicU8::new(ModelState::Unknown as u8),
             draining: AtomicBool::new(false),
             breaker: Breaker::new(REST, REST, clock),
+            away: Away::new(timeline.clone()),
+            warmth: Warmth::new(timeline),
             counts: Default::default(),
             prompt_tokens: AtomicU64::new(0),
             completion_tokens: AtomicU64::new(0),
@@ -124,14 +139,25 @@ impl EndpointState {
         &self.slug
     }
 
-    /// Takes one of `most` places; 0 means no limit. This is the only count of requests in flight on the endpoint.
+    /// Takes one of `most` places; 0 means no limit but that of an endpoint that is silent. This is the only count of
+    /// requests in flight on the endpoint.
     pub fn take_place(self: &Arc<Self>, most: u32) -> Option<InFlightGuard> {
+        if most == 0 && self.unheard.load(Ordering::Relaxed) >= MOST_UNHEARD {
+            return None;
+        }
         let taken = self
             .in_flight
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |taken| {
                 (most == 0 || taken < most).then_some(taken + 1)
             });
-        taken.is_ok().then(|| InFlightGuard(Arc::clone(self)))
+        taken.ok()?;
+        self.unheard.fetch_add(1, Ordering::Relaxed);
+        Some(InFlightGuard(Arc::clone(self)))
+    }
+
+    /// A place was taken for a request that is sent there: it finds out whether an endpoint that was away is back.
+    pub fn probe(&self) {
+        self.away.probe();
     }
 
     /// A request is sent to it.
@@ -139,6 +165,38 @@ impl EndpointState {
         // The endpoint is used even while it rests, because those before it failed too. So the result does not matter
         // here.
         self.breaker.admit();
+    }
+
+    /// The head of an answer came, whatever it says.
+    pub fn heard(&self) {
+        self.unheard.store(0, Ordering::Relaxed);
+    }
+
+    /// It took a request.
+    pub fn answered(&self) {
+        if self.away.answered() {
+            self.warmth.begin();
+        }
+    }
+
+    /// It said that it takes nothing for now, and perhaps for how long.
+    pub fn turned_away(&self, named: Option<Duration>) {
+        self.away.turned_away(named, true);
+    }
+
+    /// It could not be reached.
+    pub fn unreached(&self) {
+        self.away.turned_away(None, false);
+    }
+
+    /// When requests may go there again; `None`: now.
+    pub fn returns_in(&self) -> Option<Duration> {
+        self.away.returns_in()
+    }
+
+    /// The same if the endpoint itself said that it takes nothing, so that waiting for it makes sense.
+    pub fn is_back_in(&self) -> Option<Duration> {
+        self.away.returns_in().filter(|_| self.away.has_told())
     }
 
     /// A request failed there and moved on.
@@ -149,6 +207,11 @@ impl EndpointState {
     /// Whether it failed so often lately that others are tried first.
     pub fn is_suspect(&self) -> bool {
         self.breaker.is_open()
+    }
+
+    /// Its share of the work in hundredths: less than the whole while it comes back.
+    pub fn share(&self) -> u64 {
+        self.warmth.share()
     }
 
     pub fn in_flight(&self) -> u32 {
@@ -226,7 +289,11 @@ impl EndpointState {
 
 impl Drop for InFlightGuard {
     fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+        let left = self.0.in_flight.fetch_sub(1, Ordering::Relaxed) - 1;
+        // Who has left waits for nothing.
+        if self.0.unheard.load(Ordering::Relaxed) > left {
+            self.0.unheard.fetch_min(left, Ordering::Relaxed);
+        }
     }
 }
 
@@ -251,7 +318,11 @@ impl Observer for EndpointState {
         self.duration_ms
             .fetch_add(row.duration_ms, Ordering::Relaxed);
         match row.outcome {
-            Outcome::Ok => self.breaker.succeeded(),
+            Outcome::Ok => {
+                if self.breaker.succeeded() {
+                    self.warmth.begin();
+                }
+            }
             Outcome::UpstreamError | Outcome::UpstreamTimeout if is_own_fault(row) => {
                 self.failed();
             }
@@ -261,9 +332,14 @@ impl Observer for EndpointState {
 }
 
 /// A refusal that the request itself caused says nothing about the backend: a caller with too long a prompt must not
-/// keep others away from it. 401, 403 and 407 are about the gateway's own key.
+/// keep others away from it. 401, 403 and 407 are about the gateway's own key. 429, 503 and 529 say that it is busy:
+/// that is what [`EndpointState::turned_away`] is for.
 fn is_own_fault(row: &LedgerRow<'_>) -> bool {
-    !matches!(row.upstream_status, 400..=499) || matches!(row.upstream_status, 401 | 403 | 407)
+    match row.upstream_status {
+        401 | 403 | 407 => true,
+        400..=499 | 503 | 529 => false,
+        _ => true,
+    }
 }
 
 impl ModelState {

@@ -7,12 +7,14 @@ use crate::catalog::{Deployment, NotTaken, Serving};
 use crate::fleet::ModelState;
 use crate::scan::Sightings;
 
-/// Endpoints in order of preference. Only [`rank`] makes one, and it is never empty. It keeps the permit that it was
+/// Endpoints in order of preference. Only [`rank`] makes one, and then it is not empty. It keeps the permit that it was
 /// made from, so that a request can be ranked again after a wait.
 #[derive(Debug)]
 pub struct Ranked {
     permit: Permit,
     candidates: Vec<Arc<Deployment>>,
+    /// Slugs of those that had the request already.
+    tried: Vec<Arc<str>>,
 }
 
 /// Why no endpoint is left.
@@ -46,22 +48,32 @@ pub enum NotServing {
     NoneReady,
 }
 
-/// Leaves out endpoints that do not take the body. Of the others, lower `priority` first, then endpoints that did not
-/// fail lately, then the least loaded for its weight.
+/// Leaves out endpoints that do not take the body. Of the others first those that are here and did not fail lately, then
+/// those of lower `priority`, then the least loaded for its weight. Stand-ins follow where none of the model itself is
+/// ready.
 ///
 /// `seen`: what the scan saw in the body. `now`: Unix microseconds. If no endpoint serves, the error is that of the one
 /// closest to serving.
 pub fn rank(permit: Permit, seen: &Sightings, now: i64) -> Result<Ranked, NoCandidate> {
     let refusal = |deployment: &Deployment| deployment.policy.refusal(seen);
-    let first = permit.deployments().iter().find_map(|one| refusal(one));
-    let permit = match first {
-        None => permit,
-        Some(reason) => permit
-            .without(|deployment| refusal(deployment).is_some())
-            .ok_or(NoCandidate::NotTaken(reason))?,
+    let mut refused = None;
+    let permit = permit.without(|deployment| {
+        let reason = refusal(deployment);
+        let is_refused = reason.is_some();
+        refused = refused.take().or(reason);
+        is_refused
+    });
+    let permit = match (permit, refused) {
+        (Some(permit), _) => permit,
+        (None, Some(reason)) => return Err(NoCandidate::NotTaken(reason)),
+        (None, None) => return Err(NotServing::NoneReady.into()),
     };
-    let candidates = order(&permit, now)?;
-    Ok(Ranked { permit, candidates })
+    let candidates = order(&permit, &[], now)?;
+    Ok(Ranked {
+        permit,
+        candidates,
+        tried: Vec::new(),
+    })
 }
 
 impl Ranked {
@@ -69,45 +81,79 @@ impl Ranked {
         &self.candidates
     }
 
-    /// The canonical name of the model that all of them serve.
+    /// The canonical name of the model that was asked for.
     pub fn model(&self) -> &Arc<str> {
         self.permit.model()
     }
 
-    /// Ranks the same endpoints by their present state. If none serves any more, the order does not change.
+    /// Ranks the endpoints that were not tried by their present state. If none serves any more, the order does not
+    /// change.
     pub fn rank_again(&mut self, now: i64) -> Result<(), NotServing> {
-        self.candidates = order(&self.permit, now)?;
+        self.candidates = order(&self.permit, &self.tried, now)?;
+        Ok(())
+    }
+
+    /// The same with those that were tried: they may take the request now.
+    pub fn rank_all(&mut self, now: i64) -> Result<(), NotServing> {
+        self.candidates = order(&self.permit, &[], now)?;
+        self.tried.clear();
         Ok(())
     }
 
     /// Removes the endpoint that a request is sent to. The rest may be empty.
     pub fn take(&mut self, at: usize) -> Arc<Deployment> {
-        self.candidates.remove(at)
+        let taken = self.candidates.remove(at);
+        self.tried.push(Arc::clone(&taken.slug));
+        taken
     }
 }
 
-fn order(permit: &Permit, now: i64) -> Result<Vec<Arc<Deployment>>, NotServing> {
-    let mut candidates = permit.deployments().to_vec();
+/// The first tier with an endpoint that is ready; before it nothing, behind it what may be used if it fails.
+fn order(
+    permit: &Permit,
+    tried: &[Arc<str>],
+    now: i64,
+) -> Result<Vec<Arc<Deployment>>, NotServing> {
+    let mut candidates = Vec::new();
     let mut nearest: Option<NotServing> = None;
-    candidates.retain(|deployment| {
+    for tier in permit.tiers() {
+        let (mut serving, fault) = serving(tier, tried, now);
+        nearest = nearest.or(fault);
+        serving.sort_by_cached_key(|deployment| preference(deployment));
+        let is_ready = serving
+            .first()
+            .is_some_and(|first| readiness(first) == Readiness::Ready);
+        if is_ready {
+            serving.append(&mut candidates);
+            return Ok(serving);
+        }
+        candidates.append(&mut serving);
+    }
+    match candidates.is_empty() {
+        false => Ok(candidates),
+        true => Err(nearest.unwrap_or(NotServing::NoneReady)),
+    }
+}
+
+/// The endpoints that accept requests, and why the one that is closest to it does not.
+fn serving(
+    all: &[Arc<Deployment>],
+    tried: &[Arc<str>],
+    now: i64,
+) -> (Vec<Arc<Deployment>>, Option<NotServing>) {
+    let mut serving = all.to_vec();
+    let mut nearest: Option<NotServing> = None;
+    serving.retain(|deployment| {
         let Some(fault) = fault_of(deployment, now) else {
-            return true;
+            return !tried.contains(&deployment.slug);
         };
-        if nearest
-            .as_ref()
-            .is_none_or(|known| fault.distance() < known.distance())
-        {
+        let known = nearest.as_ref().map(NotServing::distance);
+        if known.is_none_or(|known| fault.distance() < known) {
             nearest = Some(fault);
         }
         false
     });
-    if candidates.is_empty() {
-        return Err(nearest.unwrap_or(NotServing::NoneReady));
-    }
-    if candidates.len() > 1 {
-        candidates.sort_by_cached_key(|deployment| preference(deployment));
-    }
-    Ok(candidates)
+    (serving, nearest)
 }
 
 impl NotServing {
@@ -167,13 +213,31 @@ fn not_running(deployment: &Deployment, now: i64) -> Option<NotServing> {
     })
 }
 
-fn preference(deployment: &Deployment) -> (i64, bool, u64, Reverse<u32>) {
-    let suspect = deployment.state.is_suspect();
-    let weight = u64::from(deployment.weight.max(1));
-    let load = (u64::from(deployment.state.in_flight()) + 1) * 1_000 / weight;
+/// Whether an endpoint that serves should get the next request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Readiness {
+    Ready,
+    /// It failed lately.
+    Suspect,
+    /// It said that it takes nothing for so long, or could not be reached.
+    Away(Duration),
+}
+
+fn readiness(deployment: &Deployment) -> Readiness {
+    let state = &deployment.state;
+    match state.returns_in() {
+        Some(wait) => Readiness::Away(wait),
+        None if state.is_suspect() => Readiness::Suspect,
+        None => Readiness::Ready,
+    }
+}
+
+fn preference(deployment: &Deployment) -> (Readiness, i64, u64, Reverse<u32>) {
+    let share = u64::from(deployment.weight.max(1)) * deployment.state.share();
+    let load = (u64::from(deployment.state.in_flight()) + 1) * 100_000 / share;
     (
+        readiness(deployment),
         deployment.priority,
-        suspect,
         load,
         Reverse(deployment.weight),
     )
