@@ -3,10 +3,10 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ostia_core::Secret;
+use ostia_core::{Location, Secret};
 use serde_json::Value;
 
-use super::{Access, BodyPolicy, Isolation, Location, Scheduler, Target};
+use super::{Access, BodyPolicy, Isolation, Scheduler, Target};
 use crate::fleet::{EndpointState, Learned};
 
 /// A cluster as its fixture describes it.
@@ -95,7 +95,6 @@ pub struct Deployment {
     pub weight: u32,
     /// Whether routes without a cluster in their path may use it.
     pub federated: bool,
-    pub location: Location,
     /// Models that stand in while none of this one takes requests, the first choice first.
     pub fallback_models: Vec<Box<str>>,
     /// The kind of its backend: a name in the registry.
@@ -112,6 +111,8 @@ pub struct Deployment {
     pub target: Target,
     pub isolation: Isolation,
     pub policy: BodyPolicy,
+    /// Where the backend runs.
+    pub location: Location,
     /// The fixture's whole `config`.
     pub config: Value,
     pub serving: Serving,

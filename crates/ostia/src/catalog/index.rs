@@ -241,12 +241,13 @@ mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
+    use ostia_core::Location;
     use serde_json::Value;
 
     use super::{Catalog, Scope};
     use crate::catalog::{
-        Access, BodyPolicy, Cluster, ClusterAdapterName, Deployment, HttpUrl, Location, Scheduler,
-        Serving, Target, Timeouts, slug,
+        Access, BodyPolicy, Cluster, ClusterAdapterName, Deployment, HttpUrl, Scheduler, Serving,
+        Target, Timeouts, slug,
     };
     use crate::fleet::Fleet;
 
@@ -288,7 +289,6 @@ mod tests {
             priority: 0,
             weight: 1,
             federated: true,
-            location: Location::OnSite,
             fallback_models: Vec::new(),
             kind: "direct_api".into(),
             hooks: None,
@@ -299,6 +299,7 @@ mod tests {
             target: target(),
             isolation: Default::default(),
             policy: BodyPolicy::default(),
+            location: Location::OnSite,
             config: Value::Null,
             serving: Serving::Yes,
         }

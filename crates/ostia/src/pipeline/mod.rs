@@ -15,7 +15,7 @@ use self::choose::choose;
 use self::edge::refuse;
 use self::moved::{Moved, moved_on};
 use crate::account::Visit;
-use crate::admit::{Admission, Attempt, Class, Entry};
+use crate::admit::{Admission, Attempt, Entry, class_of};
 use crate::backend;
 use crate::errors::{limit_headers, queue_header, served_header};
 use crate::gateway::Gateway;
@@ -88,7 +88,8 @@ async fn enter(
 ) -> Result<(Call, Admission), Refusal> {
     let (headers, body) = (&inbound.head.headers, &mut inbound.body);
     let session = session(headers, &live.settings.routing.session_headers)?;
-    let class = Class::of(headers)?;
+    let class = class_of(headers)?;
+    visit.classed(class);
     let limits = &live.settings.limits;
     let refused = gateway.refused_bytes();
     let mut toll = refused.toll(&principal.user_id, limits.refused_bytes_per_second_per_user)?;

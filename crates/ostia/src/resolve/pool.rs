@@ -1,6 +1,8 @@
 use std::sync::Arc;
 
-use crate::catalog::{Catalog, Cluster, Deployment, Location, Scope};
+use ostia_core::Location;
+
+use crate::catalog::{Catalog, Cluster, Deployment, Scope};
 use crate::dialect::Api;
 use crate::routes::Address;
 
