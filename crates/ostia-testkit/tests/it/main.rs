@@ -34,6 +34,7 @@ mod ledger;
 mod metering;
 mod moving_on;
 mod names;
+mod operating;
 mod origin;
 mod pace;
 mod pages;
