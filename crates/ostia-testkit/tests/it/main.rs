@@ -6,6 +6,8 @@
 
 mod adapters;
 mod admission;
+mod affinity;
+mod alerts;
 mod azure;
 mod backends;
 mod baseline;

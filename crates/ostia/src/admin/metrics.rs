@@ -45,7 +45,7 @@ enum Read {
 type Words = Vec<(&'static str, u64)>;
 
 /// Every metric, in the order of the scrape. The page docs/reference/metrics.md is made of it.
-pub static FAMILIES: [Family; 29] = [
+pub static FAMILIES: [Family; 31] = [
     endpoint(
         FamilyKind::Gauge,
         "endpoint_in_flight",
@@ -57,6 +57,21 @@ pub static FAMILIES: [Family; 29] = [
         "endpoint_failing",
         "1 while the endpoint's last five requests failed",
         |state| state.is_suspect().into(),
+    ),
+    endpoint(
+        FamilyKind::Gauge,
+        "endpoint_unread_tokens",
+        "Prompt tokens that the endpoint has still to read, as far as they are likely to be new to it",
+        EndpointState::unread,
+    ),
+    endpoint(
+        FamilyKind::Gauge,
+        "endpoint_away_milliseconds",
+        "Until the endpoint gets requests again, after it took none",
+        |state| {
+            let wait = state.returns_in().unwrap_or_default();
+            u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)
+        },
     ),
     Family {
         name: "requests",

@@ -36,7 +36,7 @@ pub struct Admission {
 /// One request's part of one endpoint: its place, and its share of the endpoint's limits. Gives itself back on drop.
 pub(super) struct Lease {
     pub(super) hold: Hold,
-    pub(super) _place: InFlightGuard,
+    place: InFlightGuard,
 }
 
 /// An endpoint that had room.
@@ -56,16 +56,15 @@ impl Admission {
         line: Line,
         served: Option<Served>,
     ) -> Self {
-        let deployment = ranked.take(leased.at);
+        let (deployment, uncached) = ranked.take(leased.at);
+        let mut place = leased.place;
+        place.weigh(uncached);
         let (hold, user) = leased.grant.hold.split(ostia_core::Scope::is_of_endpoint);
         Self {
             shared,
             identity: Arc::clone(entry.principal.identity()),
             user,
-            lease: Some(Lease {
-                hold,
-                _place: leased.place,
-            }),
+            lease: Some(Lease { hold, place }),
             deployment,
             ranked,
             demand: entry.demand.clone(),
@@ -145,12 +144,22 @@ impl Admission {
     }
 
     fn moved(&mut self, leased: Leased) {
-        self.deployment = self.ranked.take(leased.at);
+        let (deployment, uncached) = self.ranked.take(leased.at);
+        let mut place = leased.place;
+        place.weigh(uncached);
+        self.deployment = deployment;
         self.standing.moved_to(leased.grant.standing);
         self.lease = Some(Lease {
             hold: leased.grant.hold,
-            _place: leased.place,
+            place,
         });
+    }
+
+    /// The answer begins.
+    pub(super) fn begun(&mut self) {
+        if let Some(lease) = &mut self.lease {
+            lease.place.read();
+        }
     }
 
     /// The request is over: the reservation becomes what it really used, and its places are free. Later calls change

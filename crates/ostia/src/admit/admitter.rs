@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use ostia_core::{Ask, Class, Clock, Cost, Grant, Identity, Limiter, Reserving, Scope, Standing};
@@ -44,6 +45,8 @@ pub(super) struct Shared {
     limiter_patience: Duration,
     pub(super) queues: Queues,
     pub(super) retries: RetryBudget,
+    /// Milliseconds that the longest wait took since somebody asked.
+    longest_wait: AtomicU64,
 }
 
 /// What one request asks of limits, on whichever endpoint.
@@ -105,6 +108,7 @@ impl Admitter {
             limiter_patience,
             queues: Queues::default(),
             retries,
+            longest_wait: AtomicU64::new(0),
         }))
     }
 
@@ -187,6 +191,11 @@ impl Admitter {
     /// How many requests wait for their turn.
     pub fn waiting(&self) -> usize {
         self.0.queues.waiting()
+    }
+
+    /// The longest wait since the last call.
+    pub fn take_longest_wait(&self) -> Duration {
+        Duration::from_millis(self.0.longest_wait.swap(0, Ordering::Relaxed))
     }
 
     /// How many requests of one user wait.
@@ -273,7 +282,11 @@ impl Shared {
         mut refused: Refused,
     ) -> Result<Leased, Refused> {
         let seat = self.seat(ranked, line, &refused)?;
+        let began = self.clock.now();
         loop {
+            let waited = self.clock.now().saturating_duration_since(began);
+            let waited = u64::try_from(waited.as_millis()).unwrap_or(u64::MAX);
+            self.longest_wait.fetch_max(waited, Ordering::Relaxed);
             if let Some(tried) = seat.is_due() {
                 let away = (wanted.away)(line.left(self.clock.now()));
                 let leased = self.lease(ranked, wanted.asking, wanted.scopes, away);

@@ -115,6 +115,11 @@ impl Attempt {
         self
     }
 
+    /// The answer begins.
+    pub fn begun(&mut self) {
+        self.admission.begun();
+    }
+
     /// No backend has responded, and none will.
     pub fn unanswered(self) -> Unanswered {
         Unanswered(self)

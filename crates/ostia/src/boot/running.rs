@@ -174,6 +174,7 @@ fn build(parts: Parts, registry: Registry) -> Result<Gateway, StartError> {
         Arc::clone(&clock),
     );
     let options = listen::Options::new(&live.settings.server, live.tls.clone());
+    fleet.remember_prefixes(live.settings.routing.affinity_memory);
     Ok(Gateway {
         body_budget: Budget::new(live.settings.server.max_buffered_bytes),
         refused_bytes: RefusedBytes::new(Arc::clone(&clock)),

@@ -10,6 +10,7 @@ mod adapter;
 mod clusters;
 mod command;
 mod faults;
+mod health;
 mod jobs;
 mod lenient;
 mod mapping;

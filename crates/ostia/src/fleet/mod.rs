@@ -4,11 +4,14 @@
 
 mod away;
 mod breaker;
+mod chance;
 mod learned;
+mod prefixes;
 mod state;
 mod timeline;
 mod warmth;
 
 pub use breaker::Breaker;
 pub use learned::{Expected, Learned};
+pub use prefixes::Prefixes;
 pub use state::{EndpointState, Fleet, InFlightGuard, ModelState};

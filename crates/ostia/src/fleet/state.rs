@@ -3,14 +3,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
-use ostia_core::{Clock, LedgerRow, Observer, Outcome, SystemClock};
+use ostia_core::{Clock, LedgerRow, Observer, Outcome, SystemClock, UsageSource};
 use parking_lot::Mutex;
 
-use super::Learned;
 use super::away::Away;
 use super::breaker::Breaker;
+use super::chance::Chance;
 use super::timeline::Timeline;
 use super::warmth::Warmth;
+use super::{Learned, Prefixes};
 
 /// What a cluster reports of a model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,7 +26,11 @@ pub enum ModelState {
 /// The state of one endpoint. It consists of atomics only: many tasks write, and nobody takes a lock to read.
 pub struct EndpointState {
     slug: Arc<str>,
+    /// Stands for it where a name would be too long; never 0.
+    number: u32,
     in_flight: AtomicU32,
+    /// Tokens of prompts that are in flight and whose answer has not begun.
+    unread: AtomicU64,
     /// Requests that went there since anything came back.
     unheard: AtomicU32,
     model_state: AtomicU8,
@@ -36,6 +41,8 @@ pub struct EndpointState {
     /// What a readiness URL last reported, as a [`ModelState`]; `Unknown` if there is none.
     readiness: AtomicU8,
     draining: AtomicBool,
+    /// Connections in a row that could not be made.
+    unreached: AtomicU32,
     breaker: Breaker,
     away: Away,
     warmth: Warmth,
@@ -43,14 +50,29 @@ pub struct EndpointState {
     prompt_tokens: AtomicU64,
     completion_tokens: AtomicU64,
     duration_ms: AtomicU64,
+    estimated: AtomicU64,
 }
 
 /// One request's place on an endpoint, returned on drop.
-pub struct InFlightGuard(Arc<EndpointState>);
+pub struct InFlightGuard {
+    state: Arc<EndpointState>,
+    /// Its tokens that the endpoint has still to read.
+    unread: u64,
+}
+
+/// Where the system has no random numbers, ties break always in the same way, and hashes are the same in each process.
+fn random<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    let _ = getrandom::fill(&mut bytes);
+    bytes
+}
 
 /// How long an endpoint that failed repeatedly is tried only after its peers, and how long they wait for the request
 /// that probes it.
 const REST: Duration = Duration::from_secs(10);
+
+/// After so many connections in a row that could not be made, an endpoint does not run.
+const MOST_UNREACHED: u32 = 5;
 
 /// So many requests may wait for the first sign of life of an endpoint without a number of its own (`max_in_flight`): one
 /// that takes connections and never answers would gather all there are.
@@ -62,6 +84,10 @@ pub struct Fleet {
     states: Mutex<HashMap<Arc<str>, Arc<EndpointState>>>,
     /// By model.
     learned: Mutex<HashMap<Arc<str>, Arc<Learned>>>,
+    prefixes: Prefixes,
+    chance: Chance,
+    secret: [u8; 16],
+    numbers: AtomicU32,
 }
 
 impl Default for Fleet {
@@ -76,7 +102,32 @@ impl Fleet {
             clock,
             states: Mutex::default(),
             learned: Mutex::default(),
+            prefixes: Prefixes::new(0),
+            chance: Chance::new(u64::from_le_bytes(random())),
+            secret: random(),
+            numbers: AtomicU32::new(1),
         }
+    }
+
+    /// Which endpoints have lately seen which beginnings of prompts.
+    pub fn prefixes(&self) -> &Prefixes {
+        &self.prefixes
+    }
+
+    /// How many bytes may be spent on them.
+    pub fn remember_prefixes(&self, bytes: u64) {
+        self.prefixes
+            .resize(usize::try_from(bytes).unwrap_or(usize::MAX));
+    }
+
+    /// A number that breaks a tie.
+    pub fn chance(&self) -> u64 {
+        self.chance.next()
+    }
+
+    /// A secret of this process.
+    pub fn secret(&self) -> [u8; 16] {
+        self.secret
     }
 
     /// The state of an endpoint, created on first use. It is the same one from then on.
@@ -85,6 +136,7 @@ impl Fleet {
         let state = states.entry(Arc::clone(slug)).or_insert_with(|| {
             Arc::new(EndpointState::new(
                 Arc::clone(slug),
+                self.numbers.fetch_add(1, Ordering::Relaxed),
                 Arc::clone(&self.clock),
             ))
         });
@@ -114,17 +166,20 @@ impl Fleet {
 }
 
 impl EndpointState {
-    fn new(slug: Arc<str>, clock: Arc<dyn Clock>) -> Self {
+    fn new(slug: Arc<str>, number: u32, clock: Arc<dyn Clock>) -> Self {
         let timeline = Timeline::new(Arc::clone(&clock));
         Self {
             slug,
+            number,
             in_flight: AtomicU32::new(0),
+            unread: AtomicU64::new(0),
             unheard: AtomicU32::new(0),
             model_state: AtomicU8::new(ModelState::Unknown as u8),
             expected_start: AtomicI64::new(0),
             unlisted: AtomicBool::new(false),
             readiness: AtomicU8::new(ModelState::Unknown as u8),
             draining: AtomicBool::new(false),
+            unreached: AtomicU32::new(0),
             breaker: Breaker::new(REST, REST, clock),
             away: Away::new(timeline.clone()),
             warmth: Warmth::new(timeline),
@@ -132,6 +187,7 @@ impl EndpointState {
             prompt_tokens: AtomicU64::new(0),
             completion_tokens: AtomicU64::new(0),
             duration_ms: AtomicU64::new(0),
+            estimated: AtomicU64::new(0),
         }
     }
 
@@ -152,7 +208,10 @@ impl EndpointState {
             });
         taken.ok()?;
         self.unheard.fetch_add(1, Ordering::Relaxed);
-        Some(InFlightGuard(Arc::clone(self)))
+        Some(InFlightGuard {
+            state: Arc::clone(self),
+            unread: 0,
+        })
     }
 
     /// A place was taken for a request that is sent there: it finds out whether an endpoint that was away is back.
@@ -170,6 +229,7 @@ impl EndpointState {
     /// The head of an answer came, whatever it says.
     pub fn heard(&self) {
         self.unheard.store(0, Ordering::Relaxed);
+        self.unreached.store(0, Ordering::Relaxed);
     }
 
     /// It took a request.
@@ -186,7 +246,18 @@ impl EndpointState {
 
     /// It could not be reached.
     pub fn unreached(&self) {
+        self.unreached.fetch_add(1, Ordering::Relaxed);
         self.away.turned_away(None, false);
+    }
+
+    /// Whether it could not be reached so often in a row that it does not run.
+    pub fn is_unreachable(&self) -> bool {
+        self.unreached.load(Ordering::Relaxed) >= MOST_UNREACHED
+    }
+
+    /// Answers whose usage it did not report.
+    pub fn estimated(&self) -> u64 {
+        self.estimated.load(Ordering::Relaxed)
     }
 
     /// When requests may go there again; `None`: now.
@@ -212,6 +283,15 @@ impl EndpointState {
     /// Its share of the work in hundredths: less than the whole while it comes back.
     pub fn share(&self) -> u64 {
         self.warmth.share()
+    }
+
+    pub fn number(&self) -> u32 {
+        self.number
+    }
+
+    /// Tokens of prompts in flight that it has still to read, as far as they are likely to be new to it.
+    pub fn unread(&self) -> u64 {
+        self.unread.load(Ordering::Relaxed)
     }
 
     pub fn in_flight(&self) -> u32 {
@@ -287,13 +367,36 @@ impl EndpointState {
     }
 }
 
+impl InFlightGuard {
+    /// The endpoint has to read so many tokens for it.
+    pub fn weigh(&mut self, tokens: u64) {
+        self.read();
+        self.state.unread.fetch_add(tokens, Ordering::Relaxed);
+        self.unread = tokens;
+    }
+
+    /// Its answer begins: the prompt is read.
+    pub fn read(&mut self) {
+        let unread = std::mem::take(&mut self.unread);
+        self.state.unread.fetch_sub(unread, Ordering::Relaxed);
+    }
+}
+
 impl Drop for InFlightGuard {
     fn drop(&mut self) {
-        let left = self.0.in_flight.fetch_sub(1, Ordering::Relaxed) - 1;
+        self.read();
+        let state = &self.state;
+        let left = state.in_flight.fetch_sub(1, Ordering::Relaxed) - 1;
         // Who has left waits for nothing.
-        if self.0.unheard.load(Ordering::Relaxed) > left {
-            self.0.unheard.fetch_min(left, Ordering::Relaxed);
+        if state.unheard.load(Ordering::Relaxed) > left {
+            state.unheard.fetch_min(left, Ordering::Relaxed);
         }
+    }
+}
+
+impl std::fmt::Debug for Fleet {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Fleet").finish_non_exhaustive()
     }
 }
 
@@ -319,6 +422,9 @@ impl Observer for EndpointState {
             .fetch_add(row.duration_ms, Ordering::Relaxed);
         match row.outcome {
             Outcome::Ok => {
+                let is_guess = row.usage_source == UsageSource::Estimated;
+                self.estimated
+                    .fetch_add(u64::from(is_guess), Ordering::Relaxed);
                 if self.breaker.succeeded() {
                     self.warmth.begin();
                 }

@@ -8,7 +8,7 @@ use crate::authorize::{Permit, Wanted, authorize};
 use crate::gateway::Gateway;
 use crate::identify::Principal;
 use crate::live::Live;
-use crate::rank::{Ranked, rank};
+use crate::rank::{Ranked, Trail, rank};
 use crate::read::Call;
 use crate::refusal::Refusal;
 use crate::resolve::{Reach, resolve};
@@ -45,8 +45,10 @@ pub(super) fn choose(
             resolve(&live.catalog, address, name).within(of_stand_ins)
         }),
     };
+    let key = live.catalog.watch().print_key();
+    let trail = Trail::of(call, principal.identity(), key, permit.deployments());
     let now = gateway.clock().unix_micros();
-    Ok(rank(permit, &call.sightings, now)?)
+    Ok(rank(permit, &call.sightings, trail, &gateway.fleet, now)?)
 }
 
 /// The endpoints that know what the call continues, and take its fields.

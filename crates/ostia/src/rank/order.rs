@@ -1,10 +1,11 @@
-use std::cmp::Reverse;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::choice::{Home, RUNNING, Readiness, Signals};
+use super::trail::Trail;
 use crate::authorize::Permit;
 use crate::catalog::{Deployment, NotTaken, Serving};
-use crate::fleet::ModelState;
+use crate::fleet::{Fleet, ModelState};
 use crate::scan::Sightings;
 
 /// Endpoints in order of preference. Only [`rank`] makes one, and then it is not empty. It keeps the permit that it was
@@ -12,7 +13,11 @@ use crate::scan::Sightings;
 #[derive(Debug)]
 pub struct Ranked {
     permit: Permit,
+    trail: Trail,
+    fleet: Arc<Fleet>,
     candidates: Vec<Arc<Deployment>>,
+    /// Of each candidate: what it has still to read for this request, in tokens.
+    uncached: Vec<u64>,
     /// Slugs of those that had the request already.
     tried: Vec<Arc<str>>,
 }
@@ -48,13 +53,18 @@ pub enum NotServing {
     NoneReady,
 }
 
-/// Leaves out endpoints that do not take the body. Of the others first those that are here and did not fail lately, then
-/// those of lower `priority`, then the least loaded for its weight. Stand-ins follow where none of the model itself is
-/// ready.
+/// Leaves out endpoints that do not take the body, and ranks the others by their [`Signals`]. Stand-ins follow where none
+/// of the model itself is ready.
 ///
 /// `seen`: what the scan saw in the body. `now`: Unix microseconds. If no endpoint serves, the error is that of the one
 /// closest to serving.
-pub fn rank(permit: Permit, seen: &Sightings, now: i64) -> Result<Ranked, NoCandidate> {
+pub fn rank(
+    permit: Permit,
+    seen: &Sightings,
+    trail: Trail,
+    fleet: &Arc<Fleet>,
+    now: i64,
+) -> Result<Ranked, NoCandidate> {
     let refusal = |deployment: &Deployment| deployment.policy.refusal(seen);
     let mut refused = None;
     let permit = permit.without(|deployment| {
@@ -68,12 +78,16 @@ pub fn rank(permit: Permit, seen: &Sightings, now: i64) -> Result<Ranked, NoCand
         (None, Some(reason)) => return Err(NoCandidate::NotTaken(reason)),
         (None, None) => return Err(NotServing::NoneReady.into()),
     };
-    let candidates = order(&permit, &[], now)?;
-    Ok(Ranked {
+    let mut ranked = Ranked {
         permit,
-        candidates,
+        trail,
+        fleet: Arc::clone(fleet),
+        candidates: Vec::new(),
+        uncached: Vec::new(),
         tried: Vec::new(),
-    })
+    };
+    ranked.rank_again(now)?;
+    Ok(ranked)
 }
 
 impl Ranked {
@@ -89,49 +103,75 @@ impl Ranked {
     /// Ranks the endpoints that were not tried by their present state. If none serves any more, the order does not
     /// change.
     pub fn rank_again(&mut self, now: i64) -> Result<(), NotServing> {
-        self.candidates = order(&self.permit, &self.tried, now)?;
+        let mut all = Vec::new();
+        let mut nearest: Option<NotServing> = None;
+        for (stand_in, tier) in (0..).zip(self.permit.tiers()) {
+            let (serving, fault) = serving(tier, &self.tried, now);
+            nearest = nearest.or(fault);
+            let known = self.trail.known_to(&serving, self.fleet.prefixes());
+            for (deployment, known) in serving.into_iter().zip(known) {
+                all.push((signals(&deployment, stand_in, known), deployment));
+            }
+        }
+        if all.is_empty() {
+            return Err(nearest.unwrap_or(NotServing::NoneReady));
+        }
+        if all.len() > 1 {
+            all.sort_by_cached_key(|(signals, _)| (signals.number(), self.fleet.chance()));
+        }
+        // While one of a model is ready, its stand-ins are not asked.
+        if let Some((first, _)) = all
+            .first()
+            .filter(|(one, _)| one.readiness == Readiness::Ready)
+        {
+            let tier = first.stand_in;
+            all.retain(|(one, _)| one.stand_in <= tier);
+        }
+        (self.uncached, self.candidates) = all
+            .into_iter()
+            .map(|(signals, deployment)| (signals.uncached, deployment))
+            .unzip();
         Ok(())
     }
 
     /// The same with those that were tried: they may take the request now.
     pub fn rank_all(&mut self, now: i64) -> Result<(), NotServing> {
-        self.candidates = order(&self.permit, &[], now)?;
-        self.tried.clear();
-        Ok(())
+        let tried = std::mem::take(&mut self.tried);
+        let ranked = self.rank_again(now);
+        if ranked.is_err() {
+            self.tried = tried;
+        }
+        ranked
     }
 
-    /// Removes the endpoint that a request is sent to. The rest may be empty.
-    pub fn take(&mut self, at: usize) -> Arc<Deployment> {
+    /// Removes the endpoint that a request is sent to; the rest may be empty. With it comes what it has still to read, in
+    /// tokens.
+    pub fn take(&mut self, at: usize) -> (Arc<Deployment>, u64) {
         let taken = self.candidates.remove(at);
+        let uncached = self.uncached.remove(at);
         self.tried.push(Arc::clone(&taken.slug));
-        taken
+        self.trail.leads_to(&taken, self.fleet.prefixes());
+        (taken, uncached)
     }
 }
 
-/// The first tier with an endpoint that is ready; before it nothing, behind it what may be used if it fails.
-fn order(
-    permit: &Permit,
-    tried: &[Arc<str>],
-    now: i64,
-) -> Result<Vec<Arc<Deployment>>, NotServing> {
-    let mut candidates = Vec::new();
-    let mut nearest: Option<NotServing> = None;
-    for tier in permit.tiers() {
-        let (mut serving, fault) = serving(tier, tried, now);
-        nearest = nearest.or(fault);
-        serving.sort_by_cached_key(|deployment| preference(deployment));
-        let is_ready = serving
-            .first()
-            .is_some_and(|first| readiness(first) == Readiness::Ready);
-        if is_ready {
-            serving.append(&mut candidates);
-            return Ok(serving);
-        }
-        candidates.append(&mut serving);
-    }
-    match candidates.is_empty() {
-        false => Ok(candidates),
-        true => Err(nearest.unwrap_or(NotServing::NoneReady)),
+/// What an endpoint is ranked by, as it stands now. `known`: why it may have part of the work done, and what is left.
+pub fn signals(deployment: &Deployment, stand_in: u32, known: (Home, u64)) -> Signals {
+    let state = &deployment.state;
+    let (home, uncached) = known;
+    Signals {
+        readiness: match state.returns_in() {
+            Some(wait) => Readiness::Away(wait),
+            None if state.is_suspect() => Readiness::Suspect,
+            None => Readiness::Ready,
+        },
+        stand_in,
+        priority: deployment.priority,
+        work: state.unread() + u64::from(state.in_flight()) * RUNNING,
+        uncached,
+        home,
+        weight: deployment.weight,
+        share: state.share(),
     }
 }
 
@@ -197,7 +237,7 @@ fn not_running(deployment: &Deployment, now: i64) -> Option<NotServing> {
     let unlisted = deployment.require_listed && live.is_unlisted();
     let state = if deployment.require_running && (waits(live.model_state()) || unlisted) {
         live.model_state()
-    } else if waits(live.readiness()) && deployment.readiness_url.is_some() {
+    } else if waits(live.readiness()) && deployment.is_watched() {
         live.readiness()
     } else {
         return None;
@@ -212,34 +252,4 @@ fn not_running(deployment: &Deployment, now: i64) -> Option<NotServing> {
         unlisted,
         starts_in: starts_in.filter(|_| state != ModelState::Stopped),
     })
-}
-
-/// Whether an endpoint that serves should get the next request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Readiness {
-    Ready,
-    /// It failed lately.
-    Suspect,
-    /// It said that it takes nothing for so long, or could not be reached.
-    Away(Duration),
-}
-
-fn readiness(deployment: &Deployment) -> Readiness {
-    let state = &deployment.state;
-    match state.returns_in() {
-        Some(wait) => Readiness::Away(wait),
-        None if state.is_suspect() => Readiness::Suspect,
-        None => Readiness::Ready,
-    }
-}
-
-fn preference(deployment: &Deployment) -> (Readiness, i64, u64, Reverse<u32>) {
-    let share = u64::from(deployment.weight.max(1)) * deployment.state.share();
-    let load = (u64::from(deployment.state.in_flight()) + 1) * 100_000 / share;
-    (
-        readiness(deployment),
-        deployment.priority,
-        load,
-        Reverse(deployment.weight),
-    )
 }

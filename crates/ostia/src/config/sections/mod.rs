@@ -2,6 +2,7 @@
 //! Out: [`Settings`] with every default filled in, and the entries of the catalogue, unread. One file per group of sections.
 //! Not here: fixtures.
 
+mod alerts;
 mod auth;
 mod catalog;
 mod limits;
@@ -27,6 +28,7 @@ pub(super) fn read<'a>(reading: &'a Reading<'a>, table: &'a [Member]) -> (Settin
         auth: auth::read(&root, reading),
         limits: limits::read(&root, reading),
         routing: traffic::read_routing(&root, reading),
+        alerts: alerts::read(&root, reading),
         upstream: traffic::read_upstream(&root),
         journal: server::read_journal(&root),
         telemetry: server::read_telemetry(&root, reading),
