@@ -7,7 +7,6 @@ use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use serde_json::Value;
 
 use super::Change;
-use super::change::stamp;
 use crate::catalog::{HttpUrl, Target, Timeouts};
 use crate::settings;
 use crate::upstream::Clients;
@@ -148,6 +147,7 @@ async fn call(
 
 #[cfg(test)]
 mod tests {
+    use super::super::change::stamp;
     use super::super::{Severity, Trouble};
     use super::*;
 

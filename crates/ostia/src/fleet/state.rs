@@ -444,7 +444,8 @@ fn is_own_fault(row: &LedgerRow<'_>) -> bool {
     match row.upstream_status {
         401 | 403 | 407 => true,
         400..=499 | 503 | 529 => false,
-        _ => true,
+        // A stream may end in such a refusal.
+        _ => row.error_code != "upstream_refused",
     }
 }
 
