@@ -37,6 +37,11 @@ impl Receipt {
         self.page.arrival.received
     }
 
+    /// How long the request took from the end of its body to its `started` record.
+    pub fn queued(&self) -> Duration {
+        self.page.facts.queued
+    }
+
     pub fn usage(&self) -> Usage {
         self.page.facts.usage
     }

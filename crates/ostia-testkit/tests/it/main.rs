@@ -34,6 +34,7 @@ mod identity;
 mod interim;
 mod ledger;
 mod metering;
+mod metrics;
 mod moving_on;
 mod names;
 mod operating;

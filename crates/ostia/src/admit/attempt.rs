@@ -43,6 +43,12 @@ impl Attempt {
         self.admission.line.waited
     }
 
+    /// How long the gateway itself took: from the end of the body until the request may be sent, without its wait.
+    pub fn own_time(&self) -> Duration {
+        let waited = self.waited().unwrap_or_default();
+        self.receipt.queued().saturating_sub(waited)
+    }
+
     pub fn receipt(&self) -> &Receipt {
         &self.receipt
     }
