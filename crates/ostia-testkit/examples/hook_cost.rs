@@ -31,7 +31,7 @@ use ostia::fleet::Fleet;
 use ostia::gateway::Gateway;
 use ostia::identify::{Identify, Open, Principal, Sender};
 use ostia::live::{Live, Workbench};
-use ostia::rank::rank;
+use ostia::rank::{Trail, rank};
 use ostia::read::{Budget, Call, Demand, ReadLimits, RefusedBytes, Rules, read};
 use ostia::resolve::resolve;
 use ostia::routes::Address;
@@ -232,7 +232,14 @@ async fn admission(
 ) -> Admission {
     let pool = resolve(&live.catalog, &address(), model);
     let permit = authorize(principal, pool, &live.notices).expect("a permit");
-    let ranked = rank(permit, &Default::default(), clock.unix_micros()).expect("an endpoint");
+    let ranked = rank(
+        permit,
+        &Default::default(),
+        Trail::default(),
+        &Arc::default(),
+        clock.unix_micros(),
+    )
+    .expect("an endpoint");
     let budget = RetryBudget::new(0, Arc::clone(clock));
     let admitter = Admitter::new(None, Duration::ZERO, budget, Arc::clone(clock));
     let entry = Entry {

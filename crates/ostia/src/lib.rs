@@ -14,6 +14,7 @@
 pub mod account;
 pub mod admin;
 pub mod admit;
+pub mod alerts;
 pub mod authorize;
 pub mod backend;
 pub mod boot;

@@ -29,6 +29,7 @@ pub struct Settings {
     pub roles: Vec<(Role, Who)>,
     pub limits: Limits,
     pub routing: Routing,
+    pub alerts: Alerts,
     pub upstream: Upstream,
     pub journal: JournalSettings,
     pub telemetry: Telemetry,
@@ -286,13 +287,34 @@ pub struct OwnLimits {
     /// The share of a queue beside others of the same kind.
     pub fair_share: Option<u32>,
     pub blocked: bool,
+    /// Models that also run on site may be used elsewhere.
+    pub allow_external: bool,
 }
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct Routing {
     pub session_headers: Vec<http::HeaderName>,
+    /// Bytes of what is remembered of who has seen which prompts.
+    pub affinity_memory: u64,
     /// What affinity headers and cache salts are made with; at least 32 bytes.
     pub hmac_key: Option<Secret<String>>,
+}
+
+/// Who is told what is wrong. URLs may hold tokens.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Alerts {
+    pub webhook: Option<Secret<String>>,
+    pub alertmanager: Option<Secret<String>>,
+    pub heartbeat_url: Option<Secret<String>>,
+    pub report: Option<Duration>,
+}
+
+impl Alerts {
+    /// Whether anybody wants to be told anything.
+    pub fn is_wanted(&self) -> bool {
+        let targets = [&self.webhook, &self.alertmanager, &self.heartbeat_url];
+        targets.iter().any(|target| target.is_some())
+    }
 }
 
 /// A timeout of `None` is disabled.

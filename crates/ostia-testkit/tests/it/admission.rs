@@ -13,7 +13,7 @@ use ostia::dialect::Api;
 use ostia::fleet::Fleet;
 use ostia::gateway::Gateway;
 use ostia::identify::{Identify, Open, Principal, Sender};
-use ostia::rank::rank;
+use ostia::rank::{Trail, rank};
 use ostia::read::Demand;
 use ostia::resolve::resolve;
 use ostia::routes::{Address, Cors};
@@ -106,7 +106,14 @@ impl Rig {
         };
         let pool = resolve(&self.catalog, &address, "m");
         let permit = authorize(&self.principal, pool, &NoNotices).unwrap();
-        let ranked = rank(permit, &Default::default(), self.clock.unix_micros()).unwrap();
+        let ranked = rank(
+            permit,
+            &Default::default(),
+            Trail::default(),
+            &Arc::default(),
+            self.clock.unix_micros(),
+        )
+        .unwrap();
         let entry = Entry {
             principal: &self.principal,
             limits: &self.limits,

@@ -6,6 +6,8 @@
 
 mod adapters;
 mod admission;
+mod affinity;
+mod alerts;
 mod azure;
 mod backends;
 mod baseline;
@@ -33,6 +35,7 @@ mod interim;
 mod ledger;
 mod metering;
 mod metrics;
+mod moving_on;
 mod names;
 mod operating;
 mod origin;

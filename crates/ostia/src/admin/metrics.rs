@@ -127,6 +127,21 @@ pub static FAMILIES: &[Family] = &[
         "1 while the endpoint's last five requests failed",
         |state| state.is_suspect().into(),
     ),
+    endpoint(
+        FamilyKind::Gauge,
+        "endpoint_unread_tokens",
+        "Prompt tokens that the endpoint has still to read, as far as they are likely to be new to it",
+        EndpointState::unread,
+    ),
+    endpoint(
+        FamilyKind::Gauge,
+        "endpoint_away_milliseconds",
+        "Until the endpoint gets requests again, after it took none",
+        |state| {
+            let wait = state.returns_in().unwrap_or_default();
+            u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)
+        },
+    ),
     Family {
         name: "requests",
         kind: FamilyKind::Counter,

@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use ostia_core::{Ask, Class, Clock, Cost, Grant, Identity, Limiter, Reserving, Scope, Standing};
@@ -10,8 +11,9 @@ use super::limits::{claims, own_limits};
 use super::queue::{Queues, Seat};
 use super::{LocalLimiter, Refused, RetryBudget, Shortage};
 use crate::catalog::Deployment;
+use crate::fleet::InFlightGuard;
 use crate::identify::Principal;
-use crate::rank::Ranked;
+use crate::rank::{NotServing, Ranked};
 use crate::read::Demand;
 use crate::settings::{Limits, OwnLimits};
 
@@ -43,6 +45,8 @@ pub(super) struct Shared {
     limiter_patience: Duration,
     pub(super) queues: Queues,
     pub(super) retries: RetryBudget,
+    /// Milliseconds that the longest wait took since somebody asked.
+    longest_wait: AtomicU64,
 }
 
 /// What one request asks of limits, on whichever endpoint.
@@ -51,6 +55,41 @@ pub(super) struct Asking<'a> {
     pub(super) own: OwnLimits,
     pub(super) identity: &'a Identity,
     pub(super) cost: Cost,
+}
+
+/// A request's place among those that wait.
+pub(super) struct Line {
+    party: Party,
+    /// `None`: it has all the time there is.
+    leave_at: Option<Instant>,
+    /// How long it waited, if it had to.
+    pub(super) waited: Option<Duration>,
+}
+
+/// What becomes of a request while all its endpoints are away.
+#[derive(Clone, Copy)]
+pub(super) enum WhenAway {
+    /// It waits where one of them is back within this time; else one gets it nevertheless, and says no itself.
+    Send(Duration),
+    /// It waits likewise, or gives up.
+    GiveUp(Duration),
+    /// Only endpoints that are here count.
+    Skip,
+}
+
+/// What a request waits for.
+#[derive(Clone, Copy)]
+pub(super) struct Wanted<'a> {
+    pub(super) asking: &'a Asking<'a>,
+    pub(super) scopes: fn(Scope) -> bool,
+    pub(super) away: fn(Duration) -> WhenAway,
+}
+
+impl Line {
+    fn left(&self, now: Instant) -> Duration {
+        self.leave_at
+            .map_or(FAR_OFF, |leave_at| leave_at.saturating_duration_since(now))
+    }
 }
 
 impl Admitter {
@@ -69,11 +108,11 @@ impl Admitter {
             limiter_patience,
             queues: Queues::default(),
             retries,
+            longest_wait: AtomicU64::new(0),
         }))
     }
 
-    /// Reserves everything that the request needs on the first endpoint with room. A shortage that will pass in time is
-    /// waited for; dropped while it waits, the request leaves the queue.
+    /// Reserves everything that the request needs on the first endpoint with room, now or when its turn has come.
     pub async fn enter(&self, mut ranked: Ranked, entry: Entry<'_>) -> Result<Admission, Refused> {
         let shared = &self.0;
         let identity = entry.principal.identity();
@@ -93,53 +132,31 @@ impl Admitter {
                 cost(entry.limits, &learned, entry.demand)
             }),
         };
-        let pool = Arc::clone(ranked.model());
+        let arrived = shared.clock.now();
+        let mut line = Line {
+            party: party(entry, &asking.own),
+            leave_at: match entry.class {
+                Class::Interactive => Some(arrived + entry.limits.queue_timeout),
+                Class::Batch => None,
+            },
+            waited: None,
+        };
         let mut refused = Refused::full(SHORTLY);
-        if !shared.queues.is_waited_for(&pool) {
-            match shared.lease(&ranked, &asking, |_| true).await {
-                Ok(leased) => return Ok(self.admission(ranked, entry, &asking, leased)),
+        if !shared.queues.is_waited_for(ranked.model()) {
+            let away = WhenAway::Send(line.left(arrived));
+            match shared.lease(&ranked, &asking, |_| true, away).await {
+                Ok(leased) => return Ok(self.admission(ranked, entry, &asking, leased, line)),
                 Err(this) => refused = this,
             }
         }
-        let arrived = shared.clock.now();
-        let leave_at = match entry.class {
-            Class::Interactive => Some(arrived + entry.limits.queue_timeout),
-            Class::Batch => None,
+        let wanted = Wanted {
+            asking: &asking,
+            scopes: |_| true,
+            away: WhenAway::Send,
         };
-        let seat = shared.seat(&ranked, entry, &asking, &refused)?;
-        loop {
-            if let Some(tried) = seat.is_due() {
-                match shared.lease(&ranked, &asking, |_| true).await {
-                    Ok(leased) => {
-                        let mut admission = self.admission(ranked, entry, &asking, leased);
-                        let now = shared.clock.now();
-                        admission.waited = Some(now.saturating_duration_since(arrived));
-                        return Ok(admission);
-                    }
-                    Err(this) if this.is_own() => {
-                        seat.pass(tried);
-                        refused = this;
-                    }
-                    Err(this) => {
-                        seat.sit_down(tried);
-                        refused = this;
-                    }
-                }
-            }
-            let now = shared.clock.now();
-            let left = leave_at.map_or(SHORTLY, |leave_at| leave_at.saturating_duration_since(now));
-            if left.is_zero() || !refused.passes() {
-                return Err(shared.told(refused, &seat, now));
-            }
-            let wait = refused
-                .retry_after
-                .clamp(Duration::from_millis(1), SHORTLY)
-                .min(left);
-            let _ = tokio::time::timeout(wait, seat.turn()).await;
-            if let Err(fault) = ranked.rank_again(shared.clock.unix_micros()) {
-                return Err(Refused::now(Shortage::NotServing(fault)));
-            }
-        }
+        let leased = shared.in_turn(&mut ranked, wanted, &line, refused).await?;
+        line.waited = Some(shared.clock.now().saturating_duration_since(arrived));
+        Ok(self.admission(ranked, entry, &asking, leased, line))
     }
 
     fn admission(
@@ -148,13 +165,23 @@ impl Admitter {
         entry: Entry<'_>,
         asking: &Asking<'_>,
         leased: Leased,
+        line: Line,
     ) -> Admission {
         let shared = &self.0;
-        let party = party(entry, &asking.own);
         let service = likely_service(entry.demand, asking.cost);
         let now = shared.clock.now();
-        let served = shared.queues.served(ranked.model(), &party, service, now);
-        Admission::new(Arc::clone(shared), ranked, entry, asking, leased, served)
+        let served = shared
+            .queues
+            .served(ranked.model(), &line.party, service, now);
+        Admission::new(
+            Arc::clone(shared),
+            ranked,
+            entry,
+            asking,
+            leased,
+            line,
+            served,
+        )
     }
 
     pub fn retry_percent(&self, percent: u32) {
@@ -164,6 +191,11 @@ impl Admitter {
     /// How many requests wait for their turn.
     pub fn waiting(&self) -> usize {
         self.0.queues.waiting()
+    }
+
+    /// The longest wait since the last call.
+    pub fn take_longest_wait(&self) -> Duration {
+        Duration::from_millis(self.0.longest_wait.swap(0, Ordering::Relaxed))
     }
 
     /// How many requests of one user wait.
@@ -208,6 +240,12 @@ impl Admitter {
     }
 }
 
+/// When the first of those that said no is back.
+fn earliest(candidates: &[Arc<Deployment>]) -> Option<Duration> {
+    let rests = candidates.iter().map(|one| one.state.is_back_in());
+    rests.flatten().min()
+}
+
 /// Who waits, and with which share.
 fn party(entry: Entry<'_>, own: &OwnLimits) -> Party {
     let identity = entry.principal.identity();
@@ -231,26 +269,92 @@ fn party(entry: Entry<'_>, own: &OwnLimits) -> Party {
 }
 
 impl Shared {
-    /// A place in line, if it is worth while.
-    fn seat(
+    pub(super) fn unix_micros(&self) -> i64 {
+        self.clock.unix_micros()
+    }
+
+    /// Waits in line for a place and everything that is wanted. A shortage that will pass in time is waited for; dropped
+    /// meanwhile, the request leaves the queue. `refused`: why it did not get it at once.
+    async fn in_turn(
         &self,
-        ranked: &Ranked,
-        entry: Entry<'_>,
+        ranked: &mut Ranked,
+        wanted: Wanted<'_>,
+        line: &Line,
+        mut refused: Refused,
+    ) -> Result<Leased, Refused> {
+        let seat = self.seat(ranked, line, &refused)?;
+        let began = self.clock.now();
+        loop {
+            let waited = self.clock.now().saturating_duration_since(began);
+            let waited = u64::try_from(waited.as_millis()).unwrap_or(u64::MAX);
+            self.longest_wait.fetch_max(waited, Ordering::Relaxed);
+            if let Some(tried) = seat.is_due() {
+                let away = (wanted.away)(line.left(self.clock.now()));
+                let leased = self.lease(ranked, wanted.asking, wanted.scopes, away);
+                refused = match leased.await {
+                    Ok(leased) => return Ok(leased),
+                    Err(this) => this,
+                };
+                match refused.is_own() {
+                    true => seat.pass(tried),
+                    false => seat.sit_down(tried),
+                }
+            }
+            let now = self.clock.now();
+            let left = line.left(now);
+            if left.is_zero() || !refused.passes() {
+                return Err(self.told(refused, &seat, now));
+            }
+            let wait = refused
+                .retry_after
+                .clamp(Duration::from_millis(1), SHORTLY)
+                .min(left);
+            let _ = tokio::time::timeout(wait, seat.turn()).await;
+            if let Err(fault) = ranked.rank_again(self.clock.unix_micros()) {
+                return Err(Refused::now(Shortage::NotServing(fault)));
+            }
+        }
+    }
+
+    /// Waits until one of the endpoints that said no is back, and leases it or another one. `None`: none says that it is
+    /// back in time.
+    pub(super) async fn after_a_rest(
+        &self,
+        ranked: &mut Ranked,
         asking: &Asking<'_>,
-        refused: &Refused,
-    ) -> Result<Seat<'_>, Refused> {
-        let patience = match entry.class {
-            Class::Interactive => entry.limits.queue_timeout,
-            Class::Batch => FAR_OFF,
+        line: &mut Line,
+    ) -> Option<Leased> {
+        ranked.rank_all(self.clock.unix_micros()).ok()?;
+        let began = self.clock.now();
+        let wait = earliest(ranked.candidates())?;
+        if wait > line.left(began) || !self.retries.take() {
+            return None;
+        }
+        let wanted = Wanted {
+            asking,
+            scopes: Scope::is_of_endpoint,
+            away: WhenAway::GiveUp,
         };
+        let leased = self
+            .in_turn(ranked, wanted, line, Refused::full(wait))
+            .await;
+        let waited = self.clock.now().saturating_duration_since(began);
+        line.waited = Some(line.waited.unwrap_or_default() + waited);
+        leased.ok()
+    }
+
+    /// A place in line, if it is worth while.
+    fn seat(&self, ranked: &Ranked, line: &Line, refused: &Refused) -> Result<Seat<'_>, Refused> {
+        let now = self.clock.now();
+        let patience = line.left(now);
         if patience.is_zero() || !refused.passes_within(patience) {
             return Err(refused.clone());
         }
         let endpoints = ranked.candidates().iter().map(|one| Arc::clone(&one.slug));
-        let party = party(entry, &asking.own);
-        let seat = self.queues.join(ranked.model(), party, endpoints.collect());
+        let seat = self
+            .queues
+            .join(ranked.model(), line.party.clone(), endpoints.collect());
         let seat = seat.ok_or_else(|| Refused::full(SHORTLY))?;
-        let now = self.clock.now();
         match seat.forecast(now) {
             Some(forecast) if forecast > patience => Err(self.told(refused.clone(), &seat, now)),
             _ => Ok(seat),
@@ -266,30 +370,33 @@ impl Shared {
         }
     }
 
-    /// Takes a place and everything `is_wanted` on the first endpoint that has both.
+    /// Takes a place and everything `is_wanted` on the first endpoint that has both. Endpoints that are away are left
+    /// alone while another one is here.
     pub(super) async fn lease(
         &self,
         ranked: &Ranked,
         asking: &Asking<'_>,
         is_wanted: fn(Scope) -> bool,
+        away: WhenAway,
     ) -> Result<Leased, Refused> {
+        let candidates = ranked.candidates();
+        let is_away = |one: &Deployment| one.state.returns_in().is_some();
+        let sends = match (away, earliest(candidates)) {
+            _ if !candidates.iter().all(|one| is_away(one)) => false,
+            (WhenAway::Send(left) | WhenAway::GiveUp(left), Some(wait)) if wait <= left => {
+                return Err(Refused::full(wait));
+            }
+            (WhenAway::Send(_), _) => true,
+            (WhenAway::GiveUp(_) | WhenAway::Skip, _) => {
+                return Err(Refused::now(Shortage::NotServing(NotServing::NoneReady)));
+            }
+        };
         let mut refused: Option<Refused> = None;
-        for (at, deployment) in ranked.candidates().iter().enumerate() {
-            let place = deployment.state.take_place(deployment.max_in_flight);
-            let claims = claims(
-                asking.limits,
-                &asking.own,
-                asking.identity,
-                deployment,
-                is_wanted,
-            );
-            let cost = asking.cost;
-            let this = match place {
-                None => Refused::full(SHORTLY),
-                Some(place) => match self.reserve(Ask { claims, cost }).await {
-                    Ok(grant) => return Ok(Leased { at, place, grant }),
-                    Err(this) => this,
-                },
+        let here = candidates.iter().enumerate();
+        for (at, deployment) in here.filter(|(_, one)| sends || !is_away(one)) {
+            let this = match self.lease_one(deployment, asking, is_wanted).await {
+                Ok((place, grant)) => return Ok(Leased { at, place, grant }),
+                Err(this) => this,
             };
             refused = Some(match refused {
                 Some(before) => before.milder(this),
@@ -297,6 +404,27 @@ impl Shared {
             });
         }
         Err(refused.unwrap_or_else(|| Refused::full(SHORTLY)))
+    }
+
+    async fn lease_one(
+        &self,
+        deployment: &Deployment,
+        asking: &Asking<'_>,
+        is_wanted: fn(Scope) -> bool,
+    ) -> Result<(InFlightGuard, Grant), Refused> {
+        let place = deployment.state.take_place(deployment.max_in_flight);
+        let place = place.ok_or_else(|| Refused::full(SHORTLY))?;
+        let claims = claims(
+            asking.limits,
+            &asking.own,
+            asking.identity,
+            deployment,
+            is_wanted,
+        );
+        let cost = asking.cost;
+        let grant = self.reserve(Ask { claims, cost }).await?;
+        deployment.state.probe();
+        Ok((place, grant))
     }
 
     async fn reserve(&self, ask: Ask) -> Result<Grant, Refused> {

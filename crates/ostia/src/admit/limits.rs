@@ -106,10 +106,11 @@ fn larger(one: OwnLimits, other: OwnLimits) -> OwnLimits {
         tpm_user: most(one.tpm_user, other.tpm_user),
         fair_share: one.fair_share.max(other.fair_share),
         blocked: one.blocked || other.blocked,
+        allow_external: one.allow_external || other.allow_external,
     }
 }
 
-/// What `first` leaves open, `then` may set. Whoever is blocked by one is blocked.
+/// What `first` leaves open, `then` may set. Whoever is blocked by one is blocked, and what one allows is allowed.
 fn or_else(first: OwnLimits, then: OwnLimits) -> OwnLimits {
     OwnLimits {
         requests_per_second_per_user: first
@@ -120,6 +121,7 @@ fn or_else(first: OwnLimits, then: OwnLimits) -> OwnLimits {
         tpm_user: first.tpm_user.or(then.tpm_user),
         fair_share: first.fair_share.or(then.fair_share),
         blocked: first.blocked || then.blocked,
+        allow_external: first.allow_external || then.allow_external,
     }
 }
 

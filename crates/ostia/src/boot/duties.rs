@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 
+use crate::alerts::Alerts;
 use crate::gateway::Gateway;
 use crate::people::{Actor, EndingKey};
 use crate::runtime::{spawn, spawn_blocking};
@@ -62,6 +63,8 @@ pub(super) fn begin(gateway: &Arc<Gateway>) {
     start(gateway, "retention", prune);
     start(gateway, "responses", tell_responses);
     start(gateway, "auto_reload", watch_files);
+    start(gateway, "health", check_health);
+    start(gateway, "alerts", send_alerts);
 }
 
 fn start<W>(gateway: &Arc<Gateway>, name: &'static str, work: fn(Arc<Gateway>) -> W)
@@ -86,6 +89,22 @@ async fn reach_store(gateway: Arc<Gateway>) -> Infallible {
         tokio::time::sleep(POLL).await;
     }
     std::future::pending().await
+}
+
+async fn check_health(gateway: Arc<Gateway>) -> Infallible {
+    loop {
+        let now = gateway.clock.now();
+        gateway.live().clusters.check_health(now);
+        tokio::time::sleep(POLL).await;
+    }
+}
+
+async fn send_alerts(gateway: Arc<Gateway>) -> Infallible {
+    let mut alerts = Alerts::default();
+    loop {
+        tokio::time::sleep(Alerts::EVERY).await;
+        alerts.look(&gateway).await;
+    }
 }
 
 async fn poll_notices(gateway: Arc<Gateway>) -> Infallible {

@@ -177,6 +177,7 @@ fn build(parts: Parts, registry: Registry) -> Result<Gateway, StartError> {
     let server = &live.settings.server;
     let body_budget = Budget::new(server.max_buffered_bytes);
     body_budget.resize(server.max_buffered_bytes, server.max_body_bytes);
+    fleet.remember_prefixes(live.settings.routing.affinity_memory);
     Ok(Gateway {
         body_budget,
         refused_bytes: RefusedBytes::new(Arc::clone(&clock)),

@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use super::slug::slugify;
 use super::{Cluster, Deployment};
-use crate::scan::Watch;
+use crate::scan::{PrintKey, Watch};
 
 /// The deployments that a path covers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,6 +80,17 @@ impl Catalog {
             names.finish(aliases);
         }
         catalog
+    }
+
+    /// Has scans hash prompts, where any model has more than one endpoint.
+    pub fn print_with(&mut self, key: PrintKey) {
+        let has_choice = |names: &Names| names.canonical.values().any(|all| all.len() > 1);
+        let mut clusters = self.by_cluster.values();
+        let is_wanted = has_choice(&self.everywhere)
+            || clusters.any(|one| one.frameworks.values().any(has_choice));
+        if is_wanted {
+            self.watch.print_with(key);
+        }
     }
 
     /// What scans of bodies look for on behalf of all endpoints.
@@ -308,12 +319,14 @@ mod tests {
             priority: 0,
             weight: 1,
             federated: true,
+            fallback_models: Vec::new(),
             kind: "direct_api".into(),
             hooks: None,
             secrets: Default::default(),
             require_running: false,
             require_listed: false,
             readiness_url: None,
+            health: None,
             target: target(),
             isolation: Default::default(),
             policy: BodyPolicy::default(),

@@ -12,6 +12,7 @@ mod command;
 mod faults;
 #[cfg(any(test, feature = "fuzz"))]
 pub mod fuzz;
+mod health;
 mod jobs;
 mod lenient;
 mod mapping;

@@ -2,7 +2,7 @@ use std::ops::Range;
 
 use super::Invalid;
 use super::number::count_in;
-use crate::scan::{FieldKey, Fields, JsonKind, Keys, Shape, Sightings, Spot, Value};
+use crate::scan::{FieldKey, Fields, JsonKind, Keys, Prints, Shape, Sightings, Spot, Value};
 
 pub const MODEL: FieldKey = FieldKey::new("model");
 pub(super) const PROMPT: FieldKey = FieldKey::prompt("prompt");
@@ -146,6 +146,7 @@ pub struct RequestFacts {
     pub reserved: Vec<FieldKey>,
     /// What was seen in it that endpoints may deny.
     pub sightings: Sightings,
+    pub prints: Prints,
 }
 
 /// Where the body asks for usage, or can be made to.
@@ -179,6 +180,7 @@ impl RequestFacts {
             first_member: fields.behind_brace,
             reserved: reserved(fields),
             sightings: fields.sightings.clone(),
+            prints: fields.prints.clone(),
             ..Self::plain(model, model_at, fields.prompt.estimated_tokens())
         })
     }
@@ -200,6 +202,7 @@ impl RequestFacts {
             first_member: 0,
             reserved: Vec::new(),
             sightings: Sightings::default(),
+            prints: Prints::default(),
         }
     }
 

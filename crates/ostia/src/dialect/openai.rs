@@ -34,7 +34,9 @@ pub(super) fn chunk(data: &[u8], length: usize, progress: &mut Progress) -> Seen
     }
     if names_error(data) {
         let probe = serde_json::from_slice::<Probe<'_>>(data);
-        progress.failed |= probe.is_ok_and(|probe| probe.is_error());
+        if probe.is_ok_and(|probe| probe.is_error()) {
+            progress.fail(data);
+        }
     }
     if choices_end(data)
         && let Ok(last) = serde_json::from_slice::<LastChunk>(data)

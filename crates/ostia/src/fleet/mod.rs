@@ -2,10 +2,16 @@
 //! Out: one [`EndpointState`] per endpoint, for `rank`, lists and metrics. It survives a reload.
 //! Not here: configuration, decisions.
 
+mod away;
 mod breaker;
+mod chance;
 mod learned;
+mod prefixes;
 mod state;
+mod timeline;
+mod warmth;
 
 pub use breaker::Breaker;
 pub use learned::{Expected, Learned};
+pub use prefixes::Prefixes;
 pub use state::{EndpointState, Fleet, InFlightGuard, ModelState};

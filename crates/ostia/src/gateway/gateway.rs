@@ -21,7 +21,7 @@ use crate::read::{Budget, Call, RefusedBytes};
 use crate::relay;
 use crate::runtime::Duties;
 use crate::telemetry::{ErrorCounts, Figures};
-use crate::upstream::Promise;
+use crate::upstream::{Clients, Promise};
 
 /// A running gateway: the parts that requests use.
 pub struct Gateway {
@@ -75,6 +75,8 @@ impl Gateway {
             .retry_percent(live.settings.upstream.retry_budget_percent);
         let notices = &self.workbench.live_notices;
         notices.keep_sources(&live.settings.maintenance_sources);
+        self.fleet
+            .remember_prefixes(live.settings.routing.affinity_memory);
         self.live.store(Arc::new(live));
     }
 
@@ -174,6 +176,11 @@ impl Gateway {
     pub async fn stop_asked(&self) {
         // The sender lives as long as this does.
         let _ = self.stop_asked.subscribe().wait_for(|asked| *asked).await;
+    }
+
+    /// Connections that belong to no request.
+    pub(crate) fn clients(&self) -> &Clients {
+        &self.workbench.clients
     }
 
     pub fn drain(&self) -> &Drain {

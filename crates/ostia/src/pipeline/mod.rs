@@ -2,28 +2,29 @@
 //! Here: the spine. Read [`answer`], then [`infer`]: everything that happens to a request, in order.
 //! Not here: decisions of rooms, parts that requests share.
 
+mod choose;
 mod edge;
 mod lists;
+mod moved;
 
 use std::sync::Arc;
 
 use http::Response;
 
+use self::choose::choose;
 use self::edge::refuse;
+use self::moved::{Moved, moved_on};
 use crate::account::Visit;
 use crate::admit::{Admission, Attempt, Entry, class_of};
-use crate::authorize::{Wanted, authorize};
 use crate::backend;
-use crate::errors::{limit_headers, queue_header};
+use crate::errors::{limit_headers, queue_header, served_header};
 use crate::gateway::Gateway;
 use crate::identify::{Present, Principal, Sender};
 use crate::listen::Inbound;
 use crate::live::Live;
-use crate::rank::rank;
 use crate::read::{Call, Rules, read, session};
 use crate::refusal::Refusal;
 use crate::relay::{self, ClientBody, InFlight};
-use crate::resolve::resolve;
 use crate::routes::{Address, Lost, Route};
 use crate::telemetry::AccessLog;
 
@@ -114,24 +115,11 @@ async fn enter(
     let mut call = read(headers, body, address, rules, &mut toll).await?;
     call.session = session;
     visit.learn(&call);
-    let pool = resolve(&live.catalog, address, &call.model);
-    let permit = authorize(principal, pool, &live.notices).map_err(|denied| {
-        let wanted = Wanted::Model(address.scope, &call.model, address.api.as_str());
-        gateway
-            .denials()
-            .note(denied, wanted, &live.catalog, principal, inbound.id)
-    })?;
-    visit.found(&permit);
-    let previous = call.previous_response_id.as_deref();
-    if let Some(previous) = previous {
+    if let Some(previous) = &call.previous_response_id {
         let responses = gateway.responses();
         responses.look_for(previous, &principal.user_id).await;
     }
-    let permit = permit
-        .continuing(previous, principal, gateway.responses())
-        .ok_or_else(Refusal::previous_response_not_found)?
-        .taking(&call)?;
-    let ranked = rank(permit, &call.sightings, gateway.clock().unix_micros())?;
+    let ranked = choose(gateway, live, inbound.id, principal, address, &call, visit)?;
     let entry = Entry {
         principal,
         limits,
@@ -162,26 +150,35 @@ async fn dispatch(
     gateway.figures().took(attempt.own_time());
     gateway.admitter().begin();
     let answer = loop {
-        match live.backends.call(&mut attempt, request).await {
-            Ok(answer) => break answer,
-            Err(failure) => {
-                let next = attempt.failed(failure.retry_safe(), limits).await;
-                attempt = match next {
-                    Ok(next) => next,
-                    Err(last) => return Err(refuse(last, failure.into()).await),
-                };
-            }
-        }
+        let failure = match live.backends.call(&mut attempt, request).await {
+            Ok(answer) => match moved_on(gateway, attempt, answer, limits).await {
+                Moved::Next(next) => {
+                    attempt = next;
+                    continue;
+                }
+                Moved::Answered(this, answer) => {
+                    attempt = this;
+                    break answer;
+                }
+            },
+            Err(failure) => failure,
+        };
+        let next = attempt.failed(failure.retry_safe(), limits).await;
+        attempt = match next {
+            Ok(next) => next,
+            Err(last) => return Err(refuse(last, failure.into()).await),
+        };
     };
     let context = gateway.relay_context(live, inbound, present, call, &attempt, &answer.promise);
     let slug = Arc::clone(&attempt.deployment().slug);
-    let mut limits = limit_headers(attempt.standing());
-    limits.extend(queue_header(attempt.waited()));
+    let mut told = limit_headers(attempt.standing());
+    told.extend(queue_header(attempt.waited()));
+    told.extend(attempt.stand_in().and_then(served_header));
     match relay::begin(answer, InFlight::new(attempt), context).await {
         Ok(mut response) => {
-            response.headers_mut().extend(limits);
+            response.headers_mut().extend(told);
             Ok(response)
         }
-        Err(refusal) => Err(refusal.at(&slug).with_headers(limits)),
+        Err(refusal) => Err(refusal.at(&slug).with_headers(told)),
     }
 }

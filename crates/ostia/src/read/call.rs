@@ -7,7 +7,7 @@ use http::HeaderValue;
 
 use super::Reserved;
 use crate::dialect::{Api, StreamOptions};
-use crate::scan::{FieldKey, Sightings};
+use crate::scan::{FieldKey, Prints, Sightings};
 
 /// A body that was read and scanned. Ranges are byte positions in `body`.
 #[derive(Debug)]
@@ -34,6 +34,8 @@ pub struct Call {
     pub reserved_fields: Vec<FieldKey>,
     /// The caller's session, if a header names one.
     pub session: Option<Arc<str>>,
+    /// Keyed hashes of the prompt, where they may decide who gets it.
+    pub prints: Prints,
     /// What was seen in the body that endpoints may deny.
     pub sightings: Sightings,
     pub body: Bytes,

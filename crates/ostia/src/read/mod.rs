@@ -94,6 +94,7 @@ where
         previous_response_id: facts.previous_response_id,
         reserved_fields: facts.reserved,
         session: None,
+        prints: facts.prints,
         sightings: facts.sightings,
         form,
         content_type,

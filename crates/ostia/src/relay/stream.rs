@@ -351,7 +351,11 @@ where
     /// that no client has a complete response without one.
     fn finish_whole(&mut self) {
         if self.meter.failed() {
-            self.finish(Outcome::UpstreamError, Phase::Streaming, "upstream_error");
+            let code = match self.meter.blames_request() {
+                true => "upstream_refused",
+                false => "upstream_error",
+            };
+            self.finish(Outcome::UpstreamError, Phase::Streaming, code);
         } else {
             self.finish(Outcome::Ok, Phase::Done, "");
         }

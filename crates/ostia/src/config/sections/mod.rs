@@ -2,6 +2,7 @@
 //! Out: [`Settings`] with every default filled in, and the entries of the catalogue, unread. One file per group of sections.
 //! Not here: fixtures.
 
+mod alerts;
 mod auth;
 mod catalog;
 mod limits;
@@ -32,6 +33,7 @@ pub(super) fn read<'a>(reading: &'a Reading<'a>, table: &'a [Member]) -> (Settin
         roles: people::read_roles(&root),
         limits: limits::read(&root, reading),
         routing: traffic::read_routing(&root, reading),
+        alerts: alerts::read(&root, reading),
         upstream: traffic::read_upstream(&root),
         journal: server::read_journal(&root),
         telemetry: server::read_telemetry(&root, reading),
