@@ -200,7 +200,7 @@ async fn browsers_of_listed_origins_are_let_in() {
 }
 
 /// Makes a key for another user, behind the gateway's back.
-async fn second_user(gateway: &TestGateway) -> String {
+pub async fn second_user(gateway: &TestGateway) -> String {
     let key = "sk-ostia-second".to_owned();
     let url = format!("sqlite://{}", gateway.site().database_path().display());
     let store = ostia_store::open(&url).await.unwrap();

@@ -73,10 +73,14 @@ impl Constants {
         let target = &deployment.target;
         let upstream_model = Some(&*deployment.upstream_model);
         Outgoing {
+            method: call.method(),
             origin: None,
-            path_and_query: target.path_and_query(call.api.as_str()),
+            path_and_query: target.path_and_query(&call.path()),
             headers: self.headers(deployment, caller, call),
-            body: call.pieces(upstream_model, target.inject_usage, cache_salt),
+            body: match call.stored {
+                None => call.pieces(upstream_model, target.inject_usage, cache_salt),
+                Some(_) => Vec::new(),
+            },
             timeouts: target.timeouts,
             stream: call.stream,
         }
@@ -85,7 +89,9 @@ impl Constants {
     fn headers(&self, deployment: &Deployment, caller: Caller<'_>, call: &Call) -> HeaderMap {
         let (id, client): (RequestId, _) = (caller.id, caller.headers);
         let mut headers = HeaderMap::with_capacity(12);
-        headers.insert(CONTENT_TYPE, call.content_type.clone());
+        if call.stored.is_none() {
+            headers.insert(CONTENT_TYPE, call.content_type.clone());
+        }
         let hops = named_in_connection(client);
         for name in &self.passed {
             if hops.contains(name) {

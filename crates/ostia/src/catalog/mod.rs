@@ -7,6 +7,7 @@ mod deployment;
 mod index;
 mod isolation;
 mod policy;
+mod profile;
 mod scheduler;
 mod slug;
 mod target;
@@ -17,6 +18,7 @@ pub use deployment::{Cluster, ClusterAdapterName, Deployment, HooksName, Serving
 pub use index::{Catalog, Scope};
 pub use isolation::{CacheSalt, Isolation};
 pub use policy::{BodyPolicy, DENIED_FIELDS, NotTaken};
+pub use profile::{AgentOptions, Profile};
 pub use scheduler::Scheduler;
 pub use slug::slug;
 pub(crate) use slug::slugify;

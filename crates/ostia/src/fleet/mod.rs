@@ -3,9 +3,11 @@
 //! Not here: configuration, decisions.
 
 mod breaker;
+mod engine;
 mod learned;
 mod state;
 
 pub use breaker::Breaker;
+pub use engine::EngineFacts;
 pub use learned::{Expected, Learned};
 pub use state::{EndpointState, Fleet, InFlightGuard, ModelState};

@@ -6,8 +6,8 @@ use std::time::Duration;
 use ostia_core::{Clock, LedgerRow, Observer, Outcome, SystemClock};
 use parking_lot::Mutex;
 
-use super::Learned;
 use super::breaker::Breaker;
+use super::{EngineFacts, Learned};
 
 /// What a cluster reports of a model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +31,7 @@ pub struct EndpointState {
     /// What a readiness URL last reported, as a [`ModelState`]; `Unknown` if there is none.
     readiness: AtomicU8,
     draining: AtomicBool,
+    engine: EngineFacts,
     breaker: Breaker,
     counts: [AtomicU64; Outcome::ALL.len()],
     prompt_tokens: AtomicU64,
@@ -112,6 +113,7 @@ impl EndpointState {
             unlisted: AtomicBool::new(false),
             readiness: AtomicU8::new(ModelState::Unknown as u8),
             draining: AtomicBool::new(false),
+            engine: EngineFacts::default(),
             breaker: Breaker::new(REST, REST, clock),
             counts: Default::default(),
             prompt_tokens: AtomicU64::new(0),
@@ -192,6 +194,11 @@ impl EndpointState {
 
     pub fn set_model_state(&self, state: ModelState) {
         self.model_state.store(state as u8, Ordering::Relaxed);
+    }
+
+    /// What its engine says of itself.
+    pub fn engine(&self) -> &EngineFacts {
+        &self.engine
     }
 
     pub fn is_draining(&self) -> bool {

@@ -2,12 +2,12 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use futures_util::FutureExt as _;
-use http::Response;
+use http::{HeaderMap, Method, Response, header, request};
 use ostia_core::RequestId;
 
 use super::answer;
 use crate::admit::Unanswered;
-use crate::dialect::{Dialect, PLAIN};
+use crate::dialect::{Api, Dialect, PLAIN};
 use crate::errors::limit_headers;
 use crate::gateway::{Gateway, NO_ROUTE, begin_access, empty_answer, logged};
 use crate::listen::{Handler, Inbound, Rejection};
@@ -24,7 +24,7 @@ impl Handler for Gateway {
         let live = self.live();
         let base_path = &live.settings.server.base_path;
         let route = Route::find(&inbound.head.method, &path, base_path);
-        let dialect = route.as_ref().map_or_else(Lost::dialect, Route::dialect);
+        let dialect = dialect_of(&route, &inbound.head.headers);
         let answered = guarded(around(&self, &live, &mut inbound, route, dialect)).await;
         answered.unwrap_or_else(|refusal| {
             note(&self, inbound.id, &refusal);
@@ -37,6 +37,16 @@ impl Handler for Gateway {
         note(self, inbound.id, &refusal);
         let access = begin_access(&inbound, NO_ROUTE, &self.clock);
         logged(refusal.into_response(PLAIN), access)
+    }
+}
+
+/// The dialect of errors. Where a path belongs to none, Anthropic's clients are known by the header that they always send.
+fn dialect_of(route: &Result<Route<'_>, Lost>, headers: &HeaderMap) -> &'static dyn Dialect {
+    let own = route.as_ref().map_or_else(Lost::dialect, Route::dialect);
+    match route {
+        Ok(Route::Inference(_)) => own,
+        _ if headers.contains_key("anthropic-version") => Api::parse("messages").dialect(),
+        _ => own,
     }
 }
 
@@ -78,6 +88,23 @@ async fn around(
 fn guarded<T>(work: impl Future<Output = T>) -> impl Future<Output = Result<T, Refusal>> {
     let work = AssertUnwindSafe(work).catch_unwind();
     work.map(|outcome| outcome.map_err(|_| Refusal::internal_error()))
+}
+
+/// Whether a client asks to go on as a WebSocket. Nothing here does: it is told so at once, and goes on with POST.
+pub(super) fn wants_websocket(head: &request::Parts) -> bool {
+    let named = head.headers.get_all(header::UPGRADE).iter();
+    let mut protocols = named
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','));
+    head.method == Method::GET
+        && protocols.any(|protocol| protocol.trim().eq_ignore_ascii_case("websocket"))
+}
+
+/// Whether the query asks for a stored response as a stream.
+pub(super) fn asks_for_stream(head: &request::Parts) -> bool {
+    let query = head.uri.query().unwrap_or_default();
+    form_urlencoded::parse(query.as_bytes())
+        .any(|(name, value)| name == "stream" && value != "false")
 }
 
 /// Ends a request that no backend answered.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use http::Response;
 
-use self::edge::refuse;
+use self::edge::{asks_for_stream, refuse, wants_websocket};
 use crate::account::Visit;
 use crate::admit::{Admission, Attempt, Class, Entry};
 use crate::authorize::{Wanted, authorize};
@@ -20,7 +20,7 @@ use crate::identify::{Principal, Sender};
 use crate::listen::Inbound;
 use crate::live::Live;
 use crate::rank::rank;
-use crate::read::{Call, Rules, read, session};
+use crate::read::{Call, ReadError, Rules, Stored, read, session};
 use crate::refusal::Refusal;
 use crate::relay::{self, ClientBody, InFlight};
 use crate::resolve::resolve;
@@ -49,14 +49,22 @@ async fn answer(
     let principal = identifying.await?;
     access.user(&principal.user_id);
     match route {
-        Ok(Route::Inference(address)) => infer(gateway, live, inbound, &principal, &address).await,
+        Ok(Route::Inference(address)) => {
+            infer(gateway, live, inbound, &principal, &address, None).await
+        }
+        Ok(Route::Stored(address, id)) => {
+            infer(gateway, live, inbound, &principal, &address, Some(id)).await
+        }
         Ok(list) => lists::answer(gateway, live, inbound, &principal, &list).await,
+        Err(Lost::NoMethod { .. }) if wants_websocket(&inbound.head) => {
+            Err(Refusal::no_websocket())
+        }
         Err(Lost::NoMethod { allow, .. }) => Err(Refusal::method_not_allowed(&allow)),
         Err(Lost::NoPath { astray, .. }) => Err(Refusal::not_found(astray.as_ref())),
     }
 }
 
-/// Answers an inference request of a signed-in caller.
+/// Answers an inference request of a signed-in caller. `stored`: it has no body, and asks for the response with this id.
 ///
 /// Dropped at any point, because the client went away, it leaves nothing behind but its row.
 async fn infer(
@@ -65,9 +73,13 @@ async fn infer(
     inbound: &mut Inbound,
     principal: &Principal,
     address: &Address<'_>,
+    stored: Option<&str>,
 ) -> Result<Response<ClientBody>, Refusal> {
     let mut visit = Visit::begin(&gateway.books(), inbound, principal, &address.api);
-    let admitted = enter(gateway, live, inbound, principal, address, &mut visit).await;
+    let admitted = match stored {
+        None => enter(gateway, live, inbound, principal, address, &mut visit).await,
+        Some(id) => recall(gateway, live, inbound, principal, address, id, &mut visit).await,
+    };
     let (call, admission) = match admitted {
         Ok(admitted) => admitted,
         Err(refusal) => return Err(visit.refused(refusal)),
@@ -87,10 +99,9 @@ async fn enter(
 ) -> Result<(Call, Admission), Refusal> {
     let (headers, body) = (&inbound.head.headers, &mut inbound.body);
     let session = session(headers, &live.settings.routing.session_headers)?;
-    let class = Class::of(headers)?;
-    let limits = &live.settings.limits;
-    let refused = gateway.refused_bytes();
-    let mut toll = refused.toll(&principal.user_id, limits.refused_bytes_per_second_per_user)?;
+    Class::of(headers)?;
+    let rate = live.settings.limits.refused_bytes_per_second_per_user;
+    let mut toll = gateway.refused_bytes().toll(&principal.user_id, rate)?;
     let rules = Rules {
         limits: &live.read_limits(),
         budget: gateway.body_budget(),
@@ -98,7 +109,48 @@ async fn enter(
     };
     let mut call = read(headers, body, address, rules, &mut toll).await?;
     call.session = session;
-    visit.learn(&call);
+    let admission = admit(gateway, live, inbound, principal, address, &call, visit).await?;
+    toll.waive();
+    Ok((call, admission))
+}
+
+/// From the id of a stored response to the right to ask its backend for it.
+async fn recall(
+    gateway: &Gateway,
+    live: &Live,
+    inbound: &Inbound,
+    principal: &Principal,
+    address: &Address<'_>,
+    id: &str,
+    visit: &mut Visit,
+) -> Result<(Call, Admission), Refusal> {
+    if asks_for_stream(&inbound.head) {
+        return Err(Refusal::stored_stream());
+    }
+    let maker = gateway.responses().endpoint_of(id, &principal.user_id);
+    let maker = maker.and_then(|slug| live.catalog.deployment(&slug));
+    let maker = maker.ok_or_else(Refusal::response_not_found)?;
+    let stored = Stored {
+        method: inbound.head.method.clone(),
+        id: id.into(),
+    };
+    let nothing = gateway.body_budget().reserve(0).ok_or(ReadError::Busy)?;
+    let call = Call::for_stored(&address.api, stored, &maker.model, nothing);
+    let admission = admit(gateway, live, inbound, principal, address, &call, visit).await?;
+    Ok((call, admission))
+}
+
+/// From a call to the right to send it on.
+async fn admit(
+    gateway: &Gateway,
+    live: &Live,
+    inbound: &Inbound,
+    principal: &Principal,
+    address: &Address<'_>,
+    call: &Call,
+    visit: &mut Visit,
+) -> Result<Admission, Refusal> {
+    visit.learn(call);
     let pool = resolve(&live.catalog, address, &call.model);
     let permit = authorize(principal, pool, &live.notices).map_err(|denied| {
         let wanted = Wanted::Model(address.scope, &call.model, address.api.as_str());
@@ -110,18 +162,19 @@ async fn enter(
     let previous = call.previous_response_id.as_deref();
     let permit = permit
         .continuing(previous, principal, gateway.responses())
-        .ok_or_else(Refusal::previous_response_not_found)?
-        .taking(&call)?;
+        .ok_or_else(|| match call.stored {
+            None => Refusal::previous_response_not_found(),
+            Some(_) => Refusal::response_not_found(),
+        })?
+        .taking(call)?;
     let ranked = rank(permit, &call.sightings, gateway.clock().unix_micros())?;
     let entry = Entry {
         principal,
-        limits,
+        limits: &live.settings.limits,
         demand: &call.demand(),
-        class,
+        class: Class::of(&inbound.head.headers)?,
     };
-    let admission = gateway.admitter().enter(ranked, entry).await?;
-    toll.waive();
-    Ok((call, admission))
+    Ok(gateway.admitter().enter(ranked, entry).await?)
 }
 
 /// Sends the request, moves on to another endpoint if that is safe, and relays the response.

@@ -1,6 +1,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::codings::Memory;
+
 /// A shared budget of bytes for all request bodies in flight.
 #[derive(Debug)]
 pub struct Budget {
@@ -63,6 +65,13 @@ impl Reserved {
         let rest = self.bytes.saturating_sub(bytes);
         self.bytes -= rest;
         self.budget.used.fetch_sub(rest, Ordering::Relaxed);
+    }
+}
+
+impl Memory for Reserved {
+    fn hold(&mut self, bytes: u64) -> bool {
+        self.shrink_to(bytes);
+        self.grow(bytes - self.bytes)
     }
 }
 

@@ -25,7 +25,7 @@ pub use page::{CONTENT_SECURITY_POLICY, page};
 pub use table::{ROUTES, RouteEntry, RouteKind};
 
 use crate::catalog::Scope;
-use crate::dialect::{Dialect, PLAIN};
+use crate::dialect::{Api, Dialect, PLAIN};
 use address::decoded;
 use pattern::{Captures, Pattern, Segments};
 
@@ -52,6 +52,7 @@ pub(crate) const RESERVED_CLUSTERS: [&str; 16] = [
 /// What a path leads to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Route<'a> {
+    Home,
     Health,
     Status,
     OpenApi,
@@ -69,8 +70,12 @@ pub enum Route<'a> {
     ClusterModels(&'a str),
     /// Inference on a cluster's framework, or on any deployment of the model.
     Inference(Address<'a>),
-    /// An API that would mix users' data behind one key, or is not served yet.
-    NotServed,
+    /// A response that a backend stores, by its id.
+    Stored(Address<'a>, &'a str),
+    /// An API that would mix users' data behind one key, or is not served yet. `like`: the API whose clients ask for it.
+    NotServed {
+        like: &'static str,
+    },
 }
 
 /// Why a request has no route.
@@ -102,7 +107,7 @@ impl<'a> Route<'a> {
     pub fn find(method: &Method, path: &'a str, base_path: &str) -> Result<Self, Lost> {
         let inner = without_base(path, base_path);
         Self::matching(method, inner).map_err(|others| {
-            let own = &path[..path.len() - inner.len()];
+            let own = path.strip_suffix(inner).unwrap_or(path);
             others.lost(own, inner)
         })
     }
@@ -131,6 +136,7 @@ impl<'a> Route<'a> {
 
     fn of(kind: RouteKind, captures: &Captures<'a>) -> Option<Self> {
         Some(match kind {
+            RouteKind::Home => Self::Home,
             RouteKind::Health => Self::Health,
             RouteKind::Status => Self::Status,
             RouteKind::OpenApi => Self::OpenApi,
@@ -143,13 +149,18 @@ impl<'a> Route<'a> {
             RouteKind::Jobs => Self::Jobs(captures.cluster),
             RouteKind::ClusterModels => Self::ClusterModels(captures.cluster),
             RouteKind::Inference => Self::Inference(Address::of(captures)?),
-            RouteKind::NotServed => Self::NotServed,
+            RouteKind::Stored => Self::Stored(Address::of_stored(captures), captures.rest),
+            RouteKind::NotServed { like } => {
+                let is_api = Api::parse(&format!("{like}/{}", captures.rest)).is_listed();
+                return (!is_api).then_some(Self::NotServed { like });
+            }
         })
     }
 
     /// The name in logs and metrics. The set is small, and no caller can add to it.
     pub const fn name(&self) -> &'static str {
         match self {
+            Self::Home => "/",
             Self::Health => "/health",
             Self::Status => "/status",
             Self::OpenApi => "/openapi.json",
@@ -169,14 +180,16 @@ impl<'a> Route<'a> {
                 ..
             }) => "/v1/{api}",
             Self::Inference(_) => "/{cluster}/{framework}/v1/{api}",
-            Self::NotServed => "not_served",
+            Self::Stored(..) => "/v1/responses/{id}",
+            Self::NotServed { .. } => "not_served",
         }
     }
 
     /// The dialect for errors, whatever is wrong with the request.
     pub fn dialect(&self) -> &'static dyn Dialect {
         match self {
-            Self::Inference(address) => address.api.dialect(),
+            Self::Inference(address) | Self::Stored(address, _) => address.api.dialect(),
+            Self::NotServed { like } => Api::parse(like).dialect(),
             _ => PLAIN,
         }
     }
@@ -185,7 +198,7 @@ impl<'a> Route<'a> {
     pub const fn is_open(&self) -> bool {
         matches!(
             self,
-            Self::Health | Self::Status | Self::OpenApi | Self::Docs
+            Self::Home | Self::Health | Self::Status | Self::OpenApi | Self::Docs
         )
     }
 }
@@ -205,9 +218,11 @@ fn leads_somewhere(path: &str) -> bool {
 }
 
 fn without_base<'a>(path: &'a str, base_path: &str) -> &'a str {
-    path.strip_prefix(base_path)
-        .filter(|rest| rest.starts_with('/'))
-        .unwrap_or(path)
+    match path.strip_prefix(base_path) {
+        Some("") => "/",
+        Some(rest) if rest.starts_with('/') => rest,
+        _ => path,
+    }
 }
 
 /// The methods that a path supports, collected while the requested one is not found.

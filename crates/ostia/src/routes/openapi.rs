@@ -8,12 +8,18 @@ pub fn openapi(base_path: &str) -> Value {
     let mut paths = Map::new();
     for entry in &ROUTES {
         match entry.kind {
-            RouteKind::NotServed => {}
+            RouteKind::NotServed { .. } => {}
             RouteKind::Inference => {
                 for api in Api::known() {
                     let path = entry.pattern.replace("{*api}", api.as_str());
                     paths.insert(path, json!({"post": inference(entry, &api)}));
                 }
+            }
+            RouteKind::Stored => {
+                let mut operations = json!({"get": listing(entry), "delete": listing(entry)});
+                let id = format!("delete_{}", operation_id(entry.pattern));
+                operations["delete"]["operationId"] = id.into();
+                paths.insert(entry.pattern.to_owned(), operations);
             }
             _ => {
                 let path = entry.pattern.replace("{*", "{");
