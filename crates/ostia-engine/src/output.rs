@@ -1,4 +1,4 @@
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::schema::smallest;
 use crate::{Ask, UsageShape};
@@ -34,8 +34,9 @@ impl Output {
     /// What the simulated model finds to say.
     pub fn of(ask: &Ask) -> Self {
         let (mut pieces, tool) = match (&ask.tool, &ask.schema) {
-            (Some((name, schema)), _) => (json_pieces(&arguments(schema)), Some(name.clone())),
+            (Some((name, arguments)), _) => (json_pieces(arguments), Some(name.clone())),
             (None, Some(schema)) => (json_pieces(&smallest(schema)), None),
+            (None, None) if ask.task_done => (words(&report(&ask.last_text)), None),
             (None, None) => (words(&reply(&ask.last_text)), None),
         };
         let most = ask.most_tokens.unwrap_or(usize::MAX).max(1);
@@ -59,23 +60,29 @@ impl Output {
     }
 }
 
-fn arguments(schema: &Value) -> Value {
-    match smallest(schema) {
-        Value::Object(members) => Value::Object(members),
-        _ => json!({}),
-    }
+/// The end of the one task.
+fn report(output: &str) -> String {
+    format!(
+        "The command ran and said: \"{}\". That was the whole task of the simulated model of ostia serve --demo.",
+        quoted(output)
+    )
 }
 
 fn reply(said: &str) -> String {
-    let words = said.split_whitespace().take(QUOTED_WORDS);
-    let quoted: Vec<String> = words
-        .map(|word| word.chars().take(QUOTED_LETTERS).collect())
-        .collect();
     format!(
         "You said: \"{}\". I am the simulated model of ostia serve --demo: I understand nothing, but what I write has the \
          shape, the pace and the token counts of a real answer.",
-        quoted.join(" ")
+        quoted(said)
     )
+}
+
+/// The first words of a text.
+fn quoted(text: &str) -> String {
+    let words = text.split_whitespace().take(QUOTED_WORDS);
+    let quoted: Vec<String> = words
+        .map(|word| word.chars().take(QUOTED_LETTERS).collect())
+        .collect();
+    quoted.join(" ")
 }
 
 fn words(text: &str) -> Vec<String> {

@@ -19,6 +19,7 @@ fn sample(entry: &RouteEntry) -> String {
         .replace("{framework}", "vllm")
         .replace("{reserved}", "files")
         .replace("{*api}", "chat/completions")
+        .replace("{id}", "canary-response")
         .replace("{*id}", "canary-model")
         .replace("{*rest}", "x/y")
 }
@@ -75,7 +76,8 @@ async fn no_route_tells_of_what_is_forbidden() {
         assert!(!rest.contains("canary"), "{method} {path}: {text}");
         let named = path.contains("canary");
         match entry.kind {
-            RouteKind::NotServed => assert_eq!(status, 501, "{path}"),
+            RouteKind::NotServed { .. } => assert_eq!(status, 501, "{path}"),
+            RouteKind::Stored => assert_eq!(status, 404, "{path}"),
             RouteKind::Jobs | RouteKind::ClusterModels => assert!(status >= 400, "{path}"),
             RouteKind::Inference => assert_eq!(status, 404, "{path}"),
             _ if named => assert_eq!(status, 404, "{path}"),

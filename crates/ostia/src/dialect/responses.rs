@@ -13,9 +13,9 @@ use serde_json::value::RawValue;
 
 use super::event::{kind_of, names_usage, usages_in};
 use super::facts::{CAPS, COMMON, LONGEST_NAME, OPTIONS, RequestFacts};
-use super::openai::fault_kind;
+use super::openai::{self, fault_kind};
 use super::{AnswerFacts, AnswerMembers, Answers, Dialect, Invalid, Progress, Seen, Service};
-use crate::refusal::AnswerFault;
+use crate::refusal::{AnswerFault, Refusal};
 use crate::scan::{FieldKey, Fields, JsonKind, Keys, Spot};
 
 #[derive(Debug)]
@@ -150,6 +150,15 @@ impl Dialect for Responses {
 
     fn text_member(&self) -> Option<&'static str> {
         Some("output")
+    }
+
+    fn refused_end(&self, refusal: &Refusal) -> Bytes {
+        let error = &openai::refused(refusal)["error"];
+        let event = json!({
+            "type": "error", "code": error["code"], "message": error["message"], "param": error["param"],
+            "sequence_number": 0, "error": error,
+        });
+        format!("event: error\ndata: {event}\n\n").into()
     }
 
     /// OpenAI's reference puts the members at the top level, but the API itself sends `error`, for which SDKs raise.

@@ -123,6 +123,11 @@ impl Refusal {
         }
     }
 
+    /// The client was promised a stream, and the backend sent something else.
+    pub fn not_a_stream() -> Self {
+        from_fault(AnswerFault::NotJson)
+    }
+
     /// The drain limit has passed and there is no response yet.
     pub fn shutting_down() -> Self {
         from_fault(AnswerFault::ShuttingDown).with_retry_after(SHORTLY)
@@ -547,11 +552,15 @@ impl From<RelayError> for Refusal {
             )
             .with_detail(format!("the backend answered {status}"))
             .permanent(),
-            RelayError::Unusable(status) => bad_gateway(
-                "upstream_invalid",
-                "The model's server failed.",
-            )
-            .with_detail(format!("the backend answered {status}")),
+            RelayError::Unusable(status) => {
+                let refusal = bad_gateway("upstream_invalid", "The model's server failed.")
+                    .with_detail(format!("the backend answered {status}"));
+                // Redirects, what is accepted but not answered, and what is not implemented come of the configuration.
+                match status.as_u16() {
+                    200..=399 | 501 | 505 => refusal.permanent(),
+                    _ => refusal,
+                }
+            }
         }
     }
 }

@@ -2,6 +2,7 @@
 //! Here: the spine. Read [`answer`], then [`infer`]: everything that happens to a request, in order.
 //! Not here: decisions of rooms, parts that requests share.
 
+mod early;
 mod edge;
 mod lists;
 
@@ -9,6 +10,7 @@ use std::sync::Arc;
 
 use http::Response;
 
+use self::early::Early;
 use self::edge::{asks_for_stream, refuse, wants_websocket};
 use crate::account::Visit;
 use crate::admit::{Admission, Attempt, Class, Entry};
@@ -34,6 +36,7 @@ async fn answer(
     inbound: &mut Inbound,
     route: Result<Route<'_>, Lost>,
     access: &mut AccessLog,
+    early: &Early,
 ) -> Result<Response<ClientBody>, Refusal> {
     let route = match route {
         Ok(route) if route.is_open() => return Ok(lists::open(live, &route)),
@@ -48,86 +51,95 @@ async fn answer(
     let identifying = live.identify.identify(&inbound.head, Sender::of(inbound));
     let principal = identifying.await?;
     access.user(&principal.user_id);
-    match route {
-        Ok(Route::Inference(address)) => {
-            infer(gateway, live, inbound, &principal, &address, None).await
-        }
-        Ok(Route::Stored(address, id)) => {
-            infer(gateway, live, inbound, &principal, &address, Some(id)).await
-        }
-        Ok(list) => lists::answer(gateway, live, inbound, &principal, &list).await,
+    let case = |address| Case {
+        gateway,
+        live,
+        principal: &principal,
+        address,
+        early,
+    };
+    match &route {
+        Ok(Route::Inference(address)) => infer(case(address), inbound, None).await,
+        Ok(Route::Stored(address, id)) => infer(case(address), inbound, Some(*id)).await,
+        Ok(list) => lists::answer(gateway, live, inbound, &principal, list).await,
         Err(Lost::NoMethod { .. }) if wants_websocket(&inbound.head) => {
             Err(Refusal::no_websocket())
         }
-        Err(Lost::NoMethod { allow, .. }) => Err(Refusal::method_not_allowed(&allow)),
+        Err(Lost::NoMethod { allow, .. }) => Err(Refusal::method_not_allowed(allow)),
         Err(Lost::NoPath { astray, .. }) => Err(Refusal::not_found(astray.as_ref())),
     }
 }
 
-/// Answers an inference request of a signed-in caller. `stored`: it has no body, and asks for the response with this id.
+/// A signed-in caller's inference request.
+#[derive(Clone, Copy)]
+struct Case<'a> {
+    gateway: &'a Gateway,
+    live: &'a Live,
+    principal: &'a Principal,
+    address: &'a Address<'a>,
+    early: &'a Early,
+}
+
+/// Answers an inference request. `stored`: it has no body, and asks for the response with this id.
 ///
 /// Dropped at any point, because the client went away, it leaves nothing behind but its row.
 async fn infer(
-    gateway: &Gateway,
-    live: &Live,
+    case: Case<'_>,
     inbound: &mut Inbound,
-    principal: &Principal,
-    address: &Address<'_>,
     stored: Option<&str>,
 ) -> Result<Response<ClientBody>, Refusal> {
-    let mut visit = Visit::begin(&gateway.books(), inbound, principal, &address.api);
+    let (api, head_sent) = (&case.address.api, &case.early.head_sent);
+    let books = case.gateway.books();
+    let mut visit = Visit::begin(&books, inbound, case.principal, api, head_sent);
     let admitted = match stored {
-        None => enter(gateway, live, inbound, principal, address, &mut visit).await,
-        Some(id) => recall(gateway, live, inbound, principal, address, id, &mut visit).await,
+        None => enter(case, inbound, &mut visit).await,
+        Some(id) => recall(case, inbound, id, &mut visit).await,
     };
     let (call, admission) = match admitted {
         Ok(admitted) => admitted,
         Err(refusal) => return Err(visit.refused(refusal)),
     };
     let attempt = visit.open(admission).await?;
-    dispatch(gateway, live, inbound, principal, &call, attempt).await
+    dispatch(case, inbound, &call, attempt).await
 }
 
 /// From the body in the socket to the right to send the request on.
 async fn enter(
-    gateway: &Gateway,
-    live: &Live,
+    case: Case<'_>,
     inbound: &mut Inbound,
-    principal: &Principal,
-    address: &Address<'_>,
     visit: &mut Visit,
 ) -> Result<(Call, Admission), Refusal> {
+    let Case { gateway, live, .. } = case;
     let (headers, body) = (&inbound.head.headers, &mut inbound.body);
     let session = session(headers, &live.settings.routing.session_headers)?;
     Class::of(headers)?;
     let rate = live.settings.limits.refused_bytes_per_second_per_user;
-    let mut toll = gateway.refused_bytes().toll(&principal.user_id, rate)?;
+    let refused = gateway.refused_bytes();
+    let mut toll = refused.toll(&case.principal.user_id, rate)?;
     let rules = Rules {
         limits: &live.read_limits(),
         budget: gateway.body_budget(),
         watch: live.catalog.watch(),
     };
-    let mut call = read(headers, body, address, rules, &mut toll).await?;
+    let mut call = read(headers, body, case.address, rules, &mut toll).await?;
     call.session = session;
-    let admission = admit(gateway, live, inbound, principal, address, &call, visit).await?;
+    let admission = admit(case, inbound, &call, visit).await?;
     toll.waive();
     Ok((call, admission))
 }
 
 /// From the id of a stored response to the right to ask its backend for it.
 async fn recall(
-    gateway: &Gateway,
-    live: &Live,
+    case: Case<'_>,
     inbound: &Inbound,
-    principal: &Principal,
-    address: &Address<'_>,
     id: &str,
     visit: &mut Visit,
 ) -> Result<(Call, Admission), Refusal> {
+    let Case { gateway, live, .. } = case;
     if asks_for_stream(&inbound.head) {
         return Err(Refusal::stored_stream());
     }
-    let maker = gateway.responses().endpoint_of(id, &principal.user_id);
+    let maker = gateway.responses().endpoint_of(id, &case.principal.user_id);
     let maker = maker.and_then(|slug| live.catalog.deployment(&slug));
     let maker = maker.ok_or_else(Refusal::response_not_found)?;
     let stored = Stored {
@@ -135,21 +147,25 @@ async fn recall(
         id: id.into(),
     };
     let nothing = gateway.body_budget().reserve(0).ok_or(ReadError::Busy)?;
-    let call = Call::for_stored(&address.api, stored, &maker.model, nothing);
-    let admission = admit(gateway, live, inbound, principal, address, &call, visit).await?;
+    let call = Call::for_stored(&case.address.api, stored, &maker.model, nothing);
+    let admission = admit(case, inbound, &call, visit).await?;
     Ok((call, admission))
 }
 
 /// From a call to the right to send it on.
 async fn admit(
-    gateway: &Gateway,
-    live: &Live,
+    case: Case<'_>,
     inbound: &Inbound,
-    principal: &Principal,
-    address: &Address<'_>,
     call: &Call,
     visit: &mut Visit,
 ) -> Result<Admission, Refusal> {
+    let Case {
+        gateway,
+        live,
+        principal,
+        address,
+        early,
+    } = case;
     visit.learn(call);
     let pool = resolve(&live.catalog, address, &call.model);
     let permit = authorize(principal, pool, &live.notices).map_err(|denied| {
@@ -167,6 +183,9 @@ async fn admit(
             Some(_) => Refusal::response_not_found(),
         })?
         .taking(call)?;
+    if backend::streams_surely(permit.deployments(), call) {
+        early.allow();
+    }
     let ranked = rank(permit, &call.sightings, gateway.clock().unix_micros())?;
     let entry = Entry {
         principal,
@@ -179,13 +198,17 @@ async fn admit(
 
 /// Sends the request, moves on to another endpoint if that is safe, and relays the response.
 async fn dispatch(
-    gateway: &Gateway,
-    live: &Live,
+    case: Case<'_>,
     inbound: &Inbound,
-    principal: &Principal,
     call: &Call,
     mut attempt: Attempt,
 ) -> Result<Response<ClientBody>, Refusal> {
+    let Case {
+        gateway,
+        live,
+        principal,
+        ..
+    } = case;
     let limits = &live.settings.limits;
     let request = backend::Request {
         principal,

@@ -69,6 +69,8 @@ pub struct Splices {
     pub stream_options: StreamOptions,
     /// Where a member may be inserted as the first of a JSON body.
     pub first_member: usize,
+    /// The block of a prompt in which Claude Code counts its requests.
+    pub billing_block: Option<Range<usize>>,
 }
 
 /// What a call asks of a model, before anything is known of the model.
@@ -110,6 +112,7 @@ impl Call {
                 model: 0..0,
                 stream_options: StreamOptions::Foreign,
                 first_member: 0,
+                billing_block: None,
             },
             reserved,
         }

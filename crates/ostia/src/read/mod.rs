@@ -31,6 +31,7 @@ pub use collect::{LEAST_PROGRESS, ReadLimits};
 pub use error::ReadError;
 pub use refused::{RefusedBytes, Toll};
 pub use session::session;
+pub use splice::Changes;
 
 use content::Content;
 
@@ -101,6 +102,7 @@ where
             model: facts.model_at,
             stream_options: facts.stream_options,
             first_member: facts.first_member,
+            billing_block: facts.billing_block,
         },
         body: held.bytes,
         reserved: held.reserved,
