@@ -2,6 +2,7 @@
 //! Here: one file a command, with its options and help. Not here: anything that the library can do.
 
 mod adapter;
+mod agent;
 mod check;
 mod completions;
 mod explain;
@@ -49,6 +50,9 @@ pub enum Command {
     /// Try out the adapters of a site
     #[command(subcommand)]
     Adapter(adapter::Adapter),
+    /// Make a coding agent use a gateway
+    #[command(subcommand)]
+    Agent(agent::Agent),
     /// Take over the installation of another gateway
     #[command(subcommand)]
     Import(import::Import),
@@ -80,6 +84,7 @@ impl Command {
             Self::Maintenance(maintenance) => maintenance.run(setup),
             Self::Explain(explain) => explain.run(setup),
             Self::Adapter(adapter) => adapter.run(setup),
+            Self::Agent(agent) => agent.run(),
             Self::Import(import) => import.run(setup),
             Self::Usage(usage) => usage.run(setup),
             Self::Login(login) => login.run(),
@@ -109,6 +114,7 @@ impl Command {
             | Self::Usage(_) => Some((Level::WARN, "")),
             Self::Slug(_)
             | Self::Init(_)
+            | Self::Agent(_)
             | Self::Import(_)
             | Self::Login(_)
             | Self::Token(_)

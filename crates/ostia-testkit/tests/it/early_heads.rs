@@ -167,7 +167,7 @@ async fn who_asked_for_no_stream_gets_no_early_head() {
     backend.next(Script::events(chat_stream_of(1)).gate_head(&gate));
     let mut plain = gateway.client().await;
     plain.send(gateway.chat("m").bytes()).await;
-    backend.received(1).await;
+    backend.requests(1).await;
     let (mut client, reading) = begun(&gateway, &gateway.chat_stream("m")).await;
     gate.open();
     assert_eq!(client.rest(reading).await.ended, Ended::Complete);
