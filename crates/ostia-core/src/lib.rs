@@ -21,7 +21,8 @@ pub use clock::{Clock, ManualClock, SystemClock};
 pub use identity::Identity;
 pub use ids::RequestId;
 pub use ledger::{
-    Column, ColumnSink, Held, Kind, LedgerRow, Outcome, Phase, Usage, UsageSource, Value,
+    Class, Column, ColumnSink, Held, Kind, LedgerRow, Location, Outcome, Phase, Usage, UsageSource,
+    Value,
 };
 pub use limiter::{
     Ask, Claim, Cost, Denial, Grant, Hold, Level, Limiter, Measure, Reserving, Return, Scope,

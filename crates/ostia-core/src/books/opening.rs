@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use super::page::{Page, Place};
 use super::{Books, Observer, Receipt};
-use crate::{Identity, Outcome, Phase, RequestId};
+use crate::{Class, Identity, Outcome, Phase, RequestId};
 
 /// What is known of a request when it has passed sign-in.
 pub struct Arrival {
@@ -55,6 +55,11 @@ impl Opening {
 
     pub fn identity(&self) -> &Identity {
         &self.page.arrival.identity
+    }
+
+    /// How long it may wait.
+    pub fn classed(&mut self, class: Class) {
+        self.page.class = class;
     }
 
     /// The body was read. `prompt_estimate`: the tokens that its prompt is estimated to hold, which is what the row says

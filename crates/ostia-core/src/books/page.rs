@@ -5,7 +5,7 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use super::{Arrival, Books, JournalFull, Observer, Slot};
-use crate::{LedgerRow, Outcome, Phase, Usage, UsageSource, ip_text};
+use crate::{Class, LedgerRow, Location, Outcome, Phase, Usage, UsageSource, ip_text};
 
 /// Where a request goes, and by which of the caller's groups. What is not known is empty.
 #[derive(Clone, Default)]
@@ -14,6 +14,9 @@ pub struct Place {
     pub framework: Arc<str>,
     pub endpoint_slug: Arc<str>,
     pub group_id: Arc<str>,
+    pub location: Location,
+    /// The model of the endpoint.
+    pub served_model: Arc<str>,
 }
 
 /// Everything that is written down about a request, and the guard that hands in exactly one row: by `close`, or by `Drop`
@@ -22,6 +25,7 @@ pub(super) struct Page {
     pub(super) books: Books,
     pub(super) arrival: Arrival,
     pub(super) stream: bool,
+    pub(super) class: Class,
     pub(super) request_bytes: u64,
     /// `None`: no model runs for the request, so that it uses no tokens.
     pub(super) prompt_estimate: Option<u64>,
@@ -78,6 +82,7 @@ impl Page {
             books,
             arrival,
             stream: false,
+            class: Class::default(),
             request_bytes: 0,
             prompt_estimate: None,
             model: Arc::default(),
@@ -228,6 +233,9 @@ impl Page {
             upstream_status: facts.upstream_status,
             attempts: facts.attempts,
             origin_ip: Cow::Owned(ip_text(arrival.origin_ip)),
+            class: self.class,
+            location: place.location,
+            served_model: Cow::Borrowed(&place.served_model),
             count: 1,
         }
     }

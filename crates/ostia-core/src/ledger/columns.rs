@@ -92,6 +92,12 @@ macro_rules! ledger_columns {
                     "How often the request was sent to a backend.";
                 37 origin_ip: Text<'a> [64],
                     "The client's address.";
+                39 class: Class,
+                    "`interactive`, or `batch` where the caller asked for it (`X-Ostia-Class`).";
+                40 location: Location,
+                    "Where the endpoint that was asked runs: `on_site` or `external`. Empty until one was chosen.";
+                41 served_model: Text<'a> [512 late],
+                    "The model that was asked: another than `model` after a fallback. Empty until an endpoint was chosen.";
                 38 count: u32,
                     "How many requests the row stands for: above 1 only for refusals that share a row.";
             }

@@ -10,7 +10,7 @@ mod words;
 pub use columns::Column;
 pub use row::{ColumnSink, LedgerRow, Usage};
 pub use value::{Held, Kind, Value};
-pub use words::{Outcome, Phase, UsageSource};
+pub use words::{Class, Location, Outcome, Phase, UsageSource};
 
 /// A text of a row. Rows that are read from the journal borrow theirs.
 type Text<'a> = std::borrow::Cow<'a, str>;

@@ -1,6 +1,6 @@
 use super::columns::Column;
 use super::value::{Held, Value};
-use super::{Outcome, Phase, Text, UsageSource};
+use super::{Class, Location, Outcome, Phase, Text, UsageSource};
 use crate::RequestId;
 
 /// Makes the row, and the table as data, of the lines in `columns.rs`.
@@ -107,7 +107,7 @@ mod tests {
             Kind::Stamp => Value::Stamp(number.into()),
             Kind::Flag => Value::Flag(true),
             Kind::Number | Kind::MaybeNumber => Value::Number(number.into()),
-            Kind::Word(words) => Value::word(words, 2),
+            Kind::Word(words) => Value::word(words, 1),
         }
     }
 

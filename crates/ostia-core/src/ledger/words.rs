@@ -5,7 +5,7 @@ use super::value::{Held, Kind, Value};
 macro_rules! words {
     ($(#[$about:meta])* $name:ident { $($(#[$note:meta])* $variant:ident = $word:literal,)+ }) => {
         $(#[$about])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
         pub enum $name {
             $($(#[$note])* $variant,)+
         }
@@ -80,6 +80,26 @@ words! {
         Estimated = "estimated",
         #[default]
         None = "none",
+    }
+}
+
+words! {
+    /// How long a request may wait: batch work waits behind everybody.
+    Class {
+        #[default]
+        Interactive = "interactive",
+        Batch = "batch",
+    }
+}
+
+words! {
+    /// Where an endpoint's backend runs.
+    Location {
+        /// No endpoint was chosen.
+        #[default]
+        Nowhere = "",
+        OnSite = "on_site",
+        External = "external",
     }
 }
 

@@ -4,9 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ostia::admit::{
-    Admission, Admitter, Class, Entry, LocalLimiter, Refused, RetryBudget, Shortage,
-};
+use ostia::admit::{Admission, Admitter, Entry, LocalLimiter, Refused, RetryBudget, Shortage};
 use ostia::authorize::{NoticeLookup, authorize};
 use ostia::boot::Builder;
 use ostia::catalog::{Catalog, Scope};
@@ -20,7 +18,7 @@ use ostia::read::Demand;
 use ostia::resolve::resolve;
 use ostia::routes::Address;
 use ostia::settings::Limits;
-use ostia_core::{Clock, Limiter, SystemClock};
+use ostia_core::{Class, Clock, Limiter, SystemClock};
 use ostia_testkit::gate::Gate;
 use ostia_testkit::gateway::{CLUSTER, Endpoint, FRAMEWORK, Site};
 use ostia_testkit::limiter::FarLimiter;

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use ostia_core::{Arrival, Books, HeadSent, JournalFull, Observer, Opening, Outcome, Place};
+use ostia_core::{Arrival, Books, Class, HeadSent, JournalFull, Observer, Opening, Outcome, Place};
 
 use crate::admit::{Admission, Attempt, place_of};
 use crate::authorize::{Permit, entry_group};
@@ -36,6 +36,11 @@ impl Visit {
         Self(Opening::begin(books.clone(), arrival))
     }
 
+    /// How long it may wait.
+    pub fn classed(&mut self, class: Class) {
+        self.0.classed(class);
+    }
+
     /// The body was read.
     pub fn learn(&mut self, call: &Call) {
         let bytes = call.body.len() as u64;
@@ -53,6 +58,7 @@ impl Visit {
             framework: certain(permit.shared(|one| &one.framework)),
             endpoint_slug: certain(permit.shared(|one| &one.slug)),
             group_id: certain(permit.shared(|one| entry_group(one, who)).flatten()),
+            ..Place::default()
         };
         self.0.found(permit.model(), place);
     }

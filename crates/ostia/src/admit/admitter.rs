@@ -1,14 +1,14 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ostia_core::{Ask, Clock, Cost, Grant, Identity, Limiter, Reserving, Scope, Standing};
+use ostia_core::{Ask, Class, Clock, Cost, Grant, Identity, Limiter, Reserving, Scope, Standing};
 
 use super::admission::{Admission, Leased};
 use super::cost::{cost, likely_service};
 use super::fair::Party;
 use super::limits::{claims, own_limits};
 use super::queue::{Queues, Seat};
-use super::{Class, LocalLimiter, Refused, RetryBudget, Shortage};
+use super::{LocalLimiter, Refused, RetryBudget, Shortage};
 use crate::catalog::Deployment;
 use crate::identify::Principal;
 use crate::rank::Ranked;

@@ -133,5 +133,7 @@ pub(crate) fn place_of(deployment: &Deployment, who: &Identity) -> Place {
         framework: Arc::clone(&deployment.framework),
         endpoint_slug: Arc::clone(&deployment.slug),
         group_id: entry_group(deployment, who).map_or_else(Arc::default, Arc::clone),
+        location: deployment.location,
+        served_model: Arc::clone(&deployment.model),
     }
 }

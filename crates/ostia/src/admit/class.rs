@@ -1,32 +1,23 @@
 use http::{HeaderMap, HeaderName, StatusCode};
+use ostia_core::Class;
 
 use crate::refusal::Refusal;
 
 const HEADER: HeaderName = HeaderName::from_static("x-ostia-class");
 
-/// Batch work waits behind everybody.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Class {
-    #[default]
-    Interactive,
-    Batch,
-}
-
-impl Class {
-    /// What the caller says in `X-Ostia-Class`.
-    pub fn of(headers: &HeaderMap) -> Result<Self, Refusal> {
-        let mut values = headers.get_all(HEADER).iter();
-        match (values.next().map(|value| value.as_bytes()), values.next()) {
-            (None | Some(b"" | b"interactive"), None) => Ok(Self::Interactive),
-            (Some(b"batch"), None) => Ok(Self::Batch),
-            _ => {
-                let message = "The header 'X-Ostia-Class' must be 'interactive' or 'batch'.";
-                Err(Refusal::client(
-                    StatusCode::BAD_REQUEST,
-                    "invalid_value",
-                    message,
-                ))
-            }
+/// What the caller says in `X-Ostia-Class`.
+pub fn class_of(headers: &HeaderMap) -> Result<Class, Refusal> {
+    let mut values = headers.get_all(HEADER).iter();
+    match (values.next().map(|value| value.as_bytes()), values.next()) {
+        (None | Some(b"" | b"interactive"), None) => Ok(Class::Interactive),
+        (Some(b"batch"), None) => Ok(Class::Batch),
+        _ => {
+            let message = "The header 'X-Ostia-Class' must be 'interactive' or 'batch'.";
+            Err(Refusal::client(
+                StatusCode::BAD_REQUEST,
+                "invalid_value",
+                message,
+            ))
         }
     }
 }
@@ -40,7 +31,7 @@ mod tests {
         for value in values {
             headers.append(HEADER, value.parse().unwrap());
         }
-        Class::of(&headers).map_err(|refusal| refusal.status.as_u16())
+        class_of(&headers).map_err(|refusal| refusal.status.as_u16())
     }
 
     #[test]

@@ -2,8 +2,8 @@ use std::cmp::Ordering;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use super::Class;
 use super::queue::Waiter;
+use ostia_core::Class;
 
 /// For whom a request waits, and how large that one's share is.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -23,7 +23,7 @@ pub use admission::Admission;
 pub use admitter::{Admitter, Entry};
 pub(crate) use attempt::place_of;
 pub use attempt::{Attempt, Unanswered};
-pub use class::Class;
+pub use class::class_of;
 pub use limits::own_limits;
 pub use local::LocalLimiter;
 pub use refused::{Refused, Shortage};

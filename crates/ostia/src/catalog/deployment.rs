@@ -3,7 +3,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ostia_core::Secret;
+use ostia_core::{Location, Secret};
 use serde_json::Value;
 
 use super::{Access, AgentOptions, BodyPolicy, Isolation, Profile, Scheduler, Target};
@@ -111,6 +111,8 @@ pub struct Deployment {
     pub policy: BodyPolicy,
     pub profile: Profile,
     pub agents: AgentOptions,
+    /// Where the backend runs.
+    pub location: Location,
     /// The fixture's whole `config`.
     pub config: Value,
     pub serving: Serving,

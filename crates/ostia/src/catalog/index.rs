@@ -252,6 +252,7 @@ mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
+    use ostia_core::Location;
     use serde_json::Value;
 
     use super::{Catalog, Scope};
@@ -310,6 +311,7 @@ mod tests {
             policy: BodyPolicy::default(),
             profile: Profile::default(),
             agents: AgentOptions::default(),
+            location: Location::OnSite,
             config: Value::Null,
             serving: Serving::Yes,
         }

@@ -9,6 +9,7 @@ mod isolation;
 mod policy;
 mod profile;
 mod scheduler;
+mod site;
 mod slug;
 mod target;
 mod url;
@@ -20,6 +21,7 @@ pub use isolation::{CacheSalt, Isolation};
 pub use policy::{BodyPolicy, DENIED_FIELDS, NotTaken};
 pub use profile::{AgentOptions, Profile};
 pub use scheduler::Scheduler;
+pub use site::is_of_the_site;
 pub use slug::slug;
 pub(crate) use slug::slugify;
 pub use target::{

@@ -13,7 +13,7 @@ use http::Response;
 use self::early::Early;
 use self::edge::{asks_for_stream, refuse, wants_websocket};
 use crate::account::Visit;
-use crate::admit::{Admission, Attempt, Class, Entry};
+use crate::admit::{Admission, Attempt, Entry, class_of};
 use crate::authorize::{Wanted, authorize};
 use crate::backend;
 use crate::errors::{limit_headers, queue_header};
@@ -112,7 +112,7 @@ async fn enter(
     let Case { gateway, live, .. } = case;
     let (headers, body) = (&inbound.head.headers, &mut inbound.body);
     let session = session(headers, &live.settings.routing.session_headers)?;
-    Class::of(headers)?;
+    visit.classed(class_of(headers)?);
     let rate = live.settings.limits.refused_bytes_per_second_per_user;
     let refused = gateway.refused_bytes();
     let mut toll = refused.toll(&case.principal.user_id, rate)?;
@@ -191,7 +191,7 @@ async fn admit(
         principal,
         limits: &live.settings.limits,
         demand: &call.demand(),
-        class: Class::of(&inbound.head.headers)?,
+        class: class_of(&inbound.head.headers)?,
     };
     Ok(gateway.admitter().enter(ranked, entry).await?)
 }

@@ -237,7 +237,7 @@ async fn what_waits_is_bounded_and_takes_every_final_record() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_disk_that_makes_no_file_refuses_requests_and_takes_final_records() {
     // As many as two files do not hold.
-    const MANY: usize = 60;
+    const MANY: usize = 50;
     let (rig, ledger) = rig();
     let early = row("ann", 1);
     let slot = start(&ledger, &early);
