@@ -25,6 +25,7 @@ mod echoes;
 mod event_streams;
 mod fidelity;
 mod first;
+mod front_ends;
 mod hang_ups;
 mod hanging_disk;
 mod headers;
