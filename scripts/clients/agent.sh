@@ -82,7 +82,7 @@ case "$agent" in
     # Its own loop ends only by a command of its own, so the trajectory says whether the task's one ran.
     export OPENAI_API_KEY=$API_KEY OPENAI_API_BASE=$url/v1 MSWEA_CONFIGURED=true MSWEA_COST_TRACKING=ignore_errors \
       LITELLM_LOCAL_MODEL_COST_MAP=True MSWEA_SILENT_STARTUP=1
-    run "$clients/agents-py/bin/mini" -m "openai/$MODEL" -t "$task" -y --exit-immediately -c mini.yaml \
+    run "$clients/mini/bin/mini" -m "openai/$MODEL" -t "$task" -y --exit-immediately -c mini.yaml \
       -c agent.step_limit=3 -c agent.cost_limit=0 -o "$work/trajectory.json" || true
     cat "$work/trajectory.json" >>"$work/out" || code=1
     ;;

@@ -2,6 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use bytes::Bytes;
 use http::Response;
 use http_body::{Body, Frame};
 use ostia_core::HeadSent;
-use tokio::sync::watch;
+use tokio::sync::Notify;
 use tokio::time::{Sleep, sleep};
 
 use super::edge::Served;
@@ -21,10 +22,17 @@ use crate::relay::{ClientBody, KEEPALIVE, is_events, stream_head};
 pub(super) type Work = Pin<Box<dyn Future<Output = Served> + Send>>;
 
 /// What a request and whoever waits for its answer tell each other.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub(super) struct Early {
     pub head_sent: HeadSent,
-    allowed: Arc<watch::Sender<bool>>,
+    allowed: Arc<Allowed>,
+}
+
+/// Whether the answer will be a stream.
+#[derive(Default)]
+struct Allowed {
+    is_set: AtomicBool,
+    set: Notify,
 }
 
 /// What came first.
@@ -45,28 +53,21 @@ pub(super) struct EarlyBody {
     sleep: Pin<Box<Sleep>>,
 }
 
-impl Default for Early {
-    fn default() -> Self {
-        Self {
-            head_sent: HeadSent::default(),
-            allowed: Arc::new(watch::Sender::new(false)),
-        }
-    }
-}
-
 impl Early {
     /// The answer will be an event stream, if there is one.
     pub(super) fn allow(&self) {
-        self.allowed.send_replace(true);
+        self.allowed.is_set.store(true, Ordering::Release);
+        self.allowed.set.notify_waiters();
     }
 
     /// Waits for the answer, but no longer than it may take until there has to be a head.
     pub(super) async fn first(&self, mut work: Work, after: Duration) -> First {
         let due = async {
             sleep(after).await;
-            let mut allowed = self.allowed.subscribe();
-            if allowed.wait_for(|allowed| *allowed).await.is_err() {
-                std::future::pending::<()>().await;
+            // Made before the question, so that nothing is missed between the two.
+            let set = self.allowed.set.notified();
+            if !self.allowed.is_set.load(Ordering::Acquire) {
+                set.await;
             }
         };
         tokio::select! {
