@@ -23,7 +23,7 @@ pub struct Arguments {
 }
 
 /// Accepted by all commands, before or after the other words.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Options of all commands")]
 pub struct Global {
     /// The configuration file [default: $OSTIA_CONFIG, else ostia.toml in the current folder, if it exists]
@@ -38,6 +38,7 @@ pub struct Global {
 }
 
 /// What every command starts from.
+#[derive(Clone)]
 pub struct Setup {
     pub global: Global,
     /// Those that are written in Rust.

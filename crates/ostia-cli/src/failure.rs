@@ -7,7 +7,11 @@ use crate::output;
 /// Why a command fails. The codes are those of `sysexits.h`, and scripts rely on them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
+    Clean = 0,
     Other = 1,
+    /// Of `status --check`, as monitoring plugins have it; 1 is their warning.
+    Critical = 2,
+    Unknown = 3,
     Usage = 64,
     Config = 78,
 }
@@ -32,13 +36,18 @@ impl Failure {
         Self::new(Exit::Other, text)
     }
 
-    fn new(exit: Exit, text: impl Into<String>) -> Self {
+    pub fn new(exit: Exit, text: impl Into<String>) -> Self {
         let text = text.into();
         Self { exit, text }
     }
 
     pub fn text(&self) -> &str {
         &self.text
+    }
+
+    /// Whether the configuration or the command line is at fault.
+    pub fn is_config(&self) -> bool {
+        matches!(self.exit, Exit::Config | Exit::Usage)
     }
 
     pub fn exit(&self) -> ExitCode {

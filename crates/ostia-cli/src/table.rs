@@ -32,12 +32,16 @@ const GREEN: &str = "32";
 const YELLOW: &str = "33";
 const RED: &str = "31";
 /// Words of columns that show states.
-const STATES: [(&str, &str); 8] = [
+const STATES: [(&str, &str); 12] = [
     ("active", GREEN),
     ("served", GREEN),
     ("allowed", GREEN),
     ("expired", YELLOW),
     ("on_no_route", YELLOW),
+    ("maintenance", YELLOW),
+    ("draining", YELLOW),
+    ("not_ready", RED),
+    ("failing", RED),
     ("revoked", RED),
     ("disabled", RED),
     ("adapter_unavailable", RED),

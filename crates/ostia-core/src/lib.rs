@@ -9,6 +9,7 @@ mod identity;
 mod ids;
 mod ledger;
 mod limiter;
+mod role;
 mod secret;
 mod store;
 
@@ -28,6 +29,7 @@ pub use limiter::{
     Ask, Claim, Cost, Denial, Grant, Hold, Level, Limiter, Measure, Reserving, Return, Scope,
     Standing, Subject, Taken,
 };
+pub use role::Role;
 pub use secret::Secret;
 pub use store::{ApiKey, NewApiKey, Store, StoreError, UsageQuery, UsageRow};
 

@@ -49,11 +49,15 @@ pub struct Server {
     pub write_idle_timeout: Duration,
     pub max_connections: usize,
     pub drain_timeout: Duration,
+    /// How long after the wish to stop connections are still accepted.
+    pub drain_grace: Duration,
     pub trusted_proxies: Vec<IpNet>,
     pub cors_origins: Vec<String>,
     pub tls_cert: Option<PathBuf>,
     pub tls_key: Option<PathBuf>,
     pub state_dir: PathBuf,
+    /// Read changed files again once they have been still for a while.
+    pub auto_reload: bool,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -218,20 +222,44 @@ pub struct Telemetry {
 }
 
 impl Settings {
-    /// The keys that differ from `other` and cannot change while the process runs.
-    pub fn needs_restart(&self, other: &Self) -> Vec<&'static str> {
-        let (here, there) = (&self.server, &other.server);
-        let differs = [
-            ("server.listen", here.listen != there.listen),
-            (
-                "server.admin_listen",
-                here.admin_listen != there.admin_listen,
-            ),
-            ("server.state_dir", here.state_dir != there.state_dir),
-            ("store", self.store != other.store),
-            ("journal", self.journal != other.journal),
-        ];
-        let differing = differs.into_iter().filter(|(_, differs)| *differs);
-        differing.map(|(key, _)| key).collect()
+    /// Puts back what cannot change while the process runs, as `running` has it. The keys that differed.
+    pub fn keep_fixed(&mut self, running: &Self) -> Vec<&'static str> {
+        let mut differing = Vec::new();
+        let (here, there) = (&mut self.server, &running.server);
+        keep(
+            "server.listen",
+            &mut here.listen,
+            &there.listen,
+            &mut differing,
+        );
+        let key = "server.admin_listen";
+        keep(
+            key,
+            &mut here.admin_listen,
+            &there.admin_listen,
+            &mut differing,
+        );
+        let key = "server.state_dir";
+        keep(key, &mut here.state_dir, &there.state_dir, &mut differing);
+        keep("store", &mut self.store, &running.store, &mut differing);
+        keep(
+            "journal",
+            &mut self.journal,
+            &running.journal,
+            &mut differing,
+        );
+        differing
+    }
+}
+
+fn keep<T: PartialEq + Clone>(
+    key: &'static str,
+    new: &mut T,
+    running: &T,
+    differing: &mut Vec<&'static str>,
+) {
+    if *new != *running {
+        new.clone_from(running);
+        differing.push(key);
     }
 }

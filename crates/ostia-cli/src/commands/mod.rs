@@ -2,9 +2,11 @@
 //! Here: one file a command, with its options and help. Not here: anything that the library can do.
 
 mod adapter;
+mod admin;
 mod agent;
 mod check;
 mod completions;
+mod drain;
 mod explain;
 mod import;
 mod init;
@@ -14,8 +16,10 @@ mod login;
 mod maintenance;
 mod man;
 mod new_file;
+mod reload;
 mod serve;
 mod slug;
+mod status;
 mod test;
 mod trial;
 mod usage;
@@ -45,6 +49,14 @@ pub enum Command {
     /// Put a cluster under maintenance, or end it
     #[command(subcommand)]
     Maintenance(maintenance::Maintenance),
+    /// Show the running gateway and its endpoints
+    Status(status::Status),
+    /// Have the running gateway end once its requests are answered, or stop using one endpoint
+    Drain(drain::Drain),
+    /// Use a drained endpoint again
+    Undrain(drain::Undrain),
+    /// Have the running gateway read its files again, and print what changes
+    Reload(reload::Reload),
     /// Show whether a user may use a model, which rule decides, and what else stands in the way
     Explain(explain::Explain),
     /// Try out the adapters of a site
@@ -82,6 +94,10 @@ impl Command {
             Self::Slug(slug) => slug.run(),
             Self::Key(key) => key.run(setup),
             Self::Maintenance(maintenance) => maintenance.run(setup),
+            Self::Status(status) => status.run(setup),
+            Self::Drain(drain) => drain.run(setup),
+            Self::Undrain(undrain) => undrain.run(setup),
+            Self::Reload(reload) => reload.run(setup),
             Self::Explain(explain) => explain.run(setup),
             Self::Adapter(adapter) => adapter.run(setup),
             Self::Agent(agent) => agent.run(),
@@ -110,6 +126,10 @@ impl Command {
             | Self::Explain(_)
             | Self::Key(_)
             | Self::Maintenance(_)
+            | Self::Status(_)
+            | Self::Drain(_)
+            | Self::Undrain(_)
+            | Self::Reload(_)
             | Self::Test(_)
             | Self::Usage(_) => Some((Level::WARN, "")),
             Self::Slug(_)

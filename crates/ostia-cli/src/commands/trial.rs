@@ -111,6 +111,7 @@ impl Trial {
             clock: Arc::new(SystemClock),
             limiter: None,
             disk: None,
+            files: None,
         };
         Running::start_with(parts, setup.adapters.registry().clone()).await
     }

@@ -48,7 +48,7 @@ fn it_serves_takes_new_keys_and_ends_with_0() {
     assert!(answer(address, "/whoami", "").starts_with("HTTP/1.1 401 "));
 
     gateway.signal(Signal::HUP);
-    gateway.event("SIGHUP");
+    gateway.event("the files were read again");
     gateway.signal(Signal::USR1);
     gateway.signal(Signal::PIPE);
     assert!(ok(&answer(address, "/health", "")));

@@ -15,8 +15,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ostia::gateway::Gateway;
-use ostia::live::Unusable;
+use ostia::gateway::{Gateway, ReloadRefused, Reloaded};
 use ostia_core::BoxFuture;
 use serde_json::{Value, json};
 
@@ -48,8 +47,7 @@ pub trait Subject: Send + Sync {
     }
 
     /// Reads the installation's files again, where it runs in this process. The generation that is served then.
-    fn reload(&self, site: &Site) -> Option<Result<u64, Unusable>> {
-        let _ = site;
+    fn reload(&self) -> Option<Result<Reloaded, ReloadRefused>> {
         None
     }
 
@@ -99,8 +97,8 @@ impl TestGateway {
     }
 
     /// Serves the installation's files as they are now. Of a gateway in this process.
-    pub fn reload(&self) -> Result<u64, Unusable> {
-        let reloaded = self.subject().reload(&self.site);
+    pub fn reload(&self) -> Result<Reloaded, ReloadRefused> {
+        let reloaded = self.subject().reload();
         reloaded.expect("a gateway in this process")
     }
 

@@ -141,6 +141,7 @@ impl Site {
             [server]
             listen = "127.0.0.1:0"
             admin_listen = "127.0.0.1:0"
+            drain_grace = "0"
             [fixtures]
             clusters = "clusters.json"
             endpoints = "endpoints.json"

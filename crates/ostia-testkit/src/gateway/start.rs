@@ -1,14 +1,15 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ostia::account::Disk;
 use ostia::admit::LocalLimiter;
 use ostia::boot::{Builder, Parts, Running};
 use ostia::config::Sources;
 use ostia::fleet::Fleet;
-use ostia::gateway::Gateway;
+use ostia::gateway::{Gateway, ReloadRefused, Reloaded};
 use ostia::identify::hash_key;
-use ostia::live::Unusable;
+use ostia::live::Files;
 use ostia_core::{BoxFuture, Clock, NewApiKey, Store, SystemClock};
 
 use super::{Log, Site, Subject, TestGateway, USER};
@@ -17,7 +18,6 @@ use super::{Log, Site, Subject, TestGateway, USER};
 struct InProcess {
     running: Running,
     limiter: Arc<LocalLimiter>,
-    builder: Builder,
     log: Log,
 }
 
@@ -53,6 +53,11 @@ impl TestGateway {
         let fleet = Arc::new(Fleet::new(Arc::clone(&clock)));
         let loaded = builder.load(&sources(&site), &fleet);
         assert!(!loaded.fatal(site.is_strict()), "{:#?}", loaded.problems);
+        let files = {
+            let (builder, sources) = (builder.clone(), sources(&site));
+            let read = move |fleet: &Fleet| builder.load(&sources, fleet);
+            Files::new(&loaded, site.is_strict(), Box::new(read))
+        };
         let limiter = Arc::new(LocalLimiter::new(Arc::clone(&clock)));
         let parts = Parts {
             settings: loaded.settings.expect("sound settings"),
@@ -62,6 +67,7 @@ impl TestGateway {
             clock,
             limiter: Some(Arc::clone(&limiter) as _),
             disk,
+            files: Some(files),
         };
         let running = Running::start_with(parts, builder.registry().clone())
             .await
@@ -69,7 +75,6 @@ impl TestGateway {
         let subject = InProcess {
             running,
             limiter,
-            builder,
             log,
         };
         Self::around(site, subject)
@@ -103,11 +108,8 @@ impl Subject for InProcess {
         Some(self.running.gateway())
     }
 
-    fn reload(&self, site: &Site) -> Option<Result<u64, Unusable>> {
-        let gateway = self.running.gateway();
-        let loaded = self.builder.load(&sources(site), gateway.fleet());
-        let settings = loaded.settings.expect("sound settings");
-        Some(gateway.replace(settings, loaded.catalog))
+    fn reload(&self) -> Option<Result<Reloaded, ReloadRefused>> {
+        Some(self.running.gateway().reload(false))
     }
 
     fn log(&self) -> Vec<u8> {
@@ -116,7 +118,9 @@ impl Subject for InProcess {
 
     fn stop(self: Box<Self>) -> BoxFuture<'static, ()> {
         Box::pin(async move {
-            self.running.shut_down(std::future::pending()).await;
+            self.running
+                .shut_down(Duration::ZERO, std::future::pending())
+                .await;
         })
     }
 }

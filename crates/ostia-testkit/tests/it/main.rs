@@ -38,6 +38,7 @@ mod ledger;
 mod metering;
 mod models;
 mod names;
+mod operating;
 mod origin;
 mod pace;
 mod pages;

@@ -2,13 +2,16 @@
 
 use std::fs;
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use futures_util::future::join_all;
-use ostia::live::{Live, Unusable};
+use ostia::gateway::ReloadRefused;
+use ostia::live::Live;
+use ostia_core::ManualClock;
 use ostia_testkit::backend::{FakeBackend, Script};
-use ostia_testkit::client::{Ended, RawClient, Reading};
+use ostia_testkit::client::{Answer, Ended, RawClient, Reading, Request};
 use ostia_testkit::gate::Gate;
-use ostia_testkit::gateway::{Endpoint, Site, TestGateway};
+use ostia_testkit::gateway::{Endpoint, Site, TestGateway, gauges};
 use serde_json::json;
 
 const REPLACEMENTS: usize = 1_000;
@@ -19,6 +22,7 @@ async fn rig() -> (FakeBackend, FakeBackend, TestGateway) {
     let (changing, same) = (FakeBackend::start().await, FakeBackend::start().await);
     let url = format!("http://{}/version-0/v1", changing.address());
     let site = Site::new()
+        .with_faults()
         .endpoint(Endpoint::new("m", &url).config("upstream_model", json!("version-0")))
         .model("same", &same)
         .settings("[limits]\nrequests_per_second_per_user = 0");
@@ -71,8 +75,8 @@ async fn a_thousand_replacements_cut_no_stream_and_mix_nothing() {
     for version in 1..=REPLACEMENTS {
         earlier.push(Arc::downgrade(&gateway.gateway().live()));
         rewrite(&gateway, version - 1, version);
-        let generation = gateway.reload().expect("it can be served");
-        assert_eq!(generation as usize, version + 1);
+        let reloaded = gateway.reload().expect("it can be served");
+        assert_eq!(reloaded.generation as usize, version + 1);
         if version % 10 == 0 {
             for model in ["m", "same"] {
                 assert_eq!(client.call(&gateway.chat(model)).await.status(), 200);
@@ -102,8 +106,9 @@ async fn a_thousand_replacements_cut_no_stream_and_mix_nothing() {
     );
 }
 
+/// As with other servers: the rest of the files holds at once.
 #[tokio::test]
-async fn what_cannot_change_is_named_and_nothing_changes() {
+async fn what_cannot_change_is_named_and_stays_and_the_rest_changes() {
     let (changing, same, gateway) = rig().await;
     let path = gateway.site().config_path();
     let sound = fs::read_to_string(&path).unwrap();
@@ -111,15 +116,17 @@ async fn what_cannot_change_is_named_and_nothing_changes() {
     assert_ne!(moved, sound);
     fs::write(&path, moved).unwrap();
     rewrite(&gateway, 0, 1);
-    match gateway.reload() {
-        Err(Unusable::NeedsRestart(keys)) => assert_eq!(keys, ["store"]),
-        other => panic!("{:?}", other.map_err(|error| error.to_string())),
+    for generation in [2, 3] {
+        let reloaded = gateway.reload().expect("it can be served");
+        assert_eq!(reloaded.generation, generation);
+        assert_eq!(reloaded.difference.needs_restart, ["store"]);
     }
-    assert_eq!(gateway.gateway().live().generation, 1);
+    let store = &gateway.gateway().live().settings.store;
+    assert!(store.url.expose().ends_with("ostia.db"));
     assert_eq!(gateway.call(&gateway.chat("m")).await.status(), 200);
     assert_eq!(
         changing.records()[0].received.model().as_deref(),
-        Some("version-0")
+        Some("version-1")
     );
     gateway.finish(&[&changing, &same]).await;
 }
@@ -138,4 +145,217 @@ async fn an_endpoint_that_is_gone_is_forgotten() {
     assert_eq!(gateway.call(&gateway.chat("same")).await.status(), 200);
     assert_eq!(gateway.gateway().fleet().all().len(), 1);
     gateway.finish(&[&changing, &same]).await;
+}
+
+/// What stops a start, and what takes an endpoint out that serves now, refuses all of it (R80).
+#[tokio::test]
+async fn a_bad_reading_is_refused_whole_and_said_everywhere() {
+    let (changing, same, gateway) = rig().await;
+    let folder = gateway.site().folder().to_owned();
+    for (file, what, by, told) in [
+        ("ostia.toml", "[limits]", "[limits", "ostia.toml:"),
+        ("ostia.toml", "[limits]", "[limits]\ncolour = 1", "colour"),
+        ("endpoints.json", "[{", "[{{", "endpoints.json:1:"),
+        (
+            "endpoints.json",
+            "\"m\"",
+            "\"m\",\"allowed_people\":[]",
+            "allowed_people",
+        ),
+        (
+            "endpoints.json",
+            "TESTKIT_BACKEND_KEY",
+            "NOWHERE_SET",
+            "NOWHERE_SET",
+        ),
+        (
+            "endpoints.json",
+            "\"fields\":{",
+            "\"other\":{",
+            "no `fields`",
+        ),
+        (
+            "endpoints.json",
+            "\"cluster\":\"lab\"",
+            "\"cluster\":7",
+            "cluster",
+        ),
+        ("endpoints.json", "http://", "gopher://", "http://"),
+        (
+            "clusters.json",
+            "\"cluster_name\":\"lab\"",
+            "\"cluster_name\":\"\"",
+            "clusters.json",
+        ),
+    ] {
+        let path = folder.join(file);
+        let sound = fs::read_to_string(&path).unwrap();
+        let bad = sound.replacen(what, by, 1);
+        assert_ne!(bad, sound, "{what} is not in {file}");
+        fs::write(&path, bad).unwrap();
+        match gateway.reload() {
+            Err(ReloadRefused::Faults(faults)) => {
+                assert!(
+                    faults.iter().any(|fault| fault.contains(told)),
+                    "{faults:?}"
+                );
+            }
+            other => panic!("{by}: {other:?}"),
+        }
+        let live = gateway.gateway().live();
+        assert_eq!((live.generation, live.catalog.deployments().len()), (1, 2));
+        let ready = admin(&gateway, &Request::get("/health/ready")).await;
+        assert_eq!(ready.status(), 200);
+        assert!(ready.text().contains("refused"), "{}", ready.text());
+        let strict = admin(&gateway, &Request::get("/health/ready?strict")).await;
+        assert_eq!(strict.status(), 503);
+        assert_eq!(gateway.call(&gateway.chat("m")).await.status(), 200);
+        fs::write(&path, sound).unwrap();
+    }
+    let metrics = gauges::scrape(gateway.admin_address()).await;
+    assert!(
+        metrics.contains("ostia_reloads_total{result=\"refused\"} 9"),
+        "{metrics}"
+    );
+    assert!(metrics.contains("ostia_catalog_generation 1"), "{metrics}");
+    gateway.reload().expect("it is as it was");
+    let ready = admin(&gateway, &Request::get("/health/ready?strict")).await;
+    assert_eq!(ready.status(), 200, "{}", ready.text());
+    assert_eq!(
+        gateway.gateway().fleet().all().len(),
+        2,
+        "nothing of what was refused is left"
+    );
+    gateway.finish(&[&changing, &same]).await;
+}
+
+/// An entry that never served takes nothing away from anybody.
+#[tokio::test]
+async fn a_new_entry_with_a_fault_is_added_as_disabled() {
+    let (changing, same, gateway) = rig().await;
+    let path = gateway.site().folder().join("endpoints.json");
+    let text = fs::read_to_string(&path).unwrap();
+    let mut entries: Vec<serde_json::Value> = serde_json::from_str(&text).unwrap();
+    let mut other = entries[0].clone();
+    other["fields"]["model"] = json!("other");
+    other["fields"]["config"]["api_key_env_name"] = json!("NOWHERE_SET");
+    entries.push(other);
+    entries.retain(|entry| entry["fields"]["model"] != "same");
+    fs::write(&path, json!(entries).to_string()).unwrap();
+    for generation in [2, 3] {
+        let reloaded = gateway.reload().expect("it can be served");
+        assert_eq!(reloaded.generation, generation);
+        let told = |warning: &String| warning.contains("NOWHERE_SET");
+        assert!(
+            reloaded.warnings.iter().any(told),
+            "{:?}",
+            reloaded.warnings
+        );
+    }
+    let answer = gateway.call(&gateway.chat("other")).await;
+    assert_eq!(answer.error_code().as_deref(), Some("endpoint_disabled"));
+    gateway.finish(&[&changing, &same]).await;
+}
+
+#[tokio::test]
+async fn the_difference_is_told_and_a_dry_run_changes_nothing() {
+    let (changing, same, gateway) = rig().await;
+    let config = gateway.site().config_path();
+    let text = fs::read_to_string(&config).unwrap();
+    fs::write(&config, text.replace("tpm_user = 0", "tpm_user = 7")).unwrap();
+    rewrite(&gateway, 0, 1);
+    let (_, token) = ostia::admin::published(gateway.site().folder()).unwrap();
+    let asked = Request::post("/admin/reload?dry_run").bearer(token.expose());
+    for _ in 0..2 {
+        let told = admin(&gateway, &asked).await;
+        assert_eq!(told.status(), 200, "{}", told.text());
+        let told = told.json();
+        assert_eq!(told["generation"], 2);
+        assert_eq!(
+            told["difference"]["endpoints"]["changed"],
+            json!([{"name": "lab-vllm-m", "keys": ["config.api_url", "config.upstream_model"]}])
+        );
+        assert_eq!(
+            told["difference"]["settings"],
+            json!([{"key": "limits.tpm_user", "before": "0", "after": "7"}])
+        );
+    }
+    assert_eq!(gateway.gateway().live().generation, 1);
+    let changed = admin(
+        &gateway,
+        &Request::post("/admin/reload").bearer(token.expose()),
+    )
+    .await;
+    assert_eq!(changed.json()["generation"], 2);
+    let live = gateway.gateway().live();
+    assert_eq!((live.generation, live.settings.limits.tpm_user), (2, 7));
+
+    // Who may: the token, and nobody with a key of a user (R34).
+    let bearer = gateway.site().secrets.client_bearer();
+    for (request, status) in [
+        (Request::post("/admin/reload").bearer(&bearer), 403),
+        (Request::post("/admin/reload"), 401),
+        (
+            Request::post("/admin/reload").bearer("ostia-admin-guess"),
+            401,
+        ),
+        (Request::get("/admin/reload").bearer(token.expose()), 405),
+        (Request::get("/admin/config").bearer(&bearer), 403),
+    ] {
+        assert_eq!(
+            admin(&gateway, &request).await.status(),
+            status,
+            "{request:?}"
+        );
+    }
+    let shown = admin(
+        &gateway,
+        &Request::get("/admin/config").bearer(token.expose()),
+    )
+    .await;
+    assert_eq!(shown.json()["settings"]["limits.tpm_user"]["value"], "7");
+    assert_eq!(
+        shown.json()["settings"]["server.drain_timeout"]["default"],
+        true
+    );
+    gateway.note(&shown);
+    gateway.finish(&[&changing, &same]).await;
+}
+
+#[tokio::test]
+async fn changed_files_are_read_once_they_are_still() {
+    let changing = FakeBackend::start().await;
+    let url = format!("http://{}/version-0/v1", changing.address());
+    let site = Site::new()
+        .endpoint(Endpoint::new("m", &url).config("upstream_model", json!("version-0")))
+        .settings("[server]\nauto_reload = true");
+    let clock = Arc::new(ManualClock::at(1_795_392_000_000_000));
+    let gateway = TestGateway::start_at(site, clock.clone()).await;
+    let look = || {
+        gateway
+            .gateway()
+            .reload_if_changed()
+            .map(|done| done.is_ok())
+    };
+    assert_eq!(look(), None);
+    rewrite(&gateway, 0, 1);
+    assert_eq!(look(), None, "it may not be over");
+    clock.advance(Duration::from_secs(5));
+    assert_eq!(look(), Some(true));
+    assert_eq!(look(), None);
+    // One that is refused is tried once.
+    fs::write(gateway.site().config_path(), "[server").unwrap();
+    assert_eq!(look(), None);
+    clock.advance(Duration::from_secs(5));
+    assert_eq!(look(), Some(false));
+    clock.advance(Duration::from_secs(5));
+    assert_eq!(look(), None);
+    gateway.finish(&[&changing]).await;
+}
+
+async fn admin(gateway: &TestGateway, request: &Request) -> Answer {
+    RawClient::connect(gateway.admin_address())
+        .await
+        .call(request)
+        .await
 }

@@ -45,7 +45,7 @@ enum Read {
 type Words = Vec<(&'static str, u64)>;
 
 /// Every metric, in the order of the scrape. The page docs/reference/metrics.md is made of it.
-pub static FAMILIES: [Family; 28] = [
+pub static FAMILIES: [Family; 29] = [
     endpoint(
         FamilyKind::Gauge,
         "endpoint_in_flight",
@@ -169,8 +169,14 @@ pub static FAMILIES: [Family; 28] = [
     one(
         FamilyKind::Gauge,
         "catalog_generation",
-        "Readings of the configuration",
+        "The number of the reading of the files that is served",
         |scrape| scrape.gateway.live().generation,
+    ),
+    words(
+        "reloads",
+        "Readings of the files after the start, by what came of them",
+        "result",
+        |scrape| scrape.gateway.reloads().counts().to_vec(),
     ),
     one(
         FamilyKind::Gauge,

@@ -1,10 +1,25 @@
 //! In: requests on the admin listener. Out: health, metrics, and what operators may change.
-//! Here: routes of the admin listener; it is a listener like the public one, with its own small limits.
-//! Not here: anything users call.
+//! Here: what answers the routes of the admin listener (`routes::ADMIN_ROUTES`); it is a listener like the public one, with
+//! its own small limits. And how commands call it. Not here: anything users call.
 
+mod asked;
+mod call;
+mod caller;
+mod clusters;
+mod configuration;
+mod drain;
+mod endpoints;
 mod metrics;
+mod page;
 mod ready;
+mod reload;
 mod server;
+mod status;
+mod token;
 
+pub use call::{AdminAnswer, CallError, call};
+pub use endpoints::EndpointReport;
 pub use metrics::{FAMILIES, Family, FamilyKind, metrics_text};
+pub use page::Page;
 pub use server::serve;
+pub use token::{Token, published};

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use http::{Response, StatusCode};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::gateway::{Gateway, json_answer};
 use crate::listen::Stage;
@@ -21,6 +21,10 @@ pub(super) struct Readiness {
     store_reached: bool,
     /// Names of background work that panicked and rests.
     failing: Vec<&'static str>,
+    /// Counts the readings of the files that were served.
+    generation: u64,
+    /// Why the files as they are now are not served.
+    reload_fault: Option<String>,
 }
 
 /// Asks the store and looks at the rest.
@@ -37,6 +41,8 @@ pub(super) async fn readiness(gateway: &Gateway) -> Readiness {
             .filter(|duty| duty.failing)
             .map(|duty| duty.name)
             .collect(),
+        generation: gateway.live().generation,
+        reload_fault: gateway.reloads().fault(),
     }
 }
 
@@ -44,26 +50,37 @@ impl Readiness {
     /// 503 while nothing new should come here. What was lost after the start is `degraded` and answers 200, or 503 where
     /// `strict`: requests go on, and the journal keeps their rows.
     pub(super) fn answer(&self, strict: bool) -> Response<ClientBody> {
-        let word = if self.draining || !self.journal_up || !self.store_reached {
-            "unavailable"
-        } else if !self.store_up || !self.failing.is_empty() {
-            "degraded"
-        } else {
-            "ok"
-        };
-        let status = match word {
+        let status = match self.word() {
             "ok" => StatusCode::OK,
             "degraded" if !strict => StatusCode::OK,
             _ => StatusCode::SERVICE_UNAVAILABLE,
         };
-        let body = json!({
-            "status": word,
+        json_answer(status, &self.report())
+    }
+
+    fn word(&self) -> &'static str {
+        if self.draining || !self.journal_up || !self.store_reached {
+            "unavailable"
+        } else if !self.store_up || !self.failing.is_empty() || self.reload_fault.is_some() {
+            "degraded"
+        } else {
+            "ok"
+        }
+    }
+
+    pub(super) fn report(&self) -> Value {
+        json!({
+            "status": self.word(),
             "db": up(self.store_up),
             "journal": up(self.journal_up),
             "draining": self.draining,
             "failing": self.failing,
-        });
-        json_answer(status, &body)
+            "generation": self.generation,
+            "reload": match &self.reload_fault {
+                None => json!("served"),
+                Some(fault) => json!({"refused": fault}),
+            },
+        })
     }
 }
 
@@ -88,6 +105,8 @@ mod tests {
             store_up: true,
             store_reached: true,
             failing: Vec::new(),
+            generation: 1,
+            reload_fault: None,
         };
         assert_eq!(statuses(&whole), (200, 200));
         let lost = Readiness {
@@ -101,10 +120,16 @@ mod tests {
             ..lost
         };
         assert_eq!(statuses(&resting), (200, 503));
+        let refused = Readiness {
+            failing: Vec::new(),
+            reload_fault: Some("ostia.toml:1:1: error: `x`".to_owned()),
+            ..resting
+        };
+        assert_eq!(statuses(&refused), (200, 503));
         let never = Readiness {
             store_up: false,
             store_reached: false,
-            ..resting
+            ..refused
         };
         assert_eq!(statuses(&never), (503, 503));
         let draining = Readiness {

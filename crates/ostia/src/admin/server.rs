@@ -1,31 +1,37 @@
 use std::sync::Arc;
 
-use form_urlencoded::parse;
 use http::{HeaderValue, Method, Response, StatusCode, header};
-use serde_json::json;
+use serde_json::{Value, json};
 
+use super::asked::Asked;
 use super::metrics_text;
 use super::ready::readiness;
+use super::status::status;
+use super::token::Token;
+use super::{clusters, configuration, drain, endpoints, reload};
 use crate::dialect::PLAIN;
-use crate::gateway::json_answer;
-use crate::gateway::{Gateway, NO_ROUTE, begin_access, logged};
-use crate::identify::{Principal, Sender};
+use crate::gateway::{Gateway, NO_ROUTE, begin_access, json_answer, logged};
 use crate::listen::{self, Connections, Handler, Inbound, Listener, Rejection};
 use crate::refusal::Refusal;
 use crate::relay::ClientBody;
+use crate::routes::{AdminKind, AdminLost, AdminRoute, openapi};
 
 const MAX_CONNECTIONS: usize = 256;
 const METRICS_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-const ROUTES: [&str; 4] = ["/health/live", "/health/ready", "/metrics", "/admin/purge"];
-
-struct Admin {
-    gateway: Arc<Gateway>,
+pub(super) struct Admin {
+    pub gateway: Arc<Gateway>,
+    pub token: Token,
     public: Arc<Connections>,
 }
 
 /// Serves until its task is stopped: it has to answer while the public side drains.
-pub async fn serve(listener: Listener, gateway: Arc<Gateway>, public: Arc<Connections>) {
+pub async fn serve(
+    listener: Listener,
+    gateway: Arc<Gateway>,
+    public: Arc<Connections>,
+    token: Token,
+) {
     let options = listen::Options {
         max_connections: MAX_CONNECTIONS,
         connections: Arc::default(),
@@ -33,7 +39,11 @@ pub async fn serve(listener: Listener, gateway: Arc<Gateway>, public: Arc<Connec
         ..listen::Options::new(&gateway.live().settings.server, None)
     };
     let clock = gateway.clock();
-    let admin = Arc::new(Admin { gateway, public });
+    let admin = Arc::new(Admin {
+        gateway,
+        public,
+        token,
+    });
     listen::serve(
         listener,
         options.swappable(),
@@ -45,56 +55,64 @@ pub async fn serve(listener: Listener, gateway: Arc<Gateway>, public: Arc<Connec
 }
 
 impl Admin {
-    async fn answer(&self, inbound: &Inbound) -> Result<Response<ClientBody>, Refusal> {
-        let path = inbound.head.uri.path();
-        if path == "/admin/purge" {
-            return self.purge(inbound).await;
+    async fn answer(
+        &self,
+        inbound: Inbound,
+        found: Result<(&'static AdminRoute, Vec<String>), AdminLost>,
+    ) -> Result<Response<ClientBody>, Refusal> {
+        let (route, captures) = found.map_err(|lost| match lost {
+            AdminLost::NoPath => Refusal::not_found(None),
+            AdminLost::NoMethod(allow) => Refusal::method_not_allowed(&allow),
+        })?;
+        let caller = self.admit(&inbound, route.who).await?;
+        let id = inbound.id;
+        let asked = Asked::new(inbound, captures);
+        let answered = self.perform(route.kind, asked).await;
+        if route.method != Method::GET.as_str() {
+            let refused = answered.as_ref().err();
+            tracing::info!(
+                target: "ostia::audit",
+                kind = "administered",
+                request_id = %id,
+                username = caller.name,
+                action = route.pattern,
+                refused = refused.map(|refusal| &*refusal.code),
+                "somebody changed the running gateway"
+            );
         }
-        if !matches!(inbound.head.method, Method::GET | Method::HEAD) {
-            let known = matches!(path, "/health/live" | "/health/ready" | "/metrics");
-            return Err(match known {
-                true => Refusal::method_not_allowed("GET, HEAD"),
-                false => Refusal::not_found(None),
-            });
-        }
-        match path {
-            "/health/live" => Ok(json_answer(StatusCode::OK, &json!({"status": "ok"}))),
-            "/health/ready" => Ok(readiness(&self.gateway).await.answer(is_strict(inbound))),
-            "/metrics" => Ok(self.metrics()),
-            _ => Err(Refusal::not_found(None)),
-        }
+        answered
     }
 
-    /// Forgets what providers said of callers, so that a right that was taken away is gone at once.
-    async fn purge(&self, inbound: &Inbound) -> Result<Response<ClientBody>, Refusal> {
-        if inbound.head.method != Method::POST {
-            return Err(Refusal::method_not_allowed("POST"));
-        }
-        let administrator = self.administrator(inbound).await?;
+    async fn perform(
+        &self,
+        kind: AdminKind,
+        asked: Asked,
+    ) -> Result<Response<ClientBody>, Refusal> {
+        let gateway = &self.gateway;
+        let value = match kind {
+            AdminKind::Live => json!({"status": "ok"}),
+            AdminKind::Ready => {
+                return Ok(readiness(gateway).await.answer(asked.says("strict")));
+            }
+            AdminKind::Metrics => return Ok(self.metrics()),
+            AdminKind::Document => openapi(&gateway.live().settings.server.base_path),
+            AdminKind::Purge => self.purge(),
+            AdminKind::Reload => reload::reload(gateway, asked.says("dry_run")).await?,
+            AdminKind::Drain => return Ok(drain::end(gateway)),
+            AdminKind::Status => status(gateway, &self.public).await,
+            AdminKind::Endpoints => endpoints::page(gateway, &asked)?,
+            AdminKind::Endpoint => endpoints::one(gateway, asked.capture())?,
+            AdminKind::DrainEndpoint => drain::endpoint(gateway, asked.capture(), true)?,
+            AdminKind::UndrainEndpoint => drain::endpoint(gateway, asked.capture(), false)?,
+            AdminKind::Clusters => clusters::page(gateway, &asked)?,
+            AdminKind::Config => configuration::configuration(gateway),
+        };
+        Ok(json_answer(StatusCode::OK, &value))
+    }
+
+    fn purge(&self) -> Value {
         self.gateway.live().identify.purge();
-        tracing::info!(
-            target: "ostia::audit",
-            kind = "purged",
-            request_id = %inbound.id,
-            username = &*administrator.username,
-            "what is known of callers was forgotten"
-        );
-        Ok(json_answer(StatusCode::OK, &json!({"status": "ok"})))
-    }
-
-    /// Whoever shows a key that was made with `--admin`.
-    async fn administrator(&self, inbound: &Inbound) -> Result<Principal, Refusal> {
-        let sender = Sender::of(inbound);
-        let identify = Arc::clone(&self.gateway.live().identify);
-        let principal = identify.identify(&inbound.head, sender).await?;
-        if principal.admin {
-            return Ok(principal);
-        }
-        Err(Refusal::client(
-            StatusCode::FORBIDDEN,
-            "policy_denied",
-            "This needs an admin key (`ostia key create --admin`).",
-        ))
+        json!({"status": "ok"})
     }
 
     fn metrics(&self) -> Response<ClientBody> {
@@ -107,21 +125,15 @@ impl Admin {
     }
 }
 
-/// Asked as `?strict`, with any value.
-fn is_strict(inbound: &Inbound) -> bool {
-    let query = inbound.head.uri.query().unwrap_or_default();
-    parse(query.as_bytes()).any(|(name, _)| name == "strict")
-}
-
 impl Handler for Admin {
     type Body = ClientBody;
 
     async fn handle(self: Arc<Self>, inbound: Inbound) -> Response<ClientBody> {
+        let found = AdminRoute::find(&inbound.head.method, inbound.head.uri.path());
         // What a caller made up is not logged.
-        let path = inbound.head.uri.path();
-        let route = ROUTES.into_iter().find(|route| *route == path);
-        let access = begin_access(&inbound, route.unwrap_or(NO_ROUTE), &self.gateway.clock());
-        let answered = self.answer(&inbound).await;
+        let route = found.as_ref().map_or(NO_ROUTE, |(route, _)| route.pattern);
+        let access = begin_access(&inbound, route, &self.gateway.clock());
+        let answered = self.answer(inbound, found).await;
         let response = answered.unwrap_or_else(|refusal| refusal.into_response(PLAIN));
         logged(response, access)
     }

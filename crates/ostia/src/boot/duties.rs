@@ -21,6 +21,9 @@ const FIRST_LOOK: Duration = Duration::from_secs(3);
 const TOUCH: Duration = Duration::from_secs(30);
 /// How often it is looked for changes of keys, for the audit log.
 const KEY_LOOK: Duration = Duration::from_secs(10);
+/// How often files are looked at, where `auto_reload` is on.
+const FILE_LOOK: Duration = Duration::from_secs(2);
+
 /// Asks clusters, readiness URLs and maintenance sources once, so that the first requests find something known.
 /// A source that is dead delays the start by [`FIRST_LOOK`] and no longer.
 pub(super) async fn first_look(gateway: &Gateway) {
@@ -42,6 +45,7 @@ pub(super) fn begin(gateway: &Arc<Gateway>) {
     start(gateway, "idle_connections", sweep);
     start(gateway, "key_use", touch_keys);
     start(gateway, "key_changes", watch_keys);
+    start(gateway, "auto_reload", watch_files);
 }
 
 fn start<W>(gateway: &Arc<Gateway>, name: &'static str, work: fn(Arc<Gateway>) -> W)
@@ -141,5 +145,18 @@ async fn watch_keys(gateway: Arc<Gateway>) -> Infallible {
         // However many keys there are, looking takes at most a hundredth of the time.
         let took = gateway.clock.now().saturating_duration_since(begun);
         tokio::time::sleep(KEY_LOOK.max(took * 100)).await;
+    }
+}
+
+/// A reading that is refused is not tried again before the files change again.
+async fn watch_files(gateway: Arc<Gateway>) -> Infallible {
+    loop {
+        tokio::time::sleep(FILE_LOOK).await;
+        if !gateway.live().settings.server.auto_reload {
+            continue;
+        }
+        let gateway = Arc::clone(&gateway);
+        // A panic in it was logged where it happened, a refusal by the reload.
+        let _ = spawn_blocking(move || gateway.reload_if_changed()).await;
     }
 }

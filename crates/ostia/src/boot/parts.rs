@@ -5,7 +5,7 @@ use ostia_core::{Clock, Limiter, Store};
 use crate::account::{Disk, LedgerError};
 use crate::catalog::Catalog;
 use crate::fleet::Fleet;
-use crate::live::Unusable;
+use crate::live::{Files, Unusable};
 use crate::settings::Settings;
 
 /// What a gateway is started from. The binary picks the concrete parts.
@@ -20,6 +20,8 @@ pub struct Parts {
     pub limiter: Option<Arc<dyn Limiter>>,
     /// Where the journal is written; `None`: the machine's.
     pub disk: Option<Arc<dyn Disk>>,
+    /// The files that all this came from; `None`: they cannot be read again.
+    pub files: Option<Files>,
 }
 
 /// Why a gateway did not start.
@@ -30,6 +32,8 @@ pub enum StartError {
         address: String,
         source: std::io::Error,
     },
+    #[error("the token for commands cannot be written to server.state_dir: {0}")]
+    Token(std::io::Error),
     #[error(transparent)]
     Ledger(#[from] LedgerError),
     #[error(transparent)]

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::{Parts, StartError, duties};
@@ -12,7 +13,7 @@ use crate::account::{self, Ledger};
 use crate::admin;
 use crate::admit::{Admitter, RetryBudget};
 use crate::authorize::Denials;
-use crate::gateway::Gateway;
+use crate::gateway::{Gateway, Reloads};
 use crate::identify::{ApiKeys, KeyWatch};
 use crate::listen::{self, Connections, Drain, Listener};
 use crate::live::{Live, Registry, Workbench};
@@ -55,12 +56,17 @@ impl Running {
         let connections = Arc::clone(&gateway.options.load().connections);
         let api_keys = Arc::clone(&gateway.workbench.api_keys);
         let (address, admin_address) = (listener.local_address(), admin_listener.local_address());
+        let server = &live.settings.server;
+        let token = admin::Token::new(&server.state_dir).map_err(StartError::Token)?;
         duties::first_look(&gateway).await;
         duties::begin(&gateway);
+        let shown = shown_address(&server.admin_listen, admin_address);
+        token.publish(&shown).map_err(StartError::Token)?;
         let admin = admin::serve(
             admin_listener,
             Arc::clone(&gateway),
             Arc::clone(&connections),
+            token,
         );
         let serving = listen::serve(
             listener,
@@ -97,17 +103,25 @@ impl Running {
         &self.connections
     }
 
-    /// Stops accepting, lets requests finish for `drain_timeout` (or until `hurry` resolves), ends the rest honestly,
-    /// and carries the last rows to the store. `true`: nothing had to be cut off.
-    pub async fn shut_down(mut self, hurry: impl Future<Output = ()>) -> bool {
-        let drain = &self.gateway.drain;
-        drain.begin();
+    /// Says that it is not ready, goes on accepting for `grace`, lets requests finish for `drain_timeout`, ends the rest
+    /// honestly, and carries the last rows to the store. Once `hurry` resolves, the waits are over. `true`: nothing had to
+    /// be cut off.
+    pub async fn shut_down(mut self, grace: Duration, hurry: impl Future<Output = ()>) -> bool {
+        let drain = self.gateway.drain.clone();
+        drain.leave();
         let limit = self.gateway.live().settings.server.drain_timeout;
+        let ending = async {
+            tokio::time::sleep(grace).await;
+            drain.begin();
+            tokio::time::timeout(limit, &mut self.listener)
+                .await
+                .is_ok()
+        };
         let in_time = tokio::select! {
-            _ = &mut self.listener => true,
-            () = tokio::time::sleep(limit) => false,
+            in_time = ending => in_time,
             () = hurry => false,
         };
+        drain.begin();
         // Connections on which nothing is asked are no requests, however they end.
         let is_cut = !in_time && self.gateway.ledger.stats().open_receipts > 0;
         if !in_time {
@@ -118,6 +132,8 @@ impl Running {
         }
         self.gateway.duties.stop();
         self.admin.abort();
+        // With it goes the token.
+        let _ = (&mut self.admin).await;
         self.gateway.admitter.shutdown().await;
         let touching = tokio::time::timeout(LAST_FLUSH, self.api_keys.flush_last_used());
         let (touched, _) = tokio::join!(touching, self.gateway.ledger.flush(LAST_FLUSH));
@@ -137,6 +153,7 @@ fn build(parts: Parts, registry: Registry) -> Result<Gateway, StartError> {
         clock,
         limiter,
         disk,
+        files,
     } = parts;
     let options = account::Options::default();
     let ledger = Ledger::open(
@@ -178,6 +195,9 @@ fn build(parts: Parts, registry: Registry) -> Result<Gateway, StartError> {
         drain: Drain::new(),
         duties: Duties::default(),
         replacing: Mutex::default(),
+        files,
+        reloads: Reloads::default(),
+        stop_asked: watch::Sender::default(),
     })
 }
 
@@ -185,10 +205,15 @@ async fn bind(address: &ListenAddress) -> Result<Listener, StartError> {
     Listener::bind(address)
         .await
         .map_err(|source| StartError::Listen {
-            address: match address {
-                ListenAddress::Tcp(address) => address.to_string(),
-                ListenAddress::Unix(path) => format!("unix:{}", path.display()),
-            },
+            address: shown_address(address, None),
             source,
         })
+}
+
+/// Where a listener is: `bound` knows the real port.
+fn shown_address(configured: &ListenAddress, bound: Option<SocketAddr>) -> String {
+    match (configured, bound) {
+        (_, Some(address)) | (&ListenAddress::Tcp(address), None) => address.to_string(),
+        (ListenAddress::Unix(path), None) => format!("unix:{}", path.display()),
+    }
 }

@@ -27,6 +27,8 @@ pub struct SettingKey {
 
 impl SettingKey {
     pub const SECTION: &'static str = "section";
+    /// A text that is never shown.
+    pub const SECRET: &'static str = "secret text";
 
     pub fn is_section(&self) -> bool {
         self.accepts == Self::SECTION

@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::effective::{SettingValue, effective};
 use super::environment::Environment;
 use super::fixture::{self, Context};
 use super::problem::{Place, Problem, Reach, Report, Severity};
@@ -44,6 +45,10 @@ pub struct Loaded {
     pub environment: Environment,
     /// Every file that was read or looked for; a change of any may change the outcome.
     pub files: Vec<PathBuf>,
+    /// `server.state_dir`, also where something else is wrong; `None`: the file could not be parsed.
+    pub state_dir: Option<PathBuf>,
+    /// Every key of `ostia.toml` with what holds for it.
+    pub values: Vec<SettingValue>,
 }
 
 const DEFAULT_PATH: &str = "ostia.toml";
@@ -77,6 +82,8 @@ pub fn load(sources: &Sources, fleet: &Fleet) -> Loaded {
     let catalog = Catalog::build(read.clusters, read.deployments, aliases, match_slug);
     let mut files = vec![path.unwrap_or_else(|| DEFAULT_PATH.into())];
     files.extend(sources.env_files.iter().cloned());
+    let state_dir = parsed.then(|| settings.server.state_dir.clone());
+    let values = effective(&reading, &table);
     files.extend(reading.files.into_inner());
     files.sort_unstable();
     files.dedup();
@@ -86,6 +93,8 @@ pub fn load(sources: &Sources, fleet: &Fleet) -> Loaded {
         problems: in_order(report.into_problems()),
         environment,
         files,
+        state_dir,
+        values,
     }
 }
 

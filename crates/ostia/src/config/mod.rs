@@ -3,6 +3,7 @@
 //! Not here: sockets, databases, anything that changes after start.
 
 mod dotenv;
+mod effective;
 mod environment;
 mod fixture;
 mod import;
@@ -21,6 +22,7 @@ mod tree;
 mod units;
 mod words;
 
+pub use effective::SettingValue;
 pub use environment::Environment;
 pub use fixture::{
     CLUSTER_CONFIG_KEYS, CLUSTER_KEYS, CONNECTION_KEYS, ENDPOINT_CONFIG_KEYS, ENDPOINT_KEYS,

@@ -23,7 +23,7 @@ static SERVICES: [Service; 2] = [
     Service::new("messages/count_tokens", Answers::Object).without_model(),
 ];
 /// Found, where other dialects only count it.
-const SYSTEM: FieldKey = FieldKey::prompt("system");
+const SYSTEM: FieldKey = FieldKey::placed("system");
 static KEYS: Keys = Keys::of(&[
     &[SYSTEM],
     COMMON,

@@ -4,21 +4,22 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use arc_swap::ArcSwap;
 use ostia_core::{Clock, Store, StoreError};
 use parking_lot::Mutex;
+use tokio::sync::watch;
 
+use super::Reloads;
 use crate::account::{Books, Ledger};
 use crate::admit::{Admitter, Attempt};
 use crate::authorize::Denials;
 use crate::backend::injects_usage;
-use crate::catalog::{Catalog, Deployment};
+use crate::catalog::Deployment;
 use crate::fleet::Fleet;
 use crate::identify::KeyWatch;
 use crate::listen::{Drain, Inbound, Options};
-use crate::live::{Live, Unusable, Workbench};
+use crate::live::{Files, Live, Workbench};
 use crate::ownership::Responses;
 use crate::read::{Budget, Call, RefusedBytes};
 use crate::relay;
 use crate::runtime::Duties;
-use crate::settings::Settings;
 use crate::telemetry::ErrorCounts;
 use crate::upstream::Promise;
 
@@ -46,6 +47,10 @@ pub struct Gateway {
     pub(crate) drain: Drain,
     pub(crate) duties: Duties,
     pub(crate) replacing: Mutex<()>,
+    pub(crate) files: Option<Files>,
+    pub(crate) reloads: Reloads,
+    /// Whether somebody asked for the process to end.
+    pub(crate) stop_asked: watch::Sender<bool>,
 }
 
 impl Gateway {
@@ -54,25 +59,26 @@ impl Gateway {
         self.live.load_full()
     }
 
-    /// Serves another reading of the files from now on: all of it or, if it cannot be served, none of it. Running
-    /// requests keep what they began with.
-    pub fn replace(&self, settings: Settings, catalog: Catalog) -> Result<u64, Unusable> {
-        let _one_at_a_time = self.replacing.lock();
-        let live = Live::build(settings, catalog, &self.workbench, Some(&self.live()))?;
-        let generation = live.generation;
+    /// Serves another reading of the files from now on. The caller holds `replacing`.
+    pub(super) fn swap(&self, live: Live) {
+        let server = &live.settings.server;
         let connections = Arc::clone(&self.options.load().connections);
         let options = Options {
             connections,
-            ..Options::new(&live.settings.server, live.tls.clone())
+            ..Options::new(server, live.tls.clone())
         };
         self.options.store(Arc::new(options));
-        self.body_budget
-            .resize(live.settings.server.max_buffered_bytes);
+        self.body_budget.resize(server.max_buffered_bytes);
         self.admitter
             .retry_percent(live.settings.upstream.retry_budget_percent);
+        let notices = &self.workbench.live_notices;
+        notices.keep_sources(&live.settings.maintenance_sources);
         self.live.store(Arc::new(live));
-        self.fleet.shrink();
-        Ok(generation)
+    }
+
+    /// Unix seconds.
+    pub fn started(&self) -> i64 {
+        self.started
     }
 
     /// What has happened to keys since the start.
@@ -139,6 +145,17 @@ impl Gateway {
     /// Whether the store has responded at least once since the start.
     pub fn store_reached(&self) -> bool {
         self.store_reached.load(Ordering::Relaxed)
+    }
+
+    /// Asks whoever runs the process to end it in an orderly way.
+    pub fn ask_to_stop(&self) {
+        self.stop_asked.send_replace(true);
+    }
+
+    /// Resolves once somebody asked for the end.
+    pub async fn stop_asked(&self) {
+        // The sender lives as long as this does.
+        let _ = self.stop_asked.subscribe().wait_for(|asked| *asked).await;
     }
 
     pub fn drain(&self) -> &Drain {

@@ -8,7 +8,9 @@ mod answers;
     reason = "the room is named after its one type"
 )]
 mod gateway;
+mod reload;
 
 pub(crate) use access::{NO_ROUTE, begin_access, logged};
 pub(crate) use answers::{empty_answer, json_answer, page_answer};
 pub use gateway::Gateway;
+pub use reload::{ReloadRefused, Reloaded, Reloads};

@@ -195,6 +195,9 @@ async fn drive(
             result = &mut conn => return result,
             now = stage.after(seen) => {
                 seen = now;
+                if now == Stage::Leaving {
+                    continue;
+                }
                 conn.finish();
                 if now == Stage::GivingUp {
                     conn.give_up();

@@ -6,6 +6,8 @@ use tokio::sync::watch;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stage {
     Serving,
+    /// Connections are still accepted, but whoever asks is told to open another for the next request.
+    Leaving,
     /// No new connections; idle ones are closed; responses say `Connection: close` or, on HTTP/2, GOAWAY.
     Draining,
     /// The drain limit has passed. Bodies get time for an honest end ([`super::Wire::give_up`]), then connections are
@@ -30,6 +32,10 @@ impl Drain {
         Self {
             stage: Arc::new(watch::Sender::new(Stage::Serving)),
         }
+    }
+
+    pub fn leave(&self) {
+        self.advance(Stage::Leaving);
     }
 
     pub fn begin(&self) {

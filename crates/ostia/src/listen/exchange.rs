@@ -16,7 +16,7 @@ use super::connection::Shared;
 use super::head;
 use super::http2::{StreamParts, StreamQueue};
 use super::traffic::Traffic;
-use super::{Handler, Inbound, Rejection, Wire, origin_ip};
+use super::{Drain, Handler, Inbound, Rejection, Stage, Wire, origin_ip};
 use crate::habits::{is_whole, may_hide_a_length, unread_body_noticed};
 
 pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -70,6 +70,7 @@ impl<H: Handler> Service<Request<Incoming>> for Exchanges<H> {
             is_http1: head.version <= Version::HTTP_11,
             has_body: !is_whole(&body),
             may_hide_a_length: may_hide_a_length(&head.headers),
+            drain: self.shared.drain.clone(),
             rejection,
             stream,
             ending: ending(Arc::clone(&self.traffic)),
@@ -102,6 +103,7 @@ struct Exchange {
     is_http1: bool,
     has_body: bool,
     may_hide_a_length: bool,
+    drain: Drain,
     rejection: Option<Rejection>,
     stream: Option<StreamParts>,
     ending: Ending,
@@ -135,8 +137,9 @@ impl Exchange {
         if let Some(Ok(id)) = client_id.map(HeaderValue::from_str) {
             headers.insert(X_CLIENT_REQUEST_ID, id);
         }
+        let leaves = self.drain.stage() >= Stage::Leaving;
         // After two conflicting lengths nobody knows where the next request begins (RFC 9112 section 6.1).
-        if self.is_http1 && (self.may_hide_a_length || self.rejection.is_some()) {
+        if self.is_http1 && (leaves || self.may_hide_a_length || self.rejection.is_some()) {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
     }

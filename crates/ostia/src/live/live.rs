@@ -34,9 +34,6 @@ pub enum Unusable {
     Tls(#[from] TlsError),
     #[error("provider {0} cannot be used: its URL {1}")]
     Provider(&'static str, UrlFault),
-    /// Keys of settings.
-    #[error("{} cannot change while the gateway runs: restart it", .0.join(", "))]
-    NeedsRestart(Vec<&'static str>),
 }
 
 impl Live {
@@ -48,12 +45,6 @@ impl Live {
         bench: &Workbench,
         earlier: Option<&Self>,
     ) -> Result<Self, Unusable> {
-        if let Some(earlier) = earlier {
-            let fixed = settings.needs_restart(&earlier.settings);
-            if !fixed.is_empty() {
-                return Err(Unusable::NeedsRestart(fixed));
-            }
-        }
         let tls = match (&settings.server.tls_cert, &settings.server.tls_key) {
             (Some(cert), Some(key)) => Some(Arc::new(Tls::load(cert, key)?)),
             _ => None,
@@ -67,7 +58,6 @@ impl Live {
             live_notices,
             ..
         } = bench;
-        live_notices.keep_sources(&settings.maintenance_sources);
         let scripts = Scripts::default();
         let ask = |target: &Target| match clients.client(target) {
             Ok(client) => Some(client as Arc<dyn Ask>),

@@ -1,8 +1,10 @@
 //! In: one reading of the files, and what outlives it ([`Workbench`]). Out: [`Live`]: everything that a reload can
 //! change, as one value that is swapped as a whole.
-//! Here: building it, and taking over what is equal: connections, what is known of callers and of clusters.
-//! Not here: requests, sockets, reading of files.
+//! Here: building it, and taking over what is equal: connections, what is known of callers and of clusters; which files
+//! it came from, and what differs between two readings of them. Not here: requests, sockets, what files mean.
 
+mod difference;
+mod files;
 mod identity_web;
 #[expect(
     clippy::module_inception,
@@ -13,6 +15,9 @@ mod notices;
 mod providers;
 mod workbench;
 
+pub use difference::{ChangedEntry, ChangedSetting, Difference, Entries};
+pub(crate) use files::Known;
+pub use files::{Files, ReadFiles};
 pub use identity_web::IdentityWeb;
 pub use live::{Live, Unusable};
 pub use notices::{LiveNotices, Notices, clear_notice, read_notices, set_notice};

@@ -98,7 +98,7 @@ impl LiveNotices {
     }
 
     /// Forgets the notices of sources that no longer exist.
-    pub(super) fn keep_sources(&self, sources: &BTreeMap<String, MaintenanceSource>) {
+    pub(crate) fn keep_sources(&self, sources: &BTreeMap<String, MaintenanceSource>) {
         self.sources.rcu(|texts| {
             let mut texts = Texts::clone(texts);
             texts.retain(|cluster, _| sources.contains_key(cluster));

@@ -3,4 +3,4 @@
 
 mod order;
 
-pub use order::{NoCandidate, NotServing, Ranked, rank};
+pub use order::{NoCandidate, NotServing, Ranked, fault_of, rank};

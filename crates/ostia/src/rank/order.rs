@@ -131,7 +131,8 @@ impl NotServing {
     }
 }
 
-fn fault_of(deployment: &Deployment, now: i64) -> Option<NotServing> {
+/// Why a deployment gets no requests now. `now`: Unix microseconds.
+pub fn fault_of(deployment: &Deployment, now: i64) -> Option<NotServing> {
     match &deployment.serving {
         Serving::Disabled(_) => Some(NotServing::Disabled),
         Serving::AdapterUnavailable(_) => Some(NotServing::AdapterUnavailable),

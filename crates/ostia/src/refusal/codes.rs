@@ -53,7 +53,7 @@ const fn code(
 }
 
 /// In order of status.
-pub const ERROR_CODES: [ErrorCode; 57] = [
+pub const ERROR_CODES: [ErrorCode; 58] = [
     code(
         "invalid_json",
         &[400],
@@ -221,6 +221,13 @@ pub const ERROR_CODES: [ErrorCode; 57] = [
         "The body arrived too slowly.",
         "Send it again.",
         "`server.body_idle_timeout`.",
+    ),
+    code(
+        "reload_refused",
+        &[409, 422],
+        "The files cannot be served, so what was served before stays; or the gateway was not started from files.",
+        "",
+        "`error.info` lists every fault; `ostia check` shows them too.",
     ),
     code(
         "request_too_large",

@@ -3,6 +3,7 @@
 //! what browser pages of other origins may do. Not here: what the routes do, who may use them.
 
 mod address;
+mod admin;
 mod astray;
 mod cors;
 mod openapi;
@@ -18,6 +19,7 @@ use std::sync::LazyLock;
 use http::Method;
 
 pub use address::Address;
+pub use admin::{ADMIN_ROUTES, AdminKind, AdminLost, AdminRoute, Who};
 pub use astray::Astray;
 pub use cors::{Cors, is_origin};
 pub use openapi::openapi;

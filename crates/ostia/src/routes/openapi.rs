@@ -1,9 +1,10 @@
 use serde_json::{Map, Value, json};
 
+use super::admin::{ADMIN_ROUTES, AdminKind, AdminRoute, Who};
 use super::table::{ROUTES, RouteEntry, RouteKind};
 use crate::dialect::Api;
 
-/// The OpenAPI 3.1 document of [`ROUTES`]. It leaves out what is not served.
+/// The OpenAPI 3.1 document of [`ROUTES`] and [`ADMIN_ROUTES`]. It leaves out what is not served.
 pub fn openapi(base_path: &str) -> Value {
     let mut paths = Map::new();
     for entry in &ROUTES {
@@ -26,6 +27,12 @@ pub fn openapi(base_path: &str) -> Value {
                 paths.insert(path, json!({"get": listing(entry)}));
             }
         }
+    }
+    for route in &ADMIN_ROUTES {
+        let operations = paths.entry(route.pattern).or_insert_with(|| {
+            json!({"servers": [{"url": "/", "description": "The admin listener, `server.admin_listen`"}]})
+        });
+        operations[route.method.to_ascii_lowercase()] = administration(route);
     }
     let mut servers = vec![json!({"url": "/"})];
     if !base_path.is_empty() {
@@ -75,6 +82,33 @@ fn listing(entry: &RouteEntry) -> Value {
     operation
 }
 
+fn administration(route: &AdminRoute) -> Value {
+    let in_path = placeholders(route.pattern);
+    let in_query = route
+        .query
+        .iter()
+        .map(|name| json!({"name": name, "in": "query", "schema": {"type": "string"}}));
+    let parameters: Vec<Value> = in_path.chain(in_query).collect();
+    let kind = match route.kind {
+        AdminKind::Metrics => "application/openmetrics-text",
+        _ => "application/json",
+    };
+    let mut operation = json!({
+        "tags": ["admin"],
+        "summary": route.summary,
+        "operationId": format!("{}_{}", route.method.to_ascii_lowercase(), operation_id(route.pattern)),
+        "parameters": parameters,
+        "responses": {"200": {"description": "OK", "content": {kind: {}}}},
+    });
+    match route.who {
+        Who::Anybody => operation["security"] = json!([]),
+        Who::Roles(_) => {
+            operation["responses"]["default"] = json!({"$ref": "#/components/responses/Error"});
+        }
+    }
+    operation
+}
+
 fn inference(entry: &RouteEntry, api: &Api) -> Value {
     let required: &[&str] = if entry.names_model() { &[] } else { &["model"] };
     let schema = json!({
@@ -104,14 +138,7 @@ fn inference(entry: &RouteEntry, api: &Api) -> Value {
 }
 
 fn parameters(entry: &RouteEntry) -> Vec<Value> {
-    let in_path = entry
-        .pattern
-        .split('/')
-        .filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'))
-        .map(|name| name.trim_start_matches('*'))
-        .filter(|name| *name != "api")
-        .map(|name| json!({"name": name, "in": "path", "required": true, "schema": {"type": "string"}}));
-    let mut parameters: Vec<Value> = in_path.collect();
+    let mut parameters: Vec<Value> = placeholders(entry.pattern).collect();
     let in_query = match entry.kind {
         RouteKind::ClusterModels => Some("model_id"),
         RouteKind::Inference if entry.names_model() => Some("api-version"),
@@ -123,10 +150,22 @@ fn parameters(entry: &RouteEntry) -> Vec<Value> {
     parameters
 }
 
+fn placeholders(pattern: &'static str) -> impl Iterator<Item = Value> {
+    pattern
+        .split('/')
+        .filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'))
+        .map(|name| name.trim_start_matches('*'))
+        .filter(|name| *name != "api")
+        .map(|name| json!({"name": name, "in": "path", "required": true, "schema": {"type": "string"}}))
+}
+
 fn operation_id(pattern: &str) -> String {
     let words = pattern.split(|at: char| !at.is_ascii_alphanumeric());
     let words: Vec<&str> = words.filter(|word| !word.is_empty()).collect();
-    words.join("_")
+    match words.is_empty() {
+        true => "home".to_owned(),
+        false => words.join("_"),
+    }
 }
 
 fn error_schema() -> Value {

@@ -327,7 +327,8 @@ fn the_document_has_every_served_route() {
             !path.contains('*') && !path.contains("{reserved}"),
             "{path}"
         );
-        for operation in operations.as_object().unwrap().values() {
+        let operations = operations.as_object().unwrap().values();
+        for operation in operations.filter(|one| one.is_object()) {
             assert!(ids.insert(operation["operationId"].to_string()), "{path}");
         }
     }

@@ -88,7 +88,7 @@ impl<'a> Scanner<'a> {
     /// Skips white space; `false` if the block ends first.
     pub(super) fn space(&mut self) -> bool {
         while self.at < self.block_end {
-            if !matches!(self.body[self.at], b' ' | b'\t' | b'\n' | b'\r') {
+            if !matches!(self.body.get(self.at), Some(b' ' | b'\t' | b'\n' | b'\r')) {
                 return true;
             }
             self.at += 1;
@@ -111,21 +111,38 @@ impl<'a> Scanner<'a> {
             None if self.eat(b'"') => (self.at, false),
             None => return Err(self.fault(ScanErrorKind::Expected(expected))),
         };
+        // Held here, not in `self`, so that they stay in registers.
+        let mut at = self.at;
         loop {
-            if !self.skip_plain()? {
-                self.open_string = Some((start, escaped));
-                return Ok(None);
-            }
-            if self.eat(b'"') {
-                break;
+            at += plain_bytes(self.body.get(at..self.block_end).unwrap_or_default());
+            self.at = at;
+            match self.body.get(at) {
+                _ if at >= self.block_end => return self.break_off(start, escaped),
+                Some(b'"') => break,
+                Some(b'\\') => at += self.escape()?,
+                _ => return Err(self.fault(ScanErrorKind::ControlCharacter)),
             }
             escaped = true;
-            self.escape()?;
         }
+        self.at = at + 1;
         Ok(Some(RawString {
-            inner: &self.body[start..self.at - 1],
+            inner: &self.body[start..at],
             escaped,
         }))
+    }
+
+    /// The block ends within a string.
+    #[cold]
+    fn break_off(
+        &mut self,
+        start: usize,
+        escaped: bool,
+    ) -> Result<Option<RawString<'a>>, ScanError> {
+        if self.block_end == self.body.len() {
+            return Err(self.fault(ScanErrorKind::Expected("'\"' at the end of a string")));
+        }
+        self.open_string = Some((start, escaped));
+        Ok(None)
     }
 
     /// Reads a number that starts here (RFC 8259, section 6).
@@ -197,69 +214,20 @@ impl<'a> Scanner<'a> {
         Ok(())
     }
 
-    /// The unread part of the block.
-    fn block(&self) -> &'a [u8] {
-        self.body.get(self.at..self.block_end).unwrap_or_default()
-    }
-
-    /// Moves to the next quote or backslash; `false` if the block ends first. Most strings are short, so it checks the
-    /// first bytes word by word. Long strings have many escapes, so it checks the rest in vectors, which need neither a
-    /// call nor setup.
-    fn skip_plain(&mut self) -> Result<bool, ScanError> {
-        for _ in 0..2 {
-            if self.skip_word() != Some(8) {
-                return self.skip_plain_bytes();
+    /// The length of an escape that starts here. It does not check that surrogates come in pairs: whoever decodes the
+    /// text does. It may go beyond the block, as escapes are ASCII.
+    fn escape(&self) -> Result<usize, ScanError> {
+        match self.body.get(self.at + 1) {
+            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => return Ok(2),
+            Some(b'u') => {
+                let hex = self.body.get(self.at + 2..self.at + 6);
+                if hex.is_some_and(|hex| hex.iter().all(|&byte| IS_HEX[usize::from(byte)])) {
+                    return Ok(6);
+                }
             }
+            _ => {}
         }
-        // No early exit within 16 bytes, so that it compiles to vector instructions.
-        while let Some(bytes) = self.block().first_chunk::<16>()
-            && !bytes
-                .iter()
-                .fold(false, |found, &byte| found | is_special(byte))
-        {
-            self.at += bytes.len();
-        }
-        while self.skip_word() == Some(8) {}
-        self.skip_plain_bytes()
-    }
-
-    /// Skips the plain bytes among the next eight and returns how many there were; `None` if fewer than eight are left.
-    fn skip_word(&mut self) -> Option<usize> {
-        let word = self.block().first_chunk()?;
-        let specials = specials_in(u64::from_le_bytes(*word));
-        let plain = specials.trailing_zeros() as usize / 8;
-        self.at += plain;
-        Some(plain)
-    }
-
-    fn skip_plain_bytes(&mut self) -> Result<bool, ScanError> {
-        let block = self.block();
-        let special = block.iter().position(|&byte| is_special(byte));
-        self.at += special.unwrap_or(block.len());
-        match special.map(|at| block[at]) {
-            None if self.block_end < self.body.len() => Ok(false),
-            None => Err(self.fault(ScanErrorKind::Expected("'\"' at the end of a string"))),
-            Some(byte) if byte < b' ' => Err(self.fault(ScanErrorKind::ControlCharacter)),
-            Some(_) => Ok(true),
-        }
-    }
-
-    /// Reads an escape that starts here. It does not check that surrogates come in pairs: whoever decodes the text
-    /// does.
-    fn escape(&mut self) -> Result<(), ScanError> {
-        let digits = match self.body.get(self.at + 1) {
-            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => 0,
-            Some(b'u') => 4,
-            _ => return Err(self.fault(ScanErrorKind::Escape)),
-        };
-        let start = self.at + 2;
-        match self.body.get(start..start + digits) {
-            Some(hex) if hex.iter().all(|&byte| IS_HEX[usize::from(byte)]) => {
-                self.at = start + digits;
-                Ok(())
-            }
-            _ => Err(self.fault(ScanErrorKind::Escape)),
-        }
+        Err(self.fault(ScanErrorKind::Escape))
     }
 }
 
@@ -374,6 +342,40 @@ static IS_HEX: [bool; 256] = {
 
 fn is_special(byte: u8) -> bool {
     byte < b' ' || byte == b'"' || byte == b'\\'
+}
+
+/// How many bytes come before the first quote, backslash or control character. Most strings are short, so the first bytes
+/// are looked at word by word. Long strings have many escapes, so the rest is looked at in vectors, which need neither a
+/// call nor setup.
+#[inline]
+fn plain_bytes(bytes: &[u8]) -> usize {
+    let mut at = 0;
+    while at < 16
+        && let Some(word) = bytes[at..].first_chunk()
+    {
+        let specials = specials_in(u64::from_le_bytes(*word));
+        if specials != 0 {
+            return at + specials.trailing_zeros() as usize / 8;
+        }
+        at += 8;
+    }
+    // No early exit within 16 bytes, so that it compiles to vector instructions.
+    while let Some(chunk) = bytes[at..].first_chunk::<16>()
+        && !chunk
+            .iter()
+            .fold(false, |found, &byte| found | is_special(byte))
+    {
+        at += 16;
+    }
+    while let Some(word) = bytes[at..].first_chunk() {
+        let specials = specials_in(u64::from_le_bytes(*word));
+        if specials != 0 {
+            return at + specials.trailing_zeros() as usize / 8;
+        }
+        at += 8;
+    }
+    let special = bytes[at..].iter().position(|&byte| is_special(byte));
+    special.map_or(bytes.len(), |special| at + special)
 }
 
 /// Sets the high bit of each byte that is a quote, a backslash or a control character. Borrows run upwards and may mark

@@ -63,37 +63,63 @@ impl Scanner<'_> {
         }
     }
 
-    /// Goes on until the value ends; `None` if the block ends first.
+    /// Goes on until the value ends; `None` if the block ends first. The steps of a member stand in the order in which
+    /// they come, so that one round of the loop reads it whole.
     fn walk(
         &mut self,
         walk: &mut Walk,
         observer: &mut impl Observe,
     ) -> Result<Option<JsonKind>, ScanError> {
+        if !self.is_in_string() && !self.space() {
+            return Ok(None);
+        }
         loop {
-            if walk.nest.depth == 0 && walk.next == Next::CommaOrEnd {
-                return Ok(walk.outermost);
+            match walk.next {
+                Next::FirstElement(start) => walk.next = self.first_element(start, walk, observer),
+                Next::FirstKey if self.peek() == Some(b'}') => walk.next = Next::CommaOrEnd,
+                Next::FirstKey => walk.next = Next::Key,
+                _ => {}
             }
-            if !self.is_in_string() && !self.space() {
-                return Ok(None);
+            if walk.next == Next::Key {
+                let Some(key) = self.string("a key in double quotes")? else {
+                    return Ok(None);
+                };
+                observer.key(walk.nest.depth, key);
+                walk.next = Next::Colon;
+                if !self.space() {
+                    return Ok(None);
+                }
             }
-            walk.next = match walk.next {
-                Next::Value => match self.begin(walk, observer)? {
-                    Some(next) => next,
-                    None => return Ok(None),
-                },
-                Next::FirstElement(start) => self.first_element(start, walk, observer),
-                Next::FirstKey if self.peek() == Some(b'}') => Next::CommaOrEnd,
-                Next::FirstKey | Next::Key => match self.string("a key in double quotes")? {
-                    Some(key) => {
-                        observer.key(walk.nest.depth, key);
-                        Next::Colon
-                    }
-                    None => return Ok(None),
-                },
-                Next::Colon if self.eat(b':') => Next::Value,
-                Next::Colon => return Err(self.fault(ScanErrorKind::Expected("':'"))),
-                Next::CommaOrEnd => self.end_or_go_on(walk, observer)?,
-            };
+            if walk.next == Next::Colon {
+                if !self.eat(b':') {
+                    return Err(self.fault(ScanErrorKind::Expected("':'")));
+                }
+                walk.next = Next::Value;
+                if !self.space() {
+                    return Ok(None);
+                }
+            }
+            if walk.next == Next::Value {
+                let Some(next) = self.begin(walk, observer)? else {
+                    return Ok(None);
+                };
+                walk.next = next;
+                if walk.nest.depth == 0 {
+                    return Ok(walk.outermost);
+                }
+                if !self.space() {
+                    return Ok(None);
+                }
+            }
+            if walk.next == Next::CommaOrEnd {
+                walk.next = self.end_or_go_on(walk, observer)?;
+                if walk.nest.depth == 0 {
+                    return Ok(walk.outermost);
+                }
+                if !self.space() {
+                    return Ok(None);
+                }
+            }
         }
     }
 

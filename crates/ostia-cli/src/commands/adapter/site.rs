@@ -1,6 +1,7 @@
 use std::future::ready;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ostia::boot::Running;
 use ostia::catalog::HttpUrl;
@@ -105,7 +106,7 @@ impl Site {
 
     /// `on_complete` has run when this is over.
     pub(super) async fn stop(self) {
-        self.running.shut_down(ready(())).await;
+        self.running.shut_down(Duration::ZERO, ready(())).await;
     }
 }
 

@@ -28,13 +28,26 @@ pub(super) fn ready(running: &Running) {
     notify(&[NotifyState::Ready]);
 }
 
-pub(super) fn stopping(running: &Running, signal: &str) {
+/// systemd wants to know when a reload began, by the monotonic clock.
+pub(super) fn reloading() {
+    match NotifyState::monotonic_usec_now() {
+        Ok(now) => notify(&[NotifyState::Reloading, now]),
+        Err(error) => tracing::debug!(%error, "systemd was not told"),
+    }
+}
+
+pub(super) fn reloaded() {
+    notify(&[NotifyState::Ready]);
+}
+
+pub(super) fn stopping(running: &Running, signal: &str, grace: Duration) {
     let limit = running.gateway().live().settings.server.drain_timeout;
-    let longest = u32::try_from((limit + AFTER_DRAIN).as_micros()).unwrap_or(u32::MAX);
+    let longest = u32::try_from((grace + limit + AFTER_DRAIN).as_micros()).unwrap_or(u32::MAX);
     tracing::info!(
         signal,
+        grace_seconds = grace.as_secs(),
         limit_seconds = limit.as_secs(),
-        "stopping: nothing new is accepted, running requests are answered; a second signal cuts them off"
+        "stopping: not ready, then nothing new is accepted, running requests are answered; a second signal cuts them off"
     );
     notify(&[
         NotifyState::Stopping,

@@ -7,11 +7,14 @@ mod terminal;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::Args;
 use ostia::boot::{Parts, Running, StartError};
 use ostia::config::{Loaded, Severity};
 use ostia::fleet::Fleet;
+use ostia::live::{Files, ReadFiles};
+use ostia::runtime::spawn_blocking;
 use ostia::settings::Settings;
 use ostia_core::SystemClock;
 
@@ -21,8 +24,11 @@ use crate::arguments::Setup;
 use crate::failure::{Failure, chain};
 use crate::runtime;
 use demo::{Demo, Served};
-use signals::Signals;
+use signals::{Signals, Wish};
 use terminal::Terminal;
+
+const DRAIN: &str = "ostia drain";
+const TERMINAL_CLOSED: &str = "its terminal closed";
 
 #[derive(Debug, Args)]
 pub struct Serve {
@@ -64,10 +70,11 @@ impl Serve {
         if let Some(demo) = &demo {
             demo.announce(&running)?;
         }
-        let signal = ended(&mut signals, &mut terminal).await;
-        announce::stopping(&running, signal);
+        let signal = serve_until_ended(&running, &mut signals, &mut terminal).await;
+        let grace = grace(&running, signal, temporary);
+        announce::stopping(&running, signal, grace);
         let in_time = running
-            .shut_down(async {
+            .shut_down(grace, async {
                 let signal = signals.stop().await;
                 tracing::warn!(signal, "cutting off what is still running");
             })
@@ -115,6 +122,7 @@ impl Serve {
         log_problems(&loaded);
         let fatal = loaded.fatal(self.strict);
         let errors = loaded.errors().count();
+        let files = Files::new(&loaded, self.strict, reader(setup, self.listen.clone()));
         let (Some(settings), false) = (loaded.settings, fatal) else {
             let strict = if self.strict { " and --strict" } else { "" };
             return Err(Failure::config(format!(
@@ -131,21 +139,66 @@ impl Serve {
             clock: Arc::new(SystemClock),
             limiter: None,
             disk: None,
+            files: Some(files),
         })
     }
 }
 
-/// Waits for what ends the process, and names it.
+/// Reads the files as they were read at the start.
+fn reader(setup: &Setup, listen: Option<String>) -> ReadFiles {
+    let setup = setup.clone();
+    Box::new(move |fleet| load(&setup, listen.as_deref(), fleet))
+}
+
+/// Waits for what ends the process before it serves, and names it.
 async fn ended(signals: &mut Signals, terminal: &mut Option<Terminal>) -> &'static str {
-    let closed = async {
-        match terminal {
-            Some(terminal) => terminal.closed().await,
-            None => std::future::pending().await,
-        }
-    };
     tokio::select! {
         signal = signals.stop() => signal,
-        () = closed => "its terminal closed",
+        () = closed(terminal) => TERMINAL_CLOSED,
+    }
+}
+
+/// Serves until something ends the process, and names it.
+async fn serve_until_ended(
+    running: &Running,
+    signals: &mut Signals,
+    terminal: &mut Option<Terminal>,
+) -> &'static str {
+    loop {
+        let gateway = running.gateway();
+        let wish = tokio::select! {
+            wish = signals.next() => wish,
+            () = gateway.stop_asked() => Wish::Stop(DRAIN),
+            () = closed(terminal) => Wish::Stop(TERMINAL_CLOSED),
+        };
+        match wish {
+            Wish::Stop(signal) => return signal,
+            Wish::Reload => reload(running).await,
+        }
+    }
+}
+
+/// How long it goes on listening. Whoever presses Ctrl-C has no load balancer in front.
+fn grace(running: &Running, signal: &str, temporary: bool) -> Duration {
+    match temporary || matches!(signal, "SIGINT" | TERMINAL_CLOSED) {
+        true => Duration::ZERO,
+        false => running.gateway().live().settings.server.drain_grace,
+    }
+}
+
+/// What comes of it stands in the log and in readiness.
+async fn reload(running: &Running) {
+    announce::reloading();
+    let gateway = Arc::clone(running.gateway());
+    // A panic was logged where it happened.
+    let _ = spawn_blocking(move || gateway.reload(false)).await;
+    announce::reloaded();
+}
+
+async fn closed(terminal: &mut Option<Terminal>) {
+    match terminal {
+        Some(terminal) => terminal.closed().await,
+        None => std::future::pending().await,
     }
 }
 
@@ -179,6 +232,7 @@ pub(super) fn not_started(error: &StartError) -> Failure {
             "{text}: stop what is there, or choose another address (server.listen or --listen; server.admin_listen)"
         )),
         StartError::Unusable(_) => Failure::config(text),
+        StartError::Token(_) => Failure::other(text),
         StartError::Ledger(_) => {
             Failure::other(format!("{text} (the folder is in server.state_dir)"))
         }

@@ -13,6 +13,14 @@ pub(super) struct Signals {
     _idle: [Signal; 2],
 }
 
+/// What a signal asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wish {
+    /// The end; with the signal's name.
+    Stop(&'static str),
+    Reload,
+}
+
 impl Signals {
     /// `ends_on_hangup`: SIGHUP asks for the end, as SIGTERM does.
     pub fn listen(ends_on_hangup: bool) -> io::Result<Self> {
@@ -28,17 +36,25 @@ impl Signals {
         })
     }
 
-    /// Waits for the next signal that asks for the end, and names it.
+    /// The next signal that means something. Cancel-safe.
+    pub async fn next(&mut self) -> Wish {
+        tokio::select! {
+            _ = self.terminate.recv() => Wish::Stop("SIGTERM"),
+            _ = self.interrupt.recv() => Wish::Stop("SIGINT"),
+            _ = self.hangup.recv() => match self.ends_on_hangup {
+                true => Wish::Stop("SIGHUP"),
+                false => Wish::Reload,
+            },
+        }
+    }
+
+    /// Waits for the next signal that asks for the end, and names it: for when there is nothing to reload.
     pub async fn stop(&mut self) -> &'static str {
         loop {
-            tokio::select! {
-                _ = self.terminate.recv() => return "SIGTERM",
-                _ = self.interrupt.recv() => return "SIGINT",
-                _ = self.hangup.recv() => {
-                    if self.ends_on_hangup {
-                        return "SIGHUP";
-                    }
-                    tracing::warn!("SIGHUP: reload is not served yet; restart to read the files again");
+            match self.next().await {
+                Wish::Stop(signal) => return signal,
+                Wish::Reload => {
+                    tracing::info!("SIGHUP: this process is not serving, nothing is reloaded")
                 }
             }
         }

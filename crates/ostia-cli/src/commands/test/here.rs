@@ -1,5 +1,6 @@
 use std::future::ready;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ostia::boot::Running;
 use ostia::catalog::{Access, Catalog, Deployment, Scope, Serving};
@@ -96,7 +97,7 @@ impl Here {
 
     pub(super) async fn stop(self) {
         // Nothing runs any more, so there is nothing to wait for.
-        self.running.shut_down(ready(())).await;
+        self.running.shut_down(Duration::ZERO, ready(())).await;
     }
 }
 

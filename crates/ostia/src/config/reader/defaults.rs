@@ -32,7 +32,7 @@ impl<'a> Section<'a> {
 
     /// A text that is never shown; by default there is none.
     pub fn secret(&self, key: &'static str, meaning: &'static str) -> Secret<String> {
-        self.record(key, "secret text", show_text(""), meaning);
+        self.record(key, SettingKey::SECRET, show_text(""), meaning);
         Secret::new(self.text_of(key).unwrap_or_default())
     }
 

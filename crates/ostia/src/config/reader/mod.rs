@@ -94,7 +94,7 @@ impl<'a> Reading<'a> {
     }
 
     /// Follows `env:NAME` and `file:PATH`; `None`: the text is neither.
-    fn follow(&self, text: &str) -> Result<Option<String>, String> {
+    pub fn follow(&self, text: &str) -> Result<Option<String>, String> {
         if let Some(name) = text.strip_prefix("env:") {
             let value = self.environment.get(name);
             let value = value.ok_or_else(|| {

@@ -82,6 +82,11 @@ pub(super) fn read_server(root: &Section<'_>, reading: &Reading<'_>) -> Server {
             Duration::from_secs(120),
             "How long running requests may go on after SIGTERM; \"0\" cuts them at once.",
         ),
+        drain_grace: section.duration_or_zero(
+            "drain_grace",
+            Duration::from_secs(5),
+            "How long after SIGTERM it still listens while it says that it is not ready, so that load balancers notice.",
+        ),
         trusted_proxies: trusted_proxies(
             section.list(
                 "trusted_proxies",
@@ -106,7 +111,12 @@ pub(super) fn read_server(root: &Section<'_>, reading: &Reading<'_>) -> Server {
         state_dir: section.path_or(
             "state_dir",
             ".",
-            "The folder of the journal and of maintenance notices; one running gateway each.",
+            "The folder of the journal, of maintenance notices and of the token for commands; one running gateway each.",
+        ),
+        auto_reload: section.flag(
+            "auto_reload",
+            false,
+            "Whether changed files are read again by themselves, once they have been still for 5 s.",
         ),
     };
     section.finish();

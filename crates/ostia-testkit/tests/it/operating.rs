@@ -1,0 +1,129 @@
+//! What operators see and do on the admin listener.
+
+use ostia_testkit::backend::{FakeBackend, Script};
+use ostia_testkit::client::{Answer, RawClient, Request};
+use ostia_testkit::gate::Gate;
+use ostia_testkit::gateway::{Endpoint, Site, TestGateway};
+use serde_json::{Value, json};
+
+async fn admin(gateway: &TestGateway, request: Request) -> Answer {
+    let (_, token) = ostia::admin::published(gateway.site().folder()).unwrap();
+    let request = request.bearer(token.expose());
+    let answer = RawClient::connect(gateway.admin_address())
+        .await
+        .call(&request)
+        .await;
+    gateway.note(&answer);
+    answer
+}
+
+async fn read(gateway: &TestGateway, path: &str) -> Value {
+    let answer = admin(gateway, Request::get(path)).await;
+    assert_eq!(answer.status(), 200, "{path}: {}", answer.text());
+    answer.json()
+}
+
+#[tokio::test]
+async fn endpoints_are_listed_a_page_at_a_time_with_what_they_do() {
+    let backend = FakeBackend::start().await;
+    let mut site = Site::new().with_faults();
+    for number in 0..5 {
+        let endpoint = Endpoint::of("m", &backend);
+        site = site.endpoint(endpoint.field("endpoint_slug", json!(format!("e{number}"))));
+    }
+    let broken = Endpoint::of("n", &backend).config("api_key_env_name", json!("NOWHERE_SET"));
+    let site = site.endpoint(broken.field("endpoint_slug", json!("broken")));
+    let gateway = TestGateway::start(site).await;
+    let gate = Gate::closed();
+    backend.otherwise(Script::completion().gate_end(&gate));
+    let mut client = gateway.client().await;
+    client.send(gateway.chat_stream("m").bytes()).await;
+    let reading = client.begin().await.unwrap();
+
+    let (mut slugs, mut in_flight, mut after) = (Vec::new(), 0, String::new());
+    loop {
+        let page = read(&gateway, &format!("/admin/endpoints?limit=2&after={after}")).await;
+        assert_eq!(page["total"], 6);
+        let data = page["data"].as_array().unwrap();
+        assert!(data.len() <= 2);
+        for endpoint in data {
+            slugs.push(endpoint["slug"].as_str().unwrap().to_owned());
+            in_flight += endpoint["in_flight"].as_u64().unwrap();
+        }
+        if page["has_more"] == false {
+            break;
+        }
+        after = page["last"].as_str().unwrap().to_owned();
+    }
+    assert_eq!(slugs, ["broken", "e0", "e1", "e2", "e3", "e4"]);
+    assert_eq!(in_flight, 1);
+    let broken = read(&gateway, "/admin/endpoints/broken").await;
+    assert_eq!(broken["state"], "disabled");
+    assert!(broken["reason"].as_str().unwrap().contains("NOWHERE_SET"));
+    let of_model = read(&gateway, "/admin/endpoints?model=n").await;
+    assert_eq!(of_model["total"], 1);
+    let clusters = read(&gateway, "/admin/clusters").await;
+    assert_eq!(clusters["data"][0]["endpoints_serving"], 5);
+    let status = read(&gateway, "/admin/status").await;
+    assert_eq!(
+        (&status["requests"], &status["ready"]["status"]),
+        (&json!(1), &json!("ok"))
+    );
+    for (path, status) in [
+        ("/admin/endpoints/none", 404),
+        ("/admin/endpoints?limit=0", 400),
+        ("/admin/endpoints?limit=1001", 400),
+        ("/admin/endpoints?limit=x", 400),
+    ] {
+        assert_eq!(
+            admin(&gateway, Request::get(path)).await.status(),
+            status,
+            "{path}"
+        );
+    }
+    gate.open();
+    client.rest(reading).await;
+    gateway.finish(&[&backend]).await;
+}
+
+#[tokio::test]
+async fn a_drained_endpoint_gets_nothing_new_until_it_is_used_again() {
+    let (one, other) = (FakeBackend::start().await, FakeBackend::start().await);
+    let named =
+        |slug: &str, backend| Endpoint::of("m", backend).field("endpoint_slug", json!(slug));
+    let site = Site::new()
+        .endpoint(named("one", &one))
+        .endpoint(named("other", &other));
+    let gateway = TestGateway::start(site).await;
+    let gate = Gate::closed();
+    one.otherwise(Script::completion().gate_end(&gate));
+    // One runs there: it goes on.
+    other.otherwise(Script::completion());
+    admin(&gateway, Request::post("/admin/endpoints/other/drain")).await;
+    let mut client = gateway.client().await;
+    client.send(gateway.chat_stream("m").bytes()).await;
+    let reading = client.begin().await.unwrap();
+    admin(&gateway, Request::post("/admin/endpoints/other/undrain")).await;
+    let drained = admin(&gateway, Request::post("/admin/endpoints/one/drain")).await;
+    assert_eq!(drained.json()["in_flight"], 1);
+    // It survives a reload.
+    gateway.reload().expect("it can be served");
+    for _ in 0..5 {
+        assert_eq!(gateway.call(&gateway.chat("m")).await.status(), 200);
+    }
+    assert_eq!((one.records().len(), other.records().len()), (1, 5));
+    assert_eq!(
+        read(&gateway, "/admin/endpoints/one").await["state"],
+        "draining"
+    );
+    admin(&gateway, Request::post("/admin/endpoints/other/drain")).await;
+    let answer = gateway.call(&gateway.chat("m")).await;
+    assert_eq!(answer.error_code().as_deref(), Some("no_healthy_backend"));
+    let gone = admin(&gateway, Request::post("/admin/endpoints/nobody/drain")).await;
+    assert_eq!(gone.status(), 404);
+    admin(&gateway, Request::post("/admin/endpoints/other/undrain")).await;
+    assert_eq!(gateway.call(&gateway.chat("m")).await.status(), 200);
+    gate.open();
+    client.rest(reading).await;
+    gateway.finish(&[&one, &other]).await;
+}

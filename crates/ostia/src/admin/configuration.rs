@@ -1,0 +1,23 @@
+use serde_json::{Map, Value, json};
+
+use crate::gateway::Gateway;
+
+/// `GET /admin/config`: what holds for each key, and which files it came from. Holds nothing secret.
+pub(super) fn configuration(gateway: &Gateway) -> Value {
+    let live = gateway.live();
+    let values = gateway.files().map(|files| files.values());
+    let settings: Map<String, Value> = values
+        .unwrap_or_default()
+        .into_iter()
+        .map(|value| {
+            let shown = json!({"value": value.shown, "default": value.is_default});
+            (value.name, shown)
+        })
+        .collect();
+    json!({
+        "generation": live.generation,
+        "reload_fault": gateway.reloads().fault(),
+        "files": gateway.files().map(|files| files.paths()).unwrap_or_default(),
+        "settings": settings,
+    })
+}

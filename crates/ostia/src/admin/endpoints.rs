@@ -1,0 +1,150 @@
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::asked::Asked;
+use super::page::Page;
+use crate::authorize::NoticeLookup as _;
+use crate::catalog::{Deployment, Serving};
+use crate::gateway::Gateway;
+use crate::live::Live;
+use crate::rank::fault_of;
+use crate::refusal::Refusal;
+
+/// One endpoint as this process sees it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct EndpointReport {
+    pub slug: String,
+    pub cluster: String,
+    pub framework: String,
+    pub model: String,
+    /// `served`, `draining`, `maintenance`, `failing`, `not_ready`, `on_no_route`, `disabled` or `adapter_unavailable`:
+    /// the first of these, from the end, that holds.
+    pub state: String,
+    /// Why, where the state does not say it.
+    pub reason: Option<String>,
+    /// What its cluster says of the model, and what its readiness URL says.
+    pub model_state: String,
+    pub readiness: String,
+    pub draining: bool,
+    /// Its last requests failed, so others are tried first.
+    pub failing: bool,
+    pub in_flight: u32,
+    /// 0: no limit.
+    pub max_in_flight: u32,
+    pub priority: i64,
+    pub weight: u32,
+    /// Since the process started, by outcome.
+    pub requests: BTreeMap<String, u64>,
+    pub prompt_tokens: u64,
+    pub completion_tokens: u64,
+    /// Over all requests since the process started.
+    pub mean_duration_ms: Option<u64>,
+}
+
+/// `GET /admin/endpoints`.
+pub(super) fn page(gateway: &Gateway, asked: &Asked) -> Result<Value, Refusal> {
+    let live = gateway.live();
+    let (cluster, model) = (asked.query("cluster"), asked.query("model"));
+    let is_asked = |deployment: &&Arc<Deployment>| {
+        cluster
+            .as_deref()
+            .is_none_or(|name| *deployment.cluster.name == *name)
+            && model
+                .as_deref()
+                .is_none_or(|name| *deployment.model == *name)
+    };
+    let deployments = live.catalog.deployments().iter().filter(is_asked);
+    let deployments: Vec<&Arc<Deployment>> = deployments.collect();
+    let page = Page::of(
+        deployments,
+        asked,
+        |deployment| &*deployment.slug,
+        |deployment| EndpointReport::of(deployment, &live, gateway.clock().unix_micros()),
+    )?;
+    Ok(json!(page))
+}
+
+/// `GET /admin/endpoints/{slug}`.
+pub(super) fn one(gateway: &Gateway, slug: &str) -> Result<Value, Refusal> {
+    let live = gateway.live();
+    let deployment = find(&live, slug)?;
+    Ok(json!(EndpointReport::of(
+        deployment,
+        &live,
+        gateway.clock().unix_micros()
+    )))
+}
+
+pub(super) fn find<'a>(live: &'a Live, slug: &str) -> Result<&'a Arc<Deployment>, Refusal> {
+    let found = live.catalog.deployment(slug);
+    found.ok_or_else(|| Refusal::not_found(None))
+}
+
+impl EndpointReport {
+    fn of(deployment: &Deployment, live: &Live, now: i64) -> Self {
+        let state = &deployment.state;
+        let (word, reason) = verdict(deployment, live, now);
+        let requests: BTreeMap<String, u64> = state
+            .outcomes()
+            .map(|(outcome, count)| (outcome.as_str().to_owned(), count))
+            .collect();
+        let (prompt_tokens, completion_tokens) = state.tokens();
+        let all: u64 = requests.values().sum();
+        Self {
+            slug: deployment.slug.to_string(),
+            cluster: deployment.cluster.name.to_string(),
+            framework: deployment.framework.to_string(),
+            model: deployment.model.to_string(),
+            state: word.to_owned(),
+            reason,
+            model_state: state.model_state().as_str().to_owned(),
+            readiness: state.readiness().as_str().to_owned(),
+            draining: state.is_draining(),
+            failing: state.is_suspect(),
+            in_flight: state.in_flight(),
+            max_in_flight: deployment.max_in_flight,
+            priority: deployment.priority,
+            weight: deployment.weight,
+            prompt_tokens,
+            completion_tokens,
+            mean_duration_ms: state.duration_ms().checked_div(all),
+            requests,
+        }
+    }
+
+    /// Whether requests may get an answer there now.
+    pub fn serves(&self) -> bool {
+        matches!(&*self.state, "served" | "failing")
+    }
+}
+
+/// `now`: Unix microseconds.
+fn verdict(deployment: &Deployment, live: &Live, now: i64) -> (&'static str, Option<String>) {
+    let state = &deployment.state;
+    match &deployment.serving {
+        Serving::Disabled(why) => return ("disabled", Some(why.to_string())),
+        Serving::AdapterUnavailable(name) => {
+            return ("adapter_unavailable", Some(name.to_string()));
+        }
+        Serving::Yes => {}
+    }
+    if !deployment.framework_listed() {
+        return ("on_no_route", None);
+    }
+    if let Some(notice) = live.notices.notice(&deployment.cluster.name) {
+        return ("maintenance", Some(notice.to_string()));
+    }
+    if state.is_draining() {
+        return ("draining", None);
+    }
+    if let Some(fault) = fault_of(deployment, now) {
+        return ("not_ready", Some(fault.to_string()));
+    }
+    match state.is_suspect() {
+        true => ("failing", None),
+        false => ("served", None),
+    }
+}

@@ -1,0 +1,271 @@
+//! The routes of the admin listener. To add one: a line here, an arm in `admin/server.rs`, and what answers it in a file
+//! of `admin`. The OpenAPI document and docs/reference/routes.md follow by themselves.
+
+use http::Method;
+use ostia_core::Role;
+
+use super::address::decoded;
+
+/// One route of the admin listener.
+#[derive(Debug, Clone, Copy)]
+pub struct AdminRoute {
+    pub method: &'static str,
+    /// `{name}` is one segment of the path, percent-encoded.
+    pub pattern: &'static str,
+    pub kind: AdminKind,
+    pub who: Who,
+    /// Names that its query may hold.
+    pub query: &'static [&'static str],
+    pub summary: &'static str,
+}
+
+/// Who is let in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Who {
+    /// Everybody who reaches the listener.
+    Anybody,
+    /// Admins, and whoever has one of these roles.
+    Roles(&'static [Role]),
+}
+
+/// What a route leads to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AdminKind {
+    Live,
+    Ready,
+    Metrics,
+    Document,
+    Purge,
+    Reload,
+    Drain,
+    Status,
+    Config,
+    Endpoints,
+    Endpoint,
+    DrainEndpoint,
+    UndrainEndpoint,
+    Clusters,
+}
+
+/// Why a request has no route.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AdminLost {
+    NoPath,
+    /// The methods that there are, for `Allow`.
+    NoMethod(String),
+}
+
+const ADMINS: Who = Who::Roles(&[]);
+const OPERATORS: Who = Who::Roles(&[Role::Operator]);
+const LOOKERS: Who = Who::Roles(&[Role::Operator, Role::Support]);
+
+pub static ADMIN_ROUTES: [AdminRoute; 14] = [
+    open(
+        "/health/live",
+        AdminKind::Live,
+        "Whether the process responds",
+    ),
+    AdminRoute {
+        query: &["strict"],
+        ..open(
+            "/health/ready",
+            AdminKind::Ready,
+            "Whether this process should get requests; 503 if not. With `strict`, 503 for whatever is degraded too",
+        )
+    },
+    open(
+        "/metrics",
+        AdminKind::Metrics,
+        "Metrics as OpenMetrics text",
+    ),
+    open(
+        "/openapi.json",
+        AdminKind::Document,
+        "The API as a document",
+    ),
+    post(
+        "/admin/purge",
+        AdminKind::Purge,
+        ADMINS,
+        "Forget what identity providers said, so that a right that was taken away is gone at once",
+    ),
+    AdminRoute {
+        query: &["dry_run"],
+        ..post(
+            "/admin/reload",
+            AdminKind::Reload,
+            OPERATORS,
+            "Read all files again and serve what they say, or nothing of it; gives the difference. With `dry_run`, only the difference",
+        )
+    },
+    post(
+        "/admin/drain",
+        AdminKind::Drain,
+        OPERATORS,
+        "End the process as SIGTERM does: not ready, still listening for `drain_grace`, then running requests are answered",
+    ),
+    get(
+        "/admin/status",
+        AdminKind::Status,
+        LOOKERS,
+        "The process: version, age, readiness, what it holds",
+    ),
+    AdminRoute {
+        query: &["limit", "after", "cluster", "model"],
+        ..get(
+            "/admin/endpoints",
+            AdminKind::Endpoints,
+            LOOKERS,
+            "Endpoints by slug: whether they serve, their state, and what is in flight",
+        )
+    },
+    get(
+        "/admin/endpoints/{slug}",
+        AdminKind::Endpoint,
+        LOOKERS,
+        "One endpoint",
+    ),
+    post(
+        "/admin/endpoints/{slug}/drain",
+        AdminKind::DrainEndpoint,
+        OPERATORS,
+        "Send it nothing new; running requests end as they would",
+    ),
+    post(
+        "/admin/endpoints/{slug}/undrain",
+        AdminKind::UndrainEndpoint,
+        OPERATORS,
+        "Use it again",
+    ),
+    AdminRoute {
+        query: &["limit", "after"],
+        ..get(
+            "/admin/clusters",
+            AdminKind::Clusters,
+            LOOKERS,
+            "Clusters by name: what they are, and what is known of them",
+        )
+    },
+    get(
+        "/admin/config",
+        AdminKind::Config,
+        LOOKERS,
+        "What holds for every key of ostia.toml, without secrets",
+    ),
+];
+
+impl AdminRoute {
+    /// The route of a request, and the decoded segments that its placeholders stand for.
+    pub fn find(method: &Method, path: &str) -> Result<(&'static Self, Vec<String>), AdminLost> {
+        let asked = match method.as_str() {
+            "HEAD" => "GET",
+            other => other,
+        };
+        let mut allow = Vec::new();
+        for route in &ADMIN_ROUTES {
+            let Some(captures) = captures(route.pattern, path) else {
+                continue;
+            };
+            if route.method == asked {
+                return Ok((route, captures));
+            }
+            allow.push(route.method);
+            if route.method == "GET" {
+                allow.push("HEAD");
+            }
+        }
+        match allow.is_empty() {
+            true => Err(AdminLost::NoPath),
+            false => Err(AdminLost::NoMethod(allow.join(", "))),
+        }
+    }
+}
+
+fn captures(pattern: &str, path: &str) -> Option<Vec<String>> {
+    let (mut parts, mut segments) = (pattern.split('/'), path.split('/'));
+    let mut captures = Vec::new();
+    loop {
+        match (parts.next(), segments.next()) {
+            (None, None) => return Some(captures),
+            (Some(part), Some(segment)) if part.starts_with('{') && !segment.is_empty() => {
+                captures.push(decoded(segment).into_owned());
+            }
+            (Some(part), Some(segment)) if part == segment => {}
+            _ => return None,
+        }
+    }
+}
+
+const fn open(pattern: &'static str, kind: AdminKind, summary: &'static str) -> AdminRoute {
+    get(pattern, kind, Who::Anybody, summary)
+}
+
+const fn get(
+    pattern: &'static str,
+    kind: AdminKind,
+    who: Who,
+    summary: &'static str,
+) -> AdminRoute {
+    AdminRoute {
+        method: "GET",
+        pattern,
+        kind,
+        who,
+        query: &[],
+        summary,
+    }
+}
+
+const fn post(
+    pattern: &'static str,
+    kind: AdminKind,
+    who: Who,
+    summary: &'static str,
+) -> AdminRoute {
+    AdminRoute {
+        method: "POST",
+        ..get(pattern, kind, who, summary)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_route_is_found_and_its_siblings_are_not() {
+        for route in &ADMIN_ROUTES {
+            let path: String = route
+                .pattern
+                .split('/')
+                .map(|part| if part.starts_with('{') { "a%2Fb" } else { part })
+                .collect::<Vec<_>>()
+                .join("/");
+            let method: Method = route.method.parse().unwrap();
+            let (found, captures) = AdminRoute::find(&method, &path).unwrap();
+            assert_eq!(found.pattern, route.pattern);
+            assert!(captures.iter().all(|capture| capture == "a/b"));
+            for sibling in [format!("{path}/"), format!("/{path}"), path.to_uppercase()] {
+                assert_eq!(
+                    AdminRoute::find(&method, &sibling).err(),
+                    Some(AdminLost::NoPath),
+                    "{sibling}"
+                );
+            }
+            assert!(matches!(
+                AdminRoute::find(&Method::PATCH, &path),
+                Err(AdminLost::NoMethod(allow)) if allow.contains(route.method)
+            ));
+        }
+    }
+
+    #[test]
+    fn only_health_metrics_and_the_document_are_open() {
+        let open = ADMIN_ROUTES
+            .iter()
+            .filter(|route| route.who == Who::Anybody);
+        let open: Vec<_> = open.map(|route| route.pattern).collect();
+        let expected = ["/health/live", "/health/ready", "/metrics", "/openapi.json"];
+        assert_eq!(open, expected);
+    }
+}
