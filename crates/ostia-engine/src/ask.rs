@@ -23,8 +23,8 @@ pub struct Ask {
     pub(crate) prompt_tokens: u64,
     /// The tool to call, and its arguments.
     pub(crate) tool: Option<(String, Value)>,
-    /// The tool of the one task was called, and this is what came of it.
-    pub(crate) task_done: bool,
+    /// What came of the one task, if its tool was called.
+    pub(crate) task_done: Option<String>,
     /// What the answer must look like.
     pub(crate) schema: Option<Value>,
     pub body: Value,
@@ -51,7 +51,7 @@ impl Ask {
             logprobs: logprobs(&body),
             prompt_tokens: words.max(1) as u64,
             tool: tool(&body, &last_text),
-            task_done: !user_speaks(&body) && shell(tools_of(&body)).is_some(),
+            task_done: shell(tools_of(&body)).and_then(|_| result(&body)),
             last_text,
             schema: schema(&body),
             body,
@@ -132,16 +132,39 @@ fn tools_of(body: &Value) -> impl Iterator<Item = &Value> {
     body["tools"].as_array().into_iter().flatten()
 }
 
+/// The turns of a conversation, the last one first. Notes of an agent to the model are none.
+fn turns(body: &Value) -> impl Iterator<Item = &Value> {
+    let turns = ["messages", "input"].iter();
+    let turns = turns
+        .filter_map(|key| body[*key].as_array())
+        .flatten()
+        .rev();
+    turns.filter(|turn| !matches!(turn["role"].as_str(), Some("system" | "developer")))
+}
+
 /// Whether the last word is the user's, and not a tool's.
 fn user_speaks(body: &Value) -> bool {
-    let turns = [&body["messages"], &body["input"]];
-    let Some(last) = turns.iter().find_map(|turns| turns.as_array()?.last()) else {
-        return body["input"].is_string();
+    match turns(body).next() {
+        Some(last) => last["role"] == "user" && result_in(last).is_none(),
+        None => body["input"].is_string(),
+    }
+}
+
+/// What a tool said, if that is the last word.
+fn result(body: &Value) -> Option<String> {
+    turns(body).next().and_then(result_in)
+}
+
+fn result_in(turn: &Value) -> Option<String> {
+    let parts = || turn["content"].as_array().into_iter().flatten();
+    let said = match (turn["role"].as_str(), turn["type"].as_str()) {
+        (Some("tool"), _) => &turn["content"],
+        (_, Some("function_call_output")) => &turn["output"],
+        _ => &parts().find(|part| part["type"] == "tool_result")?["content"],
     };
-    let parts = last["content"].as_array();
-    let has_result =
-        parts.is_some_and(|parts| parts.iter().any(|part| part["type"] == "tool_result"));
-    last["role"] == "user" && !has_result
+    let mut texts = Vec::new();
+    collect(said, &mut texts);
+    Some(texts.join(" "))
 }
 
 /// Whether a text has a word of a tool's name in it, other than `get` and its like: "weather" of `get_weather`.

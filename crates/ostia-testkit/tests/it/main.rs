@@ -45,6 +45,7 @@ mod pages;
 mod policy_matrix;
 mod pressure;
 mod rate;
+mod recorded;
 mod refusals;
 mod reload;
 mod replicas;

@@ -38,9 +38,14 @@ fn expanded(value: &Value) -> Value {
         Value::Object(members) => match members.get("$text").and_then(Value::as_u64) {
             Some(length) => {
                 let text = "a \"quoted\" {word}\n\u{e9}\\ ".chars().cycle();
-                text.take(usize::try_from(length).unwrap()).collect::<String>().into()
+                text.take(usize::try_from(length).unwrap())
+                    .collect::<String>()
+                    .into()
             }
-            None => members.iter().map(|(key, value)| (key.clone(), expanded(value))).collect(),
+            None => members
+                .iter()
+                .map(|(key, value)| (key.clone(), expanded(value)))
+                .collect(),
         },
         Value::Array(items) => items.iter().map(expanded).collect(),
         other => other.clone(),
@@ -99,12 +104,21 @@ async fn what_agents_send_is_answered_and_reaches_the_backend_as_it_is() {
             let seen = backend.records().len();
             let answer = gateway.call(&request(&gateway, case, &body)).await;
             let what = format!("{name}: {} {}", case["method"], case["target"]);
-            assert_eq!(json!(answer.status()), case["status"], "{what}: {}", answer.text());
+            assert_eq!(
+                json!(answer.status()),
+                case["status"],
+                "{what}: {}",
+                answer.text()
+            );
             assert_eq!(answer.ended, Ended::Complete, "{what}");
             let records = backend.records();
             if body["model"].is_string() && records.len() > seen {
                 let sent: Value = serde_json::from_slice(&records[seen].received.body).unwrap();
-                assert_eq!(without_usage_option(&sent), without_usage_option(&body), "{what}");
+                assert_eq!(
+                    without_usage_option(&sent),
+                    without_usage_option(&body),
+                    "{what}"
+                );
                 inferences += 1;
             }
         }

@@ -15,12 +15,11 @@ pub(super) struct Seal {
     header: Option<HeaderName>,
 }
 
-/// APIs whose bodies have `cache_salt` in vLLM. Of `messages` only newer versions read it; older ones take no notice.
-const SALTED: [&str; 8] = [
+/// APIs whose bodies have `cache_salt` in vLLM.
+const SALTED: [&str; 7] = [
     "chat/completions",
     "completions",
     "responses",
-    "messages",
     "embeddings",
     "pooling",
     "classify",

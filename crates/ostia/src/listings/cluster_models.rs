@@ -74,6 +74,6 @@ fn entry(
     }
     let described = Described::of(&first.model, replicas, notices)?;
     entry.insert("state".to_owned(), json!(described.state.as_str()));
-    described.add_to(&mut entry);
+    described.add_known_to(&mut entry);
     Some(Value::Object(entry))
 }

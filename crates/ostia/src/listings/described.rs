@@ -88,6 +88,19 @@ impl Described {
         }
     }
 
+    /// The same for a list that sites have had for long: where nothing is known beyond the name, it stays as it was.
+    pub fn add_known_to(&self, entry: &mut Map<String, Value>) {
+        let is_known = *self.display_name != *self.name
+            || self.context_window.is_some()
+            || self.max_output_tokens.is_some()
+            || self.tool_calling.is_some()
+            || self.reasoning.is_some()
+            || !self.input_modalities.is_empty();
+        if is_known {
+            self.add_to(entry);
+        }
+    }
+
     fn modalities(&self) -> Option<Value> {
         (!self.input_modalities.is_empty()).then(|| json!(self.input_modalities))
     }

@@ -108,7 +108,12 @@ impl<'a> Route<'a> {
     /// Finds the route of a path, with or without the base path.
     pub fn find(method: &Method, path: &'a str, base_path: &str) -> Result<Self, Lost> {
         let inner = without_base(path, base_path);
-        Self::matching(method, inner).map_err(|others| {
+        let found = match inner == "/" && path != "/" {
+            // The base path itself is no page.
+            true => Err(Others::default()),
+            false => Self::matching(method, inner),
+        };
+        found.map_err(|others| {
             let own = path.strip_suffix(inner).unwrap_or(path);
             others.lost(own, inner)
         })
@@ -220,11 +225,9 @@ fn leads_somewhere(path: &str) -> bool {
 }
 
 fn without_base<'a>(path: &'a str, base_path: &str) -> &'a str {
-    match path.strip_prefix(base_path) {
-        Some("") => "/",
-        Some(rest) if rest.starts_with('/') => rest,
-        _ => path,
-    }
+    path.strip_prefix(base_path)
+        .filter(|rest| rest.starts_with('/'))
+        .unwrap_or(path)
 }
 
 /// The methods that a path supports, collected while the requested one is not found.
