@@ -37,6 +37,12 @@ def short(value, key=""):
     return value
 
 
+def told(key, value):
+    """A header's value. Of what an agent says of this machine and its session, only the length."""
+    named = key.startswith("anthropic-") or key in ("user-agent", "content-type", "accept")
+    return value if named or len(value) <= MOST else "x" * len(value)
+
+
 def plain(body, encoding):
     if encoding == "gzip":
         body = gzip.decompress(body)
@@ -59,8 +65,7 @@ class Recorder(BaseHTTPRequestHandler):
         connection.request(self.command, upstream.path + self.path, body or None, headers)
         answer = connection.getresponse()
         kept = [
-            [key.lower(), value] for key, value in self.headers.items()
-            if key.lower() not in DROPPED and len(value) <= 2048
+            [key.lower(), told(key.lower(), value)] for key, value in self.headers.items() if key.lower() not in DROPPED
         ]
         case = {
             "method": self.command,
