@@ -36,6 +36,7 @@ mod identity;
 mod interim;
 mod ledger;
 mod metering;
+mod metrics;
 mod models;
 mod names;
 mod operating;

@@ -11,6 +11,7 @@ mod drain;
 mod endpoints;
 mod metrics;
 mod page;
+mod process;
 mod ready;
 mod reload;
 mod server;

@@ -186,6 +186,7 @@ fn build(parts: Parts, registry: Registry) -> Result<Gateway, StartError> {
         key_watch: Arc::new(KeyWatch::new(Arc::clone(&store), Arc::clone(&clock))),
         denials: Denials::new(Arc::clone(&clock)),
         errors: ErrorCounts::default(),
+        figures: Arc::default(),
         admitter: Admitter::new(limiter, LIMITER_PATIENCE, retries, Arc::clone(&clock)),
         ledger,
         store,
