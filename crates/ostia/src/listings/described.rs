@@ -55,9 +55,11 @@ impl Described {
         })
     }
 
-    /// Adds what is known, without touching what is there. `max_model_len` is vLLM's word, which some clients read.
+    /// Adds what is known, without touching what is there. `max_model_len` is vLLM's word, which some clients read;
+    /// `capabilities` are as ALCF's tools read them.
     pub fn add_to(&self, entry: &mut Map<String, Value>) {
-        let mut capabilities = json!({ "api_protocols": self.apis });
+        let apis: Vec<String> = self.apis.iter().map(|api| api.replace('/', "_")).collect();
+        let mut capabilities = json!({ "api_protocols": apis });
         let known = [
             (
                 "context_window_tokens",
@@ -65,8 +67,8 @@ impl Described {
             ),
             ("max_output_tokens", self.max_output_tokens.map(Value::from)),
             ("input_modalities", self.modalities()),
-            ("tool_calling", self.tool_calling.map(Value::from)),
-            ("reasoning", self.reasoning.map(Value::from)),
+            ("tool_calling", self.tool_calling.map(supported)),
+            ("reasoning", self.reasoning.map(supported)),
         ];
         for (key, value) in known {
             if let Some(value) = value {
@@ -104,4 +106,8 @@ impl Described {
     fn modalities(&self) -> Option<Value> {
         (!self.input_modalities.is_empty()).then(|| json!(self.input_modalities))
     }
+}
+
+fn supported(supported: bool) -> Value {
+    json!({ "supported": supported })
 }

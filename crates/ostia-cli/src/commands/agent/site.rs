@@ -124,7 +124,7 @@ impl Site {
 /// Whether a model's clusters serve an API. A list that does not say so is taken at its word.
 fn serves(model: &Value, api: &str) -> bool {
     match model["capabilities"]["api_protocols"].as_array() {
-        Some(apis) => apis.iter().any(|one| one == api),
+        Some(apis) => apis.iter().any(|one| *one == api.replace('/', "_")),
         None => true,
     }
 }
@@ -137,8 +137,8 @@ fn read(model: &Value) -> Option<Model> {
         context_window: model["context_window"].as_u64(),
         max_output_tokens: model["max_output_tokens"].as_u64(),
         takes_images: modalities.is_some_and(|kinds| kinds.iter().any(|kind| kind == "image")),
-        reasons: model["capabilities"]["reasoning"] == true,
-        calls_tools: model["capabilities"]["tool_calling"] != false,
+        reasons: model["capabilities"]["reasoning"]["supported"] == true,
+        calls_tools: model["capabilities"]["tool_calling"]["supported"] != false,
         id,
     })
 }
@@ -151,12 +151,12 @@ pub(super) mod tests {
 
     /// Two models that run, one that does not, one for embeddings.
     pub(in super::super) fn site(wanted: Option<&str>) -> Result<Site, Failure> {
-        let both = json!(["chat/completions", "messages", "responses"]);
+        let both = json!(["chat_completions", "messages", "responses"]);
         let list = json!({"data": [
             {"id": "asleep", "state": "stopped", "capabilities": {"api_protocols": both}},
             {"id": "org/big", "state": "running", "display_name": "Big \"8B\"", "context_window": 200_000,
              "max_output_tokens": 16_000, "input_modalities": ["text", "image"],
-             "capabilities": {"api_protocols": both, "reasoning": true}},
+             "capabilities": {"api_protocols": both, "reasoning": {"supported": true}}},
             {"id": "small", "state": "running", "capabilities": {"api_protocols": both}},
             {"id": "vectors", "state": "running", "capabilities": {"api_protocols": ["embeddings"]}},
         ]});
