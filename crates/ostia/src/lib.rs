@@ -21,6 +21,7 @@ pub mod boot;
 pub mod cache;
 pub mod catalog;
 pub mod cluster;
+pub mod codings;
 pub mod config;
 pub mod demo;
 pub mod dialect;

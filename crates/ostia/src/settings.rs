@@ -326,6 +326,8 @@ pub struct Upstream {
     pub total_timeout: Option<Duration>,
     pub pool_idle_timeout: Option<Duration>,
     pub keepalive_comment: Option<Duration>,
+    /// How long a stream waits for the backend's head until the client gets one.
+    pub send_headers_after: Option<Duration>,
     pub retry_budget_percent: u32,
 }
 

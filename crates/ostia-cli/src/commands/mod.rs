@@ -3,6 +3,7 @@
 
 mod adapter;
 mod admin;
+mod agent;
 mod audit;
 mod check;
 mod completions;
@@ -76,6 +77,9 @@ pub enum Command {
     /// Try out the adapters of a site
     #[command(subcommand)]
     Adapter(adapter::Adapter),
+    /// Make a coding agent use a gateway
+    #[command(subcommand)]
+    Agent(agent::Agent),
     /// Take over the installation of another gateway
     #[command(subcommand)]
     Import(import::Import),
@@ -122,6 +126,7 @@ impl Command {
             Self::Reload(reload) => reload.run(setup),
             Self::Explain(explain) => explain.run(setup),
             Self::Adapter(adapter) => adapter.run(setup),
+            Self::Agent(agent) => agent.run(),
             Self::Import(import) => import.run(setup),
             Self::Usage(usage) => usage.run(setup),
             Self::Db(db) => db.run(setup),
@@ -164,6 +169,7 @@ impl Command {
             | Self::Usage(_) => Some((Level::WARN, "")),
             Self::Slug(_)
             | Self::Init(_)
+            | Self::Agent(_)
             | Self::Import(_)
             | Self::Login(_)
             | Self::Token(_)

@@ -218,7 +218,10 @@ impl Page {
             endpoint_slug: Cow::Borrowed(&place.endpoint_slug),
             api: Cow::Borrowed(&arrival.api),
             stream: self.stream,
-            http_status: facts.http_status,
+            http_status: match arrival.head_sent.is_set() {
+                true => 200,
+                false => facts.http_status,
+            },
             outcome,
             phase: facts.phase,
             error_code: Cow::Borrowed(&facts.error_code),

@@ -41,7 +41,7 @@ pub use exchange::Exchange;
 pub use headers::{is_never_forwarded, is_set_by_the_gateway};
 pub use hooked::HOOK_TIMEOUT;
 pub use hooks::{AdapterError, EndpointAdapter};
-pub use prepare::injects_usage;
+pub use prepare::{injects_usage, streams_surely};
 pub use registry::{DIRECT_API, Registry};
 pub use response::ResponseContext;
 pub(crate) use script::{faults as script_faults, in_time, reply_to_dynamic};

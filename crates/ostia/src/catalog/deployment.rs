@@ -6,7 +6,7 @@ use std::time::Duration;
 use ostia_core::{Location, Secret};
 use serde_json::Value;
 
-use super::{Access, BodyPolicy, Isolation, Scheduler, Target};
+use super::{Access, AgentOptions, BodyPolicy, Isolation, Profile, Scheduler, Target};
 use crate::fleet::{EndpointState, Learned};
 
 /// A cluster as its fixture describes it.
@@ -113,6 +113,8 @@ pub struct Deployment {
     pub target: Target,
     pub isolation: Isolation,
     pub policy: BodyPolicy,
+    pub profile: Profile,
+    pub agents: AgentOptions,
     /// Where the backend runs.
     pub location: Location,
     /// The fixture's whole `config`.
@@ -152,13 +154,16 @@ impl Deployment {
 
 impl Cluster {
     /// Whether `openai_endpoints` lists this API (`chat/completions`, `audio/speech`, ...). A cluster that serves
-    /// `messages` also counts their tokens.
+    /// `messages` or `responses` serves what is below them too: tokens are counted, responses compacted and read again.
     pub fn serves_api(&self, api: &str) -> bool {
-        let api = if api == "messages/count_tokens" {
-            "messages"
-        } else {
-            api
+        let of_family = match api.split_once('/') {
+            Some((family @ ("messages" | "responses"), _)) => self.lists(family),
+            _ => false,
         };
+        of_family || self.lists(api)
+    }
+
+    fn lists(&self, api: &str) -> bool {
         self.openai_endpoints
             .iter()
             .any(|listed| match listed.strip_suffix("/*") {

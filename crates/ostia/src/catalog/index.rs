@@ -140,6 +140,17 @@ impl Catalog {
             .flat_map(|names| names.sorted.iter().map(|name| (name, names.of(name))))
     }
 
+    /// Other names of models in a scope, each with the canonical one; in no particular order.
+    pub fn aliases<'a>(
+        &'a self,
+        scope: Scope<'_>,
+    ) -> impl Iterator<Item = (&'a str, &'a Arc<str>)> {
+        let names = self.names(scope).into_iter();
+        names
+            .flat_map(|names| &names.aliases)
+            .filter_map(|(alias, model)| Some((&**alias, model.as_ref()?)))
+    }
+
     fn names(&self, scope: Scope<'_>) -> Option<&Names> {
         match scope {
             Scope::Everywhere => Some(&self.everywhere),
@@ -276,8 +287,8 @@ mod tests {
 
     use super::{Catalog, Scope};
     use crate::catalog::{
-        Access, BodyPolicy, Cluster, ClusterAdapterName, Deployment, HttpUrl, Scheduler, Serving,
-        Target, Timeouts, slug,
+        Access, AgentOptions, BodyPolicy, Cluster, ClusterAdapterName, Deployment, HttpUrl,
+        Profile, Scheduler, Serving, Target, Timeouts, slug,
     };
     use crate::fleet::Fleet;
 
@@ -330,6 +341,8 @@ mod tests {
             target: target(),
             isolation: Default::default(),
             policy: BodyPolicy::default(),
+            profile: Profile::default(),
+            agents: AgentOptions::default(),
             location: Location::OnSite,
             config: Value::Null,
             serving: Serving::Yes,

@@ -9,6 +9,7 @@
 mod adapter;
 mod clusters;
 mod command;
+mod engine_facts;
 mod faults;
 #[cfg(any(test, feature = "fuzz"))]
 pub mod fuzz;
@@ -29,6 +30,7 @@ mod watch;
 
 pub use adapter::{ClusterAdapter, ClusterContext, JobsError};
 pub use clusters::{ClusterAdapters, Clusters, Workshop};
+pub use engine_facts::ask_engines;
 pub use faults::Faults;
 pub use jobs::{Job, Jobs};
 pub use mapping::serves_name;

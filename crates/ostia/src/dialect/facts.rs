@@ -142,6 +142,8 @@ pub struct RequestFacts {
     pub previous_response_id: Option<Box<str>>,
     /// Where a member may be inserted as the first of the body.
     pub first_member: usize,
+    /// The block of a prompt in which Claude Code counts its requests.
+    pub billing_block: Option<Range<usize>>,
     /// The fields that it holds and that some endpoints keep to themselves.
     pub reserved: Vec<FieldKey>,
     /// What was seen in it that endpoints may deny.
@@ -178,6 +180,7 @@ impl RequestFacts {
             stream_options,
             wants_usage,
             first_member: fields.behind_brace,
+            billing_block: None,
             reserved: reserved(fields),
             sightings: fields.sightings.clone(),
             prints: fields.prints.clone(),
@@ -200,6 +203,7 @@ impl RequestFacts {
             prompt_estimate,
             previous_response_id: None,
             first_member: 0,
+            billing_block: None,
             reserved: Vec::new(),
             sightings: Sightings::default(),
             prints: Prints::default(),

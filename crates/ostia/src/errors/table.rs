@@ -9,6 +9,7 @@ use crate::admit::{Refused, Shortage};
 use crate::authorize::Reserved;
 use crate::backend::{self, AdapterError};
 use crate::cluster::JobsError;
+use crate::codings::ACCEPTED;
 use crate::fleet::ModelState;
 use crate::identify::SignInError;
 use crate::listen::Rejection;
@@ -86,6 +87,37 @@ impl Refusal {
         .with_param("previous_response_id")
     }
 
+    /// A stored response that is somebody else's, was never there or is too old.
+    pub fn response_not_found() -> Self {
+        Self::client(
+            StatusCode::NOT_FOUND,
+            "not_found",
+            "The response is not known here: it must be one that you made through this gateway, not long ago.",
+        )
+        .with_param("response_id")
+    }
+
+    pub fn stored_stream() -> Self {
+        Self::client(
+            StatusCode::BAD_REQUEST,
+            "invalid_value",
+            "A stored response is not served as a stream: leave 'stream' out.",
+        )
+        .with_param("stream")
+    }
+
+    /// RFC 9110 section 15.5.22.
+    pub fn no_websocket() -> Self {
+        Self::client(
+            StatusCode::UPGRADE_REQUIRED,
+            "websocket_not_supported",
+            "This path serves no WebSocket: send the request with POST.",
+        )
+        .with_header("upgrade", HeaderValue::from_static("HTTP/1.1"))
+        .with_header("connection", HeaderValue::from_static("upgrade"))
+        .permanent()
+    }
+
     pub fn method_not_allowed(allow: &str) -> Self {
         let refusal = Self::client(
             StatusCode::METHOD_NOT_ALLOWED,
@@ -96,6 +128,11 @@ impl Refusal {
             Ok(allow) => refusal.with_header("allow", allow),
             Err(_) => refusal,
         }
+    }
+
+    /// The client was promised a stream, and the backend sent something else.
+    pub fn not_a_stream() -> Self {
+        from_fault(AnswerFault::NotJson)
     }
 
     /// The drain limit has passed and there is no response yet.
@@ -217,9 +254,10 @@ fn store_unavailable() -> Refusal {
 impl From<ReadError> for Refusal {
     fn from(error: ReadError) -> Self {
         let status = match &error {
-            ReadError::Invalid(_) | ReadError::Incomplete | ReadError::HungUp => {
-                StatusCode::BAD_REQUEST
-            }
+            ReadError::Invalid(_)
+            | ReadError::Damaged(_)
+            | ReadError::Incomplete
+            | ReadError::HungUp => StatusCode::BAD_REQUEST,
             ReadError::UnsupportedType(_) | ReadError::Encoded => {
                 StatusCode::UNSUPPORTED_MEDIA_TYPE
             }
@@ -249,8 +287,14 @@ impl From<ReadError> for Refusal {
             }
         };
         let mut refusal = Self::client(status, error.code(), error.to_string());
-        if error == ReadError::HungUp {
-            refusal.outcome = Outcome::ClientClosed;
+        match &error {
+            ReadError::HungUp => refusal.outcome = Outcome::ClientClosed,
+            // RFC 9110 section 15.5.16.
+            ReadError::Encoded => {
+                let accepted = HeaderValue::from_static(ACCEPTED);
+                refusal = refusal.with_header("accept-encoding", accepted);
+            }
+            _ => {}
         }
         match error.param() {
             Some(param) => refusal.with_param(param),
@@ -544,11 +588,15 @@ impl From<RelayError> for Refusal {
             )
             .with_detail(format!("the backend answered {status}"))
             .permanent(),
-            RelayError::Unusable(status) => bad_gateway(
-                "upstream_invalid",
-                "The model's server failed.",
-            )
-            .with_detail(format!("the backend answered {status}")),
+            RelayError::Unusable(status) => {
+                let refusal = bad_gateway("upstream_invalid", "The model's server failed.")
+                    .with_detail(format!("the backend answered {status}"));
+                // Redirects, what is accepted but not answered, and what is not implemented come of the configuration.
+                match status.as_u16() {
+                    200..=399 | 501 | 505 => refusal.permanent(),
+                    _ => refusal,
+                }
+            }
         }
     }
 }

@@ -5,6 +5,7 @@
 mod away;
 mod breaker;
 mod chance;
+mod engine;
 mod learned;
 mod prefixes;
 mod state;
@@ -12,6 +13,7 @@ mod timeline;
 mod warmth;
 
 pub use breaker::Breaker;
+pub use engine::EngineFacts;
 pub use learned::{Expected, Learned};
 pub use prefixes::Prefixes;
 pub use state::{EndpointState, Fleet, InFlightGuard, ModelState};

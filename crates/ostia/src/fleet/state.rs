@@ -11,7 +11,7 @@ use super::breaker::Breaker;
 use super::chance::Chance;
 use super::timeline::Timeline;
 use super::warmth::Warmth;
-use super::{Learned, Prefixes};
+use super::{EngineFacts, Learned, Prefixes};
 
 /// What a cluster reports of a model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +43,7 @@ pub struct EndpointState {
     draining: AtomicBool,
     /// Connections in a row that could not be made.
     unreached: AtomicU32,
+    engine: EngineFacts,
     breaker: Breaker,
     away: Away,
     warmth: Warmth,
@@ -180,6 +181,7 @@ impl EndpointState {
             readiness: AtomicU8::new(ModelState::Unknown as u8),
             draining: AtomicBool::new(false),
             unreached: AtomicU32::new(0),
+            engine: EngineFacts::default(),
             breaker: Breaker::new(REST, REST, clock),
             away: Away::new(timeline.clone()),
             warmth: Warmth::new(timeline),
@@ -335,6 +337,11 @@ impl EndpointState {
 
     pub fn set_model_state(&self, state: ModelState) {
         self.model_state.store(state as u8, Ordering::Relaxed);
+    }
+
+    /// What its engine says of itself.
+    pub fn engine(&self) -> &EngineFacts {
+        &self.engine
     }
 
     pub fn is_draining(&self) -> bool {

@@ -11,6 +11,7 @@ use crate::account::{Books, Ledger};
 use crate::admit::{Admitter, Attempt};
 use crate::authorize::Denials;
 use crate::backend::injects_usage;
+use crate::catalog::Deployment;
 use crate::fleet::Fleet;
 use crate::identify::{Directory, KeyWatch, Present};
 use crate::listen::{Drain, Inbound, Options};
@@ -217,6 +218,7 @@ impl Gateway {
             present: Arc::clone(present),
             api: call.api.clone(),
             choices: call.choices,
+            count_estimate: count_estimate(&deployment, call),
             stream: sent.stream,
             responses: Arc::clone(&self.responses),
             hide_usage: sent.stream && injects_usage(&deployment, call),
@@ -227,4 +229,15 @@ impl Gateway {
             deployment,
         }
     }
+}
+
+/// The prompt's tokens by what earlier prompts of the same clients turned out to have, for an API that only counts.
+fn count_estimate(deployment: &Deployment, call: &Call) -> Option<u64> {
+    let api = match call.api.as_str() {
+        "messages/count_tokens" => "messages",
+        "responses/input_tokens" => "responses",
+        _ => return None,
+    };
+    let expected = deployment.learned.expected(api, call.prompt_estimate);
+    Some(expected.prompt_tokens.max(1))
 }

@@ -2,7 +2,10 @@
 //! models.
 //! Here: the format of lists. Not here: rules of their own; `authorize` filters everything.
 
+mod anthropic;
 mod cluster_models;
+mod codex;
+mod described;
 mod jobs;
 mod limits;
 mod list_endpoints;
@@ -12,6 +15,7 @@ mod state;
 mod status;
 mod whoami;
 
+pub use anthropic::Paging;
 pub use cluster_models::cluster_models;
 pub use jobs::Audience;
 pub use limits::limits;

@@ -61,6 +61,9 @@ fn for_call(
     let previous = call.previous_response_id.as_deref();
     let permit = permit
         .continuing(previous, principal, gateway.responses())
-        .ok_or_else(Refusal::previous_response_not_found)?;
+        .ok_or_else(|| match call.stored {
+            None => Refusal::previous_response_not_found(),
+            Some(_) => Refusal::response_not_found(),
+        })?;
     Ok(permit.taking(call)?)
 }

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::Mutex;
 
 use super::ReadError;
+use crate::codings::Memory;
 use crate::listen::network;
 
 /// A shared budget of bytes for all request bodies in flight. A user, and an address, may have a share of it, so that the
@@ -169,6 +170,13 @@ impl Reserved {
                 }
             }
         }
+    }
+}
+
+impl Memory for Reserved {
+    fn hold(&mut self, bytes: u64) -> bool {
+        self.shrink_to(bytes);
+        self.grow(bytes - self.bytes)
     }
 }
 

@@ -8,6 +8,7 @@ use http_body::Body;
 use tokio::time::{Instant, timeout_at};
 
 use super::{ReadError, Reserved};
+use crate::codings::{Coding, Fault, decode};
 
 /// How large and how slow one request's body may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +30,26 @@ const FIRST_STEP: usize = 64 * 1024;
 pub(super) struct Held {
     pub(super) bytes: Bytes,
     pub(super) reserved: Reserved,
+}
+
+impl Held {
+    /// Undoes the codings of the body. The plain bytes take the place of those that arrived.
+    pub(super) async fn decode(
+        &mut self,
+        codings: &[Coding],
+        limit: u64,
+        made: impl FnMut(usize),
+    ) -> Result<(), ReadError> {
+        let coded = std::mem::take(&mut self.bytes);
+        let plain = decode(coded, codings, limit, &mut self.reserved, made).await;
+        self.bytes = plain.map_err(|fault| match fault {
+            Fault::Damaged(damage) => ReadError::Damaged(damage),
+            Fault::TooLarge => ReadError::TooLarge { limit },
+            Fault::NoMemory => ReadError::Busy,
+        })?;
+        self.reserved.shrink_to(self.bytes.len() as u64);
+        Ok(())
+    }
 }
 
 /// The bytes that arrived so far: one frame as it came, or several in one buffer.

@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use crate::codings::{ACCEPTED, Damage};
 use crate::dialect::Invalid;
 
 /// Why a request did not become a [`super::Call`]. `Display` is the message for the caller.
@@ -11,9 +12,17 @@ pub enum ReadError {
     /// 415: the `Content-Type`.
     #[error("{0}")]
     UnsupportedType(&'static str),
-    /// 415: a `Content-Encoding` other than `identity`. A compressed body could bypass the size limits.
-    #[error("The request body must not be compressed: send it without Content-Encoding.")]
+    /// 415: a `Content-Encoding` that cannot be undone.
+    #[error(
+        "The Content-Encoding of this request is not supported: send the body plain, or with up to four of \
+         {ACCEPTED}."
+    )]
     Encoded,
+    /// 400: the body is not what its `Content-Encoding` says.
+    #[error(
+        "The request body cannot be decompressed: {0}. Send it again, or without Content-Encoding."
+    )]
+    Damaged(Damage),
     /// 413.
     #[error("The request body is larger than the limit of {limit} bytes.")]
     TooLarge { limit: u64 },
@@ -45,6 +54,7 @@ impl ReadError {
         match self {
             Self::Invalid(invalid) => invalid.code,
             Self::UnsupportedType(_) | Self::Encoded => "unsupported_media_type",
+            Self::Damaged(_) => "invalid_encoding",
             Self::TooLarge { .. } => "request_too_large",
             Self::Busy => "gateway_busy",
             Self::Share => "concurrency",
@@ -58,6 +68,7 @@ impl ReadError {
     pub fn param(&self) -> Option<&'static str> {
         match self {
             Self::Invalid(invalid) => invalid.param,
+            Self::Encoded | Self::Damaged(_) => Some("Content-Encoding"),
             _ => None,
         }
     }

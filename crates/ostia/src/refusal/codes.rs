@@ -53,7 +53,7 @@ const fn code(
 }
 
 /// In order of status.
-pub const ERROR_CODES: [ErrorCode; 57] = [
+pub const ERROR_CODES: &[ErrorCode] = &[
     code(
         "invalid_json",
         &[400],
@@ -81,6 +81,13 @@ pub const ERROR_CODES: [ErrorCode; 57] = [
         "A value that the gateway must understand has the wrong type, a control key occurs twice, a field that only the gateway may set is there (`cache_salt`; on MinervaEndpoint 422), `responses` refers to a stored conversation or item, or a backend refused the request without saying why.",
         "Fix what `param` and the message name.",
         "If the row's `upstream_status` is set, the backend refused: its own log says why.",
+    ),
+    code(
+        "invalid_encoding",
+        &[400],
+        "The body is not what its `Content-Encoding` says: cut off, damaged, with bytes behind its end, or with a window above 8 MiB.",
+        "Send it again, or plain.",
+        "A proxy that decompresses bodies and leaves the header.",
     ),
     code(
         "previous_response_not_found",
@@ -240,8 +247,15 @@ pub const ERROR_CODES: [ErrorCode; 57] = [
     code(
         "unsupported_media_type",
         &[415],
-        "The body has a type that is not supported, or is compressed.",
-        "Send `Content-Type: application/json`, without `Content-Encoding`.",
+        "The body has a type that is not supported, or a `Content-Encoding` other than zstd, br, gzip and deflate.",
+        "Send `Content-Type: application/json`, and no other `Content-Encoding` than `Accept-Encoding` lists.",
+        "",
+    ),
+    code(
+        "websocket_not_supported",
+        &[426],
+        "A client asks for a WebSocket.",
+        "Send the request with POST; clients that can do both go on by themselves.",
         "",
     ),
     code(

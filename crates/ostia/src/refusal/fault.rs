@@ -53,8 +53,8 @@ impl AnswerFault {
         }
     }
 
-    /// What may pass says so in words that clients know ("connection error", "timed out"): they have no status to go by
-    /// once a stream has begun.
+    /// What may pass says so in words that clients know ("connection error", "timed out", "server error"): they have no
+    /// status to go by once a stream has begun.
     pub const fn message(self) -> &'static str {
         match self {
             Self::Closed => {
@@ -63,9 +63,11 @@ impl AnswerFault {
             Self::Truncated => {
                 "The model's server ended the stream before the answer was complete (connection error)."
             }
-            Self::Unfinished => "The model's server sent an unfinished answer.",
-            Self::Invalid => "The model's server sent an answer that is not valid HTTP.",
-            Self::Empty => "The model's server sent an empty answer.",
+            Self::Unfinished => "The model's server sent an unfinished answer (server error).",
+            Self::Invalid => {
+                "The model's server sent an answer that is not valid HTTP (connection error)."
+            }
+            Self::Empty => "The model's server sent an empty answer (server error).",
             Self::NotJson => "The model's server sent an answer that is not what was asked for.",
             Self::Withheld => {
                 "The model's server reported an error whose text is withheld; the operator's log tells more."

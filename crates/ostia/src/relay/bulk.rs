@@ -286,7 +286,11 @@ where
 impl<B> BulkBody<B> {
     fn used(&self, told: &Counters, counted: u64) -> Usage {
         let estimate = self.estimate(counted);
-        told.usage(estimate).unwrap_or(estimate)
+        match self.context.api.runs_a_model() {
+            true => told.usage(estimate).unwrap_or(estimate),
+            // A stored response repeats the usage of the request that made it.
+            false => estimate,
+        }
     }
 
     /// The usage to record if the backend does not report it.

@@ -11,6 +11,8 @@ pub(super) enum Meaning {
     Events,
     /// 2xx, anything else.
     Bulk(Form),
+    /// The backend cannot count tokens; so many are estimated.
+    Uncounted(u64),
     /// A refusal that the client may see.
     Refusal,
     /// The gateway's own key, or its proxy's user, was refused.
@@ -32,6 +34,11 @@ pub(super) enum Form {
 
 /// Reads the status and the content type.
 pub(super) fn meaning(head: &response::Parts, context: &Context) -> Meaning {
+    if let Some(estimate) = context.count_estimate
+        && matches!(head.status.as_u16(), 404 | 405 | 501)
+    {
+        return Meaning::Uncounted(estimate);
+    }
     match head.status.as_u16() {
         // Speech is requested as events by a parameter other than `stream`.
         200..=299 if is_events(&head.headers) => {
@@ -80,6 +87,15 @@ pub(super) fn client_headers(backend: &HeaderMap, context: &Context) -> HeaderMa
     headers
 }
 
+/// The head of a stream that has not begun.
+pub fn stream_head() -> HeaderMap {
+    let mut headers = HeaderMap::with_capacity(4);
+    let kind = HeaderValue::from_static("text/event-stream; charset=utf-8");
+    headers.insert(header::CONTENT_TYPE, kind);
+    add_stream_headers(&mut headers);
+    headers
+}
+
 /// Keeps caches and proxies from holding a stream back.
 fn add_stream_headers(headers: &mut HeaderMap) {
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
@@ -114,7 +130,7 @@ fn backend_limits(backend: &HeaderMap, context: &Context) -> Vec<(HeaderName, He
         .collect()
 }
 
-fn is_events(headers: &HeaderMap) -> bool {
+pub fn is_events(headers: &HeaderMap) -> bool {
     essence(headers).eq_ignore_ascii_case("text/event-stream")
 }
 

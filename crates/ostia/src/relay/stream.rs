@@ -22,7 +22,7 @@ const GRACE: Duration = Duration::from_millis(20);
 /// Events that are already there are written together, up to this many bytes.
 const BATCH: usize = 64 * 1024;
 /// A single line without a blank one, which would make some clients dispatch an empty event.
-const KEEPALIVE: Bytes = Bytes::from_static(b": keep-alive\n");
+pub const KEEPALIVE: Bytes = Bytes::from_static(b": keep-alive\n");
 
 /// An event stream on its way to the client. It is the backend's body, split into events, with three changes: a usage
 /// chunk that only the gateway asked for is hidden, keep-alive comments fill silences, and a broken stream ends with an

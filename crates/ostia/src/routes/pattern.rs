@@ -9,7 +9,7 @@ pub(super) struct Captures<'a> {
     pub(super) framework: &'a str,
     /// As written.
     pub(super) model: Option<&'a str>,
-    /// `{*name}`: the whole rest of the path, at least one character, as written.
+    /// `{*name}`: the whole rest of the path, at least one character, as written. `{id}`: that segment.
     pub(super) rest: &'a str,
 }
 
@@ -73,6 +73,7 @@ enum Part {
     Framework,
     Model,
     Reserved,
+    Id,
     Rest,
 }
 
@@ -83,6 +84,7 @@ impl Pattern {
             "{framework}" => Part::Framework,
             "{model}" => Part::Model,
             "{reserved}" => Part::Reserved,
+            "{id}" => Part::Id,
             rest if rest.starts_with("{*") => Part::Rest,
             literal => Part::Literal(literal),
         });
@@ -113,6 +115,10 @@ impl Pattern {
                     !matches!(segment, "" | "." | "..")
                 }
                 Part::Reserved => RESERVED.contains(&segment),
+                Part::Id => {
+                    captures.rest = segment;
+                    sound(segment)
+                }
                 Part::Rest => {
                     captures.rest = tail;
                     !tail.is_empty()

@@ -167,12 +167,16 @@ async fn scan_field(
             fields.options.append(&mut options.found);
             Shape::of(kind)
         }
-        Role::Prompt | Role::Tensors | Role::Counted | Role::Watched => {
+        Role::Prompt | Role::Tensors | Role::Counted | Role::Placed | Role::Watched => {
             let mut tally = Tally::of(key, watch, fields);
             scanner.value(&mut tally).await?;
             let shape = tally.shape;
             tally.add_to(fields);
-            if key.may_repeat() {
+            let is_wanted = match key.role() {
+                Role::Placed => fields.get(key).is_none(),
+                _ => !key.may_repeat(),
+            };
+            if !is_wanted {
                 return Ok(());
             }
             shape

@@ -83,7 +83,9 @@ pub fn reference_scan(body: &[u8]) -> Option<Fields<'_>> {
             return None;
         }
         match key.role() {
-            Role::Counted | Role::Prompt => count(value.get(), &mut fields, false, false),
+            Role::Counted | Role::Placed | Role::Prompt => {
+                count(value.get(), &mut fields, false, false)
+            }
             Role::Tensors => count(value.get(), &mut fields, false, true),
             Role::Holding(name) => {
                 fields.held = Held {
@@ -100,11 +102,12 @@ pub fn reference_scan(body: &[u8]) -> Option<Fields<'_>> {
             let mut elements = elements(value.get()).into_iter();
             fields.refers_to_items |= elements.any(refers);
         }
-        let is_noted = matches!(key.role(), Role::Noted) && fields.get(key).is_none();
-        if key.may_repeat() && !is_noted {
+        let is_first =
+            matches!(key.role(), Role::Noted | Role::Placed) && fields.get(key).is_none();
+        if key.may_repeat() && !is_first {
             continue;
         }
-        if !matches!(key.role(), Role::Prompt | Role::Tensors) {
+        if !matches!(key.role(), Role::Prompt | Role::Placed | Role::Tensors) {
             shape = Shape::of(shape.kind);
         }
         fields.put(key, range, shape);

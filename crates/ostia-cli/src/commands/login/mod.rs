@@ -26,6 +26,12 @@ use file::{Saved, TokenFile};
 
 pub use token::Token;
 
+/// The gateway that was named at `ostia login`.
+pub fn saved_url() -> Option<String> {
+    let saved = TokenFile::find().ok()?.read().ok()??;
+    Some(saved.url).filter(|url| !url.is_empty())
+}
+
 const GLOBUS: &str = "https://auth.globus.org";
 /// Where Globus's own clients look for another address of Globus Auth.
 const GLOBUS_VARIABLE: &str = "GLOBUS_SDK_SERVICE_URL_AUTH";

@@ -94,6 +94,11 @@ pub(super) fn read_upstream(root: &Section<'_>) -> Upstream {
             Duration::from_secs(4),
             "How long an idle connection is kept; less than the backend keeps it (uvicorn: 5 s).",
         ),
+        send_headers_after: section.duration_or_off(
+            "send_headers_after",
+            Duration::from_secs(30),
+            "A stream that has no head by then, because it waits in the queue or the backend reads a long prompt, gets 200 and comments, so that nobody takes it for dead. What fails later is an error event.",
+        ),
         keepalive_comment: section.duration_or_off(
             "keepalive_comment",
             Duration::from_secs(15),
