@@ -13,7 +13,7 @@ pub fn tokens(data: &[u8]) {
     let set = serde_json::from_str::<Value>(set).unwrap_or_default();
     let keys = Key::read_set(&set).unwrap_or_default();
     let claims = serde_json::from_str::<Value>(token).unwrap_or_default();
-    claims::is_for(&claims, "us");
+    claims::is_for(&claims, &["us".to_owned()]);
     claims::seconds(&claims);
     let Some(jwt) = Jwt::parse(token) else { return };
     for key in &keys {

@@ -180,7 +180,7 @@ mod tests {
 
     #[test]
     fn no_pattern_is_longer_than_what_is_kept_of_a_path() {
-        for entry in &ROUTES {
+        for entry in ROUTES {
             assert!(Pattern::of(entry.pattern).0.len() <= super::MOST);
         }
     }
