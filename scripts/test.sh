@@ -6,6 +6,12 @@ cd "$(dirname "$0")/.."
 
 # The tests start PostgreSQL by themselves.
 scripts/postgres.sh
+# Limits over several replicas are kept in Redis or Valkey; the tests start a server of their own.
+if ! command -v redis-server valkey-server > /dev/null; then
+  sudo=
+  [ "$(id -u)" = 0 ] || sudo=sudo
+  $sudo apt-get update && $sudo apt-get install -y --no-install-recommends redis-server
+fi
 
 # The front of the tests: everything in Rust. --workspace, because `cargo test` alone takes the default member only.
 cargo test --workspace --locked "$@"

@@ -1,4 +1,5 @@
 use clap::Args;
+use jiff::tz::TimeZone;
 use ostia::people::{Chain, audit_json, rfc3339};
 use ostia_core::{AuditQuery, AuditRow, Clock as _, SystemClock};
 use serde_json::Value;
@@ -68,8 +69,8 @@ impl Audit {
     fn query(&self) -> AuditQuery {
         let now = SystemClock.unix_micros();
         AuditQuery {
-            since: self.since.before(now),
-            until: self.until.map(|until| until.before(now)),
+            since: self.since.before(now, &TimeZone::UTC),
+            until: self.until.map(|until| until.before(now, &TimeZone::UTC)),
             actor: self.actor.clone(),
             action: self.action.clone(),
             object: self.object.clone(),

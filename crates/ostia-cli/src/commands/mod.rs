@@ -5,6 +5,7 @@ mod adapter;
 mod admin;
 mod agent;
 mod audit;
+mod block;
 mod check;
 mod completions;
 mod db;
@@ -15,6 +16,7 @@ mod import;
 mod init;
 mod journal;
 mod key;
+mod limits;
 mod load;
 mod login;
 mod maintenance;
@@ -64,6 +66,12 @@ pub enum Command {
     /// Put a cluster under maintenance, or end it
     #[command(subcommand)]
     Maintenance(maintenance::Maintenance),
+    /// Show how limits stand in the running gateway, and who waits
+    Limits(limits::Limits),
+    /// Refuse what a user, a key or a model is asked for, at once and for a time
+    Block(block::Block),
+    /// End what `ostia block` began
+    Unblock(block::Unblock),
     /// Show the running gateway and its endpoints
     Status(status::Status),
     /// Have the running gateway end once its requests are answered, or stop using one endpoint
@@ -120,6 +128,9 @@ impl Command {
             Self::Project(project) => project.run(setup),
             Self::Audit(audit) => audit.run(setup),
             Self::Maintenance(maintenance) => maintenance.run(setup),
+            Self::Limits(limits) => limits.run(setup),
+            Self::Block(block) => block.run(setup),
+            Self::Unblock(unblock) => unblock.run(setup),
             Self::Status(status) => status.run(setup),
             Self::Drain(drain) => drain.run(setup),
             Self::Undrain(undrain) => undrain.run(setup),
@@ -151,7 +162,10 @@ impl Command {
                 let scripts = "ostia::backend=info,ostia::cluster=info,ostia::script=info";
                 Some((Level::WARN, scripts))
             }
-            Self::Check(_)
+            Self::Limits(_)
+            | Self::Block(_)
+            | Self::Unblock(_)
+            | Self::Check(_)
             | Self::Db(_)
             | Self::Explain(_)
             | Self::Journal(_)

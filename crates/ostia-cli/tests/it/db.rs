@@ -11,7 +11,7 @@ const NOON: i64 = 1_795_435_200_000_000;
 
 /// A site whose SQLite ledger has so many rows.
 async fn site(rows: i64, from: i64) -> Site {
-    let site = Site::empty();
+    let site = Site::new();
     let url = format!("sqlite://{}", site.path("ostia.db").display());
     let store = ostia_store::open(&url).await.unwrap();
     let rows: Vec<LedgerRow<'_>> = (0..rows)
@@ -71,7 +71,13 @@ async fn a_site_moves_to_postgres() {
     let site = site(700, NOON).await;
     let before = usage(&site);
     let url = Server::database().await.replace("ostia@", "ostia:hunter2@");
-    site.write("ostia.toml", &format!("[store]\nurl = \"{url}\"\n"));
+    site.write(
+        "ostia.toml",
+        &format!(
+            "[server]\nlisten = \"127.0.0.1:0\"\nadmin_listen = \"127.0.0.1:0\"\nstate_dir = \"state\"\n\
+             [fixtures]\nclusters = \"clusters.json\"\nendpoints = \"endpoints.json\"\n[store]\nurl = \"{url}\"\n"
+        ),
+    );
     let status = site.run(&["db", "status"]);
     assert_eq!(status.code, Some(1), "{status:?}");
     assert!(status.stdout.contains("ostia db migrate"), "{status:?}");

@@ -12,6 +12,7 @@ mod kill;
 mod postgres;
 mod private;
 mod second;
+mod shared;
 
 use std::path::Path;
 

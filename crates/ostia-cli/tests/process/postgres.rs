@@ -4,7 +4,7 @@ use ostia_core::SystemClock;
 use ostia_store::testing::Server;
 use ostia_testkit::backend::{FakeBackend, Script};
 use ostia_testkit::client::{RawClient, Request};
-use ostia_testkit::gateway::{Process, Site, Subject as _, TestGateway};
+use ostia_testkit::gateway::{Process, Site, TestGateway};
 use ostia_testkit::patience::within;
 
 use crate::binary;

@@ -55,6 +55,7 @@ mod reload;
 mod replicas;
 mod reuse;
 mod routes;
+mod shared;
 mod sign_in;
 mod store_faults;
 mod store_postgres;

@@ -16,7 +16,7 @@ mod url;
 
 pub use access::Access;
 pub use deployment::{
-    Cluster, ClusterAdapterName, Deployment, HealthAsk, HealthCheck, HooksName, Serving,
+    Cluster, ClusterAdapterName, Deployment, HealthAsk, HealthCheck, HooksName, Places, Serving,
     StatusSource,
 };
 pub use index::{Catalog, Scope};

@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use futures_util::future::join_all;
 use ostia_core::Clock;
 
+use super::engine::Engine;
 use super::health::Health;
 use super::openai_models::OpenAiModels;
 use super::pbs::Pbs;
@@ -30,6 +31,8 @@ const READINESS: Duration = Duration::from_secs(5);
 const READINESS_LIMIT: Duration = Duration::from_secs(3);
 /// How long a health check may take: an engine that is busy answers its prompt late.
 const HEALTH_LIMIT: Duration = Duration::from_secs(30);
+/// How long an engine may take to say what it has to do. Shorter than the interval at which it is asked.
+const ENGINE_LIMIT: Duration = Duration::from_millis(900);
 
 /// The clusters of one catalog, each with its last known jobs.
 #[derive(Default)]
@@ -37,6 +40,7 @@ pub struct Clusters {
     watches: HashMap<Arc<str>, Arc<Watch>>,
     readiness: Vec<Readiness>,
     health: Vec<Arc<Health>>,
+    engines: Vec<Engine>,
 }
 
 /// What clusters are built with.
@@ -77,10 +81,15 @@ impl Clusters {
             let http = workshop.http_of(deployment, HEALTH_LIMIT);
             Health::of(deployment, http, workshop.clock.now())
         });
+        let engines = catalog.deployments().iter().filter_map(|deployment| {
+            let http = workshop.http_of(deployment, ENGINE_LIMIT);
+            Engine::of(deployment, http)
+        });
         Self {
             health: health.collect(),
             watches: watches.collect(),
             readiness: readiness.collect(),
+            engines: engines.collect(),
         }
     }
 
@@ -115,6 +124,11 @@ impl Clusters {
     /// Asks all readiness URLs at once.
     pub async fn look_at_readiness(&self) {
         join_all(self.readiness.iter().map(Readiness::look)).await;
+    }
+
+    /// Asks the engines that have anything to do how much that is.
+    pub async fn look_at_engines(&self, now: Instant) {
+        join_all(self.engines.iter().map(|engine| engine.look(now))).await;
     }
 
     /// How long to wait between two rounds of [`Clusters::look_at_readiness`]; `None`: there is nothing to ask.

@@ -3,6 +3,7 @@
 //! Not here: configuration, decisions.
 
 mod away;
+mod best_point;
 mod breaker;
 mod chance;
 mod engine;
@@ -12,6 +13,7 @@ mod state;
 mod timeline;
 mod warmth;
 
+pub use best_point::{BestPoint, Counts, Report};
 pub use breaker::Breaker;
 pub use engine::EngineFacts;
 pub use learned::{Expected, Learned};

@@ -85,7 +85,9 @@ async fn what_makes_no_sense_is_refused_and_leaves_nothing() {
         asked("ann"),
         rights(&|rights| rights.addresses.push("10.0.0.0/33".to_owned())),
         rights(&|rights| rights.on_behalf_of.push("a@b".to_owned())),
-        rights(&|rights| drop(rights.limits.insert("blocked".to_owned(), 1))),
+        rights(&|rights| {
+            rights.limits.insert("blocked".to_owned(), 1);
+        }),
         rights(&|rights| rights.service = true),
         rights(&|rights| {
             rights.role = Some(Role::Admin);

@@ -48,7 +48,7 @@ pub(super) async fn answer(
         Route::ClusterModels(cluster) => {
             models_of_cluster(gateway, live, cluster, query, principal, id)?
         }
-        Route::Limits => limits_of(gateway, live, principal),
+        Route::Limits => limits_of(gateway, live, principal).await,
         Route::Me => me_of(gateway, live, principal).await?,
         Route::Usage => {
             let query = inbound.head.uri.query().unwrap_or("");
@@ -124,16 +124,18 @@ fn models_of_cluster(
 }
 
 /// `GET /v1/limits`
-fn limits_of(gateway: &Gateway, live: &Live, principal: &Principal) -> Value {
+async fn limits_of(gateway: &Gateway, live: &Live, principal: &Principal) -> Value {
     let all = live.catalog.deployments().iter();
     let usable: Vec<_> = all.filter(|one| may_use(one, principal)).cloned().collect();
     let admitter = gateway.admitter();
-    let standings = admitter.standing(principal.identity(), &live.settings.limits, &usable);
+    let standings = admitter
+        .standing(principal.identity(), &live.settings.limits, &usable)
+        .await;
     let named: Vec<_> = standings
         .into_iter()
         .map(|(endpoint, standing)| (endpoint.map_or("", |one| &*one.model), standing))
         .collect();
-    limits(&named, admitter.waiting_of(&principal.user_id))
+    limits(&named, "model", admitter.waiting_of(&principal.user_id))
 }
 
 /// `GET /v1/me`. Whoever is named by a front end sees no keys.
@@ -146,7 +148,7 @@ async fn me_of(gateway: &Gateway, live: &Live, principal: &Principal) -> Result<
     let now = gateway.clock().unix_micros();
     let keys: Vec<Value> = keys.iter().map(|key| key_json(key, now)).collect();
     let projects = gateway.directory().projects_of(principal);
-    let limits = limits_of(gateway, live, principal);
+    let limits = limits_of(gateway, live, principal).await;
     Ok(me(principal, &projects, &keys, &limits))
 }
 

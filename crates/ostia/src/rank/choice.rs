@@ -7,6 +7,8 @@ pub struct Signals {
     /// The place of its model among those that may answer: 0 is the one that was asked for, the others stand in.
     pub stand_in: u32,
     pub priority: i64,
+    /// It has as many requests as it serves best.
+    pub is_full: bool,
     /// The work in flight on it, in tokens.
     pub work: u64,
     /// What this request adds: the tokens of its prompt that the endpoint has not seen yet.
@@ -44,9 +46,9 @@ pub const RUNNING: u64 = 512;
 /// The rank of an endpoint: the least gets the request.
 ///
 /// One that is ready comes before one that is not, the model that was asked for before its stand-ins, a lower priority
-/// before a higher one. Among equals, what counts is how much work stands before the answer, on the endpoint and of the
+/// before a higher one, one with room before one that is full. Among equals, what counts is how much work stands before the answer, on the endpoint and of the
 /// request itself: so a request returns to where its beginning is known until the work that waits there outweighs that.
-pub type Number = (Readiness, u32, i64, u64);
+pub type Number = (Readiness, u32, i64, bool, u64);
 
 /// How many tokens of a prompt are likely to be new to an endpoint that has seen so many of its blocks.
 pub fn likely_uncached(prompt: u64, seen: usize, blocks: usize) -> u64 {
@@ -66,6 +68,7 @@ impl Signals {
             self.readiness,
             self.stand_in,
             self.priority,
+            self.is_full,
             work.saturating_mul(100) / share,
         )
     }
@@ -92,6 +95,7 @@ mod tests {
             readiness: Readiness::Ready,
             stand_in: 0,
             priority: 0,
+            is_full: false,
             work: 0,
             uncached: 4_000,
             home: Home::None,

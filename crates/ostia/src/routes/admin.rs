@@ -45,6 +45,8 @@ pub enum AdminKind {
     DrainEndpoint,
     UndrainEndpoint,
     Clusters,
+    Limits,
+    Waiting,
     Usage,
     UsageRows,
     Users,
@@ -90,7 +92,7 @@ const SUPPORT: Who = Who::Roles(&[Role::Support]);
 const REPORTERS: Who = Who::Roles(&[Role::Reporter]);
 const LOOKERS: Who = Who::Roles(&[Role::Operator, Role::Support]);
 
-pub static ADMIN_ROUTES: [AdminRoute; 28] = [
+pub static ADMIN_ROUTES: [AdminRoute; 30] = [
     open(
         "/health/live",
         AdminKind::Live,
@@ -175,6 +177,24 @@ pub static ADMIN_ROUTES: [AdminRoute; 28] = [
             AdminKind::Clusters,
             LOOKERS,
             "Clusters by name: what they are, and what is known of them",
+        )
+    },
+    AdminRoute {
+        query: &["user"],
+        ..get(
+            "/admin/limits",
+            AdminKind::Limits,
+            LOOKERS,
+            "How the limits of endpoints stand; with `user`, all that hold for this user",
+        )
+    },
+    AdminRoute {
+        query: &["user"],
+        ..get(
+            "/admin/waiting",
+            AdminKind::Waiting,
+            LOOKERS,
+            "Who waits, for what, since when, and how long still; with `user`, this user's requests",
         )
     },
     get(

@@ -53,6 +53,7 @@ impl Policy for Ostia {
             readiness: Readiness::Ready,
             stand_in: 0,
             priority: 0,
+            is_full: false,
             work: known[at].unread + known[at].in_flight * RUNNING,
             uncached: likely_uncached(ask.prompt, seen[at], ask.chain.len()),
             home: match seen[at] {
