@@ -11,6 +11,7 @@ mod full_disk;
 mod kill;
 mod private;
 mod second;
+mod shared;
 
 use std::path::Path;
 

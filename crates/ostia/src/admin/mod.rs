@@ -10,6 +10,7 @@ mod configuration;
 mod drain;
 mod endpoints;
 mod hosts;
+mod limits;
 mod metrics;
 mod page;
 mod process;

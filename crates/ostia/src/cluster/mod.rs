@@ -9,6 +9,7 @@
 mod adapter;
 mod clusters;
 mod command;
+mod engine;
 mod faults;
 #[cfg(any(test, feature = "fuzz"))]
 pub mod fuzz;
