@@ -211,13 +211,15 @@ async fn call(model: &str) -> Call {
         body_idle_timeout: Duration::from_secs(10),
     };
     let body = Full::new(Bytes::from(body.to_string()));
+    let user = "user".into();
     let rules = Rules {
         limits: &limits,
         budget: &Budget::new(1 << 20),
+        user: &user,
+        origin: std::net::Ipv4Addr::LOCALHOST.into(),
         watch: &Watch::default(),
     };
     let refused = RefusedBytes::new(Arc::new(SystemClock));
-    let user = "user".into();
     let mut toll = refused.toll(&user, 0).expect("no limit");
     read(&HeaderMap::new(), body, &address(), rules, &mut toll)
         .await
