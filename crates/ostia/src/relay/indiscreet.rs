@@ -44,6 +44,9 @@ struct Failed<'a> {
 /// Looks at an event as far as it is not the model's own output: an error, data that is no object, comments, and every other
 /// line beside the data. Costs a search through the event if it is none of that.
 pub(super) fn indiscreet(event: &Bytes, target: &Target) -> Option<Indiscreet> {
+    if event.len() < shortest_secret(target) {
+        return None;
+    }
     let (data, beside) = parts(event);
     if is_own_word(&data) && tells(&data, target) {
         return Some(Indiscreet::Data);
@@ -68,6 +71,17 @@ pub(super) fn indiscreet(event: &Bytes, target: &Target) -> Option<Indiscreet> {
         }
         Indiscreet::Beside(left.into())
     })
+}
+
+/// Whatever is shorter holds neither the key nor an address.
+fn shortest_secret(target: &Target) -> usize {
+    let key = target.key.as_ref().map(|key| key.expose().len());
+    let hosts = target.replicas.iter().map(|replica| &replica.origin);
+    let hosts = hosts
+        .chain([&target.origin])
+        .map(|origin| origin.host.len());
+    let secrets = hosts.chain(key).filter(|length| *length > 0);
+    secrets.min().unwrap_or(0)
 }
 
 /// Whether a whole answer holds an error that tells too much. One that is no object is what was asked for.
