@@ -241,7 +241,7 @@ impl EndpointState {
         self.unreached.store(0, Ordering::Relaxed);
     }
 
-    /// It took a request.
+    /// It took a request, even if only to refuse what it asks for.
     pub fn answered(&self) {
         if self.away.answered() {
             self.warmth.begin();

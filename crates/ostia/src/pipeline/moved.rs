@@ -27,7 +27,7 @@ pub(super) async fn moved_on(
     let wall = u64::try_from(gateway.clock().unix_micros()).unwrap_or_default();
     let now = SystemTime::UNIX_EPOCH + Duration::from_micros(wall);
     let Some(no) = answer.turned_away(now) else {
-        if answer.status.is_success() {
+        if !answer.status.is_server_error() {
             state.answered();
         }
         return Moved::Answered(attempt, answer);

@@ -4,6 +4,7 @@ use http::HeaderName;
 use ostia_core::Secret;
 
 use super::super::reader::{Reading, Section};
+use super::super::units;
 use crate::settings::{Routing, Upstream};
 
 pub(super) fn read_routing(root: &Section<'_>, reading: &Reading<'_>) -> Routing {
@@ -24,10 +25,12 @@ pub(super) fn read_routing(root: &Section<'_>, reading: &Reading<'_>) -> Routing
         "hmac_key",
         "The secret that `affinity_header` and `cache_salt` of endpoints are made with, at least 32 bytes: `openssl rand -base64 48`. Left out, the variable MINERVA_AFFINITY_HMAC_KEY has it.",
     );
-    let affinity_memory = section.size(
+    let affinity_memory = section.parse(
         "affinity_memory",
-        64 << 20,
+        (64 << 20, "\"64MiB\""),
+        "a size",
         "What may be remembered of which endpoint has seen which beginnings of prompts, as keyed hashes; 32 bytes stand for about 256 tokens. 0 remembers nothing.",
+        units::size,
     );
     section.finish();
     let hmac_key = hmac_key(key, reading);
