@@ -92,7 +92,7 @@ const SUPPORT: Who = Who::Roles(&[Role::Support]);
 const REPORTERS: Who = Who::Roles(&[Role::Reporter]);
 const LOOKERS: Who = Who::Roles(&[Role::Operator, Role::Support]);
 
-pub static ADMIN_ROUTES: [AdminRoute; 30] = [
+pub static ADMIN_ROUTES: &[AdminRoute] = &[
     open(
         "/health/live",
         AdminKind::Live,
