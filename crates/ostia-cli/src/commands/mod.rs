@@ -4,6 +4,7 @@
 mod adapter;
 mod admin;
 mod agent;
+mod block;
 mod check;
 mod completions;
 mod drain;
@@ -11,6 +12,7 @@ mod explain;
 mod import;
 mod init;
 mod key;
+mod limits;
 mod load;
 mod login;
 mod maintenance;
@@ -49,6 +51,12 @@ pub enum Command {
     /// Put a cluster under maintenance, or end it
     #[command(subcommand)]
     Maintenance(maintenance::Maintenance),
+    /// Show how limits stand in the running gateway, and who waits
+    Limits(limits::Limits),
+    /// Refuse what a user, a key or a model is asked for, at once and for a time
+    Block(block::Block),
+    /// End what `ostia block` began
+    Unblock(block::Unblock),
     /// Show the running gateway and its endpoints
     Status(status::Status),
     /// Have the running gateway end once its requests are answered, or stop using one endpoint
@@ -94,6 +102,9 @@ impl Command {
             Self::Slug(slug) => slug.run(),
             Self::Key(key) => key.run(setup),
             Self::Maintenance(maintenance) => maintenance.run(setup),
+            Self::Limits(limits) => limits.run(setup),
+            Self::Block(block) => block.run(setup),
+            Self::Unblock(unblock) => unblock.run(setup),
             Self::Status(status) => status.run(setup),
             Self::Drain(drain) => drain.run(setup),
             Self::Undrain(undrain) => undrain.run(setup),
@@ -122,7 +133,10 @@ impl Command {
                 let scripts = "ostia::backend=info,ostia::cluster=info,ostia::script=info";
                 Some((Level::WARN, scripts))
             }
-            Self::Check(_)
+            Self::Limits(_)
+            | Self::Block(_)
+            | Self::Unblock(_)
+            | Self::Check(_)
             | Self::Explain(_)
             | Self::Key(_)
             | Self::Maintenance(_)

@@ -10,6 +10,7 @@ mod books;
 mod full_disk;
 mod kill;
 mod second;
+mod shared;
 
 use std::path::Path;
 

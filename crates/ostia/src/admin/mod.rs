@@ -9,6 +9,7 @@ mod clusters;
 mod configuration;
 mod drain;
 mod endpoints;
+mod limits;
 mod metrics;
 mod page;
 mod process;

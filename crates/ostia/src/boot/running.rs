@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 use super::{Parts, StartError, duties};
 use crate::account::{self, Ledger};
 use crate::admin;
-use crate::admit::{Admitter, RetryBudget};
+use crate::admit::{Admitter, RetryBudget, SharedLimiter};
 use crate::authorize::Denials;
 use crate::gateway::{Gateway, Reloads};
 use crate::identify::{ApiKeys, KeyWatch};
@@ -27,7 +27,7 @@ use crate::telemetry::ErrorCounts;
 /// use of keys has as long.
 const LAST_FLUSH: Duration = Duration::from_secs(10);
 
-/// For the answer of a limiter on another machine. After that, limits are held in this process.
+/// For the answer of a limiter that was handed in. After that, limits are held in this process.
 const LIMITER_PATIENCE: Duration = Duration::from_millis(50);
 
 /// A gateway that listens. Dropping it does not stop it: call [`Running::shut_down`].
@@ -174,6 +174,14 @@ fn build(parts: Parts, registry: Registry) -> Result<Gateway, StartError> {
         Arc::clone(&clock),
     );
     let options = listen::Options::new(&live.settings.server, live.tls.clone());
+    let admitter = match &live.settings.limits.shared {
+        Some(shared) => {
+            let shared = SharedLimiter::new(shared, Arc::clone(&clock))?;
+            Admitter::sharing(Arc::new(shared), retries, Arc::clone(&clock))
+        }
+        None => Admitter::new(limiter, LIMITER_PATIENCE, retries, Arc::clone(&clock)),
+    };
+    admitter.blocks().refresh(&live.settings.server.state_dir);
     Ok(Gateway {
         body_budget: Budget::new(live.settings.server.max_buffered_bytes),
         refused_bytes: RefusedBytes::new(Arc::clone(&clock)),
@@ -186,8 +194,8 @@ fn build(parts: Parts, registry: Registry) -> Result<Gateway, StartError> {
         key_watch: Arc::new(KeyWatch::new(Arc::clone(&store), Arc::clone(&clock))),
         denials: Denials::new(Arc::clone(&clock)),
         errors: ErrorCounts::default(),
+        admitter,
         figures: Arc::default(),
-        admitter: Admitter::new(limiter, LIMITER_PATIENCE, retries, Arc::clone(&clock)),
         ledger,
         store,
         store_reached: AtomicBool::new(false),

@@ -9,6 +9,7 @@
 mod adapter;
 mod clusters;
 mod command;
+mod engine;
 mod engine_facts;
 mod faults;
 mod jobs;

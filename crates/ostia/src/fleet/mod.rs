@@ -2,11 +2,13 @@
 //! Out: one [`EndpointState`] per endpoint, for `rank`, lists and metrics. It survives a reload.
 //! Not here: configuration, decisions.
 
+mod best_point;
 mod breaker;
 mod engine;
 mod learned;
 mod state;
 
+pub use best_point::{BestPoint, Counts, Report};
 pub use breaker::Breaker;
 pub use engine::EngineFacts;
 pub use learned::{Expected, Learned};
