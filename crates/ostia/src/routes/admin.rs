@@ -318,7 +318,7 @@ impl AdminRoute {
             other => other,
         };
         let mut allow = Vec::new();
-        for route in &ADMIN_ROUTES {
+        for route in ADMIN_ROUTES {
             let Some(captures) = captures(route.pattern, path) else {
                 continue;
             };
@@ -390,7 +390,7 @@ mod tests {
 
     #[test]
     fn every_route_is_found_and_its_siblings_are_not() {
-        for route in &ADMIN_ROUTES {
+        for route in ADMIN_ROUTES {
             let path: String = route
                 .pattern
                 .split('/')

@@ -28,7 +28,7 @@ pub fn openapi(base_path: &str) -> Value {
             }
         }
     }
-    for route in &ADMIN_ROUTES {
+    for route in ADMIN_ROUTES {
         let operations = paths.entry(route.pattern).or_insert_with(|| {
             json!({"servers": [{"url": "/", "description": "The admin listener, `server.admin_listen`"}]})
         });

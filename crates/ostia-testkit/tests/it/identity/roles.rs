@@ -189,7 +189,7 @@ fn ask(one: &Shown, method: &str, path: &str) -> Request {
 #[tokio::test]
 async fn each_admin_route_lets_in_its_roles_and_nobody_else() {
     let (_idp, backend, gateway, all) = rig().await;
-    for route in &ADMIN_ROUTES {
+    for route in ADMIN_ROUTES {
         for one in &all {
             let enough: &[Role] = match route.who {
                 Who::Anybody => continue,
