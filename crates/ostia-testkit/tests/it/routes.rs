@@ -45,7 +45,7 @@ async fn get(gateway: &TestGateway, path: &str) -> Answer {
 #[tokio::test]
 async fn nobody_passes_without_signing_in_but_on_the_open_list() {
     let (backend, gateway) = rig().await;
-    for entry in &ROUTES {
+    for entry in ROUTES {
         for method in entry.methods.iter().filter(|method| **method != "HEAD") {
             for base in ["", "/resource_server"] {
                 let path = format!("{base}{}", sample(entry));
@@ -63,7 +63,7 @@ async fn no_route_tells_of_what_is_forbidden() {
     let (backend, gateway) = rig().await;
     let bearer = gateway.site().secrets.client_bearer();
     let body = json!({"model": "canary-model", "messages": [{"role": "user", "content": "x"}]});
-    for entry in &ROUTES {
+    for entry in ROUTES {
         let path = sample(entry);
         let method = entry.methods[0];
         let mut request = Request::new(method, &path).bearer(&bearer);

@@ -180,7 +180,10 @@ mod tests {
             ..Default::default()
         };
         let ann = judge(&rules, &json!({"sub": "s", "groups": ["staff", "x"]})).unwrap();
-        assert_eq!(*ann.groups, ["kc:staff".into(), "kc:x".into()]);
+        assert_eq!(
+            *ann.groups,
+            [Arc::<str>::from("kc:staff"), Arc::from("kc:x")]
+        );
         let overage = json!({"sub": "s", "_claim_names": {"groups": "src1"}});
         let Err(SignInError::PolicyDenied(text)) = judge(&rules, &overage) else {
             panic!("admitted");

@@ -3,7 +3,7 @@
 use http::Method;
 use ostia::identify::hash_key;
 use ostia::routes::{ROUTES, RouteEntry, RouteKind};
-use ostia_core::NewApiKey;
+use ostia_core::{Change, KeyRights, NewApiKey, Role};
 use ostia_testkit::backend::FakeBackend;
 use ostia_testkit::client::{Answer, Request};
 use ostia_testkit::gateway::{Site, TestGateway};
@@ -148,13 +148,20 @@ async fn key_of(gateway: &TestGateway, id: &str, expires_at: Option<i64>) -> Str
         groups: Vec::new(),
         label: id.to_owned(),
         project: String::new(),
-        admin: id == "admin",
+        rights: KeyRights {
+            role: (id == "admin").then_some(Role::Admin),
+            ..KeyRights::default()
+        },
         created_at: 0,
         expires_at,
     };
     store.create_key(&new).await.unwrap();
     if id == "revoked" {
-        store.revoke_key(id, 1).await.unwrap();
+        let revoke = Change::RevokeKey {
+            id: id.to_owned(),
+            at: 1,
+        };
+        store.people().change(&[revoke], &[]).await.unwrap();
     }
     key
 }
@@ -233,7 +240,7 @@ async fn each_route_times_each_class_of_credential() {
         );
     }
     for (class, line, opens) in classes {
-        for entry in &ROUTES {
+        for entry in ROUTES {
             for method in entry
                 .methods
                 .iter()
