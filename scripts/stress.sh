@@ -32,5 +32,5 @@ case "${1:-}" in
   scale)
     cargo run --release --locked -p ostia-store --example scale -- "${2:-10000000}" ${3:+"$3"}
     ;;
-  *) sed -n '2,15s/^# \{0,1\}//p' "$0" >&2; exit 64 ;;
+  *) sed -n '2,17s/^# \{0,1\}//p' "$0" >&2; exit 64 ;;
 esac

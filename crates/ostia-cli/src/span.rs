@@ -20,6 +20,10 @@ pub enum Moment {
 }
 
 impl Span {
+    pub const fn duration(self) -> Duration {
+        self.0
+    }
+
     pub fn micros(self) -> i64 {
         i64::try_from(self.0.as_micros()).unwrap_or(i64::MAX)
     }

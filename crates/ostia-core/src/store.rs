@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use crate::{BoxFuture, LedgerRow, RequestId};
+use crate::{ApiKey, BoxFuture, KeyChanges, LedgerRow, NewApiKey, People, RequestId};
 
 /// Why the store could not answer. The text is for the log, never for a caller.
 #[derive(Debug, thiserror::Error)]
@@ -11,56 +11,6 @@ pub enum StoreError {
     /// The schema is not the one of this binary, or a statement is wrong; trying again does not help.
     #[error("store error: {0}")]
     Broken(String),
-}
-
-/// An API key as the store knows it: the key itself is not there, only its hash.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ApiKey {
-    pub id: Arc<str>,
-    pub username: Arc<str>,
-    pub groups: Arc<[Arc<str>]>,
-    pub label: Arc<str>,
-    pub project: Arc<str>,
-    pub admin: bool,
-    /// Unix microseconds.
-    pub created_at: i64,
-    pub expires_at: Option<i64>,
-    pub revoked_at: Option<i64>,
-    pub last_used_at: Option<i64>,
-}
-
-/// What `key create` writes.
-#[derive(Debug, Clone)]
-pub struct NewApiKey {
-    pub id: String,
-    /// SHA-256 of the whole key.
-    pub hash: [u8; 32],
-    pub username: String,
-    pub groups: Vec<String>,
-    pub label: String,
-    /// Empty: none.
-    pub project: String,
-    pub admin: bool,
-    pub created_at: i64,
-    pub expires_at: Option<i64>,
-}
-
-/// Something that happened to a key.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KeyChange {
-    /// `key_created`, `key_revoked` or `key_expiry_changed`.
-    pub kind: String,
-    pub id: Arc<str>,
-    pub username: Arc<str>,
-    pub admin: bool,
-}
-
-/// Some of what happened to keys, in order.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct KeyChanges {
-    pub changes: Vec<KeyChange>,
-    /// What to ask with for those behind them.
-    pub last: i64,
 }
 
 /// What `ostia usage` asks for.
@@ -196,16 +146,6 @@ pub trait Store: Send + Sync + 'static {
 
     fn list_keys(&self) -> BoxFuture<'_, Result<Vec<ApiKey>, StoreError>>;
 
-    /// Sets the expiry of a key that is not revoked: the old key of a rotation, or a shorter life. `false`: no such key.
-    fn expire_key<'a>(
-        &'a self,
-        id: &'a str,
-        expires_at: i64,
-    ) -> BoxFuture<'a, Result<bool, StoreError>>;
-
-    /// `false`: no such key, or revoked before.
-    fn revoke_key<'a>(&'a self, id: &'a str, now: i64) -> BoxFuture<'a, Result<bool, StoreError>>;
-
     /// Notes the last use of keys, in batches and never on a request's path.
     fn touch_keys<'a>(
         &'a self,
@@ -216,6 +156,9 @@ pub trait Store: Send + Sync + 'static {
         &'a self,
         query: &'a UsageQuery,
     ) -> BoxFuture<'a, Result<Vec<UsageRow>, StoreError>>;
+
+    /// Who people are and what was done about them.
+    fn people(&self) -> &dyn People;
 
     /// Hands out rows of the ledger, the oldest first. Gives the place of the last, where there may be more.
     fn rows<'a>(

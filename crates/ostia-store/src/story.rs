@@ -1,11 +1,14 @@
 //! What every store must do, told once and run on each database.
 
+mod people;
+
 use std::borrow::Cow;
 use std::sync::Arc;
 
 use ostia_core::{
-    Column, Kind, LedgerRow, MadeResponse, NewApiKey, Outcome, Phase, Pruned, RequestId, Retention,
-    RowsQuery, Store, StoreError, UsageQuery, UsageRow, UsageSource, Value,
+    Change, Column, KeyRights, Kind, LedgerRow, MadeResponse, NewApiKey, Outcome, Phase, Pruned,
+    RequestId, Retention, Role, RowsQuery, Store, StoreError, UsageQuery, UsageRow, UsageSource,
+    Value,
 };
 
 /// 2026-11-23T12:00:00Z.
@@ -25,6 +28,7 @@ pub(crate) async fn run(store: &dyn Store) {
     responses_have_their_makers(store).await;
     keys_live_and_end(store).await;
     key_ids_and_hashes_are_unique(store).await;
+    people::run(store).await;
 }
 
 pub(crate) fn row(user: &str, started_at: i64, tokens: u64) -> LedgerRow<'_> {
@@ -483,10 +487,29 @@ pub(crate) fn new_key(id: &str, hash: u8) -> NewApiKey {
         ],
         label: "laptop".into(),
         project: "fusion".into(),
-        admin: hash % 2 == 1,
+        rights: KeyRights {
+            role: (hash % 2 == 1).then_some(Role::Admin),
+            models: vec!["m".into()],
+            ..KeyRights::default()
+        },
         created_at: NOON + i64::from(hash),
         expires_at: Some(NOON + DAY),
     }
+}
+
+async fn end(store: &dyn Store, id: &str, at: i64) -> bool {
+    let id = id.to_owned();
+    touched(store, Change::EndKey { id, at }).await
+}
+
+async fn revoke(store: &dyn Store, id: &str, at: i64) -> bool {
+    let id = id.to_owned();
+    touched(store, Change::RevokeKey { id, at }).await
+}
+
+/// Whether a change found anything to change.
+async fn touched(store: &dyn Store, change: Change) -> bool {
+    store.people().change(&[change], &[]).await.unwrap() == [1]
 }
 
 /// What happened to keys, in order, each once.
@@ -528,16 +551,18 @@ async fn keys_live_and_end(store: &dyn Store) {
     assert_eq!(key.groups.len(), 2);
     assert_eq!(&*key.groups[0], "05d1c5a4-0ff0-11ef-9c26-6beda4a3f1cb");
     assert_eq!(&*key.groups[1], "with, comma \"and quote\"");
-    assert!(key.admin);
+    assert!(key.rights.is_admin());
+    assert_eq!(key.rights.models, ["m"]);
+    assert_eq!(key.confirmed_at, key.created_at);
     assert_eq!(
         (key.created_at, key.expires_at),
         (NOON + 1, Some(NOON + DAY))
     );
     assert_eq!((key.revoked_at, key.last_used_at), (None, None));
 
-    assert!(store.expire_key("b", NOON + HOUR).await.unwrap());
+    assert!(end(store, "b", NOON + HOUR).await);
     assert!(
-        store.expire_key("b", NOON + 9 * DAY).await.unwrap(),
+        end(store, "b", NOON + 9 * DAY).await,
         "there, but never prolonged"
     );
     let used: [(Arc<str>, i64); 3] = [
@@ -547,17 +572,11 @@ async fn keys_live_and_end(store: &dyn Store) {
     ];
     store.touch_keys(&used).await.unwrap();
     store.touch_keys(&[]).await.unwrap();
-    assert!(store.revoke_key("b", NOON + 2 * HOUR).await.unwrap());
-    assert!(
-        !store.revoke_key("b", NOON + 3 * HOUR).await.unwrap(),
-        "revoked before"
-    );
-    assert!(
-        !store.expire_key("b", NOON).await.unwrap(),
-        "revoked before"
-    );
-    assert!(!store.revoke_key("nobody", NOON).await.unwrap());
-    assert!(!store.expire_key("nobody", NOON).await.unwrap());
+    assert!(revoke(store, "b", NOON + 2 * HOUR).await);
+    assert!(!revoke(store, "b", NOON + 3 * HOUR).await, "revoked before");
+    assert!(!end(store, "b", NOON).await, "revoked before");
+    assert!(!revoke(store, "nobody", NOON).await);
+    assert!(!end(store, "nobody", NOON).await);
 
     let key = store.key_by_hash(&[1; 32]).await.unwrap().unwrap();
     assert_eq!(key.expires_at, Some(NOON + HOUR));
@@ -583,7 +602,7 @@ async fn key_ids_and_hashes_are_unique(store: &dyn Store) {
     store.create_key(&forever).await.unwrap();
     let key = store.key_by_hash(&[4; 32]).await.unwrap().unwrap();
     assert_eq!(key.expires_at, None);
-    assert!(store.expire_key("d", NOON).await.unwrap());
+    assert!(end(store, "d", NOON).await);
     let key = store.key_by_hash(&[4; 32]).await.unwrap().unwrap();
     assert_eq!(key.expires_at, Some(NOON));
 }

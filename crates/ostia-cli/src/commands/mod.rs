@@ -3,10 +3,13 @@
 
 mod adapter;
 mod admin;
+mod agent;
+mod audit;
 mod block;
 mod check;
 mod completions;
 mod db;
+mod desk;
 mod drain;
 mod explain;
 mod import;
@@ -19,6 +22,7 @@ mod login;
 mod maintenance;
 mod man;
 mod new_file;
+mod project;
 mod prune;
 mod reload;
 mod serve;
@@ -27,6 +31,7 @@ mod status;
 mod test;
 mod trial;
 mod usage;
+mod user;
 mod web;
 
 use clap::Subcommand;
@@ -50,6 +55,14 @@ pub enum Command {
     /// Create, list, find, rotate and revoke API keys
     #[command(subcommand)]
     Key(key::Key),
+    /// List users; show, disable, link, export and erase them
+    #[command(subcommand)]
+    User(user::User),
+    /// Create projects, and say who is in them
+    #[command(subcommand)]
+    Project(project::Project),
+    /// Show what was done about users, keys and projects
+    Audit(audit::Audit),
     /// Put a cluster under maintenance, or end it
     #[command(subcommand)]
     Maintenance(maintenance::Maintenance),
@@ -72,6 +85,9 @@ pub enum Command {
     /// Try out the adapters of a site
     #[command(subcommand)]
     Adapter(adapter::Adapter),
+    /// Make a coding agent use a gateway
+    #[command(subcommand)]
+    Agent(agent::Agent),
     /// Take over the installation of another gateway
     #[command(subcommand)]
     Import(import::Import),
@@ -108,6 +124,9 @@ impl Command {
             Self::Test(test) => test.run(setup),
             Self::Slug(slug) => slug.run(),
             Self::Key(key) => key.run(setup),
+            Self::User(user) => user.run(setup),
+            Self::Project(project) => project.run(setup),
+            Self::Audit(audit) => audit.run(setup),
             Self::Maintenance(maintenance) => maintenance.run(setup),
             Self::Limits(limits) => limits.run(setup),
             Self::Block(block) => block.run(setup),
@@ -118,6 +137,7 @@ impl Command {
             Self::Reload(reload) => reload.run(setup),
             Self::Explain(explain) => explain.run(setup),
             Self::Adapter(adapter) => adapter.run(setup),
+            Self::Agent(agent) => agent.run(),
             Self::Import(import) => import.run(setup),
             Self::Usage(usage) => usage.run(setup),
             Self::Db(db) => db.run(setup),
@@ -150,6 +170,9 @@ impl Command {
             | Self::Explain(_)
             | Self::Journal(_)
             | Self::Key(_)
+            | Self::User(_)
+            | Self::Project(_)
+            | Self::Audit(_)
             | Self::Maintenance(_)
             | Self::Prune(_)
             | Self::Status(_)
@@ -160,6 +183,7 @@ impl Command {
             | Self::Usage(_) => Some((Level::WARN, "")),
             Self::Slug(_)
             | Self::Init(_)
+            | Self::Agent(_)
             | Self::Import(_)
             | Self::Login(_)
             | Self::Token(_)

@@ -10,6 +10,7 @@ mod books;
 mod full_disk;
 mod kill;
 mod postgres;
+mod private;
 mod second;
 mod shared;
 

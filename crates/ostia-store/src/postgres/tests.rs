@@ -175,7 +175,11 @@ async fn changes_of_keys_are_told_to_all() {
     let waiting = there.keys_changed();
     here.create_key(&story::new_key("k", 1)).await.unwrap();
     waiting.await;
-    here.revoke_key("k", NOON).await.unwrap();
+    let revoke = ostia_core::Change::RevokeKey {
+        id: "k".to_owned(),
+        at: NOON,
+    };
+    here.people().change(&[revoke], &[]).await.unwrap();
     there.keys_changed().await;
     assert_eq!(there.key_changes(Some(0)).await.unwrap().changes.len(), 2);
 }

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use ostia_core::{
-    ApiKey, BoxFuture, KeyChanges, LedgerRow, MadeResponse, NewApiKey, Pruned, Retention, RowPlace,
+    ApiKey, AuditEvent, AuditQuery, AuditRow, BoxFuture, Change, KeyChanges, LedgerRow,
+    MadeResponse, NewApiKey, Owner, People, Person, Pruned, RequestId, Retention, Roster, RowPlace,
     RowsQuery, Store, StoreError, UsageQuery, UsageRow,
 };
 
-use super::{Handle, keys, prune, responses, rows, sums, usage};
+use super::{Handle, keys, people, prune, responses, rows, sums, usage};
 
 impl Store for Handle {
     fn insert_rows<'a>(
@@ -46,18 +47,6 @@ impl Store for Handle {
 
     fn list_keys(&self) -> BoxFuture<'_, Result<Vec<ApiKey>, StoreError>> {
         Box::pin(async move { keys::list(self.read().await?).await })
-    }
-
-    fn expire_key<'a>(
-        &'a self,
-        id: &'a str,
-        expires_at: i64,
-    ) -> BoxFuture<'a, Result<bool, StoreError>> {
-        Box::pin(async move { keys::expire(self.write().await?, id, expires_at).await })
-    }
-
-    fn revoke_key<'a>(&'a self, id: &'a str, now: i64) -> BoxFuture<'a, Result<bool, StoreError>> {
-        Box::pin(async move { keys::revoke(self.write().await?, id, now).await })
     }
 
     fn touch_keys<'a>(
@@ -126,12 +115,62 @@ impl Store for Handle {
         })
     }
 
+    fn people(&self) -> &dyn People {
+        self
+    }
+
     fn ping(&self) -> BoxFuture<'_, Result<(), StoreError>> {
         Box::pin(async move {
             self.look_at_the_file().await?;
             let mut work = self.read().await?;
             let found = work.one(sqlx::query("SELECT 1 FROM ledger LIMIT 1")).await;
             work.end(found).await.map(drop)
+        })
+    }
+}
+
+impl People for Handle {
+    fn change<'a>(
+        &'a self,
+        changes: &'a [Change],
+        events: &'a [AuditEvent],
+    ) -> BoxFuture<'a, Result<Vec<u64>, StoreError>> {
+        Box::pin(async move { people::change(self.write().await?, changes, events).await })
+    }
+
+    fn version(&self) -> BoxFuture<'_, Result<i64, StoreError>> {
+        Box::pin(async move { people::version(self.read().await?).await })
+    }
+
+    fn roster(&self) -> BoxFuture<'_, Result<Roster, StoreError>> {
+        Box::pin(async move { people::roster(self.read().await?).await })
+    }
+
+    fn all(&self) -> BoxFuture<'_, Result<Vec<Person>, StoreError>> {
+        Box::pin(async move { people::all(self.read_much().await?).await })
+    }
+
+    fn owner<'a>(&'a self, username: &'a str) -> BoxFuture<'a, Result<Owner, StoreError>> {
+        Box::pin(async move { people::owner(self.read().await?, username).await })
+    }
+
+    fn audit<'a>(
+        &'a self,
+        query: &'a AuditQuery,
+    ) -> BoxFuture<'a, Result<Vec<AuditRow>, StoreError>> {
+        Box::pin(async move { people::audit(self.read_much().await?, query).await })
+    }
+
+    fn rows_of<'a>(
+        &'a self,
+        user_id: &'a str,
+        after: Option<RequestId>,
+        limit: u32,
+        take: &'a mut (dyn FnMut(&LedgerRow<'_>) + Send),
+    ) -> BoxFuture<'a, Result<Option<RequestId>, StoreError>> {
+        Box::pin(async move {
+            let work = self.read_much().await?;
+            people::rows_of(work, user_id, after, limit, take).await
         })
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ostia_core::{ApiKey, Identity, KeyChange, KeyChanges, NewApiKey, StoreError};
+use ostia_core::{ApiKey, Identity, KeyChange, KeyChanges, KeyRights, NewApiKey, StoreError};
 use sqlx::Row as _;
 
 use super::engine::Row;
@@ -11,23 +11,25 @@ use super::work::Work;
 use crate::columns::text;
 
 const SELECT_BY_HASH: &str = "
-    SELECT id, username, groups, label, project, admin, created_at, expires_at, revoked_at, last_used_at
+    SELECT id, username, groups, label, project, rights, created_at, confirmed_at, expires_at, revoked_at, last_used_at,
+        noted_days
     FROM api_keys WHERE hash = $1";
 
 const SELECT_ALL: &str = "
-    SELECT id, username, groups, label, project, admin, created_at, expires_at, revoked_at, last_used_at
+    SELECT id, username, groups, label, project, rights, created_at, confirmed_at, expires_at, revoked_at, last_used_at,
+        noted_days
     FROM api_keys ORDER BY created_at, id";
 
 /// A key that was deleted has no name any more.
 const SELECT_CHANGES: &str = "
-    SELECT c.change, c.kind, c.key_id, coalesce(k.username, '') AS username, coalesce(k.admin, $2) AS admin
+    SELECT c.change, c.kind, c.key_id, coalesce(k.username, '') AS username, coalesce(k.rights, '{}') AS rights
     FROM key_changes AS c LEFT JOIN api_keys AS k ON k.id = c.key_id WHERE c.change > $1 ORDER BY c.change LIMIT 1000";
 
 const SELECT_LAST_CHANGE: &str = "SELECT coalesce(max(change), 0) FROM key_changes";
 
 const INSERT: &str = "
-    INSERT INTO api_keys (id, hash, username, groups, label, project, admin, created_at, expires_at)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
+    INSERT INTO api_keys (id, hash, username, groups, label, project, rights, created_at, confirmed_at, expires_at, admin)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $8, $9, $10)";
 
 /// Never to a later time: a rotation must not prolong a key that was about to end.
 const EXPIRE: &str = "
@@ -62,7 +64,7 @@ pub(super) async fn changes(mut work: Work, after: Option<i64>) -> Result<KeyCha
                 last: row.map_or(Ok(0), |row| row.try_get(0))?,
             });
         };
-        let select = sqlx::query(SELECT_CHANGES).bind(after).bind(false);
+        let select = sqlx::query(SELECT_CHANGES).bind(after);
         let mut found = KeyChanges {
             changes: Vec::new(),
             last: after,
@@ -73,7 +75,7 @@ pub(super) async fn changes(mut work: Work, after: Option<i64>) -> Result<KeyCha
                 kind: row.try_get(1)?,
                 id: row.try_get::<String, _>(2)?.into(),
                 username: row.try_get::<String, _>(3)?.into(),
-                admin: row.try_get(4)?,
+                admin: rights(&row.try_get::<String, _>(4)?)?.is_admin(),
             });
         }
         Ok(found)
@@ -83,28 +85,35 @@ pub(super) async fn changes(mut work: Work, after: Option<i64>) -> Result<KeyCha
 }
 
 pub(super) async fn create(mut work: Work, key: &NewApiKey) -> Result<(), StoreError> {
-    let groups = serde_json::to_string(&key.groups)
-        .map_err(|error| StoreError::Broken(error.to_string()))?;
+    let done = insert(&mut work, key).await;
+    work.end(done).await.map(drop)
+}
+
+pub(super) async fn insert(work: &mut Work, key: &NewApiKey) -> sqlx::Result<u64> {
+    let unwritable = |error: serde_json::Error| sqlx::Error::Encode(error.into());
     let insert = sqlx::query(INSERT)
         .bind(text(&key.id).into_owned())
         .bind(key.hash.to_vec())
         .bind(text(&key.username).into_owned())
-        .bind(groups)
+        .bind(serde_json::to_string(&key.groups).map_err(unwritable)?)
         .bind(text(&key.label).into_owned())
         .bind(text(&key.project).into_owned())
-        .bind(key.admin)
+        .bind(serde_json::to_string(&key.rights).map_err(unwritable)?)
         .bind(key.created_at)
-        .bind(key.expires_at);
-    let done = work.run(insert).await;
-    work.end(done).await.map(drop)
+        .bind(key.expires_at)
+        // For the release before this one.
+        .bind(key.rights.is_admin());
+    work.run(insert).await
 }
 
-pub(super) async fn expire(work: Work, id: &str, expires_at: i64) -> Result<bool, StoreError> {
-    change(work, EXPIRE, id, expires_at).await
+pub(super) async fn end(work: &mut Work, id: &str, at: i64) -> sqlx::Result<u64> {
+    let end = sqlx::query(EXPIRE).bind(at).bind(id.to_owned());
+    work.run(end).await
 }
 
-pub(super) async fn revoke(work: Work, id: &str, now: i64) -> Result<bool, StoreError> {
-    change(work, REVOKE, id, now).await
+pub(super) async fn revoke(work: &mut Work, id: &str, at: i64) -> sqlx::Result<u64> {
+    let revoke = sqlx::query(REVOKE).bind(at).bind(id.to_owned());
+    work.run(revoke).await
 }
 
 pub(super) async fn touch(mut work: Work, used: &[(Arc<str>, i64)]) -> Result<(), StoreError> {
@@ -122,11 +131,10 @@ pub(super) async fn touch(mut work: Work, used: &[(Arc<str>, i64)]) -> Result<()
     work.end(done).await
 }
 
-async fn change(mut work: Work, sql: &'static str, id: &str, at: i64) -> Result<bool, StoreError> {
-    let changed = work
-        .run(sqlx::query(sql).bind(at).bind(id.to_owned()))
-        .await;
-    Ok(work.end(changed).await? > 0)
+/// Rights that cannot be read must not pass as none: they may be restrictions.
+fn rights(text: &str) -> sqlx::Result<KeyRights> {
+    let unreadable = |error| sqlx::Error::Decode(format!("api_keys.rights: {error}").into());
+    serde_json::from_str(text).map_err(unreadable)
 }
 
 fn api_key(row: &Row) -> Result<ApiKey, StoreError> {
@@ -144,11 +152,13 @@ fn api_key(row: &Row) -> Result<ApiKey, StoreError> {
         groups: groups.into(),
         label: shared(row, "label")?,
         project: shared(row, "project")?,
-        admin: row.try_get("admin").map_err(failed)?,
+        rights: rights(&shared(row, "rights")?).map_err(failed)?.into(),
         created_at: row.try_get("created_at").map_err(failed)?,
+        confirmed_at: row.try_get("confirmed_at").map_err(failed)?,
         expires_at: row.try_get("expires_at").map_err(failed)?,
         revoked_at: row.try_get("revoked_at").map_err(failed)?,
         last_used_at: row.try_get("last_used_at").map_err(failed)?,
+        noted_days: row.try_get("noted_days").map_err(failed)?,
     })
 }
 

@@ -99,7 +99,8 @@ async fn forget_addresses(work: &mut Work, before: i64) -> sqlx::Result<Step> {
 async fn rename_persons(work: &mut Work, before: i64) -> sqlx::Result<Step> {
     let position = meta::position(work, PERSONS).await?;
     let Some((from, to)) = next(work, position, before).await? else {
-        let unseen = sqlx::query("DELETE FROM users WHERE last_seen < $1").bind(before);
+        let unseen =
+            sqlx::query("DELETE FROM users WHERE last_seen < $1 AND state = 'active'").bind(before);
         work.run(unseen).await?;
         return Ok(Step::default());
     };

@@ -1,5 +1,5 @@
 use ostia::identify::hash_key;
-use ostia_core::NewApiKey;
+use ostia_core::{Clock as _, NewApiKey, SystemClock};
 
 use super::TestGateway;
 use crate::canary::Canary;
@@ -26,9 +26,8 @@ impl TestGateway {
             groups: groups.iter().map(|&group| group.to_owned()).collect(),
             label: username.to_owned(),
             project: project.to_owned(),
-            admin: false,
-            created_at: 0,
-            expires_at: None,
+            created_at: SystemClock.unix_micros(),
+            ..NewApiKey::default()
         };
         store.create_key(&new).await.unwrap();
         key

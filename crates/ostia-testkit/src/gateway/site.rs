@@ -26,6 +26,8 @@ pub struct Site {
     faults_allowed: bool,
     guarded: Vec<Canary>,
     answered_within: Vec<String>,
+    /// The database of another installation.
+    database: Option<PathBuf>,
     pub secrets: Secrets,
 }
 
@@ -136,6 +138,7 @@ impl Site {
             faults_allowed: false,
             guarded: Vec::new(),
             answered_within: Vec::new(),
+            database: None,
             secrets,
         };
         site.settings(
@@ -261,7 +264,21 @@ impl Site {
 
     /// The SQLite file; of a site on PostgreSQL, where [`Site::fetch_database`] copies everything to.
     pub fn database_path(&self) -> PathBuf {
-        self.folder().join("ostia.db")
+        let own = || self.folder().join("ostia.db");
+        self.database.clone().unwrap_or_else(own)
+    }
+
+    /// A replica: keys, users and rows are in another installation's database.
+    #[must_use]
+    pub fn replica_of(mut self, other: &Self) -> Self {
+        let path = other.database_path();
+        let url = format!("[store]\nurl = \"sqlite://{}\"", path.display());
+        self.database = Some(path);
+        self.settings(&url)
+    }
+
+    pub(super) const fn is_replica(&self) -> bool {
+        self.database.is_some()
     }
 
     /// Keeps everything in a PostgreSQL database, whose tables [`Site::prepare`] makes.

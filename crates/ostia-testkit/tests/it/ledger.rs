@@ -274,7 +274,7 @@ async fn refusals_leave_rows_that_name_nothing_they_should_not() {
         ),
         (gateway.chat("m").body("{"), 400, "invalid_json"),
         (
-            gateway.chat("m").header("Content-Encoding", "gzip"),
+            gateway.chat("m").header("Content-Encoding", "compress"),
             415,
             "unsupported_media_type",
         ),

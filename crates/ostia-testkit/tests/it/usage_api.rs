@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use ostia::identify::hash_key;
-use ostia_core::NewApiKey;
+use ostia_core::{KeyRights, NewApiKey, Role};
 use ostia_testkit::backend::{FakeBackend, Script};
 use ostia_testkit::client::{Answer, RawClient, Request};
 use ostia_testkit::gateway::{Site, TestGateway, USER};
@@ -23,12 +23,11 @@ async fn admin_key(gateway: &TestGateway) -> String {
         id: "admin".to_owned(),
         hash: hash_key(&key),
         username: "root@example.org".to_owned(),
-        groups: Vec::new(),
-        label: String::new(),
-        project: String::new(),
-        admin: true,
-        created_at: 0,
-        expires_at: None,
+        rights: KeyRights {
+            role: Some(Role::Admin),
+            ..KeyRights::default()
+        },
+        ..NewApiKey::default()
     };
     store.create_key(&new).await.unwrap();
     key

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
 
-use ostia_core::{Clock, LedgerRow};
+use ostia_core::{Clock, LedgerRow, Outcome};
 use parking_lot::Mutex;
 
 use super::fold::{Fate, Folded, Folds};
@@ -35,6 +35,8 @@ pub(super) struct Counters {
     pub(super) pending_bytes: AtomicU64,
     pub(super) folded: AtomicU64,
     pub(super) lost_rejected: AtomicU64,
+    /// Requests that reached no backend, by outcome.
+    pub(super) unsent: [AtomicU64; Outcome::ALL.len()],
     pub(super) unreadable: AtomicU64,
     pub(super) unreadable_bytes: AtomicU64,
     pub(super) store_down: AtomicBool,

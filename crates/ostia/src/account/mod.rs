@@ -17,6 +17,8 @@ mod disk;
 mod fields;
 mod fold;
 mod folder;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 mod journal;
 mod ledger;
 mod options;

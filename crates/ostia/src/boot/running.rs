@@ -174,6 +174,10 @@ fn build(parts: Parts, registry: Registry) -> Result<Gateway, StartError> {
         Arc::clone(&clock),
     );
     let options = listen::Options::new(&live.settings.server, live.tls.clone());
+    let server = &live.settings.server;
+    let body_budget = Budget::new(server.max_buffered_bytes);
+    body_budget.resize(server.max_buffered_bytes, server.max_body_bytes);
+    fleet.remember_prefixes(live.settings.routing.affinity_memory);
     let admitter = match &live.settings.limits.shared {
         Some(shared) => {
             let shared = SharedLimiter::new(shared, Arc::clone(&clock))?;
@@ -183,7 +187,7 @@ fn build(parts: Parts, registry: Registry) -> Result<Gateway, StartError> {
     };
     admitter.blocks().refresh(&live.settings.server.state_dir);
     Ok(Gateway {
-        body_budget: Budget::new(live.settings.server.max_buffered_bytes),
+        body_budget,
         refused_bytes: RefusedBytes::new(Arc::clone(&clock)),
         options: options.swappable(),
         live: ArcSwap::from_pointee(live),

@@ -21,6 +21,10 @@ const DAYS: i64 = 30;
 const DAY_MICROS: i64 = 86_400_000_000;
 /// Lines of one report. More of them are for `ostia usage`, or for a finer `since`.
 const MOST_LINES: usize = 10_000;
+/// What names persons.
+const PERSONAL: [&str; 2] = ["user", "key"];
+/// Of fewer people a sum would tell of each.
+const FEWEST: usize = 5;
 /// Rows of one page.
 const PAGE: u32 = 1_000;
 
@@ -54,6 +58,38 @@ impl Gateway {
             "until": query.until.map(shown),
             "timezone": self.live().settings.reports.timezone,
             "has_more": rows.len() > MOST_LINES,
+        }))
+    }
+
+    /// The same without persons: nobody is named, and of fewer than five people no sum is told.
+    pub(crate) async fn usage_without_persons(&self, query: &str) -> Result<Value, Refusal> {
+        let asked = Asked::read(query, &["since", "until", "by"])?;
+        let by = columns(asked.value("by").unwrap_or("model"))?;
+        if by.iter().any(|name| PERSONAL.contains(&&**name)) {
+            let others = UsageQuery::BY
+                .iter()
+                .filter(|name| !PERSONAL.contains(name));
+            let others: Vec<_> = others.copied().collect();
+            return Err(refused("by", format!("some of {}", others.join(","))));
+        }
+        let query = UsageQuery {
+            since: self
+                .moment(&asked, "since")?
+                .unwrap_or_else(|| self.default_since()),
+            until: self.moment(&asked, "until")?,
+            user: None,
+            by: by.iter().cloned().chain(["user".to_owned()]).collect(),
+        };
+        let rows = self.store().usage(&query).await?;
+        let lines = of_many(&rows);
+        let shown = lines.iter().take(MOST_LINES).map(|row| line(&by, row));
+        Ok(json!({
+            "object": "list",
+            "data": shown.collect::<Vec<_>>(),
+            "since": self::shown(query.since),
+            "until": query.until.map(self::shown),
+            "timezone": self.live().settings.reports.timezone,
+            "has_more": lines.len() > MOST_LINES,
         }))
     }
 
@@ -114,6 +150,28 @@ impl Gateway {
             )),
         }
     }
+}
+
+/// Adds up the lines of persons, whose names stand last, and leaves out what is of too few.
+fn of_many(rows: &[UsageRow]) -> Vec<UsageRow> {
+    let mut sums: BTreeMap<&[String], (usize, UsageRow)> = BTreeMap::new();
+    for row in rows {
+        let Some((_, keys)) = row.keys.split_last() else {
+            continue;
+        };
+        let (people, sum) = sums.entry(keys).or_insert_with(|| {
+            let keys = keys.to_vec();
+            let sum = UsageRow {
+                keys,
+                ..UsageRow::default()
+            };
+            (0, sum)
+        });
+        *people += 1;
+        sum.add(row);
+    }
+    let many = sums.into_values().filter(|(people, _)| *people >= FEWEST);
+    many.map(|(_, sum)| sum).collect()
 }
 
 /// The parameters of a request, each at most once.
@@ -209,4 +267,26 @@ fn place(text: &str) -> Result<RowPlace, Refusal> {
 fn shown(micros: i64) -> String {
     Timestamp::from_microsecond(micros)
         .map_or_else(|_| micros.to_string(), |moment| moment.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sums_of_few_people_are_not_told() {
+        let row = |model: &str, user: usize| UsageRow {
+            keys: vec![model.to_owned(), format!("u{user}")],
+            requests: 2,
+            ..UsageRow::default()
+        };
+        let mut rows: Vec<_> = (0..5).map(|user| row("many", user)).collect();
+        rows.extend((0..4).map(|user| row("few", user)));
+        let told = of_many(&rows);
+        assert_eq!(told.len(), 1);
+        assert_eq!(
+            (told[0].keys.concat(), told[0].requests),
+            ("many".to_owned(), 10)
+        );
+    }
 }

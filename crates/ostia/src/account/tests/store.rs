@@ -3,8 +3,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use ostia_core::{
-    ApiKey, BoxFuture, KeyChanges, LedgerRow, MadeResponse, NewApiKey, Outcome, Pruned, RequestId,
-    Retention, RowPlace, RowsQuery, Store, StoreError, UsageQuery, UsageRow,
+    ApiKey, BoxFuture, KeyChanges, LedgerRow, MadeResponse, NewApiKey, Outcome, People, Pruned,
+    RequestId, Retention, RowPlace, RowsQuery, Store, StoreError, UsageQuery, UsageRow,
 };
 use parking_lot::Mutex;
 
@@ -172,20 +172,16 @@ impl Store for MemoryStore {
         not_here()
     }
 
-    fn expire_key<'a>(&'a self, _: &'a str, _: i64) -> BoxFuture<'a, Result<bool, StoreError>> {
-        not_here()
-    }
-
-    fn revoke_key<'a>(&'a self, _: &'a str, _: i64) -> BoxFuture<'a, Result<bool, StoreError>> {
-        not_here()
-    }
-
     fn touch_keys<'a>(&'a self, _: &'a [(Arc<str>, i64)]) -> BoxFuture<'a, Result<(), StoreError>> {
         not_here()
     }
 
     fn usage<'a>(&'a self, _: &'a UsageQuery) -> BoxFuture<'a, Result<Vec<UsageRow>, StoreError>> {
         not_here()
+    }
+
+    fn people(&self) -> &dyn People {
+        unreachable!("rows only")
     }
 
     fn ping(&self) -> BoxFuture<'_, Result<(), StoreError>> {

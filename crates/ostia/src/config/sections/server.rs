@@ -49,6 +49,11 @@ pub(super) fn read_server(root: &Section<'_>, reading: &Reading<'_>) -> Server {
     let server = Server {
         listen,
         admin_listen,
+        admin_hosts: section.texts(
+            "admin_hosts",
+            &[],
+            "Names that the admin listener answers to, beside localhost, addresses and the machine's own name; others are 403.",
+        ),
         base_path,
         max_body_bytes,
         max_buffered_bytes: section.size_or(
@@ -79,6 +84,12 @@ pub(super) fn read_server(root: &Section<'_>, reading: &Reading<'_>) -> Server {
             10_000,
             (1, 10_000_000),
             "Client connections at a time; more are answered 503, or closed at once under TLS.",
+        ),
+        connections_per_address: section.number(
+            "connections_per_address",
+            256,
+            (1, 10_000_000),
+            "Of them, those of one address (IPv6: one /64), at most half of all; not for loopback and `trusted_proxies`, behind which each forwarded address may have so many requests at a time.",
         ),
         drain_timeout: section.duration_or_zero(
             "drain_timeout",
