@@ -13,23 +13,27 @@ const ALL: [&dyn Configuration; 8] = [
 ];
 
 fn of(wanted: Option<&str>) -> Site {
-    site(wanted).map_err(|failure| failure.to_string()).unwrap()
+    site(wanted)
+        .map_err(|failure| failure.text().to_owned())
+        .unwrap()
 }
 
 fn configure(client: &dyn Configuration, home: &Home, site: &Site) -> String {
     let files = client.files(home);
     let changes: Result<Vec<_>, _> = files.iter().map(|file| file.change(site)).collect();
-    let changes = changes.map_err(|failure| failure.to_string()).unwrap();
+    let changes = changes
+        .map_err(|failure| failure.text().to_owned())
+        .unwrap();
     let record = Record::of(home, client.name());
     record
         .write(&changes)
-        .map_err(|failure| failure.to_string())
+        .map_err(|failure| failure.text().to_owned())
         .unwrap()
 }
 
 fn undo(client: &dyn Configuration, home: &Home) -> Result<String, String> {
     let record = Record::of(home, client.name());
-    record.undo().map_err(|failure| failure.to_string())
+    record.undo().map_err(|failure| failure.text().to_owned())
 }
 
 /// A file that its owner has written, for each ending.
