@@ -14,6 +14,7 @@
 pub mod account;
 pub mod admin;
 pub mod admit;
+pub mod alerts;
 pub mod authorize;
 pub mod backend;
 pub mod boot;
@@ -26,6 +27,8 @@ pub mod demo;
 pub mod dialect;
 pub mod errors;
 pub mod fleet;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 pub mod gateway;
 mod habits;
 pub mod identify;
@@ -34,6 +37,7 @@ pub mod listen;
 pub mod listings;
 pub mod live;
 pub mod ownership;
+pub mod people;
 pub mod pipeline;
 pub mod rank;
 pub mod read;

@@ -9,6 +9,8 @@ mod bad_config;
 mod books;
 mod full_disk;
 mod kill;
+mod postgres;
+mod private;
 mod second;
 mod shared;
 

@@ -118,6 +118,7 @@ impl Rig {
             witness: Arc::new(Nobody),
             clock: self.clock.clone(),
             shutting_down: self.shutting_down.clone(),
+            dismissed: Arc::default(),
         };
         let arrival = Arrival {
             request_id: RequestId::at(0),

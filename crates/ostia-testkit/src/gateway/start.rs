@@ -139,18 +139,19 @@ impl Site {
     /// Writes the files, makes the database, and in it the client's key.
     pub async fn prepare(&self, clock: &dyn Clock) -> Arc<dyn Store> {
         self.write();
-        let url = format!("sqlite://{}", self.database_path().display());
+        let url = self.database_url();
+        ostia_store::migrate(&url, "UTC").await.unwrap();
         let store = ostia_store::open(&url).await.unwrap();
+        if self.is_replica() {
+            return store;
+        }
         let key = NewApiKey {
             id: "key-of-tester".to_owned(),
             hash: hash_key(&self.secrets.client_bearer()),
             username: USER.to_owned(),
-            groups: Vec::new(),
             label: "tests".to_owned(),
-            project: String::new(),
-            admin: false,
             created_at: clock.unix_micros(),
-            expires_at: None,
+            ..NewApiKey::default()
         };
         store.create_key(&key).await.unwrap();
         store

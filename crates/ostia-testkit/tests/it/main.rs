@@ -6,6 +6,8 @@
 
 mod adapters;
 mod admission;
+mod affinity;
+mod alerts;
 mod azure;
 mod backends;
 mod baseline;
@@ -38,6 +40,7 @@ mod ledger;
 mod metering;
 mod metrics;
 mod models;
+mod moving_on;
 mod names;
 mod operating;
 mod origin;
@@ -55,8 +58,10 @@ mod routes;
 mod shared;
 mod sign_in;
 mod store_faults;
+mod store_postgres;
 mod stored;
 mod tokens;
 mod usage;
+mod usage_api;
 mod volume;
 mod waiting;

@@ -45,7 +45,7 @@ async fn get(gateway: &TestGateway, path: &str) -> Answer {
 #[tokio::test]
 async fn nobody_passes_without_signing_in_but_on_the_open_list() {
     let (backend, gateway) = rig().await;
-    for entry in &ROUTES {
+    for entry in ROUTES {
         for method in entry.methods.iter().filter(|method| **method != "HEAD") {
             for base in ["", "/resource_server"] {
                 let path = format!("{base}{}", sample(entry));
@@ -63,7 +63,7 @@ async fn no_route_tells_of_what_is_forbidden() {
     let (backend, gateway) = rig().await;
     let bearer = gateway.site().secrets.client_bearer();
     let body = json!({"model": "canary-model", "messages": [{"role": "user", "content": "x"}]});
-    for entry in &ROUTES {
+    for entry in ROUTES {
         let path = sample(entry);
         let method = entry.methods[0];
         let mut request = Request::new(method, &path).bearer(&bearer);
@@ -213,12 +213,8 @@ pub async fn second_user(gateway: &TestGateway) -> String {
         id: "key-of-second".to_owned(),
         hash: hash_key(&key),
         username: "second@example.org".to_owned(),
-        groups: Vec::new(),
-        label: String::new(),
-        project: String::new(),
-        admin: false,
         created_at: SystemClock.unix_micros(),
-        expires_at: None,
+        ..NewApiKey::default()
     };
     store.create_key(&new).await.unwrap();
     key

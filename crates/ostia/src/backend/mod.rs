@@ -32,7 +32,7 @@ mod seal;
 use async_trait::async_trait;
 use http::Response;
 
-pub use answer::{Answer, AnswerBody, Failure};
+pub use answer::{Answer, AnswerBody, Failure, TurnedAway};
 pub use backends::{Backends, Request, Workshop};
 pub use context::RequestContext;
 pub use direct::DirectApi;

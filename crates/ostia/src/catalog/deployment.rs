@@ -107,6 +107,8 @@ pub struct Deployment {
     pub weight: u32,
     /// Whether routes without a cluster in their path may use it.
     pub federated: bool,
+    /// Models that stand in while none of this one takes requests, the first choice first.
+    pub fallback_models: Vec<Box<str>>,
     /// The kind of its backend: a name in the registry.
     pub kind: Box<str>,
     /// The hooks around its backend.
@@ -118,6 +120,8 @@ pub struct Deployment {
     pub require_listed: bool,
     /// A path on the backend's host, or a URL, that reports whether the backend is ready.
     pub readiness_url: Option<Box<str>>,
+    /// What is asked again and again to see whether it is well.
+    pub health: Option<HealthCheck>,
     pub target: Target,
     pub isolation: Isolation,
     pub policy: BodyPolicy,
@@ -131,6 +135,21 @@ pub struct Deployment {
     pub state: Arc<EndpointState>,
     /// What requests to the model turned out to need, whichever endpoint answered.
     pub learned: Arc<Learned>,
+}
+
+/// A check that is made whether or not anybody uses an endpoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HealthCheck {
+    pub ask: HealthAsk,
+    pub interval: Duration,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HealthAsk {
+    /// A path on the backend's host: any 2xx will do; a list of models must have the endpoint's.
+    Path(Box<str>),
+    /// A tiny chat, whose answer must hold text.
+    Prompt,
 }
 
 impl Places {
@@ -152,6 +171,11 @@ impl Deployment {
             auto if auto.is_auto(&self.state) => self.state.best_point().cap(),
             _ => 0,
         }
+    }
+
+    /// Whether something asks the backend how it is.
+    pub fn is_watched(&self) -> bool {
+        self.readiness_url.is_some() || self.health.is_some()
     }
 
     /// Whether its cluster lists its framework. If not, no route leads to it.

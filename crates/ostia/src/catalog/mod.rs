@@ -16,7 +16,8 @@ mod url;
 
 pub use access::Access;
 pub use deployment::{
-    Cluster, ClusterAdapterName, Deployment, HooksName, Places, Serving, StatusSource,
+    Cluster, ClusterAdapterName, Deployment, HealthAsk, HealthCheck, HooksName, Places, Serving,
+    StatusSource,
 };
 pub use index::{Catalog, Scope};
 pub use isolation::{CacheSalt, Isolation};

@@ -12,6 +12,9 @@ mod command;
 mod engine;
 mod engine_facts;
 mod faults;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
+mod health;
 mod jobs;
 mod lenient;
 mod mapping;

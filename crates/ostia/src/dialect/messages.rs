@@ -86,7 +86,7 @@ impl Dialect for Messages {
                 Seen::Forward
             }
             "error" => {
-                progress.failed = true;
+                progress.fail(data);
                 Seen::Forward
             }
             "content_block_delta" => {

@@ -34,7 +34,9 @@ pub(super) fn chunk(data: &[u8], length: usize, progress: &mut Progress) -> Seen
     }
     if names_error(data) {
         let probe = serde_json::from_slice::<Probe<'_>>(data);
-        progress.failed |= probe.is_ok_and(|probe| probe.is_error());
+        if probe.is_ok_and(|probe| probe.is_error()) {
+            progress.fail(data);
+        }
     }
     if choices_end(data)
         && let Ok(last) = serde_json::from_slice::<LastChunk>(data)
@@ -102,6 +104,7 @@ pub(super) fn fault_kind(fault: AnswerFault) -> &'static str {
     match fault {
         AnswerFault::IdleTimeout | AnswerFault::TotalTimeout => "timeout_error",
         AnswerFault::ShuttingDown => "server_error",
+        AnswerFault::Dismissed => "permission_error",
         _ => "upstream_error",
     }
 }

@@ -118,11 +118,11 @@ impl Dialect for Responses {
             "response.queued" | "response.in_progress" => Seen::Forward,
             "response.completed" | "response.incomplete" => progress.end_with_answer(),
             "response.failed" | "response.cancelled" => {
-                progress.failed = true;
+                progress.fail(data);
                 progress.end_with_answer()
             }
             "error" => {
-                progress.failed = true;
+                progress.fail(data);
                 Seen::Forward
             }
             kind => {

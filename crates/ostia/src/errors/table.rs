@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use http::header::RETRY_AFTER;
 use http::{HeaderValue, StatusCode};
-use ostia_core::{JournalFull, Level, Measure, Outcome, Scope};
+use ostia_core::{JournalFull, Level, Measure, Outcome, Scope, StoreError};
 use serde_json::json;
 
 use crate::admit::{Blocked, Refused, Shortage};
@@ -15,7 +15,7 @@ use crate::identify::SignInError;
 use crate::listen::Rejection;
 use crate::rank::{NoCandidate, NotServing};
 use crate::read::ReadError;
-use crate::refusal::{AnswerFault, Refusal};
+use crate::refusal::{AnswerFault, Refusal, one_line};
 use crate::relay::{BackendRefusal, RefusalText, RelayError, Told};
 use crate::routes::Astray;
 use crate::upstream::{FailureKind, UpstreamFailure};
@@ -29,6 +29,8 @@ const LONGEST_WAIT: Duration = Duration::from_secs(120);
 /// Coding agents do not wait longer than this.
 const LONGEST_QUEUE_WAIT: Duration = Duration::from_secs(60);
 
+const TOO_MANY: &str = "As many requests from your address are being served as may be at a time. Please try again when one has ended.";
+
 impl From<Rejection> for Refusal {
     fn from(rejection: Rejection) -> Self {
         let (status, code) = match rejection {
@@ -37,6 +39,11 @@ impl From<Rejection> for Refusal {
             Rejection::BadFraming => (StatusCode::BAD_REQUEST, "invalid_framing"),
             Rejection::UriTooLong(_) => (StatusCode::URI_TOO_LONG, "uri_too_long"),
             Rejection::ExpectationFailed => (StatusCode::EXPECTATION_FAILED, "expectation_failed"),
+            Rejection::TooMany => {
+                let status = StatusCode::TOO_MANY_REQUESTS;
+                return Self::client(status, "concurrency", TOO_MANY)
+                    .with_retry_after(Duration::from_secs(1));
+            }
             Rejection::MethodNotAllowed => {
                 return Self::method_not_allowed("GET, POST, OPTIONS");
             }
@@ -133,6 +140,16 @@ impl Refusal {
         from_fault(AnswerFault::ShuttingDown).with_retry_after(SHORTLY)
     }
 
+    /// Whoever was disabled, before or in the middle of a request.
+    pub fn account_disabled() -> Self {
+        Self::client(
+            StatusCode::FORBIDDEN,
+            "account_disabled",
+            "This account is disabled. Please ask the operators.",
+        )
+        .permanent()
+    }
+
     pub fn not_implemented() -> Self {
         Self::client(
             StatusCode::NOT_IMPLEMENTED,
@@ -178,6 +195,7 @@ impl From<SignInError> for Refusal {
             SignInError::PolicyDenied(text) => {
                 Self::client(StatusCode::FORBIDDEN, "policy_denied", text)
             }
+            SignInError::Disabled => Self::account_disabled(),
             SignInError::NotLocal(text) => {
                 Self::client(StatusCode::FORBIDDEN, "policy_denied", text)
             }
@@ -195,6 +213,12 @@ impl From<SignInError> for Refusal {
             .with_retry_after(SHORTLY),
             SignInError::StoreUnavailable => store_unavailable(),
         }
+    }
+}
+
+impl From<StoreError> for Refusal {
+    fn from(error: StoreError) -> Self {
+        store_unavailable().with_detail(error.to_string())
     }
 }
 
@@ -243,6 +267,14 @@ impl From<ReadError> for Refusal {
                 let status = StatusCode::TOO_MANY_REQUESTS;
                 return Self::client(status, error.code(), error.to_string())
                     .with_retry_after(wait);
+            }
+            ReadError::Share => {
+                return Self::client(
+                    StatusCode::TOO_MANY_REQUESTS,
+                    error.code(),
+                    error.to_string(),
+                )
+                .with_retry_after(Duration::from_secs(1));
             }
             ReadError::Timeout => StatusCode::REQUEST_TIMEOUT,
             ReadError::Busy => {
@@ -339,12 +371,15 @@ fn not_running(
         message.push_str(&format!(" It is expected to start in about {minutes} min."));
     }
     let wait = starts_in.unwrap_or(NOT_RUNNING);
-    Refusal::gateway(
+    let refusal = Refusal::gateway(
         StatusCode::SERVICE_UNAVAILABLE,
         "model_not_running",
         message,
     )
-    .with_retry_after(wait)
+    .with_retry_after(wait);
+    // Nobody is starting it: an SDK that waits and tries again only keeps its user waiting.
+    let stays = starts_in.is_none() && (unlisted || state == ModelState::Stopped);
+    if stays { refusal.permanent() } else { refusal }
 }
 
 impl From<JobsError> for Refusal {
@@ -355,9 +390,9 @@ impl From<JobsError> for Refusal {
         } else {
             Self::gateway
         };
-        let mut refusal = blame(status, JobsError::CODE, error.message);
+        let mut refusal = blame(status, JobsError::CODE, one_line(error.message, ' '));
         if !error.code.is_empty() {
-            refusal.code = error.code.into();
+            refusal.code = one_line(error.code, '_').into();
         }
         let refusal = refusal.with_detail(error.detail);
         match status {
@@ -489,8 +524,9 @@ impl From<AdapterError> for Refusal {
                 code,
             } => {
                 let status = refusing(status);
+                let message = one_line(message, ' ');
                 let mut refusal = Self::client(status, "adapter_refused", message);
-                refusal.code = code.into();
+                refusal.code = one_line(code, '_').into();
                 match status {
                     StatusCode::SERVICE_UNAVAILABLE => refusal.with_retry_after(SHORTLY),
                     _ => refusal,

@@ -13,15 +13,16 @@ use crate::authorize::Denials;
 use crate::backend::injects_usage;
 use crate::catalog::Deployment;
 use crate::fleet::Fleet;
-use crate::identify::KeyWatch;
+use crate::identify::{Directory, KeyWatch, Present};
 use crate::listen::{Drain, Inbound, Options};
 use crate::live::{Files, Live, Workbench};
 use crate::ownership::Responses;
+use crate::people::{Actor, Desk};
 use crate::read::{Budget, Call, RefusedBytes};
 use crate::relay;
 use crate::runtime::Duties;
 use crate::telemetry::{ErrorCounts, Figures};
-use crate::upstream::Promise;
+use crate::upstream::{Clients, Promise};
 
 /// A running gateway: the parts that requests use.
 pub struct Gateway {
@@ -69,11 +70,14 @@ impl Gateway {
             ..Options::new(server, live.tls.clone())
         };
         self.options.store(Arc::new(options));
-        self.body_budget.resize(server.max_buffered_bytes);
+        self.body_budget
+            .resize(server.max_buffered_bytes, server.max_body_bytes);
         self.admitter
             .retry_percent(live.settings.upstream.retry_budget_percent);
         let notices = &self.workbench.live_notices;
         notices.keep_sources(&live.settings.maintenance_sources);
+        self.fleet
+            .remember_prefixes(live.settings.routing.affinity_memory);
         self.live.store(Arc::new(live));
     }
 
@@ -100,6 +104,17 @@ impl Gateway {
     /// Refusals of things that exist but that the caller may not use.
     pub fn denials(&self) -> &Denials {
         &self.denials
+    }
+
+    /// Where people, keys and projects are looked after, on behalf of somebody.
+    pub fn desk(&self, live: &Live, actor: Actor) -> Desk {
+        let (store, clock) = (Arc::clone(&self.store), Arc::clone(&self.clock));
+        Desk::new(store, clock, live.settings.keys, actor)
+    }
+
+    /// What the database says of people.
+    pub fn directory(&self) -> &Arc<Directory> {
+        &self.workbench.directory
     }
 
     pub fn fleet(&self) -> &Fleet {
@@ -164,17 +179,23 @@ impl Gateway {
         let _ = self.stop_asked.subscribe().wait_for(|asked| *asked).await;
     }
 
+    /// Connections that belong to no request.
+    pub(crate) fn clients(&self) -> &Clients {
+        &self.workbench.clients
+    }
+
     pub fn drain(&self) -> &Drain {
         &self.drain
     }
 
     /// What is needed to record a request.
-    pub fn books(&self) -> Books {
+    pub fn books(&self, present: &Present) -> Books {
         Books {
             recorder: Arc::clone(&self.ledger) as _,
             witness: Arc::clone(&self.figures) as _,
             clock: Arc::clone(&self.clock),
             shutting_down: Arc::clone(&self.shutting_down),
+            dismissed: present.flag(),
         }
     }
 
@@ -183,6 +204,7 @@ impl Gateway {
         &self,
         live: &Live,
         inbound: &Inbound,
+        present: &Arc<Present>,
         call: &Call,
         attempt: &Attempt,
         sent: &Promise,
@@ -193,6 +215,7 @@ impl Gateway {
         relay::Context {
             clock: Arc::clone(&self.clock),
             wire: Arc::clone(&inbound.wire),
+            present: Arc::clone(present),
             api: call.api.clone(),
             choices: call.choices,
             count_estimate: count_estimate(&deployment, call),

@@ -9,6 +9,7 @@ mod answers;
 )]
 mod gateway;
 mod reload;
+mod usage;
 
 pub(crate) use access::{NO_ROUTE, begin_access, logged};
 pub(crate) use answers::{empty_answer, json_answer, page_answer};

@@ -212,6 +212,9 @@ impl AsyncRead for Socket {
         this.peer_closed |= fresh.is_empty() && has_room;
         if let Some(http1) = &mut this.http1 {
             note_framing(&mut http1.framing, fresh, &this.traffic);
+            if !this.traffic.has_room(fresh.len()) {
+                return Poll::Ready(Err(io::ErrorKind::OutOfMemory.into()));
+            }
         }
         Poll::Ready(Ok(()))
     }

@@ -3,13 +3,14 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
 use http::HeaderMap;
+use ostia_core::private_file;
 use parking_lot::Mutex;
 use rustix::fs::{FlockOperation, flock};
 use serde_json::Value;
@@ -202,15 +203,16 @@ fn change(
     edit: impl FnOnce(&mut BTreeMap<String, String>) -> bool,
 ) -> io::Result<bool> {
     fs::create_dir_all(state_dir)?;
-    let lock = fs::File::create(state_dir.join(format!("{FILE}.lock")))?;
+    let lock = private_file(&state_dir.join(format!("{FILE}.lock")))?;
     flock(&lock, FlockOperation::LockExclusive)?;
     let mut notices = read_notices(state_dir)?;
     if !edit(&mut notices) {
         return Ok(false);
     }
     let new: PathBuf = state_dir.join(format!("{FILE}.new"));
-    fs::write(&new, serde_json::to_vec_pretty(&notices)?)?;
-    fs::File::open(&new)?.sync_all()?;
+    let mut file = private_file(&new)?;
+    file.write_all(&serde_json::to_vec_pretty(&notices)?)?;
+    file.sync_all()?;
     fs::rename(&new, state_dir.join(FILE))?;
     Ok(true)
 }

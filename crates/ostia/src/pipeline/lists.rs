@@ -8,12 +8,13 @@ use crate::authorize::{Denied, Explained, NoticeLookup, Wanted, may_use};
 use crate::catalog::Scope;
 use crate::cluster::ask_engines;
 use crate::gateway::{Gateway, json_answer, page_answer};
-use crate::identify::Principal;
+use crate::identify::{Principal, SignInError};
 use crate::listen::Inbound;
 use crate::listings::{
-    Audience, Models, Paging, cluster_models, limits, list_endpoints, status, whoami,
+    Audience, Models, Paging, cluster_models, limits, list_endpoints, me, status, whoami,
 };
 use crate::live::Live;
+use crate::people::{Actor, DeskError, key_json};
 use crate::read::ReadError;
 use crate::refusal::Refusal;
 use crate::relay::ClientBody;
@@ -48,6 +49,13 @@ pub(super) async fn answer(
             models_of_cluster(gateway, live, cluster, query, principal, id)?
         }
         Route::Limits => limits_of(gateway, live, principal).await,
+        Route::Me => me_of(gateway, live, principal).await?,
+        Route::Usage => {
+            let query = inbound.head.uri.query().unwrap_or("");
+            gateway
+                .usage(query, Some(principal.reported_name()))
+                .await?
+        }
         route => list(gateway, live, route, principal, id)?,
     };
     Ok(json_answer(StatusCode::OK, &list))
@@ -128,6 +136,25 @@ async fn limits_of(gateway: &Gateway, live: &Live, principal: &Principal) -> Val
         .map(|(endpoint, standing)| (endpoint.map_or("", |one| &*one.model), standing))
         .collect();
     limits(&named, "model", admitter.waiting_of(&principal.user_id))
+}
+
+/// `GET /v1/me`. Whoever is named by a front end sees no keys.
+async fn me_of(gateway: &Gateway, live: &Live, principal: &Principal) -> Result<Value, Refusal> {
+    let desk = gateway.desk(live, Actor::default());
+    let keys = match principal.front {
+        None => desk.keys_of(&principal.user_id).await.map_err(unanswered)?,
+        Some(_) => Vec::new(),
+    };
+    let now = gateway.clock().unix_micros();
+    let keys: Vec<Value> = keys.iter().map(|key| key_json(key, now)).collect();
+    let projects = gateway.directory().projects_of(principal);
+    let limits = limits_of(gateway, live, principal).await;
+    Ok(me(principal, &projects, &keys, &limits))
+}
+
+fn unanswered(error: DeskError) -> Refusal {
+    tracing::warn!(%error, "the database does not say which keys there are");
+    SignInError::StoreUnavailable.into()
 }
 
 /// What everyone may read.

@@ -7,7 +7,7 @@ use http::{HeaderValue, Method};
 
 use super::Reserved;
 use crate::dialect::{Api, StreamOptions};
-use crate::scan::{FieldKey, Sightings};
+use crate::scan::{FieldKey, Prints, Sightings};
 
 /// A body that was read and scanned. Ranges are byte positions in `body`.
 #[derive(Debug)]
@@ -34,6 +34,8 @@ pub struct Call {
     pub reserved_fields: Vec<FieldKey>,
     /// The caller's session, if a header names one.
     pub session: Option<Arc<str>>,
+    /// Keyed hashes of the prompt, where they may decide who gets it.
+    pub prints: Prints,
     /// What was seen in the body that endpoints may deny.
     pub sightings: Sightings,
     /// Set if the call has no body and asks for something stored.
@@ -103,6 +105,7 @@ impl Call {
             previous_response_id: Some(stored.id.clone()),
             reserved_fields: Vec::new(),
             session: None,
+            prints: Prints::default(),
             sightings: Sightings::default(),
             stored: Some(stored),
             body: Bytes::new(),

@@ -29,6 +29,11 @@ pub enum ReadError {
     /// 503: the request bodies in flight already hold all the memory they may.
     #[error("The gateway holds as many request bodies as it can. Please try again shortly.")]
     Busy,
+    /// 429: bodies of this user, or from this address, hold all the memory they may.
+    #[error(
+        "The requests that you are sending take as much memory as they may. Please send fewer at a time."
+    )]
+    Share,
     /// 429: bodies of this user that were refused have cost as much as they may.
     #[error("Too much of what you sent was refused: wait, and look at the errors.")]
     RefusedTooMuch { wait: Duration },
@@ -52,6 +57,7 @@ impl ReadError {
             Self::Damaged(_) => "invalid_encoding",
             Self::TooLarge { .. } => "request_too_large",
             Self::Busy => "gateway_busy",
+            Self::Share => "concurrency",
             Self::RefusedTooMuch { .. } => "refused_bytes",
             Self::Timeout => "request_timeout",
             Self::Incomplete | Self::HungUp => "incomplete_body",

@@ -8,6 +8,8 @@ mod collect;
 mod content;
 mod error;
 mod forms;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 mod json;
 mod multipart;
 mod refused;
@@ -16,6 +18,7 @@ mod splice;
 #[cfg(test)]
 mod tests;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -40,6 +43,9 @@ use content::Content;
 pub struct Rules<'a> {
     pub limits: &'a ReadLimits,
     pub budget: &'a Arc<Budget>,
+    /// Whose body it is, and where it comes from.
+    pub user: &'a Arc<str>,
+    pub origin: IpAddr,
     /// What endpoints want to know of it.
     pub watch: &'a Watch,
 }
@@ -64,7 +70,8 @@ where
     let content = content::content_of(headers, api)?;
     let announced = content::announced_length(headers);
     let mut took = |bytes| toll.took(bytes);
-    let mut held = collect::collect(body, announced, rules.limits, rules.budget, &mut took).await?;
+    let reserved = rules.budget.begin(rules.user, rules.origin)?;
+    let mut held = collect::collect(body, announced, rules.limits, reserved, &mut took).await?;
     if !codings.is_empty() {
         held.decode(&codings, rules.limits.max_body_bytes, took)
             .await?;
@@ -94,6 +101,7 @@ where
         previous_response_id: facts.previous_response_id,
         reserved_fields: facts.reserved,
         session: None,
+        prints: facts.prints,
         stored: None,
         sightings: facts.sightings,
         form,

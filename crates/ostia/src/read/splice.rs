@@ -37,7 +37,7 @@ impl Edit {
         let body = &held.bytes;
         let length = body.len() - self.place.len() + self.new.len();
         if !held.reserved.grow(length as u64) {
-            return Err(ReadError::Busy);
+            return Err(held.reserved.shortage());
         }
         let mut copy = Vec::with_capacity(length);
         for part in [

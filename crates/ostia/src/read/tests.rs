@@ -49,13 +49,15 @@ fn read_named(
         .build()
         .unwrap()
         .block_on(async {
+            let user = "ann".into();
             let rules = Rules {
                 limits: &LIMITS,
                 budget: &Budget::new(1 << 20),
+                user: &user,
+                origin: std::net::Ipv4Addr::LOCALHOST.into(),
                 watch: &watch(),
             };
             let refused = RefusedBytes::new(Arc::new(ManualClock::at(0)));
-            let user = "ann".into();
             let mut toll = refused.toll(&user, 0)?;
             read(&headers, body, &address, rules, &mut toll).await
         })

@@ -15,10 +15,14 @@ pub enum AnswerFault {
     Empty,
     /// Not the required JSON object, or an error with status 200.
     NotJson,
+    /// An error that held the endpoint's key or address.
+    Withheld,
     IdleTimeout,
     TotalTimeout,
     /// The gateway itself is being stopped.
     ShuttingDown,
+    /// The caller's account was disabled.
+    Dismissed,
 }
 
 impl AnswerFault {
@@ -29,9 +33,10 @@ impl AnswerFault {
             | Self::Unfinished
             | Self::Invalid
             | Self::Empty
-            | Self::NotJson => Outcome::UpstreamError,
+            | Self::NotJson
+            | Self::Withheld => Outcome::UpstreamError,
             Self::IdleTimeout | Self::TotalTimeout => Outcome::UpstreamTimeout,
-            Self::ShuttingDown => Outcome::Interrupted,
+            Self::ShuttingDown | Self::Dismissed => Outcome::Interrupted,
         }
     }
 
@@ -39,9 +44,12 @@ impl AnswerFault {
         match self {
             Self::Closed => "upstream_closed",
             Self::Truncated => "truncated",
-            Self::Unfinished | Self::Invalid | Self::Empty | Self::NotJson => "upstream_invalid",
+            Self::Unfinished | Self::Invalid | Self::Empty | Self::NotJson | Self::Withheld => {
+                "upstream_invalid"
+            }
             Self::IdleTimeout | Self::TotalTimeout => "upstream_timeout",
             Self::ShuttingDown => "shutting_down",
+            Self::Dismissed => "account_disabled",
         }
     }
 
@@ -61,10 +69,14 @@ impl AnswerFault {
             }
             Self::Empty => "The model's server sent an empty answer (server error).",
             Self::NotJson => "The model's server sent an answer that is not what was asked for.",
+            Self::Withheld => {
+                "The model's server reported an error whose text is withheld; the operator's log tells more."
+            }
             Self::IdleTimeout => {
                 "The model's server stopped sending before the answer was complete (timed out)."
             }
             Self::TotalTimeout => "The answer took longer than is allowed.",
+            Self::Dismissed => "This account was disabled.",
             Self::ShuttingDown => {
                 "The gateway is being stopped; please send the request again (connection error)."
             }

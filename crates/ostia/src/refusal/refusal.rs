@@ -144,6 +144,17 @@ impl Refusal {
     }
 }
 
+/// What an adapter says, as one line: control characters, such as the CR LF that would begin another line in a log or a
+/// header, are replaced. U+2028 and U+2029 end a line too, to some programs.
+pub(crate) fn one_line(text: String, instead: char) -> String {
+    let ends_line =
+        |character: char| character.is_control() || matches!(character, '\u{2028}' | '\u{2029}');
+    match text.contains(ends_line) {
+        true => text.replace(ends_line, &instead.to_string()),
+        false => text,
+    }
+}
+
 /// The contract's table of error types.
 pub(crate) const fn kind_of(status: u16) -> &'static str {
     match status {

@@ -9,6 +9,7 @@ use super::backend_error::read_text;
 use super::bulk::{BulkBody, Collected};
 use super::context_error::in_anthropics_words;
 use super::head::{Form, Meaning, client_headers, meaning, refusal_headers};
+use super::indiscreet::answer_tells;
 use super::stream::StreamBody;
 use super::{BackendRefusal, ClientBody, Context, InFlight};
 use crate::backend::{Answer, AnswerBody};
@@ -121,6 +122,7 @@ async fn begin_bulk(
     let headers = client_headers(&head.headers, &context);
     let clock = Arc::clone(&context.clock);
     let responses = Arc::clone(&context.responses);
+    let deployment = Arc::clone(&context.deployment);
     let dialect = context.api.dialect();
     let holds = form != Form::Any { waits: false };
     let mut bulk = Box::new(BulkBody::new(body, in_flight, context, holds));
@@ -138,7 +140,9 @@ async fn begin_bulk(
         Err(fault) => return Err(end(bulk.in_flight(), RelayError::Fault(fault)).await),
     };
     let reading = read_answer(dialect, &whole);
-    if let Some(fault) = fault_of(form, &whole, reading.as_ref()) {
+    let fault = fault_of(form, &whole, reading.as_ref());
+    let withheld = || answer_tells(&whole, &deployment.target).then_some(AnswerFault::Withheld);
+    if let Some(fault) = fault.or_else(withheld) {
         return Err(end(bulk.in_flight(), RelayError::Fault(fault)).await);
     }
     bulk.in_flight().begun(status, clock.now());

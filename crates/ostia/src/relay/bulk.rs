@@ -235,6 +235,13 @@ where
                 this.break_off(AnswerFault::ShuttingDown);
                 continue;
             }
+            if !this.broken
+                && !this.in_flight.receipt().is_closed()
+                && this.context.present.poll_dismissed(task).is_ready()
+            {
+                this.break_off(AnswerFault::Dismissed);
+                continue;
+            }
             if this.broken {
                 this.context.wire.cut();
                 return Poll::Pending;

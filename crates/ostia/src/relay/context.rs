@@ -5,6 +5,7 @@ use ostia_core::Clock;
 
 use crate::catalog::Deployment;
 use crate::dialect::Api;
+use crate::identify::Present;
 use crate::listen::Wire;
 use crate::ownership::Responses;
 
@@ -13,6 +14,8 @@ use crate::ownership::Responses;
 pub struct Context {
     pub clock: Arc<dyn Clock>,
     pub wire: Arc<Wire>,
+    /// Says when the account is disabled: the response then ends at once.
+    pub present: Arc<Present>,
     pub api: Api,
     /// How many choices the client asked for.
     pub choices: u64,

@@ -11,8 +11,13 @@ mod context;
 mod context_error;
 mod decoded;
 mod disclosure;
+mod form;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 mod head;
 mod in_flight;
+mod indiscreet;
+mod outbox;
 mod sse;
 mod stream;
 mod timers;

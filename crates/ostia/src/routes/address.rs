@@ -2,7 +2,8 @@ use std::borrow::Cow;
 
 use percent_encoding::percent_decode_str;
 
-use super::pattern::{Captures, sound};
+use super::pattern::{Captures, plain};
+use super::table::RESERVED;
 use crate::catalog::Scope;
 use crate::dialect::Api;
 
@@ -16,12 +17,14 @@ pub struct Address<'a> {
 }
 
 impl<'a> Address<'a> {
-    /// An API's name is neither decoded nor normalised: a path with an empty segment, `.`, `..` or `%` names no API. Nor
-    /// does one that begins with `v1`: the base URL holds that already. Below
+    /// An API's name is neither decoded nor normalised: its segments are letters, digits, `.`, `_` and `-`, and not dots
+    /// alone, and none that is reserved (`messages/batches`). None begins with `v1`: the base URL holds that already. Below
     /// `responses` and `messages` only listed names are APIs; the others are something that a backend stores.
     pub(super) fn of(captures: &Captures<'a>) -> Option<Self> {
         let mut segments = captures.rest.split('/');
-        let is_sound = segments.clone().all(sound);
+        let is_sound = segments
+            .clone()
+            .all(|name| plain(name) && !RESERVED.contains(&name));
         let first = segments.next();
         let may_be_stored =
             matches!(first, Some("responses" | "messages")) && segments.next().is_some();

@@ -21,7 +21,7 @@ use http::Method;
 pub use address::Address;
 pub use admin::{ADMIN_ROUTES, AdminKind, AdminLost, AdminRoute, Who};
 pub use astray::Astray;
-pub use cors::{Cors, is_origin};
+pub use cors::{Cors, is_origin, origin};
 pub use openapi::openapi;
 pub use page::{CONTENT_SECURITY_POLICY, page};
 pub use table::{ROUTES, RouteEntry, RouteKind};
@@ -29,6 +29,7 @@ pub use table::{ROUTES, RouteEntry, RouteKind};
 use crate::catalog::Scope;
 use crate::dialect::{Api, Dialect, PLAIN};
 use address::decoded;
+pub use pattern::plain as is_plain_segment;
 use pattern::{Captures, Pattern, Segments};
 
 /// First path segments that are the gateway's own.
@@ -61,6 +62,8 @@ pub enum Route<'a> {
     Docs,
     Whoami,
     Limits,
+    Me,
+    Usage,
     ListEndpoints,
     /// The models of a framework, or all.
     Models(Scope<'a>),
@@ -150,6 +153,8 @@ impl<'a> Route<'a> {
             RouteKind::Docs => Self::Docs,
             RouteKind::Whoami => Self::Whoami,
             RouteKind::Limits => Self::Limits,
+            RouteKind::Me => Self::Me,
+            RouteKind::Usage => Self::Usage,
             RouteKind::ListEndpoints => Self::ListEndpoints,
             RouteKind::Models => Self::Models(captures.scope()),
             RouteKind::Model => Self::Model(captures.scope(), decoded(captures.rest)),
@@ -174,6 +179,8 @@ impl<'a> Route<'a> {
             Self::Docs => "/docs",
             Self::Whoami => "/whoami",
             Self::Limits => "/v1/limits",
+            Self::Me => "/v1/me",
+            Self::Usage => "/v1/usage",
             Self::ListEndpoints => "/list-endpoints",
             Self::Models(Scope::Everywhere) => "/v1/models",
             Self::Models(_) => "/{cluster}/{framework}/v1/models",

@@ -7,7 +7,7 @@ use crate::dialect::Api;
 /// The OpenAPI 3.1 document of [`ROUTES`] and [`ADMIN_ROUTES`]. It leaves out what is not served.
 pub fn openapi(base_path: &str) -> Value {
     let mut paths = Map::new();
-    for entry in &ROUTES {
+    for entry in ROUTES {
         match entry.kind {
             RouteKind::NotServed { .. } => {}
             RouteKind::Inference => {
@@ -28,7 +28,7 @@ pub fn openapi(base_path: &str) -> Value {
             }
         }
     }
-    for route in &ADMIN_ROUTES {
+    for route in ADMIN_ROUTES {
         let operations = paths.entry(route.pattern).or_insert_with(|| {
             json!({"servers": [{"url": "/", "description": "The admin listener, `server.admin_listen`"}]})
         });

@@ -132,6 +132,14 @@ impl Pattern {
     }
 }
 
+/// Whether a segment may be part of a backend's URL: no program reads it as anything but itself (`..;`, `..\admin`, `a;b`).
+pub fn plain(segment: &str) -> bool {
+    segment.bytes().any(|byte| byte != b'.')
+        && segment
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
+}
+
 pub(super) fn sound(segment: &str) -> bool {
     !segment.is_empty() && segment != "." && segment != ".." && !segment.contains('%')
 }
@@ -172,7 +180,7 @@ mod tests {
 
     #[test]
     fn no_pattern_is_longer_than_what_is_kept_of_a_path() {
-        for entry in &ROUTES {
+        for entry in ROUTES {
             assert!(Pattern::of(entry.pattern).0.len() <= super::MOST);
         }
     }

@@ -23,6 +23,8 @@ pub enum RouteKind {
     Docs,
     Whoami,
     Limits,
+    Me,
+    Usage,
     ListEndpoints,
     Models,
     Model,
@@ -54,7 +56,7 @@ const POST: &[&str] = &["POST"];
 const ANY: &[&str] = &["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"];
 
 /// Every public route, in the order in which they are tried.
-pub const ROUTES: [RouteEntry; 36] = [
+pub const ROUTES: &[RouteEntry] = &[
     open(
         "/",
         RouteKind::Home,
@@ -77,6 +79,16 @@ pub const ROUTES: [RouteEntry; 36] = [
         "/v1/limits",
         RouteKind::Limits,
         "Your limits: what is used, owed and left",
+    ),
+    listing(
+        "/v1/me",
+        RouteKind::Me,
+        "You: identity, groups, projects, roles, keys and limits",
+    ),
+    listing(
+        "/v1/usage",
+        RouteKind::Usage,
+        "Your requests and tokens: `?since=7d&by=model,day`",
     ),
     listing(
         "/list-endpoints",

@@ -39,7 +39,7 @@ fn inference(path: &str) -> Option<Address<'_>> {
 
 #[test]
 fn every_entry_is_reached_with_and_without_the_base_path() {
-    for entry in &ROUTES {
+    for entry in ROUTES {
         let path = sample(entry.pattern);
         for method in entry.methods {
             let method = Method::from_bytes(method.as_bytes()).unwrap();
@@ -61,7 +61,7 @@ fn only_what_says_nothing_of_anybody_is_open() {
         .map(|entry| entry.pattern)
         .collect();
     assert_eq!(open, ["/", "/health", "/status", "/openapi.json", "/docs"]);
-    for entry in &ROUTES {
+    for entry in ROUTES {
         let method = Method::from_bytes(entry.methods[0].as_bytes()).unwrap();
         let path = sample(entry.pattern);
         let route = Route::find(&method, &path, BASE).unwrap();

@@ -11,6 +11,7 @@ mod layout;
 mod lexeme;
 mod link;
 mod options;
+mod prints;
 #[cfg(test)]
 mod reference;
 mod spot;
@@ -23,6 +24,7 @@ pub use keys::{FieldKey, Keys};
 pub use layout::{Layout, MemberPlace, layout};
 pub use lexeme::BLOCK;
 pub use link::{HostRule, MediaHosts};
+pub use prints::{PrintKey, Prints, print_of};
 pub use spot::Spot;
 pub use watch::{Sightings, Watch};
 

@@ -153,13 +153,21 @@ fn refers(element: &str) -> bool {
             .filter(|(key, _)| folded(key).as_deref() == Some(name.as_bytes()));
         those.map(|(_, value)| *value).collect()
     };
-    let [kinds, ids, roles] = ["type", "id", "role"].map(named);
-    if [&kinds, &ids, &roles].iter().any(|values| values.len() > 1) {
+    let [kinds, ids, roles, results] = ["type", "id", "role", "result"].map(named);
+    if [&kinds, &ids, &roles, &results]
+        .iter()
+        .any(|values| values.len() > 1)
+    {
         return true;
     }
     let given = |values: &[&str]| values.iter().any(|value| *value != "null");
     match kinds.first().filter(|kind| **kind != "null") {
-        Some(kind) => !kind.starts_with('"') || decoded(kind).as_deref() == Some("item_reference"),
+        Some(kind) if !kind.starts_with('"') => true,
+        Some(kind) => match decoded(kind).as_deref() {
+            Some("item_reference") => true,
+            Some("image_generation_call") => given(&ids) && !given(&results),
+            _ => false,
+        },
         None => given(&ids) && !given(&roles),
     }
 }

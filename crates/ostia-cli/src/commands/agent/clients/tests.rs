@@ -13,27 +13,23 @@ const ALL: [&dyn Configuration; 8] = [
 ];
 
 fn of(wanted: Option<&str>) -> Site {
-    site(wanted)
-        .map_err(|failure| failure.text().to_owned())
-        .unwrap()
+    site(wanted).unwrap()
 }
 
 fn configure(client: &dyn Configuration, home: &Home, site: &Site) -> String {
     let files = client.files(home);
     let changes: Result<Vec<_>, _> = files.iter().map(|file| file.change(site)).collect();
-    let changes = changes
-        .map_err(|failure| failure.text().to_owned())
-        .unwrap();
+    let changes = changes.unwrap();
     let record = Record::of(home, client.name());
     record
         .write(&changes)
-        .map_err(|failure| failure.text().to_owned())
+        .map_err(|failure| format!("{failure:?}"))
         .unwrap()
 }
 
 fn undo(client: &dyn Configuration, home: &Home) -> Result<String, String> {
     let record = Record::of(home, client.name());
-    record.undo().map_err(|failure| failure.text().to_owned())
+    record.undo().map_err(|failure| format!("{failure:?}"))
 }
 
 /// A file that its owner has written, for each ending.
