@@ -14,6 +14,7 @@ use crate::table::Table;
 pub enum Project {
     /// Create a project. Neither its id nor its name is used again
     Create {
+        /// The project's name
         name: String,
         #[command(flatten)]
         about: Box<About>,
@@ -27,9 +28,13 @@ pub enum Project {
         json: bool,
     },
     /// Show a project
-    Show { name: String },
+    Show {
+        /// The project's name
+        name: String,
+    },
     /// Put people and groups into a project
     Add {
+        /// The project's name
         name: String,
         /// Members, by username or user id
         members: Vec<String>,
@@ -38,6 +43,7 @@ pub enum Project {
     },
     /// Take people and groups out of a project; without any, end the project
     Remove {
+        /// The project's name
         name: String,
         /// Usernames, user ids or groups
         who: Vec<String>,

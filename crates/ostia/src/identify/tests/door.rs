@@ -13,7 +13,7 @@ fn by_token(request: &WebRequest) -> Result<WebAnswer, WebFault> {
     match token.starts_with("good") {
         true => answer(
             200,
-            &json!({"active": true, "sub": format!("{:x}", crc(&token)), "exp": NOW + 300, "aud": "ostia", "scope": "inference"}),
+            &json!({"active": true, "sub": format!("{:x}", crc(&token)), "username": "ann", "exp": NOW + 300, "aud": "ostia", "scope": "inference"}),
         ),
         false => answer(200, &json!({"active": false})),
     }
