@@ -52,13 +52,16 @@ pub enum Project {
 
 #[derive(Debug, Args)]
 pub struct About {
+    /// What the project is called in full
     #[arg(long, value_name = "TEXT")]
     title: Option<String>,
-    /// Of science
+    /// Its field of science
     #[arg(long, value_name = "TEXT")]
     field: Option<String>,
+    /// Where it belongs
     #[arg(long, value_name = "TEXT")]
     institution: Option<String>,
+    /// Who pays
     #[arg(long, value_name = "TEXT")]
     cost_centre: Option<String>,
     /// A model that the project may use; repeatable [default: all that the caller may use]

@@ -251,7 +251,7 @@ async fn guesses_do_not_bar_who_was_let_in_before() {
     web.now(|request| match field(request, "token").as_deref() {
         Some("good") => answer(
             200,
-            &json!({"active": true, "sub": "ann", "exp": NOW + 9_000, "aud": "ostia", "scope": "inference"}),
+            &json!({"active": true, "sub": "ann", "username": "ann", "exp": NOW + 9_000, "aud": "ostia", "scope": "inference"}),
         ),
         _ => answer(200, &json!({"active": false})),
     });
