@@ -131,7 +131,8 @@ async fn a_refusal_says_how_long_and_that_is_enough() {
         assert_eq!(answer.status(), 200, "{}", answer.text());
         assert_eq!(answer.header("x-ratelimit-limit-tokens"), Some("1000"));
         remaining -= 150;
-        assert_eq!(left(&answer), remaining);
+        // What is reserved follows what earlier ones turned out to need.
+        assert!(left(&answer) <= remaining, "{}", left(&answer));
         clock.advance(Duration::from_millis(2_500));
     }
     for _ in 0..4 {
