@@ -159,7 +159,7 @@ async fn a_hook_that_hangs_holds_up_its_own_request_only() {
 async fn refusals_reach_the_caller_as_written() {
     let raw = |status: u16| AdapterError::Refusal {
         status: StatusCode::from_u16(status).unwrap(),
-        message: "Not \u{201c}now\u{201d}; ask \"site\".".to_owned(),
+        message: "Not \u{201c}now\u{201d};\nask \"site\".".to_owned(),
         code: "site_down".to_owned(),
     };
     let cases: [(Change, u16, &str); 6] = [
@@ -226,7 +226,7 @@ async fn refusals_reach_the_caller_as_written() {
             StatusCode::INTERNAL_SERVER_ERROR,
             "{status}"
         );
-        assert_eq!(refusal.message, "Not \u{201c}now\u{201d};\nask \"site\".");
+        assert_eq!(refusal.message, "Not \u{201c}now\u{201d}; ask \"site\".");
     }
 }
 
