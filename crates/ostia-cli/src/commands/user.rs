@@ -33,27 +33,15 @@ pub enum User {
     Disable {
         #[command(flatten)]
         who: Who,
-        /// Why, for the audit
-        #[arg(
-            long,
-            value_name = "TEXT",
-            default_value = "",
-            hide_default_value = true
-        )]
-        reason: String,
+        #[command(flatten)]
+        why: Why,
     },
     /// Let a disabled user in again
     Enable {
         #[command(flatten)]
         who: Who,
-        /// Why, for the audit
-        #[arg(
-            long,
-            value_name = "TEXT",
-            default_value = "",
-            hide_default_value = true
-        )]
-        reason: String,
+        #[command(flatten)]
+        why: Why,
     },
     /// Say that two are one person: B becomes A
     Link {
@@ -80,6 +68,18 @@ pub struct Who {
     user: String,
 }
 
+#[derive(Debug, Args)]
+pub struct Why {
+    /// Why, for the audit
+    #[arg(
+        long,
+        value_name = "TEXT",
+        default_value = "",
+        hide_default_value = true
+    )]
+    reason: String,
+}
+
 impl User {
     pub fn run(&self, setup: &Setup) -> Result<(), Failure> {
         runtime::run(self.perform(setup))
@@ -92,12 +92,12 @@ impl User {
                 let desk = desk::existing(setup).await?;
                 show(&desk, &who.user, *json).await
             }
-            Self::Disable { who, reason } => {
-                let desk = desk::because(setup, reason).await?;
+            Self::Disable { who, why } => {
+                let desk = desk::because(setup, &why.reason).await?;
                 set_state(&desk, &who.user, PersonState::Disabled).await
             }
-            Self::Enable { who, reason } => {
-                let desk = desk::because(setup, reason).await?;
+            Self::Enable { who, why } => {
+                let desk = desk::because(setup, &why.reason).await?;
                 set_state(&desk, &who.user, PersonState::Active).await
             }
             Self::Link { a, b } => {

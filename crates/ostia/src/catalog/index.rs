@@ -130,6 +130,22 @@ impl Catalog {
         self.names(scope)?.find(name, self.match_slug)
     }
 
+    /// The deployments that a name stands for on the routes of their own clusters and frameworks.
+    pub fn named(&self, name: &str) -> Vec<Arc<Deployment>> {
+        let mut found = Vec::new();
+        for cluster in self.clusters() {
+            for framework in &cluster.frameworks {
+                let scope = Scope::Framework {
+                    cluster: &cluster.name,
+                    framework,
+                };
+                let here = self.lookup(scope, name);
+                found.extend(here.into_iter().flat_map(|(_, all)| all.iter().cloned()));
+            }
+        }
+        found
+    }
+
     /// The canonical models of a scope, sorted, each with its deployments.
     pub fn models<'a>(
         &'a self,

@@ -46,7 +46,7 @@ impl Explain {
             return Err(unsound());
         };
         let catalog = &loaded.catalog;
-        let found = found(catalog, &self.model);
+        let found = catalog.named(&self.model);
         let (person, around) = runtime::run(async {
             let person = Person::find(&self.user, settings.store.url.expose()).await;
             Ok((person, Around::look(settings, &self.user).await))
@@ -163,22 +163,6 @@ fn not_served(deployment: &Deployment) -> Option<&str> {
         Serving::Yes => None,
         Serving::Disabled(reason) | Serving::AdapterUnavailable(reason) => Some(reason),
     }
-}
-
-/// Every endpoint that the name stands for on a route of its own.
-fn found(catalog: &Catalog, model: &str) -> Vec<Arc<Deployment>> {
-    let mut found = Vec::new();
-    for cluster in catalog.clusters() {
-        for framework in &cluster.frameworks {
-            let scope = Scope::Framework {
-                cluster: &cluster.name,
-                framework,
-            };
-            let here = catalog.lookup(scope, model);
-            found.extend(here.into_iter().flat_map(|(_, all)| all.iter().cloned()));
-        }
-    }
-    found
 }
 
 /// The rule that decided, in words.

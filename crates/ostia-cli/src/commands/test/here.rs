@@ -120,7 +120,7 @@ fn chosen(catalog: &Catalog, model: Option<&str>) -> Result<Arc<Deployment>, Fai
         others(&rest);
         return Ok(Arc::clone(first));
     };
-    let found = named(catalog, model);
+    let found = catalog.named(model);
     if let Some(deployment) = found.iter().find(ready) {
         return Ok(Arc::clone(deployment));
     }
@@ -142,22 +142,6 @@ fn chosen(catalog: &Catalog, model: Option<&str>) -> Result<Arc<Deployment>, Fai
     Err(Failure::usage(format!(
         "there is no model `{shown}`; known: {known}"
     )))
-}
-
-/// By name or alias, on every route of its own.
-fn named(catalog: &Catalog, model: &str) -> Vec<Arc<Deployment>> {
-    let mut found = Vec::new();
-    for cluster in catalog.clusters() {
-        for framework in &cluster.frameworks {
-            let scope = Scope::Framework {
-                cluster: &cluster.name,
-                framework,
-            };
-            let here = catalog.lookup(scope, model);
-            found.extend(here.into_iter().flat_map(|(_, all)| all.iter().cloned()));
-        }
-    }
-    found
 }
 
 fn first_api(deployment: &Deployment) -> Result<String, Failure> {
