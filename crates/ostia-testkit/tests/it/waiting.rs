@@ -41,7 +41,7 @@ async fn all(gateway: &TestGateway, request: &Request, count: usize) -> Vec<Answ
 
 #[tokio::test]
 async fn a_burst_beyond_every_limit_is_served_without_a_refusal() {
-    let limits = "[limits]\nrequests_per_second_per_user = 10\nmax_in_flight_per_user = 32";
+    let limits = "[limits]\nqueue_timeout = \"15s\"\nrequests_per_second_per_user = 10\nmax_in_flight_per_user = 32";
     let tokens = |endpoint: Endpoint| endpoint.field("tpm_user", json!(60_000));
     let (backend, gateway) = rig(tokens, limits).await;
     backend.otherwise(Script::completion().prompt_tokens(500, 0).text(["x"; 300]));

@@ -28,6 +28,8 @@ const LEAST_WAIT: Duration = Duration::from_millis(20);
 const SHORTEST: Duration = Duration::from_millis(500);
 /// And at most so long, where anything ended.
 const LONGEST: Duration = Duration::from_secs(5);
+/// A KV cache of which so much is held is full: engines keep the last blocks free for what already runs.
+const CACHE_FULL: f64 = 0.97;
 /// What an engine said longer ago is forgotten.
 const REPORTED: Duration = Duration::from_secs(5);
 
@@ -39,6 +41,7 @@ pub struct BestPoint {
     /// For readers without a lock; 0 is not known.
     point: AtomicU32,
     reported: AtomicBool,
+    out_of_cache: AtomicBool,
 }
 
 /// What has been counted of one endpoint until now.
@@ -61,6 +64,15 @@ pub struct Report {
     pub waiting: u32,
     /// Tokens since it started, weighed as service; `None` where it does not count them.
     pub service: Option<f64>,
+    /// The part of its KV cache that requests hold, 0 to 1; `None` where it does not say.
+    pub cache: Option<f64>,
+}
+
+impl Report {
+    /// It works at more than fits: what it begins next pushes out what it has begun.
+    fn is_out_of_cache(&self) -> bool {
+        self.cache.is_some_and(|cache| cache >= CACHE_FULL)
+    }
 }
 
 #[derive(Debug)]
@@ -143,11 +155,19 @@ impl BestPoint {
         self.reported.load(Ordering::Relaxed)
     }
 
+    /// Whether it has as many requests as it serves best, or no memory for more.
+    pub fn is_full(&self, in_flight: u32) -> bool {
+        self.known().is_some_and(|best| in_flight >= best)
+            || (in_flight > 0 && self.out_of_cache.load(Ordering::Relaxed))
+    }
+
     /// `None`: it does not tell, or no longer.
     pub fn report(&self, report: Option<Report>, now: Instant) {
         let mut state = self.state.lock();
         state.report = report.map(|report| (now, report));
         self.reported.store(report.is_some(), Ordering::Relaxed);
+        let is_out = report.is_some_and(|report| report.is_out_of_cache());
+        self.out_of_cache.store(is_out, Ordering::Relaxed);
     }
 
     /// A look at the counts, several times a second. `is_held`: no more than [`BestPoint::cap`] are let in, so that trying
@@ -318,10 +338,13 @@ impl State {
         self.levels.iter().position(is_enough).unwrap_or(self.at)
     }
 
-    /// How many requests the engine really works at, where others wait inside of it for longer than one measurement.
+    /// How many requests the engine really works at, where others wait inside of it, or its KV cache is full, for longer than
+    /// one measurement.
     fn waits_inside(&mut self, measured: &Measured) -> Option<u32> {
         let runs = match self.report {
-            Some((_, report)) => (report.waiting > 0).then_some(report.running),
+            Some((_, report)) => {
+                (report.waiting > 0 || report.is_out_of_cache()).then_some(report.running)
+            }
             None => self.is_slow(measured).then(|| {
                 let level = level_of(measured.in_flight);
                 LEVELS[level.saturating_sub(STEP)]

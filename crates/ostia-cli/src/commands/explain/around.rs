@@ -32,6 +32,7 @@ pub(super) struct Around {
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 struct Health {
     in_flight: u64,
+    full: bool,
     failing: bool,
     unread_tokens: u64,
     away_ms: u64,
@@ -121,7 +122,7 @@ impl Around {
     pub(super) fn health(&self, slug: &str) -> Value {
         match self.health.as_ref().ok().and_then(|all| all.get(slug)) {
             Some(health) => json!({
-                "in_flight": health.in_flight, "failing": health.failing,
+                "in_flight": health.in_flight, "full": health.full, "failing": health.failing,
                 "unread_tokens": health.unread_tokens, "away_ms": health.away_ms,
             }),
             None => Value::Null,
@@ -141,7 +142,7 @@ impl Around {
             },
             stand_in: 0,
             priority: deployment.priority,
-            is_full: false,
+            is_full: health.full,
             work: health.unread_tokens + health.in_flight * RUNNING,
             uncached: 0,
             home: Home::None,
@@ -174,7 +175,14 @@ impl Around {
                 true => "its last five requests failed, so others are tried first",
                 false => "it answers",
             };
-            lines.push(format!("health: {word}; {} in flight", health.in_flight));
+            let full = match health.full {
+                true => ", which is as many as it serves best",
+                false => "",
+            };
+            lines.push(format!(
+                "health: {word}; {} in flight{full}",
+                health.in_flight
+            ));
         }
         lines
     }
@@ -271,6 +279,9 @@ fn parse(text: &str) -> BTreeMap<String, Health> {
             Some(("ostia_endpoint_in_flight", slug, count)) => {
                 all.entry(slug.to_owned()).or_default().in_flight = count;
             }
+            Some(("ostia_endpoint_full", slug, count)) => {
+                all.entry(slug.to_owned()).or_default().full = count > 0;
+            }
             Some(("ostia_endpoint_failing", slug, count)) => {
                 all.entry(slug.to_owned()).or_default().failing = count > 0;
             }
@@ -294,15 +305,16 @@ mod tests {
     fn samples_of_endpoints_are_read() {
         let text = "# TYPE ostia_endpoint_in_flight gauge\n\
                     ostia_endpoint_in_flight{endpoint=\"a\"} 3\nostia_endpoint_in_flight{endpoint=\"b\"} 0\n\
-                    ostia_endpoint_failing{endpoint=\"b\"} 1\nostia_requests_total{endpoint=\"a\",outcome=\"ok\"} 7\n# EOF\n";
+                    ostia_endpoint_failing{endpoint=\"b\"} 1\nostia_endpoint_full{endpoint=\"a\"} 1\nostia_requests_total{endpoint=\"a\",outcome=\"ok\"} 7\n# EOF\n";
         let all = parse(text);
-        let health = |in_flight, failing| Health {
+        let health = |in_flight, full, failing| Health {
             in_flight,
+            full,
             failing,
             ..Health::default()
         };
-        assert_eq!(all["a"], health(3, false));
-        assert_eq!(all["b"], health(0, true));
+        assert_eq!(all["a"], health(3, true, false));
+        assert_eq!(all["b"], health(0, false, true));
         assert_eq!(all.len(), 2);
     }
 }
