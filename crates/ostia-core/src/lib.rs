@@ -30,7 +30,7 @@ pub use limiter::{
 };
 pub use role::Role;
 pub use secret::Secret;
-pub use store::{ApiKey, NewApiKey, Store, StoreError, UsageQuery, UsageRow};
+pub use store::{ApiKey, NewApiKey, Notice, NoticeScope, Store, StoreError, UsageQuery, UsageRow};
 
 /// A boxed future, for the few calls that cross a trait object.
 pub type BoxFuture<'a, T> = std::pin::Pin<Box<dyn Future<Output = T> + Send + 'a>>;

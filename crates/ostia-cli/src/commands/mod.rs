@@ -19,8 +19,10 @@ mod reload;
 mod serve;
 mod slug;
 mod status;
+mod support_bundle;
 mod test;
 mod trial;
+mod upgrade;
 mod usage;
 mod web;
 
@@ -50,6 +52,10 @@ pub enum Command {
     Maintenance(maintenance::Maintenance),
     /// Show the running gateway and its endpoints
     Status(status::Status),
+    /// Write what somebody who helps needs to know to a file: no secrets, no prompts
+    SupportBundle(support_bundle::SupportBundle),
+    /// Have another process of the installed binary take over, without a refused connection
+    Upgrade(upgrade::Upgrade),
     /// Have the running gateway end once its requests are answered, or stop using one endpoint
     Drain(drain::Drain),
     /// Use a drained endpoint again
@@ -91,6 +97,8 @@ impl Command {
             Self::Key(key) => key.run(setup),
             Self::Maintenance(maintenance) => maintenance.run(setup),
             Self::Status(status) => status.run(setup),
+            Self::SupportBundle(bundle) => bundle.run(setup),
+            Self::Upgrade(upgrade) => upgrade.run(setup),
             Self::Drain(drain) => drain.run(setup),
             Self::Undrain(undrain) => undrain.run(setup),
             Self::Reload(reload) => reload.run(setup),
@@ -122,6 +130,8 @@ impl Command {
             | Self::Key(_)
             | Self::Maintenance(_)
             | Self::Status(_)
+            | Self::SupportBundle(_)
+            | Self::Upgrade(_)
             | Self::Drain(_)
             | Self::Undrain(_)
             | Self::Reload(_)

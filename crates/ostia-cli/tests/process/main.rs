@@ -7,9 +7,12 @@
 
 mod bad_config;
 mod books;
+mod descriptors;
 mod full_disk;
 mod kill;
 mod second;
+mod stop;
+mod upgrade;
 
 use std::path::Path;
 

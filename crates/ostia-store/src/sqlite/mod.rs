@@ -5,6 +5,7 @@
 mod bulk;
 mod failure;
 mod keys;
+mod notices;
 mod rows;
 mod usage;
 mod writer;
@@ -17,7 +18,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ostia_core::{
-    ApiKey, BoxFuture, LedgerRow, NewApiKey, Store, StoreError, UsageQuery, UsageRow,
+    ApiKey, BoxFuture, LedgerRow, NewApiKey, Notice, NoticeScope, Store, StoreError, UsageQuery,
+    UsageRow,
 };
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
@@ -206,6 +208,21 @@ impl Store for SqliteStore {
 
     fn revoke_key<'a>(&'a self, id: &'a str, now: i64) -> BoxFuture<'a, Result<bool, StoreError>> {
         Box::pin(keys::revoke(&self.keys, id, now))
+    }
+
+    fn notices(&self) -> BoxFuture<'_, Result<Vec<Notice>, StoreError>> {
+        Box::pin(notices::list(&self.readers))
+    }
+
+    fn set_notice<'a>(&'a self, notice: &'a Notice) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(notices::set(&self.keys, notice))
+    }
+
+    fn clear_notice<'a>(
+        &'a self,
+        scope: &'a NoticeScope,
+    ) -> BoxFuture<'a, Result<bool, StoreError>> {
+        Box::pin(notices::clear(&self.keys, scope))
     }
 
     fn touch_keys<'a>(

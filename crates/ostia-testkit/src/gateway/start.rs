@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ostia::account::Disk;
 use ostia::admit::LocalLimiter;
-use ostia::boot::{Builder, Parts, Running};
+use ostia::boot::{Builder, Parts, Running, Sockets};
 use ostia::config::Sources;
 use ostia::fleet::Fleet;
 use ostia::gateway::{Gateway, ReloadRefused, Reloaded};
@@ -68,6 +68,7 @@ impl TestGateway {
             limiter: Some(Arc::clone(&limiter) as _),
             disk,
             files: Some(files),
+            sockets: Sockets::Bind,
         };
         let running = Running::start_with(parts, builder.registry().clone())
             .await
@@ -139,8 +140,7 @@ impl Site {
     /// Writes the files, makes the database, and in it the client's key.
     pub async fn prepare(&self, clock: &dyn Clock) -> Arc<dyn Store> {
         self.write();
-        let url = format!("sqlite://{}", self.database_path().display());
-        let store = ostia_store::open(&url).await.unwrap();
+        let store = self.store().await;
         let key = NewApiKey {
             id: "key-of-tester".to_owned(),
             hash: hash_key(&self.secrets.client_bearer()),
@@ -152,7 +152,16 @@ impl Site {
             created_at: clock.unix_micros(),
             expires_at: None,
         };
-        store.create_key(&key).await.unwrap();
+        // A site that is started again has it.
+        if store.key_by_hash(&key.hash).await.unwrap().is_none() {
+            store.create_key(&key).await.unwrap();
+        }
         store
+    }
+
+    /// Its database, beside a running gateway too.
+    pub async fn store(&self) -> Arc<dyn Store> {
+        let url = format!("sqlite://{}", self.database_path().display());
+        ostia_store::open(&url).await.unwrap()
     }
 }

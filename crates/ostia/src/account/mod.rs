@@ -17,6 +17,7 @@ mod disk;
 mod fields;
 mod fold;
 mod folder;
+mod folders;
 mod journal;
 mod ledger;
 mod options;
@@ -34,6 +35,7 @@ mod writer;
 mod tests;
 
 pub use disk::{Disk, LocalDisk};
+pub use folders::{adopt_journals, journal_folder};
 pub use ledger::{Ledger, Stats};
 pub use options::{LedgerError, Options};
 pub use ostia_core::Books;

@@ -9,6 +9,7 @@ mod clusters;
 mod configuration;
 mod drain;
 mod endpoints;
+mod maintenance;
 mod metrics;
 mod page;
 mod ready;
@@ -16,6 +17,7 @@ mod reload;
 mod server;
 mod status;
 mod token;
+mod upgrade;
 
 pub use call::{AdminAnswer, CallError, call};
 pub use endpoints::EndpointReport;

@@ -38,7 +38,7 @@ pub(super) struct Shared {
     clock: Arc<dyn Clock>,
     limiter: Arc<dyn Limiter>,
     /// Holds the limits while the other one does not answer.
-    fallback: Arc<dyn Limiter>,
+    fallback: Arc<LocalLimiter>,
     /// For the answer of a limiter that is far away.
     limiter_patience: Duration,
     pub(super) queues: Queues,
@@ -61,15 +61,20 @@ impl Admitter {
         retries: RetryBudget,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        let fallback: Arc<dyn Limiter> = Arc::new(LocalLimiter::new(Arc::clone(&clock)));
+        let fallback = Arc::new(LocalLimiter::new(Arc::clone(&clock)));
         Self(Arc::new(Shared {
             clock,
-            limiter: limiter.unwrap_or_else(|| Arc::clone(&fallback)),
+            limiter: limiter.unwrap_or_else(|| Arc::clone(&fallback) as _),
             fallback,
             limiter_patience,
             queues: Queues::default(),
             retries,
         }))
+    }
+
+    /// What this process counts by itself.
+    pub fn local(&self) -> &Arc<LocalLimiter> {
+        &self.0.fallback
     }
 
     /// Reserves everything that the request needs on the first endpoint with room. A shortage that will pass in time is

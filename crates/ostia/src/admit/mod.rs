@@ -25,6 +25,6 @@ pub(crate) use attempt::place_of;
 pub use attempt::{Attempt, Unanswered};
 pub use class::class_of;
 pub use limits::own_limits;
-pub use local::LocalLimiter;
+pub use local::{Change, Counters, LocalLimiter};
 pub use refused::{Refused, Shortage};
 pub use retry_budget::RetryBudget;

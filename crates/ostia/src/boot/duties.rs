@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 
+use crate::account;
 use crate::gateway::Gateway;
+use crate::live::move_former_notices;
 use crate::runtime::{spawn, spawn_blocking};
 use crate::settings::MaintenanceSource;
 
@@ -21,6 +23,11 @@ const FIRST_LOOK: Duration = Duration::from_secs(3);
 const TOUCH: Duration = Duration::from_secs(30);
 /// How often it is looked for changes of keys, for the audit log.
 const KEY_LOOK: Duration = Duration::from_secs(10);
+/// How often it is looked for journals of processes that ended.
+const JOURNAL_LOOK: Duration = Duration::from_secs(5);
+/// How long a look may wait for the store.
+const JOURNAL_LIMIT: Duration = Duration::from_secs(60);
+
 /// How often files are looked at, where `auto_reload` is on.
 const FILE_LOOK: Duration = Duration::from_secs(2);
 
@@ -30,7 +37,13 @@ pub(super) async fn first_look(gateway: &Gateway) {
     let live = gateway.live();
     let sources = live.settings.maintenance_sources.iter();
     let asking = join_all(sources.map(|(cluster, source)| ask_source(gateway, cluster, source)));
-    let first = async { tokio::join!(live.clusters.first_look(FIRST_LOOK), asking) };
+    let first = async {
+        tokio::join!(
+            live.clusters.first_look(FIRST_LOOK),
+            asking,
+            read_notices(gateway)
+        )
+    };
     // What did not answer by then is not known, and changes nothing.
     let _ = tokio::time::timeout(FIRST_LOOK, first).await;
 }
@@ -46,6 +59,7 @@ pub(super) fn begin(gateway: &Arc<Gateway>) {
     start(gateway, "key_use", touch_keys);
     start(gateway, "key_changes", watch_keys);
     start(gateway, "auto_reload", watch_files);
+    start(gateway, "left_journals", adopt_journals);
 }
 
 fn start<W>(gateway: &Arc<Gateway>, name: &'static str, work: fn(Arc<Gateway>) -> W)
@@ -72,13 +86,20 @@ async fn reach_store(gateway: Arc<Gateway>) -> Infallible {
     std::future::pending().await
 }
 
+/// A store that does not answer changes nothing; that shows elsewhere.
 async fn poll_notices(gateway: Arc<Gateway>) -> Infallible {
     loop {
+        read_notices(&gateway).await;
         tokio::time::sleep(POLL).await;
-        let notices = Arc::clone(&gateway.workbench.live_notices);
-        let folder = gateway.live().settings.server.state_dir.clone();
-        // A panic in it was logged where it happened; the next look is in a second.
-        let _ = spawn_blocking(move || notices.refresh(&folder)).await;
+    }
+}
+
+async fn read_notices(gateway: &Gateway) {
+    let (store, notices) = (&*gateway.store, &gateway.workbench.live_notices);
+    let folder = gateway.live().settings.server.state_dir.clone();
+    let moved = move_former_notices(&folder, store).await;
+    if let Err(error) = moved.and(notices.refresh(store).await) {
+        tracing::debug!(%error, "notices of maintenance could not be read");
     }
 }
 
@@ -158,5 +179,19 @@ async fn watch_files(gateway: Arc<Gateway>) -> Infallible {
         let gateway = Arc::clone(&gateway);
         // A panic in it was logged where it happened, a refusal by the reload.
         let _ = spawn_blocking(move || gateway.reload_if_changed()).await;
+    }
+}
+
+/// A process that handed over, or that was killed beside this one, may have left rows that the store does not have.
+async fn adopt_journals(gateway: Arc<Gateway>) -> Infallible {
+    loop {
+        let folder = gateway.live().settings.server.state_dir.clone();
+        let (own, options) = (&gateway.journal, &gateway.journal_options);
+        let (store, clock) = (&gateway.store, &gateway.clock);
+        let adopting = account::adopt_journals(&folder, own, options, store, clock, JOURNAL_LIMIT);
+        if !adopting.await {
+            tracing::warn!("a journal that another process left is not yet in the store");
+        }
+        tokio::time::sleep(JOURNAL_LOOK).await;
     }
 }

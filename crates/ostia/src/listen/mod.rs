@@ -16,6 +16,7 @@ mod drain;
 mod exchange;
 mod framing;
 mod head;
+mod heads;
 mod http2;
 mod inbound;
 mod options;

@@ -53,7 +53,7 @@ const fn code(
 }
 
 /// In order of status.
-pub const ERROR_CODES: [ErrorCode; 56] = [
+pub const ERROR_CODES: [ErrorCode; 57] = [
     code(
         "invalid_json",
         &[400],
@@ -214,6 +214,13 @@ pub const ERROR_CODES: [ErrorCode; 56] = [
         "The body arrived too slowly.",
         "Send it again.",
         "`server.body_idle_timeout`.",
+    ),
+    code(
+        "upgrade_failed",
+        &[409, 500],
+        "No other process took over, and this one serves on.",
+        "",
+        "The new process's lines in the log say why it did not start.",
     ),
     code(
         "reload_refused",
@@ -408,9 +415,9 @@ pub const ERROR_CODES: [ErrorCode; 56] = [
     code(
         "gateway_busy",
         &[503],
-        "The request bodies in flight fill the memory reserved for them.",
+        "The request bodies in flight fill the memory reserved for them, or no further connection can be opened.",
         "Wait as long as `Retry-After` says.",
-        "`server.max_buffered_bytes`, `ostia_request_body_bytes`.",
+        "`server.max_buffered_bytes`, `ostia_request_body_bytes`; the limit of open files (`LimitNOFILE=`), `server.max_connections`.",
     ),
     code(
         "store_unavailable",

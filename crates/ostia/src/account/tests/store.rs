@@ -3,8 +3,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use ostia_core::{
-    ApiKey, BoxFuture, LedgerRow, NewApiKey, Outcome, RequestId, Store, StoreError, UsageQuery,
-    UsageRow,
+    ApiKey, BoxFuture, LedgerRow, NewApiKey, Notice, NoticeScope, Outcome, RequestId, Store,
+    StoreError, UsageQuery, UsageRow,
 };
 use parking_lot::Mutex;
 
@@ -138,6 +138,18 @@ impl Store for MemoryStore {
     }
 
     fn revoke_key<'a>(&'a self, _: &'a str, _: i64) -> BoxFuture<'a, Result<bool, StoreError>> {
+        not_here()
+    }
+
+    fn notices(&self) -> BoxFuture<'_, Result<Vec<Notice>, StoreError>> {
+        not_here()
+    }
+
+    fn set_notice<'a>(&'a self, _: &'a Notice) -> BoxFuture<'a, Result<(), StoreError>> {
+        not_here()
+    }
+
+    fn clear_notice<'a>(&'a self, _: &'a NoticeScope) -> BoxFuture<'a, Result<bool, StoreError>> {
         not_here()
     }
 

@@ -289,6 +289,7 @@ async fn a_panic_ends_one_stream() {
 async fn an_idle_connection_is_closed() {
     let options = Options {
         header_timeout: SHORT,
+        idle_timeout: SHORT,
         ..options()
     };
     let gateway = Gateway::start(options, echo).await;
@@ -304,6 +305,7 @@ async fn an_idle_connection_is_closed() {
 async fn an_open_stream_keeps_the_connection() {
     let options = Options {
         header_timeout: SHORT,
+        idle_timeout: SHORT,
         ..options()
     };
     let gateway = Gateway::start(options, |_: Inbound| async {

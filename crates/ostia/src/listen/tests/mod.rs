@@ -148,6 +148,8 @@ fn options() -> Options {
     Options {
         max_connections: 1000,
         header_timeout: PATIENCE,
+        idle_timeout: PATIENCE,
+        announced_idle: Duration::ZERO,
         write_idle_timeout: PATIENCE,
         give_up_grace: PATIENCE,
         trusted_proxies: Vec::new(),
