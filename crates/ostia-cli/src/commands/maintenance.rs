@@ -6,7 +6,7 @@ use clap::Subcommand;
 use jiff::Timestamp;
 use ostia::config::Loaded;
 use ostia::fleet::Fleet;
-use ostia_core::{Clock as _, Notice, NoticeScope, Store, SystemClock};
+use ostia_core::{Clock as _, Notice, NoticeScope, Store, StoreError, SystemClock};
 
 use super::load::{load, store, unsound};
 use crate::arguments::Setup;
@@ -54,7 +54,7 @@ impl Maintenance {
     }
 
     async fn perform(&self, loaded: &Loaded, store: &Arc<dyn Store>) -> Result<(), Failure> {
-        let failed = |error| Failure::other(format!("the database: {}", chain(&error)));
+        let failed = |error: StoreError| Failure::other(format!("the database: {}", chain(&error)));
         match self {
             Self::Set {
                 scope,
@@ -119,27 +119,26 @@ fn named(text: &str) -> NoticeScope {
 fn scope_of(loaded: &Loaded, text: &str) -> Result<NoticeScope, Failure> {
     let scope = named(text);
     let catalog = &loaded.catalog;
-    let (kind, known): (_, Vec<&str>) = match &scope {
-        NoticeScope::All => return Ok(scope),
-        NoticeScope::Cluster(name) if catalog.cluster(name).is_some() => return Ok(scope),
-        NoticeScope::Cluster(_) => {
+    let (kind, name, mut known): (_, &str, Vec<&str>) = match &scope {
+        NoticeScope::All => return Ok(NoticeScope::All),
+        NoticeScope::Cluster(name) => {
             let clusters = catalog.clusters().iter();
-            ("cluster", clusters.map(|cluster| &*cluster.name).collect())
+            (
+                "cluster",
+                name,
+                clusters.map(|cluster| &*cluster.name).collect(),
+            )
         }
-        NoticeScope::Model(_) => {
+        NoticeScope::Model(name) => {
             let deployments = catalog.deployments().iter();
-            let mut models: Vec<&str> = deployments.map(|one| &*one.model).collect();
-            models.sort_unstable();
-            models.dedup();
-            ("model", models)
+            ("model", name, deployments.map(|one| &*one.model).collect())
         }
     };
-    if let NoticeScope::Model(name) = &scope
-        && known.contains(&name.as_str())
-    {
-        return Ok(scope);
+    if known.contains(&name) {
+        return Ok(named(text));
     }
-    let name = text.strip_prefix("model:").unwrap_or(text);
+    known.sort_unstable();
+    known.dedup();
     let known = known.join(", ");
     Err(Failure::usage(format!(
         "there is no {kind} `{name}`; known: {known}"

@@ -52,7 +52,7 @@ pub async fn adopt_journals(
     clock: &Arc<dyn Clock>,
     limit: Duration,
 ) -> bool {
-    let mut all = true;
+    let mut is_done = true;
     for path in all(state_dir) {
         if path == own || !holds_records(&path) {
             continue;
@@ -63,16 +63,16 @@ pub async fn adopt_journals(
         };
         let opened = Ledger::open(&path, options, Arc::clone(store), Arc::clone(clock));
         match opened {
-            Ok(ledger) => all &= ledger.flush(limit).await,
+            Ok(ledger) => is_done &= ledger.flush(limit).await,
             // Its process runs.
             Err(LedgerError::InUse { .. }) => {}
             Err(error) => {
                 tracing::error!(path = %path.display(), %error, "a journal that was left cannot be read");
-                all = false;
+                is_done = false;
             }
         }
     }
-    all
+    is_done
 }
 
 fn all(state_dir: &Path) -> impl Iterator<Item = PathBuf> {

@@ -17,7 +17,6 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::task::Poll;
-use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::task::AtomicWaker;
@@ -25,7 +24,7 @@ use http::HeaderMap;
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http_body::Body;
 use hyper::body::Incoming;
-use hyper::rt::{Executor, Timer};
+use hyper::rt::Executor;
 use hyper::server::conn::http1;
 
 pub use driven::{Driven, HEAD_LIMIT, defer_to_reading};

@@ -17,7 +17,9 @@ const OWN_VARIABLES: [&str; 4] = ["LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", 
 
 /// From a running process, from systemd, or none yet.
 pub(super) fn sockets() -> Result<Sockets, Failure> {
-    let failed = |error| Failure::other(format!("the sockets cannot be taken over: {error}"));
+    let failed = |error: std::io::Error| {
+        Failure::other(format!("the sockets cannot be taken over: {error}"))
+    };
     if let Some(predecessor) = Predecessor::meet().map_err(failed)? {
         return Ok(Sockets::Inherited(predecessor));
     }
