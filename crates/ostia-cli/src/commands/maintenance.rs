@@ -131,7 +131,11 @@ fn scope_of(loaded: &Loaded, text: &str) -> Result<NoticeScope, Failure> {
         }
         NoticeScope::Model(name) => {
             let deployments = catalog.deployments().iter();
-            ("model", name, deployments.map(|one| &*one.model).collect())
+            (
+                "model",
+                name.as_str(),
+                deployments.map(|one| &*one.model).collect(),
+            )
         }
     };
     if known.contains(&name) {
