@@ -97,7 +97,7 @@ fn the_state_is_a_table_and_a_line_for_monitoring() {
 fn a_bundle_holds_no_secret_and_overwrites_nothing() {
     let site = Site::new();
     let toml = std::fs::read_to_string(site.path("ostia.toml")).unwrap();
-    let more = "[auth.globus]\nclient_secret = \"canary-one\"\n[auth.introspection]\nurl = \"https://u:canary-two@idp.example/x?k=canary-three\"\n";
+    let more = "[auth.globus]\nclient_secret = \"canary-one\"\n[routing]\nhmac_key = \"canary-two-canary-two-canary-two-canary\"\n";
     site.write("ostia.toml", &format!("{toml}{more}"));
     site.write("ostia.db.canary", "");
     let gateway = site.serve(&[]);
