@@ -10,6 +10,9 @@ cargo test --workspace --locked "$@"
 # The fake identity provider, before the real Globus client.
 scripts/identity/check.sh
 
+# Dashboards and alerting rules.
+[ $# -gt 0 ] || scripts/monitoring.sh
+
 # Real client libraries against the simulated backend. A run of chosen Rust tests leaves them out.
 if [ $# -eq 0 ]; then
   # README in a bare environment, and the template outside this workspace.

@@ -4,8 +4,9 @@ use super::{code, head, table};
 
 const INTRODUCTION: &str = "\
 `GET /metrics` on the admin listener (`server.admin_listen`), as OpenMetrics text. Labels never name users: `endpoint` is
-the endpoint's slug, `outcome` and `reason` are fixed words. Counters start from zero with the process; metrics of endpoints
-appear once there is an endpoint.
+the endpoint's slug, `outcome` and `reason` are fixed words; 1,000 combinations of `model`, `cluster`, `api` and `outcome` are
+kept apart, and later ones are counted as `other`. Counters start from zero with the process; metrics of endpoints appear once
+there is an endpoint, those of requests with the first request. Times are in seconds.
 ";
 
 pub(super) fn page() -> String {
@@ -15,6 +16,7 @@ pub(super) fn page() -> String {
             let kind = match family.kind {
                 FamilyKind::Counter => "counter",
                 FamilyKind::Gauge => "gauge",
+                FamilyKind::Histogram => "histogram",
             };
             let labels: Vec<String> = family.labels().iter().map(|label| code(label)).collect();
             vec![

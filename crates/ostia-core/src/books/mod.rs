@@ -53,6 +53,8 @@ pub trait Observer: Send + Sync + 'static {
 #[derive(Clone)]
 pub struct Books {
     pub recorder: Arc<dyn Recorder>,
+    /// Told of every row.
+    pub witness: Arc<dyn Observer>,
     pub clock: Arc<dyn Clock>,
     /// Set when the process gives up on what still runs: a request that nobody closed is then `interrupted`.
     pub shutting_down: Arc<AtomicBool>,

@@ -135,6 +135,7 @@ impl Page {
             Some(slot) => slot.finished(&row),
             None => self.books.recorder.rejected(&row),
         }
+        self.books.witness.closed(&row);
         for observer in self.observers.iter().flatten() {
             observer.closed(&row);
         }

@@ -2,7 +2,7 @@ use std::borrow::Cow;
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::Observer;
 use super::page::{Facts, Page, Place};
@@ -35,6 +35,11 @@ impl Receipt {
     /// When the request's head had arrived.
     pub fn received(&self) -> Instant {
         self.page.arrival.received
+    }
+
+    /// How long the request took from the end of its body to its `started` record.
+    pub fn queued(&self) -> Duration {
+        self.page.facts.queued
     }
 
     pub fn usage(&self) -> Usage {

@@ -32,6 +32,7 @@ mod identity;
 mod interim;
 mod ledger;
 mod metering;
+mod metrics;
 mod names;
 mod operating;
 mod origin;

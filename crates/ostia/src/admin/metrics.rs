@@ -1,16 +1,22 @@
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _, MetricEncoder, text};
+use prometheus_client::encoding::{
+    DescriptorEncoder, EncodeMetric as _, MetricEncoder, NoLabelSet, text,
+};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::exemplar::Exemplar;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
+use super::process::Process;
 use crate::fleet::EndpointState;
 use crate::gateway::Gateway;
 use crate::listen::Connections;
+use crate::telemetry::{Histogram, Reading, Series};
 
 /// One metric: what a scrape says of it, and where its numbers are.
 #[derive(Debug)]
@@ -28,6 +34,8 @@ pub enum FamilyKind {
     /// Grows only; starts anew with the process.
     Counter,
     Gauge,
+    /// How often values fell into which buckets; starts anew with the process.
+    Histogram,
 }
 
 #[derive(Debug)]
@@ -38,6 +46,12 @@ enum Read {
     Endpoint(fn(&EndpointState) -> u64),
     /// One number an endpoint and outcome.
     Outcomes,
+    /// One histogram a combination of labels, in this many parts of its unit.
+    Series(fn(&Series) -> &Histogram, u64),
+    /// One histogram.
+    Distribution(fn(&Scrape) -> &Histogram, u64),
+    /// One number an HTTP status.
+    Statuses,
     /// One number a word of this label.
     Words([&'static str; 1], fn(&Scrape) -> Words),
 }
@@ -45,7 +59,61 @@ enum Read {
 type Words = Vec<(&'static str, u64)>;
 
 /// Every metric, in the order of the scrape. The page docs/reference/metrics.md is made of it.
-pub static FAMILIES: [Family; 29] = [
+pub static FAMILIES: &[Family] = &[
+    series(
+        "request_duration_seconds",
+        "From a request's head to its end",
+        |series| &series.duration,
+        MILLIS,
+    ),
+    series(
+        "time_to_first_token_seconds",
+        "From a request's head to the first byte of its answer",
+        |series| &series.first_token,
+        MILLIS,
+    ),
+    series(
+        "time_per_output_token_seconds",
+        "Between two tokens of a stream",
+        |series| &series.token_gap,
+        MICROS,
+    ),
+    series(
+        "queue_duration_seconds",
+        "How long requests that were sent waited for their turn",
+        |series| &series.queued,
+        MILLIS,
+    ),
+    series(
+        "request_prompt_tokens",
+        "Prompt tokens of a request",
+        |series| &series.prompt_tokens,
+        1,
+    ),
+    series(
+        "request_completion_tokens",
+        "Completion tokens of a request",
+        |series| &series.completion_tokens,
+        1,
+    ),
+    Family {
+        name: "gateway_duration_seconds",
+        kind: FamilyKind::Histogram,
+        help: "What the gateway itself took before a request was sent, from the end of its body, without its wait",
+        read: Read::Distribution(|scrape| scrape.gateway.figures().own_time(), MICROS),
+    },
+    Family {
+        name: "responses",
+        kind: FamilyKind::Counter,
+        help: "Requests that passed sign-in, by the HTTP status of their answer; 499: the client left before",
+        read: Read::Statuses,
+    },
+    Family {
+        name: "build_info",
+        kind: FamilyKind::Gauge,
+        help: "1, with the version of ostia",
+        read: Read::Words(["version"], |_| vec![(env!("CARGO_PKG_VERSION"), 1)]),
+    },
     endpoint(
         FamilyKind::Gauge,
         "endpoint_in_flight",
@@ -226,20 +294,30 @@ pub static FAMILIES: [Family; 29] = [
 ];
 
 const PREFIX: &str = "ostia";
+const MILLIS: u64 = 1_000;
+const MICROS: u64 = 1_000_000;
 
 impl Family {
     /// As a scrape shows it.
     pub fn full_name(&self) -> String {
         let ending = match self.kind {
             FamilyKind::Counter => "_total",
-            FamilyKind::Gauge => "",
+            FamilyKind::Gauge | FamilyKind::Histogram => "",
         };
         format!("{PREFIX}_{}{ending}", self.name)
     }
 
+    /// The family's labels with these values.
+    fn with<'a>(&self, values: &[&'a str]) -> Vec<(&'static str, &'a str)> {
+        let names = self.labels().iter().copied();
+        names.zip(values.iter().copied()).collect()
+    }
+
     pub const fn labels(&self) -> &[&'static str] {
         match &self.read {
-            Read::One(_) => &[],
+            Read::One(_) | Read::Distribution(..) => &[],
+            Read::Series(..) => &["model", "cluster", "api", "outcome"],
+            Read::Statuses => &["status"],
             Read::Endpoint(_) => &["endpoint"],
             Read::Outcomes => &["endpoint", "outcome"],
             Read::Words(label, _) => label,
@@ -250,11 +328,15 @@ impl Family {
 /// All metrics as OpenMetrics text. Made anew for each scrape from the counters that the rooms keep; labels are
 /// endpoint slugs and outcomes, never users.
 pub fn metrics_text(gateway: &Arc<Gateway>, public: &Arc<Connections>) -> String {
-    let mut registry = Registry::with_prefix(PREFIX);
-    registry.register_collector(Box::new(Scrape {
+    let mut registry = Registry::default();
+    let scrape = Scrape {
         gateway: Arc::clone(gateway),
         public: Arc::clone(public),
-    }));
+    };
+    let own = registry.sub_registry_with_prefix(PREFIX);
+    own.register_collector(Box::new(scrape));
+    let started = gateway.started();
+    registry.register_collector(Box::new(Process { started }));
     let mut text = String::new();
     match text::encode(&mut text, &registry) {
         Ok(()) => text,
@@ -279,7 +361,7 @@ impl Collector for Scrape {
         // A catalogue may list thousands that nobody calls.
         endpoints.retain(|endpoint| endpoint.was_used());
         endpoints.sort_by(|a, b| a.slug().cmp(b.slug()));
-        for family in &FAMILIES {
+        for family in FAMILIES {
             self.family(&mut encoder, family, &endpoints)?;
         }
         Ok(())
@@ -300,6 +382,7 @@ impl Scrape {
         let kind = match family.kind {
             FamilyKind::Counter => MetricType::Counter,
             FamilyKind::Gauge => MetricType::Gauge,
+            FamilyKind::Histogram => MetricType::Histogram,
         };
         let mut out = encoder.encode_descriptor(family.name, family.help, None, kind)?;
         match family.read {
@@ -314,6 +397,21 @@ impl Scrape {
                     for (outcome, count) in state.outcomes() {
                         labelled(&mut out, family, &[state.slug(), outcome.as_str()], count)?;
                     }
+                }
+            }
+            Read::Series(read, parts) => {
+                for series in self.gateway.figures().series() {
+                    let reading = read(&series).read();
+                    if reading.count() > 0 {
+                        let labels = family.with(&series.labels());
+                        distribution(&reading, parts, out.encode_family(&labels)?)?;
+                    }
+                }
+            }
+            Read::Distribution(read, parts) => distribution(&read(self).read(), parts, out)?,
+            Read::Statuses => {
+                for (status, count) in self.gateway.figures().statuses() {
+                    labelled(&mut out, family, &[&status.to_string()], count)?;
                 }
             }
             Read::Words(_, read) => {
@@ -333,15 +431,30 @@ fn labelled(
     values: &[&str],
     value: u64,
 ) -> fmt::Result {
-    let names = family.labels().iter().copied();
-    let labels: Vec<(&str, &str)> = names.zip(values.iter().copied()).collect();
-    encode(family.kind, value, out.encode_family(&labels)?)
+    encode(family.kind, value, out.encode_family(&family.with(values))?)
+}
+
+/// A histogram whose values are parts of its unit.
+fn distribution(reading: &Reading, parts: u64, mut out: MetricEncoder<'_>) -> fmt::Result {
+    let in_units = |value: u64| value as f64 / parts as f64;
+    let bounds = reading.bounds.iter().map(|bound| in_units(*bound));
+    let buckets: Vec<(f64, u64)> = bounds
+        .chain([f64::MAX])
+        .zip(reading.counts.iter().copied())
+        .collect();
+    let no_examples = None::<&HashMap<usize, Exemplar<NoLabelSet, f64>>>;
+    out.encode_histogram(
+        in_units(reading.sum),
+        reading.count(),
+        &buckets,
+        no_examples,
+    )
 }
 
 fn encode(kind: FamilyKind, value: u64, out: MetricEncoder<'_>) -> fmt::Result {
     match kind {
         FamilyKind::Counter => ConstCounter::new(value).encode(out),
-        FamilyKind::Gauge => ConstGauge::new(value).encode(out),
+        FamilyKind::Gauge | FamilyKind::Histogram => ConstGauge::new(value).encode(out),
     }
 }
 
@@ -357,6 +470,20 @@ const fn words(
         kind: FamilyKind::Counter,
         help,
         read: Read::Words([label], read),
+    }
+}
+
+const fn series(
+    name: &'static str,
+    help: &'static str,
+    read: fn(&Series) -> &Histogram,
+    parts: u64,
+) -> Family {
+    Family {
+        name,
+        kind: FamilyKind::Histogram,
+        help,
+        read: Read::Series(read, parts),
     }
 }
 

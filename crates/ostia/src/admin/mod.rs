@@ -12,6 +12,7 @@ mod endpoints;
 mod maintenance;
 mod metrics;
 mod page;
+mod process;
 mod ready;
 mod reload;
 mod server;

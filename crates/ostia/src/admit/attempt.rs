@@ -37,6 +37,12 @@ impl Attempt {
         self.admission.waited
     }
 
+    /// How long the gateway itself took: from the end of the body until the request may be sent, without its wait.
+    pub fn own_time(&self) -> Duration {
+        let waited = self.waited().unwrap_or_default();
+        self.receipt.queued().saturating_sub(waited)
+    }
+
     pub fn receipt(&self) -> &Receipt {
         &self.receipt
     }

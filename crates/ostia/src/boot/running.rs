@@ -269,6 +269,7 @@ fn build(parts: Parts, registry: Registry, beside: bool) -> Result<Gateway, Star
         key_watch: Arc::new(KeyWatch::new(Arc::clone(&store), Arc::clone(&clock))),
         denials: Denials::new(Arc::clone(&clock)),
         errors: ErrorCounts::default(),
+        figures: Arc::default(),
         admitter: Admitter::new(limiter, LIMITER_PATIENCE, retries, Arc::clone(&clock)),
         ledger,
         store,

@@ -20,7 +20,7 @@ use crate::ownership::Responses;
 use crate::read::{Budget, Call, RefusedBytes};
 use crate::relay;
 use crate::runtime::Duties;
-use crate::telemetry::ErrorCounts;
+use crate::telemetry::{ErrorCounts, Figures};
 use crate::upstream::Promise;
 
 /// A running gateway: the parts that requests use.
@@ -36,6 +36,7 @@ pub struct Gateway {
     pub(crate) key_watch: Arc<KeyWatch>,
     pub(crate) denials: Denials,
     pub(crate) errors: ErrorCounts,
+    pub(crate) figures: Arc<Figures>,
     pub(crate) admitter: Admitter,
     pub(crate) body_budget: Arc<Budget>,
     pub(crate) refused_bytes: RefusedBytes,
@@ -91,6 +92,16 @@ impl Gateway {
     /// Requests that were answered with an error.
     pub fn errors(&self) -> &ErrorCounts {
         &self.errors
+    }
+
+    /// When the process started, in Unix seconds.
+    pub fn started(&self) -> i64 {
+        self.started
+    }
+
+    /// How long requests took and how large they were.
+    pub fn figures(&self) -> &Figures {
+        &self.figures
     }
 
     /// Refusals of things that exist but that the caller may not use.
@@ -157,6 +168,7 @@ impl Gateway {
     pub fn books(&self) -> Books {
         Books {
             recorder: Arc::clone(&self.ledger) as _,
+            witness: Arc::clone(&self.figures) as _,
             clock: Arc::clone(&self.clock),
             shutting_down: Arc::clone(&self.shutting_down),
         }

@@ -141,6 +141,7 @@ async fn dispatch(
         id: inbound.id,
         headers: &inbound.head.headers,
     };
+    gateway.figures().took(attempt.own_time());
     gateway.admitter().begin();
     let answer = loop {
         match live.backends.call(&mut attempt, request).await {

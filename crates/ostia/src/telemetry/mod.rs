@@ -1,11 +1,13 @@
 //! In: events of rooms. Out: log lines.
-//! Here: the shape of log events, how often one is told. Not here: decisions; nothing here is on a request's path.
+//! Here: the shape of log events, how often one is told, what is counted for metrics. Not here: decisions.
 
 mod access;
 mod error_counts;
+mod figures;
 pub mod log;
 mod pace;
 
 pub use access::{Access, AccessLog, log_access};
 pub use error_counts::ErrorCounts;
+pub use figures::{Figures, Histogram, Reading, Series};
 pub use pace::Pace;
