@@ -94,11 +94,6 @@ impl Gateway {
         &self.errors
     }
 
-    /// When the process started, in Unix seconds.
-    pub fn started(&self) -> i64 {
-        self.started
-    }
-
     /// How long requests took and how large they were.
     pub fn figures(&self) -> &Figures {
         &self.figures
