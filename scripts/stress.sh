@@ -3,13 +3,20 @@
 #
 #   scripts/stress.sh kill [COUNT]       R88: SIGKILLs of a gateway under load (20), each followed by a restart: no request that
 #                                        reached the backend may be missing from the ledger, or be in it twice
-#   scripts/stress.sh r80                a broken file under load: nothing fails, the generation stays
-#   scripts/stress.sh r81                1,000 reloads under 200 streams: nothing cut, nothing on a mixture
-#   scripts/stress.sh r82                files that are replaced while they are read
-#   scripts/stress.sh r85                without a file descriptor: 503, and back to work
-#   scripts/stress.sh r86 [STREAMS]      the end under streams (1000) and idle connections
-#   scripts/stress.sh r87                the end at its limit, and signals
-#   scripts/stress.sh r90 [UPGRADES]     upgrades under load (10), and one to a binary that does not start
+#   scripts/stress.sh R80                a broken file under load: nothing fails, the generation stays
+#   scripts/stress.sh R81                1,000 reloads under 200 streams: nothing cut, nothing on a mixture
+#   scripts/stress.sh R82                files that are replaced while they are read
+#   scripts/stress.sh R85                without a file descriptor: 503, and back to work
+#   scripts/stress.sh R86 [STREAMS]      the end under streams (1000) and idle connections
+#   scripts/stress.sh R87                the end at its limit, and signals
+#   scripts/stress.sh R90 [UPGRADES]     upgrades under load (10), and one to a binary that does not start
+#   scripts/stress.sh R68 [SECONDS]    goodput at five times what an engine serves best, on three engines: `auto`, fixed
+#                                      numbers of requests at a time, and none
+#   scripts/stress.sh R68-fair [SECONDS]    one user with 100 connections beside nine with one each: shares and waits, on
+#                                      one replica and on three
+#   scripts/stress.sh burst            50 requests of one user at once under 10 a second and 60,000 tokens a minute
+#   scripts/stress.sh agent            the first two requests of a coding agent under the same limits
+#   scripts/stress.sh admission-cpu    CPU time of an admission, in this process and with Redis
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -18,16 +25,24 @@ run() {
   cargo test --locked -p "$1" --test "$2" -- --nocapture "$3"
 }
 
+admission() {
+  cargo run --locked --release -q -p ostia-testkit --example admission -- "$@"
+}
+
 case "${1:-}" in
+  R68) admission goodput "${2:-20}" ;;
+  R68-fair) admission fair "${2:-20}"; admission fair3 "${2:-20}" ;;
+  burst | agent) admission "$1" ;;
+  admission-cpu) admission cpu ;;
   kill)
     OSTIA_TEST_KILLS=${2:-20} run ostia-cli process kill::after_any_kill_the_books_are_right
     ;;
-  r80) run ostia-testkit it reload::a_bad_reading ;;
-  r81) run ostia-testkit it reload::a_thousand ;;
-  r82) run ostia-testkit it reload::r82 ;;
-  r85) run ostia-cli process descriptors ;;
-  r86) OSTIA_TEST_STREAMS=${2:-1000} run ostia-cli process stop::r86 ;;
-  r87) run ostia-cli process stop::r87 ;;
-  r90) OSTIA_TEST_UPGRADES=${2:-10} run ostia-cli process upgrade::r90 ;;
-  *) sed -n '2,14s/^# \{0,1\}//p' "$0" >&2; exit 64 ;;
+  R80) run ostia-testkit it reload::a_bad_reading ;;
+  R81) run ostia-testkit it reload::a_thousand ;;
+  R82) run ostia-testkit it reload::r82 ;;
+  R85) run ostia-cli process descriptors ;;
+  R86) OSTIA_TEST_STREAMS=${2:-1000} run ostia-cli process stop::r86 ;;
+  R87) run ostia-cli process stop::r87 ;;
+  R90) OSTIA_TEST_UPGRADES=${2:-10} run ostia-cli process upgrade::r90 ;;
+  *) sed -n '2,19s/^# \{0,1\}//p' "$0" >&2; exit 64 ;;
 esac

@@ -4,6 +4,13 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
+# Limits over several replicas are kept in Redis or Valkey; the tests start a server of their own.
+if ! command -v redis-server valkey-server > /dev/null; then
+  sudo=
+  [ "$(id -u)" = 0 ] || sudo=sudo
+  $sudo apt-get update && $sudo apt-get install -y --no-install-recommends redis-server
+fi
+
 # The front of the tests: everything in Rust. --workspace, because `cargo test` alone takes the default member only.
 cargo test --workspace --locked "$@"
 

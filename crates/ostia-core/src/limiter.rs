@@ -16,6 +16,8 @@ pub enum Scope {
     Group,
     Project,
     Key,
+    /// One network address, on routes that are open to everybody.
+    Address,
 }
 
 /// What a limit counts.
@@ -142,6 +144,11 @@ pub trait Limiter: Send + Sync + 'static {
     /// Takes what is asked of every limit, or of none.
     fn reserve(self: Arc<Self>, ask: &Ask) -> Reserving;
 
+    /// What the answer would be now, as far as this process knows, without taking anything; `None`: room, or not known here.
+    fn foresee(&self, _: &Ask) -> Option<Denial> {
+        None
+    }
+
     /// Called once for every hold, by the hold itself. Neither waits nor fails.
     fn give_back(&self, back: Return);
 
@@ -158,6 +165,11 @@ impl Scope {
     /// Whether another endpoint has another counter.
     pub const fn is_of_endpoint(self) -> bool {
         matches!(self, Self::UserEndpoint | Self::Endpoint)
+    }
+
+    /// Whether all users share one counter.
+    pub const fn is_of_all(self) -> bool {
+        matches!(self, Self::Endpoint)
     }
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use crate::load::Work;
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
 use tokio::time::{Instant, Sleep, sleep_until};
@@ -20,6 +21,8 @@ pub struct Paced {
     pieces: Arc<[Piece]>,
     next: usize,
     is_broken: bool,
+    /// Until the end, the engine is at it.
+    work: Option<Work>,
     wait: Wait,
     /// When the last piece that waited was due: a slow client delays no later piece.
     due: Instant,
@@ -54,12 +57,21 @@ impl AnswerBody {
             pieces,
             next: 0,
             is_broken,
+            work: None,
             wait: Wait::Nothing,
             due: Instant::now(),
             sleep: None,
         };
         paced.prepare(Wait::Nothing);
         Self::Paced(paced)
+    }
+
+    /// Work that takes as long as the answer.
+    pub(crate) fn worked_at(mut self, work: Work) -> Self {
+        if let Self::Paced(paced) = &mut self {
+            paced.work = Some(work);
+        }
+        self
     }
 }
 
@@ -77,6 +89,9 @@ impl Paced {
         let piece = self.pieces.get(self.next).map(|piece| piece.bytes.clone());
         self.next += 1;
         self.prepare(Wait::Turn);
+        if piece.is_none() {
+            self.work = None;
+        }
         Poll::Ready(match piece {
             Some(bytes) => Some(Ok(Frame::data(bytes))),
             None if self.is_broken => Some(Err(io::ErrorKind::ConnectionAborted.into())),

@@ -14,6 +14,7 @@ use tokio::net::TcpListener;
 use tokio::time::sleep;
 
 use crate::body::{AnswerBody, Piece};
+use crate::load::{Curve, Load};
 use crate::{Api, Ask, Event, Fault, Output, Pace, Stamp, Turn, fault, models, serve};
 
 /// As much as a gateway with its default settings lets through.
@@ -27,6 +28,7 @@ pub struct Engine {
     pace: Pace,
     clock: Arc<dyn Clock>,
     answered: AtomicU64,
+    load: Arc<Load>,
 }
 
 impl Engine {
@@ -41,7 +43,15 @@ impl Engine {
             pace,
             clock,
             answered: AtomicU64::new(0),
+            load: Load::new(Curve::FLAT),
         }
+    }
+
+    /// Slows down under load, or has places for so many only.
+    #[must_use]
+    pub fn with_curve(mut self, curve: Curve) -> Self {
+        self.load = Load::new(curve);
+        self
     }
 
     /// Answers what comes to this listener, until it is dropped.
@@ -61,6 +71,12 @@ impl Engine {
             let created = self.clock.unix_micros() / 1_000_000;
             let names = self.models.keys().map(String::as_str);
             return json_answer(models(names, created).to_string());
+        }
+        if head.method == Method::GET && path == "/metrics" {
+            return respond(
+                "text/plain; version=0.0.4",
+                AnswerBody::whole(self.load.metrics()),
+            );
         }
         let Some(api) = Api::of(path).filter(|_| head.method == Method::POST) else {
             return not_found();
@@ -86,7 +102,12 @@ impl Engine {
     }
 
     async fn complete(&self, api: Api, ask: &Ask, fault: Fault) -> Response<AnswerBody> {
+        let Some(work) = self.load.begin().await else {
+            return error(StatusCode::SERVICE_UNAVAILABLE);
+        };
+        let slowdown = work.slowdown();
         let (output, stamp) = (Output::of(ask), self.stamp());
+        work.done(output.prompt_tokens, output.pieces.len() as u64);
         let turn = Turn {
             ask,
             output: &output,
@@ -94,10 +115,12 @@ impl Engine {
         };
         let first = match fault {
             Fault::Slow(wait) | Fault::Halting(wait) => wait,
-            _ => self.pace.first_token,
+            _ => self.pace.first_token.mul_f64(slowdown),
         };
         if let Some(events) = ask.stream.then(|| turn.events(api)).flatten() {
-            return self.stream(api, events, first, fault);
+            let between = self.pace.between_tokens.mul_f64(slowdown);
+            let response = self.stream(api, events, (first, between), fault);
+            return response.map(|body| body.worked_at(work));
         }
         sleep(first).await;
         let body = turn.plain(api).bytes;
@@ -116,7 +139,7 @@ impl Engine {
         &self,
         api: Api,
         mut events: Vec<Event>,
-        first: Duration,
+        (first, between): (Duration, Duration),
         fault: Fault,
     ) -> Response<AnswerBody> {
         if matches!(fault, Fault::Broken | Fault::ErrorInStream) {
@@ -131,7 +154,7 @@ impl Engine {
             wait: match (event.tokens, fault) {
                 (_, Fault::Halting(pause)) if index == EVENTS_BEFORE_BREAK => pause,
                 (0, _) => Duration::ZERO,
-                (_, _) => std::mem::replace(&mut wait, self.pace.between_tokens),
+                (_, _) => std::mem::replace(&mut wait, between),
             },
             bytes: event.bytes,
         });

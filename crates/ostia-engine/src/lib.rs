@@ -5,6 +5,7 @@
 //! - [`Engine`] reads a request and answers as a model would: tools, schemas, `max_tokens`, a pace.
 //! - [`Fixed`] gives answers that were rendered before, without reading more of a request than it must.
 //! - [`Turn`] renders one answer, plain or as events: the only code that knows what an answer looks like.
+//! - [`Curve`] says how an engine slows down under load; what it has to do is in its `/metrics`.
 //! - [`serve`] is the HTTP server of both.
 
 mod ask;
@@ -12,6 +13,7 @@ mod body;
 mod engine;
 mod fault;
 mod fixed;
+mod load;
 mod output;
 mod pace;
 mod render;
@@ -26,6 +28,7 @@ pub use body::AnswerBody;
 pub use engine::{Engine, json_answer};
 pub use fault::Fault;
 pub use fixed::Fixed;
+pub use load::Curve;
 pub use output::{End, Output};
 pub use pace::Pace;
 use render::models;

@@ -7,6 +7,7 @@
 //! - [`echo`]: a backend of another kind, without any HTTP
 //! - [`chaos`]: a TCP proxy that can be told to fail while it runs
 //! - [`ports`]: addresses that refuse or never answer
+//! - [`redis_server`]: a Redis or Valkey server of its own, with a password and TLS where asked
 //! - [`idp`]: an identity provider: Globus, introspection and OpenID Connect
 //! - [`canary`]: unique secrets, and a search for them in everything that was written
 //! - [`gateway`]: a gateway under test, and what must hold after every test
@@ -32,4 +33,5 @@ pub mod idp;
 pub mod limiter;
 pub mod patience;
 pub mod ports;
+pub mod redis_server;
 pub mod wire;

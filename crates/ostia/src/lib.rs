@@ -28,6 +28,7 @@ pub mod fleet;
 pub mod gateway;
 mod habits;
 pub mod identify;
+pub mod kept;
 pub mod listen;
 pub mod listings;
 pub mod live;

@@ -156,8 +156,19 @@ pub struct Limits {
     pub reserve_output: ReserveOutput,
     /// How long a shortage that will pass is waited for; zero refuses at once.
     pub queue_timeout: Duration,
-    pub shared: Option<Secret<String>>,
+    pub shared: Option<SharedLimits>,
     pub others: OtherLimits,
+}
+
+/// Where limits are kept that hold over several replicas.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SharedLimits {
+    /// `redis://` or `rediss://`, with user and password.
+    pub url: Secret<String>,
+    /// How long one admission waits for its answer.
+    pub timeout: Duration,
+    /// In place of the machine's own certificates.
+    pub ca_cert_path: Option<PathBuf>,
 }
 
 /// What is reserved of a limit of tokens for an output that is not known yet.
@@ -246,6 +257,12 @@ impl Settings {
             "journal",
             &mut self.journal,
             &running.journal,
+            &mut differing,
+        );
+        keep(
+            "limits.shared",
+            &mut self.limits.shared,
+            &running.limits.shared,
             &mut differing,
         );
         differing

@@ -154,7 +154,11 @@ fn times(notice: &Notice) -> String {
         Some(micros) => format!(" {word} {}", shown(micros)),
         None => String::new(),
     };
-    at("from", notice.begins_at) + &at("until", notice.ends_at)
+    format!(
+        "{}{}",
+        at("from", notice.begins_at),
+        at("until", notice.ends_at)
+    )
 }
 
 fn listed(notices: &[Notice], now: i64, look: Look) -> String {

@@ -3,6 +3,7 @@
 
 mod adapter;
 mod admin;
+mod block;
 mod check;
 mod completions;
 mod drain;
@@ -10,6 +11,7 @@ mod explain;
 mod import;
 mod init;
 mod key;
+mod limits;
 mod load;
 mod login;
 mod maintenance;
@@ -50,6 +52,12 @@ pub enum Command {
     /// Put a cluster under maintenance, or end it
     #[command(subcommand)]
     Maintenance(maintenance::Maintenance),
+    /// Show how limits stand in the running gateway, and who waits
+    Limits(limits::Limits),
+    /// Refuse what a user, a key or a model is asked for, at once and for a time
+    Block(block::Block),
+    /// End what `ostia block` began
+    Unblock(block::Unblock),
     /// Show the running gateway and its endpoints
     Status(status::Status),
     /// Write what somebody who helps needs to know to a file: no secrets, no prompts
@@ -96,6 +104,9 @@ impl Command {
             Self::Slug(slug) => slug.run(),
             Self::Key(key) => key.run(setup),
             Self::Maintenance(maintenance) => maintenance.run(setup),
+            Self::Limits(limits) => limits.run(setup),
+            Self::Block(block) => block.run(setup),
+            Self::Unblock(unblock) => unblock.run(setup),
             Self::Status(status) => status.run(setup),
             Self::SupportBundle(bundle) => bundle.run(setup),
             Self::Upgrade(upgrade) => upgrade.run(setup),
@@ -125,7 +136,10 @@ impl Command {
                 let scripts = "ostia::backend=info,ostia::cluster=info,ostia::script=info";
                 Some((Level::WARN, scripts))
             }
-            Self::Check(_)
+            Self::Limits(_)
+            | Self::Block(_)
+            | Self::Unblock(_)
+            | Self::Check(_)
             | Self::Explain(_)
             | Self::Key(_)
             | Self::Maintenance(_)

@@ -11,6 +11,7 @@ mod descriptors;
 mod full_disk;
 mod kill;
 mod second;
+mod shared;
 mod stop;
 mod upgrade;
 

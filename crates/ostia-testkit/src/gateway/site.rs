@@ -61,6 +61,8 @@ impl Endpoint {
         endpoint
             .config("api_url", json!(api_url))
             .config("api_key_env_name", json!(BACKEND_KEY_VARIABLE))
+            // Its metrics are not asked for: a fake backend counts every request.
+            .config("max_in_flight", json!(0))
     }
 
     pub fn of(model: &str, backend: &FakeBackend) -> Self {

@@ -46,6 +46,7 @@ mod reload;
 mod replicas;
 mod reuse;
 mod routes;
+mod shared;
 mod sign_in;
 mod store_faults;
 mod tokens;

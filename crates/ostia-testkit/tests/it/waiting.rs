@@ -239,3 +239,216 @@ async fn callers_see_how_their_limits_stand() {
     assert_eq!(list["waiting"], 0);
     gateway.finish(&[&backend]).await;
 }
+
+/// Whose own limit will not have room in time is told at once, also while others wait for their turn.
+#[tokio::test]
+async fn a_foreseeable_refusal_does_not_wait_behind_others() {
+    let limits = "[limits]\nqueue_timeout = \"15s\"";
+    let endpoint = |endpoint: Endpoint| {
+        endpoint
+            .config("max_in_flight", json!(1))
+            .field("tpm_user", json!(1_000))
+    };
+    let (backend, gateway) = rig(endpoint, limits).await;
+    let spent = gateway.key_for("spent@example.org", &[]).await;
+    let chat = |key: &str| gateway.chat("m").without("authorization").bearer(key);
+    backend.next(Script::completion().prompt_tokens(900, 0).text(["x"; 200]));
+    assert_eq!(gateway.call(&chat(&spent)).await.status(), 200);
+    let gate = Gate::closed();
+    backend.next(Script::completion().gate_head(&gate));
+    let first = gateway.chat("m");
+    let running = gateway.call(&first);
+    let others = async {
+        gate.reached(1).await;
+        let ada = gateway.key_for("ada@example.org", &[]).await;
+        gateway.call(&chat(&ada)).await
+    };
+    let refused = async {
+        waiting(&gateway, 1.0).await;
+        let refused = gateway.call(&chat(&spent)).await;
+        // Nobody's turn came meanwhile.
+        waiting(&gateway, 1.0).await;
+        gate.open();
+        refused
+    };
+    let (running, other, refused) = tokio::join!(running, others, refused);
+    assert_eq!((running.status(), other.status()), (200, 200));
+    assert_eq!(
+        (refused.status(), refused.error_code().as_deref()),
+        (429, Some("tokens"))
+    );
+    gateway.finish(&[&backend]).await;
+}
+
+#[tokio::test]
+async fn those_who_are_refused_alike_come_back_in_turn() {
+    let limits = "[limits]\nqueue_timeout = \"0\"\nrequests_per_second_per_user = 1";
+    let (backend, gateway) = rig(|endpoint| endpoint, limits).await;
+    let answers = all(&gateway, &gateway.chat("m"), 12).await;
+    let refused = answers.iter().filter(|answer| answer.status() == 429);
+    let mut waits: Vec<u64> = refused
+        .filter_map(|answer| answer.header("retry-after")?.parse().ok())
+        .collect();
+    let count = waits.len();
+    assert!(count >= 5, "{waits:?}");
+    waits.sort_unstable();
+    waits.dedup();
+    assert!(waits.len() + 2 >= count, "one a second: {waits:?}");
+    assert!(
+        waits.iter().all(|wait| (1..=60).contains(wait)),
+        "{waits:?}"
+    );
+    gateway.finish(&[&backend]).await;
+}
+
+#[tokio::test]
+async fn one_user_has_so_many_places_on_an_endpoint() {
+    let places = |endpoint: Endpoint| endpoint.config("in_flight_per_user", json!(2));
+    let (backend, gateway) = rig(places, "[limits]\nqueue_timeout = \"0\"").await;
+    let gate = Gate::closed();
+    backend.otherwise(Script::completion().gate_head(&gate));
+    let chat = gateway.chat("m");
+    let mine = all(&gateway, &chat, 5);
+    let opening = async {
+        gate.reached(2).await;
+        let ada = gateway.key_for("ada@example.org", &[]).await;
+        let other = gateway.chat("m").without("authorization").bearer(&ada);
+        let (other, ()) = tokio::join!(gateway.call(&other), async {
+            gate.reached(3).await;
+            gate.open();
+        });
+        other
+    };
+    let (mine, other) = tokio::join!(mine, opening);
+    assert_eq!(
+        mine.iter().filter(|answer| answer.status() == 200).count(),
+        2
+    );
+    let codes: Vec<_> = mine.iter().filter_map(Answer::error_code).collect();
+    assert_eq!(codes, vec!["concurrency"; 3]);
+    assert_eq!(other.status(), 200);
+    gateway.finish(&[&backend]).await;
+}
+
+#[tokio::test]
+async fn operators_see_who_waits_and_for_what() {
+    let one_place = |endpoint: Endpoint| endpoint.config("max_in_flight", json!(1));
+    let (backend, gateway) = rig(one_place, "").await;
+    let gate = Gate::closed();
+    backend.next(Script::completion().gate_head(&gate));
+    let chat = gateway.chat("m");
+    let running = gateway.call(&chat);
+    let waits = async {
+        gate.reached(1).await;
+        gateway.call(&gateway.chat("m")).await
+    };
+    let looking = async {
+        waiting(&gateway, 1.0).await;
+        let waits = gateway.gateway().admitter().waits();
+        gate.open();
+        waits
+    };
+    let (running, waited, seen) = tokio::join!(running, waits, looking);
+    assert_eq!((running.status(), waited.status()), (200, 200));
+    let [one] = &seen[..] else { panic!("{seen:?}") };
+    assert_eq!(
+        (&*one.model, &*one.project, one.class.as_str()),
+        ("m", "", "interactive")
+    );
+    gateway.finish(&[&backend]).await;
+}
+
+/// A block of a running gateway is a file beside it.
+#[tokio::test]
+async fn who_is_blocked_is_refused_until_the_block_ends() {
+    use ostia::admit::{Blocked, block, unblock};
+    let (backend, gateway) = rig(|endpoint| endpoint, "").await;
+    let folder = gateway.site().folder().to_owned();
+    let until = async |wanted: u16| {
+        let asking = async {
+            loop {
+                let answer = gateway.call(&gateway.chat("m")).await;
+                if answer.status() == wanted {
+                    return answer;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        within(|| format!("status {wanted}"), asking).await
+    };
+    for (what, name, status, code) in [
+        (
+            Blocked::User,
+            ostia_testkit::gateway::USER,
+            403,
+            "account_disabled",
+        ),
+        (Blocked::Key, "key-of-tester", 403, "account_disabled"),
+        (Blocked::Model, "m", 503, "endpoint_disabled"),
+    ] {
+        until(200).await;
+        block(&folder, what, name, None).unwrap();
+        let refused = until(status).await;
+        assert_eq!(refused.error_code().as_deref(), Some(code));
+        assert!(unblock(&folder, what, name).unwrap());
+    }
+    until(200).await;
+    gateway.finish(&[&backend]).await;
+}
+
+/// What would wait in the engine waits here: with `auto`, and without a word where the engine tells what it has to do.
+#[tokio::test]
+async fn an_overloaded_engine_is_brought_back_to_its_best_point() {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use ostia_core::SystemClock;
+    use ostia_engine::{Curve, Engine, Fault, Pace};
+
+    const PLACES: u32 = 3;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/v1", listener.local_addr().unwrap());
+    let pace = Pace {
+        first_token: Duration::from_millis(30),
+        between_tokens: Duration::ZERO,
+    };
+    let curve = Curve {
+        places: PLACES,
+        ..Curve::FLAT
+    };
+    let engine = Engine::new([("m", Fault::None)], pace, Arc::new(SystemClock));
+    let engine = ostia::runtime::spawn(engine.with_curve(curve).serve(listener));
+    let endpoint = Endpoint::new("m", &url).config("max_in_flight", json!("auto"));
+    let site = Site::new().endpoint(endpoint).answered_within("m");
+    let gateway = TestGateway::start(site.settings(PATIENT)).await;
+    let is_over = AtomicBool::new(false);
+    let chat = gateway.chat("m");
+    let clients = join_all((0..30).map(async |_| {
+        let mut client = gateway.client().await;
+        while !is_over.load(Ordering::Relaxed) {
+            assert_eq!(client.call(&chat).await.status(), 200);
+        }
+    }));
+    let looking = async {
+        let asking = async {
+            loop {
+                let metrics = gauges::scrape(gateway.admin_address()).await;
+                let of = |name: &str| gauges::sum(&metrics, name);
+                let best = of("ostia_endpoint_best_in_flight").unwrap_or_default();
+                let is_kept = of("ostia_endpoint_in_flight").is_some_and(|now| now <= best);
+                if of("ostia_endpoint_tells") == Some(1.0)
+                    && (1.0..=f64::from(PLACES) + 1.0).contains(&best)
+                    && is_kept
+                {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        within(|| "the engine's best point".to_owned(), asking).await;
+        is_over.store(true, Ordering::Relaxed);
+    };
+    tokio::join!(clients, looking);
+    gateway.finish(&[]).await;
+    engine.abort();
+}

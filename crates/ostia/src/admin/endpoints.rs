@@ -34,6 +34,8 @@ pub struct EndpointReport {
     pub in_flight: u32,
     /// 0: no limit.
     pub max_in_flight: u32,
+    /// As many as it serves best, once that is known.
+    pub best_in_flight: Option<u32>,
     pub priority: i64,
     pub weight: u32,
     /// Since the process started, by outcome.
@@ -105,7 +107,8 @@ impl EndpointReport {
             draining: state.is_draining(),
             failing: state.is_suspect(),
             in_flight: state.in_flight(),
-            max_in_flight: deployment.max_in_flight,
+            max_in_flight: deployment.places(),
+            best_in_flight: state.best_point().known(),
             priority: deployment.priority,
             weight: deployment.weight,
             prompt_tokens,

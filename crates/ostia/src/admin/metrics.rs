@@ -122,6 +122,18 @@ pub static FAMILIES: &[Family] = &[
     ),
     endpoint(
         FamilyKind::Gauge,
+        "endpoint_best_in_flight",
+        "Requests at a time that the endpoint serves best; 0: not known yet",
+        |state| state.best_point().known().unwrap_or_default().into(),
+    ),
+    endpoint(
+        FamilyKind::Gauge,
+        "endpoint_tells",
+        "1 while the endpoint's engine says in its own metrics what it has to do",
+        |state| state.best_point().is_reported().into(),
+    ),
+    endpoint(
+        FamilyKind::Gauge,
         "endpoint_failing",
         "1 while the endpoint's last five requests failed",
         |state| state.is_suspect().into(),
@@ -251,6 +263,18 @@ pub static FAMILIES: &[Family] = &[
         "waiting",
         "Requests that wait for their turn",
         |scrape| scrape.gateway.admitter().waiting() as u64,
+    ),
+    one(
+        FamilyKind::Gauge,
+        "limiter_degraded",
+        "1 while limits are shared and held in this process alone, as their server does not answer",
+        |scrape| scrape.gateway.admitter().is_degraded().into(),
+    ),
+    one(
+        FamilyKind::Gauge,
+        "limiter_replicas",
+        "Replicas that share their limits, as they were seen last",
+        |scrape| scrape.gateway.admitter().replicas(),
     ),
     words(
         "background_panics",

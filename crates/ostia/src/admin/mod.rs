@@ -9,6 +9,7 @@ mod clusters;
 mod configuration;
 mod drain;
 mod endpoints;
+mod limits;
 mod maintenance;
 mod metrics;
 mod page;

@@ -19,6 +19,8 @@ pub(super) struct Readiness {
     store_up: bool,
     /// The store answered at least once since the start.
     store_reached: bool,
+    /// Limits hold over all replicas, where they are shared.
+    limits_up: bool,
     /// Names of background work that panicked and rests.
     failing: Vec<&'static str>,
     /// Counts the readings of the files that were served.
@@ -37,6 +39,7 @@ pub(super) async fn readiness(gateway: &Gateway) -> Readiness {
         journal_up: !stats.journal_down,
         store_up: matches!(ping, Ok(Ok(()))) && !stats.store_down,
         store_reached: gateway.store_reached(),
+        limits_up: !gateway.admitter().is_degraded(),
         failing: failing
             .filter(|duty| duty.failing)
             .map(|duty| duty.name)
@@ -61,7 +64,11 @@ impl Readiness {
     fn word(&self) -> &'static str {
         if self.draining || !self.journal_up || !self.store_reached {
             "unavailable"
-        } else if !self.store_up || !self.failing.is_empty() || self.reload_fault.is_some() {
+        } else if !self.store_up
+            || !self.limits_up
+            || !self.failing.is_empty()
+            || self.reload_fault.is_some()
+        {
             "degraded"
         } else {
             "ok"
@@ -73,6 +80,7 @@ impl Readiness {
             "status": self.word(),
             "db": up(self.store_up),
             "journal": up(self.journal_up),
+            "limits": up(self.limits_up),
             "draining": self.draining,
             "failing": self.failing,
             "generation": self.generation,
@@ -104,11 +112,23 @@ mod tests {
             journal_up: true,
             store_up: true,
             store_reached: true,
+            limits_up: true,
             failing: Vec::new(),
             generation: 1,
             reload_fault: None,
         };
         assert_eq!(statuses(&whole), (200, 200));
+        let alone = Readiness {
+            limits_up: false,
+            failing: Vec::new(),
+            reload_fault: None,
+            ..whole
+        };
+        assert_eq!(statuses(&alone), (200, 503));
+        let whole = Readiness {
+            limits_up: true,
+            ..alone
+        };
         let lost = Readiness {
             store_up: false,
             ..whole

@@ -8,7 +8,7 @@ use super::metrics_text;
 use super::ready::readiness;
 use super::status::status;
 use super::token::Token;
-use super::{clusters, configuration, drain, endpoints, maintenance, reload, upgrade};
+use super::{clusters, configuration, drain, endpoints, limits, maintenance, reload, upgrade};
 use crate::dialect::PLAIN;
 use crate::gateway::{Gateway, NO_ROUTE, begin_access, json_answer, logged};
 use crate::listen::{self, Connections, Handler, Inbound, Listener, Rejection};
@@ -104,6 +104,8 @@ impl Admin {
             AdminKind::DrainEndpoint => drain::endpoint(gateway, asked.capture(), true)?,
             AdminKind::UndrainEndpoint => drain::endpoint(gateway, asked.capture(), false)?,
             AdminKind::Clusters => clusters::page(gateway, &asked)?,
+            AdminKind::Limits => limits::standing(gateway, &asked).await,
+            AdminKind::Waiting => limits::waiting(gateway, &asked),
             AdminKind::Config => configuration::configuration(gateway),
         };
         Ok(json_answer(StatusCode::OK, &value))

@@ -1,14 +1,21 @@
+use std::convert::Infallible;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ostia_core::{Ask, Class, Clock, Cost, Grant, Identity, Limiter, Reserving, Scope, Standing};
+use ostia_core::{
+    Ask, Claim, Class, Clock, Cost, Grant, Identity, Limiter, Measure, Reserving, Scope, Standing,
+    Subject,
+};
 
 use super::admission::{Admission, Leased};
+use super::blocks::{Blocked, Blocks};
 use super::cost::{cost, likely_service};
 use super::fair::Party;
-use super::limits::{claims, own_limits};
-use super::queue::{Queues, Seat};
-use super::{LocalLimiter, Refused, RetryBudget, Shortage};
+use super::limits::{claims, own_limits, places};
+use super::promises::Promises;
+use super::queue::{Queues, Seat, Waits};
+use super::{LocalLimiter, Refused, RetryBudget, SharedLimiter, Shortage};
 use crate::catalog::Deployment;
 use crate::identify::Principal;
 use crate::rank::Ranked;
@@ -18,6 +25,9 @@ use crate::settings::{Limits, OwnLimits};
 /// What a caller is told to wait for where only the end of another request helps, and how long a waiter relies on being
 /// called: what comes back elsewhere calls nobody here.
 const SHORTLY: Duration = Duration::from_secs(1);
+/// How often the first ones in line look for themselves where limits are shared: what comes back on another replica calls
+/// nobody here.
+const LOOK: Duration = Duration::from_millis(20);
 /// Forecasts beyond this are as good as never.
 const FAR_OFF: Duration = Duration::from_secs(3600);
 
@@ -38,9 +48,17 @@ pub(super) struct Shared {
     clock: Arc<dyn Clock>,
     limiter: Arc<dyn Limiter>,
     /// Holds the limits while the other one does not answer.
-    fallback: Arc<LocalLimiter>,
+    fallback: Arc<dyn Limiter>,
+    /// What this process counts by itself, for one that takes over.
+    local: Arc<LocalLimiter>,
     /// For the answer of a limiter that is far away.
     limiter_patience: Duration,
+    /// The limiter, where it is one for several replicas.
+    shared: Option<Arc<SharedLimiter>>,
+    promises: Promises,
+    blocks: Blocks,
+    /// Counts by address, in this process.
+    doors: Arc<LocalLimiter>,
     pub(super) queues: Queues,
     pub(super) retries: RetryBudget,
 }
@@ -61,30 +79,63 @@ impl Admitter {
         retries: RetryBudget,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        let fallback = Arc::new(LocalLimiter::new(Arc::clone(&clock)));
+        let doors = Arc::new(LocalLimiter::new(Arc::clone(&clock)));
+        let local = Arc::new(LocalLimiter::new(Arc::clone(&clock)));
+        let fallback: Arc<dyn Limiter> = Arc::clone(&local) as _;
         Self(Arc::new(Shared {
             clock,
-            limiter: limiter.unwrap_or_else(|| Arc::clone(&fallback) as _),
+            limiter: limiter.unwrap_or_else(|| Arc::clone(&fallback)),
             fallback,
+            local,
             limiter_patience,
-            queues: Queues::default(),
+            shared: None,
+            promises: Promises::default(),
+            blocks: Blocks::default(),
+            doors,
+            queues: Queues::new(false),
+            retries,
+        }))
+    }
+
+    /// Limits hold over all replicas that share them.
+    pub fn sharing(
+        limiter: Arc<SharedLimiter>,
+        retries: RetryBudget,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        let doors = Arc::new(LocalLimiter::new(Arc::clone(&clock)));
+        Self(Arc::new(Shared {
+            clock,
+            fallback: limiter.stand_in(),
+            // The limits themselves are kept elsewhere.
+            local: Arc::clone(&doors),
+            limiter_patience: limiter.patience(),
+            limiter: Arc::clone(&limiter) as _,
+            shared: Some(limiter),
+            promises: Promises::default(),
+            blocks: Blocks::default(),
+            doors,
+            queues: Queues::new(true),
             retries,
         }))
     }
 
     /// What this process counts by itself.
     pub fn local(&self) -> &Arc<LocalLimiter> {
-        &self.0.fallback
+        &self.0.local
     }
 
     /// Reserves everything that the request needs on the first endpoint with room. A shortage that will pass in time is
     /// waited for; dropped while it waits, the request leaves the queue.
-    pub async fn enter(&self, mut ranked: Ranked, entry: Entry<'_>) -> Result<Admission, Refused> {
-        let shared = &self.0;
+    pub async fn enter(&self, ranked: Ranked, entry: Entry<'_>) -> Result<Admission, Refused> {
         let identity = entry.principal.identity();
         let own = own_limits(entry.limits, identity);
         if own.blocked {
-            return Err(Refused::now(Shortage::Blocked));
+            return Err(Refused::now(Shortage::Blocked(Blocked::User)));
+        }
+        let now = self.0.clock.unix_micros();
+        if let Some(what) = self.0.blocks.of(identity, ranked.model(), now) {
+            return Err(Refused::now(Shortage::Blocked(what)));
         }
         let learned = ranked
             .candidates()
@@ -98,34 +149,55 @@ impl Admitter {
                 cost(entry.limits, &learned, entry.demand)
             }),
         };
+        let shared = &self.0;
         let pool = Arc::clone(ranked.model());
+        let entered = self.wait_for_room(ranked, entry, &asking).await;
+        entered.map_err(|refused| {
+            let now = shared.clock.now();
+            shared.promises.stagger(refused, &asking, &pool, now)
+        })
+    }
+
+    async fn wait_for_room(
+        &self,
+        mut ranked: Ranked,
+        entry: Entry<'_>,
+        asking: &Asking<'_>,
+    ) -> Result<Admission, Refused> {
+        let shared = &self.0;
         let mut refused = Refused::full(SHORTLY);
-        if !shared.queues.is_waited_for(&pool) {
-            match shared.lease(&ranked, &asking, |_| true).await {
-                Ok(leased) => return Ok(self.admission(ranked, entry, &asking, leased)),
+        if !shared.queues.is_waited_for(ranked.model()) {
+            match shared.lease(&ranked, asking, |_| true).await {
+                Ok(leased) => return Ok(self.admission(ranked, entry, asking, leased)),
                 Err(this) => refused = this,
             }
+        } else if let Some(own) = shared.foresee(&ranked, asking) {
+            refused = own;
         }
         let arrived = shared.clock.now();
         let leave_at = match entry.class {
             Class::Interactive => Some(arrived + entry.limits.queue_timeout),
             Class::Batch => None,
         };
-        let seat = shared.seat(&ranked, entry, &asking, &refused)?;
+        let seat = shared.seat(&ranked, entry, asking, &refused)?;
         loop {
+            let mut look = SHORTLY;
             if let Some(tried) = seat.is_due() {
-                match shared.lease(&ranked, &asking, |_| true).await {
+                look = shared.look();
+                match shared.lease(&ranked, asking, |_| true).await {
                     Ok(leased) => {
-                        let mut admission = self.admission(ranked, entry, &asking, leased);
+                        let mut admission = self.admission(ranked, entry, asking, leased);
                         let now = shared.clock.now();
                         admission.waited = Some(now.saturating_duration_since(arrived));
                         return Ok(admission);
                     }
                     Err(this) if this.is_own() => {
+                        seat.lacks(&this.shortage);
                         seat.pass(tried);
                         refused = this;
                     }
                     Err(this) => {
+                        seat.lacks(&this.shortage);
                         seat.sit_down(tried);
                         refused = this;
                     }
@@ -133,12 +205,13 @@ impl Admitter {
             }
             let now = shared.clock.now();
             let left = leave_at.map_or(SHORTLY, |leave_at| leave_at.saturating_duration_since(now));
-            if left.is_zero() || !refused.passes() {
+            let is_hopeless = leave_at.is_some() && !refused.passes_within(left);
+            if left.is_zero() || is_hopeless || !refused.passes() || seat.is_evicted() {
                 return Err(shared.told(refused, &seat, now));
             }
             let wait = refused
                 .retry_after
-                .clamp(Duration::from_millis(1), SHORTLY)
+                .clamp(Duration::from_millis(1), look)
                 .min(left);
             let _ = tokio::time::timeout(wait, seat.turn()).await;
             if let Err(fault) = ranked.rank_again(shared.clock.unix_micros()) {
@@ -166,9 +239,24 @@ impl Admitter {
         self.0.retries.set_percent(percent);
     }
 
+    /// There is more room than before: who is next in line tries.
+    pub fn came_back(&self) {
+        self.0.queues.came_back();
+    }
+
     /// How many requests wait for their turn.
     pub fn waiting(&self) -> usize {
         self.0.queues.waiting()
+    }
+
+    /// Who waits, for what, since when, and how long still.
+    pub fn waits(&self) -> Vec<Waits> {
+        self.0.queues.waits(self.0.clock.now())
+    }
+
+    /// Who is let in no longer.
+    pub fn blocks(&self) -> &Blocks {
+        &self.0.blocks
     }
 
     /// How many requests of one user wait.
@@ -178,7 +266,7 @@ impl Admitter {
 
     /// How a caller's limits stand on each of these endpoints, as far as this process knows. Those that hold on all of them
     /// stand first, without an endpoint.
-    pub fn standing<'a>(
+    pub async fn standing<'a>(
         &self,
         identity: &Identity,
         limits: &Limits,
@@ -193,13 +281,59 @@ impl Admitter {
         };
         let everywhere = deployments.first().map(|any| {
             let claims = claims(limits, &own, identity, any, is_everywhere);
-            (None, self.0.limiter.standing(&claims))
+            (None, claims)
         });
         let each = deployments.iter().map(|one| {
             let claims = claims(limits, &own, identity, one, |scope| !is_everywhere(scope));
-            (Some(one), self.0.limiter.standing(&claims))
+            (Some(one), claims)
         });
-        everywhere.into_iter().chain(each).collect()
+        let mut standings = Vec::with_capacity(deployments.len() + 1);
+        for (endpoint, claims) in everywhere.into_iter().chain(each) {
+            standings.push((endpoint, self.0.standing(&claims).await));
+        }
+        standings
+    }
+
+    /// Lets a request for a route that is open to everybody in, at the rate of one user.
+    pub fn open(&self, address: IpAddr, limits: &Limits) -> Result<(), Refused> {
+        let most = limits.requests_per_second_per_user.into();
+        if most == 0 || address.is_loopback() {
+            return Ok(());
+        }
+        let claim = Claim {
+            scope: Scope::Address,
+            measure: Measure::Requests,
+            subject: Subject::One(network(address).into()),
+            most,
+        };
+        let ask = Ask {
+            claims: vec![claim],
+            cost: Cost::default(),
+        };
+        let mut grant = Arc::clone(&self.0.doors).grant(&ask)?;
+        grant.hold.sent();
+        Ok(())
+    }
+
+    /// What is done beside the path where limits are shared; else nothing.
+    pub async fn work(&self) -> Infallible {
+        match &self.0.shared {
+            Some(shared) => shared.work(&self.0.queues).await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Whether limits are shared, and held in this process alone meanwhile.
+    pub fn is_degraded(&self) -> bool {
+        self.0
+            .shared
+            .as_ref()
+            .is_some_and(|shared| shared.is_degraded())
+    }
+
+    /// Replicas that share their limits, as they were seen last.
+    pub fn replicas(&self) -> u64 {
+        self.0.shared.as_ref().map_or(1, |shared| shared.replicas())
     }
 
     /// A request that may be retried begins.
@@ -222,7 +356,7 @@ fn party(entry: Entry<'_>, own: &OwnLimits) -> Party {
     Party {
         class: entry.class,
         project: match alone {
-            true => format!("\0{}", identity.user_id).into(),
+            true => Party::project_of_one(&identity.user_id),
             false => Arc::clone(&identity.project),
         },
         project_share: match alone {
@@ -231,6 +365,23 @@ fn party(entry: Entry<'_>, own: &OwnLimits) -> Party {
         },
         user: Arc::clone(&identity.user_id),
         user_share: user,
+    }
+}
+
+/// The network whose requests are counted together: an IPv4 address, or the /64 that one IPv6 host has.
+fn network(address: IpAddr) -> String {
+    match address.to_canonical() {
+        IpAddr::V4(address) => address.to_string(),
+        IpAddr::V6(address) => {
+            let [a, b, c, d, ..] = address.segments();
+            format!("{a:x}:{b:x}:{c:x}:{d:x}::/64")
+        }
+    }
+}
+
+impl Asking<'_> {
+    fn claims(&self, deployment: &Deployment, is_wanted: impl Fn(Scope) -> bool) -> Vec<Claim> {
+        claims(self.limits, &self.own, self.identity, deployment, is_wanted)
     }
 }
 
@@ -252,9 +403,11 @@ impl Shared {
         }
         let endpoints = ranked.candidates().iter().map(|one| Arc::clone(&one.slug));
         let party = party(entry, &asking.own);
-        let seat = self.queues.join(ranked.model(), party, endpoints.collect());
-        let seat = seat.ok_or_else(|| Refused::full(SHORTLY))?;
         let now = self.clock.now();
+        let seat = self
+            .queues
+            .join(ranked.model(), party, endpoints.collect(), now);
+        let seat = seat.ok_or_else(|| Refused::full(SHORTLY))?;
         match seat.forecast(now) {
             Some(forecast) if forecast > patience => Err(self.told(refused.clone(), &seat, now)),
             _ => Ok(seat),
@@ -279,14 +432,11 @@ impl Shared {
     ) -> Result<Leased, Refused> {
         let mut refused: Option<Refused> = None;
         for (at, deployment) in ranked.candidates().iter().enumerate() {
-            let place = deployment.state.take_place(deployment.max_in_flight);
-            let claims = claims(
-                asking.limits,
-                &asking.own,
-                asking.identity,
-                deployment,
-                is_wanted,
-            );
+            let place = deployment.state.take_place(deployment.places());
+            let mut claims = asking.claims(deployment, is_wanted);
+            if self.shared.is_some() {
+                claims.extend(places(deployment));
+            }
             let cost = asking.cost;
             let this = match place {
                 None => Refused::full(SHORTLY),
@@ -301,6 +451,35 @@ impl Shared {
             });
         }
         Err(refused.unwrap_or_else(|| Refused::full(SHORTLY)))
+    }
+
+    /// The limit of the caller's own that will still hold it back on every endpoint, while others wait.
+    fn foresee(&self, ranked: &Ranked, asking: &Asking<'_>) -> Option<Refused> {
+        let foreseen = ranked.candidates().iter().map(|deployment| {
+            let claims = asking.claims(deployment, |scope| scope != Scope::Endpoint);
+            let cost = asking.cost;
+            self.limiter
+                .foresee(&Ask { claims, cost })
+                .map(Refused::from)
+        });
+        let foreseen: Option<Vec<Refused>> = foreseen.collect();
+        foreseen?.into_iter().reduce(Refused::milder)
+    }
+
+    /// How soon a waiter who is first in line looks for itself.
+    fn look(&self) -> Duration {
+        match self.shared {
+            Some(_) => LOOK,
+            None => SHORTLY,
+        }
+    }
+
+    async fn standing(&self, claims: &[Claim]) -> Standing {
+        let looked = match &self.shared {
+            Some(shared) => shared.look(claims).await,
+            None => None,
+        };
+        looked.unwrap_or_else(|| self.limiter.standing(claims))
     }
 
     async fn reserve(&self, ask: Ask) -> Result<Grant, Refused> {

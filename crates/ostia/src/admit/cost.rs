@@ -22,12 +22,15 @@ pub(super) fn cost(limits: &Limits, learned: &Learned, demand: &Demand) -> Cost 
             let output = likely.min(most.unwrap_or(u64::MAX));
             (expected.prompt_tokens, output, 0)
         }
-        // Exact to the caller, who can count: nothing that was learned changes it.
-        ReserveOutput::MaxTokens => match cap {
-            Some(cap) if demand.may_exceed_cap => (demand.prompt, cap, likely),
-            Some(cap) => (demand.prompt, cap, 0),
-            None => (demand.prompt, 0, likely),
-        },
+        // Callers count on this one: a prompt is never taken for smaller than its bytes say.
+        ReserveOutput::MaxTokens => {
+            let prompt = expected.prompt_tokens.max(demand.prompt);
+            match cap {
+                Some(cap) if demand.may_exceed_cap => (prompt, cap, likely),
+                Some(cap) => (prompt, cap, 0),
+                None => (prompt, 0, likely),
+            }
+        }
     };
     Cost {
         named: prompt.saturating_add(output),
@@ -124,5 +127,7 @@ mod tests {
         }
         let known = cost(&estimate, &learned, &demand(Some(32_000), 1));
         assert_eq!((known.named, known.guessed), (450, 0));
+        let known = cost(&whole, &learned, &demand(Some(32_000), 1));
+        assert_eq!((known.named, known.guessed), (32_150, 0));
     }
 }

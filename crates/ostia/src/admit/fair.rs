@@ -16,6 +16,21 @@ pub(super) struct Party {
     pub(super) user_share: u32,
 }
 
+impl Party {
+    /// A user without a project stands beside the projects, under a name that none has.
+    pub(super) fn project_of_one(user: &str) -> Arc<str> {
+        format!("\0{user}").into()
+    }
+
+    /// Empty where there is none.
+    pub(super) fn named_project(&self) -> Arc<str> {
+        match self.project.starts_with('\0') {
+            true => Arc::default(),
+            false => Arc::clone(&self.project),
+        }
+    }
+}
+
 /// Who comes next in one pool: weighted fair queueing over projects, and over the users in each, by the service that
 /// they were given (virtual token counters, as in "Fairness in Serving Large Language Models", Sheng et al., 2024).
 ///
@@ -33,6 +48,7 @@ pub(super) struct Lines {
 #[derive(Default)]
 struct Project {
     counter: f64,
+    share: u32,
     users: BTreeMap<Arc<str>, Line>,
     /// The counter of the user who was served last.
     present: f64,
@@ -42,6 +58,7 @@ struct Project {
 #[derive(Default)]
 struct Line {
     counter: f64,
+    share: u32,
     waiters: VecDeque<Arc<Waiter>>,
     /// Requests that were counted when they were let in, and are not over.
     running: usize,
@@ -74,7 +91,7 @@ impl Lines {
             .iter()
             .position(|other| Arc::ptr_eq(other, waiter))
         else {
-            return;
+            return self.forget(&waiter.party);
         };
         line.waiters.remove(at);
         if at == 0 {
@@ -95,12 +112,12 @@ impl Lines {
                 project.present = project.present.max(line.counter);
             }
         }
-        self.charge(party, service);
+        self.charge(party.class, &party.project, &party.user, service);
     }
 
     /// It is over. `correction`: what it got, less what was counted.
     pub(super) fn ended(&mut self, party: &Party, correction: f64) {
-        self.charge(party, correction);
+        self.charge(party.class, &party.project, &party.user, correction);
         let line = self.line(party);
         if line.running > 0 {
             line.running -= 1;
@@ -109,13 +126,37 @@ impl Lines {
         self.forget(party);
     }
 
-    fn charge(&mut self, party: &Party, service: f64) {
-        let Some(project) = self.projects.get_mut(&key(party)) else {
+    /// Counts service for those who wait or run here; the others save nothing up.
+    pub(super) fn charge(&mut self, class: Class, project: &Arc<str>, user: &str, service: f64) {
+        let Some(project) = self.projects.get_mut(&(class, Arc::clone(project))) else {
             return;
         };
-        project.counter += service / f64::from(party.project_share.max(1));
-        if let Some(line) = project.users.get_mut(&party.user) {
-            line.counter += service / f64::from(party.user_share.max(1));
+        project.counter += service / f64::from(project.share.max(1));
+        if let Some(line) = project.users.get_mut(user) {
+            line.counter += service / f64::from(line.share.max(1));
+        }
+    }
+
+    /// The last one of the longest line, of the last class: who gives way where there is no room for another waiter.
+    pub(super) fn longest(&self) -> Option<(Class, usize, Arc<Waiter>)> {
+        let lines = self.projects.iter().flat_map(|((class, _), project)| {
+            let lines = project.users.values();
+            lines.filter_map(move |line| Some((*class, line.waiters.len(), line.waiters.back()?)))
+        });
+        let (class, length, last) = lines.max_by_key(|(class, length, _)| (*class, *length))?;
+        Some((class, length, Arc::clone(last)))
+    }
+
+    pub(super) fn length_of(&self, party: &Party) -> usize {
+        self.known_line(party).map_or(0, |line| line.waiters.len())
+    }
+
+    /// Something came back under limits that may be anybody's.
+    pub(super) fn release_all(&mut self) {
+        for project in self.projects.values_mut() {
+            for line in project.users.values_mut() {
+                line.is_held = false;
+            }
         }
     }
 
@@ -186,6 +227,14 @@ impl Lines {
         ahead.sum::<usize>().saturating_sub(1)
     }
 
+    pub(super) fn waiters(&self) -> impl Iterator<Item = &Arc<Waiter>> {
+        let lines = self
+            .projects
+            .values()
+            .flat_map(|project| project.users.values());
+        lines.flat_map(|line| &line.waiters)
+    }
+
     pub(super) fn waiting(&self) -> usize {
         self.waiting
     }
@@ -231,11 +280,13 @@ impl Lines {
     fn line(&mut self, party: &Party) -> &mut Line {
         let floor = self.floor(party.class);
         let project = self.projects.entry(key(party)).or_default();
+        project.share = party.project_share;
         if project.is_idle() {
             project.counter = project.counter.max(floor);
         }
         let floor = project.floor();
         let line = project.users.entry(Arc::clone(&party.user)).or_default();
+        line.share = party.user_share;
         if line.is_idle() {
             line.counter = line.counter.max(floor);
         }

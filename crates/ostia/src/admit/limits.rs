@@ -15,7 +15,7 @@ struct Rule {
 }
 
 /// Every limit, in the order in which callers are told of them.
-static RULES: [Rule; 5] = [
+static RULES: [Rule; 6] = [
     Rule {
         scope: Scope::User,
         measure: Measure::Requests,
@@ -39,6 +39,11 @@ static RULES: [Rule; 5] = [
             let own = own.in_flight_per_model;
             own.unwrap_or(limits.in_flight_per_model).into()
         },
+    },
+    Rule {
+        scope: Scope::UserEndpoint,
+        measure: Measure::InFlight,
+        most: |_, _, deployment| deployment.in_flight_per_user.into(),
     },
     Rule {
         scope: Scope::UserEndpoint,
@@ -127,6 +132,18 @@ pub(super) fn claims(
         .collect()
 }
 
+/// The endpoint's places, where they are counted over several replicas. Within one process they are
+/// [`crate::fleet::EndpointState::take_place`].
+pub(super) fn places(deployment: &Deployment) -> Option<Claim> {
+    let most = deployment.places().into();
+    (most != 0).then(|| Claim {
+        scope: Scope::Endpoint,
+        measure: Measure::InFlight,
+        subject: Subject::One(Arc::clone(&deployment.slug)),
+        most,
+    })
+}
+
 /// Whose counter it is; `None` where the caller has none such.
 fn subject(scope: Scope, who: &Identity, deployment: &Deployment) -> Option<Subject> {
     let user = || Arc::clone(&who.user_id);
@@ -138,7 +155,7 @@ fn subject(scope: Scope, who: &Identity, deployment: &Deployment) -> Option<Subj
         Scope::Endpoint => Subject::One(slug()),
         Scope::Key => Subject::One(who.key_id.clone()?),
         // No limit of these is in the table yet.
-        Scope::Group | Scope::Project => return None,
+        Scope::Group | Scope::Project | Scope::Address => return None,
     })
 }
 

@@ -110,7 +110,7 @@ impl LocalLimiter {
     }
 
     /// Since the first tick.
-    fn age(&self) -> Duration {
+    fn now(&self) -> Duration {
         let own = self.clock.now().saturating_duration_since(self.start);
         own + Duration::from_nanos(self.ahead_nanos.load(Ordering::Relaxed))
     }
@@ -121,19 +121,22 @@ impl LocalLimiter {
         self.shards.iter().map(of).sum()
     }
 
+    /// The answer, which is always there at once.
+    pub fn grant(self: Arc<Self>, ask: &Ask) -> Result<Grant, Denial> {
+        self.decide(ask).map(|(taken, standing)| Grant {
+            hold: Hold::new(self, taken),
+            standing,
+        })
+    }
+
     fn decide(&self, ask: &Ask) -> Result<(Vec<Taken>, Standing), Denial> {
-        let now = self.age();
+        let now = self.now();
         let mut locked = self.lock(ask.claims.iter().map(|claim| &claim.subject));
         for (_, shard) in &mut locked.guards {
             shard.sweep(now);
         }
-        for claim in &ask.claims {
-            let counter = locked.shard(self.place(&claim.subject)).counter(claim, now);
-            if counter.room(claim) < named(claim, ask.cost) || counter.debt() > 0 {
-                let denial = counter.denial(claim, ask.cost, now);
-                let standing = self.levels(&mut locked, &ask.claims, now);
-                return Err(Denial { standing, ..denial });
-            }
+        if let Some(denial) = self.denial(&mut locked, ask, now) {
+            return Err(denial);
         }
         let mut taken = Vec::with_capacity(ask.claims.len());
         let mut levels = Vec::with_capacity(ask.claims.len());
@@ -156,6 +159,16 @@ impl LocalLimiter {
             taken.push(this);
         }
         Ok((taken, Standing { levels }))
+    }
+
+    fn denial(&self, locked: &mut Locked<'_>, ask: &Ask, now: Duration) -> Option<Denial> {
+        let denial = ask.claims.iter().find_map(|claim| {
+            let counter = locked.shard(self.place(&claim.subject)).counter(claim, now);
+            let is_full = counter.room(claim) < named(claim, ask.cost) || counter.debt() > 0;
+            is_full.then(|| counter.denial(claim, ask.cost, now))
+        })?;
+        let standing = self.levels(locked, &ask.claims, now);
+        Some(Denial { standing, ..denial })
     }
 
     fn levels(&self, locked: &mut Locked<'_>, claims: &[Claim], now: Duration) -> Standing {
@@ -186,14 +199,17 @@ impl LocalLimiter {
 
 impl Limiter for LocalLimiter {
     fn reserve(self: Arc<Self>, ask: &Ask) -> Reserving {
-        Reserving::Now(self.decide(ask).map(|(taken, standing)| Grant {
-            hold: Hold::new(self, taken),
-            standing,
-        }))
+        Reserving::Now(self.grant(ask))
+    }
+
+    fn foresee(&self, ask: &Ask) -> Option<Denial> {
+        let now = self.now();
+        let mut locked = self.lock(ask.claims.iter().map(|claim| &claim.subject));
+        self.denial(&mut locked, ask, now)
     }
 
     fn give_back(&self, back: Return) {
-        let now = self.age();
+        let now = self.now();
         for taken in &back.taken {
             let mut shard = self.shards[self.place(&taken.claim.subject)].lock();
             self.tell(|| Change::Ended {
@@ -218,7 +234,7 @@ impl Limiter for LocalLimiter {
     }
 
     fn standing(&self, claims: &[Claim]) -> Standing {
-        let now = self.age();
+        let now = self.now();
         let mut locked = self.lock(claims.iter().map(|claim| &claim.subject));
         self.levels(&mut locked, claims, now)
     }

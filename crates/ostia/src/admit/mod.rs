@@ -9,22 +9,28 @@
 mod admission;
 mod admitter;
 mod attempt;
+mod blocks;
 mod class;
 mod cost;
 mod fair;
 mod limits;
 mod local;
+mod promises;
 mod queue;
 mod refused;
 mod retry_budget;
+mod shared;
 mod window;
 
 pub use admission::Admission;
 pub use admitter::{Admitter, Entry};
 pub(crate) use attempt::place_of;
 pub use attempt::{Attempt, Unanswered};
+pub use blocks::{BlockList, Blocked, Blocks, block, unblock};
 pub use class::class_of;
 pub use limits::own_limits;
 pub use local::{Change, Counters, LocalLimiter};
+pub use queue::Waits;
 pub use refused::{Refused, Shortage};
 pub use retry_budget::RetryBudget;
+pub use shared::{SharedError, SharedLimiter};

@@ -3,9 +3,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use ostia_core::Class;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use super::Shortage;
 use super::fair::{Lines, Party};
 
 /// Waiters of one pool at most: more would wait longer than anybody wants.
@@ -23,7 +25,12 @@ pub(super) struct Queues {
     waiting: AtomicUsize,
     /// Of `pools`, to be read without the lock.
     count: AtomicUsize,
+    /// Service that other replicas were not told of yet; `None`: there are none.
+    spent: Option<Mutex<HashMap<Account, f64>>>,
 }
+
+/// Pool, class, project and user: whose service it is.
+type Account = (Arc<str>, Class, Arc<str>, Arc<str>);
 
 /// One pool's queue. Who is served next is decided by what projects and users had, not by who came first.
 #[derive(Default)]
@@ -48,6 +55,11 @@ pub(super) struct Waiter {
     pub(super) arrival: u64,
     /// It is this one's turn to try.
     called: AtomicBool,
+    pub(super) since: Instant,
+    /// What it lacked when it last tried.
+    lacks: Mutex<Option<Shortage>>,
+    /// It has to give way: there are too many, and its line is the longest.
+    evicted: AtomicBool,
     bell: Notify,
 }
 
@@ -57,6 +69,22 @@ pub(super) struct Seat<'a> {
     pool: Arc<str>,
     queue: Arc<Queue>,
     waiter: Arc<Waiter>,
+}
+
+/// One request that waits, for those who watch.
+#[derive(Debug, Clone)]
+pub struct Waits {
+    pub model: Arc<str>,
+    /// The ledger's `user_id`.
+    pub user: Arc<str>,
+    /// Empty where there is none.
+    pub project: Arc<str>,
+    pub class: Class,
+    pub waited: Duration,
+    /// What it lacked when it last tried; `None`: its turn to try has not come.
+    pub lacks: Option<Shortage>,
+    /// How much longer is likely; `None` where nothing is known.
+    pub forecast: Option<Duration>,
 }
 
 /// One try to be let in, and what had come back until then.
@@ -71,12 +99,20 @@ pub(super) struct Served {
 }
 
 impl Waiter {
-    pub(super) fn new(party: Party, endpoints: Box<[Arc<str>]>, arrival: u64) -> Self {
+    pub(super) fn new(
+        party: Party,
+        endpoints: Box<[Arc<str>]>,
+        arrival: u64,
+        since: Instant,
+    ) -> Self {
         Self {
             party,
             endpoints,
             arrival,
             called: AtomicBool::new(false),
+            since,
+            lacks: Mutex::default(),
+            evicted: AtomicBool::new(false),
             bell: Notify::new(),
         }
     }
@@ -111,6 +147,26 @@ impl Queues {
                 .is_some_and(|queue| queue.state.lock().lines.waiting() != 0)
     }
 
+    /// Everybody who waits, in no particular order.
+    pub(super) fn waits(&self, now: Instant) -> Vec<Waits> {
+        let mut waits = Vec::new();
+        for (pool, queue) in self.pools.lock().iter() {
+            let state = queue.state.lock();
+            for waiter in state.lines.waiters() {
+                waits.push(Waits {
+                    model: Arc::clone(pool),
+                    user: Arc::clone(&waiter.party.user),
+                    project: waiter.party.named_project(),
+                    class: waiter.party.class,
+                    waited: now.saturating_duration_since(waiter.since),
+                    lacks: waiter.lacks.lock().clone(),
+                    forecast: state.forecast(waiter, now),
+                });
+            }
+        }
+        waits
+    }
+
     fn known(&self, pool: &str) -> Option<Arc<Queue>> {
         if self.count.load(Ordering::Relaxed) == 0 {
             return None;
@@ -124,16 +180,17 @@ impl Queues {
         pool: &Arc<str>,
         party: Party,
         endpoints: Box<[Arc<str>]>,
+        now: Instant,
     ) -> Option<Seat<'_>> {
         let mut pools = self.pools.lock();
         let queue = Arc::clone(pools.entry(Arc::clone(pool)).or_default());
         self.count.store(pools.len(), Ordering::Relaxed);
         let mut state = queue.state.lock();
-        if state.lines.waiting() >= MOST_WAITERS {
+        if state.lines.waiting() >= MOST_WAITERS && !state.make_room(&party) {
             return None;
         }
         state.arrivals += 1;
-        let waiter = Arc::new(Waiter::new(party, endpoints, state.arrivals));
+        let waiter = Arc::new(Waiter::new(party, endpoints, state.arrivals, now));
         state.lines.join(&waiter);
         drop(state);
         self.waiting.fetch_add(1, Ordering::Relaxed);
@@ -156,6 +213,7 @@ impl Queues {
         let queue = self.known(pool)?;
         let mut state = queue.state.lock();
         state.lines.started(party, service);
+        self.note(pool, party, service);
         if state.served.len() == REMEMBERED {
             state.served.pop_front();
         }
@@ -177,7 +235,9 @@ impl Queues {
             && let Some(queue) = pools.get(&served.pool)
         {
             let mut state = queue.state.lock();
-            state.lines.ended(&served.party, service - served.service);
+            let correction = service - served.service;
+            state.lines.ended(&served.party, correction);
+            self.note(&served.pool, &served.party, correction);
         }
         pools.retain(|name, queue| {
             let mut state = queue.state.lock();
@@ -194,7 +254,80 @@ impl Queues {
     }
 }
 
+/// Among replicas that share their limits.
+impl Queues {
+    /// `true`: service is noted, to be told to others.
+    pub(super) fn new(is_shared: bool) -> Self {
+        Self {
+            spent: is_shared.then(Mutex::default),
+            ..Self::default()
+        }
+    }
+
+    fn note(&self, pool: &Arc<str>, party: &Party, service: f64) {
+        if let Some(spent) = &self.spent {
+            let account = (
+                Arc::clone(pool),
+                party.class,
+                Arc::clone(&party.project),
+                Arc::clone(&party.user),
+            );
+            *spent.lock().entry(account).or_default() += service;
+        }
+    }
+
+    /// The service since the last time, and whose it was.
+    pub(super) fn spent(&self) -> Vec<(String, f64)> {
+        let spent = self
+            .spent
+            .as_ref()
+            .map(|spent| std::mem::take(&mut *spent.lock()));
+        let named = spent.unwrap_or_default().into_iter();
+        named
+            .filter_map(|((pool, class, project, user), service)| {
+                let name = serde_json::to_string(&(pool, class.as_str(), project, user));
+                Some((name.ok()?, service))
+            })
+            .collect()
+    }
+
+    /// Counts what other replicas served, where somebody of theirs waits or runs here too.
+    pub(super) fn spent_elsewhere(&self, spent: Vec<(String, f64)>) {
+        for (name, service) in spent {
+            type Named = (Arc<str>, String, Arc<str>, Arc<str>);
+            let Ok((pool, class, project, user)) = serde_json::from_str::<Named>(&name) else {
+                continue;
+            };
+            if let (Some(queue), Some(&class)) = (
+                self.known(&pool),
+                Class::ALL.iter().find(|known| known.as_str() == class),
+            ) {
+                let mut state = queue.state.lock();
+                state.lines.charge(class, &project, &user, service);
+            }
+        }
+    }
+
+    /// Something came back that counts over all replicas: whoever is next tries.
+    pub(super) fn came_back(&self) {
+        if self.count.load(Ordering::Relaxed) == 0 {
+            return;
+        }
+        for queue in self.pools.lock().values() {
+            let mut state = queue.state.lock();
+            state.returns += 1;
+            state.lines.release_all();
+            state.call_next();
+        }
+    }
+}
+
 impl Seat<'_> {
+    /// Whether it has to leave, so that somebody with fewer requests in line can wait.
+    pub(super) fn is_evicted(&self) -> bool {
+        self.waiter.evicted.load(Ordering::Relaxed)
+    }
+
     /// Resolves when it is this waiter's turn. Cancel-safe.
     pub(super) async fn turn(&self) {
         self.waiter.bell.notified().await;
@@ -236,17 +369,12 @@ impl Seat<'_> {
 
     /// How long it is likely to wait for a place; `None` where nothing is known.
     pub(super) fn forecast(&self, now: Instant) -> Option<Duration> {
-        let state = self.queue.state.lock();
-        let (first, last) = (state.served.front()?, state.served.back()?);
-        if state.served.len() < LEAST_REMEMBERED {
-            return None;
-        }
-        let gaps = u32::try_from(state.served.len() - 1).unwrap_or(u32::MAX);
-        let usual = last.saturating_duration_since(*first) / gaps;
-        // A pool in which nothing has moved for longer than usual has slowed down.
-        let pace = usual.max(now.saturating_duration_since(*last) / 2);
-        let ahead = u32::try_from(state.lines.ahead_of(&self.waiter)).unwrap_or(u32::MAX);
-        Some(pace.saturating_mul(ahead.saturating_add(1)))
+        self.queue.state.lock().forecast(&self.waiter, now)
+    }
+
+    /// What was not there when it tried.
+    pub(super) fn lacks(&self, shortage: &Shortage) {
+        *self.waiter.lacks.lock() = Some(shortage.clone());
     }
 }
 
@@ -277,6 +405,34 @@ impl Waiter {
 }
 
 impl State {
+    fn forecast(&self, waiter: &Arc<Waiter>, now: Instant) -> Option<Duration> {
+        let (first, last) = (self.served.front()?, self.served.back()?);
+        if self.served.len() < LEAST_REMEMBERED {
+            return None;
+        }
+        let gaps = u32::try_from(self.served.len() - 1).unwrap_or(u32::MAX);
+        let usual = last.saturating_duration_since(*first) / gaps;
+        // A pool in which nothing has moved for longer than usual has slowed down.
+        let pace = usual.max(now.saturating_duration_since(*last) / 2);
+        let ahead = u32::try_from(self.lines.ahead_of(waiter)).unwrap_or(u32::MAX);
+        Some(pace.saturating_mul(ahead.saturating_add(1)))
+    }
+
+    /// A backlog hurts only its owner: the longest line gives way to one that is shorter.
+    fn make_room(&mut self, party: &Party) -> bool {
+        let Some((class, length, last)) = self.lines.longest() else {
+            return false;
+        };
+        let mine = (party.class, self.lines.length_of(party) + 1);
+        if (class, length) <= mine {
+            return false;
+        }
+        self.lines.leave(&last);
+        last.evicted.store(true, Ordering::Relaxed);
+        last.bell.notify_one();
+        true
+    }
+
     /// One who is called already calls the next one when it was served.
     fn call_next(&self) {
         self.call(self.lines.next(|_| true));
@@ -290,5 +446,75 @@ impl State {
         if let Some(next) = next.filter(|next| !next.is_called()) {
             next.call();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn party(user: &str, class: Class) -> Party {
+        Party {
+            class,
+            project: Party::project_of_one(user),
+            project_share: 1,
+            user: user.into(),
+            user_share: 1,
+        }
+    }
+
+    #[test]
+    fn a_full_queue_makes_room_for_a_shorter_line_and_takes_it_from_the_longest() {
+        let queues = Queues::new(false);
+        let pool: Arc<str> = "m".into();
+        let now = Instant::now();
+        let join =
+            |user: &str, class| queues.join(&pool, party(user, class), ["e".into()].into(), now);
+        let mut seats: Vec<_> = (1..MOST_WAITERS)
+            .filter_map(|_| join("crowd", Class::Interactive))
+            .collect();
+        let batch = join("night", Class::Batch).unwrap();
+        assert_eq!(queues.waiting(), MOST_WAITERS);
+        // Batch work gives way to everybody, then the longest line to shorter ones.
+        let newcomer = join("ada", Class::Interactive).unwrap();
+        assert!(batch.is_evicted() && !newcomer.is_evicted());
+        drop(batch);
+        let second = join("ada", Class::Interactive).unwrap();
+        assert!(seats.pop().is_some_and(|last| last.is_evicted()));
+        assert!(
+            join("crowd", Class::Interactive).is_none(),
+            "its own line is the longest"
+        );
+        assert!(join("night", Class::Batch).is_none());
+        drop((newcomer, second, seats));
+        assert_eq!(queues.waiting(), 0);
+        assert_eq!(queues.count.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn service_is_noted_for_other_replicas_and_counted_from_them() {
+        let queues = Queues::new(true);
+        let pool: Arc<str> = "m".into();
+        let now = Instant::now();
+        let join = |user: &str| {
+            let party = party(user, Class::Interactive);
+            queues.join(&pool, party, ["e".into()].into(), now).unwrap()
+        };
+        let (ada, bob) = (join("ada"), join("bob"));
+        assert!(ada.is_due().is_some() && bob.is_due().is_none());
+        let served = queues.served(&pool, &party("ada", Class::Interactive), 5.0, now);
+        queues.freed(&pool, "ada", served, 7.0);
+        let spent = queues.spent();
+        let [(_, service)] = &spent[..] else {
+            panic!("{spent:?}")
+        };
+        assert!((service - 7.0).abs() < 1e-9);
+        assert!(queues.spent().is_empty(), "told once");
+        // Ada had 7 here; bob had 20 elsewhere: it is ada's turn.
+        let bobs = spent[0].0.replace("ada", "bob");
+        queues.spent_elsewhere(vec![(bobs, 20.0), ("nonsense".to_owned(), 1.0)]);
+        let state = queues.known(&pool).unwrap();
+        let next = state.state.lock().lines.next(|_| true).unwrap();
+        assert_eq!(&*next.party.user, "ada");
     }
 }

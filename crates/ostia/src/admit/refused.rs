@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use ostia_core::{Denial, Measure, Scope, Standing};
 
+use super::Blocked;
 use crate::rank::NotServing;
 
 /// Why no endpoint was leased. A limit of the caller is 429, everything else 503.
@@ -25,8 +26,8 @@ pub enum Shortage {
     EndpointsFull,
     /// Endpoints: while the request waited, the last one stopped serving.
     NotServing(NotServing),
-    /// The operators let nothing of this caller in.
-    Blocked,
+    /// The operators let nothing of this caller in, or nothing to this model.
+    Blocked(Blocked),
 }
 
 impl Refused {
@@ -52,7 +53,7 @@ impl Refused {
         match self.shortage {
             Shortage::EndpointsFull => true,
             Shortage::Limit { measure, .. } => measure != Measure::Balance,
-            Shortage::NotServing(_) | Shortage::Blocked => false,
+            Shortage::NotServing(_) | Shortage::Blocked(_) => false,
         }
     }
 
@@ -72,7 +73,7 @@ impl Refused {
         let order = |refused: &Self| match refused.shortage {
             Shortage::EndpointsFull => 0,
             Shortage::Limit { .. } => 1,
-            Shortage::NotServing(_) | Shortage::Blocked => 2,
+            Shortage::NotServing(_) | Shortage::Blocked(_) => 2,
         };
         let key = |refused: &Self| (order(refused), refused.retry_after);
         if key(&other) < key(&self) {
@@ -85,6 +86,9 @@ impl Refused {
 
 impl From<Denial> for Refused {
     fn from(denial: Denial) -> Self {
+        if (denial.scope, denial.measure) == (Scope::Endpoint, Measure::InFlight) {
+            return Self::full(denial.retry_after);
+        }
         Self {
             shortage: Shortage::Limit {
                 scope: denial.scope,

@@ -17,6 +17,8 @@ use crate::settings::MaintenanceSource;
 const SWEEP: Duration = Duration::from_secs(1);
 /// How often clusters are looked through for one that is due, and `ostia maintenance` is looked for.
 const POLL: Duration = Duration::from_secs(1);
+/// How often it is looked at what endpoints have to do.
+const LOOK: Duration = Duration::from_millis(250);
 /// How long the start waits for what clusters say.
 const FIRST_LOOK: Duration = Duration::from_secs(3);
 /// How often the last use of keys is written down.
@@ -52,12 +54,18 @@ pub(super) async fn first_look(gateway: &Gateway) {
 pub(super) fn begin(gateway: &Arc<Gateway>) {
     start(gateway, "clusters", poll_clusters);
     start(gateway, "maintenance", poll_notices);
+    start(gateway, "blocks", poll_blocks);
     start(gateway, "maintenance_sources", poll_sources);
     start(gateway, "readiness", poll_readiness);
+    start(gateway, "engines", ask_engines);
+    start(gateway, "best_points", look_at_best_points);
     start(gateway, "store", reach_store);
     start(gateway, "idle_connections", sweep);
     start(gateway, "key_use", touch_keys);
     start(gateway, "key_changes", watch_keys);
+    if gateway.live().settings.limits.shared.is_some() {
+        start(gateway, "shared_limits", share_limits);
+    }
     start(gateway, "auto_reload", watch_files);
     start(gateway, "left_journals", adopt_journals);
 }
@@ -69,6 +77,10 @@ where
     let duties = &gateway.duties;
     let gateway = Arc::clone(gateway);
     duties.begin(name, move || work(Arc::clone(&gateway)));
+}
+
+async fn share_limits(gateway: Arc<Gateway>) -> Infallible {
+    gateway.admitter().work().await
 }
 
 async fn poll_clusters(gateway: Arc<Gateway>) -> Infallible {
@@ -103,11 +115,48 @@ async fn read_notices(gateway: &Gateway) {
     }
 }
 
+async fn poll_blocks(gateway: Arc<Gateway>) -> Infallible {
+    loop {
+        tokio::time::sleep(POLL).await;
+        let admitter = gateway.admitter().clone();
+        let folder = gateway.live().settings.server.state_dir.clone();
+        // A panic in it was logged where it happened; the next look is in a second.
+        let _ = spawn_blocking(move || admitter.blocks().refresh(&folder)).await;
+    }
+}
+
 async fn poll_readiness(gateway: Arc<Gateway>) -> Infallible {
     loop {
         let interval = gateway.live().clusters.readiness_interval();
         tokio::time::sleep(interval.unwrap_or(POLL)).await;
         gateway.live().clusters.look_at_readiness().await;
+    }
+}
+
+async fn ask_engines(gateway: Arc<Gateway>) -> Infallible {
+    loop {
+        tokio::time::sleep(POLL).await;
+        let now = gateway.clock.now();
+        gateway.live().clusters.look_at_engines(now).await;
+    }
+}
+
+/// Who waits for a place is called where an endpoint may take more than before.
+async fn look_at_best_points(gateway: Arc<Gateway>) -> Infallible {
+    loop {
+        tokio::time::sleep(LOOK).await;
+        let now = gateway.clock.now();
+        let mut has_grown = false;
+        for deployment in gateway.live().catalog.deployments() {
+            let before = deployment.places();
+            let is_held = deployment.max_in_flight.is_auto(&deployment.state);
+            let counts = deployment.state.counts(now);
+            deployment.state.best_point().look(counts, is_held);
+            has_grown |= deployment.places() > before;
+        }
+        if has_grown {
+            gateway.admitter().came_back();
+        }
     }
 }
 

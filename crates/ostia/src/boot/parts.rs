@@ -5,6 +5,7 @@ use ostia_core::{Clock, Limiter, Store};
 
 use super::Predecessor;
 use crate::account::{Disk, LedgerError};
+use crate::admit::SharedError;
 use crate::catalog::Catalog;
 use crate::fleet::Fleet;
 use crate::live::{Files, Unusable};
@@ -18,7 +19,7 @@ pub struct Parts {
     pub fleet: Arc<Fleet>,
     pub store: Arc<dyn Store>,
     pub clock: Arc<dyn Clock>,
-    /// `None`: limits are counted in this process.
+    /// `None`: limits are counted in this process. `limits.shared` goes before it.
     pub limiter: Option<Arc<dyn Limiter>>,
     /// Where the journal is written; `None`: the machine's.
     pub disk: Option<Arc<dyn Disk>>,
@@ -51,6 +52,8 @@ pub enum StartError {
     Token(std::io::Error),
     #[error(transparent)]
     Ledger(#[from] LedgerError),
+    #[error(transparent)]
+    Shared(#[from] SharedError),
     #[error(transparent)]
     Unusable(#[from] Unusable),
 }

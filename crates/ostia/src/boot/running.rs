@@ -13,7 +13,7 @@ use super::handover::{self, Handed, LastWord};
 use super::{HandoverError, Parts, Predecessor, Sockets, StartError, Successor, duties, sockets};
 use crate::account::{self, Ledger};
 use crate::admin;
-use crate::admit::{Admitter, RetryBudget};
+use crate::admit::{Admitter, RetryBudget, SharedLimiter};
 use crate::authorize::Denials;
 use crate::gateway::{Gateway, Reloads, Wishes};
 use crate::identify::{ApiKeys, KeyWatch};
@@ -35,7 +35,7 @@ const LAST_ANSWERS: Duration = Duration::from_secs(1);
 /// A store that takes longer is asked again once this process serves.
 const STORE_PATIENCE: Duration = Duration::from_secs(2);
 
-/// For the answer of a limiter on another machine. After that, limits are held in this process.
+/// For the answer of a limiter that was handed in. After that, limits are held in this process.
 const LIMITER_PATIENCE: Duration = Duration::from_millis(50);
 
 /// A gateway that listens. Dropping it does not stop it: call [`Running::shut_down`].
@@ -257,6 +257,14 @@ fn build(parts: Parts, registry: Registry, beside: bool) -> Result<Gateway, Star
         Arc::clone(&clock),
     );
     let options = listen::Options::new(&live.settings.server, live.tls.clone());
+    let admitter = match &live.settings.limits.shared {
+        Some(shared) => {
+            let shared = SharedLimiter::new(shared, Arc::clone(&clock))?;
+            Admitter::sharing(Arc::new(shared), retries, Arc::clone(&clock))
+        }
+        None => Admitter::new(limiter, LIMITER_PATIENCE, retries, Arc::clone(&clock)),
+    };
+    admitter.blocks().refresh(&live.settings.server.state_dir);
     Ok(Gateway {
         body_budget: Budget::new(live.settings.server.max_buffered_bytes),
         refused_bytes: RefusedBytes::new(Arc::clone(&clock)),
@@ -269,8 +277,8 @@ fn build(parts: Parts, registry: Registry, beside: bool) -> Result<Gateway, Star
         key_watch: Arc::new(KeyWatch::new(Arc::clone(&store), Arc::clone(&clock))),
         denials: Denials::new(Arc::clone(&clock)),
         errors: ErrorCounts::default(),
+        admitter,
         figures: Arc::default(),
-        admitter: Admitter::new(limiter, LIMITER_PATIENCE, retries, Arc::clone(&clock)),
         ledger,
         store,
         store_reached: AtomicBool::new(false),

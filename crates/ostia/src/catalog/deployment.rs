@@ -70,6 +70,17 @@ pub enum Serving {
     AdapterUnavailable(Box<str>),
 }
 
+/// How many requests an endpoint gets at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Places {
+    /// 0 is no limit.
+    Fixed(u32),
+    /// As many as it serves best.
+    Auto,
+    /// The same, if the engine tells what it has to do; else there is no limit.
+    AutoIfTold,
+}
+
 /// One entry of the endpoints fixture: one model on one framework of one cluster, behind one URL.
 pub struct Deployment {
     /// Position in [`super::Catalog::deployments`]. Parts that belong to a snapshot are stored in vectors under the
@@ -88,8 +99,9 @@ pub struct Deployment {
     /// Tokens per minute; 0 means no limit.
     pub tpm_model: u64,
     pub tpm_user: u64,
-    /// 0 means no limit.
-    pub max_in_flight: u32,
+    pub max_in_flight: Places,
+    /// Of one user; 0 means no limit.
+    pub in_flight_per_user: u32,
     /// A deployment is used only if none with a lower number is ready.
     pub priority: i64,
     pub weight: u32,
@@ -119,7 +131,27 @@ pub struct Deployment {
     pub learned: Arc<Learned>,
 }
 
+impl Places {
+    /// Whether the endpoint's best point is held.
+    pub fn is_auto(self, state: &EndpointState) -> bool {
+        match self {
+            Self::Fixed(_) => false,
+            Self::Auto => true,
+            Self::AutoIfTold => state.best_point().is_reported(),
+        }
+    }
+}
+
 impl Deployment {
+    /// How many requests it gets at a time now; 0 is no limit.
+    pub fn places(&self) -> u32 {
+        match self.max_in_flight {
+            Places::Fixed(most) => most,
+            auto if auto.is_auto(&self.state) => self.state.best_point().cap(),
+            _ => 0,
+        }
+    }
+
     /// Whether its cluster lists its framework. If not, no route leads to it.
     pub fn framework_listed(&self) -> bool {
         self.cluster.frameworks.contains(&self.framework)

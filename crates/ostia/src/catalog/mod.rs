@@ -14,7 +14,9 @@ mod target;
 mod url;
 
 pub use access::Access;
-pub use deployment::{Cluster, ClusterAdapterName, Deployment, HooksName, Serving, StatusSource};
+pub use deployment::{
+    Cluster, ClusterAdapterName, Deployment, HooksName, Places, Serving, StatusSource,
+};
 pub use index::{Catalog, Scope};
 pub use isolation::{CacheSalt, Isolation};
 pub use policy::{BodyPolicy, DENIED_FIELDS, NotTaken};

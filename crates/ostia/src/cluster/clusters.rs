@@ -1,11 +1,12 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use futures_util::future::join_all;
 use ostia_core::Clock;
 
+use super::engine::Engine;
 use super::openai_models::OpenAiModels;
 use super::pbs::Pbs;
 use super::readiness::Readiness;
@@ -26,12 +27,15 @@ pub type ClusterAdapters = BTreeMap<String, Arc<dyn ClusterAdapter>>;
 const READINESS: Duration = Duration::from_secs(5);
 /// How long a readiness URL may take. Shorter than the interval, so that rounds do not overlap.
 const READINESS_LIMIT: Duration = Duration::from_secs(3);
+/// How long an engine may take to say what it has to do. Shorter than the interval at which it is asked.
+const ENGINE_LIMIT: Duration = Duration::from_millis(900);
 
 /// The clusters of one catalog, each with its last known jobs.
 #[derive(Default)]
 pub struct Clusters {
     watches: HashMap<Arc<str>, Arc<Watch>>,
     readiness: Vec<Readiness>,
+    engines: Vec<Engine>,
 }
 
 /// What clusters are built with.
@@ -68,9 +72,14 @@ impl Clusters {
             let http = workshop.http_of(deployment, READINESS_LIMIT);
             Readiness::of(deployment, http)
         });
+        let engines = catalog.deployments().iter().filter_map(|deployment| {
+            let http = workshop.http_of(deployment, ENGINE_LIMIT);
+            Engine::of(deployment, http)
+        });
         Self {
             watches: watches.collect(),
             readiness: readiness.collect(),
+            engines: engines.collect(),
         }
     }
 
@@ -96,6 +105,11 @@ impl Clusters {
     /// Asks all readiness URLs at once.
     pub async fn look_at_readiness(&self) {
         join_all(self.readiness.iter().map(Readiness::look)).await;
+    }
+
+    /// Asks the engines that have anything to do how much that is.
+    pub async fn look_at_engines(&self, now: Instant) {
+        join_all(self.engines.iter().map(|engine| engine.look(now))).await;
     }
 
     /// How long to wait between two rounds of [`Clusters::look_at_readiness`]; `None`: there is nothing to ask.

@@ -9,6 +9,7 @@
 mod adapter;
 mod clusters;
 mod command;
+mod engine;
 mod faults;
 mod jobs;
 mod lenient;

@@ -5,7 +5,7 @@ use http::{HeaderValue, StatusCode};
 use ostia_core::{JournalFull, Level, Measure, Outcome, Scope};
 use serde_json::json;
 
-use crate::admit::{Refused, Shortage};
+use crate::admit::{Blocked, Refused, Shortage};
 use crate::authorize::Reserved;
 use crate::backend::{self, AdapterError};
 use crate::cluster::JobsError;
@@ -327,7 +327,15 @@ impl From<Refused> for Refusal {
     fn from(refused: Refused) -> Self {
         let (scope, measure) = match refused.shortage {
             Shortage::NotServing(fault) => return fault.into(),
-            Shortage::Blocked => {
+            Shortage::Blocked(Blocked::Model) => {
+                return Self::gateway(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "endpoint_disabled",
+                    "The operators of this gateway have stopped this model. Please ask them.",
+                )
+                .permanent();
+            }
+            Shortage::Blocked(_) => {
                 return Self::client(
                     StatusCode::FORBIDDEN,
                     "account_disabled",
@@ -395,6 +403,7 @@ fn limited(
         Scope::Group => "your group",
         Scope::Project => "your project",
         Scope::Key => "this API key",
+        Scope::Address => "this address",
     };
     let (code, what) = match measure {
         Measure::Requests => ("requests", "requests a second"),

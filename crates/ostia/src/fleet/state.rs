@@ -1,12 +1,13 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ostia_core::{Clock, LedgerRow, Observer, Outcome, SystemClock};
 use parking_lot::Mutex;
 
 use super::Learned;
+use super::best_point::{BestPoint, Counts};
 use super::breaker::Breaker;
 
 /// What a cluster reports of a model.
@@ -19,7 +20,8 @@ pub enum ModelState {
     Unknown,
 }
 
-/// The state of one endpoint. It consists of atomics only: many tasks write, and nobody takes a lock to read.
+/// The state of one endpoint. Many tasks write, and nobody takes a lock to read: all of it is atomics, but for what the
+/// search of the best point measures, which one task does.
 pub struct EndpointState {
     slug: Arc<str>,
     in_flight: AtomicU32,
@@ -36,6 +38,9 @@ pub struct EndpointState {
     prompt_tokens: AtomicU64,
     completion_tokens: AtomicU64,
     duration_ms: AtomicU64,
+    /// What first bytes took, of answers that had any.
+    first_byte_ms: AtomicU64,
+    best: BestPoint,
 }
 
 /// One request's place on an endpoint, returned on drop.
@@ -117,6 +122,8 @@ impl EndpointState {
             prompt_tokens: AtomicU64::new(0),
             completion_tokens: AtomicU64::new(0),
             duration_ms: AtomicU64::new(0),
+            first_byte_ms: AtomicU64::new(0),
+            best: BestPoint::default(),
         }
     }
 
@@ -224,6 +231,25 @@ impl EndpointState {
         )
     }
 
+    /// How many requests at a time it serves best.
+    pub fn best_point(&self) -> &BestPoint {
+        &self.best
+    }
+
+    /// What has been counted until `now`, for the search of its best point.
+    #[expect(clippy::cast_precision_loss, reason = "counts of tokens")]
+    pub fn counts(&self, now: Instant) -> Counts {
+        let (prompt, completion) = self.tokens();
+        let answers = self.counts[Outcome::Ok as usize].load(Ordering::Relaxed);
+        Counts {
+            at: now,
+            in_flight: self.in_flight(),
+            answers,
+            service: prompt as f64 + 2.0 * completion as f64,
+            first_tokens: Duration::from_millis(self.first_byte_ms.load(Ordering::Relaxed)),
+        }
+    }
+
     /// The summed duration of all closed requests, in milliseconds.
     pub fn duration_ms(&self) -> u64 {
         self.duration_ms.load(Ordering::Relaxed)
@@ -256,6 +282,10 @@ impl Observer for EndpointState {
             .fetch_add(row.completion_tokens, Ordering::Relaxed);
         self.duration_ms
             .fetch_add(row.duration_ms, Ordering::Relaxed);
+        if row.outcome == Outcome::Ok {
+            let waited = row.ttft_ms.unwrap_or_default().saturating_sub(row.queue_ms);
+            self.first_byte_ms.fetch_add(waited, Ordering::Relaxed);
+        }
         match row.outcome {
             Outcome::Ok => self.breaker.succeeded(),
             Outcome::UpstreamError | Outcome::UpstreamTimeout if is_own_fault(row) => {

@@ -1,12 +1,12 @@
 use ostia_core::{Level, Measure, Scope, Standing};
 use serde_json::{Value, json};
 
-/// `GET /v1/limits`: how the caller's limits stand. `standings`: those that hold everywhere, under an empty name, then those
-/// of single models.
-pub fn limits(standings: &[(&str, Standing)], waiting: usize) -> Value {
-    let data = standings.iter().flat_map(|(model, standing)| {
+/// `GET /v1/limits`, `GET /admin/limits`: how limits stand. `standings`: those that hold everywhere, under an empty name, then
+/// those of single models or endpoints, as `named` says.
+pub fn limits(standings: &[(&str, Standing)], named: &str, waiting: usize) -> Value {
+    let data = standings.iter().flat_map(|(name, standing)| {
         let levels = standing.levels.iter();
-        levels.map(move |level| limit(model, level))
+        levels.map(move |level| limit(named, name, level))
     });
     json!({
         "object": "list",
@@ -15,23 +15,23 @@ pub fn limits(standings: &[(&str, Standing)], waiting: usize) -> Value {
     })
 }
 
-fn limit(model: &str, level: &Level) -> Value {
+fn limit(named: &str, name: &str, level: &Level) -> Value {
     let mut limit = json!({
-        "scope": scope(level.scope),
-        "measure": measure(level.measure),
+        "scope": scope_word(level.scope),
+        "measure": measure_word(level.measure),
         "limit": level.limit,
         "used": level.used,
         "owed": level.owed,
         "left": level.remaining(),
         "reset_seconds": level.reset.as_secs_f64(),
     });
-    if !model.is_empty() {
-        limit["model"] = model.into();
+    if !name.is_empty() {
+        limit[named] = name.into();
     }
     limit
 }
 
-const fn scope(scope: Scope) -> &'static str {
+pub const fn scope_word(scope: Scope) -> &'static str {
     match scope {
         Scope::User => "user",
         Scope::UserModel => "user_model",
@@ -40,10 +40,11 @@ const fn scope(scope: Scope) -> &'static str {
         Scope::Group => "group",
         Scope::Project => "project",
         Scope::Key => "key",
+        Scope::Address => "address",
     }
 }
 
-const fn measure(measure: Measure) -> &'static str {
+pub const fn measure_word(measure: Measure) -> &'static str {
     match measure {
         Measure::Requests => "requests_per_second",
         Measure::Tokens => "tokens_per_minute",

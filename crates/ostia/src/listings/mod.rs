@@ -13,7 +13,7 @@ mod whoami;
 
 pub use cluster_models::cluster_models;
 pub use jobs::Audience;
-pub use limits::limits;
+pub use limits::{limits, measure_word, scope_word};
 pub use list_endpoints::list_endpoints;
 pub use openai::Models;
 pub use status::status;

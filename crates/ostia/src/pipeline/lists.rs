@@ -30,7 +30,7 @@ pub(super) async fn answer(
             let query = inbound.head.uri.query().unwrap_or("");
             models_of_cluster(gateway, live, cluster, query, principal, id)?
         }
-        Route::Limits => limits_of(gateway, live, principal),
+        Route::Limits => limits_of(gateway, live, principal).await,
         route => list(gateway, live, route, principal, id)?,
     };
     Ok(json_answer(StatusCode::OK, &list))
@@ -99,16 +99,18 @@ fn models_of_cluster(
 }
 
 /// `GET /v1/limits`
-fn limits_of(gateway: &Gateway, live: &Live, principal: &Principal) -> Value {
+async fn limits_of(gateway: &Gateway, live: &Live, principal: &Principal) -> Value {
     let all = live.catalog.deployments().iter();
     let usable: Vec<_> = all.filter(|one| may_use(one, principal)).cloned().collect();
     let admitter = gateway.admitter();
-    let standings = admitter.standing(principal.identity(), &live.settings.limits, &usable);
+    let standings = admitter
+        .standing(principal.identity(), &live.settings.limits, &usable)
+        .await;
     let named: Vec<_> = standings
         .into_iter()
         .map(|(endpoint, standing)| (endpoint.map_or("", |one| &*one.model), standing))
         .collect();
-    limits(&named, admitter.waiting_of(&principal.user_id))
+    limits(&named, "model", admitter.waiting_of(&principal.user_id))
 }
 
 /// What everyone may read.

@@ -36,7 +36,11 @@ async fn answer(
     access: &mut AccessLog,
 ) -> Result<Response<ClientBody>, Refusal> {
     let route = match route {
-        Ok(route) if route.is_open() => return Ok(lists::open(live, &route)),
+        Ok(route) if route.is_open() => {
+            let limits = &live.settings.limits;
+            gateway.admitter().open(inbound.origin_ip, limits)?;
+            return Ok(lists::open(live, &route));
+        }
         Err(Lost::NoPath { astray, .. }) => return Err(Refusal::not_found(astray.as_ref())),
         Err(Lost::NoMethod {
             allow, open: true, ..

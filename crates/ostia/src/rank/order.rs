@@ -47,7 +47,7 @@ pub enum NotServing {
 }
 
 /// Leaves out endpoints that do not take the body. Of the others, lower `priority` first, then endpoints that did not
-/// fail lately, then the least loaded for its weight.
+/// fail lately, then those below the number of requests that they serve best, then the least loaded for its weight.
 ///
 /// `seen`: what the scan saw in the body. `now`: Unix microseconds. If no endpoint serves, the error is that of the one
 /// closest to serving.
@@ -168,13 +168,16 @@ fn not_running(deployment: &Deployment, now: i64) -> Option<NotServing> {
     })
 }
 
-fn preference(deployment: &Deployment) -> (i64, bool, u64, Reverse<u32>) {
+fn preference(deployment: &Deployment) -> (i64, bool, bool, u64, Reverse<u32>) {
     let suspect = deployment.state.is_suspect();
+    let best = deployment.state.best_point().known();
+    let is_full = best.is_some_and(|best| deployment.state.in_flight() >= best);
     let weight = u64::from(deployment.weight.max(1));
     let load = (u64::from(deployment.state.in_flight()) + 1) * 1_000 / weight;
     (
         deployment.priority,
         suspect,
+        is_full,
         load,
         Reverse(deployment.weight),
     )

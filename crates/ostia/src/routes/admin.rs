@@ -49,6 +49,8 @@ pub enum AdminKind {
     DrainEndpoint,
     UndrainEndpoint,
     Clusters,
+    Limits,
+    Waiting,
 }
 
 /// Why a request has no route.
@@ -63,7 +65,7 @@ const ADMINS: Who = Who::Roles(&[]);
 const OPERATORS: Who = Who::Roles(&[Role::Operator]);
 const LOOKERS: Who = Who::Roles(&[Role::Operator, Role::Support]);
 
-pub static ADMIN_ROUTES: [AdminRoute; 18] = [
+pub static ADMIN_ROUTES: [AdminRoute; 20] = [
     open(
         "/health/live",
         AdminKind::Live,
@@ -178,6 +180,24 @@ pub static ADMIN_ROUTES: [AdminRoute; 18] = [
             AdminKind::Clusters,
             LOOKERS,
             "Clusters by name: what they are, and what is known of them",
+        )
+    },
+    AdminRoute {
+        query: &["user"],
+        ..get(
+            "/admin/limits",
+            AdminKind::Limits,
+            LOOKERS,
+            "How the limits of endpoints stand; with `user`, all that hold for this user",
+        )
+    },
+    AdminRoute {
+        query: &["user"],
+        ..get(
+            "/admin/waiting",
+            AdminKind::Waiting,
+            LOOKERS,
+            "Who waits, for what, since when, and how long still; with `user`, this user's requests",
         )
     },
     get(

@@ -1,9 +1,13 @@
 use std::collections::BTreeMap;
+use std::path::Path;
 
-use ostia::admit::own_limits;
+use http::Method;
+use ostia::admin::call;
+use ostia::admit::{BlockList, Blocked, own_limits};
 use ostia::catalog::{Deployment, HttpUrl};
 use ostia::settings::{Limits, ListenAddress, Settings};
 use ostia_core::{Clock as _, Identity, NoticeScope, SystemClock};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Map, Value, json};
 
 use crate::commands::load::existing_store;
@@ -17,6 +21,9 @@ pub(super) struct Around {
     /// Clusters whose notices the running gateway fetches.
     sources: Vec<String>,
     health: Result<BTreeMap<String, Health>, String>,
+    /// The user's requests that wait in the running gateway, as its admin listener lists them.
+    waiting: Vec<Value>,
+    blocks: BlockList,
 }
 
 /// As the running gateway's metrics have it.
@@ -27,7 +34,7 @@ struct Health {
 }
 
 impl Around {
-    pub(super) async fn look(settings: &Settings) -> Self {
+    pub(super) async fn look(settings: &Settings, user: &str) -> Self {
         let configured = settings.maintenance.iter();
         let mut notices: BTreeMap<_, _> = configured
             .map(|(cluster, text)| {
@@ -48,6 +55,8 @@ impl Around {
             notices,
             sources: settings.maintenance_sources.keys().cloned().collect(),
             health: health(&settings.server.admin_listen).await,
+            waiting: waiting(&settings.server.state_dir, user).await,
+            blocks: BlockList::read(&settings.server.state_dir).unwrap_or_default(),
         }
     }
 
@@ -71,7 +80,8 @@ impl Around {
             .iter()
             .map(|(name, number, _)| ((*name).to_owned(), Value::from(*number)))
             .collect();
-        let blocked = own_limits(&self.limits, who).blocked;
+        let blocked =
+            own_limits(&self.limits, who).blocked || self.block(deployment, who).is_some();
         limits.insert("blocked".to_owned(), blocked.into());
         limits.into()
     }
@@ -112,7 +122,7 @@ impl Around {
             ),
             (
                 "max_in_flight",
-                deployment.max_in_flight.into(),
+                deployment.places().into(),
                 "requests at once on the endpoint",
             ),
         ]
@@ -158,15 +168,33 @@ impl Around {
     /// Text for people on all endpoints.
     pub(super) fn lines(&self) -> Vec<String> {
         let failed = self.health.as_ref().err();
+        let failed = failed.map(|why| format!("health is not known: {why}"));
         failed
-            .map(|why| format!("health is not known: {why}"))
             .into_iter()
+            .chain(self.waiting.iter().map(wait))
             .collect()
+    }
+
+    fn block(&self, deployment: &Deployment, who: &Identity) -> Option<Blocked> {
+        let now = SystemClock.unix_micros();
+        self.blocks.of(who, &deployment.model, now)
+    }
+
+    pub(super) fn waiting(&self) -> &[Value] {
+        &self.waiting
     }
 
     fn limits_in_words(&self, deployment: &Deployment, who: &Identity) -> String {
         if own_limits(&self.limits, who).blocked {
             return "the user, a group, the project or the key is blocked".to_owned();
+        }
+        if let Some(what) = self.block(deployment, who) {
+            let what = match what {
+                Blocked::User => "user",
+                Blocked::Key => "key",
+                Blocked::Model => "model",
+            };
+            return format!("the {what} is blocked (ostia unblock {what} ...)");
         }
         let limits: Vec<String> = self
             .all_limits(deployment, who)
@@ -178,6 +206,30 @@ impl Around {
             true => "none".to_owned(),
             false => limits.join(", "),
         }
+    }
+}
+
+/// What one request waits for, since when, and how long still.
+fn wait(waits: &Value) -> String {
+    let seconds = |key: &str| waits[key].as_f64().map(|millis| millis / 1e3);
+    let text = |key: &str| waits[key].as_str().unwrap_or_default().to_owned();
+    let waited = seconds("waited_ms").unwrap_or_default();
+    let still = seconds("expected_ms")
+        .map_or_else(String::new, |still| format!(", about {still:.1} s more"));
+    format!(
+        "waiting: a request for {} has waited {waited:.1} s for {}{still}",
+        text("model"),
+        text("waits_for")
+    )
+}
+
+/// Nothing where no gateway runs, or this user may not ask it.
+async fn waiting(state_dir: &Path, user: &str) -> Vec<Value> {
+    let user = utf8_percent_encode(user, NON_ALPHANUMERIC);
+    let path = format!("/admin/waiting?user={user}");
+    match call(state_dir, Method::GET, &path, None).await {
+        Ok(answer) => answer.value["data"].as_array().cloned().unwrap_or_default(),
+        Err(_) => Vec::new(),
     }
 }
 

@@ -47,7 +47,7 @@ impl Explain {
         let found = found(catalog, &self.model);
         let (person, around) = runtime::run(async {
             let person = Person::find(&self.user, settings.store.url.expose()).await;
-            Ok((person, Around::look(settings).await))
+            Ok((person, Around::look(settings, &self.user).await))
         })?;
         let cases = person.cases(&self.user, &self.groups);
         if self.json {
@@ -133,6 +133,7 @@ impl Explain {
             "known": person.is_known(), "keys": person.keys_as_json(),
             "endpoints": found.iter().map(endpoint).collect::<Vec<_>>(),
             "allowed_everywhere_route": self.everywhere(catalog, case),
+            "waiting": around.waiting(),
         })
     }
 

@@ -270,9 +270,6 @@ fn log_problems(loaded: &Loaded) {
 }
 
 fn warn_of_what_is_not_served(settings: &Settings) {
-    if settings.limits.shared.is_some() {
-        tracing::warn!("limits.shared is not served yet: limits hold in this process alone");
-    }
     if !settings.telemetry.otlp_endpoint.is_empty() {
         tracing::warn!("telemetry.otlp_endpoint is not served yet: no traces are sent");
     }
@@ -287,7 +284,7 @@ pub(super) fn not_started(error: &StartError) -> Failure {
         StartError::Listen { .. } => Failure::other(format!(
             "{text}: stop what is there, or choose another address (server.listen or --listen; server.admin_listen)"
         )),
-        StartError::Unusable(_) => Failure::config(text),
+        StartError::Unusable(_) | StartError::Shared(_) => Failure::config(text),
         StartError::Token(_) => Failure::other(text),
         StartError::Ledger(_) => {
             Failure::other(format!("{text} (the folder is in server.state_dir)"))

@@ -1,5 +1,6 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::super::queue::Waiter;
 use super::*;
@@ -15,7 +16,12 @@ fn party(project: &str, user: &str) -> Party {
 }
 
 fn waiter(party: Party, arrival: u64) -> Arc<Waiter> {
-    Arc::new(Waiter::new(party, ["e".into()].into(), arrival))
+    Arc::new(Waiter::new(
+        party,
+        ["e".into()].into(),
+        arrival,
+        Instant::now(),
+    ))
 }
 
 /// An engine with so many places, and users who each keep so many requests waiting or running.
@@ -174,11 +180,17 @@ fn one_who_waits_for_room_of_its_own_holds_up_its_own_line_alone() {
 #[test]
 fn who_may_use_other_endpoints_is_not_held_up() {
     let mut lines = Lines::default();
-    let first = Arc::new(Waiter::new(party("a", "a"), ["x".into()].into(), 1));
+    let first = Arc::new(Waiter::new(
+        party("a", "a"),
+        ["x".into()].into(),
+        1,
+        Instant::now(),
+    ));
     let other = Arc::new(Waiter::new(
         party("b", "b"),
         ["x".into(), "y".into()].into(),
         2,
+        Instant::now(),
     ));
     lines.join(&first);
     lines.join(&other);

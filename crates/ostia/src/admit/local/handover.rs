@@ -58,7 +58,7 @@ impl LocalLimiter {
         let all = guards.iter().flat_map(|shard| shard.counters.iter());
         Counters {
             taken_at: machine_time(),
-            age: self.age(),
+            age: self.now(),
             counters: all
                 .map(|(name, counter)| Counted::of(name, counter))
                 .collect(),
@@ -68,7 +68,7 @@ impl LocalLimiter {
     /// Counts on from what another process had counted. This one must not have counted anything yet.
     pub fn take_over(&self, counters: Counters) {
         let since = machine_time().saturating_sub(counters.taken_at);
-        let ahead = (counters.age + since).saturating_sub(self.age());
+        let ahead = (counters.age + since).saturating_sub(self.now());
         let ahead = u64::try_from(ahead.as_nanos()).unwrap_or(u64::MAX);
         self.ahead_nanos.fetch_add(ahead, Ordering::Relaxed);
         for counted in counters.counters {
@@ -84,7 +84,7 @@ impl LocalLimiter {
         match change {
             Change::Took(taken) => {
                 let mut shard = self.shards[self.place(&taken.claim.subject)].lock();
-                let counter = shard.counter(&taken.claim, self.age());
+                let counter = shard.counter(&taken.claim, self.now());
                 counter.add(taken.tick, taken.amount);
                 counter.running += taken.amount;
                 self.tell(|| Change::Took(taken.clone()));

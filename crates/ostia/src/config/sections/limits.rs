@@ -1,10 +1,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use ostia_core::Secret;
-
 use super::super::reader::{Reading, Section};
-use crate::settings::{Limits, OtherLimits, OwnLimits, ReserveOutput};
+use crate::settings::{Limits, OtherLimits, OwnLimits, ReserveOutput, SharedLimits};
 
 pub(super) fn read(root: &Section<'_>, reading: &Reading<'_>) -> Limits {
     let section = root.section(
@@ -13,7 +11,16 @@ pub(super) fn read(root: &Section<'_>, reading: &Reading<'_>) -> Limits {
     );
     let shared = section.secret(
         "shared",
-        "Accepted (`redis://...`), not served yet: limits hold in each process alone.",
+        "`redis://[USER:PASSWORD@]HOST[:PORT][/DB]`, or `rediss://...` with TLS: limits, fair shares and requests in flight count over all replicas that name the same server (Redis 7 or Valkey, no Redis Cluster). \"\": each process counts alone.",
+    );
+    let shared_timeout = section.duration(
+        "shared_timeout",
+        Duration::from_millis(50),
+        "How long an admission waits for that server. Where it does not answer, each replica holds its part of every limit by itself.",
+    );
+    let shared_ca = section.optional_file(
+        "shared_ca_cert_path",
+        "PEM file of the authority that signed that server's certificate; by default the machine's own authorities.",
     );
     let limits = Limits {
         requests_per_second_per_user: section.number(
@@ -74,7 +81,11 @@ pub(super) fn read(root: &Section<'_>, reading: &Reading<'_>) -> Limits {
             Duration::from_secs(15),
             "How long a request waits for its turn where a shortage will pass: a place, a rate, tokens that come back. \"0\" refuses at once.",
         ),
-        shared: (!shared.expose().is_empty()).then_some(shared),
+        shared: (!shared.expose().is_empty()).then_some(SharedLimits {
+            url: shared,
+            timeout: shared_timeout,
+            ca_cert_path: shared_ca,
+        }),
         others: OtherLimits {
             key: read_others(&section, "key", "One API key, by the id that `ostia key list` shows."),
             user: read_others(&section, "user", "One user, by username (`ada@lab.org`) or user id."),
@@ -83,17 +94,19 @@ pub(super) fn read(root: &Section<'_>, reading: &Reading<'_>) -> Limits {
         },
     };
     section.finish();
-    let is_redis = |url: &Secret<String>| {
-        ["redis://", "rediss://"].iter().any(|scheme| {
-            url.expose()
-                .strip_prefix(scheme)
-                .is_some_and(|rest| !rest.is_empty())
-        })
+    let is_redis = |shared: &SharedLimits| {
+        let url = shared.url.expose();
+        let is_known = url.starts_with("redis://") || url.starts_with("rediss://");
+        is_known && redis::parse_redis_url(url).is_some()
     };
-    if limits.shared.as_ref().is_some_and(|url| !is_redis(url)) {
+    if limits
+        .shared
+        .as_ref()
+        .is_some_and(|shared| !is_redis(shared))
+    {
         reading.fatal(
             "limits.shared",
-            "must begin with redis:// or rediss://, or be \"\"",
+            "must be redis://HOST or rediss://HOST, with [USER:PASSWORD@] before HOST and [:PORT][/DB] after it, or be \"\"",
         );
     }
     limits

@@ -389,11 +389,7 @@ fn everything_that_config_may_say() {
     assert_eq!(target.forward_headers, ["x-tenant"]);
     assert_eq!(target.allowed_hosts, ["b.lab.org", "c:81"]);
     assert_eq!(
-        (
-            deployment.priority,
-            deployment.weight,
-            deployment.max_in_flight
-        ),
+        (deployment.priority, deployment.weight, deployment.places()),
         (-2, 3, 4)
     );
     assert_eq!(&*deployment.upstream_model, "up");

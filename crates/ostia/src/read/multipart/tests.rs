@@ -145,7 +145,10 @@ fn a_second_stream_is_refused() {
 fn parts_that_endpoints_may_deny_are_seen() {
     let seen = |parts: &[String]| scan_parts(parts).unwrap().sightings;
     assert_eq!(seen(&[text("language", "en")]), Sightings::default());
-    assert_eq!(seen(&[text("RID", "1")]).denied, ["rid".into()]);
+    assert_eq!(
+        seen(&[text("RID", "1")]).denied,
+        [std::sync::Arc::<str>::from("rid")]
+    );
     assert_eq!(seen(&[text("file_id", "f")]).reference, Some("file_id"));
     for (name, url, refused) in [
         ("url", "http://10.0.0.1/a", true),

@@ -1,0 +1,73 @@
+use ostia_core::Identity;
+use serde_json::{Value, json};
+
+use super::asked::Asked;
+use crate::admit::{Shortage, Waits};
+use crate::gateway::Gateway;
+use crate::listings::{limits, measure_word, scope_word};
+
+/// `GET /admin/limits`: how limits stand; those of endpoints, or with `user` all that hold for this user, as far as they are
+/// not set by group, project or key.
+pub(super) async fn standing(gateway: &Gateway, asked: &Asked) -> Value {
+    let live = gateway.live();
+    let user = asked.query("user");
+    let identity = Identity {
+        user_id: user.as_deref().unwrap_or_default().into(),
+        username: user.as_deref().unwrap_or_default().into(),
+        ..Identity::default()
+    };
+    let admitter = gateway.admitter();
+    let deployments = live.catalog.deployments();
+    let standings = admitter
+        .standing(&identity, &live.settings.limits, deployments)
+        .await;
+    let mut named = Vec::with_capacity(standings.len());
+    for (endpoint, mut standing) in standings {
+        if user.is_none() {
+            standing.levels.retain(|level| level.scope.is_of_all());
+        }
+        named.push((endpoint.map_or("", |one| &*one.slug), standing));
+    }
+    let waiting = match &user {
+        Some(user) => admitter.waiting_of(user),
+        None => admitter.waiting(),
+    };
+    limits(&named, "endpoint", waiting)
+}
+
+/// `GET /admin/waiting`: who waits, for what, since when, and how long still. With `user`, this user's requests.
+pub(super) fn waiting(gateway: &Gateway, asked: &Asked) -> Value {
+    let user = asked.query("user");
+    let mut waits = gateway.admitter().waits();
+    waits.retain(|one| user.as_deref().is_none_or(|user| *one.user == *user));
+    waits.sort_by_key(|one| std::cmp::Reverse(one.waited));
+    let data: Vec<Value> = waits.iter().map(entry).collect();
+    json!({"object": "list", "data": data})
+}
+
+fn entry(waits: &Waits) -> Value {
+    json!({
+        "model": waits.model,
+        "user": waits.user,
+        "project": waits.project,
+        "class": waits.class.as_str(),
+        "waited_ms": millis(waits.waited),
+        "waits_for": waits.lacks.as_ref().map_or("its turn".to_owned(), words),
+        "expected_ms": waits.forecast.map(millis),
+    })
+}
+
+fn words(lacks: &Shortage) -> String {
+    match lacks {
+        Shortage::EndpointsFull => "a place on an endpoint".to_owned(),
+        Shortage::Limit { scope, measure } => {
+            format!("{} of its {}", measure_word(*measure), scope_word(*scope))
+        }
+        Shortage::NotServing(fault) => fault.to_string(),
+        Shortage::Blocked(_) => "nothing: it is blocked".to_owned(),
+    }
+}
+
+fn millis(time: std::time::Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}

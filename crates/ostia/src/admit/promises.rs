@@ -1,0 +1,107 @@
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ostia_core::{Level, Measure, Scope};
+use parking_lot::Mutex;
+
+use super::admitter::Asking;
+use super::{Refused, Shortage};
+
+/// Nobody is told to come back later than this for the sake of others.
+const LONGEST: Duration = Duration::from_secs(60);
+/// Between two who lack a place: what places come back at is not known here.
+const PLACE: Duration = Duration::from_millis(100);
+/// So many are kept before those that have passed are cleared away.
+const MANY: usize = 1_024;
+
+/// When those who were refused were told to come back: one after the other, at the pace of what they lacked, or all would
+/// come at once and be refused again.
+#[derive(Default)]
+pub(super) struct Promises(Mutex<HashMap<Lacking, Instant>>);
+
+/// What somebody lacked, and who: a user for a limit of its own, else the pool or endpoint.
+type Lacking = (Option<(Scope, Measure)>, Arc<str>);
+
+impl Promises {
+    pub(super) fn stagger(
+        &self,
+        refused: Refused,
+        asking: &Asking<'_>,
+        pool: &Arc<str>,
+        now: Instant,
+    ) -> Refused {
+        let (what, who, gap) = match refused.shortage {
+            Shortage::EndpointsFull => (None, pool, PLACE),
+            Shortage::Limit { scope, measure } => {
+                let who = match scope {
+                    Scope::Endpoint => pool,
+                    _ => &asking.identity.user_id,
+                };
+                let level = refused.standing.level(scope, measure);
+                let gap = level.map_or(PLACE, |level| pace(level, asking.cost.total()));
+                (Some((scope, measure)), who, gap)
+            }
+            Shortage::NotServing(_) | Shortage::Blocked(_) => return refused,
+        };
+        let turn = self.turn((what, Arc::clone(who)), refused.retry_after, gap, now);
+        Refused {
+            retry_after: turn,
+            ..refused
+        }
+    }
+
+    /// The first time from `wait` on that nobody else was told.
+    fn turn(&self, lacking: Lacking, wait: Duration, gap: Duration, now: Instant) -> Duration {
+        let mut promises = self.0.lock();
+        if promises.len() >= MANY {
+            promises.retain(|_, at| *at > now);
+        }
+        let last = promises.get(&lacking).copied();
+        let after_last = last.map(|at| (at + gap).saturating_duration_since(now));
+        let next = after_last.unwrap_or_default().min(LONGEST);
+        let turn = wait.max(next);
+        promises.insert(lacking, now + turn);
+        turn
+    }
+}
+
+/// How long it takes until what one request needs comes back.
+fn pace(level: &Level, tokens: u64) -> Duration {
+    let limit = level.limit.max(1);
+    let (of, whole) = match level.measure {
+        Measure::Requests => (1, Duration::from_secs(1)),
+        Measure::InFlight => return PLACE,
+        Measure::Tokens | Measure::Balance => (tokens.min(limit), Duration::from_secs(60)),
+    };
+    let nanos = u128::from(of) * whole.as_nanos() / u128::from(limit);
+    Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn those_who_lack_the_same_are_told_different_times_up_to_a_minute() {
+        let promises = Promises::default();
+        let now = Instant::now();
+        let lacking = |who: &str| {
+            (
+                Some((Scope::User, Measure::Requests)),
+                Arc::<str>::from(who),
+            )
+        };
+        let (wait, gap) = (Duration::from_secs(1), Duration::from_millis(500));
+        let told = |who: &str, now| promises.turn(lacking(who), wait, gap, now);
+        let times: Vec<_> = (0..4).map(|_| told("ada", now).as_millis()).collect();
+        assert_eq!(times, [1_000, 1_500, 2_000, 2_500]);
+        assert_eq!(told("bob", now), wait, "one user's crowd is nobody else's");
+        let later = now + Duration::from_secs(10);
+        assert_eq!(told("ada", later), wait, "all of them have been");
+        let last = (0..1_000).map(|_| told("ada", now)).last();
+        assert!(last.is_some_and(|last| last <= LONGEST + gap + wait));
+        let long = Duration::from_secs(300);
+        assert_eq!(promises.turn(lacking("eve"), long, gap, now), long);
+    }
+}

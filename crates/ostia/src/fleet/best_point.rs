@@ -1,0 +1,357 @@
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+/// Numbers of requests at a time that are told apart: each about a quarter above the one before.
+const LEVELS: [u32; 34] = [
+    1, 2, 3, 4, 5, 6, 8, 10, 13, 16, 20, 25, 32, 40, 50, 64, 80, 100, 128, 160, 200, 256, 320, 400,
+    512, 640, 800, 1_024, 1_280, 1_600, 2_048, 2_560, 3_200, 4_096,
+];
+/// Where it begins while nothing is known, as a place in `LEVELS`: 8.
+const BEGINNING: usize = 6;
+/// A level is enough if it yields so much of the best one.
+const ENOUGH: f64 = 0.95;
+/// More requests at a time are worth it while they yield so much more.
+const WORTH: f64 = 1.1;
+/// Steps of a quarter that one step of growth takes.
+const STEP: usize = 2;
+/// What was measured longer ago says nothing any more.
+const FRESH: Duration = Duration::from_secs(60);
+/// So many measurements in between, a neighbour is tried.
+const PROBE_EVERY: u32 = 12;
+/// A first token that takes so many times as long as on a quiet engine waits inside of it.
+const SLOW: f64 = 3.0;
+/// Below this, what a first token takes is no sign of anything.
+const LEAST_WAIT: Duration = Duration::from_millis(20);
+/// One measurement takes at least this long.
+const SHORTEST: Duration = Duration::from_millis(500);
+/// And at most so long, where anything ended.
+const LONGEST: Duration = Duration::from_secs(5);
+/// What an engine said longer ago is forgotten.
+const REPORTED: Duration = Duration::from_secs(5);
+
+/// How many requests at a time an engine serves best: the fewest with which it yields nearly all it can. Measured all the
+/// time: from what the engine says of itself, else from what its answers took.
+#[derive(Debug, Default)]
+pub struct BestPoint {
+    state: Mutex<State>,
+    /// For readers without a lock; 0 is not known.
+    point: AtomicU32,
+    reported: AtomicBool,
+}
+
+/// What has been counted of one endpoint until now.
+#[derive(Debug, Clone, Copy)]
+pub struct Counts {
+    pub at: Instant,
+    /// Requests on it now.
+    pub in_flight: u32,
+    pub answers: u64,
+    /// Service that its answers were, all together.
+    pub service: f64,
+    /// What their first tokens took, all together.
+    pub first_tokens: Duration,
+}
+
+/// What an engine says of itself.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Report {
+    pub running: u32,
+    pub waiting: u32,
+    /// Tokens since it started, weighed as service; `None` where it does not count them.
+    pub service: Option<f64>,
+}
+
+#[derive(Debug)]
+struct State {
+    levels: [Option<Known>; LEVELS.len()],
+    at: usize,
+    mode: Mode,
+    /// Since when the present measurement is made.
+    since: Option<Counts>,
+    /// Sum and number of looks at the requests in flight.
+    looks: (f64, u32),
+    /// The last measurement began at another level.
+    is_mixed: bool,
+    report: Option<(Instant, Report)>,
+    /// The engine's own count when the measurement began.
+    reported_service: Option<f64>,
+    /// Measurements in a row in which requests waited inside of the engine.
+    queued: u32,
+    /// What a first token takes on a quiet engine.
+    quiet: Option<f64>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Known {
+    /// Service a second.
+    rate: f64,
+    at: Instant,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Mode {
+    /// More at a time yielded more: `before` was the rate one step below.
+    Growing { before: Option<f64> },
+    /// Measurements since a neighbour was tried last.
+    Settled { since_probe: u32 },
+}
+
+/// One measurement.
+struct Measured {
+    at: Instant,
+    in_flight: f64,
+    rate: f64,
+    /// Mean of first tokens, in seconds.
+    first_token: Option<f64>,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self {
+            levels: [None; LEVELS.len()],
+            at: BEGINNING,
+            mode: Mode::Growing { before: None },
+            since: None,
+            looks: (0.0, 0),
+            is_mixed: false,
+            report: None,
+            reported_service: None,
+            queued: 0,
+            quiet: None,
+        }
+    }
+}
+
+impl BestPoint {
+    /// So many requests at a time, where that is to be held.
+    pub fn cap(&self) -> u32 {
+        match self.point.load(Ordering::Relaxed) {
+            0 => LEVELS[BEGINNING],
+            point => point,
+        }
+    }
+
+    /// The best point, once it was found.
+    pub fn known(&self) -> Option<u32> {
+        Some(self.point.load(Ordering::Relaxed)).filter(|point| *point != 0)
+    }
+
+    /// Whether the engine tells of itself.
+    pub fn is_reported(&self) -> bool {
+        self.reported.load(Ordering::Relaxed)
+    }
+
+    /// `None`: it does not tell, or no longer.
+    pub fn report(&self, report: Option<Report>, now: Instant) {
+        let mut state = self.state.lock();
+        state.report = report.map(|report| (now, report));
+        self.reported.store(report.is_some(), Ordering::Relaxed);
+    }
+
+    /// A look at the counts, several times a second. `is_held`: no more than [`BestPoint::cap`] are let in, so that trying
+    /// another number is possible.
+    pub fn look(&self, now: Counts, is_held: bool) {
+        let mut state = self.state.lock();
+        let Some(measured) = state.measure(now) else {
+            return;
+        };
+        let is_known = state.learn(&measured, is_held);
+        let point = LEVELS[state.at];
+        if is_held || is_known {
+            self.point.store(point, Ordering::Relaxed);
+        }
+    }
+}
+
+impl State {
+    /// The measurement that ends with this look, if one does.
+    fn measure(&mut self, now: Counts) -> Option<Measured> {
+        self.looks.0 += f64::from(now.in_flight);
+        self.looks.1 += 1;
+        let fresh = |(at, _): &(Instant, Report)| now.at.saturating_duration_since(*at) < REPORTED;
+        self.report = self.report.filter(fresh);
+        let told = self.report.and_then(|(_, report)| report.service);
+        let Some(since) = self.since else {
+            self.begin(now, told);
+            return None;
+        };
+        let elapsed = now.at.saturating_duration_since(since.at);
+        let answers = now.answers.saturating_sub(since.answers);
+        let turned_over = answers >= u64::from(LEVELS[self.at]);
+        let is_told = told.is_some() && self.reported_service.is_some() && elapsed >= 2 * SHORTEST;
+        let is_over = (elapsed >= SHORTEST && turned_over) || (elapsed >= LONGEST && answers > 0);
+        if !is_over && !is_told {
+            // Nothing is going on: what was begun tells nothing.
+            if elapsed > 4 * LONGEST {
+                self.begin(now, told);
+            }
+            return None;
+        }
+        let service = match (told, self.reported_service) {
+            (Some(now), Some(before)) if now >= before => now - before,
+            _ => now.service - since.service,
+        };
+        let waited = now.first_tokens.saturating_sub(since.first_tokens);
+        let measured = Measured {
+            at: now.at,
+            in_flight: self.looks.0 / f64::from(self.looks.1),
+            rate: service / elapsed.as_secs_f64(),
+            first_token: (answers > 0).then(|| waited.as_secs_f64() / float(answers)),
+        };
+        self.begin(now, told);
+        // At the turn from one level to another, both were measured.
+        (!std::mem::take(&mut self.is_mixed)).then_some(measured)
+    }
+
+    fn begin(&mut self, now: Counts, told: Option<f64>) {
+        self.since = Some(now);
+        self.looks = (f64::from(now.in_flight), 1);
+        self.reported_service = told;
+    }
+
+    /// Concludes from one measurement. `true`: the best point is known.
+    fn learn(&mut self, measured: &Measured, is_held: bool) -> bool {
+        let level = level_of(measured.in_flight);
+        self.remember(level, measured);
+        if let Some(runs) = self.waits_inside(measured) {
+            // What waits in the engine waits better here. Levels above yield no more than this.
+            self.mode = Mode::Settled { since_probe: 0 };
+            let lower = level_of(f64::from(runs)).min(level.saturating_sub(1));
+            self.remember(lower, measured);
+            self.go(lower.min(self.at));
+            return true;
+        }
+        if !is_held {
+            return self.watch();
+        }
+        if measured.in_flight < 0.85 * f64::from(LEVELS[self.at]) {
+            // Fewer came than were let in: nothing is learned of the limit.
+            return false;
+        }
+        match self.mode {
+            Mode::Growing { before } => {
+                if before.is_none_or(|before| measured.rate >= before * WORTH) {
+                    self.mode = Mode::Growing {
+                        before: Some(measured.rate),
+                    };
+                    self.go(self.at + STEP);
+                } else {
+                    self.mode = Mode::Settled { since_probe: 0 };
+                    self.go(self.enough(measured.at));
+                }
+            }
+            Mode::Settled { since_probe } => self.settle(since_probe, measured),
+        }
+        true
+    }
+
+    fn settle(&mut self, since_probe: u32, measured: &Measured) {
+        let target = self.enough(measured.at);
+        if target > self.at {
+            // It yields more than it did: filled in steps again.
+            self.mode = Mode::Growing { before: None };
+            return self.go(target);
+        }
+        if target < self.at || since_probe < PROBE_EVERY {
+            let since_probe = since_probe.saturating_add(1);
+            self.mode = Mode::Settled { since_probe };
+            return self.go(target);
+        }
+        self.mode = Mode::Settled { since_probe: 0 };
+        let age = |level: usize| {
+            let known = self.levels.get(level).copied().flatten();
+            known.map_or(FRESH, |known| {
+                measured.at.saturating_duration_since(known.at)
+            })
+        };
+        let (below, above) = (self.at.saturating_sub(1), self.at + 1);
+        let neighbour = if self.at > 0 && age(below) > age(above) {
+            below
+        } else {
+            above
+        };
+        self.go(neighbour);
+    }
+
+    /// Where nothing is held: the least level that is enough, once one above was seen to yield no more.
+    fn watch(&mut self) -> bool {
+        let Some(last) = self.levels.iter().flatten().map(|known| known.at).max() else {
+            return false;
+        };
+        let enough = self.enough(last);
+        let rate = self.levels[enough].map_or(0.0, |known| known.rate);
+        let above = self.levels.iter().skip(enough + 2).flatten();
+        let is_known = above.into_iter().any(|known| known.rate < rate * WORTH);
+        if is_known {
+            self.at = enough;
+        }
+        is_known
+    }
+
+    fn go(&mut self, level: usize) {
+        let level = level.min(LEVELS.len() - 1);
+        self.is_mixed |= level != self.at;
+        self.at = level;
+    }
+
+    fn remember(&mut self, level: usize, measured: &Measured) {
+        let rate = match self.levels[level] {
+            Some(known) if measured.at.saturating_duration_since(known.at) < FRESH / 4 => {
+                f64::midpoint(known.rate, measured.rate)
+            }
+            _ => measured.rate,
+        };
+        self.levels[level] = Some(Known {
+            rate,
+            at: measured.at,
+        });
+    }
+
+    /// The least level that yields nearly as much as the best one.
+    fn enough(&self, now: Instant) -> usize {
+        let fresh = |known: &Known| now.saturating_duration_since(known.at) < FRESH;
+        let rate = |known: &Option<Known>| known.filter(fresh).map(|known| known.rate);
+        let best = self.levels.iter().filter_map(rate).fold(0.0, f64::max);
+        let is_enough = |known| rate(known).is_some_and(|rate| rate >= best * ENOUGH);
+        self.levels.iter().position(is_enough).unwrap_or(self.at)
+    }
+
+    /// How many requests the engine really works at, where others wait inside of it for longer than one measurement.
+    fn waits_inside(&mut self, measured: &Measured) -> Option<u32> {
+        let runs = match self.report {
+            Some((_, report)) => (report.waiting > 0).then_some(report.running),
+            None => self.is_slow(measured).then(|| {
+                let level = level_of(measured.in_flight);
+                LEVELS[level.saturating_sub(STEP)]
+            }),
+        };
+        self.queued = if runs.is_some() { self.queued + 1 } else { 0 };
+        runs.filter(|_| self.queued >= 2).map(|runs| runs.max(1))
+    }
+
+    fn is_slow(&mut self, measured: &Measured) -> bool {
+        let Some(first) = measured.first_token else {
+            return false;
+        };
+        // The quietest time is forgotten slowly: prompts and engines change.
+        let quiet = self.quiet.map_or(first, |quiet| (quiet * 1.005).min(first));
+        self.quiet = Some(quiet);
+        first > quiet * SLOW && first > LEAST_WAIT.as_secs_f64()
+    }
+}
+
+/// The nearest level that is not above.
+fn level_of(in_flight: f64) -> usize {
+    let above = LEVELS.partition_point(|level| f64::from(*level) <= in_flight + 0.25);
+    above.saturating_sub(1)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts of answers")]
+fn float(count: u64) -> f64 {
+    count as f64
+}
+
+#[cfg(test)]
+mod tests;
