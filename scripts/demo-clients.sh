@@ -12,8 +12,8 @@ cd "$top"
 # (none)
 skip=""
 
-if [ $# -gt 0 ]; then clients=$*; else clients=$(scripts/clients/run.sh --list); fi
-ostia=${OSTIA_BIN:-${CARGO_TARGET_DIR:-target}/debug/ostia}
+if [ $# -gt 0 ]; then clients=$*; else clients="$(scripts/clients/run.sh --list) $(scripts/clients/run.sh --agents)"; fi
+ostia=${OSTIA_BIN:-${CARGO_TARGET_DIR:-$top/target}/debug/ostia}
 [ -n "${OSTIA_BIN:-}" ] || cargo build --locked --quiet --bin ostia
 
 work=$(mktemp -d)
@@ -40,7 +40,7 @@ done
 BASE_URL=$(sed -n 's/^export OPENAI_BASE_URL=\([^ ]*\) .*/\1/p' "$work/out")
 API_KEY=$(sed -n 's/^export .* OPENAI_API_KEY=//p' "$work/out")
 [ -n "$BASE_URL" ] && [ -n "$API_KEY" ] || { echo "the demo did not become ready" >&2; exit 1; }
-export BASE_URL API_KEY MODEL=demo EMBED_MODEL=demo-embedding SKIP=$skip
+export BASE_URL API_KEY MODEL=demo EMBED_MODEL=demo-embedding SKIP=$skip OSTIA_BIN=$ostia
 
 failed=
 for name in $clients; do

@@ -1,8 +1,11 @@
 #!/usr/bin/env bash
 # Runs of the tests that are too long for every change, named after the numbers of docs/stress.md. Figures go to the terminal.
 #
-#   scripts/stress.sh kill [COUNT]       R88: SIGKILLs of a gateway under load (20), each followed by a restart: no request that
-#                                        reached the backend may be missing from the ledger, or be in it twice
+#   scripts/stress.sh kill [COUNT]     SIGKILLs of a gateway under load (20), each followed by a restart, on SQLite and on
+#                                      PostgreSQL: no request that reached the backend may be missing from the ledger, or be
+#                                      in it twice
+#   scripts/stress.sh scale [ROWS] [URL]  a ledger of so many rows (10,000,000): writing, size, start, reports beside a writer,
+#                                      pruning, each timed; in a temporary SQLite file, or at a postgres:// URL
 #   scripts/stress.sh R80                a broken file under load: nothing fails, the generation stays
 #   scripts/stress.sh R81                1,000 reloads under 200 streams: nothing cut, nothing on a mixture
 #   scripts/stress.sh R82                files that are replaced while they are read
@@ -35,7 +38,11 @@ case "${1:-}" in
   burst | agent) admission "$1" ;;
   admission-cpu) admission cpu ;;
   kill)
-    OSTIA_TEST_KILLS=${2:-20} run ostia-cli process kill::after_any_kill_the_books_are_right
+    OSTIA_TEST_KILLS=${2:-20} cargo test --locked -p ostia-cli --test process -- --nocapture --test-threads 1 \
+      kill::after_any_kill
+    ;;
+  scale)
+    cargo run --release --locked -p ostia-store --example scale -- "${2:-10000000}" ${3:+"$3"}
     ;;
   R80) run ostia-testkit it reload::a_bad_reading ;;
   R81) run ostia-testkit it reload::a_thousand ;;
@@ -44,5 +51,5 @@ case "${1:-}" in
   R86) OSTIA_TEST_STREAMS=${2:-1000} run ostia-cli process stop::r86 ;;
   R87) run ostia-cli process stop::r87 ;;
   R90) OSTIA_TEST_UPGRADES=${2:-10} run ostia-cli process upgrade::r90 ;;
-  *) sed -n '2,19s/^# \{0,1\}//p' "$0" >&2; exit 64 ;;
+  *) sed -n '2,24s/^# \{0,1\}//p' "$0" >&2; exit 64 ;;
 esac

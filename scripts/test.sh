@@ -4,6 +4,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
+# The tests start PostgreSQL by themselves.
+scripts/postgres.sh
 # Limits over several replicas are kept in Redis or Valkey; the tests start a server of their own.
 if ! command -v redis-server valkey-server > /dev/null; then
   sudo=
@@ -25,6 +27,8 @@ if [ $# -eq 0 ]; then
   # README in a bare environment, and the template outside this workspace.
   scripts/first-hour.sh
   scripts/template.sh
+  # Three replicas on one PostgreSQL.
+  scripts/cluster.sh test
   scripts/clients/install.sh
   scripts/demo-clients.sh
 fi

@@ -20,10 +20,10 @@ venv() { # NAME: from requirements-NAME.txt
   cp "$list" "$dir/installed"
 }
 
-node_packages() {
-  local list="$here/package.json" dir="$clients/node"
+node_packages() { # LIST DIR
+  local list=$1 dir="$clients/$2"
   installed "$list" "$dir" && return
-  echo "installing Node clients" >&2
+  echo "installing Node packages: $2" >&2
   rm -rf "$dir"
   mkdir -p "$dir"
   cp "$list" "$dir/"
@@ -34,4 +34,8 @@ node_packages() {
 venv openai
 venv openai-1
 venv rest
-node_packages
+node_packages "$here/package.json" node
+# Coding agents.
+node_packages "$here/agents/package.json" agents
+venv aider
+venv mini

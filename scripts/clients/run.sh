@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs one client's checks: run.sh CLIENT, or run.sh --list. See checks.py for the environment it reads.
+# Runs one client's checks: run.sh CLIENT, or run.sh --list, or --agents for the coding agents. See checks.py for the environment it reads.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 clients=$(cd "$here/../.." && pwd)/target/clients
@@ -13,9 +13,11 @@ node_script() {
 
 case "${1:-}" in
   --list) echo openai_py openai_py_1 anthropic_py langchain_py litellm_py llm_cli openai_node anthropic_node ai_sdk ;;
+  --agents) echo agent_claude agent_codex agent_opencode agent_qwen agent_pi agent_continue agent_aider agent_mini ;;
+  agent_*) exec "$here/agent.sh" "$1" ;;
   openai_py) python openai openai_py ;;
   openai_py_1) python openai-1 openai_py ;;
   anthropic_py | langchain_py | litellm_py | llm_cli) python rest "$1" ;;
   openai_node | anthropic_node | ai_sdk) node_script "$1" ;;
-  *) echo "usage: run.sh CLIENT | --list" >&2; exit 64 ;;
+  *) echo "usage: run.sh CLIENT | --list | --agents" >&2; exit 64 ;;
 esac

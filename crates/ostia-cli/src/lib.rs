@@ -29,6 +29,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// knows them, and [`ostia::gateway::Gateway::builder`] is none.
 pub fn run(adapters: Builder) -> ExitCode {
     hardening::keep_memory_private();
+    hardening::keep_files_private();
     match Arguments::read(std::env::args_os()) {
         Ok(Arguments { global, command }) => {
             let setup = Setup { global, adapters };

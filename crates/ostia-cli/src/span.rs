@@ -10,26 +10,32 @@ use ostia::config::duration;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Span(Duration);
 
-/// A point in time: a span from now, the beginning of a day in UTC, or a timestamp.
+/// A point in time: a span from now, the beginning of a day, or a timestamp.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Moment {
     Span(Span),
     /// Unix microseconds.
     At(i64),
+    Day(Date),
 }
 
 impl Span {
+    pub const fn duration(self) -> Duration {
+        self.0
+    }
+
     pub fn micros(self) -> i64 {
         i64::try_from(self.0.as_micros()).unwrap_or(i64::MAX)
     }
 }
 
 impl Moment {
-    /// Unix microseconds; a span lies in the past.
-    pub fn before(self, now: i64) -> i64 {
+    /// Unix microseconds; a span lies in the past. Days are those of `zone`.
+    pub fn before(self, now: i64, zone: &TimeZone) -> i64 {
         match self {
             Self::Span(span) => now.saturating_sub(span.micros()),
             Self::At(moment) => moment,
+            Self::Day(day) => midnight(day, zone),
         }
     }
 
@@ -38,6 +44,7 @@ impl Moment {
         match self {
             Self::Span(span) => now.saturating_add(span.micros()),
             Self::At(moment) => moment,
+            Self::Day(day) => midnight(day, &TimeZone::UTC),
         }
     }
 }
@@ -67,15 +74,17 @@ impl FromStr for Moment {
             return Ok(Self::At(moment.as_microsecond()));
         }
         // jiff would read the date at the start of a longer text and ignore the rest.
-        let midnight = (text.len() == "2026-01-31".len())
-            .then(|| text.parse::<Date>().ok())
-            .flatten()
-            .and_then(|date| date.to_zoned(TimeZone::UTC).ok());
-        match midnight {
-            Some(midnight) => Ok(Self::At(midnight.timestamp().as_microsecond())),
+        let day = (text.len() == "2026-01-31".len()).then(|| text.parse::<Date>().ok());
+        match day.flatten() {
+            Some(day) => Ok(Self::Day(day)),
             None => Err("write 7d, 12h or 30m, or a date such as 2026-01-31".to_owned()),
         }
     }
+}
+
+fn midnight(day: Date, zone: &TimeZone) -> i64 {
+    let begun = day.to_zoned(zone.clone());
+    begun.map_or(i64::MAX, |begun| begun.timestamp().as_microsecond())
 }
 
 #[cfg(test)]
@@ -121,7 +130,11 @@ mod tests {
             ("2026-11-22T12:00:00+01:00", now - 46_800_000_000),
         ] {
             let moment: Moment = text.parse().unwrap();
-            assert_eq!(moment.before(now), expected, "{text}");
+            assert_eq!(
+                moment.before(now, &jiff::tz::TimeZone::UTC),
+                expected,
+                "{text}"
+            );
             let ahead = if text.contains('-') {
                 expected
             } else {

@@ -1,5 +1,7 @@
 use std::sync::Arc;
 
+use crate::{KeyRights, Roles};
+
 /// Who is calling, as an identity provider or a key says it. Only `identify` turns it into a principal.
 ///
 /// Any text may be empty, but none is missing: `/whoami` shows them as they are.
@@ -22,11 +24,32 @@ pub struct Identity {
     pub key_id: Option<Arc<str>>,
     /// The project that the key belongs to, for sites that count by project.
     pub project: Arc<str>,
-    /// May call `/admin/*`.
-    pub admin: bool,
+    /// The share of a queue that the project was given.
+    pub project_share: Option<u32>,
+    /// What the caller may do beside inference.
+    pub roles: Roles,
+    /// The only models that exist for the caller, by name; `None`: those that rules allow. Of a key or a project.
+    pub models: Option<Arc<[Arc<str>]>>,
+    /// What a key was given, if it is a key.
+    pub rights: Option<Arc<KeyRights>>,
+    /// The front end that named this user. What it may not do, the user may not do through it.
+    pub front: Option<Arc<Identity>>,
+    /// Of the provider; it proves nothing by itself.
+    pub email: Arc<str>,
+    /// The value of the claim by which the site says that two sign-ins are one person; believed.
+    pub link: Option<Arc<str>>,
 }
 
 impl Identity {
+    /// As usage reports name the caller.
+    pub fn reported_name(&self) -> &str {
+        if self.username.is_empty() {
+            &self.user_id
+        } else {
+            &self.username
+        }
+    }
+
     /// What follows the one `@` of a username, in lower case. With no `@`, two of them, or nothing behind it there is no
     /// domain.
     pub fn domain_of(username: &str) -> Option<Arc<str>> {

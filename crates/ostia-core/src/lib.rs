@@ -9,13 +9,15 @@ mod identity;
 mod ids;
 mod ledger;
 mod limiter;
-mod role;
+mod people;
+mod private;
 mod secret;
 mod store;
 
 pub use address::ip_text;
 pub use books::{
-    Arrival, Books, JournalFull, Observer, Opening, Place, Receipt, Recorder, Sending, Slot,
+    Arrival, Books, HeadSent, JournalFull, Observer, Opening, Place, Receipt, Recorder, Sending,
+    Slot,
 };
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use identity::Identity;
@@ -28,9 +30,16 @@ pub use limiter::{
     Ask, Claim, Cost, Denial, Grant, Hold, Level, Limiter, Measure, Reserving, Return, Scope,
     Standing, Subject, Taken,
 };
-pub use role::Role;
+pub use people::{
+    ApiKey, AuditEvent, AuditQuery, AuditRow, Change, KeyChange, KeyChanges, KeyRights, Login,
+    NewApiKey, Owner, People, Person, PersonState, Project, Role, Roles, Roster, broken_link,
+};
+pub use private::{new_private_file, private_file};
 pub use secret::Secret;
-pub use store::{ApiKey, NewApiKey, Notice, NoticeScope, Store, StoreError, UsageQuery, UsageRow};
+pub use store::{
+    MadeResponse, Notice, NoticeScope, Pruned, Retention, RowPlace, RowsQuery, Store, StoreError,
+    UsageQuery, UsageRow,
+};
 
 /// A boxed future, for the few calls that cross a trait object.
 pub type BoxFuture<'a, T> = std::pin::Pin<Box<dyn Future<Output = T> + Send + 'a>>;

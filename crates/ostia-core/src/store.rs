@@ -1,7 +1,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::{BoxFuture, LedgerRow};
+use crate::{ApiKey, BoxFuture, KeyChanges, LedgerRow, NewApiKey, People, RequestId};
 
 /// Why the store could not answer. The text is for the log, never for a caller.
 #[derive(Debug, thiserror::Error)]
@@ -12,38 +12,6 @@ pub enum StoreError {
     /// The schema is not the one of this binary, or a statement is wrong; trying again does not help.
     #[error("store error: {0}")]
     Broken(String),
-}
-
-/// An API key as the store knows it: the key itself is not there, only its hash.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ApiKey {
-    pub id: Arc<str>,
-    pub username: Arc<str>,
-    pub groups: Arc<[Arc<str>]>,
-    pub label: Arc<str>,
-    pub project: Arc<str>,
-    pub admin: bool,
-    /// Unix microseconds.
-    pub created_at: i64,
-    pub expires_at: Option<i64>,
-    pub revoked_at: Option<i64>,
-    pub last_used_at: Option<i64>,
-}
-
-/// What `key create` writes.
-#[derive(Debug, Clone)]
-pub struct NewApiKey {
-    pub id: String,
-    /// SHA-256 of the whole key.
-    pub hash: [u8; 32],
-    pub username: String,
-    pub groups: Vec<String>,
-    pub label: String,
-    /// Empty: none.
-    pub project: String,
-    pub admin: bool,
-    pub created_at: i64,
-    pub expires_at: Option<i64>,
 }
 
 /// What `ostia usage` asks for.
@@ -67,8 +35,63 @@ impl UsageQuery {
     ];
 }
 
-/// One line of a usage report: `keys` in the order of `UsageQuery::by`.
+/// Which rows of the ledger an export gives, by the moment they started.
+#[derive(Debug, Clone, Default)]
+pub struct RowsQuery {
+    /// Unix microseconds.
+    pub since: i64,
+    /// Not included.
+    pub until: Option<i64>,
+    /// Only those behind this row.
+    pub after: Option<RowPlace>,
+    /// How many at most.
+    pub limit: u32,
+}
+
+/// Where a row stands in an export.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RowPlace {
+    pub started_at: i64,
+    pub request_id: RequestId,
+}
+
+/// A response that a backend made, and keeps.
 #[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MadeResponse {
+    /// A hash of who asked for it and of its id.
+    pub id: [u8; 32],
+    /// The slug of the endpoint.
+    pub endpoint: Arc<str>,
+    /// Unix microseconds.
+    pub until: i64,
+}
+
+/// What is old enough to go. Unix microseconds, each the first moment that stays.
+#[derive(Debug, Clone, Copy)]
+pub struct Retention {
+    /// Before it, rows lose the client's address.
+    pub addresses: i64,
+    /// Before it, persons become pseudonyms.
+    pub persons: i64,
+    /// Before it, rows and sums are deleted.
+    pub sums: i64,
+}
+
+/// What one step of pruning did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Pruned {
+    /// Rows that lost their address.
+    pub addresses: u64,
+    /// Rows whose person became a pseudonym.
+    pub persons: u64,
+    /// Rows that were deleted.
+    pub rows: u64,
+    /// There may be more to do.
+    pub goes_on: bool,
+}
+
+/// One line of a usage report: `keys` in the order of `UsageQuery::by`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct UsageRow {
     pub keys: Vec<String>,
     pub requests: u64,
@@ -132,6 +155,23 @@ impl NoticeScope {
     }
 }
 
+impl UsageRow {
+    /// Adds the sums of a line with the same keys.
+    pub fn add(&mut self, more: &Self) {
+        for (sum, more) in [
+            (&mut self.requests, more.requests),
+            (&mut self.ok, more.ok),
+            (&mut self.refused, more.refused),
+            (&mut self.failed, more.failed),
+            (&mut self.prompt_tokens, more.prompt_tokens),
+            (&mut self.completion_tokens, more.completion_tokens),
+            (&mut self.total_tokens, more.total_tokens),
+        ] {
+            *sum = sum.saturating_add(more);
+        }
+    }
+}
+
 /// Everything Ostia keeps in a database. `ostia-store` has one implementation for each database.
 pub trait Store: Send + Sync + 'static {
     /// Writes final rows in one transaction; a row whose id exists already is left alone. Gives how many were new.
@@ -148,17 +188,14 @@ pub trait Store: Send + Sync + 'static {
 
     fn create_key<'a>(&'a self, key: &'a NewApiKey) -> BoxFuture<'a, Result<(), StoreError>>;
 
+    /// What happened to keys behind `after`, up to a thousand changes, whoever made them. `None`: nothing but where to begin.
+    fn key_changes(&self, after: Option<i64>) -> BoxFuture<'_, Result<KeyChanges, StoreError>>;
+
+    /// Resolves when another process changed keys. A database that tells nobody never resolves it: keys are then asked for
+    /// now and then.
+    fn keys_changed(&self) -> BoxFuture<'_, ()>;
+
     fn list_keys(&self) -> BoxFuture<'_, Result<Vec<ApiKey>, StoreError>>;
-
-    /// Sets the expiry of a key that is not revoked: the old key of a rotation, or a shorter life. `false`: no such key.
-    fn expire_key<'a>(
-        &'a self,
-        id: &'a str,
-        expires_at: i64,
-    ) -> BoxFuture<'a, Result<bool, StoreError>>;
-
-    /// `false`: no such key, or revoked before.
-    fn revoke_key<'a>(&'a self, id: &'a str, now: i64) -> BoxFuture<'a, Result<bool, StoreError>>;
 
     /// What is under maintenance, now or later, in the order of scopes.
     fn notices(&self) -> BoxFuture<'_, Result<Vec<Notice>, StoreError>>;
@@ -182,6 +219,35 @@ pub trait Store: Send + Sync + 'static {
         &'a self,
         query: &'a UsageQuery,
     ) -> BoxFuture<'a, Result<Vec<UsageRow>, StoreError>>;
+
+    /// Who people are and what was done about them.
+    fn people(&self) -> &dyn People;
+
+    /// Hands out rows of the ledger, the oldest first. Gives the place of the last, where there may be more.
+    fn rows<'a>(
+        &'a self,
+        query: &'a RowsQuery,
+        take: &'a mut (dyn FnMut(&LedgerRow<'_>) + Send),
+    ) -> BoxFuture<'a, Result<Option<RowPlace>, StoreError>>;
+
+    /// Notes who made responses, and forgets those that are over.
+    fn note_responses<'a>(
+        &'a self,
+        made: &'a [MadeResponse],
+        now: i64,
+    ) -> BoxFuture<'a, Result<(), StoreError>>;
+
+    fn response<'a>(
+        &'a self,
+        id: &'a [u8; 32],
+    ) -> BoxFuture<'a, Result<Option<MadeResponse>, StoreError>>;
+
+    /// Does a part of what is due, in short transactions. To be called until nothing is left.
+    fn prune<'a>(&'a self, due: &'a Retention) -> BoxFuture<'a, Result<Pruned, StoreError>>;
+
+    /// Keeps the days and months of reports in this time zone from the first row on. `false`: there are rows, and reports
+    /// are in another zone.
+    fn keep_reports_in<'a>(&'a self, zone: &'a str) -> BoxFuture<'a, Result<bool, StoreError>>;
 
     /// A cheap question that shows whether the database answers.
     fn ping(&self) -> BoxFuture<'_, Result<(), StoreError>>;

@@ -1,5 +1,8 @@
 use serde_json::Value;
 
+use crate::schema::smallest;
+use crate::task::{bare, schema_of, shell};
+
 /// Nobody waits for more.
 const MOST_TOKENS: u64 = 100_000;
 const MOST_CHOICES: u64 = 16;
@@ -18,8 +21,10 @@ pub struct Ask {
     /// The last thing that somebody said.
     pub(crate) last_text: String,
     pub(crate) prompt_tokens: u64,
-    /// The tool to call, and the schema of its arguments.
+    /// The tool to call, and its arguments.
     pub(crate) tool: Option<(String, Value)>,
+    /// What came of the one task, if its tool was called.
+    pub(crate) task_done: Option<String>,
     /// What the answer must look like.
     pub(crate) schema: Option<Value>,
     pub body: Value,
@@ -46,6 +51,7 @@ impl Ask {
             logprobs: logprobs(&body),
             prompt_tokens: words.max(1) as u64,
             tool: tool(&body, &last_text),
+            task_done: shell(tools_of(&body)).and_then(|_| result(&body)),
             last_text,
             schema: schema(&body),
             body,
@@ -92,8 +98,8 @@ fn logprobs(body: &Value) -> Option<usize> {
     }
 }
 
-/// The tool that must be called; where that is left to the model, one whose name the user mentions. Chat wraps a tool in
-/// `function`, the other dialects do not; the names of the schema differ too.
+/// The tool that must be called, with its arguments; where that is left to the model, the shell of an agent, or else a
+/// tool whose name the user mentions.
 fn tool(body: &Value, said: &str) -> Option<(String, Value)> {
     let choice = &body["tool_choice"];
     let wanted = choice["function"]["name"]
@@ -105,33 +111,60 @@ fn tool(body: &Value, said: &str) -> Option<(String, Value)> {
     if wanted.is_none() && !any && !(is_free && user_speaks(body)) {
         return None;
     }
-    let bare = |tool: &Value| match tool.get("function") {
-        Some(function) => function.clone(),
-        None => tool.clone(),
-    };
-    let tools = body["tools"].as_array()?.iter().map(bare);
-    let mut fitting = tools.filter(|tool| wanted.is_none_or(|name| tool["name"] == name));
+    if is_free && let Some(shell) = shell(tools_of(body)) {
+        return Some(shell);
+    }
+    let fitting = tools_of(body).map(bare);
+    let mut fitting = fitting.filter(|tool| wanted.is_none_or(|name| tool["name"] == name));
     let tool = fitting.find(|tool| match tool["name"].as_str() {
         Some(name) => !is_free || mentions(said, name),
         None => false,
     })?;
-    let schema = ["parameters", "input_schema"]
-        .iter()
-        .find_map(|key| tool.get(*key));
-    let schema = schema.cloned().unwrap_or(Value::Null);
-    Some((tool["name"].as_str()?.to_owned(), schema))
+    let arguments = schema_of(tool).map_or(Value::Null, smallest);
+    let arguments = match arguments.is_object() {
+        true => arguments,
+        false => serde_json::json!({}),
+    };
+    Some((tool["name"].as_str()?.to_owned(), arguments))
+}
+
+fn tools_of(body: &Value) -> impl Iterator<Item = &Value> {
+    body["tools"].as_array().into_iter().flatten()
+}
+
+/// The turns of a conversation, the last one first. Notes of an agent to the model are none.
+fn turns(body: &Value) -> impl Iterator<Item = &Value> {
+    let turns = ["messages", "input"].iter();
+    let turns = turns
+        .filter_map(|key| body[*key].as_array())
+        .flatten()
+        .rev();
+    turns.filter(|turn| !matches!(turn["role"].as_str(), Some("system" | "developer")))
 }
 
 /// Whether the last word is the user's, and not a tool's.
 fn user_speaks(body: &Value) -> bool {
-    let turns = [&body["messages"], &body["input"]];
-    let Some(last) = turns.iter().find_map(|turns| turns.as_array()?.last()) else {
-        return body["input"].is_string();
+    match turns(body).next() {
+        Some(last) => last["role"] == "user" && result_in(last).is_none(),
+        None => body["input"].is_string(),
+    }
+}
+
+/// What a tool said, if that is the last word.
+fn result(body: &Value) -> Option<String> {
+    turns(body).next().and_then(result_in)
+}
+
+fn result_in(turn: &Value) -> Option<String> {
+    let parts = || turn["content"].as_array().into_iter().flatten();
+    let said = match (turn["role"].as_str(), turn["type"].as_str()) {
+        (Some("tool"), _) => &turn["content"],
+        (_, Some("function_call_output")) => &turn["output"],
+        _ => &parts().find(|part| part["type"] == "tool_result")?["content"],
     };
-    let parts = last["content"].as_array();
-    let has_result =
-        parts.is_some_and(|parts| parts.iter().any(|part| part["type"] == "tool_result"));
-    last["role"] == "user" && !has_result
+    let mut texts = Vec::new();
+    collect(said, &mut texts);
+    Some(texts.join(" "))
 }
 
 /// Whether a text has a word of a tool's name in it, other than `get` and its like: "weather" of `get_weather`.

@@ -19,6 +19,7 @@ mod pace;
 mod render;
 mod schema;
 mod server;
+mod task;
 #[cfg(test)]
 mod tests;
 mod usage;

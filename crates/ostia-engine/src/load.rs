@@ -144,7 +144,8 @@ mod tests {
         assert!((first.slowdown() - 1.0).abs() < f64::EPSILON);
         let waiting = load.begin();
         tokio::pin!(waiting);
-        assert!(futures_util::poll!(waiting.as_mut()).is_pending());
+        let mut noop = std::task::Context::from_waker(std::task::Waker::noop());
+        assert!(waiting.as_mut().poll(&mut noop).is_pending());
         let told = load.metrics();
         assert!(
             told.contains("num_requests_running{engine=\"0\"} 1.0"),

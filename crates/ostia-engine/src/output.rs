@@ -1,4 +1,4 @@
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::schema::smallest;
 use crate::{Ask, UsageShape};
@@ -7,6 +7,8 @@ use crate::{Ask, UsageShape};
 const JSON_TOKEN: usize = 4;
 /// Of what was said, so much is quoted.
 const QUOTED_WORDS: usize = 12;
+/// Of what a command said; some agents put a few lines of their own in front of it.
+const REPORTED_WORDS: usize = 80;
 /// Of a word; what is one word may be a megabyte of base64, and an answer may be asked for a thousand times.
 const QUOTED_LETTERS: usize = 200;
 
@@ -33,10 +35,11 @@ pub enum End {
 impl Output {
     /// What the simulated model finds to say.
     pub fn of(ask: &Ask) -> Self {
-        let (mut pieces, tool) = match (&ask.tool, &ask.schema) {
-            (Some((name, schema)), _) => (json_pieces(&arguments(schema)), Some(name.clone())),
-            (None, Some(schema)) => (json_pieces(&smallest(schema)), None),
-            (None, None) => (words(&reply(&ask.last_text)), None),
+        let (mut pieces, tool) = match (&ask.tool, &ask.schema, &ask.task_done) {
+            (Some((name, arguments)), ..) => (json_pieces(arguments), Some(name.clone())),
+            (None, Some(schema), _) => (json_pieces(&smallest(schema)), None),
+            (None, None, Some(output)) => (words(&report(output)), None),
+            (None, None, None) => (words(&reply(&ask.last_text)), None),
         };
         let most = ask.most_tokens.unwrap_or(usize::MAX).max(1);
         let end = match &tool {
@@ -59,23 +62,29 @@ impl Output {
     }
 }
 
-fn arguments(schema: &Value) -> Value {
-    match smallest(schema) {
-        Value::Object(members) => Value::Object(members),
-        _ => json!({}),
-    }
+/// The end of the one task.
+fn report(output: &str) -> String {
+    format!(
+        "The command ran and said: \"{}\". That was the whole task of the simulated model of ostia serve --demo.",
+        quoted(output, REPORTED_WORDS)
+    )
 }
 
 fn reply(said: &str) -> String {
-    let words = said.split_whitespace().take(QUOTED_WORDS);
-    let quoted: Vec<String> = words
-        .map(|word| word.chars().take(QUOTED_LETTERS).collect())
-        .collect();
     format!(
         "You said: \"{}\". I am the simulated model of ostia serve --demo: I understand nothing, but what I write has the \
          shape, the pace and the token counts of a real answer.",
-        quoted.join(" ")
+        quoted(said, QUOTED_WORDS)
     )
+}
+
+/// The first words of a text.
+fn quoted(text: &str, most: usize) -> String {
+    let words = text.split_whitespace().take(most);
+    let quoted: Vec<String> = words
+        .map(|word| word.chars().take(QUOTED_LETTERS).collect())
+        .collect();
+    quoted.join(" ")
 }
 
 fn words(text: &str) -> Vec<String> {

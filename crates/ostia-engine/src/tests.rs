@@ -165,6 +165,50 @@ async fn a_tool_that_the_user_mentions_is_called_once() {
 }
 
 #[tokio::test]
+async fn an_agent_s_shell_is_called_then_its_output_is_told() {
+    let demo = demo().await;
+    let command = json!({"type": "string"});
+    let schema =
+        json!({"type": "object", "properties": {"command": command}, "required": ["command"]});
+    let ask = json!({"role": "user", "content": "Please do it"});
+    let said = "Hello from a shell";
+    let asked = |api: &str, turns: Value| match api {
+        "messages" => json!({"model": "demo", "max_tokens": 900, "messages": turns,
+            "tools": [{"name": "Read", "input_schema": {}}, {"name": "Bash", "input_schema": schema}]}),
+        "responses" => json!({"model": "demo", "input": turns,
+            "tools": [{"type": "web_search"}, {"type": "function", "name": "shell_command", "parameters": schema}]}),
+        _ => json!({"model": "demo", "messages": turns,
+            "tools": [{"type": "function", "function": {"name": "bash", "parameters": schema}}]}),
+    };
+    for (api, result) in [
+        (
+            "chat/completions",
+            json!({"role": "tool", "tool_call_id": "c", "content": said}),
+        ),
+        (
+            "messages",
+            json!({"role": "user", "content":
+            [{"type": "tool_result", "tool_use_id": "c", "content": said}]}),
+        ),
+        (
+            "responses",
+            json!({"type": "function_call_output", "call_id": "c", "output": said}),
+        ),
+    ] {
+        let called = json(&demo, api, asked(api, json!([ask]))).await.to_string();
+        assert!(called.contains(task::COMMAND), "{api}: {called}");
+        let told = json(&demo, api, asked(api, json!([ask, result])))
+            .await
+            .to_string();
+        assert!(!told.contains(task::COMMAND), "{api}: {told}");
+        assert!(
+            told.contains("The command ran") && told.contains(said),
+            "{api}: {told}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn structured_output_fits_its_schema() {
     let demo = demo().await;
     let schema =

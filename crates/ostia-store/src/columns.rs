@@ -6,7 +6,8 @@ use ostia_core::LedgerRow;
 
 /// The end of the year 9999: the last moment that every database's date functions can show.
 const LAST_MICROS: i64 = 253_402_300_799_999_999;
-const DAY_MICROS: i64 = 86_400_000_000;
+pub(crate) const HOUR_MICROS: i64 = 3_600_000_000;
+pub(crate) const DAY_MICROS: i64 = 24 * HOUR_MICROS;
 
 /// Counters are unsigned here and signed in databases; a value that does not fit becomes the largest that does.
 pub(crate) fn count(value: u64) -> i64 {
@@ -16,15 +17,6 @@ pub(crate) fn count(value: u64) -> i64 {
 /// A stamp between 1970 and 9999.
 pub(crate) fn stamp(micros: i64) -> i64 {
     micros.clamp(0, LAST_MICROS)
-}
-
-/// Days since 1970-01-01, in UTC.
-pub(crate) fn day(micros: i64) -> i64 {
-    stamp(micros) / DAY_MICROS
-}
-
-pub(crate) const fn first_micros(day: i64) -> i64 {
-    day.saturating_mul(DAY_MICROS)
 }
 
 /// PostgreSQL's text holds no NUL, and SQLite's functions stop at one.
@@ -47,23 +39,13 @@ pub(crate) fn reported_user<'a>(row: &'a LedgerRow<'_>) -> &'a str {
 
 #[cfg(test)]
 mod tests {
-    use super::{count, day, first_micros, stamp, text};
+    use super::{LAST_MICROS, count, stamp, text};
 
     #[test]
     fn values_beyond_a_column_are_cut_to_it() {
         assert_eq!(count(u64::MAX), i64::MAX);
         assert_eq!(count(7), 7);
-        assert_eq!(stamp(-1), 0);
+        assert_eq!((stamp(-1), stamp(i64::MAX)), (0, LAST_MICROS));
         assert_eq!(text("a\0b"), "a\u{fffd}b");
-        assert_eq!(day(i64::MAX), day(super::LAST_MICROS));
-    }
-
-    #[test]
-    fn days_begin_at_midnight_utc() {
-        let noon = 1_795_435_200_000_000;
-        assert_eq!(first_micros(day(noon)), noon - super::DAY_MICROS / 2);
-        assert_eq!(day(0), 0);
-        assert_eq!(day(super::DAY_MICROS - 1), 0);
-        assert_eq!(day(super::DAY_MICROS), 1);
     }
 }

@@ -2,42 +2,53 @@
 //! Here: all SQL, one folder for each database, with its own migrations under `migrations/`.
 //! Not here: what a row means, when rows are written (the gateway's `account` room), hashing of keys.
 //!
-//! To add a database: 1. a folder beside `sqlite/` with a type that implements [`Store`]; 2. its migrations;
-//! 3. an arm in [`open`]; 4. a test that runs `story::run` on it.
+//! To add a database: 1. a folder beside `sqlite/` with `engine`, `bulk`, `failure` and a `Handle`, which takes the files of
+//! `shared/`; 2. its migrations; 3. its arms in [`Address`]; 4. a test that runs `story::run` on it. To add a table:
+//! `shared/mod.rs`.
 
-#[cfg(feature = "sqlite")]
-pub mod sqlite;
-
+mod calendar;
+mod cell;
 mod columns;
+mod copy;
+mod levels;
+mod postgres;
+mod pseudonym;
+mod release;
+mod report;
+mod shared;
+mod sqlite;
 #[cfg(test)]
 mod story;
 mod tally;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 
 use std::sync::Arc;
 
 use ostia_core::{Store, StoreError};
 
-/// Opens the store that `url` names, and brings its schema up to date.
+pub use copy::Copied;
+pub use release::{RELEASE, Schema, Standing};
+
+/// Which database a `store.url` names.
+enum Address<'a> {
+    Sqlite(&'a str),
+    Postgres(&'a str),
+}
+
+/// Opens the store that `url` names.
 ///
-/// `sqlite://PATH`, where the folder of PATH must exist.
+/// `sqlite://PATH`, where the folder of PATH must exist: its schema is brought up to date. `postgres://...`: nothing is
+/// connected before it is asked for something, and the schema is left to [`migrate`].
 ///
 /// # Errors
 ///
 /// `Broken` for a URL of another kind, a schema that is newer than this binary, or a folder that is missing; `Unavailable`
-/// when the database cannot be reached. No message holds more of the URL than its scheme and, for SQLite, the path.
+/// when the file cannot be opened. No message holds more of the URL than its scheme and, for SQLite, the path.
 pub async fn open(url: &str) -> Result<Arc<dyn Store>, StoreError> {
-    let Some((scheme, rest)) = url.split_once(':') else {
-        return Err(StoreError::Broken(
-            "store.url has no scheme: expected sqlite://PATH".into(),
-        ));
-    };
-    match scheme {
-        #[cfg(feature = "sqlite")]
-        "sqlite" => {
-            let store = sqlite::SqliteStore::open(without_slashes(rest)).await?;
-            Ok(Arc::new(store))
-        }
-        _ => Err(StoreError::Broken(refusal(scheme))),
+    match Handle::open(url).await? {
+        Handle::Sqlite(store) => Ok(Arc::new(store)),
+        Handle::Postgres(store) => Ok(Arc::new(store)),
     }
 }
 
@@ -47,26 +58,117 @@ pub async fn open(url: &str) -> Result<Arc<dyn Store>, StoreError> {
 ///
 /// As [`open`], and `Broken` with the file's path where there is none.
 pub async fn open_existing(url: &str) -> Result<Arc<dyn Store>, StoreError> {
-    if let Some(rest) = url.strip_prefix("sqlite:") {
-        let path = without_slashes(rest);
-        if !std::path::Path::new(path).exists() {
-            return Err(StoreError::Broken(format!("{path} does not exist")));
-        }
+    if let Address::Sqlite(path) = Address::parse(url)?
+        && !std::path::Path::new(path).exists()
+    {
+        return Err(StoreError::Broken(format!("{path} does not exist")));
     }
     open(url).await
 }
 
-fn without_slashes(rest: &str) -> &str {
-    rest.strip_prefix("//").unwrap_or(rest)
+/// Brings the schema up to date, and the roll-up into a time zone.
+///
+/// # Errors
+///
+/// `Broken` where the schema is newer than this binary, or a migration fails, which changes nothing.
+pub async fn migrate(url: &str, zone: &str) -> Result<(), StoreError> {
+    if let Address::Postgres(url) = Address::parse(url)? {
+        postgres::migrate(url).await?;
+    }
+    let handle = Handle::open(url).await?;
+    if handle.store().keep_reports_in(zone).await? {
+        return Ok(());
+    }
+    match &handle {
+        Handle::Sqlite(store) => store.rebuild(zone).await,
+        Handle::Postgres(store) => store.rebuild(zone).await,
+    }
 }
 
-fn refusal(scheme: &str) -> String {
-    match scheme {
-        "postgres" | "postgresql" => {
-            format!("store.url: {scheme} databases are not served yet: use sqlite://PATH")
+/// The schema of the database, and the version that this ostia knows. A SQLite file is brought up to date by looking at it.
+///
+/// # Errors
+///
+/// As [`open_existing`].
+pub async fn schema(url: &str) -> Result<(Schema, i64), StoreError> {
+    match Address::parse(url)? {
+        Address::Sqlite(path) => {
+            let store = sqlite::Handle::open(path).await?;
+            Ok((store.schema().await?, sqlite::latest()))
         }
-        // An unknown text before the colon may be part of a secret that was put in the wrong place.
-        _ => "store.url: unknown scheme: expected sqlite://PATH".into(),
+        Address::Postgres(url) => postgres::schema(url).await,
+    }
+}
+
+/// Copies everything from one database into another, which must be empty, in one transaction.
+///
+/// # Errors
+///
+/// Either cannot be reached or is not up to date, or the target is not empty. Nothing was changed then.
+pub async fn copy(from: &str, to: &str) -> Result<Copied, StoreError> {
+    let (from, to) = (Handle::open(from).await?, Handle::open(to).await?);
+    let copied = copy::copy(from.source().await?, to.target().await?).await;
+    to.close().await;
+    copied
+}
+
+/// A store of either kind.
+enum Handle {
+    Sqlite(sqlite::Handle),
+    Postgres(postgres::Handle),
+}
+
+impl Handle {
+    async fn open(url: &str) -> Result<Self, StoreError> {
+        match Address::parse(url)? {
+            Address::Sqlite(path) => sqlite::Handle::open(path).await.map(Self::Sqlite),
+            Address::Postgres(url) => postgres::Handle::open(url).map(Self::Postgres),
+        }
+    }
+
+    fn store(&self) -> &dyn Store {
+        match self {
+            Self::Sqlite(store) => store,
+            Self::Postgres(store) => store,
+        }
+    }
+
+    async fn close(&self) {
+        match self {
+            Self::Sqlite(store) => store.close().await,
+            Self::Postgres(store) => store.close().await,
+        }
+    }
+
+    async fn source(&self) -> Result<Box<dyn copy::Side>, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.source().await,
+            Self::Postgres(store) => store.source().await,
+        }
+    }
+
+    async fn target(&self) -> Result<Box<dyn copy::Side>, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.target().await,
+            Self::Postgres(store) => store.target().await,
+        }
+    }
+}
+
+impl<'a> Address<'a> {
+    fn parse(url: &'a str) -> Result<Self, StoreError> {
+        let known = "expected sqlite://PATH or postgres://USER:PASSWORD@HOST/DATABASE";
+        match url.split_once(':') {
+            Some(("sqlite", rest)) => Ok(Self::Sqlite(rest.strip_prefix("//").unwrap_or(rest))),
+            Some(("postgres" | "postgresql", _)) => Ok(Self::Postgres(url)),
+            // A text before the colon may be part of a secret that was put in the wrong place.
+            Some(_) => Err(StoreError::Broken(format!(
+                "store.url: unknown scheme: {known}"
+            ))),
+            None => Err(StoreError::Broken(format!(
+                "store.url has no scheme: {known}"
+            ))),
+        }
     }
 }
 
@@ -78,12 +180,16 @@ mod tests {
     async fn a_refused_url_shows_its_scheme_and_nothing_else() {
         for (url, expected) in [
             (
-                "postgres://ostia:hunter2@db.lab.org/ledger",
-                "postgres databases are not served yet",
+                "postgres://ostia:hunter2@db.lab.org/ledger?hunter2=1",
+                "not known",
             ),
             (
-                "postgresql://ostia:hunter2@db.lab.org/ledger",
-                "postgresql databases are not served yet",
+                "postgres://ostia:hunter2@[db.lab.org/ledger",
+                "cannot be understood",
+            ),
+            (
+                "postgresql://ostia:hunter2@db.lab.org:port/ledger",
+                "cannot be understood",
             ),
             ("hunter2:5432", "unknown scheme"),
             ("hunter2", "no scheme"),

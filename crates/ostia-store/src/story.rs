@@ -1,11 +1,14 @@
 //! What every store must do, told once and run on each database.
 
+mod people;
+
 use std::borrow::Cow;
 use std::sync::Arc;
 
 use ostia_core::{
-    LedgerRow, NewApiKey, Notice, NoticeScope, Outcome, Phase, RequestId, Store, StoreError,
-    UsageQuery, UsageRow, UsageSource,
+    Change, Column, KeyRights, Kind, LedgerRow, MadeResponse, NewApiKey, Notice, NoticeScope,
+    Outcome, Phase, Pruned, RequestId, Retention, Role, RowsQuery, Store, StoreError, UsageQuery,
+    UsageRow, UsageSource, Value,
 };
 
 /// 2026-11-23T12:00:00Z.
@@ -18,10 +21,15 @@ pub(crate) async fn run(store: &dyn Store) {
     store.ping().await.unwrap();
     rows_count_once(store).await;
     reports_are_exact_at_any_moment(store).await;
+    months_and_single_keys(store).await;
+    exports_give_each_row_once(store).await;
+    what_was_interrupted_gives_way(store).await;
     absurd_rows_are_kept(store).await;
+    responses_have_their_makers(store).await;
     keys_live_and_end(store).await;
     key_ids_and_hashes_are_unique(store).await;
     notices_come_and_go(store).await;
+    people::run(store).await;
 }
 
 pub(crate) fn row(user: &str, started_at: i64, tokens: u64) -> LedgerRow<'_> {
@@ -58,6 +66,28 @@ pub(crate) fn row(user: &str, started_at: i64, tokens: u64) -> LedgerRow<'_> {
         origin_ip: Cow::Borrowed("192.0.2.7"),
         count: 1,
         ..LedgerRow::default()
+    }
+}
+
+/// A row with another value in each column.
+pub(crate) fn full_row() -> LedgerRow<'static> {
+    let mut full = LedgerRow::default();
+    for column in Column::ALL {
+        assert!(full.set(column.number, sample(column)));
+    }
+    full
+}
+
+/// A value that no other column has.
+fn sample(column: &Column) -> Value<'static> {
+    let number = column.number;
+    match column.kind {
+        Kind::Id => Value::Id(RequestId::at(NOON)),
+        Kind::Text => Value::Text(column.name),
+        Kind::Stamp => Value::Stamp(NOON + i64::from(number)),
+        Kind::Flag => Value::Flag(true),
+        Kind::Number | Kind::MaybeNumber => Value::Number(number.into()),
+        Kind::Word(words) => Value::word(words, 1),
     }
 }
 
@@ -201,6 +231,195 @@ async fn parts_of_a_report(store: &dyn Store, midnight: i64) {
     assert_eq!(months, [line(&["2026-12", "", ""], [44, 3, 40], 4)]);
 }
 
+/// A range of months, days and parts of days, by each key alone and by pairs: always the same sums.
+async fn months_and_single_keys(store: &dyn Store) {
+    let start = NOON + 100 * DAY;
+    let rows: Vec<_> = (0..400)
+        .map(|n| {
+            let mut row = row("eve", start + n * 7 * HOUR, 2);
+            row.project = Cow::Borrowed(["a", "b"][usize::from(n % 2 == 0)]);
+            row.model = Cow::Borrowed(["m1", "m2", "m3"][usize::try_from(n % 3).unwrap()]);
+            row
+        })
+        .collect();
+    assert_eq!(store.insert_rows(&rows).await.unwrap(), 400);
+    let (since, until) = (start + 3 * DAY + HOUR, start + 80 * DAY + 2 * HOUR);
+    let inside = rows
+        .iter()
+        .filter(|row| (since..until).contains(&row.started_at));
+    let inside = inside.count() as u64;
+    for by in UsageQuery::BY {
+        for more in [None, Some("model"), Some("month"), Some("hour")] {
+            let by: Vec<_> = std::iter::once(by).chain(more).collect();
+            let lines = usage_of(store, (since, Some(until)), Some("eve@lab.org"), &by).await;
+            let sum = lines.iter().map(|line| line.requests).sum::<u64>();
+            assert_eq!(sum, inside, "{by:?}");
+            let unique: std::collections::BTreeSet<_> =
+                lines.iter().map(|line| &line.keys).collect();
+            assert_eq!(unique.len(), lines.len(), "{by:?}");
+        }
+    }
+    let months = usage_of(store, (since, Some(until)), None, &["month", "project"]).await;
+    let keys: Vec<_> = months.iter().map(|line| line.keys.join(" ")).collect();
+    let expected = [
+        "2027-03 a",
+        "2027-03 b",
+        "2027-04 a",
+        "2027-04 b",
+        "2027-05 a",
+        "2027-05 b",
+    ];
+    assert_eq!(keys, expected);
+}
+
+/// Page by page: each row once, in order, as it was written.
+async fn exports_give_each_row_once(store: &dyn Store) {
+    let start = NOON + 400 * DAY;
+    // Two of three started in the same microsecond.
+    let mut rows: Vec<_> = (0..25).map(|n| row("gil", start + n / 3, 1)).collect();
+    rows.sort_by_key(|row| (row.started_at, *row.request_id.as_bytes()));
+    assert_eq!(store.insert_rows(&rows).await.unwrap(), 25);
+    let mut query = RowsQuery {
+        since: start,
+        until: Some(start + DAY),
+        after: None,
+        limit: 10,
+    };
+    let (mut ids, mut pages) = (Vec::new(), 0);
+    loop {
+        let mut take = |row: &LedgerRow<'_>| {
+            ids.push((row.request_id, row.started_at, row.user_id.to_string()))
+        };
+        let last = store.rows(&query, &mut take).await.unwrap();
+        pages += 1;
+        query.after = last;
+        if last.is_none() {
+            break;
+        }
+    }
+    let expected: Vec<_> = rows
+        .iter()
+        .map(|row| (row.request_id, row.started_at, "gil".to_owned()))
+        .collect();
+    assert_eq!((ids, pages), (expected, 3));
+}
+
+/// A row that was made from a `started` record alone gives way to the final one, and nothing else gives way.
+async fn what_was_interrupted_gives_way(store: &dyn Store) {
+    let at = NOON + 300 * DAY;
+    let real = row("fay", at, 9);
+    let bare = LedgerRow {
+        outcome: Outcome::Interrupted,
+        phase: Phase::Connecting,
+        http_status: 499,
+        upstream_status: 0,
+        response_bytes: 0,
+        completion_tokens: 0,
+        total_tokens: 9,
+        ..real.clone()
+    };
+    let day = (at - 12 * HOUR, Some(at + 12 * HOUR));
+    let by = ["user", "outcome"];
+    assert_eq!(store.insert_rows(&[bare.clone()]).await.unwrap(), 1);
+    let lines = usage_of(store, day, None, &by).await;
+    assert_eq!(lines[0].keys, ["fay@lab.org", "interrupted"]);
+    // Beside rows that are new, and twice in one batch.
+    let other = row("fay", at, 1);
+    let batch = [bare.clone(), real.clone(), other, real.clone()];
+    assert_eq!(store.insert_rows(&batch).await.unwrap(), 1);
+    let expected = [line(&["fay@lab.org", "ok"], [2, 2, 0], 10)];
+    // From single rows, and from the roll-up, which has let go of what gave way.
+    for range in [(at, Some(at + 1)), day] {
+        assert_eq!(usage_of(store, range, None, &by).await, expected);
+    }
+    let changed = LedgerRow {
+        total_tokens: 77,
+        ..real
+    };
+    for late in [bare, changed] {
+        assert_eq!(store.insert_rows(&[late]).await.unwrap(), 0);
+        assert_eq!(usage_of(store, day, None, &by).await, expected);
+    }
+}
+
+/// On a store of its own: addresses go, persons become pseudonyms, sums and counts stay, and at last rows go.
+pub(crate) async fn old_rows_are_pruned(store: &dyn Store) {
+    let old: Vec<_> = (0..2_500)
+        .map(|n| row(["ann", "bob"][n % 2], NOON + i64::try_from(n).unwrap(), 2))
+        .collect();
+    let new = [row("ann", NOON + 100 * DAY, 5)];
+    store.insert_rows(&old).await.unwrap();
+    store.insert_rows(&new).await.unwrap();
+    let prune = async |due: Retention| {
+        let mut all = Pruned::default();
+        loop {
+            let step = store.prune(&due).await.unwrap();
+            all.addresses += step.addresses;
+            all.persons += step.persons;
+            all.rows += step.rows;
+            if !step.goes_on {
+                return all;
+            }
+        }
+    };
+    let totals = usage(store, 0, &["month"]).await;
+    let due = Retention {
+        addresses: NOON + 1_000,
+        persons: 0,
+        sums: 0,
+    };
+    assert_eq!(prune(due).await.addresses, 1_000);
+    let due = Retention {
+        addresses: NOON + 50 * DAY,
+        persons: NOON + 50 * DAY,
+        sums: 0,
+    };
+    let pruned = prune(due).await;
+    assert_eq!(
+        (pruned.addresses, pruned.persons, pruned.rows),
+        (1_500, 2_500, 0)
+    );
+    assert_eq!(prune(due).await, Pruned::default());
+    assert_eq!(usage(store, 0, &["month"]).await, totals);
+    for by in [
+        &["user"][..],
+        &["user", "model"],
+        &["user", "day"],
+        &["user", "hour"],
+    ] {
+        let lines = usage(store, 0, by).await;
+        let users: Vec<_> = lines
+            .iter()
+            .map(|line| (line.keys[0].as_str(), line.requests))
+            .collect();
+        assert_eq!(users[0], ("ann@lab.org", 1), "{by:?}");
+        assert!(
+            users[1..]
+                .iter()
+                .all(|(name, count)| name.starts_with("person-") && *count == 1_250),
+            "{users:?}"
+        );
+        assert_eq!(users.len(), 3, "{by:?}");
+    }
+    let mut seen = Vec::new();
+    let query = RowsQuery {
+        limit: 1_000,
+        ..RowsQuery::default()
+    };
+    let mut take = |row: &LedgerRow<'_>| {
+        seen.push((row.key_id.len(), row.origin_ip.len(), row.username.len()))
+    };
+    store.rows(&query, &mut take).await.unwrap();
+    assert_eq!(seen, vec![(0, 0, 0); 1_000]);
+    let due = Retention {
+        sums: NOON + 50 * DAY,
+        ..due
+    };
+    assert_eq!(prune(due).await.rows, 2_500);
+    let left = usage(store, 0, &["user"]).await;
+    assert_eq!((left.len(), left[0].requests), (1, 1));
+}
+
 /// Whatever a backend or a client says, a row goes in, and reports still answer.
 async fn absurd_rows_are_kept(store: &dyn Store) {
     let before = usage(store, 0, &[]).await[0].requests;
@@ -236,7 +455,29 @@ async fn absurd_rows_are_kept(store: &dyn Store) {
     );
 }
 
-fn new_key(id: &str, hash: u8) -> NewApiKey {
+async fn responses_have_their_makers(store: &dyn Store) {
+    let made = |id: u8, until| MadeResponse {
+        id: [id; 32],
+        endpoint: "sophia-vllm-m".into(),
+        until,
+    };
+    let both = [made(1, NOON + HOUR), made(2, NOON + DAY)];
+    store.note_responses(&both, NOON).await.unwrap();
+    store.note_responses(&both[1..], NOON).await.unwrap();
+    assert_eq!(
+        store.response(&[2; 32]).await.unwrap(),
+        Some(both[1].clone())
+    );
+    assert_eq!(store.response(&[3; 32]).await.unwrap(), None);
+    store.note_responses(&[], NOON + 2 * HOUR).await.unwrap();
+    assert_eq!(store.response(&[1; 32]).await.unwrap(), None);
+    assert_eq!(
+        store.response(&[2; 32]).await.unwrap(),
+        Some(both[1].clone())
+    );
+}
+
+pub(crate) fn new_key(id: &str, hash: u8) -> NewApiKey {
     NewApiKey {
         id: id.into(),
         hash: [hash; 32],
@@ -247,13 +488,57 @@ fn new_key(id: &str, hash: u8) -> NewApiKey {
         ],
         label: "laptop".into(),
         project: "fusion".into(),
-        admin: hash % 2 == 1,
+        rights: KeyRights {
+            role: (hash % 2 == 1).then_some(Role::Admin),
+            models: vec!["m".into()],
+            ..KeyRights::default()
+        },
         created_at: NOON + i64::from(hash),
         expires_at: Some(NOON + DAY),
     }
 }
 
+async fn end(store: &dyn Store, id: &str, at: i64) -> bool {
+    let id = id.to_owned();
+    touched(store, Change::EndKey { id, at }).await
+}
+
+async fn revoke(store: &dyn Store, id: &str, at: i64) -> bool {
+    let id = id.to_owned();
+    touched(store, Change::RevokeKey { id, at }).await
+}
+
+/// Whether a change found anything to change.
+async fn touched(store: &dyn Store, change: Change) -> bool {
+    store.people().change(&[change], &[]).await.unwrap() == [1]
+}
+
+/// What happened to keys, in order, each once.
+async fn changes_of_keys_are_told(store: &dyn Store, since: i64) {
+    let changes = store.key_changes(Some(since)).await.unwrap();
+    let told: Vec<_> = changes
+        .changes
+        .iter()
+        .map(|change| (&*change.kind, &*change.id))
+        .collect();
+    let expected = [
+        ("key_created", "b"),
+        ("key_created", "a"),
+        ("key_expiry_changed", "b"),
+        ("key_revoked", "b"),
+    ];
+    assert_eq!(told, expected);
+    assert_eq!(
+        (&*changes.changes[0].username, changes.changes[0].admin),
+        ("ann@lab.org", true)
+    );
+    let behind = store.key_changes(Some(changes.last)).await.unwrap();
+    assert_eq!((behind.changes.len(), behind.last), (0, changes.last));
+    assert_eq!(store.key_changes(None).await.unwrap(), behind);
+}
+
 async fn keys_live_and_end(store: &dyn Store) {
+    let since = store.key_changes(None).await.unwrap().last;
     assert_eq!(store.list_keys().await.unwrap(), []);
     assert_eq!(store.key_by_hash(&[1; 32]).await.unwrap(), None);
     store.create_key(&new_key("b", 1)).await.unwrap();
@@ -267,16 +552,18 @@ async fn keys_live_and_end(store: &dyn Store) {
     assert_eq!(key.groups.len(), 2);
     assert_eq!(&*key.groups[0], "05d1c5a4-0ff0-11ef-9c26-6beda4a3f1cb");
     assert_eq!(&*key.groups[1], "with, comma \"and quote\"");
-    assert!(key.admin);
+    assert!(key.rights.is_admin());
+    assert_eq!(key.rights.models, ["m"]);
+    assert_eq!(key.confirmed_at, key.created_at);
     assert_eq!(
         (key.created_at, key.expires_at),
         (NOON + 1, Some(NOON + DAY))
     );
     assert_eq!((key.revoked_at, key.last_used_at), (None, None));
 
-    assert!(store.expire_key("b", NOON + HOUR).await.unwrap());
+    assert!(end(store, "b", NOON + HOUR).await);
     assert!(
-        store.expire_key("b", NOON + 9 * DAY).await.unwrap(),
+        end(store, "b", NOON + 9 * DAY).await,
         "there, but never prolonged"
     );
     let used: [(Arc<str>, i64); 3] = [
@@ -286,17 +573,11 @@ async fn keys_live_and_end(store: &dyn Store) {
     ];
     store.touch_keys(&used).await.unwrap();
     store.touch_keys(&[]).await.unwrap();
-    assert!(store.revoke_key("b", NOON + 2 * HOUR).await.unwrap());
-    assert!(
-        !store.revoke_key("b", NOON + 3 * HOUR).await.unwrap(),
-        "revoked before"
-    );
-    assert!(
-        !store.expire_key("b", NOON).await.unwrap(),
-        "revoked before"
-    );
-    assert!(!store.revoke_key("nobody", NOON).await.unwrap());
-    assert!(!store.expire_key("nobody", NOON).await.unwrap());
+    assert!(revoke(store, "b", NOON + 2 * HOUR).await);
+    assert!(!revoke(store, "b", NOON + 3 * HOUR).await, "revoked before");
+    assert!(!end(store, "b", NOON).await, "revoked before");
+    assert!(!revoke(store, "nobody", NOON).await);
+    assert!(!end(store, "nobody", NOON).await);
 
     let key = store.key_by_hash(&[1; 32]).await.unwrap().unwrap();
     assert_eq!(key.expires_at, Some(NOON + HOUR));
@@ -306,6 +587,7 @@ async fn keys_live_and_end(store: &dyn Store) {
     let ids: Vec<_> = listed.iter().map(|key| &*key.id).collect();
     assert_eq!(ids, ["b", "a"], "oldest first");
     assert_eq!(listed[0], key);
+    changes_of_keys_are_told(store, since).await;
 }
 
 async fn key_ids_and_hashes_are_unique(store: &dyn Store) {
@@ -321,7 +603,7 @@ async fn key_ids_and_hashes_are_unique(store: &dyn Store) {
     store.create_key(&forever).await.unwrap();
     let key = store.key_by_hash(&[4; 32]).await.unwrap().unwrap();
     assert_eq!(key.expires_at, None);
-    assert!(store.expire_key("d", NOON).await.unwrap());
+    assert!(end(store, "d", NOON).await);
     let key = store.key_by_hash(&[4; 32]).await.unwrap().unwrap();
     assert_eq!(key.expires_at, Some(NOON));
 }

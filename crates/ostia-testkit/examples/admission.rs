@@ -23,7 +23,7 @@ use ostia::identify::{Identify, Open, Principal, Sender};
 use ostia::rank::rank;
 use ostia::read::Demand;
 use ostia::resolve::resolve;
-use ostia::routes::Address;
+use ostia::routes::{Address, Cors};
 use ostia::runtime::spawn;
 use ostia_core::{Class, Clock, SystemClock};
 use ostia_engine::{Curve, Engine, Fault, Pace};
@@ -372,7 +372,12 @@ fn part(sorted: &[f64], share: f64) -> f64 {
 }
 
 async fn anybody(clock: &Arc<dyn Clock>) -> Principal {
-    let identify = Identify::new(Vec::new(), Some(Open::default()), false, Arc::clone(clock));
+    let identify = Identify::new(
+        Vec::new(),
+        Some(Open::new(Cors::default(), false)),
+        false,
+        Arc::clone(clock),
+    );
     let here = IpAddr::V4(Ipv4Addr::LOCALHOST);
     let sender = Sender {
         peer_ip: here,

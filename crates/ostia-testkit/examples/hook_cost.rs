@@ -31,10 +31,10 @@ use ostia::fleet::Fleet;
 use ostia::gateway::Gateway;
 use ostia::identify::{Identify, Open, Principal, Sender};
 use ostia::live::{Live, Workbench};
-use ostia::rank::rank;
+use ostia::rank::{Trail, rank};
 use ostia::read::{Budget, Call, Demand, ReadLimits, RefusedBytes, Rules, read};
 use ostia::resolve::resolve;
-use ostia::routes::Address;
+use ostia::routes::{Address, Cors};
 use ostia::scan::Watch;
 use ostia_core::{Clock, RequestId, SystemClock};
 use ostia_testkit::backend::FakeBackend;
@@ -180,7 +180,12 @@ async fn whole() -> Rounds {
 }
 
 async fn anybody(clock: &Arc<dyn Clock>) -> Principal {
-    let identify = Identify::new(Vec::new(), Some(Open::default()), false, Arc::clone(clock));
+    let identify = Identify::new(
+        Vec::new(),
+        Some(Open::new(Cors::default(), false)),
+        false,
+        Arc::clone(clock),
+    );
     let here = IpAddr::V4(Ipv4Addr::LOCALHOST);
     let sender = Sender {
         peer_ip: here,
@@ -211,13 +216,15 @@ async fn call(model: &str) -> Call {
         body_idle_timeout: Duration::from_secs(10),
     };
     let body = Full::new(Bytes::from(body.to_string()));
+    let user = "user".into();
     let rules = Rules {
         limits: &limits,
         budget: &Budget::new(1 << 20),
+        user: &user,
+        origin: std::net::Ipv4Addr::LOCALHOST.into(),
         watch: &Watch::default(),
     };
     let refused = RefusedBytes::new(Arc::new(SystemClock));
-    let user = "user".into();
     let mut toll = refused.toll(&user, 0).expect("no limit");
     read(&HeaderMap::new(), body, &address(), rules, &mut toll)
         .await
@@ -232,7 +239,14 @@ async fn admission(
 ) -> Admission {
     let pool = resolve(&live.catalog, &address(), model);
     let permit = authorize(principal, pool, &live.notices).expect("a permit");
-    let ranked = rank(permit, &Default::default(), clock.unix_micros()).expect("an endpoint");
+    let ranked = rank(
+        permit,
+        &Default::default(),
+        Trail::default(),
+        &Arc::default(),
+        clock.unix_micros(),
+    )
+    .expect("an endpoint");
     let budget = RetryBudget::new(0, Arc::clone(clock));
     let admitter = Admitter::new(None, Duration::ZERO, budget, Arc::clone(clock));
     let entry = Entry {

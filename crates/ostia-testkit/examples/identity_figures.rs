@@ -101,12 +101,7 @@ async fn api_keys(folder: &std::path::Path) -> Door {
             id: format!("key_{n}"),
             hash: hash_key(token),
             username: format!("user{n}@lab.org"),
-            groups: Vec::new(),
-            label: String::new(),
-            project: String::new(),
-            admin: false,
-            created_at: 0,
-            expires_at: None,
+            ..NewApiKey::default()
         };
         store.create_key(&key).await.expect("a key");
     }
@@ -117,8 +112,8 @@ async fn api_keys(folder: &std::path::Path) -> Door {
 fn oidc(idp: &FakeIdp) -> Door {
     let settings = settings::Oidc {
         issuer: idp.base_url(),
-        audience: "ostia".to_owned(),
-        claims: BTreeMap::new(),
+        audience: vec!["ostia".to_owned()],
+        ..settings::Oidc::default()
     };
     let now = SystemClock.unix_micros() / 1_000_000;
     let mint = |n: usize| {
@@ -135,9 +130,7 @@ fn introspection(idp: &FakeIdp) -> Door {
         url: format!("{}/introspect", idp.base_url()),
         client_id: CLIENT_ID.to_owned(),
         client_secret: Secret::new(idp.secret().secret().to_owned()),
-        audience: String::new(),
-        scope: String::new(),
-        claims: BTreeMap::new(),
+        ..settings::Introspection::default()
     };
     let exp = SystemClock.unix_micros() / 1_000_000 + 3_600;
     let token = |n: usize| {
@@ -147,7 +140,7 @@ fn introspection(idp: &FakeIdp) -> Door {
         token
     };
     let tokens = (0..USERS).map(token).collect();
-    let provider = Introspection::new(&settings, web(), Arc::new(SystemClock));
+    let provider = Introspection::new(&settings, Vec::new(), web(), Arc::new(SystemClock));
     (Arc::new(provider.expect("a provider")), tokens)
 }
 
@@ -160,6 +153,8 @@ fn globus(idp: &FakeIdp) -> Door {
         idp_domains: Vec::new(),
         groups_per_domain: BTreeMap::new(),
         service_usernames: Vec::new(),
+        groups_prefix: String::new(),
+        link_claim: String::new(),
         auth_url: idp.base_url(),
         groups_url: idp.base_url(),
         cache_ttl: Duration::from_secs(60),

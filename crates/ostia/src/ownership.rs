@@ -1,41 +1,50 @@
 //! In: ids of responses that backends made, and who asked for them. Out: [`Responses`]: whether a caller may continue
 //! one.
-//! Here: a bounded cache. Not here: requests, permissions.
+//! Here: a bounded cache before the store, which has those of other replicas and of earlier processes.
+//! Not here: requests, permissions.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use ostia_core::Clock;
+use ostia_core::{Clock, MadeResponse, Store};
+use parking_lot::Mutex;
 use quick_cache::sync::Cache;
 use ring::digest;
 
-/// How many responses are remembered. Beyond that, the least used are forgotten.
+/// How many responses are remembered. Beyond that, the least used are asked for.
 const MOST: usize = 65_536;
 /// A response that nobody continues for this long is forgotten.
 const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 /// Longer ids are not remembered, because no backend makes any.
 const LONGEST_ID: usize = 512;
+/// How long a call waits for what the store knows. Without it, a response of this process can be continued.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Records who made which response through which endpoint. Without it, anyone could continue another user's
 /// conversation behind the one key that a backend knows.
 ///
-/// It is kept in this process only: after a restart, or on another replica, a response cannot be continued. The ids of
-/// unstreamed responses above 256 KiB are not seen.
+/// The ids of unstreamed responses above 256 KiB are not seen.
 pub struct Responses {
     made: Cache<[u8; 32], Made>,
+    /// Those that the store does not have yet.
+    untold: Mutex<Vec<MadeResponse>>,
+    store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
 }
 
 #[derive(Clone)]
 struct Made {
     endpoint: Arc<str>,
-    until: Instant,
+    /// Unix microseconds.
+    until: i64,
 }
 
 impl Responses {
-    pub fn new(clock: Arc<dyn Clock>) -> Self {
+    pub fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Self {
         Self {
             made: Cache::new(MOST),
+            untold: Mutex::default(),
+            store,
             clock,
         }
     }
@@ -45,22 +54,68 @@ impl Responses {
         if id.is_empty() || id.len() > LONGEST_ID {
             return;
         }
-        let made = Made {
+        let kept = i64::try_from(KEPT.as_micros()).unwrap_or(i64::MAX);
+        let made = MadeResponse {
+            id: key(id, user),
             endpoint: Arc::clone(endpoint),
-            until: self.clock.now() + KEPT,
+            until: self.clock.unix_micros().saturating_add(kept),
         };
-        self.made.insert(key(id, user), made);
+        self.remember(&made);
+        let mut untold = self.untold.lock();
+        // While the store is away, this process continues what it made.
+        if untold.len() < MOST {
+            untold.push(made);
+        }
+    }
+
+    /// Tells the store what it does not have yet. Called now and then from beside the path.
+    pub async fn tell(&self) {
+        let told = self.untold.lock().clone();
+        if told.is_empty() {
+            return;
+        }
+        let noted = self
+            .store
+            .note_responses(&told, self.clock.unix_micros())
+            .await;
+        match noted {
+            Ok(()) => drop(self.untold.lock().drain(..told.len())),
+            Err(error) => {
+                tracing::warn!(%error, "the makers of responses could not be written down; it is tried again")
+            }
+        }
+    }
+
+    /// Asks the store for a response that this process did not make.
+    pub async fn look_for(&self, id: &str, user: &str) {
+        let key = key(id, user);
+        if id.len() > LONGEST_ID || self.made.get(&key).is_some() {
+            return;
+        }
+        match tokio::time::timeout(PATIENCE, self.store.response(&key)).await {
+            Ok(Ok(Some(made))) => self.remember(&made),
+            Ok(Ok(None)) => {}
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "the maker of a response could not be looked up")
+            }
+            Err(_) => tracing::warn!("the maker of a response could not be looked up in time"),
+        }
     }
 
     /// The endpoint through which this user got the response.
     pub fn endpoint_of(&self, id: &str, user: &str) -> Option<Arc<str>> {
         let key = key(id, user);
         let made = self.made.get(&key)?;
-        if made.until <= self.clock.now() {
+        if made.until <= self.clock.unix_micros() {
             self.made.remove(&key);
             return None;
         }
         Some(made.endpoint)
+    }
+
+    fn remember(&self, made: &MadeResponse) {
+        let (endpoint, until) = (Arc::clone(&made.endpoint), made.until);
+        self.made.insert(made.id, Made { endpoint, until });
     }
 }
 
@@ -81,14 +136,45 @@ mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
-    use ostia_core::ManualClock;
+    use ostia_core::{ManualClock, Store};
 
     use super::{KEPT, Responses};
 
-    #[test]
-    fn a_response_belongs_to_its_maker_for_a_day() {
+    async fn store(folder: &tempfile::TempDir) -> Arc<dyn Store> {
+        let file = folder.path().join("ostia.db");
+        ostia_store::open(&format!("sqlite://{}", file.display()))
+            .await
+            .unwrap()
+    }
+
+    /// What one replica made is continued on another, by whoever made it.
+    #[tokio::test]
+    async fn replicas_know_of_each_other_s_responses() {
+        let folder = tempfile::tempdir().unwrap();
         let clock = Arc::new(ManualClock::at(0));
-        let responses = Responses::new(Arc::clone(&clock) as _);
+        let here = Responses::new(store(&folder).await, Arc::clone(&clock) as _);
+        let there = Responses::new(store(&folder).await, Arc::clone(&clock) as _);
+        let endpoint: Arc<str> = "sophia".into();
+        here.note("resp_1", "ann", &endpoint);
+        there.look_for("resp_1", "ann").await;
+        assert_eq!(there.endpoint_of("resp_1", "ann"), None, "not told yet");
+        here.tell().await;
+        for user in ["ann", "eve"] {
+            there.look_for("resp_1", user).await;
+        }
+        assert_eq!(there.endpoint_of("resp_1", "ann"), Some(endpoint));
+        assert_eq!(there.endpoint_of("resp_1", "eve"), None);
+        clock.advance(KEPT);
+        let later = Responses::new(store(&folder).await, Arc::clone(&clock) as _);
+        later.look_for("resp_1", "ann").await;
+        assert_eq!(later.endpoint_of("resp_1", "ann"), None);
+    }
+
+    #[tokio::test]
+    async fn a_response_belongs_to_its_maker_for_a_day() {
+        let folder = tempfile::tempdir().unwrap();
+        let clock = Arc::new(ManualClock::at(0));
+        let responses = Responses::new(store(&folder).await, Arc::clone(&clock) as _);
         let (here, there): (Arc<str>, Arc<str>) = ("here".into(), "there".into());
         responses.note("resp_1", "ann", &here);
         responses.note("resp_1", "bob", &there);
@@ -102,9 +188,10 @@ mod tests {
         assert!(responses.endpoint_of("resp_1", "ann").is_none());
     }
 
-    #[test]
-    fn absurd_ids_are_not_kept() {
-        let responses = Responses::new(Arc::new(ManualClock::at(0)));
+    #[tokio::test]
+    async fn absurd_ids_are_not_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let responses = Responses::new(store(&folder).await, Arc::new(ManualClock::at(0)));
         let long = "x".repeat(513);
         for id in ["", &long] {
             responses.note(id, "ann", &"here".into());

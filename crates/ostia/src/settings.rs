@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use ostia_core::Secret;
+use ostia_core::{Retention, Role, Secret};
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
@@ -21,9 +21,15 @@ pub struct Settings {
     pub maintenance: BTreeMap<String, String>,
     pub maintenance_sources: BTreeMap<String, MaintenanceSource>,
     pub store: StoreSettings,
+    pub reports: Reports,
+    pub retention: RetentionSettings,
     pub auth: Auth,
+    pub keys: Keys,
+    /// Who has which role beside those whose key has it.
+    pub roles: Vec<(Role, Who)>,
     pub limits: Limits,
     pub routing: Routing,
+    pub alerts: Alerts,
     pub upstream: Upstream,
     pub journal: JournalSettings,
     pub telemetry: Telemetry,
@@ -39,6 +45,8 @@ pub enum ListenAddress {
 pub struct Server {
     pub listen: ListenAddress,
     pub admin_listen: ListenAddress,
+    /// Further names that the admin listener answers to.
+    pub admin_hosts: Vec<String>,
     /// Without a trailing slash; "" if there is none.
     pub base_path: String,
     pub max_body_bytes: u64,
@@ -50,6 +58,8 @@ pub struct Server {
     pub body_idle_timeout: Duration,
     pub write_idle_timeout: Duration,
     pub max_connections: usize,
+    /// Of one address, or one IPv6 network of 64 bits; not of loopback and trusted proxies.
+    pub connections_per_address: usize,
     pub drain_timeout: Duration,
     /// How long after the wish to stop connections are still accepted.
     pub drain_grace: Duration,
@@ -85,6 +95,33 @@ pub struct MaintenanceSource {
     pub interval: Duration,
 }
 
+/// How long things stay.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RetentionSettings {
+    pub ledger_personal: Duration,
+    pub addresses: Duration,
+    pub rollups: Duration,
+}
+
+impl RetentionSettings {
+    /// What is due at a moment, in Unix microseconds.
+    pub fn due(&self, now: i64) -> Retention {
+        let before =
+            |age: Duration| now.saturating_sub(i64::try_from(age.as_micros()).unwrap_or(i64::MAX));
+        Retention {
+            addresses: before(self.addresses),
+            persons: before(self.ledger_personal),
+            sums: before(self.rollups),
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Reports {
+    /// The name of a time zone.
+    pub timezone: String,
+}
+
 #[derive(Debug, Clone, PartialEq)]
 pub struct StoreSettings {
     /// `sqlite://PATH` (made absolute) or `postgres://...`; it may contain a password.
@@ -104,9 +141,63 @@ pub enum Provider {
 pub struct Auth {
     /// Never empty. The provider `None` is the only one if it is present.
     pub providers: Vec<Provider>,
+    /// Who may use the gateway at all; empty: whoever can sign in.
+    pub admit: Vec<Who>,
     pub globus: Globus,
     pub introspection: Introspection,
-    pub oidc: Oidc,
+    pub oidc: Vec<Oidc>,
+}
+
+/// Whom a rule names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Who {
+    Everybody,
+    Group(String),
+    /// In lower case.
+    Domain(String),
+    /// A username whose domain is believed, or a user id.
+    User(String),
+    Key(String),
+}
+
+impl std::fmt::Display for Who {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Everybody => f.write_str("everybody"),
+            Self::Group(id) => write!(f, "members of group {id}"),
+            Self::Domain(name) => write!(f, "users of {name}"),
+            Self::User(name) => write!(f, "{name}"),
+            Self::Key(id) => write!(f, "key {id}"),
+        }
+    }
+}
+
+/// How long keys live, and how many one has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Keys {
+    pub default_age: Duration,
+    pub max_age: Duration,
+    /// 0 is no limit.
+    pub per_user: u32,
+    /// Within which somebody has to vouch for a key's owner; `None`: nobody has to.
+    pub owner_ttl: Option<Duration>,
+}
+
+/// What is asked of every identity provider alike.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Vouching {
+    /// Our word (`id`, `user`, `domain`, `groups`, ...) -> the provider's claim.
+    pub claims: BTreeMap<String, String>,
+    /// The domains that the provider may speak for, in lower case; empty: any.
+    pub domains: Vec<String>,
+    /// Stands before each group that the provider names.
+    pub groups_prefix: String,
+    /// Whoever signs in must be in one of these.
+    pub required_groups: Vec<String>,
+    /// One of these must stand in `acr` or `eduperson_assurance`.
+    pub required_acr: Vec<String>,
+    /// The claim whose value is the same for one person at all providers; "": none.
+    pub link_claim: String,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -118,6 +209,8 @@ pub struct Globus {
     pub idp_domains: Vec<String>,
     pub groups_per_domain: BTreeMap<String, Vec<String>>,
     pub service_usernames: Vec<String>,
+    pub groups_prefix: String,
+    pub link_claim: String,
     pub auth_url: String,
     pub groups_url: String,
     pub cache_ttl: Duration,
@@ -129,17 +222,25 @@ pub struct Introspection {
     pub url: String,
     pub client_id: String,
     pub client_secret: Secret<String>,
-    pub audience: String,
+    pub audience: Vec<String>,
     pub scope: String,
-    /// Our name (`username`, `groups`, ...) -> the provider's claim.
-    pub claims: BTreeMap<String, String>,
+    pub vouching: Vouching,
 }
 
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Oidc {
+    /// What the provider is called where one of several is chosen.
+    pub name: String,
     pub issuer: String,
-    pub audience: String,
-    pub claims: BTreeMap<String, String>,
+    /// A token's `aud` must name one of these.
+    pub audience: Vec<String>,
+    /// If there are any, a token's `azp` (or `client_id`, `appid`) must be one of these.
+    pub authorized_parties: Vec<String>,
+    /// For signing in on the pages.
+    pub client_id: String,
+    pub client_secret: Secret<String>,
+    pub scopes: Vec<String>,
+    pub vouching: Vouching,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -199,13 +300,34 @@ pub struct OwnLimits {
     /// The share of a queue beside others of the same kind.
     pub fair_share: Option<u32>,
     pub blocked: bool,
+    /// Models that also run on site may be used elsewhere.
+    pub allow_external: bool,
 }
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct Routing {
     pub session_headers: Vec<http::HeaderName>,
+    /// Bytes of what is remembered of who has seen which prompts.
+    pub affinity_memory: u64,
     /// What affinity headers and cache salts are made with; at least 32 bytes.
     pub hmac_key: Option<Secret<String>>,
+}
+
+/// Who is told what is wrong. URLs may hold tokens.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Alerts {
+    pub webhook: Option<Secret<String>>,
+    pub alertmanager: Option<Secret<String>>,
+    pub heartbeat_url: Option<Secret<String>>,
+    pub report: Option<Duration>,
+}
+
+impl Alerts {
+    /// Whether anybody wants to be told anything.
+    pub fn is_wanted(&self) -> bool {
+        let targets = [&self.webhook, &self.alertmanager, &self.heartbeat_url];
+        targets.iter().any(|target| target.is_some())
+    }
 }
 
 /// A timeout of `None` is disabled.
@@ -217,6 +339,8 @@ pub struct Upstream {
     pub total_timeout: Option<Duration>,
     pub pool_idle_timeout: Option<Duration>,
     pub keepalive_comment: Option<Duration>,
+    /// How long a stream waits for the backend's head until the client gets one.
+    pub send_headers_after: Option<Duration>,
     pub retry_budget_percent: u32,
 }
 

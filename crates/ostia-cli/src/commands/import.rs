@@ -3,9 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
-use ostia::config::{Environment, ImportError, Imported, Problem, Sources, import_first};
+use ostia::config::{Environment, ImportError, Imported, Loaded, Sources, changes, import_first};
 use ostia::fleet::Fleet;
 
+use super::check::verdict;
 use super::new_file::write_new;
 use crate::arguments::Setup;
 use crate::failure::{Failure, chain};
@@ -19,7 +20,7 @@ pub enum Import {
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "The variables are read from --env-file, by default .env, where their secrets stay. The file that is \
+    after_help = "Exits as `ostia check` does on what it wrote: 78 if anything of it has to be mended. The variables are read from --env-file, by default .env, where their secrets stay. The file that is \
                   written is the one that --config names, by default ostia.toml; an existing one is left alone."
 )]
 pub struct First {
@@ -57,15 +58,17 @@ impl First {
                 "There is no .env here, so only the fixtures were read; --env-file names another file.",
             );
         }
-        for problem in problems_of(setup, &target, &imported.variables) {
+        let loaded = load(setup, &target, &imported.variables);
+        for problem in &loaded.problems {
             note(&problem.to_string());
         }
-        print(&told(&imported, &target, &env_files))
+        print(&told(&imported, &loaded, &target, &env_files))?;
+        verdict(&loaded)
     }
 }
 
-/// What in the fixtures is not served as before, and why.
-fn problems_of(setup: &Setup, target: &Path, variables: &Environment) -> Vec<Problem> {
+/// What `check` would read: what in the fixtures is not served as before is in its problems.
+fn load(setup: &Setup, target: &Path, variables: &Environment) -> Loaded {
     let process = Environment::of_process();
     let all = process.iter().chain(variables.iter());
     let sources = Sources {
@@ -75,14 +78,18 @@ fn problems_of(setup: &Setup, target: &Path, variables: &Environment) -> Vec<Pro
             .collect(),
         ..Sources::default()
     };
-    setup.adapters.load(&sources, &Fleet::default()).problems
+    setup.adapters.load(&sources, &Fleet::default())
 }
 
 fn refused(error: ImportError) -> Failure {
     Failure::config(format!("nothing was written: {}", chain(&error)))
 }
 
-fn told(imported: &Imported, target: &Path, env_files: &[PathBuf]) -> String {
+const FOR_ALL: &str = "For the users of every endpoint: errors have OpenAI's shape, and a backend's own error comes through;
+a stream that fails ends with an error event and without [DONE]; tokens are counted before the
+call; /v1/... leads to it too. docs/migrate-from-first.md has the whole list.\n\n";
+
+fn told(imported: &Imported, loaded: &Loaded, target: &Path, env_files: &[PathBuf]) -> String {
     let mut text = String::new();
     let mut list = |title: &str, lines: &[(String, String)]| {
         if lines.is_empty() {
@@ -96,6 +103,16 @@ fn told(imported: &Imported, target: &Path, env_files: &[PathBuf]) -> String {
     };
     list("Carried over, variable and key:", &imported.carried);
     list("Not carried over, variable and why:", &imported.left);
+    let mut endpoints = Vec::new();
+    for (slug, changes) in changes(loaded) {
+        let what = match &*changes {
+            [] => "nothing else".to_owned(),
+            changes => changes.join("; "),
+        };
+        endpoints.push((slug.to_string(), what));
+    }
+    list("What changes for the users of each endpoint:", &endpoints);
+    text.push_str(FOR_ALL);
     let mut options = format!("--config {}", target.display());
     for file in env_files {
         options.push_str(&format!(" --env-file {}", file.display()));

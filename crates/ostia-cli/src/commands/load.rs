@@ -42,11 +42,6 @@ pub fn unsound() -> Failure {
     Failure::config("the configuration has errors: `ostia check` lists all of them")
 }
 
-/// The store of the configuration, created where there is none yet.
-pub async fn open_store(setup: &Setup) -> Result<Arc<dyn Store>, Failure> {
-    store(settings(setup)?.store.url.expose()).await
-}
-
 /// The store of the configuration, for commands that change nothing or only what is there: none is created.
 pub async fn open_existing_store(setup: &Setup) -> Result<Arc<dyn Store>, Failure> {
     existing_store(settings(setup)?.store.url.expose()).await
@@ -85,7 +80,7 @@ pub fn variable(setup: &Setup, name: &str) -> Result<Secret<String>, Failure> {
         })
 }
 
-fn not_opened(error: StoreError) -> Failure {
+pub fn not_opened(error: StoreError) -> Failure {
     let (StoreError::Unavailable(text) | StoreError::Broken(text)) = error;
     Failure::other(format!("cannot open the database: {text}"))
 }

@@ -3,13 +3,18 @@
 
 mod adapter;
 mod admin;
+mod agent;
+mod audit;
 mod block;
 mod check;
 mod completions;
+mod db;
+mod desk;
 mod drain;
 mod explain;
 mod import;
 mod init;
+mod journal;
 mod key;
 mod limits;
 mod load;
@@ -17,6 +22,8 @@ mod login;
 mod maintenance;
 mod man;
 mod new_file;
+mod project;
+mod prune;
 mod reload;
 mod serve;
 mod slug;
@@ -26,6 +33,7 @@ mod test;
 mod trial;
 mod upgrade;
 mod usage;
+mod user;
 mod web;
 
 use clap::Subcommand;
@@ -49,6 +57,14 @@ pub enum Command {
     /// Create, list, find, rotate and revoke API keys
     #[command(subcommand)]
     Key(key::Key),
+    /// List users; show, disable, link, export and erase them
+    #[command(subcommand)]
+    User(user::User),
+    /// Create projects, and say who is in them
+    #[command(subcommand)]
+    Project(project::Project),
+    /// Show what was done about users, keys and projects
+    Audit(audit::Audit),
     /// Put a cluster under maintenance, or end it
     #[command(subcommand)]
     Maintenance(maintenance::Maintenance),
@@ -75,11 +91,22 @@ pub enum Command {
     /// Try out the adapters of a site
     #[command(subcommand)]
     Adapter(adapter::Adapter),
+    /// Make a coding agent use a gateway
+    #[command(subcommand)]
+    Agent(agent::Agent),
     /// Take over the installation of another gateway
     #[command(subcommand)]
     Import(import::Import),
     /// Report requests and tokens
     Usage(usage::Usage),
+    /// Look after the database: its schema, backups, a move to PostgreSQL
+    #[command(subcommand)]
+    Db(db::Db),
+    /// Bring in the journal of a replica that is gone
+    #[command(subcommand)]
+    Journal(journal::Journal),
+    /// Forget what is older than [retention] says
+    Prune(prune::Prune),
     /// Sign in with Globus or OpenID Connect, for `ostia token`
     Login(login::Login),
     /// Print a token for OPENAI_API_KEY, refreshed if need be
@@ -103,6 +130,9 @@ impl Command {
             Self::Test(test) => test.run(setup),
             Self::Slug(slug) => slug.run(),
             Self::Key(key) => key.run(setup),
+            Self::User(user) => user.run(setup),
+            Self::Project(project) => project.run(setup),
+            Self::Audit(audit) => audit.run(setup),
             Self::Maintenance(maintenance) => maintenance.run(setup),
             Self::Limits(limits) => limits.run(setup),
             Self::Block(block) => block.run(setup),
@@ -115,8 +145,12 @@ impl Command {
             Self::Reload(reload) => reload.run(setup),
             Self::Explain(explain) => explain.run(setup),
             Self::Adapter(adapter) => adapter.run(setup),
+            Self::Agent(agent) => agent.run(),
             Self::Import(import) => import.run(setup),
             Self::Usage(usage) => usage.run(setup),
+            Self::Db(db) => db.run(setup),
+            Self::Journal(journal) => journal.run(setup),
+            Self::Prune(prune) => prune.run(setup),
             Self::Login(login) => login.run(),
             Self::Token(token) => token.run(),
             Self::Whoami(whoami) => whoami.run(),
@@ -140,9 +174,15 @@ impl Command {
             | Self::Block(_)
             | Self::Unblock(_)
             | Self::Check(_)
+            | Self::Db(_)
             | Self::Explain(_)
+            | Self::Journal(_)
             | Self::Key(_)
+            | Self::User(_)
+            | Self::Project(_)
+            | Self::Audit(_)
             | Self::Maintenance(_)
+            | Self::Prune(_)
             | Self::Status(_)
             | Self::SupportBundle(_)
             | Self::Upgrade(_)
@@ -153,6 +193,7 @@ impl Command {
             | Self::Usage(_) => Some((Level::WARN, "")),
             Self::Slug(_)
             | Self::Init(_)
+            | Self::Agent(_)
             | Self::Import(_)
             | Self::Login(_)
             | Self::Token(_)

@@ -1,16 +1,17 @@
-use std::fs::File;
 use std::io::{ErrorKind, Write as _};
 use std::path::Path;
 
+use ostia_core::new_private_file;
+
 use crate::failure::Failure;
 
-/// Writes a file that is not there yet.
+/// Writes a file that is not there yet, for its owner alone: it may hold secrets one day.
 pub fn write_new(target: &Path, text: &str) -> Result<(), Failure> {
     let failed = |error: std::io::Error| match error.kind() {
         ErrorKind::AlreadyExists => taken(target),
         _ => Failure::other(format!("{}: {error}", target.display())),
     };
-    let mut file = File::create_new(target).map_err(failed)?;
+    let mut file = new_private_file(target).map_err(failed)?;
     file.write_all(text.as_bytes()).map_err(failed)
 }
 

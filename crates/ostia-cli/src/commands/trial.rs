@@ -146,10 +146,8 @@ async fn make_key(store: &dyn Store, holder: Holder) -> Result<Secret<String>, F
         username: holder.username,
         groups: holder.groups,
         label: "trial".to_owned(),
-        project: String::new(),
-        admin: false,
         created_at: SystemClock.unix_micros(),
-        expires_at: None,
+        ..NewApiKey::default()
     };
     store
         .create_key(&new)

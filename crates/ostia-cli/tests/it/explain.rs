@@ -181,8 +181,12 @@ fn what_else_stands_in_the_way_is_told() {
     let endpoint = &all[0]["endpoints"][0];
     assert_eq!(
         endpoint["health"],
-        json!({"in_flight": 0, "failing": false}),
+        json!({"in_flight": 0, "failing": false, "unread_tokens": 0, "away_ms": 0}),
         "{ended:?}"
+    );
+    assert_eq!(
+        endpoint["rank"],
+        json!({"place": 1, "signal": "work", "work": 0})
     );
     assert_eq!(endpoint["maintenance"], "Back on Monday");
     assert_eq!(endpoint["limits"]["tpm_user"], 60_000);

@@ -91,7 +91,8 @@ fn the_key_stands_alone_on_stdout() {
     let keys = site.json(&["key", "list", "--json"]);
     assert_eq!(keys[0]["label"], "my laptop");
     assert_eq!(keys[0]["admin"], true);
-    assert_eq!(keys[0]["expires_at"], Value::Null);
+    // An admin key ends, whether or not somebody says so.
+    assert!(keys[0]["expires_at"].is_string());
 }
 
 #[test]
@@ -357,18 +358,156 @@ fn changes_of_keys_are_written_down() {
     let rotated = site.run(&["key", "rotate", id, "--json"]);
     let revoked = site.run(&["key", "revoke", id]);
     for (ended, kind) in [
-        (&made, "key_created"),
-        (&rotated, "key_rotated"),
-        (&revoked, "key_revoked"),
+        (&made, "key.create"),
+        (&rotated, "key.rotate"),
+        (&revoked, "key.revoke"),
     ] {
         let events = audit(ended);
         assert_eq!(events.len(), 1, "{ended:?}");
         assert_eq!(events[0]["kind"], kind);
         assert!(
-            events[0]["uid"].is_number() && !ended.stderr.contains(secret),
+            events[0]["actor"].as_str().unwrap().starts_with("uid:")
+                && !ended.stderr.contains(secret),
             "{ended:?}"
         );
     }
     // A second revocation changes nothing.
     assert!(audit(&site.run(&["key", "revoke", id])).is_empty());
+}
+
+fn created(site: &Site, words: &[&str]) -> Value {
+    let create = ["key", "create", "--user", "ann@lab.org", "--json"];
+    site.json(&[&create[..], words].concat())
+}
+
+#[test]
+fn a_key_has_the_rights_that_were_asked_for() {
+    let site = Site::empty();
+    created(
+        &site,
+        &[
+            "--role",
+            "support",
+            "--model",
+            "m",
+            "--model",
+            "n",
+            "--allow-ip",
+            "10.1.2.3/8",
+            "--class",
+            "batch",
+            "--limit",
+            "tpm_user=7",
+            "--on-behalf-of",
+            "lab.org,Uni.edu",
+        ],
+    );
+    let key = &site.json(&["key", "list", "--json"])[0];
+    for (name, expected) in [
+        ("role", json!("support")),
+        ("models", json!(["m", "n"])),
+        ("allowed_addresses", json!(["10.0.0.0/8"])),
+        ("class", json!("batch")),
+        ("limits", json!({"tpm_user": 7})),
+        ("on_behalf_of", json!(["lab.org", "uni.edu"])),
+    ] {
+        assert_eq!(key[name], expected, "{name}");
+    }
+    for wrong in [
+        &["--role", "root"][..],
+        &["--role", "support", "--admin"],
+        &["--admin", "--expires", "31d"],
+        &["--expires", "366d"],
+        &["--allow-ip", "10.0.0.0/33"],
+        &["--limit", "blocked=1"],
+        &["--service"],
+    ] {
+        let create = ["key", "create", "--user", "ann@lab.org"];
+        let ended = site.run(&[&create[..], wrong].concat());
+        assert_eq!(
+            (ended.code, &*ended.stdout),
+            (Some(64), ""),
+            "{wrong:?}: {ended:?}"
+        );
+    }
+}
+
+#[test]
+fn users_and_projects_are_looked_after_and_told() {
+    let site = Site::empty();
+    created(&site, &[]);
+    for (words, code) in [
+        (&["user", "disable", "nobody@lab.org"][..], 1),
+        (&["user", "disable", "ann@lab.org", "--reason", "left"], 0),
+        (&["user", "link", "ann@lab.org", "https://idp#s1"], 0),
+        (&["user", "show", "https://idp#s1"], 0),
+        (
+            &[
+                "project",
+                "create",
+                "fusion",
+                "--title",
+                "Fusion",
+                "--manager",
+                "pi@lab.org",
+            ],
+            0,
+        ),
+        (&["project", "create", "fusion"], 1),
+        (&["project", "add", "fusion", "ann@lab.org"], 0),
+        (&["project", "remove", "fusion", "bob@lab.org"], 1),
+        (
+            &[
+                "key",
+                "create",
+                "--user",
+                "bot@lab.org",
+                "--project",
+                "fusion",
+                "--service",
+            ],
+            0,
+        ),
+        (&["key", "revoke", "--user", "ann@lab.org"], 0),
+        (&["key", "revoke"], 64),
+        (&["audit", "--verify"], 0),
+    ] {
+        let ended = site.run(words);
+        assert_eq!(ended.code, Some(code), "{words:?}: {ended:?}");
+    }
+    let users = site.json(&["user", "list", "--json"]);
+    let ann = users
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|user| user["id"] == "ann@lab.org")
+        .unwrap();
+    assert_eq!(ann["state"], "disabled");
+    let export = site.json(&["user", "export", "ann@lab.org"]);
+    assert_eq!(export["projects"], json!(["fusion"]));
+    assert_eq!(site.run(&["user", "erase", "ann@lab.org"]).code, Some(0));
+    let events = site.json(&["audit", "--json"]);
+    let actions: Vec<_> = events
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|event| event["action"].as_str().unwrap())
+        .collect();
+    let expected = [
+        "user.erase",
+        "user.export",
+        "key.revoke",
+        "key.create",
+        "project.add",
+        "project.create",
+        "user.link",
+        "user.disable",
+        "key.create",
+    ];
+    assert_eq!(actions, expected);
+    let projects = site.json(&["project", "list", "--json"]);
+    assert_eq!(
+        (&projects[0]["members"], &projects[0]["managers"]),
+        (&json!([]), &json!(["pi@lab.org"]))
+    );
 }

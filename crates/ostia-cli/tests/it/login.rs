@@ -170,6 +170,10 @@ async fn globus_s_code_is_pasted() {
         CLIENT_ID,
         "--scope",
         "https://gw/all",
+        "--policy",
+        "one",
+        "--policy",
+        "two",
     ];
     let mut command = person.ostia(&words);
     command
@@ -179,6 +183,10 @@ async fn globus_s_code_is_pasted() {
     let address = line_with(&mut login, "/authorize?").await;
     assert!(
         address.contains("auth-code") && address.contains("code_challenge_method=S256"),
+        "{address}"
+    );
+    assert!(
+        address.contains("session_required_policies=one%2Ctwo"),
         "{address}"
     );
     let location = person.browse(&address).await["location"]
@@ -199,6 +207,16 @@ async fn globus_s_code_is_pasted() {
         .find(|call| call.path == "/token")
         .unwrap();
     assert_eq!(exchange.form.get("code_verifier").map(str::len), Some(43));
+    // The policies are remembered as the rest is.
+    let mut again = person.ostia(&["login"]);
+    again.env("GLOBUS_SDK_SERVICE_URL_AUTH", person.idp.base_url());
+    let mut again = again.spawn().unwrap();
+    let address = line_with(&mut again, "/authorize?").await;
+    assert!(
+        address.contains("session_required_policies=one%2Ctwo"),
+        "{address}"
+    );
+    assert_eq!(end(again).await, Some(1));
     // Another issuer has no such page.
     assert_eq!(end(person.login("code")).await, Some(64));
 }

@@ -7,6 +7,7 @@
 
 mod adapter;
 mod check;
+mod db;
 mod demo;
 mod explain;
 mod first_hour;

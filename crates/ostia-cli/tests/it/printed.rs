@@ -12,7 +12,8 @@ use super::pages::{Block, blocks, top};
 use super::site::Site;
 
 /// Lines that need somebody who signs in: tests/it/login.rs runs them beside an identity provider.
-const SIGN_IN: [&str; 4] = [
+const SIGN_IN: [&str; 5] = [
+    "ostia login --issuer globus --client-id CLIENT --scope SCOPE --policy POLICY --url https://gateway.example",
     "ostia login --issuer globus --client-id ID --scope SCOPES --url https://gateway.example",
     "export OPENAI_API_KEY=$(ostia token)",
     "ostia whoami",
@@ -103,13 +104,18 @@ impl Reader {
         site.write("site.toml", &settings);
         site.write("secrets.env", "PROVIDER_KEY=sk-x\n");
         site.write(".env", "PROVIDER_KEY=sk-x\n");
-        for (folder, file) in [
-            ("fixtures", "clusters.json"),
-            ("fixtures", "endpoints.json"),
-        ] {
-            std::fs::create_dir_all(site.path(folder)).unwrap();
-            site.write(&format!("{folder}/{file}"), "[]");
-        }
+        let entry = |kind: &str, fields| json!([{"model": format!("resource_server_async.{kind}"), "pk": 1, "fields": fields}]);
+        let cluster = entry(
+            "cluster",
+            json!({"cluster_name": "metis", "frameworks": ["api"], "openai_endpoints": ["chat/completions"]}),
+        );
+        let endpoint = entry(
+            "endpoint",
+            json!({"cluster": "metis", "framework": "api", "model": "of-the-fixtures", "config": {"api_url": backend}}),
+        );
+        std::fs::create_dir_all(site.path("fixtures")).unwrap();
+        site.write("fixtures/clusters.json", &cluster.to_string());
+        site.write("fixtures/endpoints.json", &endpoint.to_string());
         std::fs::create_dir(site.path("adapters")).unwrap();
         site.write("adapters/custom.rhai", "fn on_request(ctx) {}");
         site.write("request.json", "{}");
@@ -240,4 +246,35 @@ fn every_printed_script_exists() {
         }
     }
     assert!(found >= 5, "{found}");
+}
+
+/// A page that says which test holds something names one that is there.
+#[test]
+fn every_test_that_a_page_names_exists() {
+    let page = std::fs::read_to_string(top().join("docs/conformance.md")).unwrap();
+    let (_, table) = page
+        .split_once("## What users of gateways reported")
+        .unwrap();
+    let mut code = String::new();
+    read_rust(&top().join("crates"), &mut code);
+    let rows = table.lines().filter(|line| line.starts_with("| "));
+    let cells = rows.filter_map(|row| row.split(" | ").nth(1));
+    let names: Vec<&str> = cells
+        .flat_map(|cell| cell.split('`').skip(1).step_by(2))
+        .collect();
+    assert!(names.len() > 40, "{names:?}");
+    for name in names {
+        assert!(code.contains(&format!("fn {name}(")), "{name}");
+    }
+}
+
+fn read_rust(folder: &Path, code: &mut String) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            read_rust(&path, code);
+        } else if path.extension().is_some_and(|kind| kind == "rs") {
+            code.push_str(&std::fs::read_to_string(path).unwrap());
+        }
+    }
 }

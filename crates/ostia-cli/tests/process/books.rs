@@ -21,20 +21,20 @@ pub async fn assert_sound(database: &Path) {
             &format!("SELECT coalesce(sum({sum}), 0) FROM ledger"),
         )
         .await;
-        let days: i64 = one(
-            database,
-            &format!("SELECT coalesce(sum({sum}), 0) FROM usage_by_day"),
-        )
-        .await;
-        assert_eq!(rows, days, "{sum}");
+        assert_rolled_up(database, sum, rows).await;
     }
     let rows: i64 = one(database, "SELECT coalesce(sum(count), 0) FROM ledger").await;
-    let days: i64 = one(
-        database,
-        "SELECT coalesce(sum(requests), 0) FROM usage_by_day",
-    )
-    .await;
-    assert_eq!(rows, days, "requests");
+    assert_rolled_up(database, "requests", rows).await;
+}
+
+/// Each level of the roll-up has all of it.
+async fn assert_rolled_up(database: &Path, sum: &str, expected: i64) {
+    for level in 1..=6 {
+        let rolled_up =
+            format!("SELECT coalesce(sum({sum}), 0) FROM usage_sums WHERE level = {level}");
+        let rolled_up: i64 = one(database, &rolled_up).await;
+        assert_eq!(rolled_up, expected, "{sum} at level {level}");
+    }
 }
 
 pub async fn one<T>(database: &Path, query: &str) -> T

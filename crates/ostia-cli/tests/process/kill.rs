@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use ostia_core::SystemClock;
+use ostia_store::testing::Server;
 use ostia_testkit::backend::{FakeBackend, Script, Step};
 use ostia_testkit::client::{Ended, RawClient, Request};
 use ostia_testkit::gateway::{Process, Row, Site, Subject, TestGateway};
@@ -92,8 +93,18 @@ async fn life(site: &Site, backend: &FakeBackend, requests: &[Request; 2]) -> Ve
 #[tokio::test]
 async fn after_any_kill_the_books_are_right() {
     let backend = FakeBackend::start().await;
-    backend.otherwise(Script::completion().chunks(5));
+    survive(Site::new().model("m", &backend), backend).await;
+}
+
+#[tokio::test]
+async fn after_any_kill_the_books_on_postgres_are_right() {
+    let backend = FakeBackend::start().await;
     let site = Site::new().model("m", &backend);
+    survive(site.on_postgres(&Server::database().await), backend).await;
+}
+
+async fn survive(site: Site, backend: FakeBackend) {
+    backend.otherwise(Script::completion().chunks(5));
     site.prepare(&SystemClock).await;
     let requests = requests(&site);
     let mut whole = Vec::new();

@@ -10,6 +10,8 @@ mod books;
 mod descriptors;
 mod full_disk;
 mod kill;
+mod postgres;
+mod private;
 mod second;
 mod shared;
 mod stop;

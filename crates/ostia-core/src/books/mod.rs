@@ -14,7 +14,7 @@ use std::task::{Context, Poll};
 
 use crate::{Clock, LedgerRow};
 
-pub use opening::{Arrival, Opening};
+pub use opening::{Arrival, HeadSent, Opening};
 pub use page::Place;
 pub use receipt::{Receipt, Sending};
 
@@ -58,4 +58,6 @@ pub struct Books {
     pub clock: Arc<dyn Clock>,
     /// Set when the process gives up on what still runs: a request that nobody closed is then `interrupted`.
     pub shutting_down: Arc<AtomicBool>,
+    /// Set when the caller's account was disabled in the middle of the request.
+    pub dismissed: Arc<AtomicBool>,
 }

@@ -2,6 +2,7 @@ use std::borrow::Cow;
 use std::future::poll_fn;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use super::page::{Page, Place};
@@ -18,6 +19,22 @@ pub struct Arrival {
     pub received: Instant,
     pub received_unix_micros: i64,
     pub api: Cow<'static, str>,
+    pub head_sent: HeadSent,
+}
+
+/// Whether the client was sent the head of an answer, 200, before anything was known of it. Then that is the status,
+/// whatever comes.
+#[derive(Debug, Clone, Default)]
+pub struct HeadSent(Arc<AtomicBool>);
+
+impl HeadSent {
+    pub fn set(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    pub fn is_set(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 /// A request that no backend has seen yet. It leaves one row: that of a refusal, of a hang-up if it is dropped, or, once

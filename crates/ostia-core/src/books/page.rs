@@ -1,6 +1,6 @@
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
@@ -169,8 +169,13 @@ impl Page {
 
     /// Closes a request that nobody finished.
     pub(super) fn abandon(&mut self) {
-        let shutting_down = self.books.shutting_down.load(Ordering::Relaxed);
-        self.close(Outcome::unfinished(shutting_down));
+        let is_set = |flag: &AtomicBool| flag.load(Ordering::Relaxed);
+        let dismissed = is_set(&self.books.dismissed);
+        if dismissed && self.facts.error_code.is_empty() {
+            self.facts.error_code = "account_disabled".into();
+        }
+        let given_up = dismissed || is_set(&self.books.shutting_down);
+        self.close(Outcome::unfinished(given_up));
     }
 
     /// Usage when the backend said nothing: the prompt's estimate and what was counted of the answer.
@@ -213,7 +218,10 @@ impl Page {
             endpoint_slug: Cow::Borrowed(&place.endpoint_slug),
             api: Cow::Borrowed(&arrival.api),
             stream: self.stream,
-            http_status: facts.http_status,
+            http_status: match arrival.head_sent.is_set() {
+                true => 200,
+                false => facts.http_status,
+            },
             outcome,
             phase: facts.phase,
             error_code: Cow::Borrowed(&facts.error_code),

@@ -62,6 +62,16 @@ impl Receipt {
         self.page.observers[1] = witness;
     }
 
+    /// How far it has come.
+    pub fn reached(&mut self, phase: Phase) {
+        self.page.facts.phase = phase;
+    }
+
+    /// It waited once more.
+    pub fn waited(&mut self, time: Duration) {
+        self.page.facts.queued += time;
+    }
+
     /// The request is on its way to the endpoint.
     pub fn connecting(&mut self) {
         self.page.facts.phase = Phase::Connecting;

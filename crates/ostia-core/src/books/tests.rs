@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use super::{Arrival, Books, JournalFull, Observer, Opening, Place, Receipt, Recorder, Slot};
+use super::{
+    Arrival, Books, HeadSent, JournalFull, Observer, Opening, Place, Receipt, Recorder, Slot,
+};
 use crate::{
     Clock, Identity, LedgerRow, ManualClock, Outcome, Phase, RequestId, Usage, UsageSource,
 };
@@ -116,6 +118,7 @@ impl Rig {
             witness: Arc::new(Nobody),
             clock: self.clock.clone(),
             shutting_down: self.shutting_down.clone(),
+            dismissed: Arc::default(),
         };
         let arrival = Arrival {
             request_id: RequestId::at(0),
@@ -125,6 +128,7 @@ impl Rig {
             received: self.clock.now(),
             received_unix_micros: 0,
             api: "chat/completions".into(),
+            head_sent: HeadSent::default(),
         };
         let mut opening = Opening::begin(books, arrival);
         self.clock.advance(Duration::from_secs(1));

@@ -1,48 +1,55 @@
 //! Statements over many rows at a time: a trip to SQLite's thread costs more than a row.
 
-use std::borrow::Cow;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
-use sqlx::query::Query;
-use sqlx::sqlite::SqliteArguments;
-use sqlx::{Sqlite, SqliteConnection};
+use sqlx::AssertSqlSafe;
+
+use super::engine::{Id, Query, Stamp};
+use super::work::Work;
+use crate::cell::{Cell, Kind};
 
 /// Rows of one statement, largest first: a few sizes, so that all of them stay prepared.
 const SIZES: [usize; 4] = [64, 16, 4, 1];
 
-pub(super) type Statement<'q> = Query<'q, Sqlite, SqliteArguments>;
-
-/// `head VALUES (?, ...), (?, ...) tail`.
-pub(super) struct Bulk {
-    head: Cow<'static, str>,
+/// `INSERT INTO table (...) VALUES (?, ...), (?, ...) tail`.
+pub(crate) struct Bulk {
+    head: String,
     columns: usize,
-    tail: &'static str,
-    texts: [OnceLock<String>; SIZES.len()],
+    tail: String,
+    texts: [OnceLock<Arc<str>>; SIZES.len()],
 }
 
 impl Bulk {
-    pub(super) const fn new(head: Cow<'static, str>, columns: usize, tail: &'static str) -> Self {
+    pub(crate) fn new(table: &str, columns: Vec<(String, Kind)>, tail: impl Into<String>) -> Self {
+        let names: Vec<_> = columns
+            .iter()
+            .map(|(name, _)| format!("\"{name}\""))
+            .collect();
         Self {
-            head,
-            columns,
-            tail,
+            head: format!("INSERT INTO \"{table}\" ({})", names.join(", ")),
+            columns: names.len(),
+            tail: tail.into(),
             texts: [const { OnceLock::new() }; SIZES.len()],
         }
     }
 
-    /// Gives how many rows were written. `bind` binds all columns of one row.
-    pub(super) async fn run<T>(
-        &'static self,
-        connection: &mut SqliteConnection,
-        mut rows: &[T],
-        bind: impl for<'q> Fn(Statement<'q>, &T) -> Statement<'q>,
-    ) -> sqlx::Result<u64> {
+    /// Gives how many rows were written. `cells` gives one for each column.
+    pub(crate) async fn run<'a, T, C>(
+        &self,
+        work: &mut Work,
+        mut rows: &'a [T],
+        cells: impl Fn(&'a T) -> C,
+    ) -> sqlx::Result<u64>
+    where
+        C: Iterator<Item = Cell<'a>>,
+    {
         let mut written = 0;
         for (text, size) in self.texts.iter().zip(SIZES) {
             while let Some((chunk, rest)) = rows.split_at_checked(size) {
-                let sql = text.get_or_init(|| self.sql(size));
-                let statement = chunk.iter().fold(sqlx::query(sql.as_str()), &bind);
-                written += statement.execute(&mut *connection).await?.rows_affected();
+                let sql = text.get_or_init(|| self.sql(size).into());
+                let statement = sqlx::query(AssertSqlSafe(Arc::clone(sql)));
+                let statement = chunk.iter().flat_map(&cells).fold(statement, bind);
+                written += work.run(statement).await?;
                 rows = rest;
             }
         }
@@ -53,5 +60,17 @@ impl Bulk {
         let marks = format!("({})", vec!["?"; self.columns].join(","));
         let values = vec![marks.as_str(); rows].join(",");
         format!("{} VALUES {values} {}", self.head, self.tail)
+    }
+}
+
+fn bind<'q>(statement: Query<'q>, cell: Cell<'_>) -> Query<'q> {
+    match cell {
+        Cell::Text(text) => statement.bind(text.into_owned()),
+        Cell::Number(number) => statement.bind(number),
+        Cell::Flag(flag) => statement.bind(flag),
+        Cell::Blob(bytes) => statement.bind(bytes.into_owned()),
+        Cell::Id(id) => statement.bind(Id(id)),
+        Cell::Stamp(micros) => statement.bind(Stamp(micros)),
+        Cell::Absent => statement.bind(None::<i64>),
     }
 }

@@ -28,7 +28,8 @@ pub(crate) fn busy(error: &sqlx::Error) -> bool {
 /// Whether to replace the connection after this error. One that was opened while the file system was read-only stays
 /// read-only for ever, and after a disk fault (IOERR, FULL, CANTOPEN) the files that it has open cannot be trusted.
 pub(crate) fn spoils(error: &sqlx::Error) -> bool {
-    primary_code(error).is_some_and(|code| matches!(code, 8 | 10 | 13 | 14))
+    matches!(error, sqlx::Error::Io(_))
+        || primary_code(error).is_some_and(|code| matches!(code, 8 | 10 | 13 | 14))
 }
 
 fn primary_code(error: &sqlx::Error) -> Option<i32> {

@@ -1,14 +1,38 @@
 //! In: a path, ledger rows, keys, questions. Out: what the SQLite file says.
 //! Here: opening the file, migrations, a writer for the ledger, one for keys, and a few readers.
-//! Not here: anything another database would do the same way (`columns`, `tally`).
+//! Not here: anything another database would do the same way (`shared`, `columns`, `tally`).
 
 mod bulk;
+mod engine;
 mod failure;
+mod file;
+mod holder;
+mod schema;
+
+#[path = "../shared/dump.rs"]
+mod dump;
+#[path = "../shared/implement.rs"]
+mod implement;
+#[path = "../shared/keys.rs"]
 mod keys;
+#[path = "../shared/meta.rs"]
+mod meta;
+#[path = "../shared/notices.rs"]
 mod notices;
+#[path = "../shared/people/mod.rs"]
+mod people;
+#[path = "../shared/prune.rs"]
+mod prune;
+#[path = "../shared/responses.rs"]
+mod responses;
+#[path = "../shared/rows.rs"]
 mod rows;
+#[path = "../shared/sums.rs"]
+mod sums;
+#[path = "../shared/usage.rs"]
 mod usage;
-mod writer;
+#[path = "../shared/work.rs"]
+mod work;
 
 use std::fs::OpenOptions;
 use std::io::ErrorKind;
@@ -17,43 +41,50 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ostia_core::{
-    ApiKey, BoxFuture, LedgerRow, NewApiKey, Notice, NoticeScope, Store, StoreError, UsageQuery,
-    UsageRow,
-};
-use sqlx::migrate::{MigrateError, Migrator};
+use ostia_core::StoreError;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{ConnectOptions, Connection, SqliteConnection, SqlitePool};
+use sqlx::{ConnectOptions, SqlitePool};
 use tokio::time::{Instant, sleep};
 
+use crate::copy::Side;
+use crate::release::Schema;
+use dump::Dump;
 use failure::{broken, busy, failed};
-use writer::Writer;
-
-static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
+use file::File;
+use holder::holder;
+pub(crate) use schema::latest;
+use work::Work;
 
 /// How long a statement waits for another process that holds the file's lock.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const BUSY_PAUSE: Duration = Duration::from_millis(10);
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
 const READERS: u32 = 4;
+const REPORTS: u32 = 2;
+/// What a sign-in, or something as small, may take of the disk.
+const STATEMENT: Duration = Duration::from_secs(30);
 /// Negative: KiB, not pages. The inner pages of the ledger's trees stay in memory.
+const REPORT_CACHE_KIB: &str = "-32768";
 const WRITER_CACHE_KIB: &str = "-16384";
 
-/// A ledger in one SQLite file, in write-ahead mode: readers never wait for a writer.
-pub struct SqliteStore {
+/// A ledger in one SQLite file, in write-ahead mode: readers never wait for a writer. SQLite allows one writer at a time: a
+/// pool of one connection queues writes fairly, where several would spin on its lock.
+pub(crate) struct Handle {
     /// For rows alone, so that nothing else waits behind a batch of them.
-    ledger: Writer,
-    keys: Writer,
+    file: Arc<File>,
+    ledger: SqlitePool,
+    keys: SqlitePool,
     readers: SqlitePool,
+    reports: SqlitePool,
 }
 
-impl SqliteStore {
+impl Handle {
     /// Opens or creates (mode 0600) the file at `path` and brings its schema up to date.
     ///
     /// # Errors
     ///
     /// `Broken` if the folder is missing, the file is not a SQLite database, or its schema is newer than this binary's.
-    pub async fn open(path: &str) -> Result<Self, StoreError> {
+    pub(crate) async fn open(path: &str) -> Result<Self, StoreError> {
         create_file(path)?;
         let options = SqliteConnectOptions::new()
             .filename(path)
@@ -68,17 +99,102 @@ impl SqliteStore {
             .pragma("temp_store", "MEMORY")
             .pragma("cache_size", WRITER_CACHE_KIB);
         // The ledger's thread connects when it inserts the first row, so that SQLite's thread inherits its priority.
-        let ledger = Writer::new(pool(1).connect_lazy_with(writing.clone()));
+        let file = Arc::new(File::new(path));
+        let pool = |connections| pool(connections, &file);
+        let ledger = pool(1).connect_lazy_with(writing.clone());
         let keys = connect(pool(1), writing).await.map_err(failed);
-        let keys = Writer::new(keys.map_err(|error| about(path, error))?);
-        let migrated = migrate(&mut *keys.lend().await?).await;
+        let keys = keys.map_err(|error| about(path, error))?;
+        let migrated = schema::bring_up_to_date(&mut *keys.acquire().await.map_err(failed)?).await;
         migrated.map_err(|error| about(path, error))?;
-        let readers = pool(READERS).connect_lazy_with(options.pragma("query_only", "ON"));
+        let reading = options.pragma("query_only", "ON");
+        let readers = pool(READERS).connect_lazy_with(reading.clone());
+        let reports =
+            pool(REPORTS).connect_lazy_with(reading.pragma("cache_size", REPORT_CACHE_KIB));
         Ok(Self {
+            file: Arc::clone(&file),
             ledger,
             keys,
             readers,
+            reports,
         })
+    }
+
+    async fn read(&self) -> Result<Work, StoreError> {
+        let begun = Work::begin(&self.readers, true, "BEGIN").await?;
+        Ok(begun.within(STATEMENT))
+    }
+
+    /// For reports and exports, which may take long: sign-in waits for none of them.
+    async fn read_much(&self) -> Result<Work, StoreError> {
+        Work::begin(&self.reports, true, "BEGIN").await
+    }
+
+    /// The write lock first: a transaction that begins by reading may find that it can never write.
+    async fn write(&self) -> Result<Work, StoreError> {
+        self.wait_for(&self.keys).await
+    }
+
+    /// The file as it is now, to copy from.
+    pub(crate) async fn source(&self) -> Result<Box<dyn Side>, StoreError> {
+        Ok(Box::new(Dump(self.read_much().await?)))
+    }
+
+    /// The file to copy to; nobody else writes meanwhile.
+    pub(crate) async fn target(&self) -> Result<Box<dyn Side>, StoreError> {
+        Ok(Box::new(Dump(self.write().await?)))
+    }
+
+    /// Makes the roll-up anew, with the days and months of a time zone.
+    pub(crate) async fn rebuild(&self, zone: &str) -> Result<(), StoreError> {
+        sums::rebuild(self.write_rows().await?, zone).await
+    }
+
+    pub(crate) async fn schema(&self) -> Result<Schema, StoreError> {
+        let mut work = self.read().await?;
+        let found = schema::found(work.connection()).await;
+        work.end(found).await
+    }
+
+    /// Lets go of the database: what was committed is in its file.
+    pub(crate) async fn close(&self) {
+        self.ledger.close().await;
+        self.keys.close().await;
+        self.readers.close().await;
+        self.reports.close().await;
+    }
+
+    async fn write_rows(&self) -> Result<Work, StoreError> {
+        self.look_at_the_file().await?;
+        self.wait_for(&self.ledger).await
+    }
+
+    /// Whoever waited in vain is told for whom.
+    async fn wait_for(&self, pool: &SqlitePool) -> Result<Work, StoreError> {
+        let begun = Work::begin(pool, true, "BEGIN IMMEDIATE").await;
+        begun.map_err(|error| match error {
+            StoreError::Unavailable(text) if text.contains("locked") => {
+                let holder = holder(self.file.path());
+                StoreError::Unavailable(match holder {
+                    Some(holder) => format!("{text}, {holder}"),
+                    None => text,
+                })
+            }
+            error => error,
+        })
+    }
+
+    /// SQLite tells nobody.
+    async fn listen(&self) {
+        std::future::pending().await
+    }
+
+    /// A file that was put in the place of the former is brought up to date before it is written to.
+    async fn look_at_the_file(&self) -> Result<(), StoreError> {
+        if !self.file.is_new().await? {
+            return Ok(());
+        }
+        let mut connection = self.keys.acquire().await.map_err(failed)?;
+        schema::bring_up_to_date(&mut connection).await
     }
 }
 
@@ -105,15 +221,14 @@ async fn connect(
     }
 }
 
-fn pool(connections: u32) -> SqlitePoolOptions {
+fn pool(connections: u32, file: &Arc<File>) -> SqlitePoolOptions {
+    let file = Arc::clone(file);
     SqlitePoolOptions::new()
-        .max_connections(connections)
-        // A disk that fails or is full makes SQLite end a transaction by itself; sqlx's own ROLLBACK then fails, and sqlx
-        // would believe for ever that the connection is inside that transaction and refuse to begin another.
-        .before_acquire(|connection, _| {
-            let usable = !connection.is_in_transaction();
-            Box::pin(async move { Ok(usable) })
+        .before_acquire(move |_, connection| {
+            let has = file.has(connection.age);
+            Box::pin(async move { Ok(has) })
         })
+        .max_connections(connections)
         .acquire_timeout(ACQUIRE_TIMEOUT)
         .idle_timeout(None)
         .max_lifetime(None)
@@ -147,106 +262,6 @@ fn create_file(path: &str) -> Result<(), StoreError> {
             Err(StoreError::Unavailable(format!("{path}: {error}")))
         }
         _ => Ok(()),
-    }
-}
-
-/// All pending migrations in one transaction, which begins by taking the write lock: a crash leaves the old schema, and of
-/// two processes that start together one waits for the other.
-async fn migrate(connection: &mut SqliteConnection) -> Result<(), StoreError> {
-    let mut transaction = connection
-        .begin_with("BEGIN IMMEDIATE")
-        .await
-        .map_err(failed)?;
-    let latest = MIGRATIONS.iter().map(|one| one.version).max().unwrap_or(0);
-    MIGRATIONS
-        .run_direct(None, &mut *transaction, false)
-        .await
-        .map_err(|error| match error {
-            MigrateError::VersionMissing(version) if version > latest => broken(format!(
-                "the database has schema {version}, this ostia knows {latest}: use the newer ostia that wrote it"
-            )),
-            MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => failed(error),
-            other => broken(other.to_string()),
-        })?;
-    transaction.commit().await.map_err(failed)
-}
-
-impl Store for SqliteStore {
-    fn insert_rows<'a>(
-        &'a self,
-        rows: &'a [LedgerRow<'a>],
-    ) -> BoxFuture<'a, Result<u64, StoreError>> {
-        Box::pin(async move {
-            let mut connection = self.ledger.lend().await?;
-            let done = rows::insert(&mut connection, rows).await;
-            connection.end(done)
-        })
-    }
-
-    fn key_by_hash<'a>(
-        &'a self,
-        hash: &'a [u8; 32],
-    ) -> BoxFuture<'a, Result<Option<ApiKey>, StoreError>> {
-        Box::pin(keys::by_hash(&self.readers, hash))
-    }
-
-    fn create_key<'a>(&'a self, key: &'a NewApiKey) -> BoxFuture<'a, Result<(), StoreError>> {
-        Box::pin(keys::create(&self.keys, key))
-    }
-
-    fn list_keys(&self) -> BoxFuture<'_, Result<Vec<ApiKey>, StoreError>> {
-        Box::pin(keys::list(&self.readers))
-    }
-
-    fn expire_key<'a>(
-        &'a self,
-        id: &'a str,
-        expires_at: i64,
-    ) -> BoxFuture<'a, Result<bool, StoreError>> {
-        Box::pin(keys::expire(&self.keys, id, expires_at))
-    }
-
-    fn revoke_key<'a>(&'a self, id: &'a str, now: i64) -> BoxFuture<'a, Result<bool, StoreError>> {
-        Box::pin(keys::revoke(&self.keys, id, now))
-    }
-
-    fn notices(&self) -> BoxFuture<'_, Result<Vec<Notice>, StoreError>> {
-        Box::pin(notices::list(&self.readers))
-    }
-
-    fn set_notice<'a>(&'a self, notice: &'a Notice) -> BoxFuture<'a, Result<(), StoreError>> {
-        Box::pin(notices::set(&self.keys, notice))
-    }
-
-    fn clear_notice<'a>(
-        &'a self,
-        scope: &'a NoticeScope,
-    ) -> BoxFuture<'a, Result<bool, StoreError>> {
-        Box::pin(notices::clear(&self.keys, scope))
-    }
-
-    fn touch_keys<'a>(
-        &'a self,
-        used: &'a [(Arc<str>, i64)],
-    ) -> BoxFuture<'a, Result<(), StoreError>> {
-        Box::pin(keys::touch(&self.keys, used))
-    }
-
-    fn usage<'a>(
-        &'a self,
-        query: &'a UsageQuery,
-    ) -> BoxFuture<'a, Result<Vec<UsageRow>, StoreError>> {
-        Box::pin(usage::report(&self.readers, query))
-    }
-
-    fn ping(&self) -> BoxFuture<'_, Result<(), StoreError>> {
-        Box::pin(async move {
-            sqlx::query("SELECT 1 FROM ledger LIMIT 1")
-                .fetch_optional(&self.readers)
-                .await
-                .map(drop)
-                .map_err(failed)
-        })
     }
 }
 

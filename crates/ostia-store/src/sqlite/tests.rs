@@ -8,7 +8,8 @@ use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, Connection, Row};
 use tempfile::TempDir;
 
-use super::{MIGRATIONS, SqliteStore, create_file};
+use super::schema::MIGRATIONS;
+use super::{Handle, create_file};
 use crate::story::{self, NOON, row};
 
 fn path(folder: &TempDir) -> String {
@@ -24,8 +25,15 @@ async fn sqlite_lives_the_story() {
     story::run(&*store).await;
 }
 
+#[tokio::test]
+async fn sqlite_forgets_what_is_old() {
+    let folder = TempDir::new().unwrap();
+    let store = Handle::open(&path(&folder)).await.unwrap();
+    story::old_rows_are_pruned(&store).await;
+}
+
 /// A table after all migrations: each column's name with its type and whether it must have a value.
-async fn schema(store: &SqliteStore, table: &str) -> BTreeMap<String, (String, bool)> {
+async fn schema(store: &Handle, table: &str) -> BTreeMap<String, (String, bool)> {
     let columns: Vec<(String, String, bool)> =
         sqlx::query_as("SELECT name, type, \"notnull\" FROM pragma_table_info(?)")
             .bind(table)
@@ -42,7 +50,7 @@ async fn schema(store: &SqliteStore, table: &str) -> BTreeMap<String, (String, b
 #[tokio::test]
 async fn the_schema_has_the_ledger_s_columns() {
     let folder = TempDir::new().unwrap();
-    let store = SqliteStore::open(&path(&folder)).await.unwrap();
+    let store = Handle::open(&path(&folder)).await.unwrap();
     let expected = Column::LEDGER.iter().map(|column| {
         let (kind, needed) = match column.kind {
             Kind::Id | Kind::Text | Kind::Word(_) => ("TEXT", true),
@@ -54,27 +62,11 @@ async fn the_schema_has_the_ledger_s_columns() {
     assert_eq!(schema(&store, "ledger").await, expected.collect());
 }
 
-/// A value that no other column has.
-fn sample(column: &Column) -> Value<'static> {
-    let number = column.number;
-    match column.kind {
-        Kind::Id => Value::Id(RequestId::at(NOON)),
-        Kind::Text => Value::Text(column.name),
-        Kind::Stamp => Value::Stamp(NOON + i64::from(number)),
-        Kind::Flag => Value::Flag(true),
-        Kind::Number | Kind::MaybeNumber => Value::Number(number.into()),
-        Kind::Word(words) => Value::word(words, 1),
-    }
-}
-
 #[tokio::test]
 async fn each_value_is_in_its_column() {
     let folder = TempDir::new().unwrap();
-    let store = SqliteStore::open(&path(&folder)).await.unwrap();
-    let mut full = LedgerRow::default();
-    for column in Column::ALL {
-        assert!(full.set(column.number, sample(column)));
-    }
+    let store = Handle::open(&path(&folder)).await.unwrap();
+    let full = story::full_row();
     let bare = LedgerRow {
         request_id: RequestId::at(NOON),
         ..LedgerRow::default()
@@ -124,23 +116,36 @@ async fn a_database_of_the_first_schema_is_carried_over() {
         .await
         .unwrap();
     insert_rejected(&mut connection, 3).await;
-    sqlx::query("INSERT INTO usage_by_day VALUES (?, 'ann@lab.org', 'm', '', 10, 5, 5, 0, 0, 0)")
-        .bind(crate::columns::day(NOON))
-        .execute(&mut connection)
-        .await
-        .unwrap();
     connection.close().await.unwrap();
 
-    let store = SqliteStore::open(&path(&folder)).await.unwrap();
+    let store = Handle::open(&path(&folder)).await.unwrap();
     let keys = store.list_keys().await.unwrap();
     assert_eq!((&*keys[0].id, &*keys[0].project), ("a", ""));
-    // What an older ostia called errors is split by what the ledger says of them.
-    let query = ostia_core::UsageQuery::default();
+    // The roll-up is made of what the ledger has, at each level.
+    for by in [
+        &[][..],
+        &["model"],
+        &["user"],
+        &["user", "model"],
+        &["model", "hour"],
+        &["user", "day"],
+    ] {
+        let query = ostia_core::UsageQuery {
+            by: by.iter().map(|&name| name.to_owned()).collect(),
+            ..Default::default()
+        };
+        let usage = store.usage(&query).await.unwrap();
+        assert_eq!(usage.len(), 1, "{by:?}");
+        assert_eq!((usage[0].requests, usage[0].refused), (3, 3), "{by:?}");
+    }
+    let more = [row("ann", NOON, 1)];
+    assert_eq!(store.insert_rows(&more).await.unwrap(), 1);
+    let query = ostia_core::UsageQuery {
+        by: vec!["month".into()],
+        ..Default::default()
+    };
     let usage = store.usage(&query).await.unwrap();
-    assert_eq!(
-        (usage[0].requests, usage[0].refused, usage[0].failed),
-        (10, 3, 2)
-    );
+    assert_eq!((usage.len(), usage[0].requests), (1, 4));
 }
 
 /// A refusal in the ledger that stands for `count`, as the first schema has it.
@@ -172,7 +177,7 @@ async fn insert_rejected(connection: &mut sqlx::SqliteConnection, count: i64) {
 #[tokio::test]
 async fn users_are_as_they_were_seen_last() {
     let folder = TempDir::new().unwrap();
-    let store = SqliteStore::open(&path(&folder)).await.unwrap();
+    let store = Handle::open(&path(&folder)).await.unwrap();
     let mut renamed = row("ann", NOON + 5, 1);
     renamed.username = "ann@new.org".into();
     store
@@ -204,7 +209,7 @@ async fn users_are_as_they_were_seen_last() {
 #[tokio::test]
 async fn only_the_owner_reads_the_file() {
     let folder = TempDir::new().unwrap();
-    let store = SqliteStore::open(&path(&folder)).await.unwrap();
+    let store = Handle::open(&path(&folder)).await.unwrap();
     store.insert_rows(&[row("ann", NOON, 1)]).await.unwrap();
     for end in ["", "-wal", "-shm"] {
         let file = path(&folder) + end;
@@ -217,17 +222,14 @@ async fn only_the_owner_reads_the_file() {
 async fn a_missing_folder_and_a_foreign_file_are_named() {
     let folder = TempDir::new().unwrap();
     let missing = folder.path().join("nowhere/ostia.db");
-    let error = SqliteStore::open(missing.to_str().unwrap())
-        .await
-        .err()
-        .unwrap();
+    let error = Handle::open(missing.to_str().unwrap()).await.err().unwrap();
     assert!(
         matches!(&error, StoreError::Broken(text) if text.contains("nowhere does not exist")),
         "{error}"
     );
 
     std::fs::write(path(&folder), "x".repeat(8_192)).unwrap();
-    let error = SqliteStore::open(&path(&folder)).await.err().unwrap();
+    let error = Handle::open(&path(&folder)).await.err().unwrap();
     assert!(
         matches!(&error, StoreError::Broken(text) if text.contains("not a database")),
         "{error}"
@@ -235,7 +237,7 @@ async fn a_missing_folder_and_a_foreign_file_are_named() {
 
     for odd in ["", ":memory:", "a.db?mode=ro"] {
         assert!(
-            matches!(SqliteStore::open(odd).await, Err(StoreError::Broken(_))),
+            matches!(Handle::open(odd).await, Err(StoreError::Broken(_))),
             "{odd}"
         );
     }
@@ -244,13 +246,13 @@ async fn a_missing_folder_and_a_foreign_file_are_named() {
 #[tokio::test]
 async fn a_newer_schema_is_refused_and_left_alone() {
     let folder = TempDir::new().unwrap();
-    let store = SqliteStore::open(&path(&folder)).await.unwrap();
+    let store = Handle::open(&path(&folder)).await.unwrap();
     store.insert_rows(&[row("ann", NOON, 1)]).await.unwrap();
     sqlx::query("INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) VALUES (9001, 'later', 1, x'00', 0)")
-        .execute(&mut *store.keys.lend().await.unwrap())
+        .execute(&store.keys)
         .await
         .unwrap();
-    let error = SqliteStore::open(&path(&folder))
+    let error = Handle::open(&path(&folder))
         .await
         .err()
         .unwrap()
@@ -268,9 +270,9 @@ async fn several_may_open_a_new_file_at_once() {
         let folder = TempDir::new().unwrap();
         let path = path(&folder);
         let opened = tokio::join!(
-            SqliteStore::open(&path),
-            SqliteStore::open(&path),
-            SqliteStore::open(&path),
+            Handle::open(&path),
+            Handle::open(&path),
+            Handle::open(&path),
         );
         let stores = [opened.0.unwrap(), opened.1.unwrap(), opened.2.unwrap()];
         let rows = [row("ann", NOON, 1)];
@@ -283,15 +285,17 @@ async fn several_may_open_a_new_file_at_once() {
 #[tokio::test]
 async fn a_failed_transaction_leaves_nothing_and_the_store_usable() {
     let folder = TempDir::new().unwrap();
-    let store = SqliteStore::open(&path(&folder)).await.unwrap();
-    sqlx::query("CREATE TRIGGER full BEFORE INSERT ON usage_by_day BEGIN SELECT RAISE(ABORT, 'no room'); END")
-        .execute(&mut *store.keys.lend().await.unwrap())
-        .await
-        .unwrap();
+    let store = Handle::open(&path(&folder)).await.unwrap();
+    sqlx::query(
+        "CREATE TRIGGER full BEFORE INSERT ON usage_sums BEGIN SELECT RAISE(ABORT, 'no room'); END",
+    )
+    .execute(&store.keys)
+    .await
+    .unwrap();
     let rows = [row("ann", NOON, 1)];
     assert!(store.insert_rows(&rows).await.is_err());
     sqlx::query("DROP TRIGGER full")
-        .execute(&mut *store.keys.lend().await.unwrap())
+        .execute(&store.keys)
         .await
         .unwrap();
     assert_eq!(
@@ -305,12 +309,11 @@ async fn a_failed_transaction_leaves_nothing_and_the_store_usable() {
 #[tokio::test]
 async fn a_connection_that_turned_read_only_is_replaced() {
     let folder = TempDir::new().unwrap();
-    let store = SqliteStore::open(&path(&folder)).await.unwrap();
+    let store = Handle::open(&path(&folder)).await.unwrap();
     store.insert_rows(&[row("ann", NOON, 1)]).await.unwrap();
     for writer in [&store.ledger, &store.keys] {
-        let mut connection = writer.lend().await.unwrap();
         let pragma = sqlx::query("PRAGMA query_only = ON");
-        pragma.execute(&mut *connection).await.unwrap();
+        pragma.execute(writer).await.unwrap();
     }
     let rows = [row("bob", NOON, 1)];
     let error = store.insert_rows(&rows).await.unwrap_err();
@@ -324,13 +327,60 @@ async fn a_connection_that_turned_read_only_is_replaced() {
     store.touch_keys(&used).await.unwrap();
 }
 
+/// A file that is removed or replaced under the process takes no rows into nothing.
+#[tokio::test]
+async fn a_file_that_was_removed_or_replaced_is_seen() {
+    let folder = TempDir::new().unwrap();
+    let store = Handle::open(&path(&folder)).await.unwrap();
+    store.insert_rows(&[row("ann", NOON, 1)]).await.unwrap();
+    for end in ["", "-wal", "-shm"] {
+        std::fs::rename(path(&folder) + end, path(&folder) + ".away" + end).unwrap();
+    }
+    let rows = [row("bob", NOON, 1)];
+    for error in [
+        store.insert_rows(&rows).await.unwrap_err(),
+        store.ping().await.unwrap_err(),
+    ] {
+        assert!(
+            matches!(&error, StoreError::Unavailable(text) if text.contains("was removed")),
+            "{error}"
+        );
+    }
+    // An empty file in its place gets the tables, and the rows from now on.
+    std::fs::write(path(&folder), "").unwrap();
+    assert_eq!(store.insert_rows(&rows).await.unwrap(), 1);
+    assert_eq!(store.list_keys().await.unwrap(), []);
+    let count = "SELECT count(*) FROM ledger";
+    let count: i64 = sqlx::query_scalar(count)
+        .fetch_one(&store.readers)
+        .await
+        .unwrap();
+    assert_eq!(count, 1);
+}
+
+/// Whoever waits for the write lock learns which process has it.
+#[tokio::test]
+async fn the_holder_of_the_lock_is_named() {
+    let folder = TempDir::new().unwrap();
+    let store = Handle::open(&path(&folder)).await.unwrap();
+    assert_eq!(super::holder(&path(&folder)), None);
+    let work = store.write().await.unwrap();
+    let holder = super::holder(&path(&folder)).unwrap();
+    assert!(
+        holder.starts_with(&format!("held by process {} (", std::process::id())),
+        "{holder}"
+    );
+    work.undo().await.unwrap();
+    assert_eq!(super::holder(&path(&folder)), None);
+}
+
 /// A batch of rows that the disk takes its time over must hold up neither sign-in nor changes of keys.
 #[tokio::test]
 async fn nothing_waits_for_the_connection_that_writes_rows() {
     let folder = TempDir::new().unwrap();
-    let store = SqliteStore::open(&path(&folder)).await.unwrap();
-    let _busy = store.ledger.lend().await.unwrap();
+    let store = Handle::open(&path(&folder)).await.unwrap();
+    let _busy = store.ledger.acquire().await.unwrap();
     store.ping().await.unwrap();
     assert_eq!(store.key_by_hash(&[7; 32]).await.unwrap(), None);
-    assert!(!store.revoke_key("nobody", NOON).await.unwrap());
+    assert_eq!(store.people().version().await.unwrap(), 1);
 }

@@ -19,10 +19,10 @@ const OUTCOMES: [&str; 6] = [
 pub fn audit(records: &[Record], rows: &[Row]) -> Vec<String> {
     let mut breaches = Vec::new();
     let mut seen: BTreeMap<&str, Vec<&Record>> = BTreeMap::new();
-    for record in records
-        .iter()
-        .filter(|record| record.received.method == "POST")
-    {
+    for record in records.iter().filter(|record| {
+        let received = &record.received;
+        received.method == "POST" || received.request_id().is_some()
+    }) {
         for breach in &record.received.breaches {
             breaches.push(format!("the backend was sent bad HTTP: {breach}"));
         }

@@ -1,5 +1,5 @@
 use ostia::identify::hash_key;
-use ostia_core::NewApiKey;
+use ostia_core::{Clock as _, NewApiKey, SystemClock};
 
 use super::TestGateway;
 use crate::canary::Canary;
@@ -13,8 +13,9 @@ impl TestGateway {
     /// The same, for a project.
     pub async fn key_in(&self, username: &str, groups: &[&str], project: &str) -> String {
         let key = format!("sk-ostia-{}", Canary::new("").secret());
-        let url = format!("sqlite://{}", self.site().database_path().display());
-        let store = ostia_store::open(&url).await.unwrap();
+        let store = ostia_store::open(&self.site().database_url())
+            .await
+            .unwrap();
         let new = NewApiKey {
             id: match project {
                 "" => format!("key-of-{username}"),
@@ -25,9 +26,8 @@ impl TestGateway {
             groups: groups.iter().map(|&group| group.to_owned()).collect(),
             label: username.to_owned(),
             project: project.to_owned(),
-            admin: false,
-            created_at: 0,
-            expires_at: None,
+            created_at: SystemClock.unix_micros(),
+            ..NewApiKey::default()
         };
         store.create_key(&new).await.unwrap();
         key

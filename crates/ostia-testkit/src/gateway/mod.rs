@@ -151,6 +151,7 @@ impl TestGateway {
 
     /// The rows that have reached the database so far.
     pub async fn rows(&self) -> Vec<Row> {
+        self.site.fetch_database().await;
         read_rows(&self.site.database_path()).await
     }
 

@@ -37,10 +37,14 @@ enum State {
 impl Process {
     /// Starts `ostia serve` without waiting for anything. The site has to be prepared.
     pub fn spawn(binary: &Path, site: &Site) -> Self {
-        // A shell in between, so that a file that may not grow is an error and no signal: as a full disk is.
+        // A shell in between, so that a file that may not grow is an error and no signal: as a full disk is. And the umask
+        // of somebody who did not think of it.
         let mut command = Command::new("/bin/sh");
         command
-            .args(["-c", "trap '' XFSZ; exec \"$0\" serve --config \"$1\""])
+            .args([
+                "-c",
+                "trap '' XFSZ; umask 000; exec \"$0\" serve --config \"$1\"",
+            ])
             .args([binary, &site.config_path()])
             .env_clear()
             .envs(site.variables())

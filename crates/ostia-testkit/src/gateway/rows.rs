@@ -10,6 +10,8 @@ use crate::backend::Tokens;
 pub struct Row {
     pub request_id: String,
     pub username: String,
+    pub key_id: String,
+    pub project: String,
     pub model: String,
     pub endpoint_slug: String,
     pub api: String,
@@ -52,6 +54,8 @@ fn read_row(row: &SqliteRow) -> Row {
     Row {
         request_id: text("request_id"),
         username: text("username"),
+        key_id: text("key_id"),
+        project: text("project"),
         model: text("model"),
         endpoint_slug: text("endpoint_slug"),
         api: text("api"),

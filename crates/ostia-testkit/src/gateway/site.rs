@@ -26,6 +26,8 @@ pub struct Site {
     faults_allowed: bool,
     guarded: Vec<Canary>,
     answered_within: Vec<String>,
+    /// The database of another installation.
+    database: Option<PathBuf>,
     pub secrets: Secrets,
 }
 
@@ -136,6 +138,7 @@ impl Site {
             faults_allowed: false,
             guarded: Vec::new(),
             answered_within: Vec::new(),
+            database: None,
             secrets,
         };
         site.settings(
@@ -259,8 +262,53 @@ impl Site {
         self.folder().join("ostia.toml")
     }
 
+    /// The SQLite file; of a site on PostgreSQL, where [`Site::fetch_database`] copies everything to.
     pub fn database_path(&self) -> PathBuf {
-        self.folder().join("ostia.db")
+        let own = || self.folder().join("ostia.db");
+        self.database.clone().unwrap_or_else(own)
+    }
+
+    /// A replica: keys, users and rows are in another installation's database.
+    #[must_use]
+    pub fn replica_of(mut self, other: &Self) -> Self {
+        let path = other.database_path();
+        let url = format!("[store]\nurl = \"sqlite://{}\"", path.display());
+        self.database = Some(path);
+        self.settings(&url)
+    }
+
+    pub(super) const fn is_replica(&self) -> bool {
+        self.database.is_some()
+    }
+
+    /// Keeps everything in a PostgreSQL database, whose tables [`Site::prepare`] makes.
+    #[must_use]
+    pub fn on_postgres(self, url: &str) -> Self {
+        self.settings(&format!("[store]\nurl = \"{url}\""))
+    }
+
+    /// Where everything is kept.
+    pub fn database_url(&self) -> String {
+        let url = self.settings["store"]["url"].as_str().unwrap();
+        match url.starts_with("sqlite:") {
+            true => format!("sqlite://{}", self.database_path().display()),
+            false => url.to_owned(),
+        }
+    }
+
+    /// Has all of the database in the SQLite file, where tests read it.
+    pub async fn fetch_database(&self) {
+        let (url, path) = (self.database_url(), self.database_path());
+        if url.starts_with("sqlite:") {
+            return;
+        }
+        for end in ["", "-wal", "-shm"] {
+            let mut file = path.clone().into_os_string();
+            file.push(end);
+            let _ = std::fs::remove_file(file);
+        }
+        let file = format!("sqlite://{}", path.display());
+        ostia_store::copy(&url, &file).await.unwrap();
     }
 
     /// Writes `ostia.toml` and both fixtures into the folder; again after a change, for a reload.

@@ -140,17 +140,20 @@ impl Site {
     /// Writes the files, makes the database, and in it the client's key.
     pub async fn prepare(&self, clock: &dyn Clock) -> Arc<dyn Store> {
         self.write();
+        ostia_store::migrate(&self.database_url(), "UTC")
+            .await
+            .unwrap();
         let store = self.store().await;
+        if self.is_replica() {
+            return store;
+        }
         let key = NewApiKey {
             id: "key-of-tester".to_owned(),
             hash: hash_key(&self.secrets.client_bearer()),
             username: USER.to_owned(),
-            groups: Vec::new(),
             label: "tests".to_owned(),
-            project: String::new(),
-            admin: false,
             created_at: clock.unix_micros(),
-            expires_at: None,
+            ..NewApiKey::default()
         };
         // A site that is started again has it.
         if store.key_by_hash(&key.hash).await.unwrap().is_none() {
@@ -161,7 +164,6 @@ impl Site {
 
     /// Its database, beside a running gateway too.
     pub async fn store(&self) -> Arc<dyn Store> {
-        let url = format!("sqlite://{}", self.database_path().display());
-        ostia_store::open(&url).await.unwrap()
+        ostia_store::open(&self.database_url()).await.unwrap()
     }
 }

@@ -128,6 +128,8 @@ async fn what_does_not_run_is_refused_before_any_backend_is_called() {
         assert_eq!(answer.error_code().as_deref(), Some("model_not_running"));
         assert!(answer.text().contains(state), "{}", answer.text());
         assert!(answer.header("retry-after").is_some());
+        let again = answer.header("x-should-retry");
+        assert_eq!(again, (state == "stopped").then_some("false"));
     }
     assert_eq!(gateway.call(&gateway.chat("up")).await.status(), 200);
     let rows = gateway.finish(&[&backend]).await;

@@ -13,10 +13,10 @@ use ostia::dialect::Api;
 use ostia::fleet::Fleet;
 use ostia::gateway::Gateway;
 use ostia::identify::{Identify, Open, Principal, Sender};
-use ostia::rank::rank;
+use ostia::rank::{Trail, rank};
 use ostia::read::Demand;
 use ostia::resolve::resolve;
-use ostia::routes::Address;
+use ostia::routes::{Address, Cors};
 use ostia::settings::Limits;
 use ostia_core::{Class, Clock, Limiter, SystemClock};
 use ostia_testkit::gate::Gate;
@@ -66,7 +66,12 @@ async fn rig_with_queue(queue_timeout: Duration) -> Arc<Rig> {
     };
     let builder: Builder = Gateway::builder();
     let loaded = builder.load(&sources, &Fleet::default());
-    let identify = Identify::new(Vec::new(), Some(Open::default()), false, Arc::clone(&clock));
+    let identify = Identify::new(
+        Vec::new(),
+        Some(Open::new(Cors::default(), false)),
+        false,
+        Arc::clone(&clock),
+    );
     let here = IpAddr::V4(Ipv4Addr::LOCALHOST);
     let sender = Sender {
         peer_ip: here,
@@ -105,7 +110,14 @@ impl Rig {
         };
         let pool = resolve(&self.catalog, &address, "m");
         let permit = authorize(&self.principal, pool, &NoNotices).unwrap();
-        let ranked = rank(permit, &Default::default(), self.clock.unix_micros()).unwrap();
+        let ranked = rank(
+            permit,
+            &Default::default(),
+            Trail::default(),
+            &Arc::default(),
+            self.clock.unix_micros(),
+        )
+        .unwrap();
         let entry = Entry {
             principal: &self.principal,
             limits: &self.limits,

@@ -1,4 +1,4 @@
-//! Bodies that are wrong, odd, too large, too short or compressed (R10, R11, R12).
+//! Bodies that are wrong, odd, too large or too short (R10, R11, R12).
 
 use bytes::Bytes;
 use ostia_testkit::backend::FakeBackend;
@@ -135,16 +135,17 @@ async fn other_types_and_codings_are_415() {
             kind,
         );
     }
-    // Were it read at all, the first bytes of a bomb would be enough: nothing is inflated.
-    let bomb: &[u8] = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03";
-    for coding in ["gzip", "br", "deflate", "zstd", "identity, gzip"] {
-        let request = raw(&gateway, bomb).header("Content-Encoding", coding);
-        assert_error(
-            &gateway.call(&request).await,
-            415,
-            "unsupported_media_type",
-            coding,
-        );
+    for coding in [
+        "compress",
+        "identity, zst",
+        "gzip;q=1",
+        "gzip,br,gzip,br,gzip",
+    ] {
+        let request = raw(&gateway, body).header("Content-Encoding", coding);
+        let answer = gateway.call(&request).await;
+        assert_error(&answer, 415, "unsupported_media_type", coding);
+        let accepted = answer.header("accept-encoding");
+        assert_eq!(accepted, Some("zstd, br, gzip, deflate"), "{coding}");
     }
     assert_eq!(backend.records().len(), 0);
     for kind in [

@@ -165,6 +165,12 @@ async fn the_admin_listener_tells_health_and_figures_and_relays_nothing() {
         metrics.contains("ostia_requests_total{endpoint=\"lab-vllm-b\",outcome=\"ok\"} 1\n"),
         "{metrics}"
     );
+    assert_eq!(gateway.call(&gateway.chat("nowhere")).await.status(), 404);
+    let metrics = gauges::at_rest(gateway.admin_address()).await;
+    assert!(
+        metrics.contains("ostia_requests_total{endpoint=\"\",outcome=\"rejected\"} 1\n"),
+        "{metrics}"
+    );
     assert!(
         metrics.ends_with("# EOF\n") && !metrics.contains("tester"),
         "{metrics}"

@@ -122,7 +122,7 @@ fn permitted(user: &User) -> BTreeMap<String, BTreeSet<String>> {
 async fn rig(users: &[User]) -> (FakeIdp, FakeBackend, TestGateway) {
     let (idp, backend) = (FakeIdp::start().await, FakeBackend::start().await);
     let mut site = Site::new().settings(&format!(
-        "[auth]\nproviders = [\"introspection\"]\n[auth.introspection]\nurl = \"{}/introspect\"\nclient_id = \"{CLIENT_ID}\"\nclient_secret = \"env:IDP_SECRET\"",
+        "[auth]\nproviders = [\"introspection\"]\n[auth.introspection]\nurl = \"{}/introspect\"\nclient_id = \"{CLIENT_ID}\"\nclient_secret = \"env:IDP_SECRET\"\nclaims.user = \"username\"",
         idp.base_url()
     ));
     for (c, name, e) in endpoints() {

@@ -150,7 +150,10 @@ async fn refusals_are_free() {
         (gateway.chat("m").without("authorization"), 401),
         (gateway.chat("m").body("{"), 400),
         (gateway.chat("absent"), 404),
-        (gateway.chat("m").header("Content-Encoding", "gzip"), 415),
+        (
+            gateway.chat("m").header("Content-Encoding", "compress"),
+            415,
+        ),
         (gateway.request("chat/completions", "m", &greedy), 429),
         (
             Request::get("/whoami").bearer(&gateway.site().secrets.client_bearer()),

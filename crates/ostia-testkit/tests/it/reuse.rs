@@ -89,11 +89,12 @@ async fn a_request_that_a_reused_connection_swallowed_is_sent_once_more() {
 async fn a_refused_connection_moves_on_to_the_other_backend() {
     let (first, second, gateway) = pair().await;
     first.refuse().await;
-    for request in [gateway.chat("m"), gateway.chat_stream("m")] {
+    // The second request spares the one that could not be reached.
+    for (request, attempts) in [(gateway.chat("m"), 2), (gateway.chat_stream("m"), 1)] {
         let answer = gateway.call(&request).await;
         assert_eq!((answer.status(), &answer.ended), (200, &Ended::Complete));
         let row = gateway.row_of(&answer).await;
-        assert_eq!((row.attempts, row.outcome.as_str()), (2, "ok"));
+        assert_eq!((row.attempts, row.outcome.as_str()), (attempts, "ok"));
         assert!(row.endpoint_slug.starts_with("spare"), "{row:?}");
     }
     second.refuse().await;
@@ -118,7 +119,7 @@ async fn what_may_have_been_begun_is_not_sent_again() {
         Script::hang_up(),
         Script::reset(),
         Script::html(500),
-        Script::error(503, "overloaded"),
+        Script::html(502),
         Script::garbage(),
     ];
     let count = scripts.len() * 4;

@@ -26,7 +26,7 @@ pub async fn run(database: &Path, statement: &str) {
 }
 
 /// Waits until readiness says so: status, word, and what it says of the store.
-async fn ready(gateway: &TestGateway, path: &str, wanted: (u16, &str, &str)) {
+pub async fn ready(gateway: &TestGateway, path: &str, wanted: (u16, &str, &str)) {
     let asking = async {
         loop {
             let mut client = RawClient::connect(gateway.admin_address()).await;

@@ -19,6 +19,9 @@ use super::tail::{Tail, Unreadable};
 use super::usage_event;
 
 const INSERT_TIMEOUT: Duration = Duration::from_secs(30);
+/// So many bytes of one file that wait for the store are no longer a matter of a moment.
+const BEHIND: u64 = 16 << 20;
+const LONGEST_REST: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// Why rows could not be brought to the store; they stay in the journal.
@@ -41,6 +44,8 @@ pub(super) struct Carrier {
     /// Requests whose final rows came from memory because the disk had failed: they were not interrupted.
     rescued: HashSet<RequestId>,
     pause: Duration,
+    /// Somebody waits for a flush.
+    hurries: bool,
     /// The last flush that was asked for, and the last that is done.
     asked: watch::Receiver<u64>,
     done: watch::Sender<u64>,
@@ -65,6 +70,7 @@ impl Carrier {
             buffer: Vec::new(),
             rescued: HashSet::new(),
             pause: Duration::ZERO,
+            hurries: false,
             asked,
             done,
         }
@@ -75,6 +81,7 @@ impl Carrier {
         loop {
             let asked = *self.asked.borrow_and_update();
             let is_asked = asked > *self.done.borrow();
+            self.hurries = is_asked;
             if is_asked {
                 self.journal.write_folds(true);
             }
@@ -155,11 +162,17 @@ impl Carrier {
             if batch.next() == tail.position() {
                 break;
             }
+            let begun = self.journal.clock.now();
             insert(&*self.store, &batch.rows).await?;
+            let took = self.journal.clock.now().saturating_duration_since(begun);
             let now = Some(self.journal.clock.unix_micros());
             interrupt(&*self.store, tail, batch.abandoned(), now).await?;
             let read = batch.into_read();
             tail.commit(read)?;
+            // Requests get the core for as long as the batch had it. Who waits for a flush, or a journal that fills, is served first.
+            if !self.hurries && end.saturating_sub(tail.position()) < BEHIND {
+                tokio::time::sleep(took.min(LONGEST_REST)).await;
+            }
         }
         if !tail.complete {
             return Ok(ControlFlow::Continue(()));

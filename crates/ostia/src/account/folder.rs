@@ -2,7 +2,7 @@
 
 use std::fs::{DirBuilder, File};
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
@@ -25,8 +25,9 @@ pub(super) struct Folder {
     disk: Arc<dyn Disk>,
     segment_bytes: u64,
     max_segments: usize,
-    /// Holds the folder's `flock` as long as anyone may write to it.
-    _lock: File,
+    lock: Lock,
+    /// The folder was renamed: somebody brings it in, and nothing is written to it any more.
+    moved: AtomicBool,
     /// Held while a file is made, which may take long: only the ledger's threads may lock it.
     rotation: Mutex<Rotation>,
     /// The spare segment was taken.
@@ -55,7 +56,7 @@ pub(super) type Left = (Arc<Segment>, u64);
 impl Folder {
     /// Takes the folder (made with mode 0700 if it is missing) and what is in it.
     pub(super) fn open(path: &Path, options: &Options) -> Result<(Self, Vec<Left>), LedgerError> {
-        let lock = lock(path)?;
+        let lock = Lock::take(path)?;
         let mut left = Vec::new();
         let mut next = 0;
         for (number, file) in numbered(path).map_err(|error| in_folder(path, error))? {
@@ -73,7 +74,8 @@ impl Folder {
             disk: Arc::clone(&options.disk),
             segment_bytes: options.segment_bytes,
             max_segments: options.max_segments,
-            _lock: lock,
+            lock,
+            moved: AtomicBool::new(false),
             rotation: Mutex::new(Rotation {
                 next,
                 ..Rotation::default()
@@ -163,6 +165,19 @@ impl Folder {
         Ok(())
     }
 
+    /// Looks whether the folder is still where it was. Asks the disk.
+    pub(super) fn look_for_it(&self) {
+        if self.lock.is_at(&self.path) || self.moved.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let path = self.path.display();
+        tracing::error!(%path, "the journal was renamed or removed under this process, as `ostia journal recover` does: it takes no more requests");
+    }
+
+    pub(super) fn is_moved(&self) -> bool {
+        self.moved.load(Ordering::Relaxed)
+    }
+
     pub(super) fn has_spare(&self) -> bool {
         self.has_spare.load(Ordering::Relaxed)
     }
@@ -172,20 +187,35 @@ impl Folder {
     }
 }
 
-fn lock(folder: &Path) -> Result<File, LedgerError> {
-    let failed = |error| in_folder(folder, error);
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(folder)
-        .map_err(failed)?;
-    let lock = File::open(folder).map_err(failed)?;
-    match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(lock),
-        Err(Errno::WOULDBLOCK) => Err(LedgerError::InUse {
-            path: folder.to_owned(),
-        }),
-        Err(error) => Err(failed(error.into())),
+/// A folder's `flock`, held as long as anyone may write to it.
+pub(super) struct Lock(File);
+
+impl Lock {
+    fn take(folder: &Path) -> Result<Self, LedgerError> {
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
+        made.map_err(|error| in_folder(folder, error))?;
+        Self::of_existing(folder)
+    }
+
+    pub(super) fn of_existing(folder: &Path) -> Result<Self, LedgerError> {
+        let lock = File::open(folder).map_err(|error| in_folder(folder, error))?;
+        match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Self(lock)),
+            Err(Errno::WOULDBLOCK) => Err(LedgerError::InUse {
+                path: folder.to_owned(),
+            }),
+            Err(error) => Err(in_folder(folder, error.into())),
+        }
+    }
+
+    /// Whether the locked folder has this path. What cannot be asked is taken for a yes.
+    fn is_at(&self, path: &Path) -> bool {
+        let there = match std::fs::metadata(path) {
+            Ok(there) => there,
+            Err(error) => return error.kind() != io::ErrorKind::NotFound,
+        };
+        let held = self.0.metadata();
+        held.is_ok_and(|held| (held.dev(), held.ino()) == (there.dev(), there.ino()))
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
 
-use ostia_core::{Clock, LedgerRow};
+use ostia_core::{Clock, LedgerRow, Outcome};
 use parking_lot::Mutex;
 
 use super::fold::{Fate, Folded, Folds};
@@ -35,6 +35,8 @@ pub(super) struct Counters {
     pub(super) pending_bytes: AtomicU64,
     pub(super) folded: AtomicU64,
     pub(super) lost_rejected: AtomicU64,
+    /// Requests that reached no backend, by outcome.
+    pub(super) unsent: [AtomicU64; Outcome::ALL.len()],
     pub(super) unreadable: AtomicU64,
     pub(super) unreadable_bytes: AtomicU64,
     pub(super) store_down: AtomicBool,
@@ -153,7 +155,7 @@ impl Journal {
     /// Whether requests can be let in, as far as is known without asking the disk.
     pub(super) fn is_writable(&self) -> bool {
         let starved = self.counters.starved.load(Ordering::Relaxed) && !self.folder.has_spare();
-        !starved && !self.counters.hanging.load(Ordering::Relaxed)
+        !starved && !self.folder.is_moved() && !self.counters.hanging.load(Ordering::Relaxed)
     }
 
     /// Once the writer has ended, a request that still hands in a record writes it.

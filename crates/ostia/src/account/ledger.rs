@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use ostia_core::{Clock, LedgerRow, Recorder, Slot, Store};
+use ostia_core::{Clock, LedgerRow, Outcome, Recorder, Slot, Store};
 use tokio::sync::watch;
 
 use super::carrier::Carrier;
@@ -36,6 +36,8 @@ pub struct Stats {
     pub folded: u64,
     /// Refusals without a row, because the journal had no room.
     pub lost_rejected: u64,
+    /// Requests that ended without reaching a backend, in the order of [`Outcome::ALL`].
+    pub unsent: [u64; Outcome::ALL.len()],
     /// Requests that were not let in because the journal had no room or its disk did not answer.
     pub refused_started: u64,
     /// Segments that were put aside because parts of them cannot be read.
@@ -102,6 +104,10 @@ impl Ledger {
             segments: self.journal.folder.segments(),
             folded: counters.folded.load(Ordering::Relaxed),
             lost_rejected: counters.lost_rejected.load(Ordering::Relaxed),
+            unsent: counters
+                .unsent
+                .each_ref()
+                .map(|count| count.load(Ordering::Relaxed)),
             refused_started: self.journal.queue.refused(),
             unreadable_segments: counters.unreadable.load(Ordering::Relaxed),
             unreadable_bytes: counters.unreadable_bytes.load(Ordering::Relaxed),
@@ -117,6 +123,10 @@ impl Recorder for Ledger {
     }
 
     fn rejected(&self, row: &LedgerRow<'_>) {
+        let counts = Outcome::ALL.iter().zip(&self.journal.counters.unsent);
+        for (_, count) in counts.filter(|(outcome, _)| **outcome == row.outcome) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
         self.journal.reject(row);
     }
 }

@@ -45,6 +45,8 @@ pub enum LedgerError {
         "journal {path}: format {version}, newer than this ostia: start the newer ostia, which will empty it"
     )]
     Newer { path: PathBuf, version: u32 },
+    #[error("journal {path}: the database did not take everything; what is left stays there")]
+    Unfinished { path: PathBuf },
     #[error("the ledger's threads: {0}")]
     Thread(io::Error),
 }

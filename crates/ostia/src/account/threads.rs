@@ -61,6 +61,7 @@ pub(super) fn start(journal: &Arc<Journal>, mut carrier: Carrier) -> io::Result<
                     _ = stopping.wait_for(|&stop| stop) => {}
                     () = keep_time(&upkeep) => {}
                     () = keep_spare(&upkeep) => {}
+                    () = keep_place(&upkeep) => {}
                     () = keep_synced(&upkeep) => {}
                 }
             });
@@ -116,6 +117,16 @@ async fn keep_time(journal: &Journal) {
         tokio::time::sleep(journal.options.poll).await;
         journal.watch_disk();
         journal.write_folds(false);
+    }
+}
+
+/// Sees that the folder is taken away.
+async fn keep_place(journal: &Arc<Journal>) {
+    loop {
+        tokio::time::sleep(journal.options.poll * POLLS_BETWEEN_ATTEMPTS).await;
+        let looking = Arc::clone(journal);
+        // A panic in it was logged where it happened; the next look follows.
+        let _ = tokio::task::spawn_blocking(move || looking.folder.look_for_it()).await;
     }
 }
 

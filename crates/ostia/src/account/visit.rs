@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use ostia_core::{Arrival, Books, Class, JournalFull, Observer, Opening, Outcome, Place};
+use ostia_core::{Arrival, Books, Class, HeadSent, JournalFull, Observer, Opening, Outcome, Place};
 
 use crate::admit::{Admission, Attempt, place_of};
 use crate::authorize::{Permit, entry_group};
@@ -15,7 +15,14 @@ use crate::refusal::Refusal;
 pub struct Visit(Opening);
 
 impl Visit {
-    pub fn begin(books: &Books, inbound: &Inbound, principal: &Principal, api: &Api) -> Self {
+    /// `head_sent`: whether the client may be sent a head before anything is known.
+    pub fn begin(
+        books: &Books,
+        inbound: &Inbound,
+        principal: &Principal,
+        api: &Api,
+        head_sent: &HeadSent,
+    ) -> Self {
         let arrival = Arrival {
             request_id: inbound.id,
             client_request_id: inbound.client_request_id.clone(),
@@ -24,6 +31,7 @@ impl Visit {
             received: inbound.received,
             received_unix_micros: inbound.received_unix_micros,
             api: api.name(),
+            head_sent: head_sent.clone(),
         };
         Self(Opening::begin(books.clone(), arrival))
     }

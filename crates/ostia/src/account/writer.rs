@@ -113,6 +113,9 @@ impl Writer {
 
     /// Where a record goes: there is room for it, or there was when its request began.
     fn place(&mut self, entry: &mut Entry, folder: &Folder) -> Option<Arc<Segment>> {
+        if folder.is_moved() {
+            return None;
+        }
         match entry.what {
             What::Started { reserve, .. } => {
                 let bytes = entry.len + reserve;

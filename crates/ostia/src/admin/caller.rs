@@ -1,17 +1,32 @@
 use http::StatusCode;
 use http::header::AUTHORIZATION;
-use ostia_core::Role;
+use ostia_core::{Role, ip_text};
 
 use super::server::Admin;
 use super::token::Token;
 use crate::identify::{Principal, Sender, SignInError};
 use crate::listen::Inbound;
+use crate::people::Actor;
 use crate::refusal::Refusal;
 use crate::routes::Who;
 
 /// Who calls the admin listener, for the audit log.
 pub(super) struct Caller {
     pub name: String,
+    /// What lets the caller in here; empty: everybody may.
+    role: &'static str,
+}
+
+impl Caller {
+    pub fn actor(&self, inbound: &Inbound) -> Actor {
+        Actor {
+            name: self.name.clone(),
+            role: self.role.to_owned(),
+            address: ip_text(inbound.origin_ip),
+            request_id: inbound.id.to_string(),
+            reason: String::new(),
+        }
+    }
 }
 
 impl Admin {
@@ -20,12 +35,14 @@ impl Admin {
         let Who::Roles(roles) = who else {
             return Ok(Caller {
                 name: String::new(),
+                role: "",
             });
         };
         if let Some(shown) = token_of(inbound) {
             return match self.token.is(shown) {
                 true => Ok(Caller {
                     name: "token of the state folder".to_owned(),
+                    role: Role::Admin.as_str(),
                 }),
                 false => Err(SignInError::InvalidKey.into()),
             };
@@ -34,9 +51,10 @@ impl Admin {
         let principal = identify
             .identify(&inbound.head, Sender::of(inbound))
             .await?;
-        if may(&principal, roles) {
+        if let Some(role) = role_of(&principal, roles) {
             return Ok(Caller {
                 name: principal.username.to_string(),
+                role: role.as_str(),
             });
         }
         let words: Vec<&str> = std::iter::once(Role::Admin)
@@ -54,9 +72,10 @@ impl Admin {
     }
 }
 
-/// An admin may do everything.
-fn may(principal: &Principal, _roles: &[Role]) -> bool {
-    principal.admin
+/// The role that lets somebody in: one of these, or admin, who may do everything. Everybody else stays outside.
+fn role_of(principal: &Principal, roles: &[Role]) -> Option<Role> {
+    let enough = roles.iter().copied().chain([Role::Admin]);
+    enough.into_iter().find(|role| principal.roles.has(*role))
 }
 
 fn token_of(inbound: &Inbound) -> Option<&str> {

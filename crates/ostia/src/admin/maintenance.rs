@@ -1,6 +1,6 @@
 use http::StatusCode;
 use ostia_core::{Notice, NoticeScope, StoreError};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::asked::Asked;
 use crate::gateway::Gateway;
@@ -22,11 +22,10 @@ pub(super) async fn list(gateway: &Gateway) -> Result<Value, Refusal> {
 }
 
 /// `PUT /admin/maintenance/{scope}`.
-pub(super) async fn set(gateway: &Gateway, asked: Asked) -> Result<Value, Refusal> {
-    let (captures, body) = asked.object().await?;
-    let scope = captures.first().map_or("", String::as_str);
+pub(super) async fn set(gateway: &Gateway, mut asked: Asked) -> Result<Value, Refusal> {
+    let body = asked.json().await?;
     let notice = Notice {
-        scope: known_scope(gateway, scope)?,
+        scope: known_scope(gateway, asked.capture())?,
         text: text(&body)?,
         begins_at: moment(&body, "from")?,
         ends_at: moment(&body, "until")?,
@@ -78,7 +77,7 @@ fn known_scope(gateway: &Gateway, text: &str) -> Result<NoticeScope, Refusal> {
     }
 }
 
-fn text(body: &Map<String, Value>) -> Result<String, Refusal> {
+fn text(body: &Value) -> Result<String, Refusal> {
     let text = body
         .get("text")
         .and_then(Value::as_str)
@@ -88,7 +87,7 @@ fn text(body: &Map<String, Value>) -> Result<String, Refusal> {
 }
 
 /// Unix seconds.
-fn moment(body: &Map<String, Value>, key: &'static str) -> Result<Option<i64>, Refusal> {
+fn moment(body: &Value, key: &'static str) -> Result<Option<i64>, Refusal> {
     let value = match body.get(key) {
         None | Some(Value::Null) => return Ok(None),
         Some(value) => value,

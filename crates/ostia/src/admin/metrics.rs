@@ -2,6 +2,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
+use ostia_core::Outcome;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{
     DescriptorEncoder, EncodeMetric as _, MetricEncoder, NoLabelSet, text,
@@ -138,10 +139,25 @@ pub static FAMILIES: &[Family] = &[
         "1 while the endpoint's last five requests failed",
         |state| state.is_suspect().into(),
     ),
+    endpoint(
+        FamilyKind::Gauge,
+        "endpoint_unread_tokens",
+        "Prompt tokens that the endpoint has still to read, as far as they are likely to be new to it",
+        EndpointState::unread,
+    ),
+    endpoint(
+        FamilyKind::Gauge,
+        "endpoint_away_milliseconds",
+        "Until the endpoint gets requests again, after it took none",
+        |state| {
+            let wait = state.returns_in().unwrap_or_default();
+            u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)
+        },
+    ),
     Family {
         name: "requests",
         kind: FamilyKind::Counter,
-        help: "Requests that ended, by outcome",
+        help: "Requests that ended, by outcome; without an endpoint those that reached none, refusals above all",
         read: Read::Outcomes,
     },
     endpoint(
@@ -293,6 +309,12 @@ pub static FAMILIES: &[Family] = &[
     ),
     one(
         FamilyKind::Counter,
+        "access_events_untold",
+        "Requests of unknown callers that the access log only counted",
+        |scrape| scrape.public.untold(),
+    ),
+    one(
+        FamilyKind::Counter,
         "log_lines_lost",
         "Log lines dropped because standard error was not read",
         |_| crate::telemetry::log::lost_lines(),
@@ -400,7 +422,7 @@ impl Scrape {
         endpoints: &[Arc<EndpointState>],
     ) -> fmt::Result {
         // A family without samples is not announced.
-        if endpoints.is_empty() && matches!(family.read, Read::Endpoint(_) | Read::Outcomes) {
+        if endpoints.is_empty() && matches!(family.read, Read::Endpoint(_)) {
             return Ok(());
         }
         let kind = match family.kind {
@@ -417,6 +439,10 @@ impl Scrape {
                 }
             }
             Read::Outcomes => {
+                let unsent = self.gateway.ledger().stats().unsent;
+                for (outcome, count) in Outcome::ALL.iter().zip(unsent) {
+                    labelled(&mut out, family, &["", outcome.as_str()], count)?;
+                }
                 for state in endpoints {
                     for (outcome, count) in state.outcomes() {
                         labelled(&mut out, family, &[state.slug(), outcome.as_str()], count)?;

@@ -1,17 +1,22 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::{HeaderValue, Method, Response, StatusCode, header};
 use serde_json::{Value, json};
 
 use super::asked::Asked;
+use super::hosts::Hosts;
 use super::metrics_text;
 use super::ready::readiness;
 use super::status::status;
 use super::token::Token;
-use super::{clusters, configuration, drain, endpoints, limits, maintenance, reload, upgrade};
+use super::{
+    clusters, configuration, drain, endpoints, limits, maintenance, people, reload, upgrade,
+};
 use crate::dialect::PLAIN;
 use crate::gateway::{Gateway, NO_ROUTE, begin_access, json_answer, logged};
 use crate::listen::{self, Connections, Handler, Inbound, Listener, Rejection};
+use crate::people::Desk;
 use crate::refusal::Refusal;
 use crate::relay::ClientBody;
 use crate::routes::{AdminKind, AdminLost, AdminRoute, openapi};
@@ -55,14 +60,25 @@ impl Admin {
         inbound: Inbound,
         found: Result<(&'static AdminRoute, Vec<String>), AdminLost>,
     ) -> Result<Response<ClientBody>, Refusal> {
+        let hosts = Hosts::of(&self.gateway.live().settings.server);
+        if !hosts.hold(&inbound.head) {
+            return Err(Refusal::client(
+                StatusCode::FORBIDDEN,
+                "invalid_host",
+                "The admin listener does not answer to this Host: ask for localhost or its address, or list the name in server.admin_hosts.",
+            ));
+        }
         let (route, captures) = found.map_err(|lost| match lost {
             AdminLost::NoPath => Refusal::not_found(None),
             AdminLost::NoMethod(allow) => Refusal::method_not_allowed(&allow),
         })?;
         let caller = self.admit(&inbound, route.who).await?;
         let id = inbound.id;
+        let desk = self
+            .gateway
+            .desk(&self.gateway.live(), caller.actor(&inbound));
         let asked = Asked::new(inbound, captures);
-        let answered = self.perform(route.kind, asked).await;
+        let answered = self.perform(route.kind, &desk, asked).await;
         if route.method != Method::GET.as_str() {
             let refused = answered.as_ref().err();
             tracing::info!(
@@ -74,6 +90,9 @@ impl Admin {
                 refused = refused.map(|refusal| &*refusal.code),
                 "somebody changed the running gateway"
             );
+            if answered.is_ok() && !route.kind.is_of_people() {
+                note(&desk, route.pattern).await;
+            }
         }
         answered
     }
@@ -81,7 +100,8 @@ impl Admin {
     async fn perform(
         &self,
         kind: AdminKind,
-        asked: Asked,
+        desk: &Desk,
+        mut asked: Asked,
     ) -> Result<Response<ClientBody>, Refusal> {
         let gateway = &self.gateway;
         let value = match kind {
@@ -107,6 +127,20 @@ impl Admin {
             AdminKind::Limits => limits::standing(gateway, &asked).await,
             AdminKind::Waiting => limits::waiting(gateway, &asked),
             AdminKind::Config => configuration::configuration(gateway),
+            AdminKind::Usage => people::usage(gateway, desk, &asked).await?,
+            AdminKind::UsageRows => people::usage_rows(gateway, desk, &asked).await?,
+            AdminKind::Users => people::users(desk).await?,
+            AdminKind::User => people::user(desk, asked.capture()).await?,
+            AdminKind::PutUsers => people::put_users(desk, asked.json().await?).await?,
+            AdminKind::DisableUser => people::set_state(desk, &asked, false).await?,
+            AdminKind::EnableUser => people::set_state(desk, &asked, true).await?,
+            AdminKind::RevokeKeysOf => people::revoke_keys_of(desk, asked.capture()).await?,
+            AdminKind::Keys => people::keys(desk, &asked).await?,
+            AdminKind::RevokeKey => people::revoke_key(desk, asked.capture()).await?,
+            AdminKind::Projects => people::projects(desk).await?,
+            AdminKind::Project => people::project(desk, asked.capture()).await?,
+            AdminKind::PutProject => return people::put_project(desk, &mut asked).await,
+            AdminKind::Audit => people::audit(desk, &asked).await?,
         };
         Ok(json_answer(StatusCode::OK, &value))
     }
@@ -130,6 +164,19 @@ impl Admin {
             .headers_mut()
             .insert(header::CONTENT_TYPE, HeaderValue::from_static(METRICS_TYPE));
         Ok(response)
+    }
+}
+
+/// How long an answer waits for its event; the log has it anyhow.
+const NOTED: Duration = Duration::from_secs(2);
+
+/// What was done to the gateway itself, for the audit.
+async fn note(desk: &Desk, action: &str) {
+    let noting = desk.note("gateway.administer", action, &Value::Null);
+    match tokio::time::timeout(NOTED, noting).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::warn!(%error, action, "an event is in the log alone"),
+        Err(_) => tracing::warn!(action, "an event is in the log alone: the database is slow"),
     }
 }
 

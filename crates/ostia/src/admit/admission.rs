@@ -1,17 +1,16 @@
 use std::sync::Arc;
-use std::time::Duration;
 
 use ostia_core::{Cost, Hold, Identity, Receipt, Standing, Usage};
 
-use super::admitter::{Asking, Entry, Shared};
+use super::Attempt;
+use super::admitter::{Asking, Entry, Line, Shared, WhenAway};
 use super::cost::{learn, real_service};
 use super::queue::Served;
-use super::{Attempt, Refused};
 use crate::catalog::Deployment;
 use crate::fleet::InFlightGuard;
 use crate::rank::Ranked;
 use crate::read::Demand;
-use crate::settings::OwnLimits;
+use crate::settings::{Limits, OwnLimits};
 
 /// The right to send one request: the user's part of every limit, and a lease on one endpoint.
 ///
@@ -28,8 +27,7 @@ pub struct Admission {
     own: OwnLimits,
     cost: Cost,
     pub(super) standing: Standing,
-    /// How long it waited for its turn, if it had to.
-    pub(super) waited: Option<Duration>,
+    pub(super) line: Line,
     /// Its part of what others in the queue are weighed against.
     served: Option<Served>,
     over: bool,
@@ -38,7 +36,7 @@ pub struct Admission {
 /// One request's part of one endpoint: its place, and its share of the endpoint's limits. Gives itself back on drop.
 pub(super) struct Lease {
     pub(super) hold: Hold,
-    pub(super) _place: InFlightGuard,
+    place: InFlightGuard,
 }
 
 /// An endpoint that had room.
@@ -55,25 +53,25 @@ impl Admission {
         entry: Entry<'_>,
         asking: &Asking<'_>,
         leased: Leased,
+        line: Line,
         served: Option<Served>,
     ) -> Self {
-        let deployment = ranked.take(leased.at);
+        let (deployment, uncached) = ranked.take(leased.at);
+        let mut place = leased.place;
+        place.weigh(uncached);
         let (hold, user) = leased.grant.hold.split(ostia_core::Scope::is_of_endpoint);
         Self {
             shared,
             identity: Arc::clone(entry.principal.identity()),
             user,
-            lease: Some(Lease {
-                hold,
-                _place: leased.place,
-            }),
+            lease: Some(Lease { hold, place }),
             deployment,
             ranked,
             demand: entry.demand.clone(),
             own: asking.own,
             cost: asking.cost,
             standing: leased.grant.standing,
-            waited: None,
+            line,
             served,
             over: false,
         }
@@ -100,34 +98,68 @@ impl Admission {
         self.deployment.state.sent();
     }
 
-    /// Gives the endpoint's part back and leases the next one that was not tried yet; the user's part is kept, so a retry
-    /// is charged once.
-    pub(super) async fn move_on(
-        &mut self,
-        limits: &crate::settings::Limits,
-    ) -> Result<(), Refused> {
+    /// Gives the endpoint's part back and leases the next one that was not tried yet and is here; the user's part is kept,
+    /// so a retry is charged once. `false`: there is none.
+    pub(super) async fn move_on(&mut self, limits: &Limits) -> bool {
         self.lease = None;
         let shared = Arc::clone(&self.shared);
-        let wanted = ostia_core::Scope::is_of_endpoint;
+        let now = shared.unix_micros();
+        let is_here = |one: &Arc<Deployment>| one.state.returns_in().is_none();
+        if self.ranked.rank_again(now).is_err()
+            || !self.ranked.candidates().iter().any(is_here)
+            || !shared.retries.take()
+        {
+            return false;
+        }
         let asking = Asking {
             limits,
             own: self.own,
             identity: &self.identity,
             cost: self.cost,
         };
-        let leased = shared.lease(&self.ranked, &asking, wanted).await?;
-        self.deployment.state.failed();
-        self.deployment = self.ranked.take(leased.at);
+        let wanted = ostia_core::Scope::is_of_endpoint;
+        let leased = shared.lease(&self.ranked, &asking, wanted, WhenAway::Skip);
+        match leased.await {
+            Ok(leased) => self.moved(leased),
+            Err(_) => return false,
+        }
+        true
+    }
+
+    /// Waits for an endpoint that said when it is back, as long as requests wait for their turn.
+    pub(super) async fn come_back(&mut self, limits: &Limits) -> bool {
+        let shared = Arc::clone(&self.shared);
+        let asking = Asking {
+            limits,
+            own: self.own,
+            identity: &self.identity,
+            cost: self.cost,
+        };
+        let waiting = shared.after_a_rest(&mut self.ranked, &asking, &mut self.line);
+        match waiting.await {
+            Some(leased) => self.moved(leased),
+            None => return false,
+        }
+        true
+    }
+
+    fn moved(&mut self, leased: Leased) {
+        let (deployment, uncached) = self.ranked.take(leased.at);
+        let mut place = leased.place;
+        place.weigh(uncached);
+        self.deployment = deployment;
         self.standing.moved_to(leased.grant.standing);
         self.lease = Some(Lease {
             hold: leased.grant.hold,
-            _place: leased.place,
+            place,
         });
-        Ok(())
     }
 
-    pub(super) fn has_others(&self) -> bool {
-        !self.ranked.candidates().is_empty()
+    /// The answer begins.
+    pub(super) fn begun(&mut self) {
+        if let Some(lease) = &mut self.lease {
+            lease.place.read();
+        }
     }
 
     /// The request is over: the reservation becomes what it really used, and its places are free. Later calls change

@@ -1,6 +1,7 @@
 use std::convert::Infallible;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use ostia_core::{
@@ -17,8 +18,9 @@ use super::promises::Promises;
 use super::queue::{Queues, Seat, Waits};
 use super::{LocalLimiter, Refused, RetryBudget, SharedLimiter, Shortage};
 use crate::catalog::Deployment;
+use crate::fleet::InFlightGuard;
 use crate::identify::Principal;
-use crate::rank::Ranked;
+use crate::rank::{NotServing, Ranked};
 use crate::read::Demand;
 use crate::settings::{Limits, OwnLimits};
 
@@ -61,6 +63,8 @@ pub(super) struct Shared {
     doors: Arc<LocalLimiter>,
     pub(super) queues: Queues,
     pub(super) retries: RetryBudget,
+    /// Milliseconds that the longest wait took since somebody asked.
+    longest_wait: AtomicU64,
 }
 
 /// What one request asks of limits, on whichever endpoint.
@@ -69,6 +73,41 @@ pub(super) struct Asking<'a> {
     pub(super) own: OwnLimits,
     pub(super) identity: &'a Identity,
     pub(super) cost: Cost,
+}
+
+/// A request's place among those that wait.
+pub(super) struct Line {
+    party: Party,
+    /// `None`: it has all the time there is.
+    leave_at: Option<Instant>,
+    /// How long it waited, if it had to.
+    pub(super) waited: Option<Duration>,
+}
+
+/// What becomes of a request while all its endpoints are away.
+#[derive(Clone, Copy)]
+pub(super) enum WhenAway {
+    /// It waits where one of them is back within this time; else one gets it nevertheless, and says no itself.
+    Send(Duration),
+    /// It waits likewise, or gives up.
+    GiveUp(Duration),
+    /// Only endpoints that are here count.
+    Skip,
+}
+
+/// What a request waits for.
+#[derive(Clone, Copy)]
+pub(super) struct Wanted<'a> {
+    pub(super) asking: &'a Asking<'a>,
+    pub(super) scopes: fn(Scope) -> bool,
+    pub(super) away: fn(Duration) -> WhenAway,
+}
+
+impl Line {
+    fn left(&self, now: Instant) -> Duration {
+        self.leave_at
+            .map_or(FAR_OFF, |leave_at| leave_at.saturating_duration_since(now))
+    }
 }
 
 impl Admitter {
@@ -94,6 +133,7 @@ impl Admitter {
             doors,
             queues: Queues::new(false),
             retries,
+            longest_wait: AtomicU64::new(0),
         }))
     }
 
@@ -117,6 +157,7 @@ impl Admitter {
             doors,
             queues: Queues::new(true),
             retries,
+            longest_wait: AtomicU64::new(0),
         }))
     }
 
@@ -125,8 +166,7 @@ impl Admitter {
         &self.0.local
     }
 
-    /// Reserves everything that the request needs on the first endpoint with room. A shortage that will pass in time is
-    /// waited for; dropped while it waits, the request leaves the queue.
+    /// Reserves everything that the request needs on the first endpoint with room, now or when its turn has come.
     pub async fn enter(&self, ranked: Ranked, entry: Entry<'_>) -> Result<Admission, Refused> {
         let identity = entry.principal.identity();
         let own = own_limits(entry.limits, identity);
@@ -165,59 +205,33 @@ impl Admitter {
         asking: &Asking<'_>,
     ) -> Result<Admission, Refused> {
         let shared = &self.0;
+        let arrived = shared.clock.now();
+        let mut line = Line {
+            party: party(entry, &asking.own),
+            leave_at: match entry.class {
+                Class::Interactive => Some(arrived + entry.limits.queue_timeout),
+                Class::Batch => None,
+            },
+            waited: None,
+        };
         let mut refused = Refused::full(SHORTLY);
         if !shared.queues.is_waited_for(ranked.model()) {
-            match shared.lease(&ranked, asking, |_| true).await {
-                Ok(leased) => return Ok(self.admission(ranked, entry, asking, leased)),
+            let away = WhenAway::Send(line.left(arrived));
+            match shared.lease(&ranked, asking, |_| true, away).await {
+                Ok(leased) => return Ok(self.admission(ranked, entry, asking, leased, line)),
                 Err(this) => refused = this,
             }
         } else if let Some(own) = shared.foresee(&ranked, asking) {
             refused = own;
         }
-        let arrived = shared.clock.now();
-        let leave_at = match entry.class {
-            Class::Interactive => Some(arrived + entry.limits.queue_timeout),
-            Class::Batch => None,
+        let wanted = Wanted {
+            asking,
+            scopes: |_| true,
+            away: WhenAway::Send,
         };
-        let seat = shared.seat(&ranked, entry, asking, &refused)?;
-        loop {
-            let mut look = SHORTLY;
-            if let Some(tried) = seat.is_due() {
-                look = shared.look();
-                match shared.lease(&ranked, asking, |_| true).await {
-                    Ok(leased) => {
-                        let mut admission = self.admission(ranked, entry, asking, leased);
-                        let now = shared.clock.now();
-                        admission.waited = Some(now.saturating_duration_since(arrived));
-                        return Ok(admission);
-                    }
-                    Err(this) if this.is_own() => {
-                        seat.lacks(&this.shortage);
-                        seat.pass(tried);
-                        refused = this;
-                    }
-                    Err(this) => {
-                        seat.lacks(&this.shortage);
-                        seat.sit_down(tried);
-                        refused = this;
-                    }
-                }
-            }
-            let now = shared.clock.now();
-            let left = leave_at.map_or(SHORTLY, |leave_at| leave_at.saturating_duration_since(now));
-            let is_hopeless = leave_at.is_some() && !refused.passes_within(left);
-            if left.is_zero() || is_hopeless || !refused.passes() || seat.is_evicted() {
-                return Err(shared.told(refused, &seat, now));
-            }
-            let wait = refused
-                .retry_after
-                .clamp(Duration::from_millis(1), look)
-                .min(left);
-            let _ = tokio::time::timeout(wait, seat.turn()).await;
-            if let Err(fault) = ranked.rank_again(shared.clock.unix_micros()) {
-                return Err(Refused::now(Shortage::NotServing(fault)));
-            }
-        }
+        let leased = shared.in_turn(&mut ranked, wanted, &line, refused).await?;
+        line.waited = Some(shared.clock.now().saturating_duration_since(arrived));
+        Ok(self.admission(ranked, entry, asking, leased, line))
     }
 
     fn admission(
@@ -226,13 +240,23 @@ impl Admitter {
         entry: Entry<'_>,
         asking: &Asking<'_>,
         leased: Leased,
+        line: Line,
     ) -> Admission {
         let shared = &self.0;
-        let party = party(entry, &asking.own);
         let service = likely_service(entry.demand, asking.cost);
         let now = shared.clock.now();
-        let served = shared.queues.served(ranked.model(), &party, service, now);
-        Admission::new(Arc::clone(shared), ranked, entry, asking, leased, served)
+        let served = shared
+            .queues
+            .served(ranked.model(), &line.party, service, now);
+        Admission::new(
+            Arc::clone(shared),
+            ranked,
+            entry,
+            asking,
+            leased,
+            line,
+            served,
+        )
     }
 
     pub fn retry_percent(&self, percent: u32) {
@@ -247,6 +271,11 @@ impl Admitter {
     /// How many requests wait for their turn.
     pub fn waiting(&self) -> usize {
         self.0.queues.waiting()
+    }
+
+    /// The longest wait since the last call.
+    pub fn take_longest_wait(&self) -> Duration {
+        Duration::from_millis(self.0.longest_wait.swap(0, Ordering::Relaxed))
     }
 
     /// Who waits, for what, since when, and how long still.
@@ -347,10 +376,17 @@ impl Admitter {
     }
 }
 
+/// When the first of those that said no is back.
+fn earliest(candidates: &[Arc<Deployment>]) -> Option<Duration> {
+    let rests = candidates.iter().map(|one| one.state.is_back_in());
+    rests.flatten().min()
+}
+
 /// Who waits, and with which share.
 fn party(entry: Entry<'_>, own: &OwnLimits) -> Party {
     let identity = entry.principal.identity();
-    let share = |own: Option<&OwnLimits>| own.and_then(|own| own.fair_share).unwrap_or(1);
+    let written = entry.limits.others.project.get(&*identity.project);
+    let written = written.and_then(|own| own.fair_share);
     let user = own.fair_share.unwrap_or(1);
     let alone = identity.project.is_empty();
     Party {
@@ -361,7 +397,7 @@ fn party(entry: Entry<'_>, own: &OwnLimits) -> Party {
         },
         project_share: match alone {
             true => user,
-            false => share(entry.limits.others.project.get(&*identity.project)),
+            false => written.or(identity.project_share).unwrap_or(1),
         },
         user: Arc::clone(&identity.user_id),
         user_share: user,
@@ -386,27 +422,95 @@ impl Asking<'_> {
 }
 
 impl Shared {
-    /// A place in line, if it is worth while.
-    fn seat(
+    pub(super) fn unix_micros(&self) -> i64 {
+        self.clock.unix_micros()
+    }
+
+    /// Waits in line for a place and everything that is wanted. A shortage that will pass in time is waited for; dropped
+    /// meanwhile, the request leaves the queue. `refused`: why it did not get it at once.
+    async fn in_turn(
         &self,
-        ranked: &Ranked,
-        entry: Entry<'_>,
+        ranked: &mut Ranked,
+        wanted: Wanted<'_>,
+        line: &Line,
+        mut refused: Refused,
+    ) -> Result<Leased, Refused> {
+        let seat = self.seat(ranked, line, &refused)?;
+        let began = self.clock.now();
+        loop {
+            let waited = self.clock.now().saturating_duration_since(began);
+            let waited = u64::try_from(waited.as_millis()).unwrap_or(u64::MAX);
+            self.longest_wait.fetch_max(waited, Ordering::Relaxed);
+            let mut look = SHORTLY;
+            if let Some(tried) = seat.is_due() {
+                look = self.look();
+                let away = (wanted.away)(line.left(self.clock.now()));
+                let leased = self.lease(ranked, wanted.asking, wanted.scopes, away);
+                refused = match leased.await {
+                    Ok(leased) => return Ok(leased),
+                    Err(this) => this,
+                };
+                seat.lacks(&refused.shortage);
+                match refused.is_own() {
+                    true => seat.pass(tried),
+                    false => seat.sit_down(tried),
+                }
+            }
+            let now = self.clock.now();
+            let left = line.left(now);
+            let is_hopeless = line.leave_at.is_some() && !refused.passes_within(left);
+            if left.is_zero() || is_hopeless || !refused.passes() || seat.is_evicted() {
+                return Err(self.told(refused, &seat, now));
+            }
+            let wait = refused
+                .retry_after
+                .clamp(Duration::from_millis(1), look)
+                .min(left);
+            let _ = tokio::time::timeout(wait, seat.turn()).await;
+            if let Err(fault) = ranked.rank_again(self.clock.unix_micros()) {
+                return Err(Refused::now(Shortage::NotServing(fault)));
+            }
+        }
+    }
+
+    /// Waits until one of the endpoints that said no is back, and leases it or another one. `None`: none says that it is
+    /// back in time.
+    pub(super) async fn after_a_rest(
+        &self,
+        ranked: &mut Ranked,
         asking: &Asking<'_>,
-        refused: &Refused,
-    ) -> Result<Seat<'_>, Refused> {
-        let patience = match entry.class {
-            Class::Interactive => entry.limits.queue_timeout,
-            Class::Batch => FAR_OFF,
+        line: &mut Line,
+    ) -> Option<Leased> {
+        ranked.rank_all(self.clock.unix_micros()).ok()?;
+        let began = self.clock.now();
+        let wait = earliest(ranked.candidates())?;
+        if wait > line.left(began) || !self.retries.take() {
+            return None;
+        }
+        let wanted = Wanted {
+            asking,
+            scopes: Scope::is_of_endpoint,
+            away: WhenAway::GiveUp,
         };
+        let leased = self
+            .in_turn(ranked, wanted, line, Refused::full(wait))
+            .await;
+        let waited = self.clock.now().saturating_duration_since(began);
+        line.waited = Some(line.waited.unwrap_or_default() + waited);
+        leased.ok()
+    }
+
+    /// A place in line, if it is worth while.
+    fn seat(&self, ranked: &Ranked, line: &Line, refused: &Refused) -> Result<Seat<'_>, Refused> {
+        let now = self.clock.now();
+        let patience = line.left(now);
         if patience.is_zero() || !refused.passes_within(patience) {
             return Err(refused.clone());
         }
         let endpoints = ranked.candidates().iter().map(|one| Arc::clone(&one.slug));
-        let party = party(entry, &asking.own);
-        let now = self.clock.now();
         let seat = self
             .queues
-            .join(ranked.model(), party, endpoints.collect(), now);
+            .join(ranked.model(), line.party.clone(), endpoints.collect(), now);
         let seat = seat.ok_or_else(|| Refused::full(SHORTLY))?;
         match seat.forecast(now) {
             Some(forecast) if forecast > patience => Err(self.told(refused.clone(), &seat, now)),
@@ -423,27 +527,33 @@ impl Shared {
         }
     }
 
-    /// Takes a place and everything `is_wanted` on the first endpoint that has both.
+    /// Takes a place and everything `is_wanted` on the first endpoint that has both. Endpoints that are away are left
+    /// alone while another one is here.
     pub(super) async fn lease(
         &self,
         ranked: &Ranked,
         asking: &Asking<'_>,
         is_wanted: fn(Scope) -> bool,
+        away: WhenAway,
     ) -> Result<Leased, Refused> {
-        let mut refused: Option<Refused> = None;
-        for (at, deployment) in ranked.candidates().iter().enumerate() {
-            let place = deployment.state.take_place(deployment.places());
-            let mut claims = asking.claims(deployment, is_wanted);
-            if self.shared.is_some() {
-                claims.extend(places(deployment));
+        let candidates = ranked.candidates();
+        let is_away = |one: &Deployment| one.state.returns_in().is_some();
+        let sends = match (away, earliest(candidates)) {
+            _ if !candidates.iter().all(|one| is_away(one)) => false,
+            (WhenAway::Send(left) | WhenAway::GiveUp(left), Some(wait)) if wait <= left => {
+                return Err(Refused::full(wait));
             }
-            let cost = asking.cost;
-            let this = match place {
-                None => Refused::full(SHORTLY),
-                Some(place) => match self.reserve(Ask { claims, cost }).await {
-                    Ok(grant) => return Ok(Leased { at, place, grant }),
-                    Err(this) => this,
-                },
+            (WhenAway::Send(_), _) => true,
+            (WhenAway::GiveUp(_) | WhenAway::Skip, _) => {
+                return Err(Refused::now(Shortage::NotServing(NotServing::NoneReady)));
+            }
+        };
+        let mut refused: Option<Refused> = None;
+        let here = candidates.iter().enumerate();
+        for (at, deployment) in here.filter(|(_, one)| sends || !is_away(one)) {
+            let this = match self.lease_one(deployment, asking, is_wanted).await {
+                Ok((place, grant)) => return Ok(Leased { at, place, grant }),
+                Err(this) => this,
             };
             refused = Some(match refused {
                 Some(before) => before.milder(this),
@@ -451,6 +561,24 @@ impl Shared {
             });
         }
         Err(refused.unwrap_or_else(|| Refused::full(SHORTLY)))
+    }
+
+    async fn lease_one(
+        &self,
+        deployment: &Deployment,
+        asking: &Asking<'_>,
+        is_wanted: fn(Scope) -> bool,
+    ) -> Result<(InFlightGuard, Grant), Refused> {
+        let place = deployment.state.take_place(deployment.places());
+        let place = place.ok_or_else(|| Refused::full(SHORTLY))?;
+        let mut claims = asking.claims(deployment, is_wanted);
+        if self.shared.is_some() {
+            claims.extend(places(deployment));
+        }
+        let cost = asking.cost;
+        let grant = self.reserve(Ask { claims, cost }).await?;
+        deployment.state.probe();
+        Ok((place, grant))
     }
 
     /// The limit of the caller's own that will still hold it back on every endpoint, while others wait.

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ostia_core::{Identity, Observer, Place, Receipt, Standing, UsageSource};
+use ostia_core::{Identity, Observer, Phase, Place, Receipt, Standing, UsageSource};
 
 use super::Admission;
 use crate::authorize::entry_group;
@@ -28,13 +28,19 @@ impl Attempt {
         self.admission.deployment()
     }
 
+    /// The model that stands in for the one that was asked for, if it is another one.
+    pub fn stand_in(&self) -> Option<&str> {
+        let served = &*self.deployment().model;
+        (*served != **self.admission.ranked.model()).then_some(served)
+    }
+
     pub fn standing(&self) -> &Standing {
         self.admission.standing()
     }
 
     /// How long the request waited for its turn, if it had to.
     pub fn waited(&self) -> Option<Duration> {
-        self.admission.waited
+        self.admission.line.waited
     }
 
     /// How long the gateway itself took: from the end of the body until the request may be sent, without its wait.
@@ -59,18 +65,65 @@ impl Attempt {
     /// The next attempt, on an untried endpoint. Or the end, if a retry is not safe, no retry is left or no other
     /// endpoint has room. The failed endpoint's limits get their share back; the user is charged once.
     pub async fn failed(mut self, retry_safe: bool, limits: &Limits) -> Result<Self, Unanswered> {
-        let admission = &mut self.admission;
-        if !retry_safe || !admission.has_others() || !admission.shared.retries.take() {
+        if !retry_safe {
             return Err(Unanswered(self));
         }
-        if admission.move_on(limits).await.is_err() {
-            return Err(Unanswered(self));
+        let failed = Arc::clone(&self.deployment().state);
+        failed.unreached();
+        if !self.admission.move_on(limits).await {
+            return match self.come_back(limits).await {
+                Ok(next) => Ok(next),
+                Err(last) => Err(Unanswered(last)),
+            };
         }
-        let deployment = admission.deployment();
+        // Otherwise the row of the whole request counts it.
+        failed.failed();
+        Ok(self.moved())
+    }
+
+    /// The endpoint's answer is that it takes nothing for now, and perhaps for how long. The next attempt on another
+    /// endpoint, if there is one.
+    pub async fn turned_away(
+        mut self,
+        named: Option<Duration>,
+        limits: &Limits,
+    ) -> Result<Self, Self> {
+        self.deployment().state.turned_away(named);
+        match self.admission.move_on(limits).await {
+            true => Ok(self.moved()),
+            false => Err(self),
+        }
+    }
+
+    /// Waits until an endpoint that said no is back, if that is soon enough. The next attempt, or this one as it was.
+    pub async fn come_back(mut self, limits: &Limits) -> Result<Self, Self> {
+        let phase = self.receipt.phase();
+        self.receipt.reached(Phase::Queued);
+        let before = self.admission.line.waited;
+        let is_back = self.admission.come_back(limits).await;
+        let waited = self.admission.line.waited.unwrap_or_default();
+        self.receipt
+            .waited(waited.saturating_sub(before.unwrap_or_default()));
+        match is_back {
+            true => Ok(self.moved()),
+            false => {
+                self.receipt.reached(phase);
+                Err(self)
+            }
+        }
+    }
+
+    fn moved(mut self) -> Self {
+        let deployment = self.admission.deployment();
         let place = place_of(deployment, self.receipt.identity());
         let observer = Arc::clone(&deployment.state) as Arc<dyn Observer>;
         self.receipt.moved_to(place, observer);
-        Ok(self)
+        self
+    }
+
+    /// The answer begins.
+    pub fn begun(&mut self) {
+        self.admission.begun();
     }
 
     /// No backend has responded, and none will.

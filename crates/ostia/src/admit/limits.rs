@@ -1,10 +1,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use ostia_core::{Claim, Identity, Measure, Scope, Subject};
+use ostia_core::{Claim, Identity, KeyRights, Measure, Scope, Subject};
 
 use crate::catalog::Deployment;
 use crate::settings::{Limits, OwnLimits};
+
+/// Requests at a time of a key that acts on behalf of others.
+const MANY_IN_FLIGHT: u32 = 256;
 
 /// One kind of limit.
 struct Rule {
@@ -62,15 +65,31 @@ pub fn own_limits(limits: &Limits, who: &Identity) -> OwnLimits {
     let others = &limits.others;
     let find = |all: &BTreeMap<String, OwnLimits>, name: &str| all.get(name).copied();
     let key = who.key_id.as_ref().and_then(|key| find(&others.key, key));
+    let given = who.rights.as_ref().map(|rights| given(rights));
     let user = find(&others.user, &who.user_id).or_else(|| find(&others.user, &who.username));
     let project = find(&others.project, &who.project);
     let groups = who
         .groups
         .iter()
         .filter_map(|group| find(&others.group, group));
-    let levels = [key, user, project, groups.reduce(larger)];
+    let levels = [key, given, user, project, groups.reduce(larger)];
     let known = levels.into_iter().flatten();
     known.fold(OwnLimits::default(), or_else)
+}
+
+/// What a key was given of the keys of `[limits.key."ID"]`.
+fn given(rights: &KeyRights) -> OwnLimits {
+    let most = |name: &str| rights.limits.get(name).copied();
+    let narrow = |name: &str| most(name).map(|most| u32::try_from(most).unwrap_or(u32::MAX));
+    // Many users are behind the key of a front end.
+    let for_many = (!rights.on_behalf_of.is_empty()).then_some(MANY_IN_FLIGHT);
+    OwnLimits {
+        requests_per_second_per_user: narrow("requests_per_second_per_user"),
+        max_in_flight_per_user: narrow("max_in_flight_per_user").or(for_many),
+        in_flight_per_model: narrow("in_flight_per_model"),
+        tpm_user: most("tpm_user"),
+        ..OwnLimits::default()
+    }
 }
 
 /// Of several groups the largest limit holds; 0 is none, and the largest.
@@ -92,10 +111,11 @@ fn larger(one: OwnLimits, other: OwnLimits) -> OwnLimits {
         tpm_user: most(one.tpm_user, other.tpm_user),
         fair_share: one.fair_share.max(other.fair_share),
         blocked: one.blocked || other.blocked,
+        allow_external: one.allow_external || other.allow_external,
     }
 }
 
-/// What `first` leaves open, `then` may set. Whoever is blocked by one is blocked.
+/// What `first` leaves open, `then` may set. Whoever is blocked by one is blocked, and what one allows is allowed.
 fn or_else(first: OwnLimits, then: OwnLimits) -> OwnLimits {
     OwnLimits {
         requests_per_second_per_user: first
@@ -106,6 +126,7 @@ fn or_else(first: OwnLimits, then: OwnLimits) -> OwnLimits {
         tpm_user: first.tpm_user.or(then.tpm_user),
         fair_share: first.fair_share.or(then.fair_share),
         blocked: first.blocked || then.blocked,
+        allow_external: first.allow_external || then.allow_external,
     }
 }
 

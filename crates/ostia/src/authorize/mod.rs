@@ -5,6 +5,7 @@
 
 mod denials;
 mod explained;
+mod fallbacks;
 mod fields;
 mod nearest;
 mod permit;

@@ -11,6 +11,8 @@ use crate::resolve::{Pool, ResolvedScope};
 pub struct Permit {
     model: Arc<str>,
     deployments: Vec<Arc<Deployment>>,
+    /// Stand-ins, in this order.
+    fallbacks: Vec<Self>,
 }
 
 /// Why there is no permit, in the order in which callers are told.
@@ -132,7 +134,11 @@ fn permit(model: Arc<str>, deployments: Vec<Arc<Deployment>>) -> Result<Permit, 
     if deployments.is_empty() {
         return Err(Denied::ModelNotFound);
     }
-    Ok(Permit { model, deployments })
+    Ok(Permit {
+        model,
+        deployments,
+        fallbacks: Vec::new(),
+    })
 }
 
 impl Permit {
@@ -162,11 +168,24 @@ impl Permit {
         self.without(|deployment| deployment.slug != endpoint)
     }
 
-    /// Without the deployments that are of no use for the call; `None` if none is left.
-    pub fn without(mut self, is_of_no_use: impl Fn(&Deployment) -> bool) -> Option<Self> {
-        self.deployments
-            .retain(|deployment| !is_of_no_use(deployment));
+    /// Without the deployments that are of no use for the call; `None` if none of the model itself is left.
+    pub fn without(mut self, mut is_of_no_use: impl FnMut(&Deployment) -> bool) -> Option<Self> {
+        let fallbacks = self.fallbacks.iter_mut();
+        let tiers = fallbacks.map(|fallback| &mut fallback.deployments);
+        for tier in std::iter::once(&mut self.deployments).chain(tiers) {
+            tier.retain(|deployment| !is_of_no_use(deployment));
+        }
         (!self.deployments.is_empty()).then_some(self)
+    }
+
+    /// The deployments of the model, then those of each stand-in.
+    pub fn tiers(&self) -> impl Iterator<Item = &[Arc<Deployment>]> {
+        let fallbacks = self.fallbacks.iter().map(Self::deployments);
+        std::iter::once(self.deployments()).chain(fallbacks)
+    }
+
+    pub(super) fn add_fallback(&mut self, fallback: Self) {
+        self.fallbacks.push(fallback);
     }
 
     pub(super) fn keep(&mut self, keep: impl FnMut(&Arc<Deployment>) -> bool) {

@@ -18,8 +18,15 @@ pub fn permits(access: &Access, identity: &Identity) -> bool {
     broken(access, identity).is_none()
 }
 
-/// Why [`permits`] says no. For operators, never for callers.
+/// Why [`permits`] says no. For operators, never for callers. Of a user whom a front end names, both have to meet the rule.
 pub fn broken<'a>(access: &'a Access, identity: &Identity) -> Option<Broken<'a>> {
+    let front = identity.front.as_deref();
+    front
+        .and_then(|front| broken(access, front))
+        .or_else(|| broken_by(access, identity))
+}
+
+fn broken_by<'a>(access: &'a Access, identity: &Identity) -> Option<Broken<'a>> {
     let in_group = |allowed: &[Box<str>]| {
         let mut held = identity.groups.iter();
         held.any(|group| allowed.iter().any(|wanted| **wanted == **group))
@@ -42,7 +49,18 @@ pub fn may_see(cluster: &Cluster, identity: &Identity) -> bool {
 
 /// Whether a deployment exists for this caller: the rules of its cluster and its own must both hold.
 pub fn may_use(deployment: &Deployment, identity: &Identity) -> bool {
-    may_see(&deployment.cluster, identity) && permits(&deployment.access, identity)
+    may_see(&deployment.cluster, identity)
+        && permits(&deployment.access, identity)
+        && is_listed(deployment, identity)
+}
+
+/// A key or a project may be for some models only, which may stand there by an alias.
+fn is_listed(deployment: &Deployment, identity: &Identity) -> bool {
+    let Some(models) = &identity.models else {
+        return true;
+    };
+    let is = |name: &str| models.iter().any(|model| **model == *name);
+    is(&deployment.model) || deployment.aliases.iter().any(|alias| is(alias))
 }
 
 /// The group that lets this caller in: the first of the deployment's groups that the caller is in, or of its cluster's

@@ -1,15 +1,20 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode, response};
 use http_body::{Body, Frame, SizeHint};
-use http_body_util::{BodyExt, Full};
+use http_body_util::{BodyExt, Full, Limited};
 use ostia_core::Phase;
 
 use super::AdapterError;
 use crate::upstream::{self, BodyError, FailureKind, Promise, UpstreamBody};
+
+/// A longer refusal is not shown to clients either.
+const LONGEST_HELD: usize = 64 * 1024;
+const HOLDING: Duration = Duration::from_secs(1);
 
 /// A backend's response: the head has arrived, the body is still on its way.
 pub struct Answer {
@@ -21,6 +26,13 @@ pub struct Answer {
     /// Headers that hooks add to the client's response.
     pub shown: HeaderMap,
     pub promise: Promise,
+}
+
+/// A backend's answer that it takes nothing for now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TurnedAway {
+    /// How long it says that this lasts.
+    pub for_so_long: Option<Duration>,
 }
 
 /// Why there is no [`Answer`].
@@ -37,6 +49,41 @@ pub enum Failure {
 pub enum AnswerBody {
     Http(UpstreamBody),
     Other(Pin<Box<dyn Body<Data = Bytes, Error = BodyError> + Send>>),
+}
+
+impl Answer {
+    /// Whether the backend says that it takes nothing for now. It has done nothing then, and another one may be asked.
+    /// `now`: the wall clock.
+    pub fn turned_away(&self, now: SystemTime) -> Option<TurnedAway> {
+        let says_no = matches!(self.head.status.as_u16(), 429 | 503 | 529);
+        says_no.then(|| TurnedAway {
+            for_so_long: retry_after(&self.head.headers, now),
+        })
+    }
+
+    /// Reads a short body now, so that its connection is free while the request waits.
+    pub async fn hold(&mut self) {
+        let body = std::mem::replace(&mut self.body, AnswerBody::whole(Bytes::new()));
+        let reading = Limited::new(body, LONGEST_HELD).collect();
+        if let Ok(Ok(whole)) = tokio::time::timeout(HOLDING, reading).await {
+            self.body = AnswerBody::whole(whole.to_bytes());
+        }
+    }
+}
+
+/// `Retry-After` in seconds or as a date (RFC 9110 section 10.2.3), or in milliseconds, as some providers have it.
+fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+    let text = |name| headers.get(name)?.to_str().ok().map(str::trim);
+    let millis = text("retry-after-ms").and_then(|text| text.parse::<f64>().ok());
+    if let Some(millis) = millis {
+        return Duration::try_from_secs_f64(millis / 1_000.0).ok();
+    }
+    let named = text("retry-after")?;
+    if let Ok(seconds) = named.parse::<f64>() {
+        return Duration::try_from_secs_f64(seconds).ok();
+    }
+    let at = httpdate::parse_http_date(named).ok()?;
+    Some(at.duration_since(now).unwrap_or_default())
 }
 
 impl AnswerBody {
@@ -115,5 +162,35 @@ impl Body for AnswerBody {
             Self::Http(body) => body.size_hint(),
             Self::Other(body) => body.size_hint(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_way_of_saying_when_to_come_again_is_read() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
+        let read = |name: &'static str, value: &str| {
+            let headers = [(http::HeaderName::from_static(name), value.parse().unwrap())];
+            retry_after(&HeaderMap::from_iter(headers), now)
+        };
+        for (name, value, millis) in [
+            ("retry-after", "7", Some(7_000)),
+            ("retry-after", "0", Some(0)),
+            ("retry-after", "1.5", Some(1_500)),
+            ("retry-after", "Sun, 06 Nov 1994 08:49:47 GMT", Some(10_000)),
+            ("retry-after", "Sun, 06 Nov 1994 08:49:27 GMT", Some(0)),
+            ("retry-after-ms", "250", Some(250)),
+            ("retry-after", "soon", None),
+            ("retry-after", "-3", None),
+            ("retry-after", "NaN", None),
+            ("retry-after", "1e300", None),
+        ] {
+            let read = read(name, value);
+            assert_eq!(read, millis.map(Duration::from_millis), "{name}: {value}");
+        }
+        assert_eq!(retry_after(&HeaderMap::new(), now), None);
     }
 }

@@ -226,6 +226,8 @@ impl EndpointBackend {
         let salt = cache_salt.as_deref();
         let outgoing = self.constants.prepare(deployment, caller, call, salt);
         match &self.hooked {
+            // Hooks are for bodies.
+            _ if call.stored.is_some() => Ok(outgoing),
             None => Ok(outgoing),
             Some(hooked) => {
                 let original = match call.form {

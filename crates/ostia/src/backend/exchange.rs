@@ -53,7 +53,7 @@ impl Exchange<'_> {
         } = self;
         let mut last = None;
         for at in replicas.order(clock.now()) {
-            let outgoing = replicas.direct(at, deployment, call.api.as_str(), &outgoing);
+            let outgoing = replicas.direct(at, deployment, &call.path(), &outgoing);
             match send(client, outgoing, &mut sending).await {
                 Err(failure) if failure.retry_safe() => {
                     replicas.unreachable(at, clock.now());

@@ -32,7 +32,7 @@ mod seal;
 use async_trait::async_trait;
 use http::Response;
 
-pub use answer::{Answer, AnswerBody, Failure};
+pub use answer::{Answer, AnswerBody, Failure, TurnedAway};
 pub use backends::{Backends, Request, Workshop};
 pub use context::RequestContext;
 pub use direct::DirectApi;
@@ -41,7 +41,7 @@ pub use exchange::Exchange;
 pub use headers::{is_never_forwarded, is_set_by_the_gateway};
 pub use hooked::HOOK_TIMEOUT;
 pub use hooks::{AdapterError, EndpointAdapter};
-pub use prepare::injects_usage;
+pub use prepare::{injects_usage, streams_surely};
 pub use registry::{DIRECT_API, Registry};
 pub use response::ResponseContext;
 pub(crate) use script::{faults as script_faults, in_time, reply_to_dynamic};

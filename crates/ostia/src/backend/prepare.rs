@@ -1,13 +1,16 @@
+use std::sync::Arc;
+
 use http::header::{
     ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONNECTION, CONTENT_TYPE, HeaderMap, HeaderName,
     HeaderValue, USER_AGENT,
 };
 use ostia_core::{Identity, RequestId};
 
+use super::DIRECT_API;
 use super::context::Caller;
 use super::seal::Seal;
 use crate::catalog::Deployment;
-use crate::read::Call;
+use crate::read::{Call, Changes};
 use crate::upstream::Outgoing;
 
 /// The client's headers that every backend gets. `content-type` and an endpoint's `forward_headers` are added to them.
@@ -71,12 +74,21 @@ impl Constants {
         cache_salt: Option<&str>,
     ) -> Outgoing {
         let target = &deployment.target;
-        let upstream_model = Some(&*deployment.upstream_model);
+        let changes = Changes {
+            model: Some(&deployment.upstream_model),
+            inject_usage: target.inject_usage,
+            cache_salt,
+            strip_billing_header: deployment.agents.strip_billing_header,
+        };
         Outgoing {
+            method: call.method(),
             origin: None,
-            path_and_query: target.path_and_query(call.api.as_str()),
+            path_and_query: target.path_and_query(&call.path()),
             headers: self.headers(deployment, caller, call),
-            body: call.pieces(upstream_model, target.inject_usage, cache_salt),
+            body: match call.stored {
+                None => call.pieces(changes),
+                Some(_) => Vec::new(),
+            },
             timeouts: target.timeouts,
             stream: call.stream,
         }
@@ -85,7 +97,9 @@ impl Constants {
     fn headers(&self, deployment: &Deployment, caller: Caller<'_>, call: &Call) -> HeaderMap {
         let (id, client): (RequestId, _) = (caller.id, caller.headers);
         let mut headers = HeaderMap::with_capacity(12);
-        headers.insert(CONTENT_TYPE, call.content_type.clone());
+        if call.stored.is_none() {
+            headers.insert(CONTENT_TYPE, call.content_type.clone());
+        }
         let hops = named_in_connection(client);
         for name in &self.passed {
             if hops.contains(name) {
@@ -129,4 +143,10 @@ fn named_in_connection(client: &HeaderMap) -> Vec<HeaderName> {
 /// Whether this call is sent with `stream_options.include_usage` although the client did not ask for it.
 pub fn injects_usage(deployment: &Deployment, call: &Call) -> bool {
     deployment.target.inject_usage && call.injects_usage()
+}
+
+/// Whether whatever answers will be an event stream. Hooks, and backends of a site's own, may turn it off.
+pub fn streams_surely(deployments: &[Arc<Deployment>], call: &Call) -> bool {
+    let is_plain = |one: &Arc<Deployment>| one.hooks.is_none() && *one.kind == *DIRECT_API;
+    call.stream && call.api.generates_text() && deployments.iter().all(is_plain)
 }

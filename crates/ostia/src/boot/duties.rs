@@ -8,8 +8,10 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 
 use crate::account;
+use crate::alerts::Alerts;
 use crate::gateway::Gateway;
 use crate::live::move_former_notices;
+use crate::people::{Actor, EndingKey};
 use crate::runtime::{spawn, spawn_blocking};
 use crate::settings::MaintenanceSource;
 
@@ -23,8 +25,18 @@ const LOOK: Duration = Duration::from_millis(250);
 const FIRST_LOOK: Duration = Duration::from_secs(3);
 /// How often the last use of keys is written down.
 const TOUCH: Duration = Duration::from_secs(30);
+/// How often it is looked for changes of people: whoever is disabled is out within a second.
+const PEOPLE_LOOK: Duration = Duration::from_millis(250);
+/// How often it is looked for keys that end.
+const KEY_ENDS_LOOK: Duration = Duration::from_secs(600);
 /// How often it is looked for changes of keys, for the audit log.
 const KEY_LOOK: Duration = Duration::from_secs(10);
+/// How soon other replicas may continue a response.
+const TELL_RESPONSES: Duration = Duration::from_millis(200);
+const FIRST_PRUNING: Duration = Duration::from_secs(60 * 60);
+const PRUNING: Duration = Duration::from_secs(24 * 60 * 60);
+/// Leaves the database to others.
+const BETWEEN_STEPS: Duration = Duration::from_millis(100);
 /// How often it is looked for journals of processes that ended.
 const JOURNAL_LOOK: Duration = Duration::from_secs(5);
 /// How long a look may wait for the store.
@@ -39,10 +51,12 @@ pub(super) async fn first_look(gateway: &Gateway) {
     let live = gateway.live();
     let sources = live.settings.maintenance_sources.iter();
     let asking = join_all(sources.map(|(cluster, source)| ask_source(gateway, cluster, source)));
+    let people = gateway.directory().look();
     let first = async {
         tokio::join!(
             live.clusters.first_look(FIRST_LOOK),
             asking,
+            people,
             read_notices(gateway)
         )
     };
@@ -62,12 +76,18 @@ pub(super) fn begin(gateway: &Arc<Gateway>) {
     start(gateway, "store", reach_store);
     start(gateway, "idle_connections", sweep);
     start(gateway, "key_use", touch_keys);
+    start(gateway, "people", watch_people);
+    start(gateway, "key_ends", tell_of_ending_keys);
     start(gateway, "key_changes", watch_keys);
+    start(gateway, "retention", prune);
+    start(gateway, "responses", tell_responses);
     if gateway.live().settings.limits.shared.is_some() {
         start(gateway, "shared_limits", share_limits);
     }
     start(gateway, "auto_reload", watch_files);
     start(gateway, "left_journals", adopt_journals);
+    start(gateway, "health", check_health);
+    start(gateway, "alerts", send_alerts);
 }
 
 fn start<W>(gateway: &Arc<Gateway>, name: &'static str, work: fn(Arc<Gateway>) -> W)
@@ -96,6 +116,22 @@ async fn reach_store(gateway: Arc<Gateway>) -> Infallible {
         tokio::time::sleep(POLL).await;
     }
     std::future::pending().await
+}
+
+async fn check_health(gateway: Arc<Gateway>) -> Infallible {
+    loop {
+        let now = gateway.clock.now();
+        gateway.live().clusters.check_health(now);
+        tokio::time::sleep(POLL).await;
+    }
+}
+
+async fn send_alerts(gateway: Arc<Gateway>) -> Infallible {
+    let mut alerts = Alerts::default();
+    loop {
+        tokio::time::sleep(Alerts::EVERY).await;
+        alerts.look(&gateway).await;
+    }
 }
 
 /// A store that does not answer changes nothing; that shows elsewhere.
@@ -197,6 +233,45 @@ async fn sweep(gateway: Arc<Gateway>) -> Infallible {
     }
 }
 
+/// Tells owners that their keys end; of several replicas one does.
+async fn tell_of_ending_keys(gateway: Arc<Gateway>) -> Infallible {
+    loop {
+        let desk = gateway.desk(&gateway.live(), Actor::default());
+        match desk.ending_keys().await {
+            Ok(ending) => {
+                for ending in ending {
+                    if matches!(desk.noted_end(&ending).await, Ok(true)) {
+                        tell(&ending);
+                    }
+                }
+            }
+            Err(error) => tracing::debug!(%error, "the database does not say which keys end"),
+        }
+        tokio::time::sleep(KEY_ENDS_LOOK).await;
+    }
+}
+
+fn tell(ending: &EndingKey) {
+    tracing::info!(
+        target: "ostia::audit",
+        kind = "key_ends",
+        key_id = &*ending.key.id,
+        username = &*ending.key.username,
+        address = &*ending.address,
+        days = ending.days,
+        "a key ends: its owner needs another"
+    );
+}
+
+async fn watch_people(gateway: Arc<Gateway>) -> Infallible {
+    loop {
+        tokio::time::sleep(PEOPLE_LOOK).await;
+        if let Err(error) = gateway.directory().look().await {
+            tracing::debug!(%error, "the database does not say what changed of people");
+        }
+    }
+}
+
 async fn touch_keys(gateway: Arc<Gateway>) -> Infallible {
     loop {
         tokio::time::sleep(TOUCH).await;
@@ -206,15 +281,47 @@ async fn touch_keys(gateway: Arc<Gateway>) -> Infallible {
     }
 }
 
+/// Once a day, from an hour after the start on. Replicas that prune at once do no harm: each step is a transaction.
+async fn prune(gateway: Arc<Gateway>) -> Infallible {
+    tokio::time::sleep(FIRST_PRUNING).await;
+    loop {
+        let due = gateway
+            .live()
+            .settings
+            .retention
+            .due(gateway.clock.unix_micros());
+        loop {
+            match gateway.store().prune(&due).await {
+                Ok(step) if step.goes_on => tokio::time::sleep(BETWEEN_STEPS).await,
+                Ok(_) => break,
+                Err(error) => {
+                    tracing::warn!(%error, "what is older than [retention] says could not be pruned");
+                    break;
+                }
+            }
+        }
+        tokio::time::sleep(PRUNING).await;
+    }
+}
+
+async fn tell_responses(gateway: Arc<Gateway>) -> Infallible {
+    loop {
+        tokio::time::sleep(TELL_RESPONSES).await;
+        gateway.responses.tell().await;
+    }
+}
+
 async fn watch_keys(gateway: Arc<Gateway>) -> Infallible {
     loop {
-        let begun = gateway.clock.now();
-        if let Err(error) = gateway.key_watch.look().await {
-            tracing::warn!(%error, "keys could not be looked at for changes");
+        match gateway.key_watch.look().await {
+            Ok(true) => gateway.live().identify.purge(),
+            Ok(false) => {}
+            Err(error) => tracing::warn!(%error, "keys could not be looked at for changes"),
         }
-        // However many keys there are, looking takes at most a hundredth of the time.
-        let took = gateway.clock.now().saturating_duration_since(begun);
-        tokio::time::sleep(KEY_LOOK.max(took * 100)).await;
+        tokio::select! {
+            () = tokio::time::sleep(KEY_LOOK) => {}
+            () = gateway.key_watch.changed() => {}
+        }
     }
 }
 

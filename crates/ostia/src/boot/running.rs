@@ -257,6 +257,10 @@ fn build(parts: Parts, registry: Registry, beside: bool) -> Result<Gateway, Star
         Arc::clone(&clock),
     );
     let options = listen::Options::new(&live.settings.server, live.tls.clone());
+    let server = &live.settings.server;
+    let body_budget = Budget::new(server.max_buffered_bytes);
+    body_budget.resize(server.max_buffered_bytes, server.max_body_bytes);
+    fleet.remember_prefixes(live.settings.routing.affinity_memory);
     let admitter = match &live.settings.limits.shared {
         Some(shared) => {
             let shared = SharedLimiter::new(shared, Arc::clone(&clock))?;
@@ -266,13 +270,13 @@ fn build(parts: Parts, registry: Registry, beside: bool) -> Result<Gateway, Star
     };
     admitter.blocks().refresh(&live.settings.server.state_dir);
     Ok(Gateway {
-        body_budget: Budget::new(live.settings.server.max_buffered_bytes),
+        body_budget,
         refused_bytes: RefusedBytes::new(Arc::clone(&clock)),
         options: options.swappable(),
         live: ArcSwap::from_pointee(live),
         workbench,
         fleet,
-        responses: Arc::new(Responses::new(Arc::clone(&clock))),
+        responses: Arc::new(Responses::new(Arc::clone(&store), Arc::clone(&clock))),
         started: clock.unix_micros() / 1_000_000,
         key_watch: Arc::new(KeyWatch::new(Arc::clone(&store), Arc::clone(&clock))),
         denials: Denials::new(Arc::clone(&clock)),

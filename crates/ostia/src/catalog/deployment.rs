@@ -6,7 +6,7 @@ use std::time::Duration;
 use ostia_core::{Location, Secret};
 use serde_json::Value;
 
-use super::{Access, BodyPolicy, Isolation, Scheduler, Target};
+use super::{Access, AgentOptions, BodyPolicy, Isolation, Profile, Scheduler, Target};
 use crate::fleet::{EndpointState, Learned};
 
 /// A cluster as its fixture describes it.
@@ -107,6 +107,8 @@ pub struct Deployment {
     pub weight: u32,
     /// Whether routes without a cluster in their path may use it.
     pub federated: bool,
+    /// Models that stand in while none of this one takes requests, the first choice first.
+    pub fallback_models: Vec<Box<str>>,
     /// The kind of its backend: a name in the registry.
     pub kind: Box<str>,
     /// The hooks around its backend.
@@ -118,9 +120,13 @@ pub struct Deployment {
     pub require_listed: bool,
     /// A path on the backend's host, or a URL, that reports whether the backend is ready.
     pub readiness_url: Option<Box<str>>,
+    /// What is asked again and again to see whether it is well.
+    pub health: Option<HealthCheck>,
     pub target: Target,
     pub isolation: Isolation,
     pub policy: BodyPolicy,
+    pub profile: Profile,
+    pub agents: AgentOptions,
     /// Where the backend runs.
     pub location: Location,
     /// The fixture's whole `config`.
@@ -129,6 +135,21 @@ pub struct Deployment {
     pub state: Arc<EndpointState>,
     /// What requests to the model turned out to need, whichever endpoint answered.
     pub learned: Arc<Learned>,
+}
+
+/// A check that is made whether or not anybody uses an endpoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HealthCheck {
+    pub ask: HealthAsk,
+    pub interval: Duration,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HealthAsk {
+    /// A path on the backend's host: any 2xx will do; a list of models must have the endpoint's.
+    Path(Box<str>),
+    /// A tiny chat, whose answer must hold text.
+    Prompt,
 }
 
 impl Places {
@@ -152,6 +173,11 @@ impl Deployment {
         }
     }
 
+    /// Whether something asks the backend how it is.
+    pub fn is_watched(&self) -> bool {
+        self.readiness_url.is_some() || self.health.is_some()
+    }
+
     /// Whether its cluster lists its framework. If not, no route leads to it.
     pub fn framework_listed(&self) -> bool {
         self.cluster.frameworks.contains(&self.framework)
@@ -160,13 +186,16 @@ impl Deployment {
 
 impl Cluster {
     /// Whether `openai_endpoints` lists this API (`chat/completions`, `audio/speech`, ...). A cluster that serves
-    /// `messages` also counts their tokens.
+    /// `messages` or `responses` serves what is below them too: tokens are counted, responses compacted and read again.
     pub fn serves_api(&self, api: &str) -> bool {
-        let api = if api == "messages/count_tokens" {
-            "messages"
-        } else {
-            api
+        let of_family = match api.split_once('/') {
+            Some((family @ ("messages" | "responses"), _)) => self.lists(family),
+            _ => false,
         };
+        of_family || self.lists(api)
+    }
+
+    fn lists(&self, api: &str) -> bool {
         self.openai_endpoints
             .iter()
             .any(|listed| match listed.strip_suffix("/*") {

@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use super::slug::slugify;
 use super::{Cluster, Deployment};
-use crate::scan::Watch;
+use crate::scan::{PrintKey, Watch};
 
 /// The deployments that a path covers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,7 +47,7 @@ struct Names {
     sorted: Vec<Arc<str>>,
     /// Alias -> canonical name; `None` if the alias would mean two models.
     aliases: HashMap<Box<str>, Option<Arc<str>>>,
-    /// Slug of a canonical name -> that name; `None` if two names share the slug.
+    /// Slug of a name or alias -> the canonical name; `None` if several share the slug.
     slugs: HashMap<Box<str>, Option<Arc<str>>>,
 }
 
@@ -80,6 +80,17 @@ impl Catalog {
             names.finish(aliases);
         }
         catalog
+    }
+
+    /// Has scans hash prompts, where any model has more than one endpoint.
+    pub fn print_with(&mut self, key: PrintKey) {
+        let has_choice = |names: &Names| names.canonical.values().any(|all| all.len() > 1);
+        let mut clusters = self.by_cluster.values();
+        let is_wanted = has_choice(&self.everywhere)
+            || clusters.any(|one| one.frameworks.values().any(has_choice));
+        if is_wanted {
+            self.watch.print_with(key);
+        }
     }
 
     /// What scans of bodies look for on behalf of all endpoints.
@@ -127,6 +138,17 @@ impl Catalog {
         self.names(scope)
             .into_iter()
             .flat_map(|names| names.sorted.iter().map(|name| (name, names.of(name))))
+    }
+
+    /// Other names of models in a scope, each with the canonical one; in no particular order.
+    pub fn aliases<'a>(
+        &'a self,
+        scope: Scope<'_>,
+    ) -> impl Iterator<Item = (&'a str, &'a Arc<str>)> {
+        let names = self.names(scope).into_iter();
+        names
+            .flat_map(|names| &names.aliases)
+            .filter_map(|(alias, model)| Some((&**alias, model.as_ref()?)))
     }
 
     fn names(&self, scope: Scope<'_>) -> Option<&Names> {
@@ -206,6 +228,11 @@ impl Names {
                 self.alias(alias, &model);
             }
         }
+        self.finish_slugs();
+    }
+
+    /// A model's own slug counts before that of an alias.
+    fn finish_slugs(&mut self) {
         self.sorted = self.canonical.keys().map(Arc::clone).collect();
         self.sorted.sort();
         for name in &self.sorted {
@@ -213,6 +240,20 @@ impl Names {
                 .entry(slugify(&name.to_lowercase()).into())
                 .and_modify(|known| *known = None)
                 .or_insert_with(|| Some(Arc::clone(name)));
+        }
+        let mut of_aliases: HashMap<Box<str>, Option<Arc<str>>> = HashMap::new();
+        for (alias, model) in &self.aliases {
+            of_aliases
+                .entry(slugify(&alias.to_lowercase()).into())
+                .and_modify(|known| {
+                    if known != model {
+                        *known = None;
+                    }
+                })
+                .or_insert_with(|| model.clone());
+        }
+        for (slug, model) in of_aliases {
+            self.slugs.entry(slug).or_insert(model);
         }
         // Names whose slug is empty would match each other.
         self.slugs.remove("");
@@ -246,8 +287,8 @@ mod tests {
 
     use super::{Catalog, Scope};
     use crate::catalog::{
-        Access, BodyPolicy, Cluster, ClusterAdapterName, Deployment, HttpUrl, Scheduler, Serving,
-        Target, Timeouts, slug,
+        Access, AgentOptions, BodyPolicy, Cluster, ClusterAdapterName, Deployment, HttpUrl,
+        Profile, Scheduler, Serving, Target, Timeouts, slug,
     };
     use crate::fleet::Fleet;
 
@@ -290,15 +331,19 @@ mod tests {
             priority: 0,
             weight: 1,
             federated: true,
+            fallback_models: Vec::new(),
             kind: "direct_api".into(),
             hooks: None,
             secrets: Default::default(),
             require_running: false,
             require_listed: false,
             readiness_url: None,
+            health: None,
             target: target(),
             isolation: Default::default(),
             policy: BodyPolicy::default(),
+            profile: Profile::default(),
+            agents: AgentOptions::default(),
             location: Location::OnSite,
             config: Value::Null,
             serving: Serving::Yes,
@@ -373,8 +418,8 @@ mod tests {
         let names: [(&str, &[&str]); 5] = [
             ("org/Model-3.1", &["other"]),
             ("a.b", &[]),
-            ("ab", &[]),
-            ("模型", &[]),
+            ("ab", &["gonemodel1", "twomean"]),
+            ("模型", &["two/mean"]),
             ("OTHER", &[]),
         ];
         let catalog = build(&names, &[], true);
@@ -389,6 +434,9 @@ mod tests {
             ("///", None),
             ("other", Some("org/Model-3.1")),
             ("Other", Some("OTHER")),
+            ("Gone/Model.1", Some("ab")),
+            ("gonemodel1", Some("ab")),
+            ("two.mean", None),
         ] {
             assert_eq!(found(&catalog, FRAMEWORK, name).as_deref(), model, "{name}");
         }

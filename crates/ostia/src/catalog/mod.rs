@@ -7,6 +7,7 @@ mod deployment;
 mod index;
 mod isolation;
 mod policy;
+mod profile;
 mod scheduler;
 mod site;
 mod slug;
@@ -15,11 +16,13 @@ mod url;
 
 pub use access::Access;
 pub use deployment::{
-    Cluster, ClusterAdapterName, Deployment, HooksName, Places, Serving, StatusSource,
+    Cluster, ClusterAdapterName, Deployment, HealthAsk, HealthCheck, HooksName, Places, Serving,
+    StatusSource,
 };
 pub use index::{Catalog, Scope};
 pub use isolation::{CacheSalt, Isolation};
 pub use policy::{BodyPolicy, DENIED_FIELDS, NotTaken};
+pub use profile::{AgentOptions, Profile};
 pub use scheduler::Scheduler;
 pub use site::is_of_the_site;
 pub use slug::slug;

@@ -7,6 +7,7 @@ use futures_util::future::join_all;
 use ostia_core::Clock;
 
 use super::engine::Engine;
+use super::health::Health;
 use super::openai_models::OpenAiModels;
 use super::pbs::Pbs;
 use super::readiness::Readiness;
@@ -17,6 +18,7 @@ use super::status_url::StatusUrl;
 use super::{ClusterAdapter, ClusterContext, Jobs, JobsError, Watch};
 use crate::cache::Cache;
 use crate::catalog::{Catalog, Cluster, ClusterAdapterName, Deployment, Target};
+use crate::runtime::spawn;
 use crate::script::Scripts;
 use crate::upstream::{Ask, Http};
 
@@ -27,6 +29,8 @@ pub type ClusterAdapters = BTreeMap<String, Arc<dyn ClusterAdapter>>;
 const READINESS: Duration = Duration::from_secs(5);
 /// How long a readiness URL may take. Shorter than the interval, so that rounds do not overlap.
 const READINESS_LIMIT: Duration = Duration::from_secs(3);
+/// How long a health check may take: an engine that is busy answers its prompt late.
+const HEALTH_LIMIT: Duration = Duration::from_secs(30);
 /// How long an engine may take to say what it has to do. Shorter than the interval at which it is asked.
 const ENGINE_LIMIT: Duration = Duration::from_millis(900);
 
@@ -35,6 +39,7 @@ const ENGINE_LIMIT: Duration = Duration::from_millis(900);
 pub struct Clusters {
     watches: HashMap<Arc<str>, Arc<Watch>>,
     readiness: Vec<Readiness>,
+    health: Vec<Arc<Health>>,
     engines: Vec<Engine>,
 }
 
@@ -72,11 +77,16 @@ impl Clusters {
             let http = workshop.http_of(deployment, READINESS_LIMIT);
             Readiness::of(deployment, http)
         });
+        let health = catalog.deployments().iter().filter_map(|deployment| {
+            let http = workshop.http_of(deployment, HEALTH_LIMIT);
+            Health::of(deployment, http, workshop.clock.now())
+        });
         let engines = catalog.deployments().iter().filter_map(|deployment| {
             let http = workshop.http_of(deployment, ENGINE_LIMIT);
             Engine::of(deployment, http)
         });
         Self {
+            health: health.collect(),
             watches: watches.collect(),
             readiness: readiness.collect(),
             engines: engines.collect(),
@@ -100,6 +110,15 @@ impl Clusters {
         let looking = self.look_at_readiness();
         // Models of a source that does not answer by then are unknown, which refuses nobody.
         let _ = tokio::time::timeout(limit, async { tokio::join!(asking, looking) }).await;
+    }
+
+    /// Starts the health checks that are due.
+    pub fn check_health(&self, now: Instant) {
+        for check in self.health.iter().filter(|check| check.is_due(now)) {
+            let check = Arc::clone(check);
+            // One that hangs holds up no other; each ends by itself.
+            spawn(async move { check.look().await });
+        }
     }
 
     /// Asks all readiness URLs at once.

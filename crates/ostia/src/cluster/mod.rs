@@ -10,7 +10,11 @@ mod adapter;
 mod clusters;
 mod command;
 mod engine;
+mod engine_facts;
 mod faults;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
+mod health;
 mod jobs;
 mod lenient;
 mod mapping;
@@ -27,6 +31,7 @@ mod watch;
 
 pub use adapter::{ClusterAdapter, ClusterContext, JobsError};
 pub use clusters::{ClusterAdapters, Clusters, Workshop};
+pub use engine_facts::ask_engines;
 pub use faults::Faults;
 pub use jobs::{Job, Jobs};
 pub use mapping::serves_name;

@@ -62,3 +62,55 @@ impl fmt::Debug for Environment {
         f.debug_set().entries(self.variables.keys()).finish()
     }
 }
+
+/// Whether a text is a variable's name, and not the secret that was meant to be in the variable. Letters, digits and
+/// underscores, and not the mixture that a key is. Files of variables have names with hyphens and dots too; keys have them
+/// among small letters.
+pub(super) fn is_name(text: &str) -> bool {
+    let has = |is: fn(&u8) -> bool| text.bytes().any(|byte| is(&byte));
+    let (lower, digits) = (has(u8::is_ascii_lowercase), has(u8::is_ascii_digit));
+    let underscore = text.contains('_');
+    let is_word = !text.starts_with(|first: char| first.is_ascii_digit())
+        && text.bytes().all(|byte| {
+            byte.is_ascii_alphanumeric() || byte == b'_' || (!lower && matches!(byte, b'-' | b'.'))
+        });
+    let is_mixture = match lower {
+        true => digits && (!underscore || text.len() >= 24),
+        false => digits && !underscore && text.len() >= 16,
+    };
+    !text.is_empty() && text.len() <= 64 && is_word && !is_mixture
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_name;
+
+    #[test]
+    fn names_of_variables_are_told_from_keys() {
+        for name in [
+            "VLLM_KEY",
+            "key",
+            "vllm_key2",
+            "KEY2",
+            "MAVERICK_17B-129E_API_KEY",
+            "A.B",
+            "_x",
+        ] {
+            assert!(is_name(name), "{name}");
+        }
+        for key in [
+            "",
+            "hunter2",
+            "sk-live-abcdef",
+            "sk_live_0123456789abcdefgh",
+            "hf_AbCdEfGhIjKlMnOpQrStUvWxYz0123456789",
+            "AKIAIOSFODNN7EXAMPLE",
+            "0123456789abcdef",
+            "a b",
+            "p@ss",
+            "\u{e9}",
+        ] {
+            assert!(!is_name(key), "{key}");
+        }
+    }
+}

@@ -3,6 +3,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use ring::hmac;
+
 use super::effective::{SettingValue, effective};
 use super::environment::Environment;
 use super::fixture::{self, Context};
@@ -15,7 +17,8 @@ use super::tree::{At, Member};
 use crate::backend::Registry;
 use crate::catalog::Catalog;
 use crate::fleet::Fleet;
-use crate::settings::Settings;
+use crate::scan::PrintKey;
+use crate::settings::{Routing, Settings};
 
 /// What there is to read.
 #[derive(Debug, Clone, Default)]
@@ -79,7 +82,8 @@ pub fn load(sources: &Sources, fleet: &Fleet) -> Loaded {
     let read = fixture::read(&listed, &context);
     let aliases = &settings.catalog.aliases;
     let match_slug = settings.catalog.match_slug;
-    let catalog = Catalog::build(read.clusters, read.deployments, aliases, match_slug);
+    let mut catalog = Catalog::build(read.clusters, read.deployments, aliases, match_slug);
+    catalog.print_with(print_key(&settings.routing, fleet));
     let mut files = vec![path.unwrap_or_else(|| DEFAULT_PATH.into())];
     files.extend(sources.env_files.iter().cloned());
     let state_dir = parsed.then(|| settings.server.state_dir.clone());
@@ -113,6 +117,21 @@ impl Loaded {
             .iter()
             .filter(|problem| problem.severity == Severity::Error)
     }
+}
+
+/// What prompts are hashed with: made of the site's secret, else one of this process.
+fn print_key(routing: &Routing, fleet: &Fleet) -> PrintKey {
+    let Some(secret) = &routing.hmac_key else {
+        return PrintKey::new(fleet.secret());
+    };
+    let key = hmac::Key::new(hmac::HMAC_SHA256, secret.expose().as_bytes());
+    let tag = hmac::sign(&key, b"ostia prompt prefixes");
+    let mut bytes = [0; 16];
+    bytes
+        .iter_mut()
+        .zip(tag.as_ref())
+        .for_each(|(to, from)| *to = *from);
+    PrintKey::new(bytes)
 }
 
 /// An empty `OSTIA_CONFIG` names nothing.

@@ -6,6 +6,8 @@ mod dotenv;
 mod effective;
 mod environment;
 mod fixture;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 mod import;
 mod json;
 mod keys;
@@ -28,7 +30,9 @@ pub use fixture::{
     CLUSTER_CONFIG_KEYS, CLUSTER_KEYS, CONNECTION_KEYS, ENDPOINT_CONFIG_KEYS, ENDPOINT_KEYS,
     FixtureKey,
 };
-pub use import::{FirstVariable, ImportError, Imported, first_variables, import_first};
+pub use import::{
+    Changes, FirstVariable, ImportError, Imported, changes, first_variables, import_first,
+};
 pub use keys::{SettingKey, setting_keys};
 pub use load::{Loaded, Sources, load};
 pub use problem::{Place, Problem, Reach, Severity};

@@ -43,7 +43,10 @@ pub fn write_site(demo: &Demo, folder: &Path) -> io::Result<PathBuf> {
         .map(|(at, model)| {
             json!({"model": "resource_server_async.endpoint", "pk": at + 1, "fields": {
                 "cluster": CLUSTER, "framework": FRAMEWORK, "model": model.name,
-                "config": {"api_url": api_url, "api_request_timeout": model.patience_seconds},
+                "config": {
+                    "api_url": api_url, "api_request_timeout": model.patience_seconds,
+                    "context_window": 131_072, "max_output_tokens": 16_384, "tool_calling": true,
+                },
             }})
         })
         .collect();

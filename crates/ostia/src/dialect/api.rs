@@ -1,6 +1,6 @@
 use std::borrow::Cow;
 
-use super::{DIALECTS, Dialect, PLAIN, pass_through};
+use super::{DIALECTS, Dialect, PLAIN, pass_through, responses};
 
 /// One API of a dialect, as listed in a table.
 #[derive(Debug)]
@@ -86,6 +86,20 @@ impl Api {
                 service: pass_through::unlisted(path),
                 dialect: PLAIN,
             })
+    }
+
+    /// A response that a backend stores. Not an API of its own: no cluster lists it.
+    pub fn stored_response() -> Self {
+        Self {
+            name: Cow::Borrowed(responses::STORED.name),
+            service: &responses::STORED,
+            dialect: &responses::Responses,
+        }
+    }
+
+    /// Whether a dialect's table lists it.
+    pub fn is_listed(&self) -> bool {
+        matches!(self.name, Cow::Borrowed(_))
     }
 
     pub fn as_str(&self) -> &str {

@@ -2,7 +2,7 @@ use std::ops::Range;
 
 use super::Invalid;
 use super::number::count_in;
-use crate::scan::{FieldKey, Fields, JsonKind, Keys, Shape, Sightings, Spot, Value};
+use crate::scan::{FieldKey, Fields, JsonKind, Keys, Prints, Shape, Sightings, Spot, Value};
 
 pub const MODEL: FieldKey = FieldKey::new("model");
 pub(super) const PROMPT: FieldKey = FieldKey::prompt("prompt");
@@ -28,6 +28,17 @@ pub(super) const COMMON: &[FieldKey] = &[
     FieldKey::counted("queries"),
     FieldKey::counted("documents"),
     FieldKey::counted("items"),
+    FieldKey::counted("inputs"),
+    FieldKey::counted("texts"),
+    FieldKey::counted("passages"),
+    FieldKey::counted("input_ids").at(Spot::Elsewhere),
+    FieldKey::counted("prompt_token_ids").at(Spot::Elsewhere),
+    FieldKey::counted("input_prefix").at(Spot::Elsewhere),
+    FieldKey::counted("input_suffix").at(Spot::Elsewhere),
+    FieldKey::counted("input_extra").at(Spot::Elsewhere),
+    FieldKey::counted("chat_template_kwargs").at(Spot::Elsewhere),
+    FieldKey::counted("prediction").at(Spot::Elsewhere),
+    EXTRA_BODY,
     FieldKey::counted("text_1"),
     FieldKey::counted("text_2"),
     CACHE_SALT,
@@ -73,8 +84,26 @@ pub(super) const OPTIONS: &[FieldKey] = &[
     FieldKey::options("sampling_params", &COUNTS),
     FieldKey::options("parameters", &COUNTS),
     FieldKey::options("options", &COUNTS),
-    FieldKey::options("extra_body", &COUNTS),
 ];
+/// Some proxies lay its members over those of the body itself.
+const EXTRA_BODY: FieldKey = FieldKey::options("extra_body", &EXTRA);
+/// What was judged at the top must not be said again below.
+const NEVER_EXTRA: &[FieldKey] = &[
+    MODEL,
+    STREAM,
+    FieldKey::new("messages"),
+    FieldKey::new("prompt"),
+    FieldKey::new("input"),
+    FieldKey::new("previous_response_id"),
+    FieldKey::new("conversation"),
+    FieldKey::new("background"),
+];
+static EXTRA: Keys = Keys::of(&[
+    &CAPS,
+    &CHOICES,
+    &[BEST_OF, MAX_OUTPUT_TOKENS, CANDIDATE_COUNT],
+    NEVER_EXTRA,
+]);
 static COUNTS: Keys = Keys::of(&[
     &CAPS,
     &CHOICES,
@@ -113,10 +142,13 @@ pub struct RequestFacts {
     pub previous_response_id: Option<Box<str>>,
     /// Where a member may be inserted as the first of the body.
     pub first_member: usize,
+    /// The block of a prompt in which Claude Code counts its requests.
+    pub billing_block: Option<Range<usize>>,
     /// The fields that it holds and that some endpoints keep to themselves.
     pub reserved: Vec<FieldKey>,
     /// What was seen in it that endpoints may deny.
     pub sightings: Sightings,
+    pub prints: Prints,
 }
 
 /// Where the body asks for usage, or can be made to.
@@ -138,14 +170,20 @@ impl RequestFacts {
     /// What all bodies have in common: a model, whether to stream, and how long the prompt is.
     pub fn of(fields: &Fields<'_>) -> Result<Self, Invalid> {
         let (model, model_at) = model(fields)?;
+        if let Some(key) = NEVER_EXTRA.iter().find(|key| fields.is_nested(**key)) {
+            let why = format!("it must not stand in `{EXTRA_BODY}`");
+            return Err(Invalid::value(*key, &why));
+        }
         let (stream_options, wants_usage) = stream_options(fields);
         Ok(Self {
             stream: stream(fields)?,
             stream_options,
             wants_usage,
             first_member: fields.behind_brace,
+            billing_block: None,
             reserved: reserved(fields),
             sightings: fields.sightings.clone(),
+            prints: fields.prints.clone(),
             ..Self::plain(model, model_at, fields.prompt.estimated_tokens())
         })
     }
@@ -165,8 +203,10 @@ impl RequestFacts {
             prompt_estimate,
             previous_response_id: None,
             first_member: 0,
+            billing_block: None,
             reserved: Vec::new(),
             sightings: Sightings::default(),
+            prints: Prints::default(),
         }
     }
 

@@ -1,5 +1,8 @@
 //! Anthropic's `messages` and `messages/count_tokens`.
 
+use std::borrow::Cow;
+use std::ops::Range;
+
 use bytes::Bytes;
 use http::StatusCode;
 use serde::Deserialize;
@@ -10,7 +13,7 @@ use super::event::{kind_of, names_usage, usages_in};
 use super::facts::{CAPS, COMMON, OPTIONS, RequestFacts};
 use super::{Answers, Dialect, Invalid, Progress, Seen, Service, openai};
 use crate::refusal::{AnswerFault, Refusal};
-use crate::scan::{FieldKey, Fields, Keys, Spot};
+use crate::scan::{self, FieldKey, Fields, Keys, Spot};
 
 #[derive(Debug)]
 pub(super) struct Messages;
@@ -19,7 +22,10 @@ static SERVICES: [Service; 2] = [
     Service::of_text("messages"),
     Service::new("messages/count_tokens", Answers::Object).without_model(),
 ];
+/// Found, where other dialects only count it.
+const SYSTEM: FieldKey = FieldKey::placed("system");
 static KEYS: Keys = Keys::of(&[
+    &[SYSTEM],
     COMMON,
     OPTIONS,
     &CAPS,
@@ -28,6 +34,13 @@ static KEYS: Keys = Keys::of(&[
         FieldKey::watched("container", Spot::Container),
     ],
 ]);
+
+/// A block of `system`.
+#[derive(Deserialize)]
+struct Block<'a> {
+    #[serde(borrow)]
+    text: Cow<'a, str>,
+}
 
 /// A `message_delta`.
 #[derive(Deserialize)]
@@ -51,6 +64,7 @@ impl Dialect for Messages {
     }
 
     fn read(&self, fields: &Fields<'_>, facts: &mut RequestFacts) -> Result<(), Invalid> {
+        facts.billing_block = fields.given(SYSTEM).and_then(billing_block);
         facts.generates_one(fields)
     }
 
@@ -72,7 +86,7 @@ impl Dialect for Messages {
                 Seen::Forward
             }
             "error" => {
-                progress.failed = true;
+                progress.fail(data);
                 Seen::Forward
             }
             "content_block_delta" => {
@@ -87,6 +101,11 @@ impl Dialect for Messages {
         Some("content")
     }
 
+    fn counted(&self, estimate: u64) -> Bytes {
+        let body = json!({"input_tokens": estimate, "estimated": true});
+        body.to_string().into()
+    }
+
     fn status(&self, backend: StatusCode) -> StatusCode {
         backend
     }
@@ -98,11 +117,38 @@ impl Dialect for Messages {
             .unwrap_or_else(|| own_error(refusal))
     }
 
+    fn refused_end(&self, refusal: &Refusal) -> Bytes {
+        let mut told = openai::refused(refusal);
+        told["type"] = "error".into();
+        let kind = told["error"]["type"].as_str().unwrap_or_default();
+        if !KINDS.contains(&kind) {
+            told["error"]["type"] = kind_of_status(refusal.status.as_u16()).into();
+        }
+        format!("event: error\ndata: {told}\n\n").into()
+    }
+
     fn broken_end(&self, fault: AnswerFault, _events: u64) -> Bytes {
         let (code, message) = (fault.code(), fault.message());
         let error = json!({"type": "error", "error": {"type": "api_error", "message": message, "code": code}});
         format!("event: error\ndata: {error}\n\n").into()
     }
+}
+
+/// The first block of `system`, with the comma behind it, if Claude Code counts its requests there.
+fn billing_block(system: scan::Value<'_>) -> Option<Range<usize>> {
+    const MARK: &str = "x-anthropic-billing-header:";
+    /// No such block is longer, and no other is read.
+    const LONGEST: usize = 1024;
+    let blocks = system.raw().strip_prefix('[')?;
+    let near = &blocks.as_bytes()[..blocks.len().min(LONGEST)];
+    memchr::memmem::find(near, MARK.as_bytes())?;
+    let mut elements = serde_json::Deserializer::from_str(blocks).into_iter::<Block<'_>>();
+    let is_billing = elements.next()?.ok()?.text.starts_with(MARK);
+    let behind = &blocks[elements.byte_offset()..];
+    let rest = behind.trim_start();
+    let rest = rest.strip_prefix(',').map_or(rest, str::trim_start);
+    let start = system.range().start + 1;
+    is_billing.then(|| start..start + blocks.len() - rest.len())
 }
 
 fn own_error(refusal: &Refusal) -> Bytes {

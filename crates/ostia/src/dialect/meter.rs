@@ -113,6 +113,11 @@ impl Meter {
         self.progress.failed
     }
 
+    /// The backend's error says that the request itself is at fault.
+    pub fn blames_request(&self) -> bool {
+        self.progress.blames_request
+    }
+
     /// There was an event other than the one that ends a stream.
     pub fn said_something(&self) -> bool {
         self.progress.said

@@ -36,6 +36,7 @@ use std::fmt::Debug;
 
 use bytes::Bytes;
 use http::StatusCode;
+use serde_json::json;
 
 pub use answer::{AnswerFacts, AnswerMembers, is_json, read_answer};
 pub use api::{Answers, Api, Service, url_tail};
@@ -105,6 +106,13 @@ pub trait Dialect: Debug + Send + Sync {
         member.map_or(0, |member| text::count_tokens(answer, member))
     }
 
+    /// The response of an API that counts a prompt's tokens, where the gateway estimates them.
+    fn counted(&self, estimate: u64) -> Bytes {
+        let body =
+            json!({"object": "response.input_tokens", "input_tokens": estimate, "estimated": true});
+        body.to_string().into()
+    }
+
     /// The status that clients get for a backend's. 529 is Anthropic's word for overload, which no other client knows.
     fn status(&self, backend: StatusCode) -> StatusCode {
         match backend.as_u16() {
@@ -117,6 +125,11 @@ pub trait Dialect: Debug + Send + Sync {
     fn error(&self, refusal: &Refusal) -> Bytes {
         let own = || openai::error(refusal).to_string().into();
         refusal.body.clone().unwrap_or_else(own)
+    }
+
+    /// The event that ends a stream of which nothing but the head was sent.
+    fn refused_end(&self, refusal: &Refusal) -> Bytes {
+        format!("data: {}\n\n", openai::refused(refusal)).into()
     }
 
     /// The event that ends a broken stream. `events`: how many came before it.

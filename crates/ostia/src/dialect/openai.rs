@@ -34,7 +34,9 @@ pub(super) fn chunk(data: &[u8], length: usize, progress: &mut Progress) -> Seen
     }
     if names_error(data) {
         let probe = serde_json::from_slice::<Probe<'_>>(data);
-        progress.failed |= probe.is_ok_and(|probe| probe.is_error());
+        if probe.is_ok_and(|probe| probe.is_error()) {
+            progress.fail(data);
+        }
     }
     if choices_end(data)
         && let Ok(last) = serde_json::from_slice::<LastChunk>(data)
@@ -68,10 +70,41 @@ pub(super) fn fault(fault: AnswerFault) -> Value {
     }})
 }
 
+/// The error object for a refusal that must be told in a stream, on one line.
+pub(super) fn refused(refusal: &Refusal) -> Value {
+    let relayed = refusal.body.as_ref();
+    let relayed = relayed.and_then(|body| serde_json::from_slice::<Value>(body).ok());
+    let mut told = relayed.unwrap_or_else(|| error(refusal));
+    let message = told["error"]["message"]
+        .as_str()
+        .unwrap_or(&refusal.message);
+    let message = with_word(message, refusal);
+    told["error"]["message"] = message.into();
+    told
+}
+
+/// A message with a word by which clients know what may pass: a stream that has begun has no status that tells it.
+fn with_word(message: &str, refusal: &Refusal) -> String {
+    const WORDS: [&str; 5] = [
+        "connection error",
+        "network error",
+        "server error",
+        "timed out",
+        "terminated",
+    ];
+    let may_pass = refusal.is_passing() && !WORDS.iter().any(|word| message.contains(word));
+    match (may_pass, refusal.status.as_u16()) {
+        (false, _) => message.to_owned(),
+        (true, 504) => format!("{message} (timed out)"),
+        (true, _) => format!("{message} (server error)"),
+    }
+}
+
 pub(super) fn fault_kind(fault: AnswerFault) -> &'static str {
     match fault {
         AnswerFault::IdleTimeout | AnswerFault::TotalTimeout => "timeout_error",
         AnswerFault::ShuttingDown => "server_error",
+        AnswerFault::Dismissed => "permission_error",
         _ => "upstream_error",
     }
 }

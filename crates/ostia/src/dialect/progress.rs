@@ -1,3 +1,5 @@
+use serde_json::Value;
+
 use super::Seen;
 use super::usage::Counters;
 
@@ -7,6 +9,8 @@ pub struct Progress {
     pub(super) usage: Counters,
     /// The backend reported an error.
     pub(super) failed: bool,
+    /// By that error the request itself is at fault.
+    pub(super) blames_request: bool,
     pub(super) response_id: Option<Box<str>>,
     /// There was more than a terminal event.
     pub(super) said: bool,
@@ -30,6 +34,7 @@ impl Progress {
         Self {
             usage: Counters::default(),
             failed: false,
+            blames_request: false,
             response_id: None,
             said: false,
             only_begun: false,
@@ -39,6 +44,12 @@ impl Progress {
             shortest: u64::MAX,
             counts,
         }
+    }
+
+    /// The event says that the backend failed.
+    pub(super) fn fail(&mut self, event: &[u8]) {
+        self.failed = true;
+        self.blames_request |= blames_request(event);
     }
 
     /// An event of this length carries generated text.
@@ -75,5 +86,64 @@ impl Progress {
     pub(super) fn counted(&self) -> u64 {
         let envelope = self.shortest.saturating_mul(self.events);
         self.events.max(self.bytes.saturating_sub(envelope) / 4)
+    }
+}
+/// Whether an error is about the request, as far as its code or its type tells: too long a prompt, a bad parameter. What
+/// is about the gateway's key, or about load, is not.
+fn blames_request(event: &[u8]) -> bool {
+    let Ok(event) = serde_json::from_slice::<Value>(event) else {
+        return false;
+    };
+    let holders = [&event["error"], &event["response"]["error"], &event];
+    let Some(error) = holders.into_iter().find(|holder| holder.is_object()) else {
+        return false;
+    };
+    let by_code = error["code"].as_u64().is_some_and(|code| {
+        matches!(code, 400..=499) && !matches!(code, 401 | 403 | 407 | 408 | 429)
+    });
+    let told = [&error["type"], &error["code"]];
+    by_code
+        || told
+            .into_iter()
+            .filter_map(Value::as_str)
+            .any(|word| REQUEST_FAULTS.contains(&word))
+}
+
+/// What engines and providers call it.
+const REQUEST_FAULTS: [&str; 7] = [
+    "invalid_request_error",
+    "BadRequestError",
+    "context_length_exceeded",
+    "invalid_prompt",
+    "content_filter",
+    "string_above_max_length",
+    "request_too_large",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::blames_request;
+
+    #[test]
+    fn errors_about_the_request_are_told_from_errors_of_the_backend() {
+        for own in [
+            r#"{"error":{"message":"too long","type":"BadRequestError","code":400}}"#,
+            r#"{"object":"error","message":"too long","type":"X","code":422}"#,
+            r#"{"type":"error","error":{"type":"invalid_request_error","message":"m"}}"#,
+            r#"{"type":"response.failed","response":{"error":{"code":"invalid_prompt"}}}"#,
+            r#"{"error":{"message":"m","code":"context_length_exceeded"}}"#,
+        ] {
+            assert!(blames_request(own.as_bytes()), "{own}");
+        }
+        for backend in [
+            r#"{"error":{"message":"m","code":500}}"#,
+            r#"{"error":{"message":"m","code":429,"type":"rate_limit_error"}}"#,
+            r#"{"error":{"message":"key","code":401}}"#,
+            r#"{"type":"error","error":{"type":"overloaded_error"}}"#,
+            r#"{"error":"text"}"#,
+            "no json",
+        ] {
+            assert!(!blames_request(backend.as_bytes()), "{backend}");
+        }
     }
 }

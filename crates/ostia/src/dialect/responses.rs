@@ -1,4 +1,4 @@
-//! `responses`.
+//! `responses`, and what is below it.
 //!
 //! A backend stores what it keeps for later requests under the one key it knows, so for all users together. A response
 //! may be continued only by its maker (`previous_response_id`, checked after authorization). Conversations and items
@@ -13,9 +13,9 @@ use serde_json::value::RawValue;
 
 use super::event::{kind_of, names_usage, usages_in};
 use super::facts::{CAPS, COMMON, LONGEST_NAME, OPTIONS, RequestFacts};
-use super::openai::fault_kind;
-use super::{AnswerFacts, AnswerMembers, Dialect, Invalid, Progress, Seen, Service};
-use crate::refusal::AnswerFault;
+use super::openai::{self, fault_kind};
+use super::{AnswerFacts, AnswerMembers, Answers, Dialect, Invalid, Progress, Seen, Service};
+use crate::refusal::{AnswerFault, Refusal};
 use crate::scan::{FieldKey, Fields, JsonKind, Keys, Spot};
 
 #[derive(Debug)]
@@ -26,7 +26,16 @@ const PREVIOUS: FieldKey = FieldKey::new("previous_response_id");
 const CONVERSATION: FieldKey = FieldKey::new("conversation");
 const BACKGROUND: FieldKey = FieldKey::new("background");
 
-static SERVICES: [Service; 1] = [Service::of_text("responses")];
+static SERVICES: [Service; 3] = [
+    Service::of_text("responses"),
+    Service {
+        is_url_tail: false,
+        ..Service::of_text("responses/compact")
+    },
+    Service::new("responses/input_tokens", Answers::Object).without_model(),
+];
+/// A response that was made earlier.
+pub(super) static STORED: Service = Service::new("responses/{id}", Answers::Object).without_model();
 static KEYS: Keys = Keys::of(&[
     COMMON,
     OPTIONS,
@@ -109,11 +118,11 @@ impl Dialect for Responses {
             "response.queued" | "response.in_progress" => Seen::Forward,
             "response.completed" | "response.incomplete" => progress.end_with_answer(),
             "response.failed" | "response.cancelled" => {
-                progress.failed = true;
+                progress.fail(data);
                 progress.end_with_answer()
             }
             "error" => {
-                progress.failed = true;
+                progress.fail(data);
                 Seen::Forward
             }
             kind => {
@@ -141,6 +150,15 @@ impl Dialect for Responses {
 
     fn text_member(&self) -> Option<&'static str> {
         Some("output")
+    }
+
+    fn refused_end(&self, refusal: &Refusal) -> Bytes {
+        let error = &openai::refused(refusal)["error"];
+        let event = json!({
+            "type": "error", "code": error["code"], "message": error["message"], "param": error["param"],
+            "sequence_number": 0, "error": error,
+        });
+        format!("event: error\ndata: {event}\n\n").into()
     }
 
     /// OpenAI's reference puts the members at the top level, but the API itself sends `error`, for which SDKs raise.

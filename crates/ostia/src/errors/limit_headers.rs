@@ -21,6 +21,12 @@ pub fn queue_header(waited: Option<Duration>) -> Option<(HeaderName, HeaderValue
     Some((QUEUE, HeaderValue::from(millis)))
 }
 
+/// `x-ostia-served-model`: the model that stood in for the one that was asked for.
+pub fn served_header(served: &str) -> Option<(HeaderName, HeaderValue)> {
+    Some((SERVED, HeaderValue::try_from(served).ok()?))
+}
+
+const SERVED: HeaderName = HeaderName::from_static("x-ostia-served-model");
 const QUEUE: HeaderName = HeaderName::from_static("x-ostia-queue-ms");
 const REQUESTS: [HeaderName; 3] = [
     HeaderName::from_static("x-ratelimit-limit-requests"),

@@ -10,4 +10,4 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-pub use limit_headers::{limit_headers, queue_header};
+pub use limit_headers::{limit_headers, queue_header, served_header};

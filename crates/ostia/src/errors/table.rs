@@ -2,19 +2,20 @@ use std::time::Duration;
 
 use http::header::RETRY_AFTER;
 use http::{HeaderValue, StatusCode};
-use ostia_core::{JournalFull, Level, Measure, Outcome, Scope};
+use ostia_core::{JournalFull, Level, Measure, Outcome, Scope, StoreError};
 use serde_json::json;
 
 use crate::admit::{Blocked, Refused, Shortage};
 use crate::authorize::Reserved;
 use crate::backend::{self, AdapterError};
 use crate::cluster::JobsError;
+use crate::codings::ACCEPTED;
 use crate::fleet::ModelState;
 use crate::identify::SignInError;
 use crate::listen::Rejection;
 use crate::rank::{NoCandidate, NotServing};
 use crate::read::ReadError;
-use crate::refusal::{AnswerFault, Refusal};
+use crate::refusal::{AnswerFault, Refusal, one_line};
 use crate::relay::{BackendRefusal, RefusalText, RelayError, Told};
 use crate::routes::Astray;
 use crate::upstream::{FailureKind, UpstreamFailure};
@@ -28,6 +29,8 @@ const LONGEST_WAIT: Duration = Duration::from_secs(120);
 /// Coding agents do not wait longer than this.
 const LONGEST_QUEUE_WAIT: Duration = Duration::from_secs(60);
 
+const TOO_MANY: &str = "As many requests from your address are being served as may be at a time. Please try again when one has ended.";
+
 impl From<Rejection> for Refusal {
     fn from(rejection: Rejection) -> Self {
         let (status, code) = match rejection {
@@ -36,6 +39,11 @@ impl From<Rejection> for Refusal {
             Rejection::BadFraming => (StatusCode::BAD_REQUEST, "invalid_framing"),
             Rejection::UriTooLong(_) => (StatusCode::URI_TOO_LONG, "uri_too_long"),
             Rejection::ExpectationFailed => (StatusCode::EXPECTATION_FAILED, "expectation_failed"),
+            Rejection::TooMany => {
+                let status = StatusCode::TOO_MANY_REQUESTS;
+                return Self::client(status, "concurrency", TOO_MANY)
+                    .with_retry_after(Duration::from_secs(1));
+            }
             Rejection::MethodNotAllowed => {
                 return Self::method_not_allowed("GET, POST, OPTIONS");
             }
@@ -79,6 +87,37 @@ impl Refusal {
         .with_param("previous_response_id")
     }
 
+    /// A stored response that is somebody else's, was never there or is too old.
+    pub fn response_not_found() -> Self {
+        Self::client(
+            StatusCode::NOT_FOUND,
+            "not_found",
+            "The response is not known here: it must be one that you made through this gateway, not long ago.",
+        )
+        .with_param("response_id")
+    }
+
+    pub fn stored_stream() -> Self {
+        Self::client(
+            StatusCode::BAD_REQUEST,
+            "invalid_value",
+            "A stored response is not served as a stream: leave 'stream' out.",
+        )
+        .with_param("stream")
+    }
+
+    /// RFC 9110 section 15.5.22.
+    pub fn no_websocket() -> Self {
+        Self::client(
+            StatusCode::UPGRADE_REQUIRED,
+            "websocket_not_supported",
+            "This path serves no WebSocket: send the request with POST.",
+        )
+        .with_header("upgrade", HeaderValue::from_static("HTTP/1.1"))
+        .with_header("connection", HeaderValue::from_static("upgrade"))
+        .permanent()
+    }
+
     pub fn method_not_allowed(allow: &str) -> Self {
         let refusal = Self::client(
             StatusCode::METHOD_NOT_ALLOWED,
@@ -91,9 +130,24 @@ impl Refusal {
         }
     }
 
+    /// The client was promised a stream, and the backend sent something else.
+    pub fn not_a_stream() -> Self {
+        from_fault(AnswerFault::NotJson)
+    }
+
     /// The drain limit has passed and there is no response yet.
     pub fn shutting_down() -> Self {
         from_fault(AnswerFault::ShuttingDown).with_retry_after(SHORTLY)
+    }
+
+    /// Whoever was disabled, before or in the middle of a request.
+    pub fn account_disabled() -> Self {
+        Self::client(
+            StatusCode::FORBIDDEN,
+            "account_disabled",
+            "This account is disabled. Please ask the operators.",
+        )
+        .permanent()
     }
 
     pub fn not_implemented() -> Self {
@@ -141,6 +195,7 @@ impl From<SignInError> for Refusal {
             SignInError::PolicyDenied(text) => {
                 Self::client(StatusCode::FORBIDDEN, "policy_denied", text)
             }
+            SignInError::Disabled => Self::account_disabled(),
             SignInError::NotLocal(text) => {
                 Self::client(StatusCode::FORBIDDEN, "policy_denied", text)
             }
@@ -158,6 +213,12 @@ impl From<SignInError> for Refusal {
             .with_retry_after(SHORTLY),
             SignInError::StoreUnavailable => store_unavailable(),
         }
+    }
+}
+
+impl From<StoreError> for Refusal {
+    fn from(error: StoreError) -> Self {
+        store_unavailable().with_detail(error.to_string())
     }
 }
 
@@ -193,9 +254,10 @@ fn store_unavailable() -> Refusal {
 impl From<ReadError> for Refusal {
     fn from(error: ReadError) -> Self {
         let status = match &error {
-            ReadError::Invalid(_) | ReadError::Incomplete | ReadError::HungUp => {
-                StatusCode::BAD_REQUEST
-            }
+            ReadError::Invalid(_)
+            | ReadError::Damaged(_)
+            | ReadError::Incomplete
+            | ReadError::HungUp => StatusCode::BAD_REQUEST,
             ReadError::UnsupportedType(_) | ReadError::Encoded => {
                 StatusCode::UNSUPPORTED_MEDIA_TYPE
             }
@@ -205,6 +267,14 @@ impl From<ReadError> for Refusal {
                 let status = StatusCode::TOO_MANY_REQUESTS;
                 return Self::client(status, error.code(), error.to_string())
                     .with_retry_after(wait);
+            }
+            ReadError::Share => {
+                return Self::client(
+                    StatusCode::TOO_MANY_REQUESTS,
+                    error.code(),
+                    error.to_string(),
+                )
+                .with_retry_after(Duration::from_secs(1));
             }
             ReadError::Timeout => StatusCode::REQUEST_TIMEOUT,
             ReadError::Busy => {
@@ -217,8 +287,14 @@ impl From<ReadError> for Refusal {
             }
         };
         let mut refusal = Self::client(status, error.code(), error.to_string());
-        if error == ReadError::HungUp {
-            refusal.outcome = Outcome::ClientClosed;
+        match &error {
+            ReadError::HungUp => refusal.outcome = Outcome::ClientClosed,
+            // RFC 9110 section 15.5.16.
+            ReadError::Encoded => {
+                let accepted = HeaderValue::from_static(ACCEPTED);
+                refusal = refusal.with_header("accept-encoding", accepted);
+            }
+            _ => {}
         }
         match error.param() {
             Some(param) => refusal.with_param(param),
@@ -295,12 +371,15 @@ fn not_running(
         message.push_str(&format!(" It is expected to start in about {minutes} min."));
     }
     let wait = starts_in.unwrap_or(NOT_RUNNING);
-    Refusal::gateway(
+    let refusal = Refusal::gateway(
         StatusCode::SERVICE_UNAVAILABLE,
         "model_not_running",
         message,
     )
-    .with_retry_after(wait)
+    .with_retry_after(wait);
+    // Nobody is starting it: an SDK that waits and tries again only keeps its user waiting.
+    let stays = starts_in.is_none() && (unlisted || state == ModelState::Stopped);
+    if stays { refusal.permanent() } else { refusal }
 }
 
 impl From<JobsError> for Refusal {
@@ -311,9 +390,9 @@ impl From<JobsError> for Refusal {
         } else {
             Self::gateway
         };
-        let mut refusal = blame(status, JobsError::CODE, error.message);
+        let mut refusal = blame(status, JobsError::CODE, one_line(error.message, ' '));
         if !error.code.is_empty() {
-            refusal.code = error.code.into();
+            refusal.code = one_line(error.code, '_').into();
         }
         let refusal = refusal.with_detail(error.detail);
         match status {
@@ -445,8 +524,9 @@ impl From<AdapterError> for Refusal {
                 code,
             } => {
                 let status = refusing(status);
+                let message = one_line(message, ' ');
                 let mut refusal = Self::client(status, "adapter_refused", message);
-                refusal.code = code.into();
+                refusal.code = one_line(code, '_').into();
                 match status {
                     StatusCode::SERVICE_UNAVAILABLE => refusal.with_retry_after(SHORTLY),
                     _ => refusal,
@@ -523,11 +603,15 @@ impl From<RelayError> for Refusal {
             )
             .with_detail(format!("the backend answered {status}"))
             .permanent(),
-            RelayError::Unusable(status) => bad_gateway(
-                "upstream_invalid",
-                "The model's server failed.",
-            )
-            .with_detail(format!("the backend answered {status}")),
+            RelayError::Unusable(status) => {
+                let refusal = bad_gateway("upstream_invalid", "The model's server failed.")
+                    .with_detail(format!("the backend answered {status}"));
+                // Redirects, what is accepted but not answered, and what is not implemented come of the configuration.
+                match status.as_u16() {
+                    200..=399 | 501 | 505 => refusal.permanent(),
+                    _ => refusal,
+                }
+            }
         }
     }
 }

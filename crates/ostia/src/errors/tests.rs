@@ -1,6 +1,8 @@
 use bytes::Bytes;
 use http::StatusCode;
 
+use crate::backend::AdapterError;
+use crate::cluster::JobsError;
 use crate::refusal::{AnswerFault, Refusal};
 use crate::relay::{BackendRefusal, RefusalText, RelayError, Told};
 
@@ -11,12 +13,25 @@ fn every_fault_of_an_answer_is_in_the_table() {
         AnswerFault::Invalid,
         AnswerFault::Empty,
         AnswerFault::NotJson,
+        AnswerFault::Withheld,
         AnswerFault::IdleTimeout,
         AnswerFault::TotalTimeout,
         AnswerFault::ShuttingDown,
+        AnswerFault::Dismissed,
     ] {
         let refusal = Refusal::from(RelayError::Fault(fault));
         assert_eq!(refusal.code, fault.code());
+    }
+}
+
+#[test]
+fn what_an_adapter_says_is_one_line() {
+    let (message, code) = ("no\r\nX-Evil: 1\u{2028}\0end é", "a\r\nb");
+    let endpoint = Refusal::from(AdapterError::refusal(400, message, code));
+    let cluster = JobsError::new(message).with_status(StatusCode::BAD_REQUEST);
+    for refusal in [endpoint, cluster.with_code(code).into()] {
+        let told = (&*refusal.message, &*refusal.code);
+        assert_eq!(told, ("no  X-Evil: 1  end é", "a__b"));
     }
 }
 

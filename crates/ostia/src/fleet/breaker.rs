@@ -1,8 +1,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ostia_core::Clock;
+
+use super::timeline::Timeline;
 
 /// A rest begins after this many failures in a row.
 const FAILURES: u32 = 5;
@@ -16,11 +18,9 @@ pub struct Breaker {
     rest: Duration,
     /// How long the others wait for the probing call if it does not end.
     patience: Duration,
-    clock: Arc<dyn Clock>,
-    epoch: Instant,
+    timeline: Timeline,
     /// Failures since the last success.
     failures: AtomicU32,
-    /// Nanoseconds since `epoch`.
     rests_until: AtomicU64,
 }
 
@@ -29,8 +29,7 @@ impl Breaker {
         Self {
             rest,
             patience,
-            epoch: clock.now(),
-            clock,
+            timeline: Timeline::new(clock),
             failures: AtomicU32::new(0),
             rests_until: AtomicU64::new(0),
         }
@@ -38,7 +37,7 @@ impl Breaker {
 
     /// Whether it rests. Does not change anything.
     pub fn is_open(&self) -> bool {
-        self.has_failed() && self.after(Duration::ZERO) < self.rests_until.load(Ordering::Relaxed)
+        self.has_failed() && self.timeline.now() < self.rests_until.load(Ordering::Relaxed)
     }
 
     /// Whether a call may be made. After the rest, the first caller probes; for all others the rest continues until the
@@ -48,21 +47,23 @@ impl Breaker {
             return true;
         }
         let until = self.rests_until.load(Ordering::Relaxed);
-        if self.after(Duration::ZERO) < until {
+        if self.timeline.now() < until {
             return false;
         }
-        let rests_on = self.after(self.patience);
+        let rests_on = self.timeline.after(self.patience);
         self.rests_until
             .compare_exchange(until, rests_on, Ordering::Relaxed, Ordering::Relaxed)
             .is_ok()
     }
 
-    pub fn succeeded(&self) {
-        self.failures.store(0, Ordering::Relaxed);
+    /// `true`: with that the rests are over.
+    pub fn succeeded(&self) -> bool {
+        self.failures.load(Ordering::Relaxed) > 0
+            && self.failures.swap(0, Ordering::Relaxed) >= FAILURES
     }
 
     pub fn failed(&self) {
-        let until = self.after(self.rest);
+        let until = self.timeline.after(self.rest);
         self.rests_until.store(until, Ordering::Relaxed);
         // Above the threshold the number has no meaning, but it must not overflow.
         let _ = self
@@ -74,11 +75,6 @@ impl Breaker {
 
     fn has_failed(&self) -> bool {
         self.failures.load(Ordering::Relaxed) >= FAILURES
-    }
-
-    fn after(&self, time: Duration) -> u64 {
-        let at = self.clock.now().saturating_duration_since(self.epoch) + time;
-        u64::try_from(at.as_nanos()).unwrap_or(u64::MAX)
     }
 }
 

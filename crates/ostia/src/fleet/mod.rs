@@ -2,12 +2,20 @@
 //! Out: one [`EndpointState`] per endpoint, for `rank`, lists and metrics. It survives a reload.
 //! Not here: configuration, decisions.
 
+mod away;
 mod best_point;
 mod breaker;
+mod chance;
+mod engine;
 mod learned;
+mod prefixes;
 mod state;
+mod timeline;
+mod warmth;
 
 pub use best_point::{BestPoint, Counts, Report};
 pub use breaker::Breaker;
+pub use engine::EngineFacts;
 pub use learned::{Expected, Learned};
+pub use prefixes::Prefixes;
 pub use state::{EndpointState, Fleet, InFlightGuard, ModelState};

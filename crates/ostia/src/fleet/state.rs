@@ -3,12 +3,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use ostia_core::{Clock, LedgerRow, Observer, Outcome, SystemClock};
+use ostia_core::{Clock, LedgerRow, Observer, Outcome, SystemClock, UsageSource};
 use parking_lot::Mutex;
 
-use super::Learned;
+use super::away::Away;
 use super::best_point::{BestPoint, Counts};
 use super::breaker::Breaker;
+use super::chance::Chance;
+use super::timeline::Timeline;
+use super::warmth::Warmth;
+use super::{EngineFacts, Learned, Prefixes};
 
 /// What a cluster reports of a model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,7 +28,13 @@ pub enum ModelState {
 /// search of the best point measures, which one task does.
 pub struct EndpointState {
     slug: Arc<str>,
+    /// Stands for it where a name would be too long; never 0.
+    number: u32,
     in_flight: AtomicU32,
+    /// Tokens of prompts that are in flight and whose answer has not begun.
+    unread: AtomicU64,
+    /// Requests that went there since anything came back.
+    unheard: AtomicU32,
     model_state: AtomicU8,
     /// Unix seconds; 0 means unknown.
     expected_start: AtomicI64,
@@ -33,22 +43,46 @@ pub struct EndpointState {
     /// What a readiness URL last reported, as a [`ModelState`]; `Unknown` if there is none.
     readiness: AtomicU8,
     draining: AtomicBool,
+    /// Connections in a row that could not be made.
+    unreached: AtomicU32,
+    engine: EngineFacts,
     breaker: Breaker,
+    away: Away,
+    warmth: Warmth,
     counts: [AtomicU64; Outcome::ALL.len()],
     prompt_tokens: AtomicU64,
     completion_tokens: AtomicU64,
     duration_ms: AtomicU64,
+    estimated: AtomicU64,
     /// What first bytes took, of answers that had any.
     first_byte_ms: AtomicU64,
     best: BestPoint,
 }
 
 /// One request's place on an endpoint, returned on drop.
-pub struct InFlightGuard(Arc<EndpointState>);
+pub struct InFlightGuard {
+    state: Arc<EndpointState>,
+    /// Its tokens that the endpoint has still to read.
+    unread: u64,
+}
+
+/// Where the system has no random numbers, ties break always in the same way, and hashes are the same in each process.
+fn random<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    let _ = getrandom::fill(&mut bytes);
+    bytes
+}
 
 /// How long an endpoint that failed repeatedly is tried only after its peers, and how long they wait for the request
 /// that probes it.
 const REST: Duration = Duration::from_secs(10);
+
+/// After so many connections in a row that could not be made, an endpoint does not run.
+const MOST_UNREACHED: u32 = 5;
+
+/// So many requests may wait for the first sign of life of an endpoint without a number of its own (`max_in_flight`): one
+/// that takes connections and never answers would gather all there are.
+const MOST_UNHEARD: u32 = 512;
 
 /// All endpoint states, by slug.
 pub struct Fleet {
@@ -56,6 +90,10 @@ pub struct Fleet {
     states: Mutex<HashMap<Arc<str>, Arc<EndpointState>>>,
     /// By model.
     learned: Mutex<HashMap<Arc<str>, Arc<Learned>>>,
+    prefixes: Prefixes,
+    chance: Chance,
+    secret: [u8; 16],
+    numbers: AtomicU32,
 }
 
 impl Default for Fleet {
@@ -70,7 +108,32 @@ impl Fleet {
             clock,
             states: Mutex::default(),
             learned: Mutex::default(),
+            prefixes: Prefixes::new(0),
+            chance: Chance::new(u64::from_le_bytes(random())),
+            secret: random(),
+            numbers: AtomicU32::new(1),
         }
+    }
+
+    /// Which endpoints have lately seen which beginnings of prompts.
+    pub fn prefixes(&self) -> &Prefixes {
+        &self.prefixes
+    }
+
+    /// How many bytes may be spent on them.
+    pub fn remember_prefixes(&self, bytes: u64) {
+        self.prefixes
+            .resize(usize::try_from(bytes).unwrap_or(usize::MAX));
+    }
+
+    /// A number that breaks a tie.
+    pub fn chance(&self) -> u64 {
+        self.chance.next()
+    }
+
+    /// A secret of this process.
+    pub fn secret(&self) -> [u8; 16] {
+        self.secret
     }
 
     /// The state of an endpoint, created on first use. It is the same one from then on.
@@ -79,6 +142,7 @@ impl Fleet {
         let state = states.entry(Arc::clone(slug)).or_insert_with(|| {
             Arc::new(EndpointState::new(
                 Arc::clone(slug),
+                self.numbers.fetch_add(1, Ordering::Relaxed),
                 Arc::clone(&self.clock),
             ))
         });
@@ -108,20 +172,29 @@ impl Fleet {
 }
 
 impl EndpointState {
-    fn new(slug: Arc<str>, clock: Arc<dyn Clock>) -> Self {
+    fn new(slug: Arc<str>, number: u32, clock: Arc<dyn Clock>) -> Self {
+        let timeline = Timeline::new(Arc::clone(&clock));
         Self {
             slug,
+            number,
             in_flight: AtomicU32::new(0),
+            unread: AtomicU64::new(0),
+            unheard: AtomicU32::new(0),
             model_state: AtomicU8::new(ModelState::Unknown as u8),
             expected_start: AtomicI64::new(0),
             unlisted: AtomicBool::new(false),
             readiness: AtomicU8::new(ModelState::Unknown as u8),
             draining: AtomicBool::new(false),
+            unreached: AtomicU32::new(0),
+            engine: EngineFacts::default(),
             breaker: Breaker::new(REST, REST, clock),
+            away: Away::new(timeline.clone()),
+            warmth: Warmth::new(timeline),
             counts: Default::default(),
             prompt_tokens: AtomicU64::new(0),
             completion_tokens: AtomicU64::new(0),
             duration_ms: AtomicU64::new(0),
+            estimated: AtomicU64::new(0),
             first_byte_ms: AtomicU64::new(0),
             best: BestPoint::default(),
         }
@@ -137,14 +210,28 @@ impl EndpointState {
         &self.slug
     }
 
-    /// Takes one of `most` places; 0 means no limit. This is the only count of requests in flight on the endpoint.
+    /// Takes one of `most` places; 0 means no limit but that of an endpoint that is silent. This is the only count of
+    /// requests in flight on the endpoint.
     pub fn take_place(self: &Arc<Self>, most: u32) -> Option<InFlightGuard> {
+        if most == 0 && self.unheard.load(Ordering::Relaxed) >= MOST_UNHEARD {
+            return None;
+        }
         let taken = self
             .in_flight
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |taken| {
                 (most == 0 || taken < most).then_some(taken + 1)
             });
-        taken.is_ok().then(|| InFlightGuard(Arc::clone(self)))
+        taken.ok()?;
+        self.unheard.fetch_add(1, Ordering::Relaxed);
+        Some(InFlightGuard {
+            state: Arc::clone(self),
+            unread: 0,
+        })
+    }
+
+    /// A place was taken for a request that is sent there: it finds out whether an endpoint that was away is back.
+    pub fn probe(&self) {
+        self.away.probe();
     }
 
     /// A request is sent to it.
@@ -152,6 +239,50 @@ impl EndpointState {
         // The endpoint is used even while it rests, because those before it failed too. So the result does not matter
         // here.
         self.breaker.admit();
+    }
+
+    /// The head of an answer came, whatever it says.
+    pub fn heard(&self) {
+        self.unheard.store(0, Ordering::Relaxed);
+        self.unreached.store(0, Ordering::Relaxed);
+    }
+
+    /// It took a request, even if only to refuse what it asks for.
+    pub fn answered(&self) {
+        if self.away.answered() {
+            self.warmth.begin();
+        }
+    }
+
+    /// It said that it takes nothing for now, and perhaps for how long.
+    pub fn turned_away(&self, named: Option<Duration>) {
+        self.away.turned_away(named, true);
+    }
+
+    /// It could not be reached.
+    pub fn unreached(&self) {
+        self.unreached.fetch_add(1, Ordering::Relaxed);
+        self.away.turned_away(None, false);
+    }
+
+    /// Whether it could not be reached so often in a row that it does not run.
+    pub fn is_unreachable(&self) -> bool {
+        self.unreached.load(Ordering::Relaxed) >= MOST_UNREACHED
+    }
+
+    /// Answers whose usage it did not report.
+    pub fn estimated(&self) -> u64 {
+        self.estimated.load(Ordering::Relaxed)
+    }
+
+    /// When requests may go there again; `None`: now.
+    pub fn returns_in(&self) -> Option<Duration> {
+        self.away.returns_in()
+    }
+
+    /// The same if the endpoint itself said that it takes nothing, so that waiting for it makes sense.
+    pub fn is_back_in(&self) -> Option<Duration> {
+        self.away.returns_in().filter(|_| self.away.has_told())
     }
 
     /// A request failed there and moved on.
@@ -162,6 +293,20 @@ impl EndpointState {
     /// Whether it failed so often lately that others are tried first.
     pub fn is_suspect(&self) -> bool {
         self.breaker.is_open()
+    }
+
+    /// Its share of the work in hundredths: less than the whole while it comes back.
+    pub fn share(&self) -> u64 {
+        self.warmth.share()
+    }
+
+    pub fn number(&self) -> u32 {
+        self.number
+    }
+
+    /// Tokens of prompts in flight that it has still to read, as far as they are likely to be new to it.
+    pub fn unread(&self) -> u64 {
+        self.unread.load(Ordering::Relaxed)
     }
 
     pub fn in_flight(&self) -> u32 {
@@ -205,6 +350,11 @@ impl EndpointState {
 
     pub fn set_model_state(&self, state: ModelState) {
         self.model_state.store(state as u8, Ordering::Relaxed);
+    }
+
+    /// What its engine says of itself.
+    pub fn engine(&self) -> &EngineFacts {
+        &self.engine
     }
 
     pub fn is_draining(&self) -> bool {
@@ -256,9 +406,36 @@ impl EndpointState {
     }
 }
 
+impl InFlightGuard {
+    /// The endpoint has to read so many tokens for it.
+    pub fn weigh(&mut self, tokens: u64) {
+        self.read();
+        self.state.unread.fetch_add(tokens, Ordering::Relaxed);
+        self.unread = tokens;
+    }
+
+    /// Its answer begins: the prompt is read.
+    pub fn read(&mut self) {
+        let unread = std::mem::take(&mut self.unread);
+        self.state.unread.fetch_sub(unread, Ordering::Relaxed);
+    }
+}
+
 impl Drop for InFlightGuard {
     fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+        self.read();
+        let state = &self.state;
+        let left = state.in_flight.fetch_sub(1, Ordering::Relaxed) - 1;
+        // Who has left waits for nothing.
+        if state.unheard.load(Ordering::Relaxed) > left {
+            state.unheard.fetch_min(left, Ordering::Relaxed);
+        }
+    }
+}
+
+impl std::fmt::Debug for Fleet {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Fleet").finish_non_exhaustive()
     }
 }
 
@@ -287,7 +464,14 @@ impl Observer for EndpointState {
             self.first_byte_ms.fetch_add(waited, Ordering::Relaxed);
         }
         match row.outcome {
-            Outcome::Ok => self.breaker.succeeded(),
+            Outcome::Ok => {
+                let is_guess = row.usage_source == UsageSource::Estimated;
+                self.estimated
+                    .fetch_add(u64::from(is_guess), Ordering::Relaxed);
+                if self.breaker.succeeded() {
+                    self.warmth.begin();
+                }
+            }
             Outcome::UpstreamError | Outcome::UpstreamTimeout if is_own_fault(row) => {
                 self.failed();
             }
@@ -297,9 +481,15 @@ impl Observer for EndpointState {
 }
 
 /// A refusal that the request itself caused says nothing about the backend: a caller with too long a prompt must not
-/// keep others away from it. 401, 403 and 407 are about the gateway's own key.
+/// keep others away from it. 401, 403 and 407 are about the gateway's own key. 429, 503 and 529 say that it is busy:
+/// that is what [`EndpointState::turned_away`] is for.
 fn is_own_fault(row: &LedgerRow<'_>) -> bool {
-    !matches!(row.upstream_status, 400..=499) || matches!(row.upstream_status, 401 | 403 | 407)
+    match row.upstream_status {
+        401 | 403 | 407 => true,
+        400..=499 | 503 | 529 => false,
+        // A stream may end in such a refusal.
+        _ => row.error_code != "upstream_refused",
+    }
 }
 
 impl ModelState {

@@ -22,7 +22,8 @@ pub(crate) fn begin_access(
         ..
     } = *inbound;
     let asked = (&inbound.head.method, inbound.head.uri.path());
-    AccessLog::begin(id, asked, route, origin_ip, received, clock)
+    let quiet = || inbound.guest.told();
+    AccessLog::begin(id, asked, route, origin_ip, received, clock, quiet)
 }
 
 /// Writes the access event when the response ends.

@@ -12,16 +12,18 @@ use crate::account::{self, Books, Ledger};
 use crate::admit::{Admitter, Attempt};
 use crate::authorize::Denials;
 use crate::backend::injects_usage;
+use crate::catalog::Deployment;
 use crate::fleet::Fleet;
-use crate::identify::KeyWatch;
+use crate::identify::{Directory, KeyWatch, Present};
 use crate::listen::{Drain, Inbound, Options};
 use crate::live::{Files, Live, Workbench};
 use crate::ownership::Responses;
+use crate::people::{Actor, Desk};
 use crate::read::{Budget, Call, RefusedBytes};
 use crate::relay;
 use crate::runtime::Duties;
 use crate::telemetry::{ErrorCounts, Figures};
-use crate::upstream::Promise;
+use crate::upstream::{Clients, Promise};
 
 /// A running gateway: the parts that requests use.
 pub struct Gateway {
@@ -71,11 +73,14 @@ impl Gateway {
             ..Options::new(server, live.tls.clone())
         };
         self.options.store(Arc::new(options));
-        self.body_budget.resize(server.max_buffered_bytes);
+        self.body_budget
+            .resize(server.max_buffered_bytes, server.max_body_bytes);
         self.admitter
             .retry_percent(live.settings.upstream.retry_budget_percent);
         let notices = &self.workbench.live_notices;
         notices.keep_sources(&live.settings.maintenance_sources);
+        self.fleet
+            .remember_prefixes(live.settings.routing.affinity_memory);
         self.live.store(Arc::new(live));
     }
 
@@ -102,6 +107,17 @@ impl Gateway {
     /// Refusals of things that exist but that the caller may not use.
     pub fn denials(&self) -> &Denials {
         &self.denials
+    }
+
+    /// Where people, keys and projects are looked after, on behalf of somebody.
+    pub fn desk(&self, live: &Live, actor: Actor) -> Desk {
+        let (store, clock) = (Arc::clone(&self.store), Arc::clone(&self.clock));
+        Desk::new(store, clock, live.settings.keys, actor)
+    }
+
+    /// What the database says of people.
+    pub fn directory(&self) -> &Arc<Directory> {
+        &self.workbench.directory
     }
 
     pub fn fleet(&self) -> &Fleet {
@@ -155,17 +171,23 @@ impl Gateway {
         self.store_reached.load(Ordering::Relaxed)
     }
 
+    /// Connections that belong to no request.
+    pub(crate) fn clients(&self) -> &Clients {
+        &self.workbench.clients
+    }
+
     pub fn drain(&self) -> &Drain {
         &self.drain
     }
 
     /// What is needed to record a request.
-    pub fn books(&self) -> Books {
+    pub fn books(&self, present: &Present) -> Books {
         Books {
             recorder: Arc::clone(&self.ledger) as _,
             witness: Arc::clone(&self.figures) as _,
             clock: Arc::clone(&self.clock),
             shutting_down: Arc::clone(&self.shutting_down),
+            dismissed: present.flag(),
         }
     }
 
@@ -174,6 +196,7 @@ impl Gateway {
         &self,
         live: &Live,
         inbound: &Inbound,
+        present: &Arc<Present>,
         call: &Call,
         attempt: &Attempt,
         sent: &Promise,
@@ -184,8 +207,10 @@ impl Gateway {
         relay::Context {
             clock: Arc::clone(&self.clock),
             wire: Arc::clone(&inbound.wire),
+            present: Arc::clone(present),
             api: call.api.clone(),
             choices: call.choices,
+            count_estimate: count_estimate(&deployment, call),
             stream: sent.stream,
             responses: Arc::clone(&self.responses),
             hide_usage: sent.stream && injects_usage(&deployment, call),
@@ -196,4 +221,15 @@ impl Gateway {
             deployment,
         }
     }
+}
+
+/// The prompt's tokens by what earlier prompts of the same clients turned out to have, for an API that only counts.
+fn count_estimate(deployment: &Deployment, call: &Call) -> Option<u64> {
+    let api = match call.api.as_str() {
+        "messages/count_tokens" => "messages",
+        "responses/input_tokens" => "responses",
+        _ => return None,
+    };
+    let expected = deployment.learned.expected(api, call.prompt_estimate);
+    Some(expected.prompt_tokens.max(1))
 }

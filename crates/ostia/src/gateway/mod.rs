@@ -9,6 +9,7 @@ mod answers;
 )]
 mod gateway;
 mod reload;
+mod usage;
 mod wishes;
 
 pub(crate) use access::{NO_ROUTE, begin_access, logged};

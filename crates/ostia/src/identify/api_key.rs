@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use ostia_core::{ApiKey, BoxFuture, Clock, Identity, Secret, Store, StoreError};
+use ostia_core::{ApiKey, BoxFuture, Clock, Identity, Owner, Roles, Secret, Store, StoreError};
 use parking_lot::Mutex;
 use ring::digest;
 
@@ -38,7 +38,8 @@ pub fn hash_key(token: &str) -> [u8; 32] {
 pub struct ApiKeys {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
-    used: Mutex<HashMap<Arc<str>, i64>>,
+    used: Arc<Mutex<HashMap<Arc<str>, i64>>>,
+    owner_ttl: Option<Duration>,
 }
 
 impl ApiKeys {
@@ -46,7 +47,19 @@ impl ApiKeys {
         Self {
             store,
             clock,
-            used: Mutex::default(),
+            used: Arc::default(),
+            owner_ttl: None,
+        }
+    }
+
+    /// The same keys, of whose owners somebody has to vouch within this time.
+    #[must_use]
+    pub fn vouched_within(&self, owner_ttl: Option<Duration>) -> Self {
+        Self {
+            store: Arc::clone(&self.store),
+            clock: Arc::clone(&self.clock),
+            used: Arc::clone(&self.used),
+            owner_ttl,
         }
     }
 
@@ -72,13 +85,8 @@ impl ApiKeys {
 
     async fn check(&self, token: &str) -> Result<Verified, SignInError> {
         let hash = hash_key(token);
-        let key = match self.store.key_by_hash(&hash).await {
-            Ok(key) => key.ok_or(SignInError::InvalidKey)?,
-            Err(error) => {
-                tracing::warn!(%error, "the key store does not answer");
-                return Err(SignInError::StoreUnavailable);
-            }
-        };
+        let key = self.store.key_by_hash(&hash).await.map_err(unanswered)?;
+        let key = key.ok_or(SignInError::InvalidKey)?;
         let now = self.clock.unix_micros();
         // Whatever the moment: the clock of the machine that revoked it may be ahead of ours.
         if key.revoked_at.is_some() {
@@ -87,13 +95,53 @@ impl ApiKeys {
         if key.expires_at.is_some_and(|at| at <= now) {
             return Err(SignInError::Expired);
         }
+        let owner = self.owner(&key).await?;
+        self.check_owner(&key, &owner, now)?;
         self.used.lock().insert(Arc::clone(&key.id), now);
         Ok(Verified {
+            vouched_at: None,
             expires_at: key.expires_at,
-            identity: Arc::new(identity_of(key)),
+            identity: Arc::new(identity_of(key, &owner)),
             fresh_for: FRESH,
             usable_for: USABLE,
         })
+    }
+
+    /// What is known of whoever answers for a key: its owner, or of a service account the managers of its project.
+    async fn owner(&self, key: &ApiKey) -> Result<Owner, SignInError> {
+        let people = self.store.people();
+        if !key.rights.service {
+            return people.owner(&key.username).await.map_err(unanswered);
+        }
+        let roster = people.roster().await.map_err(unanswered)?;
+        let project = roster
+            .projects
+            .iter()
+            .find(|project| project.name == key.project);
+        let mut answering = Owner::default();
+        for manager in project.into_iter().flat_map(|project| &project.managers) {
+            let owner = people.owner(manager).await.map_err(unanswered)?;
+            answering.confirmed_at = answering.confirmed_at.max(owner.confirmed_at);
+        }
+        Ok(answering)
+    }
+
+    fn check_owner(&self, key: &ApiKey, owner: &Owner, now: i64) -> Result<(), SignInError> {
+        let Some(ttl) = self.owner_ttl else {
+            return Ok(());
+        };
+        let ttl = i64::try_from(ttl.as_micros()).unwrap_or(i64::MAX);
+        if now < key.confirmed_at(owner).saturating_add(ttl) {
+            return Ok(());
+        }
+        let who = match key.rights.service {
+            true => "No manager of this service account's project",
+            false => "The owner of this key",
+        };
+        Err(SignInError::Reauthenticate(format!(
+            "{who} has signed in for too long. Sign in to the gateway once, with the account that the key is for (`ostia login`, \
+             then `ostia whoami`); the key then works again."
+        )))
     }
 }
 
@@ -111,9 +159,21 @@ impl Authenticator for ApiKeys {
     }
 }
 
-fn identity_of(key: ApiKey) -> Identity {
+fn unanswered(error: StoreError) -> SignInError {
+    tracing::warn!(%error, "the key store does not answer");
+    SignInError::StoreUnavailable
+}
+
+fn identity_of(key: ApiKey, owner: &Owner) -> Identity {
+    let models = key
+        .rights
+        .models
+        .iter()
+        .map(|model| Arc::from(model.as_str()));
+    let models = (!key.rights.models.is_empty()).then(|| models.collect());
     let domain = Identity::domain_of(&key.username);
     let idp = domain.clone().unwrap_or_else(|| "".into());
+    let groups = key.groups_now(owner);
     Identity {
         user_id: Arc::clone(&key.username),
         name: key.label,
@@ -122,10 +182,15 @@ fn identity_of(key: ApiKey) -> Identity {
         idp_name: idp,
         auth_service: "api_key".into(),
         domain,
-        groups: key.groups,
-        groups_unlisted: false,
+        groups,
+        models,
         key_id: Some(key.id),
         project: key.project,
-        admin: key.admin,
+        roles: key
+            .rights
+            .role
+            .map_or(Roles::NONE, |role| Roles::NONE.with(role)),
+        rights: Some(key.rights),
+        ..Identity::default()
     }
 }

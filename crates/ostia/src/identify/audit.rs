@@ -7,7 +7,7 @@ use super::SignInError;
 use crate::telemetry::Pace;
 
 /// Why sign-ins failed, by name. The order is that of `index`.
-const REASONS: [&str; 12] = [
+const REASONS: [&str; 13] = [
     "missing_credentials",
     "two_credentials",
     "malformed",
@@ -16,6 +16,7 @@ const REASONS: [&str; 12] = [
     "token_expired",
     "reauthentication_required",
     "policy_denied",
+    "account_disabled",
     "not_local",
     "too_many_failures",
     "identity_unavailable",
@@ -75,10 +76,11 @@ const fn index(error: &SignInError) -> usize {
         SignInError::Expired => 5,
         SignInError::Reauthenticate(_) => 6,
         SignInError::PolicyDenied(_) => 7,
-        SignInError::NotLocal(_) => 8,
-        SignInError::TooManyFailures(_) => 9,
-        SignInError::IdentityUnavailable => 10,
-        SignInError::StoreUnavailable => 11,
+        SignInError::Disabled => 8,
+        SignInError::NotLocal(_) => 9,
+        SignInError::TooManyFailures(_) => 10,
+        SignInError::IdentityUnavailable => 11,
+        SignInError::StoreUnavailable => 12,
     }
 }
 

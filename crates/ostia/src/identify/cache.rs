@@ -9,6 +9,7 @@ use ostia_core::Clock;
 use parking_lot::Mutex;
 use quick_cache::sync::Cache as QuickCache;
 
+use super::house::Guest;
 use super::peers::Ticket;
 use super::{Authenticator, SignInError, Verified};
 use crate::runtime::spawn;
@@ -39,9 +40,9 @@ pub(super) struct Cache {
 
 /// What is known of a credential without asking.
 pub(super) enum Known {
-    Good(Arc<Verified>),
+    Good(Arc<Guest>),
     /// Good, but it is time to ask again; nobody waits for that.
-    Ageing(Arc<Verified>),
+    Ageing(Arc<Guest>),
     Bad(SignInError),
     Nothing,
 }
@@ -56,7 +57,7 @@ pub(super) enum Met {
 }
 
 struct Entry {
-    verified: Arc<Verified>,
+    verified: Arc<Guest>,
     renew_at: Instant,
     fresh_until: Instant,
     usable_until: Instant,
@@ -69,7 +70,7 @@ pub(super) struct Flight {
     pub(super) answer: Shared<BoxFuture<'static, Answer>>,
 }
 
-pub(super) type Answer = Result<Arc<Verified>, SignInError>;
+pub(super) type Answer = Result<Arc<Guest>, SignInError>;
 
 impl Cache {
     pub(super) fn new(clock: Arc<dyn Clock>) -> Self {
@@ -170,14 +171,14 @@ impl Cache {
     }
 
     /// What may be believed while a provider does not answer.
-    pub(super) fn usable(&self, hash: &Hash) -> Option<Arc<Verified>> {
+    pub(super) fn usable(&self, hash: &Hash) -> Option<Arc<Guest>> {
         let entry = self.good.get(hash)?;
         (self.clock.now() < entry.usable_until).then(|| Arc::clone(&entry.verified))
     }
 
-    fn accept(&self, hash: Hash, verified: Verified) -> Arc<Verified> {
+    fn accept(&self, hash: Hash, verified: Verified) -> Arc<Guest> {
         let now = self.clock.now();
-        let verified = Arc::new(verified);
+        let verified = Arc::new(Guest::new(verified, self.clock.unix_micros()));
         let entry = Entry {
             renew_at: now + verified.fresh_for * 3 / 4,
             fresh_until: now + verified.fresh_for,
@@ -196,7 +197,7 @@ impl Cache {
     }
 
     /// The provider did not answer: whoever may go on does, and it is asked again soon.
-    fn outlast(&self, hash: Hash) -> Option<Arc<Verified>> {
+    fn outlast(&self, hash: Hash) -> Option<Arc<Guest>> {
         let entry = self.good.get(&hash)?;
         let now = self.clock.now();
         if now >= entry.usable_until {
@@ -237,7 +238,8 @@ impl Landing {
             }
         }
         if cache.generation.load(Ordering::SeqCst) != self.generation {
-            return outcome.map(Arc::new);
+            let now = cache.clock.unix_micros();
+            return outcome.map(|verified| Arc::new(Guest::new(verified, now)));
         }
         let answer = match outcome {
             Ok(verified) => Ok(cache.accept(self.hash, verified)),
@@ -298,6 +300,7 @@ mod tests {
         let verified = Verified {
             identity: Arc::new(Identity::default()),
             expires_at: None,
+            vouched_at: None,
             fresh_for: NEGATIVE_TTL,
             usable_for: NEGATIVE_TTL,
         };

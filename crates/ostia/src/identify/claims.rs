@@ -22,7 +22,7 @@ pub(super) struct Lifetime {
 }
 
 impl ClaimMap {
-    /// Our word (`username`, `name`, `groups`, `domain`, `idp_name`) to the provider's claim.
+    /// Our word (`id`, `user`, `name`, `groups`, `domain`, `idp_name`) to the provider's claim.
     pub(super) fn new(names: &BTreeMap<String, String>) -> Self {
         Self {
             names: names.clone(),
@@ -36,19 +36,15 @@ impl ClaimMap {
         issuer: &str,
         auth_service: &'static str,
     ) -> Result<Identity, SignInError> {
-        let subject = claims
-            .get("sub")
+        let id = self.names.get("id").map_or("sub", String::as_str);
+        let subject = find(claims, id)
             .and_then(text)
             .ok_or(SignInError::InvalidKey)?;
-        let (username, proven) = self.username(claims, subject)?;
-        let domain = match self.names.get("domain") {
-            Some(claim) => find(claims, claim).and_then(text).map(lower),
-            None if proven => Identity::domain_of(username),
-            None => None,
-        };
+        let username = self.username(claims, subject)?;
         let idp_name = self
             .named(claims, "idp_name", "")
             .unwrap_or_else(|| host_of(issuer));
+        let email = claims.get("email").and_then(text).unwrap_or_default();
         Ok(Identity {
             user_id: format!("{issuer}#{subject}").into(),
             name: self
@@ -59,40 +55,46 @@ impl ClaimMap {
             idp_id: issuer.into(),
             idp_name: idp_name.into(),
             auth_service: auth_service.into(),
-            domain,
+            domain: self.domain(claims, username),
             groups: self.groups(claims),
             groups_unlisted: self.groups_are_unlisted(claims, issuer, subject),
-            key_id: None,
-            project: Arc::default(),
-            admin: false,
+            email: email.into(),
+            ..Identity::default()
         })
     }
 
-    /// The username, and whether its domain may be believed: an address that the provider has not verified is only a text
-    /// that the user typed.
-    fn username<'a>(
-        &self,
-        claims: &'a Value,
-        subject: &'a str,
-    ) -> Result<(&'a str, bool), SignInError> {
-        let configured = self.names.get("username").map(String::as_str);
+    fn username<'a>(&'a self, claims: &'a Value, subject: &'a str) -> Result<&'a str, SignInError> {
+        let configured = self.names.get("user").map(String::as_str);
         let candidates: &[&str] = match &configured {
             Some(claim) => std::slice::from_ref(claim),
             None => &["preferred_username", "username", "email"],
         };
         let found = candidates
             .iter()
-            .find_map(|claim| Some((*claim, find(claims, claim).and_then(text)?)));
-        let (claim, username) = match found {
+            .find_map(|claim| find(claims, claim).and_then(text));
+        let username = match found {
             Some(found) => found,
             None if configured.is_some() => return Err(SignInError::InvalidKey),
-            None => ("sub", subject),
+            None => subject,
         };
         if username.matches('@').count() > 1 {
             return Err(SignInError::InvalidKey);
         }
-        let verified = claims.get("email_verified").and_then(Value::as_bool);
-        Ok((username, claim != "email" || verified == Some(true)))
+        Ok(username)
+    }
+
+    /// A domain counts from a claim that the site names, or from an address that the provider has verified. Usernames are
+    /// what people type into many providers.
+    fn domain(&self, claims: &Value, username: &str) -> Option<Arc<str>> {
+        if let Some(claim) = self.names.get("domain") {
+            return find(claims, claim).and_then(text).map(lower);
+        }
+        if self.names.get("user").is_some_and(|claim| claim != "email") {
+            return Identity::domain_of(username);
+        }
+        let is_verified = claims.get("email_verified") == Some(&Value::Bool(true));
+        let email = claims.get("email").and_then(text);
+        email.filter(|_| is_verified).and_then(Identity::domain_of)
     }
 
     fn groups(&self, claims: &Value) -> Arc<[Arc<str>]> {
@@ -169,13 +171,23 @@ impl Lifetime {
     }
 }
 
-/// Whether `aud`, a text or a list of texts, names the audience (RFC 7519 section 4.1.3).
-pub(super) fn is_for(claims: &Value, audience: &str) -> bool {
+/// Whether `aud`, a text or a list of texts, names one of the audiences (RFC 7519 section 4.1.3).
+pub(super) fn is_for(claims: &Value, audiences: &[String]) -> bool {
+    let is_ours = |one: &Value| audiences.iter().any(|own| one.as_str() == Some(own));
     match claims.get("aud") {
-        Some(Value::String(one)) => one == audience,
-        Some(Value::Array(many)) => many.iter().any(|one| one.as_str() == Some(audience)),
-        _ => false,
+        Some(Value::Array(many)) => many.iter().any(is_ours),
+        Some(one) => is_ours(one),
+        None => false,
     }
+}
+
+/// Whether the client that a token was given to is one of these: `azp` (OpenID Connect Core, section 2), `client_id` (RFC
+/// 9068), `appid` (Entra's first version). Without a list any is.
+pub(super) fn is_of_party(claims: &Value, parties: &[String]) -> bool {
+    let said = ["azp", "client_id", "appid"];
+    let party = said.iter().find_map(|claim| claims.get(*claim));
+    let is_listed = |party: &Value| parties.iter().any(|one| party.as_str() == Some(one));
+    parties.is_empty() || party.is_some_and(is_listed)
 }
 
 /// A text that can be shown: not empty, not long, nothing that moves a cursor.
@@ -203,7 +215,7 @@ pub(super) fn seconds(value: &Value) -> Option<i64> {
 
 /// A claim by its name, or by a path with dots (`realm_access.roles`) where no claim has that name. A name that has dots
 /// itself may stand in quotes (`resource_access."my.app.org".roles`); without them the longest name that exists counts.
-fn find<'a>(level: &'a Value, path: &str) -> Option<&'a Value> {
+pub(super) fn find<'a>(level: &'a Value, path: &str) -> Option<&'a Value> {
     if let Some(quote) = path
         .chars()
         .next()
@@ -246,7 +258,7 @@ mod tests {
 
     #[test]
     fn a_user_is_issuer_and_subject() {
-        let claims = json!({"sub": "s1", "preferred_username": "Ann@Lab.ORG", "name": "Ann", "groups": ["A", 7, "05D1C5A4-0FF0-11EF-9C26-6BEDA4A3F1CB"]});
+        let claims = json!({"sub": "s1", "preferred_username": "Ann@Lab.ORG", "email": "ann@Lab.ORG", "email_verified": true, "name": "Ann", "groups": ["A", 7, "05D1C5A4-0FF0-11EF-9C26-6BEDA4A3F1CB"]});
         let ann = identity(&[], claims).unwrap();
         assert_eq!(&*ann.user_id, "https://idp.example/realm#s1");
         assert_eq!((&*ann.username, &*ann.name), ("Ann@Lab.ORG", "Ann"));
@@ -261,7 +273,7 @@ mod tests {
     #[test]
     fn claims_are_mapped_by_name_and_by_path() {
         let names = [
-            ("username", "upn"),
+            ("user", "upn"),
             ("groups", "realm_access.roles"),
             ("domain", "org"),
         ];
@@ -355,6 +367,33 @@ mod tests {
     }
 
     #[test]
+    fn the_client_of_a_token_may_stand_in_three_claims() {
+        let ours = ["app".to_owned()];
+        for claim in ["azp", "client_id", "appid"] {
+            assert!(is_of_party(&json!({claim: "app"}), &ours));
+            assert!(!is_of_party(&json!({claim: "other"}), &ours));
+            assert!(is_of_party(&json!({claim: "other"}), &[]));
+        }
+        assert!(!is_of_party(
+            &json!({"azp": "other", "client_id": "app"}),
+            &ours
+        ));
+        assert!(!is_of_party(&json!({}), &ours));
+    }
+
+    #[test]
+    fn a_username_that_anybody_may_choose_gives_no_domain() {
+        let chosen =
+            json!({"sub": "s", "preferred_username": "ann@lab.org", "username": "ann@lab.org"});
+        assert_eq!(identity(&[], chosen.clone()).unwrap().domain, None);
+        let named = identity(&[("user", "preferred_username")], chosen).unwrap();
+        assert_eq!(named.domain.as_deref(), Some("lab.org"));
+        let entra = json!({"sub": "pairwise", "oid": "o1", "preferred_username": "ann@lab.org"});
+        let ann = identity(&[("id", "oid")], entra).unwrap();
+        assert_eq!(&*ann.user_id, "https://idp.example/realm#o1");
+    }
+
+    #[test]
     fn an_unverified_address_gives_no_domain() {
         for (verified, domain) in [
             (json!(true), Some("lab.org")),
@@ -415,8 +454,10 @@ mod tests {
 
     #[test]
     fn audiences() {
-        assert!(is_for(&json!({"aud": "us"}), "us"));
-        assert!(is_for(&json!({"aud": ["them", "us"]}), "us"));
+        let us = ["we".to_owned(), "us".to_owned()];
+        assert!(is_for(&json!({"aud": "us"}), &us));
+        assert!(is_for(&json!({"aud": ["them", "we"]}), &us));
+        assert!(!is_for(&json!({"aud": "us"}), &[]));
         for aud in [
             json!(null),
             json!("them"),
@@ -424,7 +465,7 @@ mod tests {
             json!(["use"]),
             json!({"us": 1}),
         ] {
-            assert!(!is_for(&json!({"aud": aud}), "us"));
+            assert!(!is_for(&json!({"aud": aud}), &us));
         }
     }
 }

@@ -8,7 +8,8 @@ use ostia_core::{BoxFuture, Clock, Secret};
 use serde_json::Value;
 
 use super::channel::Channel;
-use super::claims::{ClaimMap, Lifetime, is_for};
+use super::claims::{Lifetime, is_for};
+use super::vouching::Vouching;
 use super::{Authenticator, SignInError, Verified, Web, WebRequest, is_token, jwt};
 use crate::catalog::{HttpUrl, UrlFault};
 use crate::settings;
@@ -21,9 +22,11 @@ pub struct Introspection {
     channel: Channel,
     url: HttpUrl,
     authorization: Secret<String>,
-    audience: String,
+    audience: Vec<String>,
     scopes: Vec<String>,
-    claims: ClaimMap,
+    vouching: Vouching,
+    /// Issuers of other providers, for whose users this server may not speak.
+    others: Vec<String>,
     /// Stands in for `iss` where the server names none.
     issuer: String,
     clock: Arc<dyn Clock>,
@@ -32,6 +35,7 @@ pub struct Introspection {
 impl Introspection {
     pub fn new(
         settings: &settings::Introspection,
+        issuers: Vec<String>,
         web: Arc<dyn Web>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, UrlFault> {
@@ -40,9 +44,15 @@ impl Introspection {
             |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
         let id = encode(&settings.client_id);
         let secret = encode(settings.client_secret.expose());
+        let url = HttpUrl::parse(&settings.url)?;
+        let is_elsewhere = |issuer: &String| {
+            let there = HttpUrl::parse(issuer);
+            there.map_or(true, |there| there.origin != url.origin)
+        };
         Ok(Self {
+            others: issuers.into_iter().filter(is_elsewhere).collect(),
             channel: Channel::new("introspection", web, Arc::clone(&clock)),
-            url: HttpUrl::parse(&settings.url)?,
+            url,
             authorization: basic(&id, &secret),
             audience: settings.audience.clone(),
             scopes: settings
@@ -50,7 +60,7 @@ impl Introspection {
                 .split_whitespace()
                 .map(str::to_owned)
                 .collect(),
-            claims: ClaimMap::new(&settings.claims),
+            vouching: Vouching::new(&settings.vouching),
             issuer: settings.url.clone(),
             clock,
         })
@@ -85,8 +95,12 @@ impl Introspection {
             None | Some(Value::Null) => &self.issuer,
             Some(_) => return Err(SignInError::InvalidKey),
         };
-        let identity = self.claims.identity(claims, issuer, "introspection")?;
+        if self.others.contains(issuer) {
+            return Err(SignInError::InvalidKey);
+        }
+        let identity = self.vouching.identity(claims, issuer, "introspection")?;
         Ok(Verified {
+            vouched_at: None,
             identity: Arc::new(identity),
             expires_at: Some(lifetime.micros()),
             fresh_for: FRESH,

@@ -1,7 +1,6 @@
-use std::collections::HashMap;
 use std::sync::Arc;
 
-use ostia_core::{ApiKey, Clock, Store, StoreError};
+use ostia_core::{Clock, KeyChange, Store, StoreError};
 use parking_lot::Mutex;
 
 use crate::telemetry::Pace;
@@ -13,33 +12,42 @@ const KINDS: [&str; 3] = ["key_created", "key_revoked", "key_expiry_changed"];
 /// the database itself. Each change is counted and becomes an event of target `ostia::audit`.
 pub struct KeyWatch {
     store: Arc<dyn Store>,
-    /// `None` before the first look, which only learns what there is.
-    known: Mutex<Option<HashMap<Arc<str>, Seen>>>,
+    /// The last change that was told. `None` before the first look, which only learns where to begin.
+    last: Mutex<Option<i64>>,
     paces: [Pace; KINDS.len()],
     clock: Arc<dyn Clock>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Seen {
-    revoked: bool,
-    expires_at: Option<i64>,
 }
 
 impl KeyWatch {
     pub fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Self {
         Self {
             store,
-            known: Mutex::default(),
+            last: Mutex::default(),
             paces: Default::default(),
             clock,
         }
     }
 
-    /// Looks at all keys. Called now and then from beside the path.
-    pub async fn look(&self) -> Result<(), StoreError> {
-        let keys = self.store.list_keys().await?;
-        self.compare(&keys);
-        Ok(())
+    /// Asks for what happened since the last look. Called now and then from beside the path. `true`: a key lost something.
+    pub async fn look(&self) -> Result<bool, StoreError> {
+        let mut lost = false;
+        loop {
+            let after = *self.last.lock();
+            let found = self.store.key_changes(after).await?;
+            *self.last.lock() = Some(found.last);
+            if found.changes.is_empty() {
+                return Ok(lost);
+            }
+            for change in &found.changes {
+                lost |= change.kind != KINDS[0];
+                self.tell(change);
+            }
+        }
+    }
+
+    /// Waits until the store says that keys changed, or for good.
+    pub async fn changed(&self) {
+        self.store.keys_changed().await;
     }
 
     /// Changes since the start, by kind.
@@ -47,75 +55,21 @@ impl KeyWatch {
         KINDS.into_iter().zip(self.paces.iter().map(Pace::total))
     }
 
-    fn compare(&self, keys: &[ApiKey]) {
-        let seen = keys.iter().map(|key| (Arc::clone(&key.id), Seen::of(key)));
-        let before = self.known.lock().replace(seen.collect());
-        let Some(before) = before else { return };
-        for key in keys {
-            for kind in changes(before.get(&key.id), Seen::of(key)) {
-                self.tell(kind, key);
-            }
+    fn tell(&self, change: &KeyChange) {
+        let kinds = KINDS.iter().zip(&self.paces);
+        for (kind, pace) in kinds.filter(|(kind, _)| **kind == change.kind) {
+            let Some(untold) = pace.count(&*self.clock) else {
+                continue;
+            };
+            tracing::info!(
+                target: "ostia::audit",
+                kind,
+                key_id = &*change.id,
+                username = &*change.username,
+                admin = change.admin,
+                untold,
+                "a key was changed"
+            );
         }
-    }
-
-    fn tell(&self, kind: usize, key: &ApiKey) {
-        let Some(untold) = self.paces[kind].count(&*self.clock) else {
-            return;
-        };
-        tracing::info!(
-            target: "ostia::audit",
-            kind = KINDS[kind],
-            key_id = &*key.id,
-            username = &*key.username,
-            admin = key.admin,
-            untold,
-            "a key was changed"
-        );
-    }
-}
-
-impl Seen {
-    const fn of(key: &ApiKey) -> Self {
-        Self {
-            revoked: key.revoked_at.is_some(),
-            expires_at: key.expires_at,
-        }
-    }
-}
-
-/// Indices of `KINDS`. A key may have been made and revoked between two looks.
-fn changes(before: Option<&Seen>, now: Seen) -> impl Iterator<Item = usize> {
-    let revoked = now.revoked && before.is_none_or(|before| !before.revoked);
-    let moved = before.is_some_and(|before| before.expires_at != now.expires_at);
-    [before.is_none(), revoked, moved]
-        .into_iter()
-        .enumerate()
-        .filter_map(|(kind, happened)| happened.then_some(kind))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn each_change_is_seen_once() {
-        let seen = |revoked, expires_at| Seen {
-            revoked,
-            expires_at,
-        };
-        let told = |before: Option<Seen>, now| {
-            let kinds = changes(before.as_ref(), now);
-            kinds.map(|kind| KINDS[kind]).collect::<Vec<_>>()
-        };
-        let open = seen(false, None);
-        assert_eq!(told(None, open), ["key_created"]);
-        assert_eq!(told(None, seen(true, None)), ["key_created", "key_revoked"]);
-        assert_eq!(told(Some(open), open), [""; 0]);
-        assert_eq!(
-            told(Some(open), seen(false, Some(7))),
-            ["key_expiry_changed"]
-        );
-        assert_eq!(told(Some(open), seen(true, None)), ["key_revoked"]);
-        assert_eq!(told(Some(seen(true, None)), seen(true, None)), [""; 0]);
     }
 }

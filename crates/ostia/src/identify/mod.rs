@@ -7,31 +7,42 @@
 
 mod api_key;
 mod audit;
+mod behalf;
 mod cache;
 mod channel;
 mod claims;
 mod credential;
+mod directory;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 mod globus;
+mod house;
 mod introspection;
 mod jwt;
 mod key_watch;
 mod oidc;
 mod open;
 mod peers;
+mod presence;
 mod principal;
 mod sign_in;
 #[cfg(test)]
 mod tests;
+mod vouching;
 mod web;
 
 pub use api_key::{ApiKeys, KEY_PREFIX, generate_key, hash_key};
+pub use behalf::AUDIENCE;
 pub use credential::Credential;
+pub use directory::Directory;
 pub use globus::Globus;
+pub use house::House;
 pub use introspection::Introspection;
 pub use key_watch::KeyWatch;
 pub use oidc::Oidc;
 pub use open::Open;
 pub use peers::Sender;
+pub use presence::{Presence, Present};
 pub use principal::Principal;
 pub use sign_in::{Authenticator, Identify, SignInError, Verified};
 pub use web::{Web, WebAnswer, WebFault, WebRequest};

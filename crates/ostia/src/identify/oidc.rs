@@ -7,8 +7,9 @@ use serde_json::Value;
 use tokio::sync::Mutex;
 
 use super::channel::Channel;
-use super::claims::{ClaimMap, Lifetime, is_for};
+use super::claims::{Lifetime, is_for, is_of_party, seconds};
 use super::jwt::{Jwt, Key, issuer_of};
+use super::vouching::Vouching;
 use super::web::below;
 use super::{Authenticator, SignInError, Verified, Web, WebRequest};
 use crate::catalog::{HttpUrl, Scheme, UrlFault};
@@ -30,8 +31,9 @@ pub struct Oidc {
     channel: Channel,
     issuer: String,
     discovery: HttpUrl,
-    audience: String,
-    claims: ClaimMap,
+    audience: Vec<String>,
+    authorized_parties: Vec<String>,
+    vouching: Vouching,
     keys: ArcSwapOption<KeySet>,
     reading: Mutex<Reading>,
     clock: Arc<dyn Clock>,
@@ -62,7 +64,8 @@ impl Oidc {
             // OpenID Connect Discovery section 4.
             discovery: below(&base, "/.well-known/openid-configuration"),
             audience: settings.audience.clone(),
-            claims: ClaimMap::new(&settings.claims),
+            authorized_parties: settings.authorized_parties.clone(),
+            vouching: Vouching::new(&settings.vouching),
             keys: ArcSwapOption::empty(),
             reading: Mutex::default(),
             clock,
@@ -82,13 +85,19 @@ impl Oidc {
     fn judge(&self, claims: &Value) -> Result<Verified, SignInError> {
         let ours = claims.get("iss").and_then(Value::as_str) == Some(&*self.issuer);
         let bound = claims.get("cnf").is_some_and(|cnf| !cnf.is_null());
-        if !ours || bound || !is_for(claims, &self.audience) {
+        let for_us =
+            is_for(claims, &self.audience) && is_of_party(claims, &self.authorized_parties);
+        if !ours || bound || !for_us {
             return Err(SignInError::InvalidKey);
         }
         let now = self.clock.unix_micros().div_euclid(1_000_000);
         let lifetime = Lifetime::of(claims, now)?;
-        let identity = self.claims.identity(claims, &self.issuer, "oidc")?;
+        let identity = self.vouching.identity(claims, &self.issuer, "oidc")?;
         Ok(Verified {
+            vouched_at: claims
+                .get("iat")
+                .and_then(seconds)
+                .map(|at| at.min(now).saturating_mul(1_000_000)),
             identity: Arc::new(identity),
             expires_at: Some(lifetime.micros()),
             fresh_for: FRESH,

@@ -1,10 +1,12 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use http::request;
+use http::header::ORIGIN;
+use http::{HeaderValue, request};
 use ostia_core::Identity;
 
 use super::SignInError;
+use crate::routes::{Cors, origin};
 
 /// Headers that only a proxy adds: behind one, "everybody on this machine" would be everybody.
 const PROXY_HEADERS: [&str; 5] = [
@@ -15,14 +17,20 @@ const PROXY_HEADERS: [&str; 5] = [
     "x-real-ip",
 ];
 
-/// Provider `none`: whoever reaches the loopback listener directly is let in.
+/// Provider `none`: whoever reaches the loopback listener directly is let in. Web pages of others are not: a browser sends
+/// their requests from this machine too.
 pub struct Open {
     identity: Arc<Identity>,
+    listed: Cors,
+    scheme: &'static str,
 }
 
-impl Default for Open {
-    fn default() -> Self {
+impl Open {
+    /// `listed`: origins whose pages may call. `tls`: whether the listener speaks it.
+    pub fn new(listed: Cors, tls: bool) -> Self {
         Self {
+            listed,
+            scheme: if tls { "https" } else { "http" },
             identity: Arc::new(Identity {
                 user_id: "local".into(),
                 name: "local".into(),
@@ -52,15 +60,44 @@ impl Open {
                 "sign-in is off (providers = [\"none\"]), so only requests for a loopback host are answered",
             ));
         }
+        if self.is_foreign_page(head) {
+            return Err(SignInError::NotLocal(
+                "sign-in is off (providers = [\"none\"]), so pages of other origins are refused: list this page's origin in server.cors_origins",
+            ));
+        }
         Ok(Arc::clone(&self.identity))
+    }
+
+    /// Browsers say which page asks: `Origin` with whatever may change something or be read, `Sec-Fetch-Site` with the rest.
+    fn is_foreign_page(&self, head: &request::Parts) -> bool {
+        let own = authority_of(head).map(|host| origin(self.scheme, host));
+        let mut origins = head.headers.get_all(ORIGIN).iter().peekable();
+        let is_named = origins.peek().is_some();
+        let is_known = |asked: &HeaderValue| {
+            let is_own = own
+                .as_deref()
+                .is_some_and(|own| own.as_bytes() == asked.as_bytes());
+            is_own || self.listed.names(asked)
+        };
+        if is_named {
+            return !origins.all(is_known);
+        }
+        let sites = head.headers.get_all("sec-fetch-site");
+        sites
+            .iter()
+            .any(|site| !matches!(site.as_bytes(), b"same-origin" | b"none"))
+    }
+}
+
+fn authority_of(head: &request::Parts) -> Option<&str> {
+    match head.uri.authority() {
+        Some(authority) => Some(authority.as_str()),
+        None => head.headers.get(http::header::HOST)?.to_str().ok(),
     }
 }
 
 fn host_of(head: &request::Parts) -> Option<&str> {
-    let authority = match head.uri.authority() {
-        Some(authority) => authority.as_str(),
-        None => head.headers.get(http::header::HOST)?.to_str().ok()?,
-    };
+    let authority = authority_of(head)?;
     if let Some(rest) = authority.strip_prefix('[') {
         return rest.split_once(']').map(|(host, _)| host);
     }
@@ -79,15 +116,74 @@ fn is_loopback(host: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::Open;
+    use crate::routes::Cors;
     use http::Request;
 
-    fn admitted(host: &str, header: Option<&str>) -> bool {
+    fn admitted_with(host: &str, headers: &[(&str, &str)]) -> bool {
         let mut request = Request::builder().uri("/v1/models").header("host", host);
-        if let Some(name) = header {
-            request = request.header(name, "1.2.3.4");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
         }
         let (head, ()) = request.body(()).unwrap().into_parts();
-        Open::default().admit(&head).is_ok()
+        let listed = ["https://chat.lab.org".to_owned(), "app://notes".to_owned()];
+        Open::new(Cors::new(&listed), false).admit(&head).is_ok()
+    }
+
+    fn admitted(host: &str, header: Option<&str>) -> bool {
+        let header = header.map(|name| (name, "1.2.3.4"));
+        admitted_with(host, header.as_slice())
+    }
+
+    #[test]
+    fn pages_of_other_origins_are_refused() {
+        let host = "localhost:8000";
+        for headers in [
+            &[][..],
+            &[("origin", "http://localhost:8000")],
+            &[
+                ("origin", "http://localhost:8000"),
+                ("sec-fetch-site", "same-origin"),
+            ],
+            &[
+                ("origin", "https://chat.lab.org"),
+                ("sec-fetch-site", "cross-site"),
+            ],
+            &[("origin", "app://notes")],
+            &[("sec-fetch-site", "none")],
+            &[("sec-fetch-site", "same-origin")],
+        ] {
+            assert!(admitted_with(host, headers), "{headers:?}");
+        }
+        for headers in [
+            &[("origin", "https://evil.example")][..],
+            &[("origin", "null")],
+            &[("origin", "")],
+            &[("origin", "http://localhost:3000")],
+            &[("origin", "https://localhost:8000")],
+            &[("origin", "http://127.0.0.1:8000")],
+            &[("origin", "http://localhost:8000.evil.example")],
+            &[
+                ("origin", "http://localhost:8000"),
+                ("origin", "https://evil.example"),
+            ],
+            &[("sec-fetch-site", "cross-site")],
+            &[("sec-fetch-site", "same-site")],
+            &[("sec-fetch-site", "Cross-Site")],
+            &[
+                ("origin", "https://evil.example"),
+                ("sec-fetch-site", "same-origin"),
+            ],
+        ] {
+            assert!(!admitted_with(host, headers), "{headers:?}");
+        }
+        assert!(admitted_with(
+            "LOCALHOST:80",
+            &[("origin", "http://localhost")]
+        ));
+        assert!(admitted_with(
+            "[::1]:8000",
+            &[("origin", "http://[::1]:8000")]
+        ));
     }
 
     #[test]

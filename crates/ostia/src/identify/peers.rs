@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use quick_cache::sync::Cache as QuickCache;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::listen::Inbound;
+use crate::listen::{Inbound, network};
 
 /// Bad credentials one peer may try in a window before it has to wait.
 const GUESSES: u32 = 30;
@@ -220,14 +220,6 @@ impl Ticket {
         if let Some((window, _)) = self.held {
             window.lock().now(self.clock.now()).repeat();
         }
-    }
-}
-
-/// An IPv6 customer has at least a /64, so addresses within one are one peer.
-fn network(ip: IpAddr) -> u128 {
-    match ip.to_canonical() {
-        IpAddr::V4(ip) => u128::from(ip.to_bits()),
-        IpAddr::V6(ip) => ip.to_bits() & !u128::from(u64::MAX),
     }
 }
 

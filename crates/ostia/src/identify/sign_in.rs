@@ -6,6 +6,7 @@ use ostia_core::{BoxFuture, Clock, Identity};
 
 use super::audit::Audit;
 use super::cache::{Answer, Cache, Hash, Known, Met};
+use super::house::House;
 use super::peers::{Peer, Peers};
 use super::{Credential, Open, Principal, Sender, hash_key};
 
@@ -33,6 +34,9 @@ pub enum SignInError {
     /// Known, but not admitted; the text says what is needed.
     #[error("not admitted: {0}")]
     PolicyDenied(String),
+    /// An administrator disabled the account.
+    #[error("the account is disabled")]
+    Disabled,
     /// With `none`, a request that came through a proxy or for another host.
     #[error("{0}")]
     NotLocal(&'static str),
@@ -68,6 +72,8 @@ impl SignInError {
 #[derive(Debug, Clone)]
 pub struct Verified {
     pub identity: Arc<Identity>,
+    /// When the provider vouched for the caller, where that was not now: when it made the token. Unix microseconds.
+    pub vouched_at: Option<i64>,
     /// Unix microseconds; never believed longer than this.
     pub expires_at: Option<i64>,
     /// Believed without asking again.
@@ -101,6 +107,7 @@ pub struct Identify {
     cache: Arc<Cache>,
     peers: Peers,
     audit: Audit,
+    house: House,
     clock: Arc<dyn Clock>,
 }
 
@@ -119,8 +126,20 @@ impl Identify {
             cache: Arc::new(Cache::new(Arc::clone(&clock))),
             peers: Peers::new(trusted_proxies, Arc::clone(&clock)),
             audit: Audit::new(Arc::clone(&clock)),
+            house: House::default(),
             clock,
         }
+    }
+
+    /// With the site's own rules: who is admitted, who has which role, who is one person.
+    #[must_use]
+    pub fn with_house(mut self, house: House) -> Self {
+        self.house = house;
+        self
+    }
+
+    pub const fn house(&self) -> &House {
+        &self.house
     }
 
     pub async fn identify(
@@ -182,7 +201,11 @@ impl Identify {
         if verified.expires_at.is_some_and(|at| at <= now) {
             return Err(SignInError::Expired);
         }
-        Ok(Arc::clone(&verified.identity))
+        let seated = self.house.seat(&verified, &head.headers, sender)?;
+        let seconds = now.div_euclid(1_000_000);
+        self.house
+            .acting(seated, &head.headers, token, seconds)
+            .await
     }
 
     /// Nobody guesses beyond the limit, and a provider is not asked on their behalf. A credential that was met before is no

@@ -1,8 +1,8 @@
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,16 +13,18 @@ use futures_util::FutureExt;
 use ostia_core::{Clock, RequestId};
 use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy, sink};
-use tokio::net::{TcpListener, TcpSocket, UnixListener, UnixStream};
+use tokio::net::{TcpListener, TcpSocket, UnixListener, UnixSocket, UnixStream};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::connection::{Shared, serve_connection};
 use super::drain::Stage;
+use super::options::Full;
 use super::transport::Plain;
 use super::{Drain, Handler, Options};
 use crate::runtime::{self, is_exhaustion};
 use crate::settings::ListenAddress;
+use crate::telemetry::Pace;
 
 /// How many connections over the cap are being told so at one time.
 const MAX_REFUSALS: usize = 64;
@@ -58,7 +60,7 @@ impl Listener {
             ListenAddress::Unix(path) => {
                 remove_stale(path).await?;
                 Bound::Unix {
-                    listener: UnixListener::bind(path)?,
+                    listener: bind_private(path)?,
                     file: Some(Unlink(path.clone())),
                 }
             }
@@ -129,6 +131,14 @@ fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
     };
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+/// Makes a socket that only its owner reaches, whatever the umask: nobody can connect before it listens.
+fn bind_private(path: &Path) -> io::Result<UnixListener> {
+    let socket = UnixSocket::new_stream()?;
+    socket.bind(path)?;
+    std::fs::set_permissions(path, Permissions::from_mode(0o600))?;
     socket.listen(BACKLOG)
 }
 
@@ -207,6 +217,7 @@ struct Doorman<H> {
     reserve: Vec<File>,
     pause: Duration,
     refusals: Arc<Semaphore>,
+    told: Pace,
 }
 
 impl<H: Handler> Doorman<H> {
@@ -218,6 +229,7 @@ impl<H: Handler> Doorman<H> {
             reserve: Vec::with_capacity(RESERVED_DESCRIPTORS),
             pause: FIRST_PAUSE,
             refusals: Arc::new(Semaphore::new(MAX_REFUSALS)),
+            told: Pace::default(),
         };
         doorman.refill_reserve();
         doorman
@@ -254,16 +266,34 @@ impl<H: Handler> Doorman<H> {
         if !Arc::ptr_eq(&options, &self.shared.options) {
             self.shared = Arc::new(self.shared.with(Arc::clone(&options)));
         }
-        let Some(open) = options.connections.enter(options.max_connections) else {
-            options.connections.refuse();
-            self.refuse(socket);
-            return;
+        let guest = options.connections.guest(peer_ip);
+        let open = match options.connections.enter(&guest, peer_ip, &options) {
+            Ok(open) => open,
+            Err(full) => {
+                options.connections.refuse();
+                self.tell(full, peer_ip);
+                self.refuse(socket);
+                return;
+            }
         };
         let shared = Arc::clone(&self.shared);
         runtime::spawn(async move {
-            serve_connection(socket, peer_ip, shared).await;
+            serve_connection(socket, peer_ip, guest, shared).await;
             drop(open);
         });
+    }
+
+    /// Tells the log of an address that has taken its share: it may be a proxy that nobody declared.
+    fn tell(&self, full: Full, peer_ip: IpAddr) {
+        if full == Full::Address
+            && let Some(untold) = self.told.count(&*self.shared.clock)
+        {
+            tracing::warn!(
+                %peer_ip,
+                untold,
+                "an address has as many connections as it may (server.connections_per_address); if it is a proxy, add it to server.trusted_proxies"
+            );
+        }
     }
 
     /// Tells a connection over the cap so, unless too many are being told already.

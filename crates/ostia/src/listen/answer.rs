@@ -8,6 +8,7 @@ use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 use tokio::time::{Sleep, sleep};
 
+use super::guests::Held;
 use super::http2::Flow;
 use super::traffic::Traffic;
 use super::{BodyBroken, Wire};
@@ -29,11 +30,17 @@ pin_project! {
 }
 
 /// Travels with a request and then with its response, and tells the connection's traffic when hyper has all of the
-/// response.
-pub(super) type Ending = UntilTaken<Traffic>;
+/// response. The request counts for its address until then.
+pub(super) struct Ending {
+    taken: UntilTaken<Traffic>,
+    _share: Option<Held>,
+}
 
-pub(super) fn ending(traffic: Arc<Traffic>) -> Ending {
-    UntilTaken(traffic, Traffic::end)
+pub(super) fn ending(traffic: Arc<Traffic>, share: Option<Held>) -> Ending {
+    Ending {
+        taken: UntilTaken(traffic, Traffic::end),
+        _share: share,
+    }
 }
 
 /// What HTTP/2 needs in addition.
@@ -64,7 +71,7 @@ impl<B> AnswerBody<B> {
     pub fn http2(body: B, wire: Arc<Wire>, flow: Arc<Flow>, ending: Ending) -> Self {
         let stream = Stream {
             flow,
-            traffic: Arc::clone(&ending.0),
+            traffic: Arc::clone(&ending.taken.0),
             tail: None,
             breaking: None,
         };
@@ -228,7 +235,7 @@ mod tests {
             wire: Arc::clone(&wire),
             frame: Some(Bytes::from_static(b"end")),
         };
-        let ending = ending(Arc::clone(&traffic));
+        let ending = ending(Arc::clone(&traffic), None);
         let mut body = Box::pin(AnswerBody::http2(body, wire, Arc::default(), ending));
         let begun = Instant::now();
         let mut came = Vec::new();

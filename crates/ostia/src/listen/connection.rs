@@ -13,12 +13,13 @@ use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout_at};
 
 use super::drain::{Stage, StageWatch};
 use super::exchange::{Exchanges, Protocol};
+use super::guests::HeadBytes;
 use super::heads::Heads;
 use super::http2::{StreamQueue, Streams, builder};
 use super::socket::Socket;
 use super::traffic::Traffic;
 use super::transport::{Plain, Transport};
-use super::{Drain, Handler, Options, Wire};
+use super::{Drain, Guest, Handler, Options, Wire};
 use crate::habits::{has_written, without_head_timer};
 
 /// RFC 9113 section 3.4.
@@ -27,6 +28,8 @@ const MAX_HEAD_BYTES: usize = 64 * 1024;
 const MAX_BUFFER_BYTES: usize = 128 * 1024;
 /// How long a drained connection without a request is kept.
 const FIRST_MOMENT: Duration = Duration::from_millis(200);
+/// How many checks an HTTP/2 connection may seem busy because bytes are written, though no request is.
+const LINGERING_CHECKS: u32 = 2;
 /// Stands for "no limit" where a timer needs a number.
 const FOREVER: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 
@@ -79,6 +82,7 @@ impl<H: Handler> Shared<H> {
 pub(super) async fn serve_connection<H: Handler>(
     plain: Plain,
     peer_ip: IpAddr,
+    guest: Arc<Guest>,
     shared: Arc<Shared<H>>,
 ) {
     let deadline = shared.header_deadline();
@@ -103,6 +107,7 @@ pub(super) async fn serve_connection<H: Handler>(
     let exchanges = |protocol| Exchanges {
         shared: Arc::clone(&shared),
         peer_ip,
+        guest: Arc::clone(&guest),
         traffic: Arc::clone(&traffic),
         protocol,
     };
@@ -115,6 +120,8 @@ pub(super) async fn serve_connection<H: Handler>(
         }
         false => {
             let wire = Arc::<Wire>::default();
+            let is_spared = !shared.options.has_share(peer_ip);
+            traffic.count_heads(HeadBytes::new(Arc::clone(&guest), is_spared));
             let heads = Heads::new(shared.options.idle_timeout, shared.options.header_timeout);
             let socket = socket.http1(Arc::clone(&wire), heads, Arc::clone(&shared.clock));
             let exchanges = exchanges(Protocol::Http1(Arc::clone(&wire)));
@@ -283,8 +290,10 @@ struct Http2<H: Handler> {
     conn: Pin<Box<Http2Connection<H>>>,
     streams: Streams,
     traffic: Arc<Traffic>,
-    /// Requests and written bytes at the last check.
-    last_seen: (u64, u64),
+    /// Requests, answers and written bytes at the last check.
+    last_seen: (u64, u64, u64),
+    /// Checks since the last request or answer at which only bytes had been written.
+    lingered: u32,
     is_finishing: bool,
 }
 
@@ -296,7 +305,8 @@ impl<H: Handler> Http2<H> {
             conn: Box::pin(conn),
             streams: Streams::new(queue),
             traffic,
-            last_seen: (0, 0),
+            last_seen: (0, 0, 0),
+            lingered: 0,
             is_finishing: false,
         }
     }
@@ -326,10 +336,16 @@ impl<H: Handler> Driven for Http2<H> {
         self.streams.give_up();
     }
 
-    /// Idle for one interval: GOAWAY. Idle for another: closed, even if the peer has not read everything.
+    /// Idle for one interval: GOAWAY. Idle for another: closed, even if the peer has not read everything. What counts is
+    /// requests and answers; bytes of an answer's end may still be on their way, but so may answers to PINGs, so those do
+    /// not count for long.
     fn check(&mut self) -> Check {
-        let seen = (self.traffic.requests(), self.traffic.written());
-        let was_idle = self.streams.are_idle() && seen == self.last_seen;
+        let traffic = &self.traffic;
+        let seen = (traffic.requests(), traffic.ended(), traffic.written());
+        let (requests, ended, written) = self.last_seen;
+        let is_quiet = self.streams.are_idle() && (seen.0, seen.1) == (requests, ended);
+        self.lingered = if is_quiet { self.lingered + 1 } else { 0 };
+        let was_idle = is_quiet && (seen.2 == written || self.lingered > LINGERING_CHECKS);
         self.last_seen = seen;
         match (was_idle, self.is_finishing, seen.0) {
             (_, _, 0) | (true, true, _) => Check::Close,

@@ -14,10 +14,11 @@ use ostia_core::RequestId;
 
 use super::answer::{AnswerBody, Ending, ending};
 use super::connection::Shared;
+use super::guests::Held;
 use super::head;
 use super::http2::{StreamParts, StreamQueue};
 use super::traffic::Traffic;
-use super::{Drain, Handler, Inbound, Rejection, Stage, Wire, origin_ip};
+use super::{Drain, Guest, Handler, Inbound, Rejection, Stage, Wire, origin_ip};
 use crate::habits::{is_whole, may_hide_a_length, unread_body_noticed};
 
 pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -31,6 +32,7 @@ const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 pub(super) struct Exchanges<H> {
     pub shared: Arc<Shared<H>>,
     pub peer_ip: IpAddr,
+    pub guest: Arc<Guest>,
     pub traffic: Arc<Traffic>,
     pub protocol: Protocol,
 }
@@ -70,6 +72,11 @@ impl<H: Handler> Service<Request<Incoming>> for Exchanges<H> {
             true => Some(Rejection::BadFraming),
             false => head::check(&head).err(),
         };
+        let origin_ip = self.origin_ip(&head);
+        let (share, rejection) = match self.share(origin_ip) {
+            Err(too_many) => (None, rejection.or(Some(too_many))),
+            Ok(share) => (share, rejection),
+        };
         let exchange = Exchange {
             is_http1: head.version <= Version::HTTP_11,
             has_body: !is_whole(&body),
@@ -78,12 +85,13 @@ impl<H: Handler> Service<Request<Incoming>> for Exchanges<H> {
             drain: self.shared.drain.clone(),
             rejection,
             stream,
-            ending: ending(Arc::clone(&self.traffic)),
+            ending: ending(Arc::clone(&self.traffic), share),
         };
         let inbound = Inbound {
             id: RequestId::at(received_unix_micros),
             client_request_id: head::client_request_id(&head.headers),
-            origin_ip: self.origin_ip(&head),
+            origin_ip,
+            guest: Arc::clone(&self.guest),
             head,
             body,
             peer_ip: self.peer_ip,
@@ -101,6 +109,16 @@ impl<H: Handler> Exchanges<H> {
         let lines = head.headers.get_all(X_FORWARDED_FOR);
         let trusted = &self.shared.options.trusted_proxies;
         origin_ip(self.peer_ip, lines.iter(), trusted)
+    }
+
+    /// Behind a trusted proxy an address has no connections to count, so its requests are counted.
+    fn share(&self, origin: IpAddr) -> Result<Option<Held>, Rejection> {
+        let options = &self.shared.options;
+        if origin == self.peer_ip || !options.has_share(origin) {
+            return Ok(None);
+        }
+        let share = options.connections.guest(origin).request(options.share());
+        share.map(Some).ok_or(Rejection::TooMany)
     }
 }
 

@@ -77,9 +77,10 @@ impl Framing {
         };
         let (name, value) = part.split_at(name);
         self.keep_exactly(name);
-        let value = match self.line.last() {
-            Some(b':') => value.trim_ascii_start(),
-            _ => value,
+        let begins = memchr::memchr(b':', &self.line).is_some_and(|at| at + 1 == self.line.len());
+        let value = match begins {
+            true => value.trim_ascii_start(),
+            false => value,
         };
         self.keep_exactly(value);
     }

@@ -7,7 +7,7 @@ use http::{Response, request};
 use hyper::body::Incoming;
 use ostia_core::RequestId;
 
-use super::Wire;
+use super::{Guest, Wire};
 
 /// A request whose head has arrived and is valid. The body is still in the socket.
 pub struct Inbound {
@@ -20,6 +20,8 @@ pub struct Inbound {
     pub peer_ip: IpAddr,
     /// The right-most hop that is not a trusted proxy.
     pub origin_ip: IpAddr,
+    /// The socket's other end, as far as the access log goes.
+    pub guest: Arc<Guest>,
     pub received: Instant,
     pub received_unix_micros: i64,
     pub wire: Arc<Wire>,
@@ -38,6 +40,8 @@ pub enum Rejection {
     MethodNotAllowed,
     #[error("the request's framing is ambiguous")]
     BadFraming,
+    #[error("the address has as many requests at a time as it may")]
+    TooMany,
     #[error("Expect holds something other than 100-continue")]
     ExpectationFailed,
 }

@@ -15,6 +15,9 @@ mod connection;
 mod drain;
 mod exchange;
 mod framing;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
+mod guests;
 mod head;
 mod heads;
 mod http2;
@@ -32,6 +35,7 @@ mod wire;
 
 pub use accept::{Listener, serve};
 pub use drain::{Drain, Stage};
+pub use guests::{Guest, network};
 pub use inbound::{BodyBroken, Handler, Inbound, Rejection};
 pub use options::{Connections, Options};
 pub use origin::origin_ip;

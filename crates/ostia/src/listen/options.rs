@@ -1,3 +1,4 @@
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -6,7 +7,8 @@ use arc_swap::ArcSwap;
 use ipnet::IpNet;
 use tokio::sync::Notify;
 
-use super::Tls;
+use super::guests::{Guests, Held};
+use super::{Guest, Tls};
 use crate::settings::Server;
 
 /// How much time responses have for an honest end once the drain limit has passed.
@@ -20,6 +22,8 @@ const ON_ITS_WAY: Duration = Duration::from_secs(2);
 pub struct Options {
     /// Connections beyond this are answered with 503 (under TLS: closed) as soon as they are accepted.
     pub max_connections: usize,
+    /// Of them, those of one address; also its requests at a time behind a trusted proxy.
+    pub connections_per_address: usize,
     /// For TLS and the first head together, and for each later head from its first byte on.
     pub header_timeout: Duration,
     /// How long a connection may be without a request.
@@ -40,6 +44,7 @@ impl Options {
     pub fn new(server: &Server, tls: Option<Arc<Tls>>) -> Self {
         Self {
             max_connections: server.max_connections,
+            connections_per_address: server.connections_per_address,
             header_timeout: server.header_timeout,
             idle_timeout: server.idle_timeout + ON_ITS_WAY,
             announced_idle: server.idle_timeout,
@@ -51,6 +56,17 @@ impl Options {
         }
     }
 
+    /// The most connections of one address: never so many that nobody else could come.
+    pub(super) fn share(&self) -> usize {
+        self.connections_per_address
+            .min(self.max_connections.div_ceil(2))
+    }
+
+    /// Whether an address stands for itself: this machine's own and proxies that are trusted stand for others.
+    pub(super) fn has_share(&self, peer: IpAddr) -> bool {
+        !peer.is_loopback() && !self.trusted_proxies.iter().any(|net| net.contains(&peer))
+    }
+
     /// For [`super::serve`], which picks up replacements.
     pub fn swappable(self) -> Arc<ArcSwap<Self>> {
         Arc::new(ArcSwap::from_pointee(self))
@@ -58,11 +74,12 @@ impl Options {
 }
 
 /// Counts connections, for metrics and so that [`super::serve`] can wait for the last one.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Connections {
     open: AtomicUsize,
     refused: AtomicU64,
     ended: Notify,
+    guests: Arc<Guests>,
 }
 
 impl Connections {
@@ -70,23 +87,46 @@ impl Connections {
         self.open.load(Ordering::Acquire)
     }
 
-    /// Connections refused because `max_connections` were open.
+    /// Connections refused because `max_connections` were open, or the share of their address.
     pub fn refused(&self) -> u64 {
         self.refused.load(Ordering::Relaxed)
+    }
+
+    /// Requests of unknown callers that the access log only counted.
+    pub fn untold(&self) -> u64 {
+        self.guests.untold()
+    }
+
+    pub(super) fn guest(&self, ip: IpAddr) -> Arc<Guest> {
+        self.guests.guest(ip)
     }
 
     pub(super) fn refuse(&self) {
         self.refused.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Counts one more connection until the value is dropped; `None` if `limit` are open.
-    pub(super) fn enter(self: &Arc<Self>, limit: usize) -> Option<Open> {
+    /// Counts one more connection until the value is dropped, unless as many are open as may be, or as many of its
+    /// address.
+    pub(super) fn enter(
+        self: &Arc<Self>,
+        guest: &Arc<Guest>,
+        peer: IpAddr,
+        options: &Options,
+    ) -> Result<Open, Full> {
+        let share = match options.has_share(peer) {
+            true => Some(guest.connection(options.share()).ok_or(Full::Address)?),
+            false => None,
+        };
+        let limit = options.max_connections;
         self.open
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, |open| {
                 (open < limit).then_some(open + 1)
             })
-            .is_ok()
-            .then(|| Open(Arc::clone(self)))
+            .map_err(|_| Full::All)?;
+        Ok(Open {
+            connections: Arc::clone(self),
+            _share: share,
+        })
     }
 
     pub(super) async fn none_left(&self) {
@@ -101,12 +141,22 @@ impl Connections {
     }
 }
 
+/// What has no room for one more connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Full {
+    All,
+    Address,
+}
+
 /// One open connection.
-pub(super) struct Open(Arc<Connections>);
+pub(super) struct Open {
+    connections: Arc<Connections>,
+    _share: Option<Held>,
+}
 
 impl Drop for Open {
     fn drop(&mut self) {
-        self.0.open.fetch_sub(1, Ordering::AcqRel);
-        self.0.ended.notify_waiters();
+        self.connections.open.fetch_sub(1, Ordering::AcqRel);
+        self.connections.ended.notify_waiters();
     }
 }

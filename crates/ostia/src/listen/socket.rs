@@ -239,6 +239,9 @@ impl AsyncRead for Socket {
         if let Some(http1) = &mut this.http1 {
             note_framing(&mut http1.framing, fresh, &this.traffic);
             http1.heads.received(&this.traffic);
+            if !this.traffic.has_room(fresh.len()) {
+                return Poll::Ready(Err(io::ErrorKind::OutOfMemory.into()));
+            }
         }
         Poll::Ready(Ok(()))
     }

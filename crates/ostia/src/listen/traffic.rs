@@ -3,9 +3,11 @@ use std::task::Waker;
 
 use parking_lot::Mutex;
 
+use super::guests::HeadBytes;
+
 /// What a connection's socket, its requests and its driver know of each other. All of them run in one task; atomics are
 /// needed only because that task moves between threads.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Traffic {
     requests: AtomicU64,
     odd_head: AtomicU64,
@@ -15,12 +17,28 @@ pub(super) struct Traffic {
     blocked: AtomicBool,
     settled: AtomicU64,
     settle_waiters: Mutex<Vec<Waker>>,
+    /// Memory of the head that arrives, on HTTP/1.
+    head: Mutex<Option<HeadBytes>>,
 }
 
 impl Traffic {
+    /// From now on, heads are counted.
+    pub fn count_heads(&self, head: HeadBytes) {
+        *self.head.lock() = Some(head);
+    }
+
+    /// So many more bytes have arrived. False if they belong to a head and there is no memory for it.
+    pub fn has_room(&self, bytes: usize) -> bool {
+        let mut head = self.head.lock();
+        !self.is_all_ended() || head.as_mut().is_none_or(|head| head.add(bytes))
+    }
+
     /// Counts a request. True if the raw bytes of its head, or of an earlier one, were odd.
     pub fn request(&self) -> bool {
         let number = self.requests.fetch_add(1, Relaxed) + 1;
+        if let Some(head) = &mut *self.head.lock() {
+            head.end();
+        }
         let odd = self.odd_head.load(Relaxed);
         odd != 0 && number >= odd
     }
@@ -33,6 +51,11 @@ impl Traffic {
     pub fn end(&self) {
         self.is_quiet.store(false, Relaxed);
         self.ended.fetch_add(1, Relaxed);
+    }
+
+    /// Responses that hyper has all of.
+    pub fn ended(&self) -> u64 {
+        self.ended.load(Relaxed)
     }
 
     /// Everything is flushed.
@@ -50,7 +73,7 @@ impl Traffic {
         self.requests() > 0 && self.is_all_ended()
     }
 
-    fn is_all_ended(&self) -> bool {
+    pub fn is_all_ended(&self) -> bool {
         self.ended.load(Relaxed) == self.requests()
     }
 

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use ostia_core::Identity;
 use serde_json::{Map, Value, json};
 
-use super::state::best_state;
+use super::described::Described;
 use crate::authorize::{NoticeLookup, may_use};
 use crate::catalog::Deployment;
 
@@ -72,7 +72,8 @@ fn entry(
             entry.insert(key.to_owned(), json!(limit));
         }
     }
-    let state = best_state(replicas, notices).as_str();
-    entry.insert("state".to_owned(), json!(state));
+    let described = Described::of(&first.model, replicas, notices)?;
+    entry.insert("state".to_owned(), json!(described.state.as_str()));
+    described.add_known_to(&mut entry);
     Some(Value::Object(entry))
 }

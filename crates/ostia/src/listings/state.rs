@@ -5,17 +5,17 @@ use crate::catalog::{ClusterAdapterName, Deployment, Serving};
 use crate::fleet::ModelState;
 
 /// What a list says of a deployment. If it is disabled or its cluster is under maintenance, it is stopped. Without a
-/// scheduler to ask, it is running, unless its readiness URL says otherwise.
+/// scheduler to ask, it is running, unless a check says otherwise or nobody can reach it.
 pub(super) fn state_of(deployment: &Deployment, notices: &impl NoticeLookup) -> ModelState {
     let takes_requests = deployment.serving == Serving::Yes
         && notices.notice(&deployment.cluster.name).is_none()
         && notices.model_notice(&deployment.model).is_none();
     let by_cluster = match deployment.cluster.adapter {
-        _ if !takes_requests => return ModelState::Stopped,
+        _ if !takes_requests || deployment.state.is_unreachable() => return ModelState::Stopped,
         ClusterAdapterName::Static | ClusterAdapterName::Unavailable(_) => ModelState::Running,
         _ => deployment.state.model_state(),
     };
-    let readiness = match deployment.readiness_url.is_some() {
+    let readiness = match deployment.is_watched() {
         true => deployment.state.readiness(),
         false => ModelState::Unknown,
     };

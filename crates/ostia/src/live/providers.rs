@@ -1,7 +1,8 @@
 use std::sync::Arc;
 
 use super::{IdentityWeb, Live, Unusable, Workbench};
-use crate::identify::{Authenticator, Globus, Identify, Introspection, Oidc, Open, Web};
+use crate::identify::{Authenticator, Globus, House, Identify, Introspection, Oidc, Open, Web};
+use crate::routes::Cors;
 use crate::settings::{Provider, Settings};
 
 impl Workbench {
@@ -12,16 +13,29 @@ impl Workbench {
         earlier: Option<&Live>,
     ) -> Result<Arc<Identify>, Unusable> {
         let behind_proxies = |settings: &Settings| !settings.server.trusted_proxies.is_empty();
+        let pages = |settings: &Settings| {
+            let server = &settings.server;
+            (server.cors_origins.clone(), server.tls_cert.is_some())
+        };
         if let Some(earlier) = earlier
             && earlier.settings.auth == settings.auth
+            && earlier.settings.keys == settings.keys
+            && earlier.settings.roles == settings.roles
             && behind_proxies(&earlier.settings) == behind_proxies(settings)
+            && (pages(&earlier.settings) == pages(settings)
+                || !settings.auth.providers.contains(&Provider::None))
         {
             return Ok(Arc::clone(&earlier.identify));
         }
         let (providers, open) = providers(settings, self)?;
         let clock = Arc::clone(&self.clock);
         let identify = Identify::new(providers, open, behind_proxies(settings), clock);
-        Ok(Arc::new(identify))
+        let house = House::new(
+            Arc::clone(&self.directory),
+            settings.auth.admit.clone(),
+            settings.roles.clone(),
+        );
+        Ok(Arc::new(identify.with_house(house)))
     }
 }
 
@@ -41,13 +55,15 @@ fn providers(settings: &Settings, bench: &Workbench) -> Result<Providers, Unusab
     let web: Arc<dyn Web> = Arc::new(IdentityWeb::new(Arc::clone(clients)));
     let mut providers: Vec<Arc<dyn Authenticator>> = Vec::new();
     if listed(Provider::ApiKey) {
-        providers.push(Arc::clone(api_keys) as _);
+        providers.push(Arc::new(api_keys.vouched_within(settings.keys.owner_ttl)));
     }
     if listed(Provider::Oidc) {
-        let oidc = Oidc::new(&auth.oidc, Arc::clone(&web), Arc::clone(clock));
-        providers.push(Arc::new(
-            oidc.map_err(|fault| Unusable::Provider("oidc", fault))?,
-        ));
+        for issuer in &auth.oidc {
+            let oidc = Oidc::new(issuer, Arc::clone(&web), Arc::clone(clock));
+            providers.push(Arc::new(
+                oidc.map_err(|fault| Unusable::Provider("oidc", fault))?,
+            ));
+        }
     }
     if listed(Provider::Globus) {
         let beside = listed(Provider::Introspection);
@@ -57,10 +73,14 @@ fn providers(settings: &Settings, bench: &Workbench) -> Result<Providers, Unusab
         ));
     }
     if listed(Provider::Introspection) {
-        let server = Introspection::new(&auth.introspection, web, Arc::clone(clock));
+        let issuers = auth.oidc.iter().filter(|_| listed(Provider::Oidc));
+        let others = issuers.map(|oidc| oidc.issuer.clone()).collect();
+        let server = Introspection::new(&auth.introspection, others, web, Arc::clone(clock));
         providers.push(Arc::new(
             server.map_err(|fault| Unusable::Provider("introspection", fault))?,
         ));
     }
-    Ok((providers, listed(Provider::None).then(Open::default)))
+    let server = &settings.server;
+    let open = || Open::new(Cors::new(&server.cors_origins), server.tls_cert.is_some());
+    Ok((providers, listed(Provider::None).then(open)))
 }

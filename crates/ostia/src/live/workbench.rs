@@ -6,7 +6,7 @@ use super::LiveNotices;
 use crate::backend;
 use crate::cache::Cache;
 use crate::cluster::ClusterAdapters;
-use crate::identify::ApiKeys;
+use crate::identify::{ApiKeys, Directory};
 use crate::upstream::Clients;
 
 /// What the names in fixtures and `[adapters]` mean.
@@ -25,6 +25,7 @@ pub struct Workbench {
     pub cache: Arc<Cache>,
     pub live_notices: Arc<LiveNotices>,
     pub api_keys: Arc<ApiKeys>,
+    pub directory: Arc<Directory>,
 }
 
 impl Workbench {
@@ -34,6 +35,7 @@ impl Workbench {
             clients: Arc::new(Clients::new(Arc::clone(&clock))),
             cache: Arc::new(Cache::new(Arc::clone(&clock))),
             live_notices: Arc::default(),
+            directory: Arc::new(Directory::new(Arc::clone(&store), Arc::clone(&clock))),
             api_keys: Arc::new(ApiKeys::new(store, Arc::clone(&clock))),
             clock,
         }

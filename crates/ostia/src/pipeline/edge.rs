@@ -2,12 +2,13 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use futures_util::FutureExt as _;
-use http::Response;
+use http::{HeaderMap, Method, Response, StatusCode, header, request};
 use ostia_core::RequestId;
 
 use super::answer;
+use super::early::{Early, EarlyBody, First};
 use crate::admit::Unanswered;
-use crate::dialect::{Dialect, PLAIN};
+use crate::dialect::{Api, Dialect, PLAIN};
 use crate::errors::limit_headers;
 use crate::gateway::{Gateway, NO_ROUTE, begin_access, empty_answer, logged};
 use crate::listen::{Handler, Inbound, Rejection};
@@ -15,21 +16,25 @@ use crate::live::Live;
 use crate::refusal::{Blame, Refusal, known_code};
 use crate::relay::ClientBody;
 use crate::routes::{Lost, Route};
+use crate::telemetry::AccessLog;
 
 impl Handler for Gateway {
     type Body = ClientBody;
 
-    async fn handle(self: Arc<Self>, mut inbound: Inbound) -> Response<ClientBody> {
-        let path = inbound.head.uri.path().to_owned();
+    async fn handle(self: Arc<Self>, inbound: Inbound) -> Response<ClientBody> {
         let live = self.live();
-        let base_path = &live.settings.server.base_path;
-        let route = Route::find(&inbound.head.method, &path, base_path);
-        let dialect = route.as_ref().map_or_else(Lost::dialect, Route::dialect);
-        let answered = guarded(around(&self, &live, &mut inbound, route, dialect)).await;
-        answered.unwrap_or_else(|refusal| {
-            note(&self, inbound.id, &refusal);
-            refusal.into_response(dialect)
-        })
+        let upstream = &live.settings.upstream;
+        let (after, pause) = (upstream.send_headers_after, upstream.keepalive_comment);
+        let wire = Arc::clone(&inbound.wire);
+        let early = Early::default();
+        let work = serve(Arc::clone(&self), live, inbound, early.clone());
+        let Some(after) = after else {
+            return work.await.into_response();
+        };
+        match early.first(Box::pin(work), after).await {
+            First::Served(served) => served.into_response(),
+            First::Due(work) => EarlyBody::begin(work, wire, pause),
+        }
     }
 
     fn reject(&self, inbound: Inbound, rejection: Rejection) -> Response<ClientBody> {
@@ -40,15 +45,37 @@ impl Handler for Gateway {
     }
 }
 
+/// The dialect of errors. Where a path belongs to none, Anthropic's clients are known by the header that they always send.
+fn dialect_of(route: &Result<Route<'_>, Lost>, headers: &HeaderMap) -> &'static dyn Dialect {
+    let own = route.as_ref().map_or_else(Lost::dialect, Route::dialect);
+    match route {
+        Ok(Route::Inference(_)) => own,
+        _ if headers.contains_key("anthropic-version") => Api::parse("messages").dialect(),
+        _ => own,
+    }
+}
+
+/// A request that was served, before its answer is written.
+pub(super) struct Served {
+    gateway: Arc<Gateway>,
+    id: RequestId,
+    outcome: Result<Response<ClientBody>, Refusal>,
+    dialect: &'static dyn Dialect,
+    cors: HeaderMap,
+    access: AccessLog,
+}
+
 /// What every response gets: the route's name in the access event, CORS headers, and the end that the process itself
-/// may impose on it.
-async fn around(
-    gateway: &Gateway,
-    live: &Live,
-    inbound: &mut Inbound,
-    route: Result<Route<'_>, Lost>,
-    dialect: &dyn Dialect,
-) -> Response<ClientBody> {
+/// may impose on it. It owns all that it needs, because it may go on behind a head that was sent early.
+async fn serve(
+    gateway: Arc<Gateway>,
+    live: Arc<Live>,
+    mut inbound: Inbound,
+    early: Early,
+) -> Served {
+    let path = inbound.head.uri.path().to_owned();
+    let route = Route::find(&inbound.head.method, &path, &live.settings.server.base_path);
+    let dialect = dialect_of(&route, &inbound.head.headers);
     let preflight = live.cors.is_preflight(&inbound.head);
     let cors = match preflight {
         true => live.cors.preflight(&inbound.head.headers),
@@ -59,25 +86,77 @@ async fn around(
         false => route.as_ref().map_or(NO_ROUTE, Route::name),
     };
     let (id, wire) = (inbound.id, Arc::clone(&inbound.wire));
-    let mut access = begin_access(inbound, name, &gateway.clock);
-    let served = tokio::select! {
+    let mut access = begin_access(&inbound, name, &gateway.clock);
+    let answering = guarded(answer(
+        &gateway,
+        &live,
+        &mut inbound,
+        route,
+        &mut access,
+        &early,
+    ));
+    let outcome = tokio::select! {
         biased;
         () = std::future::ready(()), if preflight => Ok(empty_answer()),
-        served = answer(gateway, live, inbound, route, &mut access) => served,
+        answered = answering => answered.unwrap_or_else(Err),
         () = wire.given_up() => Err(Refusal::shutting_down()),
     };
-    let mut response = served.unwrap_or_else(|refusal| {
-        note(gateway, id, &refusal);
-        refusal.into_response(dialect)
-    });
-    response.headers_mut().extend(cors);
-    logged(response, access)
+    Served {
+        gateway,
+        id,
+        outcome,
+        dialect,
+        cors,
+        access,
+    }
+}
+
+impl Served {
+    fn into_response(self) -> Response<ClientBody> {
+        let mut response = self.outcome.unwrap_or_else(|refusal| {
+            note(&self.gateway, self.id, &refusal);
+            refusal.into_response(self.dialect)
+        });
+        response.headers_mut().extend(self.cors);
+        logged(response, self.access)
+    }
+
+    /// What is left to tell a client that has had its head: a body, or a refusal in its dialect.
+    pub(super) fn early(self) -> (&'static dyn Dialect, Result<Response<ClientBody>, Refusal>) {
+        let mut access = self.access;
+        let outcome = match self.outcome {
+            Ok(response) => Ok(logged(response, access)),
+            Err(refusal) => {
+                note(&self.gateway, self.id, &refusal);
+                access.status(StatusCode::OK);
+                Err(refusal)
+            }
+        };
+        (self.dialect, outcome)
+    }
 }
 
 /// A panic is reported like any other refusal and ends only its own request.
 fn guarded<T>(work: impl Future<Output = T>) -> impl Future<Output = Result<T, Refusal>> {
     let work = AssertUnwindSafe(work).catch_unwind();
     work.map(|outcome| outcome.map_err(|_| Refusal::internal_error()))
+}
+
+/// Whether a client asks to go on as a WebSocket. Nothing here does: it is told so at once, and goes on with POST.
+pub(super) fn wants_websocket(head: &request::Parts) -> bool {
+    let named = head.headers.get_all(header::UPGRADE).iter();
+    let mut protocols = named
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','));
+    head.method == Method::GET
+        && protocols.any(|protocol| protocol.trim().eq_ignore_ascii_case("websocket"))
+}
+
+/// Whether the query asks for a stored response as a stream.
+pub(super) fn asks_for_stream(head: &request::Parts) -> bool {
+    let query = head.uri.query().unwrap_or_default();
+    form_urlencoded::parse(query.as_bytes())
+        .any(|(name, value)| name == "stream" && value != "false")
 }
 
 /// Ends a request that no backend answered.

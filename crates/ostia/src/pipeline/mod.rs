@@ -2,28 +2,31 @@
 //! Here: the spine. Read [`answer`], then [`infer`]: everything that happens to a request, in order.
 //! Not here: decisions of rooms, parts that requests share.
 
+mod choose;
+mod early;
 mod edge;
 mod lists;
+mod moved;
 
 use std::sync::Arc;
 
 use http::Response;
 
-use self::edge::refuse;
+use self::choose::choose;
+use self::early::Early;
+use self::edge::{asks_for_stream, refuse, wants_websocket};
+use self::moved::{Moved, moved_on};
 use crate::account::Visit;
 use crate::admit::{Admission, Attempt, Entry, class_of};
-use crate::authorize::{Wanted, authorize};
 use crate::backend;
-use crate::errors::{limit_headers, queue_header};
+use crate::errors::{limit_headers, queue_header, served_header};
 use crate::gateway::Gateway;
-use crate::identify::{Principal, Sender};
+use crate::identify::{Present, Principal, Sender};
 use crate::listen::Inbound;
 use crate::live::Live;
-use crate::rank::rank;
-use crate::read::{Call, Rules, read, session};
+use crate::read::{Call, Rules, Stored, read, session};
 use crate::refusal::Refusal;
 use crate::relay::{self, ClientBody, InFlight};
-use crate::resolve::resolve;
 use crate::routes::{Address, Lost, Route};
 use crate::telemetry::AccessLog;
 
@@ -34,6 +37,7 @@ async fn answer(
     inbound: &mut Inbound,
     route: Result<Route<'_>, Lost>,
     access: &mut AccessLog,
+    early: &Early,
 ) -> Result<Response<ClientBody>, Refusal> {
     let route = match route {
         Ok(route) if route.is_open() => {
@@ -52,92 +56,175 @@ async fn answer(
     let identifying = live.identify.identify(&inbound.head, Sender::of(inbound));
     let principal = identifying.await?;
     access.user(&principal.user_id);
-    match route {
-        Ok(Route::Inference(address)) => infer(gateway, live, inbound, &principal, &address).await,
-        Ok(list) => lists::answer(gateway, live, inbound, &principal, &list).await,
-        Err(Lost::NoMethod { allow, .. }) => Err(Refusal::method_not_allowed(&allow)),
+    let case = |address, present| Case {
+        gateway,
+        live,
+        principal: &principal,
+        present,
+        address,
+        early,
+    };
+    let present = || Arc::new(gateway.directory().enter(&principal.user_id));
+    match &route {
+        Ok(Route::Inference(address)) => infer(case(address, &present()), inbound, None).await,
+        Ok(Route::Stored(address, id)) => {
+            infer(case(address, &present()), inbound, Some(*id)).await
+        }
+        Ok(list) => lists::answer(gateway, live, inbound, &principal, list).await,
+        Err(Lost::NoMethod { .. }) if wants_websocket(&inbound.head) => {
+            Err(Refusal::no_websocket())
+        }
+        Err(Lost::NoMethod { allow, .. }) => Err(Refusal::method_not_allowed(allow)),
         Err(Lost::NoPath { astray, .. }) => Err(Refusal::not_found(astray.as_ref())),
     }
 }
 
-/// Answers an inference request of a signed-in caller.
+/// A signed-in caller's inference request.
+#[derive(Clone, Copy)]
+struct Case<'a> {
+    gateway: &'a Gateway,
+    live: &'a Live,
+    principal: &'a Principal,
+    present: &'a Arc<Present>,
+    address: &'a Address<'a>,
+    early: &'a Early,
+}
+
+/// Answers an inference request. `stored`: it has no body, and asks for the response with this id.
 ///
 /// Dropped at any point, because the client went away, it leaves nothing behind but its row.
 async fn infer(
-    gateway: &Gateway,
-    live: &Live,
+    case: Case<'_>,
     inbound: &mut Inbound,
-    principal: &Principal,
-    address: &Address<'_>,
+    stored: Option<&str>,
 ) -> Result<Response<ClientBody>, Refusal> {
-    let mut visit = Visit::begin(&gateway.books(), inbound, principal, &address.api);
-    let admitted = enter(gateway, live, inbound, principal, address, &mut visit).await;
+    let (api, head_sent) = (&case.address.api, &case.early.head_sent);
+    let books = case.gateway.books(case.present);
+    let mut visit = Visit::begin(&books, inbound, case.principal, api, head_sent);
+    let entering = async {
+        match stored {
+            None => enter(case, inbound, &mut visit).await,
+            Some(id) => recall(case, inbound, id, &mut visit).await,
+        }
+    };
+    let admitted = tokio::select! {
+        biased;
+        () = case.present.dismissed() => Err(Refusal::account_disabled()),
+        admitted = entering => admitted,
+    };
     let (call, admission) = match admitted {
         Ok(admitted) => admitted,
         Err(refusal) => return Err(visit.refused(refusal)),
     };
     let attempt = visit.open(admission).await?;
-    dispatch(gateway, live, inbound, principal, &call, attempt).await
+    tokio::select! {
+        biased;
+        () = case.present.dismissed() => Err(Refusal::account_disabled()),
+        answered = dispatch(case, inbound, &call, attempt) => answered,
+    }
 }
 
 /// From the body in the socket to the right to send the request on.
 async fn enter(
-    gateway: &Gateway,
-    live: &Live,
+    case: Case<'_>,
     inbound: &mut Inbound,
-    principal: &Principal,
-    address: &Address<'_>,
     visit: &mut Visit,
 ) -> Result<(Call, Admission), Refusal> {
+    let Case { gateway, live, .. } = case;
     let (headers, body) = (&inbound.head.headers, &mut inbound.body);
     let session = session(headers, &live.settings.routing.session_headers)?;
-    let class = class_of(headers)?;
-    visit.classed(class);
-    let limits = &live.settings.limits;
+    visit.classed(class_of(headers, case.principal)?);
+    let rate = live.settings.limits.refused_bytes_per_second_per_user;
     let refused = gateway.refused_bytes();
-    let mut toll = refused.toll(&principal.user_id, limits.refused_bytes_per_second_per_user)?;
+    let mut toll = refused.toll(&case.principal.user_id, rate)?;
     let rules = Rules {
         limits: &live.read_limits(),
         budget: gateway.body_budget(),
+        user: &case.principal.user_id,
+        origin: inbound.origin_ip,
         watch: live.catalog.watch(),
     };
-    let mut call = read(headers, body, address, rules, &mut toll).await?;
+    let mut call = read(headers, body, case.address, rules, &mut toll).await?;
     call.session = session;
-    visit.learn(&call);
-    let pool = resolve(&live.catalog, address, &call.model);
-    let permit = authorize(principal, pool, &live.notices).map_err(|denied| {
-        let wanted = Wanted::Model(address.scope, &call.model, address.api.as_str());
-        gateway
-            .denials()
-            .note(denied, wanted, &live.catalog, principal, inbound.id)
-    })?;
-    visit.found(&permit);
-    let previous = call.previous_response_id.as_deref();
-    let permit = permit
-        .continuing(previous, principal, gateway.responses())
-        .ok_or_else(Refusal::previous_response_not_found)?
-        .taking(&call)?;
-    let ranked = rank(permit, &call.sightings, gateway.clock().unix_micros())?;
-    let entry = Entry {
-        principal,
-        limits,
-        demand: &call.demand(),
-        class,
-    };
-    let admission = gateway.admitter().enter(ranked, entry).await?;
+    let admission = admit(case, inbound, &call, visit).await?;
     toll.waive();
     Ok((call, admission))
 }
 
+/// From the id of a stored response to the right to ask its backend for it.
+async fn recall(
+    case: Case<'_>,
+    inbound: &Inbound,
+    id: &str,
+    visit: &mut Visit,
+) -> Result<(Call, Admission), Refusal> {
+    let Case { gateway, live, .. } = case;
+    if asks_for_stream(&inbound.head) {
+        return Err(Refusal::stored_stream());
+    }
+    let responses = gateway.responses();
+    responses.look_for(id, &case.principal.user_id).await;
+    let maker = responses.endpoint_of(id, &case.principal.user_id);
+    let maker = maker.and_then(|slug| live.catalog.deployment(&slug));
+    let maker = maker.ok_or_else(Refusal::response_not_found)?;
+    let stored = Stored {
+        method: inbound.head.method.clone(),
+        id: id.into(),
+    };
+    let user = &case.principal.user_id;
+    let nothing = gateway.body_budget().begin(user, inbound.origin_ip)?;
+    let call = Call::for_stored(&case.address.api, stored, &maker.model, nothing);
+    let admission = admit(case, inbound, &call, visit).await?;
+    Ok((call, admission))
+}
+
+/// From a call to the right to send it on.
+async fn admit(
+    case: Case<'_>,
+    inbound: &Inbound,
+    call: &Call,
+    visit: &mut Visit,
+) -> Result<Admission, Refusal> {
+    let Case {
+        gateway,
+        live,
+        principal,
+        address,
+        early,
+        ..
+    } = case;
+    visit.learn(call);
+    if let Some(previous) = &call.previous_response_id {
+        let responses = gateway.responses();
+        responses.look_for(previous, &principal.user_id).await;
+    }
+    let ranked = choose(gateway, live, inbound.id, principal, address, call, visit)?;
+    if backend::streams_surely(ranked.candidates(), call) {
+        early.allow();
+    }
+    let entry = Entry {
+        principal,
+        limits: &live.settings.limits,
+        demand: &call.demand(),
+        class: class_of(&inbound.head.headers, principal)?,
+    };
+    Ok(gateway.admitter().enter(ranked, entry).await?)
+}
+
 /// Sends the request, moves on to another endpoint if that is safe, and relays the response.
 async fn dispatch(
-    gateway: &Gateway,
-    live: &Live,
+    case: Case<'_>,
     inbound: &Inbound,
-    principal: &Principal,
     call: &Call,
     mut attempt: Attempt,
 ) -> Result<Response<ClientBody>, Refusal> {
+    let Case {
+        gateway,
+        live,
+        principal,
+        present,
+        ..
+    } = case;
     let limits = &live.settings.limits;
     let request = backend::Request {
         principal,
@@ -148,26 +235,35 @@ async fn dispatch(
     gateway.figures().took(attempt.own_time());
     gateway.admitter().begin();
     let answer = loop {
-        match live.backends.call(&mut attempt, request).await {
-            Ok(answer) => break answer,
-            Err(failure) => {
-                let next = attempt.failed(failure.retry_safe(), limits).await;
-                attempt = match next {
-                    Ok(next) => next,
-                    Err(last) => return Err(refuse(last, failure.into()).await),
-                };
-            }
-        }
+        let failure = match live.backends.call(&mut attempt, request).await {
+            Ok(answer) => match moved_on(gateway, attempt, answer, limits).await {
+                Moved::Next(next) => {
+                    attempt = next;
+                    continue;
+                }
+                Moved::Answered(this, answer) => {
+                    attempt = this;
+                    break answer;
+                }
+            },
+            Err(failure) => failure,
+        };
+        let next = attempt.failed(failure.retry_safe(), limits).await;
+        attempt = match next {
+            Ok(next) => next,
+            Err(last) => return Err(refuse(last, failure.into()).await),
+        };
     };
-    let context = gateway.relay_context(live, inbound, call, &attempt, &answer.promise);
+    let context = gateway.relay_context(live, inbound, present, call, &attempt, &answer.promise);
     let slug = Arc::clone(&attempt.deployment().slug);
-    let mut limits = limit_headers(attempt.standing());
-    limits.extend(queue_header(attempt.waited()));
+    let mut told = limit_headers(attempt.standing());
+    told.extend(queue_header(attempt.waited()));
+    told.extend(attempt.stand_in().and_then(served_header));
     match relay::begin(answer, InFlight::new(attempt), context).await {
         Ok(mut response) => {
-            response.headers_mut().extend(limits);
+            response.headers_mut().extend(told);
             Ok(response)
         }
-        Err(refusal) => Err(refusal.at(&slug).with_headers(limits)),
+        Err(refusal) => Err(refusal.at(&slug).with_headers(told)),
     }
 }

@@ -1,18 +1,25 @@
-use std::cmp::Reverse;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::choice::{Home, RUNNING, Readiness, Signals};
+use super::trail::Trail;
 use crate::authorize::Permit;
 use crate::catalog::{Deployment, NotTaken, Serving};
-use crate::fleet::ModelState;
+use crate::fleet::{Fleet, ModelState};
 use crate::scan::Sightings;
 
-/// Endpoints in order of preference. Only [`rank`] makes one, and it is never empty. It keeps the permit that it was
+/// Endpoints in order of preference. Only [`rank`] makes one, and then it is not empty. It keeps the permit that it was
 /// made from, so that a request can be ranked again after a wait.
 #[derive(Debug)]
 pub struct Ranked {
     permit: Permit,
+    trail: Trail,
+    fleet: Arc<Fleet>,
     candidates: Vec<Arc<Deployment>>,
+    /// Of each candidate: what it has still to read for this request, in tokens.
+    uncached: Vec<u64>,
+    /// Slugs of those that had the request already.
+    tried: Vec<Arc<str>>,
 }
 
 /// Why no endpoint is left.
@@ -46,22 +53,41 @@ pub enum NotServing {
     NoneReady,
 }
 
-/// Leaves out endpoints that do not take the body. Of the others, lower `priority` first, then endpoints that did not
-/// fail lately, then those below the number of requests that they serve best, then the least loaded for its weight.
+/// Leaves out endpoints that do not take the body, and ranks the others by their [`Signals`]. Stand-ins follow where none
+/// of the model itself is ready.
 ///
 /// `seen`: what the scan saw in the body. `now`: Unix microseconds. If no endpoint serves, the error is that of the one
 /// closest to serving.
-pub fn rank(permit: Permit, seen: &Sightings, now: i64) -> Result<Ranked, NoCandidate> {
+pub fn rank(
+    permit: Permit,
+    seen: &Sightings,
+    trail: Trail,
+    fleet: &Arc<Fleet>,
+    now: i64,
+) -> Result<Ranked, NoCandidate> {
     let refusal = |deployment: &Deployment| deployment.policy.refusal(seen);
-    let first = permit.deployments().iter().find_map(|one| refusal(one));
-    let permit = match first {
-        None => permit,
-        Some(reason) => permit
-            .without(|deployment| refusal(deployment).is_some())
-            .ok_or(NoCandidate::NotTaken(reason))?,
+    let mut refused = None;
+    let permit = permit.without(|deployment| {
+        let reason = refusal(deployment);
+        let is_refused = reason.is_some();
+        refused = refused.take().or(reason);
+        is_refused
+    });
+    let permit = match (permit, refused) {
+        (Some(permit), _) => permit,
+        (None, Some(reason)) => return Err(NoCandidate::NotTaken(reason)),
+        (None, None) => return Err(NotServing::NoneReady.into()),
     };
-    let candidates = order(&permit, now)?;
-    Ok(Ranked { permit, candidates })
+    let mut ranked = Ranked {
+        permit,
+        trail,
+        fleet: Arc::clone(fleet),
+        candidates: Vec::new(),
+        uncached: Vec::new(),
+        tried: Vec::new(),
+    };
+    ranked.rank_again(now)?;
+    Ok(ranked)
 }
 
 impl Ranked {
@@ -69,45 +95,109 @@ impl Ranked {
         &self.candidates
     }
 
-    /// The canonical name of the model that all of them serve.
+    /// The canonical name of the model that was asked for.
     pub fn model(&self) -> &Arc<str> {
         self.permit.model()
     }
 
-    /// Ranks the same endpoints by their present state. If none serves any more, the order does not change.
+    /// Ranks the endpoints that were not tried by their present state. If none serves any more, the order does not
+    /// change.
     pub fn rank_again(&mut self, now: i64) -> Result<(), NotServing> {
-        self.candidates = order(&self.permit, now)?;
+        let mut all = Vec::new();
+        let mut nearest: Option<NotServing> = None;
+        for (stand_in, tier) in (0..).zip(self.permit.tiers()) {
+            let (serving, fault) = serving(tier, &self.tried, now);
+            nearest = nearest.or(fault);
+            let known = self.trail.known_to(&serving, self.fleet.prefixes());
+            for (deployment, known) in serving.into_iter().zip(known) {
+                all.push((signals(&deployment, stand_in, known), deployment));
+            }
+        }
+        if all.is_empty() {
+            return Err(nearest.unwrap_or(NotServing::NoneReady));
+        }
+        if all.len() > 1 {
+            all.sort_by_cached_key(|(signals, _)| (signals.number(), self.fleet.chance()));
+        }
+        // While one of a model is ready, its stand-ins are not asked.
+        if let Some((first, _)) = all
+            .first()
+            .filter(|(one, _)| one.readiness == Readiness::Ready)
+        {
+            let tier = first.stand_in;
+            all.retain(|(one, _)| one.stand_in <= tier);
+        }
+        (self.uncached, self.candidates) = all
+            .into_iter()
+            .map(|(signals, deployment)| (signals.uncached, deployment))
+            .unzip();
         Ok(())
     }
 
-    /// Removes the endpoint that a request is sent to. The rest may be empty.
-    pub fn take(&mut self, at: usize) -> Arc<Deployment> {
-        self.candidates.remove(at)
+    /// The same with those that were tried: they may take the request now.
+    pub fn rank_all(&mut self, now: i64) -> Result<(), NotServing> {
+        let tried = std::mem::take(&mut self.tried);
+        let ranked = self.rank_again(now);
+        if ranked.is_err() {
+            self.tried = tried;
+        }
+        ranked
+    }
+
+    /// Removes the endpoint that a request is sent to; the rest may be empty. With it comes what it has still to read, in
+    /// tokens.
+    pub fn take(&mut self, at: usize) -> (Arc<Deployment>, u64) {
+        let taken = self.candidates.remove(at);
+        let uncached = self.uncached.remove(at);
+        self.tried.push(Arc::clone(&taken.slug));
+        self.trail.leads_to(&taken, self.fleet.prefixes());
+        (taken, uncached)
     }
 }
 
-fn order(permit: &Permit, now: i64) -> Result<Vec<Arc<Deployment>>, NotServing> {
-    let mut candidates = permit.deployments().to_vec();
+/// What an endpoint is ranked by, as it stands now. `known`: why it may have part of the work done, and what is left.
+pub fn signals(deployment: &Deployment, stand_in: u32, known: (Home, u64)) -> Signals {
+    let state = &deployment.state;
+    let (home, uncached) = known;
+    Signals {
+        readiness: match state.returns_in() {
+            Some(wait) => Readiness::Away(wait),
+            None if state.is_suspect() => Readiness::Suspect,
+            None => Readiness::Ready,
+        },
+        stand_in,
+        priority: deployment.priority,
+        is_full: state
+            .best_point()
+            .known()
+            .is_some_and(|best| state.in_flight() >= best),
+        work: state.unread() + u64::from(state.in_flight()) * RUNNING,
+        uncached,
+        home,
+        weight: deployment.weight,
+        share: state.share(),
+    }
+}
+
+/// The endpoints that accept requests, and why the one that is closest to it does not.
+fn serving(
+    all: &[Arc<Deployment>],
+    tried: &[Arc<str>],
+    now: i64,
+) -> (Vec<Arc<Deployment>>, Option<NotServing>) {
+    let mut serving = all.to_vec();
     let mut nearest: Option<NotServing> = None;
-    candidates.retain(|deployment| {
+    serving.retain(|deployment| {
         let Some(fault) = fault_of(deployment, now) else {
-            return true;
+            return !tried.contains(&deployment.slug);
         };
-        if nearest
-            .as_ref()
-            .is_none_or(|known| fault.distance() < known.distance())
-        {
+        let known = nearest.as_ref().map(NotServing::distance);
+        if known.is_none_or(|known| fault.distance() < known) {
             nearest = Some(fault);
         }
         false
     });
-    if candidates.is_empty() {
-        return Err(nearest.unwrap_or(NotServing::NoneReady));
-    }
-    if candidates.len() > 1 {
-        candidates.sort_by_cached_key(|deployment| preference(deployment));
-    }
-    Ok(candidates)
+    (serving, nearest)
 }
 
 impl NotServing {
@@ -151,7 +241,7 @@ fn not_running(deployment: &Deployment, now: i64) -> Option<NotServing> {
     let unlisted = deployment.require_listed && live.is_unlisted();
     let state = if deployment.require_running && (waits(live.model_state()) || unlisted) {
         live.model_state()
-    } else if waits(live.readiness()) && deployment.readiness_url.is_some() {
+    } else if waits(live.readiness()) && deployment.is_watched() {
         live.readiness()
     } else {
         return None;
@@ -166,19 +256,4 @@ fn not_running(deployment: &Deployment, now: i64) -> Option<NotServing> {
         unlisted,
         starts_in: starts_in.filter(|_| state != ModelState::Stopped),
     })
-}
-
-fn preference(deployment: &Deployment) -> (i64, bool, bool, u64, Reverse<u32>) {
-    let suspect = deployment.state.is_suspect();
-    let best = deployment.state.best_point().known();
-    let is_full = best.is_some_and(|best| deployment.state.in_flight() >= best);
-    let weight = u64::from(deployment.weight.max(1));
-    let load = (u64::from(deployment.state.in_flight()) + 1) * 1_000 / weight;
-    (
-        deployment.priority,
-        suspect,
-        is_full,
-        load,
-        Reverse(deployment.weight),
-    )
 }

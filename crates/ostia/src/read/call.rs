@@ -3,11 +3,11 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::HeaderValue;
+use http::{HeaderValue, Method};
 
 use super::Reserved;
 use crate::dialect::{Api, StreamOptions};
-use crate::scan::{FieldKey, Sightings};
+use crate::scan::{FieldKey, Prints, Sightings};
 
 /// A body that was read and scanned. Ranges are byte positions in `body`.
 #[derive(Debug)]
@@ -34,8 +34,12 @@ pub struct Call {
     pub reserved_fields: Vec<FieldKey>,
     /// The caller's session, if a header names one.
     pub session: Option<Arc<str>>,
+    /// Keyed hashes of the prompt, where they may decide who gets it.
+    pub prints: Prints,
     /// What was seen in the body that endpoints may deny.
     pub sightings: Sightings,
+    /// Set if the call has no body and asks for something stored.
+    pub stored: Option<Stored>,
     pub body: Bytes,
     pub form: Form,
     /// What the backend is told of the body: the gateway's own words, so that it reads what was judged.
@@ -52,6 +56,13 @@ pub enum Form {
     Multipart,
 }
 
+/// Something that a backend stores.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stored {
+    pub method: Method,
+    pub id: Box<str>,
+}
+
 /// Where the gateway may have to change the body.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Splices {
@@ -60,6 +71,8 @@ pub struct Splices {
     pub stream_options: StreamOptions,
     /// Where a member may be inserted as the first of a JSON body.
     pub first_member: usize,
+    /// The block of a prompt in which Claude Code counts its requests.
+    pub billing_block: Option<Range<usize>>,
 }
 
 /// What a call asks of a model, before anything is known of the model.
@@ -77,6 +90,51 @@ pub struct Demand {
 }
 
 impl Call {
+    /// A call for something that a backend stores. `reserved`: no bytes.
+    pub fn for_stored(api: &Api, stored: Stored, model: &str, reserved: Reserved) -> Self {
+        Self {
+            api: api.clone(),
+            model: model.into(),
+            stream: false,
+            output_cap: Some(0),
+            may_exceed_cap: false,
+            tries: 0,
+            choices: 0,
+            prompt_estimate: 0,
+            wants_usage: false,
+            previous_response_id: Some(stored.id.clone()),
+            reserved_fields: Vec::new(),
+            session: None,
+            prints: Prints::default(),
+            sightings: Sightings::default(),
+            stored: Some(stored),
+            body: Bytes::new(),
+            form: Form::Json,
+            content_type: HeaderValue::from_static("application/json"),
+            splices: Splices {
+                model: 0..0,
+                stream_options: StreamOptions::Foreign,
+                first_member: 0,
+                billing_block: None,
+            },
+            reserved,
+        }
+    }
+
+    pub fn method(&self) -> Method {
+        self.stored
+            .as_ref()
+            .map_or(Method::POST, |stored| stored.method.clone())
+    }
+
+    /// What it calls at the backend, below the base URL.
+    pub fn path(&self) -> Cow<'_, str> {
+        match &self.stored {
+            Some(stored) => format!("responses/{}", stored.id).into(),
+            None => self.api.as_str().into(),
+        }
+    }
+
     /// What a limit of tokens has to have room for. Nothing, where no model runs.
     pub fn demand(&self) -> Demand {
         if !self.api.runs_a_model() {

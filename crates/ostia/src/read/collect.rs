@@ -1,14 +1,14 @@
 use std::any::Any;
 use std::error::Error as _;
 use std::io::{self, ErrorKind};
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::Body;
 use tokio::time::{Instant, timeout_at};
 
-use super::{Budget, ReadError, Reserved};
+use super::{ReadError, Reserved};
+use crate::codings::{Coding, Fault, decode};
 
 /// How large and how slow one request's body may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +30,26 @@ const FIRST_STEP: usize = 64 * 1024;
 pub(super) struct Held {
     pub(super) bytes: Bytes,
     pub(super) reserved: Reserved,
+}
+
+impl Held {
+    /// Undoes the codings of the body. The plain bytes take the place of those that arrived.
+    pub(super) async fn decode(
+        &mut self,
+        codings: &[Coding],
+        limit: u64,
+        made: impl FnMut(usize),
+    ) -> Result<(), ReadError> {
+        let coded = std::mem::take(&mut self.bytes);
+        let plain = decode(coded, codings, limit, &mut self.reserved, made).await;
+        self.bytes = plain.map_err(|fault| match fault {
+            Fault::Damaged(damage) => ReadError::Damaged(damage),
+            Fault::TooLarge => ReadError::TooLarge { limit },
+            Fault::NoMemory => ReadError::Busy,
+        })?;
+        self.reserved.shrink_to(self.bytes.len() as u64);
+        Ok(())
+    }
 }
 
 /// The bytes that arrived so far: one frame as it came, or several in one buffer.
@@ -62,7 +82,7 @@ pub(super) async fn collect<B>(
     mut body: B,
     announced: Option<u64>,
     limits: &ReadLimits,
-    budget: &Arc<Budget>,
+    reserved: Reserved,
     mut took: impl FnMut(usize),
 ) -> Result<Held, ReadError>
 where
@@ -76,7 +96,7 @@ where
     let mut gathered = Gathered {
         first: Bytes::new(),
         buffer: Vec::new(),
-        reserved: budget.reserve(0).ok_or(ReadError::Busy)?,
+        reserved,
     };
     let mut timer = IdleTimer::start(limits.body_idle_timeout);
     while let Some(data) = timer.next_frame(&mut body).await? {
@@ -220,11 +240,12 @@ impl Gathered {
     fn take(&mut self, bytes: usize) -> Result<(), ReadError> {
         match self.reserved.grow(bytes as u64) {
             true => Ok(()),
-            false => Err(ReadError::Busy),
+            false => Err(self.reserved.shortage()),
         }
     }
 
-    fn finish(self) -> Held {
+    fn finish(mut self) -> Held {
+        self.reserved.arrived();
         let bytes = match self.buffer.is_empty() {
             true => self.first,
             false => Bytes::from(self.buffer),
@@ -245,7 +266,17 @@ mod tests {
     use http::HeaderMap;
     use http_body::{Frame, SizeHint};
 
+    use std::sync::Arc;
+
     use super::*;
+    use crate::read::Budget;
+
+    fn reserved(budget: &Arc<Budget>) -> Reserved {
+        let user = "ann".into();
+        budget
+            .begin(&user, std::net::Ipv4Addr::LOCALHOST.into())
+            .unwrap()
+    }
 
     /// Yields what it was given; then, if `silent`, stays pending.
     #[derive(Default)]
@@ -297,7 +328,7 @@ mod tests {
         budget: u64,
     ) -> Result<(Bytes, u64), ReadError> {
         let budget = Budget::new(budget);
-        let result = collect(body, announced, &LIMITS, &budget, |_| {}).await;
+        let result = collect(body, announced, &LIMITS, reserved(&budget), |_| {}).await;
         let result = result.map(|held| (held.bytes, budget.used()));
         assert_eq!(budget.used(), 0);
         result
@@ -386,7 +417,7 @@ mod tests {
         let budget = Budget::new(100);
         let mut body = script(&[b"a"]);
         body.silent = true;
-        let result = run(collect(&mut body, None, &limits, &budget, |_| {}));
+        let result = run(collect(&mut body, None, &limits, reserved(&budget), |_| {}));
         assert_eq!(result.map(|_| ()), Err(ReadError::Timeout));
         assert_eq!(budget.used(), 0);
     }

@@ -1,4 +1,4 @@
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue};
 
 use super::ReadError;
@@ -12,17 +12,8 @@ pub(super) enum Content {
     Multipart { boundary: Box<[u8]> },
 }
 
-/// Reads `Content-Type` and `Content-Encoding`. curl's default types count as JSON, because people forget the header.
+/// Reads `Content-Type`. curl's default types count as JSON, because people forget the header.
 pub(super) fn content_of(headers: &HeaderMap, api: &Api) -> Result<Content, ReadError> {
-    let encoded = headers
-        .get_all(CONTENT_ENCODING)
-        .iter()
-        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
-        .map(|coding| coding.trim_ascii())
-        .any(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case(b"identity"));
-    if encoded {
-        return Err(ReadError::Encoded);
-    }
     let mut types = headers.get_all(CONTENT_TYPE).iter();
     let value = types
         .next()
@@ -197,21 +188,5 @@ mod tests {
         headers.append(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.append(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         assert!(content_of(&headers, &Api::parse("embeddings")).is_err());
-    }
-
-    #[test]
-    fn only_identity_is_decoded() {
-        for (value, fine) in [
-            ("identity", true),
-            ("Identity, identity", true),
-            ("", true),
-            ("gzip", false),
-            ("identity, br", false),
-        ] {
-            let mut headers = HeaderMap::new();
-            headers.insert(CONTENT_ENCODING, HeaderValue::from_str(value).unwrap());
-            let found = content_of(&headers, &Api::parse("completions"));
-            assert_eq!(found.is_ok(), fine, "{value}");
-        }
     }
 }

@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use crate::codings::{ACCEPTED, Damage};
 use crate::dialect::Invalid;
 
 /// Why a request did not become a [`super::Call`]. `Display` is the message for the caller.
@@ -11,15 +12,28 @@ pub enum ReadError {
     /// 415: the `Content-Type`.
     #[error("{0}")]
     UnsupportedType(&'static str),
-    /// 415: a `Content-Encoding` other than `identity`. A compressed body could bypass the size limits.
-    #[error("The request body must not be compressed: send it without Content-Encoding.")]
+    /// 415: a `Content-Encoding` that cannot be undone.
+    #[error(
+        "The Content-Encoding of this request is not supported: send the body plain, or with up to four of \
+         {ACCEPTED}."
+    )]
     Encoded,
+    /// 400: the body is not what its `Content-Encoding` says.
+    #[error(
+        "The request body cannot be decompressed: {0}. Send it again, or without Content-Encoding."
+    )]
+    Damaged(Damage),
     /// 413.
     #[error("The request body is larger than the limit of {limit} bytes.")]
     TooLarge { limit: u64 },
     /// 503: the request bodies in flight already hold all the memory they may.
     #[error("The gateway holds as many request bodies as it can. Please try again shortly.")]
     Busy,
+    /// 429: bodies of this user, or from this address, hold all the memory they may.
+    #[error(
+        "The requests that you are sending take as much memory as they may. Please send fewer at a time."
+    )]
+    Share,
     /// 429: bodies of this user that were refused have cost as much as they may.
     #[error("Too much of what you sent was refused: wait, and look at the errors.")]
     RefusedTooMuch { wait: Duration },
@@ -40,8 +54,10 @@ impl ReadError {
         match self {
             Self::Invalid(invalid) => invalid.code,
             Self::UnsupportedType(_) | Self::Encoded => "unsupported_media_type",
+            Self::Damaged(_) => "invalid_encoding",
             Self::TooLarge { .. } => "request_too_large",
             Self::Busy => "gateway_busy",
+            Self::Share => "concurrency",
             Self::RefusedTooMuch { .. } => "refused_bytes",
             Self::Timeout => "request_timeout",
             Self::Incomplete | Self::HungUp => "incomplete_body",
@@ -52,6 +68,7 @@ impl ReadError {
     pub fn param(&self) -> Option<&'static str> {
         match self {
             Self::Invalid(invalid) => invalid.param,
+            Self::Encoded | Self::Damaged(_) => Some("Content-Encoding"),
             _ => None,
         }
     }

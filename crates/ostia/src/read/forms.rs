@@ -44,6 +44,7 @@ fn facts(fields: FormFields, body: &[u8]) -> Result<RequestFacts, Invalid> {
     Ok(RequestFacts {
         stream: fields.stream.unwrap_or(false),
         sightings: fields.sightings,
+        prints: Default::default(),
         ..RequestFacts::plain(model.into(), model_at, prompt_estimate)
     })
 }

@@ -8,6 +8,8 @@ mod collect;
 mod content;
 mod error;
 mod forms;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 mod json;
 mod multipart;
 mod refused;
@@ -16,20 +18,23 @@ mod splice;
 #[cfg(test)]
 mod tests;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::Body;
 
+use crate::codings::codings_of;
 use crate::routes::Address;
 use crate::scan::Watch;
 pub use budget::{Budget, Reserved};
-pub use call::{Call, Demand, Form, Splices};
+pub use call::{Call, Demand, Form, Splices, Stored};
 pub use collect::{LEAST_PROGRESS, ReadLimits};
 pub use error::ReadError;
 pub use refused::{RefusedBytes, Toll};
 pub use session::session;
+pub use splice::Changes;
 
 use content::Content;
 
@@ -38,6 +43,9 @@ use content::Content;
 pub struct Rules<'a> {
     pub limits: &'a ReadLimits,
     pub budget: &'a Arc<Budget>,
+    /// Whose body it is, and where it comes from.
+    pub user: &'a Arc<str>,
+    pub origin: IpAddr,
     /// What endpoints want to know of it.
     pub watch: &'a Watch,
 }
@@ -46,7 +54,7 @@ pub struct Rules<'a> {
 /// rest of it can be drained. Cancel-safe.
 ///
 /// `Content-Type`, `Content-Encoding` and `Content-Length` are checked before the first poll of the body, because that
-/// poll is what makes hyper send `100 Continue`.
+/// poll is what makes hyper send `100 Continue`. A compressed body is decoded: whoever comes after this reads plain bytes.
 pub async fn read<B>(
     headers: &HeaderMap,
     body: B,
@@ -58,10 +66,16 @@ where
     B: Body<Data = Bytes, Error: 'static> + Unpin,
 {
     let api = &address.api;
+    let codings = codings_of(headers).map_err(|_| ReadError::Encoded)?;
     let content = content::content_of(headers, api)?;
     let announced = content::announced_length(headers);
-    let took = |bytes| toll.took(bytes);
-    let mut held = collect::collect(body, announced, rules.limits, rules.budget, took).await?;
+    let mut took = |bytes| toll.took(bytes);
+    let reserved = rules.budget.begin(rules.user, rules.origin)?;
+    let mut held = collect::collect(body, announced, rules.limits, reserved, &mut took).await?;
+    if !codings.is_empty() {
+        held.decode(&codings, rules.limits.max_body_bytes, took)
+            .await?;
+    }
     let content_type = content.header();
     let model = address.model.as_deref();
     let (form, facts) = match content {
@@ -87,6 +101,8 @@ where
         previous_response_id: facts.previous_response_id,
         reserved_fields: facts.reserved,
         session: None,
+        prints: facts.prints,
+        stored: None,
         sightings: facts.sightings,
         form,
         content_type,
@@ -94,6 +110,7 @@ where
             model: facts.model_at,
             stream_options: facts.stream_options,
             first_member: facts.first_member,
+            billing_block: facts.billing_block,
         },
         body: held.bytes,
         reserved: held.reserved,

@@ -7,6 +7,19 @@ use super::{Call, Form, ReadError};
 use crate::dialect::{CACHE_SALT, StreamOptions};
 use crate::scan::BLOCK;
 
+/// What an endpoint changes in a body.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Changes<'a> {
+    /// Replaces the client's model unless they are equal.
+    pub model: Option<&'a str>,
+    /// Asks the backend for a usage chunk if [`Call::injects_usage`] allows it.
+    pub inject_usage: bool,
+    /// Added to a JSON body; endpoints that have one refuse callers that send their own.
+    pub cache_salt: Option<&'a str>,
+    /// Leaves out the block in which Claude Code counts its requests.
+    pub strip_billing_header: bool,
+}
+
 /// Replaces a range with new bytes; an empty range inserts.
 pub(super) struct Edit {
     place: Range<usize>,
@@ -24,7 +37,7 @@ impl Edit {
         let body = &held.bytes;
         let length = body.len() - self.place.len() + self.new.len();
         if !held.reserved.grow(length as u64) {
-            return Err(ReadError::Busy);
+            return Err(held.reserved.shortage());
         }
         let mut copy = Vec::with_capacity(length);
         for part in [
@@ -47,25 +60,19 @@ impl Edit {
 
 impl Call {
     /// The body to send, in order: slices of the client's own bytes with the changed parts between them.
-    ///
-    /// `upstream_model` replaces the client's model unless they are equal. `inject_usage` (the endpoint's setting) asks
-    /// the backend for a usage chunk if [`Call::injects_usage`] allows it. `cache_salt` is added to a JSON body; endpoints
-    /// that have one refuse callers that send their own.
-    pub fn pieces(
-        &self,
-        upstream_model: Option<&str>,
-        inject_usage: bool,
-        cache_salt: Option<&str>,
-    ) -> Vec<Bytes> {
+    pub fn pieces(&self, changes: Changes<'_>) -> Vec<Bytes> {
+        let billing = self.splices.billing_block.as_ref();
+        let billing = billing.filter(|_| changes.strip_billing_header);
         let mut edits = [
-            upstream_model.and_then(|model| self.model_edit(model)),
-            (inject_usage && self.injects_usage())
+            changes.model.and_then(|model| self.model_edit(model)),
+            (changes.inject_usage && self.injects_usage())
                 .then(|| self.usage_edit())
                 .flatten(),
-            cache_salt.and_then(|salt| self.salt_edit(salt)),
+            changes.cache_salt.and_then(|salt| self.salt_edit(salt)),
+            billing.map(|block| Edit::new(block.clone(), Bytes::new())),
         ];
         edits.sort_by_key(|edit| edit.as_ref().map(|edit| edit.place.start));
-        let mut pieces = Vec::with_capacity(7);
+        let mut pieces = Vec::with_capacity(9);
         let mut at = 0;
         for edit in edits.into_iter().flatten() {
             pieces.push(self.body.slice(at..edit.place.start));

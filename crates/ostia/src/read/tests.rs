@@ -49,13 +49,15 @@ fn read_named(
         .build()
         .unwrap()
         .block_on(async {
+            let user = "ann".into();
             let rules = Rules {
                 limits: &LIMITS,
                 budget: &Budget::new(1 << 20),
+                user: &user,
+                origin: std::net::Ipv4Addr::LOCALHOST.into(),
                 watch: &watch(),
             };
             let refused = RefusedBytes::new(Arc::new(ManualClock::at(0)));
-            let user = "ann".into();
             let mut toll = refused.toll(&user, 0)?;
             read(&headers, body, &address, rules, &mut toll).await
         })
@@ -500,7 +502,11 @@ fn a_body_says_the_model_of_its_path() {
         let call = read_named(Some("a\"b"), "embeddings", "application/json", body).unwrap();
         assert_eq!(&*call.model, "a\"b", "{body}");
         assert_eq!(&*call.body, sent.as_bytes(), "{body}");
-        let upstream = joined(&call.pieces(Some("on-disk"), true, None));
+        let upstream = joined(&call.pieces(Changes {
+            model: Some("on-disk"),
+            inject_usage: true,
+            ..Changes::default()
+        }));
         let upstream: Value = serde_json::from_str(&upstream).unwrap();
         assert_eq!(upstream, json!({"model": "on-disk", "input": "a"}));
     }
@@ -605,7 +611,12 @@ fn responses_reach_for_nothing_that_was_stored_under_the_backend_s_key() {
 
 #[test]
 fn usage_is_asked_for_once_and_only_where_it_streams() {
-    let sent = |api, body: &str| joined(&read_json(api, body).unwrap().pieces(None, true, None));
+    let sent = |api, body: &str| {
+        joined(&read_json(api, body).unwrap().pieces(Changes {
+            inject_usage: true,
+            ..Changes::default()
+        }))
+    };
     let chat = |members: &str| {
         let body = format!("{{\"model\":\"m\",\"messages\":[{{}}]{members}}}");
         sent("chat/completions", &body)[28..].to_owned()
@@ -672,7 +683,11 @@ fn what_the_client_asked_for_is_not_hidden() {
 #[test]
 fn an_unchanged_body_is_one_piece_and_no_copy() {
     let call = call("embeddings", "\"input\":\"a\"");
-    let pieces = call.pieces(Some("m"), true, None);
+    let pieces = call.pieces(Changes {
+        model: Some("m"),
+        inject_usage: true,
+        ..Changes::default()
+    });
     assert_eq!(pieces.len(), 1);
     assert_eq!(pieces[0].as_ptr(), call.body.as_ptr());
 }
@@ -692,8 +707,21 @@ fn forms_are_read_and_spliced() {
         (&*call.model, call.stream, call.form),
         ("whisper", true, Form::Multipart)
     );
-    assert_eq!(joined(&call.pieces(Some("a\"b"), true, None)), form("a\"b"));
-    assert_eq!(joined(&call.pieces(None, true, None)), form("whisper"));
+    assert_eq!(
+        joined(&call.pieces(Changes {
+            model: Some("a\"b"),
+            inject_usage: true,
+            ..Changes::default()
+        })),
+        form("a\"b")
+    );
+    assert_eq!(
+        joined(&call.pieces(Changes {
+            inject_usage: true,
+            ..Changes::default()
+        })),
+        form("whisper")
+    );
     assert!(read(&"m".repeat(1024)).is_ok());
     assert_eq!(read(&"m".repeat(1025)).unwrap_err().param(), Some("model"));
     assert_eq!(read("").unwrap_err().code(), "missing_model");
@@ -759,7 +787,7 @@ proptest! {
         let text = if pretty { serde_json::to_string_pretty(&body) } else { serde_json::to_string(&body) };
         let call = read_json("chat/completions", &text.unwrap()).unwrap();
         let salt = salted.then_some("s\"alt");
-        let pieces = call.pieces(upstream.as_deref(), inject, salt);
+        let pieces = call.pieces(Changes { model: upstream.as_deref(), inject_usage: inject, cache_salt: salt, ..Changes::default() });
 
         let mut expected = body;
         if let Some(upstream) = &upstream {

@@ -53,7 +53,7 @@ const fn code(
 }
 
 /// In order of status.
-pub const ERROR_CODES: [ErrorCode; 57] = [
+pub const ERROR_CODES: &[ErrorCode] = &[
     code(
         "invalid_json",
         &[400],
@@ -81,6 +81,13 @@ pub const ERROR_CODES: [ErrorCode; 57] = [
         "A value that the gateway must understand has the wrong type, a control key occurs twice, a field that only the gateway may set is there (`cache_salt`; on MinervaEndpoint 422), `responses` refers to a stored conversation or item, or a backend refused the request without saying why.",
         "Fix what `param` and the message name.",
         "If the row's `upstream_status` is set, the backend refused: its own log says why.",
+    ),
+    code(
+        "invalid_encoding",
+        &[400],
+        "The body is not what its `Content-Encoding` says: cut off, damaged, with bytes behind its end, or with a window above 8 MiB.",
+        "Send it again, or plain.",
+        "A proxy that decompresses bodies and leaves the header.",
     ),
     code(
         "previous_response_not_found",
@@ -119,10 +126,10 @@ pub const ERROR_CODES: [ErrorCode; 57] = [
     ),
     code(
         "invalid_host",
-        &[400],
-        "The `Host` header is missing, repeated or malformed.",
+        &[400, 403],
+        "The `Host` header is missing, repeated or malformed; 403: the admin listener does not answer to this name.",
         "Use a client that speaks HTTP/1.1.",
-        "`proxy_set_header Host` in the proxy in front.",
+        "`proxy_set_header Host` in the proxy in front; `server.admin_hosts`.",
     ),
     code(
         "invalid_target",
@@ -162,23 +169,23 @@ pub const ERROR_CODES: [ErrorCode; 57] = [
     code(
         "reauthentication_required",
         &[401],
-        "A policy requires a newer or stronger sign-in.",
+        "A policy requires a newer or stronger sign-in, or the owner of a key has not signed in for too long.",
         "Sign in again, as the message says.",
-        "`auth.globus.policies`.",
+        "`auth.globus.policies`; `required_acr`; `keys.owner_ttl`, `ostia user show U`.",
     ),
     code(
         "policy_denied",
         &[403],
         "Signed in, but not admitted to the gateway.",
         "The message says which domain or group is needed.",
-        "`idp_domains`, `required_groups`, `groups_per_domain`; with provider `none`, a request that is not local.",
+        "`auth.admit`; `domains`, `required_groups`, `groups_per_domain` of the provider; a key's `--allow-ip`; members of a project (`ostia project show`); with provider `none`, a request that is not local.",
     ),
     code(
         "account_disabled",
         &[403],
-        "The operators have blocked this user, key, project or group.",
+        "The operators have disabled this user, or blocked this user, key, project or group.",
         "Ask the operators.",
-        "`blocked = true` in `[limits.user.\"NAME\"]` and its like.",
+        "`ostia user show U`, `ostia user enable U`; `blocked = true` in `[limits.user.\"NAME\"]` and its like.",
     ),
     code(
         "not_found",
@@ -186,6 +193,13 @@ pub const ERROR_CODES: [ErrorCode; 57] = [
         "There is nothing at this path.",
         "The base URL ends in `/v1`, or `/CLUSTER/FRAMEWORK/v1`; `/docs` lists the paths.",
         "",
+    ),
+    code(
+        "conflict",
+        &[409],
+        "It would contradict what is there: a name that is taken, a limit of keys, two users of one name.",
+        "The message says what is in the way.",
+        "Routes of the admin listener alone.",
     ),
     code(
         "cluster_not_found",
@@ -240,8 +254,15 @@ pub const ERROR_CODES: [ErrorCode; 57] = [
     code(
         "unsupported_media_type",
         &[415],
-        "The body has a type that is not supported, or is compressed.",
-        "Send `Content-Type: application/json`, without `Content-Encoding`.",
+        "The body has a type that is not supported, or a `Content-Encoding` other than zstd, br, gzip and deflate.",
+        "Send `Content-Type: application/json`, and no other `Content-Encoding` than `Accept-Encoding` lists.",
+        "",
+    ),
+    code(
+        "websocket_not_supported",
+        &[426],
+        "A client asks for a WebSocket.",
+        "Send the request with POST; clients that can do both go on by themselves.",
         "",
     ),
     code(
@@ -275,9 +296,9 @@ pub const ERROR_CODES: [ErrorCode; 57] = [
     code(
         "concurrency",
         &[429],
-        "As many requests in flight as allowed.",
+        "As many requests in flight as allowed, of one user or one address, or as much memory for their bodies.",
         "Wait for one to end.",
-        "`limits.max_in_flight_per_user`, `limits.in_flight_per_model`, `limits.queue_timeout`.",
+        "`limits.max_in_flight_per_user`, `limits.in_flight_per_model`, `limits.queue_timeout`; `server.connections_per_address`, `server.trusted_proxies`; `server.max_buffered_bytes`, of which one user may hold a quarter.",
     ),
     code(
         "refused_bytes",

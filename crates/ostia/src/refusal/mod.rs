@@ -15,4 +15,5 @@ mod tests;
 
 pub use codes::{ERROR_CODES, ErrorCode, known_code};
 pub use fault::AnswerFault;
+pub(crate) use refusal::one_line;
 pub use refusal::{Blame, Refusal};

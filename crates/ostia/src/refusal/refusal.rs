@@ -100,6 +100,16 @@ impl Refusal {
         self.with_header("x-should-retry", HeaderValue::from_static("false"))
     }
 
+    /// Whether the same request may succeed later.
+    pub fn is_passing(&self) -> bool {
+        let status = self.status.as_u16();
+        let is_final = self
+            .headers
+            .iter()
+            .any(|(name, _)| name == "x-should-retry");
+        (status == 429 || status >= 500) && !is_final
+    }
+
     /// Whole seconds, at least 1 (RFC 9110 section 10.2.3).
     pub fn with_retry_after(self, wait: Duration) -> Self {
         let whole = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
@@ -131,6 +141,17 @@ impl Refusal {
             outcome,
             blame,
         }
+    }
+}
+
+/// What an adapter says, as one line: control characters, such as the CR LF that would begin another line in a log or a
+/// header, are replaced. U+2028 and U+2029 end a line too, to some programs.
+pub(crate) fn one_line(text: String, instead: char) -> String {
+    let ends_line =
+        |character: char| character.is_control() || matches!(character, '\u{2028}' | '\u{2029}');
+    match text.contains(ends_line) {
+        true => text.replace(ends_line, &instead.to_string()),
+        false => text,
     }
 }
 

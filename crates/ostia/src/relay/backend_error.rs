@@ -52,21 +52,21 @@ where
             return RefusalText::Withheld;
         }
     }
-    let text = decoded(&bytes, headers, LONGEST).and_then(|body| judge(body, headers));
+    let plain = decoded(bytes.freeze(), headers, LONGEST).await;
+    let text = plain.and_then(|body| judge(&body, headers));
     match text {
         Some(text) if !text.tells_too_much(target) => text,
         _ => RefusalText::Withheld,
     }
 }
 
-fn judge(body: Vec<u8>, headers: &HeaderMap) -> Option<RefusalText> {
+fn judge(body: &Bytes, headers: &HeaderMap) -> Option<RefusalText> {
     if essence(headers).eq_ignore_ascii_case("text/plain")
-        && let Some(text) = plain(&body)
+        && let Some(text) = plain(body)
     {
         return Some(RefusalText::Told(text));
     }
-    let body = Bytes::from(body);
-    let json = body.slice_ref(data_of(&body));
+    let json = body.slice_ref(data_of(body));
     // If it cannot be decoded as a whole, escapes could hide anything in it.
     let value: Value = serde_json::from_slice(&json).ok()?;
     match value["error"].is_object() {

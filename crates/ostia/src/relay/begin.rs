@@ -2,11 +2,14 @@ use std::future::poll_fn;
 use std::sync::Arc;
 
 use http::header::CONTENT_TYPE;
-use http::{HeaderMap, Response, StatusCode, response};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, response};
+use ostia_core::{Outcome, Phase, Usage};
 
 use super::backend_error::read_text;
 use super::bulk::{BulkBody, Collected};
+use super::context_error::in_anthropics_words;
 use super::head::{Form, Meaning, client_headers, meaning, refusal_headers};
+use super::indiscreet::answer_tells;
 use super::stream::StreamBody;
 use super::{BackendRefusal, ClientBody, Context, InFlight};
 use crate::backend::{Answer, AnswerBody};
@@ -69,11 +72,19 @@ async fn relay(
     match meaning(&head, &context) {
         Meaning::Events => begin_stream(head, body, in_flight, context).await,
         Meaning::Bulk(form) => begin_bulk(head, body, in_flight, context, form).await,
+        Meaning::Uncounted(estimate) => {
+            drop(body);
+            Ok(counted(estimate, in_flight, &context).await)
+        }
         Meaning::Refusal => {
+            let mut text = read_refusal(body, &head.headers, &context).await;
+            if context.rewrites_context_errors() {
+                text = in_anthropics_words(text);
+            }
             let refusal = BackendRefusal {
                 status: context.api.dialect().status(head.status),
                 headers: refusal_headers(&head.headers, &context),
-                text: read_refusal(body, &head.headers, &context).await,
+                text,
             };
             Err(end(&mut in_flight, RelayError::Backend(refusal)).await)
         }
@@ -111,6 +122,7 @@ async fn begin_bulk(
     let headers = client_headers(&head.headers, &context);
     let clock = Arc::clone(&context.clock);
     let responses = Arc::clone(&context.responses);
+    let deployment = Arc::clone(&context.deployment);
     let dialect = context.api.dialect();
     let holds = form != Form::Any { waits: false };
     let mut bulk = Box::new(BulkBody::new(body, in_flight, context, holds));
@@ -128,7 +140,9 @@ async fn begin_bulk(
         Err(fault) => return Err(end(bulk.in_flight(), RelayError::Fault(fault)).await),
     };
     let reading = read_answer(dialect, &whole);
-    if let Some(fault) = fault_of(form, &whole, reading.as_ref()) {
+    let fault = fault_of(form, &whole, reading.as_ref());
+    let withheld = || answer_tells(&whole, &deployment.target).then_some(AnswerFault::Withheld);
+    if let Some(fault) = fault.or_else(withheld) {
         return Err(end(bulk.in_flight(), RelayError::Fault(fault)).await);
     }
     bulk.in_flight().begun(status, clock.now());
@@ -143,6 +157,25 @@ async fn begin_bulk(
     bulk.finish_whole(whole.len() as u64, &reading.usage, counted);
     bulk.in_flight().receipt_mut().settled().await;
     Ok(respond(head.status, headers, ClientBody::whole(whole)))
+}
+
+/// Answers for an engine that cannot count tokens, and says so.
+async fn counted(
+    estimate: u64,
+    mut in_flight: InFlight,
+    context: &Context,
+) -> Response<ClientBody> {
+    let body = context.api.dialect().counted(estimate);
+    in_flight.begun(StatusCode::OK.as_u16(), context.clock.now());
+    let receipt = in_flight.receipt_mut();
+    receipt.relayed(Phase::Done, body.len() as u64, Usage::default());
+    in_flight.finish(Outcome::Ok);
+    in_flight.receipt_mut().settled().await;
+    let mut headers = HeaderMap::new();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    let estimated = HeaderName::from_static("x-ostia-estimated");
+    headers.insert(estimated, HeaderValue::from_static("true"));
+    respond(StatusCode::OK, headers, ClientBody::whole(body))
 }
 
 /// What is wrong with a complete response that must have this form.

@@ -21,6 +21,8 @@ enum Source {
     Whole(Option<Bytes>),
     Bulk(Box<BulkBody<AnswerBody>>),
     Stream(Box<StreamBody<AnswerBody>>),
+    /// What the pipeline makes of several.
+    Other(Pin<Box<dyn Body<Data = Bytes, Error = BodyBroken> + Send>>),
 }
 
 impl ClientBody {
@@ -40,6 +42,10 @@ impl ClientBody {
 
     pub(super) fn stream(body: Box<StreamBody<AnswerBody>>) -> Self {
         Source::Stream(body).into()
+    }
+
+    pub fn boxed(body: impl Body<Data = Bytes, Error = BodyBroken> + Send + 'static) -> Self {
+        Source::Other(Box::pin(body)).into()
     }
 
     /// Delays the access event until the body ends.
@@ -70,6 +76,7 @@ impl Body for ClientBody {
             Source::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Source::Bulk(body) => Pin::new(&mut **body).poll_frame(task),
             Source::Stream(body) => Pin::new(&mut **body).poll_frame(task),
+            Source::Other(body) => body.as_mut().poll_frame(task),
         }
     }
 
@@ -78,6 +85,7 @@ impl Body for ClientBody {
             Source::Whole(bytes) => bytes.is_none(),
             Source::Bulk(body) => body.is_end_stream(),
             Source::Stream(body) => body.is_end_stream(),
+            Source::Other(body) => body.is_end_stream(),
         }
     }
 
@@ -87,7 +95,7 @@ impl Body for ClientBody {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
             }
             Source::Bulk(body) => body.size_hint(),
-            Source::Stream(_) => SizeHint::default(),
+            Source::Stream(_) | Source::Other(_) => SizeHint::default(),
         }
     }
 }

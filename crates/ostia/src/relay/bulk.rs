@@ -235,6 +235,13 @@ where
                 this.break_off(AnswerFault::ShuttingDown);
                 continue;
             }
+            if !this.broken
+                && !this.in_flight.receipt().is_closed()
+                && this.context.present.poll_dismissed(task).is_ready()
+            {
+                this.break_off(AnswerFault::Dismissed);
+                continue;
+            }
             if this.broken {
                 this.context.wire.cut();
                 return Poll::Pending;
@@ -279,7 +286,11 @@ where
 impl<B> BulkBody<B> {
     fn used(&self, told: &Counters, counted: u64) -> Usage {
         let estimate = self.estimate(counted);
-        told.usage(estimate).unwrap_or(estimate)
+        match self.context.api.runs_a_model() {
+            true => told.usage(estimate).unwrap_or(estimate),
+            // A stored response repeats the usage of the request that made it.
+            false => estimate,
+        }
     }
 
     /// The usage to record if the backend does not report it.

@@ -5,6 +5,7 @@ use ostia_core::Clock;
 
 use crate::catalog::Deployment;
 use crate::dialect::Api;
+use crate::identify::Present;
 use crate::listen::Wire;
 use crate::ownership::Responses;
 
@@ -13,11 +14,15 @@ use crate::ownership::Responses;
 pub struct Context {
     pub clock: Arc<dyn Clock>,
     pub wire: Arc<Wire>,
+    /// Says when the account is disabled: the response then ends at once.
+    pub present: Arc<Present>,
     pub api: Api,
     /// How many choices the client asked for.
     pub choices: u64,
     /// Whether the client was promised a stream.
     pub stream: bool,
+    /// The prompt's tokens as the gateway estimates them, if counting them is all that was asked for.
+    pub count_estimate: Option<u64>,
     /// The gateway asked for a usage chunk that the client does not want: hide it.
     pub hide_usage: bool,
     /// Whether the backend's own `x-ratelimit-*` may be shown, because no limit of ours applies.
@@ -34,6 +39,11 @@ pub struct Context {
 }
 
 impl Context {
+    /// Whether a client of Anthropic's is told in its own words that a prompt is too long.
+    pub(super) fn rewrites_context_errors(&self) -> bool {
+        self.deployment.agents.rewrite_context_error && self.api.as_str().starts_with("messages")
+    }
+
     /// The response has begun. Nobody polls the body of a client that reads slowly, so the deadline goes to the socket,
     /// which can enforce it.
     pub(super) fn bind_wire(&self) {

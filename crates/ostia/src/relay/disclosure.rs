@@ -3,7 +3,7 @@ use std::net::IpAddr;
 
 use percent_encoding::percent_decode;
 
-use crate::catalog::Target;
+use crate::catalog::{Origin, Target};
 
 /// Whether a backend's text reveals the endpoint's key or its address, in any case, plain or percent-encoded (once, or
 /// twice for a URL inside a URL).
@@ -13,10 +13,10 @@ pub(super) fn tells_too_much(text: &[u8], target: &Target) -> bool {
     let plain = text.to_ascii_lowercase();
     let once = percent_decoded(&plain);
     let twice = once.as_deref().and_then(percent_decoded);
-    [Some(plain), once, twice]
-        .iter()
-        .flatten()
-        .any(|text| holds_key(text, target) || holds_address(text, target))
+    [Some(plain), once, twice].iter().flatten().any(|text| {
+        let addresses = replicas(target);
+        holds_key(text, target) || addresses.into_iter().any(|(at, _)| holds_address(text, at))
+    })
 }
 
 /// The text decoded and in lower case, if any of it was encoded.
@@ -28,19 +28,36 @@ fn percent_decoded(text: &[u8]) -> Option<Vec<u8>> {
 }
 
 fn holds_key(text: &[u8], target: &Target) -> bool {
-    let Some(key) = &target.key else {
-        return false;
-    };
-    let key = key.expose().to_ascii_lowercase();
-    !key.is_empty() && memchr::memmem::find(text, key.as_bytes()).is_some()
+    let key = target.key.as_ref().map(|key| &**key.expose());
+    let queries = replicas(target).filter_map(|(_, query)| query);
+    let values = queries.flat_map(|query| query.split('&').map(value_of));
+    let values = values.filter(|value| value.len() >= LEAST_SECRET);
+    key.filter(|key| !key.is_empty())
+        .into_iter()
+        .chain(values)
+        .any(|secret| memchr::memmem::find(text, secret.to_ascii_lowercase().as_bytes()).is_some())
 }
 
-fn holds_address(text: &[u8], target: &Target) -> bool {
-    let host = &*target.origin.host;
+/// A shorter value in a URL's query (`?api-version=3`) is not a secret.
+const LEAST_SECRET: usize = 16;
+
+fn value_of(pair: &str) -> &str {
+    pair.split_once('=').map_or(pair, |(_, value)| value)
+}
+
+/// Where the endpoint's backend is, each place with its URL's query.
+fn replicas(target: &Target) -> impl Iterator<Item = (&Origin, Option<&str>)> {
+    let further = target.replicas.iter();
+    let further = further.map(|replica| (&replica.origin, replica.query.as_deref()));
+    std::iter::once((&target.origin, target.query.as_deref())).chain(further)
+}
+
+fn holds_address(text: &[u8], origin: &Origin) -> bool {
+    let host = &*origin.host;
     if let Ok(address) = host.parse::<IpAddr>() {
         return holds_ip(text, address.to_canonical());
     }
-    let port = target.origin.port;
+    let port = origin.port;
     !host.is_empty()
         && memchr::memmem::find_iter(text, host.as_bytes()).any(|at| {
             let (before, after) = (&text[..at], &text[at + host.len()..]);
@@ -124,7 +141,7 @@ mod tests {
     use ostia_core::Secret;
 
     use super::*;
-    use crate::catalog::{Origin, Scheme, Timeouts};
+    use crate::catalog::{Replica, Scheme, Timeouts};
 
     const KEY: &str = "sk-Ab/C+9=";
 
@@ -244,6 +261,27 @@ mod tests {
         }
         check("vllm", "bad key sk-A***", false);
         check("vllm", "100 % of sk-Ab%2", false);
+    }
+
+    #[test]
+    fn further_places_of_a_backend_and_keys_in_its_url_are_withheld_too() {
+        let mut target = target("vllm");
+        let other = self::target("gpu9.lab");
+        target.query = Some("api-version=3&code=0123456789abcDEF".into());
+        target.replicas.push(Replica {
+            origin: other.origin,
+            base_path: "/v1".into(),
+            query: Some("0123456789abcdefXYZ".into()),
+        });
+        for (text, withheld) in [
+            ("cannot reach gpu9.lab:8000", true),
+            ("?code=0123456789ABCdef", true),
+            ("0123456789abcdefxyz", true),
+            ("api-version=3", false),
+            ("gpu9.lab is busy", false),
+        ] {
+            assert_eq!(tells_too_much(text.as_bytes(), &target), withheld, "{text}");
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 use http::{HeaderMap, HeaderName, HeaderValue, header, response};
 
 use super::Context;
+use super::form::{is_limit, shown};
 use crate::dialect::{Answers, Api};
 
 /// What a response head announces.
@@ -10,6 +11,8 @@ pub(super) enum Meaning {
     Events,
     /// 2xx, anything else.
     Bulk(Form),
+    /// The backend cannot count tokens; so many are estimated.
+    Uncounted(u64),
     /// A refusal that the client may see.
     Refusal,
     /// The gateway's own key, or its proxy's user, was refused.
@@ -31,6 +34,11 @@ pub(super) enum Form {
 
 /// Reads the status and the content type.
 pub(super) fn meaning(head: &response::Parts, context: &Context) -> Meaning {
+    if let Some(estimate) = context.count_estimate
+        && matches!(head.status.as_u16(), 404 | 405 | 501)
+    {
+        return Meaning::Uncounted(estimate);
+    }
     match head.status.as_u16() {
         // Speech is requested as events by a parameter other than `stream`.
         200..=299 if is_events(&head.headers) => {
@@ -44,6 +52,8 @@ pub(super) fn meaning(head: &response::Parts, context: &Context) -> Meaning {
         }
         // Accepted, not answered: what comes of it would reach nobody and be counted nowhere.
         202 if context.api.runs_a_model() => Meaning::Unusable,
+        // Without its header nobody could read it.
+        200..=299 if !is_known_encoding(&head.headers, context) => Meaning::Unusable,
         200..=299 => Meaning::Bulk(form(&head.headers, &context.api)),
         // 407 comes from a proxy between the gateway and the backend.
         401 | 403 | 407 => Meaning::KeyRefused,
@@ -61,9 +71,11 @@ pub(super) fn client_headers(backend: &HeaderMap, context: &Context) -> HeaderMa
         HeaderName::from_static("openai-processing-ms"),
     ];
     let mut headers = HeaderMap::with_capacity(8);
+    let target = &context.deployment.target;
     for name in PASSED {
-        if let Some(value) = backend.get(&name) {
-            headers.insert(name, value.clone());
+        let value = backend.get(&name);
+        if let Some(value) = value.and_then(|value| shown(&name, value, target)) {
+            headers.insert(name, value);
         }
     }
     for (name, value) in backend_limits(backend, context) {
@@ -72,6 +84,15 @@ pub(super) fn client_headers(backend: &HeaderMap, context: &Context) -> HeaderMa
     if is_events(backend) {
         add_stream_headers(&mut headers);
     }
+    headers
+}
+
+/// The head of a stream that has not begun.
+pub fn stream_head() -> HeaderMap {
+    let mut headers = HeaderMap::with_capacity(4);
+    let kind = HeaderValue::from_static("text/event-stream; charset=utf-8");
+    headers.insert(header::CONTENT_TYPE, kind);
+    add_stream_headers(&mut headers);
     headers
 }
 
@@ -91,25 +112,25 @@ pub(super) fn refusal_headers(
 ) -> Vec<(HeaderName, HeaderValue)> {
     let retry_after = backend.get(header::RETRY_AFTER);
     retry_after
-        .map(|value| (header::RETRY_AFTER, value.clone()))
+        .and_then(|value| shown(&header::RETRY_AFTER, value, &context.deployment.target))
+        .map(|value| (header::RETRY_AFTER, value))
         .into_iter()
         .chain(backend_limits(backend, context))
         .collect()
 }
 
 /// The backend's own rate-limit headers, which would contradict ours.
-fn backend_limits(
-    backend: &HeaderMap,
-    context: &Context,
-) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
+fn backend_limits(backend: &HeaderMap, context: &Context) -> Vec<(HeaderName, HeaderValue)> {
     let is_shown = context.show_backend_limits;
+    let target = &context.deployment.target;
     backend
         .iter()
-        .filter(move |(name, _)| is_shown && name.as_str().starts_with("x-ratelimit-"))
-        .map(|(name, value)| (name.clone(), value.clone()))
+        .filter(|(name, _)| is_shown && is_limit(name))
+        .filter_map(|(name, value)| Some((name.clone(), shown(name, value, target)?)))
+        .collect()
 }
 
-fn is_events(headers: &HeaderMap) -> bool {
+pub fn is_events(headers: &HeaderMap) -> bool {
     essence(headers).eq_ignore_ascii_case("text/event-stream")
 }
 
@@ -117,6 +138,12 @@ fn is_encoded(headers: &HeaderMap) -> bool {
     headers
         .get(header::CONTENT_ENCODING)
         .is_some_and(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity"))
+}
+
+fn is_known_encoding(headers: &HeaderMap, context: &Context) -> bool {
+    let coding = headers.get(header::CONTENT_ENCODING);
+    let target = &context.deployment.target;
+    coding.is_none_or(|value| shown(&header::CONTENT_ENCODING, value, target).is_some())
 }
 
 /// Audio, transcripts and images are whatever they say they are; everything else is JSON. Audio that is generated while

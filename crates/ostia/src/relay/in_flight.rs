@@ -30,6 +30,7 @@ impl InFlight {
     /// Records the status, and that the first bytes of the response have arrived. The first call sets the time.
     pub(super) fn begun(&mut self, status: u16, now: Instant) {
         self.told(status);
+        self.0.begun();
         self.receipt_mut().first_byte(now);
     }
 

@@ -21,7 +21,9 @@ pub(super) struct Splitter {
 pub(super) enum Piece {
     /// A whole event, including the blank line that ends it.
     Event(Bytes),
-    /// Part of an event that is too long to be held, or the LF of a CRLF whose CR has already been passed on.
+    /// Line ends where an event could begin: as many empty events, which no client dispatches.
+    Blank(Bytes),
+    /// Part of an event that is too long to be held.
     Part(Bytes),
     /// The last part of such an event, including its blank line.
     LastPart(Bytes),
@@ -29,8 +31,6 @@ pub(super) enum Piece {
 
 #[derive(Debug)]
 struct Scanner {
-    /// How much of the current event has been scanned.
-    scanned: usize,
     /// The current line has no bytes yet.
     line_empty: bool,
     /// The previous byte was a CR: a following LF belongs to the same line ending.
@@ -38,30 +38,32 @@ struct Scanner {
 }
 
 impl Splitter {
-    /// Takes the next bytes and yields the pieces that they complete, in order.
+    /// Takes the next bytes and yields the pieces that they complete, in order. Each byte is looked at once.
     pub(super) fn push(&mut self, mut chunk: Bytes, mut give: impl FnMut(Piece)) {
-        // Pass the LF on at once: if it were kept as the start of an event, no keep-alive comment could be inserted
-        // here.
-        if self.tail.is_empty() && self.scanner.after_cr && chunk.starts_with(b"\n") {
-            self.scanner.after_cr = false;
-            give(Piece::Part(chunk.split_to(1)));
-        }
-        if self.tail.is_empty() {
-            let mut rest = chunk;
-            while let Some(end) = self.scanner.event_end(&rest) {
-                give(self.piece(rest.split_to(end)));
+        loop {
+            let blank = self.blank(&chunk);
+            if blank > 0 {
+                give(Piece::Blank(chunk.split_to(blank)));
             }
-            self.tail.extend_from_slice(&rest);
-        } else {
-            self.tail.extend_from_slice(&chunk);
-            while let Some(end) = self.scanner.event_end(&self.tail) {
-                let event = self.tail.split_to(end).freeze();
-                give(self.piece(event));
-            }
+            let Some(end) = self.scanner.event_end(&chunk) else {
+                break;
+            };
+            let rest = chunk.split_to(end);
+            let event = match self.tail.is_empty() {
+                true => rest,
+                false => {
+                    self.tail.extend_from_slice(&rest);
+                    self.tail.split().freeze()
+                }
+            };
+            give(match std::mem::take(&mut self.in_parts) {
+                true => Piece::LastPart(event),
+                false => Piece::Event(event),
+            });
         }
+        self.tail.extend_from_slice(&chunk);
         if self.tail.len() > LONGEST_EVENT {
             self.in_parts = true;
-            self.scanner.scanned = 0;
             give(Piece::Part(self.tail.split().freeze()));
         }
     }
@@ -82,19 +84,27 @@ impl Splitter {
         self.in_parts
     }
 
-    fn piece(&mut self, bytes: Bytes) -> Piece {
-        if std::mem::take(&mut self.in_parts) {
-            Piece::LastPart(bytes)
-        } else {
-            Piece::Event(bytes)
+    /// How many line ends `chunk` begins with, if an event could begin there. Among them is the LF of a CRLF whose CR has
+    /// passed already: if it were kept as the start of an event, no keep-alive comment could be inserted behind it.
+    fn blank(&mut self, chunk: &[u8]) -> usize {
+        if !self.tail.is_empty() || self.in_parts {
+            return 0;
         }
+        let blank = chunk.iter().take_while(|byte| is_line_end(**byte)).count();
+        if let Some(last) = chunk[..blank].last() {
+            self.scanner.after_cr = *last == b'\r';
+        }
+        blank
     }
+}
+
+fn is_line_end(byte: u8) -> bool {
+    byte == b'\n' || byte == b'\r'
 }
 
 impl Default for Scanner {
     fn default() -> Self {
         Self {
-            scanned: 0,
             line_empty: true,
             after_cr: false,
         }
@@ -102,35 +112,31 @@ impl Default for Scanner {
 }
 
 impl Scanner {
-    /// The length of the first event in `buffer`, if its blank line has arrived.
-    fn event_end(&mut self, buffer: &[u8]) -> Option<usize> {
-        let mut at = self.scanned;
+    /// The length of what belongs to the current event, if its blank line is in `chunk`. What `chunk` follows has been
+    /// scanned before.
+    fn event_end(&mut self, chunk: &[u8]) -> Option<usize> {
+        let mut at = 0;
         loop {
-            let Some(rest) = buffer.get(at..).filter(|rest| !rest.is_empty()) else {
-                self.scanned = buffer.len();
-                return None;
-            };
+            let rest = chunk.get(at..).filter(|rest| !rest.is_empty())?;
             if std::mem::take(&mut self.after_cr) && rest.first() == Some(&b'\n') {
                 at += 1;
                 continue;
             }
             let Some(offset) = memchr2(b'\n', b'\r', rest) else {
                 self.line_empty = false;
-                self.scanned = buffer.len();
                 return None;
             };
             let blank = self.line_empty && offset == 0;
             at += offset + 1;
             self.line_empty = true;
-            self.after_cr = buffer.get(at - 1) == Some(&b'\r');
+            self.after_cr = chunk.get(at - 1) == Some(&b'\r');
             if !blank {
                 continue;
             }
-            if self.after_cr && buffer.get(at) == Some(&b'\n') {
+            if self.after_cr && chunk.get(at) == Some(&b'\n') {
                 self.after_cr = false;
                 at += 1;
             }
-            self.scanned = 0;
             return Some(at);
         }
     }

@@ -1,4 +1,3 @@
-use std::collections::VecDeque;
 use std::pin::Pin;
 use std::task::{Context as TaskContext, Poll};
 use std::time::{Duration, Instant};
@@ -7,6 +6,8 @@ use bytes::Bytes;
 use http_body::{Body, Frame};
 use ostia_core::{Outcome, Phase, Usage};
 
+use super::indiscreet::{Indiscreet, begins_as_error, indiscreet};
+use super::outbox::Outbox;
 use super::sse::{Piece, Splitter};
 use super::timers::{Due, Timers};
 use super::{Context, InFlight};
@@ -21,7 +22,7 @@ const GRACE: Duration = Duration::from_millis(20);
 /// Events that are already there are written together, up to this many bytes.
 const BATCH: usize = 64 * 1024;
 /// A single line without a blank one, which would make some clients dispatch an empty event.
-const KEEPALIVE: Bytes = Bytes::from_static(b": keep-alive\n");
+pub const KEEPALIVE: Bytes = Bytes::from_static(b": keep-alive\n");
 
 /// An event stream on its way to the client. It is the backend's body, split into events, with three changes: a usage
 /// chunk that only the gateway asked for is hidden, keep-alive comments fill silences, and a broken stream ends with an
@@ -33,10 +34,10 @@ pub(super) struct StreamBody<B> {
     in_flight: InFlight,
     context: Context,
     timers: Timers,
-    ready: VecDeque<Bytes>,
+    ready: Outbox,
     /// The last usage, the terminal event and whatever followed it, held until the backend's message ends or [`GRACE`]
     /// is over.
-    held: Vec<Bytes>,
+    held: Outbox,
     /// The terminal event has arrived.
     terminal: bool,
     state: State,
@@ -44,6 +45,10 @@ pub(super) struct StreamBody<B> {
     passed: u64,
     /// Events that have arrived so far.
     events: u64,
+    /// The present event passes in parts, and the first has.
+    part_passed: bool,
+    /// A very long event began as an error: nothing of it may pass.
+    is_unfit: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,13 +88,15 @@ where
             in_flight,
             timers,
             context,
-            ready: VecDeque::new(),
-            held: Vec::new(),
+            ready: Outbox::default(),
+            held: Outbox::default(),
             terminal: false,
             state: State::Relaying,
             status,
             passed: 0,
             events: 0,
+            part_passed: false,
+            is_unfit: false,
         }
     }
 
@@ -130,9 +137,15 @@ where
                     if let Ok(data) = frame.into_data() {
                         taken += data.len();
                         self.take(data, now);
+                        if self.is_unfit {
+                            return Pull::Fault(AnswerFault::Withheld);
+                        }
                         if self.terminal && !self.meter.said_something() {
                             self.held.clear();
                             return Pull::Fault(AnswerFault::Empty);
+                        }
+                        if self.held.len() > BATCH {
+                            self.pass_held();
                         }
                     }
                 }
@@ -159,7 +172,7 @@ where
                 self.in_flight.told(self.status);
                 self.timers.sent(now);
                 if self.splitter.at_boundary() && self.held.is_empty() {
-                    self.ready.push_back(KEEPALIVE);
+                    self.ready.push(KEEPALIVE);
                 }
                 Pull::Progress
             }
@@ -167,25 +180,27 @@ where
     }
 
     fn take(&mut self, data: Bytes, now: Instant) {
-        if self.state != State::Relaying {
-            self.ready.push_back(data);
-            return;
-        }
         let mut splitter = std::mem::take(&mut self.splitter);
         splitter.push(data, |piece| self.place(piece, now));
         self.splitter = splitter;
     }
 
     fn place(&mut self, piece: Piece, now: Instant) {
-        self.in_flight.begun(self.status, now);
-        let (seen, event) = match piece {
-            Piece::Part(bytes) => {
-                self.meter.part(&bytes);
+        let piece = match piece {
+            Piece::Blank(bytes) => {
+                self.in_flight.told(self.status);
                 return self.forward(bytes);
             }
-            Piece::LastPart(bytes) => (self.meter.last_part(&bytes), bytes),
-            Piece::Event(event) => (self.meter.event(&event), event),
+            piece if self.state == State::Trailing => return self.trail(piece),
+            piece => piece,
         };
+        self.in_flight.begun(self.status, now);
+        let (seen, event) = match piece {
+            Piece::Blank(bytes) | Piece::Part(bytes) => return self.place_part(bytes),
+            Piece::LastPart(bytes) => (self.meter.last_part(&bytes), bytes),
+            Piece::Event(event) => (self.meter.event(&event), self.discreet(event)),
+        };
+        self.part_passed = false;
         self.events += 1;
         if let Some(id) = self.meter.take_response_id() {
             self.in_flight.note_response(&self.context.responses, &id);
@@ -201,6 +216,48 @@ where
         }
     }
 
+    fn place_part(&mut self, part: Bytes) {
+        self.is_unfit |= !std::mem::replace(&mut self.part_passed, true) && begins_as_error(&part);
+        if !self.is_unfit {
+            self.meter.part(&part);
+            self.forward(part);
+        }
+    }
+
+    /// What comes behind the end of the answer is passed on, and counts nothing.
+    fn trail(&mut self, piece: Piece) {
+        match piece {
+            Piece::Part(part) => self.place_part(part),
+            Piece::Event(event) => {
+                let event = self.discreet(event);
+                self.forward(event);
+            }
+            Piece::Blank(rest) | Piece::LastPart(rest) => {
+                self.part_passed = false;
+                self.forward(rest);
+            }
+        }
+    }
+
+    /// The event without what error bodies may not hold either.
+    fn discreet(&self, event: Bytes) -> Bytes {
+        let deployment = &self.context.deployment;
+        let Some(found) = indiscreet(&event, &deployment.target) else {
+            return event;
+        };
+        tracing::warn!(
+            endpoint = &*deployment.slug,
+            "a stream's event held the endpoint's key or address, which was withheld"
+        );
+        match found {
+            Indiscreet::Beside(left) => left,
+            Indiscreet::Data => {
+                let dialect = self.context.api.dialect();
+                dialect.broken_end(AnswerFault::Withheld, self.events)
+            }
+        }
+    }
+
     /// Holds back an event that others will follow at once. A client may leave as soon as it sees the terminal event,
     /// so it must get everything in the same write.
     fn hold(&mut self, event: Bytes) {
@@ -212,31 +269,33 @@ where
 
     fn forward(&mut self, bytes: Bytes) {
         if self.held.is_empty() {
-            self.ready.push_back(bytes);
+            self.ready.push(bytes);
         } else {
             self.held.push(bytes);
         }
     }
 
     fn backend_ended(&mut self) -> Pull {
+        let in_parts = self.splitter.is_in_parts();
         let tail = self.splitter.take_tail();
         let nothing = self.passed == 0 && self.ready.is_empty() && self.held.is_empty();
         if nothing && tail.is_empty() && self.state == State::Relaying {
             return Pull::Fault(AnswerFault::Empty);
         }
         self.backend = None;
+        let (seen, tail) = match (in_parts, self.state) {
+            (true, _) => (self.meter.last_part(&tail), tail),
+            (false, State::Trailing) => (Seen::Forward, self.discreet(tail)),
+            (false, _) => (self.meter.event(&tail), self.discreet(tail)),
+        };
         if self.state == State::Trailing {
+            self.forward(tail);
             self.state = State::Ended;
             return Pull::Progress;
         }
-        let seen = if self.splitter.is_in_parts() {
-            self.meter.last_part(&tail)
-        } else {
-            self.meter.event(&tail)
-        };
         self.terminal |= seen == Seen::Terminal;
         if !self.terminal && self.meter.has_only_begun() {
-            return Pull::Fault(AnswerFault::Unfinished);
+            return Pull::Fault(AnswerFault::Truncated);
         }
         if self.marker_due() && !self.terminal && !self.meter.is_over() {
             return Pull::Fault(AnswerFault::Truncated);
@@ -244,7 +303,7 @@ where
         if !tail.is_empty() && seen != Seen::Hide {
             self.forward(tail);
         }
-        self.ready.extend(self.held.drain(..));
+        self.ready.append(&mut self.held);
         self.finish_whole();
         self.state = State::Ended;
         Pull::Progress
@@ -278,13 +337,9 @@ where
     /// client may leave on that event, and nothing that the backend still sends can change the usage.
     fn pass_held(&mut self) {
         self.timers.grace = None;
-        self.ready.extend(self.held.drain(..));
+        self.ready.append(&mut self.held);
         if !self.terminal {
             return;
-        }
-        let tail = self.splitter.take_tail();
-        if !tail.is_empty() {
-            self.ready.push_back(tail);
         }
         self.finish_whole();
         // The backend may go on forever, and the client may read slowly: let the socket enforce the deadline.
@@ -296,14 +351,18 @@ where
     /// that no client has a complete response without one.
     fn finish_whole(&mut self) {
         if self.meter.failed() {
-            self.finish(Outcome::UpstreamError, Phase::Streaming, "upstream_error");
+            let code = match self.meter.blames_request() {
+                true => "upstream_refused",
+                false => "upstream_error",
+            };
+            self.finish(Outcome::UpstreamError, Phase::Streaming, code);
         } else {
             self.finish(Outcome::Ok, Phase::Done, "");
         }
     }
 
     fn finish(&mut self, outcome: Outcome, phase: Phase, code: &'static str) {
-        let pending: usize = self.ready.iter().map(Bytes::len).sum();
+        let pending = self.ready.len();
         self.in_flight.told(self.status);
         let usage = match outcome {
             // The backend failed before it made anything.
@@ -321,13 +380,13 @@ where
     /// broken stream for a complete one.
     fn break_off(&mut self, fault: AnswerFault) {
         self.backend = None;
-        self.ready.extend(self.held.drain(..));
+        self.ready.append(&mut self.held);
         self.splitter.take_tail();
-        if self.splitter.is_in_parts() {
-            self.ready.push_back(Bytes::from_static(b"\n\n"));
+        if self.splitter.is_in_parts() && !self.is_unfit {
+            self.ready.push(Bytes::from_static(b"\n\n"));
         }
         let dialect = self.context.api.dialect();
-        self.ready.push_back(dialect.broken_end(fault, self.events));
+        self.ready.push(dialect.broken_end(fault, self.events));
         let phase = match fault {
             AnswerFault::Truncated => Phase::Truncated,
             _ => Phase::Streaming,
@@ -363,7 +422,7 @@ where
         loop {
             // What completes the answer is in `ready` when its row is handed in.
             std::task::ready!(this.in_flight.receipt_mut().poll_settled(task));
-            if let Some(bytes) = this.ready.pop_front() {
+            if let Some(bytes) = this.ready.pop() {
                 this.passed += bytes.len() as u64;
                 // Cut with the last frame, not after it: on HTTP/2 that keeps the frame from being lost behind a full
                 // window.
@@ -379,6 +438,11 @@ where
             }
             if this.context.wire.is_given_up() && this.state == State::Relaying {
                 this.break_off(AnswerFault::ShuttingDown);
+                continue;
+            }
+            if this.state == State::Relaying && this.context.present.poll_dismissed(task).is_ready()
+            {
+                this.break_off(AnswerFault::Dismissed);
                 continue;
             }
             match this.pull(task) {

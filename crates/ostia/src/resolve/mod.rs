@@ -5,4 +5,4 @@
 mod pool;
 
 pub(crate) use pool::ResolvedScope;
-pub use pool::{Pool, resolve};
+pub use pool::{Pool, Reach, resolve};

@@ -1,5 +1,7 @@
 use std::sync::Arc;
 
+use ostia_core::Location;
+
 use crate::catalog::{Catalog, Cluster, Deployment, Scope};
 use crate::dialect::Api;
 use crate::routes::Address;
@@ -22,6 +24,38 @@ pub(crate) enum ResolvedScope {
         cluster: Option<Arc<Cluster>>,
         has_framework: bool,
     },
+}
+
+/// How far prompts may go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    Anywhere,
+    /// Not away from the site where the model runs on it too.
+    OnSiteFirst,
+    OnSite,
+}
+
+impl Pool {
+    /// Without the external deployments, if the call's prompt has to stay on site.
+    #[must_use]
+    pub fn within(mut self, reach: Reach) -> Self {
+        let leaves_out = match reach {
+            Reach::Anywhere => false,
+            Reach::OnSiteFirst => self.is_on_site(),
+            Reach::OnSite => true,
+        };
+        if leaves_out {
+            self.deployments
+                .retain(|deployment| deployment.location == Location::OnSite);
+        }
+        self
+    }
+
+    /// Whether any of it runs on site.
+    pub fn is_on_site(&self) -> bool {
+        let mut all = self.deployments.iter();
+        all.any(|deployment| deployment.location == Location::OnSite)
+    }
 }
 
 /// Looks a model up by its exact name or an alias. No I/O.

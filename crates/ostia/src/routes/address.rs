@@ -2,7 +2,8 @@ use std::borrow::Cow;
 
 use percent_encoding::percent_decode_str;
 
-use super::pattern::{Captures, sound};
+use super::pattern::{Captures, plain};
+use super::table::RESERVED;
 use crate::catalog::Scope;
 use crate::dialect::Api;
 
@@ -16,16 +17,33 @@ pub struct Address<'a> {
 }
 
 impl<'a> Address<'a> {
-    /// An API's name is neither decoded nor normalised: a path with an empty segment, `.`, `..` or `%` names no API. Nor
-    /// does one that begins with `v1`: the base URL holds that already.
+    /// An API's name is neither decoded nor normalised: its segments are letters, digits, `.`, `_` and `-`, and not dots
+    /// alone, and none that is reserved (`messages/batches`). None begins with `v1`: the base URL holds that already. Below
+    /// `responses` and `messages` only listed names are APIs; the others are something that a backend stores.
     pub(super) fn of(captures: &Captures<'a>) -> Option<Self> {
         let mut segments = captures.rest.split('/');
-        let names_api = segments.clone().all(sound) && segments.next() != Some("v1");
+        let is_sound = segments
+            .clone()
+            .all(|name| plain(name) && !RESERVED.contains(&name));
+        let first = segments.next();
+        let may_be_stored =
+            matches!(first, Some("responses" | "messages")) && segments.next().is_some();
+        let api = Api::parse(captures.rest);
+        let names_api = is_sound && first != Some("v1") && !(may_be_stored && !api.is_listed());
         names_api.then(|| Self {
             scope: captures.scope(),
-            api: Api::parse(captures.rest),
+            api,
             model: captures.model.map(decoded),
         })
+    }
+
+    /// The address of a response that a backend stores.
+    pub(super) fn of_stored(captures: &Captures<'a>) -> Self {
+        Self {
+            scope: captures.scope(),
+            api: Api::stored_response(),
+            model: None,
+        }
     }
 }
 

@@ -51,6 +51,35 @@ pub enum AdminKind {
     Clusters,
     Limits,
     Waiting,
+    Usage,
+    UsageRows,
+    Users,
+    User,
+    PutUsers,
+    DisableUser,
+    EnableUser,
+    RevokeKeysOf,
+    Keys,
+    RevokeKey,
+    Projects,
+    Project,
+    PutProject,
+    Audit,
+}
+
+impl AdminKind {
+    /// Whether what it does tells the audit by itself.
+    pub const fn is_of_people(self) -> bool {
+        matches!(
+            self,
+            Self::PutUsers
+                | Self::DisableUser
+                | Self::EnableUser
+                | Self::RevokeKeysOf
+                | Self::RevokeKey
+                | Self::PutProject
+        )
+    }
 }
 
 /// Why a request has no route.
@@ -63,9 +92,11 @@ pub enum AdminLost {
 
 const ADMINS: Who = Who::Roles(&[]);
 const OPERATORS: Who = Who::Roles(&[Role::Operator]);
+const SUPPORT: Who = Who::Roles(&[Role::Support]);
+const REPORTERS: Who = Who::Roles(&[Role::Reporter]);
 const LOOKERS: Who = Who::Roles(&[Role::Operator, Role::Support]);
 
-pub static ADMIN_ROUTES: [AdminRoute; 20] = [
+pub static ADMIN_ROUTES: &[AdminRoute] = &[
     open(
         "/health/live",
         AdminKind::Live,
@@ -206,6 +237,111 @@ pub static ADMIN_ROUTES: [AdminRoute; 20] = [
         LOOKERS,
         "What holds for every key of ostia.toml, without secrets",
     ),
+    AdminRoute {
+        query: &["since", "until", "by", "user"],
+        ..get(
+            "/admin/usage",
+            AdminKind::Usage,
+            REPORTERS,
+            "Requests and tokens: `?since=7d&by=model,day`. To a reporter no persons, and no group of fewer than five",
+        )
+    },
+    AdminRoute {
+        query: &["since", "until", "after", "limit"],
+        ..get(
+            "/admin/usage/rows",
+            AdminKind::UsageRows,
+            ADMINS,
+            "Rows of the ledger, a page at a time",
+        )
+    },
+    get(
+        "/admin/users",
+        AdminKind::Users,
+        SUPPORT,
+        "Everybody who is known",
+    ),
+    get(
+        "/admin/users/{user}",
+        AdminKind::User,
+        SUPPORT,
+        "Whoever has this name, with identities and keys",
+    ),
+    AdminRoute {
+        method: "PUT",
+        ..get(
+            "/admin/users",
+            AdminKind::PutUsers,
+            ADMINS,
+            "What an allocation system says of users, which vouches for them; the same twice changes nothing",
+        )
+    },
+    AdminRoute {
+        query: &["reason"],
+        ..post(
+            "/admin/users/{user}/disable",
+            AdminKind::DisableUser,
+            SUPPORT,
+            "Keep a user out: keys, sessions, waiting and running requests end within a second",
+        )
+    },
+    AdminRoute {
+        query: &["reason"],
+        ..post(
+            "/admin/users/{user}/enable",
+            AdminKind::EnableUser,
+            SUPPORT,
+            "Let a disabled user in again",
+        )
+    },
+    post(
+        "/admin/users/{user}/revoke-keys",
+        AdminKind::RevokeKeysOf,
+        SUPPORT,
+        "Revoke every key of a user",
+    ),
+    AdminRoute {
+        query: &["user"],
+        ..get(
+            "/admin/keys",
+            AdminKind::Keys,
+            SUPPORT,
+            "API keys, without the keys themselves",
+        )
+    },
+    post(
+        "/admin/keys/{id}/revoke",
+        AdminKind::RevokeKey,
+        SUPPORT,
+        "Revoke a key",
+    ),
+    get("/admin/projects", AdminKind::Projects, SUPPORT, "Projects"),
+    get(
+        "/admin/projects/{external_id}",
+        AdminKind::Project,
+        SUPPORT,
+        "A project by its external id, its name or its id",
+    ),
+    AdminRoute {
+        method: "PUT",
+        ..get(
+            "/admin/projects/{external_id}",
+            AdminKind::PutProject,
+            ADMINS,
+            "What an allocation system says of a project; the same twice changes nothing",
+        )
+    },
+    AdminRoute {
+        query: &[
+            "since", "until", "actor", "action", "object", "before", "limit",
+        ],
+        ..get(
+            "/admin/audit",
+            AdminKind::Audit,
+            ADMINS,
+            "What was done about users, keys, projects and the gateway, the newest first",
+        )
+    },
 ];
 
 impl AdminRoute {
@@ -216,7 +352,7 @@ impl AdminRoute {
             other => other,
         };
         let mut allow = Vec::new();
-        for route in &ADMIN_ROUTES {
+        for route in ADMIN_ROUTES {
             let Some(captures) = captures(route.pattern, path) else {
                 continue;
             };
@@ -288,7 +424,7 @@ mod tests {
 
     #[test]
     fn every_route_is_found_and_its_siblings_are_not() {
-        for route in &ADMIN_ROUTES {
+        for route in ADMIN_ROUTES {
             let path: String = route
                 .pattern
                 .split('/')

@@ -32,6 +32,12 @@ impl Cors {
         }
     }
 
+    /// Whether an `Origin` is listed by its name.
+    pub fn names(&self, origin: &HeaderValue) -> bool {
+        let mut known = self.origins.iter();
+        known.any(|known| known != "*" && known.as_bytes() == origin.as_bytes())
+    }
+
     /// Whether a request only asks what is allowed. Such requests carry no credentials.
     pub fn is_preflight(&self, head: &request::Parts) -> bool {
         !self.origins.is_empty()
@@ -68,11 +74,7 @@ impl Cors {
             return headers;
         }
         let origin = asked.get(ORIGIN);
-        let named = origin.filter(|origin| {
-            self.origins
-                .iter()
-                .any(|known| known.as_bytes() == origin.as_bytes())
-        });
+        let named = origin.filter(|origin| self.names(origin));
         headers.insert(VARY, HeaderValue::from_static("origin"));
         let allowed = match (named, origin) {
             (Some(origin), _) => {
@@ -110,6 +112,11 @@ pub fn is_origin(text: &str) -> bool {
         && !["file", "data", "blob", "javascript", "about"]
             .iter()
             .any(|opaque| scheme.eq_ignore_ascii_case(opaque))
+}
+
+/// The origin of pages of a host, as browsers send it.
+pub fn origin(scheme: &str, host: &str) -> String {
+    as_sent(&format!("{scheme}://{host}"))
 }
 
 fn is_web(scheme: &str) -> bool {

@@ -21,14 +21,15 @@ use http::Method;
 pub use address::Address;
 pub use admin::{ADMIN_ROUTES, AdminKind, AdminLost, AdminRoute, Who};
 pub use astray::Astray;
-pub use cors::{Cors, is_origin};
+pub use cors::{Cors, is_origin, origin};
 pub use openapi::openapi;
 pub use page::{CONTENT_SECURITY_POLICY, page};
 pub use table::{ROUTES, RouteEntry, RouteKind};
 
 use crate::catalog::Scope;
-use crate::dialect::{Dialect, PLAIN};
+use crate::dialect::{Api, Dialect, PLAIN};
 use address::decoded;
+pub use pattern::plain as is_plain_segment;
 use pattern::{Captures, Pattern, Segments};
 
 /// First path segments that are the gateway's own.
@@ -54,12 +55,15 @@ pub(crate) const RESERVED_CLUSTERS: [&str; 16] = [
 /// What a path leads to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Route<'a> {
+    Home,
     Health,
     Status,
     OpenApi,
     Docs,
     Whoami,
     Limits,
+    Me,
+    Usage,
     ListEndpoints,
     /// The models of a framework, or all.
     Models(Scope<'a>),
@@ -71,8 +75,12 @@ pub enum Route<'a> {
     ClusterModels(&'a str),
     /// Inference on a cluster's framework, or on any deployment of the model.
     Inference(Address<'a>),
-    /// An API that would mix users' data behind one key, or is not served yet.
-    NotServed,
+    /// A response that a backend stores, by its id.
+    Stored(Address<'a>, &'a str),
+    /// An API that would mix users' data behind one key, or is not served yet. `like`: the API whose clients ask for it.
+    NotServed {
+        like: &'static str,
+    },
 }
 
 /// Why a request has no route.
@@ -103,8 +111,13 @@ impl<'a> Route<'a> {
     /// Finds the route of a path, with or without the base path.
     pub fn find(method: &Method, path: &'a str, base_path: &str) -> Result<Self, Lost> {
         let inner = without_base(path, base_path);
-        Self::matching(method, inner).map_err(|others| {
-            let own = &path[..path.len() - inner.len()];
+        let found = match inner == "/" && path != "/" {
+            // The base path itself is no page.
+            true => Err(Others::default()),
+            false => Self::matching(method, inner),
+        };
+        found.map_err(|others| {
+            let own = path.strip_suffix(inner).unwrap_or(path);
             others.lost(own, inner)
         })
     }
@@ -133,31 +146,41 @@ impl<'a> Route<'a> {
 
     fn of(kind: RouteKind, captures: &Captures<'a>) -> Option<Self> {
         Some(match kind {
+            RouteKind::Home => Self::Home,
             RouteKind::Health => Self::Health,
             RouteKind::Status => Self::Status,
             RouteKind::OpenApi => Self::OpenApi,
             RouteKind::Docs => Self::Docs,
             RouteKind::Whoami => Self::Whoami,
             RouteKind::Limits => Self::Limits,
+            RouteKind::Me => Self::Me,
+            RouteKind::Usage => Self::Usage,
             RouteKind::ListEndpoints => Self::ListEndpoints,
             RouteKind::Models => Self::Models(captures.scope()),
             RouteKind::Model => Self::Model(captures.scope(), decoded(captures.rest)),
             RouteKind::Jobs => Self::Jobs(captures.cluster),
             RouteKind::ClusterModels => Self::ClusterModels(captures.cluster),
             RouteKind::Inference => Self::Inference(Address::of(captures)?),
-            RouteKind::NotServed => Self::NotServed,
+            RouteKind::Stored => Self::Stored(Address::of_stored(captures), captures.rest),
+            RouteKind::NotServed { like } => {
+                let is_api = Api::parse(&format!("{like}/{}", captures.rest)).is_listed();
+                return (!is_api).then_some(Self::NotServed { like });
+            }
         })
     }
 
     /// The name in logs and metrics. The set is small, and no caller can add to it.
     pub const fn name(&self) -> &'static str {
         match self {
+            Self::Home => "/",
             Self::Health => "/health",
             Self::Status => "/status",
             Self::OpenApi => "/openapi.json",
             Self::Docs => "/docs",
             Self::Whoami => "/whoami",
             Self::Limits => "/v1/limits",
+            Self::Me => "/v1/me",
+            Self::Usage => "/v1/usage",
             Self::ListEndpoints => "/list-endpoints",
             Self::Models(Scope::Everywhere) => "/v1/models",
             Self::Models(_) => "/{cluster}/{framework}/v1/models",
@@ -171,14 +194,16 @@ impl<'a> Route<'a> {
                 ..
             }) => "/v1/{api}",
             Self::Inference(_) => "/{cluster}/{framework}/v1/{api}",
-            Self::NotServed => "not_served",
+            Self::Stored(..) => "/v1/responses/{id}",
+            Self::NotServed { .. } => "not_served",
         }
     }
 
     /// The dialect for errors, whatever is wrong with the request.
     pub fn dialect(&self) -> &'static dyn Dialect {
         match self {
-            Self::Inference(address) => address.api.dialect(),
+            Self::Inference(address) | Self::Stored(address, _) => address.api.dialect(),
+            Self::NotServed { like } => Api::parse(like).dialect(),
             _ => PLAIN,
         }
     }
@@ -187,7 +212,7 @@ impl<'a> Route<'a> {
     pub const fn is_open(&self) -> bool {
         matches!(
             self,
-            Self::Health | Self::Status | Self::OpenApi | Self::Docs
+            Self::Home | Self::Health | Self::Status | Self::OpenApi | Self::Docs
         )
     }
 }

@@ -7,14 +7,20 @@ use crate::dialect::Api;
 /// The OpenAPI 3.1 document of [`ROUTES`] and [`ADMIN_ROUTES`]. It leaves out what is not served.
 pub fn openapi(base_path: &str) -> Value {
     let mut paths = Map::new();
-    for entry in &ROUTES {
+    for entry in ROUTES {
         match entry.kind {
-            RouteKind::NotServed => {}
+            RouteKind::NotServed { .. } => {}
             RouteKind::Inference => {
                 for api in Api::known() {
                     let path = entry.pattern.replace("{*api}", api.as_str());
                     paths.insert(path, json!({"post": inference(entry, &api)}));
                 }
+            }
+            RouteKind::Stored => {
+                let mut operations = json!({"get": listing(entry), "delete": listing(entry)});
+                let id = format!("delete_{}", operation_id(entry.pattern));
+                operations["delete"]["operationId"] = id.into();
+                paths.insert(entry.pattern.to_owned(), operations);
             }
             _ => {
                 let path = entry.pattern.replace("{*", "{");
@@ -22,11 +28,15 @@ pub fn openapi(base_path: &str) -> Value {
             }
         }
     }
-    for route in &ADMIN_ROUTES {
+    for route in ADMIN_ROUTES {
         let operations = paths.entry(route.pattern).or_insert_with(|| {
             json!({"servers": [{"url": "/", "description": "The admin listener, `server.admin_listen`"}]})
         });
-        operations[route.method.to_ascii_lowercase()] = administration(route);
+        // The document itself is on both listeners.
+        let method = route.method.to_ascii_lowercase();
+        if operations.get(&method).is_none() {
+            operations[method] = administration(route);
+        }
     }
     let mut servers = vec![json!({"url": "/"})];
     if !base_path.is_empty() {
@@ -156,7 +166,10 @@ fn placeholders(pattern: &'static str) -> impl Iterator<Item = Value> {
 fn operation_id(pattern: &str) -> String {
     let words = pattern.split(|at: char| !at.is_ascii_alphanumeric());
     let words: Vec<&str> = words.filter(|word| !word.is_empty()).collect();
-    words.join("_")
+    match words.is_empty() {
+        true => "home".to_owned(),
+        false => words.join("_"),
+    }
 }
 
 fn error_schema() -> Value {

@@ -19,7 +19,7 @@ pub fn page(base_path: &str) -> String {
     let mut rows = String::new();
     for entry in ROUTES
         .iter()
-        .filter(|entry| entry.kind != RouteKind::NotServed)
+        .filter(|entry| !matches!(entry.kind, RouteKind::NotServed { .. }))
     {
         push_row(&mut rows, entry);
     }

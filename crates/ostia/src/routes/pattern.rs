@@ -9,7 +9,7 @@ pub(super) struct Captures<'a> {
     pub(super) framework: &'a str,
     /// As written.
     pub(super) model: Option<&'a str>,
-    /// `{*name}`: the whole rest of the path, at least one character, as written.
+    /// `{*name}`: the whole rest of the path, at least one character, as written. `{id}`: that segment.
     pub(super) rest: &'a str,
 }
 
@@ -73,6 +73,7 @@ enum Part {
     Framework,
     Model,
     Reserved,
+    Id,
     Rest,
 }
 
@@ -83,6 +84,7 @@ impl Pattern {
             "{framework}" => Part::Framework,
             "{model}" => Part::Model,
             "{reserved}" => Part::Reserved,
+            "{id}" => Part::Id,
             rest if rest.starts_with("{*") => Part::Rest,
             literal => Part::Literal(literal),
         });
@@ -113,6 +115,10 @@ impl Pattern {
                     !matches!(segment, "" | "." | "..")
                 }
                 Part::Reserved => RESERVED.contains(&segment),
+                Part::Id => {
+                    captures.rest = segment;
+                    sound(segment)
+                }
                 Part::Rest => {
                     captures.rest = tail;
                     !tail.is_empty()
@@ -124,6 +130,14 @@ impl Pattern {
         }
         Some(captures)
     }
+}
+
+/// Whether a segment may be part of a backend's URL: no program reads it as anything but itself (`..;`, `..\admin`, `a;b`).
+pub fn plain(segment: &str) -> bool {
+    segment.bytes().any(|byte| byte != b'.')
+        && segment
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
 }
 
 pub(super) fn sound(segment: &str) -> bool {
@@ -166,7 +180,7 @@ mod tests {
 
     #[test]
     fn no_pattern_is_longer_than_what_is_kept_of_a_path() {
-        for entry in &ROUTES {
+        for entry in ROUTES {
             assert!(Pattern::of(entry.pattern).0.len() <= super::MOST);
         }
     }

@@ -5,7 +5,7 @@ use http::Method;
 pub struct RouteEntry {
     pub methods: &'static [&'static str],
     /// Without the base path, under which the route is served too. `{name}` is one segment, `{*name}` the rest of the
-    /// path, `{reserved}` one of the APIs that are never relayed, `{model}` a percent-encoded model name.
+    /// path, `{id}` a stored object's, `{reserved}` one of the APIs that are never relayed, `{model}` a percent-encoded model name.
     pub pattern: &'static str,
     pub kind: RouteKind,
     /// Served without signing in.
@@ -16,19 +16,27 @@ pub struct RouteEntry {
 /// What an entry leads to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RouteKind {
+    Home,
     Health,
     Status,
     OpenApi,
     Docs,
     Whoami,
     Limits,
+    Me,
+    Usage,
     ListEndpoints,
     Models,
     Model,
     Jobs,
     ClusterModels,
     Inference,
-    NotServed,
+    /// A response that a backend stores.
+    Stored,
+    /// `like`: the API whose clients ask for it, so that they are told in its dialect.
+    NotServed {
+        like: &'static str,
+    },
 }
 
 /// APIs that are never relayed, even if a cluster lists them: a backend would keep all users' data under its one key.
@@ -48,7 +56,12 @@ const POST: &[&str] = &["POST"];
 const ANY: &[&str] = &["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"];
 
 /// Every public route, in the order in which they are tried.
-pub const ROUTES: [RouteEntry; 29] = [
+pub const ROUTES: &[RouteEntry] = &[
+    open(
+        "/",
+        RouteKind::Home,
+        "What this is, and where its pages are",
+    ),
     open("/health", RouteKind::Health, "Whether the gateway responds"),
     open(
         "/status",
@@ -68,6 +81,16 @@ pub const ROUTES: [RouteEntry; 29] = [
         "Your limits: what is used, owed and left",
     ),
     listing(
+        "/v1/me",
+        RouteKind::Me,
+        "You: identity, groups, projects, roles, keys and limits",
+    ),
+    listing(
+        "/v1/usage",
+        RouteKind::Usage,
+        "Your requests and tokens: `?since=7d&by=model,day`",
+    ),
+    listing(
         "/list-endpoints",
         RouteKind::ListEndpoints,
         "The clusters, frameworks and models that you may use",
@@ -78,6 +101,12 @@ pub const ROUTES: [RouteEntry; 29] = [
         "The models that you may use",
     ),
     listing("/v1/models/{*id}", RouteKind::Model, "One model"),
+    listing(
+        "/models",
+        RouteKind::Models,
+        "The same, for clients whose base URL lacks `/v1`",
+    ),
+    listing("/models/{*id}", RouteKind::Model, "One of them"),
     listing(
         "/{cluster}/{framework}/v1/models",
         RouteKind::Models,
@@ -100,13 +129,10 @@ pub const ROUTES: [RouteEntry; 29] = [
     ),
     not_served("/v1/{reserved}"),
     not_served("/v1/{reserved}/{*rest}"),
-    not_served("/v1/responses/{*id}"),
     not_served("/{cluster}/{framework}/v1/{reserved}"),
     not_served("/{cluster}/{framework}/v1/{reserved}/{*rest}"),
-    not_served("/{cluster}/{framework}/v1/responses/{*id}"),
     not_served("/openai/deployments/{model}/{reserved}"),
     not_served("/openai/deployments/{model}/{reserved}/{*rest}"),
-    not_served("/openai/deployments/{model}/responses/{*id}"),
     not_served("/data/{*rest}"),
     RouteEntry {
         methods: POST,
@@ -129,6 +155,14 @@ pub const ROUTES: [RouteEntry; 29] = [
         open: false,
         summary: "Azure's form: on any deployment of that model",
     },
+    stored("/v1/responses/{id}"),
+    stored("/{cluster}/{framework}/v1/responses/{id}"),
+    // What is not an API under these names is something stored, or made of many requests.
+    not_served("/v1/responses/{*id}"),
+    not_served("/{cluster}/{framework}/v1/responses/{*id}"),
+    not_served("/openai/deployments/{model}/responses/{*id}"),
+    not_served_like("messages", "/v1/messages/{*rest}"),
+    not_served_like("messages", "/{cluster}/{framework}/v1/messages/{*rest}"),
     // FIRST's services beside the OpenAI API.
     not_served("/{cluster}/sam3service/{*rest}"),
     not_served("/{cluster}/dinoserver/{*rest}"),
@@ -166,11 +200,25 @@ const fn listing(pattern: &'static str, kind: RouteKind, summary: &'static str) 
     }
 }
 
+const fn stored(pattern: &'static str) -> RouteEntry {
+    RouteEntry {
+        methods: &["GET", "DELETE"],
+        pattern,
+        kind: RouteKind::Stored,
+        open: false,
+        summary: "A response that you made, where its backend stores it",
+    }
+}
+
 const fn not_served(pattern: &'static str) -> RouteEntry {
+    not_served_like("", pattern)
+}
+
+const fn not_served_like(like: &'static str, pattern: &'static str) -> RouteEntry {
     RouteEntry {
         methods: ANY,
         pattern,
-        kind: RouteKind::NotServed,
+        kind: RouteKind::NotServed { like },
         open: false,
         summary: "Not served: 501 after sign-in",
     }

@@ -2,6 +2,7 @@ use http::Method;
 
 use super::{Address, Lost, ROUTES, Route, openapi};
 use crate::catalog::Scope;
+use crate::dialect::Api;
 
 const BASE: &str = "/resource_server";
 const IN_C: Scope<'_> = Scope::Framework {
@@ -17,7 +18,10 @@ fn sample(pattern: &str) -> String {
         .replace("{model}", "a%2Fb")
         .replace("{reserved}", "files")
         .replace("{*api}", "chat/completions")
+        .replace("/v1/responses/{*id}", "/v1/responses/r1/cancel")
+        .replace("/responses/{*id}", "/responses/r1")
         .replace("{*id}", "a%2Fb")
+        .replace("{id}", "r1")
         .replace("{*rest}", "x/y")
 }
 
@@ -35,14 +39,16 @@ fn inference(path: &str) -> Option<Address<'_>> {
 
 #[test]
 fn every_entry_is_reached_with_and_without_the_base_path() {
-    for entry in &ROUTES {
+    for entry in ROUTES {
         let path = sample(entry.pattern);
         for method in entry.methods {
             let method = Method::from_bytes(method.as_bytes()).unwrap();
             let bare = found(&method, &path);
             let kind = format!("{:?}", entry.kind);
             assert!(bare.starts_with(&kind), "{method} {path}: {bare}");
-            assert_eq!(found(&method, &format!("{BASE}{path}")), bare, "{path}");
+            if path != "/" {
+                assert_eq!(found(&method, &format!("{BASE}{path}")), bare, "{path}");
+            }
         }
     }
 }
@@ -54,8 +60,8 @@ fn only_what_says_nothing_of_anybody_is_open() {
         .filter(|entry| entry.open)
         .map(|entry| entry.pattern)
         .collect();
-    assert_eq!(open, ["/health", "/status", "/openapi.json", "/docs"]);
-    for entry in &ROUTES {
+    assert_eq!(open, ["/", "/health", "/status", "/openapi.json", "/docs"]);
+    for entry in ROUTES {
         let method = Method::from_bytes(entry.methods[0].as_bytes()).unwrap();
         let path = sample(entry.pattern);
         let route = Route::find(&method, &path, BASE).unwrap();
@@ -86,13 +92,46 @@ fn reserved_apis_are_never_inference() {
         "/sophia/triton/amsc-d3/rpc/result/t1",
     ] {
         let route = Route::find(&Method::POST, path, "");
-        assert!(matches!(route, Ok(Route::NotServed)), "{path}");
+        assert!(matches!(route, Ok(Route::NotServed { .. })), "{path}");
     }
-    for method in [Method::GET, Method::DELETE] {
-        let route = Route::find(&method, "/v1/responses/r1", "");
-        assert!(matches!(route, Ok(Route::NotServed)));
+    for path in ["/v1/responses/r1", "/c/f/v1/responses/r1"] {
+        for method in [Method::GET, Method::DELETE] {
+            let route = Route::find(&method, path, "");
+            assert!(
+                matches!(route, Ok(Route::Stored(_, "r1"))),
+                "{method} {path}"
+            );
+        }
     }
-    assert!(inference("/v1/responses").is_some());
+    for path in [
+        "/v1/responses/a%2f",
+        "/v1/responses/..",
+        "/v1/responses/r1/input_items",
+    ] {
+        let route = Route::find(&Method::GET, path, "");
+        assert!(matches!(route, Ok(Route::NotServed { .. })), "{path}");
+    }
+    for path in [
+        "/v1/messages/batches",
+        "/c/f/v1/messages/batches/b1/results",
+    ] {
+        let route = Route::find(&Method::GET, path, "").unwrap();
+        let anthropic = Api::parse("messages").dialect();
+        assert_eq!(
+            format!("{:?}", route.dialect()),
+            format!("{anthropic:?}"),
+            "{path}"
+        );
+        assert_eq!(route, Route::NotServed { like: "messages" }, "{path}");
+    }
+    for path in [
+        "/v1/responses",
+        "/v1/responses/compact",
+        "/c/f/v1/responses/input_tokens",
+        "/v1/messages/count_tokens",
+    ] {
+        assert!(inference(path).is_some(), "{path}");
+    }
     for framework in ["sam3service", "dinoserver", "triton"] {
         let path = format!("/c/{framework}/v1/embeddings");
         assert!(inference(&path).is_some(), "{path}");
@@ -163,7 +202,8 @@ fn siblings_of_routes_are_nothing() {
         assert!(
             matches!(
                 lost,
-                Err(Lost::NoPath { .. } | Lost::NoMethod { .. }) | Ok(Route::NotServed)
+                Err(Lost::NoPath { .. } | Lost::NoMethod { .. })
+                    | Ok(Route::NotServed { .. } | Route::Stored(..))
             ),
             "{path}: {lost:?}"
         );

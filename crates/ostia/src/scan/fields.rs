@@ -2,6 +2,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use super::FieldKey;
+use super::prints::Prints;
 use super::watch::Sightings;
 
 /// The result of a scan.
@@ -21,6 +22,8 @@ pub struct Fields<'a> {
     /// An element of a list at [`super::Spot::Items`] names a stored one.
     pub refers_to_items: bool,
     pub sightings: Sightings,
+    /// Empty where nobody asks for them.
+    pub prints: Prints,
 }
 
 /// The object of [`FieldKey::holding`].
@@ -99,6 +102,7 @@ impl<'a> Fields<'a> {
             prompt: PromptSize::default(),
             refers_to_items: false,
             sightings: Sightings::default(),
+            prints: Prints::default(),
         }
     }
 
@@ -120,6 +124,11 @@ impl<'a> Fields<'a> {
             .filter(move |(name, _)| *name == key.name())
             .map(|(_, slot)| self.value(*slot))
             .filter(|value| value.kind() != JsonKind::Null)
+    }
+
+    /// Whether it stands in an object of [`FieldKey::options`].
+    pub fn is_nested(&self, key: FieldKey) -> bool {
+        self.options.iter().any(|(name, _)| *name == key.name())
     }
 
     /// The member asked for by [`FieldKey::holding`].

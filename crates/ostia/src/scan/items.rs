@@ -2,7 +2,7 @@ use super::fields::JsonKind;
 use super::lexeme::RawString;
 
 /// Looks at the elements of a list for those that only name what a backend has stored: objects with the type
-/// `item_reference`, or with an id, no type and no role.
+/// `item_reference`, or with an id, no type and no role, or an image that was generated without the image itself.
 #[derive(Default)]
 pub(super) struct Items {
     pub(super) refers: bool,
@@ -14,11 +14,12 @@ pub(super) struct Items {
 struct Element {
     is_object: bool,
     /// Which members it has, by [`Member`].
-    has: [bool; 3],
+    has: [bool; 4],
     /// Which of them are not null.
-    gives: [bool; 3],
+    gives: [bool; 4],
     /// It names a stored item; or nobody can know, because a member occurs twice or the type is no string.
     refers: bool,
+    is_image: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -26,6 +27,7 @@ enum Member {
     Type,
     Id,
     Role,
+    Result,
 }
 
 impl Items {
@@ -35,6 +37,7 @@ impl Items {
             Some(b"type") => Member::Type,
             Some(b"id") => Member::Id,
             Some(b"role") => Member::Role,
+            Some(b"result") => Member::Result,
             _ => return,
         };
         self.element.refers |= std::mem::replace(&mut self.element.has[member as usize], true);
@@ -56,7 +59,8 @@ impl Items {
         let is_given = kind != JsonKind::Null;
         self.element.gives[member as usize] |= is_given;
         if matches!(member, Member::Type) && is_given {
-            self.element.refers |= kind != JsonKind::String || is_reference(raw);
+            self.element.refers |= kind != JsonKind::String || names(raw, b"item_reference");
+            self.element.is_image |= names(raw, b"image_generation_call");
         }
     }
 
@@ -65,14 +69,18 @@ impl Items {
         let element = std::mem::take(&mut self.element);
         let gives = |member: Member| element.gives[member as usize];
         let is_bare = !gives(Member::Type) && gives(Member::Id) && !gives(Member::Role);
-        self.refers |= element.is_object && (element.refers || is_bare);
+        let is_image = element.is_image && gives(Member::Id) && !gives(Member::Result);
+        self.refers |= element.is_object && (element.refers || is_bare || is_image);
     }
 }
 
-fn is_reference(raw: &[u8]) -> bool {
+fn names(raw: &[u8], kind: &[u8]) -> bool {
+    let Some(inner) = raw.get(1..raw.len().saturating_sub(1)) else {
+        return false;
+    };
     let text = RawString {
-        inner: &raw[1..raw.len() - 1],
+        inner,
         escaped: true,
     };
-    text.ascii(&mut [0; 32]) == b"item_reference"
+    text.ascii(&mut [0; 32]) == kind
 }

@@ -24,6 +24,8 @@ pub(super) enum Role {
     Tensors,
     /// Prompt and nothing else.
     Counted,
+    /// The same, and its first value is found.
+    Placed,
     /// Whether it is there, and nothing else.
     Noted,
     /// Not prompt, but it may refer to what a backend fetches or stores.
@@ -73,6 +75,11 @@ impl FieldKey {
         Self::with(name, Role::Counted, Spot::Content)
     }
 
+    /// The same, and finds its first value.
+    pub const fn placed(name: &'static str) -> Self {
+        Self::with(name, Role::Placed, Spot::Content)
+    }
+
     /// Looks in its value for what a backend fetches or stores, however often it occurs.
     pub const fn watched(name: &'static str, spot: Spot) -> Self {
         Self::with(name, Role::Watched, spot)
@@ -110,7 +117,10 @@ impl FieldKey {
 
     /// Whether it may occur more than once, and in any letters: nothing is chosen by its value.
     pub(super) const fn may_repeat(self) -> bool {
-        matches!(self.role, Role::Counted | Role::Watched | Role::Noted)
+        matches!(
+            self.role,
+            Role::Counted | Role::Placed | Role::Watched | Role::Noted
+        )
     }
 }
 

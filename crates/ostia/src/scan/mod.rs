@@ -11,6 +11,7 @@ mod layout;
 mod lexeme;
 mod link;
 mod options;
+mod prints;
 #[cfg(test)]
 mod reference;
 mod spot;
@@ -23,6 +24,7 @@ pub use keys::{FieldKey, Keys};
 pub use layout::{Layout, MemberPlace, layout};
 pub use lexeme::BLOCK;
 pub use link::{HostRule, MediaHosts};
+pub use prints::{PrintKey, Prints, print_of};
 pub use spot::Spot;
 pub use watch::{Sightings, Watch};
 
@@ -165,12 +167,16 @@ async fn scan_field(
             fields.options.append(&mut options.found);
             Shape::of(kind)
         }
-        Role::Prompt | Role::Tensors | Role::Counted | Role::Watched => {
+        Role::Prompt | Role::Tensors | Role::Counted | Role::Placed | Role::Watched => {
             let mut tally = Tally::of(key, watch, fields);
             scanner.value(&mut tally).await?;
             let shape = tally.shape;
             tally.add_to(fields);
-            if key.may_repeat() {
+            let is_wanted = match key.role() {
+                Role::Placed => fields.get(key).is_none(),
+                _ => !key.may_repeat(),
+            };
+            if !is_wanted {
                 return Ok(());
             }
             shape

@@ -83,7 +83,9 @@ pub fn reference_scan(body: &[u8]) -> Option<Fields<'_>> {
             return None;
         }
         match key.role() {
-            Role::Counted | Role::Prompt => count(value.get(), &mut fields, false, false),
+            Role::Counted | Role::Placed | Role::Prompt => {
+                count(value.get(), &mut fields, false, false)
+            }
             Role::Tensors => count(value.get(), &mut fields, false, true),
             Role::Holding(name) => {
                 fields.held = Held {
@@ -100,11 +102,12 @@ pub fn reference_scan(body: &[u8]) -> Option<Fields<'_>> {
             let mut elements = elements(value.get()).into_iter();
             fields.refers_to_items |= elements.any(refers);
         }
-        let is_noted = matches!(key.role(), Role::Noted) && fields.get(key).is_none();
-        if key.may_repeat() && !is_noted {
+        let is_first =
+            matches!(key.role(), Role::Noted | Role::Placed) && fields.get(key).is_none();
+        if key.may_repeat() && !is_first {
             continue;
         }
-        if !matches!(key.role(), Role::Prompt | Role::Tensors) {
+        if !matches!(key.role(), Role::Prompt | Role::Placed | Role::Tensors) {
             shape = Shape::of(shape.kind);
         }
         fields.put(key, range, shape);
@@ -150,13 +153,21 @@ fn refers(element: &str) -> bool {
             .filter(|(key, _)| folded(key).as_deref() == Some(name.as_bytes()));
         those.map(|(_, value)| *value).collect()
     };
-    let [kinds, ids, roles] = ["type", "id", "role"].map(named);
-    if [&kinds, &ids, &roles].iter().any(|values| values.len() > 1) {
+    let [kinds, ids, roles, results] = ["type", "id", "role", "result"].map(named);
+    if [&kinds, &ids, &roles, &results]
+        .iter()
+        .any(|values| values.len() > 1)
+    {
         return true;
     }
     let given = |values: &[&str]| values.iter().any(|value| *value != "null");
     match kinds.first().filter(|kind| **kind != "null") {
-        Some(kind) => !kind.starts_with('"') || decoded(kind).as_deref() == Some("item_reference"),
+        Some(kind) if !kind.starts_with('"') => true,
+        Some(kind) => match decoded(kind).as_deref() {
+            Some("item_reference") => true,
+            Some("image_generation_call") => given(&ids) && !given(&results),
+            _ => false,
+        },
         None => given(&ids) && !given(&roles),
     }
 }

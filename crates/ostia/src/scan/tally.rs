@@ -3,6 +3,7 @@ use super::fields::{Fields, JsonKind, PromptSize, Shape};
 use super::items::Items;
 use super::keys::{FieldKey, Role};
 use super::lexeme::RawString;
+use super::prints::{Printer, Section};
 use super::spot::Spot;
 use super::walk::Observe;
 use super::watch::{Sightings, Watch};
@@ -22,6 +23,7 @@ pub(super) struct Tally<'w> {
     /// The spot of the value that follows a key.
     next: Option<Spot>,
     items: Items,
+    printer: Option<Printer>,
     watch: &'w Watch,
     sightings: Sightings,
 }
@@ -41,6 +43,10 @@ impl<'w> Tally<'w> {
             spots: [Spot::Elsewhere; MAX_DEPTH],
             next: Some(key.spot()),
             items: Items::default(),
+            printer: watch
+                .print_key()
+                .zip(Section::of(key.name()))
+                .map(|(secret, section)| Printer::new(secret, section)),
             watch,
             sightings: std::mem::take(&mut fields.sightings),
         }
@@ -49,6 +55,9 @@ impl<'w> Tally<'w> {
     pub(super) fn add_to(self, fields: &mut Fields<'_>) {
         if !matches!(self.key.role(), Role::Watched) {
             fields.prompt.add(&self.prompt);
+        }
+        if let Some(printer) = self.printer {
+            printer.add_to(&mut fields.prints);
         }
         fields.refers_to_items |= self.items.refers;
         fields.sightings = self.sightings;
@@ -68,6 +77,9 @@ impl<'w> Tally<'w> {
 
 impl Observe for Tally<'_> {
     fn key(&mut self, depth: usize, key: RawString<'_>) {
+        if let Some(printer) = &mut self.printer {
+            printer.key(depth, key);
+        }
         self.media_key = matches!(key.inner, b"data" | b"file_data");
         let outer = self.spots[depth - 1];
         self.next = Some(match outer {
@@ -85,6 +97,9 @@ impl Observe for Tally<'_> {
     }
 
     fn value(&mut self, depth: usize, kind: JsonKind, _at: usize, raw: &[u8]) {
+        if let Some(printer) = &mut self.printer {
+            printer.value(depth, content(kind, raw));
+        }
         let spot = self.arrive(depth);
         match depth {
             0 => self.shape.kind = kind,
@@ -118,9 +133,21 @@ impl Observe for Tally<'_> {
     }
 
     fn closed(&mut self, depth: usize, _end: usize) {
+        if let Some(printer) = &mut self.printer {
+            printer.closed(depth);
+        }
         if depth == 1 && self.has_items() {
             self.items.closed();
         }
+    }
+}
+
+/// What a scalar holds; `None` for a container.
+fn content(kind: JsonKind, raw: &[u8]) -> Option<&[u8]> {
+    match kind {
+        JsonKind::String => raw.get(1..raw.len() - 1),
+        JsonKind::Object | JsonKind::Array | JsonKind::EmptyArray => None,
+        _ => Some(raw),
     }
 }
 

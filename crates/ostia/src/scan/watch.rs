@@ -3,6 +3,7 @@ use std::sync::Arc;
 use super::keys::mark;
 use super::lexeme::RawString;
 use super::link::{LONGEST, Link, MediaHosts};
+use super::prints::PrintKey;
 use super::spot::Spot;
 
 /// What the endpoints of a catalog want to know of a body before they take it, all of it together: which endpoint will
@@ -13,6 +14,7 @@ pub struct Watch {
     denied: Vec<Arc<str>>,
     marks: u64,
     media: Vec<Arc<MediaHosts>>,
+    print_key: Option<PrintKey>,
 }
 
 /// What was seen of it.
@@ -44,6 +46,15 @@ impl Watch {
         if !self.media.contains(hosts) {
             self.media.push(Arc::clone(hosts));
         }
+    }
+
+    /// A request may go to more than one endpoint: which of them knows its prompt is told by its hashes.
+    pub fn print_with(&mut self, key: PrintKey) {
+        self.print_key = Some(key);
+    }
+
+    pub fn print_key(&self) -> Option<PrintKey> {
+        self.print_key
     }
 
     pub(super) fn denied(&self, name: RawString<'_>) -> Option<&Arc<str>> {

@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 use http::{Method, StatusCode};
 use ostia_core::{Clock, RequestId, ip_text};
 
+use super::Quiet;
+
 pub(super) const TARGET: &str = "ostia::access";
 /// nginx's word for a caller who left before there was an answer.
 const CLIENT_CLOSED: u16 = 499;
@@ -24,6 +26,8 @@ pub struct Access<'a> {
     pub user_id: &'a str,
     pub origin_ip: IpAddr,
     pub duration: Duration,
+    /// Requests of unknown callers from the same address since the last event that were counted and not written.
+    pub untold: u64,
 }
 
 /// Emits the `access` event; `duration` is in seconds, beside the milliseconds that the ledger has. Costs a comparison where the filter does not show it.
@@ -40,6 +44,7 @@ pub fn log_access(access: &Access<'_>) {
         origin_ip = ip_text(access.origin_ip),
         duration = access.duration.as_secs_f64(),
         duration_ms = u64::try_from(access.duration.as_millis()).unwrap_or(u64::MAX),
+        untold = (access.untold > 0).then_some(access.untold),
         "access"
     );
 }
@@ -58,10 +63,12 @@ struct Open {
     origin_ip: IpAddr,
     received: Instant,
     clock: Arc<dyn Clock>,
+    quiet: Arc<Quiet>,
 }
 
 impl AccessLog {
-    /// `route` is [`crate::routes::Route::name`], or `none`.
+    /// `route` is [`crate::routes::Route::name`], or `none`. `quiet`: how often requests of unknown callers are told of, as
+    /// far as they come from where this one does: whoever has no key shall not fill a disk.
     pub fn begin(
         request_id: RequestId,
         (method, path): (&Method, &str),
@@ -69,6 +76,7 @@ impl AccessLog {
         origin_ip: IpAddr,
         received: Instant,
         clock: &Arc<dyn Clock>,
+        quiet: impl FnOnce() -> Arc<Quiet>,
     ) -> Self {
         if !tracing::enabled!(target: TARGET, tracing::Level::INFO) {
             return Self(None);
@@ -83,6 +91,7 @@ impl AccessLog {
             origin_ip,
             received,
             clock: Arc::clone(clock),
+            quiet: quiet(),
         })))
     }
 
@@ -106,6 +115,13 @@ impl Drop for AccessLog {
         let Some(open) = self.0.take() else {
             return;
         };
+        let untold = match &open.user_id {
+            Some(_) => Some(0),
+            None => open.quiet.count(&*open.clock),
+        };
+        let Some(untold) = untold else {
+            return;
+        };
         log_access(&Access {
             request_id: open.request_id,
             method: open.method.as_str(),
@@ -115,6 +131,7 @@ impl Drop for AccessLog {
             user_id: open.user_id.as_deref().unwrap_or_default(),
             origin_ip: open.origin_ip,
             duration: open.clock.now().saturating_duration_since(open.received),
+            untold,
         });
     }
 }
@@ -130,7 +147,8 @@ mod tests {
     use ostia_core::{Clock, ManualClock, RequestId};
     use serde_json::{Value, json};
 
-    use super::AccessLog;
+    use super::super::Pace;
+    use super::{AccessLog, Quiet};
 
     #[derive(Clone, Default)]
     struct Sink(Arc<Mutex<Vec<u8>>>);
@@ -165,13 +183,22 @@ mod tests {
     }
 
     fn visit(answer: impl FnOnce(&mut AccessLog)) {
+        visit_from(
+            &Arc::new(Quiet::new(Pace::default(), Arc::default())),
+            answer,
+        );
+    }
+
+    fn visit_from(quiet: &Arc<Quiet>, answer: impl FnOnce(&mut AccessLog)) {
         let manual = Arc::new(ManualClock::at(1_795_392_000_000_000));
         let clock: Arc<dyn Clock> = manual.clone();
         let origin = IpAddr::V4(Ipv4Addr::LOCALHOST);
         let id = RequestId::from_bytes([7; 16]);
         let path = format!("/whoami/{}", "é".repeat(200));
         let asked = (&Method::GET, path.as_str());
-        let mut log = AccessLog::begin(id, asked, "/whoami", origin, clock.now(), &clock);
+        let mut log = AccessLog::begin(id, asked, "/whoami", origin, clock.now(), &clock, || {
+            Arc::clone(quiet)
+        });
         answer(&mut log);
         manual.advance(Duration::from_millis(12));
     }
@@ -194,6 +221,21 @@ mod tests {
             })
         };
         assert_eq!(seen, [expected(200, "ann@lab.org"), expected(499, "")]);
+    }
+
+    #[test]
+    fn unknown_callers_are_counted_and_some_of_them_told_of() {
+        let untold = Arc::default();
+        let quiet = Arc::new(Quiet::new(Pace::default(), Arc::clone(&untold)));
+        let seen = events(tracing::Level::INFO, || {
+            for _ in 0..100 {
+                visit_from(&quiet, |log| log.status(StatusCode::UNAUTHORIZED));
+            }
+            visit_from(&quiet, |log| log.user(&"ann@lab.org".into()));
+        });
+        assert_eq!(seen.len(), 11);
+        assert_eq!(seen[10]["user_id"], "ann@lab.org");
+        assert_eq!(untold.load(std::sync::atomic::Ordering::Relaxed), 90);
     }
 
     #[test]

@@ -10,4 +10,4 @@ mod pace;
 pub use access::{Access, AccessLog, log_access};
 pub use error_counts::ErrorCounts;
 pub use figures::{Figures, Histogram, Reading, Series};
-pub use pace::Pace;
+pub use pace::{Pace, Quiet};

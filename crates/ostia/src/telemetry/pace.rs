@@ -1,3 +1,4 @@
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -46,6 +47,27 @@ impl Pace {
     /// All since the start.
     pub fn total(&self) -> u64 {
         self.count.load(Ordering::Relaxed)
+    }
+}
+
+/// Events that only some are written of, by a pace of their own, while all that are not are counted together.
+pub struct Quiet {
+    pace: Pace,
+    untold: Arc<AtomicU64>,
+}
+
+impl Quiet {
+    pub const fn new(pace: Pace, untold: Arc<AtomicU64>) -> Self {
+        Self { pace, untold }
+    }
+
+    /// The same as [`Pace::count`].
+    pub fn count(&self, clock: &dyn Clock) -> Option<u64> {
+        let told = self.pace.count(clock);
+        if told.is_none() {
+            self.untold.fetch_add(1, Ordering::Relaxed);
+        }
+        told
     }
 }
 

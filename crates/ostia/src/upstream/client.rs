@@ -4,7 +4,6 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use http::Method;
 use ostia_core::{Clock, Phase};
 use parking_lot::Mutex;
 
@@ -87,7 +86,7 @@ impl Client {
     ) -> Result<UpstreamResponse<UpstreamBody>, UpstreamFailure> {
         let pool = self.pool_of(outgoing.origin.as_ref())?;
         let message = Message::new(
-            Method::POST,
+            outgoing.method,
             outgoing.path_and_query,
             outgoing.headers,
             outgoing.body,

@@ -1,11 +1,12 @@
 use bytes::Bytes;
-use http::HeaderMap;
+use http::{HeaderMap, Method};
 
 use crate::catalog::{Origin, Timeouts};
 
 /// A request, ready to be sent to a backend.
 #[derive(Debug, Clone)]
 pub struct Outgoing {
+    pub method: Method,
     /// A host other than the deployment's own, already checked against its `allowed_hosts`.
     pub origin: Option<Origin>,
     /// Absolute path and query.

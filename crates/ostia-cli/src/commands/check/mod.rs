@@ -3,6 +3,7 @@
 mod listing;
 
 use clap::Args;
+use ostia::config::Loaded;
 use ostia::fleet::Fleet;
 
 use super::load::load;
@@ -20,7 +21,6 @@ pub struct Check {
 impl Check {
     pub fn run(&self, setup: &Setup) -> Result<(), Failure> {
         let loaded = load(setup, None, &Fleet::default());
-        let errors = loaded.errors().count();
         if self.json {
             print(&listing::json(&loaded))?;
         } else {
@@ -32,12 +32,17 @@ impl Check {
                 "Only the files were checked, and nothing was called: `ostia test` calls a model.",
             );
         }
-        match errors {
-            0 if loaded.settings.is_some() => Ok(()),
-            1 => Err(Failure::config("1 error in the configuration")),
-            many => Err(Failure::config(format!(
-                "{many} errors in the configuration"
-            ))),
-        }
+        verdict(&loaded)
+    }
+}
+
+/// Ends with 78 on any error, which has been told.
+pub fn verdict(loaded: &Loaded) -> Result<(), Failure> {
+    match loaded.errors().count() {
+        0 if loaded.settings.is_some() => Ok(()),
+        1 => Err(Failure::config("1 error in the configuration")),
+        many => Err(Failure::config(format!(
+            "{many} errors in the configuration"
+        ))),
     }
 }

@@ -1,10 +1,12 @@
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 
 use http::Method;
 use ostia::admin::call;
 use ostia::admit::{BlockList, Blocked, own_limits};
 use ostia::catalog::{Deployment, HttpUrl};
+use ostia::rank::{Home, RUNNING, Readiness, Signals};
 use ostia::settings::{Limits, ListenAddress, Settings};
 use ostia_core::{Clock as _, Identity, NoticeScope, SystemClock};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -31,6 +33,8 @@ pub(super) struct Around {
 struct Health {
     in_flight: u64,
     failing: bool,
+    unread_tokens: u64,
+    away_ms: u64,
 }
 
 impl Around {
@@ -130,7 +134,10 @@ impl Around {
 
     pub(super) fn health(&self, slug: &str) -> Value {
         match self.health_of(slug) {
-            Some(health) => json!({"in_flight": health.in_flight, "failing": health.failing}),
+            Some(health) => json!({
+                "in_flight": health.in_flight, "failing": health.failing,
+                "unread_tokens": health.unread_tokens, "away_ms": health.away_ms,
+            }),
             None => Value::Null,
         }
     }
@@ -139,6 +146,28 @@ impl Around {
     fn health_of(&self, slug: &str) -> Option<Health> {
         let all = self.health.as_ref().ok()?;
         Some(all.get(slug).cloned().unwrap_or_default())
+    }
+
+    /// What the endpoint is ranked by. Without a gateway to ask, all are idle.
+    pub(super) fn signals(&self, deployment: &Deployment) -> Signals {
+        let known = self.health.as_ref().ok();
+        let health = known.and_then(|all| all.get(&*deployment.slug));
+        let health = health.cloned().unwrap_or_default();
+        Signals {
+            readiness: match (health.away_ms, health.failing) {
+                (0, false) => Readiness::Ready,
+                (0, true) => Readiness::Suspect,
+                (wait, _) => Readiness::Away(Duration::from_millis(wait)),
+            },
+            stand_in: 0,
+            priority: deployment.priority,
+            is_full: false,
+            work: health.unread_tokens + health.in_flight * RUNNING,
+            uncached: 0,
+            home: Home::None,
+            weight: deployment.weight,
+            share: 100,
+        }
     }
 
     /// Text for people on one endpoint.
@@ -260,6 +289,12 @@ fn parse(text: &str) -> BTreeMap<String, Health> {
             Some(("ostia_endpoint_failing", slug, count)) => {
                 all.entry(slug.to_owned()).or_default().failing = count > 0;
             }
+            Some(("ostia_endpoint_unread_tokens", slug, count)) => {
+                all.entry(slug.to_owned()).or_default().unread_tokens = count;
+            }
+            Some(("ostia_endpoint_away_milliseconds", slug, count)) => {
+                all.entry(slug.to_owned()).or_default().away_ms = count;
+            }
             _ => {}
         }
     }
@@ -276,7 +311,11 @@ mod tests {
                     ostia_endpoint_in_flight{endpoint=\"a\"} 3\nostia_endpoint_in_flight{endpoint=\"b\"} 0\n\
                     ostia_endpoint_failing{endpoint=\"b\"} 1\nostia_requests_total{endpoint=\"a\",outcome=\"ok\"} 7\n# EOF\n";
         let all = parse(text);
-        let health = |in_flight, failing| Health { in_flight, failing };
+        let health = |in_flight, failing| Health {
+            in_flight,
+            failing,
+            ..Health::default()
+        };
         assert_eq!(all["a"], health(3, false));
         assert_eq!(all["b"], health(0, true));
         assert_eq!(all.len(), 2);

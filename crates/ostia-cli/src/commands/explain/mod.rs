@@ -2,6 +2,7 @@
 
 mod around;
 mod person;
+mod ranks;
 
 use std::sync::Arc;
 
@@ -19,6 +20,7 @@ use crate::output::print;
 use crate::runtime;
 use around::Around;
 use person::{Case, Person};
+use ranks::Ranks;
 
 /// Without --group, it shows the decision for every set of groups that the user's active API keys carry, or for none.
 #[derive(Debug, Args)]
@@ -80,6 +82,7 @@ impl Explain {
             case.source,
             if groups.is_empty() { "-" } else { &groups }
         );
+        let ranks = Ranks::of(found, &case.identity, around);
         for deployment in found {
             let route = format!("/{}/{}/v1", deployment.cluster.name, deployment.framework);
             let verdict = verdict(deployment, &case.identity);
@@ -93,6 +96,12 @@ impl Explain {
             }
             for line in around.of(deployment, &case.identity) {
                 text.push_str(&format!("    {line}\n"));
+            }
+            if let Some((place, signal, work)) = ranks.place(deployment) {
+                let all = ranks.count();
+                text.push_str(&format!(
+                    "    rank: {place} of {all}, by {signal}; {work} tokens of work in flight\n"
+                ));
             }
         }
         if found.is_empty() {
@@ -114,6 +123,7 @@ impl Explain {
         person: &Person,
         around: &Around,
     ) -> Value {
+        let ranks = Ranks::of(found, &case.identity, around);
         let endpoint = |deployment: &Arc<Deployment>| {
             json!({
                 "cluster": deployment.cluster.name,
@@ -126,6 +136,9 @@ impl Explain {
                 "maintenance": around.notice(deployment),
                 "limits": around.limits(deployment, &case.identity),
                 "health": around.health(&deployment.slug),
+                "rank": ranks.place(deployment).map(|(place, signal, work)| {
+                    json!({"place": place, "signal": signal, "work": work})
+                }),
             })
         };
         json!({

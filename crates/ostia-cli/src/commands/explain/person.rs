@@ -1,10 +1,9 @@
 use std::sync::Arc;
 
-use ostia_core::{ApiKey, Clock as _, Identity, Store, SystemClock, UsageQuery};
+use ostia::people::{key_state, rfc3339};
+use ostia_core::{ApiKey, Clock as _, Identity, Owner, Store, SystemClock, UsageQuery};
 use serde_json::{Value, json};
 
-use crate::commands::key::list::state;
-use crate::commands::key::rfc3339;
 use crate::commands::load::existing_store;
 use crate::failure::{Failure, chain};
 use crate::output::note;
@@ -19,6 +18,8 @@ pub(super) struct Case {
 /// What the database has of a user.
 pub(super) struct Person {
     keys: Vec<ApiKey>,
+    /// What providers said of whoever owns the keys.
+    owner: Owner,
     /// `None`: the database could not be asked.
     requests: Option<u64>,
     now: i64,
@@ -33,8 +34,9 @@ impl Person {
             look(&*store, user).await
         };
         match asked.await {
-            Ok((keys, requests)) => Self {
+            Ok((keys, owner, requests)) => Self {
                 keys,
+                owner,
                 requests: Some(requests),
                 now,
             },
@@ -45,6 +47,7 @@ impl Person {
                 ));
                 Self {
                     keys: Vec::new(),
+                    owner: Owner::default(),
                     requests: None,
                     now,
                 }
@@ -73,11 +76,17 @@ impl Person {
         }
         let mut cases: Vec<Case> = Vec::new();
         for key in self.keys.iter().filter(|key| self.state(key) == "active") {
+            let groups = key.groups_now(&self.owner);
+            let models = key.rights.models.iter().map(|model| model.as_str().into());
+            let models: Option<Arc<[Arc<str>]>> =
+                (!key.rights.models.is_empty()).then(|| models.collect());
             let known = cases.iter().any(|case| {
-                case.identity.groups == key.groups && case.identity.project == key.project
+                let known = &case.identity;
+                (&known.groups, &known.project, &known.models) == (&groups, &key.project, &models)
             });
             if !known {
-                let mut own = case(format!("of key {}", key.id), Arc::clone(&key.groups));
+                let mut own = case(format!("of key {}", key.id), groups);
+                own.identity.models = models;
                 own.identity.key_id = Some(Arc::clone(&key.id));
                 own.identity.project = Arc::clone(&key.project);
                 cases.push(own);
@@ -121,12 +130,12 @@ impl Person {
     }
 
     fn state(&self, key: &ApiKey) -> &'static str {
-        state(key, self.now)
+        key_state(key, self.now)
     }
 }
 
 /// The user's keys, and how many requests they ever made.
-async fn look(store: &dyn Store, user: &str) -> Result<(Vec<ApiKey>, u64), Failure> {
+async fn look(store: &dyn Store, user: &str) -> Result<(Vec<ApiKey>, Owner, u64), Failure> {
     let failed = |error| Failure::other(chain(&error));
     let mut keys = store.list_keys().await.map_err(failed)?;
     keys.retain(|key| *key.username == *user);
@@ -135,5 +144,6 @@ async fn look(store: &dyn Store, user: &str) -> Result<(Vec<ApiKey>, u64), Failu
         ..UsageQuery::default()
     };
     let usage = store.usage(&query).await.map_err(failed)?;
-    Ok((keys, usage.iter().map(|row| row.requests).sum()))
+    let owner = store.people().owner(user).await.map_err(failed)?;
+    Ok((keys, owner, usage.iter().map(|row| row.requests).sum()))
 }

@@ -1,13 +1,13 @@
 use std::io::{self, IsTerminal as _, Read as _};
 
 use clap::Args;
-use ostia::identify::hash_key;
+use ostia::people::key_json;
 use ostia_core::{Clock as _, Secret, SystemClock};
 
-use super::list::{as_json, table};
+use super::list::table;
 use crate::arguments::Setup;
-use crate::commands::load::open_existing_store;
-use crate::failure::{Failure, chain};
+use crate::commands::desk;
+use crate::failure::Failure;
 use crate::output::{Look, note, print};
 
 /// No key is longer.
@@ -22,18 +22,11 @@ pub struct Find {
 
 impl Find {
     pub async fn run(&self, setup: &Setup) -> Result<(), Failure> {
-        let store = open_existing_store(setup).await?;
-        let key = read()?;
-        let found = store.key_by_hash(&hash_key(key.expose())).await;
-        let found = found.map_err(|error| Failure::other(chain(&error)))?;
-        let found = found.ok_or_else(|| {
-            Failure::other(
-                "this key is not in the database: it was made elsewhere, or is not complete",
-            )
-        })?;
+        let desk = desk::existing(setup).await?;
+        let found = desk.find_key(&read()?).await?;
         let now = SystemClock.unix_micros();
         if self.json {
-            return print(&format!("{}\n", as_json(&found, now)));
+            return print(&format!("{}\n", key_json(&found, now)));
         }
         print(&table(&[found], now).render(Look::of_stdout()))
     }

@@ -2,13 +2,13 @@ use std::cmp::Reverse;
 use std::num::NonZeroUsize;
 
 use clap::{Args, ValueEnum};
+use ostia::people::{key_json, key_state, rfc3339};
 use ostia_core::{ApiKey, Clock as _, SystemClock};
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::rfc3339;
 use crate::arguments::Setup;
-use crate::commands::load::open_existing_store;
-use crate::failure::{Failure, chain};
+use crate::commands::desk;
+use crate::failure::Failure;
 use crate::output::{Look, print};
 use crate::span::Moment;
 use crate::table::Table;
@@ -48,15 +48,17 @@ enum Sort {
 
 impl List {
     pub async fn run(&self, setup: &Setup) -> Result<(), Failure> {
-        let store = open_existing_store(setup).await?;
-        let keys = store.list_keys().await;
-        let keys = keys.map_err(|error| Failure::other(chain(&error)))?;
+        let desk = desk::existing(setup).await?;
+        let keys = match &self.user {
+            Some(user) => desk.keys_of(user).await?,
+            None => desk.all_keys().await?,
+        };
         let now = SystemClock.unix_micros();
         let mut keys = self.chosen(keys, now);
         let total = total(&keys, now);
         keys.truncate(self.top.map_or(usize::MAX, NonZeroUsize::get));
         if self.json {
-            let keys: Vec<Value> = keys.iter().map(|key| as_json(key, now)).collect();
+            let keys: Vec<Value> = keys.iter().map(|key| key_json(key, now)).collect();
             return print(&format!("{}\n", Value::from(keys)));
         }
         print(&format!(
@@ -67,46 +69,16 @@ impl List {
 
     fn chosen(&self, mut keys: Vec<ApiKey>, now: i64) -> Vec<ApiKey> {
         let end = self.until.map(|until| until.after(now));
-        keys.retain(|key| {
-            let theirs = self.user.as_ref().is_none_or(|user| *user == *key.username);
-            let ends = end.is_none_or(|end| key.expires_at.is_some_and(|it| it < end));
-            theirs && ends
-        });
+        keys.retain(|key| end.is_none_or(|end| key.expires_at.is_some_and(|it| it < end)));
         match self.sort {
             None => {}
             Some(Sort::User) => keys.sort_by(|one, other| one.username.cmp(&other.username)),
-            Some(Sort::State) => keys.sort_by_key(|key| state(key, now)),
+            Some(Sort::State) => keys.sort_by_key(|key| key_state(key, now)),
             Some(Sort::Expires) => keys.sort_by_key(|key| key.expires_at.unwrap_or(i64::MAX)),
             Some(Sort::LastUsed) => keys.sort_by_key(|key| Reverse(key.last_used_at)),
         }
         keys
     }
-}
-
-pub(in crate::commands) fn state(key: &ApiKey, now: i64) -> &'static str {
-    let past = |moment: Option<i64>| moment.is_some_and(|moment| moment <= now);
-    match (key.revoked_at.is_some(), past(key.expires_at)) {
-        (true, _) => "revoked",
-        (_, true) => "expired",
-        _ => "active",
-    }
-}
-
-pub(super) fn as_json(key: &ApiKey, now: i64) -> Value {
-    let groups: Vec<&str> = key.groups.iter().map(AsRef::as_ref).collect();
-    json!({
-        "id": &*key.id,
-        "state": state(key, now),
-        "user": &*key.username,
-        "groups": groups,
-        "label": &*key.label,
-        "project": &*key.project,
-        "admin": key.admin,
-        "created_at": rfc3339(key.created_at),
-        "expires_at": key.expires_at.map(rfc3339),
-        "revoked_at": key.revoked_at.map(rfc3339),
-        "last_used_at": key.last_used_at.map(rfc3339),
-    })
 }
 
 pub(super) fn table(keys: &[ApiKey], now: i64) -> Table {
@@ -118,7 +90,7 @@ pub(super) fn table(keys: &[ApiKey], now: i64) -> Table {
     for key in keys {
         table.row([
             key.id.to_string(),
-            state(key, now).to_owned(),
+            key_state(key, now).to_owned(),
             key.username.to_string(),
             day(Some(key.created_at), ""),
             day(key.expires_at, "never"),
@@ -141,16 +113,32 @@ fn note(key: &ApiKey) -> String {
             parts.push(format!("{name} {value}"));
         }
     }
-    if key.admin {
-        parts.push("admin".to_owned());
+    let rights = &*key.rights;
+    for (name, values) in [
+        ("models", &rights.models),
+        ("from", &rights.addresses),
+        ("on behalf of", &rights.on_behalf_of),
+    ] {
+        if !values.is_empty() {
+            parts.push(format!("{name} {}", values.join(",")));
+        }
     }
+    let words = [
+        rights.role.map(|role| role.as_str()),
+        rights.batch.then_some("batch"),
+        rights.service.then_some("service"),
+    ];
+    parts.extend(words.into_iter().flatten().map(str::to_owned));
     parts.join("; ")
 }
 
 /// `3 keys: 2 active, 1 revoked`
 fn total(keys: &[ApiKey], now: i64) -> String {
     let states = ["active", "expired", "revoked"].map(|word| {
-        let count = keys.iter().filter(|key| state(key, now) == word).count();
+        let count = keys
+            .iter()
+            .filter(|key| key_state(key, now) == word)
+            .count();
         (count, word)
     });
     let counts = states.iter().filter(|(count, _)| *count > 0);
@@ -166,6 +154,8 @@ fn total(keys: &[ApiKey], now: i64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use ostia_core::KeyRights;
+
     use super::*;
 
     fn key(id: &str, user: &str, expires_at: Option<i64>) -> ApiKey {
@@ -175,11 +165,13 @@ mod tests {
             groups: Vec::new().into(),
             label: "".into(),
             project: "".into(),
-            admin: false,
+            rights: KeyRights::default().into(),
             created_at: 1,
+            confirmed_at: 1,
             expires_at,
             revoked_at: None,
             last_used_at: None,
+            noted_days: None,
         }
     }
 

@@ -7,19 +7,20 @@ mod revoke;
 mod rotate;
 
 use clap::Subcommand;
-use jiff::Timestamp;
+use ostia::people::{MadeKey, rfc3339};
 
 use crate::arguments::Setup;
 use crate::failure::Failure;
+use crate::output::{note, write};
 use crate::runtime;
 
 #[derive(Debug, Subcommand)]
 pub enum Key {
     /// Create a key and print it, this one time
-    Create(create::Create),
+    Create(Box<create::Create>),
     /// List keys, revoked and expired ones included
     List(list::List),
-    /// Revoke a key
+    /// Revoke a key, or all keys of a user
     Revoke(revoke::Revoke),
     /// Replace a key with a new one and give the old one an end
     Rotate(rotate::Rotate),
@@ -39,14 +40,35 @@ impl Key {
     }
 }
 
-/// RFC 3339 in UTC, to the second.
-pub(super) fn rfc3339(unix_micros: i64) -> String {
-    let time = Timestamp::from_microsecond(unix_micros).unwrap_or(Timestamp::UNIX_EPOCH);
-    format!("{time:.0}")
+/// Shows a new key, this one time.
+fn show(made: &MadeKey, as_json: bool) -> Result<(), Failure> {
+    let text = if as_json {
+        format!("{}\n", made.json())
+    } else {
+        if let Some((old, end)) = &made.replaces {
+            note(&format!("The old key {old} ends at {}.", rfc3339(*end)));
+        }
+        note(&describe(made));
+        format!("{}\n", made.key.expose())
+    };
+    write(&text).map_err(|error| {
+        let id = &made.new.id;
+        Failure::other(format!(
+            "the key was created but could not be shown ({error}): revoke it with `ostia key revoke {id}` and create another"
+        ))
+    })
 }
 
-/// Logs who made, revoked or rotated a key. A running gateway notices the change by itself and logs it too.
-fn audit(kind: &'static str, key_id: &str, username: &str, replaces: &str) {
-    let uid = rustix::process::getuid().as_raw();
-    tracing::info!(target: "ostia::audit", kind, key_id, username, replaces, uid, "a key was changed");
+fn describe(made: &MadeKey) -> String {
+    let new = &made.new;
+    let role = new
+        .rights
+        .role
+        .map(|role| format!(", with the role {}", role.as_str()));
+    let role = role.unwrap_or_default();
+    let end = new.expires_at.map_or("never".to_owned(), rfc3339);
+    format!(
+        "Key {} for {}{role}; expires: {end}. It is shown this once:",
+        new.id, new.username
+    )
 }

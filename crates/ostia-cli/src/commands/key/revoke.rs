@@ -1,39 +1,43 @@
 use clap::Args;
-use ostia_core::{Clock as _, SystemClock};
 
-use super::audit;
 use crate::arguments::Setup;
-use crate::commands::load::open_existing_store;
-use crate::failure::{Failure, chain};
+use crate::commands::desk;
+use crate::failure::Failure;
 use crate::output::note;
 
 #[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
 pub struct Revoke {
     /// As `ostia key list` shows it
-    id: String,
+    id: Option<String>,
+    /// Revoke every key of this user, by whichever of their names
+    #[arg(long, value_name = "NAME@DOMAIN")]
+    user: Option<String>,
 }
 
 impl Revoke {
     pub async fn run(&self, setup: &Setup) -> Result<(), Failure> {
-        let id = &self.id;
-        let failed = |error| Failure::other(chain(&error));
-        let store = open_existing_store(setup).await?;
-        let now = SystemClock.unix_micros();
-        if store.revoke_key(id, now).await.map_err(failed)? {
-            audit("key_revoked", id, "", "");
-            note(&format!(
-                "Key {id} is revoked; a running gateway refuses it within a second."
-            ));
+        let desk = desk::existing(setup).await?;
+        if let Some(user) = &self.user {
+            let revoked = desk.revoke_keys_of(user).await?;
+            for id in &revoked {
+                note(&format!("Key {id} is revoked."));
+            }
+            note(&match revoked.len() {
+                0 => "There was no key to revoke.".to_owned(),
+                count => {
+                    format!("{count} revoked; a running gateway refuses them within a second.")
+                }
+            });
             return Ok(());
         }
-        let keys = store.list_keys().await.map_err(failed)?;
-        if keys.iter().any(|key| *key.id == **id) {
-            note(&format!("Key {id} was revoked before."));
-            return Ok(());
-        }
-        let shown = id.escape_debug();
-        Err(Failure::other(format!(
-            "there is no key `{shown}`: `ostia key list` shows the ids"
-        )))
+        let Some(id) = &self.id else {
+            return Err(Failure::usage("name a key, or --user"));
+        };
+        note(&match desk.revoke_key(id).await? {
+            true => format!("Key {id} is revoked; a running gateway refuses it within a second."),
+            false => format!("Key {id} was revoked before."),
+        });
+        Ok(())
     }
 }

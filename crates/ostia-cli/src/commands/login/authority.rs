@@ -19,6 +19,8 @@ pub(super) struct Authority {
 pub(super) struct Grant<'a> {
     pub(super) client_id: &'a str,
     pub(super) scope: &'a str,
+    /// Globus policies that the session must meet, separated by commas.
+    pub(super) policies: &'a str,
     pub(super) force: bool,
     /// Whether the address is opened, not only printed.
     pub(super) browser: bool,

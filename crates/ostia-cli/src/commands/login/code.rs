@@ -50,6 +50,9 @@ impl Try {
             // Globus's word for a refresh token; others go by the scope offline_access.
             ("access_type", "offline"),
         ];
+        if !ask.policies.is_empty() {
+            fields.push(("session_required_policies", ask.policies));
+        }
         if ask.force {
             fields.push(("prompt", "login"));
         }

@@ -21,6 +21,8 @@ pub(super) struct Saved {
     pub(super) issuer: String,
     pub(super) client_id: String,
     pub(super) scope: String,
+    /// Separated by commas; may be empty.
+    pub(super) policies: String,
     /// The gateway; may be empty.
     pub(super) url: String,
     pub(super) access_token: Secret<String>,
@@ -72,7 +74,8 @@ impl Saved {
 
     fn to_json(&self) -> Value {
         json!({
-            "issuer": self.issuer, "client_id": self.client_id, "scope": self.scope, "url": self.url,
+            "issuer": self.issuer, "client_id": self.client_id, "scope": self.scope, "policies": self.policies,
+            "url": self.url,
             "access_token": self.access_token.expose(),
             "refresh_token": self.refresh_token.as_ref().map(Secret::expose),
             "expires_at": self.expires_at,
@@ -85,6 +88,7 @@ impl Saved {
             issuer: text("issuer")?,
             client_id: text("client_id")?,
             scope: text("scope")?,
+            policies: text("policies").unwrap_or_default(),
             url: text("url")?,
             access_token: Secret::new(text("access_token")?),
             refresh_token: text("refresh_token").map(Secret::new),

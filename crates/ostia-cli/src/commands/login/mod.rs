@@ -26,6 +26,12 @@ use file::{Saved, TokenFile};
 
 pub use token::Token;
 
+/// The gateway that was named at `ostia login`.
+pub fn saved_url() -> Option<String> {
+    let saved = TokenFile::find().ok()?.read().ok()??;
+    Some(saved.url).filter(|url| !url.is_empty())
+}
+
 const GLOBUS: &str = "https://auth.globus.org";
 /// Where Globus's own clients look for another address of Globus Auth.
 const GLOBUS_VARIABLE: &str = "GLOBUS_SDK_SERVICE_URL_AUTH";
@@ -42,6 +48,14 @@ pub struct Login {
     /// Scopes to ask for, separated by spaces
     #[arg(long, env = "OSTIA_LOGIN_SCOPE", value_name = "SCOPES")]
     scope: Option<String>,
+    /// A Globus policy that the session must meet, as the gateway's operators name it; may be repeated
+    #[arg(
+        long = "policy",
+        env = "OSTIA_LOGIN_POLICY",
+        value_name = "ID",
+        value_delimiter = ','
+    )]
+    policies: Vec<String>,
     /// The gateway, for `ostia whoami`
     #[arg(long, env = "OSTIA_URL", value_name = "URL")]
     url: Option<String>,
@@ -98,12 +112,18 @@ impl Login {
         let scope = known(&self.scope, |saved| &saved.scope, "scope")
             .unwrap_or_else(|_| "openid profile email offline_access".to_owned());
         let url = known(&self.url, |saved| &saved.url, "url").unwrap_or_default();
+        let given = match &*self.policies {
+            [] => None,
+            policies => Some(policies.join(",")),
+        };
+        let policies = known(&given, |saved| &saved.policies, "policy").unwrap_or_default();
 
         let web = web();
         let authority = Authority::discover(&*web, &issuer).await?;
         let ask = Grant {
             client_id: &client_id,
             scope: &scope,
+            policies: &policies,
             force: self.force,
             browser: !self.no_browser,
         };
@@ -120,6 +140,7 @@ impl Login {
             issuer,
             client_id,
             scope,
+            policies,
             url,
             ..Saved::default()
         };

@@ -187,7 +187,10 @@ fn hints(url: &str, key: &Secret<String>, served: &Served) -> String {
             text.push_str("To keep this: ostia init --backend URL\n");
         }
     }
-    text.push_str(&format!("Routes: {url}/docs\n"));
+    text.push_str(&format!(
+        "\nA coding agent (codex, claude, opencode, qwen, pi, aider, goose, continue; --undo takes it back):\n\n\
+         OSTIA_API_KEY={key} ostia agent configure codex --url {url}\n\nRoutes: {url}/docs\n"
+    ));
     text
 }
 

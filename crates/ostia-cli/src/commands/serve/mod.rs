@@ -17,7 +17,7 @@ use ostia::fleet::Fleet;
 use ostia::live::{Files, ReadFiles};
 use ostia::runtime::spawn_blocking;
 use ostia::settings::Settings;
-use ostia_core::SystemClock;
+use ostia_core::{Store, StoreError, SystemClock};
 
 use super::init::Backends;
 use super::load::{load, store};
@@ -28,6 +28,8 @@ use demo::{Demo, Served};
 use signals::{Signals, Wish};
 use terminal::Terminal;
 
+/// How long the start waits for the database.
+const REACHED: Duration = Duration::from_secs(5);
 const DRAIN: &str = "ostia drain";
 const TERMINAL_CLOSED: &str = "its terminal closed";
 
@@ -144,6 +146,7 @@ impl Serve {
         };
         warn_of_what_is_not_served(&settings);
         let store = store(settings.store.url.expose()).await?;
+        reach(&*store, &settings).await?;
         Ok(Parts {
             settings,
             catalog: loaded.catalog,
@@ -156,6 +159,32 @@ impl Serve {
             sockets: handover::sockets()?,
         })
     }
+}
+
+/// A gateway starts without its database: readiness says so until it is reached, and the journal keeps the rows. One that
+/// answers and does not fit is refused.
+async fn reach(store: &dyn Store, settings: &Settings) -> Result<(), Failure> {
+    let zone = &settings.reports.timezone;
+    let answer = tokio::time::timeout(REACHED, store.keep_reports_in(zone));
+    match answer
+        .await
+        .unwrap_or_else(|_| Err(StoreError::Unavailable("it does not answer".into())))
+    {
+        Ok(true) => {}
+        Ok(false) => tracing::warn!(
+            "reports.timezone is {zone}, and the sums of the rows that are there are not: run `ostia db migrate`"
+        ),
+        Err(StoreError::Unavailable(error)) => {
+            tracing::warn!(
+                error,
+                "the database is not reached yet; rows wait in the journal"
+            );
+        }
+        Err(StoreError::Broken(text)) => {
+            return Err(Failure::other(format!("cannot use the database: {text}")));
+        }
+    }
+    Ok(())
 }
 
 /// Reads the files as they were read at the start.

@@ -129,7 +129,7 @@ impl Seen {
 }
 
 /// The code and message of an error, made harmless for a terminal.
-pub(super) fn said(answer: &Answer) -> String {
+pub fn said(answer: &Answer) -> String {
     let body = answer.json().unwrap_or_default();
     let error = &body["error"];
     let word = |name: &str| {

@@ -15,6 +15,7 @@ use crate::commands::web::{Page, parse_private};
 use crate::failure::Failure;
 use crate::output::{note, print};
 use crate::runtime;
+pub use call::said;
 use call::{Call, Seen};
 use here::Here;
 
@@ -130,7 +131,8 @@ struct What {
     way: String,
 }
 
-async fn key() -> Result<Secret<String>, Failure> {
+/// The key for a gateway.
+pub async fn key() -> Result<Secret<String>, Failure> {
     for name in KEYS {
         if let Ok(key) = std::env::var(name)
             && !key.is_empty()
@@ -141,7 +143,7 @@ async fn key() -> Result<Secret<String>, Failure> {
     login::saved_token().await.map_err(|_| {
         let names = KEYS.join(" or ");
         Failure::usage(format!(
-            "--url needs a key in {names}, or a sign-in by `ostia login`"
+            "a key is needed in {names}, or a sign-in by `ostia login`"
         ))
     })
 }

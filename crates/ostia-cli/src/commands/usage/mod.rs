@@ -7,9 +7,10 @@ use std::num::NonZeroUsize;
 
 use clap::builder::PossibleValuesParser;
 use clap::{Args, ValueEnum};
+use jiff::tz::TimeZone;
 use ostia_core::{Clock as _, SystemClock, UsageQuery};
 
-use super::load::open_existing_store;
+use super::load::{existing_store, settings};
 use crate::arguments::Setup;
 use crate::failure::{Failure, chain};
 use crate::output::{Look, print};
@@ -25,7 +26,7 @@ use report::Report;
                   clients gave up are in neither."
 )]
 pub struct Usage {
-    /// The first moment: so long ago (7d, 12h, 30m), a date (2026-01-31: its beginning, UTC) or a timestamp
+    /// The first moment: so long ago (7d, 12h, 30m), a date (2026-01-31: its beginning, in [reports] timezone) or a timestamp
     #[arg(long, value_name = "WHEN", default_value = "7d")]
     since: Moment,
     /// The moment up to which requests count, written the same way [default: now]
@@ -65,14 +66,16 @@ impl Usage {
 
     async fn report(&self, setup: &Setup) -> Result<(), Failure> {
         let now = SystemClock.unix_micros();
+        let settings = settings(setup)?;
+        let zone = TimeZone::get(&settings.reports.timezone).unwrap_or(TimeZone::UTC);
         let query = UsageQuery {
-            since: self.since.before(now),
-            until: self.until.map(|until| until.before(now)),
+            since: self.since.before(now, &zone),
+            until: self.until.map(|until| until.before(now, &zone)),
             user: self.user.clone(),
             by: self.columns(),
         };
         let order = report::Order::parse(self.sort.as_deref(), &query.by)?;
-        let store = open_existing_store(setup).await?;
+        let store = existing_store(settings.store.url.expose()).await?;
         let rows = store
             .usage(&query)
             .await

@@ -211,3 +211,121 @@ async fn control_keys_in_other_letters_are_refused() {
     assert_eq!(backend.records().len(), 4);
     gateway.finish(&[&backend]).await;
 }
+
+/// Some proxies lay `extra_body` over the body itself.
+#[tokio::test]
+async fn what_is_judged_at_the_top_is_not_said_again_below() {
+    let backend = FakeBackend::start().await;
+    let gateway = TestGateway::start(Site::new().model("m", &backend)).await;
+    for (api, member, param) in [
+        (
+            "chat/completions",
+            r#""extra_body":{"model":"other"}"#,
+            "model",
+        ),
+        (
+            "chat/completions",
+            r#""extra_body":{"a":1,"Mod\u0065l":"m"}"#,
+            "model",
+        ),
+        (
+            "chat/completions",
+            r#""extra_body":{"stream":true}"#,
+            "stream",
+        ),
+        (
+            "chat/completions",
+            r#""extra_body":{"messages":[]}"#,
+            "messages",
+        ),
+        ("completions", r#""extra_body":{"prompt":"b"}"#, "prompt"),
+        (
+            "responses",
+            r#""extra_body":{"previous_response_id":"r"}"#,
+            "previous_response_id",
+        ),
+        (
+            "responses",
+            r#""extra_body":{"conversation":"c"}"#,
+            "conversation",
+        ),
+        (
+            "responses",
+            r#""extra_body":{"background":true}"#,
+            "background",
+        ),
+        ("rerank", r#""extra_body":{"model":"other"}"#, "model"),
+        (
+            "responses",
+            r#""input":[{"type":"image_generation_call","id":"ig_1"}]"#,
+            "input",
+        ),
+        (
+            "responses",
+            r#""input":[{"type":"image_generation_call","id":"ig_1","result":null}]"#,
+            "input",
+        ),
+    ] {
+        let input = if member.contains("\"input\"") {
+            ""
+        } else {
+            r#""input":"a","#
+        };
+        let body = format!(r#"{{"model":"m",{input}"messages":[{{}}],"prompt":"a",{member}}}"#);
+        let answer = gateway.call(&raw(&gateway, api, body)).await;
+        assert_refused(&answer, param, member);
+    }
+    for (api, members) in [
+        (
+            "chat/completions",
+            r#""messages":[{}],"extra_body":{"top_k":5,"metadata":{"model":"x"}}"#,
+        ),
+        (
+            "responses",
+            r#""input":[{"type":"image_generation_call","id":"ig_1","result":"AAAA"}]"#,
+        ),
+    ] {
+        let body = format!(r#"{{"model":"m",{members}}}"#);
+        let answer = gateway.call(&raw(&gateway, api, body)).await;
+        assert_eq!(answer.status(), 200, "{members}: {}", answer.text());
+    }
+    assert_eq!(backend.records().len(), 2);
+    gateway.finish(&[&backend]).await;
+}
+
+#[tokio::test]
+async fn prompt_counts_in_whatever_field_it_comes() {
+    let backend = FakeBackend::start().await;
+    let endpoint = Endpoint::of("m", &backend).field("tpm_user", json!(900));
+    let gateway = TestGateway::start(Site::new().endpoint(endpoint)).await;
+    // Whoever has used nothing yet may go beyond a limit once.
+    assert_eq!(gateway.call(&gateway.chat("m")).await.status(), 200);
+    let long = "x".repeat(4_000);
+    for field in [
+        "chat_template_kwargs",
+        "prediction",
+        "inputs",
+        "texts",
+        "passages",
+        "input_prefix",
+        "input_suffix",
+        "input_extra",
+        "Chat_Template_Kwargs",
+    ] {
+        let body =
+            json!({"model": "m", "messages": [{}], "max_tokens": 1, field: {"content": [long]}});
+        let answer = gateway
+            .call(&raw(&gateway, "chat/completions", body.to_string()))
+            .await;
+        assert_eq!(answer.status(), 429, "{field}: {}", answer.text());
+    }
+    for field in ["input_ids", "prompt_token_ids"] {
+        let body = json!({"model": "m", "messages": [{}], "max_tokens": 1, field: vec![7; 1_000]});
+        let answer = gateway
+            .call(&raw(&gateway, "chat/completions", body.to_string()))
+            .await;
+        assert_eq!(answer.status(), 429, "{field}: {}", answer.text());
+    }
+    assert_eq!(backend.records().len(), 1);
+    gateway.finish(&[&backend]).await;
+}

@@ -3,8 +3,13 @@
 mod charges;
 mod content;
 mod counts;
+mod incidents;
+mod pages;
 mod policy;
 mod refused;
+mod secrets;
+mod shares;
+mod streams;
 
 use bytes::Bytes;
 use ostia_testkit::client::{Answer, Request};

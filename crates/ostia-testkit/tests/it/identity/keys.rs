@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use ostia::identify::{ApiKeys, Authenticator as _, hash_key};
-use ostia_core::{ManualClock, NewApiKey, Store};
+use ostia_core::{Change, KeyRights, ManualClock, NewApiKey, Role, Store};
 use ostia_testkit::client::RawClient;
 use ostia_testkit::gateway::gauges;
 
@@ -31,10 +31,13 @@ fn key(id: &str, expires_at: Option<i64>, admin: bool) -> NewApiKey {
         username: "ann@lab.org".to_owned(),
         groups: vec!["g1".to_owned()],
         label: "laptop".to_owned(),
-        project: String::new(),
-        admin,
+        rights: KeyRights {
+            role: admin.then_some(Role::Admin),
+            ..KeyRights::default()
+        },
         created_at: NOON,
         expires_at,
+        ..NewApiKey::default()
     }
 }
 
@@ -106,7 +109,12 @@ async fn a_revoked_key_is_refused_within_a_second() {
     for (id, revoked_at) in [("one", NOON), ("two", NOON + 3_600_000_000)] {
         store.create_key(&key(id, None, false)).await.unwrap();
         assert_eq!(outcome(&gateway, id).await.0, 200);
-        assert!(store.revoke_key(id, revoked_at).await.unwrap());
+        let id_of = id.to_owned();
+        let revoke = Change::RevokeKey {
+            id: id_of,
+            at: revoked_at,
+        };
+        assert_eq!(store.people().change(&[revoke], &[]).await.unwrap(), [1]);
         clock.advance(Duration::from_secs(1));
         assert_eq!(outcome(&gateway, id).await, invalid, "{id}");
     }
@@ -114,7 +122,11 @@ async fn a_revoked_key_is_refused_within_a_second() {
     store.create_key(&key("old", None, false)).await.unwrap();
     store.create_key(&key("new", None, false)).await.unwrap();
     let end = ostia_core::Clock::unix_micros(&*clock) + 60_000_000;
-    assert!(store.expire_key("old", end).await.unwrap());
+    let ending = Change::EndKey {
+        id: "old".to_owned(),
+        at: end,
+    };
+    assert_eq!(store.people().change(&[ending], &[]).await.unwrap(), [1]);
     for _ in 0..2 {
         assert_eq!(outcome(&gateway, "old").await.0, 200);
         assert_eq!(outcome(&gateway, "new").await.0, 200);

@@ -4,6 +4,8 @@ mod globus;
 mod keys;
 mod oidc;
 mod outages;
+mod people;
+mod roles;
 
 use ostia_core::{Clock, SystemClock};
 use ostia_testkit::backend::FakeBackend;
@@ -49,13 +51,16 @@ async fn oidc_rig() -> (FakeIdp, FakeBackend, TestGateway) {
         r#"
         [auth]
         providers = ["api_key", "oidc", "introspection"]
+        admit = ["*"]
         [auth.oidc]
         issuer = "{base}"
         audience = "{AUDIENCE}"
+        claims = {{ user = "preferred_username" }}
         [auth.introspection]
         url = "{base}/introspect"
         client_id = "{CLIENT_ID}"
         client_secret = "env:IDP_SECRET"
+        claims = {{ user = "username" }}
         "#
     );
     let gateway = start(&idp, &backend, &settings).await;

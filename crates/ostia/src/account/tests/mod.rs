@@ -3,6 +3,7 @@ mod disk;
 mod full;
 mod hang;
 mod machine;
+mod recover;
 mod store;
 mod upgrade;
 

@@ -3,8 +3,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use ostia_core::{
-    ApiKey, BoxFuture, LedgerRow, NewApiKey, Notice, NoticeScope, Outcome, RequestId, Store,
-    StoreError, UsageQuery, UsageRow,
+    ApiKey, BoxFuture, KeyChanges, LedgerRow, MadeResponse, NewApiKey, Notice, NoticeScope,
+    Outcome, People, Pruned, RequestId, Retention, RowPlace, RowsQuery, Store, StoreError,
+    UsageQuery, UsageRow,
 };
 use parking_lot::Mutex;
 
@@ -129,15 +130,46 @@ impl Store for MemoryStore {
         not_here()
     }
 
+    fn key_changes(&self, _: Option<i64>) -> BoxFuture<'_, Result<KeyChanges, StoreError>> {
+        unreachable!("the ledger asks for no keys")
+    }
+
+    fn rows<'a>(
+        &'a self,
+        _: &'a RowsQuery,
+        _: &'a mut (dyn FnMut(&LedgerRow<'_>) + Send),
+    ) -> BoxFuture<'a, Result<Option<RowPlace>, StoreError>> {
+        unreachable!("the ledger reads no rows")
+    }
+
+    fn note_responses<'a>(
+        &'a self,
+        _: &'a [MadeResponse],
+        _: i64,
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        unreachable!("the ledger knows of no responses")
+    }
+
+    fn response<'a>(
+        &'a self,
+        _: &'a [u8; 32],
+    ) -> BoxFuture<'a, Result<Option<MadeResponse>, StoreError>> {
+        unreachable!("the ledger knows of no responses")
+    }
+
+    fn prune<'a>(&'a self, _: &'a Retention) -> BoxFuture<'a, Result<Pruned, StoreError>> {
+        unreachable!("the ledger prunes nothing")
+    }
+
+    fn keep_reports_in<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<bool, StoreError>> {
+        unreachable!("the ledger keeps no reports")
+    }
+
+    fn keys_changed(&self) -> BoxFuture<'_, ()> {
+        unreachable!("the ledger waits for no keys")
+    }
+
     fn list_keys(&self) -> BoxFuture<'_, Result<Vec<ApiKey>, StoreError>> {
-        not_here()
-    }
-
-    fn expire_key<'a>(&'a self, _: &'a str, _: i64) -> BoxFuture<'a, Result<bool, StoreError>> {
-        not_here()
-    }
-
-    fn revoke_key<'a>(&'a self, _: &'a str, _: i64) -> BoxFuture<'a, Result<bool, StoreError>> {
         not_here()
     }
 
@@ -159,6 +191,10 @@ impl Store for MemoryStore {
 
     fn usage<'a>(&'a self, _: &'a UsageQuery) -> BoxFuture<'a, Result<Vec<UsageRow>, StoreError>> {
         not_here()
+    }
+
+    fn people(&self) -> &dyn People {
+        unreachable!("rows only")
     }
 
     fn ping(&self) -> BoxFuture<'_, Result<(), StoreError>> {

@@ -47,13 +47,15 @@ async fn call(body: &Value) -> Call {
         api: Api::parse("chat/completions"),
         model: None,
     };
+    let user = "ann".into();
     let rules = Rules {
         limits: &limits,
         budget: &budget,
+        user: &user,
+        origin: std::net::Ipv4Addr::LOCALHOST.into(),
         watch: &Watch::default(),
     };
     let refused = RefusedBytes::new(Arc::new(ManualClock::at(0)));
-    let user = "ann".into();
     let mut toll = refused.toll(&user, 0).unwrap();
     read(&HeaderMap::new(), body, &address, rules, &mut toll)
         .await

@@ -66,16 +66,32 @@ pub(super) fn read<T>(
     mut take: impl FnMut(Option<&str>, &Value) -> Result<Option<T>, NotAnEntry>,
 ) -> Option<Listing<T>> {
     beginnings(page).find_map(|at| {
-        let mut reader = Reader {
-            scanner: Scanner::new(page, at),
-            shape,
-            take: &mut take,
-            listing: Listing::default(),
-            preceded: false,
-            resumptions: MOST_RESUMPTIONS,
+        let mut pass = |by_lines: bool| {
+            let mut reader = Reader {
+                scanner: Scanner::new(page, at),
+                shape,
+                take: &mut take,
+                listing: Listing::default(),
+                preceded: false,
+                resumptions: MOST_RESUMPTIONS,
+                by_lines,
+            };
+            reader.page();
+            (reader.scanner.faults.count() > 0, reader.accepted())
         };
-        reader.page();
-        reader.accepted()
+        let (is_faulty, first) = pass(false);
+        if !is_faulty {
+            return first;
+        }
+        // If a bracket is missing, the entry that lacks it holds those after it.
+        let (_, second) = pass(true);
+        let entries =
+            |listing: &Option<Listing<T>>| listing.as_ref().map_or(0, |it| it.entries.len());
+        if entries(&second) >= entries(&first) {
+            second
+        } else {
+            first
+        }
     })
 }
 
@@ -128,6 +144,8 @@ struct Reader<'a, T, F> {
     /// Other text stands before the JSON.
     preceded: bool,
     resumptions: usize,
+    /// An entry ends where a line begins as the entry did: with the same indentation and character.
+    by_lines: bool,
 }
 
 /// What became of one value.
@@ -238,7 +256,12 @@ where
     /// `start`: where the entry begins, its key included.
     fn entry(&mut self, key: Option<&str>, start: usize) -> More {
         let value_at = self.scanner.at;
-        match self.value() {
+        let value = self.value();
+        if self.by_lines && self.next_like(start, self.scanner.at).is_some() {
+            self.lose(value_at, "an entry without an end");
+            return self.resume(start);
+        }
+        match value {
             Outcome::Whole(value) => match (self.take)(key, &value) {
                 Ok(kept) => {
                     self.listing.sound += 1;
@@ -269,22 +292,30 @@ where
         self.scanner.fault(at, what);
     }
 
-    /// Continues at the next line that begins like this entry's: with the same indentation and character.
+    /// Continues at what looks like the next entry.
     fn resume(&mut self, start: usize) -> More {
-        let text = self.scanner.text;
-        let line = text[..start].iter().rposition(|byte| *byte == b'\n');
-        let (Some(line), true) = (line, self.resumptions > 0) else {
-            return false;
-        };
-        let indent = &text[line..start];
-        if !indent.iter().all(u8::is_ascii_whitespace) {
+        if self.resumptions == 0 {
             return false;
         }
         self.resumptions -= 1;
-        let pattern = [indent, &text[start..=start]].concat();
-        let next = memchr::memmem::find(&text[start + 1..], &pattern);
-        next.inspect(|at| self.scanner.at = start + 1 + at)
-            .is_some()
+        let next = self.next_like(start, self.scanner.text.len());
+        next.inspect(|at| self.scanner.at = *at).is_some()
+    }
+
+    /// The next line, before `until`, that begins like the entry at `start`: with the same indentation and character.
+    fn next_like(&self, start: usize, until: usize) -> Option<usize> {
+        let text = self.scanner.text;
+        let before = text[..start].iter().rev();
+        let blanks = before
+            .take_while(|byte| matches!(byte, b' ' | b'\t'))
+            .count();
+        let line = (start - blanks).checked_sub(1)?;
+        let pattern = text.get(line..=start)?;
+        if pattern.first() != Some(&b'\n') {
+            return None;
+        }
+        let next = memchr::memmem::find(text.get(start + 1..until)?, pattern)?;
+        Some(start + 1 + next + 1 + blanks)
     }
 
     /// The next member's key; the value comes next. `Some(None)`: the object ended, `None`: the text did.

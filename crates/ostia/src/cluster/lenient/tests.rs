@@ -168,6 +168,35 @@ fn an_entry_that_swallows_the_rest_is_left_out_alone() {
     assert!(listing.lost);
 }
 
+/// Without it the jobs that follow seem to be parts of the one that lacks it.
+#[test]
+fn a_bracket_that_is_missing_costs_one_entry() {
+    let job = |n: u64| json!({"n": n, "resources": {"nodes": [n, {"of": "many"}]}, "state": "R"});
+    let object = json!({"jobs": {"1": job(1), "2": job(2), "3": job(3), "4": job(4)}});
+    let list = json!({"jobs": [job(1), job(2), job(3), job(4)]});
+    for page in [object, list] {
+        let page = serde_json::to_string_pretty(&page).unwrap();
+        let (begins, ends) = (
+            page.find("\"n\": 2").unwrap(),
+            page.find("\"n\": 3").unwrap(),
+        );
+        let brackets = page[begins..ends].match_indices(['}', ']']);
+        for (at, bracket) in brackets {
+            let mut broken = page.clone();
+            broken.remove(begins + at);
+            let listing = entries(&broken);
+            let numbers: Vec<_> = listing.entries.iter().map(|job| &job["n"]).collect();
+            for n in [1, 3, 4] {
+                assert!(
+                    numbers.contains(&&json!(n)),
+                    "{bracket} at {at}: {numbers:?}"
+                );
+            }
+            assert!(listing.faults.count() > 0, "{bracket} at {at}");
+        }
+    }
+}
+
 #[test]
 fn a_page_of_another_shape_is_none() {
     for page in [

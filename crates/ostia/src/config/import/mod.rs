@@ -1,21 +1,21 @@
 //! From a FIRST installation's `.env` and fixtures to an `ostia.toml`. Fixtures stay as they are and are only pointed at;
 //! secrets stay where they are and are only named.
 
+mod aliases;
+mod changes;
+mod fixtures;
 mod variables;
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use serde_json::Value;
 use toml::{Table, Value as Toml};
 
 use super::environment::Environment;
 use super::problem::{Place, Problem, Reach, Report};
-use super::python;
-use super::source::Source;
-use super::tree::At;
-use variables::{Fate, fate_of};
+pub use changes::{Changes, changes};
+use fixtures::{Entry, entries, fixture_files};
+use variables::{AFFINITY_KEY, Fate, LEGACY_SLUGS, fate_of};
 pub use variables::{FirstVariable, first_variables};
 
 /// What was made of an installation.
@@ -70,42 +70,72 @@ pub fn import_first(
     {
         return Err(ImportError::File(fatal.clone()));
     }
-    let mut draft = Draft::default();
     let (clusters, endpoints) = fixture_files(fixtures)?;
+    let mut draft = Draft::as_first();
     draft.set("fixtures.clusters", path_from(target, &clusters));
     draft.set("fixtures.endpoints", path_from(target, &endpoints));
-    // FIRST's defaults for endpoints that do not say; here both are off unless written.
-    draft.set("limits.tpm_model", 100_000);
-    draft.set("limits.tpm_user", 60_000);
-    let keys = backend_keys(&[&clusters, &endpoints]);
-    let (mut carried, mut left) = (Vec::new(), Vec::new());
-    for (name, value) in environment.iter() {
-        if keys.iter().any(|key| key == name) {
-            carried.push((name.to_owned(), "the endpoints that name it".to_owned()));
-            continue;
-        }
-        match fate_of(name) {
-            Fate::Left(why) => left.push((name.to_owned(), why.to_owned())),
-            Fate::Carried(_, _) if value.trim().is_empty() => {
-                left.push((name.to_owned(), "it is empty".to_owned()));
-            }
-            Fate::Carried(key, read) => {
-                let value =
-                    read(name, value).map_err(|why| ImportError::Variable(name.to_owned(), why))?;
-                draft.set(key, value);
-                carried.push((name.to_owned(), key.to_owned()));
-            }
-        }
-    }
     let provider = if has_globus { "globus" } else { "api_key" };
     draft.set("auth.providers", vec![Toml::from(provider)]);
-    Ok(Imported {
-        toml: draft.into_text(),
-        carried,
-        left,
+    let mut imported = Imported {
+        toml: String::new(),
+        carried: Vec::new(),
+        left: Vec::new(),
         problems,
         variables: environment,
-    })
+    };
+    imported.carry(&mut draft, &entries(&[&clusters, &endpoints]))?;
+    imported.toml = draft.into_text();
+    Ok(imported)
+}
+
+impl Imported {
+    /// Each variable goes to its key in the draft, or is told with the reason why not.
+    fn carry(&mut self, draft: &mut Draft, entries: &[Entry]) -> Result<(), ImportError> {
+        for (name, value) in self.variables.iter() {
+            let told = |what: &str| (name.to_owned(), what.to_owned());
+            if entries.iter().any(|entry| entry.names_variable(name)) {
+                self.carried.push(told("the endpoints that name it"));
+                continue;
+            }
+            let (key, read) = match fate_of(name) {
+                Fate::Left(why) => {
+                    self.left.push(told(why));
+                    continue;
+                }
+                Fate::Carried(key, read) => (key, read),
+            };
+            if let Some(why) = unfit(name, value) {
+                self.left.push(told(why));
+                continue;
+            }
+            let mut value =
+                read(name, value).map_err(|why| ImportError::Variable(name.to_owned(), why))?;
+            if name == LEGACY_SLUGS {
+                let made = aliases::of(&value, entries);
+                self.left.extend(made.left.iter().map(|why| told(why)));
+                value = made.aliases.into();
+            }
+            if value.as_table().is_some_and(Table::is_empty) {
+                continue;
+            }
+            draft.set(key, value);
+            self.carried.push(told(key));
+        }
+        Ok(())
+    }
+}
+
+/// Why a value counts for nothing, in FIRST too.
+fn unfit(name: &str, value: &str) -> Option<&'static str> {
+    let value = value.trim();
+    match name {
+        _ if value.is_empty() => Some("it is empty"),
+        AFFINITY_KEY if value.len() < 32 => Some(
+            "it is shorter than 32 bytes, and endpoints of Minerva are disabled without it: make one with \
+             `openssl rand -base64 48`",
+        ),
+        _ => None,
+    }
 }
 
 fn is_set(environment: &Environment, name: &str) -> bool {
@@ -120,6 +150,20 @@ struct Draft {
 }
 
 impl Draft {
+    /// What FIRST does without being told, where Ostia does otherwise.
+    fn as_first() -> Self {
+        let mut draft = Self::default();
+        draft.set("catalog.match", "slug");
+        draft.set("limits.tpm_model", 100_000);
+        draft.set("limits.tpm_user", 60_000);
+        draft.set("limits.requests_per_second_per_user", 10);
+        draft.set("limits.max_in_flight_per_user", 0);
+        // FIRST listens on loopback, behind an nginx of the same machine.
+        let nginx = ["127.0.0.1/32", "::1/128"].map(Toml::from);
+        draft.set("server.trusted_proxies", nginx.to_vec());
+        draft
+    }
+
     fn set(&mut self, key: &str, value: impl Into<Toml>) {
         let mut path: Vec<&str> = key.split('.').collect();
         let Some(last) = path.pop() else { return };
@@ -137,30 +181,12 @@ impl Draft {
     fn into_text(self) -> String {
         let mut text =
             "# Made by `ostia import first`. Every key that is not here has its default.\n\
-            # Secrets stay in the environment: run with --env-file.\n"
+            # Secrets stay in the environment: run with --env-file.\n\
+            # The limits are FIRST's. server.trusted_proxies: where FIRST's nginx stands, whose X-Forwarded-For is believed;\n\
+            # if it runs on another machine or in a container, write its address there.\n"
                 .to_owned();
         let _ = write!(text, "\n{}", self.root);
         text
-    }
-}
-
-/// The files of clusters and endpoints; one and the same for a dump.
-fn fixture_files(path: &Path) -> Result<(PathBuf, PathBuf), ImportError> {
-    if path.is_file() {
-        return Ok((path.to_owned(), path.to_owned()));
-    }
-    let (clusters, endpoints) = (path.join("clusters.json"), path.join("endpoints.json"));
-    if clusters.is_file() && endpoints.is_file() {
-        return Ok((clusters, endpoints));
-    }
-    let found = std::fs::read_dir(path).into_iter().flatten().flatten();
-    let mut dumps: Vec<PathBuf> = found
-        .map(|entry| entry.path())
-        .filter(|path| path.extension().is_some_and(|kind| kind == "json"))
-        .collect();
-    match (dumps.pop(), dumps.is_empty()) {
-        (Some(dump), true) => Ok((dump.clone(), dump)),
-        _ => Err(ImportError::NoFixtures(path.to_owned())),
     }
 }
 
@@ -172,37 +198,6 @@ fn path_from(target: &Path, path: &Path) -> String {
         .parent()
         .and_then(|folder| path.strip_prefix(folder).ok());
     relative.unwrap_or(&path).display().to_string()
-}
-
-/// The variables that fixtures name: backends' keys are read from them here as there.
-fn backend_keys(files: &[&Path]) -> Vec<String> {
-    let mut keys = Vec::new();
-    for file in files {
-        let report = Report::default();
-        let Ok(source) = Source::read(file, &report) else {
-            continue;
-        };
-        let base = At::whole(Arc::new(source));
-        let Ok(Value::Array(entries)) = serde_json::from_str(&base.source.text) else {
-            continue;
-        };
-        for entry in &entries {
-            let config = &entry["fields"]["config"];
-            // `config` may be a text that holds JSON or Python's notation, which is the wider one but for three words.
-            let inner: Value = config
-                .as_str()
-                .and_then(|text| {
-                    serde_json::from_str(text)
-                        .ok()
-                        .or_else(|| Some(python::parse(text, &base).ok()?.to_value()))
-                })
-                .unwrap_or_else(|| config.clone());
-            if let Some(name) = inner["api_key_env_name"].as_str() {
-                keys.push(name.to_owned());
-            }
-        }
-    }
-    keys
 }
 
 #[cfg(test)]

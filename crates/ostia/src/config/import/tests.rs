@@ -82,6 +82,14 @@ fn an_installation_comes_over_whole() {
     assert_eq!(settings.limits.requests_per_second_per_user, 7);
     let tokens = (settings.limits.tpm_model, settings.limits.tpm_user);
     assert_eq!(tokens, (100_000, 60_000));
+    assert_eq!(settings.limits.max_in_flight_per_user, 0);
+    assert!(settings.catalog.match_slug);
+    let nginx = &settings.server.trusted_proxies;
+    assert!(
+        nginx
+            .iter()
+            .any(|net| net.contains(&std::net::IpAddr::from([127, 0, 0, 1])))
+    );
     assert_eq!(settings.maintenance["sophia"], "Back \"soon\"");
     assert_eq!(loaded.catalog.deployments().len(), 1);
 
@@ -159,6 +167,8 @@ fn a_rule_that_cannot_be_read_stops_everything() {
         "AUTHORIZED_GROUPS_PER_IDP='{\"a\": 1}'",
         "AUTHORIZED_GLOBUS_SERVICE_USERNAMES=ann",
         "RATE_LIMIT_PER_SEC_PER_USER=many",
+        "MODEL_DETAILS_KEYS=display_name",
+        "LEGACY_ENDPOINT_SLUG_MAPPING='[]'",
     ] {
         let folder = installation(&[("fixtures/dump.json", CLUSTERS), (".env", line)]);
         let error = import(folder.path(), "fixtures").unwrap_err();
@@ -176,4 +186,115 @@ fn a_rule_that_cannot_be_read_stops_everything() {
         Path::new("ostia.toml"),
     );
     assert!(matches!(missing, Err(ImportError::File(_))));
+}
+
+const METIS: &str = r#"[
+    {"model": "resource_server_async.cluster", "pk": 1, "fields": {"cluster_name": "metis", "frameworks": ["api"],
+        "openai_endpoints": ["chat/completions", "responses"], "cluster_adapter": "resource_server_async.clusters.metis.MetisCluster",
+        "config": {"status_url": "https://status.lab.org/metis"}}},
+    {"model": "resource_server_async.endpoint", "pk": 2, "fields": {"cluster": "metis", "framework": "api", "model": "Org/New-3.1",
+        "endpoint_adapter": "resource_server_async.endpoints.metis.MetisEndpoint", "config": {"api_url": "https://metis.lab.org"}}},
+    {"model": "resource_server_async.endpoint", "pk": 3, "fields": {"cluster": "metis", "framework": "api", "model": "Org/Kept",
+        "endpoint_adapter": "resource_server_async.endpoints.direct_api.DirectAPIEndpoint",
+        "config": {"api_url": "https://kept.lab.org", "api_request_timeout": 60}}},
+    {"model": "resource_server_async.endpoint", "pk": 4, "fields": {"cluster": "metis", "framework": "api", "model": "Org/Compute",
+        "endpoint_adapter": "resource_server_async.endpoints.globus_compute.GlobusComputeEndpoint", "config": {"api_port": 1}}}
+]"#;
+
+fn loaded(folder: &Path, imported: &Imported) -> crate::config::Loaded {
+    let target = folder.join("ostia.toml");
+    std::fs::write(&target, &imported.toml).unwrap();
+    let sources = Sources {
+        config: Some(target),
+        env_files: vec![folder.join(".env")],
+        ..Sources::default()
+    };
+    load(&sources, &Fleet::default())
+}
+
+/// Users of a name that FIRST leads elsewhere go on using it, in any spelling that FIRST takes for the same.
+#[test]
+fn old_slugs_become_aliases() {
+    let env = r#"LEGACY_ENDPOINT_SLUG_MAPPING='{"metis-api-goneold-30": " metis-api-orgnew-31 ", "metis-api-orgkept": "metis-api-orgnew-31",
+        "metis-api-x": "nowhere", "sophia-vllm-y": "metis-api-orgnew-31", "metis-api-": "metis-api-orgnew-31", "metis-api-n": 7}'"#;
+    let folder = installation(&[("fixtures/dump.json", METIS), (".env", env)]);
+    let imported = import(folder.path(), "fixtures").unwrap();
+    let loaded = loaded(folder.path(), &imported);
+    let scope = crate::catalog::Scope::Framework {
+        cluster: "metis",
+        framework: "api",
+    };
+    for name in ["Gone/Old-3.0", "goneold-30", "GONE/old-3.0", "org/new-3.1"] {
+        let (model, _) = loaded.catalog.lookup(scope, name).unwrap();
+        assert_eq!(&*model, "Org/New-3.1", "{name}");
+    }
+    let kept = loaded.catalog.lookup(scope, "org/kept").unwrap();
+    assert_eq!(&*kept.0, "Org/Kept");
+    let why: Vec<&str> = imported.left.iter().map(|(_, why)| &**why).collect();
+    for piece in [
+        "`metis-api-orgkept` is an endpoint of its own",
+        "`metis-api-x`: no endpoint has the slug `nowhere`",
+        "`sophia-vllm-y` is not of metis/api",
+        "`metis-api-` is not of metis/api",
+        "no endpoint has the slug `7`",
+    ] {
+        assert!(
+            why.iter().any(|why| why.contains(piece)),
+            "{piece}: {why:?}"
+        );
+    }
+    assert_eq!(why.len(), 5);
+}
+
+#[test]
+fn what_only_some_of_firsts_endpoints_read_comes_over() {
+    let long = "a-secret-of-more-than-thirty-two-bytes";
+    for (key, expected) in [(long, Some(long)), ("short", None), ("", None)] {
+        let env = format!(
+            "MINERVA_AFFINITY_HMAC_KEY={key}\nMODEL_DETAILS_KEYS='[\"display_name\",\"capabilities\"]'\n\
+             GLOBUS_BATCH_TIMEOUT_IN_DAYS=7\nFIRST_V2_REDIS_URL=redis://v2\nFIRST_V2_CA_CERT_PATH=/ca\n"
+        );
+        let folder = installation(&[("fixtures/dump.json", METIS), (".env", &env)]);
+        let imported = import(folder.path(), "fixtures").unwrap();
+        assert!(!imported.toml.contains(long), "{}", imported.toml);
+        let settings = loaded(folder.path(), &imported).settings.unwrap();
+        let hmac = settings.routing.hmac_key.as_ref();
+        assert_eq!(hmac.map(|key| &**key.expose()), expected);
+        let shown = &settings.catalog.model_details_keys;
+        assert_eq!(*shown, ["display_name", "capabilities"]);
+        let left: Vec<&str> = imported.left.iter().map(|(name, _)| &**name).collect();
+        for name in [
+            "GLOBUS_BATCH_TIMEOUT_IN_DAYS",
+            "FIRST_V2_REDIS_URL",
+            "FIRST_V2_CA_CERT_PATH",
+        ] {
+            assert!(left.contains(&name), "{name}");
+        }
+        assert_eq!(
+            left.contains(&"MINERVA_AFFINITY_HMAC_KEY"),
+            expected.is_none()
+        );
+    }
+}
+
+#[test]
+fn each_endpoint_is_told_what_changes_for_its_users() {
+    let folder = installation(&[("fixtures/dump.json", METIS), (".env", "")]);
+    let imported = import(folder.path(), "fixtures").unwrap();
+    let told = super::changes(&loaded(folder.path(), &imported));
+    let of = |slug: &str| {
+        let found = told.iter().find(|(known, _)| &**known == slug);
+        found.unwrap().1.join("; ")
+    };
+    let metis = of("metis-api-orgnew-31");
+    for piece in ["503 model_not_running", "10 minutes", "streamed"] {
+        assert!(metis.contains(piece), "{piece}: {metis}");
+    }
+    assert_eq!(
+        of("metis-api-orgkept"),
+        "responses and messages may be streamed"
+    );
+    let compute = of("metis-api-orgcompute");
+    assert!(compute.contains("GlobusComputeEndpoint is not served yet: 503 adapter_unavailable"));
+    assert_eq!(told.len(), 3);
 }

@@ -11,21 +11,28 @@ pub(super) enum Fate {
     Left(&'static str),
 }
 
+/// From the slugs of endpoints that are gone to those of endpoints that took their place.
+pub(super) const LEGACY_SLUGS: &str = "LEGACY_ENDPOINT_SLUG_MAPPING";
+/// What Minerva's affinity headers and cache salts are made with.
+pub(super) const AFFINITY_KEY: &str = "MINERVA_AFFINITY_HMAC_KEY";
+
 /// From a variable's name and text to the key's value, or why the text cannot be read.
 pub(super) type Read = fn(&str, &str) -> Result<Toml, String>;
 
 const GLOBUS_COMPUTE: &str =
     "for Globus Compute, which is not served yet: such endpoints answer 503 adapter_unavailable";
 const BATCHES: &str = "for batches, which are not served yet (501)";
-const DATABASE: &str = "for FIRST's database, which Ostia does not read: its own is one SQLite file, named by store.url";
+const DATABASE: &str = "for FIRST's database, which Ostia does not read: its own is what store.url names, one SQLite file by default";
 const DASHBOARD: &str =
     "for FIRST's dashboard: see /metrics on the admin listener, and `ostia usage`";
 const CRON: &str =
     "for a cron job: /metrics and /health/ready on the admin listener take its place";
+const V2: &str = "for the bridge to FIRST's second version: each row that it wrote has these certificates, the proxy and \
+     the URLs in its own config; keep the bridge running, and export its rows to the fixtures again when they change";
 const CONTAINERS: &str = "for other containers of FIRST's compose file";
 
 /// Facts from FIRST's settings module, its example environment and its cron jobs.
-const FATES: [(&str, Fate); 56] = [
+const FATES: [(&str, Fate); 60] = [
     (
         "GLOBUS_APPLICATION_ID",
         Fate::Carried("auth.globus.client_id", text),
@@ -62,6 +69,15 @@ const FATES: [(&str, Fate); 56] = [
         "MAINTENANCE_ERROR_NOTICES",
         Fate::Carried("maintenance", texts_by_name),
     ),
+    (
+        "MODEL_DETAILS_KEYS",
+        Fate::Carried("catalog.model_details_keys", json_list),
+    ),
+    (
+        LEGACY_SLUGS,
+        Fate::Carried("catalog.aliases", words_by_name),
+    ),
+    (AFFINITY_KEY, Fate::Carried("routing.hmac_key", by_name)),
     ("SECRET_KEY", Fate::Left("Django's: Ostia signs no cookies")),
     ("DEBUG", Fate::Left("Django's: OSTIA_LOG=debug shows more")),
     (
@@ -110,6 +126,7 @@ const FATES: [(&str, Fate); 56] = [
     ("STREAMING_SERVER_PROTOCOL", Fate::Left(GLOBUS_COMPUTE)),
     ("INTERNAL_STREAMING_SECRET", Fate::Left(GLOBUS_COMPUTE)),
     ("ENABLE_BATCHES", Fate::Left(BATCHES)),
+    ("GLOBUS_BATCH_TIMEOUT_IN_DAYS", Fate::Left(BATCHES)),
     ("MAX_BATCHES_PER_USER", Fate::Left(BATCHES)),
     (
         "METIS_STATUS_URL",
@@ -152,7 +169,8 @@ const FATES: [(&str, Fate); 56] = [
 ];
 
 /// Families of variables, by what they begin with.
-const FAMILIES: [(&str, &str); 6] = [
+const FAMILIES: [(&str, &str); 7] = [
+    ("FIRST_V2_", V2),
     ("ALERT_EMAIL_", CRON),
     ("SMTP_", CRON),
     ("HEALTH_MONITOR_", CRON),
@@ -268,5 +286,19 @@ fn texts_by_name(_: &str, value: &str) -> Result<Toml, String> {
     let members: BTreeMap<String, String> =
         serde_json::from_str(value).map_err(|_| "it is no JSON object of texts".to_owned())?;
     let members = members.into_iter().map(|(key, text)| (key, text.into()));
+    Ok(members.collect::<Table>().into())
+}
+
+/// As [`texts_by_name`], but FIRST takes anything for a text, and drops the space around it.
+fn words_by_name(_: &str, value: &str) -> Result<Toml, String> {
+    let members: BTreeMap<String, Value> =
+        serde_json::from_str(value).map_err(|_| "it is no JSON object".to_owned())?;
+    let word = |value: Value| match value {
+        Value::String(text) => text.trim().to_owned(),
+        other => other.to_string(),
+    };
+    let members = members
+        .into_iter()
+        .map(|(key, value)| (key, word(value).into()));
     Ok(members.collect::<Table>().into())
 }

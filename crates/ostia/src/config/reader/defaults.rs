@@ -177,6 +177,29 @@ impl<'a> Section<'a> {
         self.inner(key, at, members)
     }
 
+    /// One section, or several of one name (`[[key]]`); an empty one if absent.
+    pub fn sections(&self, key: &'static str, meaning: &'static str) -> Vec<Self> {
+        let Some(Node {
+            value: Value::List(_),
+            ..
+        }) = self.node(key)
+        else {
+            return vec![self.section(key, meaning)];
+        };
+        let listed = self.entries(key, meaning).into_iter().zip(1..);
+        let sections = listed.filter_map(|(node, number)| {
+            let Value::Map(members) = &node.value else {
+                return None;
+            };
+            let name = match number {
+                1 => key.to_owned(),
+                number => format!("{key}[{number}]"),
+            };
+            Some(self.inner(&name, &node.at, members))
+        });
+        sections.collect()
+    }
+
     fn inner(&self, key: &str, at: &At, members: &'a [Member]) -> Self {
         let path = self.dotted(key);
         Self::with(self.reading, self.entry, path, at.clone(), Some(members))

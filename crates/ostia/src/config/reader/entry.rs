@@ -5,7 +5,8 @@ use std::cell::RefCell;
 
 use super::super::fixture::EntryKeys;
 use super::super::problem::Report;
-use super::super::tree::{At, Node, Value};
+use super::super::tree::{At, Member, Node, Value};
+use super::super::words::nearest;
 use super::super::{json, python};
 use super::Section;
 
@@ -48,10 +49,35 @@ impl<'a> Entry<'a> {
     }
 }
 
-/// Keys that say who may use something, and how much of it. One that is not where it holds, or not once, would be a rule
-/// that its author takes for one.
+/// Keys that say who may use something, and how much of it, in whatever letters: one that is not where it holds, or not
+/// once, would be a rule that its author takes for one.
 pub(in super::super) fn is_rule(key: &str) -> bool {
-    key.starts_with("allowed_") || key.starts_with("tpm_")
+    let key = folded(key);
+    key.starts_with("allowed_") || key.starts_with("tpm_") || names_rule(&key)
+}
+
+/// Whether nobody can have meant anything else by it. `tpm_` may begin a key of another program.
+fn is_mistaken(key: &str) -> bool {
+    let key = folded(key);
+    names_rule(&key) || !key.starts_with("tpm_")
+}
+
+/// The rules themselves.
+pub(in super::super) const RULES: [&str; 4] = [
+    "allowed_globus_groups",
+    "allowed_domains",
+    "tpm_model",
+    "tpm_user",
+];
+
+fn folded(key: &str) -> String {
+    key.trim().to_lowercase().replace(['-', ' '], "_")
+}
+
+/// Whether it is a rule but for its underscores (`allowedDomains`).
+fn names_rule(key: &str) -> bool {
+    let bare = |key: &str| key.replace('_', "");
+    RULES.iter().any(|rule| bare(rule) == bare(key))
 }
 
 impl<'a> Section<'a> {
@@ -64,9 +90,10 @@ impl<'a> Section<'a> {
             let key = member.key.as_str();
             let of_config = self.entry.is_some_and(|entry| entry.keys.of_config(key));
             if is_settings && (of_config || !is_rule(key)) {
+                self.check_slip(member);
                 continue;
             }
-            let is_rule = key.starts_with("allowed_") || is_settings;
+            let is_rule = is_settings || is_rule(key) && is_mistaken(key);
             let name = self.dotted(key);
             let hint = match of_config {
                 true => "it belongs into `config`".to_owned(),
@@ -82,19 +109,67 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// Reports rules in `config`, where none holds, and keys that stand twice. In `ostia.toml` there is no `config`, and `finish_fields` has looked at all keys.
+    /// Reports rules in `config`, where none holds, and keys that stand twice. In `ostia.toml` there is no `config`, and
+    /// `finish_fields` has looked at all keys.
     pub fn check_config(&self) {
         self.check_twice();
+        for member in self.members {
+            self.check_within(&self.dotted(&member.key), &member.node);
+        }
         if self.at.source.is_settings {
             return;
         }
         for member in self.members {
             let key = member.key.as_str();
-            let known = self.entry.is_some_and(|entry| entry.keys.of_config(key));
-            if is_rule(key) && !known {
+            if self.entry.is_some_and(|entry| entry.keys.of_config(key)) {
+                continue;
+            }
+            if is_rule(key) {
                 let text = "is a rule, and none holds in `config`: write it beside `config`, into the entry's `fields`";
                 self.error_at(&member.key_at, key, text);
+            } else {
+                self.check_slip(member);
             }
+        }
+    }
+
+    /// Warns of a key that is nearly a rule.
+    fn check_slip(&self, member: &Member) {
+        if let Some(rule) = nearest(&member.key, &RULES) {
+            let name = self.dotted(&member.key);
+            let text = format!(
+                "`{name}` does nothing that Ostia knows; if `{rule}` is meant, it stands in the entry's `fields` (in ostia.toml, beside the entry's other keys)"
+            );
+            self.warn(&member.key_at, &text);
+        }
+    }
+
+    /// Looks through what stands deeper, where adapters may read it and no rule holds.
+    fn check_within(&self, path: &str, node: &Node) {
+        match &node.value {
+            Value::List(items) => {
+                for (index, item) in items.iter().enumerate() {
+                    self.check_within(&format!("{path}.{index}"), item);
+                }
+            }
+            Value::Map(members) => {
+                for (index, member) in members.iter().enumerate() {
+                    let key = member.key.as_str();
+                    let name = format!("{path}.{key}");
+                    if members[..index].iter().any(|earlier| earlier.key == key) {
+                        let text = format!("`{name}` stands twice; this one, the later, holds");
+                        self.warn(&member.key_at, &text);
+                    }
+                    if names_rule(&folded(key)) {
+                        let text = format!(
+                            "`{name}` is no rule: one holds only beside `config`, in the entry's `fields`"
+                        );
+                        self.warn(&member.key_at, &text);
+                    }
+                    self.check_within(&name, &member.node);
+                }
+            }
+            _ => {}
         }
     }
 

@@ -11,14 +11,14 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use super::environment::Environment;
+use super::environment::{self, Environment};
 use super::keys::SettingKey;
 use super::problem::{Place, Report};
 use super::source::{check_readable, resolve_path};
 use super::tree::{At, Member, Node, Value};
 use super::words::nearest;
 
-pub(super) use entry::Entry;
+pub(super) use entry::{Entry, is_rule};
 pub(super) use values::{Text, quoted};
 
 /// What every section is read with.
@@ -97,16 +97,23 @@ impl<'a> Reading<'a> {
     pub fn follow(&self, text: &str) -> Result<Option<String>, String> {
         if let Some(name) = text.strip_prefix("env:") {
             let value = self.environment.get(name);
-            let value = value.ok_or_else(|| {
-                format!("asks for the environment variable `{name}`, which is not set")
+            let value = value.ok_or_else(|| match environment::is_name(name) {
+                true => format!("asks for the environment variable `{name}`, which is not set"),
+                // Whoever wrote the secret itself here must not find it in a log.
+                false => "asks for an environment variable that is not set: behind `env:` stands its name, not the secret itself"
+                    .to_owned(),
             })?;
             return Ok(Some(value.to_owned()));
         }
         let Some(path) = text.strip_prefix("file:") else {
             return Ok(None);
         };
+        let looks_secret = !path.contains(['/', '.']) && !environment::is_name(path);
         let path = self.path(path);
-        let bytes = check_readable(&path)?;
+        let bytes = check_readable(&path).map_err(|fault| match looks_secret {
+            true => "asks for a file that cannot be read: behind `file:` stands its path, not the secret itself".to_owned(),
+            false => fault,
+        })?;
         let value = String::from_utf8(bytes)
             .map_err(|_| format!("asks for `{}`, which is not UTF-8", path.display()))?;
         self.note_file(path);

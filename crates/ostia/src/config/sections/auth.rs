@@ -5,8 +5,11 @@ use std::time::Duration;
 use ostia_core::Identity;
 
 use super::super::reader::{Reading, Section, Text};
+use super::people::who;
 use crate::catalog::{HttpUrl, Scheme};
-use crate::settings::{Auth, Globus, Introspection, ListenAddress, Oidc, Provider, Settings};
+use crate::settings::{
+    Auth, Globus, Introspection, ListenAddress, Oidc, Provider, Settings, Vouching, Who,
+};
 
 const PROVIDERS: [(&str, Provider); 5] = [
     ("api_key", Provider::ApiKey),
@@ -25,15 +28,45 @@ pub(super) fn read(root: &Section<'_>, reading: &Reading<'_>) -> Auth {
     );
     let auth = Auth {
         providers: providers(list, reading),
+        admit: read_admit(&section),
         globus: read_globus(section.section("globus", "Globus Auth.")),
         introspection: read_introspection(section.section("introspection", "RFC 7662.")),
-        oidc: read_oidc(section.section("oidc", "OpenID Connect: JWT access tokens.")),
+        oidc: section
+            .sections(
+                "oidc",
+                "OpenID Connect: JWT access tokens of one issuer. Several issuers are several tables, `[[auth.oidc]]`.",
+            )
+            .into_iter()
+            .map(read_oidc)
+            .collect(),
     };
     section.finish();
+    check_admit(&auth, reading);
     check_globus(&auth, reading);
     check_introspection(&auth, reading);
     check_oidc(&auth, reading);
     auth
+}
+
+fn read_admit(section: &Section<'_>) -> Vec<Who> {
+    let listed = section.list(
+        "admit",
+        &[],
+        "Who may use the gateway at all: `group:ID`, `domain:NAME`, `user:NAME`, or `*` for whoever can sign in. Must be written once `oidc` is a provider.",
+    );
+    let kinds = ["*", "group:", "domain:", "user:", "key:"];
+    let read = listed
+        .iter()
+        .filter_map(|text| who(section, "admit", text, &kinds));
+    read.collect()
+}
+
+/// At most issuers anybody in the world can sign in, so who may use the gateway is a decision and no default.
+fn check_admit(auth: &Auth, reading: &Reading<'_>) {
+    if auth.providers.contains(&Provider::Oidc) && auth.admit.is_empty() {
+        let text = "must say who may use the gateway, now that `auth.providers` lists \"oidc\": for example [\"group:ID\"], [\"domain:lab.org\"], or [\"*\"] for everybody whom the issuers know";
+        reading.fatal("auth.admit", text);
+    }
 }
 
 fn providers(list: Vec<Text>, reading: &Reading<'_>) -> Vec<Provider> {
@@ -78,6 +111,10 @@ pub(super) fn check_none(settings: &Settings, reading: &Reading<'_>) {
         let text = "must be empty while `auth.providers` is \"none\": behind a proxy everyone would be let in";
         reading.fatal("server.trusted_proxies", text);
     }
+    if server.cors_origins.iter().any(|origin| origin == "*") {
+        let text = "must not hold \"*\" while `auth.providers` is \"none\": every web page could call then; list the pages' origins";
+        reading.fatal("server.cors_origins", text);
+    }
 }
 
 fn read_globus(section: Section<'_>) -> Globus {
@@ -120,6 +157,12 @@ fn read_globus(section: Section<'_>) -> Globus {
             &[],
             "Accounts of programs: policies and domains do not apply to them, groups do.",
         ),
+        groups_prefix: section.text(
+            "groups_prefix",
+            "",
+            "Stands before each group that Globus names, in rules too.",
+        ),
+        link_claim: section.text("link_claim", "", LINK_CLAIM),
         auth_url: section.text("auth_url", "https://auth.globus.org", "Globus Auth."),
         groups_url: section.text(
             "groups_url",
@@ -174,13 +217,17 @@ fn read_introspection(section: Section<'_>) -> Introspection {
             "The gateway's name there (HTTP Basic); required.",
         ),
         client_secret: section.secret("client_secret", "Its secret; required."),
-        audience: section.text("audience", "", "If set, a token's `aud` must name it."),
+        audience: section.texts(
+            "audience",
+            &[],
+            "If set, a token's `aud` must name one of these.",
+        ),
         scope: section.text(
             "scope",
             "",
             "If set, a token must have been granted all of these, with spaces between.",
         ),
-        claims: claims(&section),
+        vouching: vouching(&section),
     };
     section.finish();
     introspection
@@ -201,17 +248,35 @@ fn check_introspection(auth: &Auth, reading: &Reading<'_>) {
     if need("auth.introspection.url", &introspection.url, reading) {
         check_provider_url("auth.introspection.url", &introspection.url, reading);
     }
+    check_vouching("auth.introspection", &introspection.vouching, reading);
 }
 
 fn read_oidc(section: Section<'_>) -> Oidc {
     let oidc = Oidc {
+        name: section.text("name", "", "What people are shown where they choose one of several."),
         issuer: section.text(
             "issuer",
             "",
             "A token's `iss`, to the letter; keys come from its discovery document. Required.",
         ),
-        audience: section.text("audience", "", "A token's `aud` must name it; required."),
-        claims: claims(&section),
+        audience: section.texts(
+            "audience",
+            &[],
+            "A token's `aud` must name one of these; required.",
+        ),
+        authorized_parties: section.texts(
+            "authorized_parties",
+            &[],
+            "If set, the client that a token was given to (`azp`, `client_id` or `appid`) must be one of these.",
+        ),
+        client_id: section.text("client_id", "", "The gateway's own client there, for signing in on pages."),
+        client_secret: section.secret("client_secret", "Its secret."),
+        scopes: section.texts(
+            "scopes",
+            &["openid", "email", "profile"],
+            "What is asked for when somebody signs in on pages.",
+        ),
+        vouching: vouching(&section),
     };
     section.finish();
     oidc
@@ -221,22 +286,109 @@ fn check_oidc(auth: &Auth, reading: &Reading<'_>) {
     if !listed(auth, Provider::Oidc, "oidc", reading) {
         return;
     }
-    // Without an audience, a token made for any other service of the same issuer would open this one.
-    need("auth.oidc.audience", &auth.oidc.audience, reading);
-    if need("auth.oidc.issuer", &auth.oidc.issuer, reading) {
-        check_provider_url("auth.oidc.issuer", &auth.oidc.issuer, reading);
+    let mut issuers: Vec<&str> = Vec::new();
+    for (oidc, number) in auth.oidc.iter().zip(1..) {
+        let path = oidc_path(number);
+        // Without an audience, a token made for any other service of the same issuer would open this one.
+        need(
+            &format!("{path}.audience"),
+            &oidc.audience.concat(),
+            reading,
+        );
+        let key = format!("{path}.issuer");
+        if need(&key, &oidc.issuer, reading) {
+            check_provider_url(&key, &oidc.issuer, reading);
+        }
+        if issuers.contains(&&*oidc.issuer) {
+            reading.fatal(&key, "stands twice: each issuer is one table");
+        }
+        issuers.push(&oidc.issuer);
+        check_vouching(&path, &oidc.vouching, reading);
+    }
+}
+
+/// The dotted path of an issuer's table, by its number from 1.
+fn oidc_path(number: usize) -> String {
+    match number {
+        1 => "auth.oidc".to_owned(),
+        number => format!("auth.oidc[{number}]"),
+    }
+}
+
+const LINK_CLAIM: &str = "The claim whose value is the same for one person at all providers, and is the person's name here: whoever has it is one user, whichever way they sign in. An address counts if its domain does.";
+
+/// What is asked of every provider alike.
+fn vouching(section: &Section<'_>) -> Vouching {
+    Vouching {
+        claims: claims(section),
+        domains: lower(section.texts(
+            "domains",
+            &[],
+            "The domains that this provider speaks for: who comes with another, or with none, is not admitted. Empty: any.",
+        )),
+        groups_prefix: section.text(
+            "groups_prefix",
+            "",
+            "Stands before each group that this provider names, so that no other provider can name it.",
+        ),
+        required_groups: uuids(section.texts(
+            "required_groups",
+            &[],
+            "Whoever signs in must be in one of these groups, as the provider names them.",
+        )),
+        required_acr: section.texts(
+            "required_acr",
+            &[],
+            "One of these must stand in the claim `acr` or `eduperson_assurance`; else 401 `reauthentication_required`.",
+        ),
+        link_claim: section.text("link_claim", "", LINK_CLAIM),
+    }
+}
+
+/// A provider that anybody can sign up at may say anything, so where it is believed without a bound is told.
+fn check_vouching(path: &str, vouching: &Vouching, reading: &Reading<'_>) {
+    if !vouching.domains.is_empty() {
+        return;
+    }
+    let key = format!("{path}.domains");
+    if !vouching.link_claim.is_empty() {
+        let text = "is empty while `link_claim` is set: whoever controls this provider can be any user; list the domains that it speaks for";
+        reading.warning(&key, text);
+    } else if ["domain", "user"]
+        .iter()
+        .any(|word| vouching.claims.contains_key(*word))
+    {
+        let text = "is empty, so this provider may give its users any domain: list those that it speaks for";
+        reading.warning(&key, text);
     }
 }
 
 fn claims(section: &Section<'_>) -> BTreeMap<String, String> {
-    section
-        .text_map(
-            "claims",
-            "`username = \"preferred_username\"`: the provider's claim for our word (`username`, `domain`, `name`, `groups`, `idp_name`).",
-        )
-        .into_iter()
-        .map(|(word, claim)| (word, claim.value))
-        .collect()
+    let words = section.text_map(
+        "claims",
+        "`user = \"eppn\"`: the provider's claim for our word (`id`, by default `sub`, `user`, `domain`, `name`, `groups`, `idp_name`). A domain counts only from a verified e-mail or from a claim that is named here.",
+    );
+    let known = [
+        "id", "user", "username", "domain", "name", "groups", "idp_name",
+    ];
+    let mut claims = BTreeMap::new();
+    for (word, claim) in words {
+        if !known.contains(&&*word) {
+            let text = format!(
+                "`claims.{word}` is not a word that Ostia knows; known: {}",
+                known.join(", ")
+            );
+            section.warn(&claim.at, &text);
+        }
+        // An older word for `user`.
+        let word = if word == "username" {
+            "user".to_owned()
+        } else {
+            word
+        };
+        claims.insert(word, claim.value);
+    }
+    claims
 }
 
 fn lower(texts: Vec<String>) -> Vec<String> {

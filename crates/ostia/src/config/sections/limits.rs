@@ -141,6 +141,7 @@ fn read_own(section: Section<'_>) -> OwnLimits {
         tpm_user: section.number_of("tpm_user", 0, u64::MAX),
         fair_share: section.number_of("fair_share", 1, 1_000),
         blocked: section.flag_of("blocked").unwrap_or(false),
+        allow_external: section.flag_of("allow_external").unwrap_or(false),
     };
     section.finish();
     own

@@ -2,9 +2,11 @@
 //! Out: [`Settings`] with every default filled in, and the entries of the catalogue, unread. One file per group of sections.
 //! Not here: fixtures.
 
+mod alerts;
 mod auth;
 mod catalog;
 mod limits;
+mod people;
 mod server;
 mod traffic;
 
@@ -24,9 +26,14 @@ pub(super) fn read<'a>(reading: &'a Reading<'a>, table: &'a [Member]) -> (Settin
         maintenance: std::collections::BTreeMap::new(),
         maintenance_sources: std::collections::BTreeMap::new(),
         store: server::read_store(&root, reading),
+        reports: server::read_reports(&root, reading),
+        retention: server::read_retention(&root),
         auth: auth::read(&root, reading),
+        keys: people::read_keys(&root),
+        roles: people::read_roles(&root),
         limits: limits::read(&root, reading),
         routing: traffic::read_routing(&root, reading),
+        alerts: alerts::read(&root, reading),
         upstream: traffic::read_upstream(&root),
         journal: server::read_journal(&root),
         telemetry: server::read_telemetry(&root, reading),
@@ -48,6 +55,7 @@ pub(super) fn read<'a>(reading: &'a Reading<'a>, table: &'a [Member]) -> (Settin
         maintenance_sources,
         ..settings
     };
+    let settings = people::with_owner_ttl(settings, reading);
     auth::check_none(&settings, reading);
     (settings, listed)
 }

@@ -3,6 +3,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use jiff::tz::TimeZone;
 use ostia_core::Secret;
 
 use super::super::memory;
@@ -10,7 +11,9 @@ use super::super::reader::{Reading, Section, Text, quoted};
 use super::super::tls_files::{check_certificates, check_key, check_pair};
 use crate::catalog::HttpUrl;
 use crate::routes::is_origin;
-use crate::settings::{JournalSettings, ListenAddress, Server, StoreSettings, Telemetry};
+use crate::settings::{
+    JournalSettings, ListenAddress, Reports, RetentionSettings, Server, StoreSettings, Telemetry,
+};
 
 /// Buffered bodies where the machine does not say how much memory it has.
 const FALLBACK_BUFFERED: u64 = 256 << 20;
@@ -46,6 +49,11 @@ pub(super) fn read_server(root: &Section<'_>, reading: &Reading<'_>) -> Server {
     let server = Server {
         listen,
         admin_listen,
+        admin_hosts: section.texts(
+            "admin_hosts",
+            &[],
+            "Names that the admin listener answers to, beside localhost, addresses and the machine's own name; others are 403.",
+        ),
         base_path,
         max_body_bytes,
         max_buffered_bytes: section.size_or(
@@ -81,6 +89,12 @@ pub(super) fn read_server(root: &Section<'_>, reading: &Reading<'_>) -> Server {
             10_000,
             (1, 10_000_000),
             "Client connections at a time; more are answered 503, or closed at once under TLS.",
+        ),
+        connections_per_address: section.number(
+            "connections_per_address",
+            256,
+            (1, 10_000_000),
+            "Of them, those of one address (IPv6: one /64), at most half of all; not for loopback and `trusted_proxies`, behind which each forwarded address may have so many requests at a time.",
         ),
         drain_timeout: section.duration_or_zero(
             "drain_timeout",
@@ -266,28 +280,19 @@ pub(super) fn read_store(root: &Section<'_>, reading: &Reading<'_>) -> StoreSett
     let url = section.text(
         "url",
         "sqlite://ostia.db",
-        "`sqlite://PATH`. `postgres://...` is not served yet: an error.",
+        "`sqlite://PATH`, or `postgres://USER:PASSWORD@HOST:PORT/DATABASE` for several replicas. Behind `?` may stand what \
+         libpq knows by the same name: `sslmode`, `sslrootcert`, `sslcert`, `sslkey`, `host` (a folder with a socket), and \
+         `statement-cache-capacity=0` for pgbouncer in transaction mode. `ostia db migrate` makes the tables there.",
     );
     section.finish();
-    match store_url(&url, &reading.folder) {
-        Some(url) if url.starts_with("postgres:") => {
-            let text =
-                "PostgreSQL is not served by this version: write sqlite:// and the path of a file";
-            reading.fatal("store.url", text);
-            StoreSettings {
-                url: Secret::new(url),
-            }
-        }
-        Some(url) => StoreSettings {
-            url: Secret::new(url),
-        },
-        None => {
-            let text = "must be sqlite:// and the path of a file, without options, or postgres:// and a host";
-            reading.fatal("store.url", text);
-            StoreSettings {
-                url: Secret::new(url),
-            }
-        }
+    let url = store_url(&url, &reading.folder).unwrap_or_else(|| {
+        let text =
+            "must be sqlite:// and the path of a file, without options, or postgres:// and a host";
+        reading.fatal("store.url", text);
+        url
+    });
+    StoreSettings {
+        url: Secret::new(url),
     }
 }
 
@@ -306,6 +311,46 @@ fn store_url(url: &str, folder: &Path) -> Option<String> {
     }
     let path = std::path::absolute(folder.join(path)).ok()?;
     Some(format!("sqlite://{}", path.display()))
+}
+
+pub(super) fn read_reports(root: &Section<'_>, reading: &Reading<'_>) -> Reports {
+    let section = root.section("reports", "How usage is reported.");
+    let timezone = section.text(
+        "timezone",
+        "UTC",
+        "Whose days and months reports have: a name such as `Europe/Berlin`. To change it where there are rows, run \
+         `ostia db migrate`.",
+    );
+    section.finish();
+    let timezone = match TimeZone::get(&timezone) {
+        Ok(_) => timezone,
+        Err(_) => {
+            let text =
+                "is no time zone: write a name such as UTC, Europe/Berlin or America/Chicago";
+            reading.fatal("reports.timezone", text);
+            "UTC".to_owned()
+        }
+    };
+    Reports { timezone }
+}
+
+pub(super) fn read_retention(root: &Section<'_>) -> RetentionSettings {
+    let section = root.section(
+        "retention",
+        "How long the ledger keeps what. `serve` prunes once a day, `ostia prune` at once.",
+    );
+    let days = |days: u64| Duration::from_secs(days * 24 * 60 * 60);
+    let retention = RetentionSettings {
+        ledger_personal: section.duration(
+            "ledger_personal",
+            days(400),
+            "How long rows and sums name persons. Then they have pseudonyms, and rows lose the key and the client's own id.",
+        ),
+        addresses: section.duration("addresses", days(30), "How long rows have the client's address."),
+        rollups: section.duration("rollups", days(3_650), "How long rows and sums stay at all."),
+    };
+    section.finish();
+    retention
 }
 
 pub(super) fn read_journal(root: &Section<'_>) -> JournalSettings {

@@ -4,6 +4,7 @@ use http::HeaderName;
 use ostia_core::Secret;
 
 use super::super::reader::{Reading, Section};
+use super::super::units;
 use crate::settings::{Routing, Upstream};
 
 pub(super) fn read_routing(root: &Section<'_>, reading: &Reading<'_>) -> Routing {
@@ -18,11 +19,18 @@ pub(super) fn read_routing(root: &Section<'_>, reading: &Reading<'_>) -> Routing
             "session_id",
             "x-session-affinity",
         ],
-        "The first that is sent names the caller's session: at most 128 visible ASCII characters. Adapters see it, and `affinity_header` is made of it; no backend gets it as it is.",
+        "The first that is sent names the caller's session: at most 128 visible ASCII characters. Its requests return to the endpoint that had the last one. Adapters see it, and `affinity_header` is made of it; no backend gets it as it is.",
     );
     let key = section.secret(
         "hmac_key",
         "The secret that `affinity_header` and `cache_salt` of endpoints are made with, at least 32 bytes: `openssl rand -base64 48`. Left out, the variable MINERVA_AFFINITY_HMAC_KEY has it.",
+    );
+    let affinity_memory = section.parse(
+        "affinity_memory",
+        (64 << 20, "\"64MiB\""),
+        "a size",
+        "What may be remembered of which endpoint has seen which beginnings of prompts, as keyed hashes; 32 bytes stand for about 256 tokens. 0 remembers nothing.",
+        units::size,
     );
     section.finish();
     let hmac_key = hmac_key(key, reading);
@@ -38,6 +46,7 @@ pub(super) fn read_routing(root: &Section<'_>, reading: &Reading<'_>) -> Routing
     }
     Routing {
         session_headers,
+        affinity_memory,
         hmac_key,
     }
 }
@@ -87,6 +96,11 @@ pub(super) fn read_upstream(root: &Section<'_>) -> Upstream {
             "pool_idle_timeout",
             Duration::from_secs(4),
             "How long an idle connection is kept; less than the backend keeps it (uvicorn: 5 s).",
+        ),
+        send_headers_after: section.duration_or_off(
+            "send_headers_after",
+            Duration::from_secs(30),
+            "A stream that has no head by then, because it waits in the queue or the backend reads a long prompt, gets 200 and comments, so that nobody takes it for dead. What fails later is an error event.",
         ),
         keepalive_comment: section.duration_or_off(
             "keepalive_comment",

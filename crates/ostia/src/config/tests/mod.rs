@@ -8,6 +8,7 @@ mod first;
 mod good;
 mod hostile;
 mod missing;
+mod people;
 mod tls;
 
 use std::path::Path;

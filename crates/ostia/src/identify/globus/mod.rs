@@ -15,6 +15,7 @@ use quick_cache::sync::Cache as QuickCache;
 use self::calls::Calls;
 use self::rules::Rules;
 use super::introspection::is_foreign_to_globus;
+use super::vouching::prefixed;
 use super::{Authenticator, SignInError, Verified, Web, hash_key, is_token};
 use crate::catalog::UrlFault;
 use crate::settings;
@@ -37,6 +38,7 @@ struct Remembered {
 pub struct Globus {
     calls: Calls,
     rules: Rules,
+    groups_prefix: String,
     cache_ttl: Duration,
     groups_ttl: Duration,
     /// By the token's hash: what Globus says are the groups of all identities linked to the token's.
@@ -58,6 +60,7 @@ impl Globus {
         Ok(Self {
             calls: Calls::new(settings, web, &clock)?,
             rules: Rules::new(settings),
+            groups_prefix: settings.groups_prefix.clone(),
             cache_ttl: settings.cache_ttl,
             groups_ttl: settings.groups_ttl,
             groups: QuickCache::new(REMEMBERED),
@@ -83,13 +86,13 @@ impl Globus {
             idp_id: person.idp_id,
             idp_name: person.idp_name,
             auth_service: "globus".into(),
-            groups,
-            groups_unlisted: false,
-            key_id: None,
-            project: Arc::default(),
-            admin: false,
+            groups: prefixed(&self.groups_prefix, groups),
+            email: person.email,
+            link: person.link,
+            ..Identity::default()
         };
         Ok(Verified {
+            vouched_at: None,
             identity: Arc::new(identity),
             expires_at: Some(lifetime.micros()),
             fresh_for: self.cache_ttl,

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use crate::identify::SignInError;
 use crate::identify::claims::{Lifetime, text};
+use crate::identify::vouching::link_of;
 use crate::settings;
 
 /// The site's rules on who is admitted. Pure: what Globus said comes in.
@@ -15,6 +16,7 @@ pub(super) struct Rules {
     required_groups: Vec<String>,
     groups_per_domain: BTreeMap<String, Vec<String>>,
     service_usernames: Vec<String>,
+    link_claim: String,
 }
 
 /// Who signed in, as far as Globus Auth says.
@@ -25,6 +27,8 @@ pub(super) struct Person {
     pub(super) username: Arc<str>,
     pub(super) idp_id: Arc<str>,
     pub(super) idp_name: Arc<str>,
+    pub(super) email: Arc<str>,
+    pub(super) link: Option<Arc<str>>,
 }
 
 impl Rules {
@@ -35,6 +39,7 @@ impl Rules {
             required_groups: settings.required_groups.clone(),
             groups_per_domain: settings.groups_per_domain.clone(),
             service_usernames: settings.service_usernames.clone(),
+            link_claim: settings.link_claim.clone(),
         }
     }
 
@@ -93,6 +98,8 @@ impl Rules {
             username: username.into(),
             idp_name: said.get("iss").and_then(text).unwrap_or(&domain).into(),
             idp_id: domain,
+            email: Arc::default(),
+            link: None,
         })
     }
 
@@ -123,7 +130,7 @@ impl Rules {
             let Some(detail) = identities.iter().find(|detail| names(detail, id)) else {
                 continue;
             };
-            let Some(person) = person_of(id, detail) else {
+            let Some(person) = self.person_of(id, detail) else {
                 continue;
             };
             if self.is_authorised(&person.username) {
@@ -146,6 +153,28 @@ impl Rules {
             "You are signed in as {current}, which this gateway does not admit. Log out at https://app.globus.org/logout and sign in again with `ostia login`{}.",
             self.with_whom()
         )))
+    }
+
+    fn person_of(&self, id: &str, detail: &Value) -> Option<Person> {
+        let field = |name: &str| detail.get(name).and_then(text).unwrap_or_default();
+        let username = field("username");
+        let sound = !username.is_empty() && username.matches('@').count() <= 1;
+        sound.then(|| Person {
+            id: id.into(),
+            name: field("name").into(),
+            username: username.into(),
+            idp_id: field("identity_provider").into(),
+            idp_name: field("identity_provider_display_name").into(),
+            email: field("email").into(),
+            link: self.link(detail, username),
+        })
+    }
+
+    /// Globus vouches for the domain of usernames and of nothing else.
+    fn link(&self, detail: &Value, username: &str) -> Option<Arc<str>> {
+        let value = detail.get(&self.link_claim).and_then(text)?;
+        let own = Identity::domain_of(username);
+        link_of(value, |domain| own.as_deref() == Some(domain))
     }
 
     fn is_authorised(&self, username: &str) -> bool {
@@ -173,19 +202,6 @@ fn names(detail: &Value, id: &str) -> bool {
     ["sub", "id"]
         .iter()
         .any(|field| detail[*field].as_str() == Some(id))
-}
-
-fn person_of(id: &str, detail: &Value) -> Option<Person> {
-    let field = |name: &str| detail.get(name).and_then(text).unwrap_or_default();
-    let username = field("username");
-    let sound = !username.is_empty() && username.matches('@').count() <= 1;
-    sound.then(|| Person {
-        id: id.into(),
-        name: field("name").into(),
-        username: username.into(),
-        idp_id: field("identity_provider").into(),
-        idp_name: field("identity_provider_display_name").into(),
-    })
 }
 
 fn any(wanted: &[String], held: &[Arc<str>]) -> bool {

@@ -19,6 +19,8 @@ fn settings() -> settings::Globus {
         idp_domains: vec!["lab.org".to_owned(), "uni.edu".to_owned()],
         groups_per_domain: BTreeMap::new(),
         service_usernames: vec!["bot@clients.auth.globus.org".to_owned()],
+        groups_prefix: String::new(),
+        link_claim: String::new(),
         auth_url: "https://auth.example".to_owned(),
         groups_url: "https://groups.example".to_owned(),
         cache_ttl: Duration::from_secs(60),
@@ -172,6 +174,8 @@ fn groups_are_required_of_all_and_by_domain() {
         username: format!("ann@{domain}").into(),
         idp_id: "".into(),
         idp_name: "".into(),
+        email: "".into(),
+        link: None,
     };
     let admit = |domain: &str, groups: &[&str]| {
         let groups: Vec<Arc<str>> = groups.iter().map(|one| (*one).into()).collect();

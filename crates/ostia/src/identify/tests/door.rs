@@ -33,8 +33,13 @@ fn down(_: &WebRequest) -> Result<WebAnswer, WebFault> {
 
 fn rig() -> (Arc<FakeWeb>, Arc<ManualClock>, Identify) {
     let (web, clock) = (FakeWeb::new(by_token), clock());
-    let provider =
-        Introspection::new(&settings(), Arc::clone(&web) as _, Arc::clone(&clock) as _).unwrap();
+    let provider = Introspection::new(
+        &settings(),
+        Vec::new(),
+        Arc::clone(&web) as _,
+        Arc::clone(&clock) as _,
+    )
+    .unwrap();
     let door = door(provider, &clock);
     (web, clock, door)
 }

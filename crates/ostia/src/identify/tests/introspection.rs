@@ -21,7 +21,8 @@ async fn outcome(
     script: impl Fn(&WebRequest) -> Result<WebAnswer, WebFault> + Send + Sync + 'static,
 ) -> Result<Arc<Identity>, SignInError> {
     let (web, clock) = (FakeWeb::new(script), clock());
-    let provider = Introspection::new(&settings(), web, Arc::clone(&clock) as _).unwrap();
+    let provider =
+        Introspection::new(&settings(), Vec::new(), web, Arc::clone(&clock) as _).unwrap();
     sign_in(&door(provider, &clock), "token").await
 }
 
@@ -29,8 +30,13 @@ async fn outcome(
 async fn the_call_is_rfc_7662_and_the_user_issuer_and_subject() {
     let web = FakeWeb::new(|_| answer(200, &active(json!({"unheard_of": {"a": [1]}}))));
     let clock = clock();
-    let provider =
-        Introspection::new(&settings(), Arc::clone(&web) as _, Arc::clone(&clock) as _).unwrap();
+    let provider = Introspection::new(
+        &settings(),
+        Vec::new(),
+        Arc::clone(&web) as _,
+        Arc::clone(&clock) as _,
+    )
+    .unwrap();
     let ann = sign_in(&door(provider, &clock), "to+ken/=").await.unwrap();
     assert_eq!(&*ann.user_id, "https://idp.example#s1");
     assert_eq!(
@@ -133,8 +139,13 @@ async fn broken_answers_are_outages() {
 #[tokio::test]
 async fn no_provider_sees_what_is_no_token() {
     let (web, clock) = (FakeWeb::new(|_| answer(200, &active(json!({})))), clock());
-    let provider =
-        Introspection::new(&settings(), Arc::clone(&web) as _, Arc::clone(&clock) as _).unwrap();
+    let provider = Introspection::new(
+        &settings(),
+        Vec::new(),
+        Arc::clone(&web) as _,
+        Arc::clone(&clock) as _,
+    )
+    .unwrap();
     let door = door(provider, &clock);
     for token in [
         "'OR'1'='1",

@@ -133,8 +133,11 @@ fn settings() -> settings::Introspection {
         url: "https://idp.example/introspect".to_owned(),
         client_id: "gate way".to_owned(),
         client_secret: Secret::new("s+cret".to_owned()),
-        audience: "ostia".to_owned(),
+        audience: vec!["ostia".to_owned()],
         scope: "inference".to_owned(),
-        claims: BTreeMap::new(),
+        vouching: settings::Vouching {
+            claims: BTreeMap::from([("user".to_owned(), "username".to_owned())]),
+            ..settings::Vouching::default()
+        },
     }
 }

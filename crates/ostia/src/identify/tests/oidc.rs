@@ -94,8 +94,12 @@ fn rig(keys: Vec<Value>) -> (Arc<FakeWeb>, Arc<ManualClock>, Identify) {
     let (web, clock) = (FakeWeb::new(published(keys)), clock());
     let settings = settings::Oidc {
         issuer: ISSUER.to_owned(),
-        audience: "ostia".to_owned(),
-        claims: BTreeMap::new(),
+        audience: vec!["ostia".to_owned()],
+        vouching: settings::Vouching {
+            claims: BTreeMap::from([("user".to_owned(), "preferred_username".to_owned())]),
+            ..settings::Vouching::default()
+        },
+        ..settings::Oidc::default()
     };
     let provider = Oidc::new(&settings, Arc::clone(&web) as _, Arc::clone(&clock) as _).unwrap();
     let door = door(provider, &clock);

@@ -1,11 +1,13 @@
 //! How many connections are accepted, and on which sockets.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use ostia_core::SystemClock;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 
+use super::super::options::Full;
 use super::super::{Drain, Listener, Options, serve};
 use super::{Acting, Gateway, echo, options, status, text};
 use crate::runtime;
@@ -36,6 +38,80 @@ async fn one_connection_too_many_is_refused() {
         .talk("GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
         .await;
     assert_eq!(status(&bytes), 200);
+}
+
+#[test]
+fn an_address_has_its_share_and_never_all() {
+    let options = Options {
+        max_connections: 10,
+        connections_per_address: 100,
+        trusted_proxies: vec!["192.0.2.9".parse::<IpAddr>().unwrap().into()],
+        ..options()
+    };
+    let connections = &options.connections;
+    let enter = |ip: &str| {
+        let ip: IpAddr = ip.parse().unwrap();
+        connections.enter(&connections.guest(ip), ip, &options)
+    };
+    let fill = |ip: &str| {
+        let mut open = Vec::new();
+        loop {
+            match enter(ip) {
+                Ok(one) => open.push(one),
+                Err(full) => return (open, full),
+            }
+        }
+    };
+    let (one, full) = fill("2001:db8::1");
+    assert_eq!((one.len(), full), (5, Full::Address));
+    assert_eq!(fill("2001:db8::2").0.len(), 0);
+    let (two, full) = fill("192.0.2.1");
+    assert_eq!((two.len(), full), (5, Full::Address));
+    assert_eq!(fill("198.51.100.1").1, Full::All);
+    drop((one, two));
+    for spared in ["127.0.0.1", "192.0.2.9"] {
+        let (all, full) = fill(spared);
+        assert_eq!((all.len(), full), (10, Full::All), "{spared}");
+    }
+    assert_eq!(connections.open(), 0);
+}
+
+/// A head that never ends is held, and counted: whoever sends many has used up the room for them.
+#[tokio::test]
+async fn heads_that_never_end_are_bounded() {
+    let gateway = Gateway::start(options(), echo).await;
+    let begun = format!("GET / HTTP/1.1\r\nhost: a\r\nx: {}", "y".repeat(60 * 1024));
+    let mut held = Vec::new();
+    // 64 MiB for all heads, and each takes twice its length, but for the first 8 KiB.
+    let most = 64 * 1024 / (2 * (60 - 8)) + 1;
+    for _ in 0..most + 20 {
+        let mut client = gateway.connect().await;
+        client.send(&begun).await;
+        held.push(client);
+    }
+    while gateway.connections.open() > most {
+        tokio::task::yield_now().await;
+    }
+    assert!(gateway.connections.open() > most / 2);
+    // Usual ones have room.
+    let bytes = gateway
+        .talk("GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
+        .await;
+    assert_eq!(status(&bytes), 200);
+    drop(held);
+    gateway.until_none_is_open().await;
+}
+
+#[tokio::test]
+async fn a_unix_socket_is_its_owners_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ostia.sock");
+    let _listener = Listener::bind(&ListenAddress::Unix(path.clone()))
+        .await
+        .unwrap();
+    let mode = path.metadata().unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
 }
 
 #[tokio::test]

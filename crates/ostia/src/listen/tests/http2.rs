@@ -301,6 +301,30 @@ async fn an_idle_connection_is_closed() {
     gateway.until_none_is_open().await;
 }
 
+/// What counts is requests and answers, not bytes: neither PINGs nor DATA on a stream that has ended.
+#[tokio::test]
+async fn frames_that_ask_nothing_keep_no_connection() {
+    let options = Options {
+        header_timeout: SHORT,
+        ..options()
+    };
+    let gateway = Gateway::start(options, echo).await;
+    for noise in [
+        frame(6, 0, 0, &[7; 8]),
+        frame(0, 0, 1, b"x"),
+        frame(8, 0, 0, &1_u32.to_be_bytes()),
+    ] {
+        let mut client = gateway.connect().await;
+        client.send(PREFACE).await;
+        client.send(frame(4, 0, 0, &[])).await;
+        client.send(frame(1, 0x5, 1, GET)).await;
+        while gateway.connections.open() > 0 {
+            client.send(&noise).await;
+            tokio::time::sleep(SHORT / 10).await;
+        }
+    }
+}
+
 #[tokio::test]
 async fn an_open_stream_keeps_the_connection() {
     let options = Options {

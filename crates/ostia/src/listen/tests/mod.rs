@@ -121,6 +121,7 @@ where
             Rejection::UriTooLong(_) => 414,
             Rejection::MethodNotAllowed => 405,
             Rejection::ExpectationFailed => 417,
+            Rejection::TooMany => 429,
             Rejection::BadHost | Rejection::BadTarget | Rejection::BadFraming => 400,
         };
         let mut response = Response::new(TestBody::full(format!("{rejection:?}")));
@@ -147,6 +148,7 @@ async fn echo(inbound: Inbound) -> Response<TestBody> {
 fn options() -> Options {
     Options {
         max_connections: 1000,
+        connections_per_address: 1000,
         header_timeout: PATIENCE,
         idle_timeout: PATIENCE,
         announced_idle: Duration::ZERO,

@@ -34,7 +34,14 @@ fn split(pieces: &[&[u8]]) -> (Vec<Vec<u8>>, Vec<u8>) {
     for piece in pieces {
         splitter.push(Bytes::copy_from_slice(piece), |piece| match piece {
             Piece::Event(event) | Piece::LastPart(event) => events.push(event.to_vec()),
-            Piece::Part(lf) => events.last_mut().unwrap().extend(lf),
+            Piece::Part(part) => panic!("{part:?}"),
+            Piece::Blank(ends) => {
+                let begun = ends[0] == b'\n' && events.last().is_some_and(|it| it.ends_with(b"\r"));
+                if begun {
+                    events.last_mut().unwrap().push(b'\n');
+                }
+                events.extend(reference(&ends[usize::from(begun)..]).0);
+            }
         });
     }
     (events, splitter.take_tail().to_vec())
@@ -81,7 +88,7 @@ fn a_cut_between_cr_and_lf_is_no_boundary_and_behind_them_is_one() {
     assert_eq!(count, 1);
     assert!(!splitter.at_boundary());
     splitter.push(Bytes::from_static(b"\n"), |piece| {
-        assert_eq!(piece, Piece::Part(Bytes::from_static(b"\n")));
+        assert_eq!(piece, Piece::Blank(Bytes::from_static(b"\n")));
     });
     assert!(splitter.at_boundary());
     splitter.push(Bytes::from_static(b"data: 2\n\n"), |_| count += 1);
@@ -109,7 +116,10 @@ fn a_long_event_passes_in_parts() {
     let bytes: usize = parts
         .iter()
         .map(|piece| match piece {
-            Piece::Event(bytes) | Piece::Part(bytes) | Piece::LastPart(bytes) => bytes.len(),
+            Piece::Event(bytes)
+            | Piece::Part(bytes)
+            | Piece::LastPart(bytes)
+            | Piece::Blank(bytes) => bytes.len(),
         })
         .sum();
     assert_eq!(bytes, total);
@@ -125,4 +135,28 @@ fn a_long_event_passes_in_parts() {
         .iter()
         .filter(|piece| matches!(piece, Piece::LastPart(_)));
     assert_eq!(last.count(), 1);
+}
+
+#[test]
+fn line_ends_are_one_piece_however_many_there_are() {
+    let mut splitter = Splitter::default();
+    let mut pieces = Vec::new();
+    for text in ["data: 1\n\n\n\r\n\r", "\n\n\n", "\n", "data: 2\n", "\n\n"] {
+        splitter.push(Bytes::from_static(text.as_bytes()), |piece| {
+            pieces.push(piece)
+        });
+    }
+    let bytes = |text: &'static str| Bytes::from_static(text.as_bytes());
+    assert_eq!(
+        pieces,
+        [
+            Piece::Event(bytes("data: 1\n\n")),
+            Piece::Blank(bytes("\n\r\n\r")),
+            Piece::Blank(bytes("\n\n\n")),
+            Piece::Blank(bytes("\n")),
+            Piece::Event(bytes("data: 2\n\n")),
+            Piece::Blank(bytes("\n")),
+        ]
+    );
+    assert!(splitter.at_boundary());
 }

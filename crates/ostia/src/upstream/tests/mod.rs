@@ -65,6 +65,7 @@ fn outgoing(pieces: &[&'static str]) -> Outgoing {
     let mut headers = HeaderMap::new();
     headers.insert("content-type", "application/json".parse().unwrap());
     Outgoing {
+        method: http::Method::POST,
         origin: None,
         path_and_query: "/v1/chat/completions".to_owned(),
         headers,

@@ -1,0 +1,90 @@
+use std::sync::Arc;
+
+/// One way in which a person is known: an identity at a provider, or the name that keys are made for.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Login {
+    /// What a provider makes of issuer and subject, or a key owner's name.
+    pub id: String,
+    /// Whose it is, if nobody linked it otherwise.
+    pub person: String,
+    /// The kind of provider (`oidc`, `globus`, ...), or `admin` for who was listed by an administrator.
+    pub auth_service: String,
+    pub idp: String,
+    pub username: String,
+    pub name: String,
+    pub email: String,
+    /// Whether the username's domain is believed: then keys made for that name belong to this person.
+    pub proven: bool,
+    /// `None`: the provider did not say.
+    pub groups: Option<Vec<String>>,
+    /// When it was last vouched for, in Unix microseconds.
+    pub confirmed_at: i64,
+}
+
+/// Somebody, with all ways in which they are known.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Person {
+    /// The ledger's `user_id`.
+    pub id: Arc<str>,
+    pub username: String,
+    pub name: String,
+    pub email: String,
+    pub idp: String,
+    pub state: PersonState,
+    /// Of the last request or sign-in, in Unix microseconds.
+    pub last_seen: i64,
+    pub logins: Vec<Login>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum PersonState {
+    #[default]
+    Active,
+    Disabled,
+    /// A pseudonym stands for who it was.
+    Erased,
+}
+
+/// What is known of the owner of keys.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Owner {
+    pub confirmed_at: Option<i64>,
+    /// All groups of all their identities; `None`: no provider ever said.
+    pub groups: Option<Arc<[Arc<str>]>>,
+}
+
+impl PersonState {
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Disabled => "disabled",
+            Self::Erased => "erased",
+        }
+    }
+
+    /// What is not understood keeps people out.
+    pub fn of_word(word: &str) -> Self {
+        match word {
+            "active" => Self::Active,
+            "erased" => Self::Erased,
+            _ => Self::Disabled,
+        }
+    }
+}
+
+impl Person {
+    /// When any provider last vouched for them.
+    pub fn confirmed_at(&self) -> Option<i64> {
+        self.logins.iter().map(|login| login.confirmed_at).max()
+    }
+
+    /// Whether a text names this person: by id, by an identity, or by a username in any case.
+    pub fn is_named(&self, text: &str) -> bool {
+        let named = |id: &str, username: &str| id == text || username.eq_ignore_ascii_case(text);
+        named(&self.id, &self.username)
+            || self
+                .logins
+                .iter()
+                .any(|login| named(&login.id, &login.username))
+    }
+}

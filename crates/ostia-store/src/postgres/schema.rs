@@ -1,0 +1,94 @@
+//! Versions of the schema. `serve` never changes it here: with several replicas, one would change it under the others.
+
+use ostia_core::StoreError;
+use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::{ConnectOptions as _, Connection as _, PgConnection, Row as _};
+
+use super::address::Address;
+use super::failure::failed;
+use crate::release::{RELEASE, Schema};
+
+static MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
+
+/// Only one migrates at a time. The number is ours alone within a database: "ostia" in ASCII.
+const LOCK: i64 = 0x6f73_7469_61;
+
+pub(super) fn latest() -> i64 {
+    let versions = MIGRATIONS.iter().map(|migration| migration.version);
+    versions.max().unwrap_or(0)
+}
+
+/// The schema of the database at a URL, and the version that this ostia needs.
+pub(crate) async fn schema(url: &str) -> Result<(Schema, i64), StoreError> {
+    let mut connection = connect(url).await?;
+    let found = found(&mut connection).await.map_err(failed)?;
+    Ok((found, latest()))
+}
+
+pub(super) async fn found(connection: &mut PgConnection) -> sqlx::Result<Schema> {
+    let tables =
+        "SELECT to_regclass('_sqlx_migrations') IS NOT NULL, to_regclass('meta') IS NOT NULL";
+    let tables = sqlx::query(tables)
+        .persistent(false)
+        .fetch_one(&mut *connection)
+        .await?;
+    let mut schema = Schema {
+        version: 0,
+        release: 0,
+    };
+    if tables.try_get(0)? {
+        let version = "SELECT coalesce(max(version), 0) FROM _sqlx_migrations WHERE success";
+        let row = sqlx::query(version)
+            .persistent(false)
+            .fetch_one(&mut *connection)
+            .await?;
+        schema.version = row.try_get(0)?;
+    }
+    if tables.try_get(1)? {
+        let release = "SELECT CAST(value AS BIGINT) FROM meta WHERE name = 'release'";
+        let row = sqlx::query(release)
+            .persistent(false)
+            .fetch_optional(&mut *connection)
+            .await?;
+        schema.release = row.map_or(Ok(0), |row| row.try_get(0))?;
+    }
+    Ok(schema)
+}
+
+/// All pending migrations in one transaction: a crash leaves the old schema, and of two that start together one waits.
+pub(crate) async fn migrate(url: &str) -> Result<(), StoreError> {
+    let mut connection = connect(url).await?;
+    let mut transaction = connection.begin().await.map_err(failed)?;
+    let lock = sqlx::query("SELECT pg_advisory_xact_lock($1)").persistent(false);
+    lock.bind(LOCK)
+        .execute(&mut *transaction)
+        .await
+        .map_err(failed)?;
+    let schema = found(&mut transaction).await.map_err(failed)?;
+    schema.refuse_newer(latest())?;
+    if schema.version < latest() {
+        let mut migrations = Migrator::DEFAULT;
+        migrations.migrations = MIGRATIONS.migrations.clone();
+        // The lock of our own lasts as long as the transaction, which pgbouncer keeps on one connection.
+        migrations.set_locking(false);
+        let done = migrations.run_direct(None, &mut *transaction, false).await;
+        done.map_err(|error| match error {
+            MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => {
+                failed(error)
+            }
+            other => StoreError::Broken(other.to_string()),
+        })?;
+        let release = "INSERT INTO meta (name, value) VALUES ('release', $1) \
+                       ON CONFLICT (name) DO UPDATE SET value = excluded.value";
+        let release = sqlx::query(release)
+            .persistent(false)
+            .bind(RELEASE.to_string());
+        release.execute(&mut *transaction).await.map_err(failed)?;
+    }
+    transaction.commit().await.map_err(failed)
+}
+
+async fn connect(url: &str) -> Result<PgConnection, StoreError> {
+    let address = Address::parse(url)?;
+    address.options.connect().await.map_err(failed)
+}

@@ -1,0 +1,269 @@
+use std::collections::BTreeMap;
+
+use ostia_core::{Column, Kind, LedgerRow, RequestId, Store, StoreError};
+use sqlx::{ConnectOptions as _, Connection as _};
+
+use super::Handle;
+use super::address::Address;
+use super::schema::{found, latest};
+use crate::release::RELEASE;
+use crate::story::{self, NOON, row};
+use crate::testing::Server;
+
+async fn store(url: &str) -> Handle {
+    super::migrate(url).await.unwrap();
+    Handle::open(url).unwrap()
+}
+
+async fn connect(url: &str) -> sqlx::PgConnection {
+    let address = Address::parse(url).unwrap();
+    address.options.connect().await.unwrap()
+}
+
+async fn run(url: &str, sql: &'static str) {
+    let mut connection = connect(url).await;
+    sqlx::raw_sql(sql).execute(&mut connection).await.unwrap();
+    connection.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn postgres_lives_the_story() {
+    let url = Server::database().await;
+    story::run(&store(&url).await).await;
+}
+
+#[tokio::test]
+async fn postgres_forgets_what_is_old() {
+    let url = Server::database().await;
+    story::old_rows_are_pruned(&store(&url).await).await;
+}
+
+/// As behind pgbouncer in transaction mode: no statement outlives its transaction.
+#[tokio::test]
+async fn postgres_lives_the_story_without_kept_statements() {
+    let url = Server::database().await + "?statement-cache-capacity=0";
+    let store = store(&url).await;
+    story::run(&store).await;
+    let mut work = store.read().await.unwrap();
+    let kept = work
+        .all(sqlx::query("SELECT name FROM pg_prepared_statements"))
+        .await
+        .unwrap();
+    assert_eq!(kept.len(), 0);
+}
+
+/// Each column of the table in `ostia_core` has its migration, and no migration makes one that is not there.
+#[tokio::test]
+async fn the_schema_has_the_ledger_s_columns() {
+    let url = Server::database().await;
+    let store = store(&url).await;
+    let mut work = store.read().await.unwrap();
+    let select = "SELECT column_name::text, data_type::text, is_nullable = 'NO' FROM information_schema.columns
+        WHERE table_name = 'ledger' AND table_schema = current_schema()";
+    let columns: Vec<(String, String, bool)> = sqlx::query_as(select)
+        .fetch_all(work.connection())
+        .await
+        .unwrap();
+    let columns: BTreeMap<_, _> = columns
+        .into_iter()
+        .map(|(name, kind, needed)| (name, (kind, needed)))
+        .collect();
+    let expected = Column::LEDGER.iter().map(|column| {
+        let kind = match column.kind {
+            Kind::Id => "uuid",
+            Kind::Text | Kind::Word(_) => "text",
+            Kind::Stamp => "timestamp with time zone",
+            Kind::Flag => "boolean",
+            Kind::Number | Kind::MaybeNumber => "bigint",
+        };
+        let needed = !matches!(column.kind, Kind::MaybeNumber);
+        (column.name.to_owned(), (kind.to_owned(), needed))
+    });
+    assert_eq!(columns, expected.collect());
+}
+
+#[tokio::test]
+async fn each_value_is_in_its_column() {
+    let url = Server::database().await;
+    let store = store(&url).await;
+    let full = story::full_row();
+    let bare = LedgerRow {
+        request_id: RequestId::at(NOON),
+        ..LedgerRow::default()
+    };
+    let rows = [full, bare];
+    assert_eq!(store.insert_rows(&rows).await.unwrap(), 2);
+    let mut work = store.read().await.unwrap();
+    let found = work
+        .all(sqlx::query("SELECT * FROM ledger ORDER BY model DESC"))
+        .await
+        .unwrap();
+    for (row, found) in rows.iter().zip(&found) {
+        let mut expected = row.clone();
+        expected.name = "".into();
+        assert_eq!(super::rows::ledger_row(found).unwrap(), expected);
+    }
+}
+
+#[tokio::test]
+async fn only_the_command_migrates() {
+    let url = Server::database().await;
+    let store = Handle::open(&url).unwrap();
+    let error = store.ping().await.unwrap_err();
+    assert!(
+        matches!(&error, StoreError::Broken(text) if text.contains("ostia db migrate")),
+        "{error}"
+    );
+    // Several at once, and again.
+    let (one, two) = tokio::join!(super::migrate(&url), super::migrate(&url));
+    one.and(two).unwrap();
+    super::migrate(&url).await.unwrap();
+    store.ping().await.unwrap();
+}
+
+/// Schema N + 1 is what replicas of release N see while they are upgraded one by one.
+#[tokio::test]
+async fn the_next_release_s_schema_is_served_and_later_ones_are_refused() {
+    const LATER: &str = "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
+        VALUES (9001, 'later', true, '', 0); UPDATE meta SET value = value::bigint + 1 WHERE name = 'release'";
+    let url = Server::database().await;
+    drop(store(&url).await);
+    run(&url, LATER).await;
+    let next = Handle::open(&url).unwrap();
+    assert_eq!(next.insert_rows(&[row("ann", NOON, 1)]).await.unwrap(), 1);
+    super::migrate(&url).await.unwrap();
+    run(
+        &url,
+        "UPDATE meta SET value = value::bigint + 1 WHERE name = 'release'",
+    )
+    .await;
+    let mut connection = connect(&url).await;
+    let schema = found(&mut connection).await.unwrap();
+    assert_eq!((schema.version, schema.release), (9001, RELEASE + 2));
+    for error in [
+        Handle::open(&url).unwrap().ping().await.unwrap_err(),
+        super::migrate(&url).await.unwrap_err(),
+    ] {
+        let text = error.to_string();
+        assert!(
+            text.contains("schema 9001") && text.contains("newer ostia"),
+            "{text}"
+        );
+        assert!(text.contains(&format!("knows {}", latest())), "{text}");
+    }
+}
+
+/// A migration that is cut off leaves what was there.
+#[tokio::test]
+async fn a_migration_that_fails_changes_nothing() {
+    let url = Server::database().await;
+    run(&url, "CREATE TABLE usage_sums (x bigint)").await;
+    let error = super::migrate(&url).await.unwrap_err();
+    assert!(error.to_string().contains("already exists"), "{error}");
+    let mut connection = connect(&url).await;
+    assert_eq!(found(&mut connection).await.unwrap().version, 0);
+    run(&url, "DROP TABLE usage_sums").await;
+    super::migrate(&url).await.unwrap();
+}
+
+#[tokio::test]
+async fn changes_of_keys_are_told_to_all() {
+    let url = Server::database().await;
+    let (here, there) = (store(&url).await, store(&url).await);
+    // Begins to listen, and asks for what changed before.
+    there.keys_changed().await;
+    let waiting = there.keys_changed();
+    here.create_key(&story::new_key("k", 1)).await.unwrap();
+    waiting.await;
+    let revoke = ostia_core::Change::RevokeKey {
+        id: "k".to_owned(),
+        at: NOON,
+    };
+    here.people().change(&[revoke], &[]).await.unwrap();
+    there.keys_changed().await;
+    assert_eq!(there.key_changes(Some(0)).await.unwrap().changes.len(), 2);
+}
+
+/// Two replicas that write at once, rows of the same users on the same days, neither lose nor double any.
+#[tokio::test]
+async fn replicas_write_side_by_side() {
+    let url = Server::database().await;
+    let stores = [store(&url).await, store(&url).await];
+    let rows: Vec<_> = (0..600)
+        .map(|n| {
+            row(
+                ["ann", "bob", "cid"][n % 3],
+                NOON + i64::try_from(n).unwrap(),
+                1,
+            )
+        })
+        .collect();
+    let write = |store: &'static Handle, rows: Vec<LedgerRow<'static>>| {
+        tokio::spawn(async move {
+            let mut written = 0;
+            for chunk in rows.chunks(50) {
+                written += loop {
+                    match store.insert_rows(chunk).await {
+                        Ok(new) => break new,
+                        // What the carrier does: it brings the batch again.
+                        Err(StoreError::Unavailable(_)) => {}
+                        Err(error) => panic!("{error}"),
+                    }
+                };
+            }
+            written
+        })
+    };
+    let rows: Vec<LedgerRow<'static>> = rows;
+    let [one, two] = stores.map(|store| &*Box::leak(Box::new(store)));
+    let mut reversed = rows.clone();
+    reversed.reverse();
+    let (first, second) = tokio::join!(write(one, rows), write(two, reversed));
+    assert_eq!(first.unwrap() + second.unwrap(), 600);
+    for by in ["user", "model", "key"] {
+        let query = ostia_core::UsageQuery {
+            by: vec![by.into()],
+            ..Default::default()
+        };
+        let sum: u64 = one
+            .usage(&query)
+            .await
+            .unwrap()
+            .iter()
+            .map(|line| line.requests)
+            .sum();
+        assert_eq!(sum, 600, "{by}");
+    }
+}
+
+/// A connection that the server closed is replaced, and what it was asked is answered by the next attempt.
+#[tokio::test]
+async fn closed_connections_are_replaced() {
+    let url = Server::database().await;
+    let store = store(&url).await;
+    assert_eq!(store.insert_rows(&[row("ann", NOON, 1)]).await.unwrap(), 1);
+    run(
+        &url,
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+        WHERE pid <> pg_backend_pid() AND datname = current_database()",
+    )
+    .await;
+    let rows = [row("bob", NOON, 1)];
+    let mut failed = 0;
+    while let Err(error) = store.insert_rows(&rows).await {
+        assert!(matches!(error, StoreError::Unavailable(_)), "{error}");
+        failed += 1;
+        assert!(failed < 5);
+    }
+    store.ping().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_there_can_be_tried_again() {
+    let store = Handle::open("postgres://ostia:hunter2@127.0.0.1:1/ostia").unwrap();
+    for _ in 0..2 {
+        let error = store.ping().await.unwrap_err();
+        assert!(matches!(error, StoreError::Unavailable(_)), "{error}");
+        assert!(!error.to_string().contains("hunter2"), "{error}");
+    }
+}

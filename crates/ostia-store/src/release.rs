@@ -1,0 +1,84 @@
+//! Which schemas this ostia runs on: its own, and that of the next release, so that replicas can be upgraded one by one
+//! and rolled back. For that each release only adds to the schema, and takes away a release later.
+
+use ostia_core::StoreError;
+
+/// Goes up by one with each release that brings migrations.
+pub const RELEASE: i64 = 1;
+
+/// How far a database's schema is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Schema {
+    /// The last migration that was made; 0: none.
+    pub version: i64,
+    /// The release that made it.
+    pub release: i64,
+}
+
+/// What this ostia can do with a schema.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// Run on it.
+    Fits,
+    /// Bring it up to date first.
+    Old,
+    /// Nothing.
+    Newer,
+}
+
+impl Schema {
+    /// `known`: the last migration of this ostia.
+    pub fn standing(self, known: i64) -> Standing {
+        if self.version < known {
+            Standing::Old
+        } else if self.version == known || self.release == RELEASE + 1 {
+            Standing::Fits
+        } else {
+            Standing::Newer
+        }
+    }
+
+    pub(crate) fn refuse_newer(self, known: i64) -> Result<(), StoreError> {
+        let version = self.version;
+        match self.standing(known) {
+            Standing::Newer => Err(StoreError::Broken(format!(
+                "the database has schema {version}, this ostia knows {known}: use the newer ostia that wrote it"
+            ))),
+            Standing::Fits | Standing::Old => Ok(()),
+        }
+    }
+
+    pub(crate) fn require(self, known: i64) -> Result<(), StoreError> {
+        self.refuse_newer(known)?;
+        match (self.standing(known), self.version) {
+            (Standing::Old, 0) => Err(StoreError::Broken(
+                "the database has no tables yet: run `ostia db migrate`".into(),
+            )),
+            (Standing::Old, version) => Err(StoreError::Broken(format!(
+                "the database has schema {version}, this ostia needs {known}: run `ostia db migrate`"
+            ))),
+            _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{RELEASE, Schema, Standing};
+
+    #[test]
+    fn a_release_runs_on_its_own_schema_and_on_the_next() {
+        for (version, release, standing) in [
+            (0, 0, Standing::Old),
+            (6, RELEASE, Standing::Old),
+            (7, RELEASE, Standing::Fits),
+            (9, RELEASE + 1, Standing::Fits),
+            (9, RELEASE + 2, Standing::Newer),
+            (9, RELEASE, Standing::Newer),
+        ] {
+            let schema = Schema { version, release };
+            assert_eq!(schema.standing(7), standing, "{schema:?}");
+            assert_eq!(schema.require(7).is_ok(), standing == Standing::Fits);
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! What the ledger and its sums hold of one person.
+
+use ostia_core::{LedgerRow, RequestId, StoreError};
+use sqlx::{AssertSqlSafe, Row as _};
+
+use super::super::engine::{Id, added};
+use super::super::rows::ledger_row;
+use super::super::work::Work;
+use super::apply::run;
+use crate::levels::DIMENSIONS;
+use crate::tally::SUMS;
+
+const ROWS: &str =
+    "SELECT * FROM ledger WHERE user_id = $1 AND request_id > $2 ORDER BY request_id LIMIT $3";
+
+/// See [`ostia_core::People::rows_of`].
+pub(in super::super) async fn rows_of(
+    mut work: Work,
+    user_id: &str,
+    after: Option<RequestId>,
+    limit: u32,
+    take: &mut (dyn FnMut(&LedgerRow<'_>) + Send),
+) -> Result<Option<RequestId>, StoreError> {
+    let before_all = RequestId::from_bytes([0; 16]);
+    let select = sqlx::query(ROWS)
+        .bind(user_id.to_owned())
+        .bind(Id(after.unwrap_or(before_all)))
+        .bind(i64::from(limit));
+    let done = async {
+        let mut last = None;
+        let found = work.all(select).await?;
+        for row in &found {
+            let row = ledger_row(row)?;
+            take(&row);
+            last = Some(row.request_id);
+        }
+        Ok(last.filter(|_| found.len() == limit as usize))
+    };
+    let done = done.await;
+    work.end(done).await
+}
+
+/// Reports name people by username, and by id where there was none.
+const NAMES: &str = "
+    SELECT username FROM ledger WHERE user_id = $1 OR user_id IN (SELECT id FROM identities WHERE person = $1)
+    UNION SELECT user_id FROM ledger
+        WHERE username = '' AND (user_id = $1 OR user_id IN (SELECT id FROM identities WHERE person = $1))
+    UNION SELECT username FROM users WHERE id = $1 UNION SELECT CAST($1 AS TEXT)
+    UNION SELECT username FROM identities WHERE person = $1";
+
+const REVOKE: &str = "
+    UPDATE api_keys SET revoked_at = $2
+    WHERE revoked_at IS NULL AND (username = $1 OR username IN (SELECT id FROM identities WHERE person = $1))";
+
+/// Every place that says who it was, in the order in which they refer to each other. Rows keep their sums.
+const ERASE: [&str; 4] = [
+    "UPDATE ledger SET user_id = $2, username = $2, origin_ip = '', client_request_id = ''
+     WHERE user_id = $1 OR user_id IN (SELECT id FROM identities WHERE person = $1)",
+    "UPDATE api_keys SET username = $2, label = '', groups = '[]'
+     WHERE username = $1 OR username IN (SELECT id FROM identities WHERE person = $1)",
+    "DELETE FROM users WHERE id = $2 OR (id <> $1 AND id IN (SELECT id FROM identities WHERE person = $1))",
+    "UPDATE users SET id = $2, username = $2, name = '', idp = '', email = '', state = 'erased' WHERE id = $1",
+];
+
+pub(super) async fn erase(
+    work: &mut Work,
+    person: &str,
+    pseudonym: &str,
+    at: i64,
+) -> sqlx::Result<u64> {
+    run(work, REVOKE, &[&person, &at]).await?;
+    rename_in_sums(work, person, pseudonym).await?;
+    let mut touched = 0;
+    for sql in ERASE {
+        touched += run(work, sql, &[&person, &pseudonym]).await?;
+    }
+    let identities = "DELETE FROM identities WHERE person = $1 OR id = $1";
+    Ok(touched + run(work, identities, &[&person]).await?)
+}
+
+/// Whatever was counted under one of the names is counted under the pseudonym.
+async fn rename_in_sums(work: &mut Work, person: &str, pseudonym: &str) -> sqlx::Result<()> {
+    let names = work.all(sqlx::query(NAMES).bind(person.to_owned())).await?;
+    for row in names {
+        let name: String = row.try_get(0)?;
+        if name.is_empty() {
+            continue;
+        }
+        let add = sqlx::query(AssertSqlSafe(added_under_pseudonym()))
+            .bind(name.clone())
+            .bind(pseudonym.to_owned());
+        work.run(add).await?;
+        let remove = sqlx::query("DELETE FROM usage_sums WHERE person = $1").bind(name);
+        work.run(remove).await?;
+    }
+    Ok(())
+}
+
+fn added_under_pseudonym() -> String {
+    let keys: Vec<_> = DIMENSIONS.iter().map(|(_, column, _)| *column).collect();
+    let values: Vec<_> = keys
+        .iter()
+        .map(|column| match *column {
+            "person" => "CAST($2 AS TEXT)",
+            column => column,
+        })
+        .collect();
+    let (sums, adding) = (SUMS.join(", "), SUMS.map(|sum| added("usage_sums", sum)));
+    format!(
+        "INSERT INTO usage_sums (level, period, {keys}, {sums}) SELECT level, period, {values}, {sums} FROM usage_sums
+         WHERE person = $1 ON CONFLICT (level, period, {keys}) DO UPDATE SET {adding}",
+        keys = keys.join(", "),
+        values = values.join(", "),
+        adding = adding.join(", ")
+    )
+}

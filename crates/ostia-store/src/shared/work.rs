@@ -1,0 +1,116 @@
+//! One transaction, on one connection of a pool.
+
+use std::io::ErrorKind;
+use std::time::Duration;
+
+use ostia_core::StoreError;
+use sqlx::Executor as _;
+use sqlx::pool::PoolConnection;
+
+use super::engine::{Connection, Database, Pool, Query, Row};
+use super::failure::{failed, spoils};
+
+/// A transaction that is under way. One that is dropped before [`Work::end`] takes its connection with it, so that whatever
+/// it did is undone.
+pub(crate) struct Work {
+    connection: PoolConnection<Database>,
+    /// Whether statements are prepared once and kept on the connection.
+    keeps_statements: bool,
+    patience: Duration,
+    ended: bool,
+}
+
+/// How long one statement may take where nobody says otherwise: copies and roll-ups take long.
+const PATIENCE: Duration = Duration::from_secs(60 * 60);
+
+impl Work {
+    pub(crate) async fn begin(
+        pool: &Pool,
+        keeps_statements: bool,
+        begin: &'static str,
+    ) -> Result<Self, StoreError> {
+        let mut work = Self {
+            connection: pool.acquire().await.map_err(failed)?,
+            keeps_statements,
+            patience: PATIENCE,
+            ended: false,
+        };
+        match work.connection.execute(begin).await {
+            Ok(_) => Ok(work),
+            Err(error) => work.end(Err(error)).await,
+        }
+    }
+
+    /// A network that swallows everything must not hold a connection for the quarter of an hour that TCP takes to see it.
+    pub(crate) fn within(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
+    }
+
+    /// Gives how many rows were written.
+    pub(crate) async fn run(&mut self, query: Query<'_>) -> sqlx::Result<u64> {
+        let query = query.persistent(self.keeps_statements);
+        let running = query.execute(&mut *self.connection);
+        Ok(in_time(self.patience, running).await?.rows_affected())
+    }
+
+    pub(crate) async fn one(&mut self, query: Query<'_>) -> sqlx::Result<Option<Row>> {
+        let query = query.persistent(self.keeps_statements);
+        let asking = query.fetch_optional(&mut *self.connection);
+        in_time(self.patience, asking).await
+    }
+
+    pub(crate) async fn all(&mut self, query: Query<'_>) -> sqlx::Result<Vec<Row>> {
+        let query = query.persistent(self.keeps_statements);
+        let asking = query.fetch_all(&mut *self.connection);
+        in_time(self.patience, asking).await
+    }
+
+    pub(crate) fn connection(&mut self) -> &mut Connection {
+        &mut self.connection
+    }
+
+    /// Undoes what was done.
+    pub(crate) async fn undo(mut self) -> Result<(), StoreError> {
+        let undone = self.connection.execute("ROLLBACK").await;
+        self.ended = undone.is_ok();
+        undone.map(drop).map_err(failed)
+    }
+
+    /// Commits what was done, or undoes it where it failed. Some errors close the connection, and the next caller gets a
+    /// new one.
+    pub(crate) async fn end<T>(mut self, done: sqlx::Result<T>) -> Result<T, StoreError> {
+        let ending = if done.is_ok() { "COMMIT" } else { "ROLLBACK" };
+        let done = match done {
+            Err(error) if spoils(&error) => Err(error),
+            done => {
+                let ended = in_time(self.patience, self.connection.execute(ending)).await;
+                self.ended = ended.is_ok();
+                match (done, ended) {
+                    (Ok(_), Err(error)) => Err(error),
+                    (done, _) => done,
+                }
+            }
+        };
+        done.map_err(failed)
+    }
+}
+
+/// What does not answer in time is as good as gone.
+async fn in_time<T>(
+    patience: Duration,
+    answer: impl Future<Output = sqlx::Result<T>>,
+) -> sqlx::Result<T> {
+    match tokio::time::timeout(patience, answer).await {
+        Ok(answer) => answer,
+        Err(_) => Err(sqlx::Error::Io(ErrorKind::TimedOut.into())),
+    }
+}
+
+impl Drop for Work {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.connection.close_on_drop();
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! What `shared` needs to know of SQLite.
+
+use ostia_core::RequestId;
+use sqlx::encode::IsNull;
+use sqlx::error::BoxDynError;
+use sqlx::sqlite::{SqliteArgumentsBuffer, SqliteTypeInfo, SqliteValueRef};
+use sqlx::{Decode, Encode, Type};
+
+use crate::cell::Kind;
+
+pub(crate) use sqlx::Sqlite as Database;
+pub(crate) use sqlx::SqliteConnection as Connection;
+pub(crate) use sqlx::SqlitePool as Pool;
+pub(crate) use sqlx::sqlite::SqliteRow as Row;
+
+pub(crate) type Query<'q> = sqlx::query::Query<'q, Database, sqlx::sqlite::SqliteArguments>;
+
+/// A request's id: a text.
+pub(crate) struct Id(pub(crate) RequestId);
+
+/// Unix microseconds.
+pub(crate) struct Stamp(pub(crate) i64);
+
+/// Behind a `SELECT` of rows that nobody may change until the transaction ends.
+pub(crate) const SHARED: &str = "";
+
+/// Behind a `SELECT` of rows that nobody else may read with [`SHARED`] until the transaction ends.
+pub(crate) const ALONE: &str = "";
+
+/// Hours since 1970-01-01 in which a row started.
+pub(crate) const HOUR: &str = "started_at / 3600000000";
+
+/// Each column of each table: the table, the column, its type, its place in the primary key (0: none).
+pub(crate) const TABLES: &str = "
+    SELECT t.name, c.name, c.type, c.pk FROM sqlite_schema AS t JOIN pragma_table_info(t.name) AS c
+    WHERE t.type = 'table' AND t.name NOT LIKE 'sqlite%' ORDER BY t.name, c.cid";
+
+pub(crate) fn kind_of(declared: &str) -> Kind {
+    match declared {
+        "INTEGER" | "BIGINT" | "BOOLEAN" => Kind::Number,
+        "BLOB" => Kind::Blob,
+        _ => Kind::Text,
+    }
+}
+
+/// A sum that never fails, for the roll-up.
+pub(crate) fn summed(value: &str) -> String {
+    format!("CAST(min(total({value}), 9223372036854774784) AS INTEGER)")
+}
+
+/// How an upsert adds to a sum. Sums stop at the largest number.
+pub(crate) fn added(table: &str, sum: &str) -> String {
+    format!("{sum} = min({table}.{sum} + excluded.{sum}, 9223372036854775807)")
+}
+
+impl Type<Database> for Id {
+    fn type_info() -> SqliteTypeInfo {
+        <String as Type<Database>>::type_info()
+    }
+}
+
+impl Encode<'_, Database> for Id {
+    fn encode_by_ref(&self, buffer: &mut SqliteArgumentsBuffer) -> Result<IsNull, BoxDynError> {
+        Encode::<Database>::encode(self.0.to_string(), buffer)
+    }
+}
+
+impl<'r> Decode<'r, Database> for Id {
+    fn decode(value: SqliteValueRef<'r>) -> Result<Self, BoxDynError> {
+        let text = <&str as Decode<Database>>::decode(value)?;
+        Ok(Self(text.parse()?))
+    }
+}
+
+impl Type<Database> for Stamp {
+    fn type_info() -> SqliteTypeInfo {
+        <i64 as Type<Database>>::type_info()
+    }
+}
+
+impl Encode<'_, Database> for Stamp {
+    fn encode_by_ref(&self, buffer: &mut SqliteArgumentsBuffer) -> Result<IsNull, BoxDynError> {
+        Encode::<Database>::encode(self.0, buffer)
+    }
+}
+
+impl<'r> Decode<'r, Database> for Stamp {
+    fn decode(value: SqliteValueRef<'r>) -> Result<Self, BoxDynError> {
+        Ok(Self(<i64 as Decode<Database>>::decode(value)?))
+    }
+}

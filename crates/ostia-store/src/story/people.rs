@@ -1,0 +1,262 @@
+//! People, links, projects, the audit.
+
+use ostia_core::{
+    ApiKey, AuditEvent, AuditQuery, Login, Owner, Person, PersonState, Project, broken_link,
+};
+
+use super::*;
+
+pub(super) async fn run(store: &dyn Store) {
+    sign_ins_are_kept_and_confirm_owners(store).await;
+    links_hold_against_what_providers_say(store).await;
+    what_replicas_need_counts_up(store).await;
+    events_are_chained(store).await;
+    an_erased_person_leaves_the_sums(store).await;
+}
+
+fn login(id: &str, username: &str, groups: Option<&[&str]>, at: i64) -> Login {
+    Login {
+        id: id.to_owned(),
+        person: id.to_owned(),
+        auth_service: "oidc".to_owned(),
+        idp: "idp.lab.org".to_owned(),
+        username: username.to_owned(),
+        name: "Some One".to_owned(),
+        email: format!("{username}.mail"),
+        proven: true,
+        groups: groups.map(|groups| groups.iter().map(|&group| group.to_owned()).collect()),
+        confirmed_at: at,
+    }
+}
+
+async fn confirm(store: &dyn Store, login: Login) {
+    let change = Change::Confirmed(login);
+    store.people().change(&[change], &[]).await.unwrap();
+}
+
+async fn person(store: &dyn Store, id: &str) -> Option<Person> {
+    let all = store.people().all().await.unwrap();
+    all.into_iter().find(|person| *person.id == *id)
+}
+
+async fn owner(store: &dyn Store, name: &str) -> Owner {
+    store.people().owner(name).await.unwrap()
+}
+
+async fn sign_ins_are_kept_and_confirm_owners(store: &dyn Store) {
+    assert_eq!(owner(store, "eve@lab.org").await, Owner::default());
+    let before = store.people().version().await.unwrap();
+    confirm(
+        store,
+        login("iss#eve", "Eve@Lab.org", Some(&["g1", "g2"]), NOON),
+    )
+    .await;
+    // An earlier one that comes late, and one that says nothing of groups, take nothing back.
+    confirm(store, login("iss#eve", "old@lab.org", Some(&[]), NOON - 1)).await;
+    confirm(store, login("iss#eve", "Eve@Lab.org", None, NOON + 1)).await;
+    let eve = person(store, "iss#eve").await.unwrap();
+    assert_eq!((&*eve.username, eve.last_seen), ("Eve@Lab.org", NOON + 1));
+    assert_eq!(eve.state, PersonState::Active);
+    assert_eq!(eve.confirmed_at(), Some(NOON + 1));
+    assert!(eve.is_named("eve@lab.org") && eve.is_named("iss#eve"));
+    let known = owner(store, "eve@lab.org").await;
+    assert_eq!(known.confirmed_at, Some(NOON + 1));
+    assert_eq!(known.groups.as_deref().unwrap(), ["g1".into(), "g2".into()]);
+    // A name that a provider does not vouch for says nothing of keys.
+    let mut unproven = login("other#eve", "mallory@lab.org", Some(&["admins"]), NOON);
+    unproven.proven = false;
+    confirm(store, unproven).await;
+    assert_eq!(owner(store, "mallory@lab.org").await, Owner::default());
+    assert_eq!(store.people().version().await.unwrap(), before);
+
+    let key = ApiKey {
+        groups: ["g2".into(), "g3".into()].into(),
+        ..store.list_keys().await.unwrap().remove(0)
+    };
+    assert_eq!(&*key.groups_now(&known), ["g2".into()]);
+    assert_eq!(key.groups_now(&Owner::default()), key.groups);
+}
+
+async fn links_hold_against_what_providers_say(store: &dyn Store) {
+    confirm(
+        store,
+        login("globus-eve", "eve@globusid.org", Some(&["g9"]), NOON),
+    )
+    .await;
+    let link = |person: &str, other: &str| Change::Link {
+        person: person.to_owned(),
+        other: other.to_owned(),
+    };
+    let links = [
+        link("iss#eve", "globus-eve"),
+        link("iss#eve", "eve.key@lab.org"),
+    ];
+    store.people().change(&links, &[]).await.unwrap();
+    confirm(
+        store,
+        login("globus-eve", "eve@globusid.org", Some(&["g9"]), NOON + 5),
+    )
+    .await;
+    let eve = person(store, "iss#eve").await.unwrap();
+    let ids: Vec<_> = eve.logins.iter().map(|login| &*login.id).collect();
+    assert_eq!(ids, ["eve.key@lab.org", "globus-eve", "iss#eve"]);
+    assert!(person(store, "globus-eve").await.is_none());
+    let roster = store.people().roster().await.unwrap();
+    assert!(
+        roster
+            .links
+            .contains(&("globus-eve".into(), "iss#eve".into()))
+    );
+    let known = owner(store, "eve.key@lab.org").await;
+    assert_eq!(known.confirmed_at, Some(NOON + 5));
+    assert_eq!(known.groups.unwrap().len(), 3);
+}
+
+async fn what_replicas_need_counts_up(store: &dyn Store) {
+    let version = store.people().version().await.unwrap();
+    let disable = Change::SetState {
+        person: "never-seen".to_owned(),
+        username: "never@lab.org".to_owned(),
+        state: PersonState::Disabled,
+    };
+    let project = Project {
+        id: "prj_1".into(),
+        name: "fusion".into(),
+        title: "Fusion, \"hot\"".to_owned(),
+        members: vec!["eve@lab.org".to_owned()],
+        managers: vec!["ann@lab.org".to_owned()],
+        fair_share: Some(3),
+        created_at: NOON,
+        ..Project::default()
+    };
+    let changes = [disable, Change::Project(project.clone())];
+    store.people().change(&changes, &[]).await.unwrap();
+    let roster = store.people().roster().await.unwrap();
+    assert!(roster.version > version);
+    assert_eq!(&*roster.disabled, ["never-seen".into()]);
+    assert_eq!(roster.projects, [project.clone()]);
+
+    let ended = Project {
+        ended_at: Some(NOON + 1),
+        ..project.clone()
+    };
+    store
+        .people()
+        .change(&[Change::Project(ended.clone())], &[])
+        .await
+        .unwrap();
+    assert_eq!(store.people().roster().await.unwrap().projects, [ended]);
+    // The name is taken for ever, and nothing of a failed transaction stays.
+    let twin = Project {
+        id: "prj_2".into(),
+        ..project
+    };
+    let version = store.people().version().await.unwrap();
+    let revoke = Change::RevokeKey {
+        id: "a".to_owned(),
+        at: NOON,
+    };
+    let changes = [revoke, Change::Project(twin)];
+    let events = [event("x")];
+    assert!(store.people().change(&changes, &events).await.is_err());
+    assert_eq!(store.people().version().await.unwrap(), version);
+    let keys = store.list_keys().await.unwrap();
+    let key = keys.iter().find(|key| &*key.id == "a").unwrap();
+    assert_eq!(key.revoked_at, None);
+}
+
+fn event(object: &str) -> AuditEvent {
+    AuditEvent {
+        at: NOON,
+        actor: "root".to_owned(),
+        action: "user.disable".to_owned(),
+        object: object.to_owned(),
+        before: "nul\0".to_owned(),
+        ..AuditEvent::default()
+    }
+}
+
+async fn events_are_chained(store: &dyn Store) {
+    for batch in [&["u1", "u2"][..], &["u3"]] {
+        let events: Vec<_> = batch.iter().map(|object| event(object)).collect();
+        store.people().change(&[], &events).await.unwrap();
+    }
+    let query = AuditQuery {
+        limit: 10,
+        ..AuditQuery::default()
+    };
+    let mut rows = store.people().audit(&query).await.unwrap();
+    rows.reverse();
+    let objects: Vec<_> = rows.iter().map(|row| &*row.event.object).collect();
+    assert_eq!(objects, ["u1", "u2", "u3"]);
+    assert_eq!(rows[2].number, 3);
+    assert_eq!(broken_link(&rows), None);
+    let one = AuditQuery {
+        object: Some("u2".to_owned()),
+        actor: Some("root".to_owned()),
+        before: Some(3),
+        until: Some(NOON + 1),
+        limit: 10,
+        ..AuditQuery::default()
+    };
+    assert_eq!(store.people().audit(&one).await.unwrap(), [rows[1].clone()]);
+}
+
+async fn rows_of(
+    store: &dyn Store,
+    user: &str,
+    after: Option<RequestId>,
+    limit: u32,
+) -> (Vec<RequestId>, Option<RequestId>) {
+    let mut ids = Vec::new();
+    let mut take = |row: &LedgerRow<'_>| ids.push(row.request_id);
+    let asked = store.people().rows_of(user, after, limit, &mut take);
+    let last = asked.await.unwrap();
+    (ids, last)
+}
+
+async fn an_erased_person_leaves_the_sums(store: &dyn Store) {
+    let midnight = NOON + 40 * DAY;
+    let mut rows = [row("fay", midnight, 5), row("fay", midnight + DAY, 7)];
+    rows[1].user_id = Cow::Borrowed("globus-fay");
+    store.insert_rows(&rows).await.unwrap();
+    confirm(store, login("fay", "fay@lab.org", None, midnight)).await;
+    let link = Change::Link {
+        person: "fay".to_owned(),
+        other: "globus-fay".to_owned(),
+    };
+    store.people().change(&[link], &[]).await.unwrap();
+    let mut key = new_key("of-fay", 77);
+    key.username = "fay".to_owned();
+    store.create_key(&key).await.unwrap();
+
+    store
+        .insert_rows(&[row("fay", midnight + 1, 1)])
+        .await
+        .unwrap();
+    let (first, behind) = rows_of(store, "fay", None, 1).await;
+    let (rest, last) = rows_of(store, "fay", behind, 9).await;
+    assert_eq!((first.len(), rest.len(), last), (1, 1, None));
+    assert_eq!(rows_of(store, "globus-fay", None, 9).await.0.len(), 1);
+
+    let before = usage(store, midnight, &["day"]).await;
+    let erase = Change::Erase {
+        person: "fay".to_owned(),
+        pseudonym: "erased-1".to_owned(),
+        at: midnight,
+    };
+    store.people().change(&[erase], &[]).await.unwrap();
+    assert_eq!(usage(store, midnight, &["day"]).await, before);
+    let users: Vec<_> = usage(store, midnight, &["user"]).await;
+    assert!(users.iter().any(|line| line.keys == ["erased-1"]));
+    assert!(!users.iter().any(|line| line.keys[0].contains("fay")));
+    for id in ["fay", "globus-fay"] {
+        assert_eq!(rows_of(store, id, None, 9).await.0, []);
+    }
+    assert!(person(store, "fay").await.is_none());
+    let left = person(store, "erased-1").await.unwrap();
+    assert_eq!((left.state, &*left.name), (PersonState::Erased, ""));
+    let key = store.key_by_hash(&[77; 32]).await.unwrap().unwrap();
+    assert_eq!((&*key.username, &*key.label), ("erased-1", ""));
+    assert!(key.revoked_at.is_some());
+}

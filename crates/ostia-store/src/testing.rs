@@ -1,0 +1,247 @@
+//! A PostgreSQL server for tests, one for each test binary: on a socket and a free port, in a temporary folder, stopped when
+//! the process ends, however it ends.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::disallowed_methods,
+    reason = "test code: a server that does not start must stop the test at once"
+)]
+
+use std::io::Write as _;
+use std::net::TcpListener;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, chown};
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use sqlx::{Connection as _, PgConnection};
+
+/// Stops the server and removes its folder once standard input closes, which the end of this process does.
+const WATCH: &str = r#"read -r _; kill -QUIT "$(head -1 "$1/data/postmaster.pid")"; rm -rf "$1""#;
+
+pub struct Server {
+    folder: PathBuf,
+    bin: PathBuf,
+    port: u16,
+    runs_as: Account,
+    /// The watch lives as long as its standard input is open.
+    _watch: Child,
+}
+
+/// PostgreSQL does not run as root.
+#[derive(Clone, Copy)]
+enum Account {
+    Own,
+    /// In a namespace in which root has no name.
+    Nameless,
+    /// The one that the package made.
+    Named(u32, u32),
+}
+
+impl Server {
+    /// A new, empty database on this process's server.
+    pub async fn database() -> String {
+        static DATABASES: AtomicU32 = AtomicU32::new(0);
+        let server = Self::shared();
+        let name = format!("test_{}", DATABASES.fetch_add(1, Ordering::Relaxed));
+        let mut connection = server.connect().await;
+        let sql = format!("CREATE DATABASE {name}");
+        let create = sqlx::raw_sql(sqlx::AssertSqlSafe(sql));
+        create.execute(&mut connection).await.unwrap();
+        connection.close().await.unwrap();
+        server.url(&name)
+    }
+
+    /// The server of this process.
+    pub fn shared() -> &'static Self {
+        static SHARED: OnceLock<Server> = OnceLock::new();
+        SHARED.get_or_init(Self::start)
+    }
+
+    /// A server of one's own, to stop, fill or slow down. It lives as long as the value.
+    pub fn start() -> Self {
+        let (bin, runs_as) = (programs(), Account::find());
+        let mut name = [0; 8];
+        getrandom::fill(&mut name).unwrap();
+        let folder =
+            std::env::temp_dir().join(format!("ostia-pg-{:016x}", u64::from_le_bytes(name)));
+        std::fs::DirBuilder::new()
+            .mode(0o700)
+            .create(&folder)
+            .unwrap();
+        if let Account::Named(user, group) = runs_as {
+            chown(&folder, Some(user), Some(group)).unwrap();
+        }
+        let port = TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port();
+        let mut init = runs_as.command(&bin.join("initdb"));
+        init.args([
+            "--no-sync",
+            "--auth=trust",
+            "--username=ostia",
+            "--encoding=UTF8",
+            "--locale=C",
+            "-D",
+        ]);
+        let done = init.arg(folder.join("data")).output().unwrap();
+        assert!(
+            done.status.success(),
+            "{}",
+            String::from_utf8_lossy(&done.stderr)
+        );
+        configure(&folder, port);
+        let mut watch = Command::new("sh");
+        watch
+            .args(["-c", WATCH, "watch"])
+            .arg(&folder)
+            .stdin(Stdio::piped());
+        watch.stdout(Stdio::null()).stderr(Stdio::null());
+        // Signals to the tests, as from a terminal, leave it to clean up.
+        let watch = watch.process_group(0).spawn().unwrap();
+        let server = Self {
+            folder,
+            bin,
+            port,
+            runs_as,
+            _watch: watch,
+        };
+        server.resume();
+        server
+    }
+
+    /// Starts it again after [`Server::stop`], and waits until it answers.
+    pub fn resume(&self) {
+        let log = std::fs::File::create(self.folder.join("log")).unwrap();
+        let mut server = self.runs_as.command(&self.bin.join("postgres"));
+        server
+            .arg("-D")
+            .arg(self.folder.join("data"))
+            .process_group(0);
+        server
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        self.wait();
+    }
+
+    /// Stops it at once, as a crash would.
+    pub fn stop(&self) {
+        let mut stop = self.runs_as.command(&self.bin.join("pg_ctl"));
+        stop.args(["stop", "--silent", "--mode=immediate", "-D"])
+            .arg(self.folder.join("data"));
+        assert!(stop.status().unwrap().success());
+    }
+
+    pub fn url(&self, database: &str) -> String {
+        format!("postgres://ostia@127.0.0.1:{}/{database}", self.port)
+    }
+
+    /// The same by the server's socket.
+    pub fn socket_url(&self, database: &str) -> String {
+        let socket = self.folder.to_str().unwrap().replace('/', "%2F");
+        format!("postgres://ostia@{socket}:{}/{database}", self.port)
+    }
+
+    pub const fn port(&self) -> u16 {
+        self.port
+    }
+
+    async fn connect(&self) -> PgConnection {
+        PgConnection::connect(&self.url("postgres")).await.unwrap()
+    }
+
+    fn wait(&self) {
+        let deadline = std::time::Instant::now() + Duration::from_secs(60);
+        loop {
+            let mut ready = self.runs_as.command(&self.bin.join("pg_isready"));
+            ready.arg("-q").arg("-h").arg(&self.folder);
+            if ready
+                .arg("-p")
+                .arg(self.port.to_string())
+                .status()
+                .unwrap()
+                .success()
+            {
+                return;
+            }
+            assert!(
+                std::time::Instant::now() < deadline,
+                "PostgreSQL did not start"
+            );
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+fn configure(folder: &Path, port: u16) {
+    let mut file = std::fs::OpenOptions::new()
+        .append(true)
+        .open(folder.join("data/postgresql.conf"))
+        .unwrap();
+    let socket = folder.display();
+    let settings = format!(
+        "listen_addresses = '127.0.0.1'\nport = {port}\nunix_socket_directories = '{socket}'\nfsync = off\n\
+         full_page_writes = off\nmax_connections = 200\nshared_buffers = 16MB\n"
+    );
+    file.write_all(settings.as_bytes()).unwrap();
+}
+
+/// Debian keeps the server's programs beside the path, by version.
+fn programs() -> PathBuf {
+    let versions = std::fs::read_dir("/usr/lib/postgresql");
+    let versions = versions.into_iter().flatten().flatten();
+    let mut found: Vec<_> = versions.map(|version| version.path().join("bin")).collect();
+    found.sort();
+    found.reverse();
+    found.extend(
+        std::env::var_os("PATH")
+            .iter()
+            .flat_map(std::env::split_paths),
+    );
+    let is_whole = |bin: &PathBuf| bin.join("initdb").exists() && bin.join("pg_isready").exists();
+    let bin = found.into_iter().find(is_whole);
+    bin.expect("PostgreSQL is not installed: scripts/test.sh installs it")
+}
+
+impl Account {
+    fn find() -> Self {
+        if std::fs::metadata("/proc/self").unwrap().uid() != 0 {
+            return Self::Own;
+        }
+        let trial = Command::new("unshare").args(["--user", "true"]).output();
+        if trial.is_ok_and(|trial| trial.status.success()) {
+            return Self::Nameless;
+        }
+        let accounts = std::fs::read_to_string("/etc/passwd").unwrap();
+        let line = accounts.lines().find(|line| line.starts_with("postgres:"));
+        let fields: Vec<_> = line
+            .expect("the account of PostgreSQL")
+            .split(':')
+            .collect();
+        Self::Named(fields[2].parse().unwrap(), fields[3].parse().unwrap())
+    }
+
+    fn command(self, program: &Path) -> Command {
+        match self {
+            Self::Own => Command::new(program),
+            Self::Nameless => {
+                let mut command = Command::new("unshare");
+                command.arg("--user").arg(program);
+                command
+            }
+            Self::Named(user, group) => {
+                let mut command = Command::new(program);
+                command.uid(user).gid(group).current_dir("/");
+                command
+            }
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! What operators are told, and what lists say of a backend that is not well.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ostia::alerts::Alerts;
+use ostia_core::ManualClock;
+use ostia_testkit::backend::{FakeBackend, Script};
+use ostia_testkit::client::Request;
+use ostia_testkit::gateway::{Endpoint, Site, TestGateway};
+use ostia_testkit::patience::within;
+use serde_json::{Value, json};
+
+/// What a fake service was sent under a path.
+fn sent(service: &FakeBackend, path: &str) -> Vec<Value> {
+    let records = service.records().into_iter();
+    records
+        .filter(|record| record.received.target == path)
+        .map(|record| serde_json::from_slice(&record.received.body).unwrap_or_default())
+        .collect()
+}
+
+fn told(service: &FakeBackend) -> BTreeSet<(String, String)> {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let all = sent(service, "/hook").into_iter();
+    all.map(|one| (text(&one["status"]), text(&one["name"])))
+        .collect()
+}
+
+fn pair(status: &str, name: &str) -> (String, String) {
+    (status.to_owned(), name.to_owned())
+}
+
+async fn state(gateway: &TestGateway, key: &str, model: &str) -> String {
+    let request = Request::get(&format!("/v1/models/{model}")).bearer(key);
+    let answer = gateway.call(&request).await;
+    answer.json()["state"]
+        .as_str()
+        .unwrap_or_default()
+        .to_owned()
+}
+
+struct Rig {
+    backend: FakeBackend,
+    service: FakeBackend,
+    clock: Arc<ManualClock>,
+    gateway: TestGateway,
+    key: String,
+    alerts: Alerts,
+}
+
+impl Rig {
+    async fn start(settings: &str) -> Self {
+        let (backend, service) = (FakeBackend::start().await, FakeBackend::start().await);
+        service.otherwise(Script::raw(200, ""));
+        let url = service.base_url();
+        let alerts = format!(
+            "[alerts]\nwebhook = \"{url}/hook\"\nalertmanager = \"{url}/am\"\nheartbeat_url = \"{url}/beat\"\nreport = \"24h\"\n"
+        );
+        let site = Site::new()
+            .model("m", &backend)
+            .settings(&alerts)
+            .settings(settings);
+        let clock = Arc::new(ManualClock::at(1_795_392_000_000_000));
+        let gateway = TestGateway::start_at(site, Arc::clone(&clock) as _).await;
+        Self {
+            backend,
+            service,
+            clock,
+            key: gateway.key_for("reader@example.org", &[]).await,
+            gateway,
+            alerts: Alerts::default(),
+        }
+    }
+
+    async fn look_after(&mut self, seconds: u64) {
+        self.clock.advance(Duration::from_secs(seconds));
+        self.alerts.look(self.gateway.gateway()).await;
+    }
+}
+
+#[tokio::test]
+async fn a_backend_that_refuses_connections_is_told_of_and_so_is_its_return() {
+    let mut rig = Rig::start("").await;
+    assert_eq!(state(&rig.gateway, &rig.key, "m").await, "running");
+    rig.backend.refuse().await;
+    for _ in 0..8 {
+        assert_eq!(rig.gateway.call(&rig.gateway.chat("m")).await.status(), 502);
+    }
+    assert_eq!(state(&rig.gateway, &rig.key, "m").await, "stopped");
+    rig.look_after(0).await;
+    assert!(told(&rig.service).is_empty(), "it may be over at once");
+    rig.look_after(15).await;
+    let fires = [
+        pair("firing", "endpoint_down"),
+        pair("firing", "model_unserved"),
+    ];
+    assert_eq!(told(&rig.service), BTreeSet::from(fires));
+    let alerts = sent(&rig.service, "/am/api/v2/alerts");
+    let alerts = alerts.iter().flat_map(|all| all.as_array().unwrap());
+    let names: BTreeSet<_> = alerts
+        .map(|alert| alert["labels"]["alertname"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(
+        names,
+        BTreeSet::from(["ostia_endpoint_down", "ostia_model_unserved"].map(str::to_owned))
+    );
+    assert!(!sent(&rig.service, "/beat").is_empty());
+
+    rig.backend.accept().await;
+    assert_eq!(rig.gateway.call(&rig.gateway.chat("m")).await.status(), 200);
+    assert_eq!(state(&rig.gateway, &rig.key, "m").await, "running");
+    rig.look_after(1).await;
+    rig.look_after(60).await;
+    let told = told(&rig.service);
+    assert!(
+        told.contains(&pair("resolved", "endpoint_down")),
+        "{told:?}"
+    );
+    assert!(
+        told.contains(&pair("resolved", "model_unserved")),
+        "{told:?}"
+    );
+    rig.look_after(86_400).await;
+    let reports = sent(&rig.service, "/hook");
+    let report = reports
+        .iter()
+        .find(|one| one["status"] == "report")
+        .unwrap();
+    assert_eq!(report["endpoints"][0]["model"], "m");
+    rig.gateway.finish(&[&rig.backend]).await;
+}
+
+#[tokio::test]
+async fn a_webhook_that_was_away_gets_what_it_missed() {
+    let mut rig = Rig::start("").await;
+    rig.service.otherwise(Script::raw(500, ""));
+    rig.backend.refuse().await;
+    for _ in 0..5 {
+        rig.gateway.call(&rig.gateway.chat("m")).await;
+    }
+    rig.look_after(0).await;
+    rig.look_after(15).await;
+    rig.service.otherwise(Script::raw(200, ""));
+    let before = sent(&rig.service, "/hook").len();
+    assert!(before > 0);
+    rig.look_after(5).await;
+    let after: BTreeSet<_> = sent(&rig.service, "/hook")[before..]
+        .iter()
+        .map(|one| one["name"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(
+        after,
+        BTreeSet::from(["endpoint_down", "model_unserved"].map(str::to_owned))
+    );
+    rig.gateway.finish(&[&rig.backend]).await;
+}
+
+#[tokio::test]
+async fn under_maintenance_nobody_is_told() {
+    let mut rig = Rig::start("[maintenance]\nlab = \"back soon\"").await;
+    rig.backend.refuse().await;
+    let state = &rig.gateway.gateway().live().catalog.deployments()[0]
+        .state
+        .clone();
+    (0..8).for_each(|_| state.unreached());
+    rig.look_after(0).await;
+    rig.look_after(15).await;
+    assert!(told(&rig.service).is_empty());
+    rig.gateway.finish(&[&rig.backend]).await;
+}
+
+async fn becomes(gateway: &TestGateway, key: &str, model: &str, wanted: &str) {
+    let asking = async {
+        while state(gateway, key, model).await != wanted {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    within(|| format!("{model} {wanted}"), asking).await;
+}
+
+#[tokio::test]
+async fn health_is_seen_without_any_request_of_a_user() {
+    let backend = FakeBackend::start().await;
+    let checked = |model: &str, health: &str| {
+        Endpoint::of(model, &backend)
+            .config("health", json!(health))
+            .config("health_interval", json!(1))
+    };
+    let site = Site::new()
+        .endpoint(checked("plain", "/health"))
+        .endpoint(checked("listed", "/v1/models"))
+        .endpoint(checked("asked", "prompt"));
+    backend.on_path("/health", Script::raw(200, ""));
+    backend.on_path(
+        "/v1/models",
+        Script::json(200, &json!({"data": [{"id": "listed"}]})),
+    );
+    let gateway = TestGateway::start(site).await;
+    let key = gateway.key_for("reader@example.org", &[]).await;
+    for model in ["plain", "listed", "asked"] {
+        becomes(&gateway, &key, model, "running").await;
+    }
+    backend.on_path("/health", Script::raw(500, ""));
+    backend.on_path(
+        "/v1/models",
+        Script::json(200, &json!({"data": [{"id": "other"}]})),
+    );
+    backend.on_model("asked", Script::json(200, &json!({"choices": []})));
+    for model in ["plain", "listed", "asked"] {
+        becomes(&gateway, &key, model, "stopped").await;
+    }
+    backend.on_path("/health", Script::raw(503, ""));
+    becomes(&gateway, &key, "plain", "starting").await;
+    backend.on_path("/health", Script::raw(200, ""));
+    becomes(&gateway, &key, "plain", "running").await;
+    gateway.finish(&[]).await;
+}

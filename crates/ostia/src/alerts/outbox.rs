@@ -1,0 +1,180 @@
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::Method;
+use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
+use serde_json::Value;
+
+use super::Change;
+use crate::catalog::{HttpUrl, Target, Timeouts};
+use crate::settings;
+use crate::upstream::Clients;
+
+/// What waits for a webhook that does not answer. Beyond it the oldest goes: the latest says how things are now.
+const MOST: usize = 256;
+const PATIENCE: Duration = Duration::from_secs(10);
+const LONGEST_ANSWER: usize = 64 * 1024;
+/// How often an Alertmanager is told what still fires, and how long that holds.
+const REPEAT: Duration = Duration::from_secs(60);
+const HOLDS: i64 = 300_000_000;
+/// How often the sign of life is given.
+const HEARTBEAT: Duration = Duration::from_secs(60);
+
+/// Messages on their way to those who want them.
+#[derive(Default)]
+pub(super) struct Outbox {
+    waiting: VecDeque<Value>,
+    /// Ends that the Alertmanager has still to be told.
+    ended: Vec<Change>,
+    told: Option<Instant>,
+    beaten: Option<Instant>,
+}
+
+impl Outbox {
+    pub(super) fn put(&mut self, message: Value) {
+        if self.waiting.len() == MOST {
+            self.waiting.pop_front();
+        }
+        self.waiting.push_back(message);
+    }
+
+    /// Sends what can be sent now. What fails is tried again at the next call.
+    pub(super) async fn send(
+        &mut self,
+        to: &settings::Alerts,
+        changes: Vec<Change>,
+        firing: &[Change],
+        clients: &Clients,
+        (now, wall): (Instant, i64),
+    ) {
+        let has_changed = !changes.is_empty();
+        if to.webhook.is_some() {
+            for change in &changes {
+                self.put(change.as_json());
+            }
+        }
+        self.ended
+            .extend(changes.into_iter().filter(|change| change.ended.is_some()));
+        match &to.webhook {
+            Some(url) => self.deliver(url.expose(), clients).await,
+            None => self.waiting.clear(),
+        }
+        let is_due = |last: Option<Instant>, every| {
+            last.is_none_or(|last| now.saturating_duration_since(last) >= every)
+        };
+        if let Some(url) = &to.alertmanager {
+            let is_due = has_changed || !self.ended.is_empty() || is_due(self.told, REPEAT);
+            if is_due && self.tell(url.expose(), firing, clients, wall).await {
+                self.told = Some(now);
+                self.ended.clear();
+            }
+        } else {
+            self.ended.clear();
+        }
+        if let Some(url) = &to.heartbeat_url
+            && is_due(self.beaten, HEARTBEAT)
+            && call(Method::GET, url.expose(), "", None, clients).await
+        {
+            self.beaten = Some(now);
+        }
+    }
+
+    async fn deliver(&mut self, url: &str, clients: &Clients) {
+        while let Some(message) = self.waiting.front() {
+            if !call(Method::POST, url, "", Some(message), clients).await {
+                return;
+            }
+            self.waiting.pop_front();
+        }
+    }
+
+    async fn tell(&self, url: &str, firing: &[Change], clients: &Clients, wall: i64) -> bool {
+        let all = firing.iter().chain(&self.ended);
+        let alerts: Vec<Value> = all.map(|change| change.as_alert(wall + HOLDS)).collect();
+        if alerts.is_empty() {
+            return true;
+        }
+        let alerts = Value::Array(alerts);
+        call(Method::POST, url, "/api/v2/alerts", Some(&alerts), clients).await
+    }
+}
+
+/// `true`: it was taken. The URL is in no log: it may hold a token.
+async fn call(
+    method: Method,
+    url: &str,
+    path: &str,
+    body: Option<&Value>,
+    clients: &Clients,
+) -> bool {
+    let Ok(url) = HttpUrl::parse(&format!("{}{path}", url.trim_end_matches('/'))) else {
+        return false;
+    };
+    let limit = Some(PATIENCE);
+    let timeouts = Timeouts {
+        connect: limit,
+        response_header: limit,
+        stream_idle: limit,
+        total: limit,
+    };
+    let path = url.path_and_query();
+    let client = match clients.client(&Target::plain(url.origin, timeouts)) {
+        Ok(client) => client,
+        Err(error) => {
+            tracing::error!(%error, "an alert cannot be sent");
+            return false;
+        }
+    };
+    let mut headers = HeaderMap::new();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    let body = body.map(|body| Bytes::from(body.to_string()));
+    match client
+        .fetch(method, &path, headers, body, LONGEST_ANSWER)
+        .await
+    {
+        Ok((head, _)) if head.status.is_success() => true,
+        Ok((head, _)) => {
+            tracing::warn!(status = head.status.as_u16(), "an alert was not taken");
+            false
+        }
+        Err(error) => {
+            tracing::warn!(%error, "an alert cannot be sent");
+            false
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::change::stamp;
+    use super::super::{Severity, Trouble};
+    use super::*;
+
+    #[test]
+    fn what_an_alertmanager_is_told_names_when_it_ends() {
+        let mut change = Change {
+            trouble: Trouble {
+                name: "store_down",
+                subject: String::new(),
+                severity: Severity::Critical,
+                summary: "text".to_owned(),
+            },
+            began: 0,
+            ended: None,
+        };
+        assert_eq!(change.as_alert(60_000_000)["endsAt"], stamp(60_000_000));
+        change.ended = Some(1_000_000);
+        let alert = change.as_alert(60_000_000);
+        assert_eq!(alert["endsAt"], "1970-01-01T00:00:01Z");
+        assert_eq!(alert["labels"]["alertname"], "ostia_store_down");
+    }
+
+    #[test]
+    fn what_waits_is_bounded_and_the_latest_stays() {
+        let mut outbox = Outbox::default();
+        (0..MOST + 3).for_each(|number| outbox.put(number.into()));
+        assert_eq!(outbox.waiting.len(), MOST);
+        assert_eq!(outbox.waiting.front(), Some(&3.into()));
+    }
+}

@@ -1,0 +1,162 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+
+use crate::catalog::{Deployment, HealthAsk, HealthCheck};
+use crate::fleet::ModelState;
+use crate::upstream::{AskError, Http, Reply};
+
+/// So many checks in a row must fail before an endpoint counts as stopped: one may be lost for any reason.
+const FAILURES: u32 = 2;
+/// The prompt that is sent, and how long its answer may be.
+const PROMPT: &str = "Answer with the one word: ready";
+const LONGEST_ANSWER: u32 = 16;
+
+/// An endpoint's `config.health`: asked again and again, whether or not anybody uses the endpoint.
+pub(super) struct Health {
+    deployment: Arc<Deployment>,
+    check: HealthCheck,
+    http: Http,
+    due: Mutex<Instant>,
+    asking: AtomicBool,
+    checks: AtomicU32,
+    failures: AtomicU32,
+}
+
+impl Health {
+    /// The first check is due at once.
+    pub fn of(deployment: &Arc<Deployment>, http: Http, now: Instant) -> Option<Arc<Self>> {
+        let check = deployment.health.clone()?;
+        Some(Arc::new(Self {
+            http: http.with_key(),
+            deployment: Arc::clone(deployment),
+            check,
+            due: Mutex::new(now),
+            asking: AtomicBool::new(false),
+            checks: AtomicU32::new(0),
+            failures: AtomicU32::new(0),
+        }))
+    }
+
+    /// Whether it is time for the next check. Then that is the caller's.
+    pub fn is_due(&self, now: Instant) -> bool {
+        let mut due = self.due.lock();
+        if now < *due || self.asking.swap(true, Ordering::Relaxed) {
+            return false;
+        }
+        *due = now + self.pause();
+        true
+    }
+
+    /// Checks, and writes down what it found.
+    pub async fn look(&self) {
+        let found = match &self.check.ask {
+            HealthAsk::Path(path) => self.http.get(path).await,
+            HealthAsk::Prompt => {
+                let target = &self.deployment.target;
+                let path = target.path_and_query("chat/completions");
+                self.http.post(&path, &self.prompt()).await
+            }
+        };
+        let found = found.and_then(|reply| self.judge(&reply));
+        let state = &self.deployment.state;
+        match found {
+            Ok(seen) => {
+                self.failures.store(0, Ordering::Relaxed);
+                state.set_readiness(seen);
+            }
+            Err(error) => {
+                tracing::debug!(endpoint = &*self.deployment.slug, %error, "a health check failed");
+                let failures = self.failures.fetch_add(1, Ordering::Relaxed) + 1;
+                if failures >= FAILURES {
+                    state.set_readiness(ModelState::Stopped);
+                }
+            }
+        }
+        self.asking.store(false, Ordering::Relaxed);
+    }
+
+    fn judge(&self, reply: &Reply) -> Result<ModelState, AskError> {
+        let fail = |why: &str| Err(AskError::Failed(why.to_owned()));
+        if reply.status == http::StatusCode::SERVICE_UNAVAILABLE {
+            return Ok(ModelState::Starting);
+        }
+        if !reply.status.is_success() {
+            return fail(reply.status.as_str());
+        }
+        let sound = match &self.check.ask {
+            HealthAsk::Path(path) if path.ends_with("/models") => {
+                lists(&reply.json()?, &self.deployment.upstream_model)
+            }
+            HealthAsk::Path(_) => true,
+            HealthAsk::Prompt => says_something(&reply.json()?),
+        };
+        match sound {
+            true => Ok(ModelState::Running),
+            false => fail("the answer is not what a sound backend says"),
+        }
+    }
+
+    fn prompt(&self) -> Value {
+        json!({
+            "model": self.deployment.upstream_model,
+            "messages": [{"role": "user", "content": PROMPT}],
+            "max_tokens": LONGEST_ANSWER,
+            "temperature": 0,
+        })
+    }
+
+    /// The interval, a tenth longer or shorter, other each time and for each endpoint: not all are asked at once.
+    fn pause(&self) -> Duration {
+        let number = self.deployment.state.number();
+        let nth = self.checks.fetch_add(1, Ordering::Relaxed);
+        let jitter = number
+            .wrapping_mul(7_919)
+            .wrapping_add(nth.wrapping_mul(104_729))
+            % 21;
+        self.check.interval * (90 + jitter) / 100
+    }
+}
+
+/// Whether a list of models has this one. Lists that name none say nothing.
+fn lists(page: &Value, model: &str) -> bool {
+    let Some(models) = page["data"].as_array() else {
+        return false;
+    };
+    let mut ids = models
+        .iter()
+        .filter_map(|one| one["id"].as_str())
+        .peekable();
+    ids.peek().is_none() || ids.any(|id| id == model)
+}
+
+/// Whether an answer has any text.
+fn says_something(answer: &Value) -> bool {
+    let message = &answer["choices"][0]["message"];
+    ["content", "reasoning_content", "reasoning"]
+        .iter()
+        .any(|name| {
+            message[*name]
+                .as_str()
+                .is_some_and(|text| !text.trim().is_empty())
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_must_have_the_model_and_an_answer_some_text() {
+        let list = |ids: &[&str]| json!({"data": ids.iter().map(|id| json!({"id": id})).collect::<Vec<_>>()});
+        assert!(lists(&list(&["a", "m"]), "m") && lists(&list(&[]), "m"));
+        assert!(!lists(&list(&["a"]), "m") && !lists(&json!({"models": []}), "m"));
+        let said = |message: Value| says_something(&json!({"choices": [{"message": message}]}));
+        assert!(said(json!({"content": "ready"})));
+        assert!(said(json!({"content": null, "reasoning_content": "hm"})));
+        assert!(!said(json!({"content": " "})) && !says_something(&json!({"choices": []})));
+    }
+}

@@ -1,0 +1,113 @@
+use ostia_core::{ApiKey, Change};
+
+use super::{Desk, DeskError};
+
+/// Days before a key's end on which its owner is told.
+pub const NOTICE_DAYS: [i64; 3] = [14, 3, 0];
+
+const DAY_MICROS: i64 = 86_400_000_000;
+
+/// A key whose owner is to be told that it ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EndingKey {
+    pub key: ApiKey,
+    /// One of [`NOTICE_DAYS`].
+    pub days: i64,
+    /// Where the owner can be reached: what a provider said, or the name that the key is for.
+    pub address: String,
+}
+
+impl Desk {
+    /// The keys whose end is near, or was reached, and whose owners were not told of it so far. Keys that lived shorter than
+    /// a notice is ahead of their end are told of by the next one.
+    pub async fn ending_keys(&self) -> Result<Vec<EndingKey>, DeskError> {
+        let now = self.now();
+        let keys = self.store.list_keys().await?;
+        let due: Vec<_> = keys
+            .into_iter()
+            .filter_map(|key| Some((due(&key, now)?, key)))
+            .collect();
+        if due.is_empty() {
+            return Ok(Vec::new());
+        }
+        let people = self.store.people().all().await?;
+        let ending = due.into_iter().map(|(days, key)| {
+            let owner = people.iter().find(|person| person.is_named(&key.username));
+            let known = owner.map(|person| person.email.as_str());
+            let known = known.filter(|email| email.contains('@'));
+            let address = known.map_or_else(|| key.username.to_string(), str::to_owned);
+            EndingKey { key, days, address }
+        });
+        Ok(ending.collect())
+    }
+
+    /// Remembers that an owner was told. `false`: another replica did it first, so that nobody is told twice.
+    pub async fn noted_end(&self, ending: &EndingKey) -> Result<bool, DeskError> {
+        let change = Change::NotedEnd {
+            id: ending.key.id.to_string(),
+            days: ending.days,
+        };
+        let touched = self.store.people().change(&[change], &[]).await?;
+        Ok(touched.iter().any(|rows| *rows > 0))
+    }
+}
+
+/// The notice that is due for a key, if any.
+fn due(key: &ApiKey, now: i64) -> Option<i64> {
+    let end = key.expires_at.filter(|_| key.revoked_at.is_none())?;
+    // Nobody wants to hear of what ended long ago.
+    if end + DAY_MICROS < now {
+        return None;
+    }
+    let reached = |days: &i64| end - days * DAY_MICROS <= now;
+    let days = *NOTICE_DAYS.iter().rfind(|days| reached(days))?;
+    let lived_through = key.created_at <= end - days * DAY_MICROS;
+    let is_new = key.noted_days.is_none_or(|noted| noted > days);
+    (lived_through && is_new).then_some(days)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    fn key(created: i64, end: i64, noted: Option<i64>) -> ApiKey {
+        ApiKey {
+            id: "k".into(),
+            username: "ann@lab.org".into(),
+            groups: Arc::default(),
+            label: "".into(),
+            project: "".into(),
+            rights: Arc::default(),
+            created_at: created * DAY_MICROS,
+            confirmed_at: 0,
+            expires_at: Some(end * DAY_MICROS),
+            revoked_at: None,
+            last_used_at: None,
+            noted_days: noted,
+        }
+    }
+
+    #[test]
+    fn notices_come_14_3_and_0_days_before_the_end_and_once_each() {
+        let at = |day: i64, noted| due(&key(0, 90, noted), day * DAY_MICROS);
+        assert_eq!(at(75, None), None);
+        assert_eq!(at(76, None), Some(14));
+        assert_eq!(at(80, Some(14)), None);
+        assert_eq!(at(87, Some(14)), Some(3));
+        assert_eq!(at(90, Some(3)), Some(0));
+        assert_eq!(at(90, Some(0)), None);
+        // Nobody looked for a while: one notice, the one that holds.
+        assert_eq!(at(88, None), Some(3));
+        assert_eq!(at(92, None), None);
+        // A key of a week hears nothing of two weeks.
+        assert_eq!(due(&key(0, 7, None), 0), None);
+        assert_eq!(due(&key(0, 7, None), 4 * DAY_MICROS), Some(3));
+        let revoked = ApiKey {
+            revoked_at: Some(1),
+            ..key(0, 90, None)
+        };
+        assert_eq!(due(&revoked, 90 * DAY_MICROS), None);
+    }
+}

@@ -1,0 +1,69 @@
+//! From a call to the endpoints that may answer it: resolve, authorize, rank.
+
+use ostia_core::RequestId;
+
+use crate::account::Visit;
+use crate::admit::own_limits;
+use crate::authorize::{Permit, Wanted, authorize};
+use crate::gateway::Gateway;
+use crate::identify::Principal;
+use crate::live::Live;
+use crate::rank::{Ranked, Trail, rank};
+use crate::read::Call;
+use crate::refusal::Refusal;
+use crate::resolve::{Reach, resolve};
+use crate::routes::Address;
+
+/// The endpoints that may answer a call, best first, the model's own before those of stand-ins.
+pub(super) fn choose(
+    gateway: &Gateway,
+    live: &Live,
+    id: RequestId,
+    principal: &Principal,
+    address: &Address<'_>,
+    call: &Call,
+    visit: &mut Visit,
+) -> Result<Ranked, Refusal> {
+    let may_leave = own_limits(&live.settings.limits, principal.identity()).allow_external;
+    let pool = resolve(&live.catalog, address, &call.model);
+    let [reach, of_stand_ins] = match (may_leave, pool.is_on_site()) {
+        (true, _) => [Reach::Anywhere; 2],
+        (false, true) => [Reach::OnSite; 2],
+        (false, false) => [Reach::Anywhere, Reach::OnSiteFirst],
+    };
+    let permit = authorize(principal, pool.within(reach), &live.notices).map_err(|denied| {
+        let wanted = Wanted::Model(address.scope, &call.model, address.api.as_str());
+        gateway
+            .denials()
+            .note(denied, wanted, &live.catalog, principal, id)
+    })?;
+    visit.found(&permit);
+    let permit = for_call(permit, gateway, principal, call)?;
+    let permit = match call.previous_response_id {
+        Some(_) => permit,
+        None => permit.with_fallbacks(principal, call, &live.notices, |name| {
+            resolve(&live.catalog, address, name).within(of_stand_ins)
+        }),
+    };
+    let key = live.catalog.watch().print_key();
+    let trail = Trail::of(call, principal.identity(), key, permit.deployments());
+    let now = gateway.clock().unix_micros();
+    Ok(rank(permit, &call.sightings, trail, &gateway.fleet, now)?)
+}
+
+/// The endpoints that know what the call continues, and take its fields.
+fn for_call(
+    permit: Permit,
+    gateway: &Gateway,
+    principal: &Principal,
+    call: &Call,
+) -> Result<Permit, Refusal> {
+    let previous = call.previous_response_id.as_deref();
+    let permit = permit
+        .continuing(previous, principal, gateway.responses())
+        .ok_or_else(|| match call.stored {
+            None => Refusal::previous_response_not_found(),
+            Some(_) => Refusal::response_not_found(),
+        })?;
+    Ok(permit.taking(call)?)
+}

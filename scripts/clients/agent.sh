@@ -1,0 +1,103 @@
+#!/usr/bin/env bash
+# Runs one coding agent on a task with a tool call: agent.sh AGENT. It is configured by `ostia agent configure`, works
+# unmodified in its mode without a terminal, and is right if it says at the end what the command of the task said.
+#
+# BASE_URL, API_KEY and MODEL as for the other clients; OSTIA_BIN is the command. RECORD=FILE also writes down what it sends.
+# WHAT=chat is for an engine that may call no tool: then a text is enough.
+set -euo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+top=$(cd "$here/../.." && pwd)
+clients=$top/target/clients
+packages=$clients/agents/node_modules
+agent=${1:?}
+task="Run one shell command that says hello, then tell me what it said."
+
+work=$(mktemp -d)
+recorder=
+cleanup() {
+  trap - EXIT
+  [ -z "$recorder" ] || { kill "$recorder" && wait "$recorder"; } 2>/dev/null || true
+  rm -rf "$work"
+}
+trap cleanup EXIT
+
+url=${BASE_URL%/v1}
+if [ -n "${RECORD:-}" ]; then
+  python3 "$here/agents/record.py" "$url" "$RECORD" "$agent" >"$work/recorder" &
+  recorder=$!
+  for _ in $(seq 100); do
+    [ -s "$work/recorder" ] && break
+    sleep 0.1
+  done
+  url=$(cat "$work/recorder")
+fi
+
+# A home of its own: nothing of this machine's user, and nothing that is left.
+export HOME=$work/home OSTIA_API_KEY=$API_KEY NO_COLOR=1 CI=1 IS_SANDBOX=1
+unset XDG_CONFIG_HOME XDG_DATA_HOME XDG_STATE_HOME XDG_CACHE_HOME OPENAI_API_KEY OPENAI_BASE_URL ANTHROPIC_API_KEY
+mkdir -p "$HOME" "$work/project"
+cd "$work/project"
+ostia=${OSTIA_BIN:-$top/target/debug/ostia}
+configure() { "$ostia" agent configure "$1" --url "$url" --model "$MODEL" >>"$work/log" 2>&1; }
+run() { timeout 240 "$@" >"$work/out" 2>>"$work/log" </dev/null; }
+
+code=0
+case "$agent" in
+  agent_claude)
+    configure claude
+    export DISABLE_TELEMETRY=1 DISABLE_AUTOUPDATER=1 DISABLE_ERROR_REPORTING=1
+    run "$packages/@anthropic-ai/claude-code-linux-x64/claude" -p "$task" --allowedTools Bash || code=$?
+    ;;
+  agent_codex)
+    configure codex
+    run "$packages/.bin/codex" exec --skip-git-repo-check --dangerously-bypass-approvals-and-sandbox "$task" || code=$?
+    ;;
+  agent_opencode)
+    configure opencode
+    export OPENCODE_DISABLE_AUTOUPDATE=1 OPENCODE_DISABLE_MODELS_FETCH=1 OPENCODE_DISABLE_LSP_DOWNLOAD=1
+    run "$packages/opencode-linux-x64/bin/opencode" run "$task" || code=$?
+    ;;
+  agent_qwen)
+    configure qwen
+    run node "$packages/@qwen-code/qwen-code/cli.js" --yolo -p "$task" || code=$?
+    ;;
+  agent_pi)
+    configure pi
+    export PI_OFFLINE=1
+    run "$packages/.bin/pi" -p "$task" || code=$?
+    ;;
+  agent_continue)
+    configure continue
+    export CONTINUE_TELEMETRY_ENABLED=0 CONTINUE_ALLOW_ANONYMOUS_TELEMETRY=0
+    run "$packages/.bin/cn" -p "$task" --auto --config "$HOME/.continue/config.yaml" || code=$?
+    ;;
+  agent_aider)
+    # It calls no tools: it reads what is said.
+    configure aider
+    WHAT=chat
+    run "$clients/aider/bin/aider" --message "Say hello." --yes-always --no-git --no-check-update --analytics-disable \
+      --no-show-release-notes --no-fancy-input --model-metadata-file "$HOME/.aider.model.metadata.json" || code=$?
+    ;;
+  agent_mini)
+    # Its own loop ends only by a command of its own, so the trajectory says whether the task's one ran.
+    export OPENAI_API_KEY=$API_KEY OPENAI_API_BASE=$url/v1 MSWEA_CONFIGURED=true MSWEA_COST_TRACKING=ignore_errors \
+      LITELLM_LOCAL_MODEL_COST_MAP=True MSWEA_SILENT_STARTUP=1
+    run "$clients/mini/bin/mini" -m "openai/$MODEL" -t "$task" -y --exit-immediately -c mini.yaml \
+      -c agent.step_limit=3 -c agent.cost_limit=0 -o "$work/trajectory.json" || true
+    cat "$work/trajectory.json" >>"$work/out" || code=1
+    ;;
+  *) echo "no such agent: $agent" >&2; exit 64 ;;
+esac
+
+wanted="Hello from the simulated model"
+[ "${WHAT:-tool}" = tool ] || wanted=${SAID:-the simulated model}
+what=${WHAT:-tool}
+if [ "$code" -eq 0 ] && grep -qF "$wanted" "$work/out"; then
+  echo "ok   agent.$what"
+  echo "1 passed, 0 failed, 0 skipped"
+else
+  echo "FAIL agent.$what: exit code $code"
+  { tail -c 2000 "$work/out"; echo; tail -c 4000 "$work/log"; } | sed 's/^/# /' >&2
+  echo "0 passed, 1 failed, 0 skipped"
+  exit 1
+fi
