@@ -64,9 +64,9 @@ model = "demo"
 api_url = "http://$(address demo listen)/v1"
 api_key_env_name = "DEMO_KEY"
 TOML
-command() { "$ostia" --config "$work/ostia.toml" "$@"; }
-command db migrate
-command check >/dev/null || fail "ostia check"
+ostia_with_config() { "$ostia" --config "$work/ostia.toml" "$@"; }
+ostia_with_config db migrate
+ostia_with_config check >/dev/null || fail "ostia check"
 
 # Ports stay the same over restarts, as the balancer does not ask for them.
 port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
@@ -84,7 +84,7 @@ python3 scripts/cluster/balancer.py 127.0.0.1:0 "${servers[@]}" >"$work/balancer
 pids[balancer]=$!
 await grep -q 'balancer at' "$work/balancer.log"
 balancer=http://$(sed -n 's/balancer at //p' "$work/balancer.log")
-new_key() { command key create --user "$1" --json | python3 -c 'import json, sys; k = json.load(sys.stdin); print(k["id"], k["key"])'; }
+new_key() { ostia_with_config key create --user "$1" --json | python3 -c 'import json, sys; k = json.load(sys.stdin); print(k["id"], k["key"])'; }
 read -r _ key < <(new_key ann@example.org)
 
 if [ "${1:-}" != test ]; then
@@ -108,7 +108,7 @@ read -r id short < <(new_key bob@example.org)
 for server in "${servers[@]}"; do
   call "http://$server" "$short" | tee -a "$answers" | grep -q '^200 ' || fail "a new key is not known at $server"
 done
-command key revoke "$id"
+ostia_with_config key revoke "$id"
 sleep 1.1
 for server in "${servers[@]}"; do
   call "http://$server" "$short" | grep -q '^401 ' || fail "a revoked key is let in at $server"
@@ -119,7 +119,7 @@ load() { while [ ! -e "$work/stop" ]; do call "$balancer" "$key"; done; }
 for n in 1 2 3 4; do load >>"$answers.$n" & pids[load$n]=$!; done
 sleep 1
 kill -KILL "${pids[2]}"
-command journal recover "$work/state2/journal"
+ostia_with_config journal recover "$work/state2/journal"
 replica 2
 
 # All are replaced one by one, across a migration that adds something.

@@ -103,12 +103,12 @@ async fn fill(
             return Ok(count);
         };
         after = Some(last.clone());
-        count += page.len() as u64;
         let rows: Vec<Record> = page
             .into_iter()
             .filter(|row| !table.is_of_the_schema(row))
             .map(|row| target.fit(row))
             .collect();
+        count += rows.len() as u64;
         to.fill(target, &rows).await?;
     }
 }
