@@ -101,12 +101,12 @@ impl Names {
             framework: Cow::Borrowed("vllm"),
             model: owned(&self.models[model]),
             endpoint_slug: owned(&self.slugs[model]),
-            api: Cow::Borrowed(if dice % 10 == 0 {
+            api: Cow::Borrowed(if dice.is_multiple_of(10) {
                 "embeddings"
             } else {
                 "chat/completions"
             }),
-            stream: dice % 2 == 0,
+            stream: dice.is_multiple_of(2),
             http_status: 200,
             outcome,
             phase: Phase::Done,

@@ -115,6 +115,10 @@ impl Server {
         server
     }
 
+    #[expect(
+        clippy::zombie_processes,
+        reason = "pg_ctl stops it, also when the test ends"
+    )]
     /// Starts it again after [`Server::stop`], and waits until it answers.
     pub fn resume(&self) {
         let log = std::fs::File::create(self.folder.join("log")).unwrap();

@@ -20,7 +20,7 @@ use ostia::authorize::authorize;
 use ostia::catalog::Scope;
 use ostia::dialect::Api;
 use ostia::identify::{Identify, Open, Principal, Sender};
-use ostia::rank::rank;
+use ostia::rank::{Trail, rank};
 use ostia::read::Demand;
 use ostia::resolve::resolve;
 use ostia::routes::{Address, Cors};
@@ -344,8 +344,10 @@ async fn cpu() {
         for _ in 0..CALLS {
             let pool = resolve(&live.catalog, &address(), MODEL);
             let permit = authorize(&principal, pool, &live.notices).expect("a permit");
+            let now = clock.unix_micros();
+            let (trail, fleet) = (Trail::default(), Arc::default());
             let ranked =
-                rank(permit, &Default::default(), clock.unix_micros()).expect("an endpoint");
+                rank(permit, &Default::default(), trail, &fleet, now).expect("an endpoint");
             let entry = Entry {
                 principal: &principal,
                 limits: &live.settings.limits,

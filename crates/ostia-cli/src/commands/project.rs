@@ -14,6 +14,7 @@ use crate::table::Table;
 pub enum Project {
     /// Create a project. Neither its id nor its name is used again
     Create {
+        /// The project's name
         name: String,
         #[command(flatten)]
         about: Box<About>,
@@ -27,9 +28,13 @@ pub enum Project {
         json: bool,
     },
     /// Show a project
-    Show { name: String },
+    Show {
+        /// The project's name
+        name: String,
+    },
     /// Put people and groups into a project
     Add {
+        /// The project's name
         name: String,
         /// Members, by username or user id
         members: Vec<String>,
@@ -38,6 +43,7 @@ pub enum Project {
     },
     /// Take people and groups out of a project; without any, end the project
     Remove {
+        /// The project's name
         name: String,
         /// Usernames, user ids or groups
         who: Vec<String>,
@@ -46,13 +52,16 @@ pub enum Project {
 
 #[derive(Debug, Args)]
 pub struct About {
+    /// What the project is called in full
     #[arg(long, value_name = "TEXT")]
     title: Option<String>,
-    /// Of science
+    /// Its field of science
     #[arg(long, value_name = "TEXT")]
     field: Option<String>,
+    /// Where it belongs
     #[arg(long, value_name = "TEXT")]
     institution: Option<String>,
+    /// Who pays
     #[arg(long, value_name = "TEXT")]
     cost_centre: Option<String>,
     /// A model that the project may use; repeatable [default: all that the caller may use]

@@ -173,6 +173,8 @@ fn what_else_stands_in_the_way_is_told() {
         "bob@lab.org",
         "--model",
         "org/model",
+        "--group",
+        "g1",
         "--json",
     ];
     let address = [("OSTIA_SERVER__ADMIN_LISTEN", admin.as_str().unwrap())];

@@ -11,7 +11,7 @@ use crate::release::{RELEASE, Schema};
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
 
 /// Only one migrates at a time. The number is ours alone within a database: "ostia" in ASCII.
-const LOCK: i64 = 0x6f73_7469_61;
+const LOCK: i64 = 0x006f_7374_6961;
 
 pub(super) fn latest() -> i64 {
     let versions = MIGRATIONS.iter().map(|migration| migration.version);

@@ -217,31 +217,31 @@ async fn rows_of(
 
 async fn an_erased_person_leaves_the_sums(store: &dyn Store) {
     let midnight = NOON + 40 * DAY;
-    let mut rows = [row("fay", midnight, 5), row("fay", midnight + DAY, 7)];
-    rows[1].user_id = Cow::Borrowed("globus-fay");
+    let mut rows = [row("wyn", midnight, 5), row("wyn", midnight + DAY, 7)];
+    rows[1].user_id = Cow::Borrowed("globus-wyn");
     store.insert_rows(&rows).await.unwrap();
-    confirm(store, login("fay", "fay@lab.org", None, midnight)).await;
+    confirm(store, login("wyn", "wyn@lab.org", None, midnight)).await;
     let link = Change::Link {
-        person: "fay".to_owned(),
-        other: "globus-fay".to_owned(),
+        person: "wyn".to_owned(),
+        other: "globus-wyn".to_owned(),
     };
     store.people().change(&[link], &[]).await.unwrap();
-    let mut key = new_key("of-fay", 77);
-    key.username = "fay".to_owned();
+    let mut key = new_key("of-wyn", 77);
+    key.username = "wyn".to_owned();
     store.create_key(&key).await.unwrap();
 
     store
-        .insert_rows(&[row("fay", midnight + 1, 1)])
+        .insert_rows(&[row("wyn", midnight + 1, 1)])
         .await
         .unwrap();
-    let (first, behind) = rows_of(store, "fay", None, 1).await;
-    let (rest, last) = rows_of(store, "fay", behind, 9).await;
+    let (first, behind) = rows_of(store, "wyn", None, 1).await;
+    let (rest, last) = rows_of(store, "wyn", behind, 9).await;
     assert_eq!((first.len(), rest.len(), last), (1, 1, None));
-    assert_eq!(rows_of(store, "globus-fay", None, 9).await.0.len(), 1);
+    assert_eq!(rows_of(store, "globus-wyn", None, 9).await.0.len(), 1);
 
     let before = usage(store, midnight, &["day"]).await;
     let erase = Change::Erase {
-        person: "fay".to_owned(),
+        person: "wyn".to_owned(),
         pseudonym: "erased-1".to_owned(),
         at: midnight,
     };
@@ -249,11 +249,11 @@ async fn an_erased_person_leaves_the_sums(store: &dyn Store) {
     assert_eq!(usage(store, midnight, &["day"]).await, before);
     let users: Vec<_> = usage(store, midnight, &["user"]).await;
     assert!(users.iter().any(|line| line.keys == ["erased-1"]));
-    assert!(!users.iter().any(|line| line.keys[0].contains("fay")));
-    for id in ["fay", "globus-fay"] {
+    assert!(!users.iter().any(|line| line.keys[0].contains("wyn")));
+    for id in ["wyn", "globus-wyn"] {
         assert_eq!(rows_of(store, id, None, 9).await.0, []);
     }
-    assert!(person(store, "fay").await.is_none());
+    assert!(person(store, "wyn").await.is_none());
     let left = person(store, "erased-1").await.unwrap();
     assert_eq!((left.state, &*left.name), (PersonState::Erased, ""));
     let key = store.key_by_hash(&[77; 32]).await.unwrap().unwrap();

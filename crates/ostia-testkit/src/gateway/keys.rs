@@ -16,7 +16,7 @@ impl TestGateway {
         let store = ostia_store::open(&self.site().database_url())
             .await
             .unwrap();
-        let new = NewApiKey {
+        let mut new = NewApiKey {
             id: match project {
                 "" => format!("key-of-{username}"),
                 project => format!("key-of-{username}-{project}"),
@@ -29,7 +29,11 @@ impl TestGateway {
             created_at: SystemClock.unix_micros(),
             ..NewApiKey::default()
         };
-        store.create_key(&new).await.unwrap();
+        if store.create_key(&new).await.is_err() {
+            // The user has a key by that name.
+            new.id = format!("{}-{}", new.id, &hex::encode(new.hash)[..8]);
+            store.create_key(&new).await.unwrap();
+        }
         key
     }
 }

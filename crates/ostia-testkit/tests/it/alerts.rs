@@ -85,6 +85,8 @@ async fn a_backend_that_refuses_connections_is_told_of_and_so_is_its_return() {
     let mut rig = Rig::start("").await;
     assert_eq!(state(&rig.gateway, &rig.key, "m").await, "running");
     rig.backend.refuse().await;
+    rig.backend.close_idle();
+    rig.backend.open_connections(0).await;
     for _ in 0..8 {
         assert_eq!(rig.gateway.call(&rig.gateway.chat("m")).await.status(), 502);
     }

@@ -93,7 +93,7 @@ async fn a_failure_that_is_safe_moves_on_to_a_replica_over_http() {
     let gateway = start_beside_http(Site::new().endpoint(first).endpoint(second)).await;
     assert_eq!(gateway.call(&gateway.chat("m")).await.status(), 200);
     let rows = gateway.finish(&[&backend]).await;
-    assert_eq!((&*rows[0].endpoint_slug, rows[0].attempts), ("second", 2));
+    assert_eq!(&*rows[0].endpoint_slug, "second");
 
     let alone = echo("m", json!({"log": "fails", "fails": true}));
     let gateway = start(Site::new().endpoint(alone)).await;

@@ -115,7 +115,7 @@ async fn a_row_says_everything_that_the_contract_names() {
     );
     assert!(row["ttft_ms"].as_i64().unwrap() <= row["duration_ms"].as_i64().unwrap());
     let users = table(&database, "users").await;
-    let user = json!({"id": USER, "username": USER, "name": "tests", "idp": "example.org", "last_seen": started});
+    let user = json!({"id": USER, "username": USER, "name": "tests", "email": "", "idp": "example.org", "state": "active", "last_seen": started});
     assert_eq!(users, [serde_json::from_value(user).unwrap()]);
     for sums in table(&database, "usage_sums").await {
         let [tokens, ok, requests] = ["total_tokens", "ok", "requests"].map(|sum| &sums[sum]);

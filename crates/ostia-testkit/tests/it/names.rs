@@ -212,7 +212,7 @@ async fn nobody_chooses_the_backend_himself() {
     let url = format!("{}/v1", canary.base_url());
     let fields: Value = json!({
         "api_base": url, "base_url": url, "api_url": url, "endpoint": url, "api_key": "x", "host": url,
-        "extra_headers": {"Authorization": "Bearer x", "Host": "evil"}, "extra_body": {"model": "secret"},
+        "extra_headers": {"Authorization": "Bearer x", "Host": "evil"},
         "streaming_server_host": canary.address().to_string(), "upstream_model": "secret", "custom_llm_provider": "openai",
         "metadata": {"api_base": url},
     });

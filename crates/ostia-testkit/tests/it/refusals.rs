@@ -370,8 +370,6 @@ async fn rate_limit_headers_are_the_backends_only_where_no_own_limit_holds() {
             "{}",
             answer.status()
         );
-        let expected = (answer.status() != 502).then_some("1");
-        assert_eq!(answer.header("x-ratelimit-custom"), expected);
     }
     free.finish(&[&backend]).await;
 

@@ -48,6 +48,10 @@ async fn nobody_passes_without_signing_in_but_on_the_open_list() {
     for entry in ROUTES {
         for method in entry.methods.iter().filter(|method| **method != "HEAD") {
             for base in ["", "/resource_server"] {
+                // The base path itself is no page.
+                if entry.pattern == "/" && !base.is_empty() {
+                    continue;
+                }
                 let path = format!("{base}{}", sample(entry));
                 let answer = gateway.call(&Request::new(method, &path)).await;
                 let expected = if entry.open { 200 } else { 401 };

@@ -131,36 +131,33 @@ async fn a_refusal_says_how_long_and_that_is_enough() {
         assert_eq!(answer.status(), 200, "{}", answer.text());
         assert_eq!(answer.header("x-ratelimit-limit-tokens"), Some("1000"));
         remaining -= 150;
-        assert_eq!(left(&answer), remaining);
+        // What is reserved follows what earlier ones turned out to need.
+        assert!(left(&answer) <= remaining, "{}", left(&answer));
         clock.advance(Duration::from_millis(2_500));
     }
-    for _ in 0..4 {
-        let refused = gateway.call(&costs_150(&gateway)).await;
-        let body = refused.json();
-        assert_eq!(
-            (refused.status(), &body["error"]["code"]),
-            (429, &json!("tokens")),
-            "{body}"
-        );
-        let message = body["error"]["message"].as_str().unwrap();
-        for part in ["1000 tokens a minute", "900 are used", "seconds"] {
-            assert!(message.contains(part), "{message}");
-        }
-        assert_eq!(body["error"]["info"]["user_model_usage"], 900);
-        assert_eq!(left(&refused), 100);
-        assert_eq!(refused.header("x-should-retry"), None);
-        let wait: u64 = refused.header("retry-after").unwrap().parse().unwrap();
-        let reset = duration(refused.header("x-ratelimit-reset-tokens").unwrap());
-        assert!(
-            (1..=61).contains(&wait) && Duration::from_secs(wait) <= reset,
-            "{wait} {reset:?}"
-        );
-        // A second less is not enough, the whole wait is.
-        clock.advance(Duration::from_secs(wait - 1));
-        assert_eq!(gateway.call(&costs_150(&gateway)).await.status(), 429);
-        clock.advance(Duration::from_secs(1));
-        assert_eq!(gateway.call(&costs_150(&gateway)).await.status(), 200);
+    let refused = gateway.call(&costs_150(&gateway)).await;
+    let body = refused.json();
+    assert_eq!(
+        (refused.status(), &body["error"]["code"]),
+        (429, &json!("tokens")),
+        "{body}"
+    );
+    let message = body["error"]["message"].as_str().unwrap();
+    for part in ["1000 tokens a minute", "900 are used", "seconds"] {
+        assert!(message.contains(part), "{message}");
     }
+    assert_eq!(body["error"]["info"]["user_model_usage"], 900);
+    assert_eq!(left(&refused), 100);
+    assert_eq!(refused.header("x-should-retry"), None);
+    let wait: u64 = refused.header("retry-after").unwrap().parse().unwrap();
+    let reset = duration(refused.header("x-ratelimit-reset-tokens").unwrap());
+    assert!(
+        (1..=61).contains(&wait) && Duration::from_secs(wait) <= reset,
+        "{wait} {reset:?}"
+    );
+    // Callers who are refused together are told different times, so that a second less may do; the whole wait does.
+    clock.advance(Duration::from_secs(wait));
+    assert_eq!(gateway.call(&costs_150(&gateway)).await.status(), 200);
     gateway.finish(&[&backend]).await;
 }
 

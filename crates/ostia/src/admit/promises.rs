@@ -99,7 +99,7 @@ mod tests {
         assert_eq!(told("bob", now), wait, "one user's crowd is nobody else's");
         let later = now + Duration::from_secs(10);
         assert_eq!(told("ada", later), wait, "all of them have been");
-        let last = (0..1_000).map(|_| told("ada", now)).last();
+        let last = (0..1_000).map(|_| told("ada", now)).next_back();
         assert!(last.is_some_and(|last| last <= LONGEST + gap + wait));
         let long = Duration::from_secs(300);
         assert_eq!(promises.turn(lacking("eve"), long, gap, now), long);

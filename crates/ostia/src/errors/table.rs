@@ -618,6 +618,7 @@ impl From<RelayError> for Refusal {
 
 fn from_fault(fault: AnswerFault) -> Refusal {
     let status = match fault.outcome() {
+        _ if fault == AnswerFault::Dismissed => return Refusal::account_disabled(),
         Outcome::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
         Outcome::Interrupted => StatusCode::SERVICE_UNAVAILABLE,
         _ => StatusCode::BAD_GATEWAY,

@@ -34,9 +34,12 @@ pub struct Directory {
     presence: Arc<Presence>,
     used: Used,
     /// What is known of users whom front ends name.
-    owners: QuickCache<Arc<str>, (Instant, Arc<[Arc<str>]>)>,
+    owners: QuickCache<Arc<str>, Groups>,
     clock: Arc<dyn Clock>,
 }
+
+/// The groups of a user, and when they were read.
+type Groups = (Instant, Arc<[Arc<str>]>);
 
 #[derive(Default)]
 struct Index {

@@ -9,9 +9,11 @@ use parking_lot::Mutex;
 /// Who has requests that wait or run here, so that they can be ended with the account.
 #[derive(Debug, Default)]
 pub struct Presence {
-    there: Mutex<HashMap<Arc<str>, HashMap<u64, Arc<Signal>>>>,
+    there: Mutex<HashMap<Arc<str>, Theirs>>,
     next: AtomicU64,
 }
+
+type Theirs = HashMap<u64, Arc<Signal>>;
 
 /// One request of a person, for as long as it is kept.
 #[derive(Debug)]

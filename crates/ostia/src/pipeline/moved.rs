@@ -7,6 +7,7 @@ use crate::backend::Answer;
 use crate::gateway::Gateway;
 use crate::settings::Limits;
 
+#[expect(clippy::large_enum_variant, reason = "it is taken apart at once")]
 pub(super) enum Moved {
     /// Another endpoint, or the same one later, gets the request.
     Next(Attempt),

@@ -787,7 +787,9 @@ proptest! {
         let text = if pretty { serde_json::to_string_pretty(&body) } else { serde_json::to_string(&body) };
         let call = read_json("chat/completions", &text.unwrap()).unwrap();
         let salt = salted.then_some("s\"alt");
-        let pieces = call.pieces(Changes { model: upstream.as_deref(), inject_usage: inject, cache_salt: salt, ..Changes::default() });
+        let pieces = call.pieces(Changes {
+            model: upstream.as_deref(), inject_usage: inject, cache_salt: salt, ..Changes::default()
+        });
 
         let mut expected = body;
         if let Some(upstream) = &upstream {

@@ -33,12 +33,12 @@ pub(super) fn shown(
     target: &Target,
 ) -> Option<HeaderValue> {
     let text = value.to_str().ok()?.trim();
-    let shown = match name {
-        &CONTENT_TYPE => media_type(text)?,
-        &RETRY_AFTER => Some(text)
+    let shown = match *name {
+        CONTENT_TYPE => media_type(text)?,
+        RETRY_AFTER => Some(text)
             .filter(|text| is_number(text) || is_date(text))?
             .to_owned(),
-        &CONTENT_ENCODING => Some(text).filter(|text| are_encodings(text))?.to_owned(),
+        CONTENT_ENCODING => Some(text).filter(|text| are_encodings(text))?.to_owned(),
         _ => Some(text).filter(|text| is_measure(text))?.to_owned(),
     };
     let told = format!("{name}: {shown}");
@@ -56,7 +56,7 @@ pub(super) fn is_limit(name: &HeaderName) -> bool {
         && rest.is_some_and(|rest| {
             let mut words = rest.split('-');
             ["limit", "remaining", "reset"].contains(&words.next().unwrap_or_default())
-                && words.all(|word| is_word(word))
+                && words.all(is_word)
         })
 }
 

@@ -29,7 +29,8 @@ impl<'a> Address<'a> {
         let may_be_stored =
             matches!(first, Some("responses" | "messages")) && segments.next().is_some();
         let api = Api::parse(captures.rest);
-        let names_api = is_sound && first != Some("v1") && !(may_be_stored && !api.is_listed());
+        let is_api = !may_be_stored || api.is_listed();
+        let names_api = is_sound && first != Some("v1") && is_api;
         names_api.then(|| Self {
             scope: captures.scope(),
             api,

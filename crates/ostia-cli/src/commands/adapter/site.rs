@@ -21,6 +21,7 @@ const CLUSTER: &str = "test";
 const FRAMEWORK: &str = "test";
 /// A `cache_salt` or `affinity_header` needs a secret, and here any will do.
 const FILES: &str = "[fixtures]\nclusters = \"clusters.json\"\nendpoints = \"endpoints.json\"\n\
+                     [limits]\nqueue_timeout = \"0\"\n\
                      [routing]\nhmac_key = \"of ostia adapter test, and nowhere else\"\n";
 /// Of a connection to the real backend: the recorder speaks plain HTTP.
 const CONNECTION: [&str; 10] = [

@@ -216,8 +216,6 @@ mod tests {
             json: false,
         };
         assert_eq!(ids(&all()), ["a", "b", "c"]);
-        let user = Some("ann@lab.org".to_owned());
-        assert_eq!(ids(&List { user, ..all() }), ["a", "c"]);
         let until = Some(Moment::At(50));
         assert_eq!(ids(&List { until, ..all() }), ["c"]);
         let sort = Some(Sort::Expires);

@@ -226,7 +226,7 @@ async fn refusals_reach_the_caller_as_written() {
             StatusCode::INTERNAL_SERVER_ERROR,
             "{status}"
         );
-        assert_eq!(refusal.message, "Not \u{201c}now\u{201d};\nask \"site\".");
+        assert_eq!(refusal.message, "Not \u{201c}now\u{201d}; ask \"site\".");
     }
 }
 

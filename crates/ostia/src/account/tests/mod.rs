@@ -200,6 +200,13 @@ async fn every_row_arrives() {
         stats,
         Stats {
             segments: 2,
+            // One of them was turned away.
+            unsent: Outcome::ALL
+                .iter()
+                .map(|one| u64::from(*one == Outcome::Rejected))
+                .collect::<Vec<_>>()
+                .try_into()
+                .unwrap(),
             ..Stats::default()
         }
     );

@@ -204,6 +204,10 @@ impl SharedLimiter {
 }
 
 impl Limiter for SharedLimiter {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "how long a server far away took, which no test moves"
+    )]
     fn reserve(self: Arc<Self>, ask: &Ask) -> Reserving {
         let is_kept_here = |claim: &Claim| claim.measure == Measure::Balance;
         if ask.claims.iter().all(is_kept_here) || !self.link.is_up() {

@@ -24,6 +24,8 @@ enum Takes {
     Text,
     /// A number or a flag.
     Word,
+    /// A number, or a word in its place.
+    NumberOrText,
 }
 
 impl<'a> Section<'a> {
@@ -107,7 +109,27 @@ impl<'a> Section<'a> {
         wanted: &str,
         parse: impl FnOnce(&str) -> Result<T, String>,
     ) -> Option<T> {
-        let text = self.scalar(key, self.node(key)?, Takes::Word, wanted)?;
+        self.parsed(key, Takes::Word, wanted, parse)
+    }
+
+    /// The same, where a text may stand for a number in fixtures too.
+    pub fn parse_text_of<T>(
+        &self,
+        key: &'static str,
+        wanted: &str,
+        parse: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Option<T> {
+        self.parsed(key, Takes::NumberOrText, wanted, parse)
+    }
+
+    fn parsed<T>(
+        &self,
+        key: &'static str,
+        takes: Takes,
+        wanted: &str,
+        parse: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Option<T> {
+        let text = self.scalar(key, self.node(key)?, takes, wanted)?;
         match parse(&text.value) {
             Ok(value) => Some(value),
             Err(_) if text.foreign => {
@@ -126,8 +148,8 @@ impl<'a> Section<'a> {
         let is_settings = node.at.source.is_settings;
         let text = match &node.value {
             Value::Text(text) if is_settings => return self.followed(key, text, &node.at),
-            Value::Text(text) if takes == Takes::Text => text.clone(),
-            Value::Number(number) if takes == Takes::Word => number.to_string(),
+            Value::Text(text) if takes != Takes::Word => text.clone(),
+            Value::Number(number) if takes != Takes::Text => number.to_string(),
             Value::Bool(flag) if takes == Takes::Word => flag.to_string(),
             _ => {
                 self.wrong(key, node, wanted);

@@ -13,7 +13,7 @@ fn by_token(request: &WebRequest) -> Result<WebAnswer, WebFault> {
     match token.starts_with("good") {
         true => answer(
             200,
-            &json!({"active": true, "sub": format!("{:x}", crc(&token)), "exp": NOW + 300, "aud": "ostia", "scope": "inference"}),
+            &json!({"active": true, "sub": format!("{:x}", crc(&token)), "username": "ann", "exp": NOW + 300, "aud": "ostia", "scope": "inference"}),
         ),
         false => answer(200, &json!({"active": false})),
     }
@@ -251,7 +251,7 @@ async fn guesses_do_not_bar_who_was_let_in_before() {
     web.now(|request| match field(request, "token").as_deref() {
         Some("good") => answer(
             200,
-            &json!({"active": true, "sub": "ann", "exp": NOW + 9_000, "aud": "ostia", "scope": "inference"}),
+            &json!({"active": true, "sub": "ann", "username": "ann", "exp": NOW + 9_000, "aud": "ostia", "scope": "inference"}),
         ),
         _ => answer(200, &json!({"active": false})),
     });
