@@ -21,6 +21,7 @@ mod keys;
 #[expect(clippy::duplicate_mod, reason = "compiled once for each database")]
 mod meta;
 #[path = "../shared/notices.rs"]
+#[expect(clippy::duplicate_mod, reason = "compiled once for each database")]
 mod notices;
 #[path = "../shared/people/mod.rs"]
 #[expect(clippy::duplicate_mod, reason = "compiled once for each database")]
