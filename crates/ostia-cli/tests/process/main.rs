@@ -19,7 +19,18 @@ mod upgrade;
 
 use std::path::Path;
 
+use ostia_testkit::backend::{FakeBackend, Script};
+use ostia_testkit::gate::Gate;
+
 /// The binary that these tests were built with.
 fn binary() -> &'static Path {
     Path::new(env!("CARGO_BIN_EXE_ostia"))
+}
+
+/// From now on the backend answers with one event, and with the others once the gate opens. Each stream needs a gate of its own.
+fn hold_after_first_event(backend: &FakeBackend) -> Gate {
+    let gate = Gate::closed();
+    gate.release(1);
+    backend.otherwise(Script::completion().gate_events(&gate));
+    gate
 }

@@ -1,14 +1,13 @@
 //! The end of a process in order, with requests under way (R86, R87).
 
 use ostia_core::SystemClock;
-use ostia_testkit::backend::{FakeBackend, Script};
+use ostia_testkit::backend::FakeBackend;
 use ostia_testkit::client::{Ended, RawClient, Reading, Request};
-use ostia_testkit::gate::Gate;
 use ostia_testkit::gateway::{Process, Site, Subject as _, TestGateway, read_rows};
 use rustix::process::Signal;
 use serde_json::json;
 
-use crate::binary;
+use crate::{binary, hold_after_first_event};
 
 /// How many streams run; `scripts/stress.sh r86` has the thousand.
 fn streams() -> usize {
@@ -32,15 +31,15 @@ async fn begun(process: &Process, site: &Site) -> (RawClient, Reading) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r86_running_streams_end_well_and_idle_connections_at_once() {
     let backend = FakeBackend::start().await;
-    let gate = Gate::closed();
-    backend.otherwise(Script::completion().gate_end(&gate));
     let site = Site::new().model("m", &backend);
     site.prepare(&SystemClock).await;
     let process = Process::start(binary(), &site).await;
     let (address, admin) = (process.address(), process.admin_address());
     let mut running = Vec::new();
     for _ in 0..streams() {
-        running.push(begun(&process, &site).await);
+        let gate = hold_after_first_event(&backend);
+        let (client, reading) = begun(&process, &site).await;
+        running.push((client, reading, gate));
     }
     let mut idle = Vec::new();
     for _ in 0..streams() / 5 {
@@ -58,8 +57,8 @@ async fn r86_running_streams_end_well_and_idle_connections_at_once() {
         .call(&Request::get("/health/ready"))
         .await;
     assert_eq!(ready.status(), 503, "{}", ready.text());
-    gate.open();
-    for (mut client, reading) in running {
+    for (mut client, reading, gate) in running {
+        gate.open();
         let answer = client.rest(reading).await;
         assert_eq!(answer.ended, Ended::Complete);
         assert!(
@@ -78,8 +77,7 @@ async fn r86_running_streams_end_well_and_idle_connections_at_once() {
 #[tokio::test]
 async fn r87_at_the_limit_what_is_left_is_told_and_written_down() {
     let backend = FakeBackend::start().await;
-    let gate = Gate::closed();
-    backend.otherwise(Script::completion().gate_end(&gate));
+    let _gate = hold_after_first_event(&backend);
     let site = Site::new()
         .model("m", &backend)
         .settings("[server]\ndrain_timeout = \"100ms\"");

@@ -9,11 +9,10 @@ use std::time::Duration;
 use ostia_core::SystemClock;
 use ostia_testkit::backend::{FakeBackend, Script};
 use ostia_testkit::client::{Ended, RawClient, Request};
-use ostia_testkit::gate::Gate;
 use ostia_testkit::gateway::{Process, Site, Subject as _, TestGateway};
 use serde_json::json;
 
-use crate::binary;
+use crate::{binary, hold_after_first_event};
 
 /// How often another process takes over; `scripts/stress.sh upgrade` sets more.
 fn upgrades() -> usize {
@@ -43,8 +42,6 @@ fn chat(site: &Site, model: &str, stream: bool) -> Request {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r90_upgrades_under_load_refuse_nothing_and_cut_nothing() {
     let (backend, slow) = (FakeBackend::start().await, FakeBackend::start().await);
-    let gate = Gate::closed();
-    slow.otherwise(Script::completion().gate_end(&gate));
     let site = Site::new().model("m", &backend).model("slow", &slow);
     site.prepare(&SystemClock).await;
     let mut process = Process::start(&install(&site, binary()), &site).await;
@@ -70,10 +67,11 @@ async fn r90_upgrades_under_load_refuse_nothing_and_cut_nothing() {
         })
         .collect();
     for _ in 0..upgrades() {
+        let gate = hold_after_first_event(&slow);
         let mut client = RawClient::connect(address).await;
         client.send(chat(&site, "slow", true).bytes()).await;
         let reading = client.begin().await.unwrap();
-        streams.push((client, reading));
+        streams.push((client, reading, gate));
         process.upgrade().await;
         assert_eq!(process.address(), address);
     }
@@ -93,8 +91,8 @@ async fn r90_upgrades_under_load_refuse_nothing_and_cut_nothing() {
     for caller in callers {
         caller.await.unwrap();
     }
-    gate.open();
-    for (mut client, reading) in streams {
+    for (mut client, reading, gate) in streams {
+        gate.open();
         assert_eq!(client.rest(reading).await.ended, Ended::Complete);
     }
     println!(
@@ -111,27 +109,27 @@ async fn r90_upgrades_under_load_refuse_nothing_and_cut_nothing() {
 #[tokio::test]
 async fn limits_hold_over_two_processes() {
     let backend = FakeBackend::start().await;
-    let gate = Gate::closed();
     let site = Site::new()
         .model("m", &backend)
         .settings("[limits]\nmax_in_flight_per_user = 2");
     site.prepare(&SystemClock).await;
     let mut process = Process::start(binary(), &site).await;
     let address = process.address();
-    backend.otherwise(Script::completion().gate_end(&gate));
     let mut streams = Vec::new();
     for _ in 0..2 {
+        let gate = hold_after_first_event(&backend);
         let mut client = RawClient::connect(address).await;
         client.send(chat(&site, "m", true).bytes()).await;
         let reading = client.begin().await.unwrap();
-        streams.push((client, reading));
+        streams.push((client, reading, gate));
     }
     process.upgrade().await;
+    backend.otherwise(Script::completion());
     let one = chat(&site, "m", false).header("Connection", "close");
     let refused = RawClient::connect(address).await.call(&one).await;
     assert_eq!(refused.status(), 429, "{}", refused.text());
-    gate.open();
-    for (mut client, reading) in streams {
+    for (mut client, reading, gate) in streams {
+        gate.open();
         assert_eq!(client.rest(reading).await.ended, Ended::Complete);
     }
     // The old process tells of their end.
@@ -147,17 +145,15 @@ async fn limits_hold_over_two_processes() {
 #[tokio::test]
 async fn the_rows_of_a_killed_predecessor_are_not_lost() {
     let backend = FakeBackend::start().await;
-    let gate = Gate::closed();
     let site = Site::new().model("m", &backend);
     site.prepare(&SystemClock).await;
     let mut process = Process::start(binary(), &site).await;
-    let old = process.pid();
-    backend.otherwise(Script::completion().gate_end(&gate));
+    let gate = hold_after_first_event(&backend);
     let mut client = RawClient::connect(process.address()).await;
     client.send(chat(&site, "m", true).bytes()).await;
     let reading = client.begin().await.unwrap();
     process.upgrade().await;
-    rustix::process::kill_process(old, rustix::process::Signal::KILL).unwrap();
+    process.kill_predecessor();
     assert_ne!(client.rest(reading).await.ended, Ended::Complete);
     let gateway = TestGateway::around(site, process);
     while !gateway

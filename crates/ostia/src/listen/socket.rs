@@ -166,6 +166,15 @@ impl Socket {
         )))
     }
 
+    /// hyper looked for the next head before the answer was out, and looks again only when something wakes it.
+    fn await_head(&mut self, cx: &mut Context<'_>) {
+        if let Some(http1) = &mut self.http1
+            && http1.heads.poll_late(&self.traffic, cx).is_ready()
+        {
+            cx.waker().wake_by_ref();
+        }
+    }
+
     fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(Closing::Lingering { left, pause, until }) = &mut self.closing else {
             return Poll::Ready(());
@@ -291,10 +300,11 @@ impl AsyncWrite for Socket {
         let result = Pin::new(&mut self.transport).poll_flush(cx);
         ready!(self.watch(cx, result))?;
         self.traffic.flushed();
-        match self.is_cut() {
-            true => self.poll_break(cx),
-            false => Poll::Ready(Ok(())),
+        if self.is_cut() {
+            return self.poll_break(cx);
         }
+        self.await_head(cx);
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

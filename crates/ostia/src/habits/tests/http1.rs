@@ -307,7 +307,10 @@ fn the_end_of_what_can_be_read_ends_the_wait_for_a_head_without_an_answer() {
         assert!(poll(&mut connection).is_pending());
         let answered = socket.written();
         assert!(answered.starts_with("HTTP/1.1 200 "));
-        socket.say(begun);
+        // No bytes at all would be the end.
+        if !begun.is_empty() {
+            socket.say(begun);
+        }
         assert!(poll(&mut connection).is_pending());
         socket.end();
         assert!(poll(&mut connection).is_ready(), "{begun:?}");
