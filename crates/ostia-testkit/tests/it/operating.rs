@@ -181,7 +181,8 @@ async fn a_scrape_has_series_of_endpoints_that_were_used() {
         let mut slugs: Vec<String> = lines
             .filter_map(|line| line.split('"').nth(1).map(str::to_owned))
             .collect();
-        slugs.dedup();
+        // Requests that reached no endpoint have a series too.
+        slugs.retain(|slug| !slug.is_empty());
         slugs.sort();
         slugs.dedup();
         slugs
