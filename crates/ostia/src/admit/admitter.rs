@@ -5,12 +5,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use ostia_core::{
-    Ask, Claim, Class, Clock, Cost, Grant, Identity, Limiter, Measure, Reserving, Scope, Standing,
-    Subject,
+    Ask, Blocked, Claim, Class, Clock, Cost, Grant, Identity, Limiter, Measure, Reserving, Scope,
+    Standing, Subject,
 };
 
 use super::admission::{Admission, Leased};
-use super::blocks::{Blocked, Blocks};
+use super::blocks::Blocks;
 use super::cost::{cost, likely_service};
 use super::fair::Party;
 use super::limits::{claims, own_limits, places};

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use http::Method;
 use ostia::admin::call;
-use ostia::admit::{BlockList, Blocked, own_limits};
+use ostia::admit::{BlockList, own_limits};
 use ostia::catalog::{Deployment, HttpUrl};
 use ostia::rank::{Home, RUNNING, Readiness, Signals};
 use ostia::settings::{Limits, ListenAddress, Settings};
-use ostia_core::{Clock as _, Identity, NoticeScope, SystemClock};
+use ostia_core::{Blocked, Clock as _, Identity, NoticeScope, SystemClock};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Map, Value, json};
 
@@ -52,6 +52,7 @@ impl Around {
             Ok(store) => store.notices().await.unwrap_or_default(),
             Err(_) => Vec::new(),
         };
+        let blocks = BlockList::of_notices(&set);
         let now = SystemClock.unix_micros();
         let hold = set.into_iter().filter(|notice| notice.holds_at(now));
         notices.extend(hold.map(|notice| (notice.scope, (notice.text, "ostia maintenance set"))));
@@ -61,7 +62,7 @@ impl Around {
             sources: settings.maintenance_sources.keys().cloned().collect(),
             health: health(&settings.server.admin_listen).await,
             waiting: waiting(&settings.server.state_dir, user).await,
-            blocks: BlockList::read(&settings.server.state_dir).unwrap_or_default(),
+            blocks,
         }
     }
 
@@ -226,11 +227,7 @@ impl Around {
             return "the user, a group, the project or the key is blocked".to_owned();
         }
         if let Some(what) = self.block(deployment, who) {
-            let what = match what {
-                Blocked::User => "user",
-                Blocked::Key => "key",
-                Blocked::Model => "model",
-            };
+            let what = what.as_str();
             return format!("the {what} is blocked (ostia unblock {what} ...)");
         }
         let limits: Vec<String> = self
