@@ -3,8 +3,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use ostia_core::{
-    ApiKey, BoxFuture, KeyChanges, LedgerRow, MadeResponse, NewApiKey, Outcome, People, Pruned,
-    RequestId, Retention, RowPlace, RowsQuery, Store, StoreError, UsageQuery, UsageRow,
+    ApiKey, BoxFuture, KeyChanges, Leases, LedgerRow, MadeResponse, NewApiKey, Outcome, People,
+    Pruned, RequestId, Retention, RowPlace, RowsQuery, Store, StoreError, UsageQuery, UsageRow,
 };
 use parking_lot::Mutex;
 
@@ -181,6 +181,10 @@ impl Store for MemoryStore {
     }
 
     fn people(&self) -> &dyn People {
+        unreachable!("rows only")
+    }
+
+    fn leases(&self) -> &dyn Leases {
         unreachable!("rows only")
     }
 
