@@ -19,6 +19,8 @@ mod keys;
 mod leases;
 #[path = "../shared/meta.rs"]
 mod meta;
+#[path = "../shared/notices.rs"]
+mod notices;
 #[path = "../shared/people/mod.rs"]
 mod people;
 #[path = "../shared/prune.rs"]
