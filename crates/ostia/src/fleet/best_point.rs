@@ -20,6 +20,10 @@ const STEP: usize = 2;
 const FRESH: Duration = Duration::from_secs(60);
 /// So many measurements in between, a neighbour is tried.
 const PROBE_EVERY: u32 = 12;
+/// Probes that find nothing better come twice as rarely each, up to eight times: beyond a cliff each one costs.
+const MOST_DOUBLINGS: u32 = 3;
+/// A rate that changed by so much is another engine's: probes begin anew.
+const CHANGED: f64 = 1.25;
 /// A first token that takes so many times as long as on a quiet engine waits inside of it.
 const SLOW: f64 = 3.0;
 /// Below this, what a first token takes is no sign of anything.
@@ -93,6 +97,10 @@ struct State {
     queued: u32,
     /// What a first token takes on a quiet engine.
     quiet: Option<f64>,
+    /// The level that was enough last, and its rate when a neighbour was tried.
+    home: (usize, f64),
+    /// Probes in a row that found nothing better.
+    vain: u32,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -132,6 +140,8 @@ impl Default for State {
             reported_service: None,
             queued: 0,
             quiet: None,
+            home: (BEGINNING, 0.0),
+            vain: 0,
         }
     }
 }
@@ -269,17 +279,27 @@ impl State {
 
     fn settle(&mut self, since_probe: u32, measured: &Measured) {
         let target = self.enough(measured.at);
-        if target > self.at {
+        let (home, rate) = self.home;
+        let is_changed = measured.rate > rate * CHANGED || measured.rate < rate / CHANGED;
+        if target != home || (self.at == home && is_changed) {
+            self.vain = 0;
+        }
+        if target == self.at || target != home {
+            self.home = (target, measured.rate);
+        }
+        if target > self.at && target > home {
             // It yields more than it did: filled in steps again.
             self.mode = Mode::Growing { before: None };
             return self.go(target);
         }
-        if target < self.at || since_probe < PROBE_EVERY {
+        let patience = PROBE_EVERY << self.vain.min(MOST_DOUBLINGS);
+        if target != self.at || since_probe < patience {
             let since_probe = since_probe.saturating_add(1);
             self.mode = Mode::Settled { since_probe };
             return self.go(target);
         }
         self.mode = Mode::Settled { since_probe: 0 };
+        self.vain += 1;
         let age = |level: usize| {
             let known = self.levels.get(level).copied().flatten();
             known.map_or(FRESH, |known| {
