@@ -85,8 +85,10 @@ async fn a_client_that_hangs_up_ends_the_work() {
 #[tokio::test]
 async fn a_failure_that_is_safe_moves_on_to_a_replica_over_http() {
     let backend = FakeBackend::start().await;
-    let first =
-        echo("m", json!({"log": "fails", "fails": true})).field("endpoint_slug", json!("first"));
+    // By its URL it would be elsewhere, and a model that also runs on site is not sent there.
+    let first = echo("m", json!({"log": "fails", "fails": true}))
+        .field("endpoint_slug", json!("first"))
+        .config("location", json!("on_site"));
     let second = Endpoint::of("m", &backend)
         .field("endpoint_slug", json!("second"))
         .config("priority", json!(1));
