@@ -148,11 +148,8 @@ async fn a_refusal_says_how_long_and_that_is_enough() {
         assert!(round > 0 || used == 900, "{used}");
         assert_eq!(body["error"]["info"]["user_model_usage"], used);
         let message = body["error"]["message"].as_str().unwrap();
-        for part in [
-            "1000 tokens a minute",
-            &format!("{used} are used"),
-            "seconds",
-        ] {
+        let used_up = format!("{used} are used");
+        for part in ["1000 tokens a minute", used_up.as_str(), "seconds"] {
             assert!(message.contains(part), "{message}");
         }
         assert_eq!(refused.header("x-should-retry"), None);
