@@ -1,6 +1,7 @@
+use std::fmt;
 use std::sync::Arc;
 
-use crate::{ApiKey, BoxFuture, KeyChanges, LedgerRow, NewApiKey, People, RequestId};
+use crate::{ApiKey, BoxFuture, KeyChanges, Leases, LedgerRow, NewApiKey, People, RequestId};
 
 /// Why the store could not answer. The text is for the log, never for a caller.
 #[derive(Debug, thiserror::Error)]
@@ -104,6 +105,88 @@ pub struct UsageRow {
     pub total_tokens: u64,
 }
 
+/// What holds for a while, on every replica: something is under maintenance, or somebody is blocked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Notice {
+    pub scope: NoticeScope,
+    /// What users are told; of a block nothing.
+    pub text: String,
+    /// Unix microseconds; `None`: from ever.
+    pub begins_at: Option<i64>,
+    /// `None`: until it is cleared.
+    pub ends_at: Option<i64>,
+}
+
+/// What is under maintenance, or blocked.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum NoticeScope {
+    All,
+    Cluster(String),
+    Model(String),
+    Blocked(Blocked, String),
+}
+
+/// What a block names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Blocked {
+    User,
+    Key,
+    Model,
+}
+
+impl Blocked {
+    pub const ALL: [Self; 3] = [Self::User, Self::Key, Self::Model];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::Key => "key",
+            Self::Model => "model",
+        }
+    }
+}
+
+impl Notice {
+    /// Whether it holds at this moment.
+    pub fn holds_at(&self, unix_micros: i64) -> bool {
+        self.begins_at.is_none_or(|at| at <= unix_micros)
+            && self.ends_at.is_none_or(|at| unix_micros < at)
+    }
+}
+
+/// As the store has it: `all`, `cluster:NAME`, `model:NAME`, `block-user:NAME`, ...
+impl fmt::Display for NoticeScope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::All => f.write_str("all"),
+            Self::Cluster(name) => write!(f, "cluster:{name}"),
+            Self::Model(name) => write!(f, "model:{name}"),
+            Self::Blocked(what, name) => write!(f, "block-{}:{name}", what.as_str()),
+        }
+    }
+}
+
+impl NoticeScope {
+    /// `None`: a newer ostia wrote it.
+    pub fn stored(text: &str) -> Option<Self> {
+        match text.split_once(':') {
+            None if text == "all" => Some(Self::All),
+            Some(("cluster", name)) => Some(Self::Cluster(name.to_owned())),
+            Some(("model", name)) => Some(Self::Model(name.to_owned())),
+            Some((kind, name)) => {
+                let what = kind.strip_prefix("block-")?;
+                let what = Blocked::ALL.into_iter().find(|one| one.as_str() == what)?;
+                Some(Self::Blocked(what, name.to_owned()))
+            }
+            None => None,
+        }
+    }
+
+    pub const fn is_block(&self) -> bool {
+        matches!(self, Self::Blocked(..))
+    }
+}
+
 impl UsageRow {
     /// Adds the sums of a line with the same keys.
     pub fn add(&mut self, more: &Self) {
@@ -146,6 +229,18 @@ pub trait Store: Send + Sync + 'static {
 
     fn list_keys(&self) -> BoxFuture<'_, Result<Vec<ApiKey>, StoreError>>;
 
+    /// What is under maintenance or blocked, now or later, in the order of scopes.
+    fn notices(&self) -> BoxFuture<'_, Result<Vec<Notice>, StoreError>>;
+
+    /// Takes the place of an earlier one of the same scope.
+    fn set_notice<'a>(&'a self, notice: &'a Notice) -> BoxFuture<'a, Result<(), StoreError>>;
+
+    /// `false`: there was none.
+    fn clear_notice<'a>(
+        &'a self,
+        scope: &'a NoticeScope,
+    ) -> BoxFuture<'a, Result<bool, StoreError>>;
+
     /// Notes the last use of keys, in batches and never on a request's path.
     fn touch_keys<'a>(
         &'a self,
@@ -159,6 +254,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// Who people are and what was done about them.
     fn people(&self) -> &dyn People;
+
+    /// Where engines of endpoints without a URL are.
+    fn leases(&self) -> &dyn Leases;
 
     /// Hands out rows of the ledger, the oldest first. Gives the place of the last, where there may be more.
     fn rows<'a>(

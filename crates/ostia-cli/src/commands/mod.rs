@@ -24,12 +24,15 @@ mod man;
 mod new_file;
 mod project;
 mod prune;
+mod register;
 mod reload;
 mod serve;
 mod slug;
 mod status;
+mod support_bundle;
 mod test;
 mod trial;
+mod upgrade;
 mod usage;
 mod user;
 mod web;
@@ -74,12 +77,18 @@ pub enum Command {
     Unblock(block::Unblock),
     /// Show the running gateway and its endpoints
     Status(status::Status),
+    /// Write what somebody who helps needs to know to a file: no secrets, no prompts
+    SupportBundle(support_bundle::SupportBundle),
+    /// Have another process of the installed binary take over, without a refused connection
+    Upgrade(upgrade::Upgrade),
     /// Have the running gateway end once its requests are answered, or stop using one endpoint
     Drain(drain::Drain),
     /// Use a drained endpoint again
     Undrain(drain::Undrain),
     /// Have the running gateway read its files again, and print what changes
     Reload(reload::Reload),
+    /// Run beside an engine: tell the gateway where it is, for as long as it is there
+    Register(register::Register),
     /// Show whether a user may use a model, which rule decides, and what else stands in the way
     Explain(explain::Explain),
     /// Try out the adapters of a site
@@ -132,9 +141,12 @@ impl Command {
             Self::Block(block) => block.run(setup),
             Self::Unblock(unblock) => unblock.run(setup),
             Self::Status(status) => status.run(setup),
+            Self::SupportBundle(bundle) => bundle.run(setup),
+            Self::Upgrade(upgrade) => upgrade.run(setup),
             Self::Drain(drain) => drain.run(setup),
             Self::Undrain(undrain) => undrain.run(setup),
             Self::Reload(reload) => reload.run(setup),
+            Self::Register(register) => register.run(),
             Self::Explain(explain) => explain.run(setup),
             Self::Adapter(adapter) => adapter.run(setup),
             Self::Agent(agent) => agent.run(),
@@ -176,12 +188,15 @@ impl Command {
             | Self::Maintenance(_)
             | Self::Prune(_)
             | Self::Status(_)
+            | Self::SupportBundle(_)
+            | Self::Upgrade(_)
             | Self::Drain(_)
             | Self::Undrain(_)
             | Self::Reload(_)
             | Self::Test(_)
             | Self::Usage(_) => Some((Level::WARN, "")),
             Self::Slug(_)
+            | Self::Register(_)
             | Self::Init(_)
             | Self::Agent(_)
             | Self::Import(_)

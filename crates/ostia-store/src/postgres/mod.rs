@@ -17,9 +17,15 @@ mod implement;
 #[path = "../shared/keys.rs"]
 #[expect(clippy::duplicate_mod, reason = "compiled once for each database")]
 mod keys;
+#[path = "../shared/leases.rs"]
+#[expect(clippy::duplicate_mod, reason = "compiled once for each database")]
+mod leases;
 #[path = "../shared/meta.rs"]
 #[expect(clippy::duplicate_mod, reason = "compiled once for each database")]
 mod meta;
+#[path = "../shared/notices.rs"]
+#[expect(clippy::duplicate_mod, reason = "compiled once for each database")]
+mod notices;
 #[path = "../shared/people/mod.rs"]
 #[expect(clippy::duplicate_mod, reason = "compiled once for each database")]
 mod people;

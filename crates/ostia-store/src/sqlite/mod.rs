@@ -15,8 +15,12 @@ mod dump;
 mod implement;
 #[path = "../shared/keys.rs"]
 mod keys;
+#[path = "../shared/leases.rs"]
+mod leases;
 #[path = "../shared/meta.rs"]
 mod meta;
+#[path = "../shared/notices.rs"]
+mod notices;
 #[path = "../shared/people/mod.rs"]
 mod people;
 #[path = "../shared/prune.rs"]

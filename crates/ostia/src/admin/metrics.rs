@@ -135,6 +135,12 @@ pub static FAMILIES: &[Family] = &[
     ),
     endpoint(
         FamilyKind::Gauge,
+        "endpoint_full",
+        "1 while the endpoint has as many requests as it serves best, or its engine says that its KV cache is full",
+        |state| state.best_point().is_full(state.in_flight()).into(),
+    ),
+    endpoint(
+        FamilyKind::Gauge,
         "endpoint_failing",
         "1 while the endpoint's last five requests failed",
         |state| state.is_suspect().into(),
@@ -404,6 +410,8 @@ impl fmt::Debug for Scrape {
 impl Collector for Scrape {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let mut endpoints = self.gateway.fleet().all();
+        // A catalogue may list thousands that nobody calls.
+        endpoints.retain(|endpoint| endpoint.was_used());
         endpoints.sort_by(|a, b| a.slug().cmp(b.slug()));
         for family in FAMILIES {
             self.family(&mut encoder, family, &endpoints)?;

@@ -7,8 +7,10 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 
+use crate::account;
 use crate::alerts::Alerts;
 use crate::gateway::Gateway;
+use crate::live::move_former_notices;
 use crate::people::{Actor, EndingKey};
 use crate::runtime::{spawn, spawn_blocking};
 use crate::settings::MaintenanceSource;
@@ -25,6 +27,8 @@ const FIRST_LOOK: Duration = Duration::from_secs(3);
 const TOUCH: Duration = Duration::from_secs(30);
 /// How often it is looked for changes of people: whoever is disabled is out within a second.
 const PEOPLE_LOOK: Duration = Duration::from_millis(250);
+/// How soon replicas know of a lease that another one gave.
+const LEASE_LOOK: Duration = Duration::from_millis(250);
 /// How often it is looked for keys that end.
 const KEY_ENDS_LOOK: Duration = Duration::from_secs(600);
 /// How often it is looked for changes of keys, for the audit log.
@@ -35,6 +39,11 @@ const FIRST_PRUNING: Duration = Duration::from_secs(60 * 60);
 const PRUNING: Duration = Duration::from_secs(24 * 60 * 60);
 /// Leaves the database to others.
 const BETWEEN_STEPS: Duration = Duration::from_millis(100);
+/// How often it is looked for journals of processes that ended.
+const JOURNAL_LOOK: Duration = Duration::from_secs(5);
+/// How long a look may wait for the store.
+const JOURNAL_LIMIT: Duration = Duration::from_secs(60);
+
 /// How often files are looked at, where `auto_reload` is on.
 const FILE_LOOK: Duration = Duration::from_secs(2);
 
@@ -45,7 +54,16 @@ pub(super) async fn first_look(gateway: &Gateway) {
     let sources = live.settings.maintenance_sources.iter();
     let asking = join_all(sources.map(|(cluster, source)| ask_source(gateway, cluster, source)));
     let people = gateway.directory().look();
-    let first = async { tokio::join!(live.clusters.first_look(FIRST_LOOK), asking, people) };
+    let leases = gateway.board().look(&live.catalog);
+    let first = async {
+        tokio::join!(
+            live.clusters.first_look(FIRST_LOOK),
+            asking,
+            people,
+            leases,
+            read_notices(gateway)
+        )
+    };
     // What did not answer by then is not known, and changes nothing.
     let _ = tokio::time::timeout(FIRST_LOOK, first).await;
 }
@@ -54,7 +72,6 @@ pub(super) async fn first_look(gateway: &Gateway) {
 pub(super) fn begin(gateway: &Arc<Gateway>) {
     start(gateway, "clusters", poll_clusters);
     start(gateway, "maintenance", poll_notices);
-    start(gateway, "blocks", poll_blocks);
     start(gateway, "maintenance_sources", poll_sources);
     start(gateway, "readiness", poll_readiness);
     start(gateway, "engines", ask_engines);
@@ -63,6 +80,7 @@ pub(super) fn begin(gateway: &Arc<Gateway>) {
     start(gateway, "idle_connections", sweep);
     start(gateway, "key_use", touch_keys);
     start(gateway, "people", watch_people);
+    start(gateway, "leases", watch_leases);
     start(gateway, "key_ends", tell_of_ending_keys);
     start(gateway, "key_changes", watch_keys);
     start(gateway, "retention", prune);
@@ -71,6 +89,7 @@ pub(super) fn begin(gateway: &Arc<Gateway>) {
         start(gateway, "shared_limits", share_limits);
     }
     start(gateway, "auto_reload", watch_files);
+    start(gateway, "left_journals", adopt_journals);
     start(gateway, "health", check_health);
     start(gateway, "alerts", send_alerts);
 }
@@ -119,23 +138,27 @@ async fn send_alerts(gateway: Arc<Gateway>) -> Infallible {
     }
 }
 
+/// A store that does not answer changes nothing; that shows elsewhere.
 async fn poll_notices(gateway: Arc<Gateway>) -> Infallible {
     loop {
+        read_notices(&gateway).await;
         tokio::time::sleep(POLL).await;
-        let notices = Arc::clone(&gateway.workbench.live_notices);
-        let folder = gateway.live().settings.server.state_dir.clone();
-        // A panic in it was logged where it happened; the next look is in a second.
-        let _ = spawn_blocking(move || notices.refresh(&folder)).await;
     }
 }
 
-async fn poll_blocks(gateway: Arc<Gateway>) -> Infallible {
-    loop {
-        tokio::time::sleep(POLL).await;
-        let admitter = gateway.admitter().clone();
-        let folder = gateway.live().settings.server.state_dir.clone();
-        // A panic in it was logged where it happened; the next look is in a second.
-        let _ = spawn_blocking(move || admitter.blocks().refresh(&folder)).await;
+async fn read_notices(gateway: &Gateway) {
+    let store = &*gateway.store;
+    let folder = gateway.live().settings.server.state_dir.clone();
+    let moved = move_former_notices(&folder, store).await;
+    match store.notices().await {
+        Ok(notices) => {
+            gateway.workbench.live_notices.take(&notices);
+            gateway.admitter().blocks().take(&notices);
+        }
+        Err(error) => tracing::debug!(%error, "maintenance and blocks could not be read"),
+    }
+    if let Err(error) = moved {
+        tracing::debug!(%error, "files of an earlier version could not be carried to the store");
     }
 }
 
@@ -250,6 +273,26 @@ async fn watch_people(gateway: Arc<Gateway>) -> Infallible {
     }
 }
 
+/// Takes over leases, has their engines checked, and calls those who wait where there are more than before.
+async fn watch_leases(gateway: Arc<Gateway>) -> Infallible {
+    let mut serving = 0;
+    loop {
+        let live = gateway.live();
+        if let Err(error) = gateway.board().look(&live.catalog).await {
+            tracing::debug!(%error, "the database does not say which leases there are");
+        }
+        live.clusters.check_leased(gateway.clock.now());
+        let deployments = live.catalog.deployments().iter();
+        let replicas = deployments.flat_map(|one| one.state.leases().all());
+        let now = replicas.filter(|replica| replica.serves()).count();
+        if now > serving {
+            gateway.admitter().came_back();
+        }
+        serving = now;
+        tokio::time::sleep(LEASE_LOOK).await;
+    }
+}
+
 async fn touch_keys(gateway: Arc<Gateway>) -> Infallible {
     loop {
         tokio::time::sleep(TOUCH).await;
@@ -313,5 +356,19 @@ async fn watch_files(gateway: Arc<Gateway>) -> Infallible {
         let gateway = Arc::clone(&gateway);
         // A panic in it was logged where it happened, a refusal by the reload.
         let _ = spawn_blocking(move || gateway.reload_if_changed()).await;
+    }
+}
+
+/// A process that handed over, or that was killed beside this one, may have left rows that the store does not have.
+async fn adopt_journals(gateway: Arc<Gateway>) -> Infallible {
+    loop {
+        let folder = gateway.live().settings.server.state_dir.clone();
+        let (own, options) = (&gateway.journal, &gateway.journal_options);
+        let (store, clock) = (&gateway.store, &gateway.clock);
+        let adopting = account::adopt_journals(&folder, own, options, store, clock, JOURNAL_LIMIT);
+        if !adopting.await {
+            tracing::warn!("a journal that another process left is not yet in the store");
+        }
+        tokio::time::sleep(JOURNAL_LOOK).await;
     }
 }

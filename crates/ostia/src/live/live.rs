@@ -85,12 +85,17 @@ impl Live {
                 clock,
                 ask: &ask,
                 ask_backend: &ask_backend,
+                leased: &|deployment| backends.leased(deployment).cloned(),
             },
             earlier.map(|earlier| &earlier.clusters),
         );
         Ok(Self {
             generation: earlier.map_or(1, |earlier| earlier.generation + 1),
-            notices: Notices::new(&settings.maintenance, Arc::clone(live_notices)),
+            notices: Notices::new(
+                &settings.maintenance,
+                Arc::clone(live_notices),
+                Arc::clone(clock),
+            ),
             cors: Cors::new(&settings.server.cors_origins),
             settings,
             catalog,

@@ -195,6 +195,13 @@ pub const ERROR_CODES: &[ErrorCode] = &[
         "",
     ),
     code(
+        "lease_gone",
+        &[410],
+        "The lease on an endpoint is over, or the key never held it.",
+        "Register again: `PUT /v1/register/{slug}` with `url` and without `lease`.",
+        "Renewals came later than the lease's `ttl`: the job's network, or its clock.",
+    ),
+    code(
         "conflict",
         &[409],
         "It would contradict what is there: a name that is taken, a limit of keys, two users of one name.",
@@ -228,6 +235,13 @@ pub const ERROR_CODES: &[ErrorCode] = &[
         "The body arrived too slowly.",
         "Send it again.",
         "`server.body_idle_timeout`.",
+    ),
+    code(
+        "upgrade_failed",
+        &[409, 500],
+        "No other process took over, and this one serves on.",
+        "",
+        "The new process's lines in the log say why it did not start.",
     ),
     code(
         "reload_refused",
@@ -429,9 +443,9 @@ pub const ERROR_CODES: &[ErrorCode] = &[
     code(
         "gateway_busy",
         &[503],
-        "The request bodies in flight fill the memory reserved for them.",
+        "The request bodies in flight fill the memory reserved for them, or no further connection can be opened.",
         "Wait as long as `Retry-After` says.",
-        "`server.max_buffered_bytes`, `ostia_request_body_bytes`.",
+        "`server.max_buffered_bytes`, `ostia_request_body_bytes`; the limit of open files (`LimitNOFILE=`), `server.max_connections`.",
     ),
     code(
         "store_unavailable",

@@ -16,6 +16,7 @@ use super::socket::{Socket, Stream};
 use super::tls_words::in_words;
 use super::{FailureKind, tls};
 use crate::catalog::{Origin, Proxy, Scheme, Target, is_link_local};
+use crate::runtime::is_exhaustion;
 
 /// How long one address is tried before the next one is tried in parallel (RFC 8305 section 5).
 const HEAD_START: Duration = Duration::from_millis(250);
@@ -28,6 +29,8 @@ pub(super) struct Connector {
     tls: Option<TlsConnector>,
     proxy: Option<ProxyServer>,
     http2: bool,
+    /// What the own host's name stands for, if that was settled before.
+    addresses: Option<Arc<[IpAddr]>>,
 }
 
 /// A connection and the protocol spoken on it.
@@ -79,6 +82,7 @@ impl Connector {
             tls,
             proxy,
             http2: target.http2,
+            addresses: target.addresses.clone(),
         })
     }
 
@@ -129,18 +133,24 @@ impl Connector {
         port: u16,
         configured: bool,
     ) -> Result<TcpStream, ConnectError> {
-        let addresses = self
-            .resolver
-            .resolve(host)
-            .await
-            .map_err(|error| ConnectError::unreachable(format!("{host}: {error}")))?;
+        let addresses = match &self.addresses {
+            Some(settled) if *host == *self.own.host => Arc::clone(settled),
+            _ => {
+                let found = self.resolver.resolve(host).await;
+                found.map_err(|error| ConnectError::unreachable(format!("{host}: {error}")))?
+            }
+        };
         if !configured && addresses.iter().any(|address| is_link_local(*address)) {
             let detail = format!("{host}: resolves to a link-local address");
             return Err(ConnectError::unreachable(detail));
         }
-        let stream = race(&addresses, port)
-            .await
-            .map_err(|error| ConnectError::unreachable(format!("{host}:{port}: {error}")))?;
+        let stream = race(&addresses, port).await.map_err(|error| ConnectError {
+            kind: match is_exhaustion(&error) {
+                true => FailureKind::Exhausted,
+                false => FailureKind::Unreachable,
+            },
+            detail: format!("{host}:{port}: {error}"),
+        })?;
         // Both options are optimisations: a socket that refuses them still works.
         let _ = stream.set_nodelay(true);
         let keepalive = socket2::TcpKeepalive::new().with_time(KEEPALIVE);

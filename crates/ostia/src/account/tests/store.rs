@@ -3,8 +3,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use ostia_core::{
-    ApiKey, BoxFuture, KeyChanges, LedgerRow, MadeResponse, NewApiKey, Outcome, People, Pruned,
-    RequestId, Retention, RowPlace, RowsQuery, Store, StoreError, UsageQuery, UsageRow,
+    ApiKey, BoxFuture, KeyChanges, Leases, LedgerRow, MadeResponse, NewApiKey, Notice, NoticeScope,
+    Outcome, People, Pruned, RequestId, Retention, RowPlace, RowsQuery, Store, StoreError,
+    UsageQuery, UsageRow,
 };
 use parking_lot::Mutex;
 
@@ -172,6 +173,18 @@ impl Store for MemoryStore {
         not_here()
     }
 
+    fn notices(&self) -> BoxFuture<'_, Result<Vec<Notice>, StoreError>> {
+        not_here()
+    }
+
+    fn set_notice<'a>(&'a self, _: &'a Notice) -> BoxFuture<'a, Result<(), StoreError>> {
+        not_here()
+    }
+
+    fn clear_notice<'a>(&'a self, _: &'a NoticeScope) -> BoxFuture<'a, Result<bool, StoreError>> {
+        not_here()
+    }
+
     fn touch_keys<'a>(&'a self, _: &'a [(Arc<str>, i64)]) -> BoxFuture<'a, Result<(), StoreError>> {
         not_here()
     }
@@ -181,6 +194,10 @@ impl Store for MemoryStore {
     }
 
     fn people(&self) -> &dyn People {
+        unreachable!("rows only")
+    }
+
+    fn leases(&self) -> &dyn Leases {
         unreachable!("rows only")
     }
 
