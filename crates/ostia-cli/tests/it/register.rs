@@ -8,6 +8,7 @@ use futures_util::future::join_all;
 use ostia_testkit::backend::{FakeBackend, Script};
 use ostia_testkit::client::{RawClient, Request};
 use ostia_testkit::patience::within;
+use ostia_core::{Clock as _, SystemClock};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
@@ -164,8 +165,8 @@ async fn a_job_drains_before_the_wall_limit_that_its_scheduler_says() {
     rig.program("qstat", &job.to_string());
     let pbs = [("PBS_JOBID", "7.pbs"), ("PATH", path.as_str())];
     for scheduler in [&slurm[..], &[("SLURM_JOB_END_TIME", "soon")], &pbs] {
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-        let soon = (now.unwrap().as_secs() + 5).to_string();
+        let now = SystemClock.unix_micros() / 1_000_000;
+        let soon = (now + 5).to_string();
         let scheduler: Vec<_> = scheduler
             .iter()
             .map(|(name, value)| (*name, if *value == "soon" { &*soon } else { *value }))
