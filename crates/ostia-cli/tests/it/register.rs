@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::future::join_all;
+use ostia_core::{Clock as _, SystemClock};
 use ostia_testkit::backend::{FakeBackend, Script};
 use ostia_testkit::client::{RawClient, Request};
 use ostia_testkit::patience::within;
-use ostia_core::{Clock as _, SystemClock};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 

@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use super::client::{Client, ClientError};
 use super::resolver::Resolver;
 use crate::catalog::{Origin, Target};
+use crate::listen::Tunnelled;
 
 /// Makes every client of the process, over one resolver, and closes connections that stay idle: a backend that is
 /// called once an hour must not hold a socket for that hour.
