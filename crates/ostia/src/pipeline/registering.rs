@@ -66,7 +66,7 @@ fn tunnel(
     let most = named("max_in_flight").map_or(Ok(0), |text| text.parse());
     let most =
         most.map_err(|_| RegisterFault::Value("max_in_flight", "is no number".to_owned()))?;
-    let turning = Turning::of(&mut inbound.head, &inbound.guest).ok_or(RegisterFault::NoTunnel)?;
+    let turning = Turning::of(&mut inbound.head, &inbound.guest);
     let (origin, board) = (inbound.origin_ip, gateway.board());
     board.turn(
         &live.catalog,

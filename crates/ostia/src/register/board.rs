@@ -173,11 +173,12 @@ impl Board {
         principal: &Principal,
         slug: &str,
         (base_path, max_in_flight): (&str, u32),
-        (turning, origin): (Turning, IpAddr),
+        (turning, origin): (Option<Turning>, IpAddr),
     ) -> Result<(), RegisterFault> {
         let (deployment, register, key_id) = self.admit(catalog, principal, slug)?;
         let judged = register.check(origin, &networks(principal));
         judged.map_err(|fault| RegisterFault::From(origin, fault))?;
+        let turning = turning.ok_or(RegisterFault::NoTunnel)?;
         let url = format!("http://{TUNNEL}{base_path}");
         let parsed = ApiUrl::parse(&url)?;
         let count = self
