@@ -324,8 +324,20 @@ async fn a_tunnel_needs_no_port_of_the_cluster_and_drains_like_a_lease() {
     job.line("is open");
     rig.until("running").await;
     assert_eq!(rig.call().await, 200);
-    let next = rig.job(&engine, &[], &["--tunnel"]);
-    next.line("is open");
+    let second = self::engine().await;
+    let next = rig.job(&second, &[], &["--tunnel"]);
+    let served = || {
+        second
+            .records()
+            .iter()
+            .any(|one| one.received.method == "POST")
+    };
+    let serving = async {
+        while !served() {
+            assert_eq!(rig.call().await, 200);
+        }
+    };
+    within(|| "requests to the next job".to_owned(), serving).await;
     job.signal(Signal::TERM);
     assert_eq!(job.code(), Some(0));
     assert_eq!(rig.call().await, 200);
