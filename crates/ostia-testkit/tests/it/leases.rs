@@ -416,30 +416,6 @@ fn waiting(patience: &str) -> Site {
 }
 
 #[tokio::test]
-async fn requests_wait_for_the_start_and_are_answered_when_an_engine_comes() {
-    let rig = Rig::with(waiting("10m").settings("[upstream]\nsend_headers_after = \"1ms\"")).await;
-    let engine = engine().await;
-    let calls = (0..8).map(|_| rig.call());
-    let mut client = rig.gateway.client().await;
-    client.send(rig.gateway.chat_stream("m").bytes()).await;
-    // A stream has its head and comments while it waits.
-    let mut reading = client.begin().await.unwrap();
-    client.until(&mut reading, b":").await;
-    let (answers, _) = tokio::join!(futures_util::future::join_all(calls), async {
-        waiters(&rig.gateway, 9).await;
-        rig.register(&engine, &json!({})).await;
-    });
-    assert!(answers.iter().all(|answer| answer.status() == 200));
-    let streamed = client.rest(reading).await;
-    assert!(
-        streamed.text().ends_with("data: [DONE]\n\n"),
-        "{}",
-        streamed.text()
-    );
-    rig.finish(&[&engine]).await;
-}
-
-#[tokio::test]
 async fn who_waits_in_vain_is_told_when_to_come_back() {
     let rig = Rig::with(waiting("1s")).await;
     rig.put(&json!({
@@ -484,13 +460,4 @@ async fn jobs_show_what_leases_say() {
         .await;
     assert_eq!(jobs().await["others"][0]["Model Status"], "draining");
     rig.finish(&[&engine]).await;
-}
-
-async fn waiters(gateway: &TestGateway, count: usize) {
-    let asking = async {
-        while gateway.gateway().admitter().waiting() < count {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    within(|| format!("{count} to wait"), asking).await;
 }
