@@ -122,6 +122,8 @@ pub struct Deployment {
     pub readiness_url: Option<Box<str>>,
     /// What is asked again and again to see whether it is well.
     pub health: Option<HealthCheck>,
+    /// While it does not run, requests wait so long in the queue for its start.
+    pub wait_for_start: Option<Duration>,
     /// Where leases say where its engines are: `target` then has no URL.
     pub register: Option<Register>,
     pub target: Target,
