@@ -5,18 +5,61 @@ use percent_encoding::percent_decode;
 
 use crate::catalog::{Origin, Target};
 
-/// Whether a backend's text reveals the endpoint's key or its address, in any case, plain or percent-encoded (once, or
-/// twice for a URL inside a URL).
+/// Whether a backend's text reveals the endpoint's key or its address, in any case, plain, percent-encoded or written
+/// with the escapes of JSON (each up to twice, as for a URL inside a URL).
 ///
 /// A bare host name does not count as an address: behind `http://vllm:8000` every other message says "vllm".
 pub(super) fn tells_too_much(text: &[u8], target: &Target) -> bool {
-    let plain = text.to_ascii_lowercase();
-    let once = percent_decoded(&plain);
-    let twice = once.as_deref().and_then(percent_decoded);
-    [Some(plain), once, twice].iter().flatten().any(|text| {
-        let addresses = replicas(target);
-        holds_key(text, target) || addresses.into_iter().any(|(at, _)| holds_address(text, at))
-    })
+    let told = |text: &[u8]| {
+        holds_key(text, target) || replicas(target).any(|(at, _)| holds_address(text, at))
+    };
+    let mut text = text.to_ascii_lowercase();
+    for _ in 0..MOST_ENCODINGS {
+        if told(&text) {
+            return true;
+        }
+        match percent_decoded(&text).or_else(|| unescaped(&text)) {
+            Some(decoded) => text = decoded,
+            None => return false,
+        }
+    }
+    told(&text)
+}
+
+/// Each of the two encodings twice.
+const MOST_ENCODINGS: usize = 4;
+
+/// The text without JSON's escapes and in lower case, if it had any: `\u0073`, and a backslash before anything else.
+fn unescaped(text: &[u8]) -> Option<Vec<u8>> {
+    let mut rest = text;
+    let mut decoded = Vec::with_capacity(text.len());
+    while let Some(at) = memchr::memchr(b'\\', rest) {
+        decoded.extend_from_slice(&rest[..at]);
+        let behind = &rest[at + 1..];
+        let digits = behind.strip_prefix(b"u").and_then(|text| text.get(..4));
+        let unit =
+            digits.and_then(|text| u32::from_str_radix(std::str::from_utf8(text).ok()?, 16).ok());
+        match unit.and_then(char::from_u32) {
+            Some(letter) => {
+                let mut buffer = [0; 4];
+                decoded.extend_from_slice(
+                    letter
+                        .to_ascii_lowercase()
+                        .encode_utf8(&mut buffer)
+                        .as_bytes(),
+                );
+                rest = &behind[5..];
+            }
+            None => {
+                let kept = behind.len().min(1);
+                decoded.extend_from_slice(&behind[..kept]);
+                rest = &behind[kept..];
+            }
+        }
+    }
+    let was_escaped = rest.len() < text.len();
+    decoded.extend_from_slice(rest);
+    was_escaped.then_some(decoded)
 }
 
 /// The text decoded and in lower case, if any of it was encoded.
@@ -256,11 +299,16 @@ mod tests {
             "?key=sk-Ab%2fC+9%3d&a=b",
             "?key=%73k-Ab/C+9=",
             "?next=%3Fkey%3Dsk-Ab%252FC%252B9%253D",
+            r"bad key \u0073k-Ab/C+9=",
+            r"bad key sk-Ab\/C\u002b9\u003D",
+            r"bad key \\u0073k-Ab\\/C+9=",
+            r"bad key \u0053K-Ab%2FC%2B9%3D",
         ] {
             check("vllm", text, true);
         }
         check("vllm", "bad key sk-A***", false);
         check("vllm", "100 % of sk-Ab%2", false);
+        check("vllm", r"\u00 \ud800 \ sk-\", false);
     }
 
     #[test]

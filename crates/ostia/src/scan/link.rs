@@ -208,7 +208,20 @@ fn ipv4(text: &str) -> Option<Ipv4Addr> {
 
 /// Names that no public server has: single labels, and what is set aside for sites.
 fn is_within_a_site(name: &str) -> bool {
-    let own = [".local", ".internal", ".localhost", ".home.arpa"];
+    let own = [
+        ".local",
+        ".internal",
+        ".localhost",
+        ".home.arpa",
+        ".svc",
+        ".consul",
+        ".lan",
+        ".corp",
+        ".home",
+        ".intranet",
+        ".private",
+        ".test",
+    ];
     !name.contains('.') || own.iter().any(|end| name.ends_with(end))
 }
 
@@ -226,6 +239,8 @@ fn is_public_v4(address: Ipv4Addr) -> bool {
         [100, second, ..] => second & 0xc0 == 64,
         [169, 254, ..] | [192, 168, ..] | [192, 0, 0 | 2, _] | [192, 88, 99, _] => true,
         [172, second, ..] => second & 0xf0 == 16,
+        // Azure's own services on each virtual machine.
+        [168, 63, 129, 16] => true,
         [198, 18 | 19, ..] | [198, 51, 100, _] | [203, 0, 113, _] => true,
         _ => false,
     };

@@ -161,10 +161,13 @@ async fn scan_field(
             Shape::of(kind)
         }
         Role::Options(keys) => {
-            let mut options = Options::of(keys);
+            let mut options = Options::of(keys, watch);
             let kind = scanner.value(&mut options).await?;
             refuse(options.repeated, start)?;
             fields.options.append(&mut options.found);
+            for denied in &options.denied {
+                fields.sightings.field(denied);
+            }
             Shape::of(kind)
         }
         Role::Prompt | Role::Tensors | Role::Counted | Role::Placed | Role::Watched => {

@@ -1,16 +1,23 @@
+use std::sync::Arc;
+
 use super::ScanErrorKind;
 use super::fields::{JsonKind, Shape, Slot};
 use super::keys::{FieldKey, Keys};
 use super::lexeme::RawString;
 use super::walk::Observe;
+use super::watch::Watch;
 
 /// Finds control keys directly inside an object.
-pub(super) struct Options {
+pub(super) struct Options<'a> {
     pub(super) found: Vec<(&'static str, Slot)>,
     /// One of them occurs twice.
     pub(super) repeated: Option<ScanErrorKind>,
+    /// Denied fields that are given there.
+    pub(super) denied: Vec<Arc<str>>,
     keys: &'static Keys,
+    watch: &'a Watch,
     next: Option<FieldKey>,
+    next_denied: Option<&'a Arc<str>>,
 }
 
 /// Finds the last member of a given name directly inside an object.
@@ -23,13 +30,16 @@ pub(super) struct Member {
     awaited: bool,
 }
 
-impl Options {
-    pub(super) fn of(keys: &'static Keys) -> Self {
+impl<'a> Options<'a> {
+    pub(super) fn of(keys: &'static Keys, watch: &'a Watch) -> Self {
         Self {
             found: Vec::new(),
             repeated: None,
+            denied: Vec::new(),
             keys,
+            watch,
             next: None,
+            next_denied: None,
         }
     }
 }
@@ -46,14 +56,21 @@ impl Member {
     }
 }
 
-impl Observe for Options {
+impl Observe for Options<'_> {
     fn key(&mut self, depth: usize, key: RawString<'_>) {
         if depth == 1 {
+            self.next_denied = self.watch.denied(key);
             self.next = self.keys.find_in_any_letters(key);
         }
     }
 
     fn value(&mut self, depth: usize, kind: JsonKind, at: usize, raw: &[u8]) {
+        let denied = self.next_denied.take();
+        if let Some(denied) = denied.filter(|_| kind != JsonKind::Null)
+            && !self.denied.contains(denied)
+        {
+            self.denied.push(Arc::clone(denied));
+        }
         let Some(key) = self.next.take().filter(|_| depth == 1) else {
             return;
         };

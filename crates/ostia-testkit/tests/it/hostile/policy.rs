@@ -63,6 +63,13 @@ async fn fields_that_steer_the_engine_are_refused() {
             "kv_transfer_params",
         ),
         (CHAT, r#""bootstrap_host":"10.0.0.1""#, "bootstrap_host"),
+        (CHAT, r#""extra_body":{"priority":1}"#, "priority"),
+        (
+            CHAT,
+            r#""extra_body":{"a":1,"Kv_Tran\u017ffer_params":{}}"#,
+            "kv_transfer_params",
+        ),
+        (CHAT, r#""sampling_params":{"Priority":1}"#, "priority"),
         (CHAT, r#""bootstrap_port":1"#, "bootstrap_port"),
         (CHAT, r#""bootstrap_room":[1]"#, "bootstrap_room"),
         (

@@ -155,6 +155,11 @@ impl Wanted<'_> {
         if part.name == b"_charset_" {
             return Err(Invalid::form("it has a part that names a charset"));
         }
+        if is_misspelt(part.name) {
+            return Err(Invalid::form(
+                "its parts 'model' and 'stream' must be named in lower case",
+            ));
+        }
         let denied = std::str::from_utf8(part.name).ok();
         if let Some(denied) = denied.and_then(|name| self.watch.is_denied(name)) {
             fields.sightings.field(denied);
@@ -179,6 +184,18 @@ impl Wanted<'_> {
         }
         Ok(())
     }
+}
+
+/// Whether some servers take it for a part that the gateway acts on, and others do not: in other letters (`ſtream` as
+/// Go folds it), with spaces around it, or as the first of a list.
+fn is_misspelt(name: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(name) else {
+        return false;
+    };
+    let text = text.trim();
+    let text = text.strip_suffix("[]").unwrap_or(text);
+    let folded = text.replace('\u{17f}', "s").to_ascii_lowercase();
+    matches!(folded.as_str(), "model" | "stream") && folded.as_bytes() != name
 }
 
 fn delimiter(body: &[u8], at: usize, length: usize) -> Result<Delimiter, Invalid> {

@@ -290,3 +290,29 @@ proptest! {
         let _ = boundary_of(body.as_bytes());
     }
 }
+
+#[test]
+fn parts_that_some_servers_take_for_model_or_stream_are_refused() {
+    for name in [
+        "Model",
+        "MODEL",
+        " model",
+        "model ",
+        "model[]",
+        "Stream",
+        "\u{17f}tream",
+        "STREAM[]",
+    ] {
+        let parts = [text("model", "m"), text(name, "true")];
+        assert!(scan_parts(&parts).is_err(), "{name}");
+    }
+    for name in [
+        "model_name",
+        "streams",
+        "models[]",
+        "timestamp_granularities[]",
+    ] {
+        let parts = [text("model", "m"), text(name, "true")];
+        assert!(scan_parts(&parts).is_ok(), "{name}");
+    }
+}
