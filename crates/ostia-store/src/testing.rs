@@ -8,7 +8,7 @@
 )]
 
 use std::io::Write as _;
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, chown};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -271,10 +271,7 @@ impl Bouncer {
             folder,
         };
         let deadline = std::time::Instant::now() + Duration::from_secs(60);
-        while PgConnection::connect(&bouncer.url("postgres"))
-            .await
-            .is_err()
-        {
+        while TcpStream::connect(("127.0.0.1", port)).is_err() {
             let now = std::time::Instant::now();
             assert!(now < deadline, "pgbouncer did not start");
             tokio::time::sleep(Duration::from_millis(20)).await;
