@@ -75,6 +75,8 @@ pub struct Retention {
     pub persons: i64,
     /// Before it, rows and sums are deleted.
     pub sums: i64,
+    /// Before it, events of the audit are deleted, but never the last one.
+    pub audit: i64,
 }
 
 /// What one step of pruning did.
@@ -86,6 +88,8 @@ pub struct Pruned {
     pub persons: u64,
     /// Rows that were deleted.
     pub rows: u64,
+    /// Events of the audit that were deleted.
+    pub events: u64,
     /// There may be more to do.
     pub goes_on: bool,
 }

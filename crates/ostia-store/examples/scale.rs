@@ -270,6 +270,7 @@ async fn prune(store: &dyn Store) {
         addresses: START + 30 * DAY,
         persons: 0,
         sums: 0,
+        audit: 0,
     };
     let (mut longest, begun, mut rows) = (Duration::ZERO, Instant::now(), 0);
     loop {

@@ -5,13 +5,6 @@
 //! To add a database: 1. a folder beside `sqlite/` with `engine`, `bulk`, `failure` and a `Handle`, which takes the files of
 //! `shared/`; 2. its migrations; 3. its arms in [`Address`]; 4. a test that runs `story::run` on it. To add a table:
 //! `shared/mod.rs`.
-#![cfg_attr(
-    test,
-    allow(
-        clippy::disallowed_methods,
-        reason = "tests begin their own clocks and tasks"
-    )
-)]
 
 mod calendar;
 mod cell;

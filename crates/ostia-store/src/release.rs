@@ -2,9 +2,25 @@
 //! and rolled back. For that each release only adds to the schema, and takes away a release later.
 
 use ostia_core::StoreError;
+use sqlx::migrate::MigrateError;
 
 /// Goes up by one with each release that brings migrations.
 pub const RELEASE: i64 = 1;
+
+/// Writes down which release brought the schema up to date.
+pub(crate) const NOTE_RELEASE: &str = "INSERT INTO meta (name, value) VALUES ('release', $1) \
+    ON CONFLICT (name) DO UPDATE SET value = excluded.value";
+
+/// Why a migration failed. `failed`: what the database's own errors mean.
+pub(crate) fn not_migrated(
+    error: MigrateError,
+    failed: fn(sqlx::Error) -> StoreError,
+) -> StoreError {
+    match error {
+        MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => failed(error),
+        other => StoreError::Broken(other.to_string()),
+    }
+}
 
 /// How far a database's schema is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

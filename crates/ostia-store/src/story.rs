@@ -365,6 +365,7 @@ pub(crate) async fn old_rows_are_pruned(store: &dyn Store) {
             all.addresses += step.addresses;
             all.persons += step.persons;
             all.rows += step.rows;
+            all.events += step.events;
             if !step.goes_on {
                 return all;
             }
@@ -375,12 +376,14 @@ pub(crate) async fn old_rows_are_pruned(store: &dyn Store) {
         addresses: NOON + 1_000,
         persons: 0,
         sums: 0,
+        audit: 0,
     };
     assert_eq!(prune(due).await.addresses, 1_000);
     let due = Retention {
         addresses: NOON + 50 * DAY,
         persons: NOON + 50 * DAY,
         sums: 0,
+        audit: 0,
     };
     let pruned = prune(due).await;
     assert_eq!(
@@ -426,6 +429,7 @@ pub(crate) async fn old_rows_are_pruned(store: &dyn Store) {
     assert_eq!(prune(due).await.rows, 2_500);
     let left = usage(store, 0, &["user"]).await;
     assert_eq!((left.len(), left[0].requests), (1, 1));
+    people::old_events_are_pruned(store, &prune).await;
 }
 
 /// Whatever a backend or a client says, a row goes in, and reports still answer.

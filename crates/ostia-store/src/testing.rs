@@ -8,8 +8,8 @@
 )]
 
 use std::io::Write as _;
-use std::net::TcpListener;
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, chown};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, chown};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -21,6 +21,9 @@ use sqlx::{Connection as _, PgConnection};
 
 /// Stops the server and removes its folder once standard input closes, which the end of this process does.
 const WATCH: &str = r#"read -r _; kill -QUIT "$(head -1 "$1/data/postmaster.pid")"; rm -rf "$1""#;
+
+/// Where Debian puts it, which is not in everybody's path.
+const BOUNCER: &str = "/usr/sbin/pgbouncer";
 
 pub struct Server {
     folder: PathBuf,
@@ -154,6 +157,36 @@ impl Server {
         format!("postgres://ostia@{socket}:{}/{database}", self.port)
     }
 
+    /// Takes nothing but TLS from now on, except by its socket. Gives the file of the certificate to trust, for `127.0.0.1`.
+    pub fn demand_tls(&self) -> PathBuf {
+        self.stop();
+        let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+        let data = self.folder.join("data");
+        let own = |name: &str, text: &str| {
+            let path = data.join(name);
+            let options = std::fs::OpenOptions::new()
+                .write(true)
+                .create(true)
+                .truncate(true)
+                .mode(0o600)
+                .open(&path);
+            options.unwrap().write_all(text.as_bytes()).unwrap();
+            if let Account::Named(user, group) = self.runs_as {
+                chown(&path, Some(user), Some(group)).unwrap();
+            }
+            path
+        };
+        own("server.key", &made.signing_key.serialize_pem());
+        own(
+            "pg_hba.conf",
+            "local all all trust\nhostssl all all 127.0.0.1/32 trust\n",
+        );
+        let certificate = own("server.crt", &made.cert.pem());
+        append(&self.folder, "ssl = on\n");
+        self.resume();
+        certificate
+    }
+
     pub const fn port(&self) -> u16 {
         self.port
     }
@@ -186,16 +219,77 @@ impl Server {
 }
 
 fn configure(folder: &Path, port: u16) {
-    let mut file = std::fs::OpenOptions::new()
-        .append(true)
-        .open(folder.join("data/postgresql.conf"))
-        .unwrap();
     let socket = folder.display();
     let settings = format!(
         "listen_addresses = '127.0.0.1'\nport = {port}\nunix_socket_directories = '{socket}'\nfsync = off\n\
          full_page_writes = off\nmax_connections = 200\nshared_buffers = 16MB\n"
     );
+    append(folder, &settings);
+}
+
+fn append(folder: &Path, settings: &str) {
+    let mut file = std::fs::OpenOptions::new()
+        .append(true)
+        .open(folder.join("data/postgresql.conf"))
+        .unwrap();
     file.write_all(settings.as_bytes()).unwrap();
+}
+
+/// pgbouncer in transaction mode, with two connections to the server. It ends with the value.
+pub struct Bouncer {
+    port: u16,
+    process: Child,
+    folder: PathBuf,
+}
+
+impl Bouncer {
+    pub async fn before(server: &Server) -> Self {
+        let port = TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port();
+        let folder = server.folder.join(format!("bouncer-{port}"));
+        std::fs::create_dir(&folder).unwrap();
+        let file = folder.join("pgbouncer.ini");
+        let settings = format!(
+            "[databases]\n* = host=127.0.0.1 port={} user=ostia\n[pgbouncer]\nlisten_addr = 127.0.0.1\n\
+             listen_port = {port}\nunix_socket_dir =\nauth_type = any\npool_mode = transaction\n\
+             default_pool_size = 2\n",
+            server.port
+        );
+        std::fs::write(&file, settings).unwrap();
+        let mut bouncer = server.runs_as.command(Path::new(BOUNCER));
+        bouncer.arg(&file).stdin(Stdio::null());
+        bouncer.stdout(Stdio::null()).stderr(Stdio::null());
+        let process = bouncer
+            .spawn()
+            .expect("pgbouncer: scripts/postgres.sh installs it");
+        let bouncer = Self {
+            port,
+            process,
+            folder,
+        };
+        let deadline = std::time::Instant::now() + Duration::from_secs(60);
+        while TcpStream::connect(("127.0.0.1", port)).is_err() {
+            let now = std::time::Instant::now();
+            assert!(now < deadline, "pgbouncer did not start");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        bouncer
+    }
+
+    pub fn url(&self, database: &str) -> String {
+        format!("postgres://ostia@127.0.0.1:{}/{database}", self.port)
+    }
+}
+
+impl Drop for Bouncer {
+    fn drop(&mut self) {
+        drop(self.process.kill());
+        drop(self.process.wait());
+        drop(std::fs::remove_dir_all(&self.folder));
+    }
 }
 
 /// Debian keeps the server's programs beside the path, by version.

@@ -101,6 +101,7 @@ pub struct RetentionSettings {
     pub ledger_personal: Duration,
     pub addresses: Duration,
     pub rollups: Duration,
+    pub audit: Duration,
 }
 
 impl RetentionSettings {
@@ -112,6 +113,7 @@ impl RetentionSettings {
             addresses: before(self.addresses),
             persons: before(self.ledger_personal),
             sums: before(self.rollups),
+            audit: before(self.audit),
         }
     }
 }

@@ -31,13 +31,14 @@ impl Prune {
             all.addresses += step.addresses;
             all.persons += step.persons;
             all.rows += step.rows;
+            all.events += step.events;
             if !step.goes_on {
                 break;
             }
         }
         note(&format!(
-            "{} rows lost their address, {} got a pseudonym, {} were deleted.",
-            all.addresses, all.persons, all.rows
+            "{} rows lost their address, {} got a pseudonym, {} were deleted; {} events of the audit were deleted.",
+            all.addresses, all.persons, all.rows, all.events
         ));
         Ok(())
     }

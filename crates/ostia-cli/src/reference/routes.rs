@@ -27,6 +27,7 @@ pub(super) fn page() -> String {
 fn admin_row(route: &AdminRoute) -> Vec<String> {
     let who = match route.who {
         Who::Anybody => "open".to_owned(),
+        Who::Managers => "admin, managers of the project".to_owned(),
         Who::Roles(roles) => {
             let words = roles.iter().map(|role| role.as_str());
             std::iter::once("admin")

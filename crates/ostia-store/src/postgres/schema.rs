@@ -1,12 +1,12 @@
 //! Versions of the schema. `serve` never changes it here: with several replicas, one would change it under the others.
 
 use ostia_core::StoreError;
-use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::migrate::Migrator;
 use sqlx::{ConnectOptions as _, Connection as _, PgConnection, Row as _};
 
 use super::address::Address;
 use super::failure::failed;
-use crate::release::{RELEASE, Schema};
+use crate::release::{NOTE_RELEASE, RELEASE, Schema, not_migrated};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
 
@@ -72,15 +72,8 @@ pub(crate) async fn migrate(url: &str) -> Result<(), StoreError> {
         // The lock of our own lasts as long as the transaction, which pgbouncer keeps on one connection.
         migrations.set_locking(false);
         let done = migrations.run_direct(None, &mut *transaction, false).await;
-        done.map_err(|error| match error {
-            MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => {
-                failed(error)
-            }
-            other => StoreError::Broken(other.to_string()),
-        })?;
-        let release = "INSERT INTO meta (name, value) VALUES ('release', $1) \
-                       ON CONFLICT (name) DO UPDATE SET value = excluded.value";
-        let release = sqlx::query(release)
+        done.map_err(|error| not_migrated(error, failed))?;
+        let release = sqlx::query(NOTE_RELEASE)
             .persistent(false)
             .bind(RELEASE.to_string());
         release.execute(&mut *transaction).await.map_err(failed)?;

@@ -8,7 +8,7 @@ use super::address::Address;
 use super::schema::{found, latest};
 use crate::release::RELEASE;
 use crate::story::{self, NOON, row};
-use crate::testing::Server;
+use crate::testing::{Bouncer, Server};
 
 async fn store(url: &str) -> Handle {
     super::migrate(url).await.unwrap();
@@ -50,6 +50,58 @@ async fn postgres_lives_the_story_without_kept_statements() {
         .await
         .unwrap();
     assert_eq!(kept.len(), 0);
+}
+
+#[tokio::test]
+async fn postgres_lives_the_story_over_its_socket() {
+    let server = Server::shared();
+    let url = Server::database().await;
+    let (_, name) = url.rsplit_once('/').unwrap();
+    story::run(&store(&server.socket_url(name)).await).await;
+}
+
+/// Many clients share two connections of the server, and each transaction may be on another one. Migrations go this way too.
+#[tokio::test]
+async fn postgres_lives_the_story_behind_pgbouncer() {
+    let url = Server::database().await;
+    let (_, name) = url.rsplit_once('/').unwrap();
+    let bouncer = Bouncer::before(Server::shared()).await;
+    let url = bouncer.url(name) + "?statement-cache-capacity=0";
+    story::run(&store(&url).await).await;
+    let stores = [store(&url).await, store(&url).await];
+    let rows: Vec<_> = (0..600_i64)
+        .map(|n| row("eve", NOON + 400 * 86_400_000_000 + n, 1))
+        .collect();
+    let (first, second) = tokio::join!(bring(&stores[0], &rows), bring(&stores[1], &rows));
+    assert_eq!(first + second, 600);
+}
+
+/// Where the server takes nothing else, an encrypted connection is made, and only to whom the certificate names.
+#[tokio::test]
+async fn postgres_is_spoken_to_over_tls() {
+    let server = Server::start();
+    let (authority, stranger) = (server.demand_tls(), tempfile::tempdir().unwrap());
+    let stranger = stranger.path().join("ca.pem");
+    let other = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    std::fs::write(&stranger, other.cert.pem()).unwrap();
+    let url = server.url("postgres");
+    let with = |mode: &str, root: &std::path::Path| {
+        format!("{url}?sslmode={mode}&sslrootcert={}", root.display())
+    };
+    let store = store(&with("verify-full", &authority)).await;
+    story::run(&store).await;
+    let mut work = store.read().await.unwrap();
+    let ours = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()";
+    let ours = work.one(sqlx::query(ours)).await.unwrap().unwrap();
+    assert!(sqlx::Row::get::<bool, _>(&ours, 0));
+    for refused in [
+        with("disable", &authority),
+        with("verify-full", &stranger),
+        with("verify-full", &authority).replace("127.0.0.1", "localhost"),
+    ] {
+        let error = Handle::open(&refused).unwrap().ping().await.unwrap_err();
+        assert!(!error.to_string().contains("ostia@"), "{error}");
+    }
 }
 
 /// Each column of the table in `ostia_core` has its migration, and no migration makes one that is not there.
@@ -184,6 +236,21 @@ async fn changes_of_keys_are_told_to_all() {
     assert_eq!(there.key_changes(Some(0)).await.unwrap().changes.len(), 2);
 }
 
+/// Writes rows in batches as the carrier does: what could not be written is brought again. Gives how many were new.
+async fn bring(store: &Handle, rows: &[LedgerRow<'_>]) -> u64 {
+    let mut written = 0;
+    for chunk in rows.chunks(50) {
+        written += loop {
+            match store.insert_rows(chunk).await {
+                Ok(new) => break new,
+                Err(StoreError::Unavailable(_)) => {}
+                Err(error) => panic!("{error}"),
+            }
+        };
+    }
+    written
+}
+
 /// Two replicas that write at once, rows of the same users on the same days, neither lose nor double any.
 #[tokio::test]
 async fn replicas_write_side_by_side() {
@@ -198,34 +265,16 @@ async fn replicas_write_side_by_side() {
             )
         })
         .collect();
-    let write = |store: &'static Handle, rows: Vec<LedgerRow<'static>>| {
-        tokio::spawn(async move {
-            let mut written = 0;
-            for chunk in rows.chunks(50) {
-                written += loop {
-                    match store.insert_rows(chunk).await {
-                        Ok(new) => break new,
-                        // What the carrier does: it brings the batch again.
-                        Err(StoreError::Unavailable(_)) => {}
-                        Err(error) => panic!("{error}"),
-                    }
-                };
-            }
-            written
-        })
-    };
-    let rows: Vec<LedgerRow<'static>> = rows;
-    let [one, two] = stores.map(|store| &*Box::leak(Box::new(store)));
     let mut reversed = rows.clone();
     reversed.reverse();
-    let (first, second) = tokio::join!(write(one, rows), write(two, reversed));
-    assert_eq!(first.unwrap() + second.unwrap(), 600);
+    let (first, second) = tokio::join!(bring(&stores[0], &rows), bring(&stores[1], &reversed));
+    assert_eq!(first + second, 600);
     for by in ["user", "model", "key"] {
         let query = ostia_core::UsageQuery {
             by: vec![by.into()],
             ..Default::default()
         };
-        let sum: u64 = one
+        let sum: u64 = stores[0]
             .usage(&query)
             .await
             .unwrap()

@@ -114,11 +114,14 @@ impl Store for Handle {
             let persons = prune::persons(self.write().await?, due.persons).await?;
             let sums = prune::sums(self.write().await?, due).await?;
             let rows = prune::rows(self.write().await?, due.sums).await?;
+            let events = prune::events(self.write().await?, due.audit).await?;
+            let steps = [&addresses, &persons, &sums, &rows, &events];
             Ok(Pruned {
                 addresses: addresses.rows,
                 persons: persons.rows,
                 rows: rows.rows,
-                goes_on: addresses.goes_on || persons.goes_on || sums.goes_on || rows.goes_on,
+                events: events.rows,
+                goes_on: steps.iter().any(|step| step.goes_on),
             })
         })
     }

@@ -1,5 +1,5 @@
-//! What becomes of old rows: addresses go, persons become pseudonyms, and at last rows and sums are deleted. In steps of a
-//! thousand rows or one day of sums, each a transaction of its own, so that nothing waits long for a lock.
+//! What becomes of old rows: addresses go, persons become pseudonyms, and at last rows and sums are deleted, and
+//! the oldest events of the audit. In steps of a thousand rows or one day of sums, each a transaction of its own, so that nothing waits long for a lock.
 
 use ostia_core::{Retention, StoreError};
 use sqlx::{AssertSqlSafe, Row as _};
@@ -74,6 +74,30 @@ pub(super) async fn rows(mut work: Work, before: i64) -> Result<Step, StoreError
         let delete = sqlx::query(delete).bind(Stamp(from)).bind(Stamp(to));
         Ok(Step {
             rows: work.run(delete).await?,
+            goes_on: true,
+        })
+    };
+    let done = done.await;
+    work.end(done).await
+}
+
+/// The oldest event, and the first that stays: at the latest the newest one, as the next event is chained to it.
+const EVENTS: &str = "
+    SELECT oldest, coalesce((SELECT number FROM audit WHERE at >= $1 ORDER BY number LIMIT 1), newest)
+    FROM (SELECT min(number) AS oldest, max(number) AS newest FROM audit) AS ends WHERE oldest IS NOT NULL";
+
+pub(super) async fn events(mut work: Work, before: i64) -> Result<Step, StoreError> {
+    let done = async {
+        let Some(ends) = work.one(sqlx::query(EVENTS).bind(before)).await? else {
+            return Ok(Step::default());
+        };
+        let (oldest, end): (i64, i64) = (ends.try_get(0)?, ends.try_get(1)?);
+        if oldest >= end {
+            return Ok(Step::default());
+        }
+        let delete = sqlx::query("DELETE FROM audit WHERE number < $1");
+        Ok(Step {
+            rows: work.run(delete.bind(end.min(oldest + STEP))).await?,
             goes_on: true,
         })
     };

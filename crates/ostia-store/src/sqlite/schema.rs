@@ -1,11 +1,11 @@
 //! Versions of the schema, which opening the file brings up to date.
 
 use ostia_core::StoreError;
-use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::migrate::Migrator;
 use sqlx::{Connection as _, Row as _, SqliteConnection};
 
 use super::failure::failed;
-use crate::release::{RELEASE, Schema, Standing};
+use crate::release::{NOTE_RELEASE, RELEASE, Schema, Standing, not_migrated};
 
 pub(super) static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 
@@ -58,15 +58,8 @@ async fn migrate(connection: &mut SqliteConnection) -> Result<(), StoreError> {
     schema.refuse_newer(latest())?;
     if schema.version < latest() {
         let done = MIGRATIONS.run_direct(None, &mut *transaction, false).await;
-        done.map_err(|error| match error {
-            MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => {
-                failed(error)
-            }
-            other => StoreError::Broken(other.to_string()),
-        })?;
-        let release = "INSERT INTO meta (name, value) VALUES ('release', $1) \
-                       ON CONFLICT (name) DO UPDATE SET value = excluded.value";
-        let release = sqlx::query(release).bind(RELEASE.to_string());
+        done.map_err(|error| not_migrated(error, failed))?;
+        let release = sqlx::query(NOTE_RELEASE).bind(RELEASE.to_string());
         release.execute(&mut *transaction).await.map_err(failed)?;
     }
     transaction.commit().await.map_err(failed)

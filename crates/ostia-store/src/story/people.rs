@@ -202,6 +202,44 @@ async fn events_are_chained(store: &dyn Store) {
     assert_eq!(store.people().audit(&one).await.unwrap(), [rows[1].clone()]);
 }
 
+/// The oldest events go, the chain of the others is whole, and the next event is chained to the last one, which stays.
+pub(super) async fn old_events_are_pruned(
+    store: &dyn Store,
+    prune: &impl AsyncFn(Retention) -> Pruned,
+) {
+    const EVENTS: i64 = 1_200;
+    let events: Vec<_> = (0..EVENTS)
+        .map(|n| AuditEvent {
+            at: NOON + n,
+            ..event("u")
+        })
+        .collect();
+    store.people().change(&[], &events).await.unwrap();
+    let due = |audit| Retention {
+        addresses: 0,
+        persons: 0,
+        sums: 0,
+        audit,
+    };
+    assert_eq!(prune(due(NOON)).await.events, 0);
+    assert_eq!(prune(due(NOON + 1_100)).await.events, 1_100);
+    let query = AuditQuery {
+        limit: 2_000,
+        ..AuditQuery::default()
+    };
+    let mut left = store.people().audit(&query).await.unwrap();
+    left.reverse();
+    assert_eq!((left.len(), left[0].event.at), (100, NOON + 1_100));
+    assert_eq!(broken_link(&left), None);
+    assert_eq!(prune(due(i64::MAX)).await.events, 99);
+    store.people().change(&[], &[event("next")]).await.unwrap();
+    let mut left = store.people().audit(&query).await.unwrap();
+    left.reverse();
+    assert_eq!(left.len(), 2);
+    assert_eq!(broken_link(&left), None);
+    assert_eq!(left[1].number, left[0].number + 1);
+}
+
 async fn rows_of(
     store: &dyn Store,
     user: &str,

@@ -1,5 +1,6 @@
 //! The same gateway on PostgreSQL: requests go on while it is locked, ill or gone, and nothing is lost (R69, R76).
 
+use futures_util::future::join_all;
 use ostia_store::testing::Server;
 use ostia_testkit::backend::{FakeBackend, Script};
 use ostia_testkit::gateway::{Site, TestGateway};
@@ -79,4 +80,61 @@ async fn whatever_postgres_answers_rows_are_there_once_it_recovers() {
     }
     let rows = gateway.finish(&[&backend]).await;
     assert_eq!(rows.iter().filter(|row| row.outcome == "ok").count(), 30);
+}
+
+/// Each statement on the ledger takes two seconds. Requests go on beside it, and no row is lost.
+#[tokio::test]
+async fn a_slow_server_holds_up_rows_and_no_requests() {
+    let (backend, gateway, url) = rig().await;
+    assert_eq!(gateway.call(&gateway.chat("m")).await.status(), 200);
+    ready(&gateway, "/health/ready", (200, "ok", "up")).await;
+    run(
+        &url,
+        "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(2); RETURN NULL; END $$;
+         CREATE TRIGGER slow BEFORE INSERT ON ledger FOR EACH STATEMENT EXECUTE FUNCTION slow()",
+    )
+    .await;
+    for _ in 0..50 {
+        assert_eq!(gateway.call(&gateway.chat("m")).await.status(), 200);
+    }
+    let rows = gateway.finish(&[&backend]).await;
+    assert_eq!(rows.iter().filter(|row| row.outcome == "ok").count(), 51);
+}
+
+/// Every connection for sign-ins waits for a lock. Who was let in before goes on; the strangers are answered once it is gone.
+#[tokio::test]
+async fn strangers_who_exhaust_the_connections_hold_up_nobody_else() {
+    let (backend, gateway, url) = rig().await;
+    assert_eq!(gateway.call(&gateway.chat("m")).await.status(), 200);
+    ready(&gateway, "/health/ready", (200, "ok", "up")).await;
+    let mut strangers = Vec::new();
+    for number in 0..12 {
+        let key = gateway
+            .key_for(&format!("s{number}@example.org"), &[])
+            .await;
+        strangers.push(gateway.chat("m").without("authorization").bearer(&key));
+    }
+    let mut other = PgConnection::connect(&url).await.unwrap();
+    let mut lock = other.begin().await.unwrap();
+    let exclusive = sqlx::raw_sql("LOCK TABLE api_keys IN ACCESS EXCLUSIVE MODE");
+    exclusive.execute(&mut *lock).await.unwrap();
+    let asking = join_all(strangers.iter().map(|request| gateway.call(request)));
+    let going_on = async {
+        for _ in 0..30 {
+            assert_eq!(gateway.call(&gateway.chat("m")).await.status(), 200);
+        }
+        lock.rollback().await.unwrap();
+    };
+    let (answers, ()) = tokio::join!(asking, going_on);
+    for answer in &answers {
+        assert!(matches!(answer.status(), 200 | 503), "{}", answer.text());
+    }
+    other.close().await.unwrap();
+    let served = answers.iter().filter(|answer| answer.status() == 200);
+    let served = served.count() + 31;
+    let rows = gateway.finish(&[&backend]).await;
+    assert_eq!(
+        rows.iter().filter(|row| row.outcome == "ok").count(),
+        served
+    );
 }

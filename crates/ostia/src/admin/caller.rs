@@ -6,7 +6,7 @@ use super::server::Admin;
 use super::token::Token;
 use crate::identify::{Principal, Sender, SignInError};
 use crate::listen::Inbound;
-use crate::people::Actor;
+use crate::people::{Actor, DeskError};
 use crate::refusal::Refusal;
 use crate::routes::Who;
 
@@ -30,13 +30,23 @@ impl Caller {
 }
 
 impl Admin {
-    /// Lets in whoever shows the state folder's token, or a key with one of the roles.
-    pub(super) async fn admit(&self, inbound: &Inbound, who: Who) -> Result<Caller, Refusal> {
-        let Who::Roles(roles) = who else {
-            return Ok(Caller {
-                name: String::new(),
-                role: "",
-            });
+    /// Lets in whoever shows the state folder's token, or a key with one of the roles, or of a manager of the project that
+    /// the path names. `captures`: what the placeholders of the path stand for.
+    pub(super) async fn admit(
+        &self,
+        inbound: &Inbound,
+        who: Who,
+        captures: &[String],
+    ) -> Result<Caller, Refusal> {
+        let roles = match who {
+            Who::Anybody => {
+                return Ok(Caller {
+                    name: String::new(),
+                    role: "",
+                });
+            }
+            Who::Roles(roles) => roles,
+            Who::Managers => &[],
         };
         if let Some(shown) = token_of(inbound) {
             return match self.token.is(shown) {
@@ -57,6 +67,9 @@ impl Admin {
                 role: role.as_str(),
             });
         }
+        if who == Who::Managers {
+            return self.manager(&principal, captures).await;
+        }
         let words: Vec<&str> = std::iter::once(Role::Admin)
             .chain(roles.iter().copied())
             .map(Role::as_str)
@@ -69,6 +82,33 @@ impl Admin {
                 words.join(", ")
             ),
         ))
+    }
+}
+
+impl Admin {
+    /// What is not there and what the caller does not manage look the same.
+    async fn manager(&self, principal: &Principal, captures: &[String]) -> Result<Caller, Refusal> {
+        let desk = self.gateway.desk(&self.gateway.live(), Actor::default());
+        let named = captures.first().map_or("", String::as_str);
+        let project = match desk.project_known_as(named).await {
+            Ok(project) => Some(project),
+            Err(DeskError::NotFound(_)) => None,
+            Err(error) => return Err(error.into()),
+        };
+        let manages = project.is_some_and(|project| {
+            project.is_open() && project.is_manager(&principal.user_id, &principal.username)
+        });
+        match manages {
+            true => Ok(Caller {
+                name: principal.username.to_string(),
+                role: "manager",
+            }),
+            false => Err(Refusal::client(
+                StatusCode::FORBIDDEN,
+                "policy_denied",
+                "This needs a key of a manager of the project, or one with the role admin.",
+            )),
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::asked::Asked;
 use crate::gateway::{Gateway, json_answer};
 use crate::people::{
-    Desk, DeskError, ProjectRecord, Put, UserRecord, audit_json, key_json, person_json,
+    Desk, DeskError, Members, ProjectRecord, Put, UserRecord, audit_json, key_json, person_json,
     project_json,
 };
 use crate::refusal::Refusal;
@@ -102,12 +102,24 @@ pub(super) async fn projects(desk: &Desk) -> Result<Value, Refusal> {
 }
 
 pub(super) async fn project(desk: &Desk, name: &str) -> Result<Value, Refusal> {
-    let all = desk.projects().await?;
-    let known = all.into_iter().find(|one| one.external_id == name);
-    let project = match known {
-        Some(project) => project,
-        None => desk.project(name).await?,
+    Ok(project_json(&desk.project_known_as(name).await?))
+}
+
+/// What has to stand in the body of `POST /admin/projects/{external_id}/members`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct MembersBody {
+    members: Vec<String>,
+}
+
+pub(super) async fn add_members(desk: &Desk, asked: &mut Asked) -> Result<Value, Refusal> {
+    let body: MembersBody = parsed(asked.json().await?)?;
+    let project = desk.project_known_as(asked.capture()).await?;
+    let who = Members {
+        members: body.members,
+        ..Members::default()
     };
+    let project = desk.add_to_project(&project.id, &who).await?;
     Ok(project_json(&project))
 }
 

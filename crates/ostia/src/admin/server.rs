@@ -72,7 +72,7 @@ impl Admin {
             AdminLost::NoPath => Refusal::not_found(None),
             AdminLost::NoMethod(allow) => Refusal::method_not_allowed(&allow),
         })?;
-        let caller = self.admit(&inbound, route.who).await?;
+        let caller = self.admit(&inbound, route.who, &captures).await?;
         let id = inbound.id;
         let desk = self
             .gateway
@@ -140,6 +140,7 @@ impl Admin {
             AdminKind::Projects => people::projects(desk).await?,
             AdminKind::Project => people::project(desk, asked.capture()).await?,
             AdminKind::PutProject => return people::put_project(desk, &mut asked).await,
+            AdminKind::AddMembers => people::add_members(desk, &mut asked).await?,
             AdminKind::Audit => people::audit(desk, &asked).await?,
         };
         Ok(json_answer(StatusCode::OK, &value))

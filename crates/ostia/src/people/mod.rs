@@ -21,7 +21,7 @@ pub use audit::{Chain, audit_json};
 pub use keys::{ADMIN_AGE, KeyRequest, MadeKey, check_name, check_text, check_user, network};
 pub use notices::{EndingKey, NOTICE_DAYS};
 pub use persons::UserRecord;
-pub use projects::{Members, ProjectRecord, Put, manages};
+pub use projects::{Members, ProjectRecord, Put};
 pub use show::{key_json, key_state, login_json, person_json, project_json};
 
 /// Where people, keys and projects are looked after, on behalf of somebody.

@@ -1,4 +1,4 @@
-use ostia_core::{Change, Identity, Person, Project};
+use ostia_core::{Change, Identity, Project};
 use serde_json::{Value, json};
 
 use super::{Desk, DeskError, check_name, check_text, new_id, project_json};
@@ -53,6 +53,15 @@ impl Desk {
                 "there is no project `{shown}`: `ostia project list` shows all"
             ))
         })
+    }
+
+    /// A project by its external id, its name or its id.
+    pub async fn project_known_as(&self, text: &str) -> Result<Project, DeskError> {
+        let projects = self.projects().await?;
+        match projects.into_iter().find(|one| one.external_id == text) {
+            Some(project) if !text.is_empty() => Ok(project),
+            _ => self.project(text).await,
+        }
     }
 
     pub async fn create_project(
@@ -192,11 +201,6 @@ impl Desk {
             .await
             .map(drop)
     }
-}
-
-/// Whether somebody looks after a project, and may add members.
-pub fn manages(project: &Project, person: &Person) -> bool {
-    project.managers.iter().any(|name| person.is_named(name))
 }
 
 fn with(mut project: Project, record: &ProjectRecord, now: i64) -> Result<Project, DeskError> {

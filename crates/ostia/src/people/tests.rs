@@ -164,6 +164,31 @@ async fn what_an_allocation_system_says_twice_changes_nothing() {
     assert_eq!(desk.verify_audit().await.unwrap(), Chain::Whole(4));
 }
 
+/// What `key list --user` shows: the keys of a person by each of the person's names, and nobody else's.
+#[tokio::test]
+async fn keys_are_listed_by_each_name_of_their_owner() {
+    let (_folder, desk, _) = desk().await;
+    let anns = desk.create_key(asked("ann@lab.org")).await.unwrap();
+    let others = desk.create_key(asked("joann@lab.org")).await.unwrap();
+    let record = UserRecord {
+        user: "ann@lab.org".to_owned(),
+        identities: vec!["https://idp#s1".to_owned()],
+        ..UserRecord::default()
+    };
+    desk.put_user(&record).await.unwrap();
+    for name in ["ann@lab.org", "Ann@Lab.org", "https://idp#s1"] {
+        let found = desk.keys_of(name).await.unwrap();
+        let ids: Vec<_> = found.iter().map(|key| &*key.id).collect();
+        assert_eq!(ids, [&*anns.new.id], "{name}");
+    }
+    for name in ["ann", "lab.org", "nobody@lab.org"] {
+        assert!(desk.keys_of(name).await.unwrap().is_empty(), "{name}");
+    }
+    let all: Vec<_> = desk.all_keys().await.unwrap();
+    assert_eq!(all.len(), 2);
+    assert!(all.iter().any(|key| *key.id == *others.new.id));
+}
+
 #[tokio::test]
 async fn everybody_of_a_name_is_disabled_and_one_alone_is_erased() {
     let (_folder, desk, _) = desk().await;

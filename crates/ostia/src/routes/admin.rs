@@ -26,6 +26,8 @@ pub enum Who {
     Anybody,
     /// Admins, and whoever has one of these roles.
     Roles(&'static [Role]),
+    /// Admins, and the managers of the project that the path names.
+    Managers,
 }
 
 /// What a route leads to.
@@ -64,6 +66,7 @@ pub enum AdminKind {
     Projects,
     Project,
     PutProject,
+    AddMembers,
     Audit,
 }
 
@@ -78,6 +81,7 @@ impl AdminKind {
                 | Self::RevokeKeysOf
                 | Self::RevokeKey
                 | Self::PutProject
+                | Self::AddMembers
         )
     }
 }
@@ -331,6 +335,12 @@ pub static ADMIN_ROUTES: &[AdminRoute] = &[
             "What an allocation system says of a project; the same twice changes nothing",
         )
     },
+    post(
+        "/admin/projects/{external_id}/members",
+        AdminKind::AddMembers,
+        Who::Managers,
+        "Add `members` to a project; its managers may",
+    ),
     AdminRoute {
         query: &[
             "since", "until", "actor", "action", "object", "before", "limit",

@@ -163,7 +163,7 @@ fn administration(route: &AdminRoute) -> Value {
     });
     match route.who {
         Who::Anybody => operation["security"] = json!([]),
-        Who::Roles(_) => {
+        Who::Roles(_) | Who::Managers => {
             operation["responses"]["default"] = json!({"$ref": "#/components/responses/Error"});
         }
     }

@@ -7,9 +7,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ostia::people::{Actor, Desk, KeyRequest, Members, ProjectRecord, UserRecord};
 use ostia::settings::Keys;
-use ostia_core::{KeyRights, ManualClock, PersonState, Role};
+use ostia_core::{AuditQuery, KeyRights, ManualClock, PersonState, Role};
 use ostia_testkit::backend::Script;
-use ostia_testkit::client::Ended;
+use ostia_testkit::client::{Ended, RawClient};
 use ostia_testkit::gate::Gate;
 use ostia_testkit::gateway::Endpoint;
 use ostia_testkit::idp::Signing;
@@ -388,6 +388,174 @@ async fn only_members_work_for_a_project() {
     let projects: Vec<_> = rows.iter().map(|row| &*row.project).collect();
     assert_eq!(projects.last(), Some(&"fusion"), "{projects:?}");
     assert!(projects.contains(&"") && projects.contains(&"climate"));
+}
+
+/// A manager adds members to the project that is his or hers, as long as it is open, and to no other; the audit has it.
+#[tokio::test]
+async fn managers_add_members() {
+    let backend = FakeBackend::start().await;
+    let gateway = TestGateway::start(Site::new().model("m", &backend)).await;
+    let desk = desk(&gateway, Arc::new(SystemClock)).await;
+    let pi = make(&desk, "pi@lab.org", KeyRights::default()).await;
+    let ann = make(&desk, "ann@lab.org", KeyRights::default()).await;
+    for (name, manager) in [("fusion", "pi@lab.org"), ("climate", "cid@lab.org")] {
+        let record = ProjectRecord {
+            managers: Some(vec![manager.to_owned()]),
+            ..ProjectRecord::default()
+        };
+        desk.create_project(name, &record).await.unwrap();
+    }
+    let mut client = RawClient::connect(gateway.admin_address()).await;
+    let mut add = async |key: &str, project: &str, body: Value| {
+        let path = format!("/admin/projects/{project}/members");
+        let request = Request::post(&path).bearer(key).json(&body);
+        client.call(&request).await
+    };
+    let members = json!({"members": ["ann@lab.org"]});
+    let refused = add(&ann, "fusion", members.clone()).await;
+    assert_eq!(refusal(&refused), (403, "policy_denied".to_owned()));
+    for project in ["climate", "absent", ""] {
+        let answer = add(&pi, project, members.clone()).await;
+        assert!(matches!(answer.status(), 403 | 404), "{project}");
+        assert!(project.is_empty() || answer.text() == refused.text());
+    }
+    let managers = json!({"members": [], "managers": ["ann@lab.org"]});
+    assert_eq!(add(&pi, "fusion", managers).await.status(), 400);
+    let added = add(&pi, "fusion", members.clone()).await;
+    assert_eq!(added.status(), 200, "{}", added.text());
+    assert_eq!(added.json()["members"], json!(["ann@lab.org"]));
+    // A member is not a manager.
+    assert_eq!(add(&ann, "fusion", members.clone()).await.status(), 403);
+    desk.end_project("fusion").await.unwrap();
+    assert_eq!(add(&pi, "fusion", members).await.status(), 403);
+    let query = AuditQuery {
+        action: Some("project.add".to_owned()),
+        limit: 9,
+        ..AuditQuery::default()
+    };
+    let events = desk.audit(&query).await.unwrap();
+    assert_eq!(events.len(), 1);
+    let event = &events[0].event;
+    assert_eq!((&*event.actor, &*event.role), ("pi@lab.org", "manager"));
+    gateway.finish(&[&backend]).await;
+}
+
+/// Tokens as providers shape them: what names the user, the groups and the link differs, and the person is one. The claims are
+/// those of the providers' own documentation.
+#[tokio::test]
+async fn tokens_of_each_kind_of_provider_are_understood() {
+    let idps = [
+        FakeIdp::start().await,
+        FakeIdp::start().await,
+        FakeIdp::start().await,
+        FakeIdp::start().await,
+    ];
+    let [cilogon, access, keycloak, entra] = &idps;
+    let backend = FakeBackend::start().await;
+    let issuer = |idp: &FakeIdp, more: &str| {
+        format!(
+            "[[auth.oidc]]\nissuer = \"{}\"\naudience = [\"{AUDIENCE}\"]\ndomains = [\"lab.org\"]\n{more}\n",
+            idp.base_url()
+        )
+    };
+    let settings = [
+        "[auth]\nproviders = [\"api_key\", \"oidc\"]\nadmit = [\"domain:lab.org\"]\n".to_owned(),
+        issuer(cilogon, "link_claim = \"eppn\"\nclaims = { user = \"eppn\", groups = \"isMemberOf\" }"),
+        issuer(
+            access,
+            "link_claim = \"email\"\nclaims = { user = \"email\", groups = \"eduperson_entitlement\" }\n\
+             required_acr = [\"https://refeds.org/assurance/IAP/medium\"]",
+        ),
+        issuer(
+            keycloak,
+            "link_claim = \"email\"\nclaims = { user = \"preferred_username\", groups = \"realm_access.roles\" }",
+        ),
+        issuer(entra, "link_claim = \"upn\"\nclaims = { user = \"upn\", id = \"oid\" }"),
+    ]
+    .concat();
+    let site = Site::new().model("m", &backend).settings(&settings);
+    let gateway = TestGateway::start(site).await;
+    let token = |idp: &FakeIdp, own: Value| {
+        let mut claims = json!({
+            "iss": idp.base_url(), "aud": AUDIENCE, "iat": now(), "nbf": now(), "exp": now() + 300,
+        });
+        let own = own.as_object().unwrap().clone();
+        claims.as_object_mut().unwrap().extend(own);
+        idp.minter().mint(Signing::Rs256, &claims)
+    };
+    let assured = json!([
+        "https://refeds.org/assurance",
+        "https://refeds.org/assurance/IAP/medium"
+    ]);
+    let of_access = |assurance: Value| {
+        json!({
+            "sub": "8d1c@myaccessid.org", "email": "ann@lab.org", "email_verified": true, "acr": "1",
+            "voperson_id": "8d1c@myaccessid.org", "eduperson_assurance": assurance,
+            "eduperson_entitlement": ["urn:geant:lab.org:group:hpc#aai.lab.org"],
+        })
+    };
+    let ways = [
+        (
+            token(
+                cilogon,
+                json!({
+                    "sub": "http://cilogon.org/serverA/users/242", "eppn": "ann@lab.org", "email": "a@lab.org",
+                    "idp": "https://idp.lab.org/shibboleth", "idp_name": "Lab", "affiliation": "staff@lab.org",
+                    "acr": "https://refeds.org/profile/mfa", "isMemberOf": ["CO:members:all"],
+                    "cert_subject_dn": "/DC=org/DC=cilogon/C=US/O=Lab/CN=Ann A242",
+                }),
+            ),
+            json!(["CO:members:all"]),
+        ),
+        (
+            token(access, of_access(assured)),
+            json!(["urn:geant:lab.org:group:hpc#aai.lab.org"]),
+        ),
+        (
+            token(
+                keycloak,
+                json!({
+                    "sub": "f1b2", "typ": "Bearer", "azp": "cli", "aud": [AUDIENCE, "account"],
+                    "preferred_username": "ann@lab.org", "email": "ann@lab.org", "email_verified": true,
+                    "realm_access": {"roles": ["offline_access", "llm"]},
+                    "resource_access": {"account": {"roles": ["view-profile"]}}, "scope": "openid email",
+                }),
+            ),
+            json!(["offline_access", "llm"]),
+        ),
+        (
+            token(
+                entra,
+                json!({
+                    "sub": "pairwise", "oid": "0f-oid", "tid": "tenant", "ver": "2.0", "azp": "client", "scp": "use",
+                    "upn": "ann@lab.org", "preferred_username": "ann@lab.org", "roles": ["Use"],
+                    "_claim_names": {"groups": "src1"},
+                    "_claim_sources": {"src1": {"endpoint": "https://graph.example.org/getMemberObjects"}},
+                }),
+            ),
+            json!([]),
+        ),
+    ];
+    for (token, groups) in &ways {
+        let answer = gateway.call(&whoami(token)).await;
+        assert_eq!(answer.status(), 200, "{}", answer.text());
+        let me = answer.json();
+        assert_eq!(me["id"], "ann@lab.org", "{me}");
+        assert_eq!(&me["user_group_uuids"], groups, "{me}");
+    }
+    let weak = gateway
+        .call(&whoami(&token(
+            access,
+            of_access(json!(["https://refeds.org/assurance/IAP/low"])),
+        )))
+        .await;
+    assert_eq!(
+        refusal(&weak),
+        (401, "reauthentication_required".to_owned())
+    );
+    // Nothing is fetched from where a token points to.
+    assert_eq!(entra.calls().len(), entra.calls_to("/jwks") + 1);
+    gateway.finish(&[&backend]).await;
 }
 
 fn signed(key: &str, claims: &Value) -> String {

@@ -337,7 +337,7 @@ pub(super) fn read_reports(root: &Section<'_>, reading: &Reading<'_>) -> Reports
 pub(super) fn read_retention(root: &Section<'_>) -> RetentionSettings {
     let section = root.section(
         "retention",
-        "How long the ledger keeps what. `serve` prunes once a day, `ostia prune` at once.",
+        "How long the ledger and the audit keep what. `serve` prunes once a day, `ostia prune` at once.",
     );
     let days = |days: u64| Duration::from_secs(days * 24 * 60 * 60);
     let retention = RetentionSettings {
@@ -348,6 +348,7 @@ pub(super) fn read_retention(root: &Section<'_>) -> RetentionSettings {
         ),
         addresses: section.duration("addresses", days(30), "How long rows have the client's address."),
         rollups: section.duration("rollups", days(3_650), "How long rows and sums stay at all."),
+        audit: section.duration("audit", days(400), "How long events of the audit stay. The newest one always does."),
     };
     section.finish();
     retention
