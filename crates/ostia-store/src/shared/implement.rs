@@ -8,7 +8,7 @@ use ostia_core::{
     Retention, Roster, RowPlace, RowsQuery, Store, StoreError, UsageQuery, UsageRow,
 };
 
-use super::{Handle, keys, notices, people, prune, responses, rows, sums, usage};
+use super::{Handle, keys, leases, notices, people, prune, responses, rows, sums, usage};
 
 impl Store for Handle {
     fn insert_rows<'a>(
@@ -62,6 +62,16 @@ impl Store for Handle {
         scope: &'a NoticeScope,
     ) -> BoxFuture<'a, Result<bool, StoreError>> {
         Box::pin(async move { notices::clear(self.write().await?, scope).await })
+    }
+
+    fn hold_leases<'a>(
+        &'a self,
+        names: &'a [String],
+        holder: &'a str,
+        now: i64,
+        until: i64,
+    ) -> BoxFuture<'a, Result<Vec<bool>, StoreError>> {
+        Box::pin(async move { leases::hold(self.write().await?, names, holder, now, until).await })
     }
 
     fn touch_keys<'a>(

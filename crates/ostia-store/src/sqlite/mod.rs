@@ -15,6 +15,8 @@ mod dump;
 mod implement;
 #[path = "../shared/keys.rs"]
 mod keys;
+#[path = "../shared/leases.rs"]
+mod leases;
 #[path = "../shared/meta.rs"]
 mod meta;
 #[path = "../shared/notices.rs"]
