@@ -1,7 +1,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::{ApiKey, BoxFuture, KeyChanges, LedgerRow, NewApiKey, People, RequestId};
+use crate::{ApiKey, BoxFuture, KeyChanges, Leases, LedgerRow, NewApiKey, People, RequestId};
 
 /// Why the store could not answer. The text is for the log, never for a caller.
 #[derive(Debug, thiserror::Error)]
@@ -211,7 +211,7 @@ pub trait Store: Send + Sync + 'static {
 
     /// Which of these names `holder` has from now on: those that nobody else holds. Times are Unix microseconds; with
     /// `until` = `now` they are given up.
-    fn hold_leases<'a>(
+    fn hold_turns<'a>(
         &'a self,
         names: &'a [String],
         holder: &'a str,
@@ -232,6 +232,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// Who people are and what was done about them.
     fn people(&self) -> &dyn People;
+
+    /// Where engines of endpoints without a URL are.
+    fn leases(&self) -> &dyn Leases;
 
     /// Hands out rows of the ledger, the oldest first. Gives the place of the last, where there may be more.
     fn rows<'a>(

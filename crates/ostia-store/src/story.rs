@@ -1,5 +1,6 @@
 //! What every store must do, told once and run on each database.
 
+mod leases;
 mod people;
 
 use std::borrow::Cow;
@@ -28,8 +29,9 @@ pub(crate) async fn run(store: &dyn Store) {
     responses_have_their_makers(store).await;
     keys_live_and_end(store).await;
     key_ids_and_hashes_are_unique(store).await;
+    leases::run(store).await;
     notices_come_and_go(store).await;
-    leases_are_held_by_one(store).await;
+    turns_are_held_by_one(store).await;
     people::run(store).await;
 }
 
@@ -650,10 +652,10 @@ async fn notices_come_and_go(store: &dyn Store) {
     assert_eq!(store.notices().await.unwrap(), []);
 }
 
-async fn leases_are_held_by_one(store: &dyn Store) {
+async fn turns_are_held_by_one(store: &dyn Store) {
     let names = ["b", "a"].map(str::to_owned);
     let hold = async |names: &[String], holder: &str, now: i64, until: i64| {
-        let held = store.hold_leases(names, holder, now, until).await;
+        let held = store.hold_turns(names, holder, now, until).await;
         held.unwrap()
     };
     assert_eq!(hold(&names[..1], "one", 0, 30).await, [true]);

@@ -1,14 +1,16 @@
 //! The trait `Store`, which is the same for both databases.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use ostia_core::{
-    ApiKey, AuditEvent, AuditQuery, AuditRow, BoxFuture, Change, KeyChanges, LedgerRow,
-    MadeResponse, NewApiKey, Notice, NoticeScope, Owner, People, Person, Pruned, RequestId,
-    Retention, Roster, RowPlace, RowsQuery, Store, StoreError, UsageQuery, UsageRow,
+    ApiKey, AuditEvent, AuditQuery, AuditRow, BoxFuture, Change, Holding, KeyChanges, Lease,
+    LeaseHeld, Leases, LedgerRow, MadeResponse, NewApiKey, Notice, NoticeScope, Owner, People,
+    Person, Pruned, RequestId, Retention, Roster, RowPlace, RowsQuery, Store, StoreError,
+    UsageQuery, UsageRow,
 };
 
-use super::{Handle, keys, leases, notices, people, prune, responses, rows, sums, usage};
+use super::{Handle, keys, leases, notices, people, prune, responses, rows, sums, turns, usage};
 
 impl Store for Handle {
     fn insert_rows<'a>(
@@ -64,14 +66,14 @@ impl Store for Handle {
         Box::pin(async move { notices::clear(self.write().await?, scope).await })
     }
 
-    fn hold_leases<'a>(
+    fn hold_turns<'a>(
         &'a self,
         names: &'a [String],
         holder: &'a str,
         now: i64,
         until: i64,
     ) -> BoxFuture<'a, Result<Vec<bool>, StoreError>> {
-        Box::pin(async move { leases::hold(self.write().await?, names, holder, now, until).await })
+        Box::pin(async move { turns::hold(self.write().await?, names, holder, now, until).await })
     }
 
     fn touch_keys<'a>(
@@ -144,6 +146,10 @@ impl Store for Handle {
         self
     }
 
+    fn leases(&self) -> &dyn Leases {
+        self
+    }
+
     fn ping(&self) -> BoxFuture<'_, Result<(), StoreError>> {
         Box::pin(async move {
             self.look_at_the_file().await?;
@@ -196,6 +202,38 @@ impl People for Handle {
         Box::pin(async move {
             let work = self.read_much().await?;
             people::rows_of(work, user_id, after, limit, take).await
+        })
+    }
+}
+
+impl Leases for Handle {
+    fn all(&self) -> BoxFuture<'_, Result<Vec<Lease>, StoreError>> {
+        Box::pin(async move { leases::all(self.read().await?).await })
+    }
+
+    fn hold<'a>(&'a self, holding: &'a Holding) -> BoxFuture<'a, Result<LeaseHeld, StoreError>> {
+        Box::pin(async move { leases::hold(self.write().await?, holding).await })
+    }
+
+    fn give_back<'a>(
+        &'a self,
+        id: &'a str,
+        slug: &'a str,
+        key_id: &'a str,
+    ) -> BoxFuture<'a, Result<bool, StoreError>> {
+        Box::pin(async move { leases::give_back(self.write().await?, id, slug, key_id).await })
+    }
+
+    fn used<'a>(
+        &'a self,
+        ids: &'a [Arc<str>],
+        believed: Duration,
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(async move {
+            if ids.is_empty() {
+                return Ok(());
+            }
+            leases::used(self.write().await?, ids, believed).await
         })
     }
 }

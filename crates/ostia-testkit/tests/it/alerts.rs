@@ -191,7 +191,7 @@ async fn of_processes_that_see_the_same_one_tells() {
     }
     let count = |rig: &Rig| sent(&rig.service, "/hook").len();
     assert_eq!(count(&rig), 2, "one endpoint, one model");
-    // The one that told is gone: the other goes on once the lease is over.
+    // The one that told is gone: the other goes on once its turn is over.
     rig.clock.advance(Duration::from_secs(31));
     other.look(rig.gateway.gateway()).await;
     assert_eq!(count(&rig), 4);

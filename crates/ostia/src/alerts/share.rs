@@ -6,13 +6,13 @@ use ostia_core::{RequestId, Store};
 use super::Change;
 
 /// How long nobody else tells of what this process has told of, should it die.
-const LEASE: i64 = 30_000_000;
+const TURN: i64 = 30_000_000;
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Of processes on one database that see the same trouble, one tells of it: whoever holds its lease there.
+/// Of processes on one database that see the same trouble, one tells of it: whoever has the turn there.
 #[derive(Default)]
 pub(super) struct Share {
-    /// This process's name in leases.
+    /// This process's name in the database.
     holder: Option<String>,
     /// Fingerprints of what it told of and still holds.
     told: HashSet<String>,
@@ -43,7 +43,7 @@ impl Share {
         let over: Vec<String> = mine.news.iter().map(name).collect();
         self.hold(&over, store, (wall, wall)).await;
         let names: Vec<String> = firing.iter().map(name).collect();
-        let held = self.hold(&names, store, (wall, wall + LEASE)).await;
+        let held = self.hold(&names, store, (wall, wall + TURN)).await;
         for (change, held) in firing.into_iter().zip(held) {
             let fingerprint = change.trouble.fingerprint();
             if !held {
@@ -81,7 +81,7 @@ impl Share {
         }
         let new = || RequestId::at(wall).to_string();
         let holder = self.holder.get_or_insert_with(new);
-        let asking = store.hold_leases(names, holder, wall, until);
+        let asking = store.hold_turns(names, holder, wall, until);
         match tokio::time::timeout(PATIENCE, asking).await {
             Ok(Ok(held)) => held,
             Ok(Err(_)) | Err(_) => vec![true; names.len()],

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use ostia_core::{
-    ApiKey, BoxFuture, KeyChanges, LedgerRow, MadeResponse, NewApiKey, Notice, NoticeScope,
+    ApiKey, BoxFuture, KeyChanges, Leases, LedgerRow, MadeResponse, NewApiKey, Notice, NoticeScope,
     Outcome, People, Pruned, RequestId, Retention, RowPlace, RowsQuery, Store, StoreError,
     UsageQuery, UsageRow,
 };
@@ -185,7 +185,7 @@ impl Store for MemoryStore {
         not_here()
     }
 
-    fn hold_leases<'a>(
+    fn hold_turns<'a>(
         &'a self,
         _: &'a [String],
         _: &'a str,
@@ -204,6 +204,10 @@ impl Store for MemoryStore {
     }
 
     fn people(&self) -> &dyn People {
+        unreachable!("rows only")
+    }
+
+    fn leases(&self) -> &dyn Leases {
         unreachable!("rows only")
     }
 
