@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs of the tests that are too long for every change, named after the numbers of docs/stress.md. Figures go to the terminal.
+# Runs of the tests that are too long for every change, named after the numbers of docs/reliability.md. Figures go to the terminal.
 #
 #   scripts/stress.sh kill [COUNT]     SIGKILLs of a gateway under load (20), each followed by a restart, on SQLite and on
 #                                      PostgreSQL: no request that reached the backend may be missing from the ledger, or be
@@ -8,6 +8,7 @@
 #                                      pruning, each timed; in a temporary SQLite file, or at a postgres:// URL
 #   scripts/stress.sh R80                a broken file under load: nothing fails, the generation stays
 #   scripts/stress.sh R81                1,000 reloads under 200 streams: nothing cut, nothing on a mixture
+#   scripts/stress.sh R81-load [RATE]    100 reloads under 200 streams and so many new requests a second (500)
 #   scripts/stress.sh R82                files that are replaced while they are read
 #   scripts/stress.sh R85                without a file descriptor: 503, and back to work
 #   scripts/stress.sh R86 [STREAMS]      the end under streams (1000) and idle connections
@@ -47,6 +48,7 @@ case "${1:-}" in
     ;;
   R80) run ostia-testkit it reload::a_bad_reading ;;
   R81) run ostia-testkit it reload::a_thousand ;;
+  R81-load) OSTIA_TEST_RATE=${2:-500} run ostia-testkit it reload::r81_reloads ;;
   R82) run ostia-testkit it reload::r82 ;;
   R85) run ostia-cli process descriptors ;;
   R86) OSTIA_TEST_STREAMS=${2:-1000} run ostia-cli process stop::r86 ;;

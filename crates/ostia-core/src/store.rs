@@ -245,6 +245,16 @@ pub trait Store: Send + Sync + 'static {
         scope: &'a NoticeScope,
     ) -> BoxFuture<'a, Result<bool, StoreError>>;
 
+    /// Which of these names `holder` has from now on: those that nobody else holds. Times are Unix microseconds; with
+    /// `until` = `now` they are given up.
+    fn hold_turns<'a>(
+        &'a self,
+        names: &'a [String],
+        holder: &'a str,
+        now: i64,
+        until: i64,
+    ) -> BoxFuture<'a, Result<Vec<bool>, StoreError>>;
+
     /// Notes the last use of keys, in batches and never on a request's path.
     fn touch_keys<'a>(
         &'a self,

@@ -31,6 +31,7 @@ pub(crate) async fn run(store: &dyn Store) {
     key_ids_and_hashes_are_unique(store).await;
     leases::run(store).await;
     notices_come_and_go(store).await;
+    turns_are_held_by_one(store).await;
     people::run(store).await;
 }
 
@@ -656,4 +657,20 @@ async fn notices_come_and_go(store: &dyn Store) {
         assert!(!store.clear_notice(&scope).await.unwrap());
     }
     assert_eq!(store.notices().await.unwrap(), []);
+}
+
+async fn turns_are_held_by_one(store: &dyn Store) {
+    let names = ["b", "a"].map(str::to_owned);
+    let hold = async |names: &[String], holder: &str, now: i64, until: i64| {
+        let held = store.hold_turns(names, holder, now, until).await;
+        held.unwrap()
+    };
+    assert_eq!(hold(&names[..1], "one", 0, 30).await, [true]);
+    assert_eq!(hold(&names, "other", 10, 40).await, [false, true]);
+    assert_eq!(hold(&names, "one", 20, 50).await, [true, false]);
+    // What was given up, and what was not renewed, is anybody's.
+    assert_eq!(hold(&names, "one", 40, 40).await, [true, true]);
+    assert_eq!(hold(&names, "other", 40, 60).await, [true, true]);
+    assert_eq!(hold(&names, "one", 60, 60).await, [true, true]);
+    assert!(hold(&[], "one", 61, 61).await.is_empty());
 }

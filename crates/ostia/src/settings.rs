@@ -320,15 +320,25 @@ pub struct Routing {
 pub struct Alerts {
     pub webhook: Option<Secret<String>>,
     pub alertmanager: Option<Secret<String>>,
+    pub smtp: Option<Smtp>,
     pub heartbeat_url: Option<Secret<String>>,
     pub report: Option<Duration>,
+}
+
+/// A mail server, and who writes to whom.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Smtp {
+    /// With the password.
+    pub url: Secret<String>,
+    pub from: String,
+    pub to: Vec<String>,
 }
 
 impl Alerts {
     /// Whether anybody wants to be told anything.
     pub fn is_wanted(&self) -> bool {
         let targets = [&self.webhook, &self.alertmanager, &self.heartbeat_url];
-        targets.iter().any(|target| target.is_some())
+        self.smtp.is_some() || targets.iter().any(|target| target.is_some())
     }
 }
 

@@ -41,6 +41,9 @@ mod rows;
 #[path = "../shared/sums.rs"]
 #[expect(clippy::duplicate_mod, reason = "compiled once for each database")]
 mod sums;
+#[path = "../shared/turns.rs"]
+#[expect(clippy::duplicate_mod, reason = "compiled once for each database")]
+mod turns;
 #[path = "../shared/usage.rs"]
 #[expect(clippy::duplicate_mod, reason = "compiled once for each database")]
 mod usage;

@@ -10,7 +10,7 @@ use ostia_core::{
     UsageQuery, UsageRow,
 };
 
-use super::{Handle, keys, leases, notices, people, prune, responses, rows, sums, usage};
+use super::{Handle, keys, leases, notices, people, prune, responses, rows, sums, turns, usage};
 
 impl Store for Handle {
     fn insert_rows<'a>(
@@ -64,6 +64,16 @@ impl Store for Handle {
         scope: &'a NoticeScope,
     ) -> BoxFuture<'a, Result<bool, StoreError>> {
         Box::pin(async move { notices::clear(self.write().await?, scope).await })
+    }
+
+    fn hold_turns<'a>(
+        &'a self,
+        names: &'a [String],
+        holder: &'a str,
+        now: i64,
+        until: i64,
+    ) -> BoxFuture<'a, Result<Vec<bool>, StoreError>> {
+        Box::pin(async move { turns::hold(self.write().await?, names, holder, now, until).await })
     }
 
     fn touch_keys<'a>(

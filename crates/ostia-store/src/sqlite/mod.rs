@@ -31,6 +31,8 @@ mod responses;
 mod rows;
 #[path = "../shared/sums.rs"]
 mod sums;
+#[path = "../shared/turns.rs"]
+mod turns;
 #[path = "../shared/usage.rs"]
 mod usage;
 #[path = "../shared/work.rs"]

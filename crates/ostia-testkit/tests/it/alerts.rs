@@ -5,12 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ostia::alerts::Alerts;
-use ostia_core::ManualClock;
+use ostia_core::{ManualClock, NewApiKey};
 use ostia_testkit::backend::{FakeBackend, Script};
 use ostia_testkit::client::Request;
 use ostia_testkit::gateway::{Endpoint, Site, TestGateway};
 use ostia_testkit::patience::within;
+use parking_lot::Mutex;
 use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::{TcpListener, TcpStream};
 
 /// What a fake service was sent under a path.
 fn sent(service: &FakeBackend, path: &str) -> Vec<Value> {
@@ -170,6 +173,139 @@ async fn under_maintenance_nobody_is_told() {
     rig.look_after(0).await;
     rig.look_after(15).await;
     assert!(told(&rig.service).is_empty());
+    rig.gateway.finish(&[&rig.backend]).await;
+}
+
+/// Two processes on one database see the same trouble.
+#[tokio::test]
+async fn of_processes_that_see_the_same_one_tells() {
+    let mut rig = Rig::start("").await;
+    let mut other = Alerts::default();
+    rig.backend.refuse().await;
+    for _ in 0..5 {
+        rig.gateway.call(&rig.gateway.chat("m")).await;
+    }
+    for seconds in [0, 15, 5, 5] {
+        rig.look_after(seconds).await;
+        other.look(rig.gateway.gateway()).await;
+    }
+    let count = |rig: &Rig| sent(&rig.service, "/hook").len();
+    assert_eq!(count(&rig), 2, "one endpoint, one model");
+    // The one that told is gone: the other goes on once its turn is over.
+    rig.clock.advance(Duration::from_secs(31));
+    other.look(rig.gateway.gateway()).await;
+    assert_eq!(count(&rig), 4);
+    rig.gateway.finish(&[&rig.backend]).await;
+}
+
+/// A mail server that takes everything; gives each mail as it came.
+async fn mail_server() -> (String, Arc<Mutex<Vec<String>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("smtp://{}", listener.local_addr().unwrap());
+    let mails = Arc::new(Mutex::new(Vec::new()));
+    let taken = Arc::clone(&mails);
+    ostia::runtime::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            take_mails(stream, &taken).await;
+        }
+    });
+    (url, mails)
+}
+
+async fn take_mails(mut stream: TcpStream, mails: &Mutex<Vec<String>>) {
+    let (read, mut write) = stream.split();
+    let mut lines = BufReader::new(read).lines();
+    let (mut mail, mut in_data) = (String::new(), false);
+    write.write_all(b"220 test\r\n").await.unwrap();
+    while let Ok(Some(line)) = lines.next_line().await {
+        let answer: &[u8] = match (in_data, &*line) {
+            (true, ".") => {
+                in_data = false;
+                mails.lock().push(std::mem::take(&mut mail));
+                b"250 taken\r\n"
+            }
+            (true, _) => {
+                mail.push_str(&line);
+                mail.push('\n');
+                continue;
+            }
+            (false, "DATA") => {
+                in_data = true;
+                b"354 go on\r\n"
+            }
+            (false, "QUIT") => b"221 bye\r\n",
+            (false, _) => b"250 test\r\n",
+        };
+        write.write_all(answer).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn mails_go_to_operators_and_to_owners_of_keys_that_end() {
+    let (url, mails) = mail_server().await;
+    let settings = format!(
+        "[alerts]\nsmtp = \"{url}\"\nsmtp_from = \"ostia@lab.org\"\nsmtp_to = [\"ops@lab.org\"]\n"
+    );
+    let mut rig = Rig::start(&settings).await;
+    rig.backend.refuse().await;
+    for _ in 0..5 {
+        rig.gateway.call(&rig.gateway.chat("m")).await;
+    }
+    rig.look_after(0).await;
+    rig.look_after(15).await;
+    let subjects = |mails: &Mutex<Vec<String>>| -> Vec<String> {
+        let mails = mails.lock();
+        let lines = mails.iter().flat_map(|mail| mail.lines());
+        let subjects = lines.filter_map(|line| line.strip_prefix("Subject: "));
+        let mut subjects: Vec<String> = subjects.map(str::to_owned).collect();
+        subjects.sort();
+        subjects
+    };
+    assert_eq!(
+        subjects(&mails),
+        [
+            "[ostia] firing: endpoint_down lab-vllm-m",
+            "[ostia] firing: model_unserved m"
+        ]
+    );
+    assert!(
+        mails
+            .lock()
+            .iter()
+            .all(|mail| mail.contains("To: ops@lab.org"))
+    );
+    mails.lock().clear();
+
+    // A key of 90 days, seen on its 88th.
+    let store = rig.gateway.site().store().await;
+    let day = 86_400_000_000;
+    let now = rig.gateway.gateway().clock().unix_micros();
+    let key = NewApiKey {
+        id: "key-that-ends".into(),
+        hash: [9; 32],
+        username: "ann@lab.org".into(),
+        created_at: now - 88 * day,
+        expires_at: Some(now + 2 * day),
+        ..NewApiKey::default()
+    };
+    store.create_key(&key).await.unwrap();
+    rig.look_after(600).await;
+    rig.look_after(600).await;
+    let told = mails.lock().concat();
+    assert!(told.contains("To: ann@lab.org"), "{told}");
+    assert!(told.contains("key-that-ends"), "{told}");
+    assert_eq!(subjects(&mails).len(), 1, "once");
+    let hook = sent(&rig.service, "/hook");
+    let notices: Vec<_> = hook
+        .iter()
+        .filter(|one| one["status"] == "notice")
+        .collect();
+    assert_eq!(notices.len(), 1);
+    assert_eq!(
+        (&notices[0]["name"], &notices[0]["days"]),
+        (&json!("key_ends"), &json!(3))
+    );
     rig.gateway.finish(&[&rig.backend]).await;
 }
 

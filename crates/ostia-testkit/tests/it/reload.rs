@@ -107,6 +107,71 @@ async fn a_thousand_replacements_cut_no_stream_and_mix_nothing() {
     );
 }
 
+/// How many requests a second go on beside the reloads; `scripts/stress.sh R81-load` has the 500.
+fn rate() -> u64 {
+    let set = std::env::var("OSTIA_TEST_RATE").ok();
+    set.map_or(50, |rate| rate.parse().unwrap())
+}
+
+/// 100 reloads under 200 streams and new requests at a rate: none refused, none cut, none on a mixture.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r81_reloads_under_streams_and_new_requests() {
+    const RELOADS: usize = 100;
+    let (changing, same, gateway) = rig().await;
+    let gate = Gate::closed();
+    changing.otherwise(Script::completion().gate_end(&gate));
+    let streams = join_all((0..STREAMS).map(|_| begun(&gateway))).await;
+    changing.otherwise(Script::completion());
+
+    let over = Arc::new(AtomicBool::new(false));
+    let callers: Vec<_> = (0..10)
+        .map(|_| {
+            let (over, request) = (Arc::clone(&over), gateway.chat("m"));
+            let address = gateway.address();
+            ostia::runtime::spawn(async move {
+                let mut pace = tokio::time::interval(Duration::from_millis(10_000 / rate()));
+                let (mut client, mut served) = (RawClient::connect(address).await, 0);
+                while !over.load(Ordering::Relaxed) {
+                    pace.tick().await;
+                    let answer = client.call(&request).await;
+                    assert_eq!(answer.status(), 200, "{}", answer.text());
+                    served += 1;
+                }
+                served
+            })
+        })
+        .collect();
+    let begun = std::time::Instant::now();
+    for version in 1..=RELOADS {
+        rewrite(&gateway, version - 1, version);
+        gateway.reload().expect("it can be served");
+        let seen = changing.records().len();
+        // Some requests meet each version.
+        while changing.records().len() < seen + 5 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+    let took = begun.elapsed();
+    over.store(true, Ordering::Relaxed);
+    let mut served = 0;
+    for caller in callers {
+        served += caller.await.unwrap();
+    }
+    println!("R81: {RELOADS} reloads, {STREAMS} streams, {served} requests in {took:?}");
+    gate.open();
+    for (mut client, reading) in streams {
+        assert_eq!(client.rest(reading).await.ended, Ended::Complete);
+    }
+    for record in changing.records() {
+        let path = record.received.path().to_owned();
+        let version = path.split('/').nth(1).unwrap();
+        assert_eq!(record.received.model().as_deref(), Some(version), "{path}");
+    }
+    let rows = gateway.finish(&[&changing, &same]).await;
+    assert_eq!(rows.len(), STREAMS + served);
+    assert!(rows.iter().all(|row| row.outcome == "ok"));
+}
+
 /// As with other servers: the rest of the files holds at once.
 #[tokio::test]
 async fn what_cannot_change_is_named_and_stays_and_the_rest_changes() {

@@ -7,7 +7,7 @@ use crate::fleet::ModelState;
 use crate::gateway::Gateway;
 use crate::live::Live;
 
-/// What is wrong with endpoints and models. Clusters under maintenance are left out.
+/// What is wrong with endpoints and models. What is under maintenance is left out.
 pub(super) fn endpoints(live: &Live) -> Vec<Trouble> {
     let mut troubles = Vec::new();
     // Of each model: how many endpoints there are, and how many are down.
@@ -17,6 +17,7 @@ pub(super) fn endpoints(live: &Live) -> Vec<Trouble> {
         one.serving == Serving::Yes
             && one.framework_listed()
             && live.notices.notice(&one.cluster.name).is_none()
+            && live.notices.model_notice(&one.model).is_none()
     });
     for deployment in open {
         let model = models.entry(&deployment.model).or_default();
@@ -97,6 +98,10 @@ pub(super) fn gateway(gateway: &Gateway, live: &Live) -> Vec<Trouble> {
         waits.then(|| {
             let text = format!("A request waited {} s for its turn.", waited.as_secs());
             warning("queue_wait", String::new(), text)
+        }),
+        gateway.admitter().is_degraded().then(|| {
+            let text = "Shared limits do not answer: each process holds its part of them.";
+            warning("limiter_down", String::new(), text.to_owned())
         }),
         gateway.reloads().fault().map(|fault| {
             let text = format!("The files as they are now are not served: {fault}");

@@ -6,9 +6,12 @@
 mod change;
 mod damper;
 mod disk;
+mod keys;
 mod look;
+mod mail;
 mod outbox;
 mod report;
+mod share;
 mod watch;
 mod window;
 

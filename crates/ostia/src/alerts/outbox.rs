@@ -6,8 +6,11 @@ use http::Method;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use serde_json::Value;
 
-use super::Change;
+use super::mail::Mail;
+use super::share::Mine;
+use super::{Change, keys};
 use crate::catalog::{HttpUrl, Target, Timeouts};
+use crate::people::EndingKey;
 use crate::settings;
 use crate::upstream::Clients;
 
@@ -18,6 +21,8 @@ const LONGEST_ANSWER: usize = 64 * 1024;
 /// How often an Alertmanager is told what still fires, and how long that holds.
 const REPEAT: Duration = Duration::from_secs(60);
 const HOLDS: i64 = 300_000_000;
+/// How long an Alertmanager keeps what it is told once.
+const DAY: i64 = 86_400_000_000;
 /// How often the sign of life is given.
 const HEARTBEAT: Duration = Duration::from_secs(60);
 
@@ -25,6 +30,9 @@ const HEARTBEAT: Duration = Duration::from_secs(60);
 #[derive(Default)]
 pub(super) struct Outbox {
     waiting: VecDeque<Value>,
+    mails: VecDeque<Mail>,
+    /// What the Alertmanager is told once.
+    once: Vec<Change>,
     /// Ends that the Alertmanager has still to be told.
     ended: Vec<Change>,
     told: Option<Instant>,
@@ -32,45 +40,58 @@ pub(super) struct Outbox {
 }
 
 impl Outbox {
+    /// For the webhook.
     pub(super) fn put(&mut self, message: Value) {
-        if self.waiting.len() == MOST {
-            self.waiting.pop_front();
-        }
-        self.waiting.push_back(message);
+        push(&mut self.waiting, message);
+    }
+
+    pub(super) fn mail(&mut self, mail: Mail) {
+        push(&mut self.mails, mail);
+    }
+
+    /// A key ends.
+    pub(super) fn tell_of_key(&mut self, ending: &EndingKey, wall: i64) {
+        self.put(keys::as_json(ending, wall));
+        self.mail(keys::mail(ending, wall));
+        self.once.push(keys::change(ending, wall));
     }
 
     /// Sends what can be sent now. What fails is tried again at the next call.
     pub(super) async fn send(
         &mut self,
         to: &settings::Alerts,
-        changes: Vec<Change>,
-        firing: &[Change],
+        Mine { news, firing }: Mine,
         clients: &Clients,
         (now, wall): (Instant, i64),
     ) {
-        let has_changed = !changes.is_empty();
-        if to.webhook.is_some() {
-            for change in &changes {
-                self.put(change.as_json());
-            }
+        let has_changed = !news.is_empty() || !self.once.is_empty();
+        for change in &news {
+            self.put(change.as_json());
+            self.mail(Mail::of(change));
         }
         self.ended
-            .extend(changes.into_iter().filter(|change| change.ended.is_some()));
+            .extend(news.into_iter().filter(|change| change.ended.is_some()));
         match &to.webhook {
             Some(url) => self.deliver(url.expose(), clients).await,
             None => self.waiting.clear(),
+        }
+        match &to.smtp {
+            Some(smtp) => self.deliver_mails(smtp).await,
+            None => self.mails.clear(),
         }
         let is_due = |last: Option<Instant>, every| {
             last.is_none_or(|last| now.saturating_duration_since(last) >= every)
         };
         if let Some(url) = &to.alertmanager {
             let is_due = has_changed || !self.ended.is_empty() || is_due(self.told, REPEAT);
-            if is_due && self.tell(url.expose(), firing, clients, wall).await {
+            if is_due && self.tell(url.expose(), &firing, clients, wall).await {
                 self.told = Some(now);
                 self.ended.clear();
+                self.once.clear();
             }
         } else {
             self.ended.clear();
+            self.once.clear();
         }
         if let Some(url) = &to.heartbeat_url
             && is_due(self.beaten, HEARTBEAT)
@@ -89,15 +110,33 @@ impl Outbox {
         }
     }
 
+    async fn deliver_mails(&mut self, smtp: &settings::Smtp) {
+        while let Some(mail) = self.mails.front() {
+            if !mail.send(smtp).await {
+                return;
+            }
+            self.mails.pop_front();
+        }
+    }
+
     async fn tell(&self, url: &str, firing: &[Change], clients: &Clients, wall: i64) -> bool {
         let all = firing.iter().chain(&self.ended);
-        let alerts: Vec<Value> = all.map(|change| change.as_alert(wall + HOLDS)).collect();
+        let once = self.once.iter().map(|change| change.as_alert(wall + DAY));
+        let lasting = all.map(|change| change.as_alert(wall + HOLDS));
+        let alerts: Vec<Value> = lasting.chain(once).collect();
         if alerts.is_empty() {
             return true;
         }
         let alerts = Value::Array(alerts);
         call(Method::POST, url, "/api/v2/alerts", Some(&alerts), clients).await
     }
+}
+
+fn push<T>(waiting: &mut VecDeque<T>, message: T) {
+    if waiting.len() == MOST {
+        waiting.pop_front();
+    }
+    waiting.push_back(message);
 }
 
 /// `true`: it was taken. The URL is in no log: it may hold a token.

@@ -11,7 +11,6 @@ use crate::account;
 use crate::alerts::Alerts;
 use crate::gateway::Gateway;
 use crate::live::move_former_notices;
-use crate::people::{Actor, EndingKey};
 use crate::runtime::{spawn, spawn_blocking};
 use crate::settings::MaintenanceSource;
 
@@ -29,8 +28,6 @@ const TOUCH: Duration = Duration::from_secs(30);
 const PEOPLE_LOOK: Duration = Duration::from_millis(250);
 /// How soon replicas know of a lease that another one gave.
 const LEASE_LOOK: Duration = Duration::from_millis(250);
-/// How often it is looked for keys that end.
-const KEY_ENDS_LOOK: Duration = Duration::from_secs(600);
 /// How often it is looked for changes of keys, for the audit log.
 const KEY_LOOK: Duration = Duration::from_secs(10);
 /// How soon other replicas may continue a response.
@@ -81,7 +78,6 @@ pub(super) fn begin(gateway: &Arc<Gateway>) {
     start(gateway, "key_use", touch_keys);
     start(gateway, "people", watch_people);
     start(gateway, "leases", watch_leases);
-    start(gateway, "key_ends", tell_of_ending_keys);
     start(gateway, "key_changes", watch_keys);
     start(gateway, "retention", prune);
     start(gateway, "responses", tell_responses);
@@ -232,36 +228,6 @@ async fn sweep(gateway: Arc<Gateway>) -> Infallible {
         tokio::time::sleep(SWEEP).await;
         gateway.workbench.clients.sweep();
     }
-}
-
-/// Tells owners that their keys end; of several replicas one does.
-async fn tell_of_ending_keys(gateway: Arc<Gateway>) -> Infallible {
-    loop {
-        let desk = gateway.desk(&gateway.live(), Actor::default());
-        match desk.ending_keys().await {
-            Ok(ending) => {
-                for ending in ending {
-                    if matches!(desk.noted_end(&ending).await, Ok(true)) {
-                        tell(&ending);
-                    }
-                }
-            }
-            Err(error) => tracing::debug!(%error, "the database does not say which keys end"),
-        }
-        tokio::time::sleep(KEY_ENDS_LOOK).await;
-    }
-}
-
-fn tell(ending: &EndingKey) {
-    tracing::info!(
-        target: "ostia::audit",
-        kind = "key_ends",
-        key_id = &*ending.key.id,
-        username = &*ending.key.username,
-        address = &*ending.address,
-        days = ending.days,
-        "a key ends: its owner needs another"
-    );
 }
 
 async fn watch_people(gateway: Arc<Gateway>) -> Infallible {

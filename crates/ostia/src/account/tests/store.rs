@@ -185,6 +185,16 @@ impl Store for MemoryStore {
         not_here()
     }
 
+    fn hold_turns<'a>(
+        &'a self,
+        _: &'a [String],
+        _: &'a str,
+        _: i64,
+        _: i64,
+    ) -> BoxFuture<'a, Result<Vec<bool>, StoreError>> {
+        not_here()
+    }
+
     fn touch_keys<'a>(&'a self, _: &'a [(Arc<str>, i64)]) -> BoxFuture<'a, Result<(), StoreError>> {
         not_here()
     }

@@ -1,8 +1,9 @@
+use lettre::message::Mailbox;
 use ostia_core::Secret;
 
 use super::super::reader::{Reading, Section};
 use crate::catalog::HttpUrl;
-use crate::settings::Alerts;
+use crate::settings::{Alerts, Smtp};
 
 pub(super) fn read(root: &Section<'_>, reading: &Reading<'_>) -> Alerts {
     let section = root.section("alerts", "Who is told what is wrong with the gateway.");
@@ -14,6 +15,7 @@ pub(super) fn read(root: &Section<'_>, reading: &Reading<'_>) -> Alerts {
         "alertmanager",
         "The base URL of a Prometheus Alertmanager; `/api/v2/alerts` there is told what fires, every minute.",
     );
+    let smtp = smtp(&section, reading);
     let heartbeat_url = section.secret(
         "heartbeat_url",
         "A URL that is fetched every minute while the gateway runs, for a service that misses it.",
@@ -37,11 +39,49 @@ pub(super) fn read(root: &Section<'_>, reading: &Reading<'_>) -> Alerts {
     let alerts = Alerts {
         webhook: url("webhook", webhook),
         alertmanager: url("alertmanager", alertmanager),
+        smtp,
         heartbeat_url: url("heartbeat_url", heartbeat_url),
         report: (!report.is_zero()).then_some(report),
     };
-    if alerts.report.is_some() && alerts.webhook.is_none() {
-        reading.warning("alerts.report", "has no effect without `alerts.webhook`");
+    if alerts.report.is_some() && alerts.webhook.is_none() && alerts.smtp.is_none() {
+        let text = "has no effect without `alerts.webhook` or `alerts.smtp`";
+        reading.warning("alerts.report", text);
     }
     alerts
+}
+
+fn smtp(section: &Section<'_>, reading: &Reading<'_>) -> Option<Smtp> {
+    let url = section.secret(
+        "smtp",
+        "A mail server: `smtps://USER:PASSWORD@HOST`, `smtp://HOST?tls=required` for STARTTLS, or `smtp://HOST`.",
+    );
+    let from = section.text("smtp_from", "", "The sender of mails.");
+    let to = section.texts(
+        "smtp_to",
+        &[],
+        "Who gets a mail when an alert fires and when it resolves. Owners of keys that end get theirs from the same server.",
+    );
+    if url.expose().is_empty() {
+        return None;
+    }
+    let schemes = ["smtp://", "smtps://"];
+    if !schemes
+        .iter()
+        .any(|scheme| url.expose().starts_with(scheme))
+    {
+        reading.fatal("alerts.smtp", "must begin with smtp:// or smtps://");
+    }
+    if from.parse::<Mailbox>().is_err() {
+        reading.fatal(
+            "alerts.smtp_from",
+            "must be an address, such as ostia@lab.org",
+        );
+    }
+    if to.is_empty() || to.iter().any(|one| one.parse::<Mailbox>().is_err()) {
+        reading.fatal(
+            "alerts.smtp_to",
+            "must be addresses, such as [\"ops@lab.org\"]",
+        );
+    }
+    Some(Smtp { url, from, to })
 }

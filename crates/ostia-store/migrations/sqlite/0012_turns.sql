@@ -1,0 +1,6 @@
+-- What one of several processes does for all, and until when it is that one (Unix microseconds): `alert:FINGERPRINT`, ...
+CREATE TABLE turns (
+    name   TEXT    NOT NULL PRIMARY KEY,
+    holder TEXT    NOT NULL,
+    until  INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
