@@ -22,18 +22,19 @@ use crate::routes::{AdminKind, AdminLost, AdminRoute, openapi};
 const MAX_CONNECTIONS: usize = 256;
 const METRICS_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-pub(super) struct Admin {
-    pub gateway: Arc<Gateway>,
-    pub token: Token,
+pub struct Admin {
+    pub(super) gateway: Arc<Gateway>,
+    pub(super) token: Token,
     public: Arc<Connections>,
 }
 
-/// Serves until its task is stopped: it has to answer while the public side drains.
-pub async fn serve(
+/// Serves until its task is stopped: it has to answer while the public side drains. `front`: what stands before it.
+pub async fn serve<H: Handler>(
     listener: Listener,
     gateway: Arc<Gateway>,
     public: Arc<Connections>,
     token: Token,
+    front: impl FnOnce(Arc<Admin>) -> H,
 ) {
     let options = listen::Options {
         max_connections: MAX_CONNECTIONS,
@@ -50,7 +51,7 @@ pub async fn serve(
     listen::serve(
         listener,
         options.swappable(),
-        admin,
+        Arc::new(front(admin)),
         listen::Drain::new(),
         clock,
     )
@@ -128,6 +129,7 @@ impl Admin {
             AdminKind::Config => configuration::configuration(gateway),
             AdminKind::Usage => people::usage(gateway, desk, &asked).await?,
             AdminKind::UsageRows => people::usage_rows(gateway, desk, &asked).await?,
+            AdminKind::Requests => people::requests(gateway, desk, &asked).await?,
             AdminKind::Users => people::users(desk).await?,
             AdminKind::User => people::user(desk, asked.capture()).await?,
             AdminKind::PutUsers => people::put_users(desk, asked.json().await?).await?,

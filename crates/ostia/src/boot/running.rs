@@ -22,6 +22,7 @@ use crate::read::{Budget, RefusedBytes};
 use crate::runtime::{Duties, spawn};
 use crate::settings::ListenAddress;
 use crate::telemetry::ErrorCounts;
+use crate::web::{Front, Site};
 
 /// How long the ledger may take at the end to carry its last rows to the store. What is left waits in the journal. The last
 /// use of keys has as long.
@@ -33,6 +34,7 @@ const LIMITER_PATIENCE: Duration = Duration::from_millis(50);
 /// A gateway that listens. Dropping it does not stop it: call [`Running::shut_down`].
 pub struct Running {
     gateway: Arc<Gateway>,
+    site: Arc<Site>,
     address: Option<SocketAddr>,
     admin_address: Option<SocketAddr>,
     connections: Arc<Connections>,
@@ -62,22 +64,28 @@ impl Running {
         duties::begin(&gateway);
         let shown = shown_address(&server.admin_listen, admin_address);
         token.publish(&shown).map_err(StartError::Token)?;
+        let site = Arc::new(Site::new(Arc::clone(&gateway)));
         let admin = admin::serve(
             admin_listener,
             Arc::clone(&gateway),
             Arc::clone(&connections),
             token,
+            {
+                let site = Arc::clone(&site);
+                move |admin| Front::admin(site, admin)
+            },
         );
         let serving = listen::serve(
             listener,
             Arc::clone(&gateway.options),
-            Arc::clone(&gateway),
+            Arc::new(Front::public(Arc::clone(&site), Arc::clone(&gateway))),
             gateway.drain.clone(),
             Arc::clone(&gateway.clock),
         );
         Ok(Self {
             listener: spawn(serving),
             gateway,
+            site,
             address,
             admin_address,
             connections,
@@ -88,6 +96,11 @@ impl Running {
 
     pub fn gateway(&self) -> &Arc<Gateway> {
         &self.gateway
+    }
+
+    /// The pages.
+    pub fn site(&self) -> &Site {
+        &self.site
     }
 
     /// Where the public listener is bound; `None` for a Unix socket.

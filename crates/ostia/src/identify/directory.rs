@@ -86,6 +86,25 @@ impl Directory {
         self.reading.load(Ordering::Acquire)
     }
 
+    /// Whether keys that were made for `name` are this caller's. An administrator's word goes before what providers say.
+    pub fn owns(&self, identity: &Identity, name: &str) -> bool {
+        match self.index.load().links.get(name) {
+            Some(person) => *person == identity.user_id,
+            None => *identity.user_id == *name || believed(identity) == name,
+        }
+    }
+
+    /// The name to make keys for, and whether it has to be made the caller's own first.
+    pub fn key_name(&self, identity: &Identity) -> (Arc<str>, bool) {
+        let name = believed(identity);
+        let id = Arc::clone(&identity.user_id);
+        if name.is_empty() || *name == *id || !self.owns(identity, name) {
+            return (id, false);
+        }
+        let is_claimed = self.index.load().links.contains_key(name);
+        (name.into(), !is_claimed)
+    }
+
     /// Whose requests an identity's are.
     pub fn person_of(&self, identity: &Identity) -> Arc<str> {
         let index = self.index.load();
@@ -119,6 +138,11 @@ impl Directory {
     }
 
     /// Notes a request of a person, so that it ends with the account.
+    /// Whether a caller looks after a project.
+    pub fn manages(&self, identity: &Identity, project: &Project) -> bool {
+        project.is_open() && project.is_manager(&identity.user_id, believed(identity))
+    }
+
     pub fn enter(&self, person: &Arc<str>) -> Present {
         let present = self.presence.enter(person);
         // They may have been disabled between the look at their credential and now.

@@ -8,7 +8,7 @@ use super::audit::Audit;
 use super::cache::{Answer, Cache, Hash, Known, Met};
 use super::house::House;
 use super::peers::{Peer, Peers};
-use super::{Credential, Open, Principal, Sender, hash_key};
+use super::{Credential, Door, Open, Principal, Sender, hash_key};
 
 /// How long a caller waits for a provider. The question goes on without them, so the next try finds its answer.
 const PATIENCE: Duration = Duration::from_millis(1_800);
@@ -90,6 +90,14 @@ pub trait Authenticator: Send + Sync + 'static {
     /// Asks the provider. Called only for credentials that are not cached, and once for many at a time.
     fn verify<'a>(&'a self, token: &'a str) -> BoxFuture<'a, Result<Verified, SignInError>>;
 
+    /// The same for a credential of which only the SHA-256 is known, where the provider keeps that.
+    fn verify_hash<'a>(
+        &'a self,
+        _hash: &'a [u8; 32],
+    ) -> Option<BoxFuture<'a, Result<Verified, SignInError>>> {
+        None
+    }
+
     /// What a caller is told who has waited too long for an answer.
     fn outage(&self) -> SignInError {
         SignInError::IdentityUnavailable
@@ -102,13 +110,14 @@ pub trait Authenticator: Send + Sync + 'static {
 /// The door: everything that is needed to turn a head into a principal.
 pub struct Identify {
     /// In the order in which they are asked whether a credential is theirs.
-    providers: Vec<Arc<dyn Authenticator>>,
-    open: Option<Open>,
+    pub(super) providers: Vec<Arc<dyn Authenticator>>,
+    pub(super) doors: Vec<Arc<dyn Door>>,
+    pub(super) open: Option<Open>,
     cache: Arc<Cache>,
     peers: Peers,
     audit: Audit,
-    house: House,
-    clock: Arc<dyn Clock>,
+    pub(super) house: House,
+    pub(super) clock: Arc<dyn Clock>,
 }
 
 impl Identify {
@@ -122,6 +131,7 @@ impl Identify {
     ) -> Self {
         Self {
             providers,
+            doors: Vec::new(),
             open,
             cache: Arc::new(Cache::new(Arc::clone(&clock))),
             peers: Peers::new(trusted_proxies, Arc::clone(&clock)),
@@ -135,6 +145,13 @@ impl Identify {
     #[must_use]
     pub fn with_house(mut self, house: House) -> Self {
         self.house = house;
+        self
+    }
+
+    /// With ways to sign in on pages.
+    #[must_use]
+    pub fn with_doors(mut self, doors: Vec<Arc<dyn Door>>) -> Self {
+        self.doors = doors;
         self
     }
 
