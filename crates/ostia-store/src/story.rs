@@ -319,7 +319,13 @@ async fn what_was_interrupted_gives_way(store: &dyn Store) {
     };
     let day = (at - 12 * HOUR, Some(at + 12 * HOUR));
     let by = ["user", "outcome"];
-    assert_eq!(store.insert_rows(&[bare.clone()]).await.unwrap(), 1);
+    assert_eq!(
+        store
+            .insert_rows(std::slice::from_ref(&bare))
+            .await
+            .unwrap(),
+        1
+    );
     let lines = usage_of(store, day, None, &by).await;
     assert_eq!(lines[0].keys, ["fay@lab.org", "interrupted"]);
     // Beside rows that are new, and twice in one batch.

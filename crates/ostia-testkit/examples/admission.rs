@@ -3,6 +3,7 @@
 //! `cargo run --release -p ostia-testkit --example admission -- fair|fair3|burst|agent|goodput|cpu [SECONDS]`, or
 //! `scripts/stress.sh`, which names the cases by their numbers.
 #![expect(
+    clippy::disallowed_methods,
     clippy::expect_used,
     clippy::print_stdout,
     reason = "a measurement that people run and read"

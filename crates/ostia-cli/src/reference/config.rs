@@ -38,7 +38,7 @@ pub(super) fn page() -> String {
         ("`resource_server_async.cluster`, fields", &CLUSTER_KEYS[..]),
         ("`config` of a cluster", &CLUSTER_CONFIG_KEYS),
         ("`resource_server_async.endpoint`, fields", &ENDPOINT_KEYS),
-        ("`config` of an endpoint", &ENDPOINT_CONFIG_KEYS),
+        ("`config` of an endpoint", ENDPOINT_CONFIG_KEYS),
         ("`config` of either: connections", &CONNECTION_KEYS),
     ] {
         let rows: Vec<Vec<String>> = keys.iter().map(fixture_row).collect();

@@ -94,7 +94,7 @@ fn it_outlives_a_hang_up_that_it_was_told_to_ignore() {
     let mut seen = |text: &str| log.any(|line| line.unwrap().contains(text));
     assert!(seen("ostia listens"));
     rustix::process::kill_process(id, Signal::HUP).unwrap();
-    assert!(seen("SIGHUP: reload is not served yet"));
+    assert!(seen("SIGHUP: this site was not read from files"));
     rustix::process::kill_process(id, Signal::TERM).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(0));
 }

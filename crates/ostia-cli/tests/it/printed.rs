@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 
 use ostia_testkit::backend::{FakeBackend, Script};
 use rustix::process::Signal;
@@ -25,12 +25,14 @@ const SETTINGS: &str = r#"
 [[clusters]]
 cluster_name = "north"
 frameworks = ["vllm"]
-openai_endpoints = ["chat/completions"]
+openai_endpoints = ["chat/completions", "responses", "messages"]
 [[clusters]]
 cluster_name = "sophia"
 frameworks = ["vllm"]
 openai_endpoints = ["chat/completions"]
 "#;
+/// Commands that ask a running gateway.
+const ASKING: [&str; 4] = ["reload", "drain", "undrain", "agent"];
 const MODELS: [&str; 3] = ["gpt-4o-mini", "project-model", "M"];
 
 /// Every page for people.
@@ -64,7 +66,7 @@ async fn every_printed_command_runs() {
     let backend = FakeBackend::start().await;
     let list = json!({"data": [{"id": "meta-llama/Llama-3.1-8B-Instruct", "owned_by": "vllm"}]});
     backend.on_path("/v1/models", Script::json(200, &list));
-    let (mut run, mut signing_in) = (0, Vec::new());
+    let (mut run, mut signing_in, mut failed) = (0, Vec::new(), Vec::new());
     for page in pages() {
         let reader = Reader::new(&backend);
         for block in blocks(&page) {
@@ -73,11 +75,13 @@ async fn every_printed_command_runs() {
                     signing_in.push(line);
                     continue;
                 }
-                tokio::task::block_in_place(|| reader.follow(&page, &line));
+                let followed = tokio::task::block_in_place(|| reader.follow(&line));
+                failed.extend(followed.err().map(|told| format!("{page}: {line}: {told}")));
                 run += 1;
             }
         }
     }
+    assert!(failed.is_empty(), "{}", failed.join("\n"));
     assert!(run >= 25, "{run}");
     signing_in.sort();
     let mut expected = SIGN_IN.map(str::to_owned);
@@ -122,11 +126,14 @@ impl Reader {
         symlink(env!("CARGO_BIN_EXE_ostia"), site.path("ostia")).unwrap();
         let binary = site.path("ostia").metadata().unwrap();
         assert!(binary.permissions().mode() & 0o111 != 0);
+        std::fs::create_dir_all(site.path("backup")).unwrap();
+        std::fs::create_dir_all(site.path("replica-3/journal")).unwrap();
         Self { site, backend }
     }
 
     /// Runs a line in a shell. Only addresses differ from the page: the backend's, and the ports of a gateway.
-    fn follow(&self, page: &str, line: &str) {
+    /// `Err`: what the command said.
+    fn follow(&self, line: &str) -> Result<(), String> {
         let target = self.site.path("ostia.toml");
         if line.contains(" init ") || line.contains(" import ") {
             // The page has made none so far.
@@ -134,15 +141,54 @@ impl Reader {
         } else {
             std::fs::copy(self.site.path("site.toml"), target).unwrap();
         }
-        let line = line.replace("http://127.0.0.1:8080", &self.backend);
-        let line = self.with_ids(&line);
+        let line = self.with_ids(&self.with_stand_ins(line));
         if let Some(words) = line.strip_prefix("ostia serve") {
             let words: Vec<&str> = words.split_whitespace().collect();
-            return self.serve(page, &words);
+            return self.serve(&words);
         }
-        let ended = shell(&self.site.path(""), &line).output().unwrap();
-        let told = String::from_utf8_lossy(&ended.stderr);
-        assert!(ended.status.success(), "{page}: {line}: {told}");
+        let ended = match ASKING
+            .iter()
+            .any(|word| line.starts_with(&format!("ostia {word}")))
+        {
+            true => self.beside_a_gateway(&line),
+            false => shell(&self.site.path(""), &line).output().unwrap(),
+        };
+        match ended.status.success() {
+            true => Ok(()),
+            false => Err(String::from_utf8_lossy(&ended.stderr).into_owned()),
+        }
+    }
+
+    /// Addresses and places of pages, as they are here. Any database may stand for another.
+    fn with_stand_ins(&self, line: &str) -> String {
+        let here = |name: &str| self.site.path(name).display().to_string();
+        line.replace("http://127.0.0.1:8080", &self.backend)
+            .replace("/var/lib/ostia/ostia.db", &here("ostia.db"))
+            .replace(
+                "postgres://ostia@db.example.org/ostia",
+                &format!("sqlite://{}", here("other.db")),
+            )
+            .replace("/backup/", &here("backup/"))
+            .replace("/mnt/replica-3/state/journal", &here("replica-3/journal"))
+    }
+
+    /// Runs a line while a gateway of this site serves, with a key for it in the environment.
+    fn beside_a_gateway(&self, line: &str) -> Output {
+        let gateway = self.site.serve(&["--listen", "127.0.0.1:0"]);
+        let listens = gateway.event("ostia listens");
+        let made = self
+            .site
+            .json(&["key", "create", "--user", "ann@lab.org", "--json"]);
+        let address = listens["listen"].as_str().unwrap();
+        let line = line.replace("https://gateway.example", &format!("http://{address}"));
+        let ended = shell(&self.site.path(""), &line)
+            .env("OSTIA_API_KEY", made["key"].as_str().unwrap())
+            .env("HOME", self.site.path(""))
+            .output()
+            .unwrap();
+        gateway.signal(Signal::TERM);
+        assert_eq!(gateway.code(), Some(0), "{line}");
+        ended
     }
 
     /// Where a page says ID, the id of a key.
@@ -156,7 +202,7 @@ impl Reader {
         line.replace("ID", made["id"].as_str().unwrap())
     }
 
-    fn serve(&self, page: &str, words: &[&str]) {
+    fn serve(&self, words: &[&str]) -> Result<(), String> {
         // A port that is written down may be taken here.
         let mut words: Vec<&str> = words.to_vec();
         match words.iter().position(|word| *word == "--listen") {
@@ -167,7 +213,10 @@ impl Reader {
         let gateway = self.site.serve_with(&admin, &words);
         gateway.event("ostia listens");
         gateway.signal(Signal::TERM);
-        assert_eq!(gateway.code(), Some(0), "{page}: {words:?}");
+        match gateway.code() {
+            Some(0) => Ok(()),
+            code => Err(format!("exit code {code:?}")),
+        }
     }
 }
 

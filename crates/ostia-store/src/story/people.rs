@@ -134,7 +134,7 @@ async fn what_replicas_need_counts_up(store: &dyn Store) {
     let roster = store.people().roster().await.unwrap();
     assert!(roster.version > version);
     assert_eq!(&*roster.disabled, ["never-seen".into()]);
-    assert_eq!(roster.projects, [project.clone()]);
+    assert_eq!(&*roster.projects, std::slice::from_ref(&project));
 
     let ended = Project {
         ended_at: Some(NOON + 1),

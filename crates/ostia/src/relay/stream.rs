@@ -376,6 +376,25 @@ where
         self.context.free_wire();
     }
 
+    /// Why the gateway itself ends this answer now: the process stops, or the account was disabled.
+    fn ended_early(&self, task: &mut TaskContext<'_>) -> Option<AnswerFault> {
+        if self.context.wire.is_given_up() {
+            return Some(AnswerFault::ShuttingDown);
+        }
+        let dismissed = self.context.present.poll_dismissed(task).is_ready();
+        dismissed.then_some(AnswerFault::Dismissed)
+    }
+
+    /// An answer that is whole ends as it is, although the backend's message goes on; any other one breaks.
+    fn leave(&mut self, fault: AnswerFault) {
+        if self.state == State::Trailing {
+            self.backend = None;
+            self.state = State::Ended;
+        } else {
+            self.break_off(fault);
+        }
+    }
+
     /// Sends all whole events so far and an error event, then leaves the message unfinished, so that no client takes a
     /// broken stream for a complete one.
     fn break_off(&mut self, fault: AnswerFault) {
@@ -436,23 +455,14 @@ where
                 State::Breaking => return Poll::Pending,
                 State::Relaying | State::Trailing => {}
             }
-            if this.context.wire.is_given_up() && this.state == State::Relaying {
-                this.break_off(AnswerFault::ShuttingDown);
-                continue;
-            }
-            if this.state == State::Relaying && this.context.present.poll_dismissed(task).is_ready()
-            {
-                this.break_off(AnswerFault::Dismissed);
+            if let Some(fault) = this.ended_early(task) {
+                this.leave(fault);
                 continue;
             }
             match this.pull(task) {
                 Pull::Progress => {}
                 Pull::Pending => return Poll::Pending,
-                Pull::Fault(fault) if this.state == State::Relaying => this.break_off(fault),
-                Pull::Fault(_) => {
-                    this.backend = None;
-                    this.state = State::Ended;
-                }
+                Pull::Fault(fault) => this.leave(fault),
             }
         }
     }

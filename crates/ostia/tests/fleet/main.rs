@@ -1,5 +1,6 @@
 //! Which engine of a fleet gets a request: the gateway's choice against round robin and least loaded, on simulated engines
 //! with a prefix cache each. `cargo test -p ostia --test fleet -- --nocapture` prints the figures.
+#![expect(clippy::print_stdout, reason = "figures that people read")]
 
 mod engine;
 mod figures;

@@ -13,6 +13,7 @@ use clap::Args;
 use ostia::boot::{Parts, Running, StartError};
 use ostia::config::{Loaded, Severity};
 use ostia::fleet::Fleet;
+use ostia::gateway::ReloadRefused;
 use ostia::live::{Files, ReadFiles};
 use ostia::runtime::spawn_blocking;
 use ostia::settings::Settings;
@@ -220,7 +221,10 @@ async fn reload(running: &Running) {
     announce::reloading();
     let gateway = Arc::clone(running.gateway());
     // A panic was logged where it happened.
-    let _ = spawn_blocking(move || gateway.reload(false)).await;
+    let outcome = spawn_blocking(move || gateway.reload(false)).await;
+    if matches!(outcome, Ok(Err(ReloadRefused::NoFiles))) {
+        tracing::info!("SIGHUP: this site was not read from files, so nothing is reloaded");
+    }
     announce::reloaded();
 }
 

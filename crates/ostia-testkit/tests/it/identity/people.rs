@@ -8,6 +8,10 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ostia::people::{Actor, Desk, KeyRequest, Members, ProjectRecord, UserRecord};
 use ostia::settings::Keys;
 use ostia_core::{KeyRights, ManualClock, PersonState, Role};
+use ostia_testkit::backend::Script;
+use ostia_testkit::client::Ended;
+use ostia_testkit::gate::Gate;
+use ostia_testkit::gateway::Endpoint;
 use ostia_testkit::idp::Signing;
 use ring::hmac;
 
@@ -52,6 +56,15 @@ async fn until(gateway: &TestGateway, request: &Request, status: u16) -> Answer 
     ostia_testkit::patience::within(|| format!("status {status}"), asking).await
 }
 
+async fn until_waiting(gateway: &TestGateway, count: usize) {
+    let waiting = async {
+        while gateway.gateway().admitter().waiting() < count {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    ostia_testkit::patience::within(|| "a waiter".to_owned(), waiting).await;
+}
+
 fn chat(gateway: &TestGateway, model: &str, key: &str) -> Request {
     gateway.chat(model).without("authorization").bearer(key)
 }
@@ -86,6 +99,135 @@ async fn a_key_is_for_its_models_and_addresses() {
         .await;
     assert_eq!(refusal(&refused), (403, "policy_denied".to_owned()));
     gateway.finish(&[&backend]).await;
+}
+
+/// Waiting, running and streamed requests end with the account, with rows that say so; others go on.
+#[tokio::test]
+async fn disabled_users_are_out_at_once() {
+    let backend = FakeBackend::start().await;
+    let site = Site::new()
+        .model("slow", &backend)
+        .model("stream", &backend)
+        .endpoint(Endpoint::of("full", &backend).config("max_in_flight", json!(1)))
+        .settings("[limits]\nqueue_timeout = \"60s\"");
+    let gateway = TestGateway::start(site).await;
+    let desk = desk(&gateway, Arc::new(SystemClock)).await;
+    let (ann, bob) = (
+        make(&desk, "ann@lab.org", KeyRights::default()).await,
+        make(&desk, "bob@lab.org", KeyRights::default()).await,
+    );
+    backend.on_model("slow", Script::silent());
+    backend.on_model("full", Script::silent());
+    let gate = Gate::closed();
+    gate.release(1);
+    backend.on_model("stream", Script::completion().gate_events(&gate));
+    let mut silent = gateway.client().await;
+    silent.send(chat(&gateway, "slow", &ann).bytes()).await;
+    let mut theirs = gateway.client().await;
+    theirs.send(chat(&gateway, "full", &bob).bytes()).await;
+    backend.requests(2).await;
+    let mut waiting = gateway.client().await;
+    waiting.send(chat(&gateway, "full", &ann).bytes()).await;
+    let mut streamed = gateway.client().await;
+    let stream = gateway
+        .chat_stream("stream")
+        .without("authorization")
+        .bearer(&ann);
+    streamed.send(stream.bytes()).await;
+    let reading = streamed.begin().await.unwrap();
+    gate.reached(2).await;
+    until_waiting(&gateway, 1).await;
+
+    let disabled = desk
+        .set_state("ann@lab.org", PersonState::Disabled)
+        .await
+        .unwrap();
+    assert_eq!(disabled.len(), 1);
+    for client in [&mut silent, &mut waiting] {
+        let ended = client.answer().await;
+        gateway.note(&ended);
+        assert_eq!(refusal(&ended), (403, "account_disabled".to_owned()));
+    }
+    let broken = streamed.rest(reading).await;
+    assert_eq!(broken.ended, Ended::Fin, "{}", broken.text());
+    assert!(broken.text().contains("account_disabled") && !broken.text().contains("[DONE]"));
+    let out = until(&gateway, &whoami(&ann), 403).await;
+    assert_eq!(refusal(&out), (403, "account_disabled".to_owned()));
+    assert_eq!(gateway.call(&whoami(&bob)).await.status(), 200);
+    desk.set_state("ann@lab.org", PersonState::Active)
+        .await
+        .unwrap();
+    until(&gateway, &whoami(&ann), 200).await;
+    drop(theirs);
+    let rows = gateway.finish(&[&backend]).await;
+    for (model, outcome) in [
+        ("slow", "interrupted"),
+        ("stream", "interrupted"),
+        ("full", "rejected"),
+    ] {
+        let mut theirs = rows.iter().filter(|row| row.username == "ann@lab.org");
+        let row = theirs.find(|row| row.model == model).unwrap();
+        let said = (&*row.outcome, &*row.error_code);
+        assert_eq!(said, (outcome, "account_disabled"), "{model}");
+    }
+}
+
+/// One word on one machine ends what somebody runs on three gateways.
+#[tokio::test]
+async fn disabled_users_are_out_on_every_replica() {
+    let backend = FakeBackend::start().await;
+    let site = || Site::new().model("m", &backend);
+    let mut gateways = vec![TestGateway::start(site()).await];
+    for _ in 0..2 {
+        let replica = site().replica_of(gateways[0].site());
+        gateways.push(TestGateway::start(replica).await);
+    }
+    let desk = desk(&gateways[0], Arc::new(SystemClock)).await;
+    let ann = make(&desk, "ann@lab.org", KeyRights::default()).await;
+    let mut streams = Vec::new();
+    for gateway in &gateways {
+        let stream = gateway
+            .chat_stream("m")
+            .without("authorization")
+            .bearer(&ann);
+        let mut client = gateway.client().await;
+        let gate = Gate::closed();
+        gate.release(1);
+        backend.next(Script::completion().gate_events(&gate));
+        client.send(stream.bytes()).await;
+        let reading = client.begin().await.unwrap();
+        gate.reached(2).await;
+        streams.push((client, reading));
+    }
+    let asked = SystemClock.now();
+    desk.set_state("ann@lab.org", PersonState::Disabled)
+        .await
+        .unwrap();
+    for (client, reading) in &mut streams {
+        // The error event is the last that comes.
+        client.until(reading, b"\"account_disabled\"}}\n\n").await;
+    }
+    println!(
+        "three streams on three gateways ended after {:?}",
+        asked.elapsed()
+    );
+    for (mut client, reading) in streams {
+        assert_eq!(client.rest(reading).await.ended, Ended::Fin);
+    }
+    for gateway in &gateways {
+        let refused = until(gateway, &whoami(&ann), 403).await;
+        assert_eq!(refusal(&refused), (403, "account_disabled".to_owned()));
+    }
+    let carried = async {
+        while gateways[0].rows().await.len() < 3 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    ostia_testkit::patience::within(|| "three rows".to_owned(), carried).await;
+    // The first one's folder has the database.
+    for gateway in gateways.into_iter().rev() {
+        gateway.finish(&[&backend]).await;
+    }
 }
 
 /// A key works while somebody vouches for its owner.
@@ -303,13 +445,16 @@ async fn a_front_end_s_users_have_their_own_rows() {
         (&json!("ann@lab.org"), &json!([]))
     );
     // Who was seen is written down a little later.
-    while desk
-        .set_state("bob@lab.org", PersonState::Disabled)
-        .await
-        .is_err()
-    {
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    }
+    let disabling = async {
+        while desk
+            .set_state("bob@lab.org", PersonState::Disabled)
+            .await
+            .is_err()
+        {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    ostia_testkit::patience::within(|| "bob is known".to_owned(), disabling).await;
     until(&gateway, &plain(&key, "bob@lab.org"), 403).await;
     for record in backend.records() {
         let head = String::from_utf8_lossy(&record.received.head.raw).to_ascii_lowercase();
