@@ -65,3 +65,4 @@ mod usage;
 mod usage_api;
 mod volume;
 mod waiting;
+mod web;

@@ -187,6 +187,7 @@ fn identity_of(key: ApiKey, owner: &Owner) -> Identity {
         idp_id: Arc::clone(&idp),
         idp_name: idp,
         auth_service: "api_key".into(),
+        owns_username: true,
         domain,
         groups,
         models,

@@ -90,13 +90,13 @@ impl Directory {
     pub fn owns(&self, identity: &Identity, name: &str) -> bool {
         match self.index.load().links.get(name) {
             Some(person) => *person == identity.user_id,
-            None => *identity.user_id == *name || believed(identity) == name,
+            None => *identity.user_id == *name || own_name(identity) == name,
         }
     }
 
     /// The name to make keys for, and whether it has to be made the caller's own first.
     pub fn key_name(&self, identity: &Identity) -> (Arc<str>, bool) {
-        let name = believed(identity);
+        let name = own_name(identity);
         let id = Arc::clone(&identity.user_id);
         if name.is_empty() || *name == *id || !self.owns(identity, name) {
             return (id, false);
@@ -240,6 +240,14 @@ fn says_the_same(known: &Login, login: &Login) -> bool {
 /// Whether a caller belongs to a project. A username counts only where its domain is believed.
 pub(super) fn is_member(project: &Project, identity: &Identity) -> bool {
     project.has(&identity.user_id, believed(identity), &identity.groups)
+}
+
+/// The username, if it can be nobody else's; else nothing.
+fn own_name(identity: &Identity) -> &str {
+    match identity.owns_username {
+        true => believed(identity),
+        false => "",
+    }
 }
 
 /// The username, if its domain is believed; else nothing that a rule may name.

@@ -224,7 +224,15 @@ pub static ADMIN_ROUTES: &[AdminRoute] = &[
     },
     AdminRoute {
         query: &[
-            "request_id", "user", "model", "outcome", "code", "since", "until", "before", "limit",
+            "request_id",
+            "user",
+            "model",
+            "outcome",
+            "code",
+            "since",
+            "until",
+            "before",
+            "limit",
         ],
         ..get(
             "/admin/requests",

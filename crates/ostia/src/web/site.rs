@@ -86,8 +86,14 @@ impl Site {
         let name = found.as_ref().map_or("/ui/*", |(entry, _)| entry.pattern);
         let mut access = begin_access(&inbound, name, &self.gateway.clock());
         let prefix = prefix.to_owned();
-        let wanted = (inbound.head.method == Method::GET)
-            .then(|| inbound.head.uri.path_and_query().map_or("", |path| path.as_str()).to_owned());
+        let wanted = (inbound.head.method == Method::GET).then(|| {
+            inbound
+                .head
+                .uri
+                .path_and_query()
+                .map_or("", |path| path.as_str())
+                .to_owned()
+        });
         let answered = self.attempt(&live, side, inbound, prefix.clone(), found, &mut access);
         let response = match answered.await {
             Ok(response) => response,

@@ -86,6 +86,7 @@ impl Globus {
             idp_id: person.idp_id,
             idp_name: person.idp_name,
             auth_service: "globus".into(),
+            owns_username: true,
             groups: prefixed(&self.groups_prefix, groups),
             email: person.email,
             link: person.link,
