@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ostia::boot::Running;
 use ostia::catalog::Serving;
-use ostia::settings::ListenAddress;
+use ostia::settings::{ListenAddress, Settings};
 use sd_notify::NotifyState;
 
 /// After the drain: time to cut off what is left, and to store the last rows.
@@ -21,11 +21,22 @@ pub(super) fn ready(running: &Running) {
     tracing::info!(
         listen = shown(&server.listen, running.address()),
         admin = shown(&server.admin_listen, running.admin_address()),
+        pages = pages(&live.settings),
         endpoints = deployments.iter().filter(served).count(),
         version = env!("CARGO_PKG_VERSION"),
         "ostia listens"
     );
     notify(&[NotifyState::Ready]);
+}
+
+/// Where people find the pages; `None`: there are none.
+fn pages(settings: &Settings) -> Option<String> {
+    let url = &settings.server.public_url;
+    match (settings.web.enabled, url.is_empty()) {
+        (false, _) => None,
+        (true, true) => Some("/ui".to_owned()),
+        (true, false) => Some(format!("{url}/ui")),
+    }
 }
 
 /// systemd wants to know when a reload began, by the monotonic clock.
