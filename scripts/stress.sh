@@ -1,11 +1,18 @@
 #!/usr/bin/env bash
-# Runs of the tests that are too long for every change. Figures go to the terminal.
+# Runs of the tests that are too long for every change, named after the numbers of docs/stress.md. Figures go to the terminal.
 #
 #   scripts/stress.sh kill [COUNT]     SIGKILLs of a gateway under load (20), each followed by a restart, on SQLite and on
 #                                      PostgreSQL: no request that reached the backend may be missing from the ledger, or be
 #                                      in it twice
 #   scripts/stress.sh scale [ROWS] [URL]  a ledger of so many rows (10,000,000): writing, size, start, reports beside a writer,
 #                                      pruning, each timed; in a temporary SQLite file, or at a postgres:// URL
+#   scripts/stress.sh R80                a broken file under load: nothing fails, the generation stays
+#   scripts/stress.sh R81                1,000 reloads under 200 streams: nothing cut, nothing on a mixture
+#   scripts/stress.sh R82                files that are replaced while they are read
+#   scripts/stress.sh R85                without a file descriptor: 503, and back to work
+#   scripts/stress.sh R86 [STREAMS]      the end under streams (1000) and idle connections
+#   scripts/stress.sh R87                the end at its limit, and signals
+#   scripts/stress.sh R90 [UPGRADES]     upgrades under load (10), and one to a binary that does not start
 #   scripts/stress.sh R68 [SECONDS]    goodput at five times what an engine serves best, on three engines: `auto`, fixed
 #                                      numbers of requests at a time, and none
 #   scripts/stress.sh R68-fair [SECONDS]    one user with 100 connections beside nine with one each: shares and waits, on
@@ -15,6 +22,11 @@
 #   scripts/stress.sh admission-cpu    CPU time of an admission, in this process and with Redis
 set -euo pipefail
 cd "$(dirname "$0")/.."
+
+# A package, a test program of it, and a filter.
+run() {
+  cargo test --locked -p "$1" --test "$2" -- --nocapture "$3"
+}
 
 admission() {
   cargo run --locked --release -q -p ostia-testkit --example admission -- "$@"
@@ -32,5 +44,12 @@ case "${1:-}" in
   scale)
     cargo run --release --locked -p ostia-store --example scale -- "${2:-10000000}" ${3:+"$3"}
     ;;
-  *) sed -n '2,17s/^# \{0,1\}//p' "$0" >&2; exit 64 ;;
+  R80) run ostia-testkit it reload::a_bad_reading ;;
+  R81) run ostia-testkit it reload::a_thousand ;;
+  R82) run ostia-testkit it reload::r82 ;;
+  R85) run ostia-cli process descriptors ;;
+  R86) OSTIA_TEST_STREAMS=${2:-1000} run ostia-cli process stop::r86 ;;
+  R87) run ostia-cli process stop::r87 ;;
+  R90) OSTIA_TEST_UPGRADES=${2:-10} run ostia-cli process upgrade::r90 ;;
+  *) sed -n '2,24s/^# \{0,1\}//p' "$0" >&2; exit 64 ;;
 esac

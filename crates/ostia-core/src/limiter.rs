@@ -4,7 +4,7 @@ use std::time::Duration;
 use crate::BoxFuture;
 
 /// For whom a limit counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub enum Scope {
     User,
     /// One user on all endpoints of one model.
@@ -21,7 +21,7 @@ pub enum Scope {
 }
 
 /// What a limit counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub enum Measure {
     /// Requests in any second.
     Requests,
@@ -35,14 +35,14 @@ pub enum Measure {
 }
 
 /// Whose counter it is.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub enum Subject {
     One(Arc<str>),
     Pair(Arc<str>, Arc<str>),
 }
 
 /// One limit that a request has to fit under. A limit of 0 is none: leave it out.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Claim {
     pub scope: Scope,
     pub measure: Measure,
@@ -68,7 +68,7 @@ pub struct Ask {
 }
 
 /// What was taken of one limit.
-#[derive(Debug)]
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
 pub struct Taken {
     pub claim: Claim,
     /// When it was counted, in the limiter's own ticks.

@@ -1,3 +1,4 @@
+use std::fmt;
 use std::sync::Arc;
 
 use crate::{
@@ -127,6 +128,56 @@ pub struct UsageRow {
     pub total_tokens: u64,
 }
 
+/// What users are told while something is under maintenance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Notice {
+    pub scope: NoticeScope,
+    pub text: String,
+    /// Unix microseconds; `None`: from ever.
+    pub begins_at: Option<i64>,
+    /// `None`: until it is cleared.
+    pub ends_at: Option<i64>,
+}
+
+/// What is under maintenance.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum NoticeScope {
+    All,
+    Cluster(String),
+    Model(String),
+}
+
+impl Notice {
+    /// Whether it holds at this moment.
+    pub fn holds_at(&self, unix_micros: i64) -> bool {
+        self.begins_at.is_none_or(|at| at <= unix_micros)
+            && self.ends_at.is_none_or(|at| unix_micros < at)
+    }
+}
+
+/// As the store has it: `all`, `cluster:NAME`, `model:NAME`.
+impl fmt::Display for NoticeScope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::All => f.write_str("all"),
+            Self::Cluster(name) => write!(f, "cluster:{name}"),
+            Self::Model(name) => write!(f, "model:{name}"),
+        }
+    }
+}
+
+impl NoticeScope {
+    /// `None`: a newer ostia wrote it.
+    pub fn stored(text: &str) -> Option<Self> {
+        match text.split_once(':') {
+            None if text == "all" => Some(Self::All),
+            Some(("cluster", name)) => Some(Self::Cluster(name.to_owned())),
+            Some(("model", name)) => Some(Self::Model(name.to_owned())),
+            _ => None,
+        }
+    }
+}
+
 impl UsageRow {
     /// Adds the sums of a line with the same keys.
     pub fn add(&mut self, more: &Self) {
@@ -168,6 +219,18 @@ pub trait Store: Send + Sync + 'static {
     fn keys_changed(&self) -> BoxFuture<'_, ()>;
 
     fn list_keys(&self) -> BoxFuture<'_, Result<Vec<ApiKey>, StoreError>>;
+
+    /// What is under maintenance, now or later, in the order of scopes.
+    fn notices(&self) -> BoxFuture<'_, Result<Vec<Notice>, StoreError>>;
+
+    /// Takes the place of an earlier one of the same scope.
+    fn set_notice<'a>(&'a self, notice: &'a Notice) -> BoxFuture<'a, Result<(), StoreError>>;
+
+    /// `false`: there was none.
+    fn clear_notice<'a>(
+        &'a self,
+        scope: &'a NoticeScope,
+    ) -> BoxFuture<'a, Result<bool, StoreError>>;
 
     /// Notes the last use of keys, in batches and never on a request's path.
     fn touch_keys<'a>(

@@ -6,9 +6,9 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use ostia_core::{
-    Change, Column, KeyRights, Kind, LedgerRow, MadeResponse, NewApiKey, Outcome, Phase, Pruned,
-    RequestId, Retention, Role, RowFilter, RowsQuery, Store, StoreError, UsageQuery, UsageRow,
-    UsageSource, Value,
+    Change, Column, KeyRights, Kind, LedgerRow, MadeResponse, NewApiKey, Notice, NoticeScope,
+    Outcome, Phase, Pruned, RequestId, Retention, Role, RowFilter, RowsQuery, Store, StoreError,
+    UsageQuery, UsageRow, UsageSource, Value,
 };
 
 /// 2026-11-23T12:00:00Z.
@@ -29,6 +29,7 @@ pub(crate) async fn run(store: &dyn Store) {
     responses_have_their_makers(store).await;
     keys_live_and_end(store).await;
     key_ids_and_hashes_are_unique(store).await;
+    notices_come_and_go(store).await;
     people::run(store).await;
 }
 
@@ -737,4 +738,39 @@ async fn key_ids_and_hashes_are_unique(store: &dyn Store) {
     assert!(end(store, "d", NOON).await);
     let key = store.key_by_hash(&[4; 32]).await.unwrap().unwrap();
     assert_eq!(key.expires_at, Some(NOON));
+}
+
+async fn notices_come_and_go(store: &dyn Store) {
+    let notice = |scope: NoticeScope, text: &str, ends_at| Notice {
+        scope,
+        text: text.to_owned(),
+        begins_at: Some(-1),
+        ends_at,
+    };
+    let model = NoticeScope::Model("org/m:free \u{1F600}".to_owned());
+    let cluster = NoticeScope::Cluster("all".to_owned());
+    assert_eq!(store.notices().await.unwrap(), []);
+    for (scope, text) in [
+        (&model, "a"),
+        (&NoticeScope::All, "b"),
+        (&cluster, "c"),
+        (&model, "d\n"),
+    ] {
+        let ends_at = (text != "b").then_some(i64::MAX);
+        store
+            .set_notice(&notice(scope.clone(), text, ends_at))
+            .await
+            .unwrap();
+    }
+    let expected = [
+        notice(NoticeScope::All, "b", None),
+        notice(cluster.clone(), "c", Some(i64::MAX)),
+        notice(model.clone(), "d\n", Some(i64::MAX)),
+    ];
+    assert_eq!(store.notices().await.unwrap(), expected);
+    for scope in [model, cluster, NoticeScope::All] {
+        assert!(store.clear_notice(&scope).await.unwrap());
+        assert!(!store.clear_notice(&scope).await.unwrap());
+    }
+    assert_eq!(store.notices().await.unwrap(), []);
 }

@@ -1,8 +1,9 @@
 //! In: background work. Out: its handle, and which of it fails.
-//! Here: the only caller of `tokio::spawn`; work that lasts as long as the process. Not here: anything between a
+//! Here: the only caller of `tokio::spawn`; work that lasts as long as the process; what a machine runs out of. Not here: anything between a
 //! client's socket and a backend's.
 
 use std::convert::Infallible;
+use std::io;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -11,6 +12,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::{Either, select};
 use parking_lot::Mutex;
+use rustix::io::Errno;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
@@ -36,6 +38,15 @@ where
     T: Send + 'static,
 {
     tokio::task::spawn_blocking(work)
+}
+
+/// Whether the process or the system is out of descriptors or memory for another socket.
+pub fn is_exhaustion(error: &io::Error) -> bool {
+    let errno = error.raw_os_error().map(Errno::from_raw_os_error);
+    matches!(
+        errno,
+        Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM)
+    )
 }
 
 /// Named work that never ends. A piece that panics rests, starts again, and counts as failing in the meantime.

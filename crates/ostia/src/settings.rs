@@ -54,6 +54,8 @@ pub struct Server {
     /// For all request bodies in flight together.
     pub max_buffered_bytes: u64,
     pub header_timeout: Duration,
+    /// How long a client connection may be idle between two requests.
+    pub idle_timeout: Duration,
     pub body_idle_timeout: Duration,
     pub write_idle_timeout: Duration,
     pub max_connections: usize,

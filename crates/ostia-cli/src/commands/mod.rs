@@ -28,8 +28,10 @@ mod reload;
 mod serve;
 mod slug;
 mod status;
+mod support_bundle;
 mod test;
 mod trial;
+mod upgrade;
 mod usage;
 mod user;
 mod web;
@@ -74,6 +76,10 @@ pub enum Command {
     Unblock(block::Unblock),
     /// Show the running gateway and its endpoints
     Status(status::Status),
+    /// Write what somebody who helps needs to know to a file: no secrets, no prompts
+    SupportBundle(support_bundle::SupportBundle),
+    /// Have another process of the installed binary take over, without a refused connection
+    Upgrade(upgrade::Upgrade),
     /// Have the running gateway end once its requests are answered, or stop using one endpoint
     Drain(drain::Drain),
     /// Use a drained endpoint again
@@ -132,6 +138,8 @@ impl Command {
             Self::Block(block) => block.run(setup),
             Self::Unblock(unblock) => unblock.run(setup),
             Self::Status(status) => status.run(setup),
+            Self::SupportBundle(bundle) => bundle.run(setup),
+            Self::Upgrade(upgrade) => upgrade.run(setup),
             Self::Drain(drain) => drain.run(setup),
             Self::Undrain(undrain) => undrain.run(setup),
             Self::Reload(reload) => reload.run(setup),
@@ -176,6 +184,8 @@ impl Command {
             | Self::Maintenance(_)
             | Self::Prune(_)
             | Self::Status(_)
+            | Self::SupportBundle(_)
+            | Self::Upgrade(_)
             | Self::Drain(_)
             | Self::Undrain(_)
             | Self::Reload(_)

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 
-use ostia::boot::{Parts, Running, StartError};
+use ostia::boot::{Parts, Running, Sockets, StartError};
 use ostia::catalog::Catalog;
 use ostia::config::{Environment, Sources};
 use ostia::fleet::Fleet;
@@ -112,6 +112,7 @@ impl Trial {
             limiter: None,
             disk: None,
             files: None,
+            sockets: Sockets::Bind,
         };
         Running::start_with(parts, setup.adapters.registry().clone()).await
     }

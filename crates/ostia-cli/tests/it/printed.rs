@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use ostia_testkit::backend::{FakeBackend, Script};
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal};
 use serde_json::json;
 
 use super::pages::{Block, blocks, top};
@@ -32,8 +32,8 @@ frameworks = ["vllm"]
 openai_endpoints = ["chat/completions"]
 "#;
 /// Commands that ask a running gateway.
-const ASKING: [&str; 4] = ["reload", "drain", "undrain", "agent"];
-const MODELS: [&str; 3] = ["gpt-4o-mini", "project-model", "M"];
+const ASKING: [&str; 6] = ["reload", "drain", "undrain", "agent", "status", "upgrade"];
+const MODELS: [&str; 5] = ["gpt-4o-mini", "project-model", "M", "org/big", "org/model"];
 
 /// Every page for people.
 fn pages() -> Vec<String> {
@@ -186,7 +186,10 @@ impl Reader {
             .env("HOME", self.site.path(""))
             .output()
             .unwrap();
-        gateway.signal(Signal::TERM);
+        match successor(&ended.stdout) {
+            Some(pid) => rustix::process::kill_process(pid, Signal::TERM).unwrap(),
+            None => gateway.signal(Signal::TERM),
+        }
         assert_eq!(gateway.code(), Some(0), "{line}");
         ended
     }
@@ -218,6 +221,15 @@ impl Reader {
             code => Err(format!("exit code {code:?}")),
         }
     }
+}
+
+/// The process that `ostia upgrade` says has taken over.
+fn successor(told: &[u8]) -> Option<Pid> {
+    let told = String::from_utf8_lossy(told);
+    let (pid, _) = told
+        .strip_prefix("process ")?
+        .split_once(" has taken over")?;
+    Pid::from_raw(pid.parse().ok()?)
 }
 
 fn shell(folder: &Path, line: &str) -> Command {

@@ -91,3 +91,38 @@ fn the_state_is_a_table_and_a_line_for_monitoring() {
     gateway.signal(Signal::TERM);
     assert_eq!(gateway.code(), Some(0));
 }
+
+/// What is sent to whoever helps holds nothing that is nobody else's business.
+#[test]
+fn a_bundle_holds_no_secret_and_overwrites_nothing() {
+    let site = Site::new();
+    let toml = std::fs::read_to_string(site.path("ostia.toml")).unwrap();
+    let more = "[auth.globus]\nclient_secret = \"canary-one\"\n[routing]\nhmac_key = \"canary-two-canary-two-canary-two-canary\"\n";
+    site.write("ostia.toml", &format!("{toml}{more}"));
+    site.write("ostia.db.canary", "");
+    let gateway = site.serve(&[]);
+    gateway.event("ostia listens");
+    let key = site.json(&["key", "create", "--user", "canary-user@lab.org", "--json"]);
+    let written = site.run(&["support-bundle", "--output", "bundle.json"]);
+    assert_eq!(written.code, Some(0), "{written:?}");
+    let text = std::fs::read_to_string(site.path("bundle.json")).unwrap();
+    for part in [
+        "sophia-vllm-orgmodel",
+        "\"generation\": 1",
+        "journal",
+        "Max open files",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    assert!(!text.contains("canary"), "{text}");
+    assert!(!text.contains(key["key"].as_str().unwrap()), "{text}");
+    let token = std::fs::read_to_string(site.path("state/admin.token")).unwrap();
+    assert!(!text.contains(token.trim()), "{text}");
+    let again = site.run(&["support-bundle", "--output", "bundle.json"]);
+    assert_eq!(again.code, Some(1), "{again:?}");
+    gateway.signal(Signal::TERM);
+    assert_eq!(gateway.code(), Some(0));
+    let alone = site.run(&["support-bundle", "--output", "-"]);
+    assert_eq!(alone.code, Some(0), "{alone:?}");
+    assert!(alone.stdout.contains("no gateway runs"), "{alone:?}");
+}

@@ -7,16 +7,30 @@
 
 mod bad_config;
 mod books;
+mod descriptors;
 mod full_disk;
 mod kill;
 mod postgres;
 mod private;
 mod second;
 mod shared;
+mod stop;
+mod upgrade;
 
 use std::path::Path;
+
+use ostia_testkit::backend::{FakeBackend, Script};
+use ostia_testkit::gate::Gate;
 
 /// The binary that these tests were built with.
 fn binary() -> &'static Path {
     Path::new(env!("CARGO_BIN_EXE_ostia"))
+}
+
+/// From now on the backend answers with one event, and with the others once the gate opens. Each stream needs a gate of its own.
+fn hold_after_first_event(backend: &FakeBackend) -> Gate {
+    let gate = Gate::closed();
+    gate.release(1);
+    backend.otherwise(Script::completion().gate_events(&gate));
+    gate
 }

@@ -22,6 +22,9 @@ mod keys;
 #[path = "../shared/meta.rs"]
 #[expect(clippy::duplicate_mod, reason = "compiled once for each database")]
 mod meta;
+#[path = "../shared/notices.rs"]
+#[expect(clippy::duplicate_mod, reason = "compiled once for each database")]
+mod notices;
 #[path = "../shared/people/mod.rs"]
 #[expect(clippy::duplicate_mod, reason = "compiled once for each database")]
 mod people;

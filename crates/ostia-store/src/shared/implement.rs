@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use ostia_core::{
     ApiKey, AuditEvent, AuditQuery, AuditRow, BoxFuture, Change, KeyChanges, LedgerRow,
-    MadeResponse, NewApiKey, Owner, People, Person, Pruned, RequestId, Retention, Roster,
-    RowFilter, RowPlace, RowsQuery, Session, Sessions, Store, StoreError, UsageQuery, UsageRow,
+    MadeResponse, NewApiKey, Notice, NoticeScope, Owner, People, Person, Pruned, RequestId,
+    Retention, Roster, RowFilter, RowPlace, RowsQuery, Session, Sessions, Store, StoreError,
+    UsageQuery, UsageRow,
 };
 
-use super::{Handle, find, keys, people, prune, responses, rows, sessions, sums, usage};
+use super::{Handle, find, keys, notices, people, prune, responses, rows, sessions, sums, usage};
 
 impl Store for Handle {
     fn insert_rows<'a>(
@@ -47,6 +48,21 @@ impl Store for Handle {
 
     fn list_keys(&self) -> BoxFuture<'_, Result<Vec<ApiKey>, StoreError>> {
         Box::pin(async move { keys::list(self.read().await?).await })
+    }
+
+    fn notices(&self) -> BoxFuture<'_, Result<Vec<Notice>, StoreError>> {
+        Box::pin(async move { notices::list(self.read().await?).await })
+    }
+
+    fn set_notice<'a>(&'a self, notice: &'a Notice) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(async move { notices::set(self.write().await?, notice).await })
+    }
+
+    fn clear_notice<'a>(
+        &'a self,
+        scope: &'a NoticeScope,
+    ) -> BoxFuture<'a, Result<bool, StoreError>> {
+        Box::pin(async move { notices::clear(self.write().await?, scope).await })
     }
 
     fn touch_keys<'a>(

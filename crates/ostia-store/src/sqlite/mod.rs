@@ -19,6 +19,8 @@ mod implement;
 mod keys;
 #[path = "../shared/meta.rs"]
 mod meta;
+#[path = "../shared/notices.rs"]
+mod notices;
 #[path = "../shared/people/mod.rs"]
 mod people;
 #[path = "../shared/prune.rs"]

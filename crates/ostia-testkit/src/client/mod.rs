@@ -119,7 +119,11 @@ impl RawClient {
     /// Sends a request and reads its whole answer.
     pub async fn call(&mut self, request: &Request) -> Answer {
         self.send(request.bytes()).await;
-        self.answer().await
+        let mut reading = self.begin().await.expect("the head of an answer");
+        if request.is_head() {
+            reading.body = Body::new(Framing::Nothing);
+        }
+        self.rest(reading).await
     }
 
     /// Reads a whole answer; panics if no head comes.

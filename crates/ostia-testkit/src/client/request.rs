@@ -19,6 +19,11 @@ enum Body {
 }
 
 impl Request {
+    /// Whether its answer has no body, whatever the head says.
+    pub(super) fn is_head(&self) -> bool {
+        self.method == "HEAD"
+    }
+
     pub fn new(method: &str, target: &str) -> Self {
         Self {
             method: method.to_owned(),

@@ -13,10 +13,14 @@ use tokio::sync::watch;
 use super::{Site, Subject};
 use crate::patience::within;
 
-/// The `ostia` binary with a site, as a process of its own. Killed when dropped.
+/// The `ostia` binary with a site, as a process of its own, or as the one that took over from it. Killed when dropped.
 pub struct Process {
     child: Child,
+    /// Whether a test killed `child`.
+    killed: bool,
     log: Arc<Mutex<Vec<u8>>>,
+    /// How many lines the log has.
+    lines: watch::Receiver<usize>,
     /// Where it listens, once it does; `Gone` when its log has ended.
     state: watch::Receiver<State>,
 }
@@ -27,6 +31,7 @@ enum State {
     Listening {
         address: SocketAddr,
         admin: SocketAddr,
+        pid: i32,
     },
     Gone,
 }
@@ -51,10 +56,17 @@ impl Process {
         let mut child = command.spawn().unwrap();
         let log = Arc::new(Mutex::new(Vec::new()));
         let (said, state) = watch::channel(State::Starting);
+        let (counted, lines) = watch::channel(0);
         let stderr = child.stderr.take().unwrap();
         let into = Arc::clone(&log);
-        std::thread::spawn(move || follow(stderr, &into, &said));
-        Self { child, log, state }
+        std::thread::spawn(move || follow(stderr, &into, &said, &counted));
+        Self {
+            child,
+            killed: false,
+            log,
+            lines,
+            state,
+        }
     }
 
     /// Starts it and waits until it listens.
@@ -71,6 +83,43 @@ impl Process {
     /// SIGKILL. Its end comes with the next drop, its sockets are closed at once.
     pub fn kill(&self) {
         rustix::process::kill_process(self.pid(), Signal::KILL).unwrap();
+    }
+
+    /// SIGKILL for the process that was started here, after another one took over from it.
+    pub fn kill_predecessor(&mut self) {
+        self.child.kill().unwrap();
+        self.killed = true;
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        rustix::process::kill_process(self.pid(), signal).unwrap();
+    }
+
+    /// Has the binary that is installed now take over, and waits until it has.
+    pub async fn upgrade(&mut self) {
+        let old = self.pid().as_raw_nonzero().get();
+        self.signal(Signal::USR2);
+        let taken = self.state.wait_for(|state| match state {
+            State::Listening { pid, .. } => *pid != old,
+            State::Starting => false,
+            State::Gone => true,
+        });
+        let state = *within(|| "another process to take over".to_owned(), taken)
+            .await
+            .unwrap();
+        assert!(state != State::Gone, "{}", self.log_text());
+    }
+
+    /// Waits until its log holds this text.
+    pub async fn said(&mut self, text: &str) {
+        let log = Arc::clone(&self.log);
+        let holds = |_: &usize| String::from_utf8_lossy(&log.lock()).contains(text);
+        within(
+            || format!("{text:?} in the log"),
+            self.lines.wait_for(holds),
+        )
+        .await
+        .unwrap();
     }
 
     /// Waits until it ends by itself.
@@ -92,8 +141,21 @@ impl Process {
         rustix::process::prlimit(Some(self.pid()), Resource::Fsize, limit).unwrap();
     }
 
-    fn pid(&self) -> Pid {
-        Pid::from_child(&self.child)
+    /// How many files it may have open, to be changed while it runs.
+    pub fn open_files_limit(&self) -> OpenFiles {
+        OpenFiles {
+            pid: self.pid(),
+            // Inherited from this process.
+            usual: rustix::process::getrlimit(Resource::Nofile),
+        }
+    }
+
+    /// Of the process that serves now.
+    pub fn pid(&self) -> Pid {
+        match *self.state.borrow() {
+            State::Listening { pid, .. } => Pid::from_raw(pid).unwrap(),
+            _ => Pid::from_child(&self.child),
+        }
     }
 
     pub fn log_text(&self) -> String {
@@ -102,9 +164,34 @@ impl Process {
 
     fn listening(&self) -> (SocketAddr, SocketAddr) {
         match *self.state.borrow() {
-            State::Listening { address, admin } => (address, admin),
+            State::Listening { address, admin, .. } => (address, admin),
             other => panic!("it does not listen ({other:?}): {}", self.log_text()),
         }
+    }
+}
+
+/// The limit of open files of a process.
+pub struct OpenFiles {
+    pid: Pid,
+    usual: Rlimit,
+}
+
+impl OpenFiles {
+    /// What it has above stays open.
+    pub fn lower_to(&self, count: u64) {
+        self.set(Some(count));
+    }
+
+    pub fn restore(&self) {
+        self.set(self.usual.current);
+    }
+
+    fn set(&self, current: Option<u64>) {
+        let limit = Rlimit {
+            current,
+            maximum: self.usual.maximum,
+        };
+        rustix::process::prlimit(Some(self.pid), Resource::Nofile, limit).unwrap();
     }
 }
 
@@ -124,20 +211,29 @@ impl Subject for Process {
     fn stop(self: Box<Self>) -> BoxFuture<'static, ()> {
         Box::pin(async move {
             rustix::process::kill_process(self.pid(), Signal::TERM).unwrap();
+            let killed = self.killed;
             let (status, log) = self.ended().await;
-            assert!(status.success(), "{status}: {log}");
+            assert!(killed || status.success(), "{status}: {log}");
         })
     }
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
+        if *self.state.borrow() != State::Gone {
+            rustix::process::kill_process(self.pid(), Signal::KILL).ok();
+        }
         self.child.kill().ok();
         self.child.wait().ok();
     }
 }
 
-fn follow(stderr: ChildStderr, log: &Mutex<Vec<u8>>, said: &watch::Sender<State>) {
+fn follow(
+    stderr: ChildStderr,
+    log: &Mutex<Vec<u8>>,
+    said: &watch::Sender<State>,
+    counted: &watch::Sender<usize>,
+) {
     for line in BufReader::new(stderr).split(b'\n') {
         let Ok(line) = line else { break };
         if let Some(listening) = listening(&line) {
@@ -146,6 +242,8 @@ fn follow(stderr: ChildStderr, log: &Mutex<Vec<u8>>, said: &watch::Sender<State>
         let mut log = log.lock();
         log.extend_from_slice(&line);
         log.push(b'\n');
+        drop(log);
+        counted.send_modify(|count| *count += 1);
     }
     said.send_replace(State::Gone);
 }
@@ -159,5 +257,6 @@ fn listening(line: &[u8]) -> Option<State> {
     Some(State::Listening {
         address: address("listen")?,
         admin: address("admin")?,
+        pid: i32::try_from(event["pid"].as_i64()?).ok()?,
     })
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ostia::account::Disk;
 use ostia::admit::LocalLimiter;
-use ostia::boot::{Builder, Parts, Running};
+use ostia::boot::{Builder, Parts, Running, Sockets};
 use ostia::config::Sources;
 use ostia::fleet::Fleet;
 use ostia::gateway::{Gateway, ReloadRefused, Reloaded};
@@ -68,6 +68,7 @@ impl TestGateway {
             limiter: Some(Arc::clone(&limiter) as _),
             disk,
             files: Some(files),
+            sockets: Sockets::Bind,
         };
         let running = Running::start_with(parts, builder.registry().clone())
             .await
@@ -139,9 +140,10 @@ impl Site {
     /// Writes the files, makes the database, and in it the client's key.
     pub async fn prepare(&self, clock: &dyn Clock) -> Arc<dyn Store> {
         self.write();
-        let url = self.database_url();
-        ostia_store::migrate(&url, "UTC").await.unwrap();
-        let store = ostia_store::open(&url).await.unwrap();
+        ostia_store::migrate(&self.database_url(), "UTC")
+            .await
+            .unwrap();
+        let store = self.store().await;
         if self.is_replica() {
             return store;
         }
@@ -153,7 +155,15 @@ impl Site {
             created_at: clock.unix_micros(),
             ..NewApiKey::default()
         };
-        store.create_key(&key).await.unwrap();
+        // A site that is started again has it.
+        if store.key_by_hash(&key.hash).await.unwrap().is_none() {
+            store.create_key(&key).await.unwrap();
+        }
         store
+    }
+
+    /// Its database, beside a running gateway too.
+    pub async fn store(&self) -> Arc<dyn Store> {
+        ostia_store::open(&self.database_url()).await.unwrap()
     }
 }

@@ -12,8 +12,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use async_trait::async_trait;
 use ostia::backend::{AdapterError, EndpointAdapter, RequestContext, ResponseContext};
 use ostia::gateway::Gateway;
-use ostia::live::{clear_notice, set_notice};
 use ostia_core::{Clock as _, LedgerRow, SystemClock};
+use ostia_core::{Notice, NoticeScope};
 use ostia_testkit::backend::{FakeBackend, Script};
 use ostia_testkit::client::{Answer, Request};
 use ostia_testkit::gateway::{CLUSTER, Endpoint, Site, TestGateway};
@@ -268,7 +268,7 @@ async fn a_static_clusters_endpoints_run_unless_disabled() {
 async fn maintenance_comes_and_goes_while_the_gateway_runs() {
     let backend = FakeBackend::start().await;
     let gateway = TestGateway::start(Site::new().model("m", &backend)).await;
-    let folder = gateway.site().folder().to_owned();
+    let store = gateway.site().store().await;
     let until = async |status: u16| loop {
         let request = Request::post("/lab/vllm/v1/chat/completions")
             .bearer(&gateway.site().secrets.client_bearer())
@@ -280,7 +280,8 @@ async fn maintenance_comes_and_goes_while_the_gateway_runs() {
         // The gateway looks for a notice once a second; that can only be asked.
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     };
-    set_notice(&folder, CLUSTER, "back on Monday").unwrap();
+    let scope = NoticeScope::Cluster(CLUSTER.to_owned());
+    store.set_notice(&notice(&scope)).await.unwrap();
     let answer = until(503).await;
     assert_eq!(
         answer.error_code().as_deref(),
@@ -290,9 +291,38 @@ async fn maintenance_comes_and_goes_while_the_gateway_runs() {
     let jobs = get(&gateway, "/lab/jobs").await.json();
     assert_eq!(jobs["stopped"][0]["Models"], "m");
     assert_eq!(jobs["cluster_status"]["maintenance"], "back on Monday");
-    clear_notice(&folder, CLUSTER).unwrap();
+    store.clear_notice(&scope).await.unwrap();
     until(200).await;
+    for scope in [NoticeScope::All, NoticeScope::Model("m".to_owned())] {
+        store.set_notice(&notice(&scope)).await.unwrap();
+        assert!(
+            until(503).await.text().contains("back on Monday"),
+            "{scope}"
+        );
+        store.clear_notice(&scope).await.unwrap();
+        until(200).await;
+    }
+    // Whoever may not use a model learns nothing of its maintenance: as if there were none.
+    let other = NoticeScope::Model("nothing".to_owned());
+    store.set_notice(&notice(&other)).await.unwrap();
+    let planned = Notice {
+        begins_at: Some(i64::MAX),
+        ..notice(&NoticeScope::All)
+    };
+    store.set_notice(&planned).await.unwrap();
+    until(200).await;
+    let unknown = gateway.call(&gateway.chat("nothing")).await;
+    assert_eq!(unknown.status(), 404, "{}", unknown.text());
     gateway.finish(&[&backend]).await;
+}
+
+pub(crate) fn notice(scope: &NoticeScope) -> Notice {
+    Notice {
+        scope: scope.clone(),
+        text: "back on Monday".to_owned(),
+        begins_at: None,
+        ends_at: None,
+    }
 }
 
 #[tokio::test]

@@ -34,6 +34,10 @@ impl NoticeLookup for NoNotices {
     fn notice(&self, _: &str) -> Option<Arc<str>> {
         None
     }
+
+    fn model_notice(&self, _: &str) -> Option<Arc<str>> {
+        None
+    }
 }
 
 /// One endpoint with one place, and somebody who wants it.

@@ -163,11 +163,17 @@ async fn the_client_gets_the_listed_headers_and_no_others() {
         let mut expected = set(&[
             "content-type",
             "date",
+            "keep-alive",
             "x-request-id",
             "openai-processing-ms",
             "x-ratelimit-remaining-tokens",
             "retry-after",
         ]);
+        assert_eq!(
+            answer.header("keep-alive"),
+            Some("timeout=75"),
+            "the gateway's own"
+        );
         let stream = answer.header("transfer-encoding").is_some();
         expected.extend(match stream {
             true => set(&["transfer-encoding", "cache-control", "x-accel-buffering"]),

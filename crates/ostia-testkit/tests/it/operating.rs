@@ -3,7 +3,7 @@
 use ostia_testkit::backend::{FakeBackend, Script};
 use ostia_testkit::client::{Answer, RawClient, Request};
 use ostia_testkit::gate::Gate;
-use ostia_testkit::gateway::{Endpoint, Site, TestGateway};
+use ostia_testkit::gateway::{Endpoint, Site, TestGateway, gauges};
 use serde_json::{Value, json};
 
 async fn admin(gateway: &TestGateway, request: Request) -> Answer {
@@ -126,4 +126,70 @@ async fn a_drained_endpoint_gets_nothing_new_until_it_is_used_again() {
     gate.open();
     client.rest(reading).await;
     gateway.finish(&[&one, &other]).await;
+}
+
+#[tokio::test]
+async fn maintenance_is_set_and_cleared_over_the_api() {
+    let backend = FakeBackend::start().await;
+    let gateway = TestGateway::start(Site::new().model("org/m", &backend)).await;
+    let put = |scope: &str, body: Value| {
+        admin(
+            &gateway,
+            Request::new("PUT", &format!("/admin/maintenance/{scope}")).json(&body),
+        )
+    };
+    let set = put(
+        "model:org%2Fm",
+        json!({"text": "moves", "until": 4_102_444_800_i64}),
+    )
+    .await;
+    assert_eq!(set.status(), 200, "{}", set.text());
+    assert_eq!(set.json()["holds"], true);
+    let listed = read(&gateway, "/admin/maintenance").await;
+    assert_eq!(listed["data"][0]["scope"], "model:org/m");
+    for (scope, body, status) in [
+        ("nowhere", json!({"text": "x"}), 404),
+        ("all", json!({}), 400),
+        ("all", json!({"text": "x", "from": "soon"}), 400),
+        ("all", json!({"text": "x", "until": 1}), 400),
+        ("all", json!([]), 400),
+    ] {
+        assert_eq!(
+            put(scope, body.clone()).await.status(),
+            status,
+            "{scope} {body}"
+        );
+    }
+    for status in [200, 404] {
+        let request = Request::new("DELETE", "/admin/maintenance/model:org%2Fm");
+        assert_eq!(admin(&gateway, request).await.status(), status);
+    }
+    gateway.finish(&[&backend]).await;
+}
+
+/// A catalogue may list thousands of endpoints that nobody calls.
+#[tokio::test]
+async fn a_scrape_has_series_of_endpoints_that_were_used() {
+    let backend = FakeBackend::start().await;
+    let site = (0..500).fold(Site::new(), |site, number| {
+        site.model(&format!("m{number}"), &backend)
+    });
+    let gateway = TestGateway::start(site).await;
+    let labelled = async || {
+        let metrics = gauges::scrape(gateway.admin_address()).await;
+        let lines = metrics.lines().filter(|line| line.contains("endpoint=\""));
+        let mut slugs: Vec<String> = lines
+            .filter_map(|line| line.split('"').nth(1).map(str::to_owned))
+            .collect();
+        // Requests that reached no endpoint have a series too.
+        slugs.retain(|slug| !slug.is_empty());
+        slugs.sort();
+        slugs.dedup();
+        slugs
+    };
+    assert_eq!(labelled().await, Vec::<String>::new());
+    assert_eq!(gateway.call(&gateway.chat("m7")).await.status(), 200);
+    gauges::at_rest(gateway.admin_address()).await;
+    assert_eq!(labelled().await, ["lab-vllm-m7"]);
+    gateway.finish(&[&backend]).await;
 }

@@ -84,7 +84,13 @@ async fn a_client_that_reads_a_little_now_and_then_is_cut_off_at_the_total_timeo
         }
     }
     for row in gateway.finish(&[&backend]).await {
-        assert_eq!(told(&row), ("client_closed", "streaming", ""));
+        // The deadline is kept twice, where bytes wait for the client and where more is asked of the backend. Which one
+        // sees it first depends on whether the client has just read.
+        let ends = [
+            ("client_closed", "streaming", ""),
+            ("upstream_timeout", "streaming", "upstream_timeout"),
+        ];
+        assert!(ends.contains(&told(&row)), "{row:?}");
         assert!(row.response_bytes > 0);
     }
 }

@@ -1,6 +1,7 @@
 //! Everything that a reload can change is swapped whole, under running streams and new requests.
 
 use std::fs;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -351,6 +352,35 @@ async fn changed_files_are_read_once_they_are_still() {
     clock.advance(Duration::from_secs(5));
     assert_eq!(look(), None);
     gateway.finish(&[&changing]).await;
+}
+
+/// Whole files load, however often they are replaced meanwhile (R82).
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r82_files_that_are_replaced_while_they_are_read_load_whole() {
+    let (changing, same, gateway) = rig().await;
+    let folder = gateway.site().folder().to_owned();
+    let sound = fs::read_to_string(folder.join("endpoints.json")).unwrap();
+    let over = Arc::new(AtomicBool::new(false));
+    let (folder, stop) = (folder.clone(), Arc::clone(&over));
+    let replacing = ostia::runtime::spawn_blocking(move || {
+        let mut count = 0_u32;
+        while !stop.load(Ordering::Relaxed) {
+            count += 1;
+            // Of another length each time, so that a mixture of two is no JSON.
+            let text = format!("{sound}{}", " ".repeat(count as usize % 97));
+            fs::write(folder.join("new.json"), text).unwrap();
+            fs::rename(folder.join("new.json"), folder.join("endpoints.json")).unwrap();
+        }
+        count
+    });
+    for generation in 2..200 {
+        let reloaded = gateway.reload().expect("every file is whole");
+        assert_eq!(reloaded.generation, generation);
+        assert_eq!(reloaded.difference.endpoints, Default::default());
+    }
+    over.store(true, Ordering::Relaxed);
+    println!("R82: {} replacements", replacing.await.unwrap());
+    gateway.finish(&[&changing, &same]).await;
 }
 
 async fn admin(gateway: &TestGateway, request: &Request) -> Answer {

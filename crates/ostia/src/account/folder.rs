@@ -16,7 +16,7 @@ use super::disk::Disk;
 use super::options::{LedgerError, Options};
 use super::segment::{HEADER, Segment};
 
-const SEGMENT: &str = "seg";
+pub(super) const SEGMENT: &str = "seg";
 /// A file that could not be read completely, kept for a person to look at.
 const UNREAD: &str = "unread";
 

@@ -9,9 +9,9 @@ use std::time::Duration;
 use ostia_core::{Clock, Store};
 use rustix::fs::{FlockOperation, flock};
 
-use super::options::{LedgerError, Options};
 use super::Ledger;
 use super::folder::SEGMENT;
+use super::options::{LedgerError, Options};
 use super::segment::HEADER;
 
 /// A process takes the first that is free. While one hands over to the next, two are in use; more where long streams keep
@@ -52,7 +52,7 @@ pub async fn adopt_journals(
     clock: &Arc<dyn Clock>,
     limit: Duration,
 ) -> bool {
-    let mut all = true;
+    let mut is_done = true;
     for path in all(state_dir) {
         if path == own || !holds_records(&path) {
             continue;
@@ -63,16 +63,16 @@ pub async fn adopt_journals(
         };
         let opened = Ledger::open(&path, options, Arc::clone(store), Arc::clone(clock));
         match opened {
-            Ok(ledger) => all &= ledger.flush(limit).await,
+            Ok(ledger) => is_done &= ledger.flush(limit).await,
             // Its process runs.
             Err(LedgerError::InUse { .. }) => {}
             Err(error) => {
                 tracing::error!(path = %path.display(), %error, "a journal that was left cannot be read");
-                all = false;
+                is_done = false;
             }
         }
     }
-    all
+    is_done
 }
 
 fn all(state_dir: &Path) -> impl Iterator<Item = PathBuf> {
@@ -86,7 +86,8 @@ fn all(state_dir: &Path) -> impl Iterator<Item = PathBuf> {
 /// Whether there is a segment with a record. What the last process reserved and did not use does not count.
 fn holds_records(path: &Path) -> bool {
     let entries = fs::read_dir(path).into_iter().flatten().flatten();
-    let segments = entries.filter(|entry| entry.path().extension().is_some_and(|end| end == SEGMENT));
+    let segments =
+        entries.filter(|entry| entry.path().extension().is_some_and(|end| end == SEGMENT));
     let mut lengths = segments.filter_map(|entry| entry.metadata().ok());
     lengths.any(|meta| meta.len() > HEADER as u64)
 }

@@ -17,6 +17,7 @@ mod disk;
 mod fields;
 mod fold;
 mod folder;
+mod folders;
 #[cfg(any(test, feature = "fuzz"))]
 pub mod fuzz;
 mod journal;
@@ -37,6 +38,7 @@ mod writer;
 mod tests;
 
 pub use disk::{Disk, LocalDisk};
+pub use folders::{adopt_journals, journal_folder};
 pub use ledger::{Ledger, Stats};
 pub use options::{LedgerError, Options};
 pub use ostia_core::Books;

@@ -147,7 +147,8 @@ fn verdict(deployment: &Deployment, live: &Live, now: i64) -> (&'static str, Opt
     if !deployment.framework_listed() {
         return ("on_no_route", None);
     }
-    if let Some(notice) = live.notices.notice(&deployment.cluster.name) {
+    let notice = live.notices.notice(&deployment.cluster.name);
+    if let Some(notice) = notice.or_else(|| live.notices.model_notice(&deployment.model)) {
         return ("maintenance", Some(notice.to_string()));
     }
     if state.is_draining() {

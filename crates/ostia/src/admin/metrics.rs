@@ -404,6 +404,8 @@ impl fmt::Debug for Scrape {
 impl Collector for Scrape {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let mut endpoints = self.gateway.fleet().all();
+        // A catalogue may list thousands that nobody calls.
+        endpoints.retain(|endpoint| endpoint.was_used());
         endpoints.sort_by(|a, b| a.slug().cmp(b.slug()));
         for family in FAMILIES {
             self.family(&mut encoder, family, &endpoints)?;

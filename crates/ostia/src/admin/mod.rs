@@ -11,6 +11,7 @@ mod drain;
 mod endpoints;
 mod hosts;
 mod limits;
+mod maintenance;
 mod metrics;
 mod page;
 mod people;
@@ -20,6 +21,7 @@ mod reload;
 mod server;
 mod status;
 mod token;
+mod upgrade;
 
 pub use call::{AdminAnswer, CallError, call};
 pub use drain::endpoint as drain_endpoint;

@@ -10,7 +10,9 @@ use super::metrics_text;
 use super::ready::readiness;
 use super::status::status;
 use super::token::Token;
-use super::{clusters, configuration, drain, endpoints, limits, people, reload};
+use super::{
+    clusters, configuration, drain, endpoints, limits, maintenance, people, reload, upgrade,
+};
 use crate::dialect::PLAIN;
 use crate::gateway::{Gateway, NO_ROUTE, begin_access, json_answer, logged};
 use crate::listen::{self, Connections, Handler, Inbound, Listener, Rejection};
@@ -18,6 +20,7 @@ use crate::people::Desk;
 use crate::refusal::Refusal;
 use crate::relay::ClientBody;
 use crate::routes::{AdminKind, AdminLost, AdminRoute, openapi};
+use crate::runtime::spawn_blocking;
 
 const MAX_CONNECTIONS: usize = 256;
 const METRICS_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -28,12 +31,14 @@ pub struct Admin {
     public: Arc<Connections>,
 }
 
-/// Serves until its task is stopped: it has to answer while the public side drains. `front`: what stands before it.
+/// Serves until `drain` begins, which is later than on the public side: it has to answer while that drains. `front`: what
+/// stands before it.
 pub async fn serve<H: Handler>(
     listener: Listener,
     gateway: Arc<Gateway>,
     public: Arc<Connections>,
     token: Token,
+    drain: listen::Drain,
     front: impl FnOnce(Arc<Admin>) -> H,
 ) {
     let options = listen::Options {
@@ -48,14 +53,8 @@ pub async fn serve<H: Handler>(
         public,
         token,
     });
-    listen::serve(
-        listener,
-        options.swappable(),
-        Arc::new(front(admin)),
-        listen::Drain::new(),
-        clock,
-    )
-    .await;
+    let front = Arc::new(front(admin));
+    listen::serve(listener, options.swappable(), front, drain, clock).await;
 }
 
 impl Admin {
@@ -113,11 +112,15 @@ impl Admin {
             AdminKind::Ready => {
                 return Ok(readiness(gateway).await.answer(asked.says("strict")));
             }
-            AdminKind::Metrics => return Ok(self.metrics()),
+            AdminKind::Metrics => return self.metrics().await,
             AdminKind::Document => openapi(&gateway.live().settings.server.base_path),
             AdminKind::Purge => self.purge(),
             AdminKind::Reload => reload::reload(gateway, asked.says("dry_run")).await?,
+            AdminKind::Upgrade => upgrade::upgrade(gateway).await?,
             AdminKind::Drain => return Ok(drain::end(gateway)),
+            AdminKind::Notices => maintenance::list(gateway).await?,
+            AdminKind::SetNotice => maintenance::set(gateway, asked).await?,
+            AdminKind::ClearNotice => maintenance::clear(gateway, asked.capture()).await?,
             AdminKind::Status => status(gateway, &self.public).await,
             AdminKind::Endpoints => endpoints::page(gateway, &asked)?,
             AdminKind::Endpoint => endpoints::one(gateway, asked.capture())?,
@@ -151,13 +154,20 @@ impl Admin {
         json!({"status": "ok"})
     }
 
-    fn metrics(&self) -> Response<ClientBody> {
-        let mut response =
-            Response::new(ClientBody::whole(metrics_text(&self.gateway, &self.public)));
+    /// Made beside the workers: with many endpoints it takes longer than requests may wait.
+    async fn metrics(&self) -> Result<Response<ClientBody>, Refusal> {
+        let (gateway, public) = (Arc::clone(&self.gateway), Arc::clone(&self.public));
+        let text = spawn_blocking(move || metrics_text(&gateway, &public)).await;
+        // A panic; it was logged where it happened.
+        let text = text.map_err(|_| {
+            let text = "The metrics could not be made; the log says why.";
+            Refusal::client(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", text)
+        })?;
+        let mut response = Response::new(ClientBody::whole(text));
         response
             .headers_mut()
             .insert(header::CONTENT_TYPE, HeaderValue::from_static(METRICS_TYPE));
-        response
+        Ok(response)
     }
 }
 

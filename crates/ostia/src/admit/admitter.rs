@@ -51,6 +51,8 @@ pub(super) struct Shared {
     limiter: Arc<dyn Limiter>,
     /// Holds the limits while the other one does not answer.
     fallback: Arc<dyn Limiter>,
+    /// What this process counts by itself, for one that takes over.
+    local: Arc<LocalLimiter>,
     /// For the answer of a limiter that is far away.
     limiter_patience: Duration,
     /// The limiter, where it is one for several replicas.
@@ -117,11 +119,13 @@ impl Admitter {
         clock: Arc<dyn Clock>,
     ) -> Self {
         let doors = Arc::new(LocalLimiter::new(Arc::clone(&clock)));
-        let fallback: Arc<dyn Limiter> = Arc::new(LocalLimiter::new(Arc::clone(&clock)));
+        let local = Arc::new(LocalLimiter::new(Arc::clone(&clock)));
+        let fallback: Arc<dyn Limiter> = Arc::clone(&local) as _;
         Self(Arc::new(Shared {
             clock,
             limiter: limiter.unwrap_or_else(|| Arc::clone(&fallback)),
             fallback,
+            local,
             limiter_patience,
             shared: None,
             promises: Promises::default(),
@@ -143,6 +147,8 @@ impl Admitter {
         Self(Arc::new(Shared {
             clock,
             fallback: limiter.stand_in(),
+            // The limits themselves are kept elsewhere.
+            local: Arc::clone(&doors),
             limiter_patience: limiter.patience(),
             limiter: Arc::clone(&limiter) as _,
             shared: Some(limiter),
@@ -153,6 +159,11 @@ impl Admitter {
             retries,
             longest_wait: AtomicU64::new(0),
         }))
+    }
+
+    /// What this process counts by itself.
+    pub fn local(&self) -> &Arc<LocalLimiter> {
+        &self.0.local
     }
 
     /// Reserves everything that the request needs on the first endpoint with room, now or when its turn has come.

@@ -1,6 +1,9 @@
+mod handover;
+
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use ostia_core::{
@@ -8,8 +11,12 @@ use ostia_core::{
     Scope, Standing, Subject, Taken,
 };
 use parking_lot::{Mutex, MutexGuard};
+use tokio::sync::mpsc::UnboundedSender;
+
+pub use handover::{Change, Counters};
 
 use super::window::Window;
+use handover::Foreign;
 
 const SHARDS: usize = 64;
 /// How many counters of a shard are looked at for removal each time one is asked for.
@@ -40,6 +47,11 @@ const MINUTE: Ticks = Ticks {
 pub struct LocalLimiter {
     clock: Arc<dyn Clock>,
     start: Instant,
+    /// How much earlier the process that this one took over from had begun.
+    ahead_nanos: AtomicU64,
+    /// Who is told of changes, once the counters were given away.
+    changes: OnceLock<UnboundedSender<Change>>,
+    foreign: Mutex<Foreign>,
     hasher: RandomState,
     shards: Vec<Mutex<Shard>>,
 }
@@ -76,6 +88,9 @@ impl LocalLimiter {
         Self {
             start: clock.now(),
             clock,
+            ahead_nanos: AtomicU64::new(0),
+            changes: OnceLock::new(),
+            foreign: Mutex::default(),
             hasher: RandomState::new(),
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
         }
@@ -92,6 +107,12 @@ impl LocalLimiter {
                 .sum::<u64>()
         };
         self.shards.iter().map(of).sum()
+    }
+
+    /// Since the first tick.
+    fn now(&self) -> Duration {
+        let own = self.clock.now().saturating_duration_since(self.start);
+        own + Duration::from_nanos(self.ahead_nanos.load(Ordering::Relaxed))
     }
 
     /// How many counters there are.
@@ -129,11 +150,13 @@ impl LocalLimiter {
             counter.add(tick, amount);
             counter.running += amount;
             levels.push(counter.level(claim, now));
-            taken.push(Taken {
+            let this = Taken {
                 claim: claim.clone(),
                 tick,
                 amount,
-            });
+            };
+            self.tell(|| Change::Took(this.clone()));
+            taken.push(this);
         }
         Ok((taken, Standing { levels }))
     }
@@ -146,10 +169,6 @@ impl LocalLimiter {
         })?;
         let standing = self.levels(locked, &ask.claims, now);
         Some(Denial { standing, ..denial })
-    }
-
-    fn now(&self) -> Duration {
-        self.clock.now().saturating_duration_since(self.start)
     }
 
     fn levels(&self, locked: &mut Locked<'_>, claims: &[Claim], now: Duration) -> Standing {
@@ -193,6 +212,11 @@ impl Limiter for LocalLimiter {
         let now = self.now();
         for taken in &back.taken {
             let mut shard = self.shards[self.place(&taken.claim.subject)].lock();
+            self.tell(|| Change::Ended {
+                taken: taken.clone(),
+                used_tokens: back.used_tokens,
+                sent: back.sent,
+            });
             let counter = shard.counter(&taken.claim, now);
             let used = match taken.claim.measure {
                 Measure::Requests => u64::from(back.sent),

@@ -29,7 +29,7 @@ pub use attempt::{Attempt, Unanswered};
 pub use blocks::{BlockList, Blocked, Blocks, block, unblock};
 pub use class::class_of;
 pub use limits::own_limits;
-pub use local::LocalLimiter;
+pub use local::{Change, Counters, LocalLimiter};
 pub use queue::Waits;
 pub use refused::{Refused, Shortage};
 pub use retry_budget::RetryBudget;

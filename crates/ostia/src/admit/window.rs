@@ -38,6 +38,22 @@ impl Window {
         self.total
     }
 
+    /// (tick, amount), oldest first: with the debt, all that there is to know.
+    pub(super) fn ticks(&self) -> Vec<(u64, u64)> {
+        self.counted.iter().copied().collect()
+    }
+
+    pub(super) fn restored(ticks: Vec<(u64, u64)>, debt: u64) -> Self {
+        let mut window = Self {
+            debt,
+            ..Self::default()
+        };
+        for (tick, amount) in ticks {
+            window.add(tick, amount);
+        }
+        window
+    }
+
     /// What is still owed.
     pub(super) fn debt(&self) -> u64 {
         self.debt

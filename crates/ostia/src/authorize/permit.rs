@@ -32,9 +32,12 @@ pub enum Denied {
     ModelNotFound,
 }
 
-/// Tells which clusters are under maintenance, and the message for their users.
+/// Tells which clusters and models are under maintenance, and the message for their users.
 pub trait NoticeLookup {
+    /// Of a cluster, or of everything.
     fn notice(&self, cluster: &str) -> Option<Arc<str>>;
+
+    fn model_notice(&self, model: &str) -> Option<Arc<str>>;
 }
 
 /// Keeps the deployments that the caller may use. Refusals come in the contract's order: cluster, maintenance,
@@ -58,7 +61,8 @@ pub fn authorize(
                 pool.api.as_str(),
                 notices,
             )?;
-            permit(pool.model, permitted(principal, pool.deployments))
+            let deployments = permitted(principal, pool.deployments);
+            open_model(permit(pool.model, deployments)?, notices)
         }
     }
 }
@@ -109,7 +113,15 @@ fn everywhere(
     });
     match first_notice {
         Some(text) if deployments.is_empty() => Err(Denied::Maintenance(text)),
-        _ => permit(pool.model, deployments),
+        _ => open_model(permit(pool.model, deployments)?, notices),
+    }
+}
+
+/// Only whoever may use a model is told of its maintenance.
+fn open_model(permit: Permit, notices: &impl NoticeLookup) -> Result<Permit, Denied> {
+    match notices.model_notice(&permit.model) {
+        Some(text) => Err(Denied::Maintenance(text)),
+        None => Ok(permit),
     }
 }
 

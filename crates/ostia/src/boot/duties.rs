@@ -7,8 +7,10 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 
+use crate::account;
 use crate::alerts::Alerts;
 use crate::gateway::Gateway;
+use crate::live::move_former_notices;
 use crate::people::{Actor, EndingKey};
 use crate::runtime::{spawn, spawn_blocking};
 use crate::settings::MaintenanceSource;
@@ -35,6 +37,11 @@ const FIRST_PRUNING: Duration = Duration::from_secs(60 * 60);
 const PRUNING: Duration = Duration::from_secs(24 * 60 * 60);
 /// Leaves the database to others.
 const BETWEEN_STEPS: Duration = Duration::from_millis(100);
+/// How often it is looked for journals of processes that ended.
+const JOURNAL_LOOK: Duration = Duration::from_secs(5);
+/// How long a look may wait for the store.
+const JOURNAL_LIMIT: Duration = Duration::from_secs(60);
+
 /// How often files are looked at, where `auto_reload` is on.
 const FILE_LOOK: Duration = Duration::from_secs(2);
 
@@ -45,7 +52,14 @@ pub(super) async fn first_look(gateway: &Gateway) {
     let sources = live.settings.maintenance_sources.iter();
     let asking = join_all(sources.map(|(cluster, source)| ask_source(gateway, cluster, source)));
     let people = gateway.directory().look();
-    let first = async { tokio::join!(live.clusters.first_look(FIRST_LOOK), asking, people) };
+    let first = async {
+        tokio::join!(
+            live.clusters.first_look(FIRST_LOOK),
+            asking,
+            people,
+            read_notices(gateway)
+        )
+    };
     // What did not answer by then is not known, and changes nothing.
     let _ = tokio::time::timeout(FIRST_LOOK, first).await;
 }
@@ -71,6 +85,7 @@ pub(super) fn begin(gateway: &Arc<Gateway>) {
         start(gateway, "shared_limits", share_limits);
     }
     start(gateway, "auto_reload", watch_files);
+    start(gateway, "left_journals", adopt_journals);
     start(gateway, "health", check_health);
     start(gateway, "alerts", send_alerts);
 }
@@ -119,13 +134,20 @@ async fn send_alerts(gateway: Arc<Gateway>) -> Infallible {
     }
 }
 
+/// A store that does not answer changes nothing; that shows elsewhere.
 async fn poll_notices(gateway: Arc<Gateway>) -> Infallible {
     loop {
+        read_notices(&gateway).await;
         tokio::time::sleep(POLL).await;
-        let notices = Arc::clone(&gateway.workbench.live_notices);
-        let folder = gateway.live().settings.server.state_dir.clone();
-        // A panic in it was logged where it happened; the next look is in a second.
-        let _ = spawn_blocking(move || notices.refresh(&folder)).await;
+    }
+}
+
+async fn read_notices(gateway: &Gateway) {
+    let (store, notices) = (&*gateway.store, &gateway.workbench.live_notices);
+    let folder = gateway.live().settings.server.state_dir.clone();
+    let moved = move_former_notices(&folder, store).await;
+    if let Err(error) = moved.and(notices.refresh(store).await) {
+        tracing::debug!(%error, "notices of maintenance could not be read");
     }
 }
 
@@ -313,5 +335,19 @@ async fn watch_files(gateway: Arc<Gateway>) -> Infallible {
         let gateway = Arc::clone(&gateway);
         // A panic in it was logged where it happened, a refusal by the reload.
         let _ = spawn_blocking(move || gateway.reload_if_changed()).await;
+    }
+}
+
+/// A process that handed over, or that was killed beside this one, may have left rows that the store does not have.
+async fn adopt_journals(gateway: Arc<Gateway>) -> Infallible {
+    loop {
+        let folder = gateway.live().settings.server.state_dir.clone();
+        let (own, options) = (&gateway.journal, &gateway.journal_options);
+        let (store, clock) = (&gateway.store, &gateway.clock);
+        let adopting = account::adopt_journals(&folder, own, options, store, clock, JOURNAL_LIMIT);
+        if !adopting.await {
+            tracing::warn!("a journal that another process left is not yet in the store");
+        }
+        tokio::time::sleep(JOURNAL_LOOK).await;
     }
 }

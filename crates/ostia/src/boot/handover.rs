@@ -5,22 +5,28 @@
 //! old one accepts nothing more and sends its last word, and the new one begins to accept: connections wait in the
 //! sockets' backlog for that moment. If the new one ends before it is ready, the old one has changed nothing.
 
+use std::collections::BTreeMap;
 use std::io::{self, IoSlice, IoSliceMut, Read as _, Write as _};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::net::UnixStream as StdStream;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
-    SendFlags, recvmsg, sendmsg,
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
 };
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::UnixStream;
 use tokio::process::Child;
+use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::timeout;
+
+use crate::admit::{Change, Counters, LocalLimiter};
+use crate::fleet::{Fleet, InFlightGuard};
 
 /// The variable that tells a process that its standard input is such a socket.
 pub const VARIABLE: &str = "OSTIA_HANDOVER";
@@ -31,6 +37,8 @@ const LAST_WORD: Duration = Duration::from_secs(10);
 const LONGEST_GREETING: usize = 64 * 1024;
 /// Raised when a process could not understand an older one any more.
 const PROTOCOL: u32 = 1;
+/// How often it is told what runs on endpoints.
+const IN_FLIGHT: Duration = Duration::from_millis(100);
 const READY: &str = "ready\n";
 
 /// What the old process says first. The sockets come with it, in this order.
@@ -47,6 +55,16 @@ struct Greeting {
 pub(super) struct LastWord {
     /// Endpoints that are drained, by slug.
     pub drained: Vec<String>,
+    /// What was counted of limits.
+    pub counters: Counters,
+}
+
+/// What the old process says after that, until it ends.
+#[derive(Debug, Serialize, Deserialize)]
+enum Word {
+    Change(Change),
+    /// Requests that it still has on endpoints, by slug; absent ones have none.
+    InFlight(BTreeMap<String, u32>),
 }
 
 /// A listening socket, and the address for which it was made.
@@ -150,7 +168,12 @@ fn greet(stream: &StdStream, public: &Handed, admin: &Handed) -> Result<(), Hand
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
     let mut control = SendAncillaryBuffer::new(&mut space);
     control.push(SendAncillaryMessage::ScmRights(&sockets));
-    let sent = sendmsg(stream, &[IoSlice::new(&text)], &mut control, SendFlags::NOSIGNAL);
+    let sent = sendmsg(
+        stream,
+        &[IoSlice::new(&text)],
+        &mut control,
+        SendFlags::NOSIGNAL,
+    );
     let sent = sent.map_err(io::Error::from)?;
     // What the first message did not hold.
     (&*stream).write_all(text.get(sent..).unwrap_or_default())?;
@@ -160,9 +183,36 @@ fn greet(stream: &StdStream, public: &Handed, admin: &Handed) -> Result<(), Hand
 impl Successor {
     /// Has it serve. This process must accept nothing any more.
     pub(super) async fn go(&mut self, word: &LastWord) -> io::Result<()> {
-        let mut text = serde_json::to_vec(word)?;
-        text.push(b'\n');
-        self.stream.write_all(&text).await
+        say(&mut self.stream, word).await
+    }
+
+    /// Tells of what ends here, for as long as both live.
+    pub(super) async fn report(
+        mut self,
+        mut changes: UnboundedReceiver<Change>,
+        fleet: Arc<Fleet>,
+    ) {
+        let mut told = BTreeMap::new();
+        loop {
+            let word = tokio::select! {
+                biased;
+                change = changes.recv() => match change {
+                    Some(change) => Word::Change(change),
+                    None => return,
+                },
+                () = tokio::time::sleep(IN_FLIGHT) => {
+                    let now = in_flight(&fleet);
+                    if now == told {
+                        continue;
+                    }
+                    told.clone_from(&now);
+                    Word::InFlight(now)
+                }
+            };
+            if say(&mut self.stream, &word).await.is_err() {
+                return;
+            }
+        }
     }
 }
 
@@ -197,7 +247,13 @@ impl Predecessor {
     /// Says that this process could serve, and waits until it may. If the other one dies in between, it may at once: the
     /// sockets are here.
     pub(super) async fn ready(&mut self) -> LastWord {
-        if self.stream.get_mut().write_all(READY.as_bytes()).await.is_err() {
+        if self
+            .stream
+            .get_mut()
+            .write_all(READY.as_bytes())
+            .await
+            .is_err()
+        {
             return LastWord::default();
         }
         let mut text = String::new();
@@ -206,6 +262,56 @@ impl Predecessor {
             _ => LastWord::default(),
         }
     }
+}
+
+/// Counts on with what the old process still does, until it ends.
+pub(super) async fn follow(
+    mut predecessor: Predecessor,
+    limiter: Arc<LocalLimiter>,
+    fleet: Arc<Fleet>,
+) {
+    let mut places: BTreeMap<String, Vec<InFlightGuard>> = BTreeMap::new();
+    let mut text = String::new();
+    while let Ok(1..) = predecessor.stream.read_line(&mut text).await {
+        match serde_json::from_str(&text) {
+            Ok(Word::Change(change)) => limiter.follow(change),
+            Ok(Word::InFlight(now)) => hold(&mut places, &now, &fleet),
+            Err(error) => tracing::debug!(%error, "the old process said something unknown"),
+        }
+        text.clear();
+    }
+    limiter.forget_other();
+    tracing::info!("the process that served before has ended");
+}
+
+/// Places on endpoints for as many requests as the other process has there.
+fn hold(
+    places: &mut BTreeMap<String, Vec<InFlightGuard>>,
+    now: &BTreeMap<String, u32>,
+    fleet: &Fleet,
+) {
+    places.retain(|slug, _| now.contains_key(slug));
+    for (slug, &count) in now {
+        let held = places.entry(slug.clone()).or_default();
+        let state = fleet.endpoint(&slug.as_str().into());
+        held.truncate(count as usize);
+        while held.len() < count as usize {
+            held.extend(state.take_place(0));
+        }
+    }
+}
+
+fn in_flight(fleet: &Fleet) -> BTreeMap<String, u32> {
+    let all = fleet.all().into_iter();
+    let busy = all.filter(|state| state.in_flight() > 0);
+    busy.map(|state| (state.slug().to_string(), state.in_flight()))
+        .collect()
+}
+
+async fn say(stream: &mut UnixStream, word: &impl Serialize) -> io::Result<()> {
+    let mut text = serde_json::to_vec(word)?;
+    text.push(b'\n');
+    stream.write_all(&text).await
 }
 
 /// One line, and the sockets that came with its first part.
@@ -263,7 +369,10 @@ mod tests {
         let connecting = TcpStream::connect(at).unwrap();
         let mut sockets = sockets.into_iter().map(TcpListener::from);
         let (accepted, _) = sockets.next().unwrap().accept().unwrap();
-        assert_eq!(accepted.peer_addr().unwrap(), connecting.local_addr().unwrap());
+        assert_eq!(
+            accepted.peer_addr().unwrap(),
+            connecting.local_addr().unwrap()
+        );
         assert_eq!(sockets.count(), 1);
     }
 }

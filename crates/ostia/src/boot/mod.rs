@@ -4,9 +4,12 @@
 
 mod builder;
 mod duties;
+mod handover;
 mod parts;
 mod running;
+mod sockets;
 
 pub use builder::Builder;
-pub use parts::{Parts, StartError};
+pub use handover::{HandoverError, Predecessor, Successor, VARIABLE as HANDOVER_VARIABLE};
+pub use parts::{Parts, Sockets, StartError};
 pub use running::Running;

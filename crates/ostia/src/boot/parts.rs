@@ -1,7 +1,9 @@
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use ostia_core::{Clock, Limiter, Store};
 
+use super::Predecessor;
 use crate::account::{Disk, LedgerError};
 use crate::admit::SharedError;
 use crate::catalog::Catalog;
@@ -23,6 +25,19 @@ pub struct Parts {
     pub disk: Option<Arc<dyn Disk>>,
     /// The files that all this came from; `None`: they cannot be read again.
     pub files: Option<Files>,
+    pub sockets: Sockets,
+}
+
+/// Where the listening sockets come from.
+#[derive(Default)]
+pub enum Sockets {
+    /// They are bound to the addresses of the settings.
+    #[default]
+    Bind,
+    /// Somebody else, such as systemd, made them: the public one, then the admin one, if there are two.
+    Given(Vec<OwnedFd>),
+    /// A running process, from which this one takes over.
+    Inherited(Predecessor),
 }
 
 /// Why a gateway did not start.

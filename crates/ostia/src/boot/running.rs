@@ -1,21 +1,23 @@
 use std::net::SocketAddr;
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
-use tokio::sync::watch;
+use tokio::sync::mpsc::unbounded_channel;
 use tokio::task::JoinHandle;
 
-use super::{Parts, StartError, duties};
+use super::handover::{self, Handed, LastWord};
+use super::{HandoverError, Parts, Predecessor, Sockets, StartError, Successor, duties, sockets};
 use crate::account::{self, Ledger};
 use crate::admin;
 use crate::admit::{Admitter, RetryBudget, SharedLimiter};
 use crate::authorize::Denials;
-use crate::gateway::{Gateway, Reloads};
+use crate::gateway::{Gateway, Reloads, Wishes};
 use crate::identify::{ApiKeys, KeyWatch};
-use crate::listen::{self, Connections, Drain, Listener};
+use crate::listen::{self, Connections, Drain};
 use crate::live::{Live, Registry, Workbench};
 use crate::ownership::Responses;
 use crate::read::{Budget, RefusedBytes};
@@ -27,6 +29,12 @@ use crate::web::{Front, Site};
 /// How long the ledger may take at the end to carry its last rows to the store. What is left waits in the journal. The last
 /// use of keys has as long.
 const LAST_FLUSH: Duration = Duration::from_secs(10);
+
+/// How long the admin listener has for answers that are under way at the end.
+const LAST_ANSWERS: Duration = Duration::from_secs(1);
+
+/// A store that takes longer is asked again once this process serves.
+const STORE_PATIENCE: Duration = Duration::from_secs(2);
 
 /// For the answer of a limiter that was handed in. After that, limits are held in this process.
 const LIMITER_PATIENCE: Duration = Duration::from_millis(50);
@@ -41,6 +49,9 @@ pub struct Running {
     api_keys: Arc<ApiKeys>,
     listener: JoinHandle<()>,
     admin: JoinHandle<()>,
+    admin_drain: Drain,
+    /// Both sockets once more, for a process that takes over.
+    handed: Option<[Handed; 2]>,
 }
 
 impl Running {
@@ -51,25 +62,36 @@ impl Running {
 
     /// The same with adapters that are written in Rust.
     pub async fn start_with(parts: Parts, registry: Registry) -> Result<Self, StartError> {
-        let gateway = Arc::new(build(parts, registry)?);
+        let mut parts = parts;
+        let mut sockets = std::mem::take(&mut parts.sockets);
+        let beside = matches!(sockets, Sockets::Inherited(_));
+        let gateway = Arc::new(build(parts, registry, beside)?);
         let live = gateway.live();
-        let listener = bind(&live.settings.server.listen).await?;
-        let admin_listener = bind(&live.settings.server.admin_listen).await?;
+        let (listener, admin_listener) = sockets::open(&mut sockets, &live.settings.server).await?;
         let connections = Arc::clone(&gateway.options.load().connections);
         let api_keys = Arc::clone(&gateway.workbench.api_keys);
         let (address, admin_address) = (listener.local_address(), admin_listener.local_address());
         let server = &live.settings.server;
         let token = admin::Token::new(&server.state_dir).map_err(StartError::Token)?;
         duties::first_look(&gateway).await;
+        if let Sockets::Inherited(predecessor) = sockets {
+            take_over(predecessor, &gateway).await;
+        }
         duties::begin(&gateway);
         let shown = shown_address(&server.admin_listen, admin_address);
         token.publish(&shown).map_err(StartError::Token)?;
+        let handed = [
+            sockets::shared(&listener, &server.listen)?,
+            sockets::shared(&admin_listener, &server.admin_listen)?,
+        ];
+        let admin_drain = Drain::new();
         let site = Arc::new(Site::new(Arc::clone(&gateway)));
         let admin = admin::serve(
             admin_listener,
             Arc::clone(&gateway),
             Arc::clone(&connections),
             token,
+            admin_drain.clone(),
             {
                 let site = Arc::clone(&site);
                 move |admin| Front::admin(site, admin)
@@ -91,6 +113,8 @@ impl Running {
             connections,
             api_keys,
             admin: spawn(admin),
+            admin_drain,
+            handed: Some(handed),
         })
     }
 
@@ -116,15 +140,59 @@ impl Running {
         &self.connections
     }
 
+    /// Starts `command` as the process that takes over, and waits until it is ready. Until [`Running::give_way`] nothing
+    /// has changed.
+    pub async fn offer(&self, command: Command) -> Result<Successor, HandoverError> {
+        match &self.handed {
+            Some([public, admin]) => handover::offer(command, public, admin).await,
+            None => Err(HandoverError::Socket(
+                std::io::ErrorKind::NotConnected.into(),
+            )),
+        }
+    }
+
+    /// Accepts nothing more and has the other process serve. [`Running::shut_down`] is next.
+    pub async fn give_way(&self, mut successor: Successor) {
+        self.gateway.drain.hand_over();
+        self.admin_drain.hand_over();
+        let states = self.gateway.fleet.all();
+        let drained = states.iter().filter(|state| state.is_draining());
+        let (told, changes) = unbounded_channel();
+        let word = LastWord {
+            counters: self.gateway.admitter.local().give_away(told),
+            drained: drained.map(|state| state.slug().to_string()).collect(),
+        };
+        if let Err(error) = successor.go(&word).await {
+            // It serves all the same, after a while.
+            tracing::warn!(%error, "the new process could not be told to serve");
+        }
+        spawn(successor.report(changes, Arc::clone(&self.gateway.fleet)));
+    }
+
+    /// Answers of the admin listener that are under way are finished.
+    async fn end_admin(&mut self) {
+        self.admin_drain.begin();
+        if tokio::time::timeout(LAST_ANSWERS, &mut self.admin)
+            .await
+            .is_err()
+        {
+            self.admin.abort();
+            // With it goes the token.
+            let _ = (&mut self.admin).await;
+        }
+    }
+
     /// Says that it is not ready, goes on accepting for `grace`, lets requests finish for `drain_timeout`, ends the rest
     /// honestly, and carries the last rows to the store. Once `hurry` resolves, the waits are over. `true`: nothing had to
     /// be cut off.
     pub async fn shut_down(mut self, grace: Duration, hurry: impl Future<Output = ()>) -> bool {
         let drain = self.gateway.drain.clone();
         drain.leave();
+        let handed = self.handed.take();
         let limit = self.gateway.live().settings.server.drain_timeout;
         let ending = async {
             tokio::time::sleep(grace).await;
+            drop(handed);
             drain.begin();
             tokio::time::timeout(limit, &mut self.listener)
                 .await
@@ -144,9 +212,7 @@ impl Running {
             let _ = (&mut self.listener).await;
         }
         self.gateway.duties.stop();
-        self.admin.abort();
-        // With it goes the token.
-        let _ = (&mut self.admin).await;
+        self.end_admin().await;
         self.gateway.admitter.shutdown().await;
         let touching = tokio::time::timeout(LAST_FLUSH, self.api_keys.flush_last_used());
         let (touched, _) = tokio::join!(touching, self.gateway.ledger.flush(LAST_FLUSH));
@@ -157,7 +223,26 @@ impl Running {
     }
 }
 
-fn build(parts: Parts, registry: Registry) -> Result<Gateway, StartError> {
+/// This process could serve: waits for the word of the one that did until now.
+async fn take_over(mut predecessor: Predecessor, gateway: &Gateway) {
+    // Readiness must not fall back: a store that does not answer now was reached by the other process.
+    let _ = tokio::time::timeout(STORE_PATIENCE, gateway.ping_store()).await;
+    gateway.store_reached.store(true, Ordering::Relaxed);
+    let word = predecessor.ready().await;
+    let live = gateway.live();
+    for slug in &word.drained {
+        if let Some(deployment) = live.catalog.deployment(slug) {
+            deployment.state.set_draining(true);
+        }
+    }
+    let limiter = gateway.admitter.local();
+    limiter.take_over(word.counters);
+    let (limiter, fleet) = (Arc::clone(limiter), Arc::clone(&gateway.fleet));
+    spawn(handover::follow(predecessor, limiter, fleet));
+}
+
+/// `beside`: another process of this state folder may run.
+fn build(parts: Parts, registry: Registry, beside: bool) -> Result<Gateway, StartError> {
     let Parts {
         settings,
         catalog,
@@ -167,20 +252,18 @@ fn build(parts: Parts, registry: Registry) -> Result<Gateway, StartError> {
         limiter,
         disk,
         files,
+        ..
     } = parts;
     let options = account::Options::default();
-    let ledger = Ledger::open(
-        &settings.server.state_dir.join("journal"),
-        account::Options {
-            fsync: settings.journal.fsync,
-            disk: disk.unwrap_or(options.disk),
-            ..options
-        },
-        Arc::clone(&store),
-        Arc::clone(&clock),
-    )?;
+    let journal_options = account::Options {
+        fsync: settings.journal.fsync,
+        disk: disk.unwrap_or(options.disk),
+        ..options
+    };
+    let journal = account::journal_folder(&settings.server.state_dir, beside)?;
+    let (for_rows, by) = (Arc::clone(&store), Arc::clone(&clock));
+    let ledger = Ledger::open(&journal, journal_options.clone(), for_rows, by)?;
     let workbench = Workbench::new(registry, Arc::clone(&store), Arc::clone(&clock));
-    workbench.live_notices.refresh(&settings.server.state_dir);
     let live = Live::build(settings, catalog, &workbench, None)?;
     let retries = RetryBudget::new(
         live.settings.upstream.retry_budget_percent,
@@ -223,21 +306,14 @@ fn build(parts: Parts, registry: Registry) -> Result<Gateway, StartError> {
         replacing: Mutex::default(),
         files,
         reloads: Reloads::default(),
-        stop_asked: watch::Sender::default(),
+        wishes: Wishes::default(),
+        journal,
+        journal_options,
     })
 }
 
-async fn bind(address: &ListenAddress) -> Result<Listener, StartError> {
-    Listener::bind(address)
-        .await
-        .map_err(|source| StartError::Listen {
-            address: shown_address(address, None),
-            source,
-        })
-}
-
 /// Where a listener is: `bound` knows the real port.
-fn shown_address(configured: &ListenAddress, bound: Option<SocketAddr>) -> String {
+pub(super) fn shown_address(configured: &ListenAddress, bound: Option<SocketAddr>) -> String {
     match (configured, bound) {
         (_, Some(address)) | (&ListenAddress::Tcp(address), None) => address.to_string(),
         (ListenAddress::Unix(path), None) => format!("unix:{}", path.display()),

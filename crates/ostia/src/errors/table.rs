@@ -569,6 +569,12 @@ impl From<UpstreamFailure> for Refusal {
                 "The model's server did not answer in time.",
                 Outcome::UpstreamTimeout,
             ),
+            FailureKind::Exhausted => Self::gateway(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "gateway_busy",
+                "The gateway has as many connections open as its machine allows.",
+            )
+            .with_retry_after(SHORTLY),
             FailureKind::Unreachable | FailureKind::Tls => bad_gateway(
                 "upstream_unreachable",
                 "The model's server cannot be reached.",

@@ -200,6 +200,12 @@ impl EndpointState {
         }
     }
 
+    /// Whether a request was ever sent to it, or somebody took it out of use.
+    pub fn was_used(&self) -> bool {
+        let ended = || self.outcomes().any(|(_, count)| count > 0);
+        self.in_flight() > 0 || self.is_draining() || ended()
+    }
+
     pub fn slug(&self) -> &Arc<str> {
         &self.slug
     }

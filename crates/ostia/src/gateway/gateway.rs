@@ -1,13 +1,14 @@
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwap;
 use ostia_core::{Clock, Store, StoreError};
 use parking_lot::Mutex;
-use tokio::sync::watch;
 
 use super::Reloads;
-use crate::account::{Books, Ledger};
+use super::wishes::Wishes;
+use crate::account::{self, Books, Ledger};
 use crate::admit::{Admitter, Attempt};
 use crate::authorize::Denials;
 use crate::backend::injects_usage;
@@ -51,8 +52,10 @@ pub struct Gateway {
     pub(crate) replacing: Mutex<()>,
     pub(crate) files: Option<Files>,
     pub(crate) reloads: Reloads,
-    /// Whether somebody asked for the process to end.
-    pub(crate) stop_asked: watch::Sender<bool>,
+    pub(crate) wishes: Wishes,
+    /// The journal's folder, and how it is written.
+    pub(crate) journal: PathBuf,
+    pub(crate) journal_options: account::Options,
 }
 
 impl Gateway {
@@ -166,17 +169,6 @@ impl Gateway {
     /// Whether the store has responded at least once since the start.
     pub fn store_reached(&self) -> bool {
         self.store_reached.load(Ordering::Relaxed)
-    }
-
-    /// Asks whoever runs the process to end it in an orderly way.
-    pub fn ask_to_stop(&self) {
-        self.stop_asked.send_replace(true);
-    }
-
-    /// Resolves once somebody asked for the end.
-    pub async fn stop_asked(&self) {
-        // The sender lives as long as this does.
-        let _ = self.stop_asked.subscribe().wait_for(|asked| *asked).await;
     }
 
     /// Connections that belong to no request.

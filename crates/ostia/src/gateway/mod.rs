@@ -11,8 +11,11 @@ mod gateway;
 mod limits;
 mod reload;
 mod usage;
+mod wishes;
 
 pub(crate) use access::{NO_ROUTE, begin_access, logged};
 pub(crate) use answers::{empty_answer, json_answer, page_answer};
 pub use gateway::Gateway;
 pub use reload::{ReloadRefused, Reloaded, Reloads};
+pub(crate) use wishes::Wishes;
+pub use wishes::{UpgradeError, UpgradeWish};

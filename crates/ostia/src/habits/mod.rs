@@ -17,7 +17,6 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::task::Poll;
-use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::task::AtomicWaker;
@@ -25,7 +24,7 @@ use http::HeaderMap;
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http_body::Body;
 use hyper::body::Incoming;
-use hyper::rt::{Executor, Timer};
+use hyper::rt::Executor;
 use hyper::server::conn::http1;
 
 pub use driven::{Driven, HEAD_LIMIT, defer_to_reading};
@@ -102,16 +101,13 @@ pub async fn seen_at_next_poll(holds: impl Fn() -> bool) {
     .await;
 }
 
-/// Limits the time that a client has for each head, including the idle time before it.
+/// Leaves the time for heads, and between requests, to the socket below.
 ///
-/// hyper starts this timer when it first polls for a head (`proto/h1/conn.rs`, `poll_read_head`): right after a
-/// response, but on a new connection only once hyper has it. The client's time for the first head began earlier, so
-/// whoever accepts the connection must watch that one as well.
-pub fn time_heads<M>(builder: &mut http1::Builder, timer: M, limit: Option<Duration>)
-where
-    M: Timer + Send + Sync + 'static,
-{
-    builder.timer(timer).header_read_timeout(limit);
+/// hyper has one timer for both (`proto/h1/conn.rs`, `poll_read_head`: it starts right after a response), 30 s by default
+/// where a timer is set. It polls the socket's read side for as long as it waits for a head, and takes the end of what can be
+/// read there, before a head or in it, as the end of the connection, without an answer.
+pub fn without_head_timer(builder: &mut http1::Builder) {
+    builder.header_read_timeout(None);
 }
 
 /// Whether a request's head may have had two conflicting lengths.

@@ -1,6 +1,7 @@
 use std::fs::{File, Permissions};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
@@ -10,7 +11,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use futures_util::FutureExt;
 use ostia_core::{Clock, RequestId};
-use rustix::io::Errno;
+use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy, sink};
 use tokio::net::{TcpListener, TcpSocket, UnixListener, UnixSocket, UnixStream};
 use tokio::sync::Semaphore;
@@ -21,7 +22,7 @@ use super::drain::Stage;
 use super::options::Full;
 use super::transport::Plain;
 use super::{Drain, Handler, Options};
-use crate::runtime;
+use crate::runtime::{self, is_exhaustion};
 use crate::settings::ListenAddress;
 use crate::telemetry::Pace;
 
@@ -46,7 +47,7 @@ enum Bound {
     Tcp(TcpListener),
     Unix {
         listener: UnixListener,
-        _file: Unlink,
+        file: Option<Unlink>,
     },
 }
 
@@ -60,11 +61,44 @@ impl Listener {
                 remove_stale(path).await?;
                 Bound::Unix {
                     listener: bind_private(path)?,
-                    _file: Unlink(path.clone()),
+                    file: Some(Unlink(path.clone())),
                 }
             }
         };
         Ok(Self { socket })
+    }
+
+    /// A socket that somebody else made and listens on. `file` is removed with the listener, if it is a Unix socket's.
+    /// Needs a tokio runtime.
+    pub fn adopt(socket: OwnedFd, file: Option<PathBuf>) -> io::Result<Self> {
+        let is_unix = SockRef::from(&socket).local_addr()?.is_unix();
+        SockRef::from(&socket).set_nonblocking(true)?;
+        let socket = match is_unix {
+            true => Bound::Unix {
+                listener: UnixListener::from_std(socket.into())?,
+                file: file.map(Unlink),
+            },
+            false => Bound::Tcp(TcpListener::from_std(socket.into())?),
+        };
+        Ok(Self { socket })
+    }
+
+    /// The same socket once more, for another process.
+    pub fn share(&self) -> io::Result<OwnedFd> {
+        match &self.socket {
+            Bound::Tcp(listener) => listener.as_fd().try_clone_to_owned(),
+            Bound::Unix { listener, .. } => listener.as_fd().try_clone_to_owned(),
+        }
+    }
+
+    /// Another process listens on: the file stays.
+    fn leave_file(&mut self) {
+        if let Bound::Unix {
+            file: Some(file), ..
+        } = &mut self.socket
+        {
+            file.0 = PathBuf::new();
+        }
     }
 
     /// The address with its real port; `None` for a Unix socket.
@@ -165,8 +199,13 @@ pub async fn serve<H: Handler>(
             }
         }
     }
-    // The timeout is the normal end.
-    let _ = timeout(BACKLOG_TIME, doorman.empty_backlog()).await;
+    if drain.is_handed_over() {
+        // The other process takes what is in the backlog.
+        doorman.listener.leave_file();
+    } else {
+        // The timeout is the normal end.
+        let _ = timeout(BACKLOG_TIME, doorman.empty_backlog()).await;
+    }
     drop(doorman);
     connections.none_left().await;
 }
@@ -291,14 +330,6 @@ impl<H: Handler> Doorman<H> {
         self.pause = (pause * 2).min(LONGEST_PAUSE);
         tokio::time::sleep(pause).await;
     }
-}
-
-fn is_exhaustion(error: &io::Error) -> bool {
-    let errno = error.raw_os_error().map(Errno::from_raw_os_error);
-    matches!(
-        errno,
-        Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM)
-    )
 }
 
 async fn answer_busy(mut socket: Plain, id: RequestId) -> io::Result<()> {

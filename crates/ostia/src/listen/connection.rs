@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::server::conn::{http1, http2};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use ostia_core::Clock;
 use tokio::io::AsyncReadExt;
 use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout_at};
@@ -14,17 +14,20 @@ use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout_at};
 use super::drain::{Stage, StageWatch};
 use super::exchange::{Exchanges, Protocol};
 use super::guests::HeadBytes;
+use super::heads::Heads;
 use super::http2::{StreamQueue, Streams, builder};
-use super::socket::{LINGER_TIME, Socket};
+use super::socket::Socket;
 use super::traffic::Traffic;
 use super::transport::{Plain, Transport};
 use super::{Drain, Guest, Handler, Options, Wire};
-use crate::habits::{has_written, time_heads};
+use crate::habits::{has_written, without_head_timer};
 
 /// RFC 9113 section 3.4.
 const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const MAX_HEAD_BYTES: usize = 64 * 1024;
 const MAX_BUFFER_BYTES: usize = 128 * 1024;
+/// How long a drained connection without a request is kept.
+const FIRST_MOMENT: Duration = Duration::from_millis(200);
 /// How many checks an HTTP/2 connection may seem busy because bytes are written, though no request is.
 const LINGERING_CHECKS: u32 = 2;
 /// Stands for "no limit" where a timer needs a number.
@@ -47,8 +50,7 @@ impl<H: Handler> Shared<H> {
         clock: Arc<dyn Clock>,
     ) -> Self {
         let mut http1 = http1::Builder::new();
-        let timeout = Some(options.header_timeout).filter(|timeout| !timeout.is_zero());
-        time_heads(&mut http1, TokioTimer::new(), timeout);
+        without_head_timer(&mut http1);
         http1
             .half_close(false)
             .keep_alive(true)
@@ -89,7 +91,7 @@ pub(super) async fn serve_connection<H: Handler>(
         biased;
         spoken = timeout_at(deadline, establish(plain, &shared.options)) => spoken,
         // A connection that was just made may have a request on its way.
-        () = drained_for(&mut stage, LINGER_TIME) => return,
+        () = drained_for(&mut stage, FIRST_MOMENT) => return,
     };
     let Ok(Some(spoken)) = spoken else {
         tracing::debug!(%peer_ip, "connection ended before a request");
@@ -120,7 +122,8 @@ pub(super) async fn serve_connection<H: Handler>(
             let wire = Arc::<Wire>::default();
             let is_spared = !shared.options.has_share(peer_ip);
             traffic.count_heads(HeadBytes::new(Arc::clone(&guest), is_spared));
-            let socket = socket.http1(Arc::clone(&wire), Arc::clone(&shared.clock));
+            let heads = Heads::new(shared.options.idle_timeout, shared.options.header_timeout);
+            let socket = socket.http1(Arc::clone(&wire), heads, Arc::clone(&shared.clock));
             let exchanges = exchanges(Protocol::Http1(Arc::clone(&wire)));
             let conn = Http1::new(socket, wire, exchanges);
             drive(conn, stage, deadline, &shared.options).await
@@ -217,12 +220,20 @@ async fn drive(
                     return Ok(());
                 }
                 match conn.check() {
-                    Check::Again => timer.as_mut().reset(Instant::now() + options.header_timeout),
+                    Check::Again => timer.as_mut().reset(Instant::now() + interval(options)),
                     Check::Never => is_timed = false,
                     Check::Close => return Ok(()),
                 }
             }
         }
+    }
+}
+
+/// A quiet HTTP/2 connection is told to end after one of these, and closed after two.
+fn interval(options: &Options) -> Duration {
+    match options.idle_timeout.is_zero() {
+        true => FOREVER,
+        false => options.idle_timeout,
     }
 }
 
@@ -264,7 +275,7 @@ impl<H: Handler> Driven for Http1<H> {
         self.wire.give_up();
     }
 
-    /// hyper times every head, but it started late for the first one, see [`time_heads`].
+    /// The socket times every head but the first, for which the time began before there was a socket.
     fn check(&mut self) -> Check {
         match self.traffic.requests() {
             0 => Check::Close,

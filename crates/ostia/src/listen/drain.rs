@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::watch;
 
@@ -19,6 +20,7 @@ pub enum Stage {
 #[derive(Debug, Clone)]
 pub struct Drain {
     stage: Arc<watch::Sender<Stage>>,
+    handed_over: Arc<AtomicBool>,
 }
 
 impl Default for Drain {
@@ -31,6 +33,7 @@ impl Drain {
     pub fn new() -> Self {
         Self {
             stage: Arc::new(watch::Sender::new(Stage::Serving)),
+            handed_over: Arc::default(),
         }
     }
 
@@ -44,6 +47,16 @@ impl Drain {
 
     pub fn give_up(&self) {
         self.advance(Stage::GivingUp);
+    }
+
+    /// As [`Drain::begin`], while another process goes on listening on the same socket.
+    pub fn hand_over(&self) {
+        self.handed_over.store(true, Ordering::Release);
+        self.begin();
+    }
+
+    pub fn is_handed_over(&self) -> bool {
+        self.handed_over.load(Ordering::Acquire)
     }
 
     pub fn stage(&self) -> Stage {

@@ -2,6 +2,7 @@ use std::convert::Infallible;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use http::header::CONNECTION;
@@ -22,6 +23,9 @@ use crate::habits::{is_whole, may_hide_a_length, unread_body_noticed};
 
 pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const X_CLIENT_REQUEST_ID: HeaderName = HeaderName::from_static("x-client-request-id");
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+/// The default, for which no text is made.
+const USUAL_IDLE: Duration = Duration::from_secs(75);
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// Serves one connection's requests, each from its parsed head to its response.
@@ -76,6 +80,7 @@ impl<H: Handler> Service<Request<Incoming>> for Exchanges<H> {
         let exchange = Exchange {
             is_http1: head.version <= Version::HTTP_11,
             has_body: !is_whole(&body),
+            keep_alive: keep_alive(&head, self.shared.options.announced_idle),
             may_hide_a_length: may_hide_a_length(&head.headers),
             drain: self.shared.drain.clone(),
             rejection,
@@ -117,9 +122,31 @@ impl<H: Handler> Exchanges<H> {
     }
 }
 
+/// On HTTP/1.1 a connection is kept unless the client says otherwise (RFC 9112 section 9.3).
+fn keep_alive(head: &request::Parts, idle: Duration) -> Option<Duration> {
+    let lines = head.headers.get_all(CONNECTION).iter();
+    let mut options = lines
+        .filter_map(|line| line.to_str().ok())
+        .flat_map(|line| line.split(','));
+    let is_kept = head.version == Version::HTTP_11
+        && !options.any(|option| option.trim().eq_ignore_ascii_case("close"));
+    (is_kept && !idle.is_zero()).then_some(idle)
+}
+
+/// Whole seconds; less than one is none.
+fn announced(idle: Duration) -> HeaderValue {
+    if idle == USUAL_IDLE {
+        return HeaderValue::from_static("timeout=75");
+    }
+    let text = format!("timeout={}", idle.as_secs());
+    HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("timeout=0"))
+}
+
 struct Exchange {
     is_http1: bool,
     has_body: bool,
+    /// How long the connection will be kept, if it will.
+    keep_alive: Option<Duration>,
     may_hide_a_length: bool,
     drain: Drain,
     rejection: Option<Rejection>,
@@ -159,6 +186,8 @@ impl Exchange {
         // After two conflicting lengths nobody knows where the next request begins (RFC 9112 section 6.1).
         if self.is_http1 && (leaves || self.may_hide_a_length || self.rejection.is_some()) {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        } else if let Some(idle) = self.keep_alive {
+            headers.insert(KEEP_ALIVE, announced(idle));
         }
     }
 }

@@ -19,6 +19,7 @@ mod framing;
 pub mod fuzz;
 mod guests;
 mod head;
+mod heads;
 mod http2;
 mod inbound;
 mod options;

@@ -14,6 +14,9 @@ use crate::settings::Server;
 /// How much time responses have for an honest end once the drain limit has passed.
 const GIVE_UP_GRACE: Duration = Duration::from_secs(2);
 
+/// A connection stays open a little longer than clients are told: a request that leaves at the last moment still arrives.
+const ON_ITS_WAY: Duration = Duration::from_secs(2);
+
 /// The settings of one listener. A duration of zero means no limit.
 #[derive(Clone)]
 pub struct Options {
@@ -21,8 +24,12 @@ pub struct Options {
     pub max_connections: usize,
     /// Of them, those of one address; also its requests at a time behind a trusted proxy.
     pub connections_per_address: usize,
-    /// For TLS and the first head together, and for each later head including the idle time before it.
+    /// For TLS and the first head together, and for each later head from its first byte on.
     pub header_timeout: Duration,
+    /// How long a connection may be without a request.
+    pub idle_timeout: Duration,
+    /// What clients are told of that; zero: nothing.
+    pub announced_idle: Duration,
     /// How long a client may take none of the bytes that wait for it.
     pub write_idle_timeout: Duration,
     /// The time between [`super::Drain::give_up`] and the end of whatever is still open.
@@ -39,6 +46,8 @@ impl Options {
             max_connections: server.max_connections,
             connections_per_address: server.connections_per_address,
             header_timeout: server.header_timeout,
+            idle_timeout: server.idle_timeout + ON_ITS_WAY,
+            announced_idle: server.idle_timeout,
             write_idle_timeout: server.write_idle_timeout,
             give_up_grace: GIVE_UP_GRACE,
             trusted_proxies: server.trusted_proxies.clone(),

@@ -7,19 +7,25 @@ use std::time::Duration;
 use bytes::{Buf, Bytes};
 use ostia_core::{Clock, RequestId};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Sleep, sleep};
+use tokio::time::Instant;
 
 use super::Wire;
 use super::exchange::X_REQUEST_ID;
 use super::framing::Framing;
+use super::heads::Heads;
 use super::stall::Stall;
 use super::traffic::Traffic;
 use super::transport::Transport;
 use crate::habits::own_answer;
 
-/// After our side is closed: how many bytes of what the client still sends are read, and for how long.
-const LINGER_BYTES: usize = 64 * 1024;
-pub(super) const LINGER_TIME: Duration = Duration::from_millis(200);
+/// After our side is closed: for how long what the client still sends is read and dropped, while it sends, and at most.
+/// A client that is in the middle of a large body sees the refusal only once it has sent all of it.
+const LINGER_PAUSE: Duration = Duration::from_millis(500);
+const LINGER_TIME: Duration = Duration::from_secs(30);
+/// More than any body that is allowed by default.
+const LINGER_BYTES: usize = 64 << 20;
+/// What is read between two looks at other connections.
+const LINGER_TURN: usize = 256 * 1024;
 
 /// What hyper reads from and writes to. It ends responses that are cut, closes connections whose client takes nothing,
 /// and lingers before it closes: closing while the client still sends would cause a reset, which can destroy the
@@ -38,6 +44,7 @@ pub(super) struct Socket {
 struct Http1 {
     wire: Arc<Wire>,
     framing: Framing,
+    heads: Heads,
     clock: Arc<dyn Clock>,
     /// hyper's own response to an unparsable request, with an id inserted.
     own_answer: Bytes,
@@ -45,7 +52,11 @@ struct Http1 {
 
 enum Closing {
     Shutting,
-    Lingering { left: usize, until: Pin<Box<Sleep>> },
+    Lingering {
+        left: usize,
+        pause: Stall,
+        until: Instant,
+    },
 }
 
 impl Socket {
@@ -67,12 +78,13 @@ impl Socket {
     }
 
     /// Obeys [`Wire::cut`], checks the requests' framing, adds an id to hyper's own responses.
-    pub fn http1(mut self, wire: Arc<Wire>, clock: Arc<dyn Clock>) -> Self {
+    pub fn http1(mut self, wire: Arc<Wire>, heads: Heads, clock: Arc<dyn Clock>) -> Self {
         let mut framing = Framing::new();
         note_framing(&mut framing, &self.ahead, &self.traffic);
         self.http1 = Some(Http1 {
             wire,
             framing,
+            heads,
             clock,
             own_answer: Bytes::new(),
         });
@@ -154,22 +166,35 @@ impl Socket {
         )))
     }
 
+    /// hyper looked for the next head before the answer was out, and looks again only when something wakes it.
+    fn await_head(&mut self, cx: &mut Context<'_>) {
+        if let Some(http1) = &mut self.http1
+            && http1.heads.poll_late(&self.traffic, cx).is_ready()
+        {
+            cx.waker().wake_by_ref();
+        }
+    }
+
     fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(Closing::Lingering { left, until }) = &mut self.closing else {
+        let Some(Closing::Lingering { left, pause, until }) = &mut self.closing else {
             return Poll::Ready(());
         };
-        while !self.peer_closed {
-            if until.as_mut().poll(cx).is_ready() {
-                break;
-            }
-            if *left == 0 {
+        let mut turn = LINGER_TURN;
+        while !self.peer_closed && *left > 0 && Instant::now() < *until {
+            let mut scratch = [0; 16 * 1024];
+            let mut buf = ReadBuf::new(&mut scratch);
+            let Poll::Ready(result) = self.transport.raw().poll_read(cx, &mut buf) else {
+                return pause.poll_elapsed(Some(*until), cx);
+            };
+            let read = buf.filled().len();
+            self.peer_closed = result.is_err() || read == 0;
+            pause.progress();
+            *left = left.saturating_sub(read);
+            turn = turn.saturating_sub(read);
+            if turn == 0 {
+                cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
-            let mut scratch = [0; 4096];
-            let mut buf = ReadBuf::new(&mut scratch);
-            let result = ready!(self.transport.raw().poll_read(cx, &mut buf));
-            self.peer_closed = result.is_err() || buf.filled().is_empty();
-            *left = left.saturating_sub(buf.filled().len());
         }
         Poll::Ready(())
     }
@@ -179,7 +204,8 @@ impl Closing {
     fn linger() -> Self {
         Self::Lingering {
             left: LINGER_BYTES,
-            until: Box::pin(sleep(LINGER_TIME)),
+            pause: Stall::new(LINGER_PAUSE),
+            until: Instant::now() + LINGER_TIME,
         }
     }
 }
@@ -207,11 +233,21 @@ impl AsyncRead for Socket {
             return Poll::Pending;
         }
         let (before, has_room) = (buf.filled().len(), buf.remaining() > 0);
-        ready!(Pin::new(&mut this.transport).poll_read(cx, buf))?;
+        if Pin::new(&mut this.transport)
+            .poll_read(cx, buf)?
+            .is_pending()
+        {
+            let Some(http1) = &mut this.http1 else {
+                return Poll::Pending;
+            };
+            // Nothing read is the end of the connection: hyper closes it as if the client had.
+            return http1.heads.poll_late(&this.traffic, cx).map(Ok);
+        }
         let fresh = &buf.filled()[before..];
         this.peer_closed |= fresh.is_empty() && has_room;
         if let Some(http1) = &mut this.http1 {
             note_framing(&mut http1.framing, fresh, &this.traffic);
+            http1.heads.received(&this.traffic);
             if !this.traffic.has_room(fresh.len()) {
                 return Poll::Ready(Err(io::ErrorKind::OutOfMemory.into()));
             }
@@ -264,10 +300,11 @@ impl AsyncWrite for Socket {
         let result = Pin::new(&mut self.transport).poll_flush(cx);
         ready!(self.watch(cx, result))?;
         self.traffic.flushed();
-        match self.is_cut() {
-            true => self.poll_break(cx),
-            false => Poll::Ready(Ok(())),
+        if self.is_cut() {
+            return self.poll_break(cx);
         }
+        self.await_head(cx);
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -68,6 +68,11 @@ impl Traffic {
         self.is_all_ended() && (self.requests() == 0 || self.is_quiet.load(Relaxed))
     }
 
+    /// A request was answered, and the next is not there yet.
+    pub fn is_between_requests(&self) -> bool {
+        self.requests() > 0 && self.is_all_ended()
+    }
+
     pub fn is_all_ended(&self) -> bool {
         self.ended.load(Relaxed) == self.requests()
     }

@@ -70,7 +70,10 @@ fn offer(
     hint: Option<String>,
 ) -> Option<Offer> {
     let described = Described::of(name, deployments, notices)?;
-    let notice = |one: &&&Arc<Deployment>| notices.notice(&one.cluster.name);
+    let notice = |one: &&&Arc<Deployment>| {
+        let of_cluster = notices.notice(&one.cluster.name);
+        of_cluster.or_else(|| notices.model_notice(&one.model))
+    };
     let is_away = deployments.iter().all(|one| notice(&one).is_some());
     let serving = || deployments.iter().filter(|one| one.serving == Serving::Yes);
     let starts = serving().filter_map(|one| one.state.expected_start());

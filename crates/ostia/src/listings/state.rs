@@ -7,8 +7,9 @@ use crate::fleet::ModelState;
 /// What a list says of a deployment. If it is disabled or its cluster is under maintenance, it is stopped. Without a
 /// scheduler to ask, it is running, unless a check says otherwise or nobody can reach it.
 pub(super) fn state_of(deployment: &Deployment, notices: &impl NoticeLookup) -> ModelState {
-    let takes_requests =
-        deployment.serving == Serving::Yes && notices.notice(&deployment.cluster.name).is_none();
+    let takes_requests = deployment.serving == Serving::Yes
+        && notices.notice(&deployment.cluster.name).is_none()
+        && notices.model_notice(&deployment.model).is_none();
     let by_cluster = match deployment.cluster.adapter {
         _ if !takes_requests || deployment.state.is_unreachable() => return ModelState::Stopped,
         ClusterAdapterName::Static | ClusterAdapterName::Unavailable(_) => ModelState::Running,

@@ -115,7 +115,9 @@ impl From<FetchError> for WebFault {
         match error {
             FetchError::Failed(failure) => match failure.kind {
                 FailureKind::Timeout => Self::Timeout,
-                FailureKind::Unreachable | FailureKind::Tls => Self::Unreachable(failure.detail),
+                FailureKind::Unreachable | FailureKind::Exhausted | FailureKind::Tls => {
+                    Self::Unreachable(failure.detail)
+                }
                 FailureKind::Closed | FailureKind::Invalid => Self::Broken(failure.detail),
             },
             FetchError::Broken(error) => Self::Broken(error.to_string()),

@@ -90,7 +90,11 @@ impl Live {
         );
         Ok(Self {
             generation: earlier.map_or(1, |earlier| earlier.generation + 1),
-            notices: Notices::new(&settings.maintenance, Arc::clone(live_notices)),
+            notices: Notices::new(
+                &settings.maintenance,
+                Arc::clone(live_notices),
+                Arc::clone(clock),
+            ),
             cors: Cors::new(&settings.server.cors_origins),
             settings,
             catalog,

@@ -20,5 +20,5 @@ pub(crate) use files::Known;
 pub use files::{Files, ReadFiles};
 pub use identity_web::IdentityWeb;
 pub use live::{Live, Unusable};
-pub use notices::{LiveNotices, Notices, clear_notice, read_notices, set_notice};
+pub use notices::{LiveNotices, Notices, move_former_notices};
 pub use workbench::{Registry, Workbench};

@@ -1,18 +1,15 @@
-//! The messages for users of clusters under maintenance: from `ostia maintenance set`, a status source, or
-//! `ostia.toml`.
+//! The messages for users of what is under maintenance: from `ostia maintenance set`, a status source, or `ostia.toml`.
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{self, Write as _};
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use http::HeaderMap;
-use ostia_core::private_file;
-use parking_lot::Mutex;
-use rustix::fs::{FlockOperation, flock};
+use ostia_core::{Clock, Notice, NoticeScope, Store, StoreError};
 use serde_json::Value;
 
 use crate::authorize;
@@ -23,79 +20,90 @@ use crate::upstream::Clients;
 /// Cluster to text.
 type Texts = BTreeMap<String, Arc<str>>;
 
-const FILE: &str = "maintenance.json";
+/// Where notices were kept before they were in the store.
+const FORMER_FILE: &str = "maintenance.json";
 const PATIENCE: Duration = Duration::from_secs(10);
 const LONGEST_PAGE: usize = 1 << 20;
 
 /// The notices of one snapshot.
-#[derive(Debug, Default)]
 pub struct Notices {
     configured: Texts,
     live: Arc<LiveNotices>,
+    clock: Arc<dyn Clock>,
 }
 
 /// Notices that come and go while the gateway runs.
 #[derive(Debug, Default)]
 pub struct LiveNotices {
-    /// From `ostia maintenance set`.
-    set: ArcSwap<Texts>,
+    /// From `ostia maintenance set`, also such as hold later or no more.
+    set: ArcSwap<BTreeMap<NoticeScope, Stored>>,
     /// From `[maintenance.source.*]`.
     sources: ArcSwap<Texts>,
-    seen: Mutex<Seen>,
 }
 
-/// What the last look at the file found.
-#[derive(Debug, Default)]
-struct Seen {
-    /// The file's modification time and size when it was last read.
-    stamp: Option<(SystemTime, u64)>,
-    /// Why it could not be read, as logged. The same fault is logged once.
-    fault: Option<String>,
-}
+/// A notice of the store, with a text that is shared.
+#[derive(Debug)]
+struct Stored(Notice, Arc<str>);
 
 impl Notices {
-    pub fn new(configured: &BTreeMap<String, String>, live: Arc<LiveNotices>) -> Self {
+    pub fn new(
+        configured: &BTreeMap<String, String>,
+        live: Arc<LiveNotices>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
         Self {
             configured: texts(configured),
             live,
+            clock,
         }
+    }
+
+    fn set(&self, scope: &NoticeScope) -> Option<Arc<str>> {
+        let set = self.live.set.load();
+        let Stored(notice, text) = set.get(scope)?;
+        notice
+            .holds_at(self.clock.unix_micros())
+            .then(|| Arc::clone(text))
     }
 }
 
 impl authorize::NoticeLookup for Notices {
     fn notice(&self, cluster: &str) -> Option<Arc<str>> {
-        let set = self.live.set.load();
-        let sources = self.live.sources.load();
-        [&**set, &**sources, &self.configured]
-            .into_iter()
-            .find_map(|texts| texts.get(cluster).cloned())
+        let set = || {
+            if self.live.set.load().is_empty() {
+                return None;
+            }
+            let own = self.set(&NoticeScope::Cluster(cluster.to_owned()));
+            own.or_else(|| self.set(&NoticeScope::All))
+        };
+        let source = || self.live.sources.load().get(cluster).cloned();
+        set()
+            .or_else(source)
+            .or_else(|| self.configured.get(cluster).cloned())
+    }
+
+    fn model_notice(&self, model: &str) -> Option<Arc<str>> {
+        if self.live.set.load().is_empty() {
+            return None;
+        }
+        self.set(&NoticeScope::Model(model.to_owned()))
     }
 }
 
 impl LiveNotices {
-    /// Reads the file that `ostia maintenance` writes, if it changed. Blocks the thread while the disk does.
-    pub fn refresh(&self, state_dir: &Path) {
-        let path = state_dir.join(FILE);
-        let stamp = fs::metadata(&path)
-            .ok()
-            .and_then(|meta| Some((meta.modified().ok()?, meta.len())));
-        let mut seen = self.seen.lock();
-        if seen.stamp == stamp {
-            return;
+    /// Reads what `ostia maintenance` wrote to the store. If it does not answer, nothing changes.
+    pub async fn refresh(&self, store: &dyn Store) -> Result<(), StoreError> {
+        let stored = store.notices().await?;
+        let known = self.set.load();
+        let same = known.values().map(|Stored(notice, _)| notice).eq(&stored);
+        if !same {
+            let entries = stored.into_iter().map(|notice| {
+                let text = Arc::from(notice.text.as_str());
+                (notice.scope.clone(), Stored(notice, text))
+            });
+            self.set.store(Arc::new(entries.collect()));
         }
-        match read_notices(state_dir) {
-            Ok(notices) => {
-                self.set.store(Arc::new(texts(&notices)));
-                *seen = Seen { stamp, fault: None };
-            }
-            Err(error) => {
-                let fault = Some(error.to_string());
-                if seen.fault != fault {
-                    tracing::error!(%error, "{} cannot be read", path.display());
-                    seen.fault = fault;
-                }
-            }
-        }
+        Ok(())
     }
 
     /// Forgets the notices of sources that no longer exist.
@@ -174,47 +182,34 @@ fn status_in(page: &[u8], field: &str) -> Option<String> {
     }
 }
 
-/// What `ostia maintenance set` wrote: cluster to text. Without a file there are no notices.
-pub fn read_notices(state_dir: &Path) -> io::Result<BTreeMap<String, String>> {
-    match fs::read(state_dir.join(FILE)) {
-        Ok(bytes) => Ok(serde_json::from_slice(&bytes)?),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(BTreeMap::new()),
-        Err(error) => Err(error),
+/// Carries notices of an earlier version from its file to the store, once.
+pub async fn move_former_notices(state_dir: &Path, store: &dyn Store) -> Result<(), StoreError> {
+    let path = state_dir.join(FORMER_FILE);
+    let bytes = match fs::read(&path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => {
+            tracing::error!(%error, "{} cannot be read", path.display());
+            return Ok(());
+        }
+    };
+    let Ok(former) = serde_json::from_slice::<BTreeMap<String, String>>(&bytes) else {
+        tracing::error!("{} cannot be read: it is no JSON", path.display());
+        return Ok(());
+    };
+    for (cluster, text) in former {
+        let notice = Notice {
+            scope: NoticeScope::Cluster(cluster),
+            text,
+            begins_at: None,
+            ends_at: None,
+        };
+        store.set_notice(&notice).await?;
     }
-}
-
-/// `ostia maintenance set`: a running gateway sees the notice within a second, a new one at start.
-pub fn set_notice(state_dir: &Path, cluster: &str, text: &str) -> io::Result<()> {
-    change(state_dir, |notices| {
-        notices.insert(cluster.to_owned(), text.to_owned());
-        true
-    })
-    .map(drop)
-}
-
-/// `ostia maintenance clear`. `false`: there was no notice.
-pub fn clear_notice(state_dir: &Path, cluster: &str) -> io::Result<bool> {
-    change(state_dir, |notices| notices.remove(cluster).is_some())
-}
-
-/// If two commands run at once, both take effect. A reader sees either the old file or the new one.
-fn change(
-    state_dir: &Path,
-    edit: impl FnOnce(&mut BTreeMap<String, String>) -> bool,
-) -> io::Result<bool> {
-    fs::create_dir_all(state_dir)?;
-    let lock = private_file(&state_dir.join(format!("{FILE}.lock")))?;
-    flock(&lock, FlockOperation::LockExclusive)?;
-    let mut notices = read_notices(state_dir)?;
-    if !edit(&mut notices) {
-        return Ok(false);
+    if let Err(error) = fs::rename(&path, state_dir.join(format!("{FORMER_FILE}.moved"))) {
+        tracing::error!(%error, "{} was carried to the store and cannot be put aside", path.display());
     }
-    let new: PathBuf = state_dir.join(format!("{FILE}.new"));
-    let mut file = private_file(&new)?;
-    file.write_all(&serde_json::to_vec_pretty(&notices)?)?;
-    file.sync_all()?;
-    fs::rename(&new, state_dir.join(FILE))?;
-    Ok(true)
+    Ok(())
 }
 
 fn texts(plain: &BTreeMap<String, String>) -> Texts {
@@ -226,57 +221,58 @@ fn texts(plain: &BTreeMap<String, String>) -> Texts {
 
 #[cfg(test)]
 mod tests {
+    use ostia_core::ManualClock;
+
     use super::*;
     use crate::authorize::NoticeLookup as _;
 
-    #[test]
-    fn a_set_notice_survives_and_goes_before_the_configured_one() {
-        let folder = tempfile::tempdir().unwrap();
-        let live = Arc::new(LiveNotices::default());
-        let configured = BTreeMap::from([("a".to_owned(), "from the file".to_owned())]);
-        let notices = Notices::new(&configured, Arc::clone(&live));
-        live.refresh(folder.path());
-        assert_eq!(notices.notice("a").as_deref(), Some("from the file"));
-        assert_eq!(notices.notice("b"), None);
+    fn notice(scope: NoticeScope, text: &str, from: Option<i64>, until: Option<i64>) -> Notice {
+        Notice {
+            scope,
+            text: text.to_owned(),
+            begins_at: from,
+            ends_at: until,
+        }
+    }
 
-        set_notice(folder.path(), "a", "set").unwrap();
-        set_notice(folder.path(), "b", "set too").unwrap();
-        live.refresh(folder.path());
-        assert_eq!(notices.notice("a").as_deref(), Some("set"));
-        // Another process, later.
-        let later = LiveNotices::default();
-        later.refresh(folder.path());
-        assert_eq!(
-            later.set.load().get("b").map(|text| &**text),
-            Some("set too")
-        );
-
-        assert!(clear_notice(folder.path(), "a").unwrap());
-        assert!(!clear_notice(folder.path(), "a").unwrap());
-        live.refresh(folder.path());
-        assert_eq!(notices.notice("a").as_deref(), Some("from the file"));
-        assert_eq!(notices.notice("b").as_deref(), Some("set too"));
+    fn live(all: Vec<Notice>) -> Arc<LiveNotices> {
+        let live = LiveNotices::default();
+        let entries = all.into_iter().map(|notice| {
+            let text = Arc::from(notice.text.as_str());
+            (notice.scope.clone(), Stored(notice, text))
+        });
+        live.set.store(Arc::new(entries.collect()));
+        Arc::new(live)
     }
 
     #[test]
-    fn a_file_that_cannot_be_read_changes_nothing() {
-        let folder = tempfile::tempdir().unwrap();
-        let live = LiveNotices::default();
-        set_notice(folder.path(), "a", "set").unwrap();
-        live.refresh(folder.path());
-        fs::write(folder.path().join(FILE), "{ not json, and longer").unwrap();
-        live.refresh(folder.path());
-        assert!(live.set.load().contains_key("a"));
-        // A fault is logged once for as long as it stays the same.
-        let fault = || live.seen.lock().fault.clone();
-        let first = fault();
-        assert!(first.is_some());
-        live.refresh(folder.path());
-        assert_eq!(fault(), first);
-        clear_notice(folder.path(), "a").unwrap_err();
-        fs::remove_file(folder.path().join(FILE)).unwrap();
-        live.refresh(folder.path());
-        assert_eq!((fault(), live.set.load().len()), (None, 0));
+    fn the_nearest_notice_that_holds_now_is_told() {
+        let clock = Arc::new(ManualClock::at(100));
+        let live = live(vec![
+            notice(NoticeScope::All, "all", Some(200), Some(300)),
+            notice(NoticeScope::Cluster("a".to_owned()), "a", None, Some(250)),
+            notice(NoticeScope::Model("m".to_owned()), "m", Some(150), None),
+        ]);
+        let configured = BTreeMap::from([("b".to_owned(), "from the file".to_owned())]);
+        let notices = Notices::new(&configured, live, clock.clone());
+        let told = |name: &str| notices.notice(name).map(|text| text.to_string());
+        let model = || notices.model_notice("m").map(|text| text.to_string());
+        let some = |text: &str| Some(text.to_owned());
+        for (now, a, b, c, m) in [
+            (100, some("a"), some("from the file"), None, None),
+            (199, some("a"), some("from the file"), None, some("m")),
+            (200, some("a"), some("all"), some("all"), some("m")),
+            (250, some("all"), some("all"), some("all"), some("m")),
+            (300, None, some("from the file"), None, some("m")),
+        ] {
+            clock.jump_wall(now - clock.unix_micros());
+            assert_eq!(
+                (told("a"), told("b"), told("c"), model()),
+                (a, b, c, m),
+                "{now}"
+            );
+        }
+        assert_eq!(notices.model_notice("other"), None);
     }
 
     #[test]

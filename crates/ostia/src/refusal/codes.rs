@@ -230,6 +230,13 @@ pub const ERROR_CODES: &[ErrorCode] = &[
         "`server.body_idle_timeout`.",
     ),
     code(
+        "upgrade_failed",
+        &[409, 500],
+        "No other process took over, and this one serves on.",
+        "",
+        "The new process's lines in the log say why it did not start.",
+    ),
+    code(
         "reload_refused",
         &[409, 422],
         "The files cannot be served, so what was served before stays; or the gateway was not started from files.",
@@ -429,9 +436,9 @@ pub const ERROR_CODES: &[ErrorCode] = &[
     code(
         "gateway_busy",
         &[503],
-        "The request bodies in flight fill the memory reserved for them.",
+        "The request bodies in flight fill the memory reserved for them, or no further connection can be opened.",
         "Wait as long as `Retry-After` says.",
-        "`server.max_buffered_bytes`, `ostia_request_body_bytes`.",
+        "`server.max_buffered_bytes`, `ostia_request_body_bytes`; the limit of open files (`LimitNOFILE=`), `server.max_connections`.",
     ),
     code(
         "store_unavailable",

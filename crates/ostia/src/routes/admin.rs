@@ -37,8 +37,12 @@ pub enum AdminKind {
     Document,
     Purge,
     Reload,
+    Upgrade,
     Drain,
     Status,
+    Notices,
+    SetNotice,
+    ClearNotice,
     Config,
     Endpoints,
     Endpoint,
@@ -133,11 +137,41 @@ pub static ADMIN_ROUTES: &[AdminRoute] = &[
         )
     },
     post(
+        "/admin/upgrade",
+        AdminKind::Upgrade,
+        OPERATORS,
+        "Start the binary that is installed now, hand the sockets and limits over once it is ready, and end as after a drain",
+    ),
+    post(
         "/admin/drain",
         AdminKind::Drain,
         OPERATORS,
         "End the process as SIGTERM does: not ready, still listening for `drain_grace`, then running requests are answered",
     ),
+    get(
+        "/admin/maintenance",
+        AdminKind::Notices,
+        LOOKERS,
+        "What is under maintenance, now or later",
+    ),
+    AdminRoute {
+        method: "PUT",
+        ..post(
+            "/admin/maintenance/{scope}",
+            AdminKind::SetNotice,
+            OPERATORS,
+            "Put `all`, a cluster or `model:NAME` under maintenance: `text`, and Unix seconds `from` and `until` where it is not now and until it is cleared",
+        )
+    },
+    AdminRoute {
+        method: "DELETE",
+        ..post(
+            "/admin/maintenance/{scope}",
+            AdminKind::ClearNotice,
+            OPERATORS,
+            "End it",
+        )
+    },
     get(
         "/admin/status",
         AdminKind::Status,

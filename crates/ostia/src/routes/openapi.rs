@@ -32,7 +32,11 @@ pub fn openapi(base_path: &str) -> Value {
         let operations = paths.entry(route.pattern).or_insert_with(|| {
             json!({"servers": [{"url": "/", "description": "The admin listener, `server.admin_listen`"}]})
         });
-        operations[route.method.to_ascii_lowercase()] = administration(route);
+        // The document itself is on both listeners.
+        let method = route.method.to_ascii_lowercase();
+        if operations.get(&method).is_none() {
+            operations[method] = administration(route);
+        }
     }
     let mut servers = vec![json!({"url": "/"})];
     if !base_path.is_empty() {

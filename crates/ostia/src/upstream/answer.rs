@@ -26,6 +26,8 @@ pub struct UpstreamFailure {
 pub enum FailureKind {
     /// Name not found, connection refused or reset, no route, proxy refused.
     Unreachable,
+    /// This machine has no descriptor left for another connection: no fault of the backend's.
+    Exhausted,
     /// The TLS handshake or the certificate failed.
     Tls,
     /// No connection, or no response head, in time.

@@ -167,8 +167,9 @@ impl Client {
         Err(UpstreamFailure {
             kind: error.kind,
             phase: Phase::Connecting,
-            // The earlier send went into a connection that was already dead, so the backend did no work.
-            retry_safe: true,
+            // The earlier send went into a connection that was already dead, so the backend did no work. Another endpoint
+            // would need a descriptor too.
+            retry_safe: error.kind != FailureKind::Exhausted,
             sends: call.sends,
             detail: error.detail,
         })

@@ -16,6 +16,7 @@ use super::socket::{Socket, Stream};
 use super::tls_words::in_words;
 use super::{FailureKind, tls};
 use crate::catalog::{Origin, Proxy, Scheme, Target, is_link_local};
+use crate::runtime::is_exhaustion;
 
 /// How long one address is tried before the next one is tried in parallel (RFC 8305 section 5).
 const HEAD_START: Duration = Duration::from_millis(250);
@@ -138,9 +139,13 @@ impl Connector {
             let detail = format!("{host}: resolves to a link-local address");
             return Err(ConnectError::unreachable(detail));
         }
-        let stream = race(&addresses, port)
-            .await
-            .map_err(|error| ConnectError::unreachable(format!("{host}:{port}: {error}")))?;
+        let stream = race(&addresses, port).await.map_err(|error| ConnectError {
+            kind: match is_exhaustion(&error) {
+                true => FailureKind::Exhausted,
+                false => FailureKind::Unreachable,
+            },
+            detail: format!("{host}:{port}: {error}"),
+        })?;
         // Both options are optimisations: a socket that refuses them still works.
         let _ = stream.set_nodelay(true);
         let keepalive = socket2::TcpKeepalive::new().with_time(KEEPALIVE);

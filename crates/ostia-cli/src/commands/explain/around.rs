@@ -6,20 +6,20 @@ use http::Method;
 use ostia::admin::call;
 use ostia::admit::{BlockList, Blocked, own_limits};
 use ostia::catalog::{Deployment, HttpUrl};
-use ostia::live::read_notices;
 use ostia::rank::{Home, RUNNING, Readiness, Signals};
 use ostia::settings::{Limits, ListenAddress, Settings};
-use ostia_core::{Clock as _, Identity, SystemClock};
+use ostia_core::{Clock as _, Identity, NoticeScope, SystemClock};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Map, Value, json};
 
+use crate::commands::load::existing_store;
 use crate::commands::web::Page;
 
 /// What else decides how a request ends: limits, maintenance, and how endpoints are doing.
 pub(super) struct Around {
     limits: Limits,
-    /// Cluster to text, with where it was set.
-    notices: BTreeMap<String, (String, &'static str)>,
+    /// Those that hold now, with where they were set.
+    notices: BTreeMap<NoticeScope, (String, &'static str)>,
     /// Clusters whose notices the running gateway fetches.
     sources: Vec<String>,
     health: Result<BTreeMap<String, Health>, String>,
@@ -41,14 +41,19 @@ impl Around {
     pub(super) async fn look(settings: &Settings, user: &str) -> Self {
         let configured = settings.maintenance.iter();
         let mut notices: BTreeMap<_, _> = configured
-            .map(|(cluster, text)| (cluster.clone(), (text.clone(), "[maintenance]")))
+            .map(|(cluster, text)| {
+                let scope = NoticeScope::Cluster(cluster.clone());
+                (scope, (text.clone(), "[maintenance]"))
+            })
             .collect();
-        // A file that cannot be read has no notices, for the gateway too.
-        let set = read_notices(&settings.server.state_dir).unwrap_or_default();
-        notices.extend(
-            set.into_iter()
-                .map(|(cluster, text)| (cluster, (text, "ostia maintenance set"))),
-        );
+        // A database that does not answer has no notices.
+        let set = match existing_store(settings.store.url.expose()).await {
+            Ok(store) => store.notices().await.unwrap_or_default(),
+            Err(_) => Vec::new(),
+        };
+        let now = SystemClock.unix_micros();
+        let hold = set.into_iter().filter(|notice| notice.holds_at(now));
+        notices.extend(hold.map(|notice| (notice.scope, (notice.text, "ostia maintenance set"))));
         Self {
             limits: settings.limits.clone(),
             notices,
@@ -59,8 +64,17 @@ impl Around {
         }
     }
 
-    pub(super) fn notice(&self, cluster: &str) -> Option<&str> {
-        self.notices.get(cluster).map(|(text, _)| text.as_str())
+    pub(super) fn notice(&self, deployment: &Deployment) -> Option<&str> {
+        self.notice_and_source(deployment)
+            .map(|(text, _)| text.as_str())
+    }
+
+    /// The one that requests meet.
+    fn notice_and_source(&self, deployment: &Deployment) -> Option<&(String, &'static str)> {
+        let cluster = NoticeScope::Cluster(deployment.cluster.name.to_string());
+        let model = NoticeScope::Model(deployment.model.to_string());
+        let scopes = [cluster, NoticeScope::All, model];
+        scopes.iter().find_map(|scope| self.notices.get(scope))
     }
 
     /// 0 is off.
@@ -119,13 +133,19 @@ impl Around {
     }
 
     pub(super) fn health(&self, slug: &str) -> Value {
-        match self.health.as_ref().ok().and_then(|all| all.get(slug)) {
+        match self.health_of(slug) {
             Some(health) => json!({
                 "in_flight": health.in_flight, "failing": health.failing,
                 "unread_tokens": health.unread_tokens, "away_ms": health.away_ms,
             }),
             None => Value::Null,
         }
+    }
+
+    /// `None`: no gateway answers. Metrics have endpoints that were used only.
+    fn health_of(&self, slug: &str) -> Option<Health> {
+        let all = self.health.as_ref().ok()?;
+        Some(all.get(slug).cloned().unwrap_or_default())
     }
 
     /// What the endpoint is ranked by. Without a gateway to ask, all are idle.
@@ -154,7 +174,7 @@ impl Around {
     pub(super) fn of(&self, deployment: &Deployment, who: &Identity) -> Vec<String> {
         let mut lines = Vec::new();
         let cluster = &*deployment.cluster.name;
-        if let Some((text, set_by)) = self.notices.get(cluster) {
+        if let Some((text, set_by)) = self.notice_and_source(deployment) {
             lines.push(format!(
                 "maintenance: requests get 503 \"{}\" ({set_by})",
                 text.escape_debug()
@@ -164,12 +184,7 @@ impl Around {
             lines.push("maintenance: the gateway also asks the cluster's status source".to_owned());
         }
         lines.push(format!("limits: {}", self.limits_in_words(deployment, who)));
-        if let Some(health) = self
-            .health
-            .as_ref()
-            .ok()
-            .and_then(|all| all.get(&*deployment.slug))
-        {
+        if let Some(health) = self.health_of(&deployment.slug) {
             let word = match health.failing {
                 true => "its last five requests failed, so others are tried first",
                 false => "it answers",

@@ -133,7 +133,7 @@ impl Explain {
                 "allowed": may_use(deployment, &case.identity),
                 "rule": verdict(deployment, &case.identity),
                 "not_served": not_served(deployment),
-                "maintenance": around.notice(&deployment.cluster.name),
+                "maintenance": around.notice(deployment),
                 "limits": around.limits(deployment, &case.identity),
                 "health": around.health(&deployment.slug),
                 "rank": ranks.place(deployment).map(|(place, signal, work)| {

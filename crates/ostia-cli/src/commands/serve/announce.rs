@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use ostia::boot::Running;
 use ostia::catalog::Serving;
+use ostia::runtime::spawn;
 use ostia::settings::{ListenAddress, Settings};
 use sd_notify::NotifyState;
 
@@ -24,9 +25,33 @@ pub(super) fn ready(running: &Running) {
         pages = pages(&live.settings),
         endpoints = deployments.iter().filter(served).count(),
         version = env!("CARGO_PKG_VERSION"),
+        pid = std::process::id(),
         "ostia listens"
     );
-    notify(&[NotifyState::Ready]);
+    // It may have taken over from the process that systemd knows.
+    notify(&[NotifyState::MainPid(std::process::id()), NotifyState::Ready]);
+}
+
+/// Tells systemd again and again that this process works, where it wants to know.
+pub(super) fn keep_watched() {
+    let wanted = std::env::var("WATCHDOG_USEC").ok();
+    let Some(limit) = wanted.and_then(|micros| micros.parse().ok()) else {
+        return;
+    };
+    let interval = Duration::from_micros(limit) / 2;
+    spawn(async move {
+        loop {
+            notify(&[NotifyState::Watchdog]);
+            tokio::time::sleep(interval).await;
+        }
+    });
+}
+
+pub(super) fn taken_over(pid: u32) {
+    tracing::info!(
+        pid,
+        "another process has taken over: running requests are answered here, then this one ends"
+    );
 }
 
 /// Where people find the pages; `None`: there are none.

@@ -2,6 +2,7 @@
 
 mod announce;
 mod demo;
+mod handover;
 mod signals;
 mod terminal;
 
@@ -70,12 +71,24 @@ impl Serve {
             started = self.start(setup) => started?,
         };
         announce::ready(&running);
+        announce::keep_watched();
         if let Some(demo) = &demo {
             demo.announce(&running)?;
         }
-        let signal = serve_until_ended(&running, &mut signals, &mut terminal).await;
-        let grace = grace(&running, signal, temporary);
-        announce::stopping(&running, signal, grace);
+        let end = serve_until_ended(&running, &mut signals, &mut terminal, temporary).await;
+        let grace = match &end {
+            End::Asked(signal) => {
+                let grace = grace(&running, signal, temporary);
+                announce::stopping(&running, signal, grace);
+                grace
+            }
+            End::TakenOver(pid) => {
+                announce::taken_over(*pid);
+                // Whoever stops the service sends this one signal to both processes.
+                signals.skip_one_stop();
+                Duration::ZERO
+            }
+        };
         let in_time = running
             .shut_down(grace, async {
                 let signal = signals.stop().await;
@@ -144,6 +157,7 @@ impl Serve {
             limiter: None,
             disk: None,
             files: Some(files),
+            sockets: handover::sockets()?,
         })
     }
 }
@@ -188,22 +202,64 @@ async fn ended(signals: &mut Signals, terminal: &mut Option<Terminal>) -> &'stat
     }
 }
 
-/// Serves until something ends the process, and names it.
+/// Why a process does not serve any more.
+enum End {
+    /// By a signal or a command; with its name.
+    Asked(&'static str),
+    /// By this process.
+    TakenOver(u32),
+}
+
+/// Serves until something ends that.
 async fn serve_until_ended(
     running: &Running,
     signals: &mut Signals,
     terminal: &mut Option<Terminal>,
-) -> &'static str {
+    temporary: bool,
+) -> End {
     loop {
         let gateway = running.gateway();
+        let mut asked = None;
+        let upgrade_asked = async {
+            match temporary {
+                true => std::future::pending().await,
+                false => gateway.upgrade_asked().await,
+            }
+        };
         let wish = tokio::select! {
             wish = signals.next() => wish,
             () = gateway.stop_asked() => Wish::Stop(DRAIN),
             () = closed(terminal) => Wish::Stop(TERMINAL_CLOSED),
+            wish = upgrade_asked => {
+                asked = Some(wish);
+                Wish::Upgrade
+            }
         };
         match wish {
-            Wish::Stop(signal) => return signal,
+            Wish::Stop(signal) => return End::Asked(signal),
             Wish::Reload => reload(running).await,
+            Wish::Upgrade if temporary => {
+                tracing::warn!("SIGUSR2: a temporary gateway is not replaced");
+            }
+            Wish::Upgrade => {
+                let handing = handover::hand_over(running, asked);
+                tokio::pin!(handing);
+                loop {
+                    tokio::select! {
+                        taken = &mut handing => match taken {
+                            Some(pid) => return End::TakenOver(pid),
+                            None => break,
+                        },
+                        wish = signals.next() => match wish {
+                            // The process that was started is ended too.
+                            Wish::Stop(signal) => return End::Asked(signal),
+                            Wish::Reload | Wish::Upgrade => {
+                                tracing::info!("another process is about to take over");
+                            }
+                        },
+                    }
+                }
+            }
         }
     }
 }

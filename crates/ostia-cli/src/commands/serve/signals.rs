@@ -9,8 +9,11 @@ pub(super) struct Signals {
     interrupt: Signal,
     hangup: Signal,
     ends_on_hangup: bool,
-    /// They mean nothing to a gateway, but by default they would kill it.
-    _idle: [Signal; 2],
+    /// How many signals that ask for the end mean nothing.
+    skipped: usize,
+    upgrade: Signal,
+    /// It means nothing to a gateway, but by default it would kill it.
+    _idle: Signal,
 }
 
 /// What a signal asks for.
@@ -19,6 +22,7 @@ pub(super) enum Wish {
     /// The end; with the signal's name.
     Stop(&'static str),
     Reload,
+    Upgrade,
 }
 
 impl Signals {
@@ -26,13 +30,12 @@ impl Signals {
     pub fn listen(ends_on_hangup: bool) -> io::Result<Self> {
         Ok(Self {
             ends_on_hangup,
+            skipped: 0,
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             hangup: signal(SignalKind::hangup())?,
-            _idle: [
-                signal(SignalKind::user_defined1())?,
-                signal(SignalKind::user_defined2())?,
-            ],
+            upgrade: signal(SignalKind::user_defined2())?,
+            _idle: signal(SignalKind::user_defined1())?,
         })
     }
 
@@ -45,14 +48,24 @@ impl Signals {
                 true => Wish::Stop("SIGHUP"),
                 false => Wish::Reload,
             },
+            _ = self.upgrade.recv() => Wish::Upgrade,
         }
+    }
+
+    /// The process ends already: the next signal that asks for it is for another one.
+    pub fn skip_one_stop(&mut self) {
+        self.skipped = 1;
     }
 
     /// Waits for the next signal that asks for the end, and names it: for when there is nothing to reload.
     pub async fn stop(&mut self) -> &'static str {
         loop {
             match self.next().await {
+                Wish::Stop(_) if self.skipped > 0 => self.skipped -= 1,
                 Wish::Stop(signal) => return signal,
+                Wish::Upgrade => {
+                    tracing::info!("SIGUSR2: this process is not serving, nobody takes over")
+                }
                 Wish::Reload => {
                     tracing::info!("SIGHUP: this process is not serving, nothing is reloaded")
                 }

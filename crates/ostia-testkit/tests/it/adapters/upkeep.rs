@@ -1,12 +1,12 @@
 //! Maintenance and readiness, while a gateway runs and over restarts.
 
-use ostia::live::{clear_notice, set_notice};
+use ostia_core::{NoticeScope, SystemClock};
 use ostia_testkit::backend::{FakeBackend, Script};
 use ostia_testkit::client::Answer;
 use ostia_testkit::gateway::{CLUSTER, Endpoint, Site, TestGateway};
 use serde_json::json;
 
-use super::get;
+use super::{get, notice};
 use crate::common::assert_error;
 
 async fn chat_until(gateway: &TestGateway, status: u16) -> Answer {
@@ -24,7 +24,10 @@ async fn chat_until(gateway: &TestGateway, status: u16) -> Answer {
 async fn a_notice_survives_restarts() {
     let backend = FakeBackend::start().await;
     let mut site = Site::new().model("m", &backend);
-    set_notice(site.folder(), CLUSTER, "back \"on\" Monday").unwrap();
+    let scope = NoticeScope::Cluster(CLUSTER.to_owned());
+    // As an earlier version kept it, which is carried over.
+    let former = json!({CLUSTER: "back on Monday"}).to_string();
+    std::fs::write(site.folder().join("maintenance.json"), former).unwrap();
     for _ in 0..2 {
         let gateway = TestGateway::start(site).await;
         let answer = gateway.call(&gateway.chat("m")).await;
@@ -39,7 +42,7 @@ async fn a_notice_survives_restarts() {
             answer.json()["error"]["message"]
                 .as_str()
                 .unwrap()
-                .contains("back \"on\" Monday")
+                .contains("back on Monday")
         );
         assert_eq!(get(&gateway, "/status").await.json(), json!({"lab": false}));
         assert_eq!(
@@ -51,15 +54,18 @@ async fn a_notice_survives_restarts() {
             "stopped"
         );
         let jobs = get(&gateway, "/lab/jobs").await.json();
-        assert_eq!(jobs["cluster_status"]["maintenance"], "back \"on\" Monday");
+        assert_eq!(jobs["cluster_status"]["maintenance"], "back on Monday");
         assert_eq!(
             (&jobs["running"], &jobs["stopped"][0]["Models"]),
             (&json!([]), &json!("m"))
         );
         site = gateway.finish_keeping(&[&backend]).await.1;
-        std::fs::remove_file(site.database_path()).unwrap();
+        assert!(!site.folder().join("maintenance.json").exists());
     }
-    assert!(clear_notice(site.folder(), CLUSTER).unwrap());
+    let store = site.prepare(&SystemClock).await;
+    assert_eq!(store.notices().await.unwrap(), [notice(&scope)]);
+    assert!(store.clear_notice(&scope).await.unwrap());
+    assert!(!store.clear_notice(&scope).await.unwrap());
     let gateway = TestGateway::start(site).await;
     assert_eq!(gateway.call(&gateway.chat("m")).await.status(), 200);
     assert_eq!(

@@ -3,9 +3,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use ostia_core::{
-    ApiKey, BoxFuture, KeyChanges, LedgerRow, MadeResponse, NewApiKey, Outcome, People, Pruned,
-    RequestId, Retention, RowFilter, RowPlace, RowsQuery, Sessions, Store, StoreError, UsageQuery,
-    UsageRow,
+    ApiKey, BoxFuture, KeyChanges, LedgerRow, MadeResponse, NewApiKey, Notice, NoticeScope,
+    Outcome, People, Pruned, RequestId, Retention, RowFilter, RowPlace, RowsQuery, Sessions, Store,
+    StoreError, UsageQuery, UsageRow,
 };
 use parking_lot::Mutex;
 
@@ -182,6 +182,18 @@ impl Store for MemoryStore {
     }
 
     fn list_keys(&self) -> BoxFuture<'_, Result<Vec<ApiKey>, StoreError>> {
+        not_here()
+    }
+
+    fn notices(&self) -> BoxFuture<'_, Result<Vec<Notice>, StoreError>> {
+        not_here()
+    }
+
+    fn set_notice<'a>(&'a self, _: &'a Notice) -> BoxFuture<'a, Result<(), StoreError>> {
+        not_here()
+    }
+
+    fn clear_notice<'a>(&'a self, _: &'a NoticeScope) -> BoxFuture<'a, Result<bool, StoreError>> {
         not_here()
     }
 

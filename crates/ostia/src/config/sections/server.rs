@@ -68,7 +68,12 @@ pub(super) fn read_server(root: &Section<'_>, reading: &Reading<'_>) -> Server {
         header_timeout: section.duration(
             "header_timeout",
             Duration::from_secs(10),
-            "For TLS and a request's head, and for the idle time before the next head of a kept connection.",
+            "For TLS and the first head together, and for each later head from its first byte on.",
+        ),
+        idle_timeout: section.duration(
+            "idle_timeout",
+            Duration::from_secs(75),
+            "How long a client connection may be idle between two requests; announced as `Keep-Alive`.",
         ),
         body_idle_timeout: section.duration(
             "body_idle_timeout",

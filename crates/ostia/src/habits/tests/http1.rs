@@ -4,8 +4,7 @@ use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
-use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::task::Poll;
 
 use bytes::Bytes;
 use http::header::CONTENT_LENGTH;
@@ -13,14 +12,13 @@ use http::{HeaderMap, Request, Response, StatusCode};
 use http_body::Body;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
-use hyper::rt::{Sleep, Timer};
 use hyper::server::conn::http1::Builder;
 use hyper::service::service_fn;
 use parking_lot::Mutex;
 
 use super::super::{
-    UntilTaken, flushed_next, may_hide_a_length, own_answer, seen_at_next_poll, time_heads,
-    unread_body_noticed,
+    UntilTaken, flushed_next, may_hide_a_length, own_answer, seen_at_next_poll,
+    unread_body_noticed, without_head_timer,
 };
 use super::{Broken, Call, Polled, Socket, data, poll, script};
 
@@ -297,91 +295,27 @@ fn a_body_is_not_asked_while_the_buffer_is_full() {
     assert_eq!(polls.load(Relaxed), FRAMES + 1);
 }
 
-/// A timer whose time the test sets.
-#[derive(Clone)]
-struct Clock(Arc<Mutex<Instant>>);
-
-impl Clock {
-    fn advance(&self, time: Duration) {
-        *self.0.lock() += time;
-    }
-}
-
-impl Timer for Clock {
-    fn sleep(&self, time: Duration) -> Pin<Box<dyn Sleep>> {
-        self.sleep_until(self.now() + time)
-    }
-
-    fn sleep_until(&self, deadline: Instant) -> Pin<Box<dyn Sleep>> {
-        Box::pin(Until(self.clone(), deadline))
-    }
-
-    fn now(&self) -> Instant {
-        *self.0.lock()
-    }
-}
-
-struct Until(Clock, Instant);
-
-impl Future for Until {
-    type Output = ();
-
-    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
-        match self.0.now() >= self.1 {
-            true => Poll::Ready(()),
-            false => Poll::Pending,
-        }
-    }
-}
-
-impl Sleep for Until {}
-
+/// Between two requests and in the middle of a head: the socket below may end the wait at any time.
 #[test]
-fn every_head_is_timed_from_the_end_of_the_answer_before() {
-    const LIMIT: Duration = Duration::from_secs(10);
-    const ALMOST: Duration = Duration::from_millis(9_999);
-    let is_timeout = |polled: Poll<hyper::Result<()>>| match polled {
-        Poll::Ready(Err(error)) => error.is_timeout(),
-        _ => false,
-    };
-    let clock = Clock(Arc::new(Mutex::new(ostia_core::Clock::now(
-        &ostia_core::SystemClock,
-    ))));
-    let mut builder = Builder::new();
-    time_heads(&mut builder, clock.clone(), Some(LIMIT));
-
-    let socket = Socket::default();
-    let is_over = Arc::<AtomicBool>::default();
-    let seen = Arc::clone(&is_over);
-    let mut connection = serve_with(&builder, &socket, move |_| {
-        let seen = Arc::clone(&seen);
-        async move {
-            seen_at_next_poll(|| seen.load(Relaxed)).await;
-            empty(200)
+fn the_end_of_what_can_be_read_ends_the_wait_for_a_head_without_an_answer() {
+    for begun in ["", "GET / HT"] {
+        let mut builder = Builder::new();
+        without_head_timer(&mut builder);
+        let socket = Socket::default();
+        let mut connection = serve_with(&builder, &socket, ok);
+        socket.say(GET);
+        assert!(poll(&mut connection).is_pending());
+        let answered = socket.written();
+        assert!(answered.starts_with("HTTP/1.1 200 "));
+        // No bytes at all would be the end.
+        if !begun.is_empty() {
+            socket.say(begun);
         }
-    });
-    // Time before hyper looks is not counted.
-    clock.advance(LIMIT);
-    assert!(poll(&mut connection).is_pending());
-    clock.advance(ALMOST);
-    assert!(poll(&mut connection).is_pending());
-    socket.say(GET);
-    assert!(poll(&mut connection).is_pending());
-    // Nor is the time of the response.
-    clock.advance(LIMIT);
-    assert!(poll(&mut connection).is_pending());
-    is_over.store(true, Relaxed);
-    assert!(poll(&mut connection).is_pending());
-    assert!(socket.written().starts_with("HTTP/1.1 200 "));
-    clock.advance(ALMOST);
-    assert!(poll(&mut connection).is_pending());
-    clock.advance(LIMIT - ALMOST);
-    assert!(is_timeout(poll(&mut connection)));
-
-    let mut silent = serve_with(&builder, &Socket::default(), ok);
-    assert!(poll(&mut silent).is_pending());
-    clock.advance(LIMIT);
-    assert!(is_timeout(poll(&mut silent)));
+        assert!(poll(&mut connection).is_pending());
+        socket.end();
+        assert!(poll(&mut connection).is_ready(), "{begun:?}");
+        assert_eq!(socket.written(), answered, "{begun:?}");
+    }
 }
 
 #[test]

@@ -289,6 +289,7 @@ async fn a_panic_ends_one_stream() {
 async fn an_idle_connection_is_closed() {
     let options = Options {
         header_timeout: SHORT,
+        idle_timeout: SHORT,
         ..options()
     };
     let gateway = Gateway::start(options, echo).await;
@@ -328,6 +329,7 @@ async fn frames_that_ask_nothing_keep_no_connection() {
 async fn an_open_stream_keeps_the_connection() {
     let options = Options {
         header_timeout: SHORT,
+        idle_timeout: SHORT,
         ..options()
     };
     let gateway = Gateway::start(options, |_: Inbound| async {

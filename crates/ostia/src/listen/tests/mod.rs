@@ -150,6 +150,8 @@ fn options() -> Options {
         max_connections: 1000,
         connections_per_address: 1000,
         header_timeout: PATIENCE,
+        idle_timeout: PATIENCE,
+        announced_idle: Duration::ZERO,
         write_idle_timeout: PATIENCE,
         give_up_grace: PATIENCE,
         trusted_proxies: Vec::new(),

@@ -55,15 +55,93 @@ async fn a_dripping_head_is_closed() {
     gateway.until_none_is_open().await;
 }
 
+/// With the end of the idle time the client sees a clean end, and nothing before it.
 #[tokio::test]
 async fn an_idle_connection_is_closed_after_its_answer() {
-    let gateway = Gateway::start(short_headers(), echo).await;
+    let options = Options {
+        idle_timeout: SHORT,
+        announced_idle: Duration::from_secs(75),
+        ..options()
+    };
+    let gateway = Gateway::start(options, echo).await;
+    let mut client = gateway.connect().await;
+    client.get("/").await;
+    let head = client.read_until("/ 0").await;
+    assert!(head.contains("\r\nkeep-alive: timeout=75\r\n"), "{head}");
+    assert_eq!(text(&client.read_all().await), "");
+}
+
+/// Whoever says that it closes is told nothing of keeping.
+#[tokio::test]
+async fn only_kept_connections_are_announced() {
+    let options = Options {
+        announced_idle: Duration::from_secs(30),
+        ..options()
+    };
+    let gateway = Gateway::start(options, echo).await;
+    for (more, told) in [("", true), ("connection: x, Close\r\n", false)] {
+        let mut client = gateway.connect().await;
+        client
+            .send(format!("GET / HTTP/1.1\r\nhost: a\r\n{more}\r\n"))
+            .await;
+        let head = client.read_until("/ 0").await;
+        assert_eq!(head.contains("keep-alive: timeout=30"), told, "{head}");
+    }
+}
+
+/// The idle time and the time for a head are two: a head has its own from its first byte on, however it drips.
+#[tokio::test]
+async fn a_later_head_has_its_own_time() {
+    let options = Options {
+        header_timeout: SHORT,
+        ..options()
+    };
+    let gateway = Gateway::start(options, echo).await;
     let mut client = gateway.connect().await;
     client.get("/").await;
     client.read_until("/ 0").await;
-    let begun = Instant::now();
-    assert_eq!(text(&client.read_all().await), "");
-    assert!(begun.elapsed() >= SHORT / 2);
+    // Longer idle than a head may take.
+    tokio::time::sleep(SHORT * 2).await;
+    client.get("/").await;
+    client.read_until("/ 0").await;
+    let (mut read, mut write) = client.0.split();
+    let dripping = async {
+        while write.write_all(b"G").await.is_ok() {
+            tokio::time::sleep(SHORT / 8).await;
+        }
+        std::future::pending::<()>().await;
+    };
+    let mut end = Vec::new();
+    tokio::select! {
+        () = dripping => {}
+        _ = read.read_to_end(&mut end) => {}
+    }
+    assert_eq!(text(&end), "");
+    gateway.until_none_is_open().await;
+}
+
+/// A client that is still sending a large body when it is refused reads the refusal once it has sent all of it.
+#[tokio::test]
+async fn a_refusal_in_the_middle_of_a_body_is_seen() {
+    let gateway = Gateway::start(options(), |_: Inbound| async {
+        super::answer(413, "too large")
+    })
+    .await;
+    let mut client = gateway.connect().await;
+    const LENGTH: usize = 8 << 20;
+    client
+        .send(format!(
+            "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: {LENGTH}\r\n\r\n"
+        ))
+        .await;
+    // Nothing is read before everything is written, as simple clients do.
+    let part = vec![b'x'; 64 << 10];
+    for _ in 0..LENGTH / part.len() {
+        client.0.write_all(&part).await.unwrap();
+    }
+    let seen = client.read_all().await;
+    assert_eq!(super::status(&seen), 413);
+    assert!(text(&seen).ends_with("too large"), "{}", text(&seen));
 }
 
 /// The header timer does not apply to bodies or responses.
