@@ -47,7 +47,7 @@ pub use open::Open;
 pub use peers::Sender;
 pub use presence::{Presence, Present};
 pub use principal::Principal;
-pub use sign_in::{Authenticator, Identify, SignInError, Verified};
+pub use sign_in::{Authenticator, Health, Identify, SignInError, Verified};
 pub use visit::{said_json, said_of};
 pub use web::{Web, WebAnswer, WebFault, WebRequest};
 

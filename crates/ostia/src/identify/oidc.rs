@@ -11,7 +11,7 @@ use super::claims::{Lifetime, is_for, is_of_party, seconds};
 use super::jwt::{Jwt, Key, issuer_of};
 use super::vouching::Vouching;
 use super::web::below;
-use super::{Authenticator, SignInError, Verified, Web, WebRequest};
+use super::{Authenticator, Health, SignInError, Verified, Web, WebRequest};
 use crate::catalog::{HttpUrl, Scheme, UrlFault};
 use crate::settings;
 
@@ -257,6 +257,10 @@ impl Oidc {
 impl Authenticator for Oidc {
     fn recognises(&self, token: &str) -> bool {
         issuer_of(token).is_some_and(|issuer| issuer == self.issuer)
+    }
+
+    fn health(&self) -> Option<Health> {
+        Some(self.channel.health())
     }
 
     fn verify<'a>(&'a self, token: &'a str) -> BoxFuture<'a, Result<Verified, SignInError>> {

@@ -82,6 +82,16 @@ pub struct Verified {
     pub usable_for: Duration,
 }
 
+/// How an identity provider does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Health {
+    pub provider: &'static str,
+    /// Whether it is called at all at present.
+    pub is_up: bool,
+    /// Calls since the start that it did not answer properly.
+    pub failures: u64,
+}
+
 /// One way to prove who one is.
 pub trait Authenticator: Send + Sync + 'static {
     /// Whether a credential has this provider's shape. Providers are chosen by this, never by trying all.
@@ -101,6 +111,11 @@ pub trait Authenticator: Send + Sync + 'static {
     /// What a caller is told who has waited too long for an answer.
     fn outage(&self) -> SignInError {
         SignInError::IdentityUnavailable
+    }
+
+    /// How its provider does, where there is one to ask.
+    fn health(&self) -> Option<Health> {
+        None
     }
 
     /// Forgets what it remembers of users.
@@ -183,6 +198,21 @@ impl Identify {
     /// Failed sign-ins since the start, by reason: few reasons, all known beforehand.
     pub fn failures(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
         self.audit.counts()
+    }
+
+    /// How identity providers do, those of one kind together.
+    pub fn health(&self) -> Vec<Health> {
+        let mut all: Vec<Health> = Vec::new();
+        for one in self.providers.iter().filter_map(|one| one.health()) {
+            match all.iter_mut().find(|known| known.provider == one.provider) {
+                Some(known) => {
+                    known.is_up &= one.is_up;
+                    known.failures += one.failures;
+                }
+                None => all.push(one),
+            }
+        }
+        all
     }
 
     async fn find(
