@@ -7,6 +7,7 @@ mod books;
 mod clock;
 mod identity;
 mod ids;
+mod lease;
 mod ledger;
 mod limiter;
 mod people;
@@ -23,6 +24,7 @@ pub use books::{
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use identity::Identity;
 pub use ids::RequestId;
+pub use lease::{Held as LeaseHeld, Holding, Lease, LeaseState, Leases};
 pub use ledger::{
     Class, Column, ColumnSink, Held, Kind, LedgerRow, Location, Outcome, Phase, Usage, UsageSource,
     Value,

@@ -2,7 +2,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::{
-    ApiKey, BoxFuture, KeyChanges, LedgerRow, NewApiKey, Outcome, People, RequestId, Sessions,
+    ApiKey, BoxFuture, KeyChanges, Leases, LedgerRow, NewApiKey, Outcome, People, RequestId,
+    Sessions,
 };
 
 /// Why the store could not answer. The text is for the log, never for a caller.
@@ -256,6 +257,9 @@ pub trait Store: Send + Sync + 'static {
         filter: &'a RowFilter,
         take: &'a mut (dyn FnMut(&LedgerRow<'_>) + Send),
     ) -> BoxFuture<'a, Result<Option<RowPlace>, StoreError>>;
+
+    /// Where engines of endpoints without a URL are.
+    fn leases(&self) -> &dyn Leases;
 
     /// Hands out rows of the ledger, the oldest first. Gives the place of the last, where there may be more.
     fn rows<'a>(

@@ -1,5 +1,6 @@
 //! What every store must do, told once and run on each database.
 
+mod leases;
 mod people;
 
 use std::borrow::Cow;
@@ -29,6 +30,7 @@ pub(crate) async fn run(store: &dyn Store) {
     responses_have_their_makers(store).await;
     keys_live_and_end(store).await;
     key_ids_and_hashes_are_unique(store).await;
+    leases::run(store).await;
     notices_come_and_go(store).await;
     people::run(store).await;
 }

@@ -53,8 +53,11 @@ async fn serve() {
     let free = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = free.local_addr().unwrap();
     drop(free);
-    let gateway = TestGateway::start(site(&demo, &idp, &format!("127.0.0.1:{}", address.port()))).await;
-    let store = ostia_store::open(&gateway.site().database_url()).await.unwrap();
+    let gateway =
+        TestGateway::start(site(&demo, &idp, &format!("127.0.0.1:{}", address.port()))).await;
+    let store = ostia_store::open(&gateway.site().database_url())
+        .await
+        .unwrap();
     let keys = people(&store, &clock).await;
     history(&*store, clock.unix_micros()).await;
     let about = json!({
@@ -91,9 +94,16 @@ fn site(demo: &Demo, idp: &FakeIdp, address: &str) -> Site {
             engine("secret/Weights-1T")
                 .on("vault", "vllm")
                 .field("allowed_globus_groups", json!(["insiders"]))
-                .config("access_hint", json!("Ask your project's manager for the group \"insiders\".")),
+                .config(
+                    "access_hint",
+                    json!("Ask your project's manager for the group \"insiders\"."),
+                ),
         )
-        .cluster("sophia", "openai_endpoints", json!(["chat/completions", "embeddings", "responses", "messages"]));
+        .cluster(
+            "sophia",
+            "openai_endpoints",
+            json!(["chat/completions", "embeddings", "responses", "messages"]),
+        );
     std::fs::write(
         site.folder().join("terms.txt"),
         "Use this service for research of the laboratory.\n\nDo not send personal data of others.\n\nThe operators may look at who used what, never at what was said.",

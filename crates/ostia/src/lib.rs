@@ -49,6 +49,7 @@ pub mod pipeline;
 pub mod rank;
 pub mod read;
 pub mod refusal;
+pub mod register;
 pub mod relay;
 pub mod resolve;
 pub mod routes;

@@ -24,6 +24,7 @@ mod man;
 mod new_file;
 mod project;
 mod prune;
+mod register;
 mod reload;
 mod serve;
 mod slug;
@@ -86,6 +87,8 @@ pub enum Command {
     Undrain(drain::Undrain),
     /// Have the running gateway read its files again, and print what changes
     Reload(reload::Reload),
+    /// Run beside an engine: tell the gateway where it is, for as long as it is there
+    Register(register::Register),
     /// Show whether a user may use a model, which rule decides, and what else stands in the way
     Explain(explain::Explain),
     /// Try out the adapters of a site
@@ -143,6 +146,7 @@ impl Command {
             Self::Drain(drain) => drain.run(setup),
             Self::Undrain(undrain) => undrain.run(setup),
             Self::Reload(reload) => reload.run(setup),
+            Self::Register(register) => register.run(),
             Self::Explain(explain) => explain.run(setup),
             Self::Adapter(adapter) => adapter.run(setup),
             Self::Agent(agent) => agent.run(),
@@ -192,6 +196,7 @@ impl Command {
             | Self::Test(_)
             | Self::Usage(_) => Some((Level::WARN, "")),
             Self::Slug(_)
+            | Self::Register(_)
             | Self::Init(_)
             | Self::Agent(_)
             | Self::Import(_)

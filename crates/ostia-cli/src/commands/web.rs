@@ -1,12 +1,13 @@
 //! HTTP that commands make themselves: of backends' lists of models, and of gateways.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, USER_AGENT};
 use http::{Method, StatusCode};
-use ostia::catalog::{HttpUrl, Scheme, Target, Timeouts};
+use ostia::catalog::{HttpUrl, Proxy, Scheme, Target, Timeouts, Tls};
 use ostia::upstream::Clients;
 use ostia_core::{Secret, SystemClock};
 use serde_json::Value;
@@ -18,6 +19,7 @@ const LONGEST: usize = 16 << 20;
 const CONNECT: Duration = Duration::from_secs(5);
 
 /// A request: what it carries, and how long it may take.
+#[derive(Clone)]
 pub struct Page {
     pub bearer: Option<Secret<String>>,
     /// Besides those that are always sent.
@@ -25,6 +27,9 @@ pub struct Page {
     pub body: Option<Value>,
     /// The longest silence.
     pub patience: Duration,
+    /// Who vouches for the other side; `None`: whom the machine trusts.
+    pub ca_cert: Option<PathBuf>,
+    pub proxy: Option<Secret<String>>,
 }
 
 /// A whole answer.
@@ -41,6 +46,8 @@ impl Default for Page {
             headers: HeaderMap::new(),
             body: None,
             patience: Duration::from_secs(10),
+            ca_cert: None,
+            proxy: None,
         }
     }
 }
@@ -54,7 +61,7 @@ impl Page {
         self.call(Method::POST, url).await
     }
 
-    async fn call(self, method: Method, url: &HttpUrl) -> Result<Answer, Failure> {
+    pub async fn call(self, method: Method, url: &HttpUrl) -> Result<Answer, Failure> {
         let host = url.base();
         let failed = |why: String| Failure::other(format!("{host}: {why}"));
         let patience = Some(self.patience);
@@ -65,8 +72,16 @@ impl Page {
             total: None,
         };
         let clients = Clients::new(Arc::new(SystemClock));
+        let target = Target {
+            tls: Tls {
+                ca_cert_path: self.ca_cert.clone(),
+                ..Tls::default()
+            },
+            proxy: self.proxy.clone().map_or(Proxy::None, Proxy::Url),
+            ..Target::plain(url.origin.clone(), timeouts)
+        };
         let client = clients
-            .client(&Target::plain(url.origin.clone(), timeouts))
+            .client(&target)
             .map_err(|error| failed(error.to_string()))?;
         let headers = self.headers()?;
         let body = self.body.map(|body| Bytes::from(body.to_string()));

@@ -18,6 +18,7 @@ mod login;
 mod maintenance;
 mod pages;
 mod printed;
+mod register;
 mod reload;
 mod schedulers;
 mod serve;

@@ -176,7 +176,21 @@ impl Site {
         words: &[&str],
     ) -> Gateway {
         let words: Vec<&str> = ["serve"].iter().chain(words).copied().collect();
-        let mut child = command(self.folder.path(), &words)
+        self.start_on(stdin, variables, &words)
+    }
+
+    /// Starts any command, and does not wait for its end.
+    pub fn start(&self, variables: &[(&str, &str)], words: &[&str]) -> Gateway {
+        self.start_on(Stdio::null(), variables, words)
+    }
+
+    fn start_on(
+        &self,
+        stdin: impl Into<Stdio>,
+        variables: &[(&str, &str)],
+        words: &[&str],
+    ) -> Gateway {
+        let mut child = command(self.folder.path(), words)
             .envs(variables.iter().copied())
             .stdin(stdin)
             .stdout(Stdio::piped())
@@ -228,6 +242,11 @@ impl Gateway {
                 return events;
             }
         }
+    }
+
+    /// Waits for a line of its log, for people, that holds this text.
+    pub fn line(&self, text: &str) {
+        while !self.log.recv_timeout(PATIENCE).unwrap().contains(text) {}
     }
 
     /// What it printed, up to and with this text.

@@ -44,6 +44,9 @@ pub(crate) const ALONE: &str = " FOR UPDATE";
 /// Hours since 1970-01-01 in which a row started.
 pub(crate) const HOUR: &str = "CAST(floor(extract(epoch FROM started_at) / 3600) AS BIGINT)";
 
+/// The present moment in Unix microseconds, by the server's clock: replicas agree on it.
+pub(crate) const NOW: &str = "CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)";
+
 /// Each column of each table: the table, the column, its type, its place in the primary key (0: none).
 pub(crate) const TABLES: &str = "
     SELECT t.relname::text, c.attname::text, format_type(c.atttypid, NULL),

@@ -19,6 +19,9 @@ mod implement;
 #[path = "../shared/keys.rs"]
 #[expect(clippy::duplicate_mod, reason = "compiled once for each database")]
 mod keys;
+#[path = "../shared/leases.rs"]
+#[expect(clippy::duplicate_mod, reason = "compiled once for each database")]
+mod leases;
 #[path = "../shared/meta.rs"]
 #[expect(clippy::duplicate_mod, reason = "compiled once for each database")]
 mod meta;

@@ -1,15 +1,18 @@
 //! The trait `Store`, which is the same for both databases.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use ostia_core::{
-    ApiKey, AuditEvent, AuditQuery, AuditRow, BoxFuture, Change, KeyChanges, LedgerRow,
-    MadeResponse, NewApiKey, Notice, NoticeScope, Owner, People, Person, Pruned, RequestId,
-    Retention, Roster, RowFilter, RowPlace, RowsQuery, Session, Sessions, Store, StoreError,
-    UsageQuery, UsageRow,
+    ApiKey, AuditEvent, AuditQuery, AuditRow, BoxFuture, Change, Holding, KeyChanges, Lease,
+    LeaseHeld, Leases, LedgerRow, MadeResponse, NewApiKey, Notice, NoticeScope, Owner, People,
+    Person, Pruned, RequestId, Retention, Roster, RowFilter, RowPlace, RowsQuery, Session,
+    Sessions, Store, StoreError, UsageQuery, UsageRow,
 };
 
-use super::{Handle, find, keys, notices, people, prune, responses, rows, sessions, sums, usage};
+use super::{
+    Handle, find, keys, leases, notices, people, prune, responses, rows, sessions, sums, usage,
+};
 
 impl Store for Handle {
     fn insert_rows<'a>(
@@ -147,6 +150,10 @@ impl Store for Handle {
         Box::pin(async move { find::rows(self.read_much().await?, filter, take).await })
     }
 
+    fn leases(&self) -> &dyn Leases {
+        self
+    }
+
     fn ping(&self) -> BoxFuture<'_, Result<(), StoreError>> {
         Box::pin(async move {
             self.look_at_the_file().await?;
@@ -228,5 +235,37 @@ impl Sessions for Handle {
 
     fn end<'a>(&'a self, id: &'a [u8; 32]) -> BoxFuture<'a, Result<(), StoreError>> {
         Box::pin(async move { sessions::end(self.write().await?, id).await })
+    }
+}
+
+impl Leases for Handle {
+    fn all(&self) -> BoxFuture<'_, Result<Vec<Lease>, StoreError>> {
+        Box::pin(async move { leases::all(self.read().await?).await })
+    }
+
+    fn hold<'a>(&'a self, holding: &'a Holding) -> BoxFuture<'a, Result<LeaseHeld, StoreError>> {
+        Box::pin(async move { leases::hold(self.write().await?, holding).await })
+    }
+
+    fn give_back<'a>(
+        &'a self,
+        id: &'a str,
+        slug: &'a str,
+        key_id: &'a str,
+    ) -> BoxFuture<'a, Result<bool, StoreError>> {
+        Box::pin(async move { leases::give_back(self.write().await?, id, slug, key_id).await })
+    }
+
+    fn used<'a>(
+        &'a self,
+        ids: &'a [Arc<str>],
+        believed: Duration,
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(async move {
+            if ids.is_empty() {
+                return Ok(());
+            }
+            leases::used(self.write().await?, ids, believed).await
+        })
     }
 }

@@ -30,6 +30,9 @@ pub(crate) const ALONE: &str = "";
 /// Hours since 1970-01-01 in which a row started.
 pub(crate) const HOUR: &str = "started_at / 3600000000";
 
+/// The present moment in Unix microseconds, by the machine's clock.
+pub(crate) const NOW: &str = "CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER)";
+
 /// Each column of each table: the table, the column, its type, its place in the primary key (0: none).
 pub(crate) const TABLES: &str = "
     SELECT t.name, c.name, c.type, c.pk FROM sqlite_schema AS t JOIN pragma_table_info(t.name) AS c

@@ -17,6 +17,8 @@ mod find;
 mod implement;
 #[path = "../shared/keys.rs"]
 mod keys;
+#[path = "../shared/leases.rs"]
+mod leases;
 #[path = "../shared/meta.rs"]
 mod meta;
 #[path = "../shared/notices.rs"]

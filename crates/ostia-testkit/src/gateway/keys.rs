@@ -1,5 +1,5 @@
 use ostia::identify::hash_key;
-use ostia_core::{Clock as _, NewApiKey, SystemClock};
+use ostia_core::{Clock as _, KeyRights, NewApiKey, Role, SystemClock};
 
 use super::TestGateway;
 use crate::canary::Canary;
@@ -8,6 +8,30 @@ impl TestGateway {
     /// Makes a key for another user, as `ostia key create` would beside a running gateway. Gives the whole key.
     pub async fn key_for(&self, username: &str, groups: &[&str]) -> String {
         self.key_in(username, groups, "").await
+    }
+
+    /// Makes the key of a job that registers engines: for these endpoints, in these networks.
+    pub async fn registrar(&self, id: &str, slugs: &[&str], networks: &[&str]) -> String {
+        let key = format!("sk-ostia-{}", Canary::new("").secret());
+        let store = ostia_store::open(&self.site().database_url())
+            .await
+            .unwrap();
+        let owned = |all: &[&str]| all.iter().map(|&one| one.to_owned()).collect();
+        let new = NewApiKey {
+            id: id.to_owned(),
+            hash: hash_key(&key),
+            username: "jobs@example.org".to_owned(),
+            rights: KeyRights {
+                role: Some(Role::Registrar),
+                models: owned(slugs),
+                addresses: owned(networks),
+                ..KeyRights::default()
+            },
+            created_at: SystemClock.unix_micros(),
+            ..NewApiKey::default()
+        };
+        store.create_key(&new).await.unwrap();
+        key
     }
 
     /// The same, for a project.

@@ -71,6 +71,15 @@ impl Endpoint {
         Self::new(model, &format!("{}/v1", backend.base_url()))
     }
 
+    /// A model whose engines say where they are, on loopback.
+    pub fn leased(model: &str) -> Self {
+        let mut endpoint = Self::new(model, "");
+        endpoint.config.remove("api_url");
+        endpoint
+            .config("register", json!(true))
+            .config("register_networks", json!(["127.0.0.0/8"]))
+    }
+
     #[must_use]
     pub fn on(mut self, cluster: &str, framework: &str) -> Self {
         cluster.clone_into(&mut self.cluster);

@@ -36,6 +36,7 @@ mod hostile;
 mod http2;
 mod identity;
 mod interim;
+mod leases;
 mod ledger;
 mod metering;
 mod metrics;

@@ -156,7 +156,8 @@ pub static FAMILIES: &[Family] = &[
         "1 while nothing says that the endpoint's model does not run: its cluster, its readiness URL, an operator who drains it",
         |state| {
             let may_run = |state| matches!(state, ModelState::Running | ModelState::Unknown);
-            (may_run(state.model_state()) && may_run(state.readiness()) && !state.is_draining()).into()
+            (may_run(state.model_state()) && may_run(state.readiness()) && !state.is_draining())
+                .into()
         },
     ),
     Family {
@@ -336,7 +337,10 @@ pub static FAMILIES: &[Family] = &[
         help: "0 while an identity provider is not called because it failed",
         read: Read::Words(["provider"], |scrape| {
             let health = scrape.gateway.live().identify.health();
-            health.into_iter().map(|one| (one.provider, one.is_up.into())).collect()
+            health
+                .into_iter()
+                .map(|one| (one.provider, one.is_up.into()))
+                .collect()
         }),
     },
     words(
@@ -345,7 +349,10 @@ pub static FAMILIES: &[Family] = &[
         "provider",
         |scrape| {
             let health = scrape.gateway.live().identify.health();
-            health.into_iter().map(|one| (one.provider, one.failures)).collect()
+            health
+                .into_iter()
+                .map(|one| (one.provider, one.failures))
+                .collect()
         },
     ),
     one(

@@ -10,6 +10,7 @@ use http_body_util::{BodyExt, Full, Limited};
 use ostia_core::Phase;
 
 use super::AdapterError;
+use crate::fleet::ReplicaPlace;
 use crate::upstream::{self, BodyError, FailureKind, Promise, UpstreamBody};
 
 /// A longer refusal is not shown to clients either.
@@ -48,6 +49,8 @@ pub enum Failure {
 /// early tells the backend that nobody reads on.
 pub enum AnswerBody {
     Http(UpstreamBody),
+    /// The same from an engine that has a lease, which counts the request to its end.
+    Leased(UpstreamBody, ReplicaPlace),
     Other(Pin<Box<dyn Body<Data = Bytes, Error = BodyError> + Send>>),
 }
 
@@ -87,6 +90,14 @@ fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
 }
 
 impl AnswerBody {
+    /// The same, which counts on an engine that has a lease.
+    pub(super) fn counted(self, place: ReplicaPlace) -> Self {
+        match self {
+            Self::Http(body) => Self::Leased(body, place),
+            other => other,
+        }
+    }
+
     /// A body that is complete from the start.
     pub fn whole(bytes: impl Into<Bytes>) -> Self {
         Self::new(Full::new(bytes.into()).map_err(|never| match never {}))
@@ -139,7 +150,7 @@ impl Body for AnswerBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match self.get_mut() {
-            Self::Http(body) => Pin::new(body).poll_frame(cx),
+            Self::Http(body) | Self::Leased(body, _) => Pin::new(body).poll_frame(cx),
             Self::Other(body) => {
                 let polled = catch_unwind(AssertUnwindSafe(|| body.as_mut().poll_frame(cx)));
                 polled.unwrap_or_else(|_| {
@@ -152,14 +163,14 @@ impl Body for AnswerBody {
 
     fn is_end_stream(&self) -> bool {
         match self {
-            Self::Http(body) => body.is_end_stream(),
+            Self::Http(body) | Self::Leased(body, _) => body.is_end_stream(),
             Self::Other(body) => body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Self::Http(body) => body.size_hint(),
+            Self::Http(body) | Self::Leased(body, _) => body.size_hint(),
             Self::Other(body) => body.size_hint(),
         }
     }

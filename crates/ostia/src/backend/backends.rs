@@ -14,7 +14,7 @@ use super::registry::BackendKind;
 use super::replicas::Replicas;
 use super::script::ScriptHooks;
 use super::{
-    AdapterError, Answer, AnswerBody, EndpointAdapter, Entry, Exchange, Failure, Registry,
+    AdapterError, Answer, AnswerBody, EndpointAdapter, Entry, Exchange, Failure, Leased, Registry,
     RequestContext,
 };
 use crate::admit::Attempt;
@@ -40,6 +40,8 @@ struct EndpointBackend {
     /// `None`: the backend has no hooks, and pays nothing for them.
     hooked: Option<Hooked>,
     replicas: Option<Replicas>,
+    /// `Some`: engines that have leases.
+    leased: Option<Arc<Leased>>,
 }
 
 /// What backends are built from.
@@ -47,7 +49,7 @@ pub struct Workshop<'a> {
     pub registry: &'a Registry,
     pub scripts: &'a Scripts,
     pub cache: &'a Arc<Cache>,
-    pub clients: &'a Clients,
+    pub clients: &'a Arc<Clients>,
 }
 
 /// A call that is ready to be sent, and its sender.
@@ -76,12 +78,12 @@ impl Backends {
     pub fn stats(&self) -> Stats {
         let mut all = Stats::default();
         let mut seen = HashSet::new();
-        let clients = self
-            .endpoints
-            .iter()
-            .filter_map(|endpoint| endpoint.client.as_ref());
+        let own = self.endpoints.iter();
+        let own = own.filter_map(|endpoint| endpoint.client.as_ref().map(Arc::clone));
+        let leased = self.endpoints.iter().filter_map(|one| one.leased.as_ref());
+        let clients: Vec<_> = own.chain(leased.flat_map(|one| one.clients())).collect();
         // Equal targets share a client.
-        for client in clients.filter(|client| seen.insert(Arc::as_ptr(client))) {
+        for client in clients.iter().filter(|one| seen.insert(Arc::as_ptr(one))) {
             let stats = client.stats();
             all.open += stats.open;
             all.idle += stats.idle;
@@ -93,8 +95,17 @@ impl Backends {
 
     /// The connections of one endpoint.
     pub fn client(&self, deployment: &Deployment) -> Option<Arc<dyn Ask>> {
-        let client = self.endpoints.get(deployment.index)?.client.as_ref()?;
+        let endpoint = self.endpoints.get(deployment.index)?;
+        if let Some(leased) = &endpoint.leased {
+            return Some(Arc::clone(leased) as _);
+        }
+        let client = endpoint.client.as_ref()?;
         Some(Arc::clone(client) as _)
+    }
+
+    /// The engines of one endpoint, where they have leases.
+    pub fn leased(&self, deployment: &Deployment) -> Option<&Arc<Leased>> {
+        self.endpoints.get(deployment.index)?.leased.as_ref()
     }
 
     /// Gets the response of the leased endpoint. It takes an attempt, which proves that the caller may send the request
@@ -165,6 +176,7 @@ impl Backends {
             outgoing,
             client: endpoint.client.as_deref(),
             replicas: endpoint.replicas.as_ref(),
+            leased: endpoint.leased.as_deref(),
             clock: &*self.clock,
             sending: receipt.sending(),
         };
@@ -286,6 +298,7 @@ impl Workshop<'_> {
         EndpointBackend {
             constants: Constants::of(deployment),
             replicas: Replicas::of(deployment, self.cache.clock().now()),
+            leased: Leased::of(deployment, self.clients).map(Arc::new),
             hooked: self.hooked(deployment, client.as_ref()),
             client,
             kind: kind.ok_or_else(|| format!("backend `{name}` cannot be built from the entry")),

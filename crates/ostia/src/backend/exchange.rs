@@ -4,7 +4,7 @@ use http::Response;
 use ostia_core::{Clock, Identity, Phase, Sending};
 
 use super::replicas::Replicas;
-use super::{AnswerBody, Failure};
+use super::{AnswerBody, Failure, Leased};
 use crate::catalog::Deployment;
 use crate::read::Call;
 use crate::upstream::{self, Client, FailureKind, Outgoing};
@@ -19,6 +19,7 @@ pub struct Exchange<'a> {
     pub outgoing: Outgoing,
     pub(super) client: Option<&'a Client>,
     pub(super) replicas: Option<&'a Replicas>,
+    pub(super) leased: Option<&'a Leased>,
     pub(super) clock: &'a dyn Clock,
     /// What the ledger records of it.
     pub(super) sending: Sending<'a>,
@@ -33,11 +34,54 @@ impl Exchange<'_> {
 
     /// The direct API's response to `outgoing`: over the endpoint's own connections, with its TLS, proxy and timeouts.
     pub async fn direct(self) -> Result<Response<AnswerBody>, Failure> {
-        match self.replicas {
-            // Hooks that named a URL meant that one.
-            Some(replicas) if self.outgoing.origin.is_none() => self.send_to_any(replicas).await,
+        // Hooks that named a URL meant that one.
+        let is_own = self.outgoing.origin.is_none();
+        match (self.replicas, self.leased) {
+            (_, Some(leased)) if is_own => self.send_to_leased(leased).await,
+            (Some(replicas), None) if is_own => self.send_to_any(replicas).await,
             _ => self.send_to_one().await,
         }
+    }
+
+    /// To the engines that have leases, as long as the last one surely did nothing.
+    async fn send_to_leased(mut self, leased: &Leased) -> Result<Response<AnswerBody>, Failure> {
+        let leases = self.deployment.state.leases();
+        let api = self.call.path();
+        let mut tried = Vec::new();
+        let mut last = None;
+        while let Some(place) = leases.take(&tried) {
+            tried.push(Arc::clone(&place.id));
+            let (client, path_and_query) = match leased.route(&place, &api) {
+                Some(route) => route,
+                None => continue,
+            };
+            let outgoing = Outgoing {
+                path_and_query,
+                ..self.outgoing.clone()
+            };
+            match send(Some(&client), outgoing, &mut self.sending).await {
+                Ok(response) => {
+                    match response.status().is_server_error() {
+                        true => place.failed(),
+                        false => place.answered(),
+                    }
+                    return Ok(response.map(|body| body.counted(place)));
+                }
+                Err(failure) if failure.retry_safe() => {
+                    place.unreached();
+                    last = Some(failure);
+                }
+                Err(failure) => {
+                    place.failed();
+                    return Err(failure);
+                }
+            }
+        }
+        Err(last.unwrap_or_else(|| {
+            self.sending.unsent();
+            let text = "no engine of the endpoint has a lease";
+            Failure::broken(FailureKind::Unreachable, Phase::Connecting, true, text)
+        }))
     }
 
     /// To the replicas in turn, as long as the last one surely did nothing.

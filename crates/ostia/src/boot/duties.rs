@@ -27,6 +27,8 @@ const FIRST_LOOK: Duration = Duration::from_secs(3);
 const TOUCH: Duration = Duration::from_secs(30);
 /// How often it is looked for changes of people: whoever is disabled is out within a second.
 const PEOPLE_LOOK: Duration = Duration::from_millis(250);
+/// How soon replicas know of a lease that another one gave.
+const LEASE_LOOK: Duration = Duration::from_millis(250);
 /// How often it is looked for keys that end.
 const KEY_ENDS_LOOK: Duration = Duration::from_secs(600);
 /// How often it is looked for changes of keys, for the audit log.
@@ -52,11 +54,13 @@ pub(super) async fn first_look(gateway: &Gateway) {
     let sources = live.settings.maintenance_sources.iter();
     let asking = join_all(sources.map(|(cluster, source)| ask_source(gateway, cluster, source)));
     let people = gateway.directory().look();
+    let leases = gateway.board().look(&live.catalog);
     let first = async {
         tokio::join!(
             live.clusters.first_look(FIRST_LOOK),
             asking,
             people,
+            leases,
             read_notices(gateway)
         )
     };
@@ -77,6 +81,7 @@ pub(super) fn begin(gateway: &Arc<Gateway>) {
     start(gateway, "idle_connections", sweep);
     start(gateway, "key_use", touch_keys);
     start(gateway, "people", watch_people);
+    start(gateway, "leases", watch_leases);
     start(gateway, "key_ends", tell_of_ending_keys);
     start(gateway, "key_changes", watch_keys);
     start(gateway, "retention", prune);
@@ -269,6 +274,26 @@ async fn watch_people(gateway: Arc<Gateway>) -> Infallible {
         if let Err(error) = gateway.directory().look().await {
             tracing::debug!(%error, "the database does not say what changed of people");
         }
+    }
+}
+
+/// Takes over leases, has their engines checked, and calls those who wait where there are more than before.
+async fn watch_leases(gateway: Arc<Gateway>) -> Infallible {
+    let mut serving = 0;
+    loop {
+        let live = gateway.live();
+        if let Err(error) = gateway.board().look(&live.catalog).await {
+            tracing::debug!(%error, "the database does not say which leases there are");
+        }
+        live.clusters.check_leased(gateway.clock.now());
+        let deployments = live.catalog.deployments().iter();
+        let replicas = deployments.flat_map(|one| one.state.leases().all());
+        let now = replicas.filter(|replica| replica.serves()).count();
+        if now > serving {
+            gateway.admitter().came_back();
+        }
+        serving = now;
+        tokio::time::sleep(LEASE_LOOK).await;
     }
 }
 

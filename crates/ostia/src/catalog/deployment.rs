@@ -6,8 +6,8 @@ use std::time::Duration;
 use ostia_core::{Location, Secret};
 use serde_json::Value;
 
-use super::{Access, AgentOptions, BodyPolicy, Isolation, Profile, Scheduler, Target};
-use crate::fleet::{EndpointState, Learned};
+use super::{Access, AgentOptions, BodyPolicy, Isolation, Profile, Register, Scheduler, Target};
+use crate::fleet::{EndpointState, Learned, ModelState};
 
 /// A cluster as its fixture describes it.
 pub struct Cluster {
@@ -122,6 +122,8 @@ pub struct Deployment {
     pub readiness_url: Option<Box<str>>,
     /// What is asked again and again to see whether it is well.
     pub health: Option<HealthCheck>,
+    /// Where leases say where its engines are: `target` then has no URL.
+    pub register: Option<Register>,
     pub target: Target,
     pub isolation: Isolation,
     pub policy: BodyPolicy,
@@ -166,16 +168,44 @@ impl Places {
 impl Deployment {
     /// How many requests it gets at a time now; 0 is no limit.
     pub fn places(&self) -> u32 {
-        match self.max_in_flight {
+        let own = match self.max_in_flight {
             Places::Fixed(most) => most,
             auto if auto.is_auto(&self.state) => self.state.best_point().cap(),
             _ => 0,
+        };
+        let leased = match self.register {
+            Some(_) => self.state.leases().places(),
+            None => 0,
+        };
+        match (own, leased) {
+            (0, most) | (most, 0) => most,
+            (own, leased) => own.min(leased),
         }
+    }
+
+    /// How far its engines are, where leases say where they are. Before there is a lease, the scheduler may know of its job.
+    pub fn leased_state(&self) -> Option<ModelState> {
+        self.register.as_ref()?;
+        let by_cluster = match self.cluster.adapter {
+            ClusterAdapterName::Static | ClusterAdapterName::Unavailable(_) => ModelState::Stopped,
+            _ => self.state.model_state(),
+        };
+        Some(match (self.state.leases().state(), by_cluster) {
+            (
+                Some(ModelState::Draining) | None,
+                waits @ (ModelState::Queued | ModelState::Starting),
+            ) => waits,
+            (Some(by_lease), _) => by_lease,
+            // Its job has its nodes, and the engine is still loading.
+            (None, ModelState::Running) => ModelState::Starting,
+            (None, _) => ModelState::Stopped,
+        })
     }
 
     /// Whether something asks the backend how it is.
     pub fn is_watched(&self) -> bool {
-        self.readiness_url.is_some() || self.health.is_some()
+        // Of several engines each is asked for itself.
+        self.register.is_none() && (self.readiness_url.is_some() || self.health.is_some())
     }
 
     /// Whether its cluster lists its framework. If not, no route leads to it.

@@ -339,6 +339,7 @@ mod tests {
             require_listed: false,
             readiness_url: None,
             health: None,
+            register: None,
             target: target(),
             isolation: Default::default(),
             policy: BodyPolicy::default(),

@@ -46,6 +46,8 @@ pub struct Target {
     pub forward_headers: Vec<http::HeaderName>,
     /// Hosts other than the origin's that an adapter may call.
     pub allowed_hosts: Vec<String>,
+    /// What the origin's name stands for; `None`: it is resolved for each connection.
+    pub addresses: Option<Arc<[IpAddr]>>,
 }
 
 /// Another place where the same backend answers.
@@ -120,6 +122,7 @@ impl Target {
             done_marker: true,
             forward_headers: Vec::new(),
             allowed_hosts: Vec::new(),
+            addresses: None,
         }
     }
 
@@ -147,7 +150,7 @@ impl Target {
         self.path_at(&replica.base_path, replica.query.as_deref(), api)
     }
 
-    fn path_at(&self, base_path: &str, query: Option<&str>, api: &str) -> String {
+    pub fn path_at(&self, base_path: &str, query: Option<&str>, api: &str) -> String {
         let path = match self.paths.get(api) {
             Some(path) => path.clone(),
             None => format!("{base_path}/{api}"),

@@ -8,6 +8,7 @@ use ostia_core::Clock;
 
 use super::engine::Engine;
 use super::health::Health;
+use super::leased::LeasedHealth;
 use super::openai_models::OpenAiModels;
 use super::pbs::Pbs;
 use super::readiness::Readiness;
@@ -16,6 +17,7 @@ use super::slurm::Slurm;
 use super::static_state::Static;
 use super::status_url::StatusUrl;
 use super::{ClusterAdapter, ClusterContext, Jobs, JobsError, Watch};
+use crate::backend::Leased;
 use crate::cache::Cache;
 use crate::catalog::{Catalog, Cluster, ClusterAdapterName, Deployment, Target};
 use crate::runtime::spawn;
@@ -41,6 +43,7 @@ pub struct Clusters {
     readiness: Vec<Readiness>,
     health: Vec<Arc<Health>>,
     engines: Vec<Engine>,
+    leased: Vec<Arc<LeasedHealth>>,
 }
 
 /// What clusters are built with.
@@ -53,6 +56,8 @@ pub struct Workshop<'a> {
     pub ask: &'a dyn Fn(&Target) -> Option<Arc<dyn Ask>>,
     /// The HTTP client of a deployment's backend.
     pub ask_backend: &'a dyn Fn(&Deployment) -> Option<Arc<dyn Ask>>,
+    /// The engines of a deployment, where they have leases.
+    pub leased: &'a dyn Fn(&Deployment) -> Option<Arc<Leased>>,
 }
 
 impl Clusters {
@@ -85,7 +90,12 @@ impl Clusters {
             let http = workshop.http_of(deployment, ENGINE_LIMIT);
             Engine::of(deployment, http)
         });
+        let leased = catalog.deployments().iter().filter_map(|deployment| {
+            let leased = (workshop.leased)(deployment)?;
+            Some(LeasedHealth::new(deployment, &leased, HEALTH_LIMIT))
+        });
         Self {
+            leased: leased.collect(),
             health: health.collect(),
             watches: watches.collect(),
             readiness: readiness.collect(),
@@ -118,6 +128,13 @@ impl Clusters {
             let check = Arc::clone(check);
             // One that hangs holds up no other; each ends by itself.
             spawn(async move { check.look().await });
+        }
+    }
+
+    /// Starts the checks of engines that have leases, where they are due.
+    pub fn check_leased(&self, now: Instant) {
+        for check in &self.leased {
+            check.look(now);
         }
     }
 

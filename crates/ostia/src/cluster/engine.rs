@@ -60,6 +60,8 @@ impl Engine {
     /// `None`: its number of requests is fixed, or it is not this site's.
     pub fn of(deployment: &Arc<Deployment>, http: Http) -> Option<Self> {
         let is_asked = match deployment.max_in_flight {
+            // One of several engines says nothing of all.
+            _ if deployment.register.is_some() => false,
             Places::Fixed(_) => false,
             Places::Auto => true,
             // Nobody else's server is asked for what it was not made for.

@@ -10,7 +10,7 @@ use crate::fleet::ModelState;
 use crate::upstream::{AskError, Http, Reply};
 
 /// So many checks in a row must fail before an endpoint counts as stopped: one may be lost for any reason.
-const FAILURES: u32 = 2;
+pub(super) const FAILURES: u32 = 2;
 /// The prompt that is sent, and how long its answer may be.
 const PROMPT: &str = "Answer with the one word: ready";
 const LONGEST_ANSWER: u32 = 16;
@@ -29,7 +29,11 @@ pub(super) struct Health {
 impl Health {
     /// The first check is due at once.
     pub fn of(deployment: &Arc<Deployment>, http: Http, now: Instant) -> Option<Arc<Self>> {
-        let check = deployment.health.clone()?;
+        // Engines that have leases are asked each for itself.
+        let check = deployment
+            .health
+            .clone()
+            .filter(|_| deployment.register.is_none())?;
         Some(Arc::new(Self {
             http: http.with_key(),
             deployment: Arc::clone(deployment),
@@ -58,10 +62,13 @@ impl Health {
             HealthAsk::Prompt => {
                 let target = &self.deployment.target;
                 let path = target.path_and_query("chat/completions");
-                self.http.post(&path, &self.prompt()).await
+                self.http
+                    .post(&path, &prompt(&self.deployment.upstream_model))
+                    .await
             }
         };
-        let found = found.and_then(|reply| self.judge(&reply));
+        let model = &*self.deployment.upstream_model;
+        let found = found.and_then(|reply| judge(&self.check.ask, model, &reply));
         let state = &self.deployment.state;
         match found {
             Ok(seen) => {
@@ -79,36 +86,6 @@ impl Health {
         self.asking.store(false, Ordering::Relaxed);
     }
 
-    fn judge(&self, reply: &Reply) -> Result<ModelState, AskError> {
-        let fail = |why: &str| Err(AskError::Failed(why.to_owned()));
-        if reply.status == http::StatusCode::SERVICE_UNAVAILABLE {
-            return Ok(ModelState::Starting);
-        }
-        if !reply.status.is_success() {
-            return fail(reply.status.as_str());
-        }
-        let sound = match &self.check.ask {
-            HealthAsk::Path(path) if path.ends_with("/models") => {
-                lists(&reply.json()?, &self.deployment.upstream_model)
-            }
-            HealthAsk::Path(_) => true,
-            HealthAsk::Prompt => says_something(&reply.json()?),
-        };
-        match sound {
-            true => Ok(ModelState::Running),
-            false => fail("the answer is not what a sound backend says"),
-        }
-    }
-
-    fn prompt(&self) -> Value {
-        json!({
-            "model": self.deployment.upstream_model,
-            "messages": [{"role": "user", "content": PROMPT}],
-            "max_tokens": LONGEST_ANSWER,
-            "temperature": 0,
-        })
-    }
-
     /// The interval, a tenth longer or shorter, other each time and for each endpoint: not all are asked at once.
     fn pause(&self) -> Duration {
         let number = self.deployment.state.number();
@@ -119,6 +96,36 @@ impl Health {
             % 21;
         self.check.interval * (90 + jitter) / 100
     }
+}
+
+/// What a check's answer says.
+pub(super) fn judge(ask: &HealthAsk, model: &str, reply: &Reply) -> Result<ModelState, AskError> {
+    let fail = |why: &str| Err(AskError::Failed(why.to_owned()));
+    if reply.status == http::StatusCode::SERVICE_UNAVAILABLE {
+        return Ok(ModelState::Starting);
+    }
+    if !reply.status.is_success() {
+        return fail(reply.status.as_str());
+    }
+    let sound = match ask {
+        HealthAsk::Path(path) if path.ends_with("/models") => lists(&reply.json()?, model),
+        HealthAsk::Path(_) => true,
+        HealthAsk::Prompt => says_something(&reply.json()?),
+    };
+    match sound {
+        true => Ok(ModelState::Running),
+        false => fail("the answer is not what a sound backend says"),
+    }
+}
+
+/// The tiny chat that is sent.
+pub(super) fn prompt(model: &str) -> Value {
+    json!({
+        "model": model,
+        "messages": [{"role": "user", "content": PROMPT}],
+        "max_tokens": LONGEST_ANSWER,
+        "temperature": 0,
+    })
 }
 
 /// Whether a list of models has this one. Lists that name none say nothing.

@@ -16,6 +16,7 @@ mod faults;
 pub mod fuzz;
 mod health;
 mod jobs;
+mod leased;
 mod lenient;
 mod mapping;
 mod openai_models;

@@ -72,7 +72,7 @@ fn sort(states: Vec<(Arc<Deployment>, ModelState)>) -> Jobs {
         match state {
             ModelState::Running => jobs.running.push(job),
             ModelState::Starting | ModelState::Queued => jobs.queued.push(job),
-            ModelState::Stopped => jobs.stopped.push(job),
+            ModelState::Stopped | ModelState::Draining => jobs.stopped.push(job),
             ModelState::Unknown => jobs.others.push(job),
         }
     }

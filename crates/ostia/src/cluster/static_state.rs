@@ -12,6 +12,10 @@ impl ClusterAdapter for Static {
     async fn jobs(&self, context: &ClusterContext) -> Result<Jobs, JobsError> {
         let mut jobs = Jobs::default();
         for deployment in &context.deployments {
+            // Leases say more of it than this.
+            if deployment.register.is_some() {
+                continue;
+            }
             let serving = deployment.serving == Serving::Yes;
             let job = Job {
                 framework: Some(deployment.framework.to_string()),

@@ -279,7 +279,7 @@ const fn rank(state: ModelState) -> u8 {
         ModelState::Running => 0,
         ModelState::Starting => 1,
         ModelState::Queued => 2,
-        ModelState::Stopped => 3,
+        ModelState::Stopped | ModelState::Draining => 3,
         ModelState::Unknown => 4,
     }
 }

@@ -1,8 +1,9 @@
-//! Dotenv files as sites have them: the rules of python-dotenv, which FIRST reads its `.env` with.
+//! Dotenv files by the rules of python-dotenv, with which FIRST reads its `.env`.
 //!
-//! `NAME=value` a line, `export` before it or not, the name in single quotes or not; `# comments`; values bare (up to ` #`), in single quotes (only `\\`
-//! and `\'` are escapes) or in double quotes (also `\n`, `\t`, ...), quoted ones over several lines; `${NAME}` and
-//! `${NAME:-default}` in any of them, from the lines before and then the environment. A bare `$` is itself.
+//! One `NAME=value` per line, with or without `export`, the name in single quotes or not; `# comments`; values bare (up
+//! to ` #`), in single quotes (only `\\` and `\'` are escapes) or in double quotes (also `\n`, `\t`, ...), quoted ones
+//! may span several lines; `${NAME}` and `${NAME:-default}` in any of them are taken from earlier lines, then from the
+//! environment. A bare `$` is literal.
 
 use std::collections::BTreeMap;
 
@@ -43,7 +44,7 @@ struct Fault {
 type Binding = Option<(String, String)>;
 
 impl Reader<'_> {
-    /// The next line that holds something; `None` at the end.
+    /// The next non-empty line; `None` at the end.
     fn next_binding(&mut self) -> Option<Result<Binding, Fault>> {
         self.skip_while(char::is_whitespace);
         match self.peek()? {
@@ -81,7 +82,7 @@ impl Reader<'_> {
                 self.end_of_line()?;
                 value
             }
-            // A comment has a blank before it: `A= # none`, but `A=#1` is a value.
+            // A comment needs a blank before it: `A= # none` is empty, but `A=#1` is a value.
             Some('#') if self.at > behind_sign => {
                 self.skip_line();
                 String::new()

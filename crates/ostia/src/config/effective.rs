@@ -1,5 +1,5 @@
-//! What `ostia.toml` and the variables over it come to: every key with its value, for operators and for the difference
-//! that a reload makes.
+//! The effective settings: every key of `ostia.toml` with its value, overrides from variables included. For operators,
+//! and for the difference that a reload prints.
 
 use std::collections::BTreeMap;
 
@@ -9,21 +9,21 @@ use super::keys::SettingKey;
 use super::reader::Reading;
 use super::tree::{Member, Node, Value};
 
-/// One key of `ostia.toml` with what holds for it.
+/// One key of `ostia.toml` with its effective value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SettingValue {
     /// With its sections: `server.listen`.
     pub name: String,
-    /// The value as one would write it, without anything secret.
+    /// The value as it would be written in the file, without secrets.
     pub shown: String,
     pub is_default: bool,
-    /// What it comes to once `env:` and `file:` are followed.
+    /// The value after `env:` and `file:` are resolved.
     value: Secret<String>,
 }
 
 pub(super) const HIDDEN: &str = "\"[redacted]\"";
 
-/// Sections whose entries are endpoints and clusters, which have a difference of their own.
+/// The sections of endpoints and clusters, which are compared separately.
 const CATALOGUE: [&str; 2] = ["clusters", "endpoints"];
 
 /// In alphabetical order.
@@ -67,7 +67,7 @@ impl SettingValue {
             Value::Text(text) => text.starts_with("env:") || text.starts_with("file:"),
             _ => false,
         };
-        // A reference is no secret; what it refers to may be one.
+        // A reference is not secret, but its target may be.
         let hidden = secrets.contains(&last(name)) && !reference;
         Self {
             name: name.to_owned(),
@@ -81,7 +81,7 @@ impl SettingValue {
     }
 }
 
-/// What a reference cannot be followed to was reported where it was read.
+/// References that cannot be resolved were reported when they were read.
 fn followed(value: &serde_json::Value, reading: &Reading<'_>) -> serde_json::Value {
     match value {
         serde_json::Value::String(text) => match reading.follow(text) {
@@ -95,7 +95,7 @@ fn followed(value: &serde_json::Value, reading: &Reading<'_>) -> serde_json::Val
     }
 }
 
-/// Calls `leaf` with each key that is no section. Sections in a list are counted.
+/// Calls `leaf` with each key that is not a section. Sections in a list are numbered.
 fn flatten<'a>(name: &str, node: &'a Node, leaf: &mut impl FnMut(&str, &'a Node)) {
     match &node.value {
         Value::Map(members) => {

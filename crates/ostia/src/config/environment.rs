@@ -14,7 +14,7 @@ pub struct Environment {
 }
 
 impl Environment {
-    /// The process's variables. One that is not UTF-8 is left out.
+    /// The process's variables, except those that are not UTF-8.
     pub fn of_process() -> Self {
         std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
@@ -31,7 +31,7 @@ impl Environment {
             .map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
-    /// These variables with those of dotenv files over them; a later file wins over an earlier one.
+    /// These variables, overridden by those of dotenv files; a later file wins over an earlier one.
     pub(super) fn with_files(&self, files: &[PathBuf], report: &Report) -> Self {
         let mut all = self.clone();
         for path in files {
@@ -63,9 +63,9 @@ impl fmt::Debug for Environment {
     }
 }
 
-/// Whether a text is a variable's name, and not the secret that was meant to be in the variable. Letters, digits and
-/// underscores, and not the mixture that a key is. Files of variables have names with hyphens and dots too; keys have them
-/// among small letters.
+/// Whether a text looks like a variable's name, rather than the secret that should be in the variable. Names have
+/// letters, digits and underscores, but not in the random mixture of a key. Dotenv files also have names with hyphens
+/// and dots; in keys these come with lower-case letters.
 pub(super) fn is_name(text: &str) -> bool {
     let has = |is: fn(&u8) -> bool| text.bytes().any(|byte| is(&byte));
     let (lower, digits) = (has(u8::is_ascii_lowercase), has(u8::is_ascii_digit));

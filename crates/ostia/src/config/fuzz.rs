@@ -21,7 +21,7 @@ fn source(data: &[u8]) -> Option<Arc<Source>> {
     )))
 }
 
-/// What serde_json reads is read, and to the same value. A fault has a place in the file.
+/// Everything that serde_json reads is read, with the same value. A fault has a place in the file.
 pub fn fixtures(data: &[u8]) {
     let Some(source) = source(data) else { return };
     let plain = serde_json::from_str::<Value>(&source.text);

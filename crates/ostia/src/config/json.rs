@@ -1,4 +1,4 @@
-//! JSON (RFC 8259) as a tree whose every value knows where it stands, with sentences for the usual slips.
+//! JSON (RFC 8259) as a tree in which every value knows its place, with messages for common mistakes.
 
 use super::tree::{At, Fault, Member, Node, Value};
 
@@ -97,7 +97,7 @@ impl Parser<'_> {
         Ok(Member { key, key_at, node })
     }
 
-    /// Steps over what stands between two items: `true` if it is the closing bracket.
+    /// Skips the separator between two items; `true` at the closing bracket.
     fn closes(&mut self, bracket: char, opened: usize, after_item: bool) -> Result<bool, Fault> {
         let end_of_item = self.at;
         self.skip_space();
@@ -162,7 +162,7 @@ impl Parser<'_> {
         self.at += 1;
         let quoted = self.text.get(start..self.at).unwrap_or("");
         serde_json::from_str(quoted).map_err(|error| Fault {
-            // The column counts bytes, and points behind the slip.
+            // The column counts bytes, and points after the mistake.
             at: start + error.column().saturating_sub(1).min(quoted.len()),
             text: "an escape that JSON does not have; a backslash itself is written `\\\\`"
                 .to_owned(),

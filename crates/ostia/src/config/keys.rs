@@ -1,5 +1,5 @@
-//! What may stand in `ostia.toml`: every section and key as the code asks for it, with its default and meaning. The
-//! page docs/reference/config.md is made of this.
+//! The keys of `ostia.toml`: every section and key that the code asks for, with its default and meaning. The page
+//! docs/reference/config.md is generated from them.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ pub struct SettingKey {
     pub name: String,
     /// What is accepted, with the unit; [`SettingKey::SECTION`] for a section.
     pub accepts: String,
-    /// As one would write it; "" where there is none.
+    /// As it would be written in the file; "" if there is none.
     pub default: String,
     pub meaning: &'static str,
 }
@@ -35,7 +35,7 @@ impl SettingKey {
     }
 }
 
-/// Sections that are read only where a site names something of its own.
+/// Sections that are read only if the site uses names of its own.
 const NAMED_BY_SITES: &str = "[maintenance.source.CLUSTER]\nurl = \"https://status.example/\"\n";
 
 /// Every section and key, in the order in which they are read.

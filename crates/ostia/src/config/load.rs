@@ -20,7 +20,7 @@ use crate::fleet::Fleet;
 use crate::scan::PrintKey;
 use crate::settings::{Routing, Settings};
 
-/// What there is to read.
+/// The inputs of a reading.
 #[derive(Debug, Clone, Default)]
 pub struct Sources {
     /// `--config` or `OSTIA_CONFIG`: must exist. `None`: `ostia.toml` in the current folder, which may be absent.
@@ -29,41 +29,41 @@ pub struct Sources {
     pub env_files: Vec<PathBuf>,
     /// The process's variables.
     pub environment: Environment,
-    /// What the names of backends and their hooks stand for.
+    /// The registered backends and hooks, by name.
     pub backends: Registry,
     /// Names of cluster adapters registered from Rust.
     pub registered_clusters: Vec<String>,
 }
 
-/// Everything that one reading of the files gave.
+/// The result of reading the files once.
 #[derive(Debug)]
 pub struct Loaded {
     /// `None` if anything in `ostia.toml` is wrong.
     pub settings: Option<Settings>,
-    /// What is sound in the fixtures; faulty endpoints are in it as disabled.
+    /// The valid part of the fixtures; faulty endpoints are in it as disabled.
     pub catalog: Catalog,
     /// In the order of the files: all mistakes of all of them.
     pub problems: Vec<Problem>,
     /// The environment that was used, with `env_files` in it.
     pub environment: Environment,
-    /// Every file that was read or looked for; a change of any may change the outcome.
+    /// Every file that was read or looked for; a change to any of them may change the outcome.
     pub files: Vec<PathBuf>,
     /// `server.state_dir`, also where something else is wrong; `None`: the file could not be parsed.
     pub state_dir: Option<PathBuf>,
-    /// Every key of `ostia.toml` with what holds for it.
+    /// Every key of `ostia.toml` with its effective value.
     pub values: Vec<SettingValue>,
 }
 
 const DEFAULT_PATH: &str = "ostia.toml";
 
-/// Reads all files. Never fails: what is wrong is in `problems`.
+/// Reads all files. Never fails: faults are in `problems`.
 pub fn load(sources: &Sources, fleet: &Fleet) -> Loaded {
     let report = Report::default();
     let environment = sources.environment.with_files(&sources.env_files, &report);
     let path = config_path(sources, &environment);
     let (table, file, parsed) = read_file(path.as_deref(), &environment, &report);
     let folder = folder_of(&file.source.path);
-    // Of a file with a syntax error, what follows from the error would only hide it.
+    // If a file has a syntax error, its consequences would only hide the error.
     let unheard = Report::default();
     let heard = if parsed { &report } else { &unheard };
     let reading = Reading::new(&environment, file, folder, heard);
@@ -103,7 +103,7 @@ pub fn load(sources: &Sources, fleet: &Fleet) -> Loaded {
 }
 
 impl Loaded {
-    /// Whether nothing may start: an error that reaches beyond its entry, or with `strict` any error.
+    /// Whether the start must fail: on an error that affects more than its entry, or with `strict` on any error.
     pub fn fatal(&self, strict: bool) -> bool {
         self.settings.is_none()
             || self
@@ -111,7 +111,7 @@ impl Loaded {
                 .any(|problem| strict || problem.scope == Reach::Fatal)
     }
 
-    /// What `check` exits 78 for.
+    /// Whether `check` exits with 78.
     pub fn errors(&self) -> impl Iterator<Item = &Problem> {
         self.problems
             .iter()
@@ -119,7 +119,7 @@ impl Loaded {
     }
 }
 
-/// What prompts are hashed with: made of the site's secret, else one of this process.
+/// The key for hashing prompts: derived from the site's secret, else random for this process.
 fn print_key(routing: &Routing, fleet: &Fleet) -> PrintKey {
     let Some(secret) = &routing.hmac_key else {
         return PrintKey::new(fleet.secret());
@@ -147,7 +147,7 @@ fn config_path(sources: &Sources, environment: &Environment) -> Option<PathBuf> 
         .or_else(|| from_environment().map(PathBuf::from))
 }
 
-/// The file's table with the environment's overrides, how to speak of the file, and whether it could be parsed.
+/// The file's table with the environment's overrides, the file's name for messages, and whether it could be parsed.
 fn read_file(
     path: Option<&Path>,
     environment: &Environment,
@@ -174,7 +174,7 @@ fn read_file(
     (table, At::whole(source), parsed && sound)
 }
 
-/// Sorts by file, in the order in which files were first spoken of, and by place in it.
+/// Sorts by file, in the order of first mention, and by place in the file.
 fn in_order(mut problems: Vec<Problem>) -> Vec<Problem> {
     let mut order = BTreeMap::new();
     for problem in &problems {

@@ -10,7 +10,7 @@ pub enum Severity {
     Info,
 }
 
-/// How far a problem reaches.
+/// What a problem affects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Reach {
     /// One entry is disabled or left out; the rest is served.
@@ -27,7 +27,7 @@ pub struct Place {
     pub position: Option<(usize, usize)>,
 }
 
-/// One mistake: where, what, and how to mend it. The text holds no value that may be secret and no control characters.
+/// One mistake: where, what, and how to fix it. The text contains no possibly secret value and no control characters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     pub severity: Severity,
@@ -78,7 +78,7 @@ impl Report {
     }
 }
 
-/// Control characters and those that turn the direction of text would forge lines in a log or terminal.
+/// Control and bidirectional characters could forge lines in a log or terminal.
 pub(super) fn printable(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for character in text.chars() {

@@ -107,7 +107,7 @@ impl Parser<'_> {
         }
     }
 
-    /// Steps over what stands between two items, a trailing comma included: `true` if it is the closing bracket.
+    /// Skips the separator between two items, or a trailing comma; `true` at the closing bracket.
     fn closes(&mut self, bracket: char, after_item: bool) -> Result<bool, Fault> {
         self.skip_space();
         if after_item && self.peek() == Some(',') {
@@ -126,7 +126,7 @@ impl Parser<'_> {
         }
     }
 
-    /// One text, or several side by side, which Python joins.
+    /// One string literal, or several adjacent ones, which Python joins.
     fn strings(&mut self) -> Result<String, Fault> {
         let mut joined = String::new();
         while let Some(quote @ ('\'' | '"')) = self.peek() {

@@ -3,7 +3,7 @@ use std::sync::{Arc, OnceLock};
 
 use super::problem::{Place, Report};
 
-/// The text of a file, and how to speak of positions in it.
+/// The text of a file, with its name and its positions for messages.
 #[derive(Debug)]
 pub(super) struct Source {
     pub name: Arc<str>,
@@ -14,8 +14,8 @@ pub(super) struct Source {
     marks: OnceLock<Vec<Mark>>,
 }
 
-/// Where an offset stands: a place is counted from the mark before it, not from the file's beginning. A dump of a
-/// database is one line of megabytes, and each of its entries has several places.
+/// The line and column of an offset, counted from the mark before it, not from the file's beginning: a database dump is
+/// one line of megabytes, and each of its entries has several places.
 #[derive(Debug, Clone, Copy)]
 struct Mark {
     offset: usize,
@@ -25,7 +25,7 @@ struct Mark {
 
 const BETWEEN_MARKS: usize = 1 << 10;
 
-/// Larger files are a mistake: reading them would take the memory of a small machine.
+/// Larger files are refused as a mistake: reading them could exhaust the memory of a small machine.
 const MAX_BYTES: u64 = 64 << 20;
 
 /// Why there is no [`Source`].
@@ -91,7 +91,7 @@ impl Source {
         }
     }
 
-    /// As [`Source::new`], for what stands in `ostia.toml` or over it.
+    /// Like [`Source::new`], for `ostia.toml` and the variables that override it.
     pub fn settings(name: Arc<str>, path: PathBuf, text: String) -> Self {
         Self {
             is_settings: true,
@@ -158,7 +158,7 @@ fn read_limited(path: &Path) -> std::io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// A path as it stands in a file: relative ones begin at that file's folder.
+/// Resolves a path from a file, relative to that file's folder.
 pub(super) fn resolve_path(folder: &Path, path: &str) -> PathBuf {
     if folder.as_os_str() == "." {
         return PathBuf::from(path);

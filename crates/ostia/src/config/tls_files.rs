@@ -7,12 +7,12 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use super::source::check_readable;
 use crate::upstream::certificate_fault;
 
-/// Says why a file is no PEM file with at least one certificate.
+/// Says why a file is not a PEM file with at least one certificate.
 pub(super) fn check_certificates(path: &Path) -> Result<(), String> {
     certificates(path).map(drop)
 }
 
-/// Says why a file is no PEM file with certificates that a server can be checked against: authorities', or its own.
+/// Says why a file is not a PEM file with certificates against which a server can be checked: authorities', or its own.
 pub(super) fn check_authorities(path: &Path) -> Result<(), String> {
     let given = certificates(path)?;
     let faults: Option<Vec<_>> = given.iter().map(certificate_fault).collect();
@@ -22,12 +22,12 @@ pub(super) fn check_authorities(path: &Path) -> Result<(), String> {
     }
 }
 
-/// Says why a file is no PEM file with a private key.
+/// Says why a file is not a PEM file with a private key.
 pub(super) fn check_key(path: &Path) -> Result<(), String> {
     key(path).map(drop)
 }
 
-/// Says why a certificate and a key, each sound, are no pair. Of files that are not sound it says nothing.
+/// Says why a valid certificate and a valid key do not match. It says nothing about invalid files.
 pub(super) fn check_pair(cert: &Path, key_path: &Path) -> Result<(), String> {
     let (Ok(chain), Ok(key)) = (certificates(cert), key(key_path)) else {
         return Ok(());

@@ -12,16 +12,16 @@ use super::problem::Report;
 use super::source::Source;
 use super::tree::{At, Member, Node, Value};
 
-/// Variables that override keys begin so; the rest is `SECTION__KEY` in upper case.
+/// The prefix of variables that override keys; the rest is `SECTION__KEY` in upper case.
 const PREFIX: &str = "OSTIA_";
 
-/// Parses the file. Syntax errors are reported; what could be read all the same is in the table.
+/// Parses the file. Syntax errors are reported; the table has everything that could still be read.
 pub(super) fn parse(source: &Arc<Source>, report: &Report) -> (Vec<Member>, bool) {
     let (table, errors) = DeTable::parse_recoverable(&source.text);
     let mut last_line = None;
     for error in &errors {
         let place = source.place(error.span().map_or(0, |span| span.start));
-        // One slip makes the parser stumble several times over the same line.
+        // One mistake makes the parser report several errors on the same line.
         let line = place.position.map(|(line, _)| line);
         if line != last_line {
             report.fatal(
@@ -35,7 +35,7 @@ pub(super) fn parse(source: &Arc<Source>, report: &Report) -> (Vec<Member>, bool
     (convert_table(table.get_ref(), &whole), errors.is_empty())
 }
 
-/// The parser takes what begins like a number for one: an address, a version, a word such as `none`.
+/// The parser takes everything that begins like a number for a number: an address, a version, a word such as `none`.
 fn advice(message: &str) -> Cow<'_, str> {
     match message {
         "invalid float, expected nothing" | "invalid float, expected `nan`" => {
@@ -81,7 +81,8 @@ fn convert(value: &DeValue<'_>, whole: &At) -> Value {
     }
 }
 
-/// Puts `OSTIA_SECTION__KEY` variables over the values of the file at `path`. Variables without `__` are not about keys.
+/// Overrides the values of the file at `path` with `OSTIA_SECTION__KEY` variables. Variables without `__` do not name
+/// keys.
 pub(super) fn override_from(
     environment: &Environment,
     path: &Path,

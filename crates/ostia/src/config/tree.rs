@@ -1,5 +1,5 @@
-//! What all files are read into: values that know where they stand. `toml_file`, `json` and `python` make it; `reader`
-//! makes typed values of it.
+//! The tree into which all files are read: values that know their places. `toml_file`, `json` and `python` build it;
+//! `reader` turns it into typed values.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use serde_json::{Map, Number, Value as Plain};
 use super::problem::Place;
 use super::source::Source;
 
-/// Where something stands: at a byte of a source, or the source as a whole. Line and column are counted when asked for.
+/// A place: a byte of a source, or the source as a whole. Line and column are counted when needed.
 #[derive(Clone)]
 pub(super) struct At {
     pub source: Arc<Source>,
@@ -41,7 +41,7 @@ pub(super) struct Member {
     pub node: Node,
 }
 
-/// Why a text is no tree, and the byte offset where.
+/// Why a text cannot be parsed, and the byte offset of the fault.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Fault {
     pub at: usize,
@@ -84,7 +84,7 @@ impl Node {
         Self { at, value }
     }
 
-    /// The value without places. Of a key that stands twice the last holds, as Python reads it.
+    /// The value without places. Of a repeated key the last value is used, as in Python.
     pub fn to_value(&self) -> Plain {
         match &self.value {
             Value::Null | Value::Odd => Plain::Null,

@@ -10,7 +10,7 @@ const LONGEST: Duration = Duration::from_secs(100 * 365 * 86_400);
 ///
 /// # Errors
 ///
-/// It is no such text, or longer than 100 years.
+/// The text has another form, or means more than 100 years.
 pub fn duration(text: &str) -> Result<Duration, String> {
     let text = text.trim();
     let read = match text.parse().map(Duration::from_secs) {

@@ -1,4 +1,4 @@
-/// The known word that is at most two slips away.
+/// The known word within an edit distance of two.
 pub(super) fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
     known
         .iter()

@@ -16,6 +16,7 @@ use crate::listen::Rejection;
 use crate::rank::{NoCandidate, NotServing};
 use crate::read::ReadError;
 use crate::refusal::{AnswerFault, Refusal, one_line};
+use crate::register::RegisterFault;
 use crate::relay::{BackendRefusal, RefusalText, RelayError, Told};
 use crate::routes::Astray;
 use crate::upstream::{FailureKind, UpstreamFailure};
@@ -219,6 +220,31 @@ impl From<SignInError> for Refusal {
 impl From<StoreError> for Refusal {
     fn from(error: StoreError) -> Self {
         store_unavailable().with_detail(error.to_string())
+    }
+}
+
+impl From<RegisterFault> for Refusal {
+    fn from(fault: RegisterFault) -> Self {
+        let text = fault.to_string();
+        let refused = |status, code| Self::client(status, code, text);
+        match fault {
+            RegisterFault::NoRegistrar => refused(StatusCode::FORBIDDEN, "policy_denied"),
+            RegisterFault::NoEndpoint(_) => refused(StatusCode::NOT_FOUND, "not_found"),
+            RegisterFault::Value(..) | RegisterFault::Url(_) | RegisterFault::NoAddress(_) => {
+                refused(StatusCode::BAD_REQUEST, "invalid_value")
+            }
+            RegisterFault::Address(..) => {
+                refused(StatusCode::FORBIDDEN, "policy_denied").with_param("url")
+            }
+            RegisterFault::Gone => refused(StatusCode::GONE, "lease_gone"),
+            RegisterFault::Stale(_) | RegisterFault::Taken | RegisterFault::TooMany => {
+                refused(StatusCode::CONFLICT, "conflict")
+            }
+            RegisterFault::TooOften(wait) => {
+                refused(StatusCode::TOO_MANY_REQUESTS, "requests").with_retry_after(wait)
+            }
+            RegisterFault::Store(error) => error.into(),
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use super::breaker::Breaker;
 use super::chance::Chance;
 use super::timeline::Timeline;
 use super::warmth::Warmth;
-use super::{EngineFacts, Learned, Prefixes};
+use super::{EngineFacts, Learned, Leases, Prefixes};
 
 /// What a cluster reports of a model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +22,8 @@ pub enum ModelState {
     Queued,
     Stopped,
     Unknown,
+    /// It ends what it has begun, and takes nothing new.
+    Draining,
 }
 
 /// The state of one endpoint. Many tasks write, and nobody takes a lock to read: all of it is atomics, but for what the
@@ -57,6 +59,7 @@ pub struct EndpointState {
     /// What first bytes took, of answers that had any.
     first_byte_ms: AtomicU64,
     best: BestPoint,
+    leases: Leases,
 }
 
 /// One request's place on an endpoint, returned on drop.
@@ -189,7 +192,8 @@ impl EndpointState {
             engine: EngineFacts::default(),
             breaker: Breaker::new(REST, REST, clock),
             away: Away::new(timeline.clone()),
-            warmth: Warmth::new(timeline),
+            warmth: Warmth::new(timeline.clone()),
+            leases: Leases::new(timeline),
             counts: Default::default(),
             prompt_tokens: AtomicU64::new(0),
             completion_tokens: AtomicU64::new(0),
@@ -357,6 +361,11 @@ impl EndpointState {
         &self.engine
     }
 
+    /// Where its engines are, if it has no URL of its own.
+    pub fn leases(&self) -> &Leases {
+        &self.leases
+    }
+
     pub fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Relaxed)
     }
@@ -499,6 +508,7 @@ impl ModelState {
             1 => Self::Starting,
             2 => Self::Queued,
             3 => Self::Stopped,
+            5 => Self::Draining,
             _ => Self::Unknown,
         }
     }
@@ -510,6 +520,19 @@ impl ModelState {
             Self::Queued => "queued",
             Self::Stopped => "stopped",
             Self::Unknown => "unknown",
+            Self::Draining => "draining",
+        }
+    }
+
+    /// How far it is from serving.
+    pub const fn distance(self) -> u8 {
+        match self {
+            Self::Running => 0,
+            Self::Unknown => 1,
+            Self::Starting => 2,
+            Self::Queued => 3,
+            Self::Draining => 4,
+            Self::Stopped => 5,
         }
     }
 }

@@ -20,6 +20,7 @@ use crate::live::{Files, Live, Workbench};
 use crate::ownership::Responses;
 use crate::people::{Actor, Desk};
 use crate::read::{Budget, Call, RefusedBytes};
+use crate::register::Board;
 use crate::relay;
 use crate::runtime::Duties;
 use crate::telemetry::{ErrorCounts, Figures};
@@ -118,6 +119,11 @@ impl Gateway {
     /// What the database says of people.
     pub fn directory(&self) -> &Arc<Directory> {
         &self.workbench.directory
+    }
+
+    /// Where engines of endpoints without a URL are.
+    pub fn board(&self) -> &Arc<Board> {
+        &self.workbench.board
     }
 
     pub fn fleet(&self) -> &Fleet {

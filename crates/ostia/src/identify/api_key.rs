@@ -10,11 +10,11 @@ use ring::digest;
 
 use super::{Authenticator, SignInError, Verified};
 
-/// What every key of ours begins with: scanners for leaked secrets find it, and no token has it.
+/// The prefix of every key of ours: scanners for leaked secrets can find it, and no token has it.
 pub const KEY_PREFIX: &str = "sk-ostia-";
 /// A revoked key is refused after this long at the latest.
 const FRESH: Duration = Duration::from_secs(1);
-/// While the store does not answer, a key that was good goes on for this long.
+/// While the store does not answer, a valid key keeps working for this long.
 const USABLE: Duration = Duration::from_secs(60);
 
 /// A new key: 256 random bits. `Err` only if the system has no randomness.
@@ -27,7 +27,8 @@ pub fn generate_key() -> Result<Secret<String>, getrandom::Error> {
     )))
 }
 
-/// SHA-256 of a whole credential: what the store keeps and caches go by. A key has 256 random bits, so no salt is due.
+/// SHA-256 of a whole credential, by which the store and caches identify it. A key has 256 random bits, so it needs no
+/// salt.
 pub fn hash_key(token: &str) -> [u8; 32] {
     let mut hash = [0; 32];
     hash.copy_from_slice(digest::digest(&digest::SHA256, token.as_bytes()).as_ref());
@@ -52,7 +53,7 @@ impl ApiKeys {
         }
     }
 
-    /// The same keys, of whose owners somebody has to vouch within this time.
+    /// The same keys; somebody has to vouch for their owners within this time.
     #[must_use]
     pub fn vouched_within(&self, owner_ttl: Option<Duration>) -> Self {
         Self {
@@ -63,8 +64,8 @@ impl ApiKeys {
         }
     }
 
-    /// Writes down when keys were last used. Called now and then from beside the path. What the store did not take, or what
-    /// nobody waited for, is told with the next call.
+    /// Stores when keys were last used. Called now and then from a background task. Whatever the store did not take, or
+    /// whose write was not awaited, is sent with the next call.
     pub async fn flush_last_used(&self) -> Result<(), StoreError> {
         let told: Vec<_> = {
             let used = self.used.lock();
@@ -87,7 +88,7 @@ impl ApiKeys {
         let key = self.store.key_by_hash(&hash).await.map_err(unanswered)?;
         let key = key.ok_or(SignInError::InvalidKey)?;
         let now = self.clock.unix_micros();
-        // Whatever the moment: the clock of the machine that revoked it may be ahead of ours.
+        // Regardless of the time: the clock of the machine that revoked it may be ahead of ours.
         if key.revoked_at.is_some() {
             return Err(SignInError::InvalidKey);
         }
@@ -106,7 +107,7 @@ impl ApiKeys {
         })
     }
 
-    /// What is known of whoever answers for a key: its owner, or of a service account the managers of its project.
+    /// Data on those responsible for a key: its owner, or for a service account the managers of its project.
     async fn owner(&self, key: &ApiKey) -> Result<Owner, SignInError> {
         let people = self.store.people();
         if !key.rights.service {

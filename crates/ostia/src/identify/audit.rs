@@ -23,7 +23,7 @@ const REASONS: [&str; 13] = [
     "store_unavailable",
 ];
 
-/// Writes down failed sign-ins: every one is counted, and a bounded number a second becomes an event of target
+/// Records failed sign-ins: every one is counted, and a limited number per second becomes an event of target
 /// `ostia::audit`. Of a credential it shows eight hexadecimal digits of its hash, of a caller the address.
 pub(super) struct Audit {
     paces: [Pace; REASONS.len()],

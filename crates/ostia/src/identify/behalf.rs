@@ -14,20 +14,20 @@ use super::{SignInError, hash_key};
 
 /// A user's name, signed with the front end's own key (HS256).
 const SIGNED: HeaderName = HeaderName::from_static("x-ostia-user-jwt");
-/// The same as Open WebUI makes it, without an audience and an id of its own.
+/// The same as Open WebUI makes it, without an audience and a `jti`.
 const SIGNED_BY_OPEN_WEBUI: HeaderName = HeaderName::from_static("x-openwebui-user-jwt");
-/// What Open WebUI and LibreChat say without a signature.
+/// The unsigned headers of Open WebUI and LibreChat.
 const PLAIN: [HeaderName; 2] = [
     HeaderName::from_static("x-openwebui-user-email"),
     HeaderName::from_static("x-librechat-user-email"),
 ];
-/// Who a signed name must be for.
+/// The required audience of a signed name.
 pub const AUDIENCE: &str = "ostia";
-/// The longest that a signed name is good for, in seconds.
+/// The longest validity of a signed name, in seconds.
 const LONGEST: i64 = 300;
 /// How far clocks may differ, in seconds.
 const SKEW: i64 = 60;
-/// Ids that are remembered; more in five minutes are refused.
+/// How many ids are remembered; more within five minutes are refused.
 const MOST_IDS: usize = 1_000_000;
 
 /// The user behind a front end, as far as its key may say so.
@@ -38,11 +38,13 @@ pub(super) struct Named {
     pub(super) name: String,
 }
 
-/// Which signed names were used already. In this process: with several replicas each takes a name once.
+/// The signed names that were already used. They are kept in this process: each of several replicas accepts a name
+/// once.
 #[derive(Debug, Default)]
 pub(super) struct Used(Mutex<HashMap<[u8; 32], i64>>);
 
-/// Whom a front end's request is for; `None`: for the front end itself. From any other key such headers are not heard.
+/// The user for whom a front end sends a request; `None`: the front end itself. With any other key such headers are
+/// ignored.
 pub(super) fn named(
     rights: &KeyRights,
     headers: &HeaderMap,
@@ -87,7 +89,7 @@ fn plain(headers: &HeaderMap, is_bound: bool) -> Result<Option<Named>, SignInErr
     Ok(None)
 }
 
-/// What is not signed for this gateway, once, is believed from known addresses alone.
+/// A name that is not signed for this gateway and for single use is accepted from known addresses only.
 fn check_bound(is_bound: bool) -> Result<(), SignInError> {
     match is_bound {
         true => Ok(()),
@@ -108,7 +110,7 @@ fn one<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>,
     Ok(text.filter(|text| !text.is_empty()))
 }
 
-/// The claims of a signed name, if the front end's key signed it and it is of now.
+/// The claims of a signed name, if the front end's key signed it and it is valid now.
 fn open(token: &str, key: &str, now: i64) -> Result<Value, SignInError> {
     let bad = || refused("the signed name of its user is not valid");
     let (message, signature) = token.rsplit_once('.').ok_or_else(bad)?;
@@ -136,7 +138,7 @@ fn open(token: &str, key: &str, now: i64) -> Result<Value, SignInError> {
     Ok(claims)
 }
 
-/// Of a name that is for this gateway and was not used before.
+/// Accepts a name that is for this gateway and was not used before.
 fn fresh(claims: &Value, key: &str, now: i64, used: &Used) -> Result<Named, SignInError> {
     let is_for_us = match claims.get("aud") {
         Some(Value::Array(many)) => many.iter().any(|one| one == AUDIENCE),
@@ -158,7 +160,7 @@ fn fresh(claims: &Value, key: &str, now: i64, used: &Used) -> Result<Named, Sign
     }
 }
 
-/// Claims may say anything of roles and groups: only the name is heard.
+/// Claims about roles and groups are ignored: only the name is used.
 fn who(claims: &Value) -> Result<Named, SignInError> {
     let address = |claim: &str| claims.get(claim).and_then(text);
     let email = address("email").or_else(|| address("sub"));
@@ -174,7 +176,7 @@ fn refused(why: &str) -> SignInError {
 }
 
 impl Used {
-    /// `false`: it was taken before, or too many are remembered.
+    /// `false`: it was used before, or too many are remembered.
     fn take(&self, id: [u8; 32], end: i64, now: i64) -> bool {
         let mut used = self.0.lock();
         if used.len() >= MOST_IDS {
@@ -184,8 +186,8 @@ impl Used {
     }
 }
 
-/// The user whom a front end names: with the groups that are known of them, and no role. What its front end may not, they
-/// may not (`front`).
+/// The user whom a front end names, with their known groups and no role. They may do no more than their front end
+/// (`front`).
 pub(super) fn acting(front: &Arc<Identity>, named: &Named, groups: Arc<[Arc<str>]>) -> Identity {
     let domain = Identity::domain_of(&named.username);
     Identity {
@@ -323,7 +325,7 @@ mod tests {
             );
             assert!(ask(&rights(&["lab.org"], &[]), &[line], &used).is_err());
             assert!(ask(&rights(&["uni.edu"], &["10.0.0.1/32"]), &[line], &used).is_err());
-            // From any other key they are not heard.
+            // With any other key they are ignored.
             assert_eq!(
                 ask(&rights(&[], &["10.0.0.1/32"]), &[line], &used),
                 Ok(None)

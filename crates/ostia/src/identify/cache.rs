@@ -18,36 +18,36 @@ const GOOD: usize = 100_000;
 const BAD: usize = 10_000;
 /// How long a refusal is remembered.
 const NEGATIVE_TTL: Duration = Duration::from_secs(10);
-/// How soon a provider that did not answer is asked again for somebody who may go on meanwhile.
+/// How soon a provider that did not answer is asked again, for a caller who may go on meanwhile.
 const RETRY_OUTAGE: Duration = Duration::from_secs(1);
-/// Questions under way at once. Providers admit far fewer; the rest wait for them.
+/// Concurrent queries. Providers allow far fewer; the rest wait.
 const FLIGHTS: usize = 4_096;
 
 /// The SHA-256 of the whole credential. It stands for the issuer too: which provider is asked follows from the credential.
 pub(super) type Hash = [u8; 32];
 
-/// What providers said. Refusals live apart, so that a flood of bad credentials cannot push good ones out; outages are not
-/// remembered as refusals.
+/// The providers' answers. Refusals are kept separately, so that a flood of bad credentials cannot evict good ones;
+/// outages are not remembered as refusals.
 pub(super) struct Cache {
     good: QuickCache<Hash, Arc<Entry>>,
     bad: QuickCache<Hash, (Instant, SignInError)>,
     flights: Mutex<HashMap<Hash, Flight>>,
-    /// Counts purges: an answer to a question from before one is not kept.
+    /// Counts purges: an answer to a query from before a purge is not kept.
     generation: AtomicU64,
     next_flight: AtomicU64,
     clock: Arc<dyn Clock>,
 }
 
-/// What is known of a credential without asking.
+/// The cached result for a credential.
 pub(super) enum Known {
     Good(Arc<Guest>),
-    /// Good, but it is time to ask again; nobody waits for that.
+    /// Valid, but due for renewal; nobody waits for that.
     Ageing(Arc<Guest>),
     Bad(SignInError),
     Nothing,
 }
 
-/// What a credential was when it was last asked about, if that is remembered; it need not be believed any more.
+/// The last result for a credential, if it is remembered; it may have expired.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Met {
     Never,
@@ -63,7 +63,7 @@ struct Entry {
     usable_until: Instant,
 }
 
-/// One question to a provider, awaited by many.
+/// One query to a provider, awaited by many requests.
 #[derive(Clone)]
 pub(super) struct Flight {
     number: u64,
@@ -110,7 +110,7 @@ impl Cache {
         }
     }
 
-    /// The question about a credential that is under way already.
+    /// The query for a credential that is already under way.
     pub(super) fn flight(&self, hash: &Hash) -> Option<Flight> {
         self.flights.lock().get(hash).cloned()
     }
@@ -132,8 +132,8 @@ impl Cache {
         self.bad.clear();
     }
 
-    /// Asks the provider, or joins whoever asks it: many callers with one credential ask once, and one that leaves stops
-    /// nothing. `None`: too many questions are under way.
+    /// Asks the provider, or joins a query under way: many callers with one credential make one query, and a caller
+    /// that leaves does not stop it. `None`: too many queries are under way.
     pub(super) fn fly(
         self: &Arc<Self>,
         hash: Hash,
@@ -158,8 +158,8 @@ impl Cache {
         };
         let (provider, token) = (Arc::clone(provider), token.to_owned());
         let outage = provider.outage();
-        // Beside the request, so that one caller's hang-up does not lose the answer for all others. The task cannot end
-        // before its flight is in the map: it needs the same lock.
+        // On a task of its own, so that one caller's hang-up does not lose the answer for all others. The task cannot
+        // end before its flight is in the map: it needs the same lock.
         let task = spawn(async move { landing.settle(provider.verify(&token).await) });
         let answer = task
             .map(move |ended| ended.unwrap_or(Err(outage)))
@@ -170,7 +170,7 @@ impl Cache {
         Some(flight)
     }
 
-    /// What may be believed while a provider does not answer.
+    /// The result to use while a provider does not answer.
     pub(super) fn usable(&self, hash: &Hash) -> Option<Arc<Guest>> {
         let entry = self.good.get(hash)?;
         (self.clock.now() < entry.usable_until).then(|| Arc::clone(&entry.verified))
@@ -196,7 +196,7 @@ impl Cache {
         self.bad.insert(hash, (until, error.clone()));
     }
 
-    /// The provider did not answer: whoever may go on does, and it is asked again soon.
+    /// The provider did not answer: callers who may go on do so, and it is asked again soon.
     fn outlast(&self, hash: Hash) -> Option<Arc<Guest>> {
         let entry = self.good.get(&hash)?;
         let now = self.clock.now();
@@ -215,13 +215,13 @@ impl Cache {
     }
 }
 
-/// Takes a flight off the map, however its task ends.
+/// Removes a flight from the map, however its task ends.
 struct Landing {
     cache: Arc<Cache>,
     hash: Hash,
     number: u64,
     generation: u64,
-    /// Of the peer that asked first.
+    /// The peer that asked first.
     ticket: Option<Ticket>,
 }
 
@@ -249,7 +249,7 @@ impl Landing {
                 Err(error)
             }
         };
-        // A purge counts before it clears: one that this look misses clears what was just put there.
+        // A purge counts before it clears: if this check misses a purge, that purge clears the value just inserted.
         if cache.generation.load(Ordering::SeqCst) != self.generation {
             cache.good.remove(&self.hash);
             cache.bad.remove(&self.hash);
@@ -276,7 +276,7 @@ mod tests {
     use ostia_core::{Identity, ManualClock};
     use std::sync::OnceLock;
 
-    /// Purges whenever somebody looks at it.
+    /// Purges on every read.
     struct PurgingClock {
         cache: OnceLock<Arc<Cache>>,
         hands: ManualClock,

@@ -10,13 +10,13 @@ use tokio::sync::Semaphore;
 use super::{Health, SignInError, Web, WebAnswer, WebFault, WebRequest};
 use crate::fleet::Breaker;
 
-/// Calls to one provider at a time: a flood of strangers must not take every socket.
+/// Concurrent calls to one provider: a flood of unknown callers must not take every socket.
 const CONCURRENT: usize = 32;
 /// How long a call waits for one of those places.
 const QUEUE: Duration = Duration::from_millis(1_500);
-/// How long a provider that fails again and again is not called. Short: the first caller after a recovery should come in.
+/// How long a provider that keeps failing is not called. Short, so that the first caller after a recovery gets in.
 const REST: Duration = Duration::from_millis(500);
-/// For the one call that finds out; longer than it and its retry can take.
+/// For the single probing call; longer than that call and its retry can take.
 const PATIENCE: Duration = Duration::from_secs(15);
 
 /// The way to one identity provider: a bulkhead, a breaker, one retry, JSON.
@@ -28,10 +28,10 @@ pub(super) struct Channel {
     failures: AtomicU64,
 }
 
-/// What a provider that works said: a status that is no failure of its own, and JSON.
+/// The answer of a working provider: a status that is not an outage, and JSON.
 pub(super) struct Said {
     pub(super) status: StatusCode,
-    /// `Null` where an error came without JSON.
+    /// `Null` if an error came without JSON.
     pub(super) json: Value,
 }
 
@@ -46,10 +46,10 @@ impl Channel {
         }
     }
 
-    /// Asks. Every failure to answer properly is an outage, never a denial: timeouts, 3xx (no redirect is followed), 429,
-    /// 5xx, a 200 that is no JSON. 4xx are answers.
+    /// Sends a query. Every failure to answer properly is an outage, never a denial: timeouts, 3xx (redirects are not
+    /// followed), 429, 5xx, a 200 that is not JSON. 4xx are answers.
     pub(super) async fn ask(&self, request: WebRequest) -> Result<Said, SignInError> {
-        // Those who would wait in vain are told at once.
+        // Callers who would wait in vain are refused at once.
         if self.breaker.is_open() {
             return Err(SignInError::IdentityUnavailable);
         }
@@ -104,7 +104,7 @@ impl Channel {
         }
     }
 
-    /// An outage under load must not flood the log: the first failure, the second, the fourth, ...
+    /// An outage under load must not flood the log: it shows the first failure, the second, the fourth, ...
     fn log(&self, fault: &Fault) {
         let count = self.failures.fetch_add(1, Ordering::Relaxed) + 1;
         if count.is_power_of_two() {
@@ -126,7 +126,7 @@ enum Fault {
 }
 
 impl Fault {
-    /// Every call made here may be repeated; those that took all the time, or will end the same way, are not.
+    /// Every call made here may be repeated, except calls that used up the time or would end the same way.
     fn worth_a_retry(&self) -> bool {
         match self {
             Self::Web(WebFault::Broken(_)) => true,
@@ -141,7 +141,7 @@ fn parse(answer: &WebAnswer) -> Option<Value> {
         let kind = kind.split(';').next().unwrap_or_default().trim();
         kind.to_ascii_lowercase().ends_with("json")
     });
-    // The parser refuses what is nested deeper than 128.
+    // The parser refuses nesting deeper than 128.
     json.then(|| serde_json::from_slice(&answer.body).ok())
         .flatten()
 }

@@ -6,11 +6,11 @@ use serde_json::Value;
 
 use super::SignInError;
 
-/// A longer subject or username is no name but an attack on whoever shows it.
+/// A longer subject or username is not a name but an attack on whatever displays it.
 const LONGEST: usize = 255;
 const MOST_GROUPS: usize = 10_000;
 
-/// What is asked of a provider's claims, whether they come in a JWT or from introspection.
+/// The requirements on a provider's claims, whether they come in a JWT or from introspection.
 pub(super) struct ClaimMap {
     names: BTreeMap<String, String>,
 }
@@ -22,14 +22,14 @@ pub(super) struct Lifetime {
 }
 
 impl ClaimMap {
-    /// Our word (`id`, `user`, `name`, `groups`, `domain`, `idp_name`) to the provider's claim.
+    /// Maps our names (`id`, `user`, `name`, `groups`, `domain`, `idp_name`) to the provider's claims.
     pub(super) fn new(names: &BTreeMap<String, String>) -> Self {
         Self {
             names: names.clone(),
         }
     }
 
-    /// Who it is: issuer and subject together, never an address alone.
+    /// The user's id: issuer and subject together, never an address alone.
     pub(super) fn identity(
         &self,
         claims: &Value,
@@ -84,8 +84,8 @@ impl ClaimMap {
         Ok(username)
     }
 
-    /// A domain counts from a claim that the site names, or from an address that the provider has verified. Usernames are
-    /// what people type into many providers.
+    /// A domain counts from a claim that the site names, or from an address that the provider has verified. At many
+    /// providers people choose usernames themselves.
     fn domain(&self, claims: &Value, username: &str) -> Option<Arc<str>> {
         if let Some(claim) = self.names.get("domain") {
             return find(claims, claim).and_then(text).map(lower);
@@ -126,7 +126,7 @@ impl ClaimMap {
         self.names.get("groups").map_or("groups", String::as_str)
     }
 
-    /// Entra's overage: who is in more than some 200 groups gets a token that names none of them.
+    /// Entra's overage: users in more than about 200 groups get a token that names none of them.
     fn groups_are_unlisted(&self, claims: &Value, issuer: &str, subject: &str) -> bool {
         let claim = self.groups_claim();
         let elsewhere = claims
@@ -155,7 +155,7 @@ impl ClaimMap {
 }
 
 impl Lifetime {
-    /// `exp` must be there and ahead, `nbf` and `iat` not ahead by more than clocks differ.
+    /// `exp` must be present and in the future; `nbf` and `iat` may be ahead by the clock skew at most.
     pub(super) fn of(claims: &Value, now_seconds: i64) -> Result<Self, SignInError> {
         const SKEW: i64 = 60;
         let expires_at = claims
@@ -200,7 +200,7 @@ pub(super) fn is_of_party(claims: &Value, parties: &[String]) -> bool {
     parties.is_empty() || party.is_some_and(is_listed)
 }
 
-/// A text that can be shown: not empty, not long, nothing that moves a cursor.
+/// A text that can be shown: not empty, not long, without characters that move a cursor.
 pub(super) fn text(value: &Value) -> Option<&str> {
     value.as_str().and_then(printable)
 }
@@ -210,7 +210,7 @@ fn printable(text: &str) -> Option<&str> {
     (fits && !text.chars().any(char::is_control)).then_some(text)
 }
 
-/// Whole seconds of a NumericDate; beyond what fits, the end of time.
+/// Whole seconds of a NumericDate; values that do not fit are saturated.
 pub(super) fn seconds(value: &Value) -> Option<i64> {
     if let Some(whole) = value.as_i64() {
         return Some(whole);
@@ -223,8 +223,8 @@ pub(super) fn seconds(value: &Value) -> Option<i64> {
     Some(number as i64)
 }
 
-/// A claim by its name, or by a path with dots (`realm_access.roles`) where no claim has that name. A name that has dots
-/// itself may stand in quotes (`resource_access."my.app.org".roles`); without them the longest name that exists counts.
+/// A claim by its name, or by a dotted path (`realm_access.roles`) if no claim has that name. A name that itself has
+/// dots may be quoted (`resource_access."my.app.org".roles`); without them the longest name that exists counts.
 pub(super) fn find<'a>(level: &'a Value, path: &str) -> Option<&'a Value> {
     if let Some(quote) = path
         .chars()

@@ -3,11 +3,11 @@ use http::header::AUTHORIZATION;
 
 use super::SignInError;
 
-/// A longer credential is none: no provider issues such, and it would have to be hashed.
+/// A longer credential is refused: no provider issues such, and it would have to be hashed.
 const LONGEST: usize = 16 * 1024;
 const KEY_HEADERS: [&str; 2] = ["x-api-key", "api-key"];
 
-/// What a request shows of its sender: `Authorization: Bearer`, or, where there is no Authorization, `x-api-key`.
+/// The credential of a request: `Authorization: Bearer`, or, where there is no Authorization, `x-api-key`.
 #[derive(Clone, Copy)]
 pub struct Credential<'a>(&'a str);
 

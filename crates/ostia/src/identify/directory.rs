@@ -11,29 +11,29 @@ use quick_cache::sync::Cache as QuickCache;
 use super::behalf::Used;
 use super::{Presence, Present};
 
-/// More sign-ins than this between two looks are not written down.
+/// More sign-ins than this between two readings are not stored.
 const MOST_SIGN_INS: usize = 100_000;
 /// Users of front ends whose groups are remembered, and for how long.
 const REMEMBERED: usize = 10_000;
 const FRESH: Duration = Duration::from_secs(60);
-/// How often an unchanged sign-in is written down, in microseconds.
+/// How often an unchanged sign-in is stored, in microseconds.
 const WRITTEN_EVERY: i64 = 600_000_000;
 /// Sign-ins that are written at once.
 const BATCH: usize = 500;
 
-/// What the database says of people, in memory: who is disabled, who is one person, which projects there are. Every replica
-/// looks for changes several times a second.
+/// The database's data on people, in memory: disabled accounts, links, projects. Every replica polls for changes
+/// several times a second.
 pub struct Directory {
     store: Arc<dyn Store>,
     index: ArcSwap<Index>,
     /// Counts the readings of the roster; 0: none yet.
     reading: AtomicU64,
     signed_in: Mutex<HashMap<Arc<str>, Login>>,
-    /// What was last written down of somebody.
+    /// The last stored sign-in of somebody.
     written: QuickCache<Arc<str>, Login>,
     presence: Arc<Presence>,
     used: Used,
-    /// What is known of users whom front ends name.
+    /// The known groups of users whom front ends name.
     owners: QuickCache<Arc<str>, Groups>,
     clock: Arc<dyn Clock>,
 }
@@ -64,7 +64,7 @@ impl Directory {
         }
     }
 
-    /// Writes down who signed in, and takes over what changed. Called several times a second from beside the path.
+    /// Stores who signed in, and reads what changed. Called several times a second from a background task.
     pub async fn look(&self) -> Result<(), StoreError> {
         self.flush().await?;
         let people = self.store.people();
@@ -76,12 +76,12 @@ impl Directory {
         Ok(())
     }
 
-    /// Whether the roster was read at least once. Before that nobody knows who is disabled.
+    /// Whether the roster was read at least once. Before that it is not known who is disabled.
     pub fn is_read(&self) -> bool {
         self.reading() != 0
     }
 
-    /// Counts what was taken over: what was made of an earlier reading has to be made anew.
+    /// Counts readings that changed something: results derived from an earlier reading must be derived again.
     pub(super) fn reading(&self) -> u64 {
         self.reading.load(Ordering::Acquire)
     }
@@ -105,7 +105,7 @@ impl Directory {
         (name.into(), !is_claimed)
     }
 
-    /// Whose requests an identity's are.
+    /// The person to whom an identity's requests belong.
     pub fn person_of(&self, identity: &Identity) -> Arc<str> {
         let index = self.index.load();
         let linked = |id: &Arc<str>| index.links.get(id).map(Arc::clone);
@@ -145,7 +145,7 @@ impl Directory {
 
     pub fn enter(&self, person: &Arc<str>) -> Present {
         let present = self.presence.enter(person);
-        // They may have been disabled between the look at their credential and now.
+        // They may have been disabled since their credential was checked.
         if self.is_disabled(person) {
             present.dismiss();
         }
@@ -156,7 +156,7 @@ impl Directory {
         &self.used
     }
 
-    /// The groups that are known of a user whom a front end names, as of a minute ago at most.
+    /// The known groups of a user whom a front end names, at most a minute old.
     pub(super) async fn groups_of(&self, username: &str) -> Result<Arc<[Arc<str>]>, StoreError> {
         let now = self.clock.now();
         let key: Arc<str> = username.into();
@@ -171,7 +171,7 @@ impl Directory {
         Ok(groups)
     }
 
-    /// Has a sign-in written down with the next look, if it says anything new.
+    /// Queues a sign-in to be stored with the next reading, if it says anything new.
     pub(super) fn note(&self, login: Login) {
         let key: Arc<str> = login.id.as_str().into();
         if self
@@ -227,7 +227,7 @@ impl Directory {
     }
 }
 
-/// Whoever is active signs in again every minute; that is written down every ten.
+/// An active user signs in again every minute; that is stored every ten minutes.
 fn says_the_same(known: &Login, login: &Login) -> bool {
     let age = login.confirmed_at.saturating_sub(known.confirmed_at);
     let known = Login {
@@ -237,7 +237,7 @@ fn says_the_same(known: &Login, login: &Login) -> bool {
     known == *login && age < WRITTEN_EVERY
 }
 
-/// Whether a caller belongs to a project. A username counts only where its domain is believed.
+/// Whether a caller belongs to a project. A username counts only if its domain is trusted.
 pub(super) fn is_member(project: &Project, identity: &Identity) -> bool {
     project.has(&identity.user_id, believed(identity), &identity.groups)
 }
@@ -250,7 +250,7 @@ fn own_name(identity: &Identity) -> &str {
     }
 }
 
-/// The username, if its domain is believed; else nothing that a rule may name.
+/// The username, if its domain is trusted; else a value that no rule can name.
 pub(super) fn believed(identity: &Identity) -> &str {
     let domain = Identity::domain_of(&identity.username);
     match domain.is_some() && domain == identity.domain {

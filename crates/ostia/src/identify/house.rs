@@ -14,8 +14,8 @@ use crate::settings::Who;
 
 const PROJECT: HeaderName = HeaderName::from_static("x-ostia-project");
 
-/// The site's own rules about whom providers vouch for: who is one person, who is disabled, who is admitted, who has which
-/// role, which project a request belongs to. Made anew with each reading of the files.
+/// The site's own rules for users whom providers vouch for: links, disabled accounts, admission, roles, and the project
+/// of a request. Built anew with each reading of the files.
 #[derive(Default, Clone)]
 pub struct House {
     directory: Option<Arc<Directory>>,
@@ -23,7 +23,7 @@ pub struct House {
     roles: Vec<(Role, Who)>,
 }
 
-/// Somebody a provider vouched for, and what the house makes of it.
+/// Somebody for whom a provider vouched, and the result of the house's rules.
 pub(super) struct Guest {
     verified: Verified,
     /// Unix microseconds.
@@ -31,7 +31,7 @@ pub(super) struct Guest {
     seat: ArcSwapOption<Seat>,
 }
 
-/// What the house made of a guest at one reading of the roster.
+/// The result of the house's rules for a guest, for one reading of the roster.
 struct Seat {
     reading: u64,
     outcome: Result<Placed, SignInError>,
@@ -71,7 +71,7 @@ impl House {
         }
     }
 
-    /// Who it is for the gateway, for this one request.
+    /// The principal for this one request.
     pub(super) fn seat(
         &self,
         guest: &Guest,
@@ -82,7 +82,7 @@ impl House {
         check_network(&placed.networks, sender.origin_ip)?;
         match headers.get(PROJECT) {
             None => Ok(placed.identity),
-            // A front end's user chooses among their own.
+            // A front end's user chooses among their own projects.
             Some(_) if acts_for_others(&placed.identity) => Ok(placed.identity),
             Some(_) => {
                 let is_bound = !guest.identity.project.is_empty();
@@ -134,7 +134,7 @@ impl House {
         }
     }
 
-    /// The same for whoever was identified by other means than a request.
+    /// The same for somebody who was not identified by a request.
     pub fn place(&self, identity: &Identity) -> Result<Identity, SignInError> {
         let mut identity = identity.clone();
         if let Some(directory) = &self.directory {
@@ -203,7 +203,7 @@ impl House {
         held.map(|(role, _)| *role).collect()
     }
 
-    /// The project that a request belongs to where it says nothing: the key's, or the only one that its sender is in.
+    /// The project of a request that names none: the key's, or the only one of which its sender is a member.
     fn default_project(&self, identity: &mut Identity) -> Result<(), SignInError> {
         let Some(directory) = &self.directory else {
             return Ok(());
@@ -214,7 +214,7 @@ impl House {
             }
             return Ok(());
         }
-        // A name that no project has is only a label.
+        // A name without a project is only a label.
         let Some(project) = directory.project(&identity.project) else {
             return Ok(());
         };
@@ -229,8 +229,8 @@ impl House {
         Ok(())
     }
 
-    /// The project that `X-Ostia-Project` names. What does not exist and what one is not in look the same.
-    /// `is_bound`: the key was made for one project.
+    /// The project that `X-Ostia-Project` names. A missing project looks the same as one of which the caller is not a
+    /// member. `is_bound`: the key was made for one project.
     fn in_project(
         &self,
         identity: &Arc<Identity>,
@@ -275,7 +275,7 @@ fn enter(identity: &mut Identity, project: &Project) {
     });
 }
 
-/// What a key is restricted to by itself.
+/// The key's own restrictions.
 fn own_models(identity: &Identity) -> Option<Arc<[Arc<str>]>> {
     if let Some(front) = &identity.front {
         return front.models.clone();
@@ -306,7 +306,7 @@ fn networks(identity: &Identity) -> Result<Arc<[IpNet]>, SignInError> {
         return Ok(Arc::default());
     };
     let parsed = rights.addresses.iter().map(|text| text.parse());
-    // One that cannot be read must not pass as none.
+    // An unreadable restriction must not count as none.
     parsed
         .collect::<Result<Arc<[IpNet]>, _>>()
         .map_err(|_| SignInError::InvalidKey)

@@ -14,7 +14,7 @@ use super::{Authenticator, Health, SignInError, Verified, Web, WebRequest, is_to
 use crate::catalog::{HttpUrl, UrlFault};
 use crate::settings;
 
-/// How long an answer is believed.
+/// How long an answer is cached.
 const FRESH: Duration = Duration::from_secs(60);
 
 /// Provider `introspection`: any server of RFC 7662.
@@ -77,7 +77,7 @@ impl Introspection {
         self.judge(&said.json)
     }
 
-    /// Everything that is not exactly as it should be is a refusal.
+    /// Anything not exactly as required is a refusal.
     fn judge(&self, claims: &Value) -> Result<Verified, SignInError> {
         if claims.get("active") != Some(&Value::Bool(true)) {
             return Err(SignInError::InvalidKey);
@@ -85,7 +85,7 @@ impl Introspection {
         let now = self.clock.unix_micros().div_euclid(1_000_000);
         let lifetime = Lifetime::of(claims, now)?;
         let for_us = self.audience.is_empty() || is_for(claims, &self.audience);
-        // Bound to a key of its holder (RFC 7800): whoever shows it as a bearer token is somebody else.
+        // Bound to a key of its holder (RFC 7800): somebody who sends it as a bearer token is not that holder.
         let bound = claims.get("cnf").is_some_and(|cnf| !cnf.is_null());
         if !for_us || bound || !self.has_scopes(claims) {
             return Err(SignInError::InvalidKey);
@@ -146,7 +146,8 @@ pub(super) fn basic(id: &str, secret: &str) -> Secret<String> {
     ))
 }
 
-/// A 401 or 403 here is about the gateway's own credentials, so it says nothing of the token; other 4xx refuse the token.
+/// A 401 or 403 here concerns the gateway's own credentials and says nothing about the token; other 4xx refuse the
+/// token.
 pub(super) fn accepted(status: StatusCode, provider: &'static str) -> Result<(), SignInError> {
     match status {
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {

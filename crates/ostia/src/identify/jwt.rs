@@ -13,33 +13,32 @@ use ring::signature::{self, RsaPublicKeyComponents, UnparsedPublicKey, Verificat
 use serde::Deserialize as _;
 use serde_json::Value;
 
-/// Keys that are looked at in a set; more are no set but an attack.
+/// How many keys of a set are read; a larger set is an attack.
 const MOST_KEYS: usize = 100;
 
-/// A token and what it says of its signature. Its claims come out of [`Key::open`] only.
+/// A token and its header's statements on the signature. Only [`Key::open`] gives its claims.
 pub(super) struct Jwt<'a> {
     token: &'a str,
     header: Header,
 }
 
-/// A public key of the issuer, and what it may be used for. Secrets are none of these: nobody can confuse one with a
-/// public key, and `none` is no algorithm.
+/// A public key of the issuer, and its permitted use. Shared secrets are not supported, so none can be confused with a
+/// public key, and `none` is not an algorithm.
 pub(super) struct Key {
     kid: Option<String>,
     algorithms: Vec<Algorithm>,
     material: DecodingKey,
 }
 
-/// What a token says of its issuer; unproven, good for choosing who is to prove it.
+/// The issuer that a token claims. It is unverified, and only used to choose the provider that verifies it.
 pub(super) fn issuer_of(token: &str) -> Option<String> {
     let claims: Value = insecure_decode_claims(token).ok()?;
     claims.get("iss")?.as_str().map(str::to_owned)
 }
 
 impl<'a> Jwt<'a> {
-    /// Reads the head of a compact JWS (RFC 7515 section 7.1) that claims to be an access token. What RFC 8725 warns of is
-    /// refused here: unknown algorithms, keys or key addresses within the token, extensions nobody understands, tokens of
-    /// another kind.
+    /// Reads the head of a compact JWS (RFC 7515 section 7.1) that claims to be an access token. Refused, as RFC 8725
+    /// advises: unknown algorithms, keys or key addresses within the token, unknown extensions, tokens of another kind.
     pub(super) fn parse(token: &'a str) -> Option<Self> {
         let header = decode_header(token).ok()?;
         let brings_a_key = header.jwk.is_some() || header.jku.is_some() || header.x5u.is_some();
@@ -50,8 +49,8 @@ impl<'a> Jwt<'a> {
 }
 
 impl Key {
-    /// Reads a JWK set (RFC 7517 section 5). Keys that are not understood, or not for signatures, are left out. `None`: it
-    /// is no set, or an empty one, which no issuer that works has.
+    /// Reads a JWK set (RFC 7517 section 5). Keys that are not understood, or not for signatures, are left out. `None`:
+    /// it is not a set, or is empty, which no working issuer has.
     pub(super) fn read_set(set: &Value) -> Option<Vec<Self>> {
         let keys = set.get("keys")?.as_array()?;
         if keys.is_empty() {
@@ -60,7 +59,7 @@ impl Key {
         Some(keys.iter().take(MOST_KEYS).filter_map(Self::read).collect())
     }
 
-    /// The one key that a token means: by `kid`, or without one the only key for its algorithm.
+    /// The key that a token names: by `kid`, or without one the only key for its algorithm.
     pub(super) fn choose<'k>(keys: &'k [Self], jwt: &Jwt<'_>) -> Option<&'k Self> {
         let Header { alg, kid, .. } = &jwt.header;
         let mut fitting = keys
@@ -72,8 +71,8 @@ impl Key {
         }
     }
 
-    /// The token's claims, if this key signed them and they are an access token's. When it holds and for whom is judged by
-    /// who asks: the crate reads the system's clock, and takes a list for `iss`.
+    /// The token's claims, if this key signed them and they are an access token's. The caller checks its times, issuer
+    /// and audience: the crate reads the system's clock, and accepts a list for `iss`.
     pub(super) fn open(&self, jwt: &Jwt<'_>) -> Option<Value> {
         self.claims(jwt).filter(|claims| !is_id_token(claims))
     }
@@ -121,7 +120,7 @@ impl Key {
     }
 }
 
-/// The crate asks one provider in the whole process. If a site has installed one, it serves as well.
+/// The crate uses one provider for the whole process. If a site has installed one, that one is used.
 fn install_ring() {
     static RING: CryptoProvider = CryptoProvider {
         signer_factory: |_, _| Err(ErrorKind::UnsupportedAlgorithm.into()),
@@ -185,8 +184,8 @@ fn is_access_type(kind: Option<&str>) -> bool {
     matches!(kind, "jwt" | "at+jwt")
 }
 
-/// ID tokens prove a sign-in to the client that asked for it; they are no key to anything. The marks: what OpenID Connect
-/// Core section 3.1.3.6 puts into them alone, and the words of Keycloak and Cognito.
+/// ID tokens prove a sign-in to the client that asked for it; they give no access. They are recognised by the claims
+/// that OpenID Connect Core section 3.1.3.6 puts into them only, and by the markers of Keycloak and Cognito.
 fn is_id_token(claims: &Value) -> bool {
     let says = |claim: &str, words: &[&str]| {
         claims

@@ -5,14 +5,14 @@ use parking_lot::Mutex;
 
 use crate::telemetry::Pace;
 
-/// What can happen to a key, by name. A rotation is a key made and another's end changed.
+/// What can happen to a key, by name. A rotation makes one key and changes the expiry of another.
 const KINDS: [&str; 3] = ["key_created", "key_revoked", "key_expiry_changed"];
 
-/// Sees that keys were made, revoked or given an end, whoever did it: the CLI here or on another machine, or somebody in
-/// the database itself. Each change is counted and becomes an event of target `ostia::audit`.
+/// Notices that keys were made, revoked or given an expiry, whoever did it: the CLI here or on another machine, or
+/// somebody in the database itself. Each change is counted and becomes an event of target `ostia::audit`.
 pub struct KeyWatch {
     store: Arc<dyn Store>,
-    /// The last change that was told. `None` before the first look, which only learns where to begin.
+    /// The last change that was reported. `None` before the first poll, which only finds where to begin.
     last: Mutex<Option<i64>>,
     paces: [Pace; KINDS.len()],
     clock: Arc<dyn Clock>,
@@ -28,7 +28,7 @@ impl KeyWatch {
         }
     }
 
-    /// Asks for what happened since the last look. Called now and then from beside the path. `true`: a key lost something.
+    /// Queries for changes since the last poll. Called now and then from a background task. `true`: a key lost a right.
     pub async fn look(&self) -> Result<bool, StoreError> {
         let mut lost = false;
         loop {
@@ -45,7 +45,7 @@ impl KeyWatch {
         }
     }
 
-    /// Waits until the store says that keys changed, or for good.
+    /// Waits until the store says that keys changed, or forever.
     pub async fn changed(&self) {
         self.store.keys_changed().await;
     }

@@ -1,5 +1,5 @@
 //! In: a request's head. Out: a [`Principal`], or why the caller cannot sign in.
-//! Here: credentials, the providers that vouch for them, the cache of what they said.
+//! Here: credentials, the providers that vouch for them, the cache of their answers.
 //! Not here: bodies, models, what a principal may do.
 //!
 //! To add a provider: 1. one file with a type that implements [`Authenticator`]; 2. its settings in `config`;

@@ -15,15 +15,16 @@ use super::{Authenticator, Health, SignInError, Verified, Web, WebRequest};
 use crate::catalog::{HttpUrl, Scheme, UrlFault};
 use crate::settings;
 
-/// How long an answer is believed.
+/// How long an answer is cached.
 const FRESH: Duration = Duration::from_secs(60);
 /// How long the issuer's keys are used before they are read again.
 const KEYS_FRESH: Duration = Duration::from_secs(600);
-/// How long they are used while the issuer does not answer.
+/// How long the keys are used while the issuer does not answer.
 const KEYS_USABLE: Duration = Duration::from_secs(3_600);
-/// A key nobody knows makes us read the set again at once, but not more often than this, whoever sends how many.
+/// An unknown key makes us read the set again at once, but no more often than this, however many tokens name unknown
+/// keys.
 const REFETCH: Duration = Duration::from_secs(60);
-/// After a failed reading those who waited for it fail with it.
+/// When a reading fails, everybody who waited for it fails with it.
 const RETRY: Duration = Duration::from_millis(500);
 
 /// Provider `oidc`: JWTs of one issuer, checked against its published keys.
@@ -175,7 +176,7 @@ impl Oidc {
         })
     }
 
-    /// The issuer's keys, read again if they are old or do not have what the token names.
+    /// The issuer's keys, read again if they are old or lack the key that the token names.
     async fn keys_for(&self, jwt: &Jwt<'_>) -> Result<Arc<KeySet>, SignInError> {
         if let Some(set) = self.serving(jwt, KEYS_FRESH) {
             return Ok(set);
@@ -193,7 +194,7 @@ impl Oidc {
         let early = match (&held, is_due) {
             (None, _) => since(reading.tried_at).is_some_and(|age| age < RETRY),
             (Some(_), true) => since(reading.tried_at).is_some_and(|age| age < REFETCH),
-            // A key that is new is asked for at once, however lately the set was read in the ordinary way.
+            // A new key is fetched at once, however recently the set was read as scheduled.
             (Some(_), false) => since(reading.sought_at).is_some_and(|age| age < REFETCH),
         };
         if !early {
@@ -214,7 +215,7 @@ impl Oidc {
         if let Some(set) = self.serving(jwt, KEYS_USABLE) {
             return Ok(set);
         }
-        // With keys that were read lately the token is bad; without, nobody can say.
+        // With recent keys the token is bad; without them its validity is unknown.
         match held {
             Some(set) if early && now.duration_since(set.read_at) < REFETCH => {
                 Err(SignInError::InvalidKey)
@@ -223,7 +224,7 @@ impl Oidc {
         }
     }
 
-    /// The keys held, if they are young enough and one of them is the token's.
+    /// The cached keys, if they are recent enough and include the token's.
     fn serving(&self, jwt: &Jwt<'_>, age: Duration) -> Option<Arc<KeySet>> {
         let set = self.keys.load_full()?;
         let young = self.clock.now().duration_since(set.read_at) < age;
@@ -240,7 +241,7 @@ impl Oidc {
         Key::read_set(&set).ok_or(SignInError::IdentityUnavailable)
     }
 
-    /// Keys come over TLS, or from where the issuer itself stands.
+    /// Keys must come over TLS, or from the issuer's own origin.
     fn may_fetch(&self, url: &HttpUrl) -> bool {
         url.origin.scheme == Scheme::Https || url.origin == self.discovery.origin
     }

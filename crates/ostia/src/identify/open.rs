@@ -17,8 +17,8 @@ const PROXY_HEADERS: [&str; 5] = [
     "x-real-ip",
 ];
 
-/// Provider `none`: whoever reaches the loopback listener directly is let in. Web pages of others are not: a browser sends
-/// their requests from this machine too.
+/// Provider `none`: everybody who reaches the loopback listener directly is let in, except foreign web pages, whose
+/// requests a browser also sends from this machine.
 pub struct Open {
     identity: Arc<Identity>,
     listed: Cors,
@@ -26,7 +26,7 @@ pub struct Open {
 }
 
 impl Open {
-    /// `listed`: origins whose pages may call. `tls`: whether the listener speaks it.
+    /// `listed`: origins whose pages may call. `tls`: whether the listener uses TLS.
     pub fn new(listed: Cors, tls: bool) -> Self {
         Self {
             listed,
@@ -68,7 +68,8 @@ impl Open {
         Ok(Arc::clone(&self.identity))
     }
 
-    /// Browsers say which page asks: `Origin` with whatever may change something or be read, `Sec-Fetch-Site` with the rest.
+    /// Browsers say which page sends a request: with `Origin` if the request may change something or its answer can be
+    /// read, otherwise with `Sec-Fetch-Site`.
     fn is_foreign_page(&self, head: &request::Parts) -> bool {
         let own = authority_of(head).map(|host| origin(self.scheme, host));
         let mut origins = head.headers.get_all(ORIGIN).iter().peekable();

@@ -36,13 +36,13 @@ impl Sender {
     }
 }
 
-/// Slows down whoever guesses. It stands between a credential nobody has met and the provider, so callers whose credential
-/// was good when it was last asked about never meet it, even behind an address that guesses.
+/// Limits guessing. It applies only to unknown credentials, before the provider is asked, so callers whose credential
+/// was valid at its last check are never affected, even behind an address that guesses.
 pub(super) struct Peers {
     seen: QuickCache<u128, Arc<Mutex<Window>>>,
     /// Without trusted proxies everybody behind a local proxy has one address.
     spare_proxied_loopback: bool,
-    /// Whether the log was told of the local proxy.
+    /// Whether the local proxy was logged.
     warned: AtomicBool,
     clock: Arc<dyn Clock>,
 }
@@ -51,16 +51,15 @@ struct Window {
     since: Instant,
     /// Credentials that a provider, or their shape, showed to be bad.
     guesses: u32,
-    /// Those that were known to be bad already, and those that have expired: somebody's old token in a loop. They hold up
-    /// nobody else.
+    /// Credentials already known to be bad, and expired ones, such as an old token in a loop. They delay nobody else.
     repeats: u32,
-    /// One for each guess that is left. Whoever asks a provider holds one until the answer is there, so that many guesses at
-    /// once are no more than many in a row.
+    /// One for each guess that is left. A query to a provider holds one until its answer arrives, so that concurrent
+    /// guesses count like guesses in a row.
     places: Arc<Semaphore>,
 }
 
-/// The right of a peer to have a provider asked about one credential that nobody knows. It belongs to the question, not to
-/// the caller: who hangs up has guessed all the same.
+/// A peer's permit to have a provider asked about one unknown credential. It belongs to the query, not to the caller:
+/// hanging up does not undo the guess.
 pub(super) struct Ticket {
     held: Option<(Arc<Mutex<Window>>, OwnedSemaphorePermit)>,
     clock: Arc<dyn Clock>,
@@ -85,7 +84,7 @@ impl Peers {
         Peer((!proxied).then(|| network(sender.origin_ip)))
     }
 
-    /// Tells the log, once, of a local proxy that is not trusted: every caller behind it has its address.
+    /// Logs once that a local proxy is not trusted: every caller behind it has its address.
     pub(super) fn notice_proxy(&self, headers: &HeaderMap, sender: Sender) {
         if self.warned.load(Ordering::Relaxed)
             || !self.is_proxied_loopback(headers, sender)
@@ -108,7 +107,7 @@ impl Peers {
             && headers.contains_key("x-forwarded-for")
     }
 
-    /// How long a peer has to wait until an unknown credential of its is looked at.
+    /// How long a peer has to wait until an unknown credential is checked.
     pub(super) fn barred(&self, peer: Peer) -> Option<Duration> {
         self.wait(peer, |window| window.guesses)
     }
@@ -135,7 +134,7 @@ impl Peers {
         }
     }
 
-    /// A credential that no provider had to be asked about.
+    /// A credential for which no provider had to be asked.
     pub(super) fn guessed(&self, peer: Peer) {
         if let Some(window) = self.window(peer) {
             let mut window = window.lock();
@@ -179,7 +178,7 @@ impl Window {
         }
     }
 
-    /// The window of this moment. It begins with its first guess.
+    /// The current window. It begins with its first guess.
     fn now(&mut self, now: Instant) -> &mut Self {
         let untouched = self.guesses == 0 && self.repeats == 0;
         if untouched {
@@ -215,7 +214,7 @@ impl Ticket {
         }
     }
 
-    /// The provider knew it, and does not take it any more.
+    /// The provider knew it, but no longer accepts it.
     pub(super) fn repeat(self) {
         if let Some((window, _)) = self.held {
             window.lock().now(self.clock.now()).repeat();

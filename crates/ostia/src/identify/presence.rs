@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use futures_util::task::AtomicWaker;
 use parking_lot::Mutex;
 
-/// Who has requests that wait or run here, so that they can be ended with the account.
+/// The waiting and running requests of each person here, so that they can be ended with the account.
 #[derive(Debug, Default)]
 pub struct Presence {
     there: Mutex<HashMap<Arc<str>, Theirs>>,
@@ -45,7 +45,7 @@ impl Presence {
         }
     }
 
-    /// Ends whatever the person has here. Gives how many requests that were.
+    /// Ends all requests of the person here. Returns their number.
     pub fn dismiss(&self, person: &str) -> usize {
         let there = self.there.lock();
         let Some(theirs) = there.get(person) else {
@@ -61,7 +61,7 @@ impl Presence {
 }
 
 impl Present {
-    /// Ready once the person was dismissed. Whoever polled last is woken.
+    /// Ready once the person was dismissed. Wakes the last poller.
     pub fn poll_dismissed(&self, task: &mut Context<'_>) -> Poll<()> {
         self.signal.waker.register(task.waker());
         match self.is_dismissed() {
@@ -74,7 +74,7 @@ impl Present {
         self.signal.dismissed.load(Ordering::Acquire)
     }
 
-    /// For whoever looks when everything else is over.
+    /// For callers that check after everything else has ended.
     pub fn flag(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.signal.dismissed)
     }

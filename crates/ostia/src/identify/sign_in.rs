@@ -10,7 +10,7 @@ use super::house::House;
 use super::peers::{Peer, Peers};
 use super::{Credential, Door, Open, Principal, Sender, hash_key};
 
-/// How long a caller waits for a provider. The question goes on without them, so the next try finds its answer.
+/// How long a caller waits for a provider. The query goes on without them, so the next try finds its answer.
 const PATIENCE: Duration = Duration::from_millis(1_800);
 
 /// Why a caller cannot sign in.
@@ -52,17 +52,18 @@ pub enum SignInError {
 }
 
 impl SignInError {
-    /// Whether asking again may give another answer at once: such answers are not remembered.
+    /// Whether asking again at once may give another answer: such answers are not cached.
     pub const fn is_outage(&self) -> bool {
         matches!(self, Self::IdentityUnavailable | Self::StoreUnavailable)
     }
 
-    /// Whether somebody who guesses would get this answer. Nobody guesses what has merely expired: it was good once.
+    /// Whether this answer counts as a guess. A credential that has merely expired was valid once, so it is not a
+    /// guess.
     pub(super) const fn is_guess(&self) -> bool {
         matches!(self, Self::InvalidKey)
     }
 
-    /// Whether showing the credential again and again is held against it.
+    /// Whether sending the credential repeatedly counts against it.
     pub(super) const fn is_bad(&self) -> bool {
         matches!(self, Self::InvalidKey | Self::Expired)
     }
@@ -72,13 +73,13 @@ impl SignInError {
 #[derive(Debug, Clone)]
 pub struct Verified {
     pub identity: Arc<Identity>,
-    /// When the provider vouched for the caller, where that was not now: when it made the token. Unix microseconds.
+    /// When the provider vouched for the caller, if not now: the time when it made the token. Unix microseconds.
     pub vouched_at: Option<i64>,
-    /// Unix microseconds; never believed longer than this.
+    /// Unix microseconds; never valid longer than this.
     pub expires_at: Option<i64>,
-    /// Believed without asking again.
+    /// How long it is used without asking again.
     pub fresh_for: Duration,
-    /// Believed for so long while the provider does not answer.
+    /// How long it is used while the provider does not answer.
     pub usable_for: Duration,
 }
 
@@ -92,7 +93,7 @@ pub struct Health {
     pub failures: u64,
 }
 
-/// One way to prove who one is.
+/// One way to prove an identity.
 pub trait Authenticator: Send + Sync + 'static {
     /// Whether a credential has this provider's shape. Providers are chosen by this, never by trying all.
     fn recognises(&self, token: &str) -> bool;
@@ -108,7 +109,7 @@ pub trait Authenticator: Send + Sync + 'static {
         None
     }
 
-    /// What a caller is told who has waited too long for an answer.
+    /// The error for a caller who has waited too long for an answer.
     fn outage(&self) -> SignInError {
         SignInError::IdentityUnavailable
     }
@@ -118,13 +119,13 @@ pub trait Authenticator: Send + Sync + 'static {
         None
     }
 
-    /// Forgets what it remembers of users.
+    /// Forgets cached data about users.
     fn purge(&self) {}
 }
 
-/// The door: everything that is needed to turn a head into a principal.
+/// The door: everything needed to turn a request head into a principal.
 pub struct Identify {
-    /// In the order in which they are asked whether a credential is theirs.
+    /// The order in which they are asked whether a credential is theirs.
     pub(super) providers: Vec<Arc<dyn Authenticator>>,
     pub(super) doors: Vec<Arc<dyn Door>>,
     pub(super) open: Option<Open>,
@@ -136,8 +137,8 @@ pub struct Identify {
 }
 
 impl Identify {
-    /// With `open`, everybody local is let in and no credential is looked at; `providers` is empty then.
-    /// `trusted_proxies`: whether any proxy's word on addresses is believed.
+    /// With `open`, all local callers are let in and credentials are ignored; `providers` is empty then.
+    /// `trusted_proxies`: whether any proxy is trusted to report addresses.
     pub fn new(
         providers: Vec<Arc<dyn Authenticator>>,
         open: Option<Open>,
@@ -255,8 +256,8 @@ impl Identify {
             .await
     }
 
-    /// Nobody guesses beyond the limit, and a provider is not asked on their behalf. A credential that was met before is no
-    /// new guess: what others at the address do does not hold it up.
+    /// Guesses beyond the limit are refused without asking a provider. A credential that was seen before is not a new
+    /// guess: others at the same address do not delay it.
     async fn ask(&self, peer: Peer, hash: Hash, token: &str) -> Answer {
         let met = self.cache.met(&hash);
         let wait = match met {
@@ -285,8 +286,8 @@ impl Identify {
         }
     }
 
-    /// The first with a credential asks; those who come meanwhile wait with it. A bad one is one guess, however many show
-    /// it at once.
+    /// The first request with a credential makes the query; others with the same credential wait for it. A bad one is
+    /// one guess, however many requests send it at once.
     async fn ask_provider(
         &self,
         guesser: Option<Peer>,

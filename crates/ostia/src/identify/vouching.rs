@@ -7,10 +7,11 @@ use super::SignInError;
 use super::claims::{ClaimMap, find, text};
 use crate::settings;
 
-/// Where providers say how sure they are of somebody: OpenID Connect, and the REFEDS assurance framework.
+/// The claims in which providers report assurance: OpenID Connect's, and the REFEDS assurance framework's.
 const ASSURANCE: [&str; 2] = ["acr", "eduperson_assurance"];
 
-/// How far one provider is believed: which domains and groups it may speak for, and what it has to say of everybody.
+/// How far one provider is trusted: the domains and groups for which it may speak, and the claims that it must make
+/// about everybody.
 pub(super) struct Vouching {
     claims: ClaimMap,
     domains: Vec<String>,
@@ -32,7 +33,7 @@ impl Vouching {
         }
     }
 
-    /// Who it is, as far as this provider is believed.
+    /// The identity, as far as this provider is trusted.
     pub(super) fn identity(
         &self,
         claims: &Value,
@@ -100,7 +101,7 @@ impl Vouching {
         )))
     }
 
-    /// The name by which the person is one here. An address counts only if its domain would.
+    /// The value that links a person's identities. An address counts only if its domain would.
     fn link(&self, claims: &Value) -> Option<Arc<str>> {
         if self.link_claim.is_empty() {
             return None;
@@ -116,8 +117,8 @@ impl Vouching {
     }
 }
 
-/// A person's id from the value of a claim. What is no address gets a beginning that no other id has, or a provider could
-/// name the id of somebody else's sign-in.
+/// A person's id from the value of a claim. A value that is not an address gets a unique prefix; otherwise a provider
+/// could name the id of somebody else's sign-in.
 pub(super) fn link_of(value: &str, believes: impl Fn(&str) -> bool) -> Option<Arc<str>> {
     let is_plain = !value.contains(['#', '/', ':']) && !value.contains(char::is_whitespace);
     match Identity::domain_of(value).filter(|_| is_plain) {

@@ -7,7 +7,7 @@ use crate::catalog::HttpUrl;
 /// How identity providers are reached. This room comes before the one that holds the HTTP client, so it says here what it
 /// needs and `app` brings the two together.
 ///
-/// Whoever implements it bounds the call: a time limit, a size limit of the answer, and no redirect is followed.
+/// Implementations limit the call: a time limit, a size limit for the answer, and no redirects.
 pub trait Web: Send + Sync + 'static {
     fn call(&self, request: WebRequest) -> BoxFuture<'_, Result<WebAnswer, WebFault>>;
 }
@@ -25,7 +25,7 @@ pub struct WebRequest {
 #[derive(Debug, Clone)]
 pub struct WebAnswer {
     pub status: StatusCode,
-    /// As the provider wrote it, if it did.
+    /// As the provider sent it, if it did.
     pub content_type: Option<String>,
     pub body: Bytes,
 }

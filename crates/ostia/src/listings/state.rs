@@ -10,8 +10,14 @@ pub(super) fn state_of(deployment: &Deployment, notices: &impl NoticeLookup) -> 
     let takes_requests = deployment.serving == Serving::Yes
         && notices.notice(&deployment.cluster.name).is_none()
         && notices.model_notice(&deployment.model).is_none();
+    if !takes_requests {
+        return ModelState::Stopped;
+    }
+    if let Some(leased) = deployment.leased_state() {
+        return leased;
+    }
     let by_cluster = match deployment.cluster.adapter {
-        _ if !takes_requests || deployment.state.is_unreachable() => return ModelState::Stopped,
+        _ if deployment.state.is_unreachable() => return ModelState::Stopped,
         ClusterAdapterName::Static | ClusterAdapterName::Unavailable(_) => ModelState::Running,
         _ => deployment.state.model_state(),
     };
@@ -31,15 +37,10 @@ pub(super) fn best_state(
     deployments: &[&Arc<Deployment>],
     notices: &impl NoticeLookup,
 ) -> ModelState {
-    let readiness = |state: &ModelState| match state {
-        ModelState::Running => 0,
-        ModelState::Unknown => 1,
-        ModelState::Starting => 2,
-        ModelState::Queued => 3,
-        ModelState::Stopped => 4,
-    };
     let states = deployments
         .iter()
         .map(|deployment| state_of(deployment, notices));
-    states.min_by_key(readiness).unwrap_or(ModelState::Unknown)
+    states
+        .min_by_key(|state| state.distance())
+        .unwrap_or(ModelState::Unknown)
 }

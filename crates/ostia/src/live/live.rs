@@ -85,6 +85,7 @@ impl Live {
                 clock,
                 ask: &ask,
                 ask_backend: &ask_backend,
+                leased: &|deployment| backends.leased(deployment).cloned(),
             },
             earlier.map(|earlier| &earlier.clusters),
         );

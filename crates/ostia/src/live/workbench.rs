@@ -7,6 +7,7 @@ use crate::backend;
 use crate::cache::Cache;
 use crate::cluster::ClusterAdapters;
 use crate::identify::{ApiKeys, Directory};
+use crate::register::Board;
 use crate::upstream::Clients;
 
 /// What the names in fixtures and `[adapters]` mean.
@@ -26,13 +27,17 @@ pub struct Workbench {
     pub live_notices: Arc<LiveNotices>,
     pub api_keys: Arc<ApiKeys>,
     pub directory: Arc<Directory>,
+    pub board: Arc<Board>,
 }
 
 impl Workbench {
     pub fn new(registry: Registry, store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Self {
+        let clients = Arc::new(Clients::new(Arc::clone(&clock)));
+        let board = Board::new(Arc::clone(&store), Arc::clone(&clients), Arc::clone(&clock));
         Self {
             registry,
-            clients: Arc::new(Clients::new(Arc::clone(&clock))),
+            board: Arc::new(board),
+            clients,
             cache: Arc::new(Cache::new(Arc::clone(&clock))),
             live_notices: Arc::default(),
             directory: Arc::new(Directory::new(Arc::clone(&store), Arc::clone(&clock))),

@@ -7,6 +7,7 @@ mod early;
 mod edge;
 mod lists;
 mod moved;
+mod registering;
 
 use std::sync::Arc;
 
@@ -69,6 +70,9 @@ async fn answer(
         Ok(Route::Inference(address)) => infer(case(address, &present()), inbound, None).await,
         Ok(Route::Stored(address, id)) => {
             infer(case(address, &present()), inbound, Some(*id)).await
+        }
+        Ok(Route::Register(slug)) => {
+            registering::answer(gateway, live, inbound, &principal, slug).await
         }
         Ok(list) => lists::answer(gateway, live, inbound, &principal, list).await,
         Err(Lost::NoMethod { .. }) if wants_websocket(&inbound.head) => {

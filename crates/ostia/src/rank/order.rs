@@ -210,7 +210,7 @@ impl NotServing {
                 let kind = match state {
                     ModelState::Running | ModelState::Starting => 0,
                     ModelState::Queued => 1,
-                    ModelState::Stopped | ModelState::Unknown => 2,
+                    ModelState::Stopped | ModelState::Unknown | ModelState::Draining => 2,
                 };
                 (kind, starts_in.unwrap_or(Duration::MAX))
             }
@@ -239,17 +239,24 @@ fn not_running(deployment: &Deployment, now: i64) -> Option<NotServing> {
         matches!(state, Starting | Queued | Stopped)
     };
     let unlisted = deployment.require_listed && live.is_unlisted();
-    let state = if deployment.require_running && (waits(live.model_state()) || unlisted) {
+    let leased = deployment.leased_state();
+    let state = if let Some(state) = leased {
+        if state == ModelState::Running {
+            return None;
+        }
+        state
+    } else if deployment.require_running && (waits(live.model_state()) || unlisted) {
         live.model_state()
     } else if waits(live.readiness()) && deployment.is_watched() {
         live.readiness()
     } else {
         return None;
     };
-    let starts_in = live.expected_start().and_then(|at| {
-        let seconds = at.checked_sub(now / 1_000_000)?;
+    let by_cluster = || {
+        let seconds = live.expected_start()?.checked_sub(now / 1_000_000)?;
         u64::try_from(seconds).ok().map(Duration::from_secs)
-    });
+    };
+    let starts_in = live.leases().starts_in().or_else(by_cluster);
     Some(NotServing::NotRunning {
         model: Arc::clone(&deployment.model),
         state,

@@ -195,6 +195,13 @@ pub const ERROR_CODES: &[ErrorCode] = &[
         "",
     ),
     code(
+        "lease_gone",
+        &[410],
+        "The lease on an endpoint is over, or the key never held it.",
+        "Register again: `PUT /v1/register/{slug}` with `url` and without `lease`.",
+        "Renewals came later than the lease's `ttl`: the job's network, or its clock.",
+    ),
+    code(
         "conflict",
         &[409],
         "It would contradict what is there: a name that is taken, a limit of keys, two users of one name.",

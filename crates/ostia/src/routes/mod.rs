@@ -73,6 +73,8 @@ pub enum Route<'a> {
     Jobs(&'a str),
     /// The models of a cluster with their limits.
     ClusterModels(&'a str),
+    /// A lease on an endpoint, by its slug.
+    Register(&'a str),
     /// Inference on a cluster's framework, or on any deployment of the model.
     Inference(Address<'a>),
     /// A response that a backend stores, by its id.
@@ -160,6 +162,7 @@ impl<'a> Route<'a> {
             RouteKind::Model => Self::Model(captures.scope(), decoded(captures.rest)),
             RouteKind::Jobs => Self::Jobs(captures.cluster),
             RouteKind::ClusterModels => Self::ClusterModels(captures.cluster),
+            RouteKind::Register => Self::Register(captures.rest),
             RouteKind::Inference => Self::Inference(Address::of(captures)?),
             RouteKind::Stored => Self::Stored(Address::of_stored(captures), captures.rest),
             RouteKind::NotServed { like } => {
@@ -194,6 +197,7 @@ impl<'a> Route<'a> {
                 ..
             }) => "/v1/{api}",
             Self::Inference(_) => "/{cluster}/{framework}/v1/{api}",
+            Self::Register(_) => "/v1/register/{slug}",
             Self::Stored(..) => "/v1/responses/{id}",
             Self::NotServed { .. } => "not_served",
         }

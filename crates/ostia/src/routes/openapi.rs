@@ -22,6 +22,9 @@ pub fn openapi(base_path: &str) -> Value {
                 operations["delete"]["operationId"] = id.into();
                 paths.insert(entry.pattern.to_owned(), operations);
             }
+            RouteKind::Register => {
+                paths.insert("/v1/register/{slug}".to_owned(), register(entry));
+            }
             _ => {
                 let path = entry.pattern.replace("{*", "{");
                 paths.insert(path, json!({"get": listing(entry)}));
@@ -84,6 +87,50 @@ fn listing(entry: &RouteEntry) -> Value {
         operation["responses"]["default"] = json!({"$ref": "#/components/responses/Error"});
     }
     operation
+}
+
+/// The two calls of whoever runs an engine.
+fn register(entry: &RouteEntry) -> Value {
+    let seconds = |what: &str| json!({"type": "number", "minimum": 0, "description": what});
+    let body = json!({
+        "type": "object", "additionalProperties": false,
+        "properties": {
+            "url": {"type": "string", "description": "The engine's base URL; needed where `lease` is absent."},
+            "lease": {"type": "string", "description": "The lease that is renewed."},
+            "sequence": {"type": "integer", "description": "Larger than in the last call."},
+            "state": {"enum": ["queued", "starting", "running", "draining"], "default": "running"},
+            "ttl": {"type": "number", "minimum": 1, "maximum": 3600, "default": 60,
+                    "description": "Seconds until the lease ends, unless it is renewed."},
+            "until": seconds("Seconds from now until it drains by itself."),
+            "starts_in": seconds("Seconds from now until the job is expected to start."),
+            "max_in_flight": {"type": "integer", "minimum": 0, "default": 0, "description": "0: no limit."},
+        },
+    });
+    let slug =
+        json!({"name": "slug", "in": "path", "required": true, "schema": {"type": "string"}});
+    let lease =
+        json!({"name": "lease", "in": "query", "required": true, "schema": {"type": "string"}});
+    let error = json!({"$ref": "#/components/responses/Error"});
+    json!({
+        "put": {
+            "summary": entry.summary,
+            "description": "By a key with the role registrar, whose models name the endpoint and whose networks hold the engine.",
+            "operationId": "v1_register_slug",
+            "parameters": [slug],
+            "requestBody": {"required": true, "content": {"application/json": {"schema": body}}},
+            "responses": {
+                "200": {"description": "Renewed", "content": {"application/json": {}}},
+                "201": {"description": "A new lease", "content": {"application/json": {}}},
+                "default": error,
+            },
+        },
+        "delete": {
+            "summary": entry.summary,
+            "operationId": "delete_v1_register_slug",
+            "parameters": [slug, lease],
+            "responses": {"204": {"description": "Given back"}, "default": error},
+        },
+    })
 }
 
 fn administration(route: &AdminRoute) -> Value {

@@ -30,6 +30,8 @@ pub enum RouteKind {
     Model,
     Jobs,
     ClusterModels,
+    /// A lease on an endpoint whose engines say where they are.
+    Register,
     Inference,
     /// A response that a backend stores.
     Stored,
@@ -127,6 +129,13 @@ pub const ROUTES: &[RouteEntry] = &[
         RouteKind::ClusterModels,
         "The models of a cluster with their details and limits",
     ),
+    RouteEntry {
+        methods: &["PUT", "DELETE"],
+        pattern: "/v1/register/{id}",
+        kind: RouteKind::Register,
+        open: false,
+        summary: "Says where an engine of this endpoint is, for a while (PUT), or that it is there no longer (DELETE)",
+    },
     not_served("/v1/{reserved}"),
     not_served("/v1/{reserved}/{*rest}"),
     not_served("/{cluster}/{framework}/v1/{reserved}"),

@@ -7,8 +7,8 @@ use super::secret::SecretText;
 
 type Outcome<T> = Result<T, Box<EvalAltResult>>;
 
-/// `sha256`, `hmac_sha256` (blobs of 32 bytes), `hex` and `base64url` (texts) and `random(below)`. What is hashed, and
-/// keys, are texts or blobs; a key may be a secret.
+/// `sha256`, `hmac_sha256` (blobs of 32 bytes), `hex` and `base64url` (texts) and `random(below)`. Inputs and keys are
+/// texts or blobs; a key may be a secret.
 pub(super) fn register(engine: &mut Engine) {
     engine
         .register_fn("sha256", |data: Dynamic| -> Outcome<Blob> {
@@ -51,7 +51,7 @@ fn bytes<T>(value: &Dynamic, work: impl FnOnce(&[u8]) -> T) -> Outcome<T> {
 fn random(below: i64) -> Outcome<i64> {
     let below = u64::try_from(below).ok().filter(|below| *below > 0);
     let below = below.ok_or("`random` needs a number above 0")?;
-    // Numbers beyond the last whole multiple would make the small ones likelier.
+    // Numbers beyond the last whole multiple would favour small results.
     let last = u64::MAX - u64::MAX % below;
     loop {
         let number = getrandom::u64().map_err(|error| error.to_string())?;

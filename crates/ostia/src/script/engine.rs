@@ -9,16 +9,17 @@ use super::{digest, secret};
 const MAX_OPERATIONS: u64 = 1_000_000;
 const MAX_CALL_LEVELS: usize = 16;
 const MAX_VARIABLES: usize = 64;
-/// Of one value with everything in it.
+/// The size of one value, including everything in it.
 const MAX_STRING: usize = 4 << 20;
 const MAX_ITEMS: usize = 100_000;
-/// How many operations pass between two looks at the clock. One may make 4 MiB.
+/// Operations between two checks of the clock. One operation may allocate 4 MiB.
 const LOOK_EVERY: u64 = 8;
-/// What `print` and `ctx.log` write of one text.
+/// How much of one text `print` and `ctx.log` write.
 const LOGGED: usize = 4096;
 
 /// An engine with the limits of the sandbox and the functions that every script has: the standard package without
-/// what could hold or fill the machine within one operation, and `refuse(status, message[, code])`.
+/// functions that could block the machine or exhaust its memory in one operation, and `refuse(status, message[,
+/// code])`.
 pub fn engine() -> Engine {
     let mut engine = Engine::new_raw();
     StandardPackage::new().register_into_engine(&mut engine);
@@ -34,7 +35,7 @@ pub fn engine() -> Engine {
         .set_max_map_size(MAX_ITEMS)
         .disable_symbol("eval")
         .disable_symbol("import")
-        // A function that is curried with itself doubles, and counts as nothing.
+        // A function curried with itself doubles in size, and no limit counts that.
         .disable_symbol("curry");
     engine.on_progress(|operations| {
         let reason = (operations % LOOK_EVERY == 0).then(stop_reason).flatten();
@@ -62,12 +63,12 @@ pub fn engine() -> Engine {
     engine
 }
 
-/// As much of a text as goes into the log.
+/// The part of a text that goes into the log.
 pub fn logged(text: &str) -> &str {
     text.get(..text.floor_char_boundary(LOGGED)).unwrap_or(text)
 }
 
-/// The standard package's own looks at the length only after it has made the text.
+/// The standard package's own version checks the length only after it has made the text.
 fn replace(text: &mut ImmutableString, find: &str, with: &str) -> Result<(), Box<EvalAltResult>> {
     let found = text.matches(find).count();
     let kept = text.len().saturating_sub(found.saturating_mul(find.len()));

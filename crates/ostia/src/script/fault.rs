@@ -54,7 +54,7 @@ impl Thrown {
     pub(super) fn of(path: &str, hook: &str, error: EvalAltResult) -> Self {
         let mut position = error.position();
         let mut error = error;
-        // What went wrong stands innermost, below the calls that led there.
+        // The actual fault is the innermost error, below the calls that led to it.
         loop {
             match error {
                 EvalAltResult::ErrorInFunctionCall(_, _, inner, _)

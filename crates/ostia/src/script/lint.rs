@@ -1,4 +1,4 @@
-//! What is surely wrong with a script, found before anything of it runs.
+//! Finds certain faults of a script before any of it runs.
 
 use std::any::TypeId;
 use std::collections::HashSet;
@@ -7,10 +7,10 @@ use rhai::{AST, ASTNode, Dynamic, Engine, Expr, FnCallExpr, FnPtr, FuncMetadata,
 
 use super::fault::{ScriptError, place};
 
-/// What the one argument of a hook is: the type of a `ctx`, or `None` for a map, of which anything may be asked.
+/// The type of a hook's one argument: that of a `ctx`, or `None` for a map, which may have any member.
 pub type Argument = (&'static str, Option<TypeId>);
 
-/// What the engine does itself, without a function of that name.
+/// Names that the engine handles itself, without a function.
 const KEYWORDS: [&str; 10] = [
     "Fn",
     "call",
@@ -24,7 +24,7 @@ const KEYWORDS: [&str; 10] = [
     "type_of",
 ];
 
-/// Calls of functions that are nowhere, and members of `ctx` that it has not.
+/// Calls of functions that do not exist, and of members that `ctx` does not have.
 pub(super) fn faults(
     path: &str,
     ast: &AST,
@@ -158,7 +158,7 @@ impl Known {
             || self.names.contains(&key)
     }
 
-    /// What a variable may be, if it is a hook's `ctx` and nothing else.
+    /// The possible types of a variable that is only ever a hook's `ctx`.
     fn types_of(&self, variable: &str) -> Option<Vec<TypeId>> {
         if self.variables.contains(variable) {
             return None;
@@ -168,7 +168,7 @@ impl Known {
         kinds.filter(|kinds| !kinds.is_empty())
     }
 
-    /// What is asked of `ctx` although none of its types has it, and where.
+    /// Members of `ctx` that none of its types has, and where they are used.
     fn missing(
         &self,
         variable: &str,

@@ -1,6 +1,6 @@
 //! (beside the path)
-//! In: the text of a script in Rhai. Out: a compiled [`Program`], and what its functions gave, refused or did wrong.
-//! Here: the sandbox: operations, depth, sizes, memory and time are bounded, there are no files, no modules, no `eval`.
+//! In: the text of a script in Rhai. Out: a compiled [`Program`], and the results, refusals or faults of its functions.
+//! Here: the sandbox: operations, depth, sizes, memory and time are limited; no files, no modules, no `eval`.
 //! Not here: what hooks see and may do (that is `backend` and `cluster`).
 
 mod digest;

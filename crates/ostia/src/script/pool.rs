@@ -10,10 +10,10 @@ use tokio::sync::{Semaphore, oneshot};
 
 use super::watch::with_deadline;
 
-/// Scripts that run at once. What waits for HTTP in a script holds its thread.
+/// Concurrent scripts. A script that waits for HTTP keeps its thread.
 const AT_ONCE: usize = 32;
 /// A million operations can nest values so deep that dropping them overflows a thread's usual stack, which would end the
-/// process. Only what is used of this is ever in memory.
+/// process. Only the used part of this is ever in memory.
 const STACK: usize = 256 << 20;
 /// A thread without work ends after this.
 const IDLE: Duration = Duration::from_secs(30);
@@ -29,7 +29,7 @@ static POOL: Pool = Pool {
 
 type Work = Box<dyn FnOnce() + Send>;
 
-/// Threads that come with the work and go without it.
+/// Threads that start when there is work and end without it.
 struct Pool {
     state: Mutex<State>,
     came: Condvar,
@@ -40,8 +40,8 @@ struct State {
     idle: usize,
 }
 
-/// Runs a script's function on a thread of its own, so that it cannot hold up anything else, and stops it after
-/// `limit`. `None`: it panicked, or no thread was free in time. Once begun it goes on to its end, even if nobody waits.
+/// Runs a script's function on a thread of its own, so that it cannot block anything else, and stops it after `limit`.
+/// `None`: it panicked, or no thread was free in time. Once started it runs to its end, even if nobody waits.
 pub async fn on_pool<T: Send + 'static>(
     clock: &Arc<dyn Clock>,
     limit: Duration,
@@ -55,7 +55,7 @@ pub async fn on_pool<T: Send + 'static>(
         let work = AssertUnwindSafe(|| with_deadline(&clock, deadline, work));
         let done = catch_unwind(work).ok();
         drop(place);
-        // Whoever asked may be gone.
+        // The caller may be gone.
         let _ = tell.send(done);
     };
     POOL.run(Box::new(run)).then_some(())?;
@@ -63,7 +63,7 @@ pub async fn on_pool<T: Send + 'static>(
 }
 
 impl Pool {
-    /// `false`: there is no thread for it.
+    /// `false`: no thread is available.
     fn run(&'static self, work: Work) -> bool {
         let mut state = self.state.lock();
         state.waiting.push_back(work);

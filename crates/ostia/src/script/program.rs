@@ -26,7 +26,7 @@ impl Program {
     /// Compiles without running anything. A script without any hook is refused: it would do nothing.
     pub fn compile(path: &str, text: &str) -> Result<Self, ScriptError> {
         let mut engine = super::engine();
-        // A variable that is nowhere is a mistake here, not only when it is reached.
+        // An undefined variable is an error at compile time, not only when it is reached.
         engine.set_strict_variables(true);
         let mut ast = engine
             .compile(text)
@@ -64,12 +64,12 @@ impl Program {
         self.hooks.contains(&hook)
     }
 
-    /// What is surely wrong with it where `engine` runs it and its hooks are given these arguments.
+    /// Its certain faults when `engine` runs it and its hooks get these arguments.
     pub fn faults(&self, engine: &Engine, arguments: &[Argument]) -> Vec<ScriptError> {
         lint::faults(&self.path, &self.ast, engine, arguments)
     }
 
-    /// Functions that are defined, are no hooks, and are called by nobody.
+    /// Functions that are defined but are neither hooks nor called.
     pub fn uncalled(&self) -> Vec<String> {
         let mut names = lint::uncalled(&self.ast);
         names.retain(|name| !self.has(name));

@@ -3,8 +3,8 @@ use std::fmt;
 use ostia_core::Secret;
 use rhai::{Dynamic, Engine, EvalAltResult};
 
-/// A secret within a script. It goes into headers and signatures, alone or with text around it; whoever prints, logs or
-/// throws it shows `[redacted]`.
+/// A secret within a script. It can be used in headers and signatures, alone or with text around it; printed, logged or
+/// thrown it reads `[redacted]`.
 #[derive(Debug, Clone)]
 pub struct SecretText(Secret<String>);
 

@@ -5,22 +5,22 @@ use std::time::{Duration, Instant};
 
 use ostia_core::Clock;
 
-/// How much the process may grow while a script runs. It is the process that is looked at: nobody tells what one
-/// thread holds, and a script that runs for milliseconds while all of it grows so far is the likeliest cause.
+/// How much the process may grow while a script runs. The whole process is measured, because the memory of one thread
+/// is unknown; a script that runs for milliseconds during such growth is the likeliest cause.
 const MAX_GROWTH: u64 = 512 << 20;
-/// Scripts that end sooner than this are not looked at.
+/// Scripts that end sooner than this are not checked.
 const MEMORY_EVERY: Duration = Duration::from_millis(2);
 
 thread_local! {
     static WATCH: RefCell<Option<Watch>> = const { RefCell::new(None) };
 }
 
-/// What ends the script that runs on this thread.
+/// What stops the script that runs on this thread.
 struct Watch {
     clock: Arc<dyn Clock>,
     deadline: Instant,
     looked: Instant,
-    /// Bytes of the process at the first look.
+    /// Bytes of the process at the first check.
     began_with: Option<u64>,
 }
 
@@ -71,7 +71,7 @@ impl Watch {
     }
 }
 
-/// What the process has in memory (proc_pid_status(5)); `None` where the system does not say.
+/// Resident memory of the process (proc_pid_status(5)); `None` where the system does not report it.
 fn resident_bytes() -> Option<u64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
     let line = status

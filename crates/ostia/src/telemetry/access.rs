@@ -8,7 +8,7 @@ use ostia_core::{Clock, RequestId, ip_text};
 use super::Quiet;
 
 pub(super) const TARGET: &str = "ostia::access";
-/// nginx's word for a caller who left before there was an answer.
+/// nginx's status for a caller who left before there was an answer.
 const CLIENT_CLOSED: u16 = 499;
 const LONGEST_PATH: usize = 256;
 
@@ -17,7 +17,7 @@ const LONGEST_PATH: usize = 256;
 pub struct Access<'a> {
     pub request_id: RequestId,
     pub method: &'a str,
-    /// As it was sent, without its query (which may hold a secret), cut off after 256 bytes.
+    /// The path as sent, without its query (which may contain a secret), cut off after 256 bytes.
     pub path: &'a str,
     /// The route's name: a small set, to which no caller can add.
     pub route: &'a str,
@@ -26,7 +26,7 @@ pub struct Access<'a> {
     pub user_id: &'a str,
     pub origin_ip: IpAddr,
     pub duration: Duration,
-    /// Requests of unknown callers from the same address since the last event that were counted and not written.
+    /// Requests of unknown callers from the same address that were counted but not logged since the last event.
     pub untold: u64,
 }
 
@@ -49,8 +49,8 @@ pub fn log_access(access: &Access<'_>) {
     );
 }
 
-/// Goes with a request and, when it is dropped, emits its `access` event: keep it in the answer's body. Holds nothing and
-/// allocates nothing where the filter does not show such events.
+/// Accompanies a request and emits its `access` event when dropped: keep it in the answer's body. It holds and
+/// allocates nothing if the filter does not show such events.
 pub struct AccessLog(Option<Box<Open>>);
 
 struct Open {
@@ -67,8 +67,8 @@ struct Open {
 }
 
 impl AccessLog {
-    /// `route` is [`crate::routes::Route::name`], or `none`. `quiet`: how often requests of unknown callers are told of, as
-    /// far as they come from where this one does: whoever has no key shall not fill a disk.
+    /// `route` is [`crate::routes::Route::name`], or `none`. `quiet`: limits the events for unknown callers from this
+    /// one's address, so that callers without a key cannot fill a disk.
     pub fn begin(
         request_id: RequestId,
         (method, path): (&Method, &str),
@@ -95,14 +95,14 @@ impl AccessLog {
         })))
     }
 
-    /// Who asks, once that is known.
+    /// The caller, once known.
     pub fn user(&mut self, user_id: &Arc<str>) {
         if let Some(open) = &mut self.0 {
             open.user_id = Some(Arc::clone(user_id));
         }
     }
 
-    /// The answer's status. Without it the event says 499: nobody was there to answer.
+    /// The answer's status. Without it the event says 499: the caller was gone.
     pub fn status(&mut self, status: StatusCode) {
         if let Some(open) = &mut self.0 {
             open.status = status.as_u16();

@@ -1,14 +1,14 @@
-//! What the process says on stderr: one line an event, JSON or text.
+//! The process's log on stderr: one line per event, JSON or text.
 //!
-//! Whatever is in an event's fields, it stays one line: control characters and those that turn the direction of text are
-//! escaped. Lines go through a bounded queue, so that a slow terminal, a full disk or a closed pipe never holds up a
-//! request: what finds no room is dropped and counted.
+//! Whatever is in an event's fields, it stays one line: control and bidirectional characters are escaped. Lines go
+//! through a bounded queue, so that a slow terminal, a full disk or a closed pipe never delays a request: lines that do
+//! not fit are dropped and counted.
 //!
 //! Why not tracing-subscriber's JSON and tracing-appender's queue: for the two events of a request they cost 82,000
 //! instructions instead of 18,000, and at 4,000 requests a second 38 us of CPU a request instead of 7 (release build,
-//! median of nine interleaved runs), since each line wakes the writer's thread. Beside that they repeat a field named
-//! `level`, leave out an error's causes, keep marks that turn the direction of text, bound lines but not bytes, and tear
-//! a line when stderr takes only a part of it.
+//! median of nine interleaved runs), since each line wakes the writer's thread. They also repeat a field named `level`,
+//! leave out an error's causes, keep bidirectional marks, limit lines but not bytes, and break a line when stderr
+//! accepts only a part of it.
 
 mod escape;
 mod filter;
@@ -32,7 +32,7 @@ pub use filter::FilterError;
 use layer::LineLayer;
 use queue::Queue;
 
-/// Lines that found no room, or could not be written, since the process began.
+/// Lines that did not fit into the queue, or could not be written, since the process began.
 static LOST: AtomicU64 = AtomicU64::new(0);
 
 /// How a line looks.
@@ -54,7 +54,7 @@ pub enum LogError {
     Twice(#[from] SetGlobalDefaultError),
 }
 
-/// Keeps the log's thread. Dropping it writes what is still queued, for two seconds at the most.
+/// Keeps the log's thread. Dropping it writes the queued lines, for two seconds at most.
 #[must_use = "dropping it ends the log"]
 pub struct LogGuard {
     queue: Arc<Queue>,

@@ -1,5 +1,5 @@
 //! In: events of rooms. Out: log lines.
-//! Here: the shape of log events, how often one is told, what is counted for metrics. Not here: decisions.
+//! Here: the shape of log events, their rate limits, counters for metrics. Not here: decisions.
 
 mod access;
 mod error_counts;

@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 use ostia_core::Clock;
 use parking_lot::Mutex;
 
-/// Events of one kind in a second; the rest is counted and told with the next one.
+/// Events of one kind per second; the rest is counted and reported with the next one.
 const EVENTS: u32 = 10;
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Counts audit events of one kind: all of them, and which of them are written down.
+/// Counts audit events of one kind, and decides which of them are logged.
 #[derive(Default)]
 pub struct Pace {
     count: AtomicU64,
@@ -24,7 +24,7 @@ struct Turn {
 }
 
 impl Pace {
-    /// Counts one. `Some`: it may be written down, and so many were not since the last that was.
+    /// Counts one. `Some`: it may be logged, with the number left out since the last logged one.
     pub fn count(&self, clock: &dyn Clock) -> Option<u64> {
         self.count.fetch_add(1, Ordering::Relaxed);
         let now = clock.now();
@@ -50,7 +50,7 @@ impl Pace {
     }
 }
 
-/// Events that only some are written of, by a pace of their own, while all that are not are counted together.
+/// Events of which only some are logged, each at its own pace, while the omitted ones are counted together.
 pub struct Quiet {
     pace: Pace,
     untold: Arc<AtomicU64>,

@@ -1,4 +1,5 @@
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 use std::time::SystemTime;
@@ -54,6 +55,12 @@ impl Clients {
             client: Arc::downgrade(&client),
         });
         Ok(client)
+    }
+
+    /// What a host's name stands for now; an address stands for itself. The text says why there is none.
+    pub async fn addresses(&self, host: &str) -> Result<Arc<[IpAddr]>, String> {
+        let found = self.resolver.resolve(host).await;
+        found.map_err(|error| error.to_string())
     }
 
     /// Closes connections that were idle too long or that the peer has closed.

@@ -29,6 +29,8 @@ pub(super) struct Connector {
     tls: Option<TlsConnector>,
     proxy: Option<ProxyServer>,
     http2: bool,
+    /// What the own host's name stands for, if that was settled before.
+    addresses: Option<Arc<[IpAddr]>>,
 }
 
 /// A connection and the protocol spoken on it.
@@ -80,6 +82,7 @@ impl Connector {
             tls,
             proxy,
             http2: target.http2,
+            addresses: target.addresses.clone(),
         })
     }
 
@@ -130,11 +133,13 @@ impl Connector {
         port: u16,
         configured: bool,
     ) -> Result<TcpStream, ConnectError> {
-        let addresses = self
-            .resolver
-            .resolve(host)
-            .await
-            .map_err(|error| ConnectError::unreachable(format!("{host}: {error}")))?;
+        let addresses = match &self.addresses {
+            Some(settled) if *host == *self.own.host => Arc::clone(settled),
+            _ => {
+                let found = self.resolver.resolve(host).await;
+                found.map_err(|error| ConnectError::unreachable(format!("{host}: {error}")))?
+            }
+        };
         if !configured && addresses.iter().any(|address| is_link_local(*address)) {
             let detail = format!("{host}: resolves to a link-local address");
             return Err(ConnectError::unreachable(detail));

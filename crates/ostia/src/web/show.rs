@@ -82,6 +82,7 @@ pub(super) fn state(state: ModelState) -> Markup {
     match state {
         ModelState::Running => pill("good", "live"),
         ModelState::Starting => pill("fair", "starting"),
+        ModelState::Draining => pill("fair", "draining"),
         ModelState::Queued => pill("fair", "queued"),
         ModelState::Stopped => pill("off", "stopped"),
         ModelState::Unknown => pill("off", "not known"),

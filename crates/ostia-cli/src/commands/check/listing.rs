@@ -117,7 +117,11 @@ fn urls(deployment: &Deployment) -> Vec<(String, String)> {
     }
     let apis = deployment.cluster.openai_endpoints.iter();
     let urls_of = |api: &str| {
-        let urls = deployment.target.urls(api).into_iter();
+        let urls = match deployment.register {
+            Some(_) => vec!["by lease".to_owned()],
+            None => deployment.target.urls(api),
+        };
+        let urls = urls.into_iter();
         urls.map(|url| (api.to_owned(), url)).collect::<Vec<_>>()
     };
     apis.flat_map(|api| urls_of(api)).collect()

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use ostia_core::{
-    ApiKey, BoxFuture, KeyChanges, LedgerRow, MadeResponse, NewApiKey, Notice, NoticeScope,
+    ApiKey, BoxFuture, KeyChanges, Leases, LedgerRow, MadeResponse, NewApiKey, Notice, NoticeScope,
     Outcome, People, Pruned, RequestId, Retention, RowFilter, RowPlace, RowsQuery, Sessions, Store,
     StoreError, UsageQuery, UsageRow,
 };
@@ -206,6 +206,10 @@ impl Store for MemoryStore {
     }
 
     fn people(&self) -> &dyn People {
+        unreachable!("rows only")
+    }
+
+    fn leases(&self) -> &dyn Leases {
         unreachable!("rows only")
     }
 

@@ -1,5 +1,5 @@
-//! FIRST leads the slug of an endpoint that is gone to that of another. The lost name itself is nowhere, but what is left of
-//! it in the slug is enough: with `catalog.match = "slug"` every name that gives this slug finds it.
+//! FIRST maps the slug of a removed endpoint to that of another. The old name itself is lost, but its slug is enough:
+//! with `catalog.match = "slug"` every name that gives this slug finds it.
 
 use toml::{Table, Value as Toml};
 
@@ -8,7 +8,7 @@ use crate::catalog::slug;
 
 #[derive(Default)]
 pub(super) struct Made {
-    /// What is left of the old name -> the model.
+    /// The rest of the old name -> the model.
     pub aliases: Table,
     /// What cannot be an alias, and why.
     pub left: Vec<String>,

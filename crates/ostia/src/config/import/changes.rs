@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::super::load::Loaded;
 use crate::catalog::{Deployment, Serving};
 
-/// An endpoint's slug, and what changes for its users; nothing where only what holds for all endpoints does.
+/// An endpoint's slug, and what changes for its users; empty if nothing changes beyond the changes for all endpoints.
 pub type Changes = Vec<(Arc<str>, Vec<String>)>;
 
 pub fn changes(loaded: &Loaded) -> Changes {

@@ -1,4 +1,4 @@
-//! FIRST's fixture files, as far as an import has to look into them: `check` reads them whole.
+//! The parts of FIRST's fixture files that an import needs; `check` reads them completely.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -87,7 +87,7 @@ fn read(fields: &Value, base: &At) -> Entry {
     }
 }
 
-/// `config` may be a text that holds JSON or Python's notation, which is the wider one but for three words.
+/// `config` may be a text in JSON or Python notation; Python's covers JSON except for three words.
 fn config_of(config: &Value, base: &At) -> Value {
     let inside = config.as_str().and_then(|text| {
         serde_json::from_str(text)

@@ -1,5 +1,5 @@
-//! From a FIRST installation's `.env` and fixtures to an `ostia.toml`. Fixtures stay as they are and are only pointed at;
-//! secrets stay where they are and are only named.
+//! From a FIRST installation's `.env` and fixtures to an `ostia.toml`. The new file only refers to fixtures and names
+//! the variables of secrets; both stay where they are.
 
 mod aliases;
 mod changes;
@@ -18,7 +18,7 @@ use fixtures::{Entry, entries, fixture_files};
 use variables::{AFFINITY_KEY, Fate, LEGACY_SLUGS, fate_of};
 pub use variables::{FirstVariable, first_variables};
 
-/// What was made of an installation.
+/// The result of importing an installation.
 #[derive(Debug)]
 pub struct Imported {
     /// The text of the new `ostia.toml`. No secret is in it.
@@ -27,13 +27,13 @@ pub struct Imported {
     pub carried: Vec<(String, String)>,
     /// Variable, and why it is not carried over.
     pub left: Vec<(String, String)>,
-    /// Faults of the files of variables, each with its place, and what the new file opens that was shut.
+    /// Faults of the dotenv files, each with its place, and everything that the new file allows and FIRST did not.
     pub problems: Vec<Problem>,
-    /// What the files of variables say. They are read once: one may be a pipe.
+    /// The content of the dotenv files. They are read once, because one may be a pipe.
     pub variables: Environment,
 }
 
-/// Why nothing may be written: a rule that cannot be read must not be lost.
+/// The reason not to write a file: an unreadable rule must not be lost.
 #[derive(Debug, thiserror::Error)]
 pub enum ImportError {
     #[error(
@@ -89,7 +89,7 @@ pub fn import_first(
 }
 
 impl Imported {
-    /// Each variable goes to its key in the draft, or is told with the reason why not.
+    /// Copies each variable to its key in the draft, or reports why not.
     fn carry(&mut self, draft: &mut Draft, entries: &[Entry]) -> Result<(), ImportError> {
         for (name, value) in self.variables.iter() {
             let told = |what: &str| (name.to_owned(), what.to_owned());
@@ -125,7 +125,7 @@ impl Imported {
     }
 }
 
-/// Why a value counts for nothing, in FIRST too.
+/// Why a value has no effect, in FIRST either.
 fn unfit(name: &str, value: &str) -> Option<&'static str> {
     let value = value.trim();
     match name {
@@ -150,7 +150,7 @@ struct Draft {
 }
 
 impl Draft {
-    /// What FIRST does without being told, where Ostia does otherwise.
+    /// FIRST's defaults that differ from Ostia's.
     fn as_first() -> Self {
         let mut draft = Self::default();
         draft.set("catalog.match", "slug");

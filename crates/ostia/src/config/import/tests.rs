@@ -212,7 +212,7 @@ fn loaded(folder: &Path, imported: &Imported) -> crate::config::Loaded {
     load(&sources, &Fleet::default())
 }
 
-/// Users of a name that FIRST leads elsewhere go on using it, in any spelling that FIRST takes for the same.
+/// Users may go on using a name that FIRST maps elsewhere, in any spelling that FIRST treats as equal.
 #[test]
 fn old_slugs_become_aliases() {
     let env = r#"LEGACY_ENDPOINT_SLUG_MAPPING='{"metis-api-goneold-30": " metis-api-orgnew-31 ", "metis-api-orgkept": "metis-api-orgnew-31",

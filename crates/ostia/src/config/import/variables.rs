@@ -11,9 +11,9 @@ pub(super) enum Fate {
     Left(&'static str),
 }
 
-/// From the slugs of endpoints that are gone to those of endpoints that took their place.
+/// From the slugs of removed endpoints to those of their replacements.
 pub(super) const LEGACY_SLUGS: &str = "LEGACY_ENDPOINT_SLUG_MAPPING";
-/// What Minerva's affinity headers and cache salts are made with.
+/// The secret for Minerva's affinity headers and cache salts.
 pub(super) const AFFINITY_KEY: &str = "MINERVA_AFFINITY_HMAC_KEY";
 
 /// From a variable's name and text to the key's value, or why the text cannot be read.
@@ -182,7 +182,7 @@ const FAMILIES: [(&str, &str); 7] = [
 /// A variable of FIRST and what becomes of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FirstVariable {
-    /// With `*` at its end, all that begin so.
+    /// With `*` at its end, all that begin with it.
     pub name: String,
     /// The key that has its value now.
     pub key: Option<&'static str>,
@@ -289,7 +289,7 @@ fn texts_by_name(_: &str, value: &str) -> Result<Toml, String> {
     Ok(members.collect::<Table>().into())
 }
 
-/// As [`texts_by_name`], but FIRST takes anything for a text, and drops the space around it.
+/// Like [`texts_by_name`], but FIRST converts anything to a text, and trims it.
 fn words_by_name(_: &str, value: &str) -> Result<Toml, String> {
     let members: BTreeMap<String, Value> =
         serde_json::from_str(value).map_err(|_| "it is no JSON object".to_owned())?;

@@ -1,5 +1,5 @@
-//! What `ostia.toml` is read with: each key has a default and a meaning, and is recorded for the reference pages before it
-//! is asked for.
+//! The readers for `ostia.toml`: each key has a default and a meaning, and is recorded for the reference pages before
+//! it is read.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -30,7 +30,7 @@ impl<'a> Section<'a> {
         self.text_of(key).unwrap_or_else(|| default.to_owned())
     }
 
-    /// A text that is never shown; by default there is none.
+    /// A text that is never shown; empty by default.
     pub fn secret(&self, key: &'static str, meaning: &'static str) -> Secret<String> {
         self.record(key, SettingKey::SECRET, show_text(""), meaning);
         Secret::new(self.text_of(key).unwrap_or_default())
@@ -230,12 +230,12 @@ impl<'a> Section<'a> {
         sections
     }
 
-    /// A section whose keys are the site's own names, with texts.
+    /// A section whose keys are names chosen by the site, and whose values are texts.
     pub fn text_map(&self, key: &'static str, meaning: &'static str) -> BTreeMap<String, Text> {
         self.section(key, meaning).into_texts()
     }
 
-    /// All keys that nobody asked for, as texts.
+    /// All keys that were not read yet, as texts.
     pub fn into_texts(self) -> BTreeMap<String, Text> {
         let texts = self.named().filter_map(|(key, node)| {
             let text = self.text_at(key, node)?;
@@ -266,7 +266,7 @@ impl<'a> Section<'a> {
         sections.collect()
     }
 
-    /// The members whose keys are names of the site's own.
+    /// The members whose keys are names chosen by the site.
     fn named(&self) -> impl Iterator<Item = (&'a str, &'a Node)> {
         self.left().map(|member| {
             self.remember(&member.key, &member.node);
@@ -274,7 +274,7 @@ impl<'a> Section<'a> {
         })
     }
 
-    /// Asks for `key` if it is a section, and leaves it to others if not.
+    /// Reads `key` if it is a section; otherwise leaves it to others.
     pub fn section_if_table(&self, key: &'static str, meaning: &'static str) -> Option<Self> {
         let member = self.members.iter().find(|member| member.key == key)?;
         matches!(member.node.value, Value::Map(_)).then(|| self.section(key, meaning))

@@ -1,4 +1,4 @@
-//! An entry of the catalogue: what is wrong with it disables it, and nothing else.
+//! An entry of the catalogue: its faults disable the entry and nothing else.
 
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -10,7 +10,7 @@ use super::super::words::nearest;
 use super::super::{json, python};
 use super::Section;
 
-/// One entry while it is read: where problems are told, and the first that disables it.
+/// One entry while it is read: collects its problems, and the first that disables it.
 pub(in super::super) struct Entry<'a> {
     report: &'a Report,
     pub(super) keys: &'static EntryKeys,
@@ -29,7 +29,7 @@ impl<'a> Entry<'a> {
         }
     }
 
-    /// Whether the reference pages tell of a key.
+    /// Whether the reference pages list a key.
     pub(super) fn knows(&self, key: &str) -> bool {
         self.keys.of_fields(key) || self.keys.of_config(key)
     }
@@ -49,14 +49,14 @@ impl<'a> Entry<'a> {
     }
 }
 
-/// Keys that say who may use something, and how much of it, in whatever letters: one that is not where it holds, or not
-/// once, would be a rule that its author takes for one.
+/// Keys that say who may use something and how much of it, in any letter case. A misplaced or repeated one would be a
+/// rule that its author believes to be in force.
 pub(in super::super) fn is_rule(key: &str) -> bool {
     let key = folded(key);
     key.starts_with("allowed_") || key.starts_with("tpm_") || names_rule(&key)
 }
 
-/// Whether nobody can have meant anything else by it. `tpm_` may begin a key of another program.
+/// Whether it can only have been meant as a rule. A key of another program may begin with `tpm_`.
 fn is_mistaken(key: &str) -> bool {
     let key = folded(key);
     names_rule(&key) || !key.starts_with("tpm_")
@@ -74,14 +74,14 @@ fn folded(key: &str) -> String {
     key.trim().to_lowercase().replace(['-', ' '], "_")
 }
 
-/// Whether it is a rule but for its underscores (`allowedDomains`).
+/// Whether it is a rule except for its underscores (`allowedDomains`).
 fn names_rule(key: &str) -> bool {
     let bare = |key: &str| key.replace('_', "");
     RULES.iter().any(|rule| bare(rule) == bare(key))
 }
 
 impl<'a> Section<'a> {
-    /// Reports keys of `fields` that nobody asked for, and keys that stand twice.
+    /// Reports unknown and repeated keys of `fields`.
     pub fn finish_fields(self) {
         self.check_twice();
         // There the keys of `config` stand beside these, and adapters have keys of their own.
@@ -109,8 +109,8 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// Reports rules in `config`, where none holds, and keys that stand twice. In `ostia.toml` there is no `config`, and
-    /// `finish_fields` has looked at all keys.
+    /// Reports rules in `config`, where they have no effect, and repeated keys. In `ostia.toml` there is no `config`,
+    /// and `finish_fields` has checked all keys.
     pub fn check_config(&self) {
         self.check_twice();
         for member in self.members {
@@ -144,7 +144,7 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// Looks through what stands deeper, where adapters may read it and no rule holds.
+    /// Looks through deeper levels, which adapters may read and where rules have no effect.
     fn check_within(&self, path: &str, node: &Node) {
         match &node.value {
             Value::List(items) => {
@@ -193,7 +193,7 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// The keys that stand here, as often as they do.
+    /// The keys at this level, repeated ones as often as they occur.
     pub fn keys(&self) -> impl Iterator<Item = &'a str> {
         self.members.iter().map(|member| member.key.as_str())
     }

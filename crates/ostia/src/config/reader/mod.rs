@@ -1,5 +1,5 @@
-//! In: a tree (see `tree`), and who asks for which key of it.
-//! Out: typed values, and a problem with its place for each that is wrong or that nobody asked for. `ostia.toml` and the
+//! In: a tree (see `tree`), and requests for its keys.
+//! Out: typed values, and a problem with its place for each key that is wrong or unknown. `ostia.toml` and the
 //! entries of fixtures are read by the same [`Section`]: `values` for what may be absent, `defaults` for settings.
 //! Not here: which keys there are (`sections`, `fixture`).
 
@@ -24,7 +24,7 @@ pub(super) use values::{Text, quoted};
 /// What every section is read with.
 pub(super) struct Reading<'a> {
     pub environment: &'a Environment,
-    /// Relative paths begin here.
+    /// Relative paths are relative to this folder.
     pub folder: PathBuf,
     /// `ostia.toml`, whether or not it is there.
     pub file: At,
@@ -33,20 +33,20 @@ pub(super) struct Reading<'a> {
     pub places: RefCell<BTreeMap<String, At>>,
     /// Files that values named.
     pub files: RefCell<Vec<PathBuf>>,
-    /// What was asked for with a default, in this order.
+    /// The keys that were read with a default, in this order.
     pub keys: RefCell<Vec<SettingKey>>,
 }
 
 /// A map of a file while it is read: a section of `ostia.toml`, or `fields` or `config` of an entry.
 pub(super) struct Section<'a> {
     pub reading: &'a Reading<'a>,
-    /// The entry that it is a part of: it is told what is wrong.
+    /// The entry that it is a part of, which collects the faults.
     pub entry: Option<&'a Entry<'a>>,
-    /// What stands before a key in problems: "", `auth.globus` or `config`.
+    /// The prefix of a key in problems: "", `auth.globus` or `config`.
     path: String,
     at: At,
     members: &'a [Member],
-    /// Whether it could not be read: of what seems to be missing nobody knows.
+    /// Whether it could not be read, so that keys may only seem to be missing.
     unread: bool,
     asked: RefCell<Vec<&'static str>>,
 }
@@ -69,7 +69,7 @@ impl<'a> Reading<'a> {
         }
     }
 
-    /// Where a key's value stands; the file if it has none.
+    /// The place of a key's value; the file if it has none.
     pub fn place(&self, key: &str) -> Place {
         let places = self.places.borrow();
         places.get(key).unwrap_or(&self.file).place()
@@ -99,7 +99,7 @@ impl<'a> Reading<'a> {
             let value = self.environment.get(name);
             let value = value.ok_or_else(|| match environment::is_name(name) {
                 true => format!("asks for the environment variable `{name}`, which is not set"),
-                // Whoever wrote the secret itself here must not find it in a log.
+                // If somebody wrote the secret itself here, it must not appear in a log.
                 false => "asks for an environment variable that is not set: behind `env:` stands its name, not the secret itself"
                     .to_owned(),
             })?;
@@ -128,8 +128,8 @@ impl<'a> Section<'a> {
         Self::with(reading, None, String::new(), at, Some(members))
     }
 
-    /// A map of an entry: `path` is "" for its `fields`, and in `ostia.toml`, where both stand side by side. Whatever is no
-    /// map was reported already.
+    /// A map of an entry: `path` is "" for its `fields`, and in `ostia.toml`, where `fields` and `config` are one map.
+    /// A value that is not a map was already reported.
     pub fn of_entry(
         reading: &'a Reading<'a>,
         entry: &'a Entry<'a>,
@@ -172,7 +172,7 @@ impl<'a> Section<'a> {
         Self::with(self.reading, self.entry, path, at, Some(&[]))
     }
 
-    /// Whether it stands in `ostia.toml`, not in a fixture.
+    /// Whether it is in `ostia.toml`, not in a fixture.
     pub fn is_settings(&self) -> bool {
         self.at.source.is_settings
     }
@@ -185,7 +185,7 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// The value of a key; null is absent. Of a key that stands twice the last holds.
+    /// The value of a key; null counts as absent. Of a repeated key the last value is used.
     pub fn node(&self, key: &'static str) -> Option<&'a Node> {
         debug_assert!(
             self.entry.is_none_or(|entry| entry.knows(key)),
@@ -212,7 +212,7 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// Where a key's value stands, or the map if it is absent.
+    /// The place of a key's value, or of the map if it is absent.
     pub fn at(&self, key: &str) -> At {
         let mut members = self.members.iter().rev();
         let found = members.find(|member| member.key == key);
@@ -253,7 +253,7 @@ impl<'a> Section<'a> {
         self.error_at(&node.at, key, &text);
     }
 
-    /// A path as it stands in this file: a relative one begins at the file's folder.
+    /// Resolves a path from this file, relative to the file's folder.
     pub fn path(&self, path: &str) -> PathBuf {
         resolve_path(&self.folder(), path)
     }
@@ -262,7 +262,7 @@ impl<'a> Section<'a> {
         super::source::folder_of(&self.at.source.path)
     }
 
-    /// The members that nobody asked for.
+    /// The members that were not read.
     fn left(&self) -> impl Iterator<Item = &'a Member> {
         let asked = self.asked.borrow().clone();
         self.members
@@ -270,7 +270,7 @@ impl<'a> Section<'a> {
             .filter(move |member| !asked.contains(&member.key.as_str()))
     }
 
-    /// Reports the keys that nobody asked for.
+    /// Reports the keys that were not read.
     pub fn finish(self) {
         for member in self.left() {
             let name = self.dotted(&member.key);

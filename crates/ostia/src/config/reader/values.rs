@@ -12,13 +12,13 @@ use super::Section;
 pub(in super::super) struct Text {
     pub value: String,
     pub at: At,
-    /// Came from outside the file, so that it may be a secret and is never shown.
+    /// Whether it came from outside the file: it may be a secret and is never shown.
     pub foreign: bool,
 }
 
 const TEXT: &str = "a text in quotes";
 
-/// Which values a key takes, each as the text that stands for it.
+/// The values that a key accepts, each with its text.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Takes {
     Text,
@@ -39,7 +39,7 @@ impl<'a> Section<'a> {
         self.text_of(key).filter(|text| !text.is_empty())
     }
 
-    /// A text that is there, is not empty, and has no spaces around it or control characters in it.
+    /// A text that is present and not empty, without surrounding spaces or control characters.
     pub fn required(&self, key: &'static str) -> Option<String> {
         if self.node(key).is_none() {
             if !self.unread {
@@ -177,8 +177,8 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// A list of texts, or one text with commas, spaces or lines between. Absent or null is `Ok(None)`; `Err` with the
-    /// others if anything in it is not a text: then no rule may rely on it. In an entry a blank text is a mistake too.
+    /// A list of texts, or one text separated by commas, spaces or lines. Absent or null is `Ok(None)`; `Err`, with the
+    /// other items, if any item is not a text: then no rule may rely on it. In an entry a blank text is a mistake too.
     pub fn list_of(&self, key: &'static str) -> Result<Option<Vec<Text>>, Vec<Text>> {
         match self.node(key) {
             None => Ok(None),

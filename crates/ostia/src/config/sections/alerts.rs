@@ -28,7 +28,7 @@ pub(super) fn read(root: &Section<'_>, reading: &Reading<'_>) -> Alerts {
         if text.expose().is_empty() {
             return None;
         }
-        // The URL itself may hold a token, so that the message does not repeat it.
+        // The URL may contain a token, so the message does not repeat it.
         if let Err(fault) = HttpUrl::parse_bare(text.expose()) {
             reading.fatal(&format!("alerts.{key}"), &fault.to_string());
         }

@@ -60,7 +60,8 @@ fn read_admit(section: &Section<'_>) -> Vec<Who> {
     read.collect()
 }
 
-/// At most issuers anybody in the world can sign in, so who may use the gateway is a decision and no default.
+/// With most issuers anybody in the world can sign in, so the site must decide who may use the gateway; there is no
+/// default.
 pub(super) fn check_admit(settings: &Settings, reading: &Reading<'_>) {
     let auth = &settings.auth;
     if !auth.admit.is_empty() {
@@ -101,7 +102,7 @@ fn providers(list: Vec<Text>, reading: &Reading<'_>) -> Vec<Provider> {
     providers
 }
 
-/// Provider `none` admits whoever reaches the port, so only this machine may reach it.
+/// Provider `none` admits anybody who reaches the port, so only this machine may reach it.
 pub(super) fn check_none(settings: &Settings, reading: &Reading<'_>) {
     if !settings.auth.providers.contains(&Provider::None) {
         return;
@@ -328,7 +329,7 @@ fn oidc_path(number: usize) -> String {
 
 const LINK_CLAIM: &str = "The claim whose value is the same for one person at all providers, and is the person's name here: whoever has it is one user, whichever way they sign in. An address counts if its domain does.";
 
-/// What is asked of every provider alike.
+/// The settings that all providers have.
 fn vouching(section: &Section<'_>) -> Vouching {
     Vouching {
         claims: claims(section),
@@ -356,7 +357,7 @@ fn vouching(section: &Section<'_>) -> Vouching {
     }
 }
 
-/// A provider that anybody can sign up at may say anything, so where it is believed without a bound is told.
+/// Anybody can sign up with some providers and claim anything, so unlimited trust in a provider is reported.
 fn check_vouching(path: &str, vouching: &Vouching, reading: &Reading<'_>) {
     if !vouching.domains.is_empty() {
         return;
@@ -410,7 +411,7 @@ fn uuids(texts: Vec<String>) -> Vec<String> {
     texts.iter().map(|text| Identity::group(text)).collect()
 }
 
-/// Whether a provider is in use. A section for one that is not gets a warning: it protects nothing.
+/// Whether a provider is in use. A section for an unused one gets a warning, because it protects nothing.
 fn listed(auth: &Auth, provider: Provider, name: &str, reading: &Reading<'_>) -> bool {
     let listed = auth.providers.contains(&provider);
     let key = format!("auth.{name}");
@@ -431,7 +432,7 @@ fn need(key: &str, value: &str, reading: &Reading<'_>) -> bool {
     true
 }
 
-/// An identity provider decides who comes in, so nobody between may be able to answer for it.
+/// An identity provider decides who gets in, so nobody on the network path may be able to answer for it.
 fn check_provider_url(key: &str, url: &str, reading: &Reading<'_>) {
     match HttpUrl::parse_bare(url) {
         Err(fault) => reading.fatal(key, &fault.to_string()),

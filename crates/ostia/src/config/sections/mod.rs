@@ -1,4 +1,4 @@
-//! In: the tree of `ostia.toml`, whose values know where they stand.
+//! In: the tree of `ostia.toml`, whose values know their places.
 //! Out: [`Settings`] with every default filled in, and the entries of the catalogue, unread. One file per group of sections.
 //! Not here: fixtures.
 
@@ -16,7 +16,7 @@ use super::reader::{Reading, Section};
 use super::tree::Member;
 use crate::settings::Settings;
 
-/// Reads every section. What is wrong is reported and stands at its default in the result.
+/// Reads every section. A wrong value is reported, and the result has the default instead.
 pub(super) fn read<'a>(reading: &'a Reading<'a>, table: &'a [Member]) -> (Settings, Listed<'a>) {
     let root = Section::root(reading, table);
     let server = server::read_server(&root, reading);

@@ -40,7 +40,7 @@ pub(super) fn read_keys(root: &Section<'_>) -> Keys {
     keys
 }
 
-/// Where nobody can sign in, nobody could vouch for an owner, unless the site says that it lists its users.
+/// Where nobody can sign in, nobody could vouch for an owner, unless the site declares that it lists its users.
 pub(super) fn with_owner_ttl(mut settings: Settings, reading: &Reading<'_>) -> Settings {
     let keys_alone = |provider: &Provider| matches!(provider, Provider::ApiKey | Provider::None);
     let is_written = reading.places.borrow().contains_key(OWNER_TTL);

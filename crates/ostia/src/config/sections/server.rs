@@ -16,7 +16,7 @@ use crate::settings::{
     JournalSettings, ListenAddress, Reports, RetentionSettings, Server, StoreSettings, Telemetry,
 };
 
-/// Buffered bodies where the machine does not say how much memory it has.
+/// The budget for buffered bodies if the machine's memory is unknown.
 const FALLBACK_BUFFERED: u64 = 256 << 20;
 
 pub(super) fn read_server(root: &Section<'_>, reading: &Reading<'_>) -> Server {
@@ -329,7 +329,7 @@ fn store_url(url: &str, folder: &Path) -> Option<String> {
     {
         return (!rest.is_empty()).then(|| format!("postgres://{rest}"));
     }
-    // A ledger in memory would be another one for `ostia key` and `ostia usage`.
+    // With a ledger in memory, `ostia key` and `ostia usage` would see a different one.
     let path = url.strip_prefix("sqlite://")?;
     if path.is_empty() || path.starts_with(':') || path.contains('?') {
         return None;

@@ -51,7 +51,7 @@ pub(super) fn read_routing(root: &Section<'_>, reading: &Reading<'_>) -> Routing
     }
 }
 
-/// A variable that is too short counts as none: that is told to the endpoints that need it.
+/// A variable that is too short counts as absent: the endpoints that need it report that.
 fn hmac_key(key: Secret<String>, reading: &Reading<'_>) -> Option<Secret<String>> {
     const KEY: &str = "routing.hmac_key";
     const LEAST: usize = 32;

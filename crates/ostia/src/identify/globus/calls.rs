@@ -20,7 +20,7 @@ const MOST_GROUPS: usize = 10_000;
 /// The three calls, as Globus's own Python client makes them.
 pub(super) struct Calls {
     auth: Channel,
-    /// A service of its own, that fails on its own.
+    /// A separate service, which may fail on its own.
     groups: Channel,
     introspect: HttpUrl,
     token: HttpUrl,
@@ -51,7 +51,7 @@ impl Calls {
         self.auth.health()
     }
 
-    /// What Globus Auth knows of a token. `policies` are evaluated for its session.
+    /// Globus Auth's answer about a token. `policies` are evaluated for its session.
     pub(super) async fn introspect(
         &self,
         token: &str,
@@ -80,14 +80,14 @@ impl Calls {
         let bearer = Secret::new(format!("Bearer {}", access.expose()));
         let request = WebRequest::get(self.my_groups.clone()).authorized(bearer);
         let said = self.groups.ask(request).await?;
-        // The token was made a moment ago: a refusal is the service's trouble, not the user's.
+        // The token was made a moment ago: a refusal is the service's fault, not the user's.
         match (said.status.is_success(), said.json) {
             (true, Value::Array(groups)) => Ok(active_groups(&groups)),
             _ => Err(SignInError::IdentityUnavailable),
         }
     }
 
-    /// A token for Globus Groups; `None` if the user's token does not carry the right to look at groups.
+    /// A token for Globus Groups; `None` if the user's token does not carry the right to see groups.
     async fn dependent_token(&self, token: &str) -> Result<Option<Secret<String>>, SignInError> {
         let fields = [("grant_type", DEPENDENT_GRANT), ("token", token)];
         let request = WebRequest::post(self.token.clone(), &fields);
@@ -119,7 +119,7 @@ impl Calls {
     }
 }
 
-/// Groups of which somebody is really a member: Globus lists invitations too.
+/// Groups of which somebody is an active member: Globus lists invitations too.
 fn active_groups(groups: &[Value]) -> Groups {
     let ids = groups.iter().take(MOST_GROUPS).filter_map(|group| {
         let active = match group["my_memberships"].as_array() {

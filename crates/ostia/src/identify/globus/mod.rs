@@ -34,18 +34,19 @@ struct Remembered {
 
 /// Asks Globus who holds a token and which groups they are in, and applies the site's rules.
 ///
-/// A token made for another service fails at the dependent grant, which Globus gives only to the service a token is for.
+/// A token made for another service fails at the dependent grant, which Globus gives only to the service for which the
+/// token was made.
 pub struct Globus {
     calls: Calls,
     rules: Rules,
     groups_prefix: String,
     cache_ttl: Duration,
     groups_ttl: Duration,
-    /// By the token's hash: what Globus says are the groups of all identities linked to the token's.
+    /// By the token's hash: the groups, according to Globus, of all identities linked to the token's identity.
     groups: QuickCache<[u8; 32], Remembered>,
-    /// Counts purges: groups that were asked for before one are not believed.
+    /// Counts purges: groups that were requested before a purge are not used.
     generation: AtomicU64,
-    /// Whether provider `introspection` is there for what Globus does not make.
+    /// Whether provider `introspection` handles tokens that are not Globus's.
     beside_introspection: bool,
     clock: Arc<dyn Clock>,
 }
@@ -70,7 +71,8 @@ impl Globus {
         })
     }
 
-    /// The order is the order in which callers are told: the token, its policies, who signed in, their groups.
+    /// The order of the checks is the order in which callers learn of faults: the token, its policies, who signed in,
+    /// their groups.
     async fn check(&self, token: &str) -> Result<Verified, SignInError> {
         let said = self.calls.introspect(token, self.rules.policies()).await?;
         let now = self.clock.unix_micros().div_euclid(1_000_000);

@@ -9,7 +9,7 @@ use crate::identify::claims::{Lifetime, text};
 use crate::identify::vouching::link_of;
 use crate::settings;
 
-/// The site's rules on who is admitted. Pure: what Globus said comes in.
+/// The site's rules on who is admitted. Pure functions of Globus's answers.
 pub(super) struct Rules {
     policies: Vec<String>,
     domains: Vec<String>,
@@ -83,7 +83,7 @@ impl Rules {
         }
     }
 
-    /// An account of a program: no session and no policy to look at.
+    /// A service account: it has no session and no policies to check.
     fn service(&self, said: &Value) -> Option<Person> {
         let username = said.get("username").and_then(text)?;
         let listed = self
@@ -103,7 +103,7 @@ impl Rules {
         })
     }
 
-    /// Each policy must have been evaluated, and met; what Globus evaluated besides must be met too.
+    /// Each policy must have been evaluated and met; other policies that Globus evaluated must be met too.
     fn check_policies(&self, said: &Value) -> Result<(), SignInError> {
         let evaluations = said["policy_evaluations"].as_object();
         let met = |evaluation: &Value| evaluation["evaluation"] == true;
@@ -170,7 +170,7 @@ impl Rules {
         })
     }
 
-    /// Globus vouches for the domain of usernames and of nothing else.
+    /// Globus vouches for the domain of usernames only.
     fn link(&self, detail: &Value, username: &str) -> Option<Arc<str>> {
         let value = detail.get(&self.link_claim).and_then(text)?;
         let own = Identity::domain_of(username);

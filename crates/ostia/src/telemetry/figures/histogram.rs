@@ -1,10 +1,10 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// How often values fell between which bounds, and their sum.
+/// Counts of values between bounds, and their sum.
 #[derive(Debug)]
 pub struct Histogram {
     bounds: &'static [u64],
-    /// One a bound, and one for what is beyond the last.
+    /// One per bound, and one for values beyond the last.
     counts: Box<[AtomicU64]>,
     sum: AtomicU64,
 }
@@ -18,7 +18,7 @@ pub struct Reading {
 }
 
 impl Histogram {
-    /// `bounds` rise; a value that equals one counts below it.
+    /// `bounds` are ascending; a value equal to a bound counts below it.
     pub(super) fn new(bounds: &'static [u64]) -> Self {
         Self {
             bounds,
@@ -50,7 +50,7 @@ impl Reading {
         self.counts.iter().sum()
     }
 
-    /// What was counted since `before`, an earlier reading of the same histogram.
+    /// The difference to `before`, an earlier reading of the same histogram.
     pub fn since(&self, before: &Self) -> Self {
         let counts = self.counts.iter().zip(&before.counts);
         Self {
@@ -70,8 +70,8 @@ impl Reading {
         self.sum = self.sum.wrapping_add(other.sum);
     }
 
-    /// The value that a share `quantile` (0 to 1) of all values does not exceed, as if values were spread evenly between
-    /// two bounds. Values beyond the last bound count as that bound. `None`: there are no values.
+    /// The `quantile` (0 to 1) of all values, interpolated linearly between two bounds. Values beyond the last bound
+    /// count as that bound. `None`: there are no values.
     pub fn quantile(&self, quantile: f64) -> Option<f64> {
         let total = self.count();
         if total == 0 {

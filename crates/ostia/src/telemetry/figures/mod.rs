@@ -1,4 +1,5 @@
-//! How long requests took and how large they were, by model, cluster, API and outcome. Labels are bounded; users are none.
+//! Durations and sizes of requests, by model, cluster, API and outcome. The number of label combinations is limited,
+//! and no label names a user.
 
 mod histogram;
 
@@ -13,7 +14,7 @@ use parking_lot::{Mutex, RwLock};
 
 pub use histogram::{Histogram, Reading};
 
-/// How many combinations of labels are kept apart. What comes later is counted as `other`.
+/// How many combinations of labels are kept apart. Later ones are counted as `other`.
 const MOST_SERIES: usize = 1_000;
 const OTHER: &str = "other";
 
@@ -44,7 +45,7 @@ const TOKENS: &[u64] = &[
     1, 4, 16, 64, 256, 1_024, 4_096, 16_384, 65_536, 262_144, 1_048_576, 4_194_304,
 ];
 
-/// Told of every row; see [`Observer`].
+/// Gets every row; see [`Observer`].
 #[derive(Debug)]
 pub struct Figures {
     series: RwLock<HashMap<Box<str>, Arc<Series>>>,
@@ -98,8 +99,8 @@ impl Figures {
             .collect()
     }
 
-    /// Microseconds that the gateway itself took before requests were sent on: from the end of the body, without the wait
-    /// for their turn.
+    /// Microseconds that the gateway itself added before sending a request on: from the end of the body, without the
+    /// wait in the queue.
     pub fn own_time(&self) -> &Histogram {
         &self.own_time
     }
@@ -116,7 +117,7 @@ impl Figures {
         KEY.with_borrow_mut(|key| {
             key.clear();
             let outcome = row.outcome.as_str();
-            // No name holds a line end.
+            // No name contains a line end.
             let _ = write!(
                 key,
                 "{}\n{}\n{}\n{outcome}",

@@ -4,7 +4,7 @@ use std::fmt::{self, Write};
 const LONGEST: usize = 8 << 10;
 const CUT: &str = "...";
 
-/// How text is made harmless.
+/// The ways to escape text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Style {
     /// The inside of a JSON string (RFC 8259 section 7).
@@ -15,7 +15,7 @@ pub(super) enum Style {
     Bare,
 }
 
-/// Appends what is written to it to a line, escaped. Never fails: what is too long is left out.
+/// Appends text to a line, escaped. Never fails: the part that is too long is left out.
 pub(super) struct Escaped<'a> {
     line: &'a mut String,
     style: Style,

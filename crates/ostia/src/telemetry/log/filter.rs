@@ -28,7 +28,7 @@ pub(super) fn parse(
             text: text.escape_debug().to_string(),
         })?,
     };
-    // Who changed what is told even by commands that otherwise tell of trouble only.
+    // Audit events are shown even by commands that otherwise show only warnings and errors.
     let audit = asked.default_level().unwrap_or(LevelFilter::INFO);
     let level = asked.default_level().unwrap_or(level.into());
     let mut filter = Targets::new()

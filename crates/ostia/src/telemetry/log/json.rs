@@ -52,7 +52,7 @@ impl Fields<'_> {
     }
 }
 
-/// Texts and integers, which nearly all fields are, go around the machinery of `fmt`.
+/// Nearly all fields are texts and integers; these bypass `fmt`.
 impl Visit for Fields<'_> {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         self.text(field, |text| write!(text, "{value:?}"));
@@ -88,7 +88,7 @@ impl Visit for Fields<'_> {
     }
 
     fn record_f64(&mut self, field: &Field, value: f64) {
-        // JSON has no word for the others.
+        // JSON cannot express the others.
         if value.is_finite() {
             self.name(field);
             let _ = write!(self.line, "{value}");

@@ -14,7 +14,7 @@ pub(super) fn field_name(name: &str) -> &str {
     name.strip_prefix("r#").unwrap_or(name)
 }
 
-/// An error with its causes, those left out whose text stands there already.
+/// An error with its causes, except those whose text is already there.
 pub(super) struct Chain<'a>(pub &'a (dyn Error + 'static));
 
 impl fmt::Display for Chain<'_> {

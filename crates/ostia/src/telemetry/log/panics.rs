@@ -1,7 +1,7 @@
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::panic::{self, PanicHookInfo};
 
-/// Makes an event of a panic, so that it is one line like all others.
+/// Turns a panic into an event, so that it is one line like all others.
 pub(super) fn log_panics() {
     panic::set_hook(Box::new(|info| {
         let backtrace = Backtrace::capture();
@@ -16,7 +16,7 @@ pub(super) fn log_panics() {
     }));
 }
 
-/// A text that was made at run time may show a piece of somebody's prompt or key.
+/// A text built at run time may contain a piece of somebody's prompt or key.
 fn message<'a>(info: &PanicHookInfo<'a>) -> &'a str {
     match info.payload().downcast_ref::<&'static str>() {
         Some(text) => text,

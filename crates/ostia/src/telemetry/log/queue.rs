@@ -10,9 +10,9 @@ use super::LOST;
 const MOST: usize = 4 << 20;
 /// A buffer that grew beyond this gives its memory back.
 const KEPT: usize = 64 << 10;
-/// Lines of this time go out together: a busy gateway would wake the thread for each of them.
+/// Lines within this time are written together: otherwise a busy gateway would wake the thread for each of them.
 const GATHER: Duration = Duration::from_millis(5);
-/// How long a reader that cannot take more at the moment is left alone.
+/// How long to pause when the reader cannot take more.
 const FULL: Duration = Duration::from_millis(10);
 /// How long the end of the process waits for the last lines.
 const LAST: Duration = Duration::from_secs(2);
@@ -21,9 +21,9 @@ const LAST: Duration = Duration::from_secs(2);
 #[derive(Default)]
 pub(super) struct Queue {
     state: Mutex<State>,
-    /// For the writer: there is something, or the end has come.
+    /// For the writer: there are lines, or the queue was closed.
     filled: Condvar,
-    /// For the end: the writer is done.
+    /// For the shutdown: the writer is done.
     finished: Condvar,
 }
 
@@ -37,7 +37,7 @@ struct State {
 }
 
 impl Queue {
-    /// A whole line with its end. What finds no room is counted.
+    /// A whole line with its end. Lines that do not fit are counted.
     pub fn push(&self, line: &str) {
         let mut state = self.state.lock();
         if state.closing || state.waiting.len() + line.len() > MOST {
@@ -53,13 +53,13 @@ impl Queue {
         }
     }
 
-    /// No more lines are taken; those that wait are still written.
+    /// Accepts no more lines; queued ones are still written.
     pub fn end(&self) {
         self.state.lock().closing = true;
         self.filled.notify_one();
     }
 
-    /// Ends it, and waits for the writer, but not for ever.
+    /// Closes it, and waits for the writer, but not forever.
     pub fn close(&self) {
         self.end();
         let mut state = self.state.lock();
@@ -77,7 +77,7 @@ impl Queue {
             let unwritten = sink.write_lines(&taken);
             LOST.fetch_add(unwritten, Ordering::Relaxed);
             unreported += unwritten;
-            // Reported once there is hope that somebody reads it: a line about each failure would fail too.
+            // Reported once writing works again: a line about each failure would fail too.
             if unwritten == 0 && unreported > 0 {
                 tracing::warn!(lines = unreported, "lines of this log were lost");
                 unreported = 0;
@@ -89,7 +89,7 @@ impl Queue {
         self.finished.notify_all();
     }
 
-    /// Waits for lines and takes them all; gives how many found no room meanwhile. `None`: closed, and all is written.
+    /// Waits for lines and takes them all; returns how many were dropped meanwhile. `None`: closed, and all is written.
     fn take(&self, taken: &mut Vec<u8>) -> Option<u64> {
         let mut state = self.state.lock();
         while state.waiting.is_empty() && !state.closing {
@@ -98,7 +98,7 @@ impl Queue {
         }
         state.writer_idle = false;
         if !state.closing {
-            // Nobody but the end wakes it now.
+            // Only the shutdown wakes it now.
             self.filled.wait_for(&mut state, GATHER);
         }
         if state.waiting.is_empty() {
@@ -111,7 +111,7 @@ impl Queue {
 
 struct Sink<'a> {
     out: &'a mut dyn Write,
-    /// The last line was broken off: the next must not begin on it.
+    /// The last line was cut off: the next must not continue it.
     torn: bool,
 }
 

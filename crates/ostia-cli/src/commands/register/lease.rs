@@ -1,0 +1,128 @@
+use std::time::Duration;
+
+use http::{Method, StatusCode};
+use ostia::catalog::HttpUrl;
+use serde_json::{Value, json};
+
+use crate::commands::web::{Answer, Page};
+use crate::failure::Failure;
+
+/// The two calls to the gateway.
+pub(super) struct Calls {
+    url: HttpUrl,
+    page: Page,
+}
+
+/// What is said of the engine in every call.
+pub(super) struct Terms {
+    pub url: String,
+    pub ttl: Duration,
+    pub max_in_flight: u32,
+}
+
+/// A lease, as it was last heard of.
+pub(super) struct Lease {
+    id: String,
+    /// Of the last call, whether or not its answer came.
+    sequence: i64,
+}
+
+/// What the gateway said to a call.
+pub(super) enum Heard {
+    Held {
+        in_use: bool,
+    },
+    /// Trying again may help.
+    Later(String),
+    /// It does not.
+    Never(String),
+}
+
+impl Calls {
+    pub fn new(url: HttpUrl, page: Page) -> Self {
+        Self { url, page }
+    }
+
+    /// Takes a lease, or renews the one that is held. Times go as durations: nobody's clock has to be right.
+    pub async fn hold(
+        &self,
+        held: &mut Option<Lease>,
+        terms: &Terms,
+        state: &str,
+        until: Option<Duration>,
+    ) -> Heard {
+        let mut body = json!({
+            "state": state, "ttl": terms.ttl.as_secs_f64(), "max_in_flight": terms.max_in_flight, "url": terms.url,
+        });
+        if let Some(until) = until {
+            body["until"] = until.as_secs_f64().into();
+        }
+        if let Some(lease) = held.as_mut() {
+            lease.sequence += 1;
+            body["lease"] = (*lease.id).into();
+            body["sequence"] = lease.sequence.into();
+        }
+        let page = Page {
+            body: Some(body),
+            ..self.page.clone()
+        };
+        match page.call(Method::PUT, &self.url).await {
+            Ok(answer) => heard(held, &answer),
+            Err(failure) => Heard::Later(failure.text().to_owned()),
+        }
+    }
+
+    pub async fn give_back(&self, lease: &Lease) -> Result<(), String> {
+        let mut url = self.url.clone();
+        url.query = Some(format!("lease={}", lease.id).into());
+        let answer = self.page.clone().call(Method::DELETE, &url).await;
+        let answer = answer.map_err(|failure| failure.text().to_owned())?;
+        match answer.status {
+            status if status.is_success() || status == StatusCode::GONE => Ok(()),
+            _ => Err(said(&answer)),
+        }
+    }
+}
+
+fn heard(held: &mut Option<Lease>, answer: &Answer) -> Heard {
+    let told = answer.json().unwrap_or_default();
+    if answer.status.is_success() {
+        let (Some(id), Some(sequence)) = (told["lease"].as_str(), told["sequence"].as_i64()) else {
+            return Heard::Never(format!("the gateway gave no lease: {}", said(answer)));
+        };
+        let sequence = match held {
+            Some(lease) if lease.id == id => lease.sequence.max(sequence),
+            _ => sequence,
+        };
+        let id = id.to_owned();
+        *held = Some(Lease { id, sequence });
+        let in_use = told["in_use"].as_bool().unwrap_or(false);
+        return Heard::Held { in_use };
+    }
+    match answer.status {
+        // It ended while nothing was heard from here: the next call takes another one.
+        StatusCode::GONE => {
+            *held = None;
+            Heard::Later(said(answer))
+        }
+        // Two calls passed each other, or an earlier lease of this URL has still to end.
+        StatusCode::CONFLICT | StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT => {
+            Heard::Later(said(answer))
+        }
+        status if status.is_server_error() => Heard::Later(said(answer)),
+        _ => Heard::Never(said(answer)),
+    }
+}
+
+/// What the gateway says of itself, in one line.
+fn said(answer: &Answer) -> String {
+    let told: Value = answer.json().unwrap_or_default();
+    let message = told["error"]["message"].as_str().unwrap_or_default();
+    format!("the gateway answered {}: {message}", answer.status)
+}
+
+impl From<Failure> for Heard {
+    fn from(failure: Failure) -> Self {
+        Self::Later(failure.text().to_owned())
+    }
+}

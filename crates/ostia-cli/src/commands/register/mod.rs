@@ -1,0 +1,123 @@
+//! `ostia register`: run beside an engine, it tells gateways where that is, for as long as it is there.
+
+mod engine;
+mod holder;
+mod job;
+mod lease;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use ostia::catalog::{ApiUrl, HttpUrl};
+use ostia_core::Secret;
+
+use self::engine::Engine;
+use self::holder::Holder;
+use self::lease::{Calls, Terms};
+use super::web::{Page, parse_private};
+use crate::failure::Failure;
+use crate::output::note;
+use crate::runtime;
+use crate::span::{Moment, Span};
+
+/// It waits until the engine answers, holds a lease on the endpoint and renews it. On SIGTERM, or before the job's time is
+/// over, the endpoint gets no new requests here; once those that run have ended, the lease is given back and the command
+/// ends. The key has the role registrar.
+#[derive(Debug, Args)]
+pub struct Register {
+    /// The endpoint's slug, as `ostia check` shows it
+    #[arg(long)]
+    slug: String,
+    /// The engine's base URL, as the gateway reaches it: http://$(hostname -f):8000/v1
+    #[arg(long)]
+    url: String,
+    /// The gateway
+    #[arg(long, env = "OSTIA_URL", value_name = "URL")]
+    gateway: String,
+    /// A file with the key [default: $OSTIA_API_KEY]
+    #[arg(long, value_name = "FILE")]
+    key_file: Option<PathBuf>,
+    /// How long the gateway believes it without hearing from it again
+    #[arg(long, default_value = "60s", value_name = "60s")]
+    ttl: Span,
+    /// When to begin to end: a time, or a span from now [default: 5 minutes before the wall limit of the Slurm or PBS job]
+    #[arg(long, value_name = "TIME")]
+    until: Option<Moment>,
+    /// Requests that the engine takes at a time [default: no limit]
+    #[arg(long, default_value_t = 0, hide_default_value = true, value_name = "N")]
+    max_in_flight: u32,
+    /// What the engine is asked for, to see whether it is well: a path on its host [default: /models behind the base URL]
+    #[arg(long, value_name = "PATH")]
+    health: Option<String>,
+    /// How long requests that run may go on once the end has begun
+    #[arg(long, default_value = "4m", value_name = "4m")]
+    drain: Span,
+    /// Certificate authorities that vouch for the gateway [default: the machine's]
+    #[arg(long, value_name = "FILE")]
+    ca_cert: Option<PathBuf>,
+    /// A proxy on the way to the gateway: http://host:port
+    #[arg(long, env = "OSTIA_PROXY", value_name = "URL")]
+    proxy: Option<String>,
+}
+
+/// How long before the job's wall limit the end begins.
+const BEFORE_THE_END: Duration = Duration::from_secs(5 * 60);
+
+impl Register {
+    pub fn run(&self) -> Result<(), Failure> {
+        runtime::run(self.hold())
+    }
+
+    async fn hold(&self) -> Result<(), Failure> {
+        let calls = self.calls()?;
+        let engine = Engine::new(&self.url, self.health.as_deref())?;
+        let ends_in = self.ends_in().await;
+        if let Some(time) = ends_in {
+            note(&format!("the end begins in {} s", time.as_secs()));
+        }
+        let terms = Terms {
+            url: self.url.clone(),
+            ttl: self.ttl.duration(),
+            max_in_flight: self.max_in_flight,
+        };
+        let holder = Holder::new(calls, engine, terms, ends_in, self.drain.duration());
+        holder?.run().await
+    }
+
+    /// From now until the end begins; `None`: nobody says that there is one.
+    async fn ends_in(&self) -> Option<Duration> {
+        if let Some(until) = self.until {
+            return Some(job::until(until));
+        }
+        let left = job::time_left().await?;
+        // A short job has less to give away.
+        Some(left.saturating_sub(BEFORE_THE_END.min(left / 2)))
+    }
+
+    fn calls(&self) -> Result<Calls, Failure> {
+        ApiUrl::parse(&self.url).map_err(|fault| Failure::usage(format!("--url {fault}")))?;
+        let gateway = parse_private(self.gateway.trim_end_matches('/'))?;
+        let path = format!("{}/v1/register/{}", gateway.base(), self.slug);
+        let url = HttpUrl::parse_bare(&path)
+            .map_err(|fault| Failure::usage(format!("--slug: the URL {fault}")))?;
+        let page = Page {
+            bearer: Some(self.key()?),
+            ca_cert: self.ca_cert.clone(),
+            proxy: self.proxy.clone().map(Secret::new),
+            ..Page::default()
+        };
+        Ok(Calls::new(url, page))
+    }
+
+    fn key(&self) -> Result<Secret<String>, Failure> {
+        let text = match &self.key_file {
+            Some(path) => std::fs::read_to_string(path)
+                .map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?,
+            None => std::env::var("OSTIA_API_KEY").map_err(|_| {
+                Failure::usage("set OSTIA_API_KEY to the registrar's key, or name --key-file")
+            })?,
+        };
+        Ok(Secret::new(text.trim().to_owned()))
+    }
+}

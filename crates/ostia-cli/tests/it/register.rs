@@ -1,0 +1,267 @@
+//! `ostia register` beside an engine, in jobs of schedulers that are not there.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use futures_util::future::join_all;
+use ostia_testkit::backend::{FakeBackend, Script};
+use ostia_testkit::client::{RawClient, Request};
+use ostia_testkit::patience::within;
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use super::site::{Gateway, Site};
+
+const SLUG: &str = "sophia-vllm-orgmodel";
+
+/// A gateway whose one endpoint has no URL, and what its job needs.
+struct Rig {
+    site: Site,
+    gateway: Gateway,
+    address: String,
+    registrar: String,
+    user: String,
+}
+
+impl Rig {
+    fn start() -> Self {
+        let site = Site::new();
+        let fields = json!({
+            "cluster": "sophia", "framework": "vllm", "model": "org/model",
+            "config": {"register": true, "register_networks": ["127.0.0.0/8"]},
+        });
+        let entry = json!([{"model": "resource_server_async.endpoint", "fields": fields}]);
+        site.write("endpoints.json", &entry.to_string());
+        std::fs::create_dir(site.path("bin")).unwrap();
+        let gateway = site.serve(&[]);
+        let ready = gateway.event("ostia listens");
+        let key = |words: &[&str]| {
+            let words = [&["key", "create", "--json", "--user"], words].concat();
+            site.json(&words)["key"].as_str().unwrap().to_owned()
+        };
+        let registrar = key(&[
+            "jobs@lab.org",
+            "--role",
+            "registrar",
+            "--model",
+            SLUG,
+            "--allow-ip",
+            "127.0.0.0/8",
+        ]);
+        Self {
+            address: ready["listen"].as_str().unwrap().to_owned(),
+            user: key(&["ann@lab.org"]),
+            registrar,
+            gateway,
+            site,
+        }
+    }
+
+    /// A job that registers `engine`; `variables`: what its scheduler sets.
+    fn job(&self, engine: &FakeBackend, variables: &[(&str, &str)], words: &[&str]) -> Gateway {
+        let url = format!("{}/v1", engine.base_url());
+        let gateway = format!("http://{}", self.address);
+        let own = [
+            "register",
+            "--slug",
+            SLUG,
+            "--url",
+            &url,
+            "--gateway",
+            &gateway,
+        ];
+        let key = [("OSTIA_API_KEY", self.registrar.as_str())];
+        let words = [&own, words].concat();
+        self.site.start(&[&key, variables].concat(), &words)
+    }
+
+    /// A program that jobs find on their PATH.
+    fn program(&self, name: &str, prints: &str) -> String {
+        let path = format!("bin/{name}");
+        self.site
+            .write(&path, &format!("#!/bin/sh\ncat <<'END'\n{prints}\nEND\n"));
+        let mode = std::fs::Permissions::from_mode(0o755);
+        std::fs::set_permissions(self.site.path(&path), mode).unwrap();
+        let path = std::env::var("PATH").unwrap();
+        format!("{}:{path}", self.site.path("bin").display())
+    }
+
+    async fn state(&self) -> String {
+        let request = Request::get("/v1/models/org%2Fmodel").bearer(&self.user);
+        let answer = client(&self.address).await.call(&request).await;
+        answer.json()["state"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned()
+    }
+
+    async fn until(&self, wanted: &str) {
+        let asking = async {
+            while self.state().await != wanted {
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            }
+        };
+        within(|| format!("the model to be {wanted}"), asking).await;
+    }
+
+    async fn call(&self) -> u16 {
+        call(&self.address, &self.user).await
+    }
+
+    fn end(self) {
+        self.gateway.signal(Signal::TERM);
+        assert_eq!(self.gateway.code(), Some(0));
+    }
+}
+
+async fn call(address: &str, user: &str) -> u16 {
+    let body = json!({"model": "org/model", "messages": [{"role": "user", "content": "hi"}]});
+    let request = Request::post("/v1/chat/completions")
+        .bearer(user)
+        .json(&body);
+    client(address).await.call(&request).await.status()
+}
+
+async fn client(address: &str) -> RawClient {
+    RawClient::connect(address.parse().unwrap()).await
+}
+
+async fn engine() -> FakeBackend {
+    let engine = FakeBackend::start().await;
+    let list = json!({"object": "list", "data": [{"id": "org/model"}]});
+    engine.on_path("/v1/models", Script::json(200, &list));
+    engine
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_job_waits_for_its_engine_serves_and_gives_its_lease_back() {
+    let rig = Rig::start();
+    let engine = engine().await;
+    engine.on_path("/v1/models", Script::error(503, "loading"));
+    let job = rig.job(&engine, &[], &[]);
+    rig.until("starting").await;
+    assert_eq!(rig.call().await, 503);
+    let list: Value = json!({"object": "list", "data": [{"id": "org/model"}]});
+    engine.on_path("/v1/models", Script::json(200, &list));
+    rig.until("running").await;
+    assert_eq!(rig.call().await, 200);
+    job.signal(Signal::TERM);
+    assert_eq!(job.code(), Some(0));
+    assert_eq!(rig.state().await, "stopped");
+    rig.end();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_job_drains_before_the_wall_limit_that_its_scheduler_says() {
+    let rig = Rig::start();
+    let engine = engine().await;
+    let path = rig.program("squeue", "0:04");
+    let slurm = [("SLURM_JOB_ID", "7"), ("PATH", path.as_str())];
+    let job = json!({"Jobs": {"7.pbs": {
+        "Resource_List": {"walltime": "00:10:00"}, "resources_used": {"walltime": "00:09:56"},
+    }}});
+    rig.program("qstat", &job.to_string());
+    let pbs = [("PBS_JOBID", "7.pbs"), ("PATH", path.as_str())];
+    for scheduler in [&slurm[..], &[("SLURM_JOB_END_TIME", "soon")], &pbs] {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        let soon = (now.unwrap().as_secs() + 5).to_string();
+        let scheduler: Vec<_> = scheduler
+            .iter()
+            .map(|(name, value)| (*name, if *value == "soon" { &*soon } else { *value }))
+            .collect();
+        let job = rig.job(&engine, &scheduler, &["--ttl", "30s"]);
+        job.line("a lease is held, and the engine is running");
+        // Nobody signals it.
+        assert_eq!(job.code(), Some(0));
+        assert_eq!(rig.state().await, "stopped", "{scheduler:?}");
+    }
+    rig.end();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_killed_job_gets_nothing_after_its_ttl() {
+    let rig = Rig::start();
+    let engine = engine().await;
+    let job = rig.job(&engine, &[], &["--ttl", "2s"]);
+    rig.until("running").await;
+    job.signal(Signal::KILL);
+    rig.until("stopped").await;
+    let posts = || {
+        engine
+            .records()
+            .iter()
+            .filter(|one| one.received.method == "POST")
+            .count()
+    };
+    let before = posts();
+    assert_eq!(rig.call().await, 503);
+    assert_eq!(posts(), before);
+    rig.end();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn no_request_is_lost_from_job_to_job() {
+    let rig = Rig::start();
+    let engines = join_all((0..2).map(|_| engine())).await;
+    let mut job = rig.job(&engines[0], &[], &["--ttl", "3s"]);
+    rig.until("running").await;
+    let is_over = Arc::new(AtomicBool::new(false));
+    let load = || {
+        let (address, user) = (rig.address.clone(), rig.user.clone());
+        let is_over = Arc::clone(&is_over);
+        tokio::spawn(async move {
+            let mut statuses = Vec::new();
+            while !is_over.load(Ordering::Relaxed) {
+                statuses.push(call(&address, &user).await);
+            }
+            statuses
+        })
+    };
+    let loads: Vec<_> = (0..4).map(|_| load()).collect();
+    for nth in 1..6 {
+        let next = rig.job(&engines[nth % 2], &[], &["--ttl", "3s"]);
+        next.line("a lease is held, and the engine is running");
+        job.signal(Signal::TERM);
+        assert_eq!(job.code(), Some(0));
+        job = next;
+    }
+    is_over.store(true, Ordering::Relaxed);
+    let mut statuses = Vec::new();
+    for load in loads {
+        statuses.extend(load.await.unwrap());
+    }
+    assert!(statuses.len() > 20);
+    assert!(statuses.iter().all(|status| *status == 200), "{statuses:?}");
+    job.signal(Signal::TERM);
+    assert_eq!(job.code(), Some(0));
+    rig.end();
+}
+
+#[test]
+fn what_cannot_be_registered_is_told_at_once() {
+    let rig = Rig::start();
+    let gateway = format!("http://{}", rig.address);
+    let words = [
+        "register",
+        "--url",
+        "http://127.0.0.1:9/v1",
+        "--gateway",
+        &gateway,
+        "--slug",
+    ];
+    let register = |key: &str, slug: &str| {
+        rig.site
+            .run_with(&[("OSTIA_API_KEY", key)], &[&words[..], &[slug]].concat())
+    };
+    let ended = register(&rig.registrar, "another");
+    assert_eq!(ended.code, Some(1));
+    assert!(
+        ended.stderr.contains("no endpoint 'another'"),
+        "{}",
+        ended.stderr
+    );
+    let ended = register(&rig.user, SLUG);
+    assert!(ended.stderr.contains("role registrar"), "{}", ended.stderr);
+    rig.end();
+}

@@ -1,0 +1,76 @@
+//! The two calls of whoever runs an engine: where it is, and that it is there no longer.
+
+use std::time::Duration;
+
+use http::{Method, Response, StatusCode};
+use http_body_util::{BodyExt as _, Limited};
+use serde_json::{Value, json};
+
+use crate::gateway::{Gateway, empty_answer, json_answer};
+use crate::identify::Principal;
+use crate::listen::Inbound;
+use crate::live::Live;
+use crate::refusal::Refusal;
+use crate::register::{Asked, Given, RegisterFault};
+use crate::relay::ClientBody;
+
+const LONGEST: usize = 16 << 10;
+const PATIENCE: Duration = Duration::from_secs(10);
+/// A lease is renewed so many times before it ends.
+const RENEWALS: f64 = 3.0;
+
+pub(super) async fn answer(
+    gateway: &Gateway,
+    live: &Live,
+    inbound: &mut Inbound,
+    principal: &Principal,
+    slug: &str,
+) -> Result<Response<ClientBody>, Refusal> {
+    let board = gateway.board();
+    if inbound.head.method == Method::DELETE {
+        let query = inbound.head.uri.query().unwrap_or_default();
+        let named = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "lease");
+        let lease = named.map(|(_, value)| value).unwrap_or_default();
+        let given = board.give_back(&live.catalog, principal, slug, &lease);
+        return match given.await? {
+            true => Ok(empty_answer()),
+            false => Err(RegisterFault::Gone.into()),
+        };
+    }
+    let asked = Asked::read(&body(inbound).await?)?;
+    let given = board.hold(&live.catalog, principal, slug, asked).await?;
+    let status = match given.new {
+        true => StatusCode::CREATED,
+        false => StatusCode::OK,
+    };
+    Ok(json_answer(status, &shown(&given)))
+}
+
+fn shown(given: &Given) -> Value {
+    let lease = &given.lease;
+    let ttl = lease.ttl.as_secs_f64();
+    json!({
+        "lease": &*lease.id,
+        "slug": &*lease.slug,
+        "url": &*lease.url,
+        "state": lease.state.as_str(),
+        "sequence": lease.sequence,
+        "ttl": ttl,
+        "renew_in": ttl / RENEWALS,
+        "until": lease.until.map(|until| until.as_secs_f64()),
+        "max_in_flight": lease.max_in_flight,
+        "in_use": given.in_use,
+    })
+}
+
+async fn body(inbound: &mut Inbound) -> Result<bytes::Bytes, Refusal> {
+    let reading = Limited::new(&mut inbound.body, LONGEST).collect();
+    match tokio::time::timeout(PATIENCE, reading).await {
+        Ok(Ok(read)) => Ok(read.to_bytes()),
+        _ => Err(Refusal::client(
+            StatusCode::BAD_REQUEST,
+            "invalid_json",
+            "The body did not come, or is longer than 16 KiB.",
+        )),
+    }
+}

@@ -1,0 +1,237 @@
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ipnet::IpNet;
+use ostia_core::{Clock, Holding, Lease, LeaseHeld, Role, Store, StoreError};
+use parking_lot::Mutex;
+
+use super::calls::Calls;
+use super::{Asked, RegisterFault};
+use crate::catalog::{ApiUrl, Catalog, Deployment, Register};
+use crate::fleet::ModelState;
+use crate::identify::Principal;
+use crate::upstream::Clients;
+
+/// Leases that one endpoint may have at a time.
+const MOST: i64 = 512;
+/// What a replica says of requests that still run on a lease that drains is believed for so long.
+const BELIEVED: Duration = Duration::from_secs(2);
+/// While the store does not answer, leases are held on from look to look.
+const HELD_ON: Duration = Duration::from_secs(2);
+/// And no longer than this: engines that are gone fail before a byte, so that requests move on meanwhile.
+const LONGEST_HELD: Duration = Duration::from_secs(15 * 60);
+
+/// Where engines are, as all replicas know it.
+pub struct Board {
+    store: Arc<dyn Store>,
+    clients: Arc<Clients>,
+    clock: Arc<dyn Clock>,
+    calls: Calls,
+    /// When the store last said which leases there are.
+    read: Mutex<Option<Instant>>,
+}
+
+/// A lease that somebody holds now.
+pub struct Given {
+    pub lease: Lease,
+    pub new: bool,
+    /// Requests run there, here or on another replica.
+    pub in_use: bool,
+}
+
+impl Board {
+    pub fn new(store: Arc<dyn Store>, clients: Arc<Clients>, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            store,
+            clients,
+            clock,
+            calls: Calls::default(),
+            read: Mutex::default(),
+        }
+    }
+
+    /// Takes over what the store says of leases. Called several times a second from beside the path.
+    ///
+    /// # Errors
+    ///
+    /// The store does not answer: leases that have not ended are held on for a while.
+    pub async fn look(&self, catalog: &Catalog) -> Result<(), StoreError> {
+        let leased: Vec<&Arc<Deployment>> = leased(catalog).collect();
+        if leased.is_empty() {
+            return Ok(());
+        }
+        let read = self.store.leases().all().await;
+        let now = self.clock.now();
+        let all = match read {
+            Ok(all) => {
+                *self.read.lock() = Some(now);
+                all
+            }
+            Err(error) => {
+                let last = *self.read.lock();
+                if last.is_some_and(|last| now < last + LONGEST_HELD) {
+                    for deployment in leased {
+                        deployment.state.leases().hold_on(HELD_ON);
+                    }
+                }
+                return Err(error);
+            }
+        };
+        let mut in_use = Vec::new();
+        for deployment in leased {
+            let leases = deployment.state.leases();
+            leases.update(all.iter().filter(|lease| lease.slug == deployment.slug));
+            let draining = leases.all().into_iter();
+            let draining = draining.filter(|one| one.state() == Some(ModelState::Draining));
+            in_use.extend(
+                draining
+                    .filter(|one| one.in_flight() > 0)
+                    .map(|one| Arc::clone(&one.id)),
+            );
+        }
+        self.store.leases().used(&in_use, BELIEVED).await
+    }
+
+    /// Renews a lease, or gives a new one.
+    ///
+    /// # Errors
+    ///
+    /// The caller may not register the endpoint, or an engine there; or the call is an old one.
+    pub async fn hold(
+        &self,
+        catalog: &Catalog,
+        principal: &Principal,
+        slug: &str,
+        asked: Asked,
+    ) -> Result<Given, RegisterFault> {
+        let (deployment, register, key_id) = self.admit(catalog, principal, slug)?;
+        let (ttl, until, starts_in) = (asked.ttl()?, asked.until()?, asked.starts_in()?);
+        let state = asked.state()?;
+        let url = match &asked.url {
+            Some(url) => Some((url.clone(), self.judge(url, register, principal).await?)),
+            None => None,
+        };
+        let holding = Holding {
+            id: asked.lease,
+            new_id: new_id().ok_or(RegisterFault::TooOften(Duration::from_secs(1)))?,
+            sequence: asked.sequence,
+            slug: slug.to_owned(),
+            url,
+            key_id: key_id.to_string(),
+            state,
+            ttl,
+            until,
+            starts_in,
+            max_in_flight: asked.max_in_flight,
+            most: MOST,
+        };
+        let (lease, new) = match self.store.leases().hold(&holding).await? {
+            LeaseHeld::Yes { lease, new } => (lease, new),
+            LeaseHeld::Gone => return Err(RegisterFault::Gone),
+            LeaseHeld::Stale(sequence) => return Err(RegisterFault::Stale(sequence)),
+            LeaseHeld::Taken => return Err(RegisterFault::Taken),
+            LeaseHeld::TooMany => return Err(RegisterFault::TooMany),
+        };
+        if new {
+            tracing::info!(
+                target: "ostia::audit", kind = "lease_begun", endpoint = slug, lease = &*lease.id, url = &*lease.url,
+                key_id = &**key_id, username = &*principal.username, "an engine was registered"
+            );
+        }
+        self.look(catalog).await?;
+        let here = deployment.state.leases().all();
+        let runs_here = here
+            .iter()
+            .any(|one| one.id == lease.id && one.in_flight() > 0);
+        Ok(Given {
+            in_use: lease.in_use || runs_here,
+            lease,
+            new,
+        })
+    }
+
+    /// Gives a lease back. `false`: the key holds no such lease.
+    ///
+    /// # Errors
+    ///
+    /// The caller may not register the endpoint, or the store does not answer.
+    pub async fn give_back(
+        &self,
+        catalog: &Catalog,
+        principal: &Principal,
+        slug: &str,
+        id: &str,
+    ) -> Result<bool, RegisterFault> {
+        let (_, _, key_id) = self.admit(catalog, principal, slug)?;
+        let is_given = self.store.leases().give_back(id, slug, key_id).await?;
+        if is_given {
+            tracing::info!(
+                target: "ostia::audit", kind = "lease_ended", endpoint = slug, lease = id,
+                key_id = &**key_id, username = &*principal.username, "a lease was given back"
+            );
+            self.look(catalog).await?;
+        }
+        Ok(is_given)
+    }
+
+    /// Whether somebody may say where an endpoint's engines are.
+    fn admit<'a>(
+        &self,
+        catalog: &'a Catalog,
+        principal: &'a Principal,
+        slug: &str,
+    ) -> Result<(&'a Arc<Deployment>, &'a Register, &'a Arc<str>), RegisterFault> {
+        let key_id = principal.key_id.as_ref();
+        let key_id = key_id.filter(|_| principal.roles.has(Role::Registrar));
+        let key_id = key_id.ok_or(RegisterFault::NoRegistrar)?;
+        let counted = self.calls.count(key_id, self.clock.now());
+        counted.map_err(RegisterFault::TooOften)?;
+        let bound: &[Arc<str>] = principal.models.as_deref().unwrap_or_default();
+        let found = catalog.deployment(slug).filter(|deployment| {
+            let is_named = |name: &Arc<str>| **name == *slug || *name == deployment.model;
+            bound.iter().any(is_named)
+        });
+        let found = found.and_then(|deployment| Some((deployment, deployment.register.as_ref()?)));
+        let (deployment, register) =
+            found.ok_or_else(|| RegisterFault::NoEndpoint(slug.to_owned()))?;
+        Ok((deployment, register, key_id))
+    }
+
+    /// The addresses of an engine's host, if all of them may be called.
+    async fn judge(
+        &self,
+        url: &str,
+        register: &Register,
+        principal: &Principal,
+    ) -> Result<Vec<IpAddr>, RegisterFault> {
+        let url = ApiUrl::parse(url)?;
+        let found = self.clients.addresses(&url.origin.host).await;
+        let found = found.map_err(RegisterFault::NoAddress)?;
+        let networks = networks(principal);
+        for address in found.iter() {
+            let judged = register.check(*address, &networks);
+            judged.map_err(|fault| RegisterFault::Address(*address, fault))?;
+        }
+        Ok(found.to_vec())
+    }
+}
+
+/// Those of a caller's key. A text that is none was refused at sign-in.
+fn networks(principal: &Principal) -> Vec<IpNet> {
+    let rights = principal.rights.as_ref();
+    let texts = rights.map_or(&[][..], |rights| &rights.addresses);
+    texts.iter().filter_map(|text| text.parse().ok()).collect()
+}
+
+fn leased(catalog: &Catalog) -> impl Iterator<Item = &Arc<Deployment>> {
+    let all = catalog.deployments().iter();
+    all.filter(|deployment| deployment.register.is_some())
+}
+
+/// Nobody can guess it. `None`: the system has no randomness.
+fn new_id() -> Option<String> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).ok()?;
+    Some(hex::encode(bytes))
+}
