@@ -22,6 +22,9 @@ scripts/identity/check.sh
 # Dashboards and alerting rules.
 [ $# -gt 0 ] || scripts/monitoring.sh
 
+# The pages, in a browser.
+[ $# -gt 0 ] || scripts/web/check.sh
+
 # Real client libraries against the simulated backend. A run of chosen Rust tests leaves them out.
 if [ $# -eq 0 ]; then
   # README in a bare environment, and the template outside this workspace.

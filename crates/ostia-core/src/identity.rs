@@ -38,6 +38,9 @@ pub struct Identity {
     pub email: Arc<str>,
     /// The value of the claim by which the site says that two sign-ins are one person; believed.
     pub link: Option<Arc<str>>,
+    /// The username is one that its provider or the site answers for, and that nobody types in for themselves. Keys that
+    /// were made for it are this caller's then.
+    pub owns_username: bool,
 }
 
 impl Identity {

@@ -13,6 +13,7 @@ mod limiter;
 mod people;
 mod private;
 mod secret;
+mod sessions;
 mod store;
 
 pub use address::ip_text;
@@ -38,9 +39,10 @@ pub use people::{
 };
 pub use private::{new_private_file, private_file};
 pub use secret::Secret;
+pub use sessions::{Session, Sessions};
 pub use store::{
-    Blocked, MadeResponse, Notice, NoticeScope, Pruned, Retention, RowPlace, RowsQuery, Store,
-    StoreError, UsageQuery, UsageRow,
+    Blocked, MadeResponse, Notice, NoticeScope, Pruned, Retention, RowFilter, RowPlace, RowsQuery,
+    Store, StoreError, UsageQuery, UsageRow,
 };
 
 /// A boxed future, for the few calls that cross a trait object.

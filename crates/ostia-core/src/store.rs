@@ -1,7 +1,10 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::{ApiKey, BoxFuture, KeyChanges, Leases, LedgerRow, NewApiKey, People, RequestId};
+use crate::{
+    ApiKey, BoxFuture, KeyChanges, Leases, LedgerRow, NewApiKey, Outcome, People, RequestId,
+    Sessions,
+};
 
 /// Why the store could not answer. The text is for the log, never for a caller.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +47,27 @@ pub struct RowsQuery {
     pub until: Option<i64>,
     /// Only those behind this row.
     pub after: Option<RowPlace>,
+    /// How many at most.
+    pub limit: u32,
+}
+
+/// Which rows of the ledger somebody looks for. What is `None` does not matter.
+#[derive(Debug, Clone, Default)]
+pub struct RowFilter {
+    pub request_id: Option<RequestId>,
+    /// Any of these, as user ids or as usernames; empty: everybody.
+    pub users: Vec<String>,
+    pub model: Option<String>,
+    pub outcome: Option<Outcome>,
+    pub error_code: Option<String>,
+    /// Only those that were answered with an error.
+    pub failed: bool,
+    /// Unix microseconds.
+    pub since: i64,
+    /// Not included.
+    pub until: Option<i64>,
+    /// Only those before this row, to read on.
+    pub before: Option<RowPlace>,
     /// How many at most.
     pub limit: u32,
 }
@@ -268,6 +292,17 @@ pub trait Store: Send + Sync + 'static {
 
     /// Who people are and what was done about them.
     fn people(&self) -> &dyn People;
+
+    /// Browsers that people signed in with.
+    fn sessions(&self) -> &dyn Sessions;
+
+    /// Hands out rows of the ledger that somebody looks for, the newest first. Gives the place of the last, where there may
+    /// be more.
+    fn find_rows<'a>(
+        &'a self,
+        filter: &'a RowFilter,
+        take: &'a mut (dyn FnMut(&LedgerRow<'_>) + Send),
+    ) -> BoxFuture<'a, Result<Option<RowPlace>, StoreError>>;
 
     /// Where engines of endpoints without a URL are.
     fn leases(&self) -> &dyn Leases;

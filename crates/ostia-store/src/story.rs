@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use ostia_core::{
     Blocked, Change, Column, KeyRights, Kind, LedgerRow, MadeResponse, NewApiKey, Notice,
-    NoticeScope, Outcome, Phase, Pruned, RequestId, Retention, Role, RowsQuery, Store, StoreError,
-    UsageQuery, UsageRow, UsageSource, Value,
+    NoticeScope, Outcome, Phase, Pruned, RequestId, Retention, Role, RowFilter, RowsQuery, Store,
+    StoreError, UsageQuery, UsageRow, UsageSource, Value,
 };
 
 /// 2026-11-23T12:00:00Z.
@@ -24,6 +24,7 @@ pub(crate) async fn run(store: &dyn Store) {
     reports_are_exact_at_any_moment(store).await;
     months_and_single_keys(store).await;
     exports_give_each_row_once(store).await;
+    rows_are_found(store).await;
     what_was_interrupted_gives_way(store).await;
     absurd_rows_are_kept(store).await;
     responses_have_their_makers(store).await;
@@ -305,6 +306,131 @@ async fn exports_give_each_row_once(store: &dyn Store) {
         .map(|row| (row.request_id, row.started_at, "gil".to_owned()))
         .collect();
     assert_eq!((ids, pages), (expected, 3));
+}
+
+/// Whatever is looked for, alone and together, the newest first.
+async fn rows_are_found(store: &dyn Store) {
+    let start = NOON + 500 * DAY;
+    let mut rows: Vec<_> = (0..12).map(|n| row("hal", start + n / 2, 1)).collect();
+    rows[3].model = Cow::Borrowed("other");
+    rows[4].outcome = Outcome::Rejected;
+    rows[4].error_code = Cow::Borrowed("tokens");
+    rows[5].user_id = Cow::Borrowed("ida");
+    rows[5].username = Cow::Borrowed("o'hara@lab.org");
+    assert_eq!(store.insert_rows(&rows).await.unwrap(), 12);
+    let all = RowFilter {
+        since: start,
+        until: Some(start + DAY),
+        limit: 100,
+        ..RowFilter::default()
+    };
+    let find = async |filter: &RowFilter| {
+        let mut ids = Vec::new();
+        let mut take = |row: &LedgerRow<'_>| ids.push(row.request_id);
+        let last = store.find_rows(filter, &mut take).await.unwrap();
+        (ids, last)
+    };
+    let mut newest: Vec<_> = rows
+        .iter()
+        .map(|row| (row.started_at, row.request_id))
+        .collect();
+    newest.sort_by_key(|(at, id)| std::cmp::Reverse((*at, *id.as_bytes())));
+    let newest: Vec<_> = newest.into_iter().map(|(_, id)| id).collect();
+    assert_eq!(find(&all).await, (newest.clone(), None));
+    let mut page = RowFilter {
+        limit: 5,
+        ..all.clone()
+    };
+    let mut ids = Vec::new();
+    loop {
+        let (found, last) = find(&page).await;
+        ids.extend(found);
+        page.before = last;
+        if last.is_none() {
+            break;
+        }
+    }
+    assert_eq!(ids, newest);
+    let of = |place: usize| vec![rows[place].request_id];
+    for (filter, found) in [
+        (
+            RowFilter {
+                request_id: Some(rows[7].request_id),
+                ..all.clone()
+            },
+            of(7),
+        ),
+        (
+            RowFilter {
+                users: vec!["ida".to_owned()],
+                ..all.clone()
+            },
+            of(5),
+        ),
+        (
+            RowFilter {
+                users: vec!["x".to_owned(), "o'hara@lab.org".to_owned()],
+                ..all.clone()
+            },
+            of(5),
+        ),
+        (
+            RowFilter {
+                model: Some("other".to_owned()),
+                ..all.clone()
+            },
+            of(3),
+        ),
+        (
+            RowFilter {
+                outcome: Some(Outcome::Rejected),
+                ..all.clone()
+            },
+            of(4),
+        ),
+        (
+            RowFilter {
+                error_code: Some("tokens".to_owned()),
+                ..all.clone()
+            },
+            of(4),
+        ),
+        (
+            RowFilter {
+                failed: true,
+                ..all.clone()
+            },
+            of(4),
+        ),
+        (
+            RowFilter {
+                users: vec!["hal".to_owned()],
+                model: Some("m".to_owned()),
+                outcome: Some(Outcome::Rejected),
+                error_code: Some("tokens".to_owned()),
+                failed: true,
+                request_id: Some(rows[4].request_id),
+                ..all.clone()
+            },
+            of(4),
+        ),
+        (
+            RowFilter {
+                users: vec!["' OR 1=1 --".to_owned()],
+                ..all.clone()
+            },
+            Vec::new(),
+        ),
+        (
+            RowFilter {
+                until: Some(start),
+                ..all.clone()
+            },
+            Vec::new(),
+        ),
+    ] {
+        assert_eq!(find(&filter).await.0, found, "{filter:?}");
+    }
 }
 
 /// A row that was made from a `started` record alone gives way to the final one, and nothing else gives way.

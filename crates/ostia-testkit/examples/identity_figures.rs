@@ -146,6 +146,7 @@ fn introspection(idp: &FakeIdp) -> Door {
 
 fn globus(idp: &FakeIdp) -> Door {
     let settings = settings::Globus {
+        scope: String::new(),
         client_id: CLIENT_ID.to_owned(),
         client_secret: Secret::new(idp.secret().secret().to_owned()),
         policies: Vec::new(),

@@ -58,3 +58,4 @@ pub mod script;
 pub mod settings;
 pub mod telemetry;
 pub mod upstream;
+pub mod web;

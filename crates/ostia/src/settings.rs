@@ -27,6 +27,7 @@ pub struct Settings {
     pub keys: Keys,
     /// Who has which role beside those whose key has it.
     pub roles: Vec<(Role, Who)>,
+    pub web: Web,
     pub limits: Limits,
     pub routing: Routing,
     pub alerts: Alerts,
@@ -64,6 +65,8 @@ pub struct Server {
     /// How long after the wish to stop connections are still accepted.
     pub drain_grace: Duration,
     pub trusted_proxies: Vec<IpNet>,
+    /// Where people reach it, without a trailing slash; "": nobody said.
+    pub public_url: String,
     pub cors_origins: Vec<String>,
     pub tls_cert: Option<PathBuf>,
     pub tls_key: Option<PathBuf>,
@@ -185,6 +188,32 @@ pub struct Keys {
     pub owner_ttl: Option<Duration>,
 }
 
+/// The pages for people and operators.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Web {
+    pub enabled: bool,
+    /// How long somebody stays signed in.
+    pub session_ttl: Duration,
+    /// The same without a request.
+    pub session_idle: Duration,
+    /// How long after signing in the pages of operators are shown.
+    pub admin_session_ttl: Duration,
+    /// Where the pages of operators are shown on the public listener too.
+    pub admin_networks: Vec<IpNet>,
+    /// Whether anybody may look at the status page.
+    pub public_status: bool,
+    pub terms: Option<Terms>,
+    /// Whom people ask for help: an address or a URL.
+    pub contact: String,
+}
+
+/// What people accept before their first key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Terms {
+    pub text: String,
+    pub version: String,
+}
+
 /// What is asked of every identity provider alike.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Vouching {
@@ -213,6 +242,8 @@ pub struct Globus {
     pub service_usernames: Vec<String>,
     pub groups_prefix: String,
     pub link_claim: String,
+    /// What is asked for when somebody signs in on pages; "": the service's own scope `action_all`.
+    pub scope: String,
     pub auth_url: String,
     pub groups_url: String,
     pub cache_ttl: Duration,

@@ -48,6 +48,12 @@ pub enum Change {
     },
     /// Writes a project, by its id.
     Project(Project),
+    /// A person accepted a version of the site's terms.
+    AcceptedTerms {
+        person: String,
+        version: String,
+        at: i64,
+    },
     /// Puts a pseudonym in the place of a person everywhere but in the audit; keys are revoked.
     Erase {
         person: String,
@@ -87,6 +93,12 @@ pub trait People: Send + Sync {
 
     /// What is known of the owner of keys of this name.
     fn owner<'a>(&'a self, username: &'a str) -> BoxFuture<'a, Result<Owner, StoreError>>;
+
+    /// The version of the site's terms that a person accepted last.
+    fn accepted_terms<'a>(
+        &'a self,
+        person: &'a str,
+    ) -> BoxFuture<'a, Result<Option<String>, StoreError>>;
 
     fn audit<'a>(
         &'a self,

@@ -11,6 +11,8 @@ mod schema;
 #[path = "../shared/dump.rs"]
 #[expect(clippy::duplicate_mod, reason = "compiled once for each database")]
 mod dump;
+#[path = "../shared/find.rs"]
+mod find;
 #[path = "../shared/implement.rs"]
 #[expect(clippy::duplicate_mod, reason = "compiled once for each database")]
 mod implement;
@@ -38,6 +40,8 @@ mod responses;
 #[path = "../shared/rows.rs"]
 #[expect(clippy::duplicate_mod, reason = "compiled once for each database")]
 mod rows;
+#[path = "../shared/sessions.rs"]
+mod sessions;
 #[path = "../shared/sums.rs"]
 #[expect(clippy::duplicate_mod, reason = "compiled once for each database")]
 mod sums;

@@ -6,11 +6,14 @@ use std::time::Duration;
 use ostia_core::{
     ApiKey, AuditEvent, AuditQuery, AuditRow, BoxFuture, Change, Holding, KeyChanges, Lease,
     LeaseHeld, Leases, LedgerRow, MadeResponse, NewApiKey, Notice, NoticeScope, Owner, People,
-    Person, Pruned, RequestId, Retention, Roster, RowPlace, RowsQuery, Store, StoreError,
-    UsageQuery, UsageRow,
+    Person, Pruned, RequestId, Retention, Roster, RowFilter, RowPlace, RowsQuery, Session,
+    Sessions, Store, StoreError, UsageQuery, UsageRow,
 };
 
-use super::{Handle, keys, leases, notices, people, prune, responses, rows, sums, turns, usage};
+use super::{
+    Handle, find, keys, leases, notices, people, prune, responses, rows, sessions, sums, turns,
+    usage,
+};
 
 impl Store for Handle {
     fn insert_rows<'a>(
@@ -149,6 +152,18 @@ impl Store for Handle {
         self
     }
 
+    fn sessions(&self) -> &dyn Sessions {
+        self
+    }
+
+    fn find_rows<'a>(
+        &'a self,
+        filter: &'a RowFilter,
+        take: &'a mut (dyn FnMut(&LedgerRow<'_>) + Send),
+    ) -> BoxFuture<'a, Result<Option<RowPlace>, StoreError>> {
+        Box::pin(async move { find::rows(self.read_much().await?, filter, take).await })
+    }
+
     fn leases(&self) -> &dyn Leases {
         self
     }
@@ -188,6 +203,13 @@ impl People for Handle {
         Box::pin(async move { people::owner(self.read().await?, username).await })
     }
 
+    fn accepted_terms<'a>(
+        &'a self,
+        person: &'a str,
+    ) -> BoxFuture<'a, Result<Option<String>, StoreError>> {
+        Box::pin(async move { people::accepted_terms(self.read().await?, person).await })
+    }
+
     fn audit<'a>(
         &'a self,
         query: &'a AuditQuery,
@@ -206,6 +228,27 @@ impl People for Handle {
             let work = self.read_much().await?;
             people::rows_of(work, user_id, after, limit, take).await
         })
+    }
+}
+
+impl Sessions for Handle {
+    fn open<'a>(&'a self, session: &'a Session) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(async move { sessions::open(self.write().await?, session).await })
+    }
+
+    fn session<'a>(
+        &'a self,
+        id: &'a [u8; 32],
+    ) -> BoxFuture<'a, Result<Option<Session>, StoreError>> {
+        Box::pin(async move { sessions::of(self.read().await?, id).await })
+    }
+
+    fn seen<'a>(&'a self, id: &'a [u8; 32], at: i64) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(async move { sessions::seen(self.write().await?, id, at).await })
+    }
+
+    fn end<'a>(&'a self, id: &'a [u8; 32]) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(async move { sessions::end(self.write().await?, id).await })
     }
 }
 

@@ -11,6 +11,8 @@ mod schema;
 
 #[path = "../shared/dump.rs"]
 mod dump;
+#[path = "../shared/find.rs"]
+mod find;
 #[path = "../shared/implement.rs"]
 mod implement;
 #[path = "../shared/keys.rs"]
@@ -29,6 +31,8 @@ mod prune;
 mod responses;
 #[path = "../shared/rows.rs"]
 mod rows;
+#[path = "../shared/sessions.rs"]
+mod sessions;
 #[path = "../shared/sums.rs"]
 mod sums;
 #[path = "../shared/turns.rs"]

@@ -1,7 +1,8 @@
 //! People, links, projects, the audit.
 
 use ostia_core::{
-    ApiKey, AuditEvent, AuditQuery, Login, Owner, Person, PersonState, Project, broken_link,
+    ApiKey, AuditEvent, AuditQuery, Login, Owner, Person, PersonState, Project, Session,
+    broken_link,
 };
 
 use super::*;
@@ -12,6 +13,7 @@ pub(super) async fn run(store: &dyn Store) {
     what_replicas_need_counts_up(store).await;
     events_are_chained(store).await;
     an_erased_person_leaves_the_sums(store).await;
+    sessions_live_and_end(store).await;
 }
 
 fn login(id: &str, username: &str, groups: Option<&[&str]>, at: i64) -> Login {
@@ -297,4 +299,72 @@ async fn an_erased_person_leaves_the_sums(store: &dyn Store) {
     let key = store.key_by_hash(&[77; 32]).await.unwrap().unwrap();
     assert_eq!((&*key.username, &*key.label), ("erased-1", ""));
     assert!(key.revoked_at.is_some());
+}
+
+fn session(id: u8, person: &str, created_at: i64) -> Session {
+    Session {
+        id: [id; 32],
+        person: person.to_owned(),
+        login: "{\"way\":\"open\"}".to_owned(),
+        created_at,
+        seen_at: created_at,
+        expires_at: created_at + HOUR,
+    }
+}
+
+async fn sessions_live_and_end(store: &dyn Store) {
+    let sessions = store.sessions();
+    let held = async |id: u8| sessions.session(&[id; 32]).await.unwrap();
+    for (id, person) in [(1, "iss#sue"), (2, "iss#sue"), (3, "iss#tom")] {
+        sessions.open(&session(id, person, NOON)).await.unwrap();
+    }
+    assert_eq!(held(1).await, Some(session(1, "iss#sue", NOON)));
+    assert_eq!(held(9).await, None);
+    // Two with one id: neither is somebody else's.
+    assert!(sessions.open(&session(1, "iss#tom", NOON)).await.is_err());
+    sessions.seen(&[1; 32], NOON + 5).await.unwrap();
+    sessions.seen(&[1; 32], NOON + 3).await.unwrap();
+    assert_eq!(held(1).await.unwrap().seen_at, NOON + 5);
+    sessions.end(&[2; 32]).await.unwrap();
+    assert_eq!(held(2).await, None);
+    // With the account.
+    let state = |state| Change::SetState {
+        person: "iss#sue".to_owned(),
+        username: "sue@lab.org".to_owned(),
+        state,
+    };
+    let people = store.people();
+    let accepted = Change::AcceptedTerms {
+        person: "iss#sue".to_owned(),
+        version: "2".to_owned(),
+        at: NOON,
+    };
+    assert_eq!(people.accepted_terms("iss#sue").await.unwrap(), None);
+    people.change(&[accepted], &[]).await.unwrap();
+    let version = people.accepted_terms("iss#sue").await.unwrap();
+    assert_eq!(version.as_deref(), Some("2"));
+    people
+        .change(&[state(PersonState::Active)], &[])
+        .await
+        .unwrap();
+    assert!(held(1).await.is_some());
+    people
+        .change(&[state(PersonState::Disabled)], &[])
+        .await
+        .unwrap();
+    assert_eq!(held(1).await, None);
+    assert!(held(3).await.is_some());
+    // And of themselves, once a later one is opened.
+    sessions
+        .open(&session(4, "iss#tom", NOON + 2 * HOUR))
+        .await
+        .unwrap();
+    assert_eq!(held(3).await, None);
+    let erase = Change::Erase {
+        person: "iss#tom".to_owned(),
+        pseudonym: "erased_tom".to_owned(),
+        at: NOON,
+    };
+    people.change(&[erase], &[]).await.unwrap();
+    assert_eq!(held(4).await, None);
 }

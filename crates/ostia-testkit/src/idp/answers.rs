@@ -17,7 +17,8 @@ pub(super) fn answer(state: &State, call: &Call) -> (u16, Value) {
         ("POST", "/introspect") => guarded(state, call, introspect),
         ("GET", "/.well-known/openid-configuration") => (200, discovery(state)),
         ("GET", "/jwks") => (200, state.minter.jwks()),
-        ("GET", "/authorize") => people::authorize(state, call),
+        ("GET", "/authorize" | "/v2/oauth2/authorize") => people::authorize(state, call),
+        ("GET", "/userinfo") => people::userinfo(state, call),
         ("POST", "/device") => people::device(state),
         ("POST", "/token") => people::token(state, call),
         ("POST", "/revoke") => people::revoke(state, call),
@@ -61,6 +62,9 @@ fn globus_introspect(state: &State, call: &Call) -> (u16, Value) {
 
 fn globus_token(state: &State, call: &Call) -> (u16, Value) {
     let token = call.form.get("token").unwrap_or_default();
+    if call.form.get("grant_type") == Some("authorization_code") {
+        return people::globus_code(state, call);
+    }
     if call.form.get("grant_type") != Some(DEPENDENT) {
         return (400, json!({"error": "unsupported_grant_type"}));
     }
@@ -99,7 +103,7 @@ fn discovery(state: &State) -> Value {
     json!({
         "issuer": base, "jwks_uri": format!("{base}/jwks"), "authorization_endpoint": format!("{base}/authorize"),
         "token_endpoint": format!("{base}/token"), "device_authorization_endpoint": format!("{base}/device"),
-        "revocation_endpoint": format!("{base}/revoke"), "response_types_supported": ["code"], "subject_types_supported": ["public"],
+        "revocation_endpoint": format!("{base}/revoke"), "userinfo_endpoint": format!("{base}/userinfo"), "response_types_supported": ["code"], "subject_types_supported": ["public"],
         "id_token_signing_alg_values_supported": ["RS256", "ES256"],
     })
 }

@@ -96,6 +96,26 @@ impl FakeIdp {
         })
     }
 
+    /// Who signs in with a browser from now on: claims of the ID token beside the usual ones, or in their place.
+    pub fn signs_in(&self, claims: &Value) {
+        self.state.change(|inner| {
+            inner.logins.who = Some(claims.clone());
+            inner.logins.userinfo = json!({"sub": claims["sub"]});
+        });
+    }
+
+    /// What `/userinfo` says of them.
+    pub fn userinfo(&self, said: &Value) {
+        self.state
+            .change(|inner| inner.logins.userinfo = said.clone());
+    }
+
+    /// Which of the tokens that Globus knows a browser comes back with.
+    pub fn globus_gives(&self, token: &str) {
+        self.state
+            .change(|inner| token.clone_into(&mut inner.logins.globus_token));
+    }
+
     /// The user types the device's code in, and agrees.
     pub fn approve_device(&self) {
         self.state.change(|inner| inner.logins.approved = true);

@@ -99,7 +99,12 @@ fn in_mood(mood: &Mood, state: &State, call: &Call) -> Response<Body> {
 
 fn well(state: &State, call: &Call) -> Response<Body> {
     let (status, value) = answers::answer(state, call);
-    json(status, value.to_string())
+    let mut response = json(status, value.to_string());
+    if let Some(location) = value["location"].as_str().filter(|_| status == 302) {
+        let location = location.parse().unwrap();
+        response.headers_mut().insert("location", location);
+    }
+    response
 }
 
 fn json(status: u16, text: String) -> Response<Body> {

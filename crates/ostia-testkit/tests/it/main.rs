@@ -67,3 +67,4 @@ mod usage;
 mod usage_api;
 mod volume;
 mod waiting;
+mod web;

@@ -21,7 +21,7 @@ pub(super) fn end(gateway: &Gateway) -> Response<ClientBody> {
 }
 
 /// `POST /admin/endpoints/{slug}/drain` and `.../undrain`.
-pub(super) fn endpoint(gateway: &Gateway, slug: &str, draining: bool) -> Result<Value, Refusal> {
+pub fn endpoint(gateway: &Gateway, slug: &str, draining: bool) -> Result<Value, Refusal> {
     let live = gateway.live();
     let state = &find(&live, slug)?.state;
     state.set_draining(draining);

@@ -81,6 +81,16 @@ pub(super) fn page(gateway: &Gateway, asked: &Asked) -> Result<Value, Refusal> {
     Ok(json!(page))
 }
 
+/// Every endpoint, by slug.
+pub fn reports(gateway: &Gateway) -> Vec<EndpointReport> {
+    let live = gateway.live();
+    let now = gateway.clock().unix_micros();
+    let all = live.catalog.deployments().iter();
+    let mut reports: Vec<_> = all.map(|one| EndpointReport::of(one, &live, now)).collect();
+    reports.sort_by(|one, other| one.slug.cmp(&other.slug));
+    reports
+}
+
 /// `GET /admin/endpoints/{slug}`.
 pub(super) fn one(gateway: &Gateway, slug: &str) -> Result<Value, Refusal> {
     let live = gateway.live();

@@ -6,7 +6,7 @@ use crate::settings::{ListenAddress, Server};
 
 /// The names that the admin listener answers to. A page whose own name leads to this address (DNS rebinding) asks under
 /// that name, and may read what it gets.
-pub(super) struct Hosts {
+pub struct Hosts {
     /// In lower case; `None`: no page can reach it.
     names: Option<Vec<String>>,
     /// Also under other addresses than this machine's own: they may be translated on the way. No name leads to them.
@@ -14,7 +14,7 @@ pub(super) struct Hosts {
 }
 
 impl Hosts {
-    pub(super) fn of(server: &Server) -> Self {
+    pub fn of(server: &Server) -> Self {
         let ListenAddress::Tcp(address) = &server.admin_listen else {
             return Self {
                 names: None,
@@ -34,7 +34,7 @@ impl Hosts {
     }
 
     /// A request without a Host comes from no browser.
-    pub(super) fn hold(&self, head: &request::Parts) -> bool {
+    pub fn hold(&self, head: &request::Parts) -> bool {
         let Some(names) = &self.names else {
             return true;
         };

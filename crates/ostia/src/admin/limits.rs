@@ -82,9 +82,13 @@ fn written(own: &OwnLimits) -> Map<String, Value> {
 
 /// `GET /admin/waiting`: who waits, for what, since when, and how long still. With `user`, this user's requests.
 pub(super) fn waiting(gateway: &Gateway, asked: &Asked) -> Value {
-    let user = asked.query("user");
+    waiting_of(gateway, asked.query("user").as_deref())
+}
+
+/// The same; `user`: this user's requests alone.
+pub fn waiting_of(gateway: &Gateway, user: Option<&str>) -> Value {
     let mut waits = gateway.admitter().waits();
-    waits.retain(|one| user.as_deref().is_none_or(|user| *one.user == *user));
+    waits.retain(|one| user.is_none_or(|user| *one.user == *user));
     waits.sort_by_key(|one| std::cmp::Reverse(one.waited));
     let data: Vec<Value> = waits.iter().map(entry).collect();
     json!({"object": "list", "data": data})

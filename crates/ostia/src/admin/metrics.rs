@@ -1,4 +1,4 @@
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::Arc;
 
@@ -14,7 +14,8 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
 use super::process::Process;
-use crate::fleet::EndpointState;
+use crate::catalog::Deployment;
+use crate::fleet::{EndpointState, ModelState};
 use crate::gateway::Gateway;
 use crate::listen::Connections;
 use crate::telemetry::{Histogram, Reading, Series};
@@ -45,6 +46,10 @@ enum Read {
     One(fn(&Scrape) -> u64),
     /// One number an endpoint.
     Endpoint(fn(&EndpointState) -> u64),
+    /// One number an endpoint that is in the catalogue.
+    Deployment(fn(&Deployment) -> u64),
+    /// One number a model.
+    Models(fn(&Scrape) -> BTreeMap<Arc<str>, u64>),
     /// One number an endpoint and outcome.
     Outcomes,
     /// One histogram a combination of labels, in this many parts of its unit.
@@ -145,6 +150,28 @@ pub static FAMILIES: &[Family] = &[
         "1 while the endpoint's last five requests failed",
         |state| state.is_suspect().into(),
     ),
+    endpoint(
+        FamilyKind::Gauge,
+        "endpoint_up",
+        "1 while the endpoint answers: neither its last five requests nor its last connection failed",
+        |state| (!state.is_suspect() && !state.is_unreachable()).into(),
+    ),
+    endpoint(
+        FamilyKind::Gauge,
+        "endpoint_ready",
+        "1 while nothing says that the endpoint's model does not run: its cluster, its readiness URL, an operator who drains it",
+        |state| {
+            let may_run = |state| matches!(state, ModelState::Running | ModelState::Unknown);
+            (may_run(state.model_state()) && may_run(state.readiness()) && !state.is_draining())
+                .into()
+        },
+    ),
+    Family {
+        name: "endpoint_max_in_flight",
+        kind: FamilyKind::Gauge,
+        help: "Requests that the endpoint gets at a time; 0: no limit",
+        read: Read::Deployment(|deployment| deployment.places().into()),
+    },
     endpoint(
         FamilyKind::Gauge,
         "endpoint_unread_tokens",
@@ -286,6 +313,54 @@ pub static FAMILIES: &[Family] = &[
         "Requests that wait for their turn",
         |scrape| scrape.gateway.admitter().waiting() as u64,
     ),
+    Family {
+        name: "model_waiting",
+        kind: FamilyKind::Gauge,
+        help: "Requests that wait for their turn, by the model that they wait for",
+        read: Read::Models(|scrape| {
+            let mut models = BTreeMap::<Arc<str>, u64>::new();
+            for waits in scrape.gateway.admitter().waits() {
+                *models.entry(waits.model).or_default() += 1;
+            }
+            models
+        }),
+    },
+    one(
+        FamilyKind::Gauge,
+        "store_up",
+        "0 while the database does not take rows",
+        |scrape| (!scrape.gateway.ledger().stats().store_down).into(),
+    ),
+    one(
+        FamilyKind::Gauge,
+        "journal_up",
+        "0 while the journal has no room, or its disk does not answer: requests are refused",
+        |scrape| (!scrape.gateway.ledger().stats().journal_down).into(),
+    ),
+    Family {
+        name: "identity_provider_up",
+        kind: FamilyKind::Gauge,
+        help: "0 while an identity provider is not called because it failed",
+        read: Read::Words(["provider"], |scrape| {
+            let health = scrape.gateway.live().identify.health();
+            health
+                .into_iter()
+                .map(|one| (one.provider, one.is_up.into()))
+                .collect()
+        }),
+    },
+    words(
+        "identity_provider_failures",
+        "Calls that an identity provider did not answer properly",
+        "provider",
+        |scrape| {
+            let health = scrape.gateway.live().identify.health();
+            health
+                .into_iter()
+                .map(|one| (one.provider, one.failures))
+                .collect()
+        },
+    ),
     one(
         FamilyKind::Gauge,
         "limiter_degraded",
@@ -346,6 +421,8 @@ pub static FAMILIES: &[Family] = &[
 ];
 
 const PREFIX: &str = "ostia";
+/// Models of one family.
+const MOST_MODELS: usize = 1_000;
 const MILLIS: u64 = 1_000;
 const MICROS: u64 = 1_000_000;
 
@@ -370,7 +447,8 @@ impl Family {
             Read::One(_) | Read::Distribution(..) => &[],
             Read::Series(..) => &["model", "cluster", "api", "outcome"],
             Read::Statuses => &["status"],
-            Read::Endpoint(_) => &["endpoint"],
+            Read::Endpoint(_) | Read::Deployment(_) => &["endpoint"],
+            Read::Models(_) => &["model"],
             Read::Outcomes => &["endpoint", "outcome"],
             Read::Words(label, _) => label,
         }
@@ -428,7 +506,7 @@ impl Scrape {
         endpoints: &[Arc<EndpointState>],
     ) -> fmt::Result {
         // A family without samples is not announced.
-        if endpoints.is_empty() && matches!(family.read, Read::Endpoint(_)) {
+        if endpoints.is_empty() && matches!(family.read, Read::Endpoint(_) | Read::Deployment(_)) {
             return Ok(());
         }
         let kind = match family.kind {
@@ -442,6 +520,21 @@ impl Scrape {
             Read::Endpoint(read) => {
                 for state in endpoints {
                     labelled(&mut out, family, &[state.slug()], read(state))?;
+                }
+            }
+            Read::Deployment(read) => {
+                let live = self.gateway.live();
+                let all = live.catalog.deployments().iter();
+                // As many as have series of their own already.
+                for one in all.filter(|one| one.state.was_used()) {
+                    labelled(&mut out, family, &[&one.slug], read(one))?;
+                }
+            }
+            Read::Models(read) => {
+                let mut models: Vec<_> = read(self).into_iter().collect();
+                models.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+                for (model, count) in models.into_iter().take(MOST_MODELS) {
+                    labelled(&mut out, family, &[&model], count)?;
                 }
             }
             Read::Outcomes => {

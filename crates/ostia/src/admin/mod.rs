@@ -24,8 +24,11 @@ mod token;
 mod upgrade;
 
 pub use call::{AdminAnswer, CallError, call};
-pub use endpoints::EndpointReport;
+pub use drain::endpoint as drain_endpoint;
+pub use endpoints::{EndpointReport, reports};
+pub use hosts::Hosts;
+pub use limits::waiting_of;
 pub use metrics::{FAMILIES, Family, FamilyKind, metrics_text};
 pub use page::Page;
-pub use server::serve;
+pub use server::{Admin, serve};
 pub use token::{Token, published};

@@ -50,6 +50,17 @@ pub(super) async fn usage_rows(
     gateway.usage_rows(asked.raw_query()).await
 }
 
+/// Other people's requests, likewise.
+pub(super) async fn requests(
+    gateway: &Gateway,
+    desk: &Desk,
+    asked: &Asked,
+) -> Result<Value, Refusal> {
+    desk.note("requests.find", asked.raw_query(), &Value::Null)
+        .await?;
+    gateway.find_requests(asked.raw_query()).await
+}
+
 pub(super) async fn users(desk: &Desk) -> Result<Value, Refusal> {
     let people = desk.people().await?;
     Ok(list(people.iter().map(person_json)))

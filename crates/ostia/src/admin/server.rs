@@ -25,19 +25,21 @@ use crate::runtime::spawn_blocking;
 const MAX_CONNECTIONS: usize = 256;
 const METRICS_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-pub(super) struct Admin {
-    pub gateway: Arc<Gateway>,
-    pub token: Token,
+pub struct Admin {
+    pub(super) gateway: Arc<Gateway>,
+    pub(super) token: Token,
     public: Arc<Connections>,
 }
 
-/// Serves until `drain` begins, which is later than on the public side: it has to answer while that drains.
-pub async fn serve(
+/// Serves until `drain` begins, which is later than on the public side: it has to answer while that drains. `front`: what
+/// stands before it.
+pub async fn serve<H: Handler>(
     listener: Listener,
     gateway: Arc<Gateway>,
     public: Arc<Connections>,
     token: Token,
     drain: listen::Drain,
+    front: impl FnOnce(Arc<Admin>) -> H,
 ) {
     let options = listen::Options {
         max_connections: MAX_CONNECTIONS,
@@ -51,7 +53,8 @@ pub async fn serve(
         public,
         token,
     });
-    listen::serve(listener, options.swappable(), admin, drain, clock).await;
+    let front = Arc::new(front(admin));
+    listen::serve(listener, options.swappable(), front, drain, clock).await;
 }
 
 impl Admin {
@@ -129,6 +132,7 @@ impl Admin {
             AdminKind::Config => configuration::configuration(gateway),
             AdminKind::Usage => people::usage(gateway, desk, &asked).await?,
             AdminKind::UsageRows => people::usage_rows(gateway, desk, &asked).await?,
+            AdminKind::Requests => people::requests(gateway, desk, &asked).await?,
             AdminKind::Users => people::users(desk).await?,
             AdminKind::User => people::user(desk, asked.capture()).await?,
             AdminKind::PutUsers => people::put_users(desk, asked.json().await?).await?,

@@ -24,6 +24,7 @@ use crate::read::{Budget, RefusedBytes};
 use crate::runtime::{Duties, spawn};
 use crate::settings::ListenAddress;
 use crate::telemetry::ErrorCounts;
+use crate::web::{Front, Site};
 
 /// How long the ledger may take at the end to carry its last rows to the store. What is left waits in the journal. The last
 /// use of keys has as long.
@@ -41,6 +42,7 @@ const LIMITER_PATIENCE: Duration = Duration::from_millis(50);
 /// A gateway that listens. Dropping it does not stop it: call [`Running::shut_down`].
 pub struct Running {
     gateway: Arc<Gateway>,
+    site: Arc<Site>,
     address: Option<SocketAddr>,
     admin_address: Option<SocketAddr>,
     connections: Arc<Connections>,
@@ -83,23 +85,29 @@ impl Running {
             sockets::shared(&admin_listener, &server.admin_listen)?,
         ];
         let admin_drain = Drain::new();
+        let site = Arc::new(Site::new(Arc::clone(&gateway)));
         let admin = admin::serve(
             admin_listener,
             Arc::clone(&gateway),
             Arc::clone(&connections),
             token,
             admin_drain.clone(),
+            {
+                let site = Arc::clone(&site);
+                move |admin| Front::admin(site, admin)
+            },
         );
         let serving = listen::serve(
             listener,
             Arc::clone(&gateway.options),
-            Arc::clone(&gateway),
+            Arc::new(Front::public(Arc::clone(&site), Arc::clone(&gateway))),
             gateway.drain.clone(),
             Arc::clone(&gateway.clock),
         );
         Ok(Self {
             listener: spawn(serving),
             gateway,
+            site,
             address,
             admin_address,
             connections,
@@ -112,6 +120,11 @@ impl Running {
 
     pub fn gateway(&self) -> &Arc<Gateway> {
         &self.gateway
+    }
+
+    /// The pages.
+    pub fn site(&self) -> &Site {
+        &self.site
     }
 
     /// Where the public listener is bound; `None` for a Unix socket.

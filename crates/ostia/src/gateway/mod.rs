@@ -8,6 +8,7 @@ mod answers;
     reason = "the room is named after its one type"
 )]
 mod gateway;
+mod limits;
 mod reload;
 mod usage;
 mod wishes;

@@ -8,7 +8,8 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use ostia_core::{
-    Column, LedgerRow, RequestId, RowPlace, RowsQuery, UsageQuery, UsageRow, Value as Held,
+    Column, LedgerRow, Outcome, RequestId, RowFilter, RowPlace, RowsQuery, UsageQuery, UsageRow,
+    Value as Held,
 };
 use serde_json::{Map, Value, json};
 
@@ -27,6 +28,9 @@ const PERSONAL: [&str; 2] = ["user", "key"];
 const FEWEST: usize = 5;
 /// Rows of one page.
 const PAGE: u32 = 1_000;
+/// Requests that are found at a time, and how old where nobody says.
+const FOUND: u32 = 50;
+const FOUND_DAYS: i64 = 7;
 
 impl Gateway {
     /// A report as `query` asks for it. `only`: nobody else's requests.
@@ -117,6 +121,57 @@ impl Gateway {
             "next": last.map(cursor),
             "has_more": last.is_some(),
         }))
+    }
+
+    /// Requests that somebody looks for, the newest first. `before` of the next page is `next` of this one.
+    pub(crate) async fn find_requests(&self, query: &str) -> Result<Value, Refusal> {
+        let known = [
+            "request_id",
+            "user",
+            "model",
+            "outcome",
+            "code",
+            "since",
+            "until",
+            "before",
+            "limit",
+        ];
+        let asked = Asked::read(query, &known)?;
+        let text = |name: &str| asked.value(name).filter(|text| !text.is_empty());
+        let limit = text("limit").map_or(Ok(FOUND), str::parse);
+        let id = text("request_id").map(str::parse::<RequestId>).transpose();
+        let outcome = text("outcome").map(outcome).transpose()?;
+        let filter = RowFilter {
+            request_id: id.map_err(|_| refused("request_id", "the id of a request".to_owned()))?,
+            users: text("user").map(str::to_owned).into_iter().collect(),
+            model: text("model").map(str::to_owned),
+            outcome,
+            error_code: text("code").map(str::to_owned),
+            failed: false,
+            since: match (self.moment(&asked, "since")?, text("request_id")) {
+                (Some(since), _) => since,
+                (None, Some(_)) => 0,
+                (None, None) => self.clock.unix_micros() - FOUND_DAYS * DAY_MICROS,
+            },
+            until: self.moment(&asked, "until")?,
+            before: text("before").map(place).transpose()?,
+            limit: limit
+                .ok()
+                .filter(|limit| (1..=PAGE).contains(limit))
+                .ok_or_else(|| refused("limit", format!("a number from 1 to {PAGE}")))?,
+        };
+        let mut data = Vec::new();
+        let mut take = |row: &LedgerRow<'_>| data.push(object(row));
+        let last = self.store().find_rows(&filter, &mut take).await?;
+        Ok(
+            json!({"object": "list", "data": data, "next": last.map(cursor), "has_more": last.is_some()}),
+        )
+    }
+
+    /// A moment as reports take it; "" is none.
+    pub(crate) fn moment_of(&self, name: &str, text: &str) -> Result<Option<i64>, Refusal> {
+        let values = (!text.is_empty()).then(|| (name.to_owned(), text.to_owned()));
+        self.moment(&Asked(values.into_iter().collect()), name)
     }
 
     fn default_since(&self) -> i64 {
@@ -252,6 +307,12 @@ fn object(row: &LedgerRow<'_>) -> Value {
 
 fn cursor(place: RowPlace) -> String {
     format!("{}.{}", place.started_at, place.request_id)
+}
+
+fn outcome(text: &str) -> Result<Outcome, Refusal> {
+    let mut all = Outcome::ALL.iter().copied();
+    let found = all.find(|outcome| outcome.as_str() == text);
+    found.ok_or_else(|| refused("outcome", format!("one of {}", Outcome::WORDS.join(", "))))
 }
 
 fn place(text: &str) -> Result<RowPlace, Refusal> {

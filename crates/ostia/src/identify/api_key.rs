@@ -84,8 +84,7 @@ impl ApiKeys {
         Ok(())
     }
 
-    async fn check(&self, token: &str) -> Result<Verified, SignInError> {
-        let hash = hash_key(token);
+    async fn check(&self, hash: [u8; 32]) -> Result<Verified, SignInError> {
         let key = self.store.key_by_hash(&hash).await.map_err(unanswered)?;
         let key = key.ok_or(SignInError::InvalidKey)?;
         let now = self.clock.unix_micros();
@@ -152,7 +151,14 @@ impl Authenticator for ApiKeys {
     }
 
     fn verify<'a>(&'a self, token: &'a str) -> BoxFuture<'a, Result<Verified, SignInError>> {
-        Box::pin(self.check(token))
+        Box::pin(self.check(hash_key(token)))
+    }
+
+    fn verify_hash<'a>(
+        &'a self,
+        hash: &'a [u8; 32],
+    ) -> Option<BoxFuture<'a, Result<Verified, SignInError>>> {
+        Some(Box::pin(self.check(*hash)))
     }
 
     fn outage(&self) -> SignInError {
@@ -182,6 +188,7 @@ fn identity_of(key: ApiKey, owner: &Owner) -> Identity {
         idp_id: Arc::clone(&idp),
         idp_name: idp,
         auth_service: "api_key".into(),
+        owns_username: true,
         domain,
         groups,
         models,

@@ -7,7 +7,7 @@ use ostia_core::Clock;
 use serde_json::Value;
 use tokio::sync::Semaphore;
 
-use super::{SignInError, Web, WebAnswer, WebFault, WebRequest};
+use super::{Health, SignInError, Web, WebAnswer, WebFault, WebRequest};
 use crate::fleet::Breaker;
 
 /// Concurrent calls to one provider: a flood of unknown callers must not take every socket.
@@ -74,6 +74,14 @@ impl Channel {
                 self.log(&fault);
                 Err(SignInError::IdentityUnavailable)
             }
+        }
+    }
+
+    pub(super) fn health(&self) -> Health {
+        Health {
+            provider: self.provider,
+            is_up: !self.breaker.is_open(),
+            failures: self.failures.load(Ordering::Relaxed),
         }
     }
 

@@ -59,6 +59,7 @@ impl ClaimMap {
             groups: self.groups(claims),
             groups_unlisted: self.groups_are_unlisted(claims, issuer, subject),
             email: email.into(),
+            owns_username: self.owns_username(claims, username),
             ..Identity::default()
         })
     }
@@ -95,6 +96,15 @@ impl ClaimMap {
         let is_verified = claims.get("email_verified") == Some(&Value::Bool(true));
         let email = claims.get("email").and_then(text);
         email.filter(|_| is_verified).and_then(Identity::domain_of)
+    }
+
+    /// A claim that the site names counts, or the address that the provider has verified: whoever is of a domain may still
+    /// call themselves what they like.
+    fn owns_username(&self, claims: &Value, username: &str) -> bool {
+        let is_verified = claims.get("email_verified") == Some(&Value::Bool(true));
+        let email = claims.get("email").and_then(text).filter(|_| is_verified);
+        let is_named = self.names.get("user").is_some_and(|claim| claim != "email");
+        is_named || email.is_some_and(|email| email.eq_ignore_ascii_case(username))
     }
 
     fn groups(&self, claims: &Value) -> Arc<[Arc<str>]> {

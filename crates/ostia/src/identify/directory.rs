@@ -86,6 +86,25 @@ impl Directory {
         self.reading.load(Ordering::Acquire)
     }
 
+    /// Whether keys that were made for `name` are this caller's. An administrator's word goes before what providers say.
+    pub fn owns(&self, identity: &Identity, name: &str) -> bool {
+        match self.index.load().links.get(name) {
+            Some(person) => *person == identity.user_id,
+            None => *identity.user_id == *name || own_name(identity) == name,
+        }
+    }
+
+    /// The name to make keys for, and whether it has to be made the caller's own first.
+    pub fn key_name(&self, identity: &Identity) -> (Arc<str>, bool) {
+        let name = own_name(identity);
+        let id = Arc::clone(&identity.user_id);
+        if name.is_empty() || *name == *id || !self.owns(identity, name) {
+            return (id, false);
+        }
+        let is_claimed = self.index.load().links.contains_key(name);
+        (name.into(), !is_claimed)
+    }
+
     /// The person to whom an identity's requests belong.
     pub fn person_of(&self, identity: &Identity) -> Arc<str> {
         let index = self.index.load();
@@ -119,6 +138,11 @@ impl Directory {
     }
 
     /// Notes a request of a person, so that it ends with the account.
+    /// Whether a caller looks after a project.
+    pub fn manages(&self, identity: &Identity, project: &Project) -> bool {
+        project.is_open() && project.is_manager(&identity.user_id, believed(identity))
+    }
+
     pub fn enter(&self, person: &Arc<str>) -> Present {
         let present = self.presence.enter(person);
         // They may have been disabled since their credential was checked.
@@ -216,6 +240,14 @@ fn says_the_same(known: &Login, login: &Login) -> bool {
 /// Whether a caller belongs to a project. A username counts only if its domain is trusted.
 pub(super) fn is_member(project: &Project, identity: &Identity) -> bool {
     project.has(&identity.user_id, believed(identity), &identity.groups)
+}
+
+/// The username, if it can be nobody else's; else nothing.
+fn own_name(identity: &Identity) -> &str {
+    match identity.owns_username {
+        true => believed(identity),
+        false => "",
+    }
 }
 
 /// The username, if its domain is trusted; else a value that no rule can name.

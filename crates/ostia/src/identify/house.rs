@@ -91,6 +91,11 @@ impl House {
         }
     }
 
+    /// Who it is for the gateway, where no request says more.
+    pub(super) fn seated(&self, guest: &Guest) -> Result<Arc<Identity>, SignInError> {
+        self.placed(guest).map(|placed| placed.identity)
+    }
+
     /// The user whom a front end names, if it does.
     pub(super) async fn acting(
         &self,

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::channel::Channel;
 use super::claims::{Lifetime, is_for};
 use super::vouching::Vouching;
-use super::{Authenticator, SignInError, Verified, Web, WebRequest, is_token, jwt};
+use super::{Authenticator, Health, SignInError, Verified, Web, WebRequest, is_token, jwt};
 use crate::catalog::{HttpUrl, UrlFault};
 use crate::settings;
 
@@ -122,6 +122,10 @@ impl Introspection {
 impl Authenticator for Introspection {
     fn recognises(&self, token: &str) -> bool {
         is_token(token)
+    }
+
+    fn health(&self) -> Option<Health> {
+        Some(self.channel.health())
     }
 
     fn verify<'a>(&'a self, token: &'a str) -> BoxFuture<'a, Result<Verified, SignInError>> {

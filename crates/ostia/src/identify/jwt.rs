@@ -74,6 +74,11 @@ impl Key {
     /// The token's claims, if this key signed them and they are an access token's. The caller checks its times, issuer
     /// and audience: the crate reads the system's clock, and accepts a list for `iss`.
     pub(super) fn open(&self, jwt: &Jwt<'_>) -> Option<Value> {
+        self.claims(jwt).filter(|claims| !is_id_token(claims))
+    }
+
+    /// The same of a token of whichever kind.
+    pub(super) fn claims(&self, jwt: &Jwt<'_>) -> Option<Value> {
         let mut rules = Validation::new(jwt.header.alg);
         rules.algorithms.clone_from(&self.algorithms);
         rules.required_spec_claims.clear();
@@ -81,7 +86,7 @@ impl Key {
         rules.validate_aud = false;
         install_ring();
         let claims: Value = decode(jwt.token, &self.material, &rules).ok()?.claims;
-        (claims.is_object() && !is_id_token(&claims)).then_some(claims)
+        claims.is_object().then_some(claims)
     }
 
     fn read(jwk: &Value) -> Option<Self> {

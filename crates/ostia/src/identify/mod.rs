@@ -13,6 +13,7 @@ mod channel;
 mod claims;
 mod credential;
 mod directory;
+mod door;
 #[cfg(any(test, feature = "fuzz"))]
 pub mod fuzz;
 mod globus;
@@ -28,6 +29,7 @@ mod principal;
 mod sign_in;
 #[cfg(test)]
 mod tests;
+mod visit;
 mod vouching;
 mod web;
 
@@ -35,6 +37,7 @@ pub use api_key::{ApiKeys, KEY_PREFIX, generate_key, hash_key};
 pub use behalf::AUDIENCE;
 pub use credential::Credential;
 pub use directory::Directory;
+pub use door::{Attempt, Door, GlobusDoor, OidcDoor};
 pub use globus::Globus;
 pub use house::House;
 pub use introspection::Introspection;
@@ -44,7 +47,8 @@ pub use open::Open;
 pub use peers::Sender;
 pub use presence::{Presence, Present};
 pub use principal::Principal;
-pub use sign_in::{Authenticator, Identify, SignInError, Verified};
+pub use sign_in::{Authenticator, Health, Identify, SignInError, Verified};
+pub use visit::{said_json, said_of};
 pub use web::{Web, WebAnswer, WebFault, WebRequest};
 
 /// Whether a text can be a bearer token at all (`b64token`, RFC 6750 section 2.1). Nothing else is sent to a provider.

@@ -11,7 +11,7 @@ use super::claims::{Lifetime, is_for, is_of_party, seconds};
 use super::jwt::{Jwt, Key, issuer_of};
 use super::vouching::Vouching;
 use super::web::below;
-use super::{Authenticator, SignInError, Verified, Web, WebRequest};
+use super::{Authenticator, Health, SignInError, Verified, Web, WebRequest};
 use crate::catalog::{HttpUrl, Scheme, UrlFault};
 use crate::settings;
 
@@ -71,6 +71,76 @@ impl Oidc {
             reading: Mutex::default(),
             clock,
         })
+    }
+
+    pub(super) fn issuer(&self) -> &str {
+        &self.issuer
+    }
+
+    pub(super) const fn channel(&self) -> &Channel {
+        &self.channel
+    }
+
+    /// The claims of an ID token that this client asked for with `nonce` (OpenID Connect Core section 3.1.3.7).
+    pub(super) async fn signed_in(
+        &self,
+        token: &str,
+        client_id: &str,
+        nonce: &str,
+    ) -> Result<Value, SignInError> {
+        let jwt = Jwt::parse(token).ok_or(SignInError::InvalidKey)?;
+        let set = self.keys_for(&jwt).await?;
+        let key = Key::choose(&set.keys, &jwt);
+        let claims = key
+            .and_then(|key| key.claims(&jwt))
+            .ok_or(SignInError::InvalidKey)?;
+        let says =
+            |claim: &str, value: &str| claims.get(claim).and_then(Value::as_str) == Some(value);
+        let is_ours = says("iss", &self.issuer) && says("nonce", nonce);
+        let is_for_us = is_for(&claims, &[client_id.to_owned()]);
+        // Of several audiences, the one that asked is named (rules 4 and 5).
+        let is_party = claims.get("azp").is_none_or(|azp| *azp == *client_id);
+        if !(is_ours && is_for_us && is_party) {
+            return Err(SignInError::InvalidKey);
+        }
+        let now = self.clock.unix_micros().div_euclid(1_000_000);
+        Lifetime::of(&claims, now)?;
+        Ok(claims)
+    }
+
+    /// Whom the claims are of, as far as this provider is believed.
+    pub(super) fn vouch(&self, claims: &Value) -> Result<Verified, SignInError> {
+        let identity = self.vouching.identity(claims, &self.issuer, "oidc")?;
+        Ok(Verified {
+            identity: Arc::new(identity),
+            vouched_at: None,
+            expires_at: None,
+            fresh_for: FRESH,
+            usable_for: FRESH,
+        })
+    }
+
+    /// The discovery document.
+    pub(super) async fn about(&self) -> Result<Value, SignInError> {
+        let about = self.fetch(self.discovery.clone()).await?;
+        // Discovery section 4.3: it must be the issuer that was asked for.
+        if about.get("issuer").and_then(Value::as_str) != Some(&*self.issuer) {
+            tracing::error!(
+                issuer = self.issuer,
+                "the discovery document is another issuer's"
+            );
+            return Err(SignInError::IdentityUnavailable);
+        }
+        Ok(about)
+    }
+
+    /// An address that the discovery document names.
+    pub(super) fn endpoint(&self, about: &Value, name: &str) -> Result<HttpUrl, SignInError> {
+        let address = about.get(name).and_then(Value::as_str);
+        let address = address.and_then(|text| HttpUrl::parse(text).ok());
+        address
+            .filter(|url| !url.userinfo && self.may_fetch(url))
+            .ok_or(SignInError::IdentityUnavailable)
     }
 
     async fn check(&self, token: &str) -> Result<Verified, SignInError> {
@@ -162,21 +232,8 @@ impl Oidc {
     }
 
     async fn read_keys(&self) -> Result<Vec<Key>, SignInError> {
-        let about = self.fetch(self.discovery.clone()).await?;
-        // Discovery section 4.3: it must be the issuer that was asked for.
-        if about.get("issuer").and_then(Value::as_str) != Some(&*self.issuer) {
-            tracing::error!(
-                issuer = self.issuer,
-                "the discovery document is another issuer's"
-            );
-            return Err(SignInError::IdentityUnavailable);
-        }
-        let address = about.get("jwks_uri").and_then(Value::as_str);
-        let address = address
-            .and_then(|text| HttpUrl::parse(text).ok())
-            .filter(|url| !url.userinfo)
-            .filter(|url| self.may_fetch(url));
-        let Some(address) = address else {
+        let about = self.about().await?;
+        let Ok(address) = self.endpoint(&about, "jwks_uri") else {
             tracing::error!(issuer = self.issuer, "jwks_uri is missing or not https");
             return Err(SignInError::IdentityUnavailable);
         };
@@ -201,6 +258,10 @@ impl Oidc {
 impl Authenticator for Oidc {
     fn recognises(&self, token: &str) -> bool {
         issuer_of(token).is_some_and(|issuer| issuer == self.issuer)
+    }
+
+    fn health(&self) -> Option<Health> {
+        Some(self.channel.health())
     }
 
     fn verify<'a>(&'a self, token: &'a str) -> BoxFuture<'a, Result<Verified, SignInError>> {

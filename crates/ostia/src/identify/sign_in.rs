@@ -8,7 +8,7 @@ use super::audit::Audit;
 use super::cache::{Answer, Cache, Hash, Known, Met};
 use super::house::House;
 use super::peers::{Peer, Peers};
-use super::{Credential, Open, Principal, Sender, hash_key};
+use super::{Credential, Door, Open, Principal, Sender, hash_key};
 
 /// How long a caller waits for a provider. The query goes on without them, so the next try finds its answer.
 const PATIENCE: Duration = Duration::from_millis(1_800);
@@ -83,6 +83,16 @@ pub struct Verified {
     pub usable_for: Duration,
 }
 
+/// How an identity provider does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Health {
+    pub provider: &'static str,
+    /// Whether it is called at all at present.
+    pub is_up: bool,
+    /// Calls since the start that it did not answer properly.
+    pub failures: u64,
+}
+
 /// One way to prove an identity.
 pub trait Authenticator: Send + Sync + 'static {
     /// Whether a credential has this provider's shape. Providers are chosen by this, never by trying all.
@@ -91,9 +101,22 @@ pub trait Authenticator: Send + Sync + 'static {
     /// Asks the provider. Called only for credentials that are not cached, and once for many at a time.
     fn verify<'a>(&'a self, token: &'a str) -> BoxFuture<'a, Result<Verified, SignInError>>;
 
+    /// The same for a credential of which only the SHA-256 is known, where the provider keeps that.
+    fn verify_hash<'a>(
+        &'a self,
+        _hash: &'a [u8; 32],
+    ) -> Option<BoxFuture<'a, Result<Verified, SignInError>>> {
+        None
+    }
+
     /// The error for a caller who has waited too long for an answer.
     fn outage(&self) -> SignInError {
         SignInError::IdentityUnavailable
+    }
+
+    /// How its provider does, where there is one to ask.
+    fn health(&self) -> Option<Health> {
+        None
     }
 
     /// Forgets cached data about users.
@@ -103,13 +126,14 @@ pub trait Authenticator: Send + Sync + 'static {
 /// The door: everything needed to turn a request head into a principal.
 pub struct Identify {
     /// The order in which they are asked whether a credential is theirs.
-    providers: Vec<Arc<dyn Authenticator>>,
-    open: Option<Open>,
+    pub(super) providers: Vec<Arc<dyn Authenticator>>,
+    pub(super) doors: Vec<Arc<dyn Door>>,
+    pub(super) open: Option<Open>,
     cache: Arc<Cache>,
     peers: Peers,
     audit: Audit,
-    house: House,
-    clock: Arc<dyn Clock>,
+    pub(super) house: House,
+    pub(super) clock: Arc<dyn Clock>,
 }
 
 impl Identify {
@@ -123,6 +147,7 @@ impl Identify {
     ) -> Self {
         Self {
             providers,
+            doors: Vec::new(),
             open,
             cache: Arc::new(Cache::new(Arc::clone(&clock))),
             peers: Peers::new(trusted_proxies, Arc::clone(&clock)),
@@ -136,6 +161,13 @@ impl Identify {
     #[must_use]
     pub fn with_house(mut self, house: House) -> Self {
         self.house = house;
+        self
+    }
+
+    /// With ways to sign in on pages.
+    #[must_use]
+    pub fn with_doors(mut self, doors: Vec<Arc<dyn Door>>) -> Self {
+        self.doors = doors;
         self
     }
 
@@ -167,6 +199,21 @@ impl Identify {
     /// Failed sign-ins since the start, by reason: few reasons, all known beforehand.
     pub fn failures(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
         self.audit.counts()
+    }
+
+    /// How identity providers do, those of one kind together.
+    pub fn health(&self) -> Vec<Health> {
+        let mut all: Vec<Health> = Vec::new();
+        for one in self.providers.iter().filter_map(|one| one.health()) {
+            match all.iter_mut().find(|known| known.provider == one.provider) {
+                Some(known) => {
+                    known.is_up &= one.is_up;
+                    known.failures += one.failures;
+                }
+                None => all.push(one),
+            }
+        }
+        all
     }
 
     async fn find(

@@ -103,6 +103,10 @@ impl Described {
         }
     }
 
+    pub const fn apis(&self) -> &BTreeSet<Box<str>> {
+        &self.apis
+    }
+
     fn modalities(&self) -> Option<Value> {
         (!self.input_modalities.is_empty()).then(|| json!(self.input_modalities))
     }

@@ -1,7 +1,10 @@
 use std::sync::Arc;
 
 use super::{IdentityWeb, Live, Unusable, Workbench};
-use crate::identify::{Authenticator, Globus, House, Identify, Introspection, Oidc, Open, Web};
+use crate::identify::{
+    Authenticator, Door, Globus, GlobusDoor, House, Identify, Introspection, Oidc, OidcDoor, Open,
+    Web,
+};
 use crate::routes::Cors;
 use crate::settings::{Provider, Settings};
 
@@ -27,7 +30,11 @@ impl Workbench {
         {
             return Ok(Arc::clone(&earlier.identify));
         }
-        let (providers, open) = providers(settings, self)?;
+        let Providers {
+            providers,
+            doors,
+            open,
+        } = providers(settings, self)?;
         let clock = Arc::clone(&self.clock);
         let identify = Identify::new(providers, open, behind_proxies(settings), clock);
         let house = House::new(
@@ -35,11 +42,17 @@ impl Workbench {
             settings.auth.admit.clone(),
             settings.roles.clone(),
         );
-        Ok(Arc::new(identify.with_house(house)))
+        Ok(Arc::new(identify.with_house(house).with_doors(doors)))
     }
 }
 
-type Providers = (Vec<Arc<dyn Authenticator>>, Option<Open>);
+#[derive(Default)]
+struct Providers {
+    providers: Vec<Arc<dyn Authenticator>>,
+    /// Where people sign in on pages.
+    doors: Vec<Arc<dyn Door>>,
+    open: Option<Open>,
+}
 
 /// The providers in the order in which they are asked whether a credential is theirs: those that recognise their
 /// credentials by shape come first, then the one that takes the rest.
@@ -53,24 +66,30 @@ fn providers(settings: &Settings, bench: &Workbench) -> Result<Providers, Unusab
     let auth = &settings.auth;
     let listed = |provider| auth.providers.contains(&provider);
     let web: Arc<dyn Web> = Arc::new(IdentityWeb::new(Arc::clone(clients)));
-    let mut providers: Vec<Arc<dyn Authenticator>> = Vec::new();
+    let mut found = Providers::default();
+    let providers = &mut found.providers;
     if listed(Provider::ApiKey) {
         providers.push(Arc::new(api_keys.vouched_within(settings.keys.owner_ttl)));
     }
     if listed(Provider::Oidc) {
         for issuer in &auth.oidc {
             let oidc = Oidc::new(issuer, Arc::clone(&web), Arc::clone(clock));
-            providers.push(Arc::new(
-                oidc.map_err(|fault| Unusable::Provider("oidc", fault))?,
-            ));
+            let oidc = oidc.map_err(|fault| Unusable::Provider("oidc", fault))?;
+            let oidc = Arc::new(oidc);
+            if let Some(door) = OidcDoor::new(issuer, &oidc) {
+                found.doors.push(Arc::new(door));
+            }
+            providers.push(oidc);
         }
     }
     if listed(Provider::Globus) {
         let beside = listed(Provider::Introspection);
+        let unusable = |fault| Unusable::Provider("globus", fault);
         let globus = Globus::new(&auth.globus, beside, &web, Arc::clone(clock));
-        providers.push(Arc::new(
-            globus.map_err(|fault| Unusable::Provider("globus", fault))?,
-        ));
+        let globus = Arc::new(globus.map_err(unusable)?);
+        let door = GlobusDoor::new(&auth.globus, &globus, &web, clock);
+        found.doors.push(Arc::new(door.map_err(unusable)?));
+        providers.push(globus);
     }
     if listed(Provider::Introspection) {
         let issuers = auth.oidc.iter().filter(|_| listed(Provider::Oidc));
@@ -82,5 +101,6 @@ fn providers(settings: &Settings, bench: &Workbench) -> Result<Providers, Unusab
     }
     let server = &settings.server;
     let open = || Open::new(Cors::new(&server.cors_origins), server.tls_cert.is_some());
-    Ok((providers, listed(Provider::None).then(open)))
+    found.open = listed(Provider::None).then(open);
+    Ok(found)
 }

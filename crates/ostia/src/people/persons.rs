@@ -151,6 +151,41 @@ impl Desk {
         Ok(ids)
     }
 
+    /// Makes the name that keys are made for a person's own, once a provider that is believed vouched for both.
+    pub async fn claim_name(&self, person: &str, name: &str) -> Result<(), DeskError> {
+        let change = Change::Link {
+            person: person.to_owned(),
+            other: name.to_owned(),
+        };
+        let event = self.event(
+            "user.link",
+            person,
+            &Value::Null,
+            &json!({"identity": name}),
+        );
+        self.commit(&[change], &[event]).await.map(drop)
+    }
+
+    /// The version of the site's terms that a person accepted last.
+    pub async fn accepted_terms(&self, person: &str) -> Result<Option<String>, DeskError> {
+        Ok(self.store.people().accepted_terms(person).await?)
+    }
+
+    pub async fn accept_terms(&self, person: &str, version: &str) -> Result<(), DeskError> {
+        let change = Change::AcceptedTerms {
+            person: person.to_owned(),
+            version: version.to_owned(),
+            at: self.now(),
+        };
+        let event = self.event(
+            "terms.accept",
+            person,
+            &Value::Null,
+            &json!({"version": version}),
+        );
+        self.commit(&[change], &[event]).await.map(drop)
+    }
+
     async fn id_or_new(&self, text: &str) -> Result<Arc<str>, DeskError> {
         match self.person(text).await {
             Ok(person) => Ok(person.id),

@@ -11,7 +11,7 @@ use crate::gateway::{Gateway, json_answer, page_answer};
 use crate::identify::{Principal, SignInError};
 use crate::listen::Inbound;
 use crate::listings::{
-    Audience, Models, Paging, cluster_models, limits, list_endpoints, me, status, whoami,
+    Audience, Models, Paging, cluster_models, list_endpoints, me, status, whoami,
 };
 use crate::live::Live;
 use crate::people::{Actor, DeskError, key_json};
@@ -48,7 +48,7 @@ pub(super) async fn answer(
         Route::ClusterModels(cluster) => {
             models_of_cluster(gateway, live, cluster, query, principal, id)?
         }
-        Route::Limits => limits_of(gateway, live, principal).await,
+        Route::Limits => gateway.limits_of(live, principal).await,
         Route::Me => me_of(gateway, live, principal).await?,
         Route::Usage => {
             let query = inbound.head.uri.query().unwrap_or("");
@@ -123,21 +123,6 @@ fn models_of_cluster(
     Ok(Value::Array(models))
 }
 
-/// `GET /v1/limits`
-async fn limits_of(gateway: &Gateway, live: &Live, principal: &Principal) -> Value {
-    let all = live.catalog.deployments().iter();
-    let usable: Vec<_> = all.filter(|one| may_use(one, principal)).cloned().collect();
-    let admitter = gateway.admitter();
-    let standings = admitter
-        .standing(principal.identity(), &live.settings.limits, &usable)
-        .await;
-    let named: Vec<_> = standings
-        .into_iter()
-        .map(|(endpoint, standing)| (endpoint.map_or("", |one| &*one.model), standing))
-        .collect();
-    limits(&named, "model", admitter.waiting_of(&principal.user_id))
-}
-
 /// `GET /v1/me`. Whoever is named by a front end sees no keys.
 async fn me_of(gateway: &Gateway, live: &Live, principal: &Principal) -> Result<Value, Refusal> {
     let desk = gateway.desk(live, Actor::default());
@@ -148,7 +133,7 @@ async fn me_of(gateway: &Gateway, live: &Live, principal: &Principal) -> Result<
     let now = gateway.clock().unix_micros();
     let keys: Vec<Value> = keys.iter().map(|key| key_json(key, now)).collect();
     let projects = gateway.directory().projects_of(principal);
-    let limits = limits_of(gateway, live, principal).await;
+    let limits = gateway.limits_of(live, principal).await;
     Ok(me(principal, &projects, &keys, &limits))
 }
 

@@ -55,6 +55,7 @@ pub enum AdminKind {
     Waiting,
     Usage,
     UsageRows,
+    Requests,
     Users,
     User,
     PutUsers,
@@ -257,6 +258,25 @@ pub static ADMIN_ROUTES: &[AdminRoute] = &[
             AdminKind::UsageRows,
             ADMINS,
             "Rows of the ledger, a page at a time",
+        )
+    },
+    AdminRoute {
+        query: &[
+            "request_id",
+            "user",
+            "model",
+            "outcome",
+            "code",
+            "since",
+            "until",
+            "before",
+            "limit",
+        ],
+        ..get(
+            "/admin/requests",
+            AdminKind::Requests,
+            SUPPORT,
+            "Requests that somebody looks for, the newest first; by default of the last 7 days",
         )
     },
     get(

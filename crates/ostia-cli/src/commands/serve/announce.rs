@@ -6,7 +6,7 @@ use std::time::Duration;
 use ostia::boot::Running;
 use ostia::catalog::Serving;
 use ostia::runtime::spawn;
-use ostia::settings::ListenAddress;
+use ostia::settings::{ListenAddress, Settings};
 use sd_notify::NotifyState;
 
 /// After the drain: time to cut off what is left, and to store the last rows.
@@ -22,6 +22,7 @@ pub(super) fn ready(running: &Running) {
     tracing::info!(
         listen = shown(&server.listen, running.address()),
         admin = shown(&server.admin_listen, running.admin_address()),
+        pages = pages(&live.settings),
         endpoints = deployments.iter().filter(served).count(),
         version = env!("CARGO_PKG_VERSION"),
         pid = std::process::id(),
@@ -51,6 +52,16 @@ pub(super) fn taken_over(pid: u32) {
         pid,
         "another process has taken over: running requests are answered here, then this one ends"
     );
+}
+
+/// Where people find the pages; `None`: there are none.
+fn pages(settings: &Settings) -> Option<String> {
+    let url = &settings.server.public_url;
+    match (settings.web.enabled, url.is_empty()) {
+        (false, _) => None,
+        (true, true) => Some("/ui".to_owned()),
+        (true, false) => Some(format!("{url}/ui")),
+    }
 }
 
 /// systemd wants to know when a reload began, by the monotonic clock.

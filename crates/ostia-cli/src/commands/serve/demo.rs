@@ -126,7 +126,9 @@ impl Demo {
         let trial = Trial::new(holder).await?;
         let config = served.write(&trial)?;
         let fleet = Arc::<Fleet>::default();
-        let (settings, catalog) = trial.load(setup, config, served.variables(), &fleet)?;
+        let (mut settings, catalog) = trial.load(setup, config, served.variables(), &fleet)?;
+        // On loopback, for whoever has the link.
+        settings.web.enabled = true;
         let started = trial.serve(setup, settings, catalog, fleet, listen).await;
         Ok((trial, started))
     }
@@ -136,7 +138,9 @@ impl Demo {
         match running.address() {
             Some(address) => {
                 let url = format!("http://{address}");
-                print(&hints(&url, &self.trial.key, &self.served))
+                let link = running.site().link(self.trial.key.expose());
+                let page = format!("{url}{}", link.as_deref().unwrap_or("/ui"));
+                print(&hints(&url, &page, &self.trial.key, &self.served))
             }
             None => Ok(()),
         }
@@ -150,7 +154,7 @@ fn port(listen: &str) -> Result<SocketAddr, Failure> {
     })
 }
 
-fn hints(url: &str, key: &Secret<String>, served: &Served) -> String {
+fn hints(url: &str, page: &str, key: &Secret<String>, served: &Served) -> String {
     let key = key.expose();
     let model = served.model();
     let what = match served {
@@ -170,6 +174,7 @@ fn hints(url: &str, key: &Secret<String>, served: &Served) -> String {
     let script = in_shell(&script);
     let mut text = format!(
         "Ostia serves {what} at {url}. It ends with Ctrl-C or with this terminal, and leaves nothing behind.\n\n\
+         Its pages, by a link that works once: {page}\n\n\
          curl {url}/v1/chat/completions -H \"Authorization: Bearer {key}\" -d {body}\n\n\
          With an OpenAI client (add \"stream\": true above to see tokens arrive one by one):\n\n\
          export OPENAI_BASE_URL={url}/v1 OPENAI_API_KEY={key}\npython3 -c {script}\n\nModels:\n"
@@ -215,7 +220,7 @@ mod tests {
             variables,
         };
         let key = Secret::new("sk-ostia-x".to_owned());
-        let text = hints("http://127.0.0.1:1", &key, &served);
+        let text = hints("http://127.0.0.1:1", "http://127.0.0.1:1/ui", &key, &served);
         let line = text.lines().find(|line| line.starts_with("curl ")).unwrap();
         assert!(
             line.contains("Bearer sk-ostia-x\"") && line.ends_with("}'"),

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ostia::boot::Running;
-use ostia::catalog::{Access, Catalog, Deployment, Scope, Serving};
+use ostia::catalog::{Access, Catalog, Deployment, Serving};
 use ostia::fleet::Fleet;
 use ostia::settings::{Provider, Settings};
 

@@ -21,6 +21,11 @@ pub(super) async fn apply(work: &mut Work, change: &Change) -> sqlx::Result<u64>
         } => set_state(work, person, username, *state).await,
         Change::Link { person, other } => link(work, person, other).await,
         Change::Project(project) => write_project(work, project).await,
+        Change::AcceptedTerms {
+            person,
+            version,
+            at,
+        } => accepted(work, person, version, *at).await,
         Change::Erase {
             person,
             pseudonym,
@@ -156,7 +161,20 @@ async fn set_state(
     let sql = "
         INSERT INTO users (id, username, name, idp, email, state, last_seen) VALUES ($1, $2, '', '', '', $3, 0)
         ON CONFLICT (id) DO UPDATE SET state = excluded.state";
+    if state != PersonState::Active {
+        run(work, END_SESSIONS, &[&person]).await?;
+    }
     run(work, sql, &[&person, &username, &state.word()]).await
+}
+
+/// Whoever is kept out is out in every browser.
+pub(super) const END_SESSIONS: &str = "DELETE FROM sessions WHERE person = $1 OR person IN (SELECT id FROM identities WHERE person = $1)";
+
+async fn accepted(work: &mut Work, person: &str, version: &str, at: i64) -> sqlx::Result<u64> {
+    let sql = "
+        INSERT INTO terms (person, version, accepted_at) VALUES ($1, $2, $3)
+        ON CONFLICT (person) DO UPDATE SET version = excluded.version, accepted_at = excluded.accepted_at";
+    run(work, sql, &[&person, &version, &at]).await
 }
 
 /// Whoever is known as `other`, and will be by a claim, is `person`.

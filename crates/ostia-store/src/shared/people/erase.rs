@@ -6,7 +6,7 @@ use sqlx::{AssertSqlSafe, Row as _};
 use super::super::engine::{Id, added};
 use super::super::rows::ledger_row;
 use super::super::work::Work;
-use super::apply::run;
+use super::apply::{END_SESSIONS, run};
 use crate::levels::DIMENSIONS;
 use crate::tally::SUMS;
 
@@ -69,6 +69,8 @@ pub(super) async fn erase(
     at: i64,
 ) -> sqlx::Result<u64> {
     run(work, REVOKE, &[&person, &at]).await?;
+    run(work, END_SESSIONS, &[&person]).await?;
+    run(work, "DELETE FROM terms WHERE person = $1", &[&person]).await?;
     rename_in_sums(work, person, pseudonym).await?;
     let mut touched = 0;
     for sql in ERASE {

@@ -11,7 +11,7 @@ use super::work::Work;
 
 pub(super) use audit::select as audit;
 pub(super) use erase::rows_of;
-pub(super) use read::{all, owner, roster, version};
+pub(super) use read::{accepted_terms, all, owner, roster, version};
 
 /// In `meta`: counts the changes that replicas have to take over.
 const VERSION: &str = "people.version";

@@ -83,6 +83,16 @@ async fn read_all(work: &mut Work) -> sqlx::Result<Vec<Person>> {
     Ok(people.into_values().collect())
 }
 
+pub(in super::super) async fn accepted_terms(
+    mut work: Work,
+    person: &str,
+) -> Result<Option<String>, StoreError> {
+    let select = sqlx::query("SELECT version FROM terms WHERE person = $1");
+    let found = work.one(select.bind(person.to_owned())).await;
+    let version = found.and_then(|row| row.map(|row| row.try_get(0)).transpose());
+    work.end(version).await
+}
+
 const OWNER: &str = "
     SELECT groups, confirmed_at FROM identities
     WHERE person = $1 OR person IN (SELECT person FROM identities WHERE id = $1)

@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use ostia_core::{
     ApiKey, BoxFuture, KeyChanges, Leases, LedgerRow, MadeResponse, NewApiKey, Notice, NoticeScope,
-    Outcome, People, Pruned, RequestId, Retention, RowPlace, RowsQuery, Store, StoreError,
-    UsageQuery, UsageRow,
+    Outcome, People, Pruned, RequestId, Retention, RowFilter, RowPlace, RowsQuery, Sessions, Store,
+    StoreError, UsageQuery, UsageRow,
 };
 use parking_lot::Mutex;
 
@@ -132,6 +132,18 @@ impl Store for MemoryStore {
 
     fn key_changes(&self, _: Option<i64>) -> BoxFuture<'_, Result<KeyChanges, StoreError>> {
         unreachable!("the ledger asks for no keys")
+    }
+
+    fn sessions(&self) -> &dyn Sessions {
+        unreachable!("the ledger knows no browsers")
+    }
+
+    fn find_rows<'a>(
+        &'a self,
+        _: &'a RowFilter,
+        _: &'a mut (dyn FnMut(&LedgerRow<'_>) + Send),
+    ) -> BoxFuture<'a, Result<Option<RowPlace>, StoreError>> {
+        not_here()
     }
 
     fn rows<'a>(

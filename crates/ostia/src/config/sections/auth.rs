@@ -41,7 +41,6 @@ pub(super) fn read(root: &Section<'_>, reading: &Reading<'_>) -> Auth {
             .collect(),
     };
     section.finish();
-    check_admit(&auth, reading);
     check_globus(&auth, reading);
     check_introspection(&auth, reading);
     check_oidc(&auth, reading);
@@ -52,7 +51,7 @@ fn read_admit(section: &Section<'_>) -> Vec<Who> {
     let listed = section.list(
         "admit",
         &[],
-        "Who may use the gateway at all: `group:ID`, `domain:NAME`, `user:NAME`, or `*` for whoever can sign in. Must be written once `oidc` is a provider.",
+        "Who may use the gateway at all: `group:ID`, `domain:NAME`, `user:NAME`, or `*` for whoever can sign in. Must be written once `oidc` is a provider, or the pages are on.",
     );
     let kinds = ["*", "group:", "domain:", "user:", "key:"];
     let read = listed
@@ -63,9 +62,16 @@ fn read_admit(section: &Section<'_>) -> Vec<Who> {
 
 /// With most issuers anybody in the world can sign in, so the site must decide who may use the gateway; there is no
 /// default.
-fn check_admit(auth: &Auth, reading: &Reading<'_>) {
-    if auth.providers.contains(&Provider::Oidc) && auth.admit.is_empty() {
+pub(super) fn check_admit(settings: &Settings, reading: &Reading<'_>) {
+    let auth = &settings.auth;
+    if !auth.admit.is_empty() {
+        return;
+    }
+    if auth.providers.contains(&Provider::Oidc) {
         let text = "must say who may use the gateway, now that `auth.providers` lists \"oidc\": for example [\"group:ID\"], [\"domain:lab.org\"], or [\"*\"] for everybody whom the issuers know";
+        reading.fatal("auth.admit", text);
+    } else if settings.web.enabled && !auth.providers.contains(&Provider::None) {
+        let text = "must say who may use the gateway, now that the pages are on (`web.enabled`): for example [\"group:ID\"], [\"domain:lab.org\"], or [\"*\"] for everybody who can sign in";
         reading.fatal("auth.admit", text);
     }
 }
@@ -164,6 +170,11 @@ fn read_globus(section: Section<'_>) -> Globus {
             "Stands before each group that Globus names, in rules too.",
         ),
         link_claim: section.text("link_claim", "", LINK_CLAIM),
+        scope: section.text(
+            "scope",
+            "",
+            "The scope that people sign in with on pages; by default `https://auth.globus.org/scopes/CLIENT_ID/action_all`.",
+        ),
         auth_url: section.text("auth_url", "https://auth.globus.org", "Globus Auth."),
         groups_url: section.text(
             "groups_url",
@@ -432,7 +443,7 @@ fn check_provider_url(key: &str, url: &str, reading: &Reading<'_>) {
     }
 }
 
-fn is_loopback(host: &str) -> bool {
+pub(super) fn is_loopback(host: &str) -> bool {
     host == "localhost"
         || host
             .parse::<IpAddr>()

@@ -9,6 +9,7 @@ mod limits;
 mod people;
 mod server;
 mod traffic;
+mod web;
 
 use super::fixture::Listed;
 use super::reader::{Reading, Section};
@@ -18,8 +19,10 @@ use crate::settings::Settings;
 /// Reads every section. A wrong value is reported, and the result has the default instead.
 pub(super) fn read<'a>(reading: &'a Reading<'a>, table: &'a [Member]) -> (Settings, Listed<'a>) {
     let root = Section::root(reading, table);
+    let server = server::read_server(&root, reading);
     let settings = Settings {
-        server: server::read_server(&root, reading),
+        web: web::read(&root, &server, reading),
+        server,
         fixtures: catalog::read_fixtures(&root),
         adapters: catalog::read_adapters(&root),
         catalog: catalog::read_catalog(&root),
@@ -57,5 +60,6 @@ pub(super) fn read<'a>(reading: &'a Reading<'a>, table: &'a [Member]) -> (Settin
     };
     let settings = people::with_owner_ttl(settings, reading);
     auth::check_none(&settings, reading);
+    auth::check_admit(&settings, reading);
     (settings, listed)
 }

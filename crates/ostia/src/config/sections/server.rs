@@ -9,7 +9,8 @@ use ostia_core::Secret;
 use super::super::memory;
 use super::super::reader::{Reading, Section, Text, quoted};
 use super::super::tls_files::{check_certificates, check_key, check_pair};
-use crate::catalog::HttpUrl;
+use super::auth::is_loopback;
+use crate::catalog::{HttpUrl, Scheme};
 use crate::routes::is_origin;
 use crate::settings::{
     JournalSettings, ListenAddress, Reports, RetentionSettings, Server, StoreSettings, Telemetry,
@@ -106,6 +107,7 @@ pub(super) fn read_server(root: &Section<'_>, reading: &Reading<'_>) -> Server {
             Duration::from_secs(5),
             "How long after SIGTERM it still listens while it says that it is not ready, so that load balancers notice.",
         ),
+        public_url: public_url(&section, reading),
         trusted_proxies: trusted_proxies(
             section.list(
                 "trusted_proxies",
@@ -141,6 +143,29 @@ pub(super) fn read_server(root: &Section<'_>, reading: &Reading<'_>) -> Server {
     section.finish();
     check_server(&server, reading);
     server
+}
+
+/// Browsers are sent there, and cookies hold for it: everybody between must be kept out.
+fn public_url(section: &Section<'_>, reading: &Reading<'_>) -> String {
+    let url = section.text(
+        "public_url",
+        "",
+        "Where people reach the gateway, such as `https://ai.lab.org`: the pages and signing in on them need it.",
+    );
+    let url = url.trim_end_matches('/').to_owned();
+    if url.is_empty() {
+        return url;
+    }
+    let fault = match HttpUrl::parse_bare(&url) {
+        Err(fault) => fault.to_string(),
+        Ok(parsed) if parsed.query.is_some() => "has a query: remove it".to_owned(),
+        Ok(parsed) if parsed.origin.scheme == Scheme::Http && !is_loopback(&parsed.origin.host) => {
+            "must be https:// (plain http:// is for loopback only)".to_owned()
+        }
+        Ok(_) => return url,
+    };
+    reading.fatal("server.public_url", &fault);
+    String::new()
 }
 
 fn default_buffered(max_body_bytes: u64) -> u64 {

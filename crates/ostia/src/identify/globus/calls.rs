@@ -10,7 +10,7 @@ use crate::identify::channel::Channel;
 use crate::identify::claims::text;
 use crate::identify::introspection::{accepted, basic};
 use crate::identify::web::below;
-use crate::identify::{SignInError, Web, WebRequest};
+use crate::identify::{Health, SignInError, Web, WebRequest};
 use crate::settings;
 
 const GROUPS_SERVICE: &str = "groups.api.globus.org";
@@ -45,6 +45,10 @@ impl Calls {
             my_groups: below(&groups, "/v2/groups/my_groups"),
             authorization: basic(&settings.client_id, settings.client_secret.expose()),
         })
+    }
+
+    pub(super) fn health(&self) -> Health {
+        self.auth.health()
     }
 
     /// Globus Auth's answer about a token. `policies` are evaluated for its session.

@@ -16,7 +16,7 @@ use self::calls::Calls;
 use self::rules::Rules;
 use super::introspection::is_foreign_to_globus;
 use super::vouching::prefixed;
-use super::{Authenticator, SignInError, Verified, Web, hash_key, is_token};
+use super::{Authenticator, Health, SignInError, Verified, Web, hash_key, is_token};
 use crate::catalog::UrlFault;
 use crate::settings;
 
@@ -88,6 +88,7 @@ impl Globus {
             idp_id: person.idp_id,
             idp_name: person.idp_name,
             auth_service: "globus".into(),
+            owns_username: true,
             groups: prefixed(&self.groups_prefix, groups),
             email: person.email,
             link: person.link,
@@ -126,6 +127,10 @@ impl Globus {
 impl Authenticator for Globus {
     fn recognises(&self, token: &str) -> bool {
         is_token(token) && !(self.beside_introspection && is_foreign_to_globus(token))
+    }
+
+    fn health(&self) -> Option<Health> {
+        Some(self.calls.health())
     }
 
     fn verify<'a>(&'a self, token: &'a str) -> BoxFuture<'a, Result<Verified, SignInError>> {

@@ -22,6 +22,7 @@ fn settings() -> settings::Globus {
         groups_prefix: String::new(),
         link_claim: String::new(),
         auth_url: "https://auth.example".to_owned(),
+        scope: String::new(),
         groups_url: "https://groups.example".to_owned(),
         cache_ttl: Duration::from_secs(60),
         groups_ttl: Duration::from_secs(600),

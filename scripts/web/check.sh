@@ -1,0 +1,28 @@
+#!/usr/bin/env bash
+# Looks at the pages with headless Chromium. Installs what is missing: Debian's chromium and chromium-driver, selenium in an
+# environment under target/, axe-core for the audit of accessibility. `--images` writes docs/images anew.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+target=${CARGO_TARGET_DIR:-target}
+kept=$target/web
+mkdir -p "$kept"
+if ! command -v chromedriver > /dev/null || ! command -v chromium > /dev/null; then
+  sudo=
+  [ "$(id -u)" = 0 ] || sudo=sudo
+  $sudo apt-get update && $sudo apt-get install -y --no-install-recommends chromium chromium-driver fonts-dejavu-core
+fi
+if ! cmp -s scripts/web/requirements.txt "$kept/requirements.txt"; then
+  python3 -m venv "$kept/venv"
+  "$kept/venv/bin/pip" install --quiet --disable-pip-version-check -r scripts/web/requirements.txt
+  cp scripts/web/requirements.txt "$kept/requirements.txt"
+fi
+if ! cmp -s scripts/web/package.json "$kept/package.json"; then
+  cp scripts/web/package.json "$kept/"
+  (cd "$kept" && npm install --ignore-scripts --no-package-lock --no-audit --no-fund --loglevel=error >&2) || {
+    rm "$kept/package.json"
+    exit 1
+  }
+fi
+cargo build --quiet --locked -p ostia-testkit --example web_site
+"$kept/venv/bin/python" scripts/web/pages.py "$target/debug/examples/web_site" "$kept/node_modules/axe-core/axe.min.js" "$@"
