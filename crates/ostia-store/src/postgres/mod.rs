@@ -12,6 +12,7 @@ mod schema;
 #[expect(clippy::duplicate_mod, reason = "compiled once for each database")]
 mod dump;
 #[path = "../shared/find.rs"]
+#[expect(clippy::duplicate_mod, reason = "compiled once for each database")]
 mod find;
 #[path = "../shared/implement.rs"]
 #[expect(clippy::duplicate_mod, reason = "compiled once for each database")]
@@ -41,6 +42,7 @@ mod responses;
 #[expect(clippy::duplicate_mod, reason = "compiled once for each database")]
 mod rows;
 #[path = "../shared/sessions.rs"]
+#[expect(clippy::duplicate_mod, reason = "compiled once for each database")]
 mod sessions;
 #[path = "../shared/sums.rs"]
 #[expect(clippy::duplicate_mod, reason = "compiled once for each database")]

@@ -20,8 +20,10 @@ use crate::upstream::Clients;
 /// Cluster to text.
 type Texts = BTreeMap<String, Arc<str>>;
 
+/// What reads one of them; `None`: it holds something else.
+type FormerReader = fn(&[u8]) -> Option<Vec<Notice>>;
 /// Where notices and blocks were kept before they were in the store.
-const FORMER_FILES: [(&str, fn(&[u8]) -> Option<Vec<Notice>>); 2] = [
+const FORMER_FILES: [(&str, FormerReader); 2] = [
     ("maintenance.json", former_notices),
     ("blocks.json", former_blocks),
 ];
