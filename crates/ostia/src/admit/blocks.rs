@@ -9,7 +9,7 @@ use crate::kept::{Kept, change, read};
 
 const FILE: &str = "blocks.json";
 
-/// Who is let in no longer, and which models are asked no longer: from `ostia block`.
+/// Blocked callers and models, from `ostia block`.
 #[derive(Debug)]
 pub struct Blocks(Kept<BlockList>);
 
