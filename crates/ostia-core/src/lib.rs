@@ -39,8 +39,8 @@ pub use people::{
 pub use private::{new_private_file, private_file};
 pub use secret::Secret;
 pub use store::{
-    MadeResponse, Notice, NoticeScope, Pruned, Retention, RowPlace, RowsQuery, Store, StoreError,
-    UsageQuery, UsageRow,
+    Blocked, MadeResponse, Notice, NoticeScope, Pruned, Retention, RowPlace, RowsQuery, Store,
+    StoreError, UsageQuery, UsageRow,
 };
 
 /// A boxed future, for the few calls that cross a trait object.

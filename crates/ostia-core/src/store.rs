@@ -105,10 +105,11 @@ pub struct UsageRow {
     pub total_tokens: u64,
 }
 
-/// What users are told while something is under maintenance.
+/// What holds for a while, on every replica: something is under maintenance, or somebody is blocked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Notice {
     pub scope: NoticeScope,
+    /// What users are told; of a block nothing.
     pub text: String,
     /// Unix microseconds; `None`: from ever.
     pub begins_at: Option<i64>,
@@ -116,12 +117,33 @@ pub struct Notice {
     pub ends_at: Option<i64>,
 }
 
-/// What is under maintenance.
+/// What is under maintenance, or blocked.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum NoticeScope {
     All,
     Cluster(String),
     Model(String),
+    Blocked(Blocked, String),
+}
+
+/// What a block names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Blocked {
+    User,
+    Key,
+    Model,
+}
+
+impl Blocked {
+    pub const ALL: [Self; 3] = [Self::User, Self::Key, Self::Model];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::Key => "key",
+            Self::Model => "model",
+        }
+    }
 }
 
 impl Notice {
@@ -132,13 +154,14 @@ impl Notice {
     }
 }
 
-/// As the store has it: `all`, `cluster:NAME`, `model:NAME`.
+/// As the store has it: `all`, `cluster:NAME`, `model:NAME`, `block-user:NAME`, ...
 impl fmt::Display for NoticeScope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::All => f.write_str("all"),
             Self::Cluster(name) => write!(f, "cluster:{name}"),
             Self::Model(name) => write!(f, "model:{name}"),
+            Self::Blocked(what, name) => write!(f, "block-{}:{name}", what.as_str()),
         }
     }
 }
@@ -150,8 +173,17 @@ impl NoticeScope {
             None if text == "all" => Some(Self::All),
             Some(("cluster", name)) => Some(Self::Cluster(name.to_owned())),
             Some(("model", name)) => Some(Self::Model(name.to_owned())),
-            _ => None,
+            Some((kind, name)) => {
+                let what = kind.strip_prefix("block-")?;
+                let what = Blocked::ALL.into_iter().find(|one| one.as_str() == what)?;
+                Some(Self::Blocked(what, name.to_owned()))
+            }
+            None => None,
         }
+    }
+
+    pub const fn is_block(&self) -> bool {
+        matches!(self, Self::Blocked(..))
     }
 }
 
@@ -197,7 +229,7 @@ pub trait Store: Send + Sync + 'static {
 
     fn list_keys(&self) -> BoxFuture<'_, Result<Vec<ApiKey>, StoreError>>;
 
-    /// What is under maintenance, now or later, in the order of scopes.
+    /// What is under maintenance or blocked, now or later, in the order of scopes.
     fn notices(&self) -> BoxFuture<'_, Result<Vec<Notice>, StoreError>>;
 
     /// Takes the place of an earlier one of the same scope.

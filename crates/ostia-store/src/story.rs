@@ -7,9 +7,9 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use ostia_core::{
-    Change, Column, KeyRights, Kind, LedgerRow, MadeResponse, NewApiKey, Notice, NoticeScope,
-    Outcome, Phase, Pruned, RequestId, Retention, Role, RowsQuery, Store, StoreError, UsageQuery,
-    UsageRow, UsageSource, Value,
+    Blocked, Change, Column, KeyRights, Kind, LedgerRow, MadeResponse, NewApiKey, Notice,
+    NoticeScope, Outcome, Phase, Pruned, RequestId, Retention, Role, RowsQuery, Store, StoreError,
+    UsageQuery, UsageRow, UsageSource, Value,
 };
 
 /// 2026-11-23T12:00:00Z.
@@ -625,12 +625,14 @@ async fn notices_come_and_go(store: &dyn Store) {
     };
     let model = NoticeScope::Model("org/m:free \u{1F600}".to_owned());
     let cluster = NoticeScope::Cluster("all".to_owned());
+    let block = NoticeScope::Blocked(Blocked::Key, "block-user:x".to_owned());
     assert_eq!(store.notices().await.unwrap(), []);
     for (scope, text) in [
         (&model, "a"),
         (&NoticeScope::All, "b"),
         (&cluster, "c"),
         (&model, "d\n"),
+        (&block, ""),
     ] {
         let ends_at = (text != "b").then_some(i64::MAX);
         store
@@ -642,9 +644,10 @@ async fn notices_come_and_go(store: &dyn Store) {
         notice(NoticeScope::All, "b", None),
         notice(cluster.clone(), "c", Some(i64::MAX)),
         notice(model.clone(), "d\n", Some(i64::MAX)),
+        notice(block.clone(), "", Some(i64::MAX)),
     ];
     assert_eq!(store.notices().await.unwrap(), expected);
-    for scope in [model, cluster, NoticeScope::All] {
+    for scope in [model, cluster, NoticeScope::All, block] {
         assert!(store.clear_notice(&scope).await.unwrap());
         assert!(!store.clear_notice(&scope).await.unwrap());
     }

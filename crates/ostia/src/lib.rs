@@ -39,7 +39,6 @@ pub mod fuzz;
 pub mod gateway;
 mod habits;
 pub mod identify;
-pub mod kept;
 pub mod listen;
 pub mod listings;
 pub mod live;

@@ -1,14 +1,14 @@
-//! `ostia block`, `ostia unblock`: work beside a running gateway, which sees the change within a second, and survive restarts.
+//! `ostia block`, `ostia unblock`: written to the store, where every replica sees it within a second, and kept over restarts.
 
 use clap::{Args, ValueEnum};
-use ostia::admit::{self, Blocked};
 use ostia::fleet::Fleet;
-use ostia_core::{Clock as _, SystemClock};
+use ostia_core::{Blocked, Clock as _, Notice, NoticeScope, StoreError, SystemClock};
 
-use super::load::{load, unsound};
+use super::load::{load, store, unsound};
 use crate::arguments::Setup;
-use crate::failure::Failure;
+use crate::failure::{Failure, chain};
 use crate::output::print;
+use crate::runtime;
 use crate::span::Span;
 
 #[derive(Debug, Args)]
@@ -47,9 +47,6 @@ enum What {
 impl Block {
     pub fn run(&self, setup: &Setup) -> Result<(), Failure> {
         let now = SystemClock.unix_micros();
-        let until = self
-            .time
-            .map(|time| now.saturating_add(time.micros()) / 1_000_000);
         let Subject { what, name } = &self.subject;
         let loaded = load(setup, None, &Fleet::default());
         let settings = loaded.settings.as_ref().ok_or_else(unsound)?;
@@ -62,9 +59,16 @@ impl Block {
         {
             return Err(Failure::usage(format!("there is no model `{name}`")));
         }
-        let folder = &settings.server.state_dir;
-        let blocked = admit::block(folder, what.kind(), name, until);
-        blocked.map_err(|error| unwritten(folder, &error))?;
+        let notice = Notice {
+            scope: self.subject.scope(),
+            text: String::new(),
+            begins_at: None,
+            ends_at: self.time.map(|time| now.saturating_add(time.micros())),
+        };
+        runtime::run(async {
+            let store = store(settings.store.url.expose()).await?;
+            store.set_notice(&notice).await.map_err(lost)
+        })?;
         let end = match self.time {
             Some(_) => "until its time is over, or `ostia unblock`",
             None => "until `ostia unblock`",
@@ -78,13 +82,22 @@ impl Unblock {
         let Subject { what, name } = &self.subject;
         let loaded = load(setup, None, &Fleet::default());
         let settings = loaded.settings.as_ref().ok_or_else(unsound)?;
-        let folder = &settings.server.state_dir;
-        let unblocked = admit::unblock(folder, what.kind(), name);
-        let word = match unblocked.map_err(|error| unwritten(folder, &error))? {
+        let unblocked = runtime::run(async {
+            let store = store(settings.store.url.expose()).await?;
+            let scope = self.subject.scope();
+            store.clear_notice(&scope).await.map_err(lost)
+        });
+        let word = match unblocked? {
             true => "is no longer blocked",
             false => "was not blocked by `ostia block`; `blocked` in ostia.toml is another matter",
         };
         print(&format!("{} {name} {word}\n", what.word()))
+    }
+}
+
+impl Subject {
+    fn scope(&self) -> NoticeScope {
+        NoticeScope::Blocked(self.what.kind(), self.name.clone())
     }
 }
 
@@ -98,15 +111,10 @@ impl What {
     }
 
     const fn word(self) -> &'static str {
-        match self {
-            Self::User => "user",
-            Self::Key => "key",
-            Self::Model => "model",
-        }
+        self.kind().as_str()
     }
 }
 
-fn unwritten(folder: &std::path::Path, error: &std::io::Error) -> Failure {
-    let folder = folder.display();
-    Failure::other(format!("the blocks in {folder} cannot be changed: {error}"))
+fn lost(error: StoreError) -> Failure {
+    Failure::other(format!("the database: {}", chain(&error)))
 }

@@ -29,13 +29,33 @@ impl Limits {
         let limits = ask(setup, Method::GET, &format!("/admin/limits{query}"), None)?;
         let waiting = ask(setup, Method::GET, &format!("/admin/waiting{query}"), None)?;
         if self.json {
-            let all = json!({"limits": limits["data"], "waiting": waiting["data"]});
+            let all = json!({"limits": limits["data"], "overrides": limits["overrides"], "waiting": waiting["data"]});
             return print(&format!("{all:#}\n"));
         }
         let look = Look::of_stdout();
-        let limits = limits_table(&limits, look);
-        print(&format!("{limits}\n{}", waiting_table(&waiting, look)))
+        let standing = limits_table(&limits, look);
+        let overrides = overrides_table(&limits, look);
+        let waiting = waiting_table(&waiting, look);
+        print(&format!("{standing}\n{overrides}{waiting}"))
     }
+}
+
+/// What ostia.toml sets for single users, groups, projects and keys; empty where it sets nothing.
+fn overrides_table(limits: &Value, look: Look) -> String {
+    let rows = limits["overrides"]
+        .as_array()
+        .map_or(&[][..], Vec::as_slice);
+    if rows.is_empty() {
+        return String::new();
+    }
+    let mut table = Table::new(["FOR", "NAME", "SET"]);
+    for row in rows {
+        let keys = row.as_object().into_iter().flatten();
+        let set = keys.filter(|(key, _)| !matches!(key.as_str(), "for" | "name"));
+        let set: Vec<String> = set.map(|(key, value)| format!("{key} = {value}")).collect();
+        table.row([text(&row["for"]), text(&row["name"]), set.join(", ")]);
+    }
+    format!("{}\n", table.render(look))
 }
 
 fn limits_table(limits: &Value, look: Look) -> String {

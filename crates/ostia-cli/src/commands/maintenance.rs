@@ -74,7 +74,8 @@ impl Maintenance {
                 })
             }
             Self::List => {
-                let notices = store.notices().await.map_err(failed)?;
+                let mut notices = store.notices().await.map_err(failed)?;
+                notices.retain(|notice| !notice.scope.is_block());
                 print(&listed(
                     &notices,
                     SystemClock.unix_micros(),
@@ -120,7 +121,7 @@ fn scope_of(loaded: &Loaded, text: &str) -> Result<NoticeScope, Failure> {
     let scope = named(text);
     let catalog = &loaded.catalog;
     let (kind, name, mut known): (_, &str, Vec<&str>) = match &scope {
-        NoticeScope::All => return Ok(NoticeScope::All),
+        NoticeScope::All | NoticeScope::Blocked(..) => return Ok(scope),
         NoticeScope::Cluster(name) => {
             let clusters = catalog.clusters().iter();
             (

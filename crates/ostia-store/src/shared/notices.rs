@@ -1,4 +1,4 @@
-//! What is under maintenance.
+//! What is under maintenance, and who is blocked.
 
 use ostia_core::{Notice, NoticeScope, StoreError};
 use sqlx::Row as _;

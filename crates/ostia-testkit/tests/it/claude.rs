@@ -1,10 +1,57 @@
 //! What Claude Code leans on: counted tokens, the words for a prompt that is too long, bytes that nobody touches.
 
 use ostia_testkit::backend::{FakeBackend, Script};
+use ostia_testkit::gate::Gate;
 use ostia_testkit::gateway::{Endpoint, Site, TestGateway};
+use ostia_testkit::patience::within;
 use serde_json::json;
 
 use crate::common::rig;
+
+/// The first two requests of a session, at once, under FIRST's limits: the second waits until the first says what it used.
+#[tokio::test]
+async fn the_first_two_requests_of_a_session_fit_under_first_s_limits() {
+    let backend = FakeBackend::start().await;
+    let endpoint = Endpoint::of("m", &backend)
+        .field("tpm_user", json!(60_000))
+        .field("tpm_model", json!(100_000));
+    let limits = "[limits]\nrequests_per_second_per_user = 10\nqueue_timeout = \"15s\"\nreserve_output = \"estimate\"";
+    let site = Site::new().endpoint(endpoint).settings(limits);
+    let gateway = TestGateway::start(site).await;
+    let gate = Gate::closed();
+    // 125,000 bytes of such text are 27,600 tokens.
+    let answer = || Script::completion().prompt_tokens(27_600, 0);
+    backend.next(answer().gate_head(&gate));
+    backend.otherwise(answer());
+    let tools: Vec<_> = (0..50)
+        .map(|n| json!({"name": format!("tool_{n}"), "description": "Reads a file. ".repeat(170), "input_schema": {"type": "object"}}))
+        .collect();
+    let more = json!({"tools": tools, "max_tokens": 32_000, "messages": [{"role": "user", "content": "hello"}]});
+    let request = gateway.request("messages", "m", &more);
+    let bytes = request.bytes().len();
+    assert!((120_000..130_000).contains(&bytes), "{bytes}");
+    let second = async {
+        gate.reached(1).await;
+        gateway.call(&request).await
+    };
+    let opening = async {
+        let waiting = async {
+            while gateway.gateway().admitter().waiting() == 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        within(|| "the second to wait".to_owned(), waiting).await;
+        gate.open();
+    };
+    let (first, second, ()) = tokio::join!(gateway.call(&request), second, opening);
+    assert_eq!(
+        (first.status(), second.status()),
+        (200, 200),
+        "{}",
+        second.text()
+    );
+    gateway.finish(&[&backend]).await;
+}
 
 async fn rig_of(key: &str) -> (FakeBackend, TestGateway) {
     let backend = FakeBackend::start().await;

@@ -1,7 +1,7 @@
 //! Limits over several replicas, kept in Redis: exact over all of them, and nobody's 5xx when it fails (R37 to R39, R41,
 //! R74, R75).
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use ostia_testkit::backend::{FakeBackend, Script};
@@ -158,6 +158,39 @@ async fn three_replicas_let_in_exactly_what_one_would() {
         assert!(keys.iter().all(|(_, ends)| *ends > 0), "{keys:?}");
         finish(all).await;
     }
+}
+
+/// The window is a second of the server's: what a busy machine did not ask within one is asked again, by another user.
+#[tokio::test]
+async fn of_a_second_s_requests_three_replicas_let_in_exactly_as_many_as_one_would() {
+    const RATE: usize = 20;
+    let redis = RedisServer::start().await;
+    let limits = format!("{SURE}\nrequests_per_second_per_user = {RATE}");
+    let all = replicas(&redis.url(), &limits, |endpoint| endpoint).await;
+    let asking = async {
+        for round in 0.. {
+            let user = format!("user{round}@example.org");
+            let keys = join_all(all.iter().map(|one| one.gateway.key_for(&user, &[]))).await;
+            let begun = Instant::now();
+            let bursts = all.iter().zip(&keys).map(async |(one, key)| {
+                let request = costs_150(&one.gateway).without("authorization").bearer(key);
+                join_all((0..25).map(async |_| one.gateway.call(&request).await)).await
+            });
+            let answers = join_all(bursts).await.concat();
+            let (let_in, refused) = (count(&answers, 200), count(&answers, 429));
+            assert_eq!(let_in + refused, 75);
+            let seconds = usize::try_from(begun.elapsed().as_secs()).unwrap() + 1;
+            assert!(
+                (RATE..=RATE * seconds).contains(&let_in),
+                "{let_in} in {seconds} s"
+            );
+            if begun.elapsed() < Duration::from_millis(950) {
+                return;
+            }
+        }
+    };
+    within(|| "75 answers within a second".to_owned(), asking).await;
+    finish(all).await;
 }
 
 #[tokio::test]

@@ -41,7 +41,7 @@ async fn all(gateway: &TestGateway, request: &Request, count: usize) -> Vec<Answ
 
 #[tokio::test]
 async fn a_burst_beyond_every_limit_is_served_without_a_refusal() {
-    let limits = "[limits]\nrequests_per_second_per_user = 10\nmax_in_flight_per_user = 32";
+    let limits = "[limits]\nqueue_timeout = \"15s\"\nrequests_per_second_per_user = 10\nmax_in_flight_per_user = 32";
     let tokens = |endpoint: Endpoint| endpoint.field("tpm_user", json!(60_000));
     let (backend, gateway) = rig(tokens, limits).await;
     backend.otherwise(Script::completion().prompt_tokens(500, 0).text(["x"; 300]));
@@ -240,6 +240,55 @@ async fn callers_see_how_their_limits_stand() {
     gateway.finish(&[&backend]).await;
 }
 
+/// What ostia.toml sets for single ones is shown beside how limits stand.
+#[tokio::test]
+async fn operators_see_what_is_set_for_groups_and_projects() {
+    let limits = "[limits.group.\"g1\"]\ntpm_user = 7\n[limits.project.\"p1\"]\nfair_share = 3\nblocked = true\n[limits.user.\"ada\"]\nin_flight_per_model = 2\n[limits.user.\"bob\"]\nin_flight_per_model = 4";
+    let (backend, gateway) = rig(|endpoint| endpoint, limits).await;
+    let (_, token) = ostia::admin::published(gateway.site().folder()).unwrap();
+    let ask = Request::get("/admin/limits?user=ada").bearer(token.expose());
+    let mut admin = RawClient::connect(gateway.admin_address()).await;
+    let page = admin.call(&ask).await.json();
+    assert_eq!(
+        page["overrides"],
+        json!([
+            {"for": "user", "name": "ada", "in_flight_per_model": 2},
+            {"for": "group", "name": "g1", "tpm_user": 7},
+            {"for": "project", "name": "p1", "fair_share": 3, "blocked": true},
+        ])
+    );
+    gateway.finish(&[&backend]).await;
+}
+
+/// A debt is the counter's, whatever becomes of the settings.
+#[tokio::test]
+async fn a_debt_outlives_a_reload() {
+    let limits = "[limits]\nqueue_timeout = \"0\"";
+    let tokens = |endpoint: Endpoint| endpoint.field("tpm_user", json!(1_000));
+    let (backend, gateway) = rig(tokens, limits).await;
+    backend.next(
+        Script::completion()
+            .prompt_tokens(900, 0)
+            .text(["x"; 2_200]),
+    );
+    assert_eq!(gateway.call(&gateway.chat("m")).await.status(), 200);
+    let path = gateway.site().folder().join("endpoints.json");
+    let before = std::fs::read_to_string(&path).unwrap();
+    let after = before.replace("1000", "2000");
+    assert_ne!(before, after);
+    std::fs::write(&path, after).unwrap();
+    gateway.reload().expect("it can be served");
+    let answer = gateway.call(&gateway.chat("m")).await;
+    assert_eq!(
+        (answer.status(), answer.error_code().as_deref()),
+        (429, Some("tokens"))
+    );
+    let message = answer.json()["error"]["message"].to_string();
+    assert!(message.contains("2000 tokens a minute"), "{message}");
+    assert!(message.contains("2100 more are owed"), "{message}");
+    gateway.finish(&[&backend]).await;
+}
+
 /// Whose own limit will not have room in time is told at once, also while others wait for their turn.
 #[tokio::test]
 async fn a_foreseeable_refusal_does_not_wait_behind_others() {
@@ -358,12 +407,12 @@ async fn operators_see_who_waits_and_for_what() {
     gateway.finish(&[&backend]).await;
 }
 
-/// A block of a running gateway is a file beside it.
+/// A block is in the store, where each replica sees it.
 #[tokio::test]
 async fn who_is_blocked_is_refused_until_the_block_ends() {
-    use ostia::admit::{Blocked, block, unblock};
+    use ostia_core::{Blocked, Notice, NoticeScope};
     let (backend, gateway) = rig(|endpoint| endpoint, "").await;
-    let folder = gateway.site().folder().to_owned();
+    let store = gateway.gateway().store();
     let until = async |wanted: u16| {
         let asking = async {
             loop {
@@ -387,10 +436,17 @@ async fn who_is_blocked_is_refused_until_the_block_ends() {
         (Blocked::Model, "m", 503, "endpoint_disabled"),
     ] {
         until(200).await;
-        block(&folder, what, name, None).unwrap();
+        let scope = NoticeScope::Blocked(what, name.to_owned());
+        let block = Notice {
+            scope: scope.clone(),
+            text: String::new(),
+            begins_at: None,
+            ends_at: None,
+        };
+        store.set_notice(&block).await.unwrap();
         let refused = until(status).await;
         assert_eq!(refused.error_code().as_deref(), Some(code));
-        assert!(unblock(&folder, what, name).unwrap());
+        assert!(store.clear_notice(&scope).await.unwrap());
     }
     until(200).await;
     gateway.finish(&[&backend]).await;

@@ -1,13 +1,14 @@
 use ostia_core::Identity;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::asked::Asked;
 use crate::admit::{Shortage, Waits};
 use crate::gateway::Gateway;
 use crate::listings::{limits, measure_word, scope_word};
+use crate::settings::{OtherLimits, OwnLimits};
 
 /// `GET /admin/limits`: how limits stand; those of endpoints, or with `user` all that hold for this user, as far as they are
-/// not set by group, project or key.
+/// not set by group, project or key. Which of these set any is in `overrides`: groups and keys are known of a request alone.
 pub(super) async fn standing(gateway: &Gateway, asked: &Asked) -> Value {
     let live = gateway.live();
     let user = asked.query("user");
@@ -32,7 +33,51 @@ pub(super) async fn standing(gateway: &Gateway, asked: &Asked) -> Value {
         Some(user) => admitter.waiting_of(user),
         None => admitter.waiting(),
     };
-    limits(&named, "endpoint", waiting)
+    let mut page = limits(&named, "endpoint", waiting);
+    page["overrides"] = overrides(&live.settings.limits.others, user.as_deref());
+    page
+}
+
+/// The tables `[limits.KIND."NAME"]`; of users only the one that is asked about, if one is.
+fn overrides(others: &OtherLimits, user: Option<&str>) -> Value {
+    let kinds = [
+        ("user", &others.user),
+        ("group", &others.group),
+        ("project", &others.project),
+        ("key", &others.key),
+    ];
+    let all = kinds.into_iter().flat_map(|(kind, names)| {
+        let is_asked = move |name: &str| kind != "user" || user.is_none_or(|user| user == name);
+        let asked = names.iter().filter(move |(name, _)| is_asked(name));
+        asked.map(move |(name, own)| {
+            let mut entry = written(own);
+            entry.insert("for".to_owned(), kind.into());
+            entry.insert("name".to_owned(), name.as_str().into());
+            Value::Object(entry)
+        })
+    });
+    all.collect()
+}
+
+/// What a table says, by its own keys.
+fn written(own: &OwnLimits) -> Map<String, Value> {
+    let number = |value: Option<u32>| value.map(Value::from);
+    let flag = |value: bool| value.then_some(Value::Bool(true));
+    let keys = [
+        (
+            "requests_per_second_per_user",
+            number(own.requests_per_second_per_user),
+        ),
+        ("max_in_flight_per_user", number(own.max_in_flight_per_user)),
+        ("in_flight_per_model", number(own.in_flight_per_model)),
+        ("tpm_user", own.tpm_user.map(Value::from)),
+        ("fair_share", number(own.fair_share)),
+        ("blocked", flag(own.blocked)),
+        ("allow_external", flag(own.allow_external)),
+    ];
+    let said = keys.into_iter();
+    said.filter_map(|(key, value)| Some((key.to_owned(), value?)))
+        .collect()
 }
 
 /// `GET /admin/waiting`: who waits, for what, since when, and how long still. With `user`, this user's requests.

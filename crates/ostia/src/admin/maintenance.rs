@@ -16,6 +16,7 @@ pub(super) async fn list(gateway: &Gateway) -> Result<Value, Refusal> {
     let now = gateway.clock().unix_micros();
     let data: Vec<Value> = notices
         .iter()
+        .filter(|notice| !notice.scope.is_block())
         .map(|notice| described(notice, now))
         .collect();
     Ok(json!({"object": "list", "data": data}))
@@ -64,7 +65,7 @@ fn named(text: &str) -> NoticeScope {
 fn known_scope(gateway: &Gateway, text: &str) -> Result<NoticeScope, Refusal> {
     let (scope, live) = (named(text), gateway.live());
     let is_known = match &scope {
-        NoticeScope::All => true,
+        NoticeScope::All | NoticeScope::Blocked(..) => true,
         NoticeScope::Cluster(name) => live.catalog.cluster(name).is_some(),
         NoticeScope::Model(name) => {
             let mut all = live.catalog.deployments().iter();

@@ -135,6 +135,12 @@ pub static FAMILIES: &[Family] = &[
     ),
     endpoint(
         FamilyKind::Gauge,
+        "endpoint_full",
+        "1 while the endpoint has as many requests as it serves best, or its engine says that its KV cache is full",
+        |state| state.best_point().is_full(state.in_flight()).into(),
+    ),
+    endpoint(
+        FamilyKind::Gauge,
         "endpoint_failing",
         "1 while the endpoint's last five requests failed",
         |state| state.is_suspect().into(),

@@ -25,7 +25,6 @@ pub struct Admission {
     pub(super) ranked: Ranked,
     demand: Demand,
     own: OwnLimits,
-    cost: Cost,
     pub(super) standing: Standing,
     pub(super) line: Line,
     /// Its part of the service that is compared in the queue.
@@ -44,6 +43,8 @@ pub(super) struct Leased {
     pub(super) at: usize,
     pub(super) place: InFlightGuard,
     pub(super) grant: ostia_core::Grant,
+    /// What the grant was asked for.
+    pub(super) cost: Cost,
 }
 
 impl Admission {
@@ -69,7 +70,6 @@ impl Admission {
             ranked,
             demand: entry.demand.clone(),
             own: asking.own,
-            cost: asking.cost,
             standing: leased.grant.standing,
             line,
             served,
@@ -115,7 +115,7 @@ impl Admission {
             limits,
             own: self.own,
             identity: &self.identity,
-            cost: self.cost,
+            demand: &self.demand,
         };
         let wanted = ostia_core::Scope::is_of_endpoint;
         let leased = shared.lease(&self.ranked, &asking, wanted, WhenAway::Skip);
@@ -133,7 +133,7 @@ impl Admission {
             limits,
             own: self.own,
             identity: &self.identity,
-            cost: self.cost,
+            demand: &self.demand,
         };
         let waiting = shared.after_a_rest(&mut self.ranked, &asking, &mut self.line);
         match waiting.await {

@@ -5,12 +5,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use ostia_core::{
-    Ask, Claim, Class, Clock, Cost, Grant, Identity, Limiter, Measure, Reserving, Scope, Standing,
-    Subject,
+    Ask, Blocked, Claim, Class, Clock, Cost, Grant, Identity, Limiter, Measure, Reserving, Scope,
+    Standing, Subject,
 };
 
 use super::admission::{Admission, Leased};
-use super::blocks::{Blocked, Blocks};
+use super::blocks::Blocks;
 use super::cost::{cost, likely_service};
 use super::fair::Party;
 use super::limits::{claims, own_limits, places};
@@ -72,7 +72,7 @@ pub(super) struct Asking<'a> {
     pub(super) limits: &'a Limits,
     pub(super) own: OwnLimits,
     pub(super) identity: &'a Identity,
-    pub(super) cost: Cost,
+    pub(super) demand: &'a Demand,
 }
 
 /// A request's place among those that wait.
@@ -177,24 +177,21 @@ impl Admitter {
         if let Some(what) = self.0.blocks.of(identity, ranked.model(), now) {
             return Err(Refused::now(Shortage::Blocked(what)));
         }
-        let learned = ranked
-            .candidates()
-            .first()
-            .map(|first| Arc::clone(&first.learned));
         let asking = Asking {
             limits: entry.limits,
             own,
             identity,
-            cost: learned.map_or_else(Cost::default, |learned| {
-                cost(entry.limits, &learned, entry.demand)
-            }),
+            demand: entry.demand,
         };
         let shared = &self.0;
         let pool = Arc::clone(ranked.model());
+        let first = ranked.candidates().first().cloned();
         let entered = self.wait_for_room(ranked, entry, &asking).await;
         entered.map_err(|refused| {
             let now = shared.clock.now();
-            shared.promises.stagger(refused, &asking, &pool, now)
+            let tokens = first.map_or(0, |first| asking.cost(&first).total());
+            let who = &identity.user_id;
+            shared.promises.stagger(refused, who, tokens, &pool, now)
         })
     }
 
@@ -243,7 +240,7 @@ impl Admitter {
         line: Line,
     ) -> Admission {
         let shared = &self.0;
-        let service = likely_service(entry.demand, asking.cost);
+        let service = likely_service(entry.demand, leased.cost);
         let now = shared.clock.now();
         let served = shared
             .queues
@@ -416,6 +413,11 @@ fn network(address: IpAddr) -> String {
 }
 
 impl Asking<'_> {
+    /// What is reserved there, by what is known now: while it waits, others end and say what such requests need.
+    pub(super) fn cost(&self, deployment: &Deployment) -> Cost {
+        cost(self.limits, &deployment.learned, self.demand)
+    }
+
     fn claims(&self, deployment: &Deployment, is_wanted: impl Fn(Scope) -> bool) -> Vec<Claim> {
         claims(self.limits, &self.own, self.identity, deployment, is_wanted)
     }
@@ -552,7 +554,14 @@ impl Shared {
         let here = candidates.iter().enumerate();
         for (at, deployment) in here.filter(|(_, one)| sends || !is_away(one)) {
             let this = match self.lease_one(deployment, asking, is_wanted).await {
-                Ok((place, grant)) => return Ok(Leased { at, place, grant }),
+                Ok((place, grant, cost)) => {
+                    return Ok(Leased {
+                        at,
+                        place,
+                        grant,
+                        cost,
+                    });
+                }
                 Err(this) => this,
             };
             refused = Some(match refused {
@@ -568,24 +577,24 @@ impl Shared {
         deployment: &Deployment,
         asking: &Asking<'_>,
         is_wanted: fn(Scope) -> bool,
-    ) -> Result<(InFlightGuard, Grant), Refused> {
+    ) -> Result<(InFlightGuard, Grant, Cost), Refused> {
         let place = deployment.state.take_place(deployment.places());
         let place = place.ok_or_else(|| Refused::full(SHORTLY))?;
         let mut claims = asking.claims(deployment, is_wanted);
         if self.shared.is_some() {
             claims.extend(places(deployment));
         }
-        let cost = asking.cost;
+        let cost = asking.cost(deployment);
         let grant = self.reserve(Ask { claims, cost }).await?;
         deployment.state.probe();
-        Ok((place, grant))
+        Ok((place, grant, cost))
     }
 
     /// The limit of the caller's own that will still hold it back on every endpoint, while others wait.
     fn foresee(&self, ranked: &Ranked, asking: &Asking<'_>) -> Option<Refused> {
         let foreseen = ranked.candidates().iter().map(|deployment| {
             let claims = asking.claims(deployment, |scope| scope != Scope::Endpoint);
-            let cost = asking.cost;
+            let cost = asking.cost(deployment);
             self.limiter
                 .foresee(&Ask { claims, cost })
                 .map(Refused::from)

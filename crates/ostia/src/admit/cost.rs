@@ -73,6 +73,7 @@ pub(super) fn learn(learned: &Learned, demand: &Demand, usage: &Usage) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::limits::limits_off;
     use super::*;
 
     fn demand(output_cap: Option<u64>, choices: u64) -> Demand {
@@ -87,17 +88,8 @@ mod tests {
 
     fn limits(reserve_output: ReserveOutput) -> Limits {
         Limits {
-            requests_per_second_per_user: 0,
-            max_in_flight_per_user: 0,
-            in_flight_per_model: 0,
-            refused_bytes_per_second_per_user: 0,
-            tpm_model: 0,
-            tpm_user: 0,
-            default_output_tokens: 1_024,
             reserve_output,
-            queue_timeout: Default::default(),
-            shared: None,
-            others: Default::default(),
+            ..limits_off()
         }
     }
 

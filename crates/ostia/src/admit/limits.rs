@@ -72,7 +72,11 @@ pub fn own_limits(limits: &Limits, who: &Identity) -> OwnLimits {
         .groups
         .iter()
         .filter_map(|group| find(&others.group, group));
-    let levels = [key, given, user, project, groups.reduce(larger)];
+    let many = who
+        .rights
+        .as_ref()
+        .and_then(|rights| for_many(limits, rights));
+    let levels = [key, given, user, project, groups.reduce(larger), many];
     let known = levels.into_iter().flatten();
     known.fold(OwnLimits::default(), or_else)
 }
@@ -81,15 +85,23 @@ pub fn own_limits(limits: &Limits, who: &Identity) -> OwnLimits {
 fn given(rights: &KeyRights) -> OwnLimits {
     let most = |name: &str| rights.limits.get(name).copied();
     let narrow = |name: &str| most(name).map(|most| u32::try_from(most).unwrap_or(u32::MAX));
-    // Many users are behind the key of a front end.
-    let for_many = (!rights.on_behalf_of.is_empty()).then_some(MANY_IN_FLIGHT);
     OwnLimits {
         requests_per_second_per_user: narrow("requests_per_second_per_user"),
-        max_in_flight_per_user: narrow("max_in_flight_per_user").or(for_many),
+        max_in_flight_per_user: narrow("max_in_flight_per_user"),
         in_flight_per_model: narrow("in_flight_per_model"),
         tpm_user: most("tpm_user"),
         ..OwnLimits::default()
     }
+}
+
+/// What holds for the key of a front end where nothing else is said: many users are behind it.
+fn for_many(limits: &Limits, rights: &KeyRights) -> Option<OwnLimits> {
+    let all = limits.max_in_flight_per_user;
+    let is_more = !rights.on_behalf_of.is_empty() && (1..MANY_IN_FLIGHT).contains(&all);
+    is_more.then(|| OwnLimits {
+        max_in_flight_per_user: Some(MANY_IN_FLIGHT),
+        ..OwnLimits::default()
+    })
 }
 
 /// Of several groups the largest limit holds; 0 is none, and the largest.
@@ -181,6 +193,24 @@ fn subject(scope: Scope, who: &Identity, deployment: &Deployment) -> Option<Subj
     })
 }
 
+/// Settings without any limit.
+#[cfg(test)]
+pub(super) fn limits_off() -> Limits {
+    Limits {
+        requests_per_second_per_user: 0,
+        max_in_flight_per_user: 0,
+        in_flight_per_model: 0,
+        refused_bytes_per_second_per_user: 0,
+        tpm_model: 0,
+        tpm_user: 0,
+        default_output_tokens: 1_024,
+        reserve_output: crate::settings::ReserveOutput::Estimate,
+        queue_timeout: Default::default(),
+        shared: None,
+        others: Default::default(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -191,6 +221,41 @@ mod tests {
             tpm_user: tpm,
             ..OwnLimits::default()
         }
+    }
+
+    fn in_flight_of(settings: &Limits, key: KeyRights) -> Option<u32> {
+        let who = Identity {
+            user_id: "portal".into(),
+            rights: Some(Arc::new(key)),
+            ..Identity::default()
+        };
+        own_limits(settings, &who).max_in_flight_per_user
+    }
+
+    #[test]
+    fn the_key_of_a_front_end_has_more_at_a_time_where_nothing_else_is_said() {
+        let mut settings = Limits {
+            max_in_flight_per_user: 32,
+            ..limits_off()
+        };
+        let front_end = || KeyRights {
+            on_behalf_of: vec!["lab.org".to_owned()],
+            ..KeyRights::default()
+        };
+        assert_eq!(in_flight_of(&settings, KeyRights::default()), None);
+        assert_eq!(in_flight_of(&settings, front_end()), Some(256));
+        let of_the_key = KeyRights {
+            limits: [("max_in_flight_per_user".to_owned(), 7)].into(),
+            ..front_end()
+        };
+        assert_eq!(in_flight_of(&settings, of_the_key), Some(7));
+        for all in [0, 1_000] {
+            settings.max_in_flight_per_user = all;
+            assert_eq!(in_flight_of(&settings, front_end()), None, "{all} holds");
+        }
+        settings.max_in_flight_per_user = 32;
+        settings.others.user = [("portal".to_owned(), own(Some(9), None))].into();
+        assert_eq!(in_flight_of(&settings, front_end()), Some(9));
     }
 
     #[test]

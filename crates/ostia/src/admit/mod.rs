@@ -26,7 +26,7 @@ pub use admission::Admission;
 pub use admitter::{Admitter, Entry};
 pub(crate) use attempt::place_of;
 pub use attempt::{Attempt, Unanswered};
-pub use blocks::{BlockList, Blocked, Blocks, block, unblock};
+pub use blocks::{BlockList, Blocks};
 pub use class::class_of;
 pub use limits::own_limits;
 pub use local::{Change, Counters, LocalLimiter};

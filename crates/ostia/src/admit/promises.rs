@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 use ostia_core::{Level, Measure, Scope};
 use parking_lot::Mutex;
 
-use super::admitter::Asking;
 use super::{Refused, Shortage};
 
 /// Staggering never delays a caller beyond this.
@@ -24,10 +23,12 @@ pub(super) struct Promises(Mutex<HashMap<Lacking, Instant>>);
 type Lacking = (Option<(Scope, Measure)>, Arc<str>);
 
 impl Promises {
+    /// `tokens`: what the request would reserve.
     pub(super) fn stagger(
         &self,
         refused: Refused,
-        asking: &Asking<'_>,
+        user: &Arc<str>,
+        tokens: u64,
         pool: &Arc<str>,
         now: Instant,
     ) -> Refused {
@@ -36,10 +37,10 @@ impl Promises {
             Shortage::Limit { scope, measure } => {
                 let who = match scope {
                     Scope::Endpoint => pool,
-                    _ => &asking.identity.user_id,
+                    _ => user,
                 };
                 let level = refused.standing.level(scope, measure);
-                let gap = level.map_or(PLACE, |level| pace(level, asking.cost.total()));
+                let gap = level.map_or(PLACE, |level| pace(level, tokens));
                 (Some((scope, measure)), who, gap)
             }
             Shortage::NotServing(_) | Shortage::Blocked(_) => return refused,

@@ -1,8 +1,7 @@
 use std::time::Duration;
 
-use ostia_core::{Denial, Measure, Scope, Standing};
+use ostia_core::{Blocked, Denial, Measure, Scope, Standing};
 
-use super::Blocked;
 use crate::rank::NotServing;
 
 /// Why no endpoint was leased. A limit of the caller is 429, everything else 503.

@@ -72,7 +72,6 @@ pub(super) async fn first_look(gateway: &Gateway) {
 pub(super) fn begin(gateway: &Arc<Gateway>) {
     start(gateway, "clusters", poll_clusters);
     start(gateway, "maintenance", poll_notices);
-    start(gateway, "blocks", poll_blocks);
     start(gateway, "maintenance_sources", poll_sources);
     start(gateway, "readiness", poll_readiness);
     start(gateway, "engines", ask_engines);
@@ -148,21 +147,18 @@ async fn poll_notices(gateway: Arc<Gateway>) -> Infallible {
 }
 
 async fn read_notices(gateway: &Gateway) {
-    let (store, notices) = (&*gateway.store, &gateway.workbench.live_notices);
+    let store = &*gateway.store;
     let folder = gateway.live().settings.server.state_dir.clone();
     let moved = move_former_notices(&folder, store).await;
-    if let Err(error) = moved.and(notices.refresh(store).await) {
-        tracing::debug!(%error, "notices of maintenance could not be read");
+    match store.notices().await {
+        Ok(notices) => {
+            gateway.workbench.live_notices.take(&notices);
+            gateway.admitter().blocks().take(&notices);
+        }
+        Err(error) => tracing::debug!(%error, "maintenance and blocks could not be read"),
     }
-}
-
-async fn poll_blocks(gateway: Arc<Gateway>) -> Infallible {
-    loop {
-        tokio::time::sleep(POLL).await;
-        let admitter = gateway.admitter().clone();
-        let folder = gateway.live().settings.server.state_dir.clone();
-        // A panic in it was logged where it happened; the next look is in a second.
-        let _ = spawn_blocking(move || admitter.blocks().refresh(&folder)).await;
+    if let Err(error) = moved {
+        tracing::debug!(%error, "files of an earlier version could not be carried to the store");
     }
 }
 

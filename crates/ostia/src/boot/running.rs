@@ -268,7 +268,6 @@ fn build(parts: Parts, registry: Registry, beside: bool) -> Result<Gateway, Star
         }
         None => Admitter::new(limiter, LIMITER_PATIENCE, retries, Arc::clone(&clock)),
     };
-    admitter.blocks().refresh(&live.settings.server.state_dir);
     Ok(Gateway {
         body_budget,
         refused_bytes: RefusedBytes::new(Arc::clone(&clock)),

@@ -16,19 +16,24 @@ const BUSY: u32 = 8;
 const REST: Duration = Duration::from_secs(300);
 
 /// What the names are by which engines tell what they do. Colons of some are underscores in others.
-static NAMES: [(&str, Field); 14] = [
+static NAMES: [(&str, Field); 18] = [
     ("vllm_num_requests_running", Field::Running),
     ("vllm_num_requests_waiting", Field::Waiting),
     ("vllm_prompt_tokens_total", Field::Prompt),
     ("vllm_generation_tokens_total", Field::Output),
+    ("vllm_kv_cache_usage_perc", Field::Cache),
+    // Before its version 0.10.
+    ("vllm_gpu_cache_usage_perc", Field::Cache),
     ("sglang_num_running_reqs", Field::Running),
     ("sglang_num_queue_reqs", Field::Waiting),
     ("sglang_prompt_tokens_total", Field::Prompt),
     ("sglang_generation_tokens_total", Field::Output),
+    ("sglang_token_usage", Field::Cache),
     ("llamacpp_requests_processing", Field::Running),
     ("llamacpp_requests_deferred", Field::Waiting),
     ("llamacpp_prompt_tokens_total", Field::Prompt),
     ("llamacpp_tokens_predicted_total", Field::Output),
+    ("llamacpp_kv_cache_usage_ratio", Field::Cache),
     // Without its counts of tokens, which are gauges of the last second.
     ("tgi_batch_current_size", Field::Running),
     ("tgi_queue_size", Field::Waiting),
@@ -40,6 +45,18 @@ enum Field {
     Waiting,
     Prompt,
     Output,
+    /// The part of its memory for prompts and answers that requests hold.
+    Cache,
+}
+
+impl Field {
+    /// What several engines behind one URL say together: their work adds up, and the fullest one says what still fits.
+    fn join(self, one: f64, other: f64) -> f64 {
+        match self {
+            Self::Cache => one.max(other),
+            Self::Running | Self::Waiting | Self::Prompt | Self::Output => one + other,
+        }
+    }
 }
 
 /// Asks an engine how much it has to do, while it has anything to do.
@@ -107,10 +124,10 @@ impl Engine {
     }
 }
 
-/// Sums over all engines that stand behind one URL. `None`: it says nothing of its requests.
+/// All engines that stand behind one URL together. `None`: it says nothing of its requests.
 fn read(text: &[u8]) -> Option<Report> {
     let text = std::str::from_utf8(text).ok()?;
-    let mut sums = [None::<f64>; 4];
+    let mut said = [None::<f64>; 5];
     for line in text.lines().filter(|line| !line.starts_with('#')) {
         let Some((name, value)) = line.rsplit_once(' ') else {
             continue;
@@ -120,15 +137,17 @@ fn read(text: &[u8]) -> Option<Report> {
         let known = NAMES.iter().find(|(known, _)| *known == name);
         let value = value.parse::<f64>().ok().filter(|value| value.is_finite());
         if let (Some((_, field)), Some(value)) = (known, value) {
-            let sum = &mut sums[*field as usize];
-            *sum = Some(sum.unwrap_or_default() + value.max(0.0));
+            let value = value.max(0.0);
+            let so_far = &mut said[*field as usize];
+            *so_far = Some(so_far.map_or(value, |so_far| field.join(so_far, value)));
         }
     }
-    let [running, waiting, prompt, output] = sums;
+    let [running, waiting, prompt, output, cache] = said;
     Some(Report {
         running: count(running?),
         waiting: count(waiting.unwrap_or_default()),
         service: output.map(|output| prompt.unwrap_or_default() + 2.0 * output),
+        cache,
     })
 }
 
@@ -147,17 +166,26 @@ mod tests {
 
     #[test]
     fn engines_are_read_by_their_own_names() {
-        let vllm = "# HELP vllm:num_requests_running Number of requests\n# TYPE vllm:num_requests_running gauge\nvllm:num_requests_running{engine=\"0\",model_name=\"m 1\"} 7.0\nvllm:num_requests_running{engine=\"1\",model_name=\"m 1\"} 3.0\nvllm:num_requests_waiting{engine=\"0\"} 2.0\nvllm:kv_cache_usage_perc{engine=\"0\"} 0.5\nvllm:prompt_tokens_total{engine=\"0\"} 100.0\nvllm:generation_tokens_total{engine=\"0\"} 1e3\n";
-        let report = |running, waiting, service| Report {
+        let vllm = "# HELP vllm:num_requests_running Number of requests\n# TYPE vllm:num_requests_running gauge\nvllm:num_requests_running{engine=\"0\",model_name=\"m 1\"} 7.0\nvllm:num_requests_running{engine=\"1\",model_name=\"m 1\"} 3.0\nvllm:num_requests_waiting{engine=\"0\"} 2.0\nvllm:kv_cache_usage_perc{engine=\"0\"} 0.5\nvllm:kv_cache_usage_perc{engine=\"1\"} 0.75\nvllm:prompt_tokens_total{engine=\"0\"} 100.0\nvllm:generation_tokens_total{engine=\"0\"} 1e3\n";
+        let report = |running, waiting, service, cache| Report {
             running,
             waiting,
             service,
+            cache,
         };
-        assert_eq!(read(vllm.as_bytes()), Some(report(10, 2, Some(2_100.0))));
+        assert_eq!(
+            read(vllm.as_bytes()),
+            Some(report(10, 2, Some(2_100.0), Some(0.75)))
+        );
         let sglang = "sglang:num_running_reqs{model_name=\"m\"} 4.0\nsglang:num_queue_reqs{model_name=\"m\"} 1.0\nsglang:token_usage 0.3\n";
-        assert_eq!(read(sglang.as_bytes()), Some(report(4, 1, None)));
-        let llama = "llamacpp:requests_processing 2\nllamacpp:requests_deferred 0\nllamacpp:tokens_predicted_total 50\n";
-        assert_eq!(read(llama.as_bytes()), Some(report(2, 0, Some(100.0))));
+        assert_eq!(read(sglang.as_bytes()), Some(report(4, 1, None, Some(0.3))));
+        let llama = "llamacpp:requests_processing 2\nllamacpp:requests_deferred 0\nllamacpp:tokens_predicted_total 50\nllamacpp:kv_cache_usage_ratio 1\n";
+        assert_eq!(
+            read(llama.as_bytes()),
+            Some(report(2, 0, Some(100.0), Some(1.0)))
+        );
+        let older = "vllm:num_requests_running 1\nvllm:gpu_cache_usage_perc 0.25\n";
+        assert_eq!(read(older.as_bytes()), Some(report(1, 0, None, Some(0.25))));
         for nothing in [
             "",
             "<html>",

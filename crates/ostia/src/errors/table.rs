@@ -2,10 +2,10 @@ use std::time::Duration;
 
 use http::header::RETRY_AFTER;
 use http::{HeaderValue, StatusCode};
-use ostia_core::{JournalFull, Level, Measure, Outcome, Scope, StoreError};
+use ostia_core::{Blocked, JournalFull, Level, Measure, Outcome, Scope, StoreError};
 use serde_json::json;
 
-use crate::admit::{Blocked, Refused, Shortage};
+use crate::admit::{Refused, Shortage};
 use crate::authorize::Reserved;
 use crate::backend::{self, AdapterError};
 use crate::cluster::JobsError;

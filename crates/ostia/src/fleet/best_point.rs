@@ -12,7 +12,7 @@ const LEVELS: [u32; 34] = [
 const BEGINNING: usize = 6;
 /// A level is enough if it yields this share of the best throughput.
 const ENOUGH: f64 = 0.95;
-/// More concurrency is worthwhile while it yields at least this much more.
+/// More concurrency is worthwhile while it raises the throughput by this factor.
 const WORTH: f64 = 1.1;
 /// How many levels one step of growth takes.
 const STEP: usize = 2;
@@ -20,6 +20,10 @@ const STEP: usize = 2;
 const FRESH: Duration = Duration::from_secs(60);
 /// After this many measurements a neighbouring level is tried.
 const PROBE_EVERY: u32 = 12;
+/// Each probe that finds nothing better halves the rate of probing, down to an eighth: beyond a cliff each one costs.
+const MOST_DOUBLINGS: u32 = 3;
+/// A rate that changed by this factor means another engine: probing starts over.
+const CHANGED: f64 = 1.25;
 /// A first token that takes this many times as long as on a quiet engine has waited inside it.
 const SLOW: f64 = 3.0;
 /// Below this, the time to first token is not a sign of waiting.
@@ -28,6 +32,8 @@ const LEAST_WAIT: Duration = Duration::from_millis(20);
 const SHORTEST: Duration = Duration::from_millis(500);
 /// And at most this long, if anything ended.
 const LONGEST: Duration = Duration::from_secs(5);
+/// A KV cache with this share in use counts as full: engines keep the last blocks free for running requests.
+const CACHE_FULL: f64 = 0.97;
 /// Older reports of an engine are ignored.
 const REPORTED: Duration = Duration::from_secs(5);
 
@@ -39,6 +45,7 @@ pub struct BestPoint {
     /// For readers without a lock; 0 is not known.
     point: AtomicU32,
     reported: AtomicBool,
+    out_of_cache: AtomicBool,
 }
 
 /// What has been counted of one endpoint until now.
@@ -61,6 +68,15 @@ pub struct Report {
     pub waiting: u32,
     /// Tokens since it started, weighted as service; `None` if it does not count them.
     pub service: Option<f64>,
+    /// The share of its KV cache that requests hold, 0 to 1; `None` if it does not report it.
+    pub cache: Option<f64>,
+}
+
+impl Report {
+    /// It runs more than fits into its cache: the next request that it starts evicts a running one.
+    fn is_out_of_cache(&self) -> bool {
+        self.cache.is_some_and(|cache| cache >= CACHE_FULL)
+    }
 }
 
 #[derive(Debug)]
@@ -81,6 +97,10 @@ struct State {
     queued: u32,
     /// Time to first token on a quiet engine.
     quiet: Option<f64>,
+    /// The level that was enough last, and its rate when a neighbour was tried.
+    home: (usize, f64),
+    /// Probes in a row that found nothing better.
+    vain: u32,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -120,6 +140,8 @@ impl Default for State {
             reported_service: None,
             queued: 0,
             quiet: None,
+            home: (BEGINNING, 0.0),
+            vain: 0,
         }
     }
 }
@@ -143,11 +165,19 @@ impl BestPoint {
         self.reported.load(Ordering::Relaxed)
     }
 
-    /// `None`: it has no metrics, or no longer.
+    /// Whether it has as many requests as it serves best, or no memory for more.
+    pub fn is_full(&self, in_flight: u32) -> bool {
+        self.known().is_some_and(|best| in_flight >= best)
+            || (in_flight > 0 && self.out_of_cache.load(Ordering::Relaxed))
+    }
+
+    /// `None`: it does not tell, or no longer.
     pub fn report(&self, report: Option<Report>, now: Instant) {
         let mut state = self.state.lock();
         state.report = report.map(|report| (now, report));
         self.reported.store(report.is_some(), Ordering::Relaxed);
+        let is_out = report.is_some_and(|report| report.is_out_of_cache());
+        self.out_of_cache.store(is_out, Ordering::Relaxed);
     }
 
     /// Samples the counts, several times a second. `is_held`: no more than [`BestPoint::cap`] are admitted, so that
@@ -249,17 +279,27 @@ impl State {
 
     fn settle(&mut self, since_probe: u32, measured: &Measured) {
         let target = self.enough(measured.at);
-        if target > self.at {
-            // It yields more than before: it is filled in steps again.
+        let (home, rate) = self.home;
+        let is_changed = measured.rate > rate * CHANGED || measured.rate < rate / CHANGED;
+        if target != home || (self.at == home && is_changed) {
+            self.vain = 0;
+        }
+        if target == self.at || target != home {
+            self.home = (target, measured.rate);
+        }
+        if target > self.at && target > home {
+            // It yields more than it did: filled in steps again.
             self.mode = Mode::Growing { before: None };
             return self.go(target);
         }
-        if target < self.at || since_probe < PROBE_EVERY {
+        let patience = PROBE_EVERY << self.vain.min(MOST_DOUBLINGS);
+        if target != self.at || since_probe < patience {
             let since_probe = since_probe.saturating_add(1);
             self.mode = Mode::Settled { since_probe };
             return self.go(target);
         }
         self.mode = Mode::Settled { since_probe: 0 };
+        self.vain += 1;
         let age = |level: usize| {
             let known = self.levels.get(level).copied().flatten();
             known.map_or(FRESH, |known| {
@@ -318,10 +358,13 @@ impl State {
         self.levels.iter().position(is_enough).unwrap_or(self.at)
     }
 
-    /// How many requests the engine really processes, if others wait inside it for longer than one measurement.
+    /// How many requests the engine really works at, where others wait inside of it, or its KV cache is full, for longer than
+    /// one measurement.
     fn waits_inside(&mut self, measured: &Measured) -> Option<u32> {
         let runs = match self.report {
-            Some((_, report)) => (report.waiting > 0).then_some(report.running),
+            Some((_, report)) => {
+                (report.waiting > 0 || report.is_out_of_cache()).then_some(report.running)
+            }
             None => self.is_slow(measured).then(|| {
                 let level = level_of(measured.in_flight);
                 LEVELS[level.saturating_sub(STEP)]

@@ -116,7 +116,7 @@ fn quotient(real: u64, estimated: u64) -> f32 {
     reason = "an estimate; casts from floats saturate"
 )]
 fn scaled(estimate: u64, ratio: f32) -> u64 {
-    (estimate as f64 * f64::from(ratio)).ceil() as u64
+    (estimate as f64 * f64::from(ratio)).round() as u64
 }
 
 #[cfg(test)]

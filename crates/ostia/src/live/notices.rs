@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use http::HeaderMap;
-use ostia_core::{Clock, Notice, NoticeScope, Store, StoreError};
+use ostia_core::{Blocked, Clock, Notice, NoticeScope, Store, StoreError};
 use serde_json::Value;
 
 use crate::authorize;
@@ -20,8 +20,11 @@ use crate::upstream::Clients;
 /// Cluster to text.
 type Texts = BTreeMap<String, Arc<str>>;
 
-/// Where notices were kept before they were in the store.
-const FORMER_FILE: &str = "maintenance.json";
+/// Where notices and blocks were kept before they were in the store.
+const FORMER_FILES: [(&str, fn(&[u8]) -> Option<Vec<Notice>>); 2] = [
+    ("maintenance.json", former_notices),
+    ("blocks.json", former_blocks),
+];
 const PATIENCE: Duration = Duration::from_secs(10);
 const LONGEST_PAGE: usize = 1 << 20;
 
@@ -91,19 +94,18 @@ impl authorize::NoticeLookup for Notices {
 }
 
 impl LiveNotices {
-    /// Reads what `ostia maintenance` wrote to the store. If it does not answer, nothing changes.
-    pub async fn refresh(&self, store: &dyn Store) -> Result<(), StoreError> {
-        let stored = store.notices().await?;
+    /// `stored`: what the store has now, in the order of scopes. Blocks are another matter.
+    pub fn take(&self, stored: &[Notice]) {
+        let stored = || stored.iter().filter(|notice| !notice.scope.is_block());
         let known = self.set.load();
-        let same = known.values().map(|Stored(notice, _)| notice).eq(&stored);
+        let same = known.values().map(|Stored(notice, _)| notice).eq(stored());
         if !same {
-            let entries = stored.into_iter().map(|notice| {
+            let entries = stored().map(|notice| {
                 let text = Arc::from(notice.text.as_str());
-                (notice.scope.clone(), Stored(notice, text))
+                (notice.scope.clone(), Stored(notice.clone(), text))
             });
             self.set.store(Arc::new(entries.collect()));
         }
-        Ok(())
     }
 
     /// Forgets the notices of sources that no longer exist.
@@ -182,34 +184,63 @@ fn status_in(page: &[u8], field: &str) -> Option<String> {
     }
 }
 
-/// Carries notices of an earlier version from its file to the store, once.
+/// Carries notices and blocks of an earlier version from their files to the store, once.
 pub async fn move_former_notices(state_dir: &Path, store: &dyn Store) -> Result<(), StoreError> {
-    let path = state_dir.join(FORMER_FILE);
-    let bytes = match fs::read(&path) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => {
-            tracing::error!(%error, "{} cannot be read", path.display());
-            return Ok(());
-        }
-    };
-    let Ok(former) = serde_json::from_slice::<BTreeMap<String, String>>(&bytes) else {
-        tracing::error!("{} cannot be read: it is no JSON", path.display());
-        return Ok(());
-    };
-    for (cluster, text) in former {
-        let notice = Notice {
-            scope: NoticeScope::Cluster(cluster),
-            text,
-            begins_at: None,
-            ends_at: None,
+    for (file, notices) in FORMER_FILES {
+        let path = state_dir.join(file);
+        let bytes = match fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => {
+                tracing::error!(%error, "{} cannot be read", path.display());
+                continue;
+            }
         };
-        store.set_notice(&notice).await?;
-    }
-    if let Err(error) = fs::rename(&path, state_dir.join(format!("{FORMER_FILE}.moved"))) {
-        tracing::error!(%error, "{} was carried to the store and cannot be put aside", path.display());
+        let Some(former) = notices(&bytes) else {
+            tracing::error!(
+                "{} cannot be read: it is not what ostia wrote",
+                path.display()
+            );
+            continue;
+        };
+        for notice in &former {
+            store.set_notice(notice).await?;
+        }
+        if let Err(error) = fs::rename(&path, state_dir.join(format!("{file}.moved"))) {
+            tracing::error!(%error, "{} was carried to the store and cannot be put aside", path.display());
+        }
     }
     Ok(())
+}
+
+/// Cluster to text.
+fn former_notices(bytes: &[u8]) -> Option<Vec<Notice>> {
+    let texts: BTreeMap<String, String> = serde_json::from_slice(bytes).ok()?;
+    let notice = |(cluster, text)| Notice {
+        scope: NoticeScope::Cluster(cluster),
+        text,
+        begins_at: None,
+        ends_at: None,
+    };
+    Some(texts.into_iter().map(notice).collect())
+}
+
+/// For each kind, name to the Unix second of the end.
+fn former_blocks(bytes: &[u8]) -> Option<Vec<Notice>> {
+    let mut kinds: BTreeMap<String, BTreeMap<String, Option<i64>>> =
+        serde_json::from_slice(bytes).ok()?;
+    let mut blocks = Vec::new();
+    for what in Blocked::ALL {
+        for (name, until) in kinds.remove(what.as_str()).unwrap_or_default() {
+            blocks.push(Notice {
+                scope: NoticeScope::Blocked(what, name),
+                text: String::new(),
+                begins_at: None,
+                ends_at: until.map(|second| second.saturating_mul(1_000_000)),
+            });
+        }
+    }
+    Some(blocks)
 }
 
 fn texts(plain: &BTreeMap<String, String>) -> Texts {
@@ -237,11 +268,7 @@ mod tests {
 
     fn live(all: Vec<Notice>) -> Arc<LiveNotices> {
         let live = LiveNotices::default();
-        let entries = all.into_iter().map(|notice| {
-            let text = Arc::from(notice.text.as_str());
-            (notice.scope.clone(), Stored(notice, text))
-        });
-        live.set.store(Arc::new(entries.collect()));
+        live.take(&all);
         Arc::new(live)
     }
 
@@ -273,6 +300,28 @@ mod tests {
             );
         }
         assert_eq!(notices.model_notice("other"), None);
+    }
+
+    #[test]
+    fn blocks_of_an_earlier_version_are_read() {
+        let file = br#"{"user": {"ada": null, "bob": 5}, "key": {"k": -1}}"#;
+        let block = |what, name: &str, ends_at| {
+            notice(
+                NoticeScope::Blocked(what, name.to_owned()),
+                "",
+                None,
+                ends_at,
+            )
+        };
+        let expected = vec![
+            block(Blocked::User, "ada", None),
+            block(Blocked::User, "bob", Some(5_000_000)),
+            block(Blocked::Key, "k", Some(-1_000_000)),
+        ];
+        assert_eq!(former_blocks(file), Some(expected.clone()));
+        assert_eq!(former_blocks(b"no JSON"), None);
+        let live = live(expected);
+        assert!(live.set.load().is_empty(), "nothing is under maintenance");
     }
 
     #[test]

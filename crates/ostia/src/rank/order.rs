@@ -167,10 +167,7 @@ pub fn signals(deployment: &Deployment, stand_in: u32, known: (Home, u64)) -> Si
         },
         stand_in,
         priority: deployment.priority,
-        is_full: state
-            .best_point()
-            .known()
-            .is_some_and(|best| state.in_flight() >= best),
+        is_full: state.best_point().is_full(state.in_flight()),
         work: state.unread() + u64::from(state.in_flight()) * RUNNING,
         uncached,
         home,

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use http::Method;
 use ostia::admin::call;
-use ostia::admit::{BlockList, Blocked, own_limits};
+use ostia::admit::{BlockList, own_limits};
 use ostia::catalog::{Deployment, HttpUrl};
 use ostia::rank::{Home, RUNNING, Readiness, Signals};
 use ostia::settings::{Limits, ListenAddress, Settings};
-use ostia_core::{Clock as _, Identity, NoticeScope, SystemClock};
+use ostia_core::{Blocked, Clock as _, Identity, NoticeScope, SystemClock};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Map, Value, json};
 
@@ -32,6 +32,7 @@ pub(super) struct Around {
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 struct Health {
     in_flight: u64,
+    full: bool,
     failing: bool,
     unread_tokens: u64,
     away_ms: u64,
@@ -51,6 +52,7 @@ impl Around {
             Ok(store) => store.notices().await.unwrap_or_default(),
             Err(_) => Vec::new(),
         };
+        let blocks = BlockList::of_notices(&set);
         let now = SystemClock.unix_micros();
         let hold = set.into_iter().filter(|notice| notice.holds_at(now));
         notices.extend(hold.map(|notice| (notice.scope, (notice.text, "ostia maintenance set"))));
@@ -60,7 +62,7 @@ impl Around {
             sources: settings.maintenance_sources.keys().cloned().collect(),
             health: health(&settings.server.admin_listen).await,
             waiting: waiting(&settings.server.state_dir, user).await,
-            blocks: BlockList::read(&settings.server.state_dir).unwrap_or_default(),
+            blocks,
         }
     }
 
@@ -135,7 +137,7 @@ impl Around {
     pub(super) fn health(&self, slug: &str) -> Value {
         match self.health_of(slug) {
             Some(health) => json!({
-                "in_flight": health.in_flight, "failing": health.failing,
+                "in_flight": health.in_flight, "full": health.full, "failing": health.failing,
                 "unread_tokens": health.unread_tokens, "away_ms": health.away_ms,
             }),
             None => Value::Null,
@@ -161,7 +163,7 @@ impl Around {
             },
             stand_in: 0,
             priority: deployment.priority,
-            is_full: false,
+            is_full: health.full,
             work: health.unread_tokens + health.in_flight * RUNNING,
             uncached: 0,
             home: Home::None,
@@ -189,7 +191,14 @@ impl Around {
                 true => "its last five requests failed, so others are tried first",
                 false => "it answers",
             };
-            lines.push(format!("health: {word}; {} in flight", health.in_flight));
+            let full = match health.full {
+                true => ", which is as many as it serves best",
+                false => "",
+            };
+            lines.push(format!(
+                "health: {word}; {} in flight{full}",
+                health.in_flight
+            ));
         }
         lines
     }
@@ -218,11 +227,7 @@ impl Around {
             return "the user, a group, the project or the key is blocked".to_owned();
         }
         if let Some(what) = self.block(deployment, who) {
-            let what = match what {
-                Blocked::User => "user",
-                Blocked::Key => "key",
-                Blocked::Model => "model",
-            };
+            let what = what.as_str();
             return format!("the {what} is blocked (ostia unblock {what} ...)");
         }
         let limits: Vec<String> = self
@@ -286,6 +291,9 @@ fn parse(text: &str) -> BTreeMap<String, Health> {
             Some(("ostia_endpoint_in_flight", slug, count)) => {
                 all.entry(slug.to_owned()).or_default().in_flight = count;
             }
+            Some(("ostia_endpoint_full", slug, count)) => {
+                all.entry(slug.to_owned()).or_default().full = count > 0;
+            }
             Some(("ostia_endpoint_failing", slug, count)) => {
                 all.entry(slug.to_owned()).or_default().failing = count > 0;
             }
@@ -309,15 +317,16 @@ mod tests {
     fn samples_of_endpoints_are_read() {
         let text = "# TYPE ostia_endpoint_in_flight gauge\n\
                     ostia_endpoint_in_flight{endpoint=\"a\"} 3\nostia_endpoint_in_flight{endpoint=\"b\"} 0\n\
-                    ostia_endpoint_failing{endpoint=\"b\"} 1\nostia_requests_total{endpoint=\"a\",outcome=\"ok\"} 7\n# EOF\n";
+                    ostia_endpoint_failing{endpoint=\"b\"} 1\nostia_endpoint_full{endpoint=\"a\"} 1\nostia_requests_total{endpoint=\"a\",outcome=\"ok\"} 7\n# EOF\n";
         let all = parse(text);
-        let health = |in_flight, failing| Health {
+        let health = |in_flight, full, failing| Health {
             in_flight,
+            full,
             failing,
             ..Health::default()
         };
-        assert_eq!(all["a"], health(3, false));
-        assert_eq!(all["b"], health(0, true));
+        assert_eq!(all["a"], health(3, true, false));
+        assert_eq!(all["b"], health(0, false, true));
         assert_eq!(all.len(), 2);
     }
 }

@@ -2,6 +2,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
+use proptest::prelude::*;
+
 use super::super::queue::Waiter;
 use super::*;
 
@@ -97,6 +99,44 @@ fn a_user_with_a_hundred_connections_gets_no_more_than_one_with_one() {
     assert_eq!(bench.service.len(), 10);
     let index = jain(bench.service.values().map(|&service| service as f64));
     assert!(index > 0.99, "{index}: {:?}", bench.service);
+}
+
+/// Largest service of one request in `two_who_always_wait`.
+const MOST: u64 = 100;
+
+proptest! {
+    /// Whatever their requests turn out to need: at any time, two users who always have something waiting got no more unequal
+    /// service than virtual token counters allow, which is twice what the engine holds at a time.
+    #[test]
+    fn two_who_always_wait_are_served_alike_within_the_bound(
+        sizes in prop::collection::vec((1..=MOST, 1..=MOST), 50..400),
+        places in 1_u64..9,
+    ) {
+        let users = [party("a", "a"), party("b", "b")];
+        let mut bench = Bench::new(&users.clone().map(|user| (user, 3)));
+        let mut running: Vec<(u64, u64, Party)> = Vec::new();
+        let (mut now, mut service) = (0, [0_u64; 2]);
+        // One is always small where the other is large, half of the time.
+        for (at, (small, large)) in sizes.iter().enumerate() {
+            if running.len() as u64 == places {
+                let ends = running.iter().enumerate().min_by_key(|(_, (end, ..))| *end);
+                let over = ends.map_or(0, |(place, _)| place);
+                let (end, takes, party) = running.swap_remove(over);
+                now = end;
+                service[usize::from(&*party.user == "b")] += takes;
+                bench.lines.ended(&party, takes as f64 - 50.0);
+            }
+            let next = bench.lines.next(|_| true).expect("somebody waits");
+            bench.lines.started(&next.party, 50.0);
+            bench.lines.leave(&next);
+            bench.arrive(&next.party);
+            let is_small = &*next.party.user == "a" && at % 2 == 0;
+            let takes = if is_small { small.min(large) } else { large };
+            running.push((now + takes, *takes, next.party.clone()));
+            let gap = service[0].abs_diff(service[1]);
+            prop_assert!(gap <= 2 * places * MOST, "{gap} at {places} places");
+        }
+    }
 }
 
 #[test]

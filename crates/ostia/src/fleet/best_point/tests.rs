@@ -9,6 +9,8 @@ struct Simulated {
     curve: Curve,
     tells: bool,
     now: Instant,
+    /// Requests that fit into its KV cache.
+    fits: f64,
     answers: f64,
     service: f64,
     first_tokens: f64,
@@ -25,6 +27,7 @@ impl Simulated {
             curve,
             tells,
             now: Instant::now(),
+            fits: f64::INFINITY,
             answers: 0.0,
             service: 0.0,
             first_tokens: 0.0,
@@ -53,6 +56,7 @@ impl Simulated {
                     running: in_flight,
                     waiting: 0,
                     service: Some(self.service),
+                    cache: Some((f64::from(in_flight) / self.fits).min(1.0)),
                 };
                 self.best.report(Some(report), self.now);
             }
@@ -96,6 +100,33 @@ fn places(at_a_time: f64) -> (f64, f64) {
     (80.0 * at_a_time.min(25.0), 0.05 + waiting * 0.01)
 }
 
+/// Not looked at while the search was made: two gentle slopes, and a fall behind the second.
+fn slopes(at_a_time: f64) -> (f64, f64) {
+    let rising = 50.0 * at_a_time.min(20.0) + 12.0 * (at_a_time.clamp(20.0, 60.0) - 20.0);
+    let falling = 1.0 + (at_a_time - 60.0).max(0.0) / 25.0;
+    (rising / falling, 0.04 * falling)
+}
+
+/// Not looked at either: prompts are thrown out and read again as soon as more than 110 are worked at.
+fn cliff(at_a_time: f64) -> (f64, f64) {
+    match at_a_time <= 110.0 {
+        true => (40.0 * at_a_time, 0.06),
+        false => (1_100.0, 0.3),
+    }
+}
+
+/// What an answer takes from its admission on: so many requests at a time share the engine's rate.
+fn answer_takes(curve: Curve, at_a_time: u32) -> f64 {
+    let (rate, _) = curve(f64::from(at_a_time));
+    f64::from(at_a_time) * ANSWER / rate
+}
+
+fn best_level(curve: Curve) -> u32 {
+    let rate = |level: &&u32| curve(f64::from(**level)).0;
+    let best = LEVELS.iter().max_by(|a, b| rate(a).total_cmp(&rate(b)));
+    *best.unwrap()
+}
+
 fn best_fixed(curve: Curve) -> f64 {
     LEVELS
         .iter()
@@ -117,6 +148,54 @@ fn an_overloaded_engine_is_kept_at_its_best_point() {
                 engine.best.known()
             );
         }
+    }
+}
+
+/// At five times what the engine serves best, on curves that nobody looked at.
+#[test]
+fn goodput_holds_on_engines_that_the_search_was_not_made_for() {
+    for curve in [slopes as Curve, cliff] {
+        for tells in [false, true] {
+            let mut engine = Simulated::new(curve, tells);
+            let demand = best_level(curve) * 5;
+            engine.run(20, demand, true);
+            let rate = engine.run(60, demand, true);
+            let (best, direct) = (best_fixed(curve), curve(f64::from(demand)).0);
+            let at = engine.best.known().unwrap_or_default();
+            assert!(
+                rate >= 0.9 * best,
+                "{rate} of {best}, at {at}, tells {tells}"
+            );
+            assert!(rate >= 1.3 * direct, "{rate}, direct {direct}");
+            let (idle, held) = (answer_takes(curve, 1), answer_takes(curve, at));
+            assert!(held <= 3.0 * idle, "{held}, idle {idle}");
+        }
+    }
+}
+
+/// Its rate still rises with every request, but what it begins pushes out what it has begun.
+#[test]
+fn an_engine_whose_cache_is_full_gets_less_at_a_time() {
+    let mut engine = Simulated::new(|at_a_time| (100.0 * at_a_time, 0.05), true);
+    engine.fits = 30.0;
+    engine.run(60, 500, true);
+    let cap = engine.best.cap();
+    assert!((20..=32).contains(&cap), "{cap}");
+    let fits = Report {
+        running: 3,
+        waiting: 0,
+        service: None,
+        cache: Some(0.5),
+    };
+    let full = Report {
+        cache: Some(0.99),
+        ..fits
+    };
+    let best = BestPoint::default();
+    for (report, is_full) in [(Some(fits), false), (Some(full), true), (None, false)] {
+        best.report(report, engine.now);
+        assert_eq!(best.is_full(3), is_full, "{report:?}");
+        assert!(!best.is_full(0), "an idle one takes the next");
     }
 }
 
@@ -153,6 +232,7 @@ fn what_waits_inside_of_an_engine_waits_here_instead() {
             running: 5,
             waiting: 3,
             service: Some(f64::from(second) * 100.0),
+            cache: None,
         };
         best.report(Some(report), now);
         let counts = Counts {
