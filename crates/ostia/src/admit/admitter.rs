@@ -206,7 +206,10 @@ impl Admitter {
         let mut line = Line {
             party: party(entry, &asking.own),
             leave_at: match entry.class {
-                Class::Interactive => Some(arrived + entry.limits.queue_timeout),
+                Class::Interactive => {
+                    let start = ranked.starting().map(|starting| starting.patience);
+                    Some(arrived + start.unwrap_or_default().max(entry.limits.queue_timeout))
+                }
                 Class::Batch => None,
             },
             waited: None,
@@ -462,6 +465,11 @@ impl Shared {
             let left = line.left(now);
             let is_hopeless = line.leave_at.is_some() && !refused.passes_within(left);
             if left.is_zero() || is_hopeless || !refused.passes() || seat.is_evicted() {
+                // Whoever never had its turn does not know what it was waiting for.
+                let refused = match ranked.starting() {
+                    Some(starting) => Refused::not_yet(starting.fault.clone(), SHORTLY),
+                    None => refused,
+                };
                 return Err(self.told(refused, &seat, now));
             }
             let wait = refused
@@ -538,6 +546,9 @@ impl Shared {
         is_wanted: fn(Scope) -> bool,
         away: WhenAway,
     ) -> Result<Leased, Refused> {
+        if let Some(starting) = ranked.starting() {
+            return Err(Refused::not_yet(starting.fault.clone(), SHORTLY));
+        }
         let candidates = ranked.candidates();
         let is_away = |one: &Deployment| one.state.returns_in().is_some();
         let sends = match (away, earliest(candidates)) {

@@ -47,12 +47,23 @@ impl Refused {
         }
     }
 
+    /// No endpoint runs yet, and the request may wait for one.
+    pub(super) fn not_yet(fault: NotServing, retry_after: Duration) -> Self {
+        Self {
+            retry_after,
+            may_return: true,
+            ..Self::now(Shortage::NotServing(fault))
+        }
+    }
+
     /// Whether time alone, or the end of another request, can help.
     pub(super) fn passes(&self) -> bool {
         match self.shortage {
             Shortage::EndpointsFull => true,
             Shortage::Limit { measure, .. } => measure != Measure::Balance,
-            Shortage::NotServing(_) | Shortage::Blocked(_) => false,
+            // It may start.
+            Shortage::NotServing(_) => self.may_return,
+            Shortage::Blocked(_) => false,
         }
     }
 

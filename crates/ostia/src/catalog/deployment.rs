@@ -122,6 +122,8 @@ pub struct Deployment {
     pub readiness_url: Option<Box<str>>,
     /// The periodic health check.
     pub health: Option<HealthCheck>,
+    /// While it does not run, requests wait up to this long in the queue for its start.
+    pub wait_for_start: Option<Duration>,
     /// Set if leases say where its engines are: `target` then has no URL.
     pub register: Option<Register>,
     pub target: Target,

@@ -340,6 +340,7 @@ mod tests {
             readiness_url: None,
             health: None,
             register: None,
+            wait_for_start: None,
             target: target(),
             isolation: Default::default(),
             policy: BodyPolicy::default(),

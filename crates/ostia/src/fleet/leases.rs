@@ -88,6 +88,13 @@ impl Leases {
         }
     }
 
+    /// What carried its requests is gone.
+    pub fn end(&self, id: &str) {
+        for replica in self.all.load().iter().filter(|one| *one.id == *id) {
+            replica.expires.store(0, Ordering::Relaxed);
+        }
+    }
+
     /// Those whose leases last.
     pub fn all(&self) -> Vec<Arc<Replica>> {
         let all = self.all.load();

@@ -60,6 +60,9 @@ pub struct EndpointState {
     first_byte_ms: AtomicU64,
     best: BestPoint,
     leases: Leases,
+    /// When a job may be started for it again.
+    starts_again: AtomicU64,
+    timeline: Timeline,
 }
 
 /// One request's place on an endpoint, returned on drop.
@@ -193,7 +196,9 @@ impl EndpointState {
             breaker: Breaker::new(REST, REST, clock),
             away: Away::new(timeline.clone()),
             warmth: Warmth::new(timeline.clone()),
-            leases: Leases::new(timeline),
+            leases: Leases::new(timeline.clone()),
+            starts_again: AtomicU64::new(0),
+            timeline,
             counts: Default::default(),
             prompt_tokens: AtomicU64::new(0),
             completion_tokens: AtomicU64::new(0),
@@ -364,6 +369,20 @@ impl EndpointState {
     /// The addresses of its engines, if it has no URL of its own.
     pub fn leases(&self) -> &Leases {
         &self.leases
+    }
+
+    /// Whether a job may be started for it; then not again for so long.
+    pub fn may_start(&self, pause: Duration) -> bool {
+        let (now, again) = (
+            self.timeline.now(),
+            self.starts_again.load(Ordering::Relaxed),
+        );
+        let next = self.timeline.after(pause);
+        now >= again
+            && self
+                .starts_again
+                .compare_exchange(again, next, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok()
     }
 
     pub fn is_draining(&self) -> bool {
