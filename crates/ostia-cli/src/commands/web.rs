@@ -64,24 +64,9 @@ impl Page {
     pub async fn call(self, method: Method, url: &HttpUrl) -> Result<Answer, Failure> {
         let host = url.base();
         let failed = |why: String| Failure::other(format!("{host}: {why}"));
-        let patience = Some(self.patience);
-        let timeouts = Timeouts {
-            connect: Some(CONNECT),
-            response_header: patience,
-            stream_idle: patience,
-            total: None,
-        };
         let clients = Clients::new(Arc::new(SystemClock));
-        let target = Target {
-            tls: Tls {
-                ca_cert_path: self.ca_cert.clone(),
-                ..Tls::default()
-            },
-            proxy: self.proxy.clone().map_or(Proxy::None, Proxy::Url),
-            ..Target::plain(url.origin.clone(), timeouts)
-        };
         let client = clients
-            .client(&target)
+            .client(&self.target(url))
             .map_err(|error| failed(error.to_string()))?;
         let headers = self.headers()?;
         let body = self.body.map(|body| Bytes::from(body.to_string()));
@@ -95,6 +80,25 @@ impl Page {
             headers: head.headers,
             body,
         })
+    }
+
+    /// How the other side is called.
+    pub fn target(&self, url: &HttpUrl) -> Target {
+        let patience = Some(self.patience);
+        let timeouts = Timeouts {
+            connect: Some(CONNECT),
+            response_header: patience,
+            stream_idle: patience,
+            total: None,
+        };
+        Target {
+            tls: Tls {
+                ca_cert_path: self.ca_cert.clone(),
+                ..Tls::default()
+            },
+            proxy: self.proxy.clone().map_or(Proxy::None, Proxy::Url),
+            ..Target::plain(url.origin.clone(), timeouts)
+        }
     }
 
     fn headers(&self) -> Result<HeaderMap, Failure> {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::future::join_all;
+use ostia_core::{Clock as _, SystemClock};
 use ostia_testkit::backend::{FakeBackend, Script};
 use ostia_testkit::client::{RawClient, Request};
 use ostia_testkit::patience::within;
@@ -26,14 +27,23 @@ struct Rig {
 
 impl Rig {
     fn start() -> Self {
+        Self::with(&json!({}), |_| ())
+    }
+
+    /// The same, with more in the endpoint's `config`, and whatever else the site has.
+    fn with(more: &Value, prepare: impl FnOnce(&Site)) -> Self {
         let site = Site::new();
-        let fields = json!({
+        let mut fields = json!({
             "cluster": "sophia", "framework": "vllm", "model": "org/model",
             "config": {"register": true, "register_networks": ["127.0.0.0/8"]},
         });
+        for (key, value) in more.as_object().into_iter().flatten() {
+            fields["config"][key] = value.clone();
+        }
         let entry = json!([{"model": "resource_server_async.endpoint", "fields": fields}]);
         site.write("endpoints.json", &entry.to_string());
         std::fs::create_dir(site.path("bin")).unwrap();
+        prepare(&site);
         let gateway = site.serve(&[]);
         let ready = gateway.event("ostia listens");
         let key = |words: &[&str]| {
@@ -78,11 +88,7 @@ impl Rig {
 
     /// A program that jobs find on their PATH.
     fn program(&self, name: &str, prints: &str) -> String {
-        let path = format!("bin/{name}");
-        self.site
-            .write(&path, &format!("#!/bin/sh\ncat <<'END'\n{prints}\nEND\n"));
-        let mode = std::fs::Permissions::from_mode(0o755);
-        std::fs::set_permissions(self.site.path(&path), mode).unwrap();
+        program(&self.site, name, &format!("cat <<'END'\n{prints}\nEND"));
         let path = std::env::var("PATH").unwrap();
         format!("{}:{path}", self.site.path("bin").display())
     }
@@ -113,6 +119,12 @@ impl Rig {
         self.gateway.signal(Signal::TERM);
         assert_eq!(self.gateway.code(), Some(0));
     }
+}
+
+fn program(site: &Site, name: &str, script: &str) {
+    let path = site.path(&format!("bin/{name}"));
+    std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
 }
 
 async fn call(address: &str, user: &str) -> u16 {
@@ -164,8 +176,8 @@ async fn a_job_drains_before_the_wall_limit_that_its_scheduler_says() {
     rig.program("qstat", &job.to_string());
     let pbs = [("PBS_JOBID", "7.pbs"), ("PATH", path.as_str())];
     for scheduler in [&slurm[..], &[("SLURM_JOB_END_TIME", "soon")], &pbs] {
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-        let soon = (now.unwrap().as_secs() + 5).to_string();
+        let now = SystemClock.unix_micros() / 1_000_000;
+        let soon = (now + 5).to_string();
         let scheduler: Vec<_> = scheduler
             .iter()
             .map(|(name, value)| (*name, if *value == "soon" { &*soon } else { *value }))
@@ -263,5 +275,74 @@ fn what_cannot_be_registered_is_told_at_once() {
     );
     let ended = register(&rig.user, SLUG);
     assert!(ended.stderr.contains("role registrar"), "{}", ended.stderr);
+    rig.end();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_job_is_started_when_its_model_is_asked_for_and_the_request_waits() {
+    let rig = Rig::with(&json!({"wait_for_start": "10m"}), |site| {
+        let bin = |name: &str| site.path(&format!("bin/{name}")).display().to_string();
+        program(site, "squeue", r#"echo '{"jobs": [], "errors": []}'"#);
+        let log = site.path("asked").display().to_string();
+        program(site, "sbatch", &format!("echo \"$1 $2\" >> {log}"));
+        let fields = json!({
+            "cluster_name": "sophia", "frameworks": ["vllm"], "openai_endpoints": ["chat/completions"],
+            "cluster_adapter": "slurm", "config": {"command": [bin("squeue")], "on_demand": [bin("sbatch")]},
+        });
+        let entry = json!([{"model": "resource_server_async.cluster", "fields": fields}]);
+        site.write("clusters.json", &entry.to_string());
+    });
+    let calls: Vec<_> = (0..3)
+        .map(|_| {
+            let (address, user) = (rig.address.clone(), rig.user.clone());
+            tokio::spawn(async move { call(&address, &user).await })
+        })
+        .collect();
+    let asked = || std::fs::read_to_string(rig.site.path("asked")).unwrap_or_default();
+    let waiting = async {
+        while asked().is_empty() {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    };
+    within(|| "a job to be started".to_owned(), waiting).await;
+    let engine = engine().await;
+    let job = rig.job(&engine, &[], &[]);
+    for call in calls {
+        assert_eq!(call.await.unwrap(), 200);
+    }
+    assert_eq!(asked(), format!("{SLUG} org/model\n"), "once");
+    job.signal(Signal::TERM);
+    assert_eq!(job.code(), Some(0));
+    rig.end();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_tunnel_needs_no_port_of_the_cluster_and_drains_like_a_lease() {
+    let rig = Rig::start();
+    let engine = engine().await;
+    let job = rig.job(&engine, &[], &["--tunnel"]);
+    job.line("is open");
+    rig.until("running").await;
+    assert_eq!(rig.call().await, 200);
+    let second = self::engine().await;
+    let next = rig.job(&second, &[], &["--tunnel"]);
+    let served = || {
+        second
+            .records()
+            .iter()
+            .any(|one| one.received.method == "POST")
+    };
+    let serving = async {
+        while !served() {
+            assert_eq!(rig.call().await, 200);
+        }
+    };
+    within(|| "requests to the next job".to_owned(), serving).await;
+    job.signal(Signal::TERM);
+    assert_eq!(job.code(), Some(0));
+    assert_eq!(rig.call().await, 200);
+    next.signal(Signal::TERM);
+    assert_eq!(next.code(), Some(0));
+    rig.until("stopped").await;
     rig.end();
 }

@@ -10,7 +10,7 @@ use super::state::{Call, State};
 
 const DEVICE_GRANT: &str = "urn:ietf:params:oauth:grant-type:device_code";
 
-/// What people who sign in have got so far.
+/// The codes and tokens issued to people who sign in.
 #[derive(Default)]
 pub(super) struct Logins {
     /// Codes that were not redeemed, with the challenge and the address they were made for.
@@ -78,7 +78,7 @@ pub(super) fn revoke(state: &State, _: &Call) -> (u16, Value) {
     (200, json!({}))
 }
 
-/// RFC 7636 section 4.6: the code belongs to whoever knows what its challenge was made of.
+/// RFC 7636 section 4.6: the code belongs to the client that knows the verifier of its challenge.
 fn redeem(logins: &mut Logins, call: &Call) -> Result<(), &'static str> {
     let field = |name: &str| call.form.get(name).unwrap_or_default();
     let kept = logins.codes.remove(field("code")).ok_or("invalid_grant")?;

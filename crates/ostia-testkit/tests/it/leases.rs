@@ -409,3 +409,55 @@ async fn three_replicas_know_one_lease_and_a_restart_forgets_none() {
         gateway.finish(&[&engine]).await;
     }
 }
+
+/// Gateways whose requests wait for a start.
+fn waiting(patience: &str) -> Site {
+    Site::new().endpoint(Endpoint::leased("m").config("wait_for_start", json!(patience)))
+}
+
+#[tokio::test]
+async fn who_waits_in_vain_is_told_when_to_come_back() {
+    let rig = Rig::with(waiting("1s")).await;
+    rig.put(&json!({
+        "url": "http://127.0.0.1:9/v1", "state": "queued", "starts_in": 45, "ttl": 60,
+    }))
+    .await;
+    assert_eq!(state(&rig.gateway).await, "queued");
+    let calls = futures_util::future::join_all((0..2).map(|_| rig.call()));
+    for refused in calls.await {
+        let code = refused.error_code();
+        assert_eq!(
+            (refused.status(), code.as_deref()),
+            (503, Some("model_not_running"))
+        );
+        let after: u64 = refused.header("retry-after").unwrap().parse().unwrap();
+        assert!((30..=45).contains(&after), "{after}");
+    }
+    rig.finish(&[]).await;
+}
+
+#[tokio::test]
+async fn jobs_show_what_leases_say() {
+    let rig = Rig::start().await;
+    let user = rig.gateway.site().secrets.client_bearer();
+    let jobs = || async {
+        let request = Request::get("/lab/jobs").bearer(&user);
+        rig.gateway.call(&request).await.json()
+    };
+    assert_eq!(jobs().await["stopped"][0]["Models"], "m");
+    let engine = engine().await;
+    let lease = rig
+        .put(&place(&engine, &json!({"state": "starting"})))
+        .await
+        .json();
+    assert_eq!(jobs().await["queued"][0]["Model Status"], "starting");
+    let running = rig.put(&renewal(&lease, &json!({}))).await.json();
+    until_state(&rig.gateway, "running").await;
+    let shown = jobs().await;
+    assert_eq!(shown["running"][0]["Models"], "m");
+    assert_eq!(shown["cluster_status"]["live_models"], 1);
+    rig.put(&renewal(&running, &json!({"state": "draining"})))
+        .await;
+    assert_eq!(jobs().await["others"][0]["Model Status"], "draining");
+    rig.finish(&[&engine]).await;
+}

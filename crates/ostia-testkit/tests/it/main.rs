@@ -62,6 +62,7 @@ mod store_faults;
 mod store_postgres;
 mod stored;
 mod tokens;
+mod tunnels;
 mod usage;
 mod usage_api;
 mod volume;

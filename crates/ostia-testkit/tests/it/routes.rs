@@ -83,6 +83,8 @@ async fn no_route_tells_of_what_is_forbidden() {
         match entry.kind {
             RouteKind::NotServed { .. } => assert_eq!(status, 501, "{path}"),
             RouteKind::Stored => assert_eq!(status, 404, "{path}"),
+            // For registrars, and the same whatever is named.
+            RouteKind::Register => assert_eq!(status, 403, "{path}"),
             RouteKind::Jobs | RouteKind::ClusterModels => assert!(status >= 400, "{path}"),
             RouteKind::Inference => assert_eq!(status, 404, "{path}"),
             _ if named => assert_eq!(status, 404, "{path}"),

@@ -8,6 +8,7 @@ use super::asked::Asked;
 use super::page::Page;
 use crate::authorize::NoticeLookup as _;
 use crate::catalog::{Deployment, Serving};
+use crate::fleet::ModelState;
 use crate::gateway::Gateway;
 use crate::live::Live;
 use crate::rank::fault_of;
@@ -28,6 +29,9 @@ pub struct EndpointReport {
     /// What its cluster says of the model, and what its readiness URL says.
     pub model_state: String,
     pub readiness: String,
+    /// Its engines, where leases say where they are.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub leases: Vec<LeaseReport>,
     pub draining: bool,
     /// Its last requests failed, so others are tried first.
     pub failing: bool,
@@ -44,6 +48,14 @@ pub struct EndpointReport {
     pub completion_tokens: u64,
     /// Over all requests since the process started.
     pub mean_duration_ms: Option<u64>,
+}
+
+/// One engine that has a lease.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct LeaseReport {
+    pub url: String,
+    pub state: String,
+    pub in_flight: u32,
 }
 
 /// `GET /admin/endpoints`.
@@ -102,7 +114,12 @@ impl EndpointReport {
             model: deployment.model.to_string(),
             state: word.to_owned(),
             reason,
-            model_state: state.model_state().as_str().to_owned(),
+            model_state: deployment
+                .leased_state()
+                .unwrap_or_else(|| state.model_state())
+                .as_str()
+                .to_owned(),
+            leases: leases(deployment),
             readiness: state.readiness().as_str().to_owned(),
             draining: state.is_draining(),
             failing: state.is_suspect(),
@@ -122,6 +139,16 @@ impl EndpointReport {
     pub fn serves(&self) -> bool {
         matches!(&*self.state, "served" | "failing")
     }
+}
+
+fn leases(deployment: &Deployment) -> Vec<LeaseReport> {
+    let all = deployment.state.leases().all().into_iter();
+    let all = all.map(|one| LeaseReport {
+        url: one.url.to_string(),
+        state: one.state().map_or("over", ModelState::as_str).to_owned(),
+        in_flight: one.in_flight(),
+    });
+    all.collect()
 }
 
 /// `now`: Unix microseconds.

@@ -7,7 +7,7 @@ use crate::fleet::ModelState;
 use crate::gateway::Gateway;
 use crate::live::Live;
 
-/// What is wrong with endpoints and models. Clusters under maintenance are left out.
+/// Problems of endpoints and models. Clusters under maintenance are left out.
 pub(super) fn endpoints(live: &Live) -> Vec<Trouble> {
     let mut troubles = Vec::new();
     // Of each model: how many endpoints there are, and how many are down.
@@ -62,7 +62,7 @@ fn down(deployment: &Deployment) -> Option<&'static str> {
     }
 }
 
-/// What is wrong with the gateway itself.
+/// Problems of the gateway itself.
 pub(super) fn gateway(gateway: &Gateway, live: &Live) -> Vec<Trouble> {
     let stats = gateway.ledger().stats();
     let critical = |name, is_so: bool, summary: String| {

@@ -11,21 +11,22 @@ use crate::catalog::{HttpUrl, Target, Timeouts};
 use crate::settings;
 use crate::upstream::Clients;
 
-/// What waits for a webhook that does not answer. Beyond it the oldest goes: the latest says how things are now.
+/// How many messages wait for a webhook that does not answer. Beyond it the oldest is dropped: the latest shows the
+/// current state.
 const MOST: usize = 256;
 const PATIENCE: Duration = Duration::from_secs(10);
 const LONGEST_ANSWER: usize = 64 * 1024;
-/// How often an Alertmanager is told what still fires, and how long that holds.
+/// How often firing alerts are sent to an Alertmanager, and how long they stay valid.
 const REPEAT: Duration = Duration::from_secs(60);
 const HOLDS: i64 = 300_000_000;
-/// How often the sign of life is given.
+/// How often the heartbeat is sent.
 const HEARTBEAT: Duration = Duration::from_secs(60);
 
-/// Messages on their way to those who want them.
+/// Messages on their way to their targets.
 #[derive(Default)]
 pub(super) struct Outbox {
     waiting: VecDeque<Value>,
-    /// Ends that the Alertmanager has still to be told.
+    /// Resolved alerts that still have to be sent to the Alertmanager.
     ended: Vec<Change>,
     told: Option<Instant>,
     beaten: Option<Instant>,
@@ -39,7 +40,7 @@ impl Outbox {
         self.waiting.push_back(message);
     }
 
-    /// Sends what can be sent now. What fails is tried again at the next call.
+    /// Sends what can be sent now. Failed messages are tried again at the next call.
     pub(super) async fn send(
         &mut self,
         to: &settings::Alerts,
@@ -100,7 +101,7 @@ impl Outbox {
     }
 }
 
-/// `true`: it was taken. The URL is in no log: it may hold a token.
+/// `true`: it was accepted. The URL is never logged, because it may contain a token.
 async fn call(
     method: Method,
     url: &str,

@@ -10,19 +10,19 @@ use crate::gateway::Gateway;
 use crate::live::Live;
 use crate::runtime::spawn_blocking;
 
-/// How often disks and certificates are looked at.
+/// How often disks and certificates are checked.
 const DISK: Duration = Duration::from_secs(60);
 
-/// Looks at the gateway again and again, and tells those who want to know what is wrong.
+/// Checks the gateway periodically, and reports problems to the configured targets.
 #[derive(Default)]
 pub struct Alerts {
     damper: Damper,
     window: Window,
     outbox: Outbox,
-    /// What the file system said last, and when.
+    /// The last result from the file system, and its time.
     disk: Vec<Trouble>,
     disk_at: Option<Instant>,
-    /// Sign-ins that failed because their provider was away.
+    /// Sign-ins that failed because their provider was unreachable.
     unavailable: u64,
     reported: Option<Instant>,
 }
@@ -31,7 +31,7 @@ impl Alerts {
     /// How often [`Alerts::look`] should be called.
     pub const EVERY: Duration = Duration::from_secs(5);
 
-    /// One look. It waits for those who are told, at most some seconds each.
+    /// One check. It waits for each target, at most a few seconds.
     pub async fn look(&mut self, gateway: &Gateway) {
         let live = gateway.live();
         let to = &live.settings.alerts;

@@ -84,11 +84,20 @@ impl Leased {
             addresses: Some(Arc::clone(&replica.addresses)),
             ..self.target.clone()
         };
-        let client = self.clients.client(&target).map_err(|error| {
-            tracing::error!(endpoint = &**self.state.slug(), %error, "an engine cannot be called");
-        });
+        let client = match self.clients.turned(&replica.id) {
+            Some(tunnel) => tunnel,
+            // A tunnel that is closed leads nowhere.
+            None if replica.addresses.is_empty() => return None,
+            None => {
+                let client = self.clients.client(&target).map_err(|error| {
+                    let endpoint = &**self.state.slug();
+                    tracing::error!(endpoint, %error, "an engine cannot be called");
+                });
+                client.ok()?
+            }
+        };
         Some(Made {
-            client: client.ok()?,
+            client,
             target: Arc::new(target),
         })
     }

@@ -18,9 +18,24 @@ pub struct Scheduler {
     pub job_name_prefix: String,
     /// The user name for slurmrestd.
     pub user: Option<HeaderValue>,
+    /// Starts a job for an endpoint that somebody asks for: a program and its arguments; empty: nothing does.
+    pub on_demand: Vec<String>,
 }
 
 impl Scheduler {
+    /// The command that starts a job for this endpoint; `None`: there is none.
+    pub fn starting(&self, slug: &str, model: &str) -> Option<Self> {
+        let mut command = self.on_demand.clone();
+        if command.is_empty() {
+            return None;
+        }
+        command.extend([slug.to_owned(), model.to_owned()]);
+        Some(Self {
+            command,
+            ..self.clone()
+        })
+    }
+
     /// Where the program is searched, and its own PATH.
     pub fn path(&self) -> OsString {
         let inherited = std::env::var_os("PATH").unwrap_or_default();

@@ -230,9 +230,11 @@ impl From<RegisterFault> for Refusal {
         match fault {
             RegisterFault::NoRegistrar => refused(StatusCode::FORBIDDEN, "policy_denied"),
             RegisterFault::NoEndpoint(_) => refused(StatusCode::NOT_FOUND, "not_found"),
-            RegisterFault::Value(..) | RegisterFault::Url(_) | RegisterFault::NoAddress(_) => {
-                refused(StatusCode::BAD_REQUEST, "invalid_value")
-            }
+            RegisterFault::Value(..)
+            | RegisterFault::Url(_)
+            | RegisterFault::NoAddress(_)
+            | RegisterFault::NoTunnel => refused(StatusCode::BAD_REQUEST, "invalid_value"),
+            RegisterFault::From(..) => refused(StatusCode::FORBIDDEN, "policy_denied"),
             RegisterFault::Address(..) => {
                 refused(StatusCode::FORBIDDEN, "policy_denied").with_param("url")
             }

@@ -238,7 +238,7 @@ fn interval(options: &Options) -> Duration {
 }
 
 struct Http1<H: Handler> {
-    conn: Pin<Box<http1::Connection<TokioIo<Socket>, Exchanges<H>>>>,
+    conn: Pin<Box<http1::UpgradeableConnection<TokioIo<Socket>, Exchanges<H>>>>,
     wire: Arc<Wire>,
     traffic: Arc<Traffic>,
 }
@@ -252,7 +252,8 @@ impl<H: Handler> Http1<H> {
             conn: Box::pin(
                 shared
                     .http1
-                    .serve_connection(TokioIo::new(socket), exchanges),
+                    .serve_connection(TokioIo::new(socket), exchanges)
+                    .with_upgrades(),
             ),
         }
     }

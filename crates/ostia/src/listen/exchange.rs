@@ -18,7 +18,7 @@ use super::guests::Held;
 use super::head;
 use super::http2::{StreamParts, StreamQueue};
 use super::traffic::Traffic;
-use super::{Drain, Guest, Handler, Inbound, Rejection, Stage, Wire, origin_ip};
+use super::{Drain, Guest, Handler, Inbound, Rejection, Stage, Tunnelled, Wire, origin_ip};
 use crate::habits::{is_whole, may_hide_a_length, unread_body_noticed};
 
 pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -55,8 +55,10 @@ impl<H: Handler> Service<Request<Incoming>> for Exchanges<H> {
         let clock = &self.shared.clock;
         let received_unix_micros = clock.unix_micros();
         let (mut head, body) = request.into_parts();
-        // Connections are never upgraded, so no handler may get hold of the means.
-        head.extensions.remove::<OnUpgrade>();
+        // Nothing else is ever upgraded, so no handler may get hold of the means.
+        if !Tunnelled::is_asked_for(&head.headers) {
+            head.extensions.remove::<OnUpgrade>();
+        }
         let (stream, wire) = match &self.protocol {
             Protocol::Http1(wire) => {
                 wire.end_within(None);

@@ -31,6 +31,7 @@ mod tests;
 mod tls;
 mod traffic;
 mod transport;
+mod tunnelled;
 mod wire;
 
 pub use accept::{Listener, serve};
@@ -40,4 +41,5 @@ pub use inbound::{BodyBroken, Handler, Inbound, Rejection};
 pub use options::{Connections, Options};
 pub use origin::origin_ip;
 pub use tls::{Tls, TlsError};
+pub use tunnelled::{TUNNEL, Tunnelled, Turning};
 pub use wire::Wire;

@@ -91,6 +91,13 @@ impl Socket {
         self
     }
 
+    /// Carries something else than requests from now on. `ahead`: what was read of it already.
+    pub fn tunnelled(mut self, ahead: Bytes) -> Self {
+        self.http1 = None;
+        self.ahead = ahead;
+        self
+    }
+
     fn is_cut(&self) -> bool {
         self.http1
             .as_ref()

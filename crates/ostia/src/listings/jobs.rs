@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 use crate::authorize::may_use;
 use crate::catalog::{Cluster, Deployment, Serving};
 use crate::cluster::{Job, Jobs, serves_name};
+use crate::fleet::ModelState;
 
 /// Who asks for a cluster's jobs, and which models they may use.
 pub struct Audience<'a> {
@@ -45,10 +46,13 @@ impl<'a> Audience<'a> {
     pub fn jobs(&self, jobs: &'a Jobs, stale: Option<Duration>) -> Value {
         let mut lists = Lists::new();
         for (list, jobs, _) in jobs.lists() {
-            for job in jobs {
+            // A job that runs may still be loading, or be draining: leases know.
+            let by_lease = |job: &&Job| list == "running" && self.is_by_lease(job);
+            for job in jobs.iter().filter(|job| !by_lease(job)) {
                 self.show(&mut lists, list, job);
             }
         }
+        self.show_leased(&mut lists, jobs);
         if jobs.complete {
             self.show_jobless(&mut lists, jobs);
         }
@@ -116,9 +120,45 @@ impl<'a> Audience<'a> {
         }
     }
 
+    /// Whether leases say what all of a job's models are doing.
+    fn is_by_lease(&self, job: &Job) -> bool {
+        let mut behind = self.visible.iter().filter(|one| job.is_of(one)).peekable();
+        behind.peek().is_some() && behind.all(|one| one.register.is_some())
+    }
+
+    /// What leases say, where the scheduler does not say it already.
+    fn show_leased(&self, lists: &mut Lists<'a>, jobs: &Jobs) {
+        for deployment in &self.visible {
+            let state = match deployment.leased_state() {
+                Some(_) if deployment.serving != Serving::Yes => ModelState::Stopped,
+                Some(state) => state,
+                None => continue,
+            };
+            let has_job = || jobs.queued.iter().any(|job| job.is_of(deployment));
+            let list = match state {
+                ModelState::Running => "running",
+                ModelState::Starting | ModelState::Queued if has_job() => continue,
+                ModelState::Starting | ModelState::Queued => "queued",
+                ModelState::Draining => "others",
+                ModelState::Stopped | ModelState::Unknown => {
+                    self.show_stopped(lists, deployment);
+                    continue;
+                }
+            };
+            let names = [&*deployment.model];
+            let mut entry = self.entry(&names, &deployment.framework);
+            entry.insert("Model Status".to_owned(), json!(state.as_str()));
+            let is_known = lists.entries[list].as_array();
+            if is_known.is_none_or(|known| !known.contains(&Value::Object(entry.clone()))) {
+                lists.push(list, entry, &names);
+            }
+        }
+    }
+
     /// If the source reports everything that runs, models that it does not mention are stopped.
     fn show_jobless(&self, lists: &mut Lists<'a>, jobs: &Jobs) {
-        for deployment in &self.visible {
+        let own = |one: &&&Arc<Deployment>| one.register.is_none();
+        for deployment in self.visible.iter().filter(own) {
             let has_job = jobs
                 .lists()
                 .iter()

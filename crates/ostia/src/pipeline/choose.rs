@@ -5,6 +5,7 @@ use ostia_core::RequestId;
 use crate::account::Visit;
 use crate::admit::own_limits;
 use crate::authorize::{Permit, Wanted, authorize};
+use crate::cluster::start_on_demand;
 use crate::gateway::Gateway;
 use crate::identify::Principal;
 use crate::live::Live;
@@ -48,7 +49,16 @@ pub(super) fn choose(
     let key = live.catalog.watch().print_key();
     let trail = Trail::of(call, principal.identity(), key, permit.deployments());
     let now = gateway.clock().unix_micros();
-    Ok(rank(permit, &call.sightings, trail, &gateway.fleet, now)?)
+    let startable = permit
+        .deployments()
+        .iter()
+        .filter(|one| !one.cluster.scheduler.on_demand.is_empty());
+    let startable: Vec<_> = startable.cloned().collect();
+    let ranked = rank(permit, &call.sightings, trail, &gateway.fleet, now);
+    if !matches!(&ranked, Ok(ranked) if ranked.starting().is_none()) {
+        startable.iter().for_each(start_on_demand);
+    }
+    Ok(ranked?)
 }
 
 /// The endpoints that know what the call continues, and take its fields.

@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use http::{Method, Response, StatusCode};
+use http::header::{CONNECTION, UPGRADE};
+use http::{HeaderValue, Method, Response, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
 use serde_json::{Value, json};
 
 use crate::gateway::{Gateway, empty_answer, json_answer};
 use crate::identify::Principal;
-use crate::listen::Inbound;
+use crate::listen::{Inbound, TUNNEL, Turning};
 use crate::live::Live;
 use crate::refusal::Refusal;
 use crate::register::{Asked, Given, RegisterFault};
@@ -27,6 +28,9 @@ pub(super) async fn answer(
     slug: &str,
 ) -> Result<Response<ClientBody>, Refusal> {
     let board = gateway.board();
+    if inbound.head.method == Method::GET {
+        return tunnel(gateway, live, inbound, principal, slug);
+    }
     if inbound.head.method == Method::DELETE {
         let query = inbound.head.uri.query().unwrap_or_default();
         let named = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "lease");
@@ -44,6 +48,39 @@ pub(super) async fn answer(
         false => StatusCode::OK,
     };
     Ok(json_answer(status, &shown(&given)))
+}
+
+fn tunnel(
+    gateway: &Gateway,
+    live: &Live,
+    inbound: &mut Inbound,
+    principal: &Principal,
+    slug: &str,
+) -> Result<Response<ClientBody>, Refusal> {
+    let query = inbound.head.uri.query().unwrap_or_default().to_owned();
+    let named = |name: &str| {
+        let mut pairs = form_urlencoded::parse(query.as_bytes());
+        pairs.find_map(|(key, value)| (key == name).then(|| value.into_owned()))
+    };
+    let path = named("path").unwrap_or_default();
+    let most = named("max_in_flight").map_or(Ok(0), |text| text.parse());
+    let most =
+        most.map_err(|_| RegisterFault::Value("max_in_flight", "is no number".to_owned()))?;
+    let turning = Turning::of(&mut inbound.head, &inbound.guest);
+    let (origin, board) = (inbound.origin_ip, gateway.board());
+    board.turn(
+        &live.catalog,
+        principal,
+        slug,
+        (&path, most),
+        (turning, origin),
+    )?;
+    let mut response = Response::new(ClientBody::empty());
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let headers = response.headers_mut();
+    headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    headers.insert(UPGRADE, TUNNEL);
+    Ok(response)
 }
 
 fn shown(given: &Given) -> Value {

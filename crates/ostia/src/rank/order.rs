@@ -20,6 +20,16 @@ pub struct Ranked {
     uncached: Vec<u64>,
     /// Slugs of those that had the request already.
     tried: Vec<Arc<str>>,
+    /// Why none of the candidates takes a request yet, where it is worth while to wait for their start.
+    starting: Option<Starting>,
+}
+
+/// Endpoints that do not run, and for whose start requests wait.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Starting {
+    pub fault: NotServing,
+    /// How long a request waits at most.
+    pub patience: Duration,
 }
 
 /// Why no endpoint is left.
@@ -85,6 +95,7 @@ pub fn rank(
         candidates: Vec::new(),
         uncached: Vec::new(),
         tried: Vec::new(),
+        starting: None,
     };
     ranked.rank_again(now)?;
     Ok(ranked)
@@ -114,8 +125,9 @@ impl Ranked {
             }
         }
         if all.is_empty() {
-            return Err(nearest.unwrap_or(NotServing::NoneReady));
+            return self.wait_for_start(nearest.unwrap_or(NotServing::NoneReady), now);
         }
+        self.starting = None;
         if all.len() > 1 {
             all.sort_by_cached_key(|(signals, _)| (signals.number(), self.fleet.chance()));
         }
@@ -131,6 +143,28 @@ impl Ranked {
             .into_iter()
             .map(|(signals, deployment)| (signals.uncached, deployment))
             .unzip();
+        Ok(())
+    }
+
+    /// Why none of the candidates takes a request yet; `None`: they do.
+    pub fn starting(&self) -> Option<&Starting> {
+        self.starting.as_ref()
+    }
+
+    /// Keeps those for whose start requests wait, where there are any.
+    fn wait_for_start(&mut self, fault: NotServing, now: i64) -> Result<(), NotServing> {
+        let waits = |one: &&Arc<Deployment>| {
+            let is_waited_for = one.wait_for_start.is_some() && !self.tried.contains(&one.slug);
+            is_waited_for && matches!(fault_of(one, now), Some(NotServing::NotRunning { .. }))
+        };
+        let all = self.permit.tiers().flatten().filter(waits);
+        let all: Vec<_> = all.map(Arc::clone).collect();
+        let Some(patience) = all.iter().filter_map(|one| one.wait_for_start).max() else {
+            return Err(fault);
+        };
+        self.starting = Some(Starting { fault, patience });
+        self.uncached = vec![0; all.len()];
+        self.candidates = all;
         Ok(())
     }
 

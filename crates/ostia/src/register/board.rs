@@ -1,22 +1,27 @@
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
-use ostia_core::{Clock, Holding, Lease, LeaseHeld, Role, Store, StoreError};
+use ostia_core::{Clock, Holding, Lease, LeaseHeld, LeaseState, Role, Store, StoreError};
 use parking_lot::Mutex;
 
 use super::calls::Calls;
 use super::{Asked, RegisterFault};
-use crate::catalog::{ApiUrl, Catalog, Deployment, Register};
+use crate::catalog::{ApiUrl, Catalog, Deployment, Register, Target};
 use crate::fleet::ModelState;
 use crate::identify::Principal;
+use crate::listen::Turning;
+use crate::runtime::spawn;
 use crate::upstream::Clients;
 
 /// Leases that one endpoint may have at a time.
 const MOST: i64 = 512;
 /// What a replica says of requests that still run on a lease that drains is believed for so long.
 const BELIEVED: Duration = Duration::from_secs(2);
+/// Stands for the engine at the other end of a tunnel, which has no address here (RFC 6761 section 6.4).
+const TUNNEL: &str = "tunnel.invalid";
 /// While the store does not answer, leases are held on from look to look.
 const HELD_ON: Duration = Duration::from_secs(2);
 /// And no longer than this: engines that are gone fail before a byte, so that requests move on meanwhile.
@@ -30,6 +35,8 @@ pub struct Board {
     calls: Calls,
     /// When the store last said which leases there are.
     read: Mutex<Option<Instant>>,
+    /// Those that are tunnels to this process, for as long as they are open.
+    tunnels: Mutex<HashMap<Arc<str>, Lease>>,
 }
 
 /// A lease that somebody holds now.
@@ -48,6 +55,7 @@ impl Board {
             clock,
             calls: Calls::default(),
             read: Mutex::default(),
+            tunnels: Mutex::default(),
         }
     }
 
@@ -63,9 +71,11 @@ impl Board {
         }
         let read = self.store.leases().all().await;
         let now = self.clock.now();
+        let tunnels = self.open_tunnels(&leased);
         let all = match read {
-            Ok(all) => {
+            Ok(mut all) => {
                 *self.read.lock() = Some(now);
+                all.extend(tunnels);
                 all
             }
             Err(error) => {
@@ -149,6 +159,94 @@ impl Board {
             lease,
             new,
         })
+    }
+
+    /// Takes a connection that an engine's side opened, and sends the endpoint's requests back on it. It is a lease that
+    /// lasts as long as the connection, and this process alone has it.
+    ///
+    /// # Errors
+    ///
+    /// The caller may not register the endpoint, or not from `origin`.
+    pub fn turn(
+        self: &Arc<Self>,
+        catalog: &Catalog,
+        principal: &Principal,
+        slug: &str,
+        (base_path, max_in_flight): (&str, u32),
+        (turning, origin): (Option<Turning>, IpAddr),
+    ) -> Result<(), RegisterFault> {
+        let (deployment, register, key_id) = self.admit(catalog, principal, slug)?;
+        let judged = register.check(origin, &networks(principal));
+        judged.map_err(|fault| RegisterFault::From(origin, fault))?;
+        let turning = turning.ok_or(RegisterFault::NoTunnel)?;
+        let url = format!("http://{TUNNEL}{base_path}");
+        let parsed = ApiUrl::parse(&url)?;
+        let count = self
+            .tunnels
+            .lock()
+            .values()
+            .filter(|one| *one.slug == *slug)
+            .count();
+        if i64::try_from(count).unwrap_or(i64::MAX) >= MOST {
+            return Err(RegisterFault::TooMany);
+        }
+        let target = Target {
+            origin: parsed.origin,
+            base_path: parsed.base_path,
+            query: None,
+            ..deployment.target.clone()
+        };
+        let id = new_id().ok_or(RegisterFault::TooOften(Duration::from_secs(1)))?;
+        let lease = Lease {
+            id: id.into(),
+            slug: Arc::clone(&deployment.slug),
+            url: url.into(),
+            addresses: Arc::default(),
+            key_id: Arc::clone(key_id),
+            state: LeaseState::Running,
+            sequence: 1,
+            ttl: HELD_ON,
+            left: HELD_ON,
+            until: None,
+            starts_in: None,
+            max_in_flight,
+            in_use: false,
+        };
+        let board = Arc::clone(self);
+        spawn(async move { board.carry(lease, &target, turning).await });
+        Ok(())
+    }
+
+    async fn carry(&self, lease: Lease, target: &Target, turning: Turning) {
+        let Some(tunnelled) = turning.turned().await else {
+            return;
+        };
+        let (endpoint, id) = (&*lease.slug, Arc::clone(&lease.id));
+        match self.clients.turn(&id, target, tunnelled).await {
+            Ok(()) => {
+                tracing::info!(
+                    target: "ostia::audit", kind = "tunnel_opened", endpoint, lease = &*id, key_id = &*lease.key_id,
+                    "an engine's side opened a tunnel"
+                );
+                self.tunnels.lock().insert(id, lease);
+            }
+            Err(error) => tracing::warn!(endpoint, %error, "a tunnel cannot be used"),
+        }
+    }
+
+    /// The leases of tunnels that are open. Those of others end at once.
+    fn open_tunnels(&self, leased: &[&Arc<Deployment>]) -> Vec<Lease> {
+        let open = self.clients.tunnels();
+        let mut tunnels = self.tunnels.lock();
+        let closed = tunnels.extract_if(|id, _| !open.contains(id));
+        for (id, lease) in closed {
+            let of = leased.iter().filter(|one| one.slug == lease.slug);
+            of.for_each(|deployment| deployment.state.leases().end(&id));
+            tracing::info!(
+                target: "ostia::audit", kind = "tunnel_closed", endpoint = &*lease.slug, lease = &*id, "a tunnel is closed"
+            );
+        }
+        tunnels.values().cloned().collect()
     }
 
     /// Gives a lease back. `false`: the key holds no such lease.

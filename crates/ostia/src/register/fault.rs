@@ -25,6 +25,10 @@ pub enum RegisterFault {
     NoAddress(String),
     #[error("'url' leads to {0}, which {1}.")]
     Address(IpAddr, AddressFault),
+    #[error("A tunnel from {0} is not taken: that {1}.")]
+    From(IpAddr, AddressFault),
+    #[error("This opens a tunnel: it needs HTTP/1.1 and 'Upgrade: ostia-tunnel'.")]
+    NoTunnel,
     #[error("There is no such lease any more. Send 'url' without 'lease' for another one.")]
     Gone,
     #[error("Call {0} of this lease was heard already: 'sequence' has to grow.")]

@@ -111,7 +111,17 @@ fn register(entry: &RouteEntry) -> Value {
     let lease =
         json!({"name": "lease", "in": "query", "required": true, "schema": {"type": "string"}});
     let error = json!({"$ref": "#/components/responses/Error"});
+    let tunnel = ["path", "max_in_flight"];
+    let tunnel =
+        tunnel.map(|name| json!({"name": name, "in": "query", "schema": {"type": "string"}}));
     json!({
+        "get": {
+            "summary": "Opens a tunnel: the caller answers requests on this connection from then on",
+            "description": "Over HTTP/1.1 with `Upgrade: ostia-tunnel`. Behind the 101 the caller is an HTTP/2 server.",
+            "operationId": "tunnel_v1_register_slug",
+            "parameters": [slug, tunnel[0], tunnel[1]],
+            "responses": {"101": {"description": "The tunnel is open"}, "default": error},
+        },
         "put": {
             "summary": entry.summary,
             "description": "By a key with the role registrar, whose models name the endpoint and whose networks hold the engine.",

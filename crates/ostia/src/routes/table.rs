@@ -130,11 +130,11 @@ pub const ROUTES: &[RouteEntry] = &[
         "The models of a cluster with their details and limits",
     ),
     RouteEntry {
-        methods: &["PUT", "DELETE"],
+        methods: &["GET", "PUT", "DELETE"],
         pattern: "/v1/register/{id}",
         kind: RouteKind::Register,
         open: false,
-        summary: "Says where an engine of this endpoint is, for a while (PUT), or that it is there no longer (DELETE)",
+        summary: "Says where an engine of this endpoint is, for a while (PUT), or that it is there no longer (DELETE); GET opens a tunnel",
     },
     not_served("/v1/{reserved}"),
     not_served("/v1/{reserved}/{*rest}"),

@@ -15,10 +15,12 @@ use super::message::{Message, OriginParts, Unwritable};
 use super::pool::{Channel, Gauges, Pool, Stats};
 use super::proxy::ProxyError;
 use super::resolver::Resolver;
+use super::socket::{Socket, Stream};
 use super::tls::TlsError;
 use super::trouble::chain;
 use super::{FailureKind, UpstreamBody, UpstreamFailure, UpstreamResponse};
 use crate::catalog::{Origin, Target, Timeouts};
+use crate::listen::Tunnelled;
 use crate::upstream::Outgoing;
 
 /// Calls one deployment's backend over connections that it keeps open.
@@ -44,7 +46,12 @@ pub enum ClientError {
     Proxy(#[from] ProxyError),
     #[error("the backend's host is not valid in a URL")]
     Host,
+    #[error("the other side of the tunnel speaks no HTTP/2")]
+    Tunnel,
 }
+
+/// How long the other side of a tunnel may take until it speaks HTTP/2.
+const TURNING: Duration = Duration::from_secs(10);
 
 /// Called when a call enters `Connecting` and `WaitingHeaders` (the latter once the first bytes have been sent).
 pub(crate) type Progress<'a> = &'a mut (dyn FnMut(Phase) + Send);
@@ -63,9 +70,44 @@ impl Client {
             target.pool_idle_timeout,
             &clock,
             &gauges,
+            false,
         )
         .map_err(|Unwritable| ClientError::Host)?;
-        Ok(Self {
+        Ok(Self::of(target, connector, pool, clock, gauges))
+    }
+
+    /// Calls an engine over a connection that its side opened, for as long as that lasts.
+    pub(super) async fn turned(
+        target: &Target,
+        resolver: Arc<Resolver>,
+        clock: Arc<dyn Clock>,
+        tunnelled: Tunnelled,
+    ) -> Result<Self, ClientError> {
+        let connector = Connector::new(target, resolver)?;
+        let gauges = Arc::<Gauges>::default();
+        let pool = Self::new_pool(&connector, &target.origin, None, &clock, &gauges, true)
+            .map_err(|Unwritable| ClientError::Host)?;
+        let socket = Socket::new(Stream::Turned(Box::new(tunnelled)));
+        let opened = SharedConnection::tunnel(socket, gauges.opened(), clock.now());
+        let shared = within(Some(TURNING), opened).await;
+        let shared = shared.and_then(Result::ok).ok_or(ClientError::Tunnel)?;
+        pool.share(shared);
+        Ok(Self::of(target, connector, pool, clock, gauges))
+    }
+
+    /// Whether the tunnel takes requests; of a client that opens connections itself `false`.
+    pub fn has_tunnel(&self) -> bool {
+        self.pool.is_tunnel && self.pool.has_tunnel()
+    }
+
+    fn of(
+        target: &Target,
+        connector: Connector,
+        pool: Arc<Pool>,
+        clock: Arc<dyn Clock>,
+        gauges: Arc<Gauges>,
+    ) -> Self {
+        Self {
             connector,
             pool,
             others: Mutex::default(),
@@ -73,7 +115,7 @@ impl Client {
             timeouts: target.timeouts,
             clock,
             gauges,
-        })
+        }
     }
 
     /// Sends a request and waits for the response head. Dropping the future closes the connection it waits on.
@@ -192,6 +234,12 @@ impl Client {
             kind: FailureKind::Closed,
             detail: chain(&error),
         };
+        if pool.is_tunnel {
+            return Err(ConnectError {
+                kind: FailureKind::Unreachable,
+                detail: "the tunnel is closed, or carries as much as it may".to_owned(),
+            });
+        }
         let connected = self.connector.connect(&pool.origin).await?;
         let open = self.gauges.opened();
         if !connected.http2 {
@@ -226,6 +274,7 @@ impl Client {
             self.pool_idle_timeout,
             &self.clock,
             &self.gauges,
+            false,
         )?;
         others.insert(origin.clone(), Arc::clone(&pool));
         Ok(pool)
@@ -237,6 +286,7 @@ impl Client {
         idle_timeout: Option<Duration>,
         clock: &Arc<dyn Clock>,
         gauges: &Arc<Gauges>,
+        is_tunnel: bool,
     ) -> Result<Arc<Pool>, Unwritable> {
         let parts = OriginParts::new(origin, connector.forwarded(origin))?;
         Ok(Pool::new(
@@ -245,7 +295,8 @@ impl Client {
             idle_timeout,
             Arc::clone(clock),
             Arc::clone(gauges),
-            connector.http2_without_tls(origin),
+            is_tunnel || connector.http2_without_tls(origin),
+            is_tunnel,
         ))
     }
 }

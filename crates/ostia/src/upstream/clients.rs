@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use super::client::{Client, ClientError};
 use super::resolver::Resolver;
 use crate::catalog::{Origin, Target};
+use crate::listen::Tunnelled;
 
 /// Makes every client of the process, over one resolver, and closes connections that stay idle: a backend that is
 /// called once an hour must not hold a socket for that hour.
@@ -17,6 +18,8 @@ pub struct Clients {
     resolver: Arc<Resolver>,
     clock: Arc<dyn Clock>,
     made: Mutex<HashMap<Origin, Vec<Made>>>,
+    /// Connections that engines opened, by lease.
+    turned: Mutex<HashMap<Arc<str>, Arc<Client>>>,
 }
 
 /// A client, kept for as long as someone uses it.
@@ -33,6 +36,7 @@ impl Clients {
             resolver: Arc::new(Resolver::new(Arc::clone(&clock))),
             clock,
             made: Mutex::default(),
+            turned: Mutex::default(),
         }
     }
 
@@ -55,6 +59,37 @@ impl Clients {
             client: Arc::downgrade(&client),
         });
         Ok(client)
+    }
+
+    /// Takes a connection that an engine opened, and speaks HTTP/2 on it.
+    ///
+    /// # Errors
+    ///
+    /// The other side does not speak it.
+    pub async fn turn(
+        &self,
+        lease: &Arc<str>,
+        target: &Target,
+        tunnelled: Tunnelled,
+    ) -> Result<(), ClientError> {
+        let (resolver, clock) = (Arc::clone(&self.resolver), Arc::clone(&self.clock));
+        let client = Client::turned(target, resolver, clock, tunnelled).await?;
+        self.turned
+            .lock()
+            .insert(Arc::clone(lease), Arc::new(client));
+        Ok(())
+    }
+
+    /// Calls the engine that opened a tunnel; `None`: it is closed.
+    pub fn turned(&self, lease: &str) -> Option<Arc<Client>> {
+        self.turned.lock().get(lease).cloned()
+    }
+
+    /// Forgets tunnels that are closed. Those that are left.
+    pub fn tunnels(&self) -> Vec<Arc<str>> {
+        let mut turned = self.turned.lock();
+        turned.retain(|_, client| client.has_tunnel());
+        turned.keys().cloned().collect()
     }
 
     /// What a host's name stands for now; an address stands for itself. The text says why there is none.

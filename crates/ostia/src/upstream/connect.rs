@@ -86,6 +86,17 @@ impl Connector {
         })
     }
 
+    /// The same for connections that are turned round: those begin with HTTP/1.1.
+    pub(super) fn http1_only(mut self) -> Self {
+        self.http2 = false;
+        if let Some(tls) = &self.tls {
+            let mut config = rustls::ClientConfig::clone(tls.config());
+            config.alpn_protocols = vec![b"http/1.1".to_vec()];
+            self.tls = Some(TlsConnector::from(Arc::new(config)));
+        }
+        self
+    }
+
     /// Whether requests pass the proxy unencrypted, so that it needs absolute URLs, and the credentials that it wants then.
     pub(super) fn forwarded(&self, origin: &Origin) -> Option<Option<HeaderValue>> {
         let proxy = self.proxy.as_ref()?;

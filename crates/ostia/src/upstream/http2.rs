@@ -19,11 +19,11 @@ use super::trouble::{Trouble, chain, kind_of};
 use crate::habits::{Stepping, UNSAID, said_streams};
 
 /// Streams on one connection. If the peer allows fewer, its number counts: requests beyond it would wait inside hyper.
-const STREAMS: usize = 100;
+const STREAMS: u16 = 100;
 /// How much of a response is buffered here unread.
 const STREAM_WINDOW: u32 = 128 * 1024;
-/// Room for every stream's window, so that slow readers do not stall the others.
-const CONNECTION_WINDOW: u32 = STREAM_WINDOW * 100;
+/// The same on a tunnel, which is all there is of an engine.
+const TUNNEL_STREAMS: u16 = 1024;
 const PING_INTERVAL: Duration = Duration::from_secs(15);
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -33,6 +33,7 @@ pub(super) struct SharedConnection {
     traffic: Arc<Traffic>,
     streams: Arc<AtomicUsize>,
     limit: Arc<AtomicUsize>,
+    most: usize,
     last_used: Instant,
 }
 
@@ -58,12 +59,31 @@ impl SharedConnection {
         open: Open,
         now: Instant,
     ) -> Result<Self, hyper::Error> {
+        Self::open_for(STREAMS, socket, open, now).await
+    }
+
+    /// One that the engine's side opened.
+    pub(super) async fn tunnel(
+        socket: Socket,
+        open: Open,
+        now: Instant,
+    ) -> Result<Self, hyper::Error> {
+        Self::open_for(TUNNEL_STREAMS, socket, open, now).await
+    }
+
+    async fn open_for(
+        most: u16,
+        socket: Socket,
+        open: Open,
+        now: Instant,
+    ) -> Result<Self, hyper::Error> {
         let traffic = socket.traffic();
         let steps = Stepping::default();
         let (sender, mut connection) = http2::Builder::new(steps.clone())
             .timer(TokioTimer::new())
             .initial_stream_window_size(STREAM_WINDOW)
-            .initial_connection_window_size(CONNECTION_WINDOW)
+            // Room for every stream's window, so that slow readers do not stall the others.
+            .initial_connection_window_size(STREAM_WINDOW * u32::from(most))
             .keep_alive_interval(PING_INTERVAL)
             .keep_alive_timeout(PING_TIMEOUT)
             .initial_max_send_streams(UNSAID)
@@ -101,13 +121,14 @@ impl SharedConnection {
             traffic,
             streams: Arc::default(),
             limit,
+            most: most.into(),
             last_used: now,
         })
     }
 
     /// A stream for one more request; `None` if the connection is full or closed.
     pub(super) fn enter(&mut self, now: Instant) -> Option<Lane> {
-        let limit = self.limit.load(Ordering::Relaxed).clamp(1, STREAMS);
+        let limit = self.limit.load(Ordering::Relaxed).clamp(1, self.most);
         if self.sender.is_closed() || self.streams.load(Ordering::Relaxed) >= limit {
             return None;
         }
@@ -118,6 +139,10 @@ impl SharedConnection {
             traffic: Arc::clone(&self.traffic),
             place: LanePlace(Arc::clone(&self.streams)),
         })
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.sender.is_closed()
     }
 
     pub(super) fn is_in_use(&self) -> bool {

@@ -24,6 +24,7 @@ mod tests;
 mod tls;
 mod tls_words;
 mod trouble;
+mod tunnel;
 mod verifier;
 
 pub use answer::{BodyError, FailureKind, UpstreamFailure, UpstreamResponse};
@@ -38,3 +39,4 @@ pub use outgoing::{Outgoing, Promise};
 pub use pool::Stats;
 pub use proxy::ProxyError;
 pub use tls::TlsError;
+pub use tunnel::{Tunnel, TunnelFault};

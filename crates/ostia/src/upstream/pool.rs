@@ -32,6 +32,8 @@ pub(super) struct Pool {
     pub(super) shares: AtomicBool,
     /// Held while a connection that others can share is being opened: they wait for it instead of opening their own.
     pub(super) opening: tokio::sync::Mutex<()>,
+    /// There is one connection, which the other side opened; no other can be made.
+    pub(super) is_tunnel: bool,
 }
 
 struct Idle {
@@ -79,6 +81,7 @@ impl Pool {
         clock: Arc<dyn Clock>,
         gauges: Arc<Gauges>,
         shares: bool,
+        is_tunnel: bool,
     ) -> Arc<Self> {
         Arc::new(Self {
             origin,
@@ -90,6 +93,7 @@ impl Pool {
             gauges,
             shares: AtomicBool::new(shares),
             opening: tokio::sync::Mutex::default(),
+            is_tunnel,
         })
     }
 
@@ -142,8 +146,12 @@ impl Pool {
         self.shared.lock().push(shared);
     }
 
-    /// Sends no new request on `lane`'s connection. Requests already on it continue.
+    /// Sends no new request on `lane`'s connection. Requests already on it continue. A tunnel is used until it closes: pings
+    /// find out whether it is dead, and one slow answer says nothing of it.
     pub(super) fn retire(&self, lane: &Lane) {
+        if self.is_tunnel {
+            return;
+        }
         self.shared.lock().retain(|shared| !shared.carries(lane));
     }
 
@@ -179,6 +187,11 @@ impl Pool {
             }
         }
         true
+    }
+
+    /// Whether the one connection of a tunnel takes requests.
+    pub(super) fn has_tunnel(&self) -> bool {
+        self.shared.lock().iter().any(|shared| !shared.is_closed())
     }
 
     /// Connections that serve no request.

@@ -9,6 +9,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
 use crate::habits::{HEAD_LIMIT, defer_to_reading};
+use crate::listen::Tunnelled;
 
 /// How many bytes may arrive before the response head is complete, including interim (1xx) heads, which hyper does not
 /// count. Larger than [`HEAD_LIMIT`], so that a single head that is too long is refused by hyper.
@@ -25,6 +26,8 @@ pub(super) struct Socket {
 pub(super) enum Stream {
     Plain(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
+    /// One that the backend's side opened.
+    Turned(Box<Tunnelled>),
 }
 
 /// Bytes that went over a socket. There is only one writer, so plain loads and stores suffice.
@@ -138,6 +141,7 @@ impl AsyncRead for Socket {
         let result = match &mut this.stream {
             Stream::Plain(stream) => Pin::new(&mut stream.take(room)).poll_read(cx, buf),
             Stream::Tls(stream) => Pin::new(&mut stream.take(room)).poll_read(cx, buf),
+            Stream::Turned(stream) => Pin::new(stream).poll_read(cx, buf),
         };
         let bytes = buf.filled().len() - before;
         this.traffic.add_read(bytes);
@@ -161,6 +165,7 @@ impl AsyncWrite for Socket {
         let result = match &mut this.stream {
             Stream::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
             Stream::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
+            Stream::Turned(stream) => Pin::new(stream).poll_write(cx, buf),
         };
         this.after_write(result)
     }
@@ -177,6 +182,7 @@ impl AsyncWrite for Socket {
         let result = match &mut this.stream {
             Stream::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
             Stream::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+            Stream::Turned(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
         };
         this.after_write(result)
     }
@@ -193,6 +199,7 @@ impl AsyncWrite for Socket {
         let result = match &mut this.stream {
             Stream::Plain(stream) => Pin::new(stream).poll_flush(cx),
             Stream::Tls(stream) => Pin::new(stream).poll_flush(cx),
+            Stream::Turned(stream) => Pin::new(stream).poll_flush(cx),
         };
         this.after_write(result.map_ok(|()| 0)).map_ok(|_| ())
     }
@@ -201,6 +208,7 @@ impl AsyncWrite for Socket {
         match &mut self.get_mut().stream {
             Stream::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
             Stream::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+            Stream::Turned(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }
 }

@@ -1,10 +1,10 @@
 use std::time::Duration;
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
+use super::ending::Ending;
 use super::engine::Engine;
-use super::lease::{Calls, Heard, Lease, Terms};
+use super::lease::{Calls, Heard, Lease, LeaseTerms};
 use crate::failure::Failure;
 use crate::output::note;
 
@@ -23,7 +23,7 @@ const LAST: Duration = Duration::from_secs(10);
 pub(super) struct Holder {
     calls: Calls,
     engine: Engine,
-    terms: Terms,
+    terms: LeaseTerms,
     lease: Option<Lease>,
     /// When the end begins.
     ends_at: Option<Instant>,
@@ -34,22 +34,14 @@ pub(super) struct Holder {
     told: String,
 }
 
-/// The signals that ask for the end.
-struct Ending {
-    terminate: Signal,
-    interrupt: Signal,
-    user: Signal,
-}
-
 impl Holder {
     pub fn new(
         calls: Calls,
         engine: Engine,
-        terms: Terms,
+        terms: LeaseTerms,
         ends_in: Option<Duration>,
         drain: Duration,
     ) -> Result<Self, Failure> {
-        let listen = |kind| signal(kind).map_err(|error| Failure::other(error.to_string()));
         Ok(Self {
             calls,
             engine,
@@ -57,11 +49,7 @@ impl Holder {
             lease: None,
             ends_at: ends_in.and_then(|time| Instant::now().checked_add(time)),
             drain,
-            ending: Ending {
-                terminate: listen(SignalKind::terminate())?,
-                interrupt: listen(SignalKind::interrupt())?,
-                user: listen(SignalKind::user_defined1())?,
-            },
+            ending: Ending::listen()?,
             told: String::new(),
         })
     }
@@ -179,17 +167,6 @@ impl Holder {
         if self.told != why {
             note(why);
             why.clone_into(&mut self.told);
-        }
-    }
-}
-
-impl Ending {
-    /// Slurm's `--signal=B:USR1@300` counts as well.
-    async fn asked(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-            _ = self.user.recv() => {}
         }
     }
 }

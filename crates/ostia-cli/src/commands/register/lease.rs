@@ -14,7 +14,7 @@ pub(super) struct Calls {
 }
 
 /// What is said of the engine in every call.
-pub(super) struct Terms {
+pub(super) struct LeaseTerms {
     pub url: String,
     pub ttl: Duration,
     pub max_in_flight: u32,
@@ -47,7 +47,7 @@ impl Calls {
     pub async fn hold(
         &self,
         held: &mut Option<Lease>,
-        terms: &Terms,
+        terms: &LeaseTerms,
         state: &str,
         until: Option<Duration>,
     ) -> Heard {

@@ -1,20 +1,23 @@
 //! `ostia register`: run beside an engine, it tells gateways where that is, for as long as it is there.
 
+mod ending;
 mod engine;
 mod holder;
 mod job;
 mod lease;
+mod tunnels;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use ostia::catalog::{ApiUrl, HttpUrl};
+use ostia::catalog::HttpUrl;
 use ostia_core::Secret;
 
 use self::engine::Engine;
 use self::holder::Holder;
-use self::lease::{Calls, Terms};
+use self::lease::{Calls, LeaseTerms};
+use self::tunnels::{Terms, Tunnels};
 use super::web::{Page, parse_private};
 use crate::failure::Failure;
 use crate::output::note;
@@ -32,9 +35,18 @@ pub struct Register {
     /// The engine's base URL, as the gateway reaches it: http://$(hostname -f):8000/v1
     #[arg(long)]
     url: String,
-    /// The gateway
-    #[arg(long, env = "OSTIA_URL", value_name = "URL")]
-    gateway: String,
+    /// The gateway; with --tunnel also several, one for each replica
+    #[arg(
+        long = "gateway",
+        env = "OSTIA_URL",
+        value_name = "URL",
+        required = true,
+        value_delimiter = ','
+    )]
+    gateways: Vec<String>,
+    /// Open a connection to the gateway and answer its requests on that: nothing has to reach the engine but this command
+    #[arg(long)]
+    tunnel: bool,
     /// A file with the key [default: $OSTIA_API_KEY]
     #[arg(long, value_name = "FILE")]
     key_file: Option<PathBuf>,
@@ -70,18 +82,20 @@ impl Register {
     }
 
     async fn hold(&self) -> Result<(), Failure> {
-        let calls = self.calls()?;
         let engine = Engine::new(&self.url, self.health.as_deref())?;
         let ends_in = self.ends_in().await;
         if let Some(time) = ends_in {
             note(&format!("the end begins in {} s", time.as_secs()));
         }
-        let terms = Terms {
+        if self.tunnel {
+            return self.tunnels(engine, ends_in)?.run().await;
+        }
+        let terms = LeaseTerms {
             url: self.url.clone(),
             ttl: self.ttl.duration(),
             max_in_flight: self.max_in_flight,
         };
-        let holder = Holder::new(calls, engine, terms, ends_in, self.drain.duration());
+        let holder = Holder::new(self.calls()?, engine, terms, ends_in, self.drain.duration());
         holder?.run().await
     }
 
@@ -96,18 +110,42 @@ impl Register {
     }
 
     fn calls(&self) -> Result<Calls, Failure> {
-        ApiUrl::parse(&self.url).map_err(|fault| Failure::usage(format!("--url {fault}")))?;
-        let gateway = parse_private(self.gateway.trim_end_matches('/'))?;
-        let path = format!("{}/v1/register/{}", gateway.base(), self.slug);
-        let url = HttpUrl::parse_bare(&path)
-            .map_err(|fault| Failure::usage(format!("--slug: the URL {fault}")))?;
-        let page = Page {
+        match &self.gateways[..] {
+            [one] => Ok(Calls::new(self.registration(one)?, self.page()?)),
+            _ => Err(Failure::usage(
+                "several --gateway are for --tunnel: a lease is known to all replicas of one gateway",
+            )),
+        }
+    }
+
+    fn tunnels(&self, engine: Engine, ends_in: Option<Duration>) -> Result<Tunnels, Failure> {
+        let gateways = self.gateways.iter().map(|text| self.registration(text));
+        let terms = Terms {
+            gateways: gateways.collect::<Result<_, _>>()?,
+            page: self.page()?,
+            engine_url: self.url.clone(),
+            max_in_flight: self.max_in_flight,
+            ends_in,
+            drain: self.drain.duration(),
+        };
+        Tunnels::new(terms, engine)
+    }
+
+    /// Where leases on the endpoint are taken.
+    fn registration(&self, gateway: &str) -> Result<HttpUrl, Failure> {
+        let gateway = parse_private(gateway.trim_end_matches('/'))?;
+        let url = format!("{}/v1/register/{}", gateway.base(), self.slug);
+        HttpUrl::parse_bare(&url)
+            .map_err(|fault| Failure::usage(format!("--slug: the URL {fault}")))
+    }
+
+    fn page(&self) -> Result<Page, Failure> {
+        Ok(Page {
             bearer: Some(self.key()?),
             ca_cert: self.ca_cert.clone(),
             proxy: self.proxy.clone().map(Secret::new),
             ..Page::default()
-        };
-        Ok(Calls::new(url, page))
+        })
     }
 
     fn key(&self) -> Result<Secret<String>, Failure> {

@@ -1,0 +1,208 @@
+use std::convert::Infallible;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{CONNECTION, CONTENT_LENGTH, HOST, RETRY_AFTER, TRANSFER_ENCODING};
+use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt as _, Empty, Limited};
+use hyper::body::Incoming;
+use hyper::server::conn::http2;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use ostia_core::{Clock, Secret};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+use super::client::within;
+use super::connect::Connector;
+use super::resolver::Resolver;
+use super::socket::Socket;
+use super::{BodyError, Client, ClientError, Outgoing};
+use crate::catalog::{Target, Timeouts};
+use crate::habits::Stepping;
+
+/// Requests at a time. The gateway asks for fewer where it was told a number.
+const STREAMS: u32 = 1024;
+/// What of a request waits here for the engine.
+const STREAM_WINDOW: u32 = 1 << 20;
+const CONNECTION_WINDOW: u32 = 64 << 20;
+/// What of an answer waits here for the gateway.
+const SEND_BUFFER: usize = 256 * 1024;
+const PING_INTERVAL: Duration = Duration::from_secs(15);
+const PING_TIMEOUT: Duration = Duration::from_secs(10);
+/// For the connection and the gateway's answer to it.
+const PATIENCE: Duration = Duration::from_secs(15);
+const LONGEST_HEAD: usize = 16 * 1024;
+/// More than any gateway takes.
+const LONGEST_BODY: usize = 1 << 30;
+/// Headers that are about one connection (RFC 9110 section 7.6.1).
+const OF_CONNECTIONS: [HeaderName; 4] = [
+    CONNECTION,
+    TRANSFER_ENCODING,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+];
+
+/// The engine's side of a tunnel: it opens a connection to a gateway, and answers requests on it by asking the engine.
+pub struct Tunnel {
+    connector: Connector,
+    gateway: Target,
+    head: Secret<String>,
+    engine: Arc<Client>,
+}
+
+/// Why a tunnel is closed.
+#[derive(Debug, thiserror::Error)]
+pub enum TunnelFault {
+    #[error("{0}")]
+    Unreachable(String),
+    /// The gateway's answer: its status, and what it says.
+    #[error("the gateway answered {0}: {1}")]
+    Refused(u16, String),
+    #[error("the tunnel broke: {0}")]
+    Broken(String),
+}
+
+impl Tunnel {
+    /// `path_and_query`: what is asked of the gateway; `key`: the registrar's.
+    ///
+    /// # Errors
+    ///
+    /// The TLS files or the proxy of the gateway's target cannot be used.
+    pub fn new(
+        gateway: Target,
+        path_and_query: &str,
+        key: &Secret<String>,
+        engine: Arc<Client>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, ClientError> {
+        let head = format!(
+            "GET {path_and_query} HTTP/1.1\r\nhost: {}\r\nauthorization: Bearer {}\r\nconnection: upgrade\r\n\
+             upgrade: ostia-tunnel\r\n\r\n",
+            gateway.origin.authority(),
+            key.expose(),
+        );
+        let resolver = Arc::new(Resolver::new(clock));
+        Ok(Self {
+            connector: Connector::new(&gateway, resolver)?.http1_only(),
+            gateway,
+            head: Secret::new(head),
+            engine,
+        })
+    }
+
+    /// Answers requests until the tunnel closes. Once `end` resolves, the gateway sends no more, and those that run end.
+    /// `opened` is called when it is open.
+    ///
+    /// # Errors
+    ///
+    /// It could not be opened, or it broke.
+    pub async fn serve(
+        &self,
+        end: impl Future<Output = ()>,
+        opened: impl FnOnce(),
+    ) -> Result<(), TunnelFault> {
+        let late = || TunnelFault::Unreachable("the gateway does not answer in time".to_owned());
+        let socket = within(Some(PATIENCE), self.open()).await;
+        let socket = socket.ok_or_else(late)??;
+        opened();
+        let engine = Arc::clone(&self.engine);
+        let service = service_fn(move |request| forward(Arc::clone(&engine), request));
+        let connection = http2::Builder::new(Stepping::default())
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(STREAMS)
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_send_buf_size(SEND_BUFFER)
+            .keep_alive_interval(PING_INTERVAL)
+            .keep_alive_timeout(PING_TIMEOUT)
+            .serve_connection(TokioIo::new(socket), service);
+        let (mut connection, mut end) = (pin!(connection), pin!(end));
+        let ended = tokio::select! {
+            ended = &mut connection => ended,
+            () = &mut end => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        ended.map_err(|error| TunnelFault::Broken(error.to_string()))
+    }
+
+    async fn open(&self) -> Result<Socket, TunnelFault> {
+        let unreachable = |why: String| TunnelFault::Unreachable(why);
+        let connected = self.connector.connect(&self.gateway.origin).await;
+        let mut socket = connected.map_err(|error| unreachable(error.detail))?.socket;
+        let written = socket.write_all(self.head.expose().as_bytes()).await;
+        written.map_err(|error| unreachable(error.to_string()))?;
+        let mut head = Vec::new();
+        // Byte by byte: what follows is no longer HTTP/1.1.
+        while !head.ends_with(b"\r\n\r\n") {
+            let byte = socket.read_u8().await;
+            head.push(byte.map_err(|error| unreachable(error.to_string()))?);
+            if head.len() > LONGEST_HEAD {
+                return Err(unreachable("the gateway's answer has no end".to_owned()));
+            }
+        }
+        let head = String::from_utf8_lossy(&head);
+        let status = head.split(' ').nth(1).and_then(|text| text.parse().ok());
+        match status {
+            Some(101) => Ok(socket),
+            status => {
+                let mut body = [0; 2048];
+                let read = socket.read(&mut body).await.unwrap_or(0);
+                let said = String::from_utf8_lossy(&body[..read]).into_owned();
+                Err(TunnelFault::Refused(status.unwrap_or(0), said))
+            }
+        }
+    }
+}
+
+type Answered = UnsyncBoxBody<Bytes, BodyError>;
+
+/// Asks the engine, and hands on its bytes as they come. Dropped, because the gateway has hung up, it closes the engine's
+/// connection.
+async fn forward(
+    engine: Arc<Client>,
+    request: Request<Incoming>,
+) -> Result<Response<Answered>, Infallible> {
+    let (mut head, body) = request.into_parts();
+    let Ok(body) = Limited::new(body, LONGEST_BODY).collect().await else {
+        return Ok(refusal(StatusCode::PAYLOAD_TOO_LARGE));
+    };
+    for name in [HOST, CONTENT_LENGTH].iter().chain(&OF_CONNECTIONS) {
+        head.headers.remove(name);
+    }
+    let path = head.uri.path_and_query();
+    let outgoing = Outgoing {
+        method: head.method,
+        origin: None,
+        path_and_query: path.map_or_else(|| "/".to_owned(), ToString::to_string),
+        headers: head.headers,
+        body: vec![body.to_bytes()],
+        // The gateway keeps the time.
+        timeouts: Timeouts::default(),
+        stream: false,
+    };
+    let Ok(answer) = engine.send(outgoing, &mut |_| {}).await else {
+        return Ok(refusal(StatusCode::SERVICE_UNAVAILABLE));
+    };
+    let mut response = Response::new(answer.body.boxed_unsync());
+    *response.status_mut() = answer.head.status;
+    *response.headers_mut() = answer.head.headers;
+    for name in &OF_CONNECTIONS {
+        response.headers_mut().remove(name);
+    }
+    Ok(response)
+}
+
+/// The engine has done nothing: another one may be asked.
+fn refusal(status: StatusCode) -> Response<Answered> {
+    let body = Empty::new().map_err(|never| match never {});
+    let mut response = Response::new(body.boxed_unsync());
+    *response.status_mut() = status;
+    let soon = HeaderValue::from_static("1");
+    response.headers_mut().insert(RETRY_AFTER, soon);
+    response
+}
