@@ -1,4 +1,4 @@
-//! Secrets that nobody else has, and a search for them in everything that was written.
+//! Unique secrets, and a search for them in everything that was written.
 
 use std::collections::HashMap;
 use std::io;
@@ -9,9 +9,9 @@ use base64::Engine;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use parking_lot::Mutex;
 
-/// So many bytes of a secret in a row are a leak; 8 may be shown to tell keys apart.
+/// This many consecutive bytes of a secret are a leak; 8 may be shown to tell keys apart.
 const LEAK: usize = 12;
-/// By so many first bytes the search looks needles up.
+/// The number of first bytes by which the search looks up needles.
 const START: usize = 4;
 
 /// A secret that must not turn up anywhere.
@@ -97,8 +97,8 @@ impl Canary {
                 .clone()
                 .map(|window| hex::encode(window).into_bytes()),
         );
-        // Twelve bytes that begin at a multiple of three stand alone in base64, whatever comes before; one of three
-        // windows in a row always does.
+        // Twelve bytes that begin at a multiple of three have the same base64, whatever comes before; one of three
+        // consecutive windows always begins there.
         for window in windows {
             needles.push(STANDARD_NO_PAD.encode(window).into_bytes());
             needles.push(URL_SAFE_NO_PAD.encode(window).into_bytes());

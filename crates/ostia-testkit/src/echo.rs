@@ -1,6 +1,6 @@
 //! A backend without any HTTP: it answers chats within the gateway's process, with as many words as its entry says.
 //!
-//! `"config": {"echo": {"log": NAME, "words": 3, "held": true, "fails": true}}`; what became of its calls is in
+//! `"config": {"echo": {"log": NAME, "words": 3, "held": true, "fails": true}}`; the outcomes of its calls are in
 //! [`EchoLog::of`] NAME.
 
 use std::collections::HashMap;
@@ -23,11 +23,11 @@ use tokio::sync::watch;
 use crate::gate::Gate;
 use crate::patience::within;
 
-/// What a test sees of an [`Echo`].
+/// The test's view of an [`Echo`].
 #[derive(Default)]
 pub struct EchoLog {
     bodies: Mutex<Vec<Value>>,
-    /// What every word but the first of a held answer waits for.
+    /// The gate for which every word of a held answer waits, except the first.
     pub gate: Gate,
     /// Answers whose body is gone.
     ended: watch::Sender<usize>,

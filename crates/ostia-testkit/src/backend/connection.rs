@@ -67,7 +67,7 @@ async fn next_head(shared: &Shared, wire: &mut Wire) -> Option<Head> {
     }
 }
 
-/// Bytes that are no request at all still show in the records.
+/// Bytes that are not a request still show in the records.
 fn note_malformed(shared: &Shared, what: String) {
     shared.change(|state| state.malformed.push(what));
 }

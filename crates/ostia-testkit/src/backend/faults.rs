@@ -1,4 +1,4 @@
-//! Scripts for what model servers have been seen to do wrong.
+//! Scripts for faults that were seen in real model servers.
 
 use bytes::Bytes;
 use serde_json::json;
@@ -45,7 +45,7 @@ impl Script {
         Self::json(status, &error)
     }
 
-    /// A 401 that repeats the key it was sent.
+    /// A 401 that repeats the key from the request.
     pub fn unauthorized_echo() -> Self {
         Self::by(|request| {
             let key = request.bearer().unwrap_or("nothing");
@@ -64,7 +64,7 @@ impl Script {
         Self::steps([Step::Write(head.into()), Step::Silence])
     }
 
-    /// A head that goes on for ever.
+    /// A head that never ends.
     pub fn endless_headers() -> Self {
         Self::steps([
             Step::Write("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n".into()),

@@ -128,7 +128,7 @@ impl Drop for AcceptLoop {
 
 fn bound(address: SocketAddr) -> TcpSocket {
     let socket = TcpSocket::new_v4().unwrap();
-    // Connections of the time before may still linger on the port.
+    // Earlier connections may still linger on the port.
     socket.set_reuseaddr(true).unwrap();
     socket.bind(address).unwrap();
     socket

@@ -66,7 +66,7 @@ impl FakeBackend {
         format!("http://{}", self.address)
     }
 
-    /// Answers requests that name this model, for which nothing more special was said.
+    /// Answers requests that name this model, unless a more specific script applies.
     pub fn on_model(&self, model: &str, script: Script) {
         self.shared
             .change(|state| state.scripts.by_model.insert(model.to_owned(), script));
@@ -97,7 +97,7 @@ impl FakeBackend {
         self.shared.change(|state| state.scripts.default = script);
     }
 
-    /// Closes each connection without a word after so many answers, as a server with its own idea of keep-alive does.
+    /// Closes each connection silently after this many answers, as a server with its own keep-alive limit does.
     pub fn close_after(&self, requests: usize) {
         self.shared
             .change(|state| state.requests_per_connection = Some(requests));
@@ -123,7 +123,7 @@ impl FakeBackend {
         self.shared.read(|state| state.records.clone())
     }
 
-    /// What is no HTTP request at all, described.
+    /// Descriptions of input that is not an HTTP request.
     pub fn malformed(&self) -> Vec<String> {
         self.shared.read(|state| state.malformed.clone())
     }

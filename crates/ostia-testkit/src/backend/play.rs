@@ -1,4 +1,4 @@
-//! The steps of a script on a connection, with an eye on whether the peer is still there.
+//! Plays the steps of a script on a connection, and watches whether the peer is still there.
 
 use std::io;
 
@@ -12,7 +12,7 @@ use super::shared::Entry;
 use crate::gate::Gate;
 use crate::wire::Wire;
 
-/// What came of a script.
+/// The result of a script.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Played {
     ToTheEnd,

@@ -16,7 +16,7 @@ pub struct Received {
     /// Whether the whole body has come.
     pub complete: bool,
     pub trailers: Fields,
-    /// What breaks RFC 9112 in the way it was sent; empty for a sound gateway.
+    /// Violations of RFC 9112 in the request; empty for a correct gateway.
     pub breaches: Vec<String>,
 }
 
@@ -81,7 +81,7 @@ impl Received {
         self.header("authorization")?.strip_prefix("Bearer ")
     }
 
-    /// The body as JSON; `Null` if it is none.
+    /// The body as JSON; `Null` if it is not JSON.
     pub fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or(Value::Null)
     }

@@ -4,7 +4,7 @@ use ostia_engine::Tokens;
 
 use super::Received;
 
-/// How the backend's part in a request ended.
+/// How a request ended on the backend's side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ending {
     /// The script was played to its end.
@@ -34,7 +34,7 @@ pub struct Record {
     pub events_written: usize,
     /// Tokens of the answer's text among them.
     pub tokens_written: u64,
-    /// The last sound usage among them: what the ledger has to say.
+    /// The last valid usage among them, which the ledger must have.
     pub reported: Option<Tokens>,
 }
 

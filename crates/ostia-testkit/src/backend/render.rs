@@ -194,7 +194,7 @@ impl<'a> Rendering<'a> {
     }
 }
 
-/// A model's answer in the shape of whichever API was called, and whether it is a stream.
+/// A model's answer in the format of the API that was called, and whether it is a stream.
 fn completion(output: &Output, request: &Received) -> (Vec<Event>, bool) {
     let mut ask = Ask::read(request.json());
     ask.model = request.model().unwrap_or_default();
@@ -244,7 +244,7 @@ fn dress(events: &mut [Event], script: &Script) {
     }
 }
 
-/// Cuts the writes of a plan anew; what is not a write stays between the writes it stood between, except gates.
+/// Splits the writes of a plan differently; other steps stay between the same writes, except gates.
 fn recut_steps(steps: Vec<Step>, cuts: &Cuts) -> Vec<Step> {
     let mut pieces: Vec<Piece> = Vec::new();
     let mut rest = Vec::new();
@@ -272,7 +272,7 @@ fn recut_steps(steps: Vec<Step>, cuts: &Cuts) -> Vec<Step> {
     steps
 }
 
-/// The same bytes in other pieces; each mark goes with the piece that holds its last byte.
+/// The same bytes in different pieces; each mark moves to the piece with its last byte.
 fn recut(pieces: Vec<Piece>, cuts: &Cuts) -> Vec<Piece> {
     let mut whole = BytesMut::new();
     let mut marks = Vec::new();

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::Received;
 use crate::gate::Gate;
 
-/// How one request is answered, byte by byte if need be. Without anything said: as a sound model server would.
+/// How one request is answered, byte by byte if need be. By default, as a correct model server would answer.
 #[derive(Debug, Clone)]
 pub struct Script {
     pub(super) answer: Answer,
@@ -72,7 +72,7 @@ pub enum Break {
     Fin,
     /// `Content-Length` of the whole, then an orderly close in between.
     ShortLength,
-    /// A chunk whose size is no number; the connection stays open.
+    /// A chunk whose size is not a number; the connection stays open.
     BadChunk,
     /// Nothing more, and the connection stays open.
     Stall,
@@ -89,7 +89,7 @@ pub enum Cuts {
     Every(usize),
 }
 
-/// How the end of the body is told. `Auto`: chunked for streams, a length otherwise.
+/// How the end of the body is signalled. `Auto`: chunked for streams, a length otherwise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ScriptFraming {
     Auto,
@@ -146,12 +146,12 @@ impl Script {
             .header("content-type", "application/octet-stream")
     }
 
-    /// Nothing but these steps: heads and framing are theirs too. The connection is kept if none closes it.
+    /// Only these steps, which include heads and framing. The connection is kept if none of them closes it.
     pub fn steps(steps: impl IntoIterator<Item = Step>) -> Self {
         Self::new(Answer::Steps(steps.into_iter().collect()))
     }
 
-    /// Decides when the request is known: an echo, for example.
+    /// Chooses the script once the request is known: for an echo, for example.
     pub fn by(decide: impl Fn(&Received) -> Self + Send + Sync + 'static) -> Self {
         Self::new(Answer::By(Arc::new(decide)))
     }
@@ -210,7 +210,7 @@ impl Script {
         self
     }
 
-    /// One more header line; a content type takes the place of the one before.
+    /// One more header line; a content type replaces the previous one.
     #[must_use]
     pub fn header(mut self, name: &str, value: &str) -> Self {
         if name.eq_ignore_ascii_case("content-type") {
@@ -261,7 +261,7 @@ impl Script {
         self
     }
 
-    /// Cuts all that is written, heads and framing included, into writes. Gates between events fall away.
+    /// Splits the whole output, heads and framing included, into writes. Gates between events are dropped.
     #[must_use]
     pub fn cut_wire(mut self, cuts: Cuts) -> Self {
         self.wire_cuts = Some(cuts);

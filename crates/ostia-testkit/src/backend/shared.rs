@@ -20,15 +20,15 @@ pub(super) struct Shared {
 #[derive(Default)]
 pub(super) struct State {
     pub records: Vec<Record>,
-    /// What came and is no HTTP request.
+    /// Input that is not an HTTP request.
     pub malformed: Vec<String>,
     pub counts: Counts,
     pub scripts: Scripts,
-    /// Requests a connection serves before it is closed without a word; `None`: any number.
+    /// How many requests a connection serves before it is closed silently; `None`: any number.
     pub requests_per_connection: Option<usize>,
 }
 
-/// Which script answers which request, the most special first.
+/// Which script answers which request, the most specific first.
 #[derive(Default)]
 pub(super) struct Scripts {
     pub queue: VecDeque<Script>,
@@ -108,7 +108,7 @@ impl Shared {
         }
     }
 
-    /// The next script of the queue, if it is one that does not wait for the body.
+    /// The next script of the queue, if it does not wait for the body.
     pub fn early_script(&self) -> Option<Script> {
         self.change(|state| {
             let queue = &mut state.scripts.queue;

@@ -50,14 +50,14 @@ pub(super) async fn carry(
     }
 }
 
-/// Gives whether both directions came to an orderly end.
+/// Returns whether both directions ended in an orderly way.
 async fn both_ways(
     client: &mut TcpStream,
     server: &mut TcpStream,
     mode: watch::Receiver<Mode>,
     open: &Open,
 ) -> bool {
-    // Borrowed halves: owned ones say FIN when they are dropped, and a reset must not begin with that.
+    // Borrowed halves: owned ones send FIN when dropped, and a reset must not begin with that.
     let (client_reads, mut client_writes) = client.split();
     let (server_reads, mut server_writes) = server.split();
     let to_server = copy(
@@ -147,7 +147,7 @@ async fn pass(mode: &Mode, bytes: &[u8], to: &mut WriteHalf<'_>) -> io::Result<(
         Mode::Slice(size) => {
             for slice in bytes.chunks((*size).max(1)) {
                 to.write_all(slice).await?;
-                // Lets the reader see this slice alone, where it runs on the same thread.
+                // Lets a reader on the same thread see this slice alone.
                 tokio::task::yield_now().await;
             }
             Ok(())

@@ -29,7 +29,7 @@ use crate::wire::{Body, Cut, Fields, Framing, Head, Wire};
 pub use request::Request;
 pub use sse::{Event, parse};
 
-/// One connection. Whatever it waits for must come within [`crate::patience::PATIENCE`].
+/// One connection. Everything it waits for must come within [`crate::patience::PATIENCE`].
 #[derive(Debug)]
 pub struct RawClient {
     wire: Wire,
@@ -90,7 +90,7 @@ impl RawClient {
         wire.ok().map(|wire| Self { wire })
     }
 
-    /// A client that lets the peer send little ahead: a slow reader, together with [`Self::take`].
+    /// A client with a small receive window: together with [`Self::take`], a slow reader.
     pub async fn connect_narrow(address: SocketAddr) -> Self {
         let socket = TcpSocket::new_v4().unwrap();
         // Below the loopback's segment size (64 KiB) the kernels would trickle by their timers.
@@ -108,7 +108,7 @@ impl RawClient {
         self.wire.stream.local_addr().unwrap()
     }
 
-    /// Sends bytes as they are. A peer that has gone already is no failure here: the answer will tell.
+    /// Sends bytes as they are. It is not an error here if the peer has gone: the answer will show it.
     pub async fn send(&mut self, bytes: impl AsRef<[u8]>) {
         let sending = self.wire.write(bytes.as_ref());
         within(|| "the peer to take what was sent".to_owned(), sending)
@@ -245,7 +245,7 @@ impl Answer {
         self.head.fields.first(name)
     }
 
-    /// The body as JSON; panics with the body if it is none.
+    /// The body as JSON; panics with the body if it is not JSON.
     pub fn json(&self) -> Value {
         let parsed = serde_json::from_slice(&self.body);
         parsed.unwrap_or_else(|error| panic!("{error} in {}", self.text()))

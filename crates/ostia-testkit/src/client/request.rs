@@ -1,7 +1,7 @@
 use bytes::{Bytes, BytesMut};
 use serde_json::Value;
 
-/// A request in the making. Whatever is wrong with it is on purpose: nothing is checked.
+/// A request being built. Nothing is checked, so it may be wrong on purpose.
 #[derive(Debug, Clone)]
 pub struct Request {
     method: String,

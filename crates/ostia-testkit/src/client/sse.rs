@@ -1,5 +1,5 @@
-//! A reader for event streams that follows the WHATWG rules word by word (HTML standard, section 9.2.6) and does
-//! nothing to be fast: what others are compared with.
+//! A reference reader for event streams: it follows the WHATWG rules literally (HTML standard, section 9.2.6) and is
+//! not optimised. Other readers are compared with it.
 
 /// One dispatched event.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -69,7 +69,7 @@ impl State {
     }
 }
 
-/// Lines that are ended by LF, CR or CRLF; what comes after the last end is no line.
+/// Lines that end with LF, CR or CRLF; text after the last line end is not a line.
 fn lines(text: &str) -> Vec<&str> {
     let mut lines = Vec::new();
     let mut rest = text;

@@ -1,4 +1,4 @@
-//! What must hold between the backends' records and the ledger after every test, whatever was tested.
+//! The invariants between the backends' records and the ledger after every test.
 
 use std::collections::{BTreeMap, BTreeSet};
 

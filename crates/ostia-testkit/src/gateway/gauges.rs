@@ -1,4 +1,4 @@
-//! What must be zero when nothing is going on, read from `/metrics`.
+//! The gauges that must be zero when idle, read from `/metrics`.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -16,7 +16,7 @@ const HELD: [&str; 4] = [
 
 const OF_ENDPOINTS: &str = "ostia_endpoint_in_flight";
 
-/// Waits until nothing is held, and gives the text in which that stood.
+/// Waits until nothing is held, and returns the metrics text that showed it.
 pub async fn at_rest(admin: SocketAddr) -> String {
     let mut last = String::new();
     let waiting = async {
@@ -25,7 +25,7 @@ pub async fn at_rest(admin: SocketAddr) -> String {
             if held(&last).is_empty() {
                 return;
             }
-            // Metrics can only be asked, not awaited.
+            // Metrics can only be polled, not awaited.
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };

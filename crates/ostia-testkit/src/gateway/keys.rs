@@ -5,7 +5,7 @@ use super::TestGateway;
 use crate::canary::Canary;
 
 impl TestGateway {
-    /// Makes a key for another user, as `ostia key create` would beside a running gateway. Gives the whole key.
+    /// Makes a key for another user, as `ostia key create` would while a gateway runs. Returns the whole key.
     pub async fn key_for(&self, username: &str, groups: &[&str]) -> String {
         self.key_in(username, groups, "").await
     }

@@ -1,6 +1,6 @@
 //! In: an installation ([`Site`]) and fake backends.
-//! Out: a gateway that listens, and after the test the proof that its books are right and nothing leaked.
-//! Not here: how a gateway is started; whatever can be started is a [`Subject`].
+//! Out: a gateway that listens, and after the test a check that its books are right and nothing leaked.
+//! Not here: how a gateway is started; anything that can be started is a [`Subject`].
 
 mod audit;
 pub mod gauges;
@@ -36,7 +36,7 @@ pub trait Subject: Send + Sync {
 
     fn admin_address(&self) -> SocketAddr;
 
-    /// What it still holds, where that is not in its metrics; asked only when nothing is going on.
+    /// Resources that it still holds and that are not in its metrics; read only when it is idle.
     fn held(&self) -> Vec<String> {
         Vec::new()
     }
@@ -62,9 +62,9 @@ pub trait Subject: Send + Sync {
 pub struct TestGateway {
     site: Site,
     subject: Option<Box<dyn Subject>>,
-    /// What clients were sent: holds no secret.
+    /// Output for clients: contains no secret.
     answers: Sinks,
-    /// What administrators may read: holds no prompt either.
+    /// Output for administrators: contains no prompt either.
     inside: Sinks,
 }
 
@@ -167,15 +167,15 @@ impl TestGateway {
                 if let Some(row) = rows.into_iter().find(|row| row.request_id == id) {
                     return row;
                 }
-                // The journal is carried to the database beside the requests; that can only be asked.
+                // The journal is carried to the database in the background; that can only be polled.
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
         within(|| format!("a row for {id}"), searching).await
     }
 
-    /// Waits for rest, stops the gateway, and checks what must hold after every test: nothing held, exactly one row for
-    /// each request that a backend saw, the tokens that were reported, no secret anywhere. Gives all rows.
+    /// Waits until it is idle, stops the gateway, and checks what must hold after every test: nothing held, exactly one
+    /// row for each request that a backend saw, the tokens that were reported, no secret anywhere. Gives all rows.
     pub async fn finish(self, backends: &[&FakeBackend]) -> Vec<Row> {
         self.finish_keeping(backends).await.0
     }

@@ -21,7 +21,7 @@ pub struct Process {
     log: Arc<Mutex<Vec<u8>>>,
     /// How many lines the log has.
     lines: watch::Receiver<usize>,
-    /// Where it listens, once it does; `Gone` when its log has ended.
+    /// Its address, once it listens; `Gone` when its log has ended.
     state: watch::Receiver<State>,
 }
 
@@ -39,8 +39,8 @@ enum State {
 impl Process {
     /// Starts `ostia serve` without waiting for anything. The site has to be prepared.
     pub fn spawn(binary: &Path, site: &Site) -> Self {
-        // A shell in between, so that a file that may not grow is an error and no signal: as a full disk is. And the umask
-        // of somebody who did not think of it.
+        // A shell in between, so that a file at its size limit gives an error instead of a signal, as a full disk does.
+        // It also sets a careless umask.
         let mut command = Command::new("/bin/sh");
         command
             .args([

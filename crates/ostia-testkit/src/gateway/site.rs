@@ -16,7 +16,7 @@ pub const USER: &str = "tester@example.org";
 /// What every key of a gateway begins with.
 const KEY_PREFIX: &str = "sk-ostia-";
 
-/// What an installation consists of before it starts: settings, fixtures, variables, a folder of its own.
+/// An installation before it starts: settings, fixtures, variables, a folder of its own.
 pub struct Site {
     folder: TempDir,
     clusters: BTreeMap<String, Value>,
@@ -31,13 +31,13 @@ pub struct Site {
     pub secrets: Secrets,
 }
 
-/// What must not be found anywhere.
+/// The secrets that must not be found anywhere.
 #[derive(Debug, Clone)]
 pub struct Secrets {
     /// The random part of the client's key.
     pub client_key: Canary,
     pub backend_key: Canary,
-    /// A word to put into prompts: prompts are in no log and no table.
+    /// A word for prompts, to check that prompts are in no log and no table.
     pub prompt: Canary,
 }
 
@@ -133,8 +133,8 @@ impl Default for Site {
 }
 
 impl Site {
-    /// An empty installation: both listeners on free loopback ports, API keys, SQLite in a temporary folder, no
-    /// limits; whoever sets one is refused exactly, and at once.
+    /// An empty installation: both listeners on free loopback ports, API keys, SQLite in a temporary folder, no limits.
+    /// A test that sets a limit gets exact, immediate refusals.
     pub fn new() -> Self {
         let secrets = Secrets::new();
         let backend_key = secrets.backend_key.secret().to_owned();
@@ -210,7 +210,7 @@ impl Site {
         self
     }
 
-    /// Lays a piece of `ostia.toml` over what there is, key by key.
+    /// Merges a piece of `ostia.toml` into the present settings, key by key.
     #[must_use]
     pub fn settings(mut self, text: &str) -> Self {
         let table = text
@@ -244,7 +244,7 @@ impl Site {
         self
     }
 
-    /// No fake backend answers for this model: its rows are for the test itself to judge.
+    /// No fake backend answers for this model: the test itself checks its rows.
     #[must_use]
     pub fn answered_within(mut self, model: &str) -> Self {
         self.answered_within.push(model.to_owned());

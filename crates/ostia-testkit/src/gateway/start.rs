@@ -126,7 +126,7 @@ impl Subject for InProcess {
     }
 }
 
-/// The site's variables only: what the test's own process has must change nothing.
+/// The site's variables only: those of the test's own process must have no effect.
 fn sources(site: &Site) -> Sources {
     let variables = site.variables().clone();
     Sources {

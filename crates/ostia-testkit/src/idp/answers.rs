@@ -8,7 +8,7 @@ use super::{CLIENT_ID, people};
 
 const DEPENDENT: &str = "urn:globus:auth:grant_type:dependent_token";
 
-/// What a provider in good health says to a call.
+/// The answers of a healthy provider.
 pub(super) fn answer(state: &State, call: &Call) -> (u16, Value) {
     match (&*call.method, &*call.path) {
         ("POST", "/v2/oauth2/token/introspect") => guarded(state, call, globus_introspect),

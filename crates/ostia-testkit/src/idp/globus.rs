@@ -1,6 +1,6 @@
 use serde_json::{Map, Value, json};
 
-/// What Globus knows of a token's holder.
+/// Globus's data on a token's holder.
 #[derive(Debug, Clone)]
 pub struct GlobusUser {
     /// All linked identities: id, username. The first is the primary one.
@@ -42,7 +42,7 @@ impl GlobusUser {
         self
     }
 
-    /// Who signed in, first to last.
+    /// The sign-ins, first to last.
     #[must_use]
     pub fn session(mut self, ids: &[&str]) -> Self {
         self.session = ids.iter().map(|id| (*id).to_owned()).collect();
@@ -69,7 +69,7 @@ impl GlobusUser {
         self
     }
 
-    /// What introspection says, with what was asked for besides.
+    /// The introspection answer, including the optional parts that were requested.
     pub(super) fn introspection(
         &self,
         now: i64,

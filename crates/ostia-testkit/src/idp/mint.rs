@@ -6,7 +6,7 @@ use ring::signature::{
 };
 use serde_json::{Value, json};
 
-/// Nobody's key: made for these tests, since `ring` makes no RSA keys.
+/// Made for these tests only, since `ring` cannot make RSA keys.
 const RSA_KEY: &[u8] = include_bytes!("rs256.pk8");
 
 /// Signs tokens, with one key for each algorithm.

@@ -53,7 +53,7 @@ impl FakeIdp {
         format!("http://{}", self.address)
     }
 
-    /// What the gateway authenticates itself with, beside [`CLIENT_ID`].
+    /// The secret with which the gateway authenticates itself, next to [`CLIENT_ID`].
     pub fn secret(&self) -> &Canary {
         &self.state.secret
     }
@@ -78,7 +78,7 @@ impl FakeIdp {
         });
     }
 
-    /// How it answers from now on; calls under way included where they wait.
+    /// How it answers from now on; waiting calls are affected too.
     pub fn be(&self, mood: Mood) {
         self.state.set_mood(mood);
     }

@@ -13,7 +13,7 @@ use super::state::{Call, State};
 
 const DEVICE_GRANT: &str = "urn:ietf:params:oauth:grant-type:device_code";
 
-/// What people who sign in have got so far.
+/// The codes and tokens issued to people who sign in.
 #[derive(Default)]
 pub(super) struct Logins {
     /// Codes that were not redeemed.

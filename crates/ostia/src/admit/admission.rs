@@ -27,7 +27,7 @@ pub struct Admission {
     own: OwnLimits,
     pub(super) standing: Standing,
     pub(super) line: Line,
-    /// Its part of what others in the queue are weighed against.
+    /// Its part of the service that is compared in the queue.
     served: Option<Served>,
     over: bool,
 }
@@ -81,12 +81,12 @@ impl Admission {
         &self.deployment
     }
 
-    /// How the caller stands with its limits, for `x-ratelimit-*`.
+    /// The state of the caller's limits, for `x-ratelimit-*`.
     pub fn standing(&self) -> &Standing {
         &self.standing
     }
 
-    /// It is written down that the request may reach a backend.
+    /// It was recorded that the request may reach a backend.
     pub fn recorded(self, receipt: Receipt) -> Attempt {
         Attempt::new(self, receipt)
     }
@@ -98,8 +98,8 @@ impl Admission {
         self.deployment.state.sent();
     }
 
-    /// Gives the endpoint's part back and leases the next one that was not tried yet and is here; the user's part is kept,
-    /// so a retry is charged once. `false`: there is none.
+    /// Gives the endpoint's part back and leases the next untried, available one; the user's part is kept, so a retry
+    /// is charged once. `false`: there is none.
     pub(super) async fn move_on(&mut self, limits: &Limits) -> bool {
         self.lease = None;
         let shared = Arc::clone(&self.shared);
@@ -126,7 +126,7 @@ impl Admission {
         true
     }
 
-    /// Waits for an endpoint that said when it is back, as long as requests wait for their turn.
+    /// Waits for an endpoint that said when it is back, for at most the queue timeout.
     pub(super) async fn come_back(&mut self, limits: &Limits) -> bool {
         let shared = Arc::clone(&self.shared);
         let asking = Asking {
@@ -162,8 +162,8 @@ impl Admission {
         }
     }
 
-    /// The request is over: the reservation becomes what it really used, and its places are free. Later calls change
-    /// nothing. `usage`: `None` where it used nothing.
+    /// The request is over: the reservation is replaced by the actual usage, and its places become free. Later calls
+    /// change nothing. `usage`: `None` if it used nothing.
     pub(super) fn settle(&mut self, usage: Option<&Usage>) {
         if std::mem::replace(&mut self.over, true) {
             return;
@@ -180,7 +180,7 @@ impl Admission {
             .freed(pool, user, self.served.take(), service);
     }
 
-    /// The answer came whole: what it needed says what the next one will need.
+    /// The answer was complete: its usage helps to predict that of the next one.
     pub(super) fn learn(&self, usage: &Usage) {
         learn(&self.deployment.learned, &self.demand, usage);
     }

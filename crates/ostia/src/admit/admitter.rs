@@ -24,16 +24,16 @@ use crate::rank::{NotServing, Ranked};
 use crate::read::Demand;
 use crate::settings::{Limits, OwnLimits};
 
-/// What a caller is told to wait for where only the end of another request helps, and how long a waiter relies on being
-/// called: what comes back elsewhere calls nobody here.
+/// The wait that a caller is told if only the end of another request helps, and the time after which a waiter checks by
+/// itself: room that comes back elsewhere wakes nobody here.
 const SHORTLY: Duration = Duration::from_secs(1);
-/// How often the first ones in line look for themselves where limits are shared: what comes back on another replica calls
-/// nobody here.
+/// How often the first in line check by themselves where limits are shared: room that comes back on another replica
+/// wakes nobody here.
 const LOOK: Duration = Duration::from_millis(20);
 /// Forecasts beyond this are as good as never.
 const FAR_OFF: Duration = Duration::from_secs(3600);
 
-/// Lets requests in, moves them on after a failure, and out. It owns the limiter and the queues.
+/// Admits requests, moves them on after a failure, and releases them. It owns the limiter and the queues.
 #[derive(Clone)]
 pub struct Admitter(Arc<Shared>);
 
@@ -49,11 +49,11 @@ pub struct Entry<'a> {
 pub(super) struct Shared {
     clock: Arc<dyn Clock>,
     limiter: Arc<dyn Limiter>,
-    /// Holds the limits while the other one does not answer.
+    /// Enforces the limits while the other limiter does not answer.
     fallback: Arc<dyn Limiter>,
-    /// What this process counts by itself, for one that takes over.
+    /// This process's own counts, for a process that takes over.
     local: Arc<LocalLimiter>,
-    /// For the answer of a limiter that is far away.
+    /// How long to wait for a remote limiter.
     limiter_patience: Duration,
     /// The limiter, where it is one for several replicas.
     shared: Option<Arc<SharedLimiter>>,
@@ -63,11 +63,11 @@ pub(super) struct Shared {
     doors: Arc<LocalLimiter>,
     pub(super) queues: Queues,
     pub(super) retries: RetryBudget,
-    /// Milliseconds that the longest wait took since somebody asked.
+    /// The longest wait, in milliseconds, since the last reading.
     longest_wait: AtomicU64,
 }
 
-/// What one request asks of limits, on whichever endpoint.
+/// The claims of one request on limits, for any endpoint.
 pub(super) struct Asking<'a> {
     pub(super) limits: &'a Limits,
     pub(super) own: OwnLimits,
@@ -78,24 +78,24 @@ pub(super) struct Asking<'a> {
 /// A request's place among those that wait.
 pub(super) struct Line {
     party: Party,
-    /// `None`: it has all the time there is.
+    /// `None`: it has no deadline.
     leave_at: Option<Instant>,
     /// How long it waited, if it had to.
     pub(super) waited: Option<Duration>,
 }
 
-/// What becomes of a request while all its endpoints are away.
+/// What a request does while all its endpoints are away.
 #[derive(Clone, Copy)]
 pub(super) enum WhenAway {
-    /// It waits where one of them is back within this time; else one gets it nevertheless, and says no itself.
+    /// It waits if one of them is back within this time; else it is sent to one anyway, which then refuses it.
     Send(Duration),
     /// It waits likewise, or gives up.
     GiveUp(Duration),
-    /// Only endpoints that are here count.
+    /// Only available endpoints count.
     Skip,
 }
 
-/// What a request waits for.
+/// What a request is waiting for.
 #[derive(Clone, Copy)]
 pub(super) struct Wanted<'a> {
     pub(super) asking: &'a Asking<'a>,
@@ -111,7 +111,7 @@ impl Line {
 }
 
 impl Admitter {
-    /// `limiter`: `None` counts in this process. `limiter_patience`: after that, limits are held in this process.
+    /// `limiter`: `None` counts in this process. `limiter_patience`: after that time, this process enforces the limits.
     pub fn new(
         limiter: Option<Arc<dyn Limiter>>,
         limiter_patience: Duration,
@@ -161,7 +161,7 @@ impl Admitter {
         }))
     }
 
-    /// What this process counts by itself.
+    /// This process's own counts.
     pub fn local(&self) -> &Arc<LocalLimiter> {
         &self.0.local
     }
@@ -263,7 +263,7 @@ impl Admitter {
         self.0.retries.set_percent(percent);
     }
 
-    /// There is more room than before: who is next in line tries.
+    /// There is more room than before: the next in line tries.
     pub fn came_back(&self) {
         self.0.queues.came_back();
     }
@@ -293,8 +293,8 @@ impl Admitter {
         self.0.queues.waiting_of(user)
     }
 
-    /// How a caller's limits stand on each of these endpoints, as far as this process knows. Those that hold on all of them
-    /// stand first, without an endpoint.
+    /// The state of a caller's limits on each of these endpoints, as far as this process knows. Limits common to all of
+    /// them come first, without an endpoint.
     pub async fn standing<'a>(
         &self,
         identity: &Identity,
@@ -323,7 +323,7 @@ impl Admitter {
         standings
     }
 
-    /// Lets a request for a route that is open to everybody in, at the rate of one user.
+    /// Admits a request for a route that is open to everybody, at the rate of one user.
     pub fn open(&self, address: IpAddr, limits: &Limits) -> Result<(), Refused> {
         let most = limits.requests_per_second_per_user.into();
         if most == 0 || address.is_loopback() {
@@ -344,7 +344,7 @@ impl Admitter {
         Ok(())
     }
 
-    /// What is done beside the path where limits are shared; else nothing.
+    /// The background work if limits are shared; else nothing.
     pub async fn work(&self) -> Infallible {
         match &self.0.shared {
             Some(shared) => shared.work(&self.0.queues).await,
@@ -352,7 +352,7 @@ impl Admitter {
         }
     }
 
-    /// Whether limits are shared, and held in this process alone meanwhile.
+    /// Whether limits are shared, but currently enforced by this process alone.
     pub fn is_degraded(&self) -> bool {
         self.0
             .shared
@@ -370,13 +370,13 @@ impl Admitter {
         self.0.retries.earn();
     }
 
-    /// Tells others what is still to be told.
+    /// Sends what is still to be sent to others.
     pub async fn shutdown(&self) {
         self.0.limiter.shutdown().await;
     }
 }
 
-/// When the first of those that said no is back.
+/// When the first endpoint that refused is back.
 fn earliest(candidates: &[Arc<Deployment>]) -> Option<Duration> {
     let rests = candidates.iter().map(|one| one.state.is_back_in());
     rests.flatten().min()
@@ -431,8 +431,8 @@ impl Shared {
         self.clock.unix_micros()
     }
 
-    /// Waits in line for a place and everything that is wanted. A shortage that will pass in time is waited for; dropped
-    /// meanwhile, the request leaves the queue. `refused`: why it did not get it at once.
+    /// Waits in line for a place and room under all limits, if the shortage will pass in time. If dropped meanwhile,
+    /// the request leaves the queue. `refused`: why it was not admitted at once.
     async fn in_turn(
         &self,
         ranked: &mut Ranked,
@@ -483,8 +483,8 @@ impl Shared {
         }
     }
 
-    /// Waits until one of the endpoints that said no is back, and leases it or another one. `None`: none says that it is
-    /// back in time.
+    /// Waits until one of the endpoints that refused is back, and leases it or another one. `None`: none says that it
+    /// is back in time.
     pub(super) async fn after_a_rest(
         &self,
         ranked: &mut Ranked,
@@ -510,7 +510,7 @@ impl Shared {
         leased.ok()
     }
 
-    /// A place in line, if it is worth while.
+    /// A place in line, if waiting is worthwhile.
     fn seat(&self, ranked: &Ranked, line: &Line, refused: &Refused) -> Result<Seat<'_>, Refused> {
         let now = self.clock.now();
         let patience = line.left(now);
@@ -528,7 +528,7 @@ impl Shared {
         }
     }
 
-    /// What one is told who leaves the queue without having been served: when its turn would have come.
+    /// The refusal for a request that leaves the queue without being served: when its turn would have come.
     fn told(&self, refused: Refused, seat: &Seat<'_>, now: Instant) -> Refused {
         let forecast = seat.forecast(now).unwrap_or_default();
         Refused {
@@ -537,8 +537,8 @@ impl Shared {
         }
     }
 
-    /// Takes a place and everything `is_wanted` on the first endpoint that has both. Endpoints that are away are left
-    /// alone while another one is here.
+    /// Takes a place and everything `is_wanted` on the first endpoint that has both. Endpoints that are away are
+    /// skipped while another one is available.
     pub(super) async fn lease(
         &self,
         ranked: &Ranked,
@@ -614,7 +614,7 @@ impl Shared {
         foreseen?.into_iter().reduce(Refused::milder)
     }
 
-    /// How soon a waiter who is first in line looks for itself.
+    /// How soon the first waiter in line checks by itself.
     fn look(&self) -> Duration {
         match self.shared {
             Some(_) => LOOK,

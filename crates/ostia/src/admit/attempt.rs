@@ -57,7 +57,7 @@ impl Attempt {
         &mut self.receipt
     }
 
-    /// The request goes to the backend now.
+    /// The request is sent to the backend now.
     pub fn sent(&mut self) {
         self.admission.sent();
     }
@@ -81,8 +81,8 @@ impl Attempt {
         Ok(self.moved())
     }
 
-    /// The endpoint's answer is that it takes nothing for now, and perhaps for how long. The next attempt on another
-    /// endpoint, if there is one.
+    /// The endpoint answered that it takes no requests for now, and perhaps for how long. Returns the next attempt on
+    /// another endpoint, if there is one.
     pub async fn turned_away(
         mut self,
         named: Option<Duration>,
@@ -95,7 +95,8 @@ impl Attempt {
         }
     }
 
-    /// Waits until an endpoint that said no is back, if that is soon enough. The next attempt, or this one as it was.
+    /// Waits until an endpoint that refused is back, if that is soon enough. Returns the next attempt, or this one
+    /// unchanged.
     pub async fn come_back(mut self, limits: &Limits) -> Result<Self, Self> {
         let phase = self.receipt.phase();
         self.receipt.reached(Phase::Queued);

@@ -4,11 +4,11 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use ostia_core::{Blocked, Identity, Notice, NoticeScope};
 
-/// Who is let in no longer, and which models are asked no longer: from `ostia block`.
+/// Blocked callers and models, from `ostia block`.
 #[derive(Debug, Default)]
 pub struct Blocks(ArcSwap<BlockList>);
 
-/// The blocks among the notices of the store, by name; also such as hold no more.
+/// The blocks among the store's notices, by name, including expired ones.
 #[derive(Debug, Default)]
 pub struct BlockList {
     user: BTreeMap<String, Notice>,

@@ -5,7 +5,7 @@ use crate::refusal::Refusal;
 
 const HEADER: HeaderName = HeaderName::from_static("x-ostia-class");
 
-/// The class of a request: what its sender says in `X-Ostia-Class`. A key may be for batch work only.
+/// The class of a request, from its sender's `X-Ostia-Class`. A key may be for batch work only.
 pub fn class_of(headers: &HeaderMap, who: &Identity) -> Result<Class, Refusal> {
     let asked = asked(headers)?;
     let key = who.front.as_deref().unwrap_or(who);

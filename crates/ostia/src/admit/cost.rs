@@ -4,11 +4,11 @@ use crate::fleet::Learned;
 use crate::read::Demand;
 use crate::settings::{Limits, ReserveOutput};
 
-/// A token that is generated takes an engine about as long as two that are read, and one from its cache a tenth.
+/// Generating a token takes an engine about as long as reading two; a token from its cache costs a tenth.
 const OUTPUT: f64 = 2.0;
 const CACHED: f64 = 0.1;
 
-/// What is reserved of every limit of tokens.
+/// The reservation under every token limit.
 pub(super) fn cost(limits: &Limits, learned: &Learned, demand: &Demand) -> Cost {
     let expected = learned.expected(&demand.api, demand.prompt);
     let each = expected
@@ -22,7 +22,7 @@ pub(super) fn cost(limits: &Limits, learned: &Learned, demand: &Demand) -> Cost 
             let output = likely.min(most.unwrap_or(u64::MAX));
             (expected.prompt_tokens, output, 0)
         }
-        // Callers count on this one: a prompt is never taken for smaller than its bytes say.
+        // Callers rely on this: a prompt is never estimated below what its bytes suggest.
         ReserveOutput::MaxTokens => {
             let prompt = expected.prompt_tokens.max(demand.prompt);
             match cap {
@@ -38,7 +38,7 @@ pub(super) fn cost(limits: &Limits, learned: &Learned, demand: &Demand) -> Cost 
     }
 }
 
-/// The service that a request is counted with in the queue until it is over.
+/// The service with which a request is counted in the queue until it is over.
 pub(super) fn likely_service(demand: &Demand, cost: Cost) -> f64 {
     let prompt = demand.prompt.min(cost.total());
     service(prompt, 0, cost.total() - prompt).max(1.0)
@@ -63,7 +63,7 @@ fn service(prompt: u64, cached: u64, output: u64) -> f64 {
     (prompt - cached) as f64 + CACHED * cached as f64 + OUTPUT * output as f64
 }
 
-/// Remembers what an answer that came whole really needed.
+/// Remembers the actual usage of a complete answer.
 pub(super) fn learn(learned: &Learned, demand: &Demand, usage: &Usage) {
     if usage.source == UsageSource::Upstream {
         let prompt = (demand.prompt, usage.prompt_tokens);

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use super::queue::Waiter;
 use ostia_core::Class;
 
-/// For whom a request waits, and how large that one's share is.
+/// The party for which a request waits, and its share.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Party {
     pub(super) class: Class,
-    /// The project; a user without one stands beside the projects.
+    /// The project; a user without one is treated like a project.
     pub(super) project: Arc<str>,
     pub(super) project_share: u32,
     pub(super) user: Arc<str>,
@@ -17,7 +17,7 @@ pub(super) struct Party {
 }
 
 impl Party {
-    /// A user without a project stands beside the projects, under a name that none has.
+    /// A user without a project is treated like a project, under a name that no project has.
     pub(super) fn project_of_one(user: &str) -> Arc<str> {
         format!("\0{user}").into()
     }
@@ -34,12 +34,12 @@ impl Party {
 /// Who comes next in one pool: weighted fair queueing over projects, and over the users in each, by the service that
 /// they were given (virtual token counters, as in "Fairness in Serving Large Language Models", Sheng et al., 2024).
 ///
-/// A counter holds service divided by share. Who has nothing waiting and nothing running saves nothing up: when it comes
-/// back, its counter is lifted to the least of those who wait.
+/// A counter holds service divided by share. A party with nothing waiting or running saves up no credit: when it comes
+/// back, its counter is lifted to the least of the waiting ones.
 #[derive(Default)]
 pub(super) struct Lines {
     projects: BTreeMap<(Class, Arc<str>), Project>,
-    /// The counter of the project that was served last, by class: stands for the least of those who wait where nobody does.
+    /// The counter of the project that was served last, by class: used as the least counter while nobody waits.
     present: BTreeMap<Class, f64>,
     waiting: usize,
     running: usize,
@@ -62,7 +62,7 @@ struct Line {
     waiters: VecDeque<Arc<Waiter>>,
     /// Requests that were counted when they were let in, and are not over.
     running: usize,
-    /// The first one waits for room under a limit of its own. Others are served meanwhile.
+    /// Its first request waits for room under its own limit. Others are served meanwhile.
     is_held: bool,
 }
 
@@ -101,7 +101,7 @@ impl Lines {
         self.forget(&waiter.party);
     }
 
-    /// A request runs, and is counted with the service that it is likely to get.
+    /// A request runs, and is counted with its expected service.
     pub(super) fn started(&mut self, party: &Party, service: f64) {
         self.line(party).running += 1;
         self.running += 1;
@@ -115,7 +115,7 @@ impl Lines {
         self.charge(party.class, &party.project, &party.user, service);
     }
 
-    /// It is over. `correction`: what it got, less what was counted.
+    /// It is over. `correction`: its actual service minus the counted one.
     pub(super) fn ended(&mut self, party: &Party, correction: f64) {
         self.charge(party.class, &party.project, &party.user, correction);
         let line = self.line(party);
@@ -137,7 +137,7 @@ impl Lines {
         }
     }
 
-    /// The last one of the longest line, of the last class: who gives way where there is no room for another waiter.
+    /// The last request of the longest line in the last class: it gives way if there is no room for another waiter.
     pub(super) fn longest(&self) -> Option<(Class, usize, Arc<Waiter>)> {
         let lines = self.projects.iter().flat_map(|((class, _), project)| {
             let lines = project.users.values();
@@ -151,7 +151,7 @@ impl Lines {
         self.known_line(party).map_or(0, |line| line.waiters.len())
     }
 
-    /// Something came back under limits that may be anybody's.
+    /// Something came back under limits that may be any party's.
     pub(super) fn release_all(&mut self) {
         for project in self.projects.values_mut() {
             for line in project.users.values_mut() {
@@ -195,8 +195,8 @@ impl Lines {
         next.map(|(_, first)| Arc::clone(first))
     }
 
-    /// Whether it has to let another one pass: it is not the first of its line, or another line's first comes before it and
-    /// may use all that it may use.
+    /// Whether another one goes first: this one is not the first of its line, or another line's first comes before it
+    /// and may use every endpoint that this one may use.
     pub(super) fn is_preceded(&self, waiter: &Arc<Waiter>) -> bool {
         let Some(own) = self.turn_of(waiter) else {
             return true;
@@ -205,7 +205,7 @@ impl Lines {
             .any(|(turn, first)| turn.compare(&own).is_lt() && first.covers(waiter))
     }
 
-    /// How many are likely to be served before this one: of every other line as many as of its own up to it.
+    /// How many are likely to be served before this one: from every other line as many as from its own line up to it.
     pub(super) fn ahead_of(&self, waiter: &Arc<Waiter>) -> usize {
         let own = self.known_line(&waiter.party).map_or(0, |line| {
             let mut waiters = line.waiters.iter();
@@ -247,7 +247,7 @@ impl Lines {
         lines.map(|line| line.waiters.len()).sum()
     }
 
-    /// Nobody waits, and nobody who was counted runs.
+    /// Nobody waits, and no counted request runs.
     pub(super) fn is_idle(&self) -> bool {
         self.waiting == 0 && self.running == 0
     }
@@ -304,7 +304,7 @@ impl Lines {
         least.unwrap_or_else(|| self.present.get(&class).copied().unwrap_or_default())
     }
 
-    /// Drops what nobody would miss: idle lines that would be lifted anyway.
+    /// Drops idle lines whose counters would be lifted anyway.
     fn forget(&mut self, party: &Party) {
         if self.is_idle() {
             self.projects.clear();

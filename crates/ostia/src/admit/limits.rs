@@ -6,7 +6,7 @@ use ostia_core::{Claim, Identity, KeyRights, Measure, Scope, Subject};
 use crate::catalog::Deployment;
 use crate::settings::{Limits, OwnLimits};
 
-/// Requests at a time of a key that acts on behalf of others.
+/// Concurrent requests of a key that acts on behalf of others.
 const MANY_IN_FLIGHT: u32 = 256;
 
 /// One kind of limit.
@@ -60,7 +60,7 @@ static RULES: [Rule; 6] = [
     },
 ];
 
-/// What the settings say of this caller alone: of each limit the first that sets it, of key, user, project and groups.
+/// The settings for this caller: each limit comes from the first of key, user, project and groups that sets it.
 pub fn own_limits(limits: &Limits, who: &Identity) -> OwnLimits {
     let others = &limits.others;
     let find = |all: &BTreeMap<String, OwnLimits>, name: &str| all.get(name).copied();
@@ -81,7 +81,7 @@ pub fn own_limits(limits: &Limits, who: &Identity) -> OwnLimits {
     known.fold(OwnLimits::default(), or_else)
 }
 
-/// What a key was given of the keys of `[limits.key."ID"]`.
+/// The limits of `[limits.key."ID"]` that a key was given.
 fn given(rights: &KeyRights) -> OwnLimits {
     let most = |name: &str| rights.limits.get(name).copied();
     let narrow = |name: &str| most(name).map(|most| u32::try_from(most).unwrap_or(u32::MAX));
@@ -127,7 +127,8 @@ fn larger(one: OwnLimits, other: OwnLimits) -> OwnLimits {
     }
 }
 
-/// What `first` leaves open, `then` may set. Whoever is blocked by one is blocked, and what one allows is allowed.
+/// `then` may set what `first` leaves open. A caller blocked by one of them is blocked, and what one of them allows is
+/// allowed.
 fn or_else(first: OwnLimits, then: OwnLimits) -> OwnLimits {
     OwnLimits {
         requests_per_second_per_user: first
@@ -177,7 +178,7 @@ pub(super) fn places(deployment: &Deployment) -> Option<Claim> {
     })
 }
 
-/// Whose counter it is; `None` where the caller has none such.
+/// The owner of the counter; `None` if the caller has none of this kind.
 fn subject(scope: Scope, who: &Identity, deployment: &Deployment) -> Option<Subject> {
     let user = || Arc::clone(&who.user_id);
     let slug = || Arc::clone(&deployment.slug);

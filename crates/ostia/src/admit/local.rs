@@ -19,9 +19,9 @@ use super::window::Window;
 use handover::Foreign;
 
 const SHARDS: usize = 64;
-/// How many counters of a shard are looked at for removal each time one is asked for.
+/// How many counters of a shard are checked for removal on each access.
 const SWEEP: usize = 2;
-/// What a caller is told to wait where only the end of another request helps.
+/// The wait that a caller is told if only the end of another request helps.
 const SHORTLY: Duration = Duration::from_secs(1);
 
 /// A sliding span, cut into ticks.
@@ -47,9 +47,9 @@ const MINUTE: Ticks = Ticks {
 pub struct LocalLimiter {
     clock: Arc<dyn Clock>,
     start: Instant,
-    /// How much earlier the process that this one took over from had begun.
+    /// How much earlier the process from which this one took over had begun.
     ahead_nanos: AtomicU64,
-    /// Who is told of changes, once the counters were given away.
+    /// The receiver of changes, once the counters were handed over.
     changes: OnceLock<UnboundedSender<Change>>,
     foreign: Mutex<Foreign>,
     hasher: RandomState,
@@ -74,7 +74,7 @@ struct Counter {
 enum Count {
     /// Of requests or tokens, in a span.
     Sliding(Window),
-    /// What is taken and does not come back with time.
+    /// Amounts that do not come back with time.
     Standing(u64),
 }
 
@@ -310,7 +310,7 @@ impl Counter {
         claim.most.saturating_sub(self.total())
     }
 
-    /// Nobody would miss it.
+    /// It holds nothing.
     fn is_idle(&self) -> bool {
         let is_empty = match &self.count {
             Count::Sliding(window) => window.is_empty(),
@@ -394,7 +394,7 @@ impl Ticks {
         u64::try_from(now.as_nanos() / self.length.as_nanos()).unwrap_or(u64::MAX)
     }
 
-    /// Waits are counted from the start of the present tick, so the part of it that is gone is not waited for.
+    /// Waits are counted from the start of the present tick, so its elapsed part is subtracted.
     fn wait(self, count: u64, now: Duration) -> Duration {
         let gone = now.as_nanos() % self.length.as_nanos();
         let count = u32::try_from(count).unwrap_or(u32::MAX);
@@ -403,7 +403,7 @@ impl Ticks {
     }
 }
 
-/// The span in which a measure counts; of no meaning where nothing comes back with time.
+/// The span in which a measure counts; meaningless if nothing comes back with time.
 const fn ticks_of(measure: Measure) -> Ticks {
     match measure {
         Measure::Requests => SECOND,

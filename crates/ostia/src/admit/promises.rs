@@ -7,19 +7,19 @@ use parking_lot::Mutex;
 
 use super::{Refused, Shortage};
 
-/// Nobody is told to come back later than this for the sake of others.
+/// Staggering never delays a caller beyond this.
 const LONGEST: Duration = Duration::from_secs(60);
-/// Between two who lack a place: what places come back at is not known here.
+/// The gap between two callers who lack a place: the rate at which places come back is not known here.
 const PLACE: Duration = Duration::from_millis(100);
-/// So many are kept before those that have passed are cleared away.
+/// How many are kept before expired ones are removed.
 const MANY: usize = 1_024;
 
-/// When those who were refused were told to come back: one after the other, at the pace of what they lacked, or all would
-/// come at once and be refused again.
+/// The times that refused callers were given: one after the other, at the rate at which the lacking resource comes
+/// back. Otherwise all would come at once and be refused again.
 #[derive(Default)]
 pub(super) struct Promises(Mutex<HashMap<Lacking, Instant>>);
 
-/// What somebody lacked, and who: a user for a limit of its own, else the pool or endpoint.
+/// The lacking resource, and its owner: a user for their own limit, else the pool or endpoint.
 type Lacking = (Option<(Scope, Measure)>, Arc<str>);
 
 impl Promises {
@@ -52,7 +52,7 @@ impl Promises {
         }
     }
 
-    /// The first time from `wait` on that nobody else was told.
+    /// The first time from `wait` on that was given to nobody else.
     fn turn(&self, lacking: Lacking, wait: Duration, gap: Duration, now: Instant) -> Duration {
         let mut promises = self.0.lock();
         if promises.len() >= MANY {

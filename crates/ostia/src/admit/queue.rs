@@ -14,7 +14,7 @@ use super::fair::{Lines, Party};
 const MOST_WAITERS: usize = 4096;
 /// Services by which the length of a wait is forecast.
 const REMEMBERED: usize = 16;
-/// Fewer say nothing.
+/// With fewer, nothing is forecast.
 const LEAST_REMEMBERED: usize = 4;
 
 /// The queues of all pools. A pool is all endpoints of a model; each waiter holds the part of them that it may use.
@@ -25,14 +25,14 @@ pub(super) struct Queues {
     waiting: AtomicUsize,
     /// Of `pools`, to be read without the lock.
     count: AtomicUsize,
-    /// Service that other replicas were not told of yet; `None`: there are none.
+    /// Service that was not yet sent to other replicas; `None`: there are none.
     spent: Option<Mutex<HashMap<Account, f64>>>,
 }
 
 /// Pool, class, project and user: whose service it is.
 type Account = (Arc<str>, Class, Arc<str>, Arc<str>);
 
-/// One pool's queue. Who is served next is decided by what projects and users had, not by who came first.
+/// One pool's queue. The next request is chosen by the service that projects and users received, not by arrival.
 #[derive(Default)]
 pub(super) struct Queue {
     state: Mutex<State>,
@@ -42,7 +42,7 @@ pub(super) struct Queue {
 struct State {
     lines: Lines,
     arrivals: u64,
-    /// How often something came back: whoever tried before the last time tries again.
+    /// How often something came back: waiters that tried before the last time try again.
     returns: u64,
     /// When the last requests were let in.
     served: VecDeque<Instant>,
@@ -58,12 +58,12 @@ pub(super) struct Waiter {
     pub(super) since: Instant,
     /// What it lacked when it last tried.
     lacks: Mutex<Option<Shortage>>,
-    /// It has to give way: there are too many, and its line is the longest.
+    /// It has to give way: the queue is full, and its line is the longest.
     evicted: AtomicBool,
     bell: Notify,
 }
 
-/// One waiter's place in line. Dropped, it leaves the queue, and hands on a turn that it did not use.
+/// One waiter's place in line. When dropped, it leaves the queue and passes on an unused turn.
 pub(super) struct Seat<'a> {
     queues: &'a Queues,
     pool: Arc<str>,
@@ -81,13 +81,13 @@ pub struct Waits {
     pub project: Arc<str>,
     pub class: Class,
     pub waited: Duration,
-    /// What it lacked when it last tried; `None`: its turn to try has not come.
+    /// What it lacked at its last try; `None`: it has not tried yet.
     pub lacks: Option<Shortage>,
-    /// How much longer is likely; `None` where nothing is known.
+    /// How much longer it is likely to wait; `None` if unknown.
     pub forecast: Option<Duration>,
 }
 
-/// One try to be let in, and what had come back until then.
+/// One try to be admitted, and the count of returns at that time.
 #[derive(Clone, Copy)]
 pub(super) struct Try(u64);
 
@@ -139,7 +139,7 @@ impl Queues {
             .sum()
     }
 
-    /// Whether somebody waits for this pool: who comes now may not pass them.
+    /// Whether somebody waits for this pool: new arrivals may not overtake them.
     pub(super) fn is_waited_for(&self, pool: &str) -> bool {
         self.waiting() != 0
             && self
@@ -174,7 +174,7 @@ impl Queues {
         self.pools.lock().get(pool).cloned()
     }
 
-    /// Takes a place in line; `None`: there is none left.
+    /// Takes a place in line; `None`: the queue is full.
     pub(super) fn join(
         &self,
         pool: &Arc<str>,
@@ -202,7 +202,7 @@ impl Queues {
         })
     }
 
-    /// A request of this party was let in. It is counted where others wait, or waited lately.
+    /// A request of this party was admitted. It is counted if others wait, or waited recently.
     pub(super) fn served(
         &self,
         pool: &Arc<str>,
@@ -308,7 +308,7 @@ impl Queues {
         }
     }
 
-    /// Something came back that counts over all replicas: whoever is next tries.
+    /// Something that is counted over all replicas came back: the next in line tries.
     pub(super) fn came_back(&self) {
         if self.count.load(Ordering::Relaxed) == 0 {
             return;
@@ -323,7 +323,7 @@ impl Queues {
 }
 
 impl Seat<'_> {
-    /// Whether it has to leave, so that somebody with fewer requests in line can wait.
+    /// Whether it has to leave, so that a user with fewer requests in line can wait.
     pub(super) fn is_evicted(&self) -> bool {
         self.waiter.evicted.load(Ordering::Relaxed)
     }
@@ -333,7 +333,7 @@ impl Seat<'_> {
         self.waiter.bell.notified().await;
     }
 
-    /// A try, if it may: it was called, or nobody in line stands before it.
+    /// A try, if it is allowed: it was called, or nobody is ahead of it in line.
     pub(super) fn is_due(&self) -> Option<Try> {
         let mut state = self.queue.state.lock();
         let due = Try(state.returns);
@@ -345,7 +345,7 @@ impl Seat<'_> {
         (!state.lines.is_preceded(&self.waiter)).then_some(due)
     }
 
-    /// What this waiter needs under limits of its own is not there, though others may have theirs: their turn.
+    /// This waiter has no room under its own limits, but others may have: their turn.
     pub(super) fn pass(&self, failed: Try) {
         let mut state = self.queue.state.lock();
         self.waiter.called.store(false, Ordering::Relaxed);
@@ -356,7 +356,7 @@ impl Seat<'_> {
         state.call_next();
     }
 
-    /// The endpoints that this waiter may use have no room: the turn of one that may use others.
+    /// The endpoints that this waiter may use have no room: next is a waiter that may use others.
     pub(super) fn sit_down(&self, failed: Try) {
         let state = self.queue.state.lock();
         self.waiter.called.store(false, Ordering::Relaxed);
@@ -372,7 +372,7 @@ impl Seat<'_> {
         self.queue.state.lock().forecast(&self.waiter, now)
     }
 
-    /// What was not there when it tried.
+    /// What was lacking when it tried.
     pub(super) fn lacks(&self, shortage: &Shortage) {
         *self.waiter.lacks.lock() = Some(shortage.clone());
     }
@@ -384,7 +384,7 @@ impl Drop for Seat<'_> {
         let mut pools = self.queues.pools.lock();
         let mut state = self.queue.state.lock();
         state.lines.leave(&self.waiter);
-        // More than one thing may have come back meanwhile, and a turn that was not used is another's.
+        // More than one thing may have come back meanwhile, and an unused turn goes to another waiter.
         state.call_next();
         if state.lines.is_idle() {
             pools.remove(&self.pool);
@@ -433,7 +433,7 @@ impl State {
         true
     }
 
-    /// One who is called already calls the next one when it was served.
+    /// A waiter that is already called will call the next one once it was served.
     fn call_next(&self) {
         self.call(self.lines.next(|_| true));
     }

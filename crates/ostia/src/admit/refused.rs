@@ -9,23 +9,23 @@ use crate::rank::NotServing;
 #[error("admission refused: {shortage:?}")]
 pub struct Refused {
     pub shortage: Shortage,
-    /// Until the same request can be let in, if nobody else asks.
+    /// The time until the same request can be admitted, if nobody else asks.
     pub retry_after: Duration,
-    /// It may be let in earlier, as others may give back more than they need.
+    /// It may be admitted earlier, as others may give back more than they used.
     pub may_return: bool,
     pub standing: Standing,
 }
 
-/// What there was not enough of.
+/// The resource that was short.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Shortage {
     /// Room under a limit.
     Limit { scope: Scope, measure: Measure },
-    /// Places: every endpoint that had room under the limits was at its number of requests in flight.
+    /// Places: every endpoint with room under the limits had reached its number of requests in flight.
     EndpointsFull,
     /// Endpoints: while the request waited, the last one stopped serving.
     NotServing(NotServing),
-    /// The operators let nothing of this caller in, or nothing to this model.
+    /// The operators blocked this caller or this model.
     Blocked(Blocked),
 }
 
@@ -72,13 +72,13 @@ impl Refused {
         self.passes() && (self.may_return || self.retry_after <= time)
     }
 
-    /// Whether it is the caller's own limits that hold it back, and not what it shares with others in the queue.
+    /// Whether the caller's own limits hold it back, rather than resources shared with others in the queue.
     pub(super) fn is_own(&self) -> bool {
         matches!(self.shortage, Shortage::Limit { scope, .. } if scope != Scope::Endpoint)
     }
 
-    /// What a caller is told when every candidate refuses: a full endpoint rather than missing tokens, and the earliest
-    /// wait.
+    /// The refusal for a caller when every candidate refuses: a full endpoint takes precedence over missing tokens,
+    /// with the earliest wait.
     pub(super) fn milder(self, other: Self) -> Self {
         let order = |refused: &Self| match refused.shortage {
             Shortage::EndpointsFull => 0,

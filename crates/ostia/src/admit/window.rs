@@ -5,11 +5,11 @@ const MOST_STEPS: usize = 600;
 
 /// Amounts counted over a sliding span of ticks. Sparse: an idle window holds nothing.
 ///
-/// Ticks are coarse, and a tick that is partly out of the span counts in full, so that in no real span of this length
-/// more than the limit is let through.
+/// Ticks are coarse, and a tick that is partly out of the span counts in full, so that no real span of this length lets
+/// through more than the limit.
 ///
-/// A debt is what was used past the limit. Whatever leaves the span goes towards the debt first, at the tick at which it
-/// leaves, so that over a long time no more is used than the limit allows.
+/// A debt is usage beyond the limit. Amounts that leave the span pay the debt first, at the tick at which they leave,
+/// so that over a long time no more is used than the limit allows.
 #[derive(Debug, Default, Clone)]
 pub(super) struct Window {
     /// (tick, amount), oldest first.
@@ -75,7 +75,7 @@ impl Window {
         }
     }
 
-    /// Counts what nobody reserved: under the limit while there is room, the rest as a debt. A limit of 0 is none.
+    /// Counts unreserved usage: under the limit while there is room, the rest as a debt. A limit of 0 means none.
     pub(super) fn charge(&mut self, now: u64, amount: u64, limit: u64) {
         if limit == 0 {
             return;

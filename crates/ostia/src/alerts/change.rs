@@ -8,7 +8,7 @@ pub enum Severity {
     Critical,
 }
 
-/// Something that is wrong now.
+/// A current problem.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trouble {
     /// What kind: `endpoint_down`, `store_down`, ...
@@ -19,7 +19,7 @@ pub struct Trouble {
     pub summary: String,
 }
 
-/// What operators are told of it. Times are Unix microseconds.
+/// The alert for operators. Times are Unix microseconds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
     pub trouble: Trouble,
@@ -38,7 +38,7 @@ impl Severity {
 }
 
 impl Trouble {
-    /// The same for the same trouble, on every replica and after a restart.
+    /// The same for the same problem, on every replica and after a restart.
     pub fn fingerprint(&self) -> String {
         let text = format!("{}\0{}", self.name, self.subject);
         let hash = digest::digest(&digest::SHA256, text.as_bytes());
@@ -68,7 +68,7 @@ impl Change {
         })
     }
 
-    /// For `/api/v2/alerts` of an Alertmanager. `until`: it resolves by itself then if nothing more is heard.
+    /// For `/api/v2/alerts` of an Alertmanager. `until`: when it resolves by itself unless it is sent again.
     pub fn as_alert(&self, until: i64) -> Value {
         json!({
             "labels": {

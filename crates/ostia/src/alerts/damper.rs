@@ -3,11 +3,12 @@ use std::time::{Duration, Instant};
 
 use super::{Change, Trouble};
 
-/// Trouble is told when it has lasted so long, and its end when it has been gone so long: what comes and goes is one alert.
+/// How long a problem must last before it is reported, and how long it must be gone before its end is: a flapping
+/// problem is one alert.
 const LASTS: Duration = Duration::from_secs(15);
 const GONE: Duration = Duration::from_secs(60);
 
-/// Turns what is wrong at each look into alerts that fire and resolve.
+/// Turns the problems found at each check into alerts that fire and resolve.
 #[derive(Default)]
 pub(super) struct Damper {
     /// By fingerprint.
@@ -23,7 +24,7 @@ struct Known {
 }
 
 impl Damper {
-    /// What is new since the last look. `wall`: Unix microseconds.
+    /// The changes since the last check. `wall`: Unix microseconds.
     pub(super) fn look(&mut self, troubles: Vec<Trouble>, now: Instant, wall: i64) -> Vec<Change> {
         for trouble in troubles {
             let known = self
@@ -50,7 +51,7 @@ impl Damper {
             if known.fires && is_over {
                 changes.push(known.change(Some(wall)));
             }
-            // What ended before it was told is forgotten.
+            // A problem that ended before it was reported is forgotten.
             is_here || (known.fires && !is_over)
         });
         changes
@@ -100,7 +101,7 @@ mod tests {
         for second in [20, 25] {
             assert_eq!(damper.look(down(), at(second), 0), []);
         }
-        // It flaps: nobody is told anything.
+        // It flaps: nothing is sent.
         for second in [30, 60, 80] {
             assert_eq!(damper.look(vec![], at(second), 0), []);
         }

@@ -7,7 +7,7 @@ use x509_parser::pem::Pem;
 
 use super::{Severity, Trouble};
 
-/// What can only be learnt by asking the file system, which may block.
+/// Checks that need the file system, which may block.
 pub(super) struct Disk {
     pub(super) state_dir: PathBuf,
     pub(super) certificates: Vec<PathBuf>,
@@ -21,7 +21,7 @@ const GIB: u64 = 1 << 30;
 /// Less than this, and less than a twentieth, is nearly full.
 const LITTLE: u64 = 5 * GIB;
 const DAY: i64 = 86_400;
-/// Certificates are told of so long before their end.
+/// How long before its expiry a certificate is reported.
 const SOON: i64 = 21 * DAY;
 const VERY_SOON: i64 = 3 * DAY;
 

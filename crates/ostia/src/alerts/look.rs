@@ -63,7 +63,7 @@ fn down(deployment: &Deployment) -> Option<&'static str> {
     }
 }
 
-/// What is wrong with the gateway itself.
+/// Problems of the gateway itself.
 pub(super) fn gateway(gateway: &Gateway, live: &Live) -> Vec<Trouble> {
     let stats = gateway.ledger().stats();
     let critical = |name, is_so: bool, summary: String| {

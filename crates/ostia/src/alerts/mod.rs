@@ -1,7 +1,6 @@
-//! In: the [`crate::gateway::Gateway`]. Out: what its operators are told: alerts that fire and resolve, a sign of life, a
-//! report.
-//! Here: what counts as trouble, how long it lasts before somebody is told, and to whom it goes.
-//! Not here: health of endpoints itself (`fleet`, `cluster`), texts for users.
+//! In: the [`crate::gateway::Gateway`]. Out: messages to its operators: alerts that fire and resolve, a heartbeat, a
+//! report. Here: what counts as a problem, how long it must last before it is reported, and to whom. Not here:
+//! health of endpoints itself (`fleet`, `cluster`), texts for users.
 
 mod change;
 mod damper;

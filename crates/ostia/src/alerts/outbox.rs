@@ -14,11 +14,12 @@ use crate::people::EndingKey;
 use crate::settings;
 use crate::upstream::Clients;
 
-/// What waits for a webhook that does not answer. Beyond it the oldest goes: the latest says how things are now.
+/// How many messages wait for a webhook that does not answer. Beyond it the oldest is dropped: the latest shows the
+/// current state.
 const MOST: usize = 256;
 const PATIENCE: Duration = Duration::from_secs(10);
 const LONGEST_ANSWER: usize = 64 * 1024;
-/// How often an Alertmanager is told what still fires, and how long that holds.
+/// How often firing alerts are sent to an Alertmanager, and how long they stay valid.
 const REPEAT: Duration = Duration::from_secs(60);
 const HOLDS: i64 = 300_000_000;
 /// How long an Alertmanager keeps what it is told once.
@@ -26,7 +27,7 @@ const DAY: i64 = 86_400_000_000;
 /// How often the sign of life is given.
 const HEARTBEAT: Duration = Duration::from_secs(60);
 
-/// Messages on their way to those who want them.
+/// Messages on their way to their targets.
 #[derive(Default)]
 pub(super) struct Outbox {
     waiting: VecDeque<Value>,
@@ -56,7 +57,7 @@ impl Outbox {
         self.once.push(keys::change(ending, wall));
     }
 
-    /// Sends what can be sent now. What fails is tried again at the next call.
+    /// Sends what can be sent now. Failed messages are tried again at the next call.
     pub(super) async fn send(
         &mut self,
         to: &settings::Alerts,

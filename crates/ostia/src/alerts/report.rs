@@ -4,7 +4,7 @@ use super::Change;
 use super::change::stamp;
 use crate::gateway::Gateway;
 
-/// How everything stands: for a webhook, on a schedule.
+/// A report on the state of everything: for a webhook, on a schedule.
 pub(super) fn report(gateway: &Gateway, firing: &[Change], now: i64) -> Value {
     let live = gateway.live();
     let endpoints = live.catalog.deployments().iter().map(|one| {

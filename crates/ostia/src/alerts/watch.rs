@@ -12,7 +12,7 @@ use crate::gateway::Gateway;
 use crate::live::Live;
 use crate::runtime::spawn_blocking;
 
-/// How often disks and certificates are looked at.
+/// How often disks and certificates are checked.
 const DISK: Duration = Duration::from_secs(60);
 
 /// How often it is looked for keys that end.
@@ -29,7 +29,7 @@ pub struct Alerts {
     /// What the file system said last, and when.
     disk: Vec<Trouble>,
     disk_at: Option<Instant>,
-    /// Sign-ins that failed because their provider was away.
+    /// Sign-ins that failed because their provider was unreachable.
     unavailable: u64,
     reported: Option<Instant>,
 }
@@ -38,7 +38,7 @@ impl Alerts {
     /// How often [`Alerts::look`] should be called.
     pub const EVERY: Duration = Duration::from_secs(5);
 
-    /// One look. It waits for those who are told, at most some seconds each.
+    /// One check. It waits for each target, at most a few seconds.
     pub async fn look(&mut self, gateway: &Gateway) {
         let live = gateway.live();
         let to = &live.settings.alerts;

@@ -7,15 +7,15 @@ use ostia_core::Outcome;
 use super::{Severity, Trouble};
 use crate::fleet::EndpointState;
 
-/// Shares are taken over at least so long.
+/// The shortest period over which shares are computed.
 const SPAN: Duration = Duration::from_secs(300);
-/// Fewer requests say nothing.
+/// With fewer requests nothing is concluded.
 const LEAST: u64 = 20;
-/// So many of a hundred are too many.
+/// The percentage that is too high.
 const FAILED: u64 = 10;
 const ESTIMATED: u64 = 20;
 
-/// How requests ended lately, endpoint by endpoint.
+/// The outcomes of recent requests, endpoint by endpoint.
 #[derive(Default)]
 pub(super) struct Window {
     began: Option<Instant>,

@@ -17,7 +17,7 @@ pub struct Cluster {
     pub openai_endpoints: Vec<Box<str>>,
     pub access: Access,
     pub adapter: ClusterAdapterName,
-    /// What `status_url` points to, if the adapter needs one and it could be read.
+    /// The target of `status_url`, if the adapter needs one and it could be read.
     pub status: Option<StatusSource>,
     /// How long a source of the cluster's states may take to answer: `config.api_request_timeout`, never 0, and
     /// bounded.
@@ -77,7 +77,7 @@ pub enum Places {
     Fixed(u32),
     /// As many as it serves best.
     Auto,
-    /// The same, if the engine tells what it has to do; else there is no limit.
+    /// The same, if the engine reports its load; else there is no limit.
     AutoIfTold,
 }
 
@@ -107,7 +107,7 @@ pub struct Deployment {
     pub weight: u32,
     /// Whether routes without a cluster in their path may use it.
     pub federated: bool,
-    /// Models that stand in while none of this one takes requests, the first choice first.
+    /// Fallback models for when no endpoint of this one takes requests, in order of preference.
     pub fallback_models: Vec<Box<str>>,
     /// The kind of its backend: a name in the registry.
     pub kind: Box<str>,
@@ -120,11 +120,11 @@ pub struct Deployment {
     pub require_listed: bool,
     /// A path on the backend's host, or a URL, that reports whether the backend is ready.
     pub readiness_url: Option<Box<str>>,
-    /// What is asked again and again to see whether it is well.
+    /// The periodic health check.
     pub health: Option<HealthCheck>,
-    /// While it does not run, requests wait so long in the queue for its start.
+    /// While it does not run, requests wait up to this long in the queue for its start.
     pub wait_for_start: Option<Duration>,
-    /// Where leases say where its engines are: `target` then has no URL.
+    /// Set if leases say where its engines are: `target` then has no URL.
     pub register: Option<Register>,
     pub target: Target,
     pub isolation: Isolation,
@@ -137,7 +137,7 @@ pub struct Deployment {
     pub config: Value,
     pub serving: Serving,
     pub state: Arc<EndpointState>,
-    /// What requests to the model turned out to need, whichever endpoint answered.
+    /// The observed usage of requests to the model, from all its endpoints.
     pub learned: Arc<Learned>,
 }
 
@@ -185,7 +185,8 @@ impl Deployment {
         }
     }
 
-    /// How far its engines are, where leases say where they are. Before there is a lease, the scheduler may know of its job.
+    /// The state of its engines, if leases say where they are. Before there is a lease, the scheduler may know of its
+    /// job.
     pub fn leased_state(&self) -> Option<ModelState> {
         self.register.as_ref()?;
         let by_cluster = match self.cluster.adapter {
@@ -204,9 +205,9 @@ impl Deployment {
         })
     }
 
-    /// Whether something asks the backend how it is.
+    /// Whether something checks the backend's health.
     pub fn is_watched(&self) -> bool {
-        // Of several engines each is asked for itself.
+        // Each of several engines is checked separately.
         self.register.is_none() && (self.readiness_url.is_some() || self.health.is_some())
     }
 
@@ -218,7 +219,7 @@ impl Deployment {
 
 impl Cluster {
     /// Whether `openai_endpoints` lists this API (`chat/completions`, `audio/speech`, ...). A cluster that serves
-    /// `messages` or `responses` serves what is below them too: tokens are counted, responses compacted and read again.
+    /// `messages` or `responses` also serves their sub-routes: counting tokens, compacting and reading responses.
     pub fn serves_api(&self, api: &str) -> bool {
         let of_family = match api.split_once('/') {
             Some((family @ ("messages" | "responses"), _)) => self.lists(family),

@@ -93,7 +93,7 @@ impl Catalog {
         }
     }
 
-    /// What scans of bodies look for on behalf of all endpoints.
+    /// The keys that scans of bodies look for on behalf of all endpoints.
     pub fn watch(&self) -> &Watch {
         &self.watch
     }
@@ -124,8 +124,8 @@ impl Catalog {
             .map_or(&[], |members| &members.deployments)
     }
 
-    /// The canonical model for a name, and its deployments, never none. It tries the exact name, then aliases, then, if
-    /// the catalog matches slugs, the slug of the lower-cased name if only one model has it.
+    /// The canonical model for a name, and its deployments, at least one. It tries the exact name, then aliases, then,
+    /// if the catalog matches slugs, the slug of the lower-cased name if only one model has it.
     pub fn lookup(&self, scope: Scope<'_>, name: &str) -> Option<(Arc<str>, &[Arc<Deployment>])> {
         self.names(scope)?.find(name, self.match_slug)
     }

@@ -2,18 +2,18 @@ use std::sync::Arc;
 
 use crate::scan::{MediaHosts, Sightings, Watch};
 
-/// What an endpoint does not take in a body.
+/// What an endpoint does not accept in a request body.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BodyPolicy {
     /// Top-level fields that steer the engine.
     pub denied_fields: Vec<Box<str>>,
     /// Which hosts the backend may be told to fetch from; `None`: any.
     pub media_hosts: Option<Arc<MediaHosts>>,
-    /// Whether callers may refer to what is stored under the one key that all of them share.
+    /// Whether callers may refer to objects stored under the one key that all of them share.
     pub shared_references: bool,
 }
 
-/// Why an endpoint does not take a body.
+/// Why an endpoint does not accept a body.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotTaken {
     #[error("The field '{0}' is not accepted for this model: remove it.")]
@@ -28,7 +28,7 @@ pub enum NotTaken {
     Reference(&'static str),
 }
 
-/// Fields that change who is served first, which server answers, what code runs, or whose cache is read.
+/// Fields that change the order of service, the server that answers, the code that runs, or the cache that is read.
 pub const DENIED_FIELDS: [&str; 8] = [
     "priority",
     "kv_transfer_params",
@@ -51,7 +51,7 @@ impl Default for BodyPolicy {
 }
 
 impl BodyPolicy {
-    /// The first thing in a body that is not taken.
+    /// The first thing in a body that is not accepted.
     pub fn refusal(&self, seen: &Sightings) -> Option<NotTaken> {
         let denies = |field: &str| {
             let mut denied = self.denied_fields.iter();
@@ -68,7 +68,7 @@ impl BodyPolicy {
         reference.map(NotTaken::Reference)
     }
 
-    /// Has scans look for what it does not take.
+    /// Makes scans look for what it does not accept.
     pub(super) fn tell(&self, watch: &mut Watch) {
         for field in &self.denied_fields {
             watch.deny(field);

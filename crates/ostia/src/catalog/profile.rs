@@ -1,4 +1,4 @@
-/// What an endpoint's entry says of its model, for people and programs that choose one.
+/// An endpoint entry's description of its model, for people and programs that choose one.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Profile {
     pub display_name: Option<Box<str>>,
@@ -11,11 +11,11 @@ pub struct Profile {
     pub reasoning: Option<bool>,
 }
 
-/// What an endpoint does for the habits of coding agents.
+/// An endpoint's adjustments for coding agents.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct AgentOptions {
-    /// Leave out the block of `system` in which Claude Code counts its requests: it differs each time, so that no engine
-    /// could reuse what it knows of the rest.
+    /// Leave out the block of `system` in which Claude Code counts its requests: it differs each time, so that no
+    /// engine could reuse its cache of the rest.
     pub strip_billing_header: bool,
     /// Say "the prompt is too long" as Anthropic does, which makes Claude Code compact the conversation.
     pub rewrite_context_error: bool,

@@ -2,10 +2,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 
-/// An endpoint whose engines say where they are, instead of its entry.
+/// An endpoint whose engines register their addresses, instead of its entry naming them.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Register {
-    /// Where they may be, within what the key of whoever registers them allows; empty: anywhere there.
+    /// The networks in which they may be, within those that the registering key allows; empty: all of those.
     pub networks: Vec<IpNet>,
 }
 
@@ -36,7 +36,7 @@ const METADATA: [IpAddr; 3] = [
 ];
 
 impl Register {
-    /// Whether an engine may be at `address`. `of_key`: the networks of whoever says so; empty: none.
+    /// Whether an engine may be at `address`. `of_key`: the networks of the registering key; empty: none.
     pub fn check(&self, address: IpAddr, of_key: &[IpNet]) -> Result<(), AddressFault> {
         let address = address.to_canonical();
         let in_any = |networks: &[IpNet]| networks.iter().any(|network| network.contains(&address));
@@ -58,7 +58,7 @@ impl Register {
     }
 }
 
-/// What is wrong with an address wherever it is written.
+/// Faults of an address, wherever it is written.
 fn fault_of(address: IpAddr) -> Option<AddressFault> {
     if METADATA.contains(&address) {
         return Some(AddressFault::Metadata);

@@ -1,6 +1,6 @@
 use std::net::IpAddr;
 
-/// Whether a host is most likely one of the site's own: an address that is not public, a name without a dot, or a name of
+/// Whether a host most likely belongs to the site: an address that is not public, a name without a dot, or a name of
 /// a domain that is never public. Names are not resolved.
 pub fn is_of_the_site(host: &str) -> bool {
     match host.parse::<IpAddr>().map(|address| address.to_canonical()) {

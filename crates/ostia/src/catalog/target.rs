@@ -46,11 +46,11 @@ pub struct Target {
     pub forward_headers: Vec<http::HeaderName>,
     /// Hosts other than the origin's that an adapter may call.
     pub allowed_hosts: Vec<String>,
-    /// What the origin's name stands for; `None`: it is resolved for each connection.
+    /// The addresses of the origin's name; `None`: it is resolved for each connection.
     pub addresses: Option<Arc<[IpAddr]>>,
 }
 
-/// Another place where the same backend answers.
+/// Another address of the same backend.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Replica {
     pub origin: Origin,
@@ -73,7 +73,7 @@ pub struct Tls {
     pub client_key_path: Option<PathBuf>,
     /// `true`: do not compare the certificate's name. The chain is still checked, against `ca_cert_path`.
     pub skip_host_check: bool,
-    /// Older versions are not spoken.
+    /// Older versions are not used.
     pub min_version: TlsVersion,
 }
 
@@ -131,7 +131,7 @@ impl Target {
         self.path_at(&self.base_path, self.query.as_deref(), api)
     }
 
-    /// What is called for `api`: its own URL, then that of each replica. Without query, which may hold a key.
+    /// The URLs called for `api`: its own, then that of each replica. Without the query, which may contain a key.
     pub fn urls(&self, api: &str) -> Vec<String> {
         let own = (&self.origin, &*self.base_path);
         let replicas = self.replicas.iter();

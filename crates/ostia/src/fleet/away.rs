@@ -3,21 +3,21 @@ use std::time::Duration;
 
 use super::timeline::Timeline;
 
-/// The rest of an endpoint that did not say how long it lasts. Each one that follows at once is twice as long.
+/// The first rest of an endpoint that did not say how long. Each rest that follows directly is twice as long.
 const SHORTEST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(30);
-/// Whatever a backend says, it is asked again after this time.
+/// The longest rest, whatever the backend says.
 const MOST: Duration = Duration::from_secs(3600);
-/// How long others wait for the request that finds out whether the endpoint is back. A backend that is not says so at
+/// How long others wait for the request that probes whether the endpoint is back. A backend that is not back says so at
 /// once.
 const PROBE: Duration = Duration::from_secs(1);
 
-/// Whether an endpoint said that it takes nothing for now, or could not be reached, and when it is expected back.
+/// Whether an endpoint said that it takes no requests for now, or could not be reached, and when it is expected back.
 ///
 /// Written by many tasks, read without a lock.
 pub(super) struct Away {
     timeline: Timeline,
-    /// Rests in a row, without an answer in between. 0: it is here.
+    /// Rests in a row, without an answer in between. 0: it is available.
     rests: AtomicU32,
     until: AtomicU64,
     /// Set when one request goes there after the rest.
@@ -37,12 +37,12 @@ impl Away {
         }
     }
 
-    /// It took nothing. `named`: how long it says that this lasts. `told`: it answered at all.
+    /// It took no request. `named`: how long it says that this lasts. `told`: whether it answered at all.
     pub(super) fn turned_away(&self, named: Option<Duration>, told: bool) {
         let now = self.timeline.now();
         let mut until = self.until.load(Ordering::Relaxed);
         loop {
-            // Requests that were on their way when it began to rest say nothing new.
+            // Requests that were already on their way when the rest began say nothing new.
             let begins = until <= now;
             let before = self.rests.load(Ordering::Relaxed);
             let nth = if begins { before } else { before.max(1) - 1 };
@@ -72,7 +72,7 @@ impl Away {
         self.rests.swap(0, Ordering::Relaxed) > 0
     }
 
-    /// How long nobody else should be sent there; `None`: it is here.
+    /// How long no other request should be sent there; `None`: it is available.
     pub(super) fn returns_in(&self) -> Option<Duration> {
         if self.rests.load(Ordering::Relaxed) == 0 {
             return None;
@@ -85,12 +85,12 @@ impl Away {
         (now < back).then(|| Duration::from_nanos(back - now))
     }
 
-    /// Whether it is known from its own words when it is back, so that waiting for it makes sense.
+    /// Whether the endpoint itself said when it is back, so that waiting for it makes sense.
     pub(super) fn has_told(&self) -> bool {
         self.told.load(Ordering::Relaxed)
     }
 
-    /// A request goes there. The first one after a rest finds out; the others wait a moment for what it learns.
+    /// A request is sent there. The first one after a rest is the probe; the others wait a moment for its result.
     pub(super) fn probe(&self) {
         if self.rests.load(Ordering::Relaxed) == 0 {
             return;
@@ -99,7 +99,7 @@ impl Away {
         let probed = self.probed_until.load(Ordering::Relaxed);
         if probed <= until && until <= self.timeline.now() {
             let next = self.timeline.after(PROBE);
-            // If another one was faster, this one goes too.
+            // If another request was faster, this one is sent too.
             let _ = self.probed_until.compare_exchange(
                 probed,
                 next,

@@ -3,42 +3,42 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-/// Numbers of requests at a time that are told apart: each about a quarter above the one before.
+/// The levels of concurrency: each is about a quarter above the one before.
 const LEVELS: [u32; 34] = [
     1, 2, 3, 4, 5, 6, 8, 10, 13, 16, 20, 25, 32, 40, 50, 64, 80, 100, 128, 160, 200, 256, 320, 400,
     512, 640, 800, 1_024, 1_280, 1_600, 2_048, 2_560, 3_200, 4_096,
 ];
-/// Where it begins while nothing is known, as a place in `LEVELS`: 8.
+/// The index in `LEVELS` where the search begins: 8.
 const BEGINNING: usize = 6;
-/// A level is enough if it yields so much of the best one.
+/// A level is enough if it yields this share of the best throughput.
 const ENOUGH: f64 = 0.95;
-/// More requests at a time are worth it while they yield so much more.
+/// More concurrency is worthwhile while it raises the throughput by this factor.
 const WORTH: f64 = 1.1;
-/// Steps of a quarter that one step of growth takes.
+/// How many levels one step of growth takes.
 const STEP: usize = 2;
-/// What was measured longer ago says nothing any more.
+/// Older measurements are ignored.
 const FRESH: Duration = Duration::from_secs(60);
-/// So many measurements in between, a neighbour is tried.
+/// After this many measurements a neighbouring level is tried.
 const PROBE_EVERY: u32 = 12;
-/// Probes that find nothing better come twice as rarely each, up to eight times: beyond a cliff each one costs.
+/// Each probe that finds nothing better halves the rate of probing, down to an eighth: beyond a cliff each one costs.
 const MOST_DOUBLINGS: u32 = 3;
-/// A rate that changed by so much is another engine's: probes begin anew.
+/// A rate that changed by this factor means another engine: probing starts over.
 const CHANGED: f64 = 1.25;
-/// A first token that takes so many times as long as on a quiet engine waits inside of it.
+/// A first token that takes this many times as long as on a quiet engine has waited inside it.
 const SLOW: f64 = 3.0;
-/// Below this, what a first token takes is no sign of anything.
+/// Below this, the time to first token is not a sign of waiting.
 const LEAST_WAIT: Duration = Duration::from_millis(20);
 /// One measurement takes at least this long.
 const SHORTEST: Duration = Duration::from_millis(500);
-/// And at most so long, where anything ended.
+/// And at most this long, if anything ended.
 const LONGEST: Duration = Duration::from_secs(5);
-/// A KV cache of which so much is held is full: engines keep the last blocks free for what already runs.
+/// A KV cache with this share in use counts as full: engines keep the last blocks free for running requests.
 const CACHE_FULL: f64 = 0.97;
-/// What an engine said longer ago is forgotten.
+/// Older reports of an engine are ignored.
 const REPORTED: Duration = Duration::from_secs(5);
 
-/// How many requests at a time an engine serves best: the fewest with which it yields nearly all it can. Measured all the
-/// time: from what the engine says of itself, else from what its answers took.
+/// The best point of an engine: the lowest concurrency with nearly its full throughput. Measured continuously: from the
+/// engine's own metrics, else from its answers' durations.
 #[derive(Debug, Default)]
 pub struct BestPoint {
     state: Mutex<State>,
@@ -55,25 +55,25 @@ pub struct Counts {
     /// Requests on it now.
     pub in_flight: u32,
     pub answers: u64,
-    /// Service that its answers were, all together.
+    /// The total service of its answers.
     pub service: f64,
-    /// What their first tokens took, all together.
+    /// The total time to their first tokens.
     pub first_tokens: Duration,
 }
 
-/// What an engine says of itself.
+/// An engine's own metrics.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Report {
     pub running: u32,
     pub waiting: u32,
-    /// Tokens since it started, weighed as service; `None` where it does not count them.
+    /// Tokens since it started, weighted as service; `None` if it does not count them.
     pub service: Option<f64>,
-    /// The part of its KV cache that requests hold, 0 to 1; `None` where it does not say.
+    /// The share of its KV cache that requests hold, 0 to 1; `None` if it does not report it.
     pub cache: Option<f64>,
 }
 
 impl Report {
-    /// It works at more than fits: what it begins next pushes out what it has begun.
+    /// It runs more than fits into its cache: the next request that it starts evicts a running one.
     fn is_out_of_cache(&self) -> bool {
         self.cache.is_some_and(|cache| cache >= CACHE_FULL)
     }
@@ -84,18 +84,18 @@ struct State {
     levels: [Option<Known>; LEVELS.len()],
     at: usize,
     mode: Mode,
-    /// Since when the present measurement is made.
+    /// The start of the present measurement.
     since: Option<Counts>,
-    /// Sum and number of looks at the requests in flight.
+    /// Sum and number of samples of the requests in flight.
     looks: (f64, u32),
     /// The last measurement began at another level.
     is_mixed: bool,
     report: Option<(Instant, Report)>,
     /// The engine's own count when the measurement began.
     reported_service: Option<f64>,
-    /// Measurements in a row in which requests waited inside of the engine.
+    /// Consecutive measurements in which requests waited inside the engine.
     queued: u32,
-    /// What a first token takes on a quiet engine.
+    /// Time to first token on a quiet engine.
     quiet: Option<f64>,
     /// The level that was enough last, and its rate when a neighbour was tried.
     home: (usize, f64),
@@ -112,7 +112,7 @@ struct Known {
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Mode {
-    /// More at a time yielded more: `before` was the rate one step below.
+    /// Higher concurrency yielded more: `before` was the rate one step below.
     Growing { before: Option<f64> },
     /// Measurements since a neighbour was tried last.
     Settled { since_probe: u32 },
@@ -147,7 +147,7 @@ impl Default for State {
 }
 
 impl BestPoint {
-    /// So many requests at a time, where that is to be held.
+    /// The concurrency limit, if one is to be enforced.
     pub fn cap(&self) -> u32 {
         match self.point.load(Ordering::Relaxed) {
             0 => LEVELS[BEGINNING],
@@ -160,7 +160,7 @@ impl BestPoint {
         Some(self.point.load(Ordering::Relaxed)).filter(|point| *point != 0)
     }
 
-    /// Whether the engine tells of itself.
+    /// Whether the engine has metrics.
     pub fn is_reported(&self) -> bool {
         self.reported.load(Ordering::Relaxed)
     }
@@ -180,8 +180,8 @@ impl BestPoint {
         self.out_of_cache.store(is_out, Ordering::Relaxed);
     }
 
-    /// A look at the counts, several times a second. `is_held`: no more than [`BestPoint::cap`] are let in, so that trying
-    /// another number is possible.
+    /// Samples the counts, several times a second. `is_held`: no more than [`BestPoint::cap`] are admitted, so that
+    /// another level can be tried.
     pub fn look(&self, now: Counts, is_held: bool) {
         let mut state = self.state.lock();
         let Some(measured) = state.measure(now) else {
@@ -196,7 +196,7 @@ impl BestPoint {
 }
 
 impl State {
-    /// The measurement that ends with this look, if one does.
+    /// The measurement that ends with this sample, if one does.
     fn measure(&mut self, now: Counts) -> Option<Measured> {
         self.looks.0 += f64::from(now.in_flight);
         self.looks.1 += 1;
@@ -213,7 +213,7 @@ impl State {
         let is_told = told.is_some() && self.reported_service.is_some() && elapsed >= 2 * SHORTEST;
         let is_over = (elapsed >= SHORTEST && turned_over) || (elapsed >= LONGEST && answers > 0);
         if !is_over && !is_told {
-            // Nothing is going on: what was begun tells nothing.
+            // The endpoint is idle: the measurement under way is discarded.
             if elapsed > 4 * LONGEST {
                 self.begin(now, told);
             }
@@ -231,7 +231,7 @@ impl State {
             first_token: (answers > 0).then(|| waited.as_secs_f64() / float(answers)),
         };
         self.begin(now, told);
-        // At the turn from one level to another, both were measured.
+        // During a change of level, both levels were measured.
         (!std::mem::take(&mut self.is_mixed)).then_some(measured)
     }
 
@@ -246,7 +246,7 @@ impl State {
         let level = level_of(measured.in_flight);
         self.remember(level, measured);
         if let Some(runs) = self.waits_inside(measured) {
-            // What waits in the engine waits better here. Levels above yield no more than this.
+            // Requests should wait here instead of in the engine. Higher levels yield no more than this one.
             self.mode = Mode::Settled { since_probe: 0 };
             let lower = level_of(f64::from(runs)).min(level.saturating_sub(1));
             self.remember(lower, measured);
@@ -257,7 +257,7 @@ impl State {
             return self.watch();
         }
         if measured.in_flight < 0.85 * f64::from(LEVELS[self.at]) {
-            // Fewer came than were let in: nothing is learned of the limit.
+            // Fewer came than would have been admitted: nothing is learned about the limit.
             return false;
         }
         match self.mode {
@@ -315,7 +315,7 @@ impl State {
         self.go(neighbour);
     }
 
-    /// Where nothing is held: the least level that is enough, once one above was seen to yield no more.
+    /// Without a limit: the lowest level that is enough, once a higher one was seen to yield no more.
     fn watch(&mut self) -> bool {
         let Some(last) = self.levels.iter().flatten().map(|known| known.at).max() else {
             return false;
@@ -349,7 +349,7 @@ impl State {
         });
     }
 
-    /// The least level that yields nearly as much as the best one.
+    /// The lowest level that yields nearly as much as the best one.
     fn enough(&self, now: Instant) -> usize {
         let fresh = |known: &Known| now.saturating_duration_since(known.at) < FRESH;
         let rate = |known: &Option<Known>| known.filter(fresh).map(|known| known.rate);

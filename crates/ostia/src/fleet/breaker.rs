@@ -9,9 +9,9 @@ use super::timeline::Timeline;
 /// A rest begins after this many failures in a row.
 const FAILURES: u32 = 5;
 
-/// A circuit breaker: tells whether something failed so often lately that it should be left alone for a while
-/// ("rests"). After that, one call probes it. The user of the breaker decides what "alone" means: an endpoint is tried
-/// after its peers, an identity provider is not called at all.
+/// A circuit breaker: says whether something failed so often lately that it should rest for a while. After that, one
+/// call probes it. The user of the breaker decides what resting means: an endpoint is tried after its peers, an
+/// identity provider is not called at all.
 ///
 /// Written by many tasks, read without a lock.
 pub struct Breaker {

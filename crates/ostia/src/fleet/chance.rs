@@ -1,6 +1,6 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Numbers that nobody can foresee enough to lean on: they break ties. Not for secrets.
+/// Numbers unpredictable enough to break ties. Not for secrets.
 pub(super) struct Chance(AtomicU64);
 
 impl Chance {

@@ -1,6 +1,6 @@
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
-/// What an endpoint's engine says of its model. It is asked when somebody wants to know.
+/// An endpoint engine's data on its model. It is asked on demand.
 #[derive(Debug, Default)]
 pub struct EngineFacts {
     /// Tokens; 0: not known.
@@ -9,7 +9,7 @@ pub struct EngineFacts {
     asked_until: AtomicI64,
 }
 
-/// An engine that answered is asked again after ten minutes, because it may have been started anew with other options.
+/// An engine that answered is asked again after ten minutes, because it may have been restarted with other options.
 const AGAIN: i64 = 600_000_000;
 /// One that said nothing, after one.
 const SOONER: i64 = 60_000_000;
@@ -22,7 +22,7 @@ impl EngineFacts {
         }
     }
 
-    /// Whether it is time to ask. Of several who want to know at the same time, one asks.
+    /// Whether it is time to ask. Only one of several concurrent callers asks.
     pub fn begin_asking(&self, now_unix_micros: i64) -> bool {
         let until = now_unix_micros.saturating_add(SOONER);
         let begun = self

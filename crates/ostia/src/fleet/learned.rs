@@ -2,16 +2,16 @@ use std::collections::VecDeque;
 
 use parking_lot::Mutex;
 
-/// Answers that are remembered of each api.
+/// Answers that are remembered for each API.
 const REMEMBERED: usize = 128;
-/// Until so many are known, nothing is concluded.
+/// With fewer answers nothing is concluded.
 const LEAST: usize = 20;
-/// So many of a hundred outputs need at most what is reserved.
+/// The percentile of outputs that is reserved.
 const SHARE: usize = 95;
-/// What was learned is worked out anew after so many answers.
+/// The estimates are recomputed after this many answers.
 const REFRESH: usize = 8;
 
-/// What requests to one model turned out to need, for each api. Kept over reloads.
+/// The observed usage of requests to one model, for each API. Kept over reloads.
 #[derive(Debug, Default)]
 pub struct Learned(Mutex<Vec<OfApi>>);
 
@@ -26,7 +26,7 @@ pub struct Expected {
 #[derive(Debug)]
 struct OfApi {
     api: Box<str>,
-    /// Tokens that the backend counted for each that was estimated from the prompt's bytes.
+    /// Tokens counted by the backend per token estimated from the prompt's bytes.
     ratios: VecDeque<f32>,
     /// Output tokens of one choice.
     outputs: VecDeque<u64>,
@@ -36,7 +36,7 @@ struct OfApi {
 }
 
 impl Learned {
-    /// `estimate`: the prompt's tokens as they are guessed from its bytes alone.
+    /// `estimate`: the prompt's tokens, estimated from its bytes alone.
     pub fn expected(&self, api: &str, estimate: u64) -> Expected {
         let apis = self.0.lock();
         let known = apis.iter().find(|known| *known.api == *api);
@@ -47,7 +47,7 @@ impl Learned {
         }
     }
 
-    /// Notes what the backend said of an answer that came whole. `prompt` is (estimated, real).
+    /// Records the backend's usage for a complete answer. `prompt` is (estimated, real).
     pub fn note(&self, api: &str, prompt: (u64, u64), choices: u64, output: u64) {
         let mut apis = self.0.lock();
         let at = apis.iter().position(|known| *known.api == *api);

@@ -9,15 +9,15 @@ use ostia_core::{Lease, LeaseState};
 use super::ModelState;
 use super::timeline::Timeline;
 
-/// How long a replica that failed is asked after the others.
+/// How long a failed replica ranks after the others.
 const REST: Duration = Duration::from_secs(10);
-/// So many failures in a row and it rests.
+/// After this many failures in a row it rests.
 const MOST_FAILURES: u32 = 3;
-/// Far enough away to stand for never.
+/// Far enough away to mean never.
 const NEVER: u64 = u64::MAX;
 
-/// The replicas of an endpoint whose engines come and go. A lease ends here by this process's own clock, whether or not
-/// anything is heard of it.
+/// The replicas of an endpoint whose engines come and go. A lease ends here by this process's own clock, even without
+/// news of it.
 pub struct Leases {
     timeline: Timeline,
     all: ArcSwap<Vec<Arc<Replica>>>,
@@ -28,7 +28,7 @@ pub struct Leases {
 pub struct Replica {
     pub id: Arc<str>,
     pub url: Arc<str>,
-    /// The addresses that were judged when the lease was taken: nothing else is called.
+    /// The addresses that were checked when the lease was taken: no others are called.
     pub addresses: Arc<[IpAddr]>,
     timeline: Timeline,
     state: AtomicU8,
@@ -57,7 +57,7 @@ impl Leases {
         }
     }
 
-    /// Takes over what is known of this endpoint's leases. `true`: there is a replica that was not there before.
+    /// Takes over the known leases of this endpoint. `true`: there is a new replica.
     pub fn update<'a>(&self, read: impl Iterator<Item = &'a Lease>) -> bool {
         let known = self.all.load();
         let mut is_more = false;
@@ -80,7 +80,7 @@ impl Leases {
         is_more
     }
 
-    /// While nobody can say what became of them: those that have not ended yet last so much longer.
+    /// While their state cannot be learned: leases that have not ended yet are extended by this much.
     pub fn hold_on(&self, time: Duration) {
         for replica in self.all.load().iter().filter(|one| one.lasts()) {
             let until = self.timeline.after(time);
@@ -106,7 +106,7 @@ impl Leases {
         self.all.load().iter().any(|one| one.serves())
     }
 
-    /// What they are together; `None`: there are none.
+    /// Their combined state; `None`: there are none.
     pub fn state(&self) -> Option<ModelState> {
         let all = self.all.load();
         let states = all.iter().filter_map(|one| one.state());
@@ -123,7 +123,7 @@ impl Leases {
         Some(Duration::from_nanos(first.saturating_sub(now)))
     }
 
-    /// How many requests they take together; 0 is no limit. Those that still run on one that drains do not count.
+    /// How many requests they take together; 0 means no limit. Those still running on a draining replica do not count.
     pub fn places(&self) -> u32 {
         let all = self.all.load();
         let (mut sum, mut is_bounded) = (0_u32, false);
@@ -138,8 +138,7 @@ impl Leases {
         if is_bounded { sum } else { 0 }
     }
 
-    /// Takes a place on the replica that has least to do for its size and was not tried. One that failed lately is taken
-    /// last.
+    /// Takes a place on the untried replica with the least load for its size. One that failed lately is taken last.
     pub fn take(&self, tried: &[Arc<str>]) -> Option<ReplicaPlace> {
         let all = self.all.load();
         let now = self.timeline.now();
@@ -193,7 +192,7 @@ impl Replica {
         self.timeline.now() < self.expires.load(Ordering::Relaxed)
     }
 
-    /// How far it is; `None`: its lease is over.
+    /// Its state; `None`: its lease is over.
     pub fn state(&self) -> Option<ModelState> {
         let now = self.timeline.now();
         if now >= self.expires.load(Ordering::Relaxed) {
@@ -210,7 +209,7 @@ impl Replica {
         })
     }
 
-    /// Whether its holder says that it runs, so that it is worth while to ask it.
+    /// Whether its holder says that it runs, so that checking it is worthwhile.
     pub fn is_said_to_run(&self) -> bool {
         self.lasts() && self.state.load(Ordering::Relaxed) == LeaseState::Running as u8
     }
@@ -223,7 +222,7 @@ impl Replica {
         self.is_well.load(Ordering::Relaxed)
     }
 
-    /// What a check found. `true`: it is well, and was not before.
+    /// The result of a check. `true`: it is healthy, and was not before.
     pub fn found_well(&self, is_well: bool) -> bool {
         let was = self.is_well.swap(is_well, Ordering::Relaxed);
         is_well && !was

@@ -2,17 +2,17 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use parking_lot::Mutex;
 
-/// Which endpoints have lately seen which beginnings of prompts.
+/// Which endpoints have recently seen which prompt prefixes.
 ///
-/// It holds keyed hashes and numbers of endpoints, nothing of a prompt, in a fixed amount of memory: where there is no
-/// room, what was not used for longest goes.
+/// It holds keyed hashes and numbers of endpoints, nothing of a prompt, in a fixed amount of memory: when it is full,
+/// the least recently used entry is evicted.
 pub struct Prefixes {
     shards: [Mutex<Vec<Entry>>; SHARDS],
     /// Counts uses: the age of entries.
     clock: AtomicU32,
 }
 
-/// Endpoints that are remembered of each beginning, the last one first.
+/// Endpoints that are remembered for each prefix, the latest first.
 const KEPT: usize = 4;
 const SHARDS: usize = 16;
 /// Entries that compete for the same places.
@@ -54,8 +54,8 @@ impl Prefixes {
         self.shards.iter().map(|shard| shard.lock().len()).sum()
     }
 
-    /// How many of the hashes each endpoint has seen, counted from the first. `chain`: of ever longer beginnings of one
-    /// prompt.
+    /// How many of the hashes each endpoint has seen, counted from the first. `chain`: hashes of ever longer prefixes
+    /// of one prompt.
     pub fn seen(&self, chain: &[u64], endpoints: &[u32]) -> Vec<usize> {
         let mut seen = vec![0; endpoints.len()];
         let Some(known) = chain.first().and_then(|first| self.find(*first)) else {
@@ -84,10 +84,10 @@ impl Prefixes {
         self.find(hash)?.first().copied().filter(|one| *one != 0)
     }
 
-    /// An endpoint gets a prompt with these beginnings.
+    /// Records that an endpoint gets a prompt with these prefixes.
     pub fn note(&self, chain: &[u64], endpoint: u32) {
         let now = self.clock.fetch_add(1, Ordering::Relaxed);
-        // The last first, so that of one prompt the beginning stays longest.
+        // In reverse order, so that the shortest prefix of a prompt stays longest.
         for hash in chain.iter().rev() {
             self.put(*hash, endpoint, now);
         }

@@ -14,7 +14,7 @@ use super::timeline::Timeline;
 use super::warmth::Warmth;
 use super::{EngineFacts, Learned, Leases, Prefixes};
 
-/// What a cluster reports of a model.
+/// A cluster's report on a model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ModelState {
     Running,
@@ -22,12 +22,12 @@ pub enum ModelState {
     Queued,
     Stopped,
     Unknown,
-    /// It ends what it has begun, and takes nothing new.
+    /// It finishes its requests, and takes no new ones.
     Draining,
 }
 
-/// The state of one endpoint. Many tasks write, and nobody takes a lock to read: all of it is atomics, but for what the
-/// search of the best point measures, which one task does.
+/// The state of one endpoint. Many tasks write it, and readers take no lock: everything is atomic, except the
+/// measurements for the best point, which only one task uses.
 pub struct EndpointState {
     slug: Arc<str>,
     /// Stands for it where a name would be too long; never 0.
@@ -56,7 +56,7 @@ pub struct EndpointState {
     completion_tokens: AtomicU64,
     duration_ms: AtomicU64,
     estimated: AtomicU64,
-    /// What first bytes took, of answers that had any.
+    /// The total time to first byte, over answers that had one.
     first_byte_ms: AtomicU64,
     best: BestPoint,
     leases: Leases,
@@ -68,7 +68,7 @@ pub struct EndpointState {
 /// One request's place on an endpoint, returned on drop.
 pub struct InFlightGuard {
     state: Arc<EndpointState>,
-    /// Its tokens that the endpoint has still to read.
+    /// Its prompt tokens that the endpoint still has to process.
     unread: u64,
 }
 
@@ -79,15 +79,15 @@ fn random<const N: usize>() -> [u8; N] {
     bytes
 }
 
-/// How long an endpoint that failed repeatedly is tried only after its peers, and how long they wait for the request
-/// that probes it.
+/// How long an endpoint that failed repeatedly ranks after its peers, and how long they wait for the request that
+/// probes it.
 const REST: Duration = Duration::from_secs(10);
 
-/// After so many connections in a row that could not be made, an endpoint does not run.
+/// After this many failed connections in a row, an endpoint counts as not running.
 const MOST_UNREACHED: u32 = 5;
 
-/// So many requests may wait for the first sign of life of an endpoint without a number of its own (`max_in_flight`): one
-/// that takes connections and never answers would gather all there are.
+/// How many requests may wait for a first sign of life from an endpoint without `max_in_flight`: one that accepts
+/// connections and never answers would otherwise collect all requests.
 const MOST_UNHEARD: u32 = 512;
 
 /// All endpoint states, by slug.
@@ -142,7 +142,7 @@ impl Fleet {
         self.secret
     }
 
-    /// The state of an endpoint, created on first use. It is the same one from then on.
+    /// The state of an endpoint, created on first use; later calls return the same one.
     pub fn endpoint(&self, slug: &Arc<str>) -> Arc<EndpointState> {
         let mut states = self.states.lock();
         let state = states.entry(Arc::clone(slug)).or_insert_with(|| {
@@ -209,7 +209,7 @@ impl EndpointState {
         }
     }
 
-    /// Whether a request was ever sent to it, or somebody took it out of use.
+    /// Whether a request was ever sent to it, or somebody drained it.
     pub fn was_used(&self) -> bool {
         let ended = || self.outcomes().any(|(_, count)| count > 0);
         self.in_flight() > 0 || self.is_draining() || ended()
@@ -219,7 +219,7 @@ impl EndpointState {
         &self.slug
     }
 
-    /// Takes one of `most` places; 0 means no limit but that of an endpoint that is silent. This is the only count of
+    /// Takes one of `most` places; 0 means no limit except that for silent endpoints. This is the only count of
     /// requests in flight on the endpoint.
     pub fn take_place(self: &Arc<Self>, most: u32) -> Option<InFlightGuard> {
         if most == 0 && self.unheard.load(Ordering::Relaxed) >= MOST_UNHEARD {
@@ -238,7 +238,7 @@ impl EndpointState {
         })
     }
 
-    /// A place was taken for a request that is sent there: it finds out whether an endpoint that was away is back.
+    /// A place was taken for a request that is sent there: it probes whether an endpoint that was away is back.
     pub fn probe(&self) {
         self.away.probe();
     }
@@ -250,7 +250,7 @@ impl EndpointState {
         self.breaker.admit();
     }
 
-    /// The head of an answer came, whatever it says.
+    /// The head of an answer arrived, whatever its status.
     pub fn heard(&self) {
         self.unheard.store(0, Ordering::Relaxed);
         self.unreached.store(0, Ordering::Relaxed);
@@ -263,7 +263,7 @@ impl EndpointState {
         }
     }
 
-    /// It said that it takes nothing for now, and perhaps for how long.
+    /// It said that it takes no requests for now, and perhaps for how long.
     pub fn turned_away(&self, named: Option<Duration>) {
         self.away.turned_away(named, true);
     }
@@ -274,7 +274,7 @@ impl EndpointState {
         self.away.turned_away(None, false);
     }
 
-    /// Whether it could not be reached so often in a row that it does not run.
+    /// Whether it was unreachable so often in a row that it counts as not running.
     pub fn is_unreachable(&self) -> bool {
         self.unreached.load(Ordering::Relaxed) >= MOST_UNREACHED
     }
@@ -289,7 +289,7 @@ impl EndpointState {
         self.away.returns_in()
     }
 
-    /// The same if the endpoint itself said that it takes nothing, so that waiting for it makes sense.
+    /// The same, if the endpoint itself said when it is back, so that waiting for it makes sense.
     pub fn is_back_in(&self) -> Option<Duration> {
         self.away.returns_in().filter(|_| self.away.has_told())
     }
@@ -313,7 +313,7 @@ impl EndpointState {
         self.number
     }
 
-    /// Tokens of prompts in flight that it has still to read, as far as they are likely to be new to it.
+    /// Tokens of prompts in flight that it still has to process, without those that it probably has in its cache.
     pub fn unread(&self) -> u64 {
         self.unread.load(Ordering::Relaxed)
     }
@@ -366,7 +366,7 @@ impl EndpointState {
         &self.engine
     }
 
-    /// Where its engines are, if it has no URL of its own.
+    /// The addresses of its engines, if it has no URL of its own.
     pub fn leases(&self) -> &Leases {
         &self.leases
     }
@@ -414,7 +414,7 @@ impl EndpointState {
         &self.best
     }
 
-    /// What has been counted until `now`, for the search of its best point.
+    /// The counts until `now`, for the search of its best point.
     #[expect(clippy::cast_precision_loss, reason = "counts of tokens")]
     pub fn counts(&self, now: Instant) -> Counts {
         let (prompt, completion) = self.tokens();
@@ -435,7 +435,7 @@ impl EndpointState {
 }
 
 impl InFlightGuard {
-    /// The endpoint has to read so many tokens for it.
+    /// The endpoint has to process this many tokens for it.
     pub fn weigh(&mut self, tokens: u64) {
         self.read();
         self.state.unread.fetch_add(tokens, Ordering::Relaxed);
@@ -454,7 +454,7 @@ impl Drop for InFlightGuard {
         self.read();
         let state = &self.state;
         let left = state.in_flight.fetch_sub(1, Ordering::Relaxed) - 1;
-        // Who has left waits for nothing.
+        // A request that left is no longer waiting.
         if state.unheard.load(Ordering::Relaxed) > left {
             state.unheard.fetch_min(left, Ordering::Relaxed);
         }
@@ -509,8 +509,8 @@ impl Observer for EndpointState {
 }
 
 /// A refusal that the request itself caused says nothing about the backend: a caller with too long a prompt must not
-/// keep others away from it. 401, 403 and 407 are about the gateway's own key. 429, 503 and 529 say that it is busy:
-/// that is what [`EndpointState::turned_away`] is for.
+/// keep others away from it. 401, 403 and 407 concern the gateway's own key. 429, 503 and 529 say that it is busy;
+/// [`EndpointState::turned_away`] handles those.
 fn is_own_fault(row: &LedgerRow<'_>) -> bool {
     match row.upstream_status {
         401 | 403 | 407 => true,

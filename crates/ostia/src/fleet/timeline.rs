@@ -22,7 +22,7 @@ impl Timeline {
         self.after(Duration::ZERO)
     }
 
-    /// The moment that is so far away.
+    /// The moment at this distance.
     pub(super) fn after(&self, time: Duration) -> u64 {
         let at = self.clock.now().saturating_duration_since(self.epoch) + time;
         u64::try_from(at.as_nanos()).unwrap_or(u64::MAX)

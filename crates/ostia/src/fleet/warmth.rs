@@ -9,7 +9,7 @@ const SLOW_START: Duration = Duration::from_secs(10);
 const LEAST: u64 = 10;
 const FULL: u64 = 100;
 
-/// The slow start of an endpoint that was left alone for a while: its share grows evenly to the whole.
+/// The slow start of an endpoint that got no requests for a while: its share grows linearly to the whole.
 pub(super) struct Warmth {
     timeline: Timeline,
     /// When the share is whole again.

@@ -9,9 +9,9 @@ const PAGE: i64 = 1_000;
 /// Whether the record of events is whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Chain {
-    /// So many events, each behind the one before.
+    /// This many events, each linked to the one before.
     Whole(u64),
-    /// The first event that was changed, or before which one is missing.
+    /// The first event that was changed, or whose predecessor is missing.
     Broken(i64),
 }
 
@@ -21,7 +21,7 @@ impl Desk {
         Ok(self.store.people().audit(query).await?)
     }
 
-    /// Looks at every event from the newest to the oldest.
+    /// Checks every event from the newest to the oldest.
     pub async fn verify_audit(&self) -> Result<Chain, DeskError> {
         let mut query = AuditQuery {
             limit: PAGE,

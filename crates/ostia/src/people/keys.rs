@@ -14,7 +14,7 @@ const DAY: Duration = Duration::from_secs(86_400);
 pub const ADMIN_AGE: Duration = Duration::from_secs(30 * 86_400);
 /// The ledger cuts longer names.
 const LONGEST_NAME: usize = 128;
-/// What a key may be limited by: the keys of `[limits.key."ID"]`.
+/// The limits that a key may have: the keys of `[limits.key."ID"]`.
 const LIMITS: [&str; 4] = [
     "requests_per_second_per_user",
     "max_in_flight_per_user",
@@ -22,7 +22,7 @@ const LIMITS: [&str; 4] = [
     "tpm_user",
 ];
 
-/// What a key shall be.
+/// The properties of a new key.
 #[derive(Debug, Clone, Default)]
 pub struct KeyRequest {
     /// NAME@DOMAIN.
@@ -37,12 +37,12 @@ pub struct KeyRequest {
     pub rights: KeyRights,
 }
 
-/// A key that was made. It is shown this once.
+/// A key that was made. It is shown only once.
 #[derive(Debug)]
 pub struct MadeKey {
     pub key: Secret<String>,
     pub new: NewApiKey,
-    /// The key that it takes the place of, and that one's end.
+    /// The key that it replaces, and that key's expiry.
     pub replaces: Option<(Arc<str>, i64)>,
 }
 
@@ -90,8 +90,8 @@ impl Desk {
         })
     }
 
-    /// A new key like one that is usable, which then ends after `overlap` at the latest. Both in one transaction, so that a
-    /// failure locks nobody out.
+    /// Makes a successor of a usable key, which then ends after `overlap` at the latest. Both changes are one
+    /// transaction, so that a failure locks nobody out.
     pub async fn rotate_key(
         &self,
         id: &str,
@@ -154,7 +154,7 @@ impl Desk {
         Ok(true)
     }
 
-    /// Revokes every key of whoever the text names. Gives their ids.
+    /// Revokes every key of the person that the text names. Returns the keys' ids.
     pub async fn revoke_keys_of(&self, user: &str) -> Result<Vec<Arc<str>>, DeskError> {
         let keys = self.keys_of(user).await?;
         let open: Vec<&ApiKey> = keys.iter().filter(|key| key.revoked_at.is_none()).collect();
@@ -192,7 +192,7 @@ impl Desk {
         })
     }
 
-    /// Whose key it is, by the key itself.
+    /// The owner of a key, found by the key itself.
     pub async fn find_key(&self, key: &Secret<String>) -> Result<ApiKey, DeskError> {
         let found = self.store.key_by_hash(&hash_key(key.expose())).await?;
         found.ok_or_else(|| {
@@ -207,7 +207,7 @@ impl Desk {
         Ok(self.store.list_keys().await?)
     }
 
-    /// The keys of whoever the text names, by whichever of their names.
+    /// The keys of the person that the text names, by any of their names.
     pub async fn keys_of(&self, user: &str) -> Result<Vec<ApiKey>, DeskError> {
         let mut keys = self.store.list_keys().await?;
         let people = self.store.people().all().await?;
@@ -283,7 +283,7 @@ impl Desk {
         )))
     }
 
-    /// When a key ends that is made now.
+    /// The expiry of a key that is made now.
     fn end_of(&self, asked: &KeyRequest, now: i64) -> Result<i64, DeskError> {
         let most = match asked.rights.is_admin() {
             true => ADMIN_AGE.min(self.keys.max_age),
@@ -304,7 +304,7 @@ impl Desk {
         Ok(whole_second(now.saturating_add(micros(age))))
     }
 
-    /// As long as a key was, within what is allowed now.
+    /// The lifetime of the old key, within the present maximum.
     fn age_of(&self, old: &ApiKey) -> Option<Duration> {
         let age = old.expires_at?.saturating_sub(old.created_at);
         let age = Duration::from_micros(u64::try_from(age).ok()?);
@@ -431,7 +431,7 @@ fn micros(span: Duration) -> i64 {
     i64::try_from(span.as_micros()).unwrap_or(i64::MAX)
 }
 
-/// Rounded up, so that the moment that is shown is the one that holds.
+/// Rounded up, so that the displayed time is the effective one.
 fn whole_second(micros: i64) -> i64 {
     micros.saturating_add(999_999) / 1_000_000 * 1_000_000
 }

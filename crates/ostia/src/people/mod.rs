@@ -1,5 +1,5 @@
-//! In: who wants what done about people, keys and projects. Out: what was done, told in the audit, or why not.
-//! Here: every operation, once: the command line, the admin listener and the pages call the same.
+//! In: requests for changes to people, keys and projects. Out: the result, recorded in the audit, or why not.
+//! Here: every operation, once: the command line, the admin listener and the pages all call it.
 //! Not here: who may ask for it (`admin`), what a request's sender may do (`identify`), SQL.
 
 mod audit;
@@ -24,7 +24,7 @@ pub use persons::UserRecord;
 pub use projects::{Members, ProjectRecord, Put};
 pub use show::{key_json, key_state, login_json, person_json, project_json};
 
-/// Where people, keys and projects are looked after, on behalf of somebody.
+/// Manages people, keys and projects on behalf of an actor.
 pub struct Desk {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
@@ -32,12 +32,12 @@ pub struct Desk {
     actor: Actor,
 }
 
-/// Who asks.
+/// The actor.
 #[derive(Debug, Clone, Default)]
 pub struct Actor {
     /// A username, or the account on the machine.
     pub name: String,
-    /// The role in which it is asked; empty: for oneself.
+    /// The role in which the actor acts; empty: for oneself.
     pub role: String,
     /// Empty on the machine itself.
     pub address: String,
@@ -49,12 +49,12 @@ pub struct Actor {
 /// Why something was not done.
 #[derive(Debug, thiserror::Error)]
 pub enum DeskError {
-    /// What was asked for makes no sense.
+    /// The request is invalid.
     #[error("{0}")]
     Invalid(String),
     #[error("{0}")]
     NotFound(String),
-    /// It would contradict what is there.
+    /// It would conflict with existing data.
     #[error("{0}")]
     Conflict(String),
     #[error("the database did not take it: {0}")]
@@ -87,7 +87,7 @@ impl Desk {
         }
     }
 
-    /// Whether whoever asks may do everything.
+    /// Whether the actor may do everything.
     pub fn is_admin(&self) -> bool {
         self.actor.role == Role::Admin.as_str()
     }
@@ -101,7 +101,7 @@ impl Desk {
         self.clock.unix_micros()
     }
 
-    /// An event of this moment; `before` and `after` are `Null` where there is nothing to say.
+    /// An event of this moment; `before` and `after` are `Null` if they do not apply.
     fn event(&self, action: &str, object: &str, before: &Value, after: &Value) -> AuditEvent {
         let text = |value: &Value| match value {
             Value::Null => String::new(),
@@ -121,7 +121,7 @@ impl Desk {
         }
     }
 
-    /// Writes changes with their events, and tells the log.
+    /// Writes changes with their events, and logs them.
     async fn commit(
         &self,
         changes: &[Change],
@@ -144,7 +144,8 @@ impl Desk {
         Ok(touched)
     }
 
-    /// Tells the audit of something that changes nothing here: a look at another person's requests, a drain, a reload.
+    /// Records an event for something that changes nothing here: a look at another person's requests, a drain, a
+    /// reload.
     pub async fn note(&self, action: &str, object: &str, after: &Value) -> Result<(), DeskError> {
         let event = self.event(action, object, &Value::Null, after);
         self.commit(&[], &[event]).await.map(drop)

@@ -2,12 +2,12 @@ use ostia_core::{ApiKey, Change};
 
 use super::{Desk, DeskError};
 
-/// Days before a key's end on which its owner is told.
+/// Days before a key's expiry on which its owner is notified.
 pub const NOTICE_DAYS: [i64; 3] = [14, 3, 0];
 
 const DAY_MICROS: i64 = 86_400_000_000;
 
-/// A key whose owner is to be told that it ends.
+/// A key whose owner must be notified of its expiry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EndingKey {
     pub key: ApiKey,
@@ -18,8 +18,8 @@ pub struct EndingKey {
 }
 
 impl Desk {
-    /// The keys whose end is near, or was reached, and whose owners were not told of it so far. Keys that lived shorter than
-    /// a notice is ahead of their end are told of by the next one.
+    /// The keys that expire soon or have expired, and whose owners were not notified yet. Keys whose lifetime is
+    /// shorter than a notice's lead time get the next notice.
     pub async fn ending_keys(&self) -> Result<Vec<EndingKey>, DeskError> {
         let now = self.now();
         let keys = self.store.list_keys().await?;
@@ -41,7 +41,7 @@ impl Desk {
         Ok(ending.collect())
     }
 
-    /// Remembers that an owner was told. `false`: another replica did it first, so that nobody is told twice.
+    /// Remembers that an owner was notified. `false`: another replica did it first, so that nobody is notified twice.
     pub async fn noted_end(&self, ending: &EndingKey) -> Result<bool, DeskError> {
         let change = Change::NotedEnd {
             id: ending.key.id.to_string(),
@@ -55,7 +55,7 @@ impl Desk {
 /// The notice that is due for a key, if any.
 fn due(key: &ApiKey, now: i64) -> Option<i64> {
     let end = key.expires_at.filter(|_| key.revoked_at.is_none())?;
-    // Nobody wants to hear of what ended long ago.
+    // Keys that expired long ago need no notice.
     if end + DAY_MICROS < now {
         return None;
     }
@@ -98,10 +98,10 @@ mod tests {
         assert_eq!(at(87, Some(14)), Some(3));
         assert_eq!(at(90, Some(3)), Some(0));
         assert_eq!(at(90, Some(0)), None);
-        // Nobody looked for a while: one notice, the one that holds.
+        // After a gap in the checks: only the notice that is due now.
         assert_eq!(at(88, None), Some(3));
         assert_eq!(at(92, None), None);
-        // A key of a week hears nothing of two weeks.
+        // A key of one week gets no notice of two weeks.
         assert_eq!(due(&key(0, 7, None), 0), None);
         assert_eq!(due(&key(0, 7, None), 4 * DAY_MICROS), Some(3));
         let revoked = ApiKey {

@@ -14,7 +14,7 @@ use super::{
 /// Rows that are read at a time.
 const PAGE: u32 = 5_000;
 
-/// What an allocation system says of a user. What it leaves out stays as it is.
+/// An allocation system's record of a user. Fields that it leaves out stay as they are.
 #[derive(Debug, Clone, Default)]
 pub struct UserRecord {
     /// NAME@DOMAIN: the name that keys are made for.
@@ -28,7 +28,7 @@ pub struct UserRecord {
 }
 
 impl Desk {
-    /// Everybody: who signed in, was listed, made a request or has a key.
+    /// Everybody who signed in, was listed, made a request or has a key.
     pub async fn people(&self) -> Result<Vec<Person>, DeskError> {
         let mut people = self.store.people().all().await?;
         let known: BTreeSet<String> = people
@@ -59,7 +59,7 @@ impl Desk {
         Ok(people)
     }
 
-    /// Whoever the text names: by id, by an identity, or by a username.
+    /// The persons that the text names: by id, by an identity, or by a username.
     pub async fn people_named(&self, text: &str) -> Result<Vec<Person>, DeskError> {
         let mut people = self.people().await?;
         people.retain(|person| person.is_named(text));
@@ -72,7 +72,7 @@ impl Desk {
         Ok(people)
     }
 
-    /// The one whom the text names.
+    /// The one person that the text names.
     pub async fn person(&self, text: &str) -> Result<Person, DeskError> {
         let mut people = self.people_named(text).await?;
         match (people.pop(), people.len()) {
@@ -90,8 +90,8 @@ impl Desk {
         }
     }
 
-    /// Disables or enables everybody whom the text names: somebody who leaves is out, by whichever way they came. Gives
-    /// those who changed.
+    /// Disables or enables everybody that the text names, so that somebody who leaves is out, however they signed in.
+    /// Returns those who changed.
     pub async fn set_state(
         &self,
         text: &str,
@@ -126,8 +126,8 @@ impl Desk {
         Ok(people)
     }
 
-    /// Makes `other` the same person as `person`. Either may be somebody who did not come yet: then the text is the id of an
-    /// identity, or the name that keys are made for.
+    /// Makes `other` the same person as `person`. Either may never have signed in: then the text is the id of an
+    /// identity, or the name for which keys are made.
     pub async fn link(&self, person: &str, other: &str) -> Result<(Arc<str>, Arc<str>), DeskError> {
         let ids = (self.id_or_new(person).await?, self.id_or_new(other).await?);
         if ids.0 == ids.1 {
@@ -197,7 +197,7 @@ impl Desk {
         }
     }
 
-    /// Everything that is kept of a person, as one JSON object, in pieces.
+    /// All data about a person, as one JSON object, in pieces.
     pub async fn export(&self, text: &str, write: &mut dyn FnMut(&str)) -> Result<(), DeskError> {
         let person = self.person(text).await?;
         self.note("user.export", &person.id, &Value::Null).await?;
@@ -268,7 +268,7 @@ impl Desk {
         }
     }
 
-    /// Puts a pseudonym in the place of a person, and revokes their keys. Sums stay as they are. Gives the pseudonym.
+    /// Replaces a person by a pseudonym, and revokes their keys. Sums stay as they are. Returns the pseudonym.
     pub async fn erase(&self, text: &str) -> Result<String, DeskError> {
         let person = self.person(text).await?;
         if person.state == PersonState::Erased {
@@ -288,7 +288,7 @@ impl Desk {
             pseudonym: pseudonym.clone(),
             at: self.now(),
         });
-        // The event names the pseudonym alone: who it was must not be found there.
+        // The event names only the pseudonym, so that it does not reveal the person.
         let event = self.event("user.erase", &pseudonym, &Value::Null, &Value::Null);
         self.commit(&changes, &[event]).await?;
         Ok(pseudonym)
@@ -303,8 +303,8 @@ impl Desk {
         Ok(projects)
     }
 
-    /// Writes down what an allocation system says of a user, and that it vouches for them now. `true`: something changed
-    /// beside that.
+    /// Stores an allocation system's record of a user, and that it vouches for them now. `true`: something else changed
+    /// too.
     pub async fn put_user(&self, record: &UserRecord) -> Result<(Person, bool), DeskError> {
         check_user(&record.user).map_err(DeskError::Invalid)?;
         let people = self.people().await?;
@@ -401,7 +401,7 @@ fn login_of(record: &UserRecord, person: &Person, old: Option<&Login>, now: i64)
     }
 }
 
-/// Whether two say the same of somebody, whenever that was.
+/// Whether two records say the same of somebody, regardless of their times.
 fn is_same(one: &Login, other: &Login) -> bool {
     let one = Login {
         confirmed_at: other.confirmed_at,

@@ -3,7 +3,7 @@ use serde_json::{Value, json};
 
 use super::{Desk, DeskError, check_name, check_text, new_id, project_json};
 
-/// What an allocation system, or somebody on the command line, says of a project. What is `None` stays as it is.
+/// A record of a project, from an allocation system or the command line. Fields that are `None` stay as they are.
 #[derive(Debug, Clone, Default)]
 pub struct ProjectRecord {
     pub name: Option<String>,
@@ -20,7 +20,7 @@ pub struct ProjectRecord {
     pub ended: Option<bool>,
 }
 
-/// Who is put into a project, or taken out.
+/// The members to add to a project, or to remove.
 #[derive(Debug, Clone, Default)]
 pub struct Members {
     pub members: Vec<String>,
@@ -28,7 +28,7 @@ pub struct Members {
     pub groups: Vec<String>,
 }
 
-/// What writing a record did.
+/// The effect of writing a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Put {
     Created,
@@ -72,8 +72,7 @@ impl Desk {
         self.new_project(name, "", record).await
     }
 
-    /// Writes what an allocation system says of a project, by the id that it has there. The same record twice changes
-    /// nothing.
+    /// Stores an allocation system's record of a project, by its id there. The same record again changes nothing.
     pub async fn put_project(
         &self,
         external_id: &str,
@@ -107,7 +106,7 @@ impl Desk {
         Ok((after, Put::Changed))
     }
 
-    /// Puts people and groups into a project.
+    /// Adds people and groups to a project.
     pub async fn add_to_project(&self, name: &str, who: &Members) -> Result<Project, DeskError> {
         let before = self.project(name).await?;
         let mut after = before.clone();
@@ -121,7 +120,7 @@ impl Desk {
         Ok(after)
     }
 
-    /// Takes people and groups out of a project, in whichever place they stand.
+    /// Removes people and groups from a project, whatever their place in it.
     pub async fn remove_from_project(
         &self,
         name: &str,
@@ -142,7 +141,7 @@ impl Desk {
         Ok(after)
     }
 
-    /// Ends a project. Its rows, its id and its name stay its own.
+    /// Ends a project. It keeps its rows, its id and its name.
     pub async fn end_project(&self, name: &str) -> Result<Project, DeskError> {
         let before = self.project(name).await?;
         if !before.is_open() {
@@ -254,7 +253,7 @@ fn add(list: &mut Vec<String>, more: &[String]) -> Result<(), DeskError> {
     Ok(())
 }
 
-/// What two objects of the same keys do not have in common.
+/// The differences between two objects with the same keys.
 fn difference(before: &Value, after: &Value) -> (Value, Value) {
     let (mut was, mut is) = (json!({}), json!({}));
     for (key, old) in before.as_object().into_iter().flatten() {

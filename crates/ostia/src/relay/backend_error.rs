@@ -16,7 +16,7 @@ const LONGEST: usize = 64 * 1024;
 /// A longer text, or one of several lines, is a page or a trace.
 const LONGEST_PLAIN: usize = 1024;
 
-/// A backend's refusal, as much of it as a client may see.
+/// The part of a backend's refusal that a client may see.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BackendRefusal {
     pub status: StatusCode,
@@ -29,7 +29,7 @@ pub struct BackendRefusal {
 pub enum RefusalText {
     /// Already in OpenAI's format: passed byte for byte.
     Whole(Bytes),
-    /// Said in another way, to be put into our format.
+    /// In another format, to be converted to ours.
     Told(Told),
     /// Nothing that a client may see.
     Withheld,
@@ -67,7 +67,7 @@ fn judge(body: &Bytes, headers: &HeaderMap) -> Option<RefusalText> {
         return Some(RefusalText::Told(text));
     }
     let json = body.slice_ref(data_of(body));
-    // If it cannot be decoded as a whole, escapes could hide anything in it.
+    // If it cannot be decoded completely, escapes could hide anything in it.
     let value: Value = serde_json::from_slice(&json).ok()?;
     match value["error"].is_object() {
         true => Some(RefusalText::Whole(json)),

@@ -19,7 +19,7 @@ use crate::refusal::{AnswerFault, Refusal};
 /// Why a response cannot be relayed. Nothing has been sent to the client yet.
 #[derive(Debug, PartialEq, Eq)]
 pub enum RelayError {
-    /// The response broke off, stalled or was not what it had to be.
+    /// The response broke off, stalled or had the wrong form.
     Fault(AnswerFault),
     /// The backend's own refusal.
     Backend(BackendRefusal),

@@ -21,7 +21,7 @@ enum Source {
     Whole(Option<Bytes>),
     Bulk(Box<BulkBody<AnswerBody>>),
     Stream(Box<StreamBody<AnswerBody>>),
-    /// What the pipeline makes of several.
+    /// A body that the pipeline assembled from several responses.
     Other(Pin<Box<dyn Body<Data = Bytes, Error = BodyBroken> + Send>>),
 }
 

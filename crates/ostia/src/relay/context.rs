@@ -9,7 +9,7 @@ use crate::identify::Present;
 use crate::listen::Wire;
 use crate::ownership::Responses;
 
-/// What the relay must know of the request and the backend.
+/// What the relay needs to know about the request and the backend.
 #[derive(Clone)]
 pub struct Context {
     pub clock: Arc<dyn Clock>,
@@ -21,7 +21,7 @@ pub struct Context {
     pub choices: u64,
     /// Whether the client was promised a stream.
     pub stream: bool,
-    /// The prompt's tokens as the gateway estimates them, if counting them is all that was asked for.
+    /// The gateway's estimate of the prompt's tokens, if the request only asked to count them.
     pub count_estimate: Option<u64>,
     /// The gateway asked for a usage chunk that the client does not want: hide it.
     pub hide_usage: bool,
@@ -39,7 +39,7 @@ pub struct Context {
 }
 
 impl Context {
-    /// Whether a client of Anthropic's is told in its own words that a prompt is too long.
+    /// Whether an Anthropic client gets Anthropic's wording for a prompt that is too long.
     pub(super) fn rewrites_context_errors(&self) -> bool {
         self.deployment.agents.rewrite_context_error && self.api.as_str().starts_with("messages")
     }

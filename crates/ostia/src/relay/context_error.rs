@@ -2,8 +2,8 @@ use serde_json::Value;
 
 use super::{RefusalText, Told};
 
-/// A backend's refusal of a prompt that is too long, in Anthropic's words, by which Claude Code knows what to do: compact
-/// the conversation, or ask for fewer tokens. Any other refusal as it is.
+/// A backend's refusal of a prompt that is too long, in Anthropic's wording, which tells Claude Code to compact the
+/// conversation or to ask for fewer tokens. Other refusals stay as they are.
 pub(super) fn in_anthropics_words(text: RefusalText) -> RefusalText {
     let said = match &text {
         RefusalText::Whole(body) => {

@@ -1,4 +1,5 @@
-//! The form that a backend's headers must have to reach a client. What has another form could hold anything, a key too.
+//! The form that a backend's headers must have to reach a client. A header of any other form could contain anything,
+//! even a key.
 
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderName, HeaderValue};
@@ -48,7 +49,7 @@ pub(super) fn shown(
     }
 }
 
-/// `x-ratelimit-` and words: what it counts, and for how long.
+/// `x-ratelimit-` and words that say what it counts, and for how long.
 pub(super) fn is_limit(name: &HeaderName) -> bool {
     let name = name.as_str();
     let rest = name.strip_prefix("x-ratelimit-");

@@ -17,7 +17,7 @@ pub(super) enum Meaning {
     Refusal,
     /// The gateway's own key, or its proxy's user, was refused.
     KeyRefused,
-    /// Nothing that a client could use.
+    /// Nothing usable for a client.
     Unusable,
 }
 
@@ -50,7 +50,7 @@ pub(super) fn meaning(head: &response::Parts, context: &Context) -> Meaning {
                 (true, true) => Meaning::Bulk(Form::Any { waits: false }),
             }
         }
-        // Accepted, not answered: what comes of it would reach nobody and be counted nowhere.
+        // Accepted, not answered: its result would reach nobody and be counted nowhere.
         202 if context.api.runs_a_model() => Meaning::Unusable,
         // Without its header nobody could read it.
         200..=299 if !is_known_encoding(&head.headers, context) => Meaning::Unusable,
@@ -146,8 +146,8 @@ fn is_known_encoding(headers: &HeaderMap, context: &Context) -> bool {
     coding.is_none_or(|value| shown(&header::CONTENT_ENCODING, value, target).is_some())
 }
 
-/// Audio, transcripts and images are whatever they say they are; everything else is JSON. Audio that is generated while
-/// it is sent must not be held until its end.
+/// Audio, transcripts and images may have any content type; everything else is JSON. Audio that is generated while it
+/// is sent must not be held until its end.
 fn form(headers: &HeaderMap, api: &Api) -> Form {
     match api.answers() {
         _ if is_encoded(headers) => Form::Any { waits: true },

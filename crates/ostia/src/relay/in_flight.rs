@@ -22,7 +22,7 @@ impl InFlight {
         self.0.receipt_mut()
     }
 
-    /// Records the status that the client is told.
+    /// Records the status that the client gets.
     pub(super) fn told(&mut self, status: u16) {
         self.receipt_mut().told(status);
     }

@@ -1,4 +1,4 @@
-//! Events of a stream that tell what error bodies must not tell.
+//! Finds stream events that reveal what error bodies must not reveal.
 
 use std::borrow::Cow;
 use std::sync::LazyLock;
@@ -16,13 +16,13 @@ use crate::catalog::Target;
 /// What is wrong with an event.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Indiscreet {
-    /// Comments or other lines beside its data: this is left of it.
+    /// Comments or other lines next to its data: this is the rest of it.
     Beside(Bytes),
     /// Its data.
     Data,
 }
 
-/// The members of an event's data that hold words of the backend's own, not of the model.
+/// The members of an event's data that contain text of the backend, not of the model.
 #[derive(Deserialize)]
 struct Spoken<'a> {
     #[serde(default, borrow)]
@@ -41,8 +41,8 @@ struct Failed<'a> {
     error: Option<&'a RawValue>,
 }
 
-/// Looks at an event as far as it is not the model's own output: an error, data that is no object, comments, and every other
-/// line beside the data. Costs a search through the event if it is none of that.
+/// Checks the parts of an event that are not the model's output: an error, data that is not an object, comments, and
+/// every other line. If there are none of these, it costs one search through the event.
 pub(super) fn indiscreet(event: &Bytes, target: &Target) -> Option<Indiscreet> {
     if event.len() < shortest_secret(target) {
         return None;
@@ -73,7 +73,7 @@ pub(super) fn indiscreet(event: &Bytes, target: &Target) -> Option<Indiscreet> {
     })
 }
 
-/// Whatever is shorter holds neither the key nor an address.
+/// Shorter text contains neither the key nor an address.
 fn shortest_secret(target: &Target) -> usize {
     let key = target.key.as_ref().map(|key| key.expose().len());
     let hosts = target.replicas.iter().map(|replica| &replica.origin);
@@ -84,7 +84,8 @@ fn shortest_secret(target: &Target) -> usize {
     secrets.min().unwrap_or(0)
 }
 
-/// Whether a whole answer holds an error that tells too much. One that is no object is what was asked for.
+/// Whether a complete answer contains an error that reveals too much. An answer that is not an object is what was
+/// requested.
 pub(super) fn answer_tells(answer: &[u8], target: &Target) -> bool {
     answer.trim_ascii_start().starts_with(b"{") && is_own_word(answer) && tells(answer, target)
 }

@@ -224,7 +224,7 @@ where
         }
     }
 
-    /// What comes behind the end of the answer is passed on, and counts nothing.
+    /// Bytes after the end of the answer are passed on, but not counted.
     fn trail(&mut self, piece: Piece) {
         match piece {
             Piece::Part(part) => self.place_part(part),
@@ -239,7 +239,7 @@ where
         }
     }
 
-    /// The event without what error bodies may not hold either.
+    /// The event without anything that error bodies may not contain either.
     fn discreet(&self, event: Bytes) -> Bytes {
         let deployment = &self.context.deployment;
         let Some(found) = indiscreet(&event, &deployment.target) else {
@@ -385,7 +385,7 @@ where
         dismissed.then_some(AnswerFault::Dismissed)
     }
 
-    /// An answer that is whole ends as it is, although the backend's message goes on; any other one breaks.
+    /// A complete answer ends normally, although the backend's message goes on; any other one breaks.
     fn leave(&mut self, fault: AnswerFault) {
         if self.state == State::Trailing {
             self.backend = None;
@@ -439,7 +439,7 @@ where
     ) -> Poll<Option<Result<Frame<Bytes>, BodyBroken>>> {
         let this = &mut *self;
         loop {
-            // What completes the answer is in `ready` when its row is handed in.
+            // The bytes that complete the answer are in `ready` when its row is submitted.
             std::task::ready!(this.in_flight.receipt_mut().poll_settled(task));
             if let Some(bytes) = this.ready.pop() {
                 this.passed += bytes.len() as u64;

@@ -1,7 +1,7 @@
-//! The counters of one process in another that takes over from it, so that limits hold across the change.
+//! Hands the counters of one process to another that takes over from it, so that limits hold across the change.
 //!
-//! The old process gives all counters at one moment, and tells of what its requests take and give back from then on, in the
-//! order in which it happened. The new one counts in the same ticks.
+//! The old process sends all counters at one moment, and from then on reports what its requests take and give back, in
+//! order. The new one counts in the same ticks.
 
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
@@ -35,7 +35,7 @@ struct Counted {
     running: u64,
 }
 
-/// What happens to counters in a process that has given them away.
+/// Changes to counters in a process that has handed them over.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Change {
     Took(Taken),
@@ -50,7 +50,7 @@ pub enum Change {
 pub(super) type Foreign = HashMap<Name, u64>;
 
 impl LocalLimiter {
-    /// All counters as they are now. Whatever changes from now on is told to `changes`.
+    /// All counters as they are now. Later changes are sent to `changes`.
     pub fn give_away(&self, changes: UnboundedSender<Change>) -> Counters {
         let guards: Vec<_> = self.shards.iter().map(|shard| shard.lock()).collect();
         // Only the first counts; nobody gives counters away twice.
@@ -111,7 +111,8 @@ impl LocalLimiter {
         }
     }
 
-    /// The other process has ended: nothing runs there any more. What it did not settle stays counted until its time is over.
+    /// The other process has ended: nothing runs there any more. Amounts that it did not settle stay counted until they
+    /// leave their window.
     pub fn forget_other(&self) {
         for (name, held) in std::mem::take(&mut *self.foreign.lock()) {
             let mut shard = self.shards[self.place(&name.2)].lock();

@@ -5,7 +5,7 @@ use ostia_core::{Ask, Claim, Clock, Denial, Grant, Limiter, Reserving, Return, S
 
 use crate::admit::LocalLimiter;
 
-/// This replica's part of every limit, held in this process: the limit divided by the replicas that were seen last.
+/// This replica's part of every limit, enforced in this process: the limit divided by the number of replicas seen last.
 pub(super) struct Divided {
     counts: Arc<LocalLimiter>,
     replicas: AtomicU64,

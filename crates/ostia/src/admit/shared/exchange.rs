@@ -3,7 +3,7 @@ use std::collections::HashMap;
 /// The sums of the present minute and of the one before, as the server keeps them.
 pub(super) type Sums = (i64, HashMap<String, f64>, HashMap<String, f64>);
 
-/// What was seen of the sums of service, so that what others added can be told from it.
+/// The last known sums of service, from which the additions of others are computed.
 #[derive(Default)]
 pub(super) struct Exchange {
     /// By minute and whose it is.
@@ -25,7 +25,7 @@ impl Exchange {
                     false => 0.0,
                 };
                 let theirs = sum - seen.unwrap_or_default() - ours;
-                // What was added before this process looked for the first time, or lost with the server, is nobody's.
+                // Amounts from before this process's first reading, or lost with the server, are not attributed.
                 if self.has_begun && theirs.abs() > f64::EPSILON * sum.abs() {
                     *added.entry(whose).or_default() += theirs;
                 }

@@ -9,9 +9,9 @@ use redis::{
 };
 use tokio::sync::{Notify, watch};
 
-/// After so many failures in a row the server is left alone until it answers again.
+/// After this many failures in a row the server is not asked until it answers again.
 const FAILURES: u32 = 3;
-/// How often it is looked for a server that is away, and how long a connection may take.
+/// How often an unreachable server is tried, and how long connecting may take.
 const REST: Duration = Duration::from_millis(500);
 const CONNECT: Duration = Duration::from_secs(1);
 
@@ -26,7 +26,7 @@ pub(super) struct Link {
 }
 
 struct Connection {
-    /// A failure of an earlier one says nothing of this one.
+    /// A failure of an earlier connection does not count against this one.
     number: u64,
     socket: MultiplexedConnection,
 }
@@ -35,7 +35,7 @@ struct Connection {
 pub(super) enum Fault {
     /// There is no connection, or no longer.
     Lost,
-    /// It answered with an error, or with what cannot be understood.
+    /// It answered with an error, or in a way that cannot be parsed.
     Refused,
     Late,
 }
@@ -92,7 +92,7 @@ impl Link {
         }
     }
 
-    /// An answer was not waited for any longer.
+    /// The wait for an answer was given up.
     pub(super) fn timed_out(&self) {
         if let Some((number, _)) = self.current() {
             self.failed(number, false);

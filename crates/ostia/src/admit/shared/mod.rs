@@ -1,8 +1,8 @@
 //! Limits that hold over all replicas, kept in Redis or Valkey (not in a Redis Cluster).
 //!
-//! One script decides about all claims of an admission, by the server's clock. What comes back is told in batches, beside
-//! the path. Requests in flight are leases that a heartbeat renews, so those of a replica that died run out. While the
-//! server does not answer in time, each replica holds its part of every limit by itself ([`divided`]).
+//! One script decides about all claims of an admission, by the server's clock. Returned amounts are sent in batches, in
+//! the background. Requests in flight are leases that a heartbeat renews, so those of a dead replica expire. While the
+//! server does not answer in time, each replica enforces its part of every limit by itself ([`divided`]).
 
 mod divided;
 mod exchange;
@@ -29,16 +29,16 @@ use self::outbox::{Outbox, Parcel};
 use super::queue::Queues;
 use crate::settings::SharedLimits;
 
-/// After so long without a heartbeat, what a replica has in flight counts no more.
+/// After this long without a heartbeat, a replica's requests in flight no longer count.
 const LEASE: Duration = Duration::from_secs(10);
 const HEARTBEAT: Duration = Duration::from_secs(2);
-/// How long what comes back is collected before it is told.
+/// How long returned amounts are collected before they are sent.
 const LINGER: Duration = Duration::from_millis(2);
 /// How often service is exchanged.
 const EXCHANGE: Duration = Duration::from_secs(1);
-/// How long work beside the path waits for an answer.
+/// How long background work waits for an answer.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// How long the stop waits until everything is told.
+/// How long the shutdown waits until everything is sent.
 const LAST_FLUSH: Duration = Duration::from_secs(2);
 
 const REPLICAS: &str = "ostia:replicas";
@@ -74,7 +74,7 @@ struct Scripts {
     exchange: Script,
 }
 
-/// One question on its way. Dropped before its answer came, it is undone.
+/// One question on its way. If dropped before its answer came, it is undone.
 struct Asking {
     limiter: Arc<SharedLimiter>,
     ask: Ask,
@@ -102,7 +102,7 @@ impl SharedLimiter {
         })
     }
 
-    /// What holds while the server does not answer.
+    /// The limiter that is used while the server does not answer.
     pub(super) fn stand_in(&self) -> Arc<dyn Limiter> {
         Arc::clone(&self.stand_in) as _
     }
@@ -111,7 +111,7 @@ impl SharedLimiter {
         self.patience
     }
 
-    /// Limits are held in this process, as the server does not answer.
+    /// This process enforces the limits, as the server does not answer.
     pub(super) fn is_degraded(&self) -> bool {
         !self.link.is_up()
     }
@@ -120,7 +120,7 @@ impl SharedLimiter {
         self.stand_in.replicas()
     }
 
-    /// How the limits stand over all replicas; `None`: the server does not answer.
+    /// The state of the limits over all replicas; `None`: the server does not answer.
     pub(super) async fn look(&self, claims: &[Claim]) -> Option<Standing> {
         let look = question::look(&self.scripts.reserve, claims);
         let answer = self.link.call::<Vec<i64>>(&look);
@@ -128,7 +128,7 @@ impl SharedLimiter {
         question::standing(claims, reply.get(4..)?)
     }
 
-    /// Everything that is done beside the path, for as long as the process lives.
+    /// All background work, for as long as the process lives.
     pub(super) async fn work(&self, queues: &Queues) -> Infallible {
         let keeping = self.link.keep();
         let (never, _, _, _) = tokio::join!(
@@ -140,7 +140,7 @@ impl SharedLimiter {
         never
     }
 
-    /// Tells what came back. Whoever waits for it here is called again afterwards.
+    /// Sends returned amounts. Local waiters are woken afterwards.
     async fn tell(&self, queues: &Queues) -> Infallible {
         loop {
             self.outbox.filled().await;
@@ -256,7 +256,7 @@ impl Asking {
         );
         let mut reply = limiter.link.call::<Vec<i64>>(&call).await;
         if matches!(reply, Err(Fault::Lost)) {
-            // The same number: what was granted without our hearing of it is not counted twice.
+            // The same number: a grant whose answer was lost is not counted twice.
             limiter.link.up().await;
             reply = limiter.link.call(&call).await;
         }

@@ -9,16 +9,17 @@ use super::question::counter;
 
 /// Parcels of one batch at most.
 const BATCH: usize = 256;
-/// Parcels that wait for a server that is away. What is older is lost: by then its windows have passed, and its leases end.
+/// Parcels that wait for an unreachable server. Older ones are dropped: by then their windows have passed, and their
+/// leases expire.
 const MOST: usize = 65_536;
 
-/// What is to be told to the server, and the leases that are to be renewed.
+/// Messages for the server, and the leases to be renewed.
 #[derive(Default)]
 pub(super) struct Outbox {
     waiting: Mutex<VecDeque<Parcel>>,
     filled: Notify,
     batches: AtomicU64,
-    /// Told again, under the same number, until it was answered.
+    /// Sent again, under the same number, until it was acknowledged.
     unanswered: tokio::sync::Mutex<Option<Unanswered>>,
     /// Counter, and the number of the ask.
     leases: Mutex<HashSet<(String, u64)>>,
@@ -51,7 +52,7 @@ impl Outbox {
         self.filled.notify_one();
     }
 
-    /// Tokens and places come back. Nothing is to be told of a request that was sent and counts in a rate alone.
+    /// Tokens and places come back. A request that was sent and counts only in a rate needs no message.
     pub(super) fn over(&self, mut back: Return) {
         let sent = back.sent;
         back.taken
@@ -77,7 +78,7 @@ impl Outbox {
         self.leases.lock().iter().cloned().collect()
     }
 
-    /// Resolves when there is something to tell.
+    /// Resolves when there is something to send.
     pub(super) async fn filled(&self) {
         if self.unanswered.lock().await.is_some() || !self.waiting.lock().is_empty() {
             return;
@@ -85,7 +86,7 @@ impl Outbox {
         self.filled.notified().await;
     }
 
-    /// The batch that was not answered, or a new one; `None`: nothing is to be told.
+    /// The unacknowledged batch, or a new one; `None`: nothing is to be sent.
     pub(super) async fn next(&self) -> Option<Batch<'_>> {
         let mut unanswered = self.unanswered.lock().await;
         if unanswered.is_none() {

@@ -1,4 +1,4 @@
-//! What the scripts are asked, and what their answers mean.
+//! The arguments of the scripts, and the meaning of their answers.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use redis::{Script, ScriptInvocation};
 use super::outbox::{Batch, Parcel};
 use super::{REPLICAS, SERVICE};
 
-/// What scripts count in: Lua has no larger whole numbers.
+/// The scale of the scripts' counts: Lua has no larger whole numbers.
 const MOST: u64 = 1 << 53;
 /// Numbers of a claim in the answer of a grant, and of a denial.
 const GRANTED: usize = 5;
@@ -147,7 +147,7 @@ pub(super) fn exchange<'a>(script: &'a Script, spent: &[(String, f64)]) -> Scrip
     call
 }
 
-/// What the server decided; `None`: that makes no sense.
+/// The server's decision; `None`: it cannot be parsed.
 pub(super) fn answer(
     claims: &[Claim],
     number: u64,
