@@ -1,5 +1,7 @@
 //! `ostia register` beside an engine, in jobs of schedulers that are not there.
 
+#![expect(clippy::disallowed_methods, reason = "callers run beside the test")]
+
 use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

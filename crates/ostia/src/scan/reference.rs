@@ -93,7 +93,7 @@ pub fn reference_scan(body: &[u8]) -> Option<Fields<'_>> {
                     is_empty: children(value.get()).is_empty() || !value.get().starts_with('{'),
                 };
             }
-            Role::Options(keys) => options(text, value.get(), keys, &mut fields)?,
+            Role::Options(keys) => options(text, value.get(), keys, &watch, &mut fields)?,
             Role::Plain | Role::Watched | Role::Noted => {}
         }
         let sightings = &mut fields.sightings;
@@ -173,12 +173,21 @@ fn refers(element: &str) -> bool {
 }
 
 /// The keys of an options object; `None` if one occurs twice.
-fn options(text: &str, value: &str, keys: &'static Keys, fields: &mut Fields<'_>) -> Option<()> {
+fn options(
+    text: &str,
+    value: &str,
+    keys: &'static Keys,
+    watch: &Watch,
+    fields: &mut Fields<'_>,
+) -> Option<()> {
     if !value.starts_with('{') {
         return Some(());
     }
     let before = fields.options.len();
     for (key, member) in members(value) {
+        if let Some(denied) = watch.denied(raw_string(key)).filter(|_| member != "null") {
+            fields.sightings.field(denied);
+        }
         let Some(key) = keys.find_in_any_letters(raw_string(key)) else {
             continue;
         };
