@@ -3,7 +3,6 @@
 //!
 //! `cargo run --release -p ostia-testkit --example tunnel_price -- [ROUNDS]`
 #![expect(
-    clippy::disallowed_methods,
     clippy::expect_used,
     clippy::print_stdout,
     reason = "a measurement that people run and read"

@@ -1,6 +1,7 @@
 //! A whole site for a browser: a gateway with its pages, a simulated engine, an identity provider, and a month of usage.
 //! Prints where everything is as one line of JSON, and serves until its stdin ends.
 #![expect(
+    clippy::disallowed_methods,
     clippy::expect_used,
     clippy::unwrap_used,
     reason = "a small program: what fails here ends it"
