@@ -22,8 +22,6 @@ scripts/identity/check.sh
 # Dashboards and alerting rules.
 [ $# -gt 0 ] || scripts/monitoring.sh
 
-# The pages, in a browser.
-[ $# -gt 0 ] || scripts/web/check.sh
 
 # Real client libraries against the simulated backend. A run of chosen Rust tests leaves them out.
 if [ $# -eq 0 ]; then
