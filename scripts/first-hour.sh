@@ -62,6 +62,10 @@ while IFS= read -r line; do
     "ostia serve"*) start sh -c "exec $line --listen 127.0.0.1:0"; gateway=$address ;;
     "ostia init"*) bare sh -c "$line --key-env DEMO_KEY" ;;
     "ostia key create"*) made=$(bare sh -c "$line"); given+=("KEY=$made") ;;
+    "ostia usage"*)
+      # Rows reach the ledger a moment after their answers.
+      for _ in $(seq 100); do if bare sh -c "$line" | tee "$work/usage" | grep -q @; then break; fi; sleep 0.1; done
+      tee -a "$work/told" <"$work/usage" ;;
     *) bare sh -c "$line" | tee -a "$work/told"; echo ;;
   esac
 done <<<"$lines"

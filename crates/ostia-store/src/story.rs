@@ -1,16 +1,20 @@
 //! What every store must do, told once and run on each database.
 
+mod keys;
 mod leases;
 mod people;
+mod search;
 
 use std::borrow::Cow;
 use std::sync::Arc;
 
 use ostia_core::{
     Blocked, Change, Column, KeyRights, Kind, LedgerRow, MadeResponse, NewApiKey, Notice,
-    NoticeScope, Outcome, Phase, Pruned, RequestId, Retention, Role, RowFilter, RowsQuery, Store,
-    StoreError, UsageQuery, UsageRow, UsageSource, Value,
+    NoticeScope, Outcome, Phase, Pruned, RequestId, Retention, Role, RowsQuery, Store, StoreError,
+    UsageQuery, UsageRow, UsageSource, Value,
 };
+
+pub(crate) use keys::new_key;
 
 /// 2026-11-23T12:00:00Z.
 pub(crate) const NOON: i64 = 1_795_435_200_000_000;
@@ -24,12 +28,12 @@ pub(crate) async fn run(store: &dyn Store) {
     reports_are_exact_at_any_moment(store).await;
     months_and_single_keys(store).await;
     exports_give_each_row_once(store).await;
-    rows_are_found(store).await;
+    search::rows_are_found(store).await;
     what_was_interrupted_gives_way(store).await;
     absurd_rows_are_kept(store).await;
     responses_have_their_makers(store).await;
-    keys_live_and_end(store).await;
-    key_ids_and_hashes_are_unique(store).await;
+    keys::keys_live_and_end(store).await;
+    keys::key_ids_and_hashes_are_unique(store).await;
     leases::run(store).await;
     notices_come_and_go(store).await;
     turns_are_held_by_one(store).await;
@@ -308,131 +312,6 @@ async fn exports_give_each_row_once(store: &dyn Store) {
     assert_eq!((ids, pages), (expected, 3));
 }
 
-/// Whatever is looked for, alone and together, the newest first.
-async fn rows_are_found(store: &dyn Store) {
-    let start = NOON + 500 * DAY;
-    let mut rows: Vec<_> = (0..12).map(|n| row("hal", start + n / 2, 1)).collect();
-    rows[3].model = Cow::Borrowed("other");
-    rows[4].outcome = Outcome::Rejected;
-    rows[4].error_code = Cow::Borrowed("tokens");
-    rows[5].user_id = Cow::Borrowed("ida");
-    rows[5].username = Cow::Borrowed("o'hara@lab.org");
-    assert_eq!(store.insert_rows(&rows).await.unwrap(), 12);
-    let all = RowFilter {
-        since: start,
-        until: Some(start + DAY),
-        limit: 100,
-        ..RowFilter::default()
-    };
-    let find = async |filter: &RowFilter| {
-        let mut ids = Vec::new();
-        let mut take = |row: &LedgerRow<'_>| ids.push(row.request_id);
-        let last = store.find_rows(filter, &mut take).await.unwrap();
-        (ids, last)
-    };
-    let mut newest: Vec<_> = rows
-        .iter()
-        .map(|row| (row.started_at, row.request_id))
-        .collect();
-    newest.sort_by_key(|(at, id)| std::cmp::Reverse((*at, *id.as_bytes())));
-    let newest: Vec<_> = newest.into_iter().map(|(_, id)| id).collect();
-    assert_eq!(find(&all).await, (newest.clone(), None));
-    let mut page = RowFilter {
-        limit: 5,
-        ..all.clone()
-    };
-    let mut ids = Vec::new();
-    loop {
-        let (found, last) = find(&page).await;
-        ids.extend(found);
-        page.before = last;
-        if last.is_none() {
-            break;
-        }
-    }
-    assert_eq!(ids, newest);
-    let of = |place: usize| vec![rows[place].request_id];
-    for (filter, found) in [
-        (
-            RowFilter {
-                request_id: Some(rows[7].request_id),
-                ..all.clone()
-            },
-            of(7),
-        ),
-        (
-            RowFilter {
-                users: vec!["ida".to_owned()],
-                ..all.clone()
-            },
-            of(5),
-        ),
-        (
-            RowFilter {
-                users: vec!["x".to_owned(), "o'hara@lab.org".to_owned()],
-                ..all.clone()
-            },
-            of(5),
-        ),
-        (
-            RowFilter {
-                model: Some("other".to_owned()),
-                ..all.clone()
-            },
-            of(3),
-        ),
-        (
-            RowFilter {
-                outcome: Some(Outcome::Rejected),
-                ..all.clone()
-            },
-            of(4),
-        ),
-        (
-            RowFilter {
-                error_code: Some("tokens".to_owned()),
-                ..all.clone()
-            },
-            of(4),
-        ),
-        (
-            RowFilter {
-                failed: true,
-                ..all.clone()
-            },
-            of(4),
-        ),
-        (
-            RowFilter {
-                users: vec!["hal".to_owned()],
-                model: Some("m".to_owned()),
-                outcome: Some(Outcome::Rejected),
-                error_code: Some("tokens".to_owned()),
-                failed: true,
-                request_id: Some(rows[4].request_id),
-                ..all.clone()
-            },
-            of(4),
-        ),
-        (
-            RowFilter {
-                users: vec!["' OR 1=1 --".to_owned()],
-                ..all.clone()
-            },
-            Vec::new(),
-        ),
-        (
-            RowFilter {
-                until: Some(start),
-                ..all.clone()
-            },
-            Vec::new(),
-        ),
-    ] {
-        assert_eq!(find(&filter).await.0, found, "{filter:?}");
-    }
-}
-
 /// A row that was made from a `started` record alone gives way to the final one, and nothing else gives way.
 async fn what_was_interrupted_gives_way(store: &dyn Store) {
     let at = NOON + 300 * DAY;
@@ -614,137 +493,6 @@ async fn responses_have_their_makers(store: &dyn Store) {
         store.response(&[2; 32]).await.unwrap(),
         Some(both[1].clone())
     );
-}
-
-pub(crate) fn new_key(id: &str, hash: u8) -> NewApiKey {
-    NewApiKey {
-        id: id.into(),
-        hash: [hash; 32],
-        username: "ann@lab.org".into(),
-        groups: vec![
-            "05D1C5A4-0FF0-11EF-9C26-6BEDA4A3F1CB".into(),
-            "with, comma \"and quote\"".into(),
-        ],
-        label: "laptop".into(),
-        project: "fusion".into(),
-        rights: KeyRights {
-            role: (hash % 2 == 1).then_some(Role::Admin),
-            models: vec!["m".into()],
-            ..KeyRights::default()
-        },
-        created_at: NOON + i64::from(hash),
-        expires_at: Some(NOON + DAY),
-    }
-}
-
-async fn end(store: &dyn Store, id: &str, at: i64) -> bool {
-    let id = id.to_owned();
-    touched(store, Change::EndKey { id, at }).await
-}
-
-async fn revoke(store: &dyn Store, id: &str, at: i64) -> bool {
-    let id = id.to_owned();
-    touched(store, Change::RevokeKey { id, at }).await
-}
-
-/// Whether a change found anything to change.
-async fn touched(store: &dyn Store, change: Change) -> bool {
-    store.people().change(&[change], &[]).await.unwrap() == [1]
-}
-
-/// What happened to keys, in order, each once.
-async fn changes_of_keys_are_told(store: &dyn Store, since: i64) {
-    let changes = store.key_changes(Some(since)).await.unwrap();
-    let told: Vec<_> = changes
-        .changes
-        .iter()
-        .map(|change| (&*change.kind, &*change.id))
-        .collect();
-    let expected = [
-        ("key_created", "b"),
-        ("key_created", "a"),
-        ("key_expiry_changed", "b"),
-        ("key_revoked", "b"),
-    ];
-    assert_eq!(told, expected);
-    assert_eq!(
-        (&*changes.changes[0].username, changes.changes[0].admin),
-        ("ann@lab.org", true)
-    );
-    let behind = store.key_changes(Some(changes.last)).await.unwrap();
-    assert_eq!((behind.changes.len(), behind.last), (0, changes.last));
-    assert_eq!(store.key_changes(None).await.unwrap(), behind);
-}
-
-async fn keys_live_and_end(store: &dyn Store) {
-    let since = store.key_changes(None).await.unwrap().last;
-    assert_eq!(store.list_keys().await.unwrap(), []);
-    assert_eq!(store.key_by_hash(&[1; 32]).await.unwrap(), None);
-    store.create_key(&new_key("b", 1)).await.unwrap();
-    store.create_key(&new_key("a", 2)).await.unwrap();
-
-    let key = store.key_by_hash(&[1; 32]).await.unwrap().unwrap();
-    assert_eq!(
-        (&*key.id, &*key.username, &*key.label, &*key.project),
-        ("b", "ann@lab.org", "laptop", "fusion")
-    );
-    assert_eq!(key.groups.len(), 2);
-    assert_eq!(&*key.groups[0], "05d1c5a4-0ff0-11ef-9c26-6beda4a3f1cb");
-    assert_eq!(&*key.groups[1], "with, comma \"and quote\"");
-    assert!(key.rights.is_admin());
-    assert_eq!(key.rights.models, ["m"]);
-    assert_eq!(key.confirmed_at, key.created_at);
-    assert_eq!(
-        (key.created_at, key.expires_at),
-        (NOON + 1, Some(NOON + DAY))
-    );
-    assert_eq!((key.revoked_at, key.last_used_at), (None, None));
-
-    assert!(end(store, "b", NOON + HOUR).await);
-    assert!(
-        end(store, "b", NOON + 9 * DAY).await,
-        "there, but never prolonged"
-    );
-    let used: [(Arc<str>, i64); 3] = [
-        ("b".into(), NOON + 9),
-        ("b".into(), NOON + 5),
-        ("gone".into(), 1),
-    ];
-    store.touch_keys(&used).await.unwrap();
-    store.touch_keys(&[]).await.unwrap();
-    assert!(revoke(store, "b", NOON + 2 * HOUR).await);
-    assert!(!revoke(store, "b", NOON + 3 * HOUR).await, "revoked before");
-    assert!(!end(store, "b", NOON).await, "revoked before");
-    assert!(!revoke(store, "nobody", NOON).await);
-    assert!(!end(store, "nobody", NOON).await);
-
-    let key = store.key_by_hash(&[1; 32]).await.unwrap().unwrap();
-    assert_eq!(key.expires_at, Some(NOON + HOUR));
-    assert_eq!(key.revoked_at, Some(NOON + 2 * HOUR));
-    assert_eq!(key.last_used_at, Some(NOON + 9));
-    let listed = store.list_keys().await.unwrap();
-    let ids: Vec<_> = listed.iter().map(|key| &*key.id).collect();
-    assert_eq!(ids, ["b", "a"], "oldest first");
-    assert_eq!(listed[0], key);
-    changes_of_keys_are_told(store, since).await;
-}
-
-async fn key_ids_and_hashes_are_unique(store: &dyn Store) {
-    for twin in [new_key("a", 9), new_key("c", 2)] {
-        assert!(matches!(
-            store.create_key(&twin).await,
-            Err(StoreError::Broken(_))
-        ));
-    }
-    assert_eq!(store.list_keys().await.unwrap().len(), 2);
-    let mut forever = new_key("d", 4);
-    forever.expires_at = None;
-    store.create_key(&forever).await.unwrap();
-    let key = store.key_by_hash(&[4; 32]).await.unwrap().unwrap();
-    assert_eq!(key.expires_at, None);
-    assert!(end(store, "d", NOON).await);
-    let key = store.key_by_hash(&[4; 32]).await.unwrap().unwrap();
-    assert_eq!(key.expires_at, Some(NOON));
 }
 
 async fn notices_come_and_go(store: &dyn Store) {

@@ -4,7 +4,7 @@ use ostia_core::{RequestId, RowFilter, RowPlace, StoreError};
 use sqlx::AssertSqlSafe;
 
 use super::engine::{Id, Query, Stamp};
-use super::rows::ledger_row;
+use super::rows::page;
 use super::work::Work;
 use crate::columns::stamp;
 
@@ -14,21 +14,8 @@ pub(super) async fn rows(
     filter: &RowFilter,
     take: &mut (dyn FnMut(&ostia_core::LedgerRow<'_>) + Send),
 ) -> Result<Option<RowPlace>, StoreError> {
-    let done = async {
-        let sql = statement(filter);
-        let found = work.all(bound(filter, &sql)).await?;
-        let mut last = None;
-        for row in &found {
-            let row = ledger_row(row)?;
-            take(&row);
-            last = Some(RowPlace {
-                started_at: row.started_at,
-                request_id: row.request_id,
-            });
-        }
-        Ok(last.filter(|_| found.len() >= filter.limit as usize))
-    };
-    let done = done.await;
+    let sql = statement(filter);
+    let done = page(&mut work, bound(filter, &sql), filter.limit, take).await;
     work.end(done).await
 }
 

@@ -10,7 +10,7 @@ use ostia_core::{
 use sqlx::Row as _;
 
 use super::bulk::Bulk;
-use super::engine::{Id, Row, Stamp, added};
+use super::engine::{Id, Query, Row, Stamp, added};
 use super::meta;
 use super::work::Work;
 use crate::calendar::Calendar;
@@ -137,21 +137,28 @@ pub(super) async fn export(
         .bind(Stamp(after.started_at))
         .bind(Id(after.request_id))
         .bind(i64::from(query.limit));
-    let done = async {
-        let mut last = None;
-        let found = work.all(select).await?;
-        for row in &found {
-            let row = ledger_row(row)?;
-            take(&row);
-            last = Some(RowPlace {
-                started_at: row.started_at,
-                request_id: row.request_id,
-            });
-        }
-        Ok(last.filter(|_| found.len() >= query.limit as usize))
-    };
-    let done = done.await;
+    let done = page(&mut work, select, query.limit, take).await;
     work.end(done).await
+}
+
+/// Gives each row that a statement finds, and the place of the last one where there may be more.
+pub(super) async fn page(
+    work: &mut Work,
+    select: Query<'_>,
+    limit: u32,
+    take: &mut (dyn FnMut(&LedgerRow<'_>) + Send),
+) -> sqlx::Result<Option<RowPlace>> {
+    let found = work.all(select).await?;
+    let mut last = None;
+    for row in &found {
+        let row = ledger_row(row)?;
+        take(&row);
+        last = Some(RowPlace {
+            started_at: row.started_at,
+            request_id: row.request_id,
+        });
+    }
+    Ok(last.filter(|_| found.len() >= limit as usize))
 }
 
 /// What a `started` record says where nothing more was written: the request may have gone further than that.

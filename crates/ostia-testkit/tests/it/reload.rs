@@ -90,14 +90,8 @@ async fn a_thousand_replacements_cut_no_stream_and_mix_nothing() {
     );
 
     gate.open();
-    for (mut client, reading) in streams {
-        assert_eq!(client.rest(reading).await.ended, Ended::Complete);
-    }
-    for record in changing.records() {
-        let path = record.received.path().to_owned();
-        let version = path.split('/').nth(1).unwrap();
-        assert_eq!(record.received.model().as_deref(), Some(version), "{path}");
-    }
+    all_are_whole(streams).await;
+    none_was_mixed(&changing);
     assert_eq!(same.counts().connections, 1, "kept over every reload");
     let rows = gateway.finish(&[&changing, &same]).await;
     assert!(rows.iter().all(|row| row.outcome == "ok"));
@@ -105,6 +99,21 @@ async fn a_thousand_replacements_cut_no_stream_and_mix_nothing() {
         earlier.iter().all(|live| live.upgrade().is_none()),
         "an earlier reading is still held"
     );
+}
+
+async fn all_are_whole(streams: Vec<(RawClient, Reading)>) {
+    for (mut client, reading) in streams {
+        assert_eq!(client.rest(reading).await.ended, Ended::Complete);
+    }
+}
+
+/// Each reading of the files has a path and a model of its own; every request has both of the same one.
+fn none_was_mixed(changing: &FakeBackend) {
+    for record in changing.records() {
+        let path = record.received.path().to_owned();
+        let version = path.split('/').nth(1).unwrap();
+        assert_eq!(record.received.model().as_deref(), Some(version), "{path}");
+    }
 }
 
 /// How many requests a second go on beside the reloads; `scripts/stress.sh R81-load` has the 500.
@@ -159,14 +168,8 @@ async fn r81_reloads_under_streams_and_new_requests() {
     }
     println!("R81: {RELOADS} reloads, {STREAMS} streams, {served} requests in {took:?}");
     gate.open();
-    for (mut client, reading) in streams {
-        assert_eq!(client.rest(reading).await.ended, Ended::Complete);
-    }
-    for record in changing.records() {
-        let path = record.received.path().to_owned();
-        let version = path.split('/').nth(1).unwrap();
-        assert_eq!(record.received.model().as_deref(), Some(version), "{path}");
-    }
+    all_are_whole(streams).await;
+    none_was_mixed(&changing);
     let rows = gateway.finish(&[&changing, &same]).await;
     assert_eq!(rows.len(), STREAMS + served);
     assert!(rows.iter().all(|row| row.outcome == "ok"));

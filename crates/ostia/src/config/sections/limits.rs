@@ -9,19 +9,7 @@ pub(super) fn read(root: &Section<'_>, reading: &Reading<'_>) -> Limits {
         "limits",
         "What one user and one endpoint may have; endpoints may say otherwise in their fixture.",
     );
-    let shared = section.secret(
-        "shared",
-        "`redis://[USER:PASSWORD@]HOST[:PORT][/DB]`, or `rediss://...` with TLS: limits, fair shares and requests in flight count over all replicas that name the same server (Redis 7 or Valkey, no Redis Cluster). \"\": each process counts alone.",
-    );
-    let shared_timeout = section.duration(
-        "shared_timeout",
-        Duration::from_millis(50),
-        "How long an admission waits for that server. Where it does not answer, each replica holds its part of every limit by itself.",
-    );
-    let shared_ca = section.optional_file(
-        "shared_ca_cert_path",
-        "PEM file of the authority that signed that server's certificate; by default the machine's own authorities.",
-    );
+    let shared = read_shared(&section, reading);
     let limits = Limits {
         requests_per_second_per_user: section.number(
             "requests_per_second_per_user",
@@ -81,11 +69,7 @@ pub(super) fn read(root: &Section<'_>, reading: &Reading<'_>) -> Limits {
             Duration::from_secs(15),
             "How long a request waits for its turn where a shortage will pass: a place, a rate, tokens that come back. \"0\" refuses at once.",
         ),
-        shared: (!shared.expose().is_empty()).then_some(SharedLimits {
-            url: shared,
-            timeout: shared_timeout,
-            ca_cert_path: shared_ca,
-        }),
+        shared,
         others: OtherLimits {
             key: read_others(&section, "key", "One API key, by the id that `ostia key list` shows."),
             user: read_others(&section, "user", "One user, by username (`ada@lab.org`) or user id."),
@@ -94,22 +78,43 @@ pub(super) fn read(root: &Section<'_>, reading: &Reading<'_>) -> Limits {
         },
     };
     section.finish();
-    let is_redis = |shared: &SharedLimits| {
-        let url = shared.url.expose();
-        let is_known = url.starts_with("redis://") || url.starts_with("rediss://");
-        is_known && redis::parse_redis_url(url).is_some()
-    };
-    if limits
-        .shared
-        .as_ref()
-        .is_some_and(|shared| !is_redis(shared))
-    {
+    limits
+}
+
+/// The server that counts for all replicas; `None`: each process counts alone.
+fn read_shared(section: &Section<'_>, reading: &Reading<'_>) -> Option<SharedLimits> {
+    let url = section.secret(
+        "shared",
+        "`redis://[USER:PASSWORD@]HOST[:PORT][/DB]`, or `rediss://...` with TLS: limits, fair shares and requests in flight count over all replicas that name the same server (Redis 7 or Valkey, no Redis Cluster). \"\": each process counts alone.",
+    );
+    let timeout = section.duration(
+        "shared_timeout",
+        Duration::from_millis(50),
+        "How long an admission waits for that server. Where it does not answer, each replica holds its part of every limit by itself.",
+    );
+    let ca_cert_path = section.optional_file(
+        "shared_ca_cert_path",
+        "PEM file of the authority that signed that server's certificate; by default the machine's own authorities.",
+    );
+    if url.expose().is_empty() {
+        return None;
+    }
+    if !is_redis(url.expose()) {
         reading.fatal(
             "limits.shared",
             "must be redis://HOST or rediss://HOST, with [USER:PASSWORD@] before HOST and [:PORT][/DB] after it, or be \"\"",
         );
     }
-    limits
+    Some(SharedLimits {
+        url,
+        timeout,
+        ca_cert_path,
+    })
+}
+
+fn is_redis(url: &str) -> bool {
+    let is_known = url.starts_with("redis://") || url.starts_with("rediss://");
+    is_known && redis::parse_redis_url(url).is_some()
 }
 
 /// `[limits.user."NAME"]` and its like.
