@@ -35,7 +35,8 @@ async fn endpoints_are_listed_a_page_at_a_time_with_what_they_do() {
     let site = site.endpoint(broken.field("endpoint_slug", json!("broken")));
     let gateway = TestGateway::start(site).await;
     let gate = Gate::closed();
-    backend.otherwise(Script::completion().gate_end(&gate));
+    gate.release(1);
+    backend.otherwise(Script::completion().gate_events(&gate));
     let mut client = gateway.client().await;
     client.send(gateway.chat_stream("m").bytes()).await;
     let reading = client.begin().await.unwrap();
@@ -96,7 +97,8 @@ async fn a_drained_endpoint_gets_nothing_new_until_it_is_used_again() {
         .endpoint(named("other", &other));
     let gateway = TestGateway::start(site).await;
     let gate = Gate::closed();
-    one.otherwise(Script::completion().gate_end(&gate));
+    gate.release(1);
+    one.otherwise(Script::completion().gate_events(&gate));
     // One runs there: it goes on.
     other.otherwise(Script::completion());
     admin(&gateway, Request::post("/admin/endpoints/other/drain")).await;

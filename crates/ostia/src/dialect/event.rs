@@ -30,6 +30,11 @@ pub(super) struct Probe<'a> {
     /// Groq's last chunk.
     #[serde(default, borrow)]
     x_groq: Option<&'a RawValue>,
+    /// FastAPI's errors.
+    #[serde(default, borrow)]
+    detail: Option<&'a RawValue>,
+    #[serde(rename = "type", default, borrow)]
+    kind: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -52,9 +57,20 @@ impl Probe<'_> {
             && self.usage.is_some_and(|usage| usage.get().starts_with('{'))
     }
 
+    /// In any of the ways in which engines say it: `error`, `"object":"error"`, or a text at the top of an event that
+    /// is nothing else.
     pub(super) fn is_error(&self) -> bool {
         let told = self.error.is_some_and(|error| error.get() != "null");
-        self.choices.is_none() && (told || self.object.is_some_and(is_error_object))
+        self.choices.is_none()
+            && (told || self.object.is_some_and(is_error_object) || self.is_bare_text())
+    }
+
+    fn is_bare_text(&self) -> bool {
+        let is_text = |value: &RawValue| value.get().starts_with('"');
+        let has_details = |value: &RawValue| is_text(value) || value.get().starts_with('[');
+        self.kind.is_none()
+            && self.object.is_none()
+            && (self.message.is_some_and(is_text) || self.detail.is_some_and(has_details))
     }
 }
 
@@ -97,6 +113,11 @@ pub(super) fn names_usage(data: &[u8]) -> bool {
 pub(super) fn names_error(data: &[u8]) -> bool {
     static ERROR: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(br#""error""#));
     ERROR.find(data).is_some()
+}
+
+pub(super) fn names_choices(data: &[u8]) -> bool {
+    static CHOICES: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(br#""choices""#));
+    CHOICES.find(data).is_some()
 }
 
 /// Whether some `finish_reason` is not null, which is rare.

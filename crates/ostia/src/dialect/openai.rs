@@ -2,24 +2,29 @@
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use super::event::{Probe, choices_end, names_error, names_usage, take_usages};
+use super::event::{Probe, choices_end, names_choices, names_error, names_usage, take_usages};
 use super::{Progress, Seen};
 use crate::refusal::{AnswerFault, Refusal};
 
 /// The last chunk of a choice.
 #[derive(Deserialize)]
-struct LastChunk {
-    choices: Vec<Choice>,
+struct LastChunk<'a> {
+    #[serde(borrow)]
+    choices: Vec<Choice<'a>>,
 }
 
 #[derive(Deserialize)]
-struct Choice {
+struct Choice<'a> {
     #[serde(default)]
     index: Option<u64>,
     #[serde(default)]
     finish_reason: Option<IgnoredAny>,
+    /// Some hosted APIs report it here.
+    #[serde(default, borrow)]
+    usage: Option<&'a RawValue>,
 }
 
 /// Reads a chunk of `chat/completions` or `completions`, or an event of an API that has none of its own.
@@ -32,18 +37,21 @@ pub(super) fn chunk(data: &[u8], length: usize, progress: &mut Progress) -> Seen
             return Seen::LastUsage;
         }
     }
-    if names_error(data) {
+    if names_error(data) || !names_choices(data) {
         let probe = serde_json::from_slice::<Probe<'_>>(data);
         if probe.is_ok_and(|probe| probe.is_error()) {
             progress.fail(data);
         }
     }
     if choices_end(data)
-        && let Ok(last) = serde_json::from_slice::<LastChunk>(data)
+        && let Ok(last) = serde_json::from_slice::<LastChunk<'_>>(data)
     {
         let ended = last.choices.iter();
         for choice in ended.filter(|choice| choice.finish_reason.is_some()) {
             progress.choice_ended(choice.index.unwrap_or(0));
+            if let Some(usage) = choice.usage {
+                progress.usage.take(usage);
+            }
         }
     }
     progress.text(length);

@@ -12,7 +12,7 @@ use crate::identify::Principal;
 use crate::listen::{Inbound, TUNNEL, Turning};
 use crate::live::Live;
 use crate::refusal::Refusal;
-use crate::register::{Asked, Given, RegisterFault};
+use crate::register::{Asked, Given, RegisterFault, registrar};
 use crate::relay::ClientBody;
 
 const LONGEST: usize = 16 << 10;
@@ -27,6 +27,8 @@ pub(super) async fn answer(
     principal: &Principal,
     slug: &str,
 ) -> Result<Response<ClientBody>, Refusal> {
+    // Nobody else's body is read.
+    registrar(principal)?;
     let board = gateway.board();
     if inbound.head.method == Method::GET {
         return tunnel(gateway, live, inbound, principal, slug);

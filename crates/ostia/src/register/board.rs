@@ -280,9 +280,7 @@ impl Board {
         principal: &'a Principal,
         slug: &str,
     ) -> Result<(&'a Arc<Deployment>, &'a Register, &'a Arc<str>), RegisterFault> {
-        let key_id = principal.key_id.as_ref();
-        let key_id = key_id.filter(|_| principal.roles.has(Role::Registrar));
-        let key_id = key_id.ok_or(RegisterFault::NoRegistrar)?;
+        let key_id = registrar(principal)?;
         let counted = self.calls.count(key_id, self.clock.now());
         counted.map_err(RegisterFault::TooOften)?;
         let bound: &[Arc<str>] = principal.models.as_deref().unwrap_or_default();
@@ -313,6 +311,18 @@ impl Board {
         }
         Ok(found.to_vec())
     }
+}
+
+/// The key of a caller who may register engines.
+///
+/// # Errors
+///
+/// The caller has no key with the role.
+pub fn registrar(principal: &Principal) -> Result<&Arc<str>, RegisterFault> {
+    let key_id = principal.key_id.as_ref();
+    key_id
+        .filter(|_| principal.roles.has(Role::Registrar))
+        .ok_or(RegisterFault::NoRegistrar)
 }
 
 /// Those of a caller's key. A text that is none was refused at sign-in.

@@ -8,5 +8,5 @@ mod calls;
 mod fault;
 
 pub use asked::Asked;
-pub use board::{Board, Given};
+pub use board::{Board, Given, registrar};
 pub use fault::RegisterFault;

@@ -144,6 +144,43 @@ fn an_error_object_is_an_error_too() {
 }
 
 #[test]
+fn an_error_is_an_error_however_an_engine_says_it() {
+    for data in [
+        r#"{"message":"boom","code":500}"#,
+        r#"{"detail":"boom"}"#,
+        r#"{"detail":[{"loc":["body"],"msg":"boom"}]}"#,
+        r#"{"error":"boom"}"#,
+    ] {
+        let event = format!("event: error\ndata: {data}\n\n");
+        let (meter, _) = run("chat/completions", false, &[&event, "data: [DONE]\n\n"]);
+        assert!(meter.failed(), "{data}");
+    }
+    for data in [
+        r#"{"choices":[{"delta":{"content":"{\"detail\":\"x\"}"}}]}"#,
+        r#"{"type":"speech.audio.delta","message":"x"}"#,
+        r#"{"object":"chunk","message":"x"}"#,
+        r#"{"message":{"text":"x"}}"#,
+    ] {
+        let event = format!("data: {data}\n\n");
+        let (meter, _) = run("chat/completions", false, &[&event]);
+        assert!(!meter.failed(), "{data}");
+    }
+}
+
+#[test]
+fn usage_within_the_last_choice_counts() {
+    let (meter, _) = run(
+        "chat/completions",
+        false,
+        &[
+            "data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\",\"usage\":{\"prompt_tokens\":11,\"completion_tokens\":2,\"total_tokens\":13}}]}\n\n",
+            "data: [DONE]\n\n",
+        ],
+    );
+    assert_eq!(told(&meter), Some(usage(11, 2)));
+}
+
+#[test]
 fn an_end_alone_says_nothing() {
     for (api, event, said) in [
         ("chat/completions", "data: [DONE]\n\n", false),
