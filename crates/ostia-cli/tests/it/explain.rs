@@ -183,7 +183,7 @@ fn what_else_stands_in_the_way_is_told() {
     let endpoint = &all[0]["endpoints"][0];
     assert_eq!(
         endpoint["health"],
-        json!({"in_flight": 0, "failing": false, "unread_tokens": 0, "away_ms": 0}),
+        json!({"in_flight": 0, "full": false, "failing": false, "unread_tokens": 0, "away_ms": 0}),
         "{ended:?}"
     );
     assert_eq!(

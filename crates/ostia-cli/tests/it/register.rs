@@ -4,7 +4,8 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use ostia_core::{Clock as _, SystemClock};
@@ -220,14 +221,18 @@ async fn no_request_is_lost_from_job_to_job() {
     let engines = join_all((0..2).map(|_| engine())).await;
     let mut job = rig.job(&engines[0], &[], &["--ttl", "3s"]);
     rig.until("running").await;
-    let is_over = Arc::new(AtomicBool::new(false));
+    let (is_over, answered) = (
+        Arc::new(AtomicBool::new(false)),
+        Arc::new(AtomicUsize::new(0)),
+    );
     let load = || {
         let (address, user) = (rig.address.clone(), rig.user.clone());
-        let is_over = Arc::clone(&is_over);
+        let (is_over, answered) = (Arc::clone(&is_over), Arc::clone(&answered));
         tokio::spawn(async move {
             let mut statuses = Vec::new();
             while !is_over.load(Ordering::Relaxed) {
                 statuses.push(call(&address, &user).await);
+                answered.fetch_add(1, Ordering::Relaxed);
             }
             statuses
         })
@@ -235,17 +240,25 @@ async fn no_request_is_lost_from_job_to_job() {
     let loads: Vec<_> = (0..4).map(|_| load()).collect();
     for nth in 1..6 {
         let next = rig.job(&engines[nth % 2], &[], &["--ttl", "3s"]);
-        next.line("a lease is held, and the engine is running");
+        next.line("the gateway sends requests to the engine");
         job.signal(Signal::TERM);
         assert_eq!(job.code(), Some(0));
         job = next;
+        // Requests meet each job while it serves alone.
+        let goal = answered.load(Ordering::Relaxed) + 8;
+        let served = async {
+            while answered.load(Ordering::Relaxed) < goal {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        within(|| format!("answers behind hand-over {nth}"), served).await;
     }
     is_over.store(true, Ordering::Relaxed);
     let mut statuses = Vec::new();
     for load in loads {
         statuses.extend(load.await.unwrap());
     }
-    assert!(statuses.len() > 20);
+    assert!(statuses.len() >= 40);
     assert!(statuses.iter().all(|status| *status == 200), "{statuses:?}");
     job.signal(Signal::TERM);
     assert_eq!(job.code(), Some(0));

@@ -72,7 +72,7 @@ async fn a_lease_is_made_renewed_and_given_back(store: &dyn Store) {
     assert_eq!((&second.id, second.sequence), (&first.id, 2));
     store
         .leases()
-        .used(&[second.id.clone()], MINUTE)
+        .used(std::slice::from_ref(&second.id), MINUTE)
         .await
         .unwrap();
     // The same without an id, as a script may do.

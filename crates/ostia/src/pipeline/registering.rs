@@ -99,6 +99,7 @@ fn shown(given: &Given) -> Value {
         "until": lease.until.map(|until| until.as_secs_f64()),
         "max_in_flight": lease.max_in_flight,
         "in_use": given.in_use,
+        "serving": given.serving,
     })
 }
 

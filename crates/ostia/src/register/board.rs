@@ -45,6 +45,8 @@ pub struct Given {
     pub new: bool,
     /// Requests run there, here or on another replica.
     pub in_use: bool,
+    /// This process has seen that the engine serves the model, and sends requests to it.
+    pub serving: bool,
 }
 
 impl Board {
@@ -151,11 +153,10 @@ impl Board {
         }
         self.look(catalog).await?;
         let here = deployment.state.leases().all();
-        let runs_here = here
-            .iter()
-            .any(|one| one.id == lease.id && one.in_flight() > 0);
+        let replica = here.iter().find(|one| one.id == lease.id);
         Ok(Given {
-            in_use: lease.in_use || runs_here,
+            in_use: lease.in_use || replica.is_some_and(|one| one.in_flight() > 0),
+            serving: replica.is_some_and(|one| one.serves()),
             lease,
             new,
         })

@@ -30,6 +30,8 @@ pub(super) struct Holder {
     /// How long requests may run on then.
     drain: Duration,
     ending: Ending,
+    /// The gateway said that it sends requests to the engine.
+    is_serving: bool,
     /// The last fault that was told: the same is told once.
     told: String,
 }
@@ -50,6 +52,7 @@ impl Holder {
             ends_at: ends_in.and_then(|time| Instant::now().checked_add(time)),
             drain,
             ending: Ending::listen()?,
+            is_serving: false,
             told: String::new(),
         })
     }
@@ -88,9 +91,9 @@ impl Holder {
                     if is_well { "running" } else { "starting" }
                 }
             };
-            let is_held = self.call(state).await?;
+            let is_serving = self.call(state).await?;
             let usual = self.terms.ttl / RENEWALS;
-            let pause = match is_well && failures == 0 && is_held {
+            let pause = match is_well && failures == 0 && is_serving {
                 true => usual,
                 false => ASK.min(usual),
             };
@@ -114,8 +117,8 @@ impl Holder {
                 .hold(&mut self.lease, &self.terms, "draining", until)
                 .await
             {
-                Heard::Held { in_use: false } => return note("no request runs any more"),
-                Heard::Held { in_use: true } => {}
+                Heard::Held { in_use: false, .. } => return note("no request runs any more"),
+                Heard::Held { in_use: true, .. } => {}
                 // Gone: nothing is sent here any more.
                 Heard::Later(_) | Heard::Never(_) if self.lease.is_none() => return,
                 Heard::Later(why) | Heard::Never(why) => self.tell(&why),
@@ -128,7 +131,7 @@ impl Holder {
         note("requests still run, and their time is over");
     }
 
-    /// Tells the gateway how the engine is. `Ok(false)`: it was not heard.
+    /// Tells the gateway how the engine is. `Ok(false)`: it was not heard, or sends no requests to the engine yet.
     async fn call(&mut self, state: &str) -> Result<bool, Failure> {
         let until = self
             .ends_at
@@ -139,12 +142,16 @@ impl Holder {
             .hold(&mut self.lease, &self.terms, state, until)
             .await
         {
-            Heard::Held { .. } => {
+            Heard::Held { serving, .. } => {
                 if !had || !self.told.is_empty() {
                     self.told.clear();
                     note(&format!("a lease is held, and the engine is {state}"));
                 }
-                Ok(true)
+                if serving && !self.is_serving {
+                    note("the gateway sends requests to the engine");
+                }
+                self.is_serving = serving;
+                Ok(serving)
             }
             Heard::Later(why) => {
                 self.tell(&why);

@@ -31,6 +31,8 @@ pub(super) struct Lease {
 pub(super) enum Heard {
     Held {
         in_use: bool,
+        /// The gateway has seen that the engine serves, and sends requests to it.
+        serving: bool,
     },
     /// Trying again may help.
     Later(String),
@@ -96,8 +98,11 @@ fn heard(held: &mut Option<Lease>, answer: &Answer) -> Heard {
         };
         let id = id.to_owned();
         *held = Some(Lease { id, sequence });
-        let in_use = told["in_use"].as_bool().unwrap_or(false);
-        return Heard::Held { in_use };
+        let is = |name: &str| told[name].as_bool().unwrap_or(false);
+        return Heard::Held {
+            in_use: is("in_use"),
+            serving: is("serving"),
+        };
     }
     match answer.status {
         // It ended while nothing was heard from here: the next call takes another one.
