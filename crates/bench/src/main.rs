@@ -16,6 +16,7 @@ mod compare;
 mod cpu;
 mod load;
 mod mock;
+mod proxy;
 mod sse;
 mod stats;
 
@@ -39,6 +40,8 @@ struct Cli {
 enum Command {
     /// An OpenAI-compatible upstream that is never the bottleneck
     Mock(mock::Args),
+    /// The least that a proxy made of hyper can do
+    Proxy(proxy::Args),
     /// Send requests, closed loop or at a fixed rate; prints JSON
     Load(load::Args),
     /// Open many streams (or idle connections) and keep them open until killed
@@ -67,6 +70,7 @@ fn run(command: Command) -> Result<()> {
     runtime.block_on(async {
         match command {
             Command::Mock(args) => mock::run(args).await,
+            Command::Proxy(args) => proxy::run(args).await,
             Command::Load(args) => load::run(args).await,
             Command::Hold(args) => load::hold::run(args).await,
             Command::Cpu(args) => cpu::run(args).await,

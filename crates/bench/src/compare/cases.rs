@@ -10,6 +10,7 @@ use std::time::Duration;
 
 /// Chunks of a measured stream.
 const CHUNKS: u64 = 64;
+const LONG_CHUNKS: u64 = 1000;
 /// Chunks, a second each, of a stream that has to stay open.
 const OPEN_CHUNKS: u64 = 600;
 /// Work that a proxy put off (a ledger, a log) counts too: its CPU time is read only after this pause.
@@ -18,11 +19,20 @@ const SETTLE: Duration = Duration::from_secs(1);
 #[derive(clap::ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Name {
     Plain,
+    /// Streams of 64 chunks
     Stream,
+    /// The same, with the usage chunk asked for
+    Usage,
+    /// Streams of 1,000 chunks
+    Long,
     #[value(name = "32k")]
     Prompt32k,
+    #[value(name = "300k")]
+    Prompt300k,
     #[value(name = "1m")]
     Prompt1m,
+    #[value(name = "3400k")]
+    Prompt3400k,
     #[value(name = "1000")]
     Rate1000,
     #[value(name = "5000")]
@@ -44,7 +54,7 @@ enum Measures {
     Latency(Metric, Metric),
 }
 
-const CASES: [Case; 6] = [
+const CASES: [Case; 10] = [
     Case {
         name: Name::Plain,
         args: &["-c16"],
@@ -56,14 +66,34 @@ const CASES: [Case; 6] = [
         measures: Measures::Cpu(Metric::Stream, None),
     },
     Case {
+        name: Name::Usage,
+        args: &["-c16", "--stream", "--usage"],
+        measures: Measures::Cpu(Metric::StreamUsage, None),
+    },
+    Case {
+        name: Name::Long,
+        args: &["-c16", "--stream", "--chunks=1000"],
+        measures: Measures::Cpu(Metric::StreamLong, None),
+    },
+    Case {
         name: Name::Prompt32k,
         args: &["-c16", "--prompt=32k"],
         measures: Measures::Cpu(Metric::Prompt32k, None),
     },
     Case {
+        name: Name::Prompt300k,
+        args: &["-c4", "--prompt=300k"],
+        measures: Measures::Cpu(Metric::Prompt300k, None),
+    },
+    Case {
         name: Name::Prompt1m,
         args: &["-c4", "--prompt=1m"],
         measures: Measures::Cpu(Metric::Prompt1m, None),
+    },
+    Case {
+        name: Name::Prompt3400k,
+        args: &["-c2", "--prompt=3400k"],
+        measures: Measures::Cpu(Metric::Prompt3400k, None),
     },
     Case {
         name: Name::Rate1000,
@@ -86,6 +116,11 @@ pub async fn round(site: &Site, kinds: &[Kind], results: &mut Results) -> Result
         targets.push((kind, start(site, kind, results).await.map_err(failed)?));
     }
     for case in CASES.iter().filter(|case| site.cases.contains(&case.name)) {
+        let chunks = match case.name {
+            Name::Long => LONG_CHUNKS,
+            _ => CHUNKS,
+        };
+        site.mock.stream_as(chunks, 0).await?;
         for (kind, running) in &targets {
             measure(site, *kind, running, case, results).await?;
         }

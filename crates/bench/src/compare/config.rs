@@ -22,7 +22,7 @@ http {{
   scgi_temp_path {folder}/scgi;
   keepalive_requests 100000000;
   client_max_body_size 32m;
-  client_body_buffer_size 2m;
+  client_body_buffer_size 8m;
   tcp_nodelay on;
   upstream mock {{ server {upstream}; keepalive 256; keepalive_requests 100000000; }}
   map $http_authorization $admitted {{ default 0; "Bearer {key}" 1; }}

@@ -22,14 +22,14 @@ pub struct Args {
     #[arg(
         long,
         value_delimiter = ',',
-        default_value = "direct,nginx,haproxy,ostia"
+        default_value = "direct,nginx,haproxy,hyper,ostia"
     )]
     targets: Vec<Kind>,
     /// Which cases; what is left out shows as a dash
     #[arg(
         long,
         value_delimiter = ',',
-        default_value = "plain,stream,32k,1m,1000,5000,memory"
+        default_value = "plain,stream,usage,long,32k,300k,1m,3400k,1000,5000,memory"
     )]
     cases: Vec<cases::Name>,
     #[arg(long, default_value_t = 3)]

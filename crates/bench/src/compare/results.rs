@@ -9,8 +9,12 @@ use std::collections::BTreeMap;
 pub enum Metric {
     Plain,
     Stream,
+    StreamUsage,
+    StreamLong,
     Prompt32k,
+    Prompt300k,
     Prompt1m,
+    Prompt3400k,
     PerSecond,
     P50At1000,
     P99At1000,

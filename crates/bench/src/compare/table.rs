@@ -6,20 +6,62 @@ use super::target::Kind;
 use std::fmt::Write;
 use std::process::Command;
 
-const HEADER: &str = "\
-| | plain, CPU us | stream, CPU us | 32 KB prompt | 1 MB prompt (4 conn.) | added p50 / p99 at 1,000/s, us | added p50 / p99 at 5,000/s, us | plain, requests/s | 1,000 open streams, MiB over rest | 1,000 idle connections, MiB over rest | start to first answer, ms |
-|---|---|---|---|---|---|---|---|---|---|---|
-";
+/// What a row shows of each target.
+enum Shows {
+    /// The figure itself.
+    Own(Metric),
+    /// What the target adds to a direct call.
+    Added(Metric),
+}
 
+const ROWS: [(&str, Shows); 16] = [
+    ("plain, CPU us", Shows::Own(Metric::Plain)),
+    ("stream of 64 chunks, CPU us", Shows::Own(Metric::Stream)),
+    ("the same, usage asked", Shows::Own(Metric::StreamUsage)),
+    ("stream of 1,000 chunks", Shows::Own(Metric::StreamLong)),
+    ("32 KB prompt", Shows::Own(Metric::Prompt32k)),
+    (
+        "300 KB prompt (4 connections)",
+        Shows::Own(Metric::Prompt300k),
+    ),
+    ("1 MB prompt (4 connections)", Shows::Own(Metric::Prompt1m)),
+    (
+        "3.4 MB prompt (2 connections)",
+        Shows::Own(Metric::Prompt3400k),
+    ),
+    ("added p50 at 1,000/s, us", Shows::Added(Metric::P50At1000)),
+    ("added p99 at 1,000/s, us", Shows::Added(Metric::P99At1000)),
+    ("added p50 at 5,000/s, us", Shows::Added(Metric::P50At5000)),
+    ("added p99 at 5,000/s, us", Shows::Added(Metric::P99At5000)),
+    ("plain, requests/s", Shows::Own(Metric::PerSecond)),
+    (
+        "1,000 open streams, MiB over rest",
+        Shows::Own(Metric::OpenMib),
+    ),
+    (
+        "1,000 idle connections, MiB over rest",
+        Shows::Own(Metric::IdleMib),
+    ),
+    (
+        "start to first answer, ms",
+        Shows::Own(Metric::FirstAnswerMs),
+    ),
+];
+
+/// A column for each target, a row for each figure.
 pub fn markdown(kinds: &[Kind], results: &Results) -> String {
-    let mut table = String::from(HEADER);
-    for kind in kinds {
-        let _ = writeln!(
-            table,
-            "| {} | {} |",
-            name(*kind),
-            row(*kind, results).join(" | ")
-        );
+    let names: Vec<String> = kinds.iter().map(|kind| name(*kind)).collect();
+    let mut table = format!(
+        "| | {} |\n|---|{}\n",
+        names.join(" | "),
+        "---|".repeat(kinds.len())
+    );
+    for (title, shows) in &ROWS {
+        let cells: Vec<String> = kinds
+            .iter()
+            .map(|kind| cell(*kind, shows, results))
+            .collect();
+        let _ = writeln!(table, "| {title} | {} |", cells.join(" | "));
     }
     table
 }
@@ -31,32 +73,17 @@ fn name(kind: Kind) -> String {
     }
 }
 
-fn row(kind: Kind, results: &Results) -> Vec<String> {
-    let cell = |metric| with_ratio(results.median(kind, metric), results.ratio(kind, metric));
-    let added = |p50, p99| {
-        let of = |metric| {
-            with_ratio(
-                results.added(kind, metric),
-                results.added_ratio(kind, metric),
-            )
-        };
-        match kind {
-            Kind::Direct => "0".into(),
-            _ => format!("{} / {}", of(p50), of(p99)),
+fn cell(kind: Kind, shows: &Shows, results: &Results) -> String {
+    match shows {
+        Shows::Own(metric) => {
+            with_ratio(results.median(kind, *metric), results.ratio(kind, *metric))
         }
-    };
-    vec![
-        cell(Metric::Plain),
-        cell(Metric::Stream),
-        cell(Metric::Prompt32k),
-        cell(Metric::Prompt1m),
-        added(Metric::P50At1000, Metric::P99At1000),
-        added(Metric::P50At5000, Metric::P99At5000),
-        cell(Metric::PerSecond),
-        cell(Metric::OpenMib),
-        cell(Metric::IdleMib),
-        cell(Metric::FirstAnswerMs),
-    ]
+        Shows::Added(_) if kind == Kind::Direct => "0".into(),
+        Shows::Added(metric) => with_ratio(
+            results.added(kind, *metric),
+            results.added_ratio(kind, *metric),
+        ),
+    }
 }
 
 /// "22.6 (2.00)": the figure, and how many times nginx's it is.
@@ -86,7 +113,7 @@ pub fn caption(kinds: &[Kind], site: &Site, rounds: u32) -> String {
 
 fn version(kind: Kind, site: &Site) -> Option<String> {
     let output = match kind {
-        Kind::Direct => return None,
+        Kind::Direct | Kind::Hyper => return None,
         Kind::Nginx => Command::new("nginx").arg("-v").output(),
         Kind::Haproxy => Command::new("haproxy").arg("-v").output(),
         Kind::Ostia => Command::new(&site.ostia).arg("--version").output(),
@@ -127,7 +154,10 @@ mod tests {
             .map(|line| line.matches('|').count())
             .collect();
         assert!(cells.iter().all(|count| *count == cells[0]), "{table}");
-        assert!(table.contains("| Ostia | 13.0 (1.30) |"));
+        assert!(
+            table.contains("| plain, CPU us | – | 10.0 | 13.0 (1.30) |"),
+            "{table}"
+        );
     }
 
     #[test]

@@ -30,6 +30,8 @@ pub enum Kind {
     Direct,
     Nginx,
     Haproxy,
+    /// A bare hyper proxy: the floor
+    Hyper,
     Ostia,
 }
 
@@ -39,6 +41,7 @@ impl fmt::Display for Kind {
             Self::Direct => "direct",
             Self::Nginx => "nginx",
             Self::Haproxy => "HAProxy",
+            Self::Hyper => "bare hyper proxy",
             Self::Ostia => "Ostia",
         })
     }
@@ -119,6 +122,7 @@ pub async fn launch(site: &Site, kind: Kind) -> Result<Running> {
         Kind::Direct => return Err("has no process".into()),
         Kind::Nginx => (nginx(site, &folder, addr)?, KEY.into()),
         Kind::Haproxy => (haproxy(site, &folder, addr)?, KEY.into()),
+        Kind::Hyper => (hyper(site, addr)?, KEY.into()),
         Kind::Ostia => ostia(site, &folder, addr).await?,
     };
     let log = folder.join("log");
@@ -160,6 +164,15 @@ fn haproxy(site: &Site, folder: &Path, addr: SocketAddr) -> Result<Command> {
     fs::write(&file, config::haproxy(addr, site.mock.addr, KEY))?;
     let mut command = site.cores.proxy("haproxy");
     command.args(["-db", "-q", "-f"]).arg(file);
+    Ok(command)
+}
+
+fn hyper(site: &Site, addr: SocketAddr) -> Result<Command> {
+    let mut command = site.cores.proxy(std::env::current_exe()?);
+    command
+        .args(["proxy", "--key", KEY])
+        .args(["--listen", &addr.to_string()])
+        .args(["--upstream", &site.mock.addr.to_string()]);
     Ok(command)
 }
 
