@@ -78,7 +78,7 @@ impl Visit {
     /// # Errors
     ///
     /// The journal has no room, or its disk does not answer. The row says so.
-    pub async fn open(self, admission: Admission) -> Result<Attempt, Refusal> {
+    pub async fn open(self, admission: Box<Admission>) -> Result<Attempt, Refusal> {
         let deployment = admission.deployment();
         let place = place_of(deployment, self.0.identity());
         let observer = Arc::clone(&deployment.state) as Arc<dyn Observer>;

@@ -87,7 +87,7 @@ impl Admission {
     }
 
     /// It was recorded that the request may reach a backend.
-    pub fn recorded(self, receipt: Receipt) -> Attempt {
+    pub fn recorded(self: Box<Self>, receipt: Receipt) -> Attempt {
         Attempt::new(self, receipt)
     }
 

@@ -167,7 +167,7 @@ impl Admitter {
     }
 
     /// Reserves everything that the request needs on the first endpoint with room, now or when its turn has come.
-    pub async fn enter(&self, ranked: Ranked, entry: Entry<'_>) -> Result<Admission, Refused> {
+    pub async fn enter(&self, ranked: Ranked, entry: Entry<'_>) -> Result<Box<Admission>, Refused> {
         let identity = entry.principal.identity();
         let own = own_limits(entry.limits, identity);
         if own.blocked {
@@ -200,7 +200,7 @@ impl Admitter {
         mut ranked: Ranked,
         entry: Entry<'_>,
         asking: &Asking<'_>,
-    ) -> Result<Admission, Refused> {
+    ) -> Result<Box<Admission>, Refused> {
         let shared = &self.0;
         let arrived = shared.clock.now();
         let mut line = Line {
@@ -241,14 +241,14 @@ impl Admitter {
         asking: &Asking<'_>,
         leased: Leased,
         line: Line,
-    ) -> Admission {
+    ) -> Box<Admission> {
         let shared = &self.0;
         let service = likely_service(entry.demand, leased.cost);
         let now = shared.clock.now();
         let served = shared
             .queues
             .served(ranked.model(), &line.party, service, now);
-        Admission::new(
+        Box::new(Admission::new(
             Arc::clone(shared),
             ranked,
             entry,
@@ -256,7 +256,7 @@ impl Admitter {
             leased,
             line,
             served,
-        )
+        ))
     }
 
     pub fn retry_percent(&self, percent: u32) {

@@ -11,55 +11,58 @@ use crate::settings::Limits;
 /// One request on its way to one endpoint. It holds the lease, the receipt and the standing to the end.
 ///
 /// However it ends, [`Attempt::close`] or `Drop` closes the receipt and settles everything reserved.
-pub struct Attempt {
+pub struct Attempt(Box<Parts>);
+
+/// Boxed, because an attempt is handed on many times.
+struct Parts {
     receipt: Receipt,
-    admission: Admission,
+    admission: Box<Admission>,
 }
 
 /// A failed attempt that no other follows. The caller is told with [`Unanswered::close`].
 pub struct Unanswered(Attempt);
 
 impl Attempt {
-    pub(super) fn new(admission: Admission, receipt: Receipt) -> Self {
-        Self { receipt, admission }
+    pub(super) fn new(admission: Box<Admission>, receipt: Receipt) -> Self {
+        Self(Box::new(Parts { receipt, admission }))
     }
 
     pub fn deployment(&self) -> &Arc<Deployment> {
-        self.admission.deployment()
+        self.0.admission.deployment()
     }
 
     /// The model that stands in for the one that was asked for, if it is another one.
     pub fn stand_in(&self) -> Option<&str> {
         let served = &*self.deployment().model;
-        (*served != **self.admission.ranked.model()).then_some(served)
+        (*served != **self.0.admission.ranked.model()).then_some(served)
     }
 
     pub fn standing(&self) -> &Standing {
-        self.admission.standing()
+        self.0.admission.standing()
     }
 
     /// How long the request waited for its turn, if it had to.
     pub fn waited(&self) -> Option<Duration> {
-        self.admission.line.waited
+        self.0.admission.line.waited
     }
 
     /// How long the gateway itself took: from the end of the body until the request may be sent, without its wait.
     pub fn own_time(&self) -> Duration {
         let waited = self.waited().unwrap_or_default();
-        self.receipt.queued().saturating_sub(waited)
+        self.0.receipt.queued().saturating_sub(waited)
     }
 
     pub fn receipt(&self) -> &Receipt {
-        &self.receipt
+        &self.0.receipt
     }
 
     pub fn receipt_mut(&mut self) -> &mut Receipt {
-        &mut self.receipt
+        &mut self.0.receipt
     }
 
     /// The request is sent to the backend now.
     pub fn sent(&mut self) {
-        self.admission.sent();
+        self.0.admission.sent();
     }
 
     /// The next attempt, on an untried endpoint. Or the end, if a retry is not safe, no retry is left or no other
@@ -70,7 +73,7 @@ impl Attempt {
         }
         let failed = Arc::clone(&self.deployment().state);
         failed.unreached();
-        if !self.admission.move_on(limits).await {
+        if !self.0.admission.move_on(limits).await {
             return match self.come_back(limits).await {
                 Ok(next) => Ok(next),
                 Err(last) => Err(Unanswered(last)),
@@ -89,7 +92,7 @@ impl Attempt {
         limits: &Limits,
     ) -> Result<Self, Self> {
         self.deployment().state.turned_away(named);
-        match self.admission.move_on(limits).await {
+        match self.0.admission.move_on(limits).await {
             true => Ok(self.moved()),
             false => Err(self),
         }
@@ -98,33 +101,34 @@ impl Attempt {
     /// Waits until an endpoint that refused is back, if that is soon enough. Returns the next attempt, or this one
     /// unchanged.
     pub async fn come_back(mut self, limits: &Limits) -> Result<Self, Self> {
-        let phase = self.receipt.phase();
-        self.receipt.reached(Phase::Queued);
-        let before = self.admission.line.waited;
-        let is_back = self.admission.come_back(limits).await;
-        let waited = self.admission.line.waited.unwrap_or_default();
-        self.receipt
+        let phase = self.0.receipt.phase();
+        self.0.receipt.reached(Phase::Queued);
+        let before = self.0.admission.line.waited;
+        let is_back = self.0.admission.come_back(limits).await;
+        let waited = self.0.admission.line.waited.unwrap_or_default();
+        self.0
+            .receipt
             .waited(waited.saturating_sub(before.unwrap_or_default()));
         match is_back {
             true => Ok(self.moved()),
             false => {
-                self.receipt.reached(phase);
+                self.0.receipt.reached(phase);
                 Err(self)
             }
         }
     }
 
     fn moved(mut self) -> Self {
-        let deployment = self.admission.deployment();
-        let place = place_of(deployment, self.receipt.identity());
+        let deployment = self.0.admission.deployment();
+        let place = place_of(deployment, self.0.receipt.identity());
         let observer = Arc::clone(&deployment.state) as Arc<dyn Observer>;
-        self.receipt.moved_to(place, observer);
+        self.0.receipt.moved_to(place, observer);
         self
     }
 
     /// The answer begins.
     pub fn begun(&mut self) {
-        self.admission.begun();
+        self.0.admission.begun();
     }
 
     /// No backend has responded, and none will.
@@ -133,31 +137,31 @@ impl Attempt {
     }
 
     pub fn is_closed(&self) -> bool {
-        self.receipt.is_closed()
+        self.0.receipt.is_closed()
     }
 
     /// Writes the outcome and settles the reservation with what was used. A second call has no effect.
     pub fn close(&mut self, outcome: ostia_core::Outcome) {
-        if !self.receipt.is_closed() {
-            self.receipt.close(outcome);
+        if !self.0.receipt.is_closed() {
+            self.0.receipt.close(outcome);
             if outcome == ostia_core::Outcome::Ok {
-                self.admission.learn(&self.receipt.usage());
+                self.0.admission.learn(&self.0.receipt.usage());
             }
             self.settle();
         }
     }
 
     fn settle(&mut self) {
-        let usage = self.receipt.usage();
+        let usage = self.0.receipt.usage();
         let used = (usage.source != UsageSource::None).then_some(&usage);
-        self.admission.settle(used);
+        self.0.admission.settle(used);
     }
 }
 
 impl Drop for Attempt {
     fn drop(&mut self) {
-        if !self.receipt.is_closed() {
-            self.receipt.abandon();
+        if !self.0.receipt.is_closed() {
+            self.0.receipt.abandon();
             self.settle();
         }
     }
@@ -179,10 +183,10 @@ impl Unanswered {
         code: std::borrow::Cow<'static, str>,
         outcome: ostia_core::Outcome,
     ) {
-        self.0.receipt.told(status);
-        self.0.receipt.code(code);
+        self.0.0.receipt.told(status);
+        self.0.0.receipt.code(code);
         self.0.close(outcome);
-        self.0.receipt.settled().await;
+        self.0.0.receipt.settled().await;
     }
 }
 

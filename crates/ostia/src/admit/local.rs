@@ -1,5 +1,6 @@
 mod handover;
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -251,17 +252,13 @@ impl Shard {
     /// The claim's counter as it is now.
     fn counter(&mut self, claim: &Claim, now: Duration) -> &mut Counter {
         let name = (claim.scope, claim.measure, claim.subject.clone());
-        if !self.counters.contains_key(&name) {
-            self.order.push_back(name.clone());
-        }
-        let new = || Counter {
-            count: match claim.measure {
-                Measure::Requests | Measure::Tokens => Count::Sliding(Window::default()),
-                Measure::InFlight | Measure::Balance => Count::Standing(0),
-            },
-            running: 0,
+        let counter = match self.counters.entry(name) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => {
+                self.order.push_back(new.key().clone());
+                new.insert(Counter::new(claim.measure))
+            }
         };
-        let counter = self.counters.entry(name).or_insert_with(new);
         counter.expire(ticks_of(claim.measure), now);
         counter
     }
@@ -286,6 +283,16 @@ impl Shard {
 }
 
 impl Counter {
+    fn new(measure: Measure) -> Self {
+        Self {
+            count: match measure {
+                Measure::Requests | Measure::Tokens => Count::Sliding(Window::default()),
+                Measure::InFlight | Measure::Balance => Count::Standing(0),
+            },
+            running: 0,
+        }
+    }
+
     fn expire(&mut self, ticks: Ticks, now: Duration) {
         if let Count::Sliding(window) = &mut self.count {
             window.expire(ticks.at(now), ticks.span);

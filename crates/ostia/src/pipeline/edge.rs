@@ -6,7 +6,7 @@ use http::{HeaderMap, Method, Response, StatusCode, header, request};
 use ostia_core::RequestId;
 
 use super::answer;
-use super::early::{Early, EarlyBody, First};
+use super::early::{Early, EarlyBody, First, Work};
 use crate::admit::Unanswered;
 use crate::dialect::{Api, Dialect, PLAIN};
 use crate::errors::limit_headers;
@@ -27,11 +27,12 @@ impl Handler for Gateway {
         let (after, pause) = (upstream.send_headers_after, upstream.keepalive_comment);
         let wire = Arc::clone(&inbound.wire);
         let early = Early::default();
-        let work = serve(Arc::clone(&self), live, inbound, early.clone());
+        // Boxed before it is handed on, and so moved once.
+        let work: Work = Box::pin(serve(Arc::clone(&self), live, inbound, early.clone()));
         let Some(after) = after else {
             return work.await.into_response();
         };
-        match early.first(Box::pin(work), after).await {
+        match early.first(work, after).await {
             First::Served(served) => served.into_response(),
             First::Due(work) => EarlyBody::begin(work, wire, pause),
         }

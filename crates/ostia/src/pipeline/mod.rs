@@ -67,12 +67,19 @@ async fn answer(
     };
     let present = || Arc::new(gateway.directory().enter(&principal.user_id));
     match &route {
-        Ok(Route::Inference(address)) => infer(case(address, &present()), inbound, None).await,
+        Ok(Route::Inference(address)) => {
+            let present = present();
+            Box::pin(infer(case(address, &present), inbound, None)).await
+        }
         Ok(Route::Stored(address, id)) => {
-            infer(case(address, &present()), inbound, Some(*id)).await
+            let present = present();
+            Box::pin(infer(case(address, &present), inbound, Some(*id))).await
         }
         Ok(Route::Register(slug)) => {
-            registering::answer(gateway, live, inbound, &principal, slug).await
+            Box::pin(registering::answer(
+                gateway, live, inbound, &principal, slug,
+            ))
+            .await
         }
         Ok(list) => lists::answer(gateway, live, inbound, &principal, list).await,
         Err(Lost::NoMethod { .. }) if wants_websocket(&inbound.head) => {
@@ -96,7 +103,8 @@ struct Case<'a> {
 
 /// Answers an inference request. `stored`: it has no body, and asks for the response with this id.
 ///
-/// Dropped at any point, because the client went away, it leaves nothing behind but its row.
+/// Dropped at any point, because the client went away, it leaves nothing behind but its row. Its stages are boxed: a future
+/// is moved as a whole, and what is not boxed counts for everything around it.
 async fn infer(
     case: Case<'_>,
     inbound: &mut Inbound,
@@ -105,12 +113,12 @@ async fn infer(
     let (api, head_sent) = (&case.address.api, &case.early.head_sent);
     let books = case.gateway.books(case.present);
     let mut visit = Visit::begin(&books, inbound, case.principal, api, head_sent);
-    let entering = async {
+    let entering = Box::pin(async {
         match stored {
             None => enter(case, inbound, &mut visit).await,
             Some(id) => recall(case, inbound, id, &mut visit).await,
         }
-    };
+    });
     let admitted = tokio::select! {
         biased;
         () = case.present.dismissed() => Err(Refusal::account_disabled()),
@@ -124,7 +132,7 @@ async fn infer(
     tokio::select! {
         biased;
         () = case.present.dismissed() => Err(Refusal::account_disabled()),
-        answered = dispatch(case, inbound, &call, attempt) => answered,
+        answered = Box::pin(dispatch(case, inbound, &call, attempt)) => answered,
     }
 }
 
@@ -133,7 +141,7 @@ async fn enter(
     case: Case<'_>,
     inbound: &mut Inbound,
     visit: &mut Visit,
-) -> Result<(Call, Admission), Refusal> {
+) -> Result<(Call, Box<Admission>), Refusal> {
     let Case { gateway, live, .. } = case;
     let (headers, body) = (&inbound.head.headers, &mut inbound.body);
     let session = session(headers, &live.settings.routing.session_headers)?;
@@ -161,7 +169,7 @@ async fn recall(
     inbound: &Inbound,
     id: &str,
     visit: &mut Visit,
-) -> Result<(Call, Admission), Refusal> {
+) -> Result<(Call, Box<Admission>), Refusal> {
     let Case { gateway, live, .. } = case;
     if asks_for_stream(&inbound.head) {
         return Err(Refusal::stored_stream());
@@ -188,7 +196,7 @@ async fn admit(
     inbound: &Inbound,
     call: &Call,
     visit: &mut Visit,
-) -> Result<Admission, Refusal> {
+) -> Result<Box<Admission>, Refusal> {
     let Case {
         gateway,
         live,
@@ -252,10 +260,10 @@ async fn dispatch(
             },
             Err(failure) => failure,
         };
-        let next = attempt.failed(failure.retry_safe(), limits).await;
+        let next = Box::pin(attempt.failed(failure.retry_safe(), limits)).await;
         attempt = match next {
             Ok(next) => next,
-            Err(last) => return Err(refuse(last, failure.into()).await),
+            Err(last) => return Err(Box::pin(refuse(last, failure.into())).await),
         };
     };
     let context = gateway.relay_context(live, inbound, present, call, &attempt, &answer.promise);

@@ -33,12 +33,12 @@ pub(super) async fn moved_on(
         }
         return Moved::Answered(attempt, answer);
     };
-    let attempt = match attempt.turned_away(no.for_so_long, limits).await {
+    let attempt = match Box::pin(attempt.turned_away(no.for_so_long, limits)).await {
         Ok(next) => return Moved::Next(next),
         Err(attempt) => attempt,
     };
     answer.hold().await;
-    match attempt.come_back(limits).await {
+    match Box::pin(attempt.come_back(limits)).await {
         Ok(next) => Moved::Next(next),
         Err(attempt) => Moved::Answered(attempt, answer),
     }

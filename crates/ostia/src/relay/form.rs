@@ -11,6 +11,12 @@ use crate::catalog::Target;
 const LONGEST_VALUE: usize = 64;
 const LONGEST_NAME: usize = 48;
 const LONGEST_TYPE: usize = 256;
+/// Types that nearly every answer has. They tell nothing, so they need no look.
+const USUAL_TYPES: [&str; 3] = [
+    "application/json",
+    "text/event-stream",
+    "text/event-stream; charset=utf-8",
+];
 /// Parameters of media types that clients need.
 const PARAMETERS: [&str; 9] = [
     "boundary",
@@ -33,6 +39,9 @@ pub(super) fn shown(
     value: &HeaderValue,
     target: &Target,
 ) -> Option<HeaderValue> {
+    if *name == CONTENT_TYPE && USUAL_TYPES.iter().any(|usual| value == usual) {
+        return Some(value.clone());
+    }
     let text = value.to_str().ok()?.trim();
     let shown = match *name {
         CONTENT_TYPE => media_type(text)?,
