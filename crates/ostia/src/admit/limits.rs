@@ -13,7 +13,7 @@ const MANY_IN_FLIGHT: u32 = 256;
 struct Rule {
     scope: Scope,
     measure: Measure,
-    /// 0 is off.
+    /// 0 means off.
     most: fn(&Limits, &OwnLimits, &Deployment) -> u64,
 }
 

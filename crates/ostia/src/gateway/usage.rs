@@ -168,7 +168,7 @@ impl Gateway {
         )
     }
 
-    /// A moment as reports take it; "" is none.
+    /// A moment as reports take it; "" means none.
     pub(crate) fn moment_of(&self, name: &str, text: &str) -> Result<Option<i64>, Refusal> {
         let values = (!text.is_empty()).then(|| (name.to_owned(), text.to_owned()));
         self.moment(&Asked(values.into_iter().collect()), name)

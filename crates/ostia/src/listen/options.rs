@@ -25,7 +25,7 @@ pub struct Options {
     pub max_connections: usize,
     /// How many of them may come from one address. Behind a trusted proxy, the most concurrent requests of one address.
     pub connections_per_address: usize,
-    /// For TLS and the first head together, and for each later head from its first byte on.
+    /// How long TLS and the first head may take together, and each later head from its first byte on.
     pub header_timeout: Duration,
     /// How long a connection may be without a request.
     pub idle_timeout: Duration,

@@ -138,7 +138,7 @@ fn values_from_everywhere() {
     assert_problem(
         &problems,
         "ostia.toml:28:22: warning",
-        "`source` is no cluster",
+        "`source` is not a cluster",
         "",
     );
     assert_eq!(problems.len(), 1, "{problems:#?}");
