@@ -44,12 +44,12 @@ pub struct Options {
 impl Options {
     pub fn new(server: &Server, tls: Option<Arc<Tls>>) -> Self {
         Self {
-            max_connections: server.max_connections,
-            connections_per_address: server.connections_per_address,
-            header_timeout: server.header_timeout,
-            idle_timeout: server.idle_timeout + ON_ITS_WAY,
-            announced_idle: server.idle_timeout,
-            write_idle_timeout: server.write_idle_timeout,
+            max_connections: server.connections.all,
+            connections_per_address: server.connections.per_address,
+            header_timeout: server.client_timeouts.header,
+            idle_timeout: server.client_timeouts.idle + ON_ITS_WAY,
+            announced_idle: server.client_timeouts.idle,
+            write_idle_timeout: server.client_timeouts.write_idle,
             give_up_grace: GIVE_UP_GRACE,
             trusted_proxies: server.trusted_proxies.clone(),
             tls,

@@ -77,7 +77,7 @@ pub(super) fn reloaded() {
 }
 
 pub(super) fn stopping(running: &Running, signal: &str, grace: Duration) {
-    let limit = running.gateway().live().settings.server.drain_timeout;
+    let limit = running.gateway().live().settings.server.drain.limit;
     let longest = u32::try_from((grace + limit + AFTER_DRAIN).as_micros()).unwrap_or(u32::MAX);
     tracing::info!(
         signal,

@@ -268,7 +268,7 @@ async fn serve_until_ended(
 fn grace(running: &Running, signal: &str, temporary: bool) -> Duration {
     match temporary || matches!(signal, "SIGINT" | TERMINAL_CLOSED) {
         true => Duration::ZERO,
-        false => running.gateway().live().settings.server.drain_grace,
+        false => running.gateway().live().settings.server.drain.grace,
     }
 }
 

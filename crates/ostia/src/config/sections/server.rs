@@ -7,13 +7,14 @@ use jiff::tz::TimeZone;
 use ostia_core::Secret;
 
 use super::super::memory;
-use super::super::reader::{Reading, Section, Text, quoted};
+use super::super::reader::{Reading, Section, quoted};
 use super::super::tls_files::{check_certificates, check_key, check_pair};
 use super::auth::is_loopback;
 use crate::catalog::{HttpUrl, Scheme};
 use crate::routes::is_origin;
 use crate::settings::{
-    JournalSettings, ListenAddress, Reports, RetentionSettings, Server, StoreSettings, Telemetry,
+    ClientTimeouts, ConnectionLimits, DrainTimes, JournalSettings, ListenAddress, Reports,
+    RetentionSettings, Server, StoreSettings, Telemetry,
 };
 
 /// The budget for buffered bodies if the machine's memory is unknown.
@@ -24,20 +25,7 @@ pub(super) fn read_server(root: &Section<'_>, reading: &Reading<'_>) -> Server {
         "server",
         "Where the gateway listens, and how much it accepts.",
     );
-    let listen = read_listen(
-        &section,
-        "listen",
-        8000,
-        "The address for users: an address with a port, or a Unix socket.",
-        reading,
-    );
-    let admin_listen = read_listen(
-        &section,
-        "admin_listen",
-        8001,
-        "The address for health and metrics, which need no key: never one that users can reach.",
-        reading,
-    );
+    let (listen, admin_listen) = addresses(&section, reading);
     let base_path = section.parse(
         "base_path",
         ("/resource_server".to_owned(), "\"/resource_server\""),
@@ -68,65 +56,12 @@ pub(super) fn read_server(root: &Section<'_>, reading: &Reading<'_>) -> Server {
             ),
             "One budget for all request bodies in flight; beyond it 503 `gateway_busy`.",
         ),
-        header_timeout: section.duration(
-            "header_timeout",
-            Duration::from_secs(10),
-            "How long TLS and the first head may take together, and each later head from its first byte on.",
-        ),
-        idle_timeout: section.duration(
-            "idle_timeout",
-            Duration::from_secs(75),
-            "How long a client connection may be idle between two requests; announced as `Keep-Alive`.",
-        ),
-        body_idle_timeout: section.duration(
-            "body_idle_timeout",
-            Duration::from_secs(30),
-            "At least 4 KiB of a request body, or its end, must arrive in each period of this length; else 408.",
-        ),
-        write_idle_timeout: section.duration(
-            "write_idle_timeout",
-            Duration::from_secs(60),
-            "How long a client may read nothing of its answer before the connection is closed.",
-        ),
-        max_connections: section.number(
-            "max_connections",
-            10_000,
-            (1, 10_000_000),
-            "Concurrent client connections; further ones get 503, or are closed at once under TLS.",
-        ),
-        connections_per_address: section.number(
-            "connections_per_address",
-            256,
-            (1, 10_000_000),
-            "How many of them may come from one address (IPv6: one /64), at most half of all. Does not apply to loopback and `trusted_proxies`; behind those, each forwarded address may have this many concurrent requests.",
-        ),
-        drain_timeout: section.duration_or_zero(
-            "drain_timeout",
-            Duration::from_secs(120),
-            "How long running requests may go on after SIGTERM; \"0\" cuts them at once.",
-        ),
-        drain_grace: section.duration_or_zero(
-            "drain_grace",
-            Duration::from_secs(5),
-            "How long it still listens after SIGTERM while it reports that it is not ready, so that load balancers notice.",
-        ),
+        client_timeouts: client_timeouts(&section),
+        connections: connection_limits(&section),
+        drain: drain_times(&section),
         public_url: public_url(&section, reading),
-        trusted_proxies: trusted_proxies(
-            section.list(
-                "trusted_proxies",
-                &[],
-                "Addresses and networks (CIDR) whose X-Forwarded-For is trusted.",
-            ),
-            reading,
-        ),
-        cors_origins: cors_origins(
-            section.list(
-                "cors_origins",
-                &[],
-                "Origins whose pages may call from a browser, such as \"https://chat.example\"; \"*\" is every one.",
-            ),
-            reading,
-        ),
+        trusted_proxies: trusted_proxies(&section, reading),
+        cors_origins: cors_origins(&section, reading),
         tls_cert: section.optional_file(
             "tls_cert",
             "Certificate chain in PEM; turns on TLS for `listen`. Needs `tls_key`.",
@@ -146,6 +81,82 @@ pub(super) fn read_server(root: &Section<'_>, reading: &Reading<'_>) -> Server {
     section.finish();
     check_server(&server, reading);
     server
+}
+
+/// The listen addresses for users and for operators.
+fn addresses(section: &Section<'_>, reading: &Reading<'_>) -> (ListenAddress, ListenAddress) {
+    let users = read_listen(
+        section,
+        "listen",
+        8000,
+        "The address for users: an address with a port, or a Unix socket.",
+        reading,
+    );
+    let admin = read_listen(
+        section,
+        "admin_listen",
+        8001,
+        "The address for health and metrics, which need no key: never one that users can reach.",
+        reading,
+    );
+    (users, admin)
+}
+
+fn client_timeouts(section: &Section<'_>) -> ClientTimeouts {
+    ClientTimeouts {
+        header: section.duration(
+            "header_timeout",
+            Duration::from_secs(10),
+            "How long TLS and the first head may take together, and each later head from its first byte on.",
+        ),
+        idle: section.duration(
+            "idle_timeout",
+            Duration::from_secs(75),
+            "How long a client connection may be idle between two requests; announced as `Keep-Alive`.",
+        ),
+        body_idle: section.duration(
+            "body_idle_timeout",
+            Duration::from_secs(30),
+            "At least 4 KiB of a request body, or its end, must arrive in each period of this length; else 408.",
+        ),
+        write_idle: section.duration(
+            "write_idle_timeout",
+            Duration::from_secs(60),
+            "How long a client may read nothing of its answer before the connection is closed.",
+        ),
+    }
+}
+
+fn connection_limits(section: &Section<'_>) -> ConnectionLimits {
+    ConnectionLimits {
+        all: section.number(
+            "max_connections",
+            10_000,
+            (1, 10_000_000),
+            "Concurrent client connections; further ones get 503, or are closed at once under TLS.",
+        ),
+        per_address: section.number(
+            "connections_per_address",
+            256,
+            (1, 10_000_000),
+            "How many of them may come from one address (IPv6: one /64), at most half of all. Does not apply to loopback and `trusted_proxies`; behind those, each forwarded address may have this many concurrent requests.",
+        ),
+    }
+}
+
+fn drain_times(section: &Section<'_>) -> DrainTimes {
+    DrainTimes {
+        limit: section.duration_or_zero(
+            "drain_timeout",
+            Duration::from_secs(120),
+            "How long running requests may go on after SIGTERM; \"0\" cuts them at once.",
+        ),
+        grace: section.duration_or_zero(
+            "drain_grace",
+            Duration::from_secs(5),
+            "How long it still listens after SIGTERM while it reports that it is not ready, so that load balancers notice.",
+        ),
+    }
 }
 
 /// Browsers are sent there, and cookies hold for it: everybody between must be kept out.
@@ -264,7 +275,12 @@ fn base_path(text: &str) -> Result<String, String> {
     Ok(path.to_owned())
 }
 
-fn trusted_proxies(list: Vec<Text>, reading: &Reading<'_>) -> Vec<IpNet> {
+fn trusted_proxies(section: &Section<'_>, reading: &Reading<'_>) -> Vec<IpNet> {
+    let list = section.list(
+        "trusted_proxies",
+        &[],
+        "Addresses and networks (CIDR) whose X-Forwarded-For is trusted.",
+    );
     let mut networks = Vec::new();
     for text in list {
         let network = text.value.parse::<IpNet>();
@@ -286,7 +302,12 @@ fn trusted_proxies(list: Vec<Text>, reading: &Reading<'_>) -> Vec<IpNet> {
     networks
 }
 
-fn cors_origins(list: Vec<Text>, reading: &Reading<'_>) -> Vec<String> {
+fn cors_origins(section: &Section<'_>, reading: &Reading<'_>) -> Vec<String> {
+    let list = section.list(
+        "cors_origins",
+        &[],
+        "Origins whose pages may call from a browser, such as \"https://chat.example\"; \"*\" is every one.",
+    );
     let mut origins = Vec::new();
     for text in list {
         let sound = text.value == "*" || is_origin(&text.value);
@@ -296,7 +317,7 @@ fn cors_origins(list: Vec<Text>, reading: &Reading<'_>) -> Vec<String> {
         }
         let shown = text.shown();
         let fault = format!(
-            "`server.cors_origins`: {shown} is not an origin: write `https://host`, or `app://host` for other schemes, without a path or trailing slash"
+            "`server.cors_origins`: {shown} is no origin: write `https://host`, or `app://host` for any other scheme, without a path or slash behind it"
         );
         reading.report.fatal(text.at.place(), &fault);
     }
