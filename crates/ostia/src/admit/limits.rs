@@ -193,6 +193,19 @@ fn subject(scope: Scope, who: &Identity, deployment: &Deployment) -> Option<Subj
     })
 }
 
+/// Whose limit it is, for the message to a caller who has reached it.
+pub const fn whose(scope: Scope) -> &'static str {
+    match scope {
+        Scope::User => "you",
+        Scope::UserModel | Scope::UserEndpoint => "you on this model",
+        Scope::Endpoint => "all users of this model together",
+        Scope::Group => "your group",
+        Scope::Project => "your project",
+        Scope::Key => "this API key",
+        Scope::Address => "this address",
+    }
+}
+
 /// Settings without any limit.
 #[cfg(test)]
 pub(super) fn limits_off() -> Limits {
