@@ -116,7 +116,7 @@ impl Page {
         if let Some(key) = &self.bearer {
             let value = HeaderValue::try_from(format!("Bearer {}", key.expose()));
             let mut value =
-                value.map_err(|_| Failure::usage("the key cannot stand in a header"))?;
+                value.map_err(|_| Failure::usage("the key is not valid in a header"))?;
             value.set_sensitive(true);
             headers.insert(AUTHORIZATION, value);
         }

@@ -15,7 +15,7 @@ pub async fn assert_sound(database: &Path) {
         "SELECT count(*) - count(DISTINCT request_id) FROM ledger",
     )
     .await;
-    assert_eq!(twice, 0, "rows that stand twice");
+    assert_eq!(twice, 0, "rows that occur twice");
     for sum in ["prompt_tokens", "completion_tokens", "total_tokens"] {
         let rows: i64 = one(
             database,

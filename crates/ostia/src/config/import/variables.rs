@@ -292,7 +292,7 @@ fn texts_by_name(_: &str, value: &str) -> Result<Toml, String> {
 /// Like [`texts_by_name`], but FIRST converts anything to a text, and trims it.
 fn words_by_name(_: &str, value: &str) -> Result<Toml, String> {
     let members: BTreeMap<String, Value> =
-        serde_json::from_str(value).map_err(|_| "it is no JSON object".to_owned())?;
+        serde_json::from_str(value).map_err(|_| "it is not a JSON object".to_owned())?;
     let word = |value: Value| match value {
         Value::String(text) => text.trim().to_owned(),
         other => other.to_string(),

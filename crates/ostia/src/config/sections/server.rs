@@ -240,7 +240,7 @@ fn read_listen(
 fn listen_address(text: &str, reading: &Reading<'_>) -> Result<ListenAddress, String> {
     if let Some(path) = text.strip_prefix("unix:") {
         return if path.is_empty() {
-            Err("no path behind `unix:`".to_owned())
+            Err("no path after `unix:`".to_owned())
         } else {
             Ok(ListenAddress::Unix(reading.path(path)))
         };
