@@ -37,11 +37,11 @@ pub struct Global {
     pub log_format: Option<Format>,
 }
 
-/// What every command starts from.
+/// What every command gets.
 #[derive(Clone)]
 pub struct Setup {
     pub global: Global,
-    /// Those that are written in Rust.
+    /// The adapters written in Rust.
     pub adapters: Builder,
 }
 
@@ -52,14 +52,14 @@ pub enum Format {
 }
 
 impl Arguments {
-    /// Reads the process's words, its own name first.
+    /// Reads the process's arguments, beginning with its own name.
     pub fn read(words: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
         Self::try_parse_from(gather_env_files(words))
     }
 }
 
-/// Moves every `--env-file` to the front, in order. If an option stands both before and after the command, clap keeps only
-/// the later ones, and a file of variables would be dropped silently.
+/// Moves every `--env-file` to the front, in order. If the option stood both before and after the command, clap would
+/// keep only the later ones, and silently drop a file of variables.
 fn gather_env_files(words: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
     let mut words = words.into_iter();
     let mut front: Vec<OsString> = words.next().into_iter().collect();

@@ -9,14 +9,14 @@ use crate::output;
 pub enum Exit {
     Clean = 0,
     Other = 1,
-    /// Of `status --check`, as monitoring plugins have it; 1 is their warning.
+    /// `status --check` as a monitoring plugin; 1 is its warning.
     Critical = 2,
     Unknown = 3,
     Usage = 64,
     Config = 78,
 }
 
-/// One line that says what is wrong and what to do; empty if that was said already.
+/// One line that says what is wrong and what to do; empty if it was printed before.
 #[derive(Debug)]
 pub struct Failure {
     exit: Exit,
@@ -45,7 +45,7 @@ impl Failure {
         &self.text
     }
 
-    /// Whether the configuration or the command line is at fault.
+    /// Whether the configuration or the command line is wrong.
     pub fn is_config(&self) -> bool {
         matches!(self.exit, Exit::Config | Exit::Usage)
     }
@@ -54,7 +54,7 @@ impl Failure {
         ExitCode::from(self.exit as u8)
     }
 
-    /// A gateway's stderr is its log, which machines read; the other commands speak to people.
+    /// For `serve`, stderr is the log, which machines read; other commands print for people.
     pub fn report(&self, command: &Command) {
         if self.text.is_empty() {
             return;

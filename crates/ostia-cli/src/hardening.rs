@@ -3,8 +3,8 @@ use rustix::process::{
     DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit, umask,
 };
 
-/// Keys and prompts are in this process's memory: no core file, and no other process of the same user may look into it.
-/// If the system refuses, the process runs without this.
+/// This process's memory holds keys and prompts, so it leaves no core file, and no other process of the same user may
+/// read it. If the system refuses, the process runs without this protection.
 pub fn keep_memory_private() {
     let none = Rlimit {
         current: Some(0),
@@ -14,8 +14,8 @@ pub fn keep_memory_private() {
     let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
 }
 
-/// What this process makes is for its owner alone, whatever the umask was: files, folders and sockets may hold secrets, or
-/// lead to them.
+/// Files, folders and sockets that this process makes are for its owner only, whatever the umask was, because they may
+/// hold secrets or lead to some.
 pub fn keep_files_private() {
     umask(Mode::RWXG | Mode::RWXO);
 }

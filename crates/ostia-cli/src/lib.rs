@@ -1,8 +1,8 @@
 //! The command line of `ostia`, as one call: [`run`]. A site with adapters in Rust makes the same call from its own
-//! `main.rs`, with them; docs/adapters.md shows how.
+//! `main.rs` and passes its adapters; docs/adapters.md shows how.
 //!
-//! [`arguments`] says what may be written on the command line, [`commands`] has one file a command, [`failure`] the exit
-//! codes. This crate is the only place that picks concrete parts: database, clock, allocator, runtime.
+//! [`arguments`] defines the command line, [`commands`] has one file per command, [`failure`] the exit codes. This crate is
+//! the only place that picks concrete parts: database, clock, allocator, runtime.
 
 mod arguments;
 mod commands;
@@ -25,8 +25,8 @@ use failure::Failure;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Reads the process's words, does what they say and gives its exit code. `adapters` are a site's own: every command
-/// knows them, and [`ostia::gateway::Gateway::builder`] is none.
+/// Reads the process's arguments, runs the command and returns its exit code. `adapters` are a site's own, known to
+/// every command; pass [`ostia::gateway::Gateway::builder`] if there are none.
 pub fn run(adapters: Builder) -> ExitCode {
     hardening::keep_memory_private();
     hardening::keep_files_private();
@@ -40,7 +40,7 @@ pub fn run(adapters: Builder) -> ExitCode {
 }
 
 fn perform(command: &commands::Command, setup: &Setup) -> Result<(), Failure> {
-    // Its end flushes the log: after the last event, before the exit code.
+    // Dropping it flushes the log, after the last event and before the exit code.
     let _log = match command.log() {
         Some((level, targets)) => Some(output::start_log(&setup.global, level, targets)?),
         None => None,
@@ -52,9 +52,9 @@ fn perform(command: &commands::Command, setup: &Setup) -> Result<(), Failure> {
     done
 }
 
-/// `--help` and `--version` come here too, and are not failures.
+/// Also handles `--help` and `--version`, which are not failures.
 fn refuse(error: &clap::Error) -> ExitCode {
-    // If this fails, nobody is left to be told.
+    // If this fails, there is nobody to tell.
     let _ = error.print();
     match error.use_stderr() {
         true => Failure::usage("").exit(),

@@ -6,10 +6,10 @@ use tracing::Level;
 use crate::arguments::{Format, Global};
 use crate::failure::Failure;
 
-/// The width that text for people fits where the terminal says nothing else.
+/// The width of text if the terminal does not say.
 pub const WIDTH: usize = 80;
 
-/// How text for people is laid out.
+/// The layout of text for people.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Look {
     pub width: usize,
@@ -17,7 +17,7 @@ pub struct Look {
 }
 
 impl Look {
-    /// 80 columns, or what a wider terminal has; colours on a terminal, unless NO_COLOR is set.
+    /// 80 columns, or more on a wider terminal; colours on a terminal, unless NO_COLOR is set.
     pub fn of_stdout() -> Self {
         let terminal = io::stdout().is_terminal();
         let size = terminal.then(|| rustix::termios::tcgetwinsize(io::stdout()));
@@ -28,14 +28,14 @@ impl Look {
         }
     }
 
-    /// Lines as long as they have to be.
+    /// With lines as long as necessary.
     pub fn wide(self) -> Self {
         let width = usize::MAX;
         Self { width, ..self }
     }
 }
 
-/// A command's result, on stdout. A reader that stops early (`| head`) is not a failure.
+/// Prints a command's result on stdout. A reader that stops early (`| head`) is not a failure.
 pub fn print(text: &str) -> Result<(), Failure> {
     match write(text) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
@@ -45,20 +45,20 @@ pub fn print(text: &str) -> Result<(), Failure> {
     }
 }
 
-/// As [`print`], for output that must not get lost: a reader that is gone is an error here.
+/// Like [`print`], for output that must not get lost: here a closed pipe is an error.
 pub fn write(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
     out.write_all(text.as_bytes())?;
     out.flush()
 }
 
-/// A line for people, on stderr. If it cannot be written, nobody is left to be told.
+/// Prints a line for people on stderr. If that fails, there is nobody to tell.
 pub fn note(line: &str) {
     let _ = writeln!(io::stderr(), "{line}");
 }
 
-/// Text on a terminal, JSON otherwise, unless `--log-format` says which.
-/// `targets` have a level of their own where `OSTIA_LOG` says nothing.
+/// Text on a terminal, JSON otherwise, unless `--log-format` is given. `targets` have levels of their own if
+/// `OSTIA_LOG` is not set.
 pub fn start_log(global: &Global, level: Level, targets: &str) -> Result<LogGuard, Failure> {
     let terminal = io::stderr().is_terminal();
     let text = LogFormat::Text {

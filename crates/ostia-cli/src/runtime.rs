@@ -7,7 +7,7 @@ use crate::failure::Failure;
 /// A name lookup that hangs in the system's resolver must not keep the process from ending.
 const LAST: Duration = Duration::from_secs(1);
 
-/// Runs a command to its end, with one worker per core. The only place that chooses the runtime.
+/// Runs a command, with one worker per core. The only place that chooses the runtime.
 pub fn run<T>(command: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     let runtime = Builder::new_multi_thread()
         .enable_all()

@@ -30,7 +30,7 @@ impl Span {
 }
 
 impl Moment {
-    /// Unix microseconds; a span lies in the past. Days are those of `zone`.
+    /// Unix microseconds; a span counts back from now. Days are in `zone`.
     pub fn before(self, now: i64, zone: &TimeZone) -> i64 {
         match self {
             Self::Span(span) => now.saturating_sub(span.micros()),
@@ -39,7 +39,7 @@ impl Moment {
         }
     }
 
-    /// Unix microseconds; a span lies ahead.
+    /// Unix microseconds; a span counts from now.
     pub fn after(self, now: i64) -> i64 {
         match self {
             Self::Span(span) => now.saturating_add(span.micros()),
@@ -52,7 +52,7 @@ impl Moment {
 impl FromStr for Span {
     type Err = String;
 
-    /// As in `ostia.toml`, but a unit is required: `--expires 90` hardly means seconds.
+    /// As in `ostia.toml`, but a unit is required, because `--expires 90` hardly means seconds.
     fn from_str(text: &str) -> Result<Self, String> {
         match duration(text) {
             Ok(span) if span.is_zero() => Err("it must be longer than zero".to_owned()),

@@ -2,8 +2,8 @@ use std::fmt::Write as _;
 
 use crate::output::Look;
 
-/// Columns of text for people. Cells are made harmless for a terminal, and a table fits the width that it is given:
-/// first columns that can be spared are left out, then the widest texts are cut in the middle.
+/// Columns of text for people. Cells are made safe for a terminal. To fit the width, first the optional columns are
+/// left out, then the widest texts are cut in the middle.
 pub struct Table {
     columns: Vec<Column>,
     rows: Vec<Row>,
@@ -23,7 +23,7 @@ struct Row {
     note: String,
 }
 
-/// Texts are not cut shorter than this.
+/// Texts are never cut shorter than this.
 const SHORTEST: usize = 8;
 const GAP: usize = 2;
 const INDENT: &str = "  ";
@@ -48,8 +48,8 @@ const STATES: [(&str, &str); 12] = [
 ];
 
 impl Table {
-    /// Marks before a heading: `>` aligns the column to the right, `?` lets it be left out (the first one first), `!` says
-    /// that it shows states.
+    /// Marks before a heading: `>` aligns the column to the right, `?` makes it optional (the first one is left out
+    /// first), `!` says that it shows states.
     pub fn new<T: AsRef<str>>(headings: impl IntoIterator<Item = T>) -> Self {
         let columns = headings.into_iter().map(|heading| {
             let heading = heading.as_ref();
@@ -83,7 +83,7 @@ impl Table {
         }
     }
 
-    /// Two spaces between columns, none at the end of a line.
+    /// Two spaces between columns, and none at the end of a line.
     pub fn render(&self, look: Look) -> String {
         let widths = self.widths(look.width);
         let mut text = String::new();
@@ -147,7 +147,7 @@ impl Table {
             let color = STATES.iter().find(|(word, _)| *word == cell);
             let color = color.filter(|_| colors && column.state);
             let _ = match (color, column.right) {
-                // Codes have no width, so they stand around the padding too.
+                // Colour codes have no width, so they enclose the padding too.
                 (Some((_, color)), _) => write!(line, "\u{1b}[{color}m{cell:<width$}\u{1b}[0m  "),
                 (None, true) => write!(line, "{cell:>width$}  "),
                 (None, false) => write!(line, "{cell:<width$}  "),
@@ -159,7 +159,7 @@ impl Table {
     }
 }
 
-/// Both ends of a text tell it from others: names begin alike, and models end in what they are.
+/// Keeps both ends of a text, because names begin alike and models differ at the end.
 pub fn cut(text: &str, width: usize) -> String {
     let length = text.chars().count();
     if length <= width {
@@ -190,7 +190,7 @@ fn wrapped(text: &str, width: usize) -> Vec<String> {
         .collect()
 }
 
-/// Shows control characters, and those that turn the direction of text, as escapes.
+/// Escapes control characters, and those that change the direction of text.
 pub fn printable(cell: &str) -> String {
     let mut shown = String::with_capacity(cell.len());
     for character in cell.chars() {

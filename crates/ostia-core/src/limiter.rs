@@ -164,6 +164,25 @@ pub trait Limiter: Send + Sync + 'static {
 }
 
 impl Scope {
+    /// The word for it in lists and in keys of counters.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::UserModel => "user_model",
+            Self::UserEndpoint => "user_endpoint",
+            Self::Endpoint => "endpoint",
+            Self::Group => "group",
+            Self::Project => "project",
+            Self::Key => "key",
+            Self::Address => "address",
+        }
+    }
+
+    /// Whether all models share one counter.
+    pub const fn is_of_all_models(self) -> bool {
+        !matches!(self, Self::UserModel | Self::UserEndpoint | Self::Endpoint)
+    }
+
     /// Whether each endpoint has a counter of its own.
     pub const fn is_of_endpoint(self) -> bool {
         matches!(self, Self::UserEndpoint | Self::Endpoint)

@@ -10,13 +10,6 @@
 //!
 //! Beside the path: [`catalog`] (what is served), [`fleet`] (how it is doing), [`cluster`] (what schedulers say),
 //! [`config`], [`listings`] (lists for users), [`admin`], [`telemetry`]. [`boot`] puts the parts together.
-#![cfg_attr(
-    test,
-    allow(
-        clippy::disallowed_methods,
-        reason = "tests begin their own clocks and tasks"
-    )
-)]
 
 pub mod account;
 pub mod admin;

@@ -53,17 +53,9 @@ pub struct Server {
     pub max_body_bytes: u64,
     /// For all request bodies in flight together.
     pub max_buffered_bytes: u64,
-    pub header_timeout: Duration,
-    /// How long a client connection may be idle between two requests.
-    pub idle_timeout: Duration,
-    pub body_idle_timeout: Duration,
-    pub write_idle_timeout: Duration,
-    pub max_connections: usize,
-    /// Of one address, or one IPv6 network of 64 bits; not of loopback and trusted proxies.
-    pub connections_per_address: usize,
-    pub drain_timeout: Duration,
-    /// How long after the wish to stop connections are still accepted.
-    pub drain_grace: Duration,
+    pub client_timeouts: ClientTimeouts,
+    pub connections: ConnectionLimits,
+    pub drain: DrainTimes,
     pub trusted_proxies: Vec<IpNet>,
     /// The URL under which people reach it, without a trailing slash; "": not set.
     pub public_url: String,
@@ -73,6 +65,31 @@ pub struct Server {
     pub state_dir: PathBuf,
     /// Reload changed files automatically, once they have not changed for a while.
     pub auto_reload: bool,
+}
+
+/// How long a client may take.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ClientTimeouts {
+    pub header: Duration,
+    /// Between two requests on a connection.
+    pub idle: Duration,
+    pub body_idle: Duration,
+    pub write_idle: Duration,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct ConnectionLimits {
+    pub all: usize,
+    /// Of one address, or one IPv6 network of 64 bits; not of loopback and trusted proxies.
+    pub per_address: usize,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct DrainTimes {
+    /// How long connections are still accepted after the request to stop.
+    pub grace: Duration,
+    /// How long running requests may then take.
+    pub limit: Duration,
 }
 
 #[derive(Debug, Clone, PartialEq)]

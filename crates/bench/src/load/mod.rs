@@ -44,7 +44,7 @@ pub async fn run(args: Args) -> Result<()> {
         Some(rate) if rate.is_finite() && rate > 0.0 => {
             drive::open(&template, &tally, &pace, rate).await
         }
-        Some(rate) => return Err(format!("--rate {rate} is no rate").into()),
+        Some(rate) => return Err(format!("--rate {rate} is not a rate").into()),
     };
     let mut report = tally.borrow().json(elapsed);
     report["loop"] = if args.rate.is_some() {

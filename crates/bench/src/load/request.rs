@@ -50,7 +50,7 @@ impl FromStr for Size {
         };
         let number = digits
             .parse::<usize>()
-            .map_err(|_| format!("{text:?} is no size"))?;
+            .map_err(|_| format!("{text:?} is not a size"))?;
         number
             .checked_mul(unit)
             .map(Self)

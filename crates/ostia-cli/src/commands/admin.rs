@@ -1,4 +1,4 @@
-//! What commands that speak to a running gateway share.
+//! What all commands that call a running gateway share.
 
 use std::path::PathBuf;
 
@@ -13,7 +13,7 @@ use crate::failure::Failure;
 use crate::output::note;
 use crate::runtime;
 
-/// Calls the running gateway of the configuration. A refusal is a failure with what the gateway said.
+/// Calls the configuration's running gateway. A refusal becomes a failure with the gateway's message.
 pub fn ask(
     setup: &Setup,
     method: Method,
@@ -48,7 +48,7 @@ pub fn call_running(
     })
 }
 
-/// The files may have mistakes, and often do when this is asked; the running gateway has none.
+/// Ignores mistakes in the files, which are common when this is needed; the running gateway has none.
 fn state_dir(setup: &Setup) -> Result<PathBuf, Failure> {
     let loaded = load(setup, None, &Fleet::default());
     loaded.state_dir.clone().ok_or_else(|| {
@@ -59,7 +59,7 @@ fn state_dir(setup: &Setup) -> Result<PathBuf, Failure> {
     })
 }
 
-/// What the gateway said of why not. Its error codes are not for people.
+/// The gateway's message about a refusal. People do not need its error codes.
 pub fn refused(answer: &AdminAnswer) -> Failure {
     let error = &answer.value["error"];
     let mut text = match error["message"].as_str() {

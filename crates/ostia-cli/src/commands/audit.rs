@@ -29,10 +29,10 @@ pub struct Audit {
     /// Only what was done to this user, key or project
     #[arg(long, value_name = "NAME")]
     object: Option<String>,
-    /// At most so many events, the newest first
+    /// Show at most this many events, the newest first
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(i64).range(1..=100_000))]
     top: i64,
-    /// Look whether any event was changed or left out
+    /// Check whether any event was changed or removed
     #[arg(long)]
     verify: bool,
     /// Print an array of objects

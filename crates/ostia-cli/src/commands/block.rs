@@ -1,4 +1,5 @@
-//! `ostia block`, `ostia unblock`: written to the store, where every replica sees it within a second, and kept over restarts.
+//! `ostia block`, `ostia unblock`: kept in the store, where every replica sees them within a second, and across
+//! restarts.
 
 use clap::{Args, ValueEnum};
 use ostia::fleet::Fleet;
@@ -15,7 +16,7 @@ use crate::span::Span;
 pub struct Block {
     #[command(flatten)]
     subject: Subject,
-    /// How long, such as 1h or 7d; without it until `ostia unblock`
+    /// How long, such as 1h or 7d [default: until `ostia unblock`]
     #[arg(long = "for", value_name = "TIME")]
     time: Option<Span>,
 }
@@ -28,7 +29,7 @@ pub struct Unblock {
 
 #[derive(Debug, Args)]
 struct Subject {
-    /// What is blocked
+    /// What to block
     what: What,
     /// A user's name or id, a key's id, or a model's name
     name: String,

@@ -7,7 +7,7 @@ use crate::output::print;
 
 #[derive(Debug, Args)]
 pub struct Completions {
-    /// The shell to complete words in
+    /// The shell to write completions for
     shell: Shell,
 }
 

@@ -1,4 +1,4 @@
-//! `ostia db`: the database as a whole.
+//! `ostia db`: commands for the whole database.
 
 use std::path::{Path, PathBuf};
 
@@ -13,13 +13,13 @@ use crate::runtime;
 
 #[derive(Debug, Subcommand)]
 pub enum Db {
-    /// Show which schema the database has, and whether this ostia runs on it
+    /// Show which schema the database has, and whether this ostia can use it
     Status,
-    /// Bring the schema up to date, and reports into the time zone of [reports]. On PostgreSQL `serve` never does
+    /// Bring the schema up to date, and reports into the time zone of [reports]. On PostgreSQL, `serve` never does this
     Migrate,
-    /// Write everything that the database holds into a new SQLite file, while the gateway runs
+    /// Write a copy of the whole database into a new SQLite file, while the gateway runs
     Backup(Backup),
-    /// Read a backup into the database of the configuration, which must be empty
+    /// Restore a backup into the configured database, which must be empty
     Restore(Restore),
     /// Copy everything from one database into another, which must be empty: sqlite://PATH or postgres://...
     Copy(Copy),
@@ -33,7 +33,7 @@ pub struct Backup {
 
 #[derive(Debug, Args)]
 pub struct Restore {
-    /// What `ostia db backup` wrote
+    /// The file that `ostia db backup` wrote
     file: PathBuf,
 }
 
@@ -113,7 +113,7 @@ impl Backup {
                 "{file} exists: nothing is overwritten"
             )));
         }
-        // A copy that was cut off must not be taken for a backup.
+        // An incomplete copy must not be mistaken for a backup.
         let part = self.file.with_added_extension("part");
         let failed = |error: std::io::Error| Failure::other(format!("{}: {error}", part.display()));
         if part.exists() {
@@ -172,7 +172,7 @@ fn sqlite_path(url: &str) -> Option<&Path> {
     url.strip_prefix("sqlite://").map(Path::new)
 }
 
-/// What may be shown of a URL: a password may stand in it.
+/// The part of a URL that may be shown, because it may contain a password.
 fn shown(url: &str) -> String {
     match sqlite_path(url) {
         Some(path) => format!("SQLite, {}", path.display()),

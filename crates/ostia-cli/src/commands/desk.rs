@@ -7,8 +7,8 @@ use super::load;
 use crate::arguments::Setup;
 use crate::failure::{Failure, chain};
 
-/// Where people, keys and projects are looked after, for whoever may read the configuration and the database. The database
-/// is created where there is none yet.
+/// The desk for people, keys and projects. Whoever can read the configuration and the database may use it. Creates the
+/// database if it does not exist.
 pub async fn open(setup: &Setup) -> Result<Desk, Failure> {
     let settings = load::settings(setup)?;
     let store = load::store(settings.store.url.expose()).await?;
@@ -16,12 +16,12 @@ pub async fn open(setup: &Setup) -> Result<Desk, Failure> {
     Ok(Desk::new(store, clock, settings.keys, actor()))
 }
 
-/// The same where the database has to be there: for commands that only look, or change what is there.
+/// The same, but the database must exist: for commands that only read, or change what exists.
 pub async fn existing(setup: &Setup) -> Result<Desk, Failure> {
     because(setup, "").await
 }
 
-/// The same, with a reason for the audit.
+/// The same, with a reason for the audit log.
 pub async fn because(setup: &Setup, reason: &str) -> Result<Desk, Failure> {
     let settings = load::settings(setup)?;
     let store = load::existing_store(settings.store.url.expose()).await?;
@@ -37,7 +37,7 @@ pub async fn because(setup: &Setup, reason: &str) -> Result<Desk, Failure> {
     ))
 }
 
-/// Whoever has an account that can read the files may do everything.
+/// An account that can read the files may do everything.
 fn actor() -> Actor {
     Actor {
         name: format!("uid:{}", rustix::process::getuid().as_raw()),

@@ -10,7 +10,7 @@ use crate::output::print;
 
 #[derive(Debug, Args)]
 pub struct Drain {
-    /// The slug of an endpoint that gets nothing new; without it, the whole gateway ends
+    /// The slug of an endpoint that should get no new requests; without it, the whole gateway shuts down
     endpoint: Option<String>,
 }
 

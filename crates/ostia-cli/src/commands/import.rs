@@ -1,4 +1,4 @@
-//! `ostia import first`: from a FIRST installation to an `ostia.toml`.
+//! `ostia import first`: makes an `ostia.toml` from a FIRST installation.
 
 use std::path::{Path, PathBuf};
 
@@ -67,7 +67,7 @@ impl First {
     }
 }
 
-/// What `check` would read: what in the fixtures is not served as before is in its problems.
+/// What `check` would read. Its problems name everything in the fixtures that is not served as before.
 fn load(setup: &Setup, target: &Path, variables: &Environment) -> Loaded {
     let process = Environment::of_process();
     let all = process.iter().chain(variables.iter());

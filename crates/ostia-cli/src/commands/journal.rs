@@ -1,4 +1,4 @@
-//! `ostia journal`: journals whose process is gone for good.
+//! `ostia journal`: for journals whose process will not come back.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,18 +14,19 @@ use crate::failure::{Failure, chain};
 use crate::output::note;
 use crate::runtime;
 
-/// For a journal that is full, and a database that is far.
+/// Enough for a full journal and a distant database.
 const PATIENCE: Duration = Duration::from_secs(60 * 60);
 
 #[derive(Debug, Subcommand)]
 pub enum Journal {
-    /// Bring a dead replica's journal into the database. Its folder is renamed first, so that an owner that lives after all stops
+    /// Bring a dead replica's journal into the database. The folder is renamed first, so that an owner that is still
+    /// alive stops
     Recover(Recover),
 }
 
 #[derive(Debug, Args)]
 pub struct Recover {
-    /// The folder `journal` in the state_dir of the replica, or what an earlier attempt renamed it to
+    /// The folder `journal` in the replica's state_dir, or the name that an earlier attempt gave it
     dir: PathBuf,
 }
 

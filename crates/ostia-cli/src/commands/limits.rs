@@ -1,4 +1,4 @@
-//! `ostia limits`: how limits stand in the running gateway, and who waits.
+//! `ostia limits`: the state of limits in the running gateway, and which requests wait.
 
 use clap::Args;
 use http::Method;
@@ -13,10 +13,10 @@ use crate::table::Table;
 
 #[derive(Debug, Args)]
 pub struct Limits {
-    /// All limits that hold for this user; without it, those of endpoints
+    /// All limits that apply to this user [default: those of endpoints]
     #[arg(long)]
     user: Option<String>,
-    /// Everything, for programs
+    /// Print everything as JSON, for programs
     #[arg(long)]
     json: bool,
 }
@@ -40,7 +40,7 @@ impl Limits {
     }
 }
 
-/// What ostia.toml sets for single users, groups, projects and keys; empty where it sets nothing.
+/// What ostia.toml sets for single users, groups, projects and keys; empty if it sets nothing.
 fn overrides_table(limits: &Value, look: Look) -> String {
     let rows = limits["overrides"]
         .as_array()

@@ -23,13 +23,13 @@ pub fn load(setup: &Setup, listen: Option<&str>, fleet: &Fleet) -> Loaded {
     if listen.is_none() || loaded.environment.get(LISTEN) == listen || loaded.settings.is_none() {
         return loaded;
     }
-    // A file of variables names another address.
+    // A file of variables sets another address.
     sources.environment = with_listen(&loaded.environment, listen);
     sources.env_files.clear();
     setup.adapters.load(&sources, fleet)
 }
 
-/// The settings alone, for commands that need no endpoint: mistakes in single entries do not matter to them.
+/// The settings alone, for commands that need no endpoint and ignore mistakes in single entries.
 pub fn settings(setup: &Setup) -> Result<Settings, Failure> {
     let loaded = load(setup, None, &Fleet::default());
     for problem in loaded.errors().filter(|_| loaded.settings.is_none()) {
@@ -42,7 +42,7 @@ pub fn unsound() -> Failure {
     Failure::config("the configuration has errors: `ostia check` lists all of them")
 }
 
-/// The store of the configuration, for commands that change nothing or only what is there: none is created.
+/// The configured store, for commands that only read or change what exists. Does not create one.
 pub async fn open_existing_store(setup: &Setup) -> Result<Arc<dyn Store>, Failure> {
     existing_store(settings(setup)?.store.url.expose()).await
 }
@@ -65,7 +65,7 @@ pub async fn existing_store(url: &str) -> Result<Arc<dyn Store>, Failure> {
     })
 }
 
-/// A secret of the environment or of `--env-file`.
+/// A secret from the environment or from `--env-file`.
 pub fn variable(setup: &Setup, name: &str) -> Result<Secret<String>, Failure> {
     let loaded = load(setup, None, &Fleet::default());
     let value = loaded.environment.get(name);

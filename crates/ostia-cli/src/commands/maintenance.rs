@@ -1,4 +1,4 @@
-//! `ostia maintenance`: written to the store, where every replica sees it within a second, and kept over restarts.
+//! `ostia maintenance`: kept in the store, where every replica sees it within a second, and across restarts.
 
 use std::sync::Arc;
 
@@ -18,17 +18,17 @@ use crate::table::Table;
 
 #[derive(Debug, Subcommand)]
 pub enum Maintenance {
-    /// Answer all requests to it with 503 and this text
+    /// Answer all requests for it with 503 and this text
     Set {
         /// all, a cluster's name, or model:NAME
         scope: String,
-        /// What users are told
+        /// The text that users get
         #[arg(value_parser = clap::builder::NonEmptyStringValueParser::new())]
         text: String,
         /// When it begins: 2h is in two hours, or a date or timestamp [default: now]
         #[arg(long, value_name = "T")]
         from: Option<Moment>,
-        /// When it ends by itself [default: when it is cleared]
+        /// When it ends [default: when it is cleared]
         #[arg(long, value_name = "T")]
         until: Option<Moment>,
     },
@@ -116,7 +116,7 @@ fn named(text: &str) -> NoticeScope {
     }
 }
 
-/// A name that is not in the catalogue is a slip.
+/// A name that is not in the catalog is a typing mistake.
 fn scope_of(loaded: &Loaded, text: &str) -> Result<NoticeScope, Failure> {
     let scope = named(text);
     let catalog = &loaded.catalog;

@@ -1,5 +1,5 @@
-//! In: the words of the command line. Out: what each command does, and how it ends.
-//! Here: one file a command, with its options and help. Not here: anything that the library can do.
+//! In: the command line's arguments. Out: the effects of a command, and its exit code.
+//! Here: one file per command, with its options and help. Not here: anything that the library can do.
 
 mod adapter;
 mod admin;
@@ -45,13 +45,13 @@ use crate::failure::Failure;
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Serve requests until SIGTERM or SIGINT; a second signal cuts off what is still running
+    /// Serve requests until SIGTERM or SIGINT; a second signal ends running requests
     Serve(serve::Serve),
     /// Show what would be served, and every mistake in the configuration; calls nothing
     Check(check::Check),
     /// Write an ostia.toml for backends, with the models that they list
     Init(init::Init),
-    /// Call a model and say what was seen
+    /// Call a model and show what came back
     Test(test::Test),
     /// Print the slug of an endpoint
     Slug(slug::Slug),
@@ -64,30 +64,30 @@ pub enum Command {
     /// Create projects, and say who is in them
     #[command(subcommand)]
     Project(project::Project),
-    /// Show what was done about users, keys and projects
+    /// Show what was done to users, keys and projects
     Audit(audit::Audit),
     /// Put a cluster under maintenance, or end it
     #[command(subcommand)]
     Maintenance(maintenance::Maintenance),
-    /// Show how limits stand in the running gateway, and who waits
+    /// Show the state of limits in the running gateway, and which requests wait
     Limits(limits::Limits),
-    /// Refuse what a user, a key or a model is asked for, at once and for a time
+    /// Refuse all requests of a user, with a key, or for a model, from now on and for a time
     Block(block::Block),
-    /// End what `ostia block` began
+    /// End a block
     Unblock(block::Unblock),
     /// Show the running gateway and its endpoints
     Status(status::Status),
-    /// Write what somebody who helps needs to know to a file: no secrets, no prompts
+    /// Write a file for whoever helps you: state and configuration, without secrets and prompts
     SupportBundle(support_bundle::SupportBundle),
-    /// Have another process of the installed binary take over, without a refused connection
+    /// Let a process of the installed binary take over, without refusing a connection
     Upgrade(upgrade::Upgrade),
-    /// Have the running gateway end once its requests are answered, or stop using one endpoint
+    /// Shut down the running gateway once its requests are answered, or stop using one endpoint
     Drain(drain::Drain),
     /// Use a drained endpoint again
     Undrain(drain::Undrain),
     /// Have the running gateway read its files again, and print what changes
     Reload(reload::Reload),
-    /// Run beside an engine: tell the gateway where it is, for as long as it is there
+    /// Run beside an engine and tell the gateway where it is, for as long as it runs
     Register(register::Register),
     /// Show whether a user may use a model, which rule decides, and what else stands in the way
     Explain(explain::Explain),
@@ -102,23 +102,23 @@ pub enum Command {
     Import(import::Import),
     /// Report requests and tokens
     Usage(usage::Usage),
-    /// Look after the database: its schema, backups, a move to PostgreSQL
+    /// Manage the database: its schema, backups, a move to PostgreSQL
     #[command(subcommand)]
     Db(db::Db),
     /// Bring in the journal of a replica that is gone
     #[command(subcommand)]
     Journal(journal::Journal),
-    /// Forget what is older than [retention] says
+    /// Remove what is older than [retention] says
     Prune(prune::Prune),
     /// Sign in with Globus or OpenID Connect, for `ostia token`
     Login(login::Login),
-    /// Print a token for OPENAI_API_KEY, refreshed if need be
+    /// Print a token for OPENAI_API_KEY, refreshed if necessary
     Token(login::Token),
     /// Show who the gateway takes you for
     Whoami(login::Whoami),
     /// Delete the token here, and revoke it at the issuer
     Logout(login::Logout),
-    /// Print a script that completes commands in a shell
+    /// Print a shell script that completes commands
     Completions(completions::Completions),
     /// Print a manual page in roff
     Man(man::Man),
@@ -164,12 +164,12 @@ impl Command {
         }
     }
 
-    /// What is logged where `OSTIA_LOG` says nothing: a level, and targets with a level of their own. `None`: this command
-    /// logs nothing.
+    /// What to log if `OSTIA_LOG` is not set: a level, and targets with a level of their own. `None`: this command does
+    /// not log.
     pub fn log(&self) -> Option<(Level, &'static str)> {
         match self {
             Self::Serve(_) => Some((Level::INFO, "")),
-            // What scripts log, without an event for each request.
+            // What scripts log, but not an event for each request.
             Self::Adapter(_) => {
                 let scripts = "ostia::backend=info,ostia::cluster=info,ostia::script=info";
                 Some((Level::WARN, scripts))

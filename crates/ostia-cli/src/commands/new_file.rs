@@ -5,7 +5,7 @@ use ostia_core::new_private_file;
 
 use crate::failure::Failure;
 
-/// Writes a file that is not there yet, for its owner alone: it may hold secrets one day.
+/// Writes a file that must not exist yet, readable only by its owner, because it may hold secrets one day.
 pub fn write_new(target: &Path, text: &str) -> Result<(), Failure> {
     let failed = |error: std::io::Error| match error.kind() {
         ErrorKind::AlreadyExists => taken(target),

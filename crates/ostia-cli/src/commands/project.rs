@@ -12,7 +12,7 @@ use crate::table::Table;
 
 #[derive(Debug, Subcommand)]
 pub enum Project {
-    /// Create a project. Neither its id nor its name is used again
+    /// Create a project. Its id and its name are never reused
     Create {
         /// The project's name
         name: String,
@@ -41,7 +41,7 @@ pub enum Project {
         #[command(flatten)]
         who: People,
     },
-    /// Take people and groups out of a project; without any, end the project
+    /// Remove people and groups from a project; without any, end the project
     Remove {
         /// The project's name
         name: String,
@@ -52,13 +52,13 @@ pub enum Project {
 
 #[derive(Debug, Args)]
 pub struct About {
-    /// What the project is called in full
+    /// The project's full name
     #[arg(long, value_name = "TEXT")]
     title: Option<String>,
     /// Its field of science
     #[arg(long, value_name = "TEXT")]
     field: Option<String>,
-    /// Where it belongs
+    /// The organization that it belongs to
     #[arg(long, value_name = "TEXT")]
     institution: Option<String>,
     /// Who pays

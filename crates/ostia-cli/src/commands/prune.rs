@@ -1,4 +1,4 @@
-//! `ostia prune`: what is due by `[retention]`, at once.
+//! `ostia prune`: does at once what is due according to `[retention]`.
 
 use clap::Args;
 use ostia_core::{Clock as _, Pruned, SystemClock};

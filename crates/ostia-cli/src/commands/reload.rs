@@ -9,7 +9,7 @@ use crate::output::{note, print};
 
 #[derive(Debug, Args)]
 pub struct Reload {
-    /// Show what would change; change nothing
+    /// Show what would change, without changing anything
     #[arg(long)]
     dry_run: bool,
 }

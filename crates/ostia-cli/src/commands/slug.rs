@@ -3,7 +3,7 @@ use clap::Args;
 use crate::failure::Failure;
 use crate::output::print;
 
-/// Names that begin with `-` are taken as they are; put `--` before a name that is an option, such as `--help`.
+/// Names that begin with `-` are taken literally; put `--` before a name that is an option, such as `--help`.
 #[derive(Debug, Args)]
 pub struct Slug {
     /// As in `cluster_name`

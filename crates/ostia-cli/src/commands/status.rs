@@ -19,7 +19,7 @@ pub struct Status {
     /// One line and the exit code of a monitoring plugin: 0 OK, 1 warning, 2 critical, 3 unknown
     #[arg(long, conflicts_with = "json")]
     check: bool,
-    /// Everything, for programs
+    /// Print everything as JSON, for programs
     #[arg(long)]
     json: bool,
 }
@@ -115,7 +115,7 @@ impl Seen {
         text
     }
 
-    /// What is wrong, worst first.
+    /// What is wrong, the worst first.
     fn judge(&self) -> (Exit, Vec<String>) {
         let ready = &self.process["ready"];
         let mut critical = Vec::new();
@@ -151,7 +151,7 @@ impl Seen {
     }
 }
 
-/// Most important first, in one line, with figures behind `|` as plugins have them.
+/// One line, the most important first, with figures after `|` as monitoring plugins print them.
 fn check(setup: &Setup) -> Result<(), Failure> {
     let seen = match Seen::look(setup) {
         Ok(seen) => seen,

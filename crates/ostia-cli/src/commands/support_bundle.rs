@@ -1,4 +1,4 @@
-//! `ostia support-bundle`: what somebody who helps needs to know, in one file. No secrets, no prompts, no user names.
+//! `ostia support-bundle`: what a helper needs to know, in one file, without secrets, prompts or user names.
 
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
@@ -57,7 +57,7 @@ fn usual_name() -> PathBuf {
     format!("ostia-support-{now}.json").into()
 }
 
-/// For this user alone, and never over another file.
+/// Readable only by its owner, and never overwrites a file.
 fn write(path: &Path, text: &str) -> std::io::Result<()> {
     let mut options = OpenOptions::new();
     let mut file = options
@@ -68,7 +68,7 @@ fn write(path: &Path, text: &str) -> std::io::Result<()> {
     file.write_all(text.as_bytes())
 }
 
-/// As the files are now; the running gateway may have read them at another time.
+/// The configuration in the files now. The running gateway may have read them at another time.
 fn configuration(loaded: &Loaded) -> Value {
     let problems = loaded.problems.iter().map(Problem::to_string);
     let values = loaded.values.iter().filter(|value| !value.is_default);
@@ -82,7 +82,7 @@ fn configuration(loaded: &Loaded) -> Value {
     })
 }
 
-/// What the running gateway says; where it cannot be asked, why.
+/// The running gateway's own account, or why it cannot be asked.
 fn running(setup: &Setup) -> Value {
     let told = |path: &str| match ask(setup, Method::GET, path, None) {
         Ok(value) => value,
@@ -117,7 +117,7 @@ fn machine() -> Value {
     })
 }
 
-/// Names and sizes of what is in the state folder, and in the folders in it.
+/// Names and sizes of the files in the state folder and its subfolders.
 fn sizes(folder: &Path) -> Value {
     let mut found = serde_json::Map::new();
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {

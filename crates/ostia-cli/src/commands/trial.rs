@@ -1,4 +1,4 @@
-//! A temporary installation, for commands that serve for a moment: a folder, a database in it, and one key.
+//! A temporary installation, for commands that serve for a short time: a folder with a database and one key.
 
 use std::io;
 use std::os::unix::process::CommandExt as _;
@@ -20,7 +20,7 @@ use crate::arguments::Setup;
 use crate::failure::{Failure, chain};
 use crate::output::note;
 
-/// What has to live as long as the gateway.
+/// What must live as long as the gateway.
 pub struct Trial {
     pub key: Secret<String>,
     store: Arc<dyn Store>,
@@ -28,7 +28,7 @@ pub struct Trial {
     _cleaner: Option<Child>,
 }
 
-/// Who the key is for.
+/// The user of the key.
 pub struct Holder {
     pub username: String,
     pub groups: Vec<String>,
@@ -65,7 +65,7 @@ impl Trial {
         Ok(path)
     }
 
-    /// Reads a configuration of this installation, and nothing of the process: variables are those given.
+    /// Reads a configuration for this installation. Uses only the given variables, not the process's.
     pub fn load(
         &self,
         setup: &Setup,
@@ -89,7 +89,7 @@ impl Trial {
         }
     }
 
-    /// Serves settings and catalog with the folder's own database and state, and listens where it is told.
+    /// Serves settings and catalog on the given address, with the folder's own database and state.
     pub async fn serve(
         &self,
         setup: &Setup,
@@ -118,13 +118,13 @@ impl Trial {
     }
 }
 
-/// Any free port of this machine's own.
+/// Any free port on loopback.
 pub fn any_port() -> ListenAddress {
     ListenAddress::Tcp(([127, 0, 0, 1], 0).into())
 }
 
-/// A killed process removes nothing, so a shell does: its input ends when this process does, however that comes about. It
-/// runs in a process group of its own, where Ctrl-C does not reach it.
+/// A killed process cannot remove its files, so a shell does: its input ends when this process ends, however that
+/// happens. It runs in a process group of its own, so that Ctrl-C does not reach it.
 fn remove_when_killed(folder: &Path) -> io::Result<Child> {
     Command::new("/bin/sh")
         .args(["-c", "read -r line; exec rm -rf -- \"$1\"", "ostia-trial"])

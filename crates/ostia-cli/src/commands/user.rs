@@ -29,7 +29,7 @@ pub enum User {
         #[arg(long)]
         json: bool,
     },
-    /// Keep a user out: sessions, keys, waiting and running requests end within a second
+    /// Shut a user out: sessions, keys, waiting and running requests end within a second
     Disable {
         #[command(flatten)]
         who: Who,
@@ -43,19 +43,19 @@ pub enum User {
         #[command(flatten)]
         why: Why,
     },
-    /// Say that two are one person: B becomes A
+    /// Declare two identities one person: B becomes A
     Link {
-        /// Who it is
+        /// The person
         a: String,
-        /// Another identity, or the name that keys are made for, of the same person
+        /// Another identity of the same person, or the username of their keys
         b: String,
     },
-    /// Write everything that is kept of a user to standard output, as JSON
+    /// Write everything that is stored about a user to standard output, as JSON
     Export {
         #[command(flatten)]
         who: Who,
     },
-    /// Put a pseudonym in the place of a user, and revoke their keys; sums stay as they are
+    /// Replace a user by a pseudonym, and revoke their keys; sums stay as they are
     Erase {
         #[command(flatten)]
         who: Who,
@@ -70,7 +70,7 @@ pub struct Who {
 
 #[derive(Debug, Args)]
 pub struct Why {
-    /// Why, for the audit
+    /// The reason, for the audit log
     #[arg(
         long,
         value_name = "TEXT",

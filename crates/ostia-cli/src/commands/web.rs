@@ -1,4 +1,4 @@
-//! HTTP that commands make themselves: of backends' lists of models, and of gateways.
+//! HTTP calls that commands make themselves, to backends and gateways.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,25 +14,25 @@ use serde_json::Value;
 
 use crate::failure::Failure;
 
-/// Far more than any answer here has.
+/// Larger than any answer to these commands.
 const LONGEST: usize = 16 << 20;
 const CONNECT: Duration = Duration::from_secs(5);
 
-/// A request: what it carries, and how long it may take.
+/// A request: its content, and its time limit.
 #[derive(Clone)]
 pub struct Page {
     pub bearer: Option<Secret<String>>,
-    /// Besides those that are always sent.
+    /// In addition to those that are always sent.
     pub headers: HeaderMap,
     pub body: Option<Value>,
     /// The longest silence.
     pub patience: Duration,
-    /// Who vouches for the other side; `None`: whom the machine trusts.
+    /// Authorities to trust for the other side; `None`: the machine's.
     pub ca_cert: Option<PathBuf>,
     pub proxy: Option<Secret<String>>,
 }
 
-/// A whole answer.
+/// A complete answer.
 pub struct Answer {
     pub status: StatusCode,
     pub headers: HeaderMap,
@@ -82,7 +82,7 @@ impl Page {
         })
     }
 
-    /// How the other side is called.
+    /// How to connect to the other side.
     pub fn target(&self, url: &HttpUrl) -> Target {
         let patience = Some(self.patience);
         let timeouts = Timeouts {
@@ -116,7 +116,7 @@ impl Page {
         if let Some(key) = &self.bearer {
             let value = HeaderValue::try_from(format!("Bearer {}", key.expose()));
             let mut value =
-                value.map_err(|_| Failure::usage("the key cannot stand in a header"))?;
+                value.map_err(|_| Failure::usage("the key is not valid in a header"))?;
             value.set_sensitive(true);
             headers.insert(AUTHORIZATION, value);
         }
@@ -138,7 +138,7 @@ impl Answer {
     }
 }
 
-/// Keys travel over TLS only, except to this machine.
+/// Keys are sent over TLS only, except to this machine.
 pub fn parse_private(text: &str) -> Result<HttpUrl, Failure> {
     let shown = text.escape_debug();
     let url =

@@ -62,7 +62,7 @@ fn section_text(section: &SettingKey, keys: &[SettingKey]) -> String {
 
 fn row(key: &SettingKey) -> Vec<String> {
     let name = key.name.rsplit('.').next().unwrap_or_default();
-    // A default in words is not set as code.
+    // A default described in words is not formatted as code.
     let default = match key.default.starts_with(|first: char| first.is_lowercase()) {
         true if !matches!(&*key.default, "true" | "false") => key.default.clone(),
         _ => code(&key.default),
@@ -76,7 +76,7 @@ fn row(key: &SettingKey) -> Vec<String> {
     ]
 }
 
-/// Bounds of the number's own type tell a reader nothing.
+/// The bounds of the integer type itself mean nothing to a reader.
 fn bounded(accepts: String) -> String {
     let ends = [format!(" to {}", u32::MAX), format!(" to {}", u64::MAX)];
     ends.iter()

@@ -1,8 +1,8 @@
-//! In: the tables that the program itself runs on (settings, fixture keys, clap's commands, metrics, error codes,
-//! routes, columns of the ledger). Out: the pages in docs/reference, and a test that fails where a page is not what the tables give.
-//! Not here: text that is not in those tables, apart from each page's first lines.
+//! In: the tables that the program itself uses (settings, fixture keys, clap's commands, metrics, error codes, routes,
+//! columns of the ledger). Out: the pages in docs/reference, and a test that fails if a page differs from the tables.
+//! Not here: text that is not in the tables, apart from each page's first lines.
 //!
-//! `OSTIA_BLESS=1 cargo test -p ostia-cli reference` writes the pages anew.
+//! `OSTIA_BLESS=1 cargo test -p ostia-cli reference` writes the pages.
 
 mod cli;
 mod config;
@@ -72,7 +72,7 @@ fn head(title: &str, text: &str) -> String {
     )
 }
 
-/// A table; no table where there are no rows.
+/// A table, or nothing if there are no rows.
 fn table(columns: &[&str], rows: &[Vec<String>]) -> String {
     if rows.is_empty() {
         return String::new();

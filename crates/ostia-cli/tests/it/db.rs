@@ -9,7 +9,7 @@ use super::site::Site;
 /// 2026-11-23T12:00:00Z.
 const NOON: i64 = 1_795_435_200_000_000;
 
-/// A site whose SQLite ledger has so many rows.
+/// A site whose SQLite ledger has this many rows.
 async fn site(rows: i64, from: i64) -> Site {
     let site = Site::new();
     let url = format!("sqlite://{}", site.path("ostia.db").display());

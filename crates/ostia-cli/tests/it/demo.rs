@@ -23,7 +23,7 @@ fn is_empty(folder: &Path) -> bool {
 #[test]
 fn whoever_comes_second_gets_another_port() {
     let site = Site::empty();
-    // All at once, so that they meet at the usual port.
+    // All at once, so that they compete for the usual port.
     let demos: Vec<Gateway> = (0..3).map(|_| demo(&site)).collect();
     let mut addresses: Vec<String> = demos
         .iter()
@@ -53,7 +53,7 @@ fn it_leaves_nothing_behind_even_when_it_is_killed() {
         demo.signal(signal);
         let expected = (signal != Signal::KILL).then_some(0);
         assert_eq!(demo.code(), expected);
-        // After a kill a shell has to notice first; a minute is far longer than that takes.
+        // After a kill the shell has to notice first; a minute is far longer than that takes.
         for _ in 0..6_000 {
             if is_empty(&site.path("tmp")) {
                 break;
@@ -64,7 +64,7 @@ fn it_leaves_nothing_behind_even_when_it_is_killed() {
     }
 }
 
-/// Also one that is not its controlling terminal, where no SIGHUP comes.
+/// Even if it is not its controlling terminal, so that there is no SIGHUP.
 #[test]
 fn it_ends_when_its_terminal_closes() {
     let site = Site::empty();
@@ -76,7 +76,7 @@ fn it_ends_when_its_terminal_closes() {
     assert_eq!(demo.code(), Some(0));
 }
 
-/// `nohup` says that it should go on.
+/// `nohup` means that it should go on.
 #[test]
 fn it_outlives_a_hang_up_that_it_was_told_to_ignore() {
     let site = Site::empty();

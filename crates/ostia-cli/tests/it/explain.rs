@@ -51,7 +51,7 @@ fn the_decision_and_its_rule_are_shown() {
     );
     assert!(allowed.contains("/v1  allowed"), "{allowed}");
 
-    // The groups of the user's own keys count where none are given.
+    // Without --group, the groups of the user's own keys count.
     site.json(&[
         "key",
         "create",
@@ -105,7 +105,7 @@ fn a_group_is_the_same_in_upper_case() {
     }
 }
 
-/// Beside the rules: limits, maintenance, the user's keys, and how the endpoint does as a running gateway knows it.
+/// Besides the rules: limits, maintenance, the user's keys, and the endpoint's health as a running gateway sees it.
 #[test]
 fn what_else_stands_in_the_way_is_told() {
     let site = site();

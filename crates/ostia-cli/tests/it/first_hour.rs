@@ -1,4 +1,4 @@
-//! From the address of a backend to an answer: `ostia init`, `serve --backend`, `test`.
+//! From a backend's address to an answer: `ostia init`, `serve --backend`, `test`.
 
 use ostia_testkit::backend::{FakeBackend, Script};
 use ostia_testkit::client::{RawClient, Request};
@@ -19,7 +19,7 @@ async fn backend(models: &[&str], owner: &str) -> FakeBackend {
     backend
 }
 
-/// Runs beside the backends of this thread's runtime.
+/// Runs beside the backends on this thread's runtime.
 async fn run(site: &Site, words: &[&str]) -> Ended {
     run_with(site, &[], words).await
 }
@@ -33,7 +33,7 @@ async fn init_writes_what_backends_list_and_check_and_test_agree() {
     let one = backend(&["org/Model-8B", "small"], "vllm").await;
     let two = backend(&["org/Model-8B"], "vllm").await;
     let site = Site::empty();
-    // With /v1 and without, and with a slash at the end.
+    // With /v1, without it, and with a slash at the end.
     let (first, second) = (
         format!("{}/v1", one.base_url()),
         format!("{}/", two.base_url()),
@@ -74,7 +74,7 @@ async fn init_writes_what_backends_list_and_check_and_test_agree() {
     assert!(tested.stderr.contains("Other models: small"), "{tested:?}");
     assert_eq!(site.names(), ["ostia.toml"]);
 
-    // What is there is left alone.
+    // An existing file is left alone.
     let before = std::fs::read(site.path("ostia.toml")).unwrap();
     let again = run(&site, &words).await;
     assert_eq!(again.code, Some(64), "{again:?}");
@@ -152,7 +152,7 @@ async fn what_cannot_be_asked_writes_nothing() {
     }
     let ended = run(&Site::empty(), &["init", "--backend", "10.0.0.1:8000"]).await;
     assert_eq!(ended.code, Some(64), "{ended:?}");
-    // Without a backend there is an example, which is sound.
+    // Without a backend the file has an example, which is valid.
     let site = Site::empty();
     assert_eq!(run(&site, &["init"]).await.code, Some(0));
     let checked = run(&site, &["check"]).await;
@@ -180,7 +180,7 @@ async fn a_backend_is_served_without_any_file() {
         .bearer(key);
     assert_eq!(client.call(&request).await.status(), 200);
 
-    // The same from outside, as a user with a key.
+    // The same from outside, by a user with a key.
     let base = format!("http://{address}/v1");
     let variables = [("OPENAI_API_KEY", key)];
     let tested = run_with(&site, &variables, &["test", "--url", &base]).await;

@@ -1,5 +1,5 @@
-//! The blocks of README.md and docs/guide.md that are whole files: written out chapter by chapter, each has to pass
-//! `ostia check` without a word of complaint.
+//! The blocks of README.md and docs/guide.md that are whole files: written out chapter by chapter, each must pass
+//! `ostia check` without any complaint.
 
 use super::pages::{Files, chapters};
 use super::site::Site;
@@ -34,7 +34,7 @@ fn follow(title: &str, files: &Files) {
         site.write(name, text);
     }
     if !serves(files) {
-        // A chapter on some settings goes with any endpoints.
+        // A chapter about some settings goes with any endpoints.
         std::fs::create_dir(site.path("fixtures")).unwrap();
         site.write("fixtures/clusters.json", CLUSTER);
         site.write("fixtures/endpoints.json", ENDPOINT);

@@ -2,7 +2,7 @@ use serde_json::json;
 
 use super::site::Site;
 
-/// What a FIRST installation has that is not served here is told with its place, and no secret is.
+/// What a FIRST installation has that is not served here is reported with its place, and secrets are not shown.
 #[test]
 fn what_is_not_carried_over_is_told() {
     let site = Site::empty();
@@ -77,7 +77,7 @@ fn without_variables_that_is_said() {
     assert!(ended.stderr.contains("no .env here"), "{}", ended.stderr);
 }
 
-/// The example environment and the two fixtures of FIRST's repository, by what stands in them.
+/// The example environment and the two fixtures in FIRST's repository, recreated from their contents.
 #[test]
 fn firsts_own_example_comes_over_but_for_the_backends_key_that_it_lacks() {
     let site = Site::empty();

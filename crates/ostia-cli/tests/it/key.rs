@@ -91,7 +91,7 @@ fn the_key_stands_alone_on_stdout() {
     let keys = site.json(&["key", "list", "--json"]);
     assert_eq!(keys[0]["label"], "my laptop");
     assert_eq!(keys[0]["admin"], true);
-    // An admin key ends, whether or not somebody says so.
+    // An admin key always expires.
     assert!(keys[0]["expires_at"].is_string());
 }
 
@@ -124,7 +124,7 @@ fn the_database_is_where_the_configuration_says_and_private() {
     assert_eq!(listed.code, Some(0), "{listed:?}");
 }
 
-/// Whoever looks in the wrong folder learns which file is not there, and leaves none behind.
+/// In the wrong folder, the command names the missing file, and does not create it.
 #[test]
 fn commands_that_only_look_create_no_database() {
     let site = Site::new();
@@ -304,7 +304,7 @@ fn a_rotated_key_has_a_successor_and_an_end() {
     );
     assert_eq!(new["replaces"], made["id"]);
     assert!(new["id"] != made["id"] && new["key"] != made["key"]);
-    // As long a life as the old one had; the old one ends with the overlap.
+    // The new key lives as long as the old one did; the old one ends with the overlap.
     assert!(new["expires_at"].as_str() >= made["expires_at"].as_str());
     let keys = site.json(&["key", "list", "--json"]);
     let key = |id: &Value| {
@@ -339,7 +339,7 @@ fn a_rotated_key_has_a_successor_and_an_end() {
     }
 }
 
-/// Who makes, rotates and revokes keys is told on the log of the command, and by a gateway on the same database.
+/// Creating, rotating and revoking keys is logged by the command, and by a gateway on the same database.
 #[test]
 fn changes_of_keys_are_written_down() {
     let site = Site::new();

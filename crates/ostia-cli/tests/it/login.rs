@@ -49,7 +49,7 @@ impl Person {
         self.ostia(&words).spawn().unwrap()
     }
 
-    /// Runs to the end, beside the issuer: exit code and stdout.
+    /// Runs to the end, beside the issuer; returns the exit code and stdout.
     async fn run(&self, words: &[&str]) -> (Option<i32>, String) {
         let mut command = self.ostia(words);
         let ended = tokio::task::spawn_blocking(move || command.output().unwrap());
@@ -71,12 +71,12 @@ impl Person {
     }
 }
 
-/// The first line of stderr that holds `part`, and the reader for what follows.
+/// The first line of stderr that contains `part`, and the reader for the rest.
 async fn line_with(child: &mut Child, part: &'static str) -> String {
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
     let find = move || {
         let found = lines.find(|line| line.as_ref().is_ok_and(|line| line.contains(part)));
-        // Whoever writes on must find a reader.
+        // The process must be able to go on writing.
         std::thread::spawn(move || lines.for_each(drop));
         found.unwrap().unwrap()
     };
@@ -120,7 +120,7 @@ async fn a_browser_on_this_machine_signs_in() {
         .as_str()
         .unwrap()
         .to_owned();
-    // Another's answer is nobody's, and the right one still counts after it.
+    // The answer to another attempt is ignored, and the right one still counts after it.
     let (callback, _) = location.split_once('?').unwrap();
     assert_eq!(
         get(&format!("{callback}?code=stolen&state=guess")).await,
@@ -133,7 +133,7 @@ async fn a_browser_on_this_machine_signs_in() {
         (0o600, 0o700)
     );
 
-    // The issuer's tokens are short: each use refreshes, and a refresh token works once.
+    // The issuer's tokens are short-lived: each use refreshes, and a refresh token works once.
     let (code, first) = person.run(&["token"]).await;
     assert!(code == Some(0) && first.starts_with("access-"), "{first}");
     let (_, second) = person.run(&["token"]).await;
@@ -151,14 +151,14 @@ async fn a_browser_elsewhere_signs_in() {
     let mut login = person.login("device");
     let line = line_with(&mut login, "ABCD-EFGH").await;
     assert!(line.contains("any browser"), "{line}");
-    // Discovery, the code, and a poll that finds nothing yet.
+    // Discovery, the code, and a poll without a result.
     person.idp.reached(3).await;
     person.idp.approve_device();
     assert_eq!(end(login).await, Some(0));
     assert!(person.run(&["token"]).await.1.starts_with("access-"));
 }
 
-/// Globus shows a code on a page of its own, and the user pastes it.
+/// Globus shows the code on a page of its own, and the user pastes it.
 #[tokio::test(flavor = "multi_thread")]
 async fn globus_s_code_is_pasted() {
     let person = Person::new().await;
@@ -199,7 +199,7 @@ async fn globus_s_code_is_pasted() {
     stdin.write_all(format!("  {code}\n").as_bytes()).unwrap();
     assert_eq!(end(login).await, Some(0));
     assert!(person.run(&["token"]).await.1.starts_with("access-"));
-    // The code alone is worth nothing: whoever redeems it must know what the challenge was made of.
+    // The code alone is worthless: redeeming it needs the secret behind the challenge.
     let exchange = person
         .idp
         .calls()
@@ -207,7 +207,7 @@ async fn globus_s_code_is_pasted() {
         .find(|call| call.path == "/token")
         .unwrap();
     assert_eq!(exchange.form.get("code_verifier").map(str::len), Some(43));
-    // The policies are remembered as the rest is.
+    // The policies are remembered like the rest.
     let mut again = person.ostia(&["login"]);
     again.env("GLOBUS_SDK_SERVICE_URL_AUTH", person.idp.base_url());
     let mut again = again.spawn().unwrap();
@@ -221,7 +221,7 @@ async fn globus_s_code_is_pasted() {
     assert_eq!(end(person.login("code")).await, Some(64));
 }
 
-/// Who is signed in asks a gateway who that is, and is signed out in the end, whatever the issuer says.
+/// A signed-in user asks a gateway for their identity, and is finally signed out, whatever the issuer answers.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_gateway_knows_who_signed_in() {
     let person = Person::new().await;
@@ -251,12 +251,12 @@ async fn the_gateway_knows_who_signed_in() {
     assert_eq!(code, Some(0));
     let me: serde_json::Value = serde_json::from_str(&shown).unwrap();
     assert_eq!(me["username"], "ann@lab.org");
-    // Not named anywhere.
+    // No gateway was named.
     assert_eq!(person.run(&["whoami"]).await.0, Some(64));
     person.idp.revoke_all();
     assert_eq!(person.run(&["whoami", "--url", &url]).await.0, Some(1));
 
-    // What a gateway says is text to show, not to obey.
+    // A gateway's text is shown, but its control characters have no effect.
     let hostile = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", hostile.local_addr().unwrap());
     let answering = std::thread::spawn(move || {
@@ -303,7 +303,7 @@ async fn tokens_do_not_travel_in_clear() {
     assert_eq!(person.run(&["login"]).await.0, Some(64));
 }
 
-/// With a screen, the address goes to what opens it; `--no-browser` and ssh leave that to the person.
+/// With a screen, the address is passed to the opener. With `--no-browser` and over ssh, the user opens it.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_browser_is_opened_where_there_is_a_screen() {
     let person = Person::new().await;
@@ -347,7 +347,7 @@ async fn the_browser_is_opened_where_there_is_a_screen() {
             Err(_) => tokio::task::yield_now().await,
         }
     };
-    // One argument, and it is the address.
+    // One argument: the address.
     let address = address.strip_prefix("1\n").unwrap().trim_end();
     let location = person.browse(address).await["location"].clone();
     assert_eq!(get(location.as_str().unwrap()).await, 200);

@@ -1,4 +1,4 @@
-//! The binary as people and scripts see it: words in; output, exit code and log out.
+//! The binary as people and scripts see it: arguments in; output, exit code and log out.
 
 #![expect(
     clippy::unwrap_used,

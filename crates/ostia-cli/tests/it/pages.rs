@@ -1,4 +1,4 @@
-//! The documents as they are printed: their blocks, by chapter.
+//! The documents' code blocks, by chapter.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -9,9 +9,9 @@ pub type Files = BTreeMap<String, String>;
 /// A block of a page, fenced or indented by four.
 #[derive(Debug)]
 pub struct Block {
-    /// The heading that it stands under.
+    /// The heading above it.
     pub chapter: String,
-    /// The line above it that is a file's name and a colon.
+    /// The file name in the line above it, which ends with a colon.
     pub file: Option<String>,
     /// The fence's language; empty for an indented block.
     pub language: String,
@@ -45,7 +45,7 @@ pub fn blocks(page: &str) -> Vec<Block> {
         if let Some(heading) = line.strip_prefix("## ") {
             heading.clone_into(&mut chapter);
         } else if let Some(language) = bare.strip_prefix("```") {
-            // The name of a file stands above its block, where every forge shows it.
+            // A file's name stands above its block, where every forge shows it.
             assert!(!language.contains(' '), "{page}: {line}");
             let body = lines.by_ref().take_while(|line| line.trim() != "```");
             let body = body.map(|line| line.get(indent..).unwrap_or("").to_owned());
@@ -76,7 +76,7 @@ pub fn blocks(page: &str) -> Vec<Block> {
     blocks
 }
 
-/// How deep an indented block begins: by four, or by seven where it belongs to a numbered step.
+/// The indentation that makes a block: four, or seven in a numbered step.
 fn indented(line: &str, above: &str) -> Option<usize> {
     let depth = line.len() - line.trim_start().len();
     let is_code = matches!(depth, 4 | 7) && !above.starts_with('|');

@@ -1,4 +1,4 @@
-//! Every `ostia ...` line that README.md and the documents print is run as it stands, in the order of its page.
+//! Runs every `ostia ...` command in README.md and the documents as it is printed, in the order of its page.
 
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
@@ -11,7 +11,7 @@ use serde_json::json;
 use super::pages::{Block, blocks, top};
 use super::site::Site;
 
-/// Lines that need somebody who signs in: tests/it/login.rs runs them beside an identity provider.
+/// Commands that need a sign-in: tests/it/login.rs runs them with an identity provider.
 const SIGN_IN: [&str; 5] = [
     "ostia login --issuer globus --client-id CLIENT --scope SCOPE --policy POLICY --url https://gateway.example",
     "ostia login --issuer globus --client-id ID --scope SCOPES --url https://gateway.example",
@@ -20,7 +20,7 @@ const SIGN_IN: [&str; 5] = [
     "ostia logout",
 ];
 
-/// What pages say their readers have: the models, clusters and files that commands name.
+/// What pages assume about their readers' site: the models, clusters and files that commands name.
 const SETTINGS: &str = r#"
 [[clusters]]
 cluster_name = "north"
@@ -31,7 +31,7 @@ cluster_name = "sophia"
 frameworks = ["vllm"]
 openai_endpoints = ["chat/completions"]
 "#;
-/// Commands that ask a running gateway.
+/// Commands that call a running gateway.
 const ASKING: [&str; 6] = ["reload", "drain", "undrain", "agent", "status", "upgrade"];
 const MODELS: [&str; 5] = ["gpt-4o-mini", "project-model", "M", "org/big", "org/model"];
 
@@ -48,7 +48,7 @@ fn pages() -> Vec<String> {
     pages
 }
 
-/// Lines that call `ostia`, continued ones in one piece; what a root shell does with the output is left out.
+/// Commands that call `ostia`, with continued lines joined. Leaves out what a root shell does with the output.
 fn commands(block: &Block) -> Vec<String> {
     let is_shell = matches!(block.language.as_str(), "" | "sh" | "bash");
     let whole = block.lines.join("\n").replace("\\\n", " ");
@@ -131,12 +131,12 @@ impl Reader {
         Self { site, backend }
     }
 
-    /// Runs a line in a shell. Only addresses differ from the page: the backend's, and the ports of a gateway.
-    /// `Err`: what the command said.
+    /// Runs a command in a shell. Only addresses differ from the page: the backend's, and a gateway's ports. `Err`: the
+    /// command's output.
     fn follow(&self, line: &str) -> Result<(), String> {
         let target = self.site.path("ostia.toml");
         if line.contains(" init ") || line.contains(" import ") {
-            // The page has made none so far.
+            // The page has not created the file so far.
             let _ = std::fs::remove_file(target);
         } else {
             std::fs::copy(self.site.path("site.toml"), target).unwrap();
@@ -159,7 +159,7 @@ impl Reader {
         }
     }
 
-    /// Addresses and places of pages, as they are here. Any database may stand for another.
+    /// Replaces the page's addresses and paths by local ones. Any database may stand for another.
     fn with_stand_ins(&self, line: &str) -> String {
         let here = |name: &str| self.site.path(name).display().to_string();
         line.replace("http://127.0.0.1:8080", &self.backend)
@@ -172,7 +172,7 @@ impl Reader {
             .replace("/mnt/replica-3/state/journal", &here("replica-3/journal"))
     }
 
-    /// Runs a line while a gateway of this site serves, with a key for it in the environment.
+    /// Runs a command while a gateway of this site serves, with a key for it in the environment.
     fn beside_a_gateway(&self, line: &str) -> Output {
         let gateway = self.site.serve(&["--listen", "127.0.0.1:0"]);
         let listens = gateway.event("ostia listens");
@@ -194,7 +194,7 @@ impl Reader {
         ended
     }
 
-    /// Where a page says ID, the id of a key.
+    /// Replaces ID by the id of a key.
     fn with_ids(&self, line: &str) -> String {
         if !line.split(' ').any(|word| word == "ID") {
             return line.to_owned();
@@ -206,7 +206,7 @@ impl Reader {
     }
 
     fn serve(&self, words: &[&str]) -> Result<(), String> {
-        // A port that is written down may be taken here.
+        // The port on the page may be taken here.
         let mut words: Vec<&str> = words.to_vec();
         match words.iter().position(|word| *word == "--listen") {
             Some(at) => words[at + 1] = "127.0.0.1:0",
@@ -223,7 +223,7 @@ impl Reader {
     }
 }
 
-/// The process that `ostia upgrade` says has taken over.
+/// The process that took over, according to `ostia upgrade`.
 fn successor(told: &[u8]) -> Option<Pid> {
     let told = String::from_utf8_lossy(told);
     let (pid, _) = told
@@ -244,7 +244,7 @@ fn shell(folder: &Path, line: &str) -> Command {
     command
 }
 
-/// The questions to the ledger that pages print, for `sqlite3` or in a block of their own.
+/// The queries on the ledger that pages print, for `sqlite3` or in a block of their own.
 #[tokio::test]
 async fn every_printed_question_to_the_ledger_is_answered() {
     let site = Site::empty();
@@ -280,7 +280,7 @@ async fn every_printed_question_to_the_ledger_is_answered() {
     assert!(asked >= 3, "{asked}");
 }
 
-/// Programs of the repository that pages name are there and can be started.
+/// The repository's programs that pages name exist and can be started.
 #[test]
 fn every_printed_script_exists() {
     let mut found = 0;
@@ -309,7 +309,7 @@ fn every_printed_script_exists() {
     assert!(found >= 5, "{found}");
 }
 
-/// A page that says which test holds something names one that is there.
+/// A test that a page names exists.
 #[test]
 fn every_test_that_a_page_names_exists() {
     let page = std::fs::read_to_string(top().join("docs/conformance.md")).unwrap();

@@ -1,4 +1,4 @@
-//! `ostia register` beside an engine, in jobs of schedulers that are not there.
+//! `ostia register` beside an engine, in jobs of simulated schedulers.
 
 #![expect(clippy::disallowed_methods, reason = "callers run beside the test")]
 
@@ -19,7 +19,7 @@ use super::site::{Gateway, Site};
 
 const SLUG: &str = "sophia-vllm-orgmodel";
 
-/// A gateway whose one endpoint has no URL, and what its job needs.
+/// A gateway whose only endpoint has no URL, and what its job needs.
 struct Rig {
     site: Site,
     gateway: Gateway,
@@ -33,7 +33,7 @@ impl Rig {
         Self::with(&json!({}), |_| ())
     }
 
-    /// The same, with more in the endpoint's `config`, and whatever else the site has.
+    /// The same, with more in the endpoint's `config`, and further changes to the site.
     fn with(more: &Value, prepare: impl FnOnce(&Site)) -> Self {
         let site = Site::new();
         let mut fields = json!({
@@ -71,7 +71,7 @@ impl Rig {
         }
     }
 
-    /// A job that registers `engine`; `variables`: what its scheduler sets.
+    /// A job that registers `engine`; `variables`: the scheduler's environment.
     fn job(&self, engine: &FakeBackend, variables: &[(&str, &str)], words: &[&str]) -> Gateway {
         let url = format!("{}/v1", engine.base_url());
         let gateway = format!("http://{}", self.address);
@@ -187,7 +187,7 @@ async fn a_job_drains_before_the_wall_limit_that_its_scheduler_says() {
             .collect();
         let job = rig.job(&engine, &scheduler, &["--ttl", "30s"]);
         job.line("a lease is held, and the engine is running");
-        // Nobody signals it.
+        // It ends without a signal.
         assert_eq!(job.code(), Some(0));
         assert_eq!(rig.state().await, "stopped", "{scheduler:?}");
     }
@@ -244,7 +244,7 @@ async fn no_request_is_lost_from_job_to_job() {
         job.signal(Signal::TERM);
         assert_eq!(job.code(), Some(0));
         job = next;
-        // Requests meet each job while it serves alone.
+        // Each job gets requests while it serves alone.
         let goal = answered.load(Ordering::Relaxed) + 8;
         let served = async {
             while answered.load(Ordering::Relaxed) < goal {

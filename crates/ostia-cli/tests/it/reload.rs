@@ -69,7 +69,7 @@ fn variables_of_a_file_scripts_and_certificates_are_read_again() {
     gateway.event("ostia listens");
     site.write("vars", "BACKEND_KEY=two-canary\n");
     site.write("own.rhai", "fn on_request(ctx) { ctx.log(\"two\"); }\n");
-    // The variables that count are the running gateway's: the command has none.
+    // The running gateway's variables count; the command has none.
     let told = site.run(&["reload"]);
     assert_eq!(told.code, Some(0), "{told:?}");
     for line in ["sophia-vllm-orgmodel: key", "own.rhai", "vars"] {
@@ -118,7 +118,7 @@ fn a_refusal_names_the_place_and_where_nothing_runs_that_is_said() {
     site.write("ostia.toml", &sound);
     gateway.signal(Signal::TERM);
     assert_eq!(gateway.code(), Some(0));
-    // The token went with the process.
+    // The token was removed with the process.
     let names = std::fs::read_dir(site.path("state")).unwrap();
     let names: Vec<_> = names.map(|entry| entry.unwrap().file_name()).collect();
     assert!(

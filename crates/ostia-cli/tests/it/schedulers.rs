@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::serve::answer;
 use super::site::Site;
 
-/// A running gateway's `/sophia/jobs`, with `program` on its PATH printing `listing`.
+/// A running gateway's `/sophia/jobs`, if `program` on its PATH prints `listing`.
 fn jobs(adapter: &str, program: &str, listing: &Value) -> Value {
     let site = Site::new();
     let fields = json!({

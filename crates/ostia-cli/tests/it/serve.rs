@@ -5,12 +5,12 @@ use rustix::process::Signal;
 
 use super::site::Site;
 
-/// The whole answer to a GET on a connection of its own.
+/// The complete answer to a GET on a connection of its own.
 pub fn answer(address: &str, path: &str, key: &str) -> String {
     answer_with(address, path, key, "")
 }
 
-/// As [`answer`]; `more` are further lines of the head.
+/// Like [`answer`]; `more`: further lines of the head.
 fn answer_with(address: &str, path: &str, key: &str, more: &str) -> String {
     let mut socket = TcpStream::connect(address).unwrap();
     let credentials = match key {
@@ -122,7 +122,7 @@ fn an_unsound_configuration_starts_nothing() {
         let ended = site.run(&["serve"]);
         assert_eq!(ended.code, Some(78), "{text}: {ended:?}");
         assert!(ended.stderr.contains(place), "{text}: {}", ended.stderr);
-        // Neither the ledger's database nor its journal was made: it came nowhere near a socket.
+        // Neither the database nor the journal was created, so it did not get near opening a socket.
         assert!(!site.path("ostia.db").exists(), "{text}");
         assert_eq!(
             std::fs::read_dir(site.path("state")).unwrap().count(),

@@ -2,7 +2,7 @@ use super::site::Site;
 
 const GUIDE: &str = include_str!("../../../../docs/sign-in.md");
 
-/// The indented blocks of the guide that begin with a line.
+/// The indented blocks of the guide that begin with this line.
 fn blocks(first: &str) -> Vec<String> {
     let paragraphs = GUIDE.split("\n\n");
     let indented = paragraphs.filter(|text| text.starts_with(&format!("    {first}")));
@@ -27,7 +27,7 @@ fn every_block_of_settings_is_sound() {
         let secrets = [("GLOBUS_SECRET", "s"), ("IDP_SECRET", "s")];
         let ended = site.run_with(&secrets, &["check"]);
         assert_eq!(ended.code, Some(0), "{block}\n{ended:?}");
-        // A secret that is not there is noticed.
+        // A missing secret is reported.
         let without = site.run(&["check"]);
         assert_eq!(
             without.code == Some(0),

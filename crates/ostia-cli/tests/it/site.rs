@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-/// Far longer than anything here takes: only a hang reaches it.
+/// Far longer than anything here takes, so only a hang reaches it.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// An installation in a folder of its own.
@@ -16,7 +16,7 @@ pub struct Site {
     folder: TempDir,
 }
 
-/// What a command said, and how it ended.
+/// A command's output and exit code.
 #[derive(Debug)]
 pub struct Ended {
     pub code: Option<i32>,
@@ -24,7 +24,7 @@ pub struct Ended {
     pub stderr: String,
 }
 
-/// A gateway that runs; killed if a test fails before it ends.
+/// A running gateway, killed if the test fails before it ends.
 pub struct Gateway {
     child: Child,
     log: Receiver<String>,
@@ -57,24 +57,24 @@ impl Terminal {
         Self { here, there }
     }
 
-    /// For a process.
+    /// The end to give to a process.
     pub fn end(&self) -> OwnedFd {
         self.there.try_clone().unwrap()
     }
 
-    /// Everything that processes show until the last of them ends.
+    /// Everything that processes write until the last of them ends.
     fn read_to_end(self) -> String {
         let Self { here, there } = self;
         drop(there);
         let mut shown = Vec::new();
-        // Linux says with an error that nobody is left.
+        // Linux reports an error when the last writer has gone.
         let _ = std::fs::File::from(here).read_to_end(&mut shown);
         String::from_utf8(shown).unwrap().replace("\r\n", "\n")
     }
 }
 
 impl Site {
-    /// One cluster and one endpoint, whose backend nobody calls; both listeners on any free port.
+    /// One cluster and one endpoint, whose backend is not called; both listeners use any free port.
     pub fn new() -> Self {
         let site = Self::empty();
         site.write(
@@ -126,7 +126,7 @@ impl Site {
         ended(command(self.folder.path(), words).envs(variables.iter().copied()))
     }
 
-    /// With text on its standard input.
+    /// With this text on standard input.
     pub fn run_reading(&self, text: &str, words: &[&str]) -> Ended {
         let mut input = tempfile::tempfile().unwrap();
         input.write_all(text.as_bytes()).unwrap();
@@ -134,7 +134,7 @@ impl Site {
         ended(command(self.folder.path(), words).stdin(input))
     }
 
-    /// As [`Site::run`], on a terminal of this many columns: what it showed there.
+    /// Like [`Site::run`], on a terminal with this many columns; returns what it showed.
     pub fn run_on_terminal(
         &self,
         columns: u16,
@@ -153,7 +153,7 @@ impl Site {
         shown
     }
 
-    /// As [`Site::run`], but gives the JSON on stdout of a command that has to end well.
+    /// Like [`Site::run`], for a command that must succeed; returns the JSON on its stdout.
     pub fn json(&self, words: &[&str]) -> Value {
         let ended = self.run(words);
         assert_eq!(ended.code, Some(0), "{words:?}: {ended:?}");
@@ -179,7 +179,7 @@ impl Site {
         self.start_on(stdin, variables, &words)
     }
 
-    /// Starts any command, and does not wait for its end.
+    /// Starts a command, and does not wait for its end.
     pub fn start(&self, variables: &[(&str, &str)], words: &[&str]) -> Gateway {
         self.start_on(Stdio::null(), variables, words)
     }
@@ -244,12 +244,12 @@ impl Gateway {
         }
     }
 
-    /// Waits for a line of its log, for people, that holds this text.
+    /// Waits for a line of its text log that contains this text.
     pub fn line(&self, text: &str) {
         while !self.log.recv_timeout(PATIENCE).unwrap().contains(text) {}
     }
 
-    /// What it printed, up to and with this text.
+    /// Its output up to and including this text.
     pub fn printed_until(&self, end: &str) -> String {
         let mut text = String::new();
         while !text.contains(end) {
@@ -264,7 +264,7 @@ impl Gateway {
         rustix::process::kill_process(id, signal).unwrap();
     }
 
-    /// Waits for the end of its log, which is its own end.
+    /// Waits until its log ends, which is when the process ends.
     pub fn code(mut self) -> Option<i32> {
         while self.log.recv_timeout(PATIENCE).is_ok() {}
         self.child.wait().unwrap().code()
@@ -293,7 +293,7 @@ fn command(folder: &Path, words: &[&str]) -> Command {
         .args(words)
         .current_dir(folder)
         .env_clear()
-        // No load balancer has to notice.
+        // There is no load balancer that has to notice.
         .env("OSTIA_SERVER__DRAIN_GRACE", "0")
         .stdin(Stdio::null());
     command

@@ -1,4 +1,4 @@
-//! The end in order, and what an operator sees before it.
+//! Orderly shutdown, and what operators see before it.
 
 use rustix::process::Signal;
 
@@ -7,7 +7,8 @@ use super::site::Site;
 
 const LONG_GRACE: [(&str, &str); 1] = [("OSTIA_SERVER__DRAIN_GRACE", "1h")];
 
-/// While load balancers notice, whoever still comes is served, and told to connect anew next time (R86).
+/// While load balancers notice the shutdown, clients are still served, and told to open a new connection next time
+/// (R86).
 #[test]
 fn in_the_grace_it_is_not_ready_and_still_serves() {
     for asked_by_command in [false, true] {
@@ -30,10 +31,10 @@ fn in_the_grace_it_is_not_ready_and_still_serves() {
         let health = answer(address, "/health", "");
         assert!(health.starts_with("HTTP/1.1 200 "), "{health}");
         assert!(health.contains("connection: close"), "{health}");
-        // A reload is out of place now, and kills nothing.
+        // A reload is too late now, and kills nothing.
         gateway.signal(Signal::HUP);
         gateway.event("SIGHUP");
-        // The second one shortens (R87).
+        // The second signal shortens the drain (R87).
         gateway.signal(Signal::TERM);
         assert_eq!(gateway.code(), Some(0));
     }
@@ -92,7 +93,7 @@ fn the_state_is_a_table_and_a_line_for_monitoring() {
     assert_eq!(gateway.code(), Some(0));
 }
 
-/// What is sent to whoever helps holds nothing that is nobody else's business.
+/// A support bundle contains nothing that is private.
 #[test]
 fn a_bundle_holds_no_secret_and_overwrites_nothing() {
     let site = Site::new();

@@ -1,4 +1,4 @@
-//! A configuration that cannot be right stops the start: exit 78, the place named, no secret told, nothing done (R77).
+//! A wrong configuration stops the start: exit 78, the place is named, no secret is shown, nothing is done (R77).
 
 use ostia_core::SystemClock;
 use ostia_testkit::backend::FakeBackend;
@@ -8,7 +8,7 @@ use crate::binary;
 
 const SECRET: &str = "canary-that-nobody-may-read-0123456789";
 
-/// File, what is replaced in it (nothing: all of it), by what, and what the log must say of it.
+/// The file, the text to replace in it (empty: all of it), the replacement, and what the log must say.
 const BAD: &[(&str, &str, &str, &[&str])] = &[
     ("ostia.toml", "[auth]", "[auth", &["ostia.toml:"]),
     (
@@ -85,7 +85,7 @@ async fn what_cannot_be_right_is_78_and_nothing_listens() {
     let names = || {
         let entries = std::fs::read_dir(site.folder()).unwrap();
         let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
-        // The database was opened to make the key, and is closed at some moment.
+        // The database was opened to make the key; it may or may not be closed yet.
         let mut names: Vec<_> = names.filter(|name| !name.contains("db-")).collect();
         names.sort();
         names

@@ -1,11 +1,12 @@
-//! What a database says, read with SQL of its own.
+//! A database's contents, read with SQL of its own.
 
 use std::path::Path;
 
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, Connection};
 
-/// What must hold in every ledger: SQLite finds nothing wrong, no id stands twice, and the roll-up is the sum of the rows.
+/// What must be true of every ledger: SQLite finds no fault, no id occurs twice, and the roll-up is the sum of the
+/// rows.
 pub async fn assert_sound(database: &Path) {
     let check: String = one(database, "PRAGMA integrity_check").await;
     assert_eq!(check, "ok");
@@ -14,7 +15,7 @@ pub async fn assert_sound(database: &Path) {
         "SELECT count(*) - count(DISTINCT request_id) FROM ledger",
     )
     .await;
-    assert_eq!(twice, 0, "rows that stand twice");
+    assert_eq!(twice, 0, "rows that occur twice");
     for sum in ["prompt_tokens", "completion_tokens", "total_tokens"] {
         let rows: i64 = one(
             database,
@@ -27,7 +28,7 @@ pub async fn assert_sound(database: &Path) {
     assert_rolled_up(database, "requests", rows).await;
 }
 
-/// Each level of the roll-up has all of it.
+/// Each level of the roll-up has the whole sum.
 async fn assert_rolled_up(database: &Path, sum: &str, expected: i64) {
     for level in 1..=6 {
         let rolled_up =

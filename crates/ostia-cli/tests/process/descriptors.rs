@@ -1,4 +1,4 @@
-//! Without a file descriptor for a backend (R85): no fault of the backend's, and over as soon as there is one.
+//! Without a file descriptor for a backend (R85): the backend is not blamed, and requests work again once there is one.
 
 use ostia_core::SystemClock;
 use ostia_testkit::backend::FakeBackend;
@@ -24,7 +24,7 @@ async fn r85_a_shortage_is_503_and_passes() {
         assert_eq!(client.call(&Request::get("/health")).await.status(), 200);
         clients.push(client);
     }
-    // Fewer than it has: there is none for another connection.
+    // Lower than the number in use, so that no connection can be opened.
     limits.lower_to(8);
     for client in &mut clients {
         let refused = client.call(&gateway.chat("m")).await;
@@ -37,7 +37,7 @@ async fn r85_a_shortage_is_503_and_passes() {
         let answer = client.call(&gateway.chat("m")).await;
         assert_eq!(answer.status(), 200, "{}", answer.text());
     }
-    // Whoever connected meanwhile is served too.
+    // Clients that connected meanwhile are served too.
     assert_eq!(gateway.address(), address);
     assert_eq!(gateway.call(&gateway.chat("m")).await.status(), 200);
     let rows = gateway.finish(&[&backend]).await;

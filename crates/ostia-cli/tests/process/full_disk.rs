@@ -1,4 +1,4 @@
-//! A disk without room: what cannot be written down is not sent (R91).
+//! A full disk: requests that cannot be recorded are not sent (R91).
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use ostia_testkit::patience::within;
 use crate::binary;
 use crate::books::assert_sound;
 
-/// The test keeps a hand on the process that the gateway under test owns.
+/// Lets the test reach the process that the gateway under test owns.
 struct Held(Arc<Process>);
 
 impl Subject for Held {
@@ -42,7 +42,7 @@ async fn without_room_requests_are_refused_and_with_room_they_are_served_again()
     let gateway = TestGateway::around(site, Held(Arc::clone(&process)));
     assert_eq!(gateway.call(&gateway.chat("m")).await.status(), 200);
 
-    // One is on its way when the room ends.
+    // One request is running when the disk becomes full.
     let gate = Gate::closed();
     backend.next(Script::completion().gate_head(&gate));
     let mut early = gateway.client().await;
@@ -69,7 +69,7 @@ async fn without_room_requests_are_refused_and_with_room_they_are_served_again()
     assert_eq!(early.answer().await.status(), 200);
 
     process.limit_files(None);
-    // It finds out by itself that there is room again, and there is no other sign of it.
+    // It finds out by itself that there is room again, and gives no other sign.
     let recovering = async {
         while gateway.call(&gateway.chat("m")).await.status() != 200 {
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;

@@ -13,9 +13,9 @@ use ostia_testkit::gateway::{Process, Row, Site, Subject, TestGateway};
 use crate::binary;
 use crate::books::{assert_sound, one};
 
-/// Clients that ask as fast as they are answered.
+/// Clients that send their next request as soon as they are answered.
 const CLIENTS: usize = 12;
-/// So many of them are stuck in an answer that does not end.
+/// How many of them are stuck in an answer that does not end.
 const STUCK: usize = 4;
 
 /// `scripts/stress.sh kill` sets more.
@@ -30,7 +30,7 @@ fn random_below(bound: u64) -> u64 {
     u64::from_le_bytes(bytes) % bound
 }
 
-/// The head of an answer, an event of a stream, and then nothing until somebody goes.
+/// The head of an answer, one event of a stream, and then nothing until either side hangs up.
 fn stuck() -> Script {
     Script::by(|request| {
         if !request.wants_stream() {
@@ -43,7 +43,7 @@ fn stuck() -> Script {
     })
 }
 
-/// Asks until the gateway is gone. Gives the ids of the answers that it had whole.
+/// Sends requests until the gateway is gone. Returns the ids of the answers that arrived completely.
 async fn client(gateway: &Process, requests: &[Request; 2], seed: usize) -> Vec<String> {
     let mut whole = Vec::new();
     let Some(mut client) = RawClient::try_connect(gateway.address()).await else {
@@ -71,7 +71,7 @@ async fn client(gateway: &Process, requests: &[Request; 2], seed: usize) -> Vec<
     whole
 }
 
-/// One life of the gateway: under load from its first moment, and killed in the midst of it.
+/// One life of the gateway: under load from the first moment, and killed in the middle of it.
 async fn life(site: &Site, backend: &FakeBackend, requests: &[Request; 2]) -> Vec<String> {
     let seen = backend.records().len();
     for _ in 0..STUCK {
@@ -81,7 +81,7 @@ async fn life(site: &Site, backend: &FakeBackend, requests: &[Request; 2]) -> Ve
     let killing = async {
         let work = usize::try_from(random_below(400)).unwrap();
         backend.requests(seen + STUCK + 1 + work).await;
-        // Anywhere between two requests: no wait for anything, but a moment nobody chose.
+        // At a random moment between two requests, so it waits for nothing.
         tokio::time::sleep(Duration::from_micros(random_below(5_000))).await;
         gateway.kill();
     };
@@ -112,7 +112,7 @@ async fn survive(site: Site, backend: FakeBackend) {
     for kill in 0..kills {
         whole.extend(life(&site, &backend, &requests).await);
         if kill % 3 == 2 {
-            // Once more, while it takes up what it left behind.
+            // Once more, while it recovers what the last process left.
             let starting = Process::spawn(binary(), &site);
             tokio::time::sleep(Duration::from_micros(random_below(60_000))).await;
             starting.kill();
@@ -146,7 +146,7 @@ async fn survive(site: Site, backend: FakeBackend) {
     report(kills, &seen, &whole, &rows);
 }
 
-/// The tokens of the rows that are `ok` are those that the backend reported for them, and interrupted ones are estimates.
+/// Rows that are `ok` have the tokens that the backend reported, and interrupted ones have estimates.
 async fn assert_sums(backend: &FakeBackend, rows: &[Row], site: &Site) {
     let reported: BTreeMap<String, u64> = backend
         .records()

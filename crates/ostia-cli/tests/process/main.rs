@@ -1,4 +1,4 @@
-//! The binary under load, and what is in its books when it was killed, or when its disk was full.
+//! The binary under load, and its ledger after it was killed or its disk was full.
 
 #![expect(
     clippy::unwrap_used,
@@ -27,7 +27,7 @@ fn binary() -> &'static Path {
     Path::new(env!("CARGO_BIN_EXE_ostia"))
 }
 
-/// From now on the backend answers with one event, and with the others once the gate opens. Each stream needs a gate of its own.
+/// From now on the backend sends one event, and the others once the gate opens. Each stream needs a gate of its own.
 fn hold_after_first_event(backend: &FakeBackend) -> Gate {
     let gate = Gate::closed();
     gate.release(1);

@@ -1,4 +1,4 @@
-//! A gateway whose PostgreSQL is not there when it starts, and goes away later (R69, R76).
+//! A gateway whose PostgreSQL is down when it starts, and goes down again later (R69, R76).
 
 use ostia_core::SystemClock;
 use ostia_store::testing::Server;
@@ -44,7 +44,7 @@ async fn it_starts_without_its_database_and_outlives_it() {
     );
     server.resume();
     ready(&gateway, 200, "up").await;
-    // That nobody could say whose key it is was remembered for a moment, and the key was not taken for a wrong one.
+    // The failed lookup was cached for a moment only, and the key was not treated as wrong.
     let answered = async {
         while gateway.call(&gateway.chat("m")).await.status() != 200 {
             tokio::time::sleep(std::time::Duration::from_millis(10)).await;
@@ -58,7 +58,7 @@ async fn it_starts_without_its_database_and_outlives_it() {
             served += 1;
         }
         server.stop();
-        // Whoever was let in a moment ago goes on, into the journal.
+        // Users who were let in a moment ago can go on; their rows wait in the journal.
         for _ in 0..5 {
             assert_eq!(
                 gateway.call(&gateway.chat("m")).await.status(),

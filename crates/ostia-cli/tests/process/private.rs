@@ -1,4 +1,4 @@
-//! What Ostia makes is for its owner alone, whatever the umask.
+//! What Ostia creates is for its owner only, whatever the umask.
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -1,4 +1,4 @@
-//! One state folder, one process.
+//! One process per state folder.
 
 use ostia_core::SystemClock;
 use ostia_testkit::backend::FakeBackend;
@@ -21,7 +21,7 @@ async fn a_second_process_on_the_same_folder_says_why_not() {
         "{last}"
     );
     assert!(!log.contains("ostia listens"), "{log}");
-    // The first does not notice.
+    // The first process is not affected.
     let gateway = TestGateway::around(site, first);
     assert_eq!(gateway.call(&gateway.chat("m")).await.status(), 200);
     gateway.finish(&[&backend]).await;

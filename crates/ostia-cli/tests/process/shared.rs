@@ -1,4 +1,4 @@
-//! Replicas that share their limits, one of which is killed: what it held comes back, and nothing is let in twice (R38).
+//! Replicas with shared limits, one of which is killed: what it held is given back, and no limit is exceeded (R38).
 
 use futures_util::future::join_all;
 use ostia_core::SystemClock;
@@ -25,7 +25,7 @@ async fn replica(
     (site, process)
 }
 
-/// A prompt of 50 tokens, and 100 more to come at most.
+/// A prompt of 50 tokens, and at most 100 more in the answer.
 fn costs_150(site: &Site) -> Request {
     let messages = json!([{"role": "user", "content": "x".repeat(196)}]);
     let body = json!({"model": "m", "messages": messages, "max_tokens": 100});
@@ -33,7 +33,7 @@ fn costs_150(site: &Site) -> Request {
     request.bearer(&site.secrets.client_bearer())
 }
 
-/// The status; `None`: the gateway went away.
+/// The status; `None`: the gateway is gone.
 async fn ask(process: &Process, request: &Request) -> Option<u16> {
     let mut client = RawClient::try_connect(process.address()).await?;
     client.send(request.bytes()).await;
@@ -69,7 +69,7 @@ async fn the_places_of_a_killed_replica_come_back() {
 async fn with_one_of_three_killed_half_way_no_more_is_let_in() {
     let redis = RedisServer::start().await;
     let backend = FakeBackend::start().await;
-    // What is used is what was reserved.
+    // The usage equals the reservation.
     backend.otherwise(Script::completion().prompt_tokens(50, 0).text(["x"; 100]));
     let limits = "queue_timeout = \"0\"";
     let mut replicas = Vec::new();

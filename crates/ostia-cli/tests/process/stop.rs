@@ -1,4 +1,4 @@
-//! The end of a process in order, with requests under way (R86, R87).
+//! Orderly shutdown of a process with running requests (R86, R87).
 
 use ostia_core::SystemClock;
 use ostia_testkit::backend::FakeBackend;
@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::{binary, hold_after_first_event};
 
-/// How many streams run; `scripts/stress.sh r86` has the thousand.
+/// How many streams run; `scripts/stress.sh r86` sets a thousand.
 fn streams() -> usize {
     let set = std::env::var("OSTIA_TEST_STREAMS").ok();
     set.map_or(50, |count| count.parse().unwrap())
@@ -51,7 +51,7 @@ async fn r86_running_streams_end_well_and_idle_connections_at_once() {
     for mut client in idle {
         assert!(client.begin().await.is_err(), "closed without a word");
     }
-    // The public side accepts nothing more by now; the admin side still says why.
+    // The public side accepts nothing any more; the admin side still says why.
     let ready = RawClient::connect(admin)
         .await
         .call(&Request::get("/health/ready"))
@@ -99,7 +99,7 @@ async fn r87_at_the_limit_what_is_left_is_told_and_written_down() {
     assert_eq!(ends, [("interrupted", "streaming")]);
 }
 
-/// Signals that mean nothing here kill nothing (R87).
+/// Signals without a meaning here kill nothing (R87).
 #[tokio::test]
 async fn r87_other_signals_do_not_end_it() {
     let backend = FakeBackend::start().await;

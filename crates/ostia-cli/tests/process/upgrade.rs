@@ -1,4 +1,4 @@
-//! Another process in the place of a running one (R90): nothing refused, nothing cut, limits held.
+//! Replacing a running process by another (R90): nothing is refused or cut, and limits are kept.
 
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -20,7 +20,7 @@ fn upgrades() -> usize {
     set.map_or(3, |count| count.parse().unwrap())
 }
 
-/// Where the binary is installed: a link, as package managers have it.
+/// Installs the binary as a link, as package managers do.
 fn install(site: &Site, target: &Path) -> PathBuf {
     let link = site.folder().join("ostia");
     let new = site.folder().join("ostia.new");
@@ -132,7 +132,7 @@ async fn limits_hold_over_two_processes() {
         gate.open();
         assert_eq!(client.rest(reading).await.ended, Ended::Complete);
     }
-    // The old process tells of their end.
+    // The old process logs their end.
     process
         .said("the process that served before has ended")
         .await;
@@ -141,7 +141,7 @@ async fn limits_hold_over_two_processes() {
     TestGateway::around(site, process).finish(&[&backend]).await;
 }
 
-/// What a process leaves that dies while it drains is in its own folder, and the running one takes it over.
+/// If a process dies while it drains, its records are in its own folder, and the running process recovers them.
 #[tokio::test]
 async fn the_rows_of_a_killed_predecessor_are_not_lost() {
     let backend = FakeBackend::start().await;
@@ -162,7 +162,7 @@ async fn the_rows_of_a_killed_predecessor_are_not_lost() {
         .iter()
         .any(|row| row.outcome == "interrupted")
     {
-        // Another process's work can only be asked for.
+        // Another process's progress can only be polled.
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     gate.open();

@@ -76,6 +76,6 @@ mod tests {
             assert_eq!(column.name, *name);
             assert_eq!(event[*name], as_json(value), "{name}");
         }
-        assert!(!event.contains_key("name"), "it is no column");
+        assert!(!event.contains_key("name"), "it is not a column");
     }
 }

@@ -13,8 +13,8 @@ pub(super) fn end(gateway: &Gateway) -> Response<ClientBody> {
     gateway.ask_to_stop();
     let body = json!({
         "status": "draining",
-        "grace_seconds": server.drain_grace.as_secs_f64(),
-        "limit_seconds": server.drain_timeout.as_secs_f64(),
+        "grace_seconds": server.drain.grace.as_secs_f64(),
+        "limit_seconds": server.drain.limit.as_secs_f64(),
         "requests": gateway.ledger().stats().open_receipts,
     });
     json_answer(StatusCode::ACCEPTED, &body)

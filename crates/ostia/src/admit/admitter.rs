@@ -302,18 +302,14 @@ impl Admitter {
         deployments: &'a [Arc<Deployment>],
     ) -> Vec<(Option<&'a Arc<Deployment>>, Standing)> {
         let own = own_limits(limits, identity);
-        let is_everywhere = |scope| {
-            matches!(
-                scope,
-                Scope::User | Scope::Key | Scope::Group | Scope::Project
-            )
-        };
         let everywhere = deployments.first().map(|any| {
-            let claims = claims(limits, &own, identity, any, is_everywhere);
+            let claims = claims(limits, &own, identity, any, Scope::is_of_all_models);
             (None, claims)
         });
         let each = deployments.iter().map(|one| {
-            let claims = claims(limits, &own, identity, one, |scope| !is_everywhere(scope));
+            let claims = claims(limits, &own, identity, one, |scope| {
+                !scope.is_of_all_models()
+            });
             (Some(one), claims)
         });
         let mut standings = Vec::with_capacity(deployments.len() + 1);

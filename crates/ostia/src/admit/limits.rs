@@ -13,7 +13,7 @@ const MANY_IN_FLIGHT: u32 = 256;
 struct Rule {
     scope: Scope,
     measure: Measure,
-    /// 0 is off.
+    /// 0 means off.
     most: fn(&Limits, &OwnLimits, &Deployment) -> u64,
 }
 
@@ -191,6 +191,19 @@ fn subject(scope: Scope, who: &Identity, deployment: &Deployment) -> Option<Subj
         // No limit of these is in the table yet.
         Scope::Group | Scope::Project | Scope::Address => return None,
     })
+}
+
+/// Whose limit it is, for the message to a caller who has reached it.
+pub const fn whose(scope: Scope) -> &'static str {
+    match scope {
+        Scope::User => "you",
+        Scope::UserModel | Scope::UserEndpoint => "you on this model",
+        Scope::Endpoint => "all users of this model together",
+        Scope::Group => "your group",
+        Scope::Project => "your project",
+        Scope::Key => "this API key",
+        Scope::Address => "this address",
+    }
 }
 
 /// Settings without any limit.

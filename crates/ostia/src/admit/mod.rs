@@ -28,7 +28,7 @@ pub(crate) use attempt::place_of;
 pub use attempt::{Attempt, Unanswered};
 pub use blocks::{BlockList, Blocks};
 pub use class::class_of;
-pub use limits::own_limits;
+pub use limits::{own_limits, whose};
 pub use local::{Change, Counters, LocalLimiter};
 pub use queue::Waits;
 pub use refused::{Refused, Shortage};

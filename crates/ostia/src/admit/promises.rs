@@ -81,12 +81,14 @@ fn pace(level: &Level, tokens: u64) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use ostia_core::{Clock as _, SystemClock};
+
     use super::*;
 
     #[test]
     fn those_who_lack_the_same_are_told_different_times_up_to_a_minute() {
         let promises = Promises::default();
-        let now = Instant::now();
+        let now = SystemClock.now();
         let lacking = |who: &str| {
             (
                 Some((Scope::User, Measure::Requests)),

@@ -451,6 +451,8 @@ impl State {
 
 #[cfg(test)]
 mod tests {
+    use ostia_core::{Clock as _, SystemClock};
+
     use super::*;
 
     fn party(user: &str, class: Class) -> Party {
@@ -467,7 +469,7 @@ mod tests {
     fn a_full_queue_makes_room_for_a_shorter_line_and_takes_it_from_the_longest() {
         let queues = Queues::new(false);
         let pool: Arc<str> = "m".into();
-        let now = Instant::now();
+        let now = SystemClock.now();
         let join =
             |user: &str, class| queues.join(&pool, party(user, class), ["e".into()].into(), now);
         let mut seats: Vec<_> = (1..MOST_WAITERS)
@@ -495,7 +497,7 @@ mod tests {
     fn service_is_noted_for_other_replicas_and_counted_from_them() {
         let queues = Queues::new(true);
         let pool: Arc<str> = "m".into();
-        let now = Instant::now();
+        let now = SystemClock.now();
         let join = |user: &str| {
             let party = party(user, Class::Interactive);
             queues.join(&pool, party, ["e".into()].into(), now).unwrap()

@@ -75,6 +75,8 @@ impl Known {
 
 #[cfg(test)]
 mod tests {
+    use ostia_core::{Clock as _, SystemClock};
+
     use super::super::Severity;
     use super::*;
 
@@ -89,7 +91,7 @@ mod tests {
 
     #[test]
     fn what_lasts_is_told_once_and_its_end_once() {
-        let start = Instant::now();
+        let start = SystemClock.now();
         let at = |seconds| start + Duration::from_secs(seconds);
         let mut damper = Damper::default();
         for second in [0, 5, 10] {
@@ -116,7 +118,7 @@ mod tests {
 
     #[test]
     fn what_ends_before_it_was_told_is_never_told() {
-        let start = Instant::now();
+        let start = SystemClock.now();
         let mut damper = Damper::default();
         for step in 0..20 {
             let now = start + Duration::from_secs(step * 10);

@@ -55,7 +55,7 @@ impl Mail {
         };
         // The URL is in no log: it may hold a password.
         let Ok(server) = AsyncSmtpTransport::<Tokio1Executor>::from_url(smtp.url.expose()) else {
-            tracing::error!("alerts.smtp is no address of a mail server: a mail is dropped");
+            tracing::error!("alerts.smtp is not the address of a mail server: the mail is dropped");
             return true;
         };
         let server = server.timeout(Some(PATIENCE)).build();

@@ -189,7 +189,7 @@ impl Running {
         let drain = self.gateway.drain.clone();
         drain.leave();
         let handed = self.handed.take();
-        let limit = self.gateway.live().settings.server.drain_timeout;
+        let limit = self.gateway.live().settings.server.drain.limit;
         let ending = async {
             tokio::time::sleep(grace).await;
             drop(handed);

@@ -16,7 +16,7 @@ pub enum AddressFault {
     Loopback,
     #[error("is a link-local address")]
     LinkLocal,
-    #[error("is no address of one machine")]
+    #[error("is not the address of a single machine")]
     NotOne,
     #[error("is a metadata service of a cloud")]
     Metadata,

@@ -74,12 +74,12 @@ impl Jobs {
     pub fn from_value(value: &Value) -> Result<Self, JobsError> {
         let lists = value
             .as_object()
-            .ok_or_else(|| wrong("the adapter gave no object with lists of jobs"))?;
+            .ok_or_else(|| wrong("the adapter did not return an object with lists of jobs"))?;
         let mut faults = Faults::default();
         let mut list = |name: &str| match lists.get(name) {
             None | Some(Value::Null) => Ok(Vec::new()),
             Some(Value::Array(jobs)) => Ok(read_jobs(name, jobs, &mut faults)),
-            Some(_) => Err(wrong(&format!("`{name}` is no list"))),
+            Some(_) => Err(wrong(&format!("`{name}` is not a list"))),
         };
         let found = Self {
             running: list("running")?,
@@ -112,7 +112,7 @@ fn read_jobs(list: &str, jobs: &[Value], faults: &mut Faults) -> Vec<Job> {
 }
 
 fn read_job(value: &Value) -> Result<Job, &'static str> {
-    let mut shown = value.as_object().cloned().ok_or("is no object")?;
+    let mut shown = value.as_object().cloned().ok_or("is not an object")?;
     let models = match shown.remove("Models").or_else(|| shown.remove("models")) {
         Some(Value::String(joined)) => split_names(&joined),
         Some(Value::Array(names)) => names

@@ -53,9 +53,9 @@ pub(super) fn read(
         let job = job.as_object().ok_or(NotAnEntry)?;
         Ok(Some(PbsJob::of(job, zone)))
     });
-    let listing = listing.ok_or_else(|| wrong("it is no JSON with `Jobs`"))?;
+    let listing = listing.ok_or_else(|| wrong("it is not JSON with `Jobs`"))?;
     if listing.root == Some(Container::List) && listing.entries.is_empty() {
-        return Err(wrong("its `Jobs` are no object"));
+        return Err(wrong("its `Jobs` is not an object"));
     }
     let mut jobs = Jobs {
         complete: !listing.lost,

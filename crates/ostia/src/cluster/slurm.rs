@@ -91,14 +91,14 @@ pub(super) fn read(output: &[u8], mapping: &Mapping<'_>, now: i64) -> Result<Job
         let job = job.as_object().ok_or(NotAnEntry)?;
         Ok(Some(SlurmJob::of(job)))
     });
-    let listing = listing.ok_or_else(|| wrong("it is no JSON with `jobs`"))?;
+    let listing = listing.ok_or_else(|| wrong("it is not JSON with `jobs`"))?;
     let found = &listing.entries;
     let errors = listing.aside.get("errors").and_then(Value::as_array);
     let error = errors.and_then(|errors| errors.first());
     match (listing.root, error) {
         (_, Some(error)) if found.is_empty() => return Err(wrong(&format!("Slurm says: {error}"))),
         (Some(Container::List), _) => {}
-        _ if found.is_empty() => return Err(wrong("its `jobs` are no list")),
+        _ if found.is_empty() => return Err(wrong("its `jobs` is not a list")),
         _ => {}
     }
     let positions = positions(found);

@@ -46,8 +46,8 @@ impl Parser<'_> {
     fn no_value(&self, next: Option<char>) -> Fault {
         match next {
             None if self.text.trim().is_empty() => self.fault("the file is empty: write at least `[]`"),
-            None => self.fault("the text ends where a value is due"),
-            Some('\'') => self.fault("texts stand in double quotes: \"...\", not '...'"),
+            None => self.fault("the text ends where a value is expected"),
+            Some('\'') => self.fault("texts need double quotes: \"...\", not '...'"),
             Some('/' | '#') => self.fault("JSON has no comments: remove this"),
             Some('}' | ']' | ',' | ':') => self.fault("a value is missing before this"),
             Some(_) => self.fault("expected a value: a text in double quotes, a number, true, false, null, `[` or `{`"),
@@ -79,7 +79,7 @@ impl Parser<'_> {
         let key_at = self.base.inside(self.at);
         match self.peek() {
             Some('"') => {}
-            Some('\'') => return Err(self.fault("keys stand in double quotes: \"...\", not '...'")),
+            Some('\'') => return Err(self.fault("keys need double quotes: \"...\", not '...'")),
             Some('/' | '#') => return Err(self.fault("JSON has no comments: remove this")),
             _ => return Err(self.fault("expected a key in double quotes")),
         }
@@ -89,7 +89,7 @@ impl Parser<'_> {
         if self.peek() != Some(':') {
             return Err(Fault {
                 at: end,
-                text: "a colon `:` is missing behind this key".to_owned(),
+                text: "a colon `:` is missing after this key".to_owned(),
             });
         }
         self.at += 1;
@@ -120,7 +120,7 @@ impl Parser<'_> {
                 match self.peek() {
                     Some(']' | '}') => Err(Fault {
                         at: comma,
-                        text: "a comma behind the last entry: JSON has none there, remove it"
+                        text: "a comma after the last entry: JSON does not allow it, remove it"
                             .to_owned(),
                     }),
                     Some(',') => Err(self.fault("two commas in a row: remove one")),
@@ -193,7 +193,7 @@ impl Parser<'_> {
             "False" => "JSON writes `false`, not `False`",
             "None" => "JSON writes `null`, not `None`",
             "NaN" | "Infinity" => "JSON has no NaN and no Infinity",
-            _ => "expected a value; texts stand in double quotes",
+            _ => "expected a value; texts need double quotes",
         };
         Err(Fault {
             at: start,
@@ -252,8 +252,8 @@ pub(super) mod tests {
             ("", 0, "empty"),
             ("  \n", 3, "empty"),
             ("[1 2]", 2, "comma `,` is missing"),
-            ("[1,]", 2, "behind the last entry"),
-            ("{\"a\":1,}", 6, "behind the last entry"),
+            ("[1,]", 2, "after the last entry"),
+            ("{\"a\":1,}", 6, "after the last entry"),
             ("[1,,2]", 3, "two commas"),
             ("[,1]", 1, "value is missing"),
             ("{\"a\" 1}", 4, "colon"),

@@ -42,7 +42,7 @@ impl Parser<'_> {
             Some('-' | '+' | '.' | '0'..='9') => self.number(),
             Some(next) if next.is_alphabetic() || next == '_' => self.word(),
             Some(_) => Err(self.fault("expected a value")),
-            None => Err(self.fault("the text ends where a value is due")),
+            None => Err(self.fault("the text ends where a value is expected")),
         };
         Ok(Node::new(at, value?))
     }

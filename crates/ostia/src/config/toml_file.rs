@@ -39,7 +39,7 @@ pub(super) fn parse(source: &Arc<Source>, report: &Report) -> (Vec<Member>, bool
 fn advice(message: &str) -> Cow<'_, str> {
     match message {
         "invalid float, expected nothing" | "invalid float, expected `nan`" => {
-            "no number; a text stands in quotes: \"...\"".into()
+            "not a number; a text needs quotes: \"...\"".into()
         }
         message => message.into(),
     }
@@ -98,8 +98,7 @@ pub(super) fn override_from(
         let at = At::whole(Arc::new(source));
         let place = at.place();
         if !insert(table, &keys, Node::new(at, Value::Text(value.to_owned()))) {
-            let text =
-                "names a key inside a value that is no section; variables are OSTIA_SECTION__KEY";
+            let text = "names a key inside a value that is not a section; variables are OSTIA_SECTION__KEY";
             report.fatal(place, text);
         }
     }

@@ -25,7 +25,7 @@ pub fn duration(text: &str) -> Result<Duration, String> {
         Some(duration) if duration <= LONGEST => Ok(duration),
         Some(_) => Err(format!("`{text}` is longer than 100 years")),
         None => Err(format!(
-            "`{text}` is no duration: write `250ms`, `10s`, `5m`, `1h` or `1d`"
+            "`{text}` is not a duration: write `250ms`, `10s`, `5m`, `1h` or `1d`"
         )),
     }
 }
@@ -33,7 +33,7 @@ pub fn duration(text: &str) -> Result<Duration, String> {
 /// Reads a number of bytes: `33554432`, `32MiB`, `64KB`.
 pub(super) fn size(text: &str) -> Result<u64, String> {
     let fault =
-        || format!("`{text}` is no size: write a number of bytes, or `512KiB`, `32MiB`, `2GiB`");
+        || format!("`{text}` is not a size: write a number of bytes, or `512KiB`, `32MiB`, `2GiB`");
     let (number, unit) = leading_number(text.trim()).ok_or_else(fault)?;
     let factor: u64 = match unit.trim().to_ascii_lowercase().as_str() {
         "" | "b" => 1,

@@ -5,7 +5,7 @@ use http::{HeaderValue, StatusCode};
 use ostia_core::{Blocked, JournalFull, Level, Measure, Outcome, Scope, StoreError};
 use serde_json::json;
 
-use crate::admit::{Refused, Shortage};
+use crate::admit::{Refused, Shortage, whose};
 use crate::authorize::Reserved;
 use crate::backend::{self, AdapterError};
 use crate::cluster::JobsError;
@@ -503,15 +503,7 @@ fn limited(
     level: Option<&Level>,
     wait: Duration,
 ) -> (&'static str, String) {
-    let whose = match scope {
-        Scope::User => "you",
-        Scope::UserModel | Scope::UserEndpoint => "you on this model",
-        Scope::Endpoint => "all users of this model together",
-        Scope::Group => "your group",
-        Scope::Project => "your project",
-        Scope::Key => "this API key",
-        Scope::Address => "this address",
-    };
+    let whose = whose(scope);
     let (code, what) = match measure {
         Measure::Requests => ("requests", "requests a second"),
         Measure::InFlight => ("concurrency", "requests at a time"),

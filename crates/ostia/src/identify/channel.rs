@@ -121,7 +121,7 @@ enum Fault {
     Web(#[from] WebFault),
     #[error("it answered {0}")]
     Status(StatusCode),
-    #[error("its answer is no JSON")]
+    #[error("its answer is not JSON")]
     NotJson,
 }
 

@@ -25,7 +25,7 @@ pub struct Options {
     pub max_connections: usize,
     /// How many of them may come from one address. Behind a trusted proxy, the most concurrent requests of one address.
     pub connections_per_address: usize,
-    /// For TLS and the first head together, and for each later head from its first byte on.
+    /// How long TLS and the first head may take together, and each later head from its first byte on.
     pub header_timeout: Duration,
     /// How long a connection may be without a request.
     pub idle_timeout: Duration,
@@ -44,12 +44,12 @@ pub struct Options {
 impl Options {
     pub fn new(server: &Server, tls: Option<Arc<Tls>>) -> Self {
         Self {
-            max_connections: server.max_connections,
-            connections_per_address: server.connections_per_address,
-            header_timeout: server.header_timeout,
-            idle_timeout: server.idle_timeout + ON_ITS_WAY,
-            announced_idle: server.idle_timeout,
-            write_idle_timeout: server.write_idle_timeout,
+            max_connections: server.connections.all,
+            connections_per_address: server.connections.per_address,
+            header_timeout: server.client_timeouts.header,
+            idle_timeout: server.client_timeouts.idle + ON_ITS_WAY,
+            announced_idle: server.client_timeouts.idle,
+            write_idle_timeout: server.client_timeouts.write_idle,
             give_up_grace: GIVE_UP_GRACE,
             trusted_proxies: server.trusted_proxies.clone(),
             tls,

@@ -109,7 +109,7 @@ impl Live {
     pub fn read_limits(&self) -> ReadLimits {
         ReadLimits {
             max_body_bytes: self.settings.server.max_body_bytes,
-            body_idle_timeout: self.settings.server.body_idle_timeout,
+            body_idle_timeout: self.settings.server.client_timeouts.body_idle,
         }
     }
 

@@ -362,7 +362,7 @@ fn checked(mut rights: KeyRights) -> Result<KeyRights, DeskError> {
         *domain = domain.trim().to_lowercase();
         let sound = Identity::domain_of(&format!("x@{domain}")).is_some();
         if !sound || domain.contains(char::is_whitespace) {
-            return Err(invalid("on-behalf-of", "it is no domain"));
+            return Err(invalid("on-behalf-of", "it is not a domain"));
         }
     }
     if let Some(name) = rights
@@ -371,7 +371,7 @@ fn checked(mut rights: KeyRights) -> Result<KeyRights, DeskError> {
         .find(|name| !LIMITS.contains(&&***name))
     {
         let fault = format!(
-            "`{}` is no limit; known: {}",
+            "`{}` is not a limit; known: {}",
             name.escape_debug(),
             LIMITS.join(", ")
         );

@@ -67,7 +67,7 @@ fn tunnel(
     let path = named("path").unwrap_or_default();
     let most = named("max_in_flight").map_or(Ok(0), |text| text.parse());
     let most =
-        most.map_err(|_| RegisterFault::Value("max_in_flight", "is no number".to_owned()))?;
+        most.map_err(|_| RegisterFault::Value("max_in_flight", "is not a number".to_owned()))?;
     let turning = Turning::of(&mut inbound.head, &inbound.guest);
     let (origin, board) = (inbound.origin_ip, gateway.board());
     board.turn(

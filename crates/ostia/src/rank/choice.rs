@@ -26,7 +26,7 @@ pub enum Readiness {
     Ready,
     /// It failed lately.
     Suspect,
-    /// It refused requests until then, or could not be reached.
+    /// It said that it takes no requests for this long, or it could not be reached.
     Away(Duration),
 }
 

@@ -148,7 +148,7 @@ pub const ERROR_CODES: &[ErrorCode] = &[
     code(
         "missing_credentials",
         &[401],
-        "There is no key or token.",
+        "The request has no key or token.",
         "Send `Authorization: Bearer ...`; SDKs take it as `api_key`.",
         "A proxy that removes `Authorization`.",
     ),

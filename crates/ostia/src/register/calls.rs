@@ -30,11 +30,13 @@ impl Calls {
 
 #[cfg(test)]
 mod tests {
+    use ostia_core::{Clock as _, SystemClock};
+
     use super::*;
 
     #[test]
     fn a_flood_is_stopped_and_over_after_a_second() {
-        let (calls, now) = (Calls::default(), Instant::now());
+        let (calls, now) = (Calls::default(), SystemClock.now());
         let (key, other): (Arc<str>, Arc<str>) = ("k".into(), "o".into());
         for _ in 0..MOST {
             assert_eq!(calls.count(&key, now), Ok(()));

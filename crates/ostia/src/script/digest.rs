@@ -41,9 +41,7 @@ fn bytes<T>(value: &Dynamic, work: impl FnOnce(&[u8]) -> T) -> Outcome<T> {
     }
     match value.as_blob_ref() {
         Ok(blob) => Ok(work(&blob)),
-        Err(kind) => {
-            Err(format!("a text or a blob is due here, not a value of type {kind}").into())
-        }
+        Err(kind) => Err(format!("expected a text or a blob, not a value of type {kind}").into()),
     }
 }
 

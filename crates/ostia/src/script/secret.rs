@@ -31,7 +31,7 @@ pub fn text_of(value: &Dynamic) -> Result<(String, bool), Box<EvalAltResult>> {
     }
     let text = value
         .as_immutable_string_ref()
-        .map_err(|kind| format!("a text is due here, not a value of type {kind}"))?;
+        .map_err(|kind| format!("expected a text, not a value of type {kind}"))?;
     Ok((text.to_string(), false))
 }
 

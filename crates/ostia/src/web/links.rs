@@ -33,11 +33,13 @@ impl Links {
 
 #[cfg(test)]
 mod tests {
+    use ostia_core::{Clock as _, SystemClock};
+
     use super::*;
 
     #[test]
     fn a_link_works_once_and_not_for_ever() {
-        let (links, now) = (Links::default(), Instant::now());
+        let (links, now) = (Links::default(), SystemClock.now());
         let (one, late) = (Ticket::new().unwrap(), Ticket::new().unwrap());
         links.add(&one, [1; 32], now);
         links.add(&late, [2; 32], now);

@@ -127,7 +127,7 @@ fn form(case: &Case<'_>, ticket: &Ticket, next: &str, fault: Option<&Fault>) -> 
                 }
             }
             @if doors.is_empty() && !by_key && !identify.is_open() {
-                p.note { "Nobody can sign in here: the gateway is no client of an identity provider (" code { "client_id" } ")." }
+                p.note { "Nobody can sign in here: the gateway has not been registered with an identity provider (" code { "client_id" } ")." }
             }
             (layout::contact(case.live))
         }

@@ -1,4 +1,4 @@
-//! `ostia adapter test`: one script and one recorded request, through a gateway of its own in this process.
+//! `ostia adapter test`: runs one script on one recorded request, through a gateway in this process.
 
 mod recorder;
 mod request;
@@ -22,7 +22,7 @@ use site::Site;
 
 #[derive(Debug, Subcommand)]
 pub enum Adapter {
-    /// Run a script against a recorded request, and print what the backend and the client would get
+    /// Run a script on a recorded request, and print what the backend and the client would get
     Test(Test),
 }
 

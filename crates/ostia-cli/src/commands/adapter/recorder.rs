@@ -13,33 +13,33 @@ use super::request::{Recorded, Reply};
 use crate::failure::Failure;
 use crate::table::printable;
 
-/// Where the state of the model is, for the gateway alone.
+/// Where the gateway reads the model's state.
 pub(super) const STATE_PATH: &str = "/ostia-adapter-test-state";
-/// The endpoint's key, as far as there is one here.
+/// Stands for the endpoint's key.
 pub(super) const KEY: &str = "KEY-OF-THE-ENDPOINT";
-/// The gateway caps bodies itself.
+/// The gateway limits bodies itself.
 const LONGEST: usize = 64 << 20;
 
-/// Stands in for everything that a script and its backend call. Only the gateway in this process calls it, one request a
-/// connection.
+/// Stands in for everything that a script and its backend call. Only the gateway in this process connects to it, with
+/// one request per connection.
 pub(super) struct Recorder {
     pub(super) address: SocketAddr,
     seen: Arc<Mutex<Vec<Seen>>>,
     serving: JoinHandle<()>,
 }
 
-/// One request that came.
+/// A request that arrived.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Seen {
     method: String,
     path: String,
-    /// Without those that HTTP itself needs.
+    /// Without the headers that HTTP itself needs.
     headers: Vec<(String, String)>,
     body: Vec<u8>,
     status: u16,
 }
 
-/// What is answered.
+/// How to answer.
 struct Plan {
     http: BTreeMap<String, Reply>,
     answer: Option<Reply>,
@@ -66,7 +66,7 @@ impl Recorder {
                 };
                 let (plan, seen) = (Arc::clone(&plan), Arc::clone(&all));
                 spawn(async move {
-                    // Whoever hangs up wants no answer.
+                    // A caller that hangs up needs no answer.
                     let _ = answer(stream, &plan, &seen).await;
                 });
             }
@@ -78,7 +78,7 @@ impl Recorder {
         })
     }
 
-    /// In the order in which they came.
+    /// In the order of arrival.
     pub(super) fn seen(&self) -> Vec<Seen> {
         let seen = self.seen.lock();
         seen.unwrap_or_else(PoisonError::into_inner).clone()
@@ -92,7 +92,8 @@ impl Drop for Recorder {
 }
 
 impl Seen {
-    /// Whether it is the client's request; else it is a call of the script's own. The gateway gives only the former an id.
+    /// Whether it is the client's request and not a call that the script made. Only the client's has a request id from
+    /// the gateway.
     pub(super) fn is_request(&self) -> bool {
         self.headers.iter().any(|(name, _)| name == "x-request-id")
     }
@@ -107,7 +108,7 @@ impl Seen {
         format!("{method} {path}, and got {status}")
     }
 
-    /// As it was sent, with the endpoint's key left out.
+    /// The request as sent, without the endpoint's key.
     pub(super) fn whole(&self) -> String {
         let mut text = format!("{} {}\n", self.method, self.path);
         for (name, value) in &self.headers {
@@ -145,7 +146,7 @@ async fn answer(mut stream: TcpStream, plan: &Plan, all: &Mutex<Vec<Seen>>) -> s
     stream.shutdown().await
 }
 
-/// `None`: it broke off, or is not what the gateway sends.
+/// `None`: it broke off, or did not come from the gateway.
 async fn read(stream: &mut TcpStream) -> std::io::Result<Option<Seen>> {
     let mut bytes = Vec::new();
     let head = loop {
@@ -168,7 +169,7 @@ async fn read(stream: &mut TcpStream) -> std::io::Result<Option<Seen>> {
     Ok(Some(seen))
 }
 
-/// With the length of the body.
+/// The head, and the length of the body.
 fn parse(head: &[u8]) -> Option<(Seen, usize)> {
     let head = String::from_utf8_lossy(head);
     let mut lines = head.split("\r\n");
@@ -238,7 +239,7 @@ fn written(reply: &Reply) -> (u16, Vec<(String, String)>, String) {
     (reply.status.unwrap_or(200), headers, body)
 }
 
-/// What a backend says to a chat where nothing was recorded.
+/// A backend's answer to a chat if none was recorded.
 fn usual(stream: bool) -> Reply {
     let usage = json!({"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2});
     let body = if stream {

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::{Map, Value, json};
 
-/// A recorded request, and what is around it.
+/// A recorded request, and the surrounding state.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Recorded {
     pub(super) api: String,
@@ -14,13 +14,13 @@ pub(super) struct Recorded {
     pub(super) config: Map<String, Value>,
     pub(super) secrets: BTreeMap<String, String>,
     pub(super) state: Option<&'static str>,
-    /// Of `GET /path`.
+    /// Answers to `GET /path`.
     pub(super) http: BTreeMap<String, Reply>,
     pub(super) answer: Option<Reply>,
     pub(super) models: Vec<String>,
 }
 
-/// What somebody answers.
+/// A recorded answer.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Reply {
     pub(super) status: Option<u16>,

@@ -19,11 +19,11 @@ use crate::failure::Failure;
 
 const CLUSTER: &str = "test";
 const FRAMEWORK: &str = "test";
-/// A `cache_salt` or `affinity_header` needs a secret, and here any will do.
+/// `cache_salt` and `affinity_header` need a secret; here any value will do.
 const FILES: &str = "[fixtures]\nclusters = \"clusters.json\"\nendpoints = \"endpoints.json\"\n\
                      [limits]\nqueue_timeout = \"0\"\n\
                      [routing]\nhmac_key = \"of ostia adapter test, and nowhere else\"\n";
-/// Of a connection to the real backend: the recorder speaks plain HTTP.
+/// Settings of the connection to the real backend, which do not apply: the recorder speaks plain HTTP.
 const CONNECTION: [&str; 10] = [
     "allowed_hosts",
     "ca_cert_path",
@@ -37,7 +37,7 @@ const CONNECTION: [&str; 10] = [
     "trust_env",
 ];
 
-/// A gateway with one cluster and the script in it.
+/// A gateway with one cluster that uses the script.
 pub(super) struct Site {
     trial: Trial,
     running: Running,
@@ -105,7 +105,7 @@ impl Site {
         }
     }
 
-    /// `on_complete` has run when this is over.
+    /// Returns after `on_complete` has run.
     pub(super) async fn stop(self) {
         self.running.shut_down(Duration::ZERO, ready(())).await;
     }
@@ -168,7 +168,7 @@ fn without_connection(config: &Map<String, Value>) -> Map<String, Value> {
     config
 }
 
-/// The URL of a key with the recorder in its host's place.
+/// The URL under a key, with the recorder as its host.
 fn here(config: &Map<String, Value>, key: &str, usual: &str, recorder: &Recorder) -> Value {
     let given = config.get(key).and_then(Value::as_str);
     let path = match given.map(HttpUrl::parse) {

@@ -1,11 +1,12 @@
-//! Lines of ours in a text file of somebody else's. Whatever else stands there stays, and ours can be told apart.
+//! A block of our lines in a text file that is not ours. Everything else in the file stays, and our lines can be
+//! recognized.
 
 const BEGIN: &str = "# >>> ostia agent configure: these lines are written anew each time";
 const END: &str = "# <<< ostia agent configure";
-/// In front of a line that would contradict ours.
+/// Prefix of a line that is disabled because it contradicts ours.
 const OFF: &str = "#ostia# ";
 
-/// The text as it would be without us.
+/// The text without our changes.
 pub(super) fn without(text: &str) -> String {
     let mut inside = false;
     let mut kept = String::with_capacity(text.len());
@@ -20,13 +21,13 @@ pub(super) fn without(text: &str) -> String {
     kept
 }
 
-/// Our lines, with marks around them.
+/// Our lines, between marks.
 pub(super) fn block(lines: &str) -> String {
     format!("{BEGIN}\n{}\n{END}\n", lines.trim_end())
 }
 
-/// Turns off the lines of `text` that set one of `keys` at its top level: `separator` stands behind a key. For TOML that is
-/// all before the first table.
+/// Disables the lines of `text` that set one of `keys` at the top level, where a key is followed by `separator`. In
+/// TOML, the top level ends at the first table.
 pub(super) fn turned_off(text: &str, keys: &[&str], separator: char) -> String {
     let mut in_table = false;
     let lines = text.split_inclusive('\n').map(|line| {
@@ -40,7 +41,7 @@ pub(super) fn turned_off(text: &str, keys: &[&str], separator: char) -> String {
     lines.collect()
 }
 
-/// Two parts of a file, each on lines of its own.
+/// Two parts of a file, each starting on a new line.
 pub(super) fn joined(first: &str, second: &str) -> String {
     match first.is_empty() || first.ends_with('\n') {
         true => format!("{first}{second}"),

@@ -10,26 +10,26 @@ use super::masked;
 use super::site::Site;
 use crate::failure::Failure;
 
-/// Where the files of agents and our own are.
+/// Where the agents' files and our own are.
 pub(super) struct Home {
     folder: PathBuf,
     config: PathBuf,
 }
 
-/// A file of an agent's, and what it has to say: `None` is a file that is not there.
+/// An agent's file and its content: `None` if the file does not exist.
 pub(super) struct AgentFile {
     pub path: PathBuf,
     pub render: fn(Option<&str>, &Site) -> Result<String, String>,
 }
 
-/// A file before and after.
+/// A file's content before and after.
 pub(super) struct Change {
     path: PathBuf,
     before: Option<String>,
     after: String,
 }
 
-/// What was done for one agent, so that it can be undone: `$XDG_CONFIG_HOME/ostia/agents/CLIENT.json`.
+/// What was changed for one agent, so that it can be undone: `$XDG_CONFIG_HOME/ostia/agents/CLIENT.json`.
 pub(super) struct Record {
     path: PathBuf,
     client: &'static str,
@@ -53,7 +53,7 @@ impl Home {
         }
     }
 
-    /// In a folder that a variable names, else in one below HOME.
+    /// A file in the folder that a variable names, or else in a folder under HOME.
     pub fn of_agent(&self, variable: &str, usual: &str, file: &str) -> PathBuf {
         let set = std::env::var_os(variable).filter(|value| !value.is_empty());
         let folder = set.map_or_else(|| self.folder.join(usual), PathBuf::from);
@@ -64,7 +64,7 @@ impl Home {
         self.folder.join(path)
     }
 
-    /// Below XDG_CONFIG_HOME.
+    /// A path under XDG_CONFIG_HOME.
     pub fn config(&self, path: &str) -> PathBuf {
         self.config.join(path)
     }
@@ -105,7 +105,7 @@ impl Record {
         Self { path, client }
     }
 
-    /// Writes the files, and what they were before. What is as it should be is not touched.
+    /// Writes the files, and records their content before. Files that are already right are not touched.
     pub fn write(&self, changes: &[Change]) -> Result<String, Failure> {
         let earlier = self.entries()?;
         let mut told = String::new();
@@ -115,7 +115,7 @@ impl Record {
             let known = earlier
                 .iter()
                 .find(|entry| entry["path"] == *change.path.to_string_lossy());
-            // What we wrote ourselves is nobody's file from before.
+            // A file that we wrote has no earlier content of its owner.
             let ours = known.filter(|entry| entry["after"].as_str() == change.before.as_deref());
             let before = match ours {
                 Some(entry) => entry["before"].as_str().map(str::to_owned),
@@ -138,7 +138,7 @@ impl Record {
         Ok(told)
     }
 
-    /// Brings back what was there before, unless somebody has changed the files since.
+    /// Restores the earlier files, unless somebody changed them since.
     pub fn undo(&self) -> Result<String, Failure> {
         let entries = self.entries()?;
         if entries.is_empty() {
@@ -215,7 +215,8 @@ fn remove(path: &Path) -> Result<(), Failure> {
     }
 }
 
-/// Whole or not at all, and for nobody else's eyes: a key is in it. A link stays one: dotfiles often are.
+/// Replaces the file in one step, readable only by its owner, because it contains a key. A symbolic link stays a link,
+/// as dotfiles often are.
 fn write(path: &Path, text: &str) -> Result<(), Failure> {
     let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let failed = |error: std::io::Error| Failure::other(format!("{}: {error}", target.display()));
@@ -240,7 +241,7 @@ fn write(path: &Path, text: &str) -> Result<(), Failure> {
         .and_then(|()| file.set_permissions(fs::Permissions::from_mode(0o600)))
         .and_then(|()| fs::rename(&new, &target));
     written.map_err(|error| {
-        // What is left of it is nobody's.
+        // If the write failed, the temporary file is removed.
         let _ = fs::remove_file(&new);
         failed(error)
     })

@@ -30,17 +30,17 @@ pub enum Agent {
 pub struct Configure {
     /// The agent
     client: Client,
-    /// The gateway, with or without `/v1`; with a cluster and a framework in its path, only they are used [default: the
+    /// The gateway, with or without `/v1`; if its path has a cluster and a framework, only they are used [default: the
     /// one named at `ostia login`]
     #[arg(long, env = "OSTIA_URL", value_name = "URL")]
     url: Option<String>,
-    /// The model to begin with [default: the first that runs]
+    /// The model to start with [default: the first that is running]
     #[arg(long, value_name = "MODEL")]
     model: Option<String>,
     /// Print what would be written, without the key, and write nothing
     #[arg(long)]
     dry_run: bool,
-    /// Bring back what the files were before
+    /// Restore the files as they were before
     #[arg(long, conflicts_with_all = ["dry_run", "model"])]
     undo: bool,
 }
@@ -125,7 +125,7 @@ impl Client {
     }
 }
 
-/// A text without a secret in it.
+/// A text without the secret.
 fn masked(text: &str, key: &Secret<String>) -> String {
     text.replace(key.expose().as_str(), "$OSTIA_API_KEY")
 }

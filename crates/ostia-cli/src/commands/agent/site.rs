@@ -5,12 +5,12 @@ use crate::commands::web::{Page, parse_private};
 use crate::commands::{login, test};
 use crate::failure::Failure;
 
-/// A gateway, as an agent needs to know it.
+/// What an agent needs to know about a gateway.
 pub(super) struct Site {
     /// Without `/v1`.
     pub base: String,
     pub key: Secret<String>,
-    /// Those that an agent can use; the first is the one to begin with.
+    /// The models that an agent can use; it starts with the first.
     models: Vec<Model>,
 }
 
@@ -26,7 +26,7 @@ pub(super) struct Model {
     pub calls_tools: bool,
 }
 
-/// What agents are told where the gateway does not know: small enough for most engines.
+/// The context window that agents are told if the gateway does not know it: small enough for most engines.
 const USUAL_WINDOW: u64 = 32_768;
 
 impl Model {
@@ -34,14 +34,14 @@ impl Model {
         self.context_window.unwrap_or(USUAL_WINDOW)
     }
 
-    /// How much an answer may take: what the gateway says, else a quarter of the window.
+    /// How long an answer may be: what the gateway says, or else a quarter of the window.
     pub fn output(&self) -> u64 {
         self.max_output_tokens.unwrap_or(self.window() / 4).max(1)
     }
 }
 
 impl Site {
-    /// Asks a gateway for its models. `api`: what the agent calls; models that are not served by it are of no use.
+    /// Asks a gateway for its models. `api`: the API that the agent calls; models that do not serve it are left out.
     pub async fn ask(url: Option<&str>, model: Option<&str>, api: &str) -> Result<Self, Failure> {
         let url = match url {
             Some(url) => url.to_owned(),
@@ -80,7 +80,7 @@ impl Site {
             .filter(|one| serves(one, api))
             .filter_map(|one| Some((one["state"] == "running", read(one)?)))
             .collect();
-        // Those that run come first, else in the gateway's order.
+        // Running models come first, otherwise in the gateway's order.
         models.sort_by_key(|(runs, _)| !runs);
         let mut models: Vec<Model> = models.into_iter().map(|(_, model)| model).collect();
         if let Some(wanted) = wanted {
@@ -106,7 +106,7 @@ impl Site {
         &self.models
     }
 
-    /// The model to begin with.
+    /// The model to start with.
     pub fn chosen(&self) -> &Model {
         &self.models[0]
     }
@@ -115,13 +115,13 @@ impl Site {
         self.key.expose()
     }
 
-    /// The base URL of OpenAI's clients.
+    /// The base URL for OpenAI's clients.
     pub fn v1(&self) -> String {
         format!("{}/v1", self.base)
     }
 }
 
-/// Whether a model's clusters serve an API. A list that does not say so is taken at its word.
+/// Whether a model's clusters serve an API. If the list does not say, they do.
 fn serves(model: &Value, api: &str) -> bool {
     match model["capabilities"]["api_protocols"].as_array() {
         Some(apis) => apis.iter().any(|one| *one == api.replace('/', "_")),
@@ -149,7 +149,7 @@ pub(super) mod tests {
 
     use super::*;
 
-    /// Two models that run, one that does not, one for embeddings.
+    /// Two running models, one that is not running, and one for embeddings.
     pub(in super::super) fn site(wanted: Option<&str>) -> Result<Site, Failure> {
         let both = json!(["chat_completions", "messages", "responses"]);
         let list = json!({"data": [

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use crate::output::Look;
 use crate::table::Table;
 
-/// A line for each URL of each endpoint. Why one is not served is among the problems that are printed before it.
+/// A line for each URL of each endpoint. The problems printed before it say why an endpoint is not served.
 pub(super) fn table(catalog: &Catalog) -> String {
     let mut columns = vec![
         "ENDPOINT",
@@ -41,7 +41,7 @@ pub(super) fn table(catalog: &Catalog) -> String {
             table.row(named.into_iter().chain(last));
         }
     }
-    // URLs are there to be compared and copied.
+    // URLs are not wrapped, so that they can be compared and copied.
     table.render(Look::of_stdout().wide())
 }
 
@@ -60,7 +60,7 @@ pub(super) fn json(loaded: &Loaded) -> String {
 
 fn endpoint(deployment: &Deployment) -> Value {
     let (state, reason) = state(deployment);
-    // The first of each API's; replicas differ only in what stands before it.
+    // The first URL of each API; those of replicas differ only in the base.
     let mut first = Map::new();
     let mut replicas: Vec<String> = Vec::new();
     for (api, url) in urls(deployment) {
@@ -97,7 +97,7 @@ fn problem(problem: &Problem) -> Value {
     })
 }
 
-/// A word, and why if it is not served.
+/// The state in one word, and the reason if it is not served.
 fn state(deployment: &Deployment) -> (&'static str, Option<&str>) {
     match &deployment.serving {
         Serving::Disabled(reason) => ("disabled", Some(reason)),
@@ -110,7 +110,7 @@ fn state(deployment: &Deployment) -> (&'static str, Option<&str>) {
     }
 }
 
-/// Each API that the cluster lists with each URL that would be called. Empty where nothing would be called.
+/// Each API that the cluster lists, with each URL that would be called. Empty if nothing would be called.
 fn urls(deployment: &Deployment) -> Vec<(String, String)> {
     if deployment.serving != Serving::Yes {
         return Vec::new();
@@ -127,7 +127,7 @@ fn urls(deployment: &Deployment) -> Vec<(String, String)> {
     apis.flat_map(|api| urls_of(api)).collect()
 }
 
-/// The proxy between, without its password.
+/// The proxy in between, without its password.
 fn proxy(deployment: &Deployment) -> Option<String> {
     deployment.target.proxy.shown()
 }

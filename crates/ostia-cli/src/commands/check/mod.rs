@@ -36,7 +36,7 @@ impl Check {
     }
 }
 
-/// Ends with 78 on any error, which has been told.
+/// Exits with 78 if there are errors, which were printed before.
 pub fn verdict(loaded: &Loaded) -> Result<(), Failure> {
     match loaded.errors().count() {
         0 if loaded.settings.is_some() => Ok(()),

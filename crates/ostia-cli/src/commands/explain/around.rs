@@ -15,20 +15,20 @@ use serde_json::{Map, Value, json};
 use crate::commands::load::existing_store;
 use crate::commands::web::Page;
 
-/// What else decides how a request ends: limits, maintenance, and how endpoints are doing.
+/// What else decides how a request ends: limits, maintenance, and the health of endpoints.
 pub(super) struct Around {
     limits: Limits,
-    /// Those that hold now, with where they were set.
+    /// The notices that apply now, and where they were set.
     notices: BTreeMap<NoticeScope, (String, &'static str)>,
     /// Clusters whose notices the running gateway fetches.
     sources: Vec<String>,
     health: Result<BTreeMap<String, Health>, String>,
-    /// The user's requests that wait in the running gateway, as its admin listener lists them.
+    /// The user's waiting requests in the running gateway, as its admin listener lists them.
     waiting: Vec<Value>,
     blocks: BlockList,
 }
 
-/// As the running gateway's metrics have it.
+/// From the running gateway's metrics.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 struct Health {
     in_flight: u64,
@@ -47,7 +47,7 @@ impl Around {
                 (scope, (text.clone(), "[maintenance]"))
             })
             .collect();
-        // A database that does not answer has no notices.
+        // If the database does not answer, it has no notices to show.
         let set = match existing_store(settings.store.url.expose()).await {
             Ok(store) => store.notices().await.unwrap_or_default(),
             Err(_) => Vec::new(),
@@ -71,7 +71,7 @@ impl Around {
             .map(|(text, _)| text.as_str())
     }
 
-    /// The one that requests meet.
+    /// The notice that applies to requests.
     fn notice_and_source(&self, deployment: &Deployment) -> Option<&(String, &'static str)> {
         let cluster = NoticeScope::Cluster(deployment.cluster.name.to_string());
         let model = NoticeScope::Model(deployment.model.to_string());
@@ -79,7 +79,7 @@ impl Around {
         scopes.iter().find_map(|scope| self.notices.get(scope))
     }
 
-    /// 0 is off.
+    /// 0 means off.
     pub(super) fn limits(&self, deployment: &Deployment, who: &Identity) -> Value {
         let all = self.all_limits(deployment, who);
         let mut limits: Map<String, Value> = all
@@ -92,7 +92,7 @@ impl Around {
         limits.into()
     }
 
-    /// Name, number, and what it counts; the caller's own number where the settings have one.
+    /// Name, number, and what it counts. Uses the caller's own number if the settings have one.
     fn all_limits(&self, deployment: &Deployment, who: &Identity) -> [(&str, u64, &str); 6] {
         let own = own_limits(&self.limits, who);
         let all = &self.limits;
@@ -144,13 +144,13 @@ impl Around {
         }
     }
 
-    /// `None`: no gateway answers. Metrics have endpoints that were used only.
+    /// `None`: no gateway answers. Metrics cover only endpoints that were used.
     fn health_of(&self, slug: &str) -> Option<Health> {
         let all = self.health.as_ref().ok()?;
         Some(all.get(slug).cloned().unwrap_or_default())
     }
 
-    /// What the endpoint is ranked by. Without a gateway to ask, all are idle.
+    /// What the endpoint is ranked by. If no gateway can be asked, all are idle.
     pub(super) fn signals(&self, deployment: &Deployment) -> Signals {
         let known = self.health.as_ref().ok();
         let health = known.and_then(|all| all.get(&*deployment.slug));
@@ -172,7 +172,7 @@ impl Around {
         }
     }
 
-    /// Text for people on one endpoint.
+    /// The text about one endpoint.
     pub(super) fn of(&self, deployment: &Deployment, who: &Identity) -> Vec<String> {
         let mut lines = Vec::new();
         let cluster = &*deployment.cluster.name;
@@ -203,7 +203,7 @@ impl Around {
         lines
     }
 
-    /// Text for people on all endpoints.
+    /// The text about all endpoints.
     pub(super) fn lines(&self) -> Vec<String> {
         let failed = self.health.as_ref().err();
         let failed = failed.map(|why| format!("health is not known: {why}"));
@@ -243,7 +243,7 @@ impl Around {
     }
 }
 
-/// What one request waits for, since when, and how long still.
+/// What one request waits for, since when, and for how long still.
 fn wait(waits: &Value) -> String {
     let seconds = |key: &str| waits[key].as_f64().map(|millis| millis / 1e3);
     let text = |key: &str| waits[key].as_str().unwrap_or_default().to_owned();
@@ -257,7 +257,7 @@ fn wait(waits: &Value) -> String {
     )
 }
 
-/// Nothing where no gateway runs, or this user may not ask it.
+/// Empty if no gateway runs, or if this user may not ask it.
 async fn waiting(state_dir: &Path, user: &str) -> Vec<Value> {
     let user = utf8_percent_encode(user, NON_ALPHANUMERIC);
     let path = format!("/admin/waiting?user={user}");
@@ -267,13 +267,13 @@ async fn waiting(state_dir: &Path, user: &str) -> Vec<Value> {
     }
 }
 
-/// Asks the running gateway. The text says why it cannot be asked.
+/// Asks the running gateway. The error says why it cannot be asked.
 async fn health(admin: &ListenAddress) -> Result<BTreeMap<String, Health>, String> {
     let ListenAddress::Tcp(address) = admin else {
         return Err("server.admin_listen is a Unix socket".to_owned());
     };
     let nobody = || format!("no gateway answers at {address} (server.admin_listen)");
-    // Port 0 is any port, and nobody knows which.
+    // Port 0 means any port, so it is unknown.
     let url = HttpUrl::parse(&format!("http://{address}/metrics")).map_err(|_| nobody())?;
     let page = Page::default().get(&url).await.map_err(|_| nobody())?;
     Ok(parse(&page.text()))

@@ -1,4 +1,4 @@
-//! `ostia explain`: may this user use this model, which rule decides, and what else stands in the way.
+//! `ostia explain`: whether a user may use a model, which rule decides, and what else stands in the way.
 
 mod around;
 mod person;
@@ -22,13 +22,13 @@ use around::Around;
 use person::{Case, Person};
 use ranks::Ranks;
 
-/// Without --group, it shows the decision for every set of groups that the user's active API keys carry, or for none.
+/// Without --group, shows the decision for each set of groups that the user's active API keys have, or for no group.
 #[derive(Debug, Args)]
 pub struct Explain {
-    /// Rules on domains look at what follows the @
+    /// Domain rules apply to the part after the @
     #[arg(long, value_name = "NAME@DOMAIN")]
     user: String,
-    /// A name or an alias, as a request would have it
+    /// A name or an alias, as in a request
     #[arg(long)]
     model: String,
     /// A group that the user is in; repeatable
@@ -150,7 +150,7 @@ impl Explain {
         })
     }
 
-    /// Whether `/v1/{api}` has it for this user.
+    /// Whether `/v1/{api}` serves it to this user.
     fn everywhere(&self, catalog: &Catalog, case: &Case) -> bool {
         let found = catalog.lookup(Scope::Everywhere, &self.model);
         let mut deployments = found.iter().flat_map(|(_, deployments)| deployments.iter());

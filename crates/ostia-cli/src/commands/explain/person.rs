@@ -8,17 +8,17 @@ use crate::commands::load::existing_store;
 use crate::failure::{Failure, chain};
 use crate::output::note;
 
-/// One person as far as rules see them.
+/// A person, as access rules see them.
 pub(super) struct Case {
     /// Where the groups come from.
     pub(super) source: String,
     pub(super) identity: Identity,
 }
 
-/// What the database has of a user.
+/// What the database knows about a user.
 pub(super) struct Person {
     keys: Vec<ApiKey>,
-    /// What providers said of whoever owns the keys.
+    /// What providers said about the owner of the keys.
     owner: Owner,
     /// `None`: the database could not be asked.
     requests: Option<u64>,
@@ -26,7 +26,7 @@ pub(super) struct Person {
 }
 
 impl Person {
-    /// A database that cannot be asked is a warning: rules can be judged without it.
+    /// If the database cannot be asked, that is only a warning, because rules can be judged without it.
     pub(super) async fn find(user: &str, url: &str) -> Self {
         let now = SystemClock.unix_micros();
         let asked = async {
@@ -98,7 +98,7 @@ impl Person {
         cases
     }
 
-    /// Text for people, on the keys and on who this is.
+    /// The text about the keys and the person.
     pub(super) fn lines(&self) -> Vec<String> {
         if self.is_known() == Some(false) {
             let text = "unknown user: nobody of this name has a key here or has made a request; the rules are judged by \
@@ -134,7 +134,7 @@ impl Person {
     }
 }
 
-/// The user's keys, and how many requests they ever made.
+/// The user's keys, and the number of all their requests.
 async fn look(store: &dyn Store, user: &str) -> Result<(Vec<ApiKey>, Owner, u64), Failure> {
     let failed = |error| Failure::other(chain(&error));
     let mut keys = store.list_keys().await.map_err(failed)?;

@@ -7,7 +7,7 @@ use ostia_core::Identity;
 
 use super::around::Around;
 
-/// In which order the endpoints that a user may use would get the next request of somebody whom none of them knows yet.
+/// The order in which a user's endpoints would get the next request of somebody whom none of them knows yet.
 pub(super) struct Ranks(Vec<(Arc<str>, Signals)>);
 
 impl Ranks {
@@ -22,7 +22,8 @@ impl Ranks {
         Self(ranks)
     }
 
-    /// The place from 1 on, what decided, and the tokens of work in flight. Equals share their place: chance decides.
+    /// The rank from 1, what decided it, and the tokens of work in flight. Equal endpoints share their rank: chance
+    /// decides.
     pub(super) fn place(&self, deployment: &Deployment) -> Option<(usize, &'static str, u64)> {
         let mut all = self.0.iter();
         let (_, own) = all.find(|(slug, _)| *slug == deployment.slug)?;

@@ -8,9 +8,9 @@ use crate::commands::load::variable;
 use crate::commands::web::{Answer, Page};
 use crate::failure::Failure;
 
-/// Whose engine a list of models is, by its `owned_by`.
+/// Engines, as named by `owned_by` in their lists of models.
 const ENGINES: [&str; 3] = ["vllm", "sglang", "llamacpp"];
-/// Everybody else's.
+/// The framework for all others.
 const UNKNOWN_ENGINE: &str = "api";
 
 /// Which backends to ask, and with which key.
@@ -24,7 +24,7 @@ pub struct Backends {
     pub key_env: Option<String>,
 }
 
-/// What a backend says of itself.
+/// What a backend reports.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {
     pub api_url: String,
@@ -38,7 +38,7 @@ impl Backends {
         self.urls.is_empty()
     }
 
-    /// Asks each for its models. One that cannot be asked is a failure: a file without it would be wrong.
+    /// Asks each backend for its models. Fails if one cannot be asked, because a file without it would be wrong.
     pub async fn ask(&self, setup: &Setup) -> Result<Vec<Found>, Failure> {
         let key = match &self.key_env {
             Some(name) => Some(variable(setup, name)?),
@@ -57,7 +57,7 @@ impl Backends {
 }
 
 impl Found {
-    /// What a file starts with where no backend is named.
+    /// The example in the file if no backend is named.
     pub fn example() -> Self {
         Self {
             api_url: "http://127.0.0.1:8080/v1".to_owned(),
@@ -78,7 +78,7 @@ async fn ask(url: &str, key: Option<&Secret<String>>) -> Result<Found, Failure> 
         userinfo: false,
     };
     let given = format!("{}{}", origin.base(), parsed.base_path);
-    // The base URL with its /v1 is what clients of OpenAI take; many people leave it out.
+    // OpenAI's clients need the base URL with its /v1; many people leave it out.
     let with_version = format!("{given}/v1");
     let bases = match given.ends_with("/v1") {
         true => vec![given],
@@ -107,7 +107,7 @@ async fn ask(url: &str, key: Option<&Secret<String>>) -> Result<Found, Failure> 
     Err(last.unwrap_or_else(|| Failure::other(format!("{url} has no models"))))
 }
 
-/// The engine and the models of an OpenAI list. Entries that are none are passed over.
+/// The engine and the models of an OpenAI list. Skips entries that are not models.
 fn models(answer: &Answer, base: &str) -> Result<(&'static str, Vec<String>), Failure> {
     match answer.status.as_u16() {
         200 => {}

@@ -19,7 +19,7 @@ const APIS: &str = "\
 openai_endpoints = [\"chat/completions\", \"completions\", \"embeddings\"]
 ";
 
-/// An `ostia.toml` that serves all that was found.
+/// An `ostia.toml` that serves everything that was found.
 pub fn render(found: &[Found]) -> String {
     let mut frameworks: Vec<&str> = Vec::new();
     for backend in found {
@@ -60,7 +60,7 @@ fn endpoint(backend: &Found, model: &str, slugs: &mut HashSet<String>) -> String
     text
 }
 
-/// A basic string of TOML: JSON's escapes are among its own, and models have no control characters.
+/// A TOML basic string: it has JSON's escapes, and model names have no control characters.
 fn quoted(text: &str) -> Value {
     Value::from(text)
 }

@@ -1,4 +1,4 @@
-//! `ostia init`: from the addresses of backends to an `ostia.toml`.
+//! `ostia init`: makes an `ostia.toml` from the addresses of backends.
 
 mod discover;
 mod file;
@@ -16,7 +16,7 @@ use crate::runtime;
 pub use discover::{Backends, Found};
 pub use file::render;
 
-/// Without --backend, the file has an example to edit.
+/// Without --backend, the file contains an example to edit.
 #[derive(Debug, Args)]
 #[command(
     after_help = "The file that is written is the one that --config names, by default ostia.toml; an existing one is left \

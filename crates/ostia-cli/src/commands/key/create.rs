@@ -12,10 +12,10 @@ use crate::span::Span;
 
 #[derive(Debug, Args)]
 pub struct Create {
-    /// Who uses the key: rules on domains look at what follows the @
+    /// The user of the key: domain rules apply to the part after the @
     #[arg(long, value_name = "NAME@DOMAIN", value_parser = user)]
     user: String,
-    /// A group that the key is in, as long as its user is; `*` is all that the user has; repeatable
+    /// A group of the key, as long as its user is a member; `*` gives it all of the user's groups; repeatable
     #[arg(long = "group", value_name = "ID", value_parser = text)]
     groups: Vec<String>,
     /// How long the key is valid [default: keys.default_age]
@@ -24,7 +24,7 @@ pub struct Create {
     /// What the key is for
     #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true, value_parser = label)]
     label: String,
-    /// A project to count the key's requests under, beside its user
+    /// A project to count the key's requests under, besides its user
     #[arg(long, value_name = "NAME", value_parser = name)]
     project: Option<String>,
     /// What the key may do on the admin listener
@@ -36,19 +36,19 @@ pub struct Create {
     /// A model that the key may use; repeatable [default: all that its user may use]
     #[arg(long = "model", value_name = "M", value_parser = text)]
     models: Vec<String>,
-    /// A network that the key may come from; repeatable [default: any]
+    /// A network that the key may be used from; repeatable [default: any]
     #[arg(long = "allow-ip", value_name = "CIDR", value_parser = address)]
     addresses: Vec<String>,
-    /// Domains whose users a front end with this key may name
+    /// Domains of the users for whom a front end with this key may act
     #[arg(long, value_name = "DOMAIN,...", value_delimiter = ',', value_parser = text)]
     on_behalf_of: Vec<String>,
-    /// Whether all requests of the key wait behind everybody
+    /// The class of all requests with the key; those of class batch wait behind everybody else's
     #[arg(long, value_name = "CLASS")]
     class: Option<ClassWord>,
     /// A limit of this key, by its name in [limits.key."ID"]; repeatable
     #[arg(long = "limit", value_name = "NAME=NUMBER", value_parser = limit)]
     limits: Vec<(String, u64)>,
-    /// The key of a program: the managers of its project answer for it, and nobody has to sign in as its user
+    /// The key belongs to a program: the managers of its project vouch for it, and nobody has to sign in as its user
     #[arg(long, requires = "project")]
     service: bool,
     /// Print {"id","key","user","groups","project","expires_at"}
@@ -64,7 +64,7 @@ enum RoleWord {
     Operator,
     /// Look up and disable a user, revoke a key
     Support,
-    /// Sums without persons
+    /// Usage sums without persons
     Reporter,
     /// Register engines
     Registrar,

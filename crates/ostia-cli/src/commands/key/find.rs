@@ -10,7 +10,7 @@ use crate::commands::desk;
 use crate::failure::Failure;
 use crate::output::{Look, note, print};
 
-/// No key is longer.
+/// Longer than any key.
 const LONGEST: u64 = 16 * 1024;
 
 #[derive(Debug, Args)]
@@ -32,7 +32,7 @@ impl Find {
     }
 }
 
-/// From standard input and not from the command line, which other users of the machine can see.
+/// Reads standard input instead of the command line, which other users of the machine can see.
 fn read() -> Result<Secret<String>, Failure> {
     if io::stdin().is_terminal() {
         note("Paste the key, then press Enter and Ctrl-D:");

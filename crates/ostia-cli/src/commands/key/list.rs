@@ -22,10 +22,11 @@ pub struct List {
     /// Only this user's keys
     #[arg(long, value_name = "NAME@DOMAIN")]
     user: Option<String>,
-    /// Only keys that end before: within a span from now (30d), a date (2026-01-31: its beginning, UTC) or a timestamp
+    /// Only keys that end before: a span from now (30d), a date (2026-01-31: its beginning, UTC) or a timestamp
     #[arg(long, value_name = "WHEN")]
     until: Option<Moment>,
-    /// What to sort by; keys that end or were used last come first [default: the oldest key first]
+    /// What to sort by; with `expires` and `last-used`, keys without such a time come last [default: the oldest key
+    /// first]
     #[arg(long)]
     sort: Option<Sort>,
     /// Only the first N keys
@@ -40,9 +41,9 @@ pub struct List {
 enum Sort {
     User,
     State,
-    /// The one that ends next first
+    /// The next to end first
     Expires,
-    /// The one that was used last first
+    /// The most recently used first
     LastUsed,
 }
 
@@ -101,7 +102,7 @@ pub(super) fn table(keys: &[ApiKey], now: i64) -> Table {
     table
 }
 
-/// What only some keys have.
+/// What is true of only some keys.
 fn note(key: &ApiKey) -> String {
     let mut parts: Vec<String> = Vec::new();
     for (name, value) in [

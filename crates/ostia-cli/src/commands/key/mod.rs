@@ -1,4 +1,4 @@
-//! `ostia key`: works beside a running gateway, on the same database.
+//! `ostia key`: can be used beside a running gateway, on the same database.
 
 mod create;
 mod find;
@@ -16,15 +16,15 @@ use crate::runtime;
 
 #[derive(Debug, Subcommand)]
 pub enum Key {
-    /// Create a key and print it, this one time
+    /// Create a key and print it, only this once
     Create(Box<create::Create>),
-    /// List keys, revoked and expired ones included
+    /// List keys, including revoked and expired ones
     List(list::List),
     /// Revoke a key, or all keys of a user
     Revoke(revoke::Revoke),
-    /// Replace a key with a new one and give the old one an end
+    /// Replace a key with a new one, and let the old one expire
     Rotate(rotate::Rotate),
-    /// Show whose key it is that standard input holds
+    /// Show the owner of the key on standard input
     Find(find::Find),
 }
 
@@ -40,7 +40,7 @@ impl Key {
     }
 }
 
-/// Shows a new key, this one time.
+/// Shows a new key, only this once.
 fn show(made: &MadeKey, as_json: bool) -> Result<(), Failure> {
     let text = if as_json {
         format!("{}\n", made.json())

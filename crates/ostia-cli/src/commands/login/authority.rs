@@ -15,14 +15,14 @@ pub(super) struct Authority {
     revocation: Option<HttpUrl>,
 }
 
-/// What is asked for, and by whom.
+/// What to ask for, and as which client.
 pub(super) struct Grant<'a> {
     pub(super) client_id: &'a str,
     pub(super) scope: &'a str,
     /// Globus policies that the session must meet, separated by commas.
     pub(super) policies: &'a str,
     pub(super) force: bool,
-    /// Whether the address is opened, not only printed.
+    /// Whether to open the address in a browser, besides printing it.
     pub(super) browser: bool,
 }
 
@@ -50,7 +50,8 @@ impl Authority {
         })
     }
 
-    /// Asks the token endpoint. Any status but success becomes a failure with the answer's `error` (RFC 6749 section 5.2).
+    /// Calls the token endpoint. Any status but success becomes a failure with the answer's `error` (RFC 6749 section
+    /// 5.2).
     pub(super) async fn tokens(
         &self,
         web: &dyn Web,
@@ -61,7 +62,7 @@ impl Authority {
     }
 }
 
-/// Gets a new token for a refresh token.
+/// Exchanges a refresh token for a new token.
 pub(super) async fn refresh(web: &dyn Web, saved: &Saved, refresh: &str) -> Result<Value, Failure> {
     let authority = Authority::discover(web, &saved.issuer).await?;
     let fields = [
@@ -72,7 +73,7 @@ pub(super) async fn refresh(web: &dyn Web, saved: &Saved, refresh: &str) -> Resu
     authority.tokens(web, &fields).await
 }
 
-/// Revokes both tokens at the issuer (RFC 7009), as far as it offers that.
+/// Revokes both tokens at the issuer (RFC 7009), if the issuer supports that.
 pub(super) async fn revoke(web: &dyn Web, saved: &Saved) -> Result<(), Failure> {
     let authority = Authority::discover(web, &saved.issuer).await?;
     let Some(door) = authority.revocation else {

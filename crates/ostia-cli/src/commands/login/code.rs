@@ -1,4 +1,4 @@
-//! The authorization code grant with PKCE (RFC 7636): what all ways of getting the code share.
+//! The authorization code grant with PKCE (RFC 7636): what all ways of receiving the code share.
 
 use std::io::BufRead as _;
 
@@ -12,7 +12,7 @@ use super::browser;
 use crate::failure::Failure;
 use crate::output::note;
 
-/// One attempt: its secret, and the state that its answer must carry.
+/// One attempt: its secret, and the state that its answer must contain.
 pub(super) struct Try {
     verifier: String,
     pub(super) state: String,
@@ -28,7 +28,7 @@ impl Try {
         })
     }
 
-    /// Where the browser is sent.
+    /// The URL for the browser.
     pub(super) fn address(
         &self,
         authority: &Authority,
@@ -47,7 +47,7 @@ impl Try {
             ("state", &self.state),
             ("code_challenge", &challenge),
             ("code_challenge_method", "S256"),
-            // Globus's word for a refresh token; others go by the scope offline_access.
+            // Globus's parameter for a refresh token; others use the scope offline_access.
             ("access_type", "offline"),
         ];
         if !ask.policies.is_empty() {
@@ -83,7 +83,8 @@ impl Try {
     }
 }
 
-/// The issuer shows the code, and the user pastes it: no redirect, so no state comes back; PKCE binds the code to us.
+/// The issuer shows the code and the user pastes it. Without a redirect no state comes back, but PKCE binds the code to
+/// this attempt.
 pub(super) async fn sign_in(
     web: &dyn Web,
     authority: &Authority,
@@ -110,7 +111,7 @@ fn challenge(verifier: &str) -> String {
     URL_SAFE_NO_PAD.encode(hash_key(verifier))
 }
 
-/// 256 bits, in 43 characters that stand in URLs as they are.
+/// 256 bits as 43 characters that need no escaping in URLs.
 fn random() -> Result<String, Failure> {
     let mut bytes = [0; 32];
     getrandom::fill(&mut bytes)

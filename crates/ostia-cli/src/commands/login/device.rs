@@ -1,4 +1,4 @@
-//! The device authorization grant (RFC 8628): the browser may be anywhere.
+//! The device authorization grant (RFC 8628): the browser may be on any machine.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::failure::Failure;
 use crate::output::note;
 
 const GRANT: &str = "urn:ietf:params:oauth:grant-type:device_code";
-/// Where the issuer names none (section 3.2), and by how much to slow down when told to (section 3.5).
+/// The interval if the issuer sets none (section 3.2), and the slow-down step (section 3.5).
 const INTERVAL: u64 = 5;
 const LONGEST: u64 = 1_800;
 

@@ -9,13 +9,13 @@ use serde_json::{Value, json};
 
 use crate::failure::Failure;
 
-/// Where a person's tokens are: `$XDG_CONFIG_HOME/ostia/login.json`, else `~/.config/ostia/login.json`. Mode 0600, in a
-/// folder of mode 0700.
+/// The file with a person's tokens: `$XDG_CONFIG_HOME/ostia/login.json`, else `~/.config/ostia/login.json`. Its mode is
+/// 0600, in a folder of mode 0700.
 pub(super) struct TokenFile {
     folder: PathBuf,
 }
 
-/// What is remembered between commands.
+/// What is kept between commands.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Saved {
     pub(super) issuer: String,
@@ -27,12 +27,13 @@ pub(super) struct Saved {
     pub(super) url: String,
     pub(super) access_token: Secret<String>,
     pub(super) refresh_token: Option<Secret<String>>,
-    /// Unix microseconds; unknown where the issuer does not say.
+    /// Unix microseconds; `None` if the issuer does not say.
     pub(super) expires_at: Option<i64>,
 }
 
 impl Saved {
-    /// Takes the tokens of a token endpoint's answer (RFC 6749 section 5.1). Without a new refresh token, the old one stays.
+    /// Stores the tokens of a token endpoint's answer (RFC 6749 section 5.1). Without a new refresh token, the old one
+    /// is kept.
     pub(super) fn take(&mut self, said: &Value, now_micros: i64) -> Result<(), Failure> {
         let said = self.ours(said);
         let access = said["access_token"]
@@ -55,8 +56,8 @@ impl Saved {
         Ok(())
     }
 
-    /// Globus gives one token for each service that is asked for, the first on top and the others in `other_tokens`, in an
-    /// order of its own. Ours has the first scope that is not about the person alone.
+    /// Globus returns one token per service: the first at the top level, the others in `other_tokens`, in its own
+    /// order. Ours has the first scope that is not about the person alone.
     fn ours<'a>(&self, said: &'a Value) -> &'a Value {
         const PERSONAL: [&str; 4] = ["openid", "profile", "email", "offline_access"];
         let mut asked = self.scope.split_whitespace();
@@ -112,7 +113,7 @@ impl TokenFile {
         Self { folder }
     }
 
-    /// Held while tokens are read, refreshed and written: a refresh token often works only once.
+    /// Held while tokens are read, refreshed and written, because a refresh token often works only once.
     pub(super) fn lock(&self) -> Result<File, Failure> {
         let mut builder = fs::DirBuilder::new();
         builder
@@ -152,7 +153,7 @@ impl TokenFile {
     /// Replaces the file as a whole.
     pub(super) fn write(&self, saved: &Saved) -> Result<(), Failure> {
         let new = self.folder.join("login.new");
-        // One that was left behind may have any mode.
+        // A leftover file could have any mode.
         let _ = fs::remove_file(&new);
         let write = || {
             let mut file = private().create_new(true).open(&new)?;
@@ -237,7 +238,7 @@ mod tests {
             assert_eq!(saved.access_token.expose(), "ours", "{said}");
             assert_eq!(saved.expires_at, Some(60_000_000));
         }
-        // An issuer that names no scopes has granted what was asked for (RFC 6749 section 5.1).
+        // An issuer that lists no scopes has granted all that were asked for (RFC 6749 section 5.1).
         let mut saved = Saved {
             scope: "https://gw/all".to_owned(),
             ..Saved::default()

@@ -1,4 +1,4 @@
-//! The browser on this machine brings the code back to a port that only this try listens on (RFC 8252 section 7.3).
+//! The browser on this machine delivers the code to a port that only this attempt listens on (RFC 8252 section 7.3).
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(600);
 const ONE_REQUEST: Duration = Duration::from_secs(10);
 const LONGEST_HEAD: usize = 16 * 1024;
 
-/// What came to the port.
+/// A request to the port.
 #[derive(Debug, PartialEq, Eq)]
 enum Visit {
     Code(String),
@@ -65,7 +65,7 @@ async fn wait(listener: &TcpListener, state: &str) -> Result<String, Failure> {
             "HTTP/1.1 {status}\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{text}",
             text.len()
         );
-        // The code is what counts, not whether the browser reads the page.
+        // It does not matter whether the browser reads the page, once the code is here.
         let _ = stream.write_all(answer.as_bytes()).await;
         match visit {
             Visit::Code(code) => return Ok(code),

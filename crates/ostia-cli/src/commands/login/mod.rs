@@ -26,14 +26,14 @@ use file::{Saved, TokenFile};
 
 pub use token::Token;
 
-/// The gateway that was named at `ostia login`.
+/// The gateway named at `ostia login`.
 pub fn saved_url() -> Option<String> {
     let saved = TokenFile::find().ok()?.read().ok()??;
     Some(saved.url).filter(|url| !url.is_empty())
 }
 
 const GLOBUS: &str = "https://auth.globus.org";
-/// Where Globus's own clients look for another address of Globus Auth.
+/// The variable with which Globus's own clients use another address for Globus Auth.
 const GLOBUS_VARIABLE: &str = "GLOBUS_SDK_SERVICE_URL_AUTH";
 
 /// Options are remembered: the next `ostia login` needs none.
@@ -48,7 +48,7 @@ pub struct Login {
     /// Scopes to ask for, separated by spaces
     #[arg(long, env = "OSTIA_LOGIN_SCOPE", value_name = "SCOPES")]
     scope: Option<String>,
-    /// A Globus policy that the session must meet, as the gateway's operators name it; may be repeated
+    /// A Globus policy that the session must meet, as named by the gateway's operators; repeatable
     #[arg(
         long = "policy",
         env = "OSTIA_LOGIN_POLICY",
@@ -59,13 +59,13 @@ pub struct Login {
     /// The gateway, for `ostia whoami`
     #[arg(long, env = "OSTIA_URL", value_name = "URL")]
     url: Option<String>,
-    /// How the browser's answer gets back here [default: what the issuer offers and this machine can do]
+    /// How the browser's answer gets back to this command [default: what the issuer supports and this machine can do]
     #[arg(long)]
     way: Option<Way>,
     /// Sign in again even if the issuer remembers a session
     #[arg(long)]
     force: bool,
-    /// Only print the address, and do not open it in a browser
+    /// Only print the address, without opening it in a browser
     #[arg(long)]
     no_browser: bool,
 }
@@ -74,9 +74,9 @@ pub struct Login {
 enum Way {
     /// A browser on this machine
     Loopback,
-    /// A browser anywhere: a short code is typed there
+    /// A browser on any machine: type a short code there
     Device,
-    /// A browser anywhere: a long code is pasted here
+    /// A browser on any machine: paste a long code here
     Code,
 }
 
@@ -130,7 +130,7 @@ impl Login {
         let answer = match self.way(&authority)? {
             Way::Device => device::sign_in(&*web, &authority, &ask).await?,
             Way::Code => {
-                // Globus shows the code on a page of its own instead of sending the browser back.
+                // Globus shows the code on a page of its own instead of redirecting the browser.
                 let page = format!("{issuer}/v2/web/auth-code");
                 code::sign_in(&*web, &authority, &ask, &page).await?
             }
@@ -154,7 +154,7 @@ impl Login {
         let way = match self.way {
             Some(way) => way,
             None if authority.issuer == globus() => Way::Code,
-            // Over ssh the browser is on another machine.
+            // Over ssh, the browser is on another machine.
             None if authority.device.is_some() && std::env::var_os("SSH_CONNECTION").is_some() => {
                 Way::Device
             }
@@ -199,7 +199,7 @@ impl Whoami {
 }
 
 impl Logout {
-    /// Removes the file first: whatever the issuer answers, nobody is signed in here any longer.
+    /// Removes the file first: whatever the issuer answers, nobody is signed in on this machine any longer.
     pub fn run(&self) -> Result<(), Failure> {
         runtime::run(async {
             let file = TokenFile::find()?;
@@ -221,7 +221,7 @@ impl Logout {
     }
 }
 
-/// The token of whoever is signed in, refreshed where it has to be.
+/// The token of the person signed in, refreshed if necessary.
 pub async fn saved_token() -> Result<Secret<String>, Failure> {
     let saved = token::current(&TokenFile::find()?).await?;
     Ok(saved.access_token)

@@ -7,7 +7,7 @@ use crate::failure::Failure;
 use crate::output::print;
 use crate::runtime;
 
-/// A token that expires this soon is refreshed first, so that there is time to use it.
+/// A token that expires within this time is refreshed first, so that there is time to use it.
 const SOON: i64 = 60 * 1_000_000;
 
 #[derive(Debug, Args)]
@@ -22,7 +22,7 @@ impl Token {
     }
 }
 
-/// What is saved, refreshed if necessary.
+/// The saved tokens, refreshed if necessary.
 pub(super) async fn current(file: &TokenFile) -> Result<Saved, Failure> {
     let _lock = file.lock()?;
     let signed_out = || Failure::other("nobody is signed in: `ostia login`");

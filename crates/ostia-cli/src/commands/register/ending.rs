@@ -2,7 +2,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::failure::Failure;
 
-/// The signals that ask for the end.
+/// The signals that ask the command to end.
 pub(super) struct Ending {
     terminate: Signal,
     interrupt: Signal,
@@ -19,7 +19,7 @@ impl Ending {
         })
     }
 
-    /// Slurm's `--signal=B:USR1@300` counts as well.
+    /// Slurm's `--signal=B:USR1@300` counts too.
     pub async fn asked(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}

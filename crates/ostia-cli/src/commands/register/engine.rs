@@ -5,16 +5,16 @@ use ostia::catalog::{ApiUrl, HttpUrl, Scheme};
 use crate::commands::web::Page;
 use crate::failure::Failure;
 
-/// How long an engine may take to say that it is well.
+/// How long a health check may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The engine that this command runs beside.
+/// The engine beside this command.
 pub(super) struct Engine {
     url: HttpUrl,
 }
 
 impl Engine {
-    /// `url`: its base; `health`: a path on its host that is asked in place of its list of models.
+    /// `url`: its base URL; `health`: a path on its host that is checked instead of its list of models.
     pub fn new(url: &str, health: Option<&str>) -> Result<Self, Failure> {
         let wrong = |fault| Failure::usage(format!("--url {fault}"));
         let base = ApiUrl::parse(url).map_err(wrong)?;
@@ -33,7 +33,7 @@ impl Engine {
         })
     }
 
-    /// Whether it serves. What answers its health and lists no models is no engine.
+    /// Whether it serves. An engine must answer its health check, and list models.
     pub async fn is_well(&self) -> Result<(), String> {
         let page = Page {
             patience: PATIENCE,

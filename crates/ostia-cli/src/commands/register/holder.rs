@@ -8,31 +8,31 @@ use super::lease::{Calls, Heard, Lease, LeaseTerms};
 use crate::failure::Failure;
 use crate::output::note;
 
-/// How often an engine that does not answer yet is asked.
+/// How often an engine is asked until it answers.
 const ASK: Duration = Duration::from_secs(1);
-/// Renewals before a lease would end.
+/// How often a lease is renewed within its lifetime.
 const RENEWALS: u32 = 3;
-/// So many unanswered questions in a row and the engine gets no new requests.
+/// After this many failed checks in a row, the engine gets no new requests.
 const MOST_FAILURES: u32 = 3;
-/// How often it is asked whether requests still run, and how soon a call that failed is made again.
+/// How often to ask whether requests still run, and when to repeat a call that failed.
 const SOON: Duration = Duration::from_secs(1);
-/// For the last call.
+/// The time for the last call.
 const LAST: Duration = Duration::from_secs(10);
 
-/// Holds the lease from the engine's start to the job's end.
+/// Holds the lease from the engine's start until the job ends.
 pub(super) struct Holder {
     calls: Calls,
     engine: Engine,
     terms: LeaseTerms,
     lease: Option<Lease>,
-    /// When the end begins.
+    /// When to start ending.
     ends_at: Option<Instant>,
-    /// How long requests may run on then.
+    /// How long running requests may then continue.
     drain: Duration,
     ending: Ending,
-    /// The gateway said that it sends requests to the engine.
+    /// The gateway has said that it sends requests to the engine.
     is_serving: bool,
-    /// The last fault that was told: the same is told once.
+    /// The last fault that was printed, so that it is not repeated.
     told: String,
 }
 
@@ -72,7 +72,7 @@ impl Holder {
         held
     }
 
-    /// Until the end begins.
+    /// Runs until it is time to end.
     async fn hold(&mut self) -> Result<(), Failure> {
         let (mut is_well, mut failures) = (false, 0);
         loop {
@@ -103,7 +103,7 @@ impl Holder {
         }
     }
 
-    /// No new requests; those that run may end.
+    /// Takes no new requests, and lets the running ones finish.
     async fn end(&mut self) {
         if self.lease.is_none() {
             return;
@@ -119,7 +119,7 @@ impl Holder {
             {
                 Heard::Held { in_use: false, .. } => return note("no request runs any more"),
                 Heard::Held { in_use: true, .. } => {}
-                // Gone: nothing is sent here any more.
+                // The lease is gone, so the gateway sends nothing here any more.
                 Heard::Later(_) | Heard::Never(_) if self.lease.is_none() => return,
                 Heard::Later(why) | Heard::Never(why) => self.tell(&why),
             }
@@ -131,7 +131,7 @@ impl Holder {
         note("requests still run, and their time is over");
     }
 
-    /// Tells the gateway how the engine is. `Ok(false)`: it was not heard, or sends no requests to the engine yet.
+    /// Tells the gateway the engine's state. `Ok(false)`: the call failed, or the gateway does not send requests yet.
     async fn call(&mut self, state: &str) -> Result<bool, Failure> {
         let until = self
             .ends_at

@@ -1,4 +1,4 @@
-//! When the job that this command runs in has to end, as its scheduler says it.
+//! When the job that this command runs in must end, according to its scheduler.
 
 use std::process::Stdio;
 use std::time::Duration;
@@ -13,14 +13,14 @@ use crate::span::Moment;
 
 const PATIENCE: Duration = Duration::from_secs(15);
 
-/// From now until a moment that was named.
+/// The time from now until a given moment.
 pub(super) fn until(moment: Moment) -> Duration {
     let now = Timestamp::now().as_microsecond();
     let left = moment.after(now).saturating_sub(now);
     Duration::from_micros(u64::try_from(left).unwrap_or(0))
 }
 
-/// What is left of the job's wall limit; `None`: this is no job, or it has no limit.
+/// The time left until the job's wall limit; `None`: this is not a job, or it has no limit.
 pub(super) async fn time_left() -> Option<Duration> {
     let variable = |name| std::env::var(name).ok().filter(|text| !text.is_empty());
     let now = Timestamp::now().as_second();
@@ -33,13 +33,13 @@ pub(super) async fn time_left() -> Option<Duration> {
     if let Some(job) = variable("PBS_JOBID") {
         let told = output("qstat", &["-f", "-F", "json", &job]).await;
         let left = told.and_then(|told| pbs_left(&told, now, &TimeZone::system()));
-        // Torque's, from the job's start, which was not long ago.
+        // Torque gives the limit from the job's start, which was a moment ago.
         return left.or_else(|| Some(seconds(variable("PBS_WALLTIME")?.parse().ok()?)));
     }
     None
 }
 
-/// `squeue`'s `%L`: days-hours:minutes:seconds, the larger parts only where there are any.
+/// `squeue`'s `%L`: days-hours:minutes:seconds, without the leading parts that are zero.
 fn slurm_left(text: &str) -> Option<Duration> {
     let text = text.trim();
     let (days, clock) = text.split_once('-').unwrap_or(("0", text));
@@ -64,7 +64,7 @@ fn pbs_left(text: &str, now: i64, zone: &TimeZone) -> Option<Duration> {
     Some(seconds(limit - run.unwrap_or(0).max(0)))
 }
 
-/// `[[hours:]minutes:]seconds`, as a number of seconds.
+/// `[[hours:]minutes:]seconds`, in seconds.
 fn clock_time(text: &str) -> Option<i64> {
     let mut sum = 0_i64;
     for part in text.trim().split(':') {

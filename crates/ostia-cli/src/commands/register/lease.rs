@@ -13,30 +13,30 @@ pub(super) struct Calls {
     page: Page,
 }
 
-/// What is said of the engine in every call.
+/// What every call says about the engine.
 pub(super) struct LeaseTerms {
     pub url: String,
     pub ttl: Duration,
     pub max_in_flight: u32,
 }
 
-/// A lease, as it was last heard of.
+/// The lease, as of the last answer.
 pub(super) struct Lease {
     id: String,
-    /// Of the last call, whether or not its answer came.
+    /// The number of the last call, whether or not its answer arrived.
     sequence: i64,
 }
 
-/// What the gateway said to a call.
+/// The gateway's answer to a call.
 pub(super) enum Heard {
     Held {
         in_use: bool,
-        /// The gateway has seen that the engine serves, and sends requests to it.
+        /// The gateway has checked that the engine serves, and sends requests to it.
         serving: bool,
     },
     /// Trying again may help.
     Later(String),
-    /// It does not.
+    /// Trying again does not help.
     Never(String),
 }
 
@@ -45,7 +45,7 @@ impl Calls {
         Self { url, page }
     }
 
-    /// Takes a lease, or renews the one that is held. Times go as durations: nobody's clock has to be right.
+    /// Takes or renews the lease. Times are sent as durations, so that clocks do not have to agree.
     pub async fn hold(
         &self,
         held: &mut Option<Lease>,
@@ -105,12 +105,12 @@ fn heard(held: &mut Option<Lease>, answer: &Answer) -> Heard {
         };
     }
     match answer.status {
-        // It ended while nothing was heard from here: the next call takes another one.
+        // It expired while no call got through: the next one takes a new lease.
         StatusCode::GONE => {
             *held = None;
             Heard::Later(said(answer))
         }
-        // Two calls passed each other, or an earlier lease of this URL has still to end.
+        // Two calls crossed, or an earlier lease with this URL has not ended yet.
         StatusCode::CONFLICT | StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT => {
             Heard::Later(said(answer))
         }
@@ -119,7 +119,7 @@ fn heard(held: &mut Option<Lease>, answer: &Answer) -> Heard {
     }
 }
 
-/// What the gateway says of itself, in one line.
+/// The gateway's message, in one line.
 fn said(answer: &Answer) -> String {
     let told: Value = answer.json().unwrap_or_default();
     let message = told["error"]["message"].as_str().unwrap_or_default();

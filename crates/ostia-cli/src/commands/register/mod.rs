@@ -1,4 +1,4 @@
-//! `ostia register`: run beside an engine, it tells gateways where that is, for as long as it is there.
+//! `ostia register`: runs beside an engine and tells gateways where it is, for as long as it runs.
 
 mod ending;
 mod engine;
@@ -24,9 +24,9 @@ use crate::output::note;
 use crate::runtime;
 use crate::span::{Moment, Span};
 
-/// It waits until the engine answers, holds a lease on the endpoint and renews it. On SIGTERM, or before the job's time is
-/// over, the endpoint gets no new requests here; once those that run have ended, the lease is given back and the command
-/// ends. The key has the role registrar.
+/// It waits until the engine answers, takes a lease on the endpoint and renews it. On SIGTERM, or before the job's time
+/// is up, the engine gets no new requests; once the running ones have finished, the lease is given back and the command
+/// ends. The key needs the role registrar.
 #[derive(Debug, Args)]
 pub struct Register {
     /// The endpoint's slug, as `ostia check` shows it
@@ -35,7 +35,7 @@ pub struct Register {
     /// The engine's base URL, as the gateway reaches it: http://$(hostname -f):8000/v1
     #[arg(long)]
     url: String,
-    /// The gateway; with --tunnel also several, one for each replica
+    /// The gateway; with --tunnel possibly several, one for each replica
     #[arg(
         long = "gateway",
         env = "OSTIA_URL",
@@ -44,36 +44,38 @@ pub struct Register {
         value_delimiter = ','
     )]
     gateways: Vec<String>,
-    /// Open a connection to the gateway and answer its requests on that: nothing has to reach the engine but this command
+    /// Open a connection to the gateway and answer its requests on it, so that only this command needs to reach the
+    /// engine
     #[arg(long)]
     tunnel: bool,
     /// A file with the key [default: $OSTIA_API_KEY]
     #[arg(long, value_name = "FILE")]
     key_file: Option<PathBuf>,
-    /// How long the gateway believes it without hearing from it again
+    /// How long the lease lasts without being renewed
     #[arg(long, default_value = "60s", value_name = "60s")]
     ttl: Span,
-    /// When to begin to end: a time, or a span from now [default: 5 minutes before the wall limit of the Slurm or PBS job]
+    /// When to start ending: a time, or a span from now [default: 5 minutes before the wall limit of the Slurm or PBS
+    /// job]
     #[arg(long, value_name = "TIME")]
     until: Option<Moment>,
-    /// Requests that the engine takes at a time [default: no limit]
+    /// Concurrent requests that the engine takes [default: unlimited]
     #[arg(long, default_value_t = 0, hide_default_value = true, value_name = "N")]
     max_in_flight: u32,
-    /// What the engine is asked for, to see whether it is well: a path on its host [default: /models behind the base URL]
+    /// The path on the engine's host to check its health with [default: /models under the base URL]
     #[arg(long, value_name = "PATH")]
     health: Option<String>,
-    /// How long requests that run may go on once the end has begun
+    /// How long running requests may continue once it starts ending
     #[arg(long, default_value = "4m", value_name = "4m")]
     drain: Span,
-    /// Certificate authorities that vouch for the gateway [default: the machine's]
+    /// Certificate authorities to trust for the gateway [default: the machine's]
     #[arg(long, value_name = "FILE")]
     ca_cert: Option<PathBuf>,
-    /// A proxy on the way to the gateway: http://host:port
+    /// A proxy to the gateway: http://host:port
     #[arg(long, env = "OSTIA_PROXY", value_name = "URL")]
     proxy: Option<String>,
 }
 
-/// How long before the job's wall limit the end begins.
+/// How long before the job's wall limit to start ending.
 const BEFORE_THE_END: Duration = Duration::from_secs(5 * 60);
 
 impl Register {
@@ -99,13 +101,13 @@ impl Register {
         holder?.run().await
     }
 
-    /// From now until the end begins; `None`: nobody says that there is one.
+    /// The time until it starts ending; `None`: no end is known.
     async fn ends_in(&self) -> Option<Duration> {
         if let Some(until) = self.until {
             return Some(job::until(until));
         }
         let left = job::time_left().await?;
-        // A short job has less to give away.
+        // A short job gives up at most half of its time.
         Some(left.saturating_sub(BEFORE_THE_END.min(left / 2)))
     }
 
@@ -131,7 +133,7 @@ impl Register {
         Tunnels::new(terms, engine)
     }
 
-    /// Where leases on the endpoint are taken.
+    /// The URL where leases on the endpoint are taken.
     fn registration(&self, gateway: &str) -> Result<HttpUrl, Failure> {
         let gateway = parse_private(gateway.trim_end_matches('/'))?;
         let url = format!("{}/v1/register/{}", gateway.base(), self.slug);

@@ -17,15 +17,15 @@ use crate::commands::web::Page;
 use crate::failure::Failure;
 use crate::output::note;
 
-/// How often the engine is asked, gateways' names are looked up, and a tunnel that was cut is opened again.
+/// How often the engine is checked, gateways' names are resolved, and lost tunnels are opened again.
 const ASK: Duration = Duration::from_secs(1);
 const LOOK: Duration = Duration::from_secs(5);
-/// So many unanswered questions in a row and the tunnels are closed.
+/// After this many failed checks in a row, the tunnels are closed.
 const MOST_FAILURES: u32 = 3;
 
-/// What tunnels are opened with.
+/// The settings of tunnels.
 pub(super) struct Terms {
-    /// Where each gateway takes them.
+    /// Where each gateway accepts tunnels.
     pub gateways: Vec<HttpUrl>,
     pub page: Page,
     pub engine_url: String,
@@ -34,7 +34,7 @@ pub(super) struct Terms {
     pub drain: Duration,
 }
 
-/// One tunnel to each address of each gateway: a tunnel is at one replica, and the others know nothing of it.
+/// One tunnel to each address of each gateway, because a tunnel ends at one replica and the others cannot use it.
 pub(super) struct Tunnels {
     terms: Terms,
     engine: Engine,
@@ -43,7 +43,7 @@ pub(super) struct Tunnels {
     path_and_query: String,
     ends_at: Option<Instant>,
     ending: Ending,
-    /// Tells all tunnels that the end has begun.
+    /// Tells all tunnels that it is time to end.
     end: watch::Sender<bool>,
     open: HashMap<(String, IpAddr), JoinHandle<Option<String>>>,
 }
@@ -117,7 +117,7 @@ impl Tunnels {
         held
     }
 
-    /// Opens a tunnel to each address that has none.
+    /// Opens a tunnel to each address without one.
     async fn look(&mut self) {
         self.end.send_replace(false);
         for gateway in self.terms.gateways.clone() {
@@ -159,7 +159,7 @@ impl Tunnels {
         tunnel.map_err(|error| error.to_string())
     }
 
-    /// Why a gateway takes no tunnel, if one never will.
+    /// Why a gateway will never accept a tunnel, if so.
     async fn refusal(&mut self) -> Option<String> {
         let over: Vec<_> = self
             .open
@@ -173,7 +173,7 @@ impl Tunnels {
         None
     }
 
-    /// No new requests; those that run may end.
+    /// Takes no new requests, and lets the running ones finish.
     async fn close(&mut self) {
         self.end.send_replace(true);
         let limit = Instant::now() + self.terms.drain;
@@ -186,7 +186,7 @@ impl Tunnels {
     }
 }
 
-/// Holds one tunnel, and opens it again where it is cut. Gives why the gateway will never take it.
+/// Keeps one tunnel, and opens it again if it is lost. Returns why the gateway will never accept it.
 async fn keep(tunnel: Tunnel, mut end: watch::Receiver<bool>, name: String) -> Option<String> {
     loop {
         let mut ending = end.clone();

@@ -1,4 +1,4 @@
-//! What a gateway says of itself to its log and to systemd. Without systemd nothing is said there, and nothing fails.
+//! What a gateway tells its log and systemd about itself. Without systemd, the calls do nothing.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use ostia::runtime::spawn;
 use ostia::settings::{ListenAddress, Settings};
 use sd_notify::NotifyState;
 
-/// After the drain: time to cut off what is left, and to store the last rows.
+/// Time after the drain to cut off the remaining requests and to store the last rows.
 const AFTER_DRAIN: Duration = Duration::from_secs(30);
 
 pub(super) fn ready(running: &Running) {
@@ -28,11 +28,11 @@ pub(super) fn ready(running: &Running) {
         pid = std::process::id(),
         "ostia listens"
     );
-    // It may have taken over from the process that systemd knows.
+    // This process may have taken over from the one that systemd knows.
     notify(&[NotifyState::MainPid(std::process::id()), NotifyState::Ready]);
 }
 
-/// Tells systemd again and again that this process works, where it wants to know.
+/// Sends keep-alives to systemd, if it asks for them.
 pub(super) fn keep_watched() {
     let wanted = std::env::var("WATCHDOG_USEC").ok();
     let Some(limit) = wanted.and_then(|micros| micros.parse().ok()) else {
@@ -54,7 +54,7 @@ pub(super) fn taken_over(pid: u32) {
     );
 }
 
-/// Where people find the pages; `None`: there are none.
+/// The address of the pages; `None`: there are no pages.
 fn pages(settings: &Settings) -> Option<String> {
     let url = &settings.server.public_url;
     match (settings.web.enabled, url.is_empty()) {
@@ -64,7 +64,7 @@ fn pages(settings: &Settings) -> Option<String> {
     }
 }
 
-/// systemd wants to know when a reload began, by the monotonic clock.
+/// systemd needs the monotonic time at which a reload began.
 pub(super) fn reloading() {
     match NotifyState::monotonic_usec_now() {
         Ok(now) => notify(&[NotifyState::Reloading, now]),
@@ -77,7 +77,7 @@ pub(super) fn reloaded() {
 }
 
 pub(super) fn stopping(running: &Running, signal: &str, grace: Duration) {
-    let limit = running.gateway().live().settings.server.drain_timeout;
+    let limit = running.gateway().live().settings.server.drain.limit;
     let longest = u32::try_from((grace + limit + AFTER_DRAIN).as_micros()).unwrap_or(u32::MAX);
     tracing::info!(
         signal,

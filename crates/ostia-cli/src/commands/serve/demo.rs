@@ -1,4 +1,4 @@
-//! `ostia serve --demo` and `ostia serve --backend`: a temporary installation, and lines to paste.
+//! `ostia serve --demo` and `ostia serve --backend`: a temporary installation, and commands to paste.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -22,18 +22,18 @@ use crate::output::print;
 const USUAL: ([u8; 4], u16) = ([127, 0, 0, 1], 8000);
 const USER: &str = "demo@localhost";
 
-/// What has to live as long as the gateway, and what to say of it.
+/// What must live as long as the gateway, and what to print about it.
 pub(super) struct Demo {
     trial: Trial,
     served: Served,
 }
 
-/// What a temporary installation is around.
+/// What a temporary installation serves.
 pub(super) enum Served {
     Simulated(demo::Demo),
     Found {
         backends: Vec<Found>,
-        /// With the backends' key.
+        /// Contains the backends' key.
         variables: Environment,
     },
 }
@@ -63,7 +63,7 @@ impl Served {
         })
     }
 
-    /// Writes the configuration, and gives its path.
+    /// Writes the configuration, and returns its path.
     fn write(&self, trial: &Trial) -> Result<PathBuf, Failure> {
         match self {
             Self::Simulated(engine) => write_site(engine, trial.folder()).map_err(|error| {
@@ -81,7 +81,7 @@ impl Served {
         }
     }
 
-    /// The model to paste a line for.
+    /// The model for the commands to paste.
     fn model(&self) -> &str {
         match self {
             Self::Simulated(_) => demo::MODEL,
@@ -94,7 +94,7 @@ impl Served {
 }
 
 impl Demo {
-    /// Serves on the address that was asked for; else on the usual one or, if that is taken, on any.
+    /// Listens on the address given, or else on the usual one, or on any port if that is taken.
     pub(super) async fn start(
         setup: &Setup,
         listen: Option<&str>,
@@ -127,13 +127,13 @@ impl Demo {
         let config = served.write(&trial)?;
         let fleet = Arc::<Fleet>::default();
         let (mut settings, catalog) = trial.load(setup, config, served.variables(), &fleet)?;
-        // On loopback, for whoever has the link.
+        // On loopback, for anybody who has the link.
         settings.web.enabled = true;
         let started = trial.serve(setup, settings, catalog, fleet, listen).await;
         Ok((trial, started))
     }
 
-    /// What to paste, on stdout.
+    /// Prints commands to paste, on stdout.
     pub(super) fn announce(&self, running: &Running) -> Result<(), Failure> {
         match running.address() {
             Some(address) => {
@@ -199,7 +199,7 @@ fn hints(url: &str, page: &str, key: &Secret<String>, served: &Served) -> String
     text
 }
 
-/// One word of a shell.
+/// Quotes a text as one shell word.
 fn in_shell(text: &str) -> String {
     format!("'{}'", text.replace('\'', "'\\''"))
 }

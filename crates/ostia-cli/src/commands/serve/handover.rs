@@ -1,4 +1,4 @@
-//! Another process in the place of this one, and this one in the place of another.
+//! Lets another process take over from this one, or this one from another.
 
 use std::env::{args_os, current_exe, var_os};
 use std::ffi::OsStr;
@@ -12,10 +12,10 @@ use ostia::gateway::{UpgradeError, UpgradeWish};
 
 use crate::failure::Failure;
 
-/// What belongs to this process alone.
+/// Variables that are meant for this process only.
 const OWN_VARIABLES: [&str; 4] = ["LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "WATCHDOG_PID"];
 
-/// From a running process, from systemd, or none yet.
+/// Sockets from a running process, from systemd, or new ones.
 pub(super) fn sockets() -> Result<Sockets, Failure> {
     let failed = |error: std::io::Error| {
         Failure::other(format!("the sockets cannot be taken over: {error}"))
@@ -41,8 +41,8 @@ pub(super) fn sockets() -> Result<Sockets, Failure> {
     })
 }
 
-/// Starts the binary that is installed now with the words of this process. `None`: it did not take over, this process
-/// serves on, and whoever asked knows why.
+/// Starts the binary that is installed now, with this process's arguments. `None`: it did not take over, so this
+/// process continues to serve, and the caller of the upgrade was told why.
 pub(super) async fn hand_over(running: &Running, wish: Option<UpgradeWish>) -> Option<u32> {
     tracing::info!("another process is started to take over");
     let offered = match program() {
@@ -73,7 +73,8 @@ pub(super) async fn hand_over(running: &Running, wish: Option<UpgradeWish>) -> O
     pid
 }
 
-/// As this process was called: a link may lead to another version by now, and where the running file was is of no meaning.
+/// The path that this process was started with. It may be a link that leads to another version now, so the path of the
+/// running file does not matter.
 fn program() -> std::io::Result<PathBuf> {
     let called = args_os().next().unwrap_or_default();
     if Path::new(&called).components().count() > 1 {

@@ -1,4 +1,4 @@
-//! `ostia serve`: from the configuration to a gateway that listens, and to its end.
+//! `ostia serve`: from the configuration to a listening gateway, and to its end.
 
 mod announce;
 mod demo;
@@ -39,13 +39,13 @@ pub struct Serve {
     /// Where to listen instead of `server.listen`: 127.0.0.1:8000, [::]:8000 or unix:/path
     #[arg(long, value_name = "ADDR", value_parser = address)]
     listen: Option<String>,
-    /// Start only if the configuration has no error at all
+    /// Start only if the configuration has no errors at all
     #[arg(long, conflicts_with_all = ["demo", "urls"])]
     strict: bool,
-    /// Try it out: a simulated model, a temporary database and one key; reads no file
+    /// Try it out: a simulated model, a temporary database and one key; reads no files
     #[arg(long, conflicts_with = "urls")]
     demo: bool,
-    /// How fast the simulated model writes; 0 means without a pause
+    /// How fast the simulated model writes; 0 means without pauses
     #[arg(long, requires = "demo", value_name = "N", default_value_t = 25)]
     demo_tokens_per_second: u32,
     #[command(flatten)]
@@ -84,7 +84,7 @@ impl Serve {
             }
             End::TakenOver(pid) => {
                 announce::taken_over(*pid);
-                // Whoever stops the service sends this one signal to both processes.
+                // Whoever stops the service sends this signal to both processes.
                 signals.skip_one_stop();
                 Duration::ZERO
             }
@@ -131,7 +131,7 @@ impl Serve {
         Ok((None, running.map_err(|error| not_started(&error))?))
     }
 
-    /// Everything that can be wrong before a socket is opened.
+    /// Checks everything that can be wrong, before a socket is opened.
     async fn parts(&self, setup: &Setup) -> Result<Parts, Failure> {
         let fleet = Arc::<Fleet>::default();
         let loaded = load(setup, self.listen.as_deref(), &fleet);
@@ -162,8 +162,8 @@ impl Serve {
     }
 }
 
-/// A gateway starts without its database: readiness says so until it is reached, and the journal keeps the rows. One that
-/// answers and does not fit is refused.
+/// A gateway starts without its database: readiness reports that until the database is reached, and the journal keeps
+/// the rows. A database that answers but does not fit stops the start.
 async fn reach(store: &dyn Store, settings: &Settings) -> Result<(), Failure> {
     let zone = &settings.reports.timezone;
     let answer = tokio::time::timeout(REACHED, store.keep_reports_in(zone));
@@ -188,13 +188,13 @@ async fn reach(store: &dyn Store, settings: &Settings) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Reads the files as they were read at the start.
+/// Reads the files in the same way as at the start.
 fn reader(setup: &Setup, listen: Option<String>) -> ReadFiles {
     let setup = setup.clone();
     Box::new(move |fleet| load(&setup, listen.as_deref(), fleet))
 }
 
-/// Waits for what ends the process before it serves, and names it.
+/// Waits for what ends the process before it serves, and returns its name.
 async fn ended(signals: &mut Signals, terminal: &mut Option<Terminal>) -> &'static str {
     tokio::select! {
         signal = signals.stop() => signal,
@@ -202,15 +202,15 @@ async fn ended(signals: &mut Signals, terminal: &mut Option<Terminal>) -> &'stat
     }
 }
 
-/// Why a process does not serve any more.
+/// Why a process stopped serving.
 enum End {
-    /// By a signal or a command; with its name.
+    /// A signal or a command, by name.
     Asked(&'static str),
-    /// By this process.
+    /// The process that took over.
     TakenOver(u32),
 }
 
-/// Serves until something ends that.
+/// Serves until told to end.
 async fn serve_until_ended(
     running: &Running,
     signals: &mut Signals,
@@ -251,7 +251,7 @@ async fn serve_until_ended(
                             None => break,
                         },
                         wish = signals.next() => match wish {
-                            // The process that was started is ended too.
+                            // The new process is ended too.
                             Wish::Stop(signal) => return End::Asked(signal),
                             Wish::Reload | Wish::Upgrade => {
                                 tracing::info!("another process is about to take over");
@@ -264,15 +264,15 @@ async fn serve_until_ended(
     }
 }
 
-/// How long it goes on listening. Whoever presses Ctrl-C has no load balancer in front.
+/// How long to keep listening. A person who presses Ctrl-C has no load balancer in front.
 fn grace(running: &Running, signal: &str, temporary: bool) -> Duration {
     match temporary || matches!(signal, "SIGINT" | TERMINAL_CLOSED) {
         true => Duration::ZERO,
-        false => running.gateway().live().settings.server.drain_grace,
+        false => running.gateway().live().settings.server.drain.grace,
     }
 }
 
-/// What comes of it stands in the log and in readiness.
+/// The result is in the log and in readiness.
 async fn reload(running: &Running) {
     announce::reloading();
     let gateway = Arc::clone(running.gateway());
@@ -325,7 +325,7 @@ pub(super) fn not_started(error: &StartError) -> Failure {
     }
 }
 
-/// Checks an address of the command line as the configuration would.
+/// Checks a command-line address like one in the configuration.
 fn address(text: &str) -> Result<String, String> {
     let path = text.strip_prefix("unix:");
     let numeric = text.replacen("localhost:", "127.0.0.1:", 1);

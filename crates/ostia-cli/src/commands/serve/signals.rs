@@ -2,31 +2,31 @@ use std::io;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// The signals of a service. Once they are listened for, none of them ends the process by itself. SIGPIPE does not either:
-/// every Rust program ignores it.
+/// The signals of a service. Once they are listened for, none of them ends the process by itself. SIGPIPE does not
+/// either, because every Rust program ignores it.
 pub(super) struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hangup: Signal,
     ends_on_hangup: bool,
-    /// How many signals that ask for the end mean nothing.
+    /// How many of the next signals to end are ignored.
     skipped: usize,
     upgrade: Signal,
-    /// It means nothing to a gateway, but by default it would kill it.
+    /// This signal means nothing to a gateway, but would kill it by default.
     _idle: Signal,
 }
 
 /// What a signal asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Wish {
-    /// The end; with the signal's name.
+    /// To end; with the signal's name.
     Stop(&'static str),
     Reload,
     Upgrade,
 }
 
 impl Signals {
-    /// `ends_on_hangup`: SIGHUP asks for the end, as SIGTERM does.
+    /// `ends_on_hangup`: SIGHUP means to end, like SIGTERM.
     pub fn listen(ends_on_hangup: bool) -> io::Result<Self> {
         Ok(Self {
             ends_on_hangup,
@@ -39,7 +39,7 @@ impl Signals {
         })
     }
 
-    /// The next signal that means something. Cancel-safe.
+    /// The next signal that matters. Cancel-safe.
     pub async fn next(&mut self) -> Wish {
         tokio::select! {
             _ = self.terminate.recv() => Wish::Stop("SIGTERM"),
@@ -52,12 +52,12 @@ impl Signals {
         }
     }
 
-    /// The process ends already: the next signal that asks for it is for another one.
+    /// The process is ending already: the next signal to end is meant for another process.
     pub fn skip_one_stop(&mut self) {
         self.skipped = 1;
     }
 
-    /// Waits for the next signal that asks for the end, and names it: for when there is nothing to reload.
+    /// Waits for the next signal to end and returns its name, while there is nothing to reload.
     pub async fn stop(&mut self) -> &'static str {
         loop {
             match self.next().await {

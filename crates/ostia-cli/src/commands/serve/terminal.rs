@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::sync::oneshot;
 
-/// The terminal that a temporary gateway was started in: when it closes, the gateway ends too.
+/// The terminal in which a temporary gateway was started. When it closes, the gateway ends too.
 pub(super) struct Terminal {
     closed: Option<oneshot::Receiver<()>>,
 }
@@ -20,7 +20,7 @@ impl Terminal {
         Self {
             closed: terminal.map(|terminal| {
                 let (sender, closed) = oneshot::channel();
-                // A thread of its own, which ends with the process: nothing waits for it.
+                // A thread of its own, which ends with the process; nothing waits for it.
                 std::thread::spawn(move || {
                     wait_for_hangup(&terminal);
                     let _ = sender.send(());
@@ -30,12 +30,12 @@ impl Terminal {
         }
     }
 
-    /// Whether SIGHUP ends the process: not where it was ignored from the start.
+    /// Whether SIGHUP ends the process. It does not if it was ignored from the start.
     pub fn ends_on_hangup() -> bool {
         !ignores_hangups()
     }
 
-    /// Resolves once it has closed; never, where there is none.
+    /// Resolves once the terminal has closed; never if there is none.
     pub async fn closed(&mut self) {
         match &mut self.closed {
             Some(closed) => {
@@ -59,15 +59,15 @@ fn first_terminal() -> Option<OwnedFd> {
         .or_else(|| own(&io::stderr()))
 }
 
-/// Reads nothing: a process in the background that reads its terminal is stopped.
+/// Reads nothing, because a background process that reads its terminal is stopped.
 fn wait_for_hangup(terminal: &OwnedFd) {
     loop {
-        // No event is asked for; the end of the other side is told all the same.
+        // No event is requested, but a hang-up is always reported.
         let mut watched = [PollFd::new(terminal, PollFlags::empty())];
         match poll(&mut watched, None::<&Timespec>) {
             Ok(_) => return,
             Err(rustix::io::Errno::INTR) => {}
-            // It cannot be watched: SIGHUP alone has to do.
+            // It cannot be watched, so only SIGHUP ends the process.
             Err(_) => loop {
                 std::thread::park();
             },
@@ -75,7 +75,7 @@ fn wait_for_hangup(terminal: &OwnedFd) {
     }
 }
 
-/// Linux says it in the process's status; elsewhere nothing is known, and the terminal counts.
+/// Linux shows it in the process's status. Elsewhere it is unknown, and the terminal is watched.
 fn ignores_hangups() -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status

@@ -7,34 +7,34 @@ use super::reading::{Reading, read_stream, read_whole};
 use crate::commands::web::{Answer, Page, parse_private};
 use crate::failure::Failure;
 
-/// A model that has to be loaded first takes minutes.
+/// A model that must be loaded first takes minutes.
 const PATIENCE: Duration = Duration::from_secs(600);
 const PROMPT: &str = "Say hello in one short sentence.";
 const MOST_TOKENS: u32 = 64;
-/// As much of an answer's text as is shown.
+/// How much of an answer's text is shown.
 const SHOWN: usize = 60;
 
-/// One model by one API.
+/// A call to one model by one API.
 pub(super) struct Call<'a> {
-    /// With `/v1` at its end.
+    /// Ends with `/v1`.
     pub(super) base: &'a str,
     pub(super) key: &'a Secret<String>,
     pub(super) model: &'a str,
     pub(super) api: &'a str,
 }
 
-/// What became of one request.
+/// The result of one request.
 pub(super) struct Seen {
     stream: bool,
     status: u16,
     took: Duration,
     request_id: String,
-    /// Or what went wrong, in words.
+    /// The reading, or what went wrong.
     outcome: Result<Reading, String>,
 }
 
 impl Call<'_> {
-    /// For a whole answer, then for a stream if that went well and the API has streams.
+    /// Asks for a whole answer, then for a stream if that worked and the API has streams.
     pub(super) async fn both(&self) -> Result<Vec<Seen>, Failure> {
         let mut seen = vec![self.once(false).await?];
         if seen[0].is_good() && self.api != "embeddings" {
@@ -50,7 +50,7 @@ impl Call<'_> {
         }
         let begun = SystemClock.now();
         let mut answer = self.send(body.clone()).await?;
-        // OpenAI's reasoning models know the cap by its newer name only.
+        // OpenAI's reasoning models accept only the newer name of the limit.
         if answer.status == 400 && answer.text().contains("max_completion_tokens") {
             let cap = body
                 .as_object_mut()
@@ -128,7 +128,7 @@ impl Seen {
     }
 }
 
-/// The code and message of an error, made harmless for a terminal.
+/// The code and message of an error, safe for a terminal.
 pub fn said(answer: &Answer) -> String {
     let body = answer.json().unwrap_or_default();
     let error = &body["error"];

@@ -14,7 +14,7 @@ use crate::commands::serve::not_started;
 use crate::commands::trial::{Holder, Trial, any_port};
 use crate::failure::Failure;
 
-/// In this order: the first that the cluster lists is called.
+/// The order of preference: the first that the cluster lists is called.
 const APIS: [&str; 5] = [
     USUAL_API,
     "messages",
@@ -23,7 +23,7 @@ const APIS: [&str; 5] = [
     "embeddings",
 ];
 
-/// A gateway of the configuration that nobody else calls.
+/// A gateway with this configuration, used only by this command.
 pub(super) struct Here {
     pub(super) trial: Trial,
     pub(super) model: String,
@@ -96,12 +96,12 @@ impl Here {
     }
 
     pub(super) async fn stop(self) {
-        // Nothing runs any more, so there is nothing to wait for.
+        // Nothing is running any more, so there is nothing to wait for.
         self.running.shut_down(Duration::ZERO, ready(())).await;
     }
 }
 
-/// The endpoint to call: of the model, or the first one that is served at all.
+/// The endpoint to call: one of the model, or the first that is served.
 fn chosen(catalog: &Catalog, model: Option<&str>) -> Result<Arc<Deployment>, Failure> {
     let ready = |deployment: &&Arc<Deployment>| {
         deployment.serving == Serving::Yes && deployment.framework_listed()
@@ -157,7 +157,7 @@ fn first_api(deployment: &Deployment) -> Result<String, Failure> {
     })
 }
 
-/// Somebody who meets the rules of cluster and endpoint, as far as anybody can.
+/// A user who meets the rules of cluster and endpoint, if anybody can.
 fn permitted(deployment: &Deployment) -> Holder {
     let rules: [&Access; 2] = [&deployment.cluster.access, &deployment.access];
     let domains = rules.map(|rule| rule.domains.as_deref().unwrap_or_default());
@@ -176,7 +176,7 @@ fn permitted(deployment: &Deployment) -> Holder {
     }
 }
 
-/// What the configuration says of sign-in, maintenance and the outside does not matter here.
+/// Removes the settings of sign-in, maintenance and external services, which do not matter here.
 fn for_one_call(mut settings: Settings) -> Settings {
     settings.auth.providers = vec![Provider::ApiKey];
     settings.maintenance.clear();

@@ -1,5 +1,5 @@
-//! `ostia test`: calls a model and says what was seen. Without --url the whole way from a client to the backend is made in
-//! this process, from the configuration; with it, a gateway that runs somewhere is called.
+//! `ostia test`: calls a model and shows what came back. Without --url, this process makes the whole way from a client
+//! to the backend, from the configuration; with it, the command calls a running gateway.
 
 mod call;
 mod here;
@@ -19,7 +19,7 @@ pub use call::said;
 use call::{Call, Seen};
 use here::Here;
 
-/// What is called where the cluster does not say otherwise.
+/// The API to call unless the cluster lists others.
 const USUAL_API: &str = "chat/completions";
 /// Variables with a key for `--url`, in order.
 const KEYS: [&str; 2] = ["OSTIA_API_KEY", "OPENAI_API_KEY"];
@@ -32,7 +32,7 @@ const KEYS: [&str; 2] = ["OSTIA_API_KEY", "OPENAI_API_KEY"];
                   is the token of `ostia login`."
 )]
 pub struct Test {
-    /// A name or an alias, as a request would have it [default: the first model that is served]
+    /// A name or an alias, as in a request [default: the first model that is served]
     model: Option<String>,
     /// The API to call [default: the first of chat/completions, messages, responses, completions, embeddings that is
     /// served]
@@ -124,7 +124,7 @@ impl Test {
     }
 }
 
-/// What was called, for whoever reads the report.
+/// What was called, for the report.
 struct What {
     model: String,
     api: String,
@@ -174,7 +174,7 @@ async fn first_model(base: &str, key: &Secret<String>) -> Result<String, Failure
     }
 }
 
-/// Tells of the models that were not called.
+/// Names the models that were not called.
 fn others(models: &[&str]) {
     if !models.is_empty() {
         let models = models.join(", ");

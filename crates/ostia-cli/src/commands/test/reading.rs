@@ -3,7 +3,7 @@ use serde_json::{Value, json};
 use crate::commands::web::Answer;
 use crate::table::cut;
 
-/// What an answer says.
+/// What an answer contains.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Reading {
     text: String,
@@ -42,7 +42,7 @@ pub(super) fn read_whole(api: &str, answer: &Answer) -> Result<Reading, String> 
     }
 }
 
-/// Of server-sent events, with an end that says that it is one.
+/// Reads server-sent events, which must have a proper end.
 pub(super) fn read_stream(answer: &Answer) -> Result<Reading, String> {
     let mut reading = Reading::default();
     let (mut events, mut ended) = (0, false);

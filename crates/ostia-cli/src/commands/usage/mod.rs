@@ -1,4 +1,4 @@
-//! `ostia usage`: what the ledger adds up to.
+//! `ostia usage`: sums over the ledger.
 
 mod render;
 mod report;
@@ -26,16 +26,17 @@ use report::Report;
                   clients gave up are in neither."
 )]
 pub struct Usage {
-    /// The first moment: so long ago (7d, 12h, 30m), a date (2026-01-31: its beginning, in [reports] timezone) or a timestamp
+    /// The beginning: a span before now (7d, 12h, 30m), a date (2026-01-31: its beginning, in [reports] timezone) or a
+    /// timestamp
     #[arg(long, value_name = "WHEN", default_value = "7d")]
     since: Moment,
-    /// The moment up to which requests count, written the same way [default: now]
+    /// The end, written the same way [default: now]
     #[arg(long, value_name = "WHEN")]
     until: Option<Moment>,
     /// Only this user
     #[arg(long, value_name = "NAME")]
     user: Option<String>,
-    /// One line for each combination of these
+    /// Print a line for each combination of these
     #[arg(long, value_name = "COLUMNS", value_delimiter = ',', default_value = "user,model", value_parser = PossibleValuesParser::new(UsageQuery::BY))]
     by: Vec<String>,
     /// Sort by this column, numbers from the largest down [default: by the columns of --by]
@@ -89,7 +90,7 @@ impl Usage {
         })
     }
 
-    /// Each once, in the order in which they were asked for.
+    /// Without duplicates, in the order in which they were asked for.
     fn columns(&self) -> Vec<String> {
         let mut columns: Vec<String> = Vec::new();
         for name in &self.by {

@@ -5,10 +5,10 @@ use super::report::{COUNTS, Count, Report};
 use crate::output::Look;
 use crate::table::Table;
 
-/// From here on a table rounds.
+/// A table rounds numbers from here on.
 const LONG: u64 = 10_000_000;
 
-/// What a table shows; those with a question mark give way to names.
+/// A table's columns; those with a question mark are left out if names need the room.
 const COLUMNS: [(&str, Count); 7] = [
     (">REQUESTS", |row| row.requests),
     (">?OK", |row| row.ok),
@@ -45,7 +45,7 @@ pub(super) fn table(report: &Report, look: Look) -> String {
     table.render(look)
 }
 
-/// RFC 4180, with line feeds alone.
+/// RFC 4180, but with line feeds only.
 pub(super) fn csv(report: &Report) -> String {
     let names = COUNTS.iter().map(|(name, _)| *name);
     let headings: Vec<&str> = report.by.iter().map(String::as_str).chain(names).collect();
@@ -95,8 +95,8 @@ fn short(count: u64) -> String {
     format!("{whole}.{fraction}{name}")
 }
 
-/// Spreadsheets run a field that begins like a formula, and users choose their names: an apostrophe before it makes it
-/// text (OWASP, "CSV injection").
+/// Spreadsheets execute fields that look like formulas, and users choose their names. An apostrophe in front makes a
+/// field text (OWASP, "CSV injection").
 fn csv_field(text: &str) -> String {
     const FORMULAS: [char; 11] = ['=', '+', '-', '@', '\t', '\r', '\n', '＝', '＋', '－', '＠'];
     let apostrophe = if text.starts_with(FORMULAS) { "'" } else { "" };

@@ -7,7 +7,7 @@ use crate::failure::Failure;
 
 pub(super) type Count = fn(&UsageRow) -> u64;
 
-/// The numbers of a line, in the order in which CSV and JSON have them.
+/// The numbers of a line, in the order of CSV and JSON.
 pub(super) const COUNTS: [(&str, Count); 8] = [
     ("requests", |row| row.requests),
     ("ok", |row| row.ok),
@@ -19,20 +19,20 @@ pub(super) const COUNTS: [(&str, Count); 8] = [
     ("failed", |row| row.failed),
 ];
 
-/// A report as it is shown.
+/// A report, ready to be shown.
 pub(super) struct Report {
     pub(super) by: Vec<String>,
     pub(super) rows: Vec<UsageRow>,
-    /// What `--top` left out, if it did: how many lines, and their sums.
+    /// What `--top` left out: how many lines, and their sums.
     pub(super) rest: Option<(usize, UsageRow)>,
     /// Of all lines.
     pub(super) total: UsageRow,
 }
 
-/// What lines are sorted by.
+/// How to sort the lines.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Order {
-    /// As the store gives them: by their keys.
+    /// By their keys, as the store returns them.
     Keys,
     Key(usize),
     Count(usize),

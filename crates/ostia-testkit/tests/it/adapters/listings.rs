@@ -286,13 +286,13 @@ async fn pages_of_every_sort_are_read_or_told_and_never_stop_inference() {
             &["run"],
         ),
         (
-            "experts that are no list",
+            "experts that are not a list",
             Script::raw(200, live(json!({"experts": "stop"}))),
             200,
             &["run"],
         ),
         (
-            "experts that are no names",
+            "experts that are not names",
             Script::raw(200, live(json!({"experts": [null, 7, ""]}))),
             200,
             &["run"],
@@ -304,7 +304,7 @@ async fn pages_of_every_sort_are_read_or_told_and_never_stop_inference() {
             &["stop"],
         ),
         (
-            "a status that is no text",
+            "a status that is not a text",
             Script::raw(200, live(json!({"status": 7}))),
             200,
             &[],

@@ -176,7 +176,7 @@ async fn every_row_arrives() {
     let other = start(&ledger, &second);
     ledger.rejected(&refusal("cid", "requests"));
     flushed(&ledger).await;
-    assert_eq!(rig.store.len(), 1, "a started record is no row");
+    assert_eq!(rig.store.len(), 1, "a started record is not a row");
     assert_eq!(ledger.stats().open_receipts, 2);
 
     slot.finished(&answered(&first, 90));

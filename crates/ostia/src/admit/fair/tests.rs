@@ -1,7 +1,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::time::Instant;
 
+use ostia_core::{Clock as _, SystemClock};
 use proptest::prelude::*;
 
 use super::super::queue::Waiter;
@@ -22,7 +22,7 @@ fn waiter(party: Party, arrival: u64) -> Arc<Waiter> {
         party,
         ["e".into()].into(),
         arrival,
-        Instant::now(),
+        SystemClock.now(),
     ))
 }
 
@@ -224,13 +224,13 @@ fn who_may_use_other_endpoints_is_not_held_up() {
         party("a", "a"),
         ["x".into()].into(),
         1,
-        Instant::now(),
+        SystemClock.now(),
     ));
     let other = Arc::new(Waiter::new(
         party("b", "b"),
         ["x".into(), "y".into()].into(),
         2,
-        Instant::now(),
+        SystemClock.now(),
     ));
     lines.join(&first);
     lines.join(&other);

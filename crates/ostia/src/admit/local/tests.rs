@@ -13,7 +13,7 @@ struct Rig {
     limiter: Arc<LocalLimiter>,
 }
 
-/// 0 is off.
+/// 0 means off.
 #[derive(Clone, Copy, Default)]
 struct Limits {
     rate: u64,

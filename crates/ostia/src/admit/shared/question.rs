@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use ostia_core::{Ask, Claim, Denial, Level, Measure, Scope, Standing, Subject, Taken};
+use ostia_core::{Ask, Claim, Denial, Level, Measure, Standing, Subject, Taken};
 use redis::{Script, ScriptInvocation};
 
 use super::outbox::{Batch, Parcel};
@@ -17,7 +17,7 @@ const DENIED: usize = 3;
 
 /// The name of a counter. Lengths keep pairs apart, whatever names hold.
 pub(super) fn counter(claim: &Claim) -> String {
-    let (measure, scope) = (letter(claim.measure), word(claim.scope));
+    let (measure, scope) = (letter(claim.measure), claim.scope.as_str());
     match &claim.subject {
         Subject::One(name) => format!("ostia:{measure}:{scope}:{name}"),
         Subject::Pair(first, second) => {
@@ -241,21 +241,10 @@ const fn letter(measure: Measure) -> &'static str {
     }
 }
 
-const fn word(scope: Scope) -> &'static str {
-    match scope {
-        Scope::User => "user",
-        Scope::UserModel => "user_model",
-        Scope::UserEndpoint => "user_endpoint",
-        Scope::Endpoint => "endpoint",
-        Scope::Group => "group",
-        Scope::Project => "project",
-        Scope::Key => "key",
-        Scope::Address => "address",
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use ostia_core::Scope;
+
     use super::*;
 
     fn claims() -> Vec<Claim> {

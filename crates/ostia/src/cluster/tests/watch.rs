@@ -326,7 +326,7 @@ async fn a_listing_that_stays_broken_is_told_once_an_hour() {
     let _listening = tracing::subscriber::set_default(subscriber);
     let told = || {
         let text = String::from_utf8(lines.0.lock().clone()).unwrap();
-        text.matches("job 1 of `running` is no object").count()
+        text.matches("job 1 of `running` is not an object").count()
     };
     let broken = Jobs::from_value(&json!({"running": [7, {"Models": "a"}]})).unwrap();
     assert_eq!(broken.running.len(), 1);

@@ -257,18 +257,18 @@ fn number(_: &str, value: &str) -> Result<Toml, String> {
     let number = value.trim().parse::<u32>();
     number
         .map(|number| i64::from(number).into())
-        .map_err(|_| "it is no whole number".to_owned())
+        .map_err(|_| "it is not a whole number".to_owned())
 }
 
 fn json_list(_: &str, value: &str) -> Result<Toml, String> {
     let texts: Vec<String> =
-        serde_json::from_str(value).map_err(|_| "it is no JSON list of texts".to_owned())?;
+        serde_json::from_str(value).map_err(|_| "it is not a JSON list of texts".to_owned())?;
     Ok(texts.into_iter().map(Toml::from).collect::<Vec<_>>().into())
 }
 
 /// `{"domain": "group, group"}`; lists are taken too.
 fn lists_by_name(name: &str, value: &str) -> Result<Toml, String> {
-    let wrong = || "it is no JSON object of texts".to_owned();
+    let wrong = || "it is not a JSON object of texts".to_owned();
     let members: BTreeMap<String, Value> = serde_json::from_str(value).map_err(|_| wrong())?;
     let mut table = Table::new();
     for (key, groups) in members {
@@ -284,7 +284,7 @@ fn lists_by_name(name: &str, value: &str) -> Result<Toml, String> {
 
 fn texts_by_name(_: &str, value: &str) -> Result<Toml, String> {
     let members: BTreeMap<String, String> =
-        serde_json::from_str(value).map_err(|_| "it is no JSON object of texts".to_owned())?;
+        serde_json::from_str(value).map_err(|_| "it is not a JSON object of texts".to_owned())?;
     let members = members.into_iter().map(|(key, text)| (key, text.into()));
     Ok(members.collect::<Table>().into())
 }
@@ -292,7 +292,7 @@ fn texts_by_name(_: &str, value: &str) -> Result<Toml, String> {
 /// Like [`texts_by_name`], but FIRST converts anything to a text, and trims it.
 fn words_by_name(_: &str, value: &str) -> Result<Toml, String> {
     let members: BTreeMap<String, Value> =
-        serde_json::from_str(value).map_err(|_| "it is no JSON object".to_owned())?;
+        serde_json::from_str(value).map_err(|_| "it is not a JSON object".to_owned())?;
     let word = |value: Value| match value {
         Value::String(text) => text.trim().to_owned(),
         other => other.to_string(),

@@ -113,7 +113,7 @@ impl<'a> Section<'a> {
         self.parse(key, default, "a duration", meaning, units::duration)
     }
 
-    /// A duration; "0" is off.
+    /// A duration; "0" means off.
     pub fn duration_or_off(
         &self,
         key: &'static str,
@@ -136,7 +136,7 @@ impl<'a> Section<'a> {
         self.reading.path(&path)
     }
 
-    /// A path to a file; "" is none.
+    /// A path to a file; "" means none.
     pub fn optional_file(&self, key: &'static str, meaning: &'static str) -> Option<PathBuf> {
         self.record(key, "path of a file", show_text(""), meaning);
         let path = self.reading.path(&self.full_text_of(key)?);

@@ -125,7 +125,7 @@ impl<'a> Section<'a> {
                 continue;
             }
             if is_rule(key) {
-                let text = "is a rule, and none holds in `config`: write it beside `config`, into the entry's `fields`";
+                let text = "is a rule, which has no effect in `config`: move it beside `config`, into the entry's `fields`";
                 self.error_at(&member.key_at, key, text);
             } else {
                 self.check_slip(member);
@@ -138,7 +138,7 @@ impl<'a> Section<'a> {
         if let Some(rule) = nearest(&member.key, &RULES) {
             let name = self.dotted(&member.key);
             let text = format!(
-                "`{name}` does nothing that Ostia knows; if `{rule}` is meant, it stands in the entry's `fields` (in ostia.toml, beside the entry's other keys)"
+                "`{name}` does nothing that Ostia knows; if `{rule}` is meant, it belongs in the entry's `fields` (in ostia.toml, beside the entry's other keys)"
             );
             self.warn(&member.key_at, &text);
         }
@@ -157,12 +157,12 @@ impl<'a> Section<'a> {
                     let key = member.key.as_str();
                     let name = format!("{path}.{key}");
                     if members[..index].iter().any(|earlier| earlier.key == key) {
-                        let text = format!("`{name}` stands twice; this one, the later, holds");
+                        let text = format!("`{name}` appears twice; this one, the later, counts");
                         self.warn(&member.key_at, &text);
                     }
                     if names_rule(&folded(key)) {
                         let text = format!(
-                            "`{name}` is no rule: one holds only beside `config`, in the entry's `fields`"
+                            "`{name}` has no effect: rules apply only in the entry's `fields`, beside `config`"
                         );
                         self.warn(&member.key_at, &text);
                     }
@@ -182,12 +182,11 @@ impl<'a> Section<'a> {
             }
             let name = self.dotted(key);
             if is_rule(key) {
-                let text = format!(
-                    "`{name}` stands twice: which of the two is meant cannot be known; remove one"
-                );
+                let text =
+                    format!("`{name}` appears twice: it is unclear which one is meant; remove one");
                 self.tell(&member.key_at, &text);
             } else {
-                let text = format!("`{name}` stands twice; this one, the later, holds");
+                let text = format!("`{name}` appears twice; this one, the later, counts");
                 self.warn(&member.key_at, &text);
             }
         }

@@ -100,7 +100,7 @@ impl<'a> Reading<'a> {
             let value = value.ok_or_else(|| match environment::is_name(name) {
                 true => format!("asks for the environment variable `{name}`, which is not set"),
                 // If somebody wrote the secret itself here, it must not appear in a log.
-                false => "asks for an environment variable that is not set: behind `env:` stands its name, not the secret itself"
+                false => "asks for an environment variable that is not set: write its name after `env:`, not the secret itself"
                     .to_owned(),
             })?;
             return Ok(Some(value.to_owned()));
@@ -111,7 +111,7 @@ impl<'a> Reading<'a> {
         let looks_secret = !path.contains(['/', '.']) && !environment::is_name(path);
         let path = self.path(path);
         let bytes = check_readable(&path).map_err(|fault| match looks_secret {
-            true => "asks for a file that cannot be read: behind `file:` stands its path, not the secret itself".to_owned(),
+            true => "asks for a file that cannot be read: write its path after `file:`, not the secret itself".to_owned(),
             false => fault,
         })?;
         let value = String::from_utf8(bytes)

@@ -93,7 +93,7 @@ impl<'a> Section<'a> {
 
     /// Seconds, with or without a fraction.
     pub fn seconds_of(&self, key: &'static str) -> Option<Duration> {
-        self.parse_of(key, "a number of seconds (0 is off)", |text| {
+        self.parse_of(key, "a number of seconds (0 means off)", |text| {
             let seconds = text.trim().parse::<f64>().ok();
             seconds
                 .filter(|seconds| (0.0..=3_153_600_000.0).contains(seconds))

@@ -23,7 +23,7 @@ pub(super) fn read(root: &Section<'_>, reading: &Reading<'_>) -> Alerts {
     let report = section.duration_or_zero(
         "report",
         std::time::Duration::ZERO,
-        "How often the webhook gets a full report: each endpoint with its requests and tokens, and what fires. \"0\" is never.",
+        "How often the webhook gets a full report: each endpoint with its requests and tokens, and what fires. \"0\" means never.",
     );
     section.finish();
     let url = |key: &str, text: Secret<String>| {

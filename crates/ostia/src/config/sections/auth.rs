@@ -34,7 +34,7 @@ pub(super) fn read(root: &Section<'_>, reading: &Reading<'_>) -> Auth {
         oidc: section
             .sections(
                 "oidc",
-                "OpenID Connect: JWT access tokens of one issuer. Several issuers are several tables, `[[auth.oidc]]`.",
+                "OpenID Connect: JWT access tokens of one issuer. For several issuers, write several tables, `[[auth.oidc]]`.",
             )
             .into_iter()
             .map(read_oidc)
@@ -89,7 +89,7 @@ fn providers(list: Vec<Text>, reading: &Reading<'_>) -> Vec<Provider> {
             None => {
                 let shown = text.shown();
                 let fault = format!(
-                    "`auth.providers`: {shown} is no provider; known: api_key, globus, introspection, oidc, none"
+                    "`auth.providers`: {shown} is not a provider; known: api_key, globus, introspection, oidc, none"
                 );
                 reading.report.fatal(text.at.place(), &fault);
             }
@@ -145,7 +145,7 @@ fn read_globus(section: Section<'_>) -> Globus {
         idp_domains: lower(section.texts(
             "idp_domains",
             &[],
-            "Who signs in must have a username of one of these domains.",
+            "Users must have a username in one of these domains.",
         )),
         groups_per_domain: section
             .section(
@@ -167,7 +167,7 @@ fn read_globus(section: Section<'_>) -> Globus {
         groups_prefix: section.text(
             "groups_prefix",
             "",
-            "Stands before each group that Globus names, in rules too.",
+            "The prefix of each group from Globus, also in rules.",
         ),
         link_claim: section.text("link_claim", "", LINK_CLAIM),
         scope: section.text(
@@ -184,12 +184,12 @@ fn read_globus(section: Section<'_>) -> Globus {
         cache_ttl: section.duration_or_zero(
             "cache_ttl",
             Duration::from_secs(60),
-            "How long a good token is believed without asking again; never past its expiry.",
+            "How long a valid token is trusted without asking again; never beyond its expiry.",
         ),
         groups_ttl: section.duration_or_zero(
             "groups_ttl",
             Duration::from_secs(600),
-            "How long a user's groups are believed.",
+            "How long a user's groups are trusted.",
         ),
     };
     section.finish();
@@ -265,7 +265,7 @@ fn check_introspection(auth: &Auth, reading: &Reading<'_>) {
 
 fn read_oidc(section: Section<'_>) -> Oidc {
     let oidc = Oidc {
-        name: section.text("name", "", "What people are shown where they choose one of several."),
+        name: section.text("name", "", "The name that people see when they choose a provider."),
         issuer: section.text(
             "issuer",
             "",
@@ -286,7 +286,7 @@ fn read_oidc(section: Section<'_>) -> Oidc {
         scopes: section.texts(
             "scopes",
             &["openid", "email", "profile"],
-            "What is asked for when somebody signs in on pages.",
+            "The scopes to ask for when somebody signs in on pages.",
         ),
         vouching: vouching(&section),
     };
@@ -312,7 +312,7 @@ fn check_oidc(auth: &Auth, reading: &Reading<'_>) {
             check_provider_url(&key, &oidc.issuer, reading);
         }
         if issuers.contains(&&*oidc.issuer) {
-            reading.fatal(&key, "stands twice: each issuer is one table");
+            reading.fatal(&key, "appears twice: each issuer has one table");
         }
         issuers.push(&oidc.issuer);
         check_vouching(&path, &oidc.vouching, reading);
@@ -336,22 +336,22 @@ fn vouching(section: &Section<'_>) -> Vouching {
         domains: lower(section.texts(
             "domains",
             &[],
-            "The domains that this provider speaks for: who comes with another, or with none, is not admitted. Empty: any.",
+            "The domains that this provider may vouch for: users with another domain, or none, are not admitted. Empty: any.",
         )),
         groups_prefix: section.text(
             "groups_prefix",
             "",
-            "Stands before each group that this provider names, so that no other provider can name it.",
+            "The prefix of each group from this provider, so that no other provider can name the same group.",
         ),
         required_groups: uuids(section.texts(
             "required_groups",
             &[],
-            "Whoever signs in must be in one of these groups, as the provider names them.",
+            "Users must be in one of these groups, as the provider names them.",
         )),
         required_acr: section.texts(
             "required_acr",
             &[],
-            "One of these must stand in the claim `acr` or `eduperson_assurance`; else 401 `reauthentication_required`.",
+            "The claim `acr` or `eduperson_assurance` must contain one of these; else 401 `reauthentication_required`.",
         ),
         link_claim: section.text("link_claim", "", LINK_CLAIM),
     }
@@ -364,13 +364,13 @@ fn check_vouching(path: &str, vouching: &Vouching, reading: &Reading<'_>) {
     }
     let key = format!("{path}.domains");
     if !vouching.link_claim.is_empty() {
-        let text = "is empty while `link_claim` is set: whoever controls this provider can be any user; list the domains that it speaks for";
+        let text = "is empty while `link_claim` is set: whoever controls this provider can be any user; list the domains that it may vouch for";
         reading.warning(&key, text);
     } else if ["domain", "user"]
         .iter()
         .any(|word| vouching.claims.contains_key(*word))
     {
-        let text = "is empty, so this provider may give its users any domain: list those that it speaks for";
+        let text = "is empty, so this provider may give its users any domain: list those that it may vouch for";
         reading.warning(&key, text);
     }
 }

@@ -26,7 +26,7 @@ pub(super) fn read_fixtures(root: &Section<'_>) -> Fixtures {
 pub(super) fn read_adapters(root: &Section<'_>) -> BTreeMap<String, String> {
     plain(root.text_map(
         "adapters",
-        "Gives a name that fixtures use its meaning here: `\"my_app.custom.CustomEndpoint\" = \"script:adapters/custom.rhai\"`.",
+        "Defines names that fixtures use: `\"my_app.custom.CustomEndpoint\" = \"script:adapters/custom.rhai\"`.",
     ))
 }
 
@@ -67,14 +67,14 @@ type Maintenance = (
 pub(super) fn read_maintenance(root: &Section<'_>, reading: &Reading<'_>) -> Maintenance {
     let section = root.section(
         "maintenance",
-        "`CLUSTER = \"text shown to users\"`: its inference answers 503 with that text; \"\" is none.",
+        "`CLUSTER = \"text shown to users\"`: its inference answers 503 with that text; \"\" means none.",
     );
     // A cluster may be called "source" too: it has a text, not a section.
     let sources = section
         .section_if_table("source", "Pages that say whether a cluster is up.")
         .map_or_else(BTreeMap::new, |section| {
             section
-                .into_sections("One cluster's page; while it cannot be reached nothing changes.")
+                .into_sections("One cluster's page. While it cannot be reached, nothing changes.")
                 .into_iter()
                 .map(|(cluster, section)| {
                     let source = read_source(&cluster, section, reading);

@@ -7,7 +7,7 @@ use crate::settings::{Limits, OtherLimits, OwnLimits, ReserveOutput, SharedLimit
 pub(super) fn read(root: &Section<'_>, reading: &Reading<'_>) -> Limits {
     let section = root.section(
         "limits",
-        "What one user and one endpoint may have; endpoints may say otherwise in their fixture.",
+        "Limits of a user and of an endpoint. Endpoints may set their own in their fixture.",
     );
     let shared = read_shared(&section, reading);
     let limits = Limits {
@@ -15,37 +15,37 @@ pub(super) fn read(root: &Section<'_>, reading: &Reading<'_>) -> Limits {
             "requests_per_second_per_user",
             10,
             (0, u32::MAX),
-            "Inference requests of one user in a second; 0 is off. Beyond it 429 `requests`.",
+            "Inference requests per second of one user; 0 means off. Beyond it 429 `requests`.",
         ),
         max_in_flight_per_user: section.number(
             "max_in_flight_per_user",
             32,
             (0, u32::MAX),
-            "Inference requests of one user at a time; 0 is off. Beyond it 429 `concurrency`.",
+            "Concurrent inference requests of one user; 0 means off. Beyond it 429 `concurrency`.",
         ),
         refused_bytes_per_second_per_user: section.number(
             "refused_bytes_per_second_per_user",
             67_108_864,
             (0, u64::MAX),
-            "Bytes of request bodies of one user that are read and then refused, in a second; 0 is off. Beyond it 429 `refused_bytes`, until they have run off at this rate.",
+            "Bytes per second of one user's request bodies that are read and then refused; 0 means off. Beyond it 429 `refused_bytes`, until the excess has drained at this rate.",
         ),
         in_flight_per_model: section.number(
             "in_flight_per_model",
             0,
             (0, u32::MAX),
-            "Requests of one user at a time to one model; 0 is off. Beyond it 429 `concurrency`.",
+            "Concurrent requests of one user to one model; 0 means off. Beyond it 429 `concurrency`.",
         ),
         tpm_model: section.number(
             "tpm_model",
             0,
             (0, u64::MAX),
-            "Tokens a minute of one endpoint, for endpoints that do not say; 0 is off. Beyond it 429 `tokens`.",
+            "Tokens per minute of one endpoint, for endpoints that do not set it; 0 means off. Beyond it 429 `tokens`.",
         ),
         tpm_user: section.number(
             "tpm_user",
             0,
             (0, u64::MAX),
-            "Tokens a minute of one user on one endpoint, for endpoints that do not say; 0 is off.",
+            "Tokens per minute of one user on one endpoint, for endpoints that do not set it; 0 means off.",
         ),
         default_output_tokens: section.number(
             "default_output_tokens",
@@ -57,7 +57,7 @@ pub(super) fn read(root: &Section<'_>, reading: &Reading<'_>) -> Limits {
             "reserve_output",
             (ReserveOutput::Estimate, "\"estimate\""),
             "\"estimate\" or \"max_tokens\"",
-            "What an output reserves of a limit of tokens: what 19 of 20 outputs of the model needed, at most the request's own cap; or that cap. What is used beyond it is owed and paid first; what is not used comes back at once.",
+            "How many tokens an output reserves: as many as 19 of 20 outputs of the model needed, at most the request's own cap; or that cap. Tokens used beyond it are a debt that is paid first; unused ones come back at once.",
             |text| match text {
                 "estimate" => Ok(ReserveOutput::Estimate),
                 "max_tokens" => Ok(ReserveOutput::MaxTokens),
@@ -67,14 +67,14 @@ pub(super) fn read(root: &Section<'_>, reading: &Reading<'_>) -> Limits {
         queue_timeout: section.duration_or_zero(
             "queue_timeout",
             Duration::from_secs(15),
-            "How long a request waits for its turn where a shortage will pass: a place, a rate, tokens that come back. \"0\" refuses at once.",
+            "How long a request waits for its turn if the shortage will pass: a place, a rate, tokens that come back. \"0\" refuses at once.",
         ),
         shared,
         others: OtherLimits {
             key: read_others(&section, "key", "One API key, by the id that `ostia key list` shows."),
             user: read_others(&section, "user", "One user, by username (`ada@lab.org`) or user id."),
             project: read_others(&section, "project", "Each user of a project."),
-            group: read_others(&section, "group", "Each member of a group; of several groups the largest holds."),
+            group: read_others(&section, "group", "Each member of a group; of several groups, the largest applies."),
         },
     };
     section.finish();
@@ -90,7 +90,7 @@ fn read_shared(section: &Section<'_>, reading: &Reading<'_>) -> Option<SharedLim
     let timeout = section.duration(
         "shared_timeout",
         Duration::from_millis(50),
-        "How long an admission waits for that server. Where it does not answer, each replica holds its part of every limit by itself.",
+        "How long an admission waits for that server. If it does not answer, each replica enforces its part of every limit by itself.",
     );
     let ca_cert_path = section.optional_file(
         "shared_ca_cert_path",
@@ -125,7 +125,7 @@ fn read_others(
 ) -> BTreeMap<String, OwnLimits> {
     let section = limits.section(
         kind,
-        "Limits of single ones, as sections by name. The first that sets one holds: of key, user, project, group.",
+        "Limits of single keys, users, projects and groups, as sections by name. If several set the same limit, the first of these applies: key, user, project, group.",
     );
     let named = section.into_sections(meaning);
     named

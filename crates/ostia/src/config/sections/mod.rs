@@ -45,11 +45,11 @@ pub(super) fn read<'a>(reading: &'a Reading<'a>, table: &'a [Member]) -> (Settin
     let listed = Listed {
         clusters: root.entries(
             "clusters",
-            "Clusters that stand here, with the keys of the fixtures' `fields` and `config` side by side; both add up.",
+            "Clusters defined here, with the keys of the fixtures' `fields` and `config` side by side. Those of the fixtures are served too.",
         ),
         endpoints: root.entries(
             "endpoints",
-            "Endpoints that stand here, likewise; one with `cluster`, `framework`, `model` and `api_url` is whole.",
+            "Endpoints defined here, likewise. One with `cluster`, `framework`, `model` and `api_url` is complete.",
         ),
     };
     root.finish();

@@ -17,23 +17,23 @@ pub(super) fn read_keys(root: &Section<'_>) -> Keys {
         default_age: section.duration(
             "default_age",
             90 * DAY,
-            "How long a key is valid that is made without an end.",
+            "How long a key is valid if it is made without an end.",
         ),
         max_age: section.duration(
             "max_age",
             365 * DAY,
-            "The longest that a key may be valid; an admin key 30 days at most, whatever stands here.",
+            "The longest that a key may be valid; an admin key at most 30 days, whatever is set here.",
         ),
         per_user: section.number(
             "per_user",
             10,
             (0, u32::MAX),
-            "Usable keys that one user may have at a time; 0 is no limit.",
+            "How many usable keys one user may have; 0 means unlimited.",
         ),
         owner_ttl: section.duration_or_off(
             "owner_ttl",
             30 * DAY,
-            "A key works while its owner has signed in, or was listed by `PUT /admin/users`, within this time; then 401 `reauthentication_required`. \"0\" is off, and so is the default where nobody can sign in (`auth.providers` lists only `api_key`).",
+            "A key works while its owner has signed in, or was listed by `PUT /admin/users`, within this time; then 401 `reauthentication_required`. \"0\" means off, and so does the default if nobody can sign in (`auth.providers` lists only `api_key`).",
         ),
     };
     section.finish();

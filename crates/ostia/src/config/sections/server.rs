@@ -7,45 +7,36 @@ use jiff::tz::TimeZone;
 use ostia_core::Secret;
 
 use super::super::memory;
-use super::super::reader::{Reading, Section, Text, quoted};
+use super::super::reader::{Reading, Section, quoted};
 use super::super::tls_files::{check_certificates, check_key, check_pair};
 use super::auth::is_loopback;
 use crate::catalog::{HttpUrl, Scheme};
 use crate::routes::is_origin;
 use crate::settings::{
-    JournalSettings, ListenAddress, Reports, RetentionSettings, Server, StoreSettings, Telemetry,
+    ClientTimeouts, ConnectionLimits, DrainTimes, JournalSettings, ListenAddress, Reports,
+    RetentionSettings, Server, StoreSettings, Telemetry,
 };
 
 /// The budget for buffered bodies if the machine's memory is unknown.
 const FALLBACK_BUFFERED: u64 = 256 << 20;
 
 pub(super) fn read_server(root: &Section<'_>, reading: &Reading<'_>) -> Server {
-    let section = root.section("server", "Where requests are taken, and how much of them.");
-    let listen = read_listen(
-        &section,
-        "listen",
-        8000,
-        "Where users call: an address with a port, or a Unix socket.",
-        reading,
+    let section = root.section(
+        "server",
+        "Where the gateway listens, and how much it accepts.",
     );
-    let admin_listen = read_listen(
-        &section,
-        "admin_listen",
-        8001,
-        "Where health and metrics are, without a key: never an address that users reach.",
-        reading,
-    );
+    let (listen, admin_listen) = addresses(&section, reading);
     let base_path = section.parse(
         "base_path",
         ("/resource_server".to_owned(), "\"/resource_server\""),
         "a path such as \"/resource_server\", or \"\"",
-        "Every public route exists with this before it, and without.",
+        "A prefix of every public route; each route also exists without it.",
         base_path,
     );
     let max_body_bytes = section.size(
         "max_body_bytes",
         32 << 20,
-        "The largest request body; a larger one is 413.",
+        "The largest request body; a larger one gets 413.",
     );
     let server = Server {
         listen,
@@ -53,7 +44,7 @@ pub(super) fn read_server(root: &Section<'_>, reading: &Reading<'_>) -> Server {
         admin_hosts: section.texts(
             "admin_hosts",
             &[],
-            "Names that the admin listener answers to, beside localhost, addresses and the machine's own name; others are 403.",
+            "Host names that the admin listener answers to, besides localhost, addresses and the machine's own name; others get 403.",
         ),
         base_path,
         max_body_bytes,
@@ -65,68 +56,15 @@ pub(super) fn read_server(root: &Section<'_>, reading: &Reading<'_>) -> Server {
             ),
             "One budget for all request bodies in flight; beyond it 503 `gateway_busy`.",
         ),
-        header_timeout: section.duration(
-            "header_timeout",
-            Duration::from_secs(10),
-            "For TLS and the first head together, and for each later head from its first byte on.",
-        ),
-        idle_timeout: section.duration(
-            "idle_timeout",
-            Duration::from_secs(75),
-            "How long a client connection may be idle between two requests; announced as `Keep-Alive`.",
-        ),
-        body_idle_timeout: section.duration(
-            "body_idle_timeout",
-            Duration::from_secs(30),
-            "In each such time at least 4 KiB of a request body must come (or its end); else 408.",
-        ),
-        write_idle_timeout: section.duration(
-            "write_idle_timeout",
-            Duration::from_secs(60),
-            "How long a client may take nothing of its answer before the connection is cut.",
-        ),
-        max_connections: section.number(
-            "max_connections",
-            10_000,
-            (1, 10_000_000),
-            "Client connections at a time; more are answered 503, or closed at once under TLS.",
-        ),
-        connections_per_address: section.number(
-            "connections_per_address",
-            256,
-            (1, 10_000_000),
-            "Of them, those of one address (IPv6: one /64), at most half of all; not for loopback and `trusted_proxies`, behind which each forwarded address may have so many requests at a time.",
-        ),
-        drain_timeout: section.duration_or_zero(
-            "drain_timeout",
-            Duration::from_secs(120),
-            "How long running requests may go on after SIGTERM; \"0\" cuts them at once.",
-        ),
-        drain_grace: section.duration_or_zero(
-            "drain_grace",
-            Duration::from_secs(5),
-            "How long after SIGTERM it still listens while it says that it is not ready, so that load balancers notice.",
-        ),
+        client_timeouts: client_timeouts(&section),
+        connections: connection_limits(&section),
+        drain: drain_times(&section),
         public_url: public_url(&section, reading),
-        trusted_proxies: trusted_proxies(
-            section.list(
-                "trusted_proxies",
-                &[],
-                "Addresses and networks (CIDR) whose X-Forwarded-For is believed.",
-            ),
-            reading,
-        ),
-        cors_origins: cors_origins(
-            section.list(
-                "cors_origins",
-                &[],
-                "Origins whose pages may call from a browser, such as \"https://chat.example\"; \"*\" is every one.",
-            ),
-            reading,
-        ),
+        trusted_proxies: trusted_proxies(&section, reading),
+        cors_origins: cors_origins(&section, reading),
         tls_cert: section.optional_file(
             "tls_cert",
-            "Certificate chain in PEM: `listen` speaks TLS then. Needs `tls_key`.",
+            "Certificate chain in PEM; turns on TLS for `listen`. Needs `tls_key`.",
         ),
         tls_key: section.optional_file("tls_key", "The certificate's private key in PEM."),
         state_dir: section.path_or(
@@ -137,7 +75,7 @@ pub(super) fn read_server(root: &Section<'_>, reading: &Reading<'_>) -> Server {
         auto_reload: section.flag(
             "auto_reload",
             false,
-            "Whether changed files are read again by themselves, once they have been still for 5 s.",
+            "Whether changed files are reloaded automatically, once they have not changed for 5 s.",
         ),
     };
     section.finish();
@@ -145,12 +83,88 @@ pub(super) fn read_server(root: &Section<'_>, reading: &Reading<'_>) -> Server {
     server
 }
 
+/// The listen addresses for users and for operators.
+fn addresses(section: &Section<'_>, reading: &Reading<'_>) -> (ListenAddress, ListenAddress) {
+    let users = read_listen(
+        section,
+        "listen",
+        8000,
+        "The address for users: an address with a port, or a Unix socket.",
+        reading,
+    );
+    let admin = read_listen(
+        section,
+        "admin_listen",
+        8001,
+        "The address for health and metrics, which need no key: never one that users can reach.",
+        reading,
+    );
+    (users, admin)
+}
+
+fn client_timeouts(section: &Section<'_>) -> ClientTimeouts {
+    ClientTimeouts {
+        header: section.duration(
+            "header_timeout",
+            Duration::from_secs(10),
+            "How long TLS and the first head may take together, and each later head from its first byte on.",
+        ),
+        idle: section.duration(
+            "idle_timeout",
+            Duration::from_secs(75),
+            "How long a client connection may be idle between two requests; announced as `Keep-Alive`.",
+        ),
+        body_idle: section.duration(
+            "body_idle_timeout",
+            Duration::from_secs(30),
+            "At least 4 KiB of a request body, or its end, must arrive in each period of this length; else 408.",
+        ),
+        write_idle: section.duration(
+            "write_idle_timeout",
+            Duration::from_secs(60),
+            "How long a client may read nothing of its answer before the connection is closed.",
+        ),
+    }
+}
+
+fn connection_limits(section: &Section<'_>) -> ConnectionLimits {
+    ConnectionLimits {
+        all: section.number(
+            "max_connections",
+            10_000,
+            (1, 10_000_000),
+            "Concurrent client connections; further ones get 503, or are closed at once under TLS.",
+        ),
+        per_address: section.number(
+            "connections_per_address",
+            256,
+            (1, 10_000_000),
+            "How many of them may come from one address (IPv6: one /64), at most half of all. Does not apply to loopback and `trusted_proxies`; behind those, each forwarded address may have this many concurrent requests.",
+        ),
+    }
+}
+
+fn drain_times(section: &Section<'_>) -> DrainTimes {
+    DrainTimes {
+        limit: section.duration_or_zero(
+            "drain_timeout",
+            Duration::from_secs(120),
+            "How long running requests may go on after SIGTERM; \"0\" cuts them at once.",
+        ),
+        grace: section.duration_or_zero(
+            "drain_grace",
+            Duration::from_secs(5),
+            "How long it still listens after SIGTERM while it reports that it is not ready, so that load balancers notice.",
+        ),
+    }
+}
+
 /// Browsers are sent there, and cookies hold for it: everybody between must be kept out.
 fn public_url(section: &Section<'_>, reading: &Reading<'_>) -> String {
     let url = section.text(
         "public_url",
         "",
-        "Where people reach the gateway, such as `https://ai.lab.org`: the pages and signing in on them need it.",
+        "The URL under which people reach the gateway, such as `https://ai.lab.org`; needed for the pages and for signing in on them.",
     );
     let url = url.trim_end_matches('/').to_owned();
     if url.is_empty() {
@@ -226,7 +240,7 @@ fn read_listen(
 fn listen_address(text: &str, reading: &Reading<'_>) -> Result<ListenAddress, String> {
     if let Some(path) = text.strip_prefix("unix:") {
         return if path.is_empty() {
-            Err("no path behind `unix:`".to_owned())
+            Err("no path after `unix:`".to_owned())
         } else {
             Ok(ListenAddress::Unix(reading.path(path)))
         };
@@ -261,21 +275,26 @@ fn base_path(text: &str) -> Result<String, String> {
     Ok(path.to_owned())
 }
 
-fn trusted_proxies(list: Vec<Text>, reading: &Reading<'_>) -> Vec<IpNet> {
+fn trusted_proxies(section: &Section<'_>, reading: &Reading<'_>) -> Vec<IpNet> {
+    let list = section.list(
+        "trusted_proxies",
+        &[],
+        "Addresses and networks (CIDR) whose X-Forwarded-For is trusted.",
+    );
     let mut networks = Vec::new();
     for text in list {
         let network = text.value.parse::<IpNet>();
         match network.or_else(|_| text.value.parse::<IpAddr>().map(IpNet::from)) {
             Ok(network) if network.prefix_len() == 0 => reading.report.fatal(
                 text.at.place(),
-                "`server.trusted_proxies` would believe everyone's X-Forwarded-For: name the proxies' own addresses",
+                "`server.trusted_proxies` would trust everyone's X-Forwarded-For: name the proxies' own addresses",
             ),
             Ok(network) => networks.push(network),
             Err(_) => {
                 let shown = text.shown();
                 reading.report.fatal(
                     text.at.place(),
-                    &format!("`server.trusted_proxies`: {shown} is no address and no network such as 10.0.0.0/8"),
+                    &format!("`server.trusted_proxies`: {shown} is neither an address nor a network such as 10.0.0.0/8"),
                 );
             }
         }
@@ -283,7 +302,12 @@ fn trusted_proxies(list: Vec<Text>, reading: &Reading<'_>) -> Vec<IpNet> {
     networks
 }
 
-fn cors_origins(list: Vec<Text>, reading: &Reading<'_>) -> Vec<String> {
+fn cors_origins(section: &Section<'_>, reading: &Reading<'_>) -> Vec<String> {
+    let list = section.list(
+        "cors_origins",
+        &[],
+        "Origins whose pages may call from a browser, such as \"https://chat.example\"; \"*\" is every one.",
+    );
     let mut origins = Vec::new();
     for text in list {
         let sound = text.value == "*" || is_origin(&text.value);
@@ -351,7 +375,7 @@ pub(super) fn read_reports(root: &Section<'_>, reading: &Reading<'_>) -> Reports
         Ok(_) => timezone,
         Err(_) => {
             let text =
-                "is no time zone: write a name such as UTC, Europe/Berlin or America/Chicago";
+                "is not a time zone: write a name such as UTC, Europe/Berlin or America/Chicago";
             reading.fatal("reports.timezone", text);
             "UTC".to_owned()
         }
@@ -362,7 +386,7 @@ pub(super) fn read_reports(root: &Section<'_>, reading: &Reading<'_>) -> Reports
 pub(super) fn read_retention(root: &Section<'_>) -> RetentionSettings {
     let section = root.section(
         "retention",
-        "How long the ledger and the audit keep what. `serve` prunes once a day, `ostia prune` at once.",
+        "How long the ledger and the audit log keep data. `serve` prunes once a day, `ostia prune` at once.",
     );
     let days = |days: u64| Duration::from_secs(days * 24 * 60 * 60);
     let retention = RetentionSettings {
@@ -371,9 +395,9 @@ pub(super) fn read_retention(root: &Section<'_>) -> RetentionSettings {
             days(400),
             "How long rows and sums name persons. Then they have pseudonyms, and rows lose the key and the client's own id.",
         ),
-        addresses: section.duration("addresses", days(30), "How long rows have the client's address."),
-        rollups: section.duration("rollups", days(3_650), "How long rows and sums stay at all."),
-        audit: section.duration("audit", days(400), "How long events of the audit stay. The newest one always does."),
+        addresses: section.duration("addresses", days(30), "How long rows keep the client's address."),
+        rollups: section.duration("rollups", days(3_650), "How long rows and sums are kept at all."),
+        audit: section.duration("audit", days(400), "How long audit events are kept. The newest one always is."),
     };
     section.finish();
     retention
@@ -387,7 +411,7 @@ pub(super) fn read_journal(root: &Section<'_>) -> JournalSettings {
     let fsync = section.duration_or_off(
         "fsync",
         Duration::from_secs(1),
-        "How often the journal is synced to the disk: what a loss of power may cost. Off leaves it to the kernel.",
+        "How often the journal is synced to the disk, which limits what a power failure may lose. Off leaves it to the kernel.",
     );
     section.finish();
     JournalSettings { fsync }

@@ -19,17 +19,17 @@ pub(super) fn read_routing(root: &Section<'_>, reading: &Reading<'_>) -> Routing
             "session_id",
             "x-session-affinity",
         ],
-        "The first that is sent names the caller's session: at most 128 visible ASCII characters. Its requests return to the endpoint that had the last one. Adapters see it, and `affinity_header` is made of it; no backend gets it as it is.",
+        "The first of these headers in a request identifies the caller's session: at most 128 visible ASCII characters. Its requests return to the endpoint that had the last one. Adapters see it, and `affinity_header` is derived from it; no backend gets it unchanged.",
     );
     let key = section.secret(
         "hmac_key",
-        "The secret that `affinity_header` and `cache_salt` of endpoints are made with, at least 32 bytes: `openssl rand -base64 48`. Left out, the variable MINERVA_AFFINITY_HMAC_KEY has it.",
+        "The secret from which endpoints' `affinity_header` and `cache_salt` are derived, at least 32 bytes: `openssl rand -base64 48`. By default the value of the variable MINERVA_AFFINITY_HMAC_KEY.",
     );
     let affinity_memory = section.parse(
         "affinity_memory",
         (64 << 20, "\"64MiB\""),
         "a size",
-        "What may be remembered of which endpoint has seen which beginnings of prompts, as keyed hashes; 32 bytes stand for about 256 tokens. 0 remembers nothing.",
+        "Memory for the beginnings of prompts that each endpoint has seen, as keyed hashes; 32 bytes cover about 256 tokens. 0 remembers nothing.",
         units::size,
     );
     section.finish();
@@ -41,7 +41,7 @@ pub(super) fn read_routing(root: &Section<'_>, reading: &Reading<'_>) -> Routing
             continue;
         }
         let shown = text.shown();
-        let fault = format!("`routing.session_headers`: {shown} is no header name");
+        let fault = format!("`routing.session_headers`: {shown} is not a valid header name");
         reading.report.fatal(text.at.place(), &fault);
     }
     Routing {
@@ -75,12 +75,12 @@ pub(super) fn read_upstream(root: &Section<'_>) -> Upstream {
         connect_timeout: section.duration_or_off(
             "connect_timeout",
             Duration::from_secs(5),
-            "For the connection to a backend, TLS included.",
+            "How long connecting to a backend may take, including TLS.",
         ),
         response_header_timeout: section.duration_or_off(
             "response_header_timeout",
             minutes(10),
-            "Until the head of the answer; for answers that are no stream that is nearly the whole work.",
+            "How long the head of the answer may take; without streaming, that is nearly all of the work.",
         ),
         stream_idle_timeout: section.duration_or_off(
             "stream_idle_timeout",
@@ -90,7 +90,7 @@ pub(super) fn read_upstream(root: &Section<'_>) -> Upstream {
         total_timeout: section.duration_or_off(
             "total_timeout",
             minutes(60),
-            "For the whole answer, however slowly the client takes it.",
+            "How long the whole answer may take, however slowly the client reads it.",
         ),
         pool_idle_timeout: section.duration_or_off(
             "pool_idle_timeout",
@@ -100,18 +100,18 @@ pub(super) fn read_upstream(root: &Section<'_>) -> Upstream {
         send_headers_after: section.duration_or_off(
             "send_headers_after",
             Duration::from_secs(30),
-            "A stream that has no head by then, because it waits in the queue or the backend reads a long prompt, gets 200 and comments, so that nobody takes it for dead. What fails later is an error event.",
+            "If a stream has no head by then, because it waits in the queue or the backend reads a long prompt, the client gets 200 and comments, so that it does not give up. Later failures are error events.",
         ),
         keepalive_comment: section.duration_or_off(
             "keepalive_comment",
             Duration::from_secs(15),
-            "A comment line is sent to the client in a stream that was silent so long.",
+            "After this much silence in a stream, the client gets a comment line.",
         ),
         retry_budget_percent: section.number(
             "retry_budget_percent",
             20,
             (0, 100),
-            "Retries on another deployment, as a share of requests; 0 is none.",
+            "Retries on another deployment, as a share of requests; 0 means none.",
         ),
     };
     section.finish();

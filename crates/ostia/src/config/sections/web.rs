@@ -69,7 +69,7 @@ fn networks(section: &Section<'_>, reading: &Reading<'_>) -> Vec<IpNet> {
         if network.is_err() {
             let shown = text.shown();
             let fault = format!(
-                "`web.admin_networks`: {shown} is no address and no network such as 10.0.0.0/8"
+                "`web.admin_networks`: {shown} is neither an address nor a network such as 10.0.0.0/8"
             );
             reading.report.fatal(text.at.place(), &fault);
         }

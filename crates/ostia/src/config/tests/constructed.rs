@@ -177,11 +177,11 @@ fn scripts_are_looked_through_before_they_run() {
         ),
         (
             "fn on_complete(row) {} fn on_requst(ctx) {}",
-            "bad.rhai: `on_requst` is called by nobody: did you mean `on_request`?",
+            "bad.rhai: `on_requst` is never called: did you mean `on_request`?",
         ),
         (
             "fn on_complete(row) {} fn on_start(ctx) {}",
-            "`on_start` is called by nobody: the gateway calls on_request",
+            "`on_start` is never called: the gateway calls on_request",
         ),
         (
             "fn on_response(ctx) { ctx.set(\"x\", 1); }",

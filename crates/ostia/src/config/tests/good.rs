@@ -27,8 +27,8 @@ fn an_empty_file_is_all_defaults() {
     assert_eq!(server.base_path, "/resource_server");
     assert_eq!(server.max_body_bytes, 33_554_432);
     assert!(server.max_buffered_bytes >= server.max_body_bytes);
-    assert_eq!(server.header_timeout, Duration::from_secs(10));
-    assert_eq!(server.drain_timeout, Duration::from_secs(120));
+    assert_eq!(server.client_timeouts.header, Duration::from_secs(10));
+    assert_eq!(server.drain.limit, Duration::from_secs(120));
     assert_eq!(settings.auth.providers, [Provider::ApiKey]);
     assert_eq!(settings.limits.requests_per_second_per_user, 10);
     assert_eq!(
@@ -138,7 +138,7 @@ fn values_from_everywhere() {
     assert_problem(
         &problems,
         "ostia.toml:28:22: warning",
-        "`source` is no cluster",
+        "`source` is not a cluster",
         "",
     );
     assert_eq!(problems.len(), 1, "{problems:#?}");
@@ -152,7 +152,10 @@ fn values_from_everywhere() {
     assert_eq!(settings.server.base_path, "");
     assert_eq!(settings.server.max_body_bytes, 1 << 20);
     assert_eq!(settings.server.trusted_proxies.len(), 2);
-    assert_eq!(settings.server.header_timeout, Duration::from_secs(5));
+    assert_eq!(
+        settings.server.client_timeouts.header,
+        Duration::from_secs(5)
+    );
     assert_eq!(
         settings.server.cors_origins,
         ["https://a.org", "https://b.org"]

@@ -1,3 +1,5 @@
+use ostia_core::{Clock as _, SystemClock};
+
 use super::*;
 
 /// Service a second of an engine that works at so many requests at a time, and what a first token takes then.
@@ -26,7 +28,7 @@ impl Simulated {
             best: BestPoint::default(),
             curve,
             tells,
-            now: Instant::now(),
+            now: SystemClock.now(),
             fits: f64::INFINITY,
             answers: 0.0,
             service: 0.0,
@@ -226,7 +228,7 @@ fn few_requests_say_nothing_of_the_limit() {
 #[test]
 fn what_waits_inside_of_an_engine_waits_here_instead() {
     let best = BestPoint::default();
-    let mut now = Instant::now();
+    let mut now = SystemClock.now();
     for second in 0..8_u32 {
         let report = Report {
             running: 5,

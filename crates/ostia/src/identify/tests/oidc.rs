@@ -242,7 +242,7 @@ async fn forged_and_foreign_tokens_are_refused() {
         ("two signatures", format!("{whole}.{whole}")),
         ("a JWE", format!("{whole}.a.b")),
         (
-            "claims that are no object",
+            "claims that are not an object",
             issuer.sign(&es(json!({})), &json!([1])),
         ),
     ];

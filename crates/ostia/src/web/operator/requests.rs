@@ -132,7 +132,7 @@ pub(super) async fn story(case: &Case<'_>, officer: &Officer<'_>) -> Result<Mark
     let row = row.ok_or_else(|| {
         Fault::new(
             StatusCode::NOT_FOUND,
-            "There is no request of this id in the books.",
+            "The ledger has no request with this id.",
         )
     })?;
     let body = html! {

@@ -187,7 +187,7 @@ pub(super) async fn remove(case: &Case<'_>, visitor: &Visitor) -> Result<String,
     if !project.members.contains(&member) || project.managers.contains(&member) {
         return Err(Fault::new(
             StatusCode::NOT_FOUND,
-            "This is no member by name, or a manager.",
+            "Only members listed by name can be removed, and no managers.",
         ));
     }
     visitor

@@ -62,7 +62,7 @@ fn render_sizes(before: Option<&str>, site: &Site) -> Result<String, String> {
     Ok(text(&all))
 }
 
-/// By the first part it knows how to call the model.
+/// The first part of the name tells aider how to call the model.
 fn name(model: &str) -> String {
     format!("openai/{model}")
 }

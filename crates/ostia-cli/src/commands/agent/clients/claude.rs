@@ -36,7 +36,7 @@ fn render(before: Option<&str>, site: &Site) -> Result<String, String> {
         ("ANTHROPIC_BASE_URL", site.base.as_str()),
         ("ANTHROPIC_AUTH_TOKEN", site.key()),
         ("ANTHROPIC_MODEL", &model.id),
-        // What it uses for titles, summaries and sub-agents.
+        // Used for titles, summaries and sub-agents.
         ("ANTHROPIC_DEFAULT_HAIKU_MODEL", &model.id),
         ("ANTHROPIC_DEFAULT_SONNET_MODEL", &model.id),
         ("ANTHROPIC_DEFAULT_OPUS_MODEL", &model.id),
@@ -44,7 +44,7 @@ fn render(before: Option<&str>, site: &Site) -> Result<String, String> {
         ("CLAUDE_CODE_SUBAGENT_MODEL", &model.id),
         ("CLAUDE_CODE_MAX_OUTPUT_TOKENS", &output),
         ("CLAUDE_CODE_MAX_CONTEXT_TOKENS", &window),
-        // Long prompts take an engine longer than its own default.
+        // Engines need more time for long prompts than the default allows.
         ("API_TIMEOUT_MS", "1200000"),
         ("CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC", "1"),
     ] {

@@ -34,7 +34,7 @@ const KEYS: [&str; 4] = [
     "model_max_output_tokens",
 ];
 
-/// Keys of the top level have to stand before all tables, the provider's table may stand anywhere.
+/// Top-level keys must come before all tables; the provider's table may be anywhere.
 fn render(before: Option<&str>, site: &Site) -> Result<String, String> {
     let theirs = without(before.unwrap_or_default());
     if theirs
@@ -65,7 +65,7 @@ fn render(before: Option<&str>, site: &Site) -> Result<String, String> {
     Ok(joined(&all, &block(&provider)))
 }
 
-/// A basic string: TOML's escapes are JSON's.
+/// A basic string: TOML has JSON's escapes.
 fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }

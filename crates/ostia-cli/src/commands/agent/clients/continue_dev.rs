@@ -25,7 +25,7 @@ impl Configuration for Continue {
     }
 }
 
-/// The first of all models is the one that it begins with, so ours stand at the head of the list.
+/// Continue starts with the first model, so ours are put at the head of the list.
 fn render(before: Option<&str>, site: &Site) -> Result<String, String> {
     let theirs = without(before.unwrap_or_default());
     let models: String = site

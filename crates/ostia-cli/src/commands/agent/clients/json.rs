@@ -12,7 +12,7 @@ pub(super) fn object(before: Option<&str>) -> Result<Value, String> {
     }
 }
 
-/// Sets what a path of names leads to. Whatever stands in the way and is no object goes.
+/// Sets the value at a path of names. Replaces whatever on the path is not an object.
 pub(super) fn set(object: &mut Value, path: &[&str], value: impl Into<Value>) {
     let mut place = object;
     for name in path {

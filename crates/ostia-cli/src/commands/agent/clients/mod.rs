@@ -1,6 +1,6 @@
-//! One file an agent: which files it reads, and what has to stand in them.
+//! One file per agent: which files the agent reads, and what they must contain.
 //!
-//! To add one: 1. a file with a unit that implements [`Configuration`]; 2. a variant of `Client` and its arm in
+//! To add one: 1. a file with a unit struct that implements [`Configuration`]; 2. a variant of `Client` and its arm in
 //! `agent/mod.rs`; 3. a line in docs/agents.md, and a case in scripts/clients/agent.sh if it can be installed.
 
 mod aider;
@@ -26,9 +26,9 @@ pub(super) use qwen::Qwen;
 
 use super::files::{AgentFile, Home};
 
-/// How an agent is configured.
+/// How to configure an agent.
 pub(super) trait Configuration: Sync {
-    /// As on the command line.
+    /// The name on the command line.
     fn name(&self) -> &'static str;
 
     /// The API that it calls.
@@ -38,7 +38,7 @@ pub(super) trait Configuration: Sync {
 
     fn files(&self, home: &Home) -> Vec<AgentFile>;
 
-    /// What is left to do.
+    /// What the user still has to do.
     fn hint(&self) -> &'static str {
         "Start it as usual."
     }

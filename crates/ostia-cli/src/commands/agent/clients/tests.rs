@@ -32,7 +32,7 @@ fn undo(client: &dyn Configuration, home: &Home) -> Result<String, String> {
     record.undo().map_err(|failure| format!("{failure:?}"))
 }
 
-/// A file that its owner has written, for each ending.
+/// A file written by its owner, for each file extension.
 fn theirs(path: &std::path::Path) -> &'static str {
     match path.extension().and_then(|ending| ending.to_str()) {
         Some("json") => "{\"mine\": {\"a\": 1}, \"model\": \"other/model\"}",
@@ -72,7 +72,7 @@ fn files_are_written_once_and_undone_to_the_byte() {
                 files.len(),
                 "{again}"
             );
-            // Another model, and back to what was there before all of it.
+            // Another model, then back to the files before any change.
             configure(client, &home, &of(Some("small")));
             undo(client, &home).unwrap();
             for file in &files {
