@@ -160,7 +160,7 @@ pub enum Who {
     Group(String),
     /// In lower case.
     Domain(String),
-    /// A username whose domain is believed, or a user id.
+    /// A username that is the caller's own, or a user id.
     User(String),
     Key(String),
 }
@@ -223,6 +223,8 @@ pub struct Vouching {
     pub domains: Vec<String>,
     /// Stands before each group that the provider names.
     pub groups_prefix: String,
+    /// Those of the other providers: no group that begins with one counts here.
+    pub foreign_prefixes: Vec<String>,
     /// Whoever signs in must be in one of these.
     pub required_groups: Vec<String>,
     /// One of these must stand in `acr` or `eduperson_assurance`.

@@ -13,7 +13,7 @@ pub struct Login {
     pub username: String,
     pub name: String,
     pub email: String,
-    /// Whether the username's domain is believed: then keys made for that name belong to this person.
+    /// Whether the username is this person's own: then keys made for that name belong to them.
     pub proven: bool,
     /// `None`: the provider did not say.
     pub groups: Option<Vec<String>>,

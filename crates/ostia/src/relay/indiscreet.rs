@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 use bytes::Bytes;
 use memchr::memmem::Finder;
 use memchr::{memchr2, memmem};
-use serde::de::{MapAccess, Visitor};
+use serde::de::{MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -184,8 +184,7 @@ fn one_speaks(value: &RawValue) -> bool {
     match value.get().as_bytes().first() {
         Some(b'{') => serde_json::from_str::<Spoken>(value.get()).is_ok_and(|spoken| spoken.0),
         Some(b'[') if memmem::find(value.get().as_bytes(), b"error").is_some() => {
-            let list = serde_json::from_str::<Vec<&RawValue>>(value.get());
-            list.is_ok_and(|list| list.into_iter().any(failed))
+            serde_json::from_str::<Elements>(value.get()).is_ok_and(|one| one.0)
         }
         _ => false,
     }
@@ -224,6 +223,33 @@ impl<'de> Visitor<'de> for SpokenVisitor {
             };
         }
         Ok(Spoken(speaks))
+    }
+}
+
+/// Whether an element of a list says that it failed.
+struct Elements(bool);
+
+impl<'de> Deserialize<'de> for Elements {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_seq(ElementsVisitor)
+    }
+}
+
+struct ElementsVisitor;
+
+impl<'de> Visitor<'de> for ElementsVisitor {
+    type Value = Elements;
+
+    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("a list")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Elements, A::Error> {
+        let mut speaks = false;
+        while let Some(element) = list.next_element::<&RawValue>()? {
+            speaks = speaks || failed(element);
+        }
+        Ok(Elements(speaks))
     }
 }
 
