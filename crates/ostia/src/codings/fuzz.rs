@@ -21,8 +21,8 @@ pub fn compressed(data: &[u8]) {
     let body = Bytes::copy_from_slice(data);
     let all = [Coding::Gzip, Coding::Deflate, Coding::Brotli, Coding::Zstd];
     for coding in all {
-        let codings = [coding];
-        let mut decoding = pin!(decode(body.clone(), &codings, MOST, &mut Room, |_| {}));
+        let (codings, mut room) = ([coding], Room);
+        let mut decoding = pin!(decode(body.clone(), &codings, MOST, &mut room, |_| {}));
         let mut task = Context::from_waker(Waker::noop());
         let decoded: Result<Bytes, Fault> = loop {
             if let Poll::Ready(decoded) = decoding.as_mut().poll(&mut task) {
