@@ -55,9 +55,8 @@ impl Identity {
         }
     }
 
-<<<<<<< HEAD
-    /// The username, if nobody else can have it: its provider or the site answers for it, and for its domain. Otherwise a
-    /// text that no rule names.
+    /// The username, if its provider or the site vouches for it and for its domain. Otherwise an empty text, which no rule
+    /// names.
     pub fn own_name(&self) -> &str {
         let domain = Self::domain_of(&self.username);
         match self.owns_username && domain.is_some() && domain == self.domain {
@@ -66,12 +65,8 @@ impl Identity {
         }
     }
 
-    /// What follows the one `@` of a username, in lower case. With no `@`, two of them, or nothing behind it there is no
-    /// domain.
-=======
     /// The part of a username after the `@`, in lower case. `None` if there is not exactly one `@`, or nothing follows
     /// it.
->>>>>>> main
     pub fn domain_of(username: &str) -> Option<Arc<str>> {
         let (name, domain) = username.split_once('@')?;
         let sound = !name.is_empty() && !domain.is_empty() && !domain.contains('@');

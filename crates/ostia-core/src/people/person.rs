@@ -13,11 +13,7 @@ pub struct Login {
     pub username: String,
     pub name: String,
     pub email: String,
-<<<<<<< HEAD
-    /// Whether the username is this person's own: then keys made for that name belong to them.
-=======
-    /// Whether the username's domain is trusted. If so, keys made for that username belong to this person.
->>>>>>> main
+    /// Whether the provider vouches for the username. If so, keys made for that username belong to this person.
     pub proven: bool,
     /// `None`: the provider did not say.
     pub groups: Option<Vec<String>>,
