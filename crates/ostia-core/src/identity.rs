@@ -55,6 +55,16 @@ impl Identity {
         }
     }
 
+    /// The username, if its provider or the site vouches for it and for its domain. Otherwise an empty text, which no rule
+    /// names.
+    pub fn own_name(&self) -> &str {
+        let domain = Self::domain_of(&self.username);
+        match self.owns_username && domain.is_some() && domain == self.domain {
+            true => &self.username,
+            false => "",
+        }
+    }
+
     /// The part of a username after the `@`, in lower case. `None` if there is not exactly one `@`, or nothing follows
     /// it.
     pub fn domain_of(username: &str) -> Option<Arc<str>> {
@@ -81,6 +91,27 @@ mod tests {
         assert_eq!(Identity::domain_of("a@Lab.ORG").as_deref(), Some("lab.org"));
         for none in ["a", "a@", "@lab.org", "a@b@c", ""] {
             assert_eq!(Identity::domain_of(none), None, "{none}");
+        }
+    }
+
+    #[test]
+    fn a_name_is_ones_own_with_its_domain_and_if_somebody_answers_for_it() {
+        let named = |username: &str, domain: Option<&str>, owns_username| Identity {
+            username: username.into(),
+            domain: domain.map(Into::into),
+            owns_username,
+            ..Identity::default()
+        };
+        let lab = Some("lab.org");
+        assert_eq!(named("a@Lab.org", lab, true).own_name(), "a@Lab.org");
+        for other in [
+            named("a@lab.org", lab, false),
+            named("a@lab.org", Some("uni.edu"), true),
+            named("a@lab.org", None, true),
+            named("a", lab, true),
+            named("a", None, true),
+        ] {
+            assert_eq!(other.own_name(), "", "{other:?}");
         }
     }
 

@@ -177,7 +177,7 @@ pub enum Who {
     Group(String),
     /// In lower case.
     Domain(String),
-    /// A username with a trusted domain, or a user id.
+    /// A username that its provider vouches for, or a user id.
     User(String),
     Key(String),
 }
@@ -240,6 +240,8 @@ pub struct Vouching {
     pub domains: Vec<String>,
     /// The prefix of each of the provider's groups.
     pub groups_prefix: String,
+    /// The prefixes of the other providers: groups that begin with one of them do not count.
+    pub foreign_prefixes: Vec<String>,
     /// Users must be in one of these.
     pub required_groups: Vec<String>,
     /// `acr` or `eduperson_assurance` must contain one of these.

@@ -33,9 +33,9 @@ async fn init_writes_what_backends_list_and_check_and_test_agree() {
     let one = backend(&["org/Model-8B", "small"], "vllm").await;
     let two = backend(&["org/Model-8B"], "vllm").await;
     let site = Site::empty();
-    // With /v1, without it, and with a slash at the end.
+    // With /v1 and without, with a slash at the end, and as the list itself.
     let (first, second) = (
-        format!("{}/v1", one.base_url()),
+        format!("{}/v1/models", one.base_url()),
         format!("{}/", two.base_url()),
     );
     let words = ["init", "--backend", &first, "--backend", &second];

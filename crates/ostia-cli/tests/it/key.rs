@@ -182,7 +182,22 @@ fn a_key_on_standard_input_is_found() {
     let found = site.run_reading(key, &["key", "find", "--json"]);
     let object: Value = serde_json::from_str(&found.stdout).unwrap();
     assert_eq!(object["id"], made["id"]);
-    for (text, code) in [("sk-ostia-other", 1), ("", 64), ("two words", 64)] {
+    for pasted in [
+        format!("\"{key}\""),
+        format!("Bearer {key}"),
+        format!("export OPENAI_API_KEY='{key}'"),
+    ] {
+        let found = site.run_reading(&pasted, &["key", "find", "--json"]);
+        let object: Value = serde_json::from_str(&found.stdout).unwrap();
+        assert_eq!(object["id"], made["id"], "{pasted}");
+    }
+    let two = format!("{key} sk-ostia-other");
+    for (text, code) in [
+        ("sk-ostia-other", 1),
+        ("", 64),
+        ("two words", 64),
+        (&two, 64),
+    ] {
         let ended = site.run_reading(text, &["key", "find"]);
         assert_eq!(
             (ended.code, &*ended.stdout),

@@ -13,7 +13,7 @@ pub struct Login {
     pub username: String,
     pub name: String,
     pub email: String,
-    /// Whether the username's domain is trusted. If so, keys made for that username belong to this person.
+    /// Whether the provider vouches for the username. If so, keys made for that username belong to this person.
     pub proven: bool,
     /// `None`: the provider did not say.
     pub groups: Option<Vec<String>>,

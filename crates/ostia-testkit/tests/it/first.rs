@@ -177,6 +177,11 @@ async fn callers_may_not_set_what_the_gateway_sets() {
         assert_eq!(answer.status(), 400, "{field} {}", answer.text());
         assert_eq!(answer.json()["error"]["param"], SALT);
     }
+    let inner = json!({"messages": [{}], "extra_body": {SALT: "x"}});
+    let answer = gateway
+        .call(&gateway.request("chat/completions", "salted", &inner))
+        .await;
+    assert_eq!(answer.status(), 400, "{}", answer.text());
     assert_eq!(ask("salted", "api_port").await.status(), 200);
     // Only the replica without a salt accepts it.
     for _ in 0..3 {

@@ -250,6 +250,17 @@ async fn what_agents_try_first_is_answered_at_once() {
             "/v1/messages/count_tokens",
         ),
         ("/lab/vllm/v1/v1/messages", "/lab/vllm/v1/messages"),
+        ("/v1/messages/v1/messages", "/v1/messages"),
+        (
+            "/lab/vllm/v1/messages/v1/messages/count_tokens",
+            "/lab/vllm/v1/messages/count_tokens",
+        ),
+        ("/V1/Messages", "/v1/messages"),
+        ("/main/v1/messages", "/v1/messages"),
+        (
+            "/resource_server/api/v1/messages",
+            "/resource_server/v1/messages",
+        ),
     ] {
         let request = Request::post(path).bearer(&gateway.site().secrets.client_bearer());
         let lost = gateway.call(&request.json(&json!({}))).await;
@@ -259,9 +270,31 @@ async fn what_agents_try_first_is_answered_at_once() {
             (404, &json!("error")),
             "{path}"
         );
+        assert_eq!(lost.header("x-should-retry"), Some("false"), "{path}");
+        let message = body["error"]["message"].as_str().unwrap();
+        let is_doubled = path.contains("/v1/v1/");
+        assert_eq!(message.contains("`/v1` twice"), is_doubled, "{message}");
+        assert!(
+            message.contains(&format!("did you mean `{meant}`?")),
+            "{message}"
+        );
+    }
+    for (path, meant) in [
+        ("/v1/models/v1/models", "/v1/models"),
+        ("/v1/chat/completions/models", "/v1/models"),
+        ("/api/tags", "/v1/models"),
+        ("/lab/vllm/api/tags", "/lab/vllm/v1/models"),
+    ] {
+        let lost = get(&gateway, path, false).await;
+        let body = lost.json();
+        assert_eq!(
+            (lost.status(), &body["type"]),
+            (404, &json!(null)),
+            "{path}"
+        );
         let message = body["error"]["message"].as_str().unwrap();
         assert!(
-            message.contains("`/v1` twice") && message.contains(meant),
+            message.contains(&format!("did you mean `{meant}`?")),
             "{message}"
         );
     }

@@ -66,7 +66,7 @@ pub fn own_limits(limits: &Limits, who: &Identity) -> OwnLimits {
     let find = |all: &BTreeMap<String, OwnLimits>, name: &str| all.get(name).copied();
     let key = who.key_id.as_ref().and_then(|key| find(&others.key, key));
     let given = who.rights.as_ref().map(|rights| given(rights));
-    let user = find(&others.user, &who.user_id).or_else(|| find(&others.user, &who.username));
+    let user = find(&others.user, &who.user_id).or_else(|| by_name(&others.user, who));
     let project = find(&others.project, &who.project);
     let groups = who
         .groups
@@ -79,6 +79,19 @@ pub fn own_limits(limits: &Limits, who: &Identity) -> OwnLimits {
     let levels = [key, given, user, project, groups.reduce(larger), many];
     let known = levels.into_iter().flatten();
     known.fold(OwnLimits::default(), or_else)
+}
+
+/// Those of a user's name. Whoever only calls themselves so gains nothing by it, but is refused where the name is.
+fn by_name(users: &BTreeMap<String, OwnLimits>, who: &Identity) -> Option<OwnLimits> {
+    let named = *users.get(&*who.username)?;
+    let is_plain = !who.username.contains('@');
+    match !who.own_name().is_empty() || who.owns_username && is_plain {
+        true => Some(named),
+        false => named.blocked.then(|| OwnLimits {
+            blocked: true,
+            ..OwnLimits::default()
+        }),
+    }
 }
 
 /// The limits of `[limits.key."ID"]` that a key was given.
@@ -269,6 +282,44 @@ mod tests {
         settings.max_in_flight_per_user = 32;
         settings.others.user = [("portal".to_owned(), own(Some(9), None))].into();
         assert_eq!(in_flight_of(&settings, front_end()), Some(9));
+    }
+
+    #[test]
+    fn a_name_that_is_not_ones_own_gains_nothing() {
+        let mut settings = limits_off();
+        let vip = OwnLimits {
+            allow_external: true,
+            ..own(Some(99), Some(9))
+        };
+        let barred = OwnLimits {
+            blocked: true,
+            ..vip
+        };
+        let named = |username: &str, owns_username| Identity {
+            user_id: "https://idp#1".into(),
+            username: username.into(),
+            domain: Some("lab.org".into()),
+            owns_username,
+            ..Identity::default()
+        };
+        settings.others.user = [
+            ("vip@lab.org".to_owned(), vip),
+            ("vip".to_owned(), vip),
+            ("barred@lab.org".to_owned(), barred),
+        ]
+        .into();
+        let of = |username, owns| own_limits(&settings, &named(username, owns));
+        for (username, owns, expected) in [
+            ("vip@lab.org", true, vip),
+            ("vip@lab.org", false, OwnLimits::default()),
+            ("vip", true, vip),
+            ("vip", false, OwnLimits::default()),
+            ("barred@lab.org", true, barred),
+        ] {
+            assert_eq!(of(username, owns), expected, "{username} {owns}");
+        }
+        let pretended = of("barred@lab.org", false);
+        assert!(pretended.blocked && !pretended.allow_external);
     }
 
     #[test]

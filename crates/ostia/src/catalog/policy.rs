@@ -29,15 +29,22 @@ pub enum NotTaken {
 }
 
 /// Fields that change the order of service, the server that answers, the code that runs, or the cache that is read.
-pub const DENIED_FIELDS: [&str; 8] = [
+pub const DENIED_FIELDS: [&str; 15] = [
     "priority",
     "kv_transfer_params",
+    "ec_transfer_params",
+    "disaggregated_params",
+    "migration_request",
     "bootstrap_host",
     "bootstrap_port",
     "bootstrap_room",
     "custom_logit_processor",
+    "logits_processors",
     "rid",
+    "request_id",
     "data_parallel_rank",
+    "routed_dp_rank",
+    "disagg_prefill_dp_rank",
 ];
 
 impl Default for BodyPolicy {

@@ -7,6 +7,8 @@
 
 mod brotli;
 mod deflate;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 mod gzip;
 mod output;
 #[cfg(test)]

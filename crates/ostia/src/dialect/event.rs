@@ -6,6 +6,7 @@ use std::sync::LazyLock;
 use memchr::memchr2;
 use memchr::memmem::Finder;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
 use super::Progress;
@@ -44,6 +45,14 @@ struct Nested<'a> {
 }
 
 #[derive(Deserialize)]
+struct Ended<'a> {
+    #[serde(default)]
+    error: Option<IgnoredAny>,
+    #[serde(default, borrow)]
+    finish_reason: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
 struct Typed<'a> {
     #[serde(rename = "type", default, borrow)]
     kind: Cow<'a, str>,
@@ -57,12 +66,14 @@ impl Probe<'_> {
             && self.usage.is_some_and(|usage| usage.get().starts_with('{'))
     }
 
-    /// In any of the ways in which engines say it: `error`, `"object":"error"`, or a text at the top of an event that
-    /// is nothing else.
+    /// In any of the ways in which engines say it: `error`, also of one choice, `"object":"error"`, or a text at the top
+    /// of an event that is nothing else.
     pub(super) fn is_error(&self) -> bool {
         let told = self.error.is_some_and(|error| error.get() != "null");
-        self.choices.is_none()
-            && (told || self.object.is_some_and(is_error_object) || self.is_bare_text())
+        told || match self.choices {
+            Some(choices) => one_failed(choices),
+            None => self.object.is_some_and(is_error_object) || self.is_bare_text(),
+        }
     }
 
     fn is_bare_text(&self) -> bool {
@@ -72,6 +83,18 @@ impl Probe<'_> {
             && self.object.is_none()
             && (self.message.is_some_and(is_text) || self.detail.is_some_and(has_details))
     }
+}
+
+/// Whether a choice says that it failed.
+fn one_failed(choices: &RawValue) -> bool {
+    let failed = |choice: &Ended<'_>| {
+        choice.error.is_some()
+            || choice
+                .finish_reason
+                .is_some_and(|reason| reason.get() == r#""error""#)
+    };
+    serde_json::from_str::<Vec<Ended<'_>>>(choices.get())
+        .is_ok_and(|choices| choices.iter().any(failed))
 }
 
 /// `"object":"error"`, as vLLM writes it.

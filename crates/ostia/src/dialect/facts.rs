@@ -57,9 +57,26 @@ pub(super) const COMMON: &[FieldKey] = &[
     FieldKey::watched("file_ids", Spot::FileId),
     FieldKey::watched("vector_store_ids", Spot::VectorStoreIds),
     FieldKey::watched("mcp_servers", Spot::McpServers),
+    FieldKey::watched("image", Spot::Source),
+    FieldKey::watched("images", Spot::Source),
+    FieldKey::watched("video", Spot::Source),
+    FieldKey::watched("videos", Spot::Source),
+    FieldKey::watched("image_data", Spot::Source),
+    FieldKey::watched("video_data", Spot::Source),
+    FieldKey::watched("audio_data", Spot::Source),
+    FieldKey::watched("image_url", Spot::Url),
+    FieldKey::watched("video_url", Spot::Url),
+    FieldKey::watched("audio_url", Spot::Url),
+    FieldKey::watched("file_url", Spot::Url),
+    FieldKey::watched("document_url", Spot::Url),
+    FieldKey::watched("pdf_url", Spot::Url),
+    FieldKey::watched("document", Spot::Part),
+    FieldKey::watched("file", Spot::File),
+    FieldKey::watched("attachments", Spot::Content),
+    FieldKey::watched("multi_modal_data", Spot::Content),
 ];
 /// All of them cap the output; engines differ in which they obey.
-pub(super) const CAPS: [FieldKey; 8] = [
+pub(super) const CAPS: [FieldKey; 12] = [
     FieldKey::new("max_tokens"),
     FieldKey::new("max_completion_tokens"),
     FieldKey::new("max_output_tokens"),
@@ -68,6 +85,10 @@ pub(super) const CAPS: [FieldKey; 8] = [
     FieldKey::new("max_tokens_to_sample"),
     FieldKey::new("n_predict"),
     FieldKey::new("num_predict"),
+    FieldKey::new("max_length"),
+    FieldKey::new("min_length"),
+    FieldKey::new("min_new_tokens"),
+    FieldKey::new("max_gen_len"),
 ];
 /// How many choices are generated, of which as many are returned; engines differ in the name.
 pub(super) const CHOICES: [FieldKey; 3] = [
@@ -77,16 +98,27 @@ pub(super) const CHOICES: [FieldKey; 3] = [
 ];
 /// How many choices are generated at least, to choose from.
 pub(super) const BEST_OF: FieldKey = FieldKey::new("best_of");
-/// Objects in which some servers look for the same; there the names are compared in lower case.
+/// Objects in which some servers look for the same, one in another too; there the names are compared in lower case.
 pub(super) const OPTIONS: &[FieldKey] = &[
-    FieldKey::options("generationConfig", &COUNTS),
-    FieldKey::options("generation_config", &COUNTS),
-    FieldKey::options("sampling_params", &COUNTS),
-    FieldKey::options("parameters", &COUNTS),
-    FieldKey::options("options", &COUNTS),
+    FieldKey::options("generationConfig", || &COUNTS),
+    FieldKey::options("generation_config", || &COUNTS),
+    FieldKey::options("sampling_params", || &COUNTS),
+    FieldKey::options("parameters", || &COUNTS),
+    FieldKey::options("options", || &COUNTS),
+    FieldKey::options("vllm_xargs", || &COUNTS),
+];
+/// The same, inside one of them.
+const INNER_OPTIONS: &[FieldKey] = &[
+    EXTRA_BODY,
+    FieldKey::options("generationconfig", || &COUNTS),
+    FieldKey::options("generation_config", || &COUNTS),
+    FieldKey::options("sampling_params", || &COUNTS),
+    FieldKey::options("parameters", || &COUNTS),
+    FieldKey::options("options", || &COUNTS),
+    FieldKey::options("vllm_xargs", || &COUNTS),
 ];
 /// Some proxies lay its members over those of the body itself.
-const EXTRA_BODY: FieldKey = FieldKey::options("extra_body", &EXTRA);
+const EXTRA_BODY: FieldKey = FieldKey::options("extra_body", || &EXTRA);
 /// What was judged at the top must not be said again below.
 const NEVER_EXTRA: &[FieldKey] = &[
     MODEL,
@@ -103,11 +135,14 @@ static EXTRA: Keys = Keys::of(&[
     &CHOICES,
     &[BEST_OF, MAX_OUTPUT_TOKENS, CANDIDATE_COUNT],
     NEVER_EXTRA,
+    &[CACHE_SALT],
+    INNER_OPTIONS,
 ]);
 static COUNTS: Keys = Keys::of(&[
     &CAPS,
     &CHOICES,
     &[BEST_OF, MAX_OUTPUT_TOKENS, CANDIDATE_COUNT],
+    INNER_OPTIONS,
 ]);
 /// `maxOutputTokens` and `candidateCount` of Gemini.
 const MAX_OUTPUT_TOKENS: FieldKey = FieldKey::new("maxoutputtokens");
@@ -236,7 +271,7 @@ impl RequestFacts {
 fn reserved(fields: &Fields<'_>) -> Vec<FieldKey> {
     let noted = COMMON.iter().filter(|key| key.is_noted());
     noted
-        .filter(|key| fields.get(**key).is_some())
+        .filter(|key| fields.get(**key).is_some() || fields.is_nested(**key))
         .copied()
         .collect()
 }
@@ -262,8 +297,9 @@ fn largest(fields: &Fields<'_>, keys: &[FieldKey]) -> Result<Counts, Invalid> {
     Ok(counts)
 }
 
-/// A count, in any form that lenient servers accept. A string with digits that is not a count is refused, because some
-/// server might still read it as one. Anything else that is not a count is left to the backend.
+/// A count, in any form that lenient servers accept. A string with digits that is not a count is refused, and so is a
+/// list or an object, because some server might still read it as one. Anything else that is not a count is left to the
+/// backend.
 fn count(key: FieldKey, value: Value<'_>) -> Result<Option<u64>, Invalid> {
     let is_long = value.length() > LONGEST_COUNT;
     match value.kind() {
@@ -281,7 +317,11 @@ fn count(key: FieldKey, value: Value<'_>) -> Result<Option<u64>, Invalid> {
                 false => Ok(count),
             }
         }
-        _ => Ok(None),
+        JsonKind::EmptyArray | JsonKind::Array | JsonKind::Object => Err(Invalid::value(
+            key,
+            &format!("expected an integer, but got {}", value.kind().as_str()),
+        )),
+        JsonKind::False | JsonKind::Null => Ok(None),
     }
 }
 

@@ -1,7 +1,13 @@
-/// A non-negative count, read as lenient servers do: `20`, ` +20 `, `1_000`, `20.0`, `2e1`. Fractions are rounded up,
-/// and a value that is too large becomes the largest.
+/// A non-negative count, read as lenient servers do: `20`, ` +20 `, `1_000`, `20.0`, `2e1`, `Infinity`. Fractions are
+/// rounded up, and a value that is too large becomes the largest.
 pub(super) fn count_in(text: &str) -> Option<u64> {
     let plain = text.trim().replace('_', "");
+    if ["inf", "infinity"]
+        .iter()
+        .any(|word| plain.eq_ignore_ascii_case(word))
+    {
+        return Some(u64::MAX);
+    }
     if !plain.starts_with(|at: char| at.is_ascii_digit() || matches!(at, '+' | '-' | '.')) {
         return None;
     }
@@ -42,8 +48,12 @@ mod tests {
             ("-1", None),
             ("-0", Some(0)),
             ("", None),
-            ("inf", None),
+            ("inf", Some(u64::MAX)),
+            (" Infinity ", Some(u64::MAX)),
             ("+inf", Some(u64::MAX)),
+            ("+Infinity", Some(u64::MAX)),
+            ("-Infinity", None),
+            ("20_0", Some(200)),
             ("nan", None),
             ("many", None),
             ("0x14", None),

@@ -66,6 +66,7 @@ impl Refusal {
             "not_found",
             format!("There is nothing at this path{why}{end} `GET /docs` lists all paths."),
         )
+        .permanent()
     }
 
     /// For failures that nobody foresaw. The cause has already been logged.
@@ -124,7 +125,8 @@ impl Refusal {
             StatusCode::METHOD_NOT_ALLOWED,
             "method_not_allowed",
             "This path does not support this method.",
-        );
+        )
+        .permanent();
         match HeaderValue::try_from(allow) {
             Ok(allow) => refusal.with_header("allow", allow),
             Err(_) => refusal,

@@ -8,6 +8,7 @@
 
 use crate::account;
 use crate::cluster;
+use crate::codings;
 use crate::config;
 use crate::identify;
 use crate::listen;
@@ -17,10 +18,12 @@ use crate::relay;
 /// A reader by its name.
 pub type Target = (&'static str, fn(&[u8]));
 
-pub const TARGETS: [Target; 10] = [
+pub const TARGETS: [Target; 12] = [
     ("bodies", read::fuzz::bodies),
     ("forms", read::fuzz::forms),
+    ("compressed", codings::fuzz::compressed),
     ("streams", relay::fuzz::streams),
+    ("refusals", relay::fuzz::refusals),
     ("heads", listen::fuzz::heads),
     ("fixtures", config::fuzz::fixtures),
     ("python_literals", config::fuzz::python_literals),

@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use ostia_core::{Identity, Login, Project, Role, Roles};
 
 use super::behalf;
-use super::directory::{believed, is_member};
+use super::directory::is_member;
 use super::{Directory, Sender, SignInError, Verified};
 use crate::settings::Who;
 
@@ -296,7 +296,7 @@ fn is_named(who: &Who, identity: &Identity) -> bool {
         Who::Everybody => true,
         Who::Group(group) => identity.groups.iter().any(|held| **held == **group),
         Who::Domain(domain) => identity.domain.as_deref() == Some(domain),
-        Who::User(name) => *identity.user_id == **name || *believed(identity) == **name,
+        Who::User(name) => *identity.user_id == **name || identity.own_name() == name,
         Who::Key(id) => identity.key_id.as_deref() == Some(id),
     }
 }
@@ -332,7 +332,7 @@ fn login(guest: &Guest, placed: &Identity) -> Login {
         username: said.username.to_string(),
         name: said.name.to_string(),
         email: said.email.to_string(),
-        proven: !believed(said).is_empty(),
+        proven: !said.own_name().is_empty(),
         groups: (!said.groups_unlisted)
             .then(|| said.groups.iter().map(ToString::to_string).collect()),
         confirmed_at: guest.vouched_at,

@@ -16,6 +16,7 @@ pub(super) struct Vouching {
     claims: ClaimMap,
     domains: Vec<String>,
     groups_prefix: String,
+    foreign_prefixes: Vec<String>,
     required_groups: Vec<String>,
     required_acr: Vec<String>,
     link_claim: String,
@@ -27,6 +28,7 @@ impl Vouching {
             claims: ClaimMap::new(&settings.claims),
             domains: settings.domains.clone(),
             groups_prefix: settings.groups_prefix.clone(),
+            foreign_prefixes: settings.foreign_prefixes.clone(),
             required_groups: settings.required_groups.clone(),
             required_acr: settings.required_acr.clone(),
             link_claim: settings.link_claim.clone(),
@@ -44,9 +46,28 @@ impl Vouching {
         self.check_domain(&identity)?;
         self.check_groups(&identity)?;
         self.check_assurance(claims)?;
-        identity.groups = prefixed(&self.groups_prefix, identity.groups);
+        identity.groups = self.own(prefixed(&self.groups_prefix, identity.groups));
         identity.link = self.link(claims);
         Ok(identity)
+    }
+
+    /// The groups without those that belong to another provider by its prefix.
+    fn own(&self, groups: Arc<[Arc<str>]>) -> Arc<[Arc<str>]> {
+        let own = &self.groups_prefix;
+        let foreign = self.foreign_prefixes.iter();
+        let foreign: Vec<&String> = foreign
+            .filter(|prefix| !own.starts_with(&***prefix))
+            .collect();
+        let is_foreign =
+            |group: &Arc<str>| foreign.iter().any(|prefix| group.starts_with(&***prefix));
+        match groups.iter().any(is_foreign) {
+            true => groups
+                .iter()
+                .filter(|group| !is_foreign(group))
+                .cloned()
+                .collect(),
+            false => groups,
+        }
     }
 
     fn check_domain(&self, identity: &Identity) -> Result<(), SignInError> {
@@ -191,6 +212,30 @@ mod tests {
         };
         assert!(text.contains("too many"), "{text}");
         assert!(judge(&rules, &json!({"sub": "s", "groups": ["kc:staff"]})).is_err());
+    }
+
+    #[test]
+    fn no_provider_names_the_groups_of_another() {
+        let rules = |own: &str, foreign: &[&str]| settings::Vouching {
+            groups_prefix: own.to_owned(),
+            foreign_prefixes: foreign.iter().map(|&prefix| prefix.to_owned()).collect(),
+            ..Default::default()
+        };
+        let claims = json!({"sub": "s", "groups": ["staff", "b:staff", "x:staff"]});
+        for (own, foreign, groups) in [
+            ("", &["b:"][..], &["staff", "x:staff"][..]),
+            ("b:", &["b:x:"], &["b:staff", "b:b:staff"]),
+            (
+                "b:x:",
+                &["b:"],
+                &["b:x:staff", "b:x:b:staff", "b:x:x:staff"],
+            ),
+            ("", &[], &["staff", "b:staff", "x:staff"]),
+        ] {
+            let ann = judge(&rules(own, foreign), &claims).unwrap();
+            let held: Vec<&str> = ann.groups.iter().map(|group| &**group).collect();
+            assert_eq!(held, groups, "{own} beside {foreign:?}");
+        }
     }
 
     #[test]

@@ -60,7 +60,7 @@ where
     }
 }
 
-fn judge(body: &Bytes, headers: &HeaderMap) -> Option<RefusalText> {
+pub(super) fn judge(body: &Bytes, headers: &HeaderMap) -> Option<RefusalText> {
     if essence(headers).eq_ignore_ascii_case("text/plain")
         && let Some(text) = plain(body)
     {

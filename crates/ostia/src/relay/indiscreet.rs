@@ -1,12 +1,14 @@
 //! Finds stream events that reveal what error bodies must not reveal.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::sync::LazyLock;
 
 use bytes::Bytes;
 use memchr::memmem::Finder;
 use memchr::{memchr2, memmem};
-use serde::Deserialize;
+use serde::de::{MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
@@ -22,23 +24,15 @@ pub(super) enum Indiscreet {
     Data,
 }
 
-/// The members of an event's data that contain text of the backend, not of the model.
-#[derive(Deserialize)]
-struct Spoken<'a> {
-    #[serde(default, borrow)]
-    error: Option<&'a RawValue>,
-    #[serde(default, borrow)]
-    object: Option<&'a RawValue>,
-    #[serde(rename = "type", default, borrow)]
-    kind: Option<Cow<'a, str>>,
-    #[serde(default, borrow)]
-    response: Option<&'a RawValue>,
-}
+/// Whether an object has a member in which a backend speaks, and not the model.
+struct Spoken(bool);
 
 #[derive(Deserialize)]
 struct Failed<'a> {
     #[serde(default, borrow)]
     error: Option<&'a RawValue>,
+    #[serde(default, borrow)]
+    finish_reason: Option<&'a RawValue>,
 }
 
 /// Checks the parts of an event that are not the model's output: an error, data that is not an object, comments, and
@@ -84,20 +78,38 @@ fn shortest_secret(target: &Target) -> usize {
     secrets.min().unwrap_or(0)
 }
 
-/// Whether a complete answer contains an error that reveals too much. An answer that is not an object is what was
-/// requested.
+/// Whether a complete answer contains an error that reveals too much. An answer that is not JSON is what was requested.
 pub(super) fn answer_tells(answer: &[u8], target: &Target) -> bool {
-    answer.trim_ascii_start().starts_with(b"{") && is_own_word(answer) && tells(answer, target)
+    let answer = answer.trim_ascii_start();
+    let speaks = match answer.first() {
+        Some(b'{') => is_own_word(answer),
+        Some(b'[') => {
+            serde_json::from_slice::<&RawValue>(answer).is_ok_and(|list| one_speaks(list))
+        }
+        first => first == Some(&b'"'),
+    };
+    speaks && tells(answer, target)
 }
 
 /// Whether an event that is too long to be held begins like an error, or with a comment. Error bodies of this length are
 /// withheld as well.
 pub(super) fn begins_as_error(part: &[u8]) -> bool {
     const BEGINNING: usize = 256;
-    static ERROR: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"error\""));
     let begin = &part[..part.len().min(BEGINNING)];
     let is_field = begin.starts_with(b"data") || begin.starts_with(b"event");
-    !is_field || begin.starts_with(b"event: error") || ERROR.find(begin).is_some()
+    !is_field || begin.starts_with(b"event: error") || names_fault(begin)
+}
+
+/// Whether the beginning of an event names a fault that is not null.
+fn names_fault(begin: &[u8]) -> bool {
+    static ERROR: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"error\""));
+    static DETAIL: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"{\"detail\""));
+    let is_null = |behind: &[u8]| {
+        let value = behind.trim_ascii_start().strip_prefix(b":");
+        value.is_some_and(|value| value.trim_ascii_start().starts_with(b"null"))
+    };
+    let mut errors = ERROR.find_iter(begin);
+    errors.any(|at| !is_null(&begin[at + ERROR.needle().len()..])) || DETAIL.find(begin).is_some()
 }
 
 /// The data, and the lines that are not data.
@@ -125,31 +137,125 @@ fn parts(event: &[u8]) -> (Cow<'_, [u8]>, Vec<&[u8]>) {
 }
 
 fn is_own_word(data: &[u8]) -> bool {
-    static ERROR: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"error"));
     let data = data.trim_ascii();
     if !data.starts_with(b"{") {
         return !data.is_empty() && data != b"[DONE]";
     }
-    static ESCAPE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\\u00"));
-    if ERROR.find(data).is_none() && ESCAPE.find(data).is_none() {
-        return false;
-    }
-    let Ok(spoken) = serde_json::from_slice::<Spoken<'_>>(data) else {
-        return true;
-    };
-    let is_given = |value: Option<&RawValue>| value.is_some_and(|value| value.get() != "null");
-    let failed = spoken.response.is_some_and(|response| {
-        serde_json::from_str::<Failed<'_>>(response.get())
-            .is_ok_and(|failed| is_given(failed.error))
-    });
-    let is_error = |kind: &str| kind == "error" || kind.ends_with(".failed");
-    failed
-        || is_given(spoken.error)
-        || spoken.kind.is_some_and(|kind| is_error(&kind))
-        || spoken
-            .object
-            .is_some_and(|object| object.get().contains("error"))
+    may_speak(data) && serde_json::from_slice::<Spoken>(data).map_or(true, |spoken| spoken.0)
 }
+
+/// Whether it is worth a look at the members: few searches tell most events of a model from all else.
+fn may_speak(data: &[u8]) -> bool {
+    static FAULTS: LazyLock<[Finder<'static>; 3]> =
+        LazyLock::new(|| ["error", "detail", "\\u00"].map(Finder::new));
+    static OUTPUT: LazyLock<[Finder<'static>; 2]> =
+        LazyLock::new(|| ["\"choices\"", "\"delta\""].map(Finder::new));
+    let holds = |names: &[Finder<'static>]| names.iter().any(|name| name.find(data).is_some());
+    holds(&*FAULTS) || !holds(&*OUTPUT)
+}
+
+/// Where engines, frameworks and proxies put their own texts; a `message` that is an object is the model's.
+fn is_speech(name: &str, value: &str) -> bool {
+    const SPEECH: [&str; 10] = [
+        "error",
+        "errors",
+        "detail",
+        "details",
+        "msg",
+        "reason",
+        "description",
+        "title",
+        "error_message",
+        "error_description",
+    ];
+    let is_name = |speech: &str| name.eq_ignore_ascii_case(speech);
+    match value {
+        "null" => false,
+        _ if SPEECH.iter().any(|speech| is_name(speech)) => true,
+        _ if is_name("message") => !value.starts_with('{'),
+        _ if is_name("object") => value.contains("error"),
+        _ if is_name("type") => value == "\"error\"" || value.ends_with(".failed\""),
+        _ => false,
+    }
+}
+
+/// Whether an object or, in a list, an element says that it failed.
+fn one_speaks(value: &RawValue) -> bool {
+    match value.get().as_bytes().first() {
+        Some(b'{') => serde_json::from_str::<Spoken>(value.get()).is_ok_and(|spoken| spoken.0),
+        Some(b'[') if memmem::find(value.get().as_bytes(), b"error").is_some() => {
+            serde_json::from_str::<Elements>(value.get()).is_ok_and(|one| one.0)
+        }
+        _ => false,
+    }
+}
+
+fn failed(value: &RawValue) -> bool {
+    let told = serde_json::from_str::<Failed<'_>>(value.get());
+    let is_given = |value: Option<&RawValue>| value.is_some_and(|value| value.get() != "null");
+    let is_error = |reason: &RawValue| reason.get() == "\"error\"";
+    told.is_ok_and(|told| is_given(told.error) || told.finish_reason.is_some_and(is_error))
+}
+
+impl<'de> Deserialize<'de> for Spoken {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(SpokenVisitor)
+    }
+}
+
+struct SpokenVisitor;
+
+impl<'de> Visitor<'de> for SpokenVisitor {
+    type Value = Spoken;
+
+    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Spoken, A::Error> {
+        let mut speaks = false;
+        while let Some((name, value)) = map.next_entry::<Name<'de>, &'de RawValue>()? {
+            speaks |= is_speech(&name.0, value.get());
+            speaks |= match (&*name.0, value.get().as_bytes().first()) {
+                ("response", Some(b'{')) => failed(value),
+                (_, Some(b'[')) => one_speaks(value),
+                _ => false,
+            };
+        }
+        Ok(Spoken(speaks))
+    }
+}
+
+/// Whether an element of a list says that it failed.
+struct Elements(bool);
+
+impl<'de> Deserialize<'de> for Elements {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_seq(ElementsVisitor)
+    }
+}
+
+struct ElementsVisitor;
+
+impl<'de> Visitor<'de> for ElementsVisitor {
+    type Value = Elements;
+
+    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("a list")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Elements, A::Error> {
+        let mut speaks = false;
+        while let Some(element) = list.next_element::<&RawValue>()? {
+            speaks = speaks || failed(element);
+        }
+        Ok(Elements(speaks))
+    }
+}
+
+/// A member's name, borrowed where it has no escapes.
+#[derive(Deserialize)]
+struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
 
 /// As it is written, and with its escapes undone.
 fn tells(data: &[u8], target: &Target) -> bool {
@@ -200,6 +306,17 @@ mod tests {
             "data: internal error: sk-secret\n\n",
             "data: {\"error\": sk-secret\n\n",
             "data:\"sk-secret\"\n\n",
+            "data: {\"detail\":\"bad key sk-secret\"}\n\n",
+            "data: {\"detail\":[{\"msg\":\"sk-secret\"}]}\n\n",
+            "data: {\"Message\":\"sk-secret\"}\n\n",
+            "data: {\"type\":\"unauthorized\",\"message\":\"sk-secret\"}\n\n",
+            "data: {\"type\":\"about:blank\",\"title\":\"sk-secret\"}\n\n",
+            "data: {\"code\":401,\"msg\":\"at http://gpu7.lab/v1\"}\n\n",
+            "data: {\"errors\":[\"sk-secret\"]}\n\n",
+            "data: {\"choices\":[{\"error\":{\"message\":\"sk-secret\"}}]}\n\n",
+            "data: {\"choices\":[{\"index\":0},{\"delta\":{\"content\":\"sk-secret\"},\"finish_reason\":\"error\"}]}\n\n",
+            "data: {\"data\":[{\"embedding\":null,\"error\":\"sk-secret\"}]}\n\n",
+            "data: {\"choices\":[],\"d\\u0065tail\":\"sk-secret\"}\n\n",
         ] {
             assert_eq!(of(event), Some(Indiscreet::Data), "{event}");
         }
@@ -224,6 +341,9 @@ mod tests {
         for event in [
             "data: {\"choices\":[{\"delta\":{\"content\":\"error: sk-secret at gpu7.lab:8000\"}}]}\n\n",
             "data: {\"choices\":[{\"delta\":{\"content\":\"sk\\u002dsecret\"}}],\"error\":null}\n\n",
+            "data: {\"choices\":[{\"delta\":{\"content\":\"detail sk-secret\"},\"error\":null}],\"detail\":null}\n\n",
+            "data: {\"message\":{\"role\":\"assistant\",\"content\":\"sk-secret\"}}\n\n",
+            "data: {\"type\":\"response.output_text.done\",\"text\":\"sk-secret\"}\n\n",
             "event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"delta\":{\"text\":\"sk-secret\"}}\n\n",
             "data: [DONE]\n\n",
             ": keep-alive\n\n",
@@ -236,13 +356,47 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_that_is_an_error_is_looked_at() {
+        for (answer, tells) in [
+            (r#"{"detail":"bad key sk-secret"}"#, true),
+            (r#" {"status":"error","message":"sk-secret"}"#, true),
+            (r#"{"choices":[{"error":{"message":"sk-secret"}}]}"#, true),
+            (r#"{"output":[{"error":"sk-secret"}],"choices":null}"#, true),
+            (r#"[{"error":{"message":"sk-secret"}}]"#, true),
+            (r#""bad key sk-secret""#, true),
+            (r#"{"detail":"bad key"}"#, false),
+            (
+                r#"{"choices":[{"message":{"content":"sk-secret"}}]}"#,
+                false,
+            ),
+            (
+                r#"{"results":[{"index":0,"document":{"text":"sk-secret"}}]}"#,
+                false,
+            ),
+            (r#"[{"index":0,"text":"sk-secret"}]"#, false),
+            ("sk-secret", false),
+        ] {
+            assert_eq!(
+                answer_tells(answer.as_bytes(), &target()),
+                tells,
+                "{answer}"
+            );
+        }
+    }
+
+    #[test]
     fn long_events_show_how_they_begin() {
         for (event, is_error) in [
             ("data: {\"error\":{\"message\":\"", true),
             ("event: error\ndata: {\"message\":\"", true),
             ("data: {\"type\":\"error\",\"message\":\"", true),
             (": sk-", true),
+            ("data: {\"detail\":\"", true),
             ("data: {\"id\":\"1\",\"choices\":[{\"delta\":{", false),
+            (
+                "data: {\"type\":\"response.created\",\"response\":{\"error\": null,\"instructions\":\"",
+                false,
+            ),
             (
                 "event: response.created\ndata: {\"type\":\"response.created\",",
                 false,

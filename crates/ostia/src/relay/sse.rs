@@ -23,6 +23,8 @@ pub(super) enum Piece {
     Event(Bytes),
     /// Line ends where an event could begin: as many empty events, which no client dispatches.
     Blank(Bytes),
+    /// Several events in a row of nothing but comments, which no client dispatches either.
+    Comments(Bytes),
     /// Part of an event that is too long to be held.
     Part(Bytes),
     /// The last part of such an event, including its blank line.
@@ -44,6 +46,11 @@ impl Splitter {
             let blank = self.blank(&chunk);
             if blank > 0 {
                 give(Piece::Blank(chunk.split_to(blank)));
+            }
+            let comments = self.comments(&chunk);
+            if comments > 0 {
+                give(Piece::Comments(chunk.split_to(comments)));
+                continue;
             }
             let Some(end) = self.scanner.event_end(&chunk) else {
                 break;
@@ -95,6 +102,39 @@ impl Splitter {
             self.scanner.after_cr = *last == b'\r';
         }
         blank
+    }
+
+    /// The length of the events that `chunk` begins with, if there are several and all of them are comments.
+    fn comments(&mut self, chunk: &[u8]) -> usize {
+        if !self.tail.is_empty() || self.in_parts {
+            return 0;
+        }
+        let (mut end, mut at, mut events) = (0, 0, 0);
+        while chunk.get(at) == Some(&b':') {
+            let Some(offset) = memchr2(b'\n', b'\r', &chunk[at..]) else {
+                break;
+            };
+            at += offset;
+            let line_end = match &chunk[at..] {
+                // What follows may be the LF of the same line end.
+                [b'\r'] => break,
+                [b'\r', b'\n', ..] => 2,
+                _ => 1,
+            };
+            at += line_end;
+            let rest = chunk[at..].iter();
+            let blank = rest.take_while(|byte| is_line_end(**byte)).count();
+            if blank > 0 {
+                at += blank;
+                end = at;
+                events += 1;
+            }
+        }
+        if events < 2 {
+            return 0;
+        }
+        self.scanner.after_cr = chunk[end - 1] == b'\r';
+        end
     }
 }
 

@@ -196,6 +196,10 @@ where
         };
         self.in_flight.begun(self.status, now);
         let (seen, event) = match piece {
+            Piece::Comments(comments) => {
+                let comments = self.discreet(comments);
+                return self.forward(comments);
+            }
             Piece::Blank(bytes) | Piece::Part(bytes) => return self.place_part(bytes),
             Piece::LastPart(bytes) => (self.meter.last_part(&bytes), bytes),
             Piece::Event(event) => (self.meter.event(&event), self.discreet(event)),
@@ -228,7 +232,7 @@ where
     fn trail(&mut self, piece: Piece) {
         match piece {
             Piece::Part(part) => self.place_part(part),
-            Piece::Event(event) => {
+            Piece::Event(event) | Piece::Comments(event) => {
                 let event = self.discreet(event);
                 self.forward(event);
             }

@@ -25,6 +25,11 @@ const TEXTS: [&str; 11] = [
     "title",
 ];
 
+/// A JSON text inside a string inside a string: proxies that pass on each other's errors.
+const MOST_WRAPPINGS: usize = 4;
+/// Of a list of faults, so many are told.
+const MOST_FAULTS: usize = 8;
+
 impl Told {
     /// A text without anything else.
     pub(super) fn text(message: &str) -> Option<Self> {
@@ -35,26 +40,36 @@ impl Told {
         })
     }
 
-    /// The text in a JSON value, however deep it stands. Of a list, the first element that has one counts.
+    /// The text in a JSON value, however deep it stands. Of a list that is no list of faults, the first element that has
+    /// one counts.
     pub(super) fn find(value: &Value) -> Option<Self> {
+        Self::find_in(value, MOST_WRAPPINGS)
+    }
+
+    /// `wrappings`: how many strings that hold JSON may still be opened.
+    fn find_in(value: &Value, wrappings: usize) -> Option<Self> {
         match value {
-            Value::String(text) => Self::text(text),
-            Value::Array(items) => items.iter().find_map(Self::find),
-            Value::Object(members) => Self::within(members),
+            Value::String(text) => Self::unwrapped(text, wrappings).or_else(|| Self::text(text)),
+            Value::Array(items) => in_words(&faults_of(items))
+                .or_else(|| items.iter().find_map(|item| Self::find_in(item, wrappings))),
+            Value::Object(members) => Self::within(members, wrappings),
             _ => None,
         }
     }
 
-    fn within(members: &Map<String, Value>) -> Option<Self> {
+    /// What a string says that holds JSON.
+    fn unwrapped(text: &str, wrappings: usize) -> Option<Self> {
+        let is_json = wrappings > 0 && text.trim_start().starts_with(['{', '[', '"']);
+        let inner = is_json.then(|| serde_json::from_str::<Value>(text).ok())??;
+        Self::find_in(&inner, wrappings - 1)
+    }
+
+    fn within(members: &Map<String, Value>, wrappings: usize) -> Option<Self> {
         let mut told = TEXTS.iter().find_map(|name| {
             let value = member(members, name)?;
-            match (*name, value) {
-                // FastAPI's list of what is wrong says where only as a whole.
-                ("detail", Value::Array(items)) if !items.is_empty() => {
-                    Self::text(&value.to_string())
-                }
-                _ => Self::find(value),
-            }
+            let fields = value.as_object().filter(|_| holds_fields(name));
+            let by_field = fields.and_then(|fields| in_words(&by_field(fields)?));
+            by_field.or_else(|| Self::find_in(value, wrappings))
         })?;
         let code = || member(members, "code").or_else(|| member(members, "error_code"));
         told.code = told.code.or_else(|| code().filter(is_code).cloned());
@@ -62,6 +77,61 @@ impl Told {
         told.param = told.param.or_else(param);
         Some(told)
     }
+}
+
+/// What is wrong with one part of a request: its place, or nothing, and the reason.
+type Fault<'a> = (String, &'a str);
+
+fn in_words(faults: &[Fault<'_>]) -> Option<Told> {
+    let words = faults.iter().take(MOST_FAULTS);
+    let words = words.map(|(place, reason)| match &**place {
+        "" => (*reason).to_owned(),
+        place => format!("{place}: {reason}"),
+    });
+    let mut told = Told::text(&words.collect::<Vec<_>>().join("; "))?;
+    let mut places = faults.iter().map(|(place, _)| place);
+    told.param = places.find(|place| !place.is_empty()).cloned();
+    Some(told)
+}
+
+/// The faults of a list of texts, or of pydantic's: each with its place (`loc`) and the reason (`msg`). Empty if it is
+/// another list.
+fn faults_of(items: &[Value]) -> Vec<Fault<'_>> {
+    items
+        .iter()
+        .map(fault)
+        .collect::<Option<_>>()
+        .unwrap_or_default()
+}
+
+fn fault(item: &Value) -> Option<Fault<'_>> {
+    if let Some(text) = item.as_str() {
+        return Some((String::new(), text));
+    }
+    let place = item.get("loc")?.as_array()?;
+    let reason = item.get("msg")?.as_str()?;
+    let steps = place.iter().filter_map(|step| match step {
+        Value::String(name) => Some(name.clone()),
+        Value::Number(index) => Some(index.to_string()),
+        _ => None,
+    });
+    // That it is in the body goes without saying.
+    let steps: Vec<String> = steps.skip_while(|step| step == "body").collect();
+    Some((steps.join("."), reason))
+}
+
+/// Where frameworks put an object from fields to lists of reasons.
+fn holds_fields(name: &str) -> bool {
+    matches!(name, "detail" | "errors" | "message")
+}
+
+fn by_field(members: &Map<String, Value>) -> Option<Vec<Fault<'_>>> {
+    let mut faults = Vec::with_capacity(members.len());
+    for (field, reasons) in members {
+        let first = reasons.as_array()?.first()?.as_str()?;
+        faults.push((field.clone(), first));
+    }
+    Some(faults)
 }
 
 /// A member by its name in any case.
@@ -152,9 +222,56 @@ mod tests {
     }
 
     #[test]
-    fn a_list_of_what_is_wrong_is_shown_whole() {
-        let list = json!([{"loc": ["body", "n"], "msg": "must be positive"}]);
-        check(&json!({"detail": list}), &list.to_string(), &Value::Null);
+    fn a_list_of_what_is_wrong_is_told_in_words() {
+        for (body, message, param) in [
+            (
+                json!({"detail": [
+                    {"type": "greater_than", "loc": ["body", "n"], "msg": "must be positive", "input": -1},
+                    {"loc": ["body", "messages", 0, "content"], "msg": "Field required"},
+                ]}),
+                "n: must be positive; messages.0.content: Field required",
+                Some("n"),
+            ),
+            (
+                json!({"detail": [{"loc": ["body"], "msg": "Invalid JSON"}]}),
+                "Invalid JSON",
+                None,
+            ),
+            (json!({"detail": ["one", "two"]}), "one; two", None),
+            (
+                json!({"title": "Bad Request", "errors": {"n": ["must be positive", "x"], "top_p": ["too large"]}}),
+                "n: must be positive; top_p: too large",
+                Some("n"),
+            ),
+            (
+                json!({"object": "error", "message": [{"loc": ["body", "n"], "msg": "bad"}]}),
+                "n: bad",
+                Some("n"),
+            ),
+        ] {
+            let told = Told::find(&body).unwrap_or_else(|| panic!("{body}"));
+            assert_eq!((&*told.message, told.param.as_deref()), (message, param));
+        }
+        let many = vec![json!({"loc": ["body", "n"], "msg": "bad"}); 1000];
+        let told = Told::find(&json!({ "detail": many })).unwrap();
+        assert_eq!(told.message.matches("bad").count(), 8);
+    }
+
+    #[test]
+    fn json_inside_a_string_is_read() {
+        let inner = json!({"error": {"message": "too long", "code": "context_length_exceeded"}});
+        let mut wrapped = inner;
+        for _ in 0..3 {
+            wrapped = json!({"detail": wrapped.to_string()});
+            check(&wrapped, "too long", &json!("context_length_exceeded"));
+            let text = Value::from(wrapped.to_string());
+            check(&text, "too long", &json!("context_length_exceeded"));
+        }
+        let list = json!([{"loc": ["body", "n"], "msg": "bad"}]).to_string();
+        check(&json!({ "message": list }), "n: bad", &Value::Null);
+        for text in ["{not json}", "[INST] is no template", "{\"a\":1}"] {
+            check(&json!({"message": text}), text, &Value::Null);
+        }
     }
 
     #[test]

@@ -1,4 +1,6 @@
-use crate::dialect::{Api, Dialect, PLAIN, url_tail};
+use std::borrow::Cow;
+
+use crate::dialect::{Api, Dialect, PLAIN};
 
 /// A path that leads nowhere, because a client's base URL is wrong in a way that many are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,13 +18,46 @@ const SLASHES: &str = "the base URL ends with a slash, which makes `//`";
 const TRAILING: &str = "the path ends with a slash";
 const AZURE: &str = "the base URL ends with `/v1`, which Azure's form does not have";
 const MISSING: &str = "the base URL does not end with `/v1`";
+const CAPITALS: &str = "the path has capitals where the gateway's has none";
+const APPENDED: &str = "the base URL is the URL of one route already, and the client adds another";
+const PREFIXED: &str = "the base URL is not one of the gateway's";
+const OLLAMA: &str = "this is a path of Ollama's API, and the gateway has OpenAI's and Anthropic's";
 
-/// The first fault of a path (without the gateway's own base path), and the path without any of them.
-pub(super) fn astray(path: &str) -> Option<Astray> {
-    let mut parts: Vec<&str> = path.strip_prefix('/')?.split('/').collect();
+/// Paths of Ollama's own API, and where their like is.
+const OLLAMAS: [(&str, &str); 8] = [
+    ("/api/chat", "/chat/completions"),
+    ("/api/generate", "/completions"),
+    ("/api/embed", "/embeddings"),
+    ("/api/embeddings", "/embeddings"),
+    ("/api/tags", "/models"),
+    ("/api/show", "/models"),
+    ("/api/ps", "/models"),
+    ("/api/version", "/models"),
+];
+
+/// The first fault of a path (without the gateway's own base path), and the path without any of them. `reads`: it was
+/// asked for with GET. `leads`: whether a path leads anywhere.
+pub(super) fn astray(path: &str, reads: bool, leads: impl Fn(&str) -> bool) -> Option<Astray> {
     if path.len() > LONGEST {
         return None;
     }
+    let (mut meant, tidied) = tidy(path)?;
+    let found = without_route(&meant, reads, &leads)
+        .map(|meant| (APPENDED, meant))
+        .or_else(|| of_ollama(&meant).map(|meant| (OLLAMA, meant)))
+        .or_else(|| based(&meant, &leads));
+    let mut fault = tidied;
+    if let Some((other, better)) = found {
+        fault = fault.or(Some(other));
+        meant = better;
+    }
+    let fault = fault.filter(|_| leads(&meant))?;
+    Some(Astray { fault, meant })
+}
+
+/// The path without what is wrong in its spelling, and the first thing that is.
+fn tidy(path: &str) -> Option<(String, Option<&'static str>)> {
+    let mut parts: Vec<&str> = path.strip_prefix('/')?.split('/').collect();
     let mut first = None;
     let mut note = |fault, is_there| {
         if is_there {
@@ -37,23 +72,104 @@ pub(super) fn astray(path: &str) -> Option<Astray> {
     }
     note(SLASHES, count > usize::from(ends_empty));
     let before = parts.len();
-    parts.dedup_by(|next, last| next == last && *last == "v1");
+    parts.dedup_by(|next, last| {
+        [next, last]
+            .iter()
+            .all(|part| part.eq_ignore_ascii_case("v1"))
+    });
     note(DOUBLED, parts.len() < before);
     if let ["openai", "deployments", _, "v1", ..] = parts[..] {
         parts.remove(3);
         note(AZURE, true);
     }
     note(TRAILING, ends_empty);
-    let mut meant = format!("/{}", parts.join("/"));
-    if let Some((base, api)) = url_tail(&meant)
-        && matches!(parts.len() - api.split('/').count(), 0 | 2)
-        && !parts.contains(&"v1")
-    {
-        meant = format!("{base}/v1/{api}");
-        note(MISSING, true);
+    let written = format!("/{}", parts.join("/"));
+    let lowered = in_small_letters(&written);
+    note(CAPITALS, lowered != written);
+    Some((lowered, first))
+}
+
+/// The path with `/v1` and the API behind it in small letters; names of clusters, frameworks and models stay.
+fn in_small_letters(path: &str) -> String {
+    let lower = path.to_ascii_lowercase();
+    let version = match lower.find("/v1/") {
+        Some(at) => at..at + "/v1/".len(),
+        None => 0..0,
+    };
+    let api = tail(&lower).map_or(lower.len(), |(base, _)| base.len());
+    let is_small = |at: usize| version.contains(&at) || at >= api;
+    let letters = path.char_indices();
+    letters
+        .map(|(at, letter)| match is_small(at) {
+            true => letter.to_ascii_lowercase(),
+            false => letter,
+        })
+        .collect()
+}
+
+/// The path without the whole route that stands before another: `/v1/messages` before `/v1/models`.
+pub(super) fn without_route(
+    path: &str,
+    reads: bool,
+    leads: &impl Fn(&str) -> bool,
+) -> Option<String> {
+    let (outer, last) = tail(path)?;
+    let before = outer.strip_suffix("/v1").unwrap_or(outer);
+    let (base, first) = tail(before)?;
+    // A model may have an API's name.
+    let may_be_model = reads && before == outer && !last.contains('/') && last != MODELS;
+    if first == MODELS && may_be_model {
+        return None;
     }
-    let fault = first?;
-    Some(Astray { fault, meant })
+    let base = base.strip_suffix("/v1").unwrap_or(base);
+    let meant = match base.starts_with(AZURES) {
+        true => format!("{base}/{last}"),
+        false => format!("{base}/v1/{last}"),
+    };
+    let meant = without_route(&meant, reads, leads).unwrap_or(meant);
+    leads(&meant).then_some(meant)
+}
+
+fn of_ollama(path: &str) -> Option<String> {
+    let lower = path.to_ascii_lowercase();
+    OLLAMAS.iter().find_map(|(theirs, ours)| {
+        let base = path.get(..lower.strip_suffix(theirs)?.len())?;
+        matches!(base.matches('/').count(), 0 | 2).then(|| format!("{base}/v1{ours}"))
+    })
+}
+
+/// The path of an API or of a list, with the base that it needs.
+fn based(path: &str, leads: &impl Fn(&str) -> bool) -> Option<(&'static str, String)> {
+    if leads(path) {
+        return None;
+    }
+    let from = |part: &str| path.find(part).filter(|at| *at > 0);
+    if let Some(at) = from(AZURES).or_else(|| from("/v1/models/")) {
+        return Some((PREFIXED, path[at..].to_owned()));
+    }
+    let (base, last) = tail(path)?;
+    let is_versioned = base.split('/').any(|part| part == "v1");
+    let is_scope = matches!(base.matches('/').count(), 0 | 2);
+    let inserted = format!("{base}/v1/{last}");
+    match !is_versioned && is_scope && leads(&inserted) {
+        true => Some((MISSING, inserted)),
+        false => Some((PREFIXED, format!("/v1/{last}"))),
+    }
+}
+
+const AZURES: &str = "/openai/deployments/";
+const MODELS: &str = "models";
+
+/// The API or the list under `/v1` that a path ends with, and the path before it.
+fn tail(path: &str) -> Option<(&str, &'static str)> {
+    let names = Api::known().filter_map(|api| match api.name() {
+        Cow::Borrowed(name) => Some(name),
+        Cow::Owned(_) => None,
+    });
+    names
+        .chain([MODELS, "limits", "usage", "me"])
+        .filter_map(|name| Some((path.strip_suffix(name)?.strip_suffix('/')?, name)))
+        .max_by_key(|(_, name)| name.len())
 }
 
 /// The dialect of the API that a path ends with.
@@ -73,6 +189,13 @@ pub(super) fn dialect_of(path: &str) -> &'static dyn Dialect {
 mod tests {
     use super::*;
 
+    #[track_caller]
+    fn check(path: &str, fault: &str, meant: &str) {
+        let found = astray(path, true, super::super::leads_somewhere);
+        let found = found.unwrap_or_else(|| panic!("{path}"));
+        assert_eq!((found.fault, &*found.meant), (fault, meant), "{path}");
+    }
+
     #[test]
     fn common_mistakes_in_base_urls_are_recognised() {
         for (path, fault, meant) in [
@@ -83,21 +206,109 @@ mod tests {
             ("//v1/chat/completions", SLASHES, "/v1/chat/completions"),
             ("/v1//embeddings", SLASHES, "/v1/embeddings"),
             ("//v1/embeddings/", SLASHES, "/v1/embeddings"),
+            ("//api/tags", SLASHES, "/v1/models"),
             ("/v1/chat/completions/", TRAILING, "/v1/chat/completions"),
             ("/chat/completions", MISSING, "/v1/chat/completions"),
             ("/c/f/messages", MISSING, "/c/f/v1/messages"),
+            ("/c/f/models", MISSING, "/c/f/v1/models"),
+            ("/usage", MISSING, "/v1/usage"),
             (
                 "/openai/deployments/m/v1/chat/completions",
                 AZURE,
                 "/openai/deployments/m/chat/completions",
             ),
         ] {
-            let found = astray(path).unwrap_or_else(|| panic!("{path}"));
-            assert_eq!((found.fault, &*found.meant), (fault, meant), "{path}");
+            check(path, fault, meant);
         }
         let long = format!("/{}//v1", "x".repeat(LONGEST));
-        for path in ["", "*", "/", "/nothing", "/v1/chat", "/a/messages", &long] {
-            assert_eq!(astray(path), None, "{path}");
+        for path in ["", "*", "/", "/nothing", "/v1/chat", "/a/nothing", &long] {
+            let found = astray(path, true, super::super::leads_somewhere);
+            assert_eq!(found, None, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_route_behind_another_is_told() {
+        for (path, meant) in [
+            ("/v1/messages/v1/messages", "/v1/messages"),
+            ("/v1/models/v1/models", "/v1/models"),
+            ("/v1/models/models", "/v1/models"),
+            ("/v1/models/chat/completions", "/v1/chat/completions"),
+            ("/v1/chat/completions/models", "/v1/models"),
+            (
+                "/v1/chat/completions/chat/completions",
+                "/v1/chat/completions",
+            ),
+            (
+                "/v1/chat/completions/v1/chat/completions/v1/chat/completions",
+                "/v1/chat/completions",
+            ),
+            ("/v1/chat/completions/completions", "/v1/completions"),
+            (
+                "/v1/messages/v1/messages/count_tokens",
+                "/v1/messages/count_tokens",
+            ),
+            ("/v1/messages/count_tokens/messages", "/v1/messages"),
+            ("/c/f/v1/responses/v1/models", "/c/f/v1/models"),
+            ("/v1/responses/responses", "/v1/responses"),
+            ("/v1/limits/v1/limits", "/v1/limits"),
+            (
+                "/openai/deployments/m/chat/completions/chat/completions",
+                "/openai/deployments/m/chat/completions",
+            ),
+        ] {
+            check(path, APPENDED, meant);
+        }
+        let found = |path, reads| without_route(path, reads, &super::super::leads_somewhere);
+        // A model may have an API's name, but nobody posts to one.
+        assert_eq!(found("/v1/models/rerank", true), None);
+        let meant = Some("/v1/rerank".to_owned());
+        assert_eq!(found("/v1/models/rerank", false), meant);
+        for path in [
+            "/v1/models/models/gemma",
+            "/v1/chat/completions",
+            "/v1/messages/count_tokens",
+            "/v1/responses/compact",
+            "/v1/chat/completions/render",
+            "/c/embeddings/v1/messages",
+        ] {
+            assert_eq!(found(path, false), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn paths_of_other_servers_are_told() {
+        for (path, fault, meant) in [
+            ("/V1/chat/completions", CAPITALS, "/v1/chat/completions"),
+            ("/V1/Models", CAPITALS, "/v1/models"),
+            ("/C/F/V1/Messages", CAPITALS, "/C/F/v1/messages"),
+            ("/V1/models/Meta-Llama", CAPITALS, "/v1/models/Meta-Llama"),
+            ("/V1/v1/messages", DOUBLED, "/v1/messages"),
+            ("/api/v1/chat/completions", PREFIXED, "/v1/chat/completions"),
+            ("/openai/v1/responses", PREFIXED, "/v1/responses"),
+            ("/main/v1/messages", PREFIXED, "/v1/messages"),
+            ("/main/v1/models", PREFIXED, "/v1/models"),
+            ("/main/v1/models/a%2Fb", PREFIXED, "/v1/models/a%2Fb"),
+            ("/a/b/c/v1/embeddings", PREFIXED, "/v1/embeddings"),
+            ("/api/openai/v1/completions", PREFIXED, "/v1/completions"),
+            ("/api/chat/completions", PREFIXED, "/v1/chat/completions"),
+            ("/api/v0/chat/completions", PREFIXED, "/v1/chat/completions"),
+            ("/v2/rerank", PREFIXED, "/v1/rerank"),
+            ("/api/models", PREFIXED, "/v1/models"),
+            ("/a/messages", PREFIXED, "/v1/messages"),
+            (
+                "/x/openai/deployments/m/embeddings",
+                PREFIXED,
+                "/openai/deployments/m/embeddings",
+            ),
+            ("/api/chat", OLLAMA, "/v1/chat/completions"),
+            ("/api/generate", OLLAMA, "/v1/completions"),
+            ("/api/tags", OLLAMA, "/v1/models"),
+            ("/API/Tags", OLLAMA, "/v1/models"),
+            ("/api/embeddings", OLLAMA, "/v1/embeddings"),
+            ("/c/f/api/chat", OLLAMA, "/c/f/v1/chat/completions"),
+        ] {
+            check(path, fault, meant);
         }
     }
 

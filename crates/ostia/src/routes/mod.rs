@@ -52,6 +52,11 @@ pub(crate) const RESERVED_CLUSTERS: [&str; 16] = [
     "resource_server",
 ];
 
+/// Whether a name may be no cluster's: it is one of these, or `/v1` as some base URLs have it.
+pub(crate) fn is_reserved(name: &str) -> bool {
+    RESERVED_CLUSTERS.contains(&name) || name.eq_ignore_ascii_case("v1")
+}
+
 /// What a path leads to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Route<'a> {
@@ -120,12 +125,29 @@ impl<'a> Route<'a> {
         };
         found.map_err(|others| {
             let own = path.strip_suffix(inner).unwrap_or(path);
-            others.lost(own, inner)
+            others.lost(own, inner, reads(method))
         })
     }
 
-    /// Finds the route of a path without the base path, or the methods that it supports.
+    /// Finds the route of a path without the base path, or the methods that it supports. Routes that take any name do not
+    /// take that of another route.
     fn matching(method: &Method, path: &'a str) -> Result<Self, Others> {
+        let found = Self::in_table(method, path);
+        let takes_any_name = match &found {
+            Ok(Self::Inference(address)) => !address.api.is_listed(),
+            Ok(Self::Model(..) | Self::Stored(..) | Self::NotServed { .. }) => true,
+            Ok(_) => false,
+            Err(others) => !others.methods.is_empty(),
+        };
+        match takes_any_name
+            && astray::without_route(path, reads(method), &leads_somewhere).is_some()
+        {
+            true => Err(Others::default()),
+            false => found,
+        }
+    }
+
+    fn in_table(method: &Method, path: &'a str) -> Result<Self, Others> {
         let Some(segments) = Segments::of(path) else {
             return Err(Others::default());
         };
@@ -230,8 +252,12 @@ impl Lost {
     }
 }
 
+fn reads(method: &Method) -> bool {
+    method == Method::GET || method == Method::HEAD
+}
+
 fn leads_somewhere(path: &str) -> bool {
-    let found = Route::matching(&Method::POST, path);
+    let found = Route::in_table(&Method::POST, path);
     !matches!(found, Err(Others { methods, .. }) if methods.is_empty())
 }
 
@@ -261,17 +287,19 @@ impl Others {
     }
 
     /// `own`: the part of the path that is the gateway's base path.
-    fn lost(self, own: &str, path: &str) -> Lost {
+    fn lost(self, own: &str, path: &str, reads: bool) -> Lost {
         match self.methods.is_empty() {
-            true => Lost::NoPath {
-                astray: astray::astray(path)
-                    .filter(|astray| leads_somewhere(&astray.meant))
-                    .map(|astray| Astray {
+            true => {
+                let astray = astray::astray(path, reads, leads_somewhere);
+                let meant = astray.as_ref().map_or(path, |astray| &astray.meant);
+                Lost::NoPath {
+                    dialect: astray::dialect_of(meant),
+                    astray: astray.map(|astray| Astray {
                         meant: format!("{own}{}", astray.meant),
                         ..astray
                     }),
-                dialect: astray::dialect_of(path),
-            },
+                }
+            }
             false => Lost::NoMethod {
                 allow: self.methods.join(", "),
                 open: self.open,

@@ -1,4 +1,4 @@
-use super::RESERVED_CLUSTERS;
+use super::is_reserved;
 use super::table::RESERVED;
 use crate::catalog::Scope;
 
@@ -58,7 +58,7 @@ impl<'a> Segments<'a> {
         Some(Self {
             first,
             count,
-            names_cluster: sound(cluster) && !RESERVED_CLUSTERS.contains(&cluster),
+            names_cluster: sound(cluster) && !is_reserved(cluster),
             names_framework: sound(framework),
         })
     }

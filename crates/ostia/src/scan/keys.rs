@@ -30,8 +30,8 @@ pub(super) enum Role {
     Noted,
     /// Not prompt, but it may refer to what a backend fetches or stores.
     Watched,
-    /// An object that may have some of these keys, in any letters.
-    Options(&'static Keys),
+    /// An object that may have some of these keys, in any letters; a function, as they may hold this key again.
+    Options(fn() -> &'static Keys),
 }
 
 /// The keys of one dialect.
@@ -56,7 +56,7 @@ impl FieldKey {
     }
 
     /// Finds these keys in its members, and adds them to those at the top.
-    pub const fn options(name: &'static str, keys: &'static Keys) -> Self {
+    pub const fn options(name: &'static str, keys: fn() -> &'static Keys) -> Self {
         Self::with(name, Role::Options(keys), Spot::Elsewhere)
     }
 

@@ -30,20 +30,33 @@ pub(super) enum Link<'a> {
     Name(&'a str),
     Address(IpAddr),
     /// No URL.
-    Plain,
+    Plain {
+        /// It cannot be base64, so a program may take it for the name of a file.
+        is_path: bool,
+    },
     /// Another scheme, user information, or a host that two programs may read in two ways.
     Unfit,
+}
+
+/// What may stand in a URL's place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Instead {
+    Nothing,
+    Base64,
+    Text,
 }
 
 /// A longer scheme and host are unfit.
 pub(super) const LONGEST: usize = 512;
 
 impl MediaHosts {
-    /// Whether a backend may be told of it. `or_data`: the data itself may stand in the URL's place.
-    pub(super) fn take(&self, link: &Link<'_>, or_data: bool) -> bool {
+    /// Whether a backend may be told of it.
+    pub(super) fn take(&self, link: &Link<'_>, instead: Instead) -> bool {
         match (link, self) {
             (Link::Data, _) => true,
-            (Link::Plain, _) => or_data,
+            (Link::Plain { is_path }, _) => {
+                instead == Instead::Text || instead == Instead::Base64 && !is_path
+            }
             (Link::Unfit, _) => false,
             (Link::Name(name), Self::Public) => !is_within_a_site(name),
             (Link::Address(address), Self::Public) => is_public(*address),
@@ -97,7 +110,11 @@ impl<'a> Link<'a> {
         let text = &text[start.unwrap_or(text.len())..];
         let Some((scheme, rest)) = split_scheme(text) else {
             let hides = text.iter().take(16).any(|byte| byte.is_ascii_control());
-            return if hides { Self::Unfit } else { Self::Plain };
+            let is_path = text.iter().any(|byte| b".\\~".contains(byte));
+            return match hides {
+                true => Self::Unfit,
+                false => Self::Plain { is_path },
+            };
         };
         match scheme {
             b"data" => Self::Data,

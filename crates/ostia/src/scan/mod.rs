@@ -11,6 +11,7 @@ mod layout;
 mod lexeme;
 mod link;
 mod options;
+mod part;
 mod prints;
 #[cfg(test)]
 mod reference;
@@ -161,7 +162,7 @@ async fn scan_field(
             Shape::of(kind)
         }
         Role::Options(keys) => {
-            let mut options = Options::of(keys, watch);
+            let mut options = Options::of(keys(), watch);
             let kind = scanner.value(&mut options).await?;
             refuse(options.repeated, start)?;
             fields.options.append(&mut options.found);

@@ -2,19 +2,20 @@ use std::sync::Arc;
 
 use super::ScanErrorKind;
 use super::fields::{JsonKind, Shape, Slot};
-use super::keys::{FieldKey, Keys};
+use super::keys::{FieldKey, Keys, Role};
 use super::lexeme::RawString;
 use super::walk::Observe;
 use super::watch::Watch;
 
-/// Finds control keys directly inside an object.
+/// Finds control keys inside an object, and inside objects of options within it.
 pub(super) struct Options<'a> {
     pub(super) found: Vec<(&'static str, Slot)>,
     /// One of them occurs twice.
     pub(super) repeated: Option<ScanErrorKind>,
     /// Denied fields that are given there.
     pub(super) denied: Vec<Arc<str>>,
-    keys: &'static Keys,
+    /// The keys of each object of options that is open, from the outermost.
+    open: Vec<&'static Keys>,
     watch: &'a Watch,
     next: Option<FieldKey>,
     next_denied: Option<&'a Arc<str>>,
@@ -36,7 +37,7 @@ impl<'a> Options<'a> {
             found: Vec::new(),
             repeated: None,
             denied: Vec::new(),
-            keys,
+            open: vec![keys],
             watch,
             next: None,
             next_denied: None,
@@ -58,9 +59,9 @@ impl Member {
 
 impl Observe for Options<'_> {
     fn key(&mut self, depth: usize, key: RawString<'_>) {
-        if depth == 1 {
+        if let Some(keys) = self.open.last().filter(|_| depth == self.open.len()) {
             self.next_denied = self.watch.denied(key);
-            self.next = self.keys.find_in_any_letters(key);
+            self.next = keys.find_in_any_letters(key);
         }
     }
 
@@ -71,9 +72,15 @@ impl Observe for Options<'_> {
         {
             self.denied.push(Arc::clone(denied));
         }
-        let Some(key) = self.next.take().filter(|_| depth == 1) else {
+        let Some(key) = self.next.take().filter(|_| depth == self.open.len()) else {
             return;
         };
+        if let Role::Options(keys) = key.role() {
+            if kind == JsonKind::Object {
+                self.open.push(keys());
+            }
+            return;
+        }
         if self.found.iter().any(|(known, _)| *known == key.name()) {
             self.repeated = Some(ScanErrorKind::Repeated(key));
             return;
@@ -84,6 +91,10 @@ impl Observe for Options<'_> {
             shape: Shape::of(kind),
         };
         self.found.push((key.name(), slot));
+    }
+
+    fn closed(&mut self, depth: usize, _end: usize) {
+        self.open.truncate(depth.max(1));
     }
 }
 

@@ -21,7 +21,7 @@ use super::{BLOCK, MAX_DEPTH, ScanError, ScanErrorKind};
 const MODEL: FieldKey = FieldKey::new("model");
 const N: FieldKey = FieldKey::new("n");
 
-static COUNTS: Keys = Keys::of(&[&[N]]);
+static COUNTS: Keys = Keys::of(&[&[N, FieldKey::options("options", || &COUNTS)]]);
 static KEYS: Keys = Keys::of(&[
     &[
         MODEL,
@@ -31,7 +31,7 @@ static KEYS: Keys = Keys::of(&[
     ],
     &[
         FieldKey::holding("stream_options", "include_usage"),
-        FieldKey::options("options", &COUNTS),
+        FieldKey::options("options", || &COUNTS),
         FieldKey::prompt("messages"),
         FieldKey::prompt("prompt"),
         FieldKey::prompt("input").at(Spot::Items),
@@ -93,7 +93,10 @@ pub fn reference_scan(body: &[u8]) -> Option<Fields<'_>> {
                     is_empty: children(value.get()).is_empty() || !value.get().starts_with('{'),
                 };
             }
-            Role::Options(keys) => options(text, value.get(), keys, &watch, &mut fields)?,
+            Role::Options(keys) => {
+                let before = fields.options.len();
+                options(text, value.get(), keys(), &watch, &mut fields, before)?;
+            }
             Role::Plain | Role::Watched | Role::Noted => {}
         }
         let sightings = &mut fields.sightings;
@@ -118,6 +121,7 @@ pub fn reference_scan(body: &[u8]) -> Option<Fields<'_>> {
 /// Looks at a value and all that is in it.
 fn sight(value: &str, spot: Spot, field: &'static str, watch: &Watch, seen: &mut Sightings) {
     match kind_of(value) {
+        JsonKind::String if matches!(spot, Spot::Kind | Spot::PartUrl) => {}
         JsonKind::String => seen.string(spot, value.as_bytes(), watch, field),
         JsonKind::Null => {}
         JsonKind::Array | JsonKind::EmptyArray => {
@@ -132,8 +136,43 @@ fn sight(value: &str, spot: Spot, field: &'static str, watch: &Watch, seen: &mut
                 let inner = name.map_or(Spot::Elsewhere, |name| spot.member(name));
                 sight(member, inner, field, watch, seen);
             }
+            if spot.is_part() {
+                part_urls(value, spot, field, watch, seen);
+            }
         }
         _ => seen.refers(spot),
+    }
+}
+
+/// Looks at the `url` and `path` of a part, if it is one of media or has nothing else to say.
+fn part_urls(part: &str, spot: Spot, field: &'static str, watch: &Watch, seen: &mut Sightings) {
+    let name = |key: &str| raw_string(key).folded(&mut [0; 32]).map(<[u8]>::to_vec);
+    let members = members(part);
+    let named = members
+        .iter()
+        .filter_map(|(key, value)| Some((name(key)?, *value)));
+    let (mut kinds, mut has_text, mut urls) = (Vec::new(), false, Sightings::default());
+    for (name, value) in named {
+        has_text |= ["text", "title", "content"].contains(&&*String::from_utf8_lossy(&name));
+        for string in strings(value) {
+            match spot.member(&name) {
+                Spot::Kind => kinds.push(decoded(string).unwrap_or_default().to_lowercase()),
+                Spot::PartUrl => urls.string(Spot::Url, string.as_bytes(), watch, field),
+                _ => {}
+            }
+        }
+    }
+    if kinds.iter().any(|kind| kind == "image") || kinds.is_empty() && !has_text {
+        seen.add_media(urls);
+    }
+}
+
+/// A string, or those in an array.
+fn strings(value: &str) -> Vec<&str> {
+    match value.as_bytes()[0] {
+        b'"' => vec![value],
+        b'[' => elements(value).into_iter().flat_map(strings).collect(),
+        _ => Vec::new(),
     }
 }
 
@@ -179,11 +218,11 @@ fn options(
     keys: &'static Keys,
     watch: &Watch,
     fields: &mut Fields<'_>,
+    before: usize,
 ) -> Option<()> {
     if !value.starts_with('{') {
         return Some(());
     }
-    let before = fields.options.len();
     for (key, member) in members(value) {
         if let Some(denied) = watch.denied(raw_string(key)).filter(|_| member != "null") {
             fields.sightings.field(denied);
@@ -191,6 +230,10 @@ fn options(
         let Some(key) = keys.find_in_any_letters(raw_string(key)) else {
             continue;
         };
+        if let Role::Options(keys) = key.role() {
+            options(text, member, keys(), watch, fields, before)?;
+            continue;
+        }
         if fields.options[before..]
             .iter()
             .any(|(known, _)| *known == key.name())
@@ -376,6 +419,7 @@ fn string_token() -> impl Strategy<Value = String> {
         1 => Just("https://example.org/a".to_owned()),
         1 => Just("http:\\/\\/10.0.0.1/".to_owned()),
         1 => Just("item_reference".to_owned()),
+        2 => Just("image".to_owned()),
     ];
     prop::collection::vec(piece, 0..3).prop_map(|pieces| format!("\"{}\"", pieces.concat()))
 }
@@ -407,7 +451,7 @@ fn key_token() -> impl Strategy<Value = String> {
             "model", "stream", "stream_options", "max_tokens", "n", "best_of", "messages",
             "prompt", "prompt_embeds", "input", "previous_response_id", "conversation", "include_usage", "system",
             "data", "content", "temperature", "options", "tools", "container", "type", "id", "role", "ID",
-            "Content", "source", "image_url", "url", "file_id", "File_\\u0049d", "audio", "rid", "RID", "Include_Usage", "mod\\u0065l", "\\u0069nclude_usage", "Model", "\u{17f}tream",
+            "Content", "source", "image_url", "url", "file_id", "File_\\u0049d", "audio", "path", "text", "rid", "RID", "Include_Usage", "mod\\u0065l", "\\u0069nclude_usage", "Model", "\u{17f}tream",
             "\\u004d\\u006fdel", "max_to\u{212a}ens", "\u{17f}ystem", "n\u{e9}",
         ])
         .prop_map(|key| format!("\"{key}\"")),

@@ -1,3 +1,5 @@
+use super::link::Instead;
+
 /// Where a value stands in an API, as far as the API lets it name something that the backend fetches (a URL) or stores
 /// (an id). Everything else is [`Spot::Elsewhere`]: text, schemas, arguments of tools, whatever their members are
 /// called.
@@ -10,10 +12,20 @@ pub enum Spot {
     Items,
     /// What holds a file or an image.
     Media,
+    /// The same, or the file itself.
+    Part,
+    /// The same, where an id names a stored one.
+    File,
     /// A URL, or an object that holds one.
     Url,
-    /// A URL or the data itself, or an object that holds one.
+    /// A URL of a message's part. It counts if the part is one of media.
+    PartUrl,
+    /// What kind of part it is.
+    Kind,
+    /// A URL or the data itself in base64, or an object that holds one.
     Source,
+    /// The data itself, as text too; or a URL.
+    Data,
     /// A message's audio.
     Audio,
     /// How speech shall sound.
@@ -42,16 +54,27 @@ impl Spot {
     pub(super) fn member(self, name: &[u8]) -> Self {
         match self {
             Self::Elsewhere => Self::Elsewhere,
-            Self::Content | Self::Items => Self::in_content(name),
-            Self::Media | Self::Url | Self::Source => match name {
+            Self::Content | Self::Items => match name {
+                b"type" => Self::Kind,
+                b"url" | b"path" => Self::PartUrl,
+                _ => Self::in_content(name),
+            },
+            Self::File if name == b"id" => Self::FileId,
+            Self::Media
+            | Self::Part
+            | Self::File
+            | Self::Url
+            | Self::PartUrl
+            | Self::Source
+            | Self::Data => match name {
                 b"url" => Self::Url,
-                b"data" | b"file_data" => Self::Source,
+                b"data" => Self::Data,
                 _ => Self::in_content(name),
             },
             Self::Audio => match name {
                 b"id" => Self::AudioId,
                 b"url" => Self::Url,
-                b"data" => Self::Source,
+                b"data" => Self::Data,
                 _ => Self::Elsewhere,
             },
             Self::Speech if name == b"voice" => Self::Voice,
@@ -94,10 +117,18 @@ impl Spot {
 
     fn in_content(name: &[u8]) -> Self {
         match name {
-            b"content" | b"output" => Self::Content,
-            b"source" | b"file" | b"image_file" | b"document" | b"input_audio" => Self::Media,
-            b"image_url" | b"video_url" | b"audio_url" | b"document_url" | b"file_url" => Self::Url,
-            b"image" | b"images" | b"video" | b"videos" | b"file_data" => Self::Source,
+            b"content" | b"output" | b"attachments" | b"multi_modal_data" => Self::Content,
+            b"source" | b"document" => Self::Media,
+            b"file" => Self::File,
+            b"image_file" | b"input_audio" | b"input_image" | b"input_video" | b"input_file" => {
+                Self::Part
+            }
+            b"image_url" | b"video_url" | b"audio_url" | b"document_url" | b"file_url"
+            | b"pdf_url" | b"media_url" | b"image_uri" | b"video_uri" | b"audio_uri"
+            | b"file_uri" | b"fileuri" => Self::Url,
+            b"image" | b"images" | b"video" | b"videos" | b"image_data" | b"video_data"
+            | b"audio_data" => Self::Source,
+            b"file_data" => Self::Data,
             b"audio" => Self::Audio,
             b"environment" => Self::Container,
             _ => Self::id(name),
@@ -111,6 +142,28 @@ impl Spot {
             b"container_id" => Self::ContainerId,
             b"skill_id" => Self::SkillId,
             _ => Self::Elsewhere,
+        }
+    }
+
+    /// Whether an object here is a message or a part of one.
+    pub(super) fn is_part(self) -> bool {
+        matches!(self, Self::Content | Self::Items)
+    }
+
+    /// Whether something that a backend may fetch stands here.
+    pub(super) fn is_link(self) -> bool {
+        matches!(
+            self,
+            Self::Url | Self::Source | Self::Data | Self::Part | Self::File
+        )
+    }
+
+    /// What may stand here in place of a URL.
+    pub(super) fn instead(self) -> Instead {
+        match self {
+            Self::Source => Instead::Base64,
+            Self::Data | Self::Part | Self::File => Instead::Text,
+            _ => Instead::Nothing,
         }
     }
 

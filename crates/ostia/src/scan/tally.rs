@@ -3,6 +3,7 @@ use super::fields::{Fields, JsonKind, PromptSize, Shape};
 use super::items::Items;
 use super::keys::{FieldKey, Role};
 use super::lexeme::RawString;
+use super::part::Parts;
 use super::prints::{Printer, Section};
 use super::spot::Spot;
 use super::walk::Observe;
@@ -23,6 +24,7 @@ pub(super) struct Tally<'w> {
     /// The spot of the value that follows a key.
     next: Option<Spot>,
     items: Items,
+    parts: Parts,
     printer: Option<Printer>,
     watch: &'w Watch,
     sightings: Sightings,
@@ -43,6 +45,7 @@ impl<'w> Tally<'w> {
             spots: [Spot::Elsewhere; MAX_DEPTH],
             next: Some(key.spot()),
             items: Items::default(),
+            parts: Parts::default(),
             printer: watch
                 .print_key()
                 .zip(Section::of(key.name()))
@@ -67,6 +70,24 @@ impl<'w> Tally<'w> {
         self.key.spot() == Spot::Items && self.shape.kind == JsonKind::Array
     }
 
+    /// The spot of a member, whose name is in lower case.
+    fn member(&mut self, outer: Spot, name: &[u8]) -> Spot {
+        if outer.is_part() {
+            self.parts.member(name);
+        }
+        outer.member(name)
+    }
+
+    /// A string that is not text.
+    fn string(&mut self, spot: Spot, raw: &[u8]) {
+        let field = self.key.name();
+        match spot {
+            Spot::Kind => self.parts.kind(raw),
+            Spot::PartUrl => self.parts.url(raw, self.watch, field),
+            spot => self.sightings.string(spot, raw, self.watch, field),
+        }
+    }
+
     /// The spot of the value that begins. Elements stand where their array does.
     fn arrive(&mut self, depth: usize) -> Spot {
         let outer = depth.checked_sub(1).and_then(|outer| self.spots.get(outer));
@@ -81,14 +102,13 @@ impl Observe for Tally<'_> {
             printer.key(depth, key);
         }
         self.media_key = matches!(key.inner, b"data" | b"file_data");
-        let outer = self.spots[depth - 1];
-        self.next = Some(match outer {
+        self.next = Some(match self.spots[depth - 1] {
             Spot::Elsewhere => Spot::Elsewhere,
-            outer if key.is_plain() => outer.member(key.inner),
+            outer if key.is_plain() => self.member(outer, key.inner),
             outer => {
                 let mut buffer = [0; 32];
                 let folded = key.folded(&mut buffer);
-                folded.map_or(Spot::Elsewhere, |name| outer.member(name))
+                folded.map_or(Spot::Elsewhere, |name| self.member(outer, name))
             }
         });
         if depth == 2 && self.has_items() {
@@ -119,11 +139,16 @@ impl Observe for Tally<'_> {
             JsonKind::String => {
                 count_string(&mut self.prompt, &raw[1..raw.len() - 1], media);
                 if spot != Spot::Elsewhere {
-                    self.sightings
-                        .string(spot, raw, self.watch, self.key.name());
+                    self.string(spot, raw);
                 }
             }
-            JsonKind::Object | JsonKind::Array | JsonKind::EmptyArray => self.spots[depth] = spot,
+            JsonKind::Object => {
+                self.spots[depth] = spot;
+                if spot.is_part() {
+                    self.parts.begin(depth);
+                }
+            }
+            JsonKind::Array | JsonKind::EmptyArray => self.spots[depth] = spot,
             JsonKind::Null => {}
             JsonKind::Integer | JsonKind::Fraction | JsonKind::True | JsonKind::False => {
                 self.prompt.token_ids += u64::from(kind == JsonKind::Integer);
@@ -135,6 +160,9 @@ impl Observe for Tally<'_> {
     fn closed(&mut self, depth: usize, _end: usize) {
         if let Some(printer) = &mut self.printer {
             printer.closed(depth);
+        }
+        if self.spots[depth].is_part() {
+            self.parts.end(depth, &mut self.sightings);
         }
         if depth == 1 && self.has_items() {
             self.items.closed();

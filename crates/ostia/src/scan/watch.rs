@@ -89,7 +89,7 @@ impl Sightings {
             escaped: true,
         };
         match spot {
-            Spot::Url | Spot::Source => self.url(spot, text, watch, field),
+            spot if spot.is_link() => self.url(spot, text, watch, field),
             _ if text.inner.is_empty() => {}
             _ => self.refers(spot),
         }
@@ -108,8 +108,17 @@ impl Sightings {
         let link = Link::of(text, &mut buffer);
         for hosts in &watch.media {
             let is_known = self.media.iter().any(|(known, _)| known == hosts);
-            if !is_known && !hosts.take(&link, spot == Spot::Source) {
+            if !is_known && !hosts.take(&link, spot.instead()) {
                 self.media.push((Arc::clone(hosts), field));
+            }
+        }
+    }
+
+    /// Adds those of a part, which showed at its end that they count.
+    pub(super) fn add_media(&mut self, part: Self) {
+        for (hosts, field) in part.media {
+            if !self.media.iter().any(|(known, _)| *known == hosts) {
+                self.media.push((hosts, field));
             }
         }
     }
@@ -122,7 +131,7 @@ impl Sightings {
             escaped: false,
         };
         match spot {
-            Spot::Url | Spot::Source => self.url(spot, text, watch, "url"),
+            spot if spot.is_link() => self.url(spot, text, watch, "url"),
             _ if value.is_empty() => {}
             _ => self.refers(spot),
         }

@@ -78,7 +78,12 @@ async fn ask(url: &str, key: Option<&Secret<String>>) -> Result<Found, Failure> 
         userinfo: false,
     };
     let given = format!("{}{}", origin.base(), parsed.base_path);
-    // OpenAI's clients need the base URL with its /v1; many people leave it out.
+    // The list is what people try first in a browser.
+    let given = match given.strip_suffix("/models") {
+        Some(base) => base.to_owned(),
+        None => given,
+    };
+    // The base URL with its /v1 is what clients of OpenAI take; many people leave it out.
     let with_version = format!("{given}/v1");
     let bases = match given.ends_with("/v1") {
         true => vec![given],

@@ -1,6 +1,7 @@
 use std::io::{self, IsTerminal as _, Read as _};
 
 use clap::Args;
+use ostia::identify::KEY_PREFIX;
 use ostia::people::key_json;
 use ostia_core::{Clock as _, Secret, SystemClock};
 
@@ -43,10 +44,53 @@ fn read() -> Result<Secret<String>, Failure> {
         .take(LONGEST)
         .read_to_string(&mut text)
         .map_err(|error| Failure::other(format!("stdin: {error}")))?;
-    let mut words = text.split_whitespace();
-    match (words.next(), words.next()) {
-        (Some(key), None) => Ok(Secret::new(key.to_owned())),
-        (None, _) => Err(Failure::usage("write the key to standard input")),
-        (Some(_), Some(_)) => Err(Failure::usage("standard input holds more than one word")),
+    match (keys_in(&text).as_slice(), text.split_whitespace().count()) {
+        ([key], _) => Ok(Secret::new((*key).to_owned())),
+        ([], 0) => Err(Failure::usage("write the key to standard input")),
+        ([], 1) => Ok(Secret::new(text.trim().to_owned())),
+        ([], _) => Err(Failure::usage(
+            "standard input holds more than one word, and none of them is a key of this gateway (`sk-ostia-...`)",
+        )),
+        (_, _) => Err(Failure::usage("standard input holds more than one key")),
+    }
+}
+
+/// The different keys in a text, however they are quoted: people paste headers and lines of env files.
+fn keys_in(text: &str) -> Vec<&str> {
+    let mut keys: Vec<&str> = Vec::new();
+    for (at, _) in text.match_indices(KEY_PREFIX) {
+        let rest = &text[at..];
+        let is_of_key = |letter: char| letter.is_ascii_alphanumeric() || "-_".contains(letter);
+        let end = rest.find(|letter| !is_of_key(letter)).unwrap_or(rest.len());
+        if !keys.contains(&&rest[..end]) {
+            keys.push(&rest[..end]);
+        }
+    }
+    keys
+}
+
+#[cfg(test)]
+mod tests {
+    use super::keys_in;
+
+    #[test]
+    fn a_key_is_found_however_it_was_pasted() {
+        for text in [
+            "sk-ostia-aB_1-2",
+            "\"sk-ostia-aB_1-2\"\n",
+            "'sk-ostia-aB_1-2',",
+            "\u{201c}sk-ostia-aB_1-2\u{201d}",
+            "Bearer sk-ostia-aB_1-2",
+            "bearer  `sk-ostia-aB_1-2`",
+            "Authorization: Bearer sk-ostia-aB_1-2\r\n",
+            "-H 'x-api-key: sk-ostia-aB_1-2'",
+            "export OPENAI_API_KEY=\"sk-ostia-aB_1-2\"",
+            "{\"key\":\"sk-ostia-aB_1-2\",\"again\":\"sk-ostia-aB_1-2\"}",
+            "\u{feff}sk-ostia-aB_1-2\u{200b}",
+        ] {
+            assert_eq!(keys_in(text), ["sk-ostia-aB_1-2"], "{text}");
+        }
+        assert!(keys_in("sk-proj-other").is_empty());
+        assert_eq!(keys_in("sk-ostia-a sk-ostia-b").len(), 2);
     }
 }

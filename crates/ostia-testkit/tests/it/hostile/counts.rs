@@ -73,6 +73,22 @@ async fn a_count_in_any_spelling_reserves_what_a_lenient_server_would_make() {
             "completions",
             r#""prompt":"a","max_tokens":50,"best_of":"20.0""#,
         ),
+        (
+            "chat/completions",
+            r#""messages":[{}],"max_tokens":1,"max_length":1000"#,
+        ),
+        (
+            "chat/completions",
+            r#""messages":[{}],"max_tokens":1,"min_new_tokens":"1_0_00""#,
+        ),
+        (
+            "chat/completions",
+            r#""messages":[{}],"max_tokens":1,"extra_body":{"extra_body":{"max_tokens":1000}}"#,
+        ),
+        (
+            "chat/completions",
+            r#""messages":[{}],"max_tokens":50,"extra_body":{"sampling_params":{"options":{"N":20}}}"#,
+        ),
         ("responses", r#""input":"a","max_output_tokens":"1000""#),
         ("messages", r#""messages":[{}],"max_tokens":"1e3""#),
         // The guess for one answer (100), multiplied.
@@ -130,6 +146,10 @@ async fn a_text_that_may_be_a_number_to_somebody_is_refused() {
         ("completions", "best_of", "\"1,000\""),
         ("responses", "max_output_tokens", "\"20tokens\""),
         ("messages", "max_tokens", "\"1 000\""),
+        ("chat/completions", "n", "[20]"),
+        ("chat/completions", "n", "{\"value\":20}"),
+        ("chat/completions", "max_tokens", "[\"5000\"]"),
+        ("completions", "best_of", "[]"),
     ] {
         let body = format!(
             r#"{{"model":"m","messages":[{{}}],"prompt":"a","input":"a","{key}":{value}}}"#
@@ -138,6 +158,26 @@ async fn a_text_that_may_be_a_number_to_somebody_is_refused() {
         assert_refused(&answer, key, value);
     }
     assert!(backend.records().is_empty());
+    gateway.finish(&[&backend]).await;
+}
+
+/// It is as many as there are: no limit on tokens has room for that.
+#[tokio::test]
+async fn without_end_is_more_than_any_limit() {
+    let backend = FakeBackend::start().await;
+    let endpoint = Endpoint::of("m", &backend).field("tpm_user", json!(1_000_000));
+    let site = Site::new().endpoint(endpoint);
+    let gateway =
+        TestGateway::start(site.settings("[limits]\nreserve_output = \"max_tokens\"")).await;
+    assert_eq!(gateway.call(&gateway.chat("m")).await.status(), 200);
+    for value in ["\"Infinity\"", "\" +inf\"", "1e999", "\"1e999\""] {
+        for key in ["max_tokens", "n"] {
+            let body = format!(r#"{{"model":"m","messages":[{{}}],"{key}":{value}}}"#);
+            let answer = gateway.call(&raw(&gateway, "chat/completions", body)).await;
+            assert_eq!(answer.status(), 429, "{key} {value}: {}", answer.text());
+        }
+    }
+    assert_eq!(backend.records().len(), 1);
     gateway.finish(&[&backend]).await;
 }
 
@@ -256,6 +296,16 @@ async fn what_is_judged_at_the_top_is_not_said_again_below() {
             "background",
         ),
         ("rerank", r#""extra_body":{"model":"other"}"#, "model"),
+        (
+            "chat/completions",
+            r#""extra_body":{"extra_body":{"model":"other"}}"#,
+            "model",
+        ),
+        (
+            "chat/completions",
+            r#""options":{"Extra_Body":{"stream":true}}"#,
+            "stream",
+        ),
         (
             "responses",
             r#""input":[{"type":"image_generation_call","id":"ig_1"}]"#,

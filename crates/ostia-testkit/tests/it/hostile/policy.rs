@@ -70,6 +70,47 @@ async fn fields_that_steer_the_engine_are_refused() {
             "kv_transfer_params",
         ),
         (CHAT, r#""sampling_params":{"Priority":1}"#, "priority"),
+        (
+            CHAT,
+            r#""extra_body":{"extra_body":{"options":{"rid":"x"}}}"#,
+            "rid",
+        ),
+        (
+            CHAT,
+            r#""vllm_xargs":{"kv_transfer_params":{}}"#,
+            "kv_transfer_params",
+        ),
+        (
+            CHAT,
+            r#""ec_transfer_params":{"a":{"peer_host":"10.0.0.1"}}"#,
+            "ec_transfer_params",
+        ),
+        (
+            CHAT,
+            r#""disaggregated_params":{"ctx_request_id":1}"#,
+            "disaggregated_params",
+        ),
+        (CHAT, r#""routed_dp_rank":1"#, "routed_dp_rank"),
+        (
+            CHAT,
+            r#""disagg_prefill_dp_rank":1"#,
+            "disagg_prefill_dp_rank",
+        ),
+        (
+            "completions",
+            r#""prompt":"a","request_id":"x""#,
+            "request_id",
+        ),
+        (
+            CHAT,
+            r#""logits_processors":["os.system"]"#,
+            "logits_processors",
+        ),
+        (
+            "embeddings",
+            r#""data_parallel_rank":"0""#,
+            "data_parallel_rank",
+        ),
         (CHAT, r#""bootstrap_port":1"#, "bootstrap_port"),
         (CHAT, r#""bootstrap_room":[1]"#, "bootstrap_room"),
         (
@@ -93,7 +134,11 @@ async fn fields_that_steer_the_engine_are_refused() {
             CHAT,
             r#""priority":null,"cache_salt":"x","guided_regex":"(a+)+$""#,
         ),
-        (CHAT, r#""metadata":{"priority":1,"rid":"x"}"#),
+        (
+            CHAT,
+            r#""metadata":{"priority":1,"rid":"x","request_id":"y"}"#,
+        ),
+        (CHAT, r#""extra_body":{"metadata":{"rid":"x"}}"#),
         (
             CHAT,
             r#""messages":[{"role":"user","content":"\"rid\":1","priority":1}]"#,
@@ -260,6 +305,7 @@ async fn urls_that_lead_into_the_site_are_refused_wherever_a_backend_would_fetch
         ),
     ];
     assert_all_refused(&[], &cases).await;
+    assert_all_refused(&[], &odd_places()).await;
     let passes = [
         (
             CHAT,
@@ -300,6 +346,131 @@ async fn urls_that_lead_into_the_site_are_refused_wherever_a_backend_would_fetch
         (
             "responses",
             r#""input":[{"role":"assistant","content":[{"type":"output_text","text":"a","annotations":[{"type":"url_citation","url":"http://10.0.0.1/"}]}]}]"#,
+        ),
+    ];
+    assert_all_pass(&[], &passes).await;
+}
+
+/// Where servers look that go beyond the API.
+fn odd_places() -> [(&'static str, &'static str, &'static str); 20] {
+    [
+        (CHAT, r#""image_data":"http://10.0.0.1/""#, "image_data"),
+        (
+            CHAT,
+            r#""image_data":["https://example.org/a","/srv/scans/a.png"]"#,
+            "image_data",
+        ),
+        (
+            "completions",
+            r#""prompt":"a","video_data":"http://10.0.0.1/""#,
+            "video_data",
+        ),
+        (
+            "embeddings",
+            r#""audio_data":["file:///etc/passwd"]"#,
+            "audio_data",
+        ),
+        (CHAT, r#""images":["http://10.0.0.1/"]"#, "images"),
+        (CHAT, r#""pdf_url":"http://nas.local/a.pdf""#, "pdf_url"),
+        (
+            CHAT,
+            r#""multi_modal_data":{"image":["http://10.0.0.1/"]}"#,
+            "multi_modal_data",
+        ),
+        (
+            "images/ocr",
+            r#""document":{"document_url":"http://10.0.0.1/"}"#,
+            "document",
+        ),
+        ("audio/transcriptions", r#""url":"http://10.0.0.1/""#, "url"),
+        (
+            "rerank",
+            r#""documents":[{"url":"http://10.0.0.1/"}]"#,
+            "documents",
+        ),
+        (
+            "rerank",
+            r#""documents":[{"text":"a"},{"image":"http://10.0.0.1/"}]"#,
+            "documents",
+        ),
+        (
+            CHAT,
+            r#""messages":[{"content":[{"type":"image","url":"http://10.0.0.1/"}]}]"#,
+            "messages",
+        ),
+        (
+            CHAT,
+            r#""messages":[{"content":[{"url":"http://10.0.0.1/","type":"Vid\u0065o"}]}]"#,
+            "messages",
+        ),
+        (
+            CHAT,
+            r#""messages":[{"content":[{"type":"audio","path":"/etc/passwd"}]}]"#,
+            "messages",
+        ),
+        (
+            CHAT,
+            r#""messages":[{"content":[{"type":"image","url":["http://10.0.0.1/"]}]}]"#,
+            "messages",
+        ),
+        (
+            CHAT,
+            r#""messages":[{"content":[{"type":"input_video","input_video":{"url":"http://10.0.0.1/"}}]}]"#,
+            "messages",
+        ),
+        (
+            CHAT,
+            r#""messages":[{"content":[{"type":"pdf_url","pdf_url":{"url":"http://10.0.0.1/"}}]}]"#,
+            "messages",
+        ),
+        (
+            CHAT,
+            r#""messages":[{"content":[{"type":"file","file":"http://10.0.0.1/"}]}]"#,
+            "messages",
+        ),
+        (
+            "responses",
+            r#""input":[{"role":"user","content":[{"type":"input_image","url":"http://10.0.0.1/"}]}]"#,
+            "input",
+        ),
+        (
+            CHAT,
+            r#""messages":[{"content":"a","images":["/srv/scans/a.png"]}]"#,
+            "messages",
+        ),
+    ]
+}
+
+#[tokio::test]
+async fn a_url_beside_a_text_is_where_the_text_is_from() {
+    let passes = [
+        (
+            CHAT,
+            r#""messages":[{}],"documents":[{"title":"a","text":"b","url":"http://wiki.local/a"}]"#,
+        ),
+        (
+            "rerank",
+            r#""documents":[{"url":"http://wiki.local/a","text":"b"},"file:///etc/passwd"]"#,
+        ),
+        (
+            CHAT,
+            r#""messages":[{"content":[{"type":"text","text":"a","url":"http://10.0.0.1/"}]}]"#,
+        ),
+        (
+            CHAT,
+            r#""messages":[{"content":[{"type":"image","url":"https://example.org/a.png"}]}]"#,
+        ),
+        (
+            CHAT,
+            r#""image_data":"iVBORw0KGgo=","images":[],"pdf_url":null"#,
+        ),
+        (
+            "messages",
+            r#""messages":[{"content":[{"type":"document","source":{"type":"text","media_type":"text/plain","data":"A text. It has dots."}}]}]"#,
+        ),
+        (
+            CHAT,
+            r#""messages":[{"content":[{"type":"document","document":{"id":"1","data":"A text."}}]}]"#,
         ),
     ];
     assert_all_pass(&[], &passes).await;
@@ -424,6 +595,16 @@ async fn references_to_what_all_users_share_are_refused() {
         (
             "messages",
             r#""messages":[{"content":[{"type":"document","source":{"type":"file","file_id":"file-1"}}]}]"#,
+            "file_id",
+        ),
+        (
+            CHAT,
+            r#""messages":[{"content":[{"type":"file","file":{"id":"file-1"}}]}]"#,
+            "file_id",
+        ),
+        (
+            CHAT,
+            r#""messages":[{"content":"a","attachments":[{"file_id":"file-1"}]}]"#,
             "file_id",
         ),
         ("images/edits", r#""mask":{"file_id":"file-1"}"#, "file_id"),

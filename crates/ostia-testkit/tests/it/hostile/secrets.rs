@@ -49,6 +49,11 @@ async fn errors_within_streams_are_looked_at_as_error_bodies_are() {
             ),
             format!("data: {{\"error\":\ndata: \"{text}\"}}\n\n"),
             format!("data: internal error: {text}\n\n"),
+            format!("data: {{\"detail\":\"{text}\"}}\n\n"),
+            format!("data: {{\"type\":\"unauthorized\",\"message\":\"{text}\"}}\n\n"),
+            format!(
+                "data: {{\"choices\":[{{\"index\":0,\"error\":{{\"message\":\"{text}\"}}}}]}}\n\n"
+            ),
             format!("data: {{\"error\":{{\"message\":\"{text}\"}}}}"),
         ] {
             for events in [
@@ -140,6 +145,11 @@ async fn answers_that_pass_hold_no_error_that_tells() {
     for body in [
         json!({"choices": [{"finish_reason": "error"}], "usage": {}, "error": {"message": format!("bad key {key}")}}),
         json!({"id": "r", "object": "response", "status": "failed", "error": {"message": format!("at {}", backend.base_url())}}),
+        json!({"detail": format!("bad key {key}")}),
+        json!({"detail": [{"loc": ["header"], "msg": format!("bad key {key}")}]}),
+        json!({"type": "unauthorized", "message": format!("at {}", backend.base_url())}),
+        json!({"choices": [{"index": 0, "error": {"message": format!("bad key {key}")}}]}),
+        json!({"choices": [{"finish_reason": "error", "message": {"content": format!("bad key {key}")}}]}),
     ] {
         backend.next(Script::json(200, &body));
         let api = if body["object"] == "response" {

@@ -5,6 +5,7 @@
 //! One broken entry must not hide the others, so each is read by itself: by serde_json, and if that fails, by
 //! [`scanner`](self::scanner), which accepts any bytes. Memory, depth and time are bounded, because a page may be hostile.
 
+mod encoding;
 mod scanner;
 mod strings;
 #[cfg(test)]
@@ -66,6 +67,8 @@ pub(super) fn read<T>(
     shape: &Shape,
     mut take: impl FnMut(Option<&str>, &Value) -> Result<Option<T>, NotAnEntry>,
 ) -> Option<Listing<T>> {
+    let (page, unusual) = encoding::usual(page);
+    let page = &*page;
     beginnings(page).find_map(|at| {
         let mut pass = |by_lines: bool| {
             let mut reader = Reader {
@@ -77,6 +80,9 @@ pub(super) fn read<T>(
                 resumptions: MOST_RESUMPTIONS,
                 by_lines,
             };
+            if let Some(unusual) = unusual {
+                reader.scanner.fault(0, unusual);
+            }
             reader.page();
             (reader.scanner.faults.count() > 0, reader.accepted())
         };

@@ -134,6 +134,34 @@ fn text_around_the_json() {
 }
 
 #[test]
+fn other_encodings_and_quotes() {
+    let json = "{\"jobs\": [{\"n\": 1, \"v\": \"M\u{fc}ller\"}], \"errors\": []}";
+    let units: Vec<u16> = json.encode_utf16().collect();
+    let little = units.iter().flat_map(|unit| unit.to_le_bytes());
+    let big = units.iter().flat_map(|unit| unit.to_be_bytes());
+    let pages = [
+        [0xff, 0xfe].into_iter().chain(little).collect(),
+        [0xfe, 0xff].into_iter().chain(big).collect(),
+        json.replace('"', "'").into_bytes(),
+    ];
+    for page in pages {
+        let listing = entries(&page);
+        let job = json!({"n": 1, "v": "M\u{fc}ller"});
+        assert_eq!(listing.entries, [job], "{page:?}");
+        assert!(listing.faults.count() > 0 && !listing.lost, "{page:?}");
+    }
+    let python = "{'jobs': {'1': {'n': 1, 'up': True, 'who': None, 'why': 'it\\'s'}}}";
+    let job = json!({"n": 1, "up": true, "who": null, "why": "it's"});
+    assert_eq!(entries(python).entries, [job]);
+    for odd in [
+        "{\"jobs\": [{\"n\": 1},]}",
+        "{\"jobs\": [{\"n\": 1} {\"n\": 2}]}",
+    ] {
+        assert_eq!(entries(odd).entries[0], json!({"n": 1}), "{odd}");
+    }
+}
+
+#[test]
 fn a_cut_page_gives_what_came_whole() {
     let page = r#"{"errors": [], "jobs": [{"n": 1}, {"n": 2, "v": "abc"}, {"n": 3}]}"#;
     let (first, second) = (page.find("1}").unwrap() + 2, page.find("\"}").unwrap() + 2);

@@ -26,7 +26,7 @@ pub(super) fn read(root: &Section<'_>, reading: &Reading<'_>) -> Auth {
         &["api_key"],
         "Any of `api_key`, `globus`, `introspection`, `oidc`; or `none` alone, which admits whoever reaches the loopback port.",
     );
-    let auth = Auth {
+    let mut auth = Auth {
         providers: providers(list, reading),
         admit: read_admit(&section),
         globus: read_globus(section.section("globus", "Globus Auth.")),
@@ -41,10 +41,32 @@ pub(super) fn read(root: &Section<'_>, reading: &Reading<'_>) -> Auth {
             .collect(),
     };
     section.finish();
+    part_groups(&mut auth);
     check_globus(&auth, reading);
     check_introspection(&auth, reading);
     check_oidc(&auth, reading);
     auth
+}
+
+/// Tells each provider whose groups it cannot name.
+fn part_groups(auth: &mut Auth) {
+    let in_use = |provider| auth.providers.contains(&provider);
+    let mut prefixes: Vec<String> = Vec::new();
+    if in_use(Provider::Globus) {
+        prefixes.push(auth.globus.groups_prefix.clone());
+    }
+    if in_use(Provider::Introspection) {
+        prefixes.push(auth.introspection.vouching.groups_prefix.clone());
+    }
+    if in_use(Provider::Oidc) {
+        let issuers = auth.oidc.iter();
+        prefixes.extend(issuers.map(|oidc| oidc.vouching.groups_prefix.clone()));
+    }
+    let issuers = auth.oidc.iter_mut().map(|oidc| &mut oidc.vouching);
+    for vouching in issuers.chain([&mut auth.introspection.vouching]) {
+        let foreign = |prefix: &&String| !prefix.is_empty() && **prefix != vouching.groups_prefix;
+        vouching.foreign_prefixes = prefixes.iter().filter(foreign).cloned().collect();
+    }
 }
 
 fn read_admit(section: &Section<'_>) -> Vec<Who> {
@@ -354,6 +376,7 @@ fn vouching(section: &Section<'_>) -> Vouching {
             "The claim `acr` or `eduperson_assurance` must contain one of these; else 401 `reauthentication_required`.",
         ),
         link_claim: section.text("link_claim", "", LINK_CLAIM),
+        foreign_prefixes: Vec::new(),
     }
 }
 

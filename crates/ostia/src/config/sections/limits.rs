@@ -1,6 +1,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use ostia_core::Identity;
+
 use super::super::reader::{Reading, Section};
 use crate::settings::{Limits, OtherLimits, OwnLimits, ReserveOutput, SharedLimits};
 
@@ -130,7 +132,14 @@ fn read_others(
     let named = section.into_sections(meaning);
     named
         .into_iter()
-        .map(|(name, section)| (name, read_own(section)))
+        .map(|(name, section)| {
+            // Groups are compared in this form.
+            let name = match kind {
+                "group" => Identity::group(&name),
+                _ => name,
+            };
+            (name, read_own(section))
+        })
         .collect()
 }
 

@@ -316,12 +316,41 @@ fn cors_origins(section: &Section<'_>, reading: &Reading<'_>) -> Vec<String> {
             continue;
         }
         let shown = text.shown();
-        let fault = format!(
-            "`server.cors_origins`: {shown} is no origin: write `https://host`, or `app://host` for any other scheme, without a path or slash behind it"
-        );
+        let fault = format!("`server.cors_origins`: {shown} {}", no_origin(&text.value));
         reading.report.fatal(text.at.place(), &fault);
     }
     origins
+}
+
+/// Why a text is not an origin, and what to write.
+fn no_origin(text: &str) -> &'static str {
+    const ORIGIN: &str = "is not an origin: write `https://host`, or `app://host` for any other scheme, without a path or \
+                          slash behind it";
+    let lower = text.trim().to_ascii_lowercase();
+    let is_of = |scheme: &&str| {
+        lower
+            .strip_prefix(*scheme)
+            .is_some_and(|rest| rest.starts_with(':'))
+    };
+    let has_no_origin = ["file", "data", "blob", "about", "javascript"]
+        .iter()
+        .any(|scheme| is_of(&scheme));
+    let web = ["http://", "https://"]
+        .iter()
+        .find_map(|scheme| lower.strip_prefix(scheme));
+    match web {
+        _ if lower == "null" || has_no_origin => {
+            "cannot be allowed: a page from a file has no origin of its own, and browsers send `null` for it, as any page \
+             can. Serve the page by a web server, such as `python3 -m http.server`, and write that server's origin"
+        }
+        Some(host) if host.contains('*') => {
+            "is not an origin: write each host, or `*` alone for every page"
+        }
+        None if !lower.contains("://") => {
+            "has no scheme: write `https://` before the host, as browsers do"
+        }
+        _ => ORIGIN,
+    }
 }
 
 pub(super) fn read_store(root: &Section<'_>, reading: &Reading<'_>) -> StoreSettings {

@@ -47,6 +47,8 @@ fn several_issuers_are_several_tables_and_one_is_one() {
         (&*b.vouching.groups_prefix, &*b.vouching.link_claim),
         ("b:", "eppn")
     );
+    assert_eq!(a.vouching.foreign_prefixes, ["b:"]);
+    assert!(b.vouching.foreign_prefixes.is_empty());
     assert_eq!(read.admit[0], Who::Domain("lab.org".to_owned()));
 }
 
@@ -83,4 +85,12 @@ fn roles_name_groups_users_and_keys() {
         (Role::Support, Who::Key("key_1".to_owned())),
     ];
     assert_eq!(settings(text).roles, expected);
+}
+
+#[test]
+fn limits_of_groups_are_found_however_their_ids_are_written() {
+    let text = "[limits.group.\"05D1C5A4-0FF0-11EF-9C26-6BEDA4A3F1CB\"]\nblocked = true\n[limits.group.Staff]\ntpm_user = 5";
+    let groups = settings(text).limits.others.group;
+    let names: Vec<&str> = groups.keys().map(String::as_str).collect();
+    assert_eq!(names, ["05d1c5a4-0ff0-11ef-9c26-6beda4a3f1cb", "Staff"]);
 }

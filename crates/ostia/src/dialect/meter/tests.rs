@@ -150,6 +150,9 @@ fn an_error_is_an_error_however_an_engine_says_it() {
         r#"{"detail":"boom"}"#,
         r#"{"detail":[{"loc":["body"],"msg":"boom"}]}"#,
         r#"{"error":"boom"}"#,
+        r#"{"choices":[],"error":{"message":"boom"}}"#,
+        r#"{"choices":[{"delta":{"content":""},"finish_reason":"error"}]}"#,
+        r#"{"choices":[{"index":0},{"index":1,"error":{"code":502}}]}"#,
     ] {
         let event = format!("event: error\ndata: {data}\n\n");
         let (meter, _) = run("chat/completions", false, &[&event, "data: [DONE]\n\n"]);
@@ -159,6 +162,7 @@ fn an_error_is_an_error_however_an_engine_says_it() {
         r#"{"choices":[{"delta":{"content":"{\"detail\":\"x\"}"}}]}"#,
         r#"{"type":"speech.audio.delta","message":"x"}"#,
         r#"{"object":"chunk","message":"x"}"#,
+        r#"{"choices":[{"delta":{"content":"\"error\""},"error":null,"finish_reason":"stop"}]}"#,
         r#"{"message":{"text":"x"}}"#,
     ] {
         let event = format!("data: {data}\n\n");

@@ -35,6 +35,11 @@ fn split(pieces: &[&[u8]]) -> (Vec<Vec<u8>>, Vec<u8>) {
         splitter.push(Bytes::copy_from_slice(piece), |piece| match piece {
             Piece::Event(event) | Piece::LastPart(event) => events.push(event.to_vec()),
             Piece::Part(part) => panic!("{part:?}"),
+            Piece::Comments(comments) => {
+                let (whole, rest) = reference(&comments);
+                assert!(rest.is_empty() && whole.len() > 1);
+                events.extend(whole);
+            }
             Piece::Blank(ends) => {
                 let begun = ends[0] == b'\n' && events.last().is_some_and(|it| it.ends_with(b"\r"));
                 if begun {
@@ -52,6 +57,8 @@ fn text() -> impl Strategy<Value = Vec<u8>> {
         Just("data: {\"a\":1}".to_owned()),
         Just("data:x".to_owned()),
         Just(": ping".to_owned()),
+        Just(":\n\n".to_owned()),
+        Just(":\r\n\r\n".to_owned()),
         Just("id: 7".to_owned()),
         Just("é".to_owned()),
         Just("\n".to_owned()),
@@ -119,6 +126,7 @@ fn a_long_event_passes_in_parts() {
             Piece::Event(bytes)
             | Piece::Part(bytes)
             | Piece::LastPart(bytes)
+            | Piece::Comments(bytes)
             | Piece::Blank(bytes) => bytes.len(),
         })
         .sum();
@@ -156,6 +164,34 @@ fn line_ends_are_one_piece_however_many_there_are() {
             Piece::Blank(bytes("\n")),
             Piece::Event(bytes("data: 2\n\n")),
             Piece::Blank(bytes("\n")),
+        ]
+    );
+    assert!(splitter.at_boundary());
+}
+
+#[test]
+fn comments_in_a_row_are_one_piece() {
+    let mut splitter = Splitter::default();
+    let mut pieces = Vec::new();
+    for text in [
+        ":\n\n: a\n: b\n\n:c\r\n\r\n\n: d\ndata: 1\n\n: e\n\n",
+        ":\r\r:\r",
+        "\n\n:\n\n",
+    ] {
+        splitter.push(Bytes::from_static(text.as_bytes()), |piece| {
+            pieces.push(piece)
+        });
+    }
+    let bytes = |text: &'static str| Bytes::from_static(text.as_bytes());
+    assert_eq!(
+        pieces,
+        [
+            Piece::Comments(bytes(":\n\n: a\n: b\n\n:c\r\n\r\n\n")),
+            Piece::Event(bytes(": d\ndata: 1\n\n")),
+            Piece::Event(bytes(": e\n\n")),
+            Piece::Event(bytes(":\r\r")),
+            Piece::Event(bytes(":\r\n\n")),
+            Piece::Event(bytes(":\n\n")),
         ]
     );
     assert!(splitter.at_boundary());

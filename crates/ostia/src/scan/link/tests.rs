@@ -1,11 +1,19 @@
 use super::*;
 
 fn takes(hosts: &MediaHosts, url: &str, or_data: bool) -> bool {
+    let instead = match or_data {
+        true => Instead::Base64,
+        false => Instead::Nothing,
+    };
+    takes_or(hosts, url, instead)
+}
+
+fn takes_or(hosts: &MediaHosts, url: &str, instead: Instead) -> bool {
     let text = RawString {
         inner: url.as_bytes(),
         escaped: true,
     };
-    hosts.take(&Link::of(text, &mut [0; LONGEST]), or_data)
+    hosts.take(&Link::of(text, &mut [0; LONGEST]), instead)
 }
 
 fn is_public_url(url: &str) -> bool {
@@ -132,9 +140,23 @@ fn what_two_programs_read_in_two_ways_does_not_pass() {
     for data in ["iVBORw0KGgo=", "/9j/4AAQ", "alloy"] {
         assert!(takes(&MediaHosts::Public, data, true), "{data}");
     }
-    for url in ["file:///etc/passwd", "http://10.0.0.1/", "f\\tile:///x"] {
+    for url in [
+        "file:///etc/passwd",
+        "http://10.0.0.1/",
+        "f\\tile:///x",
+        "/srv/scans/a.png",
+        "..\\\\a",
+        "~ann/a",
+    ] {
         assert!(!takes(&MediaHosts::Public, url, true), "{url}");
     }
+    let text = "A text. It has sentences.";
+    assert!(takes_or(&MediaHosts::Public, text, Instead::Text));
+    assert!(!takes_or(
+        &MediaHosts::Public,
+        "http://10.0.0.1/",
+        Instead::Text
+    ));
 }
 
 #[test]
