@@ -72,6 +72,17 @@ pub struct RowFilter {
     pub limit: u32,
 }
 
+/// Which keys somebody looks for: of a million, few are read.
+#[derive(Debug, Clone, Copy)]
+pub enum KeyFilter<'a> {
+    Id(&'a str),
+    /// Made for one of these names, in any case of ASCII letters.
+    Owners(&'a [String]),
+    Project(&'a str),
+    /// Not revoked, and ending within these moments; the last is not included.
+    Ending(i64, i64),
+}
+
 /// Where a row stands in an export.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RowPlace {
@@ -255,7 +266,14 @@ pub trait Store: Send + Sync + 'static {
     /// now and then.
     fn keys_changed(&self) -> BoxFuture<'_, ()>;
 
+    /// All of them: for those who want all.
     fn list_keys(&self) -> BoxFuture<'_, Result<Vec<ApiKey>, StoreError>>;
+
+    /// In the order in which they were made, as [`Store::list_keys`] gives them.
+    fn find_keys<'a>(
+        &'a self,
+        filter: KeyFilter<'a>,
+    ) -> BoxFuture<'a, Result<Vec<ApiKey>, StoreError>>;
 
     /// What is under maintenance or blocked, now or later, in the order of scopes.
     fn notices(&self) -> BoxFuture<'_, Result<Vec<Notice>, StoreError>>;

@@ -9,8 +9,10 @@ use crate::cell::{Cell, Kind};
 
 /// Rows of one statement.
 const PAGE: usize = 1_000;
-/// Made anew by the database itself.
-const LEFT_OUT: [&str; 2] = ["_sqlx_migrations", "key_changes"];
+/// The same of a table whose rows may be megabytes.
+const LARGE: (&str, usize) = ("usage_blocks", 8);
+/// Made anew by the database itself, or kept for the release before this one.
+const LEFT_OUT: [&str; 3] = ["_sqlx_migrations", "key_changes", "usage_sums"];
 /// Has rows in an empty database too.
 const META: &str = "meta";
 /// Rows of it that each database has for itself.
@@ -174,7 +176,8 @@ impl Table {
             false => String::new(),
         };
         let table = &self.name;
-        format!("SELECT {columns} FROM \"{table}\"{behind} ORDER BY {key} LIMIT {PAGE}")
+        let page = if *table == LARGE.0 { LARGE.1 } else { PAGE };
+        format!("SELECT {columns} FROM \"{table}\"{behind} ORDER BY {key} LIMIT {page}")
     }
 }
 

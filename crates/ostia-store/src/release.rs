@@ -5,7 +5,7 @@ use ostia_core::StoreError;
 use sqlx::migrate::MigrateError;
 
 /// Goes up by one with each release that brings migrations.
-pub const RELEASE: i64 = 1;
+pub const RELEASE: i64 = 2;
 
 /// Writes down which release brought the schema up to date.
 pub(crate) const NOTE_RELEASE: &str = "INSERT INTO meta (name, value) VALUES ('release', $1) \

@@ -41,8 +41,14 @@ pub(crate) const SHARED: &str = " FOR SHARE";
 /// Behind a `SELECT` of rows that nobody else may read with [`SHARED`] until the transaction ends.
 pub(crate) const ALONE: &str = " FOR UPDATE";
 
+/// Behind a `SELECT` of rows that somebody else may have locked: those are passed over.
+pub(crate) const SKIPPING: &str = " FOR UPDATE SKIP LOCKED";
+
 /// Hours since 1970-01-01 in which a row started.
 pub(crate) const HOUR: &str = "CAST(floor(extract(epoch FROM started_at) / 3600) AS BIGINT)";
+
+/// The name that a key was made for, with ASCII letters in lower case: other locales fold more.
+pub(crate) const USERNAME: &str = "lower(username COLLATE \"C\")";
 
 /// The present moment in Unix microseconds, by the server's clock: replicas agree on it.
 pub(crate) const NOW: &str = "CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)";
@@ -69,13 +75,6 @@ pub(crate) fn kind_of(declared: &str) -> Kind {
 /// A sum that never fails, for the roll-up.
 pub(crate) fn summed(value: &str) -> String {
     format!("CAST(LEAST(sum({value}), 9223372036854775807) AS BIGINT)")
-}
-
-/// How an upsert adds to a sum. Sums stop at the largest number.
-pub(crate) fn added(table: &str, sum: &str) -> String {
-    format!(
-        "{sum} = CAST(LEAST(CAST({table}.{sum} AS NUMERIC) + excluded.{sum}, 9223372036854775807) AS BIGINT)"
-    )
 }
 
 fn is(info: &PgTypeInfo, oid: Oid) -> bool {

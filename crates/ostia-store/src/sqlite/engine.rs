@@ -27,8 +27,14 @@ pub(crate) const SHARED: &str = "";
 /// Behind a `SELECT` of rows that nobody else may read with [`SHARED`] until the transaction ends.
 pub(crate) const ALONE: &str = "";
 
+/// Behind a `SELECT` of rows that somebody else may have locked: those are passed over.
+pub(crate) const SKIPPING: &str = "";
+
 /// Hours since 1970-01-01 in which a row started.
 pub(crate) const HOUR: &str = "started_at / 3600000000";
+
+/// The name that a key was made for, with ASCII letters in lower case.
+pub(crate) const USERNAME: &str = "lower(username)";
 
 /// The present moment in Unix microseconds, by the machine's clock.
 pub(crate) const NOW: &str = "CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER)";
@@ -49,11 +55,6 @@ pub(crate) fn kind_of(declared: &str) -> Kind {
 /// A sum that never fails, for the roll-up.
 pub(crate) fn summed(value: &str) -> String {
     format!("CAST(min(total({value}), 9223372036854774784) AS INTEGER)")
-}
-
-/// How an upsert adds to a sum. Sums stop at the largest number.
-pub(crate) fn added(table: &str, sum: &str) -> String {
-    format!("{sum} = min({table}.{sum} + excluded.{sum}, 9223372036854775807)")
 }
 
 impl Type<Database> for Id {
