@@ -26,16 +26,22 @@ pub(crate) struct Lines {
     calendar: Calendar,
     /// Of each of the plan's dimensions.
     names: Vec<Names>,
-    counts: HashMap<Key, Counts, foldhash::fast::RandomState>,
+    lines: Vec<(Key, Counts)>,
+    /// Where in `lines` a key is, by the dimension that blocks are sorted by: what is looked up together is close together.
+    places: Vec<HashMap<Key, u32, foldhash::fast::RandomState>>,
+    /// Which value of a key that is.
+    outer: usize,
 }
 
 impl Lines {
     pub(crate) fn new(plan: Plan, calendar: Calendar) -> Self {
         Self {
             names: plan.dimensions.iter().map(|_| Names::default()).collect(),
+            outer: plan.first_dimension().map_or(0, |at| at + 1),
             plan,
             calendar,
-            counts: HashMap::default(),
+            lines: Vec::new(),
+            places: Vec::new(),
         }
     }
 
@@ -120,7 +126,7 @@ impl Lines {
     /// In the order of their keys.
     pub(crate) fn finish(mut self) -> Vec<UsageRow> {
         if self.plan.by.is_empty() {
-            self.counts.entry(Key::default()).or_default();
+            self.line(&Key::default());
         }
         let ranks: Vec<Vec<u32>> = self.names.iter().map(Names::ranks).collect();
         let order = self.plan.order();
@@ -137,7 +143,7 @@ impl Lines {
         };
         let all = self.plan.by.is_empty();
         let mut lines: Vec<(Key, Key, Counts)> = self
-            .counts
+            .lines
             .iter()
             // What gave way to other rows leaves a line without requests.
             .filter(|(_, counts)| all || counts.sums.requests > 0)
@@ -180,8 +186,27 @@ impl Lines {
 
     fn close(&mut self, (key, counts): &(Key, Counts)) {
         if counts.sums != Sums::default() {
-            self.counts.entry(*key).or_default().add(counts);
+            self.line(key).add(counts);
         }
+    }
+
+    fn line(&mut self, key: &Key) -> &mut Counts {
+        let outer = match self.outer {
+            0 => 0,
+            at => key.get(at).copied().unwrap_or(0) as usize,
+        };
+        if self.places.len() <= outer {
+            self.places.resize_with(outer + 1, HashMap::default);
+        }
+        let next = self.lines.len();
+        let place = match self.places.get_mut(outer) {
+            Some(places) => *places.entry(*key).or_insert(next as u32) as usize,
+            None => next,
+        };
+        if place == next {
+            self.lines.push((*key, Counts::default()));
+        }
+        &mut self.lines[place].1
     }
 }
 

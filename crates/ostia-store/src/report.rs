@@ -102,6 +102,12 @@ impl Plan {
         places.collect()
     }
 
+    /// Which of the plan's dimensions comes first in blocks.
+    pub(crate) fn first_dimension(&self) -> Option<usize> {
+        let dimensions = self.dimensions.iter().enumerate();
+        dimensions.min_by_key(|(_, at)| **at).map(|(place, _)| place)
+    }
+
     /// The time of a block's lines, apart from their hours.
     pub(crate) fn time_of(&self, part: &Part, period: i64) -> u32 {
         let number = match (self.time, part.source) {

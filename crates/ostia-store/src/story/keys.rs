@@ -129,6 +129,8 @@ pub(super) async fn keys_live_and_end(store: &dyn Store) {
     assert!(!end(store, "b", NOON).await, "revoked before");
     assert!(!revoke(store, "nobody", NOON).await);
     assert!(!end(store, "nobody", NOON).await);
+    let ending = KeyFilter::Ending(NOON, NOON + 2 * HOUR);
+    assert_eq!(found(store, ending).await, [""; 0], "revoked");
 
     let key = store.key_by_hash(&[1; 32]).await.unwrap().unwrap();
     assert_eq!(key.expires_at, Some(NOON + HOUR));
