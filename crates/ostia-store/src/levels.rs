@@ -1,4 +1,4 @@
-//! What the roll-up keeps: sums of rows by some columns, an hour, a day or a month.
+//! The levels of the roll-up: sums of rows by some columns, for an hour, a day or a month.
 //!
 //! A report takes the coarsest sums that it can be made of. Each level costs a block in every batch, so there are few.
 
@@ -42,7 +42,7 @@ pub(crate) enum Grain {
 /// One kind of sums.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Level {
-    /// Stands for the level in the database, so it never changes.
+    /// Identifies the level in the database, so it never changes.
     pub(crate) number: i64,
     /// What its entries tell apart. Those of hours are kept in blocks of a day.
     pub(crate) grain: Grain,

@@ -1,4 +1,4 @@
-//! Which part of a report is read from where.
+//! Which part of a report is read from which source.
 
 use std::collections::BTreeSet;
 
@@ -38,16 +38,16 @@ pub(crate) enum Source {
     Rows,
 }
 
-/// A range of one source; `to` is not included.
+/// A range in one source; `to` is not included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Part {
     pub(crate) source: Source,
-    /// Numbers of hours, days or months; of rows, moments.
+    /// Numbers of hours, days or months; for rows, timestamps.
     pub(crate) from: i64,
     pub(crate) to: i64,
 }
 
-/// Moments; the end is not included.
+/// Timestamps; the end is not included.
 type Range = (i64, i64);
 
 /// What is known of the roll-up.
@@ -222,7 +222,7 @@ impl Grain {
         }
     }
 
-    /// Those that are wholly in the range.
+    /// The periods that lie completely within the range.
     fn within(self, (since, until): Range, calendar: &Calendar) -> (i64, i64) {
         let first = self.number(since, calendar);
         let begun = self.first(first, calendar) < since;

@@ -10,7 +10,7 @@ use crate::calendar::{Calendar, hour, month_of_day};
 use crate::columns::{count, reported_user, stamp, text};
 use crate::levels::{FINEST, Grain, LEVELS, Level};
 
-/// The users seen in a batch, each by the row that started last.
+/// The users of a batch, each with the row that started last.
 pub(crate) type Users<'a> = BTreeMap<Cow<'a, str>, &'a LedgerRow<'a>>;
 
 pub(crate) struct Tally<'a> {

@@ -1,4 +1,4 @@
-//! `scripts/stress.sh scale [ROWS] [URL]`: how long a ledger of that size takes to write, open, report on and prune.
+//! `scripts/stress.sh scale [ROWS] [URL]`: how long it takes to write, open, report on and prune a ledger of that size.
 //!
 //! Reports run while rows are being written. With 0 rows, of what the URL has already.
 #![expect(
@@ -24,7 +24,7 @@ const DAY: i64 = 86_400_000_000;
 /// 2026-01-01T00:00Z.
 const START: i64 = 1_767_225_600_000_000;
 const BATCH: usize = 500;
-/// What a report may take.
+/// The longest time that a report may take.
 const AIM: Duration = Duration::from_millis(200);
 
 async fn write(store: &dyn Store, names: &mut Names, rows: usize) {
@@ -143,7 +143,7 @@ async fn main() {
     prune(&*store).await;
 }
 
-/// The addresses of a month.
+/// Removes the addresses of one month.
 async fn prune(store: &dyn Store) {
     let due = Retention {
         addresses: START + 30 * DAY,

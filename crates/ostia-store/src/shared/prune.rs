@@ -1,5 +1,6 @@
-//! What becomes of old rows: addresses go, persons become pseudonyms, and at last rows and sums are deleted, and
-//! the oldest events of the audit. In steps of a thousand rows or one day of sums, each a transaction of its own, so that nothing waits long for a lock.
+//! Prunes old data: first addresses are removed, then persons become pseudonyms, and finally rows and sums are deleted,
+//! and the oldest audit events. Each step handles a thousand rows or one day of sums in a transaction of its own, so
+//! that nothing waits long for a lock.
 
 use ostia_core::{Retention, StoreError};
 use sqlx::Row as _;
@@ -14,9 +15,9 @@ use crate::columns::stamp;
 use crate::levels::{Grain, LEVELS};
 use crate::pseudonym::Pseudonyms;
 
-/// Rows of one step.
+/// Rows per step.
 const STEP: i64 = 1_000;
-/// How far each kind of step has come.
+/// The names under which the progress of each kind of step is stored.
 const ADDRESSES: &str = "pruned.addresses";
 const PERSONS: &str = "pruned.persons";
 const DAYS: &str = "pruned.days";
@@ -33,7 +34,7 @@ const FORMER: [(i64, Grain); 6] = [
 /// The key that pseudonyms are made with, so that a person has one over all months.
 const KEY: &str = "pseudonym.key";
 
-/// What a step did.
+/// The result of a step.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Step {
     pub(super) rows: u64,
@@ -50,7 +51,7 @@ pub(super) async fn persons(mut work: Work, before: i64) -> Result<Step, StoreEr
     work.end(done).await
 }
 
-/// Sums of a day or a month whose persons become pseudonyms, or that go altogether.
+/// Handles the sums of a day or a month whose persons become pseudonyms, or that are deleted.
 pub(super) async fn sums(mut work: Work, due: &Retention) -> Result<Step, StoreError> {
     let done = async {
         // Nobody writes blocks meanwhile, so that all of a day are there to be renamed.
@@ -91,7 +92,7 @@ pub(super) async fn rows(mut work: Work, before: i64) -> Result<Step, StoreError
     work.end(done).await
 }
 
-/// The oldest event, and the first that stays: at the latest the newest one, as the next event is chained to it.
+/// The oldest event, and the first to be kept: at the latest the newest one, because the next event is chained to it.
 const EVENTS: &str = "
     SELECT oldest, coalesce((SELECT number FROM audit WHERE at >= $1 ORDER BY number LIMIT 1), newest)
     FROM (SELECT min(number) AS oldest, max(number) AS newest FROM audit) AS ends WHERE oldest IS NOT NULL";
@@ -166,7 +167,7 @@ async fn rename_persons(work: &mut Work, before: i64) -> sqlx::Result<Step> {
     })
 }
 
-/// The moments of the next rows from a position on; the end is not included.
+/// The time range of the next rows after a position; the end is not included.
 async fn next(work: &mut Work, position: i64, before: i64) -> sqlx::Result<Option<(i64, i64)>> {
     let last = "SELECT max(started_at) FROM (
         SELECT started_at FROM ledger WHERE started_at >= $1 AND started_at < $2 ORDER BY started_at LIMIT $3) AS step";
@@ -179,7 +180,7 @@ async fn next(work: &mut Work, position: i64, before: i64) -> sqlx::Result<Optio
     Ok(last.map(|Stamp(last)| (position, last + 1)))
 }
 
-/// `true`: a day or a month was done, and the next may follow.
+/// `true`: a day or a month was done, and there may be another.
 async fn rename_in_sums(
     work: &mut Work,
     grain: Grain,

@@ -1,5 +1,4 @@
-//! Usage reports: whole hours, days and months from the roll-up, the rest from single rows, so that both are exact and
-//! quick.
+//! Usage reports: whole hours, days and months from the roll-up, the rest from single rows. So they are exact and fast.
 
 use ostia_core::{StoreError, UsageQuery, UsageRow};
 use sqlx::{AssertSqlSafe, Row as _};
@@ -33,7 +32,7 @@ const TOKENS: [&str; 6] = [
     "total_tokens & 4294967295",
 ];
 
-/// The place of the first sum; a number for the time stands before it.
+/// The index of the first sum; the number of the period comes before it.
 const SUMMED: usize = 1;
 const KEYED: usize = SUMMED + 10;
 
