@@ -72,18 +72,18 @@ pub struct RowFilter {
     pub limit: u32,
 }
 
-/// Which keys somebody looks for: of a million, few are read.
+/// A search for keys: a database of a million keys reads few.
 #[derive(Debug, Clone, Copy)]
 pub enum KeyFilter<'a> {
     Id(&'a str),
-    /// Made for one of these names, in any case of ASCII letters.
+    /// Keys of these usernames, ignoring the case of ASCII letters.
     Owners(&'a [String]),
     Project(&'a str),
-    /// Not revoked, and ending within these moments; the last is not included.
+    /// Keys that were not revoked and that expire in this half-open range of Unix microseconds.
     Ending(i64, i64),
 }
 
-/// Where a row stands in an export.
+/// The position of a row in an export.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RowPlace {
     pub started_at: i64,
@@ -268,16 +268,16 @@ pub trait Store: Send + Sync + 'static {
     /// poll.
     fn keys_changed(&self) -> BoxFuture<'_, ()>;
 
-    /// All of them: for those who want all.
+    /// All keys.
     fn list_keys(&self) -> BoxFuture<'_, Result<Vec<ApiKey>, StoreError>>;
 
-    /// In the order in which they were made, as [`Store::list_keys`] gives them.
+    /// The keys that match, the oldest first, as in [`Store::list_keys`].
     fn find_keys<'a>(
         &'a self,
         filter: KeyFilter<'a>,
     ) -> BoxFuture<'a, Result<Vec<ApiKey>, StoreError>>;
 
-    /// What is under maintenance or blocked, now or later, in the order of scopes.
+    /// Maintenance and blocks, present and future, sorted by scope.
     fn notices(&self) -> BoxFuture<'_, Result<Vec<Notice>, StoreError>>;
 
     /// Replaces an earlier notice of the same scope.

@@ -9,11 +9,11 @@ use crate::cell::{Cell, Kind};
 
 /// Rows per statement.
 const PAGE: usize = 1_000;
-/// The same of a table whose rows may be megabytes.
+/// Rows per statement of a table whose rows may be megabytes.
 const LARGE: (&str, usize) = ("usage_blocks", 8);
-/// Made anew by the database itself, or kept for the release before this one.
+/// Tables that the database fills by itself, or that only the previous release uses.
 const LEFT_OUT: [&str; 3] = ["_sqlx_migrations", "key_changes", "usage_sums"];
-/// Has rows in an empty database too.
+/// A table that has rows even in an empty database.
 const META: &str = "meta";
 /// Its rows that are not copied, because each database has its own.
 const OF_THE_SCHEMA: [&str; 2] = ["release", "key_changes"];

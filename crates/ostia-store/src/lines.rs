@@ -126,7 +126,7 @@ impl Lines {
     /// In the order of their keys.
     pub(crate) fn finish(mut self) -> Vec<UsageRow> {
         if self.plan.by.is_empty() {
-            self.line(&Key::default());
+            self.put(&Key::default(), &Counts::default());
         }
         let ranks: Vec<Vec<u32>> = self.names.iter().map(Names::ranks).collect();
         let order = self.plan.order();
@@ -186,11 +186,11 @@ impl Lines {
 
     fn close(&mut self, (key, counts): &(Key, Counts)) {
         if counts.sums != Sums::default() {
-            self.line(key).add(counts);
+            self.put(key, counts);
         }
     }
 
-    fn line(&mut self, key: &Key) -> &mut Counts {
+    fn put(&mut self, key: &Key, counts: &Counts) {
         let outer = match self.outer {
             0 => 0,
             at => key.get(at).copied().unwrap_or(0) as usize,
@@ -198,15 +198,13 @@ impl Lines {
         if self.places.len() <= outer {
             self.places.resize_with(outer + 1, HashMap::default);
         }
-        let next = self.lines.len();
-        let place = match self.places.get_mut(outer) {
-            Some(places) => *places.entry(*key).or_insert(next as u32) as usize,
-            None => next,
-        };
-        if place == next {
-            self.lines.push((*key, Counts::default()));
+        let next = u32::try_from(self.lines.len()).unwrap_or(u32::MAX);
+        let places = self.places.get_mut(outer);
+        let place = places.map_or(next, |places| *places.entry(*key).or_insert(next));
+        match self.lines.get_mut(place as usize) {
+            Some((_, held)) => held.add(counts),
+            None => self.lines.push((*key, *counts)),
         }
-        &mut self.lines[place].1
     }
 }
 

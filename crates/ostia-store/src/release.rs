@@ -5,7 +5,7 @@
 use ostia_core::StoreError;
 use sqlx::migrate::MigrateError;
 
-/// Goes up by one with each release that brings migrations.
+/// Incremented by each release that brings migrations.
 pub const RELEASE: i64 = 2;
 
 /// Records which release brought the schema up to date.

@@ -105,7 +105,9 @@ impl Plan {
     /// Which of the plan's dimensions comes first in blocks.
     pub(crate) fn first_dimension(&self) -> Option<usize> {
         let dimensions = self.dimensions.iter().enumerate();
-        dimensions.min_by_key(|(_, at)| **at).map(|(place, _)| place)
+        dimensions
+            .min_by_key(|(_, at)| **at)
+            .map(|(place, _)| place)
     }
 
     /// The time of a block's lines, apart from their hours.

@@ -87,7 +87,7 @@ impl Person {
         [&*self.id, &*self.username].into_iter().chain(logins)
     }
 
-    /// Whether a text names this person: by id, by an identity, or by a username in any case.
+    /// Whether a text names this person: by id, by the id of an identity, or by a username in any case.
     pub fn is_named(&self, text: &str) -> bool {
         let named = |id: &str, username: &str| id == text || username.eq_ignore_ascii_case(text);
         named(&self.id, &self.username)

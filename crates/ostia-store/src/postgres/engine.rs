@@ -41,16 +41,16 @@ pub(crate) const SHARED: &str = " FOR SHARE";
 /// Appended to a `SELECT` of rows that nobody else may read with [`SHARED`] until the transaction ends.
 pub(crate) const ALONE: &str = " FOR UPDATE";
 
-/// Behind a `SELECT` of rows that somebody else may have locked: those are passed over.
+/// Appended to a `SELECT` to skip rows that another transaction has locked.
 pub(crate) const SKIPPING: &str = " FOR UPDATE SKIP LOCKED";
 
-/// Hours since 1970-01-01 in which a row started.
+/// The hour in which a row started, counted from 1970-01-01.
 pub(crate) const HOUR: &str = "CAST(floor(extract(epoch FROM started_at) / 3600) AS BIGINT)";
 
-/// The name that a key was made for, with ASCII letters in lower case: other locales fold more.
+/// The username of a key with its ASCII letters in lower case. Other collations would change more letters.
 pub(crate) const USERNAME: &str = "lower(username COLLATE \"C\")";
 
-/// The present moment in Unix microseconds, by the server's clock: replicas agree on it.
+/// The present moment in Unix microseconds, by the server's clock, which all replicas share.
 pub(crate) const NOW: &str = "CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)";
 
 /// Each column of each table: the table, the column, its type, and its position in the primary key (0: none).

@@ -96,7 +96,7 @@ pub(crate) struct Handle {
     keeps_statements: bool,
     /// Whether the schema was checked and fits.
     fits: AtomicBool,
-    /// How many batches of rows were written.
+    /// The number of batches of rows written so far.
     batches: AtomicU64,
     seen: Seen,
 }
@@ -159,14 +159,14 @@ impl Handle {
         Ok(Box::new(Dump(self.write_rows().await?)))
     }
 
-    /// Makes whatever the roll-up lacks.
+    /// Rebuilds every stale day of the roll-up.
     pub(crate) async fn refill(&self) -> Result<(), StoreError> {
         while blocks::refill(self.write_rows().await?, true).await? {}
         while blocks::gather(self.write_rows().await?).await? {}
         Ok(())
     }
 
-    /// Makes the roll-up anew, with the days and months of a time zone.
+    /// Rebuilds the roll-up with the days and months of a time zone.
     pub(crate) async fn rebuild(&self, zone: &str) -> Result<(), StoreError> {
         blocks::restart(self.write_rows().await?, zone).await?;
         self.refill().await

@@ -27,13 +27,13 @@ pub(crate) const SHARED: &str = "";
 /// Appended to a `SELECT` of rows that nobody else may read with [`SHARED`] until the transaction ends.
 pub(crate) const ALONE: &str = "";
 
-/// Behind a `SELECT` of rows that somebody else may have locked: those are passed over.
+/// Appended to a `SELECT` to skip rows that another transaction has locked.
 pub(crate) const SKIPPING: &str = "";
 
-/// Hours since 1970-01-01 in which a row started.
+/// The hour in which a row started, counted from 1970-01-01.
 pub(crate) const HOUR: &str = "started_at / 3600000000";
 
-/// The name that a key was made for, with ASCII letters in lower case.
+/// The username of a key with its ASCII letters in lower case.
 pub(crate) const USERNAME: &str = "lower(username)";
 
 /// The present moment in Unix microseconds, by the machine's clock.
