@@ -21,27 +21,41 @@ struct Counts {
     failed: i64,
 }
 
+/// So many entries of a block are decoded at a time: they fit into the processor's cache.
+const CHUNK: usize = 1_024;
+
+/// Some entries of a block, column by column.
+#[derive(Default)]
+struct Chunk {
+    len: usize,
+    hours: Vec<u32>,
+    users: Vec<u64>,
+    outcomes: Vec<u64>,
+    /// Of each of the plan's dimensions.
+    values: Vec<Vec<u64>>,
+    sums: [Vec<u64>; 4],
+}
+
 pub(crate) struct Lines {
     plan: Plan,
     calendar: Calendar,
     /// Of each of the plan's dimensions.
     names: Vec<Names>,
-    lines: Vec<(Key, Counts)>,
-    /// Where in `lines` a key is, by the dimension that blocks are sorted by: what is looked up together is close together.
-    places: Vec<HashMap<Key, u32, foldhash::fast::RandomState>>,
-    /// Which value of a key that is.
-    outer: usize,
+    keys: Vec<Key>,
+    /// Of each key.
+    counts: Vec<Counts>,
+    index: Index,
 }
 
 impl Lines {
     pub(crate) fn new(plan: Plan, calendar: Calendar) -> Self {
         Self {
             names: plan.dimensions.iter().map(|_| Names::default()).collect(),
-            outer: plan.first_dimension().map_or(0, |at| at + 1),
+            index: Index::of(&plan),
             plan,
             calendar,
-            lines: Vec::new(),
-            places: Vec::new(),
+            keys: Vec::new(),
+            counts: Vec::new(),
         }
     }
 
@@ -63,39 +77,34 @@ impl Lines {
         };
         let counted: Vec<Counted> = outcomes.iter().map(|name| Counted::of(name)).collect();
         let places = self.places(&view);
-        let columns: Vec<_> = self
-            .plan
-            .dimensions
-            .iter()
-            .map(|at| view.column(*at))
-            .collect();
-        let (users, outcomes, hours) = (view.column(USER), view.column(OUTCOME), part.hours());
         let mut key = Key::default();
-        let [time, ..] = &mut key;
-        *time = self.plan.time_of(part, period);
-        let mut run = (key, Counts::default());
-        for at in 0..view.len {
-            if user.is_some_and(|user| users.small(at) as usize != user) {
-                continue;
+        key[0] = self.plan.time_of(part, period);
+        let hours = part.hours().unwrap_or((0, i64::MAX));
+        let by_hour = self.plan.time == Time::Hour;
+        let (mut run, mut chunk) = ((key, Counts::default()), Chunk::default());
+        for from in (0..view.len).step_by(CHUNK) {
+            chunk.fill(&view, &self.plan.dimensions, from);
+            for at in 0..chunk.len {
+                let hour = chunk.hours[at];
+                if user.is_some_and(|user| chunk.users[at] != user as u64)
+                    || !(hours.0..hours.1).contains(&i64::from(hour))
+                {
+                    continue;
+                }
+                if by_hour {
+                    key[0] = hour;
+                }
+                for (which, places) in places.iter().enumerate() {
+                    let place = chunk.values[which][at];
+                    key[which + 1] = *places.get(place as usize).ok_or(Damaged)?;
+                }
+                if key != run.0 {
+                    self.close(&run);
+                    run = (key, Counts::default());
+                }
+                let counted = counted.get(chunk.outcomes[at] as usize);
+                run.1.take(chunk.sums(at), *counted.ok_or(Damaged)?);
             }
-            let hour = view.hour(at);
-            if hours.is_some_and(|(from, to)| !(from..to).contains(&i64::from(hour))) {
-                continue;
-            }
-            let [time, values @ ..] = &mut key;
-            if self.plan.time == Time::Hour {
-                *time = hour;
-            }
-            for ((value, column), places) in values.iter_mut().zip(&columns).zip(&places) {
-                let place = places.get(column.small(at) as usize);
-                *value = place.copied().ok_or(Damaged)?;
-            }
-            if key != run.0 {
-                self.close(&run);
-                run = (key, Counts::default());
-            }
-            let counted = counted.get(outcomes.small(at) as usize);
-            run.1.take(view.sums(at), *counted.ok_or(Damaged)?);
         }
         self.close(&run);
         Ok(())
@@ -143,8 +152,9 @@ impl Lines {
         };
         let all = self.plan.by.is_empty();
         let mut lines: Vec<(Key, Key, Counts)> = self
-            .lines
+            .keys
             .iter()
+            .zip(&self.counts)
             // What gave way to other rows leaves a line without requests.
             .filter(|(_, counts)| all || counts.sums.requests > 0)
             .map(|(key, counts)| (rank(key), *key, *counts))
@@ -191,20 +201,101 @@ impl Lines {
     }
 
     fn put(&mut self, key: &Key, counts: &Counts) {
-        let outer = match self.outer {
-            0 => 0,
-            at => key.get(at).copied().unwrap_or(0) as usize,
+        let next = u32::try_from(self.keys.len()).unwrap_or(u32::MAX);
+        let place = self.index.place(key, next);
+        if let Some(held) = self.counts.get_mut(place as usize) {
+            return held.add(counts);
+        }
+        self.keys.push(*key);
+        self.counts.push(*counts);
+    }
+}
+
+/// Where each key's counts are. Blocks are sorted by dimensions, and so is this: what is looked up together is close together.
+struct Index {
+    /// The place in a key of the dimension that comes first in blocks; 0 where there is none.
+    outer: usize,
+    /// The place of the only other value, if it is a dimension with few names.
+    inner: Option<usize>,
+    few: Vec<Vec<u32>>,
+    many: Vec<HashMap<Key, u32, foldhash::fast::RandomState>>,
+}
+
+/// Names of a dimension that are looked up without a hash.
+const FEW: usize = 1_024;
+
+impl Index {
+    fn of(plan: &Plan) -> Self {
+        let outer = plan.first_dimension().map_or(0, |at| at + 1);
+        let is_small = plan.time == Time::None && plan.dimensions.len() <= 2;
+        // Of places 1 and 2 the other one; without a second dimension, a place that is always 0.
+        let inner = is_small.then_some(if outer == 2 { 1 } else { outer + 1 });
+        Self {
+            outer,
+            inner,
+            few: Vec::new(),
+            many: Vec::new(),
+        }
+    }
+
+    /// The place of a key, which becomes `next` if it has none.
+    fn place(&mut self, key: &Key, next: u32) -> u32 {
+        let outer = if self.outer == 0 {
+            0
+        } else {
+            key[self.outer] as usize
         };
-        if self.places.len() <= outer {
-            self.places.resize_with(outer + 1, HashMap::default);
+        let inner = self.inner.map(|at| key[at] as usize);
+        if let Some(inner) = inner.filter(|inner| *inner < FEW) {
+            let places = grown(&mut self.few, outer);
+            if places.len() <= inner {
+                places.resize(inner + 1, u32::MAX);
+            }
+            let place = &mut places[inner];
+            if *place == u32::MAX {
+                *place = next;
+            }
+            return *place;
         }
-        let next = u32::try_from(self.lines.len()).unwrap_or(u32::MAX);
-        let places = self.places.get_mut(outer);
-        let place = places.map_or(next, |places| *places.entry(*key).or_insert(next));
-        match self.lines.get_mut(place as usize) {
-            Some((_, held)) => held.add(counts),
-            None => self.lines.push((*key, *counts)),
+        *grown(&mut self.many, outer).entry(*key).or_insert(next)
+    }
+}
+
+fn grown<T: Default>(all: &mut Vec<T>, at: usize) -> &mut T {
+    if all.len() <= at {
+        all.resize_with(at + 1, T::default);
+    }
+    &mut all[at]
+}
+
+impl Chunk {
+    fn fill(&mut self, view: &View<'_>, dimensions: &[usize], from: usize) {
+        self.len = CHUNK.min(view.len - from);
+        self.values.resize_with(dimensions.len(), Vec::new);
+        let hours = &mut self.users;
+        view.hours().fill(from, self.len, hours);
+        self.hours.clear();
+        self.hours
+            .extend(hours.iter().map(|hour| view.hour_of(*hour)));
+        view.column(USER).fill(from, self.len, &mut self.users);
+        view.column(OUTCOME)
+            .fill(from, self.len, &mut self.outcomes);
+        for (values, at) in self.values.iter_mut().zip(dimensions) {
+            view.column(*at).fill(from, self.len, values);
         }
+        for (values, column) in self.sums.iter_mut().zip(view.sum_columns()) {
+            column.fill(from, self.len, values);
+        }
+    }
+
+    fn sums(&self, at: usize) -> Sums {
+        let [requests, prompt_tokens, completion_tokens, more] = &self.sums;
+        View::sums_of([
+            requests[at],
+            prompt_tokens[at],
+            completion_tokens[at],
+            more[at],
+        ])
     }
 }
 

@@ -65,15 +65,23 @@ impl Block {
 
     pub(crate) fn from_bytes(bytes: &[u8]) -> Result<Self, Damaged> {
         let view = View::of(bytes)?;
+        let all = |column: Column<'_>| {
+            let mut values = Vec::new();
+            column.fill(0, view.len, &mut values);
+            values
+        };
+        let (values, hours) = (view.values.map(all), all(view.hours));
+        let sums = view.sums.map(all);
         let entries = (0..view.len).map(|at| Entry {
             key: Key {
-                values: view.values.map(|column| column.small(at)),
-                hour: view.hour(at),
+                values: values.each_ref().map(|values| small(values[at])),
+                hour: view.hour_of(hours[at]),
             },
-            sums: view.sums(at),
+            sums: View::sums_of(sums.each_ref().map(|values| values[at])),
         });
+        let entries = entries.collect();
         Ok(Self {
-            entries: entries.collect(),
+            entries,
             names: view
                 .names
                 .map(|names| names.into_iter().map(Into::into).collect()),
@@ -144,13 +152,23 @@ impl<'a> View<'a> {
         self.values.get(dimension).copied().unwrap_or_default()
     }
 
-    pub(crate) fn hour(&self, at: usize) -> u32 {
-        self.first_hour.saturating_add(self.hours.small(at))
+    /// What stands before the first hour is added to it, see [`Self::hour_of`].
+    pub(crate) const fn hours(&self) -> Column<'a> {
+        self.hours
     }
 
-    pub(crate) fn sums(&self, at: usize) -> Sums {
-        let [requests, prompt_tokens, completion_tokens, more] =
-            self.sums.map(|column| column.number(at).cast_signed());
+    pub(crate) fn hour_of(&self, value: u64) -> u32 {
+        let value = u32::try_from(value).unwrap_or(u32::MAX);
+        self.first_hour.saturating_add(value)
+    }
+
+    pub(crate) const fn sum_columns(&self) -> [Column<'a>; SUMS] {
+        self.sums
+    }
+
+    /// What the columns of [`Self::sum_columns`] say.
+    pub(crate) fn sums_of(values: [u64; SUMS]) -> Sums {
+        let [requests, prompt_tokens, completion_tokens, more] = values.map(u64::cast_signed);
         let both = prompt_tokens.wrapping_add(completion_tokens);
         Sums {
             requests,
@@ -171,31 +189,27 @@ impl<'a> Column<'a> {
         Ok(Self { width, bytes })
     }
 
-    #[inline]
-    pub(crate) fn number(&self, at: usize) -> u64 {
+    /// Replaces what `into` has by the values of some entries.
+    pub(crate) fn fill(&self, from: usize, count: usize, into: &mut Vec<u64>) {
+        into.clear();
+        let (from, to) = (from * self.width, (from + count) * self.width);
+        let bytes = self.bytes.get(from..to).unwrap_or_default();
         match self.width {
-            0 => 0,
-            1 => self.bytes.get(at).map_or(0, |byte| u64::from(*byte)),
-            2 => self
-                .array(at)
-                .map_or(0, |two| u16::from_le_bytes(two).into()),
-            4 => self
-                .array(at)
-                .map_or(0, |four| u32::from_le_bytes(four).into()),
-            _ => self.array(at).map_or(0, u64::from_le_bytes),
+            0 => into.resize(count, 0),
+            1 => into.extend(bytes.iter().map(|byte| u64::from(*byte))),
+            2 => into.extend(values(bytes).map(|two| u64::from(u16::from_le_bytes(two)))),
+            4 => into.extend(values(bytes).map(|four| u64::from(u32::from_le_bytes(four)))),
+            _ => into.extend(values(bytes).map(u64::from_le_bytes)),
         }
     }
+}
 
-    #[inline]
-    pub(crate) fn small(&self, at: usize) -> u32 {
-        u32::try_from(self.number(at)).unwrap_or(u32::MAX)
-    }
+fn values<const WIDTH: usize>(bytes: &[u8]) -> impl Iterator<Item = [u8; WIDTH]> {
+    bytes.as_chunks().0.iter().copied()
+}
 
-    #[inline]
-    fn array<const WIDTH: usize>(&self, at: usize) -> Option<[u8; WIDTH]> {
-        let behind = self.bytes.get(at * WIDTH..)?;
-        behind.first_chunk().copied()
-    }
+fn small(value: u64) -> u32 {
+    u32::try_from(value).unwrap_or(u32::MAX)
 }
 
 fn put(bytes: &mut Vec<u8>, mut number: u64) {
