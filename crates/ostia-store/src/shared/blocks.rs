@@ -184,14 +184,15 @@ pub(super) async fn is_kept_in(mut work: Work, zone: &str) -> Result<bool, Store
 }
 
 /// Everything of a day or month as one block. Whoever wrote it since then has blocks beside it.
-pub(super) async fn rewrite<F>(
+pub(super) async fn rewrite<T, F>(
     work: &mut Work,
     level: Level,
     period: i64,
     change: F,
-) -> sqlx::Result<()>
+) -> sqlx::Result<T>
 where
-    F: FnOnce(Block) -> Block + Send + 'static,
+    T: Send + 'static,
+    F: FnOnce(Block) -> (Block, T) + Send + 'static,
 {
     let place = Place {
         level: level.number,
@@ -199,20 +200,15 @@ where
         tier: WHOLE,
     };
     let found = take(work, place).await?;
-    let bytes = aside(move || {
-        let block = change(sum(&found, level)?);
-        Ok(if block.is_empty() {
-            Vec::new()
-        } else {
-            block.to_bytes()
-        })
+    let changed = aside(move || {
+        let (block, told) = change(sum(&found, level)?);
+        Ok(((!block.is_empty()).then(|| block.to_bytes()), told))
     });
-    let bytes = bytes.await?;
-    if bytes.is_empty() {
-        Ok(())
-    } else {
-        put(work, &[(place, bytes)]).await
+    let (bytes, told) = changed.await?;
+    if let Some(bytes) = bytes {
+        put(work, &[(place, bytes)]).await?;
     }
+    Ok(told)
 }
 
 /// The first day or month from a position on that a level has.
@@ -258,7 +254,7 @@ pub(super) async fn rename_everywhere(
                         .any(|old| old == name)
                         .then(|| pseudonym.clone())
                 };
-                block.rename(level, false, renamed)
+                (block.rename(level, false, renamed), ())
             };
             rewrite(work, level, period, change).await?;
         }

@@ -202,14 +202,12 @@ async fn rename_in_sums(
     }
     for level in levels {
         let pseudonyms = pseudonyms(work).await?;
-        let (count, counted) = std::sync::mpsc::sync_channel(1);
         let change = move |block: Block| {
-            // Nobody waits for it where the channel is gone.
-            let _ = count.send(block.persons().len());
-            block.rename(level, true, |name| pseudonyms.of(name))
+            let users = block.persons().len();
+            (block.rename(level, true, |name| pseudonyms.of(name)), users)
         };
-        blocks::rewrite(work, level, period, change).await?;
-        if let (Grain::Month, Ok(users)) = (grain, counted.try_recv()) {
+        let users = blocks::rewrite(work, level, period, change).await?;
+        if grain == Grain::Month {
             note_users(work, period, users).await?;
         }
     }

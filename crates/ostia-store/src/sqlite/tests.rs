@@ -301,7 +301,7 @@ async fn a_failed_transaction_leaves_nothing_and_the_store_usable() {
     let folder = TempDir::new().unwrap();
     let store = Handle::open(&path(&folder)).await.unwrap();
     sqlx::query(
-        "CREATE TRIGGER full BEFORE INSERT ON usage_sums BEGIN SELECT RAISE(ABORT, 'no room'); END",
+        "CREATE TRIGGER full BEFORE INSERT ON usage_blocks BEGIN SELECT RAISE(ABORT, 'no room'); END",
     )
     .execute(&store.keys)
     .await
