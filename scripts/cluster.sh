@@ -138,6 +138,13 @@ sed -n 's/^200 //p' "$answers" "$answers".* | sort -u >"$work/answered"
 sql "SELECT request_id FROM ledger WHERE outcome = 'ok'" | sort >"$work/rows"
 missing=$(comm -23 "$work/answered" "$work/rows" | wc -l)
 twice=$(sql 'SELECT count(*) - count(DISTINCT request_id) FROM ledger')
-sums=$(sql 'SELECT count(*) FILTER (WHERE sum <> (SELECT sum(total_tokens) FROM ledger)) FROM (SELECT sum(total_tokens) FROM usage_sums GROUP BY level) s')
+# Reports from each level of the roll-up, against the rows.
+rows_tokens=$(sql 'SELECT sum(total_tokens) FROM ledger')
+sums=0
+for by in user,month user,day model,hour user,hour; do
+  tokens=$(ostia_with_config usage --since 2020-01-01 --by "$by" --json |
+    python3 -c 'import json, sys; print(sum(line["total_tokens"] for line in json.load(sys.stdin)))')
+  [ "$tokens" = "$rows_tokens" ] || sums=$((sums + 1))
+done
 echo "$(wc -l <"$work/answered") calls were answered, $(wc -l <"$work/rows") rows are ok, $missing missing, $twice twice, $sums sums differ"
 [ "$missing" -eq 0 ] && [ "$twice" -eq 0 ] && [ "$sums" -eq 0 ] || fail "the books are wrong"

@@ -41,8 +41,8 @@ pub use private::{new_private_file, private_file};
 pub use secret::Secret;
 pub use sessions::{Session, Sessions};
 pub use store::{
-    Blocked, MadeResponse, Notice, NoticeScope, Pruned, Retention, RowFilter, RowPlace, RowsQuery,
-    Store, StoreError, UsageQuery, UsageRow,
+    Blocked, KeyFilter, MadeResponse, Notice, NoticeScope, Pruned, Retention, RowFilter, RowPlace,
+    RowsQuery, Store, StoreError, UsageQuery, UsageRow,
 };
 
 /// A boxed future, for the few calls through a trait object.

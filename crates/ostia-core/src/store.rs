@@ -72,6 +72,17 @@ pub struct RowFilter {
     pub limit: u32,
 }
 
+/// A search for keys: a database of a million keys reads few.
+#[derive(Debug, Clone, Copy)]
+pub enum KeyFilter<'a> {
+    Id(&'a str),
+    /// Keys of these usernames, ignoring the case of ASCII letters.
+    Owners(&'a [String]),
+    Project(&'a str),
+    /// Keys that were not revoked and that expire in this half-open range of Unix microseconds.
+    Ending(i64, i64),
+}
+
 /// The position of a row in an export.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RowPlace {
@@ -257,7 +268,14 @@ pub trait Store: Send + Sync + 'static {
     /// poll.
     fn keys_changed(&self) -> BoxFuture<'_, ()>;
 
+    /// All keys.
     fn list_keys(&self) -> BoxFuture<'_, Result<Vec<ApiKey>, StoreError>>;
+
+    /// The keys that match, the oldest first, as in [`Store::list_keys`].
+    fn find_keys<'a>(
+        &'a self,
+        filter: KeyFilter<'a>,
+    ) -> BoxFuture<'a, Result<Vec<ApiKey>, StoreError>>;
 
     /// Maintenance and blocks, present and future, sorted by scope.
     fn notices(&self) -> BoxFuture<'_, Result<Vec<Notice>, StoreError>>;

@@ -53,11 +53,6 @@ impl Calendar {
             begun.timestamp().as_microsecond()
         })
     }
-
-    /// The first moment of a month.
-    pub(crate) fn first_of_month(&self, month: i64) -> i64 {
-        self.first_of_day(first_day(month))
-    }
 }
 
 pub(crate) fn month_of_day(day: i64) -> i64 {

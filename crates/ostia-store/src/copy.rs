@@ -9,8 +9,10 @@ use crate::cell::{Cell, Kind};
 
 /// Rows per statement.
 const PAGE: usize = 1_000;
-/// Tables that the database fills by itself.
-const LEFT_OUT: [&str; 2] = ["_sqlx_migrations", "key_changes"];
+/// Rows per statement of a table whose rows may be megabytes.
+const LARGE: (&str, usize) = ("usage_blocks", 8);
+/// Tables that the database fills by itself, or that only the previous release uses.
+const LEFT_OUT: [&str; 3] = ["_sqlx_migrations", "key_changes", "usage_sums"];
 /// A table that has rows even in an empty database.
 const META: &str = "meta";
 /// Its rows that are not copied, because each database has its own.
@@ -174,7 +176,8 @@ impl Table {
             false => String::new(),
         };
         let table = &self.name;
-        format!("SELECT {columns} FROM \"{table}\"{behind} ORDER BY {key} LIMIT {PAGE}")
+        let page = if *table == LARGE.0 { LARGE.1 } else { PAGE };
+        format!("SELECT {columns} FROM \"{table}\"{behind} ORDER BY {key} LIMIT {page}")
     }
 }
 

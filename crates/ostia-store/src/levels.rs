@@ -1,31 +1,36 @@
 //! The levels of the roll-up: sums of rows by some columns, for an hour, a day or a month.
 //!
-//! A report uses the coarsest sums that suffice, so that a year is read as thousands of rows. Each level costs one upsert per
-//! group in a batch, so there are few levels.
+//! A report takes the coarsest sums that it can be made of. Each level costs a block in every batch, so there are few.
 
-/// The columns that reports group by: the name in a report, the roll-up's column, and the expression over the ledger.
-pub(crate) const DIMENSIONS: [(&str, &str, &str); 9] = [
+/// The columns that reports group by: the name in a report, and how the ledger says it.
+pub(crate) const DIMENSIONS: [(&str, &str); 9] = [
     (
         "user",
-        "person",
         "CASE WHEN username = '' THEN user_id ELSE username END",
     ),
-    ("group", "group_id", "group_id"),
-    ("project", "project", "project"),
-    ("key", "key_id", "key_id"),
-    ("model", "model", "model"),
-    ("cluster", "cluster", "cluster"),
-    ("endpoint", "endpoint_slug", "endpoint_slug"),
-    ("api", "api", "api"),
-    ("outcome", "outcome", "outcome"),
+    ("group", "group_id"),
+    ("project", "project"),
+    ("key", "key_id"),
+    ("model", "model"),
+    ("cluster", "cluster"),
+    ("endpoint", "endpoint_slug"),
+    ("api", "api"),
+    ("outcome", "outcome"),
 ];
+
+/// Places in [`DIMENSIONS`].
+pub(crate) const USER: usize = 0;
+pub(crate) const KEY: usize = 3;
+pub(crate) const OUTCOME: usize = 8;
 
 /// Some of [`DIMENSIONS`], a bit each.
 pub(crate) type Dimensions = u16;
 
-pub(crate) const WHO: Dimensions = 0b0_0000_1111;
-pub(crate) const WHAT: Dimensions = 0b1_1111_0000;
-pub(crate) const ALL: Dimensions = WHO | WHAT;
+/// Each level tells outcomes apart: what was answered, refused and failed is counted by them.
+const OUTCOMES: Dimensions = 1 << OUTCOME;
+const WHO: Dimensions = 0b0_0000_1111 | OUTCOMES;
+const WHAT: Dimensions = 0b1_1111_0000;
+const ALL: Dimensions = WHO | WHAT;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Grain {
@@ -34,22 +39,25 @@ pub(crate) enum Grain {
     Month,
 }
 
-/// One kind of sums. Its rows are empty in the dimensions that it does not distinguish.
+/// One kind of sums.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Level {
     /// Identifies the level in the database, so it never changes.
     pub(crate) number: i64,
+    /// What its entries tell apart. Those of hours are kept in blocks of a day.
     pub(crate) grain: Grain,
     pub(crate) dimensions: Dimensions,
 }
 
-pub(crate) const LEVELS: [Level; 6] = [
-    Level::new(1, Grain::Hour, WHAT),
-    Level::new(2, Grain::Day, WHAT),
+/// By hour and everything. The others can be made of it.
+pub(crate) const FINEST: Level = Level::new(1, Grain::Hour, ALL);
+
+/// Those with the fewest entries first.
+pub(crate) const LEVELS: [Level; 4] = [
     Level::new(3, Grain::Day, WHO),
-    Level::new(4, Grain::Day, ALL),
-    Level::new(5, Grain::Month, WHO),
-    Level::new(6, Grain::Month, ALL),
+    Level::new(2, Grain::Hour, WHAT),
+    Level::new(4, Grain::Month, ALL),
+    FINEST,
 ];
 
 impl Level {
@@ -60,24 +68,41 @@ impl Level {
             dimensions,
         }
     }
+
+    pub(crate) const fn has(self, place: usize) -> bool {
+        self.dimensions & (1 << place) != 0
+    }
+
+    pub(crate) const fn has_persons(self) -> bool {
+        self.has(USER)
+    }
+
+    /// What one block of it covers.
+    pub(crate) const fn block(self) -> Grain {
+        match self.grain {
+            Grain::Hour | Grain::Day => Grain::Day,
+            Grain::Month => Grain::Month,
+        }
+    }
+
+    /// Whether sums of hours, days or months can be taken from it.
+    fn gives(self, grain: Grain) -> bool {
+        match grain {
+            Grain::Month => self.grain == Grain::Month,
+            grain => self.grain <= grain,
+        }
+    }
 }
 
-/// The smallest set of dimensions that has levels and includes all of `needed`.
-pub(crate) fn holding(needed: Dimensions) -> Dimensions {
-    let sets = [WHO, WHAT, ALL];
-    let found = sets.into_iter().find(|set| needed & !set == 0);
-    found.unwrap_or(ALL)
-}
-
-pub(crate) fn level(dimensions: Dimensions, grain: Grain) -> Option<Level> {
-    let levels = LEVELS.into_iter();
-    let mut found = levels.filter(|level| level.dimensions == dimensions && level.grain == grain);
-    found.next()
+/// Where sums by all of `needed` are taken from.
+pub(crate) fn level(needed: Dimensions, grain: Grain) -> Option<Level> {
+    let fits = |level: &Level| needed & !level.dimensions == 0 && level.gives(grain);
+    LEVELS.into_iter().find(fits)
 }
 
 /// The bit of a dimension, by its name in reports.
 pub(crate) fn dimension(name: &str) -> Option<Dimensions> {
-    let place = DIMENSIONS.iter().position(|(known, ..)| *known == name)?;
+    let place = DIMENSIONS.iter().position(|(known, _)| *known == name)?;
     Some(1 << place)
 }
 
@@ -86,15 +111,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn whatever_is_asked_for_has_days_to_sum_up() {
+    fn whatever_is_asked_for_has_sums_of_each_grain() {
         for needed in 0..=ALL {
-            let dimensions = holding(needed);
-            assert_eq!(needed & !dimensions, 0);
-            assert!(level(dimensions, Grain::Day).is_some());
+            for grain in [Grain::Hour, Grain::Day, Grain::Month] {
+                let level = level(needed, grain).unwrap();
+                assert_eq!(needed & !level.dimensions, 0);
+            }
         }
-        assert_eq!(holding(dimension("key").unwrap()), WHO);
-        assert_eq!(holding(dimension("outcome").unwrap()), WHAT);
+        let number = |name: &str, grain| level(dimension(name).unwrap(), grain).unwrap().number;
+        assert_eq!(number("key", Grain::Day), 3);
+        assert_eq!(number("key", Grain::Hour), 1);
+        assert_eq!(number("model", Grain::Hour), 2);
         assert_eq!(dimension("hour"), None);
+        assert_eq!(DIMENSIONS[USER].0, "user");
+        assert_eq!(DIMENSIONS[KEY].0, "key");
+        assert_eq!(DIMENSIONS[OUTCOME].0, "outcome");
     }
 
     #[test]

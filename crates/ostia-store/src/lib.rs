@@ -6,15 +6,18 @@
 //! of `shared/`; 2. its migrations; 3. its arms in [`Address`]; 4. a test that runs `story::run` on it. To add a table:
 //! `shared/mod.rs`.
 
+mod block;
 mod calendar;
 mod cell;
 mod columns;
 mod copy;
 mod levels;
+mod lines;
 mod postgres;
 mod pseudonym;
 mod release;
 mod report;
+mod seen;
 mod shared;
 mod sqlite;
 #[cfg(test)]
@@ -77,7 +80,10 @@ pub async fn migrate(url: &str, zone: &str) -> Result<(), StoreError> {
     }
     let handle = Handle::open(url).await?;
     if handle.store().keep_reports_in(zone).await? {
-        return Ok(());
+        return match &handle {
+            Handle::Sqlite(store) => store.refill().await,
+            Handle::Postgres(store) => store.refill().await,
+        };
     }
     match &handle {
         Handle::Sqlite(store) => store.rebuild(zone).await,

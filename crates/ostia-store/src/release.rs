@@ -6,7 +6,7 @@ use ostia_core::StoreError;
 use sqlx::migrate::MigrateError;
 
 /// Incremented by each release that brings migrations.
-pub const RELEASE: i64 = 1;
+pub const RELEASE: i64 = 2;
 
 /// Records which release brought the schema up to date.
 pub(crate) const NOTE_RELEASE: &str = "INSERT INTO meta (name, value) VALUES ('release', $1) \

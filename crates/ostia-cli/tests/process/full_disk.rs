@@ -86,5 +86,5 @@ async fn without_room_requests_are_refused_and_with_room_they_are_served_again()
         23,
         "{rows:#?}"
     );
-    assert_sound(&site.database_path()).await;
+    assert_sound(&site).await;
 }

@@ -177,7 +177,7 @@ async fn assert_sums(backend: &FakeBackend, rows: &[Row], site: &Site) {
             "{row:?}"
         );
     }
-    assert_sound(&site.database_path()).await;
+    assert_sound(site).await;
 }
 
 #[expect(clippy::print_stderr, reason = "figures of a stress run")]

@@ -78,6 +78,15 @@ impl Person {
         self.logins.iter().map(|login| login.confirmed_at).max()
     }
 
+    /// All texts that name this person.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        let logins = self
+            .logins
+            .iter()
+            .flat_map(|login| [&*login.id, &*login.username]);
+        [&*self.id, &*self.username].into_iter().chain(logins)
+    }
+
     /// Whether a text names this person: by id, by the id of an identity, or by a username in any case.
     pub fn is_named(&self, text: &str) -> bool {
         let named = |id: &str, username: &str| id == text || username.eq_ignore_ascii_case(text);

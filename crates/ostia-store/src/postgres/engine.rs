@@ -41,8 +41,14 @@ pub(crate) const SHARED: &str = " FOR SHARE";
 /// Appended to a `SELECT` of rows that nobody else may read with [`SHARED`] until the transaction ends.
 pub(crate) const ALONE: &str = " FOR UPDATE";
 
+/// Appended to a `SELECT` to skip rows that another transaction has locked.
+pub(crate) const SKIPPING: &str = " FOR UPDATE SKIP LOCKED";
+
 /// The hour in which a row started, counted from 1970-01-01.
 pub(crate) const HOUR: &str = "CAST(floor(extract(epoch FROM started_at) / 3600) AS BIGINT)";
+
+/// The username of a key with its ASCII letters in lower case. Other collations would change more letters.
+pub(crate) const USERNAME: &str = "lower(username COLLATE \"C\")";
 
 /// The present moment in Unix microseconds, by the server's clock, which all replicas share.
 pub(crate) const NOW: &str = "CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)";
@@ -69,13 +75,6 @@ pub(crate) fn kind_of(declared: &str) -> Kind {
 /// A sum that cannot overflow, for the roll-up.
 pub(crate) fn summed(value: &str) -> String {
     format!("CAST(LEAST(sum({value}), 9223372036854775807) AS BIGINT)")
-}
-
-/// How an upsert adds to a sum. Sums saturate at the largest number.
-pub(crate) fn added(table: &str, sum: &str) -> String {
-    format!(
-        "{sum} = CAST(LEAST(CAST({table}.{sum} AS NUMERIC) + excluded.{sum}, 9223372036854775807) AS BIGINT)"
-    )
 }
 
 fn is(info: &PgTypeInfo, oid: Oid) -> bool {

@@ -8,6 +8,9 @@ mod engine;
 mod failure;
 mod schema;
 
+#[path = "../shared/blocks.rs"]
+#[expect(clippy::duplicate_mod, reason = "compiled once for each database")]
+mod blocks;
 #[path = "../shared/dump.rs"]
 #[expect(clippy::duplicate_mod, reason = "compiled once for each database")]
 mod dump;
@@ -44,9 +47,6 @@ mod rows;
 #[path = "../shared/sessions.rs"]
 #[expect(clippy::duplicate_mod, reason = "compiled once for each database")]
 mod sessions;
-#[path = "../shared/sums.rs"]
-#[expect(clippy::duplicate_mod, reason = "compiled once for each database")]
-mod sums;
 #[path = "../shared/turns.rs"]
 #[expect(clippy::duplicate_mod, reason = "compiled once for each database")]
 mod turns;
@@ -57,7 +57,7 @@ mod usage;
 #[expect(clippy::duplicate_mod, reason = "compiled once for each database")]
 mod work;
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use ostia_core::StoreError;
@@ -66,6 +66,7 @@ use sqlx::postgres::{PgListener, PgPoolOptions};
 use tokio::sync::Mutex;
 
 use crate::copy::Side;
+use crate::seen::Seen;
 use address::Address;
 use dump::Dump;
 pub(crate) use schema::{migrate, schema};
@@ -95,6 +96,9 @@ pub(crate) struct Handle {
     keeps_statements: bool,
     /// Whether the schema was checked and fits.
     fits: AtomicBool,
+    /// The number of batches of rows written so far.
+    batches: AtomicU64,
+    seen: Seen,
 }
 
 impl Handle {
@@ -120,6 +124,8 @@ impl Handle {
             listener: Mutex::new(None),
             keeps_statements: address.keeps_statements,
             fits: AtomicBool::new(false),
+            batches: AtomicU64::new(0),
+            seen: Seen::default(),
         })
     }
 
@@ -153,9 +159,17 @@ impl Handle {
         Ok(Box::new(Dump(self.write_rows().await?)))
     }
 
+    /// Rebuilds every stale day of the roll-up.
+    pub(crate) async fn refill(&self) -> Result<(), StoreError> {
+        while blocks::refill(self.write_rows().await?, true).await? {}
+        while blocks::gather(self.write_rows().await?).await? {}
+        Ok(())
+    }
+
     /// Rebuilds the roll-up with the days and months of a time zone.
     pub(crate) async fn rebuild(&self, zone: &str) -> Result<(), StoreError> {
-        sums::rebuild(self.write_rows().await?, zone).await
+        blocks::restart(self.write_rows().await?, zone).await?;
+        self.refill().await
     }
 
     /// Closes the connections. What was committed is safe.

@@ -38,7 +38,21 @@ async fn postgres_forgets_what_is_old() {
     story::old_rows_are_pruned(&store(&url).await).await;
 }
 
-/// As behind pgbouncer in transaction mode: a prepared statement must not outlive its transaction.
+#[tokio::test]
+async fn postgres_makes_stale_days_anew() {
+    let url = Server::database().await;
+    let store = store(&url).await;
+    let forget = async |days: &[i64]| {
+        let mut connection = connect(&url).await;
+        for sql in story::forget_blocks(days) {
+            let sql = sqlx::query(sqlx::AssertSqlSafe(sql));
+            sql.execute(&mut connection).await.unwrap();
+        }
+    };
+    story::sums::stale_days_are_reported_and_made_anew(&store, forget).await;
+}
+
+/// As behind pgbouncer in transaction mode: no statement outlives its transaction.
 #[tokio::test]
 async fn postgres_lives_the_story_without_kept_statements() {
     let url = Server::database().await + "?statement-cache-capacity=0";

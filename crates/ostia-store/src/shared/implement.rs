@@ -1,19 +1,32 @@
 //! The trait `Store`, which is the same for both databases.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use ostia_core::{
-    ApiKey, AuditEvent, AuditQuery, AuditRow, BoxFuture, Change, Holding, KeyChanges, Lease,
-    LeaseHeld, Leases, LedgerRow, MadeResponse, NewApiKey, Notice, NoticeScope, Owner, People,
-    Person, Pruned, RequestId, Retention, Roster, RowFilter, RowPlace, RowsQuery, Session,
+    ApiKey, AuditEvent, AuditQuery, AuditRow, BoxFuture, Change, Holding, KeyChanges, KeyFilter,
+    Lease, LeaseHeld, Leases, LedgerRow, MadeResponse, NewApiKey, Notice, NoticeScope, Owner,
+    People, Person, Pruned, RequestId, Retention, Roster, RowFilter, RowPlace, RowsQuery, Session,
     Sessions, Store, StoreError, UsageQuery, UsageRow,
 };
 
 use super::{
-    Handle, find, keys, leases, notices, people, prune, responses, rows, sessions, sums, turns,
+    Handle, blocks, find, keys, leases, notices, people, prune, responses, rows, sessions, turns,
     usage,
 };
+
+/// After so many batches of rows the roll-up is tidied.
+const TIDY: u64 = 16;
+
+impl Handle {
+    /// A step of what keeps the roll-up small and whole. `true`: there may be another.
+    async fn tidy(&self) -> Result<bool, StoreError> {
+        let gathered = blocks::gather(self.write_rows().await?).await?;
+        let refilled = blocks::refill(self.write_rows().await?, false).await?;
+        Ok(gathered || refilled)
+    }
+}
 
 impl Store for Handle {
     fn insert_rows<'a>(
@@ -24,10 +37,15 @@ impl Store for Handle {
             if rows.is_empty() {
                 return Ok(0);
             }
-            match rows::insert_new(self.write_rows().await?, rows).await? {
-                Some(new) => Ok(new),
-                None => rows::insert_some(self.write_rows().await?, rows).await,
+            let new = match rows::insert_new(self.write_rows().await?, rows, &self.seen).await? {
+                Some(new) => new,
+                None => rows::insert_some(self.write_rows().await?, rows).await?,
+            };
+            if self.batches.fetch_add(1, Ordering::Relaxed) % TIDY == TIDY - 1 {
+                // The rows are in the database, whatever becomes of this: pruning tells what fails, and does it again.
+                let _ = self.tidy().await;
             }
+            Ok(new)
         })
     }
 
@@ -52,6 +70,18 @@ impl Store for Handle {
 
     fn list_keys(&self) -> BoxFuture<'_, Result<Vec<ApiKey>, StoreError>> {
         Box::pin(async move { keys::list(self.read().await?).await })
+    }
+
+    fn find_keys<'a>(
+        &'a self,
+        filter: KeyFilter<'a>,
+    ) -> BoxFuture<'a, Result<Vec<ApiKey>, StoreError>> {
+        Box::pin(async move {
+            if matches!(filter, KeyFilter::Owners([])) {
+                return Ok(Vec::new());
+            }
+            keys::find(self.read().await?, filter).await
+        })
     }
 
     fn notices(&self) -> BoxFuture<'_, Result<Vec<Notice>, StoreError>> {
@@ -123,10 +153,17 @@ impl Store for Handle {
 
     fn prune<'a>(&'a self, due: &'a Retention) -> BoxFuture<'a, Result<Pruned, StoreError>> {
         Box::pin(async move {
+            if self.tidy().await? {
+                return Ok(Pruned {
+                    goes_on: true,
+                    ..Pruned::default()
+                });
+            }
             let addresses = prune::addresses(self.write().await?, due.addresses).await?;
             let persons = prune::persons(self.write().await?, due.persons).await?;
             let sums = prune::sums(self.write().await?, due).await?;
             let rows = prune::rows(self.write().await?, due.sums).await?;
+            self.seen.forget();
             let events = prune::events(self.write().await?, due.audit).await?;
             let steps = [&addresses, &persons, &sums, &rows, &events];
             Ok(Pruned {
@@ -141,10 +178,10 @@ impl Store for Handle {
 
     fn keep_reports_in<'a>(&'a self, zone: &'a str) -> BoxFuture<'a, Result<bool, StoreError>> {
         Box::pin(async move {
-            if sums::is_kept_in(self.read().await?, zone).await? {
+            if blocks::is_kept_in(self.read().await?, zone).await? {
                 return Ok(true);
             }
-            sums::keep_in(self.write().await?, zone).await
+            blocks::keep_in(self.write().await?, zone).await
         })
     }
 
@@ -184,7 +221,11 @@ impl People for Handle {
         changes: &'a [Change],
         events: &'a [AuditEvent],
     ) -> BoxFuture<'a, Result<Vec<u64>, StoreError>> {
-        Box::pin(async move { people::change(self.write().await?, changes, events).await })
+        Box::pin(async move {
+            let done = people::change(self.write().await?, changes, events).await;
+            self.seen.forget();
+            done
+        })
     }
 
     fn version(&self) -> BoxFuture<'_, Result<i64, StoreError>> {

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
-use ostia_core::{ApiKey, Identity, KeyChange, KeyChanges, KeyRights, NewApiKey, StoreError};
-use sqlx::Row as _;
+use ostia_core::{
+    ApiKey, Identity, KeyChange, KeyChanges, KeyFilter, KeyRights, NewApiKey, StoreError,
+};
+use sqlx::{AssertSqlSafe, Row as _};
 
-use super::engine::Row;
+use super::engine::{Query, Row, USERNAME};
 use super::failure::failed;
 use super::work::Work;
 use crate::columns::text;
@@ -20,7 +22,10 @@ const SELECT_ALL: &str = "
         noted_days
     FROM api_keys ORDER BY created_at, id";
 
-/// A deleted key no longer has a name.
+/// The end of [`SELECT_ALL`].
+const ORDER: &str = "ORDER BY created_at, id";
+
+/// A key that was deleted has no name any more.
 const SELECT_CHANGES: &str = "
     SELECT c.change, c.kind, c.key_id, coalesce(k.username, '') AS username, coalesce(k.rights, '{}') AS rights
     FROM key_changes AS c LEFT JOIN api_keys AS k ON k.id = c.key_id WHERE c.change > $1 ORDER BY c.change LIMIT 1000";
@@ -51,6 +56,34 @@ pub(super) async fn by_hash(mut work: Work, hash: &[u8; 32]) -> Result<Option<Ap
 
 pub(super) async fn list(mut work: Work) -> Result<Vec<ApiKey>, StoreError> {
     let found = work.all(sqlx::query(SELECT_ALL)).await;
+    let rows = work.end(found).await?;
+    rows.iter().map(api_key).collect()
+}
+
+/// See [`ostia_core::Store::find_keys`].
+pub(super) async fn find(mut work: Work, filter: KeyFilter<'_>) -> Result<Vec<ApiKey>, StoreError> {
+    let only = match filter {
+        KeyFilter::Id(_) => "id = $1".to_owned(),
+        KeyFilter::Owners(names) => {
+            let marks: Vec<_> = (1..=names.len()).map(|at| format!("${at}")).collect();
+            format!("{USERNAME} IN ({})", marks.join(", "))
+        }
+        KeyFilter::Project(_) => "project = $1".to_owned(),
+        KeyFilter::Ending(..) => {
+            "revoked_at IS NULL AND expires_at >= $1 AND expires_at < $2".to_owned()
+        }
+    };
+    let sql = SELECT_ALL.replace(ORDER, &format!("WHERE {only} {ORDER}"));
+    let query: Query<'_> = sqlx::query(AssertSqlSafe(sql));
+    let query = match filter {
+        KeyFilter::Id(value) | KeyFilter::Project(value) => query.bind(value.to_owned()),
+        KeyFilter::Owners(names) => {
+            let names = names.iter().map(|name| text(name).to_ascii_lowercase());
+            names.fold(query, |query, name| query.bind(name))
+        }
+        KeyFilter::Ending(from, to) => query.bind(from).bind(to),
+    };
+    let found = work.all(query).await;
     let rows = work.end(found).await?;
     rows.iter().map(api_key).collect()
 }

@@ -3,18 +3,17 @@
 //! that nothing waits long for a lock.
 
 use ostia_core::{Retention, StoreError};
-use sqlx::{AssertSqlSafe, Row as _};
+use sqlx::Row as _;
 
-use super::bulk::Bulk;
-use super::engine::{Stamp, added};
-use super::meta;
+use super::engine::Stamp;
 use super::rows::calendar;
 use super::work::Work;
-use crate::cell::{Cell, Kind};
+use super::{blocks, meta};
+use crate::block::Block;
+use crate::calendar::Calendar;
 use crate::columns::stamp;
-use crate::levels::{DIMENSIONS, Grain, LEVELS, Level, WHO};
+use crate::levels::{Grain, LEVELS};
 use crate::pseudonym::Pseudonyms;
-use crate::tally::SUMS;
 
 /// Rows per step.
 const STEP: i64 = 1_000;
@@ -23,7 +22,16 @@ const ADDRESSES: &str = "pruned.addresses";
 const PERSONS: &str = "pruned.persons";
 const DAYS: &str = "pruned.days";
 const MONTHS: &str = "pruned.months";
-/// The key for making pseudonyms, so that a person has the same one in all months.
+/// Levels of `usage_sums`.
+const FORMER: [(i64, Grain); 6] = [
+    (1, Grain::Hour),
+    (2, Grain::Day),
+    (3, Grain::Day),
+    (4, Grain::Day),
+    (5, Grain::Month),
+    (6, Grain::Month),
+];
+/// The key that pseudonyms are made with, so that a person has one over all months.
 const KEY: &str = "pseudonym.key";
 
 /// The result of a step.
@@ -46,7 +54,9 @@ pub(super) async fn persons(mut work: Work, before: i64) -> Result<Step, StoreEr
 /// Handles the sums of a day or a month whose persons become pseudonyms, or that are deleted.
 pub(super) async fn sums(mut work: Work, due: &Retention) -> Result<Step, StoreError> {
     let done = async {
-        let calendar = &mut calendar(&mut work).await?;
+        // Nobody writes blocks meanwhile, so that all of a day are there to be renamed.
+        meta::taken_zone(&mut work).await?;
+        let calendar = &calendar(&mut work).await?;
         for (grain, name) in [(Grain::Day, DAYS), (Grain::Month, MONTHS)] {
             let end = grain.number(due.persons, calendar);
             if rename_in_sums(&mut work, grain, name, end).await? {
@@ -54,12 +64,12 @@ pub(super) async fn sums(mut work: Work, due: &Retention) -> Result<Step, StoreE
             }
         }
         for level in LEVELS {
-            let end = level.grain.number(due.sums, calendar);
-            if delete_sums(&mut work, level, end).await? {
+            let end = level.block().number(due.sums, calendar);
+            if blocks::delete_before(&mut work, level, end).await? {
                 return Ok(true);
             }
         }
-        Ok(false)
+        delete_former_sums(&mut work, calendar, due.persons.max(due.sums)).await
     };
     let done: sqlx::Result<bool> = done.await;
     let goes_on = work.end(done).await?;
@@ -178,120 +188,58 @@ async fn rename_in_sums(
     end: i64,
 ) -> sqlx::Result<bool> {
     let position = meta::position(work, name).await?;
-    let levels: Vec<_> = LEVELS
+    let levels = LEVELS
         .into_iter()
-        .filter(|level| level.grain == grain && level.dimensions & WHO != 0)
-        .collect();
+        .filter(|level| level.block() == grain && level.has_persons());
+    let levels: Vec<_> = levels.collect();
     let mut period = end;
     for level in &levels {
-        let least =
-            "SELECT min(period) FROM usage_sums WHERE level = $1 AND period >= $2 AND period < $3";
-        let least = sqlx::query(least)
-            .bind(level.number)
-            .bind(position)
-            .bind(end);
-        let found = work.one(least).await?;
-        let found = found.map_or(Ok(None), |row| row.try_get::<Option<i64>, _>(0))?;
-        period = period.min(found.unwrap_or(end));
+        let next = blocks::next(work, *level, position, end).await?;
+        period = period.min(next.unwrap_or(end));
     }
     if period >= end {
         return Ok(false);
     }
-    if grain == Grain::Month {
-        count_users(work, &levels, period).await?;
-    }
-    let pseudonyms = pseudonyms(work).await?;
     for level in levels {
-        rename_level(work, level, period, &pseudonyms).await?;
+        let pseudonyms = pseudonyms(work).await?;
+        let change = move |block: Block| {
+            let users = block.persons().len();
+            (block.rename(level, true, |name| pseudonyms.of(name)), users)
+        };
+        let users = blocks::rewrite(work, level, period, change).await?;
+        if grain == Grain::Month {
+            note_users(work, period, users).await?;
+        }
     }
     meta::set(work, name, &(period + 1).to_string()).await?;
     Ok(true)
 }
 
-async fn count_users(work: &mut Work, levels: &[Level], month: i64) -> sqlx::Result<()> {
-    let Some(level) = levels.iter().find(|level| level.dimensions == WHO) else {
-        return Ok(());
-    };
-    let count = "INSERT INTO usage_users (month, users)
-        SELECT $1, count(DISTINCT person) FROM usage_sums WHERE level = $2 AND period = $1
-        ON CONFLICT (month) DO NOTHING";
-    work.run(sqlx::query(count).bind(month).bind(level.number))
-        .await
-        .map(drop)
+async fn note_users(work: &mut Work, month: i64, users: usize) -> sqlx::Result<()> {
+    let note =
+        "INSERT INTO usage_users (month, users) VALUES ($1, $2) ON CONFLICT (month) DO NOTHING";
+    let users = i64::try_from(users).unwrap_or(i64::MAX);
+    let note = sqlx::query(note).bind(month).bind(users);
+    work.run(note).await.map(drop)
 }
 
-/// Keys are removed too, because a key belongs to a person. Sums that differ only in them are added up.
-async fn rename_level(
+/// What the release before this one keeps and reads: it goes once persons would. `true`: there may be more.
+async fn delete_former_sums(
     work: &mut Work,
-    level: Level,
-    period: i64,
-    pseudonyms: &Pseudonyms,
-) -> sqlx::Result<()> {
-    let names = "SELECT DISTINCT person FROM usage_sums WHERE level = $1 AND period = $2";
-    let names = work
-        .all(sqlx::query(names).bind(level.number).bind(period))
-        .await?;
-    let mut pairs: Vec<(String, String)> = Vec::new();
-    for row in names {
-        let name: String = row.try_get(0)?;
-        if let Some(pseudonym) = pseudonyms.of(&name) {
-            pairs.push((name, pseudonym));
+    calendar: &Calendar,
+    before: i64,
+) -> sqlx::Result<bool> {
+    for (level, grain) in FORMER {
+        let delete = "DELETE FROM usage_sums WHERE level = $1 AND period =
+            (SELECT min(period) FROM usage_sums WHERE level = $1 AND period < $2)";
+        let delete = sqlx::query(delete)
+            .bind(level)
+            .bind(grain.number(before, calendar));
+        if work.run(delete).await? > 0 {
+            return Ok(true);
         }
     }
-    let columns = ["name", "pseudonym"].map(|name| (name.to_owned(), Kind::Text));
-    let bulk = Bulk::new("pseudonyms", columns.into(), "");
-    bulk.run(work, &pairs, |(name, pseudonym)| {
-        [Cell::text(name), Cell::text(pseudonym)].into_iter()
-    })
-    .await?;
-    let (level, period) = (level.number, period);
-    for sql in [
-        merge(),
-        "DELETE FROM usage_sums WHERE level = $1 AND period = $2 AND person IN (SELECT name FROM pseudonyms)".to_owned(),
-    ] {
-        let query = sqlx::query(AssertSqlSafe(sql)).bind(level).bind(period);
-        work.run(query).await?;
-    }
-    work.run(sqlx::query("DELETE FROM pseudonyms"))
-        .await
-        .map(drop)
-}
-
-fn merge() -> String {
-    let keys: Vec<_> = DIMENSIONS.iter().map(|(_, column, _)| *column).collect();
-    let values: Vec<_> = keys
-        .iter()
-        .map(|column| match *column {
-            "person" => "pseudonym",
-            "key_id" => "''",
-            column => column,
-        })
-        .collect();
-    let groups: Vec<_> = values
-        .iter()
-        .copied()
-        .filter(|value| *value != "''")
-        .collect();
-    let sums = SUMS.map(|sum| format!("CAST(sum({sum}) AS BIGINT)"));
-    let added = SUMS.map(|sum| added("usage_sums", sum));
-    format!(
-        "INSERT INTO usage_sums SELECT level, period, {}, {} FROM usage_sums JOIN pseudonyms ON person = name
-        WHERE level = $1 AND period = $2 GROUP BY level, period, {}
-        ON CONFLICT (level, period, {}) DO UPDATE SET {}",
-        values.join(", "),
-        sums.join(", "),
-        groups.join(", "),
-        keys.join(", "),
-        added.join(", ")
-    )
-}
-
-/// `true`: there may be more to delete.
-async fn delete_sums(work: &mut Work, level: Level, end: i64) -> sqlx::Result<bool> {
-    let delete = "DELETE FROM usage_sums WHERE level = $1 AND period =
-        (SELECT min(period) FROM usage_sums WHERE level = $1 AND period < $2)";
-    let delete = sqlx::query(delete).bind(level.number).bind(end);
-    Ok(work.run(delete).await? > 0)
+    Ok(false)
 }
 
 async fn pseudonyms(work: &mut Work) -> sqlx::Result<Pseudonyms> {

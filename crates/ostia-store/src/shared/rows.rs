@@ -10,14 +10,14 @@ use ostia_core::{
 use sqlx::Row as _;
 
 use super::bulk::Bulk;
-use super::engine::{Id, Query, Row, Stamp, added};
-use super::meta;
+use super::engine::{Id, Query, Row, Stamp};
 use super::work::Work;
+use super::{blocks, meta};
 use crate::calendar::Calendar;
 use crate::cell::{Cell, Kind, ledger_cells, ledger_columns};
 use crate::columns::stamp;
-use crate::levels::DIMENSIONS;
-use crate::tally::{Key, SUMS, Sums, Tally, sum_cells, sum_columns};
+use crate::seen::Seen;
+use crate::tally::Tally;
 
 static INSERT: LazyLock<Bulk> = LazyLock::new(|| {
     Bulk::new(
@@ -25,15 +25,6 @@ static INSERT: LazyLock<Bulk> = LazyLock::new(|| {
         ledger_columns(),
         "ON CONFLICT (request_id) DO NOTHING",
     )
-});
-
-static ADD_SUMS: LazyLock<Bulk> = LazyLock::new(|| {
-    let keys = DIMENSIONS.iter().map(|(_, column, _)| *column);
-    let keys: Vec<_> = ["level", "period"].into_iter().chain(keys).collect();
-    let sums: Vec<_> = SUMS.iter().map(|sum| added("usage_sums", sum)).collect();
-    let (keys, sums) = (keys.join(", "), sums.join(", "));
-    let tail = format!("ON CONFLICT ({keys}) DO UPDATE SET {sums}");
-    Bulk::new("usage_sums", sum_columns(), tail)
 });
 
 static SEE_USER: LazyLock<Bulk> = LazyLock::new(|| {
@@ -52,6 +43,7 @@ static SEE_USER: LazyLock<Bulk> = LazyLock::new(|| {
 pub(super) async fn insert_new(
     mut work: Work,
     rows: &[LedgerRow<'_>],
+    seen: &Seen,
 ) -> Result<Option<u64>, StoreError> {
     let done = async {
         let inserted = INSERT.run(&mut work, rows, ledger_cells).await?;
@@ -60,14 +52,14 @@ pub(super) async fn insert_new(
         }
         let mut tally = Tally::new(calendar(&mut work).await?);
         rows.iter().for_each(|row| tally.add(row));
-        record(&mut work, &tally).await?;
-        Ok(inserted)
+        record(&mut work, tally, seen).await
     };
     let done = done.await;
     if matches!(done, Err(sqlx::Error::RowNotFound)) {
         return work.undo().await.map(|()| None);
     }
-    work.end(done).await.map(Some)
+    seen.note(&work.end(done).await?);
+    Ok(Some(rows.len() as u64))
 }
 
 /// After a crash, a lost answer, or a journal that another replica carried: inserts row by row, to learn which ones are
@@ -112,7 +104,7 @@ async fn replace(work: &mut Work, rows: &[LedgerRow<'_>]) -> sqlx::Result<u64> {
     let mut tally = Tally::new(calendar(work).await?);
     new.iter().for_each(|row| tally.add(row));
     replaced.iter().for_each(|row| tally.take_back(row));
-    record(work, &tally).await?;
+    record(work, tally, &Seen::default()).await?;
     Ok(new.len() as u64 - replaced.len() as u64)
 }
 
@@ -177,12 +169,16 @@ pub(super) async fn calendar(work: &mut Work) -> sqlx::Result<Calendar> {
     })
 }
 
-async fn record(work: &mut Work, tally: &Tally<'_>) -> sqlx::Result<()> {
-    let sums: Vec<(Key<'_>, Sums)> = tally.sums().into_iter().collect();
-    ADD_SUMS.run(work, &sums, sum_cells).await?;
-    let users: Vec<_> = tally.users.values().copied().collect();
+/// Gives the users that were written.
+async fn record<'a>(
+    work: &mut Work,
+    mut tally: Tally<'a>,
+    seen: &Seen,
+) -> sqlx::Result<Vec<&'a LedgerRow<'a>>> {
+    blocks::add(work, &tally.blocks()).await?;
+    let users = seen.due(&tally.users);
     SEE_USER.run(work, &users, |row| user_cells(row)).await?;
-    Ok(())
+    Ok(users)
 }
 
 fn user_cells<'a>(row: &'a LedgerRow<'_>) -> impl Iterator<Item = Cell<'a>> + use<'a> {

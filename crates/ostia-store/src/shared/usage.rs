@@ -1,29 +1,28 @@
 //! Usage reports: whole hours, days and months from the roll-up, the rest from single rows. So they are exact and fast.
 
-use std::collections::BTreeMap;
-
 use ostia_core::{StoreError, UsageQuery, UsageRow};
 use sqlx::{AssertSqlSafe, Row as _};
 
 use super::engine::{HOUR, Row, Stamp};
-use super::meta;
-use super::work::Work;
-use crate::calendar::Calendar;
-use crate::levels::DIMENSIONS;
-use crate::report::{Part, Plan, Source};
+use super::work::{Work, aside};
+use super::{blocks, meta};
+use crate::calendar::{Calendar, month_of_day};
+use crate::levels::{DIMENSIONS, Level};
+use crate::lines::Lines;
+use crate::report::{Known, Part, Plan, Source, Time};
 
-/// The expressions over single rows.
-const FROM_ROWS: [&str; 4] = [
+/// Blocks that are read at a time: some of them are megabytes.
+const PAGE: u32 = 16;
+
+/// Of single rows.
+const COUNTS: [&str; 4] = [
     "count",
     "CASE WHEN outcome = 'ok' THEN count ELSE 0 END",
     "CASE WHEN outcome = 'rejected' THEN count ELSE 0 END",
     "CASE WHEN outcome IN ('ok', 'client_closed', 'rejected') THEN 0 ELSE count END",
 ];
 
-const FROM_SUMS: [&str; 4] = ["requests", "ok", "refused", "failed"];
-
-/// SQLite's `sum` fails on overflow, and a backend may report any number of tokens, so the upper and lower halves are
-/// summed separately.
+/// SQLite's `sum` fails on overflow, and a backend may claim any number of tokens: the halves are summed apart.
 const TOKENS: [&str; 6] = [
     "prompt_tokens >> 32",
     "prompt_tokens & 4294967295",
@@ -48,124 +47,134 @@ pub(super) async fn report(
 
 async fn read(work: &mut Work, query: &UsageQuery, plan: Plan) -> sqlx::Result<Vec<UsageRow>> {
     let zone = meta::zone(work).await?;
-    let mut calendar = Calendar::of(&zone).ok_or_else(|| {
+    let calendar = Calendar::of(&zone).ok_or_else(|| {
         sqlx::Error::Configuration(format!("the time zone {zone} is unknown here").into())
     })?;
-    let mut lines = BTreeMap::<Vec<String>, UsageRow>::new();
-    if query.by.is_empty() {
-        lines.insert(Vec::new(), UsageRow::default());
-    }
-    for part in plan.parts(query, &calendar) {
-        for row in select(work, query, &plan, &part).await? {
-            let line = usage_row(&row, query, &plan, &part, &mut calendar)?;
-            match lines.get_mut(&line.keys) {
-                Some(held) => held.add(&line),
-                None => drop(lines.insert(line.keys.clone(), line)),
+    let known = Known {
+        calendar: calendar.clone(),
+        stale: blocks::stale(work).await?,
+    };
+    let parts = plan.parts(query, &known);
+    let mut lines = Lines::new(plan.clone(), calendar);
+    for part in parts {
+        lines = match part.source {
+            Source::Blocks(level, _) => read_blocks(work, lines, part, level, &known).await?,
+            Source::Rows => {
+                read_rows(work, &mut lines, &plan, &part, &known).await?;
+                lines
             }
-        }
+        };
     }
-    // Rows that were replaced may leave lines without requests.
-    let lines = lines.into_values();
-    Ok(lines
-        .filter(|line| line.requests > 0 || query.by.is_empty())
-        .collect())
+    aside(move || Ok(lines.finish())).await
 }
 
-async fn select(
+const BLOCKS: &str = "SELECT period, tier, id, block FROM usage_blocks
+    WHERE level = $1 AND period >= $2 AND period < $3 AND (period, tier, id) > ($4, $5, $6)
+    ORDER BY level, period, tier, id LIMIT $7";
+
+async fn read_blocks(
     work: &mut Work,
-    query: &UsageQuery,
+    mut lines: Lines,
+    part: Part,
+    level: Level,
+    known: &Known,
+) -> sqlx::Result<Lines> {
+    let (from, to) = part.periods(&known.calendar);
+    let mut after = (from, i64::MIN, 0);
+    loop {
+        let query = sqlx::query(BLOCKS)
+            .bind(level.number)
+            .bind(after.0)
+            .bind(to);
+        let query = query.bind(after.0).bind(after.1).bind(after.2);
+        let found = work.all(query.bind(i64::from(PAGE))).await?;
+        let Some(last) = found.last() else {
+            return Ok(lines);
+        };
+        let is_last = found.len() < PAGE as usize;
+        after = (last.try_get(0)?, last.try_get(1)?, last.try_get(2)?);
+        lines = aside(move || {
+            for row in &found {
+                let added = lines.add_block(&part, row.try_get(0)?, row.try_get(3)?);
+                added.map_err(blocks::damaged)?;
+            }
+            Ok(lines)
+        })
+        .await?;
+        if is_last {
+            return Ok(lines);
+        }
+    }
+}
+
+async fn read_rows(
+    work: &mut Work,
+    lines: &mut Lines,
     plan: &Plan,
     part: &Part,
-) -> sqlx::Result<Vec<Row>> {
-    let sql = sql(query, plan, part);
-    let statement = sqlx::query(AssertSqlSafe(sql));
-    let statement = match part.source {
-        Source::Sums(level) => statement.bind(part.from).bind(part.to).bind(level.number),
-        Source::Rows => statement.bind(Stamp(part.from)).bind(Stamp(part.to)),
-    };
-    let statement = match &query.user {
+    known: &Known,
+) -> sqlx::Result<()> {
+    let statement = sqlx::query(AssertSqlSafe(sql(plan)));
+    let statement = statement.bind(Stamp(part.from)).bind(Stamp(part.to));
+    let statement = match &plan.user {
         Some(user) => statement.bind(user.clone()),
         None => statement,
     };
-    work.all(statement).await
+    let mut calendar = known.calendar.clone();
+    for row in work.all(statement).await? {
+        let time = match plan.time {
+            Time::None => 0,
+            Time::Hour => row.try_get(0)?,
+            Time::Day => calendar.day(part.from),
+            Time::Month => month_of_day(calendar.day(part.from)),
+        };
+        let names = (0..plan.dimensions.len()).map(|at| row.try_get(KEYED + at));
+        let names = names.collect::<sqlx::Result<Vec<String>>>()?;
+        lines.add_line(time, &names, &usage_row(&row)?);
+    }
+    Ok(())
 }
 
-/// Only names of [`DIMENSIONS`] and numbers get into the text.
-fn sql(query: &UsageQuery, plan: &Plan, part: &Part) -> String {
-    let keys = plan.dimensions.iter().map(|&place| {
-        let (_, column, row) = DIMENSIONS[place];
-        match part.source {
-            Source::Sums(_) => column,
-            Source::Rows => row,
-        }
-    });
-    let keys: Vec<&str> = keys.collect();
-    let (time, counts, from) = match part.source {
-        Source::Sums(_) => (
-            "period",
-            FROM_SUMS,
-            "usage_sums WHERE level = $3 AND period >= $1 AND period < $2",
-        ),
-        Source::Rows => (
-            HOUR,
-            FROM_ROWS,
-            "ledger WHERE started_at >= $1 AND started_at < $2",
-        ),
-    };
-    let by_time = plan.is_by_time(part);
+/// Only names of [`DIMENSIONS`] ever reach the text.
+fn sql(plan: &Plan) -> String {
+    let names = plan
+        .dimensions
+        .iter()
+        .filter_map(|place| DIMENSIONS.get(*place));
+    let keys: Vec<&str> = names.map(|(_, row)| *row).collect();
+    let time = if plan.time == Time::Hour { HOUR } else { "0" };
     let mut groups = keys.clone();
-    if by_time {
+    if plan.time == Time::Hour {
         groups.push(time);
     }
     let grouped = match groups.is_empty() {
         true => String::new(),
         false => format!(" GROUP BY {}", groups.join(", ")),
     };
-    let only = match (&query.user, part.source) {
-        (None, _) => String::new(),
-        (Some(_), Source::Sums(_)) => " AND person = $4".to_owned(),
-        (Some(_), Source::Rows) => format!(" AND {} = $3", DIMENSIONS[0].2),
+    let [(_, user), ..] = DIMENSIONS;
+    let only = match &plan.user {
+        Some(_) => format!(" AND {user} = $3"),
+        None => String::new(),
     };
-    let time = if by_time { time } else { "0" };
-    let sums = counts.iter().chain(&TOKENS);
+    let sums = COUNTS.iter().chain(&TOKENS);
     let sums = sums.map(|sum| format!("CAST(coalesce(sum({sum}), 0) AS BIGINT)"));
-    let keys = keys.iter().map(|key| (*key).to_owned());
     let time = std::iter::once(format!("CAST({time} AS BIGINT)"));
+    let keys = keys.iter().map(|key| (*key).to_owned());
     let columns: Vec<String> = time.chain(sums).chain(keys).collect();
-    format!("SELECT {} FROM {from}{only}{grouped}", columns.join(", "))
+    let columns = columns.join(", ");
+    format!(
+        "SELECT {columns} FROM ledger WHERE started_at >= $1 AND started_at < $2{only}{grouped}"
+    )
 }
 
-fn usage_row(
-    row: &Row,
-    query: &UsageQuery,
-    plan: &Plan,
-    part: &Part,
-    calendar: &mut Calendar,
-) -> sqlx::Result<UsageRow> {
+fn usage_row(row: &Row) -> sqlx::Result<UsageRow> {
     let number = |index: usize| {
         row.try_get::<i64, _>(SUMMED + index)
             .map(|value| u64::try_from(value).unwrap_or(0))
     };
     let whole = |index: usize| Ok::<_, sqlx::Error>(join(number(index)?, number(index + 1)?));
-    let period = if plan.is_by_time(part) {
-        Some(row.try_get(0)?)
-    } else {
-        None
-    };
-    let mut values = plan.dimensions.iter().enumerate();
-    let values = values.try_fold(BTreeMap::new(), |mut values, (place, dimension)| {
-        values.insert(
-            DIMENSIONS[*dimension].0,
-            row.try_get::<String, _>(KEYED + place)?,
-        );
-        Ok::<_, sqlx::Error>(values)
-    })?;
-    let keys = query.by.iter().map(|name| match values.get(name.as_str()) {
-        Some(value) => value.clone(),
-        None => part.time_name(name, period, calendar),
-    });
     Ok(UsageRow {
-        keys: keys.collect(),
+        keys: Vec::new(),
         requests: number(0)?,
         ok: number(1)?,
         refused: number(2)?,

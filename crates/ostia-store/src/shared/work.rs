@@ -107,6 +107,16 @@ async fn in_time<T>(
     }
 }
 
+/// Work for the processor alone, away from the threads that answer requests.
+pub(crate) async fn aside<T: Send + 'static>(
+    work: impl FnOnce() -> sqlx::Result<T> + Send + 'static,
+) -> sqlx::Result<T> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(_) => Err(sqlx::Error::WorkerCrashed),
+    }
+}
+
 impl Drop for Work {
     fn drop(&mut self) {
         if !self.ended {

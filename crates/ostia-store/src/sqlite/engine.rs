@@ -27,8 +27,14 @@ pub(crate) const SHARED: &str = "";
 /// Appended to a `SELECT` of rows that nobody else may read with [`SHARED`] until the transaction ends.
 pub(crate) const ALONE: &str = "";
 
+/// Appended to a `SELECT` to skip rows that another transaction has locked.
+pub(crate) const SKIPPING: &str = "";
+
 /// The hour in which a row started, counted from 1970-01-01.
 pub(crate) const HOUR: &str = "started_at / 3600000000";
+
+/// The username of a key with its ASCII letters in lower case.
+pub(crate) const USERNAME: &str = "lower(username)";
 
 /// The present moment in Unix microseconds, by the machine's clock.
 pub(crate) const NOW: &str = "CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER)";
@@ -49,11 +55,6 @@ pub(crate) fn kind_of(declared: &str) -> Kind {
 /// A sum that cannot overflow, for the roll-up.
 pub(crate) fn summed(value: &str) -> String {
     format!("CAST(min(total({value}), 9223372036854774784) AS INTEGER)")
-}
-
-/// How an upsert adds to a sum. Sums saturate at the largest number.
-pub(crate) fn added(table: &str, sum: &str) -> String {
-    format!("{sum} = min({table}.{sum} + excluded.{sum}, 9223372036854775807)")
 }
 
 impl Type<Database> for Id {

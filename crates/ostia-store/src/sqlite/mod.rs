@@ -9,6 +9,8 @@ mod file;
 mod holder;
 mod schema;
 
+#[path = "../shared/blocks.rs"]
+mod blocks;
 #[path = "../shared/dump.rs"]
 mod dump;
 #[path = "../shared/find.rs"]
@@ -33,8 +35,6 @@ mod responses;
 mod rows;
 #[path = "../shared/sessions.rs"]
 mod sessions;
-#[path = "../shared/sums.rs"]
-mod sums;
 #[path = "../shared/turns.rs"]
 mod turns;
 #[path = "../shared/usage.rs"]
@@ -47,6 +47,7 @@ use std::io::ErrorKind;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use ostia_core::StoreError;
@@ -56,6 +57,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::copy::Side;
 use crate::release::Schema;
+use crate::seen::Seen;
 use dump::Dump;
 use failure::{broken, busy, failed};
 use file::File;
@@ -84,6 +86,9 @@ pub(crate) struct Handle {
     keys: SqlitePool,
     readers: SqlitePool,
     reports: SqlitePool,
+    /// The number of batches of rows written so far.
+    batches: AtomicU64,
+    seen: Seen,
 }
 
 impl Handle {
@@ -125,6 +130,8 @@ impl Handle {
             keys,
             readers,
             reports,
+            batches: AtomicU64::new(0),
+            seen: Seen::default(),
         })
     }
 
@@ -153,9 +160,17 @@ impl Handle {
         Ok(Box::new(Dump(self.write().await?)))
     }
 
+    /// Rebuilds every stale day of the roll-up.
+    pub(crate) async fn refill(&self) -> Result<(), StoreError> {
+        while blocks::refill(self.write_rows().await?, true).await? {}
+        while blocks::gather(self.write_rows().await?).await? {}
+        Ok(())
+    }
+
     /// Rebuilds the roll-up with the days and months of a time zone.
     pub(crate) async fn rebuild(&self, zone: &str) -> Result<(), StoreError> {
-        sums::rebuild(self.write_rows().await?, zone).await
+        blocks::restart(self.write_rows().await?, zone).await?;
+        self.refill().await
     }
 
     pub(crate) async fn schema(&self) -> Result<Schema, StoreError> {

@@ -32,7 +32,21 @@ async fn sqlite_forgets_what_is_old() {
     story::old_rows_are_pruned(&store).await;
 }
 
-/// A table after all migrations: the type of each column, and whether it is NOT NULL.
+#[tokio::test]
+async fn sqlite_makes_stale_days_anew() {
+    let folder = TempDir::new().unwrap();
+    let store = Handle::open(&path(&folder)).await.unwrap();
+    let forget = async |days: &[i64]| {
+        let mut connection = store.keys.acquire().await.unwrap();
+        for sql in story::forget_blocks(days) {
+            let sql = sqlx::query(sqlx::AssertSqlSafe(sql));
+            sql.execute(&mut *connection).await.unwrap();
+        }
+    };
+    story::sums::stale_days_are_reported_and_made_anew(&store, forget).await;
+}
+
+/// A table after all migrations: each column's name with its type and whether it must have a value.
 async fn schema(store: &Handle, table: &str) -> BTreeMap<String, (String, bool)> {
     let columns: Vec<(String, String, bool)> =
         sqlx::query_as("SELECT name, type, \"notnull\" FROM pragma_table_info(?)")
@@ -287,7 +301,7 @@ async fn a_failed_transaction_leaves_nothing_and_the_store_usable() {
     let folder = TempDir::new().unwrap();
     let store = Handle::open(&path(&folder)).await.unwrap();
     sqlx::query(
-        "CREATE TRIGGER full BEFORE INSERT ON usage_sums BEGIN SELECT RAISE(ABORT, 'no room'); END",
+        "CREATE TRIGGER full BEFORE INSERT ON usage_blocks BEGIN SELECT RAISE(ABORT, 'no room'); END",
     )
     .execute(&store.keys)
     .await

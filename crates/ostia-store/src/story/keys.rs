@@ -62,12 +62,38 @@ async fn changes_of_keys_are_told(store: &dyn Store, since: i64) {
     assert_eq!(store.key_changes(None).await.unwrap(), behind);
 }
 
+async fn found(store: &dyn Store, filter: KeyFilter<'_>) -> Vec<String> {
+    let keys = store.find_keys(filter).await.unwrap();
+    keys.iter().map(|key| key.id.to_string()).collect()
+}
+
+/// Of `b` and `a`, in the order in which they were made.
+async fn few_keys_are_found(store: &dyn Store) {
+    let names = ["bob", "ANN@lab.org"].map(str::to_owned);
+    let end = NOON + DAY;
+    for (filter, expected) in [
+        (KeyFilter::Id("a"), &["a"][..]),
+        (KeyFilter::Id("A"), &[]),
+        (KeyFilter::Owners(&names), &["b", "a"]),
+        (KeyFilter::Owners(&names[..1]), &[]),
+        (KeyFilter::Owners(&[]), &[]),
+        (KeyFilter::Project("fusion"), &["b", "a"]),
+        (KeyFilter::Project("climate"), &[]),
+        (KeyFilter::Ending(end, end + 1), &["b", "a"]),
+        (KeyFilter::Ending(NOON, end), &[]),
+    ] {
+        assert_eq!(found(store, filter).await, expected, "{filter:?}");
+    }
+}
+
 pub(super) async fn keys_live_and_end(store: &dyn Store) {
     let since = store.key_changes(None).await.unwrap().last;
     assert_eq!(store.list_keys().await.unwrap(), []);
     assert_eq!(store.key_by_hash(&[1; 32]).await.unwrap(), None);
     store.create_key(&new_key("b", 1)).await.unwrap();
     store.create_key(&new_key("a", 2)).await.unwrap();
+
+    few_keys_are_found(store).await;
 
     let key = store.key_by_hash(&[1; 32]).await.unwrap().unwrap();
     assert_eq!(
@@ -103,6 +129,8 @@ pub(super) async fn keys_live_and_end(store: &dyn Store) {
     assert!(!end(store, "b", NOON).await, "revoked before");
     assert!(!revoke(store, "nobody", NOON).await);
     assert!(!end(store, "nobody", NOON).await);
+    let ending = KeyFilter::Ending(NOON, NOON + 2 * HOUR);
+    assert_eq!(found(store, ending).await, [""; 0], "revoked");
 
     let key = store.key_by_hash(&[1; 32]).await.unwrap().unwrap();
     assert_eq!(key.expires_at, Some(NOON + HOUR));

@@ -117,9 +117,19 @@ async fn a_row_says_everything_that_the_contract_names() {
     let users = table(&database, "users").await;
     let user = json!({"id": USER, "username": USER, "name": "tests", "email": "", "idp": "example.org", "state": "active", "last_seen": started});
     assert_eq!(users, [serde_json::from_value(user).unwrap()]);
-    for sums in table(&database, "usage_sums").await {
-        let [tokens, ok, requests] = ["total_tokens", "ok", "requests"].map(|sum| &sums[sum]);
-        assert_eq!((tokens, ok, requests), (&json!(14), &json!(1), &json!(1)));
+    let store = ostia_store::open(&format!("sqlite://{}", database.display()));
+    let store = store.await.unwrap();
+    for by in ["user", "model", "hour", "day", "month"] {
+        let query = ostia_core::UsageQuery {
+            by: vec![by.to_owned()],
+            ..Default::default()
+        };
+        let lines = store.usage(&query).await.unwrap();
+        let sums: Vec<_> = lines
+            .iter()
+            .map(|line| (line.total_tokens, line.ok, line.requests))
+            .collect();
+        assert_eq!(sums, [(14, 1, 1)], "{by}");
     }
 }
 

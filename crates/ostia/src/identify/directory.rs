@@ -94,6 +94,22 @@ impl Directory {
         }
     }
 
+    /// Every name whose keys are this caller's.
+    pub fn names_of(&self, identity: &Identity) -> Vec<String> {
+        let index = self.index.load();
+        let linked = index.links.iter();
+        let linked = linked.filter(|(_, person)| **person == identity.user_id);
+        let linked = linked.map(|(name, _)| &**name);
+        let names = linked.chain([&*identity.user_id, own_name(identity)]);
+        let mut names: Vec<_> = names
+            .filter(|name| self.owns(identity, name))
+            .map(str::to_owned)
+            .collect();
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+
     /// The name to make keys for, and whether it has to be made the caller's own first.
     pub fn key_name(&self, identity: &Identity) -> (Arc<str>, bool) {
         let name = identity.own_name();

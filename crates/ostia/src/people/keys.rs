@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use ostia_core::{ApiKey, Change, Identity, KeyRights, NewApiKey, Role, Secret};
+use ostia_core::{ApiKey, Change, Identity, KeyFilter, KeyRights, NewApiKey, Role, Secret};
 use serde_json::{Value, json};
 
 use super::{Desk, DeskError, new_id, rfc3339};
@@ -182,9 +182,8 @@ impl Desk {
     }
 
     pub async fn key(&self, id: &str) -> Result<ApiKey, DeskError> {
-        let keys = self.store.list_keys().await?;
-        let found = keys.into_iter().find(|key| *key.id == *id);
-        found.ok_or_else(|| {
+        let mut keys = self.store.find_keys(KeyFilter::Id(id)).await?;
+        keys.pop().ok_or_else(|| {
             let shown = id.escape_debug();
             DeskError::NotFound(format!(
                 "there is no key `{shown}`: `ostia key list` shows the ids"
@@ -209,12 +208,14 @@ impl Desk {
 
     /// The keys of the person that the text names, by any of their names.
     pub async fn keys_of(&self, user: &str) -> Result<Vec<ApiKey>, DeskError> {
-        let mut keys = self.store.list_keys().await?;
         let people = self.store.people().all().await?;
         let named: Vec<_> = people
             .iter()
             .filter(|person| person.is_named(user))
             .collect();
+        let names = named.iter().flat_map(|person| person.names());
+        let names: Vec<_> = names.chain([user]).map(str::to_owned).collect();
+        let mut keys = self.store.find_keys(KeyFilter::Owners(&names)).await?;
         keys.retain(|key| {
             key.username.eq_ignore_ascii_case(user)
                 || named.iter().any(|person| person.is_named(&key.username))
@@ -223,13 +224,15 @@ impl Desk {
     }
 
     /// The keys that were made for exactly one of these names.
-    pub async fn keys_for(
-        &self,
-        is_theirs: impl Fn(&str) -> bool,
-    ) -> Result<Vec<ApiKey>, DeskError> {
-        let mut keys = self.store.list_keys().await?;
-        keys.retain(|key| is_theirs(&key.username));
+    pub async fn keys_for(&self, names: &[String]) -> Result<Vec<ApiKey>, DeskError> {
+        let mut keys = self.store.find_keys(KeyFilter::Owners(names)).await?;
+        keys.retain(|key| names.iter().any(|name| **name == *key.username));
         Ok(keys)
+    }
+
+    /// The keys that were made for a project.
+    pub async fn keys_of_project(&self, name: &str) -> Result<Vec<ApiKey>, DeskError> {
+        Ok(self.store.find_keys(KeyFilter::Project(name)).await?)
     }
 
     async fn describe(&self, asked: KeyRequest) -> Result<NewApiKey, DeskError> {
@@ -316,10 +319,8 @@ impl Desk {
     }
 
     async fn check_number(&self, user: &str, now: i64) -> Result<(), DeskError> {
-        let keys = self.store.list_keys().await?;
-        let theirs = keys
-            .iter()
-            .filter(|key| *key.username == *user && key.is_usable(now));
+        let keys = self.keys_for(&[user.to_owned()]).await?;
+        let theirs = keys.iter().filter(|key| key.is_usable(now));
         let (count, most) = (theirs.count(), self.keys.per_user);
         if most == 0 || count < most as usize {
             return Ok(());

@@ -1,4 +1,4 @@
-use ostia_core::{ApiKey, Change};
+use ostia_core::{ApiKey, Change, KeyFilter};
 
 use super::{Desk, DeskError};
 
@@ -22,7 +22,9 @@ impl Desk {
     /// shorter than a notice's lead time get the next notice.
     pub async fn ending_keys(&self) -> Result<Vec<EndingKey>, DeskError> {
         let now = self.now();
-        let keys = self.store.list_keys().await?;
+        let [first, ..] = NOTICE_DAYS;
+        let ending = KeyFilter::Ending(now - DAY_MICROS, now + first * DAY_MICROS + 1);
+        let keys = self.store.find_keys(ending).await?;
         let due: Vec<_> = keys
             .into_iter()
             .filter_map(|key| Some((due(&key, now)?, key)))

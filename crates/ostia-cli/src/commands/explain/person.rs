@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use ostia::people::{key_state, rfc3339};
-use ostia_core::{ApiKey, Clock as _, Identity, Owner, Store, SystemClock, UsageQuery};
+use ostia_core::{ApiKey, Clock as _, Identity, KeyFilter, Owner, Store, SystemClock, UsageQuery};
 use serde_json::{Value, json};
 
 use crate::commands::load::existing_store;
@@ -137,7 +137,9 @@ impl Person {
 /// The user's keys, and the number of all their requests.
 async fn look(store: &dyn Store, user: &str) -> Result<(Vec<ApiKey>, Owner, u64), Failure> {
     let failed = |error| Failure::other(chain(&error));
-    let mut keys = store.list_keys().await.map_err(failed)?;
+    let names = [user.to_owned()];
+    let found = store.find_keys(KeyFilter::Owners(&names)).await;
+    let mut keys = found.map_err(failed)?;
     keys.retain(|key| *key.username == *user);
     let query = UsageQuery {
         user: Some(user.to_owned()),

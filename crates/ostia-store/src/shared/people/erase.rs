@@ -1,14 +1,13 @@
 //! Replaces one person by a pseudonym in the ledger and its sums.
 
 use ostia_core::{LedgerRow, RequestId, StoreError};
-use sqlx::{AssertSqlSafe, Row as _};
+use sqlx::Row as _;
 
-use super::super::engine::{Id, added};
+use super::super::blocks;
+use super::super::engine::Id;
 use super::super::rows::ledger_row;
 use super::super::work::Work;
 use super::apply::{END_SESSIONS, run};
-use crate::levels::DIMENSIONS;
-use crate::tally::SUMS;
 
 const ROWS: &str =
     "SELECT * FROM ledger WHERE user_id = $1 AND request_id > $2 ORDER BY request_id LIMIT $3";
@@ -82,37 +81,15 @@ pub(super) async fn erase(
 
 /// Moves what was counted under one of the names to the pseudonym.
 async fn rename_in_sums(work: &mut Work, person: &str, pseudonym: &str) -> sqlx::Result<()> {
-    let names = work.all(sqlx::query(NAMES).bind(person.to_owned())).await?;
-    for row in names {
-        let name: String = row.try_get(0)?;
-        if name.is_empty() {
-            continue;
-        }
-        let add = sqlx::query(AssertSqlSafe(added_under_pseudonym()))
-            .bind(name.clone())
-            .bind(pseudonym.to_owned());
-        work.run(add).await?;
-        let remove = sqlx::query("DELETE FROM usage_sums WHERE person = $1").bind(name);
-        work.run(remove).await?;
+    let found = work.all(sqlx::query(NAMES).bind(person.to_owned())).await?;
+    let names = found.iter().map(|row| row.try_get::<String, _>(0));
+    let mut names = names.collect::<sqlx::Result<Vec<_>>>()?;
+    names.retain(|name| !name.is_empty());
+    blocks::rename_everywhere(work, &names, pseudonym).await?;
+    for name in names {
+        // What the release before this one reads.
+        let former = sqlx::query("DELETE FROM usage_sums WHERE person = $1");
+        work.run(former.bind(name)).await?;
     }
     Ok(())
-}
-
-fn added_under_pseudonym() -> String {
-    let keys: Vec<_> = DIMENSIONS.iter().map(|(_, column, _)| *column).collect();
-    let values: Vec<_> = keys
-        .iter()
-        .map(|column| match *column {
-            "person" => "CAST($2 AS TEXT)",
-            column => column,
-        })
-        .collect();
-    let (sums, adding) = (SUMS.join(", "), SUMS.map(|sum| added("usage_sums", sum)));
-    format!(
-        "INSERT INTO usage_sums (level, period, {keys}, {sums}) SELECT level, period, {values}, {sums} FROM usage_sums
-         WHERE person = $1 ON CONFLICT (level, period, {keys}) DO UPDATE SET {adding}",
-        keys = keys.join(", "),
-        values = values.join(", "),
-        adding = adding.join(", ")
-    )
 }

@@ -3,9 +3,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use ostia_core::{
-    ApiKey, BoxFuture, KeyChanges, Leases, LedgerRow, MadeResponse, NewApiKey, Notice, NoticeScope,
-    Outcome, People, Pruned, RequestId, Retention, RowFilter, RowPlace, RowsQuery, Sessions, Store,
-    StoreError, UsageQuery, UsageRow,
+    ApiKey, BoxFuture, KeyChanges, KeyFilter, Leases, LedgerRow, MadeResponse, NewApiKey, Notice,
+    NoticeScope, Outcome, People, Pruned, RequestId, Retention, RowFilter, RowPlace, RowsQuery,
+    Sessions, Store, StoreError, UsageQuery, UsageRow,
 };
 use parking_lot::Mutex;
 
@@ -182,6 +182,10 @@ impl Store for MemoryStore {
     }
 
     fn list_keys(&self) -> BoxFuture<'_, Result<Vec<ApiKey>, StoreError>> {
+        not_here()
+    }
+
+    fn find_keys<'a>(&'a self, _: KeyFilter<'a>) -> BoxFuture<'a, Result<Vec<ApiKey>, StoreError>> {
         not_here()
     }
 

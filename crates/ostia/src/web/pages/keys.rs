@@ -332,9 +332,8 @@ async fn own(case: &Case<'_>, visitor: &Visitor) -> Result<ApiKey, Fault> {
 
 /// The newest first.
 async fn theirs(case: &Case<'_>, visitor: &Visitor) -> Result<Vec<ApiKey>, Fault> {
-    let directory = case.gateway().directory();
-    let is_theirs = |name: &str| directory.owns(&visitor.principal, name);
-    let mut keys = visitor.desk(case, None).keys_for(is_theirs).await?;
+    let names = case.gateway().directory().names_of(&visitor.principal);
+    let mut keys = visitor.desk(case, None).keys_for(&names).await?;
     keys.sort_by_key(|key| std::cmp::Reverse(key.created_at));
     Ok(keys)
 }

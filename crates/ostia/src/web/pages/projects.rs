@@ -66,8 +66,7 @@ pub(super) async fn page(case: &Case<'_>, visitor: &Visitor) -> Result<Markup, F
     let project = the_project(case, visitor)?;
     let range = Range::of(case, "30d")?;
     let desk = visitor.desk(case, None);
-    let mut keys = desk.all_keys().await?;
-    keys.retain(|key| key.project == project.name);
+    let keys = desk.keys_of_project(&project.name).await?;
     let rows = usage(case, &project, &range).await?;
     let now = desk.moment();
     let limits = case
