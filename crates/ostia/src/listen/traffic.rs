@@ -102,9 +102,9 @@ impl Traffic {
         }
     }
 
-    /// Notes why the connection is closed.
+    /// Notes why the connection is closed. The first reason brings the others with it.
     pub fn abuse(&self, abuse: Abuse) {
-        *self.abuse.lock() = Some(abuse);
+        self.abuse.lock().get_or_insert(abuse);
     }
 
     pub fn abused(&self) -> Option<Abuse> {

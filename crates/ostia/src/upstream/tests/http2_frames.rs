@@ -20,6 +20,7 @@ const PING: u8 = 6;
 const WINDOW_UPDATE: u8 = 8;
 const UNKNOWN: u8 = 0xfa;
 const END_STREAM: u8 = 1;
+const ACK: u8 = 1;
 const END_HEADERS: u8 = 4;
 /// In HPACK: `:status: 200`, and `:status: 103` as a literal.
 const STATUS_200: &[u8] = &[0x88];
@@ -39,14 +40,14 @@ fn ok(stream: u32) -> Vec<u8> {
     [head, frame(DATA, END_STREAM, stream, b"ok")].concat()
 }
 
-/// The type and the stream of the next frame; `None` once the gateway has closed.
-async fn next_frame(peer: &mut Peer) -> Option<(u8, u32)> {
+/// The type, the flags and the stream of the next frame; `None` once the gateway has closed.
+async fn next_frame(peer: &mut Peer) -> Option<(u8, u8, u32)> {
     let mut header = [0; 9];
     peer.socket.read_exact(&mut header).await.ok()?;
-    let [a, b, c, kind, _, stream @ ..] = header;
+    let [a, b, c, kind, flags, stream @ ..] = header;
     let mut payload = vec![0; u32::from_be_bytes([0, a, b, c]) as usize];
     peer.socket.read_exact(&mut payload).await.ok()?;
-    Some((kind, u32::from_be_bytes(stream)))
+    Some((kind, flags, u32::from_be_bytes(stream)))
 }
 
 /// `answer` gets the type and the stream of each frame that arrives.
@@ -60,7 +61,10 @@ async fn backend(answer: impl Fn(u8, u32) -> Vec<u8> + Send + Sync + 'static) ->
                 return;
             }
             peer.send(frame(SETTINGS, 0, 0, &[])).await;
-            while let Some((kind, stream)) = next_frame(&mut peer).await {
+            while let Some((kind, flags, stream)) = next_frame(&mut peer).await {
+                if kind == SETTINGS && flags != ACK {
+                    peer.send(frame(SETTINGS, ACK, 0, &[])).await;
+                }
                 peer.send(answer(kind, stream)).await;
             }
         }
