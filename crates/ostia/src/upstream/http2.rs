@@ -23,7 +23,7 @@ use crate::habits::{Stepping, UNSAID, had_enough, said_streams};
 const STREAMS: u16 = 100;
 /// How much of a response is buffered here unread.
 const STREAM_WINDOW: u32 = 128 * 1024;
-/// The same on a tunnel, which is all there is of an engine.
+/// The same for a tunnel, which is the only connection to its engine.
 const TUNNEL_STREAMS: u16 = 1024;
 /// How many times the windows of all streams a connection's window is.
 const SMALL_FRAMES: u32 = 6;
@@ -70,7 +70,7 @@ impl SharedConnection {
         Self::open_for(STREAMS, socket, open, host, clock).await
     }
 
-    /// One that the engine's side opened.
+    /// A connection that the engine's side opened.
     pub(super) async fn tunnel(
         socket: Socket,
         open: Open,
