@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use ostia_core::{ManualClock, NoticeScope};
-use ostia_testkit::backend::{FakeBackend, Script, Step};
+use ostia_testkit::backend::{Break, FakeBackend, Script, Step};
 use ostia_testkit::client::{Answer, HangUp, Request};
 use ostia_testkit::gate::Gate;
 use ostia_testkit::gateway::{Endpoint, Site, TestGateway};
@@ -173,6 +173,37 @@ async fn refusals_for_the_request_s_sake_and_failures_after_bytes_stay() {
     }
     assert_eq!(rig.seen(), (3, 0));
     rig.finish().await;
+}
+
+/// Streams count by how they end, however that shows; the caller keeps what was answered.
+#[tokio::test]
+async fn whoever_breaks_streams_is_asked_after_its_twin() {
+    let with_error = [
+        r#"data: {"choices":[{"index":0,"delta":{"content":"x"}}]}"#,
+        r#"data: {"error":{"message":"CUDA error","type":"server_error"}}"#,
+        "data: [DONE]",
+    ];
+    for broken in [
+        Script::completion().break_after(1, Break::Fin),
+        Script::completion().break_after(1, Break::BadChunk),
+        Script::events(with_error.map(|line| format!("{line}\n\n"))),
+        Script::events([format!("{}\n\n", with_error[0])]),
+    ] {
+        let rig = Rig::start().await;
+        rig.first.otherwise(broken);
+        let stream = rig.gateway.chat_stream("m");
+        for _ in 0..5 {
+            let answer = rig.gateway.call(&stream).await;
+            assert_eq!(answer.status(), 200);
+            let row = rig.gateway.row_of(&answer).await;
+            assert_eq!(&*row.outcome, "upstream_error", "{}", answer.text());
+        }
+        assert_eq!(rig.seen(), (5, 0));
+        let answer = rig.gateway.call(&stream).await;
+        assert!(answer.text().ends_with("data: [DONE]\n\n"));
+        assert_eq!(rig.seen(), (5, 1));
+        rig.finish().await;
+    }
 }
 
 #[tokio::test]
