@@ -172,7 +172,8 @@ async fn floods_of_every_frame_end_their_connection() {
     };
     // "x" with 3000 bytes goes into the table of fields; each later head names it 25 times.
     let indexed = [&[0x40, 1, b'x', 0x7f, 0xb9, 0x16][..], &[b'y'; 3000]].concat();
-    let named = [GET, &[0xbe; 25]].concat();
+    // Adds nothing to the table itself.
+    let named = [&GET[..3], &[0x01, 1, b'a'], &[0xbe; 25]].concat();
     let too_long = [
         requests(1..2, &[GET, &indexed].concat()),
         requests((3..20_000).step_by(2), &named),
