@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use ostia_core::SystemClock;
 use ostia_testkit::backend::{Break, FakeBackend, Received, Script};
-use ostia_testkit::client::{HangUp, Request};
+use ostia_testkit::client::HangUp;
 use ostia_testkit::gateway::gauges::{scrape, sum};
-use ostia_testkit::gateway::{Process, Site, Subject as _, TestGateway};
+use ostia_testkit::gateway::{Process, Site, TestGateway};
 use serde_json::{Value, json};
 
 use crate::binary;
