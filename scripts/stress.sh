@@ -6,6 +6,9 @@
 #                                      PostgreSQL: each request that reached the backend must be in the ledger exactly once
 #   scripts/stress.sh scale [ROWS] [URL]  a ledger of this many rows (10,000,000): writing, size, start, reports beside a
 #                                      writer, pruning, each timed; in a temporary SQLite file, or at a postgres:// URL
+#   scripts/stress.sh R50 [SECONDS]      a stream that lasts so long (1800) while every timer but the total one is a second
+#   scripts/stress.sh R64 [COUNT]        so many idle connections (10000): memory of each, others refused, health answers
+#   scripts/stress.sh R67 [SECONDS]      answers, errors, hang-ups and silence for so long (3600): memory and files come back
 #   scripts/stress.sh R80                a broken file under load: nothing fails, the generation stays
 #   scripts/stress.sh R81                1,000 reloads under 200 streams: none is cut or sees a mixture
 #   scripts/stress.sh R81-load [RATE]    100 reloads under 200 streams and this many new requests a second (500)
@@ -46,6 +49,9 @@ case "${1:-}" in
   scale)
     cargo run --release --locked -p ostia-store --example scale -- "${2:-10000000}" ${3:+"$3"}
     ;;
+  R50) OSTIA_TEST_SILENCES=$((${2:-1800} * 5)) run ostia-testkit it long_life::r50 ;;
+  R64) OSTIA_TEST_IDLE=${2:-10000} run ostia-cli process idle::r64 ;;
+  R67) OSTIA_TEST_SOAK_SECONDS=${2:-3600} run ostia-cli process soak::r67 ;;
   R80) run ostia-testkit it reload::a_bad_reading ;;
   R81) run ostia-testkit it reload::a_thousand ;;
   R81-load) OSTIA_TEST_RATE=${2:-500} run ostia-testkit it reload::r81_reloads ;;

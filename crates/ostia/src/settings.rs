@@ -164,6 +164,8 @@ pub struct Auth {
     pub providers: Vec<Provider>,
     /// Who may use the gateway at all; empty: everybody who can sign in.
     pub admit: Vec<Who>,
+    /// How long a cached sign-in is used while its source does not answer.
+    pub max_stale: Duration,
     pub globus: Globus,
     pub introspection: Introspection,
     pub oidc: Vec<Oidc>,

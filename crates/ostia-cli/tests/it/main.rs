@@ -25,5 +25,6 @@ mod serve;
 mod sign_in_guide;
 mod site;
 mod stop;
+mod supply;
 mod usage;
 mod words;

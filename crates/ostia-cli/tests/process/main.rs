@@ -5,15 +5,18 @@
     reason = "what fails here fails a test, helpers of tests included"
 )]
 
+mod artefact;
 mod bad_config;
 mod books;
 mod descriptors;
 mod full_disk;
+mod idle;
 mod kill;
 mod postgres;
 mod private;
 mod second;
 mod shared;
+mod soak;
 mod stop;
 mod upgrade;
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ostia::alerts::Alerts;
 use ostia_core::{ManualClock, NewApiKey};
-use ostia_testkit::backend::{FakeBackend, Script};
+use ostia_testkit::backend::{FakeBackend, Script, Step};
 use ostia_testkit::client::Request;
 use ostia_testkit::gateway::{Endpoint, Site, TestGateway};
 use ostia_testkit::patience::within;
@@ -307,6 +307,33 @@ async fn mails_go_to_operators_and_to_owners_of_keys_that_end() {
         (&json!("key_ends"), &json!(3))
     );
     rig.gateway.finish(&[&rig.backend]).await;
+}
+
+/// Connections are accepted, and nothing comes: as good as refused.
+#[tokio::test]
+async fn a_backend_that_never_answers_is_not_running() {
+    for nothing in [
+        Script::reset(),
+        Script::hang_up(),
+        Script::steps([Step::Silence]),
+    ] {
+        let backend = FakeBackend::start().await;
+        let site = Site::new()
+            .model("m", &backend)
+            .settings("[upstream]\nresponse_header_timeout = \"50ms\"");
+        let gateway = TestGateway::start(site).await;
+        let key = gateway.key_for("reader@example.org", &[]).await;
+        backend.otherwise(nothing);
+        for _ in 0..8 {
+            let answer = gateway.call(&gateway.chat("m")).await;
+            assert!(matches!(answer.status(), 502 | 504), "{}", answer.text());
+        }
+        assert_eq!(state(&gateway, &key, "m").await, "stopped");
+        backend.otherwise(Script::completion());
+        assert_eq!(gateway.call(&gateway.chat("m")).await.status(), 200);
+        assert_eq!(state(&gateway, &key, "m").await, "running");
+        gateway.finish(&[&backend]).await;
+    }
 }
 
 async fn becomes(gateway: &TestGateway, key: &str, model: &str, wanted: &str) {

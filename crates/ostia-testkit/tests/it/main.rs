@@ -38,6 +38,7 @@ mod identity;
 mod interim;
 mod leases;
 mod ledger;
+mod long_life;
 mod metering;
 mod metrics;
 mod models;

@@ -4,13 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use ostia_core::ManualClock;
-use ostia_testkit::backend::{FakeBackend, Script, Step};
+use ostia_core::{ManualClock, NoticeScope};
+use ostia_testkit::backend::{Break, FakeBackend, Script, Step};
 use ostia_testkit::client::{Answer, HangUp, Request};
 use ostia_testkit::gate::Gate;
 use ostia_testkit::gateway::{Endpoint, Site, TestGateway};
 use ostia_testkit::patience::within;
 use serde_json::{Value, json};
+
+use crate::adapters::notice;
 
 /// Two replicas, of which `first` is preferred.
 struct Rig {
@@ -111,6 +113,33 @@ async fn retry_after_says_for_how_long() {
     rig.finish().await;
 }
 
+/// Whatever a backend writes there, it is left alone and the caller is answered. `seen_later`: how often it was asked after
+/// a quarter of an hour.
+#[tokio::test]
+async fn every_retry_after_keeps_a_backend_out() {
+    for (value, seen_later) in [
+        ("0", 2),
+        ("-5", 2),
+        ("Thu, 01 Jan 1970 00:00:01 GMT", 2),
+        ("soon", 2),
+        ("", 2),
+        ("1e400", 1),
+        ("Fri, 31 Dec 9999 23:59:59 GMT", 1),
+    ] {
+        let rig = Rig::start().await;
+        rig.first
+            .otherwise(Script::error(429, "later").header("retry-after", value));
+        for _ in 0..10 {
+            assert_eq!(rig.call().await.status(), 200, "{value:?}");
+        }
+        assert_eq!(rig.seen(), (1, 10), "{value:?}");
+        rig.clock.advance(Duration::from_secs(900));
+        assert_eq!(rig.call().await.status(), 200, "{value:?}");
+        assert_eq!(rig.seen().0, seen_later, "{value:?}");
+        rig.finish().await;
+    }
+}
+
 #[tokio::test]
 async fn where_all_say_no_the_last_one_s_own_answer_is_told() {
     let rig = Rig::start().await;
@@ -144,6 +173,37 @@ async fn refusals_for_the_request_s_sake_and_failures_after_bytes_stay() {
     }
     assert_eq!(rig.seen(), (3, 0));
     rig.finish().await;
+}
+
+/// Streams count by how they end, however that shows; the caller keeps what was answered.
+#[tokio::test]
+async fn whoever_breaks_streams_is_asked_after_its_twin() {
+    let with_error = [
+        r#"data: {"choices":[{"index":0,"delta":{"content":"x"}}]}"#,
+        r#"data: {"error":{"message":"CUDA error","type":"server_error"}}"#,
+        "data: [DONE]",
+    ];
+    for broken in [
+        Script::completion().break_after(1, Break::Fin),
+        Script::completion().break_after(1, Break::BadChunk),
+        Script::events(with_error.map(|line| format!("{line}\n\n"))),
+        Script::events([format!("{}\n\n", with_error[0])]),
+    ] {
+        let rig = Rig::start().await;
+        rig.first.otherwise(broken);
+        let stream = rig.gateway.chat_stream("m");
+        for _ in 0..5 {
+            let answer = rig.gateway.call(&stream).await;
+            assert_eq!(answer.status(), 200);
+            let row = rig.gateway.row_of(&answer).await;
+            assert_eq!(&*row.outcome, "upstream_error", "{}", answer.text());
+        }
+        assert_eq!(rig.seen(), (5, 0));
+        let answer = rig.gateway.call(&stream).await;
+        assert!(answer.text().ends_with("data: [DONE]\n\n"));
+        assert_eq!(rig.seen(), (5, 1));
+        rig.finish().await;
+    }
 }
 
 #[tokio::test]
@@ -324,6 +384,48 @@ async fn a_stand_in_answers_where_the_catalog_says_so_and_the_answer_names_it() 
         let body: Value = serde_json::from_slice(&record.received.body).unwrap();
         assert_eq!(body["model"], "small-8b");
     }
+    gateway.finish(&[&large, &small]).await;
+}
+
+/// A model under maintenance, however it came to be so, is stood in for as one that does not answer.
+#[tokio::test]
+async fn a_stand_in_answers_while_the_model_is_under_maintenance() {
+    let (large, small) = (FakeBackend::start().await, FakeBackend::start().await);
+    let gateway = TestGateway::start(stand_in_site(&large, &small)).await;
+    let store = gateway.site().store().await;
+    let until = async |status: u16, served: Option<&str>| loop {
+        let answer = gateway.call(&gateway.chat("large")).await;
+        if answer.status() == status && answer.header("x-ostia-served-model") == served {
+            return answer;
+        }
+        // The gateway looks for a notice once a second; that can only be asked.
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    let [of_large, of_small] = ["large", "small"].map(|name| NoticeScope::Model(name.to_owned()));
+    store.set_notice(&notice(&of_large)).await.unwrap();
+    let answer = until(200, Some("small")).await;
+    let row = gateway.row_of(&answer).await;
+    assert_eq!(
+        (
+            row.attempts,
+            &*row.model,
+            &*row.endpoint_slug,
+            &*row.served_model
+        ),
+        (1, "large", "small", "small")
+    );
+    let seen = large.records().len();
+    store.set_notice(&notice(&of_small)).await.unwrap();
+    let answer = until(503, None).await;
+    assert_eq!(
+        answer.error_code().as_deref(),
+        Some("cluster_under_maintenance")
+    );
+    store.clear_notice(&of_large).await.unwrap();
+    until(200, None).await;
+    assert!(large.records().len() > seen);
+    store.set_notice(&notice(&NoticeScope::All)).await.unwrap();
+    until(503, None).await;
     gateway.finish(&[&large, &small]).await;
 }
 

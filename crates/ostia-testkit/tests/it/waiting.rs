@@ -509,3 +509,26 @@ async fn an_overloaded_engine_is_brought_back_to_its_best_point() {
     gateway.finish(&[]).await;
     engine.abort();
 }
+
+/// The whole of `queue_timeout`, then a refusal that says so.
+#[tokio::test]
+async fn who_has_waited_for_the_queue_s_time_is_refused() {
+    let one = |endpoint: Endpoint| endpoint.config("max_in_flight", json!(1));
+    let (backend, gateway) = rig(one, "[limits]\nqueue_timeout = \"200ms\"").await;
+    let gate = Gate::closed();
+    backend.next(Script::completion().gate_head(&gate));
+    let holder = gateway.chat("m");
+    let (held, ()) = tokio::join!(gateway.call(&holder), async {
+        gate.reached(1).await;
+        let refused = gateway.call(&gateway.chat("m")).await;
+        assert_eq!(refused.status(), 503, "{}", refused.text());
+        assert_eq!(refused.error_code().as_deref(), Some("queue_full"));
+        assert!(refused.header("retry-after").is_some());
+        let row = gateway.row_of(&refused).await;
+        assert!(row.queue_ms >= 200, "{row:?}");
+        assert_eq!((&*row.outcome, row.attempts), ("rejected", 0));
+        gate.open();
+    });
+    assert_eq!(held.status(), 200);
+    gateway.finish(&[&backend]).await;
+}

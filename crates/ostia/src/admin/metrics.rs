@@ -388,6 +388,12 @@ pub static FAMILIES: &[Family] = &[
         "Connections refused for their number",
         |scrape| scrape.public.refused(),
     ),
+    words(
+        "http2_connections_abused",
+        "HTTP/2 connections closed because their client abused the protocol",
+        "abuse",
+        |scrape| scrape.public.abused().collect(),
+    ),
     one(
         FamilyKind::Counter,
         "access_events_untold",

@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use super::{NoticeLookup, Permit, authorize};
 use crate::identify::Principal;
 use crate::read::Call;
@@ -24,6 +26,20 @@ impl Permit {
         self
     }
 
+    /// For a model under maintenance: only its stand-ins answer, if there are any.
+    pub fn of_stand_ins(
+        principal: &Principal,
+        pool: Pool,
+        call: &Call,
+        notices: &impl NoticeLookup,
+        find: impl Fn(&str) -> Pool,
+    ) -> Option<Self> {
+        let permit = authorize(principal, pool, &NoMaintenance).ok()?;
+        permit
+            .with_fallbacks(principal, call, notices, find)
+            .closed()
+    }
+
     /// In the order in which its deployments name them.
     fn fallback_names(&self) -> Vec<Box<str>> {
         let mut names: Vec<Box<str>> = Vec::new();
@@ -37,5 +53,18 @@ impl Permit {
             }
         }
         names
+    }
+}
+
+/// Everything is open.
+struct NoMaintenance;
+
+impl NoticeLookup for NoMaintenance {
+    fn notice(&self, _: &str) -> Option<Arc<str>> {
+        None
+    }
+
+    fn model_notice(&self, _: &str) -> Option<Arc<str>> {
+        None
     }
 }

@@ -13,6 +13,8 @@ pub struct Permit {
     deployments: Vec<Arc<Deployment>>,
     /// Stand-ins, in this order.
     fallbacks: Vec<Self>,
+    /// The model is under maintenance: only its stand-ins answer.
+    is_closed: bool,
 }
 
 /// Why there is no permit, in the order in which callers are told.
@@ -138,6 +140,7 @@ fn permit(model: Arc<str>, deployments: Vec<Arc<Deployment>>) -> Result<Permit, 
         model,
         deployments,
         fallbacks: Vec::new(),
+        is_closed: false,
     })
 }
 
@@ -168,20 +171,36 @@ impl Permit {
         self.without(|deployment| deployment.slug != endpoint)
     }
 
-    /// Leaves out deployments that are useless for the call; `None` if none of the model's own is left.
+    /// Leaves out deployments that are useless for the call; `None` if none of the model's own is left, or, while it is
+    /// under maintenance, none of its stand-ins'.
     pub fn without(mut self, mut is_of_no_use: impl FnMut(&Deployment) -> bool) -> Option<Self> {
         let fallbacks = self.fallbacks.iter_mut();
         let tiers = fallbacks.map(|fallback| &mut fallback.deployments);
         for tier in std::iter::once(&mut self.deployments).chain(tiers) {
             tier.retain(|deployment| !is_of_no_use(deployment));
         }
-        (!self.deployments.is_empty()).then_some(self)
+        let is_of_use = match self.is_closed {
+            true => self.tiers().any(|tier| !tier.is_empty()),
+            false => !self.deployments.is_empty(),
+        };
+        is_of_use.then_some(self)
     }
 
-    /// The deployments of the model, then those of each stand-in.
+    /// The deployments of the model, unless it is under maintenance; then those of each stand-in.
     pub fn tiers(&self) -> impl Iterator<Item = &[Arc<Deployment>]> {
         let fallbacks = self.fallbacks.iter().map(Self::deployments);
-        std::iter::once(self.deployments()).chain(fallbacks)
+        let own = if self.is_closed {
+            &[]
+        } else {
+            self.deployments()
+        };
+        std::iter::once(own).chain(fallbacks)
+    }
+
+    /// The permit that stands where its model's maintenance was denied; `None` if nothing stands in.
+    pub(super) fn closed(self) -> Option<Self> {
+        let is_closed = true;
+        (!self.fallbacks.is_empty()).then_some(Self { is_closed, ..self })
     }
 
     pub(super) fn add_fallback(&mut self, fallback: Self) {

@@ -78,15 +78,21 @@ impl Answer {
 fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let text = |name| headers.get(name)?.to_str().ok().map(str::trim);
     let millis = text("retry-after-ms").and_then(|text| text.parse::<f64>().ok());
-    if let Some(millis) = millis {
-        return Duration::try_from_secs_f64(millis / 1_000.0).ok();
+    if let Some(wait) = millis.and_then(|millis| seconds(millis / 1_000.0)) {
+        return Some(wait);
     }
     let named = text("retry-after")?;
-    if let Ok(seconds) = named.parse::<f64>() {
-        return Duration::try_from_secs_f64(seconds).ok();
+    if let Ok(named) = named.parse::<f64>() {
+        return seconds(named);
     }
     let at = httpdate::parse_http_date(named).ok()?;
     Some(at.duration_since(now).unwrap_or_default())
+}
+
+/// `None` for what is no length of time: negative numbers, and NaN.
+fn seconds(named: f64) -> Option<Duration> {
+    let is_time = named >= 0.0;
+    is_time.then(|| Duration::try_from_secs_f64(named).unwrap_or(Duration::MAX))
 }
 
 impl AnswerBody {
@@ -189,19 +195,42 @@ mod tests {
         };
         for (name, value, millis) in [
             ("retry-after", "7", Some(7_000)),
+            ("retry-after", " 7 ", Some(7_000)),
+            ("retry-after", "+7", Some(7_000)),
             ("retry-after", "0", Some(0)),
             ("retry-after", "1.5", Some(1_500)),
             ("retry-after", "Sun, 06 Nov 1994 08:49:47 GMT", Some(10_000)),
             ("retry-after", "Sun, 06 Nov 1994 08:49:27 GMT", Some(0)),
+            (
+                "retry-after",
+                "Sunday, 06-Nov-94 08:49:47 GMT",
+                Some(10_000),
+            ),
+            ("retry-after", "Sun Nov  6 08:49:47 1994", Some(10_000)),
+            ("retry-after", "Sun, 31 Feb 1994 08:49:47 GMT", None),
             ("retry-after-ms", "250", Some(250)),
+            ("retry-after-ms", "-250", None),
             ("retry-after", "soon", None),
             ("retry-after", "-3", None),
             ("retry-after", "NaN", None),
-            ("retry-after", "1e300", None),
+            ("retry-after", "", None),
+            ("retry-after", "7, 8", None),
         ] {
             let read = read(name, value);
             assert_eq!(read, millis.map(Duration::from_millis), "{name}: {value}");
         }
+        for endless in ["1e300", "inf", "99999999999999999999999999"] {
+            assert_eq!(
+                read("retry-after", endless),
+                Some(Duration::MAX),
+                "{endless}"
+            );
+        }
         assert_eq!(retry_after(&HeaderMap::new(), now), None);
+        // Where one of the two says nothing, the other counts.
+        let both = ["retry-after-ms", "retry-after"].map(http::HeaderName::from_static);
+        let values = ["-1", "7"].map(|value| value.parse().unwrap());
+        let headers = HeaderMap::from_iter(both.into_iter().zip(values));
+        assert_eq!(retry_after(&headers, now), Some(Duration::from_secs(7)));
     }
 }

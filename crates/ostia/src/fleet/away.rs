@@ -37,7 +37,8 @@ impl Away {
         }
     }
 
-    /// It took no request. `named`: how long it says that this lasts. `told`: whether it answered at all.
+    /// It took no request. `named`: how long it says that this lasts; no time at all is as good as none named, or it would
+    /// be asked first again and again. `told`: whether it answered at all.
     pub(super) fn turned_away(&self, named: Option<Duration>, told: bool) {
         let now = self.timeline.now();
         let mut until = self.until.load(Ordering::Relaxed);
@@ -46,6 +47,7 @@ impl Away {
             let begins = until <= now;
             let before = self.rests.load(Ordering::Relaxed);
             let nth = if begins { before } else { before.max(1) - 1 };
+            let named = named.filter(|named| !named.is_zero());
             let rest = named.map_or_else(|| doubled(nth), |named| named.min(MOST));
             let next = self.timeline.after(rest).max(until);
             let set =
@@ -144,6 +146,18 @@ mod tests {
         assert!(away.answered() && !away.answered());
         away.turned_away(None, true);
         assert_eq!(away.returns_in(), Some(SHORTEST), "an answer forgets them");
+    }
+
+    #[test]
+    fn a_rest_of_no_time_is_one_that_was_not_named_and_one_without_end_is_an_hour() {
+        let (clock, away) = away();
+        for seconds in [1, 2, 4] {
+            away.turned_away(Some(Duration::ZERO), true);
+            assert_eq!(away.returns_in(), Some(Duration::from_secs(seconds)));
+            clock.advance(Duration::from_secs(seconds));
+        }
+        away.turned_away(Some(Duration::MAX), true);
+        assert_eq!(away.returns_in(), Some(MOST));
     }
 
     #[test]

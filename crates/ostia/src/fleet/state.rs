@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use ostia_core::{Clock, LedgerRow, Observer, Outcome, SystemClock, UsageSource};
+use ostia_core::{Clock, LedgerRow, Observer, Outcome, Phase, SystemClock, UsageSource};
 use parking_lot::Mutex;
 
 use super::away::Away;
@@ -83,7 +83,7 @@ fn random<const N: usize>() -> [u8; N] {
 /// probes it.
 const REST: Duration = Duration::from_secs(10);
 
-/// After this many failed connections in a row, an endpoint counts as not running.
+/// After this many requests in a row that could not be sent, or were not answered, an endpoint counts as not running.
 const MOST_UNREACHED: u32 = 5;
 
 /// How many requests may wait for a first sign of life from an endpoint without `max_in_flight`: one that accepts
@@ -274,7 +274,7 @@ impl EndpointState {
         self.away.turned_away(None, false);
     }
 
-    /// Whether it was unreachable so often in a row that it counts as not running.
+    /// Whether it could not be reached, or did not answer, so often in a row that it counts as not running.
     pub fn is_unreachable(&self) -> bool {
         self.unreached.load(Ordering::Relaxed) >= MOST_UNREACHED
     }
@@ -491,6 +491,9 @@ impl Observer for EndpointState {
             let waited = row.ttft_ms.unwrap_or_default().saturating_sub(row.queue_ms);
             self.first_byte_ms.fetch_add(waited, Ordering::Relaxed);
         }
+        if is_silence(row) {
+            self.unreached.fetch_add(1, Ordering::Relaxed);
+        }
         match row.outcome {
             Outcome::Ok => {
                 let is_guess = row.usage_source == UsageSource::Estimated;
@@ -506,6 +509,16 @@ impl Observer for EndpointState {
             _ => {}
         }
     }
+}
+
+/// It took the request and answered nothing at all. What could not be connected is counted by
+/// [`EndpointState::unreached`].
+fn is_silence(row: &LedgerRow<'_>) -> bool {
+    let is_failure = matches!(
+        row.outcome,
+        Outcome::UpstreamError | Outcome::UpstreamTimeout
+    );
+    is_failure && row.phase == Phase::WaitingHeaders && row.upstream_status == 0
 }
 
 /// A refusal that the request itself caused says nothing about the backend: a caller with too long a prompt must not

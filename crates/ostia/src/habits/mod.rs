@@ -186,6 +186,22 @@ pub fn has_written<T>(polled: &Poll<T>) -> bool {
     polled.is_pending()
 }
 
+/// Whether h2 ended the connection because the peer did too much of something: heads without end, DATA without bytes,
+/// errors on streams, resets of requests that nobody had taken yet.
+///
+/// h2 then sends GOAWAY with ENHANCE_YOUR_CALM and reports that (h2 `proto/connection.rs`, `handle_poll2_result`). hyper
+/// keeps the error as the source of its own.
+pub fn had_enough(error: &hyper::Error) -> bool {
+    let mut cause = std::error::Error::source(error);
+    while let Some(next) = cause {
+        if let Some(found) = next.downcast_ref::<h2::Error>() {
+            return found.is_library() && found.reason() == Some(h2::Reason::ENHANCE_YOUR_CALM);
+        }
+        cause = next.source();
+    }
+    false
+}
+
 // Both sides.
 
 /// Whether an incoming message has no bytes beyond those handed out so far.

@@ -14,8 +14,6 @@ use super::{Authenticator, SignInError, Verified};
 pub const KEY_PREFIX: &str = "sk-ostia-";
 /// A revoked key is refused after this long at the latest.
 const FRESH: Duration = Duration::from_secs(1);
-/// While the store does not answer, a valid key keeps working for this long.
-const USABLE: Duration = Duration::from_secs(60);
 
 /// A new key: 256 random bits. `Err` only if the system has no randomness.
 pub fn generate_key() -> Result<Secret<String>, getrandom::Error> {
@@ -103,7 +101,6 @@ impl ApiKeys {
             expires_at: key.expires_at,
             identity: Arc::new(identity_of(key, &owner)),
             fresh_for: FRESH,
-            usable_for: USABLE,
         })
     }
 

@@ -35,6 +35,8 @@ pub(super) struct Cache {
     /// Counts purges: an answer to a query from before a purge is not kept.
     generation: AtomicU64,
     next_flight: AtomicU64,
+    /// How long a good answer is used while its provider does not answer.
+    max_stale: Duration,
     clock: Arc<dyn Clock>,
 }
 
@@ -73,13 +75,14 @@ pub(super) struct Flight {
 pub(super) type Answer = Result<Arc<Guest>, SignInError>;
 
 impl Cache {
-    pub(super) fn new(clock: Arc<dyn Clock>) -> Self {
+    pub(super) fn new(max_stale: Duration, clock: Arc<dyn Clock>) -> Self {
         Self {
             good: QuickCache::new(GOOD),
             bad: QuickCache::new(BAD),
             flights: Mutex::default(),
             generation: AtomicU64::new(0),
             next_flight: AtomicU64::new(0),
+            max_stale,
             clock,
         }
     }
@@ -182,7 +185,7 @@ impl Cache {
         let entry = Entry {
             renew_at: now + verified.fresh_for * 3 / 4,
             fresh_until: now + verified.fresh_for,
-            usable_until: now + verified.usable_for.max(verified.fresh_for),
+            usable_until: now + self.max_stale.max(verified.fresh_for),
             verified: Arc::clone(&verified),
         };
         self.bad.remove(&hash);
@@ -302,7 +305,6 @@ mod tests {
             expires_at: None,
             vouched_at: None,
             fresh_for: NEGATIVE_TTL,
-            usable_for: NEGATIVE_TTL,
         };
         let hash = [7; 32];
         for outcome in [Ok(verified), Err(SignInError::InvalidKey)] {
@@ -310,7 +312,7 @@ mod tests {
                 cache: OnceLock::new(),
                 hands: ManualClock::at(0),
             });
-            let cache = Arc::new(Cache::new(Arc::clone(&clock) as _));
+            let cache = Arc::new(Cache::new(Duration::ZERO, Arc::clone(&clock) as _));
             let mut landing = Landing {
                 cache: Arc::clone(&cache),
                 hash,

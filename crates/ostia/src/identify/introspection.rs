@@ -104,7 +104,6 @@ impl Introspection {
             identity: Arc::new(identity),
             expires_at: Some(lifetime.micros()),
             fresh_for: FRESH,
-            usable_for: FRESH,
         })
     }
 

@@ -116,7 +116,6 @@ impl Oidc {
             vouched_at: None,
             expires_at: None,
             fresh_for: FRESH,
-            usable_for: FRESH,
         })
     }
 
@@ -172,7 +171,6 @@ impl Oidc {
             identity: Arc::new(identity),
             expires_at: Some(lifetime.micros()),
             fresh_for: FRESH,
-            usable_for: FRESH,
         })
     }
 

@@ -79,8 +79,6 @@ pub struct Verified {
     pub expires_at: Option<i64>,
     /// How long it is used without asking again.
     pub fresh_for: Duration,
-    /// How long it is used while the provider does not answer.
-    pub usable_for: Duration,
 }
 
 /// How an identity provider does.
@@ -149,12 +147,19 @@ impl Identify {
             providers,
             doors: Vec::new(),
             open,
-            cache: Arc::new(Cache::new(Arc::clone(&clock))),
+            cache: Arc::new(Cache::new(Duration::ZERO, Arc::clone(&clock))),
             peers: Peers::new(trusted_proxies, Arc::clone(&clock)),
             audit: Audit::new(Arc::clone(&clock)),
             house: House::default(),
             clock,
         }
+    }
+
+    /// Uses what a provider said for so long while it does not answer.
+    #[must_use]
+    pub fn with_max_stale(mut self, max_stale: Duration) -> Self {
+        self.cache = Arc::new(Cache::new(max_stale, Arc::clone(&self.clock)));
+        self
     }
 
     /// With the site's own rules: who is admitted, who has which role, who is one person.

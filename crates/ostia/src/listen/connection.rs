@@ -19,8 +19,8 @@ use super::http2::{StreamQueue, Streams, builder};
 use super::socket::Socket;
 use super::traffic::Traffic;
 use super::transport::{Plain, Transport};
-use super::{Drain, Guest, Handler, Options, Wire};
-use crate::habits::{has_written, without_head_timer};
+use super::{Abuse, Drain, Guest, Handler, Options, Wire};
+use crate::habits::{had_enough, has_written, without_head_timer};
 
 /// RFC 9113 section 3.4.
 const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -115,6 +115,7 @@ pub(super) async fn serve_connection<H: Handler>(
         true => {
             let queue = StreamQueue::new(shared.options.write_idle_timeout);
             let exchanges = exchanges(Protocol::Http2(queue.clone()));
+            let socket = socket.http2(Arc::clone(&shared.clock));
             let conn = Http2::new(socket, queue, exchanges);
             drive(conn, stage, deadline, &shared.options).await
         }
@@ -129,8 +130,15 @@ pub(super) async fn serve_connection<H: Handler>(
             drive(conn, stage, deadline, &shared.options).await
         }
     };
-    if let Err(error) = result {
+    if let Err(error) = &result {
         tracing::debug!(%peer_ip, %error, requests = traffic.requests(), "connection ended");
+        if had_enough(error) {
+            traffic.abuse(Abuse::Protocol);
+        }
+    }
+    if let Some(abuse) = traffic.abused() {
+        let connections = &shared.options.connections;
+        connections.abuse(abuse, peer_ip, traffic.requests(), &*shared.clock);
     }
 }
 
@@ -323,7 +331,10 @@ impl<H: Handler> Future for Http2<H> {
             return polled;
         }
         this.traffic.settle();
-        this.streams.poll_abused(cx).map(Ok)
+        this.streams.poll_abused(cx).map(|()| {
+            this.traffic.abuse(Abuse::Resets);
+            Ok(())
+        })
     }
 }
 

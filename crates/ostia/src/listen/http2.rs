@@ -29,6 +29,10 @@ const CONNECTION_WINDOW: u32 = 1024 * 1024;
 const SEND_BUFFER: usize = 32 * 1024;
 const MAX_HEADER_LIST: u32 = 64 * 1024;
 const PING_INTERVAL: Duration = Duration::from_secs(20);
+/// Errors on streams in a connection's life. h2 counts DATA here too that was on its way to a stream which was answered
+/// before its body had come, beyond the 50 such streams that it remembers. So an honest proxy in front of many clients
+/// needs room.
+const MAX_STREAM_ERRORS: usize = 1024;
 
 pub(super) fn builder(queue: StreamQueue) -> http2::Builder<StreamQueue> {
     let mut builder = http2::Builder::new(queue);
@@ -39,7 +43,7 @@ pub(super) fn builder(queue: StreamQueue) -> http2::Builder<StreamQueue> {
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_send_buf_size(SEND_BUFFER)
         .max_header_list_size(MAX_HEADER_LIST)
-        .max_local_error_reset_streams(128)
+        .max_local_error_reset_streams(MAX_STREAM_ERRORS)
         .keep_alive_interval(PING_INTERVAL)
         .keep_alive_timeout(PING_INTERVAL);
     builder

@@ -14,6 +14,7 @@ mod answer;
 mod connection;
 mod drain;
 mod exchange;
+mod frames;
 mod framing;
 #[cfg(any(test, feature = "fuzz"))]
 pub mod fuzz;
@@ -36,9 +37,10 @@ mod wire;
 
 pub use accept::{Listener, serve};
 pub use drain::{Drain, Stage};
+pub(crate) use frames::{Flood, Frames, Work};
 pub use guests::{Guest, network};
 pub use inbound::{BodyBroken, Handler, Inbound, Rejection};
-pub use options::{Connections, Options};
+pub use options::{Abuse, Connections, Options};
 pub use origin::origin_ip;
 pub use tls::{Tls, TlsError};
 pub use tunnelled::{TUNNEL, Tunnelled, Turning};

@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use ipnet::IpNet;
+use ostia_core::Clock;
 use tokio::sync::Notify;
 
 use super::guests::{Guests, Held};
 use super::{Guest, Tls};
 use crate::settings::Server;
+use crate::telemetry::Pace;
 
 /// How much time responses have for an honest end once the drain limit has passed.
 const GIVE_UP_GRACE: Duration = Duration::from_secs(2);
@@ -82,6 +84,31 @@ pub struct Connections {
     refused: AtomicU64,
     ended: Notify,
     guests: Arc<Guests>,
+    abused: [AtomicU64; Abuse::ALL.len()],
+    abuse_told: Pace,
+}
+
+/// Why an HTTP/2 connection was closed before its requests were answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Abuse {
+    /// Too many frames that ask for nothing.
+    Frames,
+    /// Too many requests that the client cancelled, or made the gateway reset.
+    Resets,
+    /// What h2 counts itself: heads without end, empty or tiny DATA, errors on streams.
+    Protocol,
+}
+
+impl Abuse {
+    const ALL: [Self; 3] = [Self::Frames, Self::Resets, Self::Protocol];
+
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Frames => "frames",
+            Self::Resets => "resets",
+            Self::Protocol => "protocol",
+        }
+    }
 }
 
 impl Connections {
@@ -97,6 +124,25 @@ impl Connections {
     /// Requests of unknown callers that the access log only counted.
     pub fn untold(&self) -> u64 {
         self.guests.untold()
+    }
+
+    /// HTTP/2 connections closed for abuse, by its kind.
+    pub fn abused(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let counts = self
+            .abused
+            .iter()
+            .map(|count| count.load(Ordering::Relaxed));
+        Abuse::ALL.into_iter().map(Abuse::word).zip(counts)
+    }
+
+    pub(super) fn abuse(&self, abuse: Abuse, peer_ip: IpAddr, requests: u64, clock: &dyn Clock) {
+        self.abused[abuse as usize].fetch_add(1, Ordering::Relaxed);
+        if let Some(untold) = self.abuse_told.count(clock) {
+            tracing::warn!(
+                %peer_ip, abuse = abuse.word(), requests, untold,
+                "an HTTP/2 connection was closed: its client abused the protocol"
+            );
+        }
     }
 
     pub(super) fn guest(&self, ip: IpAddr) -> Arc<Guest> {

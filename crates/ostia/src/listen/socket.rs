@@ -9,13 +9,14 @@ use ostia_core::{Clock, RequestId};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
-use super::Wire;
 use super::exchange::X_REQUEST_ID;
+use super::frames::Frames;
 use super::framing::Framing;
 use super::heads::Heads;
 use super::stall::Stall;
 use super::traffic::Traffic;
 use super::transport::Transport;
+use super::{Abuse, Wire};
 use crate::habits::own_answer;
 
 /// After closing our side, how long to read and discard what the client still sends: since its last byte, and in all. A
@@ -37,6 +38,8 @@ pub(super) struct Socket {
     traffic: Arc<Traffic>,
     stall: Stall,
     http1: Option<Http1>,
+    /// On HTTP/2.
+    frames: Option<Frames>,
     peer_closed: bool,
     closing: Option<Closing>,
 }
@@ -72,6 +75,7 @@ impl Socket {
             traffic,
             stall: Stall::new(write_idle_timeout),
             http1: None,
+            frames: None,
             peer_closed: false,
             closing: None,
         }
@@ -91,11 +95,29 @@ impl Socket {
         self
     }
 
+    /// Counts the client's frames.
+    pub fn http2(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.frames = Some(Frames::of_client(clock));
+        self
+    }
+
     /// From now on carries something other than requests. `ahead`: the part of it that was already read.
     pub fn tunnelled(mut self, ahead: Bytes) -> Self {
         self.http1 = None;
         self.ahead = ahead;
         self
+    }
+
+    /// An error ends the connection, without GOAWAY: a peer that floods reads none.
+    fn count_frames(&mut self, fresh: &[u8]) -> io::Result<()> {
+        let Some(frames) = &mut self.frames else {
+            return Ok(());
+        };
+        let traffic = &self.traffic;
+        frames.read(fresh, || traffic.work()).map_err(|flood| {
+            traffic.abuse(Abuse::Frames);
+            io::Error::other(flood)
+        })
     }
 
     fn is_cut(&self) -> bool {
@@ -232,8 +254,9 @@ impl AsyncRead for Socket {
         let this = &mut *self;
         if this.ahead.has_remaining() {
             let here = this.ahead.len().min(buf.remaining());
-            buf.put_slice(&this.ahead.split_to(here));
-            return Poll::Ready(Ok(()));
+            let ahead = this.ahead.split_to(here);
+            buf.put_slice(&ahead);
+            return Poll::Ready(this.count_frames(&ahead));
         }
         if this.closing.is_some() {
             // `poll_linger` handles what arrives from now on.
@@ -259,7 +282,7 @@ impl AsyncRead for Socket {
                 return Poll::Ready(Err(io::ErrorKind::OutOfMemory.into()));
             }
         }
-        Poll::Ready(Ok(()))
+        Poll::Ready(this.count_frames(fresh))
     }
 }
 

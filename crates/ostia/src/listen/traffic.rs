@@ -3,6 +3,8 @@ use std::task::Waker;
 
 use parking_lot::Mutex;
 
+use super::Abuse;
+use super::frames::Work;
 use super::guests::HeadBytes;
 
 /// What a connection's socket, its requests and its driver know of each other. All of them run in one task; atomics are
@@ -19,6 +21,7 @@ pub(super) struct Traffic {
     settle_waiters: Mutex<Vec<Waker>>,
     /// Counts the memory of the incomplete head, on HTTP/1.
     head: Mutex<Option<HeadBytes>>,
+    abuse: Mutex<Option<Abuse>>,
 }
 
 impl Traffic {
@@ -89,6 +92,23 @@ impl Traffic {
     /// Bytes that the socket has taken.
     pub fn written(&self) -> u64 {
         self.written.load(Relaxed)
+    }
+
+    /// What earns frames on HTTP/2.
+    pub fn work(&self) -> Work {
+        Work {
+            requests: self.requests(),
+            written: self.written(),
+        }
+    }
+
+    /// Notes why the connection is closed. The first reason brings the others with it.
+    pub fn abuse(&self, abuse: Abuse) {
+        self.abuse.lock().get_or_insert(abuse);
+    }
+
+    pub fn abused(&self) -> Option<Abuse> {
+        *self.abuse.lock()
     }
 
     pub fn set_blocked(&self, blocked: bool) {

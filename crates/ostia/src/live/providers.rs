@@ -42,6 +42,7 @@ impl Workbench {
             settings.auth.admit.clone(),
             settings.roles.clone(),
         );
+        let identify = identify.with_max_stale(settings.auth.max_stale);
         Ok(Arc::new(identify.with_house(house).with_doors(doors)))
     }
 }

@@ -4,7 +4,7 @@ use ostia_core::RequestId;
 
 use crate::account::Visit;
 use crate::admit::own_limits;
-use crate::authorize::{Permit, Wanted, authorize};
+use crate::authorize::{Denied, Permit, Wanted, authorize};
 use crate::cluster::start_on_demand;
 use crate::gateway::Gateway;
 use crate::identify::Principal;
@@ -25,33 +25,14 @@ pub(super) fn choose(
     call: &Call,
     visit: &mut Visit,
 ) -> Result<Ranked, Refusal> {
-    let may_leave = own_limits(&live.settings.limits, principal.identity()).allow_external;
-    let pool = resolve(&live.catalog, address, &call.model);
-    let [reach, of_stand_ins] = match (may_leave, pool.is_on_site()) {
-        (true, _) => [Reach::Anywhere; 2],
-        (false, true) => [Reach::OnSite; 2],
-        (false, false) => [Reach::Anywhere, Reach::OnSiteFirst],
-    };
-    let permit = authorize(principal, pool.within(reach), &live.notices).map_err(|denied| {
-        let wanted = Wanted::Model(address.scope, &call.model, address.api.as_str());
-        gateway
-            .denials()
-            .note(denied, wanted, &live.catalog, principal, id)
-    })?;
-    visit.found(&permit);
-    let permit = for_call(permit, gateway, principal, call)?;
-    let permit = match call.previous_response_id {
-        Some(_) => permit,
-        None => permit.with_fallbacks(principal, call, &live.notices, |name| {
-            resolve(&live.catalog, address, name).within(of_stand_ins)
-        }),
-    };
+    let permit = permit(gateway, live, id, principal, address, call, visit)?;
     let key = live.catalog.watch().print_key();
     let trail = Trail::of(call, principal.identity(), key, permit.deployments());
     let now = gateway.clock().unix_micros();
     let startable = permit
-        .deployments()
-        .iter()
+        .tiers()
+        .take(1)
+        .flatten()
         .filter(|one| !one.cluster.scheduler.on_demand.is_empty());
     let startable: Vec<_> = startable.cloned().collect();
     let ranked = rank(permit, &call.sightings, trail, &gateway.fleet, now);
@@ -59,6 +40,52 @@ pub(super) fn choose(
         startable.iter().for_each(start_on_demand);
     }
     Ok(ranked?)
+}
+
+/// The endpoints that the caller may use for the call, and their stand-ins.
+fn permit(
+    gateway: &Gateway,
+    live: &Live,
+    id: RequestId,
+    principal: &Principal,
+    address: &Address<'_>,
+    call: &Call,
+    visit: &mut Visit,
+) -> Result<Permit, Refusal> {
+    let may_leave = own_limits(&live.settings.limits, principal.identity()).allow_external;
+    let of_model = |name: &str| resolve(&live.catalog, address, name);
+    let pool = of_model(&call.model);
+    let [reach, of_stand_ins] = match (may_leave, pool.is_on_site()) {
+        (true, _) => [Reach::Anywhere; 2],
+        (false, true) => [Reach::OnSite; 2],
+        (false, false) => [Reach::Anywhere, Reach::OnSiteFirst],
+    };
+    let stand_in = |name: &str| of_model(name).within(of_stand_ins);
+    let may_stand_in = call.previous_response_id.is_none();
+    let denied = match authorize(principal, pool.within(reach), &live.notices) {
+        Ok(permit) => {
+            visit.found(&permit);
+            let permit = for_call(permit, gateway, principal, call)?;
+            return Ok(match may_stand_in {
+                true => permit.with_fallbacks(principal, call, &live.notices, stand_in),
+                false => permit,
+            });
+        }
+        Err(denied) => denied,
+    };
+    if may_stand_in && matches!(denied, Denied::Maintenance(_)) {
+        let pool = of_model(&call.model).within(reach);
+        let permit = Permit::of_stand_ins(principal, pool, call, &live.notices, stand_in);
+        if let Some(permit) = permit {
+            visit.found(&permit);
+            return Ok(permit);
+        }
+    }
+    let wanted = Wanted::Model(address.scope, &call.model, address.api.as_str());
+    let denials = gateway.denials();
+    Err(denials
+        .note(denied, wanted, &live.catalog, principal, id)
+        .into())
 }
 
 /// The endpoints that know what the call continues, and take its fields.

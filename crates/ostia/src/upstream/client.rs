@@ -88,7 +88,8 @@ impl Client {
         let pool = Self::new_pool(&connector, &target.origin, None, &clock, &gauges, true)
             .map_err(|Unwritable| ClientError::Host)?;
         let socket = Socket::new(Stream::Turned(Box::new(tunnelled)));
-        let opened = SharedConnection::tunnel(socket, gauges.opened(), clock.now());
+        let host = Arc::clone(&target.origin.host);
+        let opened = SharedConnection::tunnel(socket, gauges.opened(), host, &clock);
         let shared = within(Some(TURNING), opened).await;
         let shared = shared.and_then(Result::ok).ok_or(ClientError::Tunnel)?;
         pool.share(shared);
@@ -247,11 +248,11 @@ impl Client {
             let link = Link::open(connected.socket, open).await.map_err(failed)?;
             return Ok(Channel::Own(link));
         }
-        let now = self.clock.now();
-        let mut shared = SharedConnection::open(connected.socket, open, now)
+        let host = Arc::clone(&pool.origin.host);
+        let mut shared = SharedConnection::open(connected.socket, open, host, &self.clock)
             .await
             .map_err(failed)?;
-        let lane = shared.enter(now).ok_or_else(|| ConnectError {
+        let lane = shared.enter(self.clock.now()).ok_or_else(|| ConnectError {
             kind: FailureKind::Closed,
             detail: "the connection was closed at once".to_owned(),
         })?;

@@ -9,6 +9,7 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use ostia_core::Clock;
 
 use super::FailureKind;
 use super::client::within;
@@ -16,7 +17,7 @@ use super::message::OutBody;
 use super::pool::Open;
 use super::socket::{Socket, Traffic};
 use super::trouble::{Trouble, chain, kind_of};
-use crate::habits::{Stepping, UNSAID, said_streams};
+use crate::habits::{Stepping, UNSAID, had_enough, said_streams};
 
 /// Streams on one connection. If the peer allows fewer, its number counts: requests beyond it would wait inside hyper.
 const STREAMS: u16 = 100;
@@ -24,6 +25,12 @@ const STREAMS: u16 = 100;
 const STREAM_WINDOW: u32 = 128 * 1024;
 /// The same for a tunnel, which is the only connection to its engine.
 const TUNNEL_STREAMS: u16 = 1024;
+/// How many times the windows of all streams a connection's window is.
+const SMALL_FRAMES: u32 = 6;
+/// What still arrives for a stream that was cancelled here is dropped, as long as h2 remembers the stream. Otherwise each
+/// frame counts as the backend's fault, and too many of them end the connection with everybody's streams.
+const REMEMBERED_RESETS: usize = 4096;
+const REMEMBERED_FOR: Duration = Duration::from_secs(10);
 const PING_INTERVAL: Duration = Duration::from_secs(15);
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -57,33 +64,41 @@ impl SharedConnection {
     pub(super) async fn open(
         socket: Socket,
         open: Open,
-        now: Instant,
+        host: Arc<str>,
+        clock: &Arc<dyn Clock>,
     ) -> Result<Self, hyper::Error> {
-        Self::open_for(STREAMS, socket, open, now).await
+        Self::open_for(STREAMS, socket, open, host, clock).await
     }
 
     /// A connection that the engine's side opened.
     pub(super) async fn tunnel(
         socket: Socket,
         open: Open,
-        now: Instant,
+        host: Arc<str>,
+        clock: &Arc<dyn Clock>,
     ) -> Result<Self, hyper::Error> {
-        Self::open_for(TUNNEL_STREAMS, socket, open, now).await
+        Self::open_for(TUNNEL_STREAMS, socket, open, host, clock).await
     }
 
     async fn open_for(
         most: u16,
         socket: Socket,
         open: Open,
-        now: Instant,
+        host: Arc<str>,
+        clock: &Arc<dyn Clock>,
     ) -> Result<Self, hyper::Error> {
+        let socket = socket.http2(Arc::clone(clock));
         let traffic = socket.traffic();
         let steps = Stepping::default();
         let (sender, mut connection) = http2::Builder::new(steps.clone())
             .timer(TokioTimer::new())
             .initial_stream_window_size(STREAM_WINDOW)
-            // Room for every stream's window, so that slow readers do not stall the others.
-            .initial_connection_window_size(STREAM_WINDOW * u32::from(most))
+            // More than every stream's window, so that slow readers do not stall the others. h2 derives from it how many
+            // small frames may wait unread before it gives the connection up: this is room for frames of 64 bytes, of
+            // which token streams are made, in every window.
+            .initial_connection_window_size(STREAM_WINDOW * u32::from(most) * SMALL_FRAMES)
+            .max_concurrent_reset_streams(REMEMBERED_RESETS)
+            .reset_stream_duration(REMEMBERED_FOR)
             .keep_alive_interval(PING_INTERVAL)
             .keep_alive_timeout(PING_TIMEOUT)
             .initial_max_send_streams(UNSAID)
@@ -104,6 +119,7 @@ impl SharedConnection {
         .await?;
         let limit = Arc::new(AtomicUsize::new(connection.current_max_send_streams()));
         let told = Arc::clone(&limit);
+        let driven_traffic = Arc::clone(&traffic);
         let driving = async move {
             let _open = open;
             let driven = poll_fn(|task| {
@@ -112,7 +128,7 @@ impl SharedConnection {
                 polled
             });
             if !has_ended && let Err(error) = driven.await {
-                tracing::debug!(error = %chain(&error), "an HTTP/2 connection ended");
+                tell_end(&host, &driven_traffic, &error);
             }
         };
         drop(crate::runtime::spawn(driving));
@@ -122,7 +138,7 @@ impl SharedConnection {
             streams: Arc::default(),
             limit,
             most: most.into(),
-            last_used: now,
+            last_used: clock.now(),
         })
     }
 
@@ -133,6 +149,7 @@ impl SharedConnection {
             return None;
         }
         self.last_used = now;
+        self.traffic.add_request();
         self.streams.fetch_add(1, Ordering::Relaxed);
         Some(Lane {
             sender: self.sender.clone(),
@@ -203,5 +220,19 @@ impl Lane {
 
     pub(super) fn into_place(self) -> LanePlace {
         self.place
+    }
+}
+
+/// A backend that floods a connection is told to its operator: requests on it fail, and the next ones open a new one.
+fn tell_end(host: &str, traffic: &Traffic, error: &hyper::Error) {
+    let cause = chain(error);
+    if traffic.is_flooded() || had_enough(error) {
+        tracing::warn!(
+            host,
+            cause,
+            "an HTTP/2 connection was closed: its backend abused the protocol"
+        );
+    } else {
+        tracing::debug!(host, cause, "an HTTP/2 connection ended");
     }
 }

@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
+use ostia_core::Clock;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
 use crate::habits::{HEAD_LIMIT, defer_to_reading};
-use crate::listen::Tunnelled;
+use crate::listen::{Flood, Frames, Tunnelled, Work};
 
 /// How many bytes may arrive before the response head is complete, including interim (1xx) heads, which hyper does not
 /// count. Larger than [`HEAD_LIMIT`], so that a single head that is too long is refused by hyper.
@@ -21,6 +22,8 @@ pub(super) struct Socket {
     traffic: Arc<Traffic>,
     /// A write failed because the peer has closed. What it sent before that is still to be read.
     write_broken: bool,
+    /// On HTTP/2.
+    frames: Option<Frames>,
 }
 
 pub(super) enum Stream {
@@ -38,9 +41,33 @@ pub(super) struct Traffic {
     /// `read` stops here; 0 means no limit.
     read_limit: AtomicU64,
     ended: AtomicBool,
+    /// On HTTP/2.
+    requests: AtomicU64,
+    is_flooded: AtomicBool,
 }
 
 impl Traffic {
+    /// One more request of many.
+    pub(super) fn add_request(&self) {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn flooded(&self, flood: Flood) -> io::Error {
+        self.is_flooded.store(true, Ordering::Relaxed);
+        io::Error::other(flood)
+    }
+
+    pub(super) fn is_flooded(&self) -> bool {
+        self.is_flooded.load(Ordering::Relaxed)
+    }
+
+    fn work(&self) -> Work {
+        Work {
+            requests: self.requests.load(Ordering::Relaxed),
+            written: self.written(),
+        }
+    }
+
     pub(super) fn read(&self) -> u64 {
         self.read.load(Ordering::Relaxed)
     }
@@ -91,7 +118,14 @@ impl Socket {
             stream,
             traffic: Arc::default(),
             write_broken: false,
+            frames: None,
         }
+    }
+
+    /// Counts the backend's frames.
+    pub(super) fn http2(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.frames = Some(Frames::of_backend(clock));
+        self
     }
 
     pub(super) fn traffic(&self) -> Arc<Traffic> {
@@ -143,8 +177,14 @@ impl AsyncRead for Socket {
             Stream::Tls(stream) => Pin::new(&mut stream.take(room)).poll_read(cx, buf),
             Stream::Turned(stream) => Pin::new(stream).poll_read(cx, buf),
         };
-        let bytes = buf.filled().len() - before;
+        let fresh = &buf.filled()[before..];
+        let bytes = fresh.len();
         this.traffic.add_read(bytes);
+        if let Some(frames) = &mut this.frames {
+            frames
+                .read(fresh, || this.traffic.work())
+                .map_err(|flood| this.traffic.flooded(flood))?;
+        }
         if result.is_ready() && bytes == 0 && buf.remaining() > 0 {
             this.traffic.ended.store(true, Ordering::Relaxed);
         }

@@ -29,6 +29,11 @@ pub(super) fn read(root: &Section<'_>, reading: &Reading<'_>) -> Auth {
     let mut auth = Auth {
         providers: providers(list, reading),
         admit: read_admit(&section),
+        max_stale: section.duration_or_zero(
+            "max_stale",
+            Duration::from_secs(15 * 60),
+            "How long a cached sign-in serves while its source (an identity provider, or the store for keys) does not answer; never past the expiry of a token or key.",
+        ),
         globus: read_globus(section.section("globus", "Globus Auth.")),
         introspection: read_introspection(section.section("introspection", "RFC 7662.")),
         oidc: section

@@ -16,7 +16,8 @@ use hyper::service::service_fn;
 use parking_lot::Mutex;
 
 use super::super::{
-    Appetite, Handover, Stepping, UNSAID, has_written, hold_back_last_byte, said_streams,
+    Appetite, Handover, Stepping, UNSAID, had_enough, has_written, hold_back_last_byte,
+    said_streams,
 };
 use super::{Broken, Polled, Script, Socket, Wakes, data, poll, script};
 
@@ -226,6 +227,30 @@ fn a_pending_poll_has_written_what_the_window_takes() {
     assert!(has_written(&poll(&mut served.connection)));
     assert_eq!(payload(&served.socket), 25);
     assert!(!has_written(&Poll::Ready(())));
+}
+
+#[test]
+fn what_h2_has_had_enough_of_is_told_from_other_ends() {
+    let opening = [PREFACE.to_vec(), frame(SETTINGS, 0, 0, &[])].concat();
+    let open_stream = frame(HEADERS, 4, 1, GET);
+    let no_data = frame(0, 0, 1, &[]).repeat(200);
+    let malformed = frame(WINDOW_UPDATE, 0, 0, &[0; 4]);
+    for (bytes, enough) in [
+        ([opening.clone(), open_stream, no_data].concat(), true),
+        ([opening, malformed].concat(), false),
+    ] {
+        let (socket, queue) = (Socket::default(), Queue::default());
+        socket.say(bytes);
+        let service = service_fn(|_: Request<Incoming>| {
+            std::future::pending::<Result<Response<Empty<Bytes>>, Infallible>>()
+        });
+        let builder = Builder::new(queue);
+        let mut connection = Box::pin(builder.serve_connection(socket.io(), service));
+        let Poll::Ready(Err(error)) = poll(&mut connection) else {
+            panic!("the connection goes on");
+        };
+        assert_eq!(had_enough(&error), enough, "{error:?}");
+    }
 }
 
 /// Why the end of a broken stream waits until everything is written.

@@ -99,7 +99,6 @@ impl Globus {
             identity: Arc::new(identity),
             expires_at: Some(lifetime.micros()),
             fresh_for: self.cache_ttl,
-            usable_for: self.cache_ttl,
         })
     }
 

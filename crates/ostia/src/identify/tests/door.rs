@@ -132,6 +132,36 @@ async fn cached_users_outlast_an_outage_and_the_first_call_after_it_succeeds() {
     assert!(sign_in(&door, "good2").await.is_ok());
 }
 
+/// `auth.max_stale`, to the second.
+#[tokio::test]
+async fn while_their_source_is_away_cached_users_go_on_for_as_long_as_is_set() {
+    let (web, clock, door) = rig();
+    let door = door.with_max_stale(Duration::from_secs(200));
+    assert!(sign_in(&door, "good1").await.is_ok());
+    web.now(down);
+    for _ in 0..200 {
+        assert!(sign_in(&door, "good1").await.is_ok());
+        settle().await;
+        clock.advance(Duration::from_secs(1));
+    }
+    for token in ["good1", "good2"] {
+        let refused = sign_in(&door, token).await;
+        assert_eq!(refused, Err(SignInError::IdentityUnavailable), "{token}");
+    }
+    web.now(by_token);
+    assert!(sign_in(&door, "good1").await.is_ok());
+}
+
+#[tokio::test]
+async fn no_outage_makes_a_token_outlive_its_end() {
+    let (web, clock, door) = rig();
+    let door = door.with_max_stale(Duration::from_secs(3600));
+    assert!(sign_in(&door, "good1").await.is_ok());
+    web.now(down);
+    clock.advance(Duration::from_secs(400));
+    assert!(sign_in(&door, "good1").await.is_err());
+}
+
 /// R72: a provider that fails is left alone but for one question.
 #[tokio::test]
 async fn an_open_breaker_lets_one_probe_through() {

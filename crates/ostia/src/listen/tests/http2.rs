@@ -1,4 +1,4 @@
-//! HTTP/2, with hyper's client and with handmade frames.
+//! HTTP/2, with hyper's client.
 
 use std::sync::Arc;
 use std::task::Poll;
@@ -10,7 +10,6 @@ use http_body::Frame;
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http2::{Builder, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -23,13 +22,13 @@ use crate::runtime;
 
 const SHORT: Duration = Duration::from_millis(200);
 
-struct Http2Client {
+pub(super) struct Http2Client {
     requests: SendRequest<Full<Bytes>>,
     conn: JoinHandle<hyper::Result<()>>,
 }
 
 impl Http2Client {
-    async fn connect(gateway: &Gateway, window: u32) -> Self {
+    pub(super) async fn connect(gateway: &Gateway, window: u32) -> Self {
         let socket = TcpStream::connect(gateway.address).await.unwrap();
         let (requests, conn) = Builder::new(TokioExecutor::new())
             .initial_stream_window_size(window)
@@ -53,7 +52,7 @@ impl Http2Client {
         timeout(PATIENCE, sending).await.unwrap()
     }
 
-    async fn get(&mut self, path: &str) -> Response<hyper::body::Incoming> {
+    pub(super) async fn get(&mut self, path: &str) -> Response<hyper::body::Incoming> {
         self.send(Request::get(format!("http://a{path}")), "")
             .await
             .unwrap()
@@ -301,30 +300,6 @@ async fn an_idle_connection_is_closed() {
     gateway.until_none_is_open().await;
 }
 
-/// What counts is requests and answers, not bytes: neither PINGs nor DATA on a stream that has ended.
-#[tokio::test]
-async fn frames_that_ask_nothing_keep_no_connection() {
-    let options = Options {
-        header_timeout: SHORT,
-        ..options()
-    };
-    let gateway = Gateway::start(options, echo).await;
-    for noise in [
-        frame(6, 0, 0, &[7; 8]),
-        frame(0, 0, 1, b"x"),
-        frame(8, 0, 0, &1_u32.to_be_bytes()),
-    ] {
-        let mut client = gateway.connect().await;
-        client.send(PREFACE).await;
-        client.send(frame(4, 0, 0, &[])).await;
-        client.send(frame(1, 0x5, 1, GET)).await;
-        while gateway.connections.open() > 0 {
-            client.send(&noise).await;
-            tokio::time::sleep(SHORT / 10).await;
-        }
-    }
-}
-
 #[tokio::test]
 async fn an_open_stream_keeps_the_connection() {
     let options = Options {
@@ -384,81 +359,4 @@ async fn draining_finishes_streams_and_giving_up_ends_them() {
     drop(waiting);
     gateway.ended().await;
     client.closed().await;
-}
-
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// `:method GET`, `:scheme http`, `:path /`, `:authority a` in HPACK.
-const GET: &[u8] = &[0x82, 0x86, 0x84, 0x41, 0x01, b'a'];
-
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
-    let mut frame = length[1..].to_vec();
-    frame.extend_from_slice(&[kind, flags]);
-    frame.extend_from_slice(&stream.to_be_bytes());
-    frame.extend_from_slice(payload);
-    frame
-}
-
-/// R15. Each reset waits until its request has begun, so that h2's own count of unaccepted streams does not catch it
-/// first.
-#[tokio::test]
-async fn rapid_reset_ends_the_connection() {
-    let (started, mut starts) = mpsc::unbounded_channel();
-    let gateway = Gateway::start(options(), move |_: Inbound| {
-        started.send(()).ok();
-        std::future::pending()
-    })
-    .await;
-    let mut client = gateway.connect().await;
-    client.send(PREFACE).await;
-    client.send(frame(4, 0, 0, &[])).await;
-    let mut requests = 0;
-    for stream in (1..20_000).step_by(2) {
-        client.send(frame(1, 0x5, stream, GET)).await;
-        let closed = async {
-            let mut answer = [0; 1024];
-            while client.0.read(&mut answer).await.is_ok_and(|read| read > 0) {}
-        };
-        tokio::select! {
-            biased;
-            _ = next(&mut starts) => {}
-            () = closed => break,
-        }
-        requests += 1;
-        client.send(frame(3, 0, stream, &8u32.to_be_bytes())).await;
-    }
-    assert!((100..1000).contains(&requests), "{requests}");
-    gateway.until_none_is_open().await;
-}
-
-#[tokio::test]
-async fn a_flood_of_resets_ends_the_connection() {
-    let gateway = Gateway::start(options(), |_: Inbound| std::future::pending()).await;
-    let mut client = gateway.connect().await;
-    let mut flood = PREFACE.to_vec();
-    flood.extend(frame(4, 0, 0, &[]));
-    for stream in (1..20_000).step_by(2) {
-        flood.extend(frame(1, 0x5, stream, GET));
-        flood.extend(frame(3, 0, stream, &8u32.to_be_bytes()));
-    }
-    client.send(flood).await;
-    client.read_all().await;
-    gateway.until_none_is_open().await;
-}
-
-/// HEADERS without END_HEADERS, then CONTINUATION forever (R16).
-#[tokio::test]
-async fn a_flood_of_continuations_ends_the_connection() {
-    let gateway = Gateway::start(options(), |_: Inbound| async { panic!("never asked") }).await;
-    let mut client = gateway.connect().await;
-    let mut flood = PREFACE.to_vec();
-    flood.extend(frame(4, 0, 0, &[]));
-    flood.extend(frame(1, 0x1, 1, GET));
-    for _ in 0..1000 {
-        // A literal field "x: y" that is not indexed, many times.
-        flood.extend(frame(9, 0, 1, &[0, 1, b'x', 1, b'y'].repeat(1000)));
-    }
-    client.send(flood).await;
-    client.read_all().await;
-    gateway.until_none_is_open().await;
 }

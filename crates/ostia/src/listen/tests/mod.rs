@@ -7,6 +7,7 @@ mod drain;
 mod exhaustion;
 mod heads;
 mod http2;
+mod http2_frames;
 mod timers;
 mod tls;
 

@@ -5,6 +5,7 @@ mod cancel;
 mod certificates;
 mod http1;
 mod http2;
+mod http2_frames;
 mod reuse;
 mod socks;
 mod tls;
