@@ -38,9 +38,9 @@ pub struct Identity {
     pub email: Arc<str>,
     /// The value of the claim by which the site says that two sign-ins are one person; believed.
     pub link: Option<Arc<str>>,
-    /// The username is one that its provider or the site answers for, and that nobody types in for themselves. Keys that
-    /// were made for it are this caller's then.
-    pub owns_username: bool,
+    /// NAME@DOMAIN for which a provider or the site answers: a verified address, or a claim that the site names. Rules and
+    /// keys that name a user mean this one. Empty: none, since people may choose usernames themselves.
+    pub own_name: Arc<str>,
 }
 
 impl Identity {
@@ -50,6 +50,19 @@ impl Identity {
             &self.user_id
         } else {
             &self.username
+        }
+    }
+
+    /// Whether a rule that names a user means this caller: by id, or by a name for which somebody answers.
+    pub fn goes_by(&self, name: &str) -> bool {
+        !name.is_empty() && (*self.user_id == *name || *self.own_name == *name)
+    }
+
+    /// As the audit names the caller: never by a name that they chose themselves.
+    pub fn accountable_name(&self) -> &str {
+        match self.own_name.is_empty() {
+            true => &self.user_id,
+            false => &self.own_name,
         }
     }
 
@@ -80,6 +93,21 @@ mod tests {
         for none in ["a", "a@", "@lab.org", "a@b@c", ""] {
             assert_eq!(Identity::domain_of(none), None, "{none}");
         }
+    }
+
+    #[test]
+    fn nobody_goes_by_a_name_that_they_chose() {
+        let mallory = Identity {
+            user_id: "https://idp#7".into(),
+            username: "root@lab.org".into(),
+            own_name: "mallory@lab.org".into(),
+            ..Identity::default()
+        };
+        assert!(mallory.goes_by("mallory@lab.org") && mallory.goes_by("https://idp#7"));
+        assert!(!mallory.goes_by("root@lab.org"));
+        assert_eq!(mallory.accountable_name(), "mallory@lab.org");
+        let nameless = Identity::default();
+        assert!(!nameless.goes_by(""));
     }
 
     #[test]

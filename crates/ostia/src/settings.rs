@@ -160,7 +160,7 @@ pub enum Who {
     Group(String),
     /// In lower case.
     Domain(String),
-    /// A username whose domain is believed, or a user id.
+    /// A name for which a provider or the site answers, or a user id.
     User(String),
     Key(String),
 }

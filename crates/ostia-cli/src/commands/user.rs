@@ -7,7 +7,7 @@ use ostia_core::{Clock as _, Person, PersonState, SystemClock};
 use serde_json::Value;
 
 use super::desk;
-use crate::arguments::Setup;
+use crate::arguments::{Setup, person};
 use crate::failure::Failure;
 use crate::output::{Look, note, print};
 use crate::runtime;
@@ -46,8 +46,10 @@ pub enum User {
     /// Say that two are one person: B becomes A
     Link {
         /// Who it is
+        #[arg(value_parser = person)]
         a: String,
         /// Another identity, or the name that keys are made for, of the same person
+        #[arg(value_parser = person)]
         b: String,
     },
     /// Write everything that is kept of a user to standard output, as JSON
@@ -65,6 +67,7 @@ pub enum User {
 #[derive(Debug, Args)]
 pub struct Who {
     /// A username, an id, or an identity, as `ostia user list` shows them
+    #[arg(value_parser = person)]
     user: String,
 }
 

@@ -90,19 +90,13 @@ impl Directory {
     pub fn owns(&self, identity: &Identity, name: &str) -> bool {
         match self.index.load().links.get(name) {
             Some(person) => *person == identity.user_id,
-            None => *identity.user_id == *name || own_name(identity) == name,
+            None => identity.goes_by(name),
         }
     }
 
-    /// The name to make keys for, and whether it has to be made the caller's own first.
-    pub fn key_name(&self, identity: &Identity) -> (Arc<str>, bool) {
-        let name = own_name(identity);
-        let id = Arc::clone(&identity.user_id);
-        if name.is_empty() || *name == *id || !self.owns(identity, name) {
-            return (id, false);
-        }
-        let is_claimed = self.index.load().links.contains_key(name);
-        (name.into(), !is_claimed)
+    /// Whether the site said whose name it is.
+    pub fn is_linked(&self, name: &str) -> bool {
+        self.index.load().links.contains_key(name)
     }
 
     /// The person to whom an identity's requests belong.
@@ -137,12 +131,12 @@ impl Directory {
         projects
     }
 
-    /// Notes a request of a person, so that it ends with the account.
     /// Whether a caller looks after a project.
     pub fn manages(&self, identity: &Identity, project: &Project) -> bool {
-        project.is_open() && project.is_manager(&identity.user_id, believed(identity))
+        project.is_open() && project.is_manager(&identity.user_id, &identity.own_name)
     }
 
+    /// Notes a request of a person, so that it ends with the account.
     pub fn enter(&self, person: &Arc<str>) -> Present {
         let present = self.presence.enter(person);
         // They may have been disabled since their credential was checked.
@@ -237,24 +231,7 @@ fn says_the_same(known: &Login, login: &Login) -> bool {
     known == *login && age < WRITTEN_EVERY
 }
 
-/// Whether a caller belongs to a project. A username counts only if its domain is trusted.
+/// Whether a caller belongs to a project: by id, by a name for which somebody answers, or by a group.
 pub(super) fn is_member(project: &Project, identity: &Identity) -> bool {
-    project.has(&identity.user_id, believed(identity), &identity.groups)
-}
-
-/// The username, if it can be nobody else's; else nothing.
-fn own_name(identity: &Identity) -> &str {
-    match identity.owns_username {
-        true => believed(identity),
-        false => "",
-    }
-}
-
-/// The username, if its domain is trusted; else a value that no rule can name.
-pub(super) fn believed(identity: &Identity) -> &str {
-    let domain = Identity::domain_of(&identity.username);
-    match domain.is_some() && domain == identity.domain {
-        true => &identity.username,
-        false => "",
-    }
+    project.has(&identity.user_id, &identity.own_name, &identity.groups)
 }

@@ -260,6 +260,14 @@ impl<'a> Section<'a> {
                 self.wrong(key, node, "a section");
                 return None;
             };
+            if !names_somebody(key) {
+                self.error_at(
+                    &node.at,
+                    key,
+                    "names nothing: a name has a letter or a digit",
+                );
+                return None;
+            }
             self.record(key, SettingKey::SECTION, String::new(), meaning);
             Some((key.to_owned(), self.inner(key, &node.at, members)))
         });

@@ -97,7 +97,7 @@ pub(super) fn who(section: &Section<'_>, key: &str, text: &Text, kinds: &[&str])
     }
     let named = kinds.iter().find_map(|kind| {
         let name = value.strip_prefix(kind)?.trim();
-        (!name.is_empty()).then(|| (*kind, name.to_owned()))
+        names_somebody(name).then(|| (*kind, name.to_owned()))
     });
     let who = named.and_then(|(kind, name)| match kind {
         "group:" => Some(Who::Group(Identity::group(&name))),

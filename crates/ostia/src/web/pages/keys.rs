@@ -204,7 +204,8 @@ pub(super) async fn make(case: &Case<'_>, visitor: &Visitor) -> Result<Markup, F
         return Err(Fault::Elsewhere(case.to("/ui/terms")));
     }
     let desk = visitor.desk(case, None);
-    let (name, is_new) = case.gateway().directory().key_name(&visitor.principal);
+    let directory = case.gateway().directory();
+    let (name, is_new) = desk.key_name(&visitor.principal, directory).await?;
     let mut asked = asked_for(case, visitor, &name)?;
     if let Way::Key(hash) = &visitor.way {
         narrow(case, hash, &mut asked).await?;
@@ -333,8 +334,8 @@ async fn own(case: &Case<'_>, visitor: &Visitor) -> Result<ApiKey, Fault> {
 /// The newest first.
 async fn theirs(case: &Case<'_>, visitor: &Visitor) -> Result<Vec<ApiKey>, Fault> {
     let directory = case.gateway().directory();
-    let is_theirs = |name: &str| directory.owns(&visitor.principal, name);
-    let mut keys = visitor.desk(case, None).keys_for(is_theirs).await?;
+    let desk = visitor.desk(case, None);
+    let mut keys = desk.own_keys(&visitor.principal, directory).await?;
     keys.sort_by_key(|key| std::cmp::Reverse(key.created_at));
     Ok(keys)
 }
