@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use ostia_core::Secret;
+use ostia_core::{Secret, names_somebody};
 
 use super::super::keys::{SettingKey, show_duration, show_list, show_size, show_text};
 use super::super::tree::{At, Member, Node, Value};

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use ostia_core::{Identity, Role};
+use ostia_core::{Identity, Role, names_somebody};
 
 use super::super::reader::{Reading, Section, Text};
 use crate::settings::{Keys, Provider, Settings, Who};
