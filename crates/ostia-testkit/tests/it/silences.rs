@@ -72,10 +72,17 @@ impl Quiet {
     async fn ends_broken(mut self) {
         let answer = self.client.rest(self.reading).await;
         assert_eq!(answer.ended, Ended::Fin);
-        assert!(answer.text().contains("\"upstream_timeout\""), "{}", answer.text());
+        assert!(
+            answer.text().contains("\"upstream_timeout\""),
+            "{}",
+            answer.text()
+        );
         self.backend.aborts(1).await;
         let rows = self.gateway.finish(&[&self.backend]).await;
-        assert_eq!(told(&rows[0]), ("upstream_timeout", "streaming", "upstream_timeout"));
+        assert_eq!(
+            told(&rows[0]),
+            ("upstream_timeout", "streaming", "upstream_timeout")
+        );
     }
 }
 

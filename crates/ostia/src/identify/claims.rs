@@ -463,8 +463,8 @@ mod tests {
             "email": "mallory@lab.org", "email_verified": true, "org": "lab.org"});
         let unverified =
             json!({"sub": "s", "preferred_username": "root@lab.org", "email": "root@lab.org"});
-        for (names, claims, own) in [
-            (&[][..], &mallory, "mallory@lab.org"),
+        let cases: [(&[(&str, &str)], &Value, &str); 11] = [
+            (&[], &mallory, "mallory@lab.org"),
             (&[("user", "upn")], &mallory, "m@lab.org"),
             (&[("user", "email")], &mallory, "mallory@lab.org"),
             (&[("user", "\"email\"")], &mallory, "mallory@lab.org"),
@@ -479,7 +479,8 @@ mod tests {
                 &unverified,
                 "root@lab.org",
             ),
-        ] {
+        ];
+        for (names, claims, own) in cases {
             let one = identity(names, claims.clone()).unwrap();
             assert_eq!(&*one.own_name, own, "{names:?} {claims}");
         }

@@ -10,6 +10,7 @@ use ostia_testkit::backend::Script;
 use ostia_testkit::client::{Ended, RawClient};
 use ostia_testkit::gate::Gate;
 use ostia_testkit::gateway::Endpoint;
+use ostia_testkit::idp::Signing;
 
 use super::*;
 

@@ -87,10 +87,22 @@ fn roles_name_groups_users_and_keys() {
 
 #[test]
 fn a_rule_that_names_nobody_is_a_mistake() {
-    for nobody in ["user:", "user: ", "user::", "user:@", "group:-", "key: :", "user:\u{a0}", ":", ""] {
+    for nobody in [
+        "user:",
+        "user: ",
+        "user::",
+        "user:@",
+        "group:-",
+        "key: :",
+        "user:\u{a0}",
+        ":",
+        "",
+    ] {
         let text = format!("[roles]\noperator = [\"{nobody}\"]\n");
         let problems = Folder::new().file("ostia.toml", &text).problems();
-        let is_told = problems.iter().any(|one| one.contains("which names nobody"));
+        let is_told = problems
+            .iter()
+            .any(|one| one.contains("which names nobody"));
         assert!(is_told, "{nobody:?}: {problems:?}");
     }
 }
