@@ -13,6 +13,7 @@ pub struct Login {
     pub username: String,
     pub name: String,
     pub email: String,
+    /// Which of its names belongs to nobody else.
     pub own: OwnName,
     /// `None`: the provider did not say.
     pub groups: Option<Vec<String>>,

@@ -57,12 +57,20 @@ async fn rig() -> Rig {
         label: "of root".to_owned(),
         ..KeyRequest::default()
     };
-    desk.create_key(key).await.unwrap();
+    let key = desk.create_key(key).await.unwrap().key.expose().clone();
     let record = ProjectRecord {
         managers: Some(vec!["root@lab.org".to_owned()]),
         ..ProjectRecord::default()
     };
     desk.create_project("fusion", &record).await.unwrap();
+    // Projects are read a little later.
+    let reading = async {
+        let me = Request::get("/v1/me").bearer(&key);
+        while gateway.call(&me).await.json()["projects"] == json!([]) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    ostia_testkit::patience::within(|| "the project".to_owned(), reading).await;
     Rig {
         backend,
         choosing,
