@@ -3,6 +3,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, ValueEnum};
 use ostia::boot::Builder;
+use ostia_core::names_somebody;
 
 use crate::commands::Command;
 
@@ -49,6 +50,14 @@ pub struct Setup {
 pub enum Format {
     Text,
     Json,
+}
+
+/// A user's name or id on the command line.
+pub fn person(text: &str) -> Result<String, String> {
+    match names_somebody(text) {
+        true => Ok(text.to_owned()),
+        false => Err("it names nobody: write a username, NAME@DOMAIN or an id".to_owned()),
+    }
 }
 
 impl Arguments {
@@ -102,6 +111,42 @@ mod tests {
             assert_eq!(global.config.unwrap().to_str(), Some("a.toml"), "{line}");
             assert!(global.log_format.is_some(), "{line}");
             assert_eq!(global.env_files, ["1", "2"].map(PathBuf::from), "{line}");
+        }
+    }
+
+    #[test]
+    fn whoever_is_named_has_a_name() {
+        for words in [
+            "key list --user",
+            "key revoke --user",
+            "key create --user",
+            "user show",
+            "user disable",
+            "user enable",
+            "user export",
+            "user erase",
+            "user link ann@lab.org",
+            "block user",
+            "unblock user",
+            "limits --user",
+            "usage --user",
+            "explain --model m --user",
+            "test --user",
+        ] {
+            for nobody in ["", " ", ":", "\t", "@", "--=", "\u{200b}"] {
+                let line = ["ostia"]
+                    .into_iter()
+                    .chain(words.split(' '))
+                    .chain([nobody]);
+                let read = Arguments::read(line.map(OsString::from));
+                assert!(read.is_err(), "{words} {nobody:?}");
+            }
+            let line = ["ostia"]
+                .into_iter()
+                .chain(words.split(' '))
+                .chain(["ann@lab.org"]);
+            let read = Arguments::read(line.map(OsString::from));
+            assert!(read.is_ok(), "{words}");
         }
     }
 

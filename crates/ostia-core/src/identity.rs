@@ -40,9 +40,9 @@ pub struct Identity {
     /// The value of the claim that identifies one person across several sign-ins. The site has configured it as
     /// trustworthy.
     pub link: Option<Arc<str>>,
-    /// The provider or the site guarantees the username, so users cannot choose it themselves. Keys made for that
-    /// username then belong to this caller.
-    pub owns_username: bool,
+    /// NAME@DOMAIN for which a provider or the site answers: a verified address, or a claim that the site names. Rules and
+    /// keys that name a user mean this one. Empty: none, since people may choose usernames themselves.
+    pub own_name: Arc<str>,
 }
 
 impl Identity {
@@ -55,13 +55,16 @@ impl Identity {
         }
     }
 
-    /// The username, if its provider or the site vouches for it and for its domain. Otherwise an empty text, which no rule
-    /// names.
-    pub fn own_name(&self) -> &str {
-        let domain = Self::domain_of(&self.username);
-        match self.owns_username && domain.is_some() && domain == self.domain {
-            true => &self.username,
-            false => "",
+    /// Whether a rule that names a user means this caller: by id, or by a name for which somebody answers.
+    pub fn goes_by(&self, name: &str) -> bool {
+        !name.is_empty() && (*self.user_id == *name || *self.own_name == *name)
+    }
+
+    /// As the audit names the caller: never by a name that they chose themselves.
+    pub fn accountable_name(&self) -> &str {
+        match self.own_name.is_empty() {
+            true => &self.user_id,
+            false => &self.own_name,
         }
     }
 
@@ -95,24 +98,18 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_ones_own_with_its_domain_and_if_somebody_answers_for_it() {
-        let named = |username: &str, domain: Option<&str>, owns_username| Identity {
-            username: username.into(),
-            domain: domain.map(Into::into),
-            owns_username,
+    fn nobody_goes_by_a_name_that_they_chose() {
+        let mallory = Identity {
+            user_id: "https://idp#7".into(),
+            username: "root@lab.org".into(),
+            own_name: "mallory@lab.org".into(),
             ..Identity::default()
         };
-        let lab = Some("lab.org");
-        assert_eq!(named("a@Lab.org", lab, true).own_name(), "a@Lab.org");
-        for other in [
-            named("a@lab.org", lab, false),
-            named("a@lab.org", Some("uni.edu"), true),
-            named("a@lab.org", None, true),
-            named("a", lab, true),
-            named("a", None, true),
-        ] {
-            assert_eq!(other.own_name(), "", "{other:?}");
-        }
+        assert!(mallory.goes_by("mallory@lab.org") && mallory.goes_by("https://idp#7"));
+        assert!(!mallory.goes_by("root@lab.org"));
+        assert_eq!(mallory.accountable_name(), "mallory@lab.org");
+        let nameless = Identity::default();
+        assert!(!nameless.goes_by(""));
     }
 
     #[test]

@@ -35,7 +35,8 @@ pub use limiter::{
 };
 pub use people::{
     ApiKey, AuditEvent, AuditQuery, AuditRow, Change, KeyChange, KeyChanges, KeyRights, Login,
-    NewApiKey, Owner, People, Person, PersonState, Project, Role, Roles, Roster, broken_link,
+    NewApiKey, OwnName, Owner, People, Person, PersonState, Project, Role, Roles, Roster,
+    broken_link, names_somebody, owners,
 };
 pub use private::{new_private_file, private_file};
 pub use secret::Secret;

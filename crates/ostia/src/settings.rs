@@ -178,7 +178,7 @@ pub enum Who {
     Group(String),
     /// In lower case.
     Domain(String),
-    /// A username that its provider vouches for, or a user id.
+    /// A name for which a provider or the site answers, or a user id.
     User(String),
     Key(String),
 }

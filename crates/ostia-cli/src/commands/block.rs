@@ -6,7 +6,7 @@ use ostia::fleet::Fleet;
 use ostia_core::{Blocked, Clock as _, Notice, NoticeScope, StoreError, SystemClock};
 
 use super::load::{load, store, unsound};
-use crate::arguments::Setup;
+use crate::arguments::{Setup, person};
 use crate::failure::{Failure, chain};
 use crate::output::print;
 use crate::runtime;
@@ -32,6 +32,7 @@ struct Subject {
     /// What to block
     what: What,
     /// A user's name or id, a key's id, or a model's name
+    #[arg(value_parser = person)]
     name: String,
 }
 

@@ -6,15 +6,15 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
 use super::admin::ask;
-use crate::arguments::Setup;
+use crate::arguments::{Setup, person};
 use crate::failure::Failure;
 use crate::output::{Look, print};
 use crate::table::Table;
 
 #[derive(Debug, Args)]
 pub struct Limits {
-    /// All limits that apply to this user [default: those of endpoints]
-    #[arg(long)]
+    /// All limits that hold for this user; without it, those of endpoints
+    #[arg(long, value_parser = person)]
     user: Option<String>,
     /// Print everything as JSON, for programs
     #[arg(long)]

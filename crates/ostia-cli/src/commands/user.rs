@@ -7,7 +7,7 @@ use ostia_core::{Clock as _, Person, PersonState, SystemClock};
 use serde_json::Value;
 
 use super::desk;
-use crate::arguments::Setup;
+use crate::arguments::{Setup, person};
 use crate::failure::Failure;
 use crate::output::{Look, note, print};
 use crate::runtime;
@@ -45,9 +45,11 @@ pub enum User {
     },
     /// Declare two identities one person: B becomes A
     Link {
-        /// The person
+        /// Who it is
+        #[arg(value_parser = person)]
         a: String,
-        /// Another identity of the same person, or the username of their keys
+        /// Another identity, or the name that keys are made for, of the same person
+        #[arg(value_parser = person)]
         b: String,
     },
     /// Write everything that is stored about a user to standard output, as JSON
@@ -65,6 +67,7 @@ pub enum User {
 #[derive(Debug, Args)]
 pub struct Who {
     /// A username, an id, or an identity, as `ostia user list` shows them
+    #[arg(value_parser = person)]
     user: String,
 }
 

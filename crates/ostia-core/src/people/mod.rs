@@ -8,7 +8,7 @@ mod role;
 
 pub use audit::{AuditEvent, AuditQuery, AuditRow, broken_link};
 pub use key::{ApiKey, KeyChange, KeyChanges, KeyRights, NewApiKey};
-pub use person::{Login, Owner, Person, PersonState};
+pub use person::{Login, OwnName, Owner, Person, PersonState, names_somebody, owners};
 pub use project::Project;
 pub use role::{Role, Roles};
 

@@ -32,23 +32,23 @@ impl Project {
         self.ended_at.is_none()
     }
 
-    /// Whether the caller is a member, by name or by group.
-    pub fn has(&self, user_id: &str, username: &str, groups: &[Arc<str>]) -> bool {
-        self.is_manager(user_id, username)
-            || lists(&self.members, user_id, username)
+    /// Whether the caller belongs to it, by name or by group. `own_name`: see [`crate::Identity::own_name`].
+    pub fn has(&self, user_id: &str, own_name: &str, groups: &[Arc<str>]) -> bool {
+        self.is_manager(user_id, own_name)
+            || lists(&self.members, user_id, own_name)
             || self
                 .groups
                 .iter()
                 .any(|wanted| groups.iter().any(|held| **held == **wanted))
     }
 
-    pub fn is_manager(&self, user_id: &str, username: &str) -> bool {
-        lists(&self.managers, user_id, username)
+    pub fn is_manager(&self, user_id: &str, own_name: &str) -> bool {
+        lists(&self.managers, user_id, own_name)
     }
 }
 
-fn lists(names: &[String], user_id: &str, username: &str) -> bool {
+fn lists(names: &[String], user_id: &str, own_name: &str) -> bool {
     names
         .iter()
-        .any(|name| **name == *user_id || (!username.is_empty() && **name == *username))
+        .any(|name| **name == *user_id || (!own_name.is_empty() && **name == *own_name))
 }

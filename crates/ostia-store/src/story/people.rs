@@ -1,7 +1,7 @@
 //! People, links, projects and the audit log.
 
 use ostia_core::{
-    ApiKey, AuditEvent, AuditQuery, Login, Owner, Person, PersonState, Project, Session,
+    ApiKey, AuditEvent, AuditQuery, Login, OwnName, Owner, Person, PersonState, Project, Session,
     broken_link,
 };
 
@@ -25,7 +25,7 @@ fn login(id: &str, username: &str, groups: Option<&[&str]>, at: i64) -> Login {
         username: username.to_owned(),
         name: "Some One".to_owned(),
         email: format!("{username}.mail"),
-        proven: true,
+        own: OwnName::Username,
         groups: groups.map(|groups| groups.iter().map(|&group| group.to_owned()).collect()),
         confirmed_at: at,
     }
@@ -66,9 +66,18 @@ async fn sign_ins_are_kept_and_confirm_owners(store: &dyn Store) {
     assert_eq!(known.groups.as_deref().unwrap(), ["g1".into(), "g2".into()]);
     // A username that its provider does not vouch for gives no right to keys.
     let mut unproven = login("other#eve", "mallory@lab.org", Some(&["admins"]), NOON);
-    unproven.proven = false;
+    unproven.own = OwnName::None;
+    confirm(store, unproven.clone()).await;
+    assert_eq!(owner(store, "mallory@lab.org").await, Owner::default());
+    // An address that a provider verified does, whatever its user is called.
+    unproven.own = OwnName::Email;
     confirm(store, unproven).await;
     assert_eq!(owner(store, "mallory@lab.org").await, Owner::default());
+    let known = owner(store, "Mallory@Lab.org.mail").await;
+    assert_eq!(known.confirmed_at, Some(NOON));
+    assert_eq!(known.groups.as_deref().unwrap(), ["admins".into()]);
+    let logins = person(store, "other#eve").await.unwrap().logins;
+    assert_eq!(logins[0].own_name(), "mallory@lab.org.mail");
     assert_eq!(store.people().version().await.unwrap(), before);
 
     let key = ApiKey {
@@ -112,6 +121,16 @@ async fn links_hold_against_what_providers_say(store: &dyn Store) {
     let known = owner(store, "eve.key@lab.org").await;
     assert_eq!(known.confirmed_at, Some(NOON + 5));
     assert_eq!(known.groups.unwrap().len(), 3);
+    // Whoever's name is linked to somebody gets nothing from another provider that answers for it.
+    confirm(
+        store,
+        login("late#9", "eve.key@lab.org", Some(&["g77"]), NOON + 9),
+    )
+    .await;
+    assert_eq!(
+        owner(store, "eve.key@lab.org").await.confirmed_at,
+        Some(NOON + 5)
+    );
 }
 
 async fn what_replicas_need_counts_up(store: &dyn Store) {

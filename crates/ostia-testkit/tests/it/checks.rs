@@ -193,3 +193,95 @@ async fn an_exhausted_limit_hides_no_other_fault() {
     );
     gateway.finish(&[&backend]).await;
 }
+
+/// Whoever may not use an endpoint with an `access_hint` is told how to get it, by every way that names the model. Lists
+/// do not name it, and a cluster that is for others stays hidden.
+#[tokio::test]
+async fn a_hint_is_told_to_those_who_are_kept_out() {
+    const HINT: &str = "Ask \"ada@lab.org\" for the group vision.\nIt takes a day.";
+    let backend = FakeBackend::start().await;
+    let hidden =
+        |model: &str| Endpoint::of(model, &backend).field("allowed_domains", json!(["other.org"]));
+    let site = Site::new()
+        .model("m", &backend)
+        .endpoint(hidden("org/vision").config("access_hint", json!(format!(" {HINT} "))))
+        .endpoint(hidden("plain").config("access_hint", json!(" \t")))
+        .endpoint(hidden("both").config("access_hint", json!(HINT)))
+        .endpoint(Endpoint::of("both", &backend).on("open", "vllm"))
+        .endpoint(
+            Endpoint::of("far", &backend)
+                .on("hidden", "vllm")
+                .config("access_hint", json!(HINT)),
+        )
+        .endpoint(Endpoint::of("mine", &backend).config("access_hint", json!(HINT)))
+        .cluster("hidden", "allowed_domains", json!(["other.org"]));
+    let gateway = TestGateway::start(site).await;
+    let key = gateway.site().secrets.client_bearer();
+    let told = Some("model_access_denied");
+    let unknown = Some("model_not_found");
+    for (path, model, status, code) in [
+        ("/v1", "org/vision", 403, told),
+        ("/lab/vllm/v1", "org/vision", 403, told),
+        ("/lab/vllm/v1", "both", 403, told),
+        ("/v1", "both", 200, None),
+        ("/v1", "mine", 200, None),
+        ("/v1", "plain", 404, unknown),
+        ("/v1", "far", 403, told),
+        ("/hidden/vllm/v1", "far", 404, Some("cluster_not_found")),
+        ("/v1", "org/vision ", 404, unknown),
+    ] {
+        for api in ["chat/completions", "messages"] {
+            let mut body = chat(model);
+            body["max_tokens"] = json!(5);
+            let path = format!("{path}/{api}");
+            let answer = gateway
+                .call(&Request::post(&path).bearer(&key).json(&body))
+                .await;
+            assert_eq!(answer.status(), status, "{path} {model}: {}", answer.text());
+            if code == told {
+                let error = &answer.json()["error"];
+                assert_eq!(
+                    (&error["message"], &error["type"]),
+                    (&json!(HINT), &json!("permission_error"))
+                );
+                assert_eq!(
+                    gateway.row_of(&answer).await.error_code,
+                    "model_access_denied"
+                );
+            }
+            if api == "chat/completions" {
+                assert_eq!(answer.error_code().as_deref(), code, "{path} {model}");
+            }
+        }
+    }
+    for (path, status) in [
+        ("/v1/models/org/vision", 403),
+        ("/lab/vllm/v1/models/org/vision", 403),
+        ("/lab/models?model_id=org/vision", 403),
+        ("/v1/models/plain", 404),
+        ("/lab/models?model_id=plain", 404),
+    ] {
+        let answer = gateway.call(&Request::get(path).bearer(&key)).await;
+        assert_eq!(answer.status(), status, "{path}: {}", answer.text());
+        assert_eq!(
+            answer.text().contains("group vision"),
+            status == 403,
+            "{path}"
+        );
+    }
+    for path in [
+        "/v1/models",
+        "/lab/vllm/v1/models",
+        "/lab/models",
+        "/list-endpoints",
+    ] {
+        let answer = gateway.call(&Request::get(path).bearer(&key)).await;
+        assert_eq!(answer.status(), 200, "{path}");
+        let text = answer.text();
+        assert!(
+            !text.contains("vision") && text.contains("mine"),
+            "{path}: {text}"
+        );
+    }
+    gateway.finish(&[&backend]).await;
+}

@@ -59,6 +59,7 @@ mod reuse;
 mod routes;
 mod shared;
 mod sign_in;
+mod silences;
 mod store_faults;
 mod store_postgres;
 mod stored;

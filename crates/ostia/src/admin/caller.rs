@@ -63,7 +63,7 @@ impl Admin {
             .await?;
         if let Some(role) = role_of(&principal, roles) {
             return Ok(Caller {
-                name: principal.username.to_string(),
+                name: principal.accountable_name().to_owned(),
                 role: role.as_str(),
             });
         }
@@ -95,12 +95,11 @@ impl Admin {
             Err(DeskError::NotFound(_)) => None,
             Err(error) => return Err(error.into()),
         };
-        let manages = project.is_some_and(|project| {
-            project.is_open() && project.is_manager(&principal.user_id, &principal.username)
-        });
+        let directory = self.gateway.directory();
+        let manages = project.is_some_and(|project| directory.manages(principal, &project));
         match manages {
             true => Ok(Caller {
-                name: principal.username.to_string(),
+                name: principal.accountable_name().to_owned(),
                 role: "manager",
             }),
             false => Err(Refusal::client(

@@ -15,6 +15,7 @@ pub(super) async fn standing(gateway: &Gateway, asked: &Asked) -> Value {
     let user = asked.query("user");
     let identity = Identity {
         user_id: user.as_deref().unwrap_or_default().into(),
+        own_name: user.as_deref().unwrap_or_default().into(),
         username: user.as_deref().unwrap_or_default().into(),
         ..Identity::default()
     };

@@ -52,7 +52,8 @@ impl BlockList {
         let holds = |blocks: &BTreeMap<String, Notice>, name: &str| {
             blocks.get(name).is_some_and(|block| block.holds_at(now))
         };
-        let user = holds(&self.user, &who.user_id) || holds(&self.user, &who.username);
+        let names = [&who.user_id, &who.own_name, &who.username];
+        let user = names.iter().any(|name| holds(&self.user, name));
         let key = who.key_id.as_ref().is_some_and(|key| holds(&self.key, key));
         match (user, key, holds(&self.model, model)) {
             (true, _, _) => Some(Blocked::User),
@@ -86,6 +87,7 @@ mod tests {
         let who = Identity {
             username: "ada@lab.org".into(),
             user_id: "key:ada".into(),
+            own_name: "ada@mail.lab.org".into(),
             key_id: Some("k1".into()),
             ..Identity::default()
         };
@@ -95,7 +97,7 @@ mod tests {
         assert_eq!(holds(0), None, "maintenance is another matter");
         blocks.take(&[block(Blocked::Key, "k1", Some(100)), maintenance]);
         assert_eq!((holds(99), holds(100)), (Some(Blocked::Key), None));
-        for name in ["ada@lab.org", "key:ada"] {
+        for name in ["ada@lab.org", "key:ada", "ada@mail.lab.org"] {
             blocks.take(&[block(Blocked::User, name, None)]);
             assert_eq!(holds(i64::MAX), Some(Blocked::User), "{name}");
         }

@@ -66,7 +66,12 @@ pub fn own_limits(limits: &Limits, who: &Identity) -> OwnLimits {
     let find = |all: &BTreeMap<String, OwnLimits>, name: &str| all.get(name).copied();
     let key = who.key_id.as_ref().and_then(|key| find(&others.key, key));
     let given = who.rights.as_ref().map(|rights| given(rights));
-    let user = find(&others.user, &who.user_id).or_else(|| by_name(&others.user, who));
+    let user = find(&others.user, &who.user_id).or_else(|| find(&others.user, &who.own_name));
+    // A name that its bearer chose gives nothing, but may take away.
+    let chosen = find(&others.user, &who.username).map(|named| OwnLimits {
+        blocked: named.blocked,
+        ..OwnLimits::default()
+    });
     let project = find(&others.project, &who.project);
     let groups = who
         .groups
@@ -76,7 +81,15 @@ pub fn own_limits(limits: &Limits, who: &Identity) -> OwnLimits {
         .rights
         .as_ref()
         .and_then(|rights| for_many(limits, rights));
-    let levels = [key, given, user, project, groups.reduce(larger), many];
+    let levels = [
+        key,
+        given,
+        user,
+        chosen,
+        project,
+        groups.reduce(larger),
+        many,
+    ];
     let known = levels.into_iter().flatten();
     known.fold(OwnLimits::default(), or_else)
 }
@@ -285,41 +298,37 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_is_not_ones_own_gains_nothing() {
-        let mut settings = limits_off();
-        let vip = OwnLimits {
+    fn a_username_that_its_bearer_chose_opens_nothing() {
+        let generous = OwnLimits {
             allow_external: true,
-            ..own(Some(99), Some(9))
+            ..own(Some(99), Some(99))
         };
-        let barred = OwnLimits {
-            blocked: true,
-            ..vip
+        let settings = Limits {
+            others: crate::settings::OtherLimits {
+                user: [("ann@lab.org".to_owned(), generous)].into(),
+                ..Default::default()
+            },
+            ..limits_off()
         };
-        let named = |username: &str, owns_username| Identity {
-            user_id: "https://idp#1".into(),
+        let who = |username: &str, own_name: &str| Identity {
+            user_id: "https://idp#7".into(),
             username: username.into(),
-            domain: Some("lab.org".into()),
-            owns_username,
+            own_name: own_name.into(),
             ..Identity::default()
         };
-        settings.others.user = [
-            ("vip@lab.org".to_owned(), vip),
-            ("vip".to_owned(), vip),
-            ("barred@lab.org".to_owned(), barred),
-        ]
-        .into();
-        let of = |username, owns| own_limits(&settings, &named(username, owns));
-        for (username, owns, expected) in [
-            ("vip@lab.org", true, vip),
-            ("vip@lab.org", false, OwnLimits::default()),
-            ("vip", true, vip),
-            ("vip", false, OwnLimits::default()),
-            ("barred@lab.org", true, barred),
-        ] {
-            assert_eq!(of(username, owns), expected, "{username} {owns}");
-        }
-        let pretended = of("barred@lab.org", false);
-        assert!(pretended.blocked && !pretended.allow_external);
+        let chosen = who("ann@lab.org", "mallory@lab.org");
+        assert_eq!(own_limits(&settings, &chosen), OwnLimits::default());
+        let verified = who("annie", "ann@lab.org");
+        assert_eq!(own_limits(&settings, &verified), generous);
+        let mut settings = settings;
+        settings.others.user.insert(
+            "mallory".to_owned(),
+            OwnLimits {
+                blocked: true,
+                ..OwnLimits::default()
+            },
+        );
+        assert!(own_limits(&settings, &who("mallory", "")).blocked);
     }
 
     #[test]

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use ostia_core::{Clock, RequestId};
 
 use super::explained::explained;
-use super::{Broken, Denied, Explained, broken};
+use super::{Broken, Denied, Explained, broken, hint_for};
 use crate::catalog::{Catalog, Cluster, Deployment, Scope};
 use crate::identify::Principal;
 use crate::telemetry::Pace;
@@ -55,6 +55,10 @@ impl Denials {
         if let Some(hidden) = hidden(&denied, wanted, catalog, principal) {
             self.tell(&hidden, principal, id);
         }
+        let denied = match hint(&denied, wanted, catalog, principal) {
+            Some(hint) => Denied::ModelAccess(hint),
+            None => denied,
+        };
         explained(denied, wanted, catalog, principal)
     }
 
@@ -108,7 +112,10 @@ fn hidden<'a>(
                 deployment: None,
             })
         }
-        Denied::ModelNotFound => hidden_model(deployment(wanted, catalog)?, principal),
+        Denied::ModelNotFound => {
+            let mut wanted = deployments(wanted, catalog).into_iter();
+            wanted.find_map(|deployment| hidden_model(deployment, principal))
+        }
         _ => None,
     }
 }
@@ -123,13 +130,37 @@ fn hidden_model<'a>(deployment: &'a Deployment, principal: &Principal) -> Option
     })
 }
 
-fn deployment<'a>(wanted: Wanted<'_>, catalog: &'a Catalog) -> Option<&'a Deployment> {
-    let found = match wanted {
-        Wanted::Cluster(_) => None,
-        Wanted::Model(scope, name, _) => catalog.lookup(scope, name)?.1.first(),
-        Wanted::ModelOf(cluster, name) => catalog.of_cluster(cluster).iter().find(|deployment| {
-            *deployment.model == *name || deployment.aliases.iter().any(|alias| **alias == *name)
-        }),
+/// The first hint of those that the site wrote for what the caller asked for.
+fn hint(
+    denied: &Denied,
+    wanted: Wanted<'_>,
+    catalog: &Catalog,
+    principal: &Principal,
+) -> Option<Arc<str>> {
+    if *denied != Denied::ModelNotFound {
+        return None;
+    }
+    let mut wanted = deployments(wanted, catalog).into_iter();
+    wanted
+        .find_map(|deployment| hint_for(deployment, principal))
+        .cloned()
+}
+
+fn deployments<'a>(wanted: Wanted<'_>, catalog: &'a Catalog) -> Vec<&'a Deployment> {
+    let is_named = |deployment: &&Arc<Deployment>, name: &str| {
+        *deployment.model == *name || deployment.aliases.iter().any(|alias| **alias == *name)
     };
-    found.map(|deployment| &**deployment)
+    let found: Vec<&Arc<Deployment>> = match wanted {
+        Wanted::Cluster(_) => Vec::new(),
+        Wanted::Model(scope, name, _) => {
+            let found = catalog.lookup(scope, name);
+            found.map_or_else(Vec::new, |(_, all)| all.iter().collect())
+        }
+        Wanted::ModelOf(cluster, name) => {
+            let all = catalog.of_cluster(cluster).iter();
+            all.filter(|deployment| is_named(deployment, name))
+                .collect()
+        }
+    };
+    found.into_iter().map(|deployment| &**deployment).collect()
 }

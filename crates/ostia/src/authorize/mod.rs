@@ -16,4 +16,4 @@ pub use explained::Explained;
 pub use fields::Reserved;
 pub use nearest::Nearest;
 pub use permit::{Denied, NoticeLookup, Permit, authorize};
-pub use rule::{Broken, broken, entry_group, may_see, may_use, permits};
+pub use rule::{Broken, broken, entry_group, hint_for, may_see, may_use, permits};

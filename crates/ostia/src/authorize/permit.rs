@@ -32,6 +32,9 @@ pub enum Denied {
     /// It does not exist, or the caller may not know of it.
     #[error("model not found")]
     ModelNotFound,
+    /// It exists, and the site says how to get access.
+    #[error("no access to the model: {0}")]
+    ModelAccess(Arc<str>),
 }
 
 /// Tells which clusters and models are under maintenance, and the message for their users.

@@ -54,6 +54,14 @@ pub fn may_use(deployment: &Deployment, identity: &Identity) -> bool {
         && is_listed(deployment, identity)
 }
 
+/// How this caller gets access to a deployment that its rules, or its cluster's, keep them from. What a key or a project
+/// leaves out does not exist for it, whatever its owner may use.
+pub fn hint_for<'a>(deployment: &'a Deployment, identity: &Identity) -> Option<&'a Arc<str>> {
+    let hint = deployment.access_hint.as_ref()?;
+    let is_kept_out = !may_use(deployment, identity) && is_listed(deployment, identity);
+    is_kept_out.then_some(hint)
+}
+
 /// A key or a project may be restricted to some models, possibly by an alias.
 fn is_listed(deployment: &Deployment, identity: &Identity) -> bool {
     let Some(models) = &identity.models else {

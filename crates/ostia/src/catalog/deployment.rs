@@ -97,6 +97,8 @@ pub struct Deployment {
     pub aliases: Vec<Box<str>>,
     pub access: Access,
     /// Tokens per minute; 0 means no limit.
+    /// How to get access, for those whom the rules keep out. With it, they may know of the endpoint.
+    pub access_hint: Option<Arc<str>>,
     pub tpm_model: u64,
     pub tpm_user: u64,
     pub max_in_flight: Places,

@@ -340,6 +340,7 @@ mod tests {
             upstream_model: model.into(),
             aliases: aliases.iter().map(|alias| (*alias).into()).collect(),
             access: Access::default(),
+            access_hint: None,
             tpm_model: 0,
             tpm_user: 0,
             max_in_flight: crate::catalog::Places::Fixed(0),

@@ -63,6 +63,12 @@ impl From<Explained> for Refusal {
                      `GET /v1/models` the models that you may use."
                 ),
             ),
+            Denied::ModelAccess(hint) => Self::client(
+                StatusCode::FORBIDDEN,
+                "model_access_denied",
+                hint.to_string(),
+            )
+            .with_param("model"),
             Denied::ModelNotFound => Self::client(
                 StatusCode::NOT_FOUND,
                 "model_not_found",
@@ -169,6 +175,23 @@ mod tests {
                 refusal.message
             );
         }
+    }
+
+    #[test]
+    fn a_hint_is_the_whole_message() {
+        let hint: std::sync::Arc<str> = "Ask ada@lab.org for the group `vision`.".into();
+        let refusal = Refusal::from(Explained {
+            denied: Denied::ModelAccess(std::sync::Arc::clone(&hint)),
+            asked: "m".to_owned(),
+            nearest: Nearest::default(),
+            groups_unlisted: true,
+        });
+        assert_eq!(refusal.status, StatusCode::FORBIDDEN);
+        assert_eq!(
+            (&*refusal.code, refusal.kind),
+            ("model_access_denied", "permission_error")
+        );
+        assert_eq!(*refusal.message, *hint);
     }
 
     #[test]

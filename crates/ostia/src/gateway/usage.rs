@@ -9,7 +9,7 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use ostia_core::{
     Column, LedgerRow, Outcome, RequestId, RowFilter, RowPlace, RowsQuery, UsageQuery, UsageRow,
-    Value as Held,
+    Value as Held, names_somebody,
 };
 use serde_json::{Map, Value, json};
 
@@ -40,6 +40,12 @@ impl Gateway {
             None => &["since", "until", "by", "user"],
         };
         let asked = Asked::read(query, known)?;
+        if asked
+            .value("user")
+            .is_some_and(|user| !names_somebody(user))
+        {
+            return Err(refused("user", "the name of a user".to_owned()));
+        }
         let default = if only.is_some() {
             "model"
         } else {

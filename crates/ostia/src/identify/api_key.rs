@@ -180,12 +180,12 @@ fn identity_of(key: ApiKey, owner: &Owner) -> Identity {
     let groups = key.groups_now(owner);
     Identity {
         user_id: Arc::clone(&key.username),
+        own_name: Arc::clone(&key.username),
         name: key.label,
         username: key.username,
         idp_id: Arc::clone(&idp),
         idp_name: idp,
         auth_service: "api_key".into(),
-        owns_username: true,
         domain,
         groups,
         models,

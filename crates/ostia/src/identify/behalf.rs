@@ -194,6 +194,7 @@ pub(super) fn acting(front: &Arc<Identity>, named: &Named, groups: Arc<[Arc<str>
         user_id: named.username.as_str().into(),
         name: named.name.as_str().into(),
         username: named.username.as_str().into(),
+        own_name: named.username.as_str().into(),
         idp_id: Arc::clone(&front.idp_id),
         idp_name: Arc::clone(&front.idp_name),
         auth_service: Arc::clone(&front.auth_service),

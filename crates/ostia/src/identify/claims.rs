@@ -45,6 +45,7 @@ impl ClaimMap {
             .named(claims, "idp_name", "")
             .unwrap_or_else(|| host_of(issuer));
         let email = claims.get("email").and_then(text).unwrap_or_default();
+        let domain = self.domain(claims, username);
         Ok(Identity {
             user_id: format!("{issuer}#{subject}").into(),
             name: self
@@ -55,11 +56,11 @@ impl ClaimMap {
             idp_id: issuer.into(),
             idp_name: idp_name.into(),
             auth_service: auth_service.into(),
-            domain: self.domain(claims, username),
+            own_name: self.own_name(claims, username, domain.as_deref()).into(),
+            domain,
             groups: self.groups(claims),
             groups_unlisted: self.groups_are_unlisted(claims, issuer, subject),
             email: email.into(),
-            owns_username: self.owns_username(claims, username),
             ..Identity::default()
         })
     }
@@ -72,7 +73,7 @@ impl ClaimMap {
         };
         let found = candidates
             .iter()
-            .find_map(|claim| find(claims, claim).and_then(text));
+            .find_map(|claim| find(claims, claim).and_then(one_text));
         let username = match found {
             Some(found) => found,
             None if configured.is_some() => return Err(SignInError::InvalidKey),
@@ -88,23 +89,33 @@ impl ClaimMap {
     /// providers people choose usernames themselves.
     fn domain(&self, claims: &Value, username: &str) -> Option<Arc<str>> {
         if let Some(claim) = self.names.get("domain") {
-            return find(claims, claim).and_then(text).map(lower);
+            return find(claims, claim).and_then(one_text).map(lower);
         }
-        if self.names.get("user").is_some_and(|claim| claim != "email") {
+        if self.names_the_username() {
             return Identity::domain_of(username);
         }
-        let is_verified = claims.get("email_verified") == Some(&Value::Bool(true));
-        let email = claims.get("email").and_then(text);
-        email.filter(|_| is_verified).and_then(Identity::domain_of)
+        verified_email(claims).and_then(Identity::domain_of)
     }
 
-    /// A claim that the site names counts, or the address that the provider has verified: whoever is of a domain may still
-    /// call themselves what they like.
-    fn owns_username(&self, claims: &Value, username: &str) -> bool {
-        let is_verified = claims.get("email_verified") == Some(&Value::Bool(true));
-        let email = claims.get("email").and_then(text).filter(|_| is_verified);
-        let is_named = self.names.get("user").is_some_and(|claim| claim != "email");
-        is_named || email.is_some_and(|email| email.eq_ignore_ascii_case(username))
+    /// The name that nobody types in for themselves: from a claim that the site names, or the address that the provider has
+    /// verified. Whoever is of a domain may still choose any username there.
+    fn own_name<'a>(&self, claims: &'a Value, username: &'a str, domain: Option<&str>) -> &'a str {
+        let name = match self.names_the_username() {
+            true => username,
+            false => match verified_email(claims) {
+                Some(email) if email.eq_ignore_ascii_case(username) => username,
+                Some(email) => email,
+                None => "",
+            },
+        };
+        let is_of_domain = domain.is_some() && Identity::domain_of(name).as_deref() == domain;
+        if is_of_domain { name } else { "" }
+    }
+
+    /// An address is no such claim: the provider has to say that it verified it.
+    fn names_the_username(&self) -> bool {
+        let claim = self.names.get("user");
+        claim.is_some_and(|claim| !is_email(claim))
     }
 
     fn groups(&self, claims: &Value) -> Arc<[Arc<str>]> {
@@ -200,13 +211,23 @@ pub(super) fn is_of_party(claims: &Value, parties: &[String]) -> bool {
     parties.is_empty() || party.is_some_and(is_listed)
 }
 
-/// A text that can be shown: not empty, not long, without characters that move a cursor.
+/// A text that can be shown: not blank, not long, without characters that move a cursor.
 pub(super) fn text(value: &Value) -> Option<&str> {
     value.as_str().and_then(printable)
 }
 
+/// A text, or a list of one: proxies send attributes of which there may be several as lists. Which of several would count is
+/// a guess, so that none does.
+pub(super) fn one_text(value: &Value) -> Option<&str> {
+    match value.as_array().map(Vec::as_slice) {
+        Some([only]) => text(only),
+        Some(_) => None,
+        None => text(value),
+    }
+}
+
 fn printable(text: &str) -> Option<&str> {
-    let fits = !text.is_empty() && text.len() <= LONGEST;
+    let fits = !text.trim().is_empty() && text.len() <= LONGEST;
     (fits && !text.chars().any(char::is_control)).then_some(text)
 }
 
@@ -242,6 +263,16 @@ pub(super) fn find<'a>(level: &'a Value, path: &str) -> Option<&'a Value> {
         path.rmatch_indices('.')
             .find_map(|(at, _)| find(level.get(&path[..at])?, &path[at + 1..]))
     })
+}
+
+fn verified_email(claims: &Value) -> Option<&str> {
+    let is_verified = claims.get("email_verified") == Some(&Value::Bool(true));
+    claims.get("email").and_then(text).filter(|_| is_verified)
+}
+
+/// Whether a path names the claim `email`.
+pub(super) fn is_email(path: &str) -> bool {
+    path.trim_matches(['"', '\'']) == "email"
 }
 
 fn lower(text: &str) -> Arc<str> {
@@ -297,6 +328,29 @@ mod tests {
         assert_eq!(&*ann.groups[0], "r");
         let without = json!({"sub": "s", "preferred_username": "ann"});
         assert_eq!(identity(&names, without), Err(SignInError::InvalidKey));
+    }
+
+    #[test]
+    fn a_list_of_one_is_a_text_and_a_list_of_two_is_nothing() {
+        let names = [("user", "eppn"), ("domain", "home")];
+        let ann = identity(
+            &names,
+            json!({"sub": "s", "eppn": ["ann@lab.org"], "home": ["Lab.org"]}),
+        );
+        let ann = ann.unwrap();
+        assert_eq!(
+            (&*ann.username, ann.domain.as_deref()),
+            ("ann@lab.org", Some("lab.org"))
+        );
+        assert_eq!(&*ann.own_name, "ann@lab.org");
+        for two in [
+            json!(["ann@lab.org", "root@lab.org"]),
+            json!([]),
+            json!([["ann@lab.org"]]),
+        ] {
+            let claims = json!({"sub": "s", "eppn": two});
+            assert_eq!(identity(&names, claims), Err(SignInError::InvalidKey));
+        }
     }
 
     #[test]
@@ -404,6 +458,37 @@ mod tests {
     }
 
     #[test]
+    fn only_a_verified_address_or_a_claim_that_the_site_names_is_ones_own_name() {
+        let mallory = json!({"sub": "s", "preferred_username": "root@lab.org", "upn": "m@lab.org",
+            "email": "mallory@lab.org", "email_verified": true, "org": "lab.org"});
+        let unverified =
+            json!({"sub": "s", "preferred_username": "root@lab.org", "email": "root@lab.org"});
+        let cases: [(&[(&str, &str)], &Value, &str); 11] = [
+            (&[], &mallory, "mallory@lab.org"),
+            (&[("user", "upn")], &mallory, "m@lab.org"),
+            (&[("user", "email")], &mallory, "mallory@lab.org"),
+            (&[("user", "\"email\"")], &mallory, "mallory@lab.org"),
+            (&[("domain", "org")], &mallory, "mallory@lab.org"),
+            (&[("domain", "sub")], &mallory, ""),
+            (&[("user", "sub")], &mallory, ""),
+            (&[], &unverified, ""),
+            (&[("user", "email")], &unverified, ""),
+            (&[("user", "'email'")], &unverified, ""),
+            (
+                &[("user", "preferred_username")],
+                &unverified,
+                "root@lab.org",
+            ),
+        ];
+        for (names, claims, own) in cases {
+            let one = identity(names, claims.clone()).unwrap();
+            assert_eq!(&*one.own_name, own, "{names:?} {claims}");
+        }
+        let spelled = json!({"sub": "s", "preferred_username": "Ann@Lab.org", "email": "ann@lab.org", "email_verified": true});
+        assert_eq!(&*identity(&[], spelled).unwrap().own_name, "Ann@Lab.org");
+    }
+
+    #[test]
     fn an_unverified_address_gives_no_domain() {
         for (verified, domain) in [
             (json!(true), Some("lab.org")),
@@ -421,6 +506,7 @@ mod tests {
         for claims in [
             json!({"preferred_username": "ann"}),
             json!({"sub": ""}),
+            json!({"sub": "  "}),
             json!({"sub": 7}),
             json!({"sub": "a\nb"}),
             json!({"sub": "x".repeat(300)}),

@@ -90,35 +90,13 @@ impl Directory {
     pub fn owns(&self, identity: &Identity, name: &str) -> bool {
         match self.index.load().links.get(name) {
             Some(person) => *person == identity.user_id,
-            None => *identity.user_id == *name || identity.own_name() == name,
+            None => identity.goes_by(name),
         }
     }
 
-    /// Every name whose keys are this caller's.
-    pub fn names_of(&self, identity: &Identity) -> Vec<String> {
-        let index = self.index.load();
-        let linked = index.links.iter();
-        let linked = linked.filter(|(_, person)| **person == identity.user_id);
-        let linked = linked.map(|(name, _)| &**name);
-        let names = linked.chain([&*identity.user_id, own_name(identity)]);
-        let mut names: Vec<_> = names
-            .filter(|name| self.owns(identity, name))
-            .map(str::to_owned)
-            .collect();
-        names.sort_unstable();
-        names.dedup();
-        names
-    }
-
-    /// The name to make keys for, and whether it has to be made the caller's own first.
-    pub fn key_name(&self, identity: &Identity) -> (Arc<str>, bool) {
-        let name = identity.own_name();
-        let id = Arc::clone(&identity.user_id);
-        if name.is_empty() || *name == *id || !self.owns(identity, name) {
-            return (id, false);
-        }
-        let is_claimed = self.index.load().links.contains_key(name);
-        (name.into(), !is_claimed)
+    /// Whether the site said whose name it is.
+    pub fn is_linked(&self, name: &str) -> bool {
+        self.index.load().links.contains_key(name)
     }
 
     /// The person to whom an identity's requests belong.
@@ -155,7 +133,7 @@ impl Directory {
 
     /// Whether a caller looks after a project.
     pub fn manages(&self, identity: &Identity, project: &Project) -> bool {
-        project.is_open() && project.is_manager(&identity.user_id, identity.own_name())
+        project.is_open() && project.is_manager(&identity.user_id, &identity.own_name)
     }
 
     /// Notes a request of a person, so that it ends with the account.
@@ -253,7 +231,7 @@ fn says_the_same(known: &Login, login: &Login) -> bool {
     known == *login && age < WRITTEN_EVERY
 }
 
-/// Whether a caller belongs to a project. A username counts only if it is the caller's own.
+/// Whether a caller belongs to a project: by id, by a name for which somebody answers, or by a group.
 pub(super) fn is_member(project: &Project, identity: &Identity) -> bool {
-    project.has(&identity.user_id, identity.own_name(), &identity.groups)
+    project.has(&identity.user_id, &identity.own_name, &identity.groups)
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwapOption;
 use http::{HeaderMap, HeaderName};
 use ipnet::IpNet;
-use ostia_core::{Identity, Login, Project, Role, Roles};
+use ostia_core::{Identity, Login, OwnName, Project, Role, Roles};
 
 use super::behalf;
 use super::directory::is_member;
@@ -296,7 +296,7 @@ fn is_named(who: &Who, identity: &Identity) -> bool {
         Who::Everybody => true,
         Who::Group(group) => identity.groups.iter().any(|held| **held == **group),
         Who::Domain(domain) => identity.domain.as_deref() == Some(domain),
-        Who::User(name) => *identity.user_id == **name || identity.own_name() == name,
+        Who::User(name) => identity.goes_by(name),
         Who::Key(id) => identity.key_id.as_deref() == Some(id),
     }
 }
@@ -322,6 +322,16 @@ fn check_network(networks: &[IpNet], origin: IpAddr) -> Result<(), SignInError> 
     ))
 }
 
+/// Which of the names that the database has of an identity is its own.
+fn own_of(said: &Identity) -> OwnName {
+    match &said.own_name {
+        none if none.is_empty() => OwnName::None,
+        name if *name == said.username => OwnName::Username,
+        name if *name == said.email => OwnName::Email,
+        _ => OwnName::None,
+    }
+}
+
 fn login(guest: &Guest, placed: &Identity) -> Login {
     let said = &guest.identity;
     Login {
@@ -332,7 +342,7 @@ fn login(guest: &Guest, placed: &Identity) -> Login {
         username: said.username.to_string(),
         name: said.name.to_string(),
         email: said.email.to_string(),
-        proven: !said.own_name().is_empty(),
+        own: own_of(said),
         groups: (!said.groups_unlisted)
             .then(|| said.groups.iter().map(ToString::to_string).collect()),
         confirmed_at: guest.vouched_at,

@@ -35,6 +35,7 @@ impl Open {
                 user_id: "local".into(),
                 name: "local".into(),
                 username: "local@localhost".into(),
+                own_name: "local@localhost".into(),
                 idp_id: "localhost".into(),
                 idp_name: "localhost".into(),
                 auth_service: "none".into(),

@@ -60,7 +60,7 @@ pub fn said_json(said: &Identity) -> Value {
         "user_id": said.user_id, "name": said.name, "username": said.username, "email": said.email,
         "idp_id": said.idp_id, "idp_name": said.idp_name, "auth_service": said.auth_service,
         "domain": said.domain, "groups": said.groups, "groups_unlisted": said.groups_unlisted,
-        "link": said.link, "owns_username": said.owns_username,
+        "link": said.link, "own_name": said.own_name,
     })
 }
 
@@ -85,7 +85,7 @@ pub fn said_of(kept: &Value) -> Option<Identity> {
         groups: groups.collect::<Option<_>>()?,
         groups_unlisted: kept.get("groups_unlisted")?.as_bool()?,
         link: maybe("link")?,
-        owns_username: kept.get("owns_username")?.as_bool()?,
+        own_name: text("own_name")?,
         ..Identity::default()
     })
 }
@@ -108,7 +108,7 @@ mod tests {
             groups: ["g1".into(), "g2".into()].into(),
             groups_unlisted: true,
             link: Some("ann@lab.org".into()),
-            owns_username: true,
+            own_name: "ann@lab.org".into(),
             ..Identity::default()
         };
         let kept = said_json(&said);

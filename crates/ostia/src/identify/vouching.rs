@@ -4,7 +4,7 @@ use ostia_core::Identity;
 use serde_json::Value;
 
 use super::SignInError;
-use super::claims::{ClaimMap, find, text};
+use super::claims::{ClaimMap, find, is_email, one_text};
 use crate::settings;
 
 /// The claims in which providers report assurance: OpenID Connect's, and the REFEDS assurance framework's.
@@ -127,9 +127,9 @@ impl Vouching {
         if self.link_claim.is_empty() {
             return None;
         }
-        let value = find(claims, &self.link_claim).and_then(text)?;
+        let value = find(claims, &self.link_claim).and_then(one_text)?;
         let is_verified = claims.get("email_verified") == Some(&Value::Bool(true));
-        if self.link_claim == "email" && !is_verified {
+        if is_email(&self.link_claim) && !is_verified {
             return None;
         }
         link_of(value, |domain| {

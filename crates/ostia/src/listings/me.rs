@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 /// `GET /v1/me`: who the caller is, and what the caller may use.
 pub fn me(identity: &Identity, projects: &[Arc<Project>], keys: &[Value], limits: &Value) -> Value {
-    let is_manager = |project: &Project| project.is_manager(&identity.user_id, &identity.username);
+    let is_manager = |project: &Project| project.is_manager(&identity.user_id, &identity.own_name);
     let projects = projects.iter().map(|project| {
         json!({"name": &*project.name, "title": project.title, "manager": is_manager(project)})
     });

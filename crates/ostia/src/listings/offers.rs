@@ -6,7 +6,7 @@ use ostia_core::{Identity, Location};
 
 use super::described::Described;
 use super::state::best_state;
-use crate::authorize::{NoticeLookup, may_use};
+use crate::authorize::{NoticeLookup, hint_for, may_use};
 use crate::catalog::{Catalog, Deployment, Serving};
 use crate::fleet::ModelState;
 
@@ -27,7 +27,7 @@ pub struct Offer {
     pub on_site: bool,
     pub external: bool,
     /// How to get access, if the caller lacks nothing else.
-    pub hint: Option<String>,
+    pub hint: Option<Arc<str>>,
 }
 
 /// What a user may use, by name, and what the user may not use but may know of, because the site says how to get
@@ -51,24 +51,19 @@ pub fn offers(catalog: &Catalog, notices: &impl NoticeLookup, identity: &Identit
         match usable.is_empty() {
             false => offer(name, &usable, notices, None),
             true => {
-                let hint = all.iter().find_map(|one| hint(one))?;
-                offer(name, &all, notices, Some(hint))
+                let hint = all.iter().find_map(|one| hint_for(one, identity))?;
+                offer(name, &all, notices, Some(Arc::clone(hint)))
             }
         }
     };
     models.into_iter().filter_map(offer).collect()
 }
 
-fn hint(deployment: &Deployment) -> Option<String> {
-    let hint = deployment.config.get("access_hint")?.as_str()?.trim();
-    (!hint.is_empty()).then(|| hint.to_owned())
-}
-
 fn offer(
     name: &Arc<str>,
     deployments: &[&Arc<Deployment>],
     notices: &impl NoticeLookup,
-    hint: Option<String>,
+    hint: Option<Arc<str>>,
 ) -> Option<Offer> {
     let described = Described::of(name, deployments, notices)?;
     let notice = |one: &&&Arc<Deployment>| {

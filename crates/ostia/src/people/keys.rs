@@ -3,11 +3,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use ostia_core::{ApiKey, Change, Identity, KeyFilter, KeyRights, NewApiKey, Role, Secret};
+use ostia_core::{
+    ApiKey, Change, Identity, KeyRights, NewApiKey, Person, Role, Secret, names_somebody, owners,
+};
 use serde_json::{Value, json};
 
 use super::{Desk, DeskError, new_id, rfc3339};
-use crate::identify::{generate_key, hash_key};
+use crate::identify::{Directory, generate_key, hash_key};
 
 const DAY: Duration = Duration::from_secs(86_400);
 /// The longest that an admin key lives.
@@ -206,33 +208,53 @@ impl Desk {
         Ok(self.store.list_keys().await?)
     }
 
-    /// The keys of the person that the text names, by any of their names.
+    /// The keys of the persons that the text names: made for one of their ids, or for a name for which a provider answers.
     pub async fn keys_of(&self, user: &str) -> Result<Vec<ApiKey>, DeskError> {
+        check_named(user)?;
+        let mut keys = self.store.list_keys().await?;
         let people = self.store.people().all().await?;
-        let named: Vec<_> = people
-            .iter()
-            .filter(|person| person.is_named(user))
-            .collect();
-        let names = named.iter().flat_map(|person| person.names());
-        let names: Vec<_> = names.chain([user]).map(str::to_owned).collect();
-        let mut keys = self.store.find_keys(KeyFilter::Owners(&names)).await?;
         keys.retain(|key| {
+            let of_owner = |person: &&Person| person.is_named(user);
             key.username.eq_ignore_ascii_case(user)
-                || named.iter().any(|person| person.is_named(&key.username))
+                || owners(&people, &key.username).iter().any(of_owner)
         });
         Ok(keys)
     }
 
-    /// The keys that were made for exactly one of these names.
-    pub async fn keys_for(&self, names: &[String]) -> Result<Vec<ApiKey>, DeskError> {
-        let mut keys = self.store.find_keys(KeyFilter::Owners(names)).await?;
-        keys.retain(|key| names.iter().any(|name| **name == *key.username));
+    /// The keys that are a caller's own, as far as they may see and change them.
+    pub async fn own_keys(
+        &self,
+        identity: &Identity,
+        directory: &Directory,
+    ) -> Result<Vec<ApiKey>, DeskError> {
+        let mut keys = self.store.list_keys().await?;
+        keys.retain(|key| directory.owns(identity, &key.username));
+        let is_certain = |key: &ApiKey| is_certain(identity, directory, &key.username);
+        if !keys.iter().all(is_certain) {
+            let people = self.store.people().all().await?;
+            keys.retain(|key| is_certain(key) || !is_contested(&people, identity, &key.username));
+        }
         Ok(keys)
     }
 
-    /// The keys that were made for a project.
-    pub async fn keys_of_project(&self, name: &str) -> Result<Vec<ApiKey>, DeskError> {
-        Ok(self.store.find_keys(KeyFilter::Project(name)).await?)
+    /// The name to make keys for, and whether it has to be made the caller's own first.
+    pub async fn key_name(
+        &self,
+        identity: &Identity,
+        directory: &Directory,
+    ) -> Result<(Arc<str>, bool), DeskError> {
+        let (name, id) = (&identity.own_name, &identity.user_id);
+        if name.is_empty() || name == id || !directory.owns(identity, name) {
+            return Ok((Arc::clone(id), false));
+        }
+        if is_certain(identity, directory, name) {
+            return Ok((Arc::clone(name), false));
+        }
+        let people = self.store.people().all().await?;
+        Ok(match is_contested(&people, identity, name) {
+            true => (Arc::clone(id), false),
+            false => (Arc::clone(name), true),
+        })
     }
 
     async fn describe(&self, asked: KeyRequest) -> Result<NewApiKey, DeskError> {
@@ -331,6 +353,17 @@ impl Desk {
     }
 }
 
+/// Whether nobody else can own the keys of a name that is the caller's.
+fn is_certain(identity: &Identity, directory: &Directory, name: &str) -> bool {
+    *identity.user_id == *name || directory.is_linked(name)
+}
+
+/// Whether another provider answers for the same name of somebody else, and the site has not said whose it is.
+fn is_contested(people: &[Person], identity: &Identity, name: &str) -> bool {
+    let is_other = |person: &&Person| *person.id != *identity.user_id && *person.id != *name;
+    owners(people, name).iter().any(is_other)
+}
+
 /// Gives a description its id and its key.
 fn with_key(mut new: NewApiKey) -> Result<(Secret<String>, NewApiKey), DeskError> {
     let key = generate_key().map_err(|_| DeskError::NoRandomness)?;
@@ -408,6 +441,17 @@ pub fn check_user(text: &str) -> Result<(), String> {
         return Err("it contains a space or a control character".to_owned());
     }
     Ok(())
+}
+
+/// A text by which somebody is looked up.
+pub fn check_named(text: &str) -> Result<(), DeskError> {
+    match names_somebody(text) {
+        true => Ok(()),
+        false => Err(invalid(
+            "user",
+            "it names nobody: write a username, NAME@DOMAIN or an id",
+        )),
+    }
 }
 
 pub fn check_text(text: &str) -> Result<(), String> {

@@ -18,7 +18,9 @@ use serde_json::Value;
 use crate::settings::Keys;
 
 pub use audit::{Chain, audit_json};
-pub use keys::{ADMIN_AGE, KeyRequest, MadeKey, check_name, check_text, check_user, network};
+pub use keys::{
+    ADMIN_AGE, KeyRequest, MadeKey, check_name, check_named, check_text, check_user, network,
+};
 pub use notices::{EndingKey, NOTICE_DAYS};
 pub use persons::UserRecord;
 pub use projects::{Members, ProjectRecord, Put};

@@ -1,4 +1,4 @@
-use ostia_core::{ApiKey, Change, KeyFilter};
+use ostia_core::{ApiKey, Change, Person, owners};
 
 use super::{Desk, DeskError};
 
@@ -34,10 +34,7 @@ impl Desk {
         }
         let people = self.store.people().all().await?;
         let ending = due.into_iter().map(|(days, key)| {
-            let owner = people.iter().find(|person| person.is_named(&key.username));
-            let known = owner.map(|person| person.email.as_str());
-            let known = known.filter(|email| email.contains('@'));
-            let address = known.map_or_else(|| key.username.to_string(), str::to_owned);
+            let address = address_of(&people, &key.username);
             EndingKey { key, days, address }
         });
         Ok(ending.collect())
@@ -52,6 +49,16 @@ impl Desk {
         let touched = self.store.people().change(&[change], &[]).await?;
         Ok(touched.iter().any(|rows| *rows > 0))
     }
+}
+
+/// Where the owner of a key can be reached. If several persons may be the owner, only the name that the key is for is
+/// known to be right.
+fn address_of(people: &[Person], name: &str) -> String {
+    let owners = owners(people, name);
+    let mut known = owners.iter().map(|person| person.email.as_str());
+    let known = known.find(|email| email.contains('@'));
+    let is_one = owners.iter().filter(|person| *person.id != *name).count() <= 1;
+    known.filter(|_| is_one).unwrap_or(name).to_owned()
 }
 
 /// The notice that is due for a key, if any.

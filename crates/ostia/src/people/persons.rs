@@ -2,13 +2,16 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use ostia_core::{
-    AuditQuery, Change, Column, Identity, LedgerRow, Login, Person, PersonState, Project,
-    Value as Held,
+    AuditQuery, Change, Column, Identity, LedgerRow, Login, OwnName, Person, PersonState, Project,
+    Value as Held, owners,
 };
 use serde_json::{Map, Value, json};
 
+use crate::identify::Directory;
+
 use super::{
-    Desk, DeskError, audit_json, check_text, check_user, key_json, new_id, person_json, rfc3339,
+    Desk, DeskError, audit_json, check_named, check_text, check_user, key_json, new_id,
+    person_json, rfc3339,
 };
 
 /// Rows that are read at a time.
@@ -61,6 +64,7 @@ impl Desk {
 
     /// The persons that the text names: by id, by an identity, or by a username.
     pub async fn people_named(&self, text: &str) -> Result<Vec<Person>, DeskError> {
+        check_named(text)?;
         let mut people = self.people().await?;
         people.retain(|person| person.is_named(text));
         if people.is_empty() {
@@ -72,9 +76,12 @@ impl Desk {
         Ok(people)
     }
 
-    /// The one person that the text names.
+    /// The one person that the text names. An id goes before usernames: somebody may call themselves by another's id.
     pub async fn person(&self, text: &str) -> Result<Person, DeskError> {
         let mut people = self.people_named(text).await?;
+        if let Some(exact) = people.iter().position(|person| *person.id == *text) {
+            return Ok(people.swap_remove(exact));
+        }
         match (people.pop(), people.len()) {
             (Some(person), 0) => Ok(person),
             (last, _) => {
@@ -87,6 +94,33 @@ impl Desk {
                     ids.join(", ")
                 )))
             }
+        }
+    }
+
+    /// The name under which sums count a caller's requests, if they are nobody else's too: sums know usernames alone.
+    pub async fn name_in_sums(
+        &self,
+        identity: &Identity,
+        directory: &Directory,
+    ) -> Result<Arc<str>, DeskError> {
+        let name = identity.reported_name();
+        let owns = directory.owns(identity, name);
+        if *identity.user_id == *name || (owns && directory.is_linked(name)) {
+            return Ok(name.into());
+        }
+        let people = self.store.people().all().await?;
+        let is_other = |person: &&Person| *person.id != *identity.user_id && *person.id != *name;
+        let is_shared = match owns {
+            true => owners(&people, name).iter().any(is_other),
+            false => people.iter().filter(is_other).any(|one| one.is_named(name)),
+        };
+        match is_shared {
+            false => Ok(name.into()),
+            true => Err(DeskError::Conflict(format!(
+                "Another user is called `{}` too, and sums are kept by username: ask the operators to link the two, or to \
+                 name a claim (`claims.user`) that tells users apart.",
+                name.escape_debug()
+            ))),
         }
     }
 
@@ -298,7 +332,7 @@ impl Desk {
         let mut projects = self.projects().await?;
         projects.retain(|project| {
             let mut names = project.members.iter().chain(&project.managers);
-            names.any(|name| person.is_named(name))
+            names.any(|name| person.owns(name))
         });
         Ok(projects)
     }
@@ -307,6 +341,9 @@ impl Desk {
     /// too.
     pub async fn put_user(&self, record: &UserRecord) -> Result<(Person, bool), DeskError> {
         check_user(&record.user).map_err(DeskError::Invalid)?;
+        for identity in &record.identities {
+            check_named(identity)?;
+        }
         let people = self.people().await?;
         let known = people
             .iter()
@@ -392,7 +429,7 @@ fn login_of(record: &UserRecord, person: &Person, old: Option<&Login>, now: i64)
         username: record.user.clone(),
         name: kept(&record.name, old.map(|old| &old.name)),
         email: kept(&record.email, old.map(|old| &old.email)),
-        proven: true,
+        own: OwnName::Username,
         groups: record.groups.as_ref().map_or_else(
             || old.and_then(|old| old.groups.clone()),
             |groups| Some(groups.iter().map(|group| Identity::group(group)).collect()),
@@ -411,7 +448,7 @@ fn is_same(one: &Login, other: &Login) -> bool {
 }
 
 fn without(mut project: Project, person: &Person) -> Project {
-    project.members.retain(|name| !person.is_named(name));
-    project.managers.retain(|name| !person.is_named(name));
+    project.members.retain(|name| !person.owns(name));
+    project.managers.retain(|name| !person.owns(name));
     project
 }

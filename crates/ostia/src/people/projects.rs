@@ -1,7 +1,7 @@
 use ostia_core::{Change, Identity, Project};
 use serde_json::{Value, json};
 
-use super::{Desk, DeskError, check_name, check_text, new_id, project_json};
+use super::{Desk, DeskError, check_name, check_named, check_text, new_id, project_json};
 
 /// A record of a project, from an allocation system or the command line. Fields that are `None` stay as they are.
 #[derive(Debug, Clone, Default)]
@@ -110,6 +110,7 @@ impl Desk {
     pub async fn add_to_project(&self, name: &str, who: &Members) -> Result<Project, DeskError> {
         let before = self.project(name).await?;
         let mut after = before.clone();
+        check_all_named(who.members.iter().chain(&who.managers))?;
         add(&mut after.members, &who.members)?;
         add(&mut after.managers, &who.managers)?;
         let groups: Vec<_> = who.groups.iter().map(|id| Identity::group(id)).collect();
@@ -219,6 +220,8 @@ fn with(mut project: Project, record: &ProjectRecord, now: i64) -> Result<Projec
             kept.clone_from(said);
         }
     }
+    let people = [&record.managers, &record.members];
+    check_all_named(people.into_iter().flatten().flatten())?;
     let groups = record.groups.as_ref();
     let groups: Option<Vec<_>> =
         groups.map(|groups| groups.iter().map(|id| Identity::group(id)).collect());
@@ -241,6 +244,10 @@ fn with(mut project: Project, record: &ProjectRecord, now: i64) -> Result<Projec
         None => project.ended_at,
     };
     Ok(project)
+}
+
+fn check_all_named<'a>(names: impl IntoIterator<Item = &'a String>) -> Result<(), DeskError> {
+    names.into_iter().try_for_each(|name| check_named(name))
 }
 
 fn add(list: &mut Vec<String>, more: &[String]) -> Result<(), DeskError> {

@@ -62,7 +62,8 @@ pub fn login_json(login: &Login) -> Value {
         "username": login.username,
         "name": login.name,
         "email": login.email,
-        "domain_believed": login.proven,
+        "domain_believed": !login.own_name().is_empty(),
+        "own_name": login.own_name(),
         "groups": login.groups,
         "confirmed_at": (login.confirmed_at > 0).then(|| rfc3339(login.confirmed_at)),
     })

@@ -51,10 +51,9 @@ pub(super) async fn answer(
         Route::Limits => gateway.limits_of(live, principal).await,
         Route::Me => me_of(gateway, live, principal).await?,
         Route::Usage => {
-            let query = inbound.head.uri.query().unwrap_or("");
-            gateway
-                .usage(query, Some(principal.reported_name()))
-                .await?
+            let desk = gateway.desk(live, Actor::default());
+            let name = desk.name_in_sums(principal, gateway.directory()).await?;
+            gateway.usage(query, Some(&name)).await?
         }
         route => list(gateway, live, route, principal, id)?,
     };
@@ -126,13 +125,17 @@ fn models_of_cluster(
 /// `GET /v1/me`. A user of a front end sees no keys.
 async fn me_of(gateway: &Gateway, live: &Live, principal: &Principal) -> Result<Value, Refusal> {
     let desk = gateway.desk(live, Actor::default());
+    let directory = gateway.directory();
     let keys = match principal.front {
-        None => desk.keys_of(&principal.user_id).await.map_err(unanswered)?,
+        None => desk
+            .own_keys(principal, directory)
+            .await
+            .map_err(unanswered)?,
         Some(_) => Vec::new(),
     };
     let now = gateway.clock().unix_micros();
     let keys: Vec<Value> = keys.iter().map(|key| key_json(key, now)).collect();
-    let projects = gateway.directory().projects_of(principal);
+    let projects = directory.projects_of(principal);
     let limits = gateway.limits_of(live, principal).await;
     Ok(me(principal, &projects, &keys, &limits))
 }

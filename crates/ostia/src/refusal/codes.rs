@@ -188,6 +188,13 @@ pub const ERROR_CODES: &[ErrorCode] = &[
         "`ostia user show U`, `ostia user enable U`; `blocked = true` in `[limits.user.\"NAME\"]` and its like.",
     ),
     code(
+        "model_access_denied",
+        &[403],
+        "The model exists, and a rule on groups or domains keeps the caller out. Only where the entry has an `access_hint`, which is the message; without one it is `model_not_found`.",
+        "Do what the message says.",
+        "`access_hint` of the endpoint; `ostia explain --user U --model M` names the rule.",
+    ),
+    code(
         "not_found",
         &[404],
         "There is nothing at this path.",
@@ -206,7 +213,7 @@ pub const ERROR_CODES: &[ErrorCode] = &[
         &[409],
         "It would contradict what is there: a name that is taken, a limit of keys, two users of one name.",
         "The message says what is in the way.",
-        "Routes of the admin listener alone.",
+        "Routes of the admin listener, and `GET /v1/usage` of somebody whose username another user has too: `ostia user link`, or `claims.user` of the provider.",
     ),
     code(
         "cluster_not_found",

@@ -21,8 +21,8 @@ pub(super) fn in_anthropics_words(text: RefusalText) -> RefusalText {
     told.map_or(text, RefusalText::Told)
 }
 
-/// In front of a number of tokens, in the words of vLLM, SGLang and llama.cpp over the years.
-const MAXIMUM: [&str; 7] = [
+/// In front of a number of tokens, in the words of vLLM, SGLang, llama.cpp and TGI over the years.
+const MAXIMUM: [&str; 10] = [
     "maximum context length is",
     "maximum context length of",
     "maximum model length of",
@@ -30,9 +30,12 @@ const MAXIMUM: [&str; 7] = [
     "context length (",
     "context size (",
     "context window of",
+    "maximum allowed length (",
+    "`max_new_tokens` must be <=",
+    "`inputs` must have less than",
 ];
-const PROMPT_BEHIND: [&str; 3] = ["(length", "your request has", "you passed"];
-const OUTPUT_BEHIND: [&str; 1] = ["is too large:"];
+const PROMPT_BEHIND: [&str; 4] = ["(length", "your request has", "you passed", "given:"];
+const OUTPUT_BEHIND: [&str; 2] = ["is too large:", "`inputs` tokens and"];
 const TOTAL_BEHIND: [&str; 2] = ["you requested a total of", "you requested"];
 /// Behind one.
 const PROMPT_BEFORE: [&str; 7] = [
@@ -141,6 +144,18 @@ mod tests {
             ),
             (
                 "This model's maximum context length is 8192 tokens. However, you requested 9000 tokens.",
+                LONG,
+            ),
+            (
+                "Input length (9000 tokens) exceeds the maximum allowed length (8192 tokens). Use a shorter input or enable --allow-auto-truncate.",
+                LONG,
+            ),
+            (
+                "Input validation error: `inputs` tokens + `max_new_tokens` must be <= 8192. Given: 8000 `inputs` tokens and 1000 `max_new_tokens`",
+                BOTH,
+            ),
+            (
+                "Input validation error: `inputs` must have less than 8192 tokens. Given: 9000",
                 LONG,
             ),
         ] {

@@ -76,8 +76,11 @@ impl Timers {
             match self.sleep.as_mut().poll(task) {
                 Poll::Pending => return None,
                 // The deadline has since moved, or the two clocks differ a little.
-                Poll::Ready(()) if self.armed_for == Some(at) => return Some(due),
-                Poll::Ready(()) => self.armed_for = None,
+                Poll::Ready(()) => {
+                    if self.armed_for.take() == Some(at) {
+                        return Some(due);
+                    }
+                }
             }
         }
     }

@@ -85,7 +85,7 @@ impl Visitor {
     /// Where things are done on behalf of this visitor. `role`: in which they ask; `None`: for themselves.
     pub fn desk(&self, case: &Case<'_>, role: Option<Role>) -> Desk {
         let actor = Actor {
-            name: self.principal.reported_name().to_owned(),
+            name: self.principal.accountable_name().to_owned(),
             role: role.map_or("", Role::as_str).to_owned(),
             address: ostia_core::ip_text(case.asked.origin_ip()),
             request_id: case.asked.request_id.clone(),

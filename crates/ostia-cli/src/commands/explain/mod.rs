@@ -7,14 +7,14 @@ mod ranks;
 use std::sync::Arc;
 
 use clap::Args;
-use ostia::authorize::{Broken, broken, may_use};
+use ostia::authorize::{Broken, broken, hint_for, may_use};
 use ostia::catalog::{Catalog, Deployment, Scope, Serving};
 use ostia::fleet::Fleet;
 use ostia_core::Identity;
 use serde_json::{Value, json};
 
 use super::load::{load, unsound};
-use crate::arguments::Setup;
+use crate::arguments::{Setup, person};
 use crate::failure::Failure;
 use crate::output::print;
 use crate::runtime;
@@ -25,8 +25,8 @@ use ranks::Ranks;
 /// Without --group, shows the decision for each set of groups that the user's active API keys have, or for no group.
 #[derive(Debug, Args)]
 pub struct Explain {
-    /// Domain rules apply to the part after the @
-    #[arg(long, value_name = "NAME@DOMAIN")]
+    /// Rules on domains look at what follows the @
+    #[arg(long, value_name = "NAME@DOMAIN", value_parser = person)]
     user: String,
     /// A name or an alias, as in a request
     #[arg(long)]
@@ -91,6 +91,9 @@ impl Explain {
                 false => "refused",
             };
             text.push_str(&format!("  {route}  {word}: {verdict}\n"));
+            if let Some(hint) = hint_for(deployment, &case.identity) {
+                text.push_str(&format!("    is told: {}\n", hint.escape_debug()));
+            }
             if let Some(reason) = not_served(deployment) {
                 text.push_str(&format!("    but takes no requests: {reason}\n"));
             }
@@ -107,9 +110,10 @@ impl Explain {
         if found.is_empty() {
             text.push_str("  no endpoint has this model: everybody is told model_not_found\n");
         }
-        let everywhere = match self.everywhere(catalog, case) {
-            true => "allowed",
-            false => "refused with 404 model_not_found",
+        let everywhere = match (self.everywhere(catalog, case), self.is_told(catalog, case)) {
+            (true, _) => "allowed",
+            (false, true) => "refused with 403 model_access_denied",
+            (false, false) => "refused with 404 model_not_found",
         };
         text.push_str(&format!("  /v1  {everywhere}\n"));
         text
@@ -132,6 +136,7 @@ impl Explain {
                 "model": deployment.model,
                 "allowed": may_use(deployment, &case.identity),
                 "rule": verdict(deployment, &case.identity),
+                "access_hint": hint_for(deployment, &case.identity).map(|hint| &**hint),
                 "not_served": not_served(deployment),
                 "maintenance": around.notice(deployment),
                 "limits": around.limits(deployment, &case.identity),
@@ -155,6 +160,13 @@ impl Explain {
         let found = catalog.lookup(Scope::Everywhere, &self.model);
         let mut deployments = found.iter().flat_map(|(_, deployments)| deployments.iter());
         deployments.any(|deployment| may_use(deployment, &case.identity))
+    }
+
+    /// Whether `/v1/{api}` tells a user who may not use it how to get access.
+    fn is_told(&self, catalog: &Catalog, case: &Case) -> bool {
+        let found = catalog.lookup(Scope::Everywhere, &self.model);
+        let mut deployments = found.iter().flat_map(|(_, deployments)| deployments.iter());
+        deployments.any(|deployment| hint_for(deployment, &case.identity).is_some())
     }
 }
 

@@ -65,6 +65,7 @@ impl Person {
             source,
             identity: Identity {
                 username: user.into(),
+                own_name: user.into(),
                 domain: Identity::domain_of(user),
                 groups,
                 ..Identity::default()

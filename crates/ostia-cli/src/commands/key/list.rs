@@ -6,7 +6,7 @@ use ostia::people::{key_json, key_state, rfc3339};
 use ostia_core::{ApiKey, Clock as _, SystemClock};
 use serde_json::Value;
 
-use crate::arguments::Setup;
+use crate::arguments::{Setup, person};
 use crate::commands::desk;
 use crate::failure::Failure;
 use crate::output::{Look, print};
@@ -20,7 +20,7 @@ use crate::table::Table;
 )]
 pub struct List {
     /// Only this user's keys
-    #[arg(long, value_name = "NAME@DOMAIN")]
+    #[arg(long, value_name = "NAME@DOMAIN", value_parser = person)]
     user: Option<String>,
     /// Only keys that end before: a span from now (30d), a date (2026-01-31: its beginning, UTC) or a timestamp
     #[arg(long, value_name = "WHEN")]

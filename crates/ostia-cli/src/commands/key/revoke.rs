@@ -1,6 +1,6 @@
 use clap::Args;
 
-use crate::arguments::Setup;
+use crate::arguments::{Setup, person};
 use crate::commands::desk;
 use crate::failure::Failure;
 use crate::output::note;
@@ -11,7 +11,7 @@ pub struct Revoke {
     /// As `ostia key list` shows it
     id: Option<String>,
     /// Revoke every key of this user, by whichever of their names
-    #[arg(long, value_name = "NAME@DOMAIN")]
+    #[arg(long, value_name = "NAME@DOMAIN", value_parser = person)]
     user: Option<String>,
 }
 

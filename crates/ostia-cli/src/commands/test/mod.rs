@@ -9,7 +9,7 @@ use clap::Args;
 use ostia_core::Secret;
 use serde_json::{Value, json};
 
-use crate::arguments::Setup;
+use crate::arguments::{Setup, person};
 use crate::commands::login;
 use crate::commands::web::{Page, parse_private};
 use crate::failure::Failure;
@@ -42,7 +42,7 @@ pub struct Test {
     #[arg(long, value_name = "URL", conflicts_with_all = ["user", "groups"])]
     url: Option<String>,
     /// Call as this user [default: one that meets the endpoint's rules]
-    #[arg(long, value_name = "NAME@DOMAIN")]
+    #[arg(long, value_name = "NAME@DOMAIN", value_parser = person)]
     user: Option<String>,
     /// A group that the user is in; repeatable
     #[arg(long = "group", value_name = "ID", requires = "user")]

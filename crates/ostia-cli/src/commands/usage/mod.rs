@@ -11,7 +11,7 @@ use jiff::tz::TimeZone;
 use ostia_core::{Clock as _, SystemClock, UsageQuery};
 
 use super::load::{existing_store, settings};
-use crate::arguments::Setup;
+use crate::arguments::{Setup, person};
 use crate::failure::{Failure, chain};
 use crate::output::{Look, print};
 use crate::runtime;
@@ -34,7 +34,7 @@ pub struct Usage {
     #[arg(long, value_name = "WHEN")]
     until: Option<Moment>,
     /// Only this user
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = person)]
     user: Option<String>,
     /// Print a line for each combination of these
     #[arg(long, value_name = "COLUMNS", value_delimiter = ',', default_value = "user,model", value_parser = PossibleValuesParser::new(UsageQuery::BY))]

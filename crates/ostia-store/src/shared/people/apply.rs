@@ -118,7 +118,7 @@ const SEE: &str = "
 
 async fn confirmed(work: &mut Work, login: &Login) -> sqlx::Result<u64> {
     let groups = login.groups.as_deref().map(written);
-    let proven = i64::from(login.proven);
+    let proven = login.own.number();
     let touched = run(
         work,
         CONFIRM,

@@ -1,7 +1,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use ostia_core::{Identity, Login, Owner, Person, PersonState, Project, Roster, StoreError};
+use ostia_core::{
+    Identity, Login, OwnName, Owner, Person, PersonState, Project, Roster, StoreError,
+};
 use sqlx::Row as _;
 
 use super::super::engine::Row;
@@ -93,10 +95,16 @@ pub(in super::super) async fn accepted_terms(
     work.end(version).await
 }
 
+/// Where the site linked the name to a person, nobody else's provider answers for it.
 const OWNER: &str = "
     SELECT groups, confirmed_at FROM identities
     WHERE person = $1 OR person IN (SELECT person FROM identities WHERE id = $1)
-        OR (proven = 1 AND lower(username) = lower($1))";
+    UNION SELECT groups, confirmed_at FROM identities
+    WHERE proven = 1 AND lower(username) = lower($1)
+        AND NOT EXISTS (SELECT 1 FROM identities WHERE id = $1 AND linked = 1)
+    UNION SELECT groups, confirmed_at FROM identities
+    WHERE proven = 2 AND lower(email) = lower($1)
+        AND NOT EXISTS (SELECT 1 FROM identities WHERE id = $1 AND linked = 1)";
 
 pub(in super::super) async fn owner(mut work: Work, username: &str) -> Result<Owner, StoreError> {
     let rows = work.all(sqlx::query(OWNER).bind(username.to_owned())).await;
@@ -139,7 +147,6 @@ fn person(row: &Row) -> sqlx::Result<Person> {
 }
 
 fn login(row: &Row) -> sqlx::Result<Login> {
-    let proven: i64 = row.try_get("proven")?;
     let groups: Option<String> = row.try_get("groups")?;
     Ok(Login {
         id: row.try_get("id")?,
@@ -149,7 +156,7 @@ fn login(row: &Row) -> sqlx::Result<Login> {
         username: row.try_get("username")?,
         name: row.try_get("name")?,
         email: row.try_get("email")?,
-        proven: proven != 0,
+        own: OwnName::of_number(row.try_get("proven")?),
         groups: groups
             .map(|text| list(&text, "identities.groups"))
             .transpose()?,

@@ -2,16 +2,20 @@
 
 mod globus;
 mod keys;
+mod names;
 mod oidc;
+mod open_webui;
 mod outages;
 mod people;
 mod roles;
+mod shapes;
 
 use ostia_core::{Clock, SystemClock};
 use ostia_testkit::backend::FakeBackend;
 use ostia_testkit::client::{Answer, Request};
 use ostia_testkit::gateway::{Site, TestGateway};
-use ostia_testkit::idp::{CLIENT_ID, FakeIdp};
+use ostia_testkit::idp::{CLIENT_ID, FakeIdp, seal};
+use ring::hmac;
 use serde_json::{Value, json};
 
 const AUDIENCE: &str = "ostia";
@@ -74,6 +78,14 @@ async fn start(idp: &FakeIdp, backend: &FakeBackend, settings: &str) -> TestGate
         .variable("IDP_SECRET", idp.secret().secret())
         .guard(idp.secret());
     TestGateway::start(site).await
+}
+
+/// A JWT by HS256, as PyJWT and others make it.
+fn signed(key: &str, head: &Value, claims: &Value) -> String {
+    seal(head, claims, |message| {
+        let secret = hmac::Key::new(hmac::HMAC_SHA256, key.as_bytes());
+        hmac::sign(&secret, message).as_ref().to_vec()
+    })
 }
 
 fn whoami(token: &str) -> Request {

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use ostia_core::Secret;
+use ostia_core::{Secret, names_somebody};
 
 use super::super::keys::{SettingKey, show_duration, show_list, show_size, show_text};
 use super::super::tree::{At, Member, Node, Value};
@@ -260,6 +260,14 @@ impl<'a> Section<'a> {
                 self.wrong(key, node, "a section");
                 return None;
             };
+            if !names_somebody(key) {
+                self.error_at(
+                    &node.at,
+                    key,
+                    "names nothing: a name has a letter or a digit",
+                );
+                return None;
+            }
             self.record(key, SettingKey::SECTION, String::new(), meaning);
             Some((key.to_owned(), self.inner(key, &node.at, members)))
         });

@@ -74,7 +74,7 @@ pub(super) fn read(root: &Section<'_>, reading: &Reading<'_>) -> Limits {
         shared,
         others: OtherLimits {
             key: read_others(&section, "key", "One API key, by the id that `ostia key list` shows."),
-            user: read_others(&section, "user", "One user, by username (`ada@lab.org`) or user id."),
+            user: read_others(&section, "user", "One user, by a name for which a provider answers (`ada@lab.org`) or user id; `blocked` also heeds a username that somebody chose."),
             project: read_others(&section, "project", "Each user of a project."),
             group: read_others(&section, "group", "Each member of a group; of several groups, the largest applies."),
         },

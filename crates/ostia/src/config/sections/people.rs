@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use ostia_core::{Identity, Role};
+use ostia_core::{Identity, Role, names_somebody};
 
 use super::super::reader::{Reading, Section, Text};
 use crate::settings::{Keys, Provider, Settings, Who};
@@ -97,7 +97,7 @@ pub(super) fn who(section: &Section<'_>, key: &str, text: &Text, kinds: &[&str])
     }
     let named = kinds.iter().find_map(|kind| {
         let name = value.strip_prefix(kind)?.trim();
-        (!name.is_empty()).then(|| (*kind, name.to_owned()))
+        names_somebody(name).then(|| (*kind, name.to_owned()))
     });
     let who = named.and_then(|(kind, name)| match kind {
         "group:" => Some(Who::Group(Identity::group(&name))),

@@ -80,15 +80,18 @@ impl Globus {
         let person = self.rules.person(&said)?;
         let groups = self.groups_of(token).await?;
         self.rules.admit(&person, &groups)?;
+        let domain = Identity::domain_of(&person.username);
         let identity = Identity {
             user_id: person.id,
             name: person.name,
-            domain: Identity::domain_of(&person.username),
+            own_name: domain
+                .as_ref()
+                .map_or_else(Arc::default, |_| Arc::clone(&person.username)),
+            domain,
             username: person.username,
             idp_id: person.idp_id,
             idp_name: person.idp_name,
             auth_service: "globus".into(),
-            owns_username: true,
             groups: prefixed(&self.groups_prefix, groups),
             email: person.email,
             link: person.link,

@@ -51,14 +51,11 @@ pub(super) async fn page(case: &Case<'_>, visitor: &Visitor) -> Result<Markup, F
     Ok(Shell::of(case, visitor, "My errors", Page::Errors).page(&body))
 }
 
-/// How the ledger names somebody.
-pub(super) fn names(visitor: &Visitor) -> Vec<String> {
+/// How the ledger names somebody: never only by a name that they chose themselves.
+fn names(visitor: &Visitor) -> Vec<String> {
     let principal = &visitor.principal;
-    let mut names = vec![principal.user_id.to_string()];
-    if *principal.reported_name() != *principal.user_id {
-        names.push(principal.reported_name().to_owned());
-    }
-    names
+    let names = [&principal.user_id, &principal.own_name].map(ToString::to_string);
+    names.into_iter().filter(|name| !name.is_empty()).collect()
 }
 
 /// What is wrong and what helps once for all requests with the same code, in the order of the newest one.

@@ -204,7 +204,8 @@ pub(super) async fn make(case: &Case<'_>, visitor: &Visitor) -> Result<Markup, F
         return Err(Fault::Elsewhere(case.to("/ui/terms")));
     }
     let desk = visitor.desk(case, None);
-    let (name, is_new) = case.gateway().directory().key_name(&visitor.principal);
+    let directory = case.gateway().directory();
+    let (name, is_new) = desk.key_name(&visitor.principal, directory).await?;
     let mut asked = asked_for(case, visitor, &name)?;
     if let Way::Key(hash) = &visitor.way {
         narrow(case, hash, &mut asked).await?;
@@ -332,8 +333,9 @@ async fn own(case: &Case<'_>, visitor: &Visitor) -> Result<ApiKey, Fault> {
 
 /// The newest first.
 async fn theirs(case: &Case<'_>, visitor: &Visitor) -> Result<Vec<ApiKey>, Fault> {
-    let names = case.gateway().directory().names_of(&visitor.principal);
-    let mut keys = visitor.desk(case, None).keys_for(&names).await?;
+    let directory = case.gateway().directory();
+    let desk = visitor.desk(case, None);
+    let mut keys = desk.own_keys(&visitor.principal, directory).await?;
     keys.sort_by_key(|key| std::cmp::Reverse(key.created_at));
     Ok(keys)
 }

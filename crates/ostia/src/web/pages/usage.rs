@@ -5,7 +5,6 @@ use maud::{Markup, html};
 use ostia_core::{UsageQuery, UsageRow};
 use serde_json::Value;
 
-use super::errors::names;
 use crate::relay::ClientBody;
 use crate::web::answer::{self, Fault};
 use crate::web::chart::Bars;
@@ -23,7 +22,7 @@ const BY: [&str; 4] = ["day", "model", "key", "project"];
 pub(super) async fn page(case: &Case<'_>, visitor: &Visitor) -> Result<Markup, Fault> {
     let range = Range::of(case, "30d")?;
     let by = by(case);
-    let names = names(visitor);
+    let names = names(case, visitor).await?;
     let daily = report(case, &names, &range, &["day", "model"]).await?;
     let mut rows = report(case, &names, &range, &[by]).await?;
     if by == "day" {
@@ -59,8 +58,22 @@ pub(super) async fn page(case: &Case<'_>, visitor: &Visitor) -> Result<Markup, F
 pub(super) async fn csv(case: &Case<'_>, visitor: &Visitor) -> Result<Response<ClientBody>, Fault> {
     let range = Range::of(case, "30d")?;
     let by = by(case);
-    let rows = report(case, &names(visitor), &range, &[by]).await?;
+    let names = names(case, visitor).await?;
+    let rows = report(case, &names, &range, &[by]).await?;
     Ok(answer::csv("usage.csv", as_csv(&[by], &rows)))
+}
+
+/// How sums name somebody.
+async fn names(case: &Case<'_>, visitor: &Visitor) -> Result<Vec<String>, Fault> {
+    let principal = &visitor.principal;
+    let directory = case.gateway().directory();
+    let desk = visitor.desk(case, None);
+    let name = desk.name_in_sums(principal, directory).await?;
+    let mut names = vec![principal.user_id.to_string()];
+    if name != principal.user_id {
+        names.push(name.to_string());
+    }
+    Ok(names)
 }
 
 /// The same lines for spreadsheets.
