@@ -94,19 +94,6 @@ pub fn own_limits(limits: &Limits, who: &Identity) -> OwnLimits {
     known.fold(OwnLimits::default(), or_else)
 }
 
-/// Those of a user's name. Whoever only calls themselves so gains nothing by it, but is refused where the name is.
-fn by_name(users: &BTreeMap<String, OwnLimits>, who: &Identity) -> Option<OwnLimits> {
-    let named = *users.get(&*who.username)?;
-    let is_plain = !who.username.contains('@');
-    match !who.own_name().is_empty() || who.owns_username && is_plain {
-        true => Some(named),
-        false => named.blocked.then(|| OwnLimits {
-            blocked: true,
-            ..OwnLimits::default()
-        }),
-    }
-}
-
 /// The limits of `[limits.key."ID"]` that a key was given.
 fn given(rights: &KeyRights) -> OwnLimits {
     let most = |name: &str| rights.limits.get(name).copied();
