@@ -116,6 +116,8 @@ impl Admission {
             own: self.own,
             identity: &self.identity,
             demand: &self.demand,
+            party: None,
+            waits: false,
         };
         let wanted = ostia_core::Scope::is_of_endpoint;
         let leased = shared.lease(&self.ranked, &asking, wanted, WhenAway::Skip);
@@ -134,6 +136,8 @@ impl Admission {
             own: self.own,
             identity: &self.identity,
             demand: &self.demand,
+            party: None,
+            waits: false,
         };
         let waiting = shared.after_a_rest(&mut self.ranked, &asking, &mut self.line);
         match waiting.await {

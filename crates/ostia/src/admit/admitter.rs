@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use ostia_core::{
     Ask, Blocked, Claim, Class, Clock, Cost, Grant, Identity, Limiter, Measure, Reserving, Scope,
-    Standing, Subject,
+    Standing, Subject, Turn,
 };
 
 use super::admission::{Admission, Leased};
@@ -27,9 +27,9 @@ use crate::settings::{Limits, OwnLimits};
 /// The wait that a caller is told if only the end of another request helps, and the time after which a waiter checks by
 /// itself: room that comes back elsewhere wakes nobody here.
 const SHORTLY: Duration = Duration::from_secs(1);
-/// How often the first in line check by themselves where limits are shared: room that comes back on another replica
-/// wakes nobody here.
-const LOOK: Duration = Duration::from_millis(20);
+/// How often the first in line check by themselves where limits are shared: of what comes back on another replica only
+/// places wake somebody here.
+const LOOK: Duration = Duration::from_millis(50);
 /// Forecasts beyond this are as good as never.
 const FAR_OFF: Duration = Duration::from_secs(3600);
 
@@ -57,6 +57,8 @@ pub(super) struct Shared {
     limiter_patience: Duration,
     /// The limiter, where it is one for several replicas.
     shared: Option<Arc<SharedLimiter>>,
+    /// Places are counted by the limiter, which also decides between replicas whose turn it is.
+    spans_replicas: bool,
     promises: Promises,
     blocks: Blocks,
     /// Counts by address, in this process.
@@ -68,11 +70,16 @@ pub(super) struct Shared {
 }
 
 /// The claims of one request on limits, for any endpoint.
+#[derive(Clone, Copy)]
 pub(super) struct Asking<'a> {
     pub(super) limits: &'a Limits,
     pub(super) own: OwnLimits,
     pub(super) identity: &'a Identity,
     pub(super) demand: &'a Demand,
+    /// Its pool, and for whom it asks; `None`: it was let in before, and changes its endpoint.
+    pub(super) party: Option<(&'a Arc<str>, &'a Party)>,
+    /// It waits in line.
+    pub(super) waits: bool,
 }
 
 /// A request's place among those that wait.
@@ -128,6 +135,7 @@ impl Admitter {
             local,
             limiter_patience,
             shared: None,
+            spans_replicas: false,
             promises: Promises::default(),
             blocks: Blocks::default(),
             doors,
@@ -152,6 +160,7 @@ impl Admitter {
             limiter_patience: limiter.patience(),
             limiter: Arc::clone(&limiter) as _,
             shared: Some(limiter),
+            spans_replicas: true,
             promises: Promises::default(),
             blocks: Blocks::default(),
             doors,
@@ -177,16 +186,19 @@ impl Admitter {
         if let Some(what) = self.0.blocks.of(identity, ranked.model(), now) {
             return Err(Refused::now(Shortage::Blocked(what)));
         }
+        let shared = &self.0;
+        let pool = Arc::clone(ranked.model());
+        let party = party(entry, &own);
         let asking = Asking {
             limits: entry.limits,
             own,
             identity,
             demand: entry.demand,
+            party: Some((&pool, &party)),
+            waits: false,
         };
-        let shared = &self.0;
-        let pool = Arc::clone(ranked.model());
         let first = ranked.candidates().first().cloned();
-        let entered = self.wait_for_room(ranked, entry, &asking).await;
+        let entered = self.wait_for_room(ranked, entry, &asking, &party).await;
         entered.map_err(|refused| {
             let now = shared.clock.now();
             let tokens = first.map_or(0, |first| asking.cost(&first).total());
@@ -200,11 +212,12 @@ impl Admitter {
         mut ranked: Ranked,
         entry: Entry<'_>,
         asking: &Asking<'_>,
+        party: &Party,
     ) -> Result<Admission, Refused> {
         let shared = &self.0;
         let arrived = shared.clock.now();
         let mut line = Line {
-            party: party(entry, &asking.own),
+            party: party.clone(),
             leave_at: match entry.class {
                 Class::Interactive => {
                     let start = ranked.starting().map(|starting| starting.patience);
@@ -338,6 +351,7 @@ impl Admitter {
         let ask = Ask {
             claims: vec![claim],
             cost: Cost::default(),
+            turn: None,
         };
         let mut grant = Arc::clone(&self.0.doors).grant(&ask)?;
         grant.hold.sent();
@@ -373,6 +387,25 @@ impl Admitter {
     /// Sends what is still to be sent to others.
     pub async fn shutdown(&self) {
         self.0.limiter.shutdown().await;
+    }
+}
+
+#[cfg(test)]
+impl Admitter {
+    /// As [`Admitter::sharing`] makes one, with any limiter.
+    pub(super) fn over_replicas(limiter: Arc<dyn Limiter>, clock: Arc<dyn Clock>) -> Self {
+        let retries = RetryBudget::new(0, Arc::clone(&clock));
+        let Self(local) = Self::new(Some(limiter), FAR_OFF, retries, clock);
+        let shared = Arc::into_inner(local).expect("nobody else has it");
+        Self(Arc::new(Shared {
+            spans_replicas: true,
+            queues: Queues::new(true),
+            ..shared
+        }))
+    }
+
+    pub(super) fn queues(&self) -> &Queues {
+        &self.0.queues
     }
 }
 
@@ -441,6 +474,10 @@ impl Shared {
         mut refused: Refused,
     ) -> Result<Leased, Refused> {
         let seat = self.seat(ranked, line, &refused)?;
+        let asking = Asking {
+            waits: true,
+            ..*wanted.asking
+        };
         let began = self.clock.now();
         loop {
             let waited = self.clock.now().saturating_duration_since(began);
@@ -450,7 +487,7 @@ impl Shared {
             if let Some(tried) = seat.is_due() {
                 look = self.look();
                 let away = (wanted.away)(line.left(self.clock.now()));
-                let leased = self.lease(ranked, wanted.asking, wanted.scopes, away);
+                let leased = self.lease(ranked, &asking, wanted.scopes, away);
                 refused = match leased.await {
                     Ok(leased) => return Ok(leased),
                     Err(this) => this,
@@ -592,13 +629,32 @@ impl Shared {
         let place = deployment.state.take_place(deployment.places());
         let place = place.ok_or_else(|| Refused::full(SHORTLY))?;
         let mut claims = asking.claims(deployment, is_wanted);
-        if self.shared.is_some() {
+        if self.spans_replicas {
             claims.extend(places(deployment));
         }
         let cost = asking.cost(deployment);
-        let grant = self.reserve(Ask { claims, cost }).await?;
+        let turn = self.turn(asking, cost);
+        let grant = self.reserve(Ask { claims, cost, turn }).await?;
         deployment.state.probe();
         Ok((place, grant, cost))
+    }
+
+    /// Who asks, for the limiter that decides between replicas.
+    fn turn(&self, asking: &Asking<'_>, cost: Cost) -> Option<Turn> {
+        let (pool, party) = asking.party.filter(|_| self.spans_replicas)?;
+        let (is_new_project, is_new_user) = self.queues.is_new(pool, party);
+        Some(Turn {
+            pool: Arc::clone(pool),
+            class: party.class,
+            project: Arc::clone(&party.project),
+            project_share: party.project_share,
+            user: Arc::clone(&party.user),
+            user_share: party.user_share,
+            service: likely_service(asking.demand, cost),
+            is_new_project,
+            is_new_user,
+            waits: asking.waits,
+        })
     }
 
     /// The limit of the caller's own that will still hold it back on every endpoint, while others wait.
@@ -606,9 +662,12 @@ impl Shared {
         let foreseen = ranked.candidates().iter().map(|deployment| {
             let claims = asking.claims(deployment, |scope| scope != Scope::Endpoint);
             let cost = asking.cost(deployment);
-            self.limiter
-                .foresee(&Ask { claims, cost })
-                .map(Refused::from)
+            let ask = Ask {
+                claims,
+                cost,
+                turn: None,
+            };
+            self.limiter.foresee(&ask).map(Refused::from)
         });
         let foreseen: Option<Vec<Refused>> = foreseen.collect();
         foreseen?.into_iter().reduce(Refused::milder)
@@ -616,9 +675,9 @@ impl Shared {
 
     /// How soon the first waiter in line checks by itself.
     fn look(&self) -> Duration {
-        match self.shared {
-            Some(_) => LOOK,
-            None => SHORTLY,
+        match self.spans_replicas {
+            true => LOOK,
+            false => SHORTLY,
         }
     }
 

@@ -52,6 +52,8 @@ struct Project {
     users: BTreeMap<Arc<str>, Line>,
     /// The counter of the user who was served last.
     present: f64,
+    /// [`Lines::is_new`] said that it is here.
+    is_known: bool,
 }
 
 /// One user's requests: they wait in the order in which they came.
@@ -64,6 +66,8 @@ struct Line {
     running: usize,
     /// Its first request waits for room under its own limit. Others are served meanwhile.
     is_held: bool,
+    /// [`Lines::is_new`] said that it is here.
+    is_known: bool,
 }
 
 /// The order in which the firsts of the lines are served.
@@ -124,6 +128,18 @@ impl Lines {
             self.running -= 1;
         }
         self.forget(party);
+    }
+
+    /// Whether the party was idle when it was last asked: its project, and the user in it.
+    pub(super) fn is_new(&mut self, party: &Party) -> (bool, bool) {
+        let Some(project) = self.projects.get_mut(&key(party)) else {
+            return (true, true);
+        };
+        let is_new_project = project.is_idle() || !std::mem::replace(&mut project.is_known, true);
+        let line = project.users.get_mut(&party.user);
+        let is_new_user =
+            line.is_none_or(|line| line.is_idle() || !std::mem::replace(&mut line.is_known, true));
+        (is_new_project, is_new_user)
     }
 
     /// Counts service for those who wait or run here; the others save nothing up.
@@ -283,12 +299,14 @@ impl Lines {
         project.share = party.project_share;
         if project.is_idle() {
             project.counter = project.counter.max(floor);
+            project.is_known = false;
         }
         let floor = project.floor();
         let line = project.users.entry(Arc::clone(&party.user)).or_default();
         line.share = party.user_share;
         if line.is_idle() {
             line.counter = line.counter.max(floor);
+            line.is_known = false;
         }
         line
     }

@@ -1,0 +1,234 @@
+//! Fair shares of an engine with four places, on one replica and on three: the queue as it is, on a clock that only the
+//! simulation moves. `cargo test -p ostia --lib admit::simulation -- --nocapture` prints the figures.
+#![expect(clippy::print_stdout, reason = "figures that people read")]
+
+mod server;
+mod site;
+mod world;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use self::server::Server;
+use self::site::{Site, settle, user};
+use self::world::World;
+use super::{Admitter, RetryBudget};
+use crate::identify::Principal;
+
+const PLACES: u32 = 4;
+/// Output tokens of a usual answer, and what it takes the engine.
+const ANSWER: u64 = 200;
+const SERVICE: Duration = Duration::from_secs(1);
+/// From the end of an answer until its client's next request is here.
+const TURNAROUND: Duration = Duration::from_millis(2);
+/// Nothing is counted before that.
+const WARM_UP: Duration = Duration::from_secs(60);
+const RUN: Duration = Duration::from_secs(2_000);
+
+/// What one connection asks for, one request after the other.
+#[derive(Clone)]
+struct Connection {
+    replica: usize,
+    user: usize,
+    /// Output tokens of the first answers, again and again.
+    answers: &'static [u64],
+}
+
+/// One user's part of a run.
+#[derive(Debug, Default, Clone)]
+struct Part {
+    /// In service times.
+    service: f64,
+    waits: Vec<f64>,
+}
+
+#[derive(Debug)]
+struct Figures {
+    parts: Vec<Part>,
+    /// The largest difference between the service of the first two users at any time, in service times.
+    gap: f64,
+}
+
+impl Figures {
+    fn total(&self) -> f64 {
+        self.parts.iter().map(|part| part.service).sum()
+    }
+
+    /// Jain's index of service by user. Everybody's max-min fair share is the same if all want at least that.
+    fn jain(&self) -> f64 {
+        let squares: f64 = self.parts.iter().map(|part| part.service.powi(2)).sum();
+        self.total().powi(2) / (self.parts.len() as f64 * squares)
+    }
+
+    /// The longest wait of all users but the first.
+    fn longest_wait(&self) -> f64 {
+        let waits = self.parts[1..].iter().flat_map(|part| &part.waits);
+        waits.copied().fold(0.0, f64::max)
+    }
+}
+
+/// What it takes an engine, in service times.
+fn service(output: u64) -> f64 {
+    output as f64 / ANSWER as f64
+}
+
+fn run(replicas: usize, connections: &[Connection]) -> Figures {
+    let world = World::new();
+    let users = connections.iter().map(|of| of.user).max().unwrap() + 1;
+    let names: Vec<Principal> = (0..users).map(|at| user(&format!("user{at}"))).collect();
+    let figures = Arc::new(Mutex::new(Figures {
+        parts: vec![Part::default(); users],
+        gap: 0.0,
+    }));
+    let server = Server::new(&world);
+    let sites: Vec<Arc<Site>> = (0..replicas)
+        .map(|_| {
+            let admitter = match replicas {
+                1 => {
+                    let retries = RetryBudget::new(0, world.clock());
+                    Admitter::new(None, Duration::ZERO, retries, world.clock())
+                }
+                _ => server.connect(),
+            };
+            Arc::new(Site::new(admitter, PLACES))
+        })
+        .collect();
+    for connection in connections {
+        let client = Client {
+            world: Arc::clone(&world),
+            site: Arc::clone(&sites[connection.replica]),
+            principal: names[connection.user].clone(),
+            connection: connection.clone(),
+            figures: Arc::clone(&figures),
+        };
+        world.spawn(client.ask());
+    }
+    world.run(WARM_UP + RUN);
+    for site in &sites {
+        assert_eq!(site.admitter.waiting(), 0, "everybody has left");
+    }
+    server.close();
+    drop(sites);
+    Arc::into_inner(figures).unwrap().into_inner()
+}
+
+struct Client {
+    world: Arc<World>,
+    site: Arc<Site>,
+    principal: Principal,
+    connection: Connection,
+    figures: Arc<Mutex<Figures>>,
+}
+
+impl Client {
+    async fn ask(self) {
+        let counted_from = self.world.now() + WARM_UP;
+        for &output in self.connection.answers.iter().cycle() {
+            let asked = self.world.now();
+            let admission = self.site.enter(&self.principal).await.expect("patience");
+            let waited = self.world.now().saturating_duration_since(asked);
+            self.world.sleep(SERVICE.mul_f64(service(output))).await;
+            settle(admission, output);
+            if asked >= counted_from {
+                self.note(waited, output);
+            }
+            self.world.sleep(TURNAROUND).await;
+        }
+    }
+
+    fn note(&self, waited: Duration, output: u64) {
+        let mut figures = self.figures.lock();
+        let part = &mut figures.parts[self.connection.user];
+        part.service += service(output);
+        part.waits.push(waited.as_secs_f64() / SERVICE.as_secs_f64());
+        if let [one, other, ..] = &figures.parts[..] {
+            let gap = (one.service - other.service).abs();
+            figures.gap = figures.gap.max(gap);
+        }
+    }
+}
+
+/// Answers that are all alike, and answers between a half and one and a half of that.
+const ALIKE: &[u64] = &[ANSWER];
+const MIXED: &[u64] = &[190, 120, 280, 230, 150, 300, 100, 240, 210, 180];
+
+/// One user with 100 connections and nine with one each, spread over the replicas by a load balancer.
+fn crowd(replicas: usize, answers: &'static [u64]) -> Vec<Connection> {
+    let users = (0..100).map(|_| 0).chain(1..10).enumerate();
+    users
+        .map(|(at, user)| Connection {
+            replica: at % replicas,
+            user,
+            answers: rotated(answers, at),
+        })
+        .collect()
+}
+
+fn rotated(answers: &'static [u64], by: usize) -> &'static [u64] {
+    &answers[by % answers.len()..]
+}
+
+/// The same connections as those of a single user, who is served in the order of arrival.
+fn first_come_first_served(connections: &[Connection]) -> Figures {
+    let ones = connections.iter().cloned().map(|connection| Connection {
+        replica: 0,
+        user: 0,
+        ..connection
+    });
+    run(1, &ones.collect::<Vec<_>>())
+}
+
+fn told(name: &str, connections: &[Connection], figures: &Figures) -> f64 {
+    let in_turn = first_come_first_served(connections).total();
+    let throughput = figures.total() / in_turn;
+    println!(
+        "{name}: Jain's index {:.4}; throughput {throughput:.3} of first come first served; longest wait of the nine {:.2} service times",
+        figures.jain(),
+        figures.longest_wait(),
+    );
+    throughput
+}
+
+#[test]
+fn one_user_with_a_hundred_connections_holds_nobody_up() {
+    for (name, answers) in [("alike", ALIKE), ("mixed", MIXED)] {
+        let connections = crowd(1, answers);
+        let figures = run(1, &connections);
+        let throughput = told(name, &connections, &figures);
+        assert!(figures.jain() >= 0.99 && throughput >= 0.95);
+        assert!(figures.longest_wait() < 2.0 || answers == MIXED);
+    }
+}
+
+#[test]
+fn on_three_replicas_neither() {
+    for (name, answers) in [("alike, three replicas", ALIKE), ("mixed, three replicas", MIXED)] {
+        let connections = crowd(3, answers);
+        let figures = run(3, &connections);
+        let throughput = told(name, &connections, &figures);
+        assert!(figures.jain() >= 0.95 && throughput >= 0.95);
+        assert!(figures.longest_wait() < 2.0 || answers == MIXED);
+    }
+}
+
+/// Small requests of one user beside large ones of another: virtual token counters keep the difference of their service
+/// below twice what the engine holds at a time.
+#[test]
+fn two_with_a_backlog_are_served_alike() {
+    const LARGE: u64 = 10 * ANSWER;
+    for replicas in [1, 3] {
+        let connections: Vec<Connection> = (0..60)
+            .map(|at| Connection {
+                replica: at % replicas,
+                user: usize::from(at % 2 == 0),
+                answers: if at % 2 == 0 { &[LARGE] } else { ALIKE },
+            })
+            .collect();
+        let figures = run(replicas, &connections);
+        let bound = 2.0 * f64::from(PLACES) * service(LARGE);
+        println!("{replicas} replica(s): gap {:.1} of {bound:.0} service times", figures.gap);
+        assert!(figures.gap <= bound);
+    }
+}
