@@ -1,7 +1,7 @@
 -- Whose turn it is among replicas, in the order of admit/fair.rs.
 -- ostia:fair:POOL: counters of projects and of users in them, and of those who were served last; by class.
 -- COUNTER:line, for a counter of requests in flight: of each replica the waiter whose turn it is there, a while after its last try.
-local waiter_ms, fair_ms, most_counters = 500, 600000, 20000
+local waiter_ms, fair_ms, most_counters = 2000, 600000, 20000
 local places = '^ostia:f:endpoint:'
 
 -- Its counters, their names, and the counters of those who were served last.

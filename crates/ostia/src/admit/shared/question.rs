@@ -174,10 +174,7 @@ pub(super) fn beat<'a>(
     call
 }
 
-pub(super) fn exchange<'a>(
-    script: &'a Script,
-    spent: &[(String, Spent)],
-) -> ScriptInvocation<'a> {
+pub(super) fn exchange<'a>(script: &'a Script, spent: &[(String, Spent)]) -> ScriptInvocation<'a> {
     let mut call = script.prepare_invoke();
     call.key(SERVICE);
     for (whose, of) in spent {

@@ -142,7 +142,8 @@ impl Client {
         let mut figures = self.figures.lock();
         let part = &mut figures.parts[self.connection.user];
         part.service += service(output);
-        part.waits.push(waited.as_secs_f64() / SERVICE.as_secs_f64());
+        part.waits
+            .push(waited.as_secs_f64() / SERVICE.as_secs_f64());
         if let [one, other, ..] = &figures.parts[..] {
             let gap = (one.service - other.service).abs();
             figures.gap = figures.gap.max(gap);
@@ -204,7 +205,10 @@ fn one_user_with_a_hundred_connections_holds_nobody_up() {
 
 #[test]
 fn on_three_replicas_neither() {
-    for (name, answers) in [("alike, three replicas", ALIKE), ("mixed, three replicas", MIXED)] {
+    for (name, answers) in [
+        ("alike, three replicas", ALIKE),
+        ("mixed, three replicas", MIXED),
+    ] {
         let connections = crowd(3, answers);
         let figures = run(3, &connections);
         let throughput = told(name, &connections, &figures);
@@ -228,7 +232,10 @@ fn two_with_a_backlog_are_served_alike() {
             .collect();
         let figures = run(replicas, &connections);
         let bound = 2.0 * f64::from(PLACES) * service(LARGE);
-        println!("{replicas} replica(s): gap {:.1} of {bound:.0} service times", figures.gap);
+        println!(
+            "{replicas} replica(s): gap {:.1} of {bound:.0} service times",
+            figures.gap
+        );
         assert!(figures.gap <= bound);
     }
 }

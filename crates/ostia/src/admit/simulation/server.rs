@@ -160,9 +160,12 @@ impl State {
             }
             return (true, self.running < most);
         }
-        let is_first = own.as_ref().is_none_or(|(who, of)| self.place_of(who, *of) >= place);
+        let is_first = own
+            .as_ref()
+            .is_none_or(|(who, of)| self.place_of(who, *of) >= place);
         if turn.waits && is_first {
-            self.line.insert(replica, (Arc::clone(&turn.project), since));
+            self.line
+                .insert(replica, (Arc::clone(&turn.project), since));
         }
         (false, self.running < most)
     }
