@@ -45,6 +45,8 @@ pub(super) struct Leased {
     pub(super) grant: ostia_core::Grant,
     /// What the grant was asked for.
     pub(super) cost: Cost,
+    /// The limiter over replicas counted the service that is expected.
+    pub(super) is_charged: bool,
 }
 
 impl Admission {

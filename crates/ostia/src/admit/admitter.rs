@@ -242,9 +242,12 @@ impl Admitter {
             scopes: |_| true,
             away: WhenAway::Send,
         };
-        let leased = shared.in_turn(&mut ranked, wanted, &line, refused).await?;
+        let (leased, seat) = shared.in_turn(&mut ranked, wanted, &line, refused).await?;
         line.waited = Some(shared.clock.now().saturating_duration_since(arrived));
-        Ok(self.admission(ranked, entry, asking, leased, line))
+        let admission = self.admission(ranked, entry, asking, leased, line);
+        // Not before its service is counted: a line without anybody is as good as new.
+        drop(seat);
+        Ok(admission)
     }
 
     fn admission(
@@ -258,9 +261,10 @@ impl Admitter {
         let shared = &self.0;
         let service = likely_service(entry.demand, leased.cost);
         let now = shared.clock.now();
-        let served = shared
-            .queues
-            .served(ranked.model(), &line.party, service, now);
+        let served =
+            shared
+                .queues
+                .served(ranked.model(), &line.party, service, leased.is_charged, now);
         Admission::new(
             Arc::clone(shared),
             ranked,
@@ -465,14 +469,14 @@ impl Shared {
     }
 
     /// Waits in line for a place and room under all limits, if the shortage will pass in time. If dropped meanwhile,
-    /// the request leaves the queue. `refused`: why it was not admitted at once.
+    /// the request leaves the queue; so it does when its seat is dropped. `refused`: why it was not admitted at once.
     async fn in_turn(
         &self,
         ranked: &mut Ranked,
         wanted: Wanted<'_>,
         line: &Line,
         mut refused: Refused,
-    ) -> Result<Leased, Refused> {
+    ) -> Result<(Leased, Seat<'_>), Refused> {
         let seat = self.seat(ranked, line, &refused)?;
         let asking = Asking {
             waits: true,
@@ -489,7 +493,7 @@ impl Shared {
                 let away = (wanted.away)(line.left(self.clock.now()));
                 let leased = self.lease(ranked, &asking, wanted.scopes, away);
                 refused = match leased.await {
-                    Ok(leased) => return Ok(leased),
+                    Ok(leased) => return Ok((leased, seat)),
                     Err(this) => this,
                 };
                 seat.lacks(&refused.shortage);
@@ -544,7 +548,7 @@ impl Shared {
             .await;
         let waited = self.clock.now().saturating_duration_since(began);
         line.waited = Some(line.waited.unwrap_or_default() + waited);
-        leased.ok()
+        leased.ok().map(|(leased, _)| leased)
     }
 
     /// A place in line, if waiting is worthwhile.
@@ -602,14 +606,7 @@ impl Shared {
         let here = candidates.iter().enumerate();
         for (at, deployment) in here.filter(|(_, one)| sends || !is_away(one)) {
             let this = match self.lease_one(deployment, asking, is_wanted).await {
-                Ok((place, grant, cost)) => {
-                    return Ok(Leased {
-                        at,
-                        place,
-                        grant,
-                        cost,
-                    });
-                }
+                Ok(leased) => return Ok(Leased { at, ..leased }),
                 Err(this) => this,
             };
             refused = Some(match refused {
@@ -625,23 +622,29 @@ impl Shared {
         deployment: &Deployment,
         asking: &Asking<'_>,
         is_wanted: fn(Scope) -> bool,
-    ) -> Result<(InFlightGuard, Grant, Cost), Refused> {
+    ) -> Result<Leased, Refused> {
         let place = deployment.state.take_place(deployment.places());
         let place = place.ok_or_else(|| Refused::full(SHORTLY))?;
         let mut claims = asking.claims(deployment, is_wanted);
-        if self.spans_replicas {
-            claims.extend(places(deployment));
-        }
         let cost = asking.cost(deployment);
-        let turn = self.turn(asking, cost);
+        let shared_place = places(deployment).filter(|_| self.spans_replicas);
+        let turn = shared_place.as_ref().and_then(|_| self.turn(asking, cost));
+        let is_charged = turn.is_some();
+        claims.extend(shared_place);
         let grant = self.reserve(Ask { claims, cost, turn }).await?;
         deployment.state.probe();
-        Ok((place, grant, cost))
+        Ok(Leased {
+            at: 0,
+            place,
+            grant,
+            cost,
+            is_charged,
+        })
     }
 
     /// Who asks, for the limiter that decides between replicas.
     fn turn(&self, asking: &Asking<'_>, cost: Cost) -> Option<Turn> {
-        let (pool, party) = asking.party.filter(|_| self.spans_replicas)?;
+        let (pool, party) = asking.party?;
         let (is_new_project, is_new_user) = self.queues.is_new(pool, party);
         Some(Turn {
             pool: Arc::clone(pool),

@@ -106,8 +106,10 @@ pub(super) struct Served {
     pool: Arc<str>,
     party: Party,
     service: f64,
-    /// Whether this process counts it: others waited.
-    is_counted: bool,
+    /// Whether it runs in a line: others waited.
+    is_in_line: bool,
+    /// Whether the limiter over replicas counted it.
+    is_charged: bool,
 }
 
 impl Waiter {
@@ -222,25 +224,31 @@ impl Queues {
         }
     }
 
-    /// A request of this party was admitted. It is counted if others wait, or waited recently, or wait elsewhere.
+    /// A request of this party was admitted. It is counted if others wait, or waited recently, or if the limiter over
+    /// replicas counted it (`is_charged`).
     pub(super) fn served(
         &self,
         pool: &Arc<str>,
         party: &Party,
         service: f64,
+        is_charged: bool,
         now: Instant,
     ) -> Option<Served> {
         let queue = self.known(pool);
+        let is_in_line = queue.is_some();
+        if !is_in_line && !is_charged {
+            return None;
+        }
         self.note(pool, party, service, 0.0);
-        if let Some(queue) = &queue {
+        if let Some(queue) = queue {
             queue.state.lock().started(party, service, now);
         }
-        let is_counted = queue.is_some();
-        (is_counted || self.spent.is_some()).then(|| Served {
+        Some(Served {
             pool: Arc::clone(pool),
             party: party.clone(),
             service,
-            is_counted,
+            is_in_line,
+            is_charged,
         })
     }
 
@@ -248,13 +256,14 @@ impl Queues {
     pub(super) fn freed(&self, pool: &str, user: &str, served: Option<Served>, service: f64) {
         if let Some(served) = &served {
             let correction = service - served.service;
-            self.note(&served.pool, &served.party, correction, correction);
+            let uncounted = if served.is_charged { correction } else { 0.0 };
+            self.note(&served.pool, &served.party, correction, uncounted);
         }
         if self.count.load(Ordering::Relaxed) == 0 {
             return;
         }
         let mut pools = self.pools.lock();
-        if let Some(served) = served.filter(|served| served.is_counted)
+        if let Some(served) = served.filter(|served| served.is_in_line)
             && let Some(queue) = pools.get(&served.pool)
         {
             let mut state = queue.state.lock();
@@ -553,7 +562,7 @@ mod tests {
         };
         let (ada, bob) = (join("ada"), join("bob"));
         assert!(ada.is_due().is_some() && bob.is_due().is_none());
-        let served = queues.served(&pool, &party("ada", Class::Interactive), 5.0, now);
+        let served = queues.served(&pool, &party("ada", Class::Interactive), 5.0, true, now);
         queues.freed(&pool, "ada", served, 7.0);
         let spent = queues.spent();
         let [(_, of)] = &spent[..] else {

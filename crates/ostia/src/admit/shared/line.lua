@@ -105,11 +105,8 @@ local function others_before(who, key)
   return count, own
 end
 
--- It waits, unless another one of its replica waits and goes first.
-local function wait(who, own, key)
-  if own and not is_same(own, who) and own.pool == who.pool and precedes(own, who) then
-    return
-  end
+-- It waits, instead of the one of its replica that tried before it: each replica knows who is next there.
+local function wait(who, key)
   local kept = {}
   for _, name in ipairs({ 'replica', 'pool', 'class', 'project', 'user', 'since' }) do
     kept[name] = who[name]

@@ -36,7 +36,7 @@ use crate::settings::SharedLimits;
 /// After this long without a heartbeat, a replica's requests in flight no longer count.
 const LEASE: Duration = Duration::from_secs(10);
 const HEARTBEAT: Duration = Duration::from_secs(2);
-/// How long returned amounts are collected before they are sent.
+/// How long returned amounts are collected after others were sent.
 pub(super) const LINGER: Duration = Duration::from_millis(2);
 /// How often service is exchanged, and while somebody waits.
 const EXCHANGE: Duration = Duration::from_secs(1);
@@ -150,11 +150,11 @@ impl SharedLimiter {
     async fn tell(&self, queues: &Queues) -> Infallible {
         loop {
             self.outbox.filled().await;
-            tokio::time::sleep(LINGER).await;
             match self.flush().await {
                 Ok(()) => queues.came_back(),
                 Err(_) => self.link.up().await,
             }
+            tokio::time::sleep(LINGER).await;
         }
     }
 

@@ -79,7 +79,7 @@ if is_look or denied > 0 then
   local window = claim.window
   if claim == place then
     if turn.waits then
-      wait(turn, own, place.key)
+      wait(turn, place.key)
     end
     if place.total < place.most then
       -- Another replica's turn: it may not know.

@@ -160,10 +160,7 @@ impl State {
             }
             return (true, self.running < most);
         }
-        let is_first = own
-            .as_ref()
-            .is_none_or(|(who, of)| self.place_of(who, *of) >= place);
-        if turn.waits && is_first {
+        if turn.waits {
             self.line
                 .insert(replica, (Arc::clone(&turn.project), since));
         }

@@ -93,15 +93,20 @@ pub(super) fn user(name: &str) -> Principal {
     })
 }
 
-/// An answer of so many tokens is over.
-pub(super) fn settle(mut admission: Admission, output: u64) {
-    let usage = Usage {
+/// Of an answer of so many tokens.
+pub(super) fn usage(output: u64) -> Usage {
+    Usage {
         prompt_tokens: PROMPT,
         completion_tokens: output,
         total_tokens: PROMPT + output,
         source: UsageSource::Upstream,
         ..Usage::default()
-    };
+    }
+}
+
+/// The answer is over.
+pub(super) fn settle(mut admission: Admission, output: u64) {
+    let usage = usage(output);
     admission.learn(&usage);
     admission.settle(Some(&usage));
 }
