@@ -1,5 +1,5 @@
 #!/bin/sh
-# Measures Ostia next to nginx and HAProxy and prints a table; docs/PERFORMANCE.md says how to read it.
+# Compares Ostia with nginx and HAProxy and prints a table; docs/PERFORMANCE.md explains how to read it.
 # All arguments go to `bench compare`:
 #   scripts/bench.sh --quick
 #   scripts/bench.sh --cases plain,stream --targets nginx,ostia --rounds 9 --seconds 1
@@ -26,7 +26,7 @@ fi
 
 target=${CARGO_TARGET_DIR:-target}
 cargo build --release --quiet -p bench
-# Ostia is built only if it will be measured, and no other program is named for it.
+# Builds Ostia only if it will be measured, and if no other binary is named.
 case " $* " in
 *" --ostia"* | *" --help "* | *" -h "*) build=no ;;
 *--targets*ostia*) build=yes ;;
@@ -36,5 +36,5 @@ esac
 if [ "$build" = yes ]; then
     cargo build --release --quiet -p ostia-cli
 fi
-# exec: a signal then reaches the comparison itself, which stops what it started.
+# exec, so that a signal reaches the comparison itself, which then stops the processes that it started.
 exec "$target/release/bench" compare --ostia "$target/release/ostia" "$@"

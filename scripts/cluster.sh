@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Three replicas on one PostgreSQL behind a plain TCP balancer, in a temporary folder, before the simulated model.
+# Three replicas on one PostgreSQL behind a plain TCP balancer, in a temporary folder, with the simulated model.
 #
 #   scripts/cluster.sh          starts them, prints the address and a key, and stops them with Ctrl-C
-#   scripts/cluster.sh test     has keys made and revoked, a replica killed and its journal brought in, all replaced one by one
-#                               under load, and counts: each call that was answered has one row
+#   scripts/cluster.sh test     makes and revokes keys, kills a replica and recovers its journal, replaces all replicas
+#                               one by one under load, and checks that each answered call has one row
 #
 # OSTIA_BIN names a binary to use instead of building one.
 set -euo pipefail
@@ -26,10 +26,10 @@ trap cleanup EXIT
 trap 'exit 130' INT TERM
 
 fail() { echo "scripts/cluster.sh: $*" >&2; tail -n 5 "$work"/*.log >&2 || true; exit 1; }
-# Until a command succeeds, for a minute.
+# Repeats a command until it succeeds, for at most a minute.
 await() { for _ in $(seq 600); do if "$@" >/dev/null 2>&1; then return; fi; sleep 0.1; done; fail "in vain: $*"; }
 
-# PostgreSQL does not run as root: there, in a namespace in which root has no name.
+# PostgreSQL refuses to run as root, so root runs it in a user namespace without a root user.
 bin=$(ls -d /usr/lib/postgresql/*/bin 2>/dev/null | sort -V | tail -1)
 bin=${bin:-$(dirname "$(command -v initdb)")}
 run_as=()
@@ -68,7 +68,7 @@ ostia_with_config() { "$ostia" --config "$work/ostia.toml" "$@"; }
 ostia_with_config db migrate
 ostia_with_config check >/dev/null || fail "ostia check"
 
-# Ports stay the same over restarts, as the balancer does not ask for them.
+# The ports stay the same over restarts, because the balancer reads them only once.
 port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
 servers=()
 for replica in 1 2 3; do servers+=("127.0.0.1:$(port)"); done
@@ -94,7 +94,7 @@ if [ "${1:-}" != test ]; then
   exit
 fi
 
-# Status and request id of one call.
+# Prints the status and the request id of one call.
 call() { # URL KEY
   curl -s -o /dev/null -w '%{http_code} %header{x-request-id}\n' "$1/v1/chat/completions" -H "Authorization: Bearer $2" \
     -H 'content-type: application/json' -d '{"model":"demo","messages":[{"role":"user","content":"hello"}]}' || true
@@ -103,7 +103,7 @@ answers=$work/answers
 for _ in $(seq 30); do call "$balancer" "$key" >>"$answers"; done
 [ "$(grep -c '^200 ' "$answers")" -eq 30 ] || fail "not all calls were answered: $(sort "$answers" | cut -c1-3 | uniq -c)"
 
-# A key that is made holds on all at once, one that is revoked is refused by all within a second.
+# A new key works on all replicas at once; a revoked one is refused by all within a second.
 read -r id short < <(new_key bob@example.org)
 for server in "${servers[@]}"; do
   call "http://$server" "$short" | tee -a "$answers" | grep -q '^200 ' || fail "a new key is not known at $server"
@@ -114,7 +114,7 @@ for server in "${servers[@]}"; do
   call "http://$server" "$short" | grep -q '^401 ' || fail "a revoked key is let in at $server"
 done
 
-# A replica dies under load; another machine brings its journal in.
+# A replica is killed, and another machine recovers its journal.
 load() { while [ ! -e "$work/stop" ]; do call "$balancer" "$key"; done; }
 for n in 1 2 3 4; do load >>"$answers.$n" & pids[load$n]=$!; done
 sleep 1
@@ -122,7 +122,7 @@ kill -KILL "${pids[2]}"
 ostia_with_config journal recover "$work/state2/journal"
 replica 2
 
-# All are replaced one by one, across a migration that adds something.
+# All replicas are replaced one by one, across a migration that adds to the schema.
 sql 'CREATE TABLE of_a_later_release (x BIGINT)'
 for number in 1 2 3; do
   kill -TERM "${pids[$number]}"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Real clients against `ostia serve --demo`: every check of scripts/clients must pass.
+# Runs real clients against `ostia serve --demo`: every check of scripts/clients must pass.
 #
 #   scripts/demo-clients.sh [CLIENT...]
 #
@@ -8,7 +8,7 @@ set -euo pipefail
 top=$(cd "$(dirname "$0")/.." && pwd)
 cd "$top"
 
-# Checks that do not hold against the simulated backend, each with its reason:
+# Checks that the simulated backend cannot pass, each with its reason:
 # (none)
 skip=""
 
@@ -29,7 +29,7 @@ trap cleanup EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
-# The gateway's own temporary folder goes there too, so that nothing is left even if it is killed.
+# The gateway's own temporary folder is there too, so that nothing is left even if the gateway is killed.
 TMPDIR=$work "$ostia" serve --demo --listen 127.0.0.1:0 --demo-tokens-per-second 200 >"$work/out" 2>"$work/log" &
 server=$!
 for _ in $(seq 100); do
@@ -44,7 +44,7 @@ export BASE_URL API_KEY MODEL=demo EMBED_MODEL=demo-embedding SKIP=$skip OSTIA_B
 
 failed=
 for name in $clients; do
-  # In the background, because bash runs a trap only between commands.
+  # In the background, because bash runs traps only between commands.
   timeout 300 scripts/clients/run.sh "$name" >"$work/result" 2>&1 &
   client=$!
   code=0

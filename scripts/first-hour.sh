@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# README's "Your backend in five minutes" in a bare environment: its own lines, in their order, in an empty folder. The
-# backend is the one of `ostia serve --demo`, so addresses and the model's name differ from the page, and nothing else.
+# Runs README's "Your backend in five minutes" in a bare environment: its own lines, in order, in an empty folder. The
+# backend is `ostia serve --demo`, so only addresses and the model's name differ from the page.
 #
 # OSTIA_BIN names a binary to use instead of building one.
 set -euo pipefail
@@ -21,11 +21,11 @@ trap cleanup EXIT
 mkdir "$work/bin" "$work/lab" "$work/tmp"
 ln -s "$ostia" "$work/bin/ostia"
 
-# What a newcomer's shell has, and nothing else.
+# The environment of a newcomer's shell, and nothing else.
 given=(HOME="$work" TMPDIR="$work/tmp" PATH="$work/bin:/usr/bin:/bin")
 bare() { (cd "$work/lab" && exec env -i "${given[@]}" "$@"); }
 
-# Starts a server, and takes its address from its log.
+# Starts a server, and reads its address from its log.
 start() {
   local log
   log=$(mktemp "$work/log.XXXXXX")
@@ -47,7 +47,7 @@ for _ in $(seq 100); do if grep -q '^Routes: ' "$work/printed"; then break; fi; 
 key=$(sed -n 's/^export .* OPENAI_API_KEY=//p' "$work/printed")
 given+=("DEMO_KEY=$key" OSTIA_SERVER__ADMIN_LISTEN=127.0.0.1:0)
 
-# The chapter's lines, continued ones in one piece.
+# The chapter's commands, with continued lines joined.
 lines=$(awk '/^## /{on = /in five minutes/} on && /^ +(ostia|curl|export|-d) ?/' "$top/README.md" |
   sed -e 's/^ *//' | sed -e ':a' -e '/\\$/{N;s/\\\n//;ba' -e '}')
 gateway=

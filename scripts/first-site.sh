@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# A site of FIRST with 50 endpoints and Minerva beside them is imported and served, and its clients are run: alcf-ai, openai
-# and anthropic, in a virtual environment under target/.
+# Imports and serves a site of FIRST with 50 endpoints and Minerva beside them, and runs its clients: alcf-ai, openai and
+# anthropic, in a virtual environment under target/.
 #
 # OSTIA_BIN names a binary to use instead of building one.
 set -euo pipefail

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The alerting rules and the dashboard against Prometheus' own checker. It is installed if it is missing.
+# Checks the alerting rules and the dashboard with Prometheus's own checker, which is installed if it is missing.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -9,7 +9,7 @@ if ! command -v promtool >/dev/null; then
 fi
 promtool check rules contrib/prometheus/*.yaml
 
-# Each expression of the dashboard, as a recording rule. Grafana puts in an interval and chosen labels.
+# Turns each expression of the dashboard into a recording rule, with values for Grafana's interval and labels.
 rules=$(mktemp --suffix .yaml)
 trap 'rm -f "$rules"' EXIT
 python3 - "$rules" <<'PYTHON'

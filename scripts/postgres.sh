@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs PostgreSQL and pgbouncer where their programs are missing; the tests start servers of their own with them. The service that
-# Debian's package would start is left off.
+# Installs PostgreSQL and pgbouncer if their programs are missing. The tests start servers of their own with them; the
+# service that Debian's package would start is disabled.
 set -euo pipefail
 
 found() {

@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# A real engine with a tiny model, and real clients, first directly, then through Ostia: whatever passes directly
-# must pass through Ostia. docs/conformance.md holds the outcome.
+# A real engine with a tiny model, and real clients, first directly, then through Ostia: whatever passes directly must pass
+# through Ostia. docs/conformance.md has the results.
 #
 #   scripts/real-engine.sh [--engine llama|vllm] [--clients "openai_py ai_sdk"] [--path /v1] [--write]
 #   scripts/real-engine.sh --build-only | --direct-only | --reconnect
 #
-# --path is the route that clients use, e.g. /resource_server/real/llama/v1; may be repeated; without it, /v1 and
-# the engine's own are taken. --write puts the table into docs/conformance.md. --reconnect sends 2,000 short requests
-# with random pauses instead: an engine closes idle connections when it likes, and no client may notice.
-# Exit code 69: the engine cannot be had on this machine. OSTIA_BIN names a binary to use instead of building one.
+# --path is the route that clients use, e.g. /resource_server/real/llama/v1. It may be repeated; the default is /v1 and the
+# engine's own route. --write puts the table into docs/conformance.md. --reconnect sends 2,000 short requests with random
+# pauses instead: engines close idle connections at any time, and no client may notice.
+# Exit code 69: the engine is not available on this machine. OSTIA_BIN names a binary to use instead of building one.
 set -euo pipefail
 top=$(cd "$(dirname "$0")/.." && pwd)
 cd "$top"
@@ -35,11 +35,11 @@ while [ $# -gt 0 ]; do
 done
 case "$engine" in
   llama | vllm) ;;
-  *) sed -n '2,12s/^# \{0,1\}//p' "$0" >&2; exit 64 ;;
+  *) sed -n '2,/^set/{/^set/!s/^# \{0,1\}//p}' "$0" >&2; exit 64 ;;
 esac
 [ ${#routes[@]} -gt 0 ] || routes=(/v1 "/resource_server/real/$engine/v1")
 
-# Both engines need what it makes: embeddings always come from llama-server.
+# Both engines need its results, because embeddings always come from llama-server.
 scripts/engine/build.sh
 [ "$engine" != vllm ] || scripts/engine/install-vllm.sh
 [ -z "$build_only" ] || exit 0
@@ -81,8 +81,8 @@ ready() { # NAME URL SECONDS: the process started last answers there
   exit 1
 }
 
-# All sockets open at once, so that no port comes twice. Everything listens before the first client starts: its
-# connections take ports too.
+# All sockets are open at once, so that no port comes twice. Everything listens before the first client starts, because
+# its connections take ports too.
 read -r chat_port embed_port listen_port admin_port < <(python3 -c '
 import socket
 sockets = [socket.socket() for _ in range(4)]
@@ -107,13 +107,13 @@ vllm() { # PORT
     --enable-auto-tool-choice --tool-call-parser hermes --enable-request-id-headers \
     --structured-outputs-config '{"backend": "xgrammar", "disable_any_whitespace": true}'
   ready chat "http://127.0.0.1:$1/health" 600
-  # Its first answer with log probabilities takes half a minute.
+  # The first answer with log probabilities takes half a minute.
   curl -sf -o "$work/warm-up" "http://127.0.0.1:$1/v1/chat/completions" -H "authorization: Bearer $engine_key" \
     -H "content-type: application/json" \
     -d '{"model": "tiny", "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 4, "logprobs": true}'
 }
 
-# A client that sets no limit gets an answer that ends: -n here, max_new_tokens there.
+# Limits the answers of clients that set no limit: -n here, max_new_tokens there.
 case "$engine" in
   llama)
     llama chat "$chat_port" --alias tiny --jinja -np 4 -c 16384 -t 2 -n 256
@@ -142,8 +142,8 @@ run_clients() { # FOLDER: of results
   for client in $clients; do
     result=$work/results/$1/$client
     echo "== $client, $1"
-    # In the background, because bash runs a trap only between commands; and its exit code says
-    # less than its lines, which compare.py reads.
+    # In the background, because bash runs traps only between commands. compare.py reads the result's lines, which say
+    # more than the exit code.
     timeout 600 scripts/clients/run.sh "$client" >"$result" 2>&1 &
     client_pid=$!
     wait "$client_pid" || true

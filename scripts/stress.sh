@@ -1,35 +1,35 @@
 #!/usr/bin/env bash
-# Runs of the tests that are too long for every change, named after the numbers of docs/reliability.md. Figures go to the terminal.
+# Tests that are too long to run for every change, named after the numbers of docs/reliability.md. Figures go to the
+# terminal.
 #
 #   scripts/stress.sh kill [COUNT]     SIGKILLs of a gateway under load (20), each followed by a restart, on SQLite and on
-#                                      PostgreSQL: no request that reached the backend may be missing from the ledger, or be
-#                                      in it twice
-#   scripts/stress.sh scale [ROWS] [URL]  a ledger of so many rows (10,000,000): writing, size, start, reports beside a writer,
-#                                      pruning, each timed; in a temporary SQLite file, or at a postgres:// URL
+#                                      PostgreSQL: each request that reached the backend must be in the ledger exactly once
+#   scripts/stress.sh scale [ROWS] [URL]  a ledger of this many rows (10,000,000): writing, size, start, reports beside a
+#                                      writer, pruning, each timed; in a temporary SQLite file, or at a postgres:// URL
 #   scripts/stress.sh R80                a broken file under load: nothing fails, the generation stays
-#   scripts/stress.sh R81                1,000 reloads under 200 streams: nothing cut, nothing on a mixture
-#   scripts/stress.sh R81-load [RATE]    100 reloads under 200 streams and so many new requests a second (500)
+#   scripts/stress.sh R81                1,000 reloads under 200 streams: none is cut or sees a mixture
+#   scripts/stress.sh R81-load [RATE]    100 reloads under 200 streams and this many new requests a second (500)
 #   scripts/stress.sh R82                files that are replaced while they are read
-#   scripts/stress.sh R85                without a file descriptor: 503, and back to work
-#   scripts/stress.sh R86 [STREAMS]      the end under streams (1000) and idle connections
-#   scripts/stress.sh R87                the end at its limit, and signals
+#   scripts/stress.sh R85                without a file descriptor: 503, then back to work
+#   scripts/stress.sh R86 [STREAMS]      shutdown under streams (1000) and idle connections
+#   scripts/stress.sh R87                shutdown at its limit, and signals
 #   scripts/stress.sh R90 [UPGRADES]     upgrades under load (10), and one to a binary that does not start
-#   scripts/stress.sh R68 [SECONDS]    goodput at five times what an engine serves best, on three engines: `auto`, fixed
-#                                      numbers of requests at a time, and none
+#   scripts/stress.sh R68 [SECONDS]    goodput at five times the load that an engine serves best, on three engines: `auto`,
+#                                      fixed limits of concurrent requests, and none
 #   scripts/stress.sh R68-fair [SECONDS]    one user with 100 connections beside nine with one each: shares and waits, on
 #                                      one replica and on three
-#   scripts/stress.sh burst            50 requests of one user at once under 10 a second and 60,000 tokens a minute
-#   scripts/stress.sh agent            the first two requests of a coding agent under the same limits
+#   scripts/stress.sh burst            50 requests of one user at once, under 10 a second and 60,000 tokens a minute
+#   scripts/stress.sh agent            the first two requests of a coding agent, under the same limits
 #   scripts/stress.sh admission-cpu    CPU time of an admission, in this process and with Redis
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-# A package, a test program of it, and a filter.
+# Runs tests: a package, a test program of it, and a filter.
 run() {
   cargo test --locked -p "$1" --test "$2" -- --nocapture "$3"
 }
 
-# OSTIA_STRESS_PROFILE=dev where a release build takes too long: enough where engines are what is slow.
+# Set OSTIA_STRESS_PROFILE=dev if a release build takes too long. It suffices where the engines are the slow part.
 admission() {
   cargo run --locked --profile "${OSTIA_STRESS_PROFILE:-release}" -q -p ostia-testkit --example admission -- "$@"
 }

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The template of examples/custom-adapters as a site uses it: copied out of this workspace, with a path to it, it builds
-# and answers by itself. Needs no network where the workspace itself was built before.
+# Uses the template of examples/custom-adapters as a site does: copied out of this workspace, with a path to it, it
+# builds and answers. Needs no network if the workspace itself was built before.
 set -euo pipefail
 top=$(cd "$(dirname "$0")/.." && pwd)
 

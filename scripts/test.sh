@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Installs what the tests need and is missing, then runs every test. Servers are started on free ports in temporary
-# folders by the tests themselves and stopped with them.
+# Installs what the tests need if it is missing, then runs every test. The tests start their servers on free ports in
+# temporary folders, and stop them.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-# The tests start PostgreSQL by themselves.
+# For the tests, which start PostgreSQL themselves.
 scripts/postgres.sh
 # Limits over several replicas are kept in Redis or Valkey; the tests start a server of their own.
 if ! command -v redis-server valkey-server > /dev/null; then
@@ -13,17 +13,17 @@ if ! command -v redis-server valkey-server > /dev/null; then
   $sudo apt-get update && $sudo apt-get install -y --no-install-recommends redis-server
 fi
 
-# The front of the tests: everything in Rust. --workspace, because `cargo test` alone takes the default member only.
+# All tests in Rust come first. --workspace, because `cargo test` alone takes only the default member.
 cargo test --workspace --locked "$@"
 
-# The fake identity provider, before the real Globus client.
+# The fake identity provider with the real Globus client.
 scripts/identity/check.sh
 
 # Dashboards and alerting rules.
 [ $# -gt 0 ] || scripts/monitoring.sh
 
 
-# Real client libraries against the simulated backend. A run of chosen Rust tests leaves them out.
+# Real client libraries against the simulated backend. If Rust tests are selected, these do not run.
 if [ $# -eq 0 ]; then
   # README in a bare environment, and the template outside this workspace.
   scripts/first-hour.sh

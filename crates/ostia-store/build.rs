@@ -1,4 +1,4 @@
 fn main() {
-    // The macro that embeds the migrations does not see new files by itself.
+    // The macro that embeds the migrations does not notice new files.
     println!("cargo::rerun-if-changed=migrations");
 }

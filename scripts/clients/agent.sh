@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Runs one coding agent on a task with a tool call: agent.sh AGENT. It is configured by `ostia agent configure`, works
-# unmodified in its mode without a terminal, and is right if it says at the end what the command of the task said.
+# Runs one coding agent on a task with a tool call: agent.sh AGENT. The agent is unmodified, configured by `ostia agent
+# configure`, and runs without a terminal. It passes if its last message contains the output of the task's command.
 #
-# BASE_URL, API_KEY and MODEL as for the other clients; OSTIA_BIN is the command. RECORD=FILE also writes down what it sends.
-# WHAT=chat is for an engine that may call no tool: then a text is enough.
+# BASE_URL, API_KEY and MODEL are as for the other clients; OSTIA_BIN is the command. RECORD=FILE also records the agent's
+# requests. WHAT=chat is for an engine that may not call tools: then any text passes.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 top=$(cd "$here/../.." && pwd)
@@ -32,7 +32,7 @@ if [ -n "${RECORD:-}" ]; then
   url=$(cat "$work/recorder")
 fi
 
-# A home of its own: nothing of this machine's user, and nothing that is left.
+# A home folder of its own, so that the user's files are neither read nor changed.
 export HOME=$work/home OSTIA_API_KEY=$API_KEY NO_COLOR=1 CI=1 IS_SANDBOX=1
 unset XDG_CONFIG_HOME XDG_DATA_HOME XDG_STATE_HOME XDG_CACHE_HOME OPENAI_API_KEY OPENAI_BASE_URL ANTHROPIC_API_KEY
 mkdir -p "$HOME" "$work/project"
@@ -72,14 +72,14 @@ case "$agent" in
     run "$packages/.bin/cn" -p "$task" --auto --config "$HOME/.continue/config.yaml" || code=$?
     ;;
   agent_aider)
-    # It calls no tools: it reads what is said.
+    # aider calls no tools; its answer is read.
     configure aider
     WHAT=chat
     run "$clients/aider/bin/aider" --message "Say hello." --yes-always --no-git --no-check-update --analytics-disable \
       --no-show-release-notes --no-fancy-input --model-metadata-file "$HOME/.aider.model.metadata.json" || code=$?
     ;;
   agent_mini)
-    # Its own loop ends only by a command of its own, so the trajectory says whether the task's one ran.
+    # Its own loop ends only by a command of its own, so the trajectory shows whether the task's command ran.
     export OPENAI_API_KEY=$API_KEY OPENAI_API_BASE=$url/v1 MSWEA_CONFIGURED=true MSWEA_COST_TRACKING=ignore_errors \
       LITELLM_LOCAL_MODEL_COST_MAP=True MSWEA_SILENT_STARTUP=1
     run "$clients/mini/bin/mini" -m "openai/$MODEL" -t "$task" -y --exit-immediately -c mini.yaml \

@@ -20,7 +20,7 @@ ENDS = ("end_turn", "max_tokens", "stop_sequence", "tool_use")
 def assert_message(message):
     assert message.type == "message" and message.role == "assistant" and message.id
     assert message.stop_reason in ENDS, message.stop_reason
-    # input_tokens excludes what a cache served, and may be 0.
+    # input_tokens excludes cached tokens, so it may be 0.
     assert message.usage.input_tokens >= 0 and message.usage.output_tokens > 0, message.usage
 
 
@@ -37,7 +37,7 @@ def _():
 
 @check("messages.x_api_key")
 def _():
-    # What the client sent before version 2.
+    # How the client authenticated before version 2.
     header = {"x-api-key": API_KEY, "authorization": anthropic.Omit()}
     assert_message(client.with_options(default_headers=header).messages.create(**SHORT))
 

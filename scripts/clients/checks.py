@@ -34,7 +34,7 @@ WEATHER_TOOL = {
         "strict": True,
     },
 }
-# Every value is from a closed set, so that no model can go on without end inside the JSON.
+# Every value is from a closed set, so that no model can go on for ever inside the JSON.
 VERDICT_SCHEMA = {
     "type": "object",
     "properties": {

@@ -49,7 +49,7 @@ class Site(BaseHTTPRequestHandler):
         model = {"status": "Live", "model_version": "1", "description": "d"}
         names = METIS[1:] if self.path == "/metis" else MINERVA
         page = {name: {**model, "model": name} for name in names}
-        # What Metis writes for a mixture of experts: both keys count.
+        # Metis's form for a mixture of experts: both keys count.
         if self.path == "/metis":
             page["shared"] = {**model, "model": "another", "experts": [METIS[1], METIS[2]]}
         self.reply("application/json", json.dumps(page).encode())
@@ -99,7 +99,7 @@ def endpoint(cluster, framework, model, adapter, config):
         "framework": framework,
         "model": model,
         "endpoint_adapter": f"{ADAPTERS}.endpoints.{adapter}",
-        # As dumpdata writes it: Python's own notation, in a text.
+        # dumpdata's form: a string in Python's notation.
         "config": repr(config),
     }
     return {"model": f"{ADAPTERS}.endpoint", "pk": 1, "fields": fields}
@@ -193,7 +193,7 @@ def with_openai(base: str, key: str):
             sys.exit(f"{model} was served")
         except openai.InternalServerError as error:
             expect(f"openai, {model}", error.code, code)
-        # The SDK tries twice more where nothing tells it not to.
+        # The SDK would retry twice more if nothing told it not to.
         expect(f"openai, {model} is not tried again", time.monotonic() - begun < 5, True)
 
     minerva = openai.OpenAI(base_url=f"{base}/resource_server/minerva/api/v1", api_key=key)
@@ -226,7 +226,7 @@ def with_alcf_ai(base: str, key: str, home: Path):
     import alcf_ai.client
     from typer.testing import CliRunner
 
-    # Its only way to a token is Globus.
+    # Globus is its only source of tokens.
     for module in (alcf_ai.agent, alcf_ai.client):
         module.get_access_token = lambda _service: key
     home.mkdir()

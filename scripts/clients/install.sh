@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Installs the client libraries under target/clients; what is there already, in these versions, stays.
+# Installs the client libraries under target/clients. Those that are there already in the right versions are kept.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 clients=$(cd "$here/../.." && pwd)/target/clients
 mkdir -p "$clients"
 
-# The list that a folder was installed from is copied into it last: it is there only if all went well.
+# The list of packages is copied into the folder last, so it is there only if everything was installed.
 installed() { cmp -s "$1" "$2/installed"; }
 
 venv() { # NAME: from requirements-NAME.txt
@@ -14,7 +14,7 @@ venv() { # NAME: from requirements-NAME.txt
   echo "installing Python clients: $1" >&2
   rm -rf "$dir"
   python3 -m venv "$dir"
-  # The pip that comes with older Pythons searches for minutes where a current one does not.
+  # The pip of older Pythons resolves for minutes what a current one resolves at once.
   "$dir/bin/pip" install --quiet --disable-pip-version-check --upgrade pip
   "$dir/bin/pip" install --quiet --disable-pip-version-check -r "$list"
   cp "$list" "$dir/installed"

@@ -117,7 +117,7 @@ def _():
 
 @check("embeddings")
 def _():
-    # check_embedding_ctx_length would send token ids of another model's tokenizer, and download it.
+    # check_embedding_ctx_length would download another model's tokenizer, and send its token ids.
     embedder = OpenAIEmbeddings(
         base_url=EMBED_BASE_URL, api_key=API_KEY, model=EMBED_MODEL, check_embedding_ctx_length=False, max_retries=0
     )

@@ -3,7 +3,7 @@ import asyncio
 import json
 import os
 
-# Otherwise the import fetches a price list from the network.
+# Otherwise the import downloads a price list.
 os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
 
 import litellm

@@ -125,7 +125,7 @@ def _():
 
 @check("parallel.50")
 def _():
-    # Fifty processes would measure Python's start, so: the program's own library, in one.
+    # Fifty processes would measure Python's start, so this uses the program's own library in one process.
     os.environ["LLM_USER_PATH"] = home.name
     import llm as library
 

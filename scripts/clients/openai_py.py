@@ -16,7 +16,7 @@ from checks import (
     assert_distinct, assert_verdict, check, raises, run,
 )
 
-# No retries: a check must see the first answer.
+# Without retries, because a check must see the first answer.
 options = {"api_key": API_KEY, "max_retries": 0, "timeout": 60}
 client = openai.OpenAI(base_url=BASE_URL, **options)
 embedder = openai.OpenAI(base_url=EMBED_BASE_URL, **options)
@@ -61,7 +61,7 @@ def _():
 
 @check("chat.unknown_fields")
 def _():
-    # Engines have parameters of their own; they must reach the engine, not be refused.
+    # Engines' own parameters must reach the engine, and not be refused.
     chat.create(messages=PROMPT, extra_body={"top_k": 5, "x_unknown": {"a": [1]}}, **SHORT)
 
 
@@ -82,7 +82,7 @@ def _():
     chunks = list(chat.create(messages=PROMPT, stream=True, **SHORT))
     assert len({c.id for c in chunks}) == 1
     assert chunks[0].choices[0].delta.role == "assistant"
-    # A client that did not ask for usage must not get its chunk: many index choices[0] blindly.
+    # A client that did not ask for usage must not get its chunk: many read choices[0] without a check.
     assert all(c.choices and c.usage is None for c in chunks)
     assert chunks[-1].choices[0].finish_reason in ENDS
 
@@ -234,7 +234,7 @@ def _():
 
 @check("embeddings.default")
 def _():
-    # The client asks for base64 on its own and decodes it.
+    # The client asks for base64 by itself, and decodes it.
     answer = embedder.embeddings.create(model=EMBED_MODEL, input="one")
     assert all(isinstance(x, float) for x in answer.data[0].embedding)
 
@@ -318,7 +318,7 @@ def _():
 
 @check("responses.unknown_previous")
 def _():
-    # Somebody else's response, or one that nobody ever made: never the engine's to decide.
+    # Another user's response, or one that never existed: the gateway refuses, and does not ask the engine.
     raises(
         openai.BadRequestError,
         lambda: client.responses.create(model=MODEL, input="Hello", previous_response_id="resp_unknown"),
@@ -379,12 +379,12 @@ def _():
 
 @check("errors.not_served")
 def _():
-    # What would mix users' data behind one key of the engine.
+    # Would mix the data of users who share the gateway's key at the engine.
     error = raises(openai.InternalServerError, lambda: client.files.list())
     assert error.status_code == 501 and error.code == "not_implemented", error.body
 
 
-# Azure's form: the client puts the model into the path and the key into `api-key`.
+# Azure's form: the client puts the model into the path, and the key into `api-key`.
 def azure(key=API_KEY):
     return openai.AzureOpenAI(
         azure_endpoint=urljoin(BASE_URL, "/"), api_version="2024-10-21", **{**options, "api_key": key}
@@ -430,7 +430,7 @@ def _():
         fails_with(openai.UnprocessableEntityError, 422, "invalid_value", model="demo-error-422", stream=stream)
         limited = fails_with(openai.RateLimitError, 429, "rate_limit_exceeded", model="demo-rate-limited", stream=stream)
         assert int(limited.response.headers["retry-after"]) > 0
-        # The gateway's key was refused: not the caller's fault, so no 401.
+        # The engine refused the gateway's key. That is not the caller's fault, so it is not a 401.
         fails_with(openai.InternalServerError, 502, "upstream_auth", model="demo-error-401", stream=stream)
         failed = raises(openai.InternalServerError, lambda: chat.create(messages=PROMPT, model="demo-error-500"))
         assert failed.status_code == 502 and "worker.py" not in str(failed.body), failed.body
@@ -465,7 +465,7 @@ def _():
 
 @check("faults.halting")
 def _():
-    # Silent for three seconds, twice: comments keep the connection open, and no client sees them.
+    # Silent for three seconds, twice: comments keep the connection open, and clients do not see them.
     call = {"messages": PROMPT, "model": "demo-halting", "stream": True}
     chunks = list(chat.create(**call))
     assert "".join(c.choices[0].delta.content or "" for c in chunks if c.choices)

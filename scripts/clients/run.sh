@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
-# Runs one client's checks: run.sh CLIENT, or run.sh --list, or --agents for the coding agents. See checks.py for the environment it reads.
+# Runs one client's checks: run.sh CLIENT, or run.sh --list, or --agents for the coding agents. checks.py lists the
+# environment variables.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 clients=$(cd "$here/../.." && pwd)/target/clients
 
 python() { exec "$clients/$1/bin/python" "$here/$2.py"; }
 node_script() {
-  # Node looks for packages beside the script, so the script goes to the packages.
+  # Node looks for packages beside the script, so the script is copied to the packages.
   cp "$here/checks.mjs" "$here/$1.mjs" "$clients/node/"
   exec node "$clients/node/$1.mjs"
 }

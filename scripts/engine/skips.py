@@ -4,7 +4,7 @@ usage: skips.py ENGINE direct|ostia   prints the names
 """
 import sys
 
-# What an engine answers in its own way or not at all, and the gateway promises: skipped directly only.
+# What the gateway promises, but engines do differently or not at all: skipped only without the gateway.
 GATEWAY_PROMISES = {
     "models.retrieve": "engines have no such route",
     "responses.unknown_previous": "engines answer 404, or know no stored responses",
@@ -17,7 +17,7 @@ GATEWAY_PROMISES = {
 ANYWHERE = {
     "faults": "engines do not fail on request; `scripts/demo-clients.sh` checks these",
 }
-# Each client names its checks in its own words.
+# Each client names its checks differently.
 FORCED_TOOLS = (
     "chat.tools_required", "chat.tools_required_stream", "responses.tools_required", "responses.tools_required_stream",
     "messages.tools_forced", "messages.tools_forced_stream", "messages.tools_required", "bind_tools_forced",
@@ -40,7 +40,7 @@ ENGINES: dict[str, dict[str, str]] = {
         "messages.tools_required": "the AI SDK sends no `strict` there, and without it vLLM forces no valid arguments",
     },
 }
-# The same, but where the gateway makes it work: skipped directly only.
+# The same, if the gateway makes it work: skipped only without the gateway.
 ENGINES_DIRECT: dict[str, dict[str, str]] = {
     "llama": {},
     "vllm": {

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-# vLLM on a CPU knows no heads smaller than 32.
+# vLLM on a CPU needs heads of at least 32.
 HIDDEN, LAYERS, HEADS, KV_HEADS, FFN, CONTEXT = 64, 2, 2, 1, 128, 4096
 NORM_EPS, ROPE_BASE = 1e-5, 10000.0
 MERGES = 160

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Has the real Globus client sign in at the fake identity provider that the tests use: so that the fake is no mirror of
-# our own idea of Globus. Keeps a Python environment under the target folder; without a package index and without one
-# from before, it says so and lets the other tests stand.
+# Signs in with the real Globus client at the fake identity provider of the tests, to show that the fake behaves like
+# Globus and not like our idea of Globus. Keeps a Python environment under the target folder. If there is neither a
+# package index nor an earlier environment, it says so and succeeds, so that the other tests go on.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 

@@ -11,7 +11,7 @@ import sys
 import globus_sdk
 
 GROUPS = "groups.api.globus.org"
-# What Ostia sends; its own tests hold it to the same words (crates/ostia/src/identify/globus/tests.rs).
+# What Ostia sends; its own tests check the same texts (crates/ostia/src/identify/globus/tests.rs).
 OSTIA = [
     ("POST", "/v2/oauth2/token/introspect", ["token", "authentication_policies", "include"]),
     ("POST", "/v2/oauth2/token", ["grant_type", "token"]),

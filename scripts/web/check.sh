@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Looks at the pages with headless Chromium. Installs what is missing: Debian's chromium and chromium-driver, selenium in an
-# environment under target/, axe-core for the audit of accessibility. `--images` writes docs/images anew.
+# Tests the pages in headless Chromium. Installs what is missing: Debian's chromium and chromium-driver, selenium in an
+# environment under target/, and axe-core for the accessibility audit. `--images` writes docs/images anew.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 

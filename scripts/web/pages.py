@@ -24,7 +24,7 @@ OPERATORS = {
     "admin": ["now", "report", "audit"],
 }
 IMAGES = pathlib.Path("docs/images")
-# What a page tells of itself: each violation of its policy, for the test to read.
+# Collects each violation of the page's policy, for the test to read.
 LISTEN = """
 window.violations = [];
 document.addEventListener("securitypolicyviolation", (event) => {
@@ -176,7 +176,7 @@ def minute(site, axe):
         assert browser.find("#said").text and "First token after" in browser.find("#told").text
         assert took < 60, took
         browser.check("the new key")
-        # Shown once.
+        # Shown only once.
         browser.go("ui/keys")
         assert key not in browser.driver.page_source
         browser.wait_for("laptop")

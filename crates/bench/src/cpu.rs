@@ -1,4 +1,4 @@
-//! CPU time and memory of a process tree, from /proc.
+//! CPU time and memory of a process tree, read from /proc.
 
 use crate::Result;
 use serde_json::json;
@@ -38,8 +38,8 @@ pub async fn run(args: Args) -> Result<()> {
 /// What a tree of processes had used at one moment.
 #[derive(Default)]
 pub struct Usage {
-    /// Nanoseconds on a CPU by (process, thread). A thread that ends takes its time with it, so the
-    /// difference of two moments misses at most what that thread did in between.
+    /// CPU time in nanoseconds by (process, thread). A thread that ends takes its time with it, so the difference
+    /// between two moments misses at most what that thread did in between.
     threads: HashMap<(u32, u32), u64>,
     pub rss_kib: u64,
 }
@@ -66,7 +66,7 @@ impl Usage {
         }
     }
 
-    /// Nanoseconds on a CPU between `before` and this moment.
+    /// CPU time in nanoseconds between `before` and this moment.
     pub fn since(&self, before: &Self) -> u64 {
         let used = self
             .threads
@@ -76,7 +76,7 @@ impl Usage {
     }
 }
 
-/// The process and all its descendants. Ones that end while we look are left out.
+/// The process and all its descendants. Leaves out those that end during the search.
 pub fn tree_of(root: u32) -> Vec<u32> {
     let stat = |pid: u32| fs::read_to_string(format!("/proc/{pid}/stat")).ok();
     let parents: Vec<_> = numbers("/proc")
@@ -105,12 +105,12 @@ fn tree(parents: &[(u32, u32)], root: u32) -> Vec<u32> {
     found
 }
 
-/// The first figure of schedstat: nanoseconds on a CPU.
+/// The first figure of schedstat: nanoseconds of CPU time.
 fn on_cpu(schedstat: &str) -> Option<u64> {
     schedstat.split_ascii_whitespace().next()?.parse().ok()
 }
 
-/// The parent in `/proc/PID/stat`; the command name before it may itself hold spaces and brackets.
+/// The parent in `/proc/PID/stat`. The command name before it may contain spaces and brackets.
 fn parent(stat: &str) -> Option<u32> {
     stat.rsplit_once(')')?
         .1

@@ -1,7 +1,7 @@
-//! Measures Ostia next to other proxies, in ratios of one run: machines are shared and noisy.
+//! Measures Ostia against other proxies. Results are ratios within one run, because machines are shared and noisy.
 //!
-//! `mock` is the upstream, `load` and `hold` are the clients, `cpu` reads what a process tree used,
-//! and `compare` runs them all against each proxy in turn and prints one table.
+//! `mock` is the upstream, `load` and `hold` are the clients, `cpu` reads the usage of a process tree, and `compare` runs
+//! them all against each proxy in turn and prints one table.
 #![expect(
     clippy::print_stdout,
     clippy::print_stderr,
@@ -22,7 +22,7 @@ mod stats;
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
-/// Every failure of this tool ends in one line for its user; nothing matches on a kind.
+/// Every failure of this tool ends in one line for its user, so kinds of errors are not distinguished.
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 #[derive(Parser)]
@@ -45,7 +45,7 @@ enum Command {
     Hold(load::hold::Args),
     /// CPU time and resident memory of a process and its children
     Cpu(cpu::Args),
-    /// Measure proxies next to each other and print a table of ratios to nginx
+    /// Compare proxies and print a table of ratios to nginx
     Compare(compare::Args),
 }
 
@@ -59,7 +59,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// One thread for everything: each part is pinned to one core, and a second thread would only move work about.
+/// A single thread: each part is pinned to one core, where a second thread would only cause migrations.
 fn run(command: Command) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

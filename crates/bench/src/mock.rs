@@ -1,4 +1,4 @@
-//! The upstream: the simulated engine with fixed answers, as cheap as a hyper server can be, and counted.
+//! The upstream: the simulated engine with fixed answers, as cheap as a hyper server can be. Counts its requests.
 
 use crate::Result;
 use bytes::Bytes;
@@ -17,14 +17,14 @@ use tokio::net::TcpListener;
 const MODEL: &str = "bench-model";
 const PROMPT_TOKENS: u64 = 64;
 const COMPLETION_TOKENS: usize = 64;
-/// The plain chat answer is this long, to the byte.
+/// The exact length of the plain chat answer.
 const PLAIN_BYTES: usize = 512;
-/// All chunks of a stream are in memory.
+/// All chunks of a stream are kept in memory.
 const MOST_CHUNKS: u64 = 100_000;
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// Port 0 takes a free one; the address is printed
+    /// Port 0 takes a free port; the address is printed
     #[arg(long, default_value = "127.0.0.1:0")]
     listen: SocketAddr,
     #[command(flatten)]
@@ -36,7 +36,7 @@ struct Pace {
     /// Chunks of a streamed answer
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u64).range(1..=MOST_CHUNKS))]
     chunks: u64,
-    /// Milliseconds between chunks; 0 is as fast as they can be written, each in its own write
+    /// Milliseconds between chunks; 0 writes them as fast as possible, each in its own write
     #[arg(long, default_value_t = 0)]
     interval_ms: u64,
 }
@@ -90,7 +90,7 @@ impl Mock {
         response
     }
 
-    /// `/set?chunks=64&interval_ms=0`: one mock serves all cases of a comparison.
+    /// `/set?chunks=64&interval_ms=0`: lets one mock serve all cases of a comparison.
     fn set(&self, query: &str) {
         let mut pace = self.fixed.read().0;
         for (key, value) in query.split('&').filter_map(|pair| pair.split_once('=')) {
@@ -110,7 +110,7 @@ impl Mock {
     }
 }
 
-/// Plain answers of a known length, streams of numbered chunks: the load generator checks the numbers.
+/// Plain answers of a known length, and streams of numbered chunks, whose numbers the load generator checks.
 fn fixed(pace: Pace) -> Fixed {
     let chunks = (0..pace.chunks).map(|number| format!("t{number} "));
     let between = Duration::from_millis(pace.interval_ms);

@@ -1,9 +1,9 @@
-//! Checks that a stream arrived whole: every chunk once, in order, then exactly one `[DONE]`.
+//! Checks that a stream arrived completely: every chunk once, in order, then exactly one `[DONE]`.
 
 use memchr::memmem;
 use std::fmt;
 
-/// What the mock numbers its chunks with: `"content":"t17 "`.
+/// The text that precedes the number of each chunk: `"content":"t17 "`.
 const TOKEN: &[u8] = br#""content":"t"#;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,7 +31,7 @@ impl fmt::Display for Fault {
     }
 }
 
-/// Follows one stream. It keeps only the event that is still incomplete.
+/// Follows one stream. Keeps only the event that is still incomplete.
 #[derive(Default)]
 pub struct Checker {
     partial: Vec<u8>,
@@ -41,7 +41,7 @@ pub struct Checker {
 }
 
 impl Checker {
-    /// Takes bytes as they arrive, however they were cut; returns how many numbered chunks they completed.
+    /// Takes bytes as they arrive, split anywhere. Returns how many numbered chunks they completed.
     pub fn feed(&mut self, bytes: &[u8]) -> u64 {
         let before = self.chunks;
         if self.partial.is_empty() {
@@ -55,7 +55,7 @@ impl Checker {
         self.chunks - before
     }
 
-    /// Call when the body ended. `expected` is the number of chunks that the mock was told to send.
+    /// Call this at the end of the body. `expected` is the number of chunks that the mock was set to send.
     pub fn finish(self, expected: u64) -> Result<(), Fault> {
         match self.fault {
             Some(fault) => Err(fault),
@@ -75,7 +75,7 @@ impl Checker {
     }
 
     fn event(&mut self, event: &[u8]) {
-        // Comments are a proxy's keep-alive: allowed anywhere, and no part of the answer.
+        // Comments are a proxy's keep-alive. They are allowed anywhere and not part of the answer.
         let Some(data) = event.strip_prefix(b"data:") else {
             return;
         };
@@ -93,7 +93,7 @@ impl Checker {
 
     fn chunk(&mut self, data: &[u8]) -> Option<Fault> {
         let Some(at) = memmem::find(data, TOKEN) else {
-            // A usage chunk carries no token; an error event takes the place of the rest of the stream.
+            // A usage chunk carries no token. An error event replaces the rest of the stream.
             return data
                 .starts_with(br#"{"error""#)
                 .then_some(Fault::ErrorEvent);

@@ -3,11 +3,11 @@
 use serde_json::{Value, json};
 use std::time::Duration;
 
-/// Sub-buckets per power of two: values keep about 0.4 % precision, far below the noise of any machine.
+/// Sub-buckets per power of two. Values keep a precision of about 0.4 %, far below any machine's noise.
 const SUB: u64 = 256;
 
-/// Counts of durations in buckets that grow with the value. Memory stays the same however long the run is,
-/// so the generator does not slow down while it measures.
+/// Counts of durations in buckets whose width grows with the value. Its memory does not depend on the length of the
+/// run, so the generator does not slow down while it measures.
 pub struct Histogram {
     buckets: Vec<u64>,
     count: u64,

@@ -1,6 +1,6 @@
 use std::net::IpAddr;
 
-/// An address as it is always written. `Display` would take ten times as long, and each request has one.
+/// Formats an IP address, ten times as fast as `Display`; every request needs it.
 pub fn ip_text(ip: IpAddr) -> String {
     let IpAddr::V4(v4) = ip else {
         return ip.to_string();

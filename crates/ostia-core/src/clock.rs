@@ -1,7 +1,7 @@
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// Where every part of Ostia reads the time, so that tests can move it.
+/// The source of time for all of Ostia, so that tests can control it.
 pub trait Clock: Send + Sync + 'static {
     /// Monotonic time: limits, timeouts, expiry of caches.
     fn now(&self) -> Instant;

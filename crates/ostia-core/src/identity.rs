@@ -2,49 +2,51 @@ use std::sync::Arc;
 
 use crate::{KeyRights, Roles};
 
-/// Who is calling, as an identity provider or a key says it. Only `identify` turns it into a principal.
+/// Who is calling, according to an identity provider or a key. Only `identify` turns it into a principal.
 ///
-/// Any text may be empty, but none is missing: `/whoami` shows them as they are.
+/// A text may be empty but is never missing: `/whoami` shows the texts as they are.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Identity {
-    /// The ledger's `user_id`: unique within the gateway. Issuer and subject together, never an e-mail address alone.
+    /// The ledger's `user_id`, unique within the gateway: made from issuer and subject, never from an e-mail address
+    /// alone.
     pub user_id: Arc<str>,
     pub name: Arc<str>,
-    /// `name@domain`; rules on domains look at what follows the one `@`.
+    /// `name@domain`. Domain rules apply to the part after the `@`, of which there must be exactly one.
     pub username: Arc<str>,
     pub idp_id: Arc<str>,
     pub idp_name: Arc<str>,
-    /// Which kind of provider vouched: `api_key`, `globus`, `introspection`, `oidc`, `none`.
+    /// The kind of provider that vouched: `api_key`, `globus`, `introspection`, `oidc`, `none`.
     pub auth_service: Arc<str>,
-    /// Lower case; `None` fails every domain rule.
+    /// In lower case. `None` fails every domain rule.
     pub domain: Option<Arc<str>>,
     pub groups: Arc<[Arc<str>]>,
-    /// The provider did not say which groups the user is in, because they are too many.
+    /// The provider left out the user's groups, because there are too many.
     pub groups_unlisted: bool,
     pub key_id: Option<Arc<str>>,
-    /// The project that the key belongs to, for sites that count by project.
+    /// The project of the key, for sites that account by project.
     pub project: Arc<str>,
-    /// The share of a queue that the project was given.
+    /// The project's share of a queue.
     pub project_share: Option<u32>,
-    /// What the caller may do beside inference.
+    /// What the caller may do besides inference.
     pub roles: Roles,
-    /// The only models that exist for the caller, by name; `None`: those that rules allow. Of a key or a project.
+    /// The only models that exist for the caller, set by a key or a project. `None`: all that the rules allow.
     pub models: Option<Arc<[Arc<str>]>>,
-    /// What a key was given, if it is a key.
+    /// The rights of the key, if the credential is a key.
     pub rights: Option<Arc<KeyRights>>,
-    /// The front end that named this user. What it may not do, the user may not do through it.
+    /// The front end that acts for this user. The user may not do through it what it may not do itself.
     pub front: Option<Arc<Identity>>,
-    /// Of the provider; it proves nothing by itself.
+    /// From the provider; it proves nothing by itself.
     pub email: Arc<str>,
-    /// The value of the claim by which the site says that two sign-ins are one person; believed.
+    /// The value of the claim that identifies one person across several sign-ins. The site has configured it as
+    /// trustworthy.
     pub link: Option<Arc<str>>,
-    /// The username is one that its provider or the site answers for, and that nobody types in for themselves. Keys that
-    /// were made for it are this caller's then.
+    /// The provider or the site guarantees the username, so users cannot choose it themselves. Keys made for that
+    /// username then belong to this caller.
     pub owns_username: bool,
 }
 
 impl Identity {
-    /// As usage reports name the caller.
+    /// The caller's name in usage reports.
     pub fn reported_name(&self) -> &str {
         if self.username.is_empty() {
             &self.user_id
@@ -53,15 +55,15 @@ impl Identity {
         }
     }
 
-    /// What follows the one `@` of a username, in lower case. With no `@`, two of them, or nothing behind it there is no
-    /// domain.
+    /// The part of a username after the `@`, in lower case. `None` if there is not exactly one `@`, or nothing follows
+    /// it.
     pub fn domain_of(username: &str) -> Option<Arc<str>> {
         let (name, domain) = username.split_once('@')?;
         let sound = !name.is_empty() && !domain.is_empty() && !domain.contains('@');
         sound.then(|| domain.to_lowercase().into())
     }
 
-    /// The form in which groups are compared: UUIDs in lower case (RFC 9562 section 4), names as they are.
+    /// The form in which groups are compared: UUIDs in lower case (RFC 9562 section 4), names unchanged.
     pub fn group(text: &str) -> String {
         match uuid::Uuid::try_parse(text) {
             Ok(_) => text.to_ascii_lowercase(),

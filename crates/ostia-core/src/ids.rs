@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use uuid::Uuid;
 
-/// The gateway's own id of one request: a UUIDv7 (RFC 9562 section 5.7), the ledger's key.
+/// The gateway's own request id: a UUIDv7 (RFC 9562 section 5.7), and the ledger's key.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct RequestId(Uuid);
 
@@ -27,7 +27,7 @@ impl RequestId {
         self.0.as_bytes()
     }
 
-    /// The usual 36 characters, without an allocation.
+    /// The usual 36 characters, written without an allocation.
     pub fn encode<'a>(&self, buffer: &'a mut [u8; 36]) -> &'a str {
         self.0.as_hyphenated().encode_lower(buffer)
     }
@@ -53,7 +53,7 @@ impl std::str::FromStr for RequestId {
     }
 }
 
-/// Keyed hashes of a counter: an id needs no system call, and two processes do not share keys.
+/// Keyed hashes of a counter: an id needs no system call, and two processes have different keys.
 fn random_bits() -> u128 {
     static KEYS: OnceLock<(RandomState, RandomState)> = OnceLock::new();
     static COUNTER: AtomicU64 = AtomicU64::new(0);

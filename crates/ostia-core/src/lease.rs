@@ -4,20 +4,20 @@ use std::time::Duration;
 
 use crate::{BoxFuture, StoreError};
 
-/// How far the engine behind a lease is.
+/// The state of the engine behind a lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum LeaseState {
     /// Its job waits for nodes.
     Queued,
-    /// Its job runs, and the engine does not answer yet.
+    /// Its job runs, but the engine does not answer yet.
     Starting,
     Running,
-    /// It gets no new requests; those that run there end.
+    /// It gets no new requests; running ones finish.
     Draining,
 }
 
-/// Where an endpoint's engine is, for as long as somebody says so. What is told as a duration counts from the moment of the
-/// reading, by the database's clock: nobody else's clock matters.
+/// Where an endpoint's engine is, for as long as its holder renews the lease. Durations count from the moment of
+/// reading, by the database's clock, so other clocks do not matter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lease {
     pub id: Arc<str>,
@@ -25,37 +25,37 @@ pub struct Lease {
     pub slug: Arc<str>,
     /// The engine's base URL.
     pub url: Arc<str>,
-    /// Where the URL's host led when the lease was taken.
+    /// The addresses of the URL's host when the lease was taken.
     pub addresses: Arc<[IpAddr]>,
-    /// Who holds it.
+    /// The key that holds it.
     pub key_id: Arc<str>,
     pub state: LeaseState,
     /// Grows with every renewal.
     pub sequence: i64,
     pub ttl: Duration,
-    /// How long it still lasts.
+    /// The time until it ends.
     pub left: Duration,
-    /// When it drains by itself.
+    /// The time until it drains by itself.
     pub until: Option<Duration>,
-    /// When the scheduler expects the engine's job to start.
+    /// The time until the scheduler expects to start the engine's job.
     pub starts_in: Option<Duration>,
-    /// 0: no limit.
+    /// 0: unlimited.
     pub max_in_flight: u32,
-    /// Requests were running there a moment ago, on any replica.
+    /// Whether requests ran there a moment ago, on any replica.
     pub in_use: bool,
 }
 
-/// What somebody who holds a lease, or wants one, says.
+/// A call to take or renew a lease.
 #[derive(Debug, Clone)]
 pub struct Holding {
-    /// The lease that is renewed; `None`: the one on this URL, or a new one.
+    /// The lease to renew; `None`: the one with this URL, or a new one.
     pub id: Option<String>,
-    /// The id of a lease that has to be made.
+    /// The id to use if a new lease is made.
     pub new_id: String,
-    /// Has to be larger than the last one; `None`: the next.
+    /// Must be larger than the last one; `None`: the next number.
     pub sequence: Option<i64>,
     pub slug: String,
-    /// `None`: as it was.
+    /// `None`: unchanged.
     pub url: Option<(String, Vec<IpAddr>)>,
     pub key_id: String,
     pub state: LeaseState,
@@ -63,22 +63,22 @@ pub struct Holding {
     pub until: Option<Duration>,
     pub starts_in: Option<Duration>,
     pub max_in_flight: u32,
-    /// How many leases the endpoint may have.
+    /// The most leases that the endpoint may have.
     pub most: i64,
 }
 
-/// What became of it.
+/// The result of a [`Holding`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Held {
-    /// `new`: it was made just now.
+    /// `new`: the lease was made by this call.
     Yes { lease: Lease, new: bool },
-    /// There is no such lease any more, or it is another key's.
+    /// The lease no longer exists, or belongs to another key.
     Gone,
-    /// A later call has been heard already; its sequence.
+    /// A later call was already received; its sequence.
     Stale(i64),
     /// Another key holds a lease on this URL.
     Taken,
-    /// The endpoint has as many leases as it may.
+    /// The endpoint has the most leases that it may have.
     TooMany,
 }
 
@@ -101,13 +101,13 @@ impl LeaseState {
 
 /// Leases on endpoints, the same for all replicas.
 pub trait Leases: Send + Sync {
-    /// All that last.
+    /// All leases that have not ended.
     fn all(&self) -> BoxFuture<'_, Result<Vec<Lease>, StoreError>>;
 
     /// Renews a lease, or makes one.
     fn hold<'a>(&'a self, holding: &'a Holding) -> BoxFuture<'a, Result<Held, StoreError>>;
 
-    /// Gives a lease back. `false`: the key holds none of this id on this endpoint.
+    /// Gives a lease back. `false`: this key has no lease with this id on this endpoint.
     fn give_back<'a>(
         &'a self,
         id: &'a str,
@@ -115,7 +115,7 @@ pub trait Leases: Send + Sync {
         key_id: &'a str,
     ) -> BoxFuture<'a, Result<bool, StoreError>>;
 
-    /// Requests run on these leases; that is believed for so long.
+    /// Requests run on these leases. They then count as in use for this long.
     fn used<'a>(
         &'a self,
         ids: &'a [Arc<str>],

@@ -1,6 +1,6 @@
-//! The nouns every part of Ostia shares, and the traits that other crates implement.
+//! The types that every part of Ostia shares, and the traits that other crates implement.
 //!
-//! What comes in: nothing. What goes out: plain types. What must not be here: HTTP, SQL, configuration formats.
+//! In: nothing. Out: plain types. Not here: HTTP, SQL, configuration formats.
 
 mod address;
 mod books;
@@ -45,5 +45,5 @@ pub use store::{
     Store, StoreError, UsageQuery, UsageRow,
 };
 
-/// A boxed future, for the few calls that cross a trait object.
+/// A boxed future, for the few calls through a trait object.
 pub type BoxFuture<'a, T> = std::pin::Pin<Box<dyn Future<Output = T> + Send + 'a>>;

@@ -25,12 +25,12 @@ pub enum Scope {
 pub enum Measure {
     /// Requests in any second.
     Requests,
-    /// Tokens in any minute. What a request used beyond its reservation is owed: it is paid out of the next minutes before
-    /// anybody else gets room.
+    /// Tokens in any minute. Tokens used beyond a reservation are a debt, paid by the following minutes before anybody
+    /// else gets room.
     Tokens,
-    /// Requests that run at the same time.
+    /// Concurrent requests.
     InFlight,
-    /// Tokens altogether; nothing comes back with time.
+    /// A total of tokens, which time does not refill.
     Balance,
 }
 
@@ -41,7 +41,7 @@ pub enum Subject {
     Pair(Arc<str>, Arc<str>),
 }
 
-/// One limit that a request has to fit under. A limit of 0 is none: leave it out.
+/// A limit that a request must fit under. A limit of 0 means none: leave the claim out.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Claim {
     pub scope: Scope,
@@ -50,19 +50,21 @@ pub struct Claim {
     pub most: u64,
 }
 
-/// Tokens that a request may use up.
+/// The tokens that a request may use.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Cost {
-    /// Reserved whole or not at all. Of a limit that is smaller than this, all of it is reserved, and the rest is owed.
+    /// Reserved in full or not at all. If the limit is smaller than this, all of the limit is reserved, and the rest
+    /// becomes a debt.
     pub named: u64,
-    /// What is likely to come on top: as much of it is reserved as there is room for. A guess refuses nobody.
+    /// What is likely to be needed in addition. As much of it is reserved as there is room for; it never causes a
+    /// refusal.
     pub guessed: u64,
 }
 
 /// One all-or-nothing question: does this request fit under all of these limits now?
 #[derive(Debug, Clone)]
 pub struct Ask {
-    /// The first one that has no room is the one that the caller is told of.
+    /// If several have no room, the caller is told about the first.
     pub claims: Vec<Claim>,
     pub cost: Cost,
     /// Set if a place on an endpoint is asked for whose requests wait in several processes.
@@ -89,7 +91,7 @@ pub struct Turn {
     pub waits: bool,
 }
 
-/// What was taken of one limit.
+/// The amount taken from one limit.
 #[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
 pub struct Taken {
     pub claim: Claim,
@@ -99,7 +101,7 @@ pub struct Taken {
     pub amount: u64,
 }
 
-/// What was taken, until it is given back: by [`Hold::settle`], or by `Drop` wherever the hold is lost.
+/// Amounts taken, until they are given back: by [`Hold::settle`], or by `Drop` wherever the hold is lost.
 pub struct Hold {
     limiter: Arc<dyn Limiter>,
     taken: Vec<Taken>,
@@ -110,81 +112,81 @@ pub struct Hold {
 #[derive(Debug)]
 pub struct Return {
     pub taken: Vec<Taken>,
-    /// What was really used.
+    /// The tokens that were used.
     pub used_tokens: u64,
-    /// A request that reached no backend is not counted in any rate.
+    /// False if the request reached no backend. It then counts in no rate.
     pub sent: bool,
 }
 
-/// How one limit stands.
+/// The state of one limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Level {
     pub scope: Scope,
     pub measure: Measure,
     pub limit: u64,
     pub used: u64,
-    /// Used beyond what the limit had room for, and not paid yet.
+    /// Debt: tokens used beyond the room that the limit had, not paid back yet.
     pub owed: u64,
-    /// Until nothing is counted any more, if nothing is added.
+    /// The time until nothing is counted any more, if nothing is added.
     pub reset: Duration,
 }
 
-/// How the limits of a request stand, for `x-ratelimit-*` and error texts.
+/// The state of the limits of a request, for `x-ratelimit-*` and error texts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Standing {
     pub levels: Vec<Level>,
 }
 
-/// Room was found and taken.
+/// There was room, and it was taken.
 #[derive(Debug)]
 pub struct Grant {
     pub hold: Hold,
     pub standing: Standing,
 }
 
-/// Nothing was taken.
+/// There was no room, and nothing was taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Denial {
     pub scope: Scope,
     pub measure: Measure,
-    /// Until the same question succeeds, if nobody else asks and nothing is given back.
+    /// The time until the same question succeeds, if nobody else asks and nothing is given back.
     pub retry_after: Duration,
-    /// It may succeed earlier: requests that run now may give enough back.
+    /// It may succeed earlier, because running requests may give enough back.
     pub may_return: bool,
     pub standing: Standing,
 }
 
-/// An answer that is there, or one that another machine has to give.
+/// An answer, or the future of one that another machine gives.
 pub enum Reserving {
     Now(Result<Grant, Denial>),
-    /// Dropped before it is done, it leaves nothing behind: a grant that nobody takes gives itself back.
+    /// May be dropped at any time: a grant that nobody receives gives itself back.
     Later(BoxFuture<'static, Result<Grant, Denial>>),
 }
 
-/// Keeps count under limits, in this process or elsewhere.
+/// Counts usage against limits, in this process or elsewhere.
 pub trait Limiter: Send + Sync + 'static {
-    /// Takes what is asked of every limit, or of none.
+    /// Takes what is asked of all limits, or of none.
     fn reserve(self: Arc<Self>, ask: &Ask) -> Reserving;
 
-    /// What the answer would be now, as far as this process knows, without taking anything; `None`: room, or not known here.
+    /// What the answer would be now, without taking anything. `None`: there is room, or this process does not know.
     fn foresee(&self, _: &Ask) -> Option<Denial> {
         None
     }
 
-    /// Called once for every hold, by the hold itself. Neither waits nor fails.
+    /// Every hold calls this once. It neither waits nor fails.
     fn give_back(&self, back: Return);
 
-    /// How limits stand, without taking anything; as far as this process knows.
+    /// The state of limits, without taking anything, as far as this process knows it.
     fn standing(&self, claims: &[Claim]) -> Standing;
 
-    /// The process ends: what is still to be told to others is told. Nothing is asked afterwards.
+    /// The process is about to end: sends what others still have to be told. Nothing is asked afterwards.
     fn shutdown(&self) -> BoxFuture<'_, ()> {
         Box::pin(std::future::ready(()))
     }
 }
 
 impl Scope {
-    /// Whether another endpoint has another counter.
+    /// Whether each endpoint has a counter of its own.
     pub const fn is_of_endpoint(self) -> bool {
         matches!(self, Self::UserEndpoint | Self::Endpoint)
     }
@@ -196,7 +198,7 @@ impl Scope {
 }
 
 impl Subject {
-    /// The name by which counters that are asked for together are kept together.
+    /// The part of the name that counters asked for together have in common, so that they are stored together.
     pub fn first(&self) -> &str {
         match self {
             Self::One(name) | Self::Pair(name, _) => name,
@@ -223,7 +225,7 @@ impl Hold {
         &self.taken
     }
 
-    /// Those of its parts that `is_wanted`, and the others.
+    /// The parts for which `is_wanted` is true, and the others.
     pub fn split(mut self, is_wanted: impl Fn(Scope) -> bool) -> (Self, Self) {
         let taken = std::mem::take(&mut self.taken);
         let (wanted, others) = taken
@@ -242,7 +244,7 @@ impl Hold {
         self.sent = true;
     }
 
-    /// The reservation becomes what was really used. A second call does nothing.
+    /// Replaces the reservation by the tokens that were used. A second call does nothing.
     pub fn settle(&mut self, used_tokens: u64) {
         let taken = std::mem::take(&mut self.taken);
         if !taken.is_empty() {
@@ -292,12 +294,12 @@ impl Standing {
         levels.find(|level| level.scope == scope && level.measure == measure)
     }
 
-    /// What is counted of one limit; 0 where there is none.
+    /// The amount counted for one limit; 0 if there is no such limit.
     pub fn used(&self, scope: Scope, measure: Measure) -> u64 {
         self.level(scope, measure).map_or(0, |level| level.used)
     }
 
-    /// The request moved on: limits of its endpoint are now `other`'s.
+    /// The request moved to another endpoint: takes over the endpoint's limits from `other`.
     pub fn moved_to(&mut self, other: Self) {
         self.levels.retain(|level| !level.scope.is_of_endpoint());
         let theirs = other.levels.into_iter();

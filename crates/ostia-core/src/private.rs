@@ -3,7 +3,7 @@ use std::io;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
-/// An empty file that only its owner reads and writes, whatever the umask, and whatever it was before.
+/// Creates or empties a file that only its owner can read and write, whatever the umask and the earlier mode.
 pub fn private_file(path: &Path) -> io::Result<File> {
     let file = OpenOptions::new()
         .write(true)
@@ -15,7 +15,7 @@ pub fn private_file(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// The same, but the file must not be there yet.
+/// The same, but fails if the file exists.
 pub fn new_private_file(path: &Path) -> io::Result<File> {
     OpenOptions::new()
         .write(true)

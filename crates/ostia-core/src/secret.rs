@@ -1,6 +1,6 @@
 use std::fmt;
 
-/// A key or token. Debug, Display and Serialize show `[redacted]`; only `expose` gives the value.
+/// A key or token. Debug, Display and Serialize show `[redacted]`; only `expose` returns the value.
 #[derive(Clone, PartialEq, Eq, Hash, Default)]
 pub struct Secret<T>(T);
 

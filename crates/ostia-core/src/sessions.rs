@@ -2,23 +2,23 @@ use std::fmt;
 
 use crate::{BoxFuture, StoreError};
 
-/// A browser that somebody signed in with.
+/// A browser session of somebody who signed in.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Session {
-    /// SHA-256 of what the browser shows: whoever reads the database cannot show it.
+    /// SHA-256 of the token that the browser holds, so that a reader of the database cannot use the session.
     pub id: [u8; 32],
     /// The ledger's `user_id`.
     pub person: String,
-    /// Who signed in and how, as JSON.
+    /// Who signed in, and how, as JSON.
     pub login: String,
     /// Unix microseconds.
     pub created_at: i64,
-    /// Of the last request, to the minute.
+    /// The time of the last request, to the minute.
     pub seen_at: i64,
     pub expires_at: i64,
 }
 
-/// Without the way to find it, which is as good as the session.
+/// Leaves out the id, which is as good as the session itself.
 impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Session")
@@ -28,12 +28,12 @@ impl fmt::Debug for Session {
     }
 }
 
-/// Sessions in a database, so that every replica knows them.
+/// Sessions in a database, so that all replicas know them.
 pub trait Sessions: Send + Sync {
-    /// Writes a session, and clears away those that are over.
+    /// Writes a session, and deletes those that have expired.
     fn open<'a>(&'a self, session: &'a Session) -> BoxFuture<'a, Result<(), StoreError>>;
 
-    /// The session of this id, also one that is over.
+    /// The session with this id, even if it has expired.
     fn session<'a>(
         &'a self,
         id: &'a [u8; 32],

@@ -12,19 +12,19 @@ pub enum StoreError {
     /// The database cannot be reached or is too slow; trying again may help.
     #[error("store unavailable: {0}")]
     Unavailable(String),
-    /// The schema is not the one of this binary, or a statement is wrong; trying again does not help.
+    /// The schema does not fit this binary, or a statement is wrong. Trying again does not help.
     #[error("store error: {0}")]
     Broken(String),
 }
 
-/// What `ostia usage` asks for.
+/// The query of `ostia usage`.
 #[derive(Debug, Clone, Default)]
 pub struct UsageQuery {
-    /// Unix microseconds; rows that started earlier do not count.
+    /// Unix microseconds. Earlier rows do not count.
     pub since: i64,
-    /// Rows that started at this moment or later do not count.
+    /// The end, not included.
     pub until: Option<i64>,
-    /// Only this user, as `by` names users.
+    /// Only this user, by the name that `by` uses.
     pub user: Option<String>,
     /// Some of [`UsageQuery::BY`].
     pub by: Vec<String>,
@@ -38,51 +38,51 @@ impl UsageQuery {
     ];
 }
 
-/// Which rows of the ledger an export gives, by the moment they started.
+/// The rows to export, by the time they started.
 #[derive(Debug, Clone, Default)]
 pub struct RowsQuery {
     /// Unix microseconds.
     pub since: i64,
     /// Not included.
     pub until: Option<i64>,
-    /// Only those behind this row.
+    /// Only rows after this one.
     pub after: Option<RowPlace>,
-    /// How many at most.
+    /// The most rows to return.
     pub limit: u32,
 }
 
-/// Which rows of the ledger somebody looks for. What is `None` does not matter.
+/// A search for rows. Fields that are `None` do not restrict it.
 #[derive(Debug, Clone, Default)]
 pub struct RowFilter {
     pub request_id: Option<RequestId>,
-    /// Any of these, as user ids or as usernames; empty: everybody.
+    /// Any of these user ids or usernames; empty: everybody.
     pub users: Vec<String>,
     pub model: Option<String>,
     pub outcome: Option<Outcome>,
     pub error_code: Option<String>,
-    /// Only those that were answered with an error.
+    /// Only rows that were answered with an error.
     pub failed: bool,
     /// Unix microseconds.
     pub since: i64,
     /// Not included.
     pub until: Option<i64>,
-    /// Only those before this row, to read on.
+    /// Only rows before this one, to get the next page.
     pub before: Option<RowPlace>,
-    /// How many at most.
+    /// The most rows to return.
     pub limit: u32,
 }
 
-/// Where a row stands in an export.
+/// The position of a row in an export.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RowPlace {
     pub started_at: i64,
     pub request_id: RequestId,
 }
 
-/// A response that a backend made, and keeps.
+/// A response that a backend made and stores.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MadeResponse {
-    /// A hash of who asked for it and of its id.
+    /// A hash of the response's id and the user who asked for it.
     pub id: [u8; 32],
     /// The slug of the endpoint.
     pub endpoint: Arc<str>,
@@ -90,16 +90,16 @@ pub struct MadeResponse {
     pub until: i64,
 }
 
-/// What is old enough to go. Unix microseconds, each the first moment that stays.
+/// What is old enough to be pruned. Each is the first moment to be kept, in Unix microseconds.
 #[derive(Debug, Clone, Copy)]
 pub struct Retention {
-    /// Before it, rows lose the client's address.
+    /// Older rows lose the client's address.
     pub addresses: i64,
-    /// Before it, persons become pseudonyms.
+    /// In older rows, persons become pseudonyms.
     pub persons: i64,
-    /// Before it, rows and sums are deleted.
+    /// Older rows and sums are deleted.
     pub sums: i64,
-    /// Before it, events of the audit are deleted, but never the last one.
+    /// Older audit events are deleted, but never the last one.
     pub audit: i64,
 }
 
@@ -114,38 +114,38 @@ pub struct Pruned {
     pub rows: u64,
     /// Events of the audit that were deleted.
     pub events: u64,
-    /// There may be more to do.
+    /// Whether there may be more to do.
     pub goes_on: bool,
 }
 
-/// One line of a usage report: `keys` in the order of `UsageQuery::by`.
+/// A line of a usage report, with `keys` in the order of `UsageQuery::by`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct UsageRow {
     pub keys: Vec<String>,
     pub requests: u64,
     pub ok: u64,
-    /// By the gateway or by an adapter.
+    /// Refused by the gateway or by an adapter.
     pub refused: u64,
-    /// Neither `ok` nor refused, nor given up by the client.
+    /// Neither `ok`, nor refused, nor given up by the client.
     pub failed: u64,
     pub prompt_tokens: u64,
     pub completion_tokens: u64,
     pub total_tokens: u64,
 }
 
-/// What holds for a while, on every replica: something is under maintenance, or somebody is blocked.
+/// Something that applies for a while on all replicas: maintenance, or a block.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Notice {
     pub scope: NoticeScope,
-    /// What users are told; of a block nothing.
+    /// The text that users see; empty for a block.
     pub text: String,
-    /// Unix microseconds; `None`: from ever.
+    /// Unix microseconds; `None`: it has already begun.
     pub begins_at: Option<i64>,
     /// `None`: until it is cleared.
     pub ends_at: Option<i64>,
 }
 
-/// What is under maintenance, or blocked.
+/// What is under maintenance, or who is blocked.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum NoticeScope {
     All,
@@ -175,14 +175,14 @@ impl Blocked {
 }
 
 impl Notice {
-    /// Whether it holds at this moment.
+    /// Whether it applies at this moment.
     pub fn holds_at(&self, unix_micros: i64) -> bool {
         self.begins_at.is_none_or(|at| at <= unix_micros)
             && self.ends_at.is_none_or(|at| unix_micros < at)
     }
 }
 
-/// As the store has it: `all`, `cluster:NAME`, `model:NAME`, `block-user:NAME`, ...
+/// The form in the store: `all`, `cluster:NAME`, `model:NAME`, `block-user:NAME`, ...
 impl fmt::Display for NoticeScope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -232,15 +232,16 @@ impl UsageRow {
     }
 }
 
-/// Everything Ostia keeps in a database. `ostia-store` has one implementation for each database.
+/// Everything that Ostia keeps in a database. `ostia-store` has one implementation for each database.
 pub trait Store: Send + Sync + 'static {
-    /// Writes final rows in one transaction; a row whose id exists already is left alone. Gives how many were new.
+    /// Writes final rows in one transaction. A row whose id exists already is left alone. Returns the number of new
+    /// rows.
     fn insert_rows<'a>(
         &'a self,
         rows: &'a [LedgerRow<'a>],
     ) -> BoxFuture<'a, Result<u64, StoreError>>;
 
-    /// The key with this SHA-256, revoked and expired ones included.
+    /// The key with this SHA-256, even if it is revoked or expired.
     fn key_by_hash<'a>(
         &'a self,
         hash: &'a [u8; 32],
@@ -248,29 +249,30 @@ pub trait Store: Send + Sync + 'static {
 
     fn create_key<'a>(&'a self, key: &'a NewApiKey) -> BoxFuture<'a, Result<(), StoreError>>;
 
-    /// What happened to keys behind `after`, up to a thousand changes, whoever made them. `None`: nothing but where to begin.
+    /// The changes to keys after `after`, at most a thousand, whoever made them. `None`: no changes, only where to
+    /// begin.
     fn key_changes(&self, after: Option<i64>) -> BoxFuture<'_, Result<KeyChanges, StoreError>>;
 
-    /// Resolves when another process changed keys. A database that tells nobody never resolves it: keys are then asked for
-    /// now and then.
+    /// Resolves when another process has changed keys. Never resolves on a database without notifications; callers then
+    /// poll.
     fn keys_changed(&self) -> BoxFuture<'_, ()>;
 
     fn list_keys(&self) -> BoxFuture<'_, Result<Vec<ApiKey>, StoreError>>;
 
-    /// What is under maintenance or blocked, now or later, in the order of scopes.
+    /// Maintenance and blocks, present and future, sorted by scope.
     fn notices(&self) -> BoxFuture<'_, Result<Vec<Notice>, StoreError>>;
 
-    /// Takes the place of an earlier one of the same scope.
+    /// Replaces an earlier notice of the same scope.
     fn set_notice<'a>(&'a self, notice: &'a Notice) -> BoxFuture<'a, Result<(), StoreError>>;
 
-    /// `false`: there was none.
+    /// `false`: there was none to clear.
     fn clear_notice<'a>(
         &'a self,
         scope: &'a NoticeScope,
     ) -> BoxFuture<'a, Result<bool, StoreError>>;
 
-    /// Which of these names `holder` has from now on: those that nobody else holds. Times are Unix microseconds; with
-    /// `until` = `now` they are given up.
+    /// Takes those of these names that no other process holds, and says for each whether `holder` has it now. Times are
+    /// Unix microseconds; `until` = `now` gives them up.
     fn hold_turns<'a>(
         &'a self,
         names: &'a [String],
@@ -279,7 +281,7 @@ pub trait Store: Send + Sync + 'static {
         until: i64,
     ) -> BoxFuture<'a, Result<Vec<bool>, StoreError>>;
 
-    /// Notes the last use of keys, in batches and never on a request's path.
+    /// Records the last use of keys. Called for many keys at once, and never while a request waits.
     fn touch_keys<'a>(
         &'a self,
         used: &'a [(Arc<str>, i64)],
@@ -290,31 +292,31 @@ pub trait Store: Send + Sync + 'static {
         query: &'a UsageQuery,
     ) -> BoxFuture<'a, Result<Vec<UsageRow>, StoreError>>;
 
-    /// Who people are and what was done about them.
+    /// People, and what was done to them.
     fn people(&self) -> &dyn People;
 
-    /// Browsers that people signed in with.
+    /// Sessions of browsers.
     fn sessions(&self) -> &dyn Sessions;
 
-    /// Hands out rows of the ledger that somebody looks for, the newest first. Gives the place of the last, where there may
-    /// be more.
+    /// Passes the rows that match a search to `take`, the newest first. Returns the position of the last row if there
+    /// may be more.
     fn find_rows<'a>(
         &'a self,
         filter: &'a RowFilter,
         take: &'a mut (dyn FnMut(&LedgerRow<'_>) + Send),
     ) -> BoxFuture<'a, Result<Option<RowPlace>, StoreError>>;
 
-    /// Where engines of endpoints without a URL are.
+    /// Leases: where the engines of endpoints without a URL are.
     fn leases(&self) -> &dyn Leases;
 
-    /// Hands out rows of the ledger, the oldest first. Gives the place of the last, where there may be more.
+    /// Passes rows to `take`, the oldest first. Returns the position of the last row if there may be more.
     fn rows<'a>(
         &'a self,
         query: &'a RowsQuery,
         take: &'a mut (dyn FnMut(&LedgerRow<'_>) + Send),
     ) -> BoxFuture<'a, Result<Option<RowPlace>, StoreError>>;
 
-    /// Notes who made responses, and forgets those that are over.
+    /// Records who made responses, and forgets those that have expired.
     fn note_responses<'a>(
         &'a self,
         made: &'a [MadeResponse],
@@ -326,13 +328,13 @@ pub trait Store: Send + Sync + 'static {
         id: &'a [u8; 32],
     ) -> BoxFuture<'a, Result<Option<MadeResponse>, StoreError>>;
 
-    /// Does a part of what is due, in short transactions. To be called until nothing is left.
+    /// Does a part of the pruning, in short transactions. Call it until nothing is left to do.
     fn prune<'a>(&'a self, due: &'a Retention) -> BoxFuture<'a, Result<Pruned, StoreError>>;
 
-    /// Keeps the days and months of reports in this time zone from the first row on. `false`: there are rows, and reports
-    /// are in another zone.
+    /// Sets the time zone of the days and months in reports. `false`: there are rows already, and their reports are in
+    /// another zone.
     fn keep_reports_in<'a>(&'a self, zone: &'a str) -> BoxFuture<'a, Result<bool, StoreError>>;
 
-    /// A cheap question that shows whether the database answers.
+    /// A cheap query that shows whether the database answers.
     fn ping(&self) -> BoxFuture<'_, Result<(), StoreError>>;
 }

@@ -3,29 +3,29 @@ use serde_json::Value;
 use crate::schema::smallest;
 use crate::task::{bare, schema_of, shell};
 
-/// Nobody waits for more.
+/// The longest answer.
 const MOST_TOKENS: u64 = 100_000;
 const MOST_CHOICES: u64 = 16;
 const MOST_PROMPTS: usize = 64;
 
-/// What a request asks for, in whichever dialect.
+/// What a request asks for, in any dialect.
 #[derive(Debug, Clone)]
 pub struct Ask {
     pub model: String,
     pub stream: bool,
     pub(crate) include_usage: bool,
     pub(crate) most_tokens: Option<usize>,
-    /// Answers that are wanted: each prompt of `completions` is answered `n` times.
+    /// The number of answers wanted: `completions` answers each prompt `n` times.
     pub(crate) choices: usize,
     pub(crate) logprobs: Option<usize>,
-    /// The last thing that somebody said.
+    /// The text of the last turn.
     pub(crate) last_text: String,
     pub(crate) prompt_tokens: u64,
     /// The tool to call, and its arguments.
     pub(crate) tool: Option<(String, Value)>,
-    /// What came of the one task, if its tool was called.
+    /// The output of the demo task, if its tool was called.
     pub(crate) task_done: Option<String>,
-    /// What the answer must look like.
+    /// The schema that the answer must match.
     pub(crate) schema: Option<Value>,
     pub body: Value,
 }
@@ -59,12 +59,12 @@ impl Ask {
     }
 }
 
-/// Tokens of a text: its words.
+/// The tokens of a text: its words.
 fn count(text: &str) -> usize {
     text.split_whitespace().count()
 }
 
-/// Every text in messages, parts and lists of them; a number is a token id.
+/// Collects every text in messages, parts and lists of them. A number is a token id.
 fn collect(value: &Value, texts: &mut Vec<String>) {
     match value {
         Value::String(text) => texts.push(text.clone()),
@@ -98,8 +98,8 @@ fn logprobs(body: &Value) -> Option<usize> {
     }
 }
 
-/// The tool that must be called, with its arguments; where that is left to the model, the shell of an agent, or else a
-/// tool whose name the user mentions.
+/// The tool that must be called, with its arguments. If the choice is the model's: an agent's shell, or else a tool
+/// whose name the user mentions.
 fn tool(body: &Value, said: &str) -> Option<(String, Value)> {
     let choice = &body["tool_choice"];
     let wanted = choice["function"]["name"]
@@ -132,7 +132,7 @@ fn tools_of(body: &Value) -> impl Iterator<Item = &Value> {
     body["tools"].as_array().into_iter().flatten()
 }
 
-/// The turns of a conversation, the last one first. Notes of an agent to the model are none.
+/// The turns of a conversation, the last one first. An agent's notes to the model do not count.
 fn turns(body: &Value) -> impl Iterator<Item = &Value> {
     let turns = ["messages", "input"].iter();
     let turns = turns
@@ -142,7 +142,7 @@ fn turns(body: &Value) -> impl Iterator<Item = &Value> {
     turns.filter(|turn| !matches!(turn["role"].as_str(), Some("system" | "developer")))
 }
 
-/// Whether the last word is the user's, and not a tool's.
+/// Whether the last turn is the user's, and not a tool's.
 fn user_speaks(body: &Value) -> bool {
     match turns(body).next() {
         Some(last) => last["role"] == "user" && result_in(last).is_none(),
@@ -150,7 +150,7 @@ fn user_speaks(body: &Value) -> bool {
     }
 }
 
-/// What a tool said, if that is the last word.
+/// The output of a tool, if that is the last turn.
 fn result(body: &Value) -> Option<String> {
     turns(body).next().and_then(result_in)
 }
@@ -167,7 +167,7 @@ fn result_in(turn: &Value) -> Option<String> {
     Some(texts.join(" "))
 }
 
-/// Whether a text has a word of a tool's name in it, other than `get` and its like: "weather" of `get_weather`.
+/// Whether a text contains a word of a tool's name, other than `get` and the like: "weather" of `get_weather`.
 fn mentions(text: &str, name: &str) -> bool {
     const LEAST: usize = 4;
     let words = |text: &str| -> Vec<String> {

@@ -11,37 +11,37 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 /// The body of an answer.
 pub enum AnswerBody {
-    /// With its length told before.
+    /// Sent with a Content-Length.
     Whole(Option<Bytes>),
     Paced(Paced),
 }
 
-/// Pieces in their own time, each a write of its own.
+/// Pieces sent at their own times, each in a write of its own.
 pub struct Paced {
     pieces: Arc<[Piece]>,
     next: usize,
     is_broken: bool,
-    /// Until the end, the engine is at it.
+    /// Keeps the engine busy until the end of the answer.
     work: Option<Work>,
     wait: Wait,
-    /// When the last piece that waited was due: a slow client delays no later piece.
+    /// When the last delayed piece was due, so that a slow client does not delay later pieces.
     due: Instant,
     sleep: Option<Pin<Box<Sleep>>>,
 }
 
-/// Bytes, and how long to wait before they are sent.
+/// Bytes, and how long to wait before sending them.
 #[derive(Debug, Clone)]
 pub(crate) struct Piece {
     pub(crate) wait: Duration,
     pub(crate) bytes: Bytes,
 }
 
-/// What comes before the next piece, or before the end.
+/// What happens before the next piece, or before the end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Wait {
     Nothing,
-    /// One turn of the loop: an engine writes each token by itself, whereas hyper joins what is ready at once into a few
-    /// large writes.
+    /// One turn of the event loop. An engine writes each token separately, while hyper joins whatever is ready at once
+    /// into a few large writes.
     Turn,
     Sleep,
 }
@@ -51,7 +51,7 @@ impl AnswerBody {
         Self::Whole(Some(bytes.into()))
     }
 
-    /// `is_broken`: behind the last piece the connection closes, without the end of the message.
+    /// `is_broken`: closes the connection after the last piece, without ending the message.
     pub(crate) fn paced(pieces: Arc<[Piece]>, is_broken: bool) -> Self {
         let mut paced = Paced {
             pieces,
@@ -66,7 +66,7 @@ impl AnswerBody {
         Self::Paced(paced)
     }
 
-    /// Work that takes as long as the answer.
+    /// Attaches work that lasts as long as the answer.
     pub(crate) fn worked_at(mut self, work: Work) -> Self {
         if let Self::Paced(paced) = &mut self {
             paced.work = Some(work);

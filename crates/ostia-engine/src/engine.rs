@@ -17,12 +17,12 @@ use crate::body::{AnswerBody, Piece};
 use crate::load::{Curve, Load};
 use crate::{Api, Ask, Event, Fault, Output, Pace, Stamp, Turn, fault, models, serve};
 
-/// As much as a gateway with its default settings lets through.
+/// As much as a gateway accepts by default.
 const LARGEST_BODY: usize = 64 * 1024 * 1024;
-/// A broken stream has so many events before.
+/// How many events a broken stream sends before it breaks.
 const EVENTS_BEFORE_BREAK: usize = 6;
 
-/// Answers requests as a model server would.
+/// Answers requests like a model server.
 pub struct Engine {
     models: BTreeMap<String, Fault>,
     pace: Pace,
@@ -47,14 +47,14 @@ impl Engine {
         }
     }
 
-    /// Slows down under load, or has places for so many only.
+    /// Slows down under load, or limits the number of concurrent requests.
     #[must_use]
     pub fn with_curve(mut self, curve: Curve) -> Self {
         self.load = Load::new(curve);
         self
     }
 
-    /// Answers what comes to this listener, until it is dropped.
+    /// Answers requests on this listener until the future is dropped.
     pub async fn serve(self, listener: TcpListener) {
         let engine = Arc::new(self);
         let answer = move |request| {
@@ -186,7 +186,7 @@ pub(crate) fn not_found() -> Response<AnswerBody> {
     error(StatusCode::NOT_FOUND)
 }
 
-/// 200 with JSON.
+/// A 200 with JSON.
 pub fn json_answer(body: impl Into<Bytes>) -> Response<AnswerBody> {
     respond("application/json", AnswerBody::whole(body))
 }

@@ -3,14 +3,14 @@ use std::time::Duration;
 use http::StatusCode;
 use serde_json::{Value, json};
 
-/// What a model does instead of answering well.
+/// How a model misbehaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// It answers well.
+    /// It does not.
     None,
     /// Waits before the first token.
     Slow(Duration),
-    /// Waits as long before the first token and again in the middle.
+    /// Waits this long before the first token, and again in the middle.
     Halting(Duration),
     /// Never answers.
     Silent,
@@ -18,13 +18,13 @@ pub enum Fault {
     Broken,
     /// Reports an error in the middle of a stream.
     ErrorInStream,
-    /// An answer of this status.
+    /// Answers with this status.
     Status(u16),
-    /// 200 with a page instead of JSON.
+    /// Answers 200 with a page instead of JSON.
     Page,
 }
 
-/// The body that goes with a status, as engines write them.
+/// The error body of a status, as engines write it.
 pub(crate) fn body_of(status: StatusCode) -> Value {
     let (kind, code, message) = match status.as_u16() {
         422 => {

@@ -12,7 +12,7 @@ use crate::body::{AnswerBody, Piece};
 use crate::engine::{json_answer, not_found, respond};
 use crate::{Api, Ask, Event, Output, Stamp, Turn, models};
 
-/// Flags are looked for in so many bytes at either end of a body.
+/// How many bytes at either end of a body are searched for flags.
 const END: usize = 4096;
 const APIS: [Api; 5] = [
     Api::Chat,
@@ -24,7 +24,7 @@ const APIS: [Api; 5] = [
 static STREAM: LazyLock<Finder> = LazyLock::new(|| Finder::new(br#""stream""#));
 static INCLUDE_USAGE: LazyLock<Finder> = LazyLock::new(|| Finder::new(br#""include_usage""#));
 
-/// Gives the same answers again and again, rendered once: what a request costs is then the server and nothing else.
+/// Gives the same answers again and again, rendered once, so that a request costs only what the server costs.
 pub struct Fixed {
     models: Bytes,
     answers: Vec<(Api, Prepared)>,
@@ -38,7 +38,7 @@ struct Prepared {
 }
 
 impl Fixed {
-    /// Says `plain` or `streamed` in the name of `model`, with so long between the tokens of a stream.
+    /// Answers with `plain` or `streamed` in the name of `model`, and pauses between the tokens of a stream.
     pub fn new(model: &str, plain: &Output, streamed: &Output, between: Duration) -> Self {
         let stamp = Stamp::default();
         let ask = |usage: bool| {
@@ -67,7 +67,7 @@ impl Fixed {
         }
     }
 
-    /// The answer, and the tokens that it tells of.
+    /// The answer, and the tokens that it reports.
     pub async fn answer<B>(&self, request: Request<B>) -> (Response<AnswerBody>, u64)
     where
         B: Body<Data = Bytes> + Unpin,
@@ -106,8 +106,8 @@ fn paced(events: Vec<Event>, between: Duration) -> Arc<[Piece]> {
     pieces.collect()
 }
 
-/// Reads a body to its end and keeps its two ends: that is where clients and proxies put the flags, and a megabyte of
-/// prompt between them should cost nothing, least of all a parser's work.
+/// Reads a body and keeps both its ends, where clients and proxies put the flags. A megabyte of prompt between them
+/// should cost nothing, so it is not parsed.
 async fn ends(mut body: impl Body<Data = Bytes> + Unpin) -> Vec<u8> {
     let mut kept = Vec::new();
     while let Some(Ok(frame)) = body.frame().await {
@@ -123,7 +123,7 @@ async fn ends(mut body: impl Body<Data = Bytes> + Unpin) -> Vec<u8> {
     kept
 }
 
-/// Quotes inside a prompt are escaped, so a key with plain quotes is a real key.
+/// Quotes inside a prompt are escaped, so a key in plain quotes is a real key.
 fn is_true(key: &Finder<'_>, body: &[u8]) -> bool {
     let value = key.find(body).and_then(|at| {
         let behind = body[at + key.needle().len()..].trim_ascii_start();

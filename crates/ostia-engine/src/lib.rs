@@ -1,11 +1,11 @@
-//! In: requests of OpenAI's and Anthropic's APIs over HTTP/1.1, or a parsed body and what to say to it.
+//! In: requests of OpenAI's and Anthropic's APIs over HTTP/1.1, or a parsed body and the answer's text.
 //! Out: answers with the shapes, the pace and the token counts of a model server, and faults on request.
 //! Not here: the gateway. Its demo, its tests and its benchmark depend on this crate, never the reverse.
 //!
 //! - [`Engine`] reads a request and answers as a model would: tools, schemas, `max_tokens`, a pace.
-//! - [`Fixed`] gives answers that were rendered before, without reading more of a request than it must.
+//! - [`Fixed`] gives answers that were rendered before, and reads no more of a request than it must.
 //! - [`Turn`] renders one answer, plain or as events: the only code that knows what an answer looks like.
-//! - [`Curve`] says how an engine slows down under load; what it has to do is in its `/metrics`.
+//! - [`Curve`] describes how an engine slows down under load; its `/metrics` show the load.
 //! - [`serve`] is the HTTP server of both.
 
 mod ask;

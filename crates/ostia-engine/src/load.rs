@@ -4,24 +4,24 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// How an engine behaves with many requests at a time.
+/// How an engine behaves under concurrent requests.
 #[derive(Debug, Clone, Copy)]
 pub struct Curve {
-    /// So many are worked at; the others wait inside of the engine.
+    /// How many requests run at once; the others wait inside the engine.
     pub places: u32,
-    /// So many times as long everything takes with this many being worked at.
+    /// The factor by which everything takes longer with this many running requests.
     pub slowdown: fn(u32) -> f64,
 }
 
 impl Curve {
-    /// Never slower, however many come.
+    /// Never slows down.
     pub const FLAT: Self = Self {
         places: u32::MAX,
         slowdown: |_| 1.0,
     };
 }
 
-/// What an engine has to do now, and did until now.
+/// The engine's present load, and its totals.
 pub(crate) struct Load {
     curve: Curve,
     places: Arc<Semaphore>,
@@ -31,13 +31,13 @@ pub(crate) struct Load {
     output_tokens: AtomicU64,
 }
 
-/// One request that is worked at.
+/// A running request.
 pub(crate) struct Work {
     load: Arc<Load>,
     _place: OwnedSemaphorePermit,
 }
 
-/// One request that waits.
+/// A waiting request.
 struct Waiting<'a>(&'a Load);
 
 impl Load {
@@ -53,7 +53,7 @@ impl Load {
         })
     }
 
-    /// A place, in turn. Dropped while it waits, it leaves.
+    /// Waits in line for a place. Dropping the future leaves the line.
     pub(crate) async fn begin(self: &Arc<Self>) -> Option<Work> {
         self.waiting.fetch_add(1, Ordering::Relaxed);
         let waiting = Waiting(self);
@@ -66,7 +66,7 @@ impl Load {
         })
     }
 
-    /// As vLLM names it.
+    /// Uses vLLM's names.
     pub(crate) fn metrics(&self) -> String {
         let mut text = String::new();
         let (running, waiting) = (&self.running, &self.waiting);
@@ -92,7 +92,7 @@ impl Load {
                 self.output_tokens.load(Ordering::Relaxed),
             ),
         ] {
-            // Writing to a text cannot fail.
+            // Writing to a string cannot fail.
             let _ = writeln!(
                 text,
                 "# TYPE vllm:{name} {kind}\nvllm:{name}{{engine=\"0\"}} {value}.0"
@@ -103,7 +103,7 @@ impl Load {
 }
 
 impl Work {
-    /// So many times as long everything takes now.
+    /// The factor by which everything takes longer now.
     pub(crate) fn slowdown(&self) -> f64 {
         (self.load.curve.slowdown)(self.load.running.load(Ordering::Relaxed))
     }

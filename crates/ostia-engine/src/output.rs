@@ -3,20 +3,21 @@ use serde_json::Value;
 use crate::schema::smallest;
 use crate::{Ask, UsageShape};
 
-/// Characters of JSON that count as a token.
+/// How many characters of JSON count as one token.
 const JSON_TOKEN: usize = 4;
-/// Of what was said, so much is quoted.
+/// How many words of the user's text are quoted.
 const QUOTED_WORDS: usize = 12;
-/// Of what a command said; some agents put a few lines of their own in front of it.
+/// How many words of a command's output are quoted. Some agents put a few lines of their own before it.
 const REPORTED_WORDS: usize = 80;
-/// Of a word; what is one word may be a megabyte of base64, and an answer may be asked for a thousand times.
+/// How many letters of a word are quoted: one "word" may be a megabyte of base64, and an answer may be wanted a
+/// thousand times.
 const QUOTED_LETTERS: usize = 200;
 
-/// What a model says: one piece a token.
+/// A model's answer, in pieces of one token each.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Output {
     pub pieces: Vec<String>,
-    /// The pieces are the arguments of a call of this tool.
+    /// If set, the pieces are the arguments of a call to this tool.
     pub tool: Option<String>,
     pub end: End,
     pub prompt_tokens: u64,
@@ -33,7 +34,7 @@ pub enum End {
 }
 
 impl Output {
-    /// What the simulated model finds to say.
+    /// The simulated model's answer.
     pub fn of(ask: &Ask) -> Self {
         let (mut pieces, tool) = match (&ask.tool, &ask.schema, &ask.task_done) {
             (Some((name, arguments)), ..) => (json_pieces(arguments), Some(name.clone())),
@@ -62,7 +63,7 @@ impl Output {
     }
 }
 
-/// The end of the one task.
+/// The final report on the demo task.
 fn report(output: &str) -> String {
     format!(
         "The command ran and said: \"{}\". That was the whole task of the simulated model of ostia serve --demo.",

@@ -8,18 +8,18 @@ pub struct Pace {
 }
 
 impl Pace {
-    /// As a good reader reads.
+    /// A fast reader's speed.
     pub const HUMAN: Self = Self {
         first_token: Duration::from_millis(150),
         between_tokens: Duration::from_millis(40),
     };
-    /// Without waiting.
+    /// Without pauses.
     pub const NONE: Self = Self {
         first_token: Duration::ZERO,
         between_tokens: Duration::ZERO,
     };
 
-    /// So many tokens a second; 0 is without waiting.
+    /// 0 means without pauses.
     pub fn tokens_per_second(rate: u32) -> Self {
         match rate {
             0 => Self::NONE,

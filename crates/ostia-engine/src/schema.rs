@@ -4,12 +4,12 @@ use std::cell::Cell;
 
 use serde_json::{Map, Value, json};
 
-/// Schemas that refer to themselves end here.
+/// Limits schemas that refer to themselves.
 const DEEPEST: usize = 16;
-/// So do those that ask for lists of lists of lists.
+/// Limits schemas of nested lists.
 const MOST_VALUES: usize = 10_000;
 
-/// `null` for what it does not understand.
+/// Unknown parts of a schema become `null`.
 pub(crate) fn smallest(schema: &Value) -> Value {
     value(schema, schema, 0, &Cell::new(0))
 }

@@ -9,10 +9,11 @@ use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-/// How long to leave the listener alone when the process has no file descriptors left.
+/// The pause after an accept that failed because the process has no file descriptors left.
 const BREATH: Duration = Duration::from_millis(50);
 
-/// Answers HTTP/1.1 until it is dropped, and every connection with it. An error of `answer` closes its connection.
+/// Answers HTTP/1.1 until the future is dropped, which also drops all connections. An error of `answer` closes its
+/// connection.
 pub async fn serve<A, F, B, E>(listener: TcpListener, answer: A)
 where
     A: Fn(Request<Incoming>) -> F + Clone + Send + 'static,
@@ -41,9 +42,9 @@ where
     B::Error: Into<Box<dyn Error + Send + Sync>>,
     E: Into<Box<dyn Error + Send + Sync>> + 'static,
 {
-    // Each event is a packet of its own. Where that cannot be set, nothing worse than a delay comes of it.
+    // Sends each event in a packet of its own. If the option cannot be set, events are only delayed.
     let _ = stream.set_nodelay(true);
-    // A client that hangs up is the client's business.
+    // A client may hang up; that is not an error here.
     let _ = http1::Builder::new()
         .serve_connection(TokioIo::new(stream), service_fn(answer))
         .await;

@@ -2,15 +2,15 @@ use serde_json::{Value, json};
 
 use crate::schema::smallest;
 
-/// The one task that the simulated model knows: it has an agent run a harmless command, then says what came of it.
+/// The demo task: the simulated model has an agent run this harmless command, then reports its output.
 pub(crate) const COMMAND: &str = "echo Hello from the simulated model of ostia serve --demo";
 
-/// Members of a tool's arguments that hold a command.
+/// The names of a tool's arguments that hold a command.
 const COMMANDS: [&str; 3] = ["command", "cmd", "commands"];
-/// Words in the names of tools that run one.
+/// Words in the names of tools that run commands.
 const SHELLS: [&str; 5] = ["bash", "shell", "exec", "terminal", "command"];
 
-/// The tool that runs commands in a shell, by its name and its schema, and the arguments for [`COMMAND`].
+/// The tool that runs shell commands, recognized by its name and schema, and the arguments to run [`COMMAND`].
 pub(crate) fn shell<'a>(tools: impl Iterator<Item = &'a Value>) -> Option<(String, Value)> {
     let mut tools = tools.map(bare).filter(|tool| {
         let name = tool["name"].as_str().unwrap_or_default().to_lowercase();
@@ -22,18 +22,18 @@ pub(crate) fn shell<'a>(tools: impl Iterator<Item = &'a Value>) -> Option<(Strin
     })
 }
 
-/// Chat wraps a tool in `function`, the other dialects do not.
+/// Chat wraps a tool in `function`; the other dialects do not.
 pub(crate) fn bare(tool: &Value) -> &Value {
     tool.get("function").unwrap_or(tool)
 }
 
-/// The names of the schema differ too.
+/// The name of the schema differs too.
 pub(crate) fn schema_of(tool: &Value) -> Option<&Value> {
     let names = ["parameters", "input_schema"];
     names.iter().find_map(|name| tool.get(*name))
 }
 
-/// The command where the schema wants it, and the least of everything else that it demands.
+/// The command as the schema wants it, and the smallest value of every other required argument.
 fn arguments(schema: &Value) -> Option<Value> {
     let properties = schema["properties"].as_object()?;
     let key = COMMANDS.iter().find(|key| properties.contains_key(**key))?;
@@ -41,7 +41,7 @@ fn arguments(schema: &Value) -> Option<Value> {
     if !arguments.is_object() {
         arguments = json!({});
     }
-    // The least of a switch is off.
+    // Every boolean is false.
     for (name, value) in arguments.as_object_mut().into_iter().flatten() {
         if properties
             .get(name)

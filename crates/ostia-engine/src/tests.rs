@@ -18,7 +18,7 @@ const MODELS: [(&str, Fault); 5] = [
     ("error-in-stream", Fault::ErrorInStream),
 ];
 
-/// At work until it is dropped.
+/// An engine that runs until this is dropped.
 struct Running {
     address: SocketAddr,
     _server: JoinSet<()>,
@@ -118,7 +118,7 @@ async fn tools_are_called_where_that_is_demanded() {
     assert_eq!(response["output"][0]["type"], "function_call");
 }
 
-/// So that an agent's round trip can be tried without forcing anything.
+/// This lets an agent's round trip be tried without forcing a tool.
 #[tokio::test]
 async fn a_tool_that_the_user_mentions_is_called_once() {
     let demo = demo().await;
@@ -134,7 +134,7 @@ async fn a_tool_that_the_user_mentions_is_called_once() {
     };
     let called = async |api: &str, body: Value| {
         let answer = json(&demo, api, body).await.to_string();
-        // Responses tell again which tools there were.
+        // Responses repeat the tools of the request.
         ["tool_calls\":[", "tool_use\"", "\"function_call\""]
             .iter()
             .any(|call| answer.contains(call))
@@ -329,7 +329,7 @@ async fn fixed_answers_are_whole_in_every_dialect() {
                 tokens.iter().all(Option::is_some) && tokens.is_sorted(),
                 "{api}: {stream}"
             );
-            // A chunk each, and so a write each.
+            // Each event is a chunk of its own, and so a write of its own.
             assert!(
                 stream.matches("\r\ndata: ").count() + stream.matches("\r\nevent: ").count() >= 66
             );
@@ -353,7 +353,7 @@ async fn fixed_answers_are_whole_in_every_dialect() {
     );
 }
 
-/// The flags of a large body are found at either of its ends.
+/// Flags are found at either end of a large body.
 #[tokio::test]
 async fn fixed_answers_read_over_a_long_prompt() {
     let fixed = fixed().await;

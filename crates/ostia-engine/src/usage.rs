@@ -11,24 +11,24 @@ pub struct Tokens {
     pub reasoning: u64,
 }
 
-/// What a stream's chunks (or a plain answer) say about usage.
+/// How answers report usage.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub enum UsageShape {
-    /// As OpenAI's API says: in a stream only if `stream_options.include_usage` asks for it.
+    /// As OpenAI's API does: a stream only if `stream_options.include_usage` asks for it.
     #[default]
     AsAsked,
-    /// In a chunk of its own, asked or not.
+    /// In a chunk of its own, whether or not it was asked for.
     Always,
     Absent,
-    /// Two usage chunks; the second is right.
+    /// In two chunks, of which the second is true.
     Twice,
-    /// Every chunk, counting up.
+    /// In every chunk, with growing numbers.
     EveryChunk,
-    /// With the chunk that holds `finish_reason`.
+    /// In the chunk with `finish_reason`.
     WithFinish,
-    /// Behind `[DONE]`.
+    /// After `[DONE]`.
     AfterDone,
-    /// This value where the usage object belongs: `null`, a text, negative counts, ...
+    /// This value in place of the usage object: `null`, a text, negative counts, ...
     Odd(Value),
 }
 
@@ -51,7 +51,7 @@ impl Tokens {
         let (prompt, completion, total) = (self.prompt, self.completion, self.total());
         let (cached, reasoning) = (self.cached, self.reasoning);
         match api {
-            // Anthropic counts what came from the cache apart.
+            // Anthropic counts cached tokens separately.
             Api::Messages | Api::CountTokens => json!({
                 "input_tokens": prompt - cached, "cache_creation_input_tokens": 0,
                 "cache_read_input_tokens": cached, "output_tokens": completion,

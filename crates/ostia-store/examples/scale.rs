@@ -1,4 +1,4 @@
-//! `scripts/stress.sh scale [ROWS] [URL]`: how long a ledger of that size takes to write, open, report on and prune.
+//! `scripts/stress.sh scale [ROWS] [URL]`: how long it takes to write, open, report on and prune a ledger of that size.
 //!
 //! 2,000 users, 40 models and 365 days; users and models follow Zipf's law. Reports run while rows are being written.
 #![expect(
@@ -23,7 +23,7 @@ const DAY: i64 = 86_400_000_000;
 /// 2026-01-01T00:00Z.
 const START: i64 = 1_767_225_600_000_000;
 const BATCH: usize = 500;
-/// What a report may take.
+/// The longest time that a report may take.
 const AIM: Duration = Duration::from_millis(200);
 
 struct Names {
@@ -139,7 +139,7 @@ fn zipf(count: usize) -> Vec<f64> {
     sums.collect()
 }
 
-/// Of this process: user and system, to the hundredth of a second.
+/// The process's CPU time, user and system, in steps of 10 ms.
 fn cpu() -> Duration {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
     let fields: Vec<&str> = stat
@@ -264,7 +264,7 @@ async fn main() {
     prune(&*store).await;
 }
 
-/// The addresses of a month.
+/// Removes the addresses of one month.
 async fn prune(store: &dyn Store) {
     let due = Retention {
         addresses: START + 30 * DAY,

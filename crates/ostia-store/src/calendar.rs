@@ -8,16 +8,17 @@ use crate::columns::{DAY_MICROS, HOUR_MICROS, stamp};
 
 const EPOCH: Date = date(1970, 1, 1);
 
-/// Hours count from 1970-01-01 in UTC, days from that date in the zone, months from the year 0.
+/// Numbers of hours, days and months. Hours count from 1970-01-01 in UTC, days from that date in the zone, months from
+/// the year 0.
 #[derive(Debug, Clone)]
 pub(crate) struct Calendar {
     zone: TimeZone,
-    /// The moments of the day that was asked for last, its end not included, and its number.
+    /// The last day that was asked for: its first moment, its end (not included) and its number.
     last: (i64, i64, i64),
 }
 
 impl Calendar {
-    /// `None`: there is no such zone.
+    /// `None`: the zone does not exist.
     pub(crate) fn of(zone: &str) -> Option<Self> {
         let zone = TimeZone::get(zone).ok()?;
         Some(Self {
@@ -32,7 +33,7 @@ impl Calendar {
         if (start..end).contains(&micros) {
             return day;
         }
-        // jiff's last moments are a day before the last that databases can show.
+        // jiff's range ends a day before the last moment that databases can represent.
         let day = match Timestamp::from_microsecond(micros) {
             Ok(moment) => number(self.zone.to_datetime(moment).date()),
             Err(_) => micros / DAY_MICROS,
@@ -128,7 +129,7 @@ mod tests {
         assert_eq!(Calendar::of("Mars/Olympus").map(|_| ()), None);
     }
 
-    /// The day on which clocks go back has 25 hours.
+    /// A day on which clocks go back has 25 hours.
     #[test]
     fn a_day_has_as_many_hours_as_it_has() {
         let berlin = Calendar::of("Europe/Berlin").unwrap();

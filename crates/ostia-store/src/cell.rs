@@ -1,4 +1,4 @@
-//! A value on its way into a table, of any database.
+//! A value to be written to a table, for any database.
 
 use std::borrow::Cow;
 
@@ -6,7 +6,7 @@ use ostia_core::{Column, Kind as Held, LedgerRow, RequestId, Value};
 
 use crate::columns::{count, stamp, text};
 
-/// What a column of a table holds.
+/// The type of a table's column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Text,
@@ -34,7 +34,7 @@ impl<'a> Cell<'a> {
         Self::Text(text(value))
     }
 
-    /// The same value as a column of that kind holds it: databases differ in flags, ids and moments.
+    /// Converts the value for a column of that kind. Databases differ in flags, ids and timestamps.
     pub(crate) fn into_kind(self, kind: Kind) -> Self {
         match (self, kind) {
             (Self::Number(number), Kind::Flag) => Self::Flag(number != 0),

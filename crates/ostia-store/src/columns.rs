@@ -4,22 +4,22 @@ use std::borrow::Cow;
 
 use ostia_core::LedgerRow;
 
-/// The end of the year 9999: the last moment that every database's date functions can show.
+/// The end of the year 9999, the last moment that the date functions of all databases can represent.
 const LAST_MICROS: i64 = 253_402_300_799_999_999;
 pub(crate) const HOUR_MICROS: i64 = 3_600_000_000;
 pub(crate) const DAY_MICROS: i64 = 24 * HOUR_MICROS;
 
-/// Counters are unsigned here and signed in databases; a value that does not fit becomes the largest that does.
+/// Counters are unsigned here and signed in databases. A value that is too large becomes the largest possible.
 pub(crate) fn count(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 
-/// A stamp between 1970 and 9999.
+/// Limits a timestamp to the years 1970 to 9999.
 pub(crate) fn stamp(micros: i64) -> i64 {
     micros.clamp(0, LAST_MICROS)
 }
 
-/// PostgreSQL's text holds no NUL, and SQLite's functions stop at one.
+/// PostgreSQL's text cannot hold NUL, and SQLite's functions stop at one.
 pub(crate) fn text(value: &str) -> Cow<'_, str> {
     if value.contains('\0') {
         Cow::Owned(value.replace('\0', "\u{fffd}"))
@@ -28,7 +28,7 @@ pub(crate) fn text(value: &str) -> Cow<'_, str> {
     }
 }
 
-/// The name in a usage report: the username, or the user id where the provider gives no username.
+/// The name in a usage report: the username, or the user id if the provider gives no username.
 pub(crate) fn reported_user<'a>(row: &'a LedgerRow<'_>) -> &'a str {
     if row.username.is_empty() {
         &row.user_id

@@ -1,19 +1,19 @@
-//! A whole site from one database to another: `ostia db copy`, `backup` and `restore`.
+//! Copies a whole site from one database to another: `ostia db copy`, `backup` and `restore`.
 //!
-//! The copy is one transaction on either side, so it shows one moment and is there whole or not at all. It goes into an
-//! empty database, so nothing is there twice.
+//! The copy is one transaction on either side, so it shows a single moment, and succeeds as a whole or not at all. The
+//! target must be empty, so nothing is copied twice.
 
 use ostia_core::{BoxFuture, StoreError};
 
 use crate::cell::{Cell, Kind};
 
-/// Rows of one statement.
+/// Rows per statement.
 const PAGE: usize = 1_000;
-/// Made anew by the database itself.
+/// Tables that the database fills by itself.
 const LEFT_OUT: [&str; 2] = ["_sqlx_migrations", "key_changes"];
-/// Has rows in an empty database too.
+/// A table that has rows even in an empty database.
 const META: &str = "meta";
-/// Rows of it that each database has for itself.
+/// Its rows that are not copied, because each database has its own.
 const OF_THE_SCHEMA: [&str; 2] = ["release", "key_changes"];
 
 /// A row of any table.
@@ -23,15 +23,15 @@ pub(crate) type Record = Vec<Cell<'static>>;
 pub(crate) struct Table {
     pub(crate) name: String,
     pub(crate) columns: Vec<(String, Kind)>,
-    /// Places of the primary key's columns.
+    /// Indexes of the primary key's columns.
     pub(crate) key: Vec<usize>,
 }
 
-/// A database within one transaction.
+/// A database, within one transaction.
 pub(crate) trait Side: Send {
     fn tables(&mut self) -> BoxFuture<'_, Result<Vec<Table>, StoreError>>;
 
-    /// The next rows behind `after`, by primary key.
+    /// The next rows after `after`, by primary key.
     fn page<'a>(
         &'a mut self,
         table: &'a Table,
@@ -126,7 +126,7 @@ impl Table {
         LEFT_OUT.contains(&self.name.as_str())
     }
 
-    /// What each database says of its own schema.
+    /// Whether a row describes the schema of its own database.
     fn is_of_the_schema(&self, row: &Record) -> bool {
         let is_own = |cell: &Cell<'_>| OF_THE_SCHEMA.iter().any(|name| *cell == Cell::text(name));
         self.name == META && row.iter().any(is_own)
@@ -139,7 +139,7 @@ impl Table {
         }
     }
 
-    /// The same table with its columns in the other's order. `None`: it has others.
+    /// The same table with its columns in the other's order. `None`: their columns differ.
     fn ordered_like(&self, other: &Self) -> Option<Self> {
         if self.columns.len() != other.columns.len() {
             return None;
@@ -154,7 +154,7 @@ impl Table {
         })
     }
 
-    /// Cells as this table's columns hold them.
+    /// Converts the cells for this table's columns.
     fn fit(&self, row: Record) -> Record {
         let cells = row.into_iter().zip(&self.columns);
         cells
@@ -162,7 +162,7 @@ impl Table {
             .collect()
     }
 
-    /// A page in the order of the primary key, from its beginning or behind a row.
+    /// Selects a page in the order of the primary key, from the beginning or after a row.
     pub(crate) fn select(&self, behind: bool) -> String {
         let name = |at: &usize| self.columns.get(*at).map(|(name, _)| format!("\"{name}\""));
         let columns: Vec<_> = (0..self.columns.len()).filter_map(|at| name(&at)).collect();
@@ -202,7 +202,7 @@ mod tests {
         store.store().usage(&query).await.unwrap()
     }
 
-    /// From SQLite to PostgreSQL and back: everything, once, and reports say the same.
+    /// From SQLite to PostgreSQL and back: everything arrives once, and reports are equal.
     #[tokio::test]
     async fn a_site_moves_and_nothing_is_lost_or_there_twice() {
         let folder = tempfile::tempdir().unwrap();
@@ -232,7 +232,7 @@ mod tests {
             let there = Handle::open(&pair[1]).await.unwrap();
             assert_eq!(usage(&there).await, expected);
             assert_eq!(there.store().list_keys().await.unwrap(), keys);
-            // Rows that the journal brings once more are known.
+            // The journal may bring rows again: they are recognized.
             assert_eq!(there.store().insert_rows(&many).await.unwrap(), 0);
             let again = copy(&pair[0], &pair[1]).await.unwrap_err();
             assert!(
@@ -243,7 +243,7 @@ mod tests {
         }
     }
 
-    /// Months of another time zone: from the first row on, or made anew.
+    /// The months of another time zone: set before the first row, or by a rebuild.
     #[tokio::test]
     async fn reports_follow_their_time_zone() {
         let folder = tempfile::tempdir().unwrap();
@@ -251,7 +251,7 @@ mod tests {
         for url in [file, Server::database().await] {
             migrate(&url, "UTC").await.unwrap();
             let store = Handle::open(&url).await.unwrap();
-            // 2026-11-30T23:30Z is in December in Berlin; so are two more rows, and one is not.
+            // 2026-11-30T23:30Z is in December in Berlin; two more rows are too, and one is not.
             let midnight = 1_796_083_200_000_000;
             let half = 1_800_000_000;
             let rows = [-3 * half, -half, half, 3 * half].map(|at| row("ann", midnight + at, 1));

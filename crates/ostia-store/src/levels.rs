@@ -1,9 +1,9 @@
-//! What the roll-up keeps: sums of rows by some columns, an hour, a day or a month.
+//! The levels of the roll-up: sums of rows by some columns, for an hour, a day or a month.
 //!
-//! A report takes the coarsest sums that it can be made of, so that a year is read in thousands of rows. Each level costs
-//! an upsert for each of its groups in a batch, so there are few.
+//! A report uses the coarsest sums that suffice, so that a year is read as thousands of rows. Each level costs one upsert per
+//! group in a batch, so there are few levels.
 
-/// The columns that reports group by: the name in a report, the column of the roll-up, and how the ledger says it.
+/// The columns that reports group by: the name in a report, the roll-up's column, and the expression over the ledger.
 pub(crate) const DIMENSIONS: [(&str, &str, &str); 9] = [
     (
         "user",
@@ -34,10 +34,10 @@ pub(crate) enum Grain {
     Month,
 }
 
-/// One kind of sums. What it does not tell apart is empty in its rows.
+/// One kind of sums. Its rows are empty in the dimensions that it does not distinguish.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Level {
-    /// Stands for the level in the database, so it never changes.
+    /// Identifies the level in the database, so it never changes.
     pub(crate) number: i64,
     pub(crate) grain: Grain,
     pub(crate) dimensions: Dimensions,
@@ -62,7 +62,7 @@ impl Level {
     }
 }
 
-/// The fewest dimensions with levels that have all of `needed`.
+/// The smallest set of dimensions that has levels and includes all of `needed`.
 pub(crate) fn holding(needed: Dimensions) -> Dimensions {
     let sets = [WHO, WHAT, ALL];
     let found = sets.into_iter().find(|set| needed & !set == 0);

@@ -1,9 +1,9 @@
-//! In: ledger rows, API keys, questions about usage. Out: what a database says about them.
+//! In: ledger rows, API keys, queries about usage. Out: what a database answers.
 //! Here: all SQL, one folder for each database, with its own migrations under `migrations/`.
 //! Not here: what a row means, when rows are written (the gateway's `account` room), hashing of keys.
 //!
-//! To add a database: 1. a folder beside `sqlite/` with `engine`, `bulk`, `failure` and a `Handle`, which takes the files of
-//! `shared/`; 2. its migrations; 3. its arms in [`Address`]; 4. a test that runs `story::run` on it. To add a table:
+//! To add a database: 1. a folder beside `sqlite/` with `engine`, `bulk`, `failure` and a `Handle`, which includes the files
+//! of `shared/`; 2. its migrations; 3. its arms in [`Address`]; 4. a test that runs `story::run` on it. To add a table:
 //! `shared/mod.rs`.
 
 mod calendar;
@@ -38,13 +38,13 @@ enum Address<'a> {
 
 /// Opens the store that `url` names.
 ///
-/// `sqlite://PATH`, where the folder of PATH must exist: its schema is brought up to date. `postgres://...`: nothing is
-/// connected before it is asked for something, and the schema is left to [`migrate`].
+/// `sqlite://PATH`: brings the schema up to date. The folder of PATH must exist. `postgres://...`: does not connect before
+/// the first query, and leaves the schema to [`migrate`].
 ///
 /// # Errors
 ///
-/// `Broken` for a URL of another kind, a schema that is newer than this binary, or a folder that is missing; `Unavailable`
-/// when the file cannot be opened. No message holds more of the URL than its scheme and, for SQLite, the path.
+/// `Broken` for a URL of another kind, a schema that is newer than this binary, or a missing folder; `Unavailable` if the
+/// file cannot be opened. Messages contain no more of the URL than its scheme and, for SQLite, the path.
 pub async fn open(url: &str) -> Result<Arc<dyn Store>, StoreError> {
     match Handle::open(url).await? {
         Handle::Sqlite(store) => Ok(Arc::new(store)),
@@ -52,11 +52,11 @@ pub async fn open(url: &str) -> Result<Arc<dyn Store>, StoreError> {
     }
 }
 
-/// The same for a store that is only looked at: one that does not exist is not created.
+/// The same for a store that is only read: if it does not exist, it is not created.
 ///
 /// # Errors
 ///
-/// As [`open`], and `Broken` with the file's path where there is none.
+/// As [`open`], and `Broken` with the file's path if the file does not exist.
 pub async fn open_existing(url: &str) -> Result<Arc<dyn Store>, StoreError> {
     if let Address::Sqlite(path) = Address::parse(url)?
         && !std::path::Path::new(path).exists()
@@ -66,11 +66,11 @@ pub async fn open_existing(url: &str) -> Result<Arc<dyn Store>, StoreError> {
     open(url).await
 }
 
-/// Brings the schema up to date, and the roll-up into a time zone.
+/// Brings the schema up to date, and rebuilds the roll-up if its time zone changes.
 ///
 /// # Errors
 ///
-/// `Broken` where the schema is newer than this binary, or a migration fails, which changes nothing.
+/// `Broken` if the schema is newer than this binary, or if a migration fails; then nothing was changed.
 pub async fn migrate(url: &str, zone: &str) -> Result<(), StoreError> {
     if let Address::Postgres(url) = Address::parse(url)? {
         postgres::migrate(url).await?;
@@ -85,7 +85,7 @@ pub async fn migrate(url: &str, zone: &str) -> Result<(), StoreError> {
     }
 }
 
-/// The schema of the database, and the version that this ostia knows. A SQLite file is brought up to date by looking at it.
+/// The schema of the database, and the version that this ostia knows. For SQLite, this brings the file up to date first.
 ///
 /// # Errors
 ///
@@ -104,7 +104,7 @@ pub async fn schema(url: &str) -> Result<(Schema, i64), StoreError> {
 ///
 /// # Errors
 ///
-/// Either cannot be reached or is not up to date, or the target is not empty. Nothing was changed then.
+/// One of them cannot be reached or is not up to date, or the target is not empty. Then nothing was changed.
 pub async fn copy(from: &str, to: &str) -> Result<Copied, StoreError> {
     let (from, to) = (Handle::open(from).await?, Handle::open(to).await?);
     let copied = copy::copy(from.source().await?, to.target().await?).await;
@@ -112,7 +112,7 @@ pub async fn copy(from: &str, to: &str) -> Result<Copied, StoreError> {
     copied
 }
 
-/// A store of either kind.
+/// A store of any kind.
 enum Handle {
     Sqlite(sqlite::Handle),
     Postgres(postgres::Handle),
@@ -161,7 +161,7 @@ impl<'a> Address<'a> {
         match url.split_once(':') {
             Some(("sqlite", rest)) => Ok(Self::Sqlite(rest.strip_prefix("//").unwrap_or(rest))),
             Some(("postgres" | "postgresql", _)) => Ok(Self::Postgres(url)),
-            // A text before the colon may be part of a secret that was put in the wrong place.
+            // The text before the colon may be part of a secret that was put in the wrong place.
             Some(_) => Err(StoreError::Broken(format!(
                 "store.url: unknown scheme: {known}"
             ))),

@@ -1,4 +1,4 @@
-//! Names that stand for persons whose names went: the same one for the same person, and no way back without trying all.
+//! Pseudonyms of persons: the same person always gets the same one, and finding the person means trying all names.
 
 use ring::hmac::{HMAC_SHA256, Key, sign};
 
@@ -17,7 +17,7 @@ impl Pseudonyms {
         Self(Key::new(HMAC_SHA256, key.as_bytes()))
     }
 
-    /// `None`: nobody, or a pseudonym already.
+    /// `None`: the name is empty, or already a pseudonym.
     pub(crate) fn of(&self, name: &str) -> Option<String> {
         if name.is_empty() || name.starts_with(PREFIX) {
             return None;

@@ -1,17 +1,18 @@
-//! Which schemas this ostia runs on: its own, and that of the next release, so that replicas can be upgraded one by one
-//! and rolled back. For that each release only adds to the schema, and takes away a release later.
+//! The schemas that this ostia can use: its own, and that of the next release, so that replicas can be upgraded one by
+//! one and rolled back. Therefore a release only adds to the schema; what it no longer needs is removed one release
+//! later.
 
 use ostia_core::StoreError;
 use sqlx::migrate::MigrateError;
 
-/// Goes up by one with each release that brings migrations.
+/// Incremented by each release that brings migrations.
 pub const RELEASE: i64 = 1;
 
-/// Writes down which release brought the schema up to date.
+/// Records which release brought the schema up to date.
 pub(crate) const NOTE_RELEASE: &str = "INSERT INTO meta (name, value) VALUES ('release', $1) \
     ON CONFLICT (name) DO UPDATE SET value = excluded.value";
 
-/// Why a migration failed. `failed`: what the database's own errors mean.
+/// Why a migration failed. `failed` interprets the database's own errors.
 pub(crate) fn not_migrated(
     error: MigrateError,
     failed: fn(sqlx::Error) -> StoreError,
@@ -22,28 +23,28 @@ pub(crate) fn not_migrated(
     }
 }
 
-/// How far a database's schema is.
+/// The version of a database's schema.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Schema {
-    /// The last migration that was made; 0: none.
+    /// The last migration that was applied; 0: none.
     pub version: i64,
-    /// The release that made it.
+    /// The release that applied it.
     pub release: i64,
 }
 
-/// What this ostia can do with a schema.
+/// Whether this ostia can use a schema.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
-    /// Run on it.
+    /// It can be used.
     Fits,
-    /// Bring it up to date first.
+    /// It must be migrated first.
     Old,
-    /// Nothing.
+    /// It cannot be used.
     Newer,
 }
 
 impl Schema {
-    /// `known`: the last migration of this ostia.
+    /// `known`: the last migration that this ostia knows.
     pub fn standing(self, known: i64) -> Standing {
         if self.version < known {
             Standing::Old

@@ -1,4 +1,4 @@
-//! Which part of a report is read from where.
+//! Which part of a report is read from which source.
 
 use ostia_core::{StoreError, UsageQuery};
 
@@ -6,12 +6,12 @@ use crate::calendar::{Calendar, day_name, first_day, hour, hour_name, month_name
 use crate::columns::{HOUR_MICROS, stamp};
 use crate::levels::{Dimensions, Grain, Level, dimension, holding, level};
 
-/// What a report is made of.
+/// The plan of a report.
 #[derive(Debug)]
 pub(crate) struct Plan {
-    /// Places in `DIMENSIONS`, in the order of the query, each once.
+    /// Indexes in `DIMENSIONS`, in the order of the query, without duplicates.
     pub(crate) dimensions: Vec<usize>,
-    /// What the levels must tell apart.
+    /// The dimensions that the levels must distinguish.
     held: Dimensions,
     by_hour: bool,
     by_day: bool,
@@ -25,16 +25,16 @@ pub(crate) enum Source {
     Rows,
 }
 
-/// A range of one source; `to` is not included.
+/// A range in one source; `to` is not included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Part {
     pub(crate) source: Source,
-    /// Numbers of hours, days or months; of rows, moments.
+    /// Numbers of hours, days or months; for rows, timestamps.
     pub(crate) from: i64,
     pub(crate) to: i64,
 }
 
-/// Moments; the end is not included.
+/// Timestamps; the end is not included.
 type Range = (i64, i64);
 
 impl Plan {
@@ -72,16 +72,16 @@ impl Plan {
         Ok(plan)
     }
 
-    /// Whether the lines of a part are told apart by its hours, days or months.
+    /// Whether the lines of a part are grouped by its hours, days or months.
     pub(crate) fn is_by_time(&self, part: &Part) -> bool {
         match part.source {
-            // Parts of a day, unless there is nothing but rows.
+            // Rows cover parts of a day, unless the report reads only rows.
             Source::Rows => self.by_hour,
             Source::Sums(_) => self.by_hour || self.by_day || self.by_month,
         }
     }
 
-    /// The coarsest sums that fit into the query's range, and rows for what is left of it.
+    /// The coarsest sums that fit into the query's range, and rows for the rest of it.
     pub(crate) fn parts(&self, query: &UsageQuery, calendar: &Calendar) -> Vec<Part> {
         let range = (stamp(query.since), query.until.map_or(i64::MAX, stamp));
         let mut parts = Vec::new();
@@ -146,7 +146,7 @@ impl Grain {
         }
     }
 
-    /// Those that are wholly in the range.
+    /// The periods that lie completely within the range.
     fn within(self, (since, until): Range, calendar: &Calendar) -> (i64, i64) {
         let first = self.number(since, calendar);
         let begun = self.first(first, calendar) < since;
@@ -159,7 +159,7 @@ impl Grain {
 }
 
 impl Part {
-    /// How a line of this part is called by `hour`, `day` or `month`. `period` is what its lines are told apart by.
+    /// The name of a line of this part by `hour`, `day` or `month`. `period`: the hour, day or month of the line.
     pub(crate) fn time_name(
         &self,
         by: &str,
@@ -173,7 +173,7 @@ impl Part {
                 Grain::Hour => calendar.day(period.saturating_mul(HOUR_MICROS)),
             },
             (Source::Rows, Some(hour)) => calendar.day(hour.saturating_mul(HOUR_MICROS)),
-            // Lies in one day.
+            // The part lies within one day.
             (_, None) => calendar.day(self.from),
         };
         match by {
@@ -223,7 +223,7 @@ mod tests {
         assert_eq!(parts(&["user", "model"], before, Some(behind)), expected);
         let open = parts(&["user"], NOVEMBER, None);
         assert_eq!(open, [(Some(5), month, i64::MAX)]);
-        // What is no whole day is taken by hours, where there are sums of hours.
+        // Parts of a day are read from sums of hours, if there are any.
         let hours = [
             (Some(1), day * 24 + 1, day * 24 + 24),
             (Some(2), day + 1, day + 2),

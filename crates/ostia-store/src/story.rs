@@ -1,4 +1,4 @@
-//! What every store must do, told once and run on each database.
+//! What every store must do, written once and run on each database.
 
 mod keys;
 mod leases;
@@ -21,7 +21,7 @@ pub(crate) const NOON: i64 = 1_795_435_200_000_000;
 const HOUR: i64 = 3_600_000_000;
 const DAY: i64 = 24 * HOUR;
 
-/// Expects an empty store.
+/// Needs an empty store.
 pub(crate) async fn run(store: &dyn Store) {
     store.ping().await.unwrap();
     rows_count_once(store).await;
@@ -77,7 +77,7 @@ pub(crate) fn row(user: &str, started_at: i64, tokens: u64) -> LedgerRow<'_> {
     }
 }
 
-/// A row with another value in each column.
+/// A row with a different value in each column.
 pub(crate) fn full_row() -> LedgerRow<'static> {
     let mut full = LedgerRow::default();
     for column in Column::ALL {
@@ -86,7 +86,7 @@ pub(crate) fn full_row() -> LedgerRow<'static> {
     full
 }
 
-/// A value that no other column has.
+/// A value that differs from those of all other columns.
 fn sample(column: &Column) -> Value<'static> {
     let number = column.number;
     match column.kind {
@@ -132,7 +132,7 @@ fn line(keys: &[&str], counts: [u64; 3], prompt_tokens: u64) -> UsageRow {
     }
 }
 
-/// 200 rows are several statements; a repeated batch, and an id twice in one batch, change nothing.
+/// 200 rows are several statements. A repeated batch, or an id twice in one batch, changes nothing.
 async fn rows_count_once(store: &dyn Store) {
     assert_eq!(store.insert_rows(&[]).await.unwrap(), 0);
     assert_eq!(usage(store, 0, &[]).await, [line(&[], [0, 0, 0], 0)]);
@@ -203,12 +203,12 @@ async fn reports_are_exact_at_any_moment(store: &dyn Store) {
     ));
 }
 
-/// With an end, for one user, and by what only single rows know. Uses the rows around `midnight`.
+/// With an end, for one user, and grouped by keys that only single rows have. Uses the rows around `midnight`.
 async fn parts_of_a_report(store: &dyn Store, midnight: i64) {
     let cid = Some("cid@lab.org");
     let sums = |range, by| usage_of(store, range, cid, by);
     let (early, late) = (midnight - 2 * HOUR, midnight + DAY);
-    // By days and row by row: the same, also where a day is only partly in it.
+    // By days and row by row, with the same result, even if a day is only partly in the range.
     for by in [&["user"][..], &["user", "api"]] {
         for (range, counts, tokens) in [
             ((early, None), [44, 3, 40], 4),
@@ -239,7 +239,7 @@ async fn parts_of_a_report(store: &dyn Store, midnight: i64) {
     assert_eq!(months, [line(&["2026-12", "", ""], [44, 3, 40], 4)]);
 }
 
-/// A range of months, days and parts of days, by each key alone and by pairs: always the same sums.
+/// A range of months, days and parts of days, by each key alone and by pairs: the sums are always equal.
 async fn months_and_single_keys(store: &dyn Store) {
     let start = NOON + 100 * DAY;
     let rows: Vec<_> = (0..400)
@@ -280,10 +280,10 @@ async fn months_and_single_keys(store: &dyn Store) {
     assert_eq!(keys, expected);
 }
 
-/// Page by page: each row once, in order, as it was written.
+/// Page by page: each row appears once, in order, as it was written.
 async fn exports_give_each_row_once(store: &dyn Store) {
     let start = NOON + 400 * DAY;
-    // Two of three started in the same microsecond.
+    // Two of three start in the same microsecond.
     let mut rows: Vec<_> = (0..25).map(|n| row("gil", start + n / 3, 1)).collect();
     rows.sort_by_key(|row| (row.started_at, *row.request_id.as_bytes()));
     assert_eq!(store.insert_rows(&rows).await.unwrap(), 25);
@@ -312,7 +312,7 @@ async fn exports_give_each_row_once(store: &dyn Store) {
     assert_eq!((ids, pages), (expected, 3));
 }
 
-/// A row that was made from a `started` record alone gives way to the final one, and nothing else gives way.
+/// A row made from a `started` record alone is replaced by the final one. Other rows are never replaced.
 async fn what_was_interrupted_gives_way(store: &dyn Store) {
     let at = NOON + 300 * DAY;
     let real = row("fay", at, 9);
@@ -337,12 +337,12 @@ async fn what_was_interrupted_gives_way(store: &dyn Store) {
     );
     let lines = usage_of(store, day, None, &by).await;
     assert_eq!(lines[0].keys, ["fay@lab.org", "interrupted"]);
-    // Beside rows that are new, and twice in one batch.
+    // Together with new rows, and twice in one batch.
     let other = row("fay", at, 1);
     let batch = [bare.clone(), real.clone(), other, real.clone()];
     assert_eq!(store.insert_rows(&batch).await.unwrap(), 1);
     let expected = [line(&["fay@lab.org", "ok"], [2, 2, 0], 10)];
-    // From single rows, and from the roll-up, which has let go of what gave way.
+    // From single rows, and from the roll-up, from which the replaced row was subtracted.
     for range in [(at, Some(at + 1)), day] {
         assert_eq!(usage_of(store, range, None, &by).await, expected);
     }
@@ -356,7 +356,8 @@ async fn what_was_interrupted_gives_way(store: &dyn Store) {
     }
 }
 
-/// On a store of its own: addresses go, persons become pseudonyms, sums and counts stay, and at last rows go.
+/// On a store of its own: addresses are removed, persons become pseudonyms while sums and counts stay, and finally rows
+/// are deleted.
 pub(crate) async fn old_rows_are_pruned(store: &dyn Store) {
     let old: Vec<_> = (0..2_500)
         .map(|n| row(["ann", "bob"][n % 2], NOON + i64::try_from(n).unwrap(), 2))
@@ -438,7 +439,7 @@ pub(crate) async fn old_rows_are_pruned(store: &dyn Store) {
     people::old_events_are_pruned(store, &prune).await;
 }
 
-/// Whatever a backend or a client says, a row goes in, and reports still answer.
+/// A row is stored whatever a backend or a client claims, and reports still work.
 async fn absurd_rows_are_kept(store: &dyn Store) {
     let before = usage(store, 0, &[]).await[0].requests;
     let mut rows = [
@@ -542,7 +543,7 @@ async fn turns_are_held_by_one(store: &dyn Store) {
     assert_eq!(hold(&names[..1], "one", 0, 30).await, [true]);
     assert_eq!(hold(&names, "other", 10, 40).await, [false, true]);
     assert_eq!(hold(&names, "one", 20, 50).await, [true, false]);
-    // What was given up, and what was not renewed, is anybody's.
+    // Names that were given up or not renewed are free for anybody.
     assert_eq!(hold(&names, "one", 40, 40).await, [true, true]);
     assert_eq!(hold(&names, "other", 40, 60).await, [true, true]);
     assert_eq!(hold(&names, "one", 60, 60).await, [true, true]);

@@ -12,7 +12,7 @@ use crate::levels::{DIMENSIONS, Grain, LEVELS, Level};
 
 type Values<'a> = [Cow<'a, str>; DIMENSIONS.len()];
 
-/// A row of the roll-up without its sums.
+/// The key of a row of the roll-up.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Key<'a> {
     level: i64,
@@ -20,13 +20,13 @@ pub(crate) struct Key<'a> {
     values: Values<'a>,
 }
 
-/// Sums of rows; they stop at `i64::MAX` rather than wrap.
+/// Sums of rows. They saturate at `i64::MAX` rather than wrap.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Sums {
     requests: i64,
     ok: i64,
     refused: i64,
-    /// Neither `ok` nor refused, nor given up by the client.
+    /// Neither `ok`, nor refused, nor given up by the client.
     failed: i64,
     prompt_tokens: i64,
     completion_tokens: i64,
@@ -43,12 +43,12 @@ pub(crate) const SUMS: [&str; 7] = [
     "total_tokens",
 ];
 
-/// The users seen in a batch, each by the row that started last.
+/// The users of a batch, each with the row that started last.
 pub(crate) type Users<'a> = BTreeMap<Cow<'a, str>, &'a LedgerRow<'a>>;
 
 pub(crate) struct Tally<'a> {
     calendar: Calendar,
-    /// By hour, day and all dimensions. Levels are made of these, which are often far fewer than rows.
+    /// Sums by hour, day and all dimensions. The levels are computed from these, which are often far fewer than rows.
     finest: HashMap<(i64, i64, Values<'a>), Sums>,
     pub(crate) users: Users<'a>,
 }
@@ -73,7 +73,7 @@ impl<'a> Tally<'a> {
         }
     }
 
-    /// Takes back what a row added that another one replaces.
+    /// Subtracts a row that another one replaces.
     pub(crate) fn take_back(&mut self, row: &'a LedgerRow<'a>) {
         self.sums_of(row).change(row, i64::saturating_sub);
     }

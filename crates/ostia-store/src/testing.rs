@@ -1,5 +1,5 @@
-//! A PostgreSQL server for tests, one for each test binary: on a socket and a free port, in a temporary folder, stopped when
-//! the process ends, however it ends.
+//! A PostgreSQL server for tests, one per test binary: on a socket and a free port, in a temporary folder. It is
+//! stopped when the process ends, however it ends.
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -19,10 +19,10 @@ use std::time::Duration;
 
 use sqlx::{Connection as _, PgConnection};
 
-/// Stops the server and removes its folder once standard input closes, which the end of this process does.
+/// Stops the server and removes its folder once standard input closes, that is, when this process ends.
 const WATCH: &str = r#"read -r _; kill -QUIT "$(head -1 "$1/data/postmaster.pid")"; rm -rf "$1""#;
 
-/// Where Debian puts it, which is not in everybody's path.
+/// Debian's path, which may not be in `PATH`.
 const BOUNCER: &str = "/usr/sbin/pgbouncer";
 
 pub struct Server {
@@ -30,17 +30,17 @@ pub struct Server {
     bin: PathBuf,
     port: u16,
     runs_as: Account,
-    /// The watch lives as long as its standard input is open.
+    /// Runs as long as its standard input is open.
     _watch: Child,
 }
 
-/// PostgreSQL does not run as root.
+/// How to start the server, which PostgreSQL refuses as root.
 #[derive(Clone, Copy)]
 enum Account {
     Own,
-    /// In a namespace in which root has no name.
+    /// In a user namespace without a root user.
     Nameless,
-    /// The one that the package made.
+    /// As the user that the package created.
     Named(u32, u32),
 }
 
@@ -64,7 +64,7 @@ impl Server {
         SHARED.get_or_init(Self::start)
     }
 
-    /// A server of one's own, to stop, fill or slow down. It lives as long as the value.
+    /// A server for one test only, to stop, fill up or slow down. It lives as long as the value.
     pub fn start() -> Self {
         let (bin, runs_as) = (programs(), Account::find());
         let mut name = [0; 8];
@@ -105,7 +105,8 @@ impl Server {
             .arg(&folder)
             .stdin(Stdio::piped());
         watch.stdout(Stdio::null()).stderr(Stdio::null());
-        // Signals to the tests, as from a terminal, leave it to clean up.
+        // In a process group of its own, so that a signal from the terminal to the tests does not stop it before it
+        // cleans up.
         let watch = watch.process_group(0).spawn().unwrap();
         let server = Self {
             folder,
@@ -139,7 +140,7 @@ impl Server {
         self.wait();
     }
 
-    /// Stops it at once, as a crash would.
+    /// Stops it abruptly, like a crash.
     pub fn stop(&self) {
         let mut stop = self.runs_as.command(&self.bin.join("pg_ctl"));
         stop.args(["stop", "--silent", "--mode=immediate", "-D"])
@@ -151,13 +152,13 @@ impl Server {
         format!("postgres://ostia@127.0.0.1:{}/{database}", self.port)
     }
 
-    /// The same by the server's socket.
+    /// The same over the server's socket.
     pub fn socket_url(&self, database: &str) -> String {
         let socket = self.folder.to_str().unwrap().replace('/', "%2F");
         format!("postgres://ostia@{socket}:{}/{database}", self.port)
     }
 
-    /// Takes nothing but TLS from now on, except by its socket. Gives the file of the certificate to trust, for `127.0.0.1`.
+    /// From now on accepts only TLS, except on its socket. Returns the certificate to trust, for `127.0.0.1`.
     pub fn demand_tls(&self) -> PathBuf {
         self.stop();
         let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
@@ -292,7 +293,7 @@ impl Drop for Bouncer {
     }
 }
 
-/// Debian keeps the server's programs beside the path, by version.
+/// The folder of the server's programs. Debian keeps them by version, outside `PATH`.
 fn programs() -> PathBuf {
     let versions = std::fs::read_dir("/usr/lib/postgresql");
     let versions = versions.into_iter().flatten().flatten();

@@ -11,13 +11,13 @@ use parking_lot::Mutex;
 use quick_cache::sync::Cache;
 use ring::digest;
 
-/// How many responses are remembered. Beyond that, the least used are asked for.
+/// How many responses are cached. Beyond that, the least recently used ones are looked up in the store.
 const MOST: usize = 65_536;
 /// A response that nobody continues for this long is forgotten.
 const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 /// Longer ids are not remembered, because no backend makes any.
 const LONGEST_ID: usize = 512;
-/// How long a call waits for what the store knows. Without it, a response of this process can be continued.
+/// How long a call waits for the store. If that fails, responses made by this process can still be continued.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Records who made which response through which endpoint. Without it, anyone could continue another user's
@@ -26,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// The ids of unstreamed responses above 256 KiB are not seen.
 pub struct Responses {
     made: Cache<[u8; 32], Made>,
-    /// Those that the store does not have yet.
+    /// Responses that are not in the store yet.
     untold: Mutex<Vec<MadeResponse>>,
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
@@ -62,13 +62,13 @@ impl Responses {
         };
         self.remember(&made);
         let mut untold = self.untold.lock();
-        // While the store is away, this process continues what it made.
+        // While the store is away, this process can continue its own responses.
         if untold.len() < MOST {
             untold.push(made);
         }
     }
 
-    /// Tells the store what it does not have yet. Called now and then from beside the path.
+    /// Writes to the store what is not there yet. Called regularly in the background.
     pub async fn tell(&self) {
         let told = self.untold.lock().clone();
         if told.is_empty() {
@@ -147,7 +147,7 @@ mod tests {
             .unwrap()
     }
 
-    /// What one replica made is continued on another, by whoever made it.
+    /// A response made by one replica can be continued on another, by the same user.
     #[tokio::test]
     async fn replicas_know_of_each_other_s_responses() {
         let folder = tempfile::tempdir().unwrap();

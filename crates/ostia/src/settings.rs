@@ -25,7 +25,7 @@ pub struct Settings {
     pub retention: RetentionSettings,
     pub auth: Auth,
     pub keys: Keys,
-    /// Who has which role beside those whose key has it.
+    /// Additional roles, besides those that keys have.
     pub roles: Vec<(Role, Who)>,
     pub web: Web,
     pub limits: Limits,
@@ -65,13 +65,13 @@ pub struct Server {
     /// How long after the wish to stop connections are still accepted.
     pub drain_grace: Duration,
     pub trusted_proxies: Vec<IpNet>,
-    /// Where people reach it, without a trailing slash; "": nobody said.
+    /// The URL under which people reach it, without a trailing slash; "": not set.
     pub public_url: String,
     pub cors_origins: Vec<String>,
     pub tls_cert: Option<PathBuf>,
     pub tls_key: Option<PathBuf>,
     pub state_dir: PathBuf,
-    /// Read changed files again once they have been still for a while.
+    /// Reload changed files automatically, once they have not changed for a while.
     pub auto_reload: bool,
 }
 
@@ -98,7 +98,7 @@ pub struct MaintenanceSource {
     pub interval: Duration,
 }
 
-/// How long things stay.
+/// How long data is kept.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RetentionSettings {
     pub ledger_personal: Duration,
@@ -108,7 +108,7 @@ pub struct RetentionSettings {
 }
 
 impl RetentionSettings {
-    /// What is due at a moment, in Unix microseconds.
+    /// What is due at this moment, in Unix microseconds.
     pub fn due(&self, now: i64) -> Retention {
         let before =
             |age: Duration| now.saturating_sub(i64::try_from(age.as_micros()).unwrap_or(i64::MAX));
@@ -146,7 +146,7 @@ pub enum Provider {
 pub struct Auth {
     /// Never empty. The provider `None` is the only one if it is present.
     pub providers: Vec<Provider>,
-    /// Who may use the gateway at all; empty: whoever can sign in.
+    /// Who may use the gateway at all; empty: everybody who can sign in.
     pub admit: Vec<Who>,
     pub globus: Globus,
     pub introspection: Introspection,
@@ -160,7 +160,7 @@ pub enum Who {
     Group(String),
     /// In lower case.
     Domain(String),
-    /// A username whose domain is believed, or a user id.
+    /// A username with a trusted domain, or a user id.
     User(String),
     Key(String),
 }
@@ -177,14 +177,14 @@ impl std::fmt::Display for Who {
     }
 }
 
-/// How long keys live, and how many one has.
+/// How long keys live, and how many a user may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Keys {
     pub default_age: Duration,
     pub max_age: Duration,
-    /// 0 is no limit.
+    /// 0 means unlimited.
     pub per_user: u32,
-    /// Within which somebody has to vouch for a key's owner; `None`: nobody has to.
+    /// How recently somebody must have vouched for a key's owner; `None`: not required.
     pub owner_ttl: Option<Duration>,
 }
 
@@ -192,40 +192,40 @@ pub struct Keys {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Web {
     pub enabled: bool,
-    /// How long somebody stays signed in.
+    /// The longest session.
     pub session_ttl: Duration,
-    /// The same without a request.
+    /// The longest session without a request.
     pub session_idle: Duration,
-    /// How long after signing in the pages of operators are shown.
+    /// How long after sign-in the operators' pages can be used.
     pub admin_session_ttl: Duration,
-    /// Where the pages of operators are shown on the public listener too.
+    /// Networks from which the operators' pages are shown on the public listener too.
     pub admin_networks: Vec<IpNet>,
     /// Whether anybody may look at the status page.
     pub public_status: bool,
     pub terms: Option<Terms>,
-    /// Whom people ask for help: an address or a URL.
+    /// Whom to ask for help: an address or a URL.
     pub contact: String,
 }
 
-/// What people accept before their first key.
+/// The terms that people accept before their first key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Terms {
     pub text: String,
     pub version: String,
 }
 
-/// What is asked of every identity provider alike.
+/// Settings that all identity providers have.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Vouching {
     /// Our word (`id`, `user`, `domain`, `groups`, ...) -> the provider's claim.
     pub claims: BTreeMap<String, String>,
-    /// The domains that the provider may speak for, in lower case; empty: any.
+    /// The domains that the provider may vouch for, in lower case; empty: any.
     pub domains: Vec<String>,
-    /// Stands before each group that the provider names.
+    /// The prefix of each of the provider's groups.
     pub groups_prefix: String,
-    /// Whoever signs in must be in one of these.
+    /// Users must be in one of these.
     pub required_groups: Vec<String>,
-    /// One of these must stand in `acr` or `eduperson_assurance`.
+    /// `acr` or `eduperson_assurance` must contain one of these.
     pub required_acr: Vec<String>,
     /// The claim whose value is the same for one person at all providers; "": none.
     pub link_claim: String,
@@ -242,7 +242,7 @@ pub struct Globus {
     pub service_usernames: Vec<String>,
     pub groups_prefix: String,
     pub link_claim: String,
-    /// What is asked for when somebody signs in on pages; "": the service's own scope `action_all`.
+    /// The scope for signing in on pages; "": the service's own scope `action_all`.
     pub scope: String,
     pub auth_url: String,
     pub groups_url: String,
@@ -262,12 +262,12 @@ pub struct Introspection {
 
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Oidc {
-    /// What the provider is called where one of several is chosen.
+    /// The name that users see when they choose a provider.
     pub name: String,
     pub issuer: String,
     /// A token's `aud` must name one of these.
     pub audience: Vec<String>,
-    /// If there are any, a token's `azp` (or `client_id`, `appid`) must be one of these.
+    /// If not empty, a token's `azp` (or `client_id`, `appid`) must be one of these.
     pub authorized_parties: Vec<String>,
     /// For signing in on the pages.
     pub client_id: String,
@@ -281,20 +281,20 @@ pub struct Limits {
     pub requests_per_second_per_user: u32,
     pub max_in_flight_per_user: u32,
     pub in_flight_per_model: u32,
-    /// 0 is no limit.
+    /// 0 means unlimited.
     pub refused_bytes_per_second_per_user: u64,
     pub tpm_model: u64,
     pub tpm_user: u64,
-    /// Output tokens reserved for a request while too little is known of its model.
+    /// Output tokens reserved for a request until enough is known about its model.
     pub default_output_tokens: u64,
     pub reserve_output: ReserveOutput,
-    /// How long a shortage that will pass is waited for; zero refuses at once.
+    /// How long requests wait for a shortage to pass; zero refuses at once.
     pub queue_timeout: Duration,
     pub shared: Option<SharedLimits>,
     pub others: OtherLimits,
 }
 
-/// Where limits are kept that hold over several replicas.
+/// Where limits over several replicas are kept.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SharedLimits {
     /// `redis://` or `rediss://`, with user and password.
@@ -305,16 +305,17 @@ pub struct SharedLimits {
     pub ca_cert_path: Option<PathBuf>,
 }
 
-/// What is reserved of a limit of tokens for an output that is not known yet.
+/// How many tokens to reserve for an output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReserveOutput {
-    /// What outputs of this model mostly needed, at most the request's own cap.
+    /// As many as most outputs of this model needed, at most the request's own cap.
     Estimate,
     /// The request's own cap.
     MaxTokens,
 }
 
-/// Limits of single subjects, by name. The first that sets a limit holds: of key, user, project, group.
+/// Limits of single subjects, by name. If several set the same limit, the first of these applies: key, user, project,
+/// group.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct OtherLimits {
     pub key: BTreeMap<String, OwnLimits>,
@@ -323,30 +324,30 @@ pub struct OtherLimits {
     pub group: BTreeMap<String, OwnLimits>,
 }
 
-/// `None`: what else holds.
+/// `None`: the more general limit applies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct OwnLimits {
     pub requests_per_second_per_user: Option<u32>,
     pub max_in_flight_per_user: Option<u32>,
     pub in_flight_per_model: Option<u32>,
     pub tpm_user: Option<u64>,
-    /// The share of a queue beside others of the same kind.
+    /// The share of a queue, relative to others of the same kind.
     pub fair_share: Option<u32>,
     pub blocked: bool,
-    /// Models that also run on site may be used elsewhere.
+    /// Models that also run on site may be used externally.
     pub allow_external: bool,
 }
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct Routing {
     pub session_headers: Vec<http::HeaderName>,
-    /// Bytes of what is remembered of who has seen which prompts.
+    /// Memory for the prompts that each endpoint has seen, in bytes.
     pub affinity_memory: u64,
-    /// What affinity headers and cache salts are made with; at least 32 bytes.
+    /// The key from which affinity headers and cache salts are derived; at least 32 bytes.
     pub hmac_key: Option<Secret<String>>,
 }
 
-/// Who is told what is wrong. URLs may hold tokens.
+/// Who is alerted, and how. URLs may contain tokens.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Alerts {
     pub webhook: Option<Secret<String>>,
@@ -356,7 +357,7 @@ pub struct Alerts {
     pub report: Option<Duration>,
 }
 
-/// A mail server, and who writes to whom.
+/// A mail server, the sender and the recipients.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Smtp {
     /// With the password.
@@ -366,7 +367,7 @@ pub struct Smtp {
 }
 
 impl Alerts {
-    /// Whether anybody wants to be told anything.
+    /// Whether anybody is to be alerted.
     pub fn is_wanted(&self) -> bool {
         let targets = [&self.webhook, &self.alertmanager, &self.heartbeat_url];
         self.smtp.is_some() || targets.iter().any(|target| target.is_some())
@@ -382,7 +383,7 @@ pub struct Upstream {
     pub total_timeout: Option<Duration>,
     pub pool_idle_timeout: Option<Duration>,
     pub keepalive_comment: Option<Duration>,
-    /// How long a stream waits for the backend's head until the client gets one.
+    /// How long a stream waits for the backend's head before the client gets one.
     pub send_headers_after: Option<Duration>,
     pub retry_budget_percent: u32,
 }
@@ -400,7 +401,7 @@ pub struct Telemetry {
 }
 
 impl Settings {
-    /// Puts back what cannot change while the process runs, as `running` has it. The keys that differed.
+    /// Keeps the running values of settings that cannot change while the process runs. Returns the keys that differed.
     pub fn keep_fixed(&mut self, running: &Self) -> Vec<&'static str> {
         let mut differing = Vec::new();
         let (here, there) = (&mut self.server, &running.server);

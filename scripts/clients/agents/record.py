@@ -14,7 +14,7 @@ import urllib.parse
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 MOST = 48
-# Ours, the connection's, or different each time.
+# Headers that we set, that belong to the connection, or that differ each time.
 DROPPED = {
     "host", "connection", "content-length", "transfer-encoding", "authorization", "x-api-key", "accept-encoding", "date",
     "keep-alive", "content-encoding", "expect",

@@ -10,9 +10,9 @@ use std::time::Duration;
 
 /// Chunks of a measured stream.
 const CHUNKS: u64 = 64;
-/// Chunks, a second each, of a stream that has to stay open.
+/// Chunks of a stream that must stay open, one a second.
 const OPEN_CHUNKS: u64 = 600;
-/// Work that a proxy put off (a ledger, a log) counts too: its CPU time is read only after this pause.
+/// Deferred work (a ledger, a log) counts too, so CPU time is read only after this pause.
 const SETTLE: Duration = Duration::from_secs(1);
 
 #[derive(clap::ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,7 +27,7 @@ pub enum Name {
     Rate1000,
     #[value(name = "5000")]
     Rate5000,
-    /// Open streams and idle connections
+    /// Open streams and idle connections.
     Memory,
 }
 
@@ -38,7 +38,7 @@ struct Case {
 }
 
 enum Measures {
-    /// CPU time a request, and requests a second where that is wanted.
+    /// CPU time per request, and requests per second if wanted.
     Cpu(Metric, Option<Metric>),
     /// Median and 99th percentile of the total latency.
     Latency(Metric, Metric),
@@ -77,8 +77,8 @@ const CASES: [Case; 6] = [
     },
 ];
 
-/// Case by case, not target by target: what is compared is then measured within seconds, and a neighbour that is
-/// busy for a minute slows all of them.
+/// Goes case by case, not target by target. Compared figures are then measured within seconds of each other, and a
+/// noisy neighbour slows all targets.
 pub async fn round(site: &Site, kinds: &[Kind], results: &mut Results) -> Result<()> {
     let mut targets = Vec::new();
     for &kind in kinds {
@@ -93,7 +93,7 @@ pub async fn round(site: &Site, kinds: &[Kind], results: &mut Results) -> Result
     Ok(())
 }
 
-/// Measures memory, which needs fresh processes (an allocator keeps what it once needed), and leaves one running.
+/// Measures memory, which needs a new process, because allocators keep what they once needed. Leaves a process running.
 async fn start(site: &Site, kind: Kind, results: &mut Results) -> Result<Running> {
     if kind == Kind::Direct || !site.cases.contains(&Name::Memory) {
         return fresh(site, kind, results).await;
@@ -110,7 +110,7 @@ async fn start(site: &Site, kind: Kind, results: &mut Results) -> Result<Running
     Ok(running)
 }
 
-/// A target that has just started and has seen each kind of request a few times.
+/// Starts a target and warms it up with a few requests of each kind.
 async fn fresh(site: &Site, kind: Kind, results: &mut Results) -> Result<Running> {
     let running = launch(site, kind).await?;
     if kind != Kind::Direct {
@@ -129,14 +129,14 @@ async fn fresh(site: &Site, kind: Kind, results: &mut Results) -> Result<Running
     Ok(running)
 }
 
-/// MiB that a thousand connections add.
+/// The memory that a thousand connections add, in MiB.
 async fn memory(site: &Site, running: &Running, args: &[&str]) -> Result<f64> {
     let Some(process) = &running.process else {
         return Err("has no process".into());
     };
     let rest = Usage::of(process.pid)?.rss_kib;
     let clients = hold(&site.cores, &running.target, args).await?;
-    // A chunk or two on each stream, and whatever is allocated only then.
+    // Time for a chunk or two on each stream, and for what is allocated only then.
     tokio::time::sleep(SETTLE * 2).await;
     let full = Usage::of(process.pid)?.rss_kib;
     drop(clients);
@@ -151,7 +151,7 @@ async fn measure(
     case: &Case,
     results: &mut Results,
 ) -> Result<()> {
-    // Without a proxy, what is measured is the mock: a check that it is not the bottleneck.
+    // Without a proxy, this measures the mock, to show that it is not the bottleneck.
     let pid = running.process.as_ref().unwrap_or(&site.mock.process).pid;
     let mut args: Vec<String> = case.args.iter().map(|arg| (*arg).into()).collect();
     args.push(format!("--seconds={}", site.seconds));

@@ -1,10 +1,10 @@
-//! Configuration of each proxy: as good as its administrator would make it, and no better.
+//! The configuration of each proxy: as good as its administrator would make it, and no better.
 
 use std::net::SocketAddr;
 use std::path::Path;
 
-/// One worker, one header compared, a pool of upstream connections, chunks passed on as they come. Bodies stay in
-/// memory: written to a disk they would make nginx look dearer than it must be.
+/// One worker, one header to compare, a pool of upstream connections, and chunks passed on at once. Bodies stay in
+/// memory, because writing them to disk would make nginx look worse than it is.
 pub fn nginx(folder: &Path, listen: SocketAddr, upstream: SocketAddr, key: &str) -> String {
     let folder = folder.display();
     format!(
@@ -64,7 +64,7 @@ backend mock
     )
 }
 
-/// Everything on: sign-in, each kind of limit (so high that none is ever met), metering, ledger.
+/// Everything is on: sign-in, each kind of limit (too high to be reached), metering, the ledger.
 pub fn ostia(listen: SocketAddr, admin: SocketAddr) -> String {
     format!(
         r#"[server]

@@ -1,4 +1,4 @@
-//! Puts the table into the document.
+//! Writes the table into the document.
 
 use crate::Result;
 use std::path::Path;

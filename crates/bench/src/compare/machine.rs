@@ -1,18 +1,18 @@
-//! How quiet the machine was: without it no figure can be judged.
+//! How busy the machine was otherwise. Without this, no figure can be judged.
 
 use std::fs;
 
-/// The machine as the comparison began.
+/// The machine's state at the beginning of the comparison.
 pub struct Machine {
     load: String,
     ticks: Option<Ticks>,
 }
 
-/// Clock ticks of all cores together, since boot.
+/// Clock ticks since boot, summed over all cores.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Ticks {
     total: u64,
-    /// Time in which a core had work and the hypervisor gave it to somebody else.
+    /// Time in which a core had work, but the hypervisor ran somebody else's.
     stolen: u64,
 }
 
@@ -45,7 +45,8 @@ impl Ticks {
         Self::read(&fs::read_to_string("/proc/stat").ok()?)
     }
 
-    /// The line of all cores: user, nice, system, idle, iowait, irq, softirq, steal; guest time is in user already.
+    /// Reads the line for all cores: user, nice, system, idle, iowait, irq, softirq, steal. Guest time is included in
+    /// user.
     fn read(stat: &str) -> Option<Self> {
         let fields = stat
             .lines()

@@ -1,4 +1,4 @@
-//! Proxies next to each other: the same load through each in turn, round after round, medians.
+//! Compares proxies: the same load through each in turn, round after round; the results are medians.
 
 mod cases;
 mod config;
@@ -25,7 +25,7 @@ pub struct Args {
         default_value = "direct,nginx,haproxy,ostia"
     )]
     targets: Vec<Kind>,
-    /// Which cases; what is left out shows as a dash
+    /// Which cases to run; cases left out show as a dash
     #[arg(
         long,
         value_delimiter = ',',
@@ -37,7 +37,7 @@ pub struct Args {
     /// Length of each case
     #[arg(long, default_value_t = 3.0)]
     seconds: f64,
-    /// Half a second a case: a look, not a result
+    /// Half a second per case: for a quick look, not for results
     #[arg(long)]
     quick: bool,
     /// Put the table between the markers of this document
@@ -57,14 +57,14 @@ pub struct Args {
     proxy_core: usize,
 }
 
-/// What every case needs to know.
+/// What every case needs.
 pub struct Site {
     mock: Mock,
     cores: Cores,
     ostia: PathBuf,
     cases: Vec<cases::Name>,
     seconds: f64,
-    /// Configurations, stores and logs; removed at the end.
+    /// Configurations, databases and logs; removed at the end.
     folder: tempfile::TempDir,
 }
 
@@ -96,7 +96,7 @@ pub async fn run(args: Args) -> Result<()> {
         std::fs::write(file, format!("{:#}\n", results.json()))?;
     }
     if !results.problems.is_empty() {
-        // A proxy that drops requests is cheap; its figures belong in no document.
+        // A proxy that drops requests is cheap, so its figures must not get into a document.
         return Err(format!(
             "not every request was answered:\n  {}",
             results.problems.join("\n  ")

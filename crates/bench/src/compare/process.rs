@@ -1,4 +1,4 @@
-//! Processes that this one starts, pins to a core, and stops.
+//! Processes that the comparison starts, pins to a core, and stops.
 
 use super::target::Target;
 use crate::{Result, cpu};
@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
-/// How long a process may take to stop before its whole tree is killed.
+/// How long a process may take to stop before its whole process tree is killed.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Which core is whose. On a machine with one core, nobody's: the figures then hold less.
+/// The core of each role. On a machine with one core nothing is pinned, and the figures are less reliable.
 pub struct Cores {
     load: Option<usize>,
     proxy: Option<usize>,
@@ -44,8 +44,8 @@ impl Cores {
     }
 }
 
-/// setpriv and taskset both become the program, so the process id is the program's own. The kernel stops it should
-/// this process die without having the time to.
+/// setpriv and taskset both exec the program, so the process id is the program's own. The kernel kills it if this
+/// process dies without stopping it.
 fn pinned(core: Option<usize>, program: &OsStr) -> Command {
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "TERM"]);
@@ -56,7 +56,7 @@ fn pinned(core: Option<usize>, program: &OsStr) -> Command {
     command
 }
 
-/// A process that is stopped when this value goes, children included.
+/// A process that is stopped, with its children, when this value is dropped.
 pub struct Process {
     child: Child,
     pub pid: u32,
@@ -76,7 +76,7 @@ impl Process {
     }
 
     fn signal(pid: u32, signal: Signal) {
-        // Gone already is what we want.
+        // It does not matter if it has already ended.
         let _ = i32::try_from(pid)
             .ok()
             .and_then(Pid::from_raw)
@@ -89,7 +89,7 @@ impl Drop for Process {
         if self.ended() {
             return;
         }
-        // Asked first: nginx stops its worker only when it is asked.
+        // First a request to stop, because nginx stops its worker only then.
         Self::signal(self.pid, Signal::TERM);
         let end = Instant::now() + PATIENCE;
         while !self.ended() {
@@ -120,7 +120,7 @@ impl Mock {
         Ok(Self { process, addr })
     }
 
-    /// Tells the mock how to stream from now on.
+    /// Sets how the mock streams from now on.
     pub async fn stream_as(&self, chunks: u64, interval_ms: u64) -> Result<()> {
         let target = Target::new(self.addr, None);
         target
@@ -129,7 +129,7 @@ impl Mock {
     }
 }
 
-/// Runs `bench load` to its end and returns its report.
+/// Runs `bench load` and returns its report.
 pub async fn load(cores: &Cores, target: &Target, args: &[String]) -> Result<Value> {
     let mut command = cores.load(std::env::current_exe()?);
     command
@@ -145,7 +145,7 @@ pub async fn load(cores: &Cores, target: &Target, args: &[String]) -> Result<Val
     }
 }
 
-/// Runs `bench hold` until the returned value goes.
+/// Runs `bench hold` until the returned value is dropped.
 pub async fn hold(cores: &Cores, target: &Target, args: &[&str]) -> Result<Process> {
     let mut command = cores.load(std::env::current_exe()?);
     command

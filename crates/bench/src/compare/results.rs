@@ -1,4 +1,4 @@
-//! Figures of all rounds, and what went wrong.
+//! The figures of all rounds, and the failures.
 
 use super::target::Kind;
 use crate::stats::median;
@@ -33,7 +33,7 @@ impl Results {
         self.figures.entry((kind, metric)).or_default().push(value);
     }
 
-    /// Notes a report in which anything failed.
+    /// Records a report's failures.
     pub fn check(&mut self, kind: Kind, case: &str, report: &Value) {
         if report["errors"] != 0 || report["requests"] == 0 {
             let problem = format!(
@@ -54,8 +54,8 @@ impl Results {
         median(self.figures.get(&(kind, metric))?)
     }
 
-    /// How many times nginx's figure, round by round: the halves of a round saw the same machine, whereas two
-    /// medians may come from different rounds.
+    /// The ratio to nginx's figure, computed in each round, because both were measured on a machine in the same state.
+    /// Two medians may come from different rounds.
     pub fn ratio(&self, kind: Kind, metric: Metric) -> Option<f64> {
         let own = self.compared(kind, metric)?;
         let nginx = self.figures.get(&(Kind::Nginx, metric))?;
@@ -67,7 +67,7 @@ impl Results {
         median(&ratios).filter(|ratio| ratio.is_finite())
     }
 
-    /// What a proxy adds to a direct call, round by round.
+    /// What a proxy adds to a direct call, computed in each round.
     pub fn added(&self, kind: Kind, metric: Metric) -> Option<f64> {
         let (own, direct) = (
             self.figures.get(&(kind, metric))?,
@@ -81,7 +81,8 @@ impl Results {
         median(&added)
     }
 
-    /// Of the medians: in one noisy round nginx may seem to add nothing, and a ratio to nothing says nothing.
+    /// Computed from the medians: in a noisy round nginx may seem to add nothing, and a ratio to nothing is
+    /// meaningless.
     pub fn added_ratio(&self, kind: Kind, metric: Metric) -> Option<f64> {
         self.compared(kind, metric)?;
         let nginx = self
@@ -90,7 +91,7 @@ impl Results {
         Some(self.added(kind, metric)? / nginx)
     }
 
-    /// nginx and the mock have nothing to be compared with.
+    /// nginx and the mock are not compared with anything.
     fn compared(&self, kind: Kind, metric: Metric) -> Option<&Vec<f64>> {
         self.figures
             .get(&(kind, metric))

@@ -1,4 +1,4 @@
-//! The table that people read.
+//! The table of results.
 
 use super::Site;
 use super::results::{Metric, Results};
@@ -59,7 +59,7 @@ fn row(kind: Kind, results: &Results) -> Vec<String> {
     ]
 }
 
-/// "22.6 (2.00)": the figure, and how many times nginx's it is.
+/// "22.6 (2.00)": the figure, and its ratio to nginx's.
 fn with_ratio(value: Option<f64>, ratio: Option<f64>) -> String {
     let Some(value) = value else {
         return "–".into();
@@ -71,7 +71,7 @@ fn with_ratio(value: Option<f64>, ratio: Option<f64>) -> String {
     }
 }
 
-/// What was measured and how.
+/// What was measured, and how.
 pub fn caption(kinds: &[Kind], site: &Site, rounds: u32) -> String {
     let versions: Vec<String> = kinds
         .iter()
@@ -96,7 +96,7 @@ fn version(kind: Kind, site: &Site) -> Option<String> {
     Some(format!("{kind} {}", number(&text)))
 }
 
-/// The first word that starts with a digit, behind any "nginx/".
+/// The first word that starts with a digit, after a prefix like "nginx/".
 fn number(text: &str) -> &str {
     let words = text.split([' ', '/', '\n']);
     words

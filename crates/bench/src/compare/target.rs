@@ -1,4 +1,4 @@
-//! What is measured: nothing in between, a known proxy, or Ostia.
+//! The targets: the mock itself, a known proxy, or Ostia.
 
 use super::Site;
 use super::config;
@@ -20,9 +20,9 @@ use std::time::{Duration, Instant};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::Command;
 
-/// How long a proxy may take until it answers.
+/// How long a proxy may take to start and answer.
 const START: Duration = Duration::from_secs(20);
-/// The key that nginx and HAProxy compare the header with.
+/// The key with which nginx and HAProxy compare the header.
 const KEY: &str = "bench-0123456789abcdef0123456789abcdef";
 
 #[derive(clap::ValueEnum, Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -44,17 +44,17 @@ impl fmt::Display for Kind {
     }
 }
 
-/// Where requests go, and with which credential.
+/// The address for requests, and the credential.
 pub struct Target {
     pub addr: SocketAddr,
     key: Option<String>,
 }
 
-/// A target that answers, with the process to measure.
+/// A running target, and the process to measure.
 pub struct Running {
     pub target: Target,
     pub process: Option<Process>,
-    /// From start to first answer.
+    /// The time from its start to its first answer.
     pub started_in: Duration,
 }
 
@@ -63,7 +63,7 @@ impl Target {
         Self { addr, key }
     }
 
-    /// Arguments of `bench load` and `bench hold`.
+    /// The arguments for `bench load` and `bench hold`.
     pub fn args(&self) -> Vec<String> {
         let mut args = vec![self.addr.to_string()];
         args.extend(
@@ -86,7 +86,7 @@ impl Target {
         self.call(request, body).await
     }
 
-    /// Any 200 will do; the answer's body is dropped with the connection.
+    /// Any 200 counts. Dropping the connection drops the rest of the answer.
     async fn call(&self, mut request: Builder, body: &'static str) -> Result<()> {
         let stream = TcpStream::connect(self.addr).await?;
         let (mut sender, driver) = http1::handshake(TokioIo::new(stream)).await?;
@@ -103,7 +103,7 @@ impl Target {
     }
 }
 
-/// Starts a target in a folder of its own and waits until it answers.
+/// Starts a target in a folder of its own, and waits until it answers.
 pub async fn launch(site: &Site, kind: Kind) -> Result<Running> {
     if kind == Kind::Direct {
         return Ok(Running {
@@ -163,7 +163,7 @@ fn haproxy(site: &Site, folder: &Path, addr: SocketAddr) -> Result<Command> {
     Ok(command)
 }
 
-/// The store stays from round to round, as it does from restart to restart; the key is made once for each start.
+/// The database is kept between rounds, as between restarts; each start makes its own key.
 async fn ostia(site: &Site, folder: &Path, addr: SocketAddr) -> Result<(Command, String)> {
     let file = folder.join("ostia.toml");
     fs::write(&file, config::ostia(addr, free().await?))?;

@@ -1,4 +1,4 @@
-//! When requests are sent: each after the last (closed loop), or when they are due (open loop).
+//! When requests are sent: each after the last answer (closed loop), or at fixed times (open loop).
 
 use super::exchange::{Connection, exchange};
 use super::report::Tally;
@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use tokio::task::{JoinHandle, spawn_local};
 
-/// How long answers may take after the last request was sent, before they count as missing.
+/// How long after the last request answers may still arrive. Later ones count as missing.
 const GRACE: Duration = Duration::from_secs(10);
-/// After a failure, so that a proxy that refuses everything is not hammered.
+/// The pause after a failure, so that a proxy that refuses everything is not flooded.
 const PAUSE: Duration = Duration::from_millis(10);
 
 pub struct Pace {
@@ -21,7 +21,7 @@ pub struct Pace {
     pub count: u64,
 }
 
-/// Every connection sends its next request as soon as it has its answer. Returns the time that it took.
+/// Each connection sends its next request as soon as it has its answer. Returns the elapsed time.
 pub async fn closed(template: &Rc<Template>, tally: &Rc<RefCell<Tally>>, pace: &Pace) -> Duration {
     let left = Rc::new(Cell::new(pace.count));
     let start = Instant::now();
@@ -57,9 +57,9 @@ async fn work(
 /// Requests that wait for a connection.
 #[derive(Default)]
 struct Queue {
-    /// `None` where a connection was free when the request fell due: its clock starts when it is sent, because
-    /// timers are a millisecond coarse and that is not the proxy's fault. `Some(due)` where all were busy:
-    /// the wait is the proxy's doing, and leaving it out would hide every stall.
+    /// `None` if a connection was free when the request was due. Its clock then starts when it is sent, because timers
+    /// are only accurate to a millisecond, which is not the proxy's fault. `Some(due)` if all connections were busy:
+    /// the wait is the proxy's fault, and leaving it out would hide every stall.
     jobs: RefCell<VecDeque<Option<Instant>>>,
     idle: Cell<usize>,
     over: Cell<bool>,
@@ -90,7 +90,7 @@ impl Queue {
     }
 }
 
-/// Requests fall due at even distances, whatever became of the ones before.
+/// Requests are due at regular intervals, whatever happened to the earlier ones.
 pub async fn open(
     template: &Rc<Template>,
     tally: &Rc<RefCell<Tally>>,
@@ -111,7 +111,7 @@ pub async fn open(
             })
         })
         .collect();
-    // Workers first take their places; else the first requests would count as late.
+    // Lets the workers start first, or the first requests would count as late.
     tokio::task::yield_now().await;
     let start = Instant::now();
     let end = start + pace.time;
@@ -131,7 +131,7 @@ pub async fn open(
     start.elapsed()
 }
 
-/// Waits for the answers that are still under way; ones that never come count as errors, not as a hanging run.
+/// Waits for outstanding answers. Those that never arrive count as errors and do not hang the run.
 async fn finish(workers: Vec<JoinHandle<()>>, tally: &RefCell<Tally>, end: Instant) {
     for worker in workers {
         let abort = worker.abort_handle();

@@ -14,14 +14,14 @@ use std::net::SocketAddr;
 use std::time::Instant;
 use tokio::net::TcpStream;
 
-/// A connection that is made again when the other side has closed it.
+/// A connection that is reopened if the other side has closed it.
 pub struct Connection {
     addr: SocketAddr,
     sender: Option<SendRequest<Full<Bytes>>>,
     pub opened: u64,
 }
 
-/// Why a request failed, in a few words: failures are counted by these.
+/// Why a request failed, in a few words. Failures are counted by this text.
 pub type Failure = String;
 
 impl Connection {
@@ -33,7 +33,7 @@ impl Connection {
         }
     }
 
-    /// Sends and waits for the head of the answer. A connection that fails is not used again.
+    /// Sends the request and waits for the head of the answer. A connection that failed is not reused.
     pub async fn send(&mut self, template: &Template) -> Result<Response<Incoming>, Failure> {
         let mut sender = self.ready().await?;
         let answer = sender
@@ -65,8 +65,8 @@ impl Connection {
     }
 }
 
-/// Sends one request and reads its whole answer. `due` starts the clock if the request waited for a free
-/// connection; otherwise it starts when the request is really sent.
+/// Sends one request and reads its whole answer. The clock starts at `due` if the request had to wait for a free
+/// connection, otherwise when it is sent.
 pub async fn exchange(
     connection: &mut Connection,
     template: &Template,
@@ -81,7 +81,7 @@ pub async fn exchange(
         Ok(answer) => whole(answer.into_body(), tally).await,
     };
     if outcome.is_err() {
-        // Whatever is left on this connection belongs to an answer that we gave up.
+        // The connection may still carry the rest of an answer that was given up.
         connection.sender = None;
     }
     tally.borrow_mut().ended(start.elapsed(), outcome);
@@ -109,7 +109,7 @@ async fn whole(mut body: Incoming, tally: &RefCell<Tally>) -> Result<(), Failure
         }
     }
     tally.borrow_mut().bytes += bytes;
-    // Lengths are hyper's to check; this catches an answer that is not the mock's JSON.
+    // hyper checks lengths. This detects answers that are not the mock's JSON.
     if last == Some(b'}') {
         Ok(())
     } else {

@@ -1,4 +1,4 @@
-//! Many open streams, or idle connections, for measuring what each costs in memory.
+//! Many open streams or idle connections, to measure how much memory each costs.
 
 use super::exchange::Connection;
 use super::request::{Target, Template};
@@ -19,8 +19,8 @@ pub struct Args {
     seconds: u64,
 }
 
-/// Prints one line of JSON when all are open, then reads whatever comes until it is killed. A plain request is
-/// answered and its connection kept; a stream is open once its first bytes are here.
+/// Prints one line of JSON when all are open, then reads until it is killed. A plain request is answered and its
+/// connection kept open; a stream counts as open once its first bytes have arrived.
 pub async fn run(args: Args) -> Result<()> {
     let template = Template::new(&args.target)?;
     let mut connections = Vec::new();

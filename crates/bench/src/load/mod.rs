@@ -1,4 +1,4 @@
-//! The client: sends one kind of request over and over, checks every answer, and measures.
+//! The client: sends one kind of request repeatedly, checks every answer, and measures.
 
 mod drive;
 mod exchange;
@@ -18,7 +18,7 @@ use std::time::Duration;
 pub struct Args {
     #[command(flatten)]
     target: Target,
-    /// Requests in flight at most; each has its own connection
+    /// The most concurrent requests; each has its own connection
     #[arg(short, long, default_value_t = 16)]
     connections: usize,
     #[arg(short, long, default_value_t = 3.0)]
@@ -26,7 +26,7 @@ pub struct Args {
     /// Stop after this many requests, even before the time is over
     #[arg(long)]
     count: Option<u64>,
-    /// Requests a second, sent when they are due (open loop); without it, each follows the last (closed loop)
+    /// Requests per second, sent at fixed times (open loop); without it, each follows the last (closed loop)
     #[arg(long)]
     rate: Option<f64>,
 }

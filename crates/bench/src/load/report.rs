@@ -1,4 +1,4 @@
-//! What one run found.
+//! The results of one run.
 
 use crate::stats::Histogram;
 use serde_json::{Value, json};
@@ -12,7 +12,7 @@ pub struct Tally {
     chunks: u64,
     pub bytes: u64,
     pub opened: u64,
-    /// Requests of an open loop that found every connection busy.
+    /// Requests of an open loop for which no connection was free.
     pub late: u64,
     errors: BTreeMap<String, u64>,
 }
@@ -34,7 +34,7 @@ impl Default for Tally {
 }
 
 impl Tally {
-    /// Only whole answers count towards latency: a fast refusal would make a broken proxy look quick.
+    /// Only complete answers count towards latency, or fast refusals would make a broken proxy look fast.
     pub fn ended(&mut self, elapsed: Duration, outcome: Result<(), String>) {
         match outcome {
             Ok(()) => self.total.record(elapsed),
@@ -46,7 +46,7 @@ impl Tally {
         self.errors.values().sum()
     }
 
-    /// Chunks that arrived together have no time between them: that is what a reader would see.
+    /// Chunks that arrive together have no time between them, which is what a reader would see.
     pub fn chunks(&mut self, arrived: u64, now: Instant, last: Option<Instant>, start: Instant) {
         if arrived == 0 {
             return;

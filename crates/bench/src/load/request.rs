@@ -1,4 +1,4 @@
-//! What is sent: made once, then cloned for every request.
+//! The request: made once, then cloned for every send.
 
 use crate::Result;
 use bytes::Bytes;
@@ -112,14 +112,14 @@ fn body(target: &Target) -> Bytes {
         true => format!(r#""input":"{text}""#),
         false => format!(r#""messages":[{{"role":"user","content":"{text}"}}]"#),
     };
-    // The model comes last: a gateway that must find it has to walk over the prompt, as with most real clients
-    // the order is not its to choose.
+    // The model comes last, so that a gateway has to scan the prompt to find it. Real clients choose the order
+    // themselves, too.
     Bytes::from(format!(
         r#"{{{what}{flags},"max_tokens":64,"model":{model}}}"#
     ))
 }
 
-/// Lines of words: escapes are about as frequent as in real prompts, since a scan for them is part of the cost.
+/// Lines of words. Escapes are about as frequent as in real prompts, because scanning for them is part of the cost.
 fn prompt(bytes: usize) -> String {
     const LINE: &str =
         r"The quick brown fox said \u201cjump\u201d to the lazy dog, and nobody moved at all.\n";

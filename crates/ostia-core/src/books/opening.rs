@@ -9,21 +9,21 @@ use super::page::{Page, Place};
 use super::{Books, Observer, Receipt};
 use crate::{Class, Identity, Outcome, Phase, RequestId};
 
-/// What is known of a request when it has passed sign-in.
+/// What is known about a request once it has passed sign-in.
 pub struct Arrival {
     pub request_id: RequestId,
     pub client_request_id: Option<Arc<str>>,
     pub identity: Arc<Identity>,
     pub origin_ip: IpAddr,
-    /// When the head had arrived.
+    /// When the complete head had arrived.
     pub received: Instant,
     pub received_unix_micros: i64,
     pub api: Cow<'static, str>,
     pub head_sent: HeadSent,
 }
 
-/// Whether the client was sent the head of an answer, 200, before anything was known of it. Then that is the status,
-/// whatever comes.
+/// Whether the client was sent the head of an answer early, with status 200, before the outcome was known. The row then
+/// says 200, whatever happens later.
 #[derive(Debug, Clone, Default)]
 pub struct HeadSent(Arc<AtomicBool>);
 
@@ -37,11 +37,11 @@ impl HeadSent {
     }
 }
 
-/// A request that no backend has seen yet. It leaves one row: that of a refusal, of a hang-up if it is dropped, or, once
-/// `open` has made a receipt of it, of that.
+/// A request that no backend has seen yet. It leaves one row: of its refusal, of a hang-up if it is dropped, or, after
+/// `open`, the row of the receipt.
 pub struct Opening {
     page: Page,
-    /// When the body had been read: from then on the request can only wait for its turn.
+    /// When the complete body had been read. From then on the request can only be waiting for its turn.
     read: Instant,
 }
 
@@ -57,13 +57,13 @@ impl Opening {
         &self.page.arrival.identity
     }
 
-    /// How long it may wait.
+    /// Sets how long the request may wait.
     pub fn classed(&mut self, class: Class) {
         self.page.class = class;
     }
 
-    /// The body was read. `prompt_estimate`: the tokens that its prompt is estimated to hold, which is what the row says
-    /// where the backend could not say more; `None` if no model runs for it.
+    /// The body was read. `prompt_estimate` is the estimated number of prompt tokens, which the row gets if the backend
+    /// does not report usage; `None` if no model runs for this request.
     pub fn read(&mut self, stream: bool, request_bytes: u64, prompt_estimate: Option<u64>) {
         self.read = self.page.books.clock.now();
         self.page.facts.phase = Phase::Queued;
@@ -72,7 +72,7 @@ impl Opening {
         self.page.prompt_estimate = prompt_estimate;
     }
 
-    /// The model exists for this caller. `place` holds what is certain already.
+    /// The model exists for this caller. `place` holds what is already known.
     pub fn found(&mut self, model: &Arc<str>, place: Place) {
         self.page.model = Arc::clone(model);
         self.page.place = place;
@@ -85,12 +85,12 @@ impl Opening {
         self.page.close(outcome);
     }
 
-    /// Hands in the `started` record and waits until it is written: from then on the request may reach the backend at
+    /// Hands over the `started` record and waits until it is written. After that the request may be sent to the backend at
     /// `place`.
     ///
     /// # Errors
     ///
-    /// The journal is full or its disk does not answer. What comes back still has to say how the caller was refused.
+    /// The journal is full or its disk does not answer. The opening is returned, so that the caller's refusal can be recorded.
     pub async fn open(
         mut self,
         place: Place,

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::{Arrival, Books, JournalFull, Observer, Slot};
 use crate::{Class, LedgerRow, Location, Outcome, Phase, Usage, UsageSource, ip_text};
 
-/// Where a request goes, and by which of the caller's groups. What is not known is empty.
+/// Where a request goes, and which of the caller's groups allowed it. Unknown fields are empty.
 #[derive(Clone, Default)]
 pub struct Place {
     pub cluster: Arc<str>,
@@ -19,7 +19,7 @@ pub struct Place {
     pub served_model: Arc<str>,
 }
 
-/// Everything that is written down about a request, and the guard that hands in exactly one row: by `close`, or by `Drop`
+/// Everything that is recorded about a request, and the guard that hands over exactly one row: by `close`, or by `Drop`
 /// if nobody closed it.
 pub(super) struct Page {
     pub(super) books: Books,
@@ -27,12 +27,12 @@ pub(super) struct Page {
     pub(super) stream: bool,
     pub(super) class: Class,
     pub(super) request_bytes: u64,
-    /// `None`: no model runs for the request, so that it uses no tokens.
+    /// `None`: no model runs for the request, so it uses no tokens.
     pub(super) prompt_estimate: Option<u64>,
     pub(super) model: Arc<str>,
     pub(super) place: Place,
     pub(super) facts: Facts,
-    /// Who else is told how it ended: the endpoint, and one more that asked for it.
+    /// Others to be told how it ended: the endpoint, and one more on request.
     pub(super) observers: [Option<Arc<dyn Observer>>; 2],
     state: State,
 }
@@ -40,16 +40,16 @@ pub(super) struct Page {
 enum State {
     /// No backend has seen the request.
     Waiting,
-    /// Its `started` record was handed in.
+    /// Its `started` record was handed over.
     Started(Box<dyn Slot>),
-    /// Its row was handed in. The slot stays until the row is known to be written.
+    /// Its row was handed over. The slot is kept until the row is known to be written.
     Closed(Option<Box<dyn Slot>>),
 }
 
-/// What is learnt while the request runs.
+/// What is learned while the request runs.
 pub(super) struct Facts {
     pub(super) phase: Phase,
-    /// 499 as long as the client was sent nothing.
+    /// 499 until something is sent to the client.
     pub(super) http_status: u16,
     pub(super) error_code: Cow<'static, str>,
     pub(super) usage: Usage,
@@ -93,9 +93,9 @@ impl Page {
         }
     }
 
-    /// Hands in the `started` record.
+    /// Hands over the `started` record.
     pub(super) fn start(&mut self) {
-        // What the row says if nothing more is ever written: the request may have reached the backend.
+        // The row to be used if no other is ever written. The request may have reached the backend.
         self.facts = Facts {
             usage: self.estimate(0),
             attempts: 1,
@@ -119,7 +119,7 @@ impl Page {
         matches!(self.state, State::Closed(_))
     }
 
-    /// Hands in the row. A second call does nothing.
+    /// Hands over the row. A second call does nothing.
     pub(super) fn close(&mut self, outcome: Outcome) {
         let slot = match std::mem::replace(&mut self.state, State::Closed(None)) {
             State::Waiting => None,
@@ -142,18 +142,18 @@ impl Page {
         self.state = State::Closed(slot);
     }
 
-    /// Ready once the row is written, or was waited for long enough, and while it is not handed in.
+    /// Ready once the row is written, or after the longest wait for it. Also ready before the row is handed over.
     pub(super) fn poll_settled(&mut self, task: &mut Context<'_>) -> Poll<()> {
         if let State::Closed(Some(slot)) = &self.state {
-            // Whatever became of it, the recorder keeps it.
+            // In either case the recorder keeps the row.
             let _ = ready!(slot.poll_written(task));
             self.state = State::Closed(None);
         }
         Poll::Ready(())
     }
 
-    /// A backend that has begun to get a request works on its prompt, whoever then gives up. Only its own failure costs
-    /// nothing.
+    /// A backend that has begun to receive a request works on the prompt, whoever gives up later. The prompt is free
+    /// only if the backend itself failed.
     fn charge(&mut self, outcome: Outcome) {
         use Phase::{Connecting, Queued, ReadingBody};
         let is_unsent = matches!(self.facts.phase, ReadingBody | Queued | Connecting);
@@ -178,7 +178,7 @@ impl Page {
         self.close(Outcome::unfinished(given_up));
     }
 
-    /// Usage when the backend said nothing: the prompt's estimate and what was counted of the answer.
+    /// Usage if the backend reported none: the estimated prompt, and the counted part of the answer.
     pub(super) fn estimate(&self, completion_tokens: u64) -> Usage {
         let Some(prompt_tokens) = self.prompt_estimate else {
             return Usage::default();
@@ -192,7 +192,7 @@ impl Page {
         }
     }
 
-    /// The row as it stands at `now`.
+    /// The row as it is at `now`.
     fn row(&self, outcome: Outcome, now: Instant) -> LedgerRow<'_> {
         let (arrival, who) = (&self.arrival, &*self.arrival.identity);
         let (place, facts, usage) = (&self.place, &self.facts, &self.facts.usage);

@@ -8,7 +8,7 @@ use super::Observer;
 use super::page::{Facts, Page, Place};
 use crate::{Identity, Outcome, Phase, RequestId, Usage};
 
-/// The proof that a request is written down, and the guard that writes how it ended: exactly one final record, by `close`,
+/// The proof that a request is recorded, and the guard that records how it ended: exactly one final record, by `close`,
 /// or by `Drop` if nobody closed it. Only [`super::Opening::open`] makes one.
 pub struct Receipt {
     page: Page,
@@ -32,12 +32,12 @@ impl Receipt {
         &self.page.place.endpoint_slug
     }
 
-    /// When the request's head had arrived.
+    /// When the request's head had arrived completely.
     pub fn received(&self) -> Instant {
         self.page.arrival.received
     }
 
-    /// How long the request took from the end of its body to its `started` record.
+    /// The time from the end of the request's body to its `started` record.
     pub fn queued(&self) -> Duration {
         self.page.facts.queued
     }
@@ -46,7 +46,7 @@ impl Receipt {
         self.page.facts.usage
     }
 
-    /// Usage when the backend said nothing: the prompt's estimate and what was counted of the answer.
+    /// Usage if the backend reported none: the estimated prompt, and the counted part of the answer.
     pub fn estimate(&self, completion_tokens: u64) -> Usage {
         self.page.estimate(completion_tokens)
     }
@@ -57,17 +57,17 @@ impl Receipt {
         self.page.observers[0] = Some(endpoint);
     }
 
-    /// Sets who is told, besides the endpoint, how the request ends.
+    /// Sets an observer to be told, besides the endpoint, how the request ends.
     pub fn tell(&mut self, witness: Option<Arc<dyn Observer>>) {
         self.page.observers[1] = witness;
     }
 
-    /// How far it has come.
+    /// The request has reached this phase.
     pub fn reached(&mut self, phase: Phase) {
         self.page.facts.phase = phase;
     }
 
-    /// It waited once more.
+    /// Adds to the time that it has waited.
     pub fn waited(&mut self, time: Duration) {
         self.page.facts.queued += time;
     }
@@ -77,8 +77,8 @@ impl Receipt {
         self.page.facts.phase = Phase::Connecting;
     }
 
-    /// It is being sent. The attempt counts from now on, so that a client that hangs up meanwhile leaves a row that says
-    /// so.
+    /// The request is being sent. The attempt is counted from here on, so that the row mentions it even if the client
+    /// hangs up meanwhile.
     pub fn sending(&mut self) -> Sending<'_> {
         let facts = &mut self.page.facts;
         let before = facts.attempts;
@@ -90,7 +90,7 @@ impl Receipt {
         }
     }
 
-    /// An answer is the proof that the request was seen.
+    /// The answer proves that the backend saw the request.
     pub fn seen(&mut self) {
         if self.page.facts.phase == Phase::Connecting {
             self.page.facts.phase = Phase::WaitingHeaders;
@@ -101,27 +101,27 @@ impl Receipt {
         self.page.facts.phase
     }
 
-    /// The backend's status has come.
+    /// The backend's status has arrived.
     pub fn answered(&mut self, upstream_status: u16) {
         self.page.facts.upstream_status = upstream_status;
     }
 
-    /// The client is sent this status.
+    /// The client is being sent this status.
     pub fn told(&mut self, http_status: u16) {
         self.page.facts.http_status = http_status;
     }
 
-    /// The first bytes of the answer are there. The time of the first call counts.
+    /// The first bytes of the answer have arrived. Only the first call counts.
     pub fn first_byte(&mut self, at: Instant) {
         self.page.facts.first_byte.get_or_insert(at);
     }
 
-    /// What the client is told went wrong; empty: nothing.
+    /// The error code that the client gets; empty: none.
     pub fn code(&mut self, code: impl Into<Cow<'static, str>>) {
         self.page.facts.error_code = code.into();
     }
 
-    /// How far the answer has come, and what it cost.
+    /// How far the answer has come, and its usage.
     pub fn relayed(&mut self, phase: Phase, response_bytes: u64, usage: Usage) {
         let facts = &mut self.page.facts;
         facts.phase = phase;
@@ -138,14 +138,14 @@ impl Receipt {
         self.page.abandon();
     }
 
-    /// Hands in the final record. A second call does nothing.
+    /// Hands over the final record. A second call does nothing.
     pub fn close(&mut self, outcome: Outcome) {
         self.page.close(outcome);
     }
 
-    /// Ready once the final record is written. Before that the client must not have the whole answer, or a SIGKILL would
-    /// leave a row that denies it. A disk that hangs is waited for no longer than [`super::Slot::poll_written`] says.
-    /// Ready too while the receipt is open.
+    /// Ready once the final record is written. The client must not have the whole answer before that, or a SIGKILL
+    /// could leave a row that contradicts it. [`super::Slot::poll_written`] limits the wait for a disk that hangs. Also
+    /// ready while the receipt is open.
     pub fn poll_settled(&mut self, task: &mut Context<'_>) -> Poll<()> {
         self.page.poll_settled(task)
     }
@@ -155,7 +155,8 @@ impl Receipt {
     }
 }
 
-/// A request on its way to one endpoint. It may be written to a socket twice: a reused connection may turn out dead.
+/// A request on its way to one endpoint. It may be written to a socket twice, if a reused connection turns out to be
+/// dead.
 pub struct Sending<'a> {
     facts: &'a mut Facts,
     /// How often it was sent to other endpoints.
@@ -171,7 +172,7 @@ impl Sending<'_> {
         self.facts.attempts = self.before + self.begun.max(1);
     }
 
-    /// Nobody could be called.
+    /// No connection could be made.
     pub fn unsent(&mut self) {
         self.facts.attempts = self.before;
     }

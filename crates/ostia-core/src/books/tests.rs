@@ -14,11 +14,11 @@ use crate::{
     Clock, Identity, LedgerRow, ManualClock, Outcome, Phase, RequestId, Usage, UsageSource,
 };
 
-/// What was written down: the kind of record, and of its row what these tests ask about.
+/// A recorded row: its kind, and the columns that these tests check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Written(&'static str, Outcome, Phase, u16, u64, u32);
 
-/// What was handed in; whether it still waits to be written, and whether the journal is full.
+/// Records rows. Tests decide whether they are written yet, and whether the journal is full.
 #[derive(Default)]
 struct Page {
     written: Mutex<Vec<Written>>,
@@ -79,7 +79,7 @@ fn open(rig: &Rig, place: Place, endpoint: &'static str) -> Receipt {
     }
 }
 
-/// Tells under which name it was told, and at which endpoint.
+/// Notes its name and the endpoint each time it is told.
 struct Told(Arc<Mutex<Vec<String>>>, &'static str);
 
 impl Observer for Told {
@@ -225,7 +225,7 @@ fn a_receipt_is_settled_when_its_row_is_written() {
     assert!(now(receipt.settled()).is_ready(), "once and for all");
 }
 
-/// The final row of a request that got as far as `phase` and ended so.
+/// The final row of a request that ended in `phase` with this outcome.
 fn ended(prompt: Option<u64>, phase: Phase, outcome: Option<Outcome>) -> Written {
     let rig = Rig::new();
     let mut opening = rig.begin();

@@ -1,7 +1,7 @@
 use super::row::{COLUMNS, IN_LEDGER};
 use super::value::Kind;
 
-/// The table of what is kept of a request. `ledger_columns!(make)` expands to `make! { the table }`.
+/// The table of what is kept about a request. `ledger_columns!(make)` expands to `make! { the table }`.
 ///
 /// To add a column:
 /// 1. a line here, with the next free number;
@@ -10,11 +10,11 @@ use super::value::Kind;
 /// 4. its line in the documentation: `OSTIA_BLESS=1 cargo test -p ostia-cli reference`.
 ///
 /// A line is: number, name, type, bound, meaning. The order is that of the columns in SQL, in the `usage` event and in
-/// the documentation. The number stands for the column in the journal: it never changes and is never used again, not
-/// even for a column that is gone. `[128]` bounds a text, in bytes. `late` says that the text may grow after the
-/// `started` record, so that the journal keeps room for it; numbers always may.
+/// the documentation. The number identifies the column in the journal: it never changes and is never reused, not even
+/// after the column is gone. `[128]` limits a text to that many bytes. `late` says that the text may grow after the
+/// `started` record, so the journal reserves room for it; numbers may always change.
 ///
-/// `beside` holds what is kept in the journal for other tables: `name` is for `users`.
+/// `beside` lists what the journal keeps for other tables: `name` is for `users`.
 #[macro_export]
 macro_rules! ledger_columns {
     ($make:ident) => {
@@ -112,24 +112,25 @@ macro_rules! ledger_columns {
 /// What the table says about one column.
 #[derive(Debug, Clone, Copy)]
 pub struct Column {
-    /// Stands for the column in the journal.
+    /// Identifies the column in the journal.
     pub number: u16,
     pub name: &'static str,
     pub kind: Kind,
-    /// Of a text: its length in bytes at most.
+    /// The longest text, in bytes.
     pub most: usize,
-    /// Of a text: it may grow after the `started` record.
+    /// Whether the text may grow after the `started` record.
     pub late: bool,
     pub meaning: &'static str,
 }
 
 impl Column {
-    /// Everything that is kept of a request: the ledger's columns, then those beside it. `LedgerRow::values` has this order.
+    /// Everything that is kept about a request: the ledger's columns, then the others, in the order of
+    /// `LedgerRow::values`.
     pub const ALL: &'static [Self] = &COLUMNS;
     /// The columns of the table `ledger`.
     pub const LEDGER: &'static [Self] = COLUMNS.split_at(IN_LEDGER).0;
 
-    /// The column that a number in the journal stands for; `None`: of a newer ostia.
+    /// The column with this number in the journal; `None`: it belongs to a newer ostia.
     pub fn numbered(number: u64) -> Option<&'static Self> {
         let index = BY_NUMBER.get(usize::try_from(number).ok()?)?;
         COLUMNS.get(*index)
@@ -150,7 +151,7 @@ const NUMBERS: usize = {
     end
 };
 
-/// Where in `COLUMNS` each number is. It does not compile where two columns have one number.
+/// The index in `COLUMNS` of each number. If two columns have the same number, this does not compile.
 static BY_NUMBER: [usize; NUMBERS] = {
     let mut places = [usize::MAX; NUMBERS];
     let mut index = 0;

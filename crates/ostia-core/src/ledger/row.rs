@@ -3,7 +3,7 @@ use super::value::{Held, Value};
 use super::{Class, Location, Outcome, Phase, Text, UsageSource};
 use crate::RequestId;
 
-/// Makes the row, and the table as data, of the lines in `columns.rs`.
+/// Makes the row type, and the table as data, from the lines in `columns.rs`.
 macro_rules! make_row {
     (ledger { $($ledger:tt)+ } beside { $($beside:tt)+ }) => {
         make_row! { count $($ledger)+ }
@@ -16,9 +16,9 @@ macro_rules! make_row {
         const KEPT: usize = [$($number),+].len();
         pub(super) const COLUMNS: [Column; KEPT] = LedgerRow::TABLE;
 
-        /// One row of the ledger, and what the journal keeps beside it.
+        /// One row of the ledger, and what the journal keeps besides.
         ///
-        /// `default` is a row of which nothing is known. Columns that an older journal lacks have its values.
+        /// `default` is a row about which nothing is known. Columns that an older journal lacks have its values.
         #[derive(Debug, Clone, PartialEq, Eq, Default)]
         pub struct LedgerRow<'a> {
             $(#[doc = $meaning] pub $name: $held,)+
@@ -39,7 +39,7 @@ macro_rules! make_row {
                 [$(self.$name.value()),+]
             }
 
-            /// The same, one by one, without a loop or a branch on the column's type: this is on the path of every request.
+            /// The same, one by one, without a loop or a branch on the column's type, because every request does this.
             #[inline]
             pub fn put_into(&self, sink: &mut impl ColumnSink) {
                 $(sink.put(const { &Self::column($number) }, self.$name.value());)+
@@ -51,7 +51,7 @@ macro_rules! make_row {
                 Self::TABLE[index]
             }
 
-            /// Sets the column of that number. `false`: there is none, or it holds no such value.
+            /// Sets the column with that number. `false`: there is no such column, or the value does not fit its type.
             pub fn set(&mut self, number: u16, value: Value<'a>) -> bool {
                 match number {
                     $($number => Held::of(value).map(|held| self.$name = held).is_some(),)+
@@ -98,7 +98,7 @@ mod tests {
     use super::{Column, LedgerRow};
     use crate::RequestId;
 
-    /// A value that no other column has.
+    /// A value that differs from those of all other columns.
     fn sample(column: &Column) -> Value<'static> {
         let number = column.number;
         match column.kind {

@@ -3,7 +3,7 @@ use std::borrow::Cow;
 use super::Text;
 use crate::RequestId;
 
-/// What a column holds.
+/// The type of a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     Id,
@@ -14,7 +14,7 @@ pub enum Kind {
     Number,
     /// A number, or no value.
     MaybeNumber,
-    /// One of these words. A word's place is its number in the journal.
+    /// One of these words. The index of a word is its number in the journal.
     Word(&'static [&'static str]),
 }
 
@@ -31,7 +31,7 @@ pub enum Value<'a> {
 }
 
 impl Value<'_> {
-    /// The word at `place`; of a newer ostia's word this one knows nothing.
+    /// The word with this index; absent if it is a word of a newer ostia.
     pub fn word(words: &'static [&'static str], place: usize) -> Self {
         match words.get(place) {
             Some(text) => Self::Word { place, text },
@@ -40,9 +40,9 @@ impl Value<'_> {
     }
 }
 
-/// A type that a column may have.
+/// A Rust type that a column may have.
 pub trait Held<'a>: Sized {
-    /// As logs take it: a text, a number, or nothing.
+    /// The form for logs: a text, a number, or nothing.
     type Plain<'s>
     where
         Self: 's;

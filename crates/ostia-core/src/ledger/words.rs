@@ -1,7 +1,7 @@
 use super::value::{Held, Kind, Value};
 
-/// An enum whose variants are words of the ledger. A variant's place is its number in the journal, so a new word goes to
-/// the end.
+/// An enum whose variants are words of the ledger. A variant's position is its number in the journal, so new words are
+/// added at the end.
 macro_rules! words {
     ($(#[$about:meta])* $name:ident { $($(#[$note:meta])* $variant:ident = $word:literal,)+ }) => {
         $(#[$about])*
@@ -34,7 +34,7 @@ macro_rules! words {
                 self.as_str()
             }
 
-            /// A word of a newer ostia says nothing to this one.
+            /// `None` for a word of a newer ostia.
             fn of(value: Value<'a>) -> Option<Self> {
                 match value {
                     Value::Word { place, .. } => Self::ALL.get(place).copied(),

@@ -1,38 +1,39 @@
 use ring::digest;
 
-/// Something that somebody did about people, keys, projects or the gateway.
+/// Something that somebody did to people, keys, projects or the gateway.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct AuditEvent {
     /// Unix microseconds.
     pub at: i64,
-    /// Who did it: a username, or the account on the machine for the command line.
+    /// Who did it: a username, or for the command line the account on the machine.
     pub actor: String,
-    /// In which role; empty: none was needed.
+    /// The role that allowed it; empty: no role was needed.
     pub role: String,
-    /// Where from; empty on the machine itself.
+    /// The client's address; empty for commands on the machine itself.
     pub address: String,
     /// `key.create`, `user.disable`, ...
     pub action: String,
-    /// What it was done to.
+    /// The object that was changed.
     pub object: String,
-    /// As JSON; empty where there is nothing to say.
+    /// As JSON; empty if it does not apply.
     pub before: String,
     pub after: String,
     pub reason: String,
     pub request_id: String,
 }
 
-/// An event as it is kept: nobody can change or leave out one without breaking all hashes behind it.
+/// A stored event. Each hash covers the one before, so nobody can change or remove an event without breaking all later
+/// hashes.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct AuditRow {
-    /// Counts up by one.
+    /// Consecutive numbers.
     pub number: i64,
     pub event: AuditEvent,
     pub previous: String,
     pub hash: String,
 }
 
-/// Which events are asked for, the newest first.
+/// Which events to return, the newest first.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AuditQuery {
     /// Unix microseconds.
@@ -41,13 +42,13 @@ pub struct AuditQuery {
     pub actor: Option<String>,
     pub action: Option<String>,
     pub object: Option<String>,
-    /// Only events with a smaller number, to read on.
+    /// Only events with a smaller number, to get the next page.
     pub before: Option<i64>,
     pub limit: i64,
 }
 
 impl AuditEvent {
-    /// SHA-256 over everything, each part with its length before it, so that no two events are the same bytes.
+    /// SHA-256 over all parts, each preceded by its length, so that two different events never hash the same bytes.
     pub fn hash(&self, number: i64, previous: &str) -> String {
         let (number, at) = (number.to_string(), self.at.to_string());
         let parts = [
@@ -72,7 +73,7 @@ impl AuditEvent {
         hex::encode(context.finish())
     }
 
-    /// The row behind one with this number and hash.
+    /// The row that follows the one with this number and hash.
     pub fn after(self, last: Option<(i64, &str)>) -> AuditRow {
         let (number, previous) = last.map_or((1, ""), |(number, hash)| (number + 1, hash));
         AuditRow {
@@ -84,8 +85,8 @@ impl AuditEvent {
     }
 }
 
-/// The number of the first row that was changed, or before which one is missing. `rows` are in ascending order; what stood
-/// before the first was cleared away after its time.
+/// The number of the first row that was changed, or before which one is missing. `rows` must be in ascending order;
+/// rows before the first of them may have been pruned.
 pub fn broken_link(rows: &[AuditRow]) -> Option<i64> {
     let is_whole = |row: &AuditRow| row.hash == row.event.hash(row.number, &row.previous);
     if let Some(first) = rows.first().filter(|row| !is_whole(row)) {

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Owner, Role};
 
-/// An API key as the store knows it: the key itself is not there, only its hash.
+/// An API key as the store knows it: it has only the hash, not the key itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ApiKey {
     pub id: Arc<str>,
@@ -16,12 +16,12 @@ pub struct ApiKey {
     pub rights: Arc<KeyRights>,
     /// Unix microseconds.
     pub created_at: i64,
-    /// When the owner was last vouched for as far as the key itself says; sign-ins are in [`Owner`].
+    /// When the owner was last vouched for, according to the key itself. For sign-ins see [`Owner`].
     pub confirmed_at: i64,
     pub expires_at: Option<i64>,
     pub revoked_at: Option<i64>,
     pub last_used_at: Option<i64>,
-    /// The days before its end of which the owner was last told.
+    /// How many days before its end the owner was last warned.
     pub noted_days: Option<i64>,
 }
 
@@ -41,29 +41,29 @@ pub struct NewApiKey {
     pub expires_at: Option<i64>,
 }
 
-/// What narrows a key, or gives it more than inference. Kept as JSON; what a binary does not know makes the key unusable,
-/// as it may be a restriction.
+/// Restrictions of a key, or rights beyond inference. Kept as JSON. A key with a field that this binary does not know
+/// cannot be used, because the field may be a restriction.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct KeyRights {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub role: Option<Role>,
-    /// Only these; empty: all that its owner may use.
+    /// Only these models; empty: all that the owner may use.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub models: Vec<String>,
-    /// Networks (CIDR) that it may come from; empty: any.
+    /// Networks (CIDR) that it may be used from; empty: any.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub addresses: Vec<String>,
-    /// All its requests wait behind everybody.
+    /// All its requests wait behind everybody else's.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub batch: bool,
     /// The keys of `[limits.key."ID"]`.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub limits: BTreeMap<String, u64>,
-    /// Domains whose users a front end may name.
+    /// Domains of the users for whom a front end may act.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub on_behalf_of: Vec<String>,
-    /// Of a project and not of a person: its managers vouch for it.
+    /// The key belongs to a project and not to a person; the project's managers vouch for it.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub service: bool,
 }
@@ -75,11 +75,11 @@ impl KeyRights {
 }
 
 impl ApiKey {
-    /// A key that gets whatever groups its owner has.
+    /// Gives a key all groups that its owner has at the time.
     pub const ALL_GROUPS: &'static str = "*";
 
-    /// The groups that it was given and that its owner has now. Of an owner whom nobody vouched for, nothing is known but
-    /// the key.
+    /// The key's groups that its owner still has. If no provider ever listed the owner's groups, all of the key's
+    /// groups.
     pub fn groups_now(&self, owner: &Owner) -> Arc<[Arc<str>]> {
         let takes_all = self.groups.iter().any(|group| **group == *Self::ALL_GROUPS);
         match &owner.groups {
@@ -93,7 +93,7 @@ impl ApiKey {
         }
     }
 
-    /// When the owner was last vouched for, by whomever.
+    /// When the owner was last vouched for, by a provider or by the key itself.
     pub fn confirmed_at(&self, owner: &Owner) -> i64 {
         self.confirmed_at.max(owner.confirmed_at.unwrap_or(0))
     }
@@ -113,10 +113,10 @@ pub struct KeyChange {
     pub admin: bool,
 }
 
-/// Some of what happened to keys, in order.
+/// A part of the changes to keys, in order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct KeyChanges {
     pub changes: Vec<KeyChange>,
-    /// What to ask with for those behind them.
+    /// Where to continue.
     pub last: i64,
 }

@@ -1,4 +1,4 @@
-//! People, their keys and projects, and the record of what was done about them; [`People`] is what a database answers.
+//! People, their keys and projects, and the audit log of changes to them. A database implements [`People`].
 
 mod audit;
 mod key;
@@ -16,11 +16,11 @@ use std::sync::Arc;
 
 use crate::{BoxFuture, LedgerRow, RequestId, StoreError};
 
-/// One thing to write. Several that belong together are written in one transaction, with the events that tell of them.
+/// A single change. Changes that belong together are written in one transaction, with their audit events.
 #[derive(Debug, Clone)]
 pub enum Change {
     CreateKey(NewApiKey),
-    /// Gives a key that is not revoked an end, never a later one than it has.
+    /// Sets the end of a key that is not revoked, but never later than its present end.
     EndKey {
         id: String,
         at: i64,
@@ -29,24 +29,24 @@ pub enum Change {
         id: String,
         at: i64,
     },
-    /// The owner of a key was told that it ends: the days that were left.
+    /// The owner of a key was warned that it ends, this many days before.
     NotedEnd {
         id: String,
         days: i64,
     },
-    /// Somebody was vouched for. Links that an administrator made stay.
+    /// Somebody was vouched for. Links made by an administrator are kept.
     Confirmed(Login),
     SetState {
         person: String,
         username: String,
         state: PersonState,
     },
-    /// Makes one person of two: whoever was `other` is `person` from now on.
+    /// Merges two persons: whoever was `other` is `person` from now on.
     Link {
         person: String,
         other: String,
     },
-    /// Writes a project, by its id.
+    /// Writes a project, identified by its id.
     Project(Project),
     /// A person accepted a version of the site's terms.
     AcceptedTerms {
@@ -54,7 +54,7 @@ pub enum Change {
         version: String,
         at: i64,
     },
-    /// Puts a pseudonym in the place of a person everywhere but in the audit; keys are revoked.
+    /// Replaces a person by a pseudonym everywhere but in the audit log; keys are revoked.
     Erase {
         person: String,
         pseudonym: String,
@@ -62,39 +62,39 @@ pub enum Change {
     },
 }
 
-/// What every replica keeps in memory of people, as of one version.
+/// The facts about people that every replica keeps in memory, as of one version.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Roster {
     pub version: i64,
-    /// Persons who may not use the gateway.
+    /// Persons whose accounts are disabled.
     pub disabled: Vec<Arc<str>>,
-    /// Identities, or persons, whom an administrator linked to a person.
+    /// Identities or persons that an administrator linked to a person.
     pub links: Vec<(Arc<str>, Arc<str>)>,
     pub projects: Vec<Project>,
 }
 
 /// People in a database.
 pub trait People: Send + Sync {
-    /// All of it in one transaction: the changes, then the events, each with the hash of the one before. Gives for each
-    /// change how many rows it touched. Whatever changes the [`Roster`] counts its version up.
+    /// Writes all changes, then the events, each with the hash of the one before, in one transaction. Returns how many
+    /// rows each change touched. Every change to the [`Roster`] increments its version.
     fn change<'a>(
         &'a self,
         changes: &'a [Change],
         events: &'a [AuditEvent],
     ) -> BoxFuture<'a, Result<Vec<u64>, StoreError>>;
 
-    /// The version of the [`Roster`]: cheap, asked several times a second.
+    /// The version of the [`Roster`]. Cheap, because it is asked several times a second.
     fn version(&self) -> BoxFuture<'_, Result<i64, StoreError>>;
 
     fn roster(&self) -> BoxFuture<'_, Result<Roster, StoreError>>;
 
-    /// Everybody who signed in, was listed or made a request.
+    /// Everybody who signed in, was listed by an administrator, or made a request.
     fn all(&self) -> BoxFuture<'_, Result<Vec<Person>, StoreError>>;
 
-    /// What is known of the owner of keys of this name.
+    /// What is known about the owner of keys made for this username.
     fn owner<'a>(&'a self, username: &'a str) -> BoxFuture<'a, Result<Owner, StoreError>>;
 
-    /// The version of the site's terms that a person accepted last.
+    /// The version of the site's terms that a person last accepted.
     fn accepted_terms<'a>(
         &'a self,
         person: &'a str,
@@ -105,8 +105,8 @@ pub trait People: Send + Sync {
         query: &'a AuditQuery,
     ) -> BoxFuture<'a, Result<Vec<AuditRow>, StoreError>>;
 
-    /// Hands out rows of the ledger of one user id, in the order of their ids: at most `limit` of those behind `after`. Gives
-    /// the id of the last, where there may be more.
+    /// Passes rows of one user id to `take`, in the order of their ids: at most `limit` rows after `after`. Returns the
+    /// id of the last row if there may be more.
     fn rows_of<'a>(
         &'a self,
         user_id: &'a str,

@@ -1,19 +1,19 @@
 use std::sync::Arc;
 
-/// One way in which a person is known: an identity at a provider, or the name that keys are made for.
+/// One identity of a person: an account at a provider, or the username that keys were made for.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Login {
-    /// What a provider makes of issuer and subject, or a key owner's name.
+    /// Made from issuer and subject, or for key owners the username.
     pub id: String,
-    /// Whose it is, if nobody linked it otherwise.
+    /// The person it belongs to, unless an administrator linked it to another.
     pub person: String,
-    /// The kind of provider (`oidc`, `globus`, ...), or `admin` for who was listed by an administrator.
+    /// The kind of provider (`oidc`, `globus`, ...), or `admin` if an administrator listed the person.
     pub auth_service: String,
     pub idp: String,
     pub username: String,
     pub name: String,
     pub email: String,
-    /// Whether the username's domain is believed: then keys made for that name belong to this person.
+    /// Whether the username's domain is trusted. If so, keys made for that username belong to this person.
     pub proven: bool,
     /// `None`: the provider did not say.
     pub groups: Option<Vec<String>>,
@@ -21,7 +21,7 @@ pub struct Login {
     pub confirmed_at: i64,
 }
 
-/// Somebody, with all ways in which they are known.
+/// A person, with all their identities.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Person {
     /// The ledger's `user_id`.
@@ -31,7 +31,7 @@ pub struct Person {
     pub email: String,
     pub idp: String,
     pub state: PersonState,
-    /// Of the last request or sign-in, in Unix microseconds.
+    /// The time of the last request or sign-in, in Unix microseconds.
     pub last_seen: i64,
     pub logins: Vec<Login>,
 }
@@ -41,15 +41,15 @@ pub enum PersonState {
     #[default]
     Active,
     Disabled,
-    /// A pseudonym stands for who it was.
+    /// The person was replaced by a pseudonym.
     Erased,
 }
 
-/// What is known of the owner of keys.
+/// What is known about the owner of keys.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Owner {
     pub confirmed_at: Option<i64>,
-    /// All groups of all their identities; `None`: no provider ever said.
+    /// The groups of all their identities; `None`: no provider ever listed groups.
     pub groups: Option<Arc<[Arc<str>]>>,
 }
 
@@ -62,7 +62,7 @@ impl PersonState {
         }
     }
 
-    /// What is not understood keeps people out.
+    /// An unknown word counts as disabled.
     pub fn of_word(word: &str) -> Self {
         match word {
             "active" => Self::Active,
@@ -73,12 +73,12 @@ impl PersonState {
 }
 
 impl Person {
-    /// When any provider last vouched for them.
+    /// When a provider last vouched for them.
     pub fn confirmed_at(&self) -> Option<i64> {
         self.logins.iter().map(|login| login.confirmed_at).max()
     }
 
-    /// Whether a text names this person: by id, by an identity, or by a username in any case.
+    /// Whether a text names this person: by id, by the id of an identity, or by a username in any case.
     pub fn is_named(&self, text: &str) -> bool {
         let named = |id: &str, username: &str| id == text || username.eq_ignore_ascii_case(text);
         named(&self.id, &self.username)

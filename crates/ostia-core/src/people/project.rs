@@ -1,29 +1,29 @@
 use std::sync::Arc;
 
-/// A project that requests are counted under. Its id is never used again, nor is its name.
+/// A project that requests are accounted to. Neither its id nor its name is ever reused.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Project {
     pub id: Arc<str>,
-    /// What rows, keys and `X-Ostia-Project` say.
+    /// The name used in rows, keys and `X-Ostia-Project`.
     pub name: Arc<str>,
     pub title: String,
     pub field: String,
     pub institution: String,
     pub cost_centre: String,
-    /// What the allocation system calls it; empty: none.
+    /// Its id in the allocation system; empty: none.
     pub external_id: String,
-    /// Usernames or user ids, who may add members.
+    /// Usernames or user ids of those who may add members.
     pub managers: Vec<String>,
     pub members: Vec<String>,
-    /// All members of these groups are members.
+    /// All members of these groups are members of the project.
     pub groups: Vec<String>,
-    /// Only these; empty: all that the caller may use.
+    /// Only these models; empty: all that the caller may use.
     pub models: Vec<String>,
     /// The project's share of a queue.
     pub fair_share: Option<u32>,
     /// Unix microseconds.
     pub created_at: i64,
-    /// Nobody may choose it any more.
+    /// When it ended; from then on nobody can choose it.
     pub ended_at: Option<i64>,
 }
 
@@ -32,7 +32,7 @@ impl Project {
         self.ended_at.is_none()
     }
 
-    /// Whether the caller belongs to it, by name or by group.
+    /// Whether the caller is a member, by name or by group.
     pub fn has(&self, user_id: &str, username: &str, groups: &[Arc<str>]) -> bool {
         self.is_manager(user_id, username)
             || lists(&self.members, user_id, username)

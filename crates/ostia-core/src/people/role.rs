@@ -2,7 +2,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// What somebody may do beside inference. A project's managers are no role: the project lists them.
+/// What somebody may do besides inference. Managers of a project have no role: the project lists them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
@@ -12,9 +12,9 @@ pub enum Role {
     Operator,
     /// Look up and disable a user, revoke a key.
     Support,
-    /// Sums without persons.
+    /// See usage sums without persons.
     Reporter,
-    /// Leases on endpoints that the catalogue names.
+    /// Hold leases on endpoints of the catalog.
     Registrar,
 }
 

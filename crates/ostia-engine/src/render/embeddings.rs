@@ -41,9 +41,9 @@ fn encoded(vector: &[f32]) -> Value {
     STANDARD.encode(bytes).into()
 }
 
-/// The same for the same text, of length 1, and different for different texts.
+/// A vector of length 1 that depends only on the text.
 fn vector(text: &str, dimensions: u64) -> Vec<f32> {
-    // FNV-1a, then one step of a linear congruential generator a dimension.
+    // FNV-1a, then one step of a linear congruential generator per dimension.
     let mut state = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
     });

@@ -1,4 +1,4 @@
-//! `messages`, Anthropic's.
+//! Anthropic's `messages`.
 
 use serde_json::{Value, json};
 

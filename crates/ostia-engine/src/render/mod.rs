@@ -1,5 +1,6 @@
-//! In: a [`Turn`]. Out: the bytes of its answer, event by event. Here: what the answers of each API look like, the only
-//! place that knows. Not here: what is said, when it is sent.
+//! In: a [`Turn`]. Out: the bytes of its answer, event by event.
+//! Here: what the answers of each API look like; no other code knows.
+//! Not here: the text of the answer, and when it is sent.
 
 mod chat;
 mod completions;
@@ -24,7 +25,7 @@ pub enum Api {
     CountTokens,
 }
 
-/// A request and what is said to it.
+/// A request and the text of its answer.
 #[derive(Debug, Clone, Copy)]
 pub struct Turn<'a> {
     pub ask: &'a Ask,
@@ -37,22 +38,22 @@ pub struct Turn<'a> {
 pub struct Stamp {
     /// Unix seconds.
     pub created: i64,
-    /// The part of ids behind their prefix.
+    /// The part of each id after its prefix.
     pub unique: String,
 }
 
-/// Bytes of an answer that are complete in themselves, and what they tell.
+/// Bytes of an answer that are complete in themselves, and what they report.
 #[derive(Debug, Clone, Default)]
 pub struct Event {
     pub bytes: Bytes,
-    /// Tokens of the answer that were made just before; parallel choices are made in one step.
+    /// Tokens of the answer made since the last event; parallel choices are made in one step.
     pub tokens: u64,
-    /// The true usage, if it is told here.
+    /// The true usage, if these bytes report it.
     pub usage: Option<Tokens>,
 }
 
 impl Api {
-    /// By the end of a path.
+    /// The API of a path, recognized by its end.
     pub fn of(path: &str) -> Option<Self> {
         let ends = [
             ("/chat/completions", Self::Chat),
@@ -66,7 +67,7 @@ impl Api {
         named.map(|(_, api)| api)
     }
 
-    /// How a stream says that it failed.
+    /// How a stream reports a failure.
     pub(crate) fn failure(self, error: &Value) -> Vec<Event> {
         let message = &error["error"]["message"];
         match self {
@@ -82,7 +83,7 @@ impl Api {
 }
 
 impl Default for Stamp {
-    /// The same for every answer.
+    /// The same values for every answer.
     fn default() -> Self {
         Self {
             created: 1_700_000_000,
@@ -120,7 +121,7 @@ impl Turn<'_> {
         }
     }
 
-    /// The answer as a stream; `None` where the API has none.
+    /// The answer as a stream; `None` if the API cannot stream.
     pub fn events(&self, api: Api) -> Option<Vec<Event>> {
         match api {
             Api::Chat => Some(openai::events(self, &chat::SHAPE)),
@@ -135,7 +136,7 @@ impl Turn<'_> {
         self.tokens_after(api, self.output.pieces.len())
     }
 
-    /// Counts after so many pieces of text.
+    /// The counts after this many pieces of text.
     fn tokens_after(&self, api: Api, pieces: usize) -> Tokens {
         let answers = match api {
             Api::Chat | Api::Completions => self.ask.choices,
@@ -150,13 +151,13 @@ impl Turn<'_> {
         }
     }
 
-    /// The usage that is reported in the end, if it is true.
+    /// The usage reported at the end, if it is true.
     fn true_usage(&self, api: Api) -> Option<Tokens> {
         let is_true = !matches!(self.output.usage, UsageShape::Absent | UsageShape::Odd(_));
         is_true.then(|| self.tokens(api))
     }
 
-    /// Puts usage where it belongs, right or as ordered.
+    /// Writes usage into the body, true or false as configured.
     fn tell_usage(&self, body: &mut Value, right: Value) {
         match &self.output.usage {
             UsageShape::Absent => {}
@@ -171,7 +172,7 @@ impl Event {
         Self::from(format!("data: {value}\n\n"))
     }
 
-    /// Named by its own `type`.
+    /// An event named by its own `type`.
     fn typed(value: &Value) -> Self {
         let name = value["type"].as_str().unwrap_or("message");
         Self::from(format!("event: {name}\ndata: {value}\n\n"))
@@ -192,7 +193,7 @@ impl Event {
 }
 
 impl<B: Into<Bytes>> From<B> for Event {
-    /// Tells nothing.
+    /// Reports nothing.
     fn from(bytes: B) -> Self {
         Self {
             bytes: bytes.into(),

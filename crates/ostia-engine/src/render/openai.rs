@@ -1,4 +1,4 @@
-//! What `chat/completions` and `completions` have in common: a list of choices, and when a stream tells usage.
+//! What `chat/completions` and `completions` have in common: a list of choices, and when a stream reports usage.
 
 use serde_json::{Value, json};
 
@@ -11,9 +11,9 @@ pub(super) struct Shape {
     pub(super) prefix: &'static str,
     pub(super) object: &'static str,
     pub(super) chunk: &'static str,
-    /// The choice with this index, whole.
+    /// The complete choice with this index.
     pub(super) whole: fn(&Turn<'_>, usize) -> Value,
-    /// Of this choice the piece at this place, or the end.
+    /// The piece of this choice with that index, or the end.
     pub(super) part: fn(&Turn<'_>, usize, Option<usize>) -> Value,
 }
 

@@ -1,4 +1,4 @@
-//! A PostgreSQL URL, as `store.url` has it.
+//! A PostgreSQL URL, the value of `store.url`.
 
 use std::str::FromStr as _;
 
@@ -6,7 +6,7 @@ use ostia_core::StoreError;
 use sqlx::ConnectOptions as _;
 use sqlx::postgres::PgConnectOptions;
 
-/// What may follow the `?`. Others would be passed over silently, or be a password that was put in the wrong place.
+/// The query parameters that are allowed. Others would be ignored silently, or could be a password in the wrong place.
 const PARAMETERS: [&str; 14] = [
     "application_name",
     "dbname",
@@ -26,7 +26,7 @@ const PARAMETERS: [&str; 14] = [
 
 pub(super) struct Address {
     pub(super) options: PgConnectOptions,
-    /// Not behind pgbouncer in transaction mode, where each transaction may be on another connection of the server.
+    /// False behind pgbouncer in transaction mode, where each transaction may use another connection to the server.
     pub(super) keeps_statements: bool,
 }
 
@@ -46,7 +46,7 @@ impl Address {
                 keeps_statements = false;
             }
         }
-        // The parser's message may show parts of the URL.
+        // The parser's message could show parts of the URL.
         let options = PgConnectOptions::from_str(url).map_err(|_| {
             broken("it cannot be understood: expected postgres://USER:PASSWORD@HOST:PORT/DATABASE")
         })?;
@@ -55,7 +55,7 @@ impl Address {
             None => options.application_name("ostia"),
         };
         Ok(Self {
-            // pgbouncer refuses it, and nothing here reads floating-point numbers.
+            // pgbouncer refuses this parameter, and nothing here reads floating-point numbers.
             options: options.extra_float_digits(None).disable_statement_logging(),
             keeps_statements,
         })

@@ -1,4 +1,4 @@
-//! Statements over many rows at a time: one array for each column.
+//! Statements over many rows at a time, with one array per column.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use super::engine::{self, Database};
 use super::work::Work;
 use crate::cell::{Cell, Kind};
 
-/// Bounds what one statement holds in memory.
+/// Limits the memory of one statement.
 const MOST_ROWS: usize = 2_000;
 
 /// `INSERT INTO table (...) SELECT * FROM unnest($1, ...) tail`.
@@ -21,7 +21,7 @@ pub(crate) struct Bulk {
     kinds: Vec<Kind>,
 }
 
-/// The values of one column, as PostgreSQL reads an array.
+/// The values of one column, in PostgreSQL's binary form of an array.
 struct Array {
     kind: Kind,
     values: Vec<u8>,
@@ -44,7 +44,7 @@ impl Bulk {
         }
     }
 
-    /// Gives how many rows were written. `cells` gives one for each column.
+    /// Returns how many rows were written. `cells` gives one value per column.
     pub(crate) async fn run<'a, T, C>(
         &self,
         work: &mut Work,
@@ -99,13 +99,13 @@ impl Array {
     }
 
     fn put(&mut self, value: &[u8]) {
-        // Texts of the ledger are bounded far below this.
+        // The ledger's texts are limited far below this.
         let length = i32::try_from(value.len()).unwrap_or(i32::MAX);
         self.values.extend_from_slice(&length.to_be_bytes());
         self.values.extend_from_slice(value);
     }
 
-    /// The numbers of PostgreSQL's own types, which never change: of the value, of the array.
+    /// PostgreSQL's own type numbers, which never change: of the element and of the array.
     const fn oids(&self) -> (Oid, Oid) {
         match self.kind {
             Kind::Text => (Oid(25), Oid(1009)),

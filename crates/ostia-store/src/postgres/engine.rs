@@ -1,4 +1,4 @@
-//! What `shared` needs to know of PostgreSQL.
+//! The facts about PostgreSQL that `shared` needs.
 
 use ostia_core::RequestId;
 use sqlx::encode::IsNull;
@@ -16,10 +16,10 @@ pub(crate) use sqlx::postgres::PgRow as Row;
 
 pub(crate) type Query<'q> = sqlx::query::Query<'q, Database, sqlx::postgres::PgArguments>;
 
-/// A request's id: a UUID.
+/// A request's id, as UUID.
 pub(crate) struct Id(pub(crate) RequestId);
 
-/// Unix microseconds: a moment with its time zone.
+/// Unix microseconds, as TIMESTAMPTZ.
 pub(crate) struct Stamp(pub(crate) i64);
 
 /// PostgreSQL counts from 2000-01-01.
@@ -35,19 +35,19 @@ pub(super) fn stamp_bytes(micros: i64) -> [u8; 8] {
     micros.saturating_sub(EPOCH).to_be_bytes()
 }
 
-/// Behind a `SELECT` of rows that nobody may change until the transaction ends.
+/// Appended to a `SELECT` of rows that nobody may change until the transaction ends.
 pub(crate) const SHARED: &str = " FOR SHARE";
 
-/// Behind a `SELECT` of rows that nobody else may read with [`SHARED`] until the transaction ends.
+/// Appended to a `SELECT` of rows that nobody else may read with [`SHARED`] until the transaction ends.
 pub(crate) const ALONE: &str = " FOR UPDATE";
 
-/// Hours since 1970-01-01 in which a row started.
+/// The hour in which a row started, counted from 1970-01-01.
 pub(crate) const HOUR: &str = "CAST(floor(extract(epoch FROM started_at) / 3600) AS BIGINT)";
 
-/// The present moment in Unix microseconds, by the server's clock: replicas agree on it.
+/// The present moment in Unix microseconds, by the server's clock, which all replicas share.
 pub(crate) const NOW: &str = "CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)";
 
-/// Each column of each table: the table, the column, its type, its place in the primary key (0: none).
+/// Each column of each table: the table, the column, its type, and its position in the primary key (0: none).
 pub(crate) const TABLES: &str = "
     SELECT t.relname::text, c.attname::text, format_type(c.atttypid, NULL),
         coalesce(array_position(k.indkey::smallint[], c.attnum) + 1, 0)::bigint
@@ -66,12 +66,12 @@ pub(crate) fn kind_of(declared: &str) -> Kind {
     }
 }
 
-/// A sum that never fails, for the roll-up.
+/// A sum that cannot overflow, for the roll-up.
 pub(crate) fn summed(value: &str) -> String {
     format!("CAST(LEAST(sum({value}), 9223372036854775807) AS BIGINT)")
 }
 
-/// How an upsert adds to a sum. Sums stop at the largest number.
+/// How an upsert adds to a sum. Sums saturate at the largest number.
 pub(crate) fn added(table: &str, sum: &str) -> String {
     format!(
         "{sum} = CAST(LEAST(CAST({table}.{sum} AS NUMERIC) + excluded.{sum}, 9223372036854775807) AS BIGINT)"

@@ -1,12 +1,12 @@
-//! Which PostgreSQL errors pass by themselves.
+//! Which PostgreSQL errors are transient.
 
 use ostia_core::StoreError;
 
-/// Classes of SQLSTATE (<https://www.postgresql.org/docs/current/errcodes-appendix.html>) that may not occur on another
-/// attempt: connection, transaction rollback (deadlock, serialization), insufficient resources, operator intervention,
+/// Classes of SQLSTATE (<https://www.postgresql.org/docs/current/errcodes-appendix.html>) that another attempt may not
+/// meet: connection, transaction rollback (deadlock, serialization), insufficient resources, operator intervention,
 /// system error.
 const PASSING: [&str; 5] = ["08", "40", "53", "57", "58"];
-/// A lock that is not available, and a transaction that may only read, as on a standby before it takes over.
+/// A lock that is not available, and a read-only transaction, as on a standby before it takes over.
 const PASSING_STATES: [&str; 2] = ["55P03", "25006"];
 
 pub(crate) fn failed(error: sqlx::Error) -> StoreError {
@@ -24,11 +24,11 @@ pub(crate) fn failed(error: sqlx::Error) -> StoreError {
     }
 }
 
-/// Whether to replace the connection after this error: what the server says of a statement leaves the connection usable.
+/// Whether to replace the connection after this error. An error about a statement leaves the connection usable.
 pub(crate) fn spoils(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Database(_) => state(error).is_some_and(|state| {
-            // On a connection to a standby every write fails, also after another server took over.
+            // On a connection to a standby every write fails, even after another server has taken over.
             state.starts_with("08") || state.starts_with("57") || state == "25006"
         }),
         sqlx::Error::RowNotFound

@@ -1,6 +1,6 @@
-//! In: a URL, ledger rows, keys, questions. Out: what the PostgreSQL database says.
+//! In: a URL, ledger rows, keys, queries. Out: what the PostgreSQL database answers.
 //! Here: connecting, migrations, a connection for the ledger and a few for the rest.
-//! Not here: anything another database would do the same way (`shared`, `columns`, `tally`).
+//! Not here: anything that is the same for other databases (`shared`, `columns`, `tally`).
 
 mod address;
 mod bulk;
@@ -71,38 +71,38 @@ use dump::Dump;
 pub(crate) use schema::{migrate, schema};
 use work::Work;
 
-/// How long an operation waits for a connection, a new one included.
+/// How long an operation waits for a connection, even if it has to be opened.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
-/// Connections of one process beside the ledger's.
+/// Connections of one process, besides the ledger's.
 const CONNECTIONS: u32 = 6;
 const REPORTS: u32 = 2;
-/// What a sign-in, or something as small, may take of the server.
+/// The longest statement of a sign-in, or of something as small.
 const STATEMENT: Duration = Duration::from_secs(30);
 /// What the trigger on `api_keys` notifies.
 const CHANNEL: &str = "ostia";
 const RECONNECT: Duration = Duration::from_secs(1);
-/// Before a balancer or a firewall forgets an idle one.
+/// Closes idle connections before a load balancer or a firewall forgets them.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(5 * 60);
 
-/// A ledger in a PostgreSQL database. It connects when it is asked for something, so that a gateway starts without it.
+/// A store in a PostgreSQL database. It connects at the first query, so that a gateway starts without the database.
 pub(crate) struct Handle {
-    /// For rows alone, so that nothing else waits behind a batch of them.
+    /// For ledger rows only, so that nothing else waits behind a batch of them.
     ledger: PgPool,
     others: PgPool,
     reports: PgPool,
     listening: PgPool,
     listener: Mutex<Option<PgListener>>,
     keeps_statements: bool,
-    /// The schema was looked at once and fits.
+    /// Whether the schema was checked and fits.
     fits: AtomicBool,
 }
 
 impl Handle {
-    /// Nothing is connected yet.
+    /// Does not connect yet.
     ///
     /// # Errors
     ///
-    /// `Broken` for a URL that cannot be understood. The message shows nothing of it.
+    /// `Broken` for a URL that cannot be parsed. The message shows nothing of it.
     pub(crate) fn open(url: &str) -> Result<Self, StoreError> {
         let address = Address::parse(url)?;
         let pool = |connections| {
@@ -128,7 +128,7 @@ impl Handle {
         Ok(begun.await?.within(STATEMENT))
     }
 
-    /// For reports and exports, which may take long: sign-in waits for none of them.
+    /// For reports and exports, which may take long and must not delay sign-in.
     async fn read_much(&self) -> Result<Work, StoreError> {
         self.begin(&self.reports, "BEGIN ISOLATION LEVEL REPEATABLE READ")
             .await
@@ -153,19 +153,19 @@ impl Handle {
         Ok(Box::new(Dump(self.write_rows().await?)))
     }
 
-    /// Makes the roll-up anew, with the days and months of a time zone.
+    /// Rebuilds the roll-up with the days and months of a time zone.
     pub(crate) async fn rebuild(&self, zone: &str) -> Result<(), StoreError> {
         sums::rebuild(self.write_rows().await?, zone).await
     }
 
-    /// Lets go of the database: what was committed is in its file.
+    /// Closes the connections. What was committed is safe.
     pub(crate) async fn close(&self) {
         self.ledger.close().await;
         self.others.close().await;
         self.reports.close().await;
     }
 
-    /// Until the trigger on `api_keys` says something. pgbouncer in transaction mode passes nothing on.
+    /// Waits for a notification from the trigger on `api_keys`. pgbouncer in transaction mode does not forward any.
     async fn listen(&self) {
         if !self.keeps_statements {
             return std::future::pending().await;
@@ -191,7 +191,7 @@ impl Handle {
         }
     }
 
-    /// There is none.
+    /// There is no file to check.
     async fn look_at_the_file(&self) -> Result<(), StoreError> {
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! Versions of the schema. `serve` never changes it here: with several replicas, one would change it under the others.
+//! Versions of the schema. `serve` never changes it here: one replica would change it while others use it.
 
 use ostia_core::StoreError;
 use sqlx::migrate::Migrator;
@@ -10,7 +10,7 @@ use crate::release::{NOTE_RELEASE, RELEASE, Schema, not_migrated};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
 
-/// Only one migrates at a time. The number is ours alone within a database: "ostia" in ASCII.
+/// Held by the only process that may migrate. The number needs to be unique within the database: "ostia" in ASCII.
 const LOCK: i64 = 0x006f_7374_6961;
 
 pub(super) fn latest() -> i64 {
@@ -55,7 +55,8 @@ pub(super) async fn found(connection: &mut PgConnection) -> sqlx::Result<Schema>
     Ok(schema)
 }
 
-/// All pending migrations in one transaction: a crash leaves the old schema, and of two that start together one waits.
+/// All pending migrations in one transaction: a crash leaves the old schema, and of two that start together one waits
+/// for the other.
 pub(crate) async fn migrate(url: &str) -> Result<(), StoreError> {
     let mut connection = connect(url).await?;
     let mut transaction = connection.begin().await.map_err(failed)?;
@@ -69,7 +70,7 @@ pub(crate) async fn migrate(url: &str) -> Result<(), StoreError> {
     if schema.version < latest() {
         let mut migrations = Migrator::DEFAULT;
         migrations.migrations = MIGRATIONS.migrations.clone();
-        // The lock of our own lasts as long as the transaction, which pgbouncer keeps on one connection.
+        // Our own lock lasts as long as the transaction, for which pgbouncer keeps one connection.
         migrations.set_locking(false);
         let done = migrations.run_direct(None, &mut *transaction, false).await;
         done.map_err(|error| not_migrated(error, failed))?;

@@ -38,7 +38,7 @@ async fn postgres_forgets_what_is_old() {
     story::old_rows_are_pruned(&store(&url).await).await;
 }
 
-/// As behind pgbouncer in transaction mode: no statement outlives its transaction.
+/// As behind pgbouncer in transaction mode: a prepared statement must not outlive its transaction.
 #[tokio::test]
 async fn postgres_lives_the_story_without_kept_statements() {
     let url = Server::database().await + "?statement-cache-capacity=0";
@@ -60,7 +60,8 @@ async fn postgres_lives_the_story_over_its_socket() {
     story::run(&store(&server.socket_url(name)).await).await;
 }
 
-/// Many clients share two connections of the server, and each transaction may be on another one. Migrations go this way too.
+/// Many clients share two connections to the server, and each transaction may use the other one. Migrations use them
+/// too.
 #[tokio::test]
 async fn postgres_lives_the_story_behind_pgbouncer() {
     let url = Server::database().await;
@@ -76,7 +77,7 @@ async fn postgres_lives_the_story_behind_pgbouncer() {
     assert_eq!(first + second, 600);
 }
 
-/// Where the server takes nothing else, an encrypted connection is made, and only to whom the certificate names.
+/// If the server accepts only TLS, the connection is encrypted, and only to a server that its certificate names.
 #[tokio::test]
 async fn postgres_is_spoken_to_over_tls() {
     let server = Server::start();
@@ -104,7 +105,7 @@ async fn postgres_is_spoken_to_over_tls() {
     }
 }
 
-/// Each column of the table in `ostia_core` has its migration, and no migration makes one that is not there.
+/// Each column of the table in `ostia_core` has a migration, and migrations make no other column.
 #[tokio::test]
 async fn the_schema_has_the_ledger_s_columns() {
     let url = Server::database().await;
@@ -166,14 +167,14 @@ async fn only_the_command_migrates() {
         matches!(&error, StoreError::Broken(text) if text.contains("ostia db migrate")),
         "{error}"
     );
-    // Several at once, and again.
+    // Several at once, and once more afterwards.
     let (one, two) = tokio::join!(super::migrate(&url), super::migrate(&url));
     one.and(two).unwrap();
     super::migrate(&url).await.unwrap();
     store.ping().await.unwrap();
 }
 
-/// Schema N + 1 is what replicas of release N see while they are upgraded one by one.
+/// Replicas of release N see schema N + 1 while they are upgraded one by one.
 #[tokio::test]
 async fn the_next_release_s_schema_is_served_and_later_ones_are_refused() {
     const LATER: &str = "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
@@ -205,7 +206,7 @@ async fn the_next_release_s_schema_is_served_and_later_ones_are_refused() {
     }
 }
 
-/// A migration that is cut off leaves what was there.
+/// A migration that is interrupted leaves the old schema.
 #[tokio::test]
 async fn a_migration_that_fails_changes_nothing() {
     let url = Server::database().await;
@@ -222,7 +223,7 @@ async fn a_migration_that_fails_changes_nothing() {
 async fn changes_of_keys_are_told_to_all() {
     let url = Server::database().await;
     let (here, there) = (store(&url).await, store(&url).await);
-    // Begins to listen, and asks for what changed before.
+    // Starts to listen; returns at once, because something may have changed before.
     there.keys_changed().await;
     let waiting = there.keys_changed();
     here.create_key(&story::new_key("k", 1)).await.unwrap();
@@ -236,7 +237,7 @@ async fn changes_of_keys_are_told_to_all() {
     assert_eq!(there.key_changes(Some(0)).await.unwrap().changes.len(), 2);
 }
 
-/// Writes rows in batches as the carrier does: what could not be written is brought again. Gives how many were new.
+/// Writes rows in batches as the carrier does, repeating those that failed. Returns how many were new.
 async fn bring(store: &Handle, rows: &[LedgerRow<'_>]) -> u64 {
     let mut written = 0;
     for chunk in rows.chunks(50) {
@@ -251,7 +252,7 @@ async fn bring(store: &Handle, rows: &[LedgerRow<'_>]) -> u64 {
     written
 }
 
-/// Two replicas that write at once, rows of the same users on the same days, neither lose nor double any.
+/// Two replicas that write rows of the same users and days at once neither lose nor double any.
 #[tokio::test]
 async fn replicas_write_side_by_side() {
     let url = Server::database().await;
@@ -285,7 +286,7 @@ async fn replicas_write_side_by_side() {
     }
 }
 
-/// A connection that the server closed is replaced, and what it was asked is answered by the next attempt.
+/// A connection that the server closed is replaced, and the next attempt succeeds.
 #[tokio::test]
 async fn closed_connections_are_replaced() {
     let url = Server::database().await;

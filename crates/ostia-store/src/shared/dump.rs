@@ -1,4 +1,4 @@
-//! Whole tables, out of one database and into another, whatever tables there are.
+//! Reads and writes whole tables, whatever tables the schema has.
 
 use ostia_core::{BoxFuture, StoreError};
 use sqlx::{AssertSqlSafe, Row as _};
@@ -10,7 +10,7 @@ use super::work::Work;
 use crate::cell::{Cell, Kind};
 use crate::copy::{Record, Side, Table};
 
-/// One transaction, which sees the database as it was when it began.
+/// One transaction, which sees the database as it was at its beginning.
 pub(super) struct Dump(pub(super) Work);
 
 impl Side for Dump {

@@ -1,4 +1,4 @@
-//! Rows of the ledger that somebody looks for.
+//! Searches for rows of the ledger.
 
 use ostia_core::{RequestId, RowFilter, RowPlace, StoreError};
 use sqlx::AssertSqlSafe;
@@ -19,7 +19,7 @@ pub(super) async fn rows(
     work.end(done).await
 }
 
-/// Only conditions that are asked for stand in it, so that the index by time is used. Values are bound.
+/// Contains only the conditions that are asked for, so that the index by time is used. Values are bound.
 fn statement(filter: &RowFilter) -> String {
     let mut sql = "SELECT * FROM ledger WHERE started_at >= $1 AND started_at < $2 AND (started_at, request_id) < ($3, $4)"
         .to_owned();
@@ -59,7 +59,7 @@ fn statement(filter: &RowFilter) -> String {
     sql
 }
 
-/// The values, in the order in which the statement numbers them.
+/// Binds the values in the order in which the statement numbers them.
 fn bound<'q>(filter: &RowFilter, sql: &str) -> Query<'q> {
     let behind_all = RowPlace {
         started_at: stamp(i64::MAX),

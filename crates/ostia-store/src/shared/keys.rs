@@ -1,4 +1,4 @@
-//! API keys: only their hashes are here.
+//! API keys. Only their hashes are stored.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ const SELECT_ALL: &str = "
         noted_days
     FROM api_keys ORDER BY created_at, id";
 
-/// A key that was deleted has no name any more.
+/// A deleted key no longer has a name.
 const SELECT_CHANGES: &str = "
     SELECT c.change, c.kind, c.key_id, coalesce(k.username, '') AS username, coalesce(k.rights, '{}') AS rights
     FROM key_changes AS c LEFT JOIN api_keys AS k ON k.id = c.key_id WHERE c.change > $1 ORDER BY c.change LIMIT 1000";
@@ -31,7 +31,7 @@ const INSERT: &str = "
     INSERT INTO api_keys (id, hash, username, groups, label, project, rights, created_at, confirmed_at, expires_at, admin)
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $8, $9, $10)";
 
-/// Never to a later time: a rotation must not prolong a key that was about to end.
+/// Never sets a later time: a rotation must not prolong a key that was about to expire.
 const EXPIRE: &str = "
     UPDATE api_keys SET expires_at = CASE WHEN expires_at < $1 THEN expires_at ELSE $1 END
     WHERE id = $2 AND revoked_at IS NULL";
@@ -101,7 +101,7 @@ pub(super) async fn insert(work: &mut Work, key: &NewApiKey) -> sqlx::Result<u64
         .bind(serde_json::to_string(&key.rights).map_err(unwritable)?)
         .bind(key.created_at)
         .bind(key.expires_at)
-        // For the release before this one.
+        // Read by the previous release.
         .bind(key.rights.is_admin());
     work.run(insert).await
 }
@@ -117,7 +117,7 @@ pub(super) async fn revoke(work: &mut Work, id: &str, at: i64) -> sqlx::Result<u
 }
 
 pub(super) async fn touch(mut work: Work, used: &[(Arc<str>, i64)]) -> Result<(), StoreError> {
-    // Whoever else touches keys meanwhile does it in the same order, so that neither waits for the other for ever.
+    // Sorted, so that two processes that touch the same keys cannot deadlock.
     let mut used: Vec<_> = used.iter().collect();
     used.sort_unstable();
     let mut done = Ok(());
@@ -131,7 +131,7 @@ pub(super) async fn touch(mut work: Work, used: &[(Arc<str>, i64)]) -> Result<()
     work.end(done).await
 }
 
-/// Rights that cannot be read must not pass as none: they may be restrictions.
+/// Rights that cannot be read are an error, not an absence: they may be restrictions.
 fn rights(text: &str) -> sqlx::Result<KeyRights> {
     let unreadable = |error| sqlx::Error::Decode(format!("api_keys.rights: {error}").into());
     serde_json::from_str(text).map_err(unreadable)
@@ -140,7 +140,7 @@ fn rights(text: &str) -> sqlx::Result<KeyRights> {
 fn api_key(row: &Row) -> Result<ApiKey, StoreError> {
     let id: String = row.try_get("id").map_err(failed)?;
     let groups: String = row.try_get("groups").map_err(failed)?;
-    // A key whose groups cannot be read must not pass as a key without groups.
+    // Likewise, groups that cannot be read are not the same as no groups.
     let groups: Vec<Arc<str>> = serde_json::from_str::<Vec<String>>(&groups)
         .map_err(|error| StoreError::Broken(format!("api_keys.groups of key {id}: {error}")))?
         .into_iter()

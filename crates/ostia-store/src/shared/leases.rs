@@ -1,4 +1,4 @@
-//! Where engines are, by the database's own clock.
+//! Leases on endpoints, by the database's own clock.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -51,7 +51,7 @@ async fn hold_in(work: &mut Work, holding: &Holding) -> sqlx::Result<LeaseHeld> 
     let known = work.one(of_url.bind(&holding.slug).bind(url).bind(now));
     match known.await?.map(|row| lease_of(&row, now)).transpose()? {
         Some(known) if *known.key_id != *holding.key_id => return Ok(LeaseHeld::Taken),
-        // The next job, on the same node.
+        // The next job runs on the same node.
         Some(known) if known.state == LeaseState::Draining => delete(work, &known.id).await?,
         Some(known) => return renew(work, holding, known, now).await,
         None => {}
@@ -65,7 +65,7 @@ async fn hold_in(work: &mut Work, holding: &Holding) -> sqlx::Result<LeaseHeld> 
     begin(work, holding, now).await
 }
 
-/// Where another call for the same URL was faster, the caller is told to ask again.
+/// If another call for the same URL was faster, the caller is told to try again.
 async fn begin(work: &mut Work, holding: &Holding, now: i64) -> sqlx::Result<LeaseHeld> {
     let insert = format!(
         "INSERT INTO leases ({COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 0) ON CONFLICT DO NOTHING"
@@ -89,7 +89,7 @@ async fn begin(work: &mut Work, holding: &Holding, now: i64) -> sqlx::Result<Lea
     Ok(lease.map_or(LeaseHeld::Gone, |lease| LeaseHeld::Yes { lease, new: true }))
 }
 
-/// A lease that drains goes on draining, whatever its holder says.
+/// A lease that drains keeps draining, whatever its holder says.
 async fn renew(
     work: &mut Work,
     holding: &Holding,
@@ -194,7 +194,7 @@ fn lease_of(row: &Row, now: i64) -> sqlx::Result<Lease> {
         url: text(2)?.into(),
         addresses: addresses.collect(),
         key_id: text(4)?.into(),
-        // What another version wrote takes no new requests here.
+        // A state that another version wrote takes no new requests here.
         state: LeaseState::of_word(&text(5)?).unwrap_or(LeaseState::Draining),
         sequence: number(6)?,
         ttl,

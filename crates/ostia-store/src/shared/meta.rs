@@ -1,4 +1,4 @@
-//! What the database says of itself.
+//! Facts that the database keeps about itself.
 
 use sqlx::{AssertSqlSafe, Row as _};
 
@@ -12,25 +12,25 @@ pub(super) async fn zone(work: &mut Work) -> sqlx::Result<String> {
     read(work, "SELECT value FROM meta WHERE name = $1".to_owned()).await
 }
 
-/// The same, and nobody changes it until the transaction ends.
+/// The same, and keeps others from changing it until the transaction ends.
 pub(super) async fn held_zone(work: &mut Work) -> sqlx::Result<String> {
     let sql = format!("SELECT value FROM meta WHERE name = $1{SHARED}");
     read(work, sql).await
 }
 
-/// The same, and all who hold it are waited for: nobody writes rows until the transaction ends.
+/// The same, and waits for all who hold it: nobody can write rows until the transaction ends.
 pub(super) async fn taken_zone(work: &mut Work) -> sqlx::Result<String> {
     let sql = format!("SELECT value FROM meta WHERE name = $1{ALONE}");
     read(work, sql).await
 }
 
-/// How far something has come: 0 at first.
+/// How far some work has come; 0 at first.
 pub(super) async fn position(work: &mut Work, name: &'static str) -> sqlx::Result<i64> {
     let text = value(work, name).await?;
     Ok(text.and_then(|text| text.parse().ok()).unwrap_or(0))
 }
 
-/// What stands under a name. Nobody else changes it until the transaction ends.
+/// The value stored under a name. Nobody else can change it until the transaction ends.
 pub(super) async fn value(work: &mut Work, name: &'static str) -> sqlx::Result<Option<String>> {
     let sql = format!("SELECT value FROM meta WHERE name = $1{ALONE}");
     let found = work.one(sqlx::query(AssertSqlSafe(sql)).bind(name)).await?;

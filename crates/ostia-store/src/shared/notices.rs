@@ -1,4 +1,4 @@
-//! What is under maintenance, and who is blocked.
+//! Notices: maintenance and blocks.
 
 use ostia_core::{Notice, NoticeScope, StoreError};
 use sqlx::Row as _;
@@ -9,7 +9,7 @@ const SET: &str = "
     INSERT INTO notices (scope, text, begins_at, ends_at) VALUES ($1, $2, $3, $4)
     ON CONFLICT (scope) DO UPDATE SET text = excluded.text, begins_at = excluded.begins_at, ends_at = excluded.ends_at";
 
-/// In the order of scopes. One of a kind that this version does not know is left out.
+/// Sorted by scope. Leaves out notices of a kind that this version does not know.
 pub(super) async fn list(mut work: Work) -> Result<Vec<Notice>, StoreError> {
     let done = async {
         let select = "SELECT scope, text, begins_at, ends_at FROM notices";

@@ -1,5 +1,6 @@
-//! What becomes of old rows: addresses go, persons become pseudonyms, and at last rows and sums are deleted, and
-//! the oldest events of the audit. In steps of a thousand rows or one day of sums, each a transaction of its own, so that nothing waits long for a lock.
+//! Prunes old data: first addresses are removed, then persons become pseudonyms, and finally rows and sums are deleted,
+//! and the oldest audit events. Each step handles a thousand rows or one day of sums in a transaction of its own, so
+//! that nothing waits long for a lock.
 
 use ostia_core::{Retention, StoreError};
 use sqlx::{AssertSqlSafe, Row as _};
@@ -15,17 +16,17 @@ use crate::levels::{DIMENSIONS, Grain, LEVELS, Level, WHO};
 use crate::pseudonym::Pseudonyms;
 use crate::tally::SUMS;
 
-/// Rows of one step.
+/// Rows per step.
 const STEP: i64 = 1_000;
-/// How far each kind of step has come.
+/// The names under which the progress of each kind of step is stored.
 const ADDRESSES: &str = "pruned.addresses";
 const PERSONS: &str = "pruned.persons";
 const DAYS: &str = "pruned.days";
 const MONTHS: &str = "pruned.months";
-/// The key that pseudonyms are made with, so that a person has one over all months.
+/// The key for making pseudonyms, so that a person has the same one in all months.
 const KEY: &str = "pseudonym.key";
 
-/// What a step did.
+/// The result of a step.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Step {
     pub(super) rows: u64,
@@ -42,7 +43,7 @@ pub(super) async fn persons(mut work: Work, before: i64) -> Result<Step, StoreEr
     work.end(done).await
 }
 
-/// Sums of a day or a month whose persons become pseudonyms, or that go altogether.
+/// Handles the sums of a day or a month whose persons become pseudonyms, or that are deleted.
 pub(super) async fn sums(mut work: Work, due: &Retention) -> Result<Step, StoreError> {
     let done = async {
         let calendar = &mut calendar(&mut work).await?;
@@ -81,7 +82,7 @@ pub(super) async fn rows(mut work: Work, before: i64) -> Result<Step, StoreError
     work.end(done).await
 }
 
-/// The oldest event, and the first that stays: at the latest the newest one, as the next event is chained to it.
+/// The oldest event, and the first to be kept: at the latest the newest one, because the next event is chained to it.
 const EVENTS: &str = "
     SELECT oldest, coalesce((SELECT number FROM audit WHERE at >= $1 ORDER BY number LIMIT 1), newest)
     FROM (SELECT min(number) AS oldest, max(number) AS newest FROM audit) AS ends WHERE oldest IS NOT NULL";
@@ -156,7 +157,7 @@ async fn rename_persons(work: &mut Work, before: i64) -> sqlx::Result<Step> {
     })
 }
 
-/// The moments of the next rows from a position on; the end is not included.
+/// The time range of the next rows after a position; the end is not included.
 async fn next(work: &mut Work, position: i64, before: i64) -> sqlx::Result<Option<(i64, i64)>> {
     let last = "SELECT max(started_at) FROM (
         SELECT started_at FROM ledger WHERE started_at >= $1 AND started_at < $2 ORDER BY started_at LIMIT $3) AS step";
@@ -169,7 +170,7 @@ async fn next(work: &mut Work, position: i64, before: i64) -> sqlx::Result<Optio
     Ok(last.map(|Stamp(last)| (position, last + 1)))
 }
 
-/// `true`: a day or a month was done, and the next may follow.
+/// `true`: a day or a month was done, and there may be another.
 async fn rename_in_sums(
     work: &mut Work,
     grain: Grain,
@@ -219,7 +220,7 @@ async fn count_users(work: &mut Work, levels: &[Level], month: i64) -> sqlx::Res
         .map(drop)
 }
 
-/// Keys go too: a key belongs to a person. What was told apart by them alone is added up.
+/// Keys are removed too, because a key belongs to a person. Sums that differ only in them are added up.
 async fn rename_level(
     work: &mut Work,
     level: Level,
@@ -285,7 +286,7 @@ fn merge() -> String {
     )
 }
 
-/// `true`: there may be more.
+/// `true`: there may be more to delete.
 async fn delete_sums(work: &mut Work, level: Level, end: i64) -> sqlx::Result<bool> {
     let delete = "DELETE FROM usage_sums WHERE level = $1 AND period =
         (SELECT min(period) FROM usage_sums WHERE level = $1 AND period < $2)";

@@ -1,4 +1,4 @@
-//! Who made which response.
+//! Which user made which response.
 
 use std::sync::LazyLock;
 
@@ -9,7 +9,7 @@ use super::bulk::Bulk;
 use super::work::Work;
 use crate::cell::{Cell, Kind};
 
-/// An id that is noted twice, by two replicas, says the same.
+/// If two replicas record the same id, they record the same facts.
 static INSERT: LazyLock<Bulk> = LazyLock::new(|| {
     let columns = [
         ("id", Kind::Blob),

@@ -1,4 +1,4 @@
-//! Ledger rows into the ledger, and what they add to users and to the roll-up, in one transaction.
+//! Writes rows to the ledger, and what they add to users and to the roll-up, in one transaction.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -48,7 +48,7 @@ static SEE_USER: LazyLock<Bulk> = LazyLock::new(|| {
     )
 });
 
-/// The usual case: no row is there yet. `None`: one is, or an id stands twice, and nothing was written.
+/// The usual case: none of the rows exists. Writes nothing and returns `None` if one exists, or if an id occurs twice.
 pub(super) async fn insert_new(
     mut work: Work,
     rows: &[LedgerRow<'_>],
@@ -70,8 +70,8 @@ pub(super) async fn insert_new(
     work.end(done).await.map(Some)
 }
 
-/// After a crash, a lost answer, or a journal that was brought in for its owner: row by row, to learn which ones count. A row
-/// that was made from a `started` record alone gives way to what really happened.
+/// After a crash, a lost answer, or a journal that another replica carried: inserts row by row, to learn which ones are
+/// new. A row that was made from a `started` record alone is replaced by the final one.
 pub(super) async fn insert_some(mut work: Work, rows: &[LedgerRow<'_>]) -> Result<u64, StoreError> {
     let done = replace(&mut work, rows).await;
     work.end(done).await
@@ -106,7 +106,7 @@ async fn replace(work: &mut Work, rows: &[LedgerRow<'_>]) -> sqlx::Result<u64> {
     let replaced: Vec<_> = replaced.iter().map(ledger_row).collect::<Result<_, _>>()?;
     let new: Vec<LedgerRow<'_>> = wanted.into_values().cloned().collect();
     if INSERT.run(work, &new, ledger_cells).await? != new.len() as u64 {
-        // Somebody else brought one of them meanwhile: the next attempt finds it.
+        // Somebody else inserted one of them meanwhile. The next attempt will find it.
         return Err(sqlx::Error::WorkerCrashed);
     }
     let mut tally = Tally::new(calendar(work).await?);
@@ -141,7 +141,7 @@ pub(super) async fn export(
     work.end(done).await
 }
 
-/// Gives each row that a statement finds, and the place of the last one where there may be more.
+/// Passes each row that a statement finds to `take`. Returns the position of the last one if there may be more.
 pub(super) async fn page(
     work: &mut Work,
     select: Query<'_>,
@@ -161,7 +161,7 @@ pub(super) async fn page(
     Ok(last.filter(|_| found.len() >= limit as usize))
 }
 
-/// What a `started` record says where nothing more was written: the request may have gone further than that.
+/// The row as it follows from a `started` record alone: the request may have got further.
 fn is_bare(row: &LedgerRow<'_>) -> bool {
     row.outcome == Outcome::Interrupted
         && row.phase == Phase::Connecting
@@ -193,7 +193,7 @@ fn user_cells<'a>(row: &'a LedgerRow<'_>) -> impl Iterator<Item = Cell<'a>> + us
         .chain([Cell::Number(stamp(row.started_at))])
 }
 
-/// A row of the table as it was written.
+/// Rebuilds a row as it was written.
 pub(super) fn ledger_row(found: &Row) -> sqlx::Result<LedgerRow<'_>> {
     let mut row = LedgerRow::default();
     for column in Column::LEDGER {

@@ -1,4 +1,4 @@
-//! Browsers that somebody signed in with.
+//! Browser sessions of people who signed in.
 
 use ostia_core::{Session, StoreError};
 use sqlx::Row as _;

@@ -1,4 +1,4 @@
-//! The roll-up made anew from the ledger, where its days and months are to be those of another time zone.
+//! Rebuilds the roll-up from the ledger, for the days and months of another time zone.
 
 use ostia_core::StoreError;
 use sqlx::{AssertSqlSafe, Row as _};
@@ -10,7 +10,7 @@ use crate::calendar::{Calendar, first_day, month_of_day};
 use crate::levels::{ALL, DIMENSIONS, Dimensions, Grain, Level, WHAT, WHO, level};
 use crate::tally::SUMS;
 
-/// What the ledger says of each sum, in the order of [`SUMS`].
+/// The expression over the ledger for each sum, in the order of [`SUMS`].
 const OF_ROWS: [&str; SUMS.len()] = [
     "count",
     "CASE WHEN outcome = 'ok' THEN count ELSE 0 END",
@@ -26,7 +26,7 @@ pub(super) async fn is_kept_in(mut work: Work, zone: &str) -> Result<bool, Store
     Ok(work.end(found).await? == zone)
 }
 
-/// `false`: the roll-up is kept in another zone, and has sums.
+/// `false`: the roll-up is in another zone and has sums already.
 pub(super) async fn keep_in(mut work: Work, zone: &str) -> Result<bool, StoreError> {
     let done = async {
         if meta::taken_zone(&mut work).await? == zone {
@@ -87,7 +87,7 @@ async fn fill(work: &mut Work, zone: &str, mut calendar: Calendar) -> sqlx::Resu
     months(work, first, last).await
 }
 
-/// Gives the next day that has rows.
+/// Returns the next day that has rows.
 async fn fill_day(
     work: &mut Work,
     calendar: &mut Calendar,
@@ -136,7 +136,7 @@ async fn months(work: &mut Work, first: i64, last: i64) -> sqlx::Result<()> {
     Ok(())
 }
 
-/// `period` is an expression over `from`, or a number.
+/// `period`: an expression over `from`, or a number.
 fn insert(level: Level, period: &str, from: &str, sums: &[&str], behind: &str) -> String {
     let held = |place: usize| level.dimensions & (1 << place) as Dimensions != 0;
     let values: Vec<&str> = DIMENSIONS

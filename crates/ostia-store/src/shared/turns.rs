@@ -1,4 +1,4 @@
-//! What one of several processes does for all of them.
+//! Work that one of several processes does for all of them.
 
 use ostia_core::StoreError;
 
@@ -9,7 +9,7 @@ const HOLD: &str = "
     ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, until = excluded.until
     WHERE turns.holder = excluded.holder";
 
-/// In one transaction, and in one order for all, so that two processes never wait for each other.
+/// Takes the names in one transaction and always in the same order, so that two processes cannot deadlock.
 pub(super) async fn hold(
     mut work: Work,
     names: &[String],

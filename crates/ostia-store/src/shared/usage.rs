@@ -1,5 +1,4 @@
-//! Usage reports: whole hours, days and months from the roll-up, the rest from single rows, so that both are exact and
-//! quick.
+//! Usage reports: whole hours, days and months from the roll-up, the rest from single rows. So they are exact and fast.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +12,7 @@ use crate::calendar::Calendar;
 use crate::levels::DIMENSIONS;
 use crate::report::{Part, Plan, Source};
 
-/// Of single rows.
+/// The expressions over single rows.
 const FROM_ROWS: [&str; 4] = [
     "count",
     "CASE WHEN outcome = 'ok' THEN count ELSE 0 END",
@@ -23,7 +22,8 @@ const FROM_ROWS: [&str; 4] = [
 
 const FROM_SUMS: [&str; 4] = ["requests", "ok", "refused", "failed"];
 
-/// SQLite's `sum` fails on overflow, and a backend may claim any number of tokens: the halves are summed apart.
+/// SQLite's `sum` fails on overflow, and a backend may report any number of tokens, so the upper and lower halves are
+/// summed separately.
 const TOKENS: [&str; 6] = [
     "prompt_tokens >> 32",
     "prompt_tokens & 4294967295",
@@ -33,7 +33,7 @@ const TOKENS: [&str; 6] = [
     "total_tokens & 4294967295",
 ];
 
-/// The place of the first sum; a number for the time stands before it.
+/// The index of the first sum; the number of the period comes before it.
 const SUMMED: usize = 1;
 const KEYED: usize = SUMMED + 10;
 
@@ -64,7 +64,7 @@ async fn read(work: &mut Work, query: &UsageQuery, plan: Plan) -> sqlx::Result<V
             }
         }
     }
-    // What gave way to other rows leaves a line without requests.
+    // Rows that were replaced may leave lines without requests.
     let lines = lines.into_values();
     Ok(lines
         .filter(|line| line.requests > 0 || query.by.is_empty())
@@ -90,7 +90,7 @@ async fn select(
     work.all(statement).await
 }
 
-/// Only names of [`DIMENSIONS`] and numbers ever reach the text.
+/// Only names of [`DIMENSIONS`] and numbers get into the text.
 fn sql(query: &UsageQuery, plan: &Plan, part: &Part) -> String {
     let keys = plan.dimensions.iter().map(|&place| {
         let (_, column, row) = DIMENSIONS[place];

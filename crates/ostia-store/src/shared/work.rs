@@ -1,4 +1,4 @@
-//! One transaction, on one connection of a pool.
+//! One transaction on one connection of a pool.
 
 use std::io::ErrorKind;
 use std::time::Duration;
@@ -10,8 +10,7 @@ use sqlx::pool::PoolConnection;
 use super::engine::{Connection, Database, Pool, Query, Row};
 use super::failure::{failed, spoils};
 
-/// A transaction that is under way. One that is dropped before [`Work::end`] takes its connection with it, so that whatever
-/// it did is undone.
+/// A transaction in progress. If it is dropped before [`Work::end`], its connection is closed, which undoes everything.
 pub(crate) struct Work {
     connection: PoolConnection<Database>,
     /// Whether statements are prepared once and kept on the connection.
@@ -20,7 +19,7 @@ pub(crate) struct Work {
     ended: bool,
 }
 
-/// How long one statement may take where nobody says otherwise: copies and roll-ups take long.
+/// The default limit for a statement, since copies and roll-ups take long.
 const PATIENCE: Duration = Duration::from_secs(60 * 60);
 
 impl Work {
@@ -41,13 +40,14 @@ impl Work {
         }
     }
 
-    /// A network that swallows everything must not hold a connection for the quarter of an hour that TCP takes to see it.
+    /// Limits each statement. A network that drops every packet must not hold a connection for the 15 minutes that TCP
+    /// takes to notice.
     pub(crate) fn within(mut self, patience: Duration) -> Self {
         self.patience = patience;
         self
     }
 
-    /// Gives how many rows were written.
+    /// Returns how many rows were written.
     pub(crate) async fn run(&mut self, query: Query<'_>) -> sqlx::Result<u64> {
         let query = query.persistent(self.keeps_statements);
         let running = query.execute(&mut *self.connection);
@@ -70,15 +70,15 @@ impl Work {
         &mut self.connection
     }
 
-    /// Undoes what was done.
+    /// Rolls the transaction back.
     pub(crate) async fn undo(mut self) -> Result<(), StoreError> {
         let undone = self.connection.execute("ROLLBACK").await;
         self.ended = undone.is_ok();
         undone.map(drop).map_err(failed)
     }
 
-    /// Commits what was done, or undoes it where it failed. Some errors close the connection, and the next caller gets a
-    /// new one.
+    /// Commits if `done` is a success, or else rolls back. Some errors close the connection; the next caller then gets
+    /// a new one.
     pub(crate) async fn end<T>(mut self, done: sqlx::Result<T>) -> Result<T, StoreError> {
         let ending = if done.is_ok() { "COMMIT" } else { "ROLLBACK" };
         let done = match done {
@@ -96,7 +96,7 @@ impl Work {
     }
 }
 
-/// What does not answer in time is as good as gone.
+/// A statement that takes too long counts as a lost connection.
 async fn in_time<T>(
     patience: Duration,
     answer: impl Future<Output = sqlx::Result<T>>,

@@ -1,4 +1,4 @@
-//! Statements over many rows at a time: a trip to SQLite's thread costs more than a row.
+//! Statements over many rows at a time, because a round trip to SQLite's thread costs more than a row.
 
 use std::sync::{Arc, OnceLock};
 
@@ -8,7 +8,7 @@ use super::engine::{Id, Query, Stamp};
 use super::work::Work;
 use crate::cell::{Cell, Kind};
 
-/// Rows of one statement, largest first: a few sizes, so that all of them stay prepared.
+/// Rows per statement, largest first. There are few sizes, so that all statements stay prepared.
 const SIZES: [usize; 4] = [64, 16, 4, 1];
 
 /// `INSERT INTO table (...) VALUES (?, ...), (?, ...) tail`.
@@ -33,7 +33,7 @@ impl Bulk {
         }
     }
 
-    /// Gives how many rows were written. `cells` gives one for each column.
+    /// Returns how many rows were written. `cells` gives one value per column.
     pub(crate) async fn run<'a, T, C>(
         &self,
         work: &mut Work,

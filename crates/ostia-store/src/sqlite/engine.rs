@@ -1,4 +1,4 @@
-//! What `shared` needs to know of SQLite.
+//! The facts about SQLite that `shared` needs.
 
 use ostia_core::RequestId;
 use sqlx::encode::IsNull;
@@ -15,25 +15,25 @@ pub(crate) use sqlx::sqlite::SqliteRow as Row;
 
 pub(crate) type Query<'q> = sqlx::query::Query<'q, Database, sqlx::sqlite::SqliteArguments>;
 
-/// A request's id: a text.
+/// A request's id, as text.
 pub(crate) struct Id(pub(crate) RequestId);
 
 /// Unix microseconds.
 pub(crate) struct Stamp(pub(crate) i64);
 
-/// Behind a `SELECT` of rows that nobody may change until the transaction ends.
+/// Appended to a `SELECT` of rows that nobody may change until the transaction ends.
 pub(crate) const SHARED: &str = "";
 
-/// Behind a `SELECT` of rows that nobody else may read with [`SHARED`] until the transaction ends.
+/// Appended to a `SELECT` of rows that nobody else may read with [`SHARED`] until the transaction ends.
 pub(crate) const ALONE: &str = "";
 
-/// Hours since 1970-01-01 in which a row started.
+/// The hour in which a row started, counted from 1970-01-01.
 pub(crate) const HOUR: &str = "started_at / 3600000000";
 
 /// The present moment in Unix microseconds, by the machine's clock.
 pub(crate) const NOW: &str = "CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER)";
 
-/// Each column of each table: the table, the column, its type, its place in the primary key (0: none).
+/// Each column of each table: the table, the column, its type, and its position in the primary key (0: none).
 pub(crate) const TABLES: &str = "
     SELECT t.name, c.name, c.type, c.pk FROM sqlite_schema AS t JOIN pragma_table_info(t.name) AS c
     WHERE t.type = 'table' AND t.name NOT LIKE 'sqlite%' ORDER BY t.name, c.cid";
@@ -46,12 +46,12 @@ pub(crate) fn kind_of(declared: &str) -> Kind {
     }
 }
 
-/// A sum that never fails, for the roll-up.
+/// A sum that cannot overflow, for the roll-up.
 pub(crate) fn summed(value: &str) -> String {
     format!("CAST(min(total({value}), 9223372036854774784) AS INTEGER)")
 }
 
-/// How an upsert adds to a sum. Sums stop at the largest number.
+/// How an upsert adds to a sum. Sums saturate at the largest number.
 pub(crate) fn added(table: &str, sum: &str) -> String {
     format!("{sum} = min({table}.{sum} + excluded.{sum}, 9223372036854775807)")
 }

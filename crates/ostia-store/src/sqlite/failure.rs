@@ -1,9 +1,9 @@
-//! Which SQLite errors pass by themselves.
+//! Which SQLite errors are transient.
 
 use ostia_core::StoreError;
 
-/// SQLite's primary result codes (<https://www.sqlite.org/rescode.html>) that may not occur on another attempt: BUSY,
-/// LOCKED, NOMEM, READONLY (a file system that turned read-only), IOERR, FULL, CANTOPEN.
+/// SQLite's primary result codes (<https://www.sqlite.org/rescode.html>) that another attempt may not meet: BUSY,
+/// LOCKED, NOMEM, READONLY (a file system that became read-only), IOERR, FULL, CANTOPEN.
 const PASSING: [i32; 7] = [5, 6, 7, 8, 10, 13, 14];
 
 pub(crate) fn failed(error: sqlx::Error) -> StoreError {
@@ -20,13 +20,13 @@ pub(crate) fn failed(error: sqlx::Error) -> StoreError {
     }
 }
 
-/// Whether another connection holds the lock that was wanted.
+/// Whether another connection holds the lock.
 pub(crate) fn busy(error: &sqlx::Error) -> bool {
     primary_code(error) == Some(5)
 }
 
-/// Whether to replace the connection after this error. One that was opened while the file system was read-only stays
-/// read-only for ever, and after a disk fault (IOERR, FULL, CANTOPEN) the files that it has open cannot be trusted.
+/// Whether to replace the connection after this error. A connection opened while the file system was read-only stays
+/// read-only for ever, and after a disk fault (IOERR, FULL, CANTOPEN) a connection's open files cannot be trusted.
 pub(crate) fn spoils(error: &sqlx::Error) -> bool {
     matches!(error, sqlx::Error::Io(_))
         || primary_code(error).is_some_and(|code| matches!(code, 8 | 10 | 13 | 14))
@@ -34,7 +34,7 @@ pub(crate) fn spoils(error: &sqlx::Error) -> bool {
 
 fn primary_code(error: &sqlx::Error) -> Option<i32> {
     let code: i32 = error.as_database_error()?.code()?.parse().ok()?;
-    // The low byte of an extended code is the primary one.
+    // The low byte of an extended code is its primary code.
     Some(code & 0xff)
 }
 

@@ -1,4 +1,4 @@
-//! Whether the file is still the one that was opened.
+//! Detects that the database file was removed or replaced.
 
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt as _;
@@ -8,7 +8,8 @@ use std::time::Duration;
 use ostia_core::StoreError;
 use tokio::time::Instant;
 
-/// A file that was removed or replaced takes rows into nothing, as its connections go on writing to what was there.
+/// The file that connections were opened on. After it is removed or replaced, they would still write to the old file,
+/// and their rows would be lost.
 pub(super) struct File {
     path: String,
     seen: Mutex<Seen>,
@@ -16,7 +17,7 @@ pub(super) struct File {
 
 #[derive(Clone, Copy)]
 struct Seen {
-    /// Device and number.
+    /// Device and inode number.
     identity: Option<(u64, u64)>,
     since: Option<Instant>,
 }
@@ -39,7 +40,7 @@ impl File {
         &self.path
     }
 
-    /// `true`: another file is there since the last look, and connections to the former are of no use.
+    /// `true`: there is another file since the last check, so connections to the old one are useless.
     pub(super) async fn is_new(&self) -> Result<bool, StoreError> {
         match tokio::fs::metadata(&self.path).await {
             Ok(found) => Ok(self.note(Some((found.dev(), found.ino())))),
@@ -57,7 +58,7 @@ impl File {
         }
     }
 
-    /// Whether a connection of that age goes to the file that is there now.
+    /// Whether a connection of that age was opened on the present file.
     pub(super) fn has(&self, age: Duration) -> bool {
         let since = self.lock().since;
         since.is_none_or(|since| age < since.elapsed())

@@ -1,11 +1,11 @@
-//! Who holds a lock on the database file, for whoever waited for it in vain.
+//! Names the process that holds a lock on the database file, for the message of those who waited in vain.
 
 use std::os::unix::fs::MetadataExt as _;
 
-/// What SQLite locks of its `-shm` file while a transaction writes (<https://www.sqlite.org/walformat.html>).
+/// The byte of its `-shm` file that SQLite locks while a transaction writes (<https://www.sqlite.org/walformat.html>).
 const WRITE_LOCK: &str = "120";
 
-/// `held by process 1234 (sqlite3)`. `None`: nobody, or a process that cannot be seen from here.
+/// `held by process 1234 (sqlite3)`. `None`: no process, or one that is not visible from here.
 pub(super) fn holder(path: &str) -> Option<String> {
     let inode = std::fs::metadata(format!("{path}-shm")).ok()?.ino();
     let locks = std::fs::read_to_string("/proc/locks").ok()?;

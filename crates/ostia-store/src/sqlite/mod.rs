@@ -1,6 +1,6 @@
-//! In: a path, ledger rows, keys, questions. Out: what the SQLite file says.
+//! In: a path, ledger rows, keys, queries. Out: what the SQLite file holds.
 //! Here: opening the file, migrations, a writer for the ledger, one for keys, and a few readers.
-//! Not here: anything another database would do the same way (`shared`, `columns`, `tally`).
+//! Not here: anything that is the same for other databases (`shared`, `columns`, `tally`).
 
 mod bulk;
 mod engine;
@@ -63,22 +63,22 @@ use holder::holder;
 pub(crate) use schema::latest;
 use work::Work;
 
-/// How long a statement waits for another process that holds the file's lock.
+/// How long a statement waits if another process holds the file's lock.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const BUSY_PAUSE: Duration = Duration::from_millis(10);
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
 const READERS: u32 = 4;
 const REPORTS: u32 = 2;
-/// What a sign-in, or something as small, may take of the disk.
+/// The longest statement of a sign-in, or of something as small.
 const STATEMENT: Duration = Duration::from_secs(30);
-/// Negative: KiB, not pages. The inner pages of the ledger's trees stay in memory.
+/// Negative: in KiB, not pages. Enough to keep the inner pages of the ledger's trees in memory.
 const REPORT_CACHE_KIB: &str = "-32768";
 const WRITER_CACHE_KIB: &str = "-16384";
 
-/// A ledger in one SQLite file, in write-ahead mode: readers never wait for a writer. SQLite allows one writer at a time: a
-/// pool of one connection queues writes fairly, where several would spin on its lock.
+/// A store in one SQLite file, in write-ahead mode: readers never wait for a writer. SQLite allows one writer at a
+/// time. A pool of one connection queues the writers fairly, while several connections would spin on the lock.
 pub(crate) struct Handle {
-    /// For rows alone, so that nothing else waits behind a batch of them.
+    /// For ledger rows only, so that nothing else waits behind a batch of them.
     file: Arc<File>,
     ledger: SqlitePool,
     keys: SqlitePool,
@@ -98,15 +98,16 @@ impl Handle {
             .filename(path)
             .busy_timeout(BUSY_TIMEOUT)
             .journal_mode(SqliteJournalMode::Wal)
-            // A commit must be on disk before the journal forgets its rows.
+            // A commit must be on disk before the journal drops its rows.
             .synchronous(SqliteSynchronous::Full)
             .disable_statement_logging();
         let writing = options
             .clone()
-            // Statements over many rows keep an undo log, by default in a temporary file.
+            // Statements over many rows keep an undo log, which would go to a temporary file.
             .pragma("temp_store", "MEMORY")
             .pragma("cache_size", WRITER_CACHE_KIB);
-        // The ledger's thread connects when it inserts the first row, so that SQLite's thread inherits its priority.
+        // Connects when the ledger's thread inserts its first row, so that SQLite's thread inherits that thread's
+        // priority.
         let file = Arc::new(File::new(path));
         let pool = |connections| pool(connections, &file);
         let ledger = pool(1).connect_lazy_with(writing.clone());
@@ -132,12 +133,12 @@ impl Handle {
         Ok(begun.within(STATEMENT))
     }
 
-    /// For reports and exports, which may take long: sign-in waits for none of them.
+    /// For reports and exports, which may take long and must not delay sign-in.
     async fn read_much(&self) -> Result<Work, StoreError> {
         Work::begin(&self.reports, true, "BEGIN").await
     }
 
-    /// The write lock first: a transaction that begins by reading may find that it can never write.
+    /// Takes the write lock at the start: a transaction that begins by reading might never get it.
     async fn write(&self) -> Result<Work, StoreError> {
         self.wait_for(&self.keys).await
     }
@@ -147,12 +148,12 @@ impl Handle {
         Ok(Box::new(Dump(self.read_much().await?)))
     }
 
-    /// The file to copy to; nobody else writes meanwhile.
+    /// The file to copy to. Nobody else can write to it meanwhile.
     pub(crate) async fn target(&self) -> Result<Box<dyn Side>, StoreError> {
         Ok(Box::new(Dump(self.write().await?)))
     }
 
-    /// Makes the roll-up anew, with the days and months of a time zone.
+    /// Rebuilds the roll-up with the days and months of a time zone.
     pub(crate) async fn rebuild(&self, zone: &str) -> Result<(), StoreError> {
         sums::rebuild(self.write_rows().await?, zone).await
     }
@@ -163,7 +164,7 @@ impl Handle {
         work.end(found).await
     }
 
-    /// Lets go of the database: what was committed is in its file.
+    /// Closes the connections. What was committed is in the file.
     pub(crate) async fn close(&self) {
         self.ledger.close().await;
         self.keys.close().await;
@@ -176,7 +177,7 @@ impl Handle {
         self.wait_for(&self.ledger).await
     }
 
-    /// Whoever waited in vain is told for whom.
+    /// If the wait was in vain, the error names the process that holds the lock.
     async fn wait_for(&self, pool: &SqlitePool) -> Result<Work, StoreError> {
         let begun = Work::begin(pool, true, "BEGIN IMMEDIATE").await;
         begun.map_err(|error| match error {
@@ -191,12 +192,12 @@ impl Handle {
         })
     }
 
-    /// SQLite tells nobody.
+    /// SQLite has no notifications.
     async fn listen(&self) {
         std::future::pending().await
     }
 
-    /// A file that was put in the place of the former is brought up to date before it is written to.
+    /// If the file was replaced, the new one is migrated before anything is written to it.
     async fn look_at_the_file(&self) -> Result<(), StoreError> {
         if !self.file.is_new().await? {
             return Ok(());
@@ -206,7 +207,7 @@ impl Handle {
     }
 }
 
-/// SQLite's own texts do not say which file they mean.
+/// Adds the path, because SQLite's own messages do not name the file.
 fn about(path: &str, error: StoreError) -> StoreError {
     match error {
         StoreError::Unavailable(text) => StoreError::Unavailable(format!("{path}: {text}")),
@@ -242,7 +243,7 @@ fn pool(connections: u32, file: &Arc<File>) -> SqlitePoolOptions {
         .max_lifetime(None)
 }
 
-/// SQLite would create the file with the umask's mode; its `-wal` and `-shm` files take the mode of the file.
+/// SQLite would create the file with the umask's mode. Its `-wal` and `-shm` files take the mode of the file.
 fn create_file(path: &str) -> Result<(), StoreError> {
     if path.is_empty() || path.starts_with(':') || path.contains(['?', '\0']) {
         return Err(broken(
@@ -259,7 +260,8 @@ fn create_file(path: &str) -> Result<(), StoreError> {
             folder.display()
         )));
     }
-    // Never opened when it is there: closing it would drop every lock that this process has on it (POSIX, fcntl).
+    // An existing file is never opened here: closing it would drop every lock that this process has on it (POSIX,
+    // fcntl).
     let created = OpenOptions::new()
         .create_new(true)
         .append(true)

@@ -1,4 +1,4 @@
-//! Versions of the schema, which opening the file brings up to date.
+//! Versions of the schema. Opening the file brings it up to date.
 
 use ostia_core::StoreError;
 use sqlx::migrate::Migrator;
@@ -37,7 +37,7 @@ pub(super) async fn found(connection: &mut SqliteConnection) -> sqlx::Result<Sch
     Ok(schema)
 }
 
-/// Brings the schema up to date where it is old. A file that another process writes to is not waited for otherwise.
+/// Brings the schema up to date if it is old. Otherwise takes no lock, so it does not wait for a process that writes.
 pub(super) async fn bring_up_to_date(connection: &mut SqliteConnection) -> Result<(), StoreError> {
     let schema = found(connection).await.map_err(failed)?;
     schema.refuse_newer(latest())?;
@@ -47,8 +47,8 @@ pub(super) async fn bring_up_to_date(connection: &mut SqliteConnection) -> Resul
     }
 }
 
-/// All pending migrations in one transaction, which begins by taking the write lock: a crash leaves the old schema, and of
-/// two processes that start together one waits for the other.
+/// All pending migrations in one transaction, which begins by taking the write lock: a crash leaves the old schema, and
+/// of two processes that start together one waits for the other.
 async fn migrate(connection: &mut SqliteConnection) -> Result<(), StoreError> {
     let mut transaction = connection
         .begin_with("BEGIN IMMEDIATE")

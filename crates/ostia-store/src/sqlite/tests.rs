@@ -32,7 +32,7 @@ async fn sqlite_forgets_what_is_old() {
     story::old_rows_are_pruned(&store).await;
 }
 
-/// A table after all migrations: each column's name with its type and whether it must have a value.
+/// A table after all migrations: the type of each column, and whether it is NOT NULL.
 async fn schema(store: &Handle, table: &str) -> BTreeMap<String, (String, bool)> {
     let columns: Vec<(String, String, bool)> =
         sqlx::query_as("SELECT name, type, \"notnull\" FROM pragma_table_info(?)")
@@ -46,7 +46,7 @@ async fn schema(store: &Handle, table: &str) -> BTreeMap<String, (String, bool)>
         .collect()
 }
 
-/// Each column of the table in `ostia_core` has its migration, and no migration makes one that is not there.
+/// Each column of the table in `ostia_core` has a migration, and migrations make no other column.
 #[tokio::test]
 async fn the_schema_has_the_ledger_s_columns() {
     let folder = TempDir::new().unwrap();
@@ -97,7 +97,7 @@ async fn each_value_is_in_its_column() {
     }
 }
 
-/// Keys that were made before keys had projects.
+/// Keys made before keys had projects.
 #[tokio::test]
 async fn a_database_of_the_first_schema_is_carried_over() {
     let folder = TempDir::new().unwrap();
@@ -121,7 +121,7 @@ async fn a_database_of_the_first_schema_is_carried_over() {
     let store = Handle::open(&path(&folder)).await.unwrap();
     let keys = store.list_keys().await.unwrap();
     assert_eq!((&*keys[0].id, &*keys[0].project), ("a", ""));
-    // The roll-up is made of what the ledger has, at each level.
+    // The migration fills every level of the roll-up from the ledger.
     for by in [
         &[][..],
         &["model"],
@@ -148,7 +148,7 @@ async fn a_database_of_the_first_schema_is_carried_over() {
     assert_eq!((usage.len(), usage[0].requests), (1, 4));
 }
 
-/// A refusal in the ledger that stands for `count`, as the first schema has it.
+/// A refusal with this `count` in the ledger, in the first schema.
 async fn insert_rejected(connection: &mut sqlx::SqliteConnection, count: i64) {
     let columns = Column::LEDGER.iter().filter(|column| {
         let bound = ["count", "started_at", "username", "model", "outcome"];
@@ -184,7 +184,7 @@ async fn users_are_as_they_were_seen_last() {
         .insert_rows(&[renamed, row("ann", NOON, 1)])
         .await
         .unwrap();
-    // A journal that is replayed late must not bring the old name back.
+    // A journal that is replayed late must not restore the old name.
     store
         .insert_rows(&[row("ann", NOON - 5, 1), row("", NOON, 1)])
         .await
@@ -305,7 +305,7 @@ async fn a_failed_transaction_leaves_nothing_and_the_store_usable() {
     );
 }
 
-/// What SQLite answers where a file system became read-only, and to every later write of a connection from then.
+/// SQLite's errors when a file system becomes read-only. A connection opened meanwhile keeps failing to write.
 #[tokio::test]
 async fn a_connection_that_turned_read_only_is_replaced() {
     let folder = TempDir::new().unwrap();
@@ -327,7 +327,7 @@ async fn a_connection_that_turned_read_only_is_replaced() {
     store.touch_keys(&used).await.unwrap();
 }
 
-/// A file that is removed or replaced under the process takes no rows into nothing.
+/// If the file is removed or replaced while the process runs, no rows are lost.
 #[tokio::test]
 async fn a_file_that_was_removed_or_replaced_is_seen() {
     let folder = TempDir::new().unwrap();
@@ -346,7 +346,7 @@ async fn a_file_that_was_removed_or_replaced_is_seen() {
             "{error}"
         );
     }
-    // An empty file in its place gets the tables, and the rows from now on.
+    // An empty file in its place gets the tables, and all later rows.
     std::fs::write(path(&folder), "").unwrap();
     assert_eq!(store.insert_rows(&rows).await.unwrap(), 1);
     assert_eq!(store.list_keys().await.unwrap(), []);
@@ -358,7 +358,7 @@ async fn a_file_that_was_removed_or_replaced_is_seen() {
     assert_eq!(count, 1);
 }
 
-/// Whoever waits for the write lock learns which process has it.
+/// A process that waits for the write lock learns which process holds it.
 #[tokio::test]
 async fn the_holder_of_the_lock_is_named() {
     let folder = TempDir::new().unwrap();
@@ -374,7 +374,7 @@ async fn the_holder_of_the_lock_is_named() {
     assert_eq!(super::holder(&path(&folder)), None);
 }
 
-/// A batch of rows that the disk takes its time over must hold up neither sign-in nor changes of keys.
+/// A batch of rows that the disk is slow to write must delay neither sign-in nor changes of keys.
 #[tokio::test]
 async fn nothing_waits_for_the_connection_that_writes_rows() {
     let folder = TempDir::new().unwrap();

@@ -1,4 +1,4 @@
-//! API keys: made, touched, revoked, and told to other processes.
+//! API keys: created, touched, revoked, and reported to other processes.
 
 use super::*;
 
@@ -33,12 +33,12 @@ async fn revoke(store: &dyn Store, id: &str, at: i64) -> bool {
     touched(store, Change::RevokeKey { id, at }).await
 }
 
-/// Whether a change found anything to change.
+/// Whether a change found a row to change.
 async fn touched(store: &dyn Store, change: Change) -> bool {
     store.people().change(&[change], &[]).await.unwrap() == [1]
 }
 
-/// What happened to keys, in order, each once.
+/// The changes to keys, in order, each once.
 async fn changes_of_keys_are_told(store: &dyn Store, since: i64) {
     let changes = store.key_changes(Some(since)).await.unwrap();
     let told: Vec<_> = changes

@@ -1,4 +1,4 @@
-//! Leases: they are held by one key, go forward, and end by themselves.
+//! Leases: one key holds each, their sequence only grows, and they end by themselves.
 
 use std::time::Duration;
 
@@ -30,7 +30,7 @@ fn holding(url: &str) -> Holding {
     }
 }
 
-/// The next call of whoever holds it.
+/// The next call of the lease's holder.
 fn renewal(lease: &Lease) -> Holding {
     Holding {
         id: Some(lease.id.to_string()),
@@ -75,7 +75,7 @@ async fn a_lease_is_made_renewed_and_given_back(store: &dyn Store) {
         .used(std::slice::from_ref(&second.id), MINUTE)
         .await
         .unwrap();
-    // The same without an id, as a script may do.
+    // Also without an id, as a script may call.
     let again = store
         .leases()
         .hold(&holding("http://n1:8000"))
@@ -148,7 +148,7 @@ async fn what_is_over_is_gone(store: &dyn Store) {
         ttl: Duration::ZERO,
         ..holding("http://n1:8000")
     };
-    // Over before the answer could be read.
+    // It ends before the answer can be read.
     assert_eq!(store.leases().hold(&short).await.unwrap(), LeaseHeld::Gone);
     assert_eq!(store.leases().all().await.unwrap(), []);
     let next = held(store, &holding("http://n1:8000")).await;

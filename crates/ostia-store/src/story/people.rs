@@ -1,4 +1,4 @@
-//! People, links, projects, the audit.
+//! People, links, projects and the audit log.
 
 use ostia_core::{
     ApiKey, AuditEvent, AuditQuery, Login, Owner, Person, PersonState, Project, Session,
@@ -53,7 +53,7 @@ async fn sign_ins_are_kept_and_confirm_owners(store: &dyn Store) {
         login("iss#eve", "Eve@Lab.org", Some(&["g1", "g2"]), NOON),
     )
     .await;
-    // An earlier one that comes late, and one that says nothing of groups, take nothing back.
+    // Neither a late sign-in with an earlier time nor one that lists no groups undoes anything.
     confirm(store, login("iss#eve", "old@lab.org", Some(&[]), NOON - 1)).await;
     confirm(store, login("iss#eve", "Eve@Lab.org", None, NOON + 1)).await;
     let eve = person(store, "iss#eve").await.unwrap();
@@ -64,7 +64,7 @@ async fn sign_ins_are_kept_and_confirm_owners(store: &dyn Store) {
     let known = owner(store, "eve@lab.org").await;
     assert_eq!(known.confirmed_at, Some(NOON + 1));
     assert_eq!(known.groups.as_deref().unwrap(), ["g1".into(), "g2".into()]);
-    // A name that a provider does not vouch for says nothing of keys.
+    // A username that its provider does not vouch for gives no right to keys.
     let mut unproven = login("other#eve", "mallory@lab.org", Some(&["admins"]), NOON);
     unproven.proven = false;
     confirm(store, unproven).await;
@@ -148,7 +148,7 @@ async fn what_replicas_need_counts_up(store: &dyn Store) {
         .await
         .unwrap();
     assert_eq!(store.people().roster().await.unwrap().projects, [ended]);
-    // The name is taken for ever, and nothing of a failed transaction stays.
+    // The name stays taken for ever, and a failed transaction leaves nothing.
     let twin = Project {
         id: "prj_2".into(),
         ..project
@@ -204,7 +204,8 @@ async fn events_are_chained(store: &dyn Store) {
     assert_eq!(store.people().audit(&one).await.unwrap(), [rows[1].clone()]);
 }
 
-/// The oldest events go, the chain of the others is whole, and the next event is chained to the last one, which stays.
+/// The oldest events are deleted, the chain of the others is intact, and the next event is chained to the newest, which
+/// is kept.
 pub(super) async fn old_events_are_pruned(
     store: &dyn Store,
     prune: &impl AsyncFn(Retention) -> Pruned,
@@ -320,14 +321,14 @@ async fn sessions_live_and_end(store: &dyn Store) {
     }
     assert_eq!(held(1).await, Some(session(1, "iss#sue", NOON)));
     assert_eq!(held(9).await, None);
-    // Two with one id: neither is somebody else's.
+    // A second session with the same id is refused, so nobody gets another person's session.
     assert!(sessions.open(&session(1, "iss#tom", NOON)).await.is_err());
     sessions.seen(&[1; 32], NOON + 5).await.unwrap();
     sessions.seen(&[1; 32], NOON + 3).await.unwrap();
     assert_eq!(held(1).await.unwrap().seen_at, NOON + 5);
     sessions.end(&[2; 32]).await.unwrap();
     assert_eq!(held(2).await, None);
-    // With the account.
+    // Sessions end with the account.
     let state = |state| Change::SetState {
         person: "iss#sue".to_owned(),
         username: "sue@lab.org".to_owned(),
@@ -354,7 +355,7 @@ async fn sessions_live_and_end(store: &dyn Store) {
         .unwrap();
     assert_eq!(held(1).await, None);
     assert!(held(3).await.is_some());
-    // And of themselves, once a later one is opened.
+    // They expire too, and are deleted once a later one is opened.
     sessions
         .open(&session(4, "iss#tom", NOON + 2 * HOUR))
         .await

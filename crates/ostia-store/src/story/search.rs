@@ -1,4 +1,4 @@
-//! Rows that somebody looks for.
+//! Searches for rows of the ledger.
 
 use std::borrow::Cow;
 
@@ -6,7 +6,7 @@ use ostia_core::{LedgerRow, Outcome, RowFilter, Store};
 
 use super::{DAY, NOON, row};
 
-/// Whatever is looked for, alone and together, the newest first.
+/// Every filter, alone and combined, returns the newest rows first.
 pub(super) async fn rows_are_found(store: &dyn Store) {
     let start = NOON + 500 * DAY;
     let mut rows: Vec<_> = (0..12).map(|n| row("hal", start + n / 2, 1)).collect();

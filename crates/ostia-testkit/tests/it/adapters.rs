@@ -1,4 +1,4 @@
-//! What clusters say, what adapters may do, and maintenance: over the whole gateway.
+//! What clusters report, what adapters may do, and maintenance, through the whole gateway.
 
 mod documented;
 mod head;
@@ -277,7 +277,7 @@ async fn maintenance_comes_and_goes_while_the_gateway_runs() {
         if answer.status() == status {
             return answer;
         }
-        // The gateway looks for a notice once a second; that can only be asked.
+        // The gateway looks for notices once a second, so this can only be polled.
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     };
     let scope = NoticeScope::Cluster(CLUSTER.to_owned());
@@ -302,7 +302,7 @@ async fn maintenance_comes_and_goes_while_the_gateway_runs() {
         store.clear_notice(&scope).await.unwrap();
         until(200).await;
     }
-    // Whoever may not use a model learns nothing of its maintenance: as if there were none.
+    // A user who may not use a model learns nothing about its maintenance: the answer is as if there were none.
     let other = NoticeScope::Model("nothing".to_owned());
     store.set_notice(&notice(&other)).await.unwrap();
     let planned = Notice {
@@ -347,7 +347,7 @@ async fn a_status_source_says_what_is_down() {
     }
 }
 
-/// A site whose one model has this script for its adapter.
+/// A site whose only model has this script as its adapter.
 fn scripted(text: &str, backend: &FakeBackend) -> Site {
     let site = Site::new();
     std::fs::write(site.folder().join("a.rhai"), text).unwrap();

@@ -1,4 +1,4 @@
-//! Admission while the limiter is far away and while a place is waited for: nobody who leaves takes anything along.
+//! Admission with a remote limiter, and while waiting for a place: a client that hangs up leaks nothing.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -24,7 +24,7 @@ use ostia_testkit::gateway::{CLUSTER, Endpoint, FRAMEWORK, Site};
 use ostia_testkit::limiter::FarLimiter;
 use serde_json::json;
 
-/// A far limiter's answer is waited for as long as a test takes.
+/// The wait for a remote limiter, as long as a test may take.
 const PATIENT: Duration = Duration::from_secs(60);
 const IMPATIENT: Duration = Duration::from_millis(50);
 
@@ -40,7 +40,7 @@ impl NoticeLookup for NoNotices {
     }
 }
 
-/// One endpoint with one place, and somebody who wants it.
+/// One endpoint with one place, and a client that wants it.
 struct Rig {
     catalog: Catalog,
     limits: Limits,

@@ -1,4 +1,4 @@
-//! A request returns to the endpoint that has the beginning of its prompt, until the work there outweighs that.
+//! A request returns to the endpoint that has seen the beginning of its prompt, until that endpoint has too much work.
 
 use futures_util::future::join_all;
 use ostia_testkit::backend::{FakeBackend, Script};
@@ -30,7 +30,7 @@ impl Rig {
         Self { backends, gateway }
     }
 
-    /// Which endpoint answered.
+    /// The endpoint that answered.
     async fn home(&self, request: &Request) -> String {
         let answer = self.gateway.call(request).await;
         assert_eq!(answer.status(), 200, "{}", answer.text());
@@ -92,7 +92,7 @@ async fn a_session_stays_however_short_its_prompts_are() {
         for _ in 0..3 {
             assert_eq!(rig.home(&ask(&key)).await, home);
         }
-        // The same name of another user is another session.
+        // The same session name of another user is another session.
         homes.push((home, rig.home(&ask(&other)).await));
     }
     assert!(homes.iter().any(|(one, two)| one != two), "{homes:?}");
@@ -124,7 +124,7 @@ async fn who_waits_behind_too_much_work_goes_to_the_idle() {
     for backend in &rig.backends {
         backend.otherwise(Script::completion().gate_head(&gate));
     }
-    // A prompt of 3,000 tokens is worth waiting for a few others, but not for dozens.
+    // A prompt of 3,000 tokens is worth waiting for a few other requests, but not for dozens.
     let calls = join_all((0..48).map(async |_| rig.gateway.call(&shared).await));
     let opening = async {
         gate.reached(48).await;

@@ -1,4 +1,4 @@
-//! What operators are told, and what lists say of a backend that is not well.
+//! What operators are alerted to, and what lists say about a backend that fails.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 
-/// What a fake service was sent under a path.
+/// The bodies that a fake service got on a path.
 fn sent(service: &FakeBackend, path: &str) -> Vec<Value> {
     let records = service.records().into_iter();
     records
@@ -176,7 +176,7 @@ async fn under_maintenance_nobody_is_told() {
     rig.gateway.finish(&[&rig.backend]).await;
 }
 
-/// Two processes on one database see the same trouble.
+/// Two processes on one database see the same trouble, and one of them reports it.
 #[tokio::test]
 async fn of_processes_that_see_the_same_one_tells() {
     let mut rig = Rig::start("").await;
@@ -191,14 +191,14 @@ async fn of_processes_that_see_the_same_one_tells() {
     }
     let count = |rig: &Rig| sent(&rig.service, "/hook").len();
     assert_eq!(count(&rig), 2, "one endpoint, one model");
-    // The one that told is gone: the other goes on once its turn is over.
+    // The process that reported is gone: the other one goes on after the first one's turn has ended.
     rig.clock.advance(Duration::from_secs(31));
     other.look(rig.gateway.gateway()).await;
     assert_eq!(count(&rig), 4);
     rig.gateway.finish(&[&rig.backend]).await;
 }
 
-/// A mail server that takes everything; gives each mail as it came.
+/// A mail server that accepts everything; returns the mails in order.
 async fn mail_server() -> (String, Arc<Mutex<Vec<String>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("smtp://{}", listener.local_addr().unwrap());
@@ -277,7 +277,7 @@ async fn mails_go_to_operators_and_to_owners_of_keys_that_end() {
     );
     mails.lock().clear();
 
-    // A key of 90 days, seen on its 88th.
+    // A key valid for 90 days, on its 88th.
     let store = rig.gateway.site().store().await;
     let day = 86_400_000_000;
     let now = rig.gateway.gateway().clock().unix_micros();

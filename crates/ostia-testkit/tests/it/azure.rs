@@ -1,11 +1,11 @@
-//! Azure's form: the path names the model, the credential is in `api-key`. What was authorized is what the backend reads.
+//! Azure's form: the path names the model, and `api-key` has the credential. The backend reads what was authorized.
 
 use ostia_testkit::backend::{FakeBackend, Script};
 use ostia_testkit::client::Request;
 use ostia_testkit::gateway::{Endpoint, Site, TestGateway};
 use serde_json::{Value, json};
 
-/// `Org/Model-1` under another name behind the gateway, and `secret` for others.
+/// `Org/Model-1`, which the backend knows by another name, and `secret` for other users.
 async fn rig() -> (FakeBackend, TestGateway) {
     let backend = FakeBackend::start().await;
     let site = Site::new()

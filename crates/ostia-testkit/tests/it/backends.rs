@@ -1,4 +1,4 @@
-//! A backend of another kind than HTTP, over the whole gateway: metered, in the ledger, ended with its client.
+//! A backend that does not use HTTP, through the whole gateway: metered, in the ledger, and ended with its client.
 
 use async_trait::async_trait;
 use ostia::backend::{AdapterError, EndpointAdapter, RequestContext, ResponseContext};
@@ -17,7 +17,7 @@ fn echo(model: &str, config: Value) -> Endpoint {
         .config("echo", config)
 }
 
-/// For a site whose requests all end in the echo.
+/// For a site whose requests all go to the echo.
 async fn start(site: Site) -> TestGateway {
     start_beside_http(site.answered_within("m")).await
 }
@@ -55,7 +55,7 @@ async fn whole_answers_and_streams_are_relayed_metered_and_written_down() {
     let rows = gateway.finish(&[]).await;
     assert_eq!(rows.len(), 2);
     rows.iter().for_each(|row| assert_metered(row, 200, 3));
-    // It was sent what the direct API would send.
+    // It got the body that the direct API would get.
     let bodies = log.bodies();
     assert_eq!(bodies[0]["model"], "m");
     assert_eq!(bodies[1]["stream_options"]["include_usage"], true);
@@ -85,7 +85,7 @@ async fn a_client_that_hangs_up_ends_the_work() {
 #[tokio::test]
 async fn a_failure_that_is_safe_moves_on_to_a_replica_over_http() {
     let backend = FakeBackend::start().await;
-    // By its URL it would be elsewhere, and a model that also runs on site is not sent there.
+    // Its URL would make it external, and requests for a model that also runs on site are not sent there.
     let first = echo("m", json!({"log": "fails", "fails": true}))
         .field("endpoint_slug", json!("first"))
         .config("location", json!("on_site"));
@@ -114,7 +114,7 @@ async fn a_failure_that_is_safe_moves_on_to_a_replica_over_http() {
     );
 }
 
-/// Changes the request and the answer's head.
+/// Changes the request, and the answer's head.
 struct Hooks;
 
 #[async_trait]

@@ -1,4 +1,4 @@
-//! What a client is told when a backend fails before there is anything to relay (R45, R46).
+//! What a client is told if a backend fails before there is anything to relay (R45, R46).
 
 use ostia_testkit::backend::{Break, Script, ScriptFraming};
 use ostia_testkit::chaos::{ChaosProxy, Mode};
@@ -182,7 +182,7 @@ async fn a_backend_that_never_answers_is_a_504_and_is_left() {
             (&*row.outcome, &*row.phase),
             ("upstream_timeout", "waiting_headers")
         );
-        // The backend had the prompt.
+        // The backend had received the prompt.
         assert_eq!((row.attempts, &*row.usage_source), (1, "estimated"));
         assert!(row.total_tokens > 0);
     }
@@ -223,7 +223,7 @@ async fn a_plain_answer_that_stalls_is_a_504() {
 
 #[tokio::test]
 async fn what_failed_costs_no_tokens() {
-    // Room for one reservation at a time: a second would be refused if the first were not given back.
+    // There is room for one reservation: a second would be refused if the first were not given back.
     let (backend, gateway) = rig_with("[limits]\ntpm_user = 1000\ntpm_model = 1000").await;
     let more = json!({"max_tokens": 700});
     for script in [
@@ -252,7 +252,7 @@ async fn what_failed_costs_no_tokens() {
     assert_eq!(rows.iter().map(|row| row.total_tokens).sum::<u64>(), 14);
 }
 
-/// An answer too large to be held is judged by how it begins.
+/// An answer too large to be held is judged by its beginning.
 #[tokio::test]
 async fn a_large_page_is_no_answer() {
     let (backend, gateway) = rig().await;

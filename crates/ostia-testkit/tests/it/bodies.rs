@@ -1,4 +1,4 @@
-//! Bodies that are wrong, odd, too large or too short (R10, R11, R12).
+//! Bodies that are malformed, odd, too large or too short (R10, R11, R12).
 
 use bytes::Bytes;
 use ostia_testkit::backend::FakeBackend;
@@ -19,7 +19,7 @@ fn raw(gateway: &TestGateway, body: impl Into<Bytes>) -> Request {
         .body(body)
 }
 
-/// The contract's shape, whatever was wrong.
+/// Checks the contract's form of errors.
 fn assert_error(answer: &Answer, status: u16, code: &str, what: &str) {
     assert_eq!(answer.status(), status, "{what}: {}", answer.text());
     assert_eq!(
@@ -223,7 +223,7 @@ async fn the_limit_of_a_body_is_exact_however_it_is_framed() {
     }
     assert_eq!(backend.records().len(), 4);
 
-    // What is announced is refused before a byte of it is there; an endless body once it is too long.
+    // A length that is too large is refused before the first byte of the body; an endless body, once it is too long.
     let head = raw(&gateway, "")
         .head()
         .replace("Content-Length: 0", "Content-Length: 10000000000");

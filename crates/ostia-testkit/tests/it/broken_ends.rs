@@ -1,4 +1,4 @@
-//! A backend that dies within a stream: everything whole that it sent, one error event, a broken end (R47).
+//! A backend that dies within a stream: all complete events that it sent, one error event, and a broken end (R47).
 
 use ostia_testkit::backend::{Break, FakeBackend, Script, Step};
 use ostia_testkit::client::{Answer, Ended, RawClient};
@@ -23,7 +23,7 @@ fn code_of(how: Break) -> &'static str {
     }
 }
 
-/// `events` whole, then one error event and nothing behind it, then the connection breaks.
+/// All of `events`, then one error event and nothing after it; then the connection breaks.
 fn assert_broken(answer: &Answer, events: &[String], code: &str, what: &str) {
     let text = answer.text();
     let sent = events.concat();
@@ -114,10 +114,10 @@ async fn a_slow_reader_gets_every_event_that_came_before_the_end() {
             let mut client = RawClient::connect_narrow(gateway.address()).await;
             let seen = backend.records().len();
             client.send(gateway.chat_stream("m").bytes()).await;
-            // Nothing is read before the backend is dead.
+            // The client reads nothing before the backend is dead.
             backend.ended(seen + 1).await;
             let answer = client.answer().await;
-            // A reset takes with it what the kernels could not hand over, so there the promise is only a whole prefix.
+            // A reset discards what is still in the kernels' buffers. So only a prefix of complete events is promised.
             let came = match how {
                 Break::Reset => answer.events().len() - 1,
                 _ => k,
@@ -181,7 +181,7 @@ async fn a_clean_end_without_a_terminal_event_is_broken_unless_the_answer_was_wh
     let events = chat_events(3);
     let answer = call(&gateway, &backend, Script::events(events.clone())).await;
     assert_broken(&answer, &events, "truncated", "no finish_reason");
-    // A backend that dies under `connection: close`, in the middle of an event.
+    // A backend that dies in the middle of an event, under `connection: close`.
     let cut = format!("{}data: {{\"choices\":[{{\"del", events.concat());
     let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n";
     let script = Script::steps([Step::Write(format!("{head}{cut}").into())]).close();

@@ -1,11 +1,12 @@
-//! The order in which a request is checked: of several faults the caller is told the contract's first.
+//! The order of checks: if a request has several faults, the caller is told the contract's first.
 
 use ostia_testkit::backend::FakeBackend;
 use ostia_testkit::client::Request;
 use ostia_testkit::gateway::{BACKEND_KEY_VARIABLE, Endpoint, Site, TestGateway};
 use serde_json::{Value, json};
 
-/// Cluster `lab` serves; `down` is in maintenance; `hidden` too, and is for others. On `lab`, `off` is disabled.
+/// Cluster `lab` serves; `down` is in maintenance; so is `hidden`, which is for other users. On `lab`, `off` is
+/// disabled.
 async fn rig() -> (FakeBackend, TestGateway) {
     let backend = FakeBackend::start().await;
     let hidden = |endpoint: Endpoint| endpoint.field("allowed_domains", json!(["other.org"]));
@@ -37,7 +38,7 @@ async fn of_several_faults_the_first_is_told() {
     let (backend, gateway) = rig().await;
     let key = gateway.site().secrets.client_bearer();
     let table = [
-        // path, model, status, code: each line is wrong in everything that comes later, too.
+        // path, model, status, code: each line is also wrong in everything that is checked later.
         ("/absent/no/v1/no", "absent", 404, "cluster_not_found"),
         ("/hidden/no/v1/no", "absent", 404, "cluster_not_found"),
         (
@@ -138,7 +139,7 @@ async fn of_several_faults_the_first_is_told() {
         }
     }
     assert_eq!(backend.records().len(), 0);
-    // A model of two clusters is served by the one that is up.
+    // A model of two clusters is served by the one without maintenance.
     assert_eq!(gateway.call(&gateway.chat("m")).await.status(), 200);
     assert_eq!(
         gateway
@@ -150,7 +151,7 @@ async fn of_several_faults_the_first_is_told() {
     gateway.finish(&[&backend]).await;
 }
 
-/// Limits come last: what is refused for another reason is told that reason even by an exhausted limit.
+/// Limits are checked last: a request with another fault is told about that, even if a limit is exhausted.
 #[tokio::test]
 async fn an_exhausted_limit_hides_no_other_fault() {
     let backend = FakeBackend::start().await;
@@ -181,7 +182,7 @@ async fn an_exhausted_limit_hides_no_other_fault() {
             .status(),
         401
     );
-    // Lists are not inference.
+    // Lists do not count as inference.
     let bearer = gateway.site().secrets.client_bearer();
     assert_eq!(
         gateway

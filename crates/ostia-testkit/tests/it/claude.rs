@@ -1,4 +1,4 @@
-//! What Claude Code leans on: counted tokens, the words for a prompt that is too long, bytes that nobody touches.
+//! What Claude Code relies on: counted tokens, the wording for a prompt that is too long, and unchanged bytes.
 
 use ostia_testkit::backend::{FakeBackend, Script};
 use ostia_testkit::gate::Gate;
@@ -8,7 +8,8 @@ use serde_json::json;
 
 use crate::common::rig;
 
-/// The first two requests of a session, at once, under FIRST's limits: the second waits until the first says what it used.
+/// The first two requests of a session, sent together under FIRST's limits: the second waits until the first reports
+/// its usage.
 #[tokio::test]
 async fn the_first_two_requests_of_a_session_fit_under_first_s_limits() {
     let backend = FakeBackend::start().await;

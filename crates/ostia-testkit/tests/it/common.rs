@@ -1,4 +1,4 @@
-//! What several subjects share: rigs, events with known bytes, the contract's error shape.
+//! What several subjects share: rigs, events with known bytes, checks of the contract's errors.
 
 use ostia_testkit::backend::{FakeBackend, Script};
 use ostia_testkit::client::{Answer, RawClient, Request};
@@ -12,14 +12,14 @@ pub async fn rig() -> (FakeBackend, TestGateway) {
     rig_with("").await
 }
 
-/// The same, with a piece of `ostia.toml`.
+/// The same, with lines of `ostia.toml`.
 pub async fn rig_with(settings: &str) -> (FakeBackend, TestGateway) {
     let backend = FakeBackend::start().await;
     let site = Site::new().model("m", &backend).settings(settings);
     (backend, TestGateway::start(site).await)
 }
 
-/// The events of a chat stream, as bytes that a test knows.
+/// The events of a chat stream, with bytes that the test knows.
 pub fn chat_events(count: usize) -> Vec<String> {
     (0..count)
         .map(|n| chat_event(&format!("piece{n} ")))
@@ -40,7 +40,7 @@ pub fn chat_stream_of(count: usize) -> Vec<String> {
     events
 }
 
-/// The contract's error shape, and nothing of what lies behind it.
+/// Checks the contract's form of errors, and that nothing internal is shown.
 pub fn assert_error(answer: &Answer, status: u16, kind: &str, code: &str, what: &str) {
     let text = answer.text();
     assert_eq!(answer.status(), status, "{what}: {text}");
@@ -92,7 +92,7 @@ pub fn told(row: &Row) -> (&str, &str, &str) {
     (&row.outcome, &row.phase, &row.error_code)
 }
 
-/// What the same backend answers when it is asked without a gateway.
+/// The same backend's answer without a gateway.
 pub async fn directly(script: &Script, request: &Request) -> Answer {
     let backend = FakeBackend::start().await;
     backend.otherwise(script.clone());

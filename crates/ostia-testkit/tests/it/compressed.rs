@@ -1,4 +1,4 @@
-//! Compressed bodies: backends get plain bytes, and no body takes more than its limit and the budget.
+//! Compressed bodies: backends get plain bytes, and no body exceeds its limit or the memory budget.
 
 use std::io::Write;
 
@@ -34,7 +34,7 @@ fn zstd(text: &[u8]) -> Vec<u8> {
     compress_to_vec(text, CompressionLevel::Fastest)
 }
 
-/// One meta-block that is not compressed (RFC 7932 section 9.2), in a window of 64 KiB.
+/// One uncompressed meta-block (RFC 7932 section 9.2), in a window of 64 KiB.
 fn brotli(text: &[u8]) -> Vec<u8> {
     let length = u32::try_from(text.len() - 1).unwrap();
     let bits = (length << 4) | (1 << 20);
@@ -126,7 +126,7 @@ async fn what_does_not_decode_is_told_in_the_one_shape() {
         ("gzip", gzip(&bomb), 413, "request_too_large"),
         ("zstd", zstd(&bomb), 413, "request_too_large"),
         ("gzip, gzip", gzip(&gzip(&bomb)), 413, "request_too_large"),
-        // What lies between is too large, whatever comes of it.
+        // The intermediate result is too large, whatever the final one is.
         ("deflate, gzip", gzip(&bomb), 413, "request_too_large"),
         ("gzip", gzip(b"{}"), 400, "missing_model"),
     ];
@@ -147,7 +147,7 @@ async fn decoding_takes_of_the_one_budget_and_is_refused_at_once() {
     let settings = "[server]\nmax_body_bytes = 1000000\nmax_buffered_bytes = 1200000";
     let (backend, gateway) = rig_with(settings).await;
     let text = BODY.as_bytes();
-    // zstd has tables of its own; gzip does with what the body itself takes.
+    // zstd needs memory for its tables; gzip needs no more than the body itself.
     let busy = gateway.call(&coded(&gateway, zstd(text), "zstd")).await;
     assert_eq!(
         (busy.status(), busy.error_code().as_deref()),

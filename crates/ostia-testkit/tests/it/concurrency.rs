@@ -1,4 +1,4 @@
-//! Requests at one time, of a user and on an endpoint: no slot is lost and none is given twice (R42).
+//! Concurrent requests of a user and on an endpoint: no slot is lost, and none is given out twice (R42).
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ enum Of {
     Endpoint,
 }
 
-/// `m`, and `slow`, of which a second of silence is a timeout. On the endpoint's own limit there is only `m`.
+/// `m`, and `slow`, which times out after a second of silence. For the endpoint's own limit there is only `m`.
 async fn rig(of: Of) -> (FakeBackend, TestGateway) {
     let backend = FakeBackend::start().await;
     let site = match of {
@@ -46,7 +46,8 @@ async fn in_flight(gateway: &TestGateway, wanted: usize) {
     within(|| format!("{wanted} requests in flight"), asking).await;
 }
 
-/// Sends `count` streams at once. Those that were let in, with what they have read so far, and how many were not.
+/// Sends `count` streams at once. Returns those that were admitted, with what they have read so far, and how many were
+/// refused.
 async fn streams(
     gateway: &TestGateway,
     of: Of,
@@ -81,7 +82,7 @@ async fn streams(
     (open, refused)
 }
 
-/// A stream whose first event comes at once and whose end has to be asked for.
+/// A stream whose first event comes at once and whose end waits for the gate.
 fn held(gate: &Gate) -> Script {
     let chunk = |event: &str| format!("{:x}\r\n{event}\r\n", event.len());
     let first = chunk("data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"x\"}}]}\n\n");
@@ -103,7 +104,7 @@ async fn begun(gateway: &TestGateway, model: &str) -> (RawClient, Reading) {
     (client, reading)
 }
 
-/// One more fails before its answer, or falls silent in it.
+/// One more fails before its answer, or falls silent within it.
 async fn one_that_fails(of: Of, backend: &FakeBackend, gateway: &TestGateway) {
     match of {
         Of::User => {
@@ -136,7 +137,7 @@ async fn every_way_to_end_frees_one_slot(of: Of) {
     one_that_fails(of, &backend, &gateway).await;
     in_flight(&gateway, LIMIT - 1).await;
 
-    // The first refill; now it is full.
+    // Fills the limit for the first time.
     backend.otherwise(held(&gate));
     let (mut last, refused) = streams(&gateway, of, 46).await;
     assert_eq!((last.len(), refused), (1, 45), "{of:?}");
@@ -153,7 +154,7 @@ async fn every_way_to_end_frees_one_slot(of: Of) {
     assert_ne!(broken_client.rest(broken).await.ended, Ended::Complete);
     in_flight(&gateway, 1).await;
 
-    // Four more.
+    // Four more are admitted.
     let (mut refill, refused) = streams(&gateway, of, 50).await;
     assert_eq!((refill.len(), refused), (4, 46), "{of:?}");
     in_flight(&gateway, LIMIT).await;
@@ -183,7 +184,7 @@ async fn every_way_to_end_frees_one_slot_of_the_endpoint() {
     every_way_to_end_frees_one_slot(Of::Endpoint).await;
 }
 
-/// Whoever has the whole answer may ask again at once, on whichever connection.
+/// A client that has the whole answer may send its next request at once, on any connection.
 #[tokio::test]
 async fn with_one_slot_requests_one_after_the_other_are_never_refused() {
     for settings in ["[limits]\nmax_in_flight_per_user = 1", ""] {
@@ -207,7 +208,7 @@ async fn with_one_slot_requests_one_after_the_other_are_never_refused() {
     }
 }
 
-/// Many short lives of every kind, four at a time on four slots: nothing is left over.
+/// Many short requests that end in every way, four at a time in four slots: nothing is left over.
 #[tokio::test]
 async fn hundreds_of_requests_of_every_kind_leave_no_slot_taken() {
     let (backend, gateway) = rig(Of::Endpoint).await;

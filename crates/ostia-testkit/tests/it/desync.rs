@@ -1,4 +1,4 @@
-//! Requests that two parsers could read in two ways, with sign-in before and a backend behind (R2, R3).
+//! Requests that two parsers could read differently, with sign-in in front and a backend behind (R2, R3).
 
 use ostia_testkit::backend::FakeBackend;
 use ostia_testkit::gateway::{Site, TestGateway};
@@ -6,8 +6,8 @@ use ostia_testkit::gateway::{Site, TestGateway};
 const BODY: &str = r#"{"model":"m","messages":[{"role":"user","content":"first"}]}"#;
 const SECOND: &str = r#"{"model":"m","messages":[{"role":"user","content":"second"}]}"#;
 
-/// Fields and body. A newline stands for CRLF, `~` for a bare LF; `$b` for a sound body, `$n` for its length, `$x` for the
-/// same in hexadecimal. These are answered by Transfer-Encoding alone.
+/// Fields and body. A newline stands for CRLF, `~` for a bare LF; `$b` for a valid body, `$n` for its length, `$x` for
+/// the length in hexadecimal. Only Transfer-Encoding counts in these.
 const CHUNKED: &[&str] = &[
     "transfer-encoding: chunked\n\n$x\n$b\n0\n\n",
     "transfer-encoding: chunked\ncontent-length: 5\n\n$x\n$b\n0\n\n",
@@ -21,7 +21,7 @@ const CHUNKED: &[&str] = &[
     "transfer-encoding: chunked\n\n$x\n$b\n0\nx-trailer: y\ncontent-length: 9\n\n",
 ];
 
-/// These are never right.
+/// These are never valid.
 const ODD: &[&str] = &[
     "transfer-encoding: xchunked\n\n$x\n$b\n0\n\n",
     "transfer-encoding: xchunked\ncontent-length: $n\n\n$b",
@@ -124,7 +124,7 @@ async fn no_request_hides_in_another_and_none_is_answered_twice() {
             assert_eq!(record.received.body, BODY, "{vector:?}");
         }
     }
-    // Trailers of a request become no headers.
+    // Trailers of a request do not become headers.
     for record in backend.records() {
         assert_eq!(record.received.header("x-trailer"), None);
         assert_eq!(record.received.trailers.names(), Vec::<String>::new());
@@ -149,7 +149,7 @@ async fn http_1_0_has_no_transfer_encoding() {
         "{text}"
     );
     assert_eq!(backend.records().len(), 0);
-    // Without it, HTTP/1.0 is served.
+    // Without Transfer-Encoding, HTTP/1.0 is served.
     let answer = gateway.call(&gateway.chat("m").version("HTTP/1.0")).await;
     assert_eq!(answer.status(), 200, "{}", answer.text());
     gateway.finish(&[&backend]).await;

@@ -1,4 +1,4 @@
-//! Every dialect end to end: its errors, its broken end, its usage, and bytes that are nobody's business.
+//! Every dialect end to end: its errors, its broken end, its usage, and bytes that pass unchanged.
 
 use ostia_testkit::backend::{Break, FakeBackend, Script, ScriptFraming};
 use ostia_testkit::client::{Ended, Request};
@@ -285,7 +285,8 @@ async fn forms_go_on_byte_for_byte_and_their_usage_counts() {
     assert_eq!(tokens(&rows[2]), (14, 45, 59, "upstream"));
 }
 
-/// Media pass as they are, but an empty or broken answer that calls itself JSON is no picture, and a proxy's page no sound.
+/// Media pass unchanged. But an empty or broken answer that calls itself JSON is not accepted as a picture, nor a
+/// proxy's page as sound.
 #[tokio::test]
 async fn where_media_answer_in_json_it_has_to_be_json() {
     let (backend, gateway) = rig().await;
@@ -299,7 +300,7 @@ async fn where_media_answer_in_json_it_has_to_be_json() {
         (Script::json(200, &failed), 502),
         (Script::json(200, &json!({"data": []})), 200),
         (page("application/x-ndjson", "{}\n{}\n"), 200),
-        // A transcript of silence.
+        // The transcript of silence is empty.
         (page("text/plain", ""), 200),
         (page("image/png", "\u{1}"), 200),
     ] {
@@ -371,7 +372,7 @@ async fn speech_as_events_passes_and_reports_its_usage() {
     );
 }
 
-/// A budget of tokens ends at the same request on every way in.
+/// A budget of tokens runs out at the same request in every dialect.
 #[tokio::test]
 async fn budgets_stop_every_form_of_a_call_at_the_same_count() {
     for api in ["chat/completions", "completions", "responses", "messages"] {

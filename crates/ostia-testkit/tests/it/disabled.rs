@@ -1,4 +1,4 @@
-//! A backend key whose variable is not set disables its endpoint and no other (R78).
+//! If the variable of a backend's key is not set, its endpoint is disabled, and no other (R78).
 
 use ostia_testkit::backend::FakeBackend;
 use ostia_testkit::gateway::{Endpoint, Site, TestGateway};
@@ -66,7 +66,7 @@ async fn without_its_key_an_endpoint_is_disabled_and_never_called() {
     );
 }
 
-/// With one of two replicas disabled, the other serves.
+/// If one of two replicas is disabled, the other serves.
 #[tokio::test]
 async fn a_disabled_replica_leaves_the_work_to_the_other() {
     let (broken, sound) = (FakeBackend::start().await, FakeBackend::start().await);

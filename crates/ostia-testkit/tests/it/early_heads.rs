@@ -138,7 +138,7 @@ async fn the_queue_is_no_silence_either() {
     let gate = Gate::closed();
     first.next(Script::events(chat_stream_of(1)).gate_head(&gate));
     let held = begun(&gateway, &gateway.chat_stream("m")).await;
-    // Waits for its turn.
+    // This request waits for its turn.
     let (mut client, reading) = begun(&gateway, &gateway.chat_stream("m")).await;
     assert_eq!(first.records().len(), 1);
     gate.open();
@@ -169,7 +169,7 @@ async fn who_asked_for_no_stream_gets_no_early_head() {
     let (backend, gateway) = rig_with(SOON).await;
     let gate = Gate::closed();
     backend.next(Script::json(429, &json!({"error": {"message": "x"}})).gate_head(&gate));
-    // The stream beside it has its head, so the time is over.
+    // The other stream has its head, so the time is up.
     backend.next(Script::events(chat_stream_of(1)).gate_head(&gate));
     let mut plain = gateway.client().await;
     plain.send(gateway.chat("m").bytes()).await;

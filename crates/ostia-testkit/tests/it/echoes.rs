@@ -1,4 +1,4 @@
-//! Answers that give a long prompt back: more than is ever held of one event, or of one answer.
+//! Answers that repeat a long prompt: more than the gateway holds of one event or one answer.
 
 use ostia_testkit::backend::{Cuts, Script};
 use ostia_testkit::client::Ended;
@@ -8,7 +8,7 @@ use crate::common::{DONE, rig};
 
 const LONG: usize = 300_000;
 
-/// `last`: whether the prompt stands behind everything else.
+/// `last`: whether the prompt comes after everything else.
 fn response(id: &str, last: bool) -> String {
     let echo = format!(
         r#""instructions":"{}""#,

@@ -1,4 +1,4 @@
-//! Everything that an event stream may hold passes, and what tells something is understood (R56, R57).
+//! Whatever an event stream may contain passes, and its facts are understood (R56, R57).
 
 use ostia_testkit::backend::{Cuts, LineEnding, Script};
 use ostia_testkit::client::Ended;
@@ -47,7 +47,7 @@ async fn odd_ends_of_streams_are_understood() {
     let (backend, gateway) = rig().await;
     let text = chat_event("x");
     let cases = [
-        // A byte order mark before the only event that tells something.
+        // A byte order mark before the only event with facts.
         (format!("\u{feff}data: {USAGE}\n\n{text}{DONE}"), "ok"),
         (format!("{text}data:{USAGE}\n\ndata:[DONE]\n\n"), "ok"),
         (format!("{text}data: {USAGE}\n\ndata:  [DONE] \n\n"), "ok"),
@@ -123,7 +123,7 @@ async fn bytes_that_are_no_text_pass_unchanged() {
     gateway.finish(&[&backend]).await;
 }
 
-/// More than is ever held of one event; a build without optimisation takes a fifth of what it should.
+/// More than the gateway holds of one event. An unoptimized build uses a fifth of the length.
 const LONG: usize = if cfg!(debug_assertions) {
     1_000_000
 } else {
@@ -148,7 +148,7 @@ async fn a_line_of_megabytes_passes() {
     assert!(gateway.finish(&[&backend]).await.iter().all(estimated));
 }
 
-/// Nothing can be read in a compressed stream and nothing put into it: it passes as it comes, and is whole when it ends.
+/// A compressed stream can neither be read nor edited: it passes as it is, and is complete when it ends.
 #[tokio::test]
 async fn a_compressed_stream_passes_untouched() {
     let (backend, gateway) = rig_with("[upstream]\nkeepalive_comment = \"50ms\"").await;
@@ -164,7 +164,7 @@ async fn a_compressed_stream_passes_untouched() {
     let mut reading = client.begin().await.unwrap();
     let first = client.piece(&mut reading).await.unwrap().unwrap();
     assert_eq!(first, pieces[0]);
-    // Long enough for a comment, were there to be one.
+    // Long enough for a comment, if there were any.
     tokio::time::sleep(std::time::Duration::from_millis(200)).await;
     gate.open();
     let answer = client.rest(reading).await;

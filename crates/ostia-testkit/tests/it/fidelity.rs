@@ -1,4 +1,4 @@
-//! Bytes pass as they came, both ways, apart from what the contract names (R55).
+//! Bytes pass unchanged in both directions, apart from what the contract names (R55).
 
 use ostia_testkit::backend::{Cuts, FakeBackend, Script, ScriptFraming};
 use ostia_testkit::client::Ended;
@@ -18,7 +18,7 @@ async fn every_api_gives_the_backends_own_bytes() {
         "messages",
     ];
     for api in apis {
-        // No backend streams embeddings.
+        // Embeddings are never streamed.
         let streamed = (api != "embeddings").then(asks_for_usage);
         for more in [Some(json!({})), streamed].into_iter().flatten() {
             let request = gateway.request(api, "m", &more);
@@ -83,7 +83,7 @@ async fn only_include_usage_is_added_to_a_stream() {
     gateway.finish(&[&backend]).await;
 }
 
-/// A small stream in which everything can be cut: UTF-8 of each length, CRLF, two `data` lines, usage.
+/// A small stream with everything that a cut can hit: UTF-8 of each length, CRLF, two `data` lines, usage.
 fn delicate() -> Vec<String> {
     let text = chat_event("é€😀");
     vec![

@@ -1,4 +1,4 @@
-//! What a site of FIRST brings along: Minerva's isolation and affinity, pilots with several URLs, clusters whose other
+//! Features of FIRST's sites: Minerva's isolation and affinity, pilots with several URLs, and clusters whose other
 //! endpoints run on Globus Compute.
 
 use std::collections::BTreeSet;
@@ -20,7 +20,7 @@ fn site() -> Site {
     Site::new().variable("MINERVA_AFFINITY_HMAC_KEY", SECRET)
 }
 
-/// A cluster whose status page says that these models are live.
+/// A cluster whose status page lists these models as live.
 fn with_live(site: Site, page: &FakeBackend, models: &[&str]) -> Site {
     page.on_path("/status", Script::json(200, &json!({"models": models})));
     let url = format!("{}/status", page.base_url());
@@ -72,7 +72,7 @@ async fn minervas_callers_are_kept_apart_and_their_conversations_together() {
     };
     let session = |request: Request, id: &str| request.header("X-ALCF-Session-ID", id);
     let first = ask(session(gateway.chat("m"), "one")).await;
-    // The header of the caller loses, and no session goes on as it is.
+    // The caller's own header is ignored, and session ids are not passed on as they are.
     let again = ask(session(gateway.chat("m"), "one").header(HEADER, "mine")).await;
     assert_eq!(
         (salt(&first), affinity(&first)),
@@ -98,7 +98,7 @@ async fn minervas_callers_are_kept_apart_and_their_conversations_together() {
     let salts: BTreeSet<String> = all.map(salt).into_iter().collect();
     assert_eq!(salts.len(), 3);
 
-    // vLLM's form of `messages` has no salt.
+    // vLLM's `messages` has no salt.
     let message = gateway.request(
         "messages",
         "m",
@@ -134,7 +134,7 @@ async fn the_rest_of_a_salted_body_keeps_its_bytes() {
     gateway.finish(&[&backend]).await;
 }
 
-/// A field that only the gateway may set is refused, in whatever letters; a replica that takes it may answer.
+/// A field that only the gateway may set is refused in any spelling, unless a replica accepts it.
 #[tokio::test]
 async fn callers_may_not_set_what_the_gateway_sets() {
     let (backend, page) = (FakeBackend::start().await, FakeBackend::start().await);
@@ -178,7 +178,7 @@ async fn callers_may_not_set_what_the_gateway_sets() {
         assert_eq!(answer.json()["error"]["param"], SALT);
     }
     assert_eq!(ask("salted", "api_port").await.status(), 200);
-    // Only the replica without a salt takes it.
+    // Only the replica without a salt accepts it.
     for _ in 0..3 {
         let answer = ask("both", SALT).await;
         assert_eq!(answer.status(), 200, "{}", answer.text());
@@ -311,7 +311,7 @@ async fn a_cluster_with_globus_compute_lists_its_other_endpoints() {
     }
 }
 
-/// SDKs retry each 5xx for ten seconds and more unless they are told not to.
+/// SDKs retry each 5xx for ten seconds and more, unless they are told not to.
 #[tokio::test]
 async fn what_no_retry_can_help_says_so() {
     let backend = FakeBackend::start().await;

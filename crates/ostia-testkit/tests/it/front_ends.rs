@@ -1,11 +1,11 @@
-//! Chat front ends: what Open WebUI and LibreChat send, by which a person's key is all that they need.
+//! Chat front ends: with what Open WebUI and LibreChat send, a person's key is all that they need.
 
 use ostia_testkit::client::Request;
 use serde_json::json;
 
 use crate::common::rig;
 
-/// Headers of Open WebUI with its user's name in them, of LibreChat, and of the browser behind either.
+/// Headers of Open WebUI that name its user, of LibreChat, and of the browser behind them.
 const HEADERS: [(&str, &str); 8] = [
     ("X-OpenWebUI-User-Name", "Ann%20Example"),
     ("X-OpenWebUI-User-Id", "7f7c1d9e-canary"),

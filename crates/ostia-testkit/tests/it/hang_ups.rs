@@ -1,4 +1,4 @@
-//! A client that goes away, in every phase and manner: the backend's work ends, and the row says so (R52 to R54).
+//! A client that hangs up, in every phase and manner: the backend's work ends, and the row says so (R52 to R54).
 
 use std::time::Duration;
 
@@ -146,7 +146,7 @@ async fn in_the_middle_of_a_plain_answer() {
     }
 }
 
-/// The figure that is printed (`--nocapture`) is what an operator sees; it is not judged here.
+/// Prints a figure for operators (`--nocapture`), which the test does not judge.
 #[tokio::test]
 async fn a_hundred_hang_ups_are_a_hundred_aborts() {
     let (backend, gateway) = rig().await;
@@ -164,7 +164,7 @@ async fn a_hundred_hang_ups_are_a_hundred_aborts() {
         client.send(request.bytes()).await;
         backend.requests(number + 1).await;
         if stream {
-            // One whole event has reached the client.
+            // One complete event has reached the client.
             gate.release(8);
             let mut reading = client.begin().await.unwrap();
             client.until(&mut reading, b"\n\n").await;
@@ -210,7 +210,7 @@ async fn many_streams_aborted_at_once_leave_nothing() {
     };
     let clients = join_all((0..STREAMS).map(|_| start())).await;
     gate.reached(STREAMS).await;
-    // One event each: the gate is fair.
+    // Each stream gets one event, because the gate is fair.
     gate.release(STREAMS);
     let leave = |(number, client): (usize, RawClient)| client.hang_up(WAYS[number % 2]);
     join_all(clients.into_iter().enumerate().map(leave)).await;
@@ -266,7 +266,7 @@ async fn a_client_that_leaves_at_done_does_not_wait_for_the_end() {
     assert_eq!(told(&rows[0]), ("ok", "done", ""));
 }
 
-/// Reads just until `last` has come, with whatever came in the same piece.
+/// Reads until `last` has arrived, including whatever came in the same read.
 async fn read_to(client: &mut RawClient, last: &[u8]) {
     let mut reading = client.begin().await.unwrap();
     let mut text = Vec::new();
@@ -275,7 +275,7 @@ async fn read_to(client: &mut RawClient, last: &[u8]) {
     }
 }
 
-/// Waits until a gauge is not zero; metrics can only be asked.
+/// Waits until a gauge is above zero. Metrics can only be polled.
 async fn until_held(gateway: &TestGateway, gauge: &str) {
     let holding = async {
         while gauges::sum(&gauges::scrape(gateway.admin_address()).await, gauge) == Some(0.0) {

@@ -1,5 +1,5 @@
-//! The journal's disk does not answer. The gateway has one thread for everything, as these tests have: whatever waited for
-//! the disk on it would stop them.
+//! The journal's disk does not answer. In these tests the gateway has one thread, so if anything on it waited for the
+//! disk, the test would hang.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,7 +26,7 @@ async fn rig() -> (FakeBackend, TestGateway, Arc<ManualClock>, Arc<HangingDisk>)
     (backend, gateway.await, clock, disk)
 }
 
-/// Waits until so many requests are written down or wait for it.
+/// Waits until this many requests are recorded or wait to be.
 async fn until_open(gateway: &TestGateway, count: f64) {
     let open = async {
         loop {
@@ -40,7 +40,7 @@ async fn until_open(gateway: &TestGateway, count: f64) {
     within(|| format!("{count} open receipts"), open).await;
 }
 
-/// Waits until the gateway says so of its journal.
+/// Waits until readiness reports this state of the journal.
 async fn until_ready(gateway: &TestGateway, status: u16, journal: &str) {
     let ready = async {
         loop {
@@ -103,7 +103,7 @@ async fn streams_flow_and_new_requests_are_refused_after_two_seconds() {
     );
     assert!(answer.header("retry-after").is_some());
     until_ready(&gateway, 503, "down").await;
-    // What runs comes to its end, though its rows wait.
+    // Running requests finish, although their rows wait.
     events.open();
     let whole = stream.rest(reading).await;
     assert_eq!(whole.ended, Ended::Complete);
@@ -134,7 +134,7 @@ async fn streams_flow_and_new_requests_are_refused_after_two_seconds() {
     }
 }
 
-/// A disk that takes its time is no disk that hangs: nobody notices but by the wait.
+/// A slow disk does not count as one that hangs: requests only take longer.
 #[tokio::test]
 async fn who_waits_for_a_slow_disk_is_served() {
     let (backend, gateway, clock, disk) = rig().await;
@@ -158,7 +158,7 @@ async fn who_waits_for_a_slow_disk_is_served() {
     assert_eq!(of(&rows, "ok").len(), 2, "{rows:#?}");
 }
 
-/// The last bytes of an answer come with the row that tells of them, or after two seconds without.
+/// The last bytes of an answer leave with the row that records them, or after two seconds without it.
 #[tokio::test]
 async fn an_answer_is_complete_when_its_row_is_written_or_after_two_seconds() {
     let (backend, gateway, clock, disk) = rig().await;
@@ -171,7 +171,7 @@ async fn an_answer_is_complete_when_its_row_is_written_or_after_two_seconds() {
         disk.hang();
         gate.open();
         disk.reached().await;
-        // The final record is in the writer's hands, so the answer has no head yet.
+        // The final record is being written, so the answer has no head yet.
         match waits {
             true => clock.advance(PATIENCE),
             false => disk.release(),

@@ -201,7 +201,7 @@ async fn a_stream_says_that_nobody_may_hold_it_back() {
     gateway.finish(&[&backend]).await;
 }
 
-/// RFC 9110 section 7.6.1: what Connection names was meant for the gateway, whatever list it stands on besides.
+/// RFC 9110 section 7.6.1: headers that Connection names were meant for the gateway, even if another list passes them.
 #[tokio::test]
 async fn what_connection_names_goes_no_further() {
     let backend = FakeBackend::start().await;

@@ -1,4 +1,4 @@
-//! What stands in a request's head: Host, methods, and too much of anything (R5, R6, R7, R13).
+//! Heads of requests: Host, methods, and too much of anything (R5, R6, R7, R13).
 
 use ostia_testkit::backend::FakeBackend;
 use ostia_testkit::client::{Answer, Ended, Request};
@@ -43,7 +43,7 @@ async fn a_bad_host_is_400_and_reaches_nothing() {
     gateway.finish(&[&backend]).await;
 }
 
-/// Whatever a sound Host says, it opens no door and closes none.
+/// A valid Host has no effect on access, whatever it says.
 #[tokio::test]
 async fn no_host_changes_who_may_do_what() {
     let (backend, gateway) = rig().await;
@@ -211,7 +211,7 @@ fn trailers(gateway: &TestGateway) -> Vec<u8> {
     text.into_bytes()
 }
 
-/// Odd, but right: it is served.
+/// Odd, but valid: it is served.
 #[tokio::test]
 async fn ten_thousand_chunks_of_one_byte_are_one_body() {
     let (backend, gateway) = rig().await;

@@ -1,4 +1,4 @@
-//! The same promises to clients that speak HTTP/2.
+//! The same promises to HTTP/2 clients.
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
@@ -36,7 +36,7 @@ fn request(gateway: &TestGateway, stream: bool) -> http::Request<Full<Bytes>> {
         .unwrap()
 }
 
-/// What came of a body, and how it ended.
+/// The bytes of a body, and how it ended.
 async fn read(mut body: hyper::body::Incoming) -> (String, Result<(), String>) {
     let mut bytes = Vec::new();
     let mut ended = Ok(());

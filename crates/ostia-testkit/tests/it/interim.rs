@@ -1,4 +1,4 @@
-//! Answers before the answer, and protocols that nobody asked for (R4, R5, R9).
+//! Interim responses, and upgrades that nobody asked for (R4, R5, R9).
 
 use ostia_testkit::backend::Script;
 use ostia_testkit::client::Ended;
@@ -71,7 +71,7 @@ async fn an_upgrade_is_not_passed_on() {
             .header("HTTP2-Settings", "AAMAAABkAARAAAAAAAIAAAAA")
             .header("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==");
         let mut client = gateway.client().await;
-        // What follows is the next request, not a stream of another protocol.
+        // The following bytes are the next request, not a stream of another protocol.
         let mut bytes = request.bytes().to_vec();
         bytes.extend_from_slice(&gateway.chat("m").bytes());
         client.send(&bytes).await;

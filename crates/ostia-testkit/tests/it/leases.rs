@@ -1,4 +1,4 @@
-//! Engines that come and go: who may say where one is, for how long it is believed, and that no request is lost.
+//! Engines that come and go: who may register one, how long a lease lasts, and that no request is lost.
 
 use std::time::Duration;
 
@@ -69,7 +69,7 @@ async fn give_back(gateway: &TestGateway, key: &str, lease: &Value) -> Answer {
     gateway.call(&request.bearer(key)).await
 }
 
-/// What a job says of an engine.
+/// A job's description of an engine.
 fn place(engine: &FakeBackend, more: &Value) -> Value {
     let mut body = json!({"url": format!("{}/v1", engine.base_url())});
     for (key, value) in more.as_object().into_iter().flatten() {
@@ -78,7 +78,7 @@ fn place(engine: &FakeBackend, more: &Value) -> Value {
     body
 }
 
-/// The next call of whoever holds a lease.
+/// The next call of a lease's holder.
 fn renewal(lease: &Value, more: &Value) -> Value {
     let sequence = lease["sequence"].as_i64().unwrap() + 1;
     let mut body = json!({"lease": lease["lease"], "sequence": sequence});
@@ -88,7 +88,7 @@ fn renewal(lease: &Value, more: &Value) -> Value {
     body
 }
 
-/// What users are told of the model.
+/// The model's state as users see it.
 async fn state(gateway: &TestGateway) -> String {
     let request = Request::get("/v1/models/m").bearer(&gateway.site().secrets.client_bearer());
     let answer = gateway.call(&request).await;
@@ -98,7 +98,7 @@ async fn state(gateway: &TestGateway) -> String {
 async fn until_state(gateway: &TestGateway, wanted: &str) {
     let asking = async {
         while state(gateway).await != wanted {
-            // A list can only be asked, not awaited.
+            // A list can only be polled.
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
@@ -128,7 +128,7 @@ async fn an_engine_registers_serves_drains_and_is_given_back() {
         (200, json!(2))
     );
 
-    // What runs while it drains ends.
+    // Running requests finish while it drains.
     let gate = Gate::closed();
     engine.on_model("m", Script::completion().gate_head(&gate));
     let (answer, drained) = tokio::join!(rig.call(), async {
@@ -205,7 +205,7 @@ async fn an_engine_that_answers_health_and_nothing_else_gets_no_request() {
     assert_eq!(state(&rig.gateway).await, "starting");
     assert_eq!(rig.call().await.status(), 503);
 
-    // One that serves another model neither.
+    // An engine that serves another model is not used either.
     let other = FakeBackend::start().await;
     let list = json!({"object": "list", "data": [{"id": "another"}]});
     other.on_path("/v1/models", Script::json(200, &list));
@@ -360,7 +360,7 @@ async fn flooding_once(rig: &Rig) {
     }
 }
 
-/// A call at another replica, by the key that the database knows.
+/// A call to another replica, with the key from the database.
 async fn call_at(gateway: &TestGateway, rig: &Rig) -> Answer {
     let bearer = rig.gateway.site().secrets.client_bearer();
     let request = gateway.chat("m").without("authorization").bearer(&bearer);
@@ -394,7 +394,7 @@ async fn three_replicas_know_one_lease_and_a_restart_forgets_none() {
         until_state_at(gateway, &rig, "running").await;
         assert_eq!(call_at(gateway, &rig).await.status(), 200);
     }
-    // Another replica hears that it drains, and one that has just started knows it too.
+    // Another replica learns that it drains, and so does one that has just started.
     let drains = renewal(&lease, &json!({"state": "draining"}));
     assert_eq!(put(&second, &rig.key, SLUG, &drains).await.status(), 200);
     for gateway in [&rig.gateway, &third] {
@@ -410,7 +410,7 @@ async fn three_replicas_know_one_lease_and_a_restart_forgets_none() {
     }
 }
 
-/// Gateways whose requests wait for a start.
+/// A gateway whose requests wait for an engine to start.
 fn waiting(patience: &str) -> Site {
     Site::new().endpoint(Endpoint::leased("m").config("wait_for_start", json!(patience)))
 }

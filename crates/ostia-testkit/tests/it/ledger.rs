@@ -1,4 +1,4 @@
-//! What the tables hold: every column of the contract, rows of refusals and of early hang-ups, the users.
+//! The tables' content: every column of the contract, rows of refusals and of early hang-ups, the users.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -17,7 +17,7 @@ use crate::rate::clock;
 
 pub type Table = Vec<BTreeMap<String, Value>>;
 
-/// A table as SQLite has it: integers, texts and NULLs are told apart.
+/// A table with SQLite's own types: integers, texts and NULLs.
 pub async fn table(database: &Path, name: &str) -> Table {
     let options = SqliteConnectOptions::new()
         .filename(database)
@@ -104,7 +104,7 @@ async fn a_row_says_everything_that_the_contract_names() {
         row["started_at"].as_i64().unwrap(),
         row["finished_at"].as_i64().unwrap(),
     );
-    // Microseconds: between 2020 and 2100.
+    // In microseconds: between 2020 and 2100.
     assert!(
         (1_577_836_800_000_000..4_102_444_800_000_000).contains(&started),
         "{started}"
@@ -123,7 +123,7 @@ async fn a_row_says_everything_that_the_contract_names() {
     }
 }
 
-/// The group that let the caller in, and the project of their key: on answers and on refusals.
+/// The group that let the caller in, and the project of the key, both on answers and on refusals.
 #[tokio::test]
 async fn a_row_names_the_group_and_the_project() {
     const GROUPS: &str = "allowed_globus_groups";
@@ -188,7 +188,7 @@ async fn a_refusal_by_a_limit_names_what_it_was_for_as_far_as_that_is_known() {
     let gateway = TestGateway::start(site).await;
     let body = json!({"model": "m", "messages": [{"role": "user", "content": "x"}]});
     let bearer = gateway.site().secrets.client_bearer();
-    // The first on each endpoint uses its limit up, and more.
+    // The first request on each endpoint uses up its limit, and more.
     for (path, status) in [
         ("/lab/vllm/v1/chat/completions", 200),
         ("/annex/vllm/v1/chat/completions", 200),
@@ -323,7 +323,7 @@ async fn refusals_leave_rows_that_name_nothing_they_should_not() {
     );
 }
 
-/// The gateway asks for the body, and the client leaves instead.
+/// The gateway asks for the body, but the client hangs up instead.
 #[tokio::test]
 async fn hang_ups_before_the_body_and_before_the_head_leave_rows() {
     let backend = FakeBackend::start().await;

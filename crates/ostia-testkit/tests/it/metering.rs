@@ -1,4 +1,4 @@
-//! The same prompt costs the same on every way in, and nobody sees what only the gateway asked for (R44).
+//! The same prompt costs the same in every dialect, and no client sees what only the gateway asked for (R44).
 
 use std::collections::BTreeSet;
 
@@ -75,7 +75,7 @@ async fn every_route_and_form_counts_the_same_tokens() {
     assert_eq!(named, apis.into());
 }
 
-/// Chunks of a stream, with what differs by nature (ids, times) as the backend made it.
+/// The chunks of a stream, apart from what always differs (ids, times).
 fn events(answer: &Answer) -> Vec<String> {
     answer
         .events()
@@ -110,7 +110,7 @@ async fn who_does_not_ask_for_usage_sees_none_and_all_else_as_it_was() {
     }
 }
 
-/// An event without `"usage":null`, which backends add to every chunk when usage was asked for, and without its id.
+/// An event without its id, and without `"usage":null`, which backends add to every chunk when usage is asked for.
 fn bare(event: &str) -> String {
     let Ok(mut value) = serde_json::from_str::<Value>(event) else {
         return event.to_owned();

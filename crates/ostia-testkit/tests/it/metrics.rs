@@ -1,4 +1,4 @@
-//! What a scrape says of requests.
+//! What a scrape says about requests.
 
 use ostia_testkit::backend::{FakeBackend, Script};
 use ostia_testkit::gateway::{Site, TestGateway, gauges};
@@ -56,7 +56,7 @@ async fn requests_are_counted_by_model_and_outcome_in_base_units() {
     gateway.finish(&[&backend]).await;
 }
 
-/// Names of models come from files, but files are written by many hands.
+/// The names of models come from files, but many people write those.
 #[tokio::test]
 async fn labels_are_escaped() {
     let backend = FakeBackend::start().await;

@@ -1,12 +1,12 @@
-//! Lists of models, as OpenAI's clients, Codex, Anthropic's and a site's own tools read them; what agents try before their
-//! first request.
+//! Lists of models, as the clients of OpenAI and Anthropic, Codex and a site's own tools read them; and what agents try
+//! before their first request.
 
 use ostia_testkit::backend::{FakeBackend, Script};
 use ostia_testkit::client::{Answer, Request};
 use ostia_testkit::gateway::{Endpoint, Site, TestGateway};
 use serde_json::{Value, json};
 
-/// `org/known` says everything itself, `plain` nothing.
+/// `org/known` states its limits itself, `plain` states none.
 async fn rig() -> (FakeBackend, TestGateway) {
     let backend = FakeBackend::start().await;
     let known = Endpoint::of("org/known", &backend)
@@ -90,7 +90,7 @@ async fn openai_s_list_says_what_the_entry_says_or_else_the_engine() {
     assert_eq!(plain["max_model_len"], 8192);
     let apis = plain["capabilities"]["api_protocols"].as_array().unwrap();
     assert!(apis.contains(&json!("chat_completions")), "{plain}");
-    // Asked once, although five lists were made.
+    // The engine was asked once, although five lists were made.
     let asked = backend.records();
     assert_eq!(asked.len(), 1);
     assert_eq!(asked[0].received.head.first_line, "GET /v1/models HTTP/1.1");
@@ -117,7 +117,7 @@ async fn an_engine_that_says_nothing_spoils_no_list() {
     }
 }
 
-/// The members that Codex 0.171 demands.
+/// The members that Codex 0.171 requires.
 const DEMANDED: [&str; 11] = [
     "slug",
     "display_name",

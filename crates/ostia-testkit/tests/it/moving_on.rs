@@ -1,4 +1,4 @@
-//! A backend that says no before anything was answered: who gets the request then, and for how long it is left alone.
+//! A backend that refuses before it answered anything: who gets the request then, and how long the backend is avoided.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use ostia_testkit::gateway::{Endpoint, Site, TestGateway};
 use ostia_testkit::patience::within;
 use serde_json::{Value, json};
 
-/// Two replicas, of which `first` is asked as long as nothing speaks against it.
+/// Two replicas, of which `first` is preferred.
 struct Rig {
     first: FakeBackend,
     second: FakeBackend,
@@ -76,7 +76,7 @@ async fn whoever_says_no_is_left_alone_and_the_twin_answers() {
             assert_eq!((row.attempts, &*row.endpoint_slug), (attempts, "second"));
             assert_eq!((row.upstream_status, &*row.outcome), (200, "ok"));
         }
-        // A second later it is asked again, then two seconds.
+        // It is tried again after one second, then after two.
         for (wait, seen) in [(1, (2, 4)), (1, (2, 5)), (1, (3, 6))] {
             rig.clock.advance(Duration::from_secs(wait));
             assert_eq!(rig.call().await.status(), 200);
@@ -124,7 +124,7 @@ async fn where_all_say_no_the_last_one_s_own_answer_is_told() {
     let row = rig.gateway.row_of(&answer).await;
     assert_eq!((row.attempts, &*row.outcome), (2, "upstream_error"));
     assert_eq!((&*row.phase, row.upstream_status), ("waiting_headers", 429));
-    // Nobody is there: the next one asks the one that is back first, and is told what that says.
+    // No backend is available: the next request goes to the one that is back first, and gets its answer.
     let answer = rig.call().await;
     assert_eq!(answer.json()["error"]["message"], "first");
     assert_eq!(rig.seen(), (2, 1));
@@ -172,7 +172,7 @@ async fn without_a_retry_left_the_answer_is_the_backend_s() {
     };
     let (statuses, ()) = tokio::join!(calls, opening);
     let moved = statuses.iter().filter(|status| **status == 200).count();
-    // Ten a second are always there, and this second does not pass.
+    // Ten a second are always allowed, and the clock stands still.
     assert_eq!((moved, rig.seen()), (10, (40, 10)));
     rig.finish().await;
 }
@@ -204,7 +204,7 @@ async fn a_response_is_continued_where_it_was_made_or_not_at_all() {
     gateway.finish(&[&first, &second]).await;
 }
 
-/// One endpoint, and time to wait for it.
+/// One endpoint, and enough time to wait for it.
 async fn patient(settings: &str) -> (FakeBackend, TestGateway) {
     let backend = FakeBackend::start().await;
     let site = Site::new()
@@ -259,7 +259,7 @@ async fn who_comes_while_it_is_away_waits_and_one_of_them_finds_out() {
     for answer in others.iter().chain([&first]) {
         assert_eq!(answer.status(), 200, "{}", answer.text());
     }
-    // None of them was turned away: each was sent once, and the first twice.
+    // None of them was turned away: each was sent once, and the first one twice.
     assert_eq!(backend.records().len(), 10);
     gateway.finish(&[&backend]).await;
 }
@@ -327,7 +327,7 @@ async fn a_stand_in_answers_where_the_catalog_says_so_and_the_answer_names_it() 
     gateway.finish(&[&large, &small]).await;
 }
 
-/// A model on site, and the same one at a provider.
+/// A model on site, and the same one at an external provider.
 async fn both_sides(settings: &str, fallback: bool) -> (FakeBackend, FakeBackend, TestGateway) {
     let (here, there) = (FakeBackend::start().await, FakeBackend::start().await);
     let external = match fallback {
@@ -415,7 +415,7 @@ async fn r63_a_backend_that_never_answers_costs_others_nothing() {
     for _ in 0..20 {
         assert_eq!(gateway.call(&gateway.chat("b")).await.status(), 200);
     }
-    // Once somebody hangs up, there is room again.
+    // Once a client hangs up, there is room again.
     let leaver = held.pop().unwrap();
     leaver.hang_up(HangUp::Fin).await;
     silent.aborts(1).await;

@@ -1,4 +1,4 @@
-//! Models by name (R29), what a stranger can learn (R31), and who tries to choose the backend himself (R33).
+//! Models by name (R29), what a stranger can learn (R31), and attempts to choose the backend (R33).
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use ostia_testkit::client::{Answer, Request};
 use ostia_testkit::gateway::{Endpoint, Site, TestGateway, gauges};
 use serde_json::{Value, json};
 
-/// `m` has an alias; `secret` and its alias are for others; so is the whole cluster `closed`.
+/// `m` has an alias; `secret` and its alias are for other users; so is the whole cluster `closed`.
 async fn rig() -> (FakeBackend, TestGateway) {
     let backend = FakeBackend::start().await;
     let site = Site::new()
@@ -29,7 +29,7 @@ fn ask(gateway: &TestGateway, path: &str, model: &str) -> Request {
         .json(&body)
 }
 
-/// Everything but what differs between any two answers.
+/// Everything except what differs between any two answers.
 pub fn essence(answer: &Answer) -> (String, Vec<(String, String)>, Vec<u8>) {
     let fields = answer
         .head
@@ -44,7 +44,7 @@ pub fn essence(answer: &Answer) -> (String, Vec<(String, String)>, Vec<u8>) {
     )
 }
 
-/// The same without the name that was asked for, which the message repeats, and the length that it makes.
+/// The same, without the requested name, which the message repeats, and without its effect on the length.
 pub fn nameless(answer: &Answer, name: &str) -> (String, Vec<(String, String)>, String) {
     let (line, mut fields, body) = essence(answer);
     fields.retain(|(name, _)| !name.eq_ignore_ascii_case("content-length"));
@@ -168,7 +168,7 @@ async fn what_is_forbidden_and_what_is_absent_are_the_same_bytes() {
             "/absent/no/v1/no",
             "elsewhere",
         ),
-        // An api that the forbidden model's cluster does not serve tells nothing either.
+        // An API that the forbidden model's cluster does not serve reveals nothing either.
         ("/v1/no-such-api", "elsewhere", "/v1/no-such-api", "absent"),
     ];
     for (forbidden_path, forbidden, absent_path, absent) in pairs {
@@ -184,7 +184,7 @@ async fn what_is_forbidden_and_what_is_absent_are_the_same_bytes() {
         );
         assert_ne!(one.header("x-request-id"), other.header("x-request-id"));
     }
-    // Who may use them, may.
+    // Those who may use them can.
     let friend = gateway.key_for("friend@other.org", &[]).await;
     for model in ["secret", "secret-alias", "elsewhere"] {
         let request = ask(&gateway, "/v1/chat/completions", model)

@@ -99,7 +99,7 @@ async fn a_drained_endpoint_gets_nothing_new_until_it_is_used_again() {
     let gate = Gate::closed();
     gate.release(1);
     one.otherwise(Script::completion().gate_events(&gate));
-    // One runs there: it goes on.
+    // A request runs there, and finishes.
     other.otherwise(Script::completion());
     admin(&gateway, Request::post("/admin/endpoints/other/drain")).await;
     let mut client = gateway.client().await;
@@ -108,7 +108,7 @@ async fn a_drained_endpoint_gets_nothing_new_until_it_is_used_again() {
     admin(&gateway, Request::post("/admin/endpoints/other/undrain")).await;
     let drained = admin(&gateway, Request::post("/admin/endpoints/one/drain")).await;
     assert_eq!(drained.json()["in_flight"], 1);
-    // It survives a reload.
+    // The drain survives a reload.
     gateway.reload().expect("it can be served");
     for _ in 0..5 {
         assert_eq!(gateway.call(&gateway.chat("m")).await.status(), 200);
@@ -169,7 +169,7 @@ async fn maintenance_is_set_and_cleared_over_the_api() {
     gateway.finish(&[&backend]).await;
 }
 
-/// A catalogue may list thousands of endpoints that nobody calls.
+/// A catalog may list thousands of endpoints that are never called.
 #[tokio::test]
 async fn a_scrape_has_series_of_endpoints_that_were_used() {
     let backend = FakeBackend::start().await;

@@ -1,4 +1,4 @@
-//! Where a request comes from: the peer, or what a trusted proxy says (R35).
+//! The address of a request: the peer's, or what a trusted proxy reports (R35).
 
 use ostia_testkit::backend::FakeBackend;
 use ostia_testkit::gateway::{Site, TestGateway};

@@ -1,4 +1,4 @@
-//! Time within a stream: silences, drips, comments that keep the line open (R48, R49).
+//! Time within a stream: silence, trickles, and comments that keep the connection open (R48, R49).
 
 use bytes::Bytes;
 use ostia_testkit::backend::{Break, Cuts, FakeBackend, Script, Step};
@@ -31,7 +31,7 @@ async fn a_stream_that_stalls_ends_broken_at_the_idle_timeout() {
     assert!(rows[0].tokens.completion >= 2);
 }
 
-/// A stream of the same chunk again and again, each after a release.
+/// A stream that repeats the same chunk, each time after the gate is released.
 fn drip(chunk: &str, gate: &Gate) -> Script {
     let head =
         "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
@@ -97,7 +97,7 @@ async fn a_stream_that_drips_for_ever_ends_broken_at_the_total_timeout() {
     );
 }
 
-/// Reads until `count` more comments have come, and adds all that came to `text`.
+/// Reads until `count` more comments have arrived, and appends everything to `text`.
 async fn comments(client: &mut RawClient, reading: &mut Reading, text: &mut Vec<u8>, count: usize) {
     let seen = |text: &[u8]| memchr::memmem::find_iter(text, COMMENT).count();
     let enough = seen(text) + count;
@@ -131,7 +131,7 @@ async fn a_silent_stream_is_kept_alive_between_events_only() {
     assert_eq!(told(&rows[0]), ("ok", "done", ""));
 }
 
-/// The backend's bytes, with whole comment lines between events and nowhere else.
+/// The backend's bytes, with whole comment lines only between events.
 fn assert_only_comments_added(text: &[u8], events: &[String]) {
     let mut rest = std::str::from_utf8(text).unwrap();
     for event in events {
@@ -156,7 +156,7 @@ async fn no_comment_comes_within_an_event() {
     for at in [first + 1, first + 10, second - 2, second - 1] {
         held_within(&gateway, &backend, &events, at, &whole).await;
     }
-    // Behind CRLFCR an LF may follow.
+    // After CRLFCR an LF may follow.
     let crlf: Vec<_> = events
         .iter()
         .map(|event| event.replace('\n', "\r\n"))
@@ -166,7 +166,7 @@ async fn no_comment_comes_within_an_event() {
     gateway.finish(&[&backend]).await;
 }
 
-/// Holds a stream at one byte for as long as another stream gets several comments.
+/// Pauses a stream at a certain byte for as long as another stream gets several comments.
 async fn held_within(
     gateway: &TestGateway,
     backend: &FakeBackend,
@@ -230,7 +230,7 @@ async fn a_failure_behind_a_comment_is_an_error_event() {
     }
     for row in gateway.finish(&[&backend]).await {
         assert_eq!((row.http_status, &*row.outcome), (200, "upstream_error"));
-        // No token came, whatever kept the line open.
+        // There was no token, only what kept the connection open.
         assert_eq!(row.ttft_ms, None);
     }
 }

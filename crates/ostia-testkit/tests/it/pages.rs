@@ -1,4 +1,4 @@
-//! Everything that is no inference: health, who one is, what there is, and the admin listener.
+//! Everything besides inference: health, identity, lists, and the admin listener.
 
 use ostia_testkit::backend::FakeBackend;
 use ostia_testkit::client::{Answer, RawClient, Request};
@@ -113,7 +113,7 @@ async fn a_head_request_is_answered_without_a_body() {
         let reading = client.begin().await.unwrap();
         assert_eq!(reading.status(), 200, "{path}");
     }
-    // Had there been a body, this answer would not be where it is.
+    // If there had been a body, it would be read in place of this answer.
     let answer = client.call(&Request::get("/health")).await;
     assert_eq!(answer.json(), json!({"status": "ok"}));
     gateway.finish(&[&backend]).await;

@@ -1,4 +1,4 @@
-//! Who may use what: every user before every rule, on every route, against one table of a few lines (R30, R31).
+//! Who may use what: every user with every rule on every route, against one table of a few lines (R30, R31).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,9 +11,9 @@ use serde_json::{Value, json};
 
 use crate::names::essence;
 
-/// Every route is there twice.
+/// Every route exists twice.
 const BASES: [&str; 2] = ["", "/resource_server"];
-/// A model that every cluster has, under another rule on each.
+/// A model on every cluster, with a different rule on each.
 const SHARED: &str = "shared";
 const APIS: [&str; 5] = [
     "chat/completions",
@@ -23,7 +23,7 @@ const APIS: [&str; 5] = [
     "messages",
 ];
 const GROUPS: [&[&str]; 3] = [&[], &["g2"], &["g1", "g3"]];
-/// The last one has none.
+/// The last user has no domain.
 const DOMAINS: [&str; 3] = ["one.org", "two.org", ""];
 
 #[derive(Clone, Copy)]
@@ -62,7 +62,7 @@ struct User {
 }
 
 impl Rule {
-    /// The reference: an empty list is no rule, else one of it is needed, and both must hold.
+    /// The reference: an empty list allows everybody; otherwise one of its entries must match; both lists must allow.
     fn admits(self, user: &User) -> bool {
         let group =
             self.groups.is_empty() || self.groups.iter().any(|one| user.groups.contains(one));
@@ -92,12 +92,12 @@ fn model(cluster: usize, endpoint: usize) -> String {
     format!("model-{cluster}-{endpoint}")
 }
 
-/// The rule of an endpoint: that of its number, or for the shared model one that differs from its cluster's.
+/// The rule with an endpoint's number. For the shared model, one that differs from its cluster's.
 fn rule_of(cluster: usize, endpoint: Option<usize>) -> Rule {
     RULES[endpoint.unwrap_or((cluster + 2) % RULES.len())]
 }
 
-/// All endpoints: cluster, model, and its number; `None` is the shared one.
+/// All endpoints: cluster, model and number; `None` is the shared model.
 fn endpoints() -> Vec<(usize, String, Option<usize>)> {
     let numbers = || (0..RULES.len()).map(Some).chain([None]);
     let all = (0..RULES.len()).flat_map(|c| numbers().map(move |e| (c, e)));
@@ -162,8 +162,7 @@ fn body(api: &str, model: &str) -> Value {
     }
 }
 
-/// Status, and of a refusal everything that a caller can look at, but for the name that was asked for and those that are
-/// named in its place.
+/// The status, and all that a caller can see of a refusal, except the requested name and the names suggested instead.
 type Seen = (u16, Option<(String, Vec<(String, String)>, Value)>);
 
 struct Caller<'a> {
@@ -180,7 +179,7 @@ impl Caller<'_> {
         answer
     }
 
-    /// Behind the name that was asked for stand only models that the user may use.
+    /// Only models that the user may use are suggested.
     fn check_names(&self, answer: &Answer) {
         let message = answer.json()["error"]["message"].to_string();
         let may = permitted(self.user);
@@ -215,8 +214,8 @@ fn seen(answer: &Answer) -> Seen {
     (answer.status(), refused)
 }
 
-/// Each request is let in by the reference or gets, to the byte, what a request for nothing gets. What reached a backend
-/// was an endpoint that the user may use, and what was denied is counted, each once.
+/// Each request is allowed by the reference, or gets the same bytes as a request for a model that does not exist.
+/// Requests that reached a backend went to endpoints that the user may use, and each denied one is counted once.
 #[tokio::test]
 async fn every_inference_route_decides_alike() {
     let users = users();
@@ -278,7 +277,7 @@ async fn every_inference_route_decides_alike() {
     }
 }
 
-/// Whether a request that was answered went where its user may go.
+/// Whether an answered request went where its user may go.
 fn was_permitted(users: &[User], row: &Row) -> bool {
     let name = row.username.split('@').next().unwrap();
     let user = users.iter().find(|user| user.token == name).unwrap();
@@ -287,7 +286,7 @@ fn was_permitted(users: &[User], row: &Row) -> bool {
     row.outcome != "ok" || c.is_some_and(|c| permitted(user)[&cluster(c)].contains(&row.model))
 }
 
-/// Every list holds what the reference permits, and every single thing that it does not is, to the byte, nothing.
+/// Every list has what the reference allows. Everything else gets the same bytes as what does not exist.
 #[tokio::test]
 async fn every_list_decides_alike() {
     let users = users();
@@ -326,7 +325,7 @@ async fn every_list_decides_alike() {
             }
         }
     }
-    // What is open to all is told to all; of the others nobody learns here that they are there.
+    // What is open to all is visible to all; the existence of everything else is hidden here.
     for base in BASES {
         let open = gateway.call(&Request::get(&format!("{base}/status"))).await;
         assert_eq!(open.json(), json!({"cluster0": true}));
@@ -334,7 +333,7 @@ async fn every_list_decides_alike() {
     gateway.finish(&[&backend]).await;
 }
 
-/// One model of a cluster, on the routes that name both.
+/// One model of a cluster, on routes that name both.
 async fn check_one(
     caller: &mut Caller<'_>,
     base: &str,
@@ -363,7 +362,7 @@ async fn check_one(
     }
 }
 
-/// The lists of a cluster; `None`: it must not be there.
+/// A cluster's lists; `None`: it must seem not to exist.
 async fn check_lists(
     caller: &mut Caller<'_>,
     base: &str,
@@ -406,7 +405,7 @@ fn ids(answer: &Answer) -> BTreeSet<String> {
     ids.collect()
 }
 
-/// Models of all lists, and a look at the counts.
+/// The models of all lists. Checks the counts too.
 fn job_models(jobs: &Value) -> BTreeSet<String> {
     let lists = jobs
         .as_object()
@@ -422,7 +421,7 @@ fn job_models(jobs: &Value) -> BTreeSet<String> {
     models
 }
 
-/// Cluster to models, by `/list-endpoints`.
+/// Cluster to models, from `/list-endpoints`.
 fn endpoints_of(listed: &Value) -> BTreeMap<String, BTreeSet<String>> {
     let all = listed["clusters"].as_object().unwrap().iter();
     all.map(|(name, cluster)| {

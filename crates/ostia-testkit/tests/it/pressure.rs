@@ -1,4 +1,4 @@
-//! Memory that does not grow: slow readers, answers without end (R58, R59).
+//! Memory does not grow: slow readers, endless answers (R58, R59).
 
 use ostia_testkit::backend::{FakeBackend, Script, ScriptFraming};
 use ostia_testkit::client::{Ended, HangUp, RawClient};
@@ -8,11 +8,11 @@ use serde_json::json;
 use crate::common::{assert_error, chat_event, rig, rig_with, told};
 
 const MEGABYTE: u64 = 1 << 20;
-/// What two pairs of kernel buffers and the gateway hold together, at most; Linux lets a loopback buffer grow to 6 MiB.
+/// The most that two pairs of kernel buffers and the gateway hold together. Linux lets a loopback buffer grow to 6 MiB.
 const HELD: u64 = 32 * MEGABYTE;
 const OFFERED: u64 = 256 * MEGABYTE;
 
-/// Another client takes as much as the slow one is offered: time enough for a gateway that would buffer.
+/// Another client reads as much as the slow one is offered: time enough to see a gateway that would buffer.
 async fn while_another_reads_all(gateway: &TestGateway, backend: &FakeBackend) {
     let piece = vec![b'z'; 1 << 20];
     backend.next(Script::repeated(piece, OFFERED / 4 / MEGABYTE));
@@ -58,7 +58,7 @@ async fn a_backend_is_held_back_by_a_client_that_does_not_read() {
     assert_eq!(left.count(), 2, "{rows:?}");
 }
 
-/// Each read puts the write-idle limit off; the slot must come back all the same.
+/// Each read restarts the write-idle limit; the slot must come back nevertheless.
 #[tokio::test]
 async fn a_client_that_reads_a_little_now_and_then_is_cut_off_at_the_total_timeout() {
     let (backend, gateway) = rig_with("[upstream]\ntotal_timeout = \"500ms\"").await;
@@ -84,8 +84,8 @@ async fn a_client_that_reads_a_little_now_and_then_is_cut_off_at_the_total_timeo
         }
     }
     for row in gateway.finish(&[&backend]).await {
-        // The deadline is kept twice, where bytes wait for the client and where more is asked of the backend. Which one
-        // sees it first depends on whether the client has just read.
+        // Two parts enforce the deadline: one while bytes wait for the client, one while reading from the backend.
+        // Which one sees it first depends on whether the client has just read.
         let ends = [
             ("client_closed", "streaming", ""),
             ("upstream_timeout", "streaming", "upstream_timeout"),

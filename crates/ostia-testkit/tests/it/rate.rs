@@ -1,4 +1,4 @@
-//! Requests a second and user: exact under a burst, honest about the wait, free for what is refused (R37, R40, R41, R43).
+//! Requests per second and user: exact under a burst, with the right wait, and free if refused (R37, R40, R41, R43).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,7 +40,7 @@ pub fn duration(spelt: &str) -> Duration {
 #[tokio::test]
 async fn of_a_thousand_at_once_exactly_a_hundred_are_let_in() {
     let (backend, gateway, _) = rig("requests_per_second_per_user = 100").await;
-    // 200 connections with five requests each: the first ones arrive side by side.
+    // 200 connections with five requests each; the first ones arrive at the same time.
     let bytes = gateway.chat("m").bytes().repeat(5);
     let calls = join_all((0..200).map(async |_| {
         let mut client = gateway.client().await;
@@ -112,7 +112,7 @@ async fn a_refusal_says_how_long_and_that_is_enough() {
     gateway.finish(&[&backend]).await;
 }
 
-/// At the edge of two seconds no more than one second's worth goes through.
+/// Around the turn of a second no more than one second's worth is admitted.
 #[tokio::test]
 async fn no_sliding_second_holds_more_than_the_limit() {
     let (backend, gateway, clock) = rig("requests_per_second_per_user = 10").await;
@@ -167,7 +167,7 @@ async fn refusals_are_free() {
     }
     let next = gateway.call(&gateway.chat("m")).await;
     assert_eq!(number(&next, "x-ratelimit-remaining-requests"), 8);
-    // Only what the first really used (14 tokens) is gone; a prompt that was estimated at 9 tokens is known to be 11.
+    // Only the first request's real usage (14 tokens) counts; a prompt estimated at 9 tokens is now known to be 11.
     assert_eq!(
         number(&next, "x-ratelimit-remaining-tokens"),
         tokens - 14 - 2
@@ -196,7 +196,7 @@ async fn zero_is_off_and_one_lets_one_in() {
     let other = gateway.key_for("other@example.org", &[]).await;
     for _ in 0..3 {
         assert_eq!(gateway.call(&gateway.chat("m")).await.status(), 200);
-        // Where it says it comes from changes nothing.
+        // The address that the request claims changes nothing.
         for hop in ["192.0.2.1", "192.0.2.2"] {
             assert_eq!(
                 gateway

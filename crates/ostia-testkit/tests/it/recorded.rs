@@ -1,6 +1,6 @@
 //! What real coding agents sent to `ostia serve --demo`, replayed: see scripts/clients/agents/record.py.
 //!
-//! Each must be answered as it was then, and its body must reach the backend as it is.
+//! Each request must be answered as it was then, and its body must reach the backend unchanged.
 
 use std::io::Write;
 use std::path::Path;
@@ -13,7 +13,7 @@ use ostia_testkit::gateway::{Site, TestGateway};
 use ruzstd::encoding::{CompressionLevel, compress_to_vec};
 use serde_json::{Value, json};
 
-/// The agents whose requests are there, so that none is lost unnoticed.
+/// The agents that were recorded, so that a missing file is noticed.
 const AGENTS: [&str; 6] = [
     "agent_claude",
     "agent_codex",
@@ -32,7 +32,7 @@ fn recorded() -> Vec<Value> {
     AGENTS.iter().map(read).collect()
 }
 
-/// A recorded value with its long texts again, which hold what makes a scan work.
+/// Restores the long texts of a recorded value, because they are the work of a scan.
 fn expanded(value: &Value) -> Value {
     match value {
         Value::Object(members) => match members.get("$text").and_then(Value::as_u64) {
@@ -82,7 +82,7 @@ fn request(gateway: &TestGateway, case: &Value, body: &Value) -> Request {
     request.body(encoded(body, &case["encoding"]))
 }
 
-/// The gateway asks for usage where the agent did not.
+/// The gateway asks for usage if the agent did not.
 fn without_usage_option(body: &Value) -> Value {
     let mut body = body.clone();
     if let Some(members) = body.as_object_mut() {
@@ -122,7 +122,7 @@ async fn what_agents_send_is_answered_and_reaches_the_backend_as_it_is() {
                 inferences += 1;
             }
         }
-        // The question, and what the tool said.
+        // The question, and the output of the tool.
         assert!(inferences >= 2, "{name}: {inferences} of {}", cases.len());
         gateway.finish(&[&backend]).await;
     }

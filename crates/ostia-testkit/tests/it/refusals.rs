@@ -1,4 +1,4 @@
-//! The backend's own refusals: what of them a client sees.
+//! The backend's own refusals, and what a client sees of them.
 
 use ostia_testkit::backend::{FakeBackend, Script};
 use ostia_testkit::client::Ended;
@@ -7,13 +7,13 @@ use serde_json::{Value, json};
 
 use crate::common::{assert_error, assert_request_id, assert_says_nothing_internal, rig};
 
-/// Statuses that a backend keeps: every 4xx but 401, 403 and 407, and 503.
+/// Statuses that pass: every 4xx but 401, 403 and 407, and 503.
 const PASSED: [u16; 28] = [
     400, 402, 404, 405, 406, 408, 409, 410, 412, 413, 414, 415, 416, 417, 418, 421, 422, 423, 424,
     425, 426, 428, 429, 431, 451, 498, 499, 503,
 ];
 
-/// What stands in place of a body that may not be shown.
+/// What replaces a body that must not be shown.
 fn ours(status: u16) -> (&'static str, &'static str) {
     match status {
         404 => ("invalid_request_error", "model_not_found"),
@@ -167,7 +167,8 @@ async fn what_tells_too_much_or_is_no_error_is_withheld() {
     gateway.finish(&[&backend]).await;
 }
 
-/// Every way in which engines, frameworks and proxies say that a prompt is too long: agents shorten it by that text.
+/// Every way in which engines, frameworks and proxies say that a prompt is too long. Agents shorten it when they read
+/// that text.
 #[tokio::test]
 async fn every_error_dialect_keeps_its_text_and_code() {
     let (backend, gateway) = rig().await;
@@ -243,7 +244,7 @@ async fn a_compressed_refusal_is_read() {
     gateway.finish(&[&backend]).await;
 }
 
-/// A gzip member whose one block is stored (RFC 1951 section 3.2.4, RFC 1952).
+/// A gzip member with one stored block (RFC 1951 section 3.2.4, RFC 1952).
 fn gzip(text: &[u8]) -> Vec<u8> {
     let length = u16::try_from(text.len()).unwrap();
     let crc = text.iter().fold(u32::MAX, |crc, byte| {
@@ -260,7 +261,7 @@ fn gzip(text: &[u8]) -> Vec<u8> {
     member
 }
 
-/// Anthropic's overload: its own clients know 529, no others do.
+/// Anthropic's status for overload: only its own clients know 529.
 #[tokio::test]
 async fn overload_is_529_on_messages_and_503_elsewhere() {
     let (backend, gateway) = rig().await;

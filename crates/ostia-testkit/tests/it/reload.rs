@@ -1,4 +1,4 @@
-//! Everything that a reload can change is swapped whole, under running streams and new requests.
+//! Everything that a reload can change is replaced as a whole, under running streams and new requests.
 
 use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,7 +18,8 @@ use serde_json::json;
 const REPLACEMENTS: usize = 1_000;
 const STREAMS: usize = 200;
 
-/// `m` says twice which reading of the files it is of: in its path and in the model's name there. `same` never changes.
+/// The entry of `m` shows twice which version of the files it is from: in its path and in the backend's model name.
+/// `same` never changes.
 async fn rig() -> (FakeBackend, FakeBackend, TestGateway) {
     let (changing, same) = (FakeBackend::start().await, FakeBackend::start().await);
     let url = format!("http://{}/version-0/v1", changing.address());
@@ -55,7 +56,7 @@ async fn begun(gateway: &TestGateway) -> (RawClient, Reading) {
     (client, reading)
 }
 
-/// Kilobytes resident and open files of this process, for the eye: other tests may run in it.
+/// Resident kilobytes and open files of this process, only to be printed: other tests may run in it.
 fn footprint() -> (u64, usize) {
     let statm = fs::read_to_string("/proc/self/statm").unwrap();
     let pages: u64 = statm.split(' ').nth(1).unwrap().parse().unwrap();
@@ -107,7 +108,7 @@ async fn all_are_whole(streams: Vec<(RawClient, Reading)>) {
     }
 }
 
-/// Each reading of the files has a path and a model of its own; every request has both of the same one.
+/// Each version of the files has its own path and model name; every request must have both from the same version.
 fn none_was_mixed(changing: &FakeBackend) {
     for record in changing.records() {
         let path = record.received.path().to_owned();
@@ -116,13 +117,13 @@ fn none_was_mixed(changing: &FakeBackend) {
     }
 }
 
-/// How many requests a second go on beside the reloads; `scripts/stress.sh R81-load` has the 500.
+/// How many requests a second are sent during the reloads; `scripts/stress.sh R81-load` sets 500.
 fn rate() -> u64 {
     let set = std::env::var("OSTIA_TEST_RATE").ok();
     set.map_or(50, |rate| rate.parse().unwrap())
 }
 
-/// 100 reloads under 200 streams and new requests at a rate: none refused, none cut, none on a mixture.
+/// 100 reloads under 200 streams and a constant rate of new requests: none is refused, cut, or sees a mixture.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r81_reloads_under_streams_and_new_requests() {
     const RELOADS: usize = 100;
@@ -155,7 +156,7 @@ async fn r81_reloads_under_streams_and_new_requests() {
         rewrite(&gateway, version - 1, version);
         gateway.reload().expect("it can be served");
         let seen = changing.records().len();
-        // Some requests meet each version.
+        // Some requests must meet each version.
         while changing.records().len() < seen + 5 {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
@@ -175,7 +176,7 @@ async fn r81_reloads_under_streams_and_new_requests() {
     assert!(rows.iter().all(|row| row.outcome == "ok"));
 }
 
-/// As with other servers: the rest of the files holds at once.
+/// As with other servers, the rest of the files takes effect at once.
 #[tokio::test]
 async fn what_cannot_change_is_named_and_stays_and_the_rest_changes() {
     let (changing, same, gateway) = rig().await;
@@ -216,7 +217,7 @@ async fn an_endpoint_that_is_gone_is_forgotten() {
     gateway.finish(&[&changing, &same]).await;
 }
 
-/// What stops a start, and what takes an endpoint out that serves now, refuses all of it (R80).
+/// A mistake that would stop a start, or that would disable an endpoint in service, refuses the whole reload (R80).
 #[tokio::test]
 async fn a_bad_reading_is_refused_whole_and_said_everywhere() {
     let (changing, same, gateway) = rig().await;
@@ -298,7 +299,7 @@ async fn a_bad_reading_is_refused_whole_and_said_everywhere() {
     gateway.finish(&[&changing, &same]).await;
 }
 
-/// An entry that never served takes nothing away from anybody.
+/// A broken entry that never served does not stop a reload.
 #[tokio::test]
 async fn a_new_entry_with_a_fault_is_added_as_disabled() {
     let (changing, same, gateway) = rig().await;
@@ -359,7 +360,7 @@ async fn the_difference_is_told_and_a_dry_run_changes_nothing() {
     let live = gateway.gateway().live();
     assert_eq!((live.generation, live.settings.limits.tpm_user), (2, 7));
 
-    // Who may: the token, and nobody with a key of a user (R34).
+    // Only the token may reload, and no user's key (R34).
     let bearer = gateway.site().secrets.client_bearer();
     for (request, status) in [
         (Request::post("/admin/reload").bearer(&bearer), 403),
@@ -412,7 +413,7 @@ async fn changed_files_are_read_once_they_are_still() {
     clock.advance(Duration::from_secs(5));
     assert_eq!(look(), Some(true));
     assert_eq!(look(), None);
-    // One that is refused is tried once.
+    // A reload that was refused is not repeated.
     fs::write(gateway.site().config_path(), "[server").unwrap();
     assert_eq!(look(), None);
     clock.advance(Duration::from_secs(5));
@@ -422,7 +423,7 @@ async fn changed_files_are_read_once_they_are_still() {
     gateway.finish(&[&changing]).await;
 }
 
-/// Whole files load, however often they are replaced meanwhile (R82).
+/// Whole files are loaded, however often they are replaced meanwhile (R82).
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r82_files_that_are_replaced_while_they_are_read_load_whole() {
     let (changing, same, gateway) = rig().await;
@@ -434,7 +435,7 @@ async fn r82_files_that_are_replaced_while_they_are_read_load_whole() {
         let mut count = 0_u32;
         while !stop.load(Ordering::Relaxed) {
             count += 1;
-            // Of another length each time, so that a mixture of two is no JSON.
+            // The length differs each time, so that a mixture of two versions is not valid JSON.
             let text = format!("{sound}{}", " ".repeat(count as usize % 97));
             fs::write(folder.join("new.json"), text).unwrap();
             fs::rename(folder.join("new.json"), folder.join("endpoints.json")).unwrap();

@@ -1,4 +1,4 @@
-//! Several endpoints behind one model: who is asked, and for how long one that failed is spared.
+//! Several endpoints of one model: which one is tried, and how long one that failed is avoided.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use ostia_testkit::client::Answer;
 use ostia_testkit::gateway::{Endpoint, Site, TestGateway};
 use serde_json::json;
 
-/// Two backends of one model, of which `first` is asked as long as nothing speaks against it.
+/// Two backends of one model, of which `first` is preferred.
 struct Rig {
     first: FakeBackend,
     second: FakeBackend,
@@ -38,7 +38,7 @@ impl Rig {
         }
     }
 
-    /// Which statuses so many calls in a row got, and how many of them each backend has seen.
+    /// The statuses of this many calls in a row, and how many of them each backend got.
     async fn calls(&self, count: usize) -> (Vec<u16>, usize, usize) {
         let seen = || (self.first.records().len(), self.second.records().len());
         let before = seen();
@@ -67,7 +67,7 @@ async fn five_failures_in_a_row_and_the_other_is_asked_until_one_request_finds_i
     assert_eq!(rig.calls(5).await, (vec![502; 5], 5, 0));
     assert_eq!(rig.calls(3).await, (vec![200; 3], 0, 3));
 
-    // Still ill after its rest: one request finds out, and the others are spared again.
+    // Still failing after its rest: one request finds out, and the others are spared again.
     rig.clock.advance(Duration::from_secs(10));
     assert_eq!(rig.calls(4).await, (vec![502, 200, 200, 200], 1, 3));
 
@@ -126,7 +126,7 @@ async fn a_request_that_dies_counts_once() {
 async fn a_request_that_moves_on_counts_once_too() {
     let rig = Rig::start().await;
     rig.first.refuse().await;
-    // It is left alone for longer each time, and from the fifth failure on for ten seconds.
+    // It is left alone longer each time, and for ten seconds from the fifth failure on.
     for (wait, attempts) in [(0, 2), (1, 2), (2, 2), (4, 2), (8, 2), (9, 1)] {
         rig.clock.advance(Duration::from_secs(wait));
         let answer = rig.call().await;

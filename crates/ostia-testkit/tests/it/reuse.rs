@@ -1,4 +1,4 @@
-//! Connections that are kept, and tries that are made again (R61, R62).
+//! Kept connections, and repeated attempts (R61, R62).
 
 use ostia_testkit::backend::{FakeBackend, Script};
 use ostia_testkit::client::Ended;
@@ -64,12 +64,12 @@ async fn a_connection_that_went_stale_costs_nobody_an_error() {
 async fn a_request_that_a_reused_connection_swallowed_is_sent_once_more() {
     let (backend, gateway) = rig().await;
     assert_eq!(gateway.call(&gateway.chat("m")).await.status(), 200);
-    // The backend takes the request on the kept connection and closes without a byte.
+    // The backend receives the request on the kept connection, and closes without sending a byte.
     backend.next(Script::hang_up());
     let answer = gateway.call(&gateway.chat_stream("m")).await;
     assert_eq!((answer.status(), &answer.ended), (200, &Ended::Complete));
     assert_eq!(gateway.row_of(&answer).await.attempts, 2);
-    // Twice is once too often, and a connection of its own is no excuse.
+    // A second failure is final, even on a new connection.
     backend.next(Script::hang_up());
     backend.next(Script::hang_up());
     let answer = gateway.call(&gateway.chat("m")).await;
@@ -89,7 +89,7 @@ async fn a_request_that_a_reused_connection_swallowed_is_sent_once_more() {
 async fn a_refused_connection_moves_on_to_the_other_backend() {
     let (first, second, gateway) = pair().await;
     first.refuse().await;
-    // The second request spares the one that could not be reached.
+    // The second request avoids the endpoint that could not be reached.
     for (request, attempts) in [(gateway.chat("m"), 2), (gateway.chat_stream("m"), 1)] {
         let answer = gateway.call(&request).await;
         assert_eq!((answer.status(), &answer.ended), (200, &Ended::Complete));
@@ -137,7 +137,7 @@ async fn what_may_have_been_begun_is_not_sent_again() {
 async fn retries_stay_within_their_budget() {
     const CALLS: usize = 200;
     let (first, second) = (FakeBackend::start().await, FakeBackend::start().await);
-    // Nobody is preferred: each request meets a refusal first about half the time.
+    // No backend is preferred, so each request meets a refusal first about half the time.
     let site = Site::new()
         .endpoint(Endpoint::of("m", &first))
         .endpoint(Endpoint::of("m", &second).on("spare", "vllm"))

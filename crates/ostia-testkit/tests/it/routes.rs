@@ -1,4 +1,4 @@
-//! Every route of the table: who reaches it, and what it tells to whom.
+//! Every route of the table: who reaches it, and what it reveals to whom.
 
 use http::Method;
 use ostia::identify::hash_key;
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::names::nameless;
 
-/// A path that fits an entry's pattern, about what the caller must not know.
+/// A path that matches an entry's pattern, for things that the caller must not know of.
 fn sample(entry: &RouteEntry) -> String {
     entry
         .pattern
@@ -48,7 +48,7 @@ async fn nobody_passes_without_signing_in_but_on_the_open_list() {
     for entry in ROUTES {
         for method in entry.methods.iter().filter(|method| **method != "HEAD") {
             for base in ["", "/resource_server"] {
-                // The base path itself is no page.
+                // The base path itself is not a page.
                 if entry.pattern == "/" && !base.is_empty() {
                     continue;
                 }
@@ -76,14 +76,14 @@ async fn no_route_tells_of_what_is_forbidden() {
         }
         let answer = gateway.call(&request).await;
         let (status, text) = (answer.status(), answer.text());
-        // Only the name that was asked for is repeated.
+        // Only the requested name is repeated.
         let rest = text.replacen("The model `canary-model` does", "", 1);
         assert!(!rest.contains("canary"), "{method} {path}: {text}");
         let named = path.contains("canary");
         match entry.kind {
             RouteKind::NotServed { .. } => assert_eq!(status, 501, "{path}"),
             RouteKind::Stored => assert_eq!(status, 404, "{path}"),
-            // For registrars, and the same whatever is named.
+            // For registrars only; the answer does not depend on the name.
             RouteKind::Register => assert_eq!(status, 403, "{path}"),
             RouteKind::Jobs | RouteKind::ClusterModels => assert!(status >= 400, "{path}"),
             RouteKind::Inference => assert_eq!(status, 404, "{path}"),
@@ -91,7 +91,7 @@ async fn no_route_tells_of_what_is_forbidden() {
             _ => assert_eq!(status, 200, "{path}"),
         }
     }
-    // Only the engines of what may be used were asked for their sizes.
+    // Only the engines of permitted models were asked for their sizes.
     let asked = backend.records();
     assert!(asked.iter().all(|record| record.received.method == "GET"));
     gateway.finish(&[&backend]).await;
@@ -210,7 +210,7 @@ async fn browsers_of_listed_origins_are_let_in() {
     gateway.finish(&[&backend]).await;
 }
 
-/// Makes a key for another user, behind the gateway's back.
+/// Makes a key for another user, directly in the database.
 pub async fn second_user(gateway: &TestGateway) -> String {
     let key = "sk-ostia-second".to_owned();
     let url = format!("sqlite://{}", gateway.site().database_path().display());
@@ -266,7 +266,7 @@ async fn a_response_is_continued_by_its_maker_through_its_endpoint_alone() {
     gateway.finish(&[&backend]).await;
 }
 
-/// A response of a model, named after it.
+/// A response made by a model, named after it.
 fn made(model: &str, stream: bool) -> Script {
     let response = json!({
         "id": format!("resp_{model}"), "object": "response", "status": "completed", "output": [],

@@ -1,5 +1,5 @@
-//! Limits over several replicas, kept in Redis: exact over all of them, and nobody's 5xx when it fails (R37 to R39, R41,
-//! R74, R75).
+//! Limits over several replicas, kept in Redis: exact over all of them, and no 5xx when it fails (R37 to R39, R41, R74,
+//! R75).
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use ostia_testkit::redis_server::RedisServer;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-/// Long enough for a busy machine: the fallback is never used.
+/// Long enough for a busy machine, so that the fallback is never used.
 const SURE: &str = "shared_timeout = \"2s\"";
 
 struct Replica {
@@ -66,7 +66,7 @@ async fn finish(replicas: impl IntoIterator<Item = Replica>) {
     }
 }
 
-/// A prompt of 50 tokens, and 100 more to come at most.
+/// A prompt of 50 tokens, and at most 100 more in the answer.
 fn costs_150(gateway: &TestGateway) -> Request {
     let messages = json!([{"role": "user", "content": "x".repeat(196)}]);
     let body = json!({"messages": messages, "max_tokens": 100});
@@ -137,7 +137,7 @@ async fn three_replicas_let_in_exactly_what_one_would() {
             (60, 90),
             "{scope}"
         );
-        // Each used 20 tokens of its 150; what it did not use is free on every replica as soon as it is told.
+        // Each used 20 tokens of its 150. The rest is free on every replica as soon as it is reported.
         let settled = async {
             while limit(
                 &all[2].gateway,
@@ -162,7 +162,8 @@ async fn three_replicas_let_in_exactly_what_one_would() {
     }
 }
 
-/// The window is a second of the server's: what a busy machine did not ask within one is asked again, by another user.
+/// The window is a second of the server's clock. If a busy machine did not send its requests within one, they are sent
+/// again as another user.
 #[tokio::test]
 async fn of_a_second_s_requests_three_replicas_let_in_exactly_as_many_as_one_would() {
     const RATE: usize = 20;
@@ -351,7 +352,7 @@ async fn a_password_and_tls_are_spoken() {
     }
 }
 
-/// Whatever happens to the server: requests go on, each replica holds its part, and later all count together again.
+/// Whatever happens to the server, requests go on: each replica enforces its part, and later all count together again.
 #[tokio::test]
 async fn a_server_that_fails_ends_no_request_and_limits_hold_in_parts() {
     let redis = RedisServer::start().await;
@@ -388,7 +389,7 @@ async fn a_server_that_fails_ends_no_request_and_limits_hold_in_parts() {
                 statuses.iter().all(|status| matches!(status, 200 | 429)),
                 "{fault:?} {statuses:?}"
             );
-            // A third of 9,000 tokens is room for 20 that reserve 150 and more for those that used 20.
+            // A third of 9,000 tokens is room for 20 requests that reserve 150, and for more after those used only 20.
             assert!(count(answers, 200) >= 1, "{fault:?}");
         }
         for one in &all {
@@ -415,7 +416,7 @@ async fn a_server_that_is_away_at_the_start_or_talks_nonsense_is_done_without() 
             ostia::runtime::spawn(async move {
                 let mut bytes = [0; 4096];
                 while matches!(socket.read(&mut bytes).await, Ok(count) if count > 0) {
-                    // To what opens a connection, to the probe, and to whatever is asked: not what was asked for.
+                    // A wrong reply to the opening of a connection, to the probe, and to every question.
                     let _ = socket.write_all(b"+OK\r\n*2\r\n:9\r\n$3\r\nabc\r\n").await;
                 }
             });
@@ -446,7 +447,7 @@ async fn after_a_restart_without_its_data_nobody_is_locked_out() {
     gauge(&one.gateway, "ostia_limiter_degraded", 0.0).await;
     assert_eq!(count(&burst(&one.gateway, 5).await, 200), 5);
     redis.kill();
-    // Only who asks finds out.
+    // Only a replica that sends questions notices.
     assert_eq!(count(&burst(&one.gateway, 5).await, 200), 5);
     gauge(&one.gateway, "ostia_limiter_degraded", 1.0).await;
     redis.restart().await;
@@ -482,7 +483,7 @@ async fn what_one_replica_owes_all_of_them_wait_for() {
     finish([first, second, third]).await;
 }
 
-/// The answer comes after nobody waits for it any more: what it granted is taken back.
+/// The answer arrives when nobody waits for it any more: its grant is taken back.
 #[tokio::test]
 async fn an_answer_that_is_too_late_leaves_nothing_taken() {
     let redis = RedisServer::start().await;
@@ -511,7 +512,7 @@ async fn an_answer_that_is_too_late_leaves_nothing_taken() {
     finish([one]).await;
 }
 
-/// The stop tells what is left to be told: nothing is in flight afterwards.
+/// Shutting down sends what is left to be sent: nothing is in flight afterwards.
 #[tokio::test]
 async fn a_stop_gives_everything_back_at_once() {
     let redis = RedisServer::start().await;

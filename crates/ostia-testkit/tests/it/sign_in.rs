@@ -1,4 +1,4 @@
-//! Who is let in: forms of the credential (R17), keys that look good (R18), and the provider `none`.
+//! Who is let in: forms of the credential (R17), keys that look valid (R18), and the provider `none`.
 
 use ostia_testkit::backend::FakeBackend;
 use ostia_testkit::client::Request;
@@ -138,7 +138,7 @@ async fn forms_of_the_credential() {
     assert_eq!(rows.len(), 5, "who was not let in leaves no row");
 }
 
-/// The value must be in no log either: `finish` searches for it.
+/// The value must not be in a log either: `finish` searches for it.
 #[tokio::test]
 async fn a_key_in_the_query_opens_nothing() {
     let backend = FakeBackend::start().await;
@@ -181,7 +181,7 @@ async fn attacks_in_a_credential_are_401_and_nothing_else() {
     gateway.finish(&[&backend]).await;
 }
 
-/// Every route but the open ones wants a credential, and siblings of routes are nothing (R19).
+/// Every route but the open ones needs a credential, and near misses of routes do not exist (R19).
 #[tokio::test]
 async fn nothing_else_is_open() {
     let backend = FakeBackend::start().await;
@@ -246,7 +246,7 @@ async fn without_sign_in_only_what_is_plainly_local_is_served() {
         let request = plain.clone().without("host").header("Host", host);
         assert_eq!(gateway.call(&request).await.status(), 200, "{host}");
     }
-    // A credential is neither needed nor looked at.
+    // A credential is neither needed nor read.
     assert_eq!(
         gateway
             .call(&plain.clone().bearer("anything"))

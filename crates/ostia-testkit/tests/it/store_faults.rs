@@ -1,4 +1,5 @@
-//! A database that does not answer, or not now: requests go on where they can, and nothing is lost (R69, R76 for SQLite).
+//! A database that does not answer for a while: requests go on where they can, and nothing is lost (R69, and R76 for
+//! SQLite).
 
 use std::path::Path;
 use std::time::Duration;
@@ -25,7 +26,7 @@ pub async fn run(database: &Path, statement: &str) {
     connection.close().await.unwrap();
 }
 
-/// Waits until readiness says so: status, word, and what it says of the store.
+/// Waits for this state of readiness: status, word, and what it says about the store.
 pub async fn ready(gateway: &TestGateway, path: &str, wanted: (u16, &str, &str)) {
     let asking = async {
         loop {
@@ -93,7 +94,7 @@ async fn without_its_table_the_gateway_says_degraded_and_loses_nothing() {
     assert_eq!(rows.len(), 5);
 }
 
-/// An outage is never taken for a denial, nor remembered as one; who was let in a moment ago goes on.
+/// An outage is never treated or cached as a denial. Users who were let in a moment ago can go on.
 #[tokio::test]
 async fn a_key_that_cannot_be_looked_up_is_503_and_not_401() {
     let (backend, gateway) = rig().await;

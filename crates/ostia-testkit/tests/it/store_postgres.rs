@@ -1,4 +1,4 @@
-//! The same gateway on PostgreSQL: requests go on while it is locked, ill or gone, and nothing is lost (R69, R76).
+//! The same gateway on PostgreSQL: requests go on while it is locked, failing or gone, and nothing is lost (R69, R76).
 
 use futures_util::future::join_all;
 use ostia_store::testing::Server;
@@ -56,7 +56,7 @@ async fn rows_wait_in_the_journal_while_the_table_is_locked() {
     assert_eq!(rows.iter().filter(|row| row.outcome == "ok").count(), 31);
 }
 
-/// What the server answers when its disk is full, it has no connection left, it is starting, or two transactions met.
+/// The server's errors for a full disk, too many connections, a start in progress, and conflicting transactions.
 #[tokio::test]
 async fn whatever_postgres_answers_rows_are_there_once_it_recovers() {
     let (backend, gateway, url) = rig().await;
@@ -82,7 +82,7 @@ async fn whatever_postgres_answers_rows_are_there_once_it_recovers() {
     assert_eq!(rows.iter().filter(|row| row.outcome == "ok").count(), 30);
 }
 
-/// Each statement on the ledger takes two seconds. Requests go on beside it, and no row is lost.
+/// Each statement on the ledger takes two seconds. Requests do not wait for it, and no row is lost.
 #[tokio::test]
 async fn a_slow_server_holds_up_rows_and_no_requests() {
     let (backend, gateway, url) = rig().await;
@@ -101,7 +101,8 @@ async fn a_slow_server_holds_up_rows_and_no_requests() {
     assert_eq!(rows.iter().filter(|row| row.outcome == "ok").count(), 51);
 }
 
-/// Every connection for sign-ins waits for a lock. Who was let in before goes on; the strangers are answered once it is gone.
+/// Every sign-in query waits for a lock. Users who were let in before go on; the others are answered once the lock is
+/// gone.
 #[tokio::test]
 async fn strangers_who_exhaust_the_connections_hold_up_nobody_else() {
     let (backend, gateway, url) = rig().await;

@@ -1,5 +1,5 @@
-//! Responses that backends store: their maker reads and deletes them, through the endpoint that made them. Doors that
-//! agents knock at and that stay closed.
+//! Responses that backends store: their maker can read and delete them, through the endpoint that made them. And routes
+//! that agents try and that stay closed.
 
 use ostia_testkit::backend::{FakeBackend, Script};
 use ostia_testkit::client::{Answer, Request};

@@ -1,4 +1,4 @@
-//! Tokens a minute: reserved before, settled after, exact in between (R39, R40, R41).
+//! Tokens per minute: reserved before, settled after, and exact in between (R39, R40, R41).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +22,7 @@ async fn rig(limit: &str, tokens: u64) -> (FakeBackend, TestGateway, Arc<ManualC
     (backend, gateway, clock)
 }
 
-/// A prompt of 50 tokens by the estimate of four bytes each (`user` is one), and 100 more to come at most.
+/// A prompt of 50 tokens by the estimate of four bytes each (`user` is one), and at most 100 more in the answer.
 fn costs_150(gateway: &TestGateway) -> Request {
     let messages = json!([{"role": "user", "content": "x".repeat(196)}]);
     gateway.request(
@@ -52,7 +52,7 @@ fn count(answers: &[Answer], status: u16) -> usize {
         .count()
 }
 
-/// Of 50 at once, as many as fit; what they did not use is free at once, to the token.
+/// Of 50 at once, as many are admitted as fit. What they did not use is free at once, to the token.
 #[tokio::test]
 async fn reservations_never_exceed_the_limit_and_settling_frees_the_exact_rest() {
     for (limit, tokens, first, second) in [
@@ -63,11 +63,11 @@ async fn reservations_never_exceed_the_limit_and_settling_frees_the_exact_rest()
         let (backend, gateway, _) = rig(limit, tokens).await;
         let gate = Gate::closed();
         backend.otherwise(Script::completion().prompt_tokens(17, 0).gate_head(&gate));
-        // Those that are let in wait at the gate; the others are refused meanwhile.
+        // Admitted requests wait at the gate; the others are refused meanwhile.
         let answers = tokio::join!(burst(&gateway, 50), async {
             backend.requests(first).await;
             gate.reached(first).await;
-            // 50 at once: all have been decided when the ledger knows the refusals.
+            // All 50 have been decided once the ledger has the refusals.
             refused(&gateway, 50 - first).await;
             gate.open();
         })
@@ -101,7 +101,7 @@ async fn reservations_never_exceed_the_limit_and_settling_frees_the_exact_rest()
     }
 }
 
-/// Waits until `count` refusals have been counted.
+/// Waits until `count` refusals are counted.
 async fn refused(gateway: &TestGateway, count: usize) {
     let folded = async {
         loop {
@@ -110,7 +110,7 @@ async fn refused(gateway: &TestGateway, count: usize) {
                 &metrics,
                 "ostia_ledger_folded_rejections_total",
             );
-            // Ten of a second have rows of their own; the clock stands still.
+            // Ten per second have rows of their own, and the clock stands still.
             if folded == Some(count as f64 - 10.0) {
                 return;
             }
@@ -125,7 +125,7 @@ async fn a_refusal_says_how_long_and_that_is_enough() {
     let (backend, gateway, clock) = rig("tpm_user", 1_000).await;
     backend.otherwise(Script::completion().prompt_tokens(147, 0));
     clock.advance(Duration::from_millis(7_777));
-    // From the second on, a prompt of such bytes is known to be 147 tokens: 247 are reserved.
+    // After the first answer, such a prompt is known to be 147 tokens, so 247 are reserved.
     for (used, reserves) in (0..).step_by(150).zip([150, 247, 247, 247, 247, 247]) {
         let answer = gateway.call(&costs_150(&gateway)).await;
         assert_eq!(answer.status(), 200, "{}", answer.text());
@@ -159,7 +159,8 @@ async fn a_refusal_says_how_long_and_that_is_enough() {
             (1..=61).contains(&wait) && Duration::from_secs(wait) <= reset,
             "{wait} {reset:?}"
         );
-        // A second less is not enough, the whole wait is. Later ones are told their turn, which may be after that.
+        // One second less than the wait is not enough, the whole wait is. Later callers are told their turn, which may
+        // come later.
         clock.advance(Duration::from_secs(wait - 1));
         if round == 0 {
             let early = gateway.call(&costs_150(&gateway)).await;
@@ -251,8 +252,8 @@ async fn failures_give_their_tokens_back() {
     gateway.finish(&[&backend]).await;
 }
 
-/// What nobody capped is a guess, and a guess refuses nobody: it takes what room there is, and gives back what was not
-/// used.
+/// An answer without a cap reserves a guess. A guess never causes a refusal: it takes the room there is, and gives back
+/// what was not used.
 #[tokio::test]
 async fn a_request_without_a_cap_fits_into_a_limit_smaller_than_the_guess() {
     for limit in ["tpm_user", "tpm_model"] {

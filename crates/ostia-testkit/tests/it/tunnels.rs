@@ -1,4 +1,4 @@
-//! Engines that open a connection to the gateway and answer requests on it: streamed, cancelled, counted like any other.
+//! Engines that open a connection to the gateway and answer requests on it: streamed, cancelled, and counted as usual.
 
 #![expect(
     clippy::disallowed_methods,
@@ -28,7 +28,7 @@ struct Rig {
     key: String,
 }
 
-/// The engine's side, until it is dropped or told to end.
+/// The engine's side of a tunnel, until it is dropped or told to end.
 struct Open {
     _end: oneshot::Sender<()>,
     _served: JoinHandle<Result<(), TunnelFault>>,
@@ -48,7 +48,7 @@ impl Rig {
         }
     }
 
-    /// Opens a tunnel, and waits until the model runs.
+    /// Opens a tunnel, and waits until the model is running.
     async fn open(&self) -> Open {
         let target = |url: &str| {
             let origin = ApiUrl::parse(url).unwrap().origin;
@@ -131,7 +131,7 @@ async fn a_tunnel_needs_the_right_key_and_has_to_speak() {
         403
     );
 
-    // Whoever gets a tunnel and speaks something else, or nothing, is no engine.
+    // A client that gets a tunnel but speaks another protocol, or nothing, does not count as an engine.
     let mut client = rig.gateway.client().await;
     client.send(ask(&rig.key, &path).bytes()).await;
     let head = client.take(12).await;

@@ -1,4 +1,4 @@
-//! What the ledger says of tokens, whatever a backend says of them (R51).
+//! The ledger's tokens, whatever a backend reports (R51).
 
 use ostia_testkit::backend::{Script, UsageShape};
 use ostia_testkit::client::Ended;
@@ -83,7 +83,7 @@ async fn nonsense_is_passed_on_and_not_believed() {
     }
     for row in gateway.finish(&[&backend]).await {
         assert_eq!(row.outcome, "ok", "{row:?}");
-        // Anthropic tells the prompt first, and soundly.
+        // Anthropic reports the prompt first, correctly.
         let told_before = row.api == "messages" && row.stream;
         assert!(row.usage_source == "estimated" || told_before, "{row:?}");
         assert!(
@@ -120,7 +120,7 @@ async fn the_same_prompt_costs_the_same_streamed_or_not_asked_or_not() {
     }
 }
 
-/// A plain answer that says nothing of usage is measured by its text, held or not.
+/// A plain answer without usage is measured by its text, whether or not it was held.
 #[tokio::test]
 async fn plain_answers_without_usage_are_estimated_by_their_text() {
     let (backend, gateway) = rig().await;

@@ -1,4 +1,4 @@
-//! What the ledger adds up to, over HTTP: callers see their own, administrators everything, and each row once.
+//! The ledger's sums over HTTP: callers see their own, administrators see all, and each row counts once.
 
 use std::collections::BTreeSet;
 
@@ -108,7 +108,7 @@ async fn callers_read_their_own_usage_and_administrators_all() {
     gateway.finish(&[&backend]).await;
 }
 
-/// Rows come a page at a time, each once.
+/// Rows come page by page, each once.
 async fn pages(gateway: &TestGateway, root: &str) {
     let (mut ids, mut after) = (BTreeSet::new(), String::new());
     loop {

@@ -1,4 +1,4 @@
-//! Many at once: everything whole, the books exact.
+//! Many streams at once: all are complete, and the ledger is exact.
 
 use futures_util::future::join_all;
 use ostia_testkit::backend::Script;
@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::common::rig_with;
 
 const CONNECTIONS: usize = 64;
-/// A build without optimisation takes a quarter, for the sake of whoever waits.
+/// An unoptimized build uses a quarter, to save time.
 const STREAMS: usize = if cfg!(debug_assertions) { 256 } else { 1_000 };
 const CHUNKS: usize = 64;
 

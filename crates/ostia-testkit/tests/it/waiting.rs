@@ -1,4 +1,4 @@
-//! A shortage that passes is waited for in turn; one that does not is told at once.
+//! If a shortage will pass, requests wait in turn; otherwise they are refused at once.
 
 use std::time::Duration;
 
@@ -240,7 +240,7 @@ async fn callers_see_how_their_limits_stand() {
     gateway.finish(&[&backend]).await;
 }
 
-/// What ostia.toml sets for single ones is shown beside how limits stand.
+/// Settings for single users, keys and so on are shown beside the state of the limits.
 #[tokio::test]
 async fn operators_see_what_is_set_for_groups_and_projects() {
     let limits = "[limits.group.\"g1\"]\ntpm_user = 7\n[limits.project.\"p1\"]\nfair_share = 3\nblocked = true\n[limits.user.\"ada\"]\nin_flight_per_model = 2\n[limits.user.\"bob\"]\nin_flight_per_model = 4";
@@ -260,7 +260,7 @@ async fn operators_see_what_is_set_for_groups_and_projects() {
     gateway.finish(&[&backend]).await;
 }
 
-/// A debt is the counter's, whatever becomes of the settings.
+/// A debt stays with the counter, whatever happens to the settings.
 #[tokio::test]
 async fn a_debt_outlives_a_reload() {
     let limits = "[limits]\nqueue_timeout = \"0\"";
@@ -289,7 +289,7 @@ async fn a_debt_outlives_a_reload() {
     gateway.finish(&[&backend]).await;
 }
 
-/// Whose own limit will not have room in time is told at once, also while others wait for their turn.
+/// If the user's own limit will not have room in time, the request is refused at once, even while others wait.
 #[tokio::test]
 async fn a_foreseeable_refusal_does_not_wait_behind_others() {
     let limits = "[limits]\nqueue_timeout = \"15s\"";
@@ -452,7 +452,8 @@ async fn who_is_blocked_is_refused_until_the_block_ends() {
     gateway.finish(&[&backend]).await;
 }
 
-/// What would wait in the engine waits here: with `auto`, and without a word where the engine tells what it has to do.
+/// Requests that would wait in the engine wait here: with `auto`, and without any setting if the engine reports its
+/// load.
 #[tokio::test]
 async fn an_overloaded_engine_is_brought_back_to_its_best_point() {
     use std::sync::Arc;

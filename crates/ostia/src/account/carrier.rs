@@ -19,12 +19,12 @@ use super::tail::{Tail, Unreadable};
 use super::usage_event;
 
 const INSERT_TIMEOUT: Duration = Duration::from_secs(30);
-/// So many bytes of one file that wait for the store are no longer a matter of a moment.
+/// If more bytes of one file than this wait for the store, it takes longer than a moment.
 const BEHIND: u64 = 16 << 20;
 const LONGEST_REST: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// Why rows could not be brought to the store; they stay in the journal.
+/// Why rows could not be written to the store. They stay in the journal.
 #[derive(Debug, thiserror::Error)]
 enum Hindrance {
     #[error(transparent)]
@@ -86,7 +86,7 @@ impl Carrier {
                 self.journal.write_folds(true);
             }
             let poll = self.journal.options.poll;
-            // Records that wait for a hanging disk do not hold up those that are written.
+            // Records that wait for a hanging disk do not delay those that are written.
             let drained = !is_asked || timeout(poll, self.journal.queue.drained()).await.is_ok();
             let passed = self.pass().await;
             // Matters most while the store is down.
@@ -108,7 +108,7 @@ impl Carrier {
         }
     }
 
-    /// Brings everything that was written before the call to the store.
+    /// Writes everything to the store that was in the journal before the call.
     async fn pass(&mut self) -> Result<(), Hindrance> {
         let fresh = self.journal.folder.take_fresh();
         self.tails
@@ -126,7 +126,7 @@ impl Carrier {
                     continue;
                 }
                 Ok(ControlFlow::Continue(())) => {}
-                // One file that cannot be read must not hold up the others.
+                // One file that cannot be read must not delay the others.
                 Err(Hindrance::Disk(error)) => trouble = Some(Hindrance::Disk(error)),
                 Err(hindrance) => return Err(hindrance),
             }
@@ -135,7 +135,7 @@ impl Carrier {
         trouble.map_or(Ok(()), Err)
     }
 
-    /// Final rows that the disk did not take. They are only in memory.
+    /// Final rows that the disk did not take, so they are only in memory.
     async fn carry_stranded(&mut self) -> Result<(), Hindrance> {
         let records = self.journal.stranded.lock().clone();
         if records.is_empty() {
@@ -169,7 +169,8 @@ impl Carrier {
             interrupt(&*self.store, tail, batch.abandoned(), now).await?;
             let read = batch.into_read();
             tail.commit(read)?;
-            // Requests get the core for as long as the batch had it. Who waits for a flush, or a journal that fills, is served first.
+            // Requests get the core for as long as this batch took, unless somebody waits for a flush or the journal is
+            // filling up.
             if !self.hurries && end.saturating_sub(tail.position()) < BEHIND {
                 tokio::time::sleep(took.min(LONGEST_REST)).await;
             }
@@ -180,8 +181,8 @@ impl Carrier {
         self.finish(index).await
     }
 
-    /// The segment was read to its end and nobody writes to it: requests that are still open were interrupted. A file that
-    /// cannot be removed holds up nothing: its rows are in the store.
+    /// The segment was read to its end, and nobody writes to it: requests that are still open were interrupted. A file
+    /// that cannot be removed is not a problem, because its rows are in the store.
     async fn finish(&mut self, index: usize) -> Result<ControlFlow<()>, Hindrance> {
         let Some(tail) = self.tails.get_mut(index) else {
             return Ok(ControlFlow::Continue(()));
@@ -272,7 +273,8 @@ async fn insert(store: &dyn Store, rows: &[LedgerRow<'_>]) -> Result<(), Hindran
     Ok(())
 }
 
-/// Part of a segment is damaged, as a power cut may do, or was written by a newer ostia. Its rows are nowhere else.
+/// Part of a segment is damaged, as after a power failure, or was written by a newer ostia. Its rows exist nowhere
+/// else.
 fn note_unreadable(counters: &Counters, path: &Path, unreadable: Unreadable) {
     counters.unreadable.fetch_add(1, Ordering::Relaxed);
     let counted = &counters.unreadable_bytes;
@@ -285,7 +287,7 @@ fn note_unreadable(counters: &Counters, path: &Path, unreadable: Unreadable) {
     tracing::error!(%path, bytes, "the journal holds {records}: their rows are missing; the file is kept");
 }
 
-/// Rows for requests that nobody will finish, from their `started` records.
+/// Makes rows from the `started` records of requests that nobody will finish.
 async fn interrupt(
     store: &dyn Store,
     tail: &Tail,

@@ -10,10 +10,10 @@ pub(super) const LEAST_BYTES: u64 = 32 << 10;
 
 /// The calls to the journal's disk that may hang. Only the ledger's own threads make them.
 pub trait Disk: fmt::Debug + Send + Sync + 'static {
-    /// Reserves room without growing the file; gives how many bytes were reserved, which may be fewer.
+    /// Reserves room without growing the file. Returns how many bytes were reserved, which may be fewer.
     fn reserve(&self, file: &File, bytes: u64) -> io::Result<u64>;
 
-    /// Appends; gives how many bytes were taken.
+    /// Appends. Returns how many bytes were written.
     fn write(&self, file: &File, bytes: &[u8]) -> io::Result<usize>;
 
     fn sync(&self, file: &File) -> io::Result<()>;
@@ -32,7 +32,8 @@ impl Disk for LocalDisk {
                 Err(Errno::NOSPC | Errno::DQUOT | Errno::FBIG) if bytes > LEAST_BYTES => {
                     bytes = (bytes / 4).max(LEAST_BYTES);
                 }
-                // Such a file system may still fill up before a final record: the writer then keeps the record in memory.
+                // Such a file system may fill up before a final record is written; the writer then keeps the record in
+                // memory.
                 Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => return Ok(bytes),
                 Err(error) => return Err(error.into()),
             }

@@ -1,23 +1,23 @@
 //! The body of a record: a row as `key | value`, field by field.
 //!
-//! A key is the column's number, shifted left by one; its last bit says whether a text (`length | bytes`) or a number
-//! follows. Keys, lengths and numbers are varints (LEB128). A value that an empty row has too is left out, so a field that
-//! is missing reads as that. A reader skips fields that it does not know: those of columns that came later.
+//! A key is the column's number, shifted left by one; its last bit tells a text (`length | bytes`) from a number. Keys,
+//! lengths and numbers are varints (LEB128). A value that equals an empty row's is left out, so a missing field reads
+//! as that. A reader skips fields that it does not know, which belong to newer columns.
 
 use ostia_core::{Column, ColumnSink, Kind, LedgerRow, RequestId, Value};
 
-/// The bound of texts in a final record that would not fit otherwise. Then it does: see `GROWTH`.
+/// To fit, a final record has its texts cut to this length. Then it always fits: see `GROWTH`.
 pub(super) const TIGHT: usize = 24;
-/// By how much a final record may be larger than its `started` record: texts that may grow, and numbers at their widest. No
-/// less than a whole row takes with its texts cut to `TIGHT`.
+/// How much larger a final record may be than its `started` record: texts that may grow, and numbers at their widest.
+/// At least the size of a whole row with its texts cut to `TIGHT`.
 pub(super) const GROWTH: usize = {
     let (growth, tight) = (size(usize::MAX, true), size(TIGHT, false));
     if growth > tight { growth } else { tight }
 };
-/// No body is larger: the texts are bounded.
+/// The largest body, which is bounded because texts are.
 pub(super) const LARGEST: usize = size(usize::MAX, false);
 
-/// The numbers of the columns that a record of version 1 has, all of them and in this order, without keys.
+/// The columns of a record of version 1, which has all of them in this order, without keys.
 const VERSION_1: std::ops::RangeInclusive<u64> = 1..=38;
 
 /// Appends the row's fields, its texts cut to their bounds and to `most` bytes.
@@ -70,7 +70,7 @@ pub(super) fn read(mut body: &[u8]) -> Option<LedgerRow<'_>> {
     has_id(&row).then_some(row)
 }
 
-/// The body of a record of version 1: every value in its place.
+/// The body of a record of version 1: every value at its position.
 pub(super) fn read_version_1(mut body: &[u8]) -> Option<LedgerRow<'_>> {
     let mut row = LedgerRow::default();
     for column in VERSION_1.filter_map(Column::numbered) {
@@ -383,7 +383,8 @@ mod tests {
             }
         }
 
-        /// What `started` reserves is enough for any final record; one that differs only where it may is not cut.
+        /// The room that `started` reserves is enough for any final record, and a final record that differs only where
+        /// it may is not cut.
         #[test]
         fn a_final_record_fits_its_reserve(seeds in [seeds(), seeds()]) {
             let [mut started, other] = seeds.each_ref().map(|seeds| row_of(seeds));

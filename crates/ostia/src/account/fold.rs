@@ -1,4 +1,5 @@
-//! Refusals beyond ten a second per user, outcome and error code become one row a second that says how many they were.
+//! Refusals beyond ten per second with the same user, outcome and error code become one row per second, with their
+//! count.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
@@ -8,11 +9,11 @@ use parking_lot::Mutex;
 
 use super::record::{self, Kind};
 
-/// Rows of their own that one user, outcome and error code gets in one second.
+/// How many rows of their own the refusals of one user, outcome and error code get per second.
 const WHOLE_ROWS: u32 = 10;
 const SHARDS: usize = 16;
 
-/// What a refusal becomes; either way, the folded row of an earlier second that is due now.
+/// What happens to a refusal. In either case, with the folded row of an earlier second that is now due.
 pub(super) enum Fate {
     Write(Option<Folded>),
     Folded(Option<Folded>),
@@ -24,7 +25,8 @@ pub(super) struct Folds {
     hasher: RandomState,
 }
 
-/// The current second of one user, outcome and error code: a caller who hung up and one who was cut off both have no code.
+/// The current second of one user, outcome and error code. The outcome is needed because neither a caller who hung up
+/// nor one who was cut off has a code.
 struct Window {
     outcome: Outcome,
     error_code: Box<str>,
@@ -41,7 +43,7 @@ pub(super) struct Folded {
 }
 
 impl Folds {
-    /// `second`: of a clock that never goes back.
+    /// `second`: of a monotonic clock.
     pub(super) fn weigh(&self, row: &LedgerRow<'_>, second: u64) -> Fate {
         let shard = self.hasher.hash_one(&*row.user_id) as usize % SHARDS;
         let mut users = self.shards[shard].lock();

@@ -26,7 +26,7 @@ pub(super) struct Folder {
     segment_bytes: u64,
     max_segments: usize,
     lock: Lock,
-    /// The folder was renamed: somebody brings it in, and nothing is written to it any more.
+    /// The folder was renamed: somebody recovers it, and nothing more is written to it.
     moved: AtomicBool,
     /// Held while a file is made, which may take long: only the ledger's threads may lock it.
     rotation: Mutex<Rotation>,
@@ -34,7 +34,7 @@ pub(super) struct Folder {
     taken: Notify,
     /// Segment files in the folder.
     files: AtomicUsize,
-    /// There is a spare segment, for those who must not wait for `rotation`.
+    /// There is a spare segment. For those who must not wait for `rotation`.
     has_spare: AtomicBool,
 }
 
@@ -50,7 +50,7 @@ struct Rotation {
     blocked: bool,
 }
 
-/// What an earlier process left: a segment, and how far its rows are in the store.
+/// What an earlier process left: a segment, and the position up to which its rows are in the store.
 pub(super) type Left = (Arc<Segment>, u64);
 
 impl Folder {
@@ -87,7 +87,7 @@ impl Folder {
         Ok((folder, left))
     }
 
-    /// Another segment to write to. `None`: there is no room for one.
+    /// Another segment to write to. `None`: there is no room.
     pub(super) fn next(&self) -> Option<Arc<Segment>> {
         let mut rotation = self.rotation.lock();
         if rotation.spare.is_none() && !rotation.blocked {
@@ -101,7 +101,7 @@ impl Folder {
         Some(next)
     }
 
-    /// Makes the spare segment, if it is missing. `false`: there is still none.
+    /// Makes the spare segment if it is missing. `false`: there is still none.
     pub(super) fn provide(&self) -> bool {
         let mut rotation = self.rotation.lock();
         if rotation.spare.is_none() {
@@ -134,7 +134,7 @@ impl Folder {
         }
     }
 
-    /// Waits until there may be no spare segment.
+    /// Waits until the spare segment may be missing.
     pub(super) async fn wanted(&self) {
         self.taken.notified().await;
     }
@@ -165,7 +165,7 @@ impl Folder {
         Ok(())
     }
 
-    /// Looks whether the folder is still where it was. Asks the disk.
+    /// Checks that the folder is still at its path. Accesses the disk.
     pub(super) fn look_for_it(&self) {
         if self.lock.is_at(&self.path) || self.moved.swap(true, Ordering::Relaxed) {
             return;
@@ -208,7 +208,7 @@ impl Lock {
         }
     }
 
-    /// Whether the locked folder has this path. What cannot be asked is taken for a yes.
+    /// Whether the locked folder is at this path. If that cannot be determined, the answer is yes.
     fn is_at(&self, path: &Path) -> bool {
         let there = match std::fs::metadata(path) {
             Ok(there) => there,
@@ -235,7 +235,7 @@ fn discard(path: &Path) -> io::Result<()> {
     std::fs::rename(path, path.with_extension(UNREAD))
 }
 
-/// The segments of a folder, oldest first, and the unread files, whose numbers are not used again.
+/// The segments of a folder, oldest first, including the unread files, whose numbers are not reused.
 fn numbered(folder: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder)? {

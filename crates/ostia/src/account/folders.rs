@@ -1,4 +1,4 @@
-//! The journal folders of one state folder: one for each process that runs on it, and what dead ones left.
+//! The journal folders of one state folder: one per running process, and those that dead processes left.
 
 use std::fs::{self, File};
 use std::io;
@@ -14,14 +14,14 @@ use super::folder::SEGMENT;
 use super::options::{LedgerError, Options};
 use super::segment::HEADER;
 
-/// A process takes the first that is free. While one hands over to the next, two are in use; more where long streams keep
-/// several old processes.
+/// A process takes the first free one. During a handover two are in use, and more if long streams keep several old
+/// processes alive.
 const MOST: usize = 32;
 
-/// Nothing new is written to a folder that is only emptied.
+/// Small, because nothing new is written to a folder that is only being emptied.
 const SPARE_BYTES: u64 = 64 << 10;
 
-/// The folder for a process of this state folder. `beside`: another one may run, which this one takes over from.
+/// The folder for a process of this state folder. `beside`: there may be another process, which this one takes over from.
 ///
 /// # Errors
 ///
@@ -42,8 +42,8 @@ pub fn journal_folder(state_dir: &Path, beside: bool) -> Result<PathBuf, LedgerE
     })
 }
 
-/// Brings to the store what processes that ended left in folders of their own. Folders of running ones are left alone, and so
-/// is `own`. `false`: something is left, because the store did not take it within `limit`.
+/// Carries to the store what ended processes left in their folders. Leaves the folders of running processes, and `own`,
+/// alone. `false`: the store did not take everything within `limit`.
 pub async fn adopt_journals(
     state_dir: &Path,
     own: &Path,
@@ -64,7 +64,7 @@ pub async fn adopt_journals(
         let opened = Ledger::open(&path, options, Arc::clone(store), Arc::clone(clock));
         match opened {
             Ok(ledger) => is_done &= ledger.flush(limit).await,
-            // Its process runs.
+            // Its process is running.
             Err(LedgerError::InUse { .. }) => {}
             Err(error) => {
                 tracing::error!(path = %path.display(), %error, "a journal that was left cannot be read");
@@ -83,7 +83,7 @@ fn all(state_dir: &Path) -> impl Iterator<Item = PathBuf> {
     (0..MOST).map(move |number| state_dir.join(name(number)))
 }
 
-/// Whether there is a segment with a record. What the last process reserved and did not use does not count.
+/// Whether there is a segment with a record. Reserved but unused room does not count.
 fn holds_records(path: &Path) -> bool {
     let entries = fs::read_dir(path).into_iter().flatten().flatten();
     let segments =
@@ -125,7 +125,7 @@ mod tests {
         fs::create_dir(&second).unwrap();
         let held_too = lock(&second);
         drop(held);
-        // The second still runs.
+        // The second process is still running.
         assert!(journal_folder(state.path(), false).is_err());
         assert_eq!(journal_folder(state.path(), true).unwrap(), first);
         drop(held_too);

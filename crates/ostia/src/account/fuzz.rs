@@ -2,8 +2,8 @@ use super::record::{HEAD, Step, decode, parse, resume, seal};
 
 const SALT: u32 = 7;
 
-/// What follows a record's head, with a checksum that is right: whatever it holds, it is a row or none. And bytes as they
-/// are: a record is never longer than they are.
+/// Reads the bytes as a record's body, with a valid checksum: the result is a row or nothing. And reads them as they
+/// are: a record is never longer than its bytes.
 pub fn journal_records(data: &[u8]) {
     let data = data.get(..1 << 15).unwrap_or(data);
     if let Step::Record(record, length) = parse(data, SALT) {

@@ -80,7 +80,7 @@ impl Journal {
         OpenSlot::new(self, key, row.request_id, reserve)
     }
 
-    /// `false`: there is no `started` record that this one ends.
+    /// `false`: there is no `started` record to which this final one belongs.
     pub(super) fn finish(&self, key: usize, record: &[u8]) -> bool {
         let finish = self.queue.finish(key, record, self.clock.now());
         self.write_if_left_alone();
@@ -104,7 +104,7 @@ impl Journal {
         }
     }
 
-    /// Writes the folded rows of seconds that are over; `all`: of this second too.
+    /// Writes the folded rows of past seconds; `all`: of the current one too.
     pub(super) fn write_folds(&self, all: bool) {
         let current = (!all).then(|| self.second());
         for due in self.folds.due(current) {
@@ -136,7 +136,7 @@ impl Journal {
             .fetch_add(u64::from(count), Ordering::Relaxed);
     }
 
-    /// Ends the waits that have lasted long enough, and tells when the disk hangs.
+    /// Ends waits that have reached their limit, and reports a disk that hangs.
     pub(super) fn watch_disk(&self) {
         let now = self.clock.now();
         self.queue.expire(now);
@@ -152,13 +152,13 @@ impl Journal {
         }
     }
 
-    /// Whether requests can be let in, as far as is known without asking the disk.
+    /// Whether requests can be admitted, as far as is known without accessing the disk.
     pub(super) fn is_writable(&self) -> bool {
         let starved = self.counters.starved.load(Ordering::Relaxed) && !self.folder.has_spare();
         !starved && !self.folder.is_moved() && !self.counters.hanging.load(Ordering::Relaxed)
     }
 
-    /// Once the writer has ended, a request that still hands in a record writes it.
+    /// After the writer has ended, a request that hands over a record writes it itself.
     fn write_if_left_alone(&self) {
         while self.queue.is_abandoned() && self.write_next() {}
     }

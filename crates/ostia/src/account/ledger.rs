@@ -11,7 +11,7 @@ use super::journal::Journal;
 use super::options::{LedgerError, Options};
 use super::threads::{self, Threads};
 
-/// The journal of one state folder, and the threads that write it and bring it to the store.
+/// The journal of one state folder, and the threads that write it and carry it to the store.
 ///
 /// What is not flushed when it is dropped stays in the folder for the next process.
 pub struct Ledger {
@@ -21,14 +21,14 @@ pub struct Ledger {
     _threads: Threads,
 }
 
-/// How the journal stands, for metrics.
+/// The journal's state, for metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Stats {
     /// Requests with a `started` record and no final record yet.
     pub open_receipts: usize,
-    /// Bytes that were handed in and are not yet written.
+    /// Bytes handed over but not written yet.
     pub waiting_bytes: usize,
-    /// Written and not yet in the store, as of the carrier's last pass.
+    /// Bytes written but not in the store yet, as of the carrier's last pass.
     pub pending_bytes: u64,
     /// Segment files in the folder, the spare one included.
     pub segments: usize,
@@ -38,7 +38,7 @@ pub struct Stats {
     pub lost_rejected: u64,
     /// Requests that ended without reaching a backend, in the order of [`Outcome::ALL`].
     pub unsent: [u64; Outcome::ALL.len()],
-    /// Requests that were not let in because the journal had no room or its disk did not answer.
+    /// Requests that were not admitted because the journal had no room or its disk did not answer.
     pub refused_started: u64,
     /// Segments that were put aside because parts of them cannot be read.
     pub unreadable_segments: u64,
@@ -51,12 +51,12 @@ pub struct Stats {
 }
 
 impl Ledger {
-    /// Takes the folder (made with mode 0700 if missing) and starts to bring what is in it to the store. Works with the
-    /// store down and with a full disk; with a full disk requests are refused until there is room.
+    /// Takes the folder (made with mode 0700 if missing) and starts to carry its contents to the store. Works without the store
+    /// and with a full disk; with a full disk, requests are refused until there is room.
     ///
     /// # Errors
     ///
-    /// The folder cannot be used, belongs to another running process, or holds a newer ostia's journal.
+    /// The folder cannot be used, belongs to another running process, or has a newer ostia's journal.
     pub fn open(
         folder: &Path,
         options: Options,
@@ -77,8 +77,8 @@ impl Ledger {
         }))
     }
 
-    /// Waits until everything that was handed in before the call is in the store, folded refusals included. `false`: it was not
-    /// within `limit`.
+    /// Waits until everything handed over before the call is in the store, including folded refusals. `false`: that
+    /// took longer than `limit`.
     pub async fn flush(&self, limit: Duration) -> bool {
         let mut mine = 0;
         self.asked.send_modify(|asked| {

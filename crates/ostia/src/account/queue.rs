@@ -21,10 +21,10 @@ pub(super) use batch::{Batch, Entry, What};
 use kick::kick_soon;
 use place::{Phase, Place};
 
-/// How long a request waits for the disk. Without its `started` record it is then refused; without its final record its
-/// answer goes on.
+/// How long a request waits for the disk. Without its `started` record it is then refused; without its final record the
+/// answer is completed nevertheless.
 pub(super) const PATIENCE: Duration = Duration::from_secs(2);
-/// With this much in memory no request is let in, and refusals are only counted.
+/// With this much in memory, no request is admitted, and refusals are only counted.
 const MOST_BYTES: usize = 4 << 20;
 /// With this many records the writer is woken at once.
 const FULL_BATCH: usize = 32;
@@ -34,9 +34,9 @@ pub(super) struct Queue {
     state: Mutex<State>,
     /// Wakes the writer.
     work: Condvar,
-    /// The writer has ended: a request that hands in a record has to write it.
+    /// The writer has ended, so a request that hands over a record must write it.
     is_abandoned: AtomicBool,
-    /// Requests that were not let in.
+    /// Requests that were not admitted.
     refused: AtomicU64,
 }
 
@@ -46,7 +46,8 @@ struct State {
     places: Slab<Place>,
     /// When the writer took what it is writing, and how many bytes that is.
     writing: Option<(Instant, usize)>,
-    /// Records are numbered. The last that was handed in, the last that the writer took, the last that it is done with.
+    /// Records are numbered. The last one handed over, the last one that the writer took, and the last one that it
+    /// finished.
     last: u64,
     taken: u64,
     done: watch::Sender<u64>,
@@ -59,12 +60,12 @@ struct State {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Finish {
     Queued,
-    /// There is no `started` record, and there will be none: the row is that of a refusal.
+    /// There is no `started` record, and there will not be one: the row is treated as a refusal's.
     NeverStarted,
 }
 
 impl Queue {
-    /// Hands in a `started` record; gives the request's place. `None`: too much waits already.
+    /// Hands over a `started` record and returns the request's place. `None`: too much is waiting already.
     pub(super) fn start(
         self: &Arc<Self>,
         record: &[u8],
@@ -82,13 +83,13 @@ impl Queue {
         Some(key)
     }
 
-    /// The place of a request that cannot be written down.
+    /// The place of a request that cannot be recorded.
     pub(super) fn refuse(&self, now: Instant) -> usize {
         self.refused.fetch_add(1, Ordering::Relaxed);
         self.state.lock().places.insert(Place::refused(now))
     }
 
-    /// Hands in a final record.
+    /// Hands over a final record.
     pub(super) fn finish(self: &Arc<Self>, key: usize, record: &[u8], now: Instant) -> Finish {
         let mut state = self.state.lock();
         let finish = state.finish(key, record, now);
@@ -98,7 +99,7 @@ impl Queue {
         finish
     }
 
-    /// The request has gone.
+    /// The request is gone.
     pub(super) fn release(&self, key: usize) {
         let mut state = self.state.lock();
         match state.places.get_mut(key) {
@@ -107,7 +108,7 @@ impl Queue {
         }
     }
 
-    /// Hands in a refusal's row. `false`: too much waits already.
+    /// Hands over a refusal's row. `false`: too much is waiting already.
     pub(super) fn reject(self: &Arc<Self>, record: &[u8], count: u32) -> bool {
         let mut state = self.state.lock();
         let fits = !state.is_full();
@@ -126,7 +127,7 @@ impl Queue {
         }
     }
 
-    /// Waits for records and puts them into `batch`, which has to be empty. `false`: the queue is closed and empty.
+    /// Waits for records and puts them into `batch`, which must be empty. `false`: the queue is closed and empty.
     pub(super) fn take(&self, batch: &mut Batch, now: impl FnOnce() -> Instant) -> bool {
         let mut state = self.state.lock();
         while state.waiting.is_empty() {
@@ -147,7 +148,7 @@ impl Queue {
         true
     }
 
-    /// The writer is done with `batch`, and empties it.
+    /// The writer has finished `batch`. Empties it.
     pub(super) fn complete(&self, batch: &mut Batch) {
         let mut wakers = std::mem::take(&mut batch.wakers);
         let mut state = self.state.lock();
@@ -172,7 +173,7 @@ impl Queue {
         batch.clear();
     }
 
-    /// Ends the waits that have lasted long enough.
+    /// Ends waits that have reached their limit.
     pub(super) fn expire(&self, now: Instant) {
         let mut wakers = Vec::new();
         let mut state = self.state.lock();
@@ -189,18 +190,18 @@ impl Queue {
         wakers.into_iter().for_each(Waker::wake);
     }
 
-    /// Whether the writer has been at one batch for longer than anybody waits.
+    /// Whether the writer has worked on one batch for longer than any request waits.
     pub(super) fn hangs(&self, now: Instant) -> bool {
         self.state.lock().hangs(now)
     }
 
-    /// Bytes of records that are nowhere but in memory.
+    /// Bytes of records that exist only in memory.
     pub(super) fn waiting_bytes(&self) -> usize {
         let state = self.state.lock();
         state.waiting.bytes.len() + state.writing.map_or(0, |(_, bytes)| bytes)
     }
 
-    /// Waits until the writer is done with everything that was handed in before the call.
+    /// Waits until the writer has finished everything handed over before the call.
     pub(super) async fn drained(&self) {
         let (last, mut done) = {
             let state = self.state.lock();
@@ -230,7 +231,7 @@ impl Queue {
         self.refused.fetch_add(refused, Ordering::Relaxed);
     }
 
-    /// A record was handed in. Somebody has to wake the writer, unless it is at work: then it looks again by itself.
+    /// A record was handed over. Somebody must wake the writer, unless it is working: then it looks again by itself.
     fn handed_in(self: &Arc<Self>, mut state: MutexGuard<'_, State>) {
         let is_full = state.waiting.entries.len() >= FULL_BATCH;
         if state.writing.is_some() || (state.kicked && !is_full) {
@@ -275,7 +276,7 @@ impl State {
             Phase::Refused => Finish::NeverStarted,
             Phase::Starting if place.number > self.taken => {
                 place.phase = Phase::Refused;
-                // What waits are the records behind the last that was taken.
+                // The waiting records are those after the last one taken.
                 let index = place.number - self.taken - 1;
                 self.waiting.withdraw(index);
                 Finish::NeverStarted
@@ -289,7 +290,7 @@ impl State {
         }
     }
 
-    /// A final record is written, or kept where it is not lost.
+    /// A final record is written, or is kept where it will not be lost.
     fn ended(&mut self, key: usize) -> Option<Waker> {
         let place = self.places.get_mut(key)?;
         place.phase = Phase::Ended;

@@ -1,7 +1,8 @@
-//! One record: `len u32 | crc32c u32 | version u8 | kind u8 | body`, little endian; `len` counts what follows the checksum.
+//! One record: `len u32 | crc32c u32 | version u8 | kind u8 | body`, little endian; `len` counts what follows the
+//! checksum.
 //!
-//! The checksum starts from the segment's own random salt: a text that was made to look like a record cannot deceive a
-//! reader that looks for the next record behind a torn one.
+//! The checksum starts from the segment's own random salt, so that a text made to look like a record cannot deceive a
+//! reader that searches for the next record after a torn one.
 
 use std::cell::Cell;
 
@@ -11,9 +12,10 @@ use super::fields;
 pub(super) use super::fields::GROWTH;
 
 pub(super) const HEAD: usize = 8;
-/// How bodies are written. New fields need no new version: an older ostia skips them. A change that it would misread does.
+/// The format of bodies. New fields need no new version, because an older ostia skips them. A change that it would
+/// misread does.
 pub(super) const VERSION: u8 = 2;
-/// No record is larger.
+/// The longest record.
 pub(super) const MAX_LEN: usize = 8 * 1024;
 
 const LEAST_LEN: usize = 2;
@@ -38,14 +40,14 @@ pub(super) struct Record<'a> {
     body: &'a [u8],
 }
 
-/// What stands at the beginning of some bytes.
+/// What is at the beginning of some bytes.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Step<'a> {
-    /// A whole record, and its length with the head.
+    /// A complete record, and its length with the head.
     Record(Record<'a>, usize),
-    /// The beginning of a record whose rest may still come.
+    /// The beginning of a record whose rest may still be written.
     Unfinished,
-    /// No record.
+    /// Not a record.
     Torn,
 }
 
@@ -55,7 +57,7 @@ pub(super) fn encode(buffer: &mut Vec<u8>, kind: Kind, row: &LedgerRow<'_>) {
     fields::write(buffer, row, usize::MAX);
 }
 
-/// Like `encode`, and no longer than `most`, which is at least `GROWTH` more than an empty record.
+/// Like `encode`, but at most `most` bytes, which is at least `GROWTH` more than an empty record.
 pub(super) fn encode_final(buffer: &mut Vec<u8>, row: &LedgerRow<'_>, most: usize) {
     encode(buffer, Kind::Final, row);
     if buffer.len() > most {
@@ -104,7 +106,7 @@ pub(super) fn parse(bytes: &[u8], salt: u32) -> Step<'_> {
     Step::Record(record, HEAD + size)
 }
 
-/// Where the next whole record begins behind the torn one at 0.
+/// Where the next complete record begins after the torn one at 0.
 pub(super) fn resume(bytes: &[u8], salt: u32) -> Option<usize> {
     (1..bytes.len()).find(|&at| matches!(parse(&bytes[at..], salt), Step::Record(..)))
 }
@@ -115,7 +117,7 @@ pub(super) fn decode(record: &[u8]) -> Option<LedgerRow<'_>> {
 }
 
 impl<'a> Record<'a> {
-    /// `None`: this record holds no row that can be read.
+    /// `None`: this record does not contain a readable row.
     pub(super) fn row(&self) -> Option<LedgerRow<'a>> {
         match self.version {
             1 => fields::read_version_1(self.body),

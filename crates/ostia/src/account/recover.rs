@@ -1,4 +1,4 @@
-//! A journal whose process is gone for good, brought in by another.
+//! Recovers the journal of a process that will not come back.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,18 +10,17 @@ use super::folder::Lock;
 use super::options::{LedgerError, Options};
 use super::{Ledger, Stats};
 
-/// The name of a folder that is being brought in: its own, and this.
+/// The suffix of a folder that is being recovered.
 const TAKEN: &str = "taken";
 
-/// Brings everything in a journal's folder to the store and removes the folder, or what of it can be read.
+/// Carries everything in a journal's folder to the store, and removes the folder, except for what cannot be read.
 ///
-/// The folder's lock is taken and the folder renamed first: where the lock does not reach its owner, as on some network file
-/// systems, an owner that is alive after all sees that, and stops. A folder that was renamed by a recovery that did not end is
-/// taken up again.
+/// First it takes the folder's lock and renames the folder. The lock may not reach the owner, as on some network file
+/// systems; an owner that is still alive sees the new name, and stops. A recovery that was interrupted can be repeated.
 ///
 /// # Errors
 ///
-/// Somebody holds the folder, or it cannot be read. `Unfinished`: the store did not take everything; what is left stays.
+/// Somebody holds the folder, or it cannot be read. `Unfinished`: the store did not take everything; the rest is kept.
 pub async fn recover(
     folder: &Path,
     store: Arc<dyn Store>,
@@ -30,7 +29,7 @@ pub async fn recover(
 ) -> Result<Stats, LedgerError> {
     let taken = take(folder)?;
     let options = Options {
-        // It writes nothing of its own.
+        // It writes no records of its own.
         segment_bytes: 0,
         ..Options::default()
     };

@@ -1,7 +1,7 @@
 //! One file of the journal: `magic [8] | format u32 | 0 u32 | salt u64 | committed u64`, then records.
 //!
-//! Room is promised before it is used: a request gets in only if its final record will fit too, so a segment that is full, on a
-//! disk that is full, still takes the final record of every open request. One thread writes; another reads behind it.
+//! Room is promised before it is used: a request is admitted only if its final record will fit too. So a full segment
+//! on a full disk still takes the final record of every open request. One thread writes; another reads after it.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
@@ -25,12 +25,12 @@ pub(super) struct Segment {
     disk: Arc<dyn Disk>,
     /// Opened for appending.
     appender: File,
-    /// For reads and for the committed position; on a file opened for appending `pwrite` appends as well.
+    /// For reads and for the committed position, because `pwrite` always appends to a file opened for appending.
     file: File,
     salt: u32,
     /// Bytes that are neither written nor promised.
     room: AtomicU64,
-    /// Requests whose final records belong here and are not written yet, and writes under way.
+    /// Requests whose final records belong here and are not written yet, and writes in progress.
     open: AtomicU32,
     sealed: AtomicBool,
     torn: AtomicBool,
@@ -38,7 +38,7 @@ pub(super) struct Segment {
 }
 
 impl Segment {
-    /// A new file with room for `bytes`, or for less (down to `LEAST_BYTES`) when the disk has no more.
+    /// A new file with room for `bytes`, or less (down to `LEAST_BYTES`) if the disk has no more.
     pub(super) fn create(path: &Path, bytes: u64, disk: &Arc<dyn Disk>) -> io::Result<Self> {
         let appender = OpenOptions::new()
             .create_new(true)
@@ -70,8 +70,8 @@ impl Segment {
         }
     }
 
-    /// A file that an earlier process left: it takes no more records. With it, how far its rows are in the store already.
-    /// `None`: the file has no header.
+    /// A file that an earlier process left, which takes no more records; and the position up to which its rows are in
+    /// the store. `None`: the file has no header.
     pub(super) fn recover(
         path: &Path,
         disk: &Arc<dyn Disk>,
@@ -93,7 +93,7 @@ impl Segment {
         file.read_exact(&mut header).map_err(failed)?;
         let (start, salt, committed) = (&header[..8], &header[16..24], &header[24..]);
         let version = u32::from_le_bytes([header[8], header[9], header[10], header[11]]);
-        // Blocks that were lost in a power cut read as zeros.
+        // Blocks that were lost in a power failure read as zeros.
         if header == [0; HEADER] {
             return Ok(None);
         }
@@ -108,7 +108,7 @@ impl Segment {
                 version,
             });
         }
-        // An impossible position is ignored: rows that are brought twice do no harm.
+        // An impossible position is ignored, because bringing rows twice does no harm.
         let committed = committed.try_into().map_or(0, u64::from_le_bytes);
         let committed = if committed > len { 0 } else { committed };
         let appender = file.try_clone().map_err(failed)?;
@@ -156,7 +156,7 @@ impl Segment {
         entered
     }
 
-    /// Counts one more that will write here, until `leave`.
+    /// Counts one more writer, until `leave`.
     pub(super) fn hold(&self) {
         self.open.fetch_add(1, Ordering::SeqCst);
     }
@@ -180,8 +180,8 @@ impl Segment {
         self.open.fetch_sub(1, Ordering::SeqCst);
     }
 
-    /// Appends records for which room was promised. Gives how many bytes were written, and the error if not all were.
-    /// Readers skip a record that is there only in part.
+    /// Appends records for which room was promised. Returns how many bytes were written, and the error if not all were.
+    /// Readers skip an incomplete record.
     pub(super) fn append(&self, bytes: &[u8]) -> (usize, Option<io::Error>) {
         let mut written = 0;
         let fault = loop {
@@ -202,7 +202,7 @@ impl Segment {
         (written, fault)
     }
 
-    /// Takes no new requests any more, only the final records of those that are open here.
+    /// Takes no new requests, only the final records of open ones.
     pub(super) fn seal(&self) {
         self.sealed.store(true, Ordering::SeqCst);
     }
@@ -220,7 +220,7 @@ impl Segment {
         Ok(self.file.metadata()?.len())
     }
 
-    /// Reads up to the length of `buffer`; gives how much there was.
+    /// Reads up to the length of `buffer`. Returns how much there was.
     pub(super) fn read_at(&self, buffer: &mut [u8], at: u64) -> io::Result<usize> {
         let mut filled = 0;
         while filled < buffer.len() {
@@ -234,14 +234,14 @@ impl Segment {
         Ok(filled)
     }
 
-    /// Notes that all rows before `position` are in the store, so that the next process need not bring them again.
+    /// Records that all rows before `position` are in the store, so that the next process need not carry them again.
     pub(super) fn commit(&self, position: u64) -> io::Result<()> {
         self.file
             .write_all_at(&position.to_le_bytes(), COMMITTED_AT)
     }
 
     pub(super) fn sync(&self) -> io::Result<()> {
-        // Cleared first, so that a record that comes meanwhile is synced the next time.
+        // Cleared first, so that a record that arrives meanwhile is synced next time.
         if self.unsynced.swap(false, Ordering::Relaxed)
             && let Err(error) = self.disk.sync(&self.appender)
         {

@@ -7,12 +7,12 @@ use ostia_core::{JournalFull, LedgerRow, RequestId, Slot};
 use super::journal::Journal;
 use super::record;
 
-/// A request that was handed in, and its place in the queue.
+/// A request that was handed over, and its place in the queue.
 pub(super) struct OpenSlot {
     journal: Arc<Journal>,
     key: usize,
     request_id: RequestId,
-    /// Bytes kept for the final record.
+    /// Bytes reserved for the final record.
     reserve: usize,
     finished: AtomicBool,
 }
@@ -60,7 +60,7 @@ impl Drop for OpenSlot {
         if !*self.finished.get_mut() {
             record::with_buffer(|buffer| {
                 record::encode_abandoned(buffer, self.request_id);
-                // Without a `started` record there is nothing to tell.
+                // Without a `started` record there is nothing to abandon.
                 self.journal.finish(self.key, buffer)
             });
             self.journal.counters.open.fetch_sub(1, Ordering::Relaxed);

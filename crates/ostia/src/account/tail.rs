@@ -1,4 +1,4 @@
-//! Reads one segment behind its writer: rows for the store, and requests that are still open.
+//! Reads one segment after its writer: rows for the store, and requests that are still open.
 
 use std::collections::HashMap;
 use std::io;
@@ -16,36 +16,36 @@ const LARGEST: usize = record::HEAD + record::MAX_LEN;
 
 pub(super) struct Tail {
     pub(super) segment: Arc<Segment>,
-    /// Everything before it is in the store, or need not be.
+    /// Everything before it is in the store, or does not have to be.
     position: u64,
-    /// Rows before it were in the store when this process began.
+    /// Rows before it were in the store when this process started.
     committed: u64,
     /// Where the `started` record of each request without a final record is.
     open: HashMap<RequestId, u64>,
     /// The latest time in any record.
     latest: i64,
-    /// Nothing will be written any more. Set before reading, so that everything written by then is read.
+    /// Nothing more will be written. Set before reading, so that everything written by then is read.
     pub(super) complete: bool,
     /// All of it is in the store, and only its file is left.
     pub(super) finished: bool,
     unreadable: Unreadable,
 }
 
-/// What this ostia cannot read of a segment.
+/// What this ostia cannot read in a segment.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Unreadable {
     /// Bytes that may have held rows.
     pub(super) bytes: u64,
-    /// The newest version among its records, where that is newer than this ostia's.
+    /// The newest version among its records, if that is newer than this ostia's.
     pub(super) newer: Option<u8>,
 }
 
-/// What was read of a segment, not yet in the store.
+/// What was read from a segment but is not in the store yet.
 pub(super) struct Batch<'b> {
     pub(super) rows: Vec<LedgerRow<'b>>,
     /// Requests that need no `interrupted` row once this batch is in the store.
     closed: Vec<RequestId>,
-    /// Requests that were abandoned: where their `started` records are.
+    /// Requests that were abandoned, with the positions of their `started` records.
     abandoned: Vec<(RequestId, u64)>,
     next: u64,
     unreadable: Unreadable,
@@ -78,7 +78,7 @@ impl Tail {
         self.unreadable
     }
 
-    /// The segment was read to its end, `end`: counts what is left and cannot be read. The beginning of a record does not
+    /// The segment was read to its end, `end`: counts the rest, which cannot be read. An incomplete record does not
     /// count: its process died while writing it, and nobody was told that it was written.
     pub(super) fn count_rest(&mut self, end: u64) -> io::Result<()> {
         let mut rest = vec![0; LARGEST];
@@ -135,7 +135,7 @@ impl Tail {
         Ok(batch)
     }
 
-    /// How far to go on behind bytes that are no record; `None`: nothing more for now.
+    /// How many bytes to skip that are not a record; `None`: there is nothing more for now.
     fn skip(&self, bytes: &[u8], more_follow: bool, step: &Step<'_>) -> Option<usize> {
         if more_follow && bytes.len() < LARGEST {
             return None;
@@ -151,8 +151,8 @@ impl Tail {
         }
     }
 
-    /// Of `skipped` bytes, those that may have held rows which are not in the store. A record that this process could not
-    /// write whole is not lost: it was refused, or is kept in memory.
+    /// How many of `skipped` bytes may have been rows that are not in the store. A record that this process could not
+    /// write completely is not lost: its request was refused, or it is kept in memory.
     fn lost(&self, at: u64, skipped: usize) -> u64 {
         let end = at + skipped as u64;
         match self.segment.is_torn() {
@@ -206,7 +206,8 @@ impl Tail {
         self.segment.commit(self.position)
     }
 
-    /// The records of requests that will have no final record, as they are in the file: `interrupted` makes rows of them.
+    /// The `started` records of requests without a final record, as they are in the file. `interrupted` makes rows from
+    /// them.
     pub(super) fn started(&self, at: impl IntoIterator<Item = u64>) -> io::Result<Vec<Vec<u8>>> {
         at.into_iter()
             .map(|at| {
@@ -218,7 +219,7 @@ impl Tail {
             .collect()
     }
 
-    /// Where the records of up to a batch of open requests are.
+    /// The positions of up to a batch of `started` records of open requests.
     pub(super) fn some_open(&self) -> Vec<(RequestId, u64)> {
         self.open
             .iter()
@@ -237,7 +238,7 @@ impl Tail {
             return None;
         };
         let row = record.row()?;
-        // When the process died is unknown: take the time of its last record.
+        // The time of the process's death is unknown, so its last record's time is used.
         let finished_at = now.unwrap_or(self.latest).max(row.started_at);
         let micros = finished_at.saturating_sub(row.started_at);
         Some(LedgerRow {

@@ -14,10 +14,10 @@ use tokio::sync::watch;
 use super::carrier::Carrier;
 use super::journal::Journal;
 
-/// How many polls pass before the next attempt to make a segment where there was no room.
+/// How many polls pass before the next attempt to make a segment, after there was no room.
 const POLLS_BETWEEN_ATTEMPTS: u32 = 5;
-/// How far the carrier, and SQLite's thread with it, gives way to requests on a busy core. With a much higher value it
-/// would fall behind where the core is busy for hours.
+/// The niceness of the carrier, and of SQLite's thread with it, so that requests come first on a busy core. With a much
+/// higher value it would fall behind on a core that is busy for hours.
 const NICENESS: i32 = 5;
 /// How long to wait for the threads to end: a hanging disk holds them for ever.
 const LAST: Duration = Duration::from_secs(5);
@@ -42,7 +42,7 @@ pub(super) fn start(journal: &Arc<Journal>, mut carrier: Carrier) -> io::Result<
     spawn("ostia-journal", 0, running.clone(), move || {
         while writing.write_next() {}
     })?;
-    // Runtimes of their own: the store's connections are driven even when all workers are busy with requests.
+    // They have runtimes of their own, so that the store's connections make progress even if all workers are busy.
     let (carrying, mut stopping) = (runtime()?, stopped.clone());
     spawn("ostia-ledger", NICENESS, running.clone(), move || {
         carrying.block_on(async {
@@ -99,19 +99,19 @@ fn spawn(
     thread.spawn(move || {
         // If the kernel refuses, the priority stays as it is.
         let _ = rustix::process::nice(niceness);
-        // Positions move only after commits: starting over loses nothing.
+        // Positions move only after commits, so restarting loses nothing.
         while catch_unwind(AssertUnwindSafe(&mut work)).is_err() {
             tracing::error!(name, "a thread of the ledger panicked; it goes on");
             thread::sleep(Duration::from_secs(1));
         }
-        // The folder must be free once the threads are seen to have ended.
+        // The folder must be free by the time that the threads are seen to have ended.
         drop(work);
         drop(running);
     })?;
     Ok(())
 }
 
-/// Nothing here touches the disk or the store.
+/// Accesses neither the disk nor the store.
 async fn keep_time(journal: &Journal) {
     loop {
         tokio::time::sleep(journal.options.poll).await;
@@ -120,17 +120,17 @@ async fn keep_time(journal: &Journal) {
     }
 }
 
-/// Sees that the folder is taken away.
+/// Notices if the folder is taken away.
 async fn keep_place(journal: &Arc<Journal>) {
     loop {
         tokio::time::sleep(journal.options.poll * POLLS_BETWEEN_ATTEMPTS).await;
         let looking = Arc::clone(journal);
-        // A panic in it was logged where it happened; the next look follows.
+        // A panic was logged where it happened; the next look follows.
         let _ = tokio::task::spawn_blocking(move || looking.folder.look_for_it()).await;
     }
 }
 
-/// Keeps a spare segment ready, as a disk may take minutes to make one.
+/// Keeps a spare segment ready, because a disk may take minutes to make one.
 async fn keep_spare(journal: &Arc<Journal>) {
     loop {
         journal.folder.wanted().await;
@@ -146,7 +146,7 @@ async fn provide(journal: &Arc<Journal>) -> bool {
     providing.await.unwrap_or(false)
 }
 
-/// On its own, as a disk may take minutes over one call.
+/// A thread of its own, because a disk may take minutes for one call.
 async fn keep_synced(journal: &Journal) {
     let Some(interval) = journal.options.fsync else {
         return std::future::pending().await;

@@ -1,6 +1,6 @@
 use ostia_core::{Held as _, LedgerRow};
 
-/// The ledger's columns as one event: what log pipelines read instead of the database. A column without a value
+/// Logs the ledger's columns as one event, for log pipelines that do not read the database. A column without a value
 /// (`ttft_ms`) is left out.
 pub(super) fn emit(row: &LedgerRow<'_>) {
     macro_rules! tell {

@@ -10,12 +10,12 @@ use crate::listen::Inbound;
 use crate::read::Call;
 use crate::refusal::Refusal;
 
-/// A request that passed sign-in and has not reached a backend yet. It leaves one row: as a refusal, as a hang-up if it is
-/// dropped, or, once [`Visit::open`] has turned it into a receipt, as that.
+/// A request that passed sign-in and has not reached a backend yet. It leaves one row: of its refusal, of a hang-up if
+/// it is dropped, or, after [`Visit::open`], the row of the receipt.
 pub struct Visit(Opening);
 
 impl Visit {
-    /// `head_sent`: whether the client may be sent a head before anything is known.
+    /// `head_sent`: whether the client may get a head before the outcome is known.
     pub fn begin(
         books: &Books,
         inbound: &Inbound,
@@ -36,7 +36,7 @@ impl Visit {
         Self(Opening::begin(books.clone(), arrival))
     }
 
-    /// How long it may wait.
+    /// Sets how long the request may wait.
     pub fn classed(&mut self, class: Class) {
         self.0.classed(class);
     }
@@ -49,8 +49,8 @@ impl Visit {
         self.0.read(call.stream, bytes, prompt_estimate);
     }
 
-    /// The model exists for this caller, and the cluster if the path named one. Before that their names are only what
-    /// somebody typed, and are not written down.
+    /// The model exists for this caller, and so does the cluster if the path names one. Before this call their names
+    /// are only what the caller sent, and are not recorded.
     pub fn found(&mut self, permit: &Permit) {
         let who = self.0.identity();
         let place = Place {
@@ -63,7 +63,7 @@ impl Visit {
         self.0.found(permit.model(), place);
     }
 
-    /// Writes the row of a refusal. Where the client has gone, nobody was refused: that row is written on drop.
+    /// Writes the row of a refusal. If the client has gone, nobody was refused; that row is written on drop.
     pub fn refused(self, refusal: Refusal) -> Refusal {
         if refusal.outcome != Outcome::ClientClosed {
             let status = refusal.status.as_u16();
@@ -77,7 +77,7 @@ impl Visit {
     ///
     /// # Errors
     ///
-    /// The journal has no room for it, or its disk does not answer: the row says that.
+    /// The journal has no room, or its disk does not answer. The row says so.
     pub async fn open(self, admission: Admission) -> Result<Attempt, Refusal> {
         let deployment = admission.deployment();
         let place = place_of(deployment, self.0.identity());

@@ -1,5 +1,5 @@
-//! The thread that writes: it takes what waits in the queue, finds room for each record, and appends neighbours that belong
-//! to one segment with one `write`.
+//! The writer's thread: takes what waits in the queue, finds room for each record, and appends neighbours in the same
+//! segment with one `write`.
 
 use std::io;
 use std::mem::take;
@@ -20,7 +20,7 @@ pub(super) struct Writer {
     batch: Batch,
 }
 
-/// Neighbours in a batch that go to one segment, which is not complete meanwhile.
+/// Neighbours in a batch that go to one segment, which cannot become complete meanwhile.
 struct Run {
     segment: Arc<Segment>,
     bytes: Range<usize>,
@@ -28,7 +28,7 @@ struct Run {
 }
 
 impl Journal {
-    /// Writes what was handed in, or waits for something. `false`: nothing will come any more.
+    /// Writes what was handed over, or waits for something. `false`: nothing more will come.
     pub(super) fn write_next(&self) -> bool {
         let mut writer = self.writer.lock();
         let mut batch = take(&mut writer.batch);
@@ -51,7 +51,7 @@ impl Journal {
         true
     }
 
-    /// Leaves the segment last: when the carrier sees it complete, its rows must be there.
+    /// Leaves the segment last, so that its rows are there when the carrier sees it complete.
     fn settle(&self, entry: &mut Entry, record: &[u8]) {
         if let What::Started { .. } = entry.what {
             let starved = &self.counters.starved;
@@ -111,7 +111,7 @@ impl Writer {
         }
     }
 
-    /// Where a record goes: there is room for it, or there was when its request began.
+    /// Where a record goes: to a segment that has room, or that promised it when the request began.
     fn place(&mut self, entry: &mut Entry, folder: &Folder) -> Option<Arc<Segment>> {
         if folder.is_moved() {
             return None;
@@ -130,7 +130,7 @@ impl Writer {
         }
     }
 
-    /// The active segment, or else the next, if it promises what is asked of it.
+    /// The active segment, or the next one if that promises the room.
     fn find(
         &mut self,
         folder: &Folder,

@@ -8,15 +8,15 @@ use serde_json::Value;
 use crate::listen::Inbound;
 use crate::refusal::Refusal;
 
-/// A longer body is no list of a site's users.
+/// The longest body that is read. A longer one cannot be a list of a site's users.
 const LONGEST: usize = 16 << 20;
-/// How long a body may take.
+/// How long to wait for a body.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A request of the admin listener whose sender was let in.
+/// A request on the admin listener whose sender was let in.
 pub(super) struct Asked {
     inbound: Inbound,
-    /// What the placeholders of its pattern stand for.
+    /// The values of the placeholders in its route's pattern.
     captures: Vec<String>,
 }
 
@@ -25,12 +25,12 @@ impl Asked {
         Self { inbound, captures }
     }
 
-    /// What the pattern's one placeholder stands for.
+    /// The value of the pattern's only placeholder.
     pub fn capture(&self) -> &str {
         self.captures.first().map_or("", String::as_str)
     }
 
-    /// The whole query, as it came.
+    /// The query, still percent-encoded.
     pub fn raw_query(&self) -> &str {
         self.inbound.head.uri.query().unwrap_or_default()
     }
@@ -41,13 +41,14 @@ impl Asked {
         named.last().map(|(_, value)| value.into_owned())
     }
 
-    /// Whether the query says yes: the name alone does, as do all values but these.
+    /// Whether a flag in the query is on. The bare name turns it on, and so does any value except `false`, `0` and
+    /// `no`.
     pub fn says(&self, name: &str) -> bool {
         let value = self.query(name);
         value.is_some_and(|value| !matches!(&*value, "false" | "0" | "no"))
     }
 
-    /// The body, which has to be one JSON object.
+    /// The body, which must be one JSON object.
     pub async fn json(&mut self) -> Result<Value, Refusal> {
         let body = Limited::new(&mut self.inbound.body, LONGEST).collect();
         let read = tokio::time::timeout(PATIENCE, body).await;

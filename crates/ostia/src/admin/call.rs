@@ -1,4 +1,4 @@
-//! How commands of this machine call the gateway of a state folder.
+//! How commands call the gateway that uses a state folder on this machine.
 
 use std::io;
 use std::path::Path;
@@ -18,19 +18,19 @@ use tokio::time::timeout;
 
 use super::token::published;
 
-/// For everything but a reload of very many files an answer is a matter of milliseconds.
+/// The gateway answers within milliseconds, unless it reloads very many files.
 const PATIENCE: Duration = Duration::from_secs(60);
 const LONGEST: usize = 64 << 20;
 
-/// What the gateway said.
+/// What the gateway answered.
 #[derive(Debug)]
 pub struct AdminAnswer {
     pub status: StatusCode,
-    /// Null where it is no JSON.
+    /// Null if the body is not JSON.
     pub value: Value,
 }
 
-/// Why nothing was said.
+/// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
     #[error("no gateway runs with this state folder")]
@@ -102,7 +102,7 @@ where
         })
     };
     tokio::pin!(asking);
-    // Both in this task: nothing is left behind when it ends.
+    // The connection is driven in this task, so nothing is left running when the call ends.
     tokio::select! {
         biased;
         answer = &mut asking => answer,
@@ -113,7 +113,7 @@ where
     }
 }
 
-/// The files were left by a process that was killed.
+/// If nobody listens, the files were left by a process that was killed.
 fn not_connected(error: io::Error) -> CallError {
     match error.kind() {
         io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound => CallError::NotRunning,

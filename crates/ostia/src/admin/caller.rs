@@ -13,7 +13,7 @@ use crate::routes::Who;
 /// Who calls the admin listener, for the audit log.
 pub(super) struct Caller {
     pub name: String,
-    /// What lets the caller in here; empty: everybody may.
+    /// The role that let the caller in; empty on routes open to everybody.
     role: &'static str,
 }
 
@@ -30,8 +30,8 @@ impl Caller {
 }
 
 impl Admin {
-    /// Lets in whoever shows the state folder's token, or a key with one of the roles, or of a manager of the project that
-    /// the path names. `captures`: what the placeholders of the path stand for.
+    /// Lets in callers who present the state folder's token, a key with one of the roles, or a key of a manager of the
+    /// project that the path names. `captures`: the values of the path's placeholders.
     pub(super) async fn admit(
         &self,
         inbound: &Inbound,
@@ -86,7 +86,7 @@ impl Admin {
 }
 
 impl Admin {
-    /// What is not there and what the caller does not manage look the same.
+    /// A project that does not exist and one that the caller does not manage get the same answer.
     async fn manager(&self, principal: &Principal, captures: &[String]) -> Result<Caller, Refusal> {
         let desk = self.gateway.desk(&self.gateway.live(), Actor::default());
         let named = captures.first().map_or("", String::as_str);
@@ -112,7 +112,7 @@ impl Admin {
     }
 }
 
-/// The role that lets somebody in: one of these, or admin, who may do everything. Everybody else stays outside.
+/// The role that lets the principal in: one of these, or admin, who may do everything. `None` refuses the request.
 fn role_of(principal: &Principal, roles: &[Role]) -> Option<Role> {
     let enough = roles.iter().copied().chain([Role::Admin]);
     enough.into_iter().find(|role| principal.roles.has(*role))
@@ -121,7 +121,7 @@ fn role_of(principal: &Principal, roles: &[Role]) -> Option<Role> {
 fn token_of(inbound: &Inbound) -> Option<&str> {
     let mut lines = inbound.head.headers.get_all(AUTHORIZATION).iter();
     let line = lines.next()?.to_str().ok()?;
-    // More than one credential is refused with the others.
+    // A request with more than one credential is refused below.
     if lines.next().is_some() {
         return None;
     }

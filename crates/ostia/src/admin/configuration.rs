@@ -2,7 +2,7 @@ use serde_json::{Map, Value, json};
 
 use crate::gateway::Gateway;
 
-/// `GET /admin/config`: what holds for each key, and which files it came from. Holds nothing secret.
+/// `GET /admin/config`: the effective value of each key, and the files that were read. Secrets are left out.
 pub(super) fn configuration(gateway: &Gateway) -> Value {
     let live = gateway.live();
     let values = gateway.files().map(|files| files.values());

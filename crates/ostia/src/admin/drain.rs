@@ -6,7 +6,7 @@ use crate::gateway::{Gateway, json_answer};
 use crate::refusal::Refusal;
 use crate::relay::ClientBody;
 
-/// `POST /admin/drain`: the process ends as SIGTERM ends it.
+/// `POST /admin/drain`: ends the process as SIGTERM does.
 pub(super) fn end(gateway: &Gateway) -> Response<ClientBody> {
     let live = gateway.live();
     let server = &live.settings.server;

@@ -21,32 +21,32 @@ pub struct EndpointReport {
     pub cluster: String,
     pub framework: String,
     pub model: String,
-    /// `served`, `draining`, `maintenance`, `failing`, `not_ready`, `on_no_route`, `disabled` or `adapter_unavailable`:
-    /// the first of these, from the end, that holds.
+    /// `served`, `draining`, `maintenance`, `failing`, `not_ready`, `on_no_route`, `disabled` or `adapter_unavailable`.
+    /// If several apply, it is the last of them in this list.
     pub state: String,
-    /// Why, where the state does not say it.
+    /// The reason, unless the state says it all.
     pub reason: Option<String>,
-    /// What its cluster says of the model, and what its readiness URL says.
+    /// The model's state, according to its cluster and to its readiness URL.
     pub model_state: String,
     pub readiness: String,
-    /// Its engines, where leases say where they are.
+    /// Its engines, if they are found by leases.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub leases: Vec<LeaseReport>,
     pub draining: bool,
-    /// Its last requests failed, so others are tried first.
+    /// Its last requests failed, so other endpoints are tried first.
     pub failing: bool,
     pub in_flight: u32,
-    /// 0: no limit.
+    /// 0 means unlimited.
     pub max_in_flight: u32,
-    /// As many as it serves best, once that is known.
+    /// The number of concurrent requests that it serves best, once that is known.
     pub best_in_flight: Option<u32>,
     pub priority: i64,
     pub weight: u32,
-    /// Since the process started, by outcome.
+    /// By outcome, since the process started.
     pub requests: BTreeMap<String, u64>,
     pub prompt_tokens: u64,
     pub completion_tokens: u64,
-    /// Over all requests since the process started.
+    /// The mean over all requests since the process started.
     pub mean_duration_ms: Option<u64>,
 }
 
@@ -145,7 +145,7 @@ impl EndpointReport {
         }
     }
 
-    /// Whether requests may get an answer there now.
+    /// Whether it can answer requests now.
     pub fn serves(&self) -> bool {
         matches!(&*self.state, "served" | "failing")
     }

@@ -4,12 +4,13 @@ use http::request;
 
 use crate::settings::{ListenAddress, Server};
 
-/// The names that the admin listener answers to. A page whose own name leads to this address (DNS rebinding) asks under
-/// that name, and may read what it gets.
+/// The host names that the admin listener answers to. This stops DNS rebinding: a web page whose own name resolves to
+/// this address sends that name as the Host, and could read the answers.
 pub struct Hosts {
-    /// In lower case; `None`: no page can reach it.
+    /// In lower case. `None`: no web page can reach the listener, so every name will do.
     names: Option<Vec<String>>,
-    /// Also under other addresses than this machine's own: they may be translated on the way. No name leads to them.
+    /// Whether other IP addresses than this machine's own are accepted, because NAT may translate them on the way. That
+    /// is safe: DNS rebinding needs a name.
     any_address: bool,
 }
 
@@ -33,7 +34,7 @@ impl Hosts {
         }
     }
 
-    /// A request without a Host comes from no browser.
+    /// A request without a Host does not come from a browser.
     pub fn hold(&self, head: &request::Parts) -> bool {
         let Some(names) = &self.names else {
             return true;

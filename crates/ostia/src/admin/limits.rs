@@ -7,8 +7,9 @@ use crate::gateway::Gateway;
 use crate::listings::{limits, measure_word, scope_word};
 use crate::settings::{OtherLimits, OwnLimits};
 
-/// `GET /admin/limits`: how limits stand; those of endpoints, or with `user` all that hold for this user, as far as they are
-/// not set by group, project or key. Which of these set any is in `overrides`: groups and keys are known of a request alone.
+/// `GET /admin/limits`: every limit and how much of it is used. Without `user`, these are the limits of endpoints; with
+/// `user`, all limits that apply to this user, except those set for a group, project or key. These are listed in
+/// `overrides` instead, because the user's groups and key are known only during a request.
 pub(super) async fn standing(gateway: &Gateway, asked: &Asked) -> Value {
     let live = gateway.live();
     let user = asked.query("user");
@@ -38,7 +39,7 @@ pub(super) async fn standing(gateway: &Gateway, asked: &Asked) -> Value {
     page
 }
 
-/// The tables `[limits.KIND."NAME"]`; of users only the one that is asked about, if one is.
+/// The tables `[limits.KIND."NAME"]`. If one user is asked about, the tables of other users are left out.
 fn overrides(others: &OtherLimits, user: Option<&str>) -> Value {
     let kinds = [
         ("user", &others.user),
@@ -59,7 +60,7 @@ fn overrides(others: &OtherLimits, user: Option<&str>) -> Value {
     all.collect()
 }
 
-/// What a table says, by its own keys.
+/// The keys that a table sets.
 fn written(own: &OwnLimits) -> Map<String, Value> {
     let number = |value: Option<u32>| value.map(Value::from);
     let flag = |value: bool| value.then_some(Value::Bool(true));
@@ -80,12 +81,13 @@ fn written(own: &OwnLimits) -> Map<String, Value> {
         .collect()
 }
 
-/// `GET /admin/waiting`: who waits, for what, since when, and how long still. With `user`, this user's requests.
+/// `GET /admin/waiting`: which requests wait, for what, since when, and for how long still. `user` restricts it to this
+/// user's requests.
 pub(super) fn waiting(gateway: &Gateway, asked: &Asked) -> Value {
     waiting_of(gateway, asked.query("user").as_deref())
 }
 
-/// The same; `user`: this user's requests alone.
+/// The same list; `user` restricts it to this user's requests.
 pub fn waiting_of(gateway: &Gateway, user: Option<&str>) -> Value {
     let mut waits = gateway.admitter().waits();
     waits.retain(|one| user.is_none_or(|user| *one.user == *user));

@@ -61,7 +61,7 @@ fn named(text: &str) -> NoticeScope {
     }
 }
 
-/// A name that is not in the catalogue is a slip.
+/// A name that is not in the catalog is a typing mistake.
 fn known_scope(gateway: &Gateway, text: &str) -> Result<NoticeScope, Refusal> {
     let (scope, live) = (named(text), gateway.live());
     let is_known = match &scope {

@@ -1,6 +1,7 @@
 //! In: requests on the admin listener. Out: health, metrics, and what operators may change.
-//! Here: what answers the routes of the admin listener (`routes::ADMIN_ROUTES`); it is a listener like the public one, with
-//! its own small limits. And how commands call it. Not here: anything users call.
+//! Here: the handlers of the admin listener's routes (`routes::ADMIN_ROUTES`), and the client with which commands call
+//! them. The listener is of the same kind as the public one, with small limits of its own. Not here: anything that
+//! users call.
 
 mod asked;
 mod call;

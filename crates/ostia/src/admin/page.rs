@@ -1,4 +1,4 @@
-//! Lists a page at a time: `limit` entries of those whose name comes behind `after`.
+//! Lists, one page at a time: the next `limit` entries whose names sort after `after`.
 
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
@@ -9,20 +9,20 @@ use crate::refusal::Refusal;
 const USUAL: usize = 100;
 const MOST: usize = 1_000;
 
-/// A part of a list, in the order of names.
+/// One page of a list, sorted by name.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Page<T> {
     pub object: String,
     pub data: Vec<T>,
     pub has_more: bool,
-    /// The name of the last entry: `after` for the next page.
+    /// The name of the last entry: pass it as `after` to get the next page.
     pub last: Option<String>,
-    /// Of all pages.
+    /// The number of entries on all pages.
     pub total: usize,
 }
 
 impl<T> Page<T> {
-    /// Only entries of this page are described.
+    /// Describes only the entries of this page.
     pub(super) fn of<E>(
         mut entries: Vec<E>,
         asked: &Asked,

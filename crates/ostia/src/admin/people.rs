@@ -1,4 +1,4 @@
-//! Users, keys, projects, usage and the audit, to those whose role lets them look.
+//! Users, keys, projects, usage and the audit log, for callers whose role may see them.
 
 use http::{Response, StatusCode};
 use ostia_core::{AuditQuery, PersonState};
@@ -31,7 +31,7 @@ impl From<DeskError> for Refusal {
     }
 }
 
-/// Sums. Whoever is only a reporter sees no persons, and no group of fewer than five.
+/// Sums of usage. The role reporter sees neither single persons nor groups of fewer than five.
 pub(super) async fn usage(gateway: &Gateway, desk: &Desk, asked: &Asked) -> Result<Value, Refusal> {
     match desk.is_admin() {
         true => gateway.usage(asked.raw_query(), None).await,
@@ -39,7 +39,7 @@ pub(super) async fn usage(gateway: &Gateway, desk: &Desk, asked: &Asked) -> Resu
     }
 }
 
-/// Other people's requests: that somebody looked is an event.
+/// Looking at other people's requests is recorded in the audit log.
 pub(super) async fn usage_rows(
     gateway: &Gateway,
     desk: &Desk,
@@ -50,7 +50,7 @@ pub(super) async fn usage_rows(
     gateway.usage_rows(asked.raw_query()).await
 }
 
-/// Other people's requests, likewise.
+/// Recorded in the audit log too, if they are other people's requests.
 pub(super) async fn requests(
     gateway: &Gateway,
     desk: &Desk,
@@ -116,7 +116,7 @@ pub(super) async fn project(desk: &Desk, name: &str) -> Result<Value, Refusal> {
     Ok(project_json(&desk.project_known_as(name).await?))
 }
 
-/// What has to stand in the body of `POST /admin/projects/{external_id}/members`.
+/// The body of `POST /admin/projects/{external_id}/members`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct MembersBody {
@@ -134,7 +134,7 @@ pub(super) async fn add_members(desk: &Desk, asked: &mut Asked) -> Result<Value,
     Ok(project_json(&project))
 }
 
-/// What may stand in the body of `PUT /admin/projects/{external_id}`.
+/// The body of `PUT /admin/projects/{external_id}`; every field is optional.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ProjectBody {
@@ -184,7 +184,7 @@ pub(super) async fn put_project(
     Ok(json_answer(status, &project_json(&project)))
 }
 
-/// What may stand in the body of `PUT /admin/users`: one record, or `{"users": [...]}`.
+/// The body of `PUT /admin/users`: one record, or `{"users": [...]}`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct UserBody {

@@ -1,4 +1,4 @@
-//! What the operating system says of this process, by the names that Prometheus gives such metrics.
+//! The operating system's figures about this process, under the names that Prometheus uses.
 
 use std::fmt;
 use std::fs;
@@ -9,7 +9,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 
-/// Of metrics that the system does not tell, there is no line.
+/// Figures that the system does not provide are left out of a scrape.
 #[derive(Debug)]
 pub(super) struct Process {
     /// Unix seconds.

@@ -9,27 +9,27 @@ use crate::gateway::{Gateway, json_answer};
 use crate::listen::Stage;
 use crate::relay::ClientBody;
 
-/// A store that answers later than this is down.
+/// If the store takes longer than this to answer, it counts as down.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// What readiness is made of.
+/// The facts that decide readiness.
 pub(super) struct Readiness {
     draining: bool,
     journal_up: bool,
     store_up: bool,
     /// The store answered at least once since the start.
     store_reached: bool,
-    /// Limits hold over all replicas, where they are shared.
+    /// Limits are enforced over all replicas, if they are configured to be shared.
     limits_up: bool,
-    /// Names of background work that panicked and rests.
+    /// Names of background tasks that panicked and wait to be restarted.
     failing: Vec<&'static str>,
-    /// Counts the readings of the files that were served.
+    /// The number of times that the configuration was loaded and put to use.
     generation: u64,
-    /// Why the files as they are now are not served.
+    /// Why the files as they are now are not in use.
     reload_fault: Option<String>,
 }
 
-/// Asks the store and looks at the rest.
+/// Asks the store, and reads everything else from memory.
 pub(super) async fn readiness(gateway: &Gateway) -> Readiness {
     let ping = tokio::time::timeout(PATIENCE, gateway.ping_store()).await;
     let stats = gateway.ledger().stats();
@@ -50,8 +50,8 @@ pub(super) async fn readiness(gateway: &Gateway) -> Readiness {
 }
 
 impl Readiness {
-    /// 503 while nothing new should come here. What was lost after the start is `degraded` and answers 200, or 503 where
-    /// `strict`: requests go on, and the journal keeps their rows.
+    /// Answers 503 while the process should not get new requests. If something failed only after the start, the status
+    /// is `degraded`, with 200, or with 503 if `strict`: requests are still served, and the journal keeps their rows.
     pub(super) fn answer(&self, strict: bool) -> Response<ClientBody> {
         let status = match self.word() {
             "ok" => StatusCode::OK,

@@ -7,7 +7,7 @@ use crate::gateway::{Gateway, ReloadRefused};
 use crate::refusal::Refusal;
 use crate::runtime::spawn_blocking;
 
-/// `POST /admin/reload`. A caller who leaves in the middle stops nothing.
+/// `POST /admin/reload`. The reload finishes even if the caller hangs up.
 pub(super) async fn reload(gateway: &Arc<Gateway>, dry_run: bool) -> Result<Value, Refusal> {
     let gateway = Arc::clone(gateway);
     let outcome = spawn_blocking(move || gateway.reload(dry_run)).await;

@@ -31,8 +31,8 @@ pub struct Admin {
     public: Arc<Connections>,
 }
 
-/// Serves until `drain` begins, which is later than on the public side: it has to answer while that drains. `front`: what
-/// stands before it.
+/// Serves until `drain` begins. That is later than on the public side, because this listener has to answer while the
+/// public side drains. `front` wraps the handler.
 pub async fn serve<H: Handler>(
     listener: Listener,
     gateway: Arc<Gateway>,
@@ -155,7 +155,7 @@ impl Admin {
         json!({"status": "ok"})
     }
 
-    /// Made beside the workers: with many endpoints it takes longer than requests may wait.
+    /// Made on a blocking thread: with many endpoints it takes longer than other requests may be held up.
     async fn metrics(&self) -> Result<Response<ClientBody>, Refusal> {
         let (gateway, public) = (Arc::clone(&self.gateway), Arc::clone(&self.public));
         let text = spawn_blocking(move || metrics_text(&gateway, &public)).await;
@@ -172,10 +172,10 @@ impl Admin {
     }
 }
 
-/// How long an answer waits for its event; the log has it anyhow.
+/// How long an answer waits for its audit event to be written. The log has the event in any case.
 const NOTED: Duration = Duration::from_secs(2);
 
-/// What was done to the gateway itself, for the audit.
+/// Records in the audit log what was done to the gateway itself.
 async fn note(desk: &Desk, action: &str) {
     let noting = desk.note("gateway.administer", action, &Value::Null);
     match tokio::time::timeout(NOTED, noting).await {
@@ -190,7 +190,7 @@ impl Handler for Admin {
 
     async fn handle(self: Arc<Self>, inbound: Inbound) -> Response<ClientBody> {
         let found = AdminRoute::find(&inbound.head.method, inbound.head.uri.path());
-        // What a caller made up is not logged.
+        // Paths that match no route are not logged, because the caller made them up.
         let route = found.as_ref().map_or(NO_ROUTE, |(route, _)| route.pattern);
         let access = begin_access(&inbound, route, &self.gateway.clock());
         let answered = self.answer(inbound, found).await;

@@ -4,7 +4,7 @@ use super::ready::readiness;
 use crate::gateway::Gateway;
 use crate::listen::Connections;
 
-/// `GET /admin/status`: the process.
+/// `GET /admin/status`: the state of the process.
 pub(super) async fn status(gateway: &Gateway, public: &Connections) -> Value {
     let stats = gateway.ledger().stats();
     let live = gateway.live();

@@ -1,4 +1,4 @@
-//! The token with which commands of this machine call the admin listener: whoever may read the state folder's files may
+//! The token with which commands on this machine call the admin listener: whoever may read the state folder's files may
 //! run the gateway.
 
 use std::fs::{self, OpenOptions};
@@ -14,10 +14,10 @@ use crate::identify::hash_key;
 
 const TOKEN_FILE: &str = "admin.token";
 const ADDRESS_FILE: &str = "admin.address";
-/// What every token begins with, so that none is ever taken for the key of a user.
+/// The prefix of every token. It keeps a token from being mistaken for a user's API key.
 const PREFIX: &str = "ostia-admin-";
 
-/// A process's token, in its state folder for as long as this lives.
+/// A process's token. Its file exists in the state folder for as long as this value lives.
 pub struct Token {
     text: Secret<String>,
     folder: PathBuf,
@@ -34,24 +34,24 @@ impl Token {
         })
     }
 
-    /// Writes it, and where the listener is, for this user alone.
+    /// Writes the token and the listener's address, readable only by this operating-system user.
     pub fn publish(&self, address: &str) -> io::Result<()> {
         write(&self.folder, ADDRESS_FILE, address)?;
         write(&self.folder, TOKEN_FILE, self.text.expose())
     }
 
-    /// Whether a bearer token is meant to be one of these.
+    /// Whether a bearer token has the form of an admin token.
     pub(super) fn is_one(shown: &str) -> bool {
         shown.starts_with(PREFIX)
     }
 
-    /// Compares hashes: how long that takes tells nothing of the token.
+    /// Compares hashes, so that timing reveals nothing about the token.
     pub(super) fn is(&self, shown: &str) -> bool {
         hash_key(self.text.expose()) == hash_key(shown)
     }
 }
 
-/// What the gateway of a state folder wrote: where it listens, and the token.
+/// The address and the token that the gateway wrote into a state folder.
 pub fn published(state_dir: &Path) -> io::Result<(String, Secret<String>)> {
     let read = |name| fs::read_to_string(state_dir.join(name));
     let (address, token) = (read(ADDRESS_FILE)?, read(TOKEN_FILE)?);
@@ -63,17 +63,17 @@ impl Drop for Token {
     fn drop(&mut self) {
         let ours = published(&self.folder).is_ok_and(|(_, token)| token == self.text);
         if ours {
-            // What stays would open nothing.
+            // A file that could not be removed does no harm: its token is no longer valid.
             let _ = fs::remove_file(self.folder.join(TOKEN_FILE));
             let _ = fs::remove_file(self.folder.join(ADDRESS_FILE));
         }
     }
 }
 
-/// A reader sees the old file or the new one.
+/// Replaces the file in one step: readers see the old content or the new.
 fn write(folder: &Path, name: &str, text: &str) -> io::Result<()> {
     let new = folder.join(format!("{name}.new"));
-    // What a killed process left could have other rights.
+    // A file left by a killed process could have other permissions.
     let _ = fs::remove_file(&new);
     let mut options = OpenOptions::new();
     let mut file = options
@@ -107,7 +107,7 @@ mod tests {
         assert!(Token::is_one(read.expose()) && token.is(read.expose()));
         assert!(!token.is(&format!("{} ", read.expose())));
 
-        // A process that took over has its own.
+        // A process that takes over from this one has its own token.
         let next = Token::new(folder.path()).unwrap();
         next.publish("127.0.0.1:2").unwrap();
         drop(token);

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use crate::gateway::{Gateway, UpgradeError};
 use crate::refusal::Refusal;
 
-/// `POST /admin/upgrade`: the answer comes once the new process is ready, or is not.
+/// `POST /admin/upgrade`: answers when the new process is ready, or has failed to start.
 pub(super) async fn upgrade(gateway: &Gateway) -> Result<Value, Refusal> {
     match gateway.upgrade().await {
         Ok(pid) => Ok(json!({"status": "taken over", "pid": pid})),

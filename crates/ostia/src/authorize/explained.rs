@@ -7,8 +7,7 @@ use crate::identify::Principal;
 
 /// A refusal, with what was asked for and what its caller may use instead.
 ///
-/// It is made of what the caller may use and of nothing else, so it says the same of what is forbidden and of what does
-/// not exist.
+/// It is made only from what the caller may use, so it is the same for what is forbidden and for what does not exist.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Explained {
     pub denied: Denied,

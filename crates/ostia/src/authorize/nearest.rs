@@ -1,21 +1,21 @@
 use std::collections::BTreeSet;
 
-/// Names that a caller may use, in place of one that does not exist or may not be known.
+/// Names that a caller may use, to suggest in place of one that does not exist or must not be known.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Nearest {
     /// At most three, the nearest first.
     pub names: Vec<String>,
-    /// They are near enough to have been meant.
+    /// Whether they are similar enough to have been meant.
     pub alike: bool,
 }
 
 const MOST: usize = 3;
-/// Of a longer name only the beginning is compared, and of a longer list only as many names: comparing must stay cheap.
+/// Only this much of a name, and this many names, are compared, so that comparing stays cheap.
 const LONGEST: usize = 96;
 const MOST_COMPARED: usize = 2_000;
 
 impl Nearest {
-    /// If none is alike, all of them count, where they are few.
+    /// If none is similar, all names are suggested, provided that they are few.
     pub(super) fn of<'a>(asked: &str, known: impl Iterator<Item = &'a str>) -> Self {
         let known: BTreeSet<&str> = known.take(MOST_COMPARED).collect();
         let asked = Spelling::of(asked);
@@ -41,8 +41,8 @@ impl Nearest {
     }
 }
 
-/// What of a name is compared: letters and digits, in lower case. `bare`: without the organisation before the last
-/// slash.
+/// The part of a name that is compared: letters and digits, in lower case. `bare`: without the organization before the
+/// last slash.
 struct Spelling {
     whole: String,
     bare: String,

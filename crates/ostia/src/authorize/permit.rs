@@ -117,7 +117,7 @@ fn everywhere(
     }
 }
 
-/// Only whoever may use a model is told of its maintenance.
+/// Only users who may use a model are told about its maintenance.
 fn open_model(permit: Permit, notices: &impl NoticeLookup) -> Result<Permit, Denied> {
     match notices.model_notice(&permit.model) {
         Some(text) => Err(Denied::Maintenance(text)),
@@ -168,7 +168,7 @@ impl Permit {
         self.without(|deployment| deployment.slug != endpoint)
     }
 
-    /// Without the deployments that are of no use for the call; `None` if none of the model itself is left.
+    /// Leaves out deployments that are useless for the call; `None` if none of the model's own is left.
     pub fn without(mut self, mut is_of_no_use: impl FnMut(&Deployment) -> bool) -> Option<Self> {
         let fallbacks = self.fallbacks.iter_mut();
         let tiers = fallbacks.map(|fallback| &mut fallback.deployments);

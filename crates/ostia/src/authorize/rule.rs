@@ -18,7 +18,7 @@ pub fn permits(access: &Access, identity: &Identity) -> bool {
     broken(access, identity).is_none()
 }
 
-/// Why [`permits`] says no. For operators, never for callers. Of a user whom a front end names, both have to meet the rule.
+/// Why [`permits`] says no. For operators, never for callers. If a front end names a user, both must meet the rule.
 pub fn broken<'a>(access: &'a Access, identity: &Identity) -> Option<Broken<'a>> {
     let front = identity.front.as_deref();
     front
@@ -54,7 +54,7 @@ pub fn may_use(deployment: &Deployment, identity: &Identity) -> bool {
         && is_listed(deployment, identity)
 }
 
-/// A key or a project may be for some models only, which may stand there by an alias.
+/// A key or a project may be restricted to some models, possibly by an alias.
 fn is_listed(deployment: &Deployment, identity: &Identity) -> bool {
     let Some(models) = &identity.models else {
         return true;

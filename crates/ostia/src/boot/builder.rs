@@ -26,8 +26,8 @@ impl Builder {
         self
     }
 
-    /// Has endpoints answered by this kind of backend whose `endpoint_adapter` or, around which hooks stand, whose
-    /// `config.backend` is `name`.
+    /// Registers this kind of backend for endpoints with `endpoint_adapter` set to `name`, or, if that names hooks,
+    /// with `config.backend` set to it.
     pub fn backend<B: Backend>(mut self, name: &str) -> Self {
         self.registry.backends.add_backend::<B>(name);
         self

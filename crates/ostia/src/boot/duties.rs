@@ -1,4 +1,4 @@
-//! Work that lasts as long as the gateway: what it asks, counts and clears away again and again.
+//! Background work that lasts as long as the gateway.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -14,38 +14,38 @@ use crate::live::move_former_notices;
 use crate::runtime::{spawn, spawn_blocking};
 use crate::settings::MaintenanceSource;
 
-/// How often idle connections are looked through.
+/// How often idle connections are swept.
 const SWEEP: Duration = Duration::from_secs(1);
-/// How often clusters are looked through for one that is due, and `ostia maintenance` is looked for.
+/// How often clusters are checked for due refreshes, and notices are read.
 const POLL: Duration = Duration::from_secs(1);
-/// How often it is looked at what endpoints have to do.
+/// How often the load of endpoints is read.
 const LOOK: Duration = Duration::from_millis(250);
-/// How long the start waits for what clusters say.
+/// How long the start waits for clusters to answer.
 const FIRST_LOOK: Duration = Duration::from_secs(3);
-/// How often the last use of keys is written down.
+/// How often the last use of keys is recorded.
 const TOUCH: Duration = Duration::from_secs(30);
-/// How often it is looked for changes of people: whoever is disabled is out within a second.
+/// How often changes of people are looked for, so that a disabled account is shut out within a second.
 const PEOPLE_LOOK: Duration = Duration::from_millis(250);
-/// How soon replicas know of a lease that another one gave.
+/// How soon replicas learn of another replica's lease.
 const LEASE_LOOK: Duration = Duration::from_millis(250);
-/// How often it is looked for changes of keys, for the audit log.
+/// How often changes of keys are looked for, for the audit log.
 const KEY_LOOK: Duration = Duration::from_secs(10);
 /// How soon other replicas may continue a response.
 const TELL_RESPONSES: Duration = Duration::from_millis(200);
 const FIRST_PRUNING: Duration = Duration::from_secs(60 * 60);
 const PRUNING: Duration = Duration::from_secs(24 * 60 * 60);
-/// Leaves the database to others.
+/// A pause in which others can use the database.
 const BETWEEN_STEPS: Duration = Duration::from_millis(100);
-/// How often it is looked for journals of processes that ended.
+/// How often journals of ended processes are looked for.
 const JOURNAL_LOOK: Duration = Duration::from_secs(5);
 /// How long a look may wait for the store.
 const JOURNAL_LIMIT: Duration = Duration::from_secs(60);
 
-/// How often files are looked at, where `auto_reload` is on.
+/// How often files are checked, if `auto_reload` is on.
 const FILE_LOOK: Duration = Duration::from_secs(2);
 
-/// Asks clusters, readiness URLs and maintenance sources once, so that the first requests find something known.
-/// A source that is dead delays the start by [`FIRST_LOOK`] and no longer.
+/// Asks clusters, readiness URLs and maintenance sources once, so that the first requests know their states. A source
+/// that does not answer delays the start by at most [`FIRST_LOOK`].
 pub(super) async fn first_look(gateway: &Gateway) {
     let live = gateway.live();
     let sources = live.settings.maintenance_sources.iter();
@@ -61,11 +61,11 @@ pub(super) async fn first_look(gateway: &Gateway) {
             read_notices(gateway)
         )
     };
-    // What did not answer by then is not known, and changes nothing.
+    // Sources that did not answer by then stay unknown, which changes nothing.
     let _ = tokio::time::timeout(FIRST_LOOK, first).await;
 }
 
-/// Starts all of it, each piece under its name in readiness and metrics.
+/// Starts all of it. Each duty has a name in readiness and metrics.
 pub(super) fn begin(gateway: &Arc<Gateway>) {
     start(gateway, "clusters", poll_clusters);
     start(gateway, "maintenance", poll_notices);
@@ -110,7 +110,7 @@ async fn poll_clusters(gateway: Arc<Gateway>) -> Infallible {
     }
 }
 
-/// Once reached, the store's later state shows in what the ledger and the keys do.
+/// Once the store has been reached, the ledger and the keys show its state.
 async fn reach_store(gateway: Arc<Gateway>) -> Infallible {
     while gateway.ping_store().await.is_err() {
         tokio::time::sleep(POLL).await;
@@ -134,7 +134,7 @@ async fn send_alerts(gateway: Arc<Gateway>) -> Infallible {
     }
 }
 
-/// A store that does not answer changes nothing; that shows elsewhere.
+/// If the store does not answer, nothing changes here; other places report it.
 async fn poll_notices(gateway: Arc<Gateway>) -> Infallible {
     loop {
         read_notices(&gateway).await;
@@ -174,7 +174,7 @@ async fn ask_engines(gateway: Arc<Gateway>) -> Infallible {
     }
 }
 
-/// Who waits for a place is called where an endpoint may take more than before.
+/// Wakes waiting requests when an endpoint may take more than before.
 async fn look_at_best_points(gateway: Arc<Gateway>) -> Infallible {
     loop {
         tokio::time::sleep(LOOK).await;
@@ -193,7 +193,7 @@ async fn look_at_best_points(gateway: Arc<Gateway>) -> Infallible {
     }
 }
 
-/// Asks each maintenance source that is listed now as often as it says.
+/// Asks each maintenance source in the present configuration at its interval.
 async fn poll_sources(gateway: Arc<Gateway>) -> Infallible {
     let mut asked: HashMap<String, Instant> = HashMap::new();
     loop {
@@ -210,7 +210,7 @@ async fn poll_sources(gateway: Arc<Gateway>) -> Infallible {
             *last = now;
             let (gateway, cluster, source) =
                 (Arc::clone(&gateway), cluster.clone(), source.clone());
-            // One that hangs holds up no other; each question ends by itself.
+            // A question that hangs does not delay the others, and ends by its own time limit.
             spawn(async move { ask_source(&gateway, &cluster, &source).await });
         }
     }
@@ -239,7 +239,7 @@ async fn watch_people(gateway: Arc<Gateway>) -> Infallible {
     }
 }
 
-/// Takes over leases, has their engines checked, and calls those who wait where there are more than before.
+/// Takes over leases, has their engines checked, and wakes waiting requests when there are more.
 async fn watch_leases(gateway: Arc<Gateway>) -> Infallible {
     let mut serving = 0;
     loop {
@@ -268,7 +268,8 @@ async fn touch_keys(gateway: Arc<Gateway>) -> Infallible {
     }
 }
 
-/// Once a day, from an hour after the start on. Replicas that prune at once do no harm: each step is a transaction.
+/// Once a day, starting an hour after the start. Replicas may prune at the same time, because each step is a
+/// transaction.
 async fn prune(gateway: Arc<Gateway>) -> Infallible {
     tokio::time::sleep(FIRST_PRUNING).await;
     loop {
@@ -312,7 +313,7 @@ async fn watch_keys(gateway: Arc<Gateway>) -> Infallible {
     }
 }
 
-/// A reading that is refused is not tried again before the files change again.
+/// A reading that was refused is not repeated before the files change again.
 async fn watch_files(gateway: Arc<Gateway>) -> Infallible {
     loop {
         tokio::time::sleep(FILE_LOOK).await;
@@ -320,12 +321,12 @@ async fn watch_files(gateway: Arc<Gateway>) -> Infallible {
             continue;
         }
         let gateway = Arc::clone(&gateway);
-        // A panic in it was logged where it happened, a refusal by the reload.
+        // A panic was logged where it happened, a refusal by the reload.
         let _ = spawn_blocking(move || gateway.reload_if_changed()).await;
     }
 }
 
-/// A process that handed over, or that was killed beside this one, may have left rows that the store does not have.
+/// A process that handed over, or that was killed beside this one, may have left rows that are not in the store.
 async fn adopt_journals(gateway: Arc<Gateway>) -> Infallible {
     loop {
         let folder = gateway.live().settings.server.state_dir.clone();

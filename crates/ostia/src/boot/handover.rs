@@ -1,8 +1,8 @@
-//! How a new process takes over from a running one without a connection being refused: it gets the listening sockets
-//! themselves, and what is known of limits, through a socket that is its standard input.
+//! How a new process takes over from a running one without refusing a connection: it gets the listening sockets
+//! themselves, and the counters of limits, through a socket that is its standard input.
 //!
-//! The old process sends a greeting with the sockets. The new one prepares everything and says that it is ready. Then the
-//! old one accepts nothing more and sends its last word, and the new one begins to accept: connections wait in the
+//! The old process sends a greeting with the sockets. The new one prepares everything and reports that it is ready.
+//! Then the old one stops accepting and sends its last word, and the new one starts to accept; connections wait in the
 //! sockets' backlog for that moment. If the new one ends before it is ready, the old one has changed nothing.
 
 use std::collections::BTreeMap;
@@ -28,20 +28,20 @@ use tokio::time::timeout;
 use crate::admit::{Change, Counters, LocalLimiter};
 use crate::fleet::{Fleet, InFlightGuard};
 
-/// The variable that tells a process that its standard input is such a socket.
+/// The variable that tells a process that its standard input is this socket.
 pub const VARIABLE: &str = "OSTIA_HANDOVER";
-/// How long a new process may take until it could serve.
+/// How long a new process may take to become ready.
 const PREPARING: Duration = Duration::from_secs(120);
 /// How long the new process waits for the old one's last word.
 const LAST_WORD: Duration = Duration::from_secs(10);
 const LONGEST_GREETING: usize = 64 * 1024;
-/// Raised when a process could not understand an older one any more.
+/// Incremented when a process can no longer understand an older one.
 const PROTOCOL: u32 = 1;
-/// How often it is told what runs on endpoints.
+/// How often the old process reports its running requests.
 const IN_FLIGHT: Duration = Duration::from_millis(100);
 const READY: &str = "ready\n";
 
-/// What the old process says first. The sockets come with it, in this order.
+/// The old process's first message. The sockets come with it, in this order.
 #[derive(Debug, Serialize, Deserialize)]
 struct Greeting {
     protocol: u32,
@@ -55,19 +55,19 @@ struct Greeting {
 pub(super) struct LastWord {
     /// Endpoints that are drained, by slug.
     pub drained: Vec<String>,
-    /// What was counted of limits.
+    /// The counters of limits.
     pub counters: Counters,
 }
 
-/// What the old process says after that, until it ends.
+/// What the old process sends after that, until it ends.
 #[derive(Debug, Serialize, Deserialize)]
 enum Word {
     Change(Change),
-    /// Requests that it still has on endpoints, by slug; absent ones have none.
+    /// Its running requests on endpoints, by slug; absent endpoints have none.
     InFlight(BTreeMap<String, u32>),
 }
 
-/// A listening socket, and the address for which it was made.
+/// A listening socket, and its configured address.
 pub(super) struct Handed {
     pub address: String,
     pub socket: OwnedFd,
@@ -86,7 +86,7 @@ pub struct Successor {
     pub pid: u32,
 }
 
-/// Why nobody took over. Nothing has changed.
+/// Why no process took over. Nothing has changed.
 #[derive(Debug, thiserror::Error)]
 pub enum HandoverError {
     #[error("the new process cannot be started: {0}")]
@@ -111,7 +111,7 @@ pub(super) async fn offer(
         .env(VARIABLE, "1");
     let mut command = tokio::process::Command::from(command);
     let mut candidate = Candidate(Some(command.spawn().map_err(HandoverError::NotStarted)?));
-    // With it goes the other end's copy, so that the child's end is the end of the stream.
+    // Dropping it closes this process's copy of the other end, so that the stream ends with the child.
     drop(command);
     greet(&ours, public, admin)?;
     ours.set_nonblocking(true)?;
@@ -131,7 +131,7 @@ pub(super) async fn offer(
     })
 }
 
-/// A process that is not ready yet; ended with this.
+/// A process that is not ready yet. Dropping this ends it.
 struct Candidate(Option<Child>);
 
 impl Candidate {
@@ -175,18 +175,18 @@ fn greet(stream: &StdStream, public: &Handed, admin: &Handed) -> Result<(), Hand
         SendFlags::NOSIGNAL,
     );
     let sent = sent.map_err(io::Error::from)?;
-    // What the first message did not hold.
+    // The part that did not fit into the first message.
     (&*stream).write_all(text.get(sent..).unwrap_or_default())?;
     Ok(())
 }
 
 impl Successor {
-    /// Has it serve. This process must accept nothing any more.
+    /// Lets the new process serve. This process must have stopped accepting.
     pub(super) async fn go(&mut self, word: &LastWord) -> io::Result<()> {
         say(&mut self.stream, word).await
     }
 
-    /// Tells of what ends here, for as long as both live.
+    /// Reports what ends here, for as long as both processes live.
     pub(super) async fn report(
         mut self,
         mut changes: UnboundedReceiver<Change>,
@@ -217,8 +217,8 @@ impl Successor {
 }
 
 impl Predecessor {
-    /// The process that started this one to take over from it; `None`: nobody did. Its socket is standard input until this
-    /// call, and nothing is afterwards. Blocks for as long as the other needs for one message.
+    /// The process that started this one to take over from it, if so. Its socket is standard input until this call,
+    /// which replaces that by nothing. Blocks until the first message has arrived.
     pub fn meet() -> io::Result<Option<Self>> {
         if std::env::var_os(VARIABLE).is_none() {
             return Ok(None);
@@ -244,8 +244,8 @@ impl Predecessor {
         }))
     }
 
-    /// Says that this process could serve, and waits until it may. If the other one dies in between, it may at once: the
-    /// sockets are here.
+    /// Reports that this process is ready, and waits until it may serve. If the other process dies meanwhile, it may
+    /// serve at once, because it has the sockets.
     pub(super) async fn ready(&mut self) -> LastWord {
         if self
             .stream
@@ -264,7 +264,7 @@ impl Predecessor {
     }
 }
 
-/// Counts on with what the old process still does, until it ends.
+/// Counts the old process's running requests too, until it ends.
 pub(super) async fn follow(
     mut predecessor: Predecessor,
     limiter: Arc<LocalLimiter>,
@@ -284,7 +284,7 @@ pub(super) async fn follow(
     tracing::info!("the process that served before has ended");
 }
 
-/// Places on endpoints for as many requests as the other process has there.
+/// Takes places on endpoints for as many requests as the other process runs there.
 fn hold(
     places: &mut BTreeMap<String, Vec<InFlightGuard>>,
     now: &BTreeMap<String, u32>,
@@ -314,7 +314,7 @@ async fn say(stream: &mut UnixStream, word: &impl Serialize) -> io::Result<()> {
     stream.write_all(&text).await
 }
 
-/// One line, and the sockets that came with its first part.
+/// Reads one line, and the sockets that came with its first part.
 fn hear(mut stream: &StdStream) -> io::Result<(Greeting, Vec<OwnedFd>)> {
     let mut text = vec![0; LONGEST_GREETING];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
@@ -364,7 +364,7 @@ mod tests {
         greet(&ours, &public, &admin).unwrap();
         let (greeting, sockets) = hear(&theirs).unwrap();
         assert_eq!((&*greeting.listen, &*greeting.admin_listen), ("one", "two"));
-        // The old one's end of the socket is closed; who connects is not refused.
+        // The old process's copies are closed, and connections are still not refused.
         drop((public, admin));
         let connecting = TcpStream::connect(at).unwrap();
         let mut sockets = sockets.into_iter().map(TcpListener::from);

@@ -1,5 +1,5 @@
 //! In: [`Parts`], or the files and what a site registers. Out: [`Running`], a gateway that listens.
-//! Here: putting the parts together, background work, the stop.
+//! Here: putting the parts together, background work, shutting down.
 //! Not here: anything that a request does.
 
 mod builder;

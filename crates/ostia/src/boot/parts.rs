@@ -19,11 +19,11 @@ pub struct Parts {
     pub fleet: Arc<Fleet>,
     pub store: Arc<dyn Store>,
     pub clock: Arc<dyn Clock>,
-    /// `None`: limits are counted in this process. `limits.shared` goes before it.
+    /// `None`: limits are counted in this process. `limits.shared` takes precedence.
     pub limiter: Option<Arc<dyn Limiter>>,
-    /// Where the journal is written; `None`: the machine's.
+    /// The disk for the journal; `None`: the machine's.
     pub disk: Option<Arc<dyn Disk>>,
-    /// The files that all this came from; `None`: they cannot be read again.
+    /// The files that all this was read from; `None`: a reload is impossible.
     pub files: Option<Files>,
     pub sockets: Sockets,
 }
@@ -31,10 +31,10 @@ pub struct Parts {
 /// Where the listening sockets come from.
 #[derive(Default)]
 pub enum Sockets {
-    /// They are bound to the addresses of the settings.
+    /// Bound to the configured addresses.
     #[default]
     Bind,
-    /// Somebody else, such as systemd, made them: the public one, then the admin one, if there are two.
+    /// Made by another program, such as systemd: the public one, then the admin one, if there are two.
     Given(Vec<OwnedFd>),
     /// A running process, from which this one takes over.
     Inherited(Predecessor),

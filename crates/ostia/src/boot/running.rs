@@ -26,17 +26,17 @@ use crate::settings::ListenAddress;
 use crate::telemetry::ErrorCounts;
 use crate::web::{Front, Site};
 
-/// How long the ledger may take at the end to carry its last rows to the store. What is left waits in the journal. The last
-/// use of keys has as long.
+/// How long the ledger may take at the end to carry its last rows to the store; the rest stays in the journal. Also the
+/// limit for recording the last use of keys.
 const LAST_FLUSH: Duration = Duration::from_secs(10);
 
-/// How long the admin listener has for answers that are under way at the end.
+/// How long the admin listener may take to finish its answers at the end.
 const LAST_ANSWERS: Duration = Duration::from_secs(1);
 
-/// A store that takes longer is asked again once this process serves.
+/// If the store takes longer, it is asked again once this process serves.
 const STORE_PATIENCE: Duration = Duration::from_secs(2);
 
-/// For the answer of a limiter that was handed in. After that, limits are held in this process.
+/// How long to wait for a limiter that was passed in. After that, this process enforces limits itself.
 const LIMITER_PATIENCE: Duration = Duration::from_millis(50);
 
 /// A gateway that listens. Dropping it does not stop it: call [`Running::shut_down`].
@@ -50,7 +50,7 @@ pub struct Running {
     listener: JoinHandle<()>,
     admin: JoinHandle<()>,
     admin_drain: Drain,
-    /// Both sockets once more, for a process that takes over.
+    /// Both sockets again, for a process that takes over.
     handed: Option<[Handed; 2]>,
 }
 
@@ -60,7 +60,7 @@ impl Running {
         Self::start_with(parts, Registry::default()).await
     }
 
-    /// The same with adapters that are written in Rust.
+    /// The same, with adapters written in Rust.
     pub async fn start_with(parts: Parts, registry: Registry) -> Result<Self, StartError> {
         let mut parts = parts;
         let mut sockets = std::mem::take(&mut parts.sockets);
@@ -140,8 +140,8 @@ impl Running {
         &self.connections
     }
 
-    /// Starts `command` as the process that takes over, and waits until it is ready. Until [`Running::give_way`] nothing
-    /// has changed.
+    /// Starts `command` as the process to take over, and waits until it is ready. Nothing changes until
+    /// [`Running::give_way`].
     pub async fn offer(&self, command: Command) -> Result<Successor, HandoverError> {
         match &self.handed {
             Some([public, admin]) => handover::offer(command, public, admin).await,
@@ -151,7 +151,7 @@ impl Running {
         }
     }
 
-    /// Accepts nothing more and has the other process serve. [`Running::shut_down`] is next.
+    /// Stops accepting, and lets the other process serve. Call [`Running::shut_down`] next.
     pub async fn give_way(&self, mut successor: Successor) {
         self.gateway.drain.hand_over();
         self.admin_drain.hand_over();
@@ -169,7 +169,7 @@ impl Running {
         spawn(successor.report(changes, Arc::clone(&self.gateway.fleet)));
     }
 
-    /// Answers of the admin listener that are under way are finished.
+    /// Finishes the admin listener's running answers.
     async fn end_admin(&mut self) {
         self.admin_drain.begin();
         if tokio::time::timeout(LAST_ANSWERS, &mut self.admin)
@@ -177,14 +177,14 @@ impl Running {
             .is_err()
         {
             self.admin.abort();
-            // With it goes the token.
+            // Ends the token too.
             let _ = (&mut self.admin).await;
         }
     }
 
-    /// Says that it is not ready, goes on accepting for `grace`, lets requests finish for `drain_timeout`, ends the rest
-    /// honestly, and carries the last rows to the store. Once `hurry` resolves, the waits are over. `true`: nothing had to
-    /// be cut off.
+    /// Reports that it is not ready, goes on accepting for `grace`, lets requests finish for `drain_timeout`, ends the
+    /// rest honestly, and carries the last rows to the store. Once `hurry` resolves, the waits end. `true`: nothing had
+    /// to be cut off.
     pub async fn shut_down(mut self, grace: Duration, hurry: impl Future<Output = ()>) -> bool {
         let drain = self.gateway.drain.clone();
         drain.leave();
@@ -203,12 +203,12 @@ impl Running {
             () = hurry => false,
         };
         drain.begin();
-        // Connections on which nothing is asked are no requests, however they end.
+        // Connections without a request do not count, however they end.
         let is_cut = !in_time && self.gateway.ledger.stats().open_receipts > 0;
         if !in_time {
             self.gateway.shutting_down.store(true, Ordering::Relaxed);
             drain.give_up();
-            // The listener drops what is left after its own grace.
+            // The listener drops what is left after its own grace period.
             let _ = (&mut self.listener).await;
         }
         self.gateway.duties.stop();
@@ -223,7 +223,7 @@ impl Running {
     }
 }
 
-/// This process could serve: waits for the word of the one that did until now.
+/// This process is ready: waits for the last word of the one that served until now.
 async fn take_over(mut predecessor: Predecessor, gateway: &Gateway) {
     // Readiness must not fall back: a store that does not answer now was reached by the other process.
     let _ = tokio::time::timeout(STORE_PATIENCE, gateway.ping_store()).await;
@@ -241,7 +241,7 @@ async fn take_over(mut predecessor: Predecessor, gateway: &Gateway) {
     spawn(handover::follow(predecessor, limiter, fleet));
 }
 
-/// `beside`: another process of this state folder may run.
+/// `beside`: another process may be running on this state folder.
 fn build(parts: Parts, registry: Registry, beside: bool) -> Result<Gateway, StartError> {
     let Parts {
         settings,
@@ -311,7 +311,7 @@ fn build(parts: Parts, registry: Registry, beside: bool) -> Result<Gateway, Star
     })
 }
 
-/// Where a listener is: `bound` knows the real port.
+/// A listener's address: `bound` has the real port.
 pub(super) fn shown_address(configured: &ListenAddress, bound: Option<SocketAddr>) -> String {
     match (configured, bound) {
         (_, Some(address)) | (&ListenAddress::Tcp(address), None) => address.to_string(),

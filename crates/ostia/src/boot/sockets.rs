@@ -8,7 +8,7 @@ use super::{Sockets, StartError};
 use crate::listen::Listener;
 use crate::settings::{ListenAddress, Server};
 
-/// The public listener and the admin one. What somebody handed to this process is used, the rest is bound.
+/// The public listener and the admin one. Uses sockets that were passed to this process, and binds the others.
 pub(super) async fn open(
     sockets: &mut Sockets,
     server: &Server,
@@ -20,7 +20,7 @@ pub(super) async fn open(
             let mut next = || given.next().map(|socket| (socket, None));
             (next(), next())
         }
-        // A socket for another address than the one that holds now is of no use.
+        // A socket for an address that is no longer configured is useless.
         Sockets::Inherited(predecessor) => {
             let fits = |handed: Option<Handed>, address: &ListenAddress| {
                 let handed =
@@ -37,7 +37,7 @@ pub(super) async fn open(
     ))
 }
 
-/// A listener's socket once more, for the next process.
+/// A duplicate of a listener's socket, for the next process.
 pub(super) fn shared(listener: &Listener, address: &ListenAddress) -> Result<Handed, StartError> {
     let socket = listener.share().map_err(|error| failed(address, error))?;
     Ok(Handed {

@@ -33,7 +33,7 @@ const READINESS: Duration = Duration::from_secs(5);
 const READINESS_LIMIT: Duration = Duration::from_secs(3);
 /// How long a health check may take: an engine that is busy answers its prompt late.
 const HEALTH_LIMIT: Duration = Duration::from_secs(30);
-/// How long an engine may take to say what it has to do. Shorter than the interval at which it is asked.
+/// How long an engine may take to report its load. Shorter than the interval at which it is asked.
 const ENGINE_LIMIT: Duration = Duration::from_millis(900);
 
 /// The clusters of one catalog, each with its last known jobs.
@@ -56,7 +56,7 @@ pub struct Workshop<'a> {
     pub ask: &'a dyn Fn(&Target) -> Option<Arc<dyn Ask>>,
     /// The HTTP client of a deployment's backend.
     pub ask_backend: &'a dyn Fn(&Deployment) -> Option<Arc<dyn Ask>>,
-    /// The engines of a deployment, where they have leases.
+    /// The leased engines of a deployment, if it has a register.
     pub leased: &'a dyn Fn(&Deployment) -> Option<Arc<Leased>>,
 }
 
@@ -107,7 +107,7 @@ impl Clusters {
         self.watches.get(cluster)
     }
 
-    /// Starts a refresh of every source that is due for one.
+    /// Starts a refresh of every source whose last answer is no longer fresh.
     pub fn poll(&self) {
         for watch in self.watches.values().filter(|watch| watch.is_due()) {
             watch.refresh();
@@ -126,12 +126,12 @@ impl Clusters {
     pub fn check_health(&self, now: Instant) {
         for check in self.health.iter().filter(|check| check.is_due(now)) {
             let check = Arc::clone(check);
-            // One that hangs holds up no other; each ends by itself.
+            // A check that hangs does not delay the others, and each has a time limit.
             spawn(async move { check.look().await });
         }
     }
 
-    /// Starts the checks of engines that have leases, where they are due.
+    /// Starts the checks that are due of leased engines.
     pub fn check_leased(&self, now: Instant) {
         for check in &self.leased {
             check.look(now);
@@ -143,7 +143,7 @@ impl Clusters {
         join_all(self.readiness.iter().map(Readiness::look)).await;
     }
 
-    /// Asks the engines that have anything to do how much that is.
+    /// Asks the engines that have requests how much work they have.
     pub async fn look_at_engines(&self, now: Instant) {
         join_all(self.engines.iter().map(|engine| engine.look(now))).await;
     }

@@ -69,7 +69,7 @@ async fn run_to_end(scheduler: &Scheduler) -> Result<Vec<u8>, JobsError> {
     Ok(output)
 }
 
-/// Reads at most one byte more than `most`.
+/// Reads at most `most` bytes, and one more if there is one.
 async fn read(pipe: Option<impl AsyncRead + Unpin>, most: u64) -> std::io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     if let Some(pipe) = pipe {
@@ -78,7 +78,8 @@ async fn read(pipe: Option<impl AsyncRead + Unpin>, most: u64) -> std::io::Resul
     Ok(bytes)
 }
 
-/// Keeps the beginning and discards the rest: a program that writes many warnings must not die of a closed pipe.
+/// Keeps the beginning and discards the rest, so that a program that writes many warnings is not killed by a closed
+/// pipe.
 async fn read_and_drain(
     pipe: Option<impl AsyncRead + Unpin>,
     most: u64,

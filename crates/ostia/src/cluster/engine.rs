@@ -10,19 +10,19 @@ use crate::upstream::Http;
 
 /// On the backend's host.
 const PATH: &str = "/metrics";
-/// Requests at a time from which on an engine is asked that is not known to tell.
+/// An engine that is not known to report its load is asked once it has this many requests in flight.
 const BUSY: u32 = 8;
-/// One that does not tell is asked again after this long.
+/// How long until an engine that did not report its load is asked again.
 const REST: Duration = Duration::from_secs(300);
 
-/// What the names are by which engines tell what they do. Colons of some are underscores in others.
+/// The names of the metrics that engines report. In some versions the colons are underscores.
 static NAMES: [(&str, Field); 18] = [
     ("vllm_num_requests_running", Field::Running),
     ("vllm_num_requests_waiting", Field::Waiting),
     ("vllm_prompt_tokens_total", Field::Prompt),
     ("vllm_generation_tokens_total", Field::Output),
     ("vllm_kv_cache_usage_perc", Field::Cache),
-    // Before its version 0.10.
+    // vLLM before 0.10.
     ("vllm_gpu_cache_usage_perc", Field::Cache),
     ("sglang_num_running_reqs", Field::Running),
     ("sglang_num_queue_reqs", Field::Waiting),
@@ -34,7 +34,7 @@ static NAMES: [(&str, Field); 18] = [
     ("llamacpp_prompt_tokens_total", Field::Prompt),
     ("llamacpp_tokens_predicted_total", Field::Output),
     ("llamacpp_kv_cache_usage_ratio", Field::Cache),
-    // Without its counts of tokens, which are gauges of the last second.
+    // TGI's token counts are left out: they are gauges of the last second.
     ("tgi_batch_current_size", Field::Running),
     ("tgi_queue_size", Field::Waiting),
 ];
@@ -45,12 +45,12 @@ enum Field {
     Waiting,
     Prompt,
     Output,
-    /// The part of its memory for prompts and answers that requests hold.
+    /// The share of the KV cache in use.
     Cache,
 }
 
 impl Field {
-    /// What several engines behind one URL say together: their work adds up, and the fullest one says what still fits.
+    /// Combines the metrics of several engines behind one URL: their work adds up, and the fullest cache counts.
     fn join(self, one: f64, other: f64) -> f64 {
         match self {
             Self::Cache => one.max(other),
@@ -59,7 +59,7 @@ impl Field {
     }
 }
 
-/// Asks an engine how much it has to do, while it has anything to do.
+/// Asks an engine for its load, while it has requests.
 pub(super) struct Engine {
     deployment: Arc<Deployment>,
     http: Http,
@@ -68,20 +68,20 @@ pub(super) struct Engine {
 
 #[derive(Default)]
 struct State {
-    /// Looks in a row at which it was busy.
+    /// In how many consecutive rounds it was busy.
     busy: u32,
     rests_until: Option<Instant>,
 }
 
 impl Engine {
-    /// `None`: its number of requests is fixed, or it is not this site's.
+    /// `None`: its limit is a fixed number, or it is not one of this site's engines.
     pub fn of(deployment: &Arc<Deployment>, http: Http) -> Option<Self> {
         let is_asked = match deployment.max_in_flight {
-            // One of several engines says nothing of all.
+            // One replica's load says nothing about all of them.
             _ if deployment.register.is_some() => false,
             Places::Fixed(_) => false,
             Places::Auto => true,
-            // Nobody else's server is asked for what it was not made for.
+            // External servers are not asked for metrics unless the entry says that they have them.
             Places::AutoIfTold => deployment.location == Location::OnSite,
         };
         is_asked.then(|| Self {
@@ -91,7 +91,7 @@ impl Engine {
         })
     }
 
-    /// Asks, if it is worth while, and writes down what was said.
+    /// Asks the engine if that is worth while, and records its answer.
     pub async fn look(&self, now: Instant) {
         let best = self.deployment.state.best_point();
         if !self.is_due(best.is_reported(), now) {
@@ -124,7 +124,7 @@ impl Engine {
     }
 }
 
-/// All engines that stand behind one URL together. `None`: it says nothing of its requests.
+/// The sum over all engines behind one URL. `None`: the page has no count of requests.
 fn read(text: &[u8]) -> Option<Report> {
     let text = std::str::from_utf8(text).ok()?;
     let mut said = [None::<f64>; 5];

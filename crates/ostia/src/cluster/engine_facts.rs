@@ -9,13 +9,14 @@ use crate::backend::{Backends, DIRECT_API};
 use crate::catalog::{Deployment, Serving};
 use crate::upstream::Http;
 
-/// Whoever lists models waits no longer than this for engines that say nothing. Claude Code gives up after three seconds.
+/// How long a request for the list of models waits for engines that do not answer. Claude Code gives up after three
+/// seconds.
 const PATIENCE: Duration = Duration::from_millis(1500);
 const AT_ONCE: usize = 32;
-/// A list of models is shorter.
+/// The longest list of models that is read.
 const LONGEST: usize = 1 << 20;
 
-/// Asks engines how long a context may be, where their entries do not say, and writes it down.
+/// Asks engines for their context window, if their entries do not state it, and records the answers.
 pub async fn ask_engines(deployments: &[Arc<Deployment>], backends: &Backends, clock: &dyn Clock) {
     let now = clock.unix_micros();
     let unknown = |deployment: &&Arc<Deployment>| {
@@ -42,11 +43,12 @@ pub async fn ask_engines(deployments: &[Arc<Deployment>], backends: &Backends, c
             deployment.state.engine().told(size, now);
         }
     });
-    // Those that are not done are asked again in a minute.
+    // Engines that have not answered by then are asked again in a minute.
     let _ = tokio::time::timeout(PATIENCE, asking).await;
 }
 
-/// The size in an engine's list of models, by whichever name: vLLM's and SGLang's, OpenRouter's, Mistral's, llama.cpp's.
+/// The context window in an engine's list of models, under the name that vLLM and SGLang, OpenRouter, Mistral or
+/// llama.cpp uses for it.
 fn context_window(list: &Value, model: &str) -> Option<u64> {
     const NAMES: [&str; 6] = [
         "/max_model_len",

@@ -17,7 +17,7 @@ impl Faults {
         self.count
     }
 
-    /// What the first fault is, and where.
+    /// What the first fault is, and where it is.
     pub fn first(&self) -> Option<&str> {
         self.first.as_deref()
     }

@@ -9,13 +9,13 @@ use crate::catalog::{Deployment, HealthAsk, HealthCheck};
 use crate::fleet::ModelState;
 use crate::upstream::{AskError, Http, Reply};
 
-/// So many checks in a row must fail before an endpoint counts as stopped: one may be lost for any reason.
+/// An endpoint counts as stopped after this many failed checks in a row; a single check may fail for any reason.
 pub(super) const FAILURES: u32 = 2;
-/// The prompt that is sent, and how long its answer may be.
+/// The prompt of a check.
 const PROMPT: &str = "Answer with the one word: ready";
 const LONGEST_ANSWER: u32 = 16;
 
-/// An endpoint's `config.health`: asked again and again, whether or not anybody uses the endpoint.
+/// An endpoint's `config.health`: a check that is repeated whether or not anybody uses the endpoint.
 pub(super) struct Health {
     deployment: Arc<Deployment>,
     check: HealthCheck,
@@ -29,7 +29,7 @@ pub(super) struct Health {
 impl Health {
     /// The first check is due at once.
     pub fn of(deployment: &Arc<Deployment>, http: Http, now: Instant) -> Option<Arc<Self>> {
-        // Engines that have leases are asked each for itself.
+        // Leased engines are checked one by one, in `leased.rs`.
         let check = deployment
             .health
             .clone()
@@ -45,7 +45,7 @@ impl Health {
         }))
     }
 
-    /// Whether it is time for the next check. Then that is the caller's.
+    /// Whether it is time for the next check. If so, the caller must run it.
     pub fn is_due(&self, now: Instant) -> bool {
         let mut due = self.due.lock();
         if now < *due || self.asking.swap(true, Ordering::Relaxed) {
@@ -55,7 +55,7 @@ impl Health {
         true
     }
 
-    /// Checks, and writes down what it found.
+    /// Runs the check and records its result.
     pub async fn look(&self) {
         let found = match &self.check.ask {
             HealthAsk::Path(path) => self.http.get(path).await,
@@ -86,7 +86,7 @@ impl Health {
         self.asking.store(false, Ordering::Relaxed);
     }
 
-    /// The interval, a tenth longer or shorter, other each time and for each endpoint: not all are asked at once.
+    /// The interval, varied by up to a tenth at random, so that endpoints are not all checked at once.
     fn pause(&self) -> Duration {
         let number = self.deployment.state.number();
         let nth = self.checks.fetch_add(1, Ordering::Relaxed);
@@ -98,7 +98,7 @@ impl Health {
     }
 }
 
-/// What a check's answer says.
+/// Judges the reply to a check.
 pub(super) fn judge(ask: &HealthAsk, model: &str, reply: &Reply) -> Result<ModelState, AskError> {
     let fail = |why: &str| Err(AskError::Failed(why.to_owned()));
     if reply.status == http::StatusCode::SERVICE_UNAVAILABLE {
@@ -118,7 +118,7 @@ pub(super) fn judge(ask: &HealthAsk, model: &str, reply: &Reply) -> Result<Model
     }
 }
 
-/// The tiny chat that is sent.
+/// The small chat request of a check.
 pub(super) fn prompt(model: &str) -> Value {
     json!({
         "model": model,
@@ -128,7 +128,7 @@ pub(super) fn prompt(model: &str) -> Value {
     })
 }
 
-/// Whether a list of models has this one. Lists that name none say nothing.
+/// Whether a list of models has this one. A list without any names proves nothing, so it counts as yes.
 fn lists(page: &Value, model: &str) -> bool {
     let Some(models) = page["data"].as_array() else {
         return false;
@@ -140,7 +140,7 @@ fn lists(page: &Value, model: &str) -> bool {
     ids.peek().is_none() || ids.any(|id| id == model)
 }
 
-/// Whether an answer has any text.
+/// Whether an answer contains any text.
 fn says_something(answer: &Value) -> bool {
     let message = &answer["choices"][0]["message"];
     ["content", "reasoning_content", "reasoning"]

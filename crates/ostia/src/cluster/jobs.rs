@@ -12,7 +12,7 @@ pub struct Jobs {
     pub others: Vec<Job>,
     pub private_batch_running: Vec<Job>,
     pub private_batch_queued: Vec<Job>,
-    /// The source knows of everything that runs: a model without a job is stopped, not unknown.
+    /// The source lists everything that runs: a model without a job is stopped, not unknown.
     pub complete: bool,
     /// Mistakes in the source's listing, for the log.
     pub faults: Faults,
@@ -24,11 +24,11 @@ pub struct Job {
     pub models: Vec<String>,
     /// `None`: the framework of the models' endpoints.
     pub framework: Option<String>,
-    /// What users see besides, by key.
+    /// Other values that users see, by key.
     pub shown: Map<String, Value>,
-    /// Has its nodes already, but is not ready yet.
+    /// The job has its nodes, but is not ready yet.
     pub starting: bool,
-    /// Unix seconds, for a job that waits.
+    /// Unix seconds; only for jobs that wait.
     pub expected_start: Option<i64>,
 }
 
@@ -44,7 +44,7 @@ impl Job {
         }
     }
 
-    /// Shows one more thing to users.
+    /// Adds a value that users see.
     pub fn with(mut self, key: &str, value: impl Into<Value>) -> Self {
         self.shown.insert(key.to_owned(), value.into());
         self
@@ -69,8 +69,8 @@ impl Jobs {
         ]
     }
 
-    /// Reads the shape that `GET /{cluster}/jobs` has, as scripts and FIRST's adapters build it: lists of objects with
-    /// `Models` (comma-joined) or `models` (a list), `Framework`, and whatever is to be shown.
+    /// Reads the shape of `GET /{cluster}/jobs`, as scripts and FIRST's adapters build it: lists of objects with
+    /// `Models` (comma-joined) or `models` (a list), `Framework`, and other keys to show.
     pub fn from_value(value: &Value) -> Result<Self, JobsError> {
         let lists = value
             .as_object()

@@ -11,12 +11,12 @@ use crate::fleet::{ModelState, Replica};
 use crate::runtime::spawn;
 use crate::upstream::{AskError, Reply};
 
-/// Until an engine is well it is asked this often.
+/// The interval at which an engine is asked until it is well.
 const SOON: Duration = Duration::from_millis(500);
 const INTERVAL: Duration = Duration::from_secs(15);
 
-/// Whether the engines of an endpoint are well: each is asked before it gets its first request, and again and again. A
-/// registrar's word is not enough.
+/// Checks the engines that hold leases on an endpoint: each one before it gets its first request, and regularly from
+/// then on. The registrar's claim alone is not trusted.
 pub(super) struct LeasedHealth {
     deployment: Arc<Deployment>,
     leased: Arc<Leased>,
@@ -54,7 +54,7 @@ impl LeasedHealth {
                 failures: 0,
                 is_asking: false,
             });
-            // What was found well before a reload is asked when its time comes.
+            // An engine that was well before a reload keeps its next time of checking.
             if check.is_asking || now < check.due {
                 continue;
             }
@@ -82,7 +82,7 @@ impl LeasedHealth {
         };
         check.is_asking = false;
         check.failures = if is_well { 0 } else { check.failures + 1 };
-        // One check may be lost for any reason.
+        // A single check may fail for any reason.
         if is_well || check.failures >= FAILURES || !replica.is_well() {
             replica.found_well(is_well);
         }

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use super::jobs::split_names;
 use crate::catalog::{Deployment, Scheduler, slugify};
 
-/// Whether a name that a source uses stands for this deployment's model.
+/// Whether this name, from a source of jobs, stands for the deployment's model.
 pub fn serves_name(deployment: &Deployment, name: &str) -> bool {
     *deployment.model == *name
         || *deployment.upstream_model == *name

@@ -6,13 +6,13 @@ use crate::catalog::Deployment;
 use crate::fleet::ModelState;
 use crate::runtime::spawn;
 
-/// A job for one endpoint is not started again within this time: it has to wait for nodes, and the engine to load.
+/// The least time between two starts for one endpoint: the job has to wait for nodes, and the engine has to load.
 const PAUSE: Duration = Duration::from_secs(10 * 60);
 /// How long the operators' command may take.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Has a job started for an endpoint that somebody asks for, where the operators say how: once in a while, and only while
-/// neither a lease nor the scheduler knows of one.
+/// Starts a job for an endpoint that a request asks for, by the operators' command if they configured one. Does nothing
+/// if a job was started lately, or if a lease or the scheduler shows that one exists.
 pub fn start_on_demand(deployment: &Arc<Deployment>) {
     let scheduler = &deployment.cluster.scheduler;
     if deployment.leased_state() != Some(ModelState::Stopped) {

@@ -18,7 +18,7 @@ pub(super) struct OpenAiModels {
     backends: HashMap<Arc<str>, Http>,
 }
 
-/// Backends that are asked at once.
+/// How many backends are asked at once.
 const AT_ONCE: usize = 64;
 
 impl OpenAiModels {
@@ -39,7 +39,7 @@ impl ClusterAdapter for OpenAiModels {
                 (Arc::clone(deployment), http)
             })
             .collect();
-        // Backends that were not asked by then are unknown.
+        // Backends that have not been asked by then are unknown.
         let give_up = tokio::time::Instant::now() + context.cluster.patience;
         let states: Vec<_> = stream::iter(asked)
             .map(|(deployment, http)| async move {

@@ -30,10 +30,10 @@ const LISTING: Shape = Shape {
     aside: &["pbs_version"],
 };
 
-/// The part of a job that is used.
+/// The fields of a job that are used.
 struct PbsJob {
     name: String,
-    /// Where models may be named.
+    /// Texts that may name models.
     comments: [String; 2],
     state: State,
     queue: Option<Box<str>>,

@@ -21,7 +21,7 @@ impl Readiness {
         })
     }
 
-    /// Asks, and writes down what was said.
+    /// Asks the URL and records the answer.
     pub async fn look(&self) {
         let state = match self.http.get(&self.url).await {
             Ok(reply) if reply.status.is_success() => ModelState::Running,

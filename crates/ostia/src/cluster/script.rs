@@ -76,7 +76,7 @@ impl ClusterAdapter for ScriptCluster {
     }
 }
 
-/// What is surely wrong with a script for clusters.
+/// The definite mistakes in a cluster script.
 pub(crate) fn faults(program: &Program) -> Vec<ScriptError> {
     program.faults(engine(), &[("jobs", Some(TypeId::of::<Scene>()))])
 }

@@ -13,7 +13,7 @@ use super::{ClusterAdapter, ClusterContext, Job, Jobs, JobsError};
 /// Slurm's queue: `squeue --json`, or slurmrestd where `config.slurmrestd_url` names its `/slurm/vX/jobs/`.
 pub(super) struct Slurm;
 
-/// slurmrestd's own names for who asks (`rest_auth/jwt`).
+/// slurmrestd's headers for the caller's name and token (`rest_auth/jwt`).
 const USER_NAME: HeaderName = HeaderName::from_static("x-slurm-user-name");
 const USER_TOKEN: HeaderName = HeaderName::from_static("x-slurm-user-token");
 
@@ -58,11 +58,12 @@ async fn ask_slurmrestd(context: &ClusterContext) -> Result<Bytes, JobsError> {
 
 const LISTING: Shape = Shape {
     root: Some("jobs"),
-    // Why jobs are missing: slurmrestd answers 200 and `squeue` exits with 0 although the controller did not answer.
+    // The reason why jobs are missing: when the controller is silent, slurmrestd still answers 200 and `squeue` exits
+    // with 0.
     aside: &["errors"],
 };
 
-/// The part of a job that is used, the same in all data parsers since v0.0.36 (Slurm 20.11).
+/// The fields of a job that are used, the same in all data parsers since v0.0.36 (Slurm 20.11).
 struct SlurmJob {
     name: String,
     comments: Vec<String>,
@@ -80,7 +81,7 @@ enum State {
     Starting,
     Pending,
     Other,
-    /// The job does not say.
+    /// The job has no state.
     Unknown,
     Over,
 }
@@ -227,7 +228,7 @@ fn texts(value: &Value) -> Vec<&str> {
     }
 }
 
-/// A number, or since 23.02 `{"set", "infinite", "number"}`. 0 and what is not set say nothing.
+/// A number, or since 23.02 `{"set", "infinite", "number"}`. 0 and unset numbers count as absent.
 fn number(value: &Value) -> Option<i64> {
     let number = match value {
         Value::Object(parts) if parts.get("set") == Some(&Value::Bool(true)) => {

@@ -12,7 +12,7 @@ impl ClusterAdapter for Static {
     async fn jobs(&self, context: &ClusterContext) -> Result<Jobs, JobsError> {
         let mut jobs = Jobs::default();
         for deployment in &context.deployments {
-            // Leases say more of it than this.
+            // The endpoint's leases know more than this adapter.
             if deployment.register.is_some() {
                 continue;
             }

@@ -60,12 +60,12 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// What is served now. Code that works in several steps takes it once.
+    /// What is served now. Code with several steps should take it once.
     pub fn live(&self) -> Arc<Live> {
         self.live.load_full()
     }
 
-    /// Serves another reading of the files from now on. The caller holds `replacing`.
+    /// From now on serves another reading of the files. The caller must hold `replacing`.
     pub(super) fn swap(&self, live: Live) {
         let server = &live.settings.server;
         let connections = Arc::clone(&self.options.load().connections);
@@ -90,7 +90,7 @@ impl Gateway {
         self.started
     }
 
-    /// What has happened to keys since the start.
+    /// Changes to keys since the start.
     pub fn key_watch(&self) -> &KeyWatch {
         &self.key_watch
     }
@@ -110,18 +110,18 @@ impl Gateway {
         &self.denials
     }
 
-    /// Where people, keys and projects are looked after, on behalf of somebody.
+    /// The desk for managing people, keys and projects, on somebody's behalf.
     pub fn desk(&self, live: &Live, actor: Actor) -> Desk {
         let (store, clock) = (Arc::clone(&self.store), Arc::clone(&self.clock));
         Desk::new(store, clock, live.settings.keys, actor)
     }
 
-    /// What the database says of people.
+    /// The database's facts about people.
     pub fn directory(&self) -> &Arc<Directory> {
         &self.workbench.directory
     }
 
-    /// Where engines of endpoints without a URL are.
+    /// The engines of endpoints without a URL.
     pub fn board(&self) -> &Arc<Board> {
         &self.workbench.board
     }
@@ -130,7 +130,7 @@ impl Gateway {
         &self.fleet
     }
 
-    /// Who made which response.
+    /// Which user made which response.
     pub fn responses(&self) -> &Responses {
         &self.responses
     }
@@ -143,7 +143,7 @@ impl Gateway {
         &self.body_budget
     }
 
-    /// What users sent for nothing.
+    /// Bytes of bodies that users sent in vain.
     pub fn refused_bytes(&self) -> &RefusedBytes {
         &self.refused_bytes
     }
@@ -160,12 +160,12 @@ impl Gateway {
         Arc::clone(&self.clock)
     }
 
-    /// Work that lasts as long as the gateway.
+    /// Background work that lasts as long as the gateway.
     pub fn duties(&self) -> &Duties {
         &self.duties
     }
 
-    /// Asks the store whether it answers, and remembers that it did.
+    /// Asks the store whether it answers, and remembers it if so.
     pub async fn ping_store(&self) -> Result<(), StoreError> {
         self.store.ping().await?;
         self.store_reached.store(true, Ordering::Relaxed);
@@ -177,7 +177,7 @@ impl Gateway {
         self.store_reached.load(Ordering::Relaxed)
     }
 
-    /// Connections that belong to no request.
+    /// Connections to backends.
     pub(crate) fn clients(&self) -> &Clients {
         &self.workbench.clients
     }
@@ -229,7 +229,7 @@ impl Gateway {
     }
 }
 
-/// The prompt's tokens by what earlier prompts of the same clients turned out to have, for an API that only counts.
+/// The prompt's tokens, estimated from earlier prompts of the same clients, for an API that only counts.
 fn count_estimate(deployment: &Deployment, call: &Call) -> Option<u64> {
     let api = match call.api.as_str() {
         "messages/count_tokens" => "messages",

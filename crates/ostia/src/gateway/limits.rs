@@ -7,7 +7,7 @@ use crate::listings::limits;
 use crate::live::Live;
 
 impl Gateway {
-    /// How a caller's limits stand: those that hold everywhere, then those of single models.
+    /// The state of a caller's limits: first those that apply to all models, then those of single models.
     pub(crate) async fn limits_of(&self, live: &Live, principal: &Principal) -> Value {
         let all = live.catalog.deployments().iter();
         let usable: Vec<_> = all.filter(|one| may_use(one, principal)).cloned().collect();

@@ -1,5 +1,5 @@
 //! In: the parts that `boot` made. Out: [`Gateway`], which every request uses.
-//! Here: the parts side by side. Not here: what is done with them (`pipeline`, `admin`), how they are made (`boot`).
+//! Here: the parts side by side. Not here: what uses them (`pipeline`, `admin`), how they are made (`boot`).
 
 mod access;
 mod answers;

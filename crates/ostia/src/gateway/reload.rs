@@ -1,4 +1,4 @@
-//! Reading the files again: all of it or, if it cannot be served, none of it.
+//! Reads the files again. All of them take effect, or, if they cannot be served, none.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,21 +11,21 @@ use crate::catalog::{Catalog, Serving};
 use crate::config::{Loaded, Problem, Reach, Severity};
 use crate::live::{Difference, Files, Known, Live, Unusable};
 
-/// How many faults an error text names; the rest is counted.
+/// How many faults an error text names; the others are only counted.
 const NAMED: usize = 3;
 
-/// What came of a reload that was not refused.
+/// The result of a reload that was not refused.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reloaded {
-    /// What is served now; with `dry_run`, what would be.
+    /// The generation served now; with `dry_run`, the one that would be.
     pub generation: u64,
     pub dry_run: bool,
     pub difference: Difference,
-    /// What is wrong and refuses nothing: entries that stay disabled, keys that are not known.
+    /// Mistakes that do not refuse the reload: entries that stay disabled, unknown keys.
     pub warnings: Vec<String>,
 }
 
-/// Why what was read is not served. What was served before still is.
+/// Why the new reading is not served. The old one still is.
 #[derive(Debug, thiserror::Error)]
 pub enum ReloadRefused {
     #[error("this gateway was not started from files")]
@@ -37,7 +37,7 @@ pub enum ReloadRefused {
     Unusable(#[from] Unusable),
 }
 
-/// How reloads went.
+/// The results of reloads.
 #[derive(Debug, Default)]
 pub struct Reloads {
     served: AtomicU64,
@@ -52,20 +52,20 @@ impl Reloads {
             .map(|(word, count)| (word, count.load(Ordering::Relaxed)))
     }
 
-    /// Why the files as they were last read are not served; `None`: they are.
+    /// Why the files as last read are not served; `None`: they are.
     pub fn fault(&self) -> Option<String> {
         self.fault.lock().clone()
     }
 }
 
 impl Gateway {
-    /// Reads the files again and, unless `dry_run`, serves what they say from now on. Running requests keep what they
-    /// began with. Blocks the thread while the disk does.
+    /// Reads the files again and, unless `dry_run`, serves them from now on. Running requests keep the configuration
+    /// that they began with. Blocks the thread while the disk does.
     pub fn reload(&self, dry_run: bool) -> Result<Reloaded, ReloadRefused> {
         let files = self.files.as_ref().ok_or(ReloadRefused::NoFiles)?;
         let _one_at_a_time = self.replacing.lock();
         let outcome = self.reload_from(files, dry_run);
-        // Endpoints that only the refused reading knew.
+        // Forgets endpoints that only the refused reading knew.
         self.fleet.shrink();
         if !dry_run {
             self.note(&outcome);
@@ -73,13 +73,13 @@ impl Gateway {
         outcome
     }
 
-    /// Reloads if the files changed since they were last read, and have been still for a while.
+    /// Reloads if the files changed since they were last read, and then did not change for a while.
     pub fn reload_if_changed(&self) -> Option<Result<Reloaded, ReloadRefused>> {
         let is_due = self.files.as_ref()?.are_due(self.clock.now());
         is_due.then(|| self.reload(false))
     }
 
-    /// How the files were read, where there are any.
+    /// How the files were read, if there are any.
     pub fn files(&self) -> Option<&Files> {
         self.files.as_ref()
     }
@@ -155,14 +155,14 @@ impl Gateway {
     }
 }
 
-/// What refuses a reading: what would stop a start, and a new fault of an entry that serves now.
+/// What refuses a reading: mistakes that would stop a start, and new mistakes in entries that are served now.
 fn faults(loaded: &Loaded, strict: bool, served: &Catalog, known: &Known) -> Vec<String> {
     let shown = |problem: &Problem| problem.to_string();
     let (fatal, others): (Vec<&Problem>, Vec<&Problem>) = loaded
         .errors()
         .partition(|problem| strict || problem.scope == Reach::Fatal);
     if !fatal.is_empty() {
-        // What is wrong with entries may be the cause: that nothing would be served, for example.
+        // Mistakes in entries may cause others: for example, that nothing would be served.
         let new = others
             .into_iter()
             .filter(|problem| !known.errors.contains(&problem.text));
@@ -178,12 +178,12 @@ fn faults(loaded: &Loaded, strict: bool, served: &Catalog, known: &Known) -> Vec
     let broken = lost.iter().filter_map(|slug| {
         match &loaded.catalog.deployment(slug)?.serving {
             Serving::Disabled(why) => Some(why.to_string()),
-            // Known and not served is a warning, at the start too.
+            // Known but not served is a warning, as at the start.
             Serving::Yes | Serving::AdapterUnavailable(_) => None,
         }
     });
     let mut faults: Vec<String> = broken.collect();
-    // An entry with so much wrong that it is not in the catalogue looks as if it had been removed.
+    // An entry with so many mistakes that it is missing from the catalog looks as if it had been removed.
     let vanished: Vec<&String> = lost
         .iter()
         .filter(|slug| loaded.catalog.deployment(slug).is_none())

@@ -1,4 +1,4 @@
-//! What the ledger adds up to, for `GET /v1/usage` and `/admin/usage`, and its rows for `/admin/usage/rows`.
+//! Sums over the ledger, for `GET /v1/usage` and `/admin/usage`, and its rows for `/admin/usage/rows`.
 
 use std::collections::BTreeMap;
 
@@ -17,23 +17,23 @@ use super::Gateway;
 use crate::config::duration;
 use crate::refusal::Refusal;
 
-/// What is reported where the caller does not say since when.
+/// The period of a report if the caller sets no beginning.
 const DAYS: i64 = 30;
 const DAY_MICROS: i64 = 86_400_000_000;
-/// Lines of one report. More of them are for `ostia usage`, or for a finer `since`.
+/// The most lines of one report. For more, use `ostia usage`, or a later `since`.
 const MOST_LINES: usize = 10_000;
-/// What names persons.
+/// The columns that identify persons.
 const PERSONAL: [&str; 2] = ["user", "key"];
-/// Of fewer people a sum would tell of each.
+/// A sum over fewer people would reveal facts about each of them.
 const FEWEST: usize = 5;
 /// Rows of one page.
 const PAGE: u32 = 1_000;
-/// Requests that are found at a time, and how old where nobody says.
+/// How many requests are found at a time, and how far back by default.
 const FOUND: u32 = 50;
 const FOUND_DAYS: i64 = 7;
 
 impl Gateway {
-    /// A report as `query` asks for it. `only`: nobody else's requests.
+    /// The report for `query`. `only`: restricts it to this user's requests.
     pub(crate) async fn usage(&self, query: &str, only: Option<&str>) -> Result<Value, Refusal> {
         let known: &[&str] = match only {
             Some(_) => &["since", "until", "by"],
@@ -65,7 +65,7 @@ impl Gateway {
         }))
     }
 
-    /// The same without persons: nobody is named, and of fewer than five people no sum is told.
+    /// The same without persons: nobody is named, and sums over fewer than five people are left out.
     pub(crate) async fn usage_without_persons(&self, query: &str) -> Result<Value, Refusal> {
         let asked = Asked::read(query, &["since", "until", "by"])?;
         let by = columns(asked.value("by").unwrap_or("model"))?;
@@ -97,7 +97,7 @@ impl Gateway {
         }))
     }
 
-    /// A page of the ledger. `after` of the next page is `next` of this one.
+    /// A page of the ledger. Pass this page's `next` as `after` for the next one.
     pub(crate) async fn usage_rows(&self, query: &str) -> Result<Value, Refusal> {
         let asked = Asked::read(query, &["since", "until", "after", "limit"])?;
         let limit = asked.value("limit").map_or(Ok(PAGE), str::parse);
@@ -123,7 +123,7 @@ impl Gateway {
         }))
     }
 
-    /// Requests that somebody looks for, the newest first. `before` of the next page is `next` of this one.
+    /// Requests that match a search, the newest first. Pass this page's `next` as `before` for the next one.
     pub(crate) async fn find_requests(&self, query: &str) -> Result<Value, Refusal> {
         let known = [
             "request_id",
@@ -168,7 +168,7 @@ impl Gateway {
         )
     }
 
-    /// A moment as reports take it; "" is none.
+    /// A moment in the notation of reports; "" means none.
     pub(crate) fn moment_of(&self, name: &str, text: &str) -> Result<Option<i64>, Refusal> {
         let values = (!text.is_empty()).then(|| (name.to_owned(), text.to_owned()));
         self.moment(&Asked(values.into_iter().collect()), name)
@@ -178,7 +178,7 @@ impl Gateway {
         self.clock.unix_micros() - DAYS * DAY_MICROS
     }
 
-    /// So long ago (`7d`), a date in the zone of reports, or a timestamp.
+    /// A span before now (`7d`), a date in the zone of reports, or a timestamp.
     fn moment(&self, asked: &Asked, name: &str) -> Result<Option<i64>, Refusal> {
         let Some(text) = asked.value(name) else {
             return Ok(None);
@@ -207,7 +207,7 @@ impl Gateway {
     }
 }
 
-/// Adds up the lines of persons, whose names stand last, and leaves out what is of too few.
+/// Adds up the lines of persons, whose names come last, and leaves out sums over too few.
 fn of_many(rows: &[UsageRow]) -> Vec<UsageRow> {
     let mut sums: BTreeMap<&[String], (usize, UsageRow)> = BTreeMap::new();
     for row in rows {

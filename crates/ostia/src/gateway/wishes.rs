@@ -1,4 +1,4 @@
-//! What operators ask of whoever runs the process: its end, or another process in its place.
+//! What operators ask the process's owner for: shutting down, or a replacement process.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -21,7 +21,7 @@ pub(crate) struct Wishes {
     stop: watch::Sender<bool>,
     upgrades: mpsc::UnboundedSender<oneshot::Sender<Outcome>>,
     waiting: Mutex<mpsc::UnboundedReceiver<oneshot::Sender<Outcome>>>,
-    /// Whether somebody fulfils wishes for upgrades.
+    /// Whether somebody handles requests for upgrades.
     upgradable: AtomicBool,
 }
 
@@ -37,29 +37,29 @@ impl Default for Wishes {
     }
 }
 
-/// A wish for another process. Whoever wished waits for what came of it.
+/// A request for a replacement process. Its sender waits for the outcome.
 pub struct UpgradeWish(oneshot::Sender<Outcome>);
 
 impl UpgradeWish {
     pub fn fulfil(self, outcome: Outcome) {
-        // Whoever wished may have gone.
+        // The sender may be gone.
         let _ = self.0.send(outcome);
     }
 }
 
 impl Gateway {
-    /// Asks whoever runs the process to end it in an orderly way.
+    /// Asks for an orderly shutdown.
     pub fn ask_to_stop(&self) {
         self.wishes.stop.send_replace(true);
     }
 
-    /// Resolves once somebody asked for the end.
+    /// Resolves once a shutdown was asked for.
     pub async fn stop_asked(&self) {
         // The sender lives as long as this does.
         let _ = self.wishes.stop.subscribe().wait_for(|asked| *asked).await;
     }
 
-    /// Asks whoever runs the process for another one in its place. The process that has taken over.
+    /// Asks for a replacement process, and returns the one that took over.
     pub async fn upgrade(&self) -> Outcome {
         if !self.wishes.upgradable.load(Ordering::Relaxed) {
             return Err(UpgradeError::NotPossible);
@@ -70,7 +70,7 @@ impl Gateway {
         outcome.await.unwrap_or(Err(UpgradeError::NotPossible))
     }
 
-    /// The next wish for an upgrade. Calling this promises that such wishes are fulfilled. Cancel-safe.
+    /// The next request for an upgrade. Calling this promises that such requests are handled. Cancel-safe.
     pub async fn upgrade_asked(&self) -> UpgradeWish {
         self.wishes.upgradable.store(true, Ordering::Relaxed);
         match self.wishes.waiting.lock().await.recv().await {

@@ -26,7 +26,7 @@ use crate::runtime::{self, is_exhaustion};
 use crate::settings::ListenAddress;
 use crate::telemetry::Pace;
 
-/// How many connections over the cap are being told so at one time.
+/// How many connections over the cap are answered at the same time.
 const MAX_REFUSALS: usize = 64;
 const REFUSAL_BYTES: u64 = 64 * 1024;
 const REFUSAL_TIME: Duration = Duration::from_millis(200);
@@ -68,8 +68,8 @@ impl Listener {
         Ok(Self { socket })
     }
 
-    /// A socket that somebody else made and listens on. `file` is removed with the listener, if it is a Unix socket's.
-    /// Needs a tokio runtime.
+    /// A socket that another process opened and listens on. If it is a Unix socket, `file` is removed with the
+    /// listener. Needs a tokio runtime.
     pub fn adopt(socket: OwnedFd, file: Option<PathBuf>) -> io::Result<Self> {
         let is_unix = SockRef::from(&socket).local_addr()?.is_unix();
         SockRef::from(&socket).set_nonblocking(true)?;
@@ -83,7 +83,7 @@ impl Listener {
         Ok(Self { socket })
     }
 
-    /// The same socket once more, for another process.
+    /// A duplicate of the socket, for another process.
     pub fn share(&self) -> io::Result<OwnedFd> {
         match &self.socket {
             Bound::Tcp(listener) => listener.as_fd().try_clone_to_owned(),
@@ -91,7 +91,7 @@ impl Listener {
         }
     }
 
-    /// Another process listens on: the file stays.
+    /// Keeps the socket file, because another process listens on it.
     fn leave_file(&mut self) {
         if let Bound::Unix {
             file: Some(file), ..
@@ -200,7 +200,7 @@ pub async fn serve<H: Handler>(
         }
     }
     if drain.is_handed_over() {
-        // The other process takes what is in the backlog.
+        // The process that takes over accepts what is in the backlog.
         doorman.listener.leave_file();
     } else {
         // The timeout is the normal end.
@@ -283,7 +283,7 @@ impl<H: Handler> Doorman<H> {
         });
     }
 
-    /// Tells the log of an address that has taken its share: it may be a proxy that nobody declared.
+    /// Logs that an address has used up its share: it may be a proxy that was not declared.
     fn tell(&self, full: Full, peer_ip: IpAddr) {
         if full == Full::Address
             && let Some(untold) = self.told.count(&*self.shared.clock)
@@ -296,7 +296,7 @@ impl<H: Handler> Doorman<H> {
         }
     }
 
-    /// Tells a connection over the cap so, unless too many are being told already.
+    /// Answers a connection over the cap with 503, unless too many are being answered already.
     fn refuse(&self, socket: Plain) {
         if self.shared.options.tls.is_some() {
             return;
@@ -306,7 +306,7 @@ impl<H: Handler> Doorman<H> {
         };
         let id = RequestId::at(self.shared.clock.unix_micros());
         runtime::spawn(async move {
-            // A client that cannot be told in time sees the connection close.
+            // If the answer takes too long, the client just sees the connection close.
             let _ = timeout(REFUSAL_TIME, answer_busy(socket, id)).await;
             drop(permit);
         });

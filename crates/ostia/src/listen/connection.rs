@@ -28,7 +28,7 @@ const MAX_HEAD_BYTES: usize = 64 * 1024;
 const MAX_BUFFER_BYTES: usize = 128 * 1024;
 /// How long a drained connection without a request is kept.
 const FIRST_MOMENT: Duration = Duration::from_millis(200);
-/// How many checks an HTTP/2 connection may seem busy because bytes are written, though no request is.
+/// For how many checks an HTTP/2 connection without a request may seem busy because bytes are being written.
 const LINGERING_CHECKS: u32 = 2;
 /// Stands for "no limit" where a timer needs a number.
 const FOREVER: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
@@ -90,7 +90,7 @@ pub(super) async fn serve_connection<H: Handler>(
     let spoken = tokio::select! {
         biased;
         spoken = timeout_at(deadline, establish(plain, &shared.options)) => spoken,
-        // A connection that was just made may have a request on its way.
+        // A connection that was just opened may have a request on its way.
         () = drained_for(&mut stage, FIRST_MOMENT) => return,
     };
     let Ok(Some(spoken)) = spoken else {
@@ -276,7 +276,7 @@ impl<H: Handler> Driven for Http1<H> {
         self.wire.give_up();
     }
 
-    /// The socket times every head but the first, for which the time began before there was a socket.
+    /// The socket times every head but the first, whose time began before the socket existed.
     fn check(&mut self) -> Check {
         match self.traffic.requests() {
             0 => Check::Close,
@@ -293,7 +293,7 @@ struct Http2<H: Handler> {
     traffic: Arc<Traffic>,
     /// Requests, answers and written bytes at the last check.
     last_seen: (u64, u64, u64),
-    /// Checks since the last request or answer at which only bytes had been written.
+    /// Consecutive checks without a new request or answer, though bytes were written.
     lingered: u32,
     is_finishing: bool,
 }

@@ -7,7 +7,7 @@ use tokio::sync::watch;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stage {
     Serving,
-    /// Connections are still accepted, but whoever asks is told to open another for the next request.
+    /// Connections are still accepted, but clients are asked to open a new one for their next request.
     Leaving,
     /// No new connections; idle ones are closed; responses say `Connection: close` or, on HTTP/2, GOAWAY.
     Draining,
@@ -49,7 +49,7 @@ impl Drain {
         self.advance(Stage::GivingUp);
     }
 
-    /// As [`Drain::begin`], while another process goes on listening on the same socket.
+    /// Like [`Drain::begin`], while another process goes on listening on the same socket.
     pub fn hand_over(&self) {
         self.handed_over.store(true, Ordering::Release);
         self.begin();

@@ -24,7 +24,7 @@ use crate::habits::{is_whole, may_hide_a_length, unread_body_noticed};
 pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const X_CLIENT_REQUEST_ID: HeaderName = HeaderName::from_static("x-client-request-id");
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
-/// The default, for which no text is made.
+/// The default, whose header value is a constant.
 const USUAL_IDLE: Duration = Duration::from_secs(75);
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
@@ -55,7 +55,7 @@ impl<H: Handler> Service<Request<Incoming>> for Exchanges<H> {
         let clock = &self.shared.clock;
         let received_unix_micros = clock.unix_micros();
         let (mut head, body) = request.into_parts();
-        // Nothing else is ever upgraded, so no handler may get hold of the means.
+        // Nothing else is ever upgraded, so handlers must not get the means to do it.
         if !Tunnelled::is_asked_for(&head.headers) {
             head.extensions.remove::<OnUpgrade>();
         }
@@ -135,7 +135,7 @@ fn keep_alive(head: &request::Parts, idle: Duration) -> Option<Duration> {
     (is_kept && !idle.is_zero()).then_some(idle)
 }
 
-/// Whole seconds; less than one is none.
+/// In whole seconds. Less than a second is announced as 0.
 fn announced(idle: Duration) -> HeaderValue {
     if idle == USUAL_IDLE {
         return HeaderValue::from_static("timeout=75");
@@ -185,7 +185,7 @@ impl Exchange {
             headers.insert(X_CLIENT_REQUEST_ID, id);
         }
         let leaves = self.drain.stage() >= Stage::Leaving;
-        // After two conflicting lengths nobody knows where the next request begins (RFC 9112 section 6.1).
+        // After two conflicting lengths, the start of the next request is unknown (RFC 9112 section 6.1).
         if self.is_http1 && (leaves || self.may_hide_a_length || self.rejection.is_some()) {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         } else if let Some(idle) = self.keep_alive {

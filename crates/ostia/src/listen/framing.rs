@@ -9,7 +9,7 @@ pub(super) struct Framing {
     at: At,
     heads: u64,
     line: Vec<u8>,
-    /// The line was longer than what is kept.
+    /// The line was longer than the part that is kept.
     is_cut: bool,
     lengths: u32,
     length: u64,
@@ -21,7 +21,7 @@ enum At {
     HeaderLine,
     /// This many bytes of a body are still to come.
     Body(u64),
-    /// Nothing more is read as a request: the connection ends with the current one.
+    /// Nothing more is parsed: the connection ends with the current request.
     Off,
 }
 
@@ -69,7 +69,7 @@ impl Framing {
         None
     }
 
-    /// Blanks around a value have no meaning, however many there are.
+    /// Blanks around a value are dropped, however many there are.
     fn keep(&mut self, part: &[u8]) {
         let name = match self.line.contains(&b':') {
             true => 0,
@@ -92,7 +92,7 @@ impl Framing {
         self.is_cut |= !rest.trim_ascii_end().is_empty();
     }
 
-    /// True at the end of an odd head.
+    /// True at the end of a head with a fault.
     fn end_line(&mut self) -> bool {
         let line = std::mem::take(&mut self.line);
         let text = line.strip_suffix(b"\r").unwrap_or(&line);

@@ -5,8 +5,8 @@ use http::{HeaderValue, Request};
 use super::framing::Framing;
 use super::{head, origin_ip};
 
-/// The beginning of a connection, in one piece and byte by byte: both find the same head odd. And what is in its lines is
-/// read as a Host and as a list of hops.
+/// The beginning of a connection, read in one piece and byte by byte: both must find a fault in the same head. Its
+/// lines are also read as a Host and as a list of hops.
 pub fn heads(data: &[u8]) {
     let whole = Framing::new().read(data);
     let mut framing = Framing::new();

@@ -1,4 +1,4 @@
-//! What each address holds of what all share, so that one address cannot take everything.
+//! Each address's share of common resources, so that no address can take everything.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -9,15 +9,15 @@ use parking_lot::Mutex;
 
 use crate::telemetry::{Pace, Quiet};
 
-/// Memory for heads that have not arrived whole, of all connections and of one address.
+/// Memory for incomplete heads, over all connections; and per address.
 const HEADS: usize = 64 * 1024 * 1024;
 const HEADS_OF_ONE: usize = 8 * 1024 * 1024;
-/// Usual heads are not counted.
+/// Heads up to this size are not counted.
 const USUAL_HEAD: usize = 8 * 1024;
 /// hyper's buffer grows by doubling.
 const BUFFER_PER_BYTE: usize = 2;
 
-/// All addresses that hold something.
+/// All addresses that hold a share.
 #[derive(Default)]
 pub(super) struct Guests {
     known: Mutex<HashMap<u128, Weak<Guest>>>,
@@ -25,15 +25,15 @@ pub(super) struct Guests {
     untold: Arc<AtomicU64>,
 }
 
-/// One address, or one IPv6 network of 64 bits: the least that a customer gets. It is known for as long as it holds
-/// something.
+/// One address, or one IPv6 network of 64 bits, which is the least that a provider assigns to a customer. It is known
+/// for as long as it holds something.
 pub struct Guest {
     network: u128,
     guests: Arc<Guests>,
     connections: AtomicUsize,
     requests: AtomicUsize,
     heads: AtomicUsize,
-    /// How often the access log tells of requests whose sender is not known.
+    /// Limits how often the access log reports requests of unknown senders.
     told: Arc<Quiet>,
 }
 
@@ -46,13 +46,13 @@ pub(super) struct Held {
 /// The memory of one connection's head while it arrives.
 pub(super) struct HeadBytes {
     guest: Arc<Guest>,
-    /// Of proxies that are trusted and of this machine: only all heads together are bounded.
+    /// True for trusted proxies and this machine: only the total of all heads limits them.
     is_spared: bool,
     read: usize,
     counted: usize,
 }
 
-/// Addresses within one network are one guest.
+/// Addresses of one network are one guest.
 pub fn network(ip: IpAddr) -> u128 {
     match ip.to_canonical() {
         IpAddr::V4(ip) => u128::from(ip.to_bits()),
@@ -79,14 +79,14 @@ impl Guests {
         guest
     }
 
-    /// Access events that were counted and not written.
+    /// Access events that were counted but not written.
     pub(super) fn untold(&self) -> u64 {
         self.untold.load(Ordering::Relaxed)
     }
 }
 
 impl Guest {
-    /// Counts a connection; `None` if so many are counted already.
+    /// Counts a connection; `None` if it would exceed `most`.
     pub(super) fn connection(self: &Arc<Self>, most: usize) -> Option<Held> {
         self.hold(|guest| &guest.connections, most)
     }
@@ -111,7 +111,7 @@ impl Guest {
 impl Drop for Guest {
     fn drop(&mut self) {
         let mut known = self.guests.known.lock();
-        // Another one may have come from there since.
+        // A new request may have arrived from there meanwhile.
         if known
             .get(&self.network)
             .is_some_and(|guest| guest.strong_count() == 0)
@@ -137,7 +137,7 @@ impl HeadBytes {
         }
     }
 
-    /// So many more bytes of a head have arrived; `false` if there is no memory for them.
+    /// Counts `bytes` more of a head; `false` if there is no memory for them.
     pub(super) fn add(&mut self, bytes: usize) -> bool {
         self.read += bytes;
         let due = self.read.saturating_sub(USUAL_HEAD) * BUFFER_PER_BYTE;
@@ -157,7 +157,7 @@ impl HeadBytes {
         true
     }
 
-    /// The head has become a request.
+    /// The head is complete and has become a request.
     pub(super) fn end(&mut self) {
         self.read = 0;
         let counted = std::mem::take(&mut self.counted);

@@ -4,18 +4,18 @@ use std::time::Duration;
 use super::stall::Stall;
 use super::traffic::Traffic;
 
-/// Times what a client does between its requests on HTTP/1: the idle time, then the head from its first byte on. Nothing is
-/// timed while a request is in progress, nor before the first one.
+/// Times the client between its requests on HTTP/1: first the idle time, then each head from its first byte on. Nothing
+/// is timed during a request, nor before the first one.
 pub(super) struct Heads {
     idle: Stall,
     head: Stall,
     has_begun: bool,
-    /// How many requests there were when this was last looked at.
+    /// How many requests there were at the last look.
     requests: u64,
 }
 
 impl Heads {
-    /// Zero is no limit.
+    /// A duration of zero means no limit.
     pub fn new(idle: Duration, head: Duration) -> Self {
         Self {
             idle: Stall::new(idle),
@@ -25,13 +25,13 @@ impl Heads {
         }
     }
 
-    /// Bytes arrived.
+    /// Call this when bytes have arrived.
     pub fn received(&mut self, traffic: &Traffic) {
         self.look(traffic);
         self.has_begun = traffic.is_between_requests();
     }
 
-    /// Nothing more is there to read now. Ready when the client's time is over.
+    /// Call this when there is nothing to read. Ready when the client's time is up.
     pub fn poll_late(&mut self, traffic: &Traffic, cx: &mut Context<'_>) -> Poll<()> {
         self.look(traffic);
         if !traffic.is_between_requests() {
@@ -44,7 +44,7 @@ impl Heads {
         timed.poll_elapsed(None, cx)
     }
 
-    /// A request may have come and gone since the last look.
+    /// A whole request may have come and gone since the last look.
     fn look(&mut self, traffic: &Traffic) {
         if !traffic.is_between_requests() || self.requests != traffic.requests() {
             self.idle.progress();
@@ -73,7 +73,7 @@ mod tests {
         traffic.end();
     }
 
-    /// However fast requests are answered, the time before each begins anew.
+    /// The time before each request starts anew, however fast requests are answered.
     #[tokio::test]
     async fn a_request_that_came_and_went_counts() {
         let (traffic, mut heads) = (Traffic::default(), Heads::new(IDLE, HEAD));
@@ -94,7 +94,7 @@ mod tests {
         );
     }
 
-    /// The bytes of a head that come one by one gain no time.
+    /// A head that trickles in byte by byte gets no more time.
     #[tokio::test]
     async fn a_head_is_timed_from_its_first_byte() {
         let (traffic, mut heads) = (Traffic::default(), Heads::new(Duration::ZERO, HEAD));

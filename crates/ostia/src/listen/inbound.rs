@@ -20,7 +20,7 @@ pub struct Inbound {
     pub peer_ip: IpAddr,
     /// The right-most hop that is not a trusted proxy.
     pub origin_ip: IpAddr,
-    /// The socket's other end, as far as the access log goes.
+    /// The peer, as the access log counts it.
     pub guest: Arc<Guest>,
     pub received: Instant,
     pub received_unix_micros: i64,
@@ -52,7 +52,7 @@ pub enum Rejection {
 #[error("the response is cut short")]
 pub struct BodyBroken;
 
-/// What answers the requests of a listener.
+/// Answers the requests of a listener.
 pub trait Handler: Send + Sync + 'static {
     type Body: http_body::Body<Data = Bytes, Error = BodyBroken> + Send + 'static;
 

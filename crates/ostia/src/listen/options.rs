@@ -14,7 +14,8 @@ use crate::settings::Server;
 /// How much time responses have for an honest end once the drain limit has passed.
 const GIVE_UP_GRACE: Duration = Duration::from_secs(2);
 
-/// A connection stays open a little longer than clients are told: a request that leaves at the last moment still arrives.
+/// How much longer a connection stays open than clients are told, so that a request sent at the last moment still
+/// arrives.
 const ON_ITS_WAY: Duration = Duration::from_secs(2);
 
 /// The settings of one listener. A duration of zero means no limit.
@@ -22,15 +23,15 @@ const ON_ITS_WAY: Duration = Duration::from_secs(2);
 pub struct Options {
     /// Connections beyond this are answered with 503 (under TLS: closed) as soon as they are accepted.
     pub max_connections: usize,
-    /// Of them, those of one address; also its requests at a time behind a trusted proxy.
+    /// How many of them may come from one address. Behind a trusted proxy, the most concurrent requests of one address.
     pub connections_per_address: usize,
     /// For TLS and the first head together, and for each later head from its first byte on.
     pub header_timeout: Duration,
     /// How long a connection may be without a request.
     pub idle_timeout: Duration,
-    /// What clients are told of that; zero: nothing.
+    /// The idle time that clients are told; zero: none.
     pub announced_idle: Duration,
-    /// How long a client may take none of the bytes that wait for it.
+    /// How long a client may leave waiting bytes unread.
     pub write_idle_timeout: Duration,
     /// The time between [`super::Drain::give_up`] and the end of whatever is still open.
     pub give_up_grace: Duration,
@@ -56,13 +57,14 @@ impl Options {
         }
     }
 
-    /// The most connections of one address: never so many that nobody else could come.
+    /// The most connections of one address. Always leaves some for others.
     pub(super) fn share(&self) -> usize {
         self.connections_per_address
             .min(self.max_connections.div_ceil(2))
     }
 
-    /// Whether an address stands for itself: this machine's own and proxies that are trusted stand for others.
+    /// Whether an address has a share of its own. Loopback addresses and trusted proxies have none, because they act
+    /// for others.
     pub(super) fn has_share(&self, peer: IpAddr) -> bool {
         !peer.is_loopback() && !self.trusted_proxies.iter().any(|net| net.contains(&peer))
     }
@@ -105,8 +107,8 @@ impl Connections {
         self.refused.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Counts one more connection until the value is dropped, unless as many are open as may be, or as many of its
-    /// address.
+    /// Counts one more connection until the value is dropped. Fails if the limit of all connections, or of its address,
+    /// is reached.
     pub(super) fn enter(
         self: &Arc<Self>,
         guest: &Arc<Guest>,
@@ -141,7 +143,7 @@ impl Connections {
     }
 }
 
-/// What has no room for one more connection.
+/// Which limit refused a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Full {
     All,

@@ -18,13 +18,13 @@ use super::traffic::Traffic;
 use super::transport::Transport;
 use crate::habits::own_answer;
 
-/// After our side is closed: for how long what the client still sends is read and dropped, while it sends, and at most.
-/// A client that is in the middle of a large body sees the refusal only once it has sent all of it.
+/// After closing our side, how long to read and discard what the client still sends: since its last byte, and in all. A
+/// client that is sending a large body sees the refusal only once it has sent everything.
 const LINGER_PAUSE: Duration = Duration::from_millis(500);
 const LINGER_TIME: Duration = Duration::from_secs(30);
-/// More than any body that is allowed by default.
+/// Larger than any body that is allowed by default.
 const LINGER_BYTES: usize = 64 << 20;
-/// What is read between two looks at other connections.
+/// How much to read before other connections get their turn.
 const LINGER_TURN: usize = 256 * 1024;
 
 /// What hyper reads from and writes to. It ends responses that are cut, closes connections whose client takes nothing,
@@ -91,7 +91,7 @@ impl Socket {
         self
     }
 
-    /// Carries something else than requests from now on. `ahead`: what was read of it already.
+    /// From now on carries something other than requests. `ahead`: the part of it that was already read.
     pub fn tunnelled(mut self, ahead: Bytes) -> Self {
         self.http1 = None;
         self.ahead = ahead;
@@ -173,7 +173,7 @@ impl Socket {
         )))
     }
 
-    /// hyper looked for the next head before the answer was out, and looks again only when something wakes it.
+    /// hyper looked for the next head before the answer was sent, and looks again only when woken.
     fn await_head(&mut self, cx: &mut Context<'_>) {
         if let Some(http1) = &mut self.http1
             && http1.heads.poll_late(&self.traffic, cx).is_ready()
@@ -247,7 +247,7 @@ impl AsyncRead for Socket {
             let Some(http1) = &mut this.http1 else {
                 return Poll::Pending;
             };
-            // Nothing read is the end of the connection: hyper closes it as if the client had.
+            // An end of file makes hyper close the connection as if the client had closed it.
             return http1.heads.poll_late(&this.traffic, cx).map(Ok);
         }
         let fresh = &buf.filled()[before..];

@@ -17,7 +17,7 @@ pub(super) struct Traffic {
     blocked: AtomicBool,
     settled: AtomicU64,
     settle_waiters: Mutex<Vec<Waker>>,
-    /// Memory of the head that arrives, on HTTP/1.
+    /// Counts the memory of the incomplete head, on HTTP/1.
     head: Mutex<Option<HeadBytes>>,
 }
 
@@ -27,7 +27,7 @@ impl Traffic {
         *self.head.lock() = Some(head);
     }
 
-    /// So many more bytes have arrived. False if they belong to a head and there is no memory for it.
+    /// Call this when `bytes` more have arrived. False if they belong to a head and there is no memory for it.
     pub fn has_room(&self, bytes: usize) -> bool {
         let mut head = self.head.lock();
         !self.is_all_ended() || head.as_mut().is_none_or(|head| head.add(bytes))
@@ -68,7 +68,7 @@ impl Traffic {
         self.is_all_ended() && (self.requests() == 0 || self.is_quiet.load(Relaxed))
     }
 
-    /// A request was answered, and the next is not there yet.
+    /// A request was answered, and the next one has not arrived.
     pub fn is_between_requests(&self) -> bool {
         self.requests() > 0 && self.is_all_ended()
     }

@@ -12,31 +12,32 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::Guest;
 use super::socket::Socket;
 
-/// What a client names that turns its connection round: from then on it answers requests on it.
+/// The protocol that a client names in `Upgrade` to turn its connection around: from then on the client answers
+/// requests on it.
 pub const TUNNEL: HeaderValue = HeaderValue::from_static("ostia-tunnel");
 
-/// A connection that a client opened and on which it answers requests. It counts among its address's for as long as it
-/// is open.
+/// A connection that a client opened and on which it answers requests. It counts towards its address's share for as
+/// long as it is open.
 pub struct Tunnelled {
     socket: Socket,
     _guest: Arc<Guest>,
 }
 
-/// A connection that becomes one once its 101 has been written.
+/// A connection that becomes [`Tunnelled`] once its 101 has been written.
 pub struct Turning {
     upgrade: OnUpgrade,
     guest: Arc<Guest>,
 }
 
 impl Tunnelled {
-    /// Whether a request asks for it.
+    /// Whether a request asks for a tunnel.
     pub fn is_asked_for(headers: &HeaderMap) -> bool {
         headers.get(UPGRADE) == Some(&TUNNEL)
     }
 }
 
 impl Turning {
-    /// `None`: the request cannot turn its connection, as it came over HTTP/2.
+    /// `None` for HTTP/2, where a request cannot take over its connection.
     pub fn of(head: &mut request::Parts, guest: &Arc<Guest>) -> Option<Self> {
         Some(Self {
             upgrade: head.extensions.remove::<OnUpgrade>()?,
@@ -44,7 +45,7 @@ impl Turning {
         })
     }
 
-    /// Waits for the 101 to be written. `None`: the connection ended before.
+    /// Waits for the 101 to be written. `None`: the connection ended before that.
     pub async fn turned(self) -> Option<Tunnelled> {
         let upgraded = self.upgrade.await.ok()?;
         let parts = upgraded.downcast::<TokioIo<Socket>>().ok()?;

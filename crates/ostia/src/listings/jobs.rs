@@ -13,7 +13,7 @@ use crate::fleet::ModelState;
 /// Who asks for a cluster's jobs, and which models they may use.
 pub struct Audience<'a> {
     cluster: &'a Cluster,
-    /// What the caller may use.
+    /// The deployments that the caller may use.
     visible: Vec<&'a Arc<Deployment>>,
 }
 
@@ -46,7 +46,7 @@ impl<'a> Audience<'a> {
     pub fn jobs(&self, jobs: &'a Jobs, stale: Option<Duration>) -> Value {
         let mut lists = Lists::new();
         for (list, jobs, _) in jobs.lists() {
-            // A job that runs may still be loading, or be draining: leases know.
+            // A running job may still be loading or draining. The leases know.
             let by_lease = |job: &&Job| list == "running" && self.is_by_lease(job);
             for job in jobs.iter().filter(|job| !by_lease(job)) {
                 self.show(&mut lists, list, job);
@@ -120,13 +120,13 @@ impl<'a> Audience<'a> {
         }
     }
 
-    /// Whether leases say what all of a job's models are doing.
+    /// Whether leases know the states of all of a job's models.
     fn is_by_lease(&self, job: &Job) -> bool {
         let mut behind = self.visible.iter().filter(|one| job.is_of(one)).peekable();
         behind.peek().is_some() && behind.all(|one| one.register.is_some())
     }
 
-    /// What leases say, where the scheduler does not say it already.
+    /// Adds what leases know and the scheduler did not report.
     fn show_leased(&self, lists: &mut Lists<'a>, jobs: &Jobs) {
         for deployment in &self.visible {
             let state = match deployment.leased_state() {

@@ -1,8 +1,8 @@
 use ostia_core::{Level, Measure, Scope, Standing};
 use serde_json::{Value, json};
 
-/// `GET /v1/limits`, `GET /admin/limits`: how limits stand. `standings`: those that hold everywhere, under an empty name, then
-/// those of single models or endpoints, as `named` says.
+/// `GET /v1/limits`, `GET /admin/limits`: the state of limits. `standings`: first, under an empty name, those that
+/// apply to all models, then those of single models or endpoints, labelled by `named`.
 pub fn limits(standings: &[(&str, Standing)], named: &str, waiting: usize) -> Value {
     let data = standings.iter().flat_map(|(name, standing)| {
         let levels = standing.levels.iter();

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use ostia_core::{Identity, Project};
 use serde_json::{Value, json};
 
-/// `GET /v1/me`: who the caller is, and what that opens.
+/// `GET /v1/me`: who the caller is, and what he or she may use.
 pub fn me(identity: &Identity, projects: &[Arc<Project>], keys: &[Value], limits: &Value) -> Value {
     let is_manager = |project: &Project| project.is_manager(&identity.user_id, &identity.username);
     let projects = projects.iter().map(|project| {

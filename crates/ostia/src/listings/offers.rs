@@ -10,7 +10,7 @@ use crate::authorize::{NoticeLookup, may_use};
 use crate::catalog::{Catalog, Deployment, Serving};
 use crate::fleet::ModelState;
 
-/// A model as a person chooses one: what it is, whether it answers now, and where prompts go.
+/// A model from a user's view: what it is, whether it can answer now, and where prompts go.
 #[derive(Debug, Clone)]
 pub struct Offer {
     pub name: Arc<str>,
@@ -18,7 +18,7 @@ pub struct Offer {
     pub state: ModelState,
     /// When its scheduler expects it to start, in Unix seconds.
     pub expected_start: Option<i64>,
-    /// What users are told while everything that serves it is under maintenance.
+    /// The text for users while everything that serves it is under maintenance.
     pub notice: Option<Arc<str>>,
     pub context_window: Option<u64>,
     pub max_output_tokens: Option<u64>,
@@ -26,11 +26,12 @@ pub struct Offer {
     pub clusters: BTreeSet<Arc<str>>,
     pub on_site: bool,
     pub external: bool,
-    /// Only the caller's way to it is missing: how to get it.
+    /// How to get access, if the caller lacks nothing else.
     pub hint: Option<String>,
 }
 
-/// What somebody may use, by name, and what they may not but may know of, because the site says how to get it.
+/// What a user may use, by name, and what the user may not use but may know of, because the site says how to get
+/// access.
 pub fn offers(catalog: &Catalog, notices: &impl NoticeLookup, identity: &Identity) -> Vec<Offer> {
     let mut models: BTreeMap<&Arc<str>, Vec<&Arc<Deployment>>> = BTreeMap::new();
     for deployment in catalog.deployments() {

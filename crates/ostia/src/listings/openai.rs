@@ -21,7 +21,7 @@ pub struct Models<'a, N> {
 }
 
 impl<N: NoticeLookup> Models<'_, N> {
-    /// OpenAI's list of models: the canonical names that the caller may use, sorted. The same again as Codex reads it.
+    /// OpenAI's list of models: the canonical names that the caller may use, sorted. Also in the form that Codex reads.
     pub fn list(&self, scope: Scope<'_>) -> Result<Value, Denied> {
         let models: Vec<Described> = self.all(scope)?.map(|(model, _)| model).collect();
         let data: Vec<Value> = models.iter().map(|model| self.entry(model)).collect();

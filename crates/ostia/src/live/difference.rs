@@ -1,4 +1,4 @@
-//! What a new reading of the files changes.
+//! What a new reading of the files would change.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Write as _};
@@ -11,19 +11,19 @@ use super::files::Known;
 use crate::catalog::{Cluster, Deployment, Serving};
 use crate::settings::Limits;
 
-/// What differs between two readings of the files. Holds nothing secret.
+/// The difference between two readings of the files. Contains no secrets.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Difference {
     pub endpoints: Entries,
     pub clusters: Entries,
     pub settings: Vec<ChangedSetting>,
-    /// Files that hold something else: fixtures, scripts, certificates.
+    /// Files with changed content: fixtures, scripts, certificates.
     pub files: Vec<String>,
-    /// Keys that keep their value until the process starts again.
+    /// Keys whose changes take effect only after a restart.
     pub needs_restart: Vec<String>,
 }
 
-/// Entries of the catalogue, by slug or name, sorted.
+/// Entries of the catalog, by slug or name, sorted.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entries {
     pub added: Vec<String>,
@@ -34,7 +34,7 @@ pub struct Entries {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChangedEntry {
     pub name: String,
-    /// The keys that differ, as they stand in fixtures.
+    /// The keys that differ, by their names in fixtures.
     pub keys: Vec<String>,
 }
 
@@ -101,8 +101,8 @@ impl Entries {
     }
 }
 
-/// What an entry says, key by key, in any form in which it can be compared. It stays in this file: values may be secret.
-/// What `limits` says in its place is no change of the entry.
+/// An entry's keys and values, in any form that can be compared. It is not shown, because values may be secret. Values
+/// that come from `limits` are not the entry's own, so their changes do not count.
 fn keys_of(deployment: &Deployment, limits: &Limits) -> Keys {
     let unless_usual = |own: u64, usual: u64| match own == usual {
         true => String::new(),

@@ -1,4 +1,4 @@
-//! The installation's files: how they are read again, and what of the last reading a new one is compared with.
+//! The installation's files: how they are read again, and what is kept of the last reading for comparison.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,14 +11,14 @@ use parking_lot::Mutex;
 use crate::config::{Loaded, Problem, SettingValue};
 use crate::fleet::Fleet;
 
-/// How long changed files have to be still before they are read by themselves: an editor or a deployment may write
-/// several, one after the other.
+/// How long changed files must stay unchanged before an automatic reload, because an editor or a deployment may write
+/// several of them one after the other.
 pub const STILL: Duration = Duration::from_secs(5);
 
 /// Reads all files. Blocks the thread while the disk does.
 pub type ReadFiles = Box<dyn Fn(&Fleet) -> Loaded + Send + Sync>;
 
-/// How the files are read, and what is known of them.
+/// How to read the files, and what is known about them.
 pub struct Files {
     read: ReadFiles,
     /// Whether any error refuses a reading.
@@ -27,17 +27,17 @@ pub struct Files {
     watch: Mutex<Watch>,
 }
 
-/// What of a reading later ones are compared with.
+/// What is kept of a reading to compare later ones with.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Known {
     pub values: Vec<SettingValue>,
     /// Errors of single entries, which are disabled.
     pub errors: Vec<String>,
-    /// What was in each file, as a checksum.
+    /// A checksum of each file's content.
     pub contents: BTreeMap<PathBuf, Option<u32>>,
 }
 
-/// What tells a file from another that takes its place: a link that was switched, a rename, an edit.
+/// What distinguishes a file from its replacement by a switched link, a rename, or an edit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Stamp {
     device: u64,
@@ -47,13 +47,13 @@ struct Stamp {
     length: u64,
 }
 
-/// `None`: the file is not there.
+/// `None`: the file does not exist.
 type Stamps = BTreeMap<PathBuf, Option<Stamp>>;
 
-/// Which files changed since they were last read, and since when they are still.
+/// Which files changed since they were last read, and for how long they have not changed again.
 #[derive(Debug, Default)]
 struct Watch {
-    /// As they were before the last reading, whatever came of it.
+    /// The files before the last reading, whether or not it was accepted.
     read: Stamps,
     seen: Stamps,
     since: Option<Instant>,
@@ -63,7 +63,7 @@ struct Watch {
 pub(crate) struct Before(Stamps);
 
 impl Files {
-    /// `loaded` is what is served from the start.
+    /// `loaded`: what is served from the start.
     pub fn new(loaded: &Loaded, strict: bool, read: ReadFiles) -> Self {
         let files = Self {
             read,
@@ -87,7 +87,7 @@ impl Files {
         self.known.lock().clone()
     }
 
-    /// What holds for every key of `ostia.toml`, as of the reading that is served.
+    /// The effective value of every key of `ostia.toml`, as it is served.
     pub fn values(&self) -> Vec<SettingValue> {
         self.known.lock().values.clone()
     }
@@ -101,7 +101,7 @@ impl Files {
         *self.known.lock() = known;
     }
 
-    /// Notes that files were read. A file that changes from now on, or has changed since `before`, is looked at again.
+    /// Records that files were read. A file that changes later, or has changed since `before`, is looked at again.
     pub(crate) fn was_read(&self, before: Before, files: &[PathBuf]) {
         let new = files.iter().filter(|path| !before.0.contains_key(*path));
         let mut read = stamps(new);
@@ -114,7 +114,7 @@ impl Files {
         };
     }
 
-    /// Looks at the files: whether they changed since they were last read, and have been still for [`STILL`].
+    /// Whether files changed since they were last read, and have then not changed for [`STILL`].
     pub(crate) fn are_due(&self, now: Instant) -> bool {
         let mut watch = self.watch.lock();
         let current = stamps(watch.read.keys());
@@ -161,7 +161,7 @@ fn stamps<P: AsRef<Path>>(paths: impl IntoIterator<Item = P>) -> Stamps {
 }
 
 impl Stamp {
-    /// Of what a link leads to.
+    /// Follows links.
     fn of(path: &Path) -> Option<Self> {
         let meta = fs::metadata(path).ok()?;
         Some(Self {
@@ -248,7 +248,7 @@ mod tests {
             assert!(!watch.look(clock.now(), stamp(length)));
             clock.advance(STILL - Duration::from_secs(1));
         }
-        // As it was: nothing to do.
+        // Unchanged: nothing to do.
         assert!(!watch.look(clock.now(), stamp(0)));
         clock.advance(STILL * 2);
         assert!(!watch.look(clock.now(), stamp(0)));

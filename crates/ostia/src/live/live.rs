@@ -15,7 +15,7 @@ use crate::upstream::Ask;
 
 /// Everything that a reload can change. It is replaced as a whole: a request keeps the one that it began with.
 pub struct Live {
-    /// Counts the readings of the files, from 1.
+    /// The number of the reading, from 1.
     pub generation: u64,
     pub settings: Settings,
     pub catalog: Catalog,
@@ -37,7 +37,7 @@ pub enum Unusable {
 }
 
 impl Live {
-    /// `earlier`: the one being replaced. What did not change is taken over: connections to backends, signed-in
+    /// `earlier`: the one to be replaced. What did not change is taken over: connections to backends, signed-in
     /// callers, the known states of clusters.
     pub fn build(
         settings: Settings,

@@ -1,4 +1,4 @@
-//! The messages for users of what is under maintenance: from `ostia maintenance set`, a status source, or `ostia.toml`.
+//! The texts that users get during maintenance: from `ostia maintenance set`, a status source, or `ostia.toml`.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -20,9 +20,9 @@ use crate::upstream::Clients;
 /// Cluster to text.
 type Texts = BTreeMap<String, Arc<str>>;
 
-/// What reads one of them; `None`: it holds something else.
+/// Reads one of the former files; `None`: the file has another form.
 type FormerReader = fn(&[u8]) -> Option<Vec<Notice>>;
-/// Where notices and blocks were kept before they were in the store.
+/// The files in which notices and blocks were kept before they were in the store.
 const FORMER_FILES: [(&str, FormerReader); 2] = [
     ("maintenance.json", former_notices),
     ("blocks.json", former_blocks),
@@ -37,16 +37,16 @@ pub struct Notices {
     clock: Arc<dyn Clock>,
 }
 
-/// Notices that come and go while the gateway runs.
+/// Notices that can change while the gateway runs.
 #[derive(Debug, Default)]
 pub struct LiveNotices {
-    /// From `ostia maintenance set`, also such as hold later or no more.
+    /// From `ostia maintenance set`, including future and past ones.
     set: ArcSwap<BTreeMap<NoticeScope, Stored>>,
     /// From `[maintenance.source.*]`.
     sources: ArcSwap<Texts>,
 }
 
-/// A notice of the store, with a text that is shared.
+/// A notice from the store, with its text shared.
 #[derive(Debug)]
 struct Stored(Notice, Arc<str>);
 
@@ -96,7 +96,7 @@ impl authorize::NoticeLookup for Notices {
 }
 
 impl LiveNotices {
-    /// `stored`: what the store has now, in the order of scopes. Blocks are another matter.
+    /// `stored`: what the store has now, sorted by scope. Ignores blocks.
     pub fn take(&self, stored: &[Notice]) {
         let stored = || stored.iter().filter(|notice| !notice.scope.is_block());
         let known = self.set.load();
@@ -119,7 +119,7 @@ impl LiveNotices {
         });
     }
 
-    /// Asks a source once. If it does not answer properly, nothing changes.
+    /// Asks a source once. If its answer is unusable, nothing changes.
     pub async fn ask(&self, cluster: &str, source: &MaintenanceSource, clients: &Clients) {
         let Ok(url) = HttpUrl::parse(&source.url) else {
             return;
@@ -186,7 +186,7 @@ fn status_in(page: &[u8], field: &str) -> Option<String> {
     }
 }
 
-/// Carries notices and blocks of an earlier version from their files to the store, once.
+/// Moves notices and blocks from the files of an earlier version to the store, once.
 pub async fn move_former_notices(state_dir: &Path, store: &dyn Store) -> Result<(), StoreError> {
     for (file, notices) in FORMER_FILES {
         let path = state_dir.join(file);

@@ -9,7 +9,7 @@ use crate::routes::Cors;
 use crate::settings::{Provider, Settings};
 
 impl Workbench {
-    /// Builds what identifies callers. A provider that did not change keeps what it knows of them.
+    /// Builds the identification of callers. A provider that did not change keeps its cache.
     pub(super) fn identify(
         &self,
         settings: &Settings,
@@ -49,13 +49,13 @@ impl Workbench {
 #[derive(Default)]
 struct Providers {
     providers: Vec<Arc<dyn Authenticator>>,
-    /// Where people sign in on pages.
+    /// The ways to sign in on pages.
     doors: Vec<Arc<dyn Door>>,
     open: Option<Open>,
 }
 
-/// The providers in the order in which they are asked whether a credential is theirs: those that recognise their
-/// credentials by shape come first, then the one that takes the rest.
+/// The providers in the order in which they are asked whether a credential is theirs: first those that recognize their
+/// credentials by their form, then the one that accepts the rest.
 fn providers(settings: &Settings, bench: &Workbench) -> Result<Providers, Unusable> {
     let Workbench {
         api_keys,

@@ -1,4 +1,4 @@
-//! Heads that are sent before anything is known: a client that hears nothing for long takes the connection for dead.
+//! Heads that are sent before the outcome is known, because a client that hears nothing for long gives up.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -18,10 +18,10 @@ use crate::listen::{BodyBroken, Wire};
 use crate::refusal::Refusal;
 use crate::relay::{ClientBody, KEEPALIVE, is_events, stream_head};
 
-/// A request at work, which owns all that it needs.
+/// A request in progress, which owns all that it needs.
 pub(super) type Work = Pin<Box<dyn Future<Output = Served> + Send>>;
 
-/// What a request and whoever waits for its answer tell each other.
+/// What a request and the code that waits for its answer share.
 #[derive(Clone, Default)]
 pub(super) struct Early {
     pub head_sent: HeadSent,
@@ -35,10 +35,10 @@ struct Allowed {
     set: Notify,
 }
 
-/// What came first.
+/// What happened first.
 pub(super) enum First {
     Served(Box<Served>),
-    /// The time for a head. The request goes on.
+    /// It is time to send a head. The request goes on.
     Due(Work),
 }
 
@@ -54,17 +54,17 @@ pub(super) struct EarlyBody {
 }
 
 impl Early {
-    /// The answer will be an event stream, if there is one.
+    /// The answer, if there is one, will be an event stream.
     pub(super) fn allow(&self) {
         self.allowed.is_set.store(true, Ordering::Release);
         self.allowed.set.notify_waiters();
     }
 
-    /// Waits for the answer, but no longer than it may take until there has to be a head.
+    /// Waits for the answer, but at most until it is time for a head.
     pub(super) async fn first(&self, mut work: Work, after: Duration) -> First {
         let due = async {
             sleep(after).await;
-            // Made before the question, so that nothing is missed between the two.
+            // Created before the check, so that a notification in between is not missed.
             let set = self.allowed.set.notified();
             if !self.allowed.is_set.load(Ordering::Acquire) {
                 set.await;
@@ -82,7 +82,7 @@ impl Early {
 }
 
 impl EarlyBody {
-    /// The head, and the body that goes on with the work. `pause`: between comments.
+    /// The head, and a body that continues the work. `pause`: the time between comments.
     pub(super) fn begin(
         work: Work,
         wire: Arc<Wire>,
@@ -109,7 +109,7 @@ impl EarlyBody {
                 self.answer = Some(response.into_body());
                 return;
             }
-            // Its row is written: it was complete, but it is not what the client was promised.
+            // Its row says complete, but it is not what the client was promised.
             Ok(_) => Refusal::not_a_stream(),
             Err(refusal) => refusal,
         };
@@ -140,7 +140,7 @@ impl Body for EarlyBody {
         let this = &mut *self;
         loop {
             if let Some(bytes) = this.ready.take() {
-                // With the last frame, as a broken stream is.
+                // Together with the last frame, as for any broken stream.
                 if this.is_breaking {
                     this.wire.cut();
                 }

@@ -45,7 +45,8 @@ impl Handler for Gateway {
     }
 }
 
-/// The dialect of errors. Where a path belongs to none, Anthropic's clients are known by the header that they always send.
+/// The dialect of errors. If the path belongs to none, Anthropic's clients are recognized by the header that they
+/// always send.
 fn dialect_of(route: &Result<Route<'_>, Lost>, headers: &HeaderMap) -> &'static dyn Dialect {
     let own = route.as_ref().map_or_else(Lost::dialect, Route::dialect);
     match route {
@@ -55,7 +56,7 @@ fn dialect_of(route: &Result<Route<'_>, Lost>, headers: &HeaderMap) -> &'static 
     }
 }
 
-/// A request that was served, before its answer is written.
+/// A request that was processed, before its answer is written.
 pub(super) struct Served {
     gateway: Arc<Gateway>,
     id: RequestId,
@@ -65,8 +66,8 @@ pub(super) struct Served {
     access: AccessLog,
 }
 
-/// What every response gets: the route's name in the access event, CORS headers, and the end that the process itself
-/// may impose on it. It owns all that it needs, because it may go on behind a head that was sent early.
+/// What every response gets: the route's name in the access event, CORS headers, and the end that a shutdown may
+/// impose. It owns all that it needs, because it may go on after a head was sent early.
 async fn serve(
     gateway: Arc<Gateway>,
     live: Arc<Live>,
@@ -121,7 +122,7 @@ impl Served {
         logged(response, self.access)
     }
 
-    /// What is left to tell a client that has had its head: a body, or a refusal in its dialect.
+    /// What a client that already has its head can still get: a body, or a refusal in its dialect.
     pub(super) fn early(self) -> (&'static dyn Dialect, Result<Response<ClientBody>, Refusal>) {
         let mut access = self.access;
         let outcome = match self.outcome {
@@ -142,7 +143,8 @@ fn guarded<T>(work: impl Future<Output = T>) -> impl Future<Output = Result<T, R
     work.map(|outcome| outcome.map_err(|_| Refusal::internal_error()))
 }
 
-/// Whether a client asks to go on as a WebSocket. Nothing here does: it is told so at once, and goes on with POST.
+/// Whether a client asks for a WebSocket. No route supports that; the client is told so at once, and continues with
+/// POST.
 pub(super) fn wants_websocket(head: &request::Parts) -> bool {
     let named = head.headers.get_all(header::UPGRADE).iter();
     let mut protocols = named

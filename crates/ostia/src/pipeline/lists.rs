@@ -1,4 +1,4 @@
-//! What is answered without a backend: lists, pages, and what everyone may read.
+//! Requests that are answered without a backend: lists, pages, and what is open to everybody.
 
 use http::{Response, StatusCode};
 use ostia_core::RequestId;
@@ -123,7 +123,7 @@ fn models_of_cluster(
     Ok(Value::Array(models))
 }
 
-/// `GET /v1/me`. Whoever is named by a front end sees no keys.
+/// `GET /v1/me`. A user of a front end sees no keys.
 async fn me_of(gateway: &Gateway, live: &Live, principal: &Principal) -> Result<Value, Refusal> {
     let desk = gateway.desk(live, Actor::default());
     let keys = match principal.front {
@@ -142,7 +142,7 @@ fn unanswered(error: DeskError) -> Refusal {
     SignInError::StoreUnavailable.into()
 }
 
-/// What everyone may read.
+/// What is open to everybody.
 pub(super) fn open(live: &Live, route: &Route<'_>) -> Response<ClientBody> {
     let base_path = &live.settings.server.base_path;
     match route {
@@ -208,7 +208,7 @@ fn unseen<'a>(
     }
 }
 
-/// Before models are listed: how large are they?
+/// Asks engines for their context windows before models are listed.
 async fn ask_engines_of(gateway: &Gateway, live: &Live, principal: &Principal, route: &Route<'_>) {
     let catalog = &live.catalog;
     let all: Vec<_> = match route {

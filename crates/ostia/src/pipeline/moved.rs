@@ -1,4 +1,4 @@
-//! What becomes of a request whose endpoint says that it takes nothing.
+//! What happens to a request that its endpoint turned away.
 
 use std::time::{Duration, SystemTime};
 
@@ -9,14 +9,14 @@ use crate::settings::Limits;
 
 #[expect(clippy::large_enum_variant, reason = "it is taken apart at once")]
 pub(super) enum Moved {
-    /// Another endpoint, or the same one later, gets the request.
+    /// Try another endpoint, or the same one later.
     Next(Attempt),
-    /// This answer is the caller's.
+    /// This answer goes to the caller.
     Answered(Attempt, Answer),
 }
 
-/// Moves a request on from a backend that turned it away: at once, where another endpoint is there; else when one is back,
-/// if that is soon enough.
+/// Moves a request on from a backend that turned it away: at once if there is another endpoint, otherwise when one is
+/// back, if that is soon enough.
 pub(super) async fn moved_on(
     gateway: &Gateway,
     attempt: Attempt,

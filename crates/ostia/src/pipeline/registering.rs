@@ -1,4 +1,4 @@
-//! The two calls of whoever runs an engine: where it is, and that it is there no longer.
+//! The two calls of an engine's registrar: where the engine is, and that it is gone.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use crate::relay::ClientBody;
 
 const LONGEST: usize = 16 << 10;
 const PATIENCE: Duration = Duration::from_secs(10);
-/// A lease is renewed so many times before it ends.
+/// How often a lease is renewed within its lifetime.
 const RENEWALS: f64 = 3.0;
 
 pub(super) async fn answer(
@@ -27,7 +27,7 @@ pub(super) async fn answer(
     principal: &Principal,
     slug: &str,
 ) -> Result<Response<ClientBody>, Refusal> {
-    // Nobody else's body is read.
+    // Bodies of other callers are not read.
     registrar(principal)?;
     let board = gateway.board();
     if inbound.head.method == Method::GET {

@@ -1,10 +1,10 @@
 use std::time::Duration;
 
-/// What one endpoint is ranked by.
+/// The facts by which one endpoint is ranked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Signals {
     pub readiness: Readiness,
-    /// The place of its model among those that may answer: 0 is the one that was asked for, the others stand in.
+    /// The position of its model among those that may answer: 0 is the requested one, the others stand in.
     pub stand_in: u32,
     pub priority: i64,
     /// It has as many requests as it serves best.
@@ -16,7 +16,7 @@ pub struct Signals {
     /// Whether it has the caller's session, or a beginning of the prompt.
     pub home: Home,
     pub weight: u32,
-    /// Its share in hundredths, less than the whole while it comes back.
+    /// Its share in hundredths, reduced while it recovers.
     pub share: u64,
 }
 
@@ -26,7 +26,7 @@ pub enum Readiness {
     Ready,
     /// It failed lately.
     Suspect,
-    /// It said that it takes nothing for so long, or could not be reached.
+    /// It refused requests until then, or could not be reached.
     Away(Duration),
 }
 
@@ -39,15 +39,15 @@ pub enum Home {
     None,
 }
 
-/// A request that runs takes as much of an engine as this many tokens of prompt. So much a request also waits longer to stay
-/// where it has been.
+/// A running request uses as much of an engine as this many tokens of prompt. It is also how much longer a request may
+/// wait to stay where it was before.
 pub const RUNNING: u64 = 512;
 
-/// The rank of an endpoint: the least gets the request.
+/// The rank of an endpoint: the lowest gets the request.
 ///
-/// One that is ready comes before one that is not, the model that was asked for before its stand-ins, a lower priority
-/// before a higher one, one with room before one that is full. Among equals, what counts is how much work stands before the answer, on the endpoint and of the
-/// request itself: so a request returns to where its beginning is known until the work that waits there outweighs that.
+/// Ready endpoints come before others, the requested model before its stand-ins, a lower priority before a higher one,
+/// and one with room before a full one. Among equals, the least work ahead of the answer wins: the endpoint's and the
+/// request's own. So a request returns to where its prompt is known, until the work that waits there outweighs that.
 pub type Number = (Readiness, u32, i64, bool, u64);
 
 /// How many tokens of a prompt are likely to be new to an endpoint that has seen so many of its blocks.
@@ -73,7 +73,7 @@ impl Signals {
         )
     }
 
-    /// What decided, in a word.
+    /// What decided, as one word.
     pub fn signal(&self) -> &'static str {
         match (self.readiness, self.home) {
             (Readiness::Away(_), _) => "away",

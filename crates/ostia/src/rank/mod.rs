@@ -1,6 +1,6 @@
-//! In: a [`crate::authorize::Permit`], and by what its request may be known ([`Trail`]). Out: [`Ranked`]: the allowed
+//! In: a [`crate::authorize::Permit`], and what endpoints may know the request by ([`Trail`]). Out: [`Ranked`]: the allowed
 //! endpoints that accept requests, best first.
-//! Here: readiness, priority, work in flight, who has the beginning of the prompt; reads `fleet`. Reserves nothing.
+//! Here: readiness, priority, work in flight, who has seen the prompt; reads `fleet`. Reserves nothing.
 //! Not here: limits, permissions.
 
 mod choice;

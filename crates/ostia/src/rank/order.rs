@@ -16,15 +16,15 @@ pub struct Ranked {
     trail: Trail,
     fleet: Arc<Fleet>,
     candidates: Vec<Arc<Deployment>>,
-    /// Of each candidate: what it has still to read for this request, in tokens.
+    /// For each candidate, how many tokens it would have to read for this request.
     uncached: Vec<u64>,
-    /// Slugs of those that had the request already.
+    /// Slugs of endpoints that were tried already.
     tried: Vec<Arc<str>>,
-    /// Why none of the candidates takes a request yet, where it is worth while to wait for their start.
+    /// Why no candidate takes the request yet, if it is worth waiting for one to start.
     starting: Option<Starting>,
 }
 
-/// Endpoints that do not run, and for whose start requests wait.
+/// Endpoints that are not running, and for which requests wait.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Starting {
     pub fault: NotServing,
@@ -131,7 +131,7 @@ impl Ranked {
         if all.len() > 1 {
             all.sort_by_cached_key(|(signals, _)| (signals.number(), self.fleet.chance()));
         }
-        // While one of a model is ready, its stand-ins are not asked.
+        // If an endpoint of a model is ready, its stand-ins are not tried.
         if let Some((first, _)) = all
             .first()
             .filter(|(one, _)| one.readiness == Readiness::Ready)
@@ -151,7 +151,7 @@ impl Ranked {
         self.starting.as_ref()
     }
 
-    /// Keeps those for whose start requests wait, where there are any.
+    /// Keeps endpoints whose start requests may wait for, if there are any.
     fn wait_for_start(&mut self, fault: NotServing, now: i64) -> Result<(), NotServing> {
         let waits = |one: &&Arc<Deployment>| {
             let is_waited_for = one.wait_for_start.is_some() && !self.tried.contains(&one.slug);
@@ -168,7 +168,7 @@ impl Ranked {
         Ok(())
     }
 
-    /// The same with those that were tried: they may take the request now.
+    /// The same, including endpoints that were tried, because they may take the request now.
     pub fn rank_all(&mut self, now: i64) -> Result<(), NotServing> {
         let tried = std::mem::take(&mut self.tried);
         let ranked = self.rank_again(now);
@@ -178,8 +178,7 @@ impl Ranked {
         ranked
     }
 
-    /// Removes the endpoint that a request is sent to; the rest may be empty. With it comes what it has still to read, in
-    /// tokens.
+    /// Removes the endpoint that a request is sent to; none may be left. Also returns how many tokens it has to read.
     pub fn take(&mut self, at: usize) -> (Arc<Deployment>, u64) {
         let taken = self.candidates.remove(at);
         let uncached = self.uncached.remove(at);
@@ -189,7 +188,7 @@ impl Ranked {
     }
 }
 
-/// What an endpoint is ranked by, as it stands now. `known`: why it may have part of the work done, and what is left.
+/// The facts by which an endpoint is ranked now. `known`: why part of the work may be done already, and what is left.
 pub fn signals(deployment: &Deployment, stand_in: u32, known: (Home, u64)) -> Signals {
     let state = &deployment.state;
     let (home, uncached) = known;
@@ -210,7 +209,7 @@ pub fn signals(deployment: &Deployment, stand_in: u32, known: (Home, u64)) -> Si
     }
 }
 
-/// The endpoints that accept requests, and why the one that is closest to it does not.
+/// The endpoints that accept requests, and why the one closest to accepting does not.
 fn serving(
     all: &[Arc<Deployment>],
     tried: &[Arc<str>],
@@ -262,7 +261,7 @@ pub fn fault_of(deployment: &Deployment, now: i64) -> Option<NotServing> {
     }
 }
 
-/// An unknown state refuses nobody: when the source of states is down, inference must go on.
+/// An unknown state never causes a refusal: inference must go on when the source of states is down.
 fn not_running(deployment: &Deployment, now: i64) -> Option<NotServing> {
     let live = &deployment.state;
     let waits = |state| {

@@ -8,18 +8,18 @@ use crate::fleet::Prefixes;
 use crate::read::Call;
 use crate::scan::{PrintKey, print_of};
 
-/// By what a request may be known to endpoints: its session, and the beginnings of its prompt. Only keyed hashes.
+/// What endpoints may know a request by: its session, and the beginnings of its prompt. Contains only keyed hashes.
 #[derive(Debug, Default)]
 pub struct Trail {
     /// Estimated tokens of the prompt.
     prompt: u64,
     session: Option<u64>,
-    /// The hashes of ever longer beginnings, for each way in which endpoints share their caches.
+    /// The hashes of ever longer beginnings, for each way in which endpoints separate their caches.
     chains: Vec<(CacheSalt, Vec<u64>)>,
 }
 
 impl Trail {
-    /// `key`: `None` where nobody has a choice.
+    /// `key`: `None` if there is only one endpoint to choose.
     pub fn of(
         call: &Call,
         who: &Identity,
@@ -83,7 +83,7 @@ impl Trail {
         known
     }
 
-    /// An endpoint gets the request.
+    /// Records that an endpoint gets the request.
     pub(super) fn leads_to(&self, deployment: &Deployment, prefixes: &Prefixes) {
         let number = deployment.state.number();
         if let Some(session) = self.session {
@@ -100,7 +100,7 @@ impl Trail {
     }
 }
 
-/// Who shares an engine's cache: the same as in `cache_salt`.
+/// Who shares an engine's cache, as in `cache_salt`.
 fn shared_by(salt: CacheSalt, who: &Identity) -> [&str; 2] {
     match salt {
         CacheSalt::Off => ["all", ""],

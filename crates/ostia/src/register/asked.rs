@@ -5,15 +5,15 @@ use serde::Deserialize;
 
 use super::RegisterFault;
 
-/// What a holder says. Times are seconds from now: whose clock is right does not matter.
+/// A holder's call. Times are in seconds from now, so that clocks do not have to agree.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Asked {
     /// The engine's base URL, such as `http://node17:8000/v1`.
     pub url: Option<String>,
-    /// The lease that is renewed.
+    /// The lease to renew.
     pub lease: Option<String>,
-    /// Grows from call to call.
+    /// Grows with every call.
     pub sequence: Option<i64>,
     #[serde(default)]
     pub ttl: Option<f64>,
@@ -35,7 +35,7 @@ const LONGEST_URL: usize = 1024;
 impl Asked {
     /// # Errors
     ///
-    /// It is no such object.
+    /// The body is not such an object.
     pub fn read(body: &[u8]) -> Result<Self, RegisterFault> {
         let read = serde_json::from_slice::<Self>(body);
         let asked = read.map_err(|error| RegisterFault::Value("body", error.to_string()))?;

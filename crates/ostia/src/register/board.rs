@@ -16,26 +16,26 @@ use crate::listen::Turning;
 use crate::runtime::spawn;
 use crate::upstream::Clients;
 
-/// Leases that one endpoint may have at a time.
+/// The most leases that one endpoint may have.
 const MOST: i64 = 512;
-/// What a replica says of requests that still run on a lease that drains is believed for so long.
+/// How long a replica's report of running requests on a draining lease is trusted.
 const BELIEVED: Duration = Duration::from_secs(2);
 /// Stands for the engine at the other end of a tunnel, which has no address here (RFC 6761 section 6.4).
 const TUNNEL: &str = "tunnel.invalid";
-/// While the store does not answer, leases are held on from look to look.
+/// While the store does not answer, each look prolongs the leases by this much.
 const HELD_ON: Duration = Duration::from_secs(2);
-/// And no longer than this: engines that are gone fail before a byte, so that requests move on meanwhile.
+/// The most that leases are prolonged: engines that are gone fail before the first byte, so requests move on meanwhile.
 const LONGEST_HELD: Duration = Duration::from_secs(15 * 60);
 
-/// Where engines are, as all replicas know it.
+/// The engines, as all replicas know them.
 pub struct Board {
     store: Arc<dyn Store>,
     clients: Arc<Clients>,
     clock: Arc<dyn Clock>,
     calls: Calls,
-    /// When the store last said which leases there are.
+    /// When the leases were last read from the store.
     read: Mutex<Option<Instant>>,
-    /// Those that are tunnels to this process, for as long as they are open.
+    /// Leases that are tunnels to this process, for as long as they are open.
     tunnels: Mutex<HashMap<Arc<str>, Lease>>,
 }
 
@@ -43,9 +43,9 @@ pub struct Board {
 pub struct Given {
     pub lease: Lease,
     pub new: bool,
-    /// Requests run there, here or on another replica.
+    /// Requests are running there, sent by this replica or another one.
     pub in_use: bool,
-    /// This process has seen that the engine serves the model, and sends requests to it.
+    /// This process has checked that the engine serves the model, and sends requests to it.
     pub serving: bool,
 }
 
@@ -61,11 +61,11 @@ impl Board {
         }
     }
 
-    /// Takes over what the store says of leases. Called several times a second from beside the path.
+    /// Takes over the store's leases. Called several times a second in the background.
     ///
     /// # Errors
     ///
-    /// The store does not answer: leases that have not ended are held on for a while.
+    /// The store does not answer; leases that have not ended are prolonged for a while.
     pub async fn look(&self, catalog: &Catalog) -> Result<(), StoreError> {
         let leased: Vec<&Arc<Deployment>> = leased(catalog).collect();
         if leased.is_empty() {
@@ -109,7 +109,7 @@ impl Board {
     ///
     /// # Errors
     ///
-    /// The caller may not register the endpoint, or an engine there; or the call is an old one.
+    /// The caller may not register the endpoint, or not at this address; or a newer call was received before.
     pub async fn hold(
         &self,
         catalog: &Catalog,
@@ -162,8 +162,8 @@ impl Board {
         })
     }
 
-    /// Takes a connection that an engine's side opened, and sends the endpoint's requests back on it. It is a lease that
-    /// lasts as long as the connection, and this process alone has it.
+    /// Takes over a connection that an engine's side opened, and sends the endpoint's requests on it. It is a lease that lasts as
+    /// long as the connection, and only this process can use it.
     ///
     /// # Errors
     ///
@@ -235,7 +235,7 @@ impl Board {
         }
     }
 
-    /// The leases of tunnels that are open. Those of others end at once.
+    /// The leases of open tunnels. Leases of closed ones end at once.
     fn open_tunnels(&self, leased: &[&Arc<Deployment>]) -> Vec<Lease> {
         let open = self.clients.tunnels();
         let mut tunnels = self.tunnels.lock();
@@ -250,7 +250,7 @@ impl Board {
         tunnels.values().cloned().collect()
     }
 
-    /// Gives a lease back. `false`: the key holds no such lease.
+    /// Gives a lease back. `false`: the key does not hold that lease.
     ///
     /// # Errors
     ///
@@ -274,7 +274,7 @@ impl Board {
         Ok(is_given)
     }
 
-    /// Whether somebody may say where an endpoint's engines are.
+    /// Checks that the caller may register engines for the endpoint.
     fn admit<'a>(
         &self,
         catalog: &'a Catalog,
@@ -326,7 +326,7 @@ pub fn registrar(principal: &Principal) -> Result<&Arc<str>, RegisterFault> {
         .ok_or(RegisterFault::NoRegistrar)
 }
 
-/// Those of a caller's key. A text that is none was refused at sign-in.
+/// The networks of a caller's key. Invalid texts were refused at sign-in.
 fn networks(principal: &Principal) -> Vec<IpNet> {
     let rights = principal.rights.as_ref();
     let texts = rights.map_or(&[][..], |rights| &rights.addresses);
@@ -338,7 +338,7 @@ fn leased(catalog: &Catalog) -> impl Iterator<Item = &Arc<Deployment>> {
     all.filter(|deployment| deployment.register.is_some())
 }
 
-/// Nobody can guess it. `None`: the system has no randomness.
+/// Cannot be guessed. `None`: the system has no randomness.
 fn new_id() -> Option<String> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).ok()?;

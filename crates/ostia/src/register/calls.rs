@@ -4,11 +4,11 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-/// What a key may ask in a second: leases of a hundred engines are renewed by far fewer calls.
+/// The most calls of one key per second; a hundred engines renew their leases with far fewer.
 const MOST: u32 = 50;
 const SPAN: Duration = Duration::from_secs(1);
 
-/// How often each key asked lately. Only keys that were let in are counted, so there are no more entries than keys.
+/// How often each key called lately. Only admitted keys are counted, so there are no more entries than keys.
 #[derive(Default)]
 pub(super) struct Calls(Mutex<HashMap<Arc<str>, (Instant, u32)>>);
 

@@ -5,14 +5,14 @@ use ostia_core::StoreError;
 
 use crate::catalog::{AddressFault, UrlFault};
 
-/// Why a lease is not held. The texts are for whoever asks.
+/// Why a lease was not given. The texts are for the caller.
 #[derive(Debug, thiserror::Error)]
 pub enum RegisterFault {
     #[error(
         "This needs a key with the role registrar (`ostia key create --role registrar --model SLUG --allow-ip CIDR`)."
     )]
     NoRegistrar,
-    /// The same whether it exists: slugs of others are not told.
+    /// The same whether or not it exists, so that slugs of others are not revealed.
     #[error(
         "There is no endpoint '{0}' with \"register\": true that your key may register (`--model` of the key names its slug or its model)."
     )]

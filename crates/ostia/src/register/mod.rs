@@ -1,6 +1,6 @@
-//! In: what holders of leases say, and the store. Out: the replicas of endpoints that have no URL of their own.
-//! Here: who may say where an engine is, which places are believed, and taking over what other replicas heard.
-//! Not here: HTTP, how engines are called (`backend`) and whether they are well (`cluster`).
+//! In: calls of lease holders, and the store. Out: the replicas of endpoints that have no URL of their own.
+//! Here: who may register an engine, which addresses are accepted, and taking over other replicas' leases.
+//! Not here: HTTP, how engines are called (`backend`) and checked (`cluster`).
 
 mod asked;
 mod board;

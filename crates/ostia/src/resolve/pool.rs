@@ -6,7 +6,7 @@ use crate::catalog::{Catalog, Cluster, Deployment, Scope};
 use crate::dialect::Api;
 use crate::routes::Address;
 
-/// What a path and a model's name resolve to, whoever asks.
+/// What a path and a model's name resolve to, for any caller.
 #[derive(Debug)]
 pub struct Pool {
     pub(crate) model: Arc<str>,
@@ -26,17 +26,17 @@ pub(crate) enum ResolvedScope {
     },
 }
 
-/// How far prompts may go.
+/// Where prompts may be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reach {
     Anywhere,
-    /// Not away from the site where the model runs on it too.
+    /// Not to external endpoints if the model also runs on site.
     OnSiteFirst,
     OnSite,
 }
 
 impl Pool {
-    /// Without the external deployments, if the call's prompt has to stay on site.
+    /// Leaves out the external deployments if the call's prompt must stay on site.
     #[must_use]
     pub fn within(mut self, reach: Reach) -> Self {
         let leaves_out = match reach {

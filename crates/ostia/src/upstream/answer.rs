@@ -26,7 +26,7 @@ pub struct UpstreamFailure {
 pub enum FailureKind {
     /// Name not found, connection refused or reset, no route, proxy refused.
     Unreachable,
-    /// This machine has no descriptor left for another connection: no fault of the backend's.
+    /// This machine has no file descriptor left for another connection. That is not the backend's fault.
     Exhausted,
     /// The TLS handshake or the certificate failed.
     Tls,

@@ -5,7 +5,7 @@ use rustls_pki_types::{CertificateDer, SubjectPublicKeyInfoDer};
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate, X509Version};
 use x509_parser::public_key::PublicKey;
 
-/// SHA-1 with RSA, DSA and ECDSA: forgeable.
+/// SHA-1 with RSA, DSA and ECDSA: signatures that can be forged.
 const WEAK_SIGNATURES: [&str; 3] = [
     "1.2.840.113549.1.1.5",
     "1.2.840.10040.4.3",
@@ -15,7 +15,7 @@ const SMALLEST_RSA: usize = 2048;
 /// P-256, P-384.
 const CURVES: [&str; 2] = ["1.2.840.10045.3.1.7", "1.3.132.0.34"];
 
-/// A certificate read as OpenSSL reads it: of any version, whatever it is for.
+/// A certificate read as leniently as OpenSSL does: of any version and for any purpose.
 pub(super) struct Certificate<'a>(X509Certificate<'a>);
 
 impl<'a> Certificate<'a> {
@@ -24,7 +24,7 @@ impl<'a> Certificate<'a> {
         rest.is_empty().then_some(Self(read))
     }
 
-    /// Versions before 3 have no extensions: neither names nor what the certificate is for.
+    /// Versions before 3 have no extensions, so they state neither alternative names nor a purpose.
     pub(super) fn is_old(&self) -> bool {
         self.0.version() != X509Version::V3
     }
@@ -47,7 +47,7 @@ impl<'a> Certificate<'a> {
         self.0.validity().not_before.timestamp() > now
     }
 
-    /// Whether `issuer`, an authority, signed it.
+    /// Whether `issuer`, a certificate authority, signed it.
     pub(super) fn is_signed_by(&self, issuer: &Certificate<'_>) -> bool {
         let algorithm = self.0.signature_algorithm.algorithm.to_id_string();
         let may_sign = (issuer.is_old() || issuer.0.is_ca()) && !issuer.limits_names();
@@ -62,12 +62,12 @@ impl<'a> Certificate<'a> {
         self.0.public_key().raw.into()
     }
 
-    /// The bytes of the key itself.
+    /// The bytes of the public key alone.
     pub(super) fn key_bits(&self) -> &[u8] {
         &self.0.public_key().subject_public_key.data
     }
 
-    /// Why no connection with this key can be checked.
+    /// Why connections with this key cannot be verified.
     pub(super) fn key_fault(&self) -> Option<&'static str> {
         let key = self.0.public_key();
         let named = key.algorithm.algorithm.to_id_string();
@@ -88,7 +88,7 @@ impl<'a> Certificate<'a> {
         }
     }
 
-    /// Whether it is for this name: by its alternative names, or where it has none by its common name, as curl and
+    /// Whether it is for this name: by its alternative names, or, if it has none, by its common name, as curl and
     /// OpenSSL do.
     pub(super) fn is_for(&self, name: &ServerName<'_>) -> bool {
         let host = name.to_str();
@@ -115,7 +115,7 @@ impl<'a> Certificate<'a> {
     }
 }
 
-/// Says why a certificate in PEM files of a site can never be of use.
+/// Explains why a certificate in a site's PEM files can never be used.
 pub fn certificate_fault(der: &CertificateDer<'_>) -> Option<&'static str> {
     match Certificate::read(der) {
         Some(certificate) => certificate.key_fault(),
@@ -123,7 +123,8 @@ pub fn certificate_fault(der: &CertificateDer<'_>) -> Option<&'static str> {
     }
 }
 
-/// Whether a name in a certificate covers a host; `*` stands for one whole label, the first (RFC 9525 section 6.3).
+/// Whether a name in a certificate covers a host; `*` stands for one whole label, which must be the first (RFC 9525
+/// section 6.3).
 fn covers(pattern: &str, host: &str) -> bool {
     let host = host.trim_end_matches('.');
     match pattern.strip_prefix("*.") {

@@ -50,7 +50,7 @@ pub enum ClientError {
     Tunnel,
 }
 
-/// How long the other side of a tunnel may take until it speaks HTTP/2.
+/// How long the other side of a tunnel may take to start speaking HTTP/2.
 const TURNING: Duration = Duration::from_secs(10);
 
 /// Called when a call enters `Connecting` and `WaitingHeaders` (the latter once the first bytes have been sent).
@@ -76,7 +76,7 @@ impl Client {
         Ok(Self::of(target, connector, pool, clock, gauges))
     }
 
-    /// Calls an engine over a connection that its side opened, for as long as that lasts.
+    /// A client for an engine whose side opened the connection. It works for as long as the connection lasts.
     pub(super) async fn turned(
         target: &Target,
         resolver: Arc<Resolver>,
@@ -95,7 +95,7 @@ impl Client {
         Ok(Self::of(target, connector, pool, clock, gauges))
     }
 
-    /// Whether the tunnel takes requests; of a client that opens connections itself `false`.
+    /// Whether its tunnel can take requests; `false` for a client that opens connections itself.
     pub fn has_tunnel(&self) -> bool {
         self.pool.is_tunnel && self.pool.has_tunnel()
     }

@@ -18,7 +18,7 @@ pub struct Clients {
     resolver: Arc<Resolver>,
     clock: Arc<dyn Clock>,
     made: Mutex<HashMap<Origin, Vec<Made>>>,
-    /// Connections that engines opened, by lease.
+    /// Clients of connections that engines opened, by lease.
     turned: Mutex<HashMap<Arc<str>, Arc<Client>>>,
 }
 
@@ -61,11 +61,11 @@ impl Clients {
         Ok(client)
     }
 
-    /// Takes a connection that an engine opened, and speaks HTTP/2 on it.
+    /// Takes over a connection that an engine opened, and speaks HTTP/2 on it.
     ///
     /// # Errors
     ///
-    /// The other side does not speak it.
+    /// The other side does not speak HTTP/2.
     pub async fn turn(
         &self,
         lease: &Arc<str>,
@@ -80,19 +80,20 @@ impl Clients {
         Ok(())
     }
 
-    /// Calls the engine that opened a tunnel; `None`: it is closed.
+    /// The client of the engine that opened a tunnel for this lease; `None` if the tunnel is closed.
     pub fn turned(&self, lease: &str) -> Option<Arc<Client>> {
         self.turned.lock().get(lease).cloned()
     }
 
-    /// Forgets tunnels that are closed. Those that are left.
+    /// The leases with open tunnels. Forgets the closed ones.
     pub fn tunnels(&self) -> Vec<Arc<str>> {
         let mut turned = self.turned.lock();
         turned.retain(|_, client| client.has_tunnel());
         turned.keys().cloned().collect()
     }
 
-    /// What a host's name stands for now; an address stands for itself. The text says why there is none.
+    /// The addresses that a host's name resolves to now. An IP address resolves to itself. The error says why there are
+    /// none.
     pub async fn addresses(&self, host: &str) -> Result<Arc<[IpAddr]>, String> {
         let found = self.resolver.resolve(host).await;
         found.map_err(|error| error.to_string())

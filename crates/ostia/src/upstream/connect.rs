@@ -29,7 +29,7 @@ pub(super) struct Connector {
     tls: Option<TlsConnector>,
     proxy: Option<ProxyServer>,
     http2: bool,
-    /// What the own host's name stands for, if that was settled before.
+    /// The addresses of the target's own host, if they were resolved and checked before.
     addresses: Option<Arc<[IpAddr]>>,
 }
 
@@ -86,7 +86,7 @@ impl Connector {
         })
     }
 
-    /// The same for connections that are turned round: those begin with HTTP/1.1.
+    /// The same for connections to be turned into tunnels, which begin with HTTP/1.1.
     pub(super) fn http1_only(mut self) -> Self {
         self.http2 = false;
         if let Some(tls) = &self.tls {
@@ -97,7 +97,8 @@ impl Connector {
         self
     }
 
-    /// Whether requests pass the proxy unencrypted, so that it needs absolute URLs, and the credentials that it wants then.
+    /// If requests pass the proxy unencrypted, they carry absolute URLs. Then this is `Some`, with the credentials that
+    /// the proxy wants, if any.
     pub(super) fn forwarded(&self, origin: &Origin) -> Option<Option<HeaderValue>> {
         let proxy = self.proxy.as_ref()?;
         let credentials = proxy.forwards()?;

@@ -22,7 +22,7 @@ use crate::habits::{Stepping, UNSAID, said_streams};
 const STREAMS: u16 = 100;
 /// How much of a response is buffered here unread.
 const STREAM_WINDOW: u32 = 128 * 1024;
-/// The same on a tunnel, which is all there is of an engine.
+/// The same for a tunnel, which is the only connection to its engine.
 const TUNNEL_STREAMS: u16 = 1024;
 const PING_INTERVAL: Duration = Duration::from_secs(15);
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
@@ -62,7 +62,7 @@ impl SharedConnection {
         Self::open_for(STREAMS, socket, open, now).await
     }
 
-    /// One that the engine's side opened.
+    /// A connection that the engine's side opened.
     pub(super) async fn tunnel(
         socket: Socket,
         open: Open,

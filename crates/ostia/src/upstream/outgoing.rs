@@ -20,7 +20,7 @@ pub struct Outgoing {
     pub stream: bool,
 }
 
-/// What the relay must know of an [`Outgoing`] after it was sent.
+/// The part of an [`Outgoing`] that the relay needs after it was sent.
 #[derive(Debug, Clone, Copy)]
 pub struct Promise {
     /// Whether the client gets a stream.

@@ -32,7 +32,7 @@ pub(super) struct Pool {
     pub(super) shares: AtomicBool,
     /// Held while a connection that others can share is being opened: they wait for it instead of opening their own.
     pub(super) opening: tokio::sync::Mutex<()>,
-    /// There is one connection, which the other side opened; no other can be made.
+    /// The only connection was opened by the other side, and no other can be made.
     pub(super) is_tunnel: bool,
 }
 
@@ -52,7 +52,7 @@ pub(super) enum Channel {
 pub struct Stats {
     /// Connections that are open.
     pub open: usize,
-    /// Those of them that serve no request.
+    /// Open connections without a request.
     pub idle: usize,
     /// Requests that hold a connection or a stream.
     pub in_use: usize,
@@ -131,8 +131,8 @@ impl Pool {
         let since = self.clock.now();
         let mut idle = self.idle.lock();
         idle.push_back(Idle { link, since });
-        // For each connection that comes at most one old one goes: the number stays bounded, and no request pays for a
-        // sweep.
+        // For each connection that comes back, at most one old one is closed. So the number stays bounded, and no
+        // request pays for a whole sweep.
         let oldest = match idle.front() {
             Some(front) if idle.len() > IDLE || self.is_stale(front, since) => idle.pop_front(),
             _ => None,
@@ -146,8 +146,8 @@ impl Pool {
         self.shared.lock().push(shared);
     }
 
-    /// Sends no new request on `lane`'s connection. Requests already on it continue. A tunnel is used until it closes: pings
-    /// find out whether it is dead, and one slow answer says nothing of it.
+    /// Sends no new request on `lane`'s connection. Requests already on it continue. A tunnel is used until it closes:
+    /// pings detect whether it is dead, and a single slow answer proves nothing.
     pub(super) fn retire(&self, lane: &Lane) {
         if self.is_tunnel {
             return;
@@ -189,7 +189,7 @@ impl Pool {
         true
     }
 
-    /// Whether the one connection of a tunnel takes requests.
+    /// Whether the tunnel can take requests.
     pub(super) fn has_tunnel(&self) -> bool {
         self.shared.lock().iter().any(|shared| !shared.is_closed())
     }

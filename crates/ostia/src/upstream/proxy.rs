@@ -65,7 +65,8 @@ impl ProxyServer {
         })
     }
 
-    /// What an HTTP proxy wants to know of who asks. `None`: it is none, and only makes tunnels.
+    /// `Some` for an HTTP proxy that forwards requests, with the credentials it wants, if any. `None` for a SOCKS
+    /// proxy, which only tunnels.
     pub(super) fn forwards(&self) -> Option<Option<&HeaderValue>> {
         match &self.kind {
             Kind::Http(authorization) => Some(authorization.as_ref()),
@@ -144,11 +145,11 @@ fn basic(user: &str) -> Result<HeaderValue, ProxyError> {
     Ok(value)
 }
 
-/// `user:password`, percent-encoded, as they are.
+/// The `user:password` of a URL, percent-decoded.
 fn plain(user: &str) -> Result<Secret<(String, String)>, ProxyError> {
     let (name, password) = user.split_once(':').unwrap_or((user, ""));
     let (name, password) = (decode(name)?.into_owned(), decode(password)?.into_owned());
-    // RFC 1929 counts each in one byte, and has no empty ones.
+    // RFC 1929 encodes each length in one byte, and allows no empty value.
     let sound = |text: &String| (1..=255).contains(&text.len());
     if !sound(&name) || !sound(&password) {
         return Err(ProxyError::Credentials);

@@ -26,7 +26,7 @@ pub(super) struct Socket {
 pub(super) enum Stream {
     Plain(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
-    /// One that the backend's side opened.
+    /// A connection that the engine's side opened.
     Turned(Box<Tunnelled>),
 }
 
@@ -230,7 +230,7 @@ mod tests {
         let traffic = socket.traffic();
         traffic.head_awaited();
         traffic.add_read(usize::try_from(BEFORE_HEAD).unwrap() - 1);
-        // However large the buffer is, a read stops at the limit: that is not an error yet.
+        // However large the buffer is, a read stops at the limit. Reaching the limit is not yet an error.
         let mut buffer = [0; 2];
         assert_eq!(socket.read(&mut buffer).await.unwrap(), 1);
         let error = socket.read(&mut buffer).await.unwrap_err();

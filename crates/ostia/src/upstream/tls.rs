@@ -60,7 +60,7 @@ fn versions(oldest: TlsVersion) -> &'static [&'static SupportedProtocolVersion] 
     }
 }
 
-/// The certificates that a site gave, of which at least one can be of use.
+/// The certificates that a site configured. At least one must be usable.
 fn trusted(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let given = certificates(path)?;
     let faults: Option<Vec<_>> = given.iter().map(certificate_fault).collect();

@@ -2,7 +2,7 @@ use std::io;
 
 use rustls::{AlertDescription, CertificateError, Error, InvalidMessage};
 
-/// Why a handshake failed, in words that say what to change, and behind them the library's own.
+/// Why a handshake failed, in words that say what to change, followed by the library's own message.
 pub(super) fn in_words(error: &io::Error) -> String {
     let cause = error
         .get_ref()
@@ -72,7 +72,7 @@ fn of_certificate(fault: &CertificateError) -> Option<&'static str> {
             "its certificate has an extension that the gateway does not know: give the server's own certificate as \
              `ca_cert_path`"
         }
-        // webpki has more faults than rustls has names for.
+        // webpki has more kinds of error than rustls has variants.
         Fault::Other(other) => match format!("{other:?}") {
             fault if fault.contains("CaUsedAsEndEntity") => {
                 "its certificate is an authority's: give exactly this one as `ca_cert_path`"

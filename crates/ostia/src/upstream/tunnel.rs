@@ -23,21 +23,21 @@ use super::{BodyError, Client, ClientError, Outgoing};
 use crate::catalog::{Target, Timeouts};
 use crate::habits::Stepping;
 
-/// Requests at a time. The gateway asks for fewer where it was told a number.
+/// The most concurrent requests. The gateway sends fewer if the lease limits them.
 const STREAMS: u32 = 1024;
-/// What of a request waits here for the engine.
+/// How much of a request is buffered here for the engine.
 const STREAM_WINDOW: u32 = 1 << 20;
 const CONNECTION_WINDOW: u32 = 64 << 20;
-/// What of an answer waits here for the gateway.
+/// How much of an answer is buffered here for the gateway.
 const SEND_BUFFER: usize = 256 * 1024;
 const PING_INTERVAL: Duration = Duration::from_secs(15);
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
-/// For the connection and the gateway's answer to it.
+/// How long the gateway may take to accept the connection and to answer the request for a tunnel.
 const PATIENCE: Duration = Duration::from_secs(15);
 const LONGEST_HEAD: usize = 16 * 1024;
-/// More than any gateway takes.
+/// Larger than any gateway accepts.
 const LONGEST_BODY: usize = 1 << 30;
-/// Headers that are about one connection (RFC 9110 section 7.6.1).
+/// Headers that apply to one connection only (RFC 9110 section 7.6.1).
 const OF_CONNECTIONS: [HeaderName; 4] = [
     CONNECTION,
     TRANSFER_ENCODING,
@@ -45,7 +45,7 @@ const OF_CONNECTIONS: [HeaderName; 4] = [
     HeaderName::from_static("proxy-connection"),
 ];
 
-/// The engine's side of a tunnel: it opens a connection to a gateway, and answers requests on it by asking the engine.
+/// The engine's side of a tunnel: opens a connection to a gateway, and answers the requests on it by asking the engine.
 pub struct Tunnel {
     connector: Connector,
     gateway: Target,
@@ -58,7 +58,7 @@ pub struct Tunnel {
 pub enum TunnelFault {
     #[error("{0}")]
     Unreachable(String),
-    /// The gateway's answer: its status, and what it says.
+    /// The status and the text of the gateway's answer.
     #[error("the gateway answered {0}: {1}")]
     Refused(u16, String),
     #[error("the tunnel broke: {0}")]
@@ -66,7 +66,7 @@ pub enum TunnelFault {
 }
 
 impl Tunnel {
-    /// `path_and_query`: what is asked of the gateway; `key`: the registrar's.
+    /// `path_and_query`: of the request to the gateway; `key`: the registrar's API key.
     ///
     /// # Errors
     ///
@@ -93,12 +93,12 @@ impl Tunnel {
         })
     }
 
-    /// Answers requests until the tunnel closes. Once `end` resolves, the gateway sends no more, and those that run end.
-    /// `opened` is called when it is open.
+    /// Answers requests until the tunnel closes. Once `end` resolves, the gateway sends no new ones, and running ones
+    /// end. Calls `opened` when the tunnel is open.
     ///
     /// # Errors
     ///
-    /// It could not be opened, or it broke.
+    /// The tunnel could not be opened, or it broke.
     pub async fn serve(
         &self,
         end: impl Future<Output = ()>,
@@ -137,7 +137,7 @@ impl Tunnel {
         let written = socket.write_all(self.head.expose().as_bytes()).await;
         written.map_err(|error| unreachable(error.to_string()))?;
         let mut head = Vec::new();
-        // Byte by byte: what follows is no longer HTTP/1.1.
+        // Read byte by byte, because what follows the head is no longer HTTP/1.1.
         while !head.ends_with(b"\r\n\r\n") {
             let byte = socket.read_u8().await;
             head.push(byte.map_err(|error| unreachable(error.to_string()))?);
@@ -161,8 +161,8 @@ impl Tunnel {
 
 type Answered = UnsyncBoxBody<Bytes, BodyError>;
 
-/// Asks the engine, and hands on its bytes as they come. Dropped, because the gateway has hung up, it closes the engine's
-/// connection.
+/// Sends a request to the engine, and passes its bytes on as they arrive. If the gateway hangs up, this is dropped,
+/// which closes the connection to the engine.
 async fn forward(
     engine: Arc<Client>,
     request: Request<Incoming>,
@@ -181,7 +181,7 @@ async fn forward(
         path_and_query: path.map_or_else(|| "/".to_owned(), ToString::to_string),
         headers: head.headers,
         body: vec![body.to_bytes()],
-        // The gateway keeps the time.
+        // The gateway enforces the timeouts.
         timeouts: Timeouts::default(),
         stream: false,
     };
@@ -197,7 +197,7 @@ async fn forward(
     Ok(response)
 }
 
-/// The engine has done nothing: another one may be asked.
+/// The engine has done no work, so the gateway may try another one.
 fn refusal(status: StatusCode) -> Response<Answered> {
     let body = Empty::new().map_err(|never| match never {});
     let mut response = Response::new(body.boxed_unsync());

@@ -12,8 +12,9 @@ use super::certificate::Certificate;
 
 /// Checks a backend's certificate against those that the site gave for it.
 ///
-/// It accepts what curl and Python accept beyond the rules of public authorities (webpki): a certificate that was itself
-/// given, even if it is an authority's; names in the subject alone; certificates of version 1.
+/// Like curl and Python, it is more lenient than the rules for public authorities (webpki). It accepts a certificate
+/// that is itself in the site's file, even if it is an authority's; names that are only in the subject; and
+/// certificates of version 1.
 #[derive(Debug)]
 pub(super) struct SiteVerifier {
     given: Vec<CertificateDer<'static>>,
@@ -85,7 +86,7 @@ impl SiteVerifier {
         {
             return verify_server_name(&leaf, name);
         }
-        // An authority that may sign for some names only cannot be held to that in a common name.
+        // The name constraints of an authority cannot be enforced on a common name.
         let mut chain = intermediates.iter().chain(&self.given);
         let limited = chain.any(|one| Certificate::read(one).is_none_or(|one| one.limits_names()));
         match !limited && read.is_for(name) {

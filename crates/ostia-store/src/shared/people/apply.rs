@@ -6,7 +6,7 @@ use super::super::work::Work;
 use super::{erase, written};
 use crate::columns::text;
 
-/// Writes one change. Gives how many rows it touched.
+/// Writes one change. Returns how many rows it touched.
 pub(super) async fn apply(work: &mut Work, change: &Change) -> sqlx::Result<u64> {
     match change {
         Change::CreateKey(key) => keys::insert(work, key).await,
@@ -34,7 +34,7 @@ pub(super) async fn apply(work: &mut Work, change: &Change) -> sqlx::Result<u64>
     }
 }
 
-/// Whether replicas have to take it over at once.
+/// Whether replicas have to learn of the change at once.
 pub(super) const fn is_of_roster(change: &Change) -> bool {
     matches!(
         change,
@@ -97,7 +97,7 @@ pub(super) async fn run(
     work.run(query).await
 }
 
-/// A provider that says nothing of groups leaves those that are known.
+/// If a provider does not list groups, the known groups are kept.
 const CONFIRM: &str = "
     INSERT INTO identities (id, person, auth_service, idp, username, name, email, proven, linked, groups, confirmed_at)
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 0, $9, $10)
@@ -167,7 +167,7 @@ async fn set_state(
     run(work, sql, &[&person, &username, &state.word()]).await
 }
 
-/// Whoever is kept out is out in every browser.
+/// Ends all sessions of a person who is shut out.
 pub(super) const END_SESSIONS: &str = "DELETE FROM sessions WHERE person = $1 OR person IN (SELECT id FROM identities WHERE person = $1)";
 
 async fn accepted(work: &mut Work, person: &str, version: &str, at: i64) -> sqlx::Result<u64> {
@@ -177,7 +177,7 @@ async fn accepted(work: &mut Work, person: &str, version: &str, at: i64) -> sqlx
     run(work, sql, &[&person, &version, &at]).await
 }
 
-/// Whoever is known as `other`, and will be by a claim, is `person`.
+/// Whoever is known as `other`, now or later by a claim, is `person`.
 async fn link(work: &mut Work, person: &str, other: &str) -> sqlx::Result<u64> {
     let moved = run(
         work,

@@ -15,7 +15,7 @@ const SELECT: &str = "
         AND ($5 IS NULL OR object = $5) AND ($6 IS NULL OR number < $6)
     ORDER BY number DESC LIMIT $7";
 
-/// Appends events to the chain. Only one at a time may do so: the caller's transaction has seen to that.
+/// Appends events to the chain. The caller's transaction must hold the lock that allows only one to append at a time.
 pub(super) async fn append(work: &mut Work, events: &[AuditEvent]) -> sqlx::Result<()> {
     if events.is_empty() {
         return Ok(());
@@ -35,7 +35,7 @@ pub(super) async fn append(work: &mut Work, events: &[AuditEvent]) -> sqlx::Resu
     Ok(())
 }
 
-/// The hash is of what the database holds.
+/// Adapts the event to the database first, so that its hash covers what is stored.
 fn storable(event: &AuditEvent) -> AuditEvent {
     let clean = |value: &str| text(value).into_owned();
     AuditEvent {

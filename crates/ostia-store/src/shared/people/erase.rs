@@ -1,4 +1,4 @@
-//! What the ledger and its sums hold of one person.
+//! Replaces one person by a pseudonym in the ledger and its sums.
 
 use ostia_core::{LedgerRow, RequestId, StoreError};
 use sqlx::{AssertSqlSafe, Row as _};
@@ -40,7 +40,7 @@ pub(in super::super) async fn rows_of(
     work.end(done).await
 }
 
-/// Reports name people by username, and by id where there was none.
+/// Reports name people by username, or by id if the username is empty.
 const NAMES: &str = "
     SELECT username FROM ledger WHERE user_id = $1 OR user_id IN (SELECT id FROM identities WHERE person = $1)
     UNION SELECT user_id FROM ledger
@@ -52,7 +52,7 @@ const REVOKE: &str = "
     UPDATE api_keys SET revoked_at = $2
     WHERE revoked_at IS NULL AND (username = $1 OR username IN (SELECT id FROM identities WHERE person = $1))";
 
-/// Every place that says who it was, in the order in which they refer to each other. Rows keep their sums.
+/// Every place that names the person, in the order of their references. Rows keep their figures.
 const ERASE: [&str; 4] = [
     "UPDATE ledger SET user_id = $2, username = $2, origin_ip = '', client_request_id = ''
      WHERE user_id = $1 OR user_id IN (SELECT id FROM identities WHERE person = $1)",
@@ -80,7 +80,7 @@ pub(super) async fn erase(
     Ok(touched + run(work, identities, &[&person]).await?)
 }
 
-/// Whatever was counted under one of the names is counted under the pseudonym.
+/// Moves what was counted under one of the names to the pseudonym.
 async fn rename_in_sums(work: &mut Work, person: &str, pseudonym: &str) -> sqlx::Result<()> {
     let names = work.all(sqlx::query(NAMES).bind(person.to_owned())).await?;
     for row in names {

@@ -1,4 +1,4 @@
-//! People, projects and the audit.
+//! People, projects and the audit log.
 
 mod apply;
 mod audit;
@@ -13,7 +13,7 @@ pub(super) use audit::select as audit;
 pub(super) use erase::rows_of;
 pub(super) use read::{accepted_terms, all, owner, roster, version};
 
-/// In `meta`: counts the changes that replicas have to take over.
+/// A counter in `meta`, incremented by changes that replicas have to learn of.
 const VERSION: &str = "people.version";
 
 /// All changes and events, in one transaction.
@@ -32,7 +32,7 @@ async fn write(
     events: &[AuditEvent],
 ) -> sqlx::Result<Vec<u64>> {
     let counts_up = changes.iter().any(apply::is_of_roster);
-    // First of all: whoever has this row is the only one who appends to the audit.
+    // This must come first: whoever locks this row is the only one who appends to the audit log.
     let lock = "UPDATE meta SET value = CAST(CAST(value AS BIGINT) + $1 AS TEXT) WHERE name = $2";
     let lock = sqlx::query(lock).bind(i64::from(counts_up)).bind(VERSION);
     work.run(lock).await?;
@@ -44,7 +44,7 @@ async fn write(
     Ok(touched)
 }
 
-/// A JSON list of texts; one that cannot be read must not pass as an empty one.
+/// Reads a JSON list of texts. One that cannot be read is an error, not an empty list.
 fn list(text: &str, column: &str) -> sqlx::Result<Vec<String>> {
     let unreadable = |error| sqlx::Error::Decode(format!("{column}: {error}").into());
     serde_json::from_str(text).map_err(unreadable)

@@ -70,7 +70,7 @@ async fn read_all(work: &mut Work) -> sqlx::Result<Vec<Person>> {
             });
         person.logins.push(login);
     }
-    // Who was linked to somebody is that person now; what is left of them are old rows.
+    // Persons who were linked to another are part of that person now; only old rows still name them.
     let moved: Vec<Arc<str>> = people
         .values()
         .flat_map(|person| person.logins.iter().map(move |login| (person, login)))

@@ -1,4 +1,4 @@
-//! What docs/adapters.md prints: every example does what stands beside it.
+//! The examples in docs/adapters.md: each does what the text beside it says.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -67,7 +67,7 @@ async fn the_scripts_run_as_printed() {
     gateway.finish(&[&backend]).await;
 }
 
-/// What the guide says of the script that signs.
+/// What the guide says about the script that signs requests.
 async fn signed(gateway: &TestGateway, backend: &FakeBackend) {
     let before = backend.records().len();
     let request = gateway.chat("signed").header("X-Tenant", "physics");

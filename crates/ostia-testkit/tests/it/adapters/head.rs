@@ -1,4 +1,4 @@
-//! What hooks learn of the caller, and what they may do to the answer's head: in Rust and in scripts.
+//! What hooks learn about the caller, and what they may do to the answer's head, in Rust and in scripts.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use serde_json::json;
 
 use crate::common::assert_error;
 
-/// Does what `SCRIPT` does, and remembers what was taken of it that may not be.
+/// Does what `SCRIPT` does, and records which forbidden attempts succeeded.
 #[derive(Clone, Default)]
 struct Signing(Arc<Mutex<Vec<String>>>);
 
@@ -86,7 +86,7 @@ fn encode(bytes: &[u8]) -> String {
     base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(bytes)
 }
 
-/// The one secret is the backend's key, so that it is searched for in everything but what backends are sent.
+/// The only secret is the backend's key, so the test searches for it in everything but requests to backends.
 async fn start(backend: &FakeBackend, signing: &Signing) -> TestGateway {
     let site = Site::new();
     std::fs::write(site.folder().join("a.rhai"), SCRIPT).unwrap();
@@ -160,7 +160,7 @@ async fn hooks_change_the_answers_head() {
         assert_eq!(answer.header("x-answered"), Some(&*answered));
         assert_eq!(gateway.row_of(&answer).await.upstream_status, 500);
     }
-    // What may not be set leaves the answer as it is.
+    // A forbidden change leaves the answer as it is.
     backend.next(Script::json(200, &body).header("x-state", "cookie"));
     let answer = gateway.call(&gateway.chat("script")).await;
     assert_eq!(answer.status(), 200);

@@ -1,4 +1,4 @@
-//! Hooks in Rust and in scripts: what they see, what they may say, and whom their faults hurt.
+//! Hooks in Rust and in scripts: what they see, what they may answer, and who is affected by their faults.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ use crate::common::{assert_error, chat_stream_of};
 
 type Change = fn(&mut RequestContext<'_>) -> Result<(), AdapterError>;
 
-/// Does what a test says, and remembers every request and how it ended.
+/// Does what the test sets, and records every request and how it ended.
 #[derive(Clone)]
 struct Own {
     change: Change,
@@ -218,7 +218,7 @@ async fn refusals_reach_the_caller_as_written() {
         );
         assert_eq!(backend.records().len(), 0);
     }
-    // Made by hand, past the check of the status.
+    // Made by hand, so that the check of the status is bypassed.
     for status in [200, 101, 304] {
         let refusal = ostia::refusal::Refusal::from(raw(status));
         assert_eq!(
@@ -329,7 +329,7 @@ async fn memory_bombs_and_panics_of_scripts_leave_the_gateway_standing() {
     gateway.finish(&[&backend]).await;
 }
 
-/// Says what a test says.
+/// Returns the error that the test sets.
 struct Says(JobsError);
 
 #[async_trait]
@@ -363,7 +363,7 @@ async fn an_adapters_error_for_jobs_keeps_its_status_where_that_is_an_error() {
         assert_eq!(gateway.call(&gateway.chat("m")).await.status(), 200);
         gateway.finish(&[&backend]).await;
     }
-    // Scripts may name any number.
+    // Scripts may set any number.
     for given in ["200", "1000", "70000", "-1"] {
         let backend = FakeBackend::start().await;
         let site = Site::new();

@@ -1,4 +1,4 @@
-//! `GET /{cluster}/jobs` and `/{cluster}/models`, for every adapter and for every sort of bad source.
+//! `GET /{cluster}/jobs` and `/{cluster}/models`, for every adapter and for every kind of bad source.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -44,7 +44,7 @@ fn adapter(site: Site, name: &str, config: Value) -> Site {
         .cluster(CLUSTER, "config", config)
 }
 
-/// What every answer of `jobs` looks like, whoever was asked; gives the models of each list.
+/// Checks the form that every answer of `jobs` has, and returns the models of each list.
 fn models_of(jobs: &Value) -> Vec<(&'static str, Vec<String>)> {
     let members = jobs.as_object().unwrap();
     assert_eq!(members.len(), LISTS.len() + 1, "{jobs}");

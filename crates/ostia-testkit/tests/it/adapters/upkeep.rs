@@ -1,4 +1,4 @@
-//! Maintenance and readiness, while a gateway runs and over restarts.
+//! Maintenance and readiness, while a gateway runs and across restarts.
 
 use ostia_core::{NoticeScope, SystemClock};
 use ostia_testkit::backend::{FakeBackend, Script};
@@ -15,7 +15,7 @@ async fn chat_until(gateway: &TestGateway, status: u16) -> Answer {
         if answer.status() == status {
             return answer;
         }
-        // What is asked in the background can only be waited for.
+        // A background check cannot be awaited, only polled.
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
 }
@@ -25,7 +25,7 @@ async fn a_notice_survives_restarts() {
     let backend = FakeBackend::start().await;
     let mut site = Site::new().model("m", &backend);
     let scope = NoticeScope::Cluster(CLUSTER.to_owned());
-    // As an earlier version kept it, which is carried over.
+    // The file of an earlier version, which is carried over.
     let former = json!({CLUSTER: "back on Monday"}).to_string();
     std::fs::write(site.folder().join("maintenance.json"), former).unwrap();
     for _ in 0..2 {

@@ -1,5 +1,5 @@
-//! Ends after dispatch: from the first byte sent the prompt counts, unless the backend itself fails before any output
-//! (R45, R52).
+//! Requests that end after dispatch: the prompt counts from the first byte sent, unless the backend itself fails before
+//! any output (R45, R52).
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::rate::clock;
 
-/// By the estimate of four bytes each; `user` is one.
+/// By the estimate of four bytes per token; `user` is one token.
 const PROMPT: u64 = 1_000;
 
 fn prompt(gateway: &TestGateway, more: Value) -> Request {
@@ -60,7 +60,7 @@ async fn whoever_hangs_up_before_the_first_byte_pays_for_the_prompt() {
             .await;
         backend.aborts(calls).await;
     }
-    // Three prompts of 1,000 tokens are spent of 3,100.
+    // Three prompts of 1,000 tokens use up 3,100.
     let answer = gateway.call(&prompt(&gateway, json!({}))).await;
     assert_eq!(answer.status(), 429, "{}", answer.text());
     assert_eq!(answer.error_code().as_deref(), Some("tokens"));
@@ -142,7 +142,7 @@ async fn a_backend_that_fails_before_any_output_costs_nothing() {
         (Script::raw(200, ""), false),
         (Script::raw(400, r#"{"error":{"message":"no"}}"#), false),
         (Script::steps([Step::Write(begun.into())]).close(), true),
-        // It said that it works, and died.
+        // It sent a sign of work, and died.
         (Script::steps([Step::Write(comment.into())]).close(), true),
     ];
     let count = scripts.len();

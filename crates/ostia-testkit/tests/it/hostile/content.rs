@@ -1,4 +1,4 @@
-//! The backend reads the body that was judged: it is told of it in the gateway's own words.
+//! The backend reads the same body that was checked: its Content-Type is written by the gateway.
 
 use ostia_testkit::backend::FakeBackend;
 use ostia_testkit::client::Request;
@@ -26,7 +26,7 @@ fn typed(gateway: &TestGateway, api: &str, kind: &str, body: String) -> Request 
 async fn what_two_programs_read_in_two_ways_reaches_no_backend() {
     let backend = FakeBackend::start().await;
     let gateway = TestGateway::start(Site::new().model("m", &backend)).await;
-    // To whoever does not unquote, the boundary is another, and so is the model.
+    // A parser that does not unquote finds another boundary, and so another model.
     let two =
         "--x\\y\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\nforbidden\r\n--x\\y--\r\n";
     let twofold = form("xy", &[("model", "m"), ("prompt", two)]);

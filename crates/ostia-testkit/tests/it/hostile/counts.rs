@@ -1,4 +1,4 @@
-//! Reservations hold however a count is spelled, and control keys however they are written.
+//! Reservations are right however a count is spelled, and however control keys are written.
 
 use ostia_testkit::backend::{FakeBackend, Script};
 use ostia_testkit::gate::Gate;
@@ -9,7 +9,7 @@ use super::{assert_refused, raw};
 
 #[tokio::test]
 async fn a_count_in_any_spelling_reserves_what_a_lenient_server_would_make() {
-    // Each makes 20 answers of 50 tokens, or one of 1,000.
+    // Each asks for 20 answers of 50 tokens, or one of 1,000.
     let cases = [
         (
             "chat/completions",
@@ -75,7 +75,7 @@ async fn a_count_in_any_spelling_reserves_what_a_lenient_server_would_make() {
         ),
         ("responses", r#""input":"a","max_output_tokens":"1000""#),
         ("messages", r#""messages":[{}],"max_tokens":"1e3""#),
-        // What the guess for one answer (100) becomes.
+        // The guess for one answer (100), multiplied.
         ("chat/completions", r#""messages":[{}],"n":"10""#),
         ("completions", r#""prompt":"a","best_of":10"#),
         (
@@ -98,7 +98,8 @@ async fn a_count_in_any_spelling_reserves_what_a_lenient_server_would_make() {
         let request = raw(&gateway, api, format!(r#"{{"model":"m",{members}}}"#));
         let second = async {
             backend.requests(1).await;
-            // Named tokens do not fit a second time; a guess takes what room is left, which is for no prompt of 60.
+            // Requested tokens do not fit a second time. A guess takes the room that is left, but a prompt of 60 does
+            // not fit either.
             let prompt = json!({"messages": [{"content": "x".repeat(240)}], "max_tokens": 1});
             let answer = gateway
                 .call(&gateway.request("chat/completions", "m", &prompt))
@@ -197,7 +198,7 @@ async fn control_keys_in_other_letters_are_refused() {
         let answer = gateway.call(&raw(&gateway, api, body)).await;
         assert_refused(&answer, param, member);
     }
-    // Go folds none of these, so they are keys of nobody.
+    // Go folds none of these, so they are not control keys.
     for member in [
         "\"\u{ff2d}odel\":1",
         "\"m\u{f6}del\":1",
@@ -212,7 +213,7 @@ async fn control_keys_in_other_letters_are_refused() {
     gateway.finish(&[&backend]).await;
 }
 
-/// Some proxies lay `extra_body` over the body itself.
+/// Some proxies merge `extra_body` into the body itself.
 #[tokio::test]
 async fn what_is_judged_at_the_top_is_not_said_again_below() {
     let backend = FakeBackend::start().await;
@@ -298,7 +299,7 @@ async fn prompt_counts_in_whatever_field_it_comes() {
     let backend = FakeBackend::start().await;
     let endpoint = Endpoint::of("m", &backend).field("tpm_user", json!(900));
     let gateway = TestGateway::start(Site::new().endpoint(endpoint)).await;
-    // Whoever has used nothing yet may go beyond a limit once.
+    // A user who has used nothing yet may exceed a limit once.
     assert_eq!(gateway.call(&gateway.chat("m")).await.status(), 200);
     let long = "x".repeat(4_000);
     for field in [

@@ -1,4 +1,4 @@
-//! What broke other gateways in 2026, as tests: attacks in credentials, routes that nobody guards, names that are paths.
+//! What broke other gateways in 2026, as tests: attacks in credentials, unguarded routes, names that are paths.
 
 use http::Method;
 use ostia::identify::hash_key;
@@ -17,7 +17,7 @@ async fn rig() -> (FakeBackend, TestGateway) {
     (backend, TestGateway::start(site).await)
 }
 
-/// Every place that may hold a credential, as a header line.
+/// Every place for a credential, as a header line.
 const PLACES: [&str; 5] = [
     "Authorization: Bearer ",
     "authorization: bearer ",
@@ -69,7 +69,8 @@ async fn attacks_in_every_place_of_a_credential_are_refused_and_not_repeated() {
     let (backend, gateway) = rig().await;
     let good = gateway.site().secrets.client_bearer();
     for place in PLACES {
-        // One that could be a key is looked up, and guesses are counted: each has an address of its own.
+        // A text that could be a key is looked up, and bad guesses are counted by address, so each has an address of
+        // its own.
         for attack in attacks(&good) {
             let mut client = gateway.client().await;
             let mut bytes =
@@ -102,7 +103,7 @@ async fn attacks_in_every_place_of_a_credential_are_refused_and_not_repeated() {
             );
         }
     }
-    // Bytes that no header may hold, and heads without measure.
+    // Bytes that are not allowed in headers, and heads that are too large.
     for (attack, statuses) in [
         (b"a\0b".to_vec(), [400, 400]),
         (b"a\rb".to_vec(), [400, 400]),
@@ -166,7 +167,7 @@ async fn key_of(gateway: &TestGateway, id: &str, expires_at: Option<i64>) -> Str
     key
 }
 
-/// Each class of credential, and whether it opens what is not open to all.
+/// Each class of credential, and whether it opens routes that are not open to all.
 async fn classes(gateway: &TestGateway) -> Vec<(&'static str, Option<String>, bool)> {
     let good = gateway.site().secrets.client_bearer();
     let bearer = |key: &str| Some(format!("Authorization: Bearer {key}"));
@@ -218,13 +219,13 @@ async fn classes(gateway: &TestGateway) -> Vec<(&'static str, Option<String>, bo
     ]
 }
 
-/// The table is the router's own, so a route that is added is denied by default, or fails here.
+/// The table is the router's own, so a new route is denied by default, or fails here.
 #[tokio::test]
 async fn each_route_times_each_class_of_credential() {
     let (backend, gateway) = rig().await;
     let mut tried = 0;
     let classes = classes(&gateway).await;
-    // Bad ones are counted; whoever was known to be good before does not notice.
+    // Bad ones are counted, which does not affect those that were known to be good.
     for line in classes
         .iter()
         .filter(|(_, _, opens)| *opens)
@@ -318,7 +319,7 @@ async fn names_that_are_paths_lead_nowhere() {
         ] {
             let request = Request::post(&path).bearer(&bearer).json(&body);
             let answer = gateway.call(&request).await;
-            // A query is none of the path, and is dropped.
+            // A query is not part of the path, and is dropped.
             let is_plain = path
                 .split(['?', '#'])
                 .next()

@@ -1,4 +1,4 @@
-//! What users can do with what they send: how much a body may cost, what it may name, and what it reserves.
+//! What users can do with the content of their requests: how much a body may cost, what it may name, what it reserves.
 
 mod charges;
 mod content;
@@ -24,7 +24,7 @@ fn raw(gateway: &TestGateway, api: &str, body: impl Into<Bytes>) -> Request {
         .body(body)
 }
 
-/// Refused by the gateway itself, for the sake of `param`.
+/// Checks that the gateway itself refused the request because of `param`.
 fn assert_refused(answer: &Answer, param: &str, what: &str) {
     assert_eq!(answer.status(), 400, "{what}: {}", answer.text());
     let body = answer.json();

@@ -1,4 +1,4 @@
-//! Web pages that ask a gateway on their reader's own machine.
+//! Web pages that send requests to a gateway on their reader's own machine.
 
 use ostia_testkit::backend::FakeBackend;
 use ostia_testkit::client::Request;
@@ -71,7 +71,7 @@ async fn without_sign_in_pages_of_others_are_refused() {
     gateway.finish(&[&backend]).await;
 }
 
-/// DNS rebinding: a page's own name leads to the admin listener.
+/// DNS rebinding: a page's own name resolves to the admin listener.
 #[tokio::test]
 async fn the_admin_listener_answers_only_its_own_names() {
     let backend = FakeBackend::start().await;

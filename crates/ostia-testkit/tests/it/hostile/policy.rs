@@ -1,5 +1,5 @@
-//! What endpoints take of a body: fields that steer engines, hosts that backends fetch from, references behind the one
-//! key that all users share.
+//! What endpoints accept in a body: fields that control engines, hosts that backends fetch from, and references under
+//! the key that all users share.
 
 use ostia_testkit::backend::FakeBackend;
 use ostia_testkit::client::Request;
@@ -28,7 +28,7 @@ fn body(members: &str) -> String {
     format!(r#"{{"model":"m",{usual}{members}}}"#)
 }
 
-/// All of these are refused for the sake of their `param`, and none reaches the backend.
+/// All of these are refused because of their `param`, and none reaches the backend.
 async fn assert_all_refused(config: &[(&str, Value)], cases: &[(&str, &str, &str)]) {
     let (backend, gateway) = rig(config).await;
     for (api, members, param) in cases {

@@ -1,4 +1,4 @@
-//! Bodies that end in refusals cost no other limit, and are bounded by one of their own (R43).
+//! Bodies of refused requests cost nothing of other limits; a limit of their own bounds them (R43).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use serde_json::json;
 use super::raw;
 use crate::rate::clock;
 
-/// A body of a model that nobody has, of so many bytes.
+/// A body of this size for a model that does not exist.
 fn absent(size: usize) -> Bytes {
     let (before, after) = (r#"{"model":"absent","input":""#, r#""}"#);
     let filling = "x".repeat(size - before.len() - after.len());
@@ -32,7 +32,7 @@ async fn a_loop_of_refused_bodies_is_held_back_and_nobody_else_is() {
     for _ in 0..2 {
         assert_eq!(gateway.call(&refused).await.status(), 404);
     }
-    // 18,000 bytes are outstanding: until less than 10,000 are, 0.9 s.
+    // 18,000 bytes are counted. It takes 0.9 s until fewer than 10,000 are.
     for request in [&refused, &gateway.chat("m")] {
         let answer = gateway.call(request).await;
         assert_eq!(answer.status(), 429, "{}", answer.text());
@@ -43,7 +43,7 @@ async fn a_loop_of_refused_bodies_is_held_back_and_nobody_else_is() {
     others = others.bearer(&other);
     assert_eq!(gateway.call(&others).await.status(), 200);
     clock.advance(Duration::from_millis(801));
-    // Refusals have cost nothing of the requests a second.
+    // Refusals have not counted towards the requests per second.
     for _ in 0..4 {
         assert_eq!(gateway.call(&gateway.chat("m")).await.status(), 200);
     }
@@ -66,7 +66,7 @@ async fn every_way_to_send_a_body_for_nothing_counts() {
             "[server]\nmax_body_bytes = 5000\n[limits]\nrefused_bytes_per_second_per_user = 1000";
         let site = Site::new().model("m", &backend).settings(settings);
         let gateway = TestGateway::start_at(site, clock() as _).await;
-        // Without an announced length it is read until it is too long.
+        // A body without an announced length is read until it is too long.
         let pieces: Vec<Vec<u8>> = body.chunks(1000).map(<[u8]>::to_vec).collect();
         let request = raw(&gateway, api, "").chunked(pieces);
         assert_eq!(gateway.call(&request).await.status(), status);

@@ -1,4 +1,5 @@
-//! The endpoint's key and address reach no caller, wherever a backend puts them. What `finish` finds fails the test.
+//! The endpoint's key and address reach no caller, wherever a backend puts them. `finish` searches for them and fails
+//! the test.
 
 use ostia_testkit::backend::{FakeBackend, Script};
 use ostia_testkit::gateway::{Endpoint, Site, TestGateway};
@@ -14,7 +15,7 @@ async fn rig() -> (FakeBackend, TestGateway, String) {
     (backend, gateway, key)
 }
 
-/// The key in every spelling that is undone on the way to somebody's eyes.
+/// The key in every encoding that is decoded before somebody sees it.
 fn spellings(key: &str) -> [String; 3] {
     let percent: String = key.bytes().map(|byte| format!("%{byte:02x}")).collect();
     [key.to_owned(), key.to_uppercase(), percent]
@@ -115,7 +116,7 @@ async fn comments_and_other_lines_are_looked_at() {
     gateway.finish(&[&backend]).await;
 }
 
-/// An error that is too long to be looked at is withheld, as an error body of that length is.
+/// An error too long to be searched is withheld, like an error body of that length.
 #[tokio::test]
 async fn a_very_long_error_is_withheld() {
     let (backend, gateway, key) = rig().await;
@@ -153,7 +154,7 @@ async fn answers_that_pass_hold_no_error_that_tells() {
     gateway.finish(&[&backend]).await;
 }
 
-/// What a model says is the caller's, whatever it is.
+/// The model's own output always passes, whatever it is.
 #[tokio::test]
 async fn what_a_model_says_is_passed_on() {
     let (backend, gateway, _) = rig().await;

@@ -1,4 +1,4 @@
-//! No address and no user takes everything: connections, requests behind a proxy, memory for bodies.
+//! No address and no user can take everything: connections, requests behind a proxy, memory for bodies.
 
 use ostia_testkit::backend::{FakeBackend, Script};
 use ostia_testkit::client::{HangUp, RawClient, Request};
@@ -43,7 +43,7 @@ async fn half_sent_bodies_of_one_user_leave_room_for_others() {
         held.push(half_sent(&gateway, &eve, &format!("192.0.2.{at}"), MEGABYTE).await);
         buffered(&gateway, (at + 1) * MEGABYTE as u64).await;
     }
-    // A quarter of 16 MiB is hers, wherever she sends from.
+    // She may have a quarter of 16 MiB, wherever she sends from.
     let mut fifth = half_sent(&gateway, &eve, "198.51.100.1", MEGABYTE).await;
     let refused = fifth.answer().await;
     assert_eq!(refused.status(), 429, "{}", refused.text());
@@ -115,7 +115,7 @@ async fn behind_a_proxy_each_forwarded_address_has_its_share_of_requests() {
             "{address}"
         );
     }
-    // A proxy's own connections are as many as it likes.
+    // A trusted proxy may have any number of connections.
     let own: Vec<_> = futures_util::future::join_all((0..20).map(|_| gateway.client())).await;
     assert_eq!(own.len(), 20);
     gate.open();
@@ -132,7 +132,7 @@ async fn behind_a_proxy_each_forwarded_address_has_its_share_of_requests() {
     gateway.finish(&[&backend]).await;
 }
 
-/// This machine's own requests, and those of a proxy in front that nobody declared, are not one address.
+/// Requests from this machine, and from a proxy in front that was not declared, do not count as one address.
 #[tokio::test]
 async fn a_site_does_not_lock_itself_out() {
     let (backend, gateway) = rig("[server]\nconnections_per_address = 2").await;

@@ -1,4 +1,4 @@
-//! Streams that are made to cost more than they hold.
+//! Streams that are made to cost more than their content.
 
 use ostia_testkit::backend::{FakeBackend, Script, ScriptFraming};
 use ostia_testkit::gateway::{Endpoint, Site, TestGateway};
@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::common::{DONE, chat_event};
 
-/// Reads a stream: its bytes, and in how many chunks they came.
+/// Reads a stream: its bytes, and the number of chunks.
 async fn read(gateway: &TestGateway) -> (Vec<u8>, usize) {
     let mut client = gateway.client().await;
     client.send(gateway.chat_stream("m").bytes()).await;
@@ -45,7 +45,7 @@ async fn events_of_one_read_leave_together_and_empty_ones_cost_nothing() {
     assert!(rows.iter().all(|row| row.outcome == "ok"), "{rows:?}");
 }
 
-/// One byte in each of the backend's own chunks.
+/// One byte in each of the backend's chunks.
 #[tokio::test]
 async fn a_backends_tiny_chunks_do_not_become_ours() {
     let backend = FakeBackend::start().await;

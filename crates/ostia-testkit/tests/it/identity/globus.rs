@@ -65,7 +65,7 @@ async fn a_globus_user_is_the_authorised_sign_in_of_the_session() {
     assert_eq!((rows.len(), &*rows[0].username), (1, "ann@lab.org"));
 }
 
-/// The order and the answers of the specification: each user lacks one thing more than the one before.
+/// The order and the answers of the specification: each user lacks one thing more than the previous one.
 #[tokio::test]
 async fn refusals_come_in_order_and_say_what_is_needed() {
     let (idp, backend, gateway) = globus_rig(RULES).await;

@@ -1,4 +1,4 @@
-//! API keys from their first to their last second (R24, R27), and what they open (R28, R34).
+//! API keys from their first second to their last (R24, R27), and what they give access to (R28, R34).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,7 +23,7 @@ async fn rig() -> (Arc<dyn Store>, Arc<ManualClock>, FakeBackend, TestGateway) {
     (store, clock, backend, gateway)
 }
 
-/// A key of `ann@lab.org`; its id is its last word.
+/// A key of `ann@lab.org`. Its id is its last word.
 fn key(id: &str, expires_at: Option<i64>, admin: bool) -> NewApiKey {
     NewApiKey {
         id: id.to_owned(),
@@ -64,7 +64,7 @@ async fn the_last_use_of_a_key_is_written_down_at_the_end() {
     assert_eq!(used.last_used_at, Some(NOON));
 }
 
-/// What the store did not take is told with the next call.
+/// What the store did not accept is sent again with the next call.
 #[tokio::test]
 async fn the_last_use_of_a_key_outlasts_an_outage() {
     let (store, clock, backend, gateway) = rig().await;
@@ -95,7 +95,7 @@ async fn a_key_ends_at_its_second() {
     clock.advance(Duration::from_micros(1));
     let expired = (401, "token_expired".to_owned());
     assert_eq!(outcome(&gateway, "ends").await, expired);
-    // Not cached at all, and with the wall clock set back, it is the wall clock that counts.
+    // Without any cache, and with the wall clock set back: the wall clock counts.
     clock.advance(Duration::from_secs(100));
     assert_eq!(outcome(&gateway, "ends").await, expired);
     gateway.finish(&[&backend]).await;
@@ -105,7 +105,7 @@ async fn a_key_ends_at_its_second() {
 async fn a_revoked_key_is_refused_within_a_second() {
     let (store, clock, backend, gateway) = rig().await;
     let invalid = (401, "invalid_api_key".to_owned());
-    // The second one by a machine whose clock is an hour ahead.
+    // The second one is revoked by a machine whose clock is an hour ahead.
     for (id, revoked_at) in [("one", NOON), ("two", NOON + 3_600_000_000)] {
         store.create_key(&key(id, None, false)).await.unwrap();
         assert_eq!(outcome(&gateway, id).await.0, 200);
@@ -118,7 +118,7 @@ async fn a_revoked_key_is_refused_within_a_second() {
         clock.advance(Duration::from_secs(1));
         assert_eq!(outcome(&gateway, id).await, invalid, "{id}");
     }
-    // A rotation: both hold until the old one's end.
+    // A rotation: both keys are valid until the old one ends.
     store.create_key(&key("old", None, false)).await.unwrap();
     store.create_key(&key("new", None, false)).await.unwrap();
     let end = ostia_core::Clock::unix_micros(&*clock) + 60_000_000;
@@ -141,7 +141,7 @@ async fn a_revoked_key_is_refused_within_a_second() {
     gateway.finish(&[&backend]).await;
 }
 
-/// R28: what a caller says of itself beside its credential is not heard, and not passed on.
+/// R28: what callers claim about themselves besides the credential is ignored, and not passed on.
 #[tokio::test]
 async fn nobody_becomes_another_by_headers() {
     let (store, _, backend, gateway) = rig().await;
@@ -183,7 +183,7 @@ async fn admin(gateway: &TestGateway, request: Request) -> Answer {
     answer
 }
 
-/// R24, R28, R34: what was cached is forgotten at once, by administrators alone; the public side has no such route.
+/// R24, R28, R34: only administrators can clear the cache, at once; the public side has no such route.
 #[tokio::test]
 async fn a_purge_is_for_administrators() {
     let (idp, backend, gateway) = oidc_rig().await;
@@ -202,7 +202,7 @@ async fn a_purge_is_for_administrators() {
     ] {
         assert_eq!(admin(&gateway, request).await.status(), expected);
     }
-    // Nothing was forgotten so far.
+    // The cache was not cleared.
     assert_eq!(gateway.call(&whoami("ann")).await.status(), 200);
     let public = gateway.call(&purge().bearer(&key)).await;
     assert_eq!(public.status(), 404);
@@ -223,7 +223,7 @@ fn key_of_admin() -> NewApiKey {
     key("root", None, true)
 }
 
-/// R22 on the wire: two users whose tokens begin alike, through many connections at once.
+/// R22 over the wire: two users whose tokens begin alike, on many connections at once.
 #[tokio::test]
 async fn tokens_that_begin_alike_are_not_mixed_up() {
     let (idp, backend, gateway) = oidc_rig().await;
@@ -248,7 +248,8 @@ async fn tokens_that_begin_alike_are_not_mixed_up() {
     gateway.finish(&[&backend]).await;
 }
 
-/// Each user's words reach the backend under that user's name, and no other's come back (R36 in small).
+/// Each user's prompts reach the backend under that user's name, and only the user's own answers come back (a small
+/// R36).
 #[tokio::test]
 async fn users_are_not_mixed_up() {
     let (idp, backend, gateway) = oidc_rig().await;
@@ -298,7 +299,7 @@ async fn users_are_not_mixed_up() {
     }
 }
 
-/// R25: a thousand bad keys, each counted; of those written down none shows more than eight digits of a hash.
+/// R25: a thousand bad keys are all counted, and log events show at most eight digits of a key's hash.
 #[tokio::test]
 async fn failures_are_counted_and_told_in_measure() {
     let (_, _, backend, gateway) = rig().await;

@@ -1,4 +1,4 @@
-//! Signing in through identity providers, over the wire.
+//! Sign-in through identity providers, over the wire.
 
 mod globus;
 mod keys;
@@ -20,7 +20,7 @@ fn now() -> i64 {
     SystemClock.unix_micros() / 1_000_000
 }
 
-/// A gateway that knows API keys and Globus, with settings of `[auth.globus]` besides.
+/// A gateway that accepts API keys and Globus; `more`: further settings of `[auth.globus]`.
 async fn globus_rig(more: &str) -> (FakeIdp, FakeBackend, TestGateway) {
     globus_rig_as(CLIENT_ID, more).await
 }
@@ -80,14 +80,14 @@ fn whoami(token: &str) -> Request {
     Request::get("/whoami").bearer(token)
 }
 
-/// A user as RFC 7662 tells it.
+/// A user in the form of RFC 7662.
 fn active(subject: &str, groups: &[&str]) -> Value {
     json!({
         "active": true, "sub": subject, "username": format!("{subject}@lab.org"), "exp": now() + 3_600, "groups": groups,
     })
 }
 
-/// Status and code of a refusal, after a look at its form.
+/// Checks the form of a refusal, and returns its status and code.
 #[track_caller]
 fn refusal(answer: &Answer) -> (u16, String) {
     let status = answer.status();

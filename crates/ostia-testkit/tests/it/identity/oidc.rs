@@ -32,7 +32,7 @@ async fn each_token_goes_to_the_provider_it_is_of() {
         gateway.call(&whoami("sk-ostia-unknown")).await.status(),
         401
     );
-    // Nobody was asked about another's token.
+    // No provider was asked about another one's token.
     assert_eq!(
         (
             idp.calls_to("/introspect"),
@@ -44,7 +44,7 @@ async fn each_token_goes_to_the_provider_it_is_of() {
     gateway.finish(&[&backend]).await;
 }
 
-/// R20, where an RSA key takes part: forged tokens of every kind, and an address that must not be visited.
+/// R20, with an RSA key: forged tokens of every kind, and a URL that must not be fetched.
 #[tokio::test]
 async fn forged_tokens_are_refused_and_nothing_is_fetched_for_them() {
     let (idp, backend, gateway) = oidc_rig().await;
@@ -92,7 +92,7 @@ async fn forged_tokens_are_refused_and_nothing_is_fetched_for_them() {
         (401, "token_expired".to_owned())
     );
     assert!(attacker.calls().is_empty());
-    // The ordinary load, and one look for a key that it did not have.
+    // The first load, and one more for the unknown key.
     assert!(idp.calls_to("/jwks") <= 2);
     let sound = idp.minter().mint(Signing::Rs256, &claims);
     assert_eq!(gateway.call(&whoami(&sound)).await.status(), 200);

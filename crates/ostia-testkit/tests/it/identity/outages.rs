@@ -13,7 +13,7 @@ fn unavailable() -> (u16, String) {
     (503, "identity_unavailable".to_owned())
 }
 
-/// R70, R71: an outage from the start, then one in the middle.
+/// R70, R71: an outage from the start, then one later.
 #[tokio::test]
 async fn an_outage_denies_nobody_and_ends_with_itself() {
     let (idp, backend, gateway) = oidc_rig().await;
@@ -42,12 +42,12 @@ async fn an_outage_denies_nobody_and_ends_with_itself() {
         );
     }
     idp.be(Mood::Well);
-    // Four failures in a row are below what opens the breaker: the very next call is answered.
+    // Four failures in a row do not open the breaker: the next call is answered.
     assert_eq!(gateway.call(&whoami("bob")).await.status(), 200);
     gateway.finish(&[&backend]).await;
 }
 
-/// R73: answers made to hurt. None is believed, none is held in memory, none leads elsewhere.
+/// R73: malicious answers. None is believed, none is kept in memory, none redirects the gateway.
 #[tokio::test]
 async fn hostile_answers_are_bounded() {
     let elsewhere = FakeIdp::start().await;
@@ -80,7 +80,7 @@ async fn hostile_answers_are_bounded() {
     assert!(elsewhere.calls().is_empty());
 }
 
-/// R72 in small: strangers wait for a slow provider, those who are in do not.
+/// A small R72: unknown users wait for a slow provider, those already known do not.
 #[tokio::test]
 async fn a_slow_provider_holds_up_strangers_only() {
     let (idp, backend, gateway) = oidc_rig().await;
@@ -98,13 +98,13 @@ async fn a_slow_provider_holds_up_strangers_only() {
     idp.be(Mood::Slow(Duration::from_secs(3_600)));
     let strangers: Vec<_> = (0..100).map(|n| format!("stranger{n}")).collect();
     let knocking = join_all(strangers.iter().map(|token| {
-        // Users behind a proxy: one address alone would not get all places.
+        // Users behind a proxy, because a single address would not get all places.
         let request = whoami(token).header("x-forwarded-for", "192.0.2.1");
         let gateway = &gateway;
         async move { gateway.call(&request).await }
     }));
     let inside = async {
-        // All places are taken, and nothing of it is felt inside.
+        // All places are taken, and known users do not notice.
         idp.reached(1 + 32).await;
         assert_eq!(idp.most_at_once(), 32);
         assert_eq!(gateway.call(&whoami("ann")).await.status(), 200);
@@ -124,7 +124,7 @@ async fn a_slow_provider_holds_up_strangers_only() {
     gateway.finish(&[&backend]).await;
 }
 
-/// R26 on the wire: from one address only so many bad tokens reach the provider.
+/// R26 over the wire: the number of bad tokens from one address that reach the provider is limited.
 #[tokio::test]
 async fn a_flood_of_bad_tokens_stops_at_the_door() {
     let (idp, backend, gateway) = oidc_rig().await;
@@ -142,13 +142,13 @@ async fn a_flood_of_bad_tokens_stops_at_the_door() {
     assert_eq!(seen, expected.into());
     assert_eq!(idp.calls().len(), 31);
     assert_eq!(gateway.call(&whoami("ann")).await.status(), 200);
-    // Every one is counted; the log holds a bounded number, with an address and no credential.
+    // All are counted. The log has a limited number, with an address and no credential.
     let metrics = gauges::scrape(gateway.admin_address()).await;
     for (reason, count) in [("invalid_api_key", 30), ("too_many_failures", 170)] {
         let line = format!("ostia_sign_ins_failed_total{{reason=\"{reason}\"}} {count}");
         assert!(metrics.contains(&line), "{metrics}");
     }
-    // Behind a local proxy that nobody told us of, all callers share the address: the limit would hit them all.
+    // Behind a local proxy that was not declared, all callers share one address: the limit would hit all of them.
     let proxied = whoami("bad-again").header("x-forwarded-for", "192.0.2.1");
     assert_eq!(gateway.call(&proxied).await.status(), 401);
     gateway.finish(&[&backend]).await;

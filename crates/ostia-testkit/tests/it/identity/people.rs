@@ -1,4 +1,4 @@
-//! People: who is one, who is out, what their keys may do, which project they work for.
+//! People: who counts as one person, who is shut out, what their keys may do, which project they work for.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +19,7 @@ use super::*;
 
 const DAY: Duration = Duration::from_secs(86_400);
 
-/// The command line's side, on the gateway's database.
+/// The command line's view, on the gateway's database.
 async fn desk(gateway: &TestGateway, clock: Arc<dyn Clock>) -> Desk {
     let url = gateway.site().database_url();
     let store = ostia_store::open(&url).await.unwrap();
@@ -42,7 +42,7 @@ async fn make(desk: &Desk, user: &str, rights: KeyRights) -> String {
     made.key.expose().clone()
 }
 
-/// Asks until the answer is as it should be: replicas take changes over several times a second.
+/// Repeats the request until the answer is right: replicas read changes several times a second.
 async fn until(gateway: &TestGateway, request: &Request, status: u16) -> Answer {
     let asking = async {
         loop {
@@ -101,7 +101,7 @@ async fn a_key_is_for_its_models_and_addresses() {
     gateway.finish(&[&backend]).await;
 }
 
-/// Waiting, running and streamed requests end with the account, with rows that say so; others go on.
+/// Waiting, running and streamed requests end with the account, with rows that say so. Those of others go on.
 #[tokio::test]
 async fn disabled_users_are_out_at_once() {
     let backend = FakeBackend::start().await;
@@ -172,7 +172,7 @@ async fn disabled_users_are_out_at_once() {
     }
 }
 
-/// One word on one machine ends what somebody runs on three gateways.
+/// Disabling an account on one machine ends the person's requests on three gateways.
 #[tokio::test]
 async fn disabled_users_are_out_on_every_replica() {
     let backend = FakeBackend::start().await;
@@ -204,7 +204,7 @@ async fn disabled_users_are_out_on_every_replica() {
         .await
         .unwrap();
     for (client, reading) in &mut streams {
-        // The error event is the last that comes.
+        // The error event is the last one.
         client.until(reading, b"\"account_disabled\"}}\n\n").await;
     }
     println!(
@@ -224,13 +224,13 @@ async fn disabled_users_are_out_on_every_replica() {
         }
     };
     ostia_testkit::patience::within(|| "three rows".to_owned(), carried).await;
-    // The first one's folder has the database.
+    // The first gateway's folder has the database.
     for gateway in gateways.into_iter().rev() {
         gateway.finish(&[&backend]).await;
     }
 }
 
-/// A key works while somebody vouches for its owner.
+/// A key works as long as somebody vouches for its owner.
 #[tokio::test]
 async fn a_leaver_s_key_is_dead_within_the_owner_s_time() {
     let (backend, clock) = (
@@ -262,7 +262,7 @@ async fn a_leaver_s_key_is_dead_within_the_owner_s_time() {
     gateway.finish(&[&backend]).await;
 }
 
-/// One person by three ways: two issuers and a key; the provider that may not speak for the domain links nobody.
+/// One person with three ways to sign in: two issuers and a key. A provider that does not own the domain links nobody.
 #[tokio::test]
 async fn a_person_is_one_whichever_way_they_come() {
     let (kc, uni, liar) = (
@@ -315,7 +315,7 @@ async fn a_person_is_one_whichever_way_they_come() {
         let lie = gateway.call(&whoami(&token(&liar, name, "s3"))).await;
         assert_eq!(refusal(&lie), (403, "policy_denied".to_owned()), "{name}");
     }
-    // Both sign-ins are written down for one person, and one word ends all three ways.
+    // Both sign-ins are recorded for one person, and disabling the person ends all three ways.
     let both = async {
         loop {
             let people = desk.people().await.unwrap();
@@ -379,7 +379,7 @@ async fn only_members_work_for_a_project() {
     assert_eq!(me["projects"].as_array().unwrap().len(), 2);
     assert_eq!((&me["roles"], &me["project"]), (&json!([]), &json!("")));
     assert_eq!(me["keys"].as_array().unwrap().len(), 1);
-    // Of two nobody knows which; of one it is clear.
+    // With two projects the choice is unclear; with one it is clear.
     assert_eq!(gateway.call(&chat(&gateway, "m", &ann)).await.status(), 200);
     desk.end_project("climate").await.unwrap();
     until(&gateway, &with("climate"), 403).await;
@@ -390,7 +390,7 @@ async fn only_members_work_for_a_project() {
     assert!(projects.contains(&"") && projects.contains(&"climate"));
 }
 
-/// A manager adds members to the project that is his or hers, as long as it is open, and to no other; the audit has it.
+/// A manager can add members to his or her own project while it is open, and to no other. The audit log records it.
 #[tokio::test]
 async fn managers_add_members() {
     let backend = FakeBackend::start().await;
@@ -440,8 +440,8 @@ async fn managers_add_members() {
     gateway.finish(&[&backend]).await;
 }
 
-/// Tokens as providers shape them: what names the user, the groups and the link differs, and the person is one. The claims are
-/// those of the providers' own documentation.
+/// Tokens in the providers' own forms: the claims for the name, the groups and the link differ, but it is one person.
+/// The claims are taken from the providers' documentation.
 #[tokio::test]
 async fn tokens_of_each_kind_of_provider_are_understood() {
     let idps = [
@@ -553,7 +553,7 @@ async fn tokens_of_each_kind_of_provider_are_understood() {
         refusal(&weak),
         (401, "reauthentication_required".to_owned())
     );
-    // Nothing is fetched from where a token points to.
+    // Nothing is fetched from a URL in a token.
     assert_eq!(entra.calls().len(), entra.calls_to("/jwks") + 1);
     gateway.finish(&[&backend]).await;
 }
@@ -566,7 +566,7 @@ fn signed(key: &str, claims: &Value) -> String {
     format!("{message}.{}", URL_SAFE_NO_PAD.encode(seal))
 }
 
-/// A front end's two users have their own rows; nobody else's name is heard, and no role comes with one.
+/// Two users of a front end get rows of their own. A name is accepted only from a front end, and gives no role.
 #[tokio::test]
 async fn a_front_end_s_users_have_their_own_rows() {
     let backend = FakeBackend::start().await;
@@ -612,7 +612,7 @@ async fn a_front_end_s_users_have_their_own_rows() {
         (&me["id"], &me["roles"]),
         (&json!("ann@lab.org"), &json!([]))
     );
-    // Who was seen is written down a little later.
+    // The last use is recorded a little later.
     let disabling = async {
         while desk
             .set_state("bob@lab.org", PersonState::Disabled)

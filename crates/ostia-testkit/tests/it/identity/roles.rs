@@ -1,4 +1,5 @@
-//! Every route times every role and every kind of credential (R19, R28, R34): what no line lets in stays outside.
+//! Every route with every role and every kind of credential (R19, R28, R34): without a line in the table that lets it
+//! in, it is refused.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +13,7 @@ use ostia_testkit::gateway::gauges;
 
 use super::*;
 
-/// What a caller shows, and which roles that has. `None`: it opens nothing at all, with this status.
+/// A credential, and the roles that it has. `None`: it gives no access at all, and gets this status.
 struct Shown {
     what: String,
     request: fn(&str, &str) -> Request,
@@ -55,7 +56,7 @@ fn shown(what: &str, credential: &str, roles: Result<Vec<Role>, u16>) -> Shown {
     }
 }
 
-/// Every kind of credential that a gateway can meet.
+/// Every kind of credential that a gateway can get.
 async fn credentials(idp: &FakeIdp, gateway: &TestGateway) -> Vec<Shown> {
     let desk = desk(gateway).await;
     let plain = || KeyRights::default();
@@ -96,7 +97,7 @@ async fn credentials(idp: &FakeIdp, gateway: &TestGateway) -> Vec<Shown> {
     };
     let away = key(&desk, "away@lab.org", &[], away).await;
     all.push(shown("an admin key from elsewhere", &away, Err(403)));
-    // A front end that names an operator gets no role by that.
+    // A front end that names an operator does not get a role by that.
     let front = KeyRights {
         on_behalf_of: vec!["lab.org".to_owned()],
         addresses: vec!["127.0.0.1/32".to_owned()],
@@ -150,7 +151,7 @@ async fn rig() -> (FakeIdp, FakeBackend, TestGateway, Vec<Shown>) {
     let site = Site::new().model("m", &backend).settings(&settings);
     let gateway = TestGateway::start(site).await;
     let all = credentials(&idp, &gateway).await;
-    // The replica has to have heard who is disabled.
+    // The replica must have learned who is disabled.
     let gone = &all
         .iter()
         .find(|one| one.what.contains("disabled"))
@@ -178,7 +179,7 @@ fn filled(pattern: &str) -> String {
 }
 
 fn ask(one: &Shown, method: &str, path: &str) -> Request {
-    // Of callers behind a proxy of this machine nobody counts the guesses.
+    // Bad guesses of callers behind a proxy on this machine are not counted.
     let request = (one.request)(method, path).header("x-forwarded-for", "192.0.2.9");
     match &*one.credential {
         "" => request,
@@ -194,7 +195,7 @@ async fn each_admin_route_lets_in_its_roles_and_nobody_else() {
             let enough: &[Role] = match route.who {
                 Who::Anybody => continue,
                 Who::Roles(roles) => roles,
-                // Nobody here is one: `managers_add_members` has them.
+                // There is no manager here; `managers_add_members` tests them.
                 Who::Managers => &[],
             };
             let may = |role: &Role| *role == Role::Admin || enough.contains(role);
@@ -203,7 +204,7 @@ async fn each_admin_route_lets_in_its_roles_and_nobody_else() {
                 Ok(roles) => (403, roles.iter().any(may)),
             };
             if lets_in && route.kind == AdminKind::Drain {
-                // It would end the gateway, as another test sees.
+                // This would end the gateway. Another test covers it.
                 continue;
             }
             let mut client = RawClient::connect(gateway.admin_address()).await;
@@ -225,7 +226,7 @@ async fn each_admin_route_lets_in_its_roles_and_nobody_else() {
     gateway.finish(&[&backend]).await;
 }
 
-/// No public route but the open ones answers whoever shows nothing that is good.
+/// Without a valid credential, only the open public routes answer.
 #[tokio::test]
 async fn each_public_route_asks_who_it_is() {
     let (_idp, backend, gateway, all) = rig().await;
@@ -248,7 +249,7 @@ async fn each_public_route_asks_who_it_is() {
     gateway.finish(&[&backend]).await;
 }
 
-/// What allocation systems and helpdesks do over HTTP, and what the audit says of it.
+/// What allocation systems and helpdesks do over HTTP, and what the audit log records.
 #[tokio::test]
 async fn records_are_put_once_and_everything_is_told() {
     let (_idp, backend, gateway, all) = rig().await;

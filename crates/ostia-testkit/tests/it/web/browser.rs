@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use super::*;
 
-/// As much of a browser as pages need: cookies, forms, redirects when they are asked for.
+/// As much of a browser as pages need: cookies, forms, and redirects on request.
 pub struct Browser<'a> {
     gateway: &'a TestGateway,
     address: std::net::SocketAddr,
@@ -20,7 +20,7 @@ impl<'a> Browser<'a> {
         }
     }
 
-    /// One that looks at the admin listener.
+    /// A browser that uses the admin listener.
     pub fn of_admin(gateway: &'a TestGateway) -> Self {
         let address = gateway.admin_address();
         Self {
@@ -65,7 +65,7 @@ impl<'a> Browser<'a> {
         self.send(Request::get(path)).await
     }
 
-    /// Sends a form as the page at `from` holds it, with fields of one's own.
+    /// Submits the form of the page at `from`, with these fields changed.
     pub async fn submit(&mut self, from: &str, path: &str, fields: &[(&str, &str)]) -> Answer {
         let page = self.get(from).await.text();
         let token = token(&page);
@@ -79,13 +79,13 @@ impl<'a> Browser<'a> {
             .await
     }
 
-    /// Goes by a provider: the gateway's address of it, the provider, and back.
+    /// Signs in through a provider: the gateway's redirect, the provider, and back.
     pub async fn enter_by(&mut self, idp: &FakeIdp) -> Answer {
         let back = self.back_from(idp).await;
         self.get(&back).await
     }
 
-    /// The path that the provider sends the browser back to.
+    /// The path to which the provider sends the browser back.
     pub async fn back_from(&mut self, idp: &FakeIdp) -> String {
         let page = self.get("/ui/login").await.text();
         let door = between(&page, "href=\"/ui/login/", "\"");

@@ -1,7 +1,7 @@
 use super::browser::{form, token};
 use super::*;
 
-/// R97: whatever a field holds is shown as text.
+/// R97: the content of every field is shown as text.
 #[tokio::test]
 async fn markup_is_text_in_every_field() {
     const EVIL: &str = "<img src=x onerror=alert(1)></script>'\"{{7*7}}";
@@ -97,7 +97,7 @@ async fn markup_is_text_in_every_field() {
     gateway.finish(&[&backend]).await;
 }
 
-/// R100, and the same from a name that leads here.
+/// R100, and the same from a name that resolves to this address.
 #[tokio::test]
 async fn other_sites_change_and_read_nothing() {
     let (backend, gateway) = rig("").await;
@@ -130,7 +130,7 @@ async fn other_sites_change_and_read_nothing() {
     let json = Request::post("/ui/keys").json(&json!({"label": "x", "token": token}));
     assert_eq!(browser.send(json).await.status(), 415);
     assert_eq!(desk(&gateway).await.all_keys().await.unwrap().len(), 1);
-    // A page whose own name leads to this address asks under that name.
+    // A page whose own name resolves to this address sends that name.
     for host in [
         "evil.example",
         "evil.example:8000",
@@ -179,7 +179,7 @@ async fn answers_say_what_browsers_have_to_keep_from_others() {
             answer.header("cross-origin-resource-policy"),
             Some("same-origin")
         );
-        // Whom the API is open to is not whom pages are open to.
+        // Origins that may call the API may not read the pages.
         assert_eq!(answer.header("access-control-allow-origin"), None, "{path}");
         let text = answer.text();
         for word in [" style=", "<style", "onclick", "http://cdn", "<script>"] {
@@ -216,7 +216,7 @@ async fn the_way_on_leads_nowhere_else() {
     gateway.finish(&[&backend]).await;
 }
 
-/// Without a public URL there are no pages, and programs see nothing of them where there are.
+/// Without a public URL there are no pages. With one, programs see nothing of them.
 #[tokio::test]
 async fn where_pages_are_off_nothing_has_changed() {
     let backend = FakeBackend::start().await;

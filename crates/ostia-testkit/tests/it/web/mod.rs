@@ -20,11 +20,11 @@ use serde_json::{Value, json};
 
 use browser::Browser;
 
-/// Where the pages think that they are; nothing is asked there.
+/// The address that pages are configured with; nothing connects to it.
 const PUBLIC: &str = "http://localhost:8000";
 const PAGES: &str = "[server]\npublic_url = \"http://localhost:8000\"\n[auth]\nadmit = [\"*\"]";
 
-/// Keys alone.
+/// With API keys only.
 async fn rig(settings: &str) -> (FakeBackend, TestGateway) {
     let backend = FakeBackend::start().await;
     let site = Site::new()

@@ -17,7 +17,7 @@ fn with(role: Role) -> KeyRights {
     }
 }
 
-/// R99, for every page and role; on the public listener only from the operators' networks.
+/// R99, for every page and role. On the public listener, only from the operators' networks.
 #[tokio::test]
 async fn each_page_is_for_its_roles_and_nobody_else() {
     let (backend, gateway) = rig("").await;
@@ -136,7 +136,7 @@ async fn an_operator_drains_and_support_looks_and_disables() {
     gateway.finish(&[&backend]).await;
 }
 
-/// What a page shows is in the admin API too, to the same roles.
+/// Whatever a page shows is also in the admin API, for the same roles.
 #[tokio::test]
 async fn requests_are_found_by_the_admin_api() {
     let (backend, gateway) = rig("").await;

@@ -64,7 +64,7 @@ async fn nobody_touches_the_keys_of_others() {
         .iter()
         .find(|key| &*key.username == "root@lab.org")
         .unwrap();
-    // The provider lets people call themselves what they like, and vouches for another address.
+    // The provider lets people choose their username, and vouches for a different address.
     let mut eve = ann();
     eve["sub"] = "666".into();
     eve["preferred_username"] = "root@lab.org".into();
@@ -79,7 +79,7 @@ async fn nobody_touches_the_keys_of_others() {
         let answer = browser.submit("/ui/keys", &path, &[]).await;
         assert_eq!(answer.status(), 404, "{what}");
     }
-    // A key of hers is hers, by a name that is nobody else's.
+    // Her key gets a name that nobody else can have.
     let fields = [("label", "mine"), ("days", "7")];
     let made = browser.submit("/ui/keys", "/ui/keys", &fields).await;
     assert_eq!(made.status(), 200, "{}", made.text());
@@ -100,7 +100,7 @@ async fn nobody_touches_the_keys_of_others() {
     gateway.finish(&[&backend]).await;
 }
 
-/// Whoever finds a key gets none with it that may do more, or lives longer.
+/// Whoever finds a key cannot use it to make one with more rights or a longer life.
 #[tokio::test]
 async fn a_key_makes_no_wider_key() {
     let (backend, gateway) = rig("").await;
@@ -166,7 +166,7 @@ async fn terms_stand_before_the_first_key() {
     gateway.finish(&[&backend]).await;
 }
 
-/// R99: what a page says is what the books say, and of oneself only.
+/// R99: a page shows what the ledger says, about oneself only.
 #[tokio::test]
 async fn usage_is_the_ledger_s_and_one_s_own() {
     let (backend, gateway) = rig("").await;

@@ -40,7 +40,7 @@ async fn a_stranger_has_a_key_and_a_first_answer() {
     assert_eq!(answer.status(), 200);
     let row = gateway.row_of(&answer).await;
     assert_eq!(row.username, "ann@lab.org");
-    // The client showed its secret to the token endpoint, and its proof.
+    // The client sent its secret and its proof to the token endpoint.
     let calls = idp.calls();
     let asked = calls.iter().find(|call| call.path == "/token").unwrap();
     assert!(
@@ -72,7 +72,7 @@ async fn what_userinfo_adds_counts_and_its_failure_keeps_out() {
     gateway.finish(&[&backend]).await;
 }
 
-/// R100: state, PKCE and nonce, replayed or swapped.
+/// R100: state, PKCE and nonce, replayed or exchanged.
 #[tokio::test]
 async fn an_answer_fits_one_attempt_of_one_browser() {
     let (idp, backend, gateway) = oidc_rig("").await;
@@ -80,18 +80,18 @@ async fn an_answer_fits_one_attempt_of_one_browser() {
     let (mut mine, mut other) = (Browser::new(&gateway), Browser::new(&gateway));
     let back = mine.back_from(&idp).await;
     let _ = other.back_from(&idp).await;
-    // Somebody else's answer, an answer without a browser, and one whose state was changed.
+    // Somebody else's answer, an answer without a browser, and one with a changed state.
     assert_eq!(other.get(&back).await.status(), 403);
     assert_eq!(Browser::new(&gateway).get(&back).await.status(), 403);
     let (start, _) = back.split_once("&state=").unwrap();
     assert_eq!(mine.get(&format!("{start}&state=x")).await.status(), 403);
     let held = mine.cookies.clone();
     assert_eq!(mine.get(&back).await.status(), 303);
-    // The same again, even where the browser kept its cookie: the code is spent.
+    // A replay fails even with the browser's cookie, because the code is spent.
     let mut replayed = Browser::new(&gateway);
     replayed.cookies = held;
     assert_eq!(replayed.get(&back).await.status(), 403);
-    // An ID token of another attempt, another client, another issuer, another time.
+    // ID tokens for another attempt, another client, another issuer, another time.
     for wrong in [
         json!({"nonce": "other"}),
         json!({"aud": "other"}),
@@ -167,7 +167,7 @@ async fn a_session_changes_at_sign_in_and_dies_on_both_sides() {
     let first = browser.cookies["ostia"].clone();
     let cookies = browser.cookies.clone();
     assert_eq!(browser.get("/ui/keys").await.status(), 200);
-    // Signing in again ends the session before.
+    // Signing in again ends the earlier session.
     let mut again = Browser::new(&gateway);
     again.cookies = cookies.clone();
     let page = Browser::new(&gateway).get("/ui/login").await;
@@ -185,7 +185,7 @@ async fn a_session_changes_at_sign_in_and_dies_on_both_sides() {
     assert_ne!(again.cookies["ostia"], first);
     let old = browser.get("/ui/keys").await;
     assert!(old.header("location").unwrap().starts_with("/ui/login"));
-    // Signing out: by a form only, and then the cookie opens nothing.
+    // Signing out works only by a form; then the cookie is worthless.
     let cookies = again.cookies.clone();
     assert_eq!(again.get("/ui/logout").await.status(), 405);
     let out = again.submit("/ui/keys", "/ui/logout", &[]).await;
@@ -199,7 +199,7 @@ async fn a_session_changes_at_sign_in_and_dies_on_both_sides() {
             .unwrap()
             .starts_with("/ui/login")
     );
-    // What the database has opens nothing either.
+    // What is in the database gives no access either.
     gateway.finish(&[&backend]).await;
 }
 
@@ -306,7 +306,7 @@ async fn a_link_signs_in_once() {
     let (backend, gateway) = rig("").await;
     let site = ostia::web::Site::new(Arc::clone(gateway.gateway()));
     let link = site.link(&gateway.site().secrets.client_bearer()).unwrap();
-    // Another process's link, and one that nobody made.
+    // A link of another process, and one that was never issued.
     for path in [&*link, "/ui/enter?link=x", "/ui/enter"] {
         let mut browser = Browser::new(&gateway);
         assert_eq!(browser.get(path).await.status(), 403);

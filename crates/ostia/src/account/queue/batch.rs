@@ -3,14 +3,14 @@ use std::task::Waker;
 
 use crate::account::segment::Segment;
 
-/// A batch keeps its memory for the next one, but not what a disk that hung has made of it.
+/// A batch keeps this much memory for the next one, even after a hanging disk made it larger.
 const KEPT_BYTES: usize = 256 << 10;
 const KEPT_ENTRIES: usize = 1_024;
 
-/// Records in the order in which they were handed in.
+/// Records in the order in which they were handed over.
 #[derive(Default)]
 pub(in crate::account) struct Batch {
-    /// One behind the other, without their heads.
+    /// One after the other, without their heads.
     pub(in crate::account) bytes: Vec<u8>,
     pub(in crate::account) entries: Vec<Entry>,
     /// Empty; kept for its memory.
@@ -20,12 +20,13 @@ pub(in crate::account) struct Batch {
 pub(in crate::account) struct Entry {
     pub(in crate::account) what: What,
     pub(in crate::account) len: usize,
-    /// Where it belongs. A final record: the segment that has its `started` record. Others: what the writer chose.
+    /// The segment to write to. A final record goes to the segment that has its `started` record; the writer chooses
+    /// for others.
     pub(in crate::account) home: Option<Arc<Segment>>,
     pub(in crate::account) is_written: bool,
 }
 
-/// `key` is the request's place; `reserve` are the bytes that are kept for its final record.
+/// `key`: the request's place; `reserve`: how many bytes are reserved for its final record.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::account) enum What {
     Started {

@@ -15,12 +15,12 @@ pub(super) struct Place {
     pub(super) reserve: usize,
     /// The task that waits for the record handed in last.
     pub(super) waker: Option<Waker>,
-    /// The request has gone: the place goes with its final record.
+    /// The request is gone; the place goes with its final record.
     pub(super) orphan: bool,
     /// Has the `started` record.
     segment: Option<Arc<Segment>>,
     since: Instant,
-    /// It was waited for long enough.
+    /// The wait has reached its limit.
     late: bool,
 }
 
@@ -28,7 +28,7 @@ pub(super) struct Place {
 pub(super) enum Phase {
     /// The `started` record waits, or the writer has it.
     Starting,
-    /// There is no `started` record, and there will be none.
+    /// There is no `started` record, and there will not be one.
     Refused,
     /// The `started` record is written.
     Open,
@@ -78,8 +78,8 @@ impl Place {
         self.segment.take()
     }
 
-    /// The writer is done with the `started` record, which is in `segment` if it is written. `true`: that refuses the
-    /// request.
+    /// The writer has finished the `started` record, which is in `segment` if it was written. `true`: the request is
+    /// refused.
     pub(super) fn started(&mut self, segment: Option<Arc<Segment>>) -> bool {
         self.segment = segment;
         // A final record that was handed in meanwhile finds the segment here, or becomes that of a refusal.
@@ -94,14 +94,14 @@ impl Place {
         !is_written && !self.late
     }
 
-    /// The final record is handed in.
+    /// The final record is handed over.
     pub(super) fn end(&mut self, now: Instant, hangs: bool) {
         self.phase = Phase::Ending;
         self.since = now;
         self.late = hangs;
     }
 
-    /// `true`: the wait is over as of now.
+    /// `true`: the wait has just reached its limit.
     pub(super) fn expire(&mut self, now: Instant) -> bool {
         let waits = matches!(self.phase, Phase::Starting | Phase::Ending);
         let expires = waits && !self.late && now.saturating_duration_since(self.since) >= PATIENCE;

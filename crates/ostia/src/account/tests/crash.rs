@@ -1,4 +1,4 @@
-//! A crash is a copy of the folder at some moment: SIGKILL keeps what was written, and nothing else.
+//! A crash is simulated by a copy of the folder: SIGKILL keeps what was written, and nothing else.
 
 use std::collections::HashSet;
 use std::fs::{self, OpenOptions};
@@ -17,7 +17,7 @@ use super::{NOON, Rig, answered, finish, flushed, refusal, row, serve, small, st
 pub(super) fn copy(folder: &Path) -> TempDir {
     let copied = TempDir::new().unwrap();
     for path in segments(folder) {
-        // The ledger may delete one meanwhile: then its rows are in the store.
+        // The ledger may delete a file meanwhile: then its rows are in the store.
         if let Ok(bytes) = fs::read(&path) {
             fs::write(copied.path().join(path.file_name().unwrap()), bytes).unwrap();
         }
@@ -190,7 +190,7 @@ async fn recovery_waits_for_the_store() {
     drop(slot);
 }
 
-/// The copy is taken while threads write: whatever had returned by then is in it.
+/// The copy is taken while threads write, and contains every call that had returned by then.
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_crash_under_load_keeps_what_was_written() {
     let rig = Rig::new();
@@ -240,7 +240,7 @@ async fn damage_in_the_middle_hides_nothing_behind_it() {
     let file = segments(rig.folder.path())[0].clone();
     let mut appender = OpenOptions::new().append(true).open(&file).unwrap();
     let mut kept = Vec::new();
-    // Half a record whose length covers what follows, text, zeros.
+    // Half a record whose length covers the following bytes, text, zeros.
     let half = [&200_u32.to_le_bytes()[..], &[7; 90]].concat();
     let damages = [&half[..], b"not a record at all", &[0; 600]];
     for damage in damages {
@@ -270,8 +270,8 @@ async fn damage_in_the_middle_hides_nothing_behind_it() {
     drop(slot);
 }
 
-/// What a power cut may leave: a block of the file reads as zeros. Rows before and behind it are kept, those in it are
-/// counted, and whoever looks for them finds the file.
+/// What a power failure may leave: a block of zeros in the file. Rows before and after it are kept, those in it are
+/// counted, and the file is kept for somebody to look at.
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_block_of_zeros_costs_only_what_was_in_it() {
     const BLOCK: usize = 4_096;
@@ -315,7 +315,7 @@ async fn a_block_of_zeros_costs_only_what_was_in_it() {
     }
 }
 
-/// A sound record that only a later ostia can read.
+/// A valid record that only a newer ostia can read.
 fn unknown_record(file: &Path) -> Vec<u8> {
     let bytes = fs::read(file).unwrap();
     let mut unknown = vec![0; record::HEAD];
@@ -354,7 +354,7 @@ async fn a_record_of_unknown_kind_keeps_its_file() {
     assert!(segments(rig.folder.path())[0] > file);
 }
 
-/// Its rows are in the store, so nothing waits for it, and it is told of once.
+/// Its rows are in the store, so nothing waits for it, and it is reported once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_file_that_cannot_be_given_back_holds_up_nothing() {
     let rig = Rig::new();
@@ -367,7 +367,7 @@ async fn a_file_that_cannot_be_given_back_holds_up_nothing() {
     let unknown = unknown_record(&file);
     let mut appender = OpenOptions::new().append(true).open(&file).unwrap();
     appender.write_all(&unknown).unwrap();
-    // A file cannot take a folder's place.
+    // A file cannot replace a folder.
     let place = file.with_extension("unread");
     fs::create_dir(&place).unwrap();
 

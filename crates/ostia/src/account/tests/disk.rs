@@ -7,7 +7,7 @@ use parking_lot::{Condvar, Mutex};
 use super::super::disk::{Disk, LocalDisk};
 use super::super::segment::MAGIC;
 
-/// A disk that is full, or hangs, when a test says so.
+/// A disk that is full or hangs when a test wants that.
 #[derive(Debug, Default)]
 pub(super) struct TestDisk {
     state: Mutex<State>,
@@ -34,7 +34,7 @@ pub(super) enum Call {
 pub(super) struct Hang(Arc<TestDisk>, Call);
 
 impl TestDisk {
-    /// A full disk takes no record and cannot be synced. New files are made.
+    /// A full disk takes no record and cannot be synced, but new files can be made.
     pub(super) fn set_full(&self, full: bool) {
         self.state.lock().full = full;
     }

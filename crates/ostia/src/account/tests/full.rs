@@ -1,4 +1,4 @@
-//! A full or failing disk, and a store that stays away: new requests are refused, final records never are.
+//! A full or failing disk, and a store that is away: new requests are refused, final records never are.
 
 use std::borrow::Cow;
 
@@ -51,13 +51,13 @@ async fn a_full_journal_takes_every_final_record() {
         let slot = ledger.started(&row);
         match written(&*slot) {
             Ok(()) => open.push((slot, row)),
-            // The spare segment is made in the background: full is when the last one is in use.
+            // The spare segment is made in the background: the journal is full when the last one is in use.
             Err(JournalFull) if ledger.stats().segments == small().max_segments => break,
             Err(JournalFull) => std::thread::yield_now(),
         }
     }
     assert!(open.len() > 40, "{} requests fit", open.len());
-    // Whatever room is left is eaten by refusals.
+    // Refusals use up the room that is left.
     for n in 0..2_000 {
         ledger.rejected(&refusal(&n.to_string(), "requests"));
     }

@@ -1,5 +1,4 @@
-//! A disk that does not answer: what needs it waits for a bounded time and in bounded memory, and nothing is lost but by a
-//! SIGKILL meanwhile.
+//! A disk that does not answer: waits and memory are bounded, and nothing is lost except by a SIGKILL meanwhile.
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -15,14 +14,14 @@ use super::crash::copy;
 use super::disk::{Call, Hang};
 use super::{Rig, answered, finish, flushed, refusal, row, small, start, written};
 
-/// Time is what the test says, as far as waits are concerned.
+/// The test controls the clock of the waits.
 fn rig() -> (Rig, Arc<Ledger>) {
     let rig = Rig::new();
     let ledger = rig.open(small());
     (rig, ledger)
 }
 
-/// The disk hangs over somebody's record from here on.
+/// From here on the disk hangs, while it writes a record.
 fn hang(rig: &Rig, ledger: &Ledger) -> (Hang, Box<dyn Slot>, LedgerRow<'static>) {
     let hang = rig.disk.hang(Call::Write);
     let stuck = row("stuck", 1);
@@ -35,7 +34,7 @@ fn poll(slot: &dyn Slot) -> Poll<Result<(), JournalFull>> {
     slot.poll_written(&mut Context::from_waker(Waker::noop()))
 }
 
-/// Time passes, and whoever looks after the waits has seen it.
+/// Advances the clock, and waits until the waits were checked.
 fn pass(rig: &Rig, ledger: &Ledger, time: Duration) {
     rig.clock.advance(time);
     ledger.journal().watch_disk();
@@ -58,7 +57,7 @@ async fn records_of_one_moment_are_written_together() {
     assert_eq!(rig.store.len(), 10);
 }
 
-/// What the gateway writes of a request that the journal did not take.
+/// The row of a request that the journal did not take.
 fn unavailable<'a>(row: &LedgerRow<'a>) -> LedgerRow<'a> {
     LedgerRow {
         outcome: Outcome::Rejected,
@@ -141,7 +140,7 @@ async fn final_records_wait_in_memory_and_their_answers_no_longer_than_two_secon
     drop((slots, in_hand));
     assert_eq!(ledger.stats().open_receipts, 0);
 
-    // SIGKILL now: the answers were given, and the rows say interrupted.
+    // A SIGKILL now: the answers were sent, but the rows say interrupted.
     let copied = copy(rig.folder.path());
     let store = Arc::new(rig.store.fork());
     let again = Ledger::open(copied.path(), small(), store.clone(), rig.clock.clone()).unwrap();
@@ -173,7 +172,7 @@ async fn who_leaves_while_the_disk_hangs_leaves_one_row() {
     in_hand.finished(&gone(&first));
     waiting.finished(&gone(&second));
     drop((in_hand, waiting));
-    // Without a word there is nothing to tell.
+    // Without a record there is nothing to abandon.
     drop(ledger.started(&third));
     drop(hang);
     flushed(&ledger).await;
@@ -233,10 +232,11 @@ async fn what_waits_is_bounded_and_takes_every_final_record() {
     }
 }
 
-/// A disk may take minutes over a new file too. The thread that makes one in advance and the one that writes both wait for it.
+/// A disk may also take minutes to make a new file. The thread that makes one in advance and the writer both wait for
+/// it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_disk_that_makes_no_file_refuses_requests_and_takes_final_records() {
-    // As many as two files do not hold.
+    // More than two files hold.
     const MANY: usize = 50;
     let (rig, ledger) = rig();
     let early = row("ann", 1);
@@ -288,7 +288,7 @@ async fn a_flush_says_that_the_disk_did_not_take_everything() {
     finish(&*start(&ledger, &done), &answered(&done, 1));
     let (hang, in_hand, _) = hang(&rig, &ledger);
     assert!(!ledger.flush(Duration::from_millis(20)).await);
-    // What is written goes on its way meanwhile.
+    // Written records are carried to the store meanwhile.
     while rig.store.row(done.request_id).is_none() {
         tokio::task::yield_now().await;
     }

@@ -1,5 +1,5 @@
-//! Requests open, end, vanish; the process dies; the store comes and goes. Afterwards every id that `started` accepted has
-//! one final row, and the right one.
+//! Requests open, end or vanish, the process dies, the store comes and goes. In the end every id that `started`
+//! accepted has one final row, the right one.
 
 use std::collections::HashMap;
 use std::fs::OpenOptions;
@@ -144,7 +144,7 @@ impl Machine {
 
     fn check(mut self) {
         self.run(Step::Store(true));
-        // Those still open end with the process.
+        // Requests that are still open end with the process.
         self.crash(b"");
         self.flush();
         let outcomes = self.rig.store.outcomes();

@@ -26,7 +26,7 @@ use super::segment::Segment;
 use super::{Ledger, LedgerError, Options, Stats};
 
 pub(super) const NOON: i64 = 1_795_435_200_000_000;
-/// Long enough for a busy machine; nothing waits that long when all is well.
+/// Long enough for a busy machine; reached only if something is wrong.
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// A row as `started` writes it.
@@ -128,7 +128,7 @@ impl Rig {
     }
 }
 
-/// Waits until the disk has what was handed in last.
+/// Waits until the record that was handed over last is on disk.
 fn written(slot: &dyn Slot) -> Result<(), JournalFull> {
     struct Unpark(Thread);
 
@@ -259,7 +259,7 @@ async fn refusals_beyond_ten_a_second_become_one_row() {
     assert_eq!(ledger.stats().lost_rejected, 0);
 }
 
-/// Who hung up and who was cut off both have no error code.
+/// Neither a caller who hung up nor one who was cut off has an error code.
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn rows_of_different_outcomes_are_not_folded_together() {
     let rig = Rig::new();
@@ -282,7 +282,7 @@ async fn many_threads_lose_nothing() {
     const THREADS: u64 = 8;
     const EACH: u64 = 400;
     let rig = Rig::new();
-    // Small segments: rotation happens all the time, and the writer gives room back meanwhile.
+    // Small segments, so that rotation happens all the time while the writer gives room back.
     let ledger = rig.open(Options {
         max_segments: 10_000,
         ..small()
@@ -332,7 +332,7 @@ async fn synced_segments_hold_the_same_rows() {
     assert_eq!(rig.store.tokens(), HashMap::from([(row.request_id, 9)]));
 }
 
-/// What a disk did not take once is not taken for synced.
+/// What a disk failed to sync once does not count as synced.
 #[test]
 fn a_sync_that_failed_is_tried_again() {
     let rig = Rig::new();
@@ -350,7 +350,7 @@ fn a_sync_that_failed_is_tried_again() {
     }
 }
 
-/// Files and folded rows go on while the disk takes its time over a sync.
+/// Files and folded rows go on while a sync takes long.
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_sync_that_hangs_stops_nothing_else() {
     let rig = Rig::new();

@@ -1,4 +1,4 @@
-//! A dead replica's journal, brought in by another process.
+//! A dead replica's journal, recovered by another process.
 
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ async fn a_dead_journal_is_brought_in_and_removed() {
     assert_eq!(std::fs::read_dir(rig.folder.path()).unwrap().count(), 0);
 }
 
-/// What a recovery that was cut off renamed is taken up again, by the name that it has now.
+/// An interrupted recovery is repeated with the folder's new name.
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_recovery_that_did_not_end_is_taken_up_again() {
     let rig = Rig::new();
@@ -58,8 +58,8 @@ async fn a_recovery_that_did_not_end_is_taken_up_again() {
     assert!(!path.exists());
 }
 
-/// Where the lock does not reach it, an owner sees that its folder was renamed: it lets nobody in, and what it still has to
-/// say goes to the store.
+/// If the lock does not reach it, an owner sees that its folder was renamed: it admits nothing more, and its remaining
+/// rows go to the store.
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn an_owner_whose_folder_was_renamed_stops() {
     let rig = Rig::new();

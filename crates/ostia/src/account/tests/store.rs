@@ -16,7 +16,7 @@ pub(super) struct MemoryStore {
     pub(super) down: AtomicBool,
     /// The next batch is committed, but its writer is told that it failed.
     pub(super) lose_answer: AtomicBool,
-    /// Rows that were brought, known ones included.
+    /// Rows that were brought, including known ones.
     pub(super) brought: AtomicUsize,
 }
 
@@ -69,7 +69,7 @@ impl MemoryStore {
             .collect()
     }
 
-    /// How many requests ended so, folded ones included.
+    /// How many requests ended this way, including folded ones.
     pub(super) fn total(&self, outcome: Outcome) -> u32 {
         let rows = self.rows.lock();
         let ended_so = rows.values().filter(|row| row.outcome == outcome);

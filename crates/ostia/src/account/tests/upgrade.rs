@@ -13,7 +13,7 @@ use super::super::segment::Segment;
 use super::super::tail::Tail;
 use super::{Rig, answered, crash, flushed, row, serve, small};
 
-/// Made by the ostia that wrote records of version 1: an answer, a lost slot, a request under way, a refusal.
+/// Made by the ostia that wrote records of version 1: an answer, a lost slot, a running request, a refusal.
 const VERSION_1: &[u8] = include_bytes!("version-1.seg");
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
@@ -43,7 +43,7 @@ async fn a_journal_of_version_1_is_brought_to_the_store() {
     assert_eq!(ledger.stats().unreadable_segments, 0);
 }
 
-/// A file with the row of one answer, and behind it a record as another ostia would write it.
+/// A file with the row of one answer, followed by a record in another ostia's form.
 async fn file_with(rig: &Rig, version: u8, more: &[u8]) -> PathBuf {
     rig.store.set_down(true);
     let ledger = rig.open(small());

@@ -47,7 +47,7 @@ pub(super) enum Container {
 /// The value cannot be an entry.
 pub(super) struct NotAnEntry;
 
-/// No job and no model has a longer description.
+/// Descriptions of jobs and models are shorter.
 const LONGEST_ENTRY: usize = 1 << 20;
 /// A big machine's queue has a few tens of thousands.
 const MOST_ENTRIES: usize = 100_000;
@@ -55,7 +55,8 @@ const MOST_ENTRIES: usize = 100_000;
 const MOST_BEGINNINGS: usize = 16;
 /// A byte order mark.
 const MARK: &[u8] = b"\xef\xbb\xbf";
-/// Entries that swallow the rest of the page. After each, reading goes on at what looks like the next entry.
+/// How often reading resumes after an entry that swallows the rest of the page. Each time, it goes on at what looks
+/// like the next entry.
 const MOST_RESUMPTIONS: usize = 16;
 
 /// Reads a page. `take` gets each entry's value, and its key if the entries are in an object, and returns what to keep;
@@ -343,7 +344,7 @@ where
 }
 
 impl Scanner<'_> {
-    /// Skips a value that nobody wants. `false`: the text ends within.
+    /// Skips a value that is not needed. `false`: the text ends within.
     fn skip_value(&mut self) -> More {
         let start = self.at;
         let mut strict = Deserializer::from_slice(&self.text[start..]).into_iter::<IgnoredAny>();

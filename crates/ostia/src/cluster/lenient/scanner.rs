@@ -22,7 +22,7 @@ pub(super) struct Budget {
 
 /// How deep containers may be nested.
 const DEEPEST: usize = 64;
-/// A number or a word; the rest of a longer one is not kept.
+/// Numbers and words are cut after this many bytes.
 const LONGEST_WORD: usize = 64;
 
 impl Budget {
@@ -34,7 +34,7 @@ impl Budget {
         Self::new(1, 1 << 12)
     }
 
-    /// For what is only skipped.
+    /// A budget that keeps nothing, for values to be skipped.
     pub fn nothing() -> Self {
         Self::new(0, 0)
     }

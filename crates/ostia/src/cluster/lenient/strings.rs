@@ -8,7 +8,7 @@ pub(super) enum Role {
     Key,
     InObject,
     InList,
-    /// Not known.
+    /// Unknown.
     Anywhere,
 }
 

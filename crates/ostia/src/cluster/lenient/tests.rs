@@ -24,7 +24,7 @@ fn entries(page: impl AsRef<[u8]>) -> Listing<Value> {
     objects(page.as_ref(), &SHAPE).unwrap()
 }
 
-/// The value of a job's `v`, which stands between two sound jobs, written like this.
+/// The value of `v` of a job that is written like this between two sound jobs.
 fn between(written: impl AsRef<[u8]>) -> (Value, String) {
     let before: &[u8] = b"{\n \"jobs\": {\n  \"1\": {\"n\": 1},\n  \"2\": {\"v\": ";
     let after: &[u8] = b",\n    \"w\": {\"x\": \"y\"}, \"n\": 2},\n  \"3\": {\"n\": 3}\n }\n}\n";
@@ -168,7 +168,7 @@ fn an_entry_that_swallows_the_rest_is_left_out_alone() {
     assert!(listing.lost);
 }
 
-/// Without it the jobs that follow seem to be parts of the one that lacks it.
+/// Without this rule, the jobs after the broken one would seem to be parts of it.
 #[test]
 fn a_bracket_that_is_missing_costs_one_entry() {
     let job = |n: u64| json!({"n": n, "resources": {"nodes": [n, {"of": "many"}]}, "state": "R"});
@@ -224,7 +224,7 @@ fn a_page_of_another_shape_is_none() {
     }
 }
 
-/// What costs too much is left out; it neither ends the process nor takes for ever.
+/// Values that cost too much are left out; they neither end the process nor take for ever.
 #[test]
 fn hostile_pages_are_read_to_their_end() {
     const LONG: usize = 1 << 15;
@@ -318,7 +318,8 @@ proptest! {
         prop_assert_eq!(read, members);
     }
 
-    /// What serde_json refuses for one mistake at its end, the scanner reads the same up to there.
+    /// The scanner reads a text that serde_json refuses only for a mistake at its end like serde_json, up to that
+    /// mistake.
     #[test]
     fn the_scanner_reads_sound_values_as_serde_json_does(value in json_value(), pretty in any::<bool>()) {
         let value = json!({"v": value, "w": 1});

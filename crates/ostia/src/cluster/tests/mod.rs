@@ -12,8 +12,8 @@ use crate::catalog::{Catalog, Deployment, Scheduler};
 use crate::config::{Sources, load};
 use crate::fleet::Fleet;
 
-/// A catalog of one cluster `c` (whose fixture has these further fields) and of these endpoints' `fields`, beside the
-/// usual ones.
+/// A catalog with one cluster `c`, whose fixture gets these further fields, and these endpoints, which add their
+/// `fields` to the usual ones.
 pub(crate) fn catalog(cluster: &Value, endpoints: &[Value]) -> Catalog {
     let folder = tempfile::tempdir().unwrap();
     let entry = |kind: &str, usual: Value, more: &Value| {
@@ -54,7 +54,7 @@ fn deployments(models: &[&str]) -> Vec<Arc<Deployment>> {
     catalog(&json!({}), &endpoints).deployments().to_vec()
 }
 
-/// What a scheduler's adapter reads of this `config`.
+/// A scheduler as read from this `config`.
 fn scheduler(config: &Value) -> Scheduler {
     let mut config = config.clone();
     config["slurmrestd_url"] = json!("http://127.0.0.1:9/slurm/v0.0.40/jobs/");

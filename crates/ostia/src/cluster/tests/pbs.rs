@@ -100,7 +100,7 @@ fn without_jobs_the_key_may_be_missing() {
     }
 }
 
-/// The listing of 19 with a job of somebody else in its midst, who wrote this as the value of a variable.
+/// The listing of 19 with another user's job in its middle, which has this value as a variable.
 fn with_variable(value: &[u8]) -> Jobs {
     let text = format!("{:#}", pbs_19());
     let (before, after) = text.split_once("\"hidden\"").unwrap();
@@ -153,7 +153,7 @@ fn a_job_that_is_none_hides_no_other() {
         let jobs = jobs(&listing.to_string());
         assert_eq!(names(&jobs.running), ["small"]);
         assert_eq!(names(&jobs.queued), ["org/Big-70B,other"]);
-        // What the lost job serves may run.
+        // The models of the unreadable job may be running.
         assert!(!jobs.complete && jobs.faults.count() == 1);
     }
     for key in [

@@ -1,4 +1,4 @@
-//! The commands themselves: programs of the right name in a folder that `command_path` names.
+//! Runs real commands: programs with the scheduler's names in the folder of `command_path`.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -15,7 +15,7 @@ use crate::cluster::pbs::Pbs;
 use crate::cluster::slurm::Slurm;
 use crate::cluster::{ClusterAdapter, ClusterContext, Jobs, JobsError};
 
-/// A folder with a program that does what this shell script says.
+/// A folder with a program of this name, made from a shell script.
 fn program(name: &str, script: &str) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join(name);
@@ -131,7 +131,7 @@ async fn a_command_may_complain_a_lot_and_succeed() {
     );
 }
 
-/// A listing may be 64 MiB: whoever shares the thread with its question goes on meanwhile.
+/// A listing may be 64 MiB: other work on the same thread goes on while it is parsed.
 #[tokio::test]
 async fn a_listing_is_read_where_it_holds_up_nobody() {
     let (tell, told) = std::sync::mpsc::channel();

@@ -68,7 +68,7 @@ fn the_listing_of_21_08() {
     let jobs = jobs(&slurm_21_08(), &json!({}));
     assert_eq!(names(&jobs.running), ["org/Big-70B"]);
     assert_eq!(names(&jobs.queued), ["small,other"]);
-    // Job 13 has the higher priority, though nobody here may know of it.
+    // Job 13 has the higher priority, although this site's users may not see it.
     assert_eq!(jobs.queued[0].shown["Queue Position"], 2);
     assert_eq!(jobs.queued[0].expected_start, Some(NOW + 600));
     assert_eq!(
@@ -140,7 +140,7 @@ fn a_controller_that_does_not_answer_stops_no_model() {
     let error = read(nothing.to_string().as_bytes(), &mapping, NOW).unwrap_err();
     assert!(error.detail.contains("controller"), "{error:?}");
     assert!(!error.message.contains("controller"), "{error:?}");
-    // What was told holds; what was not is not known.
+    // Jobs that were listed count; models without one are unknown.
     let some = json!({"jobs": [{"name": "m", "job_state": "RUNNING"}], "errors": errors});
     let jobs = read(some.to_string().as_bytes(), &mapping, NOW).unwrap();
     assert_eq!(names(&jobs.running), ["m"]);

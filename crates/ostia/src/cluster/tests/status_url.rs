@@ -44,12 +44,12 @@ fn a_list_of_names_is_all_live() {
     assert!(read(br#"{"models": [1]}"#).is_err());
     let page = read(br#"{"models": ["a", 1, null, "b"]}"#).unwrap();
     assert_eq!((names(&page.running).len(), page.faults.count()), (2, 2));
-    // An entry of that name is an entry.
+    // An entry may itself be called `models`.
     let page = json!({"models": {"status": "Live", "model": "a"}});
     assert_eq!(names(&jobs(&page).running), ["a"]);
 }
 
-/// Each of these stands among two sound entries, which are read.
+/// Each of these is placed between two sound entries, which must be read.
 #[test]
 fn one_bad_entry_hides_no_other() {
     for (bad, read_too) in [

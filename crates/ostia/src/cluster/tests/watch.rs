@@ -99,7 +99,7 @@ impl Rig {
         self.source.asked.load(Ordering::SeqCst)
     }
 
-    /// Waits until a refresh has ended that gives this.
+    /// Waits until a refresh ends with the wanted result.
     async fn until(&self, done: impl Fn(&Self) -> bool) {
         while !done(self) {
             tokio::task::yield_now().await;
@@ -191,7 +191,7 @@ async fn a_failure_stands_for_less_and_hides_nothing_that_was_known() {
         (Some(Duration::from_secs(100)), &running("a"))
     );
     assert_eq!(rig.asked(), 3);
-    // Inference goes on by what was last known.
+    // Inference uses the last known states.
     assert_eq!(rig.states()[0], ModelState::Running);
     assert!(!rig.catalog.deployments()[1].state.is_unlisted());
 }
@@ -237,7 +237,7 @@ async fn what_a_dead_source_said_long_ago_refuses_nobody() {
     assert_eq!(rig.states(), [ModelState::Running, ModelState::Stopped]);
     fails_at(10).await;
     assert_eq!(rig.states(), [ModelState::Unknown, ModelState::Unknown]);
-    // Nor does a reload bring it back, and the list of jobs goes on.
+    // A reload does not bring it back either, and the list of jobs still works.
     let (same, catalog) = watch_at(Shared(Arc::clone(&rig.source)), 30.0, &rig.clock, &[]);
     same.inherit(&rig.watch);
     for deployment in catalog.deployments() {
@@ -301,7 +301,7 @@ async fn an_adapter_that_panics_or_hangs_is_an_error_like_any_other() {
     assert_eq!(error.status, StatusCode::GATEWAY_TIMEOUT);
 }
 
-/// What is logged on this thread while the value lives.
+/// Captures this thread's log while the value lives.
 #[derive(Clone, Default)]
 struct Lines(Arc<Mutex<Vec<u8>>>);
 
@@ -341,7 +341,7 @@ async fn a_listing_that_stays_broken_is_told_once_an_hour() {
         rig.until(|rig| !rig.watch.is_due()).await;
         assert_eq!(told(), expected, "{minutes}");
     }
-    // A later reading of the files does not begin anew.
+    // Reading the files again does not start it anew.
     let (same, _catalog) = watch_at(Shared(Arc::clone(&rig.source)), 30.0, &rig.clock, &[]);
     same.inherit(&rig.watch);
     rig.clock.advance(Duration::from_secs(61));

@@ -1,4 +1,4 @@
-//! Responses that are cut: everything yielded arrives, the end does not.
+//! Responses that are cut: everything yielded before the cut arrives, and the response looks unfinished.
 
 use std::sync::Arc;
 use std::task::Poll;

@@ -76,13 +76,13 @@ fn an_address_has_its_share_and_never_all() {
     assert_eq!(connections.open(), 0);
 }
 
-/// A head that never ends is held, and counted: whoever sends many has used up the room for them.
+/// An incomplete head occupies memory that is counted: a client that opens many uses up its share.
 #[tokio::test]
 async fn heads_that_never_end_are_bounded() {
     let gateway = Gateway::start(options(), echo).await;
     let begun = format!("GET / HTTP/1.1\r\nhost: a\r\nx: {}", "y".repeat(60 * 1024));
     let mut held = Vec::new();
-    // 64 MiB for all heads, and each takes twice its length, but for the first 8 KiB.
+    // 64 MiB for all heads. Each counts twice its length, and the first 8 KiB are free.
     let most = 64 * 1024 / (2 * (60 - 8)) + 1;
     for _ in 0..most + 20 {
         let mut client = gateway.connect().await;
@@ -93,7 +93,7 @@ async fn heads_that_never_end_are_bounded() {
         tokio::task::yield_now().await;
     }
     assert!(gateway.connections.open() > most / 2);
-    // Usual ones have room.
+    // Heads of usual size still fit.
     let bytes = gateway
         .talk("GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
         .await;

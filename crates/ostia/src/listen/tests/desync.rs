@@ -17,7 +17,7 @@ const CHUNKED: &[&str] = &[
     "transfer-encoding: chunked\n\n5;ext=\"x\"\nhello\n0\n\n",
 ];
 
-/// The same, but never valid.
+/// In the same form, but never valid.
 const ODD: &[&str] = &[
     "transfer-encoding: chunked\n\n5;ext=\"\n\nhello\n0\n\n",
     "transfer-encoding: xchunked\n\n0\n\n",

@@ -55,7 +55,7 @@ async fn a_dripping_head_is_closed() {
     gateway.until_none_is_open().await;
 }
 
-/// With the end of the idle time the client sees a clean end, and nothing before it.
+/// When the idle time is over, the client sees a clean close, and no bytes before it.
 #[tokio::test]
 async fn an_idle_connection_is_closed_after_its_answer() {
     let options = Options {
@@ -71,7 +71,7 @@ async fn an_idle_connection_is_closed_after_its_answer() {
     assert_eq!(text(&client.read_all().await), "");
 }
 
-/// Whoever says that it closes is told nothing of keeping.
+/// A client that sends `Connection: close` gets no Keep-Alive header.
 #[tokio::test]
 async fn only_kept_connections_are_announced() {
     let options = Options {
@@ -89,7 +89,8 @@ async fn only_kept_connections_are_announced() {
     }
 }
 
-/// The idle time and the time for a head are two: a head has its own from its first byte on, however it drips.
+/// The idle time and the time for a head are separate: each head is timed from its first byte on, however slowly it
+/// trickles.
 #[tokio::test]
 async fn a_later_head_has_its_own_time() {
     let options = Options {
@@ -100,7 +101,7 @@ async fn a_later_head_has_its_own_time() {
     let mut client = gateway.connect().await;
     client.get("/").await;
     client.read_until("/ 0").await;
-    // Longer idle than a head may take.
+    // Idle for longer than a head may take.
     tokio::time::sleep(SHORT * 2).await;
     client.get("/").await;
     client.read_until("/ 0").await;

@@ -1,4 +1,4 @@
-//! Certificates that curl and Python accept and that the rules of public authorities do not.
+//! Certificates that curl and Python accept, though they break the rules for public authorities.
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ use crate::catalog::{Scheme, Target};
 
 const NAME: &str = "model.test";
 
-/// A certificate, its key, and the file that a site gives for it.
+/// A backend's certificate, its key, and the file that the site configured for it.
 struct Shown {
     leaf: CertificateDer<'static>,
     key: KeyPair,
@@ -39,7 +39,7 @@ impl Shown {
         }
     }
 
-    /// As `openssl req -x509 -subj /CN=NAME` makes it: an authority's, with its name in the subject alone.
+    /// Like `openssl req -x509 -subj /CN=NAME`: marked as an authority's, with its name only in the subject.
     fn self_signed(change: impl FnOnce(&mut CertificateParams)) -> Self {
         let mut params = named(NAME);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -53,7 +53,7 @@ impl Shown {
     async fn backend(&self, versions: &[&'static rustls::SupportedProtocolVersion]) -> Backend {
         let key = PrivateKeyDer::try_from(self.key.serialize_der()).unwrap();
         let signing = any_supported_type(&key).unwrap();
-        // Without the check that the certificate is one for webpki.
+        // rustls's own constructor would reject certificates that webpki does not accept.
         let shown = CertifiedKey::new(vec![self.leaf.clone()], signing);
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config = ServerConfig::builder_with_provider(provider)
@@ -71,7 +71,7 @@ impl Shown {
         target
     }
 
-    /// The status, over each version of TLS.
+    /// Calls succeed with each version of TLS.
     async fn accepted(&self, change: impl Fn(&mut Target)) {
         for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
             let backend = self.backend(&[version]).await;
@@ -82,7 +82,7 @@ impl Shown {
         }
     }
 
-    /// What the failure says.
+    /// The text of the failure.
     async fn refused(&self, change: impl Fn(&mut Target)) -> String {
         let backend = self.backend(rustls::ALL_VERSIONS).await;
         let mut target = self.target(&backend);
@@ -194,7 +194,7 @@ async fn version_1_is_accepted_from_an_authority_that_was_given() {
         "{detail}"
     );
 
-    // A leaf that was given is not an authority.
+    // A leaf certificate in the site's file does not act as an authority.
     let key = KeyPair::generate().unwrap();
     let params = named("Site CA");
     let middle = params.signed_by(&key, &issuer).unwrap();
@@ -237,7 +237,7 @@ fn keys_that_cannot_be_checked_are_told_at_once() {
     );
 }
 
-/// A certificate for [`NAME`] without version and extensions (RFC 5280 section 4.1), which rcgen does not make.
+/// A certificate for [`NAME`] without version and extensions (RFC 5280 section 4.1). rcgen cannot make one.
 fn version_1(key: &KeyPair, issuer: &str, signer: &KeyPair) -> CertificateDer<'static> {
     const ECDSA_SHA256: &[u8] = b"\x30\x0a\x06\x08\x2a\x86\x48\xce\x3d\x04\x03\x02";
     let validity = [tlv(0x17, b"200101000000Z"), tlv(0x18, b"21200101000000Z")].concat();

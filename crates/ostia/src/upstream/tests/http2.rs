@@ -18,7 +18,7 @@ use super::{call, client, fail, outgoing, plain, read, send, soon};
 
 type Events = mpsc::UnboundedSender<String>;
 
-/// A body that ends or does not, and tells when it is dropped.
+/// A body that may end or not, and reports when it is dropped.
 struct Answer {
     pieces: Vec<&'static str>,
     endless: bool,

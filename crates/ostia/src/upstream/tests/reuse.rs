@@ -140,7 +140,7 @@ async fn when_the_backend_is_gone_altogether_another_endpoint_may_be_tried() {
     soon(call(&client)).await;
     let address = ("127.0.0.1", backend.port);
     drop(backend);
-    // The listener closes when its task ends, and that task needs a turn first.
+    // The listener closes when its task ends, and the task must be polled for that.
     while tokio::net::TcpStream::connect(address).await.is_ok() {
         tokio::task::yield_now().await;
     }

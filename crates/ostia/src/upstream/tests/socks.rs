@@ -8,7 +8,7 @@ use super::{OK, call, client, fail, outgoing, plain, soon, target};
 use crate::catalog::{Proxy, Scheme, Target};
 use crate::upstream::FailureKind;
 
-/// What a SOCKS server was asked for: user and password, host and port.
+/// What a SOCKS server was asked: user and password, host and port.
 type Asked = tokio::sync::mpsc::UnboundedSender<(Option<(String, String)>, String, u16)>;
 
 /// RFC 1928 and 1929, as far as a test needs them. The tunnel always leads to `end` on loopback.
@@ -51,7 +51,7 @@ async fn serve(mut peer: Peer, end: u16, asked: Asked) -> Option<()> {
     Some(())
 }
 
-/// Bytes with their count before them.
+/// Strings, each preceded by its length in one byte.
 async fn texts(socket: &mut TcpStream) -> Option<Vec<u8>> {
     let mut text = vec![0; usize::from(socket.read_u8().await.ok()?)];
     socket.read_exact(&mut text).await.ok()?;

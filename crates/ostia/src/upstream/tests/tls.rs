@@ -44,7 +44,7 @@ impl Authority {
         self.folder.path().join(file)
     }
 
-    /// A server certificate for `name`; `known`: clients must show one of this authority's certificates.
+    /// A server certificate for `name`; `known`: clients must present a certificate from this authority.
     pub(super) fn acceptor(&self, name: &str, known: bool, alpn: &[&str]) -> TlsAcceptor {
         self.acceptor_with(name, known, alpn, rustls::DEFAULT_VERSIONS)
     }
