@@ -89,6 +89,8 @@ pub struct Turn {
     pub is_new_user: bool,
     /// It waits in line for its turn.
     pub waits: bool,
+    /// Who waits behind it in this process, and is next there if there is a place: class, project and user.
+    pub next: Option<(Class, Arc<str>, Arc<str>)>,
 }
 
 /// The amount taken from one limit.

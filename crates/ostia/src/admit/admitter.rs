@@ -628,7 +628,9 @@ impl Shared {
         let mut claims = asking.claims(deployment, is_wanted);
         let cost = asking.cost(deployment);
         let shared_place = places(deployment).filter(|_| self.spans_replicas);
-        let turn = shared_place.as_ref().and_then(|_| self.turn(asking, cost));
+        let turn = shared_place
+            .as_ref()
+            .and_then(|_| self.turn(deployment, asking, cost));
         let is_charged = turn.is_some();
         claims.extend(shared_place);
         let grant = self.reserve(Ask { claims, cost, turn }).await?;
@@ -643,8 +645,13 @@ impl Shared {
     }
 
     /// Who asks, for the limiter that decides between replicas.
-    fn turn(&self, asking: &Asking<'_>, cost: Cost) -> Option<Turn> {
+    fn turn(&self, deployment: &Deployment, asking: &Asking<'_>, cost: Cost) -> Option<Turn> {
         let (pool, party) = asking.party?;
+        let service = likely_service(asking.demand, cost);
+        let next = match asking.waits {
+            true => self.queues.behind(pool, party, service, &deployment.slug),
+            false => None,
+        };
         let (is_new_project, is_new_user) = self.queues.is_new(pool, party);
         Some(Turn {
             pool: Arc::clone(pool),
@@ -653,10 +660,11 @@ impl Shared {
             project_share: party.project_share,
             user: Arc::clone(&party.user),
             user_share: party.user_share,
-            service: likely_service(asking.demand, cost),
+            service,
             is_new_project,
             is_new_user,
             waits: asking.waits,
+            next: next.map(|next| (next.class, next.project, next.user)),
         })
     }
 

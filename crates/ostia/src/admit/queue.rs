@@ -224,6 +224,22 @@ impl Queues {
         }
     }
 
+    /// Who is next on this endpoint once the first of this party's line is served.
+    pub(super) fn behind(
+        &self,
+        pool: &str,
+        party: &Party,
+        service: f64,
+        endpoint: &str,
+    ) -> Option<Party> {
+        let queue = self.known(pool)?;
+        let state = queue.state.lock();
+        let next = state
+            .lines
+            .behind(party, service, |waiter| waiter.may_use(endpoint))?;
+        Some(next.party.clone())
+    }
+
     /// A request of this party was admitted. It is counted if others wait, or waited recently, or if the limiter over
     /// replicas counted it (`is_charged`).
     pub(super) fn served(

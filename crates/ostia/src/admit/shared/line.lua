@@ -29,11 +29,16 @@ local function keep(who, names, values)
   redis.call('PEXPIRE', key, fair_ms)
 end
 
--- What is new saved nothing up. Its place in the order.
+-- Its place in the order. What is new saved nothing up but the service of two requests, as in admit/fair.rs.
 local function ranked(who)
   local found, names = counters(who)
-  local by_project = who.new_project and math.max(found[1], found[3]) or found[1]
-  local by_user = who.new_user and math.max(found[2], found[4]) or found[2]
+  local by_project, by_user = found[1], found[2]
+  if who.new_project then
+    by_project = math.max(by_project, found[3] - 2 * who.service / math.max(who.project_share, 1))
+  end
+  if who.new_user then
+    by_user = math.max(by_user, found[4] - 2 * who.service / math.max(who.user_share, 1))
+  end
   if who.new_project or who.new_user then
     keep(who, { names[1], names[2] }, { by_project, by_user })
   end
@@ -87,9 +92,9 @@ local function is_same(one, other)
   return one.pool == other.pool and one.class == other.class and one.project == other.project and one.user == other.user
 end
 
--- How many of other replicas go first, and the waiter of its own replica.
-local function others_before(who, key)
-  local count, own = 0, nil
+-- Whether one of another replica goes first, and the waiter of its own replica.
+local function is_preceded(who, key)
+  local is, own = false, nil
   local all = waiting(key)
   for _, other in ipairs(all) do
     if other.replica == who.replica then
@@ -99,13 +104,13 @@ local function others_before(who, key)
   who.since = own and is_same(own, who) and own.since or now_ms
   for _, other in ipairs(all) do
     if other.replica ~= who.replica and other.pool == who.pool and precedes(other, who) then
-      count = count + 1
+      is = true
     end
   end
-  return count, own
+  return is, own
 end
 
--- It waits, instead of the one of its replica that tried before it: each replica knows who is next there.
+-- It waits, instead of the one of its replica that waited before it: each replica knows who is next there.
 local function wait(who, key)
   local kept = {}
   for _, name in ipairs({ 'replica', 'pool', 'class', 'project', 'user', 'since' }) do

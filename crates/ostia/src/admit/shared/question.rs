@@ -64,6 +64,7 @@ fn who(turn: &Turn, replica: &str) -> String {
         "new_project": turn.is_new_project,
         "new_user": turn.is_new_user,
         "waits": turn.waits,
+        "next": turn.next.as_ref().map(|(class, project, user)| json!([class.as_str(), &**project, &**user])),
     });
     who.to_string()
 }

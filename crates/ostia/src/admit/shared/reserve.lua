@@ -53,14 +53,14 @@ for at = 2, #KEYS do
   else
     claim.total = running_leases(claim.key)
   end
-  local before = 0
+  local is_others = false
   if turn and string.find(claim.key, places) then
     place = claim
-    before, own = others_before(turn, claim.key)
+    is_others, own = is_preceded(turn, claim.key)
   end
   claims[#claims + 1] = claim
   local room = math.max(claim.most - claim.total, 0)
-  if denied == 0 and (room < need(claim) + before or claim.debt > 0) then
+  if denied == 0 and (room < need(claim) or claim.debt > 0 or is_others) then
     denied = #claims
   end
 end
@@ -128,7 +128,11 @@ if turn then
   serve(turn)
 end
 if place then
-  if own and is_same(own, turn) then
+  local behind = turn.next
+  if behind ~= cjson.null then
+    local class, project, user = unpack(behind)
+    wait({ replica = turn.replica, pool = turn.pool, class = class, project = project, user = user, since = now_ms }, place.key)
+  elseif own and is_same(own, turn) then
     withdraw(turn.replica, place.key)
   end
   if place.total + 1 < place.most then

@@ -109,7 +109,7 @@ impl Server {
 }
 
 impl State {
-    /// What is new saved nothing up.
+    /// What is new saved nothing up but the service of two requests.
     fn counter(&mut self, turn: &Turn) -> f64 {
         let present = self.present;
         let counter = self
@@ -117,7 +117,8 @@ impl State {
             .entry(Arc::clone(&turn.project))
             .or_insert(present);
         if turn.is_new_project {
-            *counter = counter.max(present);
+            let credit = 2.0 * turn.service / f64::from(turn.project_share);
+            *counter = counter.max(present - credit);
         }
         *counter
     }
@@ -145,14 +146,16 @@ impl State {
         let same = own.as_ref().filter(|(who, _)| *who == turn.project);
         let since = same.map_or(self.asks, |(_, since)| *since);
         let place = (counter, &*turn.project, since);
-        let others = self.line.iter().filter(|(other, _)| **other != replica);
-        let before = others
-            .filter(|(_, (who, since))| self.place_of(who, *since) < place)
-            .count() as u64;
-        if most - self.running > before {
+        let mut others = self.line.iter().filter(|(other, _)| **other != replica);
+        let is_preceded = others.any(|(_, (who, since))| self.place_of(who, *since) < place);
+        if self.running < most && !is_preceded {
             self.running += 1;
             self.present = self.present.max(counter);
-            if same.is_some() {
+            if let Some((_, next, _)) = &turn.next {
+                let present = self.present;
+                self.counters.entry(Arc::clone(next)).or_insert(present);
+                self.line.insert(replica, (Arc::clone(next), self.asks));
+            } else if same.is_some() {
                 self.line.remove(&replica);
             }
             if let Some(counter) = self.counters.get_mut(&turn.project) {
