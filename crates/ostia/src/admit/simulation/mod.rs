@@ -1,6 +1,5 @@
 //! Fair shares of an engine with four places, on one replica and on three: the queue as it is, on a clock that only the
 //! simulation moves. `cargo test -p ostia --lib admit::simulation -- --nocapture` prints the figures.
-#![expect(clippy::print_stdout, reason = "figures that people read")]
 
 mod server;
 mod site;
