@@ -623,11 +623,16 @@ impl Shared {
         asking: &Asking<'_>,
         is_wanted: fn(Scope) -> bool,
     ) -> Result<Leased, Refused> {
-        let place = deployment.state.take_place(deployment.places());
+        let shared_place = places(deployment).filter(|_| self.spans_replicas);
+        let most = match shared_place {
+            // The limiter counts, and has to know who waits here.
+            Some(_) => u32::MAX,
+            None => deployment.places(),
+        };
+        let place = deployment.state.take_place(most);
         let place = place.ok_or_else(|| Refused::full(SHORTLY))?;
         let mut claims = asking.claims(deployment, is_wanted);
         let cost = asking.cost(deployment);
-        let shared_place = places(deployment).filter(|_| self.spans_replicas);
         let turn = shared_place
             .as_ref()
             .and_then(|_| self.turn(deployment, asking, cost));
