@@ -31,7 +31,7 @@ pub use ledger::{
 };
 pub use limiter::{
     Ask, Claim, Cost, Denial, Grant, Hold, Level, Limiter, Measure, Reserving, Return, Scope,
-    Standing, Subject, Taken,
+    Standing, Subject, Taken, Turn,
 };
 pub use people::{
     ApiKey, AuditEvent, AuditQuery, AuditRow, Change, KeyChange, KeyChanges, KeyRights, Login,

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::BoxFuture;
+use crate::{BoxFuture, Class};
 
 /// For whom a limit counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
@@ -67,6 +67,30 @@ pub struct Ask {
     /// If several have no room, the caller is told about the first.
     pub claims: Vec<Claim>,
     pub cost: Cost,
+    /// Set if a place on an endpoint is asked for whose requests wait in several processes.
+    pub turn: Option<Turn>,
+}
+
+/// Who asks for a place, for a limiter that decides between processes whose turn it is.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Turn {
+    /// Only those who wait for the same pool are compared.
+    pub pool: Arc<str>,
+    pub class: Class,
+    pub project: Arc<str>,
+    pub project_share: u32,
+    pub user: Arc<str>,
+    pub user_share: u32,
+    /// What is counted for both if there is a place.
+    pub service: f64,
+    /// No other request of the project is here: it has saved nothing up.
+    pub is_new_project: bool,
+    /// No other request of the user is here.
+    pub is_new_user: bool,
+    /// It waits in line for its turn.
+    pub waits: bool,
+    /// Who waits behind it in this process, and is next there if there is a place: class, project and user.
+    pub next: Option<(Class, Arc<str>, Arc<str>)>,
 }
 
 /// The amount taken from one limit.

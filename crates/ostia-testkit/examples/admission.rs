@@ -9,7 +9,6 @@
     reason = "a measurement that people run and read"
 )]
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -72,9 +71,13 @@ fn main() {
 }
 
 async fn engine(curve: Curve) -> String {
+    engine_at(curve, PACE).await
+}
+
+async fn engine_at(curve: Curve, pace: Pace) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
-    let engine = Engine::new([(MODEL, Fault::None)], PACE, Arc::new(SystemClock));
+    let engine = Engine::new([(MODEL, Fault::None)], pace, Arc::new(SystemClock));
     spawn(engine.with_curve(curve).serve(listener));
     format!("http://{address}/v1")
 }
@@ -144,14 +147,52 @@ fn queued(answer: &Answer) -> Duration {
     Duration::from_millis(millis.unwrap_or_default())
 }
 
-/// One user with 100 connections and nine with one each, on an engine of four places, behind one or three replicas.
+/// Places of the engine whose shares are measured, and what it takes for an answer: long beside what this process does for one.
+const PLACES: u32 = 4;
+const SERVICE: Duration = Duration::from_millis(200);
+
+/// One user with 100 connections and nine with one each, beside as many connections of one user, who is served in the order of
+/// arrival.
 async fn fair(replicas: usize, time: Duration) {
-    const PLACES: u32 = 4;
-    let url = engine(Curve {
+    let served = crowd(replicas, time, |user| user).await;
+    let in_turn = crowd(replicas, time, |_| 0).await;
+    let counts: Vec<f64> = served.iter().map(|taken| taken.len() as f64).collect();
+    let total: f64 = counts.iter().sum();
+    let squares: f64 = counts.iter().map(|count| count.powi(2)).sum();
+    let first_come: usize = in_turn.iter().map(Vec::len).sum();
+    let most = f64::from(PLACES) * time.as_secs_f64() / SERVICE.as_secs_f64();
+    println!("{replicas} replica(s), answers by user: {counts:?}");
+    println!(
+        "Jain's index {:.4}; throughput {:.3} of first come first served, {:.3} of what the engine could answer",
+        total * total / (10.0 * squares),
+        total / first_come as f64,
+        total / most
+    );
+    let mut waits: Vec<f64> = served[1..]
+        .iter()
+        .flatten()
+        .map(|taken| taken.queued.as_secs_f64() / SERVICE.as_secs_f64())
+        .collect();
+    waits.sort_by(f64::total_cmp);
+    println!(
+        "the nine waited (service times): median {:.2}, p99 {:.2}, longest {:.2}",
+        part(&waits, 0.5),
+        part(&waits, 0.99),
+        part(&waits, 1.0)
+    );
+}
+
+/// What each user got of an engine of four places behind so many replicas. `who`: the user of a connection.
+async fn crowd(replicas: usize, time: Duration, who: fn(usize) -> usize) -> Vec<Vec<Taken>> {
+    let curve = Curve {
         places: PLACES,
         ..Curve::FLAT
-    })
-    .await;
+    };
+    let pace = Pace {
+        first_token: SERVICE,
+        ..PACE
+    };
+    let url = engine_at(curve, pace).await;
     let redis = RedisServer::start().await;
     let shared = format!(
         "{PATIENT}shared = \"{}\"\nshared_timeout = \"2s\"",
@@ -159,59 +200,28 @@ async fn fair(replicas: usize, time: Duration) {
     );
     let limits = if replicas > 1 { &*shared } else { PATIENT };
     let gateways = join_all((0..replicas).map(|_| gateway(&url, json!(PLACES), limits))).await;
-    let mut keys: Vec<BTreeMap<usize, String>> = Vec::new();
+    let mut keys: Vec<Vec<String>> = Vec::new();
     for gateway in &gateways {
-        let mut of = BTreeMap::new();
-        for user in 0..10 {
-            of.insert(
-                user,
-                gateway
-                    .key_for(&format!("user{user}@example.org"), &[])
-                    .await,
-            );
-        }
-        keys.push(of);
+        let names = (0..10).map(|user| format!("user{user}@example.org"));
+        let all = names.map(async |name| gateway.key_for(&name, &[]).await);
+        keys.push(join_all(all).await);
     }
     let begin = Instant::now() + Duration::from_secs(3);
     let end = begin + time;
-    let connections = (0..100).map(|_| 0).chain(1..10);
+    let connections = (0..100).map(|_| 0).chain(1..10).map(who);
     let work = connections.enumerate().map(|(at, user)| {
         let (gateway, keys) = (&gateways[at % replicas], &keys[at % replicas]);
-        let request = ask(&keys[&user], &prompt(), TOKENS, false);
+        let request = ask(&keys[user], &prompt(), TOKENS, false);
         async move { (user, client(gateway, &request, begin, end).await) }
     });
     let mut served: Vec<Vec<Taken>> = (0..10).map(|_| Vec::new()).collect();
     for (user, taken) in join_all(work).await {
         served[user].extend(taken);
     }
-    let service = PACE.first_token;
-    let counts: Vec<f64> = served.iter().map(|taken| taken.len() as f64).collect();
-    let total: f64 = counts.iter().sum();
-    let fair = total / 10.0;
-    let sum: f64 = counts.iter().map(|count| count / fair).sum();
-    let squares: f64 = counts.iter().map(|count| (count / fair).powi(2)).sum();
-    let mut waits: Vec<f64> = served[1..]
-        .iter()
-        .flatten()
-        .map(|taken| taken.queued.as_secs_f64())
-        .collect();
-    waits.sort_by(f64::total_cmp);
-    let most = f64::from(PLACES) * time.as_secs_f64() / service.as_secs_f64();
-    println!("{replicas} replica(s), answers by user: {counts:?}");
-    println!(
-        "Jain's index {:.4}; throughput {:.3} of {most:.0} that the engine could answer",
-        sum * sum / (10.0 * squares),
-        total / most
-    );
-    println!(
-        "the nine waited (service times): median {:.2}, p99 {:.2}, longest {:.2}",
-        part(&waits, 0.5) / service.as_secs_f64(),
-        part(&waits, 0.99) / service.as_secs_f64(),
-        part(&waits, 1.0) / service.as_secs_f64()
-    );
     for gateway in gateways {
         gateway.finish(&[]).await;
     }
+    served
 }
 
 /// 50 requests of 500-token prompts and 300-token answers at once, 10 a second and 60,000 tokens a minute for their user.

@@ -257,6 +257,70 @@ async fn who_waits_on_one_replica_gets_the_place_that_another_gives_back() {
     finish([first, second, third]).await;
 }
 
+/// Of those who wait on three replicas, the one who was served least is next, though she came last and is alone on hers.
+#[tokio::test]
+async fn a_free_place_goes_to_who_was_served_least_on_any_replica() {
+    let redis = RedisServer::start().await;
+    let limits = format!("{SURE}\nqueue_timeout = \"60s\"");
+    let one_place = |endpoint: Endpoint| endpoint.config("max_in_flight", json!(1));
+    let [first, second, third] = replicas(&redis.url(), &limits, one_place).await;
+    let gate = Gate::closed();
+    for one in [&first, &second, &third] {
+        one.backend.otherwise(Script::completion().gate_head(&gate));
+    }
+    let ask = async |one: &Replica, user: &'static str, count: usize| {
+        let key = one.gateway.key_for(user, &[]).await;
+        let request = costs_150(&one.gateway)
+            .without("authorization")
+            .bearer(&key);
+        join_all((0..count).map(async |_| one.gateway.call(&request).await.status())).await
+    };
+    // One runs; the others of this user wait behind it, on two replicas.
+    let crowd = async {
+        let here = ask(&first, "crowd@example.org", 4);
+        let there = async {
+            gate.reached(1).await;
+            ask(&second, "crowd@example.org", 3).await
+        };
+        tokio::join!(here, there)
+    };
+    let ada = async {
+        gauge(&first.gateway, "ostia_waiting", 3.0).await;
+        gauge(&second.gateway, "ostia_waiting", 3.0).await;
+        ask(&third, "ada@example.org", 1).await
+    };
+    let opening = async {
+        in_line(&redis, 3).await;
+        gate.release(1);
+        gate.reached(2).await;
+        assert_eq!(third.backend.records().len(), 1, "it is her turn");
+        gate.open();
+    };
+    let ((here, there), ada, ()) = tokio::join!(crowd, ada, opening);
+    let statuses = [here, there, ada].concat();
+    assert_eq!(statuses, vec![200; 8]);
+    finish([first, second, third]).await;
+    let keys = redis.keys().await;
+    assert!(keys.iter().all(|(_, ends)| *ends > 0), "{keys:?}");
+}
+
+/// Until so many replicas have somebody in the server's line.
+async fn in_line(redis: &RedisServer, replicas: usize) {
+    let asking = async {
+        loop {
+            let keys = redis.keys().await;
+            let line = keys.iter().find(|(name, _)| name.ends_with(":line"));
+            if let Some((name, _)) = line
+                && redis.ask::<usize>(&["HLEN", name]).await == replicas
+            {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    within(|| format!("{replicas} replicas in line"), asking).await;
+}
+
 #[tokio::test]
 async fn a_password_and_tls_are_spoken() {
     for redis in [

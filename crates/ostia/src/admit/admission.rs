@@ -45,6 +45,8 @@ pub(super) struct Leased {
     pub(super) grant: ostia_core::Grant,
     /// What the grant was asked for.
     pub(super) cost: Cost,
+    /// The limiter over replicas counted the service that is expected.
+    pub(super) is_charged: bool,
 }
 
 impl Admission {
@@ -116,6 +118,8 @@ impl Admission {
             own: self.own,
             identity: &self.identity,
             demand: &self.demand,
+            party: None,
+            waits: false,
         };
         let wanted = ostia_core::Scope::is_of_endpoint;
         let leased = shared.lease(&self.ranked, &asking, wanted, WhenAway::Skip);
@@ -134,6 +138,8 @@ impl Admission {
             own: self.own,
             identity: &self.identity,
             demand: &self.demand,
+            party: None,
+            waits: false,
         };
         let waiting = shared.after_a_rest(&mut self.ranked, &asking, &mut self.line);
         match waiting.await {

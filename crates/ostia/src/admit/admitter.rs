@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use ostia_core::{
     Ask, Blocked, Claim, Class, Clock, Cost, Grant, Identity, Limiter, Measure, Reserving, Scope,
-    Standing, Subject,
+    Standing, Subject, Turn,
 };
 
 use super::admission::{Admission, Leased};
@@ -27,9 +27,9 @@ use crate::settings::{Limits, OwnLimits};
 /// The wait that a caller is told if only the end of another request helps, and the time after which a waiter checks by
 /// itself: room that comes back elsewhere wakes nobody here.
 const SHORTLY: Duration = Duration::from_secs(1);
-/// How often the first in line check by themselves where limits are shared: room that comes back on another replica
-/// wakes nobody here.
-const LOOK: Duration = Duration::from_millis(20);
+/// How often the first in line check by themselves where limits are shared: of what comes back on another replica only
+/// places wake somebody here.
+const LOOK: Duration = Duration::from_millis(50);
 /// Forecasts beyond this are as good as never.
 const FAR_OFF: Duration = Duration::from_secs(3600);
 
@@ -57,6 +57,8 @@ pub(super) struct Shared {
     limiter_patience: Duration,
     /// The limiter, where it is one for several replicas.
     shared: Option<Arc<SharedLimiter>>,
+    /// Places are counted by the limiter, which also decides between replicas whose turn it is.
+    spans_replicas: bool,
     promises: Promises,
     blocks: Blocks,
     /// Counts by address, in this process.
@@ -68,11 +70,16 @@ pub(super) struct Shared {
 }
 
 /// The claims of one request on limits, for any endpoint.
+#[derive(Clone, Copy)]
 pub(super) struct Asking<'a> {
     pub(super) limits: &'a Limits,
     pub(super) own: OwnLimits,
     pub(super) identity: &'a Identity,
     pub(super) demand: &'a Demand,
+    /// Its pool, and for whom it asks; `None`: it was let in before, and changes its endpoint.
+    pub(super) party: Option<(&'a Arc<str>, &'a Party)>,
+    /// It waits in line.
+    pub(super) waits: bool,
 }
 
 /// A request's place among those that wait.
@@ -128,6 +135,7 @@ impl Admitter {
             local,
             limiter_patience,
             shared: None,
+            spans_replicas: false,
             promises: Promises::default(),
             blocks: Blocks::default(),
             doors,
@@ -152,6 +160,7 @@ impl Admitter {
             limiter_patience: limiter.patience(),
             limiter: Arc::clone(&limiter) as _,
             shared: Some(limiter),
+            spans_replicas: true,
             promises: Promises::default(),
             blocks: Blocks::default(),
             doors,
@@ -177,16 +186,19 @@ impl Admitter {
         if let Some(what) = self.0.blocks.of(identity, ranked.model(), now) {
             return Err(Refused::now(Shortage::Blocked(what)));
         }
+        let shared = &self.0;
+        let pool = Arc::clone(ranked.model());
+        let party = party(entry, &own);
         let asking = Asking {
             limits: entry.limits,
             own,
             identity,
             demand: entry.demand,
+            party: Some((&pool, &party)),
+            waits: false,
         };
-        let shared = &self.0;
-        let pool = Arc::clone(ranked.model());
         let first = ranked.candidates().first().cloned();
-        let entered = self.wait_for_room(ranked, entry, &asking).await;
+        let entered = self.wait_for_room(ranked, entry, &asking, &party).await;
         entered.map_err(|refused| {
             let now = shared.clock.now();
             let tokens = first.map_or(0, |first| asking.cost(&first).total());
@@ -200,11 +212,12 @@ impl Admitter {
         mut ranked: Ranked,
         entry: Entry<'_>,
         asking: &Asking<'_>,
+        party: &Party,
     ) -> Result<Box<Admission>, Refused> {
         let shared = &self.0;
         let arrived = shared.clock.now();
         let mut line = Line {
-            party: party(entry, &asking.own),
+            party: party.clone(),
             leave_at: match entry.class {
                 Class::Interactive => {
                     let start = ranked.starting().map(|starting| starting.patience);
@@ -229,9 +242,12 @@ impl Admitter {
             scopes: |_| true,
             away: WhenAway::Send,
         };
-        let leased = shared.in_turn(&mut ranked, wanted, &line, refused).await?;
+        let (leased, seat) = shared.in_turn(&mut ranked, wanted, &line, refused).await?;
         line.waited = Some(shared.clock.now().saturating_duration_since(arrived));
-        Ok(self.admission(ranked, entry, asking, leased, line))
+        let admission = self.admission(ranked, entry, asking, leased, line);
+        // Not before its service is counted: a line without anybody is as good as new.
+        drop(seat);
+        Ok(admission)
     }
 
     fn admission(
@@ -245,9 +261,10 @@ impl Admitter {
         let shared = &self.0;
         let service = likely_service(entry.demand, leased.cost);
         let now = shared.clock.now();
-        let served = shared
-            .queues
-            .served(ranked.model(), &line.party, service, now);
+        let served =
+            shared
+                .queues
+                .served(ranked.model(), &line.party, service, leased.is_charged, now);
         Box::new(Admission::new(
             Arc::clone(shared),
             ranked,
@@ -334,6 +351,7 @@ impl Admitter {
         let ask = Ask {
             claims: vec![claim],
             cost: Cost::default(),
+            turn: None,
         };
         let mut grant = Arc::clone(&self.0.doors).grant(&ask)?;
         grant.hold.sent();
@@ -369,6 +387,25 @@ impl Admitter {
     /// Sends what is still to be sent to others.
     pub async fn shutdown(&self) {
         self.0.limiter.shutdown().await;
+    }
+}
+
+#[cfg(test)]
+impl Admitter {
+    /// As [`Admitter::sharing`] makes one, with any limiter.
+    pub(super) fn over_replicas(limiter: Arc<dyn Limiter>, clock: Arc<dyn Clock>) -> Self {
+        let retries = RetryBudget::new(0, Arc::clone(&clock));
+        let Self(local) = Self::new(Some(limiter), FAR_OFF, retries, clock);
+        let shared = Arc::into_inner(local).expect("nobody else has it");
+        Self(Arc::new(Shared {
+            spans_replicas: true,
+            queues: Queues::new(true),
+            ..shared
+        }))
+    }
+
+    pub(super) fn queues(&self) -> &Queues {
+        &self.0.queues
     }
 }
 
@@ -428,15 +465,19 @@ impl Shared {
     }
 
     /// Waits in line for a place and room under all limits, if the shortage will pass in time. If dropped meanwhile,
-    /// the request leaves the queue. `refused`: why it was not admitted at once.
+    /// the request leaves the queue; so it does when its seat is dropped. `refused`: why it was not admitted at once.
     async fn in_turn(
         &self,
         ranked: &mut Ranked,
         wanted: Wanted<'_>,
         line: &Line,
         mut refused: Refused,
-    ) -> Result<Leased, Refused> {
+    ) -> Result<(Leased, Seat<'_>), Refused> {
         let seat = self.seat(ranked, line, &refused)?;
+        let asking = Asking {
+            waits: true,
+            ..*wanted.asking
+        };
         let began = self.clock.now();
         loop {
             let waited = self.clock.now().saturating_duration_since(began);
@@ -446,9 +487,9 @@ impl Shared {
             if let Some(tried) = seat.is_due() {
                 look = self.look();
                 let away = (wanted.away)(line.left(self.clock.now()));
-                let leased = self.lease(ranked, wanted.asking, wanted.scopes, away);
+                let leased = self.lease(ranked, &asking, wanted.scopes, away);
                 refused = match leased.await {
-                    Ok(leased) => return Ok(leased),
+                    Ok(leased) => return Ok((leased, seat)),
                     Err(this) => this,
                 };
                 seat.lacks(&refused.shortage);
@@ -503,7 +544,7 @@ impl Shared {
             .await;
         let waited = self.clock.now().saturating_duration_since(began);
         line.waited = Some(line.waited.unwrap_or_default() + waited);
-        leased.ok()
+        leased.ok().map(|(leased, _)| leased)
     }
 
     /// A place in line, if waiting is worthwhile.
@@ -561,14 +602,7 @@ impl Shared {
         let here = candidates.iter().enumerate();
         for (at, deployment) in here.filter(|(_, one)| sends || !is_away(one)) {
             let this = match self.lease_one(deployment, asking, is_wanted).await {
-                Ok((place, grant, cost)) => {
-                    return Ok(Leased {
-                        at,
-                        place,
-                        grant,
-                        cost,
-                    });
-                }
+                Ok(leased) => return Ok(Leased { at, ..leased }),
                 Err(this) => this,
             };
             refused = Some(match refused {
@@ -584,17 +618,55 @@ impl Shared {
         deployment: &Deployment,
         asking: &Asking<'_>,
         is_wanted: fn(Scope) -> bool,
-    ) -> Result<(InFlightGuard, Grant, Cost), Refused> {
-        let place = deployment.state.take_place(deployment.places());
+    ) -> Result<Leased, Refused> {
+        let shared_place = places(deployment).filter(|_| self.spans_replicas);
+        let most = match shared_place {
+            // The limiter counts, and has to know who waits here.
+            Some(_) => u32::MAX,
+            None => deployment.places(),
+        };
+        let place = deployment.state.take_place(most);
         let place = place.ok_or_else(|| Refused::full(SHORTLY))?;
         let mut claims = asking.claims(deployment, is_wanted);
-        if self.shared.is_some() {
-            claims.extend(places(deployment));
-        }
         let cost = asking.cost(deployment);
-        let grant = self.reserve(Ask { claims, cost }).await?;
+        let turn = shared_place
+            .as_ref()
+            .and_then(|_| self.turn(deployment, asking, cost));
+        let is_charged = turn.is_some();
+        claims.extend(shared_place);
+        let grant = self.reserve(Ask { claims, cost, turn }).await?;
         deployment.state.probe();
-        Ok((place, grant, cost))
+        Ok(Leased {
+            at: 0,
+            place,
+            grant,
+            cost,
+            is_charged,
+        })
+    }
+
+    /// Who asks, for the limiter that decides between replicas.
+    fn turn(&self, deployment: &Deployment, asking: &Asking<'_>, cost: Cost) -> Option<Turn> {
+        let (pool, party) = asking.party?;
+        let service = likely_service(asking.demand, cost);
+        let next = match asking.waits {
+            true => self.queues.behind(pool, party, service, &deployment.slug),
+            false => None,
+        };
+        let (is_new_project, is_new_user) = self.queues.is_new(pool, party);
+        Some(Turn {
+            pool: Arc::clone(pool),
+            class: party.class,
+            project: Arc::clone(&party.project),
+            project_share: party.project_share,
+            user: Arc::clone(&party.user),
+            user_share: party.user_share,
+            service,
+            is_new_project,
+            is_new_user,
+            waits: asking.waits,
+            next: next.map(|next| (next.class, next.project, next.user)),
+        })
     }
 
     /// The limit of the caller's own that will still hold it back on every endpoint, while others wait.
@@ -602,9 +674,12 @@ impl Shared {
         let foreseen = ranked.candidates().iter().map(|deployment| {
             let claims = asking.claims(deployment, |scope| scope != Scope::Endpoint);
             let cost = asking.cost(deployment);
-            self.limiter
-                .foresee(&Ask { claims, cost })
-                .map(Refused::from)
+            let ask = Ask {
+                claims,
+                cost,
+                turn: None,
+            };
+            self.limiter.foresee(&ask).map(Refused::from)
         });
         let foreseen: Option<Vec<Refused>> = foreseen.collect();
         foreseen?.into_iter().reduce(Refused::milder)
@@ -612,9 +687,9 @@ impl Shared {
 
     /// How soon the first waiter in line checks by itself.
     fn look(&self) -> Duration {
-        match self.shared {
-            Some(_) => LOOK,
-            None => SHORTLY,
+        match self.spans_replicas {
+            true => LOOK,
+            false => SHORTLY,
         }
     }
 

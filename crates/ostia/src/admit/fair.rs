@@ -5,6 +5,9 @@ use std::sync::Arc;
 use super::queue::Waiter;
 use ostia_core::Class;
 
+/// Requests whose service a party that comes back may have less than others.
+const CREDIT: f64 = 2.0;
+
 /// The party for which a request waits, and its share.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Party {
@@ -35,7 +38,8 @@ impl Party {
 /// they were given (virtual token counters, as in "Fairness in Serving Large Language Models", Sheng et al., 2024).
 ///
 /// A counter holds service divided by share. A party with nothing waiting or running saves up no credit: when it comes
-/// back, its counter is lifted to the least of the waiting ones.
+/// back, its counter is lifted to the least of the waiting ones, less the service of two requests. Without those two, a
+/// user who asks for one answer after the other would lose credit with each: between two of them nothing waits.
 #[derive(Default)]
 pub(super) struct Lines {
     projects: BTreeMap<(Class, Arc<str>), Project>,
@@ -52,6 +56,10 @@ struct Project {
     users: BTreeMap<Arc<str>, Line>,
     /// The counter of the user who was served last.
     present: f64,
+    /// The service of its last request.
+    last: f64,
+    /// [`Lines::is_new`] said that it is here.
+    is_known: bool,
 }
 
 /// One user's requests: they wait in the order in which they came.
@@ -64,6 +72,10 @@ struct Line {
     running: usize,
     /// Its first request waits for room under its own limit. Others are served meanwhile.
     is_held: bool,
+    /// The service of its last request.
+    last: f64,
+    /// [`Lines::is_new`] said that it is here.
+    is_known: bool,
 }
 
 /// The order in which the firsts of the lines are served.
@@ -108,8 +120,10 @@ impl Lines {
         if let Some(project) = self.projects.get_mut(&key(party)) {
             let present = self.present.entry(party.class).or_default();
             *present = present.max(project.counter);
-            if let Some(line) = project.users.get(&party.user) {
+            project.last = service;
+            if let Some(line) = project.users.get_mut(&party.user) {
                 project.present = project.present.max(line.counter);
+                line.last = service;
             }
         }
         self.charge(party.class, &party.project, &party.user, service);
@@ -118,7 +132,11 @@ impl Lines {
     /// It is over. `correction`: its actual service minus the counted one.
     pub(super) fn ended(&mut self, party: &Party, correction: f64) {
         self.charge(party.class, &party.project, &party.user, correction);
+        if let Some(project) = self.projects.get_mut(&key(party)) {
+            project.last = (project.last + correction).max(0.0);
+        }
         let line = self.line(party);
+        line.last = (line.last + correction).max(0.0);
         if line.running > 0 {
             line.running -= 1;
             self.running -= 1;
@@ -126,14 +144,26 @@ impl Lines {
         self.forget(party);
     }
 
+    /// Whether the party was idle when it was last asked: its project, and the user in it.
+    pub(super) fn is_new(&mut self, party: &Party) -> (bool, bool) {
+        let Some(project) = self.projects.get_mut(&key(party)) else {
+            return (true, true);
+        };
+        let is_new_project = project.is_idle() || !std::mem::replace(&mut project.is_known, true);
+        let line = project.users.get_mut(&party.user);
+        let is_new_user =
+            line.is_none_or(|line| line.is_idle() || !std::mem::replace(&mut line.is_known, true));
+        (is_new_project, is_new_user)
+    }
+
     /// Counts service for those who wait or run here; the others save nothing up.
     pub(super) fn charge(&mut self, class: Class, project: &Arc<str>, user: &str, service: f64) {
         let Some(project) = self.projects.get_mut(&(class, Arc::clone(project))) else {
             return;
         };
-        project.counter += service / f64::from(project.share.max(1));
+        project.counter += share_of(service, project.share);
         if let Some(line) = project.users.get_mut(user) {
-            line.counter += service / f64::from(line.share.max(1));
+            line.counter += share_of(service, line.share);
         }
     }
 
@@ -193,6 +223,35 @@ impl Lines {
             .filter(|(turn, first)| own.compare(turn).is_lt() && may(first));
         let next = later.min_by(|(a, _), (b, _)| a.compare(b));
         next.map(|(_, first)| Arc::clone(first))
+    }
+
+    /// The next one of those that `may`, once the first of this party's line is served.
+    pub(super) fn behind(
+        &self,
+        party: &Party,
+        service: f64,
+        may: impl Fn(&Waiter) -> bool,
+    ) -> Option<&Arc<Waiter>> {
+        let served = key(party);
+        let lines = self.projects.iter().flat_map(|(name, project)| {
+            let users = project.users.iter();
+            users.map(move |(user, line)| (name, project, user, line))
+        });
+        let turns = lines.filter_map(|(name, project, user, line)| {
+            let is_project = *name == served;
+            let is_line = is_project && *user == party.user;
+            let first = line.waiters.get(usize::from(is_line))?;
+            let mut turn = Turn::of(name.0, project, line, first);
+            if is_project {
+                turn.project += share_of(service, project.share);
+            }
+            if is_line {
+                turn.user += share_of(service, line.share);
+            }
+            (!line.is_held && may(first)).then_some((turn, first))
+        });
+        let next = turns.min_by(|(a, _), (b, _)| a.compare(b));
+        next.map(|(_, first)| first)
     }
 
     /// Whether another one goes first: this one is not the first of its line, or another line's first comes before it
@@ -282,13 +341,15 @@ impl Lines {
         let project = self.projects.entry(key(party)).or_default();
         project.share = party.project_share;
         if project.is_idle() {
-            project.counter = project.counter.max(floor);
+            project.counter = project.counter.max(floor - project.credit());
+            project.is_known = false;
         }
         let floor = project.floor();
         let line = project.users.entry(Arc::clone(&party.user)).or_default();
         line.share = party.user_share;
         if line.is_idle() {
-            line.counter = line.counter.max(floor);
+            line.counter = line.counter.max(floor - line.credit());
+            line.is_known = false;
         }
         line
     }
@@ -318,9 +379,11 @@ impl Lines {
         let least = project.floor();
         project
             .users
-            .retain(|_, line| !line.is_idle() || line.counter > least);
+            .retain(|_, line| !line.is_idle() || line.counter > least - line.credit());
         self.projects.retain(|(class, _), project| {
-            *class != party.class || !project.is_idle() || project.counter > floor
+            *class != party.class
+                || !project.is_idle()
+                || project.counter > floor - project.credit()
         });
     }
 }
@@ -328,6 +391,10 @@ impl Lines {
 impl Project {
     fn is_idle(&self) -> bool {
         self.users.values().all(Line::is_idle)
+    }
+
+    fn credit(&self) -> f64 {
+        share_of(CREDIT * self.last, self.share)
     }
 
     /// The least counter of the users who wait.
@@ -341,6 +408,10 @@ impl Project {
 impl Line {
     fn is_idle(&self) -> bool {
         self.waiters.is_empty() && self.running == 0
+    }
+
+    fn credit(&self) -> f64 {
+        share_of(CREDIT * self.last, self.share)
     }
 }
 
@@ -363,6 +434,11 @@ impl Turn {
             .then_with(user)
             .then_with(|| self.arrival.cmp(&other.arrival))
     }
+}
+
+/// What counts of a service for a party with this share.
+fn share_of(service: f64, share: u32) -> f64 {
+    service / f64::from(share.max(1))
 }
 
 fn key(party: &Party) -> (Class, Arc<str>) {

@@ -20,6 +20,8 @@ mod queue;
 mod refused;
 mod retry_budget;
 mod shared;
+#[cfg(test)]
+mod simulation;
 mod window;
 
 pub use admission::Admission;

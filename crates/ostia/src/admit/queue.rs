@@ -26,11 +26,21 @@ pub(super) struct Queues {
     /// Of `pools`, to be read without the lock.
     count: AtomicUsize,
     /// Service that was not yet sent to other replicas; `None`: there are none.
-    spent: Option<Mutex<HashMap<Account, f64>>>,
+    spent: Option<Mutex<HashMap<Account, Spent>>>,
 }
 
 /// Pool, class, project and user: whose service it is.
 type Account = (Arc<str>, Class, Arc<str>, Arc<str>);
+
+/// What a party was served.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(super) struct Spent {
+    pub(super) service: f64,
+    /// The part that nobody counted before: actual service minus what was counted when requests were let in.
+    pub(super) correction: f64,
+    pub(super) project_share: u32,
+    pub(super) user_share: u32,
+}
 
 /// One pool's queue. The next request is chosen by the service that projects and users received, not by arrival.
 #[derive(Default)]
@@ -96,6 +106,10 @@ pub(super) struct Served {
     pool: Arc<str>,
     party: Party,
     service: f64,
+    /// Whether it runs in a line: others waited.
+    is_in_line: bool,
+    /// Whether the limiter over replicas counted it.
+    is_charged: bool,
 }
 
 impl Waiter {
@@ -202,42 +216,75 @@ impl Queues {
         })
     }
 
-    /// A request of this party was admitted. It is counted if others wait, or waited recently.
+    /// Whether a party's requests are the first here, of its project and of the user, since it was last asked.
+    pub(super) fn is_new(&self, pool: &str, party: &Party) -> (bool, bool) {
+        match self.known(pool) {
+            Some(queue) => queue.state.lock().lines.is_new(party),
+            None => (true, true),
+        }
+    }
+
+    /// Who is next on this endpoint once the first of this party's line is served.
+    pub(super) fn behind(
+        &self,
+        pool: &str,
+        party: &Party,
+        service: f64,
+        endpoint: &str,
+    ) -> Option<Party> {
+        let queue = self.known(pool)?;
+        let state = queue.state.lock();
+        let next = state
+            .lines
+            .behind(party, service, |waiter| waiter.may_use(endpoint))?;
+        Some(next.party.clone())
+    }
+
+    /// A request of this party was admitted. It is counted if others wait, or waited recently, or if the limiter over
+    /// replicas counted it (`is_charged`).
     pub(super) fn served(
         &self,
         pool: &Arc<str>,
         party: &Party,
         service: f64,
+        is_charged: bool,
         now: Instant,
     ) -> Option<Served> {
-        let queue = self.known(pool)?;
-        let mut state = queue.state.lock();
-        state.lines.started(party, service);
-        self.note(pool, party, service);
-        if state.served.len() == REMEMBERED {
-            state.served.pop_front();
+        let queue = self.known(pool);
+        let is_in_line = queue.is_some();
+        if !is_in_line && !is_charged {
+            return None;
         }
-        state.served.push_back(now);
+        self.note(pool, party, service, 0.0);
+        if let Some(queue) = queue {
+            queue.state.lock().started(party, service, now);
+        }
         Some(Served {
             pool: Arc::clone(pool),
             party: party.clone(),
             service,
+            is_in_line,
+            is_charged,
         })
     }
 
     /// A request is over: something came back to its pool, and under its user's limits, which may hold it up elsewhere.
     pub(super) fn freed(&self, pool: &str, user: &str, served: Option<Served>, service: f64) {
+        if let Some(served) = &served {
+            let correction = service - served.service;
+            let uncounted = if served.is_charged { correction } else { 0.0 };
+            self.note(&served.pool, &served.party, correction, uncounted);
+        }
         if self.count.load(Ordering::Relaxed) == 0 {
             return;
         }
         let mut pools = self.pools.lock();
-        if let Some(served) = served
+        if let Some(served) = served.filter(|served| served.is_in_line)
             && let Some(queue) = pools.get(&served.pool)
         {
             let mut state = queue.state.lock();
             let correction = service - served.service;
             state.lines.ended(&served.party, correction);
-            self.note(&served.pool, &served.party, correction);
         }
         pools.retain(|name, queue| {
             let mut state = queue.state.lock();
@@ -264,7 +311,7 @@ impl Queues {
         }
     }
 
-    fn note(&self, pool: &Arc<str>, party: &Party, service: f64) {
+    fn note(&self, pool: &Arc<str>, party: &Party, service: f64, correction: f64) {
         if let Some(spent) = &self.spent {
             let account = (
                 Arc::clone(pool),
@@ -272,21 +319,25 @@ impl Queues {
                 Arc::clone(&party.project),
                 Arc::clone(&party.user),
             );
-            *spent.lock().entry(account).or_default() += service;
+            let mut spent = spent.lock();
+            let spent = spent.entry(account).or_default();
+            spent.service += service;
+            spent.correction += correction;
+            (spent.project_share, spent.user_share) = (party.project_share, party.user_share);
         }
     }
 
     /// The service since the last time, and whose it was.
-    pub(super) fn spent(&self) -> Vec<(String, f64)> {
+    pub(super) fn spent(&self) -> Vec<(String, Spent)> {
         let spent = self
             .spent
             .as_ref()
             .map(|spent| std::mem::take(&mut *spent.lock()));
         let named = spent.unwrap_or_default().into_iter();
         named
-            .filter_map(|((pool, class, project, user), service)| {
+            .filter_map(|((pool, class, project, user), spent)| {
                 let name = serde_json::to_string(&(pool, class.as_str(), project, user));
-                Some((name.ok()?, service))
+                Some((name.ok()?, spent))
             })
             .collect()
     }
@@ -306,6 +357,19 @@ impl Queues {
                 state.lines.charge(class, &project, &user, service);
             }
         }
+    }
+
+    /// A place on this endpoint is free, and it is the turn of the first who waits for it here. `false`: nobody does.
+    pub(super) fn called(&self, endpoint: &str) -> bool {
+        let mut is_waited_for = false;
+        for queue in self.pools.lock().values() {
+            let mut state = queue.state.lock();
+            state.returns += 1;
+            let next = state.lines.next(|waiter| waiter.may_use(endpoint));
+            is_waited_for |= next.is_some();
+            state.call(next);
+        }
+        is_waited_for
     }
 
     /// Something that is counted over all replicas came back: the next in line tries.
@@ -394,6 +458,10 @@ impl Drop for Seat<'_> {
 }
 
 impl Waiter {
+    fn may_use(&self, endpoint: &str) -> bool {
+        self.endpoints.iter().any(|slug| **slug == *endpoint)
+    }
+
     fn is_called(&self) -> bool {
         self.called.load(Ordering::Relaxed)
     }
@@ -405,6 +473,14 @@ impl Waiter {
 }
 
 impl State {
+    fn started(&mut self, party: &Party, service: f64, now: Instant) {
+        self.lines.started(party, service);
+        if self.served.len() == REMEMBERED {
+            self.served.pop_front();
+        }
+        self.served.push_back(now);
+    }
+
     fn forecast(&self, waiter: &Arc<Waiter>, now: Instant) -> Option<Duration> {
         let (first, last) = (self.served.front()?, self.served.back()?);
         if self.served.len() < LEAST_REMEMBERED {
@@ -504,13 +580,13 @@ mod tests {
         };
         let (ada, bob) = (join("ada"), join("bob"));
         assert!(ada.is_due().is_some() && bob.is_due().is_none());
-        let served = queues.served(&pool, &party("ada", Class::Interactive), 5.0, now);
+        let served = queues.served(&pool, &party("ada", Class::Interactive), 5.0, true, now);
         queues.freed(&pool, "ada", served, 7.0);
         let spent = queues.spent();
-        let [(_, service)] = &spent[..] else {
+        let [(_, of)] = &spent[..] else {
             panic!("{spent:?}")
         };
-        assert!((service - 7.0).abs() < 1e-9);
+        assert!((of.service - 7.0).abs() < 1e-9 && (of.correction - 2.0).abs() < 1e-9);
         assert!(queues.spent().is_empty(), "told once");
         // Ada had 7 here; bob had 20 elsewhere: it is ada's turn.
         let bobs = spent[0].0.replace("ada", "bob");

@@ -14,6 +14,12 @@ impl Principal {
         Self { identity }
     }
 
+    /// Somebody who signed in, for tests of later stages.
+    #[cfg(test)]
+    pub(crate) fn of_a_test(identity: Identity) -> Self {
+        Self::new(Arc::new(identity))
+    }
+
     pub fn identity(&self) -> &Arc<Identity> {
         &self.identity
     }

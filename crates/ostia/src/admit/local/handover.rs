@@ -215,6 +215,7 @@ mod tests {
                 named: tokens,
                 guessed: 0,
             },
+            turn: None,
         };
         match Arc::clone(limiter).reserve(&ask) {
             Reserving::Now(granted) => granted.ok().map(|grant| grant.hold),

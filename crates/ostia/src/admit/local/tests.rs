@@ -79,6 +79,7 @@ impl Rig {
         let ask = Ask {
             claims: claims.map(claim).collect(),
             cost: Cost { named, guessed },
+            turn: None,
         };
         let limiter: Arc<dyn Limiter> = self.limiter.clone();
         match limiter.reserve(&ask) {

@@ -31,6 +31,7 @@ impl Divided {
         let ask = Ask {
             claims: self.part(&ask.claims),
             cost: ask.cost,
+            turn: None,
         };
         Arc::clone(&self.counts).grant(&ask)
     }
@@ -77,6 +78,7 @@ mod tests {
                 most,
             }],
             cost: Cost::default(),
+            turn: None,
         };
         divided.seen(3);
         let holds: Vec<_> = (0..9)

@@ -1,5 +1,7 @@
 use std::collections::HashMap;
 
+use crate::admit::queue::Spent;
+
 /// The sums of the present minute and of the one before, as the server keeps them.
 pub(super) type Sums = (i64, HashMap<String, f64>, HashMap<String, f64>);
 
@@ -13,9 +15,12 @@ pub(super) struct Exchange {
 
 impl Exchange {
     /// What other replicas added since the last time. `own`: what this one has just added to the present minute.
-    pub(super) fn elsewhere(&mut self, own: &[(String, f64)], sums: Sums) -> Vec<(String, f64)> {
+    pub(super) fn elsewhere(&mut self, own: &[(String, Spent)], sums: Sums) -> Vec<(String, f64)> {
         let (minute, present, before) = sums;
-        let own: HashMap<&str, f64> = own.iter().map(|(whose, of)| (&**whose, *of)).collect();
+        let own: HashMap<&str, f64> = own
+            .iter()
+            .map(|(whose, of)| (&**whose, of.service))
+            .collect();
         let mut added: HashMap<String, f64> = HashMap::new();
         for (of, sums) in [(minute, present), (minute - 1, before)] {
             for (whose, sum) in sums {
@@ -49,14 +54,21 @@ mod tests {
     #[test]
     fn what_others_added_is_told_apart_over_the_turn_of_a_minute() {
         let mut exchange = Exchange::default();
-        let own = |of: f64| vec![("ada".to_owned(), of)];
+        let own = |service: f64| {
+            let spent = Spent {
+                service,
+                ..Spent::default()
+            };
+            vec![("ada".to_owned(), spent)]
+        };
+        let others = |of: f64| vec![("ada".to_owned(), of)];
         let first = exchange.elsewhere(&own(5.0), sums(7, &[("ada", 105.0)], &[("ada", 900.0)]));
         assert!(first.is_empty(), "what was before the first look");
         let next = exchange.elsewhere(&own(10.0), sums(7, &[("ada", 120.0)], &[("ada", 900.0)]));
-        assert_eq!(next, own(5.0));
+        assert_eq!(next, others(5.0));
         // The minute turned: others added 7 to the old one and 2 to the new one.
         let turned = exchange.elsewhere(&own(1.0), sums(8, &[("ada", 3.0)], &[("ada", 127.0)]));
-        assert_eq!(turned, own(9.0));
+        assert_eq!(turned, others(9.0));
         let quiet = exchange.elsewhere(&[], sums(8, &[("ada", 3.0)], &[("ada", 127.0)]));
         assert!(quiet.is_empty());
     }

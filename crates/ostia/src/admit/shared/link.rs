@@ -3,7 +3,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use redis::aio::MultiplexedConnection;
+use redis::aio::{MultiplexedConnection, PubSubStream};
 use redis::{
     AsyncConnectionConfig, Client, FromRedisValue, RedisResult, ScriptInvocation, TlsCertificates,
 };
@@ -73,6 +73,11 @@ impl Link {
         let _ = self.is_up.subscribe().wait_for(|is_up| *is_up).await;
     }
 
+    /// Resolves when it answers no longer.
+    pub(super) async fn down(&self) {
+        let _ = self.is_up.subscribe().wait_for(|is_up| !*is_up).await;
+    }
+
     pub(super) async fn call<T: FromRedisValue>(
         &self,
         call: &ScriptInvocation<'_>,
@@ -89,6 +94,19 @@ impl Link {
                 self.failed(number, is_lost);
                 Err(if is_lost { Fault::Lost } else { Fault::Refused })
             }
+        }
+    }
+
+    /// What is published on a channel, until the connection is lost.
+    pub(super) async fn subscribe(&self, channel: &str) -> RedisResult<PubSubStream> {
+        let connecting = async {
+            let mut calls = self.client.get_async_pubsub().await?;
+            calls.subscribe(channel).await?;
+            Ok(calls.into_on_message())
+        };
+        match tokio::time::timeout(CONNECT, connecting).await {
+            Ok(connected) => connected,
+            Err(_) => Err((redis::ErrorKind::Io, "it answers too late").into()),
         }
     }
 

@@ -3,6 +3,9 @@
 //! One script decides about all claims of an admission, by the server's clock. Returned amounts are sent in batches, in
 //! the background. Requests in flight are leases that a heartbeat renews, so those of a dead replica expire. While the
 //! server does not answer in time, each replica enforces its part of every limit by itself ([`divided`]).
+//!
+//! The server also decides which replica's waiter gets a free place (`line.lua`), by counters of service that it keeps, and
+//! calls that replica.
 
 mod divided;
 mod exchange;
@@ -16,6 +19,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use futures_util::StreamExt as _;
 use ostia_core::{
     Ask, BoxFuture, Claim, Clock, Denial, Grant, Hold, Limiter, Measure, Reserving, Return,
     Standing,
@@ -32,10 +36,11 @@ use crate::settings::SharedLimits;
 /// After this long without a heartbeat, a replica's requests in flight no longer count.
 const LEASE: Duration = Duration::from_secs(10);
 const HEARTBEAT: Duration = Duration::from_secs(2);
-/// How long returned amounts are collected before they are sent.
-const LINGER: Duration = Duration::from_millis(2);
-/// How often service is exchanged.
+/// How long returned amounts are collected after others were sent.
+pub(super) const LINGER: Duration = Duration::from_millis(2);
+/// How often service is exchanged, and while somebody waits.
 const EXCHANGE: Duration = Duration::from_secs(1);
+pub(super) const BUSY_EXCHANGE: Duration = Duration::from_millis(100);
 /// How long background work waits for an answer.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// How long the shutdown waits until everything is sent.
@@ -131,9 +136,10 @@ impl SharedLimiter {
     /// All background work, for as long as the process lives.
     pub(super) async fn work(&self, queues: &Queues) -> Infallible {
         let keeping = self.link.keep();
-        let (never, _, _, _) = tokio::join!(
+        let (never, ..) = tokio::join!(
             keeping,
             self.tell(queues),
+            self.listen(queues),
             self.beat_on(),
             self.exchange_on(queues)
         );
@@ -144,11 +150,38 @@ impl SharedLimiter {
     async fn tell(&self, queues: &Queues) -> Infallible {
         loop {
             self.outbox.filled().await;
-            tokio::time::sleep(LINGER).await;
             match self.flush().await {
                 Ok(()) => queues.came_back(),
                 Err(_) => self.link.up().await,
             }
+            tokio::time::sleep(LINGER).await;
+        }
+    }
+
+    /// Hears when a place is free and it is the turn of somebody who waits here. Without it, waiters look by themselves.
+    async fn listen(&self, queues: &Queues) -> Infallible {
+        let channel = question::channel(&self.name);
+        loop {
+            self.link.up().await;
+            if let Ok(mut calls) = self.link.subscribe(&channel).await {
+                let hearing = async {
+                    while let Some(call) = calls.next().await {
+                        self.called(queues, call.get_payload().unwrap_or_default());
+                    }
+                };
+                tokio::select! {
+                    () = hearing => {}
+                    () = self.link.down() => {}
+                }
+            }
+            tokio::time::sleep(PATIENCE).await;
+        }
+    }
+
+    fn called(&self, queues: &Queues, counter: String) {
+        let endpoint = question::endpoint_of(&counter);
+        if endpoint.is_some_and(|endpoint| !queues.called(endpoint)) {
+            self.outbox.push(Parcel::Away { counter });
         }
     }
 
@@ -180,9 +213,20 @@ impl SharedLimiter {
 
     async fn exchange_on(&self, queues: &Queues) -> Infallible {
         let mut exchange = Exchange::default();
+        let mut rested = Duration::ZERO;
         loop {
-            tokio::time::sleep(EXCHANGE).await;
-            self.link.up().await;
+            tokio::time::sleep(BUSY_EXCHANGE).await;
+            rested += BUSY_EXCHANGE;
+            if queues.waiting() == 0 && rested < EXCHANGE {
+                continue;
+            }
+            rested = Duration::ZERO;
+            if !self.link.is_up() {
+                self.link.up().await;
+                // The server did not count what was let in without it, so there is nothing to correct.
+                queues.spent();
+                exchange = Exchange::default();
+            }
             let spent = queues.spent();
             let call = question::exchange(&self.scripts.exchange, &spent);
             match self.in_time(self.link.call(&call)).await {
@@ -298,7 +342,8 @@ impl Drop for Asking {
 impl Scripts {
     fn new() -> Self {
         const WINDOW: &str = include_str!("window.lua");
-        let script = |of: &str| Script::new(&format!("{WINDOW}\n{of}"));
+        const LINE: &str = include_str!("line.lua");
+        let script = |of: &str| Script::new(&format!("{WINDOW}\n{LINE}\n{of}"));
         Self {
             reserve: script(include_str!("reserve.lua")),
             settle: script(include_str!("settle.lua")),

@@ -27,6 +27,10 @@ pub(super) struct Outbox {
 
 pub(super) enum Parcel {
     Over(Return),
+    /// Nobody waits here for a place that is counted there.
+    Away {
+        counter: String,
+    },
     /// An answer that nobody waited for.
     Undo {
         number: u64,

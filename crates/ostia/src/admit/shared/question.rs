@@ -3,11 +3,13 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use ostia_core::{Ask, Claim, Denial, Level, Measure, Standing, Subject, Taken};
+use ostia_core::{Ask, Claim, Denial, Level, Measure, Scope, Standing, Subject, Taken, Turn};
 use redis::{Script, ScriptInvocation};
+use serde_json::json;
 
 use super::outbox::{Batch, Parcel};
 use super::{REPLICAS, SERVICE};
+use crate::admit::queue::Spent;
 
 /// The scale of the scripts' counts: Lua has no larger whole numbers.
 const MOST: u64 = 1 << 53;
@@ -43,8 +45,38 @@ pub(super) fn reserve<'a>(
     call.arg(millis(lease));
     call.arg(ask.cost.named.min(MOST));
     call.arg(ask.cost.guessed.min(MOST)).arg("take");
+    let turn = ask.turn.as_ref().map(|turn| who(turn, name));
+    call.arg(turn.unwrap_or_default());
     claims(&mut call, &ask.claims);
     call
+}
+
+fn who(turn: &Turn, replica: &str) -> String {
+    let who = json!({
+        "replica": replica,
+        "pool": &*turn.pool,
+        "class": turn.class.as_str(),
+        "project": &*turn.project,
+        "project_share": turn.project_share,
+        "user": &*turn.user,
+        "user_share": turn.user_share,
+        "service": turn.service,
+        "new_project": turn.is_new_project,
+        "new_user": turn.is_new_user,
+        "waits": turn.waits,
+        "next": turn.next.as_ref().map(|(class, project, user)| json!([class.as_str(), &**project, &**user])),
+    });
+    who.to_string()
+}
+
+/// The channel on which a replica hears of its turns.
+pub(super) fn channel(name: &str) -> String {
+    format!("ostia:call:{name}")
+}
+
+/// The endpoint of a counter of its requests in flight.
+pub(super) fn endpoint_of(counter: &str) -> Option<&str> {
+    counter.strip_prefix("ostia:f:endpoint:")
 }
 
 pub(super) fn look<'a>(script: &'a Script, asked: &[Claim]) -> ScriptInvocation<'a> {
@@ -54,7 +86,8 @@ pub(super) fn look<'a>(script: &'a Script, asked: &[Claim]) -> ScriptInvocation<
         .arg(0)
         .arg(0)
         .arg(0)
-        .arg("look");
+        .arg("look")
+        .arg("");
     claims(&mut call, asked);
     call
 }
@@ -84,6 +117,10 @@ pub(super) fn settle<'a>(
                     claim(&mut call, &mut keys, &taken.claim, &member);
                     call.arg(taken.tick).arg(taken.amount);
                 }
+            }
+            Parcel::Away { counter } => {
+                let key = keys.place(&mut call, counter.clone());
+                call.arg("away").arg(key).arg(name);
             }
             Parcel::Undo { number, claims } => {
                 let member = member(name, *number);
@@ -138,11 +175,12 @@ pub(super) fn beat<'a>(
     call
 }
 
-pub(super) fn exchange<'a>(script: &'a Script, spent: &[(String, f64)]) -> ScriptInvocation<'a> {
+pub(super) fn exchange<'a>(script: &'a Script, spent: &[(String, Spent)]) -> ScriptInvocation<'a> {
     let mut call = script.prepare_invoke();
     call.key(SERVICE);
-    for (whose, service) in spent {
-        call.arg(whose).arg(*service);
+    for (whose, of) in spent {
+        call.arg(whose).arg(of.service).arg(of.correction);
+        call.arg(of.project_share).arg(of.user_share);
     }
     call
 }

@@ -1,12 +1,14 @@
 -- One admission: room under every claim, or nothing taken.
 -- KEYS: the ask's marker, then a counter for each claim.
--- ARGV: lease member, lease milliseconds, named and guessed tokens, 'take' or 'look'; then measure and limit of each claim.
+-- ARGV: lease member, lease milliseconds, named and guessed tokens, 'take' or 'look', who asks (JSON) or nothing; then measure
+-- and limit of each claim.
 -- Reply of a grant: 1, then tick, amount, total, debt, milliseconds until empty of each claim.
 -- Reply of a denial: 0, the claim, milliseconds to wait, whether running requests may give enough back; then total, debt,
 -- milliseconds until empty of each claim. A look is a denial by claim 0. Reply 2: the ask was undone before it came.
 local marker, member = KEYS[1], ARGV[1]
 local lease_ms, named, guessed = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local is_look = ARGV[5] == 'look'
+local turn = ARGV[6] ~= '' and cjson.decode(ARGV[6])
 
 local known = not is_look and redis.call('GET', marker)
 if known == 'over' then
@@ -32,9 +34,15 @@ local function wait_for(window, kind, amount, most)
   return math.max(at * kind.length - now_ms, 0)
 end
 
+if turn then
+  turn = ranked(turn)
+end
+
+-- The claim of a place for which others may wait, and its own replica's waiter.
+local place, own
 local claims, denied = {}, 0
 for at = 2, #KEYS do
-  local claim = { key = KEYS[at], measure = ARGV[2 + at * 2], most = tonumber(ARGV[3 + at * 2]), debt = 0, reset = 0 }
+  local claim = { key = KEYS[at], measure = ARGV[3 + at * 2], most = tonumber(ARGV[4 + at * 2]), debt = 0, reset = 0 }
   local kind = kinds[claim.measure]
   if kind then
     local window = load_window(claim.key, kind)
@@ -45,9 +53,14 @@ for at = 2, #KEYS do
   else
     claim.total = running_leases(claim.key)
   end
+  local is_others = false
+  if turn and string.find(claim.key, places) then
+    place = claim
+    is_others, own = is_preceded(turn, claim.key)
+  end
   claims[#claims + 1] = claim
   local room = math.max(claim.most - claim.total, 0)
-  if denied == 0 and (room < need(claim) or claim.debt > 0) then
+  if denied == 0 and (room < need(claim) or claim.debt > 0 or is_others) then
     denied = #claims
   end
 end
@@ -64,6 +77,17 @@ if is_look or denied > 0 then
   end
   local claim = claims[denied]
   local window = claim.window
+  if claim == place then
+    if turn.waits then
+      wait(turn, place.key)
+    end
+    if place.total < place.most then
+      -- Another replica's turn: it may not know.
+      call_first(place.key)
+    end
+  elseif place and own and is_same(own, turn) then
+    withdraw(turn.replica, place.key)
+  end
   reply[2] = denied
   if not window then
     reply[3], reply[4] = 1000, 1
@@ -99,6 +123,21 @@ for _, claim in ipairs(claims) do
   reply[#reply + 1] = claim.total + amount
   reply[#reply + 1] = claim.debt
   reply[#reply + 1] = claim.reset
+end
+if turn then
+  serve(turn)
+end
+if place then
+  local behind = turn.next
+  if behind ~= cjson.null then
+    local class, project, user = unpack(behind)
+    wait({ replica = turn.replica, pool = turn.pool, class = class, project = project, user = user, since = now_ms }, place.key)
+  elseif own and is_same(own, turn) then
+    withdraw(turn.replica, place.key)
+  end
+  if place.total + 1 < place.most then
+    call_first(place.key)
+  end
 end
 redis.call('SET', marker, cjson.encode(reply), 'PX', 30000)
 return reply

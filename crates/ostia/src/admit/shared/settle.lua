@@ -1,6 +1,7 @@
 -- A batch of requests that ended. KEYS: the batch's marker, then what the parcels name by number.
 -- ARGV, one parcel after the other. 'over': tokens used, 1 if it was sent, number of claims; 'undo': the ask's marker, number of
--- claims. Then for each claim: counter, measure, limit, lease member, tick, amount.
+-- claims. Then for each claim: counter, measure, limit, lease member, tick, amount. 'away': a counter, and the replica where nobody
+-- waits for it.
 -- A batch that comes again, as its first answer was lost, changes nothing.
 if not redis.call('SET', KEYS[1], '1', 'NX', 'PX', 600000) then
   return 0
@@ -38,9 +39,15 @@ local function charge(window, amount, most)
   window.debt = window.debt + amount - fits
 end
 
+-- Endpoints that have a place more.
+local freed = {}
+
 local function give_back(claim, used, sent)
   if claim.measure == 'f' then
     redis.call('ZREM', claim.key, claim.member)
+    if string.find(claim.key, places) then
+      freed[claim.key] = true
+    end
     return
   end
   if claim.measure == 'r' then
@@ -64,8 +71,13 @@ end
 
 while at < #ARGV do
   local used, sent, reply = 0, false, nil
-  local what = word()
-  if what == 'undo' then
+  local what, count = word(), nil
+  if what == 'away' then
+    local key = KEYS[number()]
+    withdraw(word(), key)
+    freed[key] = true
+    count = 0
+  elseif what == 'undo' then
     local marker = KEYS[number()]
     local known = redis.call('GET', marker)
     reply = known and known ~= 'over' and cjson.decode(known) or {}
@@ -73,7 +85,7 @@ while at < #ARGV do
   else
     used, sent = number(), word() == '1'
   end
-  for place = 1, number() do
+  for place = 1, count or number() do
     local claim = { key = KEYS[number()], measure = word(), most = number(), member = word() }
     claim.tick, claim.amount = number(), number()
     if reply then
@@ -83,5 +95,8 @@ while at < #ARGV do
       give_back(claim, used, sent)
     end
   end
+end
+for key in pairs(freed) do
+  call_first(key)
 end
 return 1
