@@ -17,7 +17,15 @@ pub(super) fn usual(page: &[u8]) -> (Cow<'_, [u8]>, Option<&'static str>) {
     // As Python prints a dict. With a double quote in it, the quotes cannot be told apart.
     let is_python = memchr::memchr(b'"', page).is_none() && memchr::memchr(b'\'', page).is_some();
     if is_python {
-        let swapped = |byte: &u8| if *byte == b'\'' { b'"' } else { *byte };
+        let mut escapes = false;
+        let swapped = |byte: &u8| {
+            let is_escaped = escapes;
+            escapes = *byte == b'\\' && !is_escaped;
+            match *byte {
+                b'\'' if !is_escaped => b'"',
+                other => other,
+            }
+        };
         let page: Vec<u8> = page.iter().map(swapped).collect();
         return (page.into(), Some("single quotes"));
     }
