@@ -33,7 +33,6 @@ pub struct Settings {
     pub alerts: Alerts,
     pub upstream: Upstream,
     pub journal: JournalSettings,
-    pub telemetry: Telemetry,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -392,12 +391,6 @@ pub struct Upstream {
 pub struct JournalSettings {
     /// How often segments are synced to disk; `None` leaves it to the kernel.
     pub fsync: Option<Duration>,
-}
-
-#[derive(Debug, Clone, PartialEq)]
-pub struct Telemetry {
-    pub otlp_endpoint: String,
-    pub log_prompts: bool,
 }
 
 impl Settings {

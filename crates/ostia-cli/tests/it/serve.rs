@@ -181,3 +181,97 @@ fn every_request_has_an_access_event_whatever_became_of_it() {
     gateway.signal(Signal::TERM);
     assert_eq!(gateway.code(), Some(0));
 }
+
+/// The answer to a chat.
+fn chat(address: &str, key: &str, model: &str) -> String {
+    let body = format!(r#"{{"model":"{model}","messages":[{{"role":"user","content":"Hi"}}]}}"#);
+    let mut socket = TcpStream::connect(address).unwrap();
+    let head = format!(
+        "POST /v1/chat/completions HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\
+         Authorization: Bearer {key}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    socket.write_all(head.as_bytes()).unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+/// A backend that answers one chat, with 100 tokens.
+fn backend() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        let (mut socket, _) = listener.accept().unwrap();
+        let mut asked = Vec::new();
+        // The body is the one that `chat` sends, under another model's name at most.
+        while !asked.windows(3).any(|bytes| bytes == b"}]}") {
+            let mut piece = [0; 4096];
+            let count = socket.read(&mut piece).unwrap();
+            assert!(count > 0, "the request was cut off");
+            asked.extend_from_slice(&piece[..count]);
+        }
+        let body = r#"{"id":"c","object":"chat.completion","model":"m","choices":[{"index":0,"finish_reason":"stop","message":{"role":"assistant","content":"Hello."}}],"usage":{"prompt_tokens":60,"completion_tokens":40,"total_tokens":100}}"#;
+        let head = format!(
+            "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+            body.len()
+        );
+        socket
+            .write_all(format!("{head}{body}").as_bytes())
+            .unwrap();
+    });
+    format!("http://{address}/v1")
+}
+
+#[test]
+fn an_access_event_says_who_asked_for_what_and_which_limit_refused_it() {
+    let site = Site::new();
+    let endpoints = std::fs::read_to_string(site.path("endpoints.json")).unwrap();
+    let mut list: serde_json::Value = serde_json::from_str(&endpoints).unwrap();
+    list[0]["fields"]["config"]["api_url"] = backend().into();
+    site.write("endpoints.json", &list.to_string());
+    let toml = std::fs::read_to_string(site.path("ostia.toml")).unwrap();
+    let limits = "[limits]\ntpm_user = 50\nqueue_timeout = \"0\"\n";
+    site.write("ostia.toml", &format!("{toml}{limits}"));
+    let made = site.json(&["key", "create", "--user", "ann@lab.org", "--json"]);
+    let key = made["key"].as_str().unwrap();
+    let gateway = site.serve(&[]);
+    let ready = gateway.event("ostia listens");
+    let address = ready["listen"].as_str().unwrap();
+
+    let answered = chat(address, key, "org/model");
+    assert!(ok(&answered), "{answered}");
+    let body = answered.split_once("\r\n\r\n").unwrap().1;
+    let event = gateway.event("access");
+    for (member, value) in [
+        ("method", "POST".into()),
+        ("path", "/v1/chat/completions".into()),
+        ("api", "chat/completions".into()),
+        ("model", "org/model".into()),
+        ("endpoint", "sophia-vllm-orgmodel".into()),
+        ("username", "ann@lab.org".into()),
+        ("key_id", made["id"].clone()),
+        ("status", 200.into()),
+        ("bytes", body.len().into()),
+        ("code", serde_json::Value::Null),
+    ] {
+        assert_eq!(event[member], value, "{member}: {event}");
+    }
+    assert!(event["ttft_ms"].is_u64(), "{event}");
+
+    let refused = chat(address, key, "org/model");
+    assert!(refused.starts_with("HTTP/1.1 429 "), "{refused}");
+    let event = gateway.event("access");
+    assert_eq!(
+        (&event["code"], &event["model"]),
+        (&"tokens".into(), &"org/model".into())
+    );
+    let detail = event["detail"].as_str().unwrap();
+    let limit = "limit user_endpoint tokens_per_minute: 50, used ";
+    assert!(
+        detail.starts_with(limit) && detail.contains(", free in "),
+        "{detail}"
+    );
+    gateway.signal(Signal::TERM);
+    assert_eq!(gateway.code(), Some(0));
+}

@@ -136,7 +136,7 @@ impl Page {
             None => self.books.recorder.rejected(&row),
         }
         self.books.witness.closed(&row);
-        for observer in self.observers.iter().flatten() {
+        for observer in self.observers.iter().chain([&self.books.access]).flatten() {
             observer.closed(&row);
         }
         self.state = State::Closed(slot);

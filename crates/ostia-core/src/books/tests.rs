@@ -116,6 +116,7 @@ impl Rig {
         let books = Books {
             recorder: Arc::new(self.book.clone()),
             witness: Arc::new(Nobody),
+            access: None,
             clock: self.clock.clone(),
             shutting_down: self.shutting_down.clone(),
             dismissed: Arc::default(),

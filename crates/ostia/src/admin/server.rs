@@ -192,14 +192,19 @@ impl Handler for Admin {
         let found = AdminRoute::find(&inbound.head.method, inbound.head.uri.path());
         // Paths that match no route are not logged, because the caller made them up.
         let route = found.as_ref().map_or(NO_ROUTE, |(route, _)| route.pattern);
-        let access = begin_access(&inbound, route, &self.gateway.clock());
+        let mut access = begin_access(&inbound, route, &self.gateway.clock());
         let answered = self.answer(inbound, found).await;
-        let response = answered.unwrap_or_else(|refusal| refusal.into_response(PLAIN));
+        let response = answered.unwrap_or_else(|refusal| {
+            access.refused(&refusal);
+            refusal.into_response(PLAIN)
+        });
         logged(response, access)
     }
 
     fn reject(&self, inbound: Inbound, rejection: Rejection) -> Response<ClientBody> {
-        let access = begin_access(&inbound, NO_ROUTE, &self.gateway.clock());
-        logged(Refusal::from(rejection).into_response(PLAIN), access)
+        let mut access = begin_access(&inbound, NO_ROUTE, &self.gateway.clock());
+        let refusal = Refusal::from(rejection);
+        access.refused(&refusal);
+        logged(refusal.into_response(PLAIN), access)
     }
 }

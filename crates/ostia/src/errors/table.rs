@@ -13,6 +13,7 @@ use crate::codings::ACCEPTED;
 use crate::fleet::ModelState;
 use crate::identify::SignInError;
 use crate::listen::Rejection;
+use crate::listings::{measure_word, scope_word};
 use crate::rank::{NoCandidate, NotServing};
 use crate::read::ReadError;
 use crate::refusal::{AnswerFault, Refusal, one_line};
@@ -40,9 +41,10 @@ impl From<Rejection> for Refusal {
             Rejection::BadFraming => (StatusCode::BAD_REQUEST, "invalid_framing"),
             Rejection::UriTooLong(_) => (StatusCode::URI_TOO_LONG, "uri_too_long"),
             Rejection::ExpectationFailed => (StatusCode::EXPECTATION_FAILED, "expectation_failed"),
-            Rejection::TooMany => {
+            Rejection::TooMany { most } => {
                 let status = StatusCode::TOO_MANY_REQUESTS;
                 return Self::client(status, "concurrency", TOO_MANY)
+                    .with_detail(format!("limit address in_flight: {most}"))
                     .with_retry_after(Duration::from_secs(1));
             }
             Rejection::MethodNotAllowed => {
@@ -205,6 +207,10 @@ impl From<SignInError> for Refusal {
                 "too_many_failed_sign_ins",
                 "Too many keys or tokens from your address were not valid. Wait, then try again with a valid one.",
             )
+            .with_detail(format!(
+                "limit address failed_sign_ins: free in {} s",
+                seconds(wait)
+            ))
             .with_retry_after(wait.min(LONGEST_WAIT)),
             SignInError::IdentityUnavailable => Self::gateway(
                 StatusCode::SERVICE_UNAVAILABLE,
@@ -290,11 +296,14 @@ impl From<ReadError> for Refusal {
                 StatusCode::UNSUPPORTED_MEDIA_TYPE
             }
             ReadError::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
-            ReadError::RefusedTooMuch { wait } => {
-                let wait = (*wait).min(LONGEST_WAIT);
+            ReadError::RefusedTooMuch { wait, rate, level } => {
                 let status = StatusCode::TOO_MANY_REQUESTS;
+                let (scope, free) = (scope_word(Scope::User), seconds(*wait));
                 return Self::client(status, error.code(), error.to_string())
-                    .with_retry_after(wait);
+                    .with_detail(format!(
+                        "limit {scope} refused_bytes_per_second: {rate}, used {level}, free in {free} s"
+                    ))
+                    .with_retry_after((*wait).min(LONGEST_WAIT));
             }
             ReadError::Share => {
                 return Self::client(
@@ -302,6 +311,7 @@ impl From<ReadError> for Refusal {
                     error.code(),
                     error.to_string(),
                 )
+                .with_detail("limit of the memory for request bodies of one user or network")
                 .with_retry_after(Duration::from_secs(1));
             }
             ReadError::Timeout => StatusCode::REQUEST_TIMEOUT,
@@ -459,7 +469,8 @@ impl From<Refused> for Refusal {
         };
         let level = refused.standing.level(scope, measure);
         let (code, message) = limited(scope, measure, level, refused.retry_after);
-        let mut refusal = Self::client(StatusCode::TOO_MANY_REQUESTS, code, message);
+        let mut refusal = Self::client(StatusCode::TOO_MANY_REQUESTS, code, message)
+            .with_detail(limit_detail(scope, measure, level, refused.retry_after));
         refusal = match measure {
             Measure::Balance => refusal.permanent(),
             _ => refusal.waiting(refused.retry_after),
@@ -488,9 +499,13 @@ impl Refusal {
     }
 }
 
+/// Whole ones, rounded up.
+fn seconds(wait: Duration) -> u64 {
+    wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
+}
+
 fn when(wait: Duration) -> String {
-    let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
-    match seconds.max(1) {
+    match seconds(wait).max(1) {
         1 => "Try again in a second.".to_owned(),
         seconds => format!("Try again in {seconds} seconds."),
     }
@@ -535,6 +550,21 @@ fn limited(
     };
     let message = format!("The limit is {limit} {what} for {whose}: {used} are used{owed}. {then}");
     (code, message)
+}
+
+/// The same for the log, in the words of `GET /v1/limits`.
+fn limit_detail(scope: Scope, measure: Measure, level: Option<&Level>, wait: Duration) -> String {
+    let limit = format!("limit {} {}", scope_word(scope), measure_word(measure));
+    let numbers = level.map_or_else(String::new, |level| {
+        let Level {
+            limit, used, owed, ..
+        } = level;
+        format!(": {limit}, used {used}, owed {owed}")
+    });
+    match measure {
+        Measure::Balance => format!("{limit}{numbers}"),
+        _ => format!("{limit}{numbers}, free in {} s", seconds(wait)),
+    }
 }
 
 impl From<JournalFull> for Refusal {

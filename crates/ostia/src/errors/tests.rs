@@ -1,8 +1,14 @@
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::StatusCode;
+use ostia_core::{Level, Measure, Scope, Standing};
 
+use crate::admit::{Refused, Shortage};
 use crate::backend::AdapterError;
 use crate::cluster::JobsError;
+use crate::listen::Rejection;
+use crate::read::ReadError;
 use crate::refusal::{AnswerFault, Refusal};
 use crate::relay::{BackendRefusal, RefusalText, RelayError, Told};
 
@@ -33,6 +39,55 @@ fn what_an_adapter_says_is_one_line() {
         let told = (&*refusal.message, &*refusal.code);
         assert_eq!(told, ("no  X-Evil: 1  end é", "a__b"));
     }
+}
+
+#[test]
+fn the_log_says_which_limit_was_reached_and_its_numbers() {
+    let refused = |scope, measure, standing| Refused {
+        shortage: Shortage::Limit { scope, measure },
+        retry_after: Duration::from_millis(11_200),
+        may_return: false,
+        standing,
+    };
+    let level = Level {
+        scope: Scope::UserEndpoint,
+        measure: Measure::Tokens,
+        limit: 2_000,
+        used: 1_990,
+        owed: 30,
+        reset: Duration::from_secs(60),
+    };
+    let standing = Standing {
+        levels: vec![level],
+    };
+    let said = |refused: Refused| Refusal::from(refused).detail.unwrap();
+    assert_eq!(
+        said(refused(Scope::UserEndpoint, Measure::Tokens, standing)),
+        "limit user_endpoint tokens_per_minute: 2000, used 1990, owed 30, free in 12 s"
+    );
+    assert_eq!(
+        said(refused(
+            Scope::Address,
+            Measure::Requests,
+            Standing::default()
+        )),
+        "limit address requests_per_second, free in 12 s"
+    );
+    let body = ReadError::RefusedTooMuch {
+        wait: Duration::from_secs(3),
+        rate: 100,
+        level: 399,
+    };
+    assert_eq!(
+        Refusal::from(body).detail.unwrap(),
+        "limit user refused_bytes_per_second: 100, used 399, free in 3 s"
+    );
+    assert_eq!(
+        Refusal::from(Rejection::TooMany { most: 64 })
+            .detail
+            .unwrap(),
+        "limit address in_flight: 64"
+    );
 }
 
 #[test]

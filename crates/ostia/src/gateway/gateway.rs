@@ -23,7 +23,7 @@ use crate::read::{Budget, Call, RefusedBytes};
 use crate::register::Board;
 use crate::relay;
 use crate::runtime::Duties;
-use crate::telemetry::{ErrorCounts, Figures};
+use crate::telemetry::{AccessLog, ErrorCounts, Figures};
 use crate::upstream::{Clients, Promise};
 
 /// A running gateway: the parts that requests use.
@@ -187,10 +187,11 @@ impl Gateway {
     }
 
     /// What is needed to record a request.
-    pub fn books(&self, present: &Present) -> Books {
+    pub fn books(&self, present: &Present, access: &AccessLog) -> Books {
         Books {
             recorder: Arc::clone(&self.ledger) as _,
             witness: Arc::clone(&self.figures) as _,
+            access: access.row_observer(),
             clock: Arc::clone(&self.clock),
             shutting_down: Arc::clone(&self.shutting_down),
             dismissed: present.flag(),

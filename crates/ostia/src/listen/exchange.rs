@@ -119,8 +119,9 @@ impl<H: Handler> Exchanges<H> {
         if origin == self.peer_ip || !options.has_share(origin) {
             return Ok(None);
         }
-        let share = options.connections.guest(origin).request(options.share());
-        share.map(Some).ok_or(Rejection::TooMany)
+        let most = options.share();
+        let share = options.connections.guest(origin).request(most);
+        share.map(Some).ok_or(Rejection::TooMany { most })
     }
 }
 

@@ -40,8 +40,8 @@ pub enum Rejection {
     MethodNotAllowed,
     #[error("the request's framing is ambiguous")]
     BadFraming,
-    #[error("the address has as many requests at a time as it may")]
-    TooMany,
+    #[error("the address has {most} requests at a time, as many as it may")]
+    TooMany { most: usize },
     #[error("Expect holds something other than 100-continue")]
     ExpectationFailed,
 }

@@ -40,7 +40,8 @@ impl Handler for Gateway {
     fn reject(&self, inbound: Inbound, rejection: Rejection) -> Response<ClientBody> {
         let refusal = Refusal::from(rejection);
         note(self, inbound.id, &refusal);
-        let access = begin_access(&inbound, NO_ROUTE, &self.clock);
+        let mut access = begin_access(&inbound, NO_ROUTE, &self.clock);
+        access.refused(&refusal);
         logged(refusal.into_response(PLAIN), access)
     }
 }
@@ -113,9 +114,10 @@ async fn serve(
 }
 
 impl Served {
-    fn into_response(self) -> Response<ClientBody> {
+    fn into_response(mut self) -> Response<ClientBody> {
         let mut response = self.outcome.unwrap_or_else(|refusal| {
             note(&self.gateway, self.id, &refusal);
+            self.access.refused(&refusal);
             refusal.into_response(self.dialect)
         });
         response.headers_mut().extend(self.cors);
@@ -130,6 +132,7 @@ impl Served {
             Err(refusal) => {
                 note(&self.gateway, self.id, &refusal);
                 access.status(StatusCode::OK);
+                access.refused(&refusal);
                 Err(refusal)
             }
         };

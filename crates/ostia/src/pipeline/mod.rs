@@ -56,7 +56,8 @@ async fn answer(
     };
     let identifying = live.identify.identify(&inbound.head, Sender::of(inbound));
     let principal = identifying.await?;
-    access.user(&principal.user_id);
+    access.caller(principal.identity());
+    let access = &*access;
     let case = |address, present| Case {
         gateway,
         live,
@@ -64,6 +65,7 @@ async fn answer(
         present,
         address,
         early,
+        access,
     };
     let present = || Arc::new(gateway.directory().enter(&principal.user_id));
     match &route {
@@ -92,6 +94,7 @@ struct Case<'a> {
     present: &'a Arc<Present>,
     address: &'a Address<'a>,
     early: &'a Early,
+    access: &'a AccessLog,
 }
 
 /// Answers an inference request. `stored`: it has no body, and asks for the response with this id.
@@ -103,7 +106,7 @@ async fn infer(
     stored: Option<&str>,
 ) -> Result<Response<ClientBody>, Refusal> {
     let (api, head_sent) = (&case.address.api, &case.early.head_sent);
-    let books = case.gateway.books(case.present);
+    let books = case.gateway.books(case.present, case.access);
     let mut visit = Visit::begin(&books, inbound, case.principal, api, head_sent);
     let entering = async {
         match stored {

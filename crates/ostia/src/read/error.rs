@@ -36,7 +36,12 @@ pub enum ReadError {
     Share,
     /// 429: bodies of this user that were refused have cost as much as they may.
     #[error("Too much of what you sent was refused: wait, and look at the errors.")]
-    RefusedTooMuch { wait: Duration },
+    RefusedTooMuch {
+        wait: Duration,
+        /// Bytes a second that run off, and those that have not yet.
+        rate: u64,
+        level: u64,
+    },
     /// 408, then close: the client stopped sending.
     #[error("The request body did not arrive in time.")]
     Timeout,

@@ -49,7 +49,7 @@ impl RefusedBytes {
         if rate > 0 && level >= rate {
             // Until less than a second's worth is left.
             let wait = Duration::from_secs_f64((level - rate + 1) as f64 / rate as f64);
-            return Err(ReadError::RefusedTooMuch { wait });
+            return Err(ReadError::RefusedTooMuch { wait, rate, level });
         }
         Ok(Toll {
             book: self,
@@ -119,8 +119,12 @@ mod tests {
         send(&ann, 999).unwrap();
         // What is begun below the limit may end above it, and is owed.
         send(&ann, 2501).unwrap();
-        let wait = Duration::from_millis(2501);
-        assert_eq!(send(&ann, 0), Err(ReadError::RefusedTooMuch { wait }));
+        let too_much = ReadError::RefusedTooMuch {
+            wait: Duration::from_millis(2501),
+            rate: 1000,
+            level: 3500,
+        };
+        assert_eq!(send(&ann, 0), Err(too_much));
         assert_eq!(send(&bob, 5), Ok(()));
         clock.advance(Duration::from_millis(2500));
         assert!(send(&ann, 0).is_err());

@@ -72,12 +72,16 @@ impl Body for ClientBody {
         mut self: Pin<&mut Self>,
         task: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyBroken>>> {
-        match &mut self.source {
+        let polled = match &mut self.source {
             Source::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Source::Bulk(body) => Pin::new(&mut **body).poll_frame(task),
             Source::Stream(body) => Pin::new(&mut **body).poll_frame(task),
             Source::Other(body) => body.as_mut().poll_frame(task),
+        };
+        if let (Some(access), Poll::Ready(Some(Ok(frame)))) = (&mut self.access, &polled) {
+            access.sent(frame.data_ref().map_or(0, Bytes::len));
         }
+        polled
     }
 
     fn is_end_stream(&self) -> bool {

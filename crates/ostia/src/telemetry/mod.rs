@@ -7,7 +7,7 @@ mod figures;
 pub mod log;
 mod pace;
 
-pub use access::{Access, AccessLog, log_access};
+pub use access::AccessLog;
 pub use error_counts::ErrorCounts;
 pub use figures::{Figures, Histogram, Reading, Series};
 pub use pace::{Pace, Quiet};

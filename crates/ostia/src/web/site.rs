@@ -149,7 +149,7 @@ impl Site {
         }
         let visitor = Visitor::of(&case).await;
         if let Ok(Some(visitor)) = &visitor {
-            access.user(&visitor.principal.user_id);
+            access.caller(visitor.principal.identity());
         }
         self.show(case, entry, visitor).await
     }

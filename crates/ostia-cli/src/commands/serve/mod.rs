@@ -145,7 +145,6 @@ impl Serve {
                 "not started because of {errors} error(s) in the configuration{strict}: `ostia check` lists all of them"
             )));
         };
-        warn_of_what_is_not_served(&settings);
         let store = store(settings.store.url.expose()).await?;
         reach(&*store, &settings).await?;
         Ok(Parts {
@@ -299,15 +298,6 @@ fn log_problems(loaded: &Loaded) {
             Severity::Warning => tracing::warn!("{place}: {text}"),
             Severity::Info => tracing::info!("{place}: {text}"),
         }
-    }
-}
-
-fn warn_of_what_is_not_served(settings: &Settings) {
-    if !settings.telemetry.otlp_endpoint.is_empty() {
-        tracing::warn!("telemetry.otlp_endpoint is not served yet: no traces are sent");
-    }
-    if settings.telemetry.log_prompts {
-        tracing::warn!("telemetry.log_prompts is not served yet: prompts are never logged");
     }
 }
 

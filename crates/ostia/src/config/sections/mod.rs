@@ -39,8 +39,8 @@ pub(super) fn read<'a>(reading: &'a Reading<'a>, table: &'a [Member]) -> (Settin
         alerts: alerts::read(&root, reading),
         upstream: traffic::read_upstream(&root),
         journal: server::read_journal(&root),
-        telemetry: server::read_telemetry(&root, reading),
     };
+    server::read_telemetry(&root, reading);
     let (maintenance, maintenance_sources) = catalog::read_maintenance(&root, reading);
     let listed = Listed {
         clusters: root.entries(

@@ -13,7 +13,7 @@ use super::auth::is_loopback;
 use crate::catalog::{HttpUrl, Scheme};
 use crate::routes::is_origin;
 use crate::settings::{
-    JournalSettings, ListenAddress, Reports, RetentionSettings, Server, StoreSettings, Telemetry,
+    JournalSettings, ListenAddress, Reports, RetentionSettings, Server, StoreSettings,
 };
 
 /// The budget for buffered bodies if the machine's memory is unknown.
@@ -393,27 +393,35 @@ pub(super) fn read_journal(root: &Section<'_>) -> JournalSettings {
     JournalSettings { fsync }
 }
 
-pub(super) fn read_telemetry(root: &Section<'_>, reading: &Reading<'_>) -> Telemetry {
-    let section = root.section("telemetry", "Traces.");
-    let telemetry = Telemetry {
-        otlp_endpoint: section.text(
-            "otlp_endpoint",
-            "",
-            "Accepted, not served yet: a warning at start.",
-        ),
-        log_prompts: section.flag(
-            "log_prompts",
-            false,
-            "Accepted, not served yet: prompts are never logged.",
-        ),
-    };
+/// What this version does not do. A site that asks for it must not believe that it has it.
+pub(super) fn read_telemetry(root: &Section<'_>, reading: &Reading<'_>) {
+    let section = root.section(
+        "telemetry",
+        "Names that are kept for later versions; this one refuses them.",
+    );
+    let traces = section.text(
+        "otlp_endpoint",
+        "",
+        "This version sends no traces: anything but \"\" is an error. `/metrics` and the log have the same times.",
+    );
+    let prompts = section.flag(
+        "log_prompts",
+        false,
+        "Prompts are never logged: `true` is an error.",
+    );
     section.finish();
-    if !telemetry.otlp_endpoint.is_empty()
-        && let Err(fault) = HttpUrl::parse(&telemetry.otlp_endpoint)
-    {
-        reading.fatal("telemetry.otlp_endpoint", &fault.to_string());
+    if !traces.is_empty() {
+        reading.fatal(
+            "telemetry.otlp_endpoint",
+            "is not supported: this version sends no traces. Leave it out; `/metrics` has the latencies",
+        );
     }
-    telemetry
+    if prompts {
+        reading.fatal(
+            "telemetry.log_prompts",
+            "is not supported: prompts are never logged. Leave it out",
+        );
+    }
 }
 
 #[cfg(test)]

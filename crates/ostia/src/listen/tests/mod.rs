@@ -121,7 +121,7 @@ where
             Rejection::UriTooLong(_) => 414,
             Rejection::MethodNotAllowed => 405,
             Rejection::ExpectationFailed => 417,
-            Rejection::TooMany => 429,
+            Rejection::TooMany { .. } => 429,
             Rejection::BadHost | Rejection::BadTarget | Rejection::BadFraming => 400,
         };
         let mut response = Response::new(TestBody::full(format!("{rejection:?}")));
