@@ -103,6 +103,11 @@ async fn streams_flow_and_new_requests_are_refused_after_two_seconds() {
     );
     assert!(answer.header("retry-after").is_some());
     until_ready(&gateway, 503, "down").await;
+    let up = async || {
+        let metrics = gauges::scrape(gateway.admin_address()).await;
+        gauges::sum(&metrics, "ostia_journal_up")
+    };
+    assert_eq!(up().await, Some(0.0));
     // Running requests finish, although their rows wait.
     events.open();
     let whole = stream.rest(reading).await;
@@ -115,6 +120,7 @@ async fn streams_flow_and_new_requests_are_refused_after_two_seconds() {
 
     disk.release();
     until_ready(&gateway, 200, "up").await;
+    assert_eq!(up().await, Some(1.0));
     assert_eq!(gateway.call(&gateway.chat("m")).await.status(), 200);
     let rows = gateway.finish(&[&backend]).await;
     assert_eq!(rows.len(), 5, "{rows:#?}");

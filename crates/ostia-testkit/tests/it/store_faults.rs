@@ -82,6 +82,7 @@ async fn without_its_table_the_gateway_says_degraded_and_loses_nothing() {
         loop {
             let metrics = gauges::scrape(gateway.admin_address()).await;
             if gauges::sum(&metrics, "ostia_ledger_pending_bytes") > Some(0.0) {
+                assert_eq!(gauges::sum(&metrics, "ostia_store_up"), Some(0.0));
                 return;
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -90,6 +91,8 @@ async fn without_its_table_the_gateway_says_degraded_and_loses_nothing() {
     within(|| "rows that wait".to_owned(), pending).await;
     run(&database, "ALTER TABLE away RENAME TO ledger").await;
     ready(&gateway, "/health/ready?strict", (200, "ok", "up")).await;
+    let metrics = gauges::scrape(gateway.admin_address()).await;
+    assert_eq!(gauges::sum(&metrics, "ostia_store_up"), Some(1.0));
     let rows = gateway.finish(&[&backend]).await;
     assert_eq!(rows.len(), 5);
 }

@@ -47,6 +47,40 @@ async fn an_outage_denies_nobody_and_ends_with_itself() {
     gateway.finish(&[&backend]).await;
 }
 
+#[tokio::test]
+async fn a_scrape_says_which_provider_is_down() {
+    let (idp, backend, gateway) = oidc_rig().await;
+    let of = |metrics: &str, name: &str| {
+        let series = format!("ostia_identity_provider_{name}{{provider=\"introspection\"}} ");
+        let line = metrics.lines().find_map(|line| line.strip_prefix(&*series));
+        line.unwrap_or_else(|| panic!("no {series} in {metrics}"))
+            .to_owned()
+    };
+    let scrape = async || gauges::scrape(gateway.admin_address()).await;
+    let before = scrape().await;
+    assert_eq!(
+        (of(&before, "up"), of(&before, "failures_total")),
+        ("1".to_owned(), "0".to_owned())
+    );
+    idp.be(Mood::Status(500));
+    let down = async {
+        for n in 0.. {
+            let answer = gateway.call(&whoami(&format!("stranger{n}"))).await;
+            assert_eq!(refusal(&answer), unavailable());
+            if of(&scrape().await, "up") == "0" {
+                return;
+            }
+        }
+    };
+    within(|| "a provider that is down".to_owned(), down).await;
+    let after = scrape().await;
+    let failures: u64 = of(&after, "failures_total").parse().unwrap();
+    assert!(failures >= 5, "{failures}");
+    // The other provider is another series.
+    assert!(after.contains("ostia_identity_provider_up{provider=\"oidc\"} 1"));
+    gateway.finish(&[&backend]).await;
+}
+
 /// R73: malicious answers. None is believed, none is kept in memory, none redirects the gateway.
 #[tokio::test]
 async fn hostile_answers_are_bounded() {
