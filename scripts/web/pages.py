@@ -246,7 +246,8 @@ def operators(site, axe, images):
                 for name in names:
                     browser.go(f"ui/{name}")
                     browser.check(f"{name} ({kind})")
-                    if role != "admin" or name == "audit":
+                    # Of two roles that see one page, the one that sees more.
+                    if (role, name) not in [("reporter", "report"), ("admin", "now")]:
                         browser.picture(images, name.split("%")[0].replace("/", "-"), kind)
     print("operators, support, reporters and admins see what is theirs")
 

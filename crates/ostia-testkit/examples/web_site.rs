@@ -199,12 +199,11 @@ async fn traffic(gateway: &TestGateway, key: &str) {
         .flat_map(|model| [gateway.chat_stream(model), gateway.chat_stream(model)]);
     let refused =
         ["absent", "secret/Weights-1T", "openai/gpt-oss-120b"].map(|model| gateway.chat(model));
-    let all: Vec<_> = answered.chain(refused).collect();
-    join_all(all.into_iter().map(async |request| {
-        let request = request.without("authorization").bearer(key);
-        gateway.call(&request).await
-    }))
-    .await;
+    let all: Vec<_> = answered
+        .chain(refused)
+        .map(|request| request.without("authorization").bearer(key))
+        .collect();
+    join_all(all.iter().map(|request| gateway.call(request))).await;
 }
 
 /// A month of requests, the same on every run but for the day that it ends with.

@@ -50,7 +50,11 @@ pub(super) async fn page(case: &Case<'_>, officer: &Officer<'_>) -> Result<Marku
         @if officer.role == Role::Reporter { p.note { "You see sums only: no persons, and no group of fewer than five." } }
         (filter(case, officer, &wanted))
         (figures(&total))
-        section.card { h2 { "Tokens by day" } (chart(&wanted.range, &daily)) }
+        section.card {
+            h2 { "Tokens by day" }
+            @if daily.is_empty() { p.faint { "Nothing to draw: no request, or on no day of enough people to be told." } }
+            @else { (chart(&wanted.range, &daily)) }
+        }
         div.between {
             h2 { "By " (wanted.by.join(" and ")) }
             a.button.plain.slim href=(case.to(&format!("/ui/report.csv?{}", wanted.query()))) { "Save as CSV" }
