@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 use super::asked::Asked;
 use crate::admit::{Shortage, Waits};
 use crate::gateway::Gateway;
-use crate::listings::{limits, measure_word};
+use crate::listings::{limits, measure_word, scope_word};
 use crate::settings::{OtherLimits, OwnLimits};
 
 /// `GET /admin/limits`: every limit and how much of it is used. Without `user`, these are the limits of endpoints; with
@@ -113,7 +113,7 @@ fn words(lacks: &Shortage) -> String {
     match lacks {
         Shortage::EndpointsFull => "a place on an endpoint".to_owned(),
         Shortage::Limit { scope, measure } => {
-            format!("{} of its {}", measure_word(*measure), scope.as_str())
+            format!("{} of its {}", measure_word(*measure), scope_word(*scope))
         }
         Shortage::NotServing(fault) => fault.to_string(),
         Shortage::Blocked(_) => "nothing: it is blocked".to_owned(),
