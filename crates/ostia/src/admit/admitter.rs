@@ -18,7 +18,6 @@ use super::promises::Promises;
 use super::queue::{Queues, Seat, Waits};
 use super::{LocalLimiter, Refused, RetryBudget, SharedLimiter, Shortage};
 use crate::catalog::Deployment;
-use crate::fleet::InFlightGuard;
 use crate::identify::Principal;
 use crate::rank::{NotServing, Ranked};
 use crate::read::Demand;
