@@ -22,6 +22,8 @@ scripts/identity/check.sh
 # Dashboards and alerting rules.
 [ $# -gt 0 ] || scripts/monitoring.sh
 
+# The pages, in a browser.
+[ $# -gt 0 ] || scripts/web/check.sh
 
 # Real client libraries against the simulated backend. If Rust tests are selected, these do not run.
 if [ $# -eq 0 ]; then

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Tests the pages in headless Chromium. Installs what is missing: Debian's chromium and chromium-driver, selenium in an
-# environment under target/, and axe-core for the accessibility audit. `--images` writes docs/images anew.
+# environment under target/, and axe-core for the accessibility audit. `--images FOLDER` takes a picture
+# of every page there; docs/images has some of them.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 

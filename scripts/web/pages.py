@@ -1,10 +1,12 @@
 """Looks at the pages as people do: headless Chromium, the mouse, the keyboard, a phone.
 
-Arguments: the program that serves a site (examples/web_site.rs), the file of axe-core, and `--images` to write docs/images anew.
+Arguments: the program that serves a site (examples/web_site.rs), the file of axe-core, and `--images FOLDER` to take pictures.
 """
 
+import base64
 import json
 import pathlib
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -23,7 +25,10 @@ OPERATORS = {
     "support": ["requests", "people", "people/ann%40lab.org"],
     "admin": ["now", "report", "audit"],
 }
-IMAGES = pathlib.Path("docs/images")
+# How each page is tested: its colours, and whether on a phone.
+KINDS = [("light", False, False), ("dark", True, False), ("phone", False, True)]
+# The height of a picture at most, in CSS pixels.
+TALLEST = {"light": 1150, "dark": 1150, "phone": 1000}
 # Collects each violation of the page's policy, for the test to read.
 LISTEN = """
 window.violations = [];
@@ -56,15 +61,18 @@ class Browser:
             options.add_argument(argument)
         options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
         if phone:
-            metrics = {"width": 390, "height": 844, "pixelRatio": 2, "mobile": True, "touch": True}
+            metrics = {"width": 390, "height": 844, "pixelRatio": 1.5, "mobile": True, "touch": True}
             options.add_experimental_option("mobileEmulation", {"deviceMetrics": metrics})
-        self.driver = webdriver.Chrome(options=options)
+        # Debian's own, so that nothing is looked for elsewhere.
+        options.binary_location = shutil.which("chromium")
+        self.driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(shutil.which("chromedriver")))
         self.base, self.axe, self.phone = base, axe, phone
         if not phone:
             self.driver.set_window_size(1280, 900)
         feature = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
         self.driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": LISTEN})
+        self.driver.execute_cdp_cmd("Emulation.setScrollbarsHidden", {"hidden": True})
         self.driver.execute_cdp_cmd("Browser.grantPermissions", {"permissions": ["clipboardReadWrite", "clipboardSanitizedWrite"]})
 
     def __enter__(self):
@@ -130,14 +138,14 @@ class Browser:
                 url = event["params"]["request"]["url"]
                 assert url.startswith(allowed), f"a foreign request: {url}"
 
-    def image(self, name):
-        height = self.driver.execute_script("return Math.min(document.documentElement.scrollHeight, 2000)")
-        if not self.phone:
-            self.driver.set_window_size(1280, max(900, height + 90))
-        path = IMAGES / f"{name}.png"
-        self.driver.save_screenshot(str(path))
-        if not self.phone:
-            self.driver.set_window_size(1280, 900)
+    def picture(self, folder, name, kind):
+        if not folder:
+            return
+        width, height = self.driver.execute_script("return [document.documentElement.clientWidth, document.documentElement.scrollHeight]")
+        clip = {"x": 0, "y": 0, "width": width, "height": min(height, TALLEST[kind]), "scale": 1}
+        taken = self.driver.execute_cdp_cmd("Page.captureScreenshot", {"format": "png", "captureBeyondViewport": True, "clip": clip})
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{name}-{kind}.png").write_bytes(base64.b64decode(taken["data"]))
 
     def tab_to(self, is_meant, most=60):
         """Goes on by the keyboard until the element has the focus."""
@@ -151,7 +159,7 @@ class Browser:
         webdriver.ActionChains(self.driver).send_keys(*keys).perform()
 
 
-def minute(site, axe):
+def minute(site, axe, images):
     """A stranger has a key and a first answer within 60 seconds."""
     begun = time.monotonic()
     with Browser(site.url, axe) as browser:
@@ -176,6 +184,7 @@ def minute(site, axe):
         assert browser.find("#said").text and "First token after" in browser.find("#told").text
         assert took < 60, took
         browser.check("the new key")
+        browser.picture(images, "new-key", "light")
         # Shown only once.
         browser.go("ui/keys")
         assert key not in browser.driver.page_source
@@ -200,7 +209,8 @@ def figures(site, axe):
             cells = [cell.text.replace("\u202f", "") for cell in row.find_elements(By.CSS_SELECTOR, "td")]
             shown[cells[0]] = [int(cell) for cell in cells[1:]]
         since = int((time.time() - 30 * 86_400) * 1e6)
-        query = """SELECT model, count(*), sum(outcome = 'ok'), sum(outcome = 'rejected'), 0, sum(prompt_tokens), sum(completion_tokens)
+        query = """SELECT model, count(*), sum(outcome = 'ok'), sum(outcome = 'rejected'), sum(outcome NOT IN ('ok', 'rejected')),
+                          sum(prompt_tokens), sum(completion_tokens)
                    FROM ledger WHERE username = 'ann@lab.org' AND started_at >= ? GROUP BY model"""
         with sqlite3.connect(f"file:{site.database}?mode=ro", uri=True) as database:
             books = {model: list(counts) for model, *counts in database.execute(query, [since])}
@@ -210,35 +220,40 @@ def figures(site, axe):
 
 def people(site, axe, images):
     """Every page of everybody, in light and dark, on a desk and on a phone."""
-    for kind, dark, phone in [("light", False, False), ("dark", True, False), ("phone", False, True)]:
+    for kind, dark, phone in KINDS:
         with Browser(site.url, axe, dark, phone) as browser:
             browser.go("ui/login")
             browser.check("sign in")
-            if images:
-                browser.image(f"sign-in-{kind}")
+            browser.picture(images, "sign-in", kind)
             browser.sign_in()
             for name in PEOPLE:
                 browser.go(f"ui/{name}")
                 browser.check(f"{name} ({kind})")
-                if images:
-                    browser.image(f"{name.replace('/', '-')}-{kind}")
+                browser.picture(images, name.replace("/", "-"), kind)
             browser.go("ui/nothing")
             assert "no such page" in browser.text()
+            browser.picture(images, "absent", kind)
+    print("every page is sound in light, in dark and on a phone")
 
 
 def operators(site, axe, images):
-    """What each role sees and does on the admin listener."""
-    for kind, dark, phone in [("light", False, False), ("dark", True, False), ("phone", False, True)]:
+    """What each role sees on the admin listener, which it begins with its own first page."""
+    for kind, dark, phone in KINDS:
         for role, names in OPERATORS.items():
             with Browser(site.admin, axe, dark, phone) as browser:
                 browser.enter(site.keys[role])
+                browser.check(f"the first page of {role} ({kind})")
                 for name in names:
                     browser.go(f"ui/{name}")
                     browser.check(f"{name} ({kind})")
-                    if images and (role, name) not in [("admin", "now"), ("reporter", "report")]:
-                        browser.image(f"{name.split('%')[0].replace('/', '-')}-{kind}")
-                    elif images and role == "admin":
-                        browser.image(f"{name}-{kind}")
+                    # Of two roles that see one page, the one that sees more.
+                    if (role, name) not in [("reporter", "report"), ("admin", "now")]:
+                        browser.picture(images, name.split("%")[0].replace("/", "-"), kind)
+    print("operators, support, reporters and admins see what is theirs")
+
+
+def operate(site, axe, images):
+    """What they do there."""
     with Browser(site.admin, axe) as browser:
         browser.enter(site.keys["operator"])
         browser.go("ui/now")
@@ -255,8 +270,7 @@ def operators(site, axe, images):
         browser.click("main tbody a")
         browser.wait_for("Stages")
         browser.check("one request")
-        if images:
-            browser.image("request-light")
+        browser.picture(images, "request", "light")
         browser.go("ui/people/finn%40lab.org")
         browser.find("#reason").send_keys("left the laboratory")
         browser.click("form.filter button")
@@ -266,7 +280,7 @@ def operators(site, axe, images):
         browser.enter(site.keys["admin"])
         browser.go("ui/audit?action=user.disable")
         browser.wait_for("left the laboratory")
-    print("operators, support, reporters and admins see and do what is theirs")
+    print("draining, disabling and finding a request work, and are in the audit")
 
 
 def keyboard(site, axe):
@@ -308,15 +322,14 @@ def without_script(site, axe):
 def main():
     program, axe_file, *flags = sys.argv[1:]
     axe = pathlib.Path(axe_file).read_text()
-    images = "--images" in flags
-    if images:
-        IMAGES.mkdir(parents=True, exist_ok=True)
+    images = pathlib.Path(flags[1]) if flags[:1] == ["--images"] else None
     site = Site(program)
     try:
-        minute(site, axe)
+        minute(site, axe, images)
         figures(site, axe)
         people(site, axe, images)
         operators(site, axe, images)
+        operate(site, axe, images)
         keyboard(site, axe)
         without_script(site, axe)
     finally:

@@ -13,6 +13,7 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use ostia::demo::{Demo, Pace};
 use ostia::people::{Actor, Desk, KeyRequest, ProjectRecord};
 use ostia::settings::Keys;
@@ -29,7 +30,7 @@ const MODELS: [&str; 4] = [
     "meta-llama/Llama-3.3-70B-Instruct",
     "Qwen/Qwen3-Coder-480B",
     "mistralai/Mistral-Small-3.2",
-    "BAAI/bge-m3",
+    "google/gemma-3-27b-it",
 ];
 const PEOPLE: [&str; 6] = ["ann", "bob", "cleo", "dan", "eve", "finn"];
 
@@ -61,6 +62,7 @@ async fn serve() {
         .unwrap();
     let keys = people(&store, &clock).await;
     history(&*store, clock.unix_micros()).await;
+    traffic(&gateway, keys["bob"].as_str().unwrap()).await;
     let about = json!({
         "url": format!("http://{address}"),
         "admin": format!("http://{}", gateway.admin_address()),
@@ -179,7 +181,29 @@ async fn people(store: &Arc<dyn Store>, clock: &Arc<dyn Clock>) -> serde_json::V
         ..ProjectRecord::default()
     };
     desk.create_project("fusion", &record).await.unwrap();
+    let asked = KeyRequest {
+        user: "bob@lab.org".to_owned(),
+        label: "edge runs".to_owned(),
+        project: "fusion".to_owned(),
+        ..KeyRequest::default()
+    };
+    let key = desk.create_key(asked).await.unwrap();
+    made["bob"] = key.key.expose().clone().into();
     made
+}
+
+/// What the page of operators shows of this process: some answers, and some errors.
+async fn traffic(gateway: &TestGateway, key: &str) {
+    let answered = MODELS
+        .iter()
+        .flat_map(|model| [gateway.chat_stream(model), gateway.chat_stream(model)]);
+    let refused =
+        ["absent", "secret/Weights-1T", "openai/gpt-oss-120b"].map(|model| gateway.chat(model));
+    let all: Vec<_> = answered
+        .chain(refused)
+        .map(|request| request.without("authorization").bearer(key))
+        .collect();
+    join_all(all.iter().map(|request| gateway.call(request))).await;
 }
 
 /// A month of requests, the same on every run but for the day that it ends with.
@@ -201,7 +225,8 @@ async fn history(store: &dyn Store, now: i64) {
             row.ttft_ms = Some(80 + next(900));
             row.duration_ms = 1_500 + next(9_000);
             if next(9) == 0 {
-                refuse(&mut row);
+                let way = next(4);
+                refuse(&mut row, way);
             }
             rows.push(row);
         }
@@ -236,13 +261,29 @@ fn request(user: &'static str, model: &'static str, at: i64) -> LedgerRow<'stati
     }
 }
 
-fn refuse(row: &mut LedgerRow<'static>) {
-    row.outcome = Outcome::Rejected;
-    row.phase = Phase::Queued;
-    row.error_code = Cow::Borrowed("tokens");
-    row.http_status = 429;
+/// One of the ways in which requests are answered with an error.
+fn refuse(row: &mut LedgerRow<'static>, way: u64) {
+    let (outcome, phase, code, status) = match way {
+        0 => (
+            Outcome::Rejected,
+            Phase::ReadingBody,
+            "model_not_found",
+            404,
+        ),
+        1 => (
+            Outcome::UpstreamTimeout,
+            Phase::WaitingHeaders,
+            "upstream_timeout",
+            504,
+        ),
+        _ => (Outcome::Rejected, Phase::Queued, "tokens", 429),
+    };
+    row.outcome = outcome;
+    row.phase = phase;
+    row.error_code = Cow::Borrowed(code);
+    row.http_status = status;
     row.upstream_status = 0;
-    row.attempts = 0;
+    row.attempts = u32::from(outcome == Outcome::UpstreamTimeout);
     row.ttft_ms = None;
     row.prompt_tokens = 0;
     row.completion_tokens = 0;

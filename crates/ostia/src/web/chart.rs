@@ -2,17 +2,46 @@
 
 use std::collections::BTreeMap;
 
+use jiff::civil::Date;
 use maud::{Markup, html};
 
 use super::show::compact;
 
-const WIDTH: f64 = 900.0;
-const HEIGHT: f64 = 220.0;
-const LEFT: f64 = 52.0;
-const BOTTOM: f64 = 22.0;
+/// Room for what is counted, above the bars, and for half of the last label, beside them.
+const TOP: f64 = 26.0;
+const RIGHT: f64 = 14.0;
+const BOTTOM: f64 = 24.0;
+/// A chart is drawn twice, so that its text is as large on a phone as on a desk. The style shows one of them.
+const FRAMES: [Frame; 2] = [
+    Frame {
+        class: "chart",
+        width: 900.0,
+        height: 250.0,
+        left: 56.0,
+        labels: 10,
+    },
+    Frame {
+        class: "chart narrow",
+        width: 340.0,
+        height: 220.0,
+        left: 50.0,
+        labels: 4,
+    },
+];
 /// Series that have a colour of their own; the rest is one.
 const SERIES: usize = 5;
 pub(super) const OTHERS: &str = "all others";
+
+/// How large a chart is, in pixels where it has the room.
+struct Frame {
+    class: &'static str,
+    width: f64,
+    height: f64,
+    /// For the numbers of the axis.
+    left: f64,
+    /// Periods that are named, at most.
+    labels: usize,
+}
 
 /// Bars of one period each, made of series that stand on each other.
 #[derive(Default)]
@@ -47,7 +76,7 @@ impl Bars {
         names.into_iter().map(|(name, _)| name.to_owned()).collect()
     }
 
-    /// `what`: what is counted, for those who do not see it.
+    /// `what`: what is counted.
     pub fn draw(&self, what: &str) -> Markup {
         let series = self.series();
         let most = self
@@ -57,19 +86,14 @@ impl Bars {
             .max()
             .unwrap_or(0);
         let top = ceiling(most);
-        let step = (WIDTH - LEFT) / (self.periods.len().max(1) as f64);
         let label = format!("{what} by period, at most {}", compact(most));
         html! {
-            svg.chart viewBox=(format!("0 0 {WIDTH} {HEIGHT}")) role="img" aria-label=(label) {
-                @for part in 0..=4_u64 {
-                    @let y = height(top / 4 * part, top);
-                    line.grid x1=(LEFT) x2=(WIDTH) y1=(point(y)) y2=(point(y)) {}
-                    text x=(LEFT - 8.0) y=(point(y + 4.0)) text-anchor="end" { (compact(top / 4 * part)) }
-                }
-                @for (at, (period, counts)) in self.periods.iter().enumerate() {
-                    (bar(LEFT + step * at as f64, step, period, counts, &series, top))
-                    @if is_labelled(at, self.periods.len()) {
-                        text x=(point(LEFT + step * (at as f64 + 0.5))) y=(HEIGHT - 5.0) text-anchor="middle" { (short(period)) }
+            @for frame in &FRAMES {
+                svg class=(frame.class) viewBox=(format!("0 0 {} {}", frame.width, frame.height)) role="img" aria-label=(label) {
+                    text.unit x="0" y="12" { (what) }
+                    (frame.axis(top))
+                    @for (at, (period, counts)) in self.periods.iter().enumerate() {
+                        (frame.bar(at, self.periods.len(), period, counts, &series, top))
                     }
                 }
             }
@@ -78,33 +102,64 @@ impl Bars {
     }
 }
 
-fn bar(
-    x: f64,
-    step: f64,
-    period: &str,
-    counts: &BTreeMap<String, u64>,
-    series: &[String],
-    top: u64,
-) -> Markup {
-    let gap = (step * 0.18).min(6.0);
-    let mut below = 0;
-    let mut parts = Vec::new();
-    for (place, name) in series.iter().enumerate() {
-        let count = counts.get(name).copied().unwrap_or(0);
-        if count > 0 {
-            let (from, to) = (height(below, top), height(below + count, top));
-            parts.push((place.min(SERIES), to, from - to));
-            below += count;
-        }
-    }
-    html! {
-        g {
-            title { (period) ": " (compact(below)) }
-            @for (place, y, tall) in parts {
-                rect class=(format!("s{place}")) x=(point(x + gap / 2.0)) y=(point(y)) width=(point(step - gap))
-                    height=(point(tall)) {}
+impl Frame {
+    fn axis(&self, top: u64) -> Markup {
+        html! {
+            @for part in 0..=4_u64 {
+                @let y = self.height_of(top / 4 * part, top);
+                line.grid x1=(self.left) x2=(self.width - RIGHT) y1=(point(y)) y2=(point(y)) {}
+                text x=(self.left - 8.0) y=(point(y + 4.0)) text-anchor="end" { (compact(top / 4 * part)) }
             }
         }
+    }
+
+    /// The `at`th of so many periods, and its name where there is room.
+    fn bar(
+        &self,
+        at: usize,
+        of: usize,
+        period: &str,
+        counts: &BTreeMap<String, u64>,
+        series: &[String],
+        top: u64,
+    ) -> Markup {
+        let step = (self.width - self.left - RIGHT) / (of.max(1) as f64);
+        let x = self.left + step * at as f64;
+        let gap = (step * 0.22).min(6.0);
+        let mut below = 0;
+        let mut parts = Vec::new();
+        for (place, name) in series.iter().enumerate() {
+            let count = counts.get(name).copied().unwrap_or(0);
+            if count > 0 {
+                let (from, to) = (
+                    self.height_of(below, top),
+                    self.height_of(below + count, top),
+                );
+                parts.push((place.min(SERIES), to, from - to));
+                below += count;
+            }
+        }
+        html! {
+            g {
+                title { (period) ": " (compact(below)) }
+                @for (place, y, tall) in parts {
+                    rect class=(format!("s{place}")) x=(point(x + gap / 2.0)) y=(point(y)) width=(point(step - gap))
+                        height=(point(tall)) {}
+                }
+            }
+            @if self.is_labelled(at, of) {
+                text x=(point(x + step / 2.0)) y=(self.height - 6.0) text-anchor="middle" { (short(period)) }
+            }
+        }
+    }
+
+    fn height_of(&self, count: u64, top: u64) -> f64 {
+        let room = self.height - BOTTOM - TOP;
+        self.height - BOTTOM - room * (count as f64) / (top.max(1) as f64)
+    }
+
+    fn is_labelled(&self, at: usize, of: usize) -> bool {
+        at.is_multiple_of(of.div_ceil(self.labels).max(1))
     }
 }
 
@@ -127,22 +182,11 @@ fn swatch(place: usize) -> Markup {
     }
 }
 
-fn height(count: u64, top: u64) -> f64 {
-    let room = HEIGHT - BOTTOM - 8.0;
-    HEIGHT - BOTTOM - room * (count as f64) / (top.max(1) as f64)
-}
-
-/// As many labels as there is room for.
-fn is_labelled(at: usize, of: usize) -> bool {
-    at.is_multiple_of(of.div_ceil(12).max(1))
-}
-
-/// `2026-11-30` is `11-30`, and of an hour only that.
-fn short(period: &str) -> &str {
-    match period.len() {
-        10 => period.get(5..).unwrap_or(period),
-        16.. => period.get(11..16).unwrap_or(period),
-        _ => period,
+/// `2026-11-03` is `Nov 3`.
+fn short(period: &str) -> String {
+    match period.parse::<Date>() {
+        Ok(date) => date.strftime("%b %-d").to_string(),
+        Err(_) => period.to_owned(),
     }
 }
 
@@ -150,7 +194,7 @@ fn short(period: &str) -> &str {
 fn ceiling(most: u64) -> u64 {
     let mut unit = 4_u64;
     loop {
-        for factor in [1, 2, 3, 5, 7] {
+        for factor in [1, 2, 3, 5, 6, 8] {
             if most <= unit.saturating_mul(factor) {
                 return unit.saturating_mul(factor);
             }
@@ -180,8 +224,9 @@ mod tests {
             drawn.contains("&lt;b&gt;m&lt;/b&gt;") && !drawn.contains("<b>"),
             "{drawn}"
         );
-        assert_eq!(drawn.matches("<rect class=\"s0\"").count(), 2);
-        assert!(drawn.contains(">11-29<"));
+        // Two charts, and their legend.
+        assert_eq!(drawn.matches("<rect class=\"s0\"").count(), 3);
+        assert!(drawn.contains(">Nov 29<") && drawn.contains(">Requests</text>"));
         assert!(!drawn.contains("style="));
     }
 
@@ -192,9 +237,11 @@ mod tests {
             (5, 8),
             (12, 12),
             (13, 20),
-            (29, 40),
+            (29, 32),
             (41, 80),
             (99, 120),
+            (24_000, 24_000),
+            (25_000, 32_000),
         ] {
             assert_eq!(ceiling(most), top);
         }

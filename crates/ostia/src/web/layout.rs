@@ -71,7 +71,7 @@ impl<'a> Shell<'a> {
         let framed = html! {
             a.skip href="#main" { "Skip to the page" }
             header.top {
-                a.brand href=(self.case.to("/ui")) { (mark()) "Ostia" }
+                a.brand href=(self.case.to("/ui")) { (mark(28)) "Ostia" }
                 @if let Some(visitor) = self.visitor { (self.account(visitor)) }
             }
             @if let Some(visitor) = self.visitor { (self.navigation(visitor)) }
@@ -136,7 +136,7 @@ impl<'a> Shell<'a> {
 
     fn item(&self, page: Page, path: &str, text: &str) -> Markup {
         let current = (self.active == Some(page)).then_some("page");
-        html! { li { a href=(self.case.to(path)) aria-current=[current] { (text) } } }
+        html! { li { a href=(self.case.to(path)) aria-current=[current] { (icon(page)) (text) } } }
     }
 }
 
@@ -144,7 +144,7 @@ impl<'a> Shell<'a> {
 pub(super) fn fault(prefix: &str, status: StatusCode, text: &str) -> Markup {
     let title = status.canonical_reason().unwrap_or("Something is wrong");
     let body = html! {
-        header.top { a.brand href=(format!("{prefix}/ui")) { (mark()) "Ostia" } }
+        header.top { a.brand href=(format!("{prefix}/ui")) { (mark(28)) "Ostia" } }
         main #main {
             section.door {
                 p.code { (status.as_u16()) }
@@ -204,11 +204,39 @@ fn document(prefix: &str, title: &str, body: &Markup) -> Markup {
 }
 
 /// The arch of a harbour's gate, and the water under it.
-fn mark() -> Markup {
+pub(super) fn mark(size: u8) -> Markup {
     html! {
-        svg.mark viewBox="0 0 32 32" width="28" height="28" aria-hidden="true" focusable="false" {
+        svg.mark viewBox="0 0 32 32" width=(size) height=(size) aria-hidden="true" focusable="false" {
             path class="arch" d="M5 23V15a11 11 0 0 1 22 0v8" {}
             path class="water" d="M3 27c2.2-2 4.300-2 6.500 0s4.300 2 6.500 0 4.300-2 6.500 0 4.300 2 6.500 0" {}
         }
+    }
+}
+
+/// A small picture of a page, for the navigation.
+fn icon(page: Page) -> Markup {
+    let lines = match page {
+        Page::Models => "M10 2.5 17 6.3v7.4l-7 3.8-7-3.8V6.3zM3 6.3l7 3.7 7-3.7M10 10v7.5",
+        Page::Keys => "M9.3 10.7A4 4 0 1 1 11.5 12l-1.3 1.3H8.5V15H6.8v1.7H3v-3z",
+        Page::Start => "M2.5 4h15v12h-15zM6 8l2.3 2L6 12M10.5 12.5H14",
+        Page::Try => "M3 4h14v9.5H9.5L6 17v-3.5H3z",
+        Page::Usage => "M2.5 17h15M5.5 14V9.5M10 14V4M14.5 14V7",
+        Page::Errors => "M10 3l7.5 13.5h-15zM10 8v4M10 14v.5",
+        Page::Projects => "M2.5 4.5h5l2 2.5h8v9.5h-15z",
+        Page::Status => "M2 10.5h3.5l2.5-6 4 11 2.5-5H18",
+        Page::Terms => "M5 2.5h7l3.5 3.5v11.5H5zM8 9.5h5M8 13h5",
+        Page::Now => "M3.5 15a7.5 7.5 0 1 1 13 0M10 12.5l3-4.5",
+        Page::Report => "M9.5 3.5a7 7 0 1 0 7 7h-7zM12.5 2.5a5 5 0 0 1 5 5h-5z",
+        Page::Requests => "M9 3.5a5.5 5.5 0 1 0 0 11 5.5 5.5 0 0 0 0-11M13 13l4.5 4.5",
+        Page::People => {
+            "M7.5 10a3 3 0 1 0 0-6 3 3 0 0 0 0 6M2 16.5c.3-3 2.5-4.5 5.5-4.5s5.2 1.5 5.5 4.5M13 4.3a3 3 0 0 1 0 5.4M15 12.5c1.8.6 2.8 2 3 4"
+        }
+        Page::Audit => {
+            "M10 2.5 16.5 5v4.5c0 4-2.6 6.7-6.5 8-3.9-1.3-6.5-4-6.5-8V5zM7 10l2.2 2.2L13 8.3"
+        }
+        _ => "",
+    };
+    html! {
+        svg.icon viewBox="0 0 20 20" width="18" height="18" aria-hidden="true" focusable="false" { path d=(lines) {} }
     }
 }

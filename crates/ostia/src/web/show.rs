@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use jiff::{Timestamp, Zoned};
 use maud::{Markup, html};
 
 use crate::fleet::ModelState;
@@ -40,13 +40,34 @@ pub(super) fn compact(number: u64) -> String {
 
 /// A moment in the zone of the site's reports; the exact one is in the element.
 pub(super) fn moment(live: &Live, unix_micros: i64) -> Markup {
-    let time = Timestamp::from_microsecond(unix_micros).unwrap_or(Timestamp::UNIX_EPOCH);
-    let zone = TimeZone::get(&live.settings.reports.timezone).unwrap_or(TimeZone::UTC);
-    let local = time.to_zoned(zone);
+    let (time, local) = in_zone(live, unix_micros);
     html! {
         time datetime=(format!("{time:.0}")) title=(local.strftime("%Y-%m-%d %H:%M:%S %Z").to_string()) {
             (local.strftime("%Y-%m-%d %H:%M").to_string())
         }
+    }
+}
+
+/// The day of a moment; the exact one is in the element.
+pub(super) fn day(live: &Live, unix_micros: i64) -> Markup {
+    let (time, local) = in_zone(live, unix_micros);
+    html! {
+        time datetime=(format!("{time:.0}")) title=(local.strftime("%Y-%m-%d %H:%M:%S %Z").to_string()) {
+            (local.strftime("%Y-%m-%d").to_string())
+        }
+    }
+}
+
+fn in_zone(live: &Live, unix_micros: i64) -> (Timestamp, Zoned) {
+    let time = Timestamp::from_microsecond(unix_micros).unwrap_or(Timestamp::UNIX_EPOCH);
+    let zone = TimeZone::get(&live.settings.reports.timezone).unwrap_or(TimeZone::UTC);
+    (time, time.to_zoned(zone))
+}
+
+pub(super) fn maybe_day(live: &Live, unix_micros: Option<i64>) -> Markup {
+    match unix_micros {
+        Some(at) => day(live, at),
+        None => html! { span.faint { "–" } },
     }
 }
 
@@ -71,6 +92,24 @@ pub(super) fn span(span: Duration) -> String {
 
 pub(super) fn millis(millis: u64) -> String {
     span(Duration::from_millis(millis))
+}
+
+/// A word of an API as the head of a column: `total_tokens` is `Total tokens`.
+pub(super) fn title(word: &str) -> String {
+    let mut letters = word.chars();
+    let first: String = letters
+        .next()
+        .map_or_else(String::new, |letter| letter.to_uppercase().collect());
+    format!("{first}{}", letters.as_str().replace('_', " "))
+}
+
+/// A text of the documentation: what stands between backticks is code.
+pub(super) fn prose(text: &str) -> Markup {
+    html! {
+        @for (at, part) in text.split('`').enumerate() {
+            @if at % 2 == 1 { code { (part) } } @else { (part) }
+        }
+    }
 }
 
 /// A word with a dot of its colour: the word alone tells as much.
@@ -107,6 +146,11 @@ mod tests {
         ] {
             assert_eq!(compact(count), shown);
         }
+        assert_eq!(title("total_tokens"), "Total tokens");
+        assert_eq!(
+            prose("Send `Retry-After` <b>.").into_string(),
+            "Send <code>Retry-After</code> &lt;b&gt;."
+        );
         assert_eq!(millis(850), "850 ms");
         assert_eq!(millis(1_350), "1.3 s");
         assert_eq!(millis(120_000), "2 min");

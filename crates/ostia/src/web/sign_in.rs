@@ -12,8 +12,8 @@ use super::layout::{self, Shell};
 use super::pages;
 use super::session::{Ticket, Way};
 use super::site::{Case, Side, check_token, shown};
-use super::table::Page;
-use super::visitor::{Visitor, session, showing};
+use super::table::{Desk as Place, Page};
+use super::visitor::{Visitor, role_for, session, showing};
 use crate::identify::{Attempt, Door, Principal, SignInError};
 use crate::relay::ClientBody;
 
@@ -35,27 +35,37 @@ pub(super) async fn answer(
         Page::SignOut => sign_out(case, visitor).await,
         Page::Status => pages::status(case, visitor?.as_ref()),
         Page::SignIn => match visitor {
-            Ok(Some(_)) => Ok(redirect(&next(case, case.asked.query("next").as_deref()))),
+            Ok(Some(visitor)) => {
+                let asked = case.asked.query("next");
+                Ok(redirect(&next(case, &visitor.principal, asked.as_deref())))
+            }
             Ok(None) => choose(case, None),
             Err(fault) => choose(case, Some(&fault)),
         },
         _ => match visitor? {
-            Some(_) => Ok(redirect(&home(case))),
+            Some(visitor) => Ok(redirect(&home(case, &visitor.principal))),
             None => Ok(redirect(&case.to("/ui/login"))),
         },
     }
 }
 
-fn home(case: &Case<'_>) -> String {
-    case.to(match case.side {
-        Side::Public => "/ui/models",
-        Side::Admin => "/ui/now",
-    })
+/// Where somebody begins: on the admin listener with the first page that their role opens.
+fn home(case: &Case<'_>, principal: &Principal) -> String {
+    let desks = [
+        (Place::Operations, "/ui/now"),
+        (Place::Reports, "/ui/report"),
+        (Place::Support, "/ui/requests"),
+        (Place::Audit, "/ui/audit"),
+    ];
+    let mut open = desks
+        .iter()
+        .filter(|(place, _)| case.side == Side::Admin && role_for(principal, *place).is_some());
+    case.to(open.next().map_or("/ui/models", |(_, path)| *path))
 }
 
-fn next(case: &Case<'_>, asked: Option<&str>) -> String {
+fn next(case: &Case<'_>, principal: &Principal, asked: Option<&str>) -> String {
     let next = asked.and_then(own_path);
-    next.map_or_else(|| home(case), str::to_owned)
+    next.map_or_else(|| home(case, principal), str::to_owned)
 }
 
 /// The page where one signs in. `fault`: why somebody who was signed in is not any more.
@@ -97,6 +107,7 @@ fn form(case: &Case<'_>, ticket: &Ticket, next: &str, fault: Option<&Fault>) -> 
     };
     html! {
         section.door {
+            (layout::mark(44))
             h1 { "Sign in" }
             p.lead { "Keys, models and usage of " strong { (site_name(case)) } "." }
             @if let Some(Fault::Told(_, text)) = fault { p.note.bad role="alert" { (text) } }
@@ -299,7 +310,7 @@ async fn come_in(
         request_id = &*case.asked.request_id,
         "somebody signed in on the pages"
     );
-    let response = redirect(&self::next(case, Some(next)));
+    let response = redirect(&self::next(case, principal, Some(next)));
     let response = with_cookie(response, &case.session_cookie().set(ticket.text(), ttl));
     Ok(with_cookie(response, &case.door_cookie().clear()))
 }

@@ -79,14 +79,7 @@ impl Visitor {
 
     /// The role that opens a page of operators.
     pub fn role_for(&self, place: Place) -> Option<Role> {
-        let enough: &[Role] = match place {
-            Place::Operations => &[Role::Operator, Role::Support],
-            Place::Support => &[Role::Support],
-            Place::Reports => &[Role::Reporter],
-            Place::Audit => &[],
-        };
-        let mut enough = std::iter::once(Role::Admin).chain(enough.iter().copied());
-        enough.find(|role| self.principal.roles.has(*role))
+        role_for(&self.principal, place)
     }
 
     /// Where things are done on behalf of this visitor. `role`: in which they ask; `None`: for themselves.
@@ -100,6 +93,18 @@ impl Visitor {
         };
         case.gateway().desk(case.live, actor)
     }
+}
+
+/// The role by which somebody is let in.
+pub(super) fn role_for(principal: &Principal, place: Place) -> Option<Role> {
+    let enough: &[Role] = match place {
+        Place::Operations => &[Role::Operator, Role::Support],
+        Place::Support => &[Role::Support],
+        Place::Reports => &[Role::Reporter],
+        Place::Audit => &[],
+    };
+    let mut enough = std::iter::once(Role::Admin).chain(enough.iter().copied());
+    enough.find(|role| principal.roles.has(*role))
 }
 
 async fn who(case: &Case<'_>, way: &Way) -> Result<Principal, SignInError> {

@@ -33,7 +33,13 @@ async fn each_page_is_for_its_roles_and_nobody_else() {
         let mut public = Browser::new(&gateway);
         public.enter(&secret).await;
         let mut admin = Browser::of_admin(&gateway);
-        admin.enter(&secret).await;
+        let entered = admin.enter(&secret).await;
+        let first = match role {
+            Role::Reporter => "/ui/report",
+            Role::Registrar => "/ui/models",
+            _ => "/ui/now",
+        };
+        assert_eq!(entered.header("location"), Some(first), "{name}");
         let mut allowed = Browser::new(&near);
         allowed.enter(&secret).await;
         for (path, roles) in PATHS {

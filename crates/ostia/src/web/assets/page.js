@@ -15,6 +15,14 @@ document.addEventListener("click", async (event) => {
   }
 });
 
+// On a phone the navigation is longer than the screen.
+const here = document.querySelector(".side [aria-current]");
+if (here) {
+  const side = here.closest(".side");
+  // scrollIntoView would also move where the Tab key begins.
+  side.scrollLeft = here.offsetLeft - (side.clientWidth - here.offsetWidth) / 2;
+}
+
 // What is asked again before it is done.
 document.addEventListener("submit", (event) => {
   const question = event.submitter?.dataset.confirm;

@@ -31,7 +31,7 @@ pub(super) async fn page(case: &Case<'_>, officer: &Officer<'_>) -> Result<Marku
     };
     let rows = officer.desk(case).audit(&query).await?;
     let body = html! {
-        (heading("Audit", "What was done about users, keys, projects and the gateway, the newest first. Each event holds the hash of the one before; `ostia audit verify` looks at all."))
+        (heading("Audit", "What was done about users, keys, projects and the gateway, the newest first. Each event holds the hash of the one before; ostia audit verify looks at all."))
         form.filter method="get" action=(case.to("/ui/audit")) {
             @for (name, label) in FIELDS {
                 div { label for=(name) { (label) } input id=(name) type="text" name=(name) value=[case.asked.query(name)] spellcheck="false"; }

@@ -25,10 +25,10 @@ pub(super) async fn page(case: &Case<'_>, officer: &Officer<'_>) -> Markup {
         div #live data-live {
             (figures(case, &endpoints))
             (latencies(case))
-            h2 { "Waiting" }
-            (waits(&waiting))
-            h2 { "Errors by code" }
-            (errors(case))
+            div.pair {
+                section { h2 { "Waiting" } (waits(&waiting)) }
+                section { h2 { "Errors by code" } (errors(case)) }
+            }
             h2 { "Endpoints" }
             (table(case, officer, &endpoints))
         }
@@ -130,14 +130,14 @@ fn table(case: &Case<'_>, officer: &Officer<'_>, endpoints: &[EndpointReport]) -
     let may_drain = matches!(officer.role, Role::Admin | Role::Operator);
     html! {
         div.table { table.stack {
-            thead { tr { th { "Endpoint" } th { "State" } th.num { "In flight" } th.num { "Answered" } th.num { "Failed" } th.num { "Mean" } th { span.faint { "" } } } }
+            thead { tr { th { "Endpoint" } th { "State" } th.num { "In flight" } th.num { "Answered" } th.num { "Failed" } th.num { "Mean time" } th { span.faint { "" } } } }
             tbody { @for one in endpoints { tr {
                 td { code { (one.slug) } span.sub { (one.model) " on " (one.cluster) } }
                 td data-label="State" { (state(one)) @if let Some(reason) = &one.reason { span.sub { (reason) } } }
                 td.num data-label="In flight" { (one.in_flight) @if one.max_in_flight > 0 { " of " (one.max_in_flight) } }
                 td.num data-label="Answered" { (number(count(one, |outcome| outcome == "ok"))) }
                 td.num data-label="Failed" { (number(count(one, |outcome| outcome.starts_with("upstream")))) }
-                td.num data-label="Mean" { @if let Some(mean) = one.mean_duration_ms { (millis(mean)) } @else { "–" } }
+                td.num data-label="Mean time" { @if let Some(mean) = one.mean_duration_ms { (millis(mean)) } @else { "–" } }
                 td data-label="" { @if may_drain { (drain_form(case, officer, one)) } }
             } } }
         } }

@@ -6,7 +6,7 @@ use crate::people::key_state;
 use crate::web::answer::Fault;
 use crate::web::layout::{Shell, heading};
 use crate::web::pages::{key_pill, narrowed, urlencoded};
-use crate::web::show::{maybe_moment, moment, number, pill};
+use crate::web::show::{maybe_day, maybe_moment, moment, number, pill};
 use crate::web::site::Case;
 use crate::web::table::Page;
 
@@ -119,7 +119,7 @@ pub(super) async fn person(case: &Case<'_>, officer: &Officer<'_>) -> Result<Mar
                 tbody { @for key in &keys { tr {
                     td { (key.label) span.sub { code { (key.id) } } }
                     td data-label="State" { (key_pill(key_state(key, now))) }
-                    td data-label="Ends" { (maybe_moment(case.live, key.expires_at)) }
+                    td data-label="Ends" { (maybe_day(case.live, key.expires_at)) }
                     td data-label="Last used" { (maybe_moment(case.live, key.last_used_at)) }
                     td data-label="For" { (narrowed(key)) }
                     td data-label="" { @if key.revoked_at.is_none() {

@@ -10,6 +10,7 @@ use crate::web::answer::{self, Fault};
 use crate::web::layout::{Shell, heading};
 use crate::web::pages::usage::{as_csv, chart, counts, figures};
 use crate::web::range::Range;
+use crate::web::show::title;
 use crate::web::site::Case;
 use crate::web::table::Page;
 
@@ -49,9 +50,16 @@ pub(super) async fn page(case: &Case<'_>, officer: &Officer<'_>) -> Result<Marku
         @if officer.role == Role::Reporter { p.note { "You see sums only: no persons, and no group of fewer than five." } }
         (filter(case, officer, &wanted))
         (figures(&total))
-        section.card { h2 { "Tokens by day" } (chart(&wanted.range, &daily)) }
+        section.card {
+            h2 { "Tokens by day" }
+            @if daily.is_empty() { p.faint { "Nothing to draw: no request, or on no day of enough people to be told." } }
+            @else { (chart(&wanted.range, &daily)) }
+        }
+        div.between {
+            h2 { "By " (wanted.by.join(" and ")) }
+            a.button.plain.slim href=(case.to(&format!("/ui/report.csv?{}", wanted.query()))) { "Save as CSV" }
+        }
         (table(&wanted.by, &rows))
-        p { a.button.plain href=(case.to(&format!("/ui/report.csv?{}", wanted.query()))) { "Save as CSV" } }
     };
     Ok(Shell::of(case, officer.visitor, "Usage of all", Page::Report).page(&body))
 }
@@ -229,11 +237,11 @@ fn table(by: &[&str], rows: &[UsageRow]) -> Markup {
         @if rows.is_empty() { p.empty { "Nothing in this time, or of too few people to be told." } } @else {
             div.table { table.stack {
                 thead { tr {
-                    @for word in by { th { (word) } }
+                    @for word in by { th { (title(word)) } }
                     th.num { "Requests" } th.num { "Answered" } th.num { "Refused" } th.num { "Failed" } th.num { "Tokens in" } th.num { "Tokens out" }
                 } }
                 tbody { @for row in rows { tr {
-                    @for (word, key) in by.iter().zip(&row.keys) { td data-label=(word) { @if key.is_empty() { span.faint { "none" } } @else { (key) } } }
+                    @for (word, key) in by.iter().zip(&row.keys) { td data-label=(title(word)) { @if key.is_empty() { span.faint { "none" } } @else { (key) } } }
                     (counts(row))
                 } } }
             } }

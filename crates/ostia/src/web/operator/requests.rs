@@ -9,7 +9,7 @@ use crate::refusal::ERROR_CODES;
 use crate::web::answer::Fault;
 use crate::web::layout::{Shell, heading};
 use crate::web::pages::urlencoded;
-use crate::web::show::{millis, moment, number, pill};
+use crate::web::show::{millis, moment, number, pill, prose};
 use crate::web::site::Case;
 use crate::web::table::{Desk as Place, Page};
 
@@ -102,12 +102,13 @@ fn outcome(row: &Value) -> Markup {
 fn table(case: &Case<'_>, rows: &[Value]) -> Markup {
     html! {
         div.table { table.stack {
-            thead { tr { th { "Request" } th { "When" } th { "User" } th { "Model" } th { "Outcome" } th.num { "First byte" } th.num { "In all" } th.num { "Tokens" } } }
+            thead { tr { th { "Request" } th { "User and model" } th { "Outcome" } th.num { "First byte" } th.num { "In all" } th.num { "Tokens" } } }
             tbody { @for row in rows { tr {
-                td { a.mono href=(case.to(&format!("/ui/requests/{}", urlencoded(text(row, "request_id"))))) { (text(row, "request_id")) } }
-                td data-label="When" { (moment(case.live, row["started_at"].as_i64().unwrap_or(0))) }
-                td data-label="User" { (text(row, "username")) }
-                td data-label="Model" { code { (text(row, "model")) } }
+                td {
+                    a.mono href=(case.to(&format!("/ui/requests/{}", urlencoded(text(row, "request_id"))))) { (text(row, "request_id")) }
+                    span.sub { (moment(case.live, row["started_at"].as_i64().unwrap_or(0))) }
+                }
+                td data-label="User and model" { (text(row, "username")) span.sub { code { (text(row, "model")) } } }
                 td data-label="Outcome" { (outcome(row)) @if !text(row, "error_code").is_empty() { span.sub { (text(row, "error_code")) } } }
                 td.num data-label="First byte" { @if let Some(ttft) = row["ttft_ms"].as_u64() { (millis(ttft)) } @else { "–" } }
                 td.num data-label="In all" { (millis(count(row, "duration_ms"))) }
@@ -140,8 +141,10 @@ pub(super) async fn story(case: &Case<'_>, officer: &Officer<'_>) -> Result<Mark
         p { (outcome(row)) " " span.faint { "status " (count(row, "http_status")) ", phase " (text(row, "phase").replace('_', " ")) } }
         (why(row))
         section.card { h2 { "Stages" } (stages(row)) }
-        section.card { h2 { "Who" } (who(case, officer, row)) }
-        section.card { h2 { "Where" } (place(case, row)) }
+        div.pair {
+            section.card { h2 { "Who" } (who(case, officer, row)) }
+            section.card { h2 { "Where" } (place(case, row)) }
+        }
         section.card { h2 { "What it took" } (amounts(row)) }
     };
     Ok(Shell::of(case, officer.visitor, "One request", Page::Requests).page(&body))
@@ -155,9 +158,9 @@ fn why(row: &Value) -> Markup {
             div.note.bad {
                 strong { (code) }
                 @if let Some(known) = known {
-                    " – " (known.meaning)
-                    p.small { "The user: " (known.caller) }
-                    @if !known.operator.is_empty() { p.small { "You: " (known.operator) } }
+                    " – " (prose(known.meaning))
+                    p.small { "The user: " (prose(known.caller)) }
+                    @if !known.operator.is_empty() { p.small { "You: " (prose(known.operator)) } }
                 }
             }
         }
@@ -196,9 +199,11 @@ fn stages(row: &Value) -> Markup {
 }
 
 fn facts(all: &[(&str, String)]) -> Markup {
-    html! {
-        dl.facts { @for (name, value) in all { @if !value.is_empty() { dt { (name) } dd { (value) } } } }
-    }
+    html! { dl.facts { (lines(all)) } }
+}
+
+fn lines(all: &[(&str, String)]) -> Markup {
+    html! { @for (name, value) in all { @if !value.is_empty() { dt { (name) } dd { (value) } } } }
 }
 
 fn who(case: &Case<'_>, officer: &Officer<'_>, row: &Value) -> Markup {
@@ -228,9 +233,9 @@ fn who(case: &Case<'_>, officer: &Officer<'_>, row: &Value) -> Markup {
 }
 
 fn place(case: &Case<'_>, row: &Value) -> Markup {
-    html! {
-        dl.facts { dt { "Began" } dd { (moment(case.live, row["started_at"].as_i64().unwrap_or(0))) } }
-        (facts(&[
+    html! { dl.facts {
+        dt { "Began" } dd { (moment(case.live, row["started_at"].as_i64().unwrap_or(0))) }
+        (lines(&[
             ("API", text(row, "api").to_owned()),
             ("Model", text(row, "model").to_owned()),
             ("Answered by", text(row, "served_model").to_owned()),
@@ -242,7 +247,7 @@ fn place(case: &Case<'_>, row: &Value) -> Markup {
             ("Attempts", count(row, "attempts").to_string()),
             ("The backend's status", match count(row, "upstream_status") { 0 => "none".to_owned(), status => status.to_string() }),
         ]))
-    }
+    } }
 }
 
 fn amounts(row: &Value) -> Markup {

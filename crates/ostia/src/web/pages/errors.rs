@@ -4,7 +4,7 @@ use ostia_core::RowFilter;
 use crate::refusal::ERROR_CODES;
 use crate::web::answer::Fault;
 use crate::web::layout::{Shell, heading};
-use crate::web::show::moment;
+use crate::web::show::{moment, prose};
 use crate::web::site::Case;
 use crate::web::table::Page;
 use crate::web::visitor::Visitor;
@@ -46,7 +46,7 @@ pub(super) async fn page(case: &Case<'_>, visitor: &Visitor) -> Result<Markup, F
     case.gateway().store().find_rows(&filter, &mut take).await?;
     let body = html! {
         (heading("My errors", "Your last 50 requests of the past 30 days that were answered with an error, and what helps. Name the request id when you ask for help."))
-        @if lines.is_empty() { p.empty { "Nothing went wrong." } } @else { (table(case, &lines)) }
+        @if lines.is_empty() { p.empty { "Nothing went wrong." } } @else { (groups(case, &lines)) }
     };
     Ok(Shell::of(case, visitor, "My errors", Page::Errors).page(&body))
 }
@@ -61,26 +61,45 @@ pub(super) fn names(visitor: &Visitor) -> Vec<String> {
     names
 }
 
-fn table(case: &Case<'_>, lines: &[Line]) -> Markup {
+/// What is wrong and what helps once for all requests with the same code, in the order of the newest one.
+fn groups(case: &Case<'_>, lines: &[Line]) -> Markup {
+    let mut codes: Vec<&str> = Vec::new();
+    for line in lines {
+        if !codes.contains(&&*line.code) {
+            codes.push(&line.code);
+        }
+    }
     html! {
-        div.table {
+        @for code in codes {
+            @let of_code: Vec<&Line> = lines.iter().filter(|line| line.code == code).collect();
+            (group(case, code, &of_code))
+        }
+    }
+}
+
+fn group(case: &Case<'_>, code: &str, lines: &[&Line]) -> Markup {
+    let known = ERROR_CODES.iter().find(|known| known.code == code);
+    let status = lines.first().map_or(0, |line| line.status);
+    html! {
+        section.card.flush {
+            div.inner {
+                h2 { code { (code) } " " span.faint { (status) } }
+                @if let Some(known) = known {
+                    p { (prose(known.meaning)) }
+                    @if !known.caller.is_empty() { p.cure { strong { "What helps: " } (prose(known.caller)) } }
+                }
+            }
             table.stack {
-                thead { tr { th { "What" } th { "When" } th { "Model" } th { "What helps" } th { "Request" } } }
+                thead { tr { th { "When" } th { "Model" } th { "Request id" } } }
                 tbody {
-                    @for line in lines {
-                        @let known = ERROR_CODES.iter().find(|known| known.code == line.code);
-                        tr {
-                            td {
-                                strong { (line.code) } " " span.faint { (line.status) }
-                                @if line.count > 1 { " " span.pill { (line.count) " times" } }
-                                @if let Some(known) = known { span.sub { (known.meaning) } }
-                            }
-                            td data-label="When" { (moment(case.live, line.at)) }
-                            td data-label="Model" { @if line.model.is_empty() { span.faint { "–" } } @else { code { (line.model) } } }
-                            td data-label="What helps" { @if let Some(known) = known { (known.caller) } }
-                            td data-label="Request" { code { (line.id) } }
+                    @for line in lines { tr {
+                        td {
+                            (moment(case.live, line.at))
+                            @if line.count > 1 { " " span.pill { (line.count) " times" } }
                         }
-                    }
+                        td data-label="Model" { @if line.model.is_empty() { span.faint { "–" } } @else { code { (line.model) } } }
+                        td data-label="Request id" { code { (line.id) } }
+                    } }
                 }
             }
         }

@@ -13,7 +13,7 @@ use crate::settings::Provider;
 use crate::web::answer::Fault;
 use crate::web::layout::{Shell, contact, heading};
 use crate::web::session::Way;
-use crate::web::show::{maybe_moment, moment, pill};
+use crate::web::show::{day, maybe_day, maybe_moment, moment, pill};
 use crate::web::site::Case;
 use crate::web::table::Page;
 use crate::web::visitor::Visitor;
@@ -121,14 +121,14 @@ fn table(case: &Case<'_>, visitor: &Visitor, keys: &[ApiKey], now: i64) -> Marku
                 tbody {
                     @for key in keys {
                         @let state = key_state(key, now);
-                        tr {
+                        tr.over[state != "active"] {
                             td {
                                 @if key.label.is_empty() { span.faint { "without a name" } } @else { strong { (key.label) } }
                                 span.sub { code { (key.id) } }
                             }
                             td data-label="State" { (key_pill(state)) }
-                            td data-label="Made" { (moment(case.live, key.created_at)) }
-                            td data-label="Ends" { (maybe_moment(case.live, key.expires_at)) }
+                            td data-label="Made" { (day(case.live, key.created_at)) }
+                            td data-label="Ends" { (maybe_day(case.live, key.expires_at)) }
                             td data-label="Last used" { (maybe_moment(case.live, key.last_used_at)) }
                             td data-label="For" { (narrowed(key)) }
                             td data-label="" { @if state == "active" { (actions(case, visitor, key)) } }
@@ -143,7 +143,7 @@ fn table(case: &Case<'_>, visitor: &Visitor, keys: &[ApiKey], now: i64) -> Marku
 fn actions(case: &Case<'_>, visitor: &Visitor, key: &ApiKey) -> Markup {
     let id = urlencoded(&key.id);
     html! {
-        div.row {
+        div.row.tight {
             form method="post" action=(case.to(&format!("/ui/keys/{id}/rotate"))) {
                 input type="hidden" name="token" value=(visitor.form_token);
                 button.plain.slim type="submit" aria-label=(format!("Rotate key {}", key.label))

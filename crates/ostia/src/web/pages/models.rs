@@ -41,7 +41,7 @@ fn table(case: &Case<'_>, offers: &[&Offer]) -> Markup {
         div.table {
             table.stack {
                 thead { tr {
-                    th { "Model" } th { "State" } th.num { "Context" } th.num { "Longest answer" } th { "Prompts go" } th { "APIs" }
+                    th { "Model" } th { "State" } th.num { "Context" } th.num { "Longest answer" } th { "Prompts" }
                 } }
                 tbody {
                     @for offer in offers { tr {
@@ -49,12 +49,12 @@ fn table(case: &Case<'_>, offers: &[&Offer]) -> Markup {
                             code { (offer.name) }
                             @if *offer.display_name != *offer.name { span.sub { (offer.display_name) } }
                             @if let Some(notice) = &offer.notice { span.sub { (notice) } }
+                            div.chips { @for api in &offer.apis { span.chip { (api) } } }
                         }
                         td data-label="State" { (standing(case, offer)) }
                         td.num data-label="Context" { (tokens(offer.context_window)) }
                         td.num data-label="Longest answer" { (tokens(offer.max_output_tokens)) }
-                        td data-label="Prompts go" { (place(offer)) }
-                        td data-label="APIs" { span.small { (apis(offer)) } }
+                        td data-label="Prompts" { (place(offer)) }
                     } }
                 }
             }
@@ -80,7 +80,7 @@ fn closed_table(offers: &[&Offer]) -> Markup {
 
 fn standing(case: &Case<'_>, offer: &Offer) -> Markup {
     if offer.notice.is_some() {
-        return pill("off", "under maintenance");
+        return pill("fair", "under maintenance");
     }
     html! {
         (state(offer.state))
@@ -100,14 +100,9 @@ fn tokens(count: Option<u64>) -> Markup {
 fn place(offer: &Offer) -> Markup {
     let names: Vec<&str> = offer.clusters.iter().map(|name| &**name).collect();
     let word = match (offer.on_site, offer.external) {
-        (true, true) => "on site, or outside",
-        (false, true) => "outside this site",
+        (true, true) => "on site or outside",
+        (false, true) => "leave the site",
         _ => "stay on site",
     };
-    html! { (word) span.sub { (names.join(", ")) } }
-}
-
-fn apis(offer: &Offer) -> String {
-    let names: Vec<&str> = offer.apis.iter().map(|api| &**api).collect();
-    names.join(", ")
+    html! { span.nowrap { (word) } span.sub { (names.join(", ")) } }
 }

@@ -10,7 +10,7 @@ use crate::people::{Members, key_state};
 use crate::web::answer::Fault;
 use crate::web::layout::{Shell, heading};
 use crate::web::range::Range;
-use crate::web::show::{maybe_moment, number};
+use crate::web::show::{maybe_day, number};
 use crate::web::site::Case;
 use crate::web::table::Page;
 use crate::web::visitor::Visitor;
@@ -87,7 +87,7 @@ pub(super) async fn page(case: &Case<'_>, visitor: &Visitor) -> Result<Markup, F
                     td { (key.label) span.sub { code { (key.id) } } }
                     td data-label="Owner" { (key.username) }
                     td data-label="State" { (key_pill(key_state(key, now))) }
-                    td data-label="Ends" { (maybe_moment(case.live, key.expires_at)) }
+                    td data-label="Ends" { (maybe_day(case.live, key.expires_at)) }
                     td data-label="For" { (narrowed(key)) }
                 } } }
             } }

@@ -67,7 +67,7 @@ fn body(case: &Case<'_>, identity: &Identity) -> Markup {
                     tbody {
                         @for offer in &offers { tr {
                             td { code { (offer.name) } }
-                            td { @if offer.notice.is_some() { (pill("off", "under maintenance")) } @else { (state(offer.state)) } }
+                            td { @if offer.notice.is_some() { (pill("fair", "under maintenance")) } @else { (state(offer.state)) } }
                         } }
                     }
                 }

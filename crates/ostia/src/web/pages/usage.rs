@@ -11,7 +11,7 @@ use crate::web::answer::{self, Fault};
 use crate::web::chart::Bars;
 use crate::web::layout::{Shell, heading};
 use crate::web::range::Range;
-use crate::web::show::{compact, number};
+use crate::web::show::{compact, number, title};
 use crate::web::site::Case;
 use crate::web::table::Page;
 use crate::web::visitor::Visitor;
@@ -25,7 +25,10 @@ pub(super) async fn page(case: &Case<'_>, visitor: &Visitor) -> Result<Markup, F
     let by = by(case);
     let names = names(visitor);
     let daily = report(case, &names, &range, &["day", "model"]).await?;
-    let rows = report(case, &names, &range, &[by]).await?;
+    let mut rows = report(case, &names, &range, &[by]).await?;
+    if by == "day" {
+        rows.reverse();
+    }
     let total = rows.iter().fold(UsageRow::default(), |mut sum, row| {
         sum.add(row);
         sum
@@ -42,10 +45,13 @@ pub(super) async fn page(case: &Case<'_>, visitor: &Visitor) -> Result<Markup, F
             h2 { "Tokens by day" }
             (chart(&range, &daily))
         }
-        (table(by, &rows))
-        p { a.button.plain href=(case.to(&format!("/ui/usage.csv?{}&by={by}", range.query()))) { "Save as CSV" } }
-        h2 { "Limits" }
+        h2 { "Limits now" }
         (standings(&limits))
+        div.between {
+            h2 { "By " (by) }
+            a.button.plain.slim href=(case.to(&format!("/ui/usage.csv?{}&by={by}", range.query()))) { "Save as CSV" }
+        }
+        (table(by, &rows))
     };
     Ok(Shell::of(case, visitor, "Usage", Page::Usage).page(&body))
 }
@@ -161,7 +167,7 @@ fn table(by: &str, rows: &[UsageRow]) -> Markup {
             div.table {
                 table.stack {
                     thead { tr {
-                        th { (by) } th.num { "Requests" } th.num { "Answered" } th.num { "Refused" } th.num { "Failed" } th.num { "Tokens in" } th.num { "Tokens out" }
+                        th { (title(by)) } th.num { "Requests" } th.num { "Answered" } th.num { "Refused" } th.num { "Failed" } th.num { "Tokens in" } th.num { "Tokens out" }
                     } }
                     tbody {
                         @for row in rows { tr {
@@ -189,28 +195,43 @@ pub(in crate::web) fn counts(row: &UsageRow) -> Markup {
 /// Each limit as a bar, with its numbers. `limits`: as `GET /v1/limits` has it.
 pub(in crate::web) fn standings(limits: &Value) -> Markup {
     let all = limits["data"].as_array().map_or(&[][..], Vec::as_slice);
-    let text = |value: &Value| value.as_str().unwrap_or_default().replace('_', " ");
     let count = |value: &Value| value.as_u64().unwrap_or(0);
     html! {
         @if all.is_empty() { p.empty { "No limit holds for you." } } @else {
             section.card.limits {
                 @for limit in all {
                     @let (used, most) = (count(&limit["used"]) + count(&limit["owed"]), count(&limit["limit"]));
+                    @let (what, whose) = limit_words(limit);
                     div {
                         div.line {
-                            span { (text(&limit["measure"])) " of the " (text(&limit["scope"]))
-                                @if let Some(model) = limit["model"].as_str() { " · " code { (model) } } }
-                            span.faint {
-                                (number(count(&limit["used"]))) " of " (number(most))
-                                @if count(&limit["owed"]) > 0 { ", " (number(count(&limit["owed"]))) " owed" }
-                                ", " (number(count(&limit["left"]))) " left"
-                            }
+                            span { (what) " " span.faint { (whose) }
+                                @if let Some(model) = limit["model"].as_str() { " " code { (model) } } }
+                            span.faint.num { (number(count(&limit["left"]))) " of " (number(most)) " left"
+                                @if count(&limit["owed"]) > 0 { ", " (number(count(&limit["owed"]))) " owed" } }
                         }
-                        meter min="0" max=(most.max(1)) value=(used.min(most)) high=(most * 4 / 5) aria-label=(text(&limit["measure"])) {}
+                        meter min="0" max=(most.max(1)) value=(used.min(most)) high=(most * 4 / 5) aria-label=(what) {}
                     }
                 }
                 @if count(&limits["waiting"]) > 0 { p.small { (count(&limits["waiting"])) " of your requests wait." } }
             }
         }
     }
+}
+
+/// What a limit counts, and for whom, to whoever it holds for.
+fn limit_words(limit: &Value) -> (String, &'static str) {
+    let what = match limit["measure"].as_str().unwrap_or_default() {
+        "in_flight" => "Requests at a time".to_owned(),
+        "tokens" => "Tokens in all".to_owned(),
+        word => title(word),
+    };
+    let whose = match limit["scope"].as_str().unwrap_or_default() {
+        "user_model" | "user_endpoint" => "on",
+        "endpoint" => "of everybody on",
+        "group" => "of your group",
+        "project" => "of your project",
+        "key" => "of this key",
+        _ => "",
+    };
+    (what, whose)
 }
