@@ -13,7 +13,7 @@ use crate::table::Table;
 
 #[derive(Debug, Args)]
 pub struct Limits {
-    /// All limits that hold for this user; without it, those of endpoints
+    /// All limits that apply to this user [default: those of endpoints]
     #[arg(long, value_parser = person)]
     user: Option<String>,
     /// Print everything as JSON, for programs

@@ -45,10 +45,10 @@ pub enum User {
     },
     /// Declare two identities one person: B becomes A
     Link {
-        /// Who it is
+        /// The person
         #[arg(value_parser = person)]
         a: String,
-        /// Another identity, or the name that keys are made for, of the same person
+        /// Another identity of the same person, or the username of their keys
         #[arg(value_parser = person)]
         b: String,
     },

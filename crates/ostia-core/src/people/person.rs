@@ -119,6 +119,15 @@ impl Person {
         self.logins.iter().map(|login| login.confirmed_at).max()
     }
 
+    /// The names that keys of this person may say.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        let logins = self.logins.iter();
+        let logins = logins.flat_map(|login| [&*login.id, login.own_name()]);
+        std::iter::once(&*self.id)
+            .chain(logins)
+            .filter(|name| names_somebody(name))
+    }
+
     /// Whether a text names this person, for somebody who looks for them: by id, by an identity, or by a username in any
     /// case, even one that they chose themselves.
     pub fn is_named(&self, text: &str) -> bool {

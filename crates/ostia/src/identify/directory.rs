@@ -94,6 +94,19 @@ impl Directory {
         }
     }
 
+    /// The names whose keys are this caller's.
+    pub fn names_of(&self, identity: &Identity) -> Vec<String> {
+        let index = self.index.load();
+        let linked = index.links.iter();
+        let linked = linked.filter(|(_, person)| **person == identity.user_id);
+        let linked = linked.map(|(name, _)| &**name);
+        let names = linked.chain([&*identity.user_id, &*identity.own_name]);
+        names
+            .filter(|name| self.owns(identity, name))
+            .map(str::to_owned)
+            .collect()
+    }
+
     /// Whether the site said whose name it is.
     pub fn is_linked(&self, name: &str) -> bool {
         self.index.load().links.contains_key(name)

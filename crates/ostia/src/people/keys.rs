@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use ostia_core::{
-    ApiKey, Change, Identity, KeyRights, NewApiKey, Person, Role, Secret, names_somebody, owners,
+    ApiKey, Change, Identity, KeyFilter, KeyRights, NewApiKey, Person, Role, Secret,
+    names_somebody, owners,
 };
 use serde_json::{Value, json};
 
@@ -211,8 +212,11 @@ impl Desk {
     /// The keys of the persons that the text names: made for one of their ids, or for a name for which a provider answers.
     pub async fn keys_of(&self, user: &str) -> Result<Vec<ApiKey>, DeskError> {
         check_named(user)?;
-        let mut keys = self.store.list_keys().await?;
         let people = self.store.people().all().await?;
+        let named = people.iter().filter(|person| person.is_named(user));
+        let names = named.flat_map(Person::names).chain([user]);
+        let names: Vec<_> = names.map(str::to_owned).collect();
+        let mut keys = self.store.find_keys(KeyFilter::Owners(&names)).await?;
         keys.retain(|key| {
             let of_owner = |person: &&Person| person.is_named(user);
             key.username.eq_ignore_ascii_case(user)
@@ -227,7 +231,8 @@ impl Desk {
         identity: &Identity,
         directory: &Directory,
     ) -> Result<Vec<ApiKey>, DeskError> {
-        let mut keys = self.store.list_keys().await?;
+        let names = directory.names_of(identity);
+        let mut keys = self.store.find_keys(KeyFilter::Owners(&names)).await?;
         keys.retain(|key| directory.owns(identity, &key.username));
         let is_certain = |key: &ApiKey| is_certain(identity, directory, &key.username);
         if !keys.iter().all(is_certain) {
@@ -235,6 +240,11 @@ impl Desk {
             keys.retain(|key| is_certain(key) || !is_contested(&people, identity, &key.username));
         }
         Ok(keys)
+    }
+
+    /// The keys that were made for a project.
+    pub async fn keys_of_project(&self, name: &str) -> Result<Vec<ApiKey>, DeskError> {
+        Ok(self.store.find_keys(KeyFilter::Project(name)).await?)
     }
 
     /// The name to make keys for, and whether it has to be made the caller's own first.
@@ -341,8 +351,11 @@ impl Desk {
     }
 
     async fn check_number(&self, user: &str, now: i64) -> Result<(), DeskError> {
-        let keys = self.keys_for(&[user.to_owned()]).await?;
-        let theirs = keys.iter().filter(|key| key.is_usable(now));
+        let names = [user.to_owned()];
+        let keys = self.store.find_keys(KeyFilter::Owners(&names)).await?;
+        let theirs = keys
+            .iter()
+            .filter(|key| *key.username == *user && key.is_usable(now));
         let (count, most) = (theirs.count(), self.keys.per_user);
         if most == 0 || count < most as usize {
             return Ok(());

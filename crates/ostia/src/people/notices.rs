@@ -1,4 +1,4 @@
-use ostia_core::{ApiKey, Change, Person, owners};
+use ostia_core::{ApiKey, Change, KeyFilter, Person, owners};
 
 use super::{Desk, DeskError};
 

@@ -25,7 +25,7 @@ use ranks::Ranks;
 /// Without --group, shows the decision for each set of groups that the user's active API keys have, or for no group.
 #[derive(Debug, Args)]
 pub struct Explain {
-    /// Rules on domains look at what follows the @
+    /// Domain rules apply to the part after the @
     #[arg(long, value_name = "NAME@DOMAIN", value_parser = person)]
     user: String,
     /// A name or an alias, as in a request

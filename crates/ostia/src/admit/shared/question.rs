@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use ostia_core::{Ask, Claim, Denial, Level, Measure, Scope, Standing, Subject, Taken, Turn};
+use ostia_core::{Ask, Claim, Denial, Level, Measure, Standing, Subject, Taken, Turn};
 use redis::{Script, ScriptInvocation};
 use serde_json::json;
 

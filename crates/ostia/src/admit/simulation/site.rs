@@ -60,7 +60,7 @@ impl Site {
         }
     }
 
-    pub(super) async fn enter(&self, principal: &Principal) -> Result<Admission, Refused> {
+    pub(super) async fn enter(&self, principal: &Principal) -> Result<Box<Admission>, Refused> {
         let address = Address {
             scope: Scope::Everywhere,
             api: Api::parse(API),
@@ -117,6 +117,7 @@ fn cluster() -> Arc<Cluster> {
         frameworks: vec!["f".into()],
         openai_endpoints: vec![API.into()],
         access: Access::default(),
+        access_hint: None,
         adapter: ClusterAdapterName::Static,
         status: None,
         patience: Duration::ZERO,

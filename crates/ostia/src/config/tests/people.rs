@@ -88,6 +88,14 @@ fn roles_name_groups_users_and_keys() {
 }
 
 #[test]
+fn limits_of_groups_are_found_however_their_ids_are_written() {
+    let text = "[limits.group.\"05D1C5A4-0FF0-11EF-9C26-6BEDA4A3F1CB\"]\nblocked = true\n[limits.group.Staff]\ntpm_user = 5";
+    let groups = settings(text).limits.others.group;
+    let names: Vec<&str> = groups.keys().map(String::as_str).collect();
+    assert_eq!(names, ["05d1c5a4-0ff0-11ef-9c26-6beda4a3f1cb", "Staff"]);
+}
+
+#[test]
 fn a_rule_that_names_nobody_is_a_mistake() {
     for nobody in [
         "user:",
