@@ -236,7 +236,7 @@ async fn admission(
     principal: &Principal,
     model: &str,
     clock: &Arc<dyn Clock>,
-) -> Admission {
+) -> Box<Admission> {
     let pool = resolve(&live.catalog, &address(), model);
     let permit = authorize(principal, pool, &live.notices).expect("a permit");
     let ranked = rank(

@@ -99,7 +99,7 @@ impl Rig {
         Admitter::new(Some(limiter), patience, retries, Arc::clone(&self.clock))
     }
 
-    async fn enter(&self, admitter: &Admitter) -> Result<Admission, Refused> {
+    async fn enter(&self, admitter: &Admitter) -> Result<Box<Admission>, Refused> {
         let address = Address {
             scope: Scope::Framework {
                 cluster: CLUSTER,

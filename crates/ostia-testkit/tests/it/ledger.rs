@@ -117,8 +117,8 @@ async fn a_row_says_everything_that_the_contract_names() {
     let users = table(&database, "users").await;
     let user = json!({"id": USER, "username": USER, "name": "tests", "email": "", "idp": "example.org", "state": "active", "last_seen": started});
     assert_eq!(users, [serde_json::from_value(user).unwrap()]);
-    let store = ostia_store::open(&format!("sqlite://{}", database.display()));
-    let store = store.await.unwrap();
+    let url = format!("sqlite://{}", database.display());
+    let store = ostia_store::open(&url).await.unwrap();
     for by in ["user", "model", "hour", "day", "month"] {
         let query = ostia_core::UsageQuery {
             by: vec![by.to_owned()],

@@ -105,7 +105,7 @@ pub(super) fn usage(output: u64) -> Usage {
 }
 
 /// The answer is over.
-pub(super) fn settle(mut admission: Admission, output: u64) {
+pub(super) fn settle(mut admission: Box<Admission>, output: u64) {
     let usage = usage(output);
     admission.learn(&usage);
     admission.settle(Some(&usage));
@@ -117,7 +117,6 @@ fn cluster() -> Arc<Cluster> {
         frameworks: vec!["f".into()],
         openai_endpoints: vec![API.into()],
         access: Access::default(),
-        access_hint: None,
         adapter: ClusterAdapterName::Static,
         status: None,
         patience: Duration::ZERO,
@@ -140,6 +139,7 @@ fn deployment(fleet: &Fleet, cluster: &Arc<Cluster>, places: u32) -> Deployment 
         upstream_model: "m".into(),
         aliases: Vec::new(),
         access: Access::default(),
+        access_hint: None,
         tpm_model: 0,
         tpm_user: 0,
         max_in_flight: Places::Fixed(places),
