@@ -80,7 +80,7 @@ async fn read_blocks(
     known: &Known,
 ) -> sqlx::Result<Lines> {
     let (from, to) = part.periods(&known.calendar);
-    let mut after = (from, i64::MIN, 0);
+    let mut after = (from, i64::MIN, 0_i64);
     loop {
         let query = sqlx::query(BLOCKS)
             .bind(level.number)
