@@ -62,6 +62,9 @@ pub(super) async fn list(mut work: Work) -> Result<Vec<ApiKey>, StoreError> {
 
 /// See [`ostia_core::Store::find_keys`].
 pub(super) async fn find(mut work: Work, filter: KeyFilter<'_>) -> Result<Vec<ApiKey>, StoreError> {
+    if matches!(filter, KeyFilter::Owners([])) {
+        return Ok(Vec::new());
+    }
     let only = match filter {
         KeyFilter::Id(_) => "id = $1".to_owned(),
         KeyFilter::Owners(names) => {

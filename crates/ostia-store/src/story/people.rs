@@ -73,9 +73,9 @@ async fn sign_ins_are_kept_and_confirm_owners(store: &dyn Store) {
     unproven.own = OwnName::Email;
     confirm(store, unproven).await;
     assert_eq!(owner(store, "mallory@lab.org").await, Owner::default());
-    let known = owner(store, "Mallory@Lab.org.mail").await;
-    assert_eq!(known.confirmed_at, Some(NOON));
-    assert_eq!(known.groups.as_deref().unwrap(), ["admins".into()]);
+    let by_address = owner(store, "Mallory@Lab.org.mail").await;
+    assert_eq!(by_address.confirmed_at, Some(NOON));
+    assert_eq!(by_address.groups.as_deref().unwrap(), ["admins".into()]);
     let logins = person(store, "other#eve").await.unwrap().logins;
     assert_eq!(logins[0].own_name(), "mallory@lab.org.mail");
     assert_eq!(store.people().version().await.unwrap(), before);

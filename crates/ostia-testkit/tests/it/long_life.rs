@@ -56,7 +56,7 @@ async fn r50_no_timer_but_the_total_one_ends_a_stream() {
     gate.release(1);
     let mut reading = client.begin().await.unwrap();
     for _ in 0..silences() {
-        client.until(&mut reading, b": ping\n").await;
+        client.until(&mut reading, b": keep-alive\n").await;
         gate.release(1);
     }
     gate.open();

@@ -1,5 +1,6 @@
 //! What a scrape says about requests.
 
+use std::cell::RefCell;
 use std::time::Duration;
 
 use ostia_testkit::backend::{FakeBackend, Script};
@@ -83,16 +84,18 @@ fn value(metrics: &str, series: &str) -> Option<String> {
 
 /// Waits until a scrape shows this series with this value.
 async fn until(gateway: &TestGateway, series: &str, wanted: &str) {
+    let last = RefCell::new(String::new());
     let asking = async {
         loop {
             let metrics = gauges::scrape(gateway.admin_address()).await;
             if value(&metrics, series).as_deref() == Some(wanted) {
                 return;
             }
+            *last.borrow_mut() = metrics;
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    within(|| format!("{series} {wanted}"), asking).await;
+    within(|| format!("{series} {wanted}\n{}", last.borrow()), asking).await;
 }
 
 #[tokio::test]
@@ -127,7 +130,11 @@ async fn an_endpoint_is_up_while_it_answers_and_ready_while_it_may_be_used() {
     let dead = Endpoint::new("dead", "http://127.0.0.1:1/v1");
     let gateway = TestGateway::start(Site::new().model("m", &backend).endpoint(dead)).await;
     assert_eq!(gateway.call(&gateway.chat("m")).await.status(), 200);
-    assert_eq!(gateway.call(&gateway.chat("dead")).await.status(), 502);
+    // One failure may be anybody's; five in a row without an answer are the endpoint's.
+    for _ in 0..5 {
+        let answer = gateway.call(&gateway.chat("dead")).await;
+        assert!(answer.status() >= 500, "{}", answer.text());
+    }
     let metrics = gauges::at_rest(gateway.admin_address()).await;
     for (series, wanted) in [
         ("ostia_endpoint_up{endpoint=\"lab-vllm-m\"}", "1"),

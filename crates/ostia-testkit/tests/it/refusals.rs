@@ -78,13 +78,24 @@ async fn a_bare_text_is_put_in_the_contracts_shape() {
                 "model is loading".to_owned(),
             ),
             (json!({"detail": "Not Found"}), "Not Found".to_owned()),
-            (json!({"detail": detail}), detail.to_string()),
         ] {
             backend.next(Script::json(status, &body));
             let answer = gateway.call(&gateway.chat("m")).await;
             assert_error(&answer, status, kind, code, &body.to_string());
             assert_eq!(answer.json()["error"]["message"], message.as_str());
         }
+        backend.next(Script::json(status, &json!({"detail": detail})));
+        let answer = gateway.call(&gateway.chat("m")).await;
+        assert_eq!(answer.status(), status, "{}", answer.text());
+        let error = &answer.json()["error"];
+        assert_eq!(
+            (&error["type"], &error["code"]),
+            (&json!(kind), &json!(code))
+        );
+        assert_eq!(
+            (&error["param"], &error["message"]),
+            (&json!("n"), &json!("n: must be positive"))
+        );
     }
     gateway.finish(&[&backend]).await;
 }

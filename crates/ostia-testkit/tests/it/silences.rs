@@ -42,7 +42,7 @@ impl Quiet {
         let mut client = gateway.client().await;
         client.send(gateway.chat_stream(model).bytes()).await;
         let mut reading = client.begin().await.unwrap();
-        client.until(&mut reading, b"piece0").await;
+        client.until(&mut reading, b"\n\n").await;
         Self {
             gateway,
             backend,

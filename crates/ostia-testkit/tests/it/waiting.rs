@@ -525,7 +525,7 @@ async fn who_has_waited_for_the_queue_s_time_is_refused() {
         assert_eq!(refused.error_code().as_deref(), Some("queue_full"));
         assert!(refused.header("retry-after").is_some());
         let row = gateway.row_of(&refused).await;
-        assert!(row.queue_ms >= 200, "{row:?}");
+        assert!(row.duration_ms >= 200, "{row:?}");
         assert_eq!((&*row.outcome, row.attempts), ("rejected", 0));
         gate.open();
     });

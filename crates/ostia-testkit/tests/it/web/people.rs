@@ -85,7 +85,7 @@ async fn nobody_touches_the_keys_of_others() {
     assert_eq!(made.status(), 200, "{}", made.text());
     let all = desk(&gateway).await.all_keys().await.unwrap();
     let mine = all.iter().find(|key| &*key.label == "mine").unwrap();
-    assert_eq!(*mine.username, *format!("{}#666", idp.base_url()));
+    assert_eq!(&*mine.username, "eve@lab.org");
     assert!(browser.get("/ui/keys").await.text().contains(&*mine.id));
     let mut bob = ann();
     bob["sub"] = "2".into();

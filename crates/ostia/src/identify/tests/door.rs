@@ -149,6 +149,8 @@ async fn while_their_source_is_away_cached_users_go_on_for_as_long_as_is_set() {
         assert_eq!(refused, Err(SignInError::IdentityUnavailable), "{token}");
     }
     web.now(by_token);
+    // After so many failures it is asked again only after a rest.
+    clock.advance(Duration::from_secs(1));
     assert_eq!(sign_in(&door, "good1").await.map(drop), Ok(()));
 }
 
