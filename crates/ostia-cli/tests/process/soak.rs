@@ -1,9 +1,9 @@
 //! A long time under everything at once (R67): answers, errors, hang-ups, silence. Descriptors and memory come back.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::future::join_all;
-use ostia_core::SystemClock;
+use ostia_core::{Clock as _, SystemClock};
 use ostia_testkit::backend::{Break, FakeBackend, Received, Script};
 use ostia_testkit::client::HangUp;
 use ostia_testkit::gateway::gauges::{scrape, sum};
@@ -86,7 +86,7 @@ async fn r67_a_long_mix_leaves_nothing_behind() {
     let gateway = TestGateway::around(site, process);
     rounds(&gateway, WARM_UP).await;
     let (memory, files) = figures(&gateway).await;
-    let begun = Instant::now();
+    let begun = SystemClock.now();
     rounds(&gateway, ROUNDS).await;
     while duration().is_some_and(|duration| begun.elapsed() < duration) {
         rounds(&gateway, ROUNDS).await;

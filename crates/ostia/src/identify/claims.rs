@@ -463,7 +463,8 @@ mod tests {
             "email": "mallory@lab.org", "email_verified": true, "org": "lab.org"});
         let unverified =
             json!({"sub": "s", "preferred_username": "root@lab.org", "email": "root@lab.org"});
-        let cases: [(&[(&str, &str)], &Value, &str); 11] = [
+        type Case<'a> = (&'a [(&'a str, &'a str)], &'a Value, &'a str);
+        let cases: [Case<'_>; 11] = [
             (&[], &mallory, "mallory@lab.org"),
             (&[("user", "upn")], &mallory, "m@lab.org"),
             (&[("user", "email")], &mallory, "mallory@lab.org"),

@@ -84,7 +84,7 @@ pub(super) fn answer_tells(answer: &[u8], target: &Target) -> bool {
     let speaks = match answer.first() {
         Some(b'{') => is_own_word(answer),
         Some(b'[') => {
-            serde_json::from_slice::<&RawValue>(answer).is_ok_and(|list| one_speaks(list))
+            serde_json::from_slice::<&RawValue>(answer).is_ok_and(one_speaks)
         }
         first => first == Some(&b'"'),
     };

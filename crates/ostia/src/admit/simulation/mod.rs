@@ -187,10 +187,10 @@ fn crowd(replicas: usize, answers: &'static [u64]) -> Vec<Connection> {
 
 /// The same connections as those of a single user, who is served in the order of arrival.
 fn first_come_first_served(connections: &[Connection]) -> Figures {
-    let ones = connections.iter().cloned().map(|connection| Connection {
+    let ones = connections.iter().map(|connection| Connection {
         replica: 0,
         user: 0,
-        ..connection
+        ..connection.clone()
     });
     run(1, &ones.collect::<Vec<_>>())
 }

@@ -334,7 +334,7 @@ fn no_origin(text: &str) -> &'static str {
     };
     let has_no_origin = ["file", "data", "blob", "about", "javascript"]
         .iter()
-        .any(|scheme| is_of(&scheme));
+        .any(is_of);
     let web = ["http://", "https://"]
         .iter()
         .find_map(|scheme| lower.strip_prefix(scheme));
