@@ -83,9 +83,7 @@ pub(super) fn answer_tells(answer: &[u8], target: &Target) -> bool {
     let answer = answer.trim_ascii_start();
     let speaks = match answer.first() {
         Some(b'{') => is_own_word(answer),
-        Some(b'[') => {
-            serde_json::from_slice::<&RawValue>(answer).is_ok_and(one_speaks)
-        }
+        Some(b'[') => serde_json::from_slice::<&RawValue>(answer).is_ok_and(one_speaks),
         first => first == Some(&b'"'),
     };
     speaks && tells(answer, target)
