@@ -139,13 +139,21 @@ impl Lines {
         }
         let ranks: Vec<Vec<u32>> = self.names.iter().map(Names::ranks).collect();
         let order = self.plan.order();
-        let rank = |key: &Key| {
+        let (by, time) = (&self.plan.by, self.plan.time);
+        let calendar = &mut self.calendar;
+        let mut rank = |key: &Key| {
             let mut ranked = Key::default();
-            for (ranked, place) in ranked.iter_mut().zip(&order) {
+            for ((ranked, place), by) in ranked.iter_mut().zip(&order).zip(by) {
                 let value = key.get(*place).copied().unwrap_or(0);
-                *ranked = match place.checked_sub(1).and_then(|at| ranks.get(at)) {
-                    None => value,
-                    Some(ranks) => ranks.get(value as usize).copied().unwrap_or(0),
+                *ranked = match place.checked_sub(1) {
+                    None => u32::try_from(time_number(by, time, value, calendar)).unwrap_or(0),
+                    Some(at) => {
+                        let ranks = ranks.get(at);
+                        ranks
+                            .and_then(|ranks| ranks.get(value as usize))
+                            .copied()
+                            .unwrap_or(0)
+                    }
                 };
             }
             ranked
@@ -336,6 +344,16 @@ impl Counts {
 }
 
 fn time_name(by: &str, time: Time, number: u32, calendar: &mut Calendar) -> String {
+    let number = time_number(by, time, number, calendar);
+    match by {
+        "hour" => hour_name(number),
+        "day" => day_name(number),
+        _ => month_name(number),
+    }
+}
+
+/// The number of the hour, day or month that `by` asks for, which may be coarser than what the lines are told apart by.
+fn time_number(by: &str, time: Time, number: u32, calendar: &mut Calendar) -> i64 {
     let number = i64::from(number);
     let day = match time {
         Time::Hour => calendar.day(number.saturating_mul(HOUR_MICROS)),
@@ -343,8 +361,8 @@ fn time_name(by: &str, time: Time, number: u32, calendar: &mut Calendar) -> Stri
         Time::Day | Time::None => number,
     };
     match by {
-        "hour" => hour_name(number),
-        "day" => day_name(day),
-        _ => month_name(month_of_day(day)),
+        "hour" => number,
+        "day" => day,
+        _ => month_of_day(day),
     }
 }

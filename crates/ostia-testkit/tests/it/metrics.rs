@@ -102,7 +102,8 @@ async fn until(gateway: &TestGateway, series: &str, wanted: &str) {
 async fn a_scrape_says_who_waits_for_which_model_and_how_many_it_takes() {
     let backend = FakeBackend::start().await;
     let one_place = Endpoint::of("Org/m", &backend).config("max_in_flight", json!(1));
-    let gateway = TestGateway::start(Site::new().endpoint(one_place)).await;
+    let site = Site::new().endpoint(one_place);
+    let gateway = TestGateway::start(site.settings("[limits]\nqueue_timeout = \"60s\"")).await;
     let gate = Gate::closed();
     backend.next(Script::completion().gate_head(&gate));
     let chat = gateway.chat("Org/m");
