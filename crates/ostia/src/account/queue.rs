@@ -130,8 +130,7 @@ impl Queue {
     /// Waits for records and puts them into `batch`, which must be empty. `false`: the queue is closed and empty.
     pub(super) fn take(&self, batch: &mut Batch, now: impl FnOnce() -> Instant) -> bool {
         let mut state = self.state.lock();
-        // Whoever is about to wake the writer has more to hand in, also where the writer has just come by itself.
-        while state.waiting.is_empty() || (state.kicked && !state.closed) {
+        while state.waiting.is_empty() {
             if state.closed {
                 self.is_abandoned.store(true, Ordering::Relaxed);
                 return false;
