@@ -1,7 +1,6 @@
 //! What a scrape says about requests.
 
 use std::cell::RefCell;
-use std::time::Duration;
 
 use ostia_testkit::backend::{FakeBackend, Script};
 use ostia_testkit::client::{RawClient, Request};
@@ -92,7 +91,7 @@ async fn until(gateway: &TestGateway, series: &str, wanted: &str) {
                 return;
             }
             *last.borrow_mut() = metrics;
-            tokio::time::sleep(Duration::from_millis(5)).await;
+            tokio::task::yield_now().await;
         }
     };
     within(|| format!("{series} {wanted}\n{}", last.borrow()), asking).await;

@@ -70,12 +70,10 @@ async fn answer(
     let present = || Arc::new(gateway.directory().enter(&principal.user_id));
     match &route {
         Ok(Route::Inference(address)) => {
-            let present = present();
-            Box::pin(infer(case(address, &present), inbound, None)).await
+            Box::pin(infer(case(address, &present()), inbound, None)).await
         }
         Ok(Route::Stored(address, id)) => {
-            let present = present();
-            Box::pin(infer(case(address, &present), inbound, Some(*id))).await
+            Box::pin(infer(case(address, &present()), inbound, Some(*id))).await
         }
         Ok(Route::Register(slug)) => {
             Box::pin(registering::answer(
