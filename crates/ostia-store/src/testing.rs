@@ -8,7 +8,7 @@
 )]
 
 use std::io::Write as _;
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, chown};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -18,6 +18,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use sqlx::{Connection as _, PgConnection};
+use tokio::net::TcpSocket;
 
 /// Stops the server and removes its folder once standard input closes, that is, when this process ends.
 const WATCH: &str = r#"read -r _; kill -QUIT "$(head -1 "$1/data/postmaster.pid")"; rm -rf "$1""#;
@@ -25,10 +26,35 @@ const WATCH: &str = r#"read -r _; kill -QUIT "$(head -1 "$1/data/postmaster.pid"
 /// Debian's path, which may not be in `PATH`.
 const BOUNCER: &str = "/usr/sbin/pgbouncer";
 
+/// A loopback port that the system gives to nobody else as long as the value lives, so that a program which is started
+/// later, or again, finds it free. That program must set `SO_REUSEADDR`, as most servers do.
+#[derive(Debug)]
+pub struct ReservedPort {
+    number: u16,
+    _bound: TcpSocket,
+}
+
+impl ReservedPort {
+    pub fn bind() -> Self {
+        let bound = TcpSocket::new_v4().unwrap();
+        bound.set_reuseaddr(true).unwrap();
+        bound.bind(([127, 0, 0, 1], 0).into()).unwrap();
+        let number = bound.local_addr().unwrap().port();
+        Self {
+            number,
+            _bound: bound,
+        }
+    }
+
+    pub const fn number(&self) -> u16 {
+        self.number
+    }
+}
+
 pub struct Server {
     folder: PathBuf,
     bin: PathBuf,
-    port: u16,
+    port: ReservedPort,
     runs_as: Account,
     /// Runs as long as its standard input is open.
     _watch: Child,
@@ -78,11 +104,7 @@ impl Server {
         if let Account::Named(user, group) = runs_as {
             chown(&folder, Some(user), Some(group)).unwrap();
         }
-        let port = TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap()
-            .port();
+        let port = ReservedPort::bind();
         let mut init = runs_as.command(&bin.join("initdb"));
         init.args([
             "--no-sync",
@@ -98,7 +120,7 @@ impl Server {
             "{}",
             String::from_utf8_lossy(&done.stderr)
         );
-        configure(&folder, port);
+        configure(&folder, port.number());
         let mut watch = Command::new("sh");
         watch
             .args(["-c", WATCH, "watch"])
@@ -119,10 +141,6 @@ impl Server {
         server
     }
 
-    #[expect(
-        clippy::zombie_processes,
-        reason = "pg_ctl stops it, also when the test ends"
-    )]
     /// Starts it again after [`Server::stop`], and waits until it answers.
     pub fn resume(&self) {
         let log = std::fs::File::create(self.folder.join("log")).unwrap();
@@ -131,13 +149,8 @@ impl Server {
             .arg("-D")
             .arg(self.folder.join("data"))
             .process_group(0);
-        server
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        self.wait();
+        let server = server.stdin(Stdio::null()).stdout(Stdio::null());
+        self.wait(&mut server.stderr(log).spawn().unwrap());
     }
 
     /// Stops it abruptly, like a crash.
@@ -149,13 +162,19 @@ impl Server {
     }
 
     pub fn url(&self, database: &str) -> String {
-        format!("postgres://ostia@127.0.0.1:{}/{database}", self.port)
+        format!(
+            "postgres://ostia@127.0.0.1:{}/{database}",
+            self.port.number()
+        )
     }
 
     /// The same over the server's socket.
     pub fn socket_url(&self, database: &str) -> String {
         let socket = self.folder.to_str().unwrap().replace('/', "%2F");
-        format!("postgres://ostia@{socket}:{}/{database}", self.port)
+        format!(
+            "postgres://ostia@{socket}:{}/{database}",
+            self.port.number()
+        )
     }
 
     /// From now on accepts only TLS, except on its socket. Returns the certificate to trust, for `127.0.0.1`.
@@ -189,31 +208,28 @@ impl Server {
     }
 
     pub const fn port(&self) -> u16 {
-        self.port
+        self.port.number()
     }
 
     async fn connect(&self) -> PgConnection {
         PgConnection::connect(&self.url("postgres")).await.unwrap()
     }
 
-    fn wait(&self) {
+    /// Until `started` answers. The log says why it ended, if it did.
+    fn wait(&self, started: &mut Child) {
         let deadline = std::time::Instant::now() + Duration::from_secs(60);
         loop {
             let mut ready = self.runs_as.command(&self.bin.join("pg_isready"));
             ready.arg("-q").arg("-h").arg(&self.folder);
-            if ready
-                .arg("-p")
-                .arg(self.port.to_string())
-                .status()
-                .unwrap()
-                .success()
-            {
+            ready.arg("-p").arg(self.port().to_string());
+            if ready.status().unwrap().success() {
                 return;
             }
-            assert!(
-                std::time::Instant::now() < deadline,
-                "PostgreSQL did not start"
-            );
+            let in_time = std::time::Instant::now() < deadline;
+            if !in_time || started.try_wait().unwrap().is_some() {
+                let log = std::fs::read_to_string(self.folder.join("log"));
+                panic!("PostgreSQL did not start: {log:?}");
+            }
             std::thread::sleep(Duration::from_millis(20));
         }
     }
@@ -238,26 +254,23 @@ fn append(folder: &Path, settings: &str) {
 
 /// pgbouncer in transaction mode, with two connections to the server. It ends with the value.
 pub struct Bouncer {
-    port: u16,
+    port: ReservedPort,
     process: Child,
     folder: PathBuf,
 }
 
 impl Bouncer {
     pub async fn before(server: &Server) -> Self {
-        let port = TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap()
-            .port();
-        let folder = server.folder.join(format!("bouncer-{port}"));
+        let port = ReservedPort::bind();
+        let folder = server.folder.join(format!("bouncer-{}", port.number()));
         std::fs::create_dir(&folder).unwrap();
         let file = folder.join("pgbouncer.ini");
         let settings = format!(
             "[databases]\n* = host=127.0.0.1 port={} user=ostia\n[pgbouncer]\nlisten_addr = 127.0.0.1\n\
-             listen_port = {port}\nunix_socket_dir =\nauth_type = any\npool_mode = transaction\n\
+             listen_port = {}\nunix_socket_dir =\nauth_type = any\npool_mode = transaction\n\
              default_pool_size = 2\n",
-            server.port
+            server.port(),
+            port.number()
         );
         std::fs::write(&file, settings).unwrap();
         let mut bouncer = server.runs_as.command(Path::new(BOUNCER));
@@ -272,7 +285,7 @@ impl Bouncer {
             folder,
         };
         let deadline = std::time::Instant::now() + Duration::from_secs(60);
-        while TcpStream::connect(("127.0.0.1", port)).is_err() {
+        while TcpStream::connect(("127.0.0.1", bouncer.port.number())).is_err() {
             let now = std::time::Instant::now();
             assert!(now < deadline, "pgbouncer did not start");
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -281,7 +294,10 @@ impl Bouncer {
     }
 
     pub fn url(&self, database: &str) -> String {
-        format!("postgres://ostia@127.0.0.1:{}/{database}", self.port)
+        format!(
+            "postgres://ostia@127.0.0.1:{}/{database}",
+            self.port.number()
+        )
     }
 }
 

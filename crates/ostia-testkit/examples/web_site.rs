@@ -9,7 +9,6 @@
 
 use std::borrow::Cow;
 use std::io::{Read, Write};
-use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +19,7 @@ use ostia::settings::Keys;
 use ostia_core::{
     Clock, KeyRights, LedgerRow, Outcome, Phase, RequestId, Role, Store, SystemClock, UsageSource,
 };
+use ostia_store::testing::ReservedPort;
 use ostia_testkit::gateway::{Endpoint, Site, TestGateway};
 use ostia_testkit::idp::FakeIdp;
 use serde_json::json;
@@ -51,12 +51,9 @@ async fn serve() {
         "sub": "ann", "name": "Ann Arbor", "preferred_username": "ann@lab.org", "email": "ann@lab.org",
         "email_verified": true, "groups": ["physics"],
     }));
-    // Taken anew by the gateway a moment later.
-    let free = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = free.local_addr().unwrap();
-    drop(free);
-    let gateway =
-        TestGateway::start(site(&demo, &idp, &format!("127.0.0.1:{}", address.port()))).await;
+    let port = ReservedPort::bind();
+    let address = format!("127.0.0.1:{}", port.number());
+    let gateway = TestGateway::start(site(&demo, &idp, &address)).await;
     let store = ostia_store::open(&gateway.site().database_url())
         .await
         .unwrap();

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use ostia_store::testing::ReservedPort;
 use parking_lot::Mutex;
 use redis::aio::MultiplexedConnection;
 use redis::{Client, FromRedisValue, TlsCertificates};
@@ -18,7 +19,7 @@ const PROGRAMS: [&str; 2] = ["redis-server", "valkey-server"];
 
 pub struct RedisServer {
     folder: TempDir,
-    port: u16,
+    port: ReservedPort,
     security: Security,
     child: Mutex<Child>,
 }
@@ -52,10 +53,8 @@ impl RedisServer {
         if security == Security::PasswordAndTls {
             write_certificates(folder.path());
         }
-        let free = std::net::TcpListener::bind(loopback(0)).unwrap();
-        let port = free.local_addr().unwrap().port();
-        drop(free);
-        let child = Mutex::new(spawn(folder.path(), port, security));
+        let port = ReservedPort::bind();
+        let child = Mutex::new(spawn(folder.path(), port.number(), security));
         let server = Self {
             folder,
             port,
@@ -67,7 +66,7 @@ impl RedisServer {
     }
 
     pub const fn address(&self) -> SocketAddr {
-        loopback(self.port)
+        loopback(self.port.number())
     }
 
     /// What `limits.shared` takes.
@@ -98,7 +97,7 @@ impl RedisServer {
 
     /// Starts it again on the same port, empty.
     pub async fn restart(&self) {
-        *self.child.lock() = spawn(self.folder.path(), self.port, self.security);
+        *self.child.lock() = spawn(self.folder.path(), self.port.number(), self.security);
         self.answers().await;
     }
 
