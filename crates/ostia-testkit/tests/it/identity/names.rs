@@ -7,6 +7,7 @@ use ostia::people::{Actor, Desk, KeyRequest, ProjectRecord};
 use ostia::settings::Keys;
 use ostia_testkit::client::RawClient;
 use ostia_testkit::idp::Signing;
+use ostia_testkit::patience::until;
 
 use super::*;
 
@@ -64,13 +65,12 @@ async fn rig() -> Rig {
     };
     desk.create_project("fusion", &record).await.unwrap();
     // Projects are read a little later.
-    let reading = async {
-        let me = Request::get("/v1/me").bearer(&key);
-        while gateway.call(&me).await.json()["projects"] == json!([]) {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+    let me = Request::get("/v1/me").bearer(&key);
+    let reading = async || {
+        let projects = &gateway.call(&me).await.json()["projects"];
+        (*projects != json!([])).then_some(())
     };
-    ostia_testkit::patience::within(|| "the project".to_owned(), reading).await;
+    until(|| "the project".to_owned(), reading).await;
     Rig {
         backend,
         choosing,
@@ -94,16 +94,11 @@ impl Rig {
 
     /// Asks until `/v1/me` shows so many keys: what is written about people is read a little later.
     async fn shows_keys(&self, token: &str, count: usize) {
-        let showing = async {
-            loop {
-                let me = self.get("/v1/me", token).await.json();
-                if me["keys"].as_array().map(Vec::len) == Some(count) {
-                    return;
-                }
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
+        let showing = async || {
+            let me = self.get("/v1/me", token).await.json();
+            (me["keys"].as_array().map(Vec::len) == Some(count)).then_some(())
         };
-        ostia_testkit::patience::within(|| format!("{count} keys"), showing).await;
+        until(|| format!("{count} keys"), showing).await;
     }
 
     async fn add_member(&self, token: &str) -> u16 {
@@ -176,13 +171,9 @@ async fn sums_of_a_name_that_two_persons_chose_are_shown_to_neither() {
     let one = rig.token(&rig.choosing, "1", &claims("ann@lab.org"));
     assert_eq!(rig.get("/v1/usage", &one).await.status(), 200);
     let two = rig.token(&rig.choosing, "2", &claims("anna@lab.org"));
-    let refused = async {
-        for token in [&two, &one] {
-            while rig.get("/v1/usage", token).await.status() != 409 {
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-        }
-    };
-    ostia_testkit::patience::within(|| "409".to_owned(), refused).await;
+    for token in [&two, &one] {
+        let usage = Request::get("/v1/usage").bearer(token);
+        rig.gateway.call_until(&usage, 409).await;
+    }
     rig.gateway.finish(&[&rig.backend]).await;
 }
