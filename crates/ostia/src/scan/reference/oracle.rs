@@ -199,7 +199,7 @@ fn options(
             return None;
         }
         let start = range_in(text, member).start;
-        // Of a container only its beginning is kept: it is no count.
+        // Only the beginning of a container is kept: it is not a count.
         let end = match kind_of(member) {
             JsonKind::Array | JsonKind::EmptyArray | JsonKind::Object => start + 1,
             _ => start + member.len(),
