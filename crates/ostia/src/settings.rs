@@ -351,6 +351,8 @@ pub struct OwnLimits {
     pub max_in_flight_per_user: Option<u32>,
     pub in_flight_per_model: Option<u32>,
     pub tpm_user: Option<u64>,
+    pub refused_bytes_per_second_per_user: Option<u64>,
+    pub queue_timeout: Option<Duration>,
     /// The share of a queue, relative to others of the same kind.
     pub fair_share: Option<u32>,
     pub blocked: bool,

@@ -14,7 +14,7 @@ use std::task::{Context, Poll};
 
 use crate::{Clock, LedgerRow};
 
-pub use opening::{Arrival, HeadSent, Opening};
+pub use opening::{Arrival, HeadSent, Opening, Outlasting};
 pub use page::Place;
 pub use receipt::{Receipt, Sending};
 

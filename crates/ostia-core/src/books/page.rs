@@ -17,6 +17,8 @@ pub struct Place {
     pub location: Location,
     /// The model of the endpoint.
     pub served_model: Arc<str>,
+    /// The endpoint's provider bills to the end, whether or not the client is still there.
+    pub bills_to_end: bool,
 }
 
 /// Everything that is recorded about a request, and the guard that hands over exactly one row: by `close`, or by `Drop`
@@ -54,10 +56,15 @@ pub(super) struct Facts {
     pub(super) error_code: Cow<'static, str>,
     pub(super) usage: Usage,
     pub(super) first_byte: Option<Instant>,
+    /// How long it waited for its turn, up to `waits_since`.
     pub(super) queued: Duration,
+    /// `Some`: it is waiting for its turn now.
+    pub(super) waits_since: Option<Instant>,
     pub(super) response_bytes: u64,
     pub(super) upstream_status: u16,
     pub(super) attempts: u32,
+    /// The phase in which the client left a request that went on.
+    pub(super) left_in: Option<Phase>,
 }
 
 impl Facts {
@@ -69,9 +76,11 @@ impl Facts {
             usage: Usage::default(),
             first_byte: None,
             queued: Duration::ZERO,
+            waits_since: None,
             response_bytes: 0,
             upstream_status: 0,
             attempts: 0,
+            left_in: None,
         }
     }
 }
@@ -115,6 +124,11 @@ impl Page {
         }
     }
 
+    /// The request goes on without its client.
+    pub(super) fn has_left(&self) -> bool {
+        self.arrival.outlasting.has_left()
+    }
+
     pub(super) const fn is_closed(&self) -> bool {
         matches!(self.state, State::Closed(_))
     }
@@ -129,8 +143,17 @@ impl Page {
                 return;
             }
         };
+        let outcome = match outcome {
+            Outcome::Interrupted => outcome,
+            _ if self.has_left() => Outcome::ClientClosed,
+            _ => outcome,
+        };
         self.charge(outcome);
-        let row = self.row(outcome, self.books.clock.now());
+        let now = self.books.clock.now();
+        if let Some(since) = self.facts.waits_since.take() {
+            self.facts.queued += now.saturating_duration_since(since);
+        }
+        let row = self.row(outcome, now);
         match &slot {
             Some(slot) => slot.finished(&row),
             None => self.books.recorder.rejected(&row),
@@ -223,7 +246,11 @@ impl Page {
                 false => facts.http_status,
             },
             outcome,
-            phase: facts.phase,
+            phase: match self.has_left() {
+                // Before the head, nobody can tell in which phase it is.
+                true => facts.left_in.unwrap_or(Phase::WaitingHeaders),
+                false => facts.phase,
+            },
             error_code: Cow::Borrowed(&facts.error_code),
             prompt_tokens: usage.prompt_tokens,
             completion_tokens: usage.completion_tokens,
@@ -242,6 +269,10 @@ impl Page {
             class: self.class,
             location: place.location,
             served_model: Cow::Borrowed(&place.served_model),
+            reported_user: Cow::Borrowed(match who.reported_name() {
+                name if name == &*who.username => "",
+                name => name,
+            }),
             count: 1,
         }
     }

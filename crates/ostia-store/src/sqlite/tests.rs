@@ -166,7 +166,7 @@ async fn a_database_of_the_first_schema_is_carried_over() {
 async fn insert_rejected(connection: &mut sqlx::SqliteConnection, count: i64) {
     let columns = Column::LEDGER.iter().filter(|column| {
         let bound = ["count", "started_at", "username", "model", "outcome"];
-        let added_later = ["class", "location", "served_model"];
+        let added_later = ["class", "location", "served_model", "reported_user"];
         !bound.contains(&column.name) && !added_later.contains(&column.name)
     });
     let (names, values): (Vec<_>, Vec<_>) = columns

@@ -73,6 +73,15 @@ fn written(own: &OwnLimits) -> Map<String, Value> {
         ("max_in_flight_per_user", number(own.max_in_flight_per_user)),
         ("in_flight_per_model", number(own.in_flight_per_model)),
         ("tpm_user", own.tpm_user.map(Value::from)),
+        (
+            "refused_bytes_per_second_per_user",
+            own.refused_bytes_per_second_per_user.map(Value::from),
+        ),
+        (
+            "queue_timeout",
+            own.queue_timeout
+                .map(|time| Value::from(time.as_secs_f64())),
+        ),
         ("fair_share", number(own.fair_share)),
         ("blocked", flag(own.blocked)),
         ("allow_external", flag(own.allow_external)),

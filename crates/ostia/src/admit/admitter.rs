@@ -215,12 +215,14 @@ impl Admitter {
     ) -> Result<Box<Admission>, Refused> {
         let shared = &self.0;
         let arrived = shared.clock.now();
+        let own = asking.own.queue_timeout;
+        let patience = own.unwrap_or(entry.limits.queue_timeout);
         let mut line = Line {
             party: party.clone(),
             leave_at: match entry.class {
                 Class::Interactive => {
                     let start = ranked.starting().map(|starting| starting.patience);
-                    Some(arrived + start.unwrap_or_default().max(entry.limits.queue_timeout))
+                    Some(arrived + start.unwrap_or_default().max(patience))
                 }
                 Class::Batch => None,
             },
@@ -478,10 +480,11 @@ impl Shared {
             ..*wanted.asking
         };
         let began = self.clock.now();
+        let waited = |now: Instant| now.saturating_duration_since(began);
+        // When `refused` was said.
+        let mut tried_at = began;
         loop {
-            let waited = self.clock.now().saturating_duration_since(began);
-            let waited = u64::try_from(waited.as_millis()).unwrap_or(u64::MAX);
-            self.longest_wait.fetch_max(waited, Ordering::Relaxed);
+            self.note_wait(waited(self.clock.now()));
             let mut look = SHORTLY;
             if let Some(tried) = seat.is_due() {
                 look = self.look();
@@ -491,6 +494,7 @@ impl Shared {
                     Ok(leased) => return Ok((leased, seat)),
                     Err(this) => this,
                 };
+                tried_at = self.clock.now();
                 seat.lacks(&refused.shortage);
                 match refused.is_own() {
                     true => seat.pass(tried),
@@ -499,24 +503,32 @@ impl Shared {
             }
             let now = self.clock.now();
             let left = line.left(now);
-            let is_hopeless = line.leave_at.is_some() && !refused.passes_within(left);
-            if left.is_zero() || is_hopeless || !refused.passes() || seat.is_evicted() {
+            let still = refused.later(now.saturating_duration_since(tried_at));
+            let is_hopeless = line.leave_at.is_some() && !still.passes_within(left);
+            if left.is_zero() || is_hopeless || !still.passes() || seat.is_evicted() {
                 // Whoever never had its turn does not know what it was waiting for.
                 let refused = match ranked.starting() {
                     Some(starting) => Refused::not_yet(starting.fault.clone(), SHORTLY),
-                    None => refused,
+                    None => still,
                 };
-                return Err(self.told(refused, &seat, now));
+                return Err(self.told(refused, &seat, now).after(waited(now)));
             }
-            let wait = refused
-                .retry_after
-                .clamp(Duration::from_millis(1), look)
-                .min(left);
-            let _ = tokio::time::timeout(wait, seat.turn()).await;
+            let wait = match still.retry_after {
+                // What it lacked is due, but others are ahead of it: it is called.
+                Duration::ZERO => look,
+                wait => wait.clamp(Duration::from_millis(1), look),
+            };
+            let _ = tokio::time::timeout(wait.min(left), seat.turn()).await;
             if let Err(fault) = ranked.rank_again(self.clock.unix_micros()) {
-                return Err(Refused::now(Shortage::NotServing(fault)));
+                let waited = waited(self.clock.now());
+                return Err(Refused::now(Shortage::NotServing(fault)).after(waited));
             }
         }
+    }
+
+    fn note_wait(&self, waited: Duration) {
+        let waited = u64::try_from(waited.as_millis()).unwrap_or(u64::MAX);
+        self.longest_wait.fetch_max(waited, Ordering::Relaxed);
     }
 
     /// Waits until one of the endpoints that refused is back, and leases it or another one. `None`: none says that it

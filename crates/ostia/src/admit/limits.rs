@@ -134,6 +134,12 @@ fn larger(one: OwnLimits, other: OwnLimits) -> OwnLimits {
         max_in_flight_per_user: most(one.max_in_flight_per_user, other.max_in_flight_per_user),
         in_flight_per_model: most(one.in_flight_per_model, other.in_flight_per_model),
         tpm_user: most(one.tpm_user, other.tpm_user),
+        refused_bytes_per_second_per_user: most(
+            one.refused_bytes_per_second_per_user,
+            other.refused_bytes_per_second_per_user,
+        ),
+        // Unlike a limit of 0, a wait of 0 is the smallest.
+        queue_timeout: one.queue_timeout.max(other.queue_timeout),
         fair_share: one.fair_share.max(other.fair_share),
         blocked: one.blocked || other.blocked,
         allow_external: one.allow_external || other.allow_external,
@@ -150,6 +156,10 @@ fn or_else(first: OwnLimits, then: OwnLimits) -> OwnLimits {
         max_in_flight_per_user: first.max_in_flight_per_user.or(then.max_in_flight_per_user),
         in_flight_per_model: first.in_flight_per_model.or(then.in_flight_per_model),
         tpm_user: first.tpm_user.or(then.tpm_user),
+        refused_bytes_per_second_per_user: first
+            .refused_bytes_per_second_per_user
+            .or(then.refused_bytes_per_second_per_user),
+        queue_timeout: first.queue_timeout.or(then.queue_timeout),
         fair_share: first.fair_share.or(then.fair_share),
         blocked: first.blocked || then.blocked,
         allow_external: first.allow_external || then.allow_external,

@@ -16,7 +16,7 @@ use crate::listen::Rejection;
 use crate::listings::{measure_word, scope_word};
 use crate::rank::{NoCandidate, NotServing};
 use crate::read::ReadError;
-use crate::refusal::{AnswerFault, Refusal, one_line};
+use crate::refusal::{AnswerFault, LONGEST_WAIT, Refusal, one_line};
 use crate::register::RegisterFault;
 use crate::relay::{BackendRefusal, RefusalText, RelayError, Told};
 use crate::routes::Astray;
@@ -26,10 +26,8 @@ use crate::upstream::{FailureKind, UpstreamFailure};
 const SHORTLY: Duration = Duration::from_secs(5);
 /// A model that a scheduler starts is not ready before its state is next polled.
 const NOT_RUNNING: Duration = Duration::from_secs(60);
-/// SDKs do not retry after more than two minutes.
-const LONGEST_WAIT: Duration = Duration::from_secs(120);
-/// Coding agents do not wait longer than this.
-const LONGEST_QUEUE_WAIT: Duration = Duration::from_secs(60);
+/// Minutes are counted in seconds, so that the last of one is over a moment later.
+const A_MINUTE_AT_MOST: Duration = Duration::from_secs(61);
 
 const TOO_MANY: &str = "As many requests from your address are being served as may be at a time. Please try again when one has ended.";
 
@@ -305,7 +303,7 @@ impl From<ReadError> for Refusal {
                     .with_detail(format!(
                         "limit {scope} refused_bytes_per_second: {rate}, used {level}, free in {free} s"
                     ))
-                    .with_retry_after((*wait).min(LONGEST_WAIT));
+                    .waiting(*wait);
             }
             ReadError::Share => {
                 return Self::client(
@@ -416,7 +414,7 @@ fn not_running(
         "model_not_running",
         message,
     )
-    .with_retry_after(wait);
+    .waiting(wait);
     // Nobody is starting it: an SDK that waits and tries again only keeps its user waiting.
     let stays = starts_in.is_none() && (unlisted || state == ModelState::Stopped);
     if stays { refusal.permanent() } else { refusal }
@@ -444,31 +442,36 @@ impl From<JobsError> for Refusal {
 
 impl From<Refused> for Refusal {
     fn from(refused: Refused) -> Self {
-        let (scope, measure) = match refused.shortage {
-            Shortage::NotServing(fault) => return fault.into(),
-            Shortage::Blocked(Blocked::Model) => {
-                return Self::gateway(
-                    StatusCode::SERVICE_UNAVAILABLE,
-                    "endpoint_disabled",
-                    "The operators of this gateway have stopped this model. Please ask them.",
-                )
-                .permanent();
-            }
-            Shortage::Blocked(_) => {
-                return Self::client(
-                    StatusCode::FORBIDDEN,
-                    "account_disabled",
-                    "The operators of this gateway have blocked this account. Please ask them.",
-                );
-            }
+        let queued = super::queue_header(refused.waited);
+        let mut refusal = match refused.shortage {
+            Shortage::NotServing(fault) => fault.into(),
+            Shortage::Blocked(Blocked::Model) => Self::gateway(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "endpoint_disabled",
+                "The operators of this gateway have stopped this model. Please ask them.",
+            )
+            .permanent(),
+            Shortage::Blocked(_) => Self::client(
+                StatusCode::FORBIDDEN,
+                "account_disabled",
+                "The operators of this gateway have blocked this account. Please ask them.",
+            ),
             Shortage::EndpointsFull => {
                 let busy = "Every server of this model is busy.";
                 let message = format!("{busy} {}", when(refused.retry_after));
                 let busy = Self::gateway(StatusCode::SERVICE_UNAVAILABLE, "queue_full", message);
-                return busy.waiting(refused.retry_after);
+                busy.waiting(refused.retry_after)
             }
-            Shortage::Limit { scope, measure } => (scope, measure),
+            Shortage::Limit { scope, measure } => Self::limited(&refused, scope, measure),
         };
+        refusal.headers.extend(queued);
+        refusal
+    }
+}
+
+impl Refusal {
+    /// A limit of the caller or of the model is exhausted.
+    fn limited(refused: &Refused, scope: Scope, measure: Measure) -> Self {
         let level = refused.standing.level(scope, measure);
         let (code, message) = limited(scope, measure, level, refused.retry_after);
         let mut refusal = Self::client(StatusCode::TOO_MANY_REQUESTS, code, message)
@@ -484,18 +487,18 @@ impl From<Refused> for Refusal {
                 "user_model_usage": used(Scope::UserEndpoint),
             }));
         }
-        for (name, value) in super::limit_headers(&refused.standing) {
-            refusal.headers.push((name, value));
-        }
+        refusal
+            .headers
+            .extend(super::limit_headers(&refused.standing));
         refusal
     }
 }
 
 impl Refusal {
-    /// Says when to come again, where that is soon enough for a client to wait.
+    /// Says when to come again, where that is soon enough for a client to wait; else the message says how long it takes.
     fn waiting(self, wait: Duration) -> Self {
-        match wait <= LONGEST_QUEUE_WAIT {
-            true => self.with_retry_after(wait),
+        match wait <= A_MINUTE_AT_MOST {
+            true => self.with_retry_after(wait.min(LONGEST_WAIT)),
             false => self,
         }
     }

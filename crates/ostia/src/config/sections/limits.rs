@@ -4,6 +4,7 @@ use std::time::Duration;
 use ostia_core::Identity;
 
 use super::super::reader::{Reading, Section};
+use super::super::units::duration;
 use crate::settings::{Limits, OtherLimits, OwnLimits, ReserveOutput, SharedLimits};
 
 pub(super) fn read(root: &Section<'_>, reading: &Reading<'_>) -> Limits {
@@ -153,6 +154,12 @@ fn read_own(section: Section<'_>) -> OwnLimits {
         max_in_flight_per_user: section.number_of("max_in_flight_per_user", 0, u32::MAX),
         in_flight_per_model: section.number_of("in_flight_per_model", 0, u32::MAX),
         tpm_user: section.number_of("tpm_user", 0, u64::MAX),
+        refused_bytes_per_second_per_user: section.number_of(
+            "refused_bytes_per_second_per_user",
+            0,
+            u64::MAX,
+        ),
+        queue_timeout: section.parse_of("queue_timeout", "a duration", duration),
         fair_share: section.number_of("fair_share", 1, 1_000),
         blocked: section.flag_of("blocked").unwrap_or(false),
         allow_external: section.flag_of("allow_external").unwrap_or(false),
