@@ -16,7 +16,7 @@ use super::fair::Party;
 use super::limits::{claims, own_limits, places};
 use super::promises::Promises;
 use super::queue::{Queues, Seat, Waits};
-use super::{LocalLimiter, Refused, RetryBudget, SharedLimiter, Shortage};
+use super::{Heard, LocalLimiter, Refused, RetryBudget, SharedLimiter, Shortage};
 use crate::catalog::Deployment;
 use crate::identify::Principal;
 use crate::rank::{NotServing, Ranked};
@@ -364,6 +364,14 @@ impl Admitter {
         match &self.0.shared {
             Some(shared) => shared.work(&self.0.queues).await,
             None => std::future::pending().await,
+        }
+    }
+
+    /// Tells other replicas of bad credentials, if limits are shared, and returns theirs.
+    pub async fn tell_guesses(&self, heard: &mut Heard, own: Vec<(u128, u32)>) -> Vec<(u128, u32)> {
+        match &self.0.shared {
+            Some(shared) => shared.tell_guesses(heard, own).await,
+            None => Vec::new(),
         }
     }
 
