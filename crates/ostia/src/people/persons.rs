@@ -117,7 +117,7 @@ impl Desk {
         match owns && !owners(&people, name).iter().any(is_other) {
             true => Ok(name.into()),
             false => Err(DeskError::Conflict(format!(
-                "Another user is called `{}` too, and sums are kept by username: ask the operators to link the two, or to \
+                "Another user is called `{}` too, and sums are kept by name: ask the operators to link the two, or to \
                  name a claim (`claims.user`) that tells users apart.",
                 name.escape_debug()
             ))),
