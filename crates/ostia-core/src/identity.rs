@@ -46,12 +46,11 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// The caller's name in usage reports.
+    /// The caller's name in usage reports: never one that they chose themselves, as it may be another's.
     pub fn reported_name(&self) -> &str {
-        if self.username.is_empty() {
-            &self.user_id
-        } else {
-            &self.username
+        match self.own_name.eq_ignore_ascii_case(&self.username) && !self.username.is_empty() {
+            true => &self.username,
+            false => self.accountable_name(),
         }
     }
 
@@ -108,6 +107,18 @@ mod tests {
         assert!(mallory.goes_by("mallory@lab.org") && mallory.goes_by("https://idp#7"));
         assert!(!mallory.goes_by("root@lab.org"));
         assert_eq!(mallory.accountable_name(), "mallory@lab.org");
+        assert_eq!(mallory.reported_name(), "mallory@lab.org");
+        let unproven = Identity {
+            own_name: "".into(),
+            ..mallory
+        };
+        assert_eq!(unproven.reported_name(), "https://idp#7");
+        let ann = Identity {
+            username: "Ann@lab.org".into(),
+            own_name: "ann@lab.org".into(),
+            ..Identity::default()
+        };
+        assert_eq!(ann.reported_name(), "Ann@lab.org");
         let nameless = Identity::default();
         assert!(!nameless.goes_by(""));
     }

@@ -18,8 +18,8 @@ mod store;
 
 pub use address::{ip_text, is_loopback};
 pub use books::{
-    Arrival, Books, HeadSent, JournalFull, Observer, Opening, Place, Receipt, Recorder, Sending,
-    Slot,
+    Arrival, Books, HeadSent, JournalFull, Observer, Opening, Outlasting, Place, Receipt, Recorder,
+    Sending, Slot,
 };
 pub use clock::{Clock, ManualClock, SystemClock, millis};
 pub use identity::Identity;

@@ -28,13 +28,13 @@ pub(crate) fn text(value: &str) -> Cow<'_, str> {
     }
 }
 
-/// The name in a usage report: the username, or the user id if the provider gives no username.
+/// The name in a usage report: the username, unless the row names another one; pseudonyms are ids without a username.
 pub(crate) fn reported_user<'a>(row: &'a LedgerRow<'_>) -> &'a str {
-    if row.username.is_empty() {
-        &row.user_id
-    } else {
-        &row.username
-    }
+    let names = [&row.reported_user, &row.username, &row.user_id];
+    names
+        .into_iter()
+        .find(|name| !name.is_empty())
+        .map_or("", |name| name)
 }
 
 #[cfg(test)]

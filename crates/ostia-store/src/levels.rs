@@ -2,12 +2,13 @@
 //!
 //! A report takes the coarsest sums that it can be made of. Each level costs a block in every batch, so there are few.
 
+/// The name in a report, as `columns::reported_user` says it.
+pub(crate) const REPORTED: &str =
+    "COALESCE(NULLIF(reported_user, ''), NULLIF(username, ''), user_id)";
+
 /// The columns that reports group by: the name in a report, and how the ledger says it.
 pub(crate) const DIMENSIONS: [(&str, &str); 9] = [
-    (
-        "user",
-        "CASE WHEN username = '' THEN user_id ELSE username END",
-    ),
+    ("user", REPORTED),
     ("group", "group_id"),
     ("project", "project"),
     ("key", "key_id"),

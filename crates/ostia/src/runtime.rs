@@ -13,6 +13,7 @@ use futures_util::FutureExt;
 use futures_util::future::{Either, select};
 use parking_lot::Mutex;
 use rustix::io::Errno;
+use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
@@ -30,6 +31,14 @@ where
     F::Output: Send + 'static,
 {
     tokio::spawn(work)
+}
+
+/// Starts work that outlives what started it, from a place that may also be dropped after the runtime has ended: then
+/// the work is dropped too.
+pub fn spawn_beside(work: impl Future<Output = ()> + Send + 'static) {
+    if let Ok(runtime) = Handle::try_current() {
+        runtime.spawn(work);
+    }
 }
 
 /// Runs blocking work on a thread of its own. Once begun it runs to the end, even if nobody waits for it.

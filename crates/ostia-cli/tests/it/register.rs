@@ -319,6 +319,54 @@ async fn a_job_is_started_when_its_model_is_asked_for_and_the_request_waits() {
     rig.end();
 }
 
+/// The gateway keeps no record of jobs that it submits: whatever kills it, the scheduler's list has them, and they are not
+/// submitted again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn r89_a_job_submitted_before_a_kill_is_found_and_not_submitted_again() {
+    let mut rig = Rig::with(&json!({}), |site| {
+        let bin = |name: &str| site.path(&format!("bin/{name}")).display().to_string();
+        let log = site.path("asked").display().to_string();
+        let job = r#"{"job_id": 7, "name": "x", "comment": "ostia:org/model", "job_state": "PENDING", "start_time": 0,
+            "priority": 1, "user_name": "svc", "partition": "gpu"}"#;
+        let listing = format!(
+            "if [ -e {log} ]; then cat <<'END'\n{{\"jobs\": [{job}], \"errors\": []}}\nEND\n\
+             else echo '{{\"jobs\": [], \"errors\": []}}'; fi"
+        );
+        program(site, "squeue", &listing);
+        program(site, "sbatch", &format!("echo \"$1 $2\" >> {log}"));
+        let fields = json!({
+            "cluster_name": "sophia", "frameworks": ["vllm"], "openai_endpoints": ["chat/completions"],
+            "cluster_adapter": "slurm", "config": {"command": [bin("squeue")], "on_demand": [bin("sbatch")]},
+        });
+        let entry = json!([{"model": "resource_server_async.cluster", "fields": fields}]);
+        site.write("clusters.json", &entry.to_string());
+    });
+    let log = rig.site.path("asked");
+    let asked = || std::fs::read_to_string(&log).unwrap_or_default();
+    assert_eq!(rig.call().await, 503);
+    let submitting = async {
+        while asked().is_empty() {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    };
+    within(|| "a job to be submitted".to_owned(), submitting).await;
+    rig.gateway.signal(Signal::KILL);
+    assert_eq!(rig.gateway.code(), None);
+    rig.gateway = rig.site.serve(&[]);
+    let ready = rig.gateway.event("ostia listens");
+    rig.address = ready["listen"].as_str().unwrap().to_owned();
+    rig.until("queued").await;
+    assert_eq!(rig.call().await, 503);
+    let engine = engine().await;
+    let job = rig.job(&engine, &[], &[]);
+    rig.until("running").await;
+    assert_eq!(rig.call().await, 200);
+    assert_eq!(asked(), format!("{SLUG} org/model\n"), "once");
+    job.signal(Signal::TERM);
+    assert_eq!(job.code(), Some(0));
+    rig.end();
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_tunnel_needs_no_port_of_the_cluster_and_drains_like_a_lease() {
     let rig = Rig::start();

@@ -14,7 +14,7 @@ use std::task::{Context, Poll};
 
 use crate::{Clock, LedgerRow};
 
-pub use opening::{HeadSent, Opening};
+pub use opening::{HeadSent, Opening, Outlasting};
 pub use page::{Arrival, Place};
 pub use receipt::{Receipt, Sending};
 

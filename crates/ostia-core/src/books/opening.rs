@@ -2,7 +2,7 @@ use std::borrow::Cow;
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::page::{Page, Place};
 use super::{Arrival, Books, Observer, Receipt};
@@ -23,11 +23,40 @@ impl HeadSent {
     }
 }
 
+/// Whether a request goes on when its client leaves; shared by the request and whoever waits for its answer.
+#[derive(Debug, Clone, Default)]
+pub struct Outlasting(Arc<Flags>);
+
+#[derive(Debug, Default)]
+struct Flags {
+    /// A backend that bills to the end has begun to receive it.
+    is_billed: AtomicBool,
+    has_left: AtomicBool,
+}
+
+impl Outlasting {
+    pub(super) fn set(&self, is_billed: bool) {
+        self.0.is_billed.store(is_billed, Ordering::Relaxed);
+    }
+
+    /// The client leaves. Returns whether the request goes on.
+    pub fn leave(&self) -> bool {
+        let goes_on = self.0.is_billed.load(Ordering::Relaxed);
+        self.0.has_left.fetch_or(goes_on, Ordering::Relaxed);
+        goes_on
+    }
+
+    /// The request goes on without its client.
+    pub fn has_left(&self) -> bool {
+        self.0.has_left.load(Ordering::Relaxed)
+    }
+}
+
 /// A request that no backend has seen yet. It leaves one row: of its refusal, of a hang-up if it is dropped, or, after
 /// `open`, the row of the receipt.
 pub struct Opening {
     page: Page,
-    /// When the complete body had been read. From then on the request can only be waiting for its turn.
+    /// When the complete body had been read.
     read: Instant,
 }
 
@@ -64,6 +93,17 @@ impl Opening {
         self.page.place = place;
     }
 
+    /// From now on it waits for its turn.
+    pub fn waits(&mut self) {
+        self.page.facts.waits_since = Some(self.page.books.clock.now());
+    }
+
+    /// It has waited, for this long.
+    pub fn waited(&mut self, time: Duration) {
+        self.page.facts.waits_since = None;
+        self.page.facts.queued = time;
+    }
+
     /// Writes the row of a refusal.
     pub fn refused(mut self, outcome: Outcome, status: u16, code: Cow<'static, str>) {
         self.page.facts.http_status = status;
@@ -83,12 +123,16 @@ impl Opening {
         endpoint: Arc<dyn Observer>,
     ) -> Result<Receipt, Self> {
         self.page.place = place;
+        let queued = self.page.facts.queued;
         self.page.start();
+        self.page.facts.queued = queued;
         if poll_fn(|task| self.page.poll_started(task)).await.is_err() {
             return Err(self);
         }
         let now = self.page.books.clock.now();
-        self.page.facts.queued = now.saturating_duration_since(self.read);
-        Ok(Receipt::of(self.page, endpoint))
+        let own_time = now
+            .saturating_duration_since(self.read)
+            .saturating_sub(queued);
+        Ok(Receipt::of(self.page, endpoint, own_time))
     }
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use super::{Books, HeadSent, JournalFull, Observer, Slot};
+use super::{Books, HeadSent, JournalFull, Observer, Outlasting, Slot};
 use crate::{
     Class, Identity, LedgerRow, Location, Outcome, Phase, RequestId, Usage, UsageSource, ip_text,
     millis,
@@ -22,6 +22,7 @@ pub struct Arrival {
     pub received_unix_micros: i64,
     pub api: Cow<'static, str>,
     pub head_sent: HeadSent,
+    pub outlasting: Outlasting,
 }
 
 /// Where a request goes, and which of the caller's groups allowed it. Unknown fields are empty.
@@ -34,6 +35,8 @@ pub struct Place {
     pub location: Location,
     /// The model of the endpoint.
     pub served_model: Arc<str>,
+    /// The endpoint's provider bills to the end, whether or not the client is still there.
+    pub bills_to_end: bool,
 }
 
 /// Everything that is recorded about a request, and the guard that hands over exactly one row: by `close`, or by `Drop`
@@ -71,10 +74,15 @@ pub(super) struct Facts {
     pub(super) error_code: Cow<'static, str>,
     pub(super) usage: Usage,
     pub(super) first_byte: Option<Instant>,
+    /// How long it waited for its turn, up to `waits_since`.
     pub(super) queued: Duration,
+    /// `Some`: it is waiting for its turn now.
+    pub(super) waits_since: Option<Instant>,
     pub(super) response_bytes: u64,
     pub(super) upstream_status: u16,
     pub(super) attempts: u32,
+    /// The phase in which the client left a request that went on.
+    pub(super) left_in: Option<Phase>,
 }
 
 impl Arrival {
@@ -89,6 +97,7 @@ impl Arrival {
             received_unix_micros,
             api: Cow::Borrowed(""),
             head_sent: HeadSent::default(),
+            outlasting: Outlasting::default(),
         }
     }
 }
@@ -102,9 +111,11 @@ impl Facts {
             usage: Usage::default(),
             first_byte: None,
             queued: Duration::ZERO,
+            waits_since: None,
             response_bytes: 0,
             upstream_status: 0,
             attempts: 0,
+            left_in: None,
         }
     }
 }
@@ -148,6 +159,11 @@ impl Page {
         }
     }
 
+    /// The request goes on without its client.
+    pub(super) fn has_left(&self) -> bool {
+        self.arrival.outlasting.has_left()
+    }
+
     pub(super) const fn is_closed(&self) -> bool {
         matches!(self.state, State::Closed(_))
     }
@@ -162,8 +178,17 @@ impl Page {
                 return;
             }
         };
+        let outcome = match outcome {
+            Outcome::Interrupted => outcome,
+            _ if self.has_left() => Outcome::ClientClosed,
+            _ => outcome,
+        };
         self.charge(outcome);
-        let row = self.row(outcome, self.books.clock.now());
+        let now = self.books.clock.now();
+        if let Some(since) = self.facts.waits_since.take() {
+            self.facts.queued += now.saturating_duration_since(since);
+        }
+        let row = self.row(outcome, now);
         match &slot {
             Some(slot) => slot.finished(&row),
             None => self.books.recorder.rejected(&row),
@@ -256,7 +281,11 @@ impl Page {
                 false => facts.http_status,
             },
             outcome,
-            phase: facts.phase,
+            phase: match self.has_left() {
+                // Before the head, nobody can tell in which phase it is.
+                true => facts.left_in.unwrap_or(Phase::WaitingHeaders),
+                false => facts.phase,
+            },
             error_code: Cow::Borrowed(&facts.error_code),
             prompt_tokens: usage.prompt_tokens,
             completion_tokens: usage.completion_tokens,
@@ -275,6 +304,10 @@ impl Page {
             class: self.class,
             location: place.location,
             served_model: Cow::Borrowed(&place.served_model),
+            reported_user: Cow::Borrowed(match who.reported_name() {
+                name if name == &*who.username => "",
+                name => name,
+            }),
             count: 1,
         }
     }

@@ -4,20 +4,21 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use super::Observer;
 use super::page::{Facts, Page, Place};
+use super::{Observer, Outlasting};
 use crate::{Identity, Outcome, Phase, RequestId, Usage};
 
 /// The proof that a request is recorded, and the guard that records how it ended: exactly one final record, by `close`,
 /// or by `Drop` if nobody closed it. Only [`super::Opening::open`] makes one.
 pub struct Receipt {
     page: Page,
+    own_time: Duration,
 }
 
 impl Receipt {
-    pub(super) fn of(mut page: Page, endpoint: Arc<dyn Observer>) -> Self {
+    pub(super) fn of(mut page: Page, endpoint: Arc<dyn Observer>, own_time: Duration) -> Self {
         page.observers[0] = Some(endpoint);
-        Self { page }
+        Self { page, own_time }
     }
 
     pub fn request_id(&self) -> RequestId {
@@ -37,9 +38,9 @@ impl Receipt {
         self.page.arrival.received
     }
 
-    /// The time from the end of the request's body to its `started` record.
-    pub fn queued(&self) -> Duration {
-        self.page.facts.queued
+    /// The time from the end of the request's body to its `started` record, without its wait.
+    pub fn own_time(&self) -> Duration {
+        self.own_time
     }
 
     pub fn usage(&self) -> Usage {
@@ -67,8 +68,15 @@ impl Receipt {
         self.page.facts.phase = phase;
     }
 
-    /// Adds to the time that it has waited.
+    /// From now on it waits for its turn.
+    pub fn waits(&mut self) {
+        self.page.facts.phase = Phase::Queued;
+        self.page.facts.waits_since = Some(self.page.books.clock.now());
+    }
+
+    /// It has waited again, for this long.
     pub fn waited(&mut self, time: Duration) {
+        self.page.facts.waits_since = None;
         self.page.facts.queued += time;
     }
 
@@ -80,11 +88,15 @@ impl Receipt {
     /// The request is being sent. The attempt is counted from here on, so that the row mentions it even if the client
     /// hangs up meanwhile.
     pub fn sending(&mut self) -> Sending<'_> {
+        let bills_to_end = self.page.place.bills_to_end;
+        let outlasting = &self.page.arrival.outlasting;
+        outlasting.set(false);
         let facts = &mut self.page.facts;
         let before = facts.attempts;
         facts.attempts = before + 1;
         Sending {
             facts,
+            outlasting: bills_to_end.then_some(outlasting),
             before,
             begun: 0,
         }
@@ -108,12 +120,16 @@ impl Receipt {
 
     /// The client is being sent this status.
     pub fn told(&mut self, http_status: u16) {
-        self.page.facts.http_status = http_status;
+        if !self.page.has_left() {
+            self.page.facts.http_status = http_status;
+        }
     }
 
     /// The first bytes of the answer have arrived. Only the first call counts.
     pub fn first_byte(&mut self, at: Instant) {
-        self.page.facts.first_byte.get_or_insert(at);
+        if !self.page.has_left() {
+            self.page.facts.first_byte.get_or_insert(at);
+        }
     }
 
     /// The error code that the client gets; empty: none.
@@ -123,10 +139,23 @@ impl Receipt {
 
     /// How far the answer has come, and its usage.
     pub fn relayed(&mut self, phase: Phase, response_bytes: u64, usage: Usage) {
+        let has_left = self.page.has_left();
         let facts = &mut self.page.facts;
         facts.phase = phase;
-        facts.response_bytes = response_bytes;
         facts.usage = usage;
+        if !has_left {
+            facts.response_bytes = response_bytes;
+        }
+    }
+
+    /// The client leaves in mid-answer. Returns whether the request goes on.
+    pub fn leave(&mut self) -> bool {
+        let left_before = self.page.has_left();
+        let goes_on = self.page.arrival.outlasting.leave();
+        if goes_on && !left_before {
+            self.page.facts.left_in = Some(self.page.facts.phase);
+        }
+        goes_on
     }
 
     pub fn is_closed(&self) -> bool {
@@ -159,6 +188,8 @@ impl Receipt {
 /// dead.
 pub struct Sending<'a> {
     facts: &'a mut Facts,
+    /// `Some`: once it is being sent, it goes on when its client leaves.
+    outlasting: Option<&'a Outlasting>,
     /// How often it was sent to other endpoints.
     before: u32,
     begun: u32,
@@ -168,6 +199,9 @@ impl Sending<'_> {
     /// `WaitingHeaders`: its bytes have begun to leave.
     pub fn reached(&mut self, phase: Phase) {
         self.facts.phase = phase;
+        if let Some(outlasting) = self.outlasting {
+            outlasting.set(phase == Phase::WaitingHeaders);
+        }
         self.begun += u32::from(phase == Phase::WaitingHeaders);
         self.facts.attempts = self.before + self.begun.max(1);
     }

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use super::{Arrival, Books, JournalFull, Observer, Opening, Place, Receipt, Recorder, Slot};
+use super::{
+    Arrival, Books, JournalFull, Observer, Opening, Outlasting, Place, Receipt, Recorder, Slot,
+};
 use crate::{Clock, LedgerRow, ManualClock, Outcome, Phase, RequestId, Usage, UsageSource};
 
 /// A recorded row: its kind, and the columns that these tests check.
@@ -17,12 +19,15 @@ struct Written(&'static str, Outcome, Phase, u16, u64, u32);
 #[derive(Default)]
 struct Page {
     written: Mutex<Vec<Written>>,
+    /// The last row's `queue_ms`, and its usage.
+    queued: Mutex<(u64, UsageSource)>,
     waits: AtomicBool,
     full: AtomicBool,
 }
 
 impl Page {
     fn note(&self, kind: &'static str, row: &LedgerRow<'_>) {
+        *self.queued.lock() = (row.queue_ms, row.usage_source);
         self.written.lock().push(Written(
             kind,
             row.outcome,
@@ -167,6 +172,68 @@ fn a_request_that_reached_no_backend_leaves_one_row() {
     ];
     assert_eq!(rig.written(), expected);
     assert_eq!(*rig.told.lock(), [""; 0], "no endpoint had to do with it");
+}
+
+#[test]
+fn the_time_in_the_queue_is_in_the_row_however_it_ends() {
+    let rig = Rig::new();
+    let waits = || {
+        let mut opening = rig.begin();
+        opening.waits();
+        rig.clock.advance(Duration::from_secs(3));
+        opening
+    };
+    let queued = || rig.book.0.queued.lock().0;
+    drop(waits());
+    assert_eq!(queued(), 3_000, "the client left");
+    let mut refused = waits();
+    refused.waited(Duration::from_millis(2_990));
+    refused.refused(Outcome::Rejected, 503, "queue_full".into());
+    assert_eq!(queued(), 2_990);
+    let mut admitted = waits();
+    admitted.waited(Duration::from_millis(2_990));
+    let opened = now(admitted.open(Place::default(), rig.observer("one")));
+    let Poll::Ready(Ok(mut receipt)) = opened else {
+        panic!("not opened");
+    };
+    assert_eq!(receipt.own_time(), Duration::from_millis(10));
+    receipt.waits();
+    rig.clock.advance(Duration::from_secs(1));
+    receipt.waited(Duration::from_secs(1));
+    receipt.waits();
+    rig.clock.advance(Duration::from_secs(1));
+    drop(receipt);
+    assert_eq!(queued(), 4_990, "it waited for a backend, twice");
+}
+
+#[test]
+fn a_request_that_is_billed_to_its_end_outlasts_its_client() {
+    let rig = Rig::new();
+    let billed = Place {
+        bills_to_end: true,
+        ..Place::default()
+    };
+    let mut receipt = open(&rig, billed, "one");
+    assert!(!receipt.leave(), "nothing was sent");
+    receipt.sending().reached(Phase::WaitingHeaders);
+    receipt.told(200);
+    receipt.relayed(Phase::Streaming, 70, receipt.estimate(1));
+    assert!(receipt.leave());
+    let usage = Usage {
+        total_tokens: 90,
+        source: UsageSource::Upstream,
+        ..Usage::default()
+    };
+    receipt.relayed(Phase::Done, 4_000, usage);
+    receipt.close(Outcome::Ok);
+    let (outcome, phase) = (Outcome::ClientClosed, Phase::Streaming);
+    let expected = Written("finished", outcome, phase, 200, 90, 1);
+    assert_eq!(rig.written(), [STARTED, expected]);
+    assert_eq!(rig.book.0.queued.lock().1, UsageSource::Upstream);
+    // The endpoint that it moves on to does not bill to the end.
+    let mut receipt = open(&rig, place("two", ""), "two");
+    receipt.sending().reached(Phase::WaitingHeaders);
+    assert!(!receipt.leave());
 }
 
 #[test]

@@ -101,6 +101,8 @@ macro_rules! ledger_columns {
                     "Where the endpoint that was asked runs: `on_site` or `external`. Empty until one was chosen.";
                 41 served_model: Text<'a> [512 late],
                     "The model that was asked: another than `model` after a fallback. Empty until an endpoint was chosen.";
+                42 reported_user: Text<'a> [1024],
+                    "The name under which reports count the request, where it is not `username`, because its bearer may have chosen that: a name for which a provider answers, or `user_id`.";
                 38 count: u32,
                     "How many requests the row stands for: above 1 only for refusals that share a row.";
             }

@@ -156,6 +156,14 @@ impl Block {
         builder.build()
     }
 
+    /// What takes back all that this one has.
+    pub(crate) fn negated(mut self) -> Self {
+        for entry in &mut self.entries {
+            entry.sums = entry.sums.negated();
+        }
+        self
+    }
+
     /// Names of persons that a block has requests of.
     pub(crate) fn persons(&self) -> &[Box<str>] {
         self.names.get(USER).map_or(&[], Vec::as_slice)

@@ -39,6 +39,17 @@ async fn postgres_forgets_what_is_old() {
 }
 
 #[tokio::test]
+async fn postgres_keeps_the_sums_of_a_cut_month() {
+    let url = Server::database().await;
+    let store = store(&url).await;
+    let note = async |day: i64| {
+        let sql = sqlx::query("INSERT INTO usage_stale (day) VALUES ($1)").bind(day);
+        sql.execute(&mut connect(&url).await).await.unwrap();
+    };
+    story::sums::a_cut_month_keeps_what_was_summed(&store, note).await;
+}
+
+#[tokio::test]
 async fn postgres_makes_stale_days_anew() {
     let url = Server::database().await;
     let store = store(&url).await;

@@ -27,6 +27,8 @@ use crate::tally::of_day;
 const FULL: i64 = 16;
 /// The tier of blocks that have everything of their day or month.
 const WHOLE: i64 = 100;
+/// Where it is noted which days' sums are deleted: those before this one.
+const DELETED: &str = "pruned.sums";
 /// What one transaction gathers.
 const STEP: i64 = 8;
 
@@ -229,7 +231,12 @@ pub(super) async fn delete_before(work: &mut Work, level: Level, end: i64) -> sq
     let delete = "DELETE FROM usage_blocks WHERE level = $1 AND period =
         (SELECT min(period) FROM usage_blocks WHERE level = $1 AND period < $2)";
     let delete = sqlx::query(delete).bind(level.number).bind(end);
-    Ok(work.run(delete).await? > 0)
+    let is_deleted = work.run(delete).await? > 0;
+    if is_deleted && level.block() == Grain::Day {
+        let before = meta::position(work, DELETED).await?;
+        meta::set(work, DELETED, &end.max(before).to_string()).await?;
+    }
+    Ok(is_deleted)
 }
 
 /// Gives a person another name in all blocks.
@@ -380,6 +387,19 @@ pub(super) fn damaged(error: Damaged) -> sqlx::Error {
 
 async fn fill_day(work: &mut Work, day: i64, calendar: &mut Calendar) -> sqlx::Result<()> {
     let delete = "DELETE FROM usage_blocks WHERE level = $1 AND period = $2";
+    let deleted_until = meta::position(work, DELETED).await?;
+    let month = month_of_day(day);
+    let is_cut = first_day(month) < deleted_until;
+    let before = match is_cut {
+        true => Some(held(work, FINEST, day).await?),
+        false => None,
+    };
+    let has_sums = before.as_ref().is_some_and(|before| !before.is_empty());
+    if day < deleted_until || (day == deleted_until && has_sums) {
+        // Its rows are gone, or some of them: what was summed is all there is.
+        let forget = sqlx::query("DELETE FROM usage_stale WHERE day = $1").bind(day);
+        return work.run(forget).await.map(drop);
+    }
     for level in LEVELS
         .into_iter()
         .filter(|level| level.block() == Grain::Day)
@@ -391,21 +411,17 @@ async fn fill_day(work: &mut Work, day: i64, calendar: &mut Calendar) -> sqlx::R
         .await?;
     let finest = day_of_rows(work, day, calendar).await?;
     let blocks = aside(move || {
+        let changes = before.map(|before| month_changes(month, &finest, before));
         let days = of_day(day, finest).filter(|(level, ..)| level.block() == Grain::Day);
-        let placed = days.map(|(level, period, block)| {
-            (
-                Place {
-                    level: level.number,
-                    period,
-                    tier: WHOLE,
-                },
-                block.to_bytes(),
-            )
-        });
-        Ok(placed.collect::<Vec<_>>())
+        let placed = days.map(|(level, period, block)| whole(level, period, &block));
+        Ok(placed
+            .chain(changes.into_iter().flatten())
+            .collect::<Vec<_>>())
     });
     put(work, &blocks.await?).await?;
-    let month = month_of_day(day);
+    if is_cut {
+        return Ok(());
+    }
     let (from, to) = (first_day(month), first_day(month + 1));
     let more = sqlx::query("SELECT 1 FROM usage_stale WHERE day >= $1 AND day < $2 LIMIT 1");
     if work.one(more.bind(from).bind(to)).await?.is_some() {
@@ -420,6 +436,38 @@ async fn fill_day(work: &mut Work, day: i64, calendar: &mut Calendar) -> sqlx::R
         fill_month(work, level, month).await?;
     }
     Ok(())
+}
+
+/// For a month of which some days are deleted: it keeps what it has of these, so only the difference is added to it.
+fn month_changes(month: i64, now: &Block, before: Block) -> Vec<(Place, Vec<u8>)> {
+    let before = before.negated();
+    let months = LEVELS
+        .into_iter()
+        .filter(|level| level.block() == Grain::Month);
+    months
+        .map(|level| {
+            let mut change = Builder::default();
+            change.add_block(now, level);
+            change.add_block(&before, level);
+            whole(level, month, &change.build())
+        })
+        .collect()
+}
+
+fn whole(level: Level, period: i64, block: &Block) -> (Place, Vec<u8>) {
+    let place = Place {
+        level: level.number,
+        period,
+        tier: WHOLE,
+    };
+    (place, block.to_bytes())
+}
+
+/// All that a level has of a day or month.
+async fn held(work: &mut Work, level: Level, period: i64) -> sqlx::Result<Block> {
+    let select = sqlx::query("SELECT block FROM usage_blocks WHERE level = $1 AND period = $2");
+    let found = work.all(select.bind(level.number).bind(period)).await?;
+    aside(move || sum(&found, level)).await
 }
 
 /// What the ledger has of a day, hour by hour.
@@ -475,21 +523,15 @@ fn add_row(builder: &mut Builder, row: &Row, hour: i64) -> sqlx::Result<()> {
 async fn fill_month(work: &mut Work, level: Level, month: i64) -> sqlx::Result<()> {
     let mut builder = Builder::default();
     for day in first_day(month)..first_day(month + 1) {
-        let select = sqlx::query("SELECT block FROM usage_blocks WHERE level = $1 AND period = $2");
-        let found = work.all(select.bind(FINEST.number).bind(day)).await?;
+        let of_day = held(work, FINEST, day).await?;
         builder = aside(move || {
-            builder.add_block(&sum(&found, FINEST)?, level);
+            builder.add_block(&of_day, level);
             Ok(builder)
         })
         .await?;
     }
-    let bytes = aside(move || Ok(builder.build().to_bytes())).await?;
-    let place = Place {
-        level: level.number,
-        period: month,
-        tier: WHOLE,
-    };
-    put(work, &[(place, bytes)]).await
+    let whole = aside(move || Ok(whole(level, month, &builder.build())));
+    put(work, &[whole.await?]).await
 }
 
 fn number(found: Option<Row>) -> sqlx::Result<Option<i64>> {

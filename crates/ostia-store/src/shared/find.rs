@@ -38,7 +38,9 @@ fn statement(filter: &RowFilter) -> String {
             .map(|_| format!("${}", next()))
             .collect();
         let names = names.join(", ");
-        sql += &format!(" AND (username IN ({names}) OR user_id IN ({names}))");
+        sql += &format!(
+            " AND (username IN ({names}) OR user_id IN ({names}) OR reported_user IN ({names}))"
+        );
     }
     for (column, is_asked) in [
         ("model", filter.model.is_some()),

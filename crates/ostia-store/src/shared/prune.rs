@@ -140,25 +140,29 @@ async fn rename_persons(work: &mut Work, before: i64) -> sqlx::Result<Step> {
         return Ok(Step::default());
     };
     let pseudonyms = pseudonyms(work).await?;
-    let select =
-        "SELECT DISTINCT user_id, username FROM ledger WHERE started_at >= $1 AND started_at < $2";
+    let select = "SELECT DISTINCT user_id, username, reported_user FROM ledger
+        WHERE started_at >= $1 AND started_at < $2";
     let found = work
         .all(sqlx::query(select).bind(Stamp(from)).bind(Stamp(to)))
         .await?;
     let mut rows = 0;
     for person in found {
-        let (id, name): (String, String) = (person.try_get(0)?, person.try_get(1)?);
-        let reported = if name.is_empty() { &id } else { &name };
+        let (id, name, other): (String, String, String) =
+            (person.try_get(0)?, person.try_get(1)?, person.try_get(2)?);
+        let names = [&other, &name, &id];
+        let reported = names.into_iter().find(|name| !name.is_empty());
+        let reported = reported.map_or("", String::as_str);
         let Some(pseudonym) = pseudonyms.of(reported) else {
             continue;
         };
-        let update = "UPDATE ledger SET user_id = $1, username = '', client_request_id = '', key_id = '', origin_ip = ''
-            WHERE started_at >= $2 AND started_at < $3 AND user_id = $4 AND username = $5";
+        let update = "UPDATE ledger SET user_id = $1, username = '', reported_user = '', client_request_id = '',
+                key_id = '', origin_ip = ''
+            WHERE started_at >= $2 AND started_at < $3 AND user_id = $4 AND username = $5 AND reported_user = $6";
         let update = sqlx::query(update)
             .bind(pseudonym)
             .bind(Stamp(from))
             .bind(Stamp(to));
-        rows += work.run(update.bind(id).bind(name)).await?;
+        rows += work.run(update.bind(id).bind(name).bind(other)).await?;
     }
     meta::set(work, PERSONS, &to.to_string()).await?;
     Ok(Step {

@@ -33,6 +33,18 @@ async fn sqlite_forgets_what_is_old() {
 }
 
 #[tokio::test]
+async fn sqlite_keeps_the_sums_of_a_cut_month() {
+    let folder = TempDir::new().unwrap();
+    let store = Handle::open(&path(&folder)).await.unwrap();
+    let note = async |day: i64| {
+        let sql = sqlx::query("INSERT INTO usage_stale (day) VALUES ($1)").bind(day);
+        let mut connection = store.keys.acquire().await.unwrap();
+        sql.execute(&mut *connection).await.unwrap();
+    };
+    story::sums::a_cut_month_keeps_what_was_summed(&store, note).await;
+}
+
+#[tokio::test]
 async fn sqlite_makes_stale_days_anew() {
     let folder = TempDir::new().unwrap();
     let store = Handle::open(&path(&folder)).await.unwrap();

@@ -136,6 +136,36 @@ pub(crate) async fn stale_days_are_reported_and_made_anew(
     compare("made anew").await;
 }
 
+/// A month of which the first days are deleted keeps their sums when another of its days is made anew. `note`: that day is
+/// stale.
+pub(crate) async fn a_cut_month_keeps_what_was_summed(store: &dyn Store, note: impl AsyncFn(i64)) {
+    let first = NOON + 10 * DAY;
+    let rows: Vec<_> = (0..10)
+        .map(|day| row("lou", first + day * DAY, 1 << day))
+        .collect();
+    store.insert_rows(&rows).await.unwrap();
+    // In the middle of a day, of which the rows before noon are deleted.
+    let cut = first + 4 * DAY + 1;
+    let due = Retention {
+        addresses: 0,
+        persons: 0,
+        sums: cut,
+        audit: 0,
+    };
+    let prune = async || while store.prune(&due).await.unwrap().goes_on {};
+    prune().await;
+    let report = async |by: &str| super::usage(store, 0, &[by]).await;
+    let (months, days) = (report("month").await, report("day").await);
+    assert_eq!(months[0].requests, 10);
+    assert_eq!(days[0].requests, 1);
+    for stale in [2, 4, 7] {
+        note(first / DAY + stale).await;
+        prune().await;
+        assert_eq!(report("month").await, months, "day {stale}");
+        assert_eq!(report("day").await, days, "day {stale}");
+    }
+}
+
 /// The report as anybody would do it by hand.
 fn summed(rows: &[LedgerRow<'_>], query: &UsageQuery) -> Vec<UsageRow> {
     let mut lines = BTreeMap::<Vec<String>, UsageRow>::new();

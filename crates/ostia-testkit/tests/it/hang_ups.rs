@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use ostia_core::{Clock, SystemClock};
-use ostia_testkit::backend::{Cuts, Script, Step};
+use ostia_testkit::backend::{Cuts, Ending, FakeBackend, Record, Script, Step};
 use ostia_testkit::client::{HangUp, RawClient, Request};
 use ostia_testkit::gate::Gate;
 use ostia_testkit::gateway::{Endpoint, Site, TestGateway, gauges};
@@ -144,6 +144,59 @@ async fn in_the_middle_of_a_plain_answer() {
         assert_eq!(told(&row), ("client_closed", "streaming", ""));
         assert_eq!((row.http_status, &*row.usage_source), (200, "estimated"));
     }
+}
+
+/// Backends that bill to the end are read to the end.
+#[tokio::test]
+async fn what_is_billed_anyway_is_read_to_its_end() {
+    let backend = FakeBackend::start().await;
+    let endpoint = Endpoint::of("m", &backend).config("on_disconnect", json!("continue"));
+    let gateway = TestGateway::start(Site::new().endpoint(endpoint)).await;
+    for how in WAYS {
+        // In mid-stream, then before the head, streamed and not.
+        let gate = Gate::closed();
+        backend.next(Script::completion().chunks(3).gate_events(&gate));
+        let mut client = gateway.client().await;
+        client.send(gateway.chat_stream("m").bytes()).await;
+        gate.release(1);
+        let mut reading = client.begin().await.unwrap();
+        client.until(&mut reading, b"\n\n").await;
+        hang_up_and_open(&gateway, client, how, &gate).await;
+        for request in both(&gateway) {
+            let gate = Gate::closed();
+            backend.next(Script::completion().chunks(3).gate_head(&gate));
+            let mut client = gateway.client().await;
+            client.send(request.bytes()).await;
+            gate.reached(1).await;
+            hang_up_and_open(&gateway, client, how, &gate).await;
+        }
+    }
+    let whole = |record: &Record| record.ending == Some(Ending::Answered);
+    assert!(backend.records().iter().all(whole));
+    let rows = gateway.finish(&[&backend]).await;
+    for (number, row) in rows.iter().enumerate() {
+        let (phase, status) = match number % 3 {
+            0 => ("streaming", 200),
+            _ => ("waiting_headers", 499),
+        };
+        assert_eq!(told(row), ("client_closed", phase, ""));
+        assert_eq!((row.http_status, &*row.usage_source), (status, "upstream"));
+    }
+}
+
+/// The client leaves, and only then the backend goes on.
+async fn hang_up_and_open(gateway: &TestGateway, client: RawClient, how: HangUp, gate: &Gate) {
+    let rows = gateway.rows().await.len();
+    client.hang_up(how).await;
+    let left = async {
+        let open = async || gauges::scrape(gateway.admin_address()).await;
+        while gauges::sum(&open().await, "ostia_connections") != Some(0.0) {
+            tokio::task::yield_now().await;
+        }
+    };
+    ostia_testkit::patience::within(|| "the client to be gone".to_owned(), left).await;
+    gate.open();
+    until_rows(gateway, rows + 1).await;
 }
 
 /// Prints a figure for operators (`--nocapture`), which the test does not judge.

@@ -48,10 +48,10 @@ pub async fn table(database: &Path, name: &str) -> Table {
 const COLUMNS: &str = "request_id, client_request_id, started_at, finished_at, user_id, username, auth_service, idp, domain, \
     group_id, key_id, project, cluster, framework, model, endpoint_slug, api, stream, http_status, outcome, phase, error_code, \
     prompt_tokens, completion_tokens, total_tokens, cached_tokens, reasoning_tokens, usage_source, ttft_ms, duration_ms, queue_ms, \
-    request_bytes, response_bytes, upstream_status, attempts, origin_ip, class, location, served_model, count";
+    request_bytes, response_bytes, upstream_status, attempts, origin_ip, class, location, served_model, reported_user, count";
 
 const TEXTS: &str = "request_id, client_request_id, user_id, username, auth_service, idp, domain, group_id, key_id, project, \
-    cluster, framework, model, endpoint_slug, api, outcome, phase, error_code, usage_source, origin_ip, class, location, served_model";
+    cluster, framework, model, endpoint_slug, api, outcome, phase, error_code, usage_source, origin_ip, class, location, served_model, reported_user";
 
 fn assert_shape(row: &BTreeMap<String, Value>) {
     for column in COLUMNS.split(", ") {
@@ -95,7 +95,8 @@ async fn a_row_says_everything_that_the_contract_names() {
         "framework": "vllm", "model": "Org/m", "endpoint_slug": "lab-vllm-orgm", "api": "chat/completions", "stream": 1,
         "http_status": 200, "outcome": "ok", "phase": "done", "error_code": "", "prompt_tokens": 11, "completion_tokens": 3,
         "total_tokens": 14, "cached_tokens": 4, "reasoning_tokens": 0, "usage_source": "upstream", "upstream_status": 200,
-        "attempts": 1, "origin_ip": "127.0.0.1", "count": 1, "class": "batch", "location": "on_site", "served_model": "Org/m", "response_bytes": answer.body.len(),
+        "attempts": 1, "origin_ip": "127.0.0.1", "count": 1, "class": "batch", "location": "on_site", "served_model": "Org/m", "reported_user": "",
+        "response_bytes": answer.body.len(),
     });
     for (column, value) in expected.as_object().unwrap() {
         assert_eq!(&row[column], value, "{column}");

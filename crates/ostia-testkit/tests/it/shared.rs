@@ -87,6 +87,64 @@ async fn limit(gateway: &TestGateway, scope: &str, of: &str) -> Value {
     found.unwrap_or_else(|| panic!("{scope} in {list}"))[of].clone()
 }
 
+/// A replica that died as the next in line holds up nobody: it does not hear that it is called.
+#[tokio::test]
+async fn a_dead_replica_s_turn_passes_at_once() {
+    let redis = RedisServer::start().await;
+    let limits = format!("{SURE}\nqueue_timeout = \"15s\"");
+    let one_place = |endpoint: Endpoint| endpoint.config("max_in_flight", json!(1));
+    let one = replica(&redis.url(), &limits, one_place).await;
+    gauge(&one.gateway, "ostia_limiter_degraded", 0.0).await;
+    let dead = json!({
+        "replica": "dead", "pool": "m", "class": "interactive", "project": "!", "user": "!", "since": 0,
+        "ends": 9_000_000_000_000_000_i64,
+    });
+    let line = "ostia:f:endpoint:lab-vllm-m:line";
+    let _: i64 = redis.ask(&["HSET", line, "dead", &dead.to_string()]).await;
+    let answer = one.gateway.call(&one.gateway.chat("m")).await;
+    assert_eq!(answer.status(), 200, "{}", answer.text());
+    let left: i64 = redis.ask(&["HEXISTS", line, "dead"]).await;
+    assert_eq!(left, 0);
+    finish([one]).await;
+}
+
+#[tokio::test]
+async fn whoever_guesses_credentials_is_barred_from_all_replicas() {
+    let redis = RedisServer::start().await;
+    let [one, other, third] = replicas(&redis.url(), SURE, |endpoint| endpoint).await;
+    let guess =
+        |number: usize| Request::get("/v1/models").bearer(&format!("sk-ostia-{number:043}"));
+    for there in [&other, &third] {
+        let known = there.gateway.call(&there.gateway.chat("m")).await;
+        assert_eq!(known.status(), 200);
+    }
+    for number in 0..30 {
+        assert_eq!(one.gateway.call(&guess(number)).await.status(), 401);
+    }
+    assert_eq!(one.gateway.call(&guess(30)).await.status(), 429);
+    for there in [&other, &third] {
+        let barred = async {
+            // By themselves these would be let in.
+            for number in 31..60 {
+                let answer = there.gateway.call(&guess(number)).await;
+                if answer.status() == 429 {
+                    return answer;
+                }
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+            panic!("not barred");
+        };
+        let barred = within(|| "429".to_owned(), barred).await;
+        assert_eq!(
+            barred.error_code().as_deref(),
+            Some("too_many_failed_sign_ins")
+        );
+        let valid = there.gateway.call(&there.gateway.chat("m")).await;
+        assert_eq!(valid.status(), 200, "a known key is no guess");
+    }
+    finish([one, other, third]).await;
+}
+
 #[tokio::test]
 async fn three_replicas_let_in_exactly_what_one_would() {
     let redis = RedisServer::start().await;

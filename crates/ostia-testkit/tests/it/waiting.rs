@@ -73,7 +73,59 @@ async fn a_place_is_waited_for_in_turn_and_the_wait_is_told() {
     let told: u64 = second.header("x-ostia-queue-ms").unwrap().parse().unwrap();
     let rows = gateway.finish(&[&backend]).await;
     let waited = rows.iter().map(|row| row.queue_ms).max().unwrap();
-    assert!(waited >= told, "{waited} {told}");
+    assert_eq!(waited, told);
+}
+
+#[tokio::test]
+async fn a_wait_in_vain_is_told_too() {
+    let one_place = |endpoint: Endpoint| endpoint.config("max_in_flight", json!(1));
+    let (backend, gateway) = rig(one_place, "[limits]\nqueue_timeout = \"50ms\"").await;
+    let gate = Gate::closed();
+    backend.next(Script::completion().gate_head(&gate));
+    let chat = gateway.chat("m");
+    let refusing = async {
+        gate.reached(1).await;
+        let refused = gateway.call(&gateway.chat("m")).await;
+        gate.open();
+        refused
+    };
+    let (running, refused) = tokio::join!(gateway.call(&chat), refusing);
+    assert_eq!((running.status(), refused.status()), (200, 503));
+    let told: u64 = refused.header("x-ostia-queue-ms").unwrap().parse().unwrap();
+    let rows = gateway.finish(&[&backend]).await;
+    let row = rows.iter().find(|row| row.outcome == "rejected").unwrap();
+    assert!(told >= 50);
+    assert_eq!((row.queue_ms, &*row.phase), (told, "queued"));
+}
+
+#[tokio::test]
+async fn who_is_not_first_in_line_waits_as_long_as_it_takes() {
+    let settings = "[limits]\nqueue_timeout = \"2s\"\nrequests_per_second_per_user = 2";
+    let (backend, gateway) = rig(|endpoint| endpoint, settings).await;
+    let answers = all(&gateway, &gateway.chat("m"), 4).await;
+    let statuses: Vec<u16> = answers.iter().map(Answer::status).collect();
+    assert_eq!(statuses, [200; 4], "two of them a second later");
+    gateway.finish(&[&backend]).await;
+}
+
+#[tokio::test]
+async fn a_user_may_wait_for_another_time_than_others() {
+    let settings = "[limits]\nqueue_timeout = \"0\"\nrequests_per_second_per_user = 1\n\
+                    [limits.user.\"ada@lab.org\"]\nqueue_timeout = \"15s\"";
+    let (backend, gateway) = rig(|endpoint| endpoint, settings).await;
+    let patient = gateway.key_for("ada@lab.org", &[]).await;
+    let other = gateway.key_for("bob@lab.org", &[]).await;
+    for (key, expected) in [(patient, [200, 200]), (other, [200, 429])] {
+        let chat = gateway.chat("m").bearer(&key);
+        let mut statuses: Vec<u16> = all(&gateway, &chat, 2)
+            .await
+            .iter()
+            .map(Answer::status)
+            .collect();
+        statuses.sort_unstable();
+        assert_eq!(statuses, expected);
+    }
+    gateway.finish(&[&backend]).await;
 }
 
 #[tokio::test]

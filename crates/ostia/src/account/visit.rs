@@ -1,6 +1,9 @@
 use std::sync::Arc;
+use std::time::Duration;
 
-use ostia_core::{Arrival, Books, Class, HeadSent, JournalFull, Observer, Opening, Outcome, Place};
+use ostia_core::{
+    Arrival, Books, Class, HeadSent, JournalFull, Observer, Opening, Outcome, Outlasting, Place,
+};
 
 use crate::admit::{Admission, Attempt, place_of};
 use crate::authorize::{Permit, entry_group};
@@ -15,13 +18,14 @@ use crate::refusal::Refusal;
 pub struct Visit(Opening);
 
 impl Visit {
-    /// `head_sent`: whether the client may get a head before the outcome is known.
+    /// `head_sent`: whether the client got a head before the outcome was known; `outlasting`: whether the request goes on
+    /// without its client.
     pub fn begin(
         books: &Books,
         inbound: &Inbound,
         principal: &Principal,
         api: &Api,
-        head_sent: &HeadSent,
+        (head_sent, outlasting): (&HeadSent, &Outlasting),
     ) -> Self {
         let arrival = Arrival {
             client_request_id: inbound.client_request_id.clone(),
@@ -29,6 +33,7 @@ impl Visit {
             origin_ip: inbound.origin_ip,
             api: api.name(),
             head_sent: head_sent.clone(),
+            outlasting: outlasting.clone(),
             ..Arrival::new(inbound.id, inbound.received, inbound.received_unix_micros)
         };
         Self(Opening::begin(books.clone(), arrival))
@@ -59,6 +64,16 @@ impl Visit {
             ..Place::default()
         };
         self.0.found(permit.model(), place);
+    }
+
+    /// From now on it waits for its turn.
+    pub fn waits(&mut self) {
+        self.0.waits();
+    }
+
+    /// It has waited, if it had to.
+    pub fn waited(&mut self, time: Option<Duration>) {
+        self.0.waited(time.unwrap_or_default());
     }
 
     /// Writes the row of a refusal. If the client has gone, nobody was refused; that row is written on drop.

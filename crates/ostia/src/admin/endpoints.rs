@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -104,7 +105,12 @@ pub(super) fn one(gateway: &Gateway, slug: &str) -> Result<Value, Refusal> {
 
 pub(super) fn find<'a>(live: &'a Live, slug: &str) -> Result<&'a Arc<Deployment>, Refusal> {
     let found = live.catalog.deployment(slug);
-    found.ok_or_else(|| Refusal::not_found(None))
+    found.ok_or_else(|| unknown(&format!("There is no endpoint `{}`.", slug.escape_debug())))
+}
+
+/// What a path names is not there.
+pub(super) fn unknown(text: &str) -> Refusal {
+    Refusal::client(StatusCode::NOT_FOUND, "not_found", text.to_owned())
 }
 
 impl EndpointReport {

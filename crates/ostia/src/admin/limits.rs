@@ -65,7 +65,11 @@ fn overrides(others: &OtherLimits, user: Option<&str>) -> Value {
 fn written(own: &OwnLimits) -> Map<String, Value> {
     let flag = |value: bool| value.then_some(Value::Bool(true));
     let numbers = OwnLimit::ALL.map(|limit| (limit.key().name, own.of(limit).map(Value::from)));
+    let queue_timeout = own
+        .queue_timeout
+        .map(|time| Value::from(time.as_secs_f64()));
     let others = [
+        ("queue_timeout", queue_timeout),
         ("fair_share", own.fair_share.map(Value::from)),
         ("blocked", flag(own.blocked)),
         ("allow_external", flag(own.allow_external)),

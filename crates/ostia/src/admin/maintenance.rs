@@ -3,6 +3,7 @@ use ostia_core::{Notice, NoticeScope, StoreError};
 use serde_json::{Value, json};
 
 use super::asked::Asked;
+use super::endpoints::unknown;
 use crate::gateway::Gateway;
 use crate::refusal::Refusal;
 
@@ -49,7 +50,10 @@ pub(super) async fn clear(gateway: &Gateway, scope: &str) -> Result<Value, Refus
     let cleared = gateway.store().clear_notice(&named(scope)).await;
     match cleared.map_err(|error| lost(&error))? {
         true => Ok(json!({"scope": scope, "cleared": true})),
-        false => Err(Refusal::not_found(None)),
+        false => {
+            let scope = scope.escape_debug();
+            Err(unknown(&format!("Nothing was set for `{scope}`.")))
+        }
     }
 }
 
@@ -74,7 +78,10 @@ fn known_scope(gateway: &Gateway, text: &str) -> Result<NoticeScope, Refusal> {
     };
     match is_known {
         true => Ok(scope),
-        false => Err(Refusal::not_found(None)),
+        false => {
+            let text = text.escape_debug();
+            Err(unknown(&format!("There is no cluster or model `{text}`.")))
+        }
     }
 }
 

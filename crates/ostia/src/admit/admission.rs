@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use ostia_core::{Cost, Hold, Identity, Receipt, Standing, Usage};
 
@@ -86,6 +87,11 @@ impl Admission {
     /// The state of the caller's limits, for `x-ratelimit-*`.
     pub fn standing(&self) -> &Standing {
         &self.standing
+    }
+
+    /// How long the request waited for its turn, if it had to.
+    pub fn waited(&self) -> Option<Duration> {
+        self.line.waited
     }
 
     /// It was recorded that the request may reach a backend.

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ostia_core::{Identity, Observer, Phase, Place, Receipt, Standing, UsageSource};
+use ostia_core::{Identity, Observer, Place, Receipt, Standing, UsageSource};
 
 use super::Admission;
 use crate::authorize::entry_group;
@@ -44,12 +44,6 @@ impl Attempt {
     /// How long the request waited for its turn, if it had to.
     pub fn waited(&self) -> Option<Duration> {
         self.0.admission.line.waited
-    }
-
-    /// How long the gateway itself took: from the end of the body until the request may be sent, without its wait.
-    pub fn own_time(&self) -> Duration {
-        let waited = self.waited().unwrap_or_default();
-        self.0.receipt.queued().saturating_sub(waited)
     }
 
     pub fn receipt(&self) -> &Receipt {
@@ -102,7 +96,7 @@ impl Attempt {
     /// unchanged.
     pub async fn come_back(mut self, limits: &Limits) -> Result<Self, Self> {
         let phase = self.0.receipt.phase();
-        self.0.receipt.reached(Phase::Queued);
+        self.0.receipt.waits();
         let before = self.0.admission.line.waited;
         let is_back = self.0.admission.come_back(limits).await;
         let waited = self.0.admission.line.waited.unwrap_or_default();
@@ -176,6 +170,10 @@ impl Unanswered {
         self.0.deployment()
     }
 
+    pub fn waited(&self) -> Option<Duration> {
+        self.0.waited()
+    }
+
     /// Records what the caller is told. The caller may be told once this is over.
     pub async fn close(
         mut self,
@@ -199,5 +197,6 @@ pub(crate) fn place_of(deployment: &Deployment, who: &Identity) -> Place {
         group_id: entry_group(deployment, who).map_or_else(Arc::default, Arc::clone),
         location: deployment.location,
         served_model: Arc::clone(&deployment.model),
+        bills_to_end: deployment.target.bills_to_end,
     }
 }

@@ -170,6 +170,8 @@ fn larger(one: OwnLimits, other: OwnLimits) -> OwnLimits {
     };
     OwnLimits {
         numbers: OwnLimit::ALL.map(most),
+        // Unlike a limit of 0, a wait of 0 is the smallest.
+        queue_timeout: one.queue_timeout.max(other.queue_timeout),
         fair_share: one.fair_share.max(other.fair_share),
         blocked: one.blocked || other.blocked,
         allow_external: one.allow_external || other.allow_external,
@@ -181,6 +183,7 @@ fn larger(one: OwnLimits, other: OwnLimits) -> OwnLimits {
 fn or_else(first: OwnLimits, then: OwnLimits) -> OwnLimits {
     OwnLimits {
         numbers: OwnLimit::ALL.map(|limit| first.of(limit).or(then.of(limit))),
+        queue_timeout: first.queue_timeout.or(then.queue_timeout),
         fair_share: first.fair_share.or(then.fair_share),
         blocked: first.blocked || then.blocked,
         allow_external: first.allow_external || then.allow_external,
@@ -255,7 +258,6 @@ pub const fn whose(scope: Scope) -> &'static str {
 pub(super) fn limits_off() -> Limits {
     Limits {
         everybody: Default::default(),
-        refused_bytes_per_second_per_user: 0,
         tpm_model: 0,
         default_output_tokens: 1_024,
         reserve_output: crate::settings::ReserveOutput::Estimate,

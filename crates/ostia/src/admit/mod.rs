@@ -34,4 +34,4 @@ pub use local::{Change, Counters, LocalLimiter};
 pub use queue::Waits;
 pub use refused::{Refused, Shortage};
 pub use retry_budget::RetryBudget;
-pub use shared::{SharedError, SharedLimiter};
+pub use shared::{Heard, SharedError, SharedLimiter};

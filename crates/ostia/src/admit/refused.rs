@@ -13,6 +13,8 @@ pub struct Refused {
     pub retry_after: Duration,
     /// It may be admitted earlier, as others may give back more than they used.
     pub may_return: bool,
+    /// How long the request waited in line; `None`: it was refused on arrival.
+    pub waited: Option<Duration>,
     pub standing: Standing,
 }
 
@@ -35,6 +37,7 @@ impl Refused {
             shortage,
             retry_after: Duration::ZERO,
             may_return: false,
+            waited: None,
             standing: Standing::default(),
         }
     }
@@ -53,6 +56,21 @@ impl Refused {
             retry_after,
             may_return: true,
             ..Self::now(Shortage::NotServing(fault))
+        }
+    }
+
+    /// The same refusal when this much time has passed.
+    pub(super) fn later(&self, time: Duration) -> Self {
+        Self {
+            retry_after: self.retry_after.saturating_sub(time),
+            ..self.clone()
+        }
+    }
+
+    pub(super) fn after(self, waited: Duration) -> Self {
+        Self {
+            waited: Some(waited),
+            ..self
         }
     }
 
@@ -106,6 +124,7 @@ impl From<Denial> for Refused {
             },
             retry_after: denial.retry_after,
             may_return: denial.may_return,
+            waited: None,
             standing: denial.standing,
         }
     }

@@ -15,28 +15,27 @@ const LONGEST: usize = 96;
 const MOST_COMPARED: usize = 2_000;
 
 impl Nearest {
-    /// If none is similar, all names are suggested, provided that they are few.
+    /// The similar ones. A few names are all suggested, whatever was asked for: then refusals of a forbidden and of an
+    /// absent name differ in nothing but that name.
     pub(super) fn of<'a>(asked: &str, known: impl Iterator<Item = &'a str>) -> Self {
         let known: BTreeSet<&str> = known.take(MOST_COMPARED).collect();
+        if known.len() <= MOST {
+            return Self {
+                names: known.into_iter().map(str::to_owned).collect(),
+                alike: false,
+            };
+        }
         let asked = Spelling::of(asked);
         let mut alike: Vec<(usize, &str)> = known
             .iter()
             .filter_map(|name| Some((asked.distance(&Spelling::of(name))?, *name)))
             .collect();
         alike.sort_unstable();
-        let names: Vec<&str> = match (alike.is_empty(), known.len()) {
-            (false, _) => alike.into_iter().map(|(_, name)| name).take(MOST).collect(),
-            (true, ..=MOST) => {
-                return Self {
-                    names: known.into_iter().map(str::to_owned).collect(),
-                    alike: false,
-                };
-            }
-            (true, _) => Vec::new(),
-        };
+        let names = alike.into_iter().map(|(_, name)| name.to_owned());
+        let names: Vec<String> = names.take(MOST).collect();
         Self {
             alike: !names.is_empty(),
-            names: names.into_iter().map(str::to_owned).collect(),
+            names,
         }
     }
 }
@@ -120,7 +119,9 @@ mod tests {
 
     #[test]
     fn a_short_list_is_named_whole() {
-        assert_eq!(near("gpt-4o", &["demo"]), (vec!["demo".to_owned()], false));
+        for asked in ["gpt-4o", "dmo", "demo-secret"] {
+            assert_eq!(near(asked, &["demo"]), (vec!["demo".to_owned()], false));
+        }
         assert_eq!(near("gpt-4o", &[]), (Vec::new(), false));
     }
 

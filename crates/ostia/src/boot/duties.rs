@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 
 use crate::account;
+use crate::admit::Heard;
 use crate::alerts::Alerts;
 use crate::gateway::Gateway;
 use crate::live::move_former_notices;
@@ -83,6 +84,7 @@ pub(super) fn begin(gateway: &Arc<Gateway>) {
     start(gateway, "responses", tell_responses);
     if gateway.live().settings.limits.shared.is_some() {
         start(gateway, "shared_limits", share_limits);
+        start(gateway, "shared_guesses", share_guesses);
     }
     start(gateway, "auto_reload", watch_files);
     start(gateway, "left_journals", adopt_journals);
@@ -101,6 +103,17 @@ where
 
 async fn share_limits(gateway: Arc<Gateway>) -> Infallible {
     gateway.admitter().work().await
+}
+
+/// Whoever guesses credentials is barred from all replicas together.
+async fn share_guesses(gateway: Arc<Gateway>) -> Infallible {
+    let mut heard = Heard::default();
+    loop {
+        let own = gateway.live().identify.take_guesses();
+        let others = gateway.admitter().tell_guesses(&mut heard, own).await;
+        gateway.live().identify.guessed_elsewhere(others);
+        tokio::time::sleep(POLL).await;
+    }
 }
 
 async fn poll_clusters(gateway: Arc<Gateway>) -> Infallible {

@@ -43,6 +43,8 @@ pub struct Target {
     pub inject_usage: bool,
     /// Whether this backend's streams end with their dialect's terminal event.
     pub done_marker: bool,
+    /// What is billed does not end with the client: answers are read to their end, for their usage.
+    pub bills_to_end: bool,
     pub forward_headers: Vec<http::HeaderName>,
     /// Hosts other than the origin's that an adapter may call.
     pub allowed_hosts: Vec<String>,
@@ -120,6 +122,7 @@ impl Target {
             http2: false,
             inject_usage: true,
             done_marker: true,
+            bills_to_end: false,
             forward_headers: Vec::new(),
             allowed_hosts: Vec::new(),
             addresses: None,

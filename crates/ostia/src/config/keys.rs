@@ -50,17 +50,24 @@ pub fn setting_keys() -> Vec<SettingKey> {
     reading.keys.into_inner()
 }
 
-/// `90s`, `1m`, `1h`, `1h30m`.
+/// `90s`, `1m`, `24h`, `365d`, `10y`.
 pub(super) fn show_duration(duration: Duration) -> String {
     if duration.is_zero() {
         return "\"0\"".to_owned();
     }
     let millis = duration.as_millis();
-    let units = [("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
+    // A day is shown as 24 hours, and a year as 365 days, as people write them.
+    let units = [
+        ("y", 2, 365 * 86_400_000),
+        ("d", 2, 86_400_000),
+        ("h", 1, 3_600_000),
+        ("m", 1, 60_000),
+        ("s", 1, 1_000),
+    ];
     let (unit, size) = units
         .into_iter()
-        .find(|(_, size)| millis.is_multiple_of(*size))
-        .unwrap_or(("ms", 1));
+        .find(|(_, least, size)| millis.is_multiple_of(*size) && millis / size >= *least)
+        .map_or(("ms", 1), |(unit, _, size)| (unit, size));
     format!("\"{}{unit}\"", millis / size)
 }
 
@@ -116,6 +123,9 @@ mod tests {
             (90_000, "\"90s\""),
             (600_000, "\"10m\""),
             (3_600_000, "\"1h\""),
+            (86_400_000, "\"24h\""),
+            (365 * 86_400_000, "\"365d\""),
+            (3_650 * 86_400_000, "\"10y\""),
         ] {
             assert_eq!(show_duration(Duration::from_millis(millis)), shown);
         }

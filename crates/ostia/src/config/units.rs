@@ -1,12 +1,14 @@
 use std::time::Duration;
 
-use jiff::SpanRelativeTo;
 use jiff::fmt::friendly::SpanParser;
+use jiff::{Span, SpanRelativeTo};
+
+const DAYS_A_YEAR: i64 = 365;
 
 /// Timers add durations to "now": a century keeps that from overflowing.
 const LONGEST: Duration = Duration::from_secs(100 * 365 * 86_400);
 
-/// Reads `250ms`, `10s`, `1h30m`, `7d`, `2w`; a bare number is seconds. A day has 24 hours.
+/// Reads `250ms`, `10s`, `1h30m`, `7d`, `2w`, `10y`; a bare number is seconds. A day has 24 hours, a year 365 days.
 ///
 /// # Errors
 ///
@@ -17,6 +19,7 @@ pub fn duration(text: &str) -> Result<Duration, String> {
         Ok(seconds) => Some(seconds),
         Err(_) => SpanParser::new()
             .parse_span(text)
+            .and_then(with_years_in_days)
             .and_then(|span| span.to_duration(SpanRelativeTo::days_are_24_hours()))
             .and_then(Duration::try_from)
             .ok(),
@@ -25,9 +28,14 @@ pub fn duration(text: &str) -> Result<Duration, String> {
         Some(duration) if duration <= LONGEST => Ok(duration),
         Some(_) => Err(format!("`{text}` is longer than 100 years")),
         None => Err(format!(
-            "`{text}` is not a duration: write `250ms`, `10s`, `5m`, `1h` or `1d`"
+            "`{text}` is not a duration: write `250ms`, `10s`, `5m`, `1h`, `1d` or `1y`"
         )),
     }
+}
+
+fn with_years_in_days(span: Span) -> Result<Span, jiff::Error> {
+    let days = i64::from(span.get_years()) * DAYS_A_YEAR + i64::from(span.get_days());
+    span.try_years(0)?.try_days(days)
 }
 
 /// Reads a number of bytes: `33554432`, `32MiB`, `64KB`.
@@ -82,6 +90,9 @@ mod tests {
             ("2d", 172_800_000),
             ("2w", 1_209_600_000),
             ("36500d", 3_153_600_000_000),
+            ("100y", 3_153_600_000_000),
+            ("1y2d", 31_708_800_000),
+            ("10 years", 315_360_000_000),
         ] {
             assert_eq!(duration(text), Ok(Duration::from_millis(millis)), "{text}");
         }
@@ -94,7 +105,8 @@ mod tests {
             "10 parsecs",
             "1m30",
             "1mo",
-            "1y",
+            "-1y",
+            "101y",
             "3é",
             "36501d",
             "99999999999999999999s",

@@ -61,9 +61,13 @@ struct Typed<'a> {
 impl Probe<'_> {
     /// A chunk without choices, sent only for its usage.
     pub(super) fn is_bare_usage(&self) -> bool {
+        self.has_no_choice() && self.usage.is_some_and(|usage| usage.get().starts_with('{'))
+    }
+
+    /// Its list of choices is empty, so it carries no text.
+    pub(super) fn has_no_choice(&self) -> bool {
         self.choices
             .is_some_and(|choices| is_empty_list(choices.get()))
-            && self.usage.is_some_and(|usage| usage.get().starts_with('{'))
     }
 
     /// In any of the ways in which engines say it: `error`, also of one choice, `"object":"error"`, or a text at the top

@@ -36,11 +36,15 @@ pub(super) fn chunk(data: &[u8], length: usize, progress: &mut Progress) -> Seen
         if probe.is_bare_usage() {
             return Seen::LastUsage;
         }
+        if probe.has_no_choice() {
+            return Seen::Forward;
+        }
     }
     if names_error(data) || !names_choices(data) {
         let probe = serde_json::from_slice::<Probe<'_>>(data);
         if probe.is_ok_and(|probe| probe.is_error()) {
             progress.fail(data);
+            return Seen::Forward;
         }
     }
     if choices_end(data)

@@ -1,12 +1,8 @@
-use std::time::Duration;
-
 use http::StatusCode;
 
 use crate::authorize::{Denied, Explained, Nearest};
-use crate::refusal::Refusal;
+use crate::refusal::{LONGEST_WAIT, Refusal};
 
-/// SDKs do not retry after more than two minutes.
-const LONGEST_WAIT: Duration = Duration::from_secs(120);
 /// Entra's groups overage, for the user.
 const UNLISTED: &str = " Your token does not say which groups you are in, because they are too many (groups overage), so \
                         nothing that is for certain groups is open to you; please tell the operators of this gateway.";

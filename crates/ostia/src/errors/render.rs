@@ -14,7 +14,7 @@ impl Refusal {
             header::CONTENT_TYPE,
             HeaderValue::from_static("application/json"),
         );
-        for (name, value) in self.headers {
+        for (name, value) in self.settled().headers {
             headers.append(name, value);
         }
         response

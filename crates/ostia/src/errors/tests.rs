@@ -5,9 +5,14 @@ use http::StatusCode;
 use ostia_core::{Level, Measure, Scope, Standing};
 
 use crate::admit::{Refused, Shortage};
+use crate::authorize::Denied;
 use crate::backend::AdapterError;
 use crate::cluster::JobsError;
+use crate::dialect::PLAIN;
+use crate::fleet::ModelState;
+use crate::identify::SignInError;
 use crate::listen::Rejection;
+use crate::rank::NotServing;
 use crate::read::ReadError;
 use crate::refusal::{AnswerFault, Refusal};
 use crate::relay::{BackendRefusal, RefusalText, RelayError, Told};
@@ -47,6 +52,7 @@ fn the_log_says_which_limit_was_reached_and_its_numbers() {
         shortage: Shortage::Limit { scope, measure },
         retry_after: Duration::from_millis(11_200),
         may_return: false,
+        waited: None,
         standing,
     };
     let level = Level {
@@ -121,4 +127,84 @@ fn operators_are_told_of_a_path_that_the_backend_does_not_have() {
     let engine = Bytes::from_static(br#"{"error":{"message":"The model does not exist."}}"#);
     assert!(!not_found(RefusalText::Whole(engine)).contains(hint));
     assert!(!not_found(said(Some(404.into()))).contains(hint));
+}
+
+fn header(refusal: Refusal, name: &str) -> Option<String> {
+    let response = refusal.into_response(PLAIN);
+    let value = response.headers().get(name)?;
+    Some(value.to_str().unwrap().to_owned())
+}
+
+#[test]
+fn no_answer_asks_to_come_back_later_than_in_a_minute() {
+    let refused = |seconds: f64| Refused {
+        shortage: Shortage::Limit {
+            scope: Scope::User,
+            measure: Measure::Tokens,
+        },
+        retry_after: Duration::from_secs_f64(seconds),
+        may_return: false,
+        waited: None,
+        standing: Standing::default(),
+    };
+    let starts = |seconds| NotServing::NotRunning {
+        model: "m".into(),
+        state: ModelState::Queued,
+        unlisted: false,
+        starts_in: Some(Duration::from_secs(seconds)),
+    };
+    let closed: std::sync::Arc<str> = "closed".into();
+    for (refusal, wait) in [
+        (Refusal::from(refused(0.2)), Some("1")),
+        (refused(60.6).into(), Some("60")),
+        (refused(75.0).into(), None),
+        (starts(40).into(), Some("40")),
+        (starts(7_200).into(), None),
+        (Denied::Maintenance(closed).into(), Some("60")),
+    ] {
+        let message = refusal.message.clone();
+        assert_eq!(header(refusal, "retry-after").as_deref(), wait, "{message}");
+    }
+}
+
+#[test]
+fn what_no_retry_can_help_says_so() {
+    let refused =
+        |status| Refusal::client(StatusCode::from_u16(status).unwrap(), "invalid_value", "no");
+    for (refusal, is_final) in [
+        (refused(400), true),
+        (refused(422), true),
+        (refused(409), false),
+        (Refusal::from(SignInError::InvalidKey), true),
+        (SignInError::Disabled.into(), true),
+        (Denied::ModelNotFound.into(), true),
+        (ReadError::Timeout.into(), false),
+        (NotServing::NoneReady.into(), false),
+        (NotServing::Disabled.into(), true),
+        (refused(400).with_retry_after(Duration::from_secs(1)), false),
+    ] {
+        let message = refusal.message.clone();
+        let said = header(refusal, "x-should-retry");
+        assert_eq!(said.as_deref(), is_final.then_some("false"), "{message}");
+    }
+}
+
+#[test]
+fn a_wait_in_vain_is_in_the_head() {
+    let refused = Refused {
+        shortage: Shortage::EndpointsFull,
+        retry_after: Duration::from_secs(1),
+        may_return: true,
+        waited: Some(Duration::from_millis(1_234)),
+        standing: Standing::default(),
+    };
+    assert_eq!(
+        header(refused.clone().into(), "x-ostia-queue-ms").as_deref(),
+        Some("1234")
+    );
+    let at_once = Refused {
+        waited: None,
+        ..refused
+    };
+    assert_eq!(header(at_once.into(), "x-ostia-queue-ms"), None);
 }

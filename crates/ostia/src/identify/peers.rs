@@ -1,3 +1,4 @@
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -40,12 +41,17 @@ impl Sender {
 /// was valid at its last check are never affected, even behind an address that guesses.
 pub(super) struct Peers {
     seen: QuickCache<u128, Arc<Mutex<Window>>>,
+    untold: Arc<Untold>,
     /// Without trusted proxies everybody behind a local proxy has one address.
     spare_proxied_loopback: bool,
     /// Whether the local proxy was logged.
     warned: AtomicBool,
     clock: Arc<dyn Clock>,
 }
+
+/// Guesses that other replicas have not heard of, by network; `None`: nobody asks for them.
+#[derive(Default)]
+struct Untold(Mutex<Option<HashMap<u128, u32>>>);
 
 struct Window {
     since: Instant,
@@ -62,6 +68,8 @@ struct Window {
 /// hanging up does not undo the guess.
 pub(super) struct Ticket {
     held: Option<(Arc<Mutex<Window>>, OwnedSemaphorePermit)>,
+    peer: Peer,
+    untold: Arc<Untold>,
     clock: Arc<dyn Clock>,
 }
 
@@ -73,6 +81,7 @@ impl Peers {
     pub(super) fn new(trusted_proxies: bool, clock: Arc<dyn Clock>) -> Self {
         Self {
             seen: QuickCache::new(PEERS),
+            untold: Arc::default(),
             spare_proxied_loopback: !trusted_proxies,
             warned: AtomicBool::new(false),
             clock,
@@ -119,16 +128,18 @@ impl Peers {
 
     /// Waits for one of the peer's places; `Err`: how long to stay away.
     pub(super) async fn enter(&self, peer: Peer) -> Result<Ticket, Duration> {
-        let clock = Arc::clone(&self.clock);
+        let ticket = |held| Ticket {
+            held,
+            peer,
+            untold: Arc::clone(&self.untold),
+            clock: Arc::clone(&self.clock),
+        };
         let Some(window) = self.window(peer) else {
-            return Ok(Ticket { held: None, clock });
+            return Ok(ticket(None));
         };
         let places = window.lock().now(self.clock.now()).places();
         match places.acquire_owned().await {
-            Ok(place) => Ok(Ticket {
-                held: Some((window, place)),
-                clock,
-            }),
+            Ok(place) => Ok(ticket(Some((window, place)))),
             // Closed by the last guess of the window.
             Err(_) => Err(self.barred(peer).unwrap_or(WINDOW)),
         }
@@ -136,6 +147,24 @@ impl Peers {
 
     /// A credential for which no provider had to be asked.
     pub(super) fn guessed(&self, peer: Peer) {
+        self.untold.note(peer);
+        self.count(peer);
+    }
+
+    /// The guesses since the last call, by network.
+    pub(super) fn take_guesses(&self) -> Vec<(u128, u32)> {
+        let untold = self.untold.0.lock().replace(HashMap::new());
+        untold.unwrap_or_default().into_iter().collect()
+    }
+
+    /// Guesses that other replicas saw.
+    pub(super) fn guessed_elsewhere(&self, network: u128, times: u32) {
+        for _ in 0..times.min(GUESSES) {
+            self.count(Peer(Some(network)));
+        }
+    }
+
+    fn count(&self, peer: Peer) {
         if let Some(window) = self.window(peer) {
             let mut window = window.lock();
             window.now(self.clock.now()).guess();
@@ -165,6 +194,16 @@ impl Peers {
             });
         let Ok(window) = made;
         Some(window)
+    }
+}
+
+impl Untold {
+    fn note(&self, peer: Peer) {
+        if let (Some(network), Some(untold)) = (peer.0, &mut *self.0.lock())
+            && (untold.len() < PEERS || untold.contains_key(&network))
+        {
+            *untold.entry(network).or_default() += 1;
+        }
     }
 }
 
@@ -209,6 +248,7 @@ impl Ticket {
     /// The provider said that it was a guess.
     pub(super) fn spend(self) {
         if let Some((window, place)) = self.held {
+            self.untold.note(self.peer);
             place.forget();
             window.lock().now(self.clock.now()).guess();
         }
@@ -255,6 +295,27 @@ mod tests {
         assert_eq!(peers.barred(peer("192.0.2.1")), None);
         clock.advance(WINDOW);
         assert_eq!(peers.barred(peer("2001:db8::1")), None);
+    }
+
+    #[test]
+    fn guesses_are_counted_over_replicas() {
+        let clock = Arc::new(ManualClock::at(0));
+        let [here, there] = [(), ()].map(|()| Peers::new(false, Arc::clone(&clock) as _));
+        let peer = here.peer(&HeaderMap::new(), sender("192.0.2.1"));
+        here.guessed(peer);
+        assert!(here.take_guesses().is_empty(), "nobody had asked before");
+        for _ in 1..GUESSES {
+            here.guessed(peer);
+        }
+        there.guessed(peer);
+        let guesses = here.take_guesses();
+        assert_eq!(guesses.len(), 1);
+        for (network, times) in guesses {
+            there.guessed_elsewhere(network, times);
+        }
+        assert!(here.barred(peer).is_some() && there.barred(peer).is_some());
+        assert!(here.take_guesses().is_empty(), "told once");
+        assert!(there.take_guesses().is_empty(), "not told back");
     }
 
     #[test]

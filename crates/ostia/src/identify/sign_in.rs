@@ -202,6 +202,18 @@ impl Identify {
     }
 
     /// Failed sign-ins since the start, by reason: few reasons, all known beforehand.
+    /// Bad credentials since the last call, by network, for other replicas.
+    pub fn take_guesses(&self) -> Vec<(u128, u32)> {
+        self.peers.take_guesses()
+    }
+
+    /// Bad credentials that other replicas saw.
+    pub fn guessed_elsewhere(&self, guesses: Vec<(u128, u32)>) {
+        for (network, times) in guesses {
+            self.peers.guessed_elsewhere(network, times);
+        }
+    }
+
     pub fn failures(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
         self.audit.counts()
     }

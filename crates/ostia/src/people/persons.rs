@@ -97,27 +97,27 @@ impl Desk {
         }
     }
 
-    /// The name under which sums count a caller's requests, if they are nobody else's too: sums know usernames alone.
+    /// The name under which sums count a caller's requests, if they are nobody else's too: sums know names alone.
     pub async fn name_in_sums(
         &self,
         identity: &Identity,
         directory: &Directory,
     ) -> Result<Arc<str>, DeskError> {
         let name = identity.reported_name();
-        let owns = directory.owns(identity, name);
-        if *identity.user_id == *name || (owns && directory.is_linked(name)) {
+        if *identity.user_id == *name {
             return Ok(name.into());
         }
-        let people = self.store.people().all().await?;
-        let is_other = |person: &&Person| *person.id != *identity.user_id && *person.id != *name;
-        let is_shared = match owns {
-            true => owners(&people, name).iter().any(is_other),
-            false => people.iter().filter(is_other).any(|one| one.is_named(name)),
+        let owns = directory.owns(identity, name);
+        let is_certain = owns && directory.is_linked(name);
+        let people = match is_certain || !owns {
+            true => Vec::new(),
+            false => self.store.people().all().await?,
         };
-        match is_shared {
-            false => Ok(name.into()),
-            true => Err(DeskError::Conflict(format!(
-                "Another user is called `{}` too, and sums are kept by username: ask the operators to link the two, or to \
+        let is_other = |person: &&Person| *person.id != *identity.user_id && *person.id != *name;
+        match owns && !owners(&people, name).iter().any(is_other) {
+            true => Ok(name.into()),
+            false => Err(DeskError::Conflict(format!(
+                "Another user is called `{}` too, and sums are kept by name: ask the operators to link the two, or to \
                  name a claim (`claims.user`) that tells users apart.",
                 name.escape_debug()
             ))),
@@ -233,7 +233,7 @@ impl Desk {
 
     /// All data about a person, as one JSON object, in pieces.
     pub async fn export(&self, text: &str, write: &mut dyn FnMut(&str)) -> Result<(), DeskError> {
-        let person = self.person(text).await?;
+        let (person, names) = self.owner(text).await?;
         self.note("user.export", &person.id, &Value::Null).await?;
         let now = self.now();
         let keys = self.keys_of(&person.id).await?;
@@ -244,7 +244,9 @@ impl Desk {
         let head = head.to_string();
         write(head.trim_end_matches('}'));
         write(",\"requests\":[");
-        self.export_rows(&person, write).await?;
+        let ids = ids_of(&person).into_iter();
+        let ids = ids.chain(names.into_iter().map(Arc::from)).collect();
+        self.export_rows(ids, write).await?;
         write("],\"audit\":[");
         self.export_events(&person, write).await?;
         write("]}\n");
@@ -253,11 +255,11 @@ impl Desk {
 
     async fn export_rows(
         &self,
-        person: &Person,
+        ids: Vec<Arc<str>>,
         write: &mut dyn FnMut(&str),
     ) -> Result<(), DeskError> {
         let mut between = "\n";
-        for id in ids_of(person) {
+        for id in ids {
             let mut after = None;
             loop {
                 let mut rows = Vec::new();
@@ -304,19 +306,21 @@ impl Desk {
 
     /// Replaces a person by a pseudonym, and revokes their keys. Sums stay as they are. Returns the pseudonym.
     pub async fn erase(&self, text: &str) -> Result<String, DeskError> {
-        let person = self.person(text).await?;
+        let (person, names) = self.owner(text).await?;
         if person.state == PersonState::Erased {
             return Err(DeskError::Conflict(
                 "this is a pseudonym already".to_owned(),
             ));
         }
         let pseudonym = new_id("erased")?;
-        let mut changes: Vec<Change> = self
-            .projects_of(&person)
-            .await?
-            .into_iter()
-            .map(|project| Change::Project(without(project, &person)))
-            .collect();
+        let projects = self.projects_of(&person).await?.into_iter();
+        let left = projects.map(|project| Change::Project(without(project, &person)));
+        // What stands under these names goes with the person.
+        let linked = names.into_iter().map(|other| Change::Link {
+            person: person.id.to_string(),
+            other,
+        });
+        let mut changes: Vec<Change> = left.chain(linked).collect();
         changes.push(Change::Erase {
             person: person.id.to_string(),
             pseudonym: pseudonym.clone(),
@@ -326,6 +330,31 @@ impl Desk {
         let event = self.event("user.erase", &pseudonym, &Value::Null, &Value::Null);
         self.commit(&changes, &[event]).await?;
         Ok(pseudonym)
+    }
+
+    /// The person whom all that stands under the text belongs to, and the names that mean only this person although
+    /// nobody linked them: those of keys that were made for a name for which a provider answers.
+    async fn owner(&self, text: &str) -> Result<(Person, Vec<String>), DeskError> {
+        let named = self.person(text).await?;
+        let people = self.store.people().all().await?;
+        let alone = |name: &str| {
+            let mut owners = owners(&people, name);
+            owners.retain(|owner| *owner.id != *name);
+            match owners[..] {
+                [only] => Some(only),
+                _ => None,
+            }
+        };
+        let person = alone(&named.id).cloned().unwrap_or(named);
+        let keys = self.keys_of(&person.id).await?;
+        let names = keys.iter().map(|key| &*key.username).chain(person.names());
+        let mut names: BTreeSet<String> = names.map(str::to_owned).collect();
+        let ids = ids_of(&person);
+        names.retain(|name| {
+            !ids.iter().any(|id| **id == **name)
+                && alone(name).is_some_and(|owner| owner.id == person.id)
+        });
+        Ok((person, names.into_iter().collect()))
     }
 
     async fn projects_of(&self, person: &Person) -> Result<Vec<Project>, DeskError> {

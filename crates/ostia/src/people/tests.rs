@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use ostia_core::{AuditQuery, KeyRights, ManualClock, PersonState, Role};
+use ostia_core::{AuditQuery, Change, KeyRights, Login, ManualClock, OwnName, PersonState, Role};
 
 use super::*;
 
@@ -162,6 +162,62 @@ async fn what_an_allocation_system_says_twice_changes_nothing() {
         ["user.put", "user.put", "project.create", "project.put"]
     );
     assert_eq!(desk.verify_audit().await.unwrap(), Chain::Whole(4));
+}
+
+/// A provider answers for the name that keys were made for, and nobody linked the two.
+#[tokio::test]
+async fn keys_of_a_name_that_nobody_linked_go_with_its_owner() {
+    let (_folder, desk, _) = desk().await;
+    let login = |id: &str, username: &str, own| Login {
+        id: id.to_owned(),
+        person: id.to_owned(),
+        username: username.to_owned(),
+        own,
+        confirmed_at: NOON,
+        ..Login::default()
+    };
+    for (id, username, own) in [
+        ("https://idp#ann", "ann@lab.org", OwnName::Username),
+        ("https://open#eve", "ann@lab.org", OwnName::None),
+        ("https://idp#bob", "bob@lab.org", OwnName::Username),
+        ("https://other#bob", "bob@lab.org", OwnName::Username),
+    ] {
+        let confirmed = Change::Confirmed(login(id, username, own));
+        desk.store.people().change(&[confirmed], &[]).await.unwrap();
+    }
+    for name in ["ann@lab.org", "Ann@lab.org", "bob@lab.org"] {
+        desk.create_key(asked(name)).await.unwrap();
+    }
+    let mut text = String::new();
+    desk.export("https://idp#ann", &mut |piece| text.push_str(piece))
+        .await
+        .unwrap();
+    let said: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(said["keys"].as_array().unwrap().len(), 2);
+    let owner = |id: &str| {
+        let (desk, id) = (&desk, id.to_owned());
+        async move { desk.person(&id).await.map(|person| person.id) }
+    };
+    // Whoever only calls themselves by the name has no part in it.
+    desk.erase("https://open#eve").await.unwrap();
+    let of_ann = async || {
+        let mut keys = desk.all_keys().await.unwrap();
+        keys.retain(|key| key.username.eq_ignore_ascii_case("ann@lab.org"));
+        keys
+    };
+    assert!(of_ann().await.iter().all(|key| key.revoked_at.is_none()));
+    assert_eq!(of_ann().await.len(), 2);
+    let pseudonym = desk.erase("ann@lab.org").await.unwrap();
+    assert!(owner("https://idp#ann").await.is_err());
+    assert!(of_ann().await.is_empty());
+    let keys = desk.all_keys().await.unwrap();
+    let hers = keys.iter().filter(|key| *key.username == *pseudonym);
+    assert_eq!(hers.filter(|key| key.revoked_at.is_some()).count(), 2);
+    // Two providers answer for this name: the key may be either's.
+    desk.erase("https://idp#bob").await.unwrap();
+    let keys = desk.all_keys().await.unwrap();
+    let left = keys.iter().find(|key| &*key.username == "bob@lab.org");
+    assert!(left.is_some_and(|key| key.revoked_at.is_none()));
 }
 
 /// What `key list --user` shows: the keys of a person by each of the person's names, and nobody else's.

@@ -9,22 +9,21 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::Response;
 use http_body::{Body, Frame};
-use ostia_core::HeadSent;
+use ostia_core::{HeadSent, Outlasting};
 use tokio::sync::Notify;
 use tokio::time::{Sleep, sleep};
 
 use super::edge::Served;
+use super::lasting::Work;
 use crate::listen::{BodyBroken, Wire};
 use crate::refusal::Refusal;
 use crate::relay::{ClientBody, KEEPALIVE, is_events, stream_head};
-
-/// A request in progress, which owns all that it needs.
-pub(super) type Work = Pin<Box<dyn Future<Output = Served> + Send>>;
 
 /// What a request and the code that waits for its answer share.
 #[derive(Clone, Default)]
 pub(super) struct Early {
     pub head_sent: HeadSent,
+    pub outlasting: Outlasting,
     allowed: Arc<Allowed>,
 }
 
@@ -155,7 +154,7 @@ impl Body for EarlyBody {
             let Some(work) = &mut this.work else {
                 return Poll::Ready(None);
             };
-            if let Poll::Ready(served) = work.as_mut().poll(task) {
+            if let Poll::Ready(served) = Pin::new(work).poll(task) {
                 this.work = None;
                 this.go_on(served);
                 continue;

@@ -6,10 +6,11 @@ use http::{HeaderMap, Method, Response, StatusCode, header, request};
 use ostia_core::RequestId;
 
 use super::answer;
-use super::early::{Early, EarlyBody, First, Work};
+use super::early::{Early, EarlyBody, First};
+use super::lasting::Work;
 use crate::admit::Unanswered;
 use crate::dialect::{Api, Dialect, PLAIN};
-use crate::errors::limit_headers;
+use crate::errors::{limit_headers, queue_header};
 use crate::gateway::{Gateway, NO_ROUTE, begin_access, empty_answer, logged};
 use crate::listen::{Handler, Inbound, Rejection};
 use crate::live::Live;
@@ -27,8 +28,8 @@ impl Handler for Gateway {
         let (after, pause) = (upstream.send_headers_after, upstream.keepalive_comment);
         let wire = Arc::clone(&inbound.wire);
         let early = Early::default();
-        // Boxed before it is handed on, and so moved once.
-        let work: Work = Box::pin(serve(Arc::clone(&self), live, inbound, early.clone()));
+        let serving = serve(Arc::clone(&self), live, inbound, early.clone());
+        let work = Work::new(serving, early.outlasting.clone());
         let Some(after) = after else {
             return work.await.into_response();
         };
@@ -169,7 +170,8 @@ pub(super) fn asks_for_stream(head: &request::Parts) -> bool {
 pub(super) async fn refuse(unanswered: Unanswered, refusal: Refusal) -> Refusal {
     let refusal = refusal
         .at(&unanswered.deployment().slug)
-        .with_headers(limit_headers(unanswered.standing()));
+        .with_headers(limit_headers(unanswered.standing()))
+        .with_headers(queue_header(unanswered.waited()).into_iter().collect());
     let (status, code) = (refusal.status.as_u16(), refusal.code.clone());
     unanswered.close(status, code, refusal.outcome).await;
     refusal

@@ -5,6 +5,7 @@
 mod choose;
 mod early;
 mod edge;
+mod lasting;
 mod lists;
 mod moved;
 mod registering;
@@ -18,7 +19,7 @@ use self::early::Early;
 use self::edge::{asks_for_stream, refuse, wants_websocket};
 use self::moved::{Moved, moved_on};
 use crate::account::Visit;
-use crate::admit::{Admission, Attempt, Entry, class_of};
+use crate::admit::{Admission, Attempt, Entry, class_of, own_limits};
 use crate::backend;
 use crate::errors::{limit_headers, queue_header, served_header};
 use crate::gateway::Gateway;
@@ -29,6 +30,7 @@ use crate::read::{Call, Rules, Stored, read, session};
 use crate::refusal::Refusal;
 use crate::relay::{self, ClientBody, InFlight};
 use crate::routes::{Address, Lost, Route};
+use crate::settings::OwnLimit;
 use crate::telemetry::AccessLog;
 
 /// Answers any request to the public listener. `route` is what its path leads to.
@@ -111,9 +113,10 @@ async fn infer(
     inbound: &mut Inbound,
     stored: Option<&str>,
 ) -> Result<Response<ClientBody>, Refusal> {
-    let (api, head_sent) = (&case.address.api, &case.early.head_sent);
+    let api = &case.address.api;
+    let shared = (&case.early.head_sent, &case.early.outlasting);
     let books = case.gateway.books(case.present, case.access);
-    let mut visit = Visit::begin(&books, inbound, case.principal, api, head_sent);
+    let mut visit = Visit::begin(&books, inbound, case.principal, api, shared);
     let entering = Box::pin(async {
         match stored {
             None => enter(case, inbound, &mut visit).await,
@@ -147,7 +150,10 @@ async fn enter(
     let (headers, body) = (&inbound.head.headers, &mut inbound.body);
     let session = session(headers, &live.settings.routing.session_headers)?;
     visit.classed(class_of(headers, case.principal)?);
-    let rate = live.settings.limits.refused_bytes_per_second_per_user;
+    let limits = &live.settings.limits;
+    let rate = own_limits(limits, case.principal.identity())
+        .of(OwnLimit::RefusedBytes)
+        .unwrap_or_else(|| limits.of(OwnLimit::RefusedBytes));
     let refused = gateway.refused_bytes();
     let mut toll = refused.toll(&case.principal.user_id, rate)?;
     let rules = Rules {
@@ -221,7 +227,13 @@ async fn admit(
         demand: &call.demand(),
         class: class_of(&inbound.head.headers, principal)?,
     };
-    Ok(gateway.admitter().enter(ranked, entry).await?)
+    visit.waits();
+    let entered = gateway.admitter().enter(ranked, entry).await;
+    visit.waited(match &entered {
+        Ok(admission) => admission.waited(),
+        Err(refused) => refused.waited,
+    });
+    Ok(entered?)
 }
 
 /// Sends the request, moves on to another endpoint if that is safe, and relays the response.
@@ -245,7 +257,7 @@ async fn dispatch(
         id: inbound.id,
         headers: &inbound.head.headers,
     };
-    gateway.figures().took(attempt.own_time());
+    gateway.figures().took(attempt.receipt().own_time());
     gateway.admitter().begin();
     let answer = loop {
         let failure = match live.backends.call(&mut attempt, request).await {

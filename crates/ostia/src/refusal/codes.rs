@@ -213,7 +213,7 @@ pub const ERROR_CODES: &[ErrorCode] = &[
         &[409],
         "It would contradict what is there: a name that is taken, a limit of keys, two users of one name.",
         "The message says what is in the way.",
-        "Routes of the admin listener, and `GET /v1/usage` of somebody whose username another user has too: `ostia user link`, or `claims.user` of the provider.",
+        "Routes of the admin listener, and `GET /v1/usage` of somebody for whose name two providers answer: `ostia user link`, or `claims.user` of the provider.",
     ),
     code(
         "cluster_not_found",
@@ -324,7 +324,7 @@ pub const ERROR_CODES: &[ErrorCode] = &[
     code(
         "too_many_failed_sign_ins",
         &[429],
-        "30 bad credentials came from this address within a minute.",
+        "30 bad credentials came from this address within a minute, to all replicas together that share their limits.",
         "Use a valid key, after `Retry-After`.",
         "`trusted_proxies`: without it, everyone behind a proxy has one address. `ostia_sign_ins_failed_total`.",
     ),

@@ -16,4 +16,4 @@ mod tests;
 pub use codes::{ERROR_CODES, ErrorCode, known_code};
 pub use fault::AnswerFault;
 pub(crate) use refusal::one_line;
-pub use refusal::{Blame, Refusal};
+pub use refusal::{Blame, LONGEST_WAIT, Refusal};

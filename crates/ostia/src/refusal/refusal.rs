@@ -2,10 +2,14 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::header::RETRY_AFTER;
 use http::{HeaderName, HeaderValue, StatusCode};
 use ostia_core::Outcome;
 
 use super::codes::is_known;
+
+/// The longest wait that a client is told. Coding agents give up rather than wait longer.
+pub const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 /// Who must change something to prevent it from happening again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,14 +104,30 @@ impl Refusal {
         self.with_header("x-should-retry", HeaderValue::from_static("false"))
     }
 
+    /// Whether its status alone says that no retry can help.
+    fn is_final_by_status(&self) -> bool {
+        let status = self.status.as_u16();
+        let waits = self.headers.iter().any(|(name, _)| name == RETRY_AFTER);
+        self.status.is_client_error() && !matches!(status, 408 | 409 | 425 | 429) && !waits
+    }
+
+    /// Says so to clients, where no retry can help.
+    pub fn settled(self) -> Self {
+        match self.is_final_by_status() && !self.is_permanent() {
+            true => self.permanent(),
+            false => self,
+        }
+    }
+
+    fn is_permanent(&self) -> bool {
+        let mut names = self.headers.iter().map(|(name, _)| name);
+        names.any(|name| name == "x-should-retry")
+    }
+
     /// Whether the same request may succeed later.
     pub fn is_passing(&self) -> bool {
         let status = self.status.as_u16();
-        let is_final = self
-            .headers
-            .iter()
-            .any(|(name, _)| name == "x-should-retry");
-        (status == 429 || status >= 500) && !is_final
+        (status == 429 || status >= 500) && !self.is_permanent()
     }
 
     /// Whole seconds, at least 1 (RFC 9110 section 10.2.3).

@@ -1,3 +1,4 @@
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -8,6 +9,7 @@ use super::bulk::BulkBody;
 use super::stream::StreamBody;
 use crate::backend::AnswerBody;
 use crate::listen::BodyBroken;
+use crate::runtime::spawn_beside;
 use crate::telemetry::AccessLog;
 
 /// The body of every response that the gateway sends.
@@ -60,6 +62,32 @@ impl From<Source> for ClientBody {
         Self {
             source,
             access: None,
+        }
+    }
+}
+
+impl ClientBody {
+    /// An answer that goes on without its client, because its backend bills to the end.
+    fn take_lasting(&mut self) -> Option<Source> {
+        let goes_on = match &mut self.source {
+            Source::Bulk(body) => body.leave(),
+            Source::Stream(body) => body.leave(),
+            Source::Whole(_) | Source::Other(_) => false,
+        };
+        goes_on.then(|| std::mem::replace(&mut self.source, Source::Whole(None)))
+    }
+}
+
+impl Drop for ClientBody {
+    fn drop(&mut self) {
+        if let Some(mut source) = self.take_lasting() {
+            spawn_beside(async move {
+                match &mut source {
+                    Source::Bulk(body) => poll_fn(|task| body.poll_to_end(task)).await,
+                    Source::Stream(body) => poll_fn(|task| body.poll_to_end(task)).await,
+                    Source::Whole(_) | Source::Other(_) => {}
+                }
+            });
         }
     }
 }

@@ -74,6 +74,28 @@ where
         &mut self.in_flight
     }
 
+    /// The client leaves. Returns whether the answer is to be read to its end.
+    pub(super) fn leave(&mut self) -> bool {
+        if self.in_flight.receipt().is_closed() {
+            return false;
+        }
+        let usage = self.estimate(self.counted());
+        let receipt = self.in_flight.receipt_mut();
+        receipt.relayed(Phase::Streaming, self.passed, usage);
+        receipt.leave()
+    }
+
+    /// Reads the answer to its end, for its usage.
+    pub(super) fn poll_to_end(&mut self, task: &mut TaskContext<'_>) -> Poll<()> {
+        while !self.in_flight.receipt().is_closed() {
+            match std::task::ready!(Pin::new(&mut *self).poll_frame(task)) {
+                Some(Ok(_)) => {}
+                Some(Err(_)) | None => break,
+            }
+        }
+        Poll::Ready(())
+    }
+
     /// Reads the response until it is complete or too large to be held.
     pub(super) fn poll_collect(
         &mut self,

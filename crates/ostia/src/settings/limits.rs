@@ -11,6 +11,7 @@ pub enum OwnLimit {
     InFlight,
     InFlightPerModel,
     TokensPerMinute,
+    RefusedBytes,
 }
 
 /// How a limit is written in `ostia.toml`.
@@ -24,11 +25,12 @@ pub struct LimitKey {
 }
 
 impl OwnLimit {
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 5] = [
         Self::RequestsPerSecond,
         Self::InFlight,
         Self::InFlightPerModel,
         Self::TokensPerMinute,
+        Self::RefusedBytes,
     ];
 
     pub const fn key(self) -> LimitKey {
@@ -57,6 +59,12 @@ impl OwnLimit {
                 u64::MAX,
                 "Tokens per minute of one user on one endpoint, for endpoints that do not set it; 0 means off.",
             ),
+            Self::RefusedBytes => (
+                "refused_bytes_per_second_per_user",
+                67_108_864,
+                u64::MAX,
+                "Bytes per second of one user's request bodies that are read and then refused; 0 means off. Beyond it 429 `refused_bytes`, until the excess has drained at this rate.",
+            ),
         };
         LimitKey {
             name,
@@ -74,8 +82,6 @@ const MANY: u64 = 4_294_967_295;
 pub struct Limits {
     /// By [`OwnLimit`]; 0 means unlimited.
     pub everybody: [u64; OwnLimit::ALL.len()],
-    /// 0 means unlimited.
-    pub refused_bytes_per_second_per_user: u64,
     pub tpm_model: u64,
     /// Output tokens reserved for a request until enough is known about its model.
     pub default_output_tokens: u64,
@@ -128,6 +134,7 @@ pub struct OtherLimits {
 pub struct OwnLimits {
     /// By [`OwnLimit`]; `None`: the more general limit applies.
     pub numbers: [Option<u64>; OwnLimit::ALL.len()],
+    pub queue_timeout: Option<Duration>,
     /// The share of a queue, relative to others of the same kind.
     pub fair_share: Option<u32>,
     pub blocked: bool,

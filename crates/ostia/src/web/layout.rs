@@ -82,10 +82,14 @@ impl<'a> Shell<'a> {
 
     fn account(&self, visitor: &Visitor) -> Markup {
         let principal = &visitor.principal;
+        let name = match principal.username.is_empty() {
+            true => &principal.user_id,
+            false => &principal.username,
+        };
         html! {
             form.account method="post" action=(self.case.to("/ui/logout")) {
                 input type="hidden" name="token" value=(visitor.form_token);
-                span.who title=(principal.user_id) { (principal.reported_name()) }
+                span.who title=(principal.user_id) { (name) }
                 button.plain type="submit" { "Sign out" }
             }
         }

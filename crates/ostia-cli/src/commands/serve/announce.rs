@@ -1,6 +1,9 @@
 //! What a gateway tells its log and systemd about itself. Without systemd, the calls do nothing.
 
 use std::net::SocketAddr;
+use std::sync::LazyLock;
+use std::sync::mpsc::{self, SyncSender};
+use std::thread;
 use std::time::Duration;
 
 use ostia::boot::Running;
@@ -29,7 +32,10 @@ pub(super) fn ready(running: &Running) {
         "ostia listens"
     );
     // This process may have taken over from the one that systemd knows.
-    notify(&[NotifyState::MainPid(std::process::id()), NotifyState::Ready]);
+    notify(vec![
+        NotifyState::MainPid(std::process::id()),
+        NotifyState::Ready,
+    ]);
 }
 
 /// Sends keep-alives to systemd, if it asks for them.
@@ -41,7 +47,7 @@ pub(super) fn keep_watched() {
     let interval = Duration::from_micros(limit) / 2;
     spawn(async move {
         loop {
-            notify(&[NotifyState::Watchdog]);
+            notify(vec![NotifyState::Watchdog]);
             tokio::time::sleep(interval).await;
         }
     });
@@ -67,13 +73,13 @@ fn pages(settings: &Settings) -> Option<String> {
 /// systemd needs the monotonic time at which a reload began.
 pub(super) fn reloading() {
     match NotifyState::monotonic_usec_now() {
-        Ok(now) => notify(&[NotifyState::Reloading, now]),
+        Ok(now) => notify(vec![NotifyState::Reloading, now]),
         Err(error) => tracing::debug!(%error, "systemd was not told"),
     }
 }
 
 pub(super) fn reloaded() {
-    notify(&[NotifyState::Ready]);
+    notify(vec![NotifyState::Ready]);
 }
 
 pub(super) fn stopping(running: &Running, signal: &str, grace: Duration) {
@@ -85,7 +91,7 @@ pub(super) fn stopping(running: &Running, signal: &str, grace: Duration) {
         limit_seconds = limit.as_secs(),
         "stopping: not ready, then nothing new is accepted, running requests are answered; a second signal cuts them off"
     );
-    notify(&[
+    notify(vec![
         NotifyState::Stopping,
         NotifyState::ExtendTimeoutUsec(longest),
     ]);
@@ -99,8 +105,26 @@ fn shown(configured: &ListenAddress, bound: Option<SocketAddr>) -> String {
     }
 }
 
-fn notify(state: &[NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(state) {
-        tracing::debug!(%error, "systemd was not told");
+/// Messages that wait for systemd. Beyond these, keep-alives are worth nothing anyway.
+const MOST_UNTOLD: usize = 64;
+
+/// Sends from a thread of its own: while systemd is busy and its socket is full, sending blocks.
+static NOTIFIER: LazyLock<SyncSender<Vec<NotifyState<'static>>>> = LazyLock::new(|| {
+    let (told, to_tell) = mpsc::sync_channel::<Vec<NotifyState<'static>>>(MOST_UNTOLD);
+    let tell = move || {
+        for state in to_tell {
+            if let Err(error) = sd_notify::notify(&state) {
+                tracing::debug!(%error, "systemd was not told");
+            }
+        }
+    };
+    // Without the thread, systemd is told nothing, as if it had not started this process.
+    let _ = thread::Builder::new().name("notify".to_owned()).spawn(tell);
+    told
+});
+
+fn notify(state: Vec<NotifyState<'static>>) {
+    if NOTIFIER.try_send(state).is_err() {
+        tracing::debug!("systemd does not read what it is told");
     }
 }

@@ -39,13 +39,13 @@ pub(in super::super) async fn rows_of(
     work.end(done).await
 }
 
-/// Reports name people by username, or by id if the username is empty.
+/// The names under which sums count the person. A username that they chose may be another's.
 const NAMES: &str = "
-    SELECT username FROM ledger WHERE user_id = $1 OR user_id IN (SELECT id FROM identities WHERE person = $1)
-    UNION SELECT user_id FROM ledger
-        WHERE username = '' AND (user_id = $1 OR user_id IN (SELECT id FROM identities WHERE person = $1))
-    UNION SELECT username FROM users WHERE id = $1 UNION SELECT CAST($1 AS TEXT)
-    UNION SELECT username FROM identities WHERE person = $1";
+    SELECT COALESCE(NULLIF(reported_user, ''), NULLIF(username, ''), user_id) FROM ledger
+        WHERE user_id = $1 OR user_id IN (SELECT id FROM identities WHERE person = $1)
+    UNION SELECT CASE proven WHEN 1 THEN username WHEN 2 THEN email ELSE '' END FROM identities WHERE person = $1
+    UNION SELECT id FROM identities WHERE person = $1
+    UNION SELECT CAST($1 AS TEXT)";
 
 const REVOKE: &str = "
     UPDATE api_keys SET revoked_at = $2
@@ -53,7 +53,7 @@ const REVOKE: &str = "
 
 /// Every place that names the person, in the order of their references. Rows keep their figures.
 const ERASE: [&str; 4] = [
-    "UPDATE ledger SET user_id = $2, username = $2, origin_ip = '', client_request_id = ''
+    "UPDATE ledger SET user_id = $2, username = $2, reported_user = '', origin_ip = '', client_request_id = ''
      WHERE user_id = $1 OR user_id IN (SELECT id FROM identities WHERE person = $1)",
     "UPDATE api_keys SET username = $2, label = '', groups = '[]'
      WHERE username = $1 OR username IN (SELECT id FROM identities WHERE person = $1)",

@@ -163,17 +163,74 @@ async fn two_persons_of_one_name_do_not_see_each_other() {
     rig.gateway.finish(&[&rig.backend]).await;
 }
 
-/// Usernames without a domain are nobody's own: two realms may both have an `ann`, and their sums are kept by that name.
+/// Usernames that somebody chose are nobody's own, so sums are kept by the names for which providers answer.
 #[tokio::test]
-async fn sums_of_a_name_that_two_persons_chose_are_shown_to_neither() {
+async fn what_somebody_uses_under_a_chosen_name_is_counted_as_their_own() {
     let rig = rig().await;
-    let claims = |address: &str| json!({"preferred_username": "ann", "email": address, "email_verified": true, "upn": "ann@lab.org"});
-    let one = rig.token(&rig.choosing, "1", &claims("ann@lab.org"));
-    assert_eq!(rig.get("/v1/usage", &one).await.status(), 200);
-    let two = rig.token(&rig.choosing, "2", &claims("anna@lab.org"));
-    for token in [&two, &one] {
-        let usage = Request::get("/v1/usage").bearer(token);
-        rig.gateway.call_until(&usage, 409).await;
+    let claims = |username: &str, address: &str| json!({"preferred_username": username, "email": address, "email_verified": true, "upn": "root@lab.org"});
+    let unproven =
+        json!({"preferred_username": "root@lab.org", "email": "eve@lab.org", "domain": "lab.org"});
+    let people = [
+        (
+            rig.token(&rig.choosing, "1", &claims("ann", "ann@lab.org")),
+            1,
+        ),
+        (
+            rig.token(&rig.choosing, "2", &claims("ann", "anna@lab.org")),
+            2,
+        ),
+        (
+            rig.token(
+                &rig.choosing,
+                "3",
+                &claims("root@lab.org", "mallory@lab.org"),
+            ),
+            3,
+        ),
+        (
+            rig.token(&rig.naming, "r", &claims("anybody", "r@lab.org")),
+            4,
+        ),
+    ];
+    for (token, requests) in &people {
+        for _ in 0..*requests {
+            let chat = rig.gateway.chat("m").bearer(token);
+            assert_eq!(rig.gateway.call(&chat).await.status(), 200);
+        }
     }
+    for (token, requests) in &people {
+        let counted = async {
+            loop {
+                let usage = rig.get("/v1/usage?by=user", token).await;
+                assert_eq!(usage.status(), 200, "{}", usage.text());
+                let usage = usage.json();
+                let [line] = &usage["data"].as_array().unwrap()[..] else {
+                    continue;
+                };
+                assert!(line["requests"].as_u64() <= Some(*requests), "{line}");
+                if line["requests"] == *requests {
+                    return line["user"].as_str().unwrap().to_owned();
+                }
+            }
+        };
+        let user =
+            ostia_testkit::patience::within(|| format!("{requests} requests"), counted).await;
+        let names = [
+            "ann@lab.org",
+            "anna@lab.org",
+            "mallory@lab.org",
+            "root@lab.org",
+        ];
+        assert_eq!(user, names[usize::try_from(*requests).unwrap() - 1]);
+    }
+    // Who is of no domain is not even let in here; nothing of it is counted anywhere.
+    let eve = rig.token(&rig.choosing, "4", &unproven);
+    assert_eq!(rig.get("/v1/usage", &eve).await.status(), 403);
+    // Whoever is erased leaves the sums of the one whose name they used.
+    let id = format!("{}#3", rig.choosing.base_url());
+    rig.desk.erase(&id).await.unwrap();
+    let (root, _) = &people[3];
+    let usage = rig.get("/v1/usage?by=user", root).await.json();
+    assert_eq!(usage["data"][0]["requests"], 4, "{usage}");
     rig.gateway.finish(&[&rig.backend]).await;
 }

@@ -69,10 +69,12 @@ impl Shared {
             ..*wanted.asking
         };
         let began = self.clock.now();
+        let waited = |now: Instant| now.saturating_duration_since(began);
+        // When `refused` was said.
+        let mut tried_at = began;
         loop {
-            let waited = self.clock.now().saturating_duration_since(began);
             self.longest_wait
-                .fetch_max(millis(waited), Ordering::Relaxed);
+                .fetch_max(millis(waited(self.clock.now())), Ordering::Relaxed);
             let mut look = SHORTLY;
             if let Some(tried) = seat.is_due() {
                 look = self.look();
@@ -82,6 +84,7 @@ impl Shared {
                     Ok(leased) => return Ok((leased, seat)),
                     Err(this) => this,
                 };
+                tried_at = self.clock.now();
                 seat.lacks(&refused.shortage);
                 match refused.is_own() {
                     true => seat.pass(tried),
@@ -90,22 +93,25 @@ impl Shared {
             }
             let now = self.clock.now();
             let left = line.left(now);
-            let is_hopeless = line.leave_at.is_some() && !refused.passes_within(left);
-            if left.is_zero() || is_hopeless || !refused.passes() || seat.is_evicted() {
+            let still = refused.later(now.saturating_duration_since(tried_at));
+            let is_hopeless = line.leave_at.is_some() && !still.passes_within(left);
+            if left.is_zero() || is_hopeless || !still.passes() || seat.is_evicted() {
                 // Whoever never had its turn does not know what it was waiting for.
                 let refused = match ranked.starting() {
                     Some(starting) => Refused::not_yet(starting.fault.clone(), SHORTLY),
-                    None => refused,
+                    None => still,
                 };
-                return Err(self.told(refused, &seat, now));
+                return Err(self.told(refused, &seat, now).after(waited(now)));
             }
-            let wait = refused
-                .retry_after
-                .clamp(Duration::from_millis(1), look)
-                .min(left);
-            let _ = tokio::time::timeout(wait, seat.turn()).await;
+            let wait = match still.retry_after {
+                // What it lacked is due, but others are ahead of it: it is called.
+                Duration::ZERO => look,
+                wait => wait.clamp(Duration::from_millis(1), look),
+            };
+            let _ = tokio::time::timeout(wait.min(left), seat.turn()).await;
             if let Err(fault) = ranked.rank_again(self.clock.unix_micros()) {
-                return Err(Refused::now(Shortage::NotServing(fault)));
+                let waited = waited(self.clock.now());
+                return Err(Refused::now(Shortage::NotServing(fault)).after(waited));
             }
         }
     }

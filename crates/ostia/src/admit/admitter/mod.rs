@@ -163,12 +163,14 @@ impl Admitter {
     ) -> Result<Box<Admission>, Refused> {
         let shared = &self.0;
         let arrived = shared.clock.now();
+        let own = asking.own.queue_timeout;
+        let patience = own.unwrap_or(entry.limits.queue_timeout);
         let mut line = Line {
             party: party.clone(),
             leave_at: match entry.class {
                 Class::Interactive => {
                     let start = ranked.starting().map(|starting| starting.patience);
-                    Some(arrived + start.unwrap_or_default().max(entry.limits.queue_timeout))
+                    Some(arrived + start.unwrap_or_default().max(patience))
                 }
                 Class::Batch => None,
             },

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ostia_core::{Claim, Identity, Scope, Standing};
 
-use super::super::LocalLimiter;
+use super::super::{Heard, LocalLimiter};
 use super::super::blocks::Blocks;
 use super::super::limits::{claims, own_limits};
 use super::super::queue::Waits;
@@ -74,6 +74,14 @@ impl Admitter {
             standings.push((endpoint, self.0.standing(&claims).await));
         }
         standings
+    }
+
+    /// Tells other replicas of bad credentials, if limits are shared, and returns theirs.
+    pub async fn tell_guesses(&self, heard: &mut Heard, own: Vec<(u128, u32)>) -> Vec<(u128, u32)> {
+        match &self.0.shared {
+            Some(shared) => shared.tell_guesses(heard, own).await,
+            None => Vec::new(),
+        }
     }
 
     /// Whether limits are shared, but currently enforced by this process alone.

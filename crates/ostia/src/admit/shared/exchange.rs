@@ -14,6 +14,14 @@ pub(super) struct Exchange {
 }
 
 impl Exchange {
+    /// It attributes what it finds at its first reading too.
+    pub(super) fn begun() -> Self {
+        Self {
+            has_begun: true,
+            ..Self::default()
+        }
+    }
+
     /// What other replicas added since the last time. `own`: what this one has just added to the present minute.
     pub(super) fn elsewhere(&mut self, own: &[(String, Spent)], sums: Sums) -> Vec<(String, f64)> {
         let (minute, present, before) = sums;

@@ -125,16 +125,27 @@ local function withdraw(replica, key)
   redis.call('HDEL', key .. ':line', replica)
 end
 
--- Tells the replica whose waiter goes first, of each pool.
+-- Tells the replica whose waiter goes first, of each pool. A replica that does not listen is dead, or looks by itself: it holds
+-- up nobody.
 local function call_first(key)
-  local firsts = {}
-  for _, who in ipairs(waiting(key)) do
-    local first = firsts[who.pool]
-    if not first or precedes(who, first) then
-      firsts[who.pool] = who
+  local called, withdrawn = {}, false
+  repeat
+    local firsts = {}
+    for _, who in ipairs(waiting(key)) do
+      local first = firsts[who.pool]
+      if not first or precedes(who, first) then
+        firsts[who.pool] = who
+      end
     end
-  end
-  for _, who in pairs(firsts) do
-    redis.call('PUBLISH', 'ostia:call:' .. who.replica, key)
-  end
+    withdrawn = false
+    for pool, who in pairs(firsts) do
+      if not called[pool] then
+        called[pool] = redis.call('PUBLISH', 'ostia:call:' .. who.replica, key) > 0
+        if not called[pool] then
+          withdraw(who.replica, key)
+          withdrawn = true
+        end
+      end
+    end
+  until not withdrawn
 end

@@ -30,7 +30,7 @@ use self::divided::Divided;
 use self::exchange::Exchange;
 use self::link::{Fault, Link};
 use self::outbox::{Outbox, Parcel};
-use super::queue::Queues;
+use super::queue::{Queues, Spent};
 use crate::settings::SharedLimits;
 
 /// After this long without a heartbeat, a replica's requests in flight no longer count.
@@ -48,6 +48,7 @@ const LAST_FLUSH: Duration = Duration::from_secs(2);
 
 const REPLICAS: &str = "ostia:replicas";
 const SERVICE: &str = "ostia:service";
+const GUESSES: &str = "ostia:guesses";
 
 /// Why shared limits cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -59,6 +60,15 @@ pub enum SharedError {
     Certificate(std::io::Error),
     #[error("no random name for this replica: {0}")]
     Random(getrandom::Error),
+}
+
+/// What is known of the guesses of others. Unlike service, those from before the first reading count too.
+pub struct Heard(Exchange);
+
+impl Default for Heard {
+    fn default() -> Self {
+        Self(Exchange::begun())
+    }
 }
 
 pub struct SharedLimiter {
@@ -228,12 +238,45 @@ impl SharedLimiter {
                 exchange = Exchange::default();
             }
             let spent = queues.spent();
-            let call = question::exchange(&self.scripts.exchange, &spent);
+            let call = question::exchange(&self.scripts.exchange, SERVICE, &spent);
             match self.in_time(self.link.call(&call)).await {
                 Ok(sums) => queues.spent_elsewhere(exchange.elsewhere(&spent, sums)),
                 Err(_) => exchange = Exchange::default(),
             }
         }
+    }
+
+    /// Tells other replicas of bad credentials, and returns theirs.
+    pub(super) async fn tell_guesses(
+        &self,
+        heard: &mut Heard,
+        own: Vec<(u128, u32)>,
+    ) -> Vec<(u128, u32)> {
+        if !self.link.is_up() {
+            *heard = Heard::default();
+            return Vec::new();
+        }
+        let counts = own.into_iter().map(|(network, times)| {
+            let service = f64::from(times);
+            let spent = Spent {
+                service,
+                ..Spent::default()
+            };
+            (format!("{network:x}"), spent)
+        });
+        let counts: Vec<_> = counts.collect();
+        let call = question::exchange(&self.scripts.exchange, GUESSES, &counts);
+        let Ok(sums) = self.in_time(self.link.call(&call)).await else {
+            *heard = Heard::default();
+            return Vec::new();
+        };
+        let others = heard.0.elsewhere(&counts, sums).into_iter();
+        others
+            .filter_map(|(network, times)| {
+                let network = u128::from_str_radix(&network, 16).ok()?;
+                Some((network, whole(times)?))
+            })
+            .collect()
     }
 
     async fn in_time<T>(&self, answer: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
@@ -245,6 +288,12 @@ impl SharedLimiter {
             }
         }
     }
+}
+
+/// A sum of whole numbers.
+fn whole(sum: f64) -> Option<u32> {
+    let counted = format!("{sum:.0}").parse().ok()?;
+    (counted > 0).then_some(counted)
 }
 
 impl Limiter for SharedLimiter {

@@ -7,8 +7,8 @@ use ostia_core::{Ask, Claim, Denial, Level, Measure, Standing, Subject, Taken, T
 use redis::{Script, ScriptInvocation};
 use serde_json::json;
 
+use super::REPLICAS;
 use super::outbox::{Batch, Parcel};
-use super::{REPLICAS, SERVICE};
 use crate::admit::queue::Spent;
 
 /// The scale of the scripts' counts: Lua has no larger whole numbers.
@@ -175,9 +175,14 @@ pub(super) fn beat<'a>(
     call
 }
 
-pub(super) fn exchange<'a>(script: &'a Script, spent: &[(String, Spent)]) -> ScriptInvocation<'a> {
+/// `sums`: which of the sums are meant.
+pub(super) fn exchange<'a>(
+    script: &'a Script,
+    sums: &'static str,
+    spent: &[(String, Spent)],
+) -> ScriptInvocation<'a> {
     let mut call = script.prepare_invoke();
-    call.key(SERVICE);
+    call.key(sums);
     for (whose, of) in spent {
         call.arg(whose).arg(of.service).arg(of.correction);
         call.arg(of.project_share).arg(of.user_share);

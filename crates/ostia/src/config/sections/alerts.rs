@@ -1,9 +1,13 @@
+use std::time::Duration;
+
 use lettre::message::Mailbox;
 use ostia_core::Secret;
 
 use super::super::reader::{Reading, Section};
 use crate::catalog::HttpUrl;
 use crate::settings::{Alerts, Smtp};
+
+const DAILY: Duration = Duration::from_secs(86_400);
 
 pub(super) fn read(root: &Section<'_>, reading: &Reading<'_>) -> Alerts {
     let section = root.section("alerts", "Who is told what is wrong with the gateway.");
@@ -22,9 +26,10 @@ pub(super) fn read(root: &Section<'_>, reading: &Reading<'_>) -> Alerts {
     );
     let report = section.duration_or_zero(
         "report",
-        std::time::Duration::ZERO,
-        "How often the webhook gets a full report: each endpoint with its requests and tokens, and what fires. \"0\" means never.",
+        DAILY,
+        "How often the webhook and the mail addresses get a full report: each endpoint with its requests and tokens, and what fires. \"0\" means never.",
     );
+    let asks_for_reports = section.node("report").is_some() && !report.is_zero();
     section.finish();
     let url = |key: &str, text: Secret<String>| {
         if text.expose().is_empty() {
@@ -43,7 +48,7 @@ pub(super) fn read(root: &Section<'_>, reading: &Reading<'_>) -> Alerts {
         heartbeat_url: url("heartbeat_url", heartbeat_url),
         report: (!report.is_zero()).then_some(report),
     };
-    if alerts.report.is_some() && alerts.webhook.is_none() && alerts.smtp.is_none() {
+    if asks_for_reports && alerts.webhook.is_none() && alerts.smtp.is_none() {
         let text = "has no effect without `alerts.webhook` or `alerts.smtp`";
         reading.warning("alerts.report", text);
     }

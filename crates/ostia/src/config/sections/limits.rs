@@ -4,6 +4,7 @@ use std::time::Duration;
 use ostia_core::Identity;
 
 use super::super::reader::{Reading, Section};
+use super::super::units::duration;
 use crate::settings::{Limits, OtherLimits, OwnLimit, OwnLimits, ReserveOutput, SharedLimits};
 
 pub(super) fn read(root: &Section<'_>, reading: &Reading<'_>) -> Limits {
@@ -17,12 +18,6 @@ pub(super) fn read(root: &Section<'_>, reading: &Reading<'_>) -> Limits {
             let key = limit.key();
             section.number(key.name, key.usual, (0, key.most), key.meaning)
         }),
-        refused_bytes_per_second_per_user: section.number(
-            "refused_bytes_per_second_per_user",
-            67_108_864,
-            (0, u64::MAX),
-            "Bytes per second of one user's request bodies that are read and then refused; 0 means off. Beyond it 429 `refused_bytes`, until the excess has drained at this rate.",
-        ),
         tpm_model: section.number(
             "tpm_model",
             0,
@@ -129,6 +124,7 @@ fn read_own(section: Section<'_>) -> OwnLimits {
             let key = limit.key();
             section.number_of(key.name, 0, key.most)
         }),
+        queue_timeout: section.parse_of("queue_timeout", "a duration", duration),
         fair_share: section.number_of("fair_share", 1, 1_000),
         blocked: section.flag_of("blocked").unwrap_or(false),
         allow_external: section.flag_of("allow_external").unwrap_or(false),

@@ -263,6 +263,15 @@ fn output_is_counted_in_case_the_backend_never_says() {
     assert_eq!(meter.progress.counted(), 3);
     let (meter, _) = run("chat/completions", false, &[&short, &long]);
     assert_eq!(meter.progress.counted(), 100);
+    // What has no text is no output, however short it is.
+    for odd in [
+        "data: {\"choices\":[],\"usage\":null}\n\n",
+        "data: {\"choices\":[],\"usage\":0}\n\n",
+        "data: {\"error\":{\"code\":5}}\n\n",
+    ] {
+        let (meter, _) = run("chat/completions", false, &[&short, &short, odd]);
+        assert_eq!(meter.progress.counted(), 2, "{odd}");
+    }
 }
 
 #[test]

@@ -6,12 +6,12 @@ use http::StatusCode;
 use ostia_core::{Blocked, Level, Measure, Scope};
 use serde_json::json;
 
-use super::super::limit_headers;
-use super::{LONGEST_QUEUE_WAIT, NOT_RUNNING, SHORTLY, limit_detail, seconds};
+use super::super::{limit_headers, queue_header};
+use super::{A_MINUTE_AT_MOST, NOT_RUNNING, SHORTLY, limit_detail, seconds};
 use crate::admit::{Refused, Shortage, whose};
 use crate::fleet::ModelState;
 use crate::rank::{NoCandidate, NotServing};
-use crate::refusal::Refusal;
+use crate::refusal::{LONGEST_WAIT, Refusal};
 
 impl From<NoCandidate> for Refusal {
     fn from(reason: NoCandidate) -> Self {
@@ -74,7 +74,7 @@ fn not_running(
         "model_not_running",
         message,
     )
-    .with_retry_after(wait);
+    .waiting(wait);
     // Nobody is starting it: an SDK that waits and tries again only keeps its user waiting.
     let stays = starts_in.is_none() && (unlisted || state == ModelState::Stopped);
     if stays { refusal.permanent() } else { refusal }
@@ -82,31 +82,36 @@ fn not_running(
 
 impl From<Refused> for Refusal {
     fn from(refused: Refused) -> Self {
-        let (scope, measure) = match refused.shortage {
-            Shortage::NotServing(fault) => return fault.into(),
-            Shortage::Blocked(Blocked::Model) => {
-                return Self::gateway(
-                    StatusCode::SERVICE_UNAVAILABLE,
-                    "endpoint_disabled",
-                    "The operators of this gateway have stopped this model. Please ask them.",
-                )
-                .permanent();
-            }
-            Shortage::Blocked(_) => {
-                return Self::client(
-                    StatusCode::FORBIDDEN,
-                    "account_disabled",
-                    "The operators of this gateway have blocked this account. Please ask them.",
-                );
-            }
+        let queued = queue_header(refused.waited);
+        let mut refusal = match refused.shortage {
+            Shortage::NotServing(fault) => fault.into(),
+            Shortage::Blocked(Blocked::Model) => Self::gateway(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "endpoint_disabled",
+                "The operators of this gateway have stopped this model. Please ask them.",
+            )
+            .permanent(),
+            Shortage::Blocked(_) => Self::client(
+                StatusCode::FORBIDDEN,
+                "account_disabled",
+                "The operators of this gateway have blocked this account. Please ask them.",
+            ),
             Shortage::EndpointsFull => {
                 let busy = "Every server of this model is busy.";
                 let message = format!("{busy} {}", when(refused.retry_after));
                 let busy = Self::gateway(StatusCode::SERVICE_UNAVAILABLE, "queue_full", message);
-                return busy.waiting(refused.retry_after);
+                busy.waiting(refused.retry_after)
             }
-            Shortage::Limit { scope, measure } => (scope, measure),
+            Shortage::Limit { scope, measure } => Self::limited(&refused, scope, measure),
         };
+        refusal.headers.extend(queued);
+        refusal
+    }
+}
+
+impl Refusal {
+    /// A limit of the caller or of the model is exhausted.
+    fn limited(refused: &Refused, scope: Scope, measure: Measure) -> Self {
         let level = refused.standing.level(scope, measure);
         let (code, message) = limited(scope, measure, level, refused.retry_after);
         let mut refusal = Self::client(StatusCode::TOO_MANY_REQUESTS, code, message)
@@ -122,18 +127,18 @@ impl From<Refused> for Refusal {
                 "user_model_usage": used(Scope::UserEndpoint),
             }));
         }
-        for (name, value) in limit_headers(&refused.standing) {
-            refusal.headers.push((name, value));
-        }
+        refusal
+            .headers
+            .extend(limit_headers(&refused.standing));
         refusal
     }
 }
 
 impl Refusal {
-    /// Says when to come again, where that is soon enough for a client to wait.
-    fn waiting(self, wait: Duration) -> Self {
-        match wait <= LONGEST_QUEUE_WAIT {
-            true => self.with_retry_after(wait),
+    /// Says when to come again, where that is soon enough for a client to wait; else the message says how long it takes.
+    pub(super) fn waiting(self, wait: Duration) -> Self {
+        match wait <= A_MINUTE_AT_MOST {
+            true => self.with_retry_after(wait.min(LONGEST_WAIT)),
             false => self,
         }
     }

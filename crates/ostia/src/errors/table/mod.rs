@@ -18,10 +18,8 @@ use crate::routes::Astray;
 const SHORTLY: Duration = Duration::from_secs(5);
 /// A model that a scheduler starts is not ready before its state is next polled.
 const NOT_RUNNING: Duration = Duration::from_secs(60);
-/// SDKs do not retry after more than two minutes.
-const LONGEST_WAIT: Duration = Duration::from_secs(120);
-/// Coding agents do not wait longer than this.
-const LONGEST_QUEUE_WAIT: Duration = Duration::from_secs(60);
+/// Minutes are counted in seconds, so that the last of one is over a moment later.
+const A_MINUTE_AT_MOST: Duration = Duration::from_secs(61);
 
 impl Refusal {
     /// `astray`: what is wrong with the base URL that made the path.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::{HeaderValue, StatusCode};
 use ostia_core::{Outcome, Scope};
 
-use super::{LONGEST_WAIT, seconds};
+use super::seconds;
 use crate::authorize::Reserved;
 use crate::codings::ACCEPTED;
 use crate::listen::Rejection;
@@ -54,7 +54,7 @@ impl From<ReadError> for Refusal {
                     .with_detail(format!(
                         "limit {scope} refused_bytes_per_second: {rate}, used {level}, free in {free} s"
                     ))
-                    .with_retry_after((*wait).min(LONGEST_WAIT));
+                    .waiting(*wait);
             }
             ReadError::Share => {
                 return Self::client(

@@ -2,9 +2,9 @@
 
 use http::{HeaderValue, StatusCode};
 
-use super::{LONGEST_WAIT, SHORTLY, seconds, store_unavailable};
+use super::{SHORTLY, seconds, store_unavailable};
 use crate::identify::SignInError;
-use crate::refusal::Refusal;
+use crate::refusal::{LONGEST_WAIT, Refusal};
 
 impl From<SignInError> for Refusal {
     fn from(error: SignInError) -> Self {
