@@ -143,8 +143,6 @@ fn authority(rest: &[u8], is_whole: bool) -> Link<'_> {
         .iter()
         .position(|byte| matches!(byte, b'/' | b'?' | b'#'));
     let authority = match end {
-        // Programs that look for the last `@` first find another host behind it.
-        Some(end) if rest[end] != b'/' && rest[end..].contains(&b'@') => return Link::Unfit,
         Some(end) => &rest[..end],
         None if is_whole => rest,
         None => return Link::Unfit,
