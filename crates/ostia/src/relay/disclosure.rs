@@ -106,7 +106,7 @@ fn encodings(secret: &str) -> impl Iterator<Item = String> {
     let secret = Some(secret.as_bytes()).filter(|secret| secret.len() >= LEAST_SECRET);
     secret.into_iter().flat_map(|secret| {
         let hex: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
-        let base64 = (0..3).map(|before| in_base64(before, secret));
+        let base64 = (0..3).map(move |before| in_base64(before, secret));
         let for_urls = base64
             .clone()
             .map(|text| text.replace('+', "-").replace('/', "_"));

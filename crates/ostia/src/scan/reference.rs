@@ -213,12 +213,16 @@ fn refers(element: &str) -> bool {
     {
         return true;
     }
-    let given = |values: &[&str]| values.iter().any(|value| *value != "null");
-    match kinds.first().filter(|kind| **kind != "null") {
+    let says = |value: &&&str| **value != "null" && **value != "\"\"";
+    let given = |values: &[&str]| values.iter().any(|value| says(&value));
+    match kinds.first().filter(says) {
         Some(kind) if !kind.starts_with('"') => true,
         Some(kind) => match decoded(kind).as_deref() {
             Some("item_reference") => true,
-            Some("image_generation_call") => given(&ids) && !given(&results),
+            Some("image_generation_call") => {
+                let is_text = results.iter().any(|result| result.starts_with('"'));
+                given(&ids) && !(given(&results) && is_text)
+            }
             _ => false,
         },
         None => given(&ids) && !given(&roles),
