@@ -190,7 +190,7 @@ async fn the_key_stands_nowhere_in_an_answer() {
     backend.next(Script::json(200, &whole));
     let answer = gateway.call(&gateway.chat("m")).await;
     assert_eq!(answer.status(), 502, "{}", answer.text());
-    backend.next(Script::raw(200, &*format!("key {key}")).header("content-type", "text/plain"));
+    backend.next(Script::raw(200, format!("key {key}")).header("content-type", "text/plain"));
     let speech = gateway.request("audio/speech", "m", &json!({"input": "a"}));
     assert_silent(&gateway.call(&speech).await.text(), &spellings, "speech");
     gateway.finish(&[&backend]).await;
