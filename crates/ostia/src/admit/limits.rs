@@ -325,7 +325,7 @@ mod tests {
             blocked: true,
             ..OwnLimits::default()
         };
-        let mut settings = settings();
+        let mut settings = limits_off();
         settings.others.user = [("ann@lab.org".to_owned(), blocked)].into();
         for (user_id, own_name, username) in [
             ("Ann@Lab.org", "", ""),
