@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::{KeyRights, Roles};
@@ -75,6 +76,16 @@ impl Identity {
         sound.then(|| domain.to_lowercase().into())
     }
 
+    /// The form in which the names of users are compared where they must not be missed: NAME@DOMAIN in lower case, ids
+    /// unchanged.
+    pub fn user(text: &str) -> Cow<'_, str> {
+        let text = text.trim();
+        match text.contains('@') && text.contains(char::is_uppercase) {
+            true => Cow::Owned(text.to_lowercase()),
+            false => Cow::Borrowed(text),
+        }
+    }
+
     /// The form in which groups are compared: UUIDs in lower case (RFC 9562 section 4), names unchanged.
     pub fn group(text: &str) -> String {
         match uuid::Uuid::try_parse(text) {
@@ -87,6 +98,18 @@ impl Identity {
 #[cfg(test)]
 mod tests {
     use super::Identity;
+
+    #[test]
+    fn names_of_users_are_compared_in_lower_case() {
+        for (text, form) in [
+            ("Ann@Lab.ORG", "ann@lab.org"),
+            (" ann@lab.org ", "ann@lab.org"),
+            ("Portal", "Portal"),
+            ("\u{c9}va@lab.org", "\u{e9}va@lab.org"),
+        ] {
+            assert_eq!(Identity::user(text), form);
+        }
+    }
 
     #[test]
     fn a_domain_follows_the_one_at_sign() {

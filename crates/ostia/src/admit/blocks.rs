@@ -41,7 +41,11 @@ impl BlockList {
                     Blocked::Key => &mut list.key,
                     Blocked::Model => &mut list.model,
                 };
-                names.insert(name.clone(), notice.clone());
+                let name = match what {
+                    Blocked::User => Identity::user(name).into_owned(),
+                    Blocked::Key | Blocked::Model => name.clone(),
+                };
+                names.insert(name, notice.clone());
             }
         }
         list
@@ -53,7 +57,8 @@ impl BlockList {
             blocks.get(name).is_some_and(|block| block.holds_at(now))
         };
         let names = [&who.user_id, &who.own_name, &who.username];
-        let user = names.iter().any(|name| holds(&self.user, name));
+        let user = names.map(|name| Identity::user(name));
+        let user = user.iter().any(|name| holds(&self.user, name));
         let key = who.key_id.as_ref().is_some_and(|key| holds(&self.key, key));
         match (user, key, holds(&self.model, model)) {
             (true, _, _) => Some(Blocked::User),
@@ -97,7 +102,12 @@ mod tests {
         assert_eq!(holds(0), None, "maintenance is another matter");
         blocks.take(&[block(Blocked::Key, "k1", Some(100)), maintenance]);
         assert_eq!((holds(99), holds(100)), (Some(Blocked::Key), None));
-        for name in ["ada@lab.org", "key:ada", "ada@mail.lab.org"] {
+        for name in [
+            "ada@lab.org",
+            "key:ada",
+            "ada@mail.lab.org",
+            "ADA@Mail.Lab.org",
+        ] {
             blocks.take(&[block(Blocked::User, name, None)]);
             assert_eq!(holds(i64::MAX), Some(Blocked::User), "{name}");
         }

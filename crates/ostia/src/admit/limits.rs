@@ -115,9 +115,10 @@ pub fn own_limits(limits: &Limits, who: &Identity) -> OwnLimits {
     let find = |all: &BTreeMap<String, OwnLimits>, name: &str| all.get(name).copied();
     let key = who.key_id.as_ref().and_then(|key| find(&others.key, key));
     let given = who.rights.as_ref().map(|rights| given(rights));
-    let user = find(&others.user, &who.user_id).or_else(|| find(&others.user, &who.own_name));
+    let find_user = |name: &str| find(&others.user, &Identity::user(name));
+    let user = find_user(&who.user_id).or_else(|| find_user(&who.own_name));
     // A name that its bearer chose gives nothing, but may take away.
-    let chosen = find(&others.user, &who.username).map(|named| OwnLimits {
+    let chosen = find_user(&who.username).map(|named| OwnLimits {
         blocked: named.blocked,
         ..OwnLimits::default()
     });
@@ -353,6 +354,29 @@ mod tests {
             },
         );
         assert!(own_limits(&settings, &who("mallory", "")).blocked);
+    }
+
+    #[test]
+    fn a_user_is_found_however_the_name_is_written() {
+        let blocked = OwnLimits {
+            blocked: true,
+            ..OwnLimits::default()
+        };
+        let mut settings = limits_off();
+        settings.others.user = [("ann@lab.org".to_owned(), blocked)].into();
+        for (user_id, own_name, username) in [
+            ("Ann@Lab.org", "", ""),
+            ("7", "ANN@LAB.ORG", ""),
+            ("7", "", "Ann@lab.org"),
+        ] {
+            let who = Identity {
+                user_id: user_id.into(),
+                own_name: own_name.into(),
+                username: username.into(),
+                ..Identity::default()
+            };
+            assert!(own_limits(&settings, &who).blocked, "{who:?}");
+        }
     }
 
     #[test]

@@ -29,7 +29,7 @@ pub enum NotTaken {
 }
 
 /// Fields that change the order of service, the server that answers, the code that runs, or the cache that is read.
-pub const DENIED_FIELDS: [&str; 15] = [
+pub const DENIED_FIELDS: [&str; 14] = [
     "priority",
     "kv_transfer_params",
     "ec_transfer_params",
@@ -41,7 +41,6 @@ pub const DENIED_FIELDS: [&str; 15] = [
     "custom_logit_processor",
     "logits_processors",
     "rid",
-    "request_id",
     "data_parallel_rank",
     "routed_dp_rank",
     "disagg_prefill_dp_rank",

@@ -72,12 +72,12 @@ impl AnswerMembers<'_> {
         serde_json::from_str(id.get()).ok()
     }
 
-    /// Whether its `status` is one of these.
+    /// Whether its `status` is one of these, in any letters.
     pub(super) fn has_status(&self, which: &[&str]) -> bool {
         let status = self
             .status
             .and_then(|status| serde_json::from_str::<String>(status.get()).ok());
-        status.is_some_and(|status| which.contains(&&*status))
+        status.is_some_and(|status| which.iter().any(|word| status.eq_ignore_ascii_case(word)))
     }
 }
 

@@ -1,6 +1,6 @@
 //! `chat/completions`.
 
-use super::facts::{BEST_OF, CAPS, CHOICES, COMMON, OPTIONS, RequestFacts, described};
+use super::facts::{CAPS, CHOICES, COMMON, OPTIONS, RequestFacts, TRIES, described};
 use super::{Dialect, Invalid, Service};
 use crate::scan::{FieldKey, Fields, Keys, Spot};
 
@@ -15,7 +15,8 @@ static KEYS: Keys = Keys::of(&[
     OPTIONS,
     &CAPS,
     &CHOICES,
-    &[MESSAGES, BEST_OF, FieldKey::watched("audio", Spot::Speech)],
+    &TRIES,
+    &[MESSAGES, FieldKey::watched("audio", Spot::Speech)],
 ]);
 
 impl Dialect for Chat {

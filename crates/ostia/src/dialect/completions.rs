@@ -1,7 +1,7 @@
 //! `completions`.
 
 use super::facts::{
-    BEST_OF, CAPS, CHOICES, COMMON, OPTIONS, PROMPT, PROMPT_EMBEDS, RequestFacts, prompts,
+    CAPS, CHOICES, COMMON, OPTIONS, PROMPT, PROMPT_EMBEDS, RequestFacts, TRIES, prompts,
 };
 use super::{Dialect, Invalid, Service};
 use crate::scan::{Fields, Keys};
@@ -15,7 +15,8 @@ static KEYS: Keys = Keys::of(&[
     OPTIONS,
     &CAPS,
     &CHOICES,
-    &[PROMPT, PROMPT_EMBEDS, BEST_OF],
+    &TRIES,
+    &[PROMPT, PROMPT_EMBEDS],
 ]);
 
 impl Dialect for Completions {

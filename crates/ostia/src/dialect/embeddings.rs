@@ -1,6 +1,6 @@
 //! `embeddings`.
 
-use super::facts::{COMMON, RequestFacts, prompts};
+use super::facts::{COMMON, OPTIONS, RequestFacts, prompts};
 use super::{Answers, Dialect, Invalid, Service};
 use crate::scan::{FieldKey, Fields, Keys};
 
@@ -11,7 +11,7 @@ const INPUT: FieldKey = FieldKey::prompt("input");
 const MESSAGES: FieldKey = FieldKey::prompt("messages");
 
 static SERVICES: [Service; 1] = [Service::new("embeddings", Answers::Object)];
-static KEYS: Keys = Keys::of(&[COMMON, &[INPUT, MESSAGES]]);
+static KEYS: Keys = Keys::of(&[COMMON, OPTIONS, &[INPUT, MESSAGES]]);
 
 impl Dialect for Embeddings {
     fn services(&self) -> &'static [Service] {

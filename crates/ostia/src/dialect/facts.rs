@@ -38,6 +38,10 @@ pub(super) const COMMON: &[FieldKey] = &[
     FieldKey::counted("input_extra").at(Spot::Elsewhere),
     FieldKey::counted("chat_template_kwargs").at(Spot::Elsewhere),
     FieldKey::counted("prediction").at(Spot::Elsewhere),
+    FieldKey::counted("instruction").at(Spot::Elsewhere),
+    FieldKey::counted("system_prompt").at(Spot::Elsewhere),
+    FieldKey::counted("negative_prompt").at(Spot::Elsewhere),
+    FieldKey::counted("contents"),
     EXTRA_BODY,
     FieldKey::counted("text_1"),
     FieldKey::counted("text_2"),
@@ -76,7 +80,7 @@ pub(super) const COMMON: &[FieldKey] = &[
     FieldKey::watched("multi_modal_data", Spot::Content),
 ];
 /// All of them cap the output; engines differ in which they obey.
-pub(super) const CAPS: [FieldKey; 12] = [
+pub(super) const CAPS: [FieldKey; 13] = [
     FieldKey::new("max_tokens"),
     FieldKey::new("max_completion_tokens"),
     FieldKey::new("max_output_tokens"),
@@ -89,6 +93,7 @@ pub(super) const CAPS: [FieldKey; 12] = [
     FieldKey::new("min_length"),
     FieldKey::new("min_new_tokens"),
     FieldKey::new("max_gen_len"),
+    FieldKey::new("tokens_to_generate"),
 ];
 /// How many choices are generated, of which as many are returned; engines differ in the name.
 pub(super) const CHOICES: [FieldKey; 3] = [
@@ -97,10 +102,16 @@ pub(super) const CHOICES: [FieldKey; 3] = [
     FieldKey::new("num_return_sequences"),
 ];
 /// How many choices are generated at least, to choose from.
-pub(super) const BEST_OF: FieldKey = FieldKey::new("best_of");
+pub(super) const TRIES: [FieldKey; 3] = [
+    FieldKey::new("best_of"),
+    FieldKey::new("num_beams"),
+    FieldKey::new("beam_width"),
+];
 /// Objects in which some servers look for the same, one in another too; there the names are compared in lower case.
 pub(super) const OPTIONS: &[FieldKey] = &[
     FieldKey::options("generationConfig", || &COUNTS),
+    // So that no other letters of it pass unseen.
+    FieldKey::options("generationconfig", || &COUNTS),
     FieldKey::options("generation_config", || &COUNTS),
     FieldKey::options("sampling_params", || &COUNTS),
     FieldKey::options("parameters", || &COUNTS),
@@ -133,7 +144,8 @@ const NEVER_EXTRA: &[FieldKey] = &[
 static EXTRA: Keys = Keys::of(&[
     &CAPS,
     &CHOICES,
-    &[BEST_OF, MAX_OUTPUT_TOKENS, CANDIDATE_COUNT],
+    &TRIES,
+    &[MAX_OUTPUT_TOKENS, CANDIDATE_COUNT],
     NEVER_EXTRA,
     &[CACHE_SALT],
     INNER_OPTIONS,
@@ -141,7 +153,8 @@ static EXTRA: Keys = Keys::of(&[
 static COUNTS: Keys = Keys::of(&[
     &CAPS,
     &CHOICES,
-    &[BEST_OF, MAX_OUTPUT_TOKENS, CANDIDATE_COUNT],
+    &TRIES,
+    &[MAX_OUTPUT_TOKENS, CANDIDATE_COUNT],
     INNER_OPTIONS,
 ]);
 /// `maxOutputTokens` and `candidateCount` of Gemini.
@@ -251,7 +264,7 @@ impl RequestFacts {
         let mut choices = largest(fields, &CHOICES)?.most;
         choices = choices.max(largest(fields, &[CANDIDATE_COUNT])?.most);
         let choices = choices.unwrap_or(1).max(1);
-        let tries = choices.max(largest(fields, &[BEST_OF])?.most.unwrap_or(1));
+        let tries = choices.max(largest(fields, &TRIES)?.most.unwrap_or(1));
         self.choices = choices.saturating_mul(answers);
         self.tries = tries.saturating_mul(answers);
         self.generates_one(fields)
@@ -298,9 +311,16 @@ fn largest(fields: &Fields<'_>, keys: &[FieldKey]) -> Result<Counts, Invalid> {
 }
 
 /// A count, in any form that lenient servers accept. A string with digits that is not a count is refused, and so is a
-/// list or an object, because some server might still read it as one. Anything else that is not a count is left to the
-/// backend.
+/// list or an object, because some server might still read it as one. What has no end is refused too: nothing can be
+/// reserved for it. Anything else that is not a count is left to the backend.
 fn count(key: FieldKey, value: Value<'_>) -> Result<Option<u64>, Invalid> {
+    match spelled_count(key, value)? {
+        Some(u64::MAX) => Err(Invalid::value(key, "it is more than any model generates")),
+        count => Ok(count),
+    }
+}
+
+fn spelled_count(key: FieldKey, value: Value<'_>) -> Result<Option<u64>, Invalid> {
     let is_long = value.length() > LONGEST_COUNT;
     match value.kind() {
         JsonKind::Integer | JsonKind::Fraction | JsonKind::String if is_long => {

@@ -69,7 +69,10 @@ impl Meter {
     fn data(&mut self, data: &[u8], length: usize) -> Seen {
         // Servers also send it after dialects' own last events.
         if is_done(data) {
-            return Seen::Terminal;
+            return match self.progress.only_begun {
+                true => Seen::Forward,
+                false => Seen::Terminal,
+            };
         }
         // Data that is not an object says nothing. serde would accept an array as the members in order.
         if !data.starts_with(b"{") {
@@ -97,9 +100,15 @@ impl Meter {
             Some(usage) if whole => usage,
             Some(usage) => {
                 let completion_tokens = usage.completion_tokens.max(counted);
+                // Until they know better, some engines report an empty prompt.
+                let prompt_tokens = match usage.prompt_tokens {
+                    0 => estimate.prompt_tokens,
+                    told => told,
+                };
                 Usage {
+                    prompt_tokens,
                     completion_tokens,
-                    total_tokens: usage.prompt_tokens + completion_tokens,
+                    total_tokens: prompt_tokens.saturating_add(completion_tokens),
                     source: UsageSource::Estimated,
                     ..usage
                 }

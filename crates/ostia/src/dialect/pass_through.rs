@@ -1,7 +1,7 @@
 //! Every other API: a model, whether to stream, what counts as prompt, and nothing else. The body is passed on
 //! unchanged.
 
-use super::facts::{BEST_OF, CAPS, CHOICES, COMMON, PROMPT, PROMPT_EMBEDS, RequestFacts};
+use super::facts::{CAPS, CHOICES, COMMON, OPTIONS, PROMPT, PROMPT_EMBEDS, RequestFacts, TRIES};
 use super::{Answers, Dialect, Invalid, Service};
 use crate::scan::{FieldKey, Fields, Keys, Spot};
 
@@ -30,14 +30,15 @@ static UNLISTED: Service = Service::new("", Answers::Json);
 static UNLISTED_MEDIA: Service = Service::new("", Answers::Media);
 static KEYS: Keys = Keys::of(&[
     COMMON,
+    OPTIONS,
     &CAPS,
     &CHOICES,
+    &TRIES,
     &[
         FieldKey::prompt("messages"),
         FieldKey::prompt("input"),
         PROMPT,
         PROMPT_EMBEDS,
-        BEST_OF,
         FieldKey::watched("mask", Spot::Source),
         FieldKey::watched("url", Spot::Url),
         FieldKey::watched("voice", Spot::Voice),

@@ -59,7 +59,12 @@ struct Identified<'a> {
     id: Option<Cow<'a, str>>,
     #[serde(default, borrow)]
     response: Option<&'a RawValue>,
+    #[serde(default, borrow)]
+    status: Option<Cow<'a, str>>,
 }
+
+/// What a response says of itself before it is final.
+const UNFINISHED: [&str; 2] = ["queued", "in_progress"];
 
 impl Dialect for Responses {
     fn services(&self) -> &'static [Service] {
@@ -115,7 +120,14 @@ impl Dialect for Responses {
                 progress.only_begun = true;
                 Seen::Forward
             }
-            "response.queued" | "response.in_progress" => Seen::Forward,
+            "response.queued" | "response.in_progress" => {
+                progress.only_begun |= !progress.said;
+                Seen::Forward
+            }
+            "response.completed" | "response.incomplete" if is_unfinished(data) => {
+                progress.only_begun = true;
+                Seen::Forward
+            }
             "response.completed" | "response.incomplete" => progress.end_with_answer(),
             "response.failed" | "response.cancelled" => {
                 progress.fail(data);
@@ -142,7 +154,7 @@ impl Dialect for Responses {
         let reading = AnswerFacts::of(answer);
         AnswerFacts {
             is_error: reading.is_error && response_id.is_none(),
-            unfinished: answer.has_status(&["queued", "in_progress"]),
+            unfinished: answer.has_status(&UNFINISHED),
             response_id,
             ..reading
         }
@@ -172,9 +184,23 @@ impl Dialect for Responses {
     }
 }
 
-fn id_in_event(event: &[u8]) -> Option<Box<str>> {
+fn response_in(event: &[u8]) -> Option<Identified<'_>> {
     let event = serde_json::from_slice::<Identified<'_>>(event).ok()?;
-    let response = serde_json::from_str::<Identified<'_>>(event.response?.get()).ok()?;
+    serde_json::from_str(event.response?.get()).ok()
+}
+
+/// Whether the response in an event contradicts the event's name.
+fn is_unfinished(event: &[u8]) -> bool {
+    let status = response_in(event).and_then(|response| response.status);
+    status.is_some_and(|status| {
+        UNFINISHED
+            .iter()
+            .any(|word| status.eq_ignore_ascii_case(word))
+    })
+}
+
+fn id_in_event(event: &[u8]) -> Option<Box<str>> {
+    let response = response_in(event)?;
     let is_response = response.object.is_some_and(|object| object == "response");
     response.id.filter(|_| is_response).map(Into::into)
 }

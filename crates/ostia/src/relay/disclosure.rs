@@ -1,12 +1,15 @@
 use std::borrow::Cow;
 use std::net::IpAddr;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
 use percent_encoding::percent_decode;
 
 use crate::catalog::{Origin, Target};
 
 /// Whether a backend's text reveals the endpoint's key or its address, in any case, plain, percent-encoded or written
-/// with the escapes of JSON (each up to twice, as for a URL inside a URL).
+/// with the escapes of JSON (each up to twice, as for a URL inside a URL). The key counts in base64 and in hex too, and so
+/// does a large part of it.
 ///
 /// A bare host name does not count as an address: behind `http://vllm:8000` every other message says "vllm".
 pub(super) fn tells_too_much(text: &[u8], target: &Target) -> bool {
@@ -78,10 +81,48 @@ fn holds_key(text: &[u8], target: &Target) -> bool {
     key.filter(|key| !key.is_empty())
         .into_iter()
         .chain(values)
-        .any(|secret| memchr::memmem::find(text, secret.to_ascii_lowercase().as_bytes()).is_some())
+        .any(|secret| holds_secret(text, secret))
 }
 
-/// A shorter value in a URL's query (`?api-version=3`) is not a secret.
+/// Whether the endpoint's key stands in a text as it is. Short keys are words that a model may say.
+pub(super) fn holds_plain_key(text: &[u8], target: &Target) -> bool {
+    let key = target.key.as_ref().map(|key| key.expose().as_bytes());
+    key.filter(|key| key.len() >= LEAST_SECRET)
+        .is_some_and(|key| memchr::memmem::find(text, key).is_some())
+}
+
+/// Whether a text in lower case holds a secret.
+fn holds_secret(text: &[u8], secret: &str) -> bool {
+    let holds = |form: &[u8]| memchr::memmem::find(text, form).is_some();
+    let plain = secret.to_ascii_lowercase();
+    let pieces = plain.as_bytes().windows(LEAST_SECRET.min(plain.len()));
+    // Not every piece, as a stream may have many texts: a longer part of the key holds one of these.
+    pieces.step_by(LEAST_SECRET / 2).any(holds)
+        || encodings(secret).any(|form| holds(form.as_bytes()))
+}
+
+/// A long secret in hex, and in base64 wherever it stands in what was encoded (`Basic` credentials); in lower case.
+fn encodings(secret: &str) -> impl Iterator<Item = String> {
+    let secret = Some(secret.as_bytes()).filter(|secret| secret.len() >= LEAST_SECRET);
+    secret.into_iter().flat_map(|secret| {
+        let hex: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
+        let base64 = (0..3).map(move |before| in_base64(before, secret));
+        let for_urls = base64
+            .clone()
+            .map(|text| text.replace('+', "-").replace('/', "_"));
+        std::iter::once(hex).chain(base64).chain(for_urls)
+    })
+}
+
+/// Those characters of the base64 that depend on nothing but the secret, if that is preceded by so many bytes.
+fn in_base64(before: usize, secret: &[u8]) -> String {
+    let whole = STANDARD_NO_PAD.encode([&[0; 3][..before], secret].concat());
+    let shared = usize::from((before + secret.len()) % 3 != 0);
+    let own = whole.get((before * 8).div_ceil(6)..whole.len() - shared);
+    own.unwrap_or_default().to_ascii_lowercase()
+}
+
+/// A shorter value in a URL's query (`?api-version=3`) is not a secret, and a shorter piece of a key does not tell it.
 const LEAST_SECRET: usize = 16;
 
 fn value_of(pair: &str) -> &str {
@@ -309,6 +350,30 @@ mod tests {
         check("vllm", "bad key sk-A***", false);
         check("vllm", "100 % of sk-Ab%2", false);
         check("vllm", r"\u00 \ud800 \ sk-\", false);
+    }
+
+    #[test]
+    fn a_long_key_is_withheld_in_base64_in_hex_and_in_part() {
+        let key = "sk-Prod_0123456789-ABCDEFghij?~";
+        let mut target = target("vllm");
+        target.key = Some(Secret::new(key.to_owned()));
+        let told = |text: &str| tells_too_much(text.as_bytes(), &target);
+        for before in ["", "a", "ab", "abc", "user:", "Bearer "] {
+            for after in ["", "x", ":y"] {
+                let text = format!("{before}{key}{after}");
+                let standard = STANDARD_NO_PAD.encode(&text);
+                assert!(told(&format!("got {standard}=")), "{text}");
+                let for_urls = base64::engine::general_purpose::URL_SAFE.encode(&text);
+                assert!(told(&for_urls), "{text}");
+            }
+        }
+        let hex: String = key.bytes().map(|byte| format!("{byte:02X}")).collect();
+        for text in [hex.as_str(), "0123456789-abcdef***", "sk-prod_01234567…"] {
+            assert!(told(text), "{text}");
+        }
+        for text in ["sk-Prod_***hij?~", "0123456789-ABCD", "c2stUHJv"] {
+            assert!(!told(text), "{text}");
+        }
     }
 
     #[test]

@@ -52,6 +52,8 @@ pub(super) fn meaning(head: &response::Parts, context: &Context) -> Meaning {
         }
         // Accepted, not answered: its result would reach nobody and be counted nowhere.
         202 if context.api.runs_a_model() => Meaning::Unusable,
+        // A part of an answer, which nobody asked for.
+        206 => Meaning::Unusable,
         // Without its header nobody could read it.
         200..=299 if !is_known_encoding(&head.headers, context) => Meaning::Unusable,
         200..=299 => Meaning::Bulk(form(&head.headers, &context.api)),

@@ -12,7 +12,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::disclosure::tells_too_much;
+use super::disclosure::{holds_plain_key, tells_too_much};
 use crate::catalog::Target;
 
 /// What is wrong with an event.
@@ -36,13 +36,14 @@ struct Failed<'a> {
 }
 
 /// Checks the parts of an event that are not the model's output: an error, data that is not an object, comments, and
-/// every other line. If there are none of these, it costs one search through the event.
+/// every other line; and all of it for the key as it is. If there are none of these, it costs a few searches through the
+/// event.
 pub(super) fn indiscreet(event: &Bytes, target: &Target) -> Option<Indiscreet> {
     if event.len() < shortest_secret(target) {
         return None;
     }
     let (data, beside) = parts(event);
-    if is_own_word(&data) && tells(&data, target) {
+    if holds_plain_key(&data, target) || is_own_word(&data) && tells(&data, target) {
         return Some(Indiscreet::Data);
     }
     let key = target.key.as_ref().map(|key| key.expose().as_bytes());
@@ -78,7 +79,8 @@ fn shortest_secret(target: &Target) -> usize {
     secrets.min().unwrap_or(0)
 }
 
-/// Whether a complete answer contains an error that reveals too much. An answer that is not JSON is what was requested.
+/// Whether a complete answer contains the key, or an error that reveals too much. An answer that is not JSON is what was
+/// requested.
 pub(super) fn answer_tells(answer: &[u8], target: &Target) -> bool {
     let answer = answer.trim_ascii_start();
     let speaks = match answer.first() {
@@ -86,7 +88,7 @@ pub(super) fn answer_tells(answer: &[u8], target: &Target) -> bool {
         Some(b'[') => serde_json::from_slice::<&RawValue>(answer).is_ok_and(one_speaks),
         first => first == Some(&b'"'),
     };
-    speaks && tells(answer, target)
+    holds_plain_key(answer, target) || speaks && tells(answer, target)
 }
 
 /// Whether an event that is too long to be held begins like an error, or with a comment. Error bodies of this length are
@@ -144,8 +146,17 @@ fn is_own_word(data: &[u8]) -> bool {
 
 /// Whether it is worth a look at the members: few searches tell most events of a model from all else.
 fn may_speak(data: &[u8]) -> bool {
-    static FAULTS: LazyLock<[Finder<'static>; 3]> =
-        LazyLock::new(|| ["error", "detail", "\\u00"].map(Finder::new));
+    // The last two: no choice, so whatever else there is, is the backend's.
+    static FAULTS: LazyLock<[Finder<'static>; 5]> = LazyLock::new(|| {
+        let names = [
+            "error",
+            "detail",
+            "\\u00",
+            "\"choices\":[]",
+            "\"choices\": []",
+        ];
+        names.map(Finder::new)
+    });
     static OUTPUT: LazyLock<[Finder<'static>; 2]> =
         LazyLock::new(|| ["\"choices\"", "\"delta\""].map(Finder::new));
     let holds = |names: &[Finder<'static>]| names.iter().any(|name| name.find(data).is_some());
@@ -154,7 +165,7 @@ fn may_speak(data: &[u8]) -> bool {
 
 /// Where engines, frameworks and proxies put their own texts; a `message` that is an object is the model's.
 fn is_speech(name: &str, value: &str) -> bool {
-    const SPEECH: [&str; 10] = [
+    const SPEECH: [&str; 22] = [
         "error",
         "errors",
         "detail",
@@ -165,6 +176,18 @@ fn is_speech(name: &str, value: &str) -> bool {
         "title",
         "error_message",
         "error_description",
+        "error_msg",
+        "err",
+        "exception",
+        "failure",
+        "cause",
+        "hint",
+        "warning",
+        "warnings",
+        "debug",
+        "trace",
+        "traceback",
+        "stack",
     ];
     let is_name = |speech: &str| name.eq_ignore_ascii_case(speech);
     match value {

@@ -56,11 +56,19 @@ impl Items {
         let Some(member) = self.next.take() else {
             return;
         };
-        let is_given = kind != JsonKind::Null;
+        // An empty text says as little as `null`.
+        let is_given = kind != JsonKind::Null && raw != b"\"\"";
         self.element.gives[member as usize] |= is_given;
-        if matches!(member, Member::Type) && is_given {
-            self.element.refers |= kind != JsonKind::String || names(raw, b"item_reference");
-            self.element.is_image |= names(raw, b"image_generation_call");
+        match member {
+            Member::Type if is_given => {
+                self.element.refers |= kind != JsonKind::String || names(raw, b"item_reference");
+                self.element.is_image |= names(raw, b"image_generation_call");
+            }
+            // The image itself is a text.
+            Member::Result if kind != JsonKind::String => {
+                self.element.gives[Member::Result as usize] = false;
+            }
+            _ => {}
         }
     }
 

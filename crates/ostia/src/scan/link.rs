@@ -157,7 +157,7 @@ fn authority(rest: &[u8], is_whole: bool) -> Link<'_> {
     let (host, port) = authority.split_at(colon);
     let is_port = match port {
         [] => true,
-        [b':', digits @ ..] => digits.iter().all(u8::is_ascii_digit),
+        [b':', digits @ ..] => digits.len() <= 5 && digits.iter().all(u8::is_ascii_digit),
         _ => false,
     };
     if is_port { host_of(host) } else { Link::Unfit }
@@ -227,7 +227,9 @@ fn ipv4(text: &str) -> Option<Ipv4Addr> {
 fn is_within_a_site(name: &str) -> bool {
     let own = [
         ".local",
+        ".localdomain",
         ".internal",
+        ".intra",
         ".localhost",
         ".home.arpa",
         ".svc",

@@ -15,10 +15,12 @@ mod part;
 mod prints;
 #[cfg(test)]
 mod reference;
+mod source;
 mod spot;
 mod tally;
 mod walk;
 mod watch;
+mod weight;
 
 pub use fields::{Fields, JsonKind, Shape, Value};
 pub use keys::{FieldKey, Keys};

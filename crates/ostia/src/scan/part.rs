@@ -2,8 +2,9 @@ use super::lexeme::RawString;
 use super::spot::Spot;
 use super::watch::{Sightings, Watch};
 
-/// The parts of messages that are open, of which some have a `url` or a `path`. Only the whole part shows whether a backend
-/// fetches it: if it is of a kind of media, or has nothing else to say.
+/// The parts of messages that are open, of which some have a `url`, a `path` or a `file_id`. Only the whole part shows
+/// whether a backend fetches it: if it is of a kind of media, or has nothing else to say; and whether the file is one that
+/// a tool has made, which only tells what it did.
 #[derive(Default)]
 pub(super) struct Parts {
     open: Vec<Part>,
@@ -14,6 +15,8 @@ struct Part {
     has_kind: bool,
     is_media: bool,
     has_text: bool,
+    is_made: bool,
+    names_file: bool,
     urls: Sightings,
 }
 
@@ -37,6 +40,8 @@ const MEDIA: [&[u8]; 17] = [
     b"pdf",
     b"media",
 ];
+/// Kinds in which tools tell of the files that they have made.
+const MADE: [&[u8]; 2] = [b"code_execution_output", b"bash_code_execution_output"];
 /// Members beside which a URL only says where a text is from.
 const TEXTS: [&[u8]; 9] = [
     b"text",
@@ -58,6 +63,8 @@ impl Parts {
             has_kind: false,
             is_media: false,
             has_text: false,
+            is_made: false,
+            names_file: false,
             urls: Sightings::default(),
         });
     }
@@ -82,6 +89,14 @@ impl Parts {
         let mut buffer = [0; 32];
         let kind = text.folded(&mut buffer);
         part.is_media |= kind.is_some_and(|kind| MEDIA.contains(&kind));
+        part.is_made |= kind.is_some_and(|kind| MADE.contains(&kind));
+    }
+
+    /// The value of a part's `file_id`.
+    pub(super) fn file_id(&mut self, raw: &[u8]) {
+        if let Some(part) = self.open.last_mut() {
+            part.names_file |= raw != b"\"\"";
+        }
     }
 
     pub(super) fn url(&mut self, raw: &[u8], watch: &Watch, field: &'static str) {
@@ -97,6 +112,9 @@ impl Parts {
         };
         if part.is_media || !part.has_kind && !part.has_text {
             sightings.add_media(part.urls);
+        }
+        if part.names_file && !part.is_made {
+            sightings.refers(Spot::PartFileId);
         }
     }
 }

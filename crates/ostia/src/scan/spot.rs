@@ -20,8 +20,12 @@ pub enum Spot {
     Url,
     /// A URL of a message's part. It counts if the part is one of media.
     PartUrl,
+    /// An id of a file in a message's part. It counts unless the part is what a tool has made.
+    PartFileId,
     /// What kind of part it is.
     Kind,
+    /// What kind of data a source holds.
+    SourceKind,
     /// A URL or the data itself in base64, or an object that holds one.
     Source,
     /// The data itself, as text too; or a URL.
@@ -57,9 +61,11 @@ impl Spot {
             Self::Content | Self::Items => match name {
                 b"type" => Self::Kind,
                 b"url" | b"path" => Self::PartUrl,
+                b"file_id" => Self::PartFileId,
                 _ => Self::in_content(name),
             },
             Self::File if name == b"id" => Self::FileId,
+            Self::Media if name == b"type" => Self::SourceKind,
             Self::Media
             | Self::Part
             | Self::File
@@ -106,11 +112,11 @@ impl Spot {
         }
     }
 
-    /// That of a form's field.
+    /// That of a form's field, whose name is in lower case.
     pub(super) fn of_part(name: &[u8]) -> Self {
         match name {
             b"url" => Self::Url,
-            b"file" | b"mask" | b"image[]" => Self::Source,
+            b"file" | b"mask" => Self::Source,
             _ => Self::in_content(name),
         }
     }
@@ -120,9 +126,8 @@ impl Spot {
             b"content" | b"output" | b"attachments" | b"multi_modal_data" => Self::Content,
             b"source" | b"document" => Self::Media,
             b"file" => Self::File,
-            b"image_file" | b"input_audio" | b"input_image" | b"input_video" | b"input_file" => {
-                Self::Part
-            }
+            b"image_file" | b"input_audio" | b"input_image" | b"input_video" | b"input_file"
+            | b"inline_data" | b"inlinedata" => Self::Part,
             b"image_url" | b"video_url" | b"audio_url" | b"document_url" | b"file_url"
             | b"pdf_url" | b"media_url" | b"image_uri" | b"video_uri" | b"audio_uri"
             | b"file_uri" | b"fileuri" => Self::Url,
@@ -170,7 +175,7 @@ impl Spot {
     /// What a string here refers to, as callers know it.
     pub(super) fn reference(self) -> Option<&'static str> {
         Some(match self {
-            Self::FileId => "file_id",
+            Self::FileId | Self::PartFileId => "file_id",
             Self::VectorStoreIds => "vector_store_ids",
             Self::Container | Self::ContainerId => "container",
             Self::SkillId => "skill_id",

@@ -5,19 +5,17 @@ use super::keys::{FieldKey, Role};
 use super::lexeme::RawString;
 use super::part::Parts;
 use super::prints::{Printer, Section};
+use super::source::Sources;
 use super::spot::Spot;
 use super::walk::Observe;
 use super::watch::{Sightings, Watch};
+use super::weight::{Weight, weigh};
 
 /// Measures a value that carries prompt, records the types that it is made of, and looks for what its backend would
 /// fetch or has stored.
 pub(super) struct Tally<'w> {
     pub(super) shape: Shape,
     prompt: PromptSize,
-    /// Whether every long string is media (`prompt_embeds`: tensors in base64).
-    only_media: bool,
-    /// Whether the next value belongs to a key that carries base64.
-    media_key: bool,
     key: FieldKey,
     /// The spots of the open containers, the outermost first.
     spots: [Spot; MAX_DEPTH],
@@ -25,13 +23,11 @@ pub(super) struct Tally<'w> {
     next: Option<Spot>,
     items: Items,
     parts: Parts,
+    sources: Sources,
     printer: Option<Printer>,
     watch: &'w Watch,
     sightings: Sightings,
 }
-
-/// Shorter strings cost less as text than as a medium.
-const SHORTEST_MEDIUM: usize = 4096;
 
 impl<'w> Tally<'w> {
     /// Goes on with what `fields` has seen so far.
@@ -39,13 +35,12 @@ impl<'w> Tally<'w> {
         Self {
             shape: Shape::of(JsonKind::Null),
             prompt: PromptSize::default(),
-            only_media: matches!(key.role(), Role::Tensors),
-            media_key: false,
             key,
             spots: [Spot::Elsewhere; MAX_DEPTH],
             next: Some(key.spot()),
             items: Items::default(),
             parts: Parts::default(),
+            sources: Sources::default(),
             printer: watch
                 .print_key()
                 .zip(Section::of(key.name()))
@@ -56,8 +51,10 @@ impl<'w> Tally<'w> {
     }
 
     pub(super) fn add_to(self, fields: &mut Fields<'_>) {
-        if !matches!(self.key.role(), Role::Watched) {
-            fields.prompt.add(&self.prompt);
+        match self.key.role() {
+            // What is only watched is no text, but a model sees its media.
+            Role::Watched => fields.prompt.media += self.prompt.media,
+            _ => fields.prompt.add(&self.prompt),
         }
         if let Some(printer) = self.printer {
             printer.add_to(&mut fields.prints);
@@ -84,7 +81,18 @@ impl<'w> Tally<'w> {
         match spot {
             Spot::Kind => self.parts.kind(raw),
             Spot::PartUrl => self.parts.url(raw, self.watch, field),
+            Spot::PartFileId => self.parts.file_id(raw),
+            Spot::SourceKind => self.sources.kind(raw),
             spot => self.sightings.string(spot, raw, self.watch, field),
+        }
+    }
+
+    fn count(&mut self, depth: usize, spot: Spot, inner: &[u8]) {
+        match weigh(self.key, spot, inner) {
+            Weight::Text => self.prompt.text_bytes += inner.len() as u64,
+            Weight::Medium => self.prompt.media += 1,
+            Weight::Data if self.sources.holds(depth, inner.len()) => {}
+            Weight::Data => self.prompt.media += 1,
         }
     }
 
@@ -101,7 +109,6 @@ impl Observe for Tally<'_> {
         if let Some(printer) = &mut self.printer {
             printer.key(depth, key);
         }
-        self.media_key = matches!(key.inner, b"data" | b"file_data");
         self.next = Some(match self.spots[depth - 1] {
             Spot::Elsewhere => Spot::Elsewhere,
             outer if key.is_plain() => self.member(outer, key.inner),
@@ -133,11 +140,9 @@ impl Observe for Tally<'_> {
         if matches!(depth, 1 | 2) && self.has_items() {
             self.items.value(depth, kind, raw);
         }
-        let media = self.only_media || self.media_key;
-        self.media_key = false;
         match kind {
             JsonKind::String => {
-                count_string(&mut self.prompt, &raw[1..raw.len() - 1], media);
+                self.count(depth, spot, &raw[1..raw.len() - 1]);
                 if spot != Spot::Elsewhere {
                     self.string(spot, raw);
                 }
@@ -147,11 +152,16 @@ impl Observe for Tally<'_> {
                 if spot.is_part() {
                     self.parts.begin(depth);
                 }
+                if spot == Spot::Media {
+                    self.sources.begin(depth);
+                }
             }
             JsonKind::Array | JsonKind::EmptyArray => self.spots[depth] = spot,
             JsonKind::Null => {}
             JsonKind::Integer | JsonKind::Fraction | JsonKind::True | JsonKind::False => {
-                self.prompt.token_ids += u64::from(kind == JsonKind::Integer);
+                // Lenient servers take `7.0` for a token too.
+                let is_number = matches!(kind, JsonKind::Integer | JsonKind::Fraction);
+                self.prompt.token_ids += u64::from(is_number);
                 self.sightings.refers(spot);
             }
         }
@@ -164,6 +174,7 @@ impl Observe for Tally<'_> {
         if self.spots[depth].is_part() {
             self.parts.end(depth, &mut self.sightings);
         }
+        self.sources.end(depth, &mut self.prompt);
         if depth == 1 && self.has_items() {
             self.items.closed();
         }
@@ -176,16 +187,5 @@ fn content(kind: JsonKind, raw: &[u8]) -> Option<&[u8]> {
         JsonKind::String => raw.get(1..raw.len() - 1),
         JsonKind::Object | JsonKind::Array | JsonKind::EmptyArray => None,
         _ => Some(raw),
-    }
-}
-
-/// Text counts by its bytes. A data URL and long base64 count as one medium. (A data URL has no spaces, unlike prose
-/// that begins like one.)
-pub(super) fn count_string(prompt: &mut PromptSize, inner: &[u8], media: bool) {
-    let data_url = inner.starts_with(b"data:") && memchr::memchr(b' ', inner).is_none();
-    if data_url || media && inner.len() >= SHORTEST_MEDIUM {
-        prompt.media += 1;
-    } else {
-        prompt.text_bytes += inner.len() as u64;
     }
 }

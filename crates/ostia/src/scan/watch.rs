@@ -65,14 +65,6 @@ impl Watch {
         let name = name.folded(&mut buffer)?;
         self.denied.iter().find(|known| known.as_bytes() == name)
     }
-
-    pub fn is_denied(&self, name: &str) -> Option<&Arc<str>> {
-        let raw = RawString {
-            inner: name.as_bytes(),
-            escaped: false,
-        };
-        self.denied(raw)
-    }
 }
 
 impl Sightings {
@@ -123,9 +115,29 @@ impl Sightings {
         }
     }
 
+    /// Looks at the name of a form's field.
+    pub fn part_name(&mut self, name: &[u8], watch: &Watch) {
+        for inner in steps(name) {
+            let step = RawString {
+                inner,
+                escaped: false,
+            };
+            if let Some(denied) = watch.denied(step) {
+                self.field(denied);
+            }
+            // Of other objects (`metadata`) the members are nobody's.
+            if !inner.eq_ignore_ascii_case(b"extra_body") {
+                return;
+            }
+        }
+    }
+
     /// Looks at a form's field that is not a file.
     pub fn part(&mut self, name: &[u8], value: &[u8], watch: &Watch) {
-        let spot = Spot::of_part(name);
+        let name = name.to_ascii_lowercase();
+        let mut steps = steps(&name);
+        let first = steps.next().map_or(Spot::Elsewhere, Spot::of_part);
+        let spot = steps.fold(first, Spot::member);
         let text = RawString {
             inner: value,
             escaped: false,
@@ -136,4 +148,11 @@ impl Sightings {
             _ => self.refers(spot),
         }
     }
+}
+
+/// The names in a field's name: SDKs write members of objects as `image_url[url]`, some servers read `image_url.url`, and
+/// a list's elements have no name or a number.
+fn steps(name: &[u8]) -> impl Iterator<Item = &[u8]> {
+    name.split(|byte| matches!(byte, b'[' | b']' | b'.'))
+        .filter(|step| !step.iter().all(u8::is_ascii_digit))
 }

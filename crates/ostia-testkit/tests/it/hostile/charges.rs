@@ -109,6 +109,49 @@ async fn whoever_hangs_up_while_an_answer_comes_pays_for_the_prompt_and_what_cam
     }
 }
 
+/// Some engines report an empty prompt until they know better.
+#[tokio::test]
+async fn a_report_of_an_empty_prompt_does_not_make_it_free() {
+    let (backend, gateway) = rig("", &[]).await;
+    let nothing = json!({"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0});
+    let start = json!({"type": "message_start", "message": {"usage": {"input_tokens": 0, "output_tokens": 0}}});
+    let events = [
+        (
+            "chat/completions",
+            format!("data: {}\n\n", json!({"choices": [], "usage": nothing})),
+        ),
+        (
+            "messages",
+            format!("event: message_start\ndata: {start}\n\n"),
+        ),
+    ];
+    for (calls, (api, event)) in (1..).zip(events) {
+        let gate = Gate::closed();
+        let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n";
+        let steps = [
+            Step::Write(format!("{head}{event}: working\n\n").into()),
+            Step::Pass(gate.clone()),
+        ];
+        backend.next(Script::steps(steps));
+        let content = "x".repeat(4 * PROMPT as usize - 4);
+        let body = json!({"messages": [{"role": "user", "content": content}], "max_tokens": 1,
+            "stream": true, "stream_options": {"include_usage": true}});
+        let mut client = gateway.client().await;
+        client.send(gateway.request(api, "m", &body).bytes()).await;
+        gate.reached(1).await;
+        let mut reading = client.begin().await.unwrap();
+        client.until(&mut reading, b"working\n\n").await;
+        client.hang_up(HangUp::Fin).await;
+        backend.aborts(calls).await;
+        gate.open();
+    }
+    for row in gateway.finish(&[&backend]).await {
+        let told = (&*row.outcome, &*row.usage_source);
+        assert_eq!(told, ("client_closed", "estimated"), "{row:?}");
+        assert!(row.total_tokens >= PROMPT, "{row:?}");
+    }
+}
+
 #[tokio::test]
 async fn what_the_gateways_own_timers_end_costs_the_prompt() {
     let settings =
@@ -214,6 +257,26 @@ async fn an_answer_that_has_only_begun_is_never_ok() {
             ),
             false,
         ),
+        (
+            whole(json!({"object": "response", "status": "In_Progress"})),
+            false,
+        ),
+        (
+            Script::json(
+                206,
+                &json!({"id": "r", "object": "response", "status": "completed"}),
+            ),
+            false,
+        ),
+        (
+            Script::events([
+                events(&["response.queued"]).concat(),
+                "data: [DONE]\n\n".to_owned(),
+            ]),
+            true,
+        ),
+        // It is named as final, and says that it is queued.
+        (Script::events(events(&["response.completed"])), true),
         (
             Script::events(events(&["response.created", "response.queued"])),
             true,

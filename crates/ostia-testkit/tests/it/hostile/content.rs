@@ -94,6 +94,46 @@ async fn what_two_programs_read_in_two_ways_reaches_no_backend() {
     gateway.finish(&[&backend]).await;
 }
 
+/// SDKs write members of objects as `image_url[url]`; some servers ignore letter case.
+#[tokio::test]
+async fn parts_of_a_form_are_judged_by_every_name_that_servers_read_in_them() {
+    let backend = FakeBackend::start().await;
+    let gateway = TestGateway::start(Site::new().model("m", &backend)).await;
+    let (inside, kind) = ("http://10.0.0.1/", "multipart/form-data; boundary=xy");
+    for (name, value) in [
+        ("image_url[url]", inside),
+        ("Image_Url", inside),
+        ("url[]", inside),
+        ("url\"; filename=\"", inside),
+        ("image[0].image_url", inside),
+        ("file_ids[]", "file-1"),
+        ("extra_body[priority]", "1"),
+        ("PRIORITY", "1"),
+        ("_Charset_", "utf-16"),
+        ("stream", "maybe"),
+    ] {
+        let body = form("xy", &[("model", "m"), (name, value)]);
+        let answer = gateway
+            .call(&typed(&gateway, "audio/transcriptions", kind, body))
+            .await;
+        assert_eq!(answer.status(), 400, "{name}: {}", answer.text());
+    }
+    assert!(backend.records().is_empty());
+    let body = form(
+        "xy",
+        &[
+            ("model", "m"),
+            ("metadata[priority]", "1"),
+            ("stream", "no"),
+        ],
+    );
+    let answer = gateway
+        .call(&typed(&gateway, "audio/transcriptions", kind, body))
+        .await;
+    assert_eq!(answer.status(), 200, "{}", answer.text());
+    gateway.finish(&[&backend]).await;
+}
+
 #[tokio::test]
 async fn the_content_type_is_of_the_gateways_own_making() {
     let backend = FakeBackend::start().await;

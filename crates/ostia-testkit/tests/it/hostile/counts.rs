@@ -3,7 +3,7 @@
 use ostia_testkit::backend::{FakeBackend, Script};
 use ostia_testkit::gate::Gate;
 use ostia_testkit::gateway::{Endpoint, Site, TestGateway};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{assert_refused, raw};
 
@@ -96,6 +96,22 @@ async fn a_count_in_any_spelling_reserves_what_a_lenient_server_would_make() {
         ("completions", r#""prompt":"a","best_of":10"#),
         (
             "chat/completions",
+            r#""messages":[{}],"max_tokens":50,"num_beams":20"#,
+        ),
+        (
+            "completions",
+            r#""prompt":"a","max_tokens":50,"beam_width":"20""#,
+        ),
+        (
+            "chat/completions",
+            r#""messages":[{}],"max_tokens":1,"tokens_to_generate":1e3"#,
+        ),
+        (
+            "chat/completions",
+            r#""messages":[{}],"max_tokens":1,"generationconfig":{"maxoutputtokens":1000}"#,
+        ),
+        (
+            "chat/completions",
             r#""messages":[{}],"n":10,"max_tokens":-1"#,
         ),
         (
@@ -161,24 +177,123 @@ async fn a_text_that_may_be_a_number_to_somebody_is_refused() {
     gateway.finish(&[&backend]).await;
 }
 
-/// It is as many as there are: no limit on tokens has room for that.
+/// Nothing can be reserved for it, with a cap or without, with limits or without.
 #[tokio::test]
-async fn without_end_is_more_than_any_limit() {
+async fn a_count_without_end_is_refused() {
     let backend = FakeBackend::start().await;
-    let endpoint = Endpoint::of("m", &backend).field("tpm_user", json!(1_000_000));
-    let site = Site::new().endpoint(endpoint);
-    let gateway =
-        TestGateway::start(site.settings("[limits]\nreserve_output = \"max_tokens\"")).await;
-    assert_eq!(gateway.call(&gateway.chat("m")).await.status(), 200);
-    for value in ["\"Infinity\"", "\" +inf\"", "1e999", "\"1e999\""] {
-        for key in ["max_tokens", "n"] {
-            let cap = if key == "n" { "\"max_tokens\":5," } else { "" };
-            let body = format!(r#"{{"model":"m","messages":[{{}}],{cap}"{key}":{value}}}"#);
-            let answer = gateway.call(&raw(&gateway, "chat/completions", body)).await;
-            assert_eq!(answer.status(), 429, "{key} {value}: {}", answer.text());
+    let gateway = TestGateway::start(Site::new().model("m", &backend)).await;
+    let spellings = [
+        "\"Infinity\"",
+        "\" +inf\"",
+        "1e999",
+        "\"1e999\"",
+        "1e400",
+        "99999999999999999999",
+    ];
+    for (api, prompt, keys) in [
+        (
+            "chat/completions",
+            r#""messages":[{}]"#,
+            ["max_tokens", "n", "max_completion_tokens"],
+        ),
+        (
+            "completions",
+            r#""prompt":"a""#,
+            ["max_tokens", "n", "best_of"],
+        ),
+        (
+            "responses",
+            r#""input":"a""#,
+            ["max_output_tokens", "min_tokens", "max_tokens"],
+        ),
+    ] {
+        for (key, value) in keys
+            .iter()
+            .flat_map(|key| spellings.map(|value| (key, value)))
+        {
+            for place in ["", r#""extra_body":{"#] {
+                let close = if place.is_empty() { "" } else { "}" };
+                let body = format!(r#"{{"model":"m",{prompt},{place}"{key}":{value}{close}}}"#);
+                let answer = gateway.call(&raw(&gateway, api, body)).await;
+                assert_refused(&answer, key, value);
+            }
         }
     }
-    assert_eq!(backend.records().len(), 1);
+    assert!(backend.records().is_empty());
+    gateway.finish(&[&backend]).await;
+}
+
+/// A data URL and base64 are one medium each, but only where the API has media: elsewhere a model reads them as text.
+#[tokio::test]
+async fn a_text_that_looks_like_a_medium_counts_as_text() {
+    let backend = FakeBackend::start().await;
+    let endpoint = Endpoint::of("m", &backend).field("tpm_user", json!(3_000));
+    let gateway = TestGateway::start(Site::new().endpoint(endpoint)).await;
+    // A user who has used nothing yet may exceed a limit once.
+    assert_eq!(gateway.call(&gateway.chat("m")).await.status(), 200);
+    let text = "word_".repeat(4_000);
+    let url = format!("data:{text}");
+    let part =
+        |part: Value| json!({"messages": [{"role": "user", "content": [part]}], "max_tokens": 1});
+    let source = |kind: &str| json!({"type": kind, "media_type": "text/plain", "data": text});
+    for (api, body) in [
+        (
+            "chat/completions",
+            part(json!({"type": "text", "text": url})),
+        ),
+        (
+            "chat/completions",
+            part(json!({"type": "text", "text": "a", "data": text})),
+        ),
+        (
+            "chat/completions",
+            json!({"messages": [{"role": "user", "content": url.replace('_', "\n")}], "max_tokens": 1}),
+        ),
+        ("completions", json!({"prompt": url, "max_tokens": 1})),
+        ("embeddings", json!({"input": [url]})),
+        ("responses", json!({"input": url, "max_output_tokens": 1})),
+        (
+            "messages",
+            json!({"system": url, "messages": [{}], "max_tokens": 1}),
+        ),
+        (
+            "messages",
+            part(json!({"type": "document", "source": source("text")})),
+        ),
+        (
+            "responses",
+            json!({"input": [{"role": "user", "content": [{"type": "input_file", "file_data": text.replace('_', " ")}]}]}),
+        ),
+    ] {
+        let mut body = body;
+        body["model"] = "m".into();
+        let answer = gateway.call(&raw(&gateway, api, body.to_string())).await;
+        assert_eq!(
+            answer.status(),
+            429,
+            "{api} {:.80}: {}",
+            body.to_string(),
+            answer.text()
+        );
+    }
+    // Media still count as one each.
+    let image = format!("data:image/png;base64,{}", "A".repeat(20_000));
+    for (api, body) in [
+        (
+            "chat/completions",
+            part(json!({"type": "image_url", "image_url": {"url": image}})),
+        ),
+        (
+            "messages",
+            part(json!({"type": "image", "source": source("base64")})),
+        ),
+    ] {
+        let mut body = body;
+        body["model"] = "m".into();
+        let answer = gateway.call(&raw(&gateway, api, body.to_string())).await;
+        assert_eq!(answer.status(), 200, "{api}: {}", answer.text());
+    }
+    assert_eq!(backend.records().len(), 3);
     gateway.finish(&[&backend]).await;
 }
 
@@ -223,6 +338,12 @@ async fn control_keys_in_other_letters_are_refused() {
         ),
         ("chat/completions", r#""Best_Of":9"#, "best_of"),
         ("chat/completions", r#""Options":{}"#, "options"),
+        (
+            "chat/completions",
+            r#""GENERATIONCONFIG":{}"#,
+            "generationconfig",
+        ),
+        ("embeddings", r#""Sampling_Params":{}"#, "sampling_params"),
         ("chat/completions", r#""RID":"x""#, "rid"),
         ("chat/completions", r#""\u0050riority":1"#, "priority"),
         (
@@ -317,6 +438,21 @@ async fn what_is_judged_at_the_top_is_not_said_again_below() {
             r#""input":[{"type":"image_generation_call","id":"ig_1","result":null}]"#,
             "input",
         ),
+        (
+            "responses",
+            r#""input":[{"type":"image_generation_call","id":"ig_1","result":""}]"#,
+            "input",
+        ),
+        (
+            "responses",
+            r#""input":[{"type":"image_generation_call","id":"ig_1","result":["A"]}]"#,
+            "input",
+        ),
+        (
+            "responses",
+            r#""input":[{"type":"","id":"msg_1"}]"#,
+            "input",
+        ),
     ] {
         let input = if member.contains("\"input\"") {
             ""
@@ -363,6 +499,10 @@ async fn prompt_counts_in_whatever_field_it_comes() {
         "input_suffix",
         "input_extra",
         "Chat_Template_Kwargs",
+        "instruction",
+        "system_prompt",
+        "negative_prompt",
+        "contents",
     ] {
         let body =
             json!({"model": "m", "messages": [{}], "max_tokens": 1, field: {"content": [long]}});

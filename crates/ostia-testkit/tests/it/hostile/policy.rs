@@ -96,10 +96,16 @@ async fn fields_that_steer_the_engine_are_refused() {
             r#""disagg_prefill_dp_rank":1"#,
             "disagg_prefill_dp_rank",
         ),
+        ("embeddings", r#""vllm_xargs":{"priority":1}"#, "priority"),
         (
-            "completions",
-            r#""prompt":"a","request_id":"x""#,
-            "request_id",
+            "rerank",
+            r#""sampling_params":{"Data_Parallel_Rank":1}"#,
+            "data_parallel_rank",
+        ),
+        (
+            "images/generations",
+            r#""parameters":{"options":{"rid":"x"}}"#,
+            "rid",
         ),
         (
             CHAT,
@@ -134,10 +140,10 @@ async fn fields_that_steer_the_engine_are_refused() {
             CHAT,
             r#""priority":null,"cache_salt":"x","guided_regex":"(a+)+$""#,
         ),
-        (
-            CHAT,
-            r#""metadata":{"priority":1,"rid":"x","request_id":"y"}"#,
-        ),
+        (CHAT, r#""metadata":{"priority":1,"rid":"x"}"#),
+        // Engines take the gateway's id before this one.
+        (CHAT, r#""request_id":"x""#),
+        ("rerank", r#""parameters":{"truncate":true}"#),
         (CHAT, r#""extra_body":{"metadata":{"rid":"x"}}"#),
         (
             CHAT,
@@ -352,7 +358,7 @@ async fn urls_that_lead_into_the_site_are_refused_wherever_a_backend_would_fetch
 }
 
 /// Where servers look that go beyond the API.
-fn odd_places() -> [(&'static str, &'static str, &'static str); 20] {
+fn odd_places() -> [(&'static str, &'static str, &'static str); 21] {
     [
         (CHAT, r#""image_data":"http://10.0.0.1/""#, "image_data"),
         (
@@ -437,6 +443,11 @@ fn odd_places() -> [(&'static str, &'static str, &'static str); 20] {
             CHAT,
             r#""messages":[{"content":"a","images":["/srv/scans/a.png"]}]"#,
             "messages",
+        ),
+        (
+            CHAT,
+            r#""contents":[{"content":[{"inlineData":{"url":"http://10.0.0.1/"}}]}]"#,
+            "contents",
         ),
     ]
 }
@@ -598,6 +609,16 @@ async fn references_to_what_all_users_share_are_refused() {
             "file_id",
         ),
         (
+            "messages",
+            r#""messages":[{"content":[{"type":"code_execution_tool_result","content":{"content":[{"type":"code_execution_output","file_id":null,"file":{"file_id":"file-1"}}]}}]}]"#,
+            "file_id",
+        ),
+        (
+            CHAT,
+            r#""messages":[{"content":[{"file_id":7,"type":"input_file"}]}]"#,
+            "file_id",
+        ),
+        (
             CHAT,
             r#""messages":[{"content":[{"type":"file","file":{"id":"file-1"}}]}]"#,
             "file_id",
@@ -658,6 +679,15 @@ async fn references_to_what_all_users_share_are_refused() {
             r#""messages":[{"content":"{\"file_id\":\"x\"}"}],"metadata":{"file_id":"x"}"#,
         ),
         ("audio/speech", r#""input":"a","voice":"alloy""#),
+        // What a tool has made, in a conversation that goes on.
+        (
+            "messages",
+            r#""messages":[{"role":"assistant","content":[{"type":"code_execution_tool_result","tool_use_id":"t","content":{"type":"code_execution_result","stdout":"","content":[{"file_id":"file-1","type":"code_execution_output"}]}}]}]"#,
+        ),
+        (
+            "messages",
+            r#""messages":[{"content":[{"type":"bash_code_execution_tool_result","content":{"content":[{"type":"bash_code_execution_output","file_id":"file-1"}]}}]}]"#,
+        ),
     ];
     assert_all_pass(&[], &passes).await;
     let shared = [("shared_references", json!(true))];

@@ -164,6 +164,66 @@ async fn answers_that_pass_hold_no_error_that_tells() {
     gateway.finish(&[&backend]).await;
 }
 
+/// The key itself has no place in any event or answer, not even where the model speaks.
+#[tokio::test]
+async fn the_key_stands_nowhere_in_an_answer() {
+    let (backend, gateway, key) = rig().await;
+    let spellings = spellings(&key);
+    let choice = json!([{"index": 0, "delta": {"content": "x"}}]);
+    for event in [
+        json!({"id": key, "choices": choice}),
+        json!({"model": format!("m@{key}"), "choices": choice}),
+        json!({"choices": choice, "system_fingerprint": key}),
+        json!({"warning": format!("at {}", backend.base_url())}),
+        json!({"choices": [], "exception": format!("at {}", backend.base_url())}),
+        json!({"choices": [], "traceback": [format!("headers {key}")]}),
+    ] {
+        for before in [vec![], vec![chat_event("x")]] {
+            let mut events = before;
+            events.push(format!("data: {event}\n\n"));
+            backend.next(Script::events(events));
+            let answer = gateway.call(&gateway.chat_stream("m")).await;
+            assert_silent(&answer.text(), &spellings, &event.to_string());
+        }
+    }
+    let whole = json!({"id": key, "choices": [{"finish_reason": "stop"}], "usage": {}});
+    backend.next(Script::json(200, &whole));
+    let answer = gateway.call(&gateway.chat("m")).await;
+    assert_eq!(answer.status(), 502, "{}", answer.text());
+    backend.next(Script::raw(200, format!("key {key}")).header("content-type", "text/plain"));
+    let speech = gateway.request("audio/speech", "m", &json!({"input": "a"}));
+    assert_silent(&gateway.call(&speech).await.text(), &spellings, "speech");
+    gateway.finish(&[&backend]).await;
+}
+
+#[tokio::test]
+async fn errors_hide_the_key_in_base64_in_hex_and_in_part() {
+    use base64::Engine;
+    let (backend, gateway, key) = rig().await;
+    let base64 = base64::engine::general_purpose::STANDARD.encode(format!("Bearer {key}"));
+    let hex: String = key.bytes().map(|byte| format!("{byte:02x}")).collect();
+    let part = key[..key.len() - 3].to_owned();
+    for told in [base64, hex, part] {
+        for body in [
+            json!({"error": {"message": format!("bad key {told}")}}),
+            json!({"detail": format!("bad key {told}")}),
+        ] {
+            backend.next(Script::json(400, &body));
+            let answer = gateway.call(&gateway.chat("m")).await;
+            assert_eq!(answer.status(), 400);
+            assert!(!answer.text().contains(&told), "{}", answer.text());
+        }
+        let event = json!({"error": {"message": format!("bad key {told}")}});
+        backend.next(Script::events([
+            chat_event("x"),
+            format!("data: {event}\n\n"),
+        ]));
+        let answer = gateway.call(&gateway.chat_stream("m")).await;
+        assert!(!answer.text().contains(&told), "{}", answer.text());
+    }
+    gateway.finish(&[&backend]).await;
+}
+
 /// The model's own output always passes, whatever it is.
 #[tokio::test]
 async fn what_a_model_says_is_passed_on() {

@@ -202,6 +202,10 @@ impl<'a> Section<'a> {
     pub fn config(&self) -> Cow<'a, Node> {
         let owned = |at: &At, value| Cow::Owned(Node::new(at.clone(), value));
         if self.at.source.is_settings {
+            if self.node("config").is_some() {
+                let text = "has no effect in ostia.toml, where its keys stand beside the others: move them out of it";
+                self.error("config", text);
+            }
             let members = self.members.iter();
             let of_fields = |key: &str| self.entry.is_some_and(|entry| entry.keys.of_fields(key));
             let rest = members.filter(|member| !of_fields(&member.key));

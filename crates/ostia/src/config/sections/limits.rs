@@ -108,9 +108,10 @@ fn read_others(
     named
         .into_iter()
         .map(|(name, section)| {
-            // Groups are compared in this form.
+            // Groups and users are compared in this form.
             let name = match kind {
                 "group" => Identity::group(&name),
+                "user" => Identity::user(&name).into_owned(),
                 _ => name,
             };
             (name, read_own(section))

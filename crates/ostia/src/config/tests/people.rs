@@ -96,6 +96,14 @@ fn limits_of_groups_are_found_however_their_ids_are_written() {
 }
 
 #[test]
+fn limits_of_users_are_found_however_their_names_are_written() {
+    let text = "[limits.user.\"ANN@Lab.org\"]\nblocked = true\n[limits.user.Portal]\ntpm_user = 5";
+    let users = settings(text).limits.others.user;
+    let names: Vec<&str> = users.keys().map(String::as_str).collect();
+    assert_eq!(names, ["Portal", "ann@lab.org"]);
+}
+
+#[test]
 fn a_rule_that_names_nobody_is_a_mistake() {
     for nobody in [
         "user:",

@@ -152,7 +152,7 @@ impl Wanted<'_> {
 
     fn add(&self, fields: &mut FormFields, part: Part<'_>, body: &[u8]) -> Result<(), Invalid> {
         let value = &body[part.value.clone()];
-        if part.name == b"_charset_" {
+        if part.name.eq_ignore_ascii_case(b"_charset_") {
             return Err(Invalid::form("it has a part that names a charset"));
         }
         if is_misspelt(part.name) {
@@ -160,10 +160,7 @@ impl Wanted<'_> {
                 "its parts 'model' and 'stream' must be named in lower case",
             ));
         }
-        let denied = std::str::from_utf8(part.name).ok();
-        if let Some(denied) = denied.and_then(|name| self.watch.is_denied(name)) {
-            fields.sightings.field(denied);
-        }
+        fields.sightings.part_name(part.name, self.watch);
         match part.name {
             b"model" if fields.model.is_some() => {
                 return Err(Invalid::value(MODEL, "the part is given more than once"));
@@ -176,13 +173,23 @@ impl Wanted<'_> {
                 return Err(Invalid::form("its part 'stream' is given more than once"));
             }
             b"stream" => {
-                fields.stream = Some(value.eq_ignore_ascii_case(b"true") || value == b"1");
+                fields.stream = Some(truth(value)?);
             }
             b"prompt" | b"input" if part.is_text => fields.text_bytes += value.len() as u64,
-            _ if part.is_text => fields.sightings.part(part.name, value, self.watch),
+            _ if part.may_be_text => fields.sightings.part(part.name, value, self.watch),
             _ => {}
         }
         Ok(())
+    }
+}
+
+/// A boolean in any word that lenient servers accept.
+fn truth(value: &[u8]) -> Result<bool, Invalid> {
+    let is_one_of = |words: &[&[u8]]| words.iter().any(|word| value.eq_ignore_ascii_case(word));
+    match value {
+        _ if is_one_of(&[b"true", b"1", b"t", b"yes", b"y", b"on"]) => Ok(true),
+        _ if is_one_of(&[b"", b"false", b"0", b"f", b"no", b"n", b"off"]) => Ok(false),
+        _ => Err(Invalid::form("its part 'stream' must be 'true' or 'false'")),
     }
 }
 

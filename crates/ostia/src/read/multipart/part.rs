@@ -11,6 +11,8 @@ pub(super) struct Part<'a> {
     pub(super) name: &'a [u8],
     /// Neither a file nor encoded nor in another charset.
     pub(super) is_text: bool,
+    /// The same to some servers: those take a file without a name for a text.
+    pub(super) may_be_text: bool,
     pub(super) value: Range<usize>,
 }
 
@@ -45,10 +47,11 @@ impl<'a> Part<'a> {
         }
         let disposition =
             disposition.ok_or_else(|| Invalid::form("a part has no Content-Disposition"))?;
-        let (name, is_file) = named(disposition)?;
+        let (name, file) = named(disposition)?;
         Ok(Self {
             name,
-            is_text: plain && !is_file,
+            is_text: plain && file == File::No,
+            may_be_text: plain && file != File::Yes,
             value: range.start + length + 4..range.end,
         })
     }
@@ -81,8 +84,16 @@ fn header(line: &[u8]) -> Result<(&[u8], &[u8]), Invalid> {
     }
 }
 
+/// Whether a part is a file.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum File {
+    No,
+    Nameless,
+    Yes,
+}
+
 /// The part's name, and whether it is a file.
-fn named(disposition: &[u8]) -> Result<(&[u8], bool), Invalid> {
+fn named(disposition: &[u8]) -> Result<(&[u8], File), Invalid> {
     let parameters = behind_essence(disposition);
     let essence = &disposition[..disposition.len() - parameters.len()];
     if !essence.trim_ascii_end().eq_ignore_ascii_case(b"form-data") {
@@ -91,14 +102,15 @@ fn named(disposition: &[u8]) -> Result<(&[u8], bool), Invalid> {
         ));
     }
     let mut found = None;
-    let mut is_file = false;
+    let mut file = File::No;
     for parameter in Parameters::of(parameters) {
         let parameter = parameter?;
         match &*parameter.name.to_ascii_lowercase() {
             b"name" if found.is_some() => return Err(Invalid::form("a part has two names")),
             b"name" => found = Some(parameter.value),
-            b"filename" => is_file = true,
-            other if other.starts_with(b"filename*") => is_file = true,
+            b"filename" if parameter.value.is_empty() && file == File::No => file = File::Nameless,
+            b"filename" => file = File::Yes,
+            other if other.starts_with(b"filename*") => file = File::Yes,
             // RFC 7578, section 4.2 forbids it, but some parsers decode it.
             other if other.starts_with(b"name*") => {
                 return Err(Invalid::form("a part's name is encoded"));
@@ -110,5 +122,5 @@ fn named(disposition: &[u8]) -> Result<(&[u8], bool), Invalid> {
     if name.contains(&b'\\') {
         return Err(Invalid::form("a part's name contains a backslash"));
     }
-    Ok((name, is_file))
+    Ok((name, file))
 }

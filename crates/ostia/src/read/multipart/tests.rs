@@ -302,6 +302,7 @@ fn parts_that_some_servers_take_for_model_or_stream_are_refused() {
         "Stream",
         "\u{17f}tream",
         "STREAM[]",
+        "_CHARSET_",
     ] {
         let parts = [text("model", "m"), text(name, "true")];
         assert!(scan_parts(&parts).is_err(), "{name}");
@@ -315,4 +316,59 @@ fn parts_that_some_servers_take_for_model_or_stream_are_refused() {
         let parts = [text("model", "m"), text(name, "true")];
         assert!(scan_parts(&parts).is_ok(), "{name}");
     }
+}
+
+#[test]
+fn stream_is_read_in_the_words_of_lenient_servers() {
+    let stream = |value: &str| {
+        let parts = [text("model", "m"), text("stream", value)];
+        scan_parts(&parts).map(|fields| fields.stream)
+    };
+    for value in ["true", "True", "1", "t", "yes", "Y", "ON"] {
+        assert_eq!(stream(value), Ok(Some(true)), "{value}");
+    }
+    for value in ["", "false", "FALSE", "0", "f", "no", "N", "off"] {
+        assert_eq!(stream(value), Ok(Some(false)), "{value}");
+    }
+    for value in [" true", "2", "truthy", "null", "true\r\n"] {
+        assert!(stream(value).is_err(), "{value}");
+    }
+}
+
+#[test]
+fn names_of_members_and_files_without_a_name_are_looked_at() {
+    let nameless = |name: &str, value: &str| {
+        text(name, value).replace(
+            &format!("name=\"{name}\""),
+            &format!("name=\"{name}\"; filename=\"\""),
+        )
+    };
+    for part in [
+        text("image_url[url]", "http://10.0.0.1/"),
+        text("IMAGE_URL", "http://10.0.0.1/"),
+        text("image_url.url", "http://10.0.0.1/"),
+        text("image[0][image_url]", "http://10.0.0.1/"),
+        text("url[]", "http://10.0.0.1/"),
+        nameless("url", "http://10.0.0.1/"),
+    ] {
+        let fields = scan_parts(&[text("model", "m"), part.clone()]).unwrap();
+        assert_eq!(fields.sightings.media.len(), 1, "{part}");
+    }
+    for part in [text("file_ids[]", "file-1"), text("File_Id", "file-1")] {
+        let fields = scan_parts(&[text("model", "m"), part.clone()]).unwrap();
+        assert_eq!(fields.sightings.reference, Some("file_id"), "{part}");
+    }
+    for (name, is_denied) in [
+        ("rid", true),
+        ("RID", true),
+        ("rid[]", true),
+        ("extra_body[rid]", true),
+        ("extra_body[extra_body][rid]", true),
+        ("metadata[rid]", false),
+        ("grid", false),
+    ] {
+        let fields = scan_parts(&[text("model", "m"), text(name, "x")]).unwrap();
+        assert_eq!(!fields.sightings.denied.is_empty(), is_denied, "{name}");
+    }
+    assert!(scan_parts(&[nameless("model", "m")]).is_err());
 }

@@ -187,6 +187,26 @@ fn prompt_estimates() {
         "\"messages\":[{\"url\":\"data:image/png;base64,AAAA\",\"text\":\"data: is prose\"}]";
     assert_eq!(estimate("chat/completions", image), 1024 + 4);
     let long = "A".repeat(8192);
-    let source = format!("\"messages\":[{{\"data\":\"{long}\",\"text\":\"{long}\"}}]");
-    assert_eq!(estimate("messages", &source), 1024 + 2048);
+    // A source says whether its data is text.
+    for (kind, data) in [("base64", 1024), ("TEXT", 2048), ("text", 2048)] {
+        for order in [
+            format!("\"type\":\"{kind}\",\"data\":\"{long}\""),
+            format!("\"data\":\"{long}\",\"type\":\"{kind}\""),
+        ] {
+            let source = format!("\"messages\":[{{\"source\":{{{order}}},\"text\":\"{long}\"}}]");
+            assert_eq!(
+                estimate("messages", &source),
+                data + 2048 + kind.len().div_ceil(4) as u64,
+                "{kind}"
+            );
+        }
+    }
+    // Where no medium stands, nothing counts as one; a lenient server takes decimals for tokens.
+    let data = format!("\"messages\":[{{\"data\":\"{long}\",\"content\":\"data:{long}\"}}]");
+    assert_eq!(estimate("chat/completions", &data), 2 * 2048 + 2);
+    let ids = "\"messages\":[{}],\"prompt_token_ids\":[7.0,7.5,7]";
+    assert_eq!(estimate("chat/completions", ids), 3);
+    // Media cost something where they are not text too, and wherever they are fetched from.
+    let top = "\"messages\":[{}],\"image_url\":\"https://example.org/a\",\"images\":[\"data:image/png;base64,AA\"]";
+    assert_eq!(estimate("chat/completions", top), 2 * 1024);
 }

@@ -7,12 +7,12 @@ use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::super::MAX_DEPTH;
-use super::super::fields::{Fields, Held, JsonKind, Shape, Slot};
-use super::super::keys::{Keys, Role};
+use super::super::fields::{Fields, Held, JsonKind, PromptSize, Shape, Slot};
+use super::super::keys::{FieldKey, Keys, Role};
 use super::super::lexeme::RawString;
 use super::super::spot::Spot;
-use super::super::tally::count_string;
 use super::super::watch::{Sightings, Watch};
+use super::super::weight::{Weight, weigh};
 use super::{KEYS, watch};
 
 struct Members<'a>(Vec<(&'a RawValue, &'a RawValue)>);
@@ -41,10 +41,14 @@ pub(super) fn reference_scan(body: &[u8]) -> Option<Fields<'_>> {
             return None;
         }
         match key.role() {
-            Role::Counted | Role::Placed | Role::Prompt => {
-                count(value.get(), &mut fields, false, false)
+            Role::Counted | Role::Placed | Role::Prompt | Role::Tensors => {
+                count(value.get(), key, key.spot(), None, &mut fields.prompt);
             }
-            Role::Tensors => count(value.get(), &mut fields, false, true),
+            Role::Watched => {
+                let mut prompt = PromptSize::default();
+                count(value.get(), key, key.spot(), None, &mut prompt);
+                fields.prompt.media += prompt.media;
+            }
             Role::Holding(name) => {
                 fields.held = Held {
                     member: member(text, value.get(), name)?,
@@ -55,7 +59,7 @@ pub(super) fn reference_scan(body: &[u8]) -> Option<Fields<'_>> {
                 let before = fields.options.len();
                 options(text, value.get(), keys(), &watch, &mut fields, before)?;
             }
-            Role::Plain | Role::Watched | Role::Noted => {}
+            Role::Plain | Role::Noted => {}
         }
         let sightings = &mut fields.sightings;
         sight(value.get(), key.spot(), key.name(), &watch, sightings);
@@ -79,7 +83,11 @@ pub(super) fn reference_scan(body: &[u8]) -> Option<Fields<'_>> {
 /// Looks at a value and all that is in it.
 fn sight(value: &str, spot: Spot, field: &'static str, watch: &Watch, seen: &mut Sightings) {
     match kind_of(value) {
-        JsonKind::String if matches!(spot, Spot::Kind | Spot::PartUrl) => {}
+        JsonKind::String
+            if matches!(
+                spot,
+                Spot::Kind | Spot::PartUrl | Spot::PartFileId | Spot::SourceKind
+            ) => {}
         JsonKind::String => seen.string(spot, value.as_bytes(), watch, field),
         JsonKind::Null => {}
         JsonKind::Array | JsonKind::EmptyArray => {
@@ -95,33 +103,39 @@ fn sight(value: &str, spot: Spot, field: &'static str, watch: &Watch, seen: &mut
                 sight(member, inner, field, watch, seen);
             }
             if spot.is_part() {
-                part_urls(value, spot, field, watch, seen);
+                part(value, spot, field, watch, seen);
             }
         }
         _ => seen.refers(spot),
     }
 }
 
-/// Looks at the `url` and `path` of a part, if it is one of media or has nothing else to say.
-fn part_urls(part: &str, spot: Spot, field: &'static str, watch: &Watch, seen: &mut Sightings) {
+/// Looks at the `url` and `path` of a part, if it is one of media or has nothing else to say, and at the files that it
+/// names.
+fn part(part: &str, spot: Spot, field: &'static str, watch: &Watch, seen: &mut Sightings) {
     let name = |key: &str| raw_string(key).folded(&mut [0; 32]).map(<[u8]>::to_vec);
     let members = members(part);
     let named = members
         .iter()
         .filter_map(|(key, value)| Some((name(key)?, *value)));
     let (mut kinds, mut has_text, mut urls) = (Vec::new(), false, Sightings::default());
+    let mut names_file = false;
     for (name, value) in named {
         has_text |= ["text", "title", "content"].contains(&&*String::from_utf8_lossy(&name));
         for string in strings(value) {
             match spot.member(&name) {
                 Spot::Kind => kinds.push(decoded(string).unwrap_or_default().to_lowercase()),
                 Spot::PartUrl => urls.string(Spot::Url, string.as_bytes(), watch, field),
+                Spot::PartFileId => names_file |= string != "\"\"",
                 _ => {}
             }
         }
     }
     if kinds.iter().any(|kind| kind == "image") || kinds.is_empty() && !has_text {
         seen.add_media(urls);
+    }
+    if names_file && !kinds.iter().any(|kind| kind == "code_execution_output") {
+        seen.refers(Spot::PartFileId);
     }
 }
 
@@ -157,12 +171,16 @@ fn refers(element: &str) -> bool {
     {
         return true;
     }
-    let given = |values: &[&str]| values.iter().any(|value| *value != "null");
-    match kinds.first().filter(|kind| **kind != "null") {
+    let says = |value: &&&str| **value != "null" && **value != "\"\"";
+    let given = |values: &[&str]| values.iter().any(|value| says(&value));
+    match kinds.first().filter(says) {
         Some(kind) if !kind.starts_with('"') => true,
         Some(kind) => match decoded(kind).as_deref() {
             Some("item_reference") => true,
-            Some("image_generation_call") => given(&ids) && !given(&results),
+            Some("image_generation_call") => {
+                let is_text = results.iter().any(|result| result.starts_with('"'));
+                given(&ids) && !(given(&results) && is_text)
+            }
             _ => false,
         },
         None => given(&ids) && !given(&roles),
@@ -286,19 +304,50 @@ fn shape_of(value: &str) -> Shape {
     shape
 }
 
-fn count(value: &str, fields: &mut Fields<'_>, media_key: bool, only_media: bool) {
+/// `source`: whether the value is a member of a source of media, and whether that one holds text.
+fn count(value: &str, key: FieldKey, spot: Spot, source: Option<bool>, prompt: &mut PromptSize) {
     match kind_of(value) {
         JsonKind::String => {
             let inner = raw_string(value).inner;
-            count_string(&mut fields.prompt, inner, media_key || only_media);
-        }
-        JsonKind::Integer => fields.prompt.token_ids += 1,
-        _ => {
-            for (key, child) in children(value) {
-                let media_key = key == "\"data\"" || key == "\"file_data\"";
-                count(child, fields, media_key, only_media);
+            match (weigh(key, spot, inner), source) {
+                (Weight::Text, _) | (Weight::Data, Some(true)) => {
+                    prompt.text_bytes += inner.len() as u64;
+                }
+                _ => prompt.media += 1,
             }
         }
+        JsonKind::Integer | JsonKind::Fraction => prompt.token_ids += 1,
+        JsonKind::Array | JsonKind::EmptyArray => {
+            for element in elements(value) {
+                count(element, key, spot, None, prompt);
+            }
+        }
+        JsonKind::Object => {
+            let members = members(value).into_iter().map(|(name, member)| {
+                let name = raw_string(name).folded(&mut [0; 32]).map(<[u8]>::to_vec);
+                (
+                    name.map_or(Spot::Elsewhere, |name| spot.member(&name)),
+                    member,
+                )
+            });
+            let members: Vec<(Spot, &str)> = members.collect();
+            let kinds = members
+                .iter()
+                .filter(|(inner, _)| *inner == Spot::SourceKind);
+            let mut kinds = kinds.flat_map(|(_, value)| strings(value));
+            let is_text = kinds
+                .any(|kind| decoded(kind).is_some_and(|kind| kind.eq_ignore_ascii_case("text")));
+            for (inner, member) in members {
+                count(
+                    member,
+                    key,
+                    inner,
+                    (spot == Spot::Media).then_some(is_text),
+                    prompt,
+                );
+            }
+        }
+        _ => {}
     }
 }
 
