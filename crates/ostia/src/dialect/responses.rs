@@ -116,7 +116,10 @@ impl Dialect for Responses {
                 Seen::Forward
             }
             "response.queued" | "response.in_progress" => Seen::Forward,
-            "response.completed" | "response.incomplete" => progress.end_with_answer(),
+            // The last is of servers that took the event's name from the Realtime API.
+            "response.completed" | "response.incomplete" | "response.done" => {
+                progress.end_with_answer()
+            }
             "response.failed" | "response.cancelled" => {
                 progress.fail(data);
                 progress.end_with_answer()

@@ -123,12 +123,9 @@ impl Refusal {
     }
 
     pub fn method_not_allowed(allow: &str) -> Self {
-        let refusal = Self::client(
-            StatusCode::METHOD_NOT_ALLOWED,
-            "method_not_allowed",
-            "This path does not support this method.",
-        )
-        .permanent();
+        let text = format!("This path does not support this method, only {allow}.");
+        let refusal =
+            Self::client(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", text).permanent();
         match HeaderValue::try_from(allow) {
             Ok(allow) => refusal.with_header("allow", allow),
             Err(_) => refusal,
