@@ -71,6 +71,17 @@ impl Refusal {
         .permanent()
     }
 
+    /// The admin listener has other paths than the gateway.
+    pub fn not_an_admin_path() -> Self {
+        Self::client(
+            StatusCode::NOT_FOUND,
+            "not_found",
+            "There is nothing at this path: this is the admin listener, with `/health/live`, `/health/ready`, `/metrics` \
+             and `/admin/...`. Inference is on `server.listen`.",
+        )
+        .permanent()
+    }
+
     /// For failures that nobody foresaw. The cause has already been logged.
     pub fn internal_error() -> Self {
         Self::gateway(

@@ -85,18 +85,24 @@ impl Told {
     }
 
     fn within(members: &Map<String, Value>, wrappings: usize) -> Option<Self> {
+        let named = |name: &str| member(members, name);
         let text = || {
             let mut names = TEXTS.iter();
-            names.find_map(|name| Self::at(name, member(members, name)?, wrappings))
+            names.find_map(|name| Self::at(name, named(name)?, wrappings))
         };
         let wrapped = || {
+            let value = |name: &str| named(name).filter(|value| !value.is_string());
             let mut names = WRAPPERS.iter();
-            let value = |name: &str| member(members, name).filter(|value| !value.is_string());
             names.find_map(|name| Self::find_in(value(name)?, wrappings))
         };
         // As Django says it: the body is the object of fields.
         let fields = || in_words(&by_field(members, list)?);
-        let mut told = text().or_else(wrapped).or_else(fields)?;
+        let one_each = || {
+            let mut names = TEXTS.iter().filter(|name| holds_fields(name));
+            names.find_map(|name| in_words(&by_field(named(name)?.as_object()?, one)?))
+        };
+        let found = text().or_else(wrapped).or_else(fields);
+        let mut told = found.or_else(one_each)?;
         let code = || member(members, "code").or_else(|| member(members, "error_code"));
         told.code = told.code.or_else(|| code().filter(is_code).cloned());
         let param = || member(members, "param")?.as_str().map(str::to_owned);
@@ -107,11 +113,8 @@ impl Told {
     /// What the member `name` says.
     fn at(name: &str, value: &Value, wrappings: usize) -> Option<Self> {
         let fields = value.as_object().filter(|_| holds_fields(name));
-        let lists = || in_words(&by_field(fields?, list)?);
-        let texts = || in_words(&by_field(fields?, one)?);
-        lists()
-            .or_else(|| Self::find_in(value, wrappings))
-            .or_else(texts)
+        let lists = fields.and_then(|fields| in_words(&by_field(fields, list)?));
+        lists.or_else(|| Self::find_in(value, wrappings))
     }
 }
 

@@ -77,10 +77,13 @@ pub(super) fn read<T>(
     let mut whole = document(&page, 0, unusual, shape, &mut take)?;
     // A scheduler that is asked for several clusters prints one document for each.
     let mut before = whole.place.clone();
-    for _ in 1..MOST_DOCUMENTS {
-        let Some(next) = document(&page, before.end, None, shape, &mut take) else {
+    let mut left = MOST_DOCUMENTS;
+    while let Some(next) = document(&page, before.end, None, shape, &mut take) {
+        if left == 0 {
+            whole.lost = true;
             break;
-        };
+        }
+        left -= 1;
         let is_repeated = page.get(before) == page.get(next.place.clone());
         before = next.place.clone();
         if !is_repeated {

@@ -241,9 +241,9 @@ fn variables_in_other_forms() {
 #[test]
 fn states_and_times_in_other_forms() {
     for (state, time) in [
-        ("q", json!("1699999200")),
-        (" Q ", json!(1_699_999_200.5)),
-        ("Queued", json!("2023-11-14T22:00:00")),
+        ("q", json!("1699999140")),
+        (" Q ", json!(1_699_999_140.5)),
+        ("Queued", json!("2023-11-14T21:59:00")),
     ] {
         let mut listing = pbs_19();
         let job = &mut listing["Jobs"]["103.pbs-01"];
