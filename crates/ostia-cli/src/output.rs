@@ -80,5 +80,8 @@ pub fn start_log(global: &Global, level: Level, targets: &str) -> Result<LogGuar
 
 /// <https://no-color.org>
 fn colors_are_wanted() -> bool {
-    std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+    let is_off = |name, off: fn(&std::ffi::OsStr) -> bool| {
+        std::env::var_os(name).is_some_and(|value| off(&value))
+    };
+    !is_off("NO_COLOR", |value| !value.is_empty()) && !is_off("TERM", |value| value == "dumb")
 }

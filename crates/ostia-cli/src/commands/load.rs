@@ -82,7 +82,14 @@ pub fn variable(setup: &Setup, name: &str) -> Result<Secret<String>, Failure> {
 
 pub fn not_opened(error: StoreError) -> Failure {
     let (StoreError::Unavailable(text) | StoreError::Broken(text)) = error;
-    Failure::other(format!("cannot open the database: {text}"))
+    // SQLite does not say why.
+    let hint = match text.contains("unable to open database file") {
+        true => {
+            ": can this user read and write the file, and its folder? Commands run as the user of `ostia serve`"
+        }
+        false => "",
+    };
+    Failure::other(format!("cannot open the database: {text}{hint}"))
 }
 
 fn with_listen(environment: &Environment, listen: Option<&str>) -> Environment {
@@ -92,4 +99,22 @@ fn with_listen(environment: &Environment, listen: Option<&str>) -> Environment {
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .chain(given)
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_of_another_user_is_told_as_such() {
+        let text = "/var/lib/ostia/ostia.db: (code: 14) unable to open database file";
+        let failure = not_opened(StoreError::Unavailable(text.to_owned()));
+        assert!(
+            failure.text().contains("as the user of `ostia serve`"),
+            "{}",
+            failure.text()
+        );
+        let other = not_opened(StoreError::Broken("not a database".to_owned()));
+        assert!(other.text().ends_with("not a database"));
+    }
 }

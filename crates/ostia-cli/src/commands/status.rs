@@ -65,12 +65,16 @@ impl Seen {
         let process = &self.process;
         let ready = &process["ready"];
         let word = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let state = match ready["draining"] == true {
+            true => "draining".to_owned(),
+            false => word(&ready["status"]),
+        };
         let mut text = format!(
             "ostia {} (process {}), up {}, {}, generation {}\n{} connection(s), {} request(s), {} waiting\n",
             word(&process["version"]),
             process["pid"],
             age(process["uptime_seconds"].as_u64().unwrap_or_default()),
-            word(&ready["status"]),
+            state,
             ready["generation"],
             process["connections"],
             process["requests"],
@@ -302,5 +306,17 @@ mod tests {
             "{text}"
         );
         assert!(text.contains("served") && text.contains("3"), "{text}");
+    }
+
+    #[test]
+    fn a_gateway_that_is_being_stopped_says_so() {
+        let mut seen = seen("unavailable", Vec::new());
+        seen.process["ready"]["draining"] = json!(true);
+        let look = Look {
+            width: 80,
+            colors: false,
+        };
+        let text = seen.render(look);
+        assert!(text.contains(", draining, generation 4\n"), "{text}");
     }
 }

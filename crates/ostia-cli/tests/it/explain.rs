@@ -143,7 +143,7 @@ fn what_else_stands_in_the_way_is_told() {
     for part in [
         "\"Back on Monday\" (ostia maintenance set)",
         &format!("key {id}: revoked at 20"),
-        "groups none given",
+        "no groups given",
     ] {
         assert!(shown.contains(part), "{part}: {shown}");
     }

@@ -94,6 +94,11 @@ async fn a_backend_that_refuses_connections_is_told_of_and_so_is_its_return() {
         assert_eq!(rig.gateway.call(&rig.gateway.chat("m")).await.status(), 502);
     }
     assert_eq!(state(&rig.gateway, &rig.key, "m").await, "stopped");
+    let jobs = Request::get("/lab/jobs").bearer(&rig.key);
+    let jobs = rig.gateway.call(&jobs).await.json();
+    assert_eq!(jobs["running"], json!([]), "{jobs}");
+    assert_eq!(jobs["stopped"][0]["Models"], "m", "{jobs}");
+    assert_eq!(jobs["cluster_status"]["live_models"], 0, "{jobs}");
     rig.look_after(0).await;
     assert!(told(&rig.service).is_empty(), "it may be over at once");
     rig.look_after(15).await;

@@ -146,6 +146,11 @@ async fn what_tells_too_much_or_is_no_error_is_withheld() {
         Script::json(400, &json!([{"error": {}}])),
         Script::json(400, &json!({"message": " "})),
         Script::raw(400, "Traceback\n  File").header("content-type", "text/plain"),
+        Script::raw(400, "Traceback (most recent call last):\nValueError")
+            .header("content-type", "text/plain"),
+        Script::raw(400, "a page\n".repeat(20)).header("content-type", "text/plain"),
+        Script::raw(400, "null"),
+        Script::raw(400, "5"),
         Script::raw(400, "cannot reach 127.0.0.1:1234").header("content-type", "text/plain"),
         Script::json(400, &json!({"error": 5})),
         Script::json(400, &json!({"error": null})),
@@ -207,6 +212,22 @@ async fn every_error_dialect_keeps_its_text_and_code() {
         (Script::raw(400, format!("\u{feff}{event}")), json!(400)),
         (Script::raw(400, format!("data: {event}\n\n")), json!(400)),
         (plain, ours()),
+        (
+            Script::raw(
+                400,
+                format!("event: error\ndata: {event}\n\ndata: [DONE]\n\n"),
+            ),
+            json!(400),
+        ),
+        (
+            Script::raw(400, format!("{event}\n{{\"done\":true}}\n")),
+            json!(400),
+        ),
+        (
+            Script::raw(400, long).header("content-type", "application/json"),
+            ours(),
+        ),
+        (Script::raw(400, format!("{long}\r\n")), ours()),
     ];
     for (number, (script, code)) in cases.into_iter().enumerate() {
         backend.next(script);
@@ -235,6 +256,16 @@ async fn every_error_dialect_keeps_its_text_and_code() {
     for row in gateway.finish(&[&backend]).await {
         assert_eq!(row.error_code, "invalid_value", "{row:?}");
     }
+}
+
+#[tokio::test]
+async fn a_few_lines_of_text_are_told() {
+    let (backend, gateway) = rig().await;
+    let lines = "The prompt is too long.\nIt has 9000 tokens, the model takes 8192.";
+    backend.next(Script::raw(400, lines).header("content-type", "text/plain; charset=utf-8"));
+    let answer = gateway.call(&gateway.chat("m")).await;
+    assert_eq!(answer.json()["error"]["message"], lines);
+    gateway.finish(&[&backend]).await;
 }
 
 #[tokio::test]

@@ -72,7 +72,7 @@ impl Admin {
             ));
         }
         let (route, captures) = found.map_err(|lost| match lost {
-            AdminLost::NoPath => Refusal::not_found(None),
+            AdminLost::NoPath => Refusal::not_an_admin_path(),
             AdminLost::NoMethod(allow) => Refusal::method_not_allowed(&allow),
         })?;
         let caller = self.admit(&inbound, route.who, &captures).await?;

@@ -73,7 +73,8 @@ impl Spelling {
             false => (&other.bare, &self.bare),
         };
         let limit = (long.len() / 3).max(1);
-        if short.len() >= 3 && long.contains(short.as_str()) {
+        let holds_whole = other.whole.len() >= 6 && self.whole.contains(&other.whole);
+        if holds_whole || short.len() >= 3 && long.contains(short.as_str()) {
             return Some(2);
         }
         let edits = (long.len() - short.len() <= limit)
@@ -108,6 +109,7 @@ mod tests {
             ("llama-3.1-8b", "meta-llama/Llama-3.1-8B"),
             ("openai/bge_m3", "bge-m3"),
             ("qwen:latest", "qwen"),
+            ("meta-llama/Llama-3.1-8B/v1", "meta-llama/Llama-3.1-8B"),
         ] {
             let (names, alike) = near(asked, &known);
             assert!(alike && names[0] == meant, "{asked}: {names:?}");

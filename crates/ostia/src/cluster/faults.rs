@@ -13,6 +13,14 @@ impl Faults {
         self.first.get_or_insert_with(|| describe().into());
     }
 
+    /// Adds those of a later part of the listing.
+    pub fn add(&mut self, more: Self) {
+        self.count = self.count.saturating_add(more.count);
+        if let Some(first) = more.first {
+            self.first.get_or_insert(first);
+        }
+    }
+
     pub fn count(&self) -> u64 {
         self.count
     }

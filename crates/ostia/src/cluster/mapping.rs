@@ -33,6 +33,7 @@ impl<'a> Mapping<'a> {
 
     /// Empty: the job serves no model.
     pub fn models(&self, job_name: &str, comments: &[&str]) -> Vec<String> {
+        let job_name = job_name.trim();
         let marked = comments.iter().find_map(|comment| marked(comment));
         if let Some(models) = marked {
             return models;

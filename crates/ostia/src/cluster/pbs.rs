@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use super::command::run;
 use super::lenient::{Container, NotAnEntry, Shape, read as read_listing};
 use super::mapping::Mapping;
+use super::slurm::{said, whole};
 use super::{ClusterAdapter, ClusterContext, Job, Jobs, JobsError};
 
 /// The queue of PBS Pro and OpenPBS: `qstat -f -F json`.
@@ -27,7 +28,7 @@ impl ClusterAdapter for Pbs {
 
 const LISTING: Shape = Shape {
     root: Some("Jobs"),
-    aside: &["pbs_version"],
+    aside: &["pbs_version", "errors", "error"],
 };
 
 /// The fields of a job that are used.
@@ -54,11 +55,16 @@ pub(super) fn read(
         Ok(Some(PbsJob::of(job, zone)))
     });
     let listing = listing.ok_or_else(|| wrong("it is not JSON with `Jobs`"))?;
+    let mut keys = ["errors", "error"].into_iter();
+    let error = keys.find_map(|key| said(listing.aside.get(key)?));
+    if let Some(error) = error.filter(|_| listing.entries.is_empty()) {
+        return Err(wrong(&format!("PBS says: {error}")));
+    }
     if listing.root == Some(Container::List) && listing.entries.is_empty() {
         return Err(wrong("its `Jobs` is not an object"));
     }
     let mut jobs = Jobs {
-        complete: !listing.lost,
+        complete: !listing.lost && error.is_none(),
         faults: listing.faults,
         ..Jobs::default()
     };
@@ -96,15 +102,16 @@ enum State {
 }
 
 impl State {
-    /// `job_state` in pbs_job_attributes(7B).
+    /// `job_state` in pbs_job_attributes(7B), or the word for it.
     fn of(letter: Option<&str>) -> Self {
-        match letter {
-            Some("R" | "B") => Self::Running,
-            Some("Q") => Self::Waiting,
-            Some("H" | "W" | "T") => Self::Held,
-            Some("F" | "X" | "M") => Self::Over,
-            Some("E") => Self::Other("exiting"),
-            Some("S" | "U") => Self::Other("suspended"),
+        let letter = letter.unwrap_or_default().to_ascii_uppercase();
+        match &*letter {
+            "R" | "B" | "RUNNING" | "BEGUN" => Self::Running,
+            "Q" | "QUEUED" => Self::Waiting,
+            "H" | "W" | "T" | "HELD" | "WAITING" => Self::Held,
+            "F" | "X" | "M" | "C" | "FINISHED" | "COMPLETED" => Self::Over,
+            "E" | "EXITING" => Self::Other("exiting"),
+            "S" | "U" | "SUSPENDED" => Self::Other("suspended"),
             _ => Self::Other("unknown"),
         }
     }
@@ -113,10 +120,8 @@ impl State {
 impl PbsJob {
     fn of(job: &Map<String, Value>, zone: &TimeZone) -> Self {
         let text = |key: &str| job.get(key).and_then(Value::as_str);
-        let variables = job.get("Variable_List");
-        let variable = variables.and_then(|all| all.get("OSTIA_MODELS")?.as_str());
-        // PBS puts a backslash before each comma of a variable.
-        let variable = variable.map(|models| format!("ostia:{}", models.replace('\\', "")));
+        let variable = job.get("Variable_List").and_then(models_of);
+        let variable = variable.map(|models| format!("ostia:{models}"));
         Self {
             name: job_name(job),
             comments: [
@@ -129,6 +134,36 @@ impl PbsJob {
             start: expected_start(job, zone),
         }
     }
+}
+
+/// The variable that names models, from an object of variables, or from their list or text `A=1,B=2`, as other formats
+/// of `qstat` have it. PBS puts a backslash before each comma of a variable.
+fn models_of(variables: &Value) -> Option<String> {
+    const NAME: &str = "OSTIA_MODELS";
+    let listed = match variables {
+        Value::Object(variables) => match variables.get(NAME)? {
+            Value::Array(models) => {
+                let models: Vec<_> = models.iter().filter_map(Value::as_str).collect();
+                models.join(",")
+            }
+            models => models.as_str()?.to_owned(),
+        },
+        Value::Array(all) => return all.iter().find_map(models_of),
+        Value::String(text) => {
+            let (before, models) = text.split_once(&format!("{NAME}="))?;
+            let begins = before.is_empty() || before.ends_with(',');
+            begins.then(|| up_to_bare_comma(models).to_owned())?
+        }
+        _ => return None,
+    };
+    Some(listed.replace(['\\', '"', '\''], ""))
+}
+
+/// The text before the first comma that has no backslash before it.
+fn up_to_bare_comma(text: &str) -> &str {
+    let is_bare = |at: &usize| !text[..*at].ends_with('\\');
+    let mut commas = text.match_indices(',').map(|(at, _)| at);
+    commas.find(is_bare).map_or(text, |end| &text[..end])
 }
 
 /// A name made of digits comes as a number.
@@ -152,14 +187,18 @@ fn expected_start(job: &Map<String, Value>, zone: &TimeZone) -> Option<i64> {
 }
 
 fn seconds(value: &Value, zone: &TimeZone) -> Option<i64> {
-    match value {
-        Value::Number(number) => number.as_i64(),
-        Value::String(text) => text.parse().ok().or_else(|| {
-            let civil = DateTime::strptime("%a %b %d %H:%M:%S %Y", text).ok()?;
-            Some(civil.to_zoned(zone.clone()).ok()?.timestamp().as_second())
-        }),
-        _ => None,
-    }
+    whole(value).or_else(|| {
+        let text = value.as_str()?.trim();
+        let civil = DateTime::strptime("%a %b %d %H:%M:%S %Y", text).or_else(|_| text.parse());
+        Some(
+            civil
+                .ok()?
+                .to_zoned(zone.clone())
+                .ok()?
+                .timestamp()
+                .as_second(),
+        )
+    })
 }
 
 /// The position of each waiting job in its queue: first come, first served.

@@ -60,7 +60,7 @@ const LISTING: Shape = Shape {
     root: Some("jobs"),
     // The reason why jobs are missing: when the controller is silent, slurmrestd still answers 200 and `squeue` exits
     // with 0.
-    aside: &["errors"],
+    aside: &["errors", "error"],
 };
 
 /// The fields of a job that are used, the same in all data parsers since v0.0.36 (Slurm 20.11).
@@ -69,7 +69,7 @@ struct SlurmJob {
     comments: Vec<String>,
     state: State,
     /// The words that [`state`](Self::state) was read from.
-    words: String,
+    shown: String,
     partition: Option<Box<str>>,
     start: Option<i64>,
     priority: i64,
@@ -93,8 +93,7 @@ pub(super) fn read(output: &[u8], mapping: &Mapping<'_>, now: i64) -> Result<Job
     });
     let listing = listing.ok_or_else(|| wrong("it is not JSON with `jobs`"))?;
     let found = &listing.entries;
-    let errors = listing.aside.get("errors").and_then(Value::as_array);
-    let error = errors.and_then(|errors| errors.first());
+    let error = listing.aside.values().find_map(said);
     match (listing.root, error) {
         (_, Some(error)) if found.is_empty() => return Err(wrong(&format!("Slurm says: {error}"))),
         (Some(Container::List), _) => {}
@@ -127,7 +126,7 @@ pub(super) fn read(output: &[u8], mapping: &Mapping<'_>, now: i64) -> Result<Job
             }
             State::Unknown => jobs.others.push(job.with("Model Status", "unknown")),
             State::Other | State::Over => {
-                jobs.others.push(job.with("Model Status", &*found.words));
+                jobs.others.push(job.with("Model Status", &*found.shown));
             }
         }
     }
@@ -137,7 +136,8 @@ pub(super) fn read(output: &[u8], mapping: &Mapping<'_>, now: i64) -> Result<Job
 impl SlurmJob {
     fn of(job: &Map<String, Value>) -> Self {
         let field = |key: &str| job.get(key).unwrap_or(&Value::Null);
-        let words = words(field("job_state"));
+        let state = job.get("job_state").or_else(|| job.get("state"));
+        let words = words(state.unwrap_or(&Value::Null));
         let comments = [texts(field("comment")), texts(field("admin_comment"))].concat();
         Self {
             name: match field("name") {
@@ -147,7 +147,7 @@ impl SlurmJob {
             },
             comments: comments.into_iter().map(str::to_owned).collect(),
             state: state_of(&words),
-            words: words.join(",").to_lowercase(),
+            shown: words.join(",").to_lowercase(),
             partition: field("partition").as_str().map(Into::into),
             start: number(field("start_time")),
             priority: number(field("priority")).unwrap_or(0),
@@ -187,35 +187,74 @@ fn positions(jobs: &[SlurmJob]) -> HashMap<usize, usize> {
         .collect()
 }
 
-/// `squeue`'s job states and flags (squeue(1), JOB STATE CODES).
+/// `squeue`'s job states and flags (squeue(1), JOB STATE CODES), as words or in their short forms. A state that a later
+/// Slurm may bring ends no job.
 fn state_of(words: &[&str]) -> State {
-    let has = |state: &str| words.iter().any(|word| word.eq_ignore_ascii_case(state));
+    const RUNNING: &[&str] = &["RUNNING", "R"];
+    const OVER: &[&str] = &[
+        "BOOT_FAIL",
+        "BF",
+        "CANCELLED",
+        "CA",
+        "COMPLETED",
+        "CD",
+        "DEADLINE",
+        "DL",
+        "FAILED",
+        "F",
+        "NODE_FAIL",
+        "NF",
+        "OUT_OF_MEMORY",
+        "OOM",
+        "PREEMPTED",
+        "PR",
+        "REVOKED",
+        "RV",
+        "TIMEOUT",
+        "TO",
+    ];
+    let has = |states: &[&str]| {
+        let is_one = |word: &&str| states.iter().any(|state| word.eq_ignore_ascii_case(state));
+        words.iter().any(is_one)
+    };
     if words.is_empty() {
         State::Unknown
-    } else if has("CONFIGURING") || (has("RUNNING") && has("POWER_UP_NODE")) {
+    } else if has(&["CONFIGURING", "CF"]) || (has(RUNNING) && has(&["POWER_UP_NODE"])) {
         State::Starting
-    } else if has("COMPLETING") {
+    } else if has(&["COMPLETING", "CG"]) {
         State::Other
-    } else if has("RUNNING") {
+    } else if has(RUNNING) {
         State::Running
-    } else if has("PENDING") {
+    } else if has(&["PENDING", "PD"]) {
         State::Pending
-    } else if ["SUSPENDED", "STOPPED", "SIGNALING", "STAGE_OUT", "RESIZING"]
-        .into_iter()
-        .any(has)
-    {
-        State::Other
-    } else {
+    } else if has(OVER) {
         State::Over
+    } else {
+        State::Other
     }
 }
 
-/// A word, or since 23.11 a list of words.
+/// The words of a state: one, several with other characters between them, since 23.11 a list, and in the accounting's
+/// parser a list or word in `current`.
 fn words(value: &Value) -> Vec<&str> {
     match value {
-        Value::String(word) => vec![word],
-        Value::Array(words) => words.iter().filter_map(Value::as_str).collect(),
+        Value::String(text) => text
+            .split(|character: char| !character.is_ascii_alphanumeric() && character != '_')
+            .filter(|word| !word.is_empty())
+            .collect(),
+        Value::Array(values) => values.iter().flat_map(words).collect(),
+        Value::Object(parts) => parts.get("current").map(words).unwrap_or_default(),
         _ => Vec::new(),
+    }
+}
+
+/// What went wrong, if a member for errors says so: a list, an object or a text.
+pub(super) fn said(errors: &Value) -> Option<&Value> {
+    match errors {
+        Value::Array(errors) => errors.first(),
+        Value::Object(members) => (!members.is_empty()).then_some(errors),
+        Value::String(text) => (!text.trim().is_empty()).then_some(errors),
+        _ => None,
     }
 }
 
@@ -232,12 +271,29 @@ fn texts(value: &Value) -> Vec<&str> {
 fn number(value: &Value) -> Option<i64> {
     let number = match value {
         Value::Object(parts) if parts.get("set") == Some(&Value::Bool(true)) => {
-            parts.get("number")?.as_i64()?
+            whole(parts.get("number")?)?
         }
-        Value::Number(number) => number.as_i64()?,
-        _ => return None,
+        Value::Object(_) => return None,
+        value => whole(value)?,
     };
     (number > 0).then_some(number)
+}
+
+/// A whole number, also with a fraction or as text.
+pub(super) fn whole(value: &Value) -> Option<i64> {
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "times and priorities are far below 2^53, and `as` saturates"
+    )]
+    let cut = |number: f64| number.is_finite().then_some(number as i64);
+    match value {
+        Value::Number(number) => number.as_i64().or_else(|| cut(number.as_f64()?)),
+        Value::String(text) => {
+            let text = text.trim();
+            text.parse().ok().or_else(|| cut(text.parse().ok()?))
+        }
+        _ => None,
+    }
 }
 
 fn wrong(detail: &str) -> JobsError {

@@ -92,6 +92,8 @@ fn read_entry(entry: &Map<String, Value>) -> Result<Option<Entry>, NotAnEntry> {
     }
     let status = match entry.get("status") {
         Some(Value::String(status)) => status.trim(),
+        Some(Value::Bool(true)) => "live",
+        Some(Value::Bool(false)) => "stopped",
         _ => "Unknown",
     };
     let (state, shown) = if status.eq_ignore_ascii_case("live") {
@@ -121,13 +123,11 @@ fn read_entry(entry: &Map<String, Value>) -> Result<Option<Entry>, NotAnEntry> {
     Ok(Some((state, job)))
 }
 
-/// `model` and all of `experts`, each name once.
+/// `model` and all of `experts`, either a name or a list of names, each once.
 fn models(entry: &Map<String, Value>) -> Vec<String> {
+    let model = entry.get("model").map(names).unwrap_or_default();
     let experts = entry.get("experts").and_then(Value::as_array);
-    let values = entry
-        .get("model")
-        .into_iter()
-        .chain(experts.into_iter().flatten());
+    let values = model.iter().chain(experts.into_iter().flatten());
     let mut models: Vec<String> = Vec::new();
     for name in values.filter_map(Value::as_str).map(str::trim) {
         if !name.is_empty() && !models.iter().any(|known| known == name) {
@@ -135,6 +135,13 @@ fn models(entry: &Map<String, Value>) -> Vec<String> {
         }
     }
     models
+}
+
+fn names(value: &Value) -> &[Value] {
+    match value {
+        Value::Array(names) => names,
+        name => std::slice::from_ref(name),
+    }
 }
 
 /// The text without URLs. `None` if it contains another value of the entry, which may be a secret.

@@ -128,6 +128,25 @@ pub async fn decode(
     Ok(bytes)
 }
 
+/// Undoes the content codings of a body that is not a request's: a backend's refusal, a status page. The gateway asks
+/// for no coding there, but some servers compress everything they send. `None`: an unknown coding, a damaged body, or
+/// more than `most` bytes.
+pub async fn plain(body: Bytes, headers: &HeaderMap, most: usize) -> Option<Bytes> {
+    let codings = codings_of(headers).ok()?;
+    decode(body, &codings, most as u64, &mut Uncounted, |_| {})
+        .await
+        .ok()
+}
+
+/// Such bodies are few and short, so their memory is not counted.
+struct Uncounted;
+
+impl Memory for Uncounted {
+    fn hold(&mut self, _bytes: u64) -> bool {
+        true
+    }
+}
+
 async fn undo(
     bytes: &Bytes,
     coding: Coding,

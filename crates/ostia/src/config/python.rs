@@ -277,7 +277,12 @@ impl Parser<'_> {
     }
 
     fn skip_space(&mut self) {
-        self.skip_while(|next| matches!(next, ' ' | '\t' | '\n' | '\r' | '\x0c'));
+        let is_space = |next| matches!(next, ' ' | '\t' | '\n' | '\r' | '\x0c');
+        self.skip_while(is_space);
+        while self.peek() == Some('#') {
+            self.skip_while(|next| next != '\n');
+            self.skip_while(is_space);
+        }
     }
 
     fn fault(&self, text: &str) -> Fault {

@@ -147,13 +147,22 @@ pub(super) fn names_choices(data: &[u8]) -> bool {
     CHOICES.find(data).is_some()
 }
 
-/// Whether some `finish_reason` is not null, which is rare.
+/// Whether a `finish_reason` or `stop_reason` that is not null says that the answer ended: some servers send an empty
+/// text until it does.
+pub(super) fn is_reason(reason: &RawValue) -> bool {
+    reason.get() != r#""""#
+}
+
+/// Whether some `finish_reason` is given, which is rare.
 pub(super) fn choices_end(data: &[u8]) -> bool {
     static REASON: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(br#""finish_reason""#));
     REASON.find_iter(data).any(|at| {
         let value = data[at..].get(REASON.needle().len()..).unwrap_or_default();
         let value = value.trim_ascii_start().strip_prefix(b":");
-        value.is_some_and(|value| !value.trim_ascii_start().starts_with(b"null"))
+        value.is_some_and(|value| {
+            let value = value.trim_ascii_start();
+            !value.starts_with(b"null") && !value.starts_with(br#""""#)
+        })
     })
 }
 

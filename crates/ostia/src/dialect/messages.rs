@@ -6,10 +6,10 @@ use std::ops::Range;
 use bytes::Bytes;
 use http::StatusCode;
 use serde::Deserialize;
-use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use super::event::{kind_of, names_usage, usages_in};
+use super::event::{is_reason, kind_of, names_usage, usages_in};
 use super::facts::{CAPS, COMMON, OPTIONS, RequestFacts};
 use super::{Answers, Dialect, Invalid, Progress, Seen, Service, openai};
 use crate::refusal::{AnswerFault, Refusal};
@@ -44,14 +44,15 @@ struct Block<'a> {
 
 /// A `message_delta`.
 #[derive(Deserialize)]
-struct MessageDelta {
-    delta: Delta,
+struct MessageDelta<'a> {
+    #[serde(borrow)]
+    delta: Delta<'a>,
 }
 
 #[derive(Deserialize)]
-struct Delta {
-    #[serde(default)]
-    stop_reason: Option<IgnoredAny>,
+struct Delta<'a> {
+    #[serde(default, borrow)]
+    stop_reason: Option<&'a RawValue>,
 }
 
 impl Dialect for Messages {
@@ -79,8 +80,8 @@ impl Dialect for Messages {
         match &*kind_of(data) {
             "message_stop" => Seen::Terminal,
             "message_delta" => {
-                let delta = serde_json::from_slice::<MessageDelta>(data);
-                if delta.is_ok_and(|event| event.delta.stop_reason.is_some()) {
+                let delta = serde_json::from_slice::<MessageDelta<'_>>(data);
+                if delta.is_ok_and(|event| event.delta.stop_reason.is_some_and(is_reason)) {
                     progress.choice_ended(0);
                 }
                 Seen::Forward

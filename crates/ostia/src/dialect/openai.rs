@@ -1,11 +1,12 @@
 //! What OpenAI's APIs, and most others, share.
 
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use super::event::{Probe, choices_end, names_choices, names_error, names_usage, take_usages};
+use super::event::{
+    Probe, choices_end, is_reason, names_choices, names_error, names_usage, take_usages,
+};
 use super::{Progress, Seen};
 use crate::refusal::{AnswerFault, Refusal};
 
@@ -20,8 +21,8 @@ struct LastChunk<'a> {
 struct Choice<'a> {
     #[serde(default)]
     index: Option<u64>,
-    #[serde(default)]
-    finish_reason: Option<IgnoredAny>,
+    #[serde(default, borrow)]
+    finish_reason: Option<&'a RawValue>,
     /// Some hosted APIs report it here.
     #[serde(default, borrow)]
     usage: Option<&'a RawValue>,
@@ -51,7 +52,7 @@ pub(super) fn chunk(data: &[u8], length: usize, progress: &mut Progress) -> Seen
         && let Ok(last) = serde_json::from_slice::<LastChunk<'_>>(data)
     {
         let ended = last.choices.iter();
-        for choice in ended.filter(|choice| choice.finish_reason.is_some()) {
+        for choice in ended.filter(|choice| choice.finish_reason.is_some_and(is_reason)) {
             progress.choice_ended(choice.index.unwrap_or(0));
             if let Some(usage) = choice.usage {
                 progress.usage.take(usage);

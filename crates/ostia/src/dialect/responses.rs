@@ -124,11 +124,16 @@ impl Dialect for Responses {
                 progress.only_begun |= !progress.said;
                 Seen::Forward
             }
-            "response.completed" | "response.incomplete" if is_unfinished(data) => {
+            "response.completed" | "response.incomplete" | "response.done"
+                if is_unfinished(data) =>
+            {
                 progress.only_begun = true;
                 Seen::Forward
             }
-            "response.completed" | "response.incomplete" => progress.end_with_answer(),
+            // The last is of servers that took the event's name from the Realtime API.
+            "response.completed" | "response.incomplete" | "response.done" => {
+                progress.end_with_answer()
+            }
             "response.failed" | "response.cancelled" => {
                 progress.fail(data);
                 progress.end_with_answer()

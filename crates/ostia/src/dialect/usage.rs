@@ -23,6 +23,8 @@ pub struct Counters {
     cache_read_input_tokens: Count,
     cache_creation_input_tokens: Count,
     prompt_cache_hit_tokens: Count,
+    /// As some servers have them, outside of any details.
+    beside: Details,
     prompt_tokens_details: Details,
     completion_tokens_details: Details,
     input_tokens_details: Details,
@@ -52,6 +54,10 @@ impl Counters {
                 "cache_read_input_tokens" => &mut self.cache_read_input_tokens,
                 "cache_creation_input_tokens" => &mut self.cache_creation_input_tokens,
                 "prompt_cache_hit_tokens" => &mut self.prompt_cache_hit_tokens,
+                "cached_tokens" => &mut self.beside.cached_tokens,
+                "reasoning_tokens" => &mut self.beside.reasoning_tokens,
+                // Cohere's: what was counted, beside what is billed.
+                "tokens" => return self.take(value),
                 "prompt_tokens_details" => return self.prompt_tokens_details.take(value),
                 "completion_tokens_details" => return self.completion_tokens_details.take(value),
                 "input_tokens_details" => return self.input_tokens_details.take(value),
@@ -63,12 +69,12 @@ impl Counters {
     }
 
     /// The usage as reported, completed by the estimate if the prompt or the output is missing. `None` if nothing was
-    /// reported.
+    /// reported; zeros alone report nothing, because every prompt has tokens.
     pub fn usage(&self, estimate: Usage) -> Option<Usage> {
-        if *self == Self::default() {
+        let (prompt, completion) = self.told();
+        if prompt.unwrap_or(0) == 0 && completion.unwrap_or(0) == 0 {
             return None;
         }
-        let (prompt, completion) = self.told();
         let missing = prompt.is_none() && estimate.prompt_tokens > 0
             || completion.is_none() && estimate.completion_tokens > 0;
         let prompt_tokens = prompt.unwrap_or(estimate.prompt_tokens);
@@ -89,7 +95,8 @@ impl Counters {
 
     /// Whether it reports how much was generated.
     pub fn tells_output(&self) -> bool {
-        self.told().1.is_some()
+        let (prompt, completion) = self.told();
+        completion.is_some_and(|completion| completion > 0 || prompt.unwrap_or(0) > 0)
     }
 
     /// The tokens of prompt and output. If one is missing, it follows from the total. A total alone is the prompt's,
@@ -120,11 +127,14 @@ impl Counters {
             .or(self.input_tokens_details.cached_tokens.0)
             .or(self.cache_read_input_tokens.0)
             .or(self.prompt_cache_hit_tokens.0)
+            .or(self.beside.cached_tokens.0)
     }
 
     fn reasoning(&self) -> Option<u64> {
         let details = self.completion_tokens_details.reasoning_tokens.0;
-        details.or(self.output_tokens_details.reasoning_tokens.0)
+        details
+            .or(self.output_tokens_details.reasoning_tokens.0)
+            .or(self.beside.reasoning_tokens.0)
     }
 }
 
@@ -144,12 +154,16 @@ impl Count {
     }
 }
 
-/// A whole number, also as `11.0`.
+/// A whole number, also as `11.0` or, as some gateways write it, in quotes.
 fn count_of(json: &str) -> Option<u64> {
+    let inside = json
+        .strip_prefix('"')
+        .and_then(|json| json.strip_suffix('"'));
+    let json = inside.unwrap_or(json);
     if let Ok(count) = json.parse::<u64>() {
         return (count <= LARGEST).then_some(count);
     }
-    // A text in quotes is not a number; neither are `true`, `null` and the rest.
+    // `true`, `null` and the rest are not numbers.
     let number = json.parse::<f64>().ok()?;
     #[expect(
         clippy::cast_possible_truncation,
@@ -254,6 +268,14 @@ mod tests {
                 usage(5, 7, 12, 4, 0),
             ),
             (
+                r#"{"prompt_tokens":5,"completion_tokens":7,"cached_tokens":4,"reasoning_tokens":3}"#,
+                usage(5, 7, 12, 4, 3),
+            ),
+            (
+                r#"{"billed_units":{"input_tokens":4,"output_tokens":6},"tokens":{"input_tokens":5,"output_tokens":7}}"#,
+                usage(5, 7, 12, 0, 0),
+            ),
+            (
                 r#"{"prompt_tokens":5,"completion_tokens":7,"prompt_tokens_details":null,"completion_tokens_details":"x"}"#,
                 usage(5, 7, 12, 0, 0),
             ),
@@ -270,6 +292,9 @@ mod tests {
             r#"{"type":"duration","seconds":3}"#,
             r#"{"prompt_tokens":null}"#,
             r#"{"prompt_tokens":-1}"#,
+            r#"{"prompt_tokens":0,"completion_tokens":0,"total_tokens":0}"#,
+            r#"{"input_tokens":0,"output_tokens":0,"cache_read_input_tokens":0}"#,
+            r#"{"cached_tokens":4}"#,
             "null",
             "[]",
             "[1,2,3]",
@@ -285,7 +310,9 @@ mod tests {
             "-1",
             "9223372036854775808",
             "99999999999999999999999",
-            "\"5\"",
+            "\"five\"",
+            "\"\"",
+            "\"inf\"",
             "[1]",
             "{\"a\":1}",
             "1.5",
@@ -296,8 +323,12 @@ mod tests {
             let json = format!(r#"{{"prompt_tokens":{bad},"completion_tokens":7}}"#);
             assert_eq!(read(&json), usage(0, 7, 7, 0, 0), "{json}");
         }
-        let whole = r#"{"prompt_tokens":11.0,"completion_tokens":7e0,"total_tokens":18}"#;
-        assert_eq!(read(whole), usage(11, 7, 18, 0, 0));
+        for whole in [
+            r#"{"prompt_tokens":11.0,"completion_tokens":7e0,"total_tokens":18}"#,
+            r#"{"prompt_tokens":"11","completion_tokens":"7.0"}"#,
+        ] {
+            assert_eq!(read(whole), usage(11, 7, 18, 0, 0), "{whole}");
+        }
     }
 
     #[test]

@@ -75,7 +75,7 @@ impl<'a> Audience<'a> {
     }
 
     /// Adds the visible part of a job. Models whose endpoints are all disabled are not running, whatever the source
-    /// says.
+    /// says; neither are those whose endpoints cannot be reached or fail their own checks.
     fn show(&self, lists: &mut Lists<'a>, list: &'static str, job: &'a Job) {
         let (mut shown, mut disabled, mut hidden) = (Vec::new(), Vec::new(), Vec::new());
         let mut framework = None;
@@ -95,7 +95,8 @@ impl<'a> Audience<'a> {
             if public != name {
                 renames.push((name.as_str(), public));
             }
-            if behind.any(|deployment| deployment.serving == Serving::Yes) {
+            let runs = |one: &Deployment| list != "running" || !is_down(one);
+            if behind.any(|one| one.serving == Serving::Yes && runs(one)) {
                 shown.push(public);
             } else {
                 disabled.push(public);
@@ -225,6 +226,12 @@ impl<'a> Lists<'a> {
         });
         answer
     }
+}
+
+/// Whether the endpoint cannot be reached, or fails its own check.
+fn is_down(deployment: &Deployment) -> bool {
+    let state = &deployment.state;
+    state.is_unreachable() || (deployment.is_watched() && state.readiness() == ModelState::Stopped)
 }
 
 /// Users do not see the backend's own name for a model, unless it is also one of its public names.

@@ -122,6 +122,7 @@ impl From<FetchError> for WebFault {
             },
             FetchError::Broken(error) => Self::Broken(error.to_string()),
             FetchError::TooLarge(limit) => Self::TooLarge(limit),
+            FetchError::Coding => Self::Broken(error.to_string()),
             FetchError::Timeout => Self::Timeout,
         }
     }

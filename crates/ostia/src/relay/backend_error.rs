@@ -2,19 +2,21 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use http_body::Body;
 use http_body_util::BodyExt;
+use serde::de::IgnoredAny;
 use serde_json::Value;
 
-use super::decoded::decoded;
 use super::disclosure::tells_too_much;
 use super::head::essence;
 use super::told::Told;
 use crate::catalog::Target;
+use crate::codings;
 use crate::upstream::BodyError;
 
 /// A longer body is not an error message.
 const LONGEST: usize = 64 * 1024;
-/// A longer text, or one of several lines, is a page or a trace.
+/// A longer text, or one of more lines, is a page.
 const LONGEST_PLAIN: usize = 1024;
+const MOST_LINES: usize = 8;
 
 /// The part of a backend's refusal that a client may see.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,7 +54,7 @@ where
             return RefusalText::Withheld;
         }
     }
-    let plain = decoded(bytes.freeze(), headers, LONGEST).await;
+    let plain = codings::plain(bytes.freeze(), headers, LONGEST).await;
     let text = plain.and_then(|body| judge(&body, headers));
     match text {
         Some(text) if !text.tells_too_much(target) => text,
@@ -61,12 +63,11 @@ where
 }
 
 pub(super) fn judge(body: &Bytes, headers: &HeaderMap) -> Option<RefusalText> {
-    if essence(headers).eq_ignore_ascii_case("text/plain")
-        && let Some(text) = plain(body)
-    {
-        return Some(RefusalText::Told(text));
+    let body = body.slice_ref(body.strip_prefix(MARK).unwrap_or(&body[..]));
+    let json = body.slice_ref(data_of(&body));
+    if !begins_as_json(&json) {
+        return plain(&body, headers).map(RefusalText::Told);
     }
-    let json = body.slice_ref(data_of(body));
     // If it cannot be decoded completely, escapes could hide anything in it.
     let value: Value = serde_json::from_slice(&json).ok()?;
     match value["error"].is_object() {
@@ -75,20 +76,58 @@ pub(super) fn judge(body: &Bytes, headers: &HeaderMap) -> Option<RefusalText> {
     }
 }
 
-/// The JSON of a body: without a byte order mark, and without what makes it an event.
+/// A byte order mark.
+const MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// The JSON of a body: the data of its first event, if it is made of events, or its first line, if each is JSON.
 fn data_of(body: &[u8]) -> &[u8] {
-    let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
-    body.strip_prefix(b"data:").unwrap_or(body)
+    let lines = body.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
+    let mut lines = lines.filter(|line| !line.is_empty() && !line.starts_with(b":"));
+    let is_field = |line: &&[u8]| {
+        let fields = [&b"event:"[..], b"id:", b"retry:"];
+        fields.iter().any(|field| line.starts_with(field))
+    };
+    let Some(first) = lines.by_ref().find(|line| !is_field(line)) else {
+        return body;
+    };
+    if let Some(data) = first.strip_prefix(b"data:") {
+        return data;
+    }
+    let is_json = |text: &[u8]| serde_json::from_slice::<IgnoredAny>(text).is_ok();
+    match lines.next().is_some() && begins_as_json(first) && is_json(first) {
+        true => first,
+        false => body,
+    }
 }
 
-/// A line of text, as proxies and small servers write it. JSON is often labelled as text too.
-fn plain(body: &[u8]) -> Option<Told> {
+fn begins_as_json(text: &[u8]) -> bool {
+    matches!(text.trim_ascii_start().first(), Some(b'{' | b'[' | b'"'))
+}
+
+/// A few lines of text, as proxies and small servers write them, whatever they call it; neither a page nor a trace.
+fn plain(body: &[u8], headers: &HeaderMap) -> Option<Told> {
     let text = std::str::from_utf8(body).ok()?.trim();
-    let is_line = text.len() <= LONGEST_PLAIN
-        && !text.starts_with(['{', '[', '<'])
-        && !text.starts_with("data:")
-        && !text.contains(char::is_control);
-    is_line.then(|| Told::text(text)).flatten()
+    let kind = essence(headers);
+    let may_be_text = [
+        "",
+        "text/plain",
+        "application/json",
+        "application/octet-stream",
+    ]
+    .iter()
+    .any(|known| kind.eq_ignore_ascii_case(known));
+    let is_control = |character: char| character.is_control() && character != '\n';
+    let lines = text.lines().count();
+    let is_words = may_be_text
+        && text.len() <= LONGEST_PLAIN
+        && (1..=MOST_LINES).contains(&lines)
+        && text.contains(char::is_alphabetic)
+        && !["null", "true", "false"].contains(&text)
+        && !text.starts_with('<')
+        && !text.contains("Traceback (most recent call last)")
+        && !text.lines().any(|line| line.starts_with([' ', '\t']))
+        && !text.replace("\r\n", "\n").contains(is_control);
+    is_words.then(|| Told::text(text)).flatten()
 }
 
 impl RefusalText {

@@ -9,7 +9,6 @@ mod body;
 mod bulk;
 mod context;
 mod context_error;
-mod decoded;
 mod disclosure;
 mod form;
 #[cfg(any(test, feature = "fuzz"))]

@@ -11,18 +11,38 @@ pub struct Told {
 
 /// Where engines, frameworks and proxies put the text, the most telling first: where a member says "Bad Request" beside
 /// one that says why, the reason counts.
-const TEXTS: [&str; 11] = [
+const TEXTS: [&str; 19] = [
     "message",
     "msg",
     "detail",
     "error_description",
     "error_message",
     "errormessage",
+    "errmsg",
+    "statusdescription",
+    "faultstring",
+    "exc_message",
     "error",
     "errors",
+    "non_field_errors",
     "reason",
     "description",
+    "data",
+    "info",
     "title",
+    "err",
+];
+/// Objects that hold one of [`TEXTS`], looked at where there is none beside them. As texts they say nothing.
+const WRAPPERS: [&str; 9] = [
+    "status",
+    "requeststatus",
+    "fault",
+    "exception",
+    "external_model_message",
+    "result",
+    "response",
+    "body",
+    "details",
 ];
 
 /// A JSON text inside a string inside a string: proxies that pass on each other's errors.
@@ -65,17 +85,36 @@ impl Told {
     }
 
     fn within(members: &Map<String, Value>, wrappings: usize) -> Option<Self> {
-        let mut told = TEXTS.iter().find_map(|name| {
-            let value = member(members, name)?;
-            let fields = value.as_object().filter(|_| holds_fields(name));
-            let by_field = fields.and_then(|fields| in_words(&by_field(fields)?));
-            by_field.or_else(|| Self::find_in(value, wrappings))
-        })?;
+        let named = |name: &str| member(members, name);
+        let text = || {
+            let mut names = TEXTS.iter();
+            names.find_map(|name| Self::at(name, named(name)?, wrappings))
+        };
+        let wrapped = || {
+            let value = |name: &str| named(name).filter(|value| !value.is_string());
+            let mut names = WRAPPERS.iter();
+            names.find_map(|name| Self::find_in(value(name)?, wrappings))
+        };
+        // As Django says it: the body is the object of fields.
+        let fields = || in_words(&by_field(members, list)?);
+        let one_each = || {
+            let mut names = TEXTS.iter().filter(|name| holds_fields(name));
+            names.find_map(|name| in_words(&by_field(named(name)?.as_object()?, one)?))
+        };
+        let found = text().or_else(wrapped).or_else(fields);
+        let mut told = found.or_else(one_each)?;
         let code = || member(members, "code").or_else(|| member(members, "error_code"));
         told.code = told.code.or_else(|| code().filter(is_code).cloned());
         let param = || member(members, "param")?.as_str().map(str::to_owned);
         told.param = told.param.or_else(param);
         Some(told)
+    }
+
+    /// What the member `name` says.
+    fn at(name: &str, value: &Value, wrappings: usize) -> Option<Self> {
+        let fields = value.as_object().filter(|_| holds_fields(name));
+        let lists = fields.and_then(|fields| in_words(&by_field(fields, list)?));
+        lists.or_else(|| Self::find_in(value, wrappings))
     }
 }
 
@@ -125,13 +164,25 @@ fn holds_fields(name: &str) -> bool {
     matches!(name, "detail" | "errors" | "message")
 }
 
-fn by_field(members: &Map<String, Value>) -> Option<Vec<Fault<'_>>> {
+/// The first reason of each field. `None`: it is no object of fields. `reasons` gives the reasons in a member's value.
+fn by_field<'a>(
+    members: &'a Map<String, Value>,
+    reasons: impl Fn(&'a Value) -> Option<&'a [Value]>,
+) -> Option<Vec<Fault<'a>>> {
     let mut faults = Vec::with_capacity(members.len());
-    for (field, reasons) in members {
-        let first = reasons.as_array()?.first()?.as_str()?;
+    for (field, value) in members {
+        let first = reasons(value)?.first()?.as_str()?;
         faults.push((field.clone(), first));
     }
     Some(faults)
+}
+
+fn list(reasons: &Value) -> Option<&[Value]> {
+    reasons.as_array().map(Vec::as_slice)
+}
+
+fn one(reason: &Value) -> Option<&[Value]> {
+    Some(std::slice::from_ref(reason))
 }
 
 /// A member by its name in any case.
@@ -216,6 +267,26 @@ mod tests {
                 json!(null),
             ),
             (json!([null, {"x": 1}, {"reason": long}]), json!(null)),
+            (json!({"id": "1", "data": long}), json!(null)),
+            (
+                json!({"requestStatus": {"statusCode": "BAD", "statusDescription": long}}),
+                json!(null),
+            ),
+            (json!({"status": {"code": 3, "message": long}}), json!(3)),
+            (json!({"status": "error", "msg": long}), json!(null)),
+            (json!({"result": "error", "info": long}), json!(null)),
+            (
+                json!({"fault": {"faultstring": long, "detail": {"errorcode": "x"}}}),
+                json!(null),
+            ),
+            (
+                json!({"exception": "ValueError", "exc_message": long}),
+                json!(null),
+            ),
+            (
+                json!({"message": json!({"external_model_message": {"message": long}}).to_string()}),
+                json!(null),
+            ),
         ] {
             check(&body, long, &code);
         }
@@ -243,6 +314,17 @@ mod tests {
                 "n: must be positive; top_p: too large",
                 Some("n"),
             ),
+            (
+                json!({"message": {"n": "must be a number"}}),
+                "n: must be a number",
+                Some("n"),
+            ),
+            (
+                json!({"messages": ["This field is required."], "model": ["Unknown."]}),
+                "messages: This field is required.; model: Unknown.",
+                Some("messages"),
+            ),
+            (json!({"non_field_errors": ["too long"]}), "too long", None),
             (
                 json!({"object": "error", "message": [{"loc": ["body", "n"], "msg": "bad"}]}),
                 "n: bad",
@@ -292,6 +374,8 @@ mod tests {
             json!({"detail": []}),
             json!([{"error": {}}]),
             json!({"choices": [{"message": {"content": "x"}}]}),
+            json!({"status": "error", "result": "failed"}),
+            json!({"status": {"code": 3}}),
         ] {
             assert_eq!(Told::find(&body), None, "{body}");
         }

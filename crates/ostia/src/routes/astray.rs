@@ -21,6 +21,8 @@ const MISSING: &str = "the base URL does not end with `/v1`";
 const CAPITALS: &str = "the path has capitals where the gateway's has none";
 const APPENDED: &str = "the base URL is the URL of one route already, and the client adds another";
 const PREFIXED: &str = "the base URL is not one of the gateway's";
+const ENCODED: &str = "the base URL holds a blank, a quote or an encoded slash";
+const WHOLE: &str = "the path holds a whole URL: the client adds the base URL to another";
 const OLLAMA: &str = "this is a path of Ollama's API, and the gateway has OpenAI's and Anthropic's";
 
 /// Paths of Ollama's own API, and where their like is.
@@ -37,22 +39,61 @@ const OLLAMAS: [(&str, &str); 8] = [
 
 /// The first fault of a path (without the gateway's own base path), and the path without any of them. `reads`: it was
 /// asked for with GET. `leads`: whether a path leads anywhere.
-pub(super) fn astray(path: &str, reads: bool, leads: impl Fn(&str) -> bool) -> Option<Astray> {
+pub(super) fn astray(path: &str, reads: bool, leads: &dyn Fn(&str) -> bool) -> Option<Astray> {
     if path.len() > LONGEST {
         return None;
     }
+    if let Some(clean) = without_strays(path) {
+        let meant = match leads(&clean) {
+            true => clean,
+            false => astray(&clean, reads, leads)?.meant,
+        };
+        let fault = ENCODED;
+        return Some(Astray { fault, meant });
+    }
     let (mut meant, tidied) = tidy(path)?;
-    let found = without_route(&meant, reads, &leads)
-        .map(|meant| (APPENDED, meant))
+    let found = of_whole_url(&meant)
+        .map(|meant| (WHOLE, meant))
+        .or_else(|| without_route(&meant, reads, leads).map(|meant| (APPENDED, meant)))
         .or_else(|| of_ollama(&meant).map(|meant| (OLLAMA, meant)))
-        .or_else(|| based(&meant, &leads));
+        .or_else(|| based(&meant, leads));
     let mut fault = tidied;
     if let Some((other, better)) = found {
-        fault = fault.or(Some(other));
+        // What a whole URL in the path looks like otherwise follows from it.
+        let is_first = fault.is_none() || other == WHOLE;
+        fault = if is_first { Some(other) } else { fault };
         meant = better;
     }
     let fault = fault.filter(|_| leads(&meant))?;
     Some(Astray { fault, meant })
+}
+
+/// The path without blanks and quotes, which get into a base URL from a file or a shell, and with its slashes as such.
+/// `None`: it has none of them.
+fn without_strays(path: &str) -> Option<String> {
+    const STRAYS: [&str; 7] = ["%20", "%22", "%27", "%09", "%0a", "%0d", "%60"];
+    const SLASHES: [(&str, &str); 2] =
+        [("v1%2f", "v1/"), ("chat%2fcompletions", "chat/completions")];
+    let lower = path.to_ascii_lowercase();
+    if !lower.contains('%') {
+        return None;
+    }
+    let mut clean = path.to_owned();
+    for (stray, instead) in STRAYS.map(|stray| (stray, "")).into_iter().chain(SLASHES) {
+        while let Some(at) = clean.to_ascii_lowercase().find(stray) {
+            clean.replace_range(at..at + stray.len(), instead);
+        }
+    }
+    (clean != path).then_some(clean)
+}
+
+/// The path behind a URL's scheme and host, which stand in it: `/http:/host/v1/models`.
+fn of_whole_url(path: &str) -> Option<String> {
+    let lower = path.to_ascii_lowercase();
+    let schemes = ["/http:/", "/https:/"].into_iter();
+    let host = schemes.filter_map(|scheme| Some(lower.rfind(scheme)? + scheme.len()));
+    let host = path.get(host.max()?..)?;
+    Some(host[host.find('/')?..].to_owned())
 }
 
 /// The path without what is wrong in its spelling, and the first thing that is.
@@ -111,7 +152,7 @@ fn in_small_letters(path: &str) -> String {
 pub(super) fn without_route(
     path: &str,
     reads: bool,
-    leads: &impl Fn(&str) -> bool,
+    leads: &dyn Fn(&str) -> bool,
 ) -> Option<String> {
     let (outer, last) = tail(path)?;
     let before = outer.strip_suffix("/v1").unwrap_or(outer);
@@ -139,7 +180,7 @@ fn of_ollama(path: &str) -> Option<String> {
 }
 
 /// The path of an API or of a list, with the base that it needs.
-fn based(path: &str, leads: &impl Fn(&str) -> bool) -> Option<(&'static str, String)> {
+fn based(path: &str, leads: &dyn Fn(&str) -> bool) -> Option<(&'static str, String)> {
     if leads(path) {
         return None;
     }
@@ -149,12 +190,19 @@ fn based(path: &str, leads: &impl Fn(&str) -> bool) -> Option<(&'static str, Str
     }
     let (base, last) = tail(path)?;
     let is_versioned = base.split('/').any(|part| part == "v1");
-    let is_scope = matches!(base.matches('/').count(), 0 | 2);
+    let is_scope = matches!(base.matches('/').count(), 0 | 2) && !base.split('/').any(is_foreign);
     let inserted = format!("{base}/v1/{last}");
     match !is_versioned && is_scope && leads(&inserted) {
         true => Some((MISSING, inserted)),
         false => Some((PREFIXED, format!("/v1/{last}"))),
     }
+}
+
+/// Whether a part of a path is of other servers' base URLs rather than a cluster's or a framework's name.
+fn is_foreign(part: &str) -> bool {
+    let version = part.strip_prefix('v').unwrap_or_default();
+    version.starts_with(|first: char| first.is_ascii_digit())
+        || ["openai", "anthropic", "api", "openapi"].contains(&part)
 }
 
 const AZURES: &str = "/openai/deployments/";
@@ -191,7 +239,7 @@ mod tests {
 
     #[track_caller]
     fn check(path: &str, fault: &str, meant: &str) {
-        let found = astray(path, true, super::super::leads_somewhere);
+        let found = astray(path, true, &super::super::leads_somewhere);
         let found = found.unwrap_or_else(|| panic!("{path}"));
         assert_eq!((found.fault, &*found.meant), (fault, meant), "{path}");
     }
@@ -222,7 +270,7 @@ mod tests {
         }
         let long = format!("/{}//v1", "x".repeat(LONGEST));
         for path in ["", "*", "/", "/nothing", "/v1/chat", "/a/nothing", &long] {
-            let found = astray(path, true, super::super::leads_somewhere);
+            let found = astray(path, true, &super::super::leads_somewhere);
             assert_eq!(found, None, "{path}");
         }
     }
@@ -281,6 +329,19 @@ mod tests {
         for (path, fault, meant) in [
             ("/V1/chat/completions", CAPITALS, "/v1/chat/completions"),
             ("/V1/Models", CAPITALS, "/v1/models"),
+            (
+                "/v1beta/openai/chat/completions",
+                PREFIXED,
+                "/v1/chat/completions",
+            ),
+            ("/api/v2/messages", PREFIXED, "/v1/messages"),
+            ("/http://host:8000/v1/models", WHOLE, "/v1/models"),
+            ("/c/f/https:/host/v1/messages", WHOLE, "/v1/messages"),
+            ("/v1%20/chat/completions", ENCODED, "/v1/chat/completions"),
+            ("/v1/chat/completions%0A", ENCODED, "/v1/chat/completions"),
+            ("/%22v1/v1/models%22", ENCODED, "/v1/models"),
+            ("/v1%2Fchat/completions", ENCODED, "/v1/chat/completions"),
+            ("/v1/chat%2fcompletions", ENCODED, "/v1/chat/completions"),
             ("/C/F/V1/Messages", CAPITALS, "/C/F/v1/messages"),
             ("/V1/models/Meta-Llama", CAPITALS, "/v1/models/Meta-Llama"),
             ("/V1/v1/messages", DOUBLED, "/v1/messages"),

@@ -290,7 +290,7 @@ impl Others {
     fn lost(self, own: &str, path: &str, reads: bool) -> Lost {
         match self.methods.is_empty() {
             true => {
-                let astray = astray::astray(path, reads, leads_somewhere);
+                let astray = astray::astray(path, reads, &leads_somewhere);
                 let meant = astray.as_ref().map_or(path, |astray| &astray.meant);
                 Lost::NoPath {
                     dialect: astray::dialect_of(meant),

@@ -29,7 +29,7 @@ impl Program {
         // An undefined variable is an error at compile time, not only when it is reached.
         engine.set_strict_variables(true);
         let mut ast = engine
-            .compile(text)
+            .compile(text.strip_prefix('\u{feff}').unwrap_or(text))
             .map_err(|error| ScriptError::of_parse(path, &error))?;
         ast.set_source(path);
         let mut hooks = Vec::new();
@@ -46,7 +46,10 @@ impl Program {
         }
         if hooks.is_empty() {
             let known: Vec<_> = HOOKS.iter().map(|(name, _)| *name).collect();
-            let text = format!("has none of the functions {}", known.join(", "));
+            let mut text = format!("has none of the functions {}", known.join(", "));
+            if let Some((name, meant)) = misspelt(&ast) {
+                text.push_str(&format!("; did you mean `{meant}` by `{name}`?"));
+            }
             return Err(ScriptError::new(path, text));
         }
         Ok(Self {
@@ -88,6 +91,17 @@ impl Program {
             .call_fn_with_options::<Dynamic>(options, &mut Scope::new(), &self.ast, hook, arguments)
             .map_err(|error| Thrown::of(&self.path, hook, *error))
     }
+}
+
+/// A function whose name is nearly a hook's, and that hook.
+fn misspelt(ast: &AST) -> Option<(&str, &'static str)> {
+    let bare = |name: &str| name.to_lowercase().replace('_', "");
+    ast.iter_functions().find_map(|function| {
+        let name = bare(function.name);
+        let mut hooks = HOOKS.iter().map(|(hook, _)| *hook);
+        let meant = hooks.find(|hook| strsim::osa_distance(&name, &bare(hook)) <= 2)?;
+        Some((function.name, meant))
+    })
 }
 
 #[cfg(test)]

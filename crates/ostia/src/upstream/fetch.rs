@@ -8,6 +8,7 @@ use super::FailureKind;
 use super::client::{Client, within};
 use super::message::Message;
 use super::{BodyError, UpstreamBody, UpstreamFailure};
+use crate::codings;
 use crate::upstream::{Ask, AskError, Question, Reply};
 
 /// Why a small request to a backend failed.
@@ -20,6 +21,8 @@ pub enum FetchError {
     Broken(#[from] BodyError),
     #[error("the answer is longer than {0} bytes")]
     TooLarge(usize),
+    #[error("the answer is compressed, and cannot be decompressed")]
+    Coding,
     #[error("the answer did not end in time")]
     Timeout,
 }
@@ -80,7 +83,9 @@ impl Client {
             .map_err(FetchError::Failed)?;
         let reading = collect(answer.body, question.limit);
         let body = within(self.timeouts.stream_idle, reading).await;
-        Ok((answer.head, body.ok_or(FetchError::Timeout)??))
+        let body = body.ok_or(FetchError::Timeout)??;
+        let plain = codings::plain(body, &answer.head.headers, question.limit).await;
+        Ok((answer.head, plain.ok_or(FetchError::Coding)?))
     }
 }
 

@@ -76,12 +76,12 @@ impl Explain {
     ) -> String {
         let groups = case.identity.groups.join(", ");
         let domain = case.identity.domain.as_deref().unwrap_or("none");
-        let mut text = format!(
-            "{} (domain: {domain}; groups {}: {})\n",
-            self.user,
-            case.source,
-            if groups.is_empty() { "-" } else { &groups }
-        );
+        let groups = match (&*case.source, groups.is_empty()) {
+            (person::NONE_GIVEN, _) => "no groups given".to_owned(),
+            (source, true) => format!("groups {source}: none"),
+            (source, false) => format!("groups {source}: {groups}"),
+        };
+        let mut text = format!("{} (domain: {domain}; {groups})\n", self.user);
         let ranks = Ranks::of(found, &case.identity, around);
         for deployment in found {
             let route = format!("/{}/{}/v1", deployment.cluster.name, deployment.framework);

@@ -8,6 +8,9 @@ use crate::commands::load::existing_store;
 use crate::failure::{Failure, chain};
 use crate::output::note;
 
+/// In place of where the groups of a case come from: nobody named any, and no key of the user's has any.
+pub(super) const NONE_GIVEN: &str = "none given";
+
 /// A person, as access rules see them.
 pub(super) struct Case {
     /// Where the groups come from.
@@ -94,7 +97,7 @@ impl Person {
             }
         }
         if cases.is_empty() {
-            cases.push(case("none given".to_owned(), Arc::default()));
+            cases.push(case(NONE_GIVEN.to_owned(), Arc::default()));
         }
         cases
     }

@@ -1,5 +1,5 @@
 //! In: the listing of a scheduler, or a status page; both should be JSON. Out: [`Listing`]: its entries, and its mistakes.
-//! Here: tolerance for broken JSON: text around it, unescaped quotes, Latin-1, `005`, `NaN`, a cut end.
+//! Here: tolerance for broken JSON: text around it, unescaped quotes, Latin-1, `005`, `NaN`, comments, a cut end.
 //! Not here: what an entry means.
 //!
 //! One broken entry must not hide the others, so each is read by itself: by serde_json, and if that fails, by
@@ -10,6 +10,8 @@ mod scanner;
 mod strings;
 #[cfg(test)]
 mod tests;
+
+use std::ops::Range;
 
 use serde::de::IgnoredAny;
 use serde_json::{Deserializer, Map, Value};
@@ -37,6 +39,8 @@ pub(super) struct Listing<T> {
     pub faults: Faults,
     /// How many entries `take` accepted.
     sound: usize,
+    /// Where the JSON begins and ends.
+    place: Range<usize>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,6 +58,8 @@ const LONGEST_ENTRY: usize = 1 << 20;
 const MOST_ENTRIES: usize = 100_000;
 /// Places where the JSON may begin, in a page that begins with something else.
 const MOST_BEGINNINGS: usize = 16;
+/// JSON documents in one page.
+const MOST_DOCUMENTS: usize = 64;
 /// A byte order mark.
 const MARK: &[u8] = b"\xef\xbb\xbf";
 /// How often reading resumes after an entry that swallows the rest of the page. Each time, it goes on at what looks
@@ -68,15 +74,41 @@ pub(super) fn read<T>(
     mut take: impl FnMut(Option<&str>, &Value) -> Result<Option<T>, NotAnEntry>,
 ) -> Option<Listing<T>> {
     let (page, unusual) = encoding::usual(page);
-    let page = &*page;
-    beginnings(page).find_map(|at| {
+    let mut whole = document(&page, 0, unusual, shape, &mut take)?;
+    // A scheduler that is asked for several clusters prints one document for each.
+    let mut before = whole.place.clone();
+    let mut left = MOST_DOCUMENTS;
+    while let Some(next) = document(&page, before.end, None, shape, &mut take) {
+        if left == 0 {
+            whole.lost = true;
+            break;
+        }
+        left -= 1;
+        let is_repeated = page.get(before) == page.get(next.place.clone());
+        before = next.place.clone();
+        if !is_repeated {
+            whole.add(next);
+        }
+    }
+    Some(whole)
+}
+
+/// The first JSON of this shape that begins at `from` or behind it.
+fn document<T>(
+    page: &[u8],
+    from: usize,
+    unusual: Option<&'static str>,
+    shape: &Shape,
+    take: &mut impl FnMut(Option<&str>, &Value) -> Result<Option<T>, NotAnEntry>,
+) -> Option<Listing<T>> {
+    beginnings(page, from).find_map(|at| {
         let mut pass = |by_lines: bool| {
             let mut reader = Reader {
                 scanner: Scanner::new(page, at),
                 shape,
-                take: &mut take,
+                take: &mut *take,
                 listing: Listing::default(),
-                preceded: false,
+                preceded: from > 0,
                 resumptions: MOST_RESUMPTIONS,
                 by_lines,
             };
@@ -84,7 +116,7 @@ pub(super) fn read<T>(
                 reader.scanner.fault(0, unusual);
             }
             reader.page();
-            (reader.scanner.faults.count() > 0, reader.accepted())
+            (reader.scanner.faults.count() > 0, reader.accepted(at))
         };
         let (is_faulty, first) = pass(false);
         if !is_faulty {
@@ -102,6 +134,26 @@ pub(super) fn read<T>(
     })
 }
 
+impl<T> Listing<T> {
+    /// Adds the next document of the same page.
+    fn add(&mut self, next: Self) {
+        self.entries.extend(next.entries);
+        self.entries.truncate(MOST_ENTRIES);
+        self.lost |= next.lost;
+        self.sound += next.sound;
+        self.root = self.root.or(next.root);
+        self.faults.add(next.faults);
+        for (key, value) in next.aside {
+            match (self.aside.get_mut(&key), value) {
+                (Some(Value::Array(items)), Value::Array(more)) => items.extend(more),
+                (_, value) => {
+                    self.aside.insert(key, value);
+                }
+            }
+        }
+    }
+}
+
 impl<T> Default for Listing<T> {
     fn default() -> Self {
         Self {
@@ -111,31 +163,33 @@ impl<T> Default for Listing<T> {
             lost: false,
             faults: Faults::default(),
             sound: 0,
+            place: 0..0,
         }
     }
 }
 
-/// Where the JSON may begin: at the first character, then at brackets that begin a line, then at any.
-fn beginnings(page: &[u8]) -> impl Iterator<Item = usize> {
-    let after_mark = if page.starts_with(MARK) {
+/// Where the JSON may begin: at the first character from `from` on, then at brackets that begin a line, then at any.
+fn beginnings(page: &[u8], from: usize) -> impl Iterator<Item = usize> {
+    let text = page.get(from..).unwrap_or_default();
+    let after_mark = if text.starts_with(MARK) {
         MARK.len()
     } else {
         0
     };
-    let blanks = blanks(&page[after_mark..]);
-    let first = after_mark + blanks;
+    let first = after_mark + blanks(&text[after_mark..]);
     let begins_line = |at: &usize| {
-        let before = page[..*at].iter().rev();
+        let before = text[..*at].iter().rev();
         let before = before.take(256).find(|byte| !matches!(byte, b' ' | b'\t'));
         before.is_none_or(|byte| *byte == b'\n')
     };
-    let brackets = || memchr::memchr2_iter(b'{', b'[', page).filter(move |at| *at != first);
-    let opens = matches!(page.get(first), Some(b'{' | b'['));
+    let brackets = || memchr::memchr2_iter(b'{', b'[', text).filter(move |at| *at != first);
+    let opens = matches!(text.get(first), Some(b'{' | b'['));
     opens
         .then_some(first)
         .into_iter()
         .chain(brackets().filter(begins_line).take(MOST_BEGINNINGS))
         .chain(brackets().take(MOST_BEGINNINGS))
+        .map(move |at| from + at)
 }
 
 fn blanks(text: &[u8]) -> usize {
@@ -172,7 +226,9 @@ where
 {
     fn page(&mut self) {
         let before = self.scanner.text[..self.scanner.at].trim_ascii();
-        if before == MARK {
+        if self.preceded {
+            // The document before this one has told so.
+        } else if before == MARK {
             self.scanner.fault(0, "a byte order mark");
         } else if !before.is_empty() {
             self.preceded = true;
@@ -188,23 +244,30 @@ where
         };
         if !closed {
             self.listing.lost = true;
+            self.listing.place.end = self.scanner.text.len();
             self.scanner
                 .fault(self.scanner.at, "the text ends too early");
             return;
         }
+        self.listing.place.end = self.scanner.at;
         self.scanner.skip_space();
-        if self.scanner.peek().is_some() {
+        if let Some(next) = self.scanner.peek() {
+            // After one bracket too many, entries stand outside.
+            self.scanner.misplaced |= matches!(next, b'}' | b']' | b',');
             self.scanner.fault(self.scanner.at, "text after the JSON");
         }
     }
 
-    fn accepted(mut self) -> Option<Listing<T>> {
+    /// `start`: where the JSON begins.
+    fn accepted(mut self, start: usize) -> Option<Listing<T>> {
         let found = match self.shape.root {
             Some(_) => self.listing.root.is_some() || !self.listing.aside.is_empty(),
             // After other text, anything may look like a page: only an entry that is kept shows that it is one.
             None if self.preceded => !self.listing.entries.is_empty(),
             None => self.listing.sound > 0 || self.scanner.faults.count() == 0,
         };
+        self.listing.place.start = start;
+        self.listing.lost |= self.scanner.misplaced;
         self.listing.faults = self.scanner.faults;
         found.then_some(self.listing)
     }
@@ -215,8 +278,8 @@ where
             let Some(key) = next else { return true };
             let wanted = self.shape.aside.contains(&key.as_str());
             let more = match self.scanner.peek() {
-                Some(b'{') if key == root => self.root(Container::Object),
-                Some(b'[') if key == root => self.root(Container::List),
+                Some(b'{') if key.eq_ignore_ascii_case(root) => self.root(Container::Object),
+                Some(b'[') if key.eq_ignore_ascii_case(root) => self.root(Container::List),
                 _ if wanted => match self.value() {
                     Outcome::Whole(value) => {
                         self.listing.aside.insert(key, value);

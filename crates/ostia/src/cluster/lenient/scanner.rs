@@ -11,6 +11,16 @@ pub(super) struct Scanner<'a> {
     /// Where the last key began.
     pub key_at: usize,
     pub faults: Faults,
+    /// Something stood where only brackets, keys and values may: entries may have been missed there.
+    pub misplaced: bool,
+    /// The line that was looked at last: where it ends, and its last character but for blanks and a comma.
+    pub line: Line,
+}
+
+#[derive(Clone, Copy, Default)]
+pub(super) struct Line {
+    pub end: usize,
+    pub last: usize,
 }
 
 /// How much may be kept of what is read.
@@ -24,6 +34,8 @@ pub(super) struct Budget {
 const DEEPEST: usize = 64;
 /// Numbers and words are cut after this many bytes.
 const LONGEST_WORD: usize = 64;
+/// A longer `/* */` is none: its end is not looked for.
+const LONGEST_COMMENT: usize = 1024;
 
 impl Budget {
     pub fn entry() -> Self {
@@ -75,6 +87,8 @@ impl<'a> Scanner<'a> {
             at,
             key_at: at,
             faults: Faults::default(),
+            misplaced: false,
+            line: Line::default(),
         }
     }
 
@@ -82,10 +96,21 @@ impl<'a> Scanner<'a> {
         self.text.get(self.at).copied()
     }
 
+    /// Skips blanks and comments.
     pub fn skip_space(&mut self) {
-        let rest = self.text.get(self.at..).unwrap_or_default();
-        let blanks = rest.iter().position(|byte| !byte.is_ascii_whitespace());
-        self.at += blanks.unwrap_or(rest.len());
+        loop {
+            let rest = self.text.get(self.at..).unwrap_or_default();
+            let blanks = rest.iter().position(|byte| !byte.is_ascii_whitespace());
+            self.at += blanks.unwrap_or(rest.len());
+            let rest = self.text.get(self.at..).unwrap_or_default();
+            match comment(rest) {
+                0 => return,
+                length => {
+                    self.fault(self.at, "a comment");
+                    self.at += length;
+                }
+            }
+        }
     }
 
     pub fn fault(&mut self, at: usize, what: &str) {
@@ -113,7 +138,7 @@ impl<'a> Scanner<'a> {
                     return Some(None);
                 }
                 b',' => self.at += 1,
-                b'"' => {
+                b'"' | b'\'' => {
                     self.key_at = self.at;
                     let key = self.string(Role::Key, budget)?;
                     self.skip_space();
@@ -122,14 +147,41 @@ impl<'a> Scanner<'a> {
                         self.skip_space();
                         return Some(Some(key));
                     }
-                    self.fault(self.key_at, "a key without a value");
+                    self.misplace(self.key_at, "a key without a value");
                 }
                 _ => {
-                    self.fault(self.at, "something other than a key");
-                    self.at += 1;
+                    if let Some(key) = self.bare_key() {
+                        return Some(Some(key));
+                    }
                 }
             }
         }
+    }
+
+    /// A key without quotes, as JavaScript allows it. Anything else is skipped.
+    fn bare_key(&mut self) -> Option<String> {
+        let rest = &self.text[self.at..];
+        let is_of_key = |byte: &u8| byte.is_ascii_alphanumeric() || b"_-.$".contains(byte);
+        let end = rest.iter().position(|byte| !is_of_key(byte));
+        let word = &rest[..end.unwrap_or(rest.len())];
+        let start = self.at;
+        self.at += word.len().max(1);
+        let is_short = (1..=LONGEST_WORD).contains(&word.len());
+        self.skip_space();
+        if is_short && self.peek() == Some(b':') {
+            self.key_at = start;
+            self.at += 1;
+            self.skip_space();
+            self.fault(start, "a key without quotes");
+            return Some(String::from_utf8_lossy(word).into_owned());
+        }
+        self.misplace(start, "something other than a key");
+        None
+    }
+
+    fn misplace(&mut self, at: usize, what: &str) {
+        self.misplaced = true;
+        self.fault(at, what);
     }
 
     /// `Some(true)`: an item of a list comes next, `Some(false)`: the list ended, `None`: the text did.
@@ -143,7 +195,7 @@ impl<'a> Scanner<'a> {
                 }
                 b',' => self.at += 1,
                 b'}' | b':' => {
-                    self.fault(self.at, "something other than a value");
+                    self.misplace(self.at, "something other than a value");
                     self.at += 1;
                 }
                 _ => return Some(true),
@@ -164,7 +216,7 @@ impl<'a> Scanner<'a> {
             }
             b'{' => self.object(depth, budget),
             b'[' => self.list(depth, budget),
-            b'"' => Some(self.string(role, budget)?.into()),
+            b'"' | b'\'' => Some(self.string(role, budget)?.into()),
             b',' | b':' | b'}' | b']' => {
                 self.fault(self.at, "a value is missing");
                 Some(Value::Null)
@@ -246,5 +298,19 @@ impl<'a> Scanner<'a> {
             "false" => Value::Bool(false),
             _ => Value::String(text),
         }
+    }
+}
+
+/// The length of the comment at the beginning of a text; 0: there is none.
+pub(super) fn comment(text: &[u8]) -> usize {
+    let line = || memchr::memchr(b'\n', text).unwrap_or(text.len());
+    match text {
+        [b'#', ..] | [b'/', b'/', ..] => line(),
+        [b'/', b'*', inside @ ..] => {
+            let near = &inside[..inside.len().min(LONGEST_COMMENT)];
+            let end = memchr::memmem::find(near, b"*/");
+            end.map_or(0, |end| end + 4)
+        }
+        _ => 0,
     }
 }

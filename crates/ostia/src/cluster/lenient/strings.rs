@@ -1,6 +1,6 @@
 //! Strings with quotes and backslashes that should have been escaped.
 
-use super::scanner::{Budget, Scanner};
+use super::scanner::{Budget, Line, Scanner, comment};
 
 /// Where a string is, which decides what may follow it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,15 +18,34 @@ const LOOK_AHEAD: usize = 256;
 /// A longer key was never closed.
 const LONGEST_KEY: usize = 1024;
 
+/// A string that is being read.
+#[derive(Clone, Copy)]
+struct Opened {
+    role: Role,
+    quote: u8,
+    /// It holds JSON whose quotes are not escaped, and is the only value of its line: it ends where the line does.
+    ends_with_line: bool,
+}
+
 impl Scanner<'_> {
-    /// Reads the string whose opening quote comes next. `None`: the text ends within.
+    /// Reads the string whose opening quote comes next, which may be a single one as in Python. `None`: the text ends
+    /// within.
     pub fn string(&mut self, role: Role, budget: &mut Budget) -> Option<String> {
         let start = self.at;
+        let quote = self.peek()?;
+        if quote != b'"' {
+            self.fault(start, "single quotes");
+        }
+        let opened = Opened {
+            role,
+            quote,
+            ends_with_line: role == Role::InObject && self.holds_json(start),
+        };
         self.at += 1;
         let mut bytes = Vec::new();
         loop {
             let rest = &self.text[self.at..];
-            let plain = memchr::memchr2(b'"', b'\\', rest).unwrap_or(rest.len());
+            let plain = memchr::memchr2(quote, b'\\', rest).unwrap_or(rest.len());
             let plain = &rest[..plain];
             self.at += plain.len();
             budget.push(&mut bytes, plain);
@@ -34,41 +53,59 @@ impl Scanner<'_> {
                 self.fault(start, "a control character in a string");
             }
             match self.peek()? {
-                b'"' if self.closes(self.at, role) => {
+                b'\\' => {
+                    if self.escape(opened, &mut bytes, budget)? {
+                        return Some(self.decoded(bytes, start));
+                    }
+                }
+                _ if self.closes(self.at, opened) => {
                     self.at += 1;
                     return Some(self.decoded(bytes, start));
                 }
-                b'"' => {
+                _ => {
                     self.fault(self.at, "a quote that is not escaped");
                     self.at += 1;
                     if role == Role::Key && self.at - start > LONGEST_KEY {
                         return Some(self.decoded(bytes, start));
                     }
-                    budget.push(&mut bytes, b"\"");
-                }
-                _ => {
-                    if self.escape(role, &mut bytes, budget)? {
-                        return Some(self.decoded(bytes, start));
-                    }
+                    budget.push(&mut bytes, &[quote]);
                 }
             }
         }
     }
 
+    /// Whether the string at `start` begins like JSON without escapes, and its key begins a line.
+    fn holds_json(&self, start: usize) -> bool {
+        let inside = self.text.get(start + 1..).unwrap_or_default();
+        let begins = [&b"{\""[..], b"{ \"", b"[\"", b"[{\""];
+        let before = self.text[..self.key_at].iter().rev();
+        let before = before.take(LOOK_AHEAD);
+        begins.iter().any(|begin| inside.starts_with(begin))
+            && before
+                .into_iter()
+                .find(|byte| !matches!(byte, b' ' | b'\t'))
+                == Some(&b'\n')
+    }
+
     /// An escape, or a backslash that should have been one. `Some(true)`: it was the string's last character. `None`: the
     /// text ends within.
-    fn escape(&mut self, role: Role, bytes: &mut Vec<u8>, budget: &mut Budget) -> Option<bool> {
+    fn escape(&mut self, opened: Opened, bytes: &mut Vec<u8>, budget: &mut Budget) -> Option<bool> {
         let at = self.at;
         let escaped = *self.text.get(at + 1)?;
         self.at += 2;
         let meant: &[u8] = match escaped {
             // A Windows path may end in a backslash. A line break right after the quote means that the string is over,
             // because sound strings contain none.
-            b'"' if self.ends_line(at + 2) && self.closes(at + 1, role) => {
+            quote
+                if quote == opened.quote
+                    && self.ends_line(at + 2)
+                    && self.closes(at + 1, opened) =>
+            {
                 self.fault(at, "a backslash that is not escaped");
                 budget.push(bytes, b"\\");
                 return Some(true);
             }
+            b'\'' if opened.quote == b'\'' => b"'",
             b'"' => b"\"",
             b'\\' => b"\\",
             b'/' => b"/",
@@ -121,7 +158,11 @@ impl Scanner<'_> {
     }
 
     /// Whether the quote at `at` ends a string: JSON must continue after it.
-    fn closes(&self, at: usize, role: Role) -> bool {
+    fn closes(&mut self, at: usize, opened: Opened) -> bool {
+        if opened.ends_with_line && self.last_of_line(at) == Some(opened.quote) {
+            return at == self.line.last;
+        }
+        let role = opened.role;
         let (next, new_line) = self.beyond(at + 1);
         let Some(byte) = self.text.get(next) else {
             return true;
@@ -134,20 +175,36 @@ impl Scanner<'_> {
                 Some(_) => self.is_key(self.beyond(next + 1).0),
             },
             // A comma is missing.
-            (Role::InObject, b'"') => new_line && self.is_key(next),
+            (Role::InObject, b'"' | b'\'') => new_line && self.is_key(next),
             (Role::InList, b']') => self.ends_container(next),
             (Role::InList, b',') => match self.text.get(self.beyond(next + 1).0) {
                 None => true,
                 Some(byte) => {
                     matches!(
                         byte,
-                        b'"' | b'{' | b'[' | b']' | b'-' | b'0'..=b'9' | b't' | b'f' | b'n' | b'N'
+                        b'"' | b'\'' | b'{' | b'[' | b']' | b'-' | b'0'
+                            ..=b'9' | b't' | b'f' | b'n' | b'N'
                     )
                 }
             },
             (Role::Anywhere, byte) => matches!(byte, b',' | b':' | b'}' | b']'),
             _ => false,
         }
+    }
+
+    /// The last character of the line that `at` is in, but for blanks and a comma.
+    fn last_of_line(&mut self, at: usize) -> Option<u8> {
+        if at >= self.line.end {
+            let rest = self.text.get(at..)?;
+            let line = &rest[..memchr::memchr(b'\n', rest).unwrap_or(rest.len())];
+            let shown = line.trim_ascii_end();
+            let shown = shown.strip_suffix(b",").unwrap_or(shown).trim_ascii_end();
+            self.line = Line {
+                end: at + line.len(),
+                last: at + shown.len().saturating_sub(1),
+            };
+        }
+        self.text.get(self.line.last).copied()
     }
 
     /// Whether the line ends at `at`, or behind a comma there.
@@ -167,11 +224,8 @@ impl Scanner<'_> {
 
     /// Whether a key and its colon stand at `at`.
     fn is_key(&self, at: usize) -> bool {
-        let Some(rest) = self
-            .text
-            .get(at..)
-            .and_then(|rest| rest.strip_prefix(b"\""))
-        else {
+        let rest = self.text.get(at..).unwrap_or_default();
+        let Some((quote @ (b'"' | b'\''), rest)) = rest.split_first() else {
             return false;
         };
         let near = &rest[..rest.len().min(LOOK_AHEAD)];
@@ -179,20 +233,27 @@ impl Scanner<'_> {
             let slashes = near[..end].iter().rev().take_while(|byte| **byte == b'\\');
             slashes.count() % 2 == 1
         };
-        let mut ends = memchr::memchr2_iter(b'"', b'\n', near);
+        let mut ends = memchr::memchr2_iter(*quote, b'\n', near);
         let end = ends.find(|end| near[*end] == b'\n' || !escaped(*end));
         end.is_some_and(|end| {
-            near[end] == b'"' && self.text.get(self.beyond(at + end + 2).0) == Some(&b':')
+            near[end] == *quote && self.text.get(self.beyond(at + end + 2).0) == Some(&b':')
         })
     }
 
-    /// The first non-blank byte from `at` on, and whether a line break comes before it.
+    /// The first byte from `at` on that is neither blank nor in a comment, and whether a line break comes before it.
     fn beyond(&self, at: usize) -> (usize, bool) {
         let rest = self.text.get(at..).unwrap_or_default();
         let near = &rest[..rest.len().min(LOOK_AHEAD)];
-        let blanks = near.iter().position(|byte| !byte.is_ascii_whitespace());
-        let blanks = blanks.unwrap_or(near.len());
-        (at + blanks, near[..blanks].contains(&b'\n'))
+        let mut next = 0;
+        loop {
+            let rest = &near[next..];
+            let blanks = rest.iter().position(|byte| !byte.is_ascii_whitespace());
+            next += blanks.unwrap_or(rest.len());
+            match comment(&near[next..]) {
+                0 => return (at + next, near[..next].contains(&b'\n')),
+                length => next += length,
+            }
+        }
     }
 
     /// Decodes UTF-8, and bytes that are not UTF-8 as Latin-1.

@@ -64,7 +64,12 @@ fn what_programs_write_in_the_place_of_json() {
         ("True", json!(true)),
         ("", json!(null)),
         ("\"two\nlines\tand a tab\"", json!("two\nlines\tand a tab")),
-        ("\"\u{1b}[1mbold\"", json!("\u{1b}[1mbold")),
+        ("\"\u{1b}[1mbold\u{1b}[0m\"", json!("bold")),
+        ("\"a\0b\"", json!("ab")),
+        ("'it\\'s'", json!("it's")),
+        ("'it's'", json!("it's")),
+        (r#"'say "hi"'"#, json!(r#"say "hi""#)),
+        ("// none\n 7", json!(7)),
         (r#""\ud83d alone \u12""#, json!("\u{fffd} alone \\u12")),
         (r#""\ud83d\ude00 \q""#, json!("\u{1f600} \\q")),
     ] {
@@ -139,10 +144,18 @@ fn other_encodings_and_quotes() {
     let units: Vec<u16> = json.encode_utf16().collect();
     let little = units.iter().flat_map(|unit| unit.to_le_bytes());
     let big = units.iter().flat_map(|unit| unit.to_be_bytes());
+    let wide = json.chars().map(|letter| u32::from(letter).to_le_bytes());
+    let wide = [0xff, 0xfe, 0, 0].into_iter().chain(wide.flatten());
     let pages = [
+        little.clone().collect(),
+        big.clone().collect(),
+        wide.collect(),
         [0xff, 0xfe].into_iter().chain(little).collect(),
         [0xfe, 0xff].into_iter().chain(big).collect(),
         json.replace('"', "'").into_bytes(),
+        json.replace('[', "\0[\0").into_bytes(),
+        format!("\u{1b}[0;36m{json}\u{1b}[0m").into_bytes(),
+        json.replace("\"n\"", "\u{1b}[1m\"n\"\u{1b}[m").into_bytes(),
     ];
     for page in pages {
         let listing = entries(&page);
@@ -158,6 +171,87 @@ fn other_encodings_and_quotes() {
         "{\"jobs\": [{\"n\": 1} {\"n\": 2}]}",
     ] {
         assert_eq!(entries(odd).entries[0], json!({"n": 1}), "{odd}");
+    }
+}
+
+#[test]
+fn what_a_hand_writes_in_the_place_of_json() {
+    for page in [
+        "// the \"jobs\"\n{\"jobs\": [ /* it's [ */ {\"n\": 1}, // one\n {\"n\": 2}]} # end\n",
+        "{jobs: [{n: 1}, {n : 2,}],}",
+        "# a status\n{'jobs': {a: {'n': 1}, b: {\"n\": 2}}}",
+        "{\"JOBS\": [{\"n\": 1} # first\n, {\"n\": 2}]}",
+    ] {
+        let listing = entries(page);
+        assert_eq!(
+            listing.entries,
+            [json!({"n": 1}), json!({"n": 2})],
+            "{page}"
+        );
+        assert!(!listing.lost && listing.faults.count() > 0, "{page}");
+    }
+    let listing = entries("{\"jobs\": [{\"n\": 1, \"v\": \"a\" // \"b\"\n}]}");
+    assert_eq!(listing.entries, [json!({"n": 1, "v": "a"})]);
+}
+
+/// As PBS writes variables: each on a line of its own.
+#[test]
+fn json_in_a_variable_ends_with_its_line() {
+    for inside in [
+        r#"{"k": "v", "l": [1, "x"]}"#,
+        r#"[{"k": "v"}, {"l": "x"}]"#,
+        r#"["a", "b"]"#,
+        r#"{ "a": "b" }, "c": "d"#,
+    ] {
+        let page = format!(
+            "{{\n \"jobs\": {{\n  \"1\": {{\n   \"v\": \"{inside}\",\n   \"n\": 1,\n   \"w\": \"{inside}\"\n  }},\n  \"2\": {{\n   \"n\": 2\n  }}\n }}\n}}\n"
+        );
+        let listing = entries(&page);
+        let first = json!({"v": inside, "n": 1, "w": inside});
+        assert_eq!(listing.entries, [first, json!({"n": 2})], "{page}");
+        assert!(!listing.lost, "{page}");
+    }
+}
+
+/// `squeue -M all` and `qstat @a @b`: a document for each cluster, with other text between them.
+#[test]
+fn documents_behind_one_another_count_together() {
+    let (a, b) = (
+        "{\"jobs\": [{\"n\": 1}], \"errors\": [\"x\"]}",
+        "{\n \"jobs\": [{\"n\": 2}], \"errors\": [\"y\"]\n}",
+    );
+    for page in [
+        format!("{a}{b}"),
+        format!("{a}\n{b}\n"),
+        format!("CLUSTER: north\n{a}\nCLUSTER: south\n{b}\nbye {{x}}"),
+        format!("{a}\n{a}\n{b}"),
+    ] {
+        let listing = entries(&page);
+        assert_eq!(
+            listing.entries,
+            [json!({"n": 1}), json!({"n": 2})],
+            "{page}"
+        );
+        assert_eq!(listing.aside["errors"], json!(["x", "y"]), "{page}");
+        assert!(!listing.lost, "{page}");
+    }
+    let warned = "{\"warning\": \"old\"}\n{\"jobs\": [], \"errors\": []}\n{\"jobs\": [{\"n\": 1}]}";
+    assert_eq!(entries(warned).entries, [json!({"n": 1})]);
+    let many = "{\"jobs\": [{\"n\": 1}]}\n{\"jobs\": [{\"n\": 2}]}\n".repeat(1000);
+    let listing = entries(many);
+    assert!(listing.lost && listing.entries.len() < 1000);
+}
+
+/// After one bracket too many, jobs stand where nothing looks for them: those that are missing are not known to be over.
+#[test]
+fn what_stands_outside_of_the_list_is_not_known_to_be_missing() {
+    for page in [
+        "{\"jobs\": {\"1\": {\"v\": ${X}}, \"n\": 1}, \"2\": {\"n\": 2}}}",
+        "{\"jobs\": [{\"n\": 1}}], {\"n\": 2}]}",
+        "{\"jobs\": [{\"n\": 1}] , \"n\" {\"n\": 2}]}",
+    ] {
+        let listing = entries(page);
+        assert!(listing.lost && listing.faults.count() > 0, "{page}");
     }
 }
 
@@ -277,6 +371,14 @@ fn hostile_pages_are_read_to_their_end() {
         "{\"a\":{\"b\" ",
         "\n  \"1\": {",
         "\n  {",
+        "/*",
+        "//",
+        "#",
+        "'",
+        "',",
+        "\u{1b}[",
+        "a:",
+        "{}",
         "-",
         "\u{fffd}",
         " ",

@@ -210,3 +210,75 @@ fn text_around_the_listing_and_a_cut_end() {
     assert_eq!(names(&jobs.running), ["small"]);
     assert!(jobs.queued.is_empty() && !jobs.complete);
 }
+
+#[test]
+fn variables_in_other_forms() {
+    for variables in [
+        json!("PBS_O_HOME=/home/svc,OSTIA_MODELS=org/Big-70B\\,other,X=1"),
+        json!("OSTIA_MODELS=org/Big-70B\\,other"),
+        json!(["PBS_O_HOME=/home/svc", "OSTIA_MODELS=org/Big-70B\\,other"]),
+        json!([{"OSTIA_MODELS": "org/Big-70B,other"}]),
+        json!({"OSTIA_MODELS": ["org/Big-70B", "other"]}),
+        json!({"OSTIA_MODELS": "\"org/Big-70B,other\""}),
+    ] {
+        let mut listing = pbs_19();
+        listing["Jobs"]["103.pbs-01"]["Variable_List"] = variables.clone();
+        let jobs = jobs(&listing.to_string());
+        assert_eq!(names(&jobs.queued), ["org/Big-70B,other"], "{variables}");
+    }
+    for variables in [
+        json!("NOT_OSTIA_MODELS=org/Big-70B"),
+        json!({"OSTIA_MODELS": 7}),
+        json!(null),
+    ] {
+        let mut listing = pbs_19();
+        listing["Jobs"]["103.pbs-01"]["Variable_List"] = variables.clone();
+        let jobs = jobs(&listing.to_string());
+        assert!(jobs.queued.is_empty(), "{variables}");
+    }
+}
+
+#[test]
+fn states_and_times_in_other_forms() {
+    for (state, time) in [
+        ("q", json!("1699999140")),
+        (" Q ", json!(1_699_999_140.5)),
+        ("Queued", json!("2023-11-14T21:59:00")),
+    ] {
+        let mut listing = pbs_19();
+        let job = &mut listing["Jobs"]["103.pbs-01"];
+        job["job_state"] = json!(state);
+        job["qtime"] = time.clone();
+        job["estimated"]["start_time"] = json!("1700003600.0");
+        let jobs = jobs(&listing.to_string());
+        assert_eq!(names(&jobs.queued), ["org/Big-70B,other"], "{state}");
+        assert_eq!(jobs.queued[0].shown["Queue Position"], 1, "{time}");
+        assert_eq!(jobs.queued[0].expected_start, Some(NOW + 3600), "{time}");
+    }
+    let mut listing = pbs_19();
+    listing["Jobs"]["101.pbs-01"]["job_state"] = json!("Running");
+    assert_eq!(names(&jobs(&listing.to_string()).running), ["small"]);
+}
+
+/// `qstat -f -F json @a @b`, and array jobs, whose ids have brackets.
+#[test]
+fn several_servers_and_array_jobs() {
+    let server = |name: &str, job: &str| {
+        let jobs = json!({format!("7[].{name}"): {"Job_Name": job, "job_state": "B"}, format!("7[3].{name}"): {"Job_Name": job, "job_state": "R"}});
+        format!("{:#}", json!({"pbs_server": name, "Jobs": jobs}))
+    };
+    let page = format!("{}\n{}\n", server("a", "small"), server("b", "other"));
+    let jobs = jobs(&page);
+    assert_eq!(names(&jobs.running), ["small", "small", "other", "other"]);
+    assert!(jobs.complete);
+}
+
+#[test]
+fn an_error_in_the_listing_stops_no_model() {
+    let deployments = deployments(&["small"]);
+    let scheduler = Scheduler::default();
+    let mapping = Mapping::new(&scheduler, &deployments);
+    let text = r#"{"timestamp": 1, "pbs_version": "20", "error": "Unauthorized Request"}"#;
+    let error = read(text.as_bytes(), &mapping, NOW, &TimeZone::UTC).unwrap_err();
+    assert!(error.detail.contains("Unauthorized"), "{error:?}");
+}

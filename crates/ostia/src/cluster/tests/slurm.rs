@@ -237,3 +237,101 @@ fn text_around_the_listing_keys_twice_and_a_cut_end() {
     assert_eq!(names(&jobs.running), ["org/Big-70B"]);
     assert!(!jobs.complete);
 }
+
+#[test]
+fn numbers_and_names_in_other_spellings() {
+    let job = |name: &str, start: Value, priority: Value| json!({"name": name, "job_state": "PENDING", "partition": "gpu", "start_time": start, "priority": priority});
+    let set = |number: Value| json!({"set": true, "infinite": false, "number": number});
+    let listing = json!({"jobs": [
+        job("small ", json!("1700000060"), json!("5")),
+        job("\tother", json!(1_700_000_060.0), json!(9.5)),
+        job("gone", set(json!(1_700_000_060.0)), set(json!("7"))),
+        job("held", json!("soon"), json!(null)),
+    ]});
+    let jobs = read_page(listing.to_string());
+    assert_eq!(names(&jobs.queued), ["small", "other", "gone", "held"]);
+    let told: Vec<_> = jobs
+        .queued
+        .iter()
+        .map(|job| (job.shown["Queue Position"].clone(), job.expected_start))
+        .collect();
+    let start = Some(NOW + 60);
+    assert_eq!(
+        told,
+        [
+            (json!(3), start),
+            (json!(1), start),
+            (json!(2), start),
+            (json!(4), None)
+        ]
+    );
+}
+
+#[test]
+fn states_in_other_forms() {
+    for (state, place) in [
+        (json!("R"), "running"),
+        (json!("RUNNING "), "running"),
+        (json!({"current": ["RUNNING"], "reason": "None"}), "running"),
+        (json!({"current": "PENDING"}), "queued"),
+        (json!("PD"), "queued"),
+        (json!("CF"), "queued"),
+        (json!("RUNNING+CONFIGURING"), "queued"),
+        (json!(["PENDING", "REQUEUED"]), "queued"),
+        (json!("RUNNING,COMPLETING"), "others"),
+        (json!("CG"), "others"),
+        (json!(["SUSPENDED"]), "others"),
+        (json!(1), "others"),
+        // A state that this Slurm does not have yet.
+        (json!(["EXPEDITED"]), "others"),
+        (json!("CANCELLED by 100"), "over"),
+        (json!("TO"), "over"),
+        (json!(["COMPLETED"]), "over"),
+        (json!(["NODE_FAIL", "REQUEUED"]), "over"),
+    ] {
+        let listing = json!({"jobs": [{"name": "small", "job_state": state}]});
+        let jobs = read_page(listing.to_string());
+        let places = [
+            ("running", &jobs.running),
+            ("queued", &jobs.queued),
+            ("others", &jobs.others),
+        ];
+        let found = places.iter().find(|(_, jobs)| !jobs.is_empty());
+        assert_eq!(found.map_or("over", |(place, _)| place), place, "{state}");
+    }
+    let accounting = json!({"jobs": [{"name": "small", "state": {"current": ["RUNNING"]}}]});
+    assert_eq!(names(&read_page(accounting.to_string()).running), ["small"]);
+}
+
+#[test]
+fn errors_of_any_shape_stop_no_model() {
+    let deployments = deployments(&["small"]);
+    let scheduler = Scheduler::default();
+    let mapping = Mapping::new(&scheduler, &deployments);
+    for member in [
+        json!({"errors": "Unable to contact slurm controller"}),
+        json!({"errors": {"error": "Unable to contact slurm controller"}}),
+        json!({"errors": ["Unable to contact slurm controller"]}),
+        json!({"error": "Unable to contact slurm controller"}),
+    ] {
+        let mut nothing = member.clone();
+        nothing["jobs"] = json!([]);
+        let error = read(nothing.to_string().as_bytes(), &mapping, NOW).unwrap_err();
+        assert!(error.detail.contains("controller"), "{member}: {error:?}");
+        let mut some = member.clone();
+        some["jobs"] = json!([{"name": "small", "job_state": "RUNNING"}]);
+        let jobs = read(some.to_string().as_bytes(), &mapping, NOW).unwrap();
+        assert!(!jobs.complete && !jobs.running.is_empty(), "{member}");
+    }
+    for member in [
+        json!({"errors": []}),
+        json!({"errors": {}}),
+        json!({"error": ""}),
+        json!({"error": null}),
+    ] {
+        let mut sound = member.clone();
+        sound["jobs"] = json!([]);
+        let jobs = read(sound.to_string().as_bytes(), &mapping, NOW).unwrap();
+        assert!(jobs.complete, "{member}");
+    }
+}

@@ -19,13 +19,15 @@ fn an_entry_stands_for_its_model_and_its_experts() {
         "e": {"status": "stopped", "model": " m5 ", "experts": ["m5", 7, ""]},
         "f": {"status": "Starting", "experts": ["m6"]},
         "g": {"model": "m7"},
-        "j": {"model": ["m8"]},
         "h": {"status": "Live"},
         "i": {"status": 3, "model": "m9"},
+        "j": {"model": ["m8", "m10"]},
+        "k": {"status": true, "model": "m11"},
+        "l": {"status": false, "model": "m12"},
     }));
-    assert_eq!(names(&jobs.running), ["m1,e1,e2", "m2", "m3"]);
-    assert_eq!(names(&jobs.stopped), ["m4", "m5"]);
-    assert_eq!(names(&jobs.queued), ["m6", "m7", "m9"]);
+    assert_eq!(names(&jobs.running), ["m1,e1,e2", "m2", "m3", "m11"]);
+    assert_eq!(names(&jobs.stopped), ["m4", "m5", "m12"]);
+    assert_eq!(names(&jobs.queued), ["m6", "m7", "m9", "m8,m10"]);
     assert_eq!(jobs.queued[0].shown["Model Status"], "starting");
     assert_eq!(jobs.queued[1].shown["Model Status"], "unknown");
     assert!(!jobs.complete);
@@ -97,8 +99,16 @@ fn one_bad_entry_hides_no_other() {
         let fault = jobs.faults.first().unwrap();
         assert!(fault.contains("line 1, column"), "{shown}: {fault}");
     }
-    let page = "\u{feff}{\"1\": {\"status\": \"Live\", \"model\": \"a\"}}";
-    assert_eq!(names(&read(page.as_bytes()).unwrap().running), ["a"]);
+    let page = "{\"1\": {\"status\": \"Live\", \"model\": \"a\"}}";
+    for page in [
+        format!("\u{feff}{page}"),
+        format!("\u{1b}[32m{page}\u{1b}[0m"),
+        format!("// status\n{page}"),
+        page.replace('"', "'").replace("'a'", "\"a\""),
+    ] {
+        let jobs = read(page.as_bytes()).unwrap();
+        assert_eq!(names(&jobs.running), ["a"], "{page}");
+    }
 }
 
 #[test]

@@ -40,8 +40,9 @@ pub enum ImportError {
         "{0}: there are neither clusters.json and endpoints.json nor one dump (manage.py dumpdata > dump.json)"
     )]
     NoFixtures(PathBuf),
-    #[error("{0} cannot be read as it should: {1}")]
-    Variable(String, String),
+    /// Each with its name.
+    #[error("{}", .0.join("; "))]
+    Variables(Vec<String>),
     #[error("{0}")]
     File(Problem),
 }
@@ -91,6 +92,7 @@ pub fn import_first(
 impl Imported {
     /// Copies each variable to its key in the draft, or reports why not.
     fn carry(&mut self, draft: &mut Draft, entries: &[Entry]) -> Result<(), ImportError> {
+        let mut faults = Vec::new();
         for (name, value) in self.variables.iter() {
             let told = |what: &str| (name.to_owned(), what.to_owned());
             if entries.iter().any(|entry| entry.names_variable(name)) {
@@ -108,8 +110,13 @@ impl Imported {
                 self.left.push(told(why));
                 continue;
             }
-            let mut value =
-                read(name, value).map_err(|why| ImportError::Variable(name.to_owned(), why))?;
+            let mut value = match read(name, value) {
+                Ok(value) => value,
+                Err(why) => {
+                    faults.push(format!("{name} cannot be read as it should: {why}"));
+                    continue;
+                }
+            };
             if name == LEGACY_SLUGS {
                 let made = aliases::of(&value, entries);
                 self.left.extend(made.left.iter().map(|why| told(why)));
@@ -121,7 +128,10 @@ impl Imported {
             draft.set(key, value);
             self.carried.push(told(key));
         }
-        Ok(())
+        match faults.is_empty() {
+            true => Ok(()),
+            false => Err(ImportError::Variables(faults)),
+        }
     }
 }
 

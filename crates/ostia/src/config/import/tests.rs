@@ -176,7 +176,7 @@ fn a_rule_that_cannot_be_read_stops_everything() {
         let folder = installation(&[("fixtures/dump.json", CLUSTERS), (".env", line)]);
         let error = import(folder.path(), "fixtures").unwrap_err();
         assert!(
-            matches!(error, ImportError::Variable(..)),
+            matches!(error, ImportError::Variables(..)),
             "{line}: {error}"
         );
     }

@@ -261,14 +261,16 @@ fn number(_: &str, value: &str) -> Result<Toml, String> {
 }
 
 fn json_list(_: &str, value: &str) -> Result<Toml, String> {
-    let texts: Vec<String> =
-        serde_json::from_str(value).map_err(|_| "it is not a JSON list of texts".to_owned())?;
+    let texts: Vec<String> = serde_json::from_str(value)
+        .map_err(|_| "it is not a JSON list of texts, such as [\"a\", \"b\"]".to_owned())?;
     Ok(texts.into_iter().map(Toml::from).collect::<Vec<_>>().into())
 }
 
+const OBJECT: &str = "it is not a JSON object of texts, such as {\"a\": \"b\"}";
+
 /// `{"domain": "group, group"}`; lists are taken too.
 fn lists_by_name(name: &str, value: &str) -> Result<Toml, String> {
-    let wrong = || "it is not a JSON object of texts".to_owned();
+    let wrong = || OBJECT.to_owned();
     let members: BTreeMap<String, Value> = serde_json::from_str(value).map_err(|_| wrong())?;
     let mut table = Table::new();
     for (key, groups) in members {
@@ -284,7 +286,7 @@ fn lists_by_name(name: &str, value: &str) -> Result<Toml, String> {
 
 fn texts_by_name(_: &str, value: &str) -> Result<Toml, String> {
     let members: BTreeMap<String, String> =
-        serde_json::from_str(value).map_err(|_| "it is not a JSON object of texts".to_owned())?;
+        serde_json::from_str(value).map_err(|_| OBJECT.to_owned())?;
     let members = members.into_iter().map(|(key, text)| (key, text.into()));
     Ok(members.collect::<Table>().into())
 }

@@ -80,6 +80,35 @@ fn names_rule(key: &str) -> bool {
     RULES.iter().any(|rule| bare(rule) == bare(key))
 }
 
+/// What other programs call some keys, without signs between the words.
+const OTHER_NAMES: [(&[&str], &str); 4] = [
+    (
+        &["apikey", "key", "token", "bearer", "apikeyenv", "secret"],
+        "api_key_env_name",
+    ),
+    (
+        &[
+            "url",
+            "baseurl",
+            "apibase",
+            "backendurl",
+            "endpointurl",
+            "host",
+        ],
+        "api_url",
+    ),
+    (
+        &["timeout", "requesttimeout", "timeouts"],
+        "api_request_timeout",
+    ),
+    (
+        &["verify", "verifyssl", "sslverify", "cafile", "cabundle"],
+        "ca_cert_path",
+    ),
+];
+/// In a shorter key, two slips make another word.
+const SHORT_KEY: usize = 5;
+
 impl<'a> Section<'a> {
     /// Reports unknown and repeated keys of `fields`.
     pub fn finish_fields(self) {
@@ -133,15 +162,53 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// Warns of a key that is nearly a rule.
+    /// Warns of a key that is nearly one that is known.
     fn check_slip(&self, member: &Member) {
-        if let Some(rule) = nearest(&member.key, &RULES) {
+        if let Some(meant) = self.meant(&member.key) {
+            let name = self.dotted(&member.key);
+            let what = match meant {
+                "api_key_env_name" => ", the name of the variable that holds the key",
+                _ => "",
+            };
+            let text =
+                format!("`{name}` does nothing that Ostia knows; did you mean `{meant}`{what}?");
+            self.warn(&member.key_at, &text);
+        } else if let Some(rule) = nearest(&member.key, &RULES) {
             let name = self.dotted(&member.key);
             let text = format!(
                 "`{name}` does nothing that Ostia knows; if `{rule}` is meant, it belongs in the entry's `fields` (in ostia.toml, beside the entry's other keys)"
             );
             self.warn(&member.key_at, &text);
         }
+    }
+
+    /// The known key that a misspelt one stands for: with other capitals or signs between its words, with a slip, or as
+    /// other programs call it. The last only in `ostia.toml` and without an adapter, which may have such keys of its
+    /// own.
+    fn meant(&self, key: &str) -> Option<&'static str> {
+        let keys = self.entry?.keys;
+        if keys.of_config(key) {
+            return None;
+        }
+        // In `ostia.toml` the keys of `fields` stand beside these.
+        let known = keys.names(self.at.source.is_settings);
+        let bare = |key: &str| key.to_lowercase().replace(['_', '-', ' '], "");
+        let same = known.iter().find(|name| bare(name) == bare(key));
+        let has_adapter = self
+            .members
+            .iter()
+            .any(|member| member.key == "endpoint_adapter");
+        let of_others = || {
+            let others = OTHER_NAMES
+                .iter()
+                .filter(|_| self.at.source.is_settings && !has_adapter);
+            let mut others = others.filter(|(names, _)| names.contains(&&*bare(key)));
+            let meant = others.next()?.1;
+            known.contains(&meant).then_some(meant)
+        };
+        let slip = || (key.len() > SHORT_KEY).then(|| nearest(key, &known))?;
+        let found = same.copied().or_else(of_others).or_else(slip);
+        found.filter(|name| !is_rule(name) && *name != key)
     }
 
     /// Looks through deeper levels, which adapters may read and where rules have no effect.

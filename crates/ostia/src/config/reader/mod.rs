@@ -108,6 +108,10 @@ impl<'a> Reading<'a> {
         let Some(path) = text.strip_prefix("file:") else {
             return Ok(None);
         };
+        // The origin of pages of files, as somebody may write it into `cors_origins`.
+        if path == "//" {
+            return Ok(None);
+        }
         let looks_secret = !path.contains(['/', '.']) && !environment::is_name(path);
         let path = self.path(path);
         let bytes = check_readable(&path).map_err(|fault| match looks_secret {

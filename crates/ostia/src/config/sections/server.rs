@@ -199,17 +199,17 @@ fn check_server(server: &Server, reading: &Reading<'_>) {
     }
     let (cert, key) = (&server.tls_cert, &server.tls_key);
     if let Some(Err(fault)) = cert.as_deref().map(check_certificates) {
-        reading.fatal("server.tls_cert", &format!("names a file: {fault}"));
+        reading.fatal("server.tls_cert", &format!("cannot be used: {fault}"));
     }
     if let Some(Err(fault)) = key.as_deref().map(check_key) {
-        reading.fatal("server.tls_key", &format!("names a file: {fault}"));
+        reading.fatal("server.tls_key", &format!("cannot be used: {fault}"));
     }
     match (cert, key) {
         (Some(_), None) => reading.fatal("server.tls_cert", "needs `server.tls_key` beside it"),
         (None, Some(_)) => reading.fatal("server.tls_key", "needs `server.tls_cert` beside it"),
         (Some(cert), Some(key)) => {
             if let Err(fault) = check_pair(cert, key) {
-                reading.fatal("server.tls_key", &format!("names a file: {fault}"));
+                reading.fatal("server.tls_key", &format!("cannot be used: {fault}"));
             }
         }
         (None, None) => {}
@@ -309,9 +309,9 @@ fn cors_origins(section: &Section<'_>, reading: &Reading<'_>) -> Vec<String> {
     );
     let mut origins = Vec::new();
     for text in list {
-        let sound = text.value == "*" || is_origin(&text.value);
-        if sound {
-            origins.push(text.value);
+        let origin = text.value.trim();
+        if origin == "*" || is_origin(origin) {
+            origins.push(origin.to_owned());
             continue;
         }
         let shown = text.shown();

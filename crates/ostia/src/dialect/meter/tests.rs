@@ -171,6 +171,28 @@ fn an_error_is_an_error_however_an_engine_says_it() {
     }
 }
 
+/// Some servers send `""` until a choice has ended.
+#[test]
+fn an_empty_reason_ends_no_answer() {
+    for (api, begun, ended) in [
+        (
+            "chat/completions",
+            r#"{"choices":[{"index":0,"delta":{"content":"a"},"finish_reason":""}]}"#,
+            r#"{"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}"#,
+        ),
+        (
+            "messages",
+            r#"{"type":"message_delta","delta":{"stop_reason":""}}"#,
+            r#"{"type":"message_delta","delta":{"stop_reason":"end_turn"}}"#,
+        ),
+    ] {
+        for (data, whole) in [(begun, false), (ended, true)] {
+            let (meter, _) = run(api, false, &[&format!("data: {data}\n\n")]);
+            assert_eq!(meter.is_over(), whole, "{data}");
+        }
+    }
+}
+
 #[test]
 fn usage_within_the_last_choice_counts() {
     let (meter, _) = run(

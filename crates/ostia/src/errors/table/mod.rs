@@ -37,6 +37,17 @@ impl Refusal {
         .permanent()
     }
 
+    /// The admin listener has other paths than the gateway.
+    pub fn not_an_admin_path() -> Self {
+        Self::client(
+            StatusCode::NOT_FOUND,
+            "not_found",
+            "There is nothing at this path: this is the admin listener, with `/health/live`, `/health/ready`, `/metrics` \
+             and `/admin/...`. Inference is on `server.listen`.",
+        )
+        .permanent()
+    }
+
     /// For failures that nobody foresaw. The cause has already been logged.
     pub fn internal_error() -> Self {
         Self::gateway(
@@ -89,12 +100,9 @@ impl Refusal {
     }
 
     pub fn method_not_allowed(allow: &str) -> Self {
-        let refusal = Self::client(
-            StatusCode::METHOD_NOT_ALLOWED,
-            "method_not_allowed",
-            "This path does not support this method.",
-        )
-        .permanent();
+        let text = format!("This path does not support this method, only {allow}.");
+        let refusal =
+            Self::client(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", text).permanent();
         match HeaderValue::try_from(allow) {
             Ok(allow) => refusal.with_header("allow", allow),
             Err(_) => refusal,

@@ -455,6 +455,15 @@ async fn small_questions() {
                 "GET /moved HTTP/1.1" => {
                     "HTTP/1.1 302 Found\r\nlocation: /status\r\ncontent-length: 0\r\n\r\n"
                 }
+                // gzip of "fine", in one stored block.
+                "GET /zipped HTTP/1.1" => {
+                    peer.send("HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 27\r\n\r\n").await;
+                    peer.send(b"\x1f\x8b\x08\0\0\0\0\0\0\xff\x01\x04\0\xfb\xfffine\x92\x54\xa9\xbe\x04\0\0\0").await;
+                    continue;
+                }
+                "GET /odd HTTP/1.1" => {
+                    "HTTP/1.1 200 OK\r\ncontent-encoding: sdch\r\ncontent-length: 4\r\n\r\nfine"
+                }
                 "GET /cut HTTP/1.1" => "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nx\r\n",
                 _ => panic!("{line}"),
             };
@@ -472,6 +481,8 @@ async fn small_questions() {
         get("/status?a=b", 3).await,
         Err(FetchError::TooLarge(3))
     ));
+    assert_eq!(get("/zipped", 27).await.unwrap().1, "fine");
+    assert!(matches!(get("/odd", 9).await, Err(FetchError::Coding)));
     assert_eq!(get("/moved", 9).await.unwrap().0, 302);
     assert!(matches!(
         get("/cut", 9).await,
