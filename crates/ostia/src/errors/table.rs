@@ -12,6 +12,7 @@ use crate::cluster::JobsError;
 use crate::codings::ACCEPTED;
 use crate::fleet::ModelState;
 use crate::identify::SignInError;
+use crate::listen::REPLICA;
 use crate::listen::Rejection;
 use crate::listings::{measure_word, scope_word};
 use crate::rank::{NoCandidate, NotServing};
@@ -245,6 +246,11 @@ impl From<RegisterFault> for Refusal {
             RegisterFault::From(..) => refused(StatusCode::FORBIDDEN, "policy_denied"),
             RegisterFault::Address(..) => {
                 refused(StatusCode::FORBIDDEN, "policy_denied").with_param("url")
+            }
+            RegisterFault::Held(replica) => {
+                let name = HeaderValue::from_str(&replica);
+                let name = name.unwrap_or_else(|_| HeaderValue::from_static(""));
+                refused(StatusCode::CONFLICT, "conflict").with_header(REPLICA, name)
             }
             RegisterFault::Gone => refused(StatusCode::GONE, "lease_gone"),
             RegisterFault::Stale(_) | RegisterFault::Taken | RegisterFault::TooMany => {

@@ -101,6 +101,11 @@ impl Client {
         self.pool.is_tunnel && self.pool.has_tunnel()
     }
 
+    /// Closes its tunnel at once, with everything that runs on it.
+    pub(super) fn cut(&self) {
+        self.pool.cut();
+    }
+
     fn of(
         target: &Target,
         connector: Connector,

@@ -10,6 +10,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use ostia_core::Clock;
+use tokio::task::AbortHandle;
 
 use super::FailureKind;
 use super::client::within;
@@ -42,6 +43,7 @@ pub(super) struct SharedConnection {
     limit: Arc<AtomicUsize>,
     most: usize,
     last_used: Instant,
+    driver: AbortHandle,
 }
 
 /// One request's stream on a shared connection.
@@ -131,7 +133,7 @@ impl SharedConnection {
                 tell_end(&host, &driven_traffic, &error);
             }
         };
-        drop(crate::runtime::spawn(driving));
+        let driver = crate::runtime::spawn(driving).abort_handle();
         Ok(Self {
             sender,
             traffic,
@@ -139,6 +141,7 @@ impl SharedConnection {
             limit,
             most: most.into(),
             last_used: clock.now(),
+            driver,
         })
     }
 
@@ -156,6 +159,11 @@ impl SharedConnection {
             traffic: Arc::clone(&self.traffic),
             place: LanePlace(Arc::clone(&self.streams)),
         })
+    }
+
+    /// Closes it at once, whatever runs on it.
+    pub(super) fn cut(&self) {
+        self.driver.abort();
     }
 
     pub(super) fn is_closed(&self) -> bool {
