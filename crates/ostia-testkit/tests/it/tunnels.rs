@@ -301,17 +301,40 @@ async fn each_of_three_replicas_takes_one_tunnel_and_says_if_it_has_it() {
 }
 
 #[tokio::test]
-async fn no_request_reaches_an_engine_that_is_not_ready() {
+async fn what_a_tunnel_refuses_moves_on_to_another_engine() {
     let rig = Rig::start().await;
     let open = rig.open().await;
-    let seen = rig.engine.records().len();
+    let other = FakeBackend::start().await;
+    let list = json!({"object": "list", "data": [{"id": "m"}]});
+    other.on_path("/v1/models", Script::json(200, &list));
+    let place = json!({"url": format!("{}/v1", other.base_url())});
+    let registering = Request::new("PUT", &format!("/v1/register/{SLUG}"));
+    let lease = rig.gateway.call(&registering.bearer(&rig.key).json(&place));
+    assert_eq!(lease.await.status(), 201);
+    let posts = |engine: &FakeBackend| {
+        let records = engine.records().into_iter();
+        records.filter(|one| one.received.method == "POST").count()
+    };
+    let both = async {
+        while posts(&rig.engine) == 0 || posts(&other) == 0 {
+            assert_eq!(rig.call().await.status(), 200);
+        }
+    };
+    within(|| "requests to both".to_owned(), both).await;
+
+    // Its side says that the engine is not ready, or the engine cannot be reached: nobody notices.
+    let before = posts(&rig.engine);
     open.is_ready.store(false, Ordering::Relaxed);
-    assert_eq!(rig.call().await.status(), 503);
-    assert_eq!(rig.engine.records().len(), seen);
+    for _ in 0..4 {
+        assert_eq!(rig.call().await.status(), 200);
+    }
     open.is_ready.store(true, Ordering::Relaxed);
-    let serves = async { while rig.call().await.status() != 200 {} };
-    within(|| "an answer".to_owned(), serves).await;
-    rig.gateway.finish(&[&rig.engine]).await;
+    rig.engine.refuse().await;
+    for _ in 0..4 {
+        assert_eq!(rig.call().await.status(), 200);
+    }
+    assert_eq!(posts(&rig.engine), before);
+    rig.gateway.finish(&[&rig.engine, &other]).await;
 }
 
 #[tokio::test]

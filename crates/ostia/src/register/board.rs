@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
-use ostia_core::{Clock, Holding, Lease, LeaseHeld, LeaseState, Role, Store, StoreError};
+use ostia_core::{Clock, Holding, Lease, LeaseHeld, Role, Store, StoreError};
 use parking_lot::Mutex;
 
 use super::calls::Calls;
@@ -120,7 +120,7 @@ impl Board {
         let (deployment, register, key_id) = self.admit(catalog, principal, slug)?;
         let (ttl, until, starts_in) = (asked.ttl()?, asked.until()?, asked.starts_in()?);
         let state = asked.state()?;
-        let sequence = asked.sequence()?;
+        let (sequence, max_in_flight) = (asked.sequence()?, asked.max_in_flight()?);
         let url = match &asked.url {
             Some(url) => Some(self.judge(url, register, principal).await?),
             None => None,
@@ -136,7 +136,7 @@ impl Board {
             ttl,
             until,
             starts_in,
-            max_in_flight: asked.max_in_flight()?,
+            max_in_flight,
             most: MOST,
         };
         let (lease, new) = match self.store.leases().hold(&holding).await? {

@@ -78,14 +78,16 @@ impl Board {
         Ok(())
     }
 
-    /// Tunnels on endpoints that the catalogue no longer has.
+    /// Closes the tunnels on endpoints that the catalogue no longer has.
     fn hang_up_left_over(&self, catalog: &Catalog) {
-        let left_over: Vec<Arc<str>> = {
-            let tunnels = self.tunnels.lock();
-            let is_known = |slug: &str| leased(catalog).any(|one| *one.slug == *slug);
-            let left = tunnels.iter().filter(|(_, one)| !is_known(&one.lease.slug));
-            left.map(|(id, _)| Arc::clone(id)).collect()
-        };
-        left_over.iter().for_each(|id| self.clients.hang_up(id));
+        let is_known = |slug: &str| leased(catalog).any(|one| *one.slug == *slug);
+        let mut tunnels = self.tunnels.lock();
+        for (id, tunnel) in tunnels.extract_if(|_, one| !is_known(&one.lease.slug)) {
+            self.clients.hang_up(&id);
+            tracing::info!(
+                target: "ostia::audit", kind = "tunnel_closed", endpoint = &*tunnel.lease.slug, lease = &*id,
+                "the endpoint of a tunnel is gone"
+            );
+        }
     }
 }

@@ -179,6 +179,7 @@ impl Client {
         {
             match call.attempt(channel, message.clone(), true).await {
                 Ok(answer) => return Ok(answer),
+                Err(trouble) if trouble.refused => return Err(call.failure(trouble)),
                 Err(trouble) if trouble.silent || !trouble.written => {}
                 Err(trouble) => return Err(call.failure(trouble)),
             }

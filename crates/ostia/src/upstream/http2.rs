@@ -18,7 +18,7 @@ use super::message::OutBody;
 use super::pool::Open;
 use super::socket::{Socket, Traffic};
 use super::trouble::{Trouble, chain, kind_of};
-use crate::habits::{Stepping, UNSAID, had_enough, said_streams};
+use crate::habits::{Stepping, UNSAID, had_enough, said_streams, was_refused};
 
 /// Streams on one connection. If the peer allows fewer, its number counts: requests beyond it would wait inside hyper.
 const STREAMS: u16 = 100;
@@ -204,12 +204,14 @@ impl Lane {
             let before = self.traffic.written();
             match within(patience, reply.as_mut()).await {
                 Some(Ok(answer)) => return Ok(answer),
-                Some(Err(mut refused)) => {
+                Some(Err(mut failed)) => {
+                    let refused = was_refused(failed.error());
                     return Err(Trouble {
-                        kind: kind_of(refused.error()),
-                        detail: chain(refused.error()),
-                        written: refused.take_message().is_none(),
+                        kind: kind_of(failed.error()),
+                        detail: chain(failed.error()),
+                        written: failed.take_message().is_none() && !refused,
                         silent: self.traffic.has_ended() && self.traffic.read() == read,
+                        refused,
                     });
                 }
                 None if waiting.load(Ordering::Relaxed) > 0 && self.traffic.written() != before => {
@@ -220,6 +222,7 @@ impl Lane {
                         detail: "no response head in time".to_owned(),
                         written: true,
                         silent: false,
+                        refused: false,
                     });
                 }
             }

@@ -1,12 +1,11 @@
-use std::convert::Infallible;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_LENGTH, HOST, RETRY_AFTER, TRANSFER_ENCODING};
-use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
+use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
+use http::{HeaderName, Request, Response, StatusCode};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper::body::Incoming;
@@ -22,7 +21,7 @@ use super::resolver::Resolver;
 use super::socket::Socket;
 use super::{BodyError, Client, ClientError, Outgoing};
 use crate::catalog::{Target, Timeouts};
-use crate::habits::Stepping;
+use crate::habits::{Stepping, broken_off, refused};
 use crate::listen::{LOOK_AGAIN, REPLICA};
 
 /// The most concurrent requests. The gateway sends fewer if the lease limits them.
@@ -191,7 +190,7 @@ impl OpenTunnel {
             let engine = Arc::clone(&engine);
             async move {
                 match is_for_us {
-                    true => Ok(empty(StatusCode::NO_CONTENT)),
+                    true => Ok(told()),
                     false => forward(engine, request).await,
                 }
             }
@@ -227,17 +226,18 @@ fn replica(head: &str) -> Option<Arc<str>> {
 type Answered = UnsyncBoxBody<Bytes, BodyError>;
 
 /// Sends a request to the engine, and passes its bytes on as they arrive. If the gateway hangs up, this is dropped,
-/// which closes the connection to the engine.
+/// which closes the connection to the engine. Where the engine has surely done no work, the stream is refused, so that the
+/// gateway may send the request to another engine.
 async fn forward(
     engine: Arc<Engine>,
     request: Request<Incoming>,
-) -> Result<Response<Answered>, Infallible> {
+) -> Result<Response<Answered>, h2::Error> {
     if !engine.is_ready.load(Ordering::Relaxed) {
-        return Ok(refusal(StatusCode::SERVICE_UNAVAILABLE));
+        return Err(refused());
     }
     let (mut head, body) = request.into_parts();
     let Ok(body) = Limited::new(body, LONGEST_BODY).collect().await else {
-        return Ok(refusal(StatusCode::PAYLOAD_TOO_LARGE));
+        return Err(refused());
     };
     for name in [HOST, CONTENT_LENGTH].iter().chain(&OF_CONNECTIONS) {
         head.headers.remove(name);
@@ -253,8 +253,10 @@ async fn forward(
         timeouts: Timeouts::default(),
         stream: false,
     };
-    let Ok(answer) = engine.client.send(outgoing, &mut |_| {}).await else {
-        return Ok(refusal(StatusCode::SERVICE_UNAVAILABLE));
+    let answer = match engine.client.send(outgoing, &mut |_| {}).await {
+        Ok(answer) => answer,
+        Err(failure) if failure.retry_safe => return Err(refused()),
+        Err(_) => return Err(broken_off()),
     };
     let mut response = Response::new(answer.body.boxed_unsync());
     *response.status_mut() = answer.head.status;
@@ -265,17 +267,10 @@ async fn forward(
     Ok(response)
 }
 
-/// The engine has done no work, so the gateway may try another one.
-fn refusal(status: StatusCode) -> Response<Answered> {
-    let mut response = empty(status);
-    let soon = HeaderValue::from_static("1");
-    response.headers_mut().insert(RETRY_AFTER, soon);
-    response
-}
-
-fn empty(status: StatusCode) -> Response<Answered> {
+/// The answer to a message that is not for the engine.
+fn told() -> Response<Answered> {
     let body = Empty::new().map_err(|never| match never {});
     let mut response = Response::new(body.boxed_unsync());
-    *response.status_mut() = status;
+    *response.status_mut() = StatusCode::NO_CONTENT;
     response
 }

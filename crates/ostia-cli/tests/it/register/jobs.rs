@@ -76,12 +76,7 @@ async fn renewed(rig: &Rig, nth: usize, slug: &str) -> usize {
         script
     });
     let scripts: Vec<String> = scripts.collect();
-    let submitted = |renewal: usize| {
-        let job = submit(&rig.site, &scripts[renewal % 2], nth * 100 + renewal);
-        job.line("the gateway sends requests to the engine");
-        job
-    };
-    let mut job = tokio::task::block_in_place(|| submitted(0));
+    let mut job = submitted(rig, &scripts[0], nth * 100).await;
     let (is_over, answered) = (
         Arc::new(AtomicBool::new(false)),
         Arc::new(AtomicUsize::new(0)),
@@ -98,13 +93,11 @@ async fn renewed(rig: &Rig, nth: usize, slug: &str) -> usize {
         })
     };
     for renewal in 1..=RENEWALS {
-        job = tokio::task::block_in_place(|| {
-            let next = submitted(renewal);
-            // As with `#SBATCH --signal=B:TERM@300`: the script gets it before the wall limit.
-            job.signal(Signal::TERM);
-            assert_eq!(job.code(), Some(0));
-            next
-        });
+        let next = submitted(rig, &scripts[renewal % 2], nth * 100 + renewal).await;
+        // As with `#SBATCH --signal=B:TERM@300`: the script gets it before the wall limit.
+        job.signal(Signal::TERM);
+        assert_eq!(aside(move || job.code()).await, Some(0));
+        job = next;
         // Each job gets requests while it serves alone.
         let goal = answered.load(Ordering::Relaxed) + 2;
         let served = async {
@@ -121,8 +114,23 @@ async fn renewed(rig: &Rig, nth: usize, slug: &str) -> usize {
     is_over.store(true, Ordering::Relaxed);
     load.await.unwrap();
     job.signal(Signal::TERM);
-    assert_eq!(tokio::task::block_in_place(|| job.code()), Some(0));
+    assert_eq!(aside(move || job.code()).await, Some(0));
     answered.load(Ordering::Relaxed)
+}
+
+/// The next job of a model, once the gateway sends requests to it.
+async fn submitted(rig: &Rig, script: &str, id: usize) -> Gateway {
+    let job = submit(&rig.site, script, id);
+    let serving = move || {
+        job.line("the gateway sends requests to the engine");
+        job
+    };
+    aside(serving).await
+}
+
+/// Waits for a process without holding the other models' jobs.
+async fn aside<T: Send + 'static>(wait: impl FnOnce() -> T + Send + 'static) -> T {
+    tokio::task::spawn_blocking(wait).await.unwrap()
 }
 
 /// The first script of the page, as a site would fill it in.

@@ -2,18 +2,17 @@
 
 #![expect(clippy::disallowed_methods, reason = "callers run beside the test")]
 
+mod jobs;
+mod tunnels;
+
 use std::os::unix::fs::PermissionsExt as _;
 
-use futures_util::future::join_all;
 use ostia_core::{Clock as _, SystemClock};
 use ostia_testkit::backend::{FakeBackend, Script};
 use ostia_testkit::client::{RawClient, Request};
 use ostia_testkit::patience::within;
 use rustix::process::Signal;
 use serde_json::{Value, json};
-
-mod jobs;
-mod tunnels;
 
 use super::site::{Gateway, Site};
 
