@@ -102,11 +102,13 @@ impl Seeker {
         loop {
             let asked = Instant::now();
             match self.tunnel.open(&self.held.all()).await {
-                Ok(open) if self.held.take(open, &self.name) => {
-                    self.told.clear();
-                    note(&format!("the tunnel to {} is open", self.name));
+                Ok(open) => {
+                    if self.held.take(open, &self.name) {
+                        self.told.clear();
+                        note(&format!("the tunnel to {} is open", self.name));
+                    }
                 }
-                Ok(_) | Err(TunnelFault::Held) => {}
+                Err(TunnelFault::Held) => {}
                 Err(TunnelFault::Refused(status @ (400 | 401 | 403 | 404), said)) => {
                     return format!("{} answered {status}: {said}", self.name);
                 }
