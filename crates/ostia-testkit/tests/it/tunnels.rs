@@ -134,21 +134,21 @@ impl Rig {
         let store = self.gateway.gateway().store();
         assert_eq!(store.people().change(&[change], &[]).await.unwrap(), [1]);
     }
+}
 
-    /// Every stream that runs is told that it broke, and none looks whole.
-    async fn all_broken(&self, streams: Vec<(RawClient, Reading)>) {
-        let broken = streams
-            .into_iter()
-            .map(|(mut client, mut reading)| async move {
-                let mut rest = Vec::new();
-                while let Ok(Some(piece)) = client.piece(&mut reading).await {
-                    rest.extend_from_slice(&piece);
-                }
-                let rest = String::from_utf8_lossy(&rest).into_owned();
-                assert!(rest.contains("\"error\"") && !rest.contains(DONE), "{rest}");
-            });
-        join_all(broken).await;
-    }
+/// Every stream that runs is told that it broke, and none looks whole.
+async fn all_broken(streams: Vec<(RawClient, Reading)>) {
+    let broken = streams
+        .into_iter()
+        .map(|(mut client, mut reading)| async move {
+            let mut rest = Vec::new();
+            while let Ok(Some(piece)) = client.piece(&mut reading).await {
+                rest.extend_from_slice(&piece);
+            }
+            let rest = String::from_utf8_lossy(&rest).into_owned();
+            assert!(rest.contains("\"error\"") && !rest.contains(DONE), "{rest}");
+        });
+    join_all(broken).await;
 }
 
 #[tokio::test]
@@ -199,7 +199,7 @@ async fn two_hundred_streams_on_one_tunnel_cut_and_back() {
         .on_model("m", Script::events(chat_events(5)).gate_end(&gate));
     let streams = join_all((0..STREAMS).map(|_| rig.begin("piece4"))).await;
     open.served.abort();
-    rig.all_broken(streams).await;
+    all_broken(streams).await;
     rig.until("stopped").await;
     gate.open();
     rig.engine.idle().await;
@@ -239,7 +239,7 @@ async fn who_loses_the_right_to_register_loses_the_tunnel() {
             .on_model("m", Script::events(chat_events(5)).gate_end(&gate));
         let running = rig.begin("piece4").await;
         rig.change(change.clone()).await;
-        rig.all_broken(vec![running]).await;
+        all_broken(vec![running]).await;
         let served = within(|| "the tunnel to end".to_owned(), open.served);
         served.await.unwrap().unwrap_err();
         rig.until("stopped").await;
