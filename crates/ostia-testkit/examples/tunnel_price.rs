@@ -11,6 +11,7 @@
 use std::fs;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
@@ -163,10 +164,11 @@ async fn tunnel(subject: &Subject, engine: &str) -> tokio::task::JoinHandle<()> 
     let path = "/v1/register/lab-vllm-leased?path=/v1";
     let key = Secret::new(subject.registrar.clone());
     let clock = Arc::new(SystemClock);
-    let tunnel = Tunnel::new(gateway, path, &key, client.expect("a client"), clock);
-    let tunnel = tunnel.expect("a tunnel");
+    let engine = (client.expect("a client"), Arc::new(AtomicBool::new(true)));
+    let tunnel = Tunnel::new(gateway, path, &key, engine, clock).expect("a tunnel");
+    let open = tunnel.open(&[]).await.expect("a gateway that takes it");
     let serving = ostia::runtime::spawn(async move {
-        let closed = tunnel.serve(std::future::pending(), || {}).await;
+        let closed = open.serve(std::future::pending(), || {}).await;
         println!("the tunnel is closed: {closed:?}");
     });
     let request = Request::get("/v1/models/leased").bearer(&subject.user);

@@ -190,37 +190,56 @@ impl Site {
         variables: &[(&str, &str)],
         words: &[&str],
     ) -> Gateway {
-        let mut child = command(self.folder.path(), words)
+        let mut command = command(self.folder.path(), words);
+        command.envs(variables.iter().copied()).stdin(stdin);
+        started(command)
+    }
+
+    /// Starts a script as a scheduler does, with the programs of the folder `bin` before the machine's.
+    pub fn start_script(&self, variables: &[(&str, &str)], name: &str) -> Gateway {
+        let machine = std::env::var("PATH").unwrap();
+        let mut command = Command::new("bash");
+        command
+            .arg(self.path(name))
+            .current_dir(self.folder.path())
+            .env_clear()
+            .env("HOME", self.folder.path())
+            .env("PATH", format!("{}:{machine}", self.path("bin").display()))
             .envs(variables.iter().copied())
-            .stdin(stdin)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut stdout = child.stdout.take().unwrap();
-        let (sender, printed) = channel();
-        std::thread::spawn(move || {
-            let mut piece = [0; 4096];
-            while let Ok(count @ 1..) = stdout.read(&mut piece) {
-                if sender.send(piece[..count].to_vec()).is_err() {
-                    return;
-                }
+            .stdin(Stdio::null());
+        started(command)
+    }
+}
+
+fn started(mut command: Command) -> Gateway {
+    let mut child = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdout = child.stdout.take().unwrap();
+    let (sender, printed) = channel();
+    std::thread::spawn(move || {
+        let mut piece = [0; 4096];
+        while let Ok(count @ 1..) = stdout.read(&mut piece) {
+            if sender.send(piece[..count].to_vec()).is_err() {
+                return;
             }
-        });
-        let (lines, log) = channel();
-        let stderr = BufReader::new(child.stderr.take().unwrap());
-        std::thread::spawn(move || {
-            for line in stderr.lines() {
-                if lines.send(line.unwrap()).is_err() {
-                    return;
-                }
-            }
-        });
-        Gateway {
-            child,
-            log,
-            printed,
         }
+    });
+    let (lines, log) = channel();
+    let stderr = BufReader::new(child.stderr.take().unwrap());
+    std::thread::spawn(move || {
+        for line in stderr.lines() {
+            if lines.send(line.unwrap()).is_err() {
+                return;
+            }
+        }
+    });
+    Gateway {
+        child,
+        log,
+        printed,
     }
 }
 

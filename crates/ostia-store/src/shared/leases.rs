@@ -103,7 +103,7 @@ async fn renew(
     {
         return Ok(LeaseHeld::Gone);
     }
-    let sequence = holding.sequence.unwrap_or(known.sequence + 1);
+    let sequence = holding.sequence.unwrap_or(known.sequence.saturating_add(1));
     if sequence <= known.sequence {
         return Ok(LeaseHeld::Stale(known.sequence));
     }

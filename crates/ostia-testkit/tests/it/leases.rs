@@ -1,7 +1,10 @@
 //! Engines that come and go: who may register one, how long a lease lasts, and that no request is lost.
 
+use std::time::Duration;
+
+use ostia_core::{Change, Clock as _, SystemClock};
 use ostia_testkit::backend::{FakeBackend, Script};
-use ostia_testkit::client::{Answer, Request};
+use ostia_testkit::client::{Answer, HangUp, Request};
 use ostia_testkit::gate::Gate;
 use ostia_testkit::gateway::{Endpoint, Site, TestGateway};
 use ostia_testkit::patience::{until, within};
@@ -254,6 +257,20 @@ async fn a_registrar_names_its_own_endpoints_in_its_own_networks() {
     assert_eq!(put(&rig.gateway, &unbound, SLUG, &body).await.status(), 403);
 
     for (url, status) in [
+        ("http://2130706433/v1", 400),
+        ("http://0177.0.0.1/v1", 400),
+        ("http://0x7f000001/v1", 400),
+        ("http://127.1/v1", 400),
+        ("http://0/v1", 400),
+        ("http://[fe80::1%25eth0]/v1", 400),
+        ("http://%31%30.0.0.1/v1", 400),
+        ("http://127。0。0。1/v1", 400),
+        ("http://[::]/v1", 403),
+        ("http://[::127.0.0.1]/v1", 403),
+        ("http://[64:ff9b::a00:1]/v1", 403),
+        ("http://[fd00:ec2::254]/v1", 403),
+        ("http://127.0.0.1:9/v1#fragment", 400),
+        ("http://10.0.0.1\\@127.0.0.1/v1", 400),
         ("http://169.254.169.254/v1", 403),
         ("http://[::1]:8000/v1", 403),
         ("http://[::ffff:169.254.169.254]/v1", 403),
@@ -272,6 +289,11 @@ async fn a_registrar_names_its_own_endpoints_in_its_own_networks() {
         json!({}),
         json!({"url": 7}),
         json!({"url": "http://127.0.0.1:9", "ttl": "60s"}),
+        json!({"url": "http://127.0.0.1:9", "ttl": 0}),
+        json!({"url": "http://127.0.0.1:9", "ttl": -1}),
+        json!({"url": "http://127.0.0.1:9", "ttl": 1e300}),
+        json!({"url": "http://127.0.0.1:9", "sequence": i64::MAX}),
+        json!([{"url": "http://127.0.0.1:9"}]),
     ] {
         assert!(
             (400..=410).contains(&rig.put(&body).await.status()),
@@ -405,6 +427,123 @@ async fn three_replicas_know_one_lease_and_a_restart_forgets_none() {
 /// A gateway whose requests wait for an engine to start.
 fn waiting(patience: &str) -> Site {
     Site::new().endpoint(Endpoint::leased("m").config("wait_for_start", json!(patience)))
+}
+
+#[tokio::test]
+async fn requests_wait_for_the_start_and_are_answered_when_an_engine_comes() {
+    let rig = Rig::with(waiting("10m").settings("[upstream]\nsend_headers_after = \"1ms\"")).await;
+    let engine = engine().await;
+    let calls = (0..8).map(|_| rig.call());
+    let mut client = rig.gateway.client().await;
+    client.send(rig.gateway.chat_stream("m").bytes()).await;
+    // A stream has its head and comments while it waits.
+    let mut reading = client.begin().await.unwrap();
+    let comment = client.until(&mut reading, b"\n\n").await;
+    assert!(comment.starts_with(b":"), "{comment:?}");
+    let (answers, _) = tokio::join!(futures_util::future::join_all(calls), async {
+        waiters(&rig.gateway, 9).await;
+        rig.register(&engine, &json!({})).await;
+    });
+    assert!(answers.iter().all(|answer| answer.status() == 200));
+    let streamed = client.rest(reading).await;
+    let text = streamed.text();
+    assert!(text.ends_with("data: [DONE]\n\n"), "{text}");
+    rig.finish(&[&engine]).await;
+}
+
+async fn waiters(gateway: &TestGateway, count: usize) {
+    let asking = async {
+        while gateway.gateway().admitter().waiting() != count {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    within(|| format!("{count} to wait"), asking).await;
+}
+
+#[tokio::test]
+async fn who_hangs_up_while_waiting_for_a_start_leaves_the_line() {
+    let rig = Rig::with(waiting("10m")).await;
+    let mut client = rig.gateway.client().await;
+    client.send(rig.gateway.chat("m").bytes()).await;
+    waiters(&rig.gateway, 1).await;
+    client.hang_up(HangUp::Reset).await;
+    waiters(&rig.gateway, 0).await;
+    let rows = rig.gateway.finish(&[]).await;
+    let outcomes: Vec<_> = rows.iter().map(|row| &*row.outcome).collect();
+    assert_eq!(outcomes, ["client_closed"]);
+}
+
+#[tokio::test]
+async fn who_loses_the_right_to_register_loses_the_lease_on_every_replica() {
+    let rig = Rig::start().await;
+    let site = Site::new().endpoint(Endpoint::leased("m"));
+    let second = TestGateway::start(site.replica_of(rig.gateway.site())).await;
+    let engine = engine().await;
+    rig.register(&engine, &json!({"ttl": 3600})).await;
+    until_state_at(&second, &rig, "running").await;
+    let revoke = Change::RevokeKey {
+        id: "jobs".to_owned(),
+        at: SystemClock.unix_micros(),
+    };
+    let store = rig.gateway.gateway().store();
+    assert_eq!(store.people().change(&[revoke], &[]).await.unwrap(), [1]);
+    until_state(&rig.gateway, "stopped").await;
+    until_state_at(&second, &rig, "stopped").await;
+    assert_eq!(rig.call().await.status(), 503);
+    // Nothing of it is left: another key may register the engine at once.
+    let next = rig.gateway.registrar("next", &[SLUG], &[LOOPBACK]).await;
+    let lease = put(&rig.gateway, &next, SLUG, &place(&engine, &json!({}))).await;
+    assert_eq!(lease.status(), 201);
+    until_state_at(&second, &rig, "running").await;
+    second.finish(&[&engine]).await;
+    rig.finish(&[&engine]).await;
+}
+
+#[tokio::test]
+async fn one_engine_is_one_lease_however_its_url_is_spelt() {
+    let rig = Rig::start().await;
+    let engine = engine().await;
+    let lease = rig.register(&engine, &json!({})).await;
+    let base = engine.base_url();
+    let thief = rig.gateway.registrar("thief", &[SLUG], &[LOOPBACK]).await;
+    for url in [
+        format!("{base}/v1/"),
+        format!("{base}/v1?"),
+        format!("{base}/v1/chat/completions"),
+        format!("{}/v1", base.replace("http://", "HTTP://")),
+    ] {
+        let again = rig.put(&json!({ "url": url })).await;
+        assert_eq!(again.status(), 200, "{url}");
+        let again = again.json();
+        assert_eq!(
+            (&again["lease"], &again["url"]),
+            (&lease["lease"], &lease["url"])
+        );
+        let stolen = put(&rig.gateway, &thief, SLUG, &json!({ "url": url })).await;
+        assert_eq!(stolen.status(), 409, "{url}");
+    }
+    rig.finish(&[&engine]).await;
+}
+
+#[tokio::test]
+async fn many_calls_at_once_make_one_lease() {
+    let rig = Rig::start().await;
+    let engine = engine().await;
+    let body = place(&engine, &json!({}));
+    let calls = futures_util::future::join_all((0..16).map(|_| rig.put(&body))).await;
+    let taken: Vec<Value> = calls
+        .iter()
+        .filter(|answer| answer.status() < 300)
+        .map(|answer| answer.json()["lease"].clone())
+        .collect();
+    assert!(!taken.is_empty() && taken.iter().all(|lease| *lease == taken[0]));
+    // The others may call again.
+    let rest = calls.iter().filter(|answer| answer.status() >= 300);
+    for refused in rest {
+        let code = refused.error_code();
+        assert_eq!(code.as_deref(), Some("lease_gone"), "{}", refused.text());
+    }
+    rig.finish(&[&engine]).await;
 }
 
 #[tokio::test]

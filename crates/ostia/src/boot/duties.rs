@@ -29,6 +29,8 @@ const TOUCH: Duration = Duration::from_secs(30);
 const PEOPLE_LOOK: Duration = Duration::from_millis(250);
 /// How soon replicas learn of another replica's lease.
 const LEASE_LOOK: Duration = Duration::from_millis(250);
+/// How soon leases and tunnels end whose holders lost their rights.
+const REGISTRAR_LOOK: Duration = Duration::from_millis(500);
 /// How often changes of keys are looked for, for the audit log.
 const KEY_LOOK: Duration = Duration::from_secs(10);
 /// How soon other replicas may continue a response.
@@ -79,6 +81,7 @@ pub(super) fn begin(gateway: &Arc<Gateway>) {
     start(gateway, "key_use", touch_keys);
     start(gateway, "people", watch_people);
     start(gateway, "leases", watch_leases);
+    start(gateway, "registrars", review_registrars);
     start(gateway, "key_changes", watch_keys);
     start(gateway, "retention", prune);
     start(gateway, "responses", tell_responses);
@@ -248,6 +251,17 @@ async fn watch_people(gateway: Arc<Gateway>) -> Infallible {
         tokio::time::sleep(PEOPLE_LOOK).await;
         if let Err(error) = gateway.directory().look().await {
             tracing::debug!(%error, "the database does not say what changed of people");
+        }
+    }
+}
+
+async fn review_registrars(gateway: Arc<Gateway>) -> Infallible {
+    loop {
+        tokio::time::sleep(REGISTRAR_LOOK).await;
+        let live = gateway.live();
+        let board = gateway.board();
+        if let Err(error) = board.review(&live.catalog, &live.identify).await {
+            tracing::debug!(%error, "the database does not say whose leases are over");
         }
     }
 }

@@ -166,6 +166,7 @@ impl Running {
             // It serves all the same, after a while.
             tracing::warn!(%error, "the new process could not be told to serve");
         }
+        self.gateway.board().ask_to_look_again();
         spawn(successor.report(changes, Arc::clone(&self.gateway.fleet)));
     }
 

@@ -38,8 +38,16 @@ const METADATA: [IpAddr; 3] = [
 impl Register {
     /// Whether an engine may be at `address`. `of_key`: the networks of the registering key; empty: none.
     pub fn check(&self, address: IpAddr, of_key: &[IpNet]) -> Result<(), AddressFault> {
+        self.allows(address)?;
+        match is_in(of_key, address) {
+            true => Ok(()),
+            false => Err(AddressFault::Key),
+        }
+    }
+
+    /// Whether an engine may be at `address` for all that the endpoint says.
+    pub fn allows(&self, address: IpAddr) -> Result<(), AddressFault> {
         let address = address.to_canonical();
-        let in_any = |networks: &[IpNet]| networks.iter().any(|network| network.contains(&address));
         let is_written = self.networks.iter().any(|network| {
             network.contains(&address) && network.network().to_canonical().is_loopback()
         });
@@ -48,14 +56,16 @@ impl Register {
             Some(fault) => return Err(fault),
             None => {}
         }
-        if !self.networks.is_empty() && !in_any(&self.networks) {
-            return Err(AddressFault::Endpoint);
-        }
-        match in_any(of_key) {
+        match self.networks.is_empty() || is_in(&self.networks, address) {
             true => Ok(()),
-            false => Err(AddressFault::Key),
+            false => Err(AddressFault::Endpoint),
         }
     }
+}
+
+fn is_in(networks: &[IpNet], address: IpAddr) -> bool {
+    let address = address.to_canonical();
+    networks.iter().any(|network| network.contains(&address))
 }
 
 /// Faults of an address, wherever it is written.

@@ -113,6 +113,15 @@ impl ApiUrl {
             cut: tail.map(|(_, api)| api),
         })
     }
+
+    /// The same text for everything that is spelt differently and means the same.
+    pub fn canonical(&self) -> String {
+        let (base, path) = (self.origin.base(), &self.base_path);
+        match &self.query {
+            Some(query) => format!("{base}{path}?{query}"),
+            None => format!("{base}{path}"),
+        }
+    }
 }
 
 fn split_scheme(text: &str) -> Result<(Scheme, &str), UrlFault> {

@@ -28,6 +28,8 @@ pub struct Leases {
 pub struct Replica {
     pub id: Arc<str>,
     pub url: Arc<str>,
+    /// The key that holds the lease.
+    pub key_id: Arc<str>,
     /// The addresses that were checked when the lease was taken: no others are called.
     pub addresses: Arc<[IpAddr]>,
     timeline: Timeline,
@@ -160,6 +162,7 @@ impl Replica {
         Self {
             id: Arc::clone(&lease.id),
             url: Arc::clone(&lease.url),
+            key_id: Arc::clone(&lease.key_id),
             addresses: Arc::clone(&lease.addresses),
             timeline,
             state: AtomicU8::new(lease.state as u8),

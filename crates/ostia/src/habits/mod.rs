@@ -192,14 +192,38 @@ pub fn has_written<T>(polled: &Poll<T>) -> bool {
 /// h2 then sends GOAWAY with ENHANCE_YOUR_CALM and reports that (h2 `proto/connection.rs`, `handle_poll2_result`). hyper
 /// keeps the error as the source of its own.
 pub fn had_enough(error: &hyper::Error) -> bool {
+    h2_cause(error).is_some_and(|found| {
+        found.is_library() && found.reason() == Some(h2::Reason::ENHANCE_YOUR_CALM)
+    })
+}
+
+/// Whether the peer refused a stream, which says that it has done nothing with the request (RFC 9113 section 8.7).
+pub fn was_refused(error: &hyper::Error) -> bool {
+    h2_cause(error).is_some_and(|found| {
+        found.is_reset() && found.is_remote() && found.reason() == Some(h2::Reason::REFUSED_STREAM)
+    })
+}
+
+/// The error with which a service refuses a stream: hyper resets it for the reason that it finds among the causes
+/// (`error.rs`, `h2_reason`).
+pub fn refused() -> h2::Error {
+    h2::Reason::REFUSED_STREAM.into()
+}
+
+/// The error with which a service breaks a stream off.
+pub fn broken_off() -> h2::Error {
+    h2::Reason::INTERNAL_ERROR.into()
+}
+
+fn h2_cause(error: &hyper::Error) -> Option<&h2::Error> {
     let mut cause = std::error::Error::source(error);
     while let Some(next) = cause {
         if let Some(found) = next.downcast_ref::<h2::Error>() {
-            return found.is_library() && found.reason() == Some(h2::Reason::ENHANCE_YOUR_CALM);
+            return Some(found);
         }
         cause = next.source();
     }
-    false
+    None
 }
 
 // Both sides.

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use ostia_core::{ApiKey, BoxFuture, Clock, Identity, Owner, Roles, Secret, Store, StoreError};
+use ostia_core::{
+    ApiKey, BoxFuture, Clock, Identity, KeyFilter, Owner, Roles, Secret, Store, StoreError,
+};
 use parking_lot::Mutex;
 use ring::digest;
 
@@ -84,6 +86,16 @@ impl ApiKeys {
 
     async fn check(&self, hash: [u8; 32]) -> Result<Verified, SignInError> {
         let key = self.store.key_by_hash(&hash).await.map_err(unanswered)?;
+        self.judge(key).await
+    }
+
+    async fn check_id(&self, id: &str) -> Result<Verified, SignInError> {
+        let found = self.store.find_keys(KeyFilter::Id(id)).await;
+        let key = found.map_err(unanswered)?.pop();
+        self.judge(key).await
+    }
+
+    async fn judge(&self, key: Option<ApiKey>) -> Result<Verified, SignInError> {
         let key = key.ok_or(SignInError::InvalidKey)?;
         let now = self.clock.unix_micros();
         // Regardless of the time: the clock of the machine that revoked it may be ahead of ours.
@@ -156,6 +168,13 @@ impl Authenticator for ApiKeys {
         hash: &'a [u8; 32],
     ) -> Option<BoxFuture<'a, Result<Verified, SignInError>>> {
         Some(Box::pin(self.check(*hash)))
+    }
+
+    fn verify_id<'a>(
+        &'a self,
+        id: &'a str,
+    ) -> Option<BoxFuture<'a, Result<Verified, SignInError>>> {
+        Some(Box::pin(self.check_id(id)))
     }
 
     fn outage(&self) -> SignInError {

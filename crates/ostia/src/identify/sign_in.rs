@@ -107,6 +107,14 @@ pub trait Authenticator: Send + Sync + 'static {
         None
     }
 
+    /// The same for a credential of which only the id is known, where the provider gives them ids.
+    fn verify_id<'a>(
+        &'a self,
+        _id: &'a str,
+    ) -> Option<BoxFuture<'a, Result<Verified, SignInError>>> {
+        None
+    }
+
     /// The error for a caller who has waited too long for an answer.
     fn outage(&self) -> SignInError {
         SignInError::IdentityUnavailable

@@ -52,6 +52,16 @@ impl Identify {
         let seated = self.house.seat(&guest, &HeaderMap::new(), sender)?;
         Ok(Principal::new(seated))
     }
+
+    /// Who still holds something by a key, from wherever they got it.
+    pub async fn keeper(&self, key_id: &str) -> Result<Principal, SignInError> {
+        let mut asking = self
+            .providers
+            .iter()
+            .filter_map(|one| one.verify_id(key_id));
+        let verified = asking.next().ok_or(SignInError::InvalidKey)?.await?;
+        self.welcome(verified)
+    }
 }
 
 /// What a provider said of somebody, as it is kept.

@@ -43,5 +43,5 @@ pub use inbound::{BodyBroken, Handler, Inbound, Rejection};
 pub use options::{Abuse, Connections, Options};
 pub use origin::origin_ip;
 pub use tls::{Tls, TlsError};
-pub use tunnelled::{TUNNEL, Tunnelled, Turning};
+pub use tunnelled::{LOOK_AGAIN, REPLICA, TUNNEL, Tunnelled, Turning};
 pub use wire::Wire;

@@ -16,6 +16,13 @@ use super::socket::Socket;
 /// requests on it.
 pub const TUNNEL: HeaderValue = HeaderValue::from_static("ostia-tunnel");
 
+/// The header in which a replica says which one it is, so that the other side opens one tunnel to each.
+pub const REPLICA: &str = "ostia-replica";
+
+/// A request for this path is not for the engine: another process answers at the gateway's address, so that the other
+/// side opens a tunnel to it too.
+pub const LOOK_AGAIN: &str = "/.ostia/look-again";
+
 /// A connection that a client opened and on which it answers requests. It counts towards its address's share for as
 /// long as it is open.
 pub struct Tunnelled {

@@ -9,10 +9,10 @@ use serde_json::{Value, json};
 
 use crate::gateway::{Gateway, empty_answer, json_answer};
 use crate::identify::Principal;
-use crate::listen::{Inbound, TUNNEL, Turning};
+use crate::listen::{Inbound, REPLICA, TUNNEL, Turning};
 use crate::live::Live;
 use crate::refusal::Refusal;
-use crate::register::{Asked, Given, RegisterFault, registrar};
+use crate::register::{Asked, Given, RegisterFault, TunnelAsked, registrar};
 use crate::relay::ClientBody;
 
 const LONGEST: usize = 16 << 10;
@@ -64,24 +64,27 @@ fn tunnel(
         let mut pairs = form_urlencoded::parse(query.as_bytes());
         pairs.find_map(|(key, value)| (key == name).then(|| value.into_owned()))
     };
-    let path = named("path").unwrap_or_default();
     let most = named("max_in_flight").map_or(Ok(0), |text| text.parse());
     let most =
         most.map_err(|_| RegisterFault::Value("max_in_flight", "is not a number".to_owned()))?;
+    let held = named("held").unwrap_or_default();
+    let asked = TunnelAsked {
+        path: named("path").unwrap_or_default(),
+        max_in_flight: most,
+        held: held.split(',').map(str::to_owned).collect(),
+        origin: inbound.origin_ip,
+    };
     let turning = Turning::of(&mut inbound.head, &inbound.guest);
-    let (origin, board) = (inbound.origin_ip, gateway.board());
-    board.turn(
-        &live.catalog,
-        principal,
-        slug,
-        (&path, most),
-        (turning, origin),
-    )?;
+    let board = gateway.board();
+    let replica = board.turn(&live.catalog, principal, slug, &asked, turning)?;
     let mut response = Response::new(ClientBody::empty());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let headers = response.headers_mut();
     headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
     headers.insert(UPGRADE, TUNNEL);
+    if let Ok(replica) = HeaderValue::from_str(&replica) {
+        headers.insert(REPLICA, replica);
+    }
     Ok(response)
 }
 

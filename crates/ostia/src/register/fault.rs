@@ -1,4 +1,5 @@
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ostia_core::StoreError;
@@ -29,6 +30,9 @@ pub enum RegisterFault {
     From(IpAddr, AddressFault),
     #[error("This opens a tunnel: it needs HTTP/1.1 and 'Upgrade: ostia-tunnel'.")]
     NoTunnel,
+    /// With the name of this replica.
+    #[error("This replica of the gateway has a tunnel from there already.")]
+    Held(Arc<str>),
     #[error("There is no such lease any more. Send 'url' without 'lease' for another one.")]
     Gone,
     #[error("Call {0} of this lease was heard already: 'sequence' has to grow.")]
@@ -41,4 +45,9 @@ pub enum RegisterFault {
     TooOften(Duration),
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+impl RegisterFault {
+    /// The system has no randomness for an id at the moment.
+    pub(super) const NO_RANDOMNESS: Self = Self::TooOften(Duration::from_secs(1));
 }

@@ -68,6 +68,7 @@ impl Call<'_> {
                 detail: "the backend closed an idle connection with a 408".to_owned(),
                 written: true,
                 silent: true,
+                refused: false,
             });
         }
         // A Content-Length beside Transfer-Encoding must be ignored and must not be forwarded. It may be an attempt at
@@ -95,7 +96,8 @@ impl Call<'_> {
             }
             Err(trouble) => {
                 // A connection that is dead or timed out gets no more requests.
-                if trouble.silent || !trouble.written || trouble.kind == FailureKind::Timeout {
+                let is_dead = trouble.silent || !trouble.written && !trouble.refused;
+                if is_dead || trouble.kind == FailureKind::Timeout {
                     self.pool.retire(&lane);
                 }
                 Err(trouble)
@@ -135,6 +137,7 @@ impl From<Unwritable> for Trouble {
             detail: error.to_string(),
             written: false,
             silent: false,
+            refused: false,
         }
     }
 }

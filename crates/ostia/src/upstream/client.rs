@@ -101,6 +101,11 @@ impl Client {
         self.pool.is_tunnel && self.pool.has_tunnel()
     }
 
+    /// Closes its tunnel at once, with everything that runs on it.
+    pub(super) fn cut(&self) {
+        self.pool.cut();
+    }
+
     fn of(
         target: &Target,
         connector: Connector,
@@ -174,6 +179,7 @@ impl Client {
         {
             match call.attempt(channel, message.clone(), true).await {
                 Ok(answer) => return Ok(answer),
+                Err(trouble) if trouble.refused => return Err(call.failure(trouble)),
                 Err(trouble) if trouble.silent || !trouble.written => {}
                 Err(trouble) => return Err(call.failure(trouble)),
             }

@@ -85,6 +85,14 @@ impl Clients {
         self.turned.lock().get(lease).cloned()
     }
 
+    /// Closes the tunnel of a lease at once. Requests on it end as when it breaks.
+    pub fn hang_up(&self, lease: &str) {
+        let client = self.turned.lock().remove(lease);
+        if let Some(client) = client {
+            client.cut();
+        }
+    }
+
     /// The leases with open tunnels. Forgets the closed ones.
     pub fn tunnels(&self) -> Vec<Arc<str>> {
         let mut turned = self.turned.lock();

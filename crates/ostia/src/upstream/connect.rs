@@ -29,6 +29,8 @@ pub(super) struct Connector {
     tls: Option<TlsConnector>,
     proxy: Option<ProxyServer>,
     http2: bool,
+    /// Every connection through a proxy is a `CONNECT`, also without TLS.
+    forwards_nothing: bool,
     /// The addresses of the target's own host, if they were resolved and checked before.
     addresses: Option<Arc<[IpAddr]>>,
 }
@@ -82,13 +84,15 @@ impl Connector {
             tls,
             proxy,
             http2: target.http2,
+            forwards_nothing: false,
             addresses: target.addresses.clone(),
         })
     }
 
-    /// The same for connections to be turned into tunnels, which begin with HTTP/1.1.
-    pub(super) fn http1_only(mut self) -> Self {
+    /// The same for connections to be turned into tunnels, which begin with HTTP/1.1. No proxy may read them.
+    pub(super) fn for_tunnels(mut self) -> Self {
         self.http2 = false;
+        self.forwards_nothing = true;
         if let Some(tls) = &self.tls {
             let mut config = rustls::ClientConfig::clone(tls.config());
             config.alpn_protocols = vec![b"http/1.1".to_vec()];
@@ -134,7 +138,10 @@ impl Connector {
 
     /// HTTP/2 without TLS is tunnelled as well, because forwarding proxies speak HTTP/1.
     fn tunnels(&self, proxy: &ProxyServer, origin: &Origin) -> bool {
-        origin.scheme == Scheme::Https || self.http2 || proxy.forwards().is_none()
+        origin.scheme == Scheme::Https
+            || self.http2
+            || self.forwards_nothing
+            || proxy.forwards().is_none()
     }
 
     /// `configured`: the site's files name the host. A host that an adapter named must not resolve to a link-local

@@ -10,6 +10,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use ostia_core::Clock;
+use tokio::task::AbortHandle;
 
 use super::FailureKind;
 use super::client::within;
@@ -17,7 +18,7 @@ use super::message::OutBody;
 use super::pool::Open;
 use super::socket::{Socket, Traffic};
 use super::trouble::{Trouble, chain, kind_of};
-use crate::habits::{Stepping, UNSAID, had_enough, said_streams};
+use crate::habits::{Stepping, UNSAID, had_enough, said_streams, was_refused};
 
 /// Streams on one connection. If the peer allows fewer, its number counts: requests beyond it would wait inside hyper.
 const STREAMS: u16 = 100;
@@ -42,6 +43,7 @@ pub(super) struct SharedConnection {
     limit: Arc<AtomicUsize>,
     most: usize,
     last_used: Instant,
+    driver: AbortHandle,
 }
 
 /// One request's stream on a shared connection.
@@ -131,7 +133,7 @@ impl SharedConnection {
                 tell_end(&host, &driven_traffic, &error);
             }
         };
-        drop(crate::runtime::spawn(driving));
+        let driver = crate::runtime::spawn(driving).abort_handle();
         Ok(Self {
             sender,
             traffic,
@@ -139,6 +141,7 @@ impl SharedConnection {
             limit,
             most: most.into(),
             last_used: clock.now(),
+            driver,
         })
     }
 
@@ -156,6 +159,11 @@ impl SharedConnection {
             traffic: Arc::clone(&self.traffic),
             place: LanePlace(Arc::clone(&self.streams)),
         })
+    }
+
+    /// Closes it at once, whatever runs on it.
+    pub(super) fn cut(&self) {
+        self.driver.abort();
     }
 
     pub(super) fn is_closed(&self) -> bool {
@@ -196,12 +204,14 @@ impl Lane {
             let before = self.traffic.written();
             match within(patience, reply.as_mut()).await {
                 Some(Ok(answer)) => return Ok(answer),
-                Some(Err(mut refused)) => {
+                Some(Err(mut failed)) => {
+                    let refused = was_refused(failed.error());
                     return Err(Trouble {
-                        kind: kind_of(refused.error()),
-                        detail: chain(refused.error()),
-                        written: refused.take_message().is_none(),
+                        kind: kind_of(failed.error()),
+                        detail: chain(failed.error()),
+                        written: failed.take_message().is_none() && !refused,
                         silent: self.traffic.has_ended() && self.traffic.read() == read,
+                        refused,
                     });
                 }
                 None if waiting.load(Ordering::Relaxed) > 0 && self.traffic.written() != before => {
@@ -212,6 +222,7 @@ impl Lane {
                         detail: "no response head in time".to_owned(),
                         written: true,
                         silent: false,
+                        refused: false,
                     });
                 }
             }

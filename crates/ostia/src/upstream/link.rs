@@ -92,6 +92,7 @@ impl Link {
             kind,
             detail,
             written,
+            refused: false,
         })
     }
 

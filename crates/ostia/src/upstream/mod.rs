@@ -39,4 +39,4 @@ pub use outgoing::{Outgoing, Promise};
 pub use pool::Stats;
 pub use proxy::ProxyError;
 pub use tls::TlsError;
-pub use tunnel::{Tunnel, TunnelFault};
+pub use tunnel::{OpenTunnel, Tunnel, TunnelFault};

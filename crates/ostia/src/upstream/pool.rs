@@ -189,6 +189,12 @@ impl Pool {
         true
     }
 
+    /// Closes the shared connections at once, with everything that runs on them.
+    pub(super) fn cut(&self) {
+        let shared = std::mem::take(&mut *self.shared.lock());
+        shared.iter().for_each(SharedConnection::cut);
+    }
+
     /// Whether the tunnel can take requests.
     pub(super) fn has_tunnel(&self) -> bool {
         self.shared.lock().iter().any(|shared| !shared.is_closed())

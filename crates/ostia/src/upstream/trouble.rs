@@ -12,6 +12,8 @@ pub(super) struct Trouble {
     pub(super) written: bool,
     /// The connection ended without a single byte of response. If it had been idle before, it was already dead.
     pub(super) silent: bool,
+    /// The backend said that it has done nothing with the request, and may say so again.
+    pub(super) refused: bool,
 }
 
 /// What an error before the response head means.

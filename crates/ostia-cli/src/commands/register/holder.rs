@@ -16,6 +16,8 @@ const RENEWALS: u32 = 3;
 const MOST_FAILURES: u32 = 3;
 /// How often to ask whether requests still run, and when to repeat a call that failed.
 const SOON: Duration = Duration::from_secs(1);
+/// An end that is farther away is not told yet: gateways accept a year.
+const FARTHEST: Duration = Duration::from_secs(365 * 86_400);
 /// The time for the last call.
 const LAST: Duration = Duration::from_secs(10);
 
@@ -32,8 +34,11 @@ pub(super) struct Holder {
     ending: Ending,
     /// The gateway has said that it sends requests to the engine.
     is_serving: bool,
-    /// The last fault that was printed, so that it is not repeated.
+    /// The last fault of the gateway and of the engine, so that they are not repeated.
     told: String,
+    told_of_engine: String,
+    /// The last state that the gateway was told of.
+    told_state: &'static str,
 }
 
 impl Holder {
@@ -54,6 +59,8 @@ impl Holder {
             ending: Ending::listen()?,
             is_serving: false,
             told: String::new(),
+            told_of_engine: String::new(),
+            told_state: "",
         })
     }
 
@@ -82,11 +89,12 @@ impl Holder {
                         note("the engine answers");
                     }
                     (is_well, failures) = (true, 0);
+                    self.told_of_engine.clear();
                     "running"
                 }
                 Err(why) => {
                     failures += 1;
-                    self.tell(&why);
+                    tell(&why, &mut self.told_of_engine);
                     is_well &= failures < MOST_FAILURES;
                     if is_well { "running" } else { "starting" }
                 }
@@ -121,7 +129,7 @@ impl Holder {
                 Heard::Held { in_use: true, .. } => {}
                 // The lease is gone, so the gateway sends nothing here any more.
                 Heard::Later(_) | Heard::Never(_) if self.lease.is_none() => return,
-                Heard::Later(why) | Heard::Never(why) => self.tell(&why),
+                Heard::Later(why) | Heard::Never(why) => tell(&why, &mut self.told),
             }
             tokio::select! {
                 () = sleep(SOON) => {}
@@ -132,10 +140,11 @@ impl Holder {
     }
 
     /// Tells the gateway the engine's state. `Ok(false)`: the call failed, or the gateway does not send requests yet.
-    async fn call(&mut self, state: &str) -> Result<bool, Failure> {
+    async fn call(&mut self, state: &'static str) -> Result<bool, Failure> {
         let until = self
             .ends_at
-            .map(|at| at.saturating_duration_since(Instant::now()));
+            .map(|at| at.saturating_duration_since(Instant::now()))
+            .filter(|until| *until <= FARTHEST);
         let had = self.lease.is_some();
         match self
             .calls
@@ -143,8 +152,9 @@ impl Holder {
             .await
         {
             Heard::Held { serving, .. } => {
-                if !had || !self.told.is_empty() {
+                if !had || !self.told.is_empty() || self.told_state != state {
                     self.told.clear();
+                    self.told_state = state;
                     note(&format!("a lease is held, and the engine is {state}"));
                 }
                 if serving && !self.is_serving {
@@ -154,7 +164,7 @@ impl Holder {
                 Ok(serving)
             }
             Heard::Later(why) => {
-                self.tell(&why);
+                tell(&why, &mut self.told);
                 Ok(false)
             }
             Heard::Never(why) => Err(Failure::other(why)),
@@ -169,11 +179,11 @@ impl Holder {
             () = self.ending.asked() => true,
         }
     }
+}
 
-    fn tell(&mut self, why: &str) {
-        if self.told != why {
-            note(why);
-            why.clone_into(&mut self.told);
-        }
+fn tell(why: &str, told: &mut String) {
+    if told != why {
+        note(why);
+        why.clone_into(told);
     }
 }

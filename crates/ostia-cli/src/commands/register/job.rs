@@ -12,6 +12,8 @@ use tokio::process::Command;
 use crate::span::Moment;
 
 const PATIENCE: Duration = Duration::from_secs(15);
+/// Two years, in seconds. Slurm gives a year to jobs without a limit.
+const LONGEST: i64 = 2 * 366 * 86_400;
 
 /// The time from now until a given moment.
 pub(super) fn until(moment: Moment) -> Duration {
@@ -24,23 +26,44 @@ pub(super) fn until(moment: Moment) -> Duration {
 pub(super) async fn time_left() -> Option<Duration> {
     let variable = |name| std::env::var(name).ok().filter(|text| !text.is_empty());
     let now = Timestamp::now().as_second();
-    if let Some(end) = variable("SLURM_JOB_END_TIME").and_then(|text| text.parse::<i64>().ok()) {
-        return Some(seconds(end - now));
+    if let Some(left) = variable("SLURM_JOB_END_TIME").and_then(|text| end_time_left(&text, now)) {
+        return Some(left);
     }
     if let Some(job) = variable("SLURM_JOB_ID") {
+        let array = variable("SLURM_ARRAY_JOB_ID").zip(variable("SLURM_ARRAY_TASK_ID"));
+        // The id of one of the tasks is that of the whole array.
+        let job = array.map_or(job, |(array, task)| format!("{array}_{task}"));
         return slurm_left(&output("squeue", &["-h", "-j", &job, "-o", "%L"]).await?);
     }
     if let Some(job) = variable("PBS_JOBID") {
         let told = output("qstat", &["-f", "-F", "json", &job]).await;
         let left = told.and_then(|told| pbs_left(&told, now, &TimeZone::system()));
         // Torque gives the limit from the job's start, which was a moment ago.
-        return left.or_else(|| Some(seconds(variable("PBS_WALLTIME")?.parse().ok()?)));
+        return left.or_else(|| Some(seconds(clock_time(&variable("PBS_WALLTIME")?)?)));
     }
     None
 }
 
-/// `squeue`'s `%L`: days-hours:minutes:seconds, without the leading parts that are zero.
+/// Whether this runs in a job.
+pub(super) fn is_one() -> bool {
+    ["SLURM_JOB_ID", "PBS_JOBID"]
+        .iter()
+        .any(|name| std::env::var_os(name).is_some())
+}
+
+/// A moment that has passed is from before the limit was extended, and one that is far away stands for none.
+fn end_time_left(text: &str, now: i64) -> Option<Duration> {
+    let left = text.parse::<i64>().ok()?.checked_sub(now)?;
+    (1..=LONGEST).contains(&left).then(|| seconds(left))
+}
+
+/// `squeue` has a line for each part of a job; the first to end counts.
 fn slurm_left(text: &str) -> Option<Duration> {
+    text.lines().filter_map(line_left).min()
+}
+
+/// `%L`: days-hours:minutes:seconds, without the leading parts that are zero.
+fn line_left(text: &str) -> Option<Duration> {
     let text = text.trim();
     let (days, clock) = text.split_once('-').unwrap_or(("0", text));
     let days: i64 = days.parse().ok()?;
@@ -104,9 +127,31 @@ mod tests {
             ("NOT_SET", None),
             ("INVALID", None),
             ("", None),
+            ("-1:00", None),
+            ("x-y", None),
             ("9223372036854775807-00:00:00", None),
+            ("2:00\n1:00\nUNLIMITED\n", Some(60)),
         ] {
             assert_eq!(slurm_left(text), seconds.map(Duration::from_secs), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_end_that_cannot_be_meant_is_not_believed() {
+        let now = 1_800_000_000;
+        for (text, seconds) in [
+            ("1800000060", Some(60)),
+            ("1831536000", Some(31_536_000)),
+            ("1800000000", None),
+            ("0", None),
+            ("-5", None),
+            ("soon", None),
+            ("4294967294", None),
+            ("9223372036854775807", None),
+            ("-9223372036854775808", None),
+        ] {
+            let left = seconds.map(Duration::from_secs);
+            assert_eq!(end_time_left(text, now), left, "{text}");
         }
     }
 

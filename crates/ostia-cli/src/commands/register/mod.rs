@@ -5,8 +5,10 @@ mod engine;
 mod holder;
 mod job;
 mod lease;
+mod seeker;
 mod tunnels;
 
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -77,6 +79,8 @@ pub struct Register {
 
 /// How long before the job's wall limit to start ending.
 const BEFORE_THE_END: Duration = Duration::from_secs(5 * 60);
+/// What a gateway accepts.
+const TTLS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(3600);
 
 impl Register {
     pub fn run(&self) -> Result<(), Failure> {
@@ -84,10 +88,17 @@ impl Register {
     }
 
     async fn hold(&self) -> Result<(), Failure> {
+        if !TTLS.contains(&self.ttl.duration()) {
+            return Err(Failure::usage("--ttl is from 1s to 1h"));
+        }
         let engine = Engine::new(&self.url, self.health.as_deref())?;
         let ends_in = self.ends_in().await;
-        if let Some(time) = ends_in {
-            note(&format!("the end begins in {} s", time.as_secs()));
+        match ends_in {
+            Some(time) => note(&format!("the end begins in {} s", time.as_secs())),
+            None if job::is_one() => note(
+                "the scheduler says no wall limit for this job: name the end with --until, or send SIGTERM before it",
+            ),
+            None => {}
         }
         if self.tunnel {
             return self.tunnels(engine, ends_in)?.run().await;

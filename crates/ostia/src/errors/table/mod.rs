@@ -11,6 +11,7 @@ use ostia_core::{JournalFull, Level, Measure, Scope, StoreError};
 use self::backend::from_fault;
 use crate::listings::measure_word;
 use crate::refusal::{AnswerFault, Refusal};
+use crate::listen::REPLICA;
 use crate::register::RegisterFault;
 use crate::routes::Astray;
 
@@ -159,6 +160,11 @@ impl From<RegisterFault> for Refusal {
             RegisterFault::From(..) => refused(StatusCode::FORBIDDEN, "policy_denied"),
             RegisterFault::Address(..) => {
                 refused(StatusCode::FORBIDDEN, "policy_denied").with_param("url")
+            }
+            RegisterFault::Held(replica) => {
+                let name = HeaderValue::from_str(&replica);
+                let name = name.unwrap_or_else(|_| HeaderValue::from_static(""));
+                refused(StatusCode::CONFLICT, "conflict").with_header(REPLICA, name)
             }
             RegisterFault::Gone => refused(StatusCode::GONE, "lease_gone"),
             RegisterFault::Stale(_) | RegisterFault::Taken | RegisterFault::TooMany => {

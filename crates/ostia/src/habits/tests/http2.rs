@@ -16,8 +16,8 @@ use hyper::service::service_fn;
 use parking_lot::Mutex;
 
 use super::super::{
-    Appetite, Handover, Stepping, UNSAID, had_enough, has_written, hold_back_last_byte,
-    said_streams,
+    Appetite, Handover, Stepping, UNSAID, broken_off, had_enough, has_written, hold_back_last_byte,
+    refused, said_streams, was_refused,
 };
 use super::{Broken, Polled, Script, Socket, Wakes, data, poll, script};
 
@@ -25,6 +25,7 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// `:method GET`, `:scheme http`, `:path /`, `:authority a` in HPACK.
 const GET: &[u8] = &[0x82, 0x86, 0x84, 0x41, 0x01, b'a'];
 const HEADERS: u8 = 1;
+const RST_STREAM: u8 = 3;
 const SETTINGS: u8 = 4;
 const WINDOW_UPDATE: u8 = 8;
 const MAX_CONCURRENT_STREAMS: u8 = 3;
@@ -250,6 +251,47 @@ fn what_h2_has_had_enough_of_is_told_from_other_ends() {
             panic!("the connection goes on");
         };
         assert_eq!(had_enough(&error), enough, "{error:?}");
+    }
+}
+
+#[test]
+fn a_refused_stream_is_told_from_a_broken_one_on_both_sides() {
+    for (error, code) in [(refused(), 7), (broken_off(), 2)] {
+        let reset = frame(RST_STREAM, 0, 1, &[0, 0, 0, code]);
+        let (socket, queue) = (Socket::default(), Queue::default());
+        socket.say([PREFACE.to_vec(), frame(SETTINGS, 0, 0, &[])].concat());
+        socket.say(frame(HEADERS, END_STREAM_AND_HEADERS, 1, GET));
+        let service = service_fn(move |_: Request<Incoming>| {
+            let answer = Err::<Response<Empty<Bytes>>, _>(h2::Error::from(error.reason().unwrap()));
+            async { answer }
+        });
+        let builder = Builder::new(queue.clone());
+        let mut connection = Box::pin(builder.serve_connection(socket.io(), service));
+        for _ in 0..2 {
+            assert!(poll(&mut connection).is_pending());
+            queue.poll();
+        }
+        let written = String::from_utf8(reset.clone()).unwrap();
+        assert!(socket.written().contains(&written), "{code}");
+
+        let (socket, queue) = (Socket::default(), Queue::default());
+        let builder = hyper::client::conn::http2::Builder::new(queue.clone());
+        let mut opening = Box::pin(builder.handshake::<_, Empty<Bytes>>(socket.io()));
+        let Poll::Ready(Ok((mut sender, mut connection))) = poll(&mut opening) else {
+            panic!("the handshake waits for the peer");
+        };
+        socket.say(frame(SETTINGS, 0, 0, &[]));
+        let mut answer =
+            Box::pin(sender.send_request(Request::get("http://a/").body(Empty::new()).unwrap()));
+        for bytes in [Vec::new(), reset] {
+            socket.say(bytes);
+            assert!(poll(&mut connection).is_pending());
+            queue.poll();
+        }
+        let Poll::Ready(Err(error)) = poll(&mut answer) else {
+            panic!("the stream goes on");
+        };
+        assert_eq!(was_refused(&error), code == 7, "{error:?}");
     }
 }
 
