@@ -21,7 +21,7 @@ use crate::account::Visit;
 use crate::admit::{Admission, Attempt, Entry, class_of};
 use crate::backend;
 use crate::errors::{limit_headers, queue_header, served_header};
-use crate::gateway::Gateway;
+use crate::gateway::{Gateway, NO_ROUTE};
 use crate::identify::{Present, Principal, Sender};
 use crate::listen::Inbound;
 use crate::live::Live;
@@ -29,7 +29,7 @@ use crate::read::{Call, Rules, Stored, read, session};
 use crate::refusal::Refusal;
 use crate::relay::{self, ClientBody, InFlight};
 use crate::routes::{Address, Lost, Route};
-use crate::telemetry::AccessLog;
+use crate::telemetry::{AccessLog, Trace};
 
 /// Answers any request to the public listener. `route` is what its path leads to.
 async fn answer(
@@ -58,6 +58,7 @@ async fn answer(
     let principal = identifying.await?;
     access.caller(principal.identity());
     let access = &*access;
+    let name = route.as_ref().map_or(NO_ROUTE, Route::name);
     let case = |address, present| Case {
         gateway,
         live,
@@ -66,6 +67,8 @@ async fn answer(
         address,
         early,
         access,
+        route: name,
+        trace: None,
     };
     let present = || Arc::new(gateway.directory().enter(&principal.user_id));
     match &route {
@@ -100,6 +103,8 @@ struct Case<'a> {
     address: &'a Address<'a>,
     early: &'a Early,
     access: &'a AccessLog,
+    route: &'static str,
+    trace: Option<&'a Arc<Trace>>,
 }
 
 /// Answers an inference request. `stored`: it has no body, and asks for the response with this id.
@@ -112,7 +117,10 @@ async fn infer(
     stored: Option<&str>,
 ) -> Result<Response<ClientBody>, Refusal> {
     let (api, head_sent) = (&case.address.api, &case.early.head_sent);
-    let books = case.gateway.books(case.present, case.access);
+    let trace = case.gateway.trace(case.live, inbound, case.route);
+    let trace = trace.as_ref();
+    let case = Case { trace, ..case };
+    let books = case.gateway.books(case.present, case.access, trace);
     let mut visit = Visit::begin(&books, inbound, case.principal, api, head_sent);
     let entering = Box::pin(async {
         match stored {
@@ -236,6 +244,7 @@ async fn dispatch(
         live,
         principal,
         present,
+        trace,
         ..
     } = case;
     let limits = &live.settings.limits;
@@ -246,6 +255,9 @@ async fn dispatch(
         headers: &inbound.head.headers,
     };
     gateway.figures().took(attempt.own_time());
+    if let Some(trace) = trace {
+        trace.sent(gateway.clock.now());
+    }
     gateway.admitter().begin();
     let answer = loop {
         let failure = match live.backends.call(&mut attempt, request).await {

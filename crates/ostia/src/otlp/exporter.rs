@@ -1,0 +1,254 @@
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
+use http::{Method, StatusCode};
+use ostia_core::RequestId;
+use prost::Message as _;
+use tokio::sync::Mutex;
+
+use super::metrics::metrics;
+use super::proto::TracesTaken;
+use super::resource::resource;
+use super::spans::spans;
+use crate::catalog::{HttpUrl, Target, Timeouts};
+use crate::gateway::Gateway;
+use crate::settings::Otlp;
+use crate::telemetry::{Series, TracedRequest};
+use crate::upstream::FetchError;
+
+/// How long a traced request waits for others.
+const EVERY: Duration = Duration::from_secs(1);
+/// How long a collector may take for one answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+const LONGEST_ANSWER: usize = 64 * 1024;
+/// How long a collector that fails is left alone; twice as long each time.
+const FIRST_REST: Duration = Duration::from_secs(1);
+const LONGEST_REST: Duration = Duration::from_secs(60);
+/// How long the last sending may take, at the end of the process.
+const LAST_SENDING: Duration = Duration::from_secs(5);
+
+/// Sends figures and traced requests to the collector of `telemetry.otlp_endpoint`, from one task. Nothing that a
+/// collector does or fails to do reaches a request.
+pub struct Exporter {
+    gateway: Arc<Gateway>,
+    /// This process among the replicas.
+    instance: String,
+    work: Mutex<Work>,
+}
+
+#[derive(Default)]
+struct Work {
+    /// The batch that no collector has yet. Kept here, so that it survives a send that is broken off.
+    batch: Vec<TracedRequest>,
+    /// When the figures were sent.
+    told: Option<Instant>,
+    rest: Option<Rest>,
+}
+
+/// A pause after a failure.
+#[derive(Clone, Copy)]
+struct Rest {
+    until: Instant,
+    length: Duration,
+}
+
+/// What came of a sending.
+enum Sent {
+    /// With the answer's body.
+    Taken(Bytes),
+    /// Not now, for a reason that passes. The collector may say for how long.
+    Later(String, Option<Duration>),
+    /// Never.
+    Refused(String),
+}
+
+impl Exporter {
+    pub fn new(gateway: Arc<Gateway>) -> Self {
+        let clock = gateway.clock();
+        Self {
+            instance: RequestId::at(clock.unix_micros()).to_string(),
+            gateway,
+            work: Mutex::default(),
+        }
+    }
+
+    /// Background work that lasts as long as the gateway.
+    pub async fn work(&self) -> Infallible {
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(EVERY) => {}
+                () = self.gateway.traces().filled() => {}
+            }
+            self.look().await;
+        }
+    }
+
+    /// Sends what is due.
+    async fn look(&self) {
+        let live = self.gateway.live();
+        let mut work = self.work.lock().await;
+        let Some(otlp) = &live.settings.telemetry.otlp else {
+            return;
+        };
+        let now = self.gateway.clock().now();
+        if work.rest.is_some_and(|rest| now < rest.until) {
+            return;
+        }
+        let is_due = |told: Instant| now.saturating_duration_since(told) >= otlp.metrics_interval;
+        if self.send_traces(&mut work, otlp).await && work.told.is_none_or(is_due) {
+            work.told = Some(now);
+            self.send_figures(&mut work, otlp).await;
+        }
+    }
+
+    /// Sends everything once, at the end of the process. What the collector does not take by then is lost.
+    pub async fn finish(&self) {
+        let live = self.gateway.live();
+        let Some(otlp) = &live.settings.telemetry.otlp else {
+            return;
+        };
+        let sending = async {
+            let mut work = self.work.lock().await;
+            if self.send_traces(&mut work, otlp).await {
+                self.send_figures(&mut work, otlp).await;
+            }
+        };
+        let _ = tokio::time::timeout(LAST_SENDING, sending).await;
+        let lost = self.work.lock().await.batch.len() + self.gateway.traces().waiting();
+        if lost > 0 {
+            tracing::warn!(lost, "the collector did not take the last traces");
+        }
+    }
+
+    /// `true`: the collector has all of them, or will never take them.
+    async fn send_traces(&self, work: &mut Work, otlp: &Otlp) -> bool {
+        let traces = self.gateway.traces();
+        loop {
+            if work.batch.is_empty() {
+                work.batch = traces.take();
+            }
+            if work.batch.is_empty() {
+                return true;
+            }
+            let live = self.gateway.live();
+            let message = spans(&work.batch, &live, resource(&self.instance));
+            let sent = self.post(otlp, "/v1/traces", message.encode_to_vec()).await;
+            let count = work.batch.len();
+            if let Sent::Taken(answer) = &sent {
+                let refused = refused(answer).min(count);
+                traces.count_sent(count - refused);
+                traces.drop_all(refused);
+            }
+            if matches!(sent, Sent::Refused(_)) {
+                traces.drop_all(count);
+            }
+            if !self.note(work, sent) {
+                return false;
+            }
+            work.batch.clear();
+        }
+    }
+
+    /// They count from the start on, so what is not taken now is in the next message.
+    async fn send_figures(&self, work: &mut Work, otlp: &Otlp) {
+        let series = self.gateway.figures().series();
+        let began = u64::try_from(self.gateway.started()).unwrap_or(0);
+        let now = u64::try_from(self.gateway.clock().unix_micros()).unwrap_or(0);
+        let period = (
+            began.saturating_mul(1_000_000_000),
+            now.saturating_mul(1_000),
+        );
+        let all = series.iter().map(|series| -> &Series { series });
+        let message = metrics(all, period, resource(&self.instance));
+        let sent = self
+            .post(otlp, "/v1/metrics", message.encode_to_vec())
+            .await;
+        self.note(work, sent);
+    }
+
+    /// Logs the first failure and the end of failures, and decides on a pause. `false`: send it again later.
+    fn note(&self, work: &mut Work, sent: Sent) -> bool {
+        let (fault, told, is_over) = match sent {
+            Sent::Taken(_) => {
+                if work.rest.take().is_some() {
+                    tracing::info!("the collector takes telemetry again");
+                }
+                return true;
+            }
+            Sent::Later(fault, told) => (fault, told, false),
+            Sent::Refused(fault) => (fault, None, true),
+        };
+        self.gateway.traces().count_failure();
+        if work.rest.is_none() {
+            tracing::warn!(
+                fault,
+                "telemetry cannot be sent to the collector; this is logged once until it can"
+            );
+        }
+        let length = work.rest.map_or(FIRST_REST, |rest| rest.length * 2);
+        let length = length.max(told.unwrap_or_default()).min(LONGEST_REST);
+        let until = self.gateway.clock().now() + length;
+        work.rest = Some(Rest { until, length });
+        is_over
+    }
+
+    /// Of the URL only the origin is in a log: the rest may hold a token.
+    async fn post(&self, otlp: &Otlp, path: &str, body: Vec<u8>) -> Sent {
+        let base = otlp.endpoint.expose().trim_end_matches('/');
+        let Ok(url) = HttpUrl::parse(&format!("{base}{path}")) else {
+            return Sent::Refused("`telemetry.otlp_endpoint` is not a URL".to_owned());
+        };
+        let limit = Some(PATIENCE);
+        let timeouts = Timeouts {
+            connect: limit,
+            response_header: limit,
+            stream_idle: limit,
+            total: limit,
+        };
+        let (path, origin) = (url.path_and_query(), url.base());
+        let target = Target::plain(url.origin, timeouts);
+        let client = match self.gateway.clients().client(&target) {
+            Ok(client) => client,
+            Err(error) => return Sent::Later(format!("{origin}: {error}"), None),
+        };
+        let mut headers: HeaderMap = otlp.headers.expose().clone();
+        let protobuf = HeaderValue::from_static("application/x-protobuf");
+        headers.insert(CONTENT_TYPE, protobuf);
+        let fetching = client.fetch(
+            Method::POST,
+            &path,
+            headers,
+            Some(body.into()),
+            LONGEST_ANSWER,
+        );
+        match fetching.await {
+            Ok((head, body)) if head.status.is_success() => Sent::Taken(body),
+            Ok((head, _)) => of_status(&origin, head.status, &head.headers),
+            // It may have been taken: sent again, it would count twice.
+            Err(error @ FetchError::TooLarge(_)) => Sent::Refused(format!("{origin}: {error}")),
+            Err(error) => Sent::Later(format!("{origin}: {error}"), None),
+        }
+    }
+}
+
+/// What OTLP says of statuses: these four pass, others do not.
+fn of_status(origin: &str, status: StatusCode, headers: &HeaderMap) -> Sent {
+    let fault = format!("{origin} answered {}", status.as_u16());
+    if !matches!(status.as_u16(), 429 | 502 | 503 | 504) {
+        return Sent::Refused(fault);
+    }
+    let seconds = headers.get(RETRY_AFTER);
+    let seconds = seconds.and_then(|value| value.to_str().ok()?.parse().ok());
+    Sent::Later(fault, seconds.map(Duration::from_secs))
+}
+
+/// How many requests of a batch a collector did not want, each of which has two spans. An answer that cannot be read
+/// says nothing.
+fn refused(answer: &[u8]) -> usize {
+    let taken = TracesTaken::decode(answer).unwrap_or_default();
+    let spans = taken.partial_success.unwrap_or_default().rejected_spans;
+    usize::try_from(spans).unwrap_or(0).div_ceil(2)
+}
