@@ -1,13 +1,14 @@
 //! A collector of OpenTelemetry: it records and decodes what it is sent.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use ostia::otlp::proto::{
     HistogramDataPoint, KeyValue, Metric, Metrics, Resource, Span, Traces, Value,
 };
 use prost::Message as _;
 
-use crate::backend::{Ending, FakeBackend, Record, Script};
+use crate::backend::{Ending, FakeBackend, Received, Record, Script};
 
 /// What it does is scripted as for any backend; it takes everything if nothing else is said.
 pub struct Collector {
@@ -25,6 +26,16 @@ impl Collector {
     pub fn settings(&self, more: &str) -> String {
         let url = self.backend.base_url();
         format!("[telemetry]\notlp_endpoint = \"{url}\"\n{more}\n")
+    }
+
+    /// Answers the first message with traces like this, and takes the others.
+    pub fn answers_first_traces(&self, first: Script) {
+        let is_first = AtomicBool::new(true);
+        let decide = move |_: &Received| match is_first.swap(false, Ordering::Relaxed) {
+            true => first.clone(),
+            false => Script::raw(200, ""),
+        };
+        self.backend.on_path("/v1/traces", Script::by(decide));
     }
 
     /// Waits until it has at least `count` spans. In the order of their sending.

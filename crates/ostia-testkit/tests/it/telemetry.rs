@@ -341,8 +341,7 @@ async fn a_failed_request_counts_with_its_outcome() {
 async fn what_a_collector_cannot_take_now_it_gets_later_and_once() {
     let rig = Rig::start("").await;
     rig.collector
-        .backend
-        .next(Script::raw(503, "busy").header("retry-after", "0"));
+        .answers_first_traces(Script::raw(503, "busy").header("retry-after", "0"));
     assert_eq!(
         rig.gateway.call(&rig.gateway.chat("Org/m")).await.status(),
         200
@@ -370,8 +369,7 @@ async fn what_a_collector_refuses_is_counted_and_not_sent_again() {
     let rig = Rig::start("").await;
     // Longer than any answer to telemetry, and no protobuf.
     rig.collector
-        .backend
-        .next(Script::raw(400, "x".repeat(200_000)));
+        .answers_first_traces(Script::raw(400, "x".repeat(200_000)));
     assert_eq!(
         rig.gateway.call(&rig.gateway.chat("Org/m")).await.status(),
         200

@@ -91,6 +91,7 @@ pub(super) fn begin(gateway: &Arc<Gateway>, exporter: &Arc<Exporter>) {
     start(gateway, "left_journals", adopt_journals);
     start(gateway, "health", check_health);
     start(gateway, "alerts", send_alerts);
+    gateway.turn_minute();
     start(gateway, "figures", turn_minutes);
     let exporter = Arc::clone(exporter);
     gateway.duties.begin("telemetry", move || {
@@ -145,9 +146,8 @@ async fn send_alerts(gateway: Arc<Gateway>) -> Infallible {
 
 async fn turn_minutes(gateway: Arc<Gateway>) -> Infallible {
     loop {
-        let now = gateway.clock.now();
-        gateway.recent.turn(now, &gateway.figures, &gateway.errors);
         tokio::time::sleep(MINUTE).await;
+        gateway.turn_minute();
     }
 }
 

@@ -112,6 +112,12 @@ impl Gateway {
         &self.recent
     }
 
+    /// Ends a minute of [`Self::recent`].
+    pub fn turn_minute(&self) {
+        let now = self.clock.now();
+        self.recent.turn(now, &self.figures, &self.errors);
+    }
+
     /// Traced requests on their way to a collector.
     pub fn traces(&self) -> &Traces {
         &self.traces

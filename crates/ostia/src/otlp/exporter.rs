@@ -45,14 +45,16 @@ struct Work {
     batch: Vec<TracedRequest>,
     /// When the figures were sent.
     told: Option<Instant>,
-    rest: Option<Rest>,
+    /// A collector may take the one and not the other.
+    traces: Way,
+    figures: Way,
 }
 
-/// A pause after a failure.
-#[derive(Clone, Copy)]
-struct Rest {
-    until: Instant,
-    length: Duration,
+/// How the sending of one kind of message goes.
+#[derive(Default)]
+struct Way {
+    /// Until when it pauses, and for how long; set while it fails.
+    rest: Option<(Instant, Duration)>,
 }
 
 /// What came of a sending.
@@ -94,11 +96,11 @@ impl Exporter {
             return;
         };
         let now = self.gateway.clock().now();
-        if work.rest.is_some_and(|rest| now < rest.until) {
-            return;
+        if work.traces.is_open(now) {
+            self.send_traces(&mut work, otlp).await;
         }
         let is_due = |told: Instant| now.saturating_duration_since(told) >= otlp.metrics_interval;
-        if self.send_traces(&mut work, otlp).await && work.told.is_none_or(is_due) {
+        if work.figures.is_open(now) && work.told.is_none_or(is_due) {
             work.told = Some(now);
             self.send_figures(&mut work, otlp).await;
         }
@@ -112,9 +114,8 @@ impl Exporter {
         };
         let sending = async {
             let mut work = self.work.lock().await;
-            if self.send_traces(&mut work, otlp).await {
-                self.send_figures(&mut work, otlp).await;
-            }
+            self.send_figures(&mut work, otlp).await;
+            self.send_traces(&mut work, otlp).await;
         };
         let _ = tokio::time::timeout(LAST_SENDING, sending).await;
         let lost = self.work.lock().await.batch.len() + self.gateway.traces().waiting();
@@ -123,15 +124,15 @@ impl Exporter {
         }
     }
 
-    /// `true`: the collector has all of them, or will never take them.
-    async fn send_traces(&self, work: &mut Work, otlp: &Otlp) -> bool {
+    /// Until there are none, or the collector cannot take them now.
+    async fn send_traces(&self, work: &mut Work, otlp: &Otlp) {
         let traces = self.gateway.traces();
         loop {
             if work.batch.is_empty() {
                 work.batch = traces.take();
             }
             if work.batch.is_empty() {
-                return true;
+                return;
             }
             let live = self.gateway.live();
             let message = spans(&work.batch, &live, resource(&self.instance));
@@ -145,16 +146,24 @@ impl Exporter {
             if matches!(sent, Sent::Refused(_)) {
                 traces.drop_all(count);
             }
-            if !self.note(work, sent) {
-                return false;
+            let is_later = matches!(sent, Sent::Later(..));
+            self.note(&mut work.traces, "traces", sent);
+            if is_later {
+                return;
             }
             work.batch.clear();
+            if !work.traces.is_open(self.gateway.clock().now()) {
+                return;
+            }
         }
     }
 
     /// They count from the start on, so what is not taken now is in the next message.
     async fn send_figures(&self, work: &mut Work, otlp: &Otlp) {
         let series = self.gateway.figures().series();
+        if series.is_empty() {
+            return;
+        }
         let began = u64::try_from(self.gateway.started()).unwrap_or(0);
         let now = u64::try_from(self.gateway.clock().unix_micros()).unwrap_or(0);
         let period = (
@@ -166,33 +175,32 @@ impl Exporter {
         let sent = self
             .post(otlp, "/v1/metrics", message.encode_to_vec())
             .await;
-        self.note(work, sent);
+        self.note(&mut work.figures, "metrics", sent);
     }
 
-    /// Logs the first failure and the end of failures, and decides on a pause. `false`: send it again later.
-    fn note(&self, work: &mut Work, sent: Sent) -> bool {
-        let (fault, told, is_over) = match sent {
+    /// Logs the first failure and the end of failures, and decides on a pause.
+    fn note(&self, way: &mut Way, what: &str, sent: Sent) {
+        let (fault, told) = match sent {
             Sent::Taken(_) => {
-                if work.rest.take().is_some() {
-                    tracing::info!("the collector takes telemetry again");
+                if way.rest.take().is_some() {
+                    tracing::info!(what, "the collector takes telemetry again");
                 }
-                return true;
+                return;
             }
-            Sent::Later(fault, told) => (fault, told, false),
-            Sent::Refused(fault) => (fault, None, true),
+            Sent::Later(fault, told) => (fault, told),
+            Sent::Refused(fault) => (fault, None),
         };
         self.gateway.traces().count_failure();
-        if work.rest.is_none() {
+        if way.rest.is_none() {
             tracing::warn!(
+                what,
                 fault,
                 "telemetry cannot be sent to the collector; this is logged once until it can"
             );
         }
-        let length = work.rest.map_or(FIRST_REST, |rest| rest.length * 2);
+        let length = way.rest.map_or(FIRST_REST, |(_, length)| length * 2);
         let length = length.max(told.unwrap_or_default()).min(LONGEST_REST);
-        let until = self.gateway.clock().now() + length;
-        work.rest = Some(Rest { until, length });
-        is_over
+        way.rest = Some((self.gateway.clock().now() + length, length));
     }
 
     /// Of the URL only the origin is in a log: the rest may hold a token.
@@ -231,6 +239,12 @@ impl Exporter {
             Err(error @ FetchError::TooLarge(_)) => Sent::Refused(format!("{origin}: {error}")),
             Err(error) => Sent::Later(format!("{origin}: {error}"), None),
         }
+    }
+}
+
+impl Way {
+    fn is_open(&self, now: Instant) -> bool {
+        self.rest.is_none_or(|(until, _)| now >= until)
     }
 }
 
