@@ -3,10 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use ostia::otlp::proto::{
-    HistogramDataPoint, KeyValue, Metric, Metrics, Resource, Span, Traces, Value,
-};
-use prost::Message as _;
+use ostia::otlp::Message as _;
+use ostia::otlp::proto::{HistogramDataPoint, KeyValue, Metric, Metrics, Resource, Span, Traces};
 
 use crate::backend::{Ending, FakeBackend, Received, Record, Script};
 
@@ -53,7 +51,7 @@ impl Collector {
 
     pub fn spans_so_far(&self) -> Vec<Span> {
         let messages = self.sent("/v1/traces").into_iter().map(|record| {
-            Traces::decode(&*record.received.body).expect("traces that can be decoded")
+            Traces::decode(&record.received.body).expect("traces that can be decoded")
         });
         let resources = messages.flat_map(|message| message.resource_spans);
         let resources = resources.inspect(|one| assert_is_ostia(one.resource.as_ref()));
@@ -65,7 +63,7 @@ impl Collector {
     pub fn metrics(&self) -> BTreeMap<String, Metric> {
         let messages = self.sent("/v1/metrics");
         let last = messages.last().expect("a message with metrics");
-        let message = Metrics::decode(&*last.received.body).expect("metrics that can be decoded");
+        let message = Metrics::decode(&last.received.body).expect("metrics that can be decoded");
         let resources = message.resource_metrics.into_iter();
         let resources = resources.inspect(|one| assert_is_ostia(one.resource.as_ref()));
         let scopes = resources.flat_map(|resource| resource.scope_metrics);
@@ -101,13 +99,15 @@ fn assert_is_ostia(resource: Option<&Resource>) {
 pub fn attributes(all: &[KeyValue]) -> BTreeMap<String, String> {
     let mut attributes = BTreeMap::new();
     for one in all {
-        let value = one.value.as_ref().and_then(|value| value.value.as_ref());
-        let text = match value.expect("a value") {
-            Value::Text(text) => text.clone(),
-            Value::Flag(flag) => flag.to_string(),
-            Value::Number(number) => number.to_string(),
-            Value::Fraction(fraction) => fraction.to_string(),
-        };
+        let value = one.value.clone().expect("a value");
+        let texts = [
+            value.text,
+            value.flag.map(|flag| flag.to_string()),
+            value.number.map(|number| number.to_string()),
+            value.fraction.map(|fraction| fraction.to_string()),
+        ];
+        let [text] = <[String; 1]>::try_from(texts.into_iter().flatten().collect::<Vec<_>>())
+            .expect("one value");
         let before = attributes.insert(one.key.clone(), text);
         assert_eq!(before, None, "{} stands twice", one.key);
     }

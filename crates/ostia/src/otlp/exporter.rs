@@ -1,4 +1,5 @@
 use std::convert::Infallible;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -6,9 +7,9 @@ use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
 use http::{Method, StatusCode};
 use ostia_core::RequestId;
-use prost::Message as _;
 use tokio::sync::Mutex;
 
+use super::Message as _;
 use super::metrics::metrics;
 use super::proto::TracesTaken;
 use super::resource::resource;
@@ -16,8 +17,8 @@ use super::spans::spans;
 use crate::catalog::{HttpUrl, Target, Timeouts};
 use crate::gateway::Gateway;
 use crate::settings::Otlp;
-use crate::telemetry::{Series, TracedRequest};
-use crate::upstream::FetchError;
+use crate::telemetry::TracedRequest;
+use crate::upstream::{Client, FetchError};
 
 /// How long a traced request waits for others.
 const EVERY: Duration = Duration::from_secs(1);
@@ -48,6 +49,8 @@ struct Work {
     /// A collector may take the one and not the other.
     traces: Way,
     figures: Way,
+    /// The last one used, so that its connection lasts.
+    client: Option<Arc<Client>>,
 }
 
 /// How the sending of one kind of message goes.
@@ -136,7 +139,9 @@ impl Exporter {
             }
             let live = self.gateway.live();
             let message = spans(&work.batch, &live, resource(&self.instance));
-            let sent = self.post(otlp, "/v1/traces", message.encode_to_vec()).await;
+            let sent = self
+                .post(otlp, "/v1/traces", message.encode(), &mut work.client)
+                .await;
             let count = work.batch.len();
             if let Sent::Taken(answer) = &sent {
                 let refused = refused(answer).min(count);
@@ -170,10 +175,10 @@ impl Exporter {
             began.saturating_mul(1_000_000_000),
             now.saturating_mul(1_000),
         );
-        let all = series.iter().map(|series| -> &Series { series });
+        let all = series.iter().map(Deref::deref);
         let message = metrics(all, period, resource(&self.instance));
         let sent = self
-            .post(otlp, "/v1/metrics", message.encode_to_vec())
+            .post(otlp, "/v1/metrics", message.encode(), &mut work.client)
             .await;
         self.note(&mut work.figures, "metrics", sent);
     }
@@ -204,7 +209,13 @@ impl Exporter {
     }
 
     /// Of the URL only the origin is in a log: the rest may hold a token.
-    async fn post(&self, otlp: &Otlp, path: &str, body: Vec<u8>) -> Sent {
+    async fn post(
+        &self,
+        otlp: &Otlp,
+        path: &str,
+        body: Vec<u8>,
+        kept: &mut Option<Arc<Client>>,
+    ) -> Sent {
         let base = otlp.endpoint.expose().trim_end_matches('/');
         let Ok(url) = HttpUrl::parse(&format!("{base}{path}")) else {
             return Sent::Refused("`telemetry.otlp_endpoint` is not a URL".to_owned());
@@ -222,6 +233,7 @@ impl Exporter {
             Ok(client) => client,
             Err(error) => return Sent::Later(format!("{origin}: {error}"), None),
         };
+        *kept = Some(Arc::clone(&client));
         let mut headers: HeaderMap = otlp.headers.expose().clone();
         let protobuf = HeaderValue::from_static("application/x-protobuf");
         headers.insert(CONTENT_TYPE, protobuf);

@@ -144,7 +144,7 @@ fn metric(family: &Family, data_points: Vec<HistogramDataPoint>) -> Metric {
         unit: family.unit.to_owned(),
         histogram: Some(proto::Histogram {
             data_points,
-            aggregation_temporality: proto::Temporality::Cumulative.into(),
+            aggregation_temporality: proto::CUMULATIVE,
         }),
     }
 }

@@ -9,5 +9,7 @@ mod names;
 pub mod proto;
 mod resource;
 mod spans;
+mod wire;
 
 pub use exporter::Exporter;
+pub use wire::Message;

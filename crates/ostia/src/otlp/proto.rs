@@ -1,236 +1,195 @@
 //! The messages of OTLP 1.x, with the fields that are used here. The numbers are those of opentelemetry-proto.
 
-use prost::{Message, Oneof};
+use super::wire::message;
 
-/// What traces are sent as: an `ExportTraceServiceRequest`.
-#[derive(Clone, PartialEq, Message)]
-pub struct Traces {
-    #[prost(message, repeated, tag = "1")]
-    pub resource_spans: Vec<ResourceSpans>,
+message! {
+    /// What traces are sent as: an `ExportTraceServiceRequest`.
+    Traces {
+        1 resource_spans: Vec<ResourceSpans>,
+    }
 }
 
-#[derive(Clone, PartialEq, Message)]
-pub struct ResourceSpans {
-    #[prost(message, optional, tag = "1")]
-    pub resource: Option<Resource>,
-    #[prost(message, repeated, tag = "2")]
-    pub scope_spans: Vec<ScopeSpans>,
+message! {
+    ResourceSpans {
+        1 resource: Option<Resource>,
+        2 scope_spans: Vec<ScopeSpans>,
+    }
 }
 
-#[derive(Clone, PartialEq, Message)]
-pub struct ScopeSpans {
-    #[prost(message, optional, tag = "1")]
-    pub scope: Option<Scope>,
-    #[prost(message, repeated, tag = "2")]
-    pub spans: Vec<Span>,
+message! {
+    ScopeSpans {
+        1 scope: Option<Scope>,
+        2 spans: Vec<Span>,
+    }
 }
 
-#[derive(Clone, PartialEq, Message)]
-pub struct Span {
-    #[prost(bytes = "vec", tag = "1")]
-    pub trace_id: Vec<u8>,
-    #[prost(bytes = "vec", tag = "2")]
-    pub span_id: Vec<u8>,
-    /// Empty: the trace begins here.
-    #[prost(bytes = "vec", tag = "4")]
-    pub parent_span_id: Vec<u8>,
-    #[prost(string, tag = "5")]
-    pub name: String,
-    #[prost(enumeration = "SpanKind", tag = "6")]
-    pub kind: i32,
-    #[prost(fixed64, tag = "7")]
-    pub start_time_unix_nano: u64,
-    #[prost(fixed64, tag = "8")]
-    pub end_time_unix_nano: u64,
-    #[prost(message, repeated, tag = "9")]
-    pub attributes: Vec<KeyValue>,
-    #[prost(message, optional, tag = "15")]
-    pub status: Option<Status>,
-    #[prost(fixed32, tag = "16")]
-    pub flags: u32,
+message! {
+    Span {
+        1 trace_id: Vec<u8>,
+        2 span_id: Vec<u8>,
+        /// Empty: the trace begins here.
+        4 parent_span_id: Vec<u8>,
+        5 name: String,
+        6 kind: i64,
+        7 start_time_unix_nano: u64,
+        8 end_time_unix_nano: u64,
+        9 attributes: Vec<KeyValue>,
+        15 status: Option<Status>,
+        16 flags: u32,
+    }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, prost::Enumeration)]
-#[repr(i32)]
-pub enum SpanKind {
-    Unspecified = 0,
-    Server = 2,
-    Client = 3,
+/// [`Span::kind`] of the gateway's own work.
+pub const SERVER: i64 = 2;
+/// [`Span::kind`] of a call.
+pub const CLIENT: i64 = 3;
+
+message! {
+    Status {
+        3 code: i64,
+    }
 }
 
-#[derive(Clone, PartialEq, Message)]
-pub struct Status {
-    #[prost(enumeration = "StatusCode", tag = "3")]
-    pub code: i32,
+/// [`Status::code`] of what failed.
+pub const ERROR: i64 = 2;
+
+message! {
+    /// What metrics are sent as: an `ExportMetricsServiceRequest`.
+    Metrics {
+        1 resource_metrics: Vec<ResourceMetrics>,
+    }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, prost::Enumeration)]
-#[repr(i32)]
-pub enum StatusCode {
-    Unset = 0,
-    Error = 2,
+message! {
+    ResourceMetrics {
+        1 resource: Option<Resource>,
+        2 scope_metrics: Vec<ScopeMetrics>,
+    }
 }
 
-/// What metrics are sent as: an `ExportMetricsServiceRequest`.
-#[derive(Clone, PartialEq, Message)]
-pub struct Metrics {
-    #[prost(message, repeated, tag = "1")]
-    pub resource_metrics: Vec<ResourceMetrics>,
+message! {
+    ScopeMetrics {
+        1 scope: Option<Scope>,
+        2 metrics: Vec<Metric>,
+    }
 }
 
-#[derive(Clone, PartialEq, Message)]
-pub struct ResourceMetrics {
-    #[prost(message, optional, tag = "1")]
-    pub resource: Option<Resource>,
-    #[prost(message, repeated, tag = "2")]
-    pub scope_metrics: Vec<ScopeMetrics>,
+message! {
+    Metric {
+        1 name: String,
+        2 description: String,
+        3 unit: String,
+        9 histogram: Option<Histogram>,
+    }
 }
 
-#[derive(Clone, PartialEq, Message)]
-pub struct ScopeMetrics {
-    #[prost(message, optional, tag = "1")]
-    pub scope: Option<Scope>,
-    #[prost(message, repeated, tag = "2")]
-    pub metrics: Vec<Metric>,
+message! {
+    Histogram {
+        1 data_points: Vec<HistogramDataPoint>,
+        2 aggregation_temporality: i64,
+    }
 }
 
-#[derive(Clone, PartialEq, Message)]
-pub struct Metric {
-    #[prost(string, tag = "1")]
-    pub name: String,
-    #[prost(string, tag = "2")]
-    pub description: String,
-    #[prost(string, tag = "3")]
-    pub unit: String,
-    #[prost(message, optional, tag = "9")]
-    pub histogram: Option<Histogram>,
+/// [`Histogram::aggregation_temporality`]: each point counts from the start on.
+pub const CUMULATIVE: i64 = 2;
+
+message! {
+    HistogramDataPoint {
+        2 start_time_unix_nano: u64,
+        3 time_unix_nano: u64,
+        4 count: u64,
+        5 sum: Option<f64>,
+        /// One more than bounds.
+        6 bucket_counts: Vec<u64>,
+        7 explicit_bounds: Vec<f64>,
+        9 attributes: Vec<KeyValue>,
+    }
 }
 
-#[derive(Clone, PartialEq, Message)]
-pub struct Histogram {
-    #[prost(message, repeated, tag = "1")]
-    pub data_points: Vec<HistogramDataPoint>,
-    #[prost(enumeration = "Temporality", tag = "2")]
-    pub aggregation_temporality: i32,
+message! {
+    Resource {
+        1 attributes: Vec<KeyValue>,
+    }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, prost::Enumeration)]
-#[repr(i32)]
-pub enum Temporality {
-    Unspecified = 0,
-    /// Each point counts from the start on.
-    Cumulative = 2,
+message! {
+    Scope {
+        1 name: String,
+        2 version: String,
+    }
 }
 
-#[derive(Clone, PartialEq, Message)]
-pub struct HistogramDataPoint {
-    #[prost(fixed64, tag = "2")]
-    pub start_time_unix_nano: u64,
-    #[prost(fixed64, tag = "3")]
-    pub time_unix_nano: u64,
-    #[prost(fixed64, tag = "4")]
-    pub count: u64,
-    #[prost(double, optional, tag = "5")]
-    pub sum: Option<f64>,
-    /// One more than bounds.
-    #[prost(fixed64, repeated, tag = "6")]
-    pub bucket_counts: Vec<u64>,
-    #[prost(double, repeated, tag = "7")]
-    pub explicit_bounds: Vec<f64>,
-    #[prost(message, repeated, tag = "9")]
-    pub attributes: Vec<KeyValue>,
+message! {
+    KeyValue {
+        1 key: String,
+        2 value: Option<AnyValue>,
+    }
 }
 
-#[derive(Clone, PartialEq, Message)]
-pub struct Resource {
-    #[prost(message, repeated, tag = "1")]
-    pub attributes: Vec<KeyValue>,
+message! {
+    /// One of them is set.
+    AnyValue {
+        1 text: Option<String>,
+        2 flag: Option<bool>,
+        3 number: Option<i64>,
+        4 fraction: Option<f64>,
+    }
 }
 
-#[derive(Clone, PartialEq, Message)]
-pub struct Scope {
-    #[prost(string, tag = "1")]
-    pub name: String,
-    #[prost(string, tag = "2")]
-    pub version: String,
+message! {
+    /// A collector's answer to traces.
+    TracesTaken {
+        1 partial_success: Option<PartialSuccess>,
+    }
 }
 
-#[derive(Clone, PartialEq, Message)]
-pub struct KeyValue {
-    #[prost(string, tag = "1")]
-    pub key: String,
-    #[prost(message, optional, tag = "2")]
-    pub value: Option<AnyValue>,
+message! {
+    PartialSuccess {
+        1 rejected_spans: i64,
+    }
 }
 
-#[derive(Clone, PartialEq, Message)]
-pub struct AnyValue {
-    #[prost(oneof = "Value", tags = "1, 2, 3, 4")]
-    pub value: Option<Value>,
-}
-
-#[derive(Clone, PartialEq, Oneof)]
-pub enum Value {
-    #[prost(string, tag = "1")]
-    Text(String),
-    #[prost(bool, tag = "2")]
-    Flag(bool),
-    #[prost(int64, tag = "3")]
-    Number(i64),
-    #[prost(double, tag = "4")]
-    Fraction(f64),
-}
-
-/// A collector's answer to traces.
-#[derive(Clone, PartialEq, Message)]
-pub struct TracesTaken {
-    #[prost(message, optional, tag = "1")]
-    pub partial_success: Option<PartialSuccess>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-pub struct PartialSuccess {
-    #[prost(int64, tag = "1")]
-    pub rejected_spans: i64,
-}
-
-impl From<&str> for Value {
+impl From<&str> for AnyValue {
     fn from(text: &str) -> Self {
-        Self::Text(text.to_owned())
+        Self {
+            text: Some(text.to_owned()),
+            ..Self::default()
+        }
     }
 }
 
-impl From<String> for Value {
-    fn from(text: String) -> Self {
-        Self::Text(text)
-    }
-}
-
-impl From<bool> for Value {
+impl From<bool> for AnyValue {
     fn from(flag: bool) -> Self {
-        Self::Flag(flag)
+        Self {
+            flag: Some(flag),
+            ..Self::default()
+        }
     }
 }
 
-impl From<u64> for Value {
+impl From<u64> for AnyValue {
     fn from(number: u64) -> Self {
-        Self::Number(i64::try_from(number).unwrap_or(i64::MAX))
+        Self {
+            number: Some(i64::try_from(number).unwrap_or(i64::MAX)),
+            ..Self::default()
+        }
     }
 }
 
-impl From<f64> for Value {
+impl From<f64> for AnyValue {
     fn from(fraction: f64) -> Self {
-        Self::Fraction(fraction)
+        Self {
+            fraction: Some(fraction),
+            ..Self::default()
+        }
     }
 }
 
 impl KeyValue {
-    pub fn new(key: &str, value: impl Into<Value>) -> Self {
+    pub fn new(key: &str, value: impl Into<AnyValue>) -> Self {
         Self {
             key: key.to_owned(),
-            value: Some(AnyValue {
-                value: Some(value.into()),
-            }),
+            value: Some(value.into()),
         }
     }
 }
@@ -238,6 +197,7 @@ impl KeyValue {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::otlp::wire::Message as _;
 
     /// Requests that the Python package opentelemetry-proto wrote. `golden.py` beside them makes them again.
     const SPANS: &[u8] = include_bytes!("golden/spans.bin");
@@ -271,13 +231,11 @@ mod tests {
             span_id: (16..24).collect(),
             parent_span_id: (24..32).collect(),
             name: "chat m".to_owned(),
-            kind: SpanKind::Client.into(),
+            kind: CLIENT,
             start_time_unix_nano: 1_000,
             end_time_unix_nano: 2_000,
             attributes: of_each_kind(),
-            status: Some(Status {
-                code: StatusCode::Error.into(),
-            }),
+            status: Some(Status { code: ERROR }),
             flags: 0x301,
         };
         let traces = Traces {
@@ -290,7 +248,7 @@ mod tests {
             }],
         };
         assert_eq!(Traces::decode(SPANS).unwrap(), traces);
-        assert_eq!(traces.encode_to_vec(), SPANS);
+        assert_eq!(traces.encode(), SPANS);
     }
 
     #[test]
@@ -310,7 +268,7 @@ mod tests {
             unit: "s".to_owned(),
             histogram: Some(Histogram {
                 data_points: vec![point],
-                aggregation_temporality: Temporality::Cumulative.into(),
+                aggregation_temporality: CUMULATIVE,
             }),
         };
         let metrics = Metrics {
@@ -323,6 +281,6 @@ mod tests {
             }],
         };
         assert_eq!(Metrics::decode(METRICS).unwrap(), metrics);
-        assert_eq!(metrics.encode_to_vec(), METRICS);
+        assert_eq!(metrics.encode(), METRICS);
     }
 }

@@ -5,7 +5,7 @@ use ostia_core::Outcome;
 
 use super::names::{operation, provider};
 use super::proto::{
-    KeyValue, Resource, ResourceSpans, ScopeSpans, Span, SpanKind, Status, StatusCode, Traces,
+    CLIENT, ERROR, KeyValue, Resource, ResourceSpans, SERVER, ScopeSpans, Span, Status, Traces,
 };
 use super::resource::scope;
 use crate::catalog::Deployment;
@@ -48,7 +48,7 @@ fn request_span(request: &TracedRequest, scheme: &str) -> Span {
         KeyValue::new("http.response.status_code", u64::from(request.status)),
         KeyValue::new("url.path", &*request.path),
         KeyValue::new("url.scheme", scheme),
-        KeyValue::new("ostia.request_id", request.id.to_string()),
+        KeyValue::new("ostia.request_id", &*request.id.to_string()),
         KeyValue::new("ostia.outcome", request.outcome.as_str()),
         KeyValue::new("ostia.queue_duration", seconds(request.queue_ms)),
     ];
@@ -59,7 +59,7 @@ fn request_span(request: &TracedRequest, scheme: &str) -> Span {
         span_id: request.request_span().to_vec(),
         parent_span_id: request.parent.map(Vec::from).unwrap_or_default(),
         name: format!("{} {route}", request.method),
-        kind: SpanKind::Server.into(),
+        kind: SERVER,
         start_time_unix_nano: nanos(request.began),
         end_time_unix_nano: nanos(request.ended),
         attributes,
@@ -117,7 +117,7 @@ fn call_span(request: &TracedRequest, deployment: Option<&Arc<Deployment>>) -> O
         span_id: request.call_span().to_vec(),
         parent_span_id: request.request_span().to_vec(),
         name: format!("{name} {}", request.model),
-        kind: SpanKind::Client.into(),
+        kind: CLIENT,
         start_time_unix_nano: nanos(request.began.saturating_add(sent).min(request.ended)),
         end_time_unix_nano: nanos(request.ended),
         attributes,
@@ -137,12 +137,9 @@ fn error_type(request: &TracedRequest) -> Option<KeyValue> {
 }
 
 fn status(is_error: bool) -> Status {
-    let code = if is_error {
-        StatusCode::Error
-    } else {
-        StatusCode::Unset
-    };
-    Status { code: code.into() }
+    Status {
+        code: if is_error { ERROR } else { 0 },
+    }
 }
 
 fn seconds(millis: u64) -> f64 {

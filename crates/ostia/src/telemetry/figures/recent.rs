@@ -123,7 +123,7 @@ impl Counted {
             self.models.entry(name.clone()).or_default().add(counts);
         }
         for (code, count) in &other.errors {
-            *self.errors.entry(code).or_default() += count;
+            *self.errors.entry(*code).or_default() += count;
         }
     }
 

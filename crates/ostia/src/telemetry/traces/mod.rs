@@ -191,10 +191,11 @@ fn call_span(id: RequestId) -> [u8; 8] {
     (u64::from_be_bytes(random_part(id)) ^ 1).to_be_bytes()
 }
 
-/// Decides by the 56 random bits at the end of the trace's id, as the samplers of OpenTelemetry do.
+/// Decides by the random bits at the end of the trace's id, as the samplers of OpenTelemetry do. They have 56, of which
+/// a fraction can hold 53.
 fn is_drawn(id: RequestId, ratio: f64) -> bool {
-    const BITS: u32 = 56;
-    let drawn = u64::from_be_bytes(random_part(id)) & ((1 << BITS) - 1);
+    const BITS: u32 = 53;
+    let drawn = (u64::from_be_bytes(random_part(id)) >> 3) & ((1 << BITS) - 1);
     (drawn as f64) < ratio * (1_u64 << BITS) as f64
 }
 
