@@ -3,6 +3,7 @@
 //!
 //! - [`backend`]: a scripted inference server over a raw socket, which records all it sees
 //! - [`client`]: a raw HTTP/1.1 client and a reference reader for event streams
+//! - [`collector`]: a collector of OpenTelemetry
 //! - [`disk`]: a disk that hangs when told to
 //! - [`echo`]: a backend of another kind, without any HTTP
 //! - [`chaos`]: a TCP proxy that can be told to fail while it runs
@@ -25,6 +26,7 @@ pub mod backend;
 pub mod canary;
 pub mod chaos;
 pub mod client;
+pub mod collector;
 pub mod disk;
 pub mod echo;
 pub mod gate;

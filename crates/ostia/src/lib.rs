@@ -9,7 +9,7 @@
 //! ```
 //!
 //! Beside the path: [`catalog`] (what is served), [`fleet`] (how it is doing), [`cluster`] (what schedulers say),
-//! [`config`], [`listings`] (lists for users), [`admin`], [`telemetry`]. [`boot`] puts the parts together.
+//! [`config`], [`listings`] (lists for users), [`admin`], [`telemetry`], [`otlp`]. [`boot`] puts the parts together.
 
 pub mod account;
 pub mod admin;
@@ -35,6 +35,7 @@ pub mod identify;
 pub mod listen;
 pub mod listings;
 pub mod live;
+pub mod otlp;
 pub mod ownership;
 pub mod people;
 pub mod pipeline;

@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use http::HeaderMap;
 use ipnet::IpNet;
 use ostia_core::{Retention, Role, Secret};
 
@@ -37,6 +38,7 @@ pub struct Settings {
     pub alerts: Alerts,
     pub upstream: Upstream,
     pub journal: JournalSettings,
+    pub telemetry: Telemetry,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -334,6 +336,25 @@ impl Alerts {
         let targets = [&self.webhook, &self.alertmanager, &self.heartbeat_url];
         self.smtp.is_some() || targets.iter().any(|target| target.is_some())
     }
+}
+
+/// Who gets figures and traces.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Telemetry {
+    /// `None`: nobody; they are there for whoever asks.
+    pub otlp: Option<Otlp>,
+}
+
+/// A collector of OpenTelemetry.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Otlp {
+    /// The base URL, which may hold a token.
+    pub endpoint: Secret<String>,
+    /// Sent with every message.
+    pub headers: Secret<HeaderMap>,
+    /// The share of requests that are traced if their callers leave it open, from 0 to 1.
+    pub trace_ratio: f64,
+    pub metrics_interval: Duration,
 }
 
 /// A timeout of `None` is disabled.

@@ -59,6 +59,8 @@ pub struct Books {
     pub witness: Arc<dyn Observer>,
     /// Told of this request's row: its event in the log, where one is kept.
     pub access: Option<Arc<dyn Observer>>,
+    /// Told of this request's row too: its trace, if it is traced.
+    pub trace: Option<Arc<dyn Observer>>,
     pub clock: Arc<dyn Clock>,
     /// Set when the process gives up on requests that still run. Those that nobody closed then become `interrupted`.
     pub shutting_down: Arc<AtomicBool>,

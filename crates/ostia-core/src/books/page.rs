@@ -194,7 +194,12 @@ impl Page {
             None => self.books.recorder.rejected(&row),
         }
         self.books.witness.closed(&row);
-        for observer in self.observers.iter().chain([&self.books.access]).flatten() {
+        for observer in self
+            .observers
+            .iter()
+            .chain([&self.books.access, &self.books.trace])
+            .flatten()
+        {
             observer.closed(&row);
         }
         self.state = State::Closed(slot);

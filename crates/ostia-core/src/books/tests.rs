@@ -117,6 +117,7 @@ impl Rig {
             recorder: Arc::new(self.book.clone()),
             witness: Arc::new(Nobody),
             access: None,
+            trace: None,
             clock: self.clock.clone(),
             shutting_down: self.shutting_down.clone(),
             dismissed: Arc::default(),

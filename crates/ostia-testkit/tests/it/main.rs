@@ -63,6 +63,7 @@ mod silences;
 mod store_faults;
 mod store_postgres;
 mod stored;
+mod telemetry;
 mod tokens;
 mod tunnels;
 mod usage;

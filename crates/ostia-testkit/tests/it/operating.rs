@@ -1,5 +1,9 @@
 //! What operators see and do on the admin listener.
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use ostia_core::ManualClock;
 use ostia_testkit::backend::{FakeBackend, Script};
 use ostia_testkit::client::{Answer, RawClient, Request};
 use ostia_testkit::gate::Gate;
@@ -193,5 +197,56 @@ async fn a_scrape_has_series_of_endpoints_that_were_used() {
     assert_eq!(gateway.call(&gateway.chat("m7")).await.status(), 200);
     gauges::at_rest(gateway.admin_address()).await;
     assert_eq!(labelled().await, ["lab-vllm-m7"]);
+    gateway.finish(&[&backend]).await;
+}
+
+#[tokio::test]
+async fn what_goes_on_is_counted_over_the_last_minutes() {
+    let backend = FakeBackend::start().await;
+    backend.otherwise(Script::completion().prompt_tokens(11, 4));
+    let clock = Arc::new(ManualClock::at(1_795_392_000_000_000));
+    let site = Site::new().model("m", &backend);
+    let gateway = TestGateway::start_at(site, Arc::clone(&clock) as _).await;
+    for _ in 0..2 {
+        assert_eq!(gateway.call(&gateway.chat("m")).await.status(), 200);
+    }
+    assert_eq!(gateway.call(&gateway.chat("absent")).await.status(), 404);
+    gauges::at_rest(gateway.admin_address()).await;
+    let now = read(&gateway, "/admin/now").await;
+    assert_eq!((&now["window"], &now["seconds"]), (&json!("5m"), &json!(0)));
+    assert_eq!((&now["in_flight"], &now["waiting"]), (&json!(0), &json!(0)));
+    assert_eq!(now["total"]["requests"], 3);
+    assert_eq!(now["total"]["outcomes"]["rejected"], 1);
+    let model = &now["models"]["m"];
+    assert_eq!(
+        (&model["requests"], &model["prompt_tokens"]),
+        (&json!(2), &json!(22))
+    );
+    assert!(model["time_to_first_token_ms"]["p99"].is_number(), "{now}");
+    assert_eq!(now["errors"], json!({"model_not_found": 1}));
+
+    for _ in 0..6 {
+        clock.advance(Duration::from_secs(60));
+        gateway.gateway().turn_minute();
+    }
+    let now = read(&gateway, "/admin/now?window=5m").await;
+    assert_eq!(
+        (&now["seconds"], &now["total"]["requests"]),
+        (&json!(300), &json!(0))
+    );
+    assert_eq!((&now["models"], &now["errors"]), (&json!({}), &json!({})));
+    for window in ["1h", "start"] {
+        let now = read(&gateway, &format!("/admin/now?window={window}")).await;
+        assert_eq!(
+            (&now["seconds"], &now["total"]["requests"]),
+            (&json!(360), &json!(3))
+        );
+        assert_eq!(now["errors"], json!({"model_not_found": 1}), "{window}");
+    }
+    let bad = admin(&gateway, Request::get("/admin/now?window=2h")).await;
+    assert_eq!(
+        (bad.status(), bad.json()["error"]["param"].as_str()),
+        (400, Some("window"))
+    );
     gateway.finish(&[&backend]).await;
 }

@@ -11,7 +11,7 @@ use super::ready::readiness;
 use super::status::status;
 use super::token::Token;
 use super::{
-    clusters, configuration, drain, endpoints, limits, maintenance, people, reload, upgrade,
+    clusters, configuration, drain, endpoints, limits, maintenance, now, people, reload, upgrade,
 };
 use crate::dialect::PLAIN;
 use crate::gateway::{Gateway, NO_ROUTE, begin_access, json_answer, logged};
@@ -122,6 +122,7 @@ impl Admin {
             AdminKind::SetNotice => maintenance::set(gateway, asked).await?,
             AdminKind::ClearNotice => maintenance::clear(gateway, asked.capture()).await?,
             AdminKind::Status => status(gateway, &self.public).await,
+            AdminKind::Now => now::now(gateway, &asked)?,
             AdminKind::Endpoints => endpoints::page(gateway, &asked)?,
             AdminKind::Endpoint => endpoints::one(gateway, asked.capture())?,
             AdminKind::DrainEndpoint => drain::endpoint(gateway, asked.capture(), true)?,

@@ -12,6 +12,7 @@ use crate::admit::Heard;
 use crate::alerts::Alerts;
 use crate::gateway::Gateway;
 use crate::live::move_former_notices;
+use crate::otlp::Exporter;
 use crate::runtime::{spawn, spawn_blocking};
 use crate::settings::MaintenanceSource;
 
@@ -35,6 +36,8 @@ const REGISTRAR_LOOK: Duration = Duration::from_millis(500);
 const KEY_LOOK: Duration = Duration::from_secs(10);
 /// How soon other replicas may continue a response.
 const TELL_RESPONSES: Duration = Duration::from_millis(200);
+/// How often the figures of the last minutes are kept.
+const MINUTE: Duration = Duration::from_secs(60);
 const FIRST_PRUNING: Duration = Duration::from_secs(60 * 60);
 const PRUNING: Duration = Duration::from_secs(24 * 60 * 60);
 /// A pause in which others can use the database.
@@ -69,7 +72,7 @@ pub(super) async fn first_look(gateway: &Gateway) {
 }
 
 /// Starts all of it. Each duty has a name in readiness and metrics.
-pub(super) fn begin(gateway: &Arc<Gateway>) {
+pub(super) fn begin(gateway: &Arc<Gateway>, exporter: &Arc<Exporter>) {
     start(gateway, "clusters", poll_clusters);
     start(gateway, "maintenance", poll_notices);
     start(gateway, "maintenance_sources", poll_sources);
@@ -93,6 +96,13 @@ pub(super) fn begin(gateway: &Arc<Gateway>) {
     start(gateway, "left_journals", adopt_journals);
     start(gateway, "health", check_health);
     start(gateway, "alerts", send_alerts);
+    gateway.turn_minute();
+    start(gateway, "figures", turn_minutes);
+    let exporter = Arc::clone(exporter);
+    gateway.duties.begin("telemetry", move || {
+        let exporter = Arc::clone(&exporter);
+        async move { exporter.work().await }
+    });
 }
 
 fn start<W>(gateway: &Arc<Gateway>, name: &'static str, work: fn(Arc<Gateway>) -> W)
@@ -147,6 +157,13 @@ async fn send_alerts(gateway: Arc<Gateway>) -> Infallible {
     loop {
         tokio::time::sleep(Alerts::EVERY).await;
         alerts.look(&gateway).await;
+    }
+}
+
+async fn turn_minutes(gateway: Arc<Gateway>) -> Infallible {
+    loop {
+        tokio::time::sleep(MINUTE).await;
+        gateway.turn_minute();
     }
 }
 

@@ -19,11 +19,12 @@ use crate::gateway::{Gateway, Reloads, Wishes};
 use crate::identify::{ApiKeys, KeyWatch};
 use crate::listen::{self, Connections, Drain};
 use crate::live::{Live, Registry, Workbench};
+use crate::otlp::Exporter;
 use crate::ownership::Responses;
 use crate::read::{Budget, RefusedBytes};
 use crate::runtime::{Duties, spawn};
 use crate::settings::ListenAddress;
-use crate::telemetry::ErrorCounts;
+use crate::telemetry::{ErrorCounts, Recent};
 use crate::web::{Front, Site};
 
 /// How long the ledger may take at the end to carry its last rows to the store; the rest stays in the journal. Also the
@@ -50,6 +51,7 @@ pub struct Running {
     listener: JoinHandle<()>,
     admin: JoinHandle<()>,
     admin_drain: Drain,
+    exporter: Arc<Exporter>,
     /// Both sockets again, for a process that takes over.
     handed: Option<[Handed; 2]>,
 }
@@ -77,7 +79,8 @@ impl Running {
         if let Sockets::Inherited(predecessor) = sockets {
             take_over(predecessor, &gateway).await;
         }
-        duties::begin(&gateway);
+        let exporter = Arc::new(Exporter::new(Arc::clone(&gateway)));
+        duties::begin(&gateway, &exporter);
         let shown = shown_address(&server.admin_listen, admin_address);
         token.publish(&shown).map_err(StartError::Token)?;
         let handed = [
@@ -114,6 +117,7 @@ impl Running {
             api_keys,
             admin: spawn(admin),
             admin_drain,
+            exporter,
             handed: Some(handed),
         })
     }
@@ -216,7 +220,11 @@ impl Running {
         self.end_admin().await;
         self.gateway.admitter.shutdown().await;
         let touching = tokio::time::timeout(LAST_FLUSH, self.api_keys.flush_last_used());
-        let (touched, _) = tokio::join!(touching, self.gateway.ledger.flush(LAST_FLUSH));
+        let (touched, _, ()) = tokio::join!(
+            touching,
+            self.gateway.ledger.flush(LAST_FLUSH),
+            self.exporter.finish()
+        );
         if !matches!(touched, Ok(Ok(()))) {
             tracing::warn!("the last use of keys could not be written down");
         }
@@ -296,6 +304,8 @@ fn build(parts: Parts, registry: Registry, beside: bool) -> Result<Gateway, Star
         errors: ErrorCounts::default(),
         admitter,
         figures: Arc::default(),
+        recent: Recent::default(),
+        traces: Arc::default(),
         ledger,
         store,
         store_reached: AtomicBool::new(false),

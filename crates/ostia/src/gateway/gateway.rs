@@ -23,7 +23,7 @@ use crate::read::{Budget, Call, RefusedBytes};
 use crate::register::Board;
 use crate::relay;
 use crate::runtime::Duties;
-use crate::telemetry::{AccessLog, ErrorCounts, Figures};
+use crate::telemetry::{AccessLog, Arrived, ErrorCounts, Figures, Recent, Trace, Traces};
 use crate::upstream::{Clients, Promise};
 
 /// A running gateway: the parts that requests use.
@@ -40,6 +40,8 @@ pub struct Gateway {
     pub(crate) denials: Denials,
     pub(crate) errors: ErrorCounts,
     pub(crate) figures: Arc<Figures>,
+    pub(crate) recent: Recent,
+    pub(crate) traces: Arc<Traces>,
     pub(crate) admitter: Admitter,
     pub(crate) body_budget: Arc<Budget>,
     pub(crate) refused_bytes: RefusedBytes,
@@ -103,6 +105,39 @@ impl Gateway {
     /// How long requests took and how large they were.
     pub fn figures(&self) -> &Figures {
         &self.figures
+    }
+
+    /// What was counted in the last minutes.
+    pub fn recent(&self) -> &Recent {
+        &self.recent
+    }
+
+    /// Ends a minute of [`Self::recent`].
+    pub fn turn_minute(&self) {
+        let now = self.clock.now();
+        self.recent.turn(now, &self.figures, &self.errors);
+    }
+
+    /// Traced requests on their way to a collector.
+    pub fn traces(&self) -> &Traces {
+        &self.traces
+    }
+
+    /// Begins a request's trace. `None`: it has none, as most requests.
+    pub(crate) fn trace(
+        &self,
+        live: &Live,
+        inbound: &mut Inbound,
+        route: &'static str,
+    ) -> Option<Arc<Trace>> {
+        let otlp = live.settings.telemetry.otlp.as_ref()?;
+        let arrived = Arrived {
+            id: inbound.id,
+            head: &mut inbound.head,
+            route,
+            received: inbound.received,
+        };
+        self.traces.begin(otlp.trace_ratio, arrived)
     }
 
     /// Refusals of things that exist but that the caller may not use.
@@ -187,11 +222,17 @@ impl Gateway {
     }
 
     /// What is needed to record a request.
-    pub fn books(&self, present: &Present, access: &AccessLog) -> Books {
+    pub(crate) fn books(
+        &self,
+        present: &Present,
+        access: &AccessLog,
+        trace: Option<&Arc<Trace>>,
+    ) -> Books {
         Books {
             recorder: Arc::clone(&self.ledger) as _,
             witness: Arc::clone(&self.figures) as _,
             access: access.row_observer(),
+            trace: trace.map(|trace| Arc::clone(trace) as _),
             clock: Arc::clone(&self.clock),
             shutting_down: Arc::clone(&self.shutting_down),
             dismissed: present.flag(),

@@ -22,7 +22,7 @@ use crate::account::Visit;
 use crate::admit::{Admission, Attempt, Entry, class_of, own_limits};
 use crate::backend;
 use crate::errors::{limit_headers, queue_header, served_header};
-use crate::gateway::Gateway;
+use crate::gateway::{Gateway, NO_ROUTE};
 use crate::identify::{Present, Principal, Sender};
 use crate::listen::Inbound;
 use crate::live::Live;
@@ -31,7 +31,7 @@ use crate::refusal::Refusal;
 use crate::relay::{self, ClientBody, InFlight};
 use crate::routes::{Address, Lost, Route};
 use crate::settings::OwnLimit;
-use crate::telemetry::AccessLog;
+use crate::telemetry::{AccessLog, Trace};
 
 /// Answers any request to the public listener. `route` is what its path leads to.
 async fn answer(
@@ -60,6 +60,7 @@ async fn answer(
     let principal = identifying.await?;
     access.caller(principal.identity());
     let access = &*access;
+    let name = route.as_ref().map_or(NO_ROUTE, Route::name);
     let case = |address, present| Case {
         gateway,
         live,
@@ -68,6 +69,8 @@ async fn answer(
         address,
         early,
         access,
+        route: name,
+        trace: None,
     };
     let present = || Arc::new(gateway.directory().enter(&principal.user_id));
     match &route {
@@ -102,6 +105,8 @@ struct Case<'a> {
     address: &'a Address<'a>,
     early: &'a Early,
     access: &'a AccessLog,
+    route: &'static str,
+    trace: Option<&'a Arc<Trace>>,
 }
 
 /// Answers an inference request. `stored`: it has no body, and asks for the response with this id.
@@ -115,7 +120,10 @@ async fn infer(
 ) -> Result<Response<ClientBody>, Refusal> {
     let api = &case.address.api;
     let shared = (&case.early.head_sent, &case.early.outlasting);
-    let books = case.gateway.books(case.present, case.access);
+    let trace = case.gateway.trace(case.live, inbound, case.route);
+    let trace = trace.as_ref();
+    let case = Case { trace, ..case };
+    let books = case.gateway.books(case.present, case.access, trace);
     let mut visit = Visit::begin(&books, inbound, case.principal, api, shared);
     let entering = Box::pin(async {
         match stored {
@@ -248,6 +256,7 @@ async fn dispatch(
         live,
         principal,
         present,
+        trace,
         ..
     } = case;
     let limits = &live.settings.limits;
@@ -258,6 +267,9 @@ async fn dispatch(
         headers: &inbound.head.headers,
     };
     gateway.figures().took(attempt.receipt().own_time());
+    if let Some(trace) = trace {
+        trace.sent(gateway.clock.now());
+    }
     gateway.admitter().begin();
     let answer = loop {
         let failure = match live.backends.call(&mut attempt, request).await {

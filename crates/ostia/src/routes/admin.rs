@@ -42,6 +42,7 @@ pub enum AdminKind {
     Upgrade,
     Drain,
     Status,
+    Now,
     Notices,
     SetNotice,
     ClearNotice,
@@ -182,6 +183,15 @@ pub static ADMIN_ROUTES: &[AdminRoute] = &[
         LOOKERS,
         "The process: version, age, readiness, what it holds",
     ),
+    AdminRoute {
+        query: &["window"],
+        ..get(
+            "/admin/now",
+            AdminKind::Now,
+            LOOKERS,
+            "What goes on: requests by outcome, tokens, quantiles of the time to the first token and errors by code of the last five minutes, or with `window` of the last hour (`1h`) or since the start (`start`)",
+        )
+    },
     AdminRoute {
         query: &["limit", "after", "cluster", "model"],
         ..get(

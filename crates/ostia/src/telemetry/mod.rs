@@ -6,8 +6,10 @@ mod error_counts;
 mod figures;
 pub mod log;
 mod pace;
+mod traces;
 
 pub use access::AccessLog;
 pub use error_counts::ErrorCounts;
-pub use figures::{Figures, Histogram, Reading, Series};
+pub use figures::{Counted, Figures, Histogram, ModelCounts, Reading, Recent, Series};
 pub use pace::{Pace, Quiet};
+pub use traces::{Arrived, Trace, TracedRequest, Traces};

@@ -34,18 +34,18 @@ impl Range {
     pub fn of(case: &Case<'_>, usual: &str) -> Result<Self, Fault> {
         let text = |name: &str| case.asked.query(name).unwrap_or_default();
         let (from, to) = (text("from"), text("to"));
-        let since = match from.is_empty() {
-            true => case
-                .asked
-                .query("since")
-                .unwrap_or_else(|| usual.to_owned()),
-            false => from,
+        let (name, since) = match from.is_empty() {
+            true => {
+                let since = case.asked.query("since");
+                ("since", since.unwrap_or_else(|| usual.to_owned()))
+            }
+            false => ("from", from),
         };
         let gateway = case.gateway();
         let zone = &case.live.settings.reports.timezone;
         let until = gateway.moment_of("to", &to)?;
         Ok(Self {
-            since: gateway.moment_of("since", &since)?.unwrap_or(0),
+            since: gateway.moment_of(name, &since)?.unwrap_or(0),
             until,
             now: gateway.clock().unix_micros(),
             zone: TimeZone::get(zone).unwrap_or(TimeZone::UTC),

@@ -76,6 +76,16 @@ async fn an_operator_drains_and_support_looks_and_disables() {
     let page = one.get("/ui/now").await.text();
     let slug = &row.endpoint_slug;
     assert!(page.contains(&**slug) && page.contains(">Drain<"), "{page}");
+    for (query, words) in [
+        ("", "Last 5 minutes"),
+        ("?window=1h", "Last hour"),
+        ("?window=start", "Since the start"),
+        ("?window=%22%3E", "Last 5 minutes"),
+    ] {
+        let page = one.get(&format!("/ui/now{query}")).await.text();
+        let chosen = format!("aria-current=\"true\">{words}<");
+        assert!(page.contains(&chosen), "{query}: {page}");
+    }
     let drained = one
         .submit("/ui/now", &format!("/ui/now/{slug}/drain"), &[])
         .await;

@@ -197,6 +197,24 @@ pub(in super::super) static GATEWAY: &[Family] = &[
     ),
     one(
         FamilyKind::Counter,
+        "traces_sent",
+        "Traced requests that the collector took",
+        |scrape| scrape.gateway.traces().sent(),
+    ),
+    one(
+        FamilyKind::Counter,
+        "traces_dropped",
+        "Traced requests that the collector did not want, or that found no room while it took none",
+        |scrape| scrape.gateway.traces().dropped(),
+    ),
+    one(
+        FamilyKind::Counter,
+        "telemetry_failures",
+        "Messages that the collector did not take",
+        |scrape| scrape.gateway.traces().failures(),
+    ),
+    one(
+        FamilyKind::Counter,
         "log_lines_lost",
         "Log lines dropped because standard error was not read",
         |_| crate::telemetry::log::lost_lines(),

@@ -8,6 +8,7 @@ mod catalog;
 mod limits;
 mod people;
 mod server;
+mod telemetry;
 mod traffic;
 mod web;
 
@@ -39,8 +40,8 @@ pub(super) fn read<'a>(reading: &'a Reading<'a>, table: &'a [Member]) -> (Settin
         alerts: alerts::read(&root, reading),
         upstream: traffic::read_upstream(&root),
         journal: server::read_journal(&root),
+        telemetry: telemetry::read(&root, reading),
     };
-    server::read_telemetry(&root, reading);
     let (maintenance, maintenance_sources) = catalog::read_maintenance(&root, reading);
     let listed = Listed {
         clusters: root.entries(

@@ -445,37 +445,6 @@ pub(super) fn read_journal(root: &Section<'_>) -> JournalSettings {
     JournalSettings { fsync }
 }
 
-/// What this version does not do. A site that asks for it must not believe that it has it.
-pub(super) fn read_telemetry(root: &Section<'_>, reading: &Reading<'_>) {
-    let section = root.section(
-        "telemetry",
-        "Names that are kept for later versions; this one refuses them.",
-    );
-    let traces = section.text(
-        "otlp_endpoint",
-        "",
-        "This version sends no traces: anything but \"\" is an error. `/metrics` and the log have the same times.",
-    );
-    let prompts = section.flag(
-        "log_prompts",
-        false,
-        "Prompts are never logged: `true` is an error.",
-    );
-    section.finish();
-    if !traces.is_empty() {
-        reading.fatal(
-            "telemetry.otlp_endpoint",
-            "is not supported: this version sends no traces. Leave it out; `/metrics` has the latencies",
-        );
-    }
-    if prompts {
-        reading.fatal(
-            "telemetry.log_prompts",
-            "is not supported: prompts are never logged. Leave it out",
-        );
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::path::Path;

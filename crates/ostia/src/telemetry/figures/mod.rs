@@ -2,6 +2,7 @@
 //! and no label names a user.
 
 mod histogram;
+mod recent;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
@@ -13,6 +14,7 @@ use ostia_core::{LedgerRow, Observer, Outcome};
 use parking_lot::{Mutex, RwLock};
 
 pub use histogram::{Histogram, Reading};
+pub use recent::{Counted, ModelCounts, Recent};
 
 /// How many combinations of labels are kept apart. Later ones are counted as `other`.
 const MOST_SERIES: usize = 1_000;

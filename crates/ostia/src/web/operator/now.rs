@@ -1,13 +1,11 @@
-use std::collections::BTreeMap;
-
 use http::StatusCode;
 use maud::{Markup, html};
-use ostia_core::{Outcome, Role};
+use ostia_core::Role;
 use serde_json::{Value, json};
 
 use super::Officer;
-use crate::admin::{self, EndpointReport};
-use crate::telemetry::Reading;
+use crate::admin::{self, EndpointReport, Quantiles, Window};
+use crate::telemetry::Counted;
 use crate::web::answer::Fault;
 use crate::web::layout::{Shell, heading};
 use crate::web::pages::urlencoded;
@@ -20,14 +18,21 @@ pub(super) async fn page(case: &Case<'_>, officer: &Officer<'_>) -> Markup {
     let gateway = case.gateway();
     let endpoints = admin::reports(gateway);
     let waiting = admin::waiting_of(gateway, None);
+    let window = case.asked.query("window");
+    let window = window
+        .and_then(|text| Window::parse(&text))
+        .unwrap_or_default();
+    let (counted, seconds) = window.counted(gateway);
     let body = html! {
-        (heading("Now", "This process since it started: requests, who waits, what is slow, and each endpoint."))
+        (heading("Now", "This process: requests, who waits, what is slow, and each endpoint."))
+        (windows(case, window))
         div #live data-live {
-            (figures(case, &endpoints))
-            (latencies(case))
+            p.faint { "Counted since " (span_of(seconds)) "." }
+            (figures(case, &counted, &endpoints))
+            (latencies(&counted))
             div.pair {
                 section { h2 { "Waiting" } (waits(&waiting)) }
-                section { h2 { "Errors by code" } (errors(case)) }
+                section { h2 { "Errors by code" } (errors(&counted)) }
             }
             h2 { "Endpoints" }
             (table(case, officer, &endpoints))
@@ -36,58 +41,65 @@ pub(super) async fn page(case: &Case<'_>, officer: &Officer<'_>) -> Markup {
     Shell::of(case, officer.visitor, "Now", Page::Now).page(&body)
 }
 
-fn figures(case: &Case<'_>, endpoints: &[EndpointReport]) -> Markup {
-    let gateway = case.gateway();
-    let sum = |of: fn(&EndpointReport) -> u64| endpoints.iter().map(of).sum::<u64>();
-    let (mut all, mut ok) = (0, 0);
-    for series in gateway.figures().series() {
-        let count = series.duration.read().count();
-        all += count;
-        ok += if series.outcome == Outcome::Ok {
-            count
-        } else {
-            0
-        };
+/// Which time the figures are of.
+fn windows(case: &Case<'_>, chosen: Window) -> Markup {
+    let words = |window: Window| match window {
+        Window::FiveMinutes => "Last 5 minutes",
+        Window::Hour => "Last hour",
+        Window::Start => "Since the start",
+    };
+    let to = |window: Window| case.to(&format!("/ui/now?window={}", window.word()));
+    html! {
+        nav.choice aria-label="Time" {
+            @for window in Window::ALL {
+                a href=(to(window)) aria-current=[(window == chosen).then_some("true")] { (words(window)) }
+            }
+        }
     }
+}
+
+fn span_of(seconds: u64) -> String {
+    match seconds {
+        0..120 => format!("{seconds} s"),
+        120..7_200 => format!("{} minutes", seconds / 60),
+        _ => format!("{} hours", seconds / 3_600),
+    }
+}
+
+fn figures(case: &Case<'_>, counted: &Counted, endpoints: &[EndpointReport]) -> Markup {
+    let total = counted.total();
+    let in_flight = endpoints.iter().map(|one| u64::from(one.in_flight)).sum();
     let serving = endpoints.iter().filter(|one| one.serves()).count();
+    let waiting = case.gateway().admitter().waiting() as u64;
     html! {
         div.cards {
-            dl.figure { dt { "Requests" } dd { (compact(all)) small { (number(ok)) " answered" } } }
-            dl.figure { dt { "In flight" } dd { (number(sum(|one| one.in_flight.into()))) } }
-            dl.figure { dt { "Waiting" } dd { (number(gateway.admitter().waiting() as u64)) } }
-            dl.figure { dt { "Tokens" } dd { (compact(sum(|one| one.prompt_tokens + one.completion_tokens))) small { (compact(sum(|one| one.completion_tokens))) " out" } } }
+            dl.figure { dt { "Requests" } dd { (compact(total.requests())) small { (number(total.answered())) " answered" } } }
+            dl.figure { dt { "In flight" } dd { (number(in_flight)) } }
+            dl.figure { dt { "Waiting" } dd { (number(waiting)) } }
+            dl.figure { dt { "Tokens" } dd { (compact(total.prompt_tokens + total.completion_tokens)) small { (compact(total.completion_tokens)) " out" } } }
             dl.figure { dt { "Endpoints serving" } dd { (serving) small { "of " (endpoints.len()) } } }
         }
     }
 }
 
 /// Time to first token by model: half, 95 and 99 of 100 requests were faster.
-fn latencies(case: &Case<'_>) -> Markup {
-    let mut models: BTreeMap<String, Reading> = BTreeMap::new();
-    for series in case.gateway().figures().series() {
-        let reading = series.first_token.read();
-        match models.get_mut(&*series.model) {
-            Some(sum) => sum.add(&reading),
-            None => drop(models.insert(series.model.to_string(), reading)),
-        }
-    }
-    models.retain(|_, reading| reading.count() > 0);
-    let at = |reading: &Reading, quantile: f64| {
-        reading
-            .quantile(quantile)
-            .map_or_else(|| "–".to_owned(), |value| millis(value as u64))
-    };
+fn latencies(counted: &Counted) -> Markup {
+    let models: Vec<_> = counted
+        .models
+        .iter()
+        .filter_map(|(model, counts)| Some((model, counts, Quantiles::of(&counts.first_token)?)))
+        .collect();
     html! {
         @if !models.is_empty() {
             h2 { "Time to first token" }
             div.table { table.stack {
                 thead { tr { th { "Model" } th.num { "Requests" } th.num { "p50" } th.num { "p95" } th.num { "p99" } } }
-                tbody { @for (model, reading) in &models { tr {
+                tbody { @for (model, counts, times) in &models { tr {
                     td { code { (model) } }
-                    td.num data-label="Requests" { (number(reading.count())) }
-                    td.num data-label="p50" { (at(reading, 0.5)) }
-                    td.num data-label="p95" { (at(reading, 0.95)) }
-                    td.num data-label="p99" { (at(reading, 0.99)) }
+                    td.num data-label="Requests" { (number(counts.first_token.count())) }
+                    td.num data-label="p50" { (millis(times.p50 as u64)) }
+                    td.num data-label="p95" { (millis(times.p95 as u64)) }
+                    td.num data-label="p99" { (millis(times.p99 as u64)) }
                 } } }
             } }
         }
@@ -113,14 +125,14 @@ fn waits(waiting: &Value) -> Markup {
     }
 }
 
-fn errors(case: &Case<'_>) -> Markup {
-    let mut counts = case.gateway().errors().all();
-    counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+fn errors(counted: &Counted) -> Markup {
+    let mut counts: Vec<_> = counted.errors.iter().collect();
+    counts.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
     html! {
         @if counts.is_empty() { p.empty { "No request was answered with an error." } } @else {
             div.table { table {
                 thead { tr { th { "Code" } th.num { "Answers" } } }
-                tbody { @for (code, count) in &counts { tr { td { code { (code) } } td.num { (number(*count)) } } } }
+                tbody { @for (code, count) in &counts { tr { td { code { (code) } } td.num { (number(**count)) } } } }
             } }
         }
     }

@@ -223,7 +223,9 @@ fn asked_for(case: &Case<'_>, visitor: &Visitor, name: &str) -> Result<KeyReques
     let label = asked.field("label");
     if label.is_empty() || label.chars().count() > LONGEST_LABEL || label.contains(char::is_control)
     {
-        return Err(bad("Give the key a name of at most 80 characters."));
+        return Err(bad(
+            "Give the key a name of 1 to 80 characters, without line breaks or other control characters.",
+        ));
     }
     let project = asked.field("project");
     let projects = case.gateway().directory().projects_of(&visitor.principal);
