@@ -7,7 +7,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use super::{
-    Arrival, Books, JournalFull, Observer, Opening, Outlasting, Place, Receipt, Recorder, Slot,
+    Arrival, Books, JournalFull, Observer, Opening, Place, Receipt, Recorder, Slot,
 };
 use crate::{Clock, LedgerRow, ManualClock, Outcome, Phase, RequestId, Usage, UsageSource};
 
