@@ -314,8 +314,12 @@ fn largest(fields: &Fields<'_>, keys: &[FieldKey]) -> Result<Counts, Invalid> {
 /// list or an object, because some server might still read it as one. What has no end is refused too: nothing can be
 /// reserved for it. Anything else that is not a count is left to the backend.
 fn count(key: FieldKey, value: Value<'_>) -> Result<Option<u64>, Invalid> {
-    match spelled_count(key, value)? {
-        Some(u64::MAX) => Err(Invalid::value(key, "it is more than any model generates")),
+    let count = spelled_count(key, value)?;
+    let is_exact = || value.raw().parse::<u64>().is_ok();
+    match count {
+        Some(u64::MAX) if !is_exact() => {
+            Err(Invalid::value(key, "it is more than any model generates"))
+        }
         count => Ok(count),
     }
 }
