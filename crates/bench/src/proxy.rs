@@ -48,7 +48,7 @@ pub async fn run(args: Args) -> Result<()> {
         tokio::task::spawn_local(async move {
             let answer = service_fn(|request| Rc::clone(&proxy).answer(request));
             let server = hyper::server::conn::http1::Builder::new();
-            // A client that leaves is no failure.
+            // A client that leaves is not a failure.
             let _ = server.serve_connection(TokioIo::new(stream), answer).await;
         });
     }

@@ -15,11 +15,43 @@ pub fn ip_text(ip: IpAddr) -> String {
     text
 }
 
+/// Whether a host, a name or an address without brackets, is this machine itself.
+pub fn is_loopback(host: &str) -> bool {
+    let address = host.parse::<IpAddr>();
+    address.map_or(host.eq_ignore_ascii_case("localhost"), |address| {
+        address.to_canonical().is_loopback()
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use std::net::IpAddr;
 
-    use super::ip_text;
+    use super::{ip_text, is_loopback};
+
+    #[test]
+    fn loopback_is_known_however_it_is_written() {
+        for host in [
+            "localhost",
+            "LocalHost",
+            "127.0.0.1",
+            "127.9.9.9",
+            "::1",
+            "::ffff:127.0.0.1",
+        ] {
+            assert!(is_loopback(host), "{host}");
+        }
+        for host in [
+            "",
+            "localhost.lab.org",
+            "192.0.2.1",
+            "0.0.0.0",
+            "::",
+            "[::1]",
+        ] {
+            assert!(!is_loopback(host), "{host}");
+        }
+    }
 
     #[test]
     fn it_is_what_display_writes() {

@@ -9,6 +9,11 @@ pub trait Clock: Send + Sync + 'static {
     fn unix_micros(&self) -> i64;
 }
 
+/// Whole milliseconds.
+pub fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
 /// The machine's clocks.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct SystemClock;

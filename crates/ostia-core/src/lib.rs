@@ -16,12 +16,12 @@ mod secret;
 mod sessions;
 mod store;
 
-pub use address::ip_text;
+pub use address::{ip_text, is_loopback};
 pub use books::{
     Arrival, Books, HeadSent, JournalFull, Observer, Opening, Outlasting, Place, Receipt, Recorder,
     Sending, Slot,
 };
-pub use clock::{Clock, ManualClock, SystemClock};
+pub use clock::{Clock, ManualClock, SystemClock, millis};
 pub use identity::Identity;
 pub use ids::RequestId;
 pub use lease::{Held as LeaseHeld, Holding, Lease, LeaseState, Leases};

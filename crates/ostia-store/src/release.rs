@@ -1,8 +1,8 @@
 //! The schemas that this ostia can use: its own, and that of the next release, so that replicas can be upgraded one by
 //! one and rolled back. Therefore a release only adds to the schema; what it no longer needs is removed one release
-//! later.
+//! later. Columns of the ledger have no migration: they are added from the table in `ostia_core`.
 
-use ostia_core::StoreError;
+use ostia_core::{Column, Kind, LedgerRow, StoreError, Value};
 use sqlx::migrate::MigrateError;
 
 /// Incremented by each release that brings migrations.
@@ -30,6 +30,25 @@ pub struct Schema {
     pub version: i64,
     /// The release that applied it.
     pub release: i64,
+    /// How many of the ledger's columns it lacks.
+    pub lacking: usize,
+}
+
+/// The statements that add what a ledger with these columns lacks. `definition`: a column's type and default, where the
+/// value of an empty row is given.
+pub(crate) fn missing_columns(
+    present: &[String],
+    definition: fn(Kind, Value<'_>) -> String,
+) -> Vec<String> {
+    let empty = LedgerRow::default();
+    let columns = Column::LEDGER.iter().zip(empty.values());
+    let missing = columns.filter(|(column, _)| !present.iter().any(|name| name == column.name));
+    missing
+        .map(|(column, value)| {
+            let definition = definition(column.kind, value);
+            format!("ALTER TABLE ledger ADD COLUMN {} {definition}", column.name)
+        })
+        .collect()
 }
 
 /// Whether this ostia can use a schema.
@@ -46,7 +65,7 @@ pub enum Standing {
 impl Schema {
     /// `known`: the last migration that this ostia knows.
     pub fn standing(self, known: i64) -> Standing {
-        if self.version < known {
+        if self.version < known || (self.version == known && self.lacking > 0) {
             Standing::Old
         } else if self.version == known || self.release == RELEASE + 1 {
             Standing::Fits
@@ -71,6 +90,10 @@ impl Schema {
             (Standing::Old, 0) => Err(StoreError::Broken(
                 "the database has no tables yet: run `ostia db migrate`".into(),
             )),
+            (Standing::Old, version) if version >= known => Err(StoreError::Broken(format!(
+                "the ledger lacks {} of the columns that this ostia writes: run `ostia db migrate`",
+                self.lacking
+            ))),
             (Standing::Old, version) => Err(StoreError::Broken(format!(
                 "the database has schema {version}, this ostia needs {known}: run `ostia db migrate`"
             ))),
@@ -93,9 +116,21 @@ mod tests {
             (9, RELEASE + 2, Standing::Newer),
             (9, RELEASE, Standing::Newer),
         ] {
-            let schema = Schema { version, release };
+            let schema = Schema {
+                version,
+                release,
+                lacking: 0,
+            };
             assert_eq!(schema.standing(7), standing, "{schema:?}");
             assert_eq!(schema.require(7).is_ok(), standing == Standing::Fits);
         }
+        let schema = Schema {
+            version: 7,
+            release: RELEASE,
+            lacking: 1,
+        };
+        assert_eq!(schema.standing(7), Standing::Old);
+        let told = schema.require(7).unwrap_err().to_string();
+        assert!(told.contains("lacks 1 of the columns"), "{told}");
     }
 }

@@ -307,7 +307,7 @@ mod tests {
         assert_eq!(parts(&["user", "model"], before, Some(behind)), expected);
         let open = parts(&["user"], NOVEMBER, None);
         assert_eq!(open, [(Some(4), month, i64::MAX)]);
-        // What is no whole day is taken by hours.
+        // Parts of days are taken by hours.
         let hours = [
             (Some(2), day * 24 + 1, day * 24 + 24),
             (Some(2), day + 1, day + 2),

@@ -2,6 +2,8 @@
 //! secret resolved. Fields have the names of the file's keys.
 //! Not here: reading and checking files; `config` does that.
 
+mod limits;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -9,6 +11,8 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use ostia_core::{Retention, Role, Secret};
+
+pub use limits::{LimitKey, Limits, OtherLimits, OwnLimit, OwnLimits, ReserveOutput, SharedLimits};
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
@@ -294,70 +298,6 @@ pub struct Oidc {
     pub client_secret: Secret<String>,
     pub scopes: Vec<String>,
     pub vouching: Vouching,
-}
-
-#[derive(Debug, Clone, PartialEq)]
-pub struct Limits {
-    pub requests_per_second_per_user: u32,
-    pub max_in_flight_per_user: u32,
-    pub in_flight_per_model: u32,
-    /// 0 means unlimited.
-    pub refused_bytes_per_second_per_user: u64,
-    pub tpm_model: u64,
-    pub tpm_user: u64,
-    /// Output tokens reserved for a request until enough is known about its model.
-    pub default_output_tokens: u64,
-    pub reserve_output: ReserveOutput,
-    /// How long requests wait for a shortage to pass; zero refuses at once.
-    pub queue_timeout: Duration,
-    pub shared: Option<SharedLimits>,
-    pub others: OtherLimits,
-}
-
-/// Where limits over several replicas are kept.
-#[derive(Debug, Clone, PartialEq)]
-pub struct SharedLimits {
-    /// `redis://` or `rediss://`, with user and password.
-    pub url: Secret<String>,
-    /// How long one admission waits for its answer.
-    pub timeout: Duration,
-    /// In place of the machine's own certificates.
-    pub ca_cert_path: Option<PathBuf>,
-}
-
-/// How many tokens to reserve for an output.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ReserveOutput {
-    /// As many as most outputs of this model needed, at most the request's own cap.
-    Estimate,
-    /// The request's own cap.
-    MaxTokens,
-}
-
-/// Limits of single subjects, by name. If several set the same limit, the first of these applies: key, user, project,
-/// group.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct OtherLimits {
-    pub key: BTreeMap<String, OwnLimits>,
-    pub user: BTreeMap<String, OwnLimits>,
-    pub project: BTreeMap<String, OwnLimits>,
-    pub group: BTreeMap<String, OwnLimits>,
-}
-
-/// `None`: the more general limit applies.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct OwnLimits {
-    pub requests_per_second_per_user: Option<u32>,
-    pub max_in_flight_per_user: Option<u32>,
-    pub in_flight_per_model: Option<u32>,
-    pub tpm_user: Option<u64>,
-    pub refused_bytes_per_second_per_user: Option<u64>,
-    pub queue_timeout: Option<Duration>,
-    /// The share of a queue, relative to others of the same kind.
-    pub fair_share: Option<u32>,
-    pub blocked: bool,
-    /// Models that also run on site may be used externally.
-    pub allow_external: bool,
 }
 
 #[derive(Debug, Clone, PartialEq)]

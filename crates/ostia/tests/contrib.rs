@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use ostia::admin::{FAMILIES, FamilyKind};
+use ostia::admin::{FamilyKind, families};
 
 fn known() -> BTreeSet<String> {
-    let names = FAMILIES.iter().flat_map(|family| {
+    let names = families().flat_map(|family| {
         let name = family.full_name();
         match family.kind {
             FamilyKind::Histogram => ["bucket", "count", "sum"]

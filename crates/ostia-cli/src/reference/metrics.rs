@@ -1,4 +1,4 @@
-use ostia::admin::{FAMILIES, FamilyKind};
+use ostia::admin::{FamilyKind, families};
 
 use super::{code, head, table};
 
@@ -10,8 +10,7 @@ there is an endpoint, those of requests with the first request. Times are in sec
 ";
 
 pub(super) fn page() -> String {
-    let rows: Vec<Vec<String>> = FAMILIES
-        .iter()
+    let rows: Vec<Vec<String>> = families()
         .map(|family| {
             let kind = match family.kind {
                 FamilyKind::Counter => "counter",

@@ -3,8 +3,10 @@
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
+use ostia_testkit::patience::PATIENCE;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::inotify;
 use rustix::process::Signal;
 
 use super::serve::answer;
@@ -53,14 +55,19 @@ fn it_leaves_nothing_behind_even_when_it_is_killed() {
         demo.signal(signal);
         let expected = (signal != Signal::KILL).then_some(0);
         assert_eq!(demo.code(), expected);
-        // After a kill the shell has to notice first; a minute is far longer than that takes.
-        for _ in 0..6_000 {
-            if is_empty(&site.path("tmp")) {
-                break;
-            }
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        assert!(is_empty(&site.path("tmp")), "{signal:?}");
+        // After a kill the shell has to notice first.
+        wait_until_empty(&site.path("tmp"));
+    }
+}
+
+fn wait_until_empty(folder: &Path) {
+    let removals = inotify::init(inotify::CreateFlags::CLOEXEC).unwrap();
+    inotify::add_watch(&removals, folder, inotify::WatchFlags::DELETE).unwrap();
+    let patience = Timespec::try_from(PATIENCE).unwrap();
+    while !is_empty(folder) {
+        let mut removal = [PollFd::new(&removals, PollFlags::IN)];
+        assert_ne!(poll(&mut removal, Some(&patience)), Ok(0), "{folder:?}");
+        rustix::io::read(&removals, &mut [0; 4096]).unwrap();
     }
 }
 

@@ -193,6 +193,7 @@ fn what_else_stands_in_the_way_is_told() {
     assert_eq!(endpoint["maintenance"], "Back on Monday");
     assert_eq!(endpoint["limits"]["tpm_user"], 60_000);
     assert_eq!(endpoint["limits"]["blocked"], false);
+    assert_eq!(endpoint["limits"]["in_flight_per_user"], 0);
     assert_eq!(
         (&all[0]["known"], &all[0]["keys"][0]["state"]),
         (&json!(true), &json!("revoked"))

@@ -4,16 +4,16 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::future::join_all;
 use ostia_core::{Clock as _, SystemClock};
 use ostia_testkit::backend::{FakeBackend, Script};
 use ostia_testkit::client::{RawClient, Request};
-use ostia_testkit::patience::within;
+use ostia_testkit::patience::{until, within};
 use rustix::process::Signal;
 use serde_json::{Value, json};
+use tokio::sync::watch;
 
 use super::site::{Gateway, Site};
 
@@ -106,12 +106,8 @@ impl Rig {
     }
 
     async fn until(&self, wanted: &str) {
-        let asking = async {
-            while self.state().await != wanted {
-                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-            }
-        };
-        within(|| format!("the model to be {wanted}"), asking).await;
+        let look = async || (self.state().await == wanted).then_some(());
+        until(|| format!("the model to be {wanted}"), look).await;
     }
 
     async fn call(&self) -> u16 {
@@ -221,18 +217,16 @@ async fn no_request_is_lost_from_job_to_job() {
     let engines = join_all((0..2).map(|_| engine())).await;
     let mut job = rig.job(&engines[0], &[], &["--ttl", "3s"]);
     rig.until("running").await;
-    let (is_over, answered) = (
-        Arc::new(AtomicBool::new(false)),
-        Arc::new(AtomicUsize::new(0)),
-    );
+    let is_over = Arc::new(AtomicBool::new(false));
+    let (answered, mut count) = watch::channel(0);
     let load = || {
         let (address, user) = (rig.address.clone(), rig.user.clone());
-        let (is_over, answered) = (Arc::clone(&is_over), Arc::clone(&answered));
+        let (is_over, answered) = (Arc::clone(&is_over), answered.clone());
         tokio::spawn(async move {
             let mut statuses = Vec::new();
             while !is_over.load(Ordering::Relaxed) {
                 statuses.push(call(&address, &user).await);
-                answered.fetch_add(1, Ordering::Relaxed);
+                answered.send_modify(|count| *count += 1);
             }
             statuses
         })
@@ -245,13 +239,11 @@ async fn no_request_is_lost_from_job_to_job() {
         assert_eq!(job.code(), Some(0));
         job = next;
         // Each job gets requests while it serves alone.
-        let goal = answered.load(Ordering::Relaxed) + 8;
-        let served = async {
-            while answered.load(Ordering::Relaxed) < goal {
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-        };
-        within(|| format!("answers behind hand-over {nth}"), served).await;
+        let goal = *count.borrow() + 8;
+        let served = count.wait_for(|count| *count >= goal);
+        within(|| format!("answers behind hand-over {nth}"), served)
+            .await
+            .unwrap();
     }
     is_over.store(true, Ordering::Relaxed);
     let mut statuses = Vec::new();
@@ -314,12 +306,8 @@ async fn a_job_is_started_when_its_model_is_asked_for_and_the_request_waits() {
         })
         .collect();
     let asked = || std::fs::read_to_string(rig.site.path("asked")).unwrap_or_default();
-    let waiting = async {
-        while asked().is_empty() {
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-        }
-    };
-    within(|| "a job to be started".to_owned(), waiting).await;
+    let look = async || (!asked().is_empty()).then_some(());
+    until(|| "a job to be started".to_owned(), look).await;
     let engine = engine().await;
     let job = rig.job(&engine, &[], &[]);
     for call in calls {

@@ -6,7 +6,6 @@ use ostia_core::{BoxFuture, SystemClock};
 use ostia_testkit::backend::{FakeBackend, Script};
 use ostia_testkit::gate::Gate;
 use ostia_testkit::gateway::{Process, Site, Subject, TestGateway};
-use ostia_testkit::patience::within;
 
 use crate::binary;
 use crate::books::assert_sound;
@@ -70,12 +69,7 @@ async fn without_room_requests_are_refused_and_with_room_they_are_served_again()
 
     process.limit_files(None);
     // It finds out by itself that there is room again, and gives no other sign.
-    let recovering = async {
-        while gateway.call(&gateway.chat("m")).await.status() != 200 {
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-        }
-    };
-    within(|| "the gateway to serve again".to_owned(), recovering).await;
+    gateway.call_until(&gateway.chat("m"), 200).await;
     for _ in 0..20 {
         assert_eq!(gateway.call(&gateway.chat("m")).await.status(), 200);
     }

@@ -5,22 +5,18 @@ use ostia_store::testing::Server;
 use ostia_testkit::backend::{FakeBackend, Script};
 use ostia_testkit::client::{RawClient, Request};
 use ostia_testkit::gateway::{Process, Site, TestGateway};
-use ostia_testkit::patience::within;
+use ostia_testkit::patience::until;
 
 use crate::binary;
 
 async fn ready(gateway: &TestGateway, status: u16, db: &str) {
-    let asking = async {
-        loop {
-            let mut client = RawClient::connect(gateway.admin_address()).await;
-            let answer = client.call(&Request::get("/health/ready")).await;
-            if (answer.status(), &answer.json()["db"]) == (status, &db.into()) {
-                return;
-            }
-            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-        }
+    let look = async || {
+        let mut client = RawClient::connect(gateway.admin_address()).await;
+        let answer = client.call(&Request::get("/health/ready")).await;
+        let found = (answer.status(), &answer.json()["db"]) == (status, &db.into());
+        found.then_some(())
     };
-    within(|| format!("{status} with the database {db}"), asking).await;
+    until(|| format!("{status} with the database {db}"), look).await;
 }
 
 #[tokio::test]
@@ -45,12 +41,7 @@ async fn it_starts_without_its_database_and_outlives_it() {
     server.resume();
     ready(&gateway, 200, "up").await;
     // The failed lookup was cached for a moment only, and the key was not treated as wrong.
-    let answered = async {
-        while gateway.call(&gateway.chat("m")).await.status() != 200 {
-            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-        }
-    };
-    within(|| "a key that is known again".to_owned(), answered).await;
+    gateway.call_until(&gateway.chat("m"), 200).await;
     let mut served = 1;
     for outage in 0..3 {
         for _ in 0..5 {

@@ -4,12 +4,12 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
 
 use ostia_core::SystemClock;
 use ostia_testkit::backend::{FakeBackend, Script};
 use ostia_testkit::client::{Ended, RawClient, Request};
 use ostia_testkit::gateway::{Process, Site, Subject as _, TestGateway};
+use ostia_testkit::patience::until;
 use serde_json::json;
 
 use crate::{binary, hold_after_first_event};
@@ -156,15 +156,17 @@ async fn the_rows_of_a_killed_predecessor_are_not_lost() {
     process.kill_predecessor();
     assert_ne!(client.rest(reading).await.ended, Ended::Complete);
     let gateway = TestGateway::around(site, process);
-    while !gateway
-        .rows()
-        .await
-        .iter()
-        .any(|row| row.outcome == "interrupted")
-    {
-        // Another process's progress can only be polled.
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    let recovered = async || {
+        let rows = gateway.rows().await;
+        rows.iter()
+            .any(|row| row.outcome == "interrupted")
+            .then_some(())
+    };
+    until(
+        || "the row of the interrupted request".to_owned(),
+        recovered,
+    )
+    .await;
     gate.open();
     let rows = gateway.finish(&[&backend]).await;
     assert_eq!(rows.len(), 1, "{rows:#?}");

@@ -14,8 +14,8 @@ use std::task::{Context, Poll};
 
 use crate::{Clock, LedgerRow};
 
-pub use opening::{Arrival, HeadSent, Opening, Outlasting};
-pub use page::Place;
+pub use opening::{HeadSent, Opening, Outlasting};
+pub use page::{Arrival, Place};
 pub use receipt::{Receipt, Sending};
 
 /// The journal has no room for the request's final record, or its disk does not answer. The request must not start.

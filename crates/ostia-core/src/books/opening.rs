@@ -1,27 +1,12 @@
 use std::borrow::Cow;
 use std::future::poll_fn;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::page::{Page, Place};
-use super::{Books, Observer, Receipt};
-use crate::{Class, Identity, Outcome, Phase, RequestId};
-
-/// What is known about a request once it has passed sign-in.
-pub struct Arrival {
-    pub request_id: RequestId,
-    pub client_request_id: Option<Arc<str>>,
-    pub identity: Arc<Identity>,
-    pub origin_ip: IpAddr,
-    /// When the complete head had arrived.
-    pub received: Instant,
-    pub received_unix_micros: i64,
-    pub api: Cow<'static, str>,
-    pub head_sent: HeadSent,
-    pub outlasting: Outlasting,
-}
+use super::{Arrival, Books, Observer, Receipt};
+use crate::{Class, Identity, Outcome, Phase};
 
 /// Whether the client was sent the head of an answer early, with status 200, before the outcome was known. The row then
 /// says 200, whatever happens later.

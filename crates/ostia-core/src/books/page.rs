@@ -1,11 +1,29 @@
 use std::borrow::Cow;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use super::{Arrival, Books, JournalFull, Observer, Slot};
-use crate::{Class, LedgerRow, Location, Outcome, Phase, Usage, UsageSource, ip_text};
+use super::{Books, HeadSent, JournalFull, Observer, Outlasting, Slot};
+use crate::{
+    Class, Identity, LedgerRow, Location, Outcome, Phase, RequestId, Usage, UsageSource, ip_text,
+    millis,
+};
+
+/// What is known about a request once it has passed sign-in.
+pub struct Arrival {
+    pub request_id: RequestId,
+    pub client_request_id: Option<Arc<str>>,
+    pub identity: Arc<Identity>,
+    pub origin_ip: IpAddr,
+    /// When the complete head had arrived.
+    pub received: Instant,
+    pub received_unix_micros: i64,
+    pub api: Cow<'static, str>,
+    pub head_sent: HeadSent,
+    pub outlasting: Outlasting,
+}
 
 /// Where a request goes, and which of the caller's groups allowed it. Unknown fields are empty.
 #[derive(Clone, Default)]
@@ -65,6 +83,23 @@ pub(super) struct Facts {
     pub(super) attempts: u32,
     /// The phase in which the client left a request that went on.
     pub(super) left_in: Option<Phase>,
+}
+
+impl Arrival {
+    /// A request of which nothing else is known.
+    pub fn new(request_id: RequestId, received: Instant, received_unix_micros: i64) -> Self {
+        Self {
+            request_id,
+            client_request_id: None,
+            identity: Arc::default(),
+            origin_ip: Ipv4Addr::UNSPECIFIED.into(),
+            received,
+            received_unix_micros,
+            api: Cow::Borrowed(""),
+            head_sent: HeadSent::default(),
+            outlasting: Outlasting::default(),
+        }
+    }
 }
 
 impl Facts {
@@ -282,8 +317,4 @@ impl Drop for Page {
     fn drop(&mut self) {
         self.abandon();
     }
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -1,4 +1,3 @@
-use std::net::Ipv4Addr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,13 +6,8 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use super::{
-    Arrival, Books, HeadSent, JournalFull, Observer, Opening, Outlasting, Place, Receipt, Recorder,
-    Slot,
-};
-use crate::{
-    Clock, Identity, LedgerRow, ManualClock, Outcome, Phase, RequestId, Usage, UsageSource,
-};
+use super::{Arrival, Books, JournalFull, Observer, Opening, Place, Receipt, Recorder, Slot};
+use crate::{Clock, LedgerRow, ManualClock, Outcome, Phase, RequestId, Usage, UsageSource};
 
 /// A recorded row: its kind, and the columns that these tests check.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -126,15 +120,8 @@ impl Rig {
             dismissed: Arc::default(),
         };
         let arrival = Arrival {
-            request_id: RequestId::at(0),
-            client_request_id: None,
-            identity: Arc::new(Identity::default()),
-            origin_ip: Ipv4Addr::LOCALHOST.into(),
-            received: self.clock.now(),
-            received_unix_micros: 0,
             api: "chat/completions".into(),
-            head_sent: HeadSent::default(),
-            outlasting: Outlasting::default(),
+            ..Arrival::new(RequestId::at(0), self.clock.now(), 0)
         };
         let mut opening = Opening::begin(books, arrival);
         self.clock.advance(Duration::from_secs(1));

@@ -5,9 +5,12 @@ use super::value::Kind;
 ///
 /// To add a column:
 /// 1. a line here, with the next free number;
-/// 2. its value, in `books/page.rs`;
-/// 3. a migration for each database (`crates/ostia-store/migrations/`);
-/// 4. its line in the documentation: `OSTIA_BLESS=1 cargo test -p ostia-cli reference`.
+/// 2. its value, in `books/page.rs`. If it is known from the request's head, it is a field of `Arrival` there, which
+///    `Visit::begin` fills;
+/// 3. its line in the documentation: `OSTIA_BLESS=1 cargo test -p ostia-cli reference`.
+///
+/// Databases get the column when they are next brought up to date (`ostia_store::release`); older rows have the value of
+/// an empty row.
 ///
 /// A line is: number, name, type, bound, meaning. The order is that of the columns in SQL, in the `usage` event and in
 /// the documentation. The number identifies the column in the journal: it never changes and is never reused, not even

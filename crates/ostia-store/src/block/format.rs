@@ -10,7 +10,7 @@ const VERSION: u8 = 1;
 /// Requests, prompt tokens, completion tokens, and by how much the total exceeds both.
 const SUMS: usize = 4;
 
-/// Bytes that are no block, or one of a later release.
+/// Bytes that are not a block, or one of a later release.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a block of the roll-up cannot be read")]
 pub(crate) struct Damaged;

@@ -130,7 +130,7 @@ async fn postgres_is_spoken_to_over_tls() {
     }
 }
 
-/// Each column of the table in `ostia_core` has a migration, and migrations make no other column.
+/// The ledger has each column of the table in `ostia_core`, and no other.
 #[tokio::test]
 async fn the_schema_has_the_ledger_s_columns() {
     let url = Server::database().await;
@@ -197,6 +197,34 @@ async fn only_the_command_migrates() {
     one.and(two).unwrap();
     super::migrate(&url).await.unwrap();
     store.ping().await.unwrap();
+}
+
+/// A ledger of an older ostia is refused until the command has added what it lacks.
+#[tokio::test]
+async fn columns_that_the_ledger_lacks_are_added() {
+    let url = Server::database().await;
+    let first = store(&url).await.insert_rows(&[row("ann", NOON, 1)]).await;
+    assert_eq!(first.unwrap(), 1);
+    let lose = "ALTER TABLE ledger DROP COLUMN class, DROP COLUMN ttft_ms, DROP COLUMN stream, DROP COLUMN attempts";
+    run(&url, lose).await;
+    let error = Handle::open(&url).unwrap().ping().await.unwrap_err();
+    assert!(
+        error.to_string().contains("lacks 4 of the columns"),
+        "{error}"
+    );
+    super::migrate(&url).await.unwrap();
+    let store = Handle::open(&url).unwrap();
+    let rows = [row("bob", NOON + 1, 1)];
+    assert_eq!(store.insert_rows(&rows).await.unwrap(), 1);
+    let mut work = store.read().await.unwrap();
+    let select = "SELECT * FROM ledger ORDER BY started_at";
+    let found = work.all(sqlx::query(select)).await.unwrap();
+    let old = super::rows::ledger_row(&found[0]).unwrap();
+    assert_eq!(
+        (old.class, old.ttft_ms, old.stream, old.attempts),
+        (ostia_core::Class::Interactive, None, false, 0)
+    );
+    assert_eq!(old.user_id, "ann");
 }
 
 /// Replicas of release N see schema N + 1 while they are upgraded one by one.

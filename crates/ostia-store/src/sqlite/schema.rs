@@ -1,11 +1,12 @@
 //! Versions of the schema. Opening the file brings it up to date.
 
-use ostia_core::StoreError;
+use ostia_core::{Kind, StoreError, Value};
 use sqlx::migrate::Migrator;
-use sqlx::{Connection as _, Row as _, SqliteConnection};
+use sqlx::{AssertSqlSafe, Connection as _, Row as _, SqliteConnection};
 
 use super::failure::failed;
-use crate::release::{NOTE_RELEASE, RELEASE, Schema, Standing, not_migrated};
+use crate::columns::count;
+use crate::release::{NOTE_RELEASE, RELEASE, Schema, Standing, missing_columns, not_migrated};
 
 pub(super) static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 
@@ -21,11 +22,13 @@ pub(super) async fn found(connection: &mut SqliteConnection) -> sqlx::Result<Sch
     let mut schema = Schema {
         version: 0,
         release: 0,
+        lacking: 0,
     };
     if tables.try_get::<i64, _>(0)? > 0 {
         let version = "SELECT coalesce(max(version), 0) FROM _sqlx_migrations WHERE success";
         let row = sqlx::query(version).fetch_one(&mut *connection).await?;
         schema.version = row.try_get(0)?;
+        schema.lacking = lacking(&mut *connection).await?.len();
     }
     if tables.try_get::<i64, _>(1)? > 0 {
         let release = "SELECT CAST(value AS INTEGER) FROM meta WHERE name = 'release'";
@@ -47,6 +50,26 @@ pub(super) async fn bring_up_to_date(connection: &mut SqliteConnection) -> Resul
     }
 }
 
+/// The statements that add the columns that the ledger lacks.
+async fn lacking(connection: &mut SqliteConnection) -> sqlx::Result<Vec<String>> {
+    let names = "SELECT name FROM pragma_table_info('ledger')";
+    let present: Vec<String> = sqlx::query_scalar(names).fetch_all(connection).await?;
+    Ok(missing_columns(&present, definition))
+}
+
+fn definition(kind: Kind, empty: Value<'_>) -> String {
+    let text = |text: &str| format!("TEXT NOT NULL DEFAULT '{text}'");
+    let number = |number: i64| format!("INTEGER NOT NULL DEFAULT {number}");
+    match (kind, empty) {
+        (Kind::MaybeNumber, _) | (_, Value::Absent) => "INTEGER".to_owned(),
+        (_, Value::Id(id)) => text(&id.to_string()),
+        (_, Value::Text(word) | Value::Word { text: word, .. }) => text(word),
+        (_, Value::Stamp(micros)) => number(micros),
+        (_, Value::Flag(flag)) => number(flag.into()),
+        (_, Value::Number(value)) => number(count(value)),
+    }
+}
+
 /// All pending migrations in one transaction, which begins by taking the write lock: a crash leaves the old schema, and
 /// of two processes that start together one waits for the other.
 async fn migrate(connection: &mut SqliteConnection) -> Result<(), StoreError> {
@@ -56,9 +79,13 @@ async fn migrate(connection: &mut SqliteConnection) -> Result<(), StoreError> {
         .map_err(failed)?;
     let schema = found(&mut transaction).await.map_err(failed)?;
     schema.refuse_newer(latest())?;
-    if schema.version < latest() {
+    if schema.standing(latest()) == Standing::Old {
         let done = MIGRATIONS.run_direct(None, &mut *transaction, false).await;
         done.map_err(|error| not_migrated(error, failed))?;
+        for statement in lacking(&mut transaction).await.map_err(failed)? {
+            let add = sqlx::query(AssertSqlSafe(statement));
+            add.execute(&mut *transaction).await.map_err(failed)?;
+        }
         let release = sqlx::query(NOTE_RELEASE).bind(RELEASE.to_string());
         release.execute(&mut *transaction).await.map_err(failed)?;
     }

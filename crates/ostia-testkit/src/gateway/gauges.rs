@@ -1,10 +1,11 @@
 //! The gauges that must be zero when idle, read from `/metrics`.
 
 use std::net::SocketAddr;
-use std::time::Duration;
+
+use parking_lot::Mutex;
 
 use crate::client::{RawClient, Request};
-use crate::patience::within;
+use crate::patience::{until, within};
 
 /// Gauges that count what a request holds. Every series of each must come back to zero.
 const HELD: [&str; 4] = [
@@ -18,21 +19,22 @@ const OF_ENDPOINTS: &str = "ostia_endpoint_in_flight";
 
 /// Waits until nothing is held, and returns the metrics text that showed it.
 pub async fn at_rest(admin: SocketAddr) -> String {
-    let mut last = String::new();
-    let waiting = async {
-        loop {
-            last = scrape(admin).await;
-            if held(&last).is_empty() {
-                return;
-            }
-            // Metrics can only be polled, not awaited.
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+    let last = Mutex::new(String::new());
+    let awaited = || format!("{:?} to be given back", held(&last.lock()));
+    let look = async || {
+        let metrics = scrape(admin).await;
+        let is_idle = held(&metrics).is_empty();
+        *last.lock() = metrics;
+        is_idle.then_some(())
     };
-    match tokio::time::timeout(crate::patience::PATIENCE, waiting).await {
-        Ok(()) => last,
-        Err(_) => panic!("still held at rest: {:?}", held(&last)),
-    }
+    until(awaited, look).await;
+    last.into_inner()
+}
+
+/// Waits until all series of a metric add up to this.
+pub async fn reaches(admin: SocketAddr, name: &str, wanted: f64) {
+    let look = async || (sum(&scrape(admin).await, name) == Some(wanted)).then_some(());
+    until(|| format!("{name} = {wanted}"), look).await;
 }
 
 /// All metrics as text.

@@ -13,7 +13,6 @@ mod start;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use ostia::gateway::{Gateway, ReloadRefused, Reloaded};
 use ostia_core::BoxFuture;
@@ -22,7 +21,7 @@ use serde_json::{Value, json};
 use crate::backend::FakeBackend;
 use crate::canary::Sinks;
 use crate::client::{Answer, RawClient, Request};
-use crate::patience::within;
+use crate::patience::{until, within};
 
 pub use audit::audit;
 pub use log::Log;
@@ -139,6 +138,16 @@ impl TestGateway {
         answer
     }
 
+    /// Repeats a request until its answer has this status: what is in the database or fetched in the background is seen a
+    /// little later.
+    pub async fn call_until(&self, request: &Request, status: u16) -> Answer {
+        let look = async || {
+            let answer = self.call(request).await;
+            (answer.status() == status).then_some(answer)
+        };
+        until(|| format!("status {status}"), look).await
+    }
+
     /// Has an answer searched for secrets at the end, as [`TestGateway::call`] does by itself.
     pub fn note(&self, answer: &Answer) {
         self.answers
@@ -161,17 +170,11 @@ impl TestGateway {
             .header("x-request-id")
             .expect("every answer has an id")
             .to_owned();
-        let searching = async {
-            loop {
-                let rows = self.rows().await;
-                if let Some(row) = rows.into_iter().find(|row| row.request_id == id) {
-                    return row;
-                }
-                // The journal is carried to the database in the background; that can only be polled.
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
+        let look = async || {
+            let mut rows = self.rows().await.into_iter();
+            rows.find(|row| row.request_id == id)
         };
-        within(|| format!("a row for {id}"), searching).await
+        until(|| format!("a row for {id}"), look).await
     }
 
     /// Waits until it is idle, stops the gateway, and checks what must hold after every test: nothing held, exactly one

@@ -269,16 +269,11 @@ async fn maintenance_comes_and_goes_while_the_gateway_runs() {
     let backend = FakeBackend::start().await;
     let gateway = TestGateway::start(Site::new().model("m", &backend)).await;
     let store = gateway.site().store().await;
-    let until = async |status: u16| loop {
+    let until = async |status: u16| {
         let request = Request::post("/lab/vllm/v1/chat/completions")
             .bearer(&gateway.site().secrets.client_bearer())
             .json(&json!({"model": "m", "messages": [{}]}));
-        let answer = gateway.call(&request).await;
-        if answer.status() == status {
-            return answer;
-        }
-        // The gateway looks for notices once a second, so this can only be polled.
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        gateway.call_until(&request, status).await
     };
     let scope = NoticeScope::Cluster(CLUSTER.to_owned());
     store.set_notice(&notice(&scope)).await.unwrap();

@@ -9,7 +9,7 @@ use ostia_core::{ManualClock, NewApiKey};
 use ostia_testkit::backend::{FakeBackend, Script, Step};
 use ostia_testkit::client::Request;
 use ostia_testkit::gateway::{Endpoint, Site, TestGateway};
-use ostia_testkit::patience::within;
+use ostia_testkit::patience::until;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
@@ -337,12 +337,8 @@ async fn a_backend_that_never_answers_is_not_running() {
 }
 
 async fn becomes(gateway: &TestGateway, key: &str, model: &str, wanted: &str) {
-    let asking = async {
-        while state(gateway, key, model).await != wanted {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    within(|| format!("{model} {wanted}"), asking).await;
+    let look = async || (state(gateway, key, model).await == wanted).then_some(());
+    until(|| format!("{model} {wanted}"), look).await;
 }
 
 #[tokio::test]

@@ -1,13 +1,10 @@
 //! Concurrent requests of a user and on an endpoint: no slot is lost, and none is given out twice (R42).
 
-use std::time::Duration;
-
 use futures_util::future::join_all;
 use ostia_testkit::backend::{Break, FakeBackend, Script, Step};
 use ostia_testkit::client::{Ended, HangUp, RawClient, Reading};
 use ostia_testkit::gate::Gate;
 use ostia_testkit::gateway::{Endpoint, Site, TestGateway, gauges};
-use ostia_testkit::patience::within;
 use serde_json::json;
 
 const LIMIT: usize = 5;
@@ -34,16 +31,8 @@ async fn rig(of: Of) -> (FakeBackend, TestGateway) {
 }
 
 async fn in_flight(gateway: &TestGateway, wanted: usize) {
-    let asking = async {
-        loop {
-            let metrics = gauges::scrape(gateway.admin_address()).await;
-            if gauges::sum(&metrics, "ostia_endpoint_in_flight") == Some(wanted as f64) {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    within(|| format!("{wanted} requests in flight"), asking).await;
+    let metric = "ostia_endpoint_in_flight";
+    gauges::reaches(gateway.admin_address(), metric, wanted as f64).await;
 }
 
 /// Sends `count` streams at once. Returns those that were admitted, with what they have read so far, and how many were

@@ -164,17 +164,27 @@ async fn a_compressed_stream_passes_untouched() {
     let mut reading = client.begin().await.unwrap();
     let first = client.piece(&mut reading).await.unwrap().unwrap();
     assert_eq!(first, pieces[0]);
-    // Long enough for a comment, if there were any.
-    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    // A stream that began later has its comment by now.
+    let later = Gate::closed();
+    backend.next(Script::completion().chunks(2).gate_events(&later));
+    let mut commented = gateway.client().await;
+    commented.send(gateway.chat_stream("m").bytes()).await;
+    later.release(1);
+    let mut reading_later = commented.begin().await.unwrap();
+    let comment = b": keep-alive\n";
+    commented.until(&mut reading_later, comment).await;
+    later.open();
+    assert_eq!(commented.rest(reading_later).await.ended, Ended::Complete);
     gate.open();
     let answer = client.rest(reading).await;
     assert_eq!(answer.body, pieces[1..].concat());
     assert_eq!(answer.ended, Ended::Complete);
     assert_eq!(answer.header("content-encoding"), Some("gzip"));
     assert_eq!(answer.header("x-accel-buffering"), Some("no"));
-    let row = &gateway.finish(&[&backend]).await[0];
+    let row = gateway.row_of(&answer).await;
     assert_eq!(
         (&*row.outcome, &*row.phase, &*row.usage_source),
         ("ok", "done", "estimated")
     );
+    gateway.finish(&[&backend]).await;
 }

@@ -10,7 +10,7 @@ use ostia_testkit::client::{Ended, HangUp, RawClient, Request};
 use ostia_testkit::disk::HangingDisk;
 use ostia_testkit::gate::Gate;
 use ostia_testkit::gateway::{Row, Site, TestGateway, gauges};
-use ostia_testkit::patience::within;
+use ostia_testkit::patience::until;
 
 use crate::rate::clock;
 
@@ -28,35 +28,19 @@ async fn rig() -> (FakeBackend, TestGateway, Arc<ManualClock>, Arc<HangingDisk>)
 
 /// Waits until this many requests are recorded or wait to be.
 async fn until_open(gateway: &TestGateway, count: f64) {
-    let open = async {
-        loop {
-            let metrics = gauges::scrape(gateway.admin_address()).await;
-            if gauges::sum(&metrics, "ostia_ledger_open_receipts") == Some(count) {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    within(|| format!("{count} open receipts"), open).await;
+    let metric = "ostia_ledger_open_receipts";
+    gauges::reaches(gateway.admin_address(), metric, count).await;
 }
 
 /// Waits until readiness reports this state of the journal.
 async fn until_ready(gateway: &TestGateway, status: u16, journal: &str) {
-    let ready = async {
-        loop {
-            let mut client = RawClient::connect(gateway.admin_address()).await;
-            let answer = client.call(&Request::get("/health/ready")).await;
-            if (answer.status(), answer.json()["journal"].as_str()) == (status, Some(journal)) {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+    let look = async || {
+        let mut client = RawClient::connect(gateway.admin_address()).await;
+        let answer = client.call(&Request::get("/health/ready")).await;
+        let found = (answer.status(), answer.json()["journal"].as_str()) == (status, Some(journal));
+        found.then_some(())
     };
-    within(
-        || format!("{status} and a journal that is {journal}"),
-        ready,
-    )
-    .await;
+    until(|| format!("{status} and a journal that is {journal}"), look).await;
 }
 
 fn of<'r>(rows: &'r [Row], outcome: &str) -> Vec<&'r Row> {

@@ -1,12 +1,10 @@
 //! Engines that come and go: who may register one, how long a lease lasts, and that no request is lost.
 
-use std::time::Duration;
-
 use ostia_testkit::backend::{FakeBackend, Script};
 use ostia_testkit::client::{Answer, Request};
 use ostia_testkit::gate::Gate;
 use ostia_testkit::gateway::{Endpoint, Site, TestGateway};
-use ostia_testkit::patience::within;
+use ostia_testkit::patience::{until, within};
 use serde_json::{Value, json};
 
 const SLUG: &str = "lab-vllm-m";
@@ -96,13 +94,8 @@ async fn state(gateway: &TestGateway) -> String {
 }
 
 async fn until_state(gateway: &TestGateway, wanted: &str) {
-    let asking = async {
-        while state(gateway).await != wanted {
-            // A list can only be polled.
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    within(|| format!("the model to be {wanted}"), asking).await;
+    let look = async || (state(gateway).await == wanted).then_some(());
+    until(|| format!("the model to be {wanted}"), look).await;
 }
 
 #[tokio::test]
@@ -372,12 +365,11 @@ async fn call_at(gateway: &TestGateway, rig: &Rig) -> Answer {
 async fn until_state_at(gateway: &TestGateway, rig: &Rig, wanted: &str) {
     let bearer = rig.gateway.site().secrets.client_bearer();
     let request = Request::get("/v1/models/m").bearer(&bearer);
-    let asking = async {
-        while gateway.call(&request).await.json()["state"] != wanted {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+    let look = async || {
+        let model = gateway.call(&request).await.json();
+        (model["state"] == wanted).then_some(())
     };
-    within(|| format!("the model to be {wanted}"), asking).await;
+    until(|| format!("the model to be {wanted}"), look).await;
 }
 
 #[tokio::test]

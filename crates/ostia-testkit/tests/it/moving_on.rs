@@ -9,7 +9,7 @@ use ostia_testkit::backend::{Break, FakeBackend, Script, Step};
 use ostia_testkit::client::{Answer, HangUp, Request};
 use ostia_testkit::gate::Gate;
 use ostia_testkit::gateway::{Endpoint, Site, TestGateway};
-use ostia_testkit::patience::within;
+use ostia_testkit::patience::{self, within};
 use serde_json::{Value, json};
 
 use crate::adapters::notice;
@@ -393,13 +393,13 @@ async fn a_stand_in_answers_while_the_model_is_under_maintenance() {
     let (large, small) = (FakeBackend::start().await, FakeBackend::start().await);
     let gateway = TestGateway::start(stand_in_site(&large, &small)).await;
     let store = gateway.site().store().await;
-    let until = async |status: u16, served: Option<&str>| loop {
-        let answer = gateway.call(&gateway.chat("large")).await;
-        if answer.status() == status && answer.header("x-ostia-served-model") == served {
-            return answer;
-        }
-        // The gateway looks for a notice once a second; that can only be asked.
-        tokio::time::sleep(Duration::from_millis(20)).await;
+    let until = async |status: u16, served: Option<&str>| {
+        let look = async || {
+            let answer = gateway.call(&gateway.chat("large")).await;
+            let is_it = answer.header("x-ostia-served-model") == served;
+            (answer.status() == status && is_it).then_some(answer)
+        };
+        patience::until(|| format!("{status} from {served:?}"), look).await
     };
     let [of_large, of_small] = ["large", "small"].map(|name| NoticeScope::Model(name.to_owned()));
     store.set_notice(&notice(&of_large)).await.unwrap();

@@ -8,6 +8,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use ostia::gateway::ReloadRefused;
 use ostia::live::Live;
+use ostia::settings::OwnLimit;
 use ostia_core::{Clock as _, ManualClock, SystemClock};
 use ostia_testkit::backend::{FakeBackend, Script};
 use ostia_testkit::client::{Answer, Ended, RawClient, Reading, Request};
@@ -157,9 +158,7 @@ async fn r81_reloads_under_streams_and_new_requests() {
         gateway.reload().expect("it can be served");
         let seen = changing.records().len();
         // Some requests must meet each version.
-        while changing.records().len() < seen + 5 {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
+        changing.requests(seen + 5).await;
     }
     let took = begun.elapsed();
     over.store(true, Ordering::Relaxed);
@@ -358,7 +357,13 @@ async fn the_difference_is_told_and_a_dry_run_changes_nothing() {
     .await;
     assert_eq!(changed.json()["generation"], 2);
     let live = gateway.gateway().live();
-    assert_eq!((live.generation, live.settings.limits.tpm_user), (2, 7));
+    assert_eq!(
+        (
+            live.generation,
+            live.settings.limits.of(OwnLimit::TokensPerMinute)
+        ),
+        (2, 7)
+    );
 
     // Only the token may reload, and no user's key (R34).
     let bearer = gateway.site().secrets.client_bearer();

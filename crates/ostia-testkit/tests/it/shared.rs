@@ -11,7 +11,7 @@ use ostia_testkit::chaos::{ChaosProxy, Mode};
 use ostia_testkit::client::{Answer, Request};
 use ostia_testkit::gate::Gate;
 use ostia_testkit::gateway::{Endpoint, Site, TestGateway, gauges};
-use ostia_testkit::patience::within;
+use ostia_testkit::patience::{until, within};
 use ostia_testkit::redis_server::RedisServer;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -48,16 +48,7 @@ async fn replicas(
 }
 
 async fn gauge(gateway: &TestGateway, name: &str, wanted: f64) {
-    let asking = async {
-        loop {
-            let metrics = gauges::scrape(gateway.admin_address()).await;
-            if gauges::sum(&metrics, name) == Some(wanted) {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    within(|| format!("{name} = {wanted}"), asking).await;
+    gauges::reaches(gateway.admin_address(), name, wanted).await;
 }
 
 async fn finish(replicas: impl IntoIterator<Item = Replica>) {
@@ -171,21 +162,16 @@ async fn three_replicas_let_in_exactly_what_one_would() {
         }
         let bursts = join_all(all.iter().map(|one| burst(&one.gateway, 50)));
         let opening = async {
-            let decided = async {
-                loop {
-                    let mut known = 0.0;
-                    for one in &all {
-                        let metrics = gauges::scrape(one.gateway.admin_address()).await;
-                        known += gauges::sum(&metrics, "ostia_endpoint_in_flight").unwrap_or(0.0);
-                        known += gauges::sum(&metrics, "ostia_errors_total").unwrap_or(0.0);
-                    }
-                    if known >= 150.0 {
-                        return;
-                    }
-                    tokio::time::sleep(Duration::from_millis(5)).await;
+            let decided = async || {
+                let mut known = 0.0;
+                for one in &all {
+                    let metrics = gauges::scrape(one.gateway.admin_address()).await;
+                    known += gauges::sum(&metrics, "ostia_endpoint_in_flight").unwrap_or(0.0);
+                    known += gauges::sum(&metrics, "ostia_errors_total").unwrap_or(0.0);
                 }
+                (known >= 150.0).then_some(())
             };
-            within(|| "150 decisions".to_owned(), decided).await;
+            until(|| "150 decisions".to_owned(), decided).await;
             gates.iter().for_each(Gate::open);
         };
         let (answers, ()) = tokio::join!(bursts, opening);
@@ -196,23 +182,15 @@ async fn three_replicas_let_in_exactly_what_one_would() {
             "{scope}"
         );
         // Each used 20 tokens of its 150. The rest is free on every replica as soon as it is reported.
-        let settled = async {
-            while limit(
-                &all[2].gateway,
-                if scope == "tpm_user" {
-                    "user_endpoint"
-                } else {
-                    "endpoint"
-                },
-                "used",
-            )
-            .await
-                != 1_200
-            {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
+        let counter = match scope {
+            "tpm_user" => "user_endpoint",
+            _ => "endpoint",
         };
-        within(|| "60 times 20 tokens".to_owned(), settled).await;
+        let settled = async || {
+            let used = limit(&all[2].gateway, counter, "used").await;
+            (used == 1_200).then_some(())
+        };
+        until(|| "60 times 20 tokens".to_owned(), settled).await;
         let keys = redis.keys().await;
         assert!(!keys.is_empty());
         assert!(keys.iter().all(|(_, ends)| *ends > 0), "{keys:?}");
@@ -364,19 +342,12 @@ async fn a_free_place_goes_to_who_was_served_least_on_any_replica() {
 
 /// Until so many replicas have somebody in the server's line.
 async fn in_line(redis: &RedisServer, replicas: usize) {
-    let asking = async {
-        loop {
-            let keys = redis.keys().await;
-            let line = keys.iter().find(|(name, _)| name.ends_with(":line"));
-            if let Some((name, _)) = line
-                && redis.ask::<usize>(&["HLEN", name]).await == replicas
-            {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+    let look = async || {
+        let keys = redis.keys().await;
+        let (name, _) = keys.iter().find(|(name, _)| name.ends_with(":line"))?;
+        (redis.ask::<usize>(&["HLEN", name]).await == replicas).then_some(())
     };
-    within(|| format!("{replicas} replicas in line"), asking).await;
+    until(|| format!("{replicas} replicas in line"), look).await;
 }
 
 #[tokio::test]
@@ -526,12 +497,11 @@ async fn what_one_replica_owes_all_of_them_wait_for() {
         .backend
         .next(Script::completion().prompt_tokens(9_000, 0).text(["x"; 50]));
     assert_eq!(count(&burst(&first.gateway, 1).await, 200), 1);
-    let owed = async {
-        while limit(&second.gateway, "user_endpoint", "owed").await != 50 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+    let owed = async || {
+        let owed = limit(&second.gateway, "user_endpoint", "owed").await;
+        (owed == 50).then_some(())
     };
-    within(|| "a debt of 50".to_owned(), owed).await;
+    until(|| "a debt of 50".to_owned(), owed).await;
     assert_eq!(limit(&second.gateway, "user_endpoint", "used").await, 9_000);
     let refused = &burst(&third.gateway, 1).await[0];
     assert_eq!(
@@ -559,14 +529,12 @@ async fn an_answer_that_is_too_late_leaves_nothing_taken() {
     gate.open();
     proxy.switch(Mode::Pass);
     gauge(&one.gateway, "ostia_limiter_degraded", 0.0).await;
-    let free = async {
-        while limit(&one.gateway, "user_endpoint", "used").await != 0
-            || limit(&one.gateway, "user", "used").await != 0
-        {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+    let free = async || {
+        let here = limit(&one.gateway, "user_endpoint", "used").await;
+        let everywhere = limit(&one.gateway, "user", "used").await;
+        (here == 0 && everywhere == 0).then_some(())
     };
-    within(|| "everything to come back".to_owned(), free).await;
+    until(|| "everything to come back".to_owned(), free).await;
     finish([one]).await;
 }
 

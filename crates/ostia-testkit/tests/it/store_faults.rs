@@ -2,12 +2,11 @@
 //! SQLite).
 
 use std::path::Path;
-use std::time::Duration;
 
 use ostia_testkit::backend::FakeBackend;
 use ostia_testkit::client::{RawClient, Request};
 use ostia_testkit::gateway::{Site, TestGateway, gauges};
-use ostia_testkit::patience::within;
+use ostia_testkit::patience::until;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, Connection, SqliteConnection};
 
@@ -28,20 +27,15 @@ pub async fn run(database: &Path, statement: &str) {
 
 /// Waits for this state of readiness: status, word, and what it says about the store.
 pub async fn ready(gateway: &TestGateway, path: &str, wanted: (u16, &str, &str)) {
-    let asking = async {
-        loop {
-            let mut client = RawClient::connect(gateway.admin_address()).await;
-            let answer = client.call(&Request::get(path)).await;
-            let (status, body) = (answer.status(), answer.json());
-            if (status, &body["status"], &body["db"])
-                == (wanted.0, &wanted.1.into(), &wanted.2.into())
-            {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+    let look = async || {
+        let mut client = RawClient::connect(gateway.admin_address()).await;
+        let answer = client.call(&Request::get(path)).await;
+        let (status, body) = (answer.status(), answer.json());
+        let found = (status, &body["status"], &body["db"])
+            == (wanted.0, &wanted.1.into(), &wanted.2.into());
+        found.then_some(())
     };
-    within(|| format!("{wanted:?} at {path}"), asking).await;
+    until(|| format!("{wanted:?} at {path}"), look).await;
 }
 
 async fn rig() -> (FakeBackend, TestGateway) {
@@ -78,17 +72,13 @@ async fn without_its_table_the_gateway_says_degraded_and_loses_nothing() {
     for _ in 0..5 {
         assert_eq!(gateway.call(&gateway.chat("m")).await.status(), 200);
     }
-    let pending = async {
-        loop {
-            let metrics = gauges::scrape(gateway.admin_address()).await;
-            if gauges::sum(&metrics, "ostia_ledger_pending_bytes") > Some(0.0) {
-                assert_eq!(gauges::sum(&metrics, "ostia_store_up"), Some(0.0));
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+    let pending = async || {
+        let metrics = gauges::scrape(gateway.admin_address()).await;
+        let waits = gauges::sum(&metrics, "ostia_ledger_pending_bytes") > Some(0.0);
+        waits.then_some(metrics)
     };
-    within(|| "rows that wait".to_owned(), pending).await;
+    let metrics = until(|| "rows that wait".to_owned(), pending).await;
+    assert_eq!(gauges::sum(&metrics, "ostia_store_up"), Some(0.0));
     run(&database, "ALTER TABLE away RENAME TO ledger").await;
     ready(&gateway, "/health/ready?strict", (200, "ok", "up")).await;
     let metrics = gauges::scrape(gateway.admin_address()).await;

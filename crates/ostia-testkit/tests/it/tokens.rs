@@ -8,7 +8,7 @@ use ostia_core::ManualClock;
 use ostia_testkit::backend::{FakeBackend, Script};
 use ostia_testkit::client::{Answer, Request};
 use ostia_testkit::gate::Gate;
-use ostia_testkit::gateway::{Endpoint, Site, TestGateway};
+use ostia_testkit::gateway::{Endpoint, Site, TestGateway, gauges};
 use serde_json::json;
 
 use crate::rate::{clock, duration};
@@ -103,21 +103,10 @@ async fn reservations_never_exceed_the_limit_and_settling_frees_the_exact_rest()
 
 /// Waits until `count` refusals are counted.
 async fn refused(gateway: &TestGateway, count: usize) {
-    let folded = async {
-        loop {
-            let metrics = ostia_testkit::gateway::gauges::scrape(gateway.admin_address()).await;
-            let folded = ostia_testkit::gateway::gauges::sum(
-                &metrics,
-                "ostia_ledger_folded_rejections_total",
-            );
-            // Ten per second have rows of their own, and the clock stands still.
-            if folded == Some(count as f64 - 10.0) {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    ostia_testkit::patience::within(|| format!("{count} refusals"), folded).await;
+    // Ten per second have rows of their own, and the clock stands still.
+    let folded = count as f64 - 10.0;
+    let metric = "ostia_ledger_folded_rejections_total";
+    gauges::reaches(gateway.admin_address(), metric, folded).await;
 }
 
 #[tokio::test]

@@ -6,7 +6,6 @@
 )]
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures_util::future::join_all;
 use ostia::catalog::{ApiUrl, Target, Timeouts};
@@ -15,7 +14,7 @@ use ostia_core::{Secret, SystemClock};
 use ostia_testkit::backend::{FakeBackend, Script};
 use ostia_testkit::client::{Answer, HangUp, Request};
 use ostia_testkit::gateway::{Endpoint, Site, TestGateway};
-use ostia_testkit::patience::within;
+use ostia_testkit::patience::{until, within};
 use serde_json::json;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -77,12 +76,11 @@ impl Rig {
     async fn until(&self, wanted: &str) {
         let user = self.gateway.site().secrets.client_bearer();
         let request = Request::get("/v1/models/m").bearer(&user);
-        let asking = async {
-            while self.gateway.call(&request).await.json()["state"] != wanted {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
+        let look = async || {
+            let model = self.gateway.call(&request).await.json();
+            (model["state"] == wanted).then_some(())
         };
-        within(|| format!("the model to be {wanted}"), asking).await;
+        until(|| format!("the model to be {wanted}"), look).await;
     }
 
     async fn call(&self) -> Answer {

@@ -7,7 +7,7 @@ use ostia_testkit::backend::{FakeBackend, Script};
 use ostia_testkit::client::{Answer, RawClient, Request};
 use ostia_testkit::gate::Gate;
 use ostia_testkit::gateway::{Endpoint, Site, TestGateway, gauges};
-use ostia_testkit::patience::within;
+use ostia_testkit::patience::until;
 use serde_json::json;
 
 const PATIENT: &str = "[limits]\nqueue_timeout = \"60s\"\nreserve_output = \"estimate\"\n";
@@ -23,16 +23,7 @@ async fn rig(
 }
 
 async fn waiting(gateway: &TestGateway, wanted: f64) {
-    let asking = async {
-        loop {
-            let metrics = gauges::scrape(gateway.admin_address()).await;
-            if gauges::sum(&metrics, "ostia_waiting") == Some(wanted) {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    within(|| format!("{wanted} waiting requests"), asking).await;
+    gauges::reaches(gateway.admin_address(), "ostia_waiting", wanted).await;
 }
 
 async fn all(gateway: &TestGateway, request: &Request, count: usize) -> Vec<Answer> {
@@ -465,18 +456,7 @@ async fn who_is_blocked_is_refused_until_the_block_ends() {
     use ostia_core::{Blocked, Notice, NoticeScope};
     let (backend, gateway) = rig(|endpoint| endpoint, "").await;
     let store = gateway.gateway().store();
-    let until = async |wanted: u16| {
-        let asking = async {
-            loop {
-                let answer = gateway.call(&gateway.chat("m")).await;
-                if answer.status() == wanted {
-                    return answer;
-                }
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        };
-        within(|| format!("status {wanted}"), asking).await
-    };
+    let until = async |wanted: u16| gateway.call_until(&gateway.chat("m"), wanted).await;
     for (what, name, status, code) in [
         (
             Blocked::User,
@@ -539,22 +519,15 @@ async fn an_overloaded_engine_is_brought_back_to_its_best_point() {
         }
     }));
     let looking = async {
-        let asking = async {
-            loop {
-                let metrics = gauges::scrape(gateway.admin_address()).await;
-                let of = |name: &str| gauges::sum(&metrics, name);
-                let best = of("ostia_endpoint_best_in_flight").unwrap_or_default();
-                let is_kept = of("ostia_endpoint_in_flight").is_some_and(|now| now <= best);
-                if of("ostia_endpoint_tells") == Some(1.0)
-                    && (1.0..=f64::from(PLACES) + 1.0).contains(&best)
-                    && is_kept
-                {
-                    return;
-                }
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
+        let look = async || {
+            let metrics = gauges::scrape(gateway.admin_address()).await;
+            let of = |name: &str| gauges::sum(&metrics, name);
+            let best = of("ostia_endpoint_best_in_flight").unwrap_or_default();
+            let is_kept = of("ostia_endpoint_in_flight").is_some_and(|now| now <= best);
+            let is_near = (1.0..=f64::from(PLACES) + 1.0).contains(&best);
+            (of("ostia_endpoint_tells") == Some(1.0) && is_near && is_kept).then_some(())
         };
-        within(|| "the engine's best point".to_owned(), asking).await;
+        until(|| "the engine's best point".to_owned(), look).await;
         is_over.store(true, Ordering::Relaxed);
     };
     tokio::join!(clients, looking);

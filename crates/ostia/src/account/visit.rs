@@ -28,15 +28,13 @@ impl Visit {
         (head_sent, outlasting): (&HeadSent, &Outlasting),
     ) -> Self {
         let arrival = Arrival {
-            request_id: inbound.id,
             client_request_id: inbound.client_request_id.clone(),
             identity: Arc::clone(principal.identity()),
             origin_ip: inbound.origin_ip,
-            received: inbound.received,
-            received_unix_micros: inbound.received_unix_micros,
             api: api.name(),
             head_sent: head_sent.clone(),
             outlasting: outlasting.clone(),
+            ..Arrival::new(inbound.id, inbound.received, inbound.received_unix_micros)
         };
         Self(Opening::begin(books.clone(), arrival))
     }

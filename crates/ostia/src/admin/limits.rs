@@ -1,11 +1,11 @@
-use ostia_core::Identity;
+use ostia_core::{Identity, millis};
 use serde_json::{Map, Value, json};
 
 use super::asked::Asked;
 use crate::admit::{Shortage, Waits};
 use crate::gateway::Gateway;
-use crate::listings::{limits, measure_word, scope_word};
-use crate::settings::{OtherLimits, OwnLimits};
+use crate::listings::{limits, measure_word};
+use crate::settings::{OtherLimits, OwnLimit, OwnLimits};
 
 /// `GET /admin/limits`: every limit and how much of it is used. Without `user`, these are the limits of endpoints; with
 /// `user`, all limits that apply to this user, except those set for a group, project or key. These are listed in
@@ -63,30 +63,19 @@ fn overrides(others: &OtherLimits, user: Option<&str>) -> Value {
 
 /// The keys that a table sets.
 fn written(own: &OwnLimits) -> Map<String, Value> {
-    let number = |value: Option<u32>| value.map(Value::from);
     let flag = |value: bool| value.then_some(Value::Bool(true));
-    let keys = [
-        (
-            "requests_per_second_per_user",
-            number(own.requests_per_second_per_user),
-        ),
-        ("max_in_flight_per_user", number(own.max_in_flight_per_user)),
-        ("in_flight_per_model", number(own.in_flight_per_model)),
-        ("tpm_user", own.tpm_user.map(Value::from)),
-        (
-            "refused_bytes_per_second_per_user",
-            own.refused_bytes_per_second_per_user.map(Value::from),
-        ),
+    let numbers = OwnLimit::ALL.map(|limit| (limit.key().name, own.of(limit).map(Value::from)));
+    let others = [
         (
             "queue_timeout",
             own.queue_timeout
                 .map(|time| Value::from(time.as_secs_f64())),
         ),
-        ("fair_share", number(own.fair_share)),
+        ("fair_share", own.fair_share.map(Value::from)),
         ("blocked", flag(own.blocked)),
         ("allow_external", flag(own.allow_external)),
     ];
-    let said = keys.into_iter();
+    let said = numbers.into_iter().chain(others);
     said.filter_map(|(key, value)| Some((key.to_owned(), value?)))
         .collect()
 }
@@ -122,13 +111,9 @@ fn words(lacks: &Shortage) -> String {
     match lacks {
         Shortage::EndpointsFull => "a place on an endpoint".to_owned(),
         Shortage::Limit { scope, measure } => {
-            format!("{} of its {}", measure_word(*measure), scope_word(*scope))
+            format!("{} of its {}", measure_word(*measure), scope.as_str())
         }
         Shortage::NotServing(fault) => fault.to_string(),
         Shortage::Blocked(_) => "nothing: it is blocked".to_owned(),
     }
-}
-
-fn millis(time: std::time::Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

@@ -29,7 +29,7 @@ pub use drain::endpoint as drain_endpoint;
 pub use endpoints::{EndpointReport, reports};
 pub use hosts::Hosts;
 pub use limits::waiting_of;
-pub use metrics::{FAMILIES, Family, FamilyKind, metrics_text};
+pub use metrics::{Family, FamilyKind, families, metrics_text};
 pub use page::Page;
 pub use server::{Admin, serve};
 pub use token::{Token, published};

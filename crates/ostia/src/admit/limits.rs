@@ -1,18 +1,31 @@
+//! Limits as data.
+//!
+//! To add a limit:
+//!
+//! 1. Add its rule to [`RULES`].
+//! 2. If keys, users, projects and groups may have it of their own, add it to `OwnLimit` in `settings/limits.rs`, and
+//!    regenerate docs/reference/config.md: `OSTIA_BLESS=1 cargo test -p ostia-cli reference`.
+//! 3. If nothing counts for such a subject yet, add a [`Scope`] (`ostia-core/src/limiter.rs`), and say below whose
+//!    counter it is and how a caller is told of it.
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ostia_core::{Claim, Identity, KeyRights, Measure, Scope, Subject};
 
 use crate::catalog::Deployment;
-use crate::settings::{Limits, OwnLimits};
+use crate::settings::{Limits, OwnLimit, OwnLimits};
 
 /// Concurrent requests of a key that acts on behalf of others.
-const MANY_IN_FLIGHT: u32 = 256;
+const MANY_IN_FLIGHT: u64 = 256;
 
 /// One kind of limit.
 struct Rule {
     scope: Scope,
     measure: Measure,
+    /// Its key in the settings or in a fixture.
+    key: &'static str,
+    counts: &'static str,
     /// 0 means off.
     most: fn(&Limits, &OwnLimits, &Deployment) -> u64,
 }
@@ -22,43 +35,79 @@ static RULES: [Rule; 6] = [
     Rule {
         scope: Scope::User,
         measure: Measure::Requests,
-        most: |limits, own, _| {
-            let own = own.requests_per_second_per_user;
-            own.unwrap_or(limits.requests_per_second_per_user).into()
-        },
+        key: OwnLimit::RequestsPerSecond.key().name,
+        counts: "requests a second for the user",
+        most: |limits, own, _| own_or_usual(limits, own, OwnLimit::RequestsPerSecond),
     },
     Rule {
         scope: Scope::User,
         measure: Measure::InFlight,
-        most: |limits, own, _| {
-            let own = own.max_in_flight_per_user;
-            own.unwrap_or(limits.max_in_flight_per_user).into()
-        },
+        key: OwnLimit::InFlight.key().name,
+        counts: "requests at once for the user",
+        most: |limits, own, _| own_or_usual(limits, own, OwnLimit::InFlight),
     },
     Rule {
         scope: Scope::UserModel,
         measure: Measure::InFlight,
-        most: |limits, own, _| {
-            let own = own.in_flight_per_model;
-            own.unwrap_or(limits.in_flight_per_model).into()
-        },
+        key: OwnLimit::InFlightPerModel.key().name,
+        counts: "requests at once for the user on this model",
+        most: |limits, own, _| own_or_usual(limits, own, OwnLimit::InFlightPerModel),
     },
     Rule {
         scope: Scope::UserEndpoint,
         measure: Measure::InFlight,
+        key: "in_flight_per_user",
+        counts: "requests at once for the user here",
         most: |_, _, deployment| deployment.in_flight_per_user.into(),
     },
     Rule {
         scope: Scope::UserEndpoint,
         measure: Measure::Tokens,
-        most: |_, own, deployment| own.tpm_user.unwrap_or(deployment.tpm_user),
+        key: OwnLimit::TokensPerMinute.key().name,
+        counts: "tokens a minute for the user here",
+        most: |_, own, deployment| {
+            let own = own.of(OwnLimit::TokensPerMinute);
+            own.unwrap_or(deployment.tpm_user)
+        },
     },
     Rule {
         scope: Scope::Endpoint,
         measure: Measure::Tokens,
+        key: "tpm_model",
+        counts: "tokens a minute for all users here",
         most: |_, _, deployment| deployment.tpm_model,
     },
 ];
+
+fn own_or_usual(limits: &Limits, own: &OwnLimits, limit: OwnLimit) -> u64 {
+    own.of(limit).unwrap_or(limits.of(limit))
+}
+
+/// A limit and what it is for one caller on one endpoint; 0 means off.
+#[derive(Debug, Clone, Copy)]
+pub struct Applied {
+    /// Its key in the settings or in a fixture.
+    pub key: &'static str,
+    pub most: u64,
+    /// What it counts, for people.
+    pub counts: &'static str,
+}
+
+/// Every limit that a request of this caller has to fit under on this endpoint.
+pub fn applied(limits: &Limits, who: &Identity, deployment: &Deployment) -> Vec<Applied> {
+    let own = own_limits(limits, who);
+    let rules = RULES.iter().map(|rule| Applied {
+        key: rule.key,
+        most: (rule.most)(limits, &own, deployment),
+        counts: rule.counts,
+    });
+    let places = Applied {
+        key: "max_in_flight",
+        most: deployment.places().into(),
+        counts: "requests at once on the endpoint",
+    };
+    rules.chain([places]).collect()
+}
 
 /// The settings for this caller: each limit comes from the first of key, user, project and groups that sets it.
 pub fn own_limits(limits: &Limits, who: &Identity) -> OwnLimits {
@@ -96,48 +145,31 @@ pub fn own_limits(limits: &Limits, who: &Identity) -> OwnLimits {
 
 /// The limits of `[limits.key."ID"]` that a key was given.
 fn given(rights: &KeyRights) -> OwnLimits {
-    let most = |name: &str| rights.limits.get(name).copied();
-    let narrow = |name: &str| most(name).map(|most| u32::try_from(most).unwrap_or(u32::MAX));
     OwnLimits {
-        requests_per_second_per_user: narrow("requests_per_second_per_user"),
-        max_in_flight_per_user: narrow("max_in_flight_per_user"),
-        in_flight_per_model: narrow("in_flight_per_model"),
-        tpm_user: most("tpm_user"),
+        numbers: OwnLimit::ALL.map(|limit| {
+            let key = limit.key();
+            let most = rights.limits.get(key.name).copied();
+            most.map(|most| most.min(key.most))
+        }),
         ..OwnLimits::default()
     }
 }
 
 /// What holds for the key of a front end where nothing else is said: many users are behind it.
 fn for_many(limits: &Limits, rights: &KeyRights) -> Option<OwnLimits> {
-    let all = limits.max_in_flight_per_user;
+    let all = limits.of(OwnLimit::InFlight);
     let is_more = !rights.on_behalf_of.is_empty() && (1..MANY_IN_FLIGHT).contains(&all);
-    is_more.then(|| OwnLimits {
-        max_in_flight_per_user: Some(MANY_IN_FLIGHT),
-        ..OwnLimits::default()
-    })
+    is_more.then(|| OwnLimits::only(OwnLimit::InFlight, MANY_IN_FLIGHT))
 }
 
 /// Of several groups the largest limit holds; 0 is none, and the largest.
 fn larger(one: OwnLimits, other: OwnLimits) -> OwnLimits {
-    fn most<T: Copy + Ord + Default>(one: Option<T>, other: Option<T>) -> Option<T> {
-        let off = T::default();
-        match (one, other) {
-            (Some(one), Some(other)) if one == off || other == off => Some(off),
-            _ => one.max(other),
-        }
-    }
+    let most = |limit| match (one.of(limit), other.of(limit)) {
+        (Some(0), _) | (_, Some(0)) => Some(0),
+        (one, other) => one.max(other),
+    };
     OwnLimits {
-        requests_per_second_per_user: most(
-            one.requests_per_second_per_user,
-            other.requests_per_second_per_user,
-        ),
-        max_in_flight_per_user: most(one.max_in_flight_per_user, other.max_in_flight_per_user),
-        in_flight_per_model: most(one.in_flight_per_model, other.in_flight_per_model),
-        tpm_user: most(one.tpm_user, other.tpm_user),
-        refused_bytes_per_second_per_user: most(
-            one.refused_bytes_per_second_per_user,
-            other.refused_bytes_per_second_per_user,
-        ),
+        numbers: OwnLimit::ALL.map(most),
         // Unlike a limit of 0, a wait of 0 is the smallest.
         queue_timeout: one.queue_timeout.max(other.queue_timeout),
         fair_share: one.fair_share.max(other.fair_share),
@@ -150,15 +182,7 @@ fn larger(one: OwnLimits, other: OwnLimits) -> OwnLimits {
 /// allowed.
 fn or_else(first: OwnLimits, then: OwnLimits) -> OwnLimits {
     OwnLimits {
-        requests_per_second_per_user: first
-            .requests_per_second_per_user
-            .or(then.requests_per_second_per_user),
-        max_in_flight_per_user: first.max_in_flight_per_user.or(then.max_in_flight_per_user),
-        in_flight_per_model: first.in_flight_per_model.or(then.in_flight_per_model),
-        tpm_user: first.tpm_user.or(then.tpm_user),
-        refused_bytes_per_second_per_user: first
-            .refused_bytes_per_second_per_user
-            .or(then.refused_bytes_per_second_per_user),
+        numbers: OwnLimit::ALL.map(|limit| first.of(limit).or(then.of(limit))),
         queue_timeout: first.queue_timeout.or(then.queue_timeout),
         fair_share: first.fair_share.or(then.fair_share),
         blocked: first.blocked || then.blocked,
@@ -233,12 +257,8 @@ pub const fn whose(scope: Scope) -> &'static str {
 #[cfg(test)]
 pub(super) fn limits_off() -> Limits {
     Limits {
-        requests_per_second_per_user: 0,
-        max_in_flight_per_user: 0,
-        in_flight_per_model: 0,
-        refused_bytes_per_second_per_user: 0,
+        everybody: Default::default(),
         tpm_model: 0,
-        tpm_user: 0,
         default_output_tokens: 1_024,
         reserve_output: crate::settings::ReserveOutput::Estimate,
         queue_timeout: Default::default(),
@@ -251,29 +271,36 @@ pub(super) fn limits_off() -> Limits {
 mod tests {
     use super::*;
 
-    fn own(in_flight: Option<u32>, tpm: Option<u64>) -> OwnLimits {
+    fn own(in_flight: Option<u64>, tpm: Option<u64>) -> OwnLimits {
+        let numbers = OwnLimit::ALL.map(|limit| match limit {
+            OwnLimit::InFlight => in_flight,
+            OwnLimit::TokensPerMinute => tpm,
+            _ => None,
+        });
         OwnLimits {
-            max_in_flight_per_user: in_flight,
-            tpm_user: tpm,
+            numbers,
             ..OwnLimits::default()
         }
     }
 
-    fn in_flight_of(settings: &Limits, key: KeyRights) -> Option<u32> {
+    /// For everybody.
+    fn set_in_flight(settings: &mut Limits, most: u64) {
+        settings.everybody[OwnLimit::InFlight as usize] = most;
+    }
+
+    fn in_flight_of(settings: &Limits, key: KeyRights) -> Option<u64> {
         let who = Identity {
             user_id: "portal".into(),
             rights: Some(Arc::new(key)),
             ..Identity::default()
         };
-        own_limits(settings, &who).max_in_flight_per_user
+        own_limits(settings, &who).of(OwnLimit::InFlight)
     }
 
     #[test]
     fn the_key_of_a_front_end_has_more_at_a_time_where_nothing_else_is_said() {
-        let mut settings = Limits {
-            max_in_flight_per_user: 32,
-            ..limits_off()
-        };
+        let mut settings = limits_off();
+        set_in_flight(&mut settings, 32);
         let front_end = || KeyRights {
             on_behalf_of: vec!["lab.org".to_owned()],
             ..KeyRights::default()
@@ -286,10 +313,10 @@ mod tests {
         };
         assert_eq!(in_flight_of(&settings, of_the_key), Some(7));
         for all in [0, 1_000] {
-            settings.max_in_flight_per_user = all;
+            set_in_flight(&mut settings, all);
             assert_eq!(in_flight_of(&settings, front_end()), None, "{all} holds");
         }
-        settings.max_in_flight_per_user = 32;
+        set_in_flight(&mut settings, 32);
         settings.others.user = [("portal".to_owned(), own(Some(9), None))].into();
         assert_eq!(in_flight_of(&settings, front_end()), Some(9));
     }

@@ -3,8 +3,7 @@
 //! Here: the [`Admitter`], the only way in, on a retry and out; the queues of pools; limits as a table ([`limits`]).
 //! Not here: who may use what, which endpoint is better, sockets.
 //!
-//! To add a limit: add a line in `limits.rs` and its key in `settings.rs` and `config/sections/traffic.rs`. If nothing
-//! counts for such a subject yet, also add an [`ostia_core::Scope`].
+//! `limits.rs` says how to add a limit.
 
 mod admission;
 mod admitter;
@@ -30,7 +29,7 @@ pub(crate) use attempt::place_of;
 pub use attempt::{Attempt, Unanswered};
 pub use blocks::{BlockList, Blocks};
 pub use class::class_of;
-pub use limits::{own_limits, whose};
+pub use limits::{Applied, applied, own_limits, whose};
 pub use local::{Change, Counters, LocalLimiter};
 pub use queue::Waits;
 pub use refused::{Refused, Shortage};

@@ -89,7 +89,7 @@ fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     Some(at.duration_since(now).unwrap_or_default())
 }
 
-/// `None` for what is no length of time: negative numbers, and NaN.
+/// `None` for negative numbers and NaN.
 fn seconds(named: f64) -> Option<Duration> {
     let is_time = named >= 0.0;
     is_time.then(|| Duration::try_from_secs_f64(named).unwrap_or(Duration::MAX))

@@ -1,6 +1,8 @@
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use ostia_core::millis;
+
 use crate::catalog::{Deployment, Origin};
 use crate::upstream::Outgoing;
 
@@ -70,7 +72,6 @@ impl Replicas {
     }
 
     fn millis(&self, at: Instant) -> u64 {
-        let since = at.saturating_duration_since(self.began).as_millis();
-        u64::try_from(since).unwrap_or(u64::MAX)
+        millis(at.saturating_duration_since(self.began))
     }
 }

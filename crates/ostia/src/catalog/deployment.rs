@@ -73,7 +73,7 @@ pub enum Serving {
 /// How many requests an endpoint gets at a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Places {
-    /// 0 is no limit.
+    /// 0 means unlimited.
     Fixed(u32),
     /// As many as it serves best.
     Auto,
@@ -170,7 +170,7 @@ impl Places {
 }
 
 impl Deployment {
-    /// How many requests it gets at a time now; 0 is no limit.
+    /// How many requests it gets at a time now; 0 means unlimited.
     pub fn places(&self) -> u32 {
         let own = match self.max_in_flight {
             Places::Fixed(most) => most,

@@ -200,7 +200,7 @@ fn bombs_end_at_the_limit_wherever_they_are() {
         let (whole, _) = run(body, name, 10 << 20, u64::MAX);
         assert!(whole.unwrap() == zeros, "{name}");
     }
-    // What lies between two codings is bounded as well: here 10 MiB that are no deflate at all.
+    // What lies between two codings is bounded as well: here 10 MiB that are not deflate at all.
     assert_eq!(plain(&gzip(&zeros), "deflate, gzip"), Err(Fault::TooLarge));
 }
 

@@ -41,7 +41,7 @@ fn cgroup_limits(groups: &str, read: impl Fn(&str) -> Option<String>) -> Vec<u64
         let mut path = path.trim_end_matches('/');
         loop {
             let limit = read(&format!("{mount}{path}/{file}"));
-            // "max", or cgroup v1's page-rounded i64::MAX, is no limit: the machine's memory is the smaller.
+            // "max", or cgroup v1's page-rounded i64::MAX, means unlimited: the machine's memory is the smaller.
             limits.extend(limit.and_then(|text| text.trim().parse::<u64>().ok()));
             match path.rfind('/') {
                 Some(parent) => path = &path[..parent],

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
-use ostia_core::{Level, Standing};
+use ostia_core::{Level, Standing, millis};
 
 /// `x-ratelimit-{limit,remaining,reset}-{requests,tokens}` (OpenAI's rate limit guide), for the limits that apply.
 pub fn limit_headers(standing: &Standing) -> Vec<(HeaderName, HeaderValue)> {
@@ -17,8 +17,7 @@ pub fn limit_headers(standing: &Standing) -> Vec<(HeaderName, HeaderValue)> {
 
 /// `x-ostia-queue-ms`: how long the request waited for its turn, where it had to.
 pub fn queue_header(waited: Option<Duration>) -> Option<(HeaderName, HeaderValue)> {
-    let millis = u64::try_from(waited?.as_millis()).unwrap_or(u64::MAX);
-    Some((QUEUE, HeaderValue::from(millis)))
+    Some((QUEUE, HeaderValue::from(millis(waited?))))
 }
 
 /// `x-ostia-served-model`: the model that stood in for the one that was asked for.

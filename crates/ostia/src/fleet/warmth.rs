@@ -1,6 +1,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use ostia_core::millis;
+
 use super::timeline::Timeline;
 
 /// How long an endpoint that came back gets less than its share.
@@ -36,9 +38,8 @@ impl Warmth {
             return FULL;
         }
         let left = Duration::from_nanos(full_at.saturating_sub(self.timeline.now()));
-        let left = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
-        let whole = u64::try_from(SLOW_START.as_millis()).unwrap_or(u64::MAX);
-        FULL - left.min(whole) * (FULL - LEAST) / whole
+        let whole = millis(SLOW_START);
+        FULL - millis(left).min(whole) * (FULL - LEAST) / whole
     }
 }
 

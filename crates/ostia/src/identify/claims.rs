@@ -112,7 +112,7 @@ impl ClaimMap {
         if is_of_domain { name } else { "" }
     }
 
-    /// An address is no such claim: the provider has to say that it verified it.
+    /// An email address counts only if the provider says that it verified it.
     fn names_the_username(&self) -> bool {
         let claim = self.names.get("user");
         claim.is_some_and(|claim| !is_email(claim))

@@ -1,9 +1,8 @@
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::header::ORIGIN;
 use http::{HeaderValue, request};
-use ostia_core::Identity;
+use ostia_core::{Identity, is_loopback};
 
 use super::SignInError;
 use crate::routes::{Cors, origin};
@@ -108,11 +107,6 @@ fn host_of(head: &request::Parts) -> Option<&str> {
             .rsplit_once(':')
             .map_or(authority, |(host, _)| host),
     )
-}
-
-fn is_loopback(host: &str) -> bool {
-    host.eq_ignore_ascii_case("localhost")
-        || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 #[cfg(test)]

@@ -24,7 +24,7 @@ const PEERS: usize = 16_384;
 pub struct Sender {
     /// The socket's other end.
     pub peer_ip: IpAddr,
-    /// The right-most hop that is no trusted proxy.
+    /// The right-most hop that is not a trusted proxy.
     pub origin_ip: IpAddr,
 }
 

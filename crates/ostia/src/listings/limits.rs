@@ -1,4 +1,4 @@
-use ostia_core::{Level, Measure, Scope, Standing};
+use ostia_core::{Level, Measure, Standing};
 use serde_json::{Value, json};
 
 /// `GET /v1/limits`, `GET /admin/limits`: the state of limits. `standings`: first, under an empty name, those that
@@ -17,7 +17,7 @@ pub fn limits(standings: &[(&str, Standing)], named: &str, waiting: usize) -> Va
 
 fn limit(named: &str, name: &str, level: &Level) -> Value {
     let mut limit = json!({
-        "scope": scope_word(level.scope),
+        "scope": level.scope.as_str(),
         "measure": measure_word(level.measure),
         "limit": level.limit,
         "used": level.used,
@@ -29,10 +29,6 @@ fn limit(named: &str, name: &str, level: &Level) -> Value {
         limit[named] = name.into();
     }
     limit
-}
-
-pub const fn scope_word(scope: Scope) -> &'static str {
-    scope.as_str()
 }
 
 pub const fn measure_word(measure: Measure) -> &'static str {

@@ -19,7 +19,7 @@ mod whoami;
 pub use anthropic::Paging;
 pub use cluster_models::cluster_models;
 pub use jobs::Audience;
-pub use limits::{limits, measure_word, scope_word};
+pub use limits::{limits, measure_word};
 pub use list_endpoints::list_endpoints;
 pub use me::me;
 pub use offers::{Offer, offers};

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::Live;
 use super::files::Known;
 use crate::catalog::{Cluster, Deployment, Serving};
-use crate::settings::Limits;
+use crate::settings::{Limits, OwnLimit};
 
 /// The difference between two readings of the files. Contains no secrets.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -126,7 +126,7 @@ fn keys_of(deployment: &Deployment, limits: &Limits) -> Keys {
         ),
         (
             "tpm_user",
-            unless_usual(deployment.tpm_user, limits.tpm_user),
+            unless_usual(deployment.tpm_user, limits.of(OwnLimit::TokensPerMinute)),
         ),
         (
             "adapter",

@@ -11,19 +11,13 @@ use serde_json::{Value, json};
 
 use super::{Desk, DeskError, new_id, rfc3339};
 use crate::identify::{Directory, generate_key, hash_key};
+use crate::settings::OwnLimit;
 
 const DAY: Duration = Duration::from_secs(86_400);
 /// The longest that an admin key lives.
 pub const ADMIN_AGE: Duration = Duration::from_secs(30 * 86_400);
 /// The ledger cuts longer names.
 const LONGEST_NAME: usize = 128;
-/// The limits that a key may have: the keys of `[limits.key."ID"]`.
-const LIMITS: [&str; 4] = [
-    "requests_per_second_per_user",
-    "max_in_flight_per_user",
-    "in_flight_per_model",
-    "tpm_user",
-];
 
 /// The properties of a new key.
 #[derive(Debug, Clone, Default)]
@@ -412,15 +406,16 @@ fn checked(mut rights: KeyRights) -> Result<KeyRights, DeskError> {
             return Err(invalid("on-behalf-of", "it is not a domain"));
         }
     }
+    let limits = OwnLimit::ALL.map(|limit| limit.key().name);
     if let Some(name) = rights
         .limits
         .keys()
-        .find(|name| !LIMITS.contains(&&***name))
+        .find(|name| !limits.contains(&&***name))
     {
         let fault = format!(
             "`{}` is not a limit; known: {}",
             name.escape_debug(),
-            LIMITS.join(", ")
+            limits.join(", ")
         );
         return Err(invalid("limit", &fault));
     }

@@ -56,7 +56,7 @@ async fn keys_live_as_long_as_the_site_says() {
         let made = desk.create_key(with(age, role)).await;
         assert_eq!(made.is_ok(), is_fine, "{age:?} {role:?}");
     }
-    // Two are allowed, and a rotation is no third.
+    // Two are allowed, and a rotation does not count as a third.
     let third = desk.create_key(asked("bob@lab.org")).await;
     assert!(matches!(third, Err(DeskError::Conflict(_))));
     let keys = desk.keys_of("bob@lab.org").await.unwrap();

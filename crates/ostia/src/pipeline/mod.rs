@@ -30,6 +30,7 @@ use crate::read::{Call, Rules, Stored, read, session};
 use crate::refusal::Refusal;
 use crate::relay::{self, ClientBody, InFlight};
 use crate::routes::{Address, Lost, Route};
+use crate::settings::OwnLimit;
 use crate::telemetry::AccessLog;
 
 /// Answers any request to the public listener. `route` is what its path leads to.
@@ -150,9 +151,9 @@ async fn enter(
     let session = session(headers, &live.settings.routing.session_headers)?;
     visit.classed(class_of(headers, case.principal)?);
     let limits = &live.settings.limits;
-    let rate = own_limits(limits, case.principal.identity())
-        .refused_bytes_per_second_per_user
-        .unwrap_or(limits.refused_bytes_per_second_per_user);
+    let own = own_limits(limits, case.principal.identity());
+    let rate = own.of(OwnLimit::RefusedBytes);
+    let rate = rate.unwrap_or(limits.of(OwnLimit::RefusedBytes));
     let refused = gateway.refused_bytes();
     let mut toll = refused.toll(&case.principal.user_id, rate)?;
     let rules = Rules {

@@ -7,7 +7,7 @@ use super::multipart::{boundary_of, scan_form};
 use crate::dialect::{Api, MODEL};
 use crate::scan::{MediaHosts, ScanErrorKind, Watch, layout, scan};
 
-/// A body is scanned for each dialect without a panic; whatever serde_json takes for an object is no syntax error here; and
+/// A body is scanned for each dialect without a panic; whatever serde_json accepts as an object is not a syntax error here; and
 /// what is found lies where the body says so.
 pub fn bodies(data: &[u8]) {
     let mut watch = Watch::default();

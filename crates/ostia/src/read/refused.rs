@@ -26,7 +26,7 @@ struct Level {
 pub struct Toll<'a> {
     book: &'a RefusedBytes,
     user: &'a Arc<str>,
-    /// Bytes a second that run off; 0 is no limit.
+    /// Bytes that drain each second; 0 means unlimited.
     rate: u64,
     bytes: u64,
 }
@@ -42,7 +42,7 @@ impl RefusedBytes {
         }
     }
 
-    /// Begins a body of this user's. `rate`: bytes a second; 0 is no limit.
+    /// Begins a body of this user's. `rate`: bytes a second; 0 means unlimited.
     pub fn toll<'a>(&'a self, user: &'a Arc<str>, rate: u64) -> Result<Toll<'a>, ReadError> {
         let level = self.levels.lock().get(user).copied();
         let level = level.map_or(0, |level| level.left(self.clock.now(), rate));

@@ -40,7 +40,7 @@ impl Told {
         })
     }
 
-    /// The text in a JSON value, however deep it stands. Of a list that is no list of faults, the first element that has
+    /// The text in a JSON value, however deep it stands. Of a list that does not hold faults, the first element that has
     /// one counts.
     pub(super) fn find(value: &Value) -> Option<Self> {
         Self::find_in(value, MOST_WRAPPINGS)

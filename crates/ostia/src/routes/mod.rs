@@ -119,7 +119,7 @@ impl<'a> Route<'a> {
     pub fn find(method: &Method, path: &'a str, base_path: &str) -> Result<Self, Lost> {
         let inner = without_base(path, base_path);
         let found = match inner == "/" && path != "/" {
-            // The base path itself is no page.
+            // The base path itself is not a page.
             true => Err(Others::default()),
             false => Self::matching(method, inner),
         };

@@ -17,7 +17,7 @@ struct Element {
     has: [bool; 4],
     /// Which of them are not null.
     gives: [bool; 4],
-    /// It names a stored item; or nobody can know, because a member occurs twice or the type is no string.
+    /// It names a stored item; or nobody can know, because a member occurs twice or the type is not a string.
     refers: bool,
     is_image: bool,
 }

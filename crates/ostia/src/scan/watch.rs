@@ -95,7 +95,7 @@ impl Sightings {
         }
     }
 
-    /// A value that is no container, no `null` and no empty string stands at a spot.
+    /// A value other than a container, `null` and the empty string stands at a spot.
     pub(super) fn refers(&mut self, spot: Spot) {
         self.reference = self.reference.or(spot.reference());
     }
@@ -123,7 +123,7 @@ impl Sightings {
         }
     }
 
-    /// Looks at a form's field, which is no file.
+    /// Looks at a form's field that is not a file.
     pub fn part(&mut self, name: &[u8], value: &[u8], watch: &Watch) {
         let spot = Spot::of_part(name);
         let text = RawString {

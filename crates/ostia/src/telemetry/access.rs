@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use http::{Method, StatusCode};
-use ostia_core::{Clock, Identity, LedgerRow, Observer, RequestId, ip_text};
+use ostia_core::{Clock, Identity, LedgerRow, Observer, RequestId, ip_text, millis};
 
 use super::Quiet;
 use crate::refusal::{Blame, Refusal};
@@ -179,7 +179,7 @@ impl Open {
             bytes = self.bytes,
             ttft_ms = row.ttft_ms,
             duration = duration.as_secs_f64(),
-            duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
+            duration_ms = millis(duration),
             detail = self.detail.as_deref(),
             untold = (untold > 0).then_some(untold),
             "access"

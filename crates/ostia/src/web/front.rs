@@ -6,7 +6,7 @@ use super::site::{Side, Site};
 use crate::listen::{Handler, Inbound, Rejection};
 use crate::relay::ClientBody;
 
-/// A listener's handler with the pages before it. What is no page goes on as if they were not there.
+/// A listener's handler with the pages before it. Everything else goes on as if they were not there.
 pub struct Front<H> {
     site: Arc<Site>,
     side: Side,

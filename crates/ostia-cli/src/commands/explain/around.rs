@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::Method;
 use ostia::admin::call;
-use ostia::admit::{BlockList, own_limits};
+use ostia::admit::{BlockList, applied, own_limits};
 use ostia::catalog::{Deployment, HttpUrl};
 use ostia::rank::{Home, RUNNING, Readiness, Signals};
 use ostia::settings::{Limits, ListenAddress, Settings};
@@ -81,57 +81,15 @@ impl Around {
 
     /// 0 means off.
     pub(super) fn limits(&self, deployment: &Deployment, who: &Identity) -> Value {
-        let all = self.all_limits(deployment, who);
-        let mut limits: Map<String, Value> = all
+        let applied = applied(&self.limits, who, deployment);
+        let mut limits: Map<String, Value> = applied
             .iter()
-            .map(|(name, number, _)| ((*name).to_owned(), Value::from(*number)))
+            .map(|limit| (limit.key.to_owned(), Value::from(limit.most)))
             .collect();
         let blocked =
             own_limits(&self.limits, who).blocked || self.block(deployment, who).is_some();
         limits.insert("blocked".to_owned(), blocked.into());
         limits.into()
-    }
-
-    /// Name, number, and what it counts. Uses the caller's own number if the settings have one.
-    fn all_limits(&self, deployment: &Deployment, who: &Identity) -> [(&str, u64, &str); 6] {
-        let own = own_limits(&self.limits, who);
-        let all = &self.limits;
-        let small = |own: Option<u32>, all: u32| u64::from(own.unwrap_or(all));
-        [
-            (
-                "requests_per_second_per_user",
-                small(
-                    own.requests_per_second_per_user,
-                    all.requests_per_second_per_user,
-                ),
-                "requests a second for the user",
-            ),
-            (
-                "max_in_flight_per_user",
-                small(own.max_in_flight_per_user, all.max_in_flight_per_user),
-                "requests at once for the user",
-            ),
-            (
-                "in_flight_per_model",
-                small(own.in_flight_per_model, all.in_flight_per_model),
-                "requests at once for the user on this model",
-            ),
-            (
-                "tpm_user",
-                own.tpm_user.unwrap_or(deployment.tpm_user),
-                "tokens a minute for the user here",
-            ),
-            (
-                "tpm_model",
-                deployment.tpm_model,
-                "tokens a minute for all users here",
-            ),
-            (
-                "max_in_flight",
-                deployment.places().into(),
-                "requests at once on the endpoint",
-            ),
-        ]
     }
 
     pub(super) fn health(&self, slug: &str) -> Value {
@@ -230,11 +188,10 @@ impl Around {
             let what = what.as_str();
             return format!("the {what} is blocked (ostia unblock {what} ...)");
         }
-        let limits: Vec<String> = self
-            .all_limits(deployment, who)
+        let limits: Vec<String> = applied(&self.limits, who, deployment)
             .iter()
-            .filter(|(_, number, _)| *number > 0)
-            .map(|(_, number, what)| format!("{number} {what}"))
+            .filter(|limit| limit.most > 0)
+            .map(|limit| format!("{} {}", limit.most, limit.counts))
             .collect();
         match limits.is_empty() {
             true => "none".to_owned(),

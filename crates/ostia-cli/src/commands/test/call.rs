@@ -1,6 +1,6 @@
 use std::time::{Duration, Instant};
 
-use ostia_core::{Clock as _, Secret, SystemClock};
+use ostia_core::{Clock as _, Secret, SystemClock, millis};
 use serde_json::{Value, json};
 
 use super::reading::{Reading, read_stream, read_whole};
@@ -120,7 +120,7 @@ impl Seen {
             "stream": self.stream,
             "ok": self.is_good(),
             "status": self.status,
-            "duration_ms": u64::try_from(self.took.as_millis()).unwrap_or(u64::MAX),
+            "duration_ms": millis(self.took),
             "request_id": self.request_id,
             "answer": reading,
             "error": error,

@@ -10,14 +10,7 @@ use super::{get, notice};
 use crate::common::assert_error;
 
 async fn chat_until(gateway: &TestGateway, status: u16) -> Answer {
-    loop {
-        let answer = gateway.call(&gateway.chat("m")).await;
-        if answer.status() == status {
-            return answer;
-        }
-        // A background check cannot be awaited, only polled.
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    }
+    gateway.call_until(&gateway.chat("m"), status).await
 }
 
 #[tokio::test]

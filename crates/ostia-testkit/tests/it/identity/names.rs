@@ -7,6 +7,7 @@ use ostia::people::{Actor, Desk, KeyRequest, ProjectRecord};
 use ostia::settings::Keys;
 use ostia_testkit::client::RawClient;
 use ostia_testkit::idp::Signing;
+use ostia_testkit::patience::until;
 
 use super::*;
 
@@ -64,13 +65,12 @@ async fn rig() -> Rig {
     };
     desk.create_project("fusion", &record).await.unwrap();
     // Projects are read a little later.
-    let reading = async {
-        let me = Request::get("/v1/me").bearer(&key);
-        while gateway.call(&me).await.json()["projects"] == json!([]) {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+    let me = Request::get("/v1/me").bearer(&key);
+    let reading = async || {
+        let projects = &gateway.call(&me).await.json()["projects"];
+        (*projects != json!([])).then_some(())
     };
-    ostia_testkit::patience::within(|| "the project".to_owned(), reading).await;
+    until(|| "the project".to_owned(), reading).await;
     Rig {
         backend,
         choosing,
@@ -94,16 +94,11 @@ impl Rig {
 
     /// Asks until `/v1/me` shows so many keys: what is written about people is read a little later.
     async fn shows_keys(&self, token: &str, count: usize) {
-        let showing = async {
-            loop {
-                let me = self.get("/v1/me", token).await.json();
-                if me["keys"].as_array().map(Vec::len) == Some(count) {
-                    return;
-                }
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
+        let showing = async || {
+            let me = self.get("/v1/me", token).await.json();
+            (me["keys"].as_array().map(Vec::len) == Some(count)).then_some(())
         };
-        ostia_testkit::patience::within(|| format!("{count} keys"), showing).await;
+        until(|| format!("{count} keys"), showing).await;
     }
 
     async fn add_member(&self, token: &str) -> u16 {

@@ -74,7 +74,7 @@ struct Rig {
     front: String,
     /// Of another front end, of another domain.
     other: String,
-    /// Of somebody who is no front end.
+    /// Of somebody who is not a front end.
     plain: String,
     /// Of a front end that may come from anywhere.
     loose: String,
@@ -199,7 +199,7 @@ async fn no_forged_name_is_accepted() {
     assert_eq!(gateway.row_of(&answer).await.username, "ann@lab.org");
     let twice = plainly(plainly(chat(gateway, key, false), &ANN), &BOB);
     assert_eq!(gateway.call(&twice).await.status(), 403);
-    // A key that may come from anywhere takes no name of this kind, and one that is no front end's hears none.
+    // A key that may come from anywhere takes no name of this kind, and one that is not a front end's accepts none.
     for request in [
         chat(gateway, &rig.loose, false)
             .header("X-OpenWebUI-User-Jwt", &jwt(&rig.loose, &claims(&ANN))),

@@ -11,6 +11,7 @@ use ostia_testkit::client::{Ended, RawClient};
 use ostia_testkit::gate::Gate;
 use ostia_testkit::gateway::Endpoint;
 use ostia_testkit::idp::Signing;
+use ostia_testkit::patience;
 
 use super::*;
 
@@ -41,25 +42,12 @@ async fn make(desk: &Desk, user: &str, rights: KeyRights) -> String {
 
 /// Repeats the request until the answer is right: replicas read changes several times a second.
 async fn until(gateway: &TestGateway, request: &Request, status: u16) -> Answer {
-    let asking = async {
-        loop {
-            let answer = gateway.call(request).await;
-            if answer.status() == status {
-                return answer;
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
-    ostia_testkit::patience::within(|| format!("status {status}"), asking).await
+    gateway.call_until(request, status).await
 }
 
 async fn until_waiting(gateway: &TestGateway, count: usize) {
-    let waiting = async {
-        while gateway.gateway().admitter().waiting() < count {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    ostia_testkit::patience::within(|| "a waiter".to_owned(), waiting).await;
+    let look = async || (gateway.gateway().admitter().waiting() >= count).then_some(());
+    patience::until(|| "a waiter".to_owned(), look).await;
 }
 
 fn chat(gateway: &TestGateway, model: &str, key: &str) -> Request {
@@ -224,12 +212,8 @@ async fn disabled_users_are_out_on_every_replica() {
         let refused = until(gateway, &whoami(&ann), 403).await;
         assert_eq!(refusal(&refused), (403, "account_disabled".to_owned()));
     }
-    let carried = async {
-        while gateways[0].rows().await.len() < 3 {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
-    ostia_testkit::patience::within(|| "three rows".to_owned(), carried).await;
+    let carried = async || (gateways[0].rows().await.len() >= 3).then_some(());
+    patience::until(|| "three rows".to_owned(), carried).await;
     // The first gateway's folder has the database.
     for gateway in gateways.into_iter().rev() {
         gateway.finish(&[&backend]).await;
@@ -322,16 +306,12 @@ async fn a_person_is_one_whichever_way_they_come() {
         assert_eq!(refusal(&lie), (403, "policy_denied".to_owned()), "{name}");
     }
     // Both sign-ins are recorded for one person, and disabling the person ends all three ways.
-    let both = async {
-        loop {
-            let people = desk.people().await.unwrap();
-            if people.iter().any(|person| person.logins.len() == 2) {
-                return people;
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+    let both = async || {
+        let people = desk.people().await.unwrap();
+        let are_one = people.iter().any(|person| person.logins.len() == 2);
+        are_one.then_some(people)
     };
-    let people = ostia_testkit::patience::within(|| "two sign-ins".to_owned(), both).await;
+    let people = patience::until(|| "two sign-ins".to_owned(), both).await;
     assert_eq!(
         people
             .iter()
@@ -493,16 +473,11 @@ async fn a_front_end_s_users_have_their_own_rows() {
         (&json!("ann@lab.org"), &json!([]))
     );
     // The last use is recorded a little later.
-    let disabling = async {
-        while desk
-            .set_state("bob@lab.org", PersonState::Disabled)
-            .await
-            .is_err()
-        {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+    let disabling = async || {
+        let done = desk.set_state("bob@lab.org", PersonState::Disabled).await;
+        done.ok().map(|_| ())
     };
-    ostia_testkit::patience::within(|| "bob is known".to_owned(), disabling).await;
+    patience::until(|| "bob is known".to_owned(), disabling).await;
     until(&gateway, &plain(&key, "bob@lab.org"), 403).await;
     for record in backend.records() {
         let head = String::from_utf8_lossy(&record.received.head.raw).to_ascii_lowercase();

@@ -157,12 +157,7 @@ async fn rig() -> (FakeIdp, FakeBackend, TestGateway, Vec<Shown>) {
         .find(|one| one.what.contains("disabled"))
         .unwrap()
         .credential;
-    let waiting = async {
-        while gateway.call(&whoami(gone)).await.status() != 403 {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
-    ostia_testkit::patience::within(|| "a disabled user".to_owned(), waiting).await;
+    gateway.call_until(&whoami(gone), 403).await;
     (idp, backend, gateway, all)
 }
 

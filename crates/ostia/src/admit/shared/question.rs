@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use ostia_core::{Ask, Claim, Denial, Level, Measure, Standing, Subject, Taken, Turn};
+use ostia_core::{Ask, Claim, Denial, Level, Measure, Standing, Subject, Taken, Turn, millis};
 use redis::{Script, ScriptInvocation};
 use serde_json::json;
 
@@ -266,10 +266,6 @@ fn level(claim: &Claim, total: i64, debt: i64, reset: i64) -> Option<Level> {
 
 fn duration(millis: i64) -> Option<Duration> {
     u64::try_from(millis).ok().map(Duration::from_millis)
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn marker(member: &str) -> String {

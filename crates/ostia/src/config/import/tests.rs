@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 use super::{ImportError, Imported, import_first};
 use crate::config::{Severity, Sources, load};
 use crate::fleet::Fleet;
-use crate::settings::Provider;
+use crate::settings::{OwnLimit, Provider};
 
 const CLUSTERS: &str = r#"[{"model": "resource_server_async.cluster", "pk": 1, "fields": {
     "cluster_name": "sophia", "frameworks": ["vllm"], "openai_endpoints": ["chat/completions"]}}]"#;
@@ -79,10 +79,13 @@ fn an_installation_comes_over_whole() {
     assert_eq!(globus.idp_domains, ["lab.org", "other.org"]);
     assert_eq!(globus.groups_per_domain["other.org"], ["g7", "g8"]);
     assert_eq!(globus.service_usernames, ["svc@clients.auth.globus.org"]);
-    assert_eq!(settings.limits.requests_per_second_per_user, 7);
-    let tokens = (settings.limits.tpm_model, settings.limits.tpm_user);
+    assert_eq!(settings.limits.of(OwnLimit::RequestsPerSecond), 7);
+    let tokens = (
+        settings.limits.tpm_model,
+        settings.limits.of(OwnLimit::TokensPerMinute),
+    );
     assert_eq!(tokens, (100_000, 60_000));
-    assert_eq!(settings.limits.max_in_flight_per_user, 0);
+    assert_eq!(settings.limits.of(OwnLimit::InFlight), 0);
     assert!(settings.catalog.match_slug);
     let nginx = &settings.server.trusted_proxies;
     assert!(

@@ -1,8 +1,7 @@
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::time::Duration;
 
-use ostia_core::Identity;
+use ostia_core::{Identity, is_loopback};
 
 use super::super::reader::{Reading, Section, Text};
 use super::people::who;
@@ -469,11 +468,4 @@ fn check_provider_url(key: &str, url: &str, reading: &Reading<'_>) {
         }
         Ok(_) => {}
     }
-}
-
-pub(super) fn is_loopback(host: &str) -> bool {
-    host == "localhost"
-        || host
-            .parse::<IpAddr>()
-            .is_ok_and(|address| address.is_loopback())
 }

@@ -5,7 +5,7 @@ use ostia_core::Identity;
 
 use super::super::reader::{Reading, Section};
 use super::super::units::duration;
-use crate::settings::{Limits, OtherLimits, OwnLimits, ReserveOutput, SharedLimits};
+use crate::settings::{Limits, OtherLimits, OwnLimit, OwnLimits, ReserveOutput, SharedLimits};
 
 pub(super) fn read(root: &Section<'_>, reading: &Reading<'_>) -> Limits {
     let section = root.section(
@@ -14,41 +14,15 @@ pub(super) fn read(root: &Section<'_>, reading: &Reading<'_>) -> Limits {
     );
     let shared = read_shared(&section, reading);
     let limits = Limits {
-        requests_per_second_per_user: section.number(
-            "requests_per_second_per_user",
-            10,
-            (0, u32::MAX),
-            "Inference requests per second of one user; 0 means off. Beyond it 429 `requests`.",
-        ),
-        max_in_flight_per_user: section.number(
-            "max_in_flight_per_user",
-            32,
-            (0, u32::MAX),
-            "Concurrent inference requests of one user; 0 means off. Beyond it 429 `concurrency`.",
-        ),
-        refused_bytes_per_second_per_user: section.number(
-            "refused_bytes_per_second_per_user",
-            67_108_864,
-            (0, u64::MAX),
-            "Bytes per second of one user's request bodies that are read and then refused; 0 means off. Beyond it 429 `refused_bytes`, until the excess has drained at this rate.",
-        ),
-        in_flight_per_model: section.number(
-            "in_flight_per_model",
-            0,
-            (0, u32::MAX),
-            "Concurrent requests of one user to one model; 0 means off. Beyond it 429 `concurrency`.",
-        ),
+        everybody: OwnLimit::ALL.map(|limit| {
+            let key = limit.key();
+            section.number(key.name, key.usual, (0, key.most), key.meaning)
+        }),
         tpm_model: section.number(
             "tpm_model",
             0,
             (0, u64::MAX),
             "Tokens per minute of one endpoint, for endpoints that do not set it; 0 means off. Beyond it 429 `tokens`.",
-        ),
-        tpm_user: section.number(
-            "tpm_user",
-            0,
-            (0, u64::MAX),
-            "Tokens per minute of one user on one endpoint, for endpoints that do not set it; 0 means off.",
         ),
         default_output_tokens: section.number(
             "default_output_tokens",
@@ -146,19 +120,10 @@ fn read_others(
 
 fn read_own(section: Section<'_>) -> OwnLimits {
     let own = OwnLimits {
-        requests_per_second_per_user: section.number_of(
-            "requests_per_second_per_user",
-            0,
-            u32::MAX,
-        ),
-        max_in_flight_per_user: section.number_of("max_in_flight_per_user", 0, u32::MAX),
-        in_flight_per_model: section.number_of("in_flight_per_model", 0, u32::MAX),
-        tpm_user: section.number_of("tpm_user", 0, u64::MAX),
-        refused_bytes_per_second_per_user: section.number_of(
-            "refused_bytes_per_second_per_user",
-            0,
-            u64::MAX,
-        ),
+        numbers: OwnLimit::ALL.map(|limit| {
+            let key = limit.key();
+            section.number_of(key.name, 0, key.most)
+        }),
         queue_timeout: section.parse_of("queue_timeout", "a duration", duration),
         fair_share: section.number_of("fair_share", 1, 1_000),
         blocked: section.flag_of("blocked").unwrap_or(false),

@@ -4,12 +4,11 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use jiff::tz::TimeZone;
-use ostia_core::Secret;
+use ostia_core::{Secret, is_loopback};
 
 use super::super::memory;
 use super::super::reader::{Reading, Section, quoted};
 use super::super::tls_files::{check_certificates, check_key, check_pair};
-use super::auth::is_loopback;
 use crate::catalog::{HttpUrl, Scheme};
 use crate::routes::is_origin;
 use crate::settings::{

@@ -90,7 +90,12 @@ fn mistakes_have_their_place_and_disable_the_entry() {
         (
             r#""endpoint_adapter": "site.Tenants", "config": {"backend": "site.Ecko", "tenants": ["a"]}"#,
             "\"site.Ecko\"",
-            "`config.backend` names no backend; known: direct_api, site.Echo",
+            "`config.backend` names no backend; known: direct_api, ",
+        ),
+        (
+            r#""endpoint_adapter": "site.Tenants", "config": {"backend": "site.Ecko", "tenants": ["a"]}"#,
+            "\"site.Ecko\"",
+            ", site.Echo",
         ),
         (
             r#""endpoint_adapter": "site.Tenants", "config": {"backend": "site.Echo", "tenants": ["a"]}"#,

@@ -6,7 +6,7 @@ use super::super::{Loaded, Sources, load};
 use super::{Folder, assert_problem};
 use crate::catalog::{Scope, Serving};
 use crate::fleet::Fleet;
-use crate::settings::{ListenAddress, Provider};
+use crate::settings::{ListenAddress, OwnLimit, Provider};
 
 #[test]
 fn an_empty_file_is_all_defaults() {
@@ -30,12 +30,15 @@ fn an_empty_file_is_all_defaults() {
     assert_eq!(server.client_timeouts.header, Duration::from_secs(10));
     assert_eq!(server.drain.limit, Duration::from_secs(120));
     assert_eq!(settings.auth.providers, [Provider::ApiKey]);
-    assert_eq!(settings.limits.requests_per_second_per_user, 10);
+    assert_eq!(settings.limits.of(OwnLimit::RequestsPerSecond), 10);
     assert_eq!(
-        (settings.limits.tpm_model, settings.limits.tpm_user),
+        (
+            settings.limits.tpm_model,
+            settings.limits.of(OwnLimit::TokensPerMinute)
+        ),
         (0, 0)
     );
-    assert_eq!(settings.limits.max_in_flight_per_user, 32);
+    assert_eq!(settings.limits.of(OwnLimit::InFlight), 32);
     assert_eq!(settings.limits.queue_timeout, Duration::from_secs(15));
     assert_eq!(settings.limits.default_output_tokens, 1024);
     assert!(settings.limits.shared.is_none());
@@ -176,7 +179,7 @@ fn values_from_everywhere() {
         settings.auth.globus.groups_per_domain["lab.org"],
         ["g1", "05d1c5a4-0ff0-11ef-9c26-6beda4a3f1cb"]
     );
-    assert_eq!(settings.limits.tpm_user, 1);
+    assert_eq!(settings.limits.of(OwnLimit::TokensPerMinute), 1);
     assert_eq!(settings.upstream.total_timeout, None);
     assert_eq!(settings.upstream.keepalive_comment, None);
     assert_eq!(settings.journal.fsync, None);

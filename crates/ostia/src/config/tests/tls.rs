@@ -25,7 +25,7 @@ fn folder(config: &str) -> Folder {
                 made.signing_key.serialize_pem(),
             );
     }
-    // Sound PEM around what is no certificate.
+    // Sound PEM around something that is not a certificate.
     folder.file(
         "fixtures/odd.pem",
         "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",

@@ -20,7 +20,7 @@ pub struct OidcDoor {
 }
 
 impl OidcDoor {
-    /// `None`: the gateway is no client there.
+    /// `None`: the gateway is not registered as a client there.
     pub fn new(settings: &settings::Oidc, provider: &Arc<Oidc>) -> Option<Self> {
         if settings.client_id.is_empty() {
             return None;

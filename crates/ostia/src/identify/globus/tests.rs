@@ -369,7 +369,7 @@ async fn trouble_with_groups_denies_nobody_and_admits_nobody() {
         outcome(groups, 200, json!({})).await,
         Err(SignInError::IdentityUnavailable)
     );
-    // An object, as other grants answer, is no list of tokens: nobody loses their groups over it.
+    // An object, as other grants return it, is not a list of tokens: nobody loses their groups over it.
     let object = json!({"resource_server": "groups.api.globus.org", "access_token": "x", "other_tokens": []});
     for answer in [json!({}), object, json!(null), json!("x")] {
         assert_eq!(

@@ -143,7 +143,7 @@ async fn heads_without_end_end_the_connection() {
     }
 }
 
-/// What a backend had on its way to requests that were given up is no fault of it.
+/// Frames that a backend had already sent to abandoned requests are not its fault.
 #[tokio::test]
 async fn many_cancelled_answers_cost_the_others_nothing() {
     let backend = backend(|kind, stream| match (kind, stream) {
