@@ -6,9 +6,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use super::{
-    Arrival, Books, JournalFull, Observer, Opening, Place, Receipt, Recorder, Slot,
-};
+use super::{Arrival, Books, JournalFull, Observer, Opening, Place, Receipt, Recorder, Slot};
 use crate::{Clock, LedgerRow, ManualClock, Outcome, Phase, RequestId, Usage, UsageSource};
 
 /// A recorded row: its kind, and the columns that these tests check.

@@ -159,9 +159,9 @@ async fn enter(
     let session = session(headers, &live.settings.routing.session_headers)?;
     visit.classed(class_of(headers, case.principal)?);
     let limits = &live.settings.limits;
-    let rate = own_limits(limits, case.principal.identity())
-        .of(OwnLimit::RefusedBytes)
-        .unwrap_or_else(|| limits.of(OwnLimit::RefusedBytes));
+    let own = own_limits(limits, case.principal.identity());
+    let rate = own.of(OwnLimit::RefusedBytes);
+    let rate = rate.unwrap_or(limits.of(OwnLimit::RefusedBytes));
     let refused = gateway.refused_bytes();
     let mut toll = refused.toll(&case.principal.user_id, rate)?;
     let rules = Rules {

@@ -70,8 +70,8 @@ impl ClientBody {
     /// An answer that goes on without its client, because its backend bills to the end.
     fn take_lasting(&mut self) -> Option<Source> {
         let goes_on = match &mut self.source {
-            Source::Bulk(body) => body.leave(),
-            Source::Stream(body) => body.leave(),
+            Source::Bulk(body) => body.outlast(),
+            Source::Stream(body) => body.outlast(),
             Source::Whole(_) | Source::Other(_) => false,
         };
         goes_on.then(|| std::mem::replace(&mut self.source, Source::Whole(None)))

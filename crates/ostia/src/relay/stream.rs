@@ -124,7 +124,7 @@ where
     }
 
     /// The client leaves. Returns whether the answer is to be read to its end.
-    pub(super) fn leave(&mut self) -> bool {
+    pub(super) fn outlast(&mut self) -> bool {
         if self.in_flight.receipt().is_closed() {
             return false;
         }

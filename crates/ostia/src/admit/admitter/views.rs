@@ -10,6 +10,7 @@ use super::super::{Heard, LocalLimiter};
 use super::super::blocks::Blocks;
 use super::super::limits::{claims, own_limits};
 use super::super::queue::Waits;
+use super::super::{Heard, LocalLimiter};
 use super::{Admitter, Shared};
 use crate::catalog::Deployment;
 use crate::settings::Limits;

@@ -127,9 +127,7 @@ impl Refusal {
                 "user_model_usage": used(Scope::UserEndpoint),
             }));
         }
-        refusal
-            .headers
-            .extend(limit_headers(&refused.standing));
+        refusal.headers.extend(limit_headers(&refused.standing));
         refusal
     }
 }
