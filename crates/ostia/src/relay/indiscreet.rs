@@ -142,10 +142,11 @@ fn is_own_word(data: &[u8]) -> bool {
     may_speak(data) && serde_json::from_slice::<Spoken>(data).map_or(true, |spoken| spoken.0)
 }
 
-/// Whether it is worth a look at the members: few searches tell most events of a model from all else.
+/// Whether it is worth a look at the members: few searches tell most events of a model from all else. The quote before
+/// `detail` leaves out `prompt_tokens_details`, which most answers have.
 fn may_speak(data: &[u8]) -> bool {
     static FAULTS: LazyLock<[Finder<'static>; 3]> =
-        LazyLock::new(|| ["error", "detail", "\\u00"].map(Finder::new));
+        LazyLock::new(|| ["error", "\"detail", "\\u00"].map(Finder::new));
     static OUTPUT: LazyLock<[Finder<'static>; 2]> =
         LazyLock::new(|| ["\"choices\"", "\"delta\""].map(Finder::new));
     let holds = |names: &[Finder<'static>]| names.iter().any(|name| name.find(data).is_some());
