@@ -11,11 +11,11 @@ use crate::{Identity, Outcome, Phase, RequestId, Usage};
 /// The proof that a request is recorded, and the guard that records how it ended: exactly one final record, by `close`,
 /// or by `Drop` if nobody closed it. Only [`super::Opening::open`] makes one.
 pub struct Receipt {
-    page: Page,
+    page: Box<Page>,
 }
 
 impl Receipt {
-    pub(super) fn of(mut page: Page, endpoint: Arc<dyn Observer>) -> Self {
+    pub(super) fn of(mut page: Box<Page>, endpoint: Arc<dyn Observer>) -> Self {
         page.observers[0] = Some(endpoint);
         Self { page }
     }
