@@ -11,6 +11,7 @@ use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
 use hyper::http::request::Builder;
 use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
+use std::ffi::OsStr;
 use std::fmt;
 use std::fs::{self, File};
 use std::net::SocketAddr;
@@ -21,7 +22,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::process::Command;
 
 /// How long a proxy may take to start and answer.
-const START: Duration = Duration::from_secs(20);
+const START: Duration = Duration::from_secs(60);
 /// The key with which nginx and HAProxy compare the header.
 const KEY: &str = "bench-0123456789abcdef0123456789abcdef";
 
@@ -202,7 +203,9 @@ async fn ostia(site: &Site, folder: &Path, addr: SocketAddr) -> Result<(Command,
         .and_then(|made| Some(made["key"].as_str()?.to_owned()));
     let key =
         key.ok_or_else(|| format!("made no key: {}", String::from_utf8_lossy(&made.stderr)))?;
-    let mut command = site.cores.proxy(&site.ostia);
-    command.args(["serve", "--config"]).arg(file);
+    let program = site.ostia.as_os_str();
+    let mut words = site.under.iter().map(OsStr::new).chain([program]);
+    let mut command = site.cores.proxy(words.next().unwrap_or(program));
+    command.args(words).args(["serve", "--config"]).arg(file);
     Ok((command, key))
 }
