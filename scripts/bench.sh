@@ -4,6 +4,8 @@
 #   scripts/bench.sh --quick
 #   scripts/bench.sh --cases plain,stream --targets nginx,ostia --rounds 9 --seconds 1
 #   scripts/bench.sh --write
+# vllm-router, sglang-router and LiteLLM are measured too where they are in PATH, for instance in a venv:
+#   pip install vllm-router sglang-router "litellm[proxy]"
 set -eu
 cd "$(dirname "$0")/.."
 PATH=$PATH:/usr/sbin:/usr/local/sbin

@@ -11,6 +11,7 @@ use std::time::Duration;
 /// Chunks of a measured stream.
 const CHUNKS: u64 = 64;
 const LONG_CHUNKS: u64 = 1000;
+const AGENT_CHUNKS: u64 = 300;
 /// Chunks of a stream that must stay open, one a second.
 const OPEN_CHUNKS: u64 = 600;
 /// Deferred work (a ledger, a log) counts too, so CPU time is read only after this pause.
@@ -33,12 +34,16 @@ pub enum Name {
     Prompt1m,
     #[value(name = "3400k")]
     Prompt3400k,
+    /// A coding agent's turns, streamed, with the usage chunk asked for
+    Agent,
     #[value(name = "1000")]
     Rate1000,
     #[value(name = "5000")]
     Rate5000,
     /// Open streams and idle connections.
     Memory,
+    /// 5,000 open streams
+    Streams5000,
 }
 
 struct Case {
@@ -54,7 +59,7 @@ enum Measures {
     Latency(Metric, Metric),
 }
 
-const CASES: [Case; 10] = [
+const CASES: [Case; 11] = [
     Case {
         name: Name::Plain,
         args: &["-c16"],
@@ -96,6 +101,11 @@ const CASES: [Case; 10] = [
         measures: Measures::Cpu(Metric::Prompt3400k, None),
     },
     Case {
+        name: Name::Agent,
+        args: &["-c4", "--agent", "--stream", "--usage", "--chunks=300"],
+        measures: Measures::Cpu(Metric::Agent, None),
+    },
+    Case {
         name: Name::Rate1000,
         args: &["-c32", "--rate=1000"],
         measures: Measures::Latency(Metric::P50At1000, Metric::P99At1000),
@@ -118,6 +128,7 @@ pub async fn round(site: &Site, kinds: &[Kind], results: &mut Results) -> Result
     for case in CASES.iter().filter(|case| site.cases.contains(&case.name)) {
         let chunks = match case.name {
             Name::Long => LONG_CHUNKS,
+            Name::Agent => AGENT_CHUNKS,
             _ => CHUNKS,
         };
         site.mock.stream_as(chunks, 0).await?;
@@ -128,21 +139,29 @@ pub async fn round(site: &Site, kinds: &[Kind], results: &mut Results) -> Result
     Ok(())
 }
 
-/// Measures memory, which needs a new process, because allocators keep what they once needed. Leaves a process running.
+/// What memory each client needs: a new process each, because allocators keep what they once needed.
+const MEMORY: [(Name, Metric, &[&str]); 3] = [
+    (Name::Memory, Metric::IdleMib, &["-c1000"]),
+    (Name::Memory, Metric::OpenMib, &["-c1000", "--stream"]),
+    (
+        Name::Streams5000,
+        Metric::Open5000Mib,
+        &["-c5000", "--stream"],
+    ),
+];
+
+/// Measures memory, and leaves a process running.
 async fn start(site: &Site, kind: Kind, results: &mut Results) -> Result<Running> {
-    if kind == Kind::Direct || !site.cases.contains(&Name::Memory) {
-        return fresh(site, kind, results).await;
+    if kind != Kind::Direct {
+        let wanted = MEMORY.iter().filter(|(name, ..)| site.cases.contains(name));
+        for (_, metric, args) in wanted {
+            let running = fresh(site, kind, results).await?;
+            site.mock.stream_as(OPEN_CHUNKS, 1000).await?;
+            let mib = memory(site, &running, args).await?;
+            results.add(kind, *metric, mib);
+        }
     }
-    let running = fresh(site, kind, results).await?;
-    let idle = memory(site, &running, &[]).await?;
-    results.add(kind, Metric::IdleMib, idle);
-    drop(running);
-    let running = fresh(site, kind, results).await?;
-    site.mock.stream_as(OPEN_CHUNKS, 1000).await?;
-    let open = memory(site, &running, &["--stream"]).await?;
-    results.add(kind, Metric::OpenMib, open);
-    site.mock.stream_as(CHUNKS, 0).await?;
-    Ok(running)
+    fresh(site, kind, results).await
 }
 
 /// Starts a target and warms it up with a few requests of each kind.
@@ -164,7 +183,7 @@ async fn fresh(site: &Site, kind: Kind, results: &mut Results) -> Result<Running
     Ok(running)
 }
 
-/// The memory that a thousand connections add, in MiB.
+/// The memory that these connections add, in MiB.
 async fn memory(site: &Site, running: &Running, args: &[&str]) -> Result<f64> {
     let Some(process) = &running.process else {
         return Err("has no process".into());

@@ -12,7 +12,7 @@ pub fn nginx(folder: &Path, listen: SocketAddr, upstream: SocketAddr, key: &str)
 worker_processes 1;
 pid {folder}/pid;
 error_log stderr warn;
-events {{ worker_connections 8192; }}
+events {{ worker_connections 16384; }}
 http {{
   access_log off;
   client_body_temp_path {folder}/body;
@@ -45,7 +45,7 @@ pub fn haproxy(listen: SocketAddr, upstream: SocketAddr, key: &str) -> String {
     format!(
         r#"global
   nbthread 1
-  maxconn 8192
+  maxconn 16384
 defaults
   mode http
   timeout connect 5s
@@ -60,6 +60,21 @@ frontend clients
   default_backend mock
 backend mock
   server mock {upstream} pool-max-conn 256
+"#
+    )
+}
+
+/// One worker, a key, and no database.
+pub fn litellm(upstream: SocketAddr, key: &str) -> String {
+    format!(
+        r#"model_list:
+  - model_name: bench-model
+    litellm_params:
+      model: openai/bench-model
+      api_base: http://{upstream}/v1
+      api_key: none
+general_settings:
+  master_key: {key}
 "#
     )
 }

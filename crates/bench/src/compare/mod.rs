@@ -18,18 +18,14 @@ use target::Kind;
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// What to measure, in this order in each case of each round
-    #[arg(
-        long,
-        value_delimiter = ',',
-        default_value = "direct,nginx,haproxy,hyper,ostia"
-    )]
+    /// What to measure, in this order in each case of each round; without it, all that are installed
+    #[arg(long, value_delimiter = ',')]
     targets: Vec<Kind>,
     /// Which cases to run; cases left out show as a dash
     #[arg(
         long,
         value_delimiter = ',',
-        default_value = "plain,stream,usage,long,32k,300k,1m,3400k,1000,5000,memory"
+        default_value = "plain,stream,usage,long,32k,300k,1m,3400k,agent,1000,5000,memory,streams5000"
     )]
     cases: Vec<cases::Name>,
     #[arg(long, default_value_t = 3)]
@@ -96,17 +92,21 @@ pub async fn run(args: Args) -> Result<()> {
         seconds: if args.quick { 0.5 } else { args.seconds },
         ..Site::on(cores, &args.ostia).await?
     };
+    let targets = match args.targets.is_empty() {
+        true => Kind::installed(),
+        false => args.targets,
+    };
     let mut results = Results::default();
     let machine = Machine::now();
     for round in 1..=args.rounds {
         eprintln!("round {round} of {}", args.rounds);
-        cases::round(&site, &args.targets, &mut results).await?;
+        cases::round(&site, &targets, &mut results).await?;
     }
-    let caption = table::caption(&args.targets, &site, args.rounds);
+    let caption = table::caption(&targets, &site, args.rounds);
     let table = format!(
         "{caption} {}\n\n{}",
         machine.since(),
-        table::markdown(&args.targets, &results)
+        table::markdown(&targets, &results)
     );
     println!("{table}");
     if let Some(file) = args.json {

@@ -14,7 +14,7 @@ enum Shows {
     Added(Metric),
 }
 
-const ROWS: [(&str, Shows); 16] = [
+const ROWS: [(&str, Shows); 18] = [
     ("plain, CPU us", Shows::Own(Metric::Plain)),
     ("stream of 64 chunks, CPU us", Shows::Own(Metric::Stream)),
     ("the same, usage asked", Shows::Own(Metric::StreamUsage)),
@@ -29,6 +29,10 @@ const ROWS: [(&str, Shows); 16] = [
         "3.4 MB prompt (2 connections)",
         Shows::Own(Metric::Prompt3400k),
     ),
+    (
+        "coding agent's turns (4 connections)",
+        Shows::Own(Metric::Agent),
+    ),
     ("added p50 at 1,000/s, us", Shows::Added(Metric::P50At1000)),
     ("added p99 at 1,000/s, us", Shows::Added(Metric::P99At1000)),
     ("added p50 at 5,000/s, us", Shows::Added(Metric::P50At5000)),
@@ -37,6 +41,10 @@ const ROWS: [(&str, Shows); 16] = [
     (
         "1,000 open streams, MiB over rest",
         Shows::Own(Metric::OpenMib),
+    ),
+    (
+        "5,000 open streams, MiB over rest",
+        Shows::Own(Metric::Open5000Mib),
     ),
     (
         "1,000 idle connections, MiB over rest",
@@ -116,6 +124,10 @@ fn version(kind: Kind, site: &Site) -> Option<String> {
         Kind::Direct | Kind::Hyper => return None,
         Kind::Nginx => Command::new("nginx").arg("-v").output(),
         Kind::Haproxy => Command::new("haproxy").arg("-v").output(),
+        Kind::VllmRouter | Kind::SglangRouter | Kind::LiteLlm => {
+            let program = kind.program().unwrap_or_default();
+            Command::new(program).arg("--version").output()
+        }
         Kind::Ostia => Command::new(&site.ostia).arg("--version").output(),
     };
     let output = output.ok()?;

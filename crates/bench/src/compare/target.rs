@@ -5,6 +5,7 @@ use super::config;
 use super::process::Process;
 use crate::Result;
 use bytes::Bytes;
+use clap::ValueEnum;
 use http_body_util::Full;
 use hyper::client::conn::http1;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
@@ -33,7 +34,38 @@ pub enum Kind {
     Haproxy,
     /// A bare hyper proxy: the floor
     Hyper,
+    VllmRouter,
+    SglangRouter,
+    #[value(name = "litellm")]
+    LiteLlm,
     Ostia,
+}
+
+impl Kind {
+    /// Those that can run here: peers only where their program is in `PATH`.
+    pub fn installed() -> Vec<Self> {
+        let found = |kind: &&Self| kind.program().is_none_or(in_path);
+        Self::value_variants()
+            .iter()
+            .filter(found)
+            .copied()
+            .collect()
+    }
+
+    /// What a peer's package installs.
+    pub const fn program(self) -> Option<&'static str> {
+        match self {
+            Self::VllmRouter => Some("vllm-router"),
+            Self::SglangRouter => Some("sglang-router"),
+            Self::LiteLlm => Some("litellm"),
+            Self::Direct | Self::Nginx | Self::Haproxy | Self::Hyper | Self::Ostia => None,
+        }
+    }
+}
+
+fn in_path(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
 }
 
 impl fmt::Display for Kind {
@@ -43,6 +75,9 @@ impl fmt::Display for Kind {
             Self::Nginx => "nginx",
             Self::Haproxy => "HAProxy",
             Self::Hyper => "bare hyper proxy",
+            Self::VllmRouter => "vllm-router",
+            Self::SglangRouter => "sglang-router",
+            Self::LiteLlm => "LiteLLM",
             Self::Ostia => "Ostia",
         })
     }
@@ -124,6 +159,12 @@ pub async fn launch(site: &Site, kind: Kind) -> Result<Running> {
         Kind::Nginx => (nginx(site, &folder, addr)?, KEY.into()),
         Kind::Haproxy => (haproxy(site, &folder, addr)?, KEY.into()),
         Kind::Hyper => (hyper(site, addr)?, KEY.into()),
+        Kind::VllmRouter => (router(site, "vllm-router", &[], addr).await?, KEY.into()),
+        Kind::SglangRouter => (
+            router(site, "sglang-router", &["launch"], addr).await?,
+            KEY.into(),
+        ),
+        Kind::LiteLlm => (litellm(site, &folder, addr)?, KEY.into()),
         Kind::Ostia => ostia(site, &folder, addr).await?,
     };
     let log = folder.join("log");
@@ -174,6 +215,31 @@ fn hyper(site: &Site, addr: SocketAddr) -> Result<Command> {
         .args(["proxy", "--key", KEY])
         .args(["--listen", &addr.to_string()])
         .args(["--upstream", &site.mock.addr.to_string()]);
+    Ok(command)
+}
+
+/// Both routers come from one code and take the same options.
+async fn router(site: &Site, program: &str, verb: &[&str], addr: SocketAddr) -> Result<Command> {
+    let mut command = site.cores.proxy(program);
+    command
+        .args(verb)
+        .args(["--policy", "round_robin", "--api-key", KEY])
+        .args(["--host", &addr.ip().to_string()])
+        .args(["--port", &addr.port().to_string()])
+        .args(["--prometheus-port", &free().await?.port().to_string()])
+        .args(["--worker-urls", &format!("http://{}", site.mock.addr)]);
+    Ok(command)
+}
+
+fn litellm(site: &Site, folder: &Path, addr: SocketAddr) -> Result<Command> {
+    let file = folder.join("litellm.yaml");
+    fs::write(&file, config::litellm(site.mock.addr, KEY))?;
+    let mut command = site.cores.proxy("litellm");
+    command
+        .arg("--config")
+        .arg(file)
+        .args(["--host", &addr.ip().to_string()])
+        .args(["--port", &addr.port().to_string()]);
     Ok(command)
 }
 

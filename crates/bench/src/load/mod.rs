@@ -1,5 +1,6 @@
 //! The client: sends one kind of request repeatedly, checks every answer, and measures.
 
+mod agent;
 mod drive;
 mod exchange;
 pub mod hold;

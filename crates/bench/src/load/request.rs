@@ -1,10 +1,12 @@
 //! The request: made once, then cloned for every send.
 
+use super::agent;
 use crate::Result;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::{CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Request, Uri};
+use std::cell::Cell;
 use std::net::SocketAddr;
 use std::str::FromStr;
 
@@ -32,6 +34,9 @@ pub struct Target {
     /// Bytes of prompt: 256, 32k, 1m
     #[arg(long, default_value = "256")]
     pub prompt: Size,
+    /// Send the turns of a coding agent's session instead, again and again
+    #[arg(long)]
+    pub agent: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,7 +69,9 @@ pub struct Template {
     pub chunks: u64,
     uri: Uri,
     headers: HeaderMap,
-    body: Bytes,
+    /// Sent in turn.
+    bodies: Vec<Bytes>,
+    sent: Cell<usize>,
 }
 
 impl Template {
@@ -87,12 +94,18 @@ impl Template {
             chunks: target.chunks,
             uri: target.path.parse()?,
             headers,
-            body: body(target),
+            bodies: match target.agent {
+                true => agent::turns(&target.model, flags(target)),
+                false => vec![body(target)],
+            },
+            sent: Cell::new(0),
         })
     }
 
     pub fn request(&self) -> Request<Full<Bytes>> {
-        let mut request = Request::new(Full::new(self.body.clone()));
+        let number = self.sent.replace(self.sent.get() + 1);
+        let body = &self.bodies[number % self.bodies.len()];
+        let mut request = Request::new(Full::new(body.clone()));
         *request.method_mut() = Method::POST;
         *request.uri_mut() = self.uri.clone();
         *request.headers_mut() = self.headers.clone();
@@ -103,11 +116,6 @@ impl Template {
 fn body(target: &Target) -> Bytes {
     let model = serde_json::Value::from(target.model.as_str());
     let text = prompt(target.prompt.0);
-    let flags = match (target.stream, target.usage) {
-        (false, _) => "",
-        (true, false) => r#","stream":true"#,
-        (true, true) => r#","stream":true,"stream_options":{"include_usage":true}"#,
-    };
     let what = match target.path.ends_with("/embeddings") {
         true => format!(r#""input":"{text}""#),
         false => format!(r#""messages":[{{"role":"user","content":"{text}"}}]"#),
@@ -115,12 +123,21 @@ fn body(target: &Target) -> Bytes {
     // The model comes last, so that a gateway has to scan the prompt to find it. Real clients choose the order
     // themselves, too.
     Bytes::from(format!(
-        r#"{{{what}{flags},"max_tokens":64,"model":{model}}}"#
+        r#"{{{what}{},"max_tokens":64,"model":{model}}}"#,
+        flags(target)
     ))
 }
 
+const fn flags(target: &Target) -> &'static str {
+    match (target.stream, target.usage) {
+        (false, _) => "",
+        (true, false) => r#","stream":true"#,
+        (true, true) => r#","stream":true,"stream_options":{"include_usage":true}"#,
+    }
+}
+
 /// Lines of words. Escapes are about as frequent as in real prompts, because scanning for them is part of the cost.
-fn prompt(bytes: usize) -> String {
+pub fn prompt(bytes: usize) -> String {
     const LINE: &str =
         r"The quick brown fox said \u201cjump\u201d to the lazy dog, and nobody moved at all.\n";
     let mut text = LINE.repeat(bytes / LINE.len());
@@ -157,6 +174,7 @@ mod tests {
                 usage,
                 chunks: 64,
                 prompt: Size(1000),
+                agent: false,
             };
             let value: serde_json::Value = serde_json::from_slice(&body(&target)).unwrap();
             assert_eq!(value["model"], "a\"b");

@@ -1,33 +1,12 @@
+mod search;
+
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-/// The levels of concurrency: each is about a quarter above the one before.
-const LEVELS: [u32; 34] = [
-    1, 2, 3, 4, 5, 6, 8, 10, 13, 16, 20, 25, 32, 40, 50, 64, 80, 100, 128, 160, 200, 256, 320, 400,
-    512, 640, 800, 1_024, 1_280, 1_600, 2_048, 2_560, 3_200, 4_096,
-];
-/// The index in `LEVELS` where the search begins: 8.
-const BEGINNING: usize = 6;
-/// A level is enough if it yields this share of the best throughput.
-const ENOUGH: f64 = 0.95;
-/// More concurrency is worthwhile while it raises the throughput by this factor.
-const WORTH: f64 = 1.1;
-/// How many levels one step of growth takes.
-const STEP: usize = 2;
-/// Older measurements are ignored.
-const FRESH: Duration = Duration::from_secs(60);
-/// After this many measurements a neighbouring level is tried.
-const PROBE_EVERY: u32 = 12;
-/// Each probe that finds nothing better halves the rate of probing, down to an eighth: beyond a cliff each one costs.
-const MOST_DOUBLINGS: u32 = 3;
-/// A rate that changed by this factor means another engine: probing starts over.
-const CHANGED: f64 = 1.25;
-/// A first token that takes this many times as long as on a quiet engine has waited inside it.
-const SLOW: f64 = 3.0;
-/// Below this, the time to first token is not a sign of waiting.
-const LEAST_WAIT: Duration = Duration::from_millis(20);
+use search::{BEGINNING, LEVELS, Measured, Search};
+
 /// One measurement takes at least this long.
 const SHORTEST: Duration = Duration::from_millis(500);
 /// And at most this long, if anything ended.
@@ -79,71 +58,16 @@ impl Report {
     }
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct State {
-    levels: [Option<Known>; LEVELS.len()],
-    at: usize,
-    mode: Mode,
+    search: Search,
     /// The start of the present measurement.
     since: Option<Counts>,
     /// Sum and number of samples of the requests in flight.
     looks: (f64, u32),
-    /// The last measurement began at another level.
-    is_mixed: bool,
     report: Option<(Instant, Report)>,
-    /// The engine's own count when the measurement began.
-    reported_service: Option<f64>,
-    /// Consecutive measurements in which requests waited inside the engine.
-    queued: u32,
-    /// Time to first token on a quiet engine.
-    quiet: Option<f64>,
-    /// The level that was enough last, and its rate when a neighbour was tried.
-    home: (usize, f64),
-    /// Probes in a row that found nothing better.
-    vain: u32,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Known {
-    /// Service a second.
-    rate: f64,
-    at: Instant,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Mode {
-    /// Higher concurrency yielded more: `before` was the rate one step below.
-    Growing { before: Option<f64> },
-    /// Measurements since a neighbour was tried last.
-    Settled { since_probe: u32 },
-}
-
-/// One measurement.
-struct Measured {
-    at: Instant,
-    in_flight: f64,
-    rate: f64,
-    /// Mean of first tokens, in seconds.
-    first_token: Option<f64>,
-}
-
-impl Default for State {
-    fn default() -> Self {
-        Self {
-            levels: [None; LEVELS.len()],
-            at: BEGINNING,
-            mode: Mode::Growing { before: None },
-            since: None,
-            looks: (0.0, 0),
-            is_mixed: false,
-            report: None,
-            reported_service: None,
-            queued: 0,
-            quiet: None,
-            home: (BEGINNING, 0.0),
-            vain: 0,
-        }
-    }
+    /// The engine's own count when the measurement began, and when it was reported.
+    reported_service: Option<(Instant, f64)>,
 }
 
 impl BestPoint {
@@ -187,10 +111,9 @@ impl BestPoint {
         let Some(measured) = state.measure(now) else {
             return;
         };
-        let is_known = state.learn(&measured, is_held);
-        let point = LEVELS[state.at];
+        let is_known = state.search.learn(&measured, is_held);
         if is_held || is_known {
-            self.point.store(point, Ordering::Relaxed);
+            self.point.store(state.search.level(), Ordering::Relaxed);
         }
     }
 }
@@ -202,193 +125,52 @@ impl State {
         self.looks.1 += 1;
         let fresh = |(at, _): &(Instant, Report)| now.at.saturating_duration_since(*at) < REPORTED;
         self.report = self.report.filter(fresh);
-        let told = self.report.and_then(|(_, report)| report.service);
+        let told = self
+            .report
+            .and_then(|(at, report)| Some((at, report.service?)));
         let Some(since) = self.since else {
             self.begin(now, told);
             return None;
         };
-        let elapsed = now.at.saturating_duration_since(since.at);
         let answers = now.answers.saturating_sub(since.answers);
-        let turned_over = answers >= u64::from(LEVELS[self.at]);
-        let is_told = told.is_some() && self.reported_service.is_some() && elapsed >= 2 * SHORTEST;
-        let is_over = (elapsed >= SHORTEST && turned_over) || (elapsed >= LONGEST && answers > 0);
-        if !is_over && !is_told {
-            // The endpoint is idle: the measurement under way is discarded.
-            if elapsed > 4 * LONGEST {
+        let (elapsed, service, is_over) = match (told, self.reported_service) {
+            // Reports come at their own times, so they say themselves how much time lies between them.
+            (Some((at, service)), Some((from, before))) if service >= before => {
+                let elapsed = at.saturating_duration_since(from);
+                (elapsed, service - before, elapsed >= 2 * SHORTEST)
+            }
+            _ => {
+                let elapsed = now.at.saturating_duration_since(since.at);
+                let turned_over = answers >= u64::from(self.search.level());
+                let is_over =
+                    (elapsed >= SHORTEST && turned_over) || (elapsed >= LONGEST && answers > 0);
+                (elapsed, now.service - since.service, is_over)
+            }
+        };
+        if !is_over {
+            // The endpoint is idle, or silent: the measurement under way is discarded.
+            if now.at.saturating_duration_since(since.at) > 4 * LONGEST {
                 self.begin(now, told);
             }
             return None;
         }
-        let service = match (told, self.reported_service) {
-            (Some(now), Some(before)) if now >= before => now - before,
-            _ => now.service - since.service,
-        };
         let waited = now.first_tokens.saturating_sub(since.first_tokens);
         let measured = Measured {
             at: now.at,
             in_flight: self.looks.0 / f64::from(self.looks.1),
             rate: service / elapsed.as_secs_f64(),
             first_token: (answers > 0).then(|| waited.as_secs_f64() / float(answers)),
+            report: self.report.map(|(_, report)| report),
         };
         self.begin(now, told);
-        // During a change of level, both levels were measured.
-        (!std::mem::take(&mut self.is_mixed)).then_some(measured)
+        Some(measured)
     }
 
-    fn begin(&mut self, now: Counts, told: Option<f64>) {
+    fn begin(&mut self, now: Counts, told: Option<(Instant, f64)>) {
         self.since = Some(now);
         self.looks = (f64::from(now.in_flight), 1);
         self.reported_service = told;
     }
-
-    /// Concludes from one measurement. `true`: the best point is known.
-    fn learn(&mut self, measured: &Measured, is_held: bool) -> bool {
-        let level = level_of(measured.in_flight);
-        self.remember(level, measured);
-        if let Some(runs) = self.waits_inside(measured) {
-            // Requests should wait here instead of in the engine. Higher levels yield no more than this one.
-            self.mode = Mode::Settled { since_probe: 0 };
-            let lower = level_of(f64::from(runs)).min(level.saturating_sub(1));
-            self.remember(lower, measured);
-            self.go(lower.min(self.at));
-            return true;
-        }
-        if !is_held {
-            return self.watch();
-        }
-        if measured.in_flight < 0.85 * f64::from(LEVELS[self.at]) {
-            // Fewer came than would have been admitted: nothing is learned about the limit.
-            return false;
-        }
-        match self.mode {
-            Mode::Growing { before } => {
-                if before.is_none_or(|before| measured.rate >= before * WORTH) {
-                    self.mode = Mode::Growing {
-                        before: Some(measured.rate),
-                    };
-                    self.go(self.at + STEP);
-                } else {
-                    self.mode = Mode::Settled { since_probe: 0 };
-                    self.go(self.enough(measured.at));
-                }
-            }
-            Mode::Settled { since_probe } => self.settle(since_probe, measured),
-        }
-        true
-    }
-
-    fn settle(&mut self, since_probe: u32, measured: &Measured) {
-        let target = self.enough(measured.at);
-        let (home, rate) = self.home;
-        let is_changed = measured.rate > rate * CHANGED || measured.rate < rate / CHANGED;
-        if target != home || (self.at == home && is_changed) {
-            self.vain = 0;
-        }
-        if target == self.at || target != home {
-            self.home = (target, measured.rate);
-        }
-        if target > self.at && target > home {
-            // It yields more than it did: filled in steps again.
-            self.mode = Mode::Growing { before: None };
-            return self.go(target);
-        }
-        let patience = PROBE_EVERY << self.vain.min(MOST_DOUBLINGS);
-        if target != self.at || since_probe < patience {
-            let since_probe = since_probe.saturating_add(1);
-            self.mode = Mode::Settled { since_probe };
-            return self.go(target);
-        }
-        self.mode = Mode::Settled { since_probe: 0 };
-        self.vain += 1;
-        let age = |level: usize| {
-            let known = self.levels.get(level).copied().flatten();
-            known.map_or(FRESH, |known| {
-                measured.at.saturating_duration_since(known.at)
-            })
-        };
-        let (below, above) = (self.at.saturating_sub(1), self.at + 1);
-        let neighbour = if self.at > 0 && age(below) > age(above) {
-            below
-        } else {
-            above
-        };
-        self.go(neighbour);
-    }
-
-    /// Without a limit: the lowest level that is enough, once a higher one was seen to yield no more.
-    fn watch(&mut self) -> bool {
-        let Some(last) = self.levels.iter().flatten().map(|known| known.at).max() else {
-            return false;
-        };
-        let enough = self.enough(last);
-        let rate = self.levels[enough].map_or(0.0, |known| known.rate);
-        let above = self.levels.iter().skip(enough + 2).flatten();
-        let is_known = above.into_iter().any(|known| known.rate < rate * WORTH);
-        if is_known {
-            self.at = enough;
-        }
-        is_known
-    }
-
-    fn go(&mut self, level: usize) {
-        let level = level.min(LEVELS.len() - 1);
-        self.is_mixed |= level != self.at;
-        self.at = level;
-    }
-
-    fn remember(&mut self, level: usize, measured: &Measured) {
-        let rate = match self.levels[level] {
-            Some(known) if measured.at.saturating_duration_since(known.at) < FRESH / 4 => {
-                f64::midpoint(known.rate, measured.rate)
-            }
-            _ => measured.rate,
-        };
-        self.levels[level] = Some(Known {
-            rate,
-            at: measured.at,
-        });
-    }
-
-    /// The lowest level that yields nearly as much as the best one.
-    fn enough(&self, now: Instant) -> usize {
-        let fresh = |known: &Known| now.saturating_duration_since(known.at) < FRESH;
-        let rate = |known: &Option<Known>| known.filter(fresh).map(|known| known.rate);
-        let best = self.levels.iter().filter_map(rate).fold(0.0, f64::max);
-        let is_enough = |known| rate(known).is_some_and(|rate| rate >= best * ENOUGH);
-        self.levels.iter().position(is_enough).unwrap_or(self.at)
-    }
-
-    /// How many requests the engine really works at, where others wait inside of it, or its KV cache is full, for longer than
-    /// one measurement.
-    fn waits_inside(&mut self, measured: &Measured) -> Option<u32> {
-        let runs = match self.report {
-            Some((_, report)) => {
-                (report.waiting > 0 || report.is_out_of_cache()).then_some(report.running)
-            }
-            None => self.is_slow(measured).then(|| {
-                let level = level_of(measured.in_flight);
-                LEVELS[level.saturating_sub(STEP)]
-            }),
-        };
-        self.queued = if runs.is_some() { self.queued + 1 } else { 0 };
-        runs.filter(|_| self.queued >= 2).map(|runs| runs.max(1))
-    }
-
-    fn is_slow(&mut self, measured: &Measured) -> bool {
-        let Some(first) = measured.first_token else {
-            return false;
-        };
-        // The quietest time is forgotten slowly: prompts and engines change.
-        let quiet = self.quiet.map_or(first, |quiet| (quiet * 1.005).min(first));
-        self.quiet = Some(quiet);
-        first > quiet * SLOW && first > LEAST_WAIT.as_secs_f64()
-    }
-}
-
-/// The nearest level that is not above.
-fn level_of(in_flight: f64) -> usize {
-    let above = LEVELS.partition_point(|level| f64::from(*level) <= in_flight + 0.25);
-    above.saturating_sub(1)
 }
 
 #[expect(clippy::cast_precision_loss, reason = "counts of answers")]

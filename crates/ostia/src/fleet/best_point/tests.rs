@@ -53,7 +53,8 @@ impl Simulated {
             self.service += service;
             self.answers += service / ANSWER;
             self.first_tokens += first_token * service / ANSWER;
-            if self.tells {
+            // An engine is asked less often than its answers are counted, and at other times.
+            if self.tells && look % 5 == 3 {
                 let report = Report {
                     running: in_flight,
                     waiting: 0,
@@ -209,11 +210,11 @@ fn an_engine_that_becomes_slower_is_given_less_and_a_faster_one_is_filled() {
     let mut engine = Simulated::new(thrashing, true);
     engine.run(30, 500, true);
     engine.curve = small;
-    engine.run(40, 500, true);
-    let rate = engine.run(30, 500, true);
+    engine.run(10, 500, true);
+    let rate = engine.run(60, 500, true);
     assert!(rate >= 0.85 * best_fixed(small), "{rate}");
     engine.curve = thrashing;
-    engine.run(90, 500, true);
+    engine.run(12, 500, true);
     let rate = engine.run(60, 500, true);
     assert!(rate >= 0.85 * best_fixed(thrashing), "{rate}");
 }
